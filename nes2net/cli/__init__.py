@@ -1,0 +1,1 @@
+"""Command lines: `nes2net …` and the published flags."""

@@ -1,0 +1,42 @@
+"""`easy_inference_demo.py`: the score of one file under the published flags."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+
+from nes2net.cli.entry import OneLineParser, add_debug, run
+from nes2net.cli.legacy import add_model_flags, backend_from_flags
+from nes2net.data.crop import IN_THE_WILD_SAMPLES
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = OneLineParser(
+        prog="easy_inference_demo.py",
+        description="Score one audio file: higher means more bona fide.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    add_model_flags(parser)
+    add = parser.add_argument
+    scales = [24, 32, 40, 48, 56, 64, 96]
+    add("--AASIST_scale", type=int, default=32, choices=scales, help="accepted for compatibility; changes nothing")
+    add("--file_to_test", required=True, help="audio file, any format and rate")
+    add("--model_path", required=True, help="detector checkpoint")
+    add("--test_mode", default="full", choices=["4s", "full"], help="the first 64,000 samples, or the whole file")
+    add("--device", default="auto", help="auto, cpu, cuda or cuda:N")
+    add_debug(parser)
+    return parser
+
+
+def _score(args: argparse.Namespace) -> int:
+    from nes2net.detector import Detector
+
+    config = {"frontend": "xlsr_300m", "aggregation": "last", "backend": backend_from_flags(args)}
+    detector = Detector.from_pretrained(args.model_path, args.device, config=config)
+    score = detector.score(args.file_to_test, num_samples=IN_THE_WILD_SAMPLES if args.test_mode == "4s" else None)
+    print(f"{args.file_to_test} {score}")
+    return 0
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    return run(_score, build_parser(), argv)

@@ -1,0 +1,43 @@
+"""What every command line of the package shares: one-line errors, exit statuses, and how an interruption is answered."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from typing import NoReturn
+
+from nes2net.errors import InputError
+
+#: Exit statuses: some trials could not be scored; something given is missing or wrong; interrupted from the keyboard.
+INCOMPLETE, WRONG_INPUT, INTERRUPTED = 1, 2, 130
+
+
+class OneLineParser(argparse.ArgumentParser):
+    """An argument parser whose errors are one line."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(WRONG_INPUT, f"{self.prog}: error: {message} (--help lists what is accepted)\n")
+
+
+def run(
+    command: Callable[[argparse.Namespace], int | None], parser: argparse.ArgumentParser, argv: Sequence[str] | None
+) -> int:
+    """Parse and run; return the exit status. :class:`InputError` becomes one line on standard error unless ``--debug`` is given."""
+    args = parser.parse_args(argv)
+    try:
+        return command(args) or 0
+    except InputError as error:
+        if args.debug:
+            raise
+        print(f"{parser.prog}: error: {' '.join(str(error).split())}", file=sys.stderr)
+        return WRONG_INPUT
+    except BrokenPipeError:
+        return INCOMPLETE
+    except KeyboardInterrupt:
+        print(f"\n{parser.prog}: interrupted; the same command goes on from what is done", file=sys.stderr)
+        return INTERRUPTED
+
+
+def add_debug(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")

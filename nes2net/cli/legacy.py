@@ -1,0 +1,291 @@
+"""`main.py`: training, averaging and scoring under the published flags."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from nes2net.augment import RawBoostParameters
+from nes2net.cli.entry import OneLineParser, add_debug, run
+from nes2net.config import Recipe, apply_overrides, recipe_from_dict
+from nes2net.errors import InputError
+
+TRACKS = {"LA": "asvspoof2021_la", "DF": "asvspoof2021_df", "in_the_wild": "in_the_wild"}
+SSL_CONFIGS = {"xlsr_300m": "xlsr_300m", "small": "wav2vec2_small"}
+
+_GATES = ("LnL_ratio", "ISD_ratio", "SSI_ratio")
+_RAWBOOST = {  # flag → help; types and defaults are RawBoostParameters'
+    "LnL_ratio": "probability of convolutive noise in algorithms 10 and 11",
+    "ISD_ratio": "probability of impulsive noise in algorithms 10 and 11",
+    "SSI_ratio": "probability of stationary noise in algorithm 11",
+    "nBands": "notches in each filter",
+    "minF": "lowest centre of a notch in Hz",
+    "maxF": "highest centre of a notch in Hz",
+    "minBW": "narrowest notch in Hz",
+    "maxBW": "widest notch in Hz",
+    "minCoeff": "fewest coefficients of a notch",
+    "maxCoeff": "most coefficients of a notch",
+    "minG": "least gain of the linear part in dB",
+    "maxG": "greatest gain of the linear part in dB",
+    "minBiasLinNonLin": "least gain between linear and non-linear parts in dB",
+    "maxBiasLinNonLin": "greatest gain between linear and non-linear parts in dB",
+    "N_f": "highest power of the waveform",
+    "P": "largest share of impulsive samples in percent",
+    "g_sd": "gain of impulsive noise",
+    "SNRmin": "least SNR of stationary noise in dB",
+    "SNRmax": "greatest SNR of stationary noise in dB",
+}
+
+
+def build_parser(prog: str = "main.py") -> argparse.ArgumentParser:
+    """The published flags with their published defaults, and, apart, those of this toolkit."""
+    parser = OneLineParser(
+        prog=prog,
+        description="Train a detector on ASVspoof 2019 LA, or with --eval score 2021 LA, 2021 DF or In-the-Wild.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    add = parser.add_argument
+    add("--in_the_wild_path", default=None, help="folder of In-the-Wild: release_in_the_wild, or the one that holds it")
+    add("--database_path", default=None, help="folder that holds ASVspoof2019_LA_train/, ASVspoof2021_LA_eval/, …")
+    add(
+        "--protocols_path",
+        default="database/",
+        help="folder of the protocols; they are looked for in --database_path too",
+    )
+    add("--date", default="unknown", help="first part of the run folder's name")
+    add_model_flags(parser)
+    add(
+        "--test_length",
+        default="4s",
+        choices=["full", "4s"],
+        help="accepted for compatibility; --test_protocol decides",
+    )
+    add("--test_protocol", default="4sec", choices=["4sec", "full"], help="score the first 4 s, or whole utterances")
+    add("--BTN_ratio", type=float, default=0.8, help="accepted for compatibility; changes nothing")
+    add("--num_average_model", type=int, default=1, help="number of checkpoints to average before scoring")
+    add("--model_ID_to_average", type=int, nargs="+", default=[], help="epochs of the checkpoints to average")
+    add("--model_folder_path", default=None, help="run folder with the epoch_N.pth to average")
+    add("--batch_size", type=int, default=12, help="utterances per batch")
+    add("--num_epochs", type=int, default=100, help="epochs to train")
+    add("--lr", type=float, default=1e-6, help="learning rate; the published recipe has 2.5e-7")
+    add("--weight_decay", type=float, default=1e-4, help="L2 decay of Adam")
+    add("--loss", default="weighted_CCE", help="accepted for compatibility; weighted cross-entropy always")
+    add("--seed", type=int, default=1234, help="random seed; the published recipe has 12345")
+    add("--model_path", default=None, help="detector checkpoint to score with, or to start training from")
+    add("--comment", default=None, help="last part of the run folder's name")
+    add("--track", default="LA", choices=list(TRACKS), help="evaluation set to score; training is on 2019 LA always")
+    add("--eval_output", default=None, help="score file to write")
+    add("--eval", action="store_true", help="score instead of training")
+    add("--is_eval", action="store_true", help="accepted for compatibility; changes nothing")
+    add("--eval_part", type=int, default=0, help="accepted for compatibility; changes nothing")
+    add(
+        "--cudnn-deterministic-toggle",
+        action="store_false",
+        help="let cuDNN choose algorithms that are not deterministic",
+    )
+    add("--cudnn-benchmark-toggle", action="store_true", help="let cuDNN time its algorithms and take the fastest")
+    add("--algo", type=int, default=8, help="RawBoost algorithm 0 (none) to 11; the published recipe has 4")
+    defaults = RawBoostParameters()
+    for name, text in _RAWBOOST.items():
+        add(
+            f"--{name}",
+            type=float if name in _GATES else int,
+            default=getattr(defaults, name),
+            help=f"RawBoost: {text}",
+        )
+    _add_own_flags(parser.add_argument_group("flags of this toolkit"))
+    return parser
+
+
+def add_model_flags(parser: argparse.ArgumentParser) -> None:
+    """Published flags that say which detector it is."""
+    add = parser.add_argument
+    add("--model_name", required=True, choices=["wav2vec2_AASIST", "wav2vec2_Nes2Net_X"], help="the detector")
+    add("--dilation", type=int, default=2, help="dilation of the inner convolutions of Nes2Net")
+    add("--n_output_logits", type=int, default=2, help="logits of the last layer")
+    add("--pool_func", default="mean", choices=["mean", "ASTP"], help="pooling over time of Nes2Net")
+    add("--Nes_ratio", type=int, nargs="+", default=[8, 8], help="outer split and inner scale of Nes2Net")
+    add("--SE_ratio", type=int, nargs="+", default=[1], help="reduction in the squeeze-excitation of Nes2Net")
+
+
+def _add_own_flags(group: Any) -> None:
+    add = group.add_argument
+    add("--frontend", default="wav2vec2", choices=["wav2vec2", "lps"], help="wav2vec 2.0, or a log-power spectrum")
+    add(
+        "--ssl_config",
+        default="xlsr_300m",
+        choices=list(SSL_CONFIGS),
+        help="size of wav2vec 2.0; small is trained from scratch",
+    )
+    add(
+        "--ssl_checkpoint",
+        default=None,
+        help="pre-training file of the front-end (xlsr2_300m.pt for --ssl_config xlsr_300m)",
+    )
+    add(
+        "--average_mode",
+        default="mean",
+        choices=["mean", "legacy"],
+        help="the mean, or what the published code computes",
+    )
+    add("--legacy_train_mode", action="store_true", help="score In-the-Wild as published: never left train mode")
+    add("--test_samples", type=int, default=None, help="samples of '4sec': 64600, on In-the-Wild 64000, when not given")
+    add("--overwrite", action="store_true", help="replace a score file that another run made")
+    add(
+        "--on-error", default="skip", choices=["skip", "raise"], help="leave unreadable files out, or stop at the first"
+    )
+    add("--num_workers", type=int, default=4, help="processes that read audio")
+    add("--device", default="auto", help="auto, cpu, cuda or cuda:N")
+    add(
+        "--set",
+        nargs="+",
+        default=[],
+        metavar="KEY=VALUE",
+        help="override any key of the recipe, e.g. train.schedule=cosine",
+    )
+    add_debug(group)
+
+
+def model_from_flags(args: argparse.Namespace) -> dict[str, Any]:
+    """The model part of a recipe as the flags describe it."""
+    frontend = {"name": "lps"} if args.frontend == "lps" else {"name": SSL_CONFIGS[args.ssl_config]}
+    return {"frontend": frontend, "aggregation": {"name": "last"}, "backend": backend_from_flags(args)}
+
+
+def backend_from_flags(args: argparse.Namespace) -> dict[str, Any]:
+    if args.model_name == "wav2vec2_AASIST":
+        return {"name": "aasist", "num_logits": args.n_output_logits}
+    if len(args.Nes_ratio) != 2:
+        raise InputError(f"--Nes_ratio takes two numbers (outer split, inner scale), not {args.Nes_ratio}")
+    return {
+        "name": "nes2net_x",
+        "nes_ratio": args.Nes_ratio,
+        "dilation": args.dilation,
+        "pool": args.pool_func.lower(),
+        "se_ratio": args.SE_ratio[0],
+        "num_logits": args.n_output_logits,
+    }
+
+
+def recipe_from_flags(args: argparse.Namespace) -> Recipe:
+    """The recipe that the flags describe, ``--set`` last."""
+    parameters = {name: getattr(args, name) for name in _RAWBOOST}
+    published = vars(RawBoostParameters())
+    ssl_checkpoint = args.ssl_checkpoint
+    if (
+        ssl_checkpoint is None
+        and args.frontend == "wav2vec2"
+        and args.ssl_config == "xlsr_300m"
+        and not args.model_path
+    ):
+        ssl_checkpoint = "xlsr2_300m.pt"
+    values = {
+        "name": args.model_name,
+        "seed": args.seed,
+        "model": model_from_flags(args),
+        "ssl_checkpoint": ssl_checkpoint,
+        "data": {"root": args.database_path, "protocols": args.protocols_path, "num_workers": args.num_workers},
+        "augment": {"algo": args.algo, "parameters": {k: v for k, v in parameters.items() if v != published[k]}},
+        "train": {
+            "epochs": args.num_epochs,
+            "batch_size": args.batch_size,
+            "lr": args.lr,
+            "weight_decay": args.weight_decay,
+            "init_from": args.model_path,
+        },
+        "date": args.date,
+        "comment": args.comment,
+    }
+    return recipe_from_dict(apply_overrides(values, args.set))
+
+
+def _say_what_changes_nothing(args: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
+    inert = ("loss", "test_length", "BTN_ratio", "eval_part", "is_eval")
+    given = [f"--{name}" for name in inert if getattr(args, name) != parser.get_default(name)]
+    if given:
+        print(
+            f"note: {', '.join(given)} accepted for compatibility; the published code ignores it too", file=sys.stderr
+        )
+
+
+def _train(args: argparse.Namespace) -> int:
+    from nes2net.training.run import train
+
+    folder = train(recipe_from_flags(args), args.device)
+    print(f"checkpoints are in {folder}")
+    return 0
+
+
+def _score(args: argparse.Namespace) -> int:
+    from nes2net.cli.main import report_scoring
+    from nes2net.detector import Detector
+    from nes2net.registry import corpora
+    from nes2net.scoring import score_trials
+
+    if not args.eval_output:
+        raise InputError("where should the scores go? name a file with --eval_output")
+    corpus = corpora.get(TRACKS[args.track])
+    if args.track == "in_the_wild":
+        if not args.in_the_wild_path:
+            raise InputError("where is In-the-Wild? name its folder with --in_the_wild_path")
+        trials = corpus.trials(args.in_the_wild_path, "eval")
+    else:
+        if not args.database_path:
+            raise InputError("where is the corpus? name its folder with --database_path")
+        trials = corpus.trials(args.database_path, "eval", protocols=args.protocols_path)
+    detector = Detector.from_pretrained(_checkpoint_to_score(args), args.device, config=model_from_flags(args))
+    result = score_trials(
+        detector,
+        trials,
+        args.eval_output,
+        num_samples=None if args.test_protocol == "full" else args.test_samples or corpus.TEST_SAMPLES,
+        batch_size=args.batch_size,
+        num_workers=args.num_workers,
+        on_error=args.on_error,
+        overwrite=args.overwrite,
+        legacy_train_mode=args.legacy_train_mode,
+    )
+    return report_scoring(result)
+
+
+def _checkpoint_to_score(args: argparse.Namespace) -> Path | str:
+    from nes2net.training.averaging import average_run
+
+    if args.num_average_model <= 1:
+        if not args.model_path:
+            raise InputError(
+                "which detector? name its checkpoint with --model_path, or average with --num_average_model"
+            )
+        return args.model_path
+    ids = args.model_ID_to_average
+    if len(ids) != args.num_average_model:
+        raise InputError(
+            f"--num_average_model {args.num_average_model} wants as many --model_ID_to_average, {len(ids)} were given"
+        )
+    if not args.model_folder_path:
+        raise InputError("which run? name the folder with its epoch_N.pth with --model_folder_path")
+    path = average_run(args.model_folder_path, ids, args.average_mode)
+    print(f"scoring with the average {path}")
+    return path
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = build_parser()
+
+    def command(args: argparse.Namespace) -> int:
+        import torch
+
+        _say_what_changes_nothing(args, parser)
+        torch.backends.cudnn.deterministic = args.cudnn_deterministic_toggle
+        torch.backends.cudnn.benchmark = args.cudnn_benchmark_toggle
+        # Averaging ends in scoring, as the published command, which gives no --eval, shows.
+        return _score(args) if args.eval or args.num_average_model > 1 else _train(args)
+
+    return run(command, parser, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,173 @@
+"""`nes2net train | score | evaluate | average`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nes2net import __version__
+from nes2net.cli.entry import INCOMPLETE, OneLineParser, add_debug, run
+from nes2net.errors import InputError
+from nes2net.registry import corpora
+
+if TYPE_CHECKING:
+    from nes2net.scoring import ScoringResult
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = OneLineParser(prog="nes2net", description="Speech anti-spoofing with Nes2Net.")
+    parser.add_argument("--version", action="version", version=f"nes2net {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for add in (_add_train, _add_score, _add_evaluate, _add_average):
+        add(commands)
+    return parser
+
+
+def _subcommand(commands: argparse._SubParsersAction, name: str, function, text: str) -> argparse.ArgumentParser:
+    parser = commands.add_parser(
+        name, help=text, description=f"{text}.", formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
+    parser.set_defaults(function=function)
+    add_debug(parser)
+    return parser
+
+
+def _add_train(commands: argparse._SubParsersAction) -> None:
+    parser = _subcommand(commands, "train", _train, "Train a detector as a recipe says")
+    parser.add_argument("recipe", help="YAML file, e.g. configs/asvspoof2019_nes2net_x.yaml")
+    parser.add_argument(
+        "overrides", nargs="*", metavar="key=value", help="override a key, e.g. data.root=DB train.lr=1e-6"
+    )
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
+
+
+def _train(args: argparse.Namespace) -> int:
+    from nes2net.config import load_recipe
+    from nes2net.training.run import train
+
+    folder = train(load_recipe(args.recipe, args.overrides), args.device)
+    print(f"checkpoints are in {folder}")
+    return 0
+
+
+def _add_score(commands: argparse._SubParsersAction) -> None:
+    parser = _subcommand(commands, "score", _score, "Score a corpus with a trained detector")
+    parser.add_argument("corpus", choices=corpora.names(), help="which corpus")
+    parser.add_argument("root", help="its folder")
+    parser.add_argument("--model", required=True, help="checkpoint (.pth), folder, or name on the Hugging Face hub")
+    parser.add_argument("--out", required=True, help="score file to write")
+    parser.add_argument("--split", default="eval", help="train, dev or eval, where the corpus has them")
+    parser.add_argument("--protocols", default=None, help="folder of the protocols; looked for in root when not given")
+    parser.add_argument(
+        "--protocol", default="4sec", choices=["4sec", "full"], help="the first 4 s, or whole utterances"
+    )
+    parser.add_argument(
+        "--samples", type=int, default=None, help="samples of '4sec'; the corpus's published number when not given"
+    )
+    parser.add_argument("--batch-size", type=int, default=8, help="utterances per batch")
+    parser.add_argument("--workers", type=int, default=2, help="processes that read audio")
+    parser.add_argument("--overwrite", action="store_true", help="replace a score file that another run made")
+    parser.add_argument(
+        "--on-error", default="skip", choices=["skip", "raise"], help="leave unreadable files out, or stop"
+    )
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
+
+
+def _score(args: argparse.Namespace) -> int:
+    from nes2net.detector import Detector
+    from nes2net.scoring import score_trials
+
+    corpus = corpora.get(args.corpus)
+    trials = corpus.trials(args.root, args.split, protocols=args.protocols)
+    result = score_trials(
+        Detector.from_pretrained(args.model, args.device),
+        trials,
+        args.out,
+        num_samples=None if args.protocol == "full" else args.samples or corpus.TEST_SAMPLES,
+        batch_size=args.batch_size,
+        num_workers=args.workers,
+        on_error=args.on_error,
+        overwrite=args.overwrite,
+    )
+    return report_scoring(result)
+
+
+def report_scoring(result: ScoringResult) -> int:
+    """Say what was written and what is missing; the exit status."""
+    if result.already_complete:
+        print(f"{result.path} is complete already: {result.scored} scores of this very detector")
+        return 0
+    print(f"{result.scored} of {result.total} scores written to {result.path}")
+    if not result.failures:
+        return 0
+    names = list(result.failures)
+    more = f" and {len(names) - 10} more (all in {result.path}.json)" if len(names) > 10 else ""
+    print(f"{len(names)} files were left out: {', '.join(names[:10])}{more}", file=sys.stderr)
+    return INCOMPLETE
+
+
+def _add_evaluate(commands: argparse._SubParsersAction) -> None:
+    parser = _subcommand(commands, "evaluate", _evaluate, "Evaluate score files against a corpus's keys")
+    parser.add_argument("corpus", choices=corpora.names(), help="which corpus")
+    parser.add_argument("scores", help="score file")
+    parser.add_argument("--keys", required=True, help="folder or file of the keys")
+    parser.add_argument("--phase", default="eval", help="eval, progress or hidden_track, where the keys have phases")
+    parser.add_argument(
+        "--allow-partial", action="store_true", help="evaluate what is scored although trials are missing"
+    )
+    parser.add_argument("--json", default=None, metavar="FILE", help="write all figures to this file as well")
+
+
+def _evaluate(args: argparse.Namespace) -> int:
+    import json
+
+    from nes2net.evaluation import evaluate
+
+    result = evaluate(args.corpus, args.scores, args.keys, phase=args.phase, allow_partial=args.allow_partial)
+    print(result.table())
+    if args.json:
+        Path(args.json).write_text(json.dumps(result.to_dict(), indent=1))
+    return 0
+
+
+def _add_average(commands: argparse._SubParsersAction) -> None:
+    parser = _subcommand(commands, "average", _average, "Average checkpoints")
+    parser.add_argument("checkpoints", nargs="+", help="checkpoint files, or one run folder with --ids")
+    parser.add_argument("--ids", type=int, nargs="+", help="epochs of the run folder's epoch_N.pth")
+    parser.add_argument("--out", default=None, help="file to write; a run folder has its own name for it")
+    parser.add_argument(
+        "--mode", default="mean", choices=["mean", "legacy"], help="the mean, or what the published code computes"
+    )
+
+
+def _average(args: argparse.Namespace) -> int:
+    from nes2net.checkpoint import read_record, save_state_dict
+    from nes2net.training.averaging import average_checkpoints, average_run
+
+    if args.ids:
+        if len(args.checkpoints) != 1:
+            raise InputError("--ids goes with one run folder")
+        path = average_run(args.checkpoints[0], args.ids, args.mode)
+    else:
+        if not args.out:
+            raise InputError("where should the average go? name a file with --out")
+        average = average_checkpoints(args.checkpoints, args.mode)
+        record = {
+            **read_record(average),
+            "average": {"of": [Path(p).name for p in args.checkpoints], "mode": args.mode},
+        }
+        path = args.out
+        save_state_dict(average, path, **record)
+    print(f"average written to {path}")
+    return 0
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    return run(lambda args: args.function(args), build_parser(), argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Corpora, audio reading, crop and pad, and the training data set."""

@@ -1,0 +1,28 @@
+"""Crop and pad: bringing an utterance to the number of samples that training or a '4sec' protocol asks for."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from nes2net.errors import InputError
+
+#: Samples of training, development and '4sec' scoring on ASVspoof 2019 and 2021.
+ASVSPOOF_SAMPLES = 64600
+#: Samples of '4sec' scoring on In-the-Wild and of the single-file demo (deviation 3).
+IN_THE_WILD_SAMPLES = 64000
+
+
+def head_crop(waveform: np.ndarray, num_samples: int, utterance: str = "the waveform") -> np.ndarray:
+    """The first ``num_samples``; a shorter utterance is repeated whole and then cut.
+
+    Raises :class:`InputError` for an empty utterance, naming it.
+
+    >>> head_crop(np.array([1, 2, 3]), 7)
+    array([1, 2, 3, 1, 2, 3, 1])
+    """
+    length = len(waveform)
+    if length == 0:
+        raise InputError(f"{utterance} has no samples: nothing to crop or repeat")
+    if length >= num_samples:
+        return waveform[:num_samples]
+    return np.tile(waveform, -(-num_samples // length))[:num_samples]

@@ -1,0 +1,270 @@
+"""The Detector: front-end, aggregation and back-end in one, under the published names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from nes2net.checkpoint import check_fit, load_state_dict, read_record, save_state_dict
+from nes2net.data.audio import SAMPLE_RATE, load_audio, to_mono_16k
+from nes2net.data.crop import head_crop
+from nes2net.errors import InputError
+from nes2net.registry import create_aggregation, create_backend, create_frontend, did_you_mean
+
+#: Whole-model names of the published recipes.
+PUBLISHED_MODELS = {
+    "wav2vec2_Nes2Net_X": {"frontend": "xlsr_300m", "aggregation": "last", "backend": "nes2net_x"},
+    "wav2vec2_AASIST": {"frontend": "xlsr_300m", "aggregation": "last", "backend": "aasist"},
+}
+
+_FOLDER_WEIGHTS, _FOLDER_CONFIG = "model.safetensors", "config.yaml"
+
+
+class Detector(nn.Module):
+    """A waveform in, logits or a score out.
+
+    The score is ``logit[:, 1]`` of a two-logit back-end, or the logit of a one-logit one: higher means more bona fide. It is no
+    probability; a threshold is chosen on a development set of the deployment's own conditions.
+
+    Args:
+        frontend: waveform B×N → list of hidden states B×T×D.
+        aggregation: hidden states → B×T×D.
+        backend: B×T×D → logits B×n.
+
+    ``state_dict()`` has the names of the published whole-model checkpoints, and ``load_state_dict`` reads them.
+    """
+
+    def __init__(self, frontend: nn.Module, aggregation: nn.Module, backend: nn.Module) -> None:
+        super().__init__()
+        self.frontend, self.aggregation, self.backend = frontend, aggregation, backend
+        self.layers = getattr(backend, "wants_layers", "last")
+        if self.layers == "last":
+            self.layers = getattr(aggregation, "wants_layers", "all")
+        self.register_state_dict_post_hook(_write_published_names)
+        self.register_load_state_dict_pre_hook(_read_published_names)
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], checkpoint: str | None = None) -> Detector:
+        """Build from ``{"frontend": {"name": …, options}, "aggregation": …, "backend": …}``; a bare name stands for its defaults.
+
+        ``checkpoint`` is the front-end's pre-training file. Weights are random otherwise.
+        """
+        if left_over := set(config) - {"frontend", "aggregation", "backend"}:
+            name = min(left_over)
+            raise InputError(
+                f"a model has no part '{name}'{did_you_mean(name, ['frontend', 'aggregation', 'backend'])}"
+            )
+        frontend_name, frontend_options = _name_and_options(config, "frontend")
+        frontend = create_frontend(frontend_name, checkpoint, **frontend_options)
+        name, options = _name_and_options(config, "aggregation", "last")
+        aggregation = create_aggregation(name, frontend.num_layers, frontend.out_dim, **options)
+        name, options = _name_and_options(config, "backend")
+        backend = create_backend(name, **{"feature_dim": frontend.out_dim, **options})
+        return cls(frontend, aggregation, backend)
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """What :meth:`from_config` needs to build this architecture again; plain data."""
+        return {part: dict(getattr(self, part).config) for part in ("frontend", "aggregation", "backend")}
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.parameters()).device
+
+    def forward(self, waveform: Tensor) -> Tensor:
+        """Logits B×n of ``waveform`` (B×N, 16 kHz mono, in [−1, 1])."""
+        hidden_states = self.frontend(waveform, layers=self.layers)
+        if getattr(self.backend, "wants_layers", "last") == "all":
+            return self.backend(hidden_states)
+        return self.backend(self.aggregation(hidden_states))
+
+    def scores(self, waveform: Tensor) -> Tensor:
+        """Scores (B,) of ``waveform`` B×N, in whichever mode and precision the detector is."""
+        return bonafide_scores(self(waveform))
+
+    @torch.inference_mode()
+    def score(
+        self, audio: str | Path | np.ndarray | Tensor, sample_rate: int = SAMPLE_RATE, num_samples: int | None = None
+    ) -> float:
+        """Score of one recording, in eval mode: higher means more bona fide.
+
+        Args:
+            audio: a file, or samples (N,) or (channels, N) in [−1, 1] at ``sample_rate`` Hz.
+            num_samples: the first so many samples, repeated when there are fewer, as the '4sec' protocol; None for all of them.
+        """
+        if isinstance(audio, (str, Path)):
+            waveform = load_audio(audio)
+        else:
+            waveform = to_mono_16k(np.asarray(audio, dtype=np.float32), sample_rate)
+        if num_samples is not None:
+            waveform = head_crop(waveform, num_samples)
+        was_training = self.training
+        self.eval()
+        try:
+            parameter = next(self.parameters())
+            return self.scores(torch.from_numpy(waveform)[None].to(parameter.device, parameter.dtype)).item()
+        finally:
+            self.train(was_training)
+
+    def score_files(
+        self, paths: Iterable[str | Path], num_samples: int | None = None
+    ) -> Iterator[tuple[str | Path, float]]:
+        """(path, score) for each file in turn."""
+        for path in paths:
+            yield path, self.score(path, num_samples=num_samples)
+
+    def load_published(self, state_dict: dict[str, Tensor], path: str) -> None:
+        """Load a whole-model state dict strictly; a misfit raises :class:`InputError` that names keys and shapes."""
+        check_fit(state_dict, self.state_dict(), path)
+        self.load_state_dict(state_dict)
+
+    def save(self, path: str | Path, **record: Any) -> None:
+        """Write ``path``: a published-style state dict for ``.pth`` and ``.pt``, else a folder of safetensors, YAML and a model card.
+
+        ``record`` is plain data kept beside the tensors; the architecture is always kept.
+        """
+        path = Path(path)
+        if path.suffix in (".pth", ".pt"):
+            save_state_dict(self.state_dict(), path, model=self.config, **record)
+        else:
+            self._save_folder(path, record)
+
+    def _save_folder(self, folder: Path, record: dict[str, Any]) -> None:
+        import yaml
+        from safetensors.torch import save_file
+
+        folder.mkdir(parents=True, exist_ok=True)
+        tensors = {k: v.detach().cpu().contiguous() for k, v in self.state_dict().items()}
+        save_file(tensors, folder / _FOLDER_WEIGHTS, metadata={"format": "pt"})
+        (folder / _FOLDER_CONFIG).write_text(yaml.safe_dump({"model": self.config, **record}, sort_keys=False))
+        (folder / "README.md").write_text(_model_card(self.config))
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        path_or_name: str | Path,
+        device: str = "auto",
+        dtype: str | torch.dtype = "auto",
+        config: dict[str, Any] | None = None,
+    ) -> Detector:
+        """Load a trained detector, in eval mode. No front-end file is needed.
+
+        Args:
+            path_or_name: a ``.pth`` whole-model state dict, a folder written by :meth:`save`, or a name on the Hugging Face hub.
+            device: ``"auto"`` takes CUDA where there is one.
+            dtype: ``"auto"`` keeps the file's.
+            config: architecture for a checkpoint that does not say its own (those of the published code); XLS-R 300M with Nes2Net-X at its
+                published defaults when not given.
+        """
+        path = Path(path_or_name)
+        if not path.exists():
+            path = _from_hub(str(path_or_name))
+        if path.is_dir():
+            state_dict, own = _read_folder(path)
+        else:
+            state_dict = load_state_dict(path)
+            own = read_record(state_dict).get("model")
+        detector = cls.from_config(own or config or PUBLISHED_MODELS["wav2vec2_Nes2Net_X"])
+        detector.load_published(state_dict, str(path_or_name))
+        if dtype != "auto":
+            detector = detector.to(getattr(torch, dtype) if isinstance(dtype, str) else dtype)
+        return detector.to(choose_device(device)).eval()
+
+
+def bonafide_scores(logits: Tensor) -> Tensor:
+    """Scores (B,) of logits B×n: the second of two, or the only one. Higher means more bona fide."""
+    return logits[:, -1]
+
+
+def choose_device(device: str = "auto") -> torch.device:
+    """``"auto"``: CUDA where there is one, else the CPU."""
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        return torch.device(device)
+    except RuntimeError as error:
+        raise InputError(f"unknown device '{device}': auto, cpu, cuda or cuda:N is expected") from error
+
+
+def _name_and_options(config: dict[str, Any], part: str, default: str | None = None) -> tuple[str, dict[str, Any]]:
+    value = config.get(part, default)
+    options = {"name": value} if isinstance(value, str) else dict(value or {})
+    if "name" not in options:
+        raise InputError(f"the model's {part} has no name: write '{part}: {{name: …}}'")
+    return options.pop("name"), options
+
+
+def _read_folder(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    import yaml
+
+    config_file = folder / _FOLDER_CONFIG
+    if not config_file.is_file():
+        raise InputError(
+            f"{folder} is no detector folder: it has no {_FOLDER_CONFIG} (a run folder's checkpoints are its epoch_N.pth)"
+        )
+    try:
+        config = yaml.safe_load(config_file.read_text())["model"]
+    except (yaml.YAMLError, KeyError, TypeError) as error:
+        raise InputError(
+            f"{config_file} does not describe a model: a mapping with the key 'model' is expected"
+        ) from error
+    return load_state_dict(folder / _FOLDER_WEIGHTS), config
+
+
+def _from_hub(name: str) -> Path:
+    """The local copy of a model on the Hugging Face hub; a name that is none is an error about files first."""
+    if name.count("/") != 1 or name.startswith((".", "/")) or Path(name).suffix in (".pth", ".pt", ".safetensors"):
+        raise InputError(f"checkpoint {name} not found")
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OfflineModeIsEnabled
+
+    try:
+        return Path(snapshot_download(name, allow_patterns=[_FOLDER_WEIGHTS, _FOLDER_CONFIG]))
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OfflineModeIsEnabled, OSError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise InputError(
+            f"'{name}' is no file or folder here and was not fetched from the Hugging Face hub: {reason}"
+        ) from error
+
+
+def _model_card(config: dict[str, Any]) -> str:
+    parts = " → ".join(config[part]["name"] for part in ("frontend", "aggregation", "backend"))
+    return (
+        "---\ntags: [anti-spoofing, deepfake-speech-detection]\nlibrary_name: nes2net\n---\n\n"
+        f"Speech anti-spoofing detector: {parts}.\n\n"
+        "Input: 16 kHz mono waveform in [−1, 1]. Output: a score, higher means more bona fide; not a probability.\n\n"
+        "```python\nfrom nes2net import Detector\n\ndetector = Detector.from_pretrained('THIS FOLDER')\n"
+        "print(detector.score('speech.flac'))\n```\n"
+    )
+
+
+# Whole-model names: `ssl_model.model.…` front-end, `ssl_model.…` aggregation, and the back-end under its own prefix (maybe none).
+
+
+def _write_published_names(detector: Detector, state_dict: dict, prefix: str, _metadata: dict) -> None:
+    published = {
+        "frontend": f"{prefix}ssl_model.",
+        "aggregation": f"{prefix}ssl_model.",
+        "backend": prefix + getattr(detector.backend, "checkpoint_prefix", ""),
+    }
+    for key in [k for k in state_dict if k.startswith(prefix)]:
+        part, _, name = key[len(prefix) :].partition(".")
+        state_dict[published[part] + name] = state_dict.pop(key)
+
+
+def _read_published_names(detector: Detector, state_dict: dict, prefix: str, *_) -> None:
+    backend_prefix = getattr(detector.backend, "checkpoint_prefix", "")
+    for key in [k for k in state_dict if k.startswith(prefix)]:
+        name = key[len(prefix) :]
+        if name.startswith("ssl_model.model."):
+            own = "frontend." + name[len("ssl_model.") :]
+        elif name.startswith("ssl_model."):
+            own = "aggregation." + name[len("ssl_model.") :]
+        else:
+            own = "backend." + name.removeprefix(backend_prefix)
+        state_dict[prefix + own] = state_dict.pop(key)

@@ -1,0 +1,1 @@
+"""SSL and spectral front-ends: waveform → hidden states."""

@@ -1,0 +1,186 @@
+"""fairseq's checkpoint files and names: reading without fairseq, and the key map to the transformers library."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from nes2net.errors import InputError
+
+# fairseq's name and the transformers library's; {n} is a number, {rest} the end of the name. Names that both share are not listed.
+_NAMES = [
+    ("layer_norm.{rest}", "feature_projection.layer_norm.{rest}"),
+    ("post_extract_proj.{rest}", "feature_projection.projection.{rest}"),
+    ("feature_extractor.conv_layers.{n}.0.{rest}", "feature_extractor.conv_layers.{n}.conv.{rest}"),
+    ("feature_extractor.conv_layers.{n}.2.1.{rest}", "feature_extractor.conv_layers.{n}.layer_norm.{rest}"),
+    ("encoder.pos_conv.0.weight_g", "encoder.pos_conv_embed.conv.parametrizations.weight.original0"),
+    ("encoder.pos_conv.0.weight_v", "encoder.pos_conv_embed.conv.parametrizations.weight.original1"),
+    ("encoder.pos_conv.0.bias", "encoder.pos_conv_embed.conv.bias"),
+    ("encoder.layers.{n}.self_attn.{rest}", "encoder.layers.{n}.attention.{rest}"),
+    ("encoder.layers.{n}.self_attn_layer_norm.{rest}", "encoder.layers.{n}.layer_norm.{rest}"),
+    ("encoder.layers.{n}.fc1.{rest}", "encoder.layers.{n}.feed_forward.intermediate_dense.{rest}"),
+    ("encoder.layers.{n}.fc2.{rest}", "encoder.layers.{n}.feed_forward.output_dense.{rest}"),
+]
+# Group norm (wav2vec 2.0 Base, fairseq's extractor mode "default") stands one level higher.
+_GROUP_NORM = ("feature_extractor.conv_layers.{n}.2.{rest}", "feature_extractor.conv_layers.{n}.layer_norm.{rest}")
+
+_Rules = list[tuple[re.Pattern, str]]
+
+
+def _rules(pairs: Iterable[tuple[str, str]]) -> _Rules:
+    def pattern(name: str) -> re.Pattern:
+        return re.compile(re.escape(name).replace(r"\{n\}", r"(?P<n>\d+)").replace(r"\{rest\}", "(?P<rest>.+)"))
+
+    return [(pattern(source), target) for source, target in pairs]
+
+
+_TO_TRANSFORMERS = _rules([*_NAMES, _GROUP_NORM])
+_TO_FAIRSEQ = {
+    "layer_norm": _rules((t, f) for f, t in _NAMES),
+    "default": _rules((t, f) for f, t in [_GROUP_NORM, *_NAMES]),
+}
+
+
+def to_transformers(name: str) -> str:
+    """fairseq's name of a wav2vec 2.0 tensor → the transformers library's; a name that both share comes back unchanged.
+
+    >>> to_transformers("encoder.layers.3.fc1.weight")
+    'encoder.layers.3.feed_forward.intermediate_dense.weight'
+    """
+    return _translate(name, _TO_TRANSFORMERS)
+
+
+def to_fairseq(name: str, extractor_mode: str = "layer_norm") -> str:
+    """The transformers library's name → fairseq's, for a feature extractor with layer norm or (``"default"``) group norm.
+
+    >>> to_fairseq("encoder.pos_conv_embed.conv.parametrizations.weight.original0")
+    'encoder.pos_conv.0.weight_g'
+    """
+    return _translate(name, _TO_FAIRSEQ[extractor_mode])
+
+
+def _translate(name: str, rules: _Rules) -> str:
+    for pattern, template in rules:
+        if match := pattern.fullmatch(name):
+            return template.format(**match.groupdict())
+    return name
+
+
+class _Inert(dict):
+    """Stands for a configuration class of the file: keeps the items and the state it is given and does nothing."""
+
+    def __init__(self, *_: Any) -> None:
+        super().__init__()
+
+    def __setstate__(self, state: Any) -> None:
+        self.state = state
+
+
+# What fairseq's own files carry beside tensors: configuration and dictionary objects. Each becomes an inert record.
+_CONFIGURATION_CLASSES = (
+    "argparse.Namespace",
+    "collections.defaultdict",
+    "fairseq.data.dictionary.Dictionary",
+    "omegaconf.base.ContainerMetadata",
+    "omegaconf.base.Metadata",
+    "omegaconf.dictconfig.DictConfig",
+    "omegaconf.listconfig.ListConfig",
+    "omegaconf.nodes.AnyNode",
+    "typing.Any",
+)
+
+
+def read_wav2vec2_checkpoint(path: str | Path, known: Iterable[str]) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Read a fairseq wav2vec 2.0 pre-training file (XLS-R's among them); nothing in it is executed.
+
+    Returns its state dict under fairseq's names and those ``known`` options that its configuration holds. ``pretraining_heads`` says
+    whether the quantizer is in the file. Raises :class:`InputError` for a file that is missing, is no such checkpoint, or carries
+    classes other than fairseq's configuration.
+    """
+    from nes2net.checkpoint import read_pickle
+
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(
+            f"front-end checkpoint {path} not found: download fairseq's xlsr2_300m.pt and name it with --ssl_checkpoint, "
+            "or train a small front-end from scratch with --ssl_config small"
+        )
+    content = read_pickle(path, inert=_CONFIGURATION_CLASSES, inert_class=_Inert)
+    if not isinstance(content, dict) or not isinstance(content.get("model"), dict):
+        raise InputError(
+            f"{path} is no fairseq checkpoint: it has no 'model' state dict (a detector's .pth goes to --model_path)"
+        )
+    state_dict = content["model"]
+    if "encoder.pos_conv.0.weight_v" not in state_dict:
+        raise InputError(f"{path} is no wav2vec 2.0 checkpoint: it has no 'encoder.pos_conv.0.weight_v'")
+    config = _model_configuration(content)
+    options = {k: config[k] for k in known if k in config}
+    if isinstance(options.get("conv_feature_layers"), str):
+        options["conv_feature_layers"] = parse_convolutions(options["conv_feature_layers"])
+    options["pretraining_heads"] = "quantizer.vars" in state_dict
+    return state_dict, options
+
+
+def _model_configuration(content: dict[str, Any]) -> dict[str, Any]:
+    """The model's part of a fairseq configuration, whichever way it was packed: ``cfg`` (dict, DictConfig) or ``args`` (Namespace)."""
+    cfg = _plain(content.get("cfg"))
+    if isinstance(cfg, dict) and isinstance(cfg.get("model"), dict):
+        return cfg["model"]
+    args = _plain(content.get("args"))
+    return args if isinstance(args, dict) else {}
+
+
+def _plain(value: Any, depth: int = 0) -> Any:
+    """Plain containers out of the inert records of Namespace and omegaconf nodes."""
+    if depth > 50:
+        raise InputError("the configuration in the checkpoint is nested too deeply to be real")
+    if isinstance(value, _Inert):
+        state = getattr(value, "state", None) or dict(value)
+        if not isinstance(state, dict):
+            return {}
+        if "_val" in state:
+            return _plain(state["_val"], depth + 1)
+        return _plain(state.get("_content", state), depth + 1)
+    if isinstance(value, dict):
+        return {str(k): _plain(v, depth + 1) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(v, depth + 1) for v in value]
+    return value
+
+
+def parse_convolutions(text: str) -> list[tuple[int, int, int]]:
+    """fairseq's ``conv_feature_layers``, an expression that fairseq evaluates; here only lists, sums and repetitions are read.
+
+    >>> parse_convolutions("[(512, 10, 5)] + [(512, 3, 2)] * 2")
+    [(512, 10, 5), (512, 3, 2), (512, 3, 2)]
+    """
+
+    def value(node: ast.expr) -> Any:
+        match node:
+            case ast.List(elts=items):
+                return [value(item) for item in items]
+            case ast.Tuple(elts=items):
+                return tuple(value(item) for item in items)
+            case ast.Constant(value=int() as number):
+                return number
+            case ast.BinOp(left=left, op=ast.Add(), right=right):
+                return value(left) + value(right)
+            case ast.BinOp(left=left, op=ast.Mult(), right=ast.Constant(value=int() as times)) if 0 < times <= 64:
+                return value(left) * times
+        raise ValueError
+
+    try:
+        layers = value(ast.parse(text, mode="eval").body)
+        if (
+            not all(len(layer) == 3 and all(0 < n <= 65536 for n in layer) for layer in layers)
+            or not 0 < len(layers) <= 64
+        ):
+            raise ValueError
+    except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
+        raise InputError(f"conv_feature_layers is a list of (channels, kernel, stride), not {text[:80]!r}") from None
+    return layers

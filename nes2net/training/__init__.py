@@ -1,0 +1,1 @@
+"""Training: recipe, losses, loop, checkpoints and their averaging."""

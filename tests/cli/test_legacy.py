@@ -1,0 +1,184 @@
+"""The published flags: names, types, defaults; what they mean in a recipe; errors in one line."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from nes2net import Detector
+from nes2net.cli import demo, legacy
+
+FLAGS = json.loads((Path(__file__).parents[1] / "golden" / "cli_flags.json").read_text())
+OWN_PATHS = "<a path of the user>"
+PARSERS = {"main.py": legacy.build_parser, "easy_inference_demo.py": demo.build_parser}
+
+
+@pytest.mark.parametrize("script", PARSERS)
+def test_every_published_flag_is_there(script):
+    actions = {option: action for action in PARSERS[script]()._actions for option in action.option_strings}
+    for flag, kind, default, choices, nargs, action, required in FLAGS[script]:
+        ours = actions[flag]
+        assert (ours.type.__name__ if ours.type else "str") == (kind or "str"), flag
+        assert ours.default == (None if default == OWN_PATHS else default), flag
+        assert (list(ours.choices) if ours.choices else None) == choices, flag
+        assert ours.nargs == nargs, flag
+        assert bool(ours.required) == required, flag
+        assert type(ours).__name__ == f"_{action}", flag
+
+
+def test_help_shows_the_defaults(capsys):
+    with pytest.raises(SystemExit) as stop:
+        legacy.main(["--help"])
+    assert stop.value.code == 0
+    text = " ".join(capsys.readouterr().out.split())
+    for flag, kind, default, *_ in FLAGS["main.py"]:
+        assert flag in text
+    for expected in (
+        "learning rate; the published recipe has 2.5e-7 (default: 1e-06)",
+        "(default: 8)",
+        "(default: database/)",
+    ):
+        assert expected in text
+
+
+def recipe(*arguments):
+    return legacy.recipe_from_flags(
+        legacy.build_parser().parse_args(["--model_name", "wav2vec2_Nes2Net_X", *arguments])
+    )
+
+
+def test_flags_become_a_recipe():
+    made = recipe(
+        "--lr", "2.5e-7", "--algo", "4", "--P", "20", "--pool_func", "ASTP", "--SE_ratio", "8", "--Nes_ratio", "4", "8"
+    )
+    assert made.train.lr == 2.5e-7 and made.augment.algo == 4 and made.augment.parameters == {"P": 20}
+    assert made.model["backend"] == {
+        "name": "nes2net_x", "nes_ratio": [4, 8], "dilation": 2, "pool": "astp", "se_ratio": 8, "num_logits": 2,
+    }  # fmt: skip
+    assert made.model["frontend"] == {"name": "xlsr_300m"} and made.ssl_checkpoint == "xlsr2_300m.pt"
+    small = recipe("--ssl_config", "small", "--set", "train.schedule=cosine", "model.backend.dilation=1")
+    assert small.model["frontend"] == {"name": "wav2vec2_small"} and small.ssl_checkpoint is None
+    assert small.train.schedule == "cosine" and small.model["backend"]["dilation"] == 1
+    assert recipe("--frontend", "lps").model["frontend"] == {"name": "lps"}
+    assert recipe().train.batch_size == 12 and recipe().seed == 1234
+
+
+@pytest.fixture
+def checkpoint(small_model, tmp_path):
+    Detector.from_config(small_model).save(tmp_path / "detector.pth")
+    return tmp_path / "detector.pth"
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        ("--track LB", "argument --track: invalid choice: 'LB'"),
+        ("--model_name other", "argument --model_name: invalid choice: 'other'"),
+        ("--lr much", "argument --lr: invalid float value: 'much'"),
+        ("--colour red", "unrecognized arguments: --colour red"),
+        ("", "where is the corpus? give --database_path"),
+        ("--database_path {nowhere}", "not found"),
+        ("--database_path {corpus}", "front-end checkpoint xlsr2_300m.pt not found"),
+        ("--database_path {corpus} --ssl_config small --Nes_ratio 8", "--Nes_ratio takes two numbers"),
+        ("--database_path {corpus} --ssl_config small --algo 12", "0 (none) to 11, not 12"),
+        ("--database_path {corpus} --ssl_config small --SNRmin 50", "SNRmin"),
+        ("--database_path {corpus} --ssl_config small --Nes_ratio 7 8", "7"),
+        ("--database_path {corpus} --ssl_config small --set train.lrr=1", "did you mean 'lr'"),
+        ("--database_path {corpus} --ssl_config small --device gpu", "unknown device 'gpu'"),
+        ("--eval --database_path {corpus}", "--eval_output"),
+        ("--eval --eval_output s.txt", "--database_path"),
+        ("--eval --eval_output s.txt --track in_the_wild", "--in_the_wild_path"),
+        ("--eval --eval_output s.txt --track in_the_wild --in_the_wild_path {nowhere}", "not found"),
+        ("--eval --eval_output s.txt --database_path {corpus}", "--model_path"),
+        ("--eval --eval_output s.txt --database_path {corpus} --model_path none.pth", "checkpoint none.pth not found"),
+        ("--eval --eval_output s.txt --database_path {corpus} --model_path {text}", "README.md"),
+        (
+            "--eval --eval_output s.txt --database_path {corpus} --num_average_model 2 --model_ID_to_average 1",
+            "as many",
+        ),
+        (
+            "--eval --eval_output s.txt --database_path {corpus} --num_average_model 1 --model_ID_to_average 1",
+            "--model_path",
+        ),
+        (
+            "--eval --eval_output s.txt --database_path {corpus} --num_average_model 2 --model_ID_to_average 1 2",
+            "--model_folder_path",
+        ),
+    ],
+)
+def test_errors_are_one_line_with_status_2(arguments, message, corpus, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    places = {"corpus": corpus, "nowhere": tmp_path / "nowhere", "text": Path(__file__).parents[2] / "README.md"}
+    arguments = ["--model_name", "wav2vec2_Nes2Net_X", *arguments.format(**places).split()]
+    try:
+        status = legacy.main(arguments)
+    except SystemExit as stop:  # argparse's own
+        status = stop.code
+    captured = capsys.readouterr()
+    assert status == 2
+    assert message in captured.err
+    assert captured.err.count("\n") == 1 and captured.err.startswith("main.py: error: ")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_debug_shows_the_traceback(tmp_path, monkeypatch):
+    from nes2net import InputError
+
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError):
+        legacy.main(["--model_name", "wav2vec2_Nes2Net_X", "--debug"])
+
+
+def test_a_checkpoint_that_does_not_fit_is_explained(checkpoint, corpus, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    torch.save(dict(torch.load(checkpoint, weights_only=True)), tmp_path / "bare.pth")  # no record of its architecture
+    arguments = f"--eval --eval_output s.txt --database_path {corpus} --model_path bare.pth --ssl_config small"
+    assert legacy.main(["--model_name", "wav2vec2_Nes2Net_X", *arguments.split()]) == 2
+    error = capsys.readouterr().err
+    assert (
+        "bare.pth does not fit this model" in error
+        and "ssl_model.model.feature_extractor" in error
+        and "where (" in error
+    )
+
+
+def test_scoring_with_the_flags_of_this_toolkit(checkpoint, corpus, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    base = f"--model_name wav2vec2_Nes2Net_X --eval --database_path {corpus} --model_path {checkpoint} --eval_output s.txt --num_workers 0"
+    assert legacy.main([*base.split(), "--test_samples", "8000", "--is_eval", "--loss", "WCE"]) == 0
+    captured = capsys.readouterr()
+    assert "12 of 12 scores written to s.txt" in captured.out
+    assert "note: --loss, --is_eval accepted for compatibility" in captured.err
+    assert legacy.main([*base.split(), "--test_samples", "8000"]) == 0
+    assert "complete already" in capsys.readouterr().out
+    assert legacy.main([*base.split(), "--test_samples", "9000"]) == 2
+    assert legacy.main([*base.split(), "--test_samples", "9000", "--overwrite"]) == 0
+    wild = [
+        "--track",
+        "in_the_wild",
+        "--in_the_wild_path",
+        str(corpus),
+        "--eval_output",
+        "w.txt",
+        "--test_samples",
+        "8000",
+    ]
+    assert legacy.main([*base.split(), *wild]) == 0
+    assert legacy.main([*base.split(), *wild, "--legacy_train_mode"]) == 2  # another run's file
+    assert legacy.main([*base.split(), *wild, "--legacy_train_mode", "--overwrite"]) == 0
+
+
+def test_files_left_out_give_status_1(checkpoint, corpus, tmp_path, monkeypatch, capsys):
+    import shutil
+
+    shutil.copytree(corpus / "release_in_the_wild", tmp_path / "wild")
+    (tmp_path / "wild" / "5.wav").write_bytes(b"")
+    monkeypatch.chdir(tmp_path)
+    base = (
+        f"--model_name wav2vec2_Nes2Net_X --eval --track in_the_wild --in_the_wild_path wild --model_path {checkpoint}"
+    )
+    arguments = [*base.split(), "--eval_output", "s.txt", "--test_samples", "8000", "--num_workers", "0"]
+    assert legacy.main(arguments) == 1
+    assert "1 files were left out: 5" in capsys.readouterr().err
+    assert legacy.main([*arguments, "--on-error", "raise", "--overwrite"]) == 2

@@ -1,0 +1,89 @@
+"""`nes2net train | score | evaluate | average`: the whole job on a tiny corpus."""
+
+import json
+
+import pytest
+import yaml
+
+from nes2net.cli.main import main
+
+
+def test_the_whole_job(corpus, small_model, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    values = {
+        "name": "tiny",
+        "model": small_model,
+        "augment": {"algo": 5},
+        "data": {"num_workers": 0, "num_samples": 8000},
+    }
+    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(values))
+    arguments = [f"data.root={corpus}", "train.epochs=3", "train.batch_size=4", "train.lr=1e-3", "date='1120'"]
+    assert main(["train", "recipe.yaml", *arguments]) == 0
+    folder = "models/1120_tiny_e3_bz4_lr0.001_algo5_seed1234"
+    saved = sorted(int(p.stem[6:]) for p in (tmp_path / folder).glob("epoch_*.pth"))
+    assert saved[0] == 0
+
+    ids = [str(i) for i in (saved * 2)[:2]]
+    assert main(["average", folder, "--ids", *ids]) == 0
+    assert main(["average", *[f"{folder}/epoch_{i}.pth" for i in ids], "--out", "mean.pth"]) == 0
+    assert main(["average", folder, "--ids", "77"]) == 2
+
+    score = ["--model", "mean.pth", "--samples", "8000", "--workers", "0"]
+    for name, root in (("asvspoof2021_la", corpus), ("asvspoof2021_df", corpus), ("in_the_wild", corpus)):
+        assert main(["score", name, str(root), *score, "--out", f"{name}.txt"]) == 0
+        keys = corpus / "release_in_the_wild" if name == "in_the_wild" else corpus / "keys"
+        capsys.readouterr()
+        assert main(["evaluate", name, f"{name}.txt", "--keys", str(keys), "--json", f"{name}.json"]) == 0
+        table = capsys.readouterr().out
+        assert "EER" in table and "6" in table
+        figures = json.loads((tmp_path / f"{name}.json").read_text())
+        assert 0 <= figures["eer"] <= 1
+    assert (
+        main(
+            [
+                "score",
+                "asvspoof2019_la",
+                str(corpus),
+                "--split",
+                "dev",
+                *score,
+                "--protocol",
+                "full",
+                "--out",
+                "dev.txt",
+            ]
+        )
+        == 0
+    )
+    assert len((tmp_path / "dev.txt").read_text().splitlines()) == 12
+
+
+@pytest.mark.parametrize("command", [[], ["train"], ["score"], ["evaluate"], ["average"]])
+def test_help(command, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main([*command, "--help"])
+    assert stop.value.code == 0
+    assert "usage: nes2net" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        ("train none.yaml", "recipe none.yaml not found"),
+        ("score asvspoof2021_xx DB --model m --out o", "invalid choice"),
+        ("score asvspoof2021_la none --model m --out o", "not found"),
+        ("evaluate asvspoof2021_la none.txt --keys none", "none"),
+        ("average a.pth", "--out"),
+        ("average a.pth b.pth --out c.pth", "checkpoint a.pth not found"),
+        ("average a b --ids 1", "--ids goes with one run folder"),
+        ("fly", "invalid choice"),
+    ],
+)
+def test_errors_are_one_line(arguments, message, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    try:
+        status = main(arguments.split())
+    except SystemExit as stop:
+        status = stop.code
+    error = capsys.readouterr().err
+    assert status == 2 and message in error and error.count("\n") == 1

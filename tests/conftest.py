@@ -1,0 +1,51 @@
+"""Fixtures that many tests share."""
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(REPOSITORY / "tests"))
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of reference outputs and real recordings beside the repository; tests that need it skip where it is not."""
+    folder = Path(os.environ.get("NES2NET_SHARED", REPOSITORY.parent / "shared"))
+    if not (folder / "golden").is_dir():
+        pytest.skip(f"no reference folder at {folder} (set NES2NET_SHARED)")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def golden(shared: Path) -> Path:
+    """``shared/golden``: outputs of the published code."""
+    return shared / "golden"
+
+
+@pytest.fixture(scope="session")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A corpus of a few seconds in the published layouts: real recordings where they are there, generated ones otherwise."""
+    import tiny_corpus
+
+    audio = Path(os.environ.get("NES2NET_SHARED", REPOSITORY.parent / "shared")) / "real" / "audio"
+    return tiny_corpus.make(tmp_path_factory.mktemp("corpus"), audio if audio.is_dir() else None)
+
+
+@pytest.fixture
+def small_model() -> dict:
+    """Configuration of a detector that is built in a moment."""
+    frontend = {
+        "name": "wav2vec2_small",
+        "encoder_layers": 2,
+        "encoder_embed_dim": 64,
+        "encoder_ffn_embed_dim": 64,
+        "conv_feature_layers": [[16, 16, 8], [16, 4, 4], [16, 4, 4], [16, 4, 2]],
+    }
+    return {
+        "frontend": frontend,
+        "aggregation": {"name": "last"},
+        "backend": {"name": "nes2net_x", "nes_ratio": [4, 4]},
+    }

@@ -1,0 +1,129 @@
+"""Reading checkpoints without running them, and saying how two differ."""
+
+import os
+import pickle
+import zipfile
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from nes2net import InputError, load_state_dict
+from nes2net.checkpoint import check_fit, read_record, save_atomically, save_state_dict
+
+
+class Malicious:
+    def __init__(self, target):
+        self.target = str(target)
+
+    def __reduce__(self):
+        return os.mkdir, (self.target,)
+
+
+@pytest.mark.parametrize("legacy", [False, True])
+@pytest.mark.parametrize("place", ["value", "nested", "beside"])
+def test_nothing_in_a_file_is_run(tmp_path, legacy, place):
+    target = tmp_path / "made by the pickle"
+    evil = Malicious(target)
+    content = {
+        "value": evil,
+        "nested": {"a": [({"b": evil},)]},
+        "beside": {"model": {"w": torch.zeros(2)}, "cfg": evil},
+    }[place]
+    torch.save(content, tmp_path / "evil.pth", _use_new_zipfile_serialization=not legacy)
+    with pytest.raises(InputError, match="could run code|damaged") as error:
+        load_state_dict(tmp_path / "evil.pth")
+    assert "evil.pth" in str(error.value)
+    assert not target.exists()
+
+
+def test_a_bare_pickle_is_not_run(tmp_path):
+    target = tmp_path / "made by the pickle"
+    (tmp_path / "evil.pth").write_bytes(pickle.dumps(Malicious(target)))
+    with pytest.raises(InputError):
+        load_state_dict(tmp_path / "evil.pth")
+    assert not target.exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"text", b"PK\x03\x04 torn", b"\x80\x02}q\x00"])
+def test_damaged_files_are_named(tmp_path, content):
+    (tmp_path / "torn.pth").write_bytes(content)
+    with pytest.raises(InputError, match=r"torn\.pth"):
+        load_state_dict(tmp_path / "torn.pth")
+
+
+def test_truncated_file_is_named(tmp_path):
+    torch.save({"w": torch.zeros(10000)}, tmp_path / "whole.pth")
+    content = (tmp_path / "whole.pth").read_bytes()
+    (tmp_path / "torn.pth").write_bytes(content[: len(content) // 2])
+    with pytest.raises(InputError, match=r"torn\.pth.*damaged"):
+        load_state_dict(tmp_path / "torn.pth")
+
+
+def test_a_zip_that_is_no_checkpoint(tmp_path):
+    with zipfile.ZipFile(tmp_path / "other.pth", "w") as archive:
+        archive.writestr("readme.txt", "nothing")
+    with pytest.raises(InputError, match=r"other\.pth"):
+        load_state_dict(tmp_path / "other.pth")
+
+
+@pytest.mark.parametrize("legacy", [False, True])
+def test_forms_that_are_read(tmp_path, legacy):
+    tensors = {"a.weight": torch.randn(3), "b": torch.arange(3)}
+
+    def written(content):
+        torch.save(content, tmp_path / "file.pth", _use_new_zipfile_serialization=not legacy)
+        return load_state_dict(tmp_path / "file.pth")
+
+    for content in (
+        tensors,
+        {"model": tensors},
+        {"state_dict": tensors},
+        {f"module.{k}": v for k, v in tensors.items()},
+    ):
+        found = written(content)
+        assert list(found) == list(tensors)
+        assert all(torch.equal(found[k], tensors[k]) for k in tensors)
+    save_file(tensors, tmp_path / "file.safetensors")
+    assert torch.equal(load_state_dict(tmp_path / "file.safetensors")["a.weight"], tensors["a.weight"])
+
+
+def test_what_is_no_state_dict_is_described(tmp_path):
+    torch.save({"epoch": 3, "loss": 0.1}, tmp_path / "log.pth")
+    with pytest.raises(InputError, match="found a dictionary with 'epoch', 'loss'"):
+        load_state_dict(tmp_path / "log.pth")
+    torch.save([1, 2], tmp_path / "list.pth")
+    with pytest.raises(InputError, match="found a list"):
+        load_state_dict(tmp_path / "list.pth")
+
+
+def test_record_travels_and_the_file_stays_a_bare_state_dict(tmp_path):
+    layer = torch.nn.BatchNorm1d(3)
+    save_state_dict(layer.state_dict(), tmp_path / "layer.pth", epoch=7, recipe={"lr": 1e-6})
+    other_code = torch.nn.BatchNorm1d(3)
+    other_code.load_state_dict(torch.load(tmp_path / "layer.pth", weights_only=True), strict=True)
+    assert read_record(load_state_dict(tmp_path / "layer.pth")) == {"epoch": 7, "recipe": {"lr": 1e-6}}
+    torch.save(layer.state_dict(), tmp_path / "plain.pth")
+    assert read_record(load_state_dict(tmp_path / "plain.pth")) == {}
+
+
+def test_an_interrupted_write_leaves_the_old_file(tmp_path):
+    class Unsaveable:
+        def __reduce__(self):
+            raise OSError("disk full")
+
+    path = tmp_path / "state.pt"
+    save_atomically({"epoch": 1}, path)
+    with pytest.raises(OSError, match="disk full"):
+        save_atomically({"epoch": 2, "bad": Unsaveable()}, path)
+    assert torch.load(path, weights_only=True) == {"epoch": 1}
+    assert [p.name for p in tmp_path.iterdir()] == ["state.pt"]
+
+
+def test_misfit_names_keys_and_shapes():
+    expected = {"a": torch.zeros(2), "b": torch.zeros(3)}
+    check_fit(expected, expected, "file")
+    with pytest.raises(
+        InputError, match=r"file does not fit.*missing: b.*left over: c.*other shape: a \(4,\) where \(2,\)"
+    ):
+        check_fit({"a": torch.zeros(4), "c": torch.zeros(1)}, expected, "file")

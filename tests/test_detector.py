@@ -1,0 +1,129 @@
+"""The Detector: published names, files, scores."""
+
+import json
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from nes2net import Detector, InputError
+from nes2net.detector import PUBLISHED_MODELS, choose_device
+
+
+@pytest.fixture
+def detector(small_model):
+    torch.manual_seed(0)
+    return Detector.from_config(small_model).eval()
+
+
+@pytest.fixture
+def waveform():
+    return (0.1 * np.random.default_rng(0).standard_normal(20000)).astype(np.float32)
+
+
+def test_full_size_names_are_the_manifests(golden):
+    """XLS-R 300M + Nes2Net-X: every name and shape of the published whole-model checkpoint."""
+    front = json.loads((golden / "frontends" / "manifest_xlsr300m_fairseq.json").read_text())["keys"]
+    head = json.loads((golden / "manifest_nes2net_x_main__mean_8_8_se1_d2_o2.json").read_text())["keys"]
+    expected = {f"ssl_model.model.{k}": v[0] for k, v in front.items()} | {k: v[0] for k, v in head.items()}
+    with torch.device("meta"):
+        state_dict = Detector.from_config(PUBLISHED_MODELS["wav2vec2_Nes2Net_X"]).state_dict()
+    assert {k: list(v.shape) for k, v in state_dict.items()} == expected
+
+
+def test_state_dict_goes_there_and_back(detector, small_model):
+    other = Detector.from_config(small_model)
+    values = {k: torch.rand_like(v) if v.is_floating_point() else v + 3 for k, v in detector.state_dict().items()}
+    other.load_published(values, "values")
+    for key, tensor in other.state_dict().items():
+        assert torch.equal(tensor, values[key]), key
+    assert {k.split(".")[0] for k in values} == {"ssl_model", "Nested_Res2Net_TDNN"}
+
+
+@pytest.mark.parametrize("name", ["detector.pth", "folder"])
+def test_saved_and_loaded_scores_the_same(detector, waveform, tmp_path, name):
+    detector.save(tmp_path / name, note="kept")
+    again = Detector.from_pretrained(tmp_path / name, device="cpu")
+    assert not again.training
+    assert again.score(waveform) == detector.score(waveform)
+    assert again.config == detector.config
+    if name == "folder":
+        assert sorted(p.name for p in (tmp_path / name).iterdir()) == ["README.md", "config.yaml", "model.safetensors"]
+
+
+def test_a_published_checkpoint_needs_its_architecture_only(detector, small_model, waveform, tmp_path):
+    """A bare state dict of other code, DataParallel prefix and all; no front-end file anywhere."""
+    torch.save({f"module.{k}": v for k, v in dict(detector.state_dict()).items()}, tmp_path / "published.pth")
+    again = Detector.from_pretrained(tmp_path / "published.pth", device="cpu", config=small_model)
+    assert again.score(waveform) == detector.score(waveform)
+    other = {**small_model, "backend": {"name": "nes2net_x", "nes_ratio": [8, 4]}}
+    with pytest.raises(InputError, match=r"published\.pth does not fit this model.*(missing|left over|other shape)"):
+        Detector.from_pretrained(tmp_path / "published.pth", config=other)
+
+
+def test_score_takes_files_and_arrays(detector, waveform, tmp_path):
+    soundfile.write(tmp_path / "speech.wav", waveform, 16000, subtype="FLOAT")
+    score = detector.score(waveform)
+    assert detector.score(tmp_path / "speech.wav") == score
+    assert detector.score(torch.from_numpy(waveform)) == score
+    assert detector.score(np.stack([waveform, waveform])) == pytest.approx(score, abs=1e-5)
+    assert list(detector.score_files([tmp_path / "speech.wav"])) == [(tmp_path / "speech.wav", score)]
+    with torch.inference_mode():
+        assert score == detector(torch.from_numpy(waveform)[None])[0, 1].item()
+    assert detector.score(np.repeat(waveform, 2), sample_rate=32000) != score
+    assert detector.score(waveform, num_samples=4000) == detector.score(waveform[:4000])
+    tiled = np.tile(waveform, 2)[:30000]
+    assert detector.score(waveform, num_samples=30000) == detector.score(tiled)
+
+
+def test_score_is_in_eval_mode_and_leaves_the_mode_alone(detector, waveform):
+    expected = detector.score(waveform)
+    before = {k: v.clone() for k, v in detector.state_dict().items()}
+    detector.train()
+    assert detector.score(waveform) == expected
+    assert detector.training
+    assert all(torch.equal(v, before[k]) for k, v in detector.state_dict().items())
+
+
+def test_dtype_and_device(detector, waveform, tmp_path):
+    detector.save(tmp_path / "detector.pth")
+    half = Detector.from_pretrained(tmp_path / "detector.pth", device="cpu", dtype="bfloat16")
+    assert next(half.parameters()).dtype == torch.bfloat16
+    assert half.score(waveform) == pytest.approx(detector.score(waveform), abs=0.1)
+    with pytest.raises(InputError, match="unknown device"):
+        choose_device("gpu0")
+
+
+@pytest.mark.parametrize(
+    "config, message",
+    [
+        ({"frontend": "xlsr", "backend": "nes2net_x"}, "unknown front-end 'xlsr'.*xlsr_300m"),
+        ({"frontend": "wav2vec2_small", "backend": "nes2net"}, None),
+        (
+            {"frontend": "wav2vec2_small", "backend": {"name": "nes2net_x", "dilaton": 1}},
+            "no option 'dilaton'.*dilation",
+        ),
+        ({"frontend": "wav2vec2_small", "back_end": "nes2net_x"}, "no part 'back_end'.*backend"),
+        ({"frontend": "wav2vec2_small"}, "backend has no name"),
+        ({"frontend": {"name": "wav2vec2_small", "encoder_layer": 2}, "backend": "nes2net_x"}, "encoder_layers"),
+    ],
+)
+def test_wrong_configurations(config, message):
+    if message is None:
+        Detector.from_config(config)
+        return
+    with pytest.raises(InputError, match=message):
+        Detector.from_config(config)
+
+
+def test_what_is_not_there_is_named(tmp_path, monkeypatch):
+    with pytest.raises(InputError, match=r"checkpoint .*none\.pth not found"):
+        Detector.from_pretrained(tmp_path / "none.pth")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match=r"no detector folder.*config\.yaml"):
+        Detector.from_pretrained(tmp_path / "empty")
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(InputError, match="'nobody/nothing' is no file or folder here and was not fetched"):
+        Detector.from_pretrained("nobody/nothing")

@@ -1,0 +1,161 @@
+"""Score files: complete, in order, equal to scores computed alone, resumed, never half written."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+
+from nes2net import Detector, InputError, scoring
+from nes2net.data import asvspoof2021_la, in_the_wild
+from nes2net.scoring import score_trials
+
+
+@pytest.fixture
+def detector(small_model):
+    torch.manual_seed(0)
+    return Detector.from_config(small_model).eval()
+
+
+@pytest.fixture
+def trials(corpus):
+    return asvspoof2021_la.trials(corpus, "eval")
+
+
+def read(path):
+    return [(line.split(" ")[0], float(line.split(" ")[1])) for line in path.read_text().splitlines()]
+
+
+@pytest.mark.parametrize("num_samples", [8000, 64600, None])
+@pytest.mark.parametrize("batch_size", [1, 5])
+def test_every_score_is_the_one_computed_alone(detector, trials, tmp_path, num_samples, batch_size):
+    out = tmp_path / "scores.txt"
+    result = score_trials(detector, trials, out, num_samples=num_samples, batch_size=batch_size, num_workers=0)
+    assert (result.total, result.scored, result.failures) == (12, 12, {})
+    expected = [(t.id, detector.score(t.path, num_samples=num_samples)) for t in trials]
+    found = read(out)
+    assert [name for name, _ in found] == [name for name, _ in expected]
+    np.testing.assert_allclose([s for _, s in found], [s for _, s in expected], atol=1e-6)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["scores.txt", "scores.txt.json"]
+
+
+def test_equal_lengths_share_a_batch_in_full(detector, trials, tmp_path):
+    equal = [trials[0], trials[1], trials[0].__class__("again", trials[0].path)]
+    score_trials(detector, equal, tmp_path / "s", num_samples=None, batch_size=3, num_workers=0)
+    scores = dict(read(tmp_path / "s"))
+    assert scores["again"] == pytest.approx(scores[trials[0].id], abs=1e-6)
+
+
+def test_workers_change_nothing(detector, trials, tmp_path):
+    for workers in (0, 2):
+        score_trials(detector, trials, tmp_path / f"{workers}.txt", num_samples=None, num_workers=workers)
+    assert (tmp_path / "0.txt").read_bytes() == (tmp_path / "2.txt").read_bytes()
+
+
+def test_in_the_wild_order_is_that_of_sorted_names(detector, corpus, tmp_path):
+    trials = in_the_wild.trials(corpus)
+    score_trials(detector, trials, tmp_path / "s", num_samples=8000, num_workers=0)
+    names = [name for name, _ in read(tmp_path / "s")]
+    assert [f"{n}.wav" for n in names] == sorted(f"{n}.wav" for n in names) and names[1] == "1" and names[2] == "10"
+
+
+def test_an_interrupted_run_goes_on(detector, trials, tmp_path, monkeypatch):
+    whole, torn = tmp_path / "whole.txt", tmp_path / "torn.txt"
+    score_trials(detector, trials, whole, num_samples=8000, batch_size=2, num_workers=0)
+
+    scored = []
+
+    def stop_after_three(journal, scores):
+        original(journal, scores)
+        scored.append(scores)
+        if len(scored) == 3:
+            raise KeyboardInterrupt
+
+    original = scoring._journal
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(scoring, "_journal", stop_after_three)
+        score_trials(detector, trials, torn, num_samples=8000, batch_size=2, num_workers=0)
+    assert not torn.exists()
+    partial = tmp_path / "torn.txt.partial"
+    partial.write_text(partial.read_text() + "LA_E_1000007 0.12")  # torn in the middle of a line
+    again = []
+    monkeypatch.setattr(scoring, "_journal", lambda journal, scores: (again.append(scores), original(journal, scores)))
+    score_trials(detector, trials, torn, num_samples=8000, batch_size=2, num_workers=0)
+    assert sum(map(len, again)) == 6
+    assert torn.read_bytes() == whole.read_bytes()
+    assert not partial.exists()
+
+
+def test_what_is_there_already(detector, trials, tmp_path, small_model):
+    out = tmp_path / "scores.txt"
+    score_trials(detector, trials, out, num_samples=8000, num_workers=0)
+    before = out.stat().st_mtime_ns
+    assert score_trials(detector, trials, out, num_samples=8000, num_workers=0).already_complete
+    assert out.stat().st_mtime_ns == before
+    with pytest.raises(InputError, match=r"scores\.txt exists.*--overwrite"):
+        score_trials(detector, trials, out, num_samples=16000, num_workers=0)
+    torch.manual_seed(1)
+    other = Detector.from_config(small_model).eval()
+    with pytest.raises(InputError, match="another run"):
+        score_trials(other, trials, out, num_samples=8000, num_workers=0)
+    result = score_trials(other, trials, out, num_samples=8000, num_workers=0, overwrite=True)
+    assert result.scored == 12 and not result.already_complete
+    (tmp_path / "x.partial").write_text("something else\n")
+    with pytest.raises(InputError, match=r"x\.partial was left by a run of another model"):
+        score_trials(detector, trials, tmp_path / "x", num_samples=8000, num_workers=0)
+
+
+def test_bad_files_are_named_and_left_out(detector, corpus, tmp_path, capsys):
+    root = tmp_path / "corpus"
+    shutil.copytree(corpus, root)
+    folder = root / "ASVspoof2021_LA_eval" / "flac"
+    good = (folder / "LA_E_1000004.flac").read_bytes()
+    (folder / "LA_E_1000002.flac").unlink()
+    (folder / "LA_E_1000004.flac").write_bytes(good[:100])
+    trials, out = asvspoof2021_la.trials(root), tmp_path / "scores.txt"
+    result = score_trials(detector, trials, out, num_samples=8000, num_workers=0)
+    assert result.scored == 10
+    assert list(result.failures) == ["LA_E_1000002", "LA_E_1000004"]
+    assert "LA_E_1000002.flac not found" in capsys.readouterr().out
+    assert len(read(out)) == 10
+    assert json.loads((tmp_path / "scores.txt.json").read_text())["failures"] == result.failures
+    # mended: the same command scores just those
+    (folder / "LA_E_1000002.flac").write_bytes(good)
+    (folder / "LA_E_1000004.flac").write_bytes(good)
+    result = score_trials(detector, trials, out, num_samples=8000, num_workers=0)
+    assert result.scored == 12 and not result.failures
+    assert [name for name, _ in read(out)] == [t.id for t in trials]
+    (folder / "LA_E_1000004.flac").unlink()
+    with pytest.raises(InputError, match="LA_E_1000004"):
+        score_trials(detector, trials, tmp_path / "b", num_samples=8000, num_workers=0, on_error="raise")
+
+
+def test_nothing_to_score(detector, tmp_path, trials):
+    with pytest.raises(InputError, match="no trials"):
+        score_trials(detector, [], tmp_path / "s", num_samples=8000)
+    nowhere = [t.__class__(t.id, tmp_path / "none.flac") for t in trials]
+    with pytest.raises(InputError, match="not one of 12 trials"):
+        score_trials(detector, nowhere, tmp_path / "s", num_samples=8000, num_workers=0)
+
+
+def test_legacy_train_mode_uses_the_statistics_of_one_utterance(detector, trials, tmp_path):
+    out = tmp_path / "s"
+    score_trials(detector, trials, out, num_samples=8000, batch_size=4, num_workers=0, legacy_train_mode=True)
+    detector.train()
+    from nes2net.data.audio import load_audio
+    from nes2net.data.crop import head_crop
+
+    for trial, (_, score) in zip(trials, read(out)):
+        with torch.no_grad():
+            alone = detector(torch.from_numpy(head_crop(load_audio(trial.path), 8000))[None])[0, 1].item()
+        assert score == pytest.approx(alone, abs=1e-5)
+    detector.eval()
+    assert read(out)[0][1] != pytest.approx(detector.score(trials[0].path, num_samples=8000), abs=1e-3)
+
+
+def test_scores_that_are_not_finite_are_failures(detector, trials, tmp_path):
+    with torch.no_grad():
+        detector.backend.fc.bias.fill_(float("nan"))
+    with pytest.raises(InputError, match="not one of"):
+        score_trials(detector, trials, tmp_path / "s", num_samples=8000, num_workers=0)

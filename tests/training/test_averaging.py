@@ -1,0 +1,96 @@
+"""Averaging against the true mean and the published code's result."""
+
+import pytest
+import torch
+
+from nes2net import InputError, average_checkpoints
+from nes2net.checkpoint import load_state_dict, read_record, save_state_dict
+from nes2net.training.averaging import average_run
+
+
+@pytest.fixture
+def reference(golden):
+    return torch.load(golden / "checkpoint_average.pt", weights_only=True)
+
+
+def write(folder, states):
+    folder.mkdir(exist_ok=True)
+    paths = [folder / f"{number}.pth" for number in range(len(states))]
+    for path, state in zip(paths, states):
+        torch.save(state, path)
+    return paths
+
+
+@pytest.mark.parametrize("case", ["n1", "n2", "n3", "n5"])
+def test_legacy_is_the_published_result_to_the_bit(reference, tmp_path, case):
+    case = reference[case]
+    found = average_checkpoints(write(tmp_path, case["checkpoints"]), mode="legacy")
+    assert list(found) == list(case["original_result"])
+    for key, tensor in case["original_result"].items():
+        assert str(found[key].dtype) == case["dtypes"][key] == str(tensor.dtype)
+        assert torch.equal(found[key], tensor), key
+
+
+@pytest.mark.parametrize("case", ["n1", "n2", "n3", "n5"])
+def test_mean_is_the_true_mean(reference, tmp_path, case):
+    case = reference[case]
+    found = average_checkpoints(write(tmp_path, case["checkpoints"]))
+    for key, mean in case["true_mean"].items():
+        expected = mean.to(found[key].dtype)
+        assert str(found[key].dtype) == case["dtypes"][key]
+        assert torch.equal(found[key], expected), key
+
+
+@pytest.fixture
+def states():
+    """Three state dicts of one layer with BatchNorm's integer counter."""
+    torch.manual_seed(0)
+    return [
+        {"w": torch.randn(4, 3), "n": torch.tensor(10 * k + 1), "half": torch.randn(3).bfloat16()} for k in range(3)
+    ]
+
+
+def test_modes_by_formula(states, tmp_path):
+    a, b, c = (s["w"].double() for s in states)
+    paths = write(tmp_path, states)
+    mean = average_checkpoints(paths)
+    torch.testing.assert_close(mean["w"], ((a + b + c) / 3).float(), atol=0, rtol=0)
+    assert mean["n"] == 11 and mean["n"].dtype == torch.int64
+    assert mean["half"].dtype == torch.bfloat16
+    legacy = average_checkpoints(paths, mode="legacy")
+    torch.testing.assert_close(legacy["w"], ((2 * b + c) / 3).float())
+    assert torch.equal(average_checkpoints(paths[::-1])["w"], mean["w"])
+
+
+def test_wrong_input_is_named(states, tmp_path):
+    paths = write(tmp_path, states)
+    with pytest.raises(InputError, match="mode is one of mean, legacy, not 'median'"):
+        average_checkpoints(paths, mode="median")
+    with pytest.raises(InputError, match="no checkpoints"):
+        average_checkpoints([])
+    torch.save({"w": torch.zeros(4, 3), "n": torch.tensor(1), "v": torch.zeros(1)}, tmp_path / "other.pth")
+    with pytest.raises(InputError, match=r"other\.pth.*missing: half; left over: v"):
+        average_checkpoints([paths[0], tmp_path / "other.pth"])
+
+
+def test_averaging_a_run(states, tmp_path):
+    for number, state in zip((3, 5, 8), states):
+        save_state_dict(state, tmp_path / f"epoch_{number}.pth", model={"frontend": "x"}, epoch=number)
+    target = average_run(tmp_path, [3, 8])
+    assert target.name == "Averaged_Model_IDs_3_8.pth"
+    average = load_state_dict(target)
+    torch.testing.assert_close(average["w"], (states[0]["w"] + states[2]["w"]) / 2)
+    assert read_record(average) == {"model": {"frontend": "x"}, "epoch": 3, "average": {"ids": [3, 8], "mode": "mean"}}
+    legacy = average_run(tmp_path, [3, 8], "legacy")
+    assert legacy.name == "Averaged_Model_IDs_3_8_legacy.pth"
+    torch.testing.assert_close(load_state_dict(legacy)["w"], states[2]["w"])  # (2·c2)/2
+    written = target.stat().st_mtime_ns
+    assert average_run(tmp_path, [3, 8]).stat().st_mtime_ns == written  # used again
+    save_state_dict(states[1], tmp_path / "epoch_8.pth")
+    torch.testing.assert_close(
+        load_state_dict(average_run(tmp_path, [3, 8]))["w"], (states[0]["w"] + states[1]["w"]) / 2
+    )
+    with pytest.raises(InputError, match=r"has no epoch_4\.pth; epochs saved there: 3, 5, 8"):
+        average_run(tmp_path, [3, 4])
+    with pytest.raises(InputError, match="run folder .* not found"):
+        average_run(tmp_path / "none", [1])

@@ -1,0 +1,196 @@
+"""Training on a tiny corpus: what is written, resumed, refused."""
+
+import shutil
+
+import pytest
+import torch
+import yaml
+
+from nes2net import Detector, InputError
+from nes2net.checkpoint import load_state_dict, read_record
+from nes2net.config import recipe_from_dict
+from nes2net.training.losses import WeightedCrossEntropy
+from nes2net.training.run import train
+
+
+@pytest.fixture
+def recipe(corpus, small_model, tmp_path):
+    def make(**changes):
+        values = {
+            "name": "tiny",
+            "model": small_model,
+            "data": {"root": str(corpus), "num_samples": 8000, "num_workers": 0},
+            "augment": {"algo": 4},
+            "train": {"epochs": 3, "batch_size": 4, "lr": 1e-3},
+            "output": str(tmp_path / "models"),
+            "logs": str(tmp_path / "logs"),
+        }
+        for key, value in changes.items():
+            values[key] = {**values[key], **value} if isinstance(values.get(key), dict) else value
+        return recipe_from_dict(values)
+
+    return make
+
+
+def weights(folder, epoch):
+    return load_state_dict(folder / f"epoch_{epoch}.pth")
+
+
+def equal(a, b):
+    return list(a) == list(b) and all(torch.equal(a[k], b[k]) for k in a)
+
+
+def last_state(folder):
+    return torch.load(folder / "resume.pt", weights_only=True)["detector"]
+
+
+def test_a_run_writes_what_is_published(recipe, capsys, tmp_path):
+    folder = train(recipe())
+    assert folder == tmp_path / "models" / "unknown_tiny_e3_bz4_lr0.001_algo4_seed1234"
+    saved = sorted(p.name for p in folder.glob("epoch_*.pth"))
+    assert "epoch_0.pth" in saved  # the first is always the best so far
+    record = read_record(weights(folder, 0))
+    assert record["recipe"] == recipe().to_dict() == yaml.safe_load((folder / "recipe.yaml").read_text())
+    assert {"loss", "val_loss_w_aug", "val_loss_wo_aug", "epoch", "model"} <= record.keys()
+    printed = capsys.readouterr().out
+    assert "training trials: 12 (6 bona fide, 6 spoof)" in printed
+    assert [line.split(" - ")[0] for line in printed.splitlines() if line.startswith("epoch")] == [
+        "epoch 0",
+        "epoch 1",
+        "epoch 2",
+    ]
+
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(tmp_path / "logs" / folder.name)).Reload()
+    assert sorted(events.Tags()["scalars"]) == ["loss", "val_loss_w_aug", "val_loss_wo_aug"]
+    assert [e.step for e in events.Scalars("loss")] == [0, 1, 2]
+    for name in ("loss", "val_loss_w_aug"):
+        assert events.Scalars(name)[0].value == pytest.approx(record[name])
+
+
+def test_losses_are_the_published_means(recipe, corpus):
+    """Σ(batch loss × batch size)/N over the development set, recomputed from the saved weights."""
+    from nes2net.data import asvspoof2019_la
+    from nes2net.data.audio import load_audio
+    from nes2net.data.crop import head_crop
+
+    folder = train(recipe(train={"epochs": 1, "batch_size": 5}))
+    detector = Detector.from_pretrained(folder / "epoch_0.pth", device="cpu")
+    trials = asvspoof2019_la.trials(corpus, "dev")
+    criterion, total = WeightedCrossEntropy(), 0.0
+    for start in range(0, len(trials), 5):
+        batch = trials[start : start + 5]
+        waveforms = torch.stack([torch.from_numpy(head_crop(load_audio(t.path), 8000)) for t in batch])
+        with torch.inference_mode():
+            total += criterion(detector(waveforms), torch.tensor([t.target for t in batch])).item() * len(batch)
+    record = read_record(weights(folder, 0))
+    assert record["val_loss_wo_aug"] == pytest.approx(total / len(trials), rel=1e-5)
+    assert record["val_loss_w_aug"] != record["val_loss_wo_aug"]
+
+
+def test_same_seed_same_weights_whatever_the_workers(recipe, tmp_path):
+    one = last_state(train(recipe(output=str(tmp_path / "a"))))
+    two = last_state(train(recipe(output=str(tmp_path / "b"), data={"num_workers": 2})))
+    other = last_state(train(recipe(output=str(tmp_path / "c"), seed=1)))
+    assert equal(one, two)
+    assert not equal(one, other)
+
+
+def test_an_interrupted_run_goes_on_to_the_same_weights(recipe, monkeypatch, tmp_path):
+    whole = train(recipe(output=str(tmp_path / "whole"), train={"schedule": "cosine", "warmup_steps": 2}))
+
+    from nes2net.training import loop
+
+    torn = recipe(output=str(tmp_path / "torn"), train={"schedule": "cosine", "warmup_steps": 2})
+    original = loop.Trainer.train_epoch
+
+    def interrupted(self, epoch):
+        if epoch == 2:
+            raise KeyboardInterrupt
+        return original(self, epoch)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(loop.Trainer, "train_epoch", interrupted)
+        train(torn)
+    torch.manual_seed(99)  # nothing may depend on the state that the interruption left
+    folder = train(torn)
+    assert equal(last_state(folder), last_state(whole))
+    assert sorted(p.name for p in folder.glob("*.pth")) == sorted(p.name for p in whole.glob("*.pth"))
+    before = {p.name: p.stat().st_mtime_ns for p in folder.iterdir()}
+    train(torn)  # finished: nothing is done again
+    assert before == {p.name: p.stat().st_mtime_ns for p in folder.iterdir()}
+
+
+def test_checkpoints_are_kept_where_either_loss_improves(recipe, monkeypatch):
+    from nes2net.training import loop
+
+    losses = {"val_loss_w_aug": [0.5, 0.6, 0.6, 0.5], "val_loss_wo_aug": [0.5, 0.4, 0.6, 0.6]}
+    monkeypatch.setattr(loop.Trainer, "train_epoch", lambda self, epoch: 1.0)
+    monkeypatch.setattr(loop.Trainer, "validate", lambda self, loader, epoch, name: losses[name][epoch])
+    folder = train(recipe(train={"epochs": 4}))
+    assert sorted(p.name for p in folder.glob("epoch_*.pth")) == ["epoch_0.pth", "epoch_1.pth", "epoch_3.pth"]
+
+
+def test_another_run_in_the_folder_is_refused(recipe):
+    folder = train(recipe(train={"epochs": 1}))
+    with pytest.raises(InputError, match=r"holds another run, which differs in train\.weight_decay.*--comment"):
+        train(recipe(train={"epochs": 1, "weight_decay": 0.1}))
+    (folder / "recipe.yaml").unlink()
+    with pytest.raises(InputError, match=r"holds checkpoints and no recipe\.yaml"):
+        train(recipe(train={"epochs": 1}))
+
+
+def test_a_bad_file_is_named_once_and_left_out(recipe, corpus, tmp_path, capsys):
+    root = tmp_path / "corpus"
+    shutil.copytree(corpus, root)
+    (root / "ASVspoof2019_LA_train" / "flac" / "LA_T_1000002.flac").write_bytes(b"no audio")
+    train(recipe(data={"root": str(root)}))
+    printed = capsys.readouterr().out
+    assert printed.count("LA_T_1000002.flac was read by neither") == 1
+    (root / "ASVspoof2019_LA_train" / "flac" / "LA_T_1000002.flac").unlink()
+    with pytest.raises(InputError, match=r"1 of 12 audio files of the training set are missing.*LA_T_1000002\.flac"):
+        train(recipe(data={"root": str(root)}, comment="again"))
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({"data": {"root": None}}, "where is the corpus.*--database_path"),
+        ({"data": {"root": "/nowhere"}}, "not found"),
+        ({"data": {"corpus": "asvspoof2020"}}, "unknown corpus 'asvspoof2020'"),
+        ({"train": {"batch_size": 20}}, "12 training trials do not fill one batch of 20"),
+        ({"train": {"lr": 1e30}}, "loss is .* in epoch .*lower the learning rate"),
+        ({"train": {"class_weights": [1.0]}}, "two numbers"),
+        ({"train": {"schedule": "linear"}}, "schedule is one of constant, cosine, not 'linear'"),
+        ({"augment": {"algo": 12}}, "12"),
+        ({"augment": {"parameters": {"SNRmn": 3}}}, "SNRmin"),
+        ({"model": {"frontend": "xlsr_300m"}}, "--ssl_checkpoint.*--ssl_config small"),
+        ({"ssl_checkpoint": "none.pt"}, r"none\.pt not found"),
+        ({"train": {"init_from": "none.pth"}}, r"none\.pth not found"),
+    ],
+)
+def test_wrong_recipes_leave_nothing_behind(recipe, changes, message, tmp_path):
+    with pytest.raises(InputError, match=message):
+        train(recipe(**changes))
+    assert "lr" in str(changes) or not (tmp_path / "models").exists()
+
+
+def test_starting_from_a_detector(recipe, tmp_path):
+    folder = train(recipe(train={"epochs": 1}))
+    start = weights(folder, 0)
+    again = train(recipe(train={"epochs": 1, "lr": 0.0, "init_from": str(folder / "epoch_0.pth")}))
+    found = last_state(again)
+    parameters = [k for k in start if "running_" not in k and "num_batches" not in k]
+    assert all(torch.equal(found[k], start[k]) for k in parameters)
+
+
+def test_weighted_cross_entropy_is_the_published(golden):
+    import json
+
+    case = json.loads((golden / "losses_schedules_names.json").read_text())["weighted_ce"]
+    logits = torch.tensor(case["logits"], dtype=torch.float32, requires_grad=True)
+    loss = WeightedCrossEntropy(case["weight"])(logits, torch.tensor(case["labels"]).long())
+    loss.backward()
+    assert loss.item() == pytest.approx(case["loss"], rel=1e-6)
+    torch.testing.assert_close(logits.grad, torch.tensor(case["grad"]), atol=1e-7, rtol=1e-5)
