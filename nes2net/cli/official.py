@@ -1,0 +1,171 @@
+"""The published evaluation commands: their arguments in, their lines out, with the trials themselves compared.
+
+The published scripts count rows where these compare ids, so a few inputs they let pass are errors here: see `evaluation.match`.
+Their own messages keep their wording and exit status 1; every other error is one line on stderr and exit status 2.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from nes2net import metrics
+from nes2net.data import asvspoof2021_df, asvspoof2021_la, in_the_wild
+from nes2net.data.protocol import first_file, read_text
+from nes2net.data.trial import Trial
+from nes2net.errors import InputError
+from nes2net.evaluation import Matched, match, read_scores
+
+_PHASES = ("progress", "eval", "hidden_track", "hidden")
+
+
+class _Stop(Exception):
+    """A message of the published scripts, which goes to stdout (`CHECK` and the like) or, as ``error``, to stderr."""
+
+    def __init__(self, message: str = "", *, error: str = "", detail: str = "") -> None:
+        self.message, self.error, self.detail = message, error, detail
+
+
+def evaluate_2021_la(arguments: Sequence[str] | None = None) -> int:
+    """``evaluate_2021_LA.py SCORES KEYS PHASE``: min t-DCF and EER in %; returns the exit status."""
+    return _run(_evaluate_2021_la, _parse_2021("LA", arguments))
+
+
+def evaluate_2021_df(arguments: Sequence[str] | None = None) -> int:
+    """``evaluate_2021_DF.py SCORES KEYS PHASE``: EER in %; returns the exit status."""
+    return _run(_evaluate_2021_df, _parse_2021("DF", arguments))
+
+
+def cal_eer_in_the_wild(arguments: Sequence[str] | None = None) -> int:
+    """``Cal_EER_in_the_wild.py --path SCORES [--labels_file META]``: EER as a fraction; returns the exit status."""
+    parser = argparse.ArgumentParser(
+        description="EER of a score file on In-the-Wild, by the rule of the published figures."
+    )
+    parser.add_argument("--path", required=True, help="score file: one line 'utterance score' a trial")
+    parser.add_argument(
+        "--labels_file",
+        help="meta.csv of the corpus, or its folder (default: beside the score file, here, or release_in_the_wild)",
+    )
+    _add_allow_partial(parser)
+    return _run(_cal_eer_in_the_wild, parser.parse_args(arguments))
+
+
+def _parse_2021(track: str, arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=f"The figures of ASVspoof 2021 {track} for a score file.")
+    parser.add_argument("scores", metavar="PATH_TO_SCORE_FILE", help="one line 'utterance score' a trial of all phases")
+    parser.add_argument(
+        "keys", metavar="PATH_TO_GROUNDTRUTH_DIR", help=f"folder of the keys, such as keys or keys/{track}"
+    )
+    parser.add_argument("phase", help="progress, eval, or hidden_track")
+    _add_allow_partial(parser)
+    return parser.parse_args(arguments)
+
+
+def _add_allow_partial(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--allow-partial", action="store_true", help="evaluate the trials that fit when others do not")
+
+
+def _run(command: Callable[[argparse.Namespace], None], options: argparse.Namespace) -> int:
+    try:
+        command(options)
+    except _Stop as stop:
+        for text, stream in ((stop.message, sys.stdout), (stop.detail, sys.stderr), (stop.error, sys.stderr)):
+            if text:
+                print(text, file=stream)
+        return 1
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _evaluate_2021_la(options: argparse.Namespace) -> None:
+    matched = _match_2021(asvspoof2021_la.keys, options)
+    asv = asvspoof2021_la.asv_scores(options.keys, options.phase)
+    if np.unique(matched.scores).size < 3:
+        raise _Stop(error="ERROR: You should provide soft CM scores - not binary decisions")
+    min_tdcf = metrics.compute_min_tdcf(matched.bonafide, matched.spoof, *asv)
+    negated = metrics.compute_min_tdcf(-matched.bonafide, -matched.spoof, *asv)
+    eer, _ = metrics.compute_eer(matched.bonafide, matched.spoof)
+    print(f"min_tDCF: {min_tdcf:.4f}\neer: {100 * eer:.2f}")
+    if negated < min_tdcf:
+        print(
+            "CHECK: we negated your scores and achieved a lower min t-DCF. "
+            f"Before: {min_tdcf:.3f} - Negated: {negated:.3f} - "
+            "your class labels are swapped during training... this will result in poor challenge ranking"
+        )
+    if negated == min_tdcf:
+        print(
+            "WARNING: your classifier might not work correctly, we checked if negating your scores gives different min t-DCF "
+            "- it does not. Are all values the same?"
+        )
+
+
+def _evaluate_2021_df(options: argparse.Namespace) -> None:
+    matched = _match_2021(asvspoof2021_df.keys, options)
+    eer, _ = metrics.compute_eer(matched.bonafide, matched.spoof)
+    print(f"eer: {100 * eer:.2f}\n")
+
+
+def _cal_eer_in_the_wild(options: argparse.Namespace) -> None:
+    ids, scores = read_scores(options.path)
+    trials = in_the_wild.keys(options.labels_file or _find_labels(Path(options.path)))
+    matched = match(trials, ids, scores, allow_partial=options.allow_partial)
+    _say_if_partial(matched)
+    positions = np.concatenate((np.flatnonzero(matched.is_bonafide), np.flatnonzero(~matched.is_bonafide)))
+    eer, _ = metrics.compute_eer(matched.bonafide, matched.spoof, in_the_wild.EER_METHOD, order=positions)
+    print(f"EER: {eer}")
+
+
+def _match_2021(keys: Callable[[str], list[Trial]], options: argparse.Namespace) -> Matched:
+    """The trials of the phase with their scores, after the checks of the published scripts in their order."""
+    for path in (options.scores, options.keys):
+        if not Path(path).exists():
+            raise _Stop(f"{path} doesn't exist")
+    if options.phase not in _PHASES:
+        raise _Stop("phase must be either progress, eval, or hidden_track")
+    num_columns = len(read_text(Path(options.scores)).partition("\n")[0].split())
+    if num_columns > 2:
+        raise _Stop(
+            f"CHECK: submission has more columns ({num_columns}) than expected (2). Check for leading/ending blank spaces."
+        )
+    ids, scores = read_scores(options.scores)
+    trials = keys(options.keys)
+    if not options.allow_partial:
+        _check_all_phases(trials, ids, scores, options.scores)
+    matched = match(trials, ids, scores, options.phase, allow_partial=options.allow_partial)
+    _say_if_partial(matched)
+    return matched
+
+
+def _check_all_phases(trials: list[Trial], ids: list[str], scores: np.ndarray, path: str) -> None:
+    """The published scripts want a score for each trial of the key, whatever its phase."""
+    mismatch = match(trials, ids, scores, allow_partial=True).mismatch
+    if not mismatch:
+        return
+    detail = f"{path}: {mismatch.describe(len(trials))}"
+    num_scored = len(set(ids))
+    if num_scored != len(trials):
+        raise _Stop(f"CHECK: submission has {num_scored} of {len(trials)} expected trials.", detail=detail)
+    if mismatch.not_finite:
+        raise _Stop(error="ERROR: Your scores contain nan or inf.", detail=detail)
+    raise InputError(detail)
+
+
+def _say_if_partial(matched: Matched) -> None:
+    if matched.mismatch:
+        evaluated = f"{len(matched.trials)} of {matched.num_expected} trials"
+        print(f"partial: rests on {evaluated}; {matched.mismatch.describe(matched.num_expected)}", file=sys.stderr)
+
+
+def _find_labels(scores: Path) -> Path:
+    folders = [scores.parent, Path("."), Path("release_in_the_wild"), scores.parent / "release_in_the_wild"]
+    return first_file(
+        [folder / "meta.csv" for folder in folders],
+        what="key of In-the-Wild",
+        remedy="give --labels_file the path of meta.csv, which comes with the audio",
+    )

@@ -1,0 +1,165 @@
+"""ASVspoof 2021 LA: Liu et al., "ASVspoof 2021: Towards Spoofed and Deepfake Speech Detection in the Wild", TASLP 31, 2023.
+
+Layout: ``<root>/ASVspoof2021_LA_eval/flac/ID.flac`` and a protocol of ids. The labels come apart from it, as key archive:
+``LA/CM/trial_metadata.txt`` for the countermeasure, ``LA/ASV`` for the speaker-verification system of the t-DCF. 181,566 trials,
+148,176 of them in phase ``eval``.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from nes2net.data import protocol as files
+from nes2net.data.crop import ASVSPOOF_SAMPLES
+from nes2net.data.trial import Trial
+from nes2net.errors import InputError
+
+SPLITS = ("eval",)
+PHASES = ("progress", "eval", "hidden", "hidden_track")
+EER_METHOD = "asvspoof"
+TEST_SAMPLES = ASVSPOOF_SAMPLES
+TDCF_VERSION = 2021
+
+
+def trials(root: str | Path, split: str = "eval", *, protocols: str | Path | None = None) -> list[Trial]:
+    """Trials of all phases with the paths of their audio, unlabelled, in the order of the protocol. No audio file is touched.
+
+    Parameters
+    ----------
+    root
+        The folder that holds ``ASVspoof2021_LA_eval``, or that folder itself (``--database_path``).
+    split
+        ``"eval"``, the only one.
+    protocols
+        The folder that holds the protocol or ``ASVspoof_LA_cm_protocols`` (``--protocols_path``); ``root`` is searched after it.
+
+    Raises
+    ------
+    InputError
+        The split is unknown, a folder or the protocol is missing, or a line of the protocol is malformed.
+    """
+    return eval_trials("LA", root, split, protocols)
+
+
+def keys(path: str | Path, phase: str | None = None) -> list[Trial]:
+    """Labelled trials without audio from the key archive, for evaluation.
+
+    Parameters
+    ----------
+    path
+        The folder that holds ``LA/CM`` (or ``keys/LA/CM``), the folder ``LA``, the folder ``CM``, or the file
+        ``trial_metadata.txt``.
+    phase
+        ``"progress"``, ``"eval"``, ``"hidden"`` (also ``"hidden_track"``), or None for all.
+
+    Raises
+    ------
+    InputError
+        There is no key (the message names every path tried), a line is malformed, or the phase is unknown.
+    """
+    check_phase(phase)
+    path = find_key("LA", path)
+    names = "speaker, utterance, codec, transmission, attack, label, trim, phase"
+    labelled = (
+        Trial(
+            id=files.checked_id(utterance, path, line),
+            label=files.checked_word(label, files.ASVSPOOF_LABELS, "label", path, line),
+            speaker=files.or_none(speaker),
+            attack=files.or_none(attack, "bonafide"),
+            codec=files.or_none(codec),
+            transmission=files.or_none(transmission),
+            phase=files.canonical_phase(files.checked_word(row_phase, PHASES, "phase", path, line)),
+        )
+        for line, (speaker, utterance, codec, transmission, attack, label, _, row_phase) in files.read_rows(
+            path, 8, names
+        )
+    )
+    return files.select_phase(files.checked_trials(labelled, path), phase)
+
+
+def asv_scores(path: str | Path, phase: str = "eval") -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Scores of the organisers' speaker-verification system: ``(target, nontarget, spoof)`` of the ASV trials of ``phase``.
+
+    ``path`` as for :func:`keys`. The key and the scores stand in two files line by line. Raises
+    :class:`~nes2net.data.protocol.NotFound` with every path tried, and :class:`InputError` for a malformed line or two files
+    that do not belong together.
+    """
+    check_phase(phase)
+    folders = [folder / "ASV" for folder in _track_folders("LA", Path(path))]
+    remedy = "give the key folder that holds LA/ASV"
+    key_file = files.first_file(
+        [f / "trial_metadata.txt" for f in folders], what="ASV key of ASVspoof 2021 LA", remedy=remedy
+    )
+    score_file = files.first_file(
+        [key_file.parent / system / "score.txt" for system in ("ASVTorch_Kaldi", "ASVtorch_kaldi")],
+        what="ASV scores of ASVspoof 2021 LA",
+        remedy=remedy,
+    )
+    names = "speaker, utterance, codec, transmission, attack, target/nontarget/spoof, trim, phase"
+    key_rows = list(files.read_rows(key_file, 8, names))
+    score_rows = list(files.read_rows(score_file, 3, "speaker, utterance, score"))
+    if len(key_rows) != len(score_rows):
+        raise InputError(
+            f"{score_file}: {len(score_rows)} scores for the {len(key_rows)} trials of {key_file}; get both again"
+        )
+    scores: dict[str, list[float]] = {"target": [], "nontarget": [], "spoof": []}
+    for (line, row), (score_line, (_, utterance, score)) in zip(key_rows, score_rows):
+        # An id may carry its channel in one of the two files: LA_E_1234567-alaw-ita_tx.
+        if row[1].partition("-")[0] != utterance.partition("-")[0]:
+            raise InputError(
+                f"{score_file}, line {score_line}: a score of {utterance}, but the key says {row[1]} (line {line})"
+            )
+        values = scores[files.checked_word(row[5], tuple(scores), "ASV key", key_file, line)]
+        if files.canonical_phase(row[7]) == files.canonical_phase(phase):
+            values.append(files.checked_float(score, score_file, score_line))
+    return tuple(np.array(values) for values in scores.values())
+
+
+def eval_trials(track: str, root: str | Path, split: str, protocols: str | Path | None) -> list[Trial]:
+    """What :func:`trials` says, for the track ``"LA"`` or ``"DF"``: the two are laid out alike."""
+    if split not in SPLITS:
+        raise InputError(f"ASVspoof 2021 {track} has no split '{split}'; it has only 'eval'")
+    root = Path(root)
+    folder, name = f"ASVspoof2021_{track}_eval", f"ASVspoof2021.{track}.cm.eval.trl.txt"
+    places = [root] if protocols is None else [Path(protocols), root]
+    path = files.first_file(
+        [place / inner / name for place in places for inner in (f"ASVspoof_{track}_cm_protocols", folder, ".")],
+        what=f"protocol of ASVspoof 2021 {track}",
+        remedy=f"give --protocols_path the folder that holds {name}",
+    )
+    audio = files.first_folder(
+        [root / folder / "flac", root / "flac"],
+        what=f"audio of ASVspoof 2021 {track}",
+        remedy=f"give --database_path the folder that holds {folder}",
+    )
+    return files.protocol_trials(path, audio)
+
+
+def find_key(track: str, path: str | Path) -> Path:
+    """The key of the countermeasure, ``CM/trial_metadata.txt``, in any of the layouts its archives are found in."""
+    path = Path(path)
+    if path.is_file():
+        return path
+    return files.first_file(
+        [
+            *(folder / "CM" / "trial_metadata.txt" for folder in _track_folders(track, path)),
+            path / "trial_metadata.txt",
+        ],
+        what=f"key of ASVspoof 2021 {track}",
+        remedy=f"give the folder of keys that holds {track}/CM/trial_metadata.txt",
+    )
+
+
+def check_phase(phase: str | None) -> None:
+    """:class:`InputError` if ``phase`` is none of ASVspoof 2021."""
+    if phase is not None and phase not in PHASES:
+        raise InputError(f"ASVspoof 2021 has no phase '{phase}'; it has {', '.join(PHASES[:3])}")
+
+
+def _track_folders(track: str, path: Path) -> list[Path]:
+    """Where ``CM`` and ``ASV`` may lie when ``path`` was given as the keys."""
+    if path.is_file():
+        return [path.parent.parent]
+    return [path / track, path / "keys" / track, path, *([path.parent] if path.name == "CM" else [])]

@@ -1,0 +1,115 @@
+"""In-the-Wild: Müller et al., "Does Audio Deepfake Detection Generalize?", Interspeech 2022.
+
+Layout: ``release_in_the_wild/*.wav`` and, in the same folder, ``meta.csv`` (``file,speaker,label`` with label ``bona-fide`` or
+``spoof``). 31,779 trials, 19,963 of them bona fide. A trial's id is its file name without suffix.
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from nes2net.data import protocol as files
+from nes2net.data.crop import IN_THE_WILD_SAMPLES
+from nes2net.data.trial import BONAFIDE, SPOOF, Trial
+from nes2net.errors import InputError
+
+SPLITS = ("eval",)
+EER_METHOD = "interpolated"  # the rule of the published script, and so of the published figures
+TEST_SAMPLES = IN_THE_WILD_SAMPLES
+
+_FOLDER = "release_in_the_wild"
+_LABELS = {"bona-fide": BONAFIDE, "spoof": SPOOF}
+
+
+def trials(root: str | Path, split: str = "eval", *, protocols: str | Path | None = None) -> list[Trial]:
+    """One trial per ``.wav`` file, sorted by file name; with label and speaker where ``meta.csv`` is there. No audio is opened.
+
+    Parameters
+    ----------
+    root
+        ``release_in_the_wild`` or the folder that holds it (``--in_the_wild_path``).
+    split
+        ``"eval"``, the only one.
+    protocols
+        ``meta.csv`` or its folder, if it is not beside the audio.
+
+    Raises
+    ------
+    InputError
+        The split is unknown, there is no audio, or a line of ``meta.csv`` is malformed.
+    """
+    if split not in SPLITS:
+        raise InputError(f"In-the-Wild has no split '{split}'; it has only 'eval'")
+    root = Path(root)
+    audio = files.first_folder(
+        [root / _FOLDER, root],
+        what="audio of In-the-Wild",
+        remedy=f"give --in_the_wild_path the folder {_FOLDER}",
+    )
+    # Archives made on a Mac hold a file ._1.wav of attributes beside 1.wav.
+    names = sorted(name for name in os.listdir(audio) if name.endswith(".wav") and not name.startswith("._"))
+    if not names:
+        raise InputError(f"{audio}: holds no .wav files; give --in_the_wild_path the folder {_FOLDER}")
+    try:
+        labelled = {trial.id: trial for trial in keys(audio if protocols is None else protocols)}
+    except files.NotFound:
+        if protocols is not None:
+            raise
+        labelled = {}
+    found = []
+    for name in names:
+        id = name.removesuffix(".wav")
+        known = labelled.get(id)
+        found.append(Trial(id, audio / name, known.label, known.speaker) if known else Trial(id, audio / name))
+    return found
+
+
+def keys(path: str | Path, phase: str | None = None) -> list[Trial]:
+    """Labelled trials without audio from ``meta.csv``, for evaluation.
+
+    Parameters
+    ----------
+    path
+        ``meta.csv``, its folder, or the folder that holds ``release_in_the_wild``.
+    phase
+        ``"eval"`` or None: the corpus has no phases.
+
+    Raises
+    ------
+    InputError
+        There is no ``meta.csv`` (the message names every path tried), or a line is malformed.
+    """
+    if phase not in (None, "eval"):
+        raise InputError(f"In-the-Wild has no phase '{phase}'; it has only 'eval'")
+    path = Path(path)
+    if not path.is_file():
+        path = files.first_file(
+            [path / "meta.csv", path / _FOLDER / "meta.csv"],
+            what="key of In-the-Wild",
+            remedy=f"give the path of meta.csv, which comes with the audio in {_FOLDER}",
+        )
+    return files.checked_trials(_read_meta(path), path)
+
+
+def _read_meta(path: Path) -> Iterator[Trial]:
+    rows = csv.reader(files.read_text(path).splitlines())
+    header = next(rows, [])
+    missing = {"file", "speaker", "label"} - set(header)
+    if missing:
+        raise InputError(f"{path}, line 1: expected the columns file,speaker,label, found {','.join(header)!r}")
+    file, speaker, label = (header.index(name) for name in ("file", "speaker", "label"))
+    for line, row in enumerate(rows, start=2):
+        if not row:
+            continue
+        if len(row) != len(header):
+            raise InputError(
+                f"{path}, line {line}: expected {len(header)} fields ({', '.join(header)}), found {len(row)}"
+            )
+        yield Trial(
+            id=files.checked_id(row[file], path, line).removesuffix(".wav"),
+            label=files.checked_word(row[label], _LABELS, "label", path, line),
+            speaker=row[speaker] or None,
+        )

@@ -1,0 +1,151 @@
+"""Reading the text files that corpora come with: finding them, splitting their lines, checking what they say."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+from nes2net.data.trial import BONAFIDE, SPOOF, Trial
+from nes2net.errors import InputError
+
+ASVSPOOF_LABELS = {"bonafide": BONAFIDE, "spoof": SPOOF}
+
+
+class NotFound(InputError):
+    """A file or folder was in none of the places where it may be."""
+
+
+def first_file(candidates: Iterable[Path], *, what: str, remedy: str) -> Path:
+    """The first of ``candidates`` that is a file; :class:`NotFound` naming all of them and the ``remedy`` if none is."""
+    return _first(candidates, Path.is_file, what, remedy)
+
+
+def first_folder(candidates: Iterable[Path], *, what: str, remedy: str) -> Path:
+    """The first of ``candidates`` that is a folder; :class:`NotFound` naming all of them and the ``remedy`` if none is."""
+    return _first(candidates, Path.is_dir, what, remedy)
+
+
+def _first(candidates: Iterable[Path], exists: Callable[[Path], bool], what: str, remedy: str) -> Path:
+    tried = list(dict.fromkeys(candidates))
+    for path in tried:
+        if exists(path):
+            return path
+    raise NotFound(f"{what} not found; looked for {', '.join(map(str, tried))}; {remedy}")
+
+
+def read_text(path: Path) -> str:
+    """The text of ``path`` (UTF-8, with or without a byte-order mark); :class:`InputError` when it cannot be read."""
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); give the path of a text file") from error
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"{path}: not a text file (byte {error.start} is not UTF-8); give the unpacked text file"
+        ) from error
+
+
+def read_rows(path: Path, num_fields: int, fields: str) -> Iterator[tuple[int, list[str]]]:
+    """Line number and fields of each line of ``path`` that is not blank; fields are separated by white space.
+
+    A line with another number of fields than ``num_fields`` raises :class:`InputError`; ``fields`` names them in its message.
+    """
+    for number, line in enumerate(read_text(path).splitlines(), start=1):
+        row = line.split()
+        if len(row) == num_fields:
+            yield number, row
+        elif row:
+            plural = "" if num_fields == 1 else "s"
+            raise InputError(
+                f"{path}, line {number}: expected {num_fields} field{plural} ({fields}), found {len(row)}: {line.strip()[:120]!r}"
+            )
+
+
+def checked_id(utterance: str, path: Path, line: int) -> str:
+    """``utterance``, unless as part of a path it would lead out of the corpus folder; then :class:`InputError`."""
+    if "/" in utterance or "\\" in utterance or ".." in utterance:
+        raise InputError(
+            f"{path}, line {line}: {utterance!r} is no utterance id (no path separators and no '..' are allowed)"
+        )
+    return utterance
+
+
+def checked_word(word: str, known: Mapping[str, str] | Sequence[str], what: str, path: Path, line: int) -> str:
+    """What ``word`` means by ``known`` (or itself, if that is a sequence); a word that is not there is :class:`InputError`."""
+    if word not in known:
+        raise InputError(f"{path}, line {line}: unknown {what} {word!r}; expected one of {', '.join(known)}")
+    return known[word] if isinstance(known, Mapping) else word
+
+
+def checked_float(number: str, path: Path, line: int) -> float:
+    """``number`` as Python reads it; :class:`InputError` naming file and line if it is none."""
+    try:
+        return float(number)
+    except ValueError:
+        raise InputError(f"{path}, line {line}: expected a number as score, found {number!r}") from None
+
+
+def or_none(field: str, *nothing: str) -> str | None:
+    """``field``, or None where it is ``-`` or one of ``nothing``.
+
+    >>> or_none("A07", "bonafide"), or_none("-"), or_none("bonafide", "bonafide")
+    ('A07', None, None)
+    """
+    return None if field == "-" or field in nothing else field
+
+
+def checked_trials(trials: Iterable[Trial], path: Path) -> list[Trial]:
+    """``trials`` as a list; :class:`InputError` if there are none, or two with one id. ``path`` is where they were read."""
+    trials = list(trials)
+    if not trials:
+        raise InputError(f"{path}: holds no trials; give the protocol or key file of the corpus")
+    if len({trial.id for trial in trials}) < len(trials):
+        twice = [id for id, count in Counter(trial.id for trial in trials).items() if count > 1]
+        raise InputError(f"{path}: {len(twice)} utterances stand in it more than once: {some(twice)}")
+    return trials
+
+
+def some(names: Sequence[str], limit: int = 10) -> str:
+    """Up to ``limit`` of ``names``, for a message.
+
+    >>> some(["a", "b", "c"], limit=2)
+    'a, b, … (3 in all)'
+    """
+    return ", ".join(names) if len(names) <= limit else f"{', '.join(names[:limit])}, … ({len(names)} in all)"
+
+
+def canonical_phase(phase: str) -> str:
+    """The key files of ASVspoof 2021 write ``hidden`` where its scripts write ``hidden_track``; here it is ``hidden``.
+
+    >>> canonical_phase("hidden_track"), canonical_phase("eval")
+    ('hidden', 'eval')
+    """
+    return "hidden" if phase == "hidden_track" else phase
+
+
+def select_phase(trials: Sequence[Trial], phase: str | None) -> list[Trial]:
+    """The trials of ``phase`` (None: of all). A trial that names no phase belongs to every one.
+
+    Raises :class:`InputError`, with the phases there are, when none is left.
+    """
+    if phase is None:
+        return list(trials)
+    wanted = (None, canonical_phase(phase))
+    selected = [trial for trial in trials if trial.phase in wanted]
+    if not selected:
+        raise InputError(
+            f"no trials in phase '{phase}'; the key has {', '.join(sorted({str(t.phase) for t in trials}))}"
+        )
+    return selected
+
+
+def protocol_trials(protocol: Path, audio: Path, suffix: str = ".flac") -> list[Trial]:
+    """Unlabelled trials of a protocol that holds one utterance id a line; the audio of ``ID`` is ``audio/ID.flac``."""
+    return checked_trials(
+        (
+            Trial(id=checked_id(utterance, protocol, line), path=audio / f"{utterance}{suffix}")
+            for line, (utterance,) in read_rows(protocol, 1, "utterance")
+        ),
+        protocol,
+    )

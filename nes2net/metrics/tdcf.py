@@ -1,0 +1,125 @@
+"""Minimum tandem detection cost function (t-DCF): the cost of a countermeasure in front of a fixed speaker-verification system.
+
+Revised form: Kinnunen et al., "Tandem Assessment of Spoofing Countermeasures and Automatic Speaker Verification: Fundamentals",
+IEEE/ACM TASLP 28, 2020 (ASVspoof 2021). Legacy form: Kinnunen et al., "t-DCF: a Detection Cost Function for the Tandem Assessment
+of Spoofing Countermeasures and Automatic Speaker Verification", Odyssey 2018 (ASVspoof 2019).
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from nes2net.errors import InputError
+from nes2net.metrics.eer import checked_scores, compute_eer, det_curve
+
+# Priors and costs of the ASVspoof 2019 and 2021 evaluation plans.
+P_SPOOF = 0.05
+P_TARGET = (1 - P_SPOOF) * 0.99
+P_NONTARGET = (1 - P_SPOOF) * 0.01
+C_MISS = 1.0
+C_FALSE_ALARM = 10.0
+C_FALSE_ALARM_SPOOF = 10.0
+
+
+class AsvErrorRates(NamedTuple):
+    """Error rates of the speaker-verification (ASV) system at its EER threshold, fractions in [0, 1]."""
+
+    miss: float
+    false_alarm: float
+    spoof_false_alarm: float
+
+
+class TandemWeights(NamedTuple):
+    """t-DCF before normalisation is ``c0 + c1 · FRR + c2 · FAR`` of the countermeasure."""
+
+    c0: float
+    c1: float
+    c2: float
+
+
+def compute_min_tdcf(
+    bonafide: ArrayLike,
+    spoof: ArrayLike,
+    asv_target: ArrayLike,
+    asv_nontarget: ArrayLike,
+    asv_spoof: ArrayLike,
+    version: int = 2021,
+) -> float:
+    """Normalised minimum t-DCF of a countermeasure, given the scores of the ASV system it protects.
+
+    Parameters
+    ----------
+    bonafide, spoof
+        Countermeasure scores, shapes (B,) and (S,); higher is more bona fide.
+    asv_target, asv_nontarget, asv_spoof
+        ASV scores of the same phase; higher is more the claimed speaker. The ASV system runs at its EER threshold (target
+        against nontarget, ASVspoof rule).
+    version
+        2021 for the revised form, 2019 for the legacy form.
+
+    Returns
+    -------
+    float
+        The smallest normalised t-DCF over all thresholds; 1 is a countermeasure that does not help.
+
+    Raises
+    ------
+    InputError
+        A class is empty, a score is NaN or infinite, there are fewer than three distinct countermeasure scores (decisions, not
+        scores), the ASV system is useless (a weight is negative), or the version is unknown.
+
+    >>> asv = {"asv_target": [2.0, 3.0], "asv_nontarget": [0.0, 1.0], "asv_spoof": [2.5]}
+    >>> compute_min_tdcf([1.0, 2.0], [-2.0, -1.0], **asv, version=2019)
+    0.0
+    """
+    weights = tandem_weights(asv_error_rates(asv_target, asv_nontarget, asv_spoof), version)
+    return float(tdcf_curve(bonafide, spoof, weights).min())
+
+
+def asv_error_rates(target: ArrayLike, nontarget: ArrayLike, spoof: ArrayLike) -> AsvErrorRates:
+    """Error rates of an ASV system at its EER threshold; a trial is accepted at or above it."""
+    target = checked_scores(target, "ASV target")
+    nontarget = checked_scores(nontarget, "ASV nontarget")
+    spoof = checked_scores(spoof, "ASV spoof")
+    _, threshold = compute_eer(target, nontarget)
+    return AsvErrorRates(
+        miss=float(np.mean(target < threshold)),
+        false_alarm=float(np.mean(nontarget >= threshold)),
+        spoof_false_alarm=float(np.mean(spoof >= threshold)),
+    )
+
+
+def tandem_weights(asv: AsvErrorRates, version: int = 2021) -> TandemWeights:
+    """Weights of the countermeasure's error rates in the t-DCF; the legacy form (2019) is the one with ``c0`` = 0."""
+    asv_cost = P_TARGET * C_MISS * asv.miss + P_NONTARGET * C_FALSE_ALARM * asv.false_alarm
+    c1 = P_TARGET * C_MISS - asv_cost
+    c2 = P_SPOOF * C_FALSE_ALARM_SPOOF * asv.spoof_false_alarm
+    if c1 < 0 or c2 < 0:
+        raise InputError(f"the ASV system is worse than none ({asv}); t-DCF has no meaning then: check the ASV scores")
+    if version == 2021:
+        return TandemWeights(asv_cost, c1, c2)
+    if version == 2019:
+        return TandemWeights(0.0, c1, c2)
+    raise InputError(f"unknown t-DCF version {version}; known: 2019 (legacy), 2021 (revised)")
+
+
+def tdcf_curve(bonafide: ArrayLike, spoof: ArrayLike, weights: TandemWeights) -> NDArray:
+    """Normalised t-DCF at each threshold of :func:`~nes2net.metrics.eer.det_curve`, shape (B + S + 1,)."""
+    bonafide, spoof = checked_scores(bonafide, "bona fide"), checked_scores(spoof, "spoof")
+    scores = np.concatenate((bonafide, spoof))
+    if not np.isfinite(scores).all():
+        raise InputError(
+            f"{int((~np.isfinite(scores)).sum())} of {scores.size} scores are infinite; t-DCF needs finite scores"
+        )
+    if np.unique(scores).size < 3:
+        raise InputError("t-DCF needs soft scores, got fewer than three distinct values: give scores, not decisions")
+    cost_of_no_countermeasure = weights.c0 + min(weights.c1, weights.c2)
+    if cost_of_no_countermeasure == 0:
+        raise InputError(
+            "the ASV system accepts no spoofed trial, so t-DCF has nothing to normalise by: check the ASV scores"
+        )
+    frr, far, _ = det_curve(bonafide, spoof)
+    return (weights.c0 + weights.c1 * frr + weights.c2 * far) / cost_of_no_countermeasure

@@ -1,0 +1,85 @@
+"""Score files and keys with what the published evaluation programs made of them: small ones from tests/golden, the rest from shared.
+
+`Case.folder` has the files in the official layouts, `Case.results` the printed output and full-precision values by command.
+"""
+
+import gzip
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+_SMALL = Path(__file__).parent / "golden" / "metrics"
+SMALL = ("g200", "single", "all_equal", "inverted")
+NAMES = (*SMALL, "separated", "g5k", "g5k_cont", "g60k")
+
+
+@dataclass(frozen=True)
+class Case:
+    name: str
+    folder: Path
+    results: dict
+    cli_errors: dict
+
+    def values(self, prefix: str) -> list[tuple[str, dict]]:
+        """(rest of the name, values) of each result whose name starts with ``prefix``."""
+        return [
+            (name.removeprefix(prefix), result["values"])
+            for name, result in self.results.items()
+            if name.startswith(prefix)
+        ]
+
+    def table(self, file: str, separator: str | None = None) -> list[list[str]]:
+        """Lines of a file, split."""
+        return [line.split(separator) for line in (self.folder / file).read_text().splitlines()]
+
+    def scores(self, file: str) -> dict[str, float]:
+        """Utterance → score."""
+        return {row[0]: float(row[1]) for row in self.table(file)}
+
+    def by_class(self, track: str, phase: str) -> tuple[np.ndarray, np.ndarray]:
+        """Bona fide and spoof scores of a phase of ``"LA"`` or ``"DF"``."""
+        scores, key = self.scores(f"scores_{track}.txt"), self.table(f"keys/{track}/CM/trial_metadata.txt")
+        return tuple(
+            np.array([scores[r[1]] for r in key if r[5] == label and r[7] == phase]) for label in ("bonafide", "spoof")
+        )
+
+    def asv(self, phase: str) -> tuple[np.ndarray, ...]:
+        """ASV target, nontarget and spoof scores of a phase."""
+        rows = zip(self.table("keys/LA/ASV/trial_metadata.txt"), self.table("keys/LA/ASV/ASVTorch_Kaldi/score.txt"))
+        rows = [(key[5], float(score[2])) for key, score in rows if key[7] == phase]
+        return tuple(
+            np.array([score for kind, score in rows if kind == wanted]) for wanted in ("target", "nontarget", "spoof")
+        )
+
+
+def load(request: pytest.FixtureRequest, folder: Path) -> Case:
+    """The case ``request.param``, its files unpacked into ``folder``; skips where it needs the shared folder and there is none."""
+    name = request.param
+    if name in SMALL:
+        case = json.loads((_SMALL / f"{name}.json").read_text(encoding="utf-8"))
+        files, results, cli_errors = case["files"], case["results"], case["cli_errors"]
+    else:
+        source = request.getfixturevalue("golden") / "metrics" / name
+        files = {
+            str(path.relative_to(source)).removesuffix(".gz"): path for path in source.rglob("*") if path.is_file()
+        }
+        files = {
+            file: gzip.open(path, "rt").read() if path.suffix == ".gz" else path.read_text()
+            for file, path in files.items()
+        }
+        case = _plain(json.loads(files.pop("result.json")))
+        results, cli_errors = case["results"], case.get("cli_errors", {})
+    for file, text in files.items():
+        (folder / file).parent.mkdir(parents=True, exist_ok=True)
+        (folder / file).write_text(text)
+    return Case(name, folder, results, cli_errors)
+
+
+def _plain(value):
+    """Golden floats stand as value, repr and hexadecimal; the value is enough."""
+    if not isinstance(value, dict):
+        return value
+    return value["v"] if set(value) == {"v", "repr", "hex"} else {key: _plain(item) for key, item in value.items()}

@@ -1,0 +1,107 @@
+"""t-DCF, DCF and Cllr: bounds, invariances, formulas by hand, and bad input."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nes2net import metrics
+from nes2net.errors import InputError
+
+scores = st.lists(st.integers(-6, 6).map(float), min_size=3, max_size=40)
+ASV = ([2.0, 3.0, 4.0, 0.5], [0.0, 1.0, -1.0, 2.5], [1.5, 3.5, 2.0])
+
+
+@given(scores, scores)
+def test_normalised_costs_lie_between_0_and_1(bonafide, spoof):
+    assert 0 <= metrics.compute_min_dcf(bonafide, spoof) <= 1
+    assert (
+        metrics.compute_act_dcf(bonafide, spoof) >= metrics.compute_min_dcf(bonafide, spoof, method="sklearn") - 1e-12
+    )
+    if len({*bonafide, *spoof}) >= 3:
+        for version in (2019, 2021):
+            assert 0 <= metrics.compute_min_tdcf(bonafide, spoof, *ASV, version=version) <= 1 + 1e-12
+
+
+@given(scores, scores)
+def test_minimum_costs_depend_on_the_order_of_scores_alone(bonafide, spoof):
+    warped = [[math.sinh(score / 3) for score in scores] for scores in (bonafide, spoof)]
+    assert metrics.compute_min_dcf(*warped) == metrics.compute_min_dcf(bonafide, spoof)
+    if len({*bonafide, *spoof}) >= 3:
+        assert metrics.compute_min_tdcf(*warped, *ASV) == metrics.compute_min_tdcf(bonafide, spoof, *ASV)
+
+
+def test_tandem_weights_by_hand():
+    rates = metrics.AsvErrorRates(miss=0.1, false_alarm=0.2, spoof_false_alarm=0.4)
+    asv_cost = 0.95 * 0.99 * 0.1 + 0.95 * 0.01 * 10 * 0.2
+    assert metrics.tandem_weights(rates) == pytest.approx((asv_cost, 0.95 * 0.99 - asv_cost, 0.05 * 10 * 0.4))
+    legacy = metrics.tandem_weights(rates, version=2019)  # C1 = Ptar·(1 − Pmiss) − Pnon·10·Pfa
+    assert legacy == pytest.approx((0, 0.95 * 0.99 * 0.9 - 0.95 * 0.01 * 10 * 0.2, 10 * 0.05 * (1 - 0.6)))
+
+
+def test_a_perfect_countermeasure_leaves_the_cost_of_the_asv_system():
+    weights = metrics.tandem_weights(metrics.asv_error_rates(*ASV))
+    expected = weights.c0 / (weights.c0 + min(weights.c1, weights.c2))
+    assert metrics.compute_min_tdcf([3.0, 4.0], [0.0, 1.0], *ASV) == pytest.approx(expected)
+    assert metrics.compute_min_tdcf([3.0, 4.0], [0.0, 1.0], *ASV, version=2019) == 0
+
+
+def test_dcf_by_hand():
+    # One of two bona fide trials is missed at the best threshold: 0.95 · 0.5 over min(0.95, 0.5); accepting one of four
+    # spoofs instead costs 0.5 · 0.25.
+    assert metrics.compute_min_dcf([0.0, 2.0], [1.0, -1.0, -2.0, -3.0]) == pytest.approx(0.125 / 0.5)
+    assert metrics.compute_act_dcf([-0.65, 2.0], [-0.64, -1.0]) == pytest.approx((0.95 * 0.5 + 0.5 * 0.5) / 0.5)
+
+
+def test_cllr_does_not_overflow():
+    assert metrics.compute_cllr([1e4], [-1e4]) == 0
+    assert metrics.compute_cllr([-1e4], [1e4]) == pytest.approx(1e4 / math.log(2))
+
+
+@given(scores, scores)
+def test_cllr_of_uninformative_scores_is_one_bit(bonafide, spoof):
+    zeros = [np.zeros(len(bonafide)), np.zeros(len(spoof))]
+    assert metrics.compute_cllr(*zeros) == pytest.approx(1)
+    assert metrics.compute_cllr(bonafide, spoof) >= 0
+
+
+@pytest.mark.parametrize("metric", [metrics.compute_min_dcf, metrics.compute_act_dcf, metrics.compute_cllr])
+def test_empty_classes_and_nan(metric):
+    with pytest.raises(InputError, match="no bona fide"):
+        metric([], [1.0])
+    with pytest.raises(InputError, match="no spoof"):
+        metric([1.0], [])
+    with pytest.raises(InputError, match="NaN"):
+        metric([1.0], [np.nan])
+
+
+@pytest.mark.parametrize("version", [2019, 2021])
+def test_bad_input_of_tdcf(version):
+    with pytest.raises(InputError, match="three distinct"):
+        metrics.compute_min_tdcf([1.0, 1.0], [0.0], *ASV, version=version)
+    with pytest.raises(InputError, match="1 of 4 scores are infinite"):
+        metrics.compute_min_tdcf([1.0, np.inf], [0.0, 0.5], *ASV, version=version)
+    with pytest.raises(InputError, match="no ASV spoof"):
+        metrics.compute_min_tdcf([1.0, 2.0], [0.0], ASV[0], ASV[1], [], version=version)
+    with pytest.raises(InputError, match="ASV target scores are NaN"):
+        metrics.compute_min_tdcf([1.0, 2.0], [0.0], [np.nan], ASV[1], ASV[2], version=version)
+
+
+def test_tdcf_of_a_useless_asv_system():
+    with pytest.raises(InputError, match="worse than none"):
+        metrics.compute_min_tdcf([1.0, 2.0], [0.0], np.arange(20), [30.0], [2.0])
+    with pytest.raises(InputError, match="nothing to normalise by"):
+        metrics.compute_min_tdcf([1.0, 2.0], [0.0], [2.0, 3.0], [0.0], [-1.0], version=2019)
+
+
+def test_unknown_settings():
+    with pytest.raises(InputError, match="version 2020"):
+        metrics.compute_min_tdcf([1.0, 2.0], [0.0], *ASV, version=2020)
+    with pytest.raises(InputError, match="threshold method 'other'"):
+        metrics.compute_min_dcf([1.0], [0.0], method="other")
+    with pytest.raises(InputError, match="p_spoof"):
+        metrics.compute_min_dcf([1.0], [0.0], p_spoof=1.0)
+    with pytest.raises(InputError, match="costs must be positive"):
+        metrics.compute_act_dcf([1.0], [0.0], c_fa=0)

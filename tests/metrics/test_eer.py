@@ -1,0 +1,125 @@
+"""The three EER rules: definitions, invariances, agreement, and bad input."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.metrics import roc_curve
+
+from nes2net import metrics
+from nes2net.errors import InputError
+from nes2net.metrics.eer import METHODS
+
+# Few distinct values, so that ties within and between the classes are the rule.
+tied_scores = st.lists(st.integers(-6, 6).map(float), min_size=1, max_size=40)
+
+
+def eer_by_definition(bonafide, spoof):
+    """The ASVspoof rule, step by step."""
+    trials = sorted([(s, 0, True) for s in bonafide] + [(s, 1, False) for s in spoof], key=lambda trial: trial[:2])
+    rejected = {True: 0, False: 0}
+    best = (1.0, 0.5, min(bonafide + spoof) - 0.001)
+    for score, _, is_bonafide in trials:
+        rejected[is_bonafide] += 1
+        frr, far = rejected[True] / len(bonafide), (len(spoof) - rejected[False]) / len(spoof)
+        if abs(frr - far) < best[0]:
+            best = (abs(frr - far), (frr + far) / 2, score)
+    return best[1], best[2]
+
+
+@given(tied_scores, tied_scores)
+def test_asvspoof_rule_is_its_definition(bonafide, spoof):
+    eer, threshold = metrics.compute_eer(bonafide, spoof)
+    expected, at = eer_by_definition(bonafide, spoof)
+    assert eer == expected
+    assert threshold == at
+
+
+@given(tied_scores, tied_scores)
+def test_roc_points_are_those_of_scikit_learn(bonafide, spoof):
+    frr, far, thresholds = metrics.roc_points(bonafide, spoof)
+    labels = [1] * len(bonafide) + [0] * len(spoof)
+    fpr, tpr, at = roc_curve(labels, bonafide + spoof)
+    np.testing.assert_allclose(1 - frr, tpr, atol=1e-15)
+    np.testing.assert_allclose(far, fpr, atol=1e-15)
+    np.testing.assert_array_equal(thresholds, at)
+
+
+@given(tied_scores, tied_scores, st.sampled_from(METHODS))
+def test_eer_is_a_rate(bonafide, spoof, method):
+    eer, threshold = metrics.compute_eer(bonafide, spoof, method)
+    assert 0 <= eer <= 1
+    assert isinstance(eer, float) and isinstance(threshold, float)
+
+
+@given(tied_scores, tied_scores, st.sampled_from(METHODS))
+def test_eer_depends_on_the_order_of_scores_alone(bonafide, spoof, method):
+    def warp(scores):  # strictly increasing
+        return [np.arctan(score) * 100 - 7 for score in scores]
+
+    assert (
+        metrics.compute_eer(warp(bonafide), warp(spoof), method)[0] == metrics.compute_eer(bonafide, spoof, method)[0]
+    )
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.floats(0, 3))
+def test_rules_agree_on_continuous_scores(seed, shift):
+    rng = np.random.default_rng(seed)
+    bonafide, spoof = rng.normal(shift, 1, 3000), rng.normal(0, 1, 5000)
+    first, *others = (metrics.compute_eer(bonafide, spoof, method)[0] for method in METHODS)
+    assert others == pytest.approx(
+        [first] * 2, abs=0.002
+    )  # a few trials of 3000; the collinear points dropped may be several
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_separated_and_inverted(method):
+    assert metrics.compute_eer([2.0, 3.0], [0.0, 1.0], method)[0] == 0
+    assert metrics.compute_eer([0.0, 1.0], [2.0, 3.0], method)[0] == 1
+
+
+def test_ties_go_by_the_rule():
+    bonafide, spoof = [1.0] * 3, [1.0] * 5
+    assert metrics.compute_eer(bonafide, spoof)[0] == 1  # bona fide are rejected first
+    assert metrics.compute_eer(bonafide, spoof, "sklearn")[0] == 0.5  # one step for all
+    spoof_first = np.concatenate((np.arange(5, 8), np.arange(5)))
+    assert metrics.compute_eer(bonafide, spoof, "interpolated", order=spoof_first)[0] == 0
+    assert metrics.compute_eer(bonafide, spoof, "interpolated")[0] == 1
+
+
+def test_interpolated_rule_by_hand():
+    # Rejected so far, in score order b s b s: FRR 0 0.5 0.5 1 and FAR 1 1 0.5 0.5 at the scores 0 1 2 3.
+    assert metrics.compute_eer([0.0, 2.0], [1.0, 3.0], "interpolated") == (0.5, 2.0)
+    # s b s with one bona fide trial: FRR 0 0 1, FAR 1 0.5 0.5; FAR − FRR falls from 0.5 to −0.5, so half of the step counts.
+    assert metrics.compute_eer([1.0], [0.0, 2.0], "interpolated") == (0.5, 2.0)
+
+
+def test_det_curve_ends_and_is_monotone():
+    rng = np.random.default_rng(0)
+    frr, far, thresholds = metrics.det_curve(rng.normal(1, 1, 50), rng.normal(0, 1, 70))
+    assert (frr[0], far[0], frr[-1], far[-1]) == (0, 1, 1, 0)
+    assert (np.diff(frr) >= 0).all() and (np.diff(far) <= 0).all() and (np.diff(thresholds) >= 0).all()
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(
+    "bonafide, spoof, message",
+    [
+        ([], [1.0], "no bona fide scores"),
+        ([1.0], [], "no spoof scores"),
+        ([1.0, np.nan], [1.0], "1 of 2 bona fide scores are NaN"),
+        ([1.0], [np.nan], "1 of 1 spoof scores are NaN"),
+        ([[1.0]], [1.0], "one-dimensional"),
+    ],
+)
+def test_bad_input(bonafide, spoof, message, method):
+    with pytest.raises(InputError, match=message):
+        metrics.compute_eer(bonafide, spoof, method)
+
+
+def test_unknown_method_and_wrong_order():
+    with pytest.raises(InputError, match="unknown EER method 'best'; known: asvspoof, interpolated, sklearn"):
+        metrics.compute_eer([1.0], [0.0], "best")
+    with pytest.raises(InputError, match="each of the 2 scores"):
+        metrics.compute_eer([1.0], [0.0], "interpolated", order=[0])
