@@ -1,0 +1,130 @@
+"""RawBoost against a plain rendering with firwin, freqz and lfilter: median CPU time per utterance.
+
+Three columns of times: plain; ours with a ``RandomState``, which makes the same draws; ours with a ``Generator``. The runs
+are interleaved, and CPU time is taken rather than wall time, so that other programs on the machine disturb the ratio little.
+"""
+
+import argparse
+import statistics
+import sys
+import time
+
+import numpy as np
+import scipy
+from scipy import signal
+
+from nes2net.augment import RawBoostParameters, rawboost
+
+
+class PlainRawBoost:
+    """RawBoost word for word: one draw per call, one ``firwin`` per band, one ``lfilter`` per power.
+
+    It is slow and shares no code with :mod:`nes2net.augment.rawboost`; the tests compare the two on new inputs.
+    """
+
+    def __init__(self, rng: np.random.RandomState, parameters: RawBoostParameters, sample_rate: float = 16000) -> None:
+        self.rng, self.p, self.sample_rate = rng, parameters, sample_rate
+
+    def __call__(self, x: np.ndarray, algo: int) -> np.ndarray:
+        noises = {1: self.convolutive, 2: self.impulsive, 3: self.stationary}
+        for kind in {1: (1,), 2: (2,), 3: (3,), 4: (1, 2, 3), 5: (1, 2), 6: (1, 3), 7: (2, 3)}.get(algo, ()):
+            x = noises[kind](x)
+        if algo in (8, 9):
+            x = self.normalise(sum(noises[kind](x) for kind in {8: (1, 2), 9: (1, 2, 3)}[algo]), always=False)
+        return x
+
+    def draw(self, low: float, high: float) -> float:
+        return self.rng.uniform(low, high)
+
+    @staticmethod
+    def normalise(x: np.ndarray, always: bool) -> np.ndarray:
+        peak = np.abs(x).max()
+        return x / peak if always or peak > 1 else x
+
+    def notch_filter(self, min_gain: float, max_gain: float) -> np.ndarray:
+        p, nyquist = self.p, self.sample_rate / 2
+        b = np.ones(1)
+        for _ in range(p.nBands):
+            centre = self.draw(p.minF, p.maxF)
+            width = self.draw(p.minBW, p.maxBW)
+            count = int(self.draw(p.minCoeff, p.maxCoeff))
+            count += 1 - count % 2
+            edges = [max(centre - width / 2, 0.001), min(centre + width / 2, nyquist - 0.001)]
+            b = np.convolve(signal.firwin(count, edges, window="hamming", fs=self.sample_rate), b)
+        gain = self.draw(min_gain, max_gain)
+        _, response = signal.freqz(b, 1, fs=self.sample_rate)
+        return 10 ** (gain / 20) * b / np.abs(response).max()
+
+    @staticmethod
+    def filter(x: np.ndarray, b: np.ndarray) -> np.ndarray:
+        pad = len(b) + 1
+        y = signal.lfilter(b, 1, np.pad(x, (0, pad)))
+        return y[pad // 2 : len(y) - pad // 2]
+
+    def convolutive(self, x: np.ndarray) -> np.ndarray:
+        p = self.p
+        y = np.zeros(len(x))
+        for power in range(1, p.N_f + 1):
+            lower = (p.minBiasLinNonLin, p.maxBiasLinNonLin) if power > 1 else (0, 0)
+            b = self.notch_filter(p.minG - lower[0], p.maxG - lower[1])
+            y = y + self.filter(np.power(x, power), b)
+        return self.normalise(y - y.mean(), always=False)
+
+    def impulsive(self, x: np.ndarray) -> np.ndarray:
+        beta = self.draw(0, self.p.P)
+        count = int(len(x) * (beta / 100))
+        positions = self.rng.permutation(len(x))[:count]
+        factor = (2 * self.rng.random_sample(count) - 1) * (2 * self.rng.random_sample(count) - 1)
+        y = x.copy()
+        y[positions] = x[positions] + self.p.g_sd * x[positions] * factor
+        return self.normalise(y, always=False)
+
+    def stationary(self, x: np.ndarray) -> np.ndarray:
+        noise = self.rng.normal(0, 1, len(x))
+        b = self.notch_filter(self.p.minG, self.p.maxG)
+        noise = self.normalise(self.filter(noise, b), always=True)
+        snr = self.draw(self.p.SNRmin, self.p.SNRmax)
+        return x + noise / np.linalg.norm(noise) * np.linalg.norm(x) / 10 ** (snr / 20)
+
+
+def speech_like(length: int, peak: float) -> np.ndarray:
+    """Noise in bursts, float32: nothing here depends on more of speech than its length, its level and its pauses."""
+    rng = np.random.default_rng(0)
+    envelope = 1 + np.sin(np.arange(length) * (2 * np.pi * 3 / 16000))
+    x = rng.standard_normal(length) * envelope
+    return (x * (peak / np.abs(x).max())).astype(np.float32)
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--length", type=int, default=64600, help="samples per utterance")
+    parser.add_argument("--peak", type=float, default=0.5, help="peak of the waveform")
+    parser.add_argument("--rounds", type=int, default=60, help="interleaved rounds")
+    parser.add_argument("--algorithms", type=int, nargs="+", default=[1, 2, 3, 4, 5, 8, 9], choices=range(10))
+    arguments = parser.parse_args(argv)
+
+    x = speech_like(arguments.length, arguments.peak)
+    defaults = RawBoostParameters()
+    contenders = {
+        "plain": (np.random.RandomState, lambda rng, algo: PlainRawBoost(rng, defaults)(x, algo)),
+        "RandomState": (np.random.RandomState, lambda rng, algo: rawboost(x, algo, rng)),
+        "Generator": (np.random.default_rng, lambda rng, algo: rawboost(x, algo, rng)),
+    }
+    print(
+        f"Python {sys.version.split()[0]}, NumPy {np.__version__}, SciPy {scipy.__version__}; {arguments.length} samples"
+    )
+    print(f"{'algo':>4} {'plain':>11} {'RandomState':>20} {'Generator':>20}")
+    for algo in arguments.algorithms:
+        times = {name: [] for name in contenders}
+        for seed in range(arguments.rounds):
+            for name, (make_rng, run) in contenders.items():
+                rng = make_rng(seed)
+                start = time.process_time()
+                run(rng, algo)
+                times[name].append(time.process_time() - start)
+        plain, *ours = (statistics.median(spent) * 1e3 for spent in times.values())
+        print(f"{algo:>4} {plain:>8.2f} ms " + " ".join(f"{ms:>8.2f} ms {plain / ms:>6.1f}x" for ms in ours))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,435 @@
+"""RawBoost against outputs of the published code, against a plain rendering with SciPy, and its properties."""
+
+import importlib.util
+import json
+import pickle
+import random
+import subprocess
+import sys
+from dataclasses import FrozenInstanceError
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from scipy import signal
+
+from nes2net.augment import RawBoostParameters, rawboost
+from nes2net.augment.rawboost import ALGORITHMS, _band_stop, design_notch_filters, filter_powers
+from nes2net.errors import InputError
+
+pytestmark = pytest.mark.filterwarnings("error")
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+FIXTURES = REPOSITORY / "tests" / "golden"
+TOLERANCE = 1e-6
+unhurried = settings(deadline=None)
+
+
+def load_benchmark():
+    spec = importlib.util.spec_from_file_location("rawboost_benchmark", REPOSITORY / "scripts/benchmarks/rawboost.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+PlainRawBoost = load_benchmark().PlainRawBoost
+
+
+def noise(length, peak=0.5, seed=0, dtype=np.float32):
+    x = np.random.default_rng(seed).standard_normal(length)
+    return (x * (peak / np.abs(x).max())).astype(dtype)
+
+
+def whole(right_halves):
+    """All taps of symmetric filters given by their right halves."""
+    return np.concatenate([right_halves[..., :0:-1], right_halves], axis=-1)
+
+
+# ---- the published code's outputs
+
+
+def check_digest(case, x):
+    """One case of rawboost_digests.json: ends, peak, energy and mean of the output, and both generators after the call."""
+    rng, gate_rng = np.random.RandomState(case["seed"]), random.Random(case["seed"])
+    parameters = dict(case.get("override", {}))
+    parameters.update({name: case[name] for name in case if name.endswith("_ratio")})
+    y = rawboost(x, case["algo"], rng, gate_rng=gate_rng, **parameters)
+    assert (str(y.dtype), len(y)) == (case["dtype"], case["n"])
+    assert rng.random_sample() == case["np_next_rand"]
+    assert gate_rng.random() == case["py_next_random"]
+    np.testing.assert_allclose(y[:5], case["first5"], rtol=0, atol=TOLERANCE)
+    np.testing.assert_allclose(y[-5:], case["last5"], rtol=0, atol=TOLERANCE)
+    assert np.abs(y).max() == pytest.approx(case["absmax"], abs=TOLERANCE)
+    y = y.astype(np.float64)
+    assert np.sum(y**2) == pytest.approx(case["sumsq"], rel=1e-6, abs=1e-12)
+    assert np.mean(y) == pytest.approx(case["sum"] / case["n"], abs=1e-9)
+
+
+@pytest.fixture(scope="module")
+def fixture_arrays():
+    with np.load(FIXTURES / "rawboost.npz") as arrays:
+        return dict(arrays)
+
+
+def fixture_cases():
+    return json.loads((FIXTURES / "rawboost_digests.json").read_text())["cases"]
+
+
+@pytest.mark.parametrize("algo", ALGORITHMS[1:])
+def test_digests_of_the_fixture(fixture_arrays, algo):
+    cases = [case for case in fixture_cases() if case["algo"] == algo]
+    assert len(cases) >= 2
+    for case in cases:
+        check_digest(case, fixture_arrays[f"in_{case['wave']}"])
+
+
+@pytest.mark.parametrize("algo", ALGORITHMS)
+def test_all_published_digests(golden, algo):
+    cases = [c for c in json.loads((golden / "rawboost_digests.json").read_text())["cases"] if c["algo"] == algo]
+    assert len(cases) >= 11
+    with np.load(golden / "rawboost_arrays.npz") as arrays:
+        for case in cases:
+            check_digest(case, arrays[f"in_{case['wave']}"])
+
+
+@pytest.mark.parametrize("algo", range(1, 6))
+def test_samples_of_the_fixture(fixture_arrays, algo):
+    y = rawboost(fixture_arrays["in_w16000"], algo, np.random.RandomState(0))
+    expected = fixture_arrays[f"algo{algo}_seed0_w16000_every16"]
+    np.testing.assert_allclose(y[::16], expected, rtol=0, atol=TOLERANCE)
+
+
+@pytest.mark.parametrize("algo", [8, 9])
+def test_whole_short_outputs_of_the_fixture(fixture_arrays, algo):
+    y = rawboost(fixture_arrays["in_short400"], algo, np.random.RandomState(0))
+    np.testing.assert_allclose(y, fixture_arrays[f"algo{algo}_seed0_short400"], rtol=0, atol=TOLERANCE)
+
+
+def test_all_published_arrays(golden):
+    with np.load(golden / "rawboost_arrays.npz") as arrays:
+        names = [name for name in arrays if name.startswith("algo")]
+        assert len(names) == 7
+        for name in names:
+            algo, _, wave = name.split("_")
+            y = rawboost(arrays[f"in_{wave}"], int(algo[4:]), np.random.RandomState(0))
+            np.testing.assert_allclose(y, arrays[name], rtol=0, atol=TOLERANCE, err_msg=name)
+
+
+def test_published_notch_filter_and_filtering(fixture_arrays):
+    rng = np.random.RandomState(2)
+    filters, gains = design_notch_filters(rng.random((1, 16)), np.zeros((1, 2)), RawBoostParameters(), 16000)
+    assert rng.random() == json.loads((FIXTURES / "rawboost_digests.json").read_text())["genNotch_next_rand"]
+    assert gains == [1.0]
+    np.testing.assert_allclose(whole(filters)[0], fixture_arrays["genNotchCoeffs_defaults_seed2"], rtol=0, atol=1e-14)
+    filtered = filter_powers(fixture_arrays["in_short400"], filters, np.float64)
+    np.testing.assert_allclose(filtered, fixture_arrays["filterFIR_w_short400_b"], rtol=0, atol=1e-14)
+
+
+# ---- SciPy
+
+
+@settings(unhurried)
+@given(low=st.floats(0.001, 7000), width=st.floats(1, 7000), half_length=st.integers(0, 120))
+def test_band_stop_is_firwin(low, width, half_length):
+    sample_rate = 16000
+    high = min(low + width, sample_rate / 2 - 0.001)
+    taps = _band_stop(np.array([low / sample_rate]), np.array([high / sample_rate]), np.array([half_length]))
+    expected = signal.firwin(2 * half_length + 1, [low, high], window="hamming", fs=sample_rate)
+    # A wide stop band near 0 Hz leaves little there to normalise by: the taps grow, and their relative error with them.
+    magnification = max(1, np.abs(expected).max())
+    np.testing.assert_allclose(whole(taps)[0], expected, rtol=0, atol=1e-13 * magnification**2)
+
+
+def test_band_stops_of_different_lengths_are_designed_together():
+    low, high, half_length = np.array([[0.1, 0.2]]), np.array([[0.15, 0.22]]), np.array([[3, 20]])
+    together = _band_stop(low, high, half_length)
+    assert together.shape == (1, 2, 21)
+    np.testing.assert_array_equal(together[0, 0, 4:], 0)
+    np.testing.assert_allclose(whole(together[0, 0, :4]), signal.firwin(7, [0.2, 0.3]), atol=1e-15)
+
+
+@pytest.mark.parametrize("length", [1, 2, 3, 61, 4096, 20000])
+@pytest.mark.parametrize("half_length", [0, 1, 30, 245, 2500])
+def test_filter_powers_is_lfilter(length, half_length):
+    x = noise(length, seed=length, dtype=np.float64)
+    right_halves = np.random.default_rng(half_length).standard_normal((3, half_length + 1)) / (half_length + 1)
+    expected = np.zeros(length)
+    for power, b in enumerate(whole(right_halves), 1):
+        pad = len(b) + 1
+        y = signal.lfilter(b, 1, np.pad(x**power, (0, pad)))
+        expected += y[pad // 2 : len(y) - pad // 2]
+    y = filter_powers(x, right_halves, np.float64)
+    assert (y.dtype, y.shape) == (np.float64, (length,))
+    np.testing.assert_allclose(y, expected, rtol=0, atol=1e-13)
+
+
+PARAMETERS = [
+    {},
+    {"N_f": 1, "nBands": 1},
+    {"nBands": 12, "minCoeff": 90, "maxCoeff": 250},  # more taps than the 1024 points on which the gain is read off
+    {"minG": -10, "maxG": 10, "minBiasLinNonLin": 0, "maxBiasLinNonLin": 3},
+    {"minCoeff": 1, "maxCoeff": 3, "P": 100, "g_sd": 0.3, "SNRmin": -5, "SNRmax": 0},
+    {"minF": 300, "maxF": 3400, "minBW": 10, "maxBW": 4000},
+]
+
+
+@pytest.mark.parametrize("parameters", PARAMETERS)
+@pytest.mark.parametrize("algo", range(1, 10))
+@pytest.mark.parametrize("peak", [0.1, 0.9, 3.0])
+def test_equals_the_plain_rendering(algo, parameters, peak):
+    for length in (2, 37, 6001):
+        x = noise(length, peak, seed=algo)
+        ours, plain = np.random.RandomState(length), np.random.RandomState(length)
+        y = rawboost(x, algo, ours, **parameters)
+        expected = PlainRawBoost(plain, RawBoostParameters(**parameters))(x, algo)
+        assert y.dtype == expected.dtype
+        np.testing.assert_allclose(y, expected, rtol=0, atol=TOLERANCE)
+        assert ours.random_sample() == plain.random_sample()
+
+
+@pytest.mark.parametrize("algo", range(1, 10))
+def test_equals_the_plain_rendering_in_float64_at_another_rate(algo):
+    x = noise(9000, 0.9, dtype=np.float64)
+    y = rawboost(x, algo, np.random.RandomState(1), sample_rate=8000, maxF=4000)
+    expected = PlainRawBoost(np.random.RandomState(1), RawBoostParameters(maxF=4000), sample_rate=8000)(x, algo)
+    assert y.dtype == expected.dtype == np.float64
+    np.testing.assert_allclose(y, expected, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("peak", [0.5, 0.7, 1.0])
+def test_single_precision_is_accurate_enough_for_the_hardest_signal(peak):
+    """A square wave has the most energy for its peak; the level at which float32 FFTs are given up lies near peak 0.7."""
+    x = (peak * np.sign(np.sin(np.arange(40000) * 0.03 + 0.01))).astype(np.float32)
+    for seed in range(5):
+        expected = PlainRawBoost(np.random.RandomState(seed), RawBoostParameters())(x, 1)
+        np.testing.assert_allclose(rawboost(x, 1, np.random.RandomState(seed)), expected, rtol=0, atol=TOLERANCE)
+
+
+# ---- properties
+
+waveforms = st.one_of(
+    hnp.arrays(st.sampled_from([np.float32, np.float64]), st.integers(1, 40), elements=st.floats(-1, 1, width=32)),
+    st.builds(
+        noise,
+        st.integers(1, 9000),
+        st.sampled_from([1e-30, 1e-3, 1.0, 4.0]),
+        st.integers(0, 99),
+        st.sampled_from([np.float32, np.float64]),
+    ),
+)
+generators = st.sampled_from([np.random.default_rng, np.random.RandomState])
+
+
+@settings(unhurried, max_examples=300)
+@given(x=waveforms, algo=st.sampled_from(ALGORITHMS), make_rng=generators, seed=st.integers(0, 2**32 - 1))
+def test_properties(x, algo, make_rng, seed):
+    before, global_numpy, global_python = x.copy(), np.random.get_state()[1].copy(), random.getstate()
+    y = rawboost(x, algo, make_rng(seed), gate_rng=random.Random(seed))
+    assert y.shape == x.shape
+    assert np.isfinite(y).all()
+    assert y.dtype == (x.dtype if algo in (0, 2) else np.float64)
+    assert not np.shares_memory(x, y)
+    np.testing.assert_array_equal(x, before)
+    np.testing.assert_array_equal(np.random.get_state()[1], global_numpy)
+    assert random.getstate() == global_python
+    np.testing.assert_array_equal(y, rawboost(x, algo, make_rng(seed), gate_rng=random.Random(seed)))
+    if algo not in (0, 3, 4, 6, 7, 11):  # no normalisation after SSI noise in series
+        assert np.abs(y).max() <= 1
+
+
+@pytest.mark.parametrize("algo", ALGORITHMS[1:])
+def test_seeds_and_generators_matter(algo):
+    x = noise(4000)
+    outputs = [rawboost(x, algo, np.random.default_rng(seed)) for seed in (0, 1)]
+    outputs.append(rawboost(x, algo, np.random.RandomState(0), gate_rng=random.Random(0)))
+    for i, first in enumerate(outputs):
+        assert not np.array_equal(first, x)
+        for second in outputs[i + 1 :]:
+            assert not np.array_equal(first, second)
+
+
+@pytest.mark.parametrize("algo", ALGORITHMS)
+@pytest.mark.parametrize("length", [1, 300, 5000])
+def test_silence_stays_silence(algo, length):
+    y = rawboost(np.zeros(length, np.float32), algo, np.random.default_rng(0))
+    np.testing.assert_array_equal(y, np.zeros(length))
+
+
+def test_stationary_noise_that_the_filter_drops_altogether_adds_nothing():
+    """With one tap and one sample, the sample that the filtering drops is all there is."""
+    y = rawboost(np.array([0.5]), 3, np.random.default_rng(0), nBands=1, minCoeff=1, maxCoeff=1)
+    np.testing.assert_array_equal(y, [0.5])
+
+
+def test_a_strided_waveform_is_taken():
+    stereo = np.stack([noise(3000), noise(3000, seed=1)], axis=1)
+    expected = rawboost(stereo[:, 0].copy(), 4, np.random.default_rng(0))
+    np.testing.assert_array_equal(rawboost(stereo[:, 0], 4, np.random.default_rng(0)), expected)
+
+
+@settings(unhurried)
+@given(seed=st.integers(0, 2**32 - 1), low=st.floats(-10, 40), span=st.floats(0, 20))
+def test_stationary_noise_has_the_snr_asked_for(seed, low, span):
+    x = noise(500, dtype=np.float64)
+    y = rawboost(x, 3, np.random.default_rng(seed), SNRmin=low, SNRmax=low + span)
+    snr = 20 * np.log10(np.linalg.norm(x) / np.linalg.norm(y - x))
+    assert low - 1e-6 <= snr <= low + span + 1e-6
+
+
+@settings(unhurried)
+@given(make_rng=generators, seed=st.integers(0, 2**32 - 1), share=st.floats(0, 100), gain=st.floats(0, 1))
+def test_impulsive_noise_changes_at_most_its_share_in_proportion(make_rng, seed, share, gain):
+    x = noise(500, 0.4, dtype=np.float64)
+    y = rawboost(x, 2, make_rng(seed), P=share, g_sd=gain)
+    assert np.count_nonzero(y != x) <= 500 * share / 100
+    assert np.all(np.abs(y - x) <= gain * np.abs(x) + 1e-15)
+
+
+def test_impulsive_noise_reaches_every_position_with_a_generator():
+    x, rng = np.ones(50) / 4, np.random.default_rng(0)
+    changed = sum(rawboost(x, 2, rng, P=100) != x for _ in range(400))
+    assert changed.min() > 120 and changed.max() < 280  # 200 expected, standard deviation about 12
+
+
+# ---- algorithms 10 and 11
+
+
+@pytest.mark.parametrize("algo, equivalent, draws", [(10, 8, 2), (11, 4, 3)])
+def test_certain_gates_equal_the_ungated_algorithm(algo, equivalent, draws):
+    """By default a Generator also draws the gates, before anything else."""
+    x, later = noise(3000), np.random.default_rng(5)
+    later.random(draws)
+    y = rawboost(x, algo, np.random.default_rng(5))
+    np.testing.assert_array_equal(y, rawboost(x, equivalent, later))
+
+
+@pytest.mark.parametrize("algo", [10, 11])
+def test_closed_gates_return_a_copy(algo):
+    x, rng, gate_rng = noise(3000), np.random.RandomState(0), random.Random(0)
+    y = rawboost(x, algo, rng, gate_rng=gate_rng, LnL_ratio=0, ISD_ratio=0, SSI_ratio=0)
+    np.testing.assert_array_equal(y, x)
+    assert y is not x and y.dtype == np.float32
+    assert rng.random_sample() == np.random.RandomState(0).random_sample()
+
+
+@pytest.mark.parametrize("ratios, equivalent", [((1, 0, 0), 1), ((0, 1, 0), 2), ((0, 0, 1), 3), ((1, 0, 1), 6)])
+def test_gates_choose_the_kinds_of_algorithm_11(ratios, equivalent):
+    x = noise(3000)
+    gates = dict(zip(("LnL_ratio", "ISD_ratio", "SSI_ratio"), ratios))
+    y = rawboost(x, 11, np.random.default_rng(1), gate_rng=random.Random(0), **gates)
+    np.testing.assert_array_equal(y, rawboost(x, equivalent, np.random.default_rng(1)))
+
+
+def test_a_draw_equal_to_its_ratio_hits_in_algorithm_10_and_misses_in_11():
+    x = noise(3000)
+    gates = {"LnL_ratio": random.Random(0).random(), "ISD_ratio": 0, "SSI_ratio": 0}
+    hit = rawboost(x, 10, np.random.default_rng(1), gate_rng=random.Random(0), **gates)
+    np.testing.assert_array_equal(hit, rawboost(x, 1, np.random.default_rng(1)))
+    missed = rawboost(x, 11, np.random.default_rng(1), gate_rng=random.Random(0), **gates)
+    np.testing.assert_array_equal(missed, x)
+
+
+# ---- what is refused
+
+
+@pytest.mark.parametrize(
+    "x, expected",
+    [
+        (np.zeros(0, np.float32), "'LA_T_1' is empty"),
+        (np.array([0.1, np.nan, 0.2], np.float32), "'LA_T_1' has NaN or infinite"),
+        (np.array([0.1, -np.inf]), "'LA_T_1' has NaN or infinite"),
+        (np.zeros((2, 8), np.float32), r"'LA_T_1' has shape \(2, 8\)"),
+        (np.float32(0.5), r"'LA_T_1' has shape \(\)"),
+        (np.zeros(8, np.int16), "'LA_T_1' is int16"),
+        (np.array([1e9], np.float32), "'LA_T_1' has peak 1e"),
+    ],
+)
+@pytest.mark.parametrize("algo", [0, 4, 8])
+def test_impossible_waveforms_name_the_utterance(x, algo, expected):
+    with pytest.raises(InputError, match=expected):
+        rawboost(x, algo, np.random.default_rng(0), utterance="LA_T_1")
+
+
+def test_without_a_name_the_message_still_reads():
+    with pytest.raises(InputError, match="the waveform is empty"):
+        rawboost(np.zeros(0), 1, np.random.default_rng(0))
+
+
+@pytest.mark.parametrize(
+    "parameters, expected",
+    [
+        ({"nBand": 3}, r"no parameter 'nBand'; did you mean 'nBands'\?"),
+        ({"zzz": 3}, "no parameter 'zzz'; known: ISD_ratio, LnL_ratio, N_f"),
+        ({"N_f": 0}, "N_f=0 must be an integer ≥ 1"),
+        ({"nBands": 2.5}, "nBands=2.5 must be an integer"),
+        ({"minF": 5000, "maxF": 4000}, "minF=5000 must be at most maxF=4000"),
+        ({"maxF": 9000}, "maxF=9000 lies above half the sampling rate of 16000 Hz; at most 8000 is possible"),
+        ({"maxBW": 9000}, "maxBW=9000 lies above"),
+        ({"minBW": 0}, "minBW=0 must be > 0 Hz"),
+        ({"minCoeff": 0.5}, "minCoeff=0.5 must be ≥ 1"),
+        ({"P": 101}, "P=101 must be a percentage"),
+        ({"g_sd": -1}, "g_sd=-1 must be ≥ 0"),
+        ({"SNRmin": 50}, "SNRmin=50 must be at most SNRmax=40"),
+        ({"LnL_ratio": 1.5}, "LnL_ratio=1.5 must be a probability"),
+        ({"maxG": float("nan")}, "maxG=nan is not a finite number"),
+        ({"P": "10"}, "P='10' is not a finite number"),
+    ],
+)
+def test_impossible_parameters(parameters, expected):
+    with pytest.raises(InputError, match=expected):
+        rawboost(noise(100), 0, np.random.default_rng(0), **parameters)
+
+
+@pytest.mark.parametrize("algo", [-1, 12, 2.5, "4", None])
+def test_unknown_algorithms(algo):
+    with pytest.raises(InputError, match="an integer from 0 to 11"):
+        rawboost(noise(100), algo, np.random.default_rng(0))
+
+
+def test_generators_are_checked():
+    with pytest.raises(InputError, match=r"rng must be a numpy\.random\.Generator or RandomState, not int"):
+        rawboost(noise(100), 1, 0)
+    with pytest.raises(InputError, match=r"gate_rng must be a random\.Random"):
+        rawboost(noise(100), 10, np.random.default_rng(0), gate_rng=0)
+    with pytest.raises(InputError, match="algorithm 10 with a RandomState needs gate_rng"):
+        rawboost(noise(100), 10, np.random.RandomState(0))
+
+
+def test_parameters_are_pickled_for_workers():
+    assert pickle.loads(pickle.dumps(RawBoostParameters(N_f=2))) == RawBoostParameters(N_f=2)
+
+
+def test_parameters_are_frozen_and_spread_into_the_call():
+    parameters = RawBoostParameters(N_f=2, P=20)
+    with pytest.raises(FrozenInstanceError):
+        parameters.N_f = 3
+    y = rawboost(noise(500), 5, np.random.default_rng(0), **vars(parameters))
+    np.testing.assert_array_equal(y, rawboost(noise(500), 5, np.random.default_rng(0), N_f=2, P=20))
+
+
+# ---- around it
+
+
+def test_the_import_is_light():
+    code = "import sys, nes2net.augment; print([m for m in ('scipy', 'torch') if m in sys.modules])"
+    output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=REPOSITORY)
+    assert output.stdout.strip() == "[]"
+
+
+def run_bench(*arguments):
+    command = [sys.executable, str(REPOSITORY / "scripts" / "bench"), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_bench_lists_runs_and_refuses():
+    listing = run_bench()
+    assert listing.returncode == 0
+    assert any(line.split()[:2] == ["rawboost", "RawBoost"] for line in listing.stdout.splitlines())
+    run = run_bench("rawboost", "--length", "2000", "--rounds", "1", "--algorithms", "1")
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.splitlines()[-1].split()[0] == "1"
+    refused = run_bench("rawbost")
+    assert refused.returncode == 2 and "no benchmark 'rawbost'" in refused.stderr
