@@ -32,6 +32,8 @@ from nes2net.registry import corpora
 
 # Fields that only a spoofed trial has: its bona fide counterpart is every bona fide trial.
 _SPOOF_FIELDS = ("attack", "vocoder")
+# A bootstrap over fewer clusters than about this is too narrow (Cameron, Gelbach and Miller, 2008); trials are drawn instead.
+_FEWEST_SPEAKERS = 10
 
 
 def read_scores(path: str | Path) -> tuple[list[str], NDArray]:
@@ -249,7 +251,8 @@ def evaluate(
     allow_partial
         As in :func:`match`.
     num_resamples, seed
-        Of the bootstrap. Speakers are drawn where the key names the speaker of every trial and there are at least two.
+        Of the bootstrap. Speakers are drawn where the key names the speaker of every trial and there are at least ten,
+        trials otherwise.
 
     Raises
     ------
@@ -368,9 +371,9 @@ def _table_of(rows: list[Row]) -> list[str]:
 
 
 def _speakers(matched: Matched) -> list[str]:
-    """The speaker of every trial; empty where the key does not name them all, or only one."""
+    """The speaker of every trial; empty where the key does not name them all, or too few."""
     speakers = [trial.speaker for trial in matched.trials]
-    return speakers if None not in speakers and len(set(speakers)) > 1 else []
+    return speakers if None not in speakers and len(set(speakers)) >= _FEWEST_SPEAKERS else []
 
 
 def _groups(matched: Matched, speakers: list[str]) -> dict[str, list[str]]:

@@ -192,7 +192,7 @@ def test_what_a_result_says(tmp_path):
     assert "ASV key of ASVspoof 2021 LA not found" in result.notes[0]
     table = result.table()
     assert "5 trials (2 bona fide, 3 spoof)" in table
-    assert "bootstrap over 2 speakers" in table
+    assert "bootstrap over 5 trials" in table  # two speakers are too few to draw from
     assert "PARTIAL" not in table
     lines = [line.split() for line in table.splitlines()]
     assert ["attack", "EER", "%", "bona", "fide", "spoof"] in lines
@@ -325,3 +325,16 @@ def test_published_system_on_in_the_wild(shared, tmp_path):
     # The paper's figure was computed by the ASVspoof rule.
     eer, _ = metrics.compute_eer(result.bonafide_scores, result.spoof_scores, "asvspoof")
     assert f"{100 * eer:.6f}" == "7.464132"
+
+
+@pytest.mark.parametrize("num_speakers, over", [(9, "18 trials"), (10, "10 speakers")])
+def test_intervals_are_over_speakers_where_there_are_enough(tmp_path, num_speakers, over):
+    key, scores = [], []
+    for speaker in range(num_speakers):
+        for label, attack in (("bonafide", "bonafide"), ("spoof", "A07")):
+            name = f"u{speaker}{label[0]}"
+            key.append(f"s{speaker} {name} none ita_tx {attack} {label} notrim eval\n")
+            scores.append(f"{name} {speaker % 3 + (label == 'bonafide')}\n")
+    file = write(tmp_path / "trial_metadata.txt", "".join(key))
+    result = evaluate("asvspoof2021_la", write(tmp_path / "scores.txt", "".join(scores)), file, num_resamples=50)
+    assert f"bootstrap over {over}" in result.table()

@@ -1,0 +1,67 @@
+#!/usr/bin/env bash
+# The whole job on a small corpus of real speech: build the corpus, train two detectors, average two checkpoints of each,
+# score the three evaluation parts, evaluate them. Everything goes to demo/; a second run starts from what is there.
+#
+#   bash scripts/demo.sh [--bonafide DIR] [--out DIR]
+#
+# --bonafide DIR takes your own recordings of human speech (one folder per speaker) where Debian's packages are not to be had.
+set -euo pipefail
+root=$(cd "$(dirname "$0")/.." && pwd)
+bonafide=() out=$root/demo
+while [ $# -gt 0 ]; do
+  case $1 in
+    --bonafide) bonafide=(--bonafide "$(realpath "${2:?--bonafide wants a folder}")"); shift 2 ;;
+    --out) out=$(realpath -m "${2:?--out wants a folder}"); shift 2 ;;
+    *) echo "error: unknown argument $1 (known: --bonafide DIR, --out DIR)" >&2; exit 2 ;;
+  esac
+done
+
+[ ${#bonafide[@]} -gt 0 ] || bash "$root/scripts/demo_packages.sh"
+bash "$root/scripts/environment.sh"
+venv=$(cd "$root" && realpath "${VENV:-.venv}")
+python=$venv/bin/python
+
+mkdir -p "$out"
+started=$SECONDS
+"$python" "$root/scripts/demo_corpus" --out "$out/corpus" "${bonafide[@]}"
+built=$SECONDS
+cd "$out"
+
+# Both detectors are trained from scratch in minutes, so with a larger learning rate than fine-tuning XLS-R 300M takes.
+train() { # NAME EPOCHS FLAGS…
+  local name=$1 epochs=$2
+  shift 2
+  echo
+  echo "== $name"
+  "$python" "$root/main.py" --model_name wav2vec2_Nes2Net_X --track LA --database_path corpus/ --date demo --comment "$name" \
+    --seed 12345 --batch_size 12 --num_epochs "$epochs" --lr 1e-3 --num_workers 2 "$@"
+  local folder
+  folder=$(ls -d models/demo_*_"$name")
+  # Checkpoints are saved where a development loss improves, so the last two are the best two.
+  local ids
+  ids=$(cd "$folder" && ls epoch_*.pth | tr -dc '0-9\n' | sort -n | tail -2 | tr '\n' ' ')
+  for track in LA DF in_the_wild; do
+    # shellcheck disable=SC2086
+    "$python" "$root/main.py" --model_name wav2vec2_Nes2Net_X --track "$track" --eval --batch_size 8 --num_workers 2 \
+      --database_path corpus/ --in_the_wild_path corpus/release_in_the_wild --num_average_model "$(wc -w <<<"$ids")" \
+      --model_ID_to_average $ids --model_folder_path "$folder" --model_path "$folder/epoch_${ids%% *}.pth" \
+      --eval_output "scores/$name.$track.txt"
+  done
+  echo "-- evaluate_2021_LA.py"
+  "$python" "$root/evaluate_2021_LA.py" "scores/$name.LA.txt" corpus/keys eval
+  echo "-- evaluate_2021_DF.py"
+  "$python" "$root/evaluate_2021_DF.py" "scores/$name.DF.txt" corpus/keys eval
+  echo "-- Cal_EER_in_the_wild.py"
+  "$python" "$root/Cal_EER_in_the_wild.py" --path "scores/$name.in_the_wild.txt" \
+    --labels_file corpus/release_in_the_wild/meta.csv
+}
+
+train wav2vec2_small 12 --algo 5 --ssl_config small \
+  --set data.num_samples=32000 train.schedule=cosine train.warmup_steps=30 train.max_grad_norm=1
+train log_spectrum 6 --algo 5 --frontend lps \
+  --set data.num_samples=48000 train.schedule=cosine model.frontend.n_fft=512 model.frontend.hop_length=160 \
+  model.frontend.num_bins=256 model.frontend.normalize=true
+
+echo
+"$python" "$root/scripts/demo_table.py" corpus scores | tee table.md
+echo "corpus $((built - started)) s, training to evaluation $((SECONDS - built)) s"

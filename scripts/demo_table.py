@@ -1,0 +1,26 @@
+"""One table of the demonstration: EER with its 95 % interval of each detector on each evaluation part.
+
+python scripts/demo_table.py CORPUS SCORES
+"""
+
+import sys
+from pathlib import Path
+
+from nes2net.evaluation import comparison_table, evaluate
+
+SYSTEMS = {"wav2vec 2.0, small + Nes2Net-X": "wav2vec2_small", "log spectrum + Nes2Net-X": "log_spectrum"}
+PARTS = {"LA": ("asvspoof2021_la", "keys"), "DF": ("asvspoof2021_df", "keys"), "in_the_wild": ("in_the_wild", "release_in_the_wild")}
+
+
+def main(corpus: Path, scores: Path) -> None:
+    results = {
+        system: [evaluate(name, scores / f"{file}.{part}.txt", corpus / keys) for part, (name, keys) in PARTS.items()]
+        for system, file in SYSTEMS.items()
+        if (scores / f"{file}.LA.txt").is_file()
+    }
+    print(comparison_table(results))
+    print("\nA demonstration and no benchmark: few speakers, few methods, detectors trained from scratch in minutes.")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]))

@@ -1,0 +1,92 @@
+"""Reading audio: formats, rates, channels, both decoders, bad files."""
+
+import av
+import librosa
+import numpy as np
+import pytest
+import soundfile
+
+from nes2net import InputError
+from nes2net.data.audio import load_audio, to_mono_16k
+
+
+@pytest.fixture
+def tone():
+    time = np.arange(16000) / 16000
+    return (0.3 * np.sin(2 * np.pi * 440 * time)).astype(np.float32)
+
+
+@pytest.mark.parametrize("suffix, subtype", [("wav", "PCM_16"), ("wav", "PCM_24"), ("wav", "FLOAT"), ("flac", "PCM_16"), ("flac", "PCM_24")])
+def test_lossless_formats(tone, tmp_path, suffix, subtype):
+    path = tmp_path / f"tone.{suffix}"
+    soundfile.write(path, tone, 16000, subtype=subtype)
+    waveform = load_audio(path)
+    assert waveform.dtype == np.float32 and waveform.shape == (16000,)
+    np.testing.assert_allclose(waveform, tone, atol=0 if subtype == "FLOAT" else 2**-15)
+
+
+@pytest.mark.parametrize("rate", [8000, 22050, 44100, 48000])
+def test_resampling_is_librosas(tmp_path, rate):
+    samples = 0.1 * np.random.default_rng(0).standard_normal((rate, 2)).astype(np.float32)
+    soundfile.write(tmp_path / "noise.wav", samples, rate, subtype="FLOAT")
+    expected, _ = librosa.load(tmp_path / "noise.wav", sr=16000)
+    np.testing.assert_allclose(load_audio(tmp_path / "noise.wav"), expected, atol=1e-6)
+
+
+def test_ffmpeg_reads_what_libsndfile_does_not(tone, tmp_path):
+    path = tmp_path / "tone.m4a"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("aac", rate=16000, layout="mono")
+        frame = av.AudioFrame.from_ndarray(tone[None], format="fltp", layout="mono")
+        frame.sample_rate = 16000
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    with pytest.raises(soundfile.LibsndfileError):
+        soundfile.read(path)
+    waveform = load_audio(path)
+    assert abs(len(waveform) - 16000) < 3000
+    spectrum = np.abs(np.fft.rfft(waveform[:8192] * np.hanning(8192)))
+    assert np.argmax(spectrum) * 16000 / 8192 == pytest.approx(440, abs=4)
+
+
+def test_bad_files_are_named(tmp_path):
+    with pytest.raises(InputError, match=r"none\.flac not found"):
+        load_audio(tmp_path / "none.flac")
+    (tmp_path / "text.flac").write_text("no audio at all")
+    with pytest.raises(InputError, match=r"text\.flac was read by neither libsndfile .* nor FFmpeg"):
+        load_audio(tmp_path / "text.flac")
+    (tmp_path / "empty.wav").write_bytes(b"")
+    with pytest.raises(InputError, match=r"empty\.wav"):
+        load_audio(tmp_path / "empty.wav")
+    soundfile.write(tmp_path / "nothing.wav", np.zeros(0), 16000)
+    with pytest.raises(InputError, match=r"nothing\.wav has no samples"):
+        load_audio(tmp_path / "nothing.wav")
+    soundfile.write(tmp_path / "nan.wav", np.array([0, np.nan, 0]), 16000, subtype="FLOAT")
+    with pytest.raises(InputError, match=r"nan\.wav holds NaN"):
+        load_audio(tmp_path / "nan.wav")
+    with pytest.raises(InputError, match="3 axes"):
+        to_mono_16k(np.zeros((1, 2, 3), np.float32), 16000)
+
+
+def test_files_that_trip_naive_readers(shared):
+    """Real files: an AppleDouble file is refused by name, everything else is read."""
+    readable = 0
+    for path in sorted((shared / "real" / "decoders").iterdir()):
+        try:
+            waveform = load_audio(path)
+        except InputError as error:
+            assert path.name in str(error)
+            continue
+        readable += 1
+        assert waveform.ndim == 1 and len(waveform) and np.isfinite(waveform).all()
+    assert readable >= 8
+
+
+def test_real_recordings(shared):
+    import csv
+
+    with open(shared / "real" / "audio" / "metadata.csv") as file:
+        rows = list(csv.DictReader(file))[::12]
+    for row in rows:
+        waveform = load_audio(shared / "real" / "audio" / row["file"])
+        assert len(waveform) / 16000 == pytest.approx(float(row["seconds"]), abs=0.12), row["file"]
