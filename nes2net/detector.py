@@ -16,10 +16,23 @@ from nes2net.data.crop import head_crop
 from nes2net.errors import InputError
 from nes2net.registry import create_aggregation, create_backend, create_frontend, did_you_mean
 
-#: Whole-model names of the published recipes.
+def _ctrsvdd(backend: str) -> dict[str, Any]:
+    """WavLM-Large, squeeze-and-excitation aggregation, one logit, dilation 1: the CtrSVDD systems."""
+    options = {"name": backend, "dilation": 1, "num_logits": 1}
+    return {"frontend": {"name": "wavlm_large", "normalize": True}, "aggregation": "sea", "backend": options}
+
+
+_WAVLM_LAST = {"frontend": {"name": "wavlm_large", "normalize": False}, "aggregation": "last"}
+
+#: Whole-model names of the published recipes → front-end, aggregation, back-end. The last two are the ASVspoof 5 systems.
 PUBLISHED_MODELS = {
     "wav2vec2_Nes2Net_X": {"frontend": "xlsr_300m", "aggregation": "last", "backend": "nes2net_x"},
     "wav2vec2_AASIST": {"frontend": "xlsr_300m", "aggregation": "last", "backend": "aasist"},
+    "WavLM_Nes2Net": _ctrsvdd("nes2net"),
+    "WavLM_Nes2Net_X": _ctrsvdd("nes2net_x"),
+    "WavLM_Nes2Net_X_SeLU": _ctrsvdd("nes2net_x_selu"),
+    "wavlm_nes2net": {**_WAVLM_LAST, "backend": {"name": "nes2net_x", "dilation": 1, "se_floor": 2}},
+    "wavlm_aasist": {**_WAVLM_LAST, "backend": "aasist"},
 }
 
 _FOLDER_WEIGHTS, _FOLDER_CONFIG = "model.safetensors", "config.yaml"

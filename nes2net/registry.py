@@ -69,6 +69,8 @@ frontends = Registry(
         "wav2vec2": "nes2net.frontends.wav2vec2:Wav2Vec2Frontend",
         "wav2vec2_small": "nes2net.frontends.wav2vec2:wav2vec2_small",
         "xlsr_300m": "nes2net.frontends.wav2vec2:xlsr_300m",
+        "wavlm": "nes2net.frontends.wavlm:WavLMFrontend",
+        "wavlm_large": "nes2net.frontends.wavlm:wavlm_large",
         "lps": "nes2net.frontends.spectral:LogPowerSpectrum",
     },
 )

@@ -1,4 +1,4 @@
-"""`nes2net train | score | evaluate | average`."""
+"""`nes2net train | score | evaluate | average | info`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = OneLineParser(prog="nes2net", description="Speech anti-spoofing with Nes2Net.")
     parser.add_argument("--version", action="version", version=f"nes2net {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for add in (_add_train, _add_score, _add_evaluate, _add_average):
+    for add in (_add_train, _add_score, _add_evaluate, _add_average, _add_info):
         add(commands)
     return parser
 
@@ -162,6 +162,19 @@ def _average(args: argparse.Namespace) -> int:
         path = args.out
         save_state_dict(average, path, **record)
     print(f"average written to {path}")
+    return 0
+
+
+def _add_info(commands: argparse._SubParsersAction) -> None:
+    parser = _subcommand(commands, "info", _info, "Tell what a model is made of and what was published of it")
+    text = "whole-model name, front-end, aggregation, back-end, or a checkpoint; all names when not given"
+    parser.add_argument("model", nargs="?", help=text)
+
+
+def _info(args: argparse.Namespace) -> int:
+    from nes2net import info
+
+    print("\n".join(info.names()) if args.model is None else info.text(args.model))
     return 0
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from torch import Tensor
 
+from nes2net.checkpoint import read_pickle
 from nes2net.errors import InputError
 
 # fairseq's name and the transformers library's; {n} is a number, {rest} the end of the name. Names that both share are not listed.
@@ -21,6 +22,9 @@ _NAMES = [
     ("encoder.pos_conv.0.weight_g", "encoder.pos_conv_embed.conv.parametrizations.weight.original0"),
     ("encoder.pos_conv.0.weight_v", "encoder.pos_conv_embed.conv.parametrizations.weight.original1"),
     ("encoder.pos_conv.0.bias", "encoder.pos_conv_embed.conv.bias"),
+    ("encoder.layers.{n}.self_attn.relative_attention_bias.{rest}", "encoder.layers.{n}.attention.rel_attn_embed.{rest}"),
+    ("encoder.layers.{n}.self_attn.grep_linear.{rest}", "encoder.layers.{n}.attention.gru_rel_pos_linear.{rest}"),
+    ("encoder.layers.{n}.self_attn.grep_a", "encoder.layers.{n}.attention.gru_rel_pos_const"),
     ("encoder.layers.{n}.self_attn.{rest}", "encoder.layers.{n}.attention.{rest}"),
     ("encoder.layers.{n}.self_attn_layer_norm.{rest}", "encoder.layers.{n}.layer_norm.{rest}"),
     ("encoder.layers.{n}.fc1.{rest}", "encoder.layers.{n}.feed_forward.intermediate_dense.{rest}"),
@@ -95,20 +99,18 @@ _CONFIGURATION_CLASSES = (
 )
 
 
-def read_wav2vec2_checkpoint(path: str | Path, known: Iterable[str]) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Read a fairseq wav2vec 2.0 pre-training file (XLS-R's among them); nothing in it is executed.
+def read_ssl_checkpoint(path: str | Path, known: Iterable[str]) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Read a pre-training file of fairseq (wav2vec 2.0, XLS-R) or unilm (WavLM); nothing in it is executed.
 
-    Returns its state dict under fairseq's names and those ``known`` options that its configuration holds. ``pretraining_heads`` says
-    whether the quantizer is in the file. Raises :class:`InputError` for a file that is missing, is no such checkpoint, or carries
-    classes other than fairseq's configuration.
+    Returns its state dict under its own names and those ``known`` options that its configuration holds. ``pretraining_heads`` says
+    whether the mask embedding is in the file. Raises :class:`InputError` for a file that is missing, is no such checkpoint, or
+    carries classes other than fairseq's configuration.
     """
-    from nes2net.checkpoint import read_pickle
-
     path = Path(path)
     if not path.is_file():
         raise InputError(
-            f"front-end checkpoint {path} not found: download fairseq's xlsr2_300m.pt and name it with --ssl_checkpoint, "
-            "or train a small front-end from scratch with --ssl_config small"
+            f"front-end checkpoint {path} not found: download it (XLS-R: fairseq's xlsr2_300m.pt) and name it with "
+            "--ssl_checkpoint, or train a small front-end from scratch with --ssl_config small"
         )
     content = read_pickle(path, inert=_CONFIGURATION_CLASSES, inert_class=_Inert)
     if not isinstance(content, dict) or not isinstance(content.get("model"), dict):
@@ -117,20 +119,20 @@ def read_wav2vec2_checkpoint(path: str | Path, known: Iterable[str]) -> tuple[di
         )
     state_dict = content["model"]
     if "encoder.pos_conv.0.weight_v" not in state_dict:
-        raise InputError(f"{path} is no wav2vec 2.0 checkpoint: it has no 'encoder.pos_conv.0.weight_v'")
+        raise InputError(f"{path} is no wav2vec 2.0 or WavLM checkpoint: it has no 'encoder.pos_conv.0.weight_v'")
     config = _model_configuration(content)
     options = {k: config[k] for k in known if k in config}
     if isinstance(options.get("conv_feature_layers"), str):
         options["conv_feature_layers"] = parse_convolutions(options["conv_feature_layers"])
-    options["pretraining_heads"] = "quantizer.vars" in state_dict
+    options["pretraining_heads"] = "mask_emb" in state_dict
     return state_dict, options
 
 
 def _model_configuration(content: dict[str, Any]) -> dict[str, Any]:
-    """The model's part of a fairseq configuration, whichever way it was packed: ``cfg`` (dict, DictConfig) or ``args`` (Namespace)."""
+    """The model's part of the configuration: ``cfg`` (fairseq: dict or DictConfig; unilm: flat) or ``args`` (Namespace)."""
     cfg = _plain(content.get("cfg"))
-    if isinstance(cfg, dict) and isinstance(cfg.get("model"), dict):
-        return cfg["model"]
+    if isinstance(cfg, dict) and cfg:
+        return cfg["model"] if isinstance(cfg.get("model"), dict) else cfg
     args = _plain(content.get("args"))
     return args if isinstance(args, dict) else {}
 

@@ -121,7 +121,7 @@ def test_wrong_files_say_what_they_are(tmp_path):
     with pytest.raises(InputError, match="no fairseq checkpoint"):
         create_frontend("wav2vec2", tmp_path / "detector.pth")
     torch.save({"model": {"weight": torch.zeros(2)}}, tmp_path / "other.pt")
-    with pytest.raises(InputError, match=r"no wav2vec 2\.0 checkpoint"):
+    with pytest.raises(InputError, match=r"no wav2vec 2\.0 or WavLM checkpoint"):
         create_frontend("wav2vec2", tmp_path / "other.pt")
 
 

@@ -1,0 +1,96 @@
+"""WavLM front-ends on the transformers implementation, under unilm's names.
+
+Chen et al., "WavLM" (IEEE JSTSP 2022, arXiv 2110.13900): a wav2vec 2.0 encoder with gated relative position bias, whose bucket embedding
+the first layer holds and all layers share. Options carry the names of unilm's ``WavLMConfig``.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+from typing import Any
+
+from torch import Tensor, nn
+from torch.nn import functional
+
+from nes2net.frontends.ssl import STANDARD_CONVOLUTIONS, SSLFrontend, library_options
+
+
+class WavLMFrontend(SSLFrontend):
+    """Raw waveform → hidden states of a WavLM transformer; the defaults are WavLM-Large's.
+
+    Args:
+        checkpoint: unilm pre-training file; its own configuration then replaces the options, ``normalize`` excepted.
+        normalize: layer-normalise each waveform first. The CtrSVDD systems do (s3prl, as WavLM-Large's configuration says), the
+            ASVspoof 5 systems do not.
+        pretraining_heads: keep the mask embedding, which the published checkpoints hold.
+        num_buckets, max_distance: of the relative position bias; frames further apart than ``max_distance`` share a bucket.
+
+    >>> import torch
+    >>> frontend = WavLMFrontend(encoder_layers=2, encoder_embed_dim=32, encoder_ffn_embed_dim=32, encoder_attention_heads=4)
+    >>> [tuple(state.shape) for state in frontend(torch.randn(1, 8000), layers="all")]
+    [(1, 24, 32), (1, 24, 32), (1, 24, 32)]
+    """
+
+    name = "wavlm"
+
+    def __init__(
+        self,
+        checkpoint: str | None = None,
+        *,
+        normalize: bool = True,
+        extractor_mode: str = "layer_norm",
+        conv_feature_layers: Sequence[Sequence[int]] = STANDARD_CONVOLUTIONS,
+        conv_bias: bool = False,
+        layer_norm_first: bool = True,
+        encoder_layers: int = 24,
+        encoder_embed_dim: int = 1024,
+        encoder_ffn_embed_dim: int = 4096,
+        encoder_attention_heads: int = 16,
+        conv_pos: int = 128,
+        conv_pos_groups: int = 16,
+        num_buckets: int = 320,
+        max_distance: int = 800,
+        dropout: float = 0.0,
+        attention_dropout: float = 0.0,
+        activation_dropout: float = 0.0,
+        dropout_input: float = 0.0,
+        encoder_layerdrop: float = 0.0,
+        pretraining_heads: bool = True,
+    ) -> None:
+        options = {k: v for k, v in locals().items() if k not in ("self", "checkpoint", "__class__", "normalize")}
+        super().__init__(checkpoint, options)
+        self.normalize = normalize
+        self.config["normalize"] = normalize
+
+    def build_model(self, options: dict[str, Any]) -> nn.Module:
+        from transformers import WavLMConfig, WavLMModel
+
+        return WavLMModel(
+            WavLMConfig(
+                **library_options(options),
+                num_buckets=options["num_buckets"],
+                max_bucket_distance=options["max_distance"],
+                attn_implementation="eager",
+            )
+        )
+
+    def run_layer(self, layer: nn.Module, x: Tensor, shared: Tensor | None) -> tuple[Tensor, Tensor]:
+        out = layer(x, position_bias=shared)
+        return out[0], out[1]
+
+    def forward(self, waveform: Tensor, layers: str = "last") -> list[Tensor]:
+        if self.normalize:
+            waveform = functional.layer_norm(waveform, waveform.shape[-1:])
+        return super().forward(waveform, layers)
+
+
+WavLMFrontend.forward.__doc__ = SSLFrontend.forward.__doc__
+
+
+def wavlm_large(checkpoint: str | None = None, **options: Any) -> WavLMFrontend:
+    """WavLM-Large: 24 layers of 1024, 315,453,120 parameters. Random without ``checkpoint``."""
+    return WavLMFrontend(checkpoint, **options)
+
+
+wavlm_large.__signature__ = inspect.signature(WavLMFrontend)

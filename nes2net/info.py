@@ -1,0 +1,167 @@
+"""What a model is made of: parameters, multiply-adds, receptive field, and what was published of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from nes2net.data.audio import SAMPLE_RATE
+from nes2net.data.crop import ASVSPOOF_SAMPLES
+from nes2net.detector import PUBLISHED_MODELS, Detector
+from nes2net.errors import InputError
+from nes2net.registry import aggregations, backends, create_aggregation, create_backend, create_frontend, did_you_mean, frontends
+
+#: Frames at which the paper counts a back-end's cost, 4 s of XLS-R or WavLM features (arXiv 2504.05657).
+PAPER_FRAMES = 200
+_DIM, _LAYERS = 1024, 25  # XLS-R 300M and WavLM-Large
+
+
+@dataclass
+class PartInfo:
+    """One part of a detector. ``multiply_adds`` is per second of audio; ``notes`` are lines for a person."""
+
+    role: str
+    name: str
+    parameters: int
+    multiply_adds: float
+    notes: list[str] = field(default_factory=list)
+
+
+@cache
+def published_results() -> tuple[dict[str, Any], ...]:
+    """The rows of ``published.yaml``: system, model, training set, evaluation set, metric, best, mean, source."""
+    import yaml
+
+    return tuple(yaml.safe_load((files("nes2net") / "published.yaml").read_text()))
+
+
+def count_flops(module: nn.Module, *inputs: Any) -> int:
+    """Floating-point operations of one forward pass in matrix products and convolutions, a multiply-add as two.
+
+    >>> count_flops(nn.Linear(10, 5), torch.zeros(2, 10))
+    200
+    """
+    from torch.utils.flop_counter import FlopCounterMode
+
+    module.eval()
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        module(*inputs)
+    return counter.get_total_flops()
+
+
+def describe(name: str) -> list[PartInfo]:
+    """The parts of ``name``: a whole-model name, a front-end, aggregation or back-end, or a checkpoint or folder.
+
+    Front-ends are counted on 64,600 samples, back-ends and aggregations on the frames that these give. An unknown name raises
+    :class:`InputError` with the nearest one.
+    """
+    if name in PUBLISHED_MODELS:
+        with torch.device("meta"):
+            return _describe_detector(Detector.from_config(PUBLISHED_MODELS[name]))
+    if Path(name).exists():
+        return _describe_detector(Detector.from_pretrained(name, device="cpu"))
+    with torch.device("meta"):
+        if name in frontends.names():
+            return [_describe_frontend(create_frontend(name), "meta")]
+        if name in backends.names():
+            backend = create_backend(name)
+            frames = getattr(backend, "fixed_frames", None) or PAPER_FRAMES
+            return [_describe_head("back-end", backend, _inputs(backend, frames, "meta"), frames)]
+        if name in aggregations.names():
+            part = create_aggregation(name, _LAYERS, _DIM)
+            return [_describe_head("aggregation", part, _states(_DIM, PAPER_FRAMES, _LAYERS, "meta"), PAPER_FRAMES)]
+    known = [*PUBLISHED_MODELS, *frontends.names(), *aggregations.names(), *backends.names()]
+    raise InputError(f"'{name}' is neither a model nor a checkpoint{did_you_mean(name, known)}")
+
+
+def names() -> list[str]:
+    """Everything that :func:`describe` knows by name."""
+    return [*PUBLISHED_MODELS, *frontends.names(), *aggregations.names(), *backends.names()]
+
+
+def _describe_detector(detector: Detector) -> list[PartInfo]:
+    device = next(detector.parameters()).device
+    frontend = detector.frontend
+    parts = [_describe_frontend(frontend, device)]
+    waveform = torch.zeros(1, ASVSPOOF_SAMPLES, device=device)
+    with torch.no_grad():
+        states = frontend.eval()(waveform, layers=detector.layers)
+    frames = states[0].shape[1]
+    seconds = ASVSPOOF_SAMPLES / SAMPLE_RATE
+    if getattr(detector.backend, "wants_layers", "last") == "all":
+        return [*parts, _describe_head("back-end", detector.backend, states, frames, seconds)]
+    parts.append(_describe_head("aggregation", detector.aggregation, states, frames, seconds))
+    with torch.no_grad():
+        features = detector.aggregation.eval()(states)
+    return [*parts, _describe_head("back-end", detector.backend, features, frames, seconds)]
+
+
+def _describe_frontend(frontend: nn.Module, device: Any) -> PartInfo:
+    waveform = torch.zeros(1, ASVSPOOF_SAMPLES, device=device)
+    flops = count_flops(frontend, waveform)
+    hop, width = 1e3 * frontend.hop_length / SAMPLE_RATE, 1e3 * frontend.min_samples / SAMPLE_RATE
+    notes = [
+        f"{frontend.num_layers} hidden states of {frontend.out_dim}, one frame every {hop:g} ms over {width:g} ms of audio"
+    ]
+    if unused := sum(b.numel() for b in getattr(frontend, "unused", nn.Module()).buffers()):
+        notes.append(f"{unused:,} more numbers, of pre-training alone, are kept in its files")
+    return PartInfo("front-end", frontend.config["name"], _parameters(frontend), flops / 2 * SAMPLE_RATE / ASVSPOOF_SAMPLES, notes)
+
+
+def _describe_head(role: str, part: nn.Module, inputs: Any, frames: int, seconds: float | None = None) -> PartInfo:
+    flops = count_flops(part, inputs)
+    seconds = seconds or frames * 0.02
+    notes = []
+    if role == "back-end":
+        notes.append(f"{flops / 1e9:.3f} GFLOP on {frames} frames, a multiply-add counted as two")
+        width = getattr(part, "receptive_field", None)
+        sees = f"its convolutions see {width} frames, {width * seconds / frames:.2f} s" if width else "it sees the whole utterance"
+        notes.append(f"{sees}; it needs at least {getattr(part, 'min_frames', 1)} frames")
+    return PartInfo(role, part.config["name"], _parameters(part), flops / 2 / seconds, notes)
+
+
+def _inputs(backend: nn.Module, frames: int, device: str) -> Tensor | list[Tensor]:
+    if getattr(backend, "wants_layers", "last") == "all":
+        return _states(backend.feature_dim, frames, getattr(backend, "num_layers", _LAYERS - 1) + 1, device)
+    return torch.zeros(1, frames, backend.feature_dim, device=device)
+
+
+def _states(dim: int, frames: int, layers: int, device: str) -> list[Tensor]:
+    return [torch.zeros(1, frames, dim, device=device) for _ in range(layers)]
+
+
+def _parameters(module: nn.Module) -> int:
+    return sum(p.numel() for p in module.parameters() if p.requires_grad)
+
+
+def text(name: str) -> str:
+    """What ``nes2net info`` prints of ``name``."""
+    parts = describe(name)
+    lines = [f"{'part':<12} {'name':<16} {'parameters':>12} {'multiply-adds / s':>18}"]
+    for part in parts:
+        lines.append(f"{part.role:<12} {part.name:<16} {part.parameters:>12,} {_giga(part.multiply_adds):>18}")
+        lines += [f"{'':<12} {note}" for note in part.notes]
+    if len(parts) > 1:
+        total, cost = sum(p.parameters for p in parts), sum(p.multiply_adds for p in parts)
+        lines.append(f"{'total':<12} {'':<16} {total:>12,} {_giga(cost):>18}")
+    results = [row for row in published_results() if row["model"] == name or (len(parts) == 1 and row["model"] == parts[0].name)]
+    if results:
+        lines.append("published:")
+        lines += [f"  {_result(row)}" for row in results]
+    return "\n".join(lines)
+
+
+def _giga(multiply_adds: float) -> str:
+    return f"{multiply_adds / 1e9:.3f} G"
+
+
+def _result(row: dict[str, Any]) -> str:
+    mean = "" if row["mean"] is None else f" (mean {row['mean']:.2f})"
+    trained = f"trained on {row['train']}, {row['test']}"
+    return f"{row['system']}: {trained}: {row['metric']} {row['best']:.2f}{mean} % [{row['source']}]"

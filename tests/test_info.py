@@ -1,0 +1,57 @@
+"""`nes2net info`: for every name, with the paper's own figures."""
+
+import pytest
+import torch
+from torch import nn
+
+from nes2net import Detector, InputError, info
+from nes2net.cli.main import main
+
+
+@pytest.mark.parametrize("name", info.names())
+def test_every_name_is_described(name, capsys):
+    assert main(["info", name]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split() == ["part", "name", "parameters", "multiply-adds", "/", "s"]
+    assert all(part.parameters >= 0 and part.multiply_adds >= 0 for part in info.describe(name))
+
+
+def test_the_papers_cost_and_size():
+    """0.167 GFLOP on 200 frames and 512,039 parameters (arXiv 2504.05657), XLS-R about 149 GFLOP on 64,600 samples."""
+    (backend,) = info.describe("nes2net_x")
+    assert backend.parameters == 512_039
+    assert "0.167 GFLOP on 200 frames" in backend.notes[0]
+    frontend, aggregation, _ = info.describe("wav2vec2_Nes2Net_X")
+    assert 2 * frontend.multiply_adds * 64600 / 16000 == pytest.approx(149e9, rel=0.01)
+    assert (aggregation.parameters, aggregation.multiply_adds) == (0, 0)
+
+
+def test_multiply_adds_of_known_layers():
+    convolution = nn.Conv1d(4, 6, 3)
+    assert info.count_flops(convolution, torch.zeros(2, 4, 10)) == 2 * 2 * 6 * 8 * 4 * 3
+
+
+def test_a_checkpoint_is_described(small_model, tmp_path, capsys):
+    Detector.from_config(small_model).save(tmp_path / "detector.pth")
+    assert main(["info", str(tmp_path / "detector.pth")]) == 0
+    out = capsys.readouterr().out
+    assert "wav2vec2" in out and "nes2net_x" in out and "total" in out
+
+
+def test_unknown_names(capsys):
+    with pytest.raises(InputError, match="did you mean 'nes2net_x'"):
+        info.describe("nes2netx")
+    assert main(["info"]) == 0
+    assert "wav2vec2_Nes2Net_X" in capsys.readouterr().out.split()
+
+
+def test_published_rows_are_whole_and_name_models_that_exist():
+    keys = {"system", "model", "train", "test", "metric", "best", "mean", "source"}
+    rows = info.published_results()
+    assert len(rows) > 30
+    for row in rows:
+        assert set(row) == keys and 0 < row["best"] < 100 and row["source"]
+        assert row["mean"] is None or row["mean"] >= row["best"]
+    named = {row["model"] for row in rows} - {None}
+    assert {"wav2vec2_Nes2Net_X", "wav2vec2_AASIST"} <= named
+    assert named <= set(info.names())
