@@ -49,7 +49,7 @@ def trials(root: str | Path, split: str, *, protocols: str | Path | None = None)
         The split is unknown, a folder or the protocol is missing, or a line of the protocol is malformed.
     """
     _check_split(split)
-    root = Path(root)
+    root = files.corpus_root(root)
     path = _find_protocol(split, [*([Path(protocols)] if protocols is not None else []), root, root / "LA"])
     folder = f"ASVspoof2019_LA_{split}"
     audio = files.first_folder(

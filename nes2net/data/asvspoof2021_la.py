@@ -121,7 +121,7 @@ def eval_trials(track: str, root: str | Path, split: str, protocols: str | Path 
     """What :func:`trials` says, for the track ``"LA"`` or ``"DF"``: the two are laid out alike."""
     if split not in SPLITS:
         raise InputError(f"ASVspoof 2021 {track} has no split '{split}'; it has only 'eval'")
-    root = Path(root)
+    root = files.corpus_root(root)
     folder, name = f"ASVspoof2021_{track}_eval", f"ASVspoof2021.{track}.cm.eval.trl.txt"
     places = [root] if protocols is None else [Path(protocols), root]
     path = files.first_file(

@@ -16,6 +16,14 @@ class NotFound(InputError):
     """A file or folder was in none of the places where it may be."""
 
 
+def corpus_root(root: str | Path) -> Path:
+    """``root`` as a path; :class:`NotFound` if it is no folder."""
+    root = Path(root)
+    if not root.is_dir():
+        raise NotFound(f"corpus folder {root} not found; give the folder of the corpus (main.py: --database_path)")
+    return root
+
+
 def first_file(candidates: Iterable[Path], *, what: str, remedy: str) -> Path:
     """The first of ``candidates`` that is a file; :class:`NotFound` naming all of them and the ``remedy`` if none is."""
     return _first(candidates, Path.is_file, what, remedy)

@@ -254,6 +254,7 @@ def test_malformed_meta(tmp_path, text, message):
 
 
 def test_missing_protocol_names_every_path_and_the_flag(tmp_path):
+    (tmp_path / "DB").mkdir()
     with pytest.raises(NotFound) as error:
         asvspoof2019_la.trials(tmp_path / "DB", "dev", protocols=tmp_path / "database")
     message = str(error.value)
@@ -389,3 +390,9 @@ def test_real_protocols(shared, tmp_path):
     write(tmp_path / file, lzma.open(source / "asvspoof2021_la_ids" / f"{file}.xz", "rt").read())
     folder(tmp_path / "ASVspoof2021_LA_eval" / "flac")
     assert len(asvspoof2021_la.trials(tmp_path)) == 181566
+
+
+@pytest.mark.parametrize("module", [asvspoof2019_la, asvspoof2021_la, asvspoof2021_df])
+def test_a_missing_corpus_folder_is_named(tmp_path, module):
+    with pytest.raises(InputError, match=r"corpus folder .*nowhere not found.*--database_path"):
+        module.trials(tmp_path / "nowhere", module.SPLITS[-1])
