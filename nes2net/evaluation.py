@@ -108,21 +108,18 @@ def match(
 ) -> Matched:
     """Give every trial of ``phase`` its score.
 
-    Parameters
-    ----------
-    trials
-        The whole key, labelled. A scored utterance that is not in it is unknown; one that is in it, but in another phase, is
-        left aside.
-    ids, scores
-        As from :func:`read_scores`. An id may carry the suffix of its audio file. Rows that repeat id and value are one.
-    allow_partial
-        Leave out what does not fit instead of raising; ``num_expected`` and ``mismatch`` of the result tell what.
+    Args:
+        trials: The whole key, labelled. A scored utterance that is not in it is unknown; one that is in it, but in another
+            phase, is left aside.
+        ids, scores: As from :func:`read_scores`. An id may carry the suffix of its audio file. Rows that repeat id and
+            value are one.
+        allow_partial: Leave out what does not fit instead of raising; ``num_expected`` and ``mismatch`` of the result tell
+            what.
 
-    Raises
-    ------
-    InputError
-        A trial has no score, is scored twice with different values, is unknown, or its score is not finite; the message names
-        up to ten of each kind and the totals. With ``allow_partial``, only if nothing is left. Also if a trial has no label.
+    Raises:
+        InputError: A trial has no score, is scored twice with different values, is unknown, or its score is not finite; the
+            message names up to ten of each kind and the totals. With ``allow_partial``, only if nothing is left. Also if a
+            trial has no label.
     """
     expected = select_phase(trials, phase)
     known = {trial.id for trial in trials}
@@ -238,26 +235,18 @@ def evaluate(
 ) -> Evaluation:
     """Evaluate a score file.
 
-    Parameters
-    ----------
-    corpus
-        A name of :data:`nes2net.registry.corpora`; its module reads the key and says by which rule the published EER goes.
-    scores_path
-        One line ``utterance score`` a trial; higher is more bona fide.
-    keys_path
-        What ``keys`` of the corpus accepts.
-    phase
-        A phase or split that the key names. A corpus without phases has ``"eval"``.
-    allow_partial
-        As in :func:`match`.
-    num_resamples, seed
-        Of the bootstrap. Speakers are drawn where the key names the speaker of every trial and there are at least ten,
-        trials otherwise.
+    Args:
+        corpus: A name of :data:`nes2net.registry.corpora`; its module reads the key and says by which rule the published
+            EER goes.
+        scores_path: One line ``utterance score`` a trial; higher is more bona fide.
+        keys_path: What ``keys`` of the corpus accepts.
+        phase: A phase or split that the key names. A corpus without phases has ``"eval"``.
+        allow_partial: As in :func:`match`.
+        num_resamples, seed: Of the bootstrap. Speakers are drawn where the key names the speaker of every trial and there
+            are at least ten, trials otherwise.
 
-    Raises
-    ------
-    InputError
-        A file is missing or malformed, scores and key do not fit (see :func:`match`), or a class has no trials.
+    Raises:
+        InputError: A file is missing or malformed, scores and key do not fit (see :func:`match`), or a class has no trials.
     """
     module = corpora.get(corpus)
     ids, scores = read_scores(scores_path)

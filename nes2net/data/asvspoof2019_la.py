@@ -33,20 +33,14 @@ _PROTOCOL_FOLDERS = ("ASVspoof_LA_cm_protocols", "ASVspoof2019_LA_cm_protocols",
 def trials(root: str | Path, split: str, *, protocols: str | Path | None = None) -> list[Trial]:
     """Labelled trials of ``split`` with the paths of their audio, in the order of the protocol. No audio file is touched.
 
-    Parameters
-    ----------
-    root
-        The folder that holds ``ASVspoof2019_LA_train`` and so on, or ``LA`` with these (``--database_path``).
-    split
-        ``"train"``, ``"dev"`` or ``"eval"``.
-    protocols
-        The folder that holds the protocols, or one of the usual folders of protocols (``--protocols_path``); ``root`` is
-        searched after it.
+    Args:
+        root: The folder that holds ``ASVspoof2019_LA_train`` and so on, or ``LA`` with these (``--database_path``).
+        split: ``"train"``, ``"dev"`` or ``"eval"``.
+        protocols: The folder that holds the protocols, or one of the usual folders of protocols (``--protocols_path``);
+            ``root`` is searched after it.
 
-    Raises
-    ------
-    InputError
-        The split is unknown, a folder or the protocol is missing, or a line of the protocol is malformed.
+    Raises:
+        InputError: The split is unknown, a folder or the protocol is missing, or a line of the protocol is malformed.
     """
     _check_split(split)
     root = files.corpus_root(root)
@@ -63,17 +57,12 @@ def trials(root: str | Path, split: str, *, protocols: str | Path | None = None)
 def keys(path: str | Path, phase: str | None = None) -> list[Trial]:
     """Labelled trials without audio, for evaluation.
 
-    Parameters
-    ----------
-    path
-        A protocol file, or a folder as for ``protocols`` in :func:`trials`.
-    phase
-        ``"train"``, ``"dev"`` or ``"eval"``; None for all whose protocols are there.
+    Args:
+        path: A protocol file, or a folder as for ``protocols`` in :func:`trials`.
+        phase: ``"train"``, ``"dev"`` or ``"eval"``; None for all whose protocols are there.
 
-    Raises
-    ------
-    InputError
-        The phase is unknown, no protocol is there (the message names every path tried), or a line is malformed.
+    Raises:
+        InputError: The phase is unknown, no protocol is there (the message names every path tried), or a line is malformed.
     """
     path = Path(path)
     if phase is not None:

@@ -26,19 +26,14 @@ TDCF_VERSION = 2021
 def trials(root: str | Path, split: str = "eval", *, protocols: str | Path | None = None) -> list[Trial]:
     """Trials of all phases with the paths of their audio, unlabelled, in the order of the protocol. No audio file is touched.
 
-    Parameters
-    ----------
-    root
-        The folder that holds ``ASVspoof2021_LA_eval``, or that folder itself (``--database_path``).
-    split
-        ``"eval"``, the only one.
-    protocols
-        The folder that holds the protocol or ``ASVspoof_LA_cm_protocols`` (``--protocols_path``); ``root`` is searched after it.
+    Args:
+        root: The folder that holds ``ASVspoof2021_LA_eval``, or that folder itself (``--database_path``).
+        split: ``"eval"``, the only one.
+        protocols: The folder that holds the protocol or ``ASVspoof_LA_cm_protocols`` (``--protocols_path``); ``root`` is
+            searched after it.
 
-    Raises
-    ------
-    InputError
-        The split is unknown, a folder or the protocol is missing, or a line of the protocol is malformed.
+    Raises:
+        InputError: The split is unknown, a folder or the protocol is missing, or a line of the protocol is malformed.
     """
     return eval_trials("LA", root, split, protocols)
 
@@ -46,18 +41,13 @@ def trials(root: str | Path, split: str = "eval", *, protocols: str | Path | Non
 def keys(path: str | Path, phase: str | None = None) -> list[Trial]:
     """Labelled trials without audio from the key archive, for evaluation.
 
-    Parameters
-    ----------
-    path
-        The folder that holds ``LA/CM`` (or ``keys/LA/CM``), the folder ``LA``, the folder ``CM``, or the file
-        ``trial_metadata.txt``.
-    phase
-        ``"progress"``, ``"eval"``, ``"hidden"`` (also ``"hidden_track"``), or None for all.
+    Args:
+        path: The folder that holds ``LA/CM`` (or ``keys/LA/CM``), the folder ``LA``, the folder ``CM``, or the file
+            ``trial_metadata.txt``.
+        phase: ``"progress"``, ``"eval"``, ``"hidden"`` (also ``"hidden_track"``), or None for all.
 
-    Raises
-    ------
-    InputError
-        There is no key (the message names every path tried), a line is malformed, or the phase is unknown.
+    Raises:
+        InputError: There is no key (the message names every path tried), a line is malformed, or the phase is unknown.
     """
     check_phase(phase)
     path = find_key("LA", path)

@@ -27,19 +27,13 @@ _LABELS = {"bona-fide": BONAFIDE, "spoof": SPOOF}
 def trials(root: str | Path, split: str = "eval", *, protocols: str | Path | None = None) -> list[Trial]:
     """One trial per ``.wav`` file, sorted by file name; with label and speaker where ``meta.csv`` is there. No audio is opened.
 
-    Parameters
-    ----------
-    root
-        ``release_in_the_wild`` or the folder that holds it (``--in_the_wild_path``).
-    split
-        ``"eval"``, the only one.
-    protocols
-        ``meta.csv`` or its folder, if it is not beside the audio.
+    Args:
+        root: ``release_in_the_wild`` or the folder that holds it (``--in_the_wild_path``).
+        split: ``"eval"``, the only one.
+        protocols: ``meta.csv`` or its folder, if it is not beside the audio.
 
-    Raises
-    ------
-    InputError
-        The split is unknown, there is no audio, or a line of ``meta.csv`` is malformed.
+    Raises:
+        InputError: The split is unknown, there is no audio, or a line of ``meta.csv`` is malformed.
     """
     if split not in SPLITS:
         raise InputError(f"In-the-Wild has no split '{split}'; it has only 'eval'")
@@ -70,17 +64,12 @@ def trials(root: str | Path, split: str = "eval", *, protocols: str | Path | Non
 def keys(path: str | Path, phase: str | None = None) -> list[Trial]:
     """Labelled trials without audio from ``meta.csv``, for evaluation.
 
-    Parameters
-    ----------
-    path
-        ``meta.csv``, its folder, or the folder that holds ``release_in_the_wild``.
-    phase
-        ``"eval"`` or None: the corpus has no phases.
+    Args:
+        path: ``meta.csv``, its folder, or the folder that holds ``release_in_the_wild``.
+        phase: ``"eval"`` or None: the corpus has no phases.
 
-    Raises
-    ------
-    InputError
-        There is no ``meta.csv`` (the message names every path tried), or a line is malformed.
+    Raises:
+        InputError: There is no ``meta.csv`` (the message names every path tried), or a line is malformed.
     """
     if phase not in (None, "eval"):
         raise InputError(f"In-the-Wild has no phase '{phase}'; it has only 'eval'")

@@ -31,21 +31,15 @@ def compute_min_dcf(
     The defaults are those of ASVspoof 5, track 1. The published CtrSVDD figures are ``p_spoof=0.5, c_fa=1, method="sklearn",
     normalize=False``.
 
-    Parameters
-    ----------
-    bonafide, spoof
-        Scores, shapes (B,) and (S,); higher is more bona fide.
-    method
-        ``"asvspoof"``: thresholds of :func:`~nes2net.metrics.eer.det_curve`; ``"sklearn"``: those of
-        :func:`~nes2net.metrics.eer.roc_points`. They differ where scores of both classes are equal.
-    normalize
-        Divide by the cost of accepting all or rejecting all, whichever is cheaper; 1 is then a useless system.
+    Args:
+        bonafide, spoof: Scores, shapes (B,) and (S,); higher is more bona fide.
+        method: ``"asvspoof"``: thresholds of :func:`~nes2net.metrics.eer.det_curve`; ``"sklearn"``: those of
+            :func:`~nes2net.metrics.eer.roc_points`. They differ where scores of both classes are equal.
+        normalize: Divide by the cost of accepting all or rejecting all, whichever is cheaper; 1 is then a useless system.
 
-    Raises
-    ------
-    InputError
-        A class has no scores, a score is NaN, a cost is not positive, ``p_spoof`` is not between 0 and 1, or the method is
-        unknown.
+    Raises:
+        InputError: A class has no scores, a score is NaN, a cost is not positive, ``p_spoof`` is not between 0 and 1, or
+            the method is unknown.
 
     >>> compute_min_dcf([1.0, 2.0, 3.0, 4.0], [0.0, -1.0, 1.5, -2.0])
     0.25

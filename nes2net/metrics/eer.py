@@ -19,31 +19,23 @@ def compute_eer(
 ) -> tuple[float, float]:
     """Equal error rate and its threshold.
 
-    Parameters
-    ----------
-    bonafide, spoof
-        Scores of the two classes, shapes (B,) and (S,); higher is more bona fide.
-    method
-        ``"asvspoof"``: the rule of the ASVspoof 2019, 2021 and 5 evaluation packages. Every trial is a step of its own, bona fide
-        first among equal scores; the EER is the mean of FRR and FAR at the first step where they are nearest to each other.
-        ``"interpolated"``: the rule of the published In-the-Wild figures. Every trial is a step of its own, in file order among
-        equal scores; FRR is interpolated linearly where FAR − FRR first changes its sign.
-        ``"sklearn"``: the rule of the published CtrSVDD figures. The mean of FRR and FAR at the corner of the ROC curve (see
-        :func:`roc_points`) where they are nearest to each other.
-    order
-        Position in the score file of each trial of [bonafide, spoof], shape (B + S,): the order among equal scores for
-        ``"interpolated"``; by default that of the concatenation. The other rules do not depend on it.
+    Args:
+        bonafide, spoof: Scores of the two classes, shapes (B,) and (S,); higher is more bona fide.
+        method: ``"asvspoof"``: the rule of the ASVspoof 2019, 2021 and 5 evaluation packages. Every trial is a step of its
+            own, bona fide first among equal scores; the EER is the mean of FRR and FAR at the first step where they are
+            nearest to each other. ``"interpolated"``: the rule of the published In-the-Wild figures. Every trial is a step
+            of its own, in file order among equal scores; FRR is interpolated linearly where FAR − FRR first changes its
+            sign. ``"sklearn"``: the rule of the published CtrSVDD figures. The mean of FRR and FAR at the corner of the ROC
+            curve (see :func:`roc_points`) where they are nearest to each other.
+        order: Position in the score file of each trial of [bonafide, spoof], shape (B + S,): the order among equal scores
+            for ``"interpolated"``; by default that of the concatenation. The other rules do not depend on it.
 
-    Returns
-    -------
-    (eer, threshold)
-        The EER as a fraction in [0, 1], and the score at which it was read off; under ``"asvspoof"`` that is the highest score
-        rejected, as the evaluation packages report it, else the lowest accepted.
+    Returns:
+        ``(eer, threshold)``: The EER as a fraction in [0, 1], and the score at which it was read off; under ``"asvspoof"``
+        that is the highest score rejected, as the evaluation packages report it, else the lowest accepted.
 
-    Raises
-    ------
-    InputError
-        A class has no scores, a score is NaN, or the method is unknown.
+    Raises:
+        InputError: A class has no scores, a score is NaN, or the method is unknown.
 
     >>> compute_eer([2.0, 3.0, 4.0, 1.0], [0.0, 1.5, -1.0, -2.0])
     (0.25, 1.0)

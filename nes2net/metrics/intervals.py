@@ -30,26 +30,21 @@ def bootstrap_interval(
 ) -> tuple[float, float]:
     """Percentile bootstrap interval ``(low, high)`` of ``metric(bonafide, spoof)``.
 
-    Parameters
-    ----------
-    metric
-        Any function of two score vectors that gives a number, or a tuple whose first item is the number, such as
-        :func:`~nes2net.metrics.eer.compute_eer`; that one (also as ``functools.partial(compute_eer, method=…, order=…)``, for
-        the rules "asvspoof" and "interpolated") is computed from the sorted scores without sorting again.
-    bonafide, spoof
-        Scores, shapes (B,) and (S,).
-    bonafide_groups, spoof_groups
-        The speaker of each trial, lengths B and S; give both or neither. With them whole speakers are drawn, each with all its
-        trials of both classes (the same name is the same speaker); without them trials, B and S of them. A draw without one of
-        the classes, which few speakers can bring about, is made again.
+    Args:
+        metric: Any function of two score vectors that gives a number, or a tuple whose first item is the number, such as
+            :func:`~nes2net.metrics.eer.compute_eer`; that one (also as ``functools.partial(compute_eer, method=…,
+            order=…)``, for the rules "asvspoof" and "interpolated") is computed from the sorted scores without sorting
+            again.
+        bonafide, spoof: Scores, shapes (B,) and (S,).
+        bonafide_groups, spoof_groups: The speaker of each trial, lengths B and S; give both or neither. With them whole
+            speakers are drawn, each with all its trials of both classes (the same name is the same speaker); without them
+            trials, B and S of them. A draw without one of the classes, which few speakers can bring about, is made again.
 
     A bootstrap cannot see errors that the sample does not hold: an EER of 0 gets the interval (0, 0), and few speakers, or few
     trials of a class, give an interval that is too narrow.
 
-    Raises
-    ------
-    InputError
-        A class is empty, a score is NaN, groups do not fit the scores, or a setting is out of range.
+    Raises:
+        InputError: A class is empty, a score is NaN, groups do not fit the scores, or a setting is out of range.
 
     >>> rng = np.random.default_rng(0)
     >>> low, high = bootstrap_interval(compute_eer, rng.normal(2, 1, 500), rng.normal(0, 1, 500))

@@ -50,26 +50,18 @@ def compute_min_tdcf(
 ) -> float:
     """Normalised minimum t-DCF of a countermeasure, given the scores of the ASV system it protects.
 
-    Parameters
-    ----------
-    bonafide, spoof
-        Countermeasure scores, shapes (B,) and (S,); higher is more bona fide.
-    asv_target, asv_nontarget, asv_spoof
-        ASV scores of the same phase; higher is more the claimed speaker. The ASV system runs at its EER threshold (target
-        against nontarget, ASVspoof rule).
-    version
-        2021 for the revised form, 2019 for the legacy form.
+    Args:
+        bonafide, spoof: Countermeasure scores, shapes (B,) and (S,); higher is more bona fide.
+        asv_target, asv_nontarget, asv_spoof: ASV scores of the same phase; higher is more the claimed speaker. The ASV
+            system runs at its EER threshold (target against nontarget, ASVspoof rule).
+        version: 2021 for the revised form, 2019 for the legacy form.
 
-    Returns
-    -------
-    float
+    Returns:
         The smallest normalised t-DCF over all thresholds; 1 is a countermeasure that does not help.
 
-    Raises
-    ------
-    InputError
-        A class is empty, a score is NaN or infinite, there are fewer than three distinct countermeasure scores (decisions, not
-        scores), the ASV system is useless (a weight is negative), or the version is unknown.
+    Raises:
+        InputError: A class is empty, a score is NaN or infinite, there are fewer than three distinct countermeasure scores
+            (decisions, not scores), the ASV system is useless (a weight is negative), or the version is unknown.
 
     >>> asv = {"asv_target": [2.0, 3.0], "asv_nontarget": [0.0, 1.0], "asv_spoof": [2.5]}
     >>> compute_min_tdcf([1.0, 2.0], [-2.0, -1.0], **asv, version=2019)
