@@ -24,7 +24,8 @@ def _ctrsvdd(backend: str) -> dict[str, Any]:
 
 _WAVLM_LAST = {"frontend": {"name": "wavlm_large", "normalize": False}, "aggregation": "last"}
 
-#: Whole-model names of the published recipes → front-end, aggregation, back-end. The last two are the ASVspoof 5 systems.
+#: Whole-model names of the published recipes → front-end, aggregation, back-end. `wavlm_*` are the ASVspoof 5
+#: systems, AASIST and AASIST-L work on the waveform.
 PUBLISHED_MODELS = {
     "wav2vec2_Nes2Net_X": {"frontend": "xlsr_300m", "aggregation": "last", "backend": "nes2net_x"},
     "wav2vec2_AASIST": {"frontend": "xlsr_300m", "aggregation": "last", "backend": "aasist"},
@@ -33,6 +34,8 @@ PUBLISHED_MODELS = {
     "WavLM_Nes2Net_X_SeLU": _ctrsvdd("nes2net_x_selu"),
     "wavlm_nes2net": {**_WAVLM_LAST, "backend": {"name": "nes2net_x", "dilation": 1, "se_floor": 2}},
     "wavlm_aasist": {**_WAVLM_LAST, "backend": "aasist"},
+    "AASIST": {"frontend": "waveform", "backend": "raw_aasist"},
+    "AASIST-L": {"frontend": "waveform", "backend": "raw_aasist_l"},
 }
 
 _FOLDER_WEIGHTS, _FOLDER_CONFIG = "model.safetensors", "config.yaml"
@@ -58,6 +61,7 @@ class Detector(nn.Module):
         self.layers = getattr(backend, "wants_layers", "last")
         if self.layers == "last":
             self.layers = getattr(aggregation, "wants_layers", "all")
+        self.final_norm = getattr(backend, "wants_final_norm", True)
         self.register_state_dict_post_hook(_write_published_names)
         self.register_load_state_dict_pre_hook(_read_published_names)
 
@@ -91,7 +95,7 @@ class Detector(nn.Module):
 
     def forward(self, waveform: Tensor) -> Tensor:
         """Logits B×n of ``waveform`` (B×N, 16 kHz mono, in [−1, 1])."""
-        hidden_states = self.frontend(waveform, layers=self.layers)
+        hidden_states = self.frontend(waveform, layers=self.layers, final_norm=self.final_norm)
         if getattr(self.backend, "wants_layers", "last") == "all":
             return self.backend(hidden_states)
         return self.backend(self.aggregation(hidden_states))

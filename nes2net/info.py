@@ -50,8 +50,15 @@ def count_flops(module: nn.Module, *inputs: Any) -> int:
     from torch.utils.flop_counter import FlopCounterMode
 
     module.eval()
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        module(*inputs)
+    trained = [p for p in module.parameters() if p.requires_grad]
+    try:
+        for parameter in trained:  # the counter hooks into autograd where a parameter is an argument
+            parameter.requires_grad_(False)
+        with torch.no_grad(), FlopCounterMode(display=False) as counter:
+            module(*inputs)
+    finally:
+        for parameter in trained:
+            parameter.requires_grad_(True)
     return counter.get_total_flops()
 
 
@@ -64,20 +71,22 @@ def describe(name: str) -> list[PartInfo]:
     if name in PUBLISHED_MODELS:
         with torch.device("meta"):
             return _describe_detector(Detector.from_config(PUBLISHED_MODELS[name]))
-    if Path(name).exists():
+    if name not in names() and Path(name).exists():
         return _describe_detector(Detector.from_pretrained(name, device="cpu"))
     with torch.device("meta"):
         if name in frontends.names():
             return [_describe_frontend(create_frontend(name), "meta")]
         if name in backends.names():
             backend = create_backend(name)
-            frames = getattr(backend, "fixed_frames", None) or PAPER_FRAMES
+            if backend.feature_dim == 1:  # reads the waveform itself
+                waveform = torch.zeros(1, ASVSPOOF_SAMPLES, 1)
+                return [_describe_head("back-end", backend, waveform, ASVSPOOF_SAMPLES, ASVSPOOF_SAMPLES / SAMPLE_RATE)]
+            frames = backend.fixed_frames or PAPER_FRAMES
             return [_describe_head("back-end", backend, _inputs(backend, frames, "meta"), frames)]
         if name in aggregations.names():
             part = create_aggregation(name, _LAYERS, _DIM)
             return [_describe_head("aggregation", part, _states(_DIM, PAPER_FRAMES, _LAYERS, "meta"), PAPER_FRAMES)]
-    known = [*PUBLISHED_MODELS, *frontends.names(), *aggregations.names(), *backends.names()]
-    raise InputError(f"'{name}' is neither a model nor a checkpoint{did_you_mean(name, known)}")
+    raise InputError(f"'{name}' is neither a model nor a checkpoint{did_you_mean(name, names())}")
 
 
 def names() -> list[str]:

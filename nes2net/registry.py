@@ -72,6 +72,7 @@ frontends = Registry(
         "wavlm": "nes2net.frontends.wavlm:WavLMFrontend",
         "wavlm_large": "nes2net.frontends.wavlm:wavlm_large",
         "lps": "nes2net.frontends.spectral:LogPowerSpectrum",
+        "waveform": "nes2net.frontends.spectral:Waveform",
     },
 )
 aggregations = Registry(
@@ -89,6 +90,15 @@ backends = Registry(
         "nes2net": "nes2net.backends.nes2net:nes2net",
         "nes2net_x": "nes2net.backends.nes2net:nes2net_x",
         "nes2net_x_selu": "nes2net.backends.nes2net:nes2net_x_selu",
+        "aasist": "nes2net.backends.aasist:aasist",
+        "raw_aasist": "nes2net.backends.raw_aasist:raw_aasist",
+        "raw_aasist_l": "nes2net.backends.raw_aasist:raw_aasist_l",
+        "sls": "nes2net.backends.sls:SLS",
+        "conformer": "nes2net.backends.conformer:conformer",
+        "tcm": "nes2net.backends.conformer:tcm",
+        "mamba": "nes2net.backends.mamba:Mamba",
+        "asp_mlp": "nes2net.backends.asp_mlp:AspMlp",
+        "attm_lstm": "nes2net.backends.attm_lstm:AttMLSTM",
     },
 )
 corpora = Registry(

@@ -32,6 +32,37 @@ def test_full_size_names_are_the_manifests(golden):
     assert {k: list(v.shape) for k, v in state_dict.items()} == expected
 
 
+@pytest.mark.parametrize("name", PUBLISHED_MODELS)
+def test_every_published_model_is_built(name, golden):
+    """On the meta device: whole-model names map to parts that fit each other, under the names of the golden heads."""
+    with torch.device("meta"):
+        detector = Detector.from_config(PUBLISHED_MODELS[name])
+    assert detector.config["backend"]["name"] in ("nes2net", "nes2net_x", "nes2net_x_selu", "aasist", "raw_aasist", "raw_aasist_l")
+    heads = {
+        "WavLM_Nes2Net": "svdd_WavLM_Nes2Net__SEA_mean_8_8_se1_d1",
+        "WavLM_Nes2Net_X_SeLU": "svdd_WavLM_Nes2Net_X_SeLU__SEA_mean_8_8_se1_d1",
+        "wav2vec2_AASIST": "aasist_w2v_main",
+        "AASIST": "clovaai_AASIST",
+        "AASIST-L": "clovaai_AASIST-L",
+    }
+    if name in heads:
+        manifest = json.loads((golden / f"manifest_{heads[name]}.json").read_text())["keys"]
+        own = {k: list(v.shape) for k, v in detector.state_dict().items() if not k.startswith("ssl_model.model.")}
+        assert own == {k: v[0] for k, v in manifest.items()}
+
+
+@pytest.mark.parametrize("name", ["AASIST", "AASIST-L"])
+def test_published_aasist_weights_give_the_published_logits(golden, shared, name):
+    reference = torch.load(golden / "aasist_raw_published_weights_outputs.pt", weights_only=True)
+    path = shared / "real" / "aasist" / f"{name}.pth"
+    detector = Detector.from_pretrained(path, device="cpu", config=PUBLISHED_MODELS[name])
+    with torch.inference_mode():
+        logits = detector(reference["waveforms"])
+    torch.testing.assert_close(logits, reference[name]["logits"], atol=1e-5, rtol=1e-5)
+    score = detector.score(reference["waveforms"][0])
+    assert score == pytest.approx(reference[name]["logits_single_first"][0, 1].item(), abs=1e-5)
+
+
 def test_state_dict_goes_there_and_back(detector, small_model):
     other = Detector.from_config(small_model)
     values = {k: torch.rand_like(v) if v.is_floating_point() else v + 3 for k, v in detector.state_dict().items()}

@@ -1,4 +1,4 @@
-"""Spectral front-ends: waveform → log-power spectrum, computed on the device of the waveform."""
+"""Front-ends without parameters: the log-power spectrum, computed on the device of the waveform, and the waveform itself."""
 
 from __future__ import annotations
 
@@ -65,8 +65,11 @@ class LogPowerSpectrum(nn.Module):
         self.n_fft, self.pre_emphasis, self.normalize = n_fft, pre_emphasis, normalize
         self.window = _WINDOWS[window]
 
-    def forward(self, waveform: Tensor, layers: str = "last") -> list[Tensor]:
-        """Spectrum of ``waveform`` (B×N) as one hidden state B×T×out_dim, T = 1 + (N − n_fft) // hop_length."""
+    def forward(self, waveform: Tensor, layers: str = "last", final_norm: bool = True) -> list[Tensor]:
+        """Spectrum of ``waveform`` (B×N) as one hidden state B×T×out_dim, T = 1 + (N − n_fft) // hop_length.
+
+        ``layers`` and ``final_norm`` are the other front-ends' and change nothing: there is one layer and no norm.
+        """
         if waveform.shape[-1] < self.min_samples:
             raise InputError(
                 f"a waveform of {waveform.shape[-1]} samples is too short: one frame needs {self.min_samples}"
@@ -80,3 +83,23 @@ class LogPowerSpectrum(nn.Module):
             log_magnitude = log_magnitude - log_magnitude.mean(1, keepdim=True)
             log_magnitude = log_magnitude / (log_magnitude.square().mean((1, 2), keepdim=True).sqrt() + 1e-5)
         return [log_magnitude.to(waveform.dtype)]
+
+
+class Waveform(nn.Module):
+    """The waveform itself as one hidden state B×N×1, for back-ends that bring filters of their own (raw AASIST).
+
+    >>> Waveform()(torch.zeros(2, 100))[0].shape
+    torch.Size([2, 100, 1])
+    """
+
+    out_dim = num_layers = hop_length = min_samples = 1
+
+    def __init__(self, checkpoint: str | None = None) -> None:
+        super().__init__()
+        if checkpoint is not None:
+            raise InputError(f"the waveform front-end has nothing to learn and takes no checkpoint ({checkpoint} was given)")
+        self.config = {"name": "waveform"}
+
+    def forward(self, waveform: Tensor, layers: str = "last", final_norm: bool = True) -> list[Tensor]:
+        """``waveform`` B×N → [B×N×1]; the other arguments change nothing."""
+        return [waveform.unsqueeze(-1)]

@@ -73,11 +73,12 @@ class SSLFrontend(nn.Module):
         out = layer(x)
         return (out[0] if isinstance(out, tuple) else out), shared
 
-    def forward(self, waveform: Tensor, layers: str = "last") -> list[Tensor]:
+    def forward(self, waveform: Tensor, layers: str = "last", final_norm: bool = True) -> list[Tensor]:
         """Hidden states of ``waveform`` (B×N, 16 kHz, in [−1, 1]).
 
         Returns, for ``layers="all"``, L tensors B×T×D: the input of each transformer layer, then the output after the final layer
-        norm; for ``"last"`` that last one alone. T is the number of frames after the convolutions: 64,600 samples give 201. No mask
+        norm; for ``"last"`` that last one alone. Without ``final_norm`` the last state is the last layer's own output, as in
+        fairseq's ``layer_results``, which SLS and AttM read. T is the number of frames after the convolutions: 64,600 samples give 201. No mask
         and no padding mask are applied. Too few samples for one frame raise :class:`InputError`.
         """
         if waveform.shape[-1] < self.min_samples:
@@ -99,7 +100,7 @@ class SSLFrontend(nn.Module):
             if self.training and self.encoder_layerdrop and torch.rand(()).item() < self.encoder_layerdrop:
                 continue
             x, shared = self.run_layer(layer, x, shared)
-        hidden_states.append(encoder.layer_norm(x) if self.layer_norm_first else x)
+        hidden_states.append(encoder.layer_norm(x) if self.layer_norm_first and final_norm else x)
         return hidden_states
 
 

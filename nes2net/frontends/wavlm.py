@@ -79,10 +79,10 @@ class WavLMFrontend(SSLFrontend):
         out = layer(x, position_bias=shared)
         return out[0], out[1]
 
-    def forward(self, waveform: Tensor, layers: str = "last") -> list[Tensor]:
+    def forward(self, waveform: Tensor, layers: str = "last", final_norm: bool = True) -> list[Tensor]:
         if self.normalize:
             waveform = functional.layer_norm(waveform, waveform.shape[-1:])
-        return super().forward(waveform, layers)
+        return super().forward(waveform, layers, final_norm)
 
 
 WavLMFrontend.forward.__doc__ = SSLFrontend.forward.__doc__

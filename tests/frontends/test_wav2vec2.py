@@ -28,7 +28,9 @@ def test_every_hidden_state_is_fairseqs(golden, packing):
         expected = [reference[f"layer{i}_{length}"] for i in range(2)] + [reference[f"x_{length}"]]
         for state, value in zip(states[1:], expected):
             np.testing.assert_allclose(state.numpy(), value, atol=5e-6)
+            raw = frontend(waveform, layers="all", final_norm=False)
         torch.testing.assert_close(last, states[-1], atol=0, rtol=0)
+        np.testing.assert_allclose(raw[-1].detach().numpy(), reference[f"layer2_{length}"], atol=5e-6)
 
 
 def test_gradients_are_fairseqs(golden):

@@ -32,7 +32,11 @@ def test_every_hidden_state_is_unilms(unilm_file, reference, length):
     np.testing.assert_allclose(last.numpy(), reference[f"x_{length}"], atol=5e-6)
     for i, state in enumerate(states[:-1]):
         np.testing.assert_allclose(state.numpy(), reference[f"hs{i}_{length}"], atol=5e-6)
+        raw = frontend(torch.from_numpy(reference[f"in_{length}"]), layers="all", final_norm=False)
     torch.testing.assert_close(last, states[-1])
+    np.testing.assert_allclose(raw[-1].detach().numpy(), reference[f"hs3_{length}"], atol=5e-6)
+    for i, state in enumerate(states):  # the list that s3prl returns
+        np.testing.assert_allclose(state.numpy(), reference[f"s3prl{i}_{length}"], atol=5e-6)
 
 
 def test_gradients_are_unilms(golden, unilm_file, reference):

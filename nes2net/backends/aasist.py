@@ -1,0 +1,288 @@
+"""AASIST on self-supervised features: a residual encoder, then graphs over spectral and temporal nodes that attend to each other.
+
+J.-w. Jung et al., "AASIST: audio anti-spoofing using integrated spectro-temporal graph attention networks", ICASSP 2022 (arXiv 2110.01200);
+after XLS-R as in H. Tak et al., "Automatic speaker verification spoofing and deepfake detection using wav2vec 2.0 and data
+augmentation", Odyssey 2022 (arXiv 2202.12233). :mod:`nes2net.backends.raw_aasist` has the detector on the waveform.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from nes2net.backends.features import check_features
+from nes2net.backends.options import check_positive
+
+
+class ResidualBlock(nn.Module):
+    """Two convolutions of 2×3 and a skip: B×C×F×T → B×C'×F×T."""
+
+    def __init__(self, in_channels: int, out_channels: int, first: bool = False) -> None:
+        super().__init__()
+        if not first:
+            self.bn1 = nn.BatchNorm2d(in_channels)
+        self.conv1 = nn.Conv2d(in_channels, out_channels, (2, 3), padding=(1, 1))
+        self.bn2 = nn.BatchNorm2d(out_channels)
+        self.conv2 = nn.Conv2d(out_channels, out_channels, (2, 3), padding=(0, 1))
+        if in_channels != out_channels:
+            self.conv_downsample = nn.Conv2d(in_channels, out_channels, (1, 3), padding=(0, 1))
+        self.first = first
+        self.reshape_skip = in_channels != out_channels
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.training and not self.first:
+            self.bn1(x)  # the published code drops the result: only the running statistics move
+        y = self.conv2(F.selu(self.bn2(self.conv1(x))))
+        return y + (self.conv_downsample(x) if self.reshape_skip else x)
+
+
+def residual_encoder(channels: Sequence[int], after_block: Sequence[nn.Module] = ()) -> nn.Sequential:
+    """Residual blocks from one channel to ``channels[0]``, ``channels[1]``, …; each is followed by ``after_block``."""
+    inputs = [1, *channels[:-1]]
+    return nn.Sequential(
+        *(
+            nn.Sequential(ResidualBlock(in_channels, out_channels, first=i == 0), *after_block)
+            for i, (in_channels, out_channels) in enumerate(zip(inputs, channels))
+        )
+    )
+
+
+def _attention_vector(size: int) -> nn.Parameter:
+    return nn.Parameter(nn.init.xavier_normal_(torch.empty(size, 1)))
+
+
+def _pairs(x: Tensor) -> Tensor:
+    """x_i ⊙ x_j of all nodes i, j: B×N×D → B×N×N×D."""
+    return x.unsqueeze(2) * x.unsqueeze(1)
+
+
+def _normalise_nodes(bn: nn.BatchNorm1d, x: Tensor) -> Tensor:
+    return bn(x.flatten(0, 1)).view_as(x)
+
+
+class GraphAttention(nn.Module):
+    """Every node becomes a map of itself plus a map of the attention-weighted mean of all: B×N×D → B×N×D' (Sec. 2.2)."""
+
+    def __init__(self, in_dim: int, out_dim: int, temperature: float) -> None:
+        super().__init__()
+        self.att_weight = _attention_vector(out_dim)
+        self.att_proj = nn.Linear(in_dim, out_dim)
+        self.proj_with_att = nn.Linear(in_dim, out_dim)
+        self.proj_without_att = nn.Linear(in_dim, out_dim)
+        self.bn = nn.BatchNorm1d(out_dim)
+        self.input_drop = nn.Dropout(0.2)
+        self.temperature = temperature
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.input_drop(x)
+        scores = (torch.tanh(self.att_proj(_pairs(x))) @ self.att_weight).squeeze(3)
+        attention = torch.softmax(scores / self.temperature, dim=2)
+        x = self.proj_with_att(attention @ x) + self.proj_without_att(x)
+        return F.selu(_normalise_nodes(self.bn, x))
+
+
+class HeterogeneousGraphAttention(nn.Module):
+    """Graph attention over nodes of two types and a master node that gathers from both (HS-GAL, Sec. 2.3).
+
+    Type 1 B×N₁×D, type 2 B×N₂×D, master B×1×D → the same with D' dimensions.
+    """
+
+    def __init__(self, in_dim: int, out_dim: int, temperature: float) -> None:
+        super().__init__()
+        self.att_weight11 = _attention_vector(out_dim)
+        self.att_weight22 = _attention_vector(out_dim)
+        self.att_weight12 = _attention_vector(out_dim)
+        self.att_weightM = _attention_vector(out_dim)
+        self.proj_type1 = nn.Linear(in_dim, in_dim)
+        self.proj_type2 = nn.Linear(in_dim, in_dim)
+        self.att_proj = nn.Linear(in_dim, out_dim)
+        self.att_projM = nn.Linear(in_dim, out_dim)
+        self.proj_with_att = nn.Linear(in_dim, out_dim)
+        self.proj_without_att = nn.Linear(in_dim, out_dim)
+        self.proj_with_attM = nn.Linear(in_dim, out_dim)
+        self.proj_without_attM = nn.Linear(in_dim, out_dim)
+        self.bn = nn.BatchNorm1d(out_dim)
+        self.input_drop = nn.Dropout(0.2)
+        self.temperature = temperature
+
+    def forward(self, type1: Tensor, type2: Tensor, master: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        n1, n2 = type1.shape[1], type2.shape[1]
+        x = self.input_drop(torch.cat([self.proj_type1(type1), self.proj_type2(type2)], dim=1))
+        master = self._update_master(x, master)
+        x = self.proj_with_att(self._attention(x, n1) @ x) + self.proj_without_att(x)
+        type1, type2 = F.selu(_normalise_nodes(self.bn, x)).split([n1, n2], dim=1)
+        return type1, type2, master
+
+    def _attention(self, x: Tensor, n1: int) -> Tensor:
+        h = torch.tanh(self.att_proj(_pairs(x)))
+        from_type1 = torch.cat([h[:, :n1, :n1] @ self.att_weight11, h[:, :n1, n1:] @ self.att_weight12], dim=2)
+        from_type2 = torch.cat([h[:, n1:, :n1] @ self.att_weight12, h[:, n1:, n1:] @ self.att_weight22], dim=2)
+        scores = torch.cat([from_type1, from_type2], dim=1).squeeze(3)
+        return torch.softmax(scores / self.temperature, dim=2)
+
+    def _update_master(self, x: Tensor, master: Tensor) -> Tensor:
+        scores = torch.tanh(self.att_projM(x * master)) @ self.att_weightM
+        attention = torch.softmax(scores / self.temperature, dim=1)
+        return self.proj_with_attM(attention.transpose(1, 2) @ x) + self.proj_without_attM(master)
+
+
+class GraphPool(nn.Module):
+    """Keeps the ``ratio`` of nodes with the highest score, times that score: B×N×D → B×max(⌊N·ratio⌋, 1)×D (Sec. 2.2)."""
+
+    def __init__(self, ratio: float, dim: int) -> None:
+        super().__init__()
+        self.proj = nn.Linear(dim, 1)
+        self.drop = nn.Dropout(0.3)
+        self.ratio = ratio
+
+    def forward(self, x: Tensor) -> Tensor:
+        scores = torch.sigmoid(self.proj(self.drop(x)))
+        kept = max(
+            torch.sym_int(x.shape[1] * self.ratio), 1
+        )  # sym_int: an exported graph keeps the number of nodes open
+        best = scores.topk(kept, dim=1).indices
+        return (x * scores).gather(1, best.expand(-1, -1, x.shape[2]))
+
+
+class SpectroTemporalGraph(nn.Module):
+    """What AASIST does with spectral nodes B×N_S×C and temporal nodes B×N_T×C, up to the logits (Sec. 2.3, 2.4).
+
+    ``pool_ratios``: of the spectral, the temporal and the heterogeneous graphs; ``temperatures`` likewise. The published
+    configurations name a fourth of each, which is not used.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        spectral_nodes: int,
+        num_logits: int,
+        gat_dims: tuple[int, int],
+        pool_ratios: Sequence[float],
+        temperatures: Sequence[float],
+    ) -> None:
+        super().__init__()
+        dim, mixed_dim = gat_dims
+        self.pos_S = nn.Parameter(torch.randn(1, spectral_nodes, channels))
+        self.master1 = nn.Parameter(torch.randn(1, 1, dim))
+        self.master2 = nn.Parameter(torch.randn(1, 1, dim))
+        self.GAT_layer_S = GraphAttention(channels, dim, temperatures[0])
+        self.GAT_layer_T = GraphAttention(channels, dim, temperatures[1])
+        self.HtrgGAT_layer_ST11 = HeterogeneousGraphAttention(dim, mixed_dim, temperatures[2])
+        self.HtrgGAT_layer_ST12 = HeterogeneousGraphAttention(mixed_dim, mixed_dim, temperatures[2])
+        self.HtrgGAT_layer_ST21 = HeterogeneousGraphAttention(dim, mixed_dim, temperatures[2])
+        self.HtrgGAT_layer_ST22 = HeterogeneousGraphAttention(mixed_dim, mixed_dim, temperatures[2])
+        self.pool_S = GraphPool(pool_ratios[0], dim)
+        self.pool_T = GraphPool(pool_ratios[1], dim)
+        self.pool_hS1 = GraphPool(pool_ratios[2], mixed_dim)
+        self.pool_hT1 = GraphPool(pool_ratios[2], mixed_dim)
+        self.pool_hS2 = GraphPool(pool_ratios[2], mixed_dim)
+        self.pool_hT2 = GraphPool(pool_ratios[2], mixed_dim)
+        self.drop_way = nn.Dropout(0.2)
+        self.drop = nn.Dropout(0.5)
+        self.out_layer = nn.Linear(5 * mixed_dim, num_logits)
+
+    def readout(self, spectral: Tensor, temporal: Tensor) -> Tensor:
+        """The utterance's vector, B×5·``gat_dims[1]``, from its nodes; ``spectral`` without their positions."""
+        spectral = self.pool_S(self.GAT_layer_S(spectral + self.pos_S))
+        temporal = self.pool_T(self.GAT_layer_T(temporal))
+        branch1 = self._branch(
+            temporal,
+            spectral,
+            self.master1,
+            self.HtrgGAT_layer_ST11,
+            self.pool_hT1,
+            self.pool_hS1,
+            self.HtrgGAT_layer_ST12,
+        )
+        branch2 = self._branch(
+            temporal,
+            spectral,
+            self.master2,
+            self.HtrgGAT_layer_ST21,
+            self.pool_hT2,
+            self.pool_hS2,
+            self.HtrgGAT_layer_ST22,
+        )
+        temporal, spectral, master = (
+            torch.maximum(self.drop_way(a), self.drop_way(b)) for a, b in zip(branch1, branch2)
+        )
+        return torch.cat(
+            [
+                temporal.abs().amax(dim=1),
+                temporal.mean(dim=1),
+                spectral.abs().amax(dim=1),
+                spectral.mean(dim=1),
+                master.squeeze(1),
+            ],
+            dim=1,
+        )
+
+    @staticmethod
+    def _branch(
+        temporal: Tensor,
+        spectral: Tensor,
+        master: Tensor,
+        first: HeterogeneousGraphAttention,
+        pool_temporal: GraphPool,
+        pool_spectral: GraphPool,
+        second: HeterogeneousGraphAttention,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        temporal, spectral, master = first(temporal, spectral, master.expand(temporal.shape[0], -1, -1))
+        temporal, spectral = pool_temporal(temporal), pool_spectral(spectral)
+        more_temporal, more_spectral, more_master = second(temporal, spectral, master)
+        return temporal + more_temporal, spectral + more_spectral, master + more_master
+
+
+class Aasist(SpectroTemporalGraph):
+    """AASIST after a self-supervised front-end. Use :func:`aasist`."""
+
+    checkpoint_prefix = ""
+    wants_layers = "last"
+    min_frames = 3  # one step of the 3×3 max-pooling
+    fixed_frames = None
+
+    def __init__(self, feature_dim: int, num_logits: int) -> None:
+        check_positive(feature_dim=feature_dim, num_logits=num_logits)
+        reduced, channels = 128, 64
+        super().__init__(
+            channels,
+            spectral_nodes=reduced // 3,
+            num_logits=num_logits,
+            gat_dims=(64, 32),
+            pool_ratios=(0.5, 0.5, 0.5),
+            temperatures=(2.0, 2.0, 100.0),
+        )
+        self.feature_dim = feature_dim
+        self.LL = nn.Linear(feature_dim, reduced)
+        self.first_bn = nn.BatchNorm2d(1)
+        self.first_bn1 = nn.BatchNorm2d(channels)
+        self.encoder = residual_encoder((32, 32, channels, channels, channels, channels))
+        self.attention = nn.Sequential(
+            nn.Conv2d(channels, 128, 1), nn.SELU(), nn.BatchNorm2d(128), nn.Conv2d(128, channels, 1)
+        )
+
+    def forward(self, features: Tensor) -> Tensor:
+        """``features`` B×T×D → logits B×n; with two, column 1 is the score, higher meaning more bona fide."""
+        check_features(features, self.feature_dim, self.min_frames)
+        image = self.LL(features).transpose(1, 2).unsqueeze(1)  # B×1×128×T
+        x = self.encoder(F.selu(self.first_bn(F.max_pool2d(image, 3))))
+        x = F.selu(self.first_bn1(x))  # B×64×42×T/3
+        weights = self.attention(x)
+        spectral = (x * torch.softmax(weights, dim=3)).sum(dim=3).transpose(1, 2)
+        temporal = (x * torch.softmax(weights, dim=2)).sum(dim=2).transpose(1, 2)
+        return self.out_layer(self.drop(self.readout(spectral, temporal)))
+
+
+def aasist(*, feature_dim: int = 1024, num_logits: int = 2) -> Aasist:
+    """AASIST, features B×T×``feature_dim`` → logits B×``num_logits``.
+
+    T is at least 3; for a graph made by ``torch.export`` at least 24, where two temporal nodes are left after both poolings.
+
+    >>> backend = aasist()
+    >>> sum(p.numel() for p in backend.parameters())
+    447242
+    """
+    return Aasist(feature_dim, num_logits)

@@ -1,0 +1,50 @@
+"""ASP + MLP: attentive statistics pooling over time and a small multi-layer perceptron."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from nes2net.backends.features import check_features
+from nes2net.backends.options import check_positive
+from nes2net.pooling import AttentiveStatisticsPooling
+
+
+class AspMlp(nn.Module):
+    """Features B×T×``feature_dim`` → logits B×``num_logits``.
+
+    T. Stourbe, V. Miara, T. Lepage, R. Dehak, "Exploring WavLM back-ends for speech spoofing and deepfake detection", ASVspoof
+    Workshop 2024 (arXiv 2409.05032), pools WavLM's representation so. No code and no checkpoint of it is published: nothing
+    here could be compared with its numbers. Assumptions: the attention's bottleneck (``bottleneck_dim`` 128, as in the
+    published Nes2Net) and an MLP of one hidden layer (``hidden_dim`` 256) with BatchNorm and ReLU.
+    Raises :class:`InputError` where options or input do not fit.
+
+    >>> import torch
+    >>> AspMlp(num_logits=1)(torch.randn(2, 50, 1024)).shape
+    torch.Size([2, 1])
+    """
+
+    checkpoint_prefix = ""
+    wants_layers = "last"
+    min_frames = 2
+    fixed_frames = None
+
+    def __init__(
+        self, *, feature_dim: int = 1024, bottleneck_dim: int = 128, hidden_dim: int = 256, num_logits: int = 2
+    ) -> None:
+        super().__init__()
+        check_positive(
+            feature_dim=feature_dim, bottleneck_dim=bottleneck_dim, hidden_dim=hidden_dim, num_logits=num_logits
+        )
+        self.feature_dim = feature_dim
+        self.pooling = AttentiveStatisticsPooling(feature_dim, bottleneck_dim)
+        self.mlp = nn.Sequential(
+            nn.Linear(self.pooling.out_dim, hidden_dim),
+            nn.BatchNorm1d(hidden_dim),
+            nn.ReLU(),
+            nn.Linear(hidden_dim, num_logits),
+        )
+
+    def forward(self, features: Tensor) -> Tensor:
+        """``features`` B×T×D → logits B×n; with two, column 1 is the score, higher meaning more bona fide."""
+        check_features(features, self.feature_dim, self.min_frames)
+        return self.mlp(self.pooling(features.transpose(1, 2)))

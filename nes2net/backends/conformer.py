@@ -1,0 +1,311 @@
+"""Conformer and TCM: a class token reads the utterance through conformer blocks.
+
+Conformer: E. Rosello, A. Gomez-Alanis, A. M. Gomez, A. Peinado, "A conformer-based classifier for variable-length utterance
+processing in anti-spoofing", Interspeech 2023. TCM: D.-T. Truong, R. Tao, T. Nguyen, H.-T. Luong, K. A. Lee, E. S. Chng,
+"Temporal-channel modeling in multi-head self-attention for synthetic speech detection", Interspeech 2024. TCM adds to each
+self-attention one token per head, which carries what the channels of that head hold over the whole utterance.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from nes2net.backends.features import check_features
+from nes2net.backends.options import check_positive
+from nes2net.errors import InputError
+
+MAX_FRAMES = 10_000
+FEED_FORWARD_EXPANSION = 4
+CONVOLUTION_EXPANSION = 2
+
+
+def position_table(num_frames: int, embed_dim: int) -> Tensor:
+    """The sinusoids of Vaswani et al. (2017), Sec. 3.5, 1×``num_frames``×``embed_dim``: sine at even, cosine at odd channels.
+
+    The angles are float64 rounded to float32, and sine and cosine float32, as in the published table: at position 10,000
+    float32 angles are only good to 5e-4, so a table in float64 throughout would be another one.
+
+    >>> position_table(3, 4)[0, :, 0]
+    tensor([0.0000, 0.8415, 0.9093])
+    """
+    exponent = 2 * torch.div(torch.arange(embed_dim), 2, rounding_mode="floor").double() / embed_dim
+    angle = (torch.arange(num_frames).double()[:, None] / 10_000**exponent).float()
+    table = torch.empty_like(angle)
+    table[:, 0::2] = angle[:, 0::2].sin()
+    table[:, 1::2] = angle[:, 1::2].cos()
+    return table.unsqueeze(0)
+
+
+class FeedForward(nn.Module):
+    """Per token, B×N×E → B×N×E."""
+
+    def __init__(self, embed_dim: int, dropout: float) -> None:
+        super().__init__()
+        hidden = FEED_FORWARD_EXPANSION * embed_dim
+        self.net = nn.Sequential(
+            nn.Linear(embed_dim, hidden),
+            nn.SiLU(),
+            nn.Dropout(dropout),
+            nn.Linear(hidden, embed_dim),
+            nn.Dropout(dropout),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.net(x)
+
+
+class SelfAttention(nn.Module):
+    """Multi-head self-attention over all tokens, B×N×E → B×N×E."""
+
+    def __init__(self, embed_dim: int, num_heads: int) -> None:
+        super().__init__()
+        self.num_heads = num_heads
+        self.qkv = nn.Linear(embed_dim, 3 * embed_dim, bias=False)
+        self.proj = nn.Linear(embed_dim, embed_dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        heads = self.qkv(x).unflatten(2, (3, self.num_heads, -1)).transpose(1, 3)  # B×h×3×N×d
+        query, key, value = heads.unbind(dim=2)
+        attended = F.scaled_dot_product_attention(query, key, value)
+        return self.proj(attended.transpose(1, 2).flatten(2))
+
+
+class HeadTokenAttention(SelfAttention):
+    """Self-attention with temporal-channel modelling (Truong et al. 2024, Sec. 3): h head tokens join for its duration.
+
+    They come from Lu et al., "DHVT", NeurIPS 2022. The class token takes in the mean of what the frames and the mean of
+    what the head tokens became; then the head tokens are dropped.
+    """
+
+    def __init__(self, embed_dim: int, num_heads: int) -> None:
+        super().__init__(embed_dim, num_heads)
+        head_dim = embed_dim // num_heads
+        self.ht_proj = nn.Linear(head_dim, embed_dim)
+        self.ht_norm = nn.LayerNorm(head_dim)
+        self.pos_embed = nn.Parameter(torch.zeros(1, num_heads, embed_dim))
+
+    def head_tokens(self, x: Tensor) -> Tensor:
+        """One token per head from the mean of its channels over all tokens: B×N×E → B×h×E."""
+        heads = x.mean(dim=1).unflatten(1, (self.num_heads, -1))  # B×h×d
+        tokens = self.ht_proj(heads).unflatten(2, (self.num_heads, -1))  # B×h×h×d
+        return F.gelu(self.ht_norm(tokens)).flatten(2) + self.pos_embed
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = super().forward(torch.cat([x, self.head_tokens(x)], dim=1))
+        class_token, frames, heads = y[:, :1], y[:, 1 : -self.num_heads], y[:, -self.num_heads :]
+        class_token = class_token + frames.mean(dim=1, keepdim=True) + heads.mean(dim=1, keepdim=True)
+        return torch.cat([class_token, frames], dim=1)
+
+
+class DepthwiseConv(nn.Module):
+    """A convolution per channel that keeps the length; an even kernel reads one token more of the past: B×C×N → B×C×N."""
+
+    def __init__(self, channels: int, kernel_size: int) -> None:
+        super().__init__()
+        self.padding = (kernel_size // 2, (kernel_size - 1) // 2)
+        self.conv = nn.Conv1d(channels, channels, kernel_size, groups=channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.conv(F.pad(x, self.padding))
+
+
+class Transpose(nn.Module):
+    """Tokens first or channels first: B×N×C ↔ B×C×N. A module because it has a number in the published names."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.transpose(1, 2)
+
+
+class Convolution(nn.Module):
+    """The convolution module of Gulati et al., "Conformer", Interspeech 2020, Fig. 2: B×N×E → B×N×E."""
+
+    def __init__(self, embed_dim: int, kernel_size: int, dropout: float) -> None:
+        super().__init__()
+        channels = CONVOLUTION_EXPANSION * embed_dim
+        self.net = nn.Sequential(
+            nn.LayerNorm(embed_dim),
+            Transpose(),
+            nn.Conv1d(embed_dim, 2 * channels, 1),
+            nn.GLU(dim=1),
+            DepthwiseConv(channels, kernel_size),
+            nn.BatchNorm1d(channels),
+            nn.SiLU(),
+            nn.Conv1d(channels, embed_dim, 1),
+            Transpose(),
+            nn.Dropout(dropout),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.net(x)
+
+
+class PreNorm(nn.Module):
+    """``fn`` after a layer norm."""
+
+    def __init__(self, embed_dim: int, fn: nn.Module) -> None:
+        super().__init__()
+        self.fn = fn
+        self.norm = nn.LayerNorm(embed_dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.fn(self.norm(x))
+
+
+class Half(nn.Module):
+    """Half of what ``fn`` gives: a block has two feed-forward layers and counts each by half (Gulati et al., eq. 1)."""
+
+    def __init__(self, fn: nn.Module) -> None:
+        super().__init__()
+        self.fn = fn
+
+    def forward(self, x: Tensor) -> Tensor:
+        return 0.5 * self.fn(x)
+
+
+class ConformerBlock(nn.Module):
+    """Feed-forward, attention, convolution, feed-forward, each added to its input, and a layer norm: B×N×E → B×N×E."""
+
+    def __init__(self, embed_dim: int, attention: nn.Module, kernel_size: int, dropout: float) -> None:
+        super().__init__()
+        self.ff1 = Half(PreNorm(embed_dim, FeedForward(embed_dim, dropout)))
+        self.attn = PreNorm(embed_dim, attention)
+        self.conv = Convolution(embed_dim, kernel_size, dropout)
+        self.ff2 = Half(PreNorm(embed_dim, FeedForward(embed_dim, dropout)))
+        self.post_norm = nn.LayerNorm(embed_dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        for module in (self.ff1, self.attn, self.conv, self.ff2):
+            x = x + module(x)
+        return self.post_norm(x)
+
+
+class Encoder(nn.Module):
+    """Frames B×T×E get their positions and a class token before them; the logits B×n are read off that token."""
+
+    def __init__(self, blocks: list[ConformerBlock], embed_dim: int, num_logits: int) -> None:
+        super().__init__()
+        # A parameter, though it is never trained: the published checkpoints hold it as one.
+        self.positional_emb = nn.Parameter(position_table(MAX_FRAMES, embed_dim), requires_grad=False)
+        self.encoder_blocks = nn.ModuleList(blocks)
+        self.class_token = nn.Parameter(torch.rand(1, embed_dim))
+        self.fc5 = nn.Linear(embed_dim, num_logits)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x + self.positional_emb[:, : x.shape[1]]
+        x = torch.cat([self.class_token.expand(x.shape[0], 1, -1), x], dim=1)
+        for block in self.encoder_blocks:
+            x = block(x)
+        return self.fc5(x[:, 0])
+
+
+class Conformer(nn.Module):
+    """The whole back-end, B×T×D → B×n, T at most 10,000 frames (200 s). Use :func:`conformer` or :func:`tcm`."""
+
+    checkpoint_prefix = ""
+    wants_layers = "last"
+    min_frames = 1
+    max_frames = MAX_FRAMES
+    fixed_frames = None
+
+    def __init__(
+        self,
+        attention: type[SelfAttention],
+        *,
+        feature_dim: int,
+        embed_dim: int,
+        num_blocks: int,
+        num_heads: int,
+        kernel_size: int,
+        dropout: float,
+        num_logits: int,
+    ) -> None:
+        super().__init__()
+        check_positive(feature_dim=feature_dim, embed_dim=embed_dim, num_blocks=num_blocks, num_heads=num_heads)
+        check_positive(kernel_size=kernel_size, num_logits=num_logits)
+        if embed_dim % num_heads:
+            raise InputError(
+                f"embed_dim {embed_dim} cannot be split among num_heads {num_heads}; give a multiple of it"
+            )
+        if not 0 <= dropout < 1:
+            raise InputError(f"dropout must be at least 0 and below 1, got {dropout}")
+        self.feature_dim = feature_dim
+        self.LL = nn.Linear(feature_dim, embed_dim)
+        self.first_bn = nn.BatchNorm2d(1)
+        blocks = [
+            ConformerBlock(embed_dim, attention(embed_dim, num_heads), kernel_size, dropout) for _ in range(num_blocks)
+        ]
+        self.conformer = Encoder(blocks, embed_dim, num_logits)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """``features`` B×T×D → logits B×n; with two, column 1 is the score, higher meaning more bona fide."""
+        check_features(features, self.feature_dim, self.min_frames)
+        if features.shape[1] > MAX_FRAMES:
+            raise InputError(
+                f"{features.shape[1]} frames are more than the {MAX_FRAMES} (200 s) that have a position; score shorter pieces"
+            )
+        image = self.LL(features).unsqueeze(1)  # B×1×T×E: one mean and variance for all channels
+        return self.conformer(F.selu(self.first_bn(image)).squeeze(1))
+
+
+def conformer(
+    *,
+    feature_dim: int = 1024,
+    embed_dim: int = 144,
+    num_blocks: int = 4,
+    num_heads: int = 4,
+    kernel_size: int = 31,
+    dropout: float = 0.0,
+    num_logits: int = 2,
+) -> Conformer:
+    """The plain conformer: :func:`tcm` without its head tokens and what they add to the class token; options as there.
+
+    Assumption: it shares TCM's fixed sinusoidal positions, so that the two differ in the head tokens alone. The code of
+    Rosello et al. has learned relative positions inside the attention and other names there; its checkpoints do not load here.
+
+    >>> conformer(embed_dim=16, num_blocks=1)(torch.randn(2, 50, 1024)).shape
+    torch.Size([2, 2])
+    """
+    return Conformer(
+        SelfAttention,
+        feature_dim=feature_dim,
+        embed_dim=embed_dim,
+        num_blocks=num_blocks,
+        num_heads=num_heads,
+        kernel_size=kernel_size,
+        dropout=dropout,
+        num_logits=num_logits,
+    )
+
+
+def tcm(
+    *,
+    feature_dim: int = 1024,
+    embed_dim: int = 144,
+    num_blocks: int = 4,
+    num_heads: int = 4,
+    kernel_size: int = 31,
+    dropout: float = 0.0,
+    num_logits: int = 2,
+) -> Conformer:
+    """Conformer with temporal-channel modelling, features B×T×``feature_dim`` → logits B×``num_logits``.
+
+    ``embed_dim``: E, channels inside, a multiple of ``num_heads``. ``kernel_size``: of the depthwise convolution, in frames.
+    ``dropout``: in the feed-forward layers and after the convolution; the published code has none.
+    Raises :class:`InputError` where these do not fit. Names in the state dict are the published ones.
+
+    >>> backend = tcm()
+    >>> sum(p.numel() for p in backend.parameters() if p.requires_grad)
+    2382628
+    """
+    return Conformer(
+        HeadTokenAttention,
+        feature_dim=feature_dim,
+        embed_dim=embed_dim,
+        num_blocks=num_blocks,
+        num_heads=num_heads,
+        kernel_size=kernel_size,
+        dropout=dropout,
+        num_logits=num_logits,
+    )

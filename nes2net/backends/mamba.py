@@ -1,0 +1,194 @@
+"""XLSR-Mamba: two columns of Mamba blocks, one of which reads the utterance backwards.
+
+Y. Xiao, R. K. Das, "XLSR-Mamba: a dual-column bidirectional state space model for spoofing attack detection", IEEE SPL 2025
+(arXiv 2411.10027); the block is Mamba's (A. Gu, T. Dao, arXiv 2312.00752, Sec. 3.4).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from functools import cache
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from nes2net.backends.features import check_features
+from nes2net.backends.options import check_positive
+from nes2net.backends.selective_scan import selective_scan
+from nes2net.errors import InputError
+
+STATE_DIM = 16
+CONV_KERNEL = 4
+EXPANSION = 2
+DELTA_RANGE = (1e-3, 1e-1)  # Δ at initialisation: Mamba, Sec. 3.6
+NORM_EPS = 1e-5
+
+
+@cache
+def fused_selective_scan() -> Callable[..., Tensor] | None:
+    """mamba_ssm's CUDA kernel, or None where that package is not installed."""
+    try:
+        from mamba_ssm.ops.selective_scan_interface import selective_scan_fn
+    except ImportError:
+        return None
+    return selective_scan_fn
+
+
+class Mixer(nn.Module):
+    """The Mamba block without its norm and residual (Gu & Dao, Fig. 3), causal in time: B×T×E → B×T×E."""
+
+    def __init__(self, embed_dim: int) -> None:
+        super().__init__()
+        inner = EXPANSION * embed_dim
+        self.delta_rank = math.ceil(embed_dim / 16)
+        self.A_log = nn.Parameter(torch.arange(1, STATE_DIM + 1).float().log().repeat(inner, 1))
+        self.D = nn.Parameter(torch.ones(inner))
+        self.in_proj = nn.Linear(embed_dim, 2 * inner, bias=False)
+        self.conv1d = nn.Conv1d(inner, inner, CONV_KERNEL, groups=inner)
+        self.x_proj = nn.Linear(inner, self.delta_rank + 2 * STATE_DIM, bias=False)
+        self.dt_proj = nn.Linear(self.delta_rank, inner)
+        self.out_proj = nn.Linear(inner, embed_dim, bias=False)
+        self._init_delta()
+
+    @torch.no_grad()
+    def _init_delta(self) -> None:
+        """softplus(bias) is log-uniform in ``DELTA_RANGE``; the weights keep the variance of what they read."""
+        bound = self.delta_rank**-0.5
+        self.dt_proj.weight.uniform_(-bound, bound)
+        low, high = map(math.log, DELTA_RANGE)
+        delta = torch.empty_like(self.dt_proj.bias).uniform_(low, high).exp()
+        self.dt_proj.bias.copy_(delta + torch.log(-torch.expm1(-delta)))  # the inverse of softplus
+
+    def forward(self, x: Tensor) -> Tensor:
+        x, z = self.in_proj(x).chunk(2, dim=2)  # B×T×2E each
+        x = F.silu(self.conv1d(F.pad(x.transpose(1, 2), (CONV_KERNEL - 1, 0)))).transpose(1, 2)
+        delta, B, C = self.x_proj(x).split([self.delta_rank, STATE_DIM, STATE_DIM], dim=2)
+        delta = F.linear(delta, self.dt_proj.weight)  # its bias is added at the precision of the scan
+        fused = fused_selective_scan() if x.is_cuda and not torch.compiler.is_compiling() else None
+        scan = self._scan if fused is None or x.dtype == torch.float64 else self._fused_scan
+        return self.out_proj(scan(x, delta, B, C, z))
+
+    def _scan(self, x: Tensor, delta: Tensor, B: Tensor, C: Tensor, z: Tensor) -> Tensor:
+        """In float32 at least, as the kernel does it: states decay over hundreds of frames."""
+        wide = torch.promote_types(x.dtype, torch.float32)
+        delta = F.softplus(delta.to(wide) + self.dt_proj.bias.to(wide))
+        A = -torch.exp(self.A_log.to(wide))
+        y = selective_scan(x.to(wide), delta, A, B.to(wide), C.to(wide)) + self.D.to(wide) * x
+        return (y * F.silu(z)).to(x.dtype)
+
+    def _fused_scan(self, x: Tensor, delta: Tensor, B: Tensor, C: Tensor, z: Tensor) -> Tensor:
+        """The same by mamba_ssm, which wants time last."""
+        y = fused_selective_scan()(
+            x.mT.contiguous(),
+            delta.mT.contiguous(),
+            -torch.exp(self.A_log.float()),
+            B.mT.contiguous(),
+            C.mT.contiguous(),
+            self.D.float(),
+            z=z.mT.contiguous(),
+            delta_bias=self.dt_proj.bias.float(),
+            delta_softplus=True,
+        )
+        return y.mT
+
+
+class Layer(nn.Module):
+    """A mixer after an RMS norm: B×T×E → what is to be added to it."""
+
+    def __init__(self, embed_dim: int) -> None:
+        super().__init__()
+        self.mixer = Mixer(embed_dim)
+        self.norm = nn.RMSNorm(embed_dim, eps=NORM_EPS)
+
+    def forward(self, residual: Tensor) -> Tensor:
+        return self.mixer(self.norm(residual.to(self.norm.weight.dtype)))
+
+
+class DualColumn(nn.Module):
+    """Frames B×T×E read forwards and backwards, each pooled by attention; logits B×n of both."""
+
+    def __init__(self, embed_dim: int, layers_per_column: int, final_norm: str, num_logits: int) -> None:
+        super().__init__()
+        self.final_norm = final_norm
+        self.forward_layers = nn.ModuleList(Layer(embed_dim) for _ in range(layers_per_column))
+        self.backward_layers = nn.ModuleList(Layer(embed_dim) for _ in range(layers_per_column))
+        self.norm_f = nn.RMSNorm(embed_dim, eps=NORM_EPS)
+        self.f_attention_pool = nn.Linear(embed_dim, 1)
+        self.b_attention_pool = nn.Linear(embed_dim, 1)
+        self.LL = nn.Linear(2 * embed_dim, embed_dim)
+        self.classifier = nn.Linear(embed_dim, num_logits)
+        with torch.no_grad():  # as in GPT-2 and mamba_ssm: the sum of n layers varies as one would
+            for layer in [*self.forward_layers, *self.backward_layers]:
+                layer.mixer.out_proj.weight.div_(math.sqrt(layers_per_column))
+
+    def forward(self, x: Tensor) -> Tensor:
+        forwards = self.column(x, x, self.forward_layers)
+        backwards = self.column(x.flip(1), x, self.backward_layers)
+        pooled = [attend(forwards, self.f_attention_pool), attend(backwards, self.b_attention_pool)]
+        return self.classifier(self.LL(torch.cat(pooled, dim=1)))
+
+    def column(self, x: Tensor, unreversed: Tensor, layers: nn.ModuleList) -> Tensor:
+        """B×T×E through one column. Its residual is kept in float32 at least, as published."""
+        residual = x.to(torch.promote_types(x.dtype, torch.float32))
+        for layer in layers[:-1]:
+            residual = residual + layer(residual)
+        # The published final norm is given the model's input where the last layer's output belongs, so that layer is never needed.
+        last = unreversed if self.final_norm == "published" else layers[-1](residual)
+        return self.norm_f((residual + last).to(x.dtype))
+
+
+def attend(x: Tensor, score: nn.Linear) -> Tensor:
+    """The mean of the frames under the softmax of their scores: B×T×E → B×E."""
+    return (torch.softmax(score(x), dim=1) * x).sum(dim=1)
+
+
+class Mamba(nn.Module):
+    """Features B×T×``feature_dim`` → logits B×``num_logits``.
+
+    ``embed_dim``: E, channels inside. ``num_layers``: Mamba layers, an even number: both columns together.
+    ``final_norm``: ``"published"`` norms the sum of the residual and the model's own input, as the published code does, and
+    goes with the published weights. The last layer of each column is then without effect and gets no gradient, and in the
+    backward column the input is added in forward order to the time-reversed residual. ``"output"`` norms the column's
+    output, which is what the paper draws.
+    The scan is plain PyTorch (:mod:`nes2net.backends.selective_scan`), or mamba_ssm's kernel where that package is
+    installed, on CUDA outside torch.compile and torch.export.
+    Raises :class:`InputError` where options or input do not fit.
+
+    >>> Mamba(embed_dim=16, num_layers=2)(torch.randn(2, 50, 1024)).shape
+    torch.Size([2, 2])
+    """
+
+    checkpoint_prefix = ""
+    wants_layers = "last"
+    min_frames = 1
+    fixed_frames = None
+
+    def __init__(
+        self,
+        *,
+        feature_dim: int = 1024,
+        embed_dim: int = 144,
+        num_layers: int = 12,
+        final_norm: str = "published",
+        num_logits: int = 2,
+    ) -> None:
+        super().__init__()
+        check_positive(feature_dim=feature_dim, embed_dim=embed_dim, num_layers=num_layers, num_logits=num_logits)
+        if num_layers % 2:
+            raise InputError(f"num_layers counts both columns and must be even, got {num_layers}")
+        if final_norm not in ("published", "output"):
+            raise InputError(f"final_norm must be 'published' or 'output', got {final_norm!r}")
+        self.feature_dim = feature_dim
+        self.LL = nn.Linear(feature_dim, embed_dim)
+        self.first_bn = nn.BatchNorm2d(1)
+        self.conformer = DualColumn(
+            embed_dim, num_layers // 2, final_norm, num_logits
+        )  # the published name; it is none
+
+    def forward(self, features: Tensor) -> Tensor:
+        """``features`` B×T×D → logits B×n; with two, column 1 is the score, higher meaning more bona fide."""
+        check_features(features, self.feature_dim, self.min_frames)
+        image = self.LL(features).unsqueeze(1)  # B×1×T×E: one mean and variance for all channels
+        return self.conformer(F.selu(self.first_bn(image)).squeeze(1))

@@ -1,0 +1,282 @@
+"""Nes2Net, Nes2Net-X and Nes2Net-X SeLU: nested Res2Net back-ends that need no dimensionality reduction.
+
+T. Liu, D.-T. Truong, R. K. Das, K. A. Lee, H. Li, "Nes2Net: a lightweight nested architecture for foundation model driven speech
+anti-spoofing", IEEE T-IFS 20, 2025 (arXiv 2504.05657). The variants differ in the inner block and the activation only. The
+paper numbers the part that passes through untouched as the first; in its code, and here, it is the last.
+
+Inside, a feature map is an image of height one, B×C×1×T: features B×T×D, transposed, are one in the channels-last layout without a
+copy, and in that layout every operation below reads and writes contiguous channels. (1-D convolutions have no such layout.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from nes2net.backends.features import check_features
+from nes2net.backends.options import check_positive
+from nes2net.errors import InputError
+from nes2net.pooling import create_pooling
+
+
+class Conv(nn.Conv1d):
+    """A convolution over time with the published 1-D weights, for images of height one: B×C×1×T → B×C'×1×T."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.conv2d(
+            x, self.weight.unsqueeze(2), self.bias, padding=(0, *self.padding), dilation=(1, *self.dilation)
+        )
+
+
+class ColumnConv(nn.Conv2d):
+    """A convolution over time whose published weights are C'×C×3×1, with time as an image's first axis; here time is the second."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.conv2d(x, self.weight.mT, self.bias, padding=self.padding[::-1], dilation=self.dilation[::-1])
+
+
+class SqueezeExcitation(nn.Module):
+    """A gate per channel from the mean over time (Hu et al., CVPR 2018): B×C×1×T → B×C×1×T."""
+
+    def __init__(self, channels: int, hidden: int) -> None:
+        super().__init__()
+        self.se = nn.Sequential(
+            nn.AdaptiveAvgPool2d(1), Conv(channels, hidden, 1), nn.ReLU(), Conv(hidden, channels, 1), nn.Sigmoid()
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.se(x)
+
+
+class Res2NetBlock(nn.Module):
+    """The inner level: a Res2Net bottleneck with as many channels out as in, B×C×1×T → B×C×1×T.
+
+    The order is convolution, activation, normalisation throughout.
+    """
+
+    def __init__(self, channels: int, scale: int, dilation: int, activation: nn.Module, se_channels: int) -> None:
+        super().__init__()
+        self.scale = scale
+        self.conv1 = Conv(channels, channels, 1)
+        self.bn1 = nn.BatchNorm2d(channels)
+        self._build_hierarchy(channels // scale, dilation)
+        self.conv3 = Conv(channels, channels, 1)
+        self.bn3 = nn.BatchNorm2d(channels)
+        self.se = SqueezeExcitation(channels, se_channels)
+        self.activation = activation
+
+    def _build_hierarchy(self, width: int, dilation: int) -> None:
+        steps = range(self.scale - 1)
+        self.convs = nn.ModuleList(Conv(width, width, 3, padding=dilation, dilation=dilation) for _ in steps)
+        self.bns = nn.ModuleList(nn.BatchNorm2d(width) for _ in steps)
+
+    def hierarchy(self, parts: Sequence[Tensor]) -> list[Tensor]:
+        """All but the last of the ``scale`` parts B×C/scale×1×T, each convolved with what the part before it became."""
+        outputs: list[Tensor] = []
+        for part, conv, bn in zip(parts, self.convs, self.bns):
+            x = part + outputs[-1] if outputs else part
+            outputs.append(bn(self.activation(conv(x))))
+        return outputs
+
+    def forward(self, x: Tensor) -> Tensor:
+        parts = self.bn1(self.activation(self.conv1(x))).chunk(self.scale, dim=1)
+        y = torch.cat([*self.hierarchy(parts), parts[-1]], dim=1)
+        return self.se(self.bn3(self.activation(self.conv3(y)))) + x
+
+
+class Res2NetXBlock(Res2NetBlock):
+    """The inner level of Nes2Net-X: nothing is added up on the way; every part stays a column of its own.
+
+    The columns start with the last part; step i appends part i, convolves all columns with the same kernel, and gives out
+    their weighted sum. The published code keeps the N columns in a fourth axis, B×C×T×N. Convolution, activation and
+    normalisation treat a column like one more utterance, so here they lie in the batch axis, N·B×C×1×T, and no step has to move them.
+    """
+
+    def _build_hierarchy(self, width: int, dilation: int) -> None:
+        steps = range(self.scale - 1)
+        self.weighted_sum = nn.ParameterList(torch.full((1, 1, 1, step + 2), 1 / (step + 2)) for step in steps)
+        self.convs = nn.ModuleList(
+            ColumnConv(width, width, (3, 1), padding=(dilation, 0), dilation=(dilation, 1)) for _ in steps
+        )
+        self.bns = nn.ModuleList(nn.BatchNorm2d(width) for _ in steps)
+
+    def hierarchy(self, parts: Sequence[Tensor]) -> list[Tensor]:
+        outputs = []
+        columns = parts[-1]
+        for part, conv, bn, weight in zip(parts, self.convs, self.bns, self.weighted_sum):
+            columns = bn(self.activation(conv(torch.cat([columns, part]))))
+            apart = columns.unflatten(0, (weight.numel(), -1))  # N×B×C/scale×1×T
+            outputs.append((apart * weight.view(-1, 1, 1, 1, 1)).sum(dim=0))
+        return outputs
+
+
+class Nes2Net(nn.Module):
+    """The outer level: B×T×D → B×``num_logits``. Use :func:`nes2net`, :func:`nes2net_x` or :func:`nes2net_x_selu`.
+
+    The D channels are split into ``nes_ratio[0]`` groups; each but the last passes an inner block, together with what the
+    group before it became. Their number of channels never changes.
+    """
+
+    checkpoint_prefix = "Nested_Res2Net_TDNN."
+    wants_layers = "last"
+    min_frames = 1
+    fixed_frames = None
+
+    def __init__(
+        self,
+        block: type[Res2NetBlock],
+        activation: type[nn.Module],
+        *,
+        feature_dim: int,
+        nes_ratio: Sequence[int],
+        dilation: int,
+        pool: str,
+        se_ratio: int,
+        se_floor: int,
+        num_logits: int,
+    ) -> None:
+        super().__init__()
+        check_positive(
+            feature_dim=feature_dim, dilation=dilation, se_ratio=se_ratio, se_floor=se_floor, num_logits=num_logits
+        )
+        groups, scale = _check_ratio(nes_ratio, feature_dim)
+        channels = feature_dim // groups
+        se_channels = max(channels // se_ratio, se_floor)
+        self.feature_dim = feature_dim
+        self.receptive_field = 1 + 2 * dilation * (scale - 1) * (groups - 1)  # frames; apart from squeeze-excitation
+        self.groups = groups
+        self.activation = activation(inplace=True)
+        self.Build_in_Res2Nets = nn.ModuleList(
+            block(channels, scale, dilation, self.activation, se_channels) for _ in range(groups - 1)
+        )
+        self.bns = nn.ModuleList(nn.BatchNorm2d(channels) for _ in range(groups - 1))
+        self.bn = nn.BatchNorm2d(feature_dim)
+        self.pooling = create_pooling(pool, feature_dim)
+        self.fc = nn.Linear(self.pooling.out_dim, num_logits)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """``features`` B×T×D → logits B×n; with two, column 1 is the score, higher meaning more bona fide."""
+        check_features(features, self.feature_dim, self.min_frames)
+        parts = features.transpose(1, 2).unsqueeze(2).chunk(self.groups, dim=1)
+        outputs: list[Tensor] = []
+        for part, block, bn in zip(parts, self.Build_in_Res2Nets, self.bns):
+            x = part + outputs[-1] if outputs else part
+            outputs.append(bn(self.activation(block(x))))
+        y = torch.cat([*outputs, parts[-1]], dim=1)
+        return self.fc(self.pooling(self.activation(self.bn(y)).squeeze(2)))
+
+
+def _check_ratio(nes_ratio: Sequence[int], feature_dim: int) -> tuple[int, int]:
+    ratio = list(nes_ratio) if isinstance(nes_ratio, Sequence) else []
+    if len(ratio) != 2 or any(not isinstance(n, int) or n < 2 for n in ratio):
+        raise InputError(
+            f"nes_ratio must be two whole numbers of at least 2, the outer split and the inner scale, got {nes_ratio!r}"
+        )
+    groups, scale = ratio
+    if feature_dim % groups:
+        raise InputError(
+            f"feature_dim {feature_dim} cannot be split into nes_ratio[0] = {groups} equal groups; {_divisors(feature_dim)}"
+        )
+    channels = feature_dim // groups
+    if channels % scale:
+        raise InputError(
+            f"the {channels} channels of a group (feature_dim {feature_dim} / {groups}) cannot be split into "
+            f"nes_ratio[1] = {scale} equal parts; {_divisors(channels)}"
+        )
+    return groups, scale
+
+
+def _divisors(number: int) -> str:
+    divisors = [str(n) for n in range(2, min(number, 64) + 1) if number % n == 0]
+    return f"{number} can be split into {', '.join(divisors)}" if divisors else f"{number} cannot be split at all"
+
+
+def nes2net(
+    *,
+    feature_dim: int = 1024,
+    nes_ratio: Sequence[int] = (8, 8),
+    dilation: int = 2,
+    pool: str = "mean",
+    se_ratio: int = 1,
+    se_floor: int = 1,
+    num_logits: int = 2,
+) -> Nes2Net:
+    """Plain Nes2Net, features B×T×``feature_dim`` → logits B×``num_logits``.
+
+    ``nes_ratio``: the outer split, which must divide ``feature_dim``, and the inner scale, which must divide the quotient.
+    ``dilation``: of the inner convolutions of 3; 2 in the ASVspoof 2019/2021 recipes, 1 in those of CtrSVDD and ASVspoof 5.
+    ``pool``: ``"mean"`` or ``"astp"`` (:mod:`nes2net.pooling`).
+    ``se_ratio``, ``se_floor``: the squeeze-excitation's hidden layer has max(C // se_ratio, se_floor) channels. 1 is no
+    floor; the ASVspoof 5 and SeLU code has 2.
+    Raises :class:`InputError` where these do not fit.
+
+    >>> nes2net(num_logits=1)(torch.randn(2, 201, 1024)).shape
+    torch.Size([2, 1])
+    """
+    return Nes2Net(
+        Res2NetBlock,
+        nn.ReLU,
+        feature_dim=feature_dim,
+        nes_ratio=nes_ratio,
+        dilation=dilation,
+        pool=pool,
+        se_ratio=se_ratio,
+        se_floor=se_floor,
+        num_logits=num_logits,
+    )
+
+
+def nes2net_x(
+    *,
+    feature_dim: int = 1024,
+    nes_ratio: Sequence[int] = (8, 8),
+    dilation: int = 2,
+    pool: str = "mean",
+    se_ratio: int = 1,
+    se_floor: int = 1,
+    num_logits: int = 2,
+) -> Nes2Net:
+    """Nes2Net-X, with learned weighted sums in the inner block; options as :func:`nes2net`.
+
+    >>> backend = nes2net_x()
+    >>> sum(p.numel() for p in backend.parameters())
+    512039
+    """
+    return Nes2Net(
+        Res2NetXBlock,
+        nn.ReLU,
+        feature_dim=feature_dim,
+        nes_ratio=nes_ratio,
+        dilation=dilation,
+        pool=pool,
+        se_ratio=se_ratio,
+        se_floor=se_floor,
+        num_logits=num_logits,
+    )
+
+
+def nes2net_x_selu(
+    *,
+    feature_dim: int = 1024,
+    nes_ratio: Sequence[int] = (8, 8),
+    dilation: int = 2,
+    pool: str = "mean",
+    se_ratio: int = 1,
+    se_floor: int = 2,
+    num_logits: int = 2,
+) -> Nes2Net:
+    """Nes2Net-X with SELU in place of ReLU everywhere outside the squeeze-excitation; options as :func:`nes2net`."""
+    return Nes2Net(
+        Res2NetXBlock,
+        nn.SELU,
+        feature_dim=feature_dim,
+        nes_ratio=nes_ratio,
+        dilation=dilation,
+        pool=pool,
+        se_ratio=se_ratio,
+        se_floor=se_floor,
+        num_logits=num_logits,
+    )

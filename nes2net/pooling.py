@@ -1,0 +1,67 @@
+"""Pooling over time: a feature map B×D×T becomes one vector per utterance."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from nes2net.errors import InputError
+from nes2net.registry import did_you_mean
+
+
+class MeanPooling(nn.Module):
+    """Mean over time: B×D×T → B×D.
+
+    >>> MeanPooling(16)(torch.ones(2, 16, 5)).shape
+    torch.Size([2, 16])
+    """
+
+    def __init__(self, feature_dim: int) -> None:
+        super().__init__()
+        self.out_dim = feature_dim
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.mean(dim=2)
+
+
+class AttentiveStatisticsPooling(nn.Module):
+    """Mean and standard deviation over time under a learned weight per channel and frame: B×D×T → B×2D.
+
+    Okabe et al., "Attentive statistics pooling for deep speaker embedding", Interspeech 2018, eqs. 3–6, with a weight per
+    channel (as in ECAPA-TDNN, Sec. 2.1, without its global context). ``linear1`` and ``linear2`` are 1×1 convolutions,
+    as in the published checkpoints. The statistics are taken in float32 at least: the variance is a difference of two
+    nearly equal numbers.
+
+    >>> AttentiveStatisticsPooling(16)(torch.randn(2, 16, 5)).shape
+    torch.Size([2, 32])
+    """
+
+    min_variance = 1e-10
+
+    def __init__(self, feature_dim: int, bottleneck_dim: int = 128) -> None:
+        super().__init__()
+        self.out_dim = 2 * feature_dim
+        self.linear1 = nn.Conv1d(feature_dim, bottleneck_dim, 1)
+        self.linear2 = nn.Conv1d(bottleneck_dim, feature_dim, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        at_least = torch.promote_types(x.dtype, torch.float32)
+        weights = torch.softmax(self.linear2(torch.tanh(self.linear1(x))).to(at_least), dim=2)
+        wide = x.to(at_least)
+        mean = (weights * wide).sum(dim=2)
+        variance = (weights * wide.square()).sum(dim=2) - mean.square()
+        return torch.cat([mean, variance.clamp(min=self.min_variance).sqrt()], dim=1).to(x.dtype)
+
+
+POOLINGS = {"mean": MeanPooling, "astp": AttentiveStatisticsPooling}
+
+
+def create_pooling(name: str, feature_dim: int) -> nn.Module:
+    """The pooling ``"mean"`` or ``"astp"`` over B×``feature_dim``×T; its ``out_dim`` is the size of the result.
+
+    >>> create_pooling("astp", 1024).out_dim
+    2048
+    """
+    if name not in POOLINGS:
+        raise InputError(f"unknown pooling '{name}'{did_you_mean(str(name), POOLINGS)}")
+    return POOLINGS[name](feature_dim)

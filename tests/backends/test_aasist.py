@@ -1,0 +1,148 @@
+"""AASIST on features and on the waveform: equal to the published code and, with the published weights, to their outputs."""
+
+import hashlib
+
+import golden_backends as gb
+import numpy as np
+import pytest
+import torch
+
+from nes2net.backends.aasist import GraphPool, aasist
+from nes2net.backends.raw_aasist import RawAasist, raw_aasist, raw_aasist_l, sinc_filters
+from nes2net.errors import InputError
+
+RAW = {"AASIST": raw_aasist, "AASIST-L": raw_aasist_l}
+
+
+def published(golden):
+    model = aasist()
+    model.load_state_dict(gb.state_dict(golden, "aasist_w2v_main"))
+    return model
+
+
+def test_state_dict_has_published_names_and_shapes(golden):
+    gb.check_names_and_shapes(aasist(), golden, "aasist_w2v_main")
+    for name, factory in RAW.items():
+        gb.check_names_and_shapes(factory(), golden, f"clovaai_{name}")
+
+
+def test_eval_equals_published_code(golden):
+    for case, x in gb.cases(golden, "aasist_w2v_main").values():
+        gb.check_eval(published(golden), case, x, atol=1e-5)
+
+
+def test_training_equals_published_code(golden):
+    for case, x in gb.cases(golden, "aasist_w2v_main").values():
+        gb.check_train(published(golden), case, x)
+
+
+@pytest.mark.parametrize("name", ["aasist", "raw_aasist", "raw_aasist_l"])
+def test_equals_numbers_pinned_when_equal_to_published_code(name):
+    gb.check_pinned(name)
+
+
+@pytest.mark.parametrize("name", RAW)
+def test_published_weights_give_their_outputs(shared, name):
+    file = shared / "real" / "aasist" / f"{name}.pth"
+    if not file.is_file():
+        pytest.skip(f"no published weights at {file}")
+    expected = gb.load(shared / "golden", "aasist_raw_published_weights_outputs")
+    waveforms, expected = expected["waveforms"], expected[name]
+    assert hashlib.sha256(file.read_bytes()).hexdigest() == expected["weights_sha256"]
+    model = RAW[name]().eval()
+    model.load_state_dict(torch.load(file, weights_only=True, map_location="cpu"))
+    with torch.no_grad():
+        hidden = model.embedding(waveforms)
+        torch.testing.assert_close(hidden, expected["last_hidden"], rtol=0, atol=1e-5)
+        torch.testing.assert_close(model.out_layer(hidden), expected["logits"], rtol=0, atol=1e-5)
+        logits = model.double()(waveforms[:1].double())
+    torch.testing.assert_close(logits, expected["logits_f64"][:1], rtol=0, atol=gb.AGREES_F64)
+
+
+def test_raw_aasist_l_equals_published_code(golden):
+    """Its file was made in float32, gradients too."""
+    file = gb.load(golden, "aasist_raw_L_random")
+    case = file["cases"]["wav_2x64600"]
+    waveforms = gb.load(golden, "aasist_raw_published_weights_outputs")["waveforms"]
+    model = gb.without_dropout(raw_aasist_l()).eval()
+    model.load_state_dict(file["state_dict"])
+    logits = gb.check_gradients(model, waveforms, case["grad_norms"], rtol=2e-3)
+    torch.testing.assert_close(logits, case["output"], rtol=0, atol=1e-5)
+    with torch.no_grad():
+        torch.testing.assert_close(model.train()(waveforms), case["train_mode_output"], rtol=0, atol=1e-5)
+    for key, expected in case["bn_after_train_abs_sums"].items():
+        assert model.state_dict()[key].abs().sum().item() == pytest.approx(expected, rel=1e-5), key
+
+
+@pytest.mark.parametrize(("factory", "parameters"), [(aasist, 447_242), (raw_aasist, 297_866), (raw_aasist_l, 85_306)])
+def test_number_of_parameters(factory, parameters):
+    assert sum(p.numel() for p in factory().parameters()) == parameters
+
+
+def test_discarded_normalisation_moves_its_statistics_but_has_no_part_in_the_output():
+    torch.manual_seed(0)
+    model = gb.without_dropout(aasist(feature_dim=16)).train()
+    features = torch.randn(2, 12, 16)
+    before = model(features)
+    discarded = model.encoder[1][0].bn1
+    assert discarded.running_mean.abs().sum() > 0
+    torch.nn.init.constant_(discarded.weight, 7.0)
+    torch.testing.assert_close(model(features), before)
+
+
+@pytest.mark.parametrize(("nodes", "kept"), [(1, 1), (2, 1), (5, 2), (9, 4)])
+def test_graph_pool_keeps_the_best_nodes_in_descending_order(nodes, kept):
+    pool = GraphPool(0.5, 3).eval()
+    torch.nn.init.zeros_(pool.proj.bias)
+    torch.nn.init.constant_(pool.proj.weight, 0.1)
+    order = torch.randperm(nodes)
+    x = order[None, :, None].float().expand(1, nodes, 3)
+    best = torch.arange(nodes - 1, nodes - 1 - kept, -1).float()
+    expected = best * torch.sigmoid(0.3 * best)
+    torch.testing.assert_close(pool(x)[0, :, 0], expected)
+
+
+def test_filters_are_band_passes_that_tile_the_band():
+    """At the middle of its band (mel scale) a filter passes more than any other, and together they pass everything between."""
+    filters = sinc_filters(70, 129, 16000)[:, 0].double().numpy()
+    edges = 700 * (10 ** (np.linspace(0, 2595 * np.log10(1 + 8000 / 700), 71) / 2595) - 1)
+    response = np.abs(np.fft.rfft(filters, 16000))  # one bin a hertz
+    wide = np.flatnonzero(np.diff(edges) > 16000 / 129)  # bands that 129 taps can resolve
+    middles = ((edges[:-1] + edges[1:]) / 2).round().astype(int)
+    assert len(wide) > 10
+    assert (response[:, middles[wide]].argmax(axis=0) == wide).all()
+    passed = np.abs(np.fft.rfft(filters.sum(axis=0), 16000))[200:7800]
+    np.testing.assert_allclose(passed, 1, atol=0.02)
+
+
+def test_filters_are_not_in_the_state_dict():
+    assert not any("filter" in key for key in raw_aasist().state_dict())
+
+
+@pytest.mark.parametrize("shape", [(2, RawAasist.min_frames - 1), (4000,), (1, 4000, 2)])
+def test_waveforms_that_do_not_fit_are_named(shape):
+    with pytest.raises(InputError, match="at least 2315 samples, got"):
+        raw_aasist_l()(torch.zeros(shape))
+
+
+def test_shortest_waveform_gives_a_score():
+    logits = raw_aasist_l().eval()(torch.randn(2, RawAasist.min_frames))
+    assert logits.shape == (2, 2) and logits.isfinite().all()
+
+
+def test_waveform_as_the_only_channel_of_a_feature_map():
+    model = raw_aasist_l().eval()
+    waveform = torch.randn(2, 4000)
+    with torch.no_grad():
+        assert torch.equal(model(waveform), model(waveform.unsqueeze(2)))
+
+
+def test_raw_aasist_takes_no_other_features():
+    with pytest.raises(InputError, match="feature_dim 1, got 1024; give it the front-end 'waveform'"):
+        raw_aasist(feature_dim=1024)
+
+
+@pytest.mark.parametrize("options", [{"num_logits": 0}, {"feature_dim": 0}])
+def test_options_that_do_not_fit_are_named(options):
+    with pytest.raises(InputError, match="must be"):
+        aasist(**options)

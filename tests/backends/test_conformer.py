@@ -1,0 +1,126 @@
+"""TCM equals the published code; the plain conformer is TCM without head tokens."""
+
+import golden_backends as gb
+import numpy as np
+import pytest
+import torch
+from golden_comparison import check_pinned
+from torch import nn
+
+from nes2net.backends.conformer import MAX_FRAMES, DepthwiseConv, SelfAttention, conformer, position_table, tcm
+from nes2net.errors import InputError
+
+#: reference file → options
+PUBLISHED = {
+    "tcm_e24_h2_k16_n3": {"embed_dim": 24, "num_blocks": 3, "num_heads": 2, "kernel_size": 16},
+    "tcm_e32_h4_k31_n2": {"embed_dim": 32, "num_blocks": 2, "num_heads": 4, "kernel_size": 31},
+}
+
+
+def published(golden, name):
+    """The positions are a formula, not in the files; everything else is loaded strictly."""
+    model = tcm(**PUBLISHED[name])
+    positions = model.conformer.positional_emb.detach()
+    model.load_state_dict({**gb.state_dict(golden, name), "conformer.positional_emb": positions})
+    return model
+
+
+def test_state_dict_has_published_names_and_shapes(golden):
+    gb.check_names_and_shapes(tcm(), golden, "tcm_full_e144_h4_k31_n4")
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_eval_equals_published_code(golden, name):
+    for case, x in gb.cases(golden, name).values():
+        gb.check_eval(published(golden, name), case, x, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_training_equals_published_code(golden, name):
+    for case, x in gb.cases(golden, name).values():
+        gb.check_train(published(golden, name), case, x)
+
+
+@pytest.mark.parametrize("name", ["conformer", "tcm"])
+def test_equals_pinned_numbers(name):
+    check_pinned(name)
+
+
+def test_positions_are_rounded_before_their_sine_is_taken():
+    exponent = 2 * (np.arange(144) // 2) / 144
+    exact = np.arange(MAX_FRAMES)[:, None] / 10_000**exponent
+    angle = np.float32(exact)
+    odd = np.arange(144) % 2 == 1
+    table = position_table(MAX_FRAMES, 144)[0].numpy()
+    assert table.dtype == np.float32
+    np.testing.assert_allclose(table, np.where(odd, np.cos(angle), np.sin(angle)), rtol=0, atol=3e-7)
+    assert np.abs(table - np.where(odd, np.cos(exact), np.sin(exact))).max() > 1e-4
+
+
+def test_positions_are_a_parameter_that_is_not_trained():
+    model = tcm(feature_dim=8, embed_dim=8, num_blocks=1)
+    assert not model.conformer.positional_emb.requires_grad
+    assert "conformer.positional_emb" in dict(model.named_parameters())
+
+
+def test_plain_conformer_has_no_head_tokens():
+    plain, with_heads = (set(factory(num_blocks=1).state_dict()) for factory in (conformer, tcm))
+    heads = {"pos_embed", "ht_proj.weight", "ht_proj.bias", "ht_norm.weight", "ht_norm.bias"}
+    assert with_heads - plain == {f"conformer.encoder_blocks.0.attn.fn.{key}" for key in heads}
+    assert plain < with_heads
+
+
+def test_plain_attention_is_torchs():
+    torch.manual_seed(0)
+    ours, torchs = SelfAttention(12, 3), nn.MultiheadAttention(12, 3, batch_first=True)
+    with torch.no_grad():
+        torchs.in_proj_weight.copy_(ours.qkv.weight)
+        torchs.out_proj.load_state_dict(ours.proj.state_dict())
+    x = torch.randn(2, 7, 12)
+    torch.testing.assert_close(ours(x), torchs(x, x, x)[0])
+
+
+@pytest.mark.parametrize(("kernel_size", "first"), [(1, 0), (3, 1), (4, 2), (31, 15)])
+def test_depthwise_convolution_is_centred_and_an_even_kernel_reads_one_more_of_the_past(kernel_size, first):
+    layer = DepthwiseConv(1, kernel_size)
+    with torch.no_grad():
+        layer.conv.weight.copy_(torch.arange(1, kernel_size + 1).float().view(1, 1, -1))
+        layer.conv.bias.zero_()
+    impulse = torch.zeros(1, 1, 81)
+    impulse[0, 0, 40] = 1
+    response = layer(impulse)[0, 0]
+    assert response.shape == (81,)
+    assert response.argmax() == 40 - (
+        kernel_size - 1 - first
+    )  # the last weight, at the frame where its reading is the impulse
+    assert response.count_nonzero() == kernel_size
+
+
+def test_dropout_is_off_unless_asked_for():
+    x = torch.randn(2, 5, 8)
+    for dropout, same in ((0.0, True), (0.5, False)):
+        model = tcm(feature_dim=8, embed_dim=8, num_blocks=1, dropout=dropout).train()
+        assert torch.equal(model(x), model(x)) == same
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"embed_dim": 144, "num_heads": 5}, "embed_dim 144 cannot be split among num_heads 5"),
+        ({"num_heads": 0}, "num_heads must be a whole number of at least 1, got 0"),
+        ({"num_blocks": 0}, "num_blocks must be"),
+        ({"kernel_size": 2.5}, "kernel_size must be a whole number of at least 1, got 2.5"),
+        ({"num_logits": True}, "num_logits must be a whole number"),
+        ({"dropout": 1.0}, "dropout must be at least 0 and below 1, got 1.0"),
+    ],
+)
+def test_options_that_do_not_fit_are_named(options, message):
+    for factory in (conformer, tcm):
+        with pytest.raises(InputError, match=message):
+            factory(**options)
+
+
+def test_more_frames_than_positions_are_an_error():
+    model = tcm(feature_dim=4, embed_dim=4, num_blocks=1)
+    with pytest.raises(InputError, match="10001 frames are more than the 10000"):
+        model(torch.zeros(1, MAX_FRAMES + 1, 4))

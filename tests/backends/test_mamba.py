@@ -1,0 +1,258 @@
+"""XLSR-Mamba equals the published code; the scan is that of a loop."""
+
+import math
+
+import golden_backends as gb
+import pytest
+import torch
+import torch.nn.functional as F
+from golden_comparison import check_pinned
+from torch import Tensor
+
+from nes2net.backends import mamba
+from nes2net.backends.mamba import Mamba, Mixer
+from nes2net.backends.selective_scan import selective_scan
+from nes2net.errors import InputError
+
+#: reference file → options. Its numbers are float32 throughout: mamba_ssm's reference scan knows nothing else.
+PUBLISHED = {
+    "xlsr_mamba_e24_n2": {"embed_dim": 24, "num_layers": 2},
+    "xlsr_mamba_e32_n4": {"embed_dim": 32, "num_layers": 4},
+}
+
+
+def published(golden, name):
+    model = Mamba(**PUBLISHED[name])
+    model.load_state_dict(gb.state_dict(golden, name))
+    return model
+
+
+def check(model, x: Tensor, output: Tensor, norms: dict[str, float | None]) -> None:
+    """Outputs within 1e-5, gradient norms within 2e-3; below 2e-6 a norm is float32's noise about zero."""
+    x = x.clone().requires_grad_()
+    logits = model(x)
+    torch.testing.assert_close(logits, output, rtol=0, atol=1e-5)
+    gb.published_loss(logits).backward()
+    tensors = {**dict(model.named_parameters()), "__input__": x}
+    assert tensors.keys() == norms.keys()
+    for key, expected in norms.items():
+        gradient = tensors[key].grad
+        if expected is None:
+            assert gradient is None, key
+        else:
+            assert gradient.double().norm().item() == pytest.approx(expected, rel=2e-3, abs=2e-6), key
+
+
+def test_state_dict_has_published_names_and_shapes(golden):
+    gb.check_names_and_shapes(Mamba(), golden, "xlsr_mamba_full_e144_n12")
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_eval_equals_published_code(golden, name):
+    for case, x in gb.cases(golden, name).values():
+        check(published(golden, name).eval(), x, case["output"], case["grad_norms"])
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_training_equals_published_code(golden, name):
+    for case, x in gb.cases(golden, name).values():
+        if "train_mode_output" not in case:
+            continue
+        model = published(golden, name).train()
+        check(model, x, case["train_mode_output"], case["train_grad_norms"])
+        for key, expected in case["bn_after_train_abs_sums"].items():
+            assert model.state_dict()[key].abs().sum().item() == pytest.approx(expected, rel=1e-6), key
+
+
+@pytest.mark.parametrize("name", ["mamba", "mamba_output"])
+def test_equals_pinned_numbers(name):
+    check_pinned(name)
+
+
+def loop(x: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor) -> Tensor:
+    """The recurrence as the paper writes it, a frame at a time."""
+    state, outputs = x.new_zeros(x.shape[0], *A.shape), []
+    for t in range(x.shape[1]):
+        state = torch.exp(delta[:, t, :, None] * A) * state + (delta[:, t] * x[:, t])[:, :, None] * B[:, t, None]
+        outputs.append((state * C[:, t, None]).sum(dim=2))
+    return torch.stack(outputs, dim=1)
+
+
+def scan_inputs(frames: int, dtype=torch.float64, scale: float = 1.0) -> list[Tensor]:
+    torch.manual_seed(frames)
+    x, delta = torch.randn(2, frames, 3), scale * torch.rand(2, frames, 3)
+    B, C = torch.randn(2, 2, frames, 4)
+    return [tensor.to(dtype) for tensor in (x, delta, -3 * torch.rand(3, 4), B, C)]
+
+
+@pytest.mark.parametrize("frames", [1, 2, 15, 16, 17, 255, 256, 257, 600])
+def test_scan_and_its_gradients_are_those_of_a_loop(frames):
+    inputs = [tensor.requires_grad_() for tensor in scan_inputs(frames)]
+    y, expected = selective_scan(*inputs), loop(*inputs)
+    torch.testing.assert_close(y, expected, rtol=0, atol=1e-12)
+    weights = torch.randn_like(y)
+    gradients = [torch.autograd.grad((out * weights).sum(), inputs) for out in (y, expected)]
+    for ours, its in zip(*gradients):
+        torch.testing.assert_close(ours, its, rtol=1e-10, atol=1e-10)
+
+
+def test_scan_passes_gradcheck_and_torchs_operator_checks():
+    inputs = [tensor.requires_grad_() for tensor in scan_inputs(5)]
+    assert torch.autograd.gradcheck(selective_scan, inputs)
+    torch.library.opcheck(torch.ops.nes2net.selective_scan.default, inputs)
+
+
+def test_scan_in_float32_is_that_of_a_loop_to_rounding():
+    y, expected = selective_scan(*scan_inputs(600, torch.float32)), loop(*scan_inputs(600))
+    assert (y - expected).abs().max() < 1e-6 * expected.abs().max()
+
+
+def test_scan_survives_states_that_vanish_within_a_frame():
+    for dtype in (torch.float32, torch.float64):
+        inputs = [tensor.requires_grad_() for tensor in scan_inputs(300, dtype, scale=1e4)]
+        y = selective_scan(*inputs)
+        torch.testing.assert_close(y, loop(*inputs), rtol=1e-5, atol=1e-3)
+        assert all(gradient.isfinite().all() for gradient in torch.autograd.grad(y.sum(), inputs))
+
+
+def test_scan_keeps_its_precision_under_autocast():
+    inputs = scan_inputs(40, torch.float32)
+    with torch.autocast("cpu", torch.bfloat16):
+        under = selective_scan(*inputs)
+    assert under.dtype == torch.float32
+    assert torch.equal(under, selective_scan(*inputs))
+
+
+def test_scan_exports_for_any_number_of_frames_as_ordinary_operations():
+    class Scan(torch.nn.Module):
+        def forward(self, x, delta, A, B, C):
+            return selective_scan(x, delta, A, B, C)
+
+    frames = {1: torch.export.Dim.DYNAMIC}
+    program = torch.export.export(Scan(), tuple(scan_inputs(50)), dynamic_shapes=(frames, frames, None, frames, frames))
+    assert not any("nes2net" in str(node.target) for node in program.graph.nodes)
+    scan = program.module()
+    for n in (2, 16, 17, 201, 300):
+        torch.testing.assert_close(scan(*scan_inputs(n)), loop(*scan_inputs(n)), rtol=0, atol=1e-12)
+
+
+def plain_mixer(mixer: Mixer, x: Tensor) -> Tensor:
+    """The block from the paper's text, a frame and a tap at a time."""
+    inner = mixer.D.shape[0]
+    u, z = mixer.in_proj(x).split(inner, dim=2)
+    taps = mixer.conv1d.weight[:, 0]  # inner×4, the last tap on the frame itself
+    past = torch.cat([u.new_zeros(u.shape[0], 3, inner), u], dim=1)
+    u = F.silu(sum(past[:, k : k + u.shape[1]] * taps[:, k] for k in range(4)) + mixer.conv1d.bias)
+    rank = math.ceil(x.shape[2] / 16)
+    dt, B, C = mixer.x_proj(u).split([rank, 16, 16], dim=2)
+    y = loop(u, F.softplus(mixer.dt_proj(dt)), -torch.exp(mixer.A_log), B, C)
+    return mixer.out_proj((y + mixer.D * u) * F.silu(z))
+
+
+def plain_output(model: Mamba, features: Tensor) -> Tensor:
+    """``final_norm="output"`` from the paper's text."""
+
+    def norm(x, layer):
+        return x / (x.square().mean(dim=2, keepdim=True) + 1e-5).sqrt() * layer.weight
+
+    bn, core = model.first_bn, model.conformer
+    x = (model.LL(features) - bn.running_mean) / (bn.running_var + bn.eps).sqrt() * bn.weight + bn.bias
+    pooled = []
+    for frames, layers, score in (
+        (F.selu(x), core.forward_layers, core.f_attention_pool),
+        (F.selu(x).flip(1), core.backward_layers, core.b_attention_pool),
+    ):
+        for layer in layers:
+            frames = frames + plain_mixer(layer.mixer, norm(frames, layer.norm))
+        frames = norm(frames, core.norm_f)
+        pooled.append((torch.softmax(score(frames), dim=1) * frames).sum(dim=1))
+    return core.classifier(core.LL(torch.cat(pooled, dim=1)))
+
+
+def small(final_norm: str, num_layers: int = 6) -> Mamba:
+    torch.manual_seed(0)
+    return Mamba(feature_dim=8, embed_dim=24, num_layers=num_layers, final_norm=final_norm).double().eval()
+
+
+def test_output_norm_is_the_papers_drawing():
+    model, x = small("output"), torch.randn(2, 21, 8, dtype=torch.float64)
+    torch.testing.assert_close(model(x), plain_output(model, x), rtol=0, atol=1e-12)
+
+
+def test_the_columns_are_each_others_mirror():
+    model, x = small("output"), torch.randn(2, 21, 8, dtype=torch.float64)
+    weights = model.state_dict()
+    swap = {"forward_layers": "backward_layers", "f_attention_pool": "b_attention_pool"}
+    swap |= {value: key for key, value in swap.items()}
+    mirrored = {".".join(swap.get(part, part) for part in key.split(".")): value for key, value in weights.items()}
+    mirrored["conformer.LL.weight"] = weights["conformer.LL.weight"].roll(24, dims=1)
+    other = small("output")
+    other.load_state_dict(mirrored)
+    torch.testing.assert_close(other(x.flip(1)), model(x), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize(("final_norm", "effect"), [("published", False), ("output", True)])
+def test_last_layer_has_an_effect_only_with_the_output_norm(final_norm, effect):
+    model, x = small(final_norm), torch.randn(2, 21, 8, dtype=torch.float64)
+    before = model(x)
+    before.sum().backward()
+    for layers in (model.conformer.forward_layers, model.conformer.backward_layers):
+        assert all((parameter.grad is not None) == effect for parameter in layers[-1].parameters())
+        torch.nn.init.constant_(layers[-1].mixer.out_proj.weight, 0.3)
+    assert torch.equal(model(x), before) != effect
+
+
+def test_mixer_never_reads_ahead():
+    mixer, x = Mixer(24).double(), torch.randn(1, 40, 24, dtype=torch.float64)
+    changed = torch.cat([x[:, :30], torch.randn(1, 10, 24, dtype=torch.float64)], dim=1)
+    torch.testing.assert_close(mixer(changed)[:, :30], mixer(x)[:, :30], rtol=0, atol=1e-13)
+    assert not torch.allclose(mixer(changed)[:, 30], mixer(x)[:, 30])
+
+
+def test_deltas_start_in_their_range():
+    delta = F.softplus(Mixer(144).dt_proj.bias)
+    assert 1e-3 * 0.99 < delta.min() < delta.max() < 1e-1 * 1.01
+
+
+def documented_scan(u, delta, A, B, C, D=None, z=None, delta_bias=None, delta_softplus=False):
+    """What mamba_ssm documents of its kernel: B×D×T in and out, Δ = softplus(delta + bias), a gate by SiLU(z)."""
+    assert all(tensor.is_contiguous() for tensor in (u, delta, B, C, z)) and delta_softplus
+    delta = F.softplus(delta + delta_bias[:, None])
+    y = loop(*(tensor.mT for tensor in (u, delta)), A, B.mT, C.mT).mT
+    return (y + D[:, None] * u) * F.silu(z)
+
+
+def test_fused_scan_is_called_as_documented(monkeypatch):
+    """Without CUDA only the arguments can be checked; the kernel itself is the next test."""
+    monkeypatch.setattr(mamba, "fused_selective_scan", lambda: documented_scan)
+    torch.manual_seed(0)
+    mixer = Mixer(24)
+    x, delta, z = torch.randn(3, 2, 21, 48)
+    B, C = torch.randn(2, 2, 21, 16)
+    with torch.no_grad():
+        torch.testing.assert_close(mixer._fused_scan(x, delta, B, C, z), mixer._scan(x, delta, B, C, z))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="mamba_ssm's kernel needs CUDA")
+def test_fused_scan_equals_ours():
+    pytest.importorskip("mamba_ssm")
+    torch.manual_seed(0)
+    mixer, x = Mixer(24).cuda(), torch.randn(2, 201, 24, device="cuda")
+    with torch.no_grad():
+        fused = mixer(x)
+        torch.testing.assert_close(fused, mixer.double()(x.double()).float(), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"num_layers": 3}, "num_layers counts both columns and must be even, got 3"),
+        ({"num_layers": 0}, "num_layers must be a whole number of at least 1, got 0"),
+        ({"final_norm": "input"}, "final_norm must be 'published' or 'output', got 'input'"),
+        ({"embed_dim": 0}, "embed_dim must be"),
+        ({"num_logits": 0}, "num_logits must be"),
+    ],
+)
+def test_options_that_do_not_fit_are_named(options, message):
+    with pytest.raises(InputError, match=message):
+        Mamba(**options)

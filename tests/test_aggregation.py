@@ -1,0 +1,148 @@
+"""Aggregations: equal to the published code, whichever way the layers are added up."""
+
+import golden_backends as gb
+import pytest
+import torch
+
+from nes2net import registry
+from nes2net.aggregation import AttentiveMerging, Last, SqueezeExcitationAggregation, WeightedSum
+from nes2net.errors import InputError
+
+#: reference file → aggregation; the SVDD2024 code keeps 30 weights and uses as many as there are layers, and keeps weights it does not use
+PUBLISHED = {
+    "svdd2024_model_weightedSum": WeightedSum,
+    "svdd2024_model_SE": SqueezeExcitationAggregation,
+    "svdd2024_model_attention": AttentiveMerging,
+    "svdd_WavLM_Nes2Net_X__WeightedSum_mean_8_8_se1_d1": WeightedSum,
+    "svdd_WavLM_Nes2Net__SEA_mean_8_8_se1_d1": SqueezeExcitationAggregation,
+    "svdd_WavLM_Nes2Net_X_SeLU__SEA_mean_8_8_se1_d1": SqueezeExcitationAggregation,
+    "svdd_WavLM_Nes2Net_X__AttM_mean_16_8_se8_d1": AttentiveMerging,
+}
+CLASSES = {"weighted_sum": WeightedSum, "sea": SqueezeExcitationAggregation, "attm": AttentiveMerging}
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_equals_published_code(golden, name):
+    aggregation = PUBLISHED[name](25, 1024)
+    weights = {key.removeprefix("ssl_model."): value for key, value in gb.state_dict(golden, name).items()}
+    weights = {key: value for key, value in weights.items() if key in aggregation.state_dict()}
+    if "weight_hidd" in weights:
+        weights["weight_hidd"] = weights["weight_hidd"][:25]
+    aggregation.load_state_dict(weights)
+    inputs = gb.load(golden, "inputs")
+    for case, expected in gb.load(golden, name)["agg_output"].items():
+        with torch.no_grad():
+            merged = aggregation(inputs[case].unbind(1))
+        assert list(merged.shape) == expected["shape"]
+        torch.testing.assert_close(merged[:, :2], expected["first_rows"], rtol=0, atol=1e-5)
+        assert merged.double().sum().item() == pytest.approx(expected["sum"], rel=1e-5, abs=1e-3)
+        assert merged.double().square().sum().item() == pytest.approx(expected["sumsq"], rel=1e-5)
+
+
+def hidden_states(layers=25, dtype=torch.float64):
+    return [torch.randn(3, 6, 16, dtype=dtype) for _ in range(layers)]
+
+
+def randomised(aggregation):
+    for parameter in aggregation.parameters():
+        torch.nn.init.normal_(parameter, std=0.5)
+    return aggregation.double()
+
+
+def weighted_sum_formula(aggregation, stacked):
+    return torch.einsum("l,lbtd->btd", torch.softmax(aggregation.weight_hidd, 0), stacked)
+
+
+def sea_formula(aggregation, stacked):
+    squeeze, excite = aggregation.fc_att_merge[0].weight, aggregation.fc_att_merge[2].weight
+    gates = torch.sigmoid(torch.relu(stacked.mean(dim=(2, 3)).T @ squeeze.T) @ excite.T)
+    return torch.einsum("bl,lbtd->btd", gates, stacked)
+
+
+def attm_formula(aggregation, stacked):
+    pooled = stacked.mean(dim=2).transpose(0, 1)  # B×L×D
+    gates = torch.nn.functional.silu(pooled @ aggregation.W)[..., 0]
+    gates = torch.sigmoid(torch.nn.functional.silu(gates @ aggregation.W1) @ aggregation.W2)
+    gated = torch.einsum("bl,lbtd->btdl", gates, stacked)
+    return aggregation.linear_proj(gated.flatten(2))
+
+
+FORMULAS = {"weighted_sum": weighted_sum_formula, "sea": sea_formula, "attm": attm_formula}
+
+
+@pytest.mark.parametrize("name", FORMULAS)
+def test_equals_formula_on_a_stack_of_layers_with_gradients(name):
+    """The layers are added up one by one; the result is that of the formula on all of them at once."""
+    torch.manual_seed(0)
+    aggregation = randomised(CLASSES[name](25, 16))
+    states = hidden_states()
+    gradients = []
+    for compute in (aggregation, lambda states: FORMULAS[name](aggregation, torch.stack(states))):
+        leaves = [state.clone().requires_grad_() for state in states]
+        aggregation.zero_grad()
+        merged = compute(leaves)
+        merged.square().sum().backward()
+        gradients.append([merged, *(p.grad for p in aggregation.parameters()), *(leaf.grad for leaf in leaves)])
+    for own, formula in zip(*gradients):
+        torch.testing.assert_close(own, formula, rtol=1e-9, atol=1e-9)
+
+
+def test_last_takes_the_last_of_any_number():
+    states = hidden_states()
+    assert Last(25, 16)(states) is states[-1]
+    assert Last(25, 16)(states[-1:]) is states[-1]
+
+
+def test_weighted_sum_starts_as_the_mean_of_the_layers():
+    states = hidden_states()
+    torch.testing.assert_close(WeightedSum(25, 16).double()(states), torch.stack(states).mean(dim=0))
+
+
+def test_interleaving_of_attentive_merging_is_channel_times_layers_plus_layer():
+    """A map that reads channel 5 of layer 2 alone."""
+    aggregation = AttentiveMerging(4, 16).double()
+    torch.nn.init.zeros_(aggregation.W2)  # every gate is a half
+    torch.nn.init.zeros_(aggregation.linear_proj.weight)
+    torch.nn.init.zeros_(aggregation.linear_proj.bias)
+    aggregation.linear_proj.weight.data[9, 5 * 4 + 2] = 1
+    states = hidden_states(4)
+    merged = aggregation(states)
+    torch.testing.assert_close(merged[..., 9], states[2][..., 5] / 2)
+    assert merged[..., :9].abs().sum() == 0
+
+
+@pytest.mark.parametrize("name", registry.aggregations.names())
+def test_every_registered_aggregation_says_which_layers_it_wants(name):
+    aggregation = registry.create_aggregation(name, 25, 16)
+    assert aggregation.wants_layers == ("last" if name == "last" else "all")
+    assert aggregation(hidden_states(dtype=torch.float32)).shape == (3, 6, 16)
+    merged = aggregation.bfloat16()(hidden_states(dtype=torch.bfloat16))
+    assert merged.dtype == torch.bfloat16 and merged.isfinite().all()
+
+
+@pytest.mark.parametrize("name", CLASSES)
+def test_wrong_number_of_layers_is_named(name):
+    with pytest.raises(InputError, match="built for 25 layers, got 13; .* layers='all'"):
+        CLASSES[name](25, 16)(hidden_states(13))
+
+
+@pytest.mark.parametrize("name", CLASSES)
+def test_wrong_feature_dimension_is_named(name):
+    with pytest.raises(InputError, match="feature_dim 12, got hidden states of 16"):
+        CLASSES[name](25, 12)(hidden_states())
+
+
+@pytest.mark.parametrize(("name", "layers"), [("sea", 2), ("attm", 1)])
+def test_too_few_layers_to_squeeze(name, layers):
+    with pytest.raises(InputError, match="needs at least"):
+        CLASSES[name](layers, 16)
+
+
+@pytest.mark.parametrize("name", CLASSES)
+def test_exports_with_any_batch_and_time(name):
+    aggregation = CLASSES[name](5, 16).eval()
+    states = hidden_states(5, torch.float32)
+    dynamic = {0: torch.export.Dim.DYNAMIC, 1: torch.export.Dim.DYNAMIC}
+    exported = torch.export.export(aggregation, (states,), dynamic_shapes=([dynamic] * 5,))
+    others = [torch.randn(2, 9, 16) for _ in range(5)]
+    torch.testing.assert_close(exported.module()(others), aggregation(others))

@@ -1,0 +1,74 @@
+"""The demonstration, whole: `bash scripts/demo.sh` in an empty folder, and what it claims of itself."""
+
+import re
+import subprocess
+
+import pytest
+from conftest import REPOSITORY
+
+from nes2net.data import asvspoof2019_la, asvspoof2021_df, asvspoof2021_la, in_the_wild
+from nes2net.evaluation import read_scores
+
+
+def run(*arguments, cwd):
+    return subprocess.run(
+        ["bash", REPOSITORY / "scripts" / "demo.sh", *arguments],
+        cwd=cwd,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+
+
+@pytest.mark.slow
+def test_demonstration(tmp_path):
+    first = run("--out", "demo", cwd=tmp_path)
+    assert first.returncode == 0, first.stdout[-2000:] + first.stderr[-3000:]
+    out = tmp_path / "demo"
+    corpus = out / "corpus"
+
+    # exactly the published layouts, read by the corpus modules
+    sizes = {split: len(asvspoof2019_la.trials(corpus, split)) for split in ("train", "dev")}
+    assert sizes["train"] > 800 and sizes["dev"] > 150
+    parts = {
+        "LA": (asvspoof2021_la.trials(corpus), asvspoof2021_la.keys(corpus / "keys")),
+        "DF": (asvspoof2021_df.trials(corpus), asvspoof2021_df.keys(corpus / "keys")),
+        "in_the_wild": (in_the_wild.trials(corpus), in_the_wild.keys(corpus / "release_in_the_wild")),
+    }
+    speakers = {t.speaker for split in ("train", "dev") for t in asvspoof2019_la.trials(corpus, split)}
+    attacks = {t.attack for t in asvspoof2019_la.trials(corpus, "train")}
+    for part, (trials, keys) in parts.items():
+        assert {t.id for t in trials} == {t.id for t in keys}
+        assert all(t.path.is_file() for t in trials)
+        assert not speakers & {t.speaker for t in keys}
+        assert part == "in_the_wild" or {t.attack for t in keys} - attacks  # methods that training has not
+
+    for name in ("wav2vec2_small", "log_spectrum"):
+        (folder,) = out.glob(f"models/demo_*_{name}")
+        assert list(folder.glob("Averaged_Model_IDs_*_*.pth"))
+        for part, (trials, _) in parts.items():
+            ids, _ = read_scores(out / "scores" / f"{name}.{part}.txt")
+            assert ids == [t.id for t in trials]
+
+    # one table: EER, interval and trials of two detectors on three parts, each better than chance
+    rows = [line for line in (out / "table.md").read_text().splitlines() if "Nes2Net-X" in line]
+    assert len(rows) == 2
+    for row in rows:
+        cells = re.findall(r"([\d.]+) \(([\d.]+)–([\d.]+)\)", row)
+        assert len(cells) == 3
+        assert all(0 < float(eer) < 45 and float(low) <= float(eer) <= float(high) for eer, low, high in cells)
+
+    # a second run starts from what is there
+    before = {p: p.stat().st_mtime_ns for p in out.rglob("*") if p.is_file() and "logs" not in p.parts and p.suffix != ".md"}
+    second = run("--out", "demo", cwd=tmp_path)
+    assert second.returncode == 0, second.stdout[-2000:] + second.stderr[-3000:]
+    assert before == {p: p.stat().st_mtime_ns for p in before}
+    assert second.stdout.count("is trained already") == 2 and second.stdout.count("is complete already") == 6
+
+
+@pytest.mark.parametrize("arguments, message", [(["--bonafide"], "wants a folder"), (["--colour"], "unknown argument")])
+def test_wrong_arguments(tmp_path, arguments, message):
+    done = run(*arguments, cwd=tmp_path)
+    assert done.returncode != 0
+    assert message in done.stderr

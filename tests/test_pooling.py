@@ -1,0 +1,64 @@
+"""Pooling over time, against the textbook formulas."""
+
+import pytest
+import torch
+
+from nes2net.errors import InputError
+from nes2net.pooling import AttentiveStatisticsPooling, create_pooling
+
+
+def test_mean():
+    x = torch.randn(3, 8, 11)
+    torch.testing.assert_close(create_pooling("mean", 8)(x), x.mean(dim=2))
+
+
+def test_attentive_statistics_with_equal_weights_are_mean_and_deviation():
+    pooling = AttentiveStatisticsPooling(8).double()
+    torch.nn.init.zeros_(pooling.linear2.weight)  # then softmax gives every frame the same
+    x = torch.randn(3, 8, 11, dtype=torch.float64)
+    expected = torch.cat([x.mean(dim=2), x.std(dim=2, unbiased=False)], dim=1)
+    torch.testing.assert_close(pooling(x), expected)
+
+
+def test_attentive_statistics_are_moments_under_the_weights():
+    torch.manual_seed(0)
+    pooling = AttentiveStatisticsPooling(8, bottleneck_dim=4).double()
+    x = torch.randn(3, 8, 11, dtype=torch.float64)
+    weights = torch.softmax(pooling.linear2(torch.tanh(pooling.linear1(x))), dim=2)
+    mean = torch.einsum("bdt,bdt->bd", weights, x)
+    variance = torch.einsum("bdt,bdt->bd", weights, (x - mean.unsqueeze(2)) ** 2)
+    torch.testing.assert_close(pooling(x), torch.cat([mean, variance.sqrt()], dim=1))
+
+
+@pytest.mark.parametrize("frames", [1, 5])
+def test_constant_features_have_the_smallest_deviation_and_finite_gradients(frames):
+    x = torch.ones(2, 8, frames, requires_grad=True)
+    pooled = AttentiveStatisticsPooling(8)(x)
+    torch.testing.assert_close(pooled[:, 8:], torch.full((2, 8), 1e-5), rtol=0, atol=1e-3)
+    pooled.sum().backward()
+    assert x.grad.isfinite().all()
+
+
+def test_bfloat16_keeps_the_variance_of_features_with_a_large_mean():
+    """In bfloat16 the difference of squares would lose it: 100² has a step of 64."""
+    torch.manual_seed(0)
+    pooling = AttentiveStatisticsPooling(8)
+    x = (100 + torch.randn(2, 8, 400)).bfloat16()
+    expected = pooling(x.float())
+    pooled = pooling.bfloat16()(x)
+    assert pooled.dtype == torch.bfloat16
+    torch.testing.assert_close(pooled.float(), expected, rtol=0.05, atol=0.05)
+
+
+@pytest.mark.parametrize(("name", "out_dim"), [("mean", 8), ("astp", 16)])
+def test_out_dim_is_what_comes_out(name, out_dim):
+    pooling = create_pooling(name, 8)
+    assert pooling.out_dim == out_dim == pooling(torch.randn(2, 8, 5)).shape[1]
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"), [("ast", "did you mean 'astp'"), ("zzz", "known: astp, mean"), (None, "known")]
+)
+def test_unknown_name(name, hint):
+    with pytest.raises(InputError, match=f"unknown pooling '{name}'; {hint}"):
+        create_pooling(name, 8)
