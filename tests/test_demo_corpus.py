@@ -291,15 +291,17 @@ def recording(number: int) -> recordings.Recording:
     return recordings.Recording(f"r{number}", Path("r.wav"), speaker, "en", role, 0.0, 3.0)
 
 
+@pytest.fixture(scope="module")
+def shared_out() -> plan.Split:
+    return plan.split([recording(i) for i in range(156 * 3 + 200)], plan.Sizes(), seed=0)
+
+
+@pytest.fixture(scope="module")
+def planned(shared_out) -> list[plan.Clip]:
+    return plan.clips(shared_out, list(synthesis.METHODS), plan.Sizes(), seed=0)
+
+
 class TestPlan:
-    @pytest.fixture(scope="class")
-    def shared_out(self) -> plan.Split:
-        return plan.split([recording(i) for i in range(156 * 3 + 200)], plan.Sizes(), seed=0)
-
-    @pytest.fixture(scope="class")
-    def planned(self, shared_out) -> list[plan.Clip]:
-        return plan.clips(shared_out, list(synthesis.METHODS), plan.Sizes(), seed=0)
-
     @pytest.mark.parametrize("part", plan.EVALUATION_PARTS)
     def test_codecs_do_not_tell_the_classes(self, planned, part):
         human, spoof = ([c.codec for c in planned if c.part == part and c.is_human is h] for h in (True, False))

@@ -1,0 +1,9 @@
+"""Builder of the demonstration corpus: real human speech and made spoofs in the ASVspoof folder and protocol layout.
+
+    python scripts/demo_corpus --out DIR [--bonafide DIR] [--jobs 2] [--seed 0]
+
+``recordings`` finds human speech, ``synthesis`` makes spoofs of it, ``channel`` and ``codecs`` bring both classes
+through the same channel, ``plan`` says which clip becomes which trial, ``layout`` writes the protocols and keys,
+``verification`` is the toy speaker verification that min t-DCF needs, ``cues`` checks that nothing trivial tells the
+classes apart, and ``build`` runs it all.
+"""

@@ -1,0 +1,13 @@
+"""``python scripts/demo_corpus --out DIR``: see the package's docstring."""
+
+import os
+import sys
+from pathlib import Path
+
+if __name__ == "__main__":
+    for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ.setdefault(_name, "1")  # before NumPy is loaded: the processes share the cores
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+    from demo_corpus.build import main
+
+    sys.exit(main())

@@ -1,0 +1,215 @@
+"""One channel for both classes, so that level, pauses, bandwidth, crest factor or spectrum do not tell them apart.
+
+Whatever differs between classes and is not a trace of synthesis would be learned instead of it (Müller et al. 2021,
+"Speech is Silver, Silence is Golden"). Arrays are float64, mono, 16 kHz.
+"""
+
+from __future__ import annotations
+
+import zlib
+
+import numpy as np
+from scipy.fft import irfft, next_fast_len, rfft, rfftfreq
+from scipy.stats import gennorm
+
+RATE = 16_000
+FRAME = RATE // 100  # 10 ms
+BAND_HZ = (100.0, 7000.0)
+EDGE = RATE // 20  # 50 ms are taken off both ends at last: filters ring there
+MAX_PAUSE_FRAMES = 10
+SILENCE_DB = 35.0
+
+# Long-term average speech spectrum, third octaves from 100 Hz to 8 kHz, dB (Byrne et al. 1994, Table II, combined).
+_THIRD_OCTAVES = 1000.0 * 2.0 ** (np.arange(-10, 10) / 3)
+_SPEECH_SPECTRUM_DB = np.array(
+    [
+        54.4,
+        57.7,
+        56.8,
+        60.2,
+        60.3,
+        59.0,
+        62.1,
+        62.1,
+        60.5,
+        56.8,
+        53.7,
+        53.0,
+        52.0,
+        48.7,
+        48.1,
+        46.8,
+        45.6,
+        44.5,
+        44.3,
+        43.7,
+    ]
+)
+# Band edges of the equaliser: third octaves below 500 Hz, where harmonics lie far apart, sixths above.
+_EDGES = np.append(1000.0 * 2.0 ** (np.concatenate([np.arange(-20, -6, 2), np.arange(-6, 17)]) / 6), BAND_HZ[1])
+_CENTRES = np.sqrt(_EDGES[:-1] * _EDGES[1:])
+# Levels of speech frames in dB below the loudest, at these ranks.
+_RANKS = np.array([0, 0.02, 0.1, 0.25, 0.5, 0.75, 0.95, 1.0])
+_LEVELS_DB = np.array([-34, -30, -19, -11, -5.5, -2.5, 0, 2])
+
+
+def generator(seed: int, *names: str) -> np.random.Generator:
+    """A random generator of its own for what ``names`` say: results do not hang on the order or number of processes."""
+    return np.random.default_rng([seed, *(zlib.crc32(name.encode()) for name in names)])
+
+
+def _decibels(power: np.ndarray) -> np.ndarray:
+    return 10 * np.log10(np.maximum(power, 1e-12))
+
+
+def _filtered(x: np.ndarray, gain) -> np.ndarray:
+    """``x`` through the zero-phase filter ``gain(frequencies in Hz, power spectrum) -> amplitude factor``."""
+    length = next_fast_len(len(x) + RATE // 10, real=True)
+    spectrum = rfft(x, length)
+    return irfft(spectrum * gain(rfftfreq(length, 1 / RATE), np.abs(spectrum) ** 2), length)[: len(x)]
+
+
+def _band(frequencies: np.ndarray) -> np.ndarray:
+    """Pass band with raised-cosine edges."""
+    low, high = BAND_HZ
+    rise = np.clip((frequencies - 0.7 * low) / (0.3 * low), 0, 1)
+    fall = np.clip((1.06 * high - frequencies) / (0.06 * high), 0, 1)
+    return 0.25 * (1 - np.cos(np.pi * rise)) * (1 - np.cos(np.pi * fall))
+
+
+def band_pass(x: np.ndarray) -> np.ndarray:
+    """100 Hz to 7 kHz, zero phase."""
+    return _filtered(x, lambda frequencies, _: _band(frequencies))
+
+
+def frame_levels(x: np.ndarray) -> np.ndarray:
+    """Level of each 10 ms frame in dB, over a window of three frames."""
+    power = np.mean(x[: len(x) // FRAME * FRAME].reshape(-1, FRAME) ** 2, axis=1)
+    return _decibels(np.convolve(power, np.ones(3) / 3, mode="same"))
+
+
+def _joined(pieces: list[np.ndarray], overlap: int = RATE // 200) -> np.ndarray:
+    """Pieces one after another, cross-faded over 5 ms."""
+    ramp = np.linspace(0, 1, overlap)
+    joined = pieces[0]
+    for piece in pieces[1:]:
+        seam = joined[-overlap:] * (1 - ramp) + piece[:overlap] * ramp
+        joined = np.concatenate([joined[:-overlap], seam, piece[overlap:]])
+    return joined
+
+
+def speech_only(x: np.ndarray) -> np.ndarray:
+    """Band-passed, without leading and trailing silence, and with pauses cut to 100 ms. Empty when there is no speech.
+
+    Silent is a frame 35 dB below the loud ones (the 95th percentile of the frame levels).
+    """
+    if len(x) < 10 * FRAME:
+        return np.zeros(0)
+    x = band_pass(x)
+    levels = frame_levels(x)
+    loud = np.percentile(levels, 95)
+    speech = np.flatnonzero(levels > loud - SILENCE_DB)
+    if loud < -70 or len(speech) == 0:
+        return np.zeros(0)
+    gaps = np.flatnonzero(np.diff(speech) > MAX_PAUSE_FRAMES + 1)
+    half = MAX_PAUSE_FRAMES // 2
+    starts = [speech[0], *(speech[gaps + 1] - half)]
+    stops = [*(speech[gaps] + 1 + half), speech[-1] + 1]
+    return _joined([x[a * FRAME : b * FRAME] for a, b in zip(starts, stops)])
+
+
+def window(x: np.ndarray, samples: int, rng: np.random.Generator) -> np.ndarray:
+    """``samples`` of ``x`` from a random place: human and made clips both begin and end in mid-speech."""
+    start = int(rng.integers(0, max(len(x) - samples, 0) + 1))
+    return x[start : start + samples]
+
+
+def _equalised(x: np.ndarray, target_db: np.ndarray, limit_db: float = 24.0) -> np.ndarray:
+    """``x`` with the density of its long-term spectrum brought to ``target_db`` in each band, by at most ``limit_db``."""
+
+    def gain(frequencies, power):
+        edges = np.searchsorted(frequencies, _EDGES)
+        bands = np.add.reduceat(power, edges[:-1]) / np.diff(edges)
+        wanted = target_db - _decibels(bands / bands.max())
+        wanted = np.clip(wanted - np.median(wanted), -limit_db, limit_db)
+        smooth = np.interp(np.log(np.maximum(frequencies, 1)), np.log(_CENTRES), wanted)
+        return 10 ** (smooth / 20) * _band(frequencies)
+
+    return _filtered(x, gain)
+
+
+def _dispersed(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """``x`` through a random all-pass, group delays of 0–12 ms, as short reflections make them.
+
+    Synthesis aligns the phases of the harmonics and so has higher peaks than a voice in a room.
+    """
+    knots = np.arange(0, RATE / 2 + 150, 150)
+    delays = rng.uniform(0, 0.012, len(knots))
+
+    def gain(frequencies, _):
+        return np.exp(-2j * np.pi * np.cumsum(np.interp(frequencies, knots, delays)) * frequencies[1])
+
+    return _filtered(x, gain)
+
+
+def _levelled(x: np.ndarray, depth: float, limit_db: float = 12.0) -> np.ndarray:
+    """``x`` with the levels of its frames brought to one common distribution, times ``depth``: a gain control."""
+    levels = frame_levels(x)
+    ranks = np.argsort(np.argsort(levels)) / (len(levels) - 1)
+    gain_db = depth * np.interp(ranks, _RANKS, _LEVELS_DB) - levels
+    gain_db = np.clip(gain_db - np.median(gain_db), -limit_db, limit_db)
+    gain_db = np.convolve(np.pad(gain_db, 2, mode="edge"), np.ones(5) / 5, mode="valid")
+    centres = (np.arange(len(levels)) + 0.5) * FRAME
+    return x * 10 ** (np.interp(np.arange(len(x)), centres, gain_db) / 20)
+
+
+def _amplitudes(shape: float, crest_db: float) -> tuple[np.ndarray, np.ndarray]:
+    """Ranks and absolute values of a generalised normal distribution (1: Laplace, 2: normal) of unit power, limited."""
+    ranks = np.concatenate([np.linspace(0, 0.95, 96), 1 - np.geomspace(0.045, 1e-5, 60)])
+    values = gennorm.ppf(0.5 + ranks / 2, shape)
+    values = np.minimum(values / np.sqrt(gennorm.var(shape)), 10 ** (crest_db / 20))
+    return ranks, values
+
+
+def _companded(x: np.ndarray, ranks: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """``x`` through the smooth curve that gives its absolute values the distribution ``values`` at ``ranks``: no crest,
+    and no shape of the waveform, tells a class."""
+    magnitude = np.abs(x)
+    return np.sign(x) * np.interp(magnitude, np.quantile(magnitude, ranks), values)
+
+
+def _noise(samples: int, colour_db: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Noise of unit mean power and of the spectrum ``colour_db``."""
+    noise = _equalised(rng.standard_normal(samples), colour_db)
+    return noise / np.sqrt(np.mean(noise**2))
+
+
+def _microphone(rng: np.random.Generator) -> np.ndarray:
+    """A target spectrum: average speech, tilted and rippled at random. dB per band of the equaliser (density)."""
+    octaves = np.log2(_CENTRES / 1000)
+    density = _SPEECH_SPECTRUM_DB - 10 * np.log10(_THIRD_OCTAVES)
+    average = np.interp(octaves, np.log2(_THIRD_OCTAVES / 1000), density)
+    ripples = np.interp(octaves, np.linspace(-3.5, 3, 16), rng.normal(0, 3.0, 16))
+    return average + rng.normal(0, 1.0) * octaves + ripples
+
+
+def match(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """The common channel: spectrum, phases, noise, dynamics, amplitudes, polarity, ends, level; 100 ms shorter than ``x``.
+
+    Each clip draws its own microphone, reflections, noise, dynamics and level, from the same distributions for both
+    classes, so that small systematic remainders drown in them.
+    """
+    target = _microphone(rng)
+    depth, noise_db = rng.uniform(0.75, 1.1), rng.uniform(-42, -32)
+    colour = target + rng.normal(0, 3.0) * np.log2(_CENTRES / 1000)
+    amplitudes = _amplitudes(rng.uniform(1.1, 1.5), rng.uniform(9, 11))
+    x = _equalised(_dispersed(_equalised(x, target), rng), target)
+    x = x / np.sqrt(np.mean(x**2)) + _noise(len(x), colour, rng) * 10 ** (noise_db / 20)
+    for _ in range(6):
+        x = _equalised(_companded(_levelled(x, depth), *amplitudes), target)
+    x = x[EDGE : len(x) - EDGE] * rng.choice([-1.0, 1.0])
+    ramp = np.linspace(0, 1, RATE // 200)
+    x[: len(ramp)] *= ramp
+    x[-len(ramp) :] *= ramp[::-1]
+    level_db = np.clip(rng.normal(-26, 3), -32, -20)
+    return x / np.sqrt(np.mean(x**2)) * 10 ** (level_db / 20)

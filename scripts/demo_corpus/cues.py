@@ -1,0 +1,131 @@
+"""The check that the classes cannot be told apart by anything trivial.
+
+Logistic regression on level, duration, silence, pauses, bandwidth, crest factor, tilt and coarse spectrum, trained on
+the training part; its EER on the other parts should be near 50 %.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+from nes2net.metrics import compute_eer
+
+from .channel import RATE, frame_levels
+from .layout import DF_PROTOCOLS, LA_PROTOCOLS
+
+_EDGES_HZ = (0, 80, 150, 250, 400, 600, 900, 1300, 1900, 2700, 3700, 5000, 6300, 7000, 8000)
+LEAST_EER = 40.0
+
+
+def trivial_cues(x: np.ndarray) -> np.ndarray:
+    """Numbers about ``x`` (16 kHz) that say nothing of how speech is produced."""
+    rms = np.sqrt(np.mean(x**2)) + 1e-9
+    peak = np.abs(x).max() + 1e-9
+    return np.concatenate([[20 * np.log10(rms), 20 * np.log10(peak), 20 * np.log10(peak / rms), np.log(len(x))],
+                           _waveform(x, rms, peak), _silence(x), _spectrum(x)])  # fmt: skip
+
+
+def _waveform(x: np.ndarray, rms: float, peak: float) -> list[float]:
+    z = x / rms
+    at_peak = np.mean(np.abs(x) > 0.95 * peak)
+    crossings = np.mean(np.signbit(x[1:]) != np.signbit(x[:-1]))
+    return [np.log(at_peak), np.log(crossings), np.mean(z), np.mean(z**3), np.log(np.mean(z**4))]
+
+
+def _silence(x: np.ndarray) -> list[float]:
+    levels = frame_levels(x)
+    levels = levels - np.percentile(levels, 95)
+    quiet = levels < -30
+    runs = np.diff(np.flatnonzero(np.diff(np.concatenate([[2], quiet, [2]]))))
+    longest = max((run for run, start in zip(runs, np.cumsum([0, *runs[:-1]])) if quiet[start]), default=0)
+    lead, trail = np.argmax(levels > -20), np.argmax(levels[::-1] > -20)
+    ends = [levels[:10].mean(), levels[-10:].mean(), levels[:3].mean(), levels[-3:].mean()]
+    return [quiet.mean(), (levels < -20).mean(), longest, np.log1p(lead), np.log1p(trail), *ends,
+            levels.std(), *np.percentile(levels, [2, 10, 25, 50, 75]), len(runs) / len(levels)]  # fmt: skip
+
+
+def _spectrum(x: np.ndarray) -> list[float]:
+    power = np.abs(np.fft.rfft(x)) ** 2
+    frequencies = np.fft.rfftfreq(len(x), 1 / RATE)
+    share = np.cumsum(power) / power.sum()
+    edges = np.searchsorted(frequencies, _EDGES_HZ[:-1])
+    bands = 10 * np.log10(np.add.reduceat(power, edges) / power.sum() + 1e-9)
+    roll_offs = np.log(frequencies[np.searchsorted(share, [0.5, 0.85, 0.95, 0.99])] + 1)
+    tilt = np.polyfit(np.log2(_EDGES_HZ[3:12]), bands[3:12], 1)[0]
+    centroid = np.log(np.sum(frequencies * power) / power.sum())
+    return [*bands, *roll_offs, tilt, centroid]
+
+
+def trials(out: Path) -> dict[str, list[tuple[Path, bool, str]]]:
+    """(file, is it human, attack) of every trial by part ("train", "dev", "la", "df", "wild"), read from the protocols."""
+
+    def rows(path: str) -> list[list[str]]:
+        return [line.split() for line in (out / path).read_text(encoding="utf-8").splitlines()]
+
+    found = {}
+    for part, name in (("train", "train.trn"), ("dev", "dev.trl")):
+        found[part] = [
+            (out / f"ASVspoof2019_LA_{part}/flac/{row[1]}.flac", row[4] == "bonafide", row[3])
+            for row in rows(f"{LA_PROTOCOLS}/ASVspoof2019.LA.cm.{name}.txt")
+        ]
+    for track, protocols in (("LA", LA_PROTOCOLS), ("DF", DF_PROTOCOLS)):
+        key = {row[1]: row for row in rows(f"keys/{track}/CM/trial_metadata.txt")}
+        found[track.lower()] = [
+            (
+                out / f"ASVspoof2021_{track}_eval/flac/{utterance}.flac",
+                key[utterance][5] == "bonafide",
+                key[utterance][4],
+            )
+            for (utterance,) in rows(f"{protocols}/ASVspoof2021.{track}.cm.eval.trl.txt")
+        ]
+    wild = out / "release_in_the_wild"
+    lines = (wild / "meta.csv").read_text(encoding="utf-8").splitlines()[1:]
+    fields = [line.split(",") for line in lines]
+    found["wild"] = [(wild / name, label == "bona-fide", "unknown") for name, _, label in fields]
+    return found
+
+
+def cues_of_file(path: Path) -> np.ndarray:
+    """:func:`trivial_cues` of a file."""
+    return trivial_cues(soundfile.read(path)[0])
+
+
+def trivial_cue_eer(out: Path, map_files=map) -> dict[str, float]:
+    """EER in % of a detector that knows only trivial cues: "dev", "eval" (its three parts together), each part, and
+    "dev A01", … per attack. ``map_files(function, files)`` computes the cues, in order."""
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    parts = trials(Path(out))
+    files = [path for part in parts.values() for path, _, _ in part]
+    cues = np.array(list(map_files(cues_of_file, files)))
+    splits = dict(zip(parts, np.split(cues, np.cumsum([len(part) for part in parts.values()])[:-1])))
+    human = {part: np.array([is_human for _, is_human, _ in rows]) for part, rows in parts.items()}
+    detector = make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000, class_weight="balanced"))
+    detector.fit(splits["train"], human["train"])
+    scores = {part: detector.decision_function(splits[part]) for part in parts}
+    evaluation = [part for part in parts if part not in ("train", "dev")]
+    attacks = {part: np.array([attack for _, _, attack in rows]) for part, rows in parts.items()}
+
+    def eer(some_parts: list[str], attack: str | None = None) -> float:
+        of_human = np.concatenate([scores[p][human[p]] for p in some_parts])
+        spoofs = {p: ~human[p] & (True if attack is None else attacks[p] == attack) for p in some_parts}
+        return 100 * compute_eer(of_human, np.concatenate([scores[p][spoofs[p]] for p in some_parts]))[0]
+
+    result = {"dev": eer(["dev"]), "eval": eer(evaluation), **{part: eer([part]) for part in evaluation}}
+    for part in ("dev", "la", "df"):
+        for attack in sorted(set(attacks[part][~human[part]])):
+            result[f"{part} {attack}"] = eer([part], attack)
+    return result
+
+
+def summary(eers: dict[str, float]) -> str:
+    """One line about the check."""
+    return (
+        f"A logistic regression on trivial cues (level, pauses, bandwidth, coarse spectrum, …) has an EER of "
+        f"{eers['dev']:.1f} % on the development part and {eers['eval']:.1f} % on the evaluation parts (50 % is chance)."
+    )

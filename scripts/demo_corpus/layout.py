@@ -1,0 +1,176 @@
+"""Where everything lies: folders, protocols and keys exactly as ASVspoof 2019 LA, 2021 LA and DF, and In-the-Wild have them."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+from .channel import RATE
+from .plan import EVALUATION_PARTS, Clip
+from .recordings import Recording
+from .synthesis import METHODS
+
+_FOLDERS = {
+    "train": "ASVspoof2019_LA_train/flac",
+    "dev": "ASVspoof2019_LA_dev/flac",
+    "la": "ASVspoof2021_LA_eval/flac",
+    "df": "ASVspoof2021_DF_eval/flac",
+    "wild": "release_in_the_wild",
+}
+LA_PROTOCOLS, DF_PROTOCOLS = "ASVspoof_LA_cm_protocols", "ASVspoof_DF_cm_protocols"
+PART_NAMES = {
+    "train": "training (2019 LA)",
+    "dev": "development (2019 LA)",
+    "la": "2021 LA",
+    "df": "2021 DF",
+    "wild": "In-the-Wild",
+}
+
+
+def audio_path(out: Path, clip: Clip) -> Path:
+    """Where the clip lies below ``out``."""
+    return out / _FOLDERS[clip.part] / f"{clip.id}{'.wav' if clip.part == 'wild' else '.flac'}"
+
+
+def replace_file(path: Path, write) -> None:
+    """``write(temporary path)``, then move it to ``path``: a file that is there is whole."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{os.getpid()}-{path.name}")
+    write(temporary)
+    os.replace(temporary, path)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Text to ``path`` in one move."""
+    replace_file(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+
+
+def write_audio(path: Path, x: np.ndarray) -> None:
+    """``x`` as 16 kHz mono PCM_16, FLAC or WAV by the name of ``path``."""
+    container = path.suffix[1:].upper()
+    replace_file(path, lambda temporary: soundfile.write(temporary, x, RATE, subtype="PCM_16", format=container))
+
+
+def _lines(rows) -> str:
+    return "".join(f"{row}\n" for row in rows)
+
+
+def _la_key(clip: Clip) -> str:
+    attack = "bonafide" if clip.is_human else clip.attack
+    fields = (clip.source.speaker, clip.id, clip.codec, "loc_tx", attack)
+    return " ".join((*fields, clip.label, "notrim", clip.phase))
+
+
+def _df_key(clip: Clip) -> str:
+    vocoder = "bonafide" if clip.is_human else METHODS[clip.method].vocoder
+    fields = (
+        clip.source.speaker,
+        clip.id,
+        clip.codec,
+        "asvspoof",
+        clip.attack,
+        clip.label,
+        "notrim",
+        clip.phase,
+        vocoder,
+    )
+    return " ".join((*fields, "-", "-", "-", "-"))
+
+
+def write_protocols(out: Path, clips: list[Clip]) -> None:
+    """Protocols of all parts, the CM keys of 2021 LA and DF, and In-the-Wild's meta.csv."""
+    by_part = {part: [clip for clip in clips if clip.part == part] for part in _FOLDERS}
+    for part, name in (("train", "train.trn"), ("dev", "dev.trl")):
+        rows = _lines(f"{c.source.speaker} {c.id} - {c.attack} {c.label}" for c in by_part[part])
+        for folder in (LA_PROTOCOLS, DF_PROTOCOLS):
+            write_text(out / folder / f"ASVspoof2019.LA.cm.{name}.txt", rows)
+    write_text(out / LA_PROTOCOLS / "ASVspoof2021.LA.cm.eval.trl.txt", _lines(c.id for c in by_part["la"]))
+    write_text(out / DF_PROTOCOLS / "ASVspoof2021.DF.cm.eval.trl.txt", _lines(c.id for c in by_part["df"]))
+    write_text(out / "keys/LA/CM/trial_metadata.txt", _lines(map(_la_key, by_part["la"])))
+    write_text(out / "keys/DF/CM/trial_metadata.txt", _lines(map(_df_key, by_part["df"])))
+    label = {True: "bona-fide", False: "spoof"}
+    rows = [f"{c.id}.wav,{c.source.speaker},{label[c.is_human]}" for c in by_part["wild"]]
+    write_text(out / "release_in_the_wild/meta.csv", _lines(["file,speaker,label", *rows]))
+
+
+def write_asv(out: Path, trials: list[tuple[str, Clip, str, float]]) -> None:
+    """ASV key and scores: (speaker that is claimed, clip, "target" / "nontarget" / "spoof", score) per trial."""
+    keys, scores = [], []
+    for speaker, clip, key, score in trials:
+        model = f"{speaker}-{clip.codec}-loc_tx"
+        attack = "bonafide" if clip.is_human else clip.attack
+        keys.append(f"{model} {clip.id} {clip.codec} loc_tx {attack} {key} notrim {clip.phase}")
+        scores.append(f"{model} {clip.id} {score:.6f}")
+    write_text(out / "keys/LA/ASV/trial_metadata.txt", _lines(keys))
+    write_text(out / "keys/LA/ASV/ASVTorch_Kaldi/score.txt", _lines(scores))
+
+
+def count_table(out: Path, clips: list[Clip]) -> str:
+    """Clips and minutes of each part and class, as a Markdown table."""
+    rows = ["| part | human | minutes | spoofed | minutes |", "|---|---|---|---|---|"]
+    for part, name in PART_NAMES.items():
+        cells = []
+        for human in (True, False):
+            chosen = [clip for clip in clips if clip.part == part and clip.is_human == human]
+            seconds = sum(soundfile.info(audio_path(out, clip)).duration for clip in chosen)
+            cells.append(f"{len(chosen)} | {seconds / 60:.1f}")
+        rows.append(f"| {name} | {' | '.join(cells)} |")
+    return "\n".join(rows)
+
+
+def write_readme(out: Path, clips: list[Clip], source: str, asv: str, cues: str) -> None:
+    """README.md of the corpus: where the speech comes from, what the attack names mean, what is a toy."""
+    used = {clip.method for clip in clips if not clip.is_human}
+    rows = [
+        f"| {method.attack} | {method.description} | {'evaluation only' if method.unseen else 'all parts'} |"
+        for name, method in METHODS.items()
+        if name in used
+    ]
+    shared = "in training and development" if _speakers_overlap(clips) else "not in training or development"
+    text = f"""# Demonstration corpus
+
+Real human speech and made spoofs in the layout of ASVspoof 2019 LA (training, development), ASVspoof 2021 LA and DF and
+In-the-Wild (evaluation). It shows that a detector learns and that every program runs; its error rates compare with nothing.
+
+{source}
+
+{count_table(out, clips)}
+
+Evaluation speakers occur {shared}. Both classes went through the same channel (spectrum, noise, crest factor,
+level, pauses, ends, G.722) and share the same distribution of codecs. {cues}
+
+| attack | method | where |
+|---|---|---|
+{_lines(rows)}
+2021 LA: every trial was really coded and decoded by the codec of its key, but over no line: the transmission is `loc_tx`
+throughout, and there is no `pstn`. 2021 DF: bit rates are this corpus's own, and "ogg" is Opus in Ogg. In-the-Wild: an
+unnamed mixture of the same codecs. In the DF key the vocoder class of text-to-speech programs is `unknown`.
+
+{asv}
+"""
+    write_text(out / "README.md", text)
+
+
+def _speakers_overlap(clips: list[Clip]) -> bool:
+    speakers = [{c.source.speaker for c in clips if (c.part in EVALUATION_PARTS) == ev} for ev in (True, False)]
+    return bool(speakers[0] & speakers[1])
+
+
+def read_manifest(out: Path) -> dict:
+    """The manifest of a corpus that is there or was begun; empty when there is none."""
+    path = out / "manifest.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+
+
+def write_manifest(out: Path, manifest: dict) -> None:
+    """The manifest: what the corpus was made from, and whether it is complete."""
+    write_text(out / "manifest.json", json.dumps(manifest, indent=1, sort_keys=True) + "\n")
+
+
+def recording_digest_fields(recordings: list[Recording]) -> list[str]:
+    """What says that two runs have the same human speech before them."""
+    return [f"{r.key} {r.path.stat().st_size} {r.speaker} {r.role} {r.start:.3f} {r.stop:.3f}" for r in recordings]

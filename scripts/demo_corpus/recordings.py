@@ -1,0 +1,181 @@
+"""Human speech: the voice prompts of Debian's asterisk-core-sounds packages, or a folder of the user's own recordings."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections import defaultdict
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import av
+import numpy as np
+import soundfile
+import soxr
+
+from nes2net.errors import InputError
+
+from .channel import RATE, generator
+from .codecs import decode
+
+PROMPTS = Path("/usr/share/asterisk/sounds")
+ATTRIBUTION = """\
+Human speech: Asterisk core sounds, by Allison Smith (en, es; theivrvoice.com) and June Wallack (fr; junewallack.com),
+  CC BY-SA 3.0; by Carlo Flora (it; carloflora.com), CC BY-SA 3.0; by Maxim Topal (ru; ivrvoice.ru), CC BY 3.0.
+  Clips are changed (cut, filtered, coded); what is made of them falls under the same licences."""
+
+# Prompts that are no speech, or the same sounds in every language.
+_NOT_SPEECH = re.compile(r"silence/|tone|beep|tt-monkeys")
+_AUDIO = {
+    ".wav",
+    ".flac",
+    ".mp3",
+    ".m4a",
+    ".aac",
+    ".ogg",
+    ".opus",
+    ".g722",
+    ".aiff",
+    ".aif",
+    ".au",
+    ".wma",
+    ".webm",
+    ".mp4",
+}
+MIN_SECONDS, MAX_SECONDS, PIECE_SECONDS = 1.4, 5.9, 4.5
+
+
+@dataclass(frozen=True)
+class Recording:
+    """A stretch of human speech. ``role``: "train" (training and development), "eval", or "any" (not split by speaker)."""
+
+    key: str
+    path: Path
+    speaker: str
+    language: str
+    role: str
+    start: float
+    stop: float
+
+
+def read(path: Path, start: float = 0.0, stop: float | None = None) -> np.ndarray:
+    """Samples between ``start`` and ``stop`` seconds, mono, 16 kHz, by libsndfile or else FFmpeg.
+
+    Raises InputError when neither reads the file.
+    """
+    try:
+        with _opened(path) as file:
+            rate = file.samplerate
+            file.seek(int(start * rate))
+            x = file.read(-1 if stop is None else int(stop * rate) - file.tell(), always_2d=True).mean(axis=1)
+    except soundfile.LibsndfileError:
+        x, rate = _decoded(path)
+        x = x[int(start * rate) : None if stop is None else int(stop * rate)]
+    return x if rate == RATE else soxr.resample(x, rate, RATE)
+
+
+def _opened(path: Path) -> soundfile.SoundFile:
+    if path.suffix.lower() == ".g722":
+        raise soundfile.LibsndfileError(1)  # raw G.722 has no header: FFmpeg alone reads it
+    return soundfile.SoundFile(path)
+
+
+@lru_cache(maxsize=1)  # the pieces of a long recording come one after another
+def _decoded(path: Path) -> tuple[np.ndarray, int]:
+    try:
+        return decode(str(path), "g722" if path.suffix.lower() == ".g722" else None)
+    except (av.FFmpegError, IndexError, ValueError) as error:
+        raise InputError(f"{path}: neither libsndfile nor FFmpeg reads it ({error}); take the file away") from None
+
+
+def _seconds(path: Path) -> float:
+    if path.suffix.lower() == ".g722":
+        return path.stat().st_size / 8000  # 64 kbit/s
+    try:
+        return soundfile.info(path).duration
+    except soundfile.LibsndfileError:
+        return len(read(path)) / RATE
+
+
+def _pieces(path: Path, name: str, **fields) -> list[Recording]:
+    """A recording of 1.4–5.9 s as it is, a longer one in equal pieces of about 4.5 s, a shorter one not at all."""
+    seconds = _seconds(path)
+    if seconds < MIN_SECONDS:
+        return []
+    count = 1 if seconds <= MAX_SECONDS else int(np.ceil(seconds / PIECE_SECONDS))
+    edges = np.linspace(0, seconds, count + 1)
+    return [
+        Recording(f"{name}-{i}", path, start=float(edges[i]), stop=float(edges[i + 1]), **fields) for i in range(count)
+    ]
+
+
+def debian_prompts() -> list[Recording]:
+    """Prompts of the installed packages: English, Spanish (one speaker) and French to train, Italian and Russian to test."""
+    voices = {
+        "en_US_f_Allison": ("LA_0001", "en", "train"),
+        "es_MX_f_Allison": ("LA_0001", "es", "train"),
+        "fr_CA_f_June": ("LA_0002", "fr", "train"),
+        "it_IT_m_Carlo": ("LA_0003", "it", "eval"),
+        "ru_RU_f_IvrvoiceRU": ("LA_0004", "ru", "eval"),
+    }
+    missing = [language for folder, (_, language, _) in voices.items() if not (PROMPTS / folder).is_dir()]
+    if missing:
+        packages = " ".join(f"asterisk-core-sounds-{language}-g722" for language in missing)
+        raise InputError(f"no voice prompts in {PROMPTS}: install {packages} (Debian, Ubuntu) or give --bonafide DIR")
+    found, seen = [], set()
+    for folder, (speaker, language, role) in voices.items():
+        for path in sorted((PROMPTS / folder).rglob("*.g722")):
+            name = path.relative_to(PROMPTS).with_suffix("").as_posix()
+            content = hashlib.sha1(path.read_bytes()).digest()
+            if not _NOT_SPEECH.search(str(path)) and content not in seen:
+                found += _pieces(path, name, speaker=speaker, language=language, role=role)
+            seen.add(content)
+    return found
+
+
+def _speaker_of(path: Path, folder: Path) -> str:
+    """The first subfolder below ``folder``, or else the file name up to its first digit, underscore, dot or space."""
+    inside = path.relative_to(folder)
+    if len(inside.parts) > 1:
+        return inside.parts[0]
+    return re.match(r"[^\W\d_]*", path.stem).group() or "unknown"
+
+
+def own_recordings(folder: Path, seed: int) -> list[Recording]:
+    """The user's recordings in ``folder``; from three speakers on, those of the evaluation part are kept apart.
+
+    Raises InputError when ``folder`` is missing or has no audio in it.
+    """
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder; --bonafide needs a folder of recordings of human speech")
+    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in _AUDIO)
+    if not paths:
+        raise InputError(f"{folder}: no audio in it; --bonafide reads {' '.join(sorted(_AUDIO))}")
+    by_speaker = defaultdict(list)
+    for path in paths:
+        by_speaker[_speaker_of(path, folder)].append(path)
+    speakers = sorted(by_speaker)
+    evaluation = _evaluation_speakers({name: len(by_speaker[name]) for name in speakers}, seed)
+    found = []
+    for number, name in enumerate(speakers, start=1):
+        role = "any" if not evaluation else "eval" if name in evaluation else "train"
+        for path in by_speaker[name]:
+            key = path.relative_to(folder).with_suffix("").as_posix() + path.suffix.replace(".", "-")
+            found += _pieces(path, key, speaker=f"LA_{number:04d}", language="en", role=role)
+    return found
+
+
+def _evaluation_speakers(files: dict[str, int], seed: int) -> set[str]:
+    """Speakers for the evaluation part: about half of the files, at least one speaker, and one at least left to train.
+
+    Empty below three speakers: then nobody can be kept apart.
+    """
+    if len(files) < 3:
+        return set()
+    order = generator(seed, "speakers").permutation(sorted(files))
+    chosen: set[str] = set()
+    for name in order[:-1]:
+        if sum(files[n] for n in chosen) + files[name] <= 0.55 * sum(files.values()) or not chosen:
+            chosen.add(str(name))
+    return chosen

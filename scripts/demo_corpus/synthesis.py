@@ -1,0 +1,203 @@
+"""Spoofs: two text-to-speech programs, and four ways of analysing human speech and putting it together again.
+
+Every method takes human speech (float64, 16 kHz, without pauses) and gives speech of at least about that length.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import tempfile
+import warnings
+from dataclasses import dataclass
+from functools import cache, partial
+from pathlib import Path
+
+import librosa
+import numpy as np
+import soundfile
+import soxr
+from scipy.linalg import solve_toeplitz
+from scipy.signal import lfilter
+
+from nes2net.errors import InputError
+
+from .channel import RATE, speech_only
+
+HOP, FFT = 160, 1024
+LPC_ORDER = 18
+_SENTENCES = Path(__file__).with_name("sentences.txt")
+_ESPEAK_VOICES = {"en": "en-us", "fr": "fr-fr", "es": "es-419", "it": "it", "ru": "ru"}
+_ESPEAK_VARIANTS = {"train": ("m1", "m3", "m7", "f1", "f2", "f5"), "eval": ("m4", "m5", "m6", "f3", "f4")}
+
+
+@dataclass(frozen=True)
+class Method:
+    """A way of making spoofs: attack number, the DF key's vocoder class, a word for people, is it kept for evaluation."""
+
+    attack: str
+    vocoder: str
+    description: str
+    unseen: bool = False
+
+
+METHODS = {
+    "espeak": Method("A01", "unknown", "espeak-ng, formant synthesis, several voices"),
+    "flite": Method(
+        "A02", "unknown", "flite, English voices slt, rms, awb (statistical parametric) and kal16 (diphone)"
+    ),
+    "world": Method("A03", "traditional_vocoder", "WORLD copy-synthesis (DIO, StoneMask, CheapTrick, D4C)"),
+    "griffin_lim": Method("A04", "traditional_vocoder", "Griffin-Lim from 80 mel bands, 24 iterations"),
+    "lpc": Method("A07", "traditional_vocoder", "LPC-18 resynthesis, pulse and noise excitation", unseen=True),
+    "phase_vocoder": Method("A08", "traditional_vocoder", "phase vocoder, slower by 1.3 and back", unseen=True),
+    "klatt": Method("A09", "unknown", "espeak-ng, Klatt voices", unseen=True),
+}
+
+
+def available_methods() -> list[str]:
+    """Names of METHODS that this machine can run. Raises InputError without pyworld."""
+    _pyworld()
+    programs = {"espeak": "espeak-ng", "klatt": "espeak-ng", "flite": "flite"}
+    return [name for name in METHODS if name not in programs or shutil.which(programs[name])]
+
+
+@cache
+def _pyworld():
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # pyworld imports pkg_resources, which warns of its end
+            import pyworld
+    except ImportError as error:
+        raise InputError(
+            f"pyworld cannot be imported ({error}); pip install 'pyworld>=0.3.4' 'setuptools<81'"
+        ) from None
+    return pyworld
+
+
+@cache
+def _texts(language: str, part: str) -> list[str]:
+    """Sentences to read in a part (the evaluation parts share theirs); no sentence is read in two."""
+    part = part if part in ("train", "dev") else "eval"
+    lines = [
+        line.split("\t") for line in _SENTENCES.read_text(encoding="utf-8").splitlines() if not line.startswith("#")
+    ]
+    return [sentence for its_language, its_part, sentence in lines if (its_language, its_part) == (language, part)]
+
+
+def _run(command: list[str], text: str) -> np.ndarray:
+    """Speech that a program writes into the file that takes the place of "{}", at 16 kHz."""
+    with tempfile.TemporaryDirectory() as folder:
+        wav = Path(folder, "speech.wav")
+        done = subprocess.run(
+            [part.replace("{}", str(wav)) for part in command], input=text.encode(), capture_output=True
+        )
+        if done.returncode or not wav.is_file():
+            message = done.stderr.decode(errors="replace").strip().splitlines() or ["no message"]
+            raise InputError(f"{command[0]} failed on {text!r}: {message[-1]}")
+        x, rate = soundfile.read(wav)
+    return soxr.resample(x, rate, RATE)
+
+
+def _read_aloud(speak, texts: list[str], samples: int, rng: np.random.Generator) -> np.ndarray:
+    """Sentences in random order, 100 ms apart, until there are ``samples``."""
+    parts, pause = [], np.zeros(RATE // 10)
+    while sum(map(len, parts)) < samples:
+        for text in rng.permutation(texts):
+            parts += [speech_only(speak(str(text))), pause]
+            if sum(map(len, parts)) >= samples + len(pause):
+                break
+    return np.concatenate(parts[:-1])
+
+
+def _espeak(variants: tuple[str, ...], x: np.ndarray, rng: np.random.Generator, language: str, part: str) -> np.ndarray:
+    voice = f"{_ESPEAK_VOICES[language]}+{rng.choice(variants)}"
+    speed, pitch = str(rng.integers(130, 200)), str(rng.integers(30, 75))
+    command = ["espeak-ng", "-v", voice, "-s", speed, "-p", pitch, "-w", "{}", "--stdin"]
+    return _read_aloud(partial(_run, command), _texts(language, part), len(x), rng)
+
+
+def _flite(x: np.ndarray, rng: np.random.Generator, part: str) -> np.ndarray:
+    stretch, voice = f"duration_stretch={rng.uniform(0.85, 1.2):.3f}", str(rng.choice(["slt", "rms", "awb", "kal16"]))
+
+    def speak(text: str) -> np.ndarray:
+        return _run(["flite", "-voice", voice, "--setf", stretch, "-t", text, "-o", "{}"], "")
+
+    return _read_aloud(speak, _texts("en", part), len(x), rng)
+
+
+def _world(x: np.ndarray) -> np.ndarray:
+    world = _pyworld()
+    f0, times = world.dio(x, RATE)
+    f0 = world.stonemask(x, f0, times, RATE)
+    envelope = world.cheaptrick(x, f0, times, RATE)
+    return world.synthesize(f0, envelope, world.d4c(x, f0, times, RATE), RATE)
+
+
+@cache
+def _mel_bands() -> tuple[np.ndarray, np.ndarray]:
+    mel = librosa.filters.mel(sr=RATE, n_fft=FFT, n_mels=80)
+    return mel, np.linalg.pinv(mel)
+
+
+def _griffin_lim(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Magnitudes from 80 mel bands by the pseudo-inverse, phases by Griffin and Lim (1984), fast variant."""
+    mel, inverse = _mel_bands()
+    magnitude = np.abs(librosa.stft(x, n_fft=FFT, hop_length=HOP))
+    magnitude = np.maximum(inverse @ (mel @ magnitude), 0)
+    return librosa.griffinlim(
+        magnitude, n_iter=24, hop_length=HOP, n_fft=FFT, length=len(x), random_state=int(rng.integers(2**31))
+    )
+
+
+def _phase_vocoder(x: np.ndarray, factor: float = 1.3) -> np.ndarray:
+    for rate in (1 / factor, factor):
+        stretched = librosa.phase_vocoder(librosa.stft(x, n_fft=FFT, hop_length=HOP), rate=rate, hop_length=HOP)
+        x = librosa.istft(stretched, n_fft=FFT, hop_length=HOP, length=int(len(x) / rate))
+    return x
+
+
+def _lpc(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Linear prediction of order 18, 25 ms frames, excited by pulses at the pitch where voiced and by noise elsewhere."""
+    f0, _ = _pyworld().dio(x, RATE, frame_period=1000 * HOP / RATE)
+    excitation = _excitation(np.repeat(f0, HOP)[: len(x)], rng)
+    length, shape = 400, np.hanning(400)
+    padded = np.pad(np.append(x[0], x[1:] - 0.95 * x[:-1]), length)
+    source = np.pad(excitation, (length, 2 * length))
+    out = np.zeros(len(padded) + length)
+    for start in range(0, len(x) + length, HOP):
+        frame = padded[start : start + length] * shape
+        frame = np.pad(frame, (0, length - len(frame)))
+        correlation = np.correlate(frame, frame, "full")[length - 1 : length + LPC_ORDER]
+        if correlation[0] < 1e-10:
+            continue
+        correlation[0] *= 1 + 1e-5
+        coefficients = solve_toeplitz(correlation[:-1], correlation[1:])
+        excited = lfilter([1.0], np.concatenate([[1.0], -coefficients]), source[start : start + length]) * shape
+        energy = np.sum(excited**2)
+        if energy > 0:
+            out[start : start + length] += excited * np.sqrt(np.sum(frame**2) / energy)
+    return lfilter([1.0], [1.0, -0.95], out[length : length + len(x)])
+
+
+def _excitation(f0: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """One pulse a pitch period of unit mean power where ``f0`` (Hz per sample) is above 0, white noise where it is 0."""
+    noise = rng.standard_normal(len(f0))
+    phase = np.cumsum(f0) / RATE
+    pulses = np.diff(np.floor(phase), prepend=0) * np.sqrt(RATE / np.maximum(f0, 1))
+    return np.where(f0 > 0, pulses + 0.05 * noise, noise)
+
+
+def spoof(method: str, x: np.ndarray, rng: np.random.Generator, language: str, part: str) -> np.ndarray:
+    """A spoof by ``method`` (a key of METHODS) that copies or replaces the human speech ``x``."""
+    made = {
+        "espeak": lambda: _espeak(
+            _ESPEAK_VARIANTS["train" if part in ("train", "dev") else "eval"], x, rng, language, part
+        ),
+        "klatt": lambda: _espeak(("klatt", "klatt2", "klatt3", "klatt4"), x, rng, language, part),
+        "flite": lambda: _flite(x, rng, part),
+        "world": lambda: _world(x),
+        "griffin_lim": lambda: _griffin_lim(x, rng),
+        "lpc": lambda: _lpc(x, rng),
+        "phase_vocoder": lambda: _phase_vocoder(x),
+    }[method]()
+    return np.asarray(made, dtype=np.float64)
