@@ -16,6 +16,7 @@ from nes2net.data.crop import head_crop
 from nes2net.errors import InputError
 from nes2net.registry import create_aggregation, create_backend, create_frontend, did_you_mean
 
+
 def _ctrsvdd(backend: str) -> dict[str, Any]:
     """WavLM-Large, squeeze-and-excitation aggregation, one logit, dilation 1: the CtrSVDD systems."""
     options = {"name": backend, "dilation": 1, "num_logits": 1}
@@ -93,6 +94,11 @@ class Detector(nn.Module):
     def device(self) -> torch.device:
         return next(self.parameters()).device
 
+    @property
+    def min_samples(self) -> int:
+        """Samples of the shortest waveform that gives the back-end as many frames as it needs."""
+        return self.frontend.min_samples + (self.backend.min_frames - 1) * self.frontend.hop_length
+
     def forward(self, waveform: Tensor) -> Tensor:
         """Logits B×n of ``waveform`` (B×N, 16 kHz mono, in [−1, 1])."""
         hidden_states = self.frontend(waveform, layers=self.layers, final_norm=self.final_norm)
@@ -112,14 +118,14 @@ class Detector(nn.Module):
 
         Args:
             audio: a file, or samples (N,) or (channels, N) in [−1, 1] at ``sample_rate`` Hz.
-            num_samples: the first so many samples, repeated when there are fewer, as the '4sec' protocol; None for all of them.
+            num_samples: the first so many samples, repeated when there are fewer, as the '4sec' protocol; None for all of them
+                (a recording of less than ``min_samples`` is repeated to that).
         """
         if isinstance(audio, (str, Path)):
             waveform = load_audio(audio)
         else:
             waveform = to_mono_16k(np.asarray(audio, dtype=np.float32), sample_rate)
-        if num_samples is not None:
-            waveform = head_crop(waveform, num_samples)
+        waveform = head_crop(waveform, num_samples or max(len(waveform), self.min_samples))
         was_training = self.training
         self.eval()
         try:

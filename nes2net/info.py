@@ -15,7 +15,15 @@ from nes2net.data.audio import SAMPLE_RATE
 from nes2net.data.crop import ASVSPOOF_SAMPLES
 from nes2net.detector import PUBLISHED_MODELS, Detector
 from nes2net.errors import InputError
-from nes2net.registry import aggregations, backends, create_aggregation, create_backend, create_frontend, did_you_mean, frontends
+from nes2net.registry import (
+    aggregations,
+    backends,
+    create_aggregation,
+    create_backend,
+    create_frontend,
+    did_you_mean,
+    frontends,
+)
 
 #: Frames at which the paper counts a back-end's cost, 4 s of XLS-R or WavLM features (arXiv 2504.05657).
 PAPER_FRAMES = 200
@@ -120,7 +128,9 @@ def _describe_frontend(frontend: nn.Module, device: Any) -> PartInfo:
     ]
     if unused := sum(b.numel() for b in getattr(frontend, "unused", nn.Module()).buffers()):
         notes.append(f"{unused:,} more numbers, of pre-training alone, are kept in its files")
-    return PartInfo("front-end", frontend.config["name"], _parameters(frontend), flops / 2 * SAMPLE_RATE / ASVSPOOF_SAMPLES, notes)
+    return PartInfo(
+        "front-end", frontend.config["name"], _parameters(frontend), flops / 2 * SAMPLE_RATE / ASVSPOOF_SAMPLES, notes
+    )
 
 
 def _describe_head(role: str, part: nn.Module, inputs: Any, frames: int, seconds: float | None = None) -> PartInfo:
@@ -130,7 +140,11 @@ def _describe_head(role: str, part: nn.Module, inputs: Any, frames: int, seconds
     if role == "back-end":
         notes.append(f"{flops / 1e9:.3f} GFLOP on {frames} frames, a multiply-add counted as two")
         width = getattr(part, "receptive_field", None)
-        sees = f"its convolutions see {width} frames, {width * seconds / frames:.2f} s" if width else "it sees the whole utterance"
+        sees = (
+            f"its convolutions see {width} frames, {width * seconds / frames:.2f} s"
+            if width
+            else "it sees the whole utterance"
+        )
         notes.append(f"{sees}; it needs at least {getattr(part, 'min_frames', 1)} frames")
     return PartInfo(role, part.config["name"], _parameters(part), flops / 2 / seconds, notes)
 
@@ -159,7 +173,11 @@ def text(name: str) -> str:
     if len(parts) > 1:
         total, cost = sum(p.parameters for p in parts), sum(p.multiply_adds for p in parts)
         lines.append(f"{'total':<12} {'':<16} {total:>12,} {_giga(cost):>18}")
-    results = [row for row in published_results() if row["model"] == name or (len(parts) == 1 and row["model"] == parts[0].name)]
+    results = [
+        row
+        for row in published_results()
+        if row["model"] == name or (len(parts) == 1 and row["model"] == parts[0].name)
+    ]
     if results:
         lines.append("published:")
         lines += [f"  {_result(row)}" for row in results]

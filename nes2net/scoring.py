@@ -139,7 +139,7 @@ class _ScoringSet(Dataset):
         trial = self.trials[index]
         try:
             waveform = load_audio(trial.path)
-            # A whole utterance shorter than one frame is repeated as a short one is in '4sec'.
+            # A whole utterance that gives too few frames is repeated as a short one is in '4sec'.
             num_samples = self.num_samples or max(len(waveform), self.min_samples)
             return trial.id, torch.from_numpy(head_crop(waveform, num_samples, trial.id))
         except InputError as error:
@@ -158,7 +158,7 @@ def _score_batches(
     detector.train(legacy_train_mode)
     parameter = next(detector.parameters())
     loader = DataLoader(
-        _ScoringSet(trials, num_samples, detector.frontend.min_samples),
+        _ScoringSet(trials, num_samples, detector.min_samples),
         batch_size=1 if legacy_train_mode else batch_size,
         collate_fn=list,
         **worker_options(num_workers),

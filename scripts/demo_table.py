@@ -9,7 +9,11 @@ from pathlib import Path
 from nes2net.evaluation import comparison_table, evaluate
 
 SYSTEMS = {"wav2vec 2.0, small + Nes2Net-X": "wav2vec2_small", "log spectrum + Nes2Net-X": "log_spectrum"}
-PARTS = {"LA": ("asvspoof2021_la", "keys"), "DF": ("asvspoof2021_df", "keys"), "in_the_wild": ("in_the_wild", "release_in_the_wild")}
+PARTS = {
+    "LA": ("asvspoof2021_la", "keys"),
+    "DF": ("asvspoof2021_df", "keys"),
+    "in_the_wild": ("in_the_wild", "release_in_the_wild"),
+}
 
 
 def main(corpus: Path, scores: Path) -> None:

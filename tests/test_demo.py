@@ -60,7 +60,9 @@ def test_demonstration(tmp_path):
         assert all(0 < float(eer) < 45 and float(low) <= float(eer) <= float(high) for eer, low, high in cells)
 
     # a second run starts from what is there
-    before = {p: p.stat().st_mtime_ns for p in out.rglob("*") if p.is_file() and "logs" not in p.parts and p.suffix != ".md"}
+    before = {
+        p: p.stat().st_mtime_ns for p in out.rglob("*") if p.is_file() and "logs" not in p.parts and p.suffix != ".md"
+    }
     second = run("--out", "demo", cwd=tmp_path)
     assert second.returncode == 0, second.stdout[-2000:] + second.stderr[-3000:]
     assert before == {p: p.stat().st_mtime_ns for p in before}

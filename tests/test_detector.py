@@ -37,7 +37,14 @@ def test_every_published_model_is_built(name, golden):
     """On the meta device: whole-model names map to parts that fit each other, under the names of the golden heads."""
     with torch.device("meta"):
         detector = Detector.from_config(PUBLISHED_MODELS[name])
-    assert detector.config["backend"]["name"] in ("nes2net", "nes2net_x", "nes2net_x_selu", "aasist", "raw_aasist", "raw_aasist_l")
+    assert detector.config["backend"]["name"] in (
+        "nes2net",
+        "nes2net_x",
+        "nes2net_x_selu",
+        "aasist",
+        "raw_aasist",
+        "raw_aasist_l",
+    )
     heads = {
         "WavLM_Nes2Net": "svdd_WavLM_Nes2Net__SEA_mean_8_8_se1_d1",
         "WavLM_Nes2Net_X_SeLU": "svdd_WavLM_Nes2Net_X_SeLU__SEA_mean_8_8_se1_d1",
@@ -158,3 +165,11 @@ def test_what_is_not_there_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(InputError, match="'nobody/nothing' is no file or folder here and was not fetched"):
         Detector.from_pretrained("nobody/nothing")
+
+
+def test_a_very_short_recording_is_repeated(small_model):
+    for backend in ("aasist", {"name": "nes2net_x", "nes_ratio": [4, 4]}):
+        detector = Detector.from_config({**small_model, "backend": backend}).eval()
+        short = np.array([0.1, -0.1, 0.2], np.float32)
+        assert detector(torch.zeros(1, detector.min_samples)).shape == (1, 2)
+        assert detector.score(short) == detector.score(short, num_samples=detector.min_samples)

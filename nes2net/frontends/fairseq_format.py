@@ -22,7 +22,10 @@ _NAMES = [
     ("encoder.pos_conv.0.weight_g", "encoder.pos_conv_embed.conv.parametrizations.weight.original0"),
     ("encoder.pos_conv.0.weight_v", "encoder.pos_conv_embed.conv.parametrizations.weight.original1"),
     ("encoder.pos_conv.0.bias", "encoder.pos_conv_embed.conv.bias"),
-    ("encoder.layers.{n}.self_attn.relative_attention_bias.{rest}", "encoder.layers.{n}.attention.rel_attn_embed.{rest}"),
+    (
+        "encoder.layers.{n}.self_attn.relative_attention_bias.{rest}",
+        "encoder.layers.{n}.attention.rel_attn_embed.{rest}",
+    ),
     ("encoder.layers.{n}.self_attn.grep_linear.{rest}", "encoder.layers.{n}.attention.gru_rel_pos_linear.{rest}"),
     ("encoder.layers.{n}.self_attn.grep_a", "encoder.layers.{n}.attention.gru_rel_pos_const"),
     ("encoder.layers.{n}.self_attn.{rest}", "encoder.layers.{n}.attention.{rest}"),

@@ -97,7 +97,9 @@ class Waveform(nn.Module):
     def __init__(self, checkpoint: str | None = None) -> None:
         super().__init__()
         if checkpoint is not None:
-            raise InputError(f"the waveform front-end has nothing to learn and takes no checkpoint ({checkpoint} was given)")
+            raise InputError(
+                f"the waveform front-end has nothing to learn and takes no checkpoint ({checkpoint} was given)"
+            )
         self.config = {"name": "waveform"}
 
     def forward(self, waveform: Tensor, layers: str = "last", final_norm: bool = True) -> list[Tensor]:

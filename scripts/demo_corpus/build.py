@@ -26,7 +26,7 @@ from .plan import EVALUATION_PARTS, Clip, Sizes, Split, clips, round_robin, spli
 from .recordings import ATTRIBUTION, Recording, debian_prompts, own_recordings, read
 from .synthesis import METHODS, available_methods, spoof
 
-VERSION = 1
+VERSION = 2
 _SHORTEST = int(1.2 * channel.RATE)
 _LONGEST = int(5.5 * channel.RATE)
 _SPARE = 1.25  # prepared for each clip that is wanted: some turn out too short without their pauses

@@ -16,7 +16,9 @@ def tone():
     return (0.3 * np.sin(2 * np.pi * 440 * time)).astype(np.float32)
 
 
-@pytest.mark.parametrize("suffix, subtype", [("wav", "PCM_16"), ("wav", "PCM_24"), ("wav", "FLOAT"), ("flac", "PCM_16"), ("flac", "PCM_24")])
+@pytest.mark.parametrize(
+    "suffix, subtype", [("wav", "PCM_16"), ("wav", "PCM_24"), ("wav", "FLOAT"), ("flac", "PCM_16"), ("flac", "PCM_24")]
+)
 def test_lossless_formats(tone, tmp_path, suffix, subtype):
     path = tmp_path / f"tone.{suffix}"
     soundfile.write(path, tone, 16000, subtype=subtype)

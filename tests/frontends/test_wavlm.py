@@ -64,7 +64,9 @@ def test_forward_is_the_librarys_own():
     frontend = create_frontend("wavlm", normalize=False, **TINY).eval()
     waveform = 0.1 * torch.randn(2, 8000)
     with torch.inference_mode():
-        torch.testing.assert_close(frontend(waveform)[-1], frontend.model(waveform).last_hidden_state, atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(
+            frontend(waveform)[-1], frontend.model(waveform).last_hidden_state, atol=1e-5, rtol=1e-5
+        )
 
 
 def test_wavlm_large_has_the_manifests_names_and_shapes(golden):

@@ -1,0 +1,115 @@
+"""AASIST and AASIST-L: detectors on the waveform itself, with a fixed filter bank in place of a front-end.
+
+J.-w. Jung et al., ICASSP 2022 (arXiv 2110.01200); the filter bank as in RawNet2 anti-spoofing (H. Tak et al., ICASSP 2021). The
+published weights load into :func:`raw_aasist` and :func:`raw_aasist_l` as they are. In a Detector they stand after the front-end
+``waveform``, whose only hidden state is the waveform as B×N×1.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from nes2net.backends.aasist import SpectroTemporalGraph, residual_encoder
+from nes2net.backends.options import check_positive
+from nes2net.errors import InputError
+
+
+def sinc_filters(num_filters: int, num_taps: int, sample_rate: int) -> Tensor:
+    """Band-pass filters ``num_filters``×1×``num_taps`` whose edges are equally spaced on the mel scale from 0 to half the rate.
+
+    A filter is hamming · [2f₂ sinc(2f₂t) − 2f₁ sinc(2f₁t)], with frequencies in cycles per sample. The edges are computed in
+    float64 and the rest in float32, as the published weights were trained with: designed in float64 the taps differ by 2.4e-5. NumPy,
+    because torch's sine differs from it in the last bit of some taps.
+
+    >>> sinc_filters(70, 129, 16000).shape
+    torch.Size([70, 1, 129])
+    """
+    top_mel = 2595 * math.log10(1 + sample_rate / 2 / 700)
+    edges = 700 * (10 ** (np.linspace(0, top_mel, num_filters + 1) / 2595) - 1)  # Hz
+    half = (num_taps - 1) // 2
+    t = np.arange(-half, half + 1, dtype=np.float32)
+    argument = np.float32(2 * edges)[:, None] * t / np.float32(sample_rate)
+    low_pass = np.float32(2 * edges / sample_rate)[:, None] * np.sinc(argument)
+    band_pass = np.float32(np.hamming(num_taps)) * (low_pass[1:] - low_pass[:-1])
+    return torch.from_numpy(band_pass).unsqueeze(1)
+
+
+class RawAasist(SpectroTemporalGraph):
+    """Waveform B×N or B×N×1 at 16 kHz → logits B×``num_logits``. Use :func:`raw_aasist` or :func:`raw_aasist_l`."""
+
+    checkpoint_prefix = ""
+    wants_layers = "last"
+    sample_rate = 16000
+    num_filters, num_taps = 70, 129
+    min_frames = num_taps - 1 + 3**7  # a frame is a sample here; seven poolings by 3 must leave one node
+    fixed_frames = None
+
+    def __init__(
+        self,
+        channels: Sequence[int],
+        gat_dims: tuple[int, int],
+        pool_ratios: Sequence[float],
+        feature_dim: int,
+        num_logits: int,
+    ) -> None:
+        check_positive(num_logits=num_logits)
+        if feature_dim != 1:
+            raise InputError(
+                f"raw AASIST reads the waveform itself, feature_dim 1, got {feature_dim}; give it the front-end 'waveform'"
+            )
+        super().__init__(
+            channels[-1],
+            spectral_nodes=self.num_filters // 3,
+            num_logits=num_logits,
+            gat_dims=gat_dims,
+            pool_ratios=pool_ratios,
+            temperatures=(2.0, 2.0, 100.0),
+        )
+        self.feature_dim = feature_dim
+        filters = sinc_filters(self.num_filters, self.num_taps, self.sample_rate)
+        self.register_buffer("filters", filters, persistent=False)
+        self.first_bn = nn.BatchNorm2d(1)
+        self.encoder = residual_encoder(channels, after_block=[nn.MaxPool2d((1, 3))])
+
+    def embedding(self, waveform: Tensor) -> Tensor:
+        """The last hidden layer, B×160, before its dropout."""
+        if waveform.ndim == 3 and waveform.shape[2] == 1:
+            waveform = waveform.squeeze(2)
+        if waveform.ndim != 2 or waveform.shape[1] < self.min_frames:
+            raise InputError(
+                f"the waveform must be batch × samples (× 1) with at least {self.min_frames} samples, "
+                f"got {' × '.join(map(str, waveform.shape))}; pad or repeat it"
+            )
+        image = F.conv1d(waveform.unsqueeze(1), self.filters).abs().unsqueeze(1)  # B×1×70×(N − 128)
+        x = self.encoder(F.selu(self.first_bn(F.max_pool2d(image, 3)))).abs()  # B×C×23×frames
+        return self.readout(spectral=x.amax(dim=3).transpose(1, 2), temporal=x.amax(dim=2).transpose(1, 2))
+
+    def forward(self, waveform: Tensor) -> Tensor:
+        """``waveform`` B×N or B×N×1, 64,600 samples in training → logits B×n; of two, column 1 is the score (higher: more bona fide)."""
+        return self.out_layer(self.drop(self.embedding(waveform)))
+
+
+def raw_aasist(*, feature_dim: int = 1, num_logits: int = 2) -> RawAasist:
+    """AASIST on the waveform, at least 2,315 samples; for a graph made by ``torch.export`` at least 13,250.
+
+    >>> model = raw_aasist()
+    >>> sum(p.numel() for p in model.parameters())
+    297866
+    """
+    return RawAasist((32, 32, 64, 64, 64, 64), (64, 32), (0.5, 0.7, 0.5), feature_dim, num_logits)
+
+
+def raw_aasist_l(*, feature_dim: int = 1, num_logits: int = 2) -> RawAasist:
+    """AASIST-L, the light one, on the waveform, with the limits of :func:`raw_aasist`.
+
+    >>> model = raw_aasist_l()
+    >>> sum(p.numel() for p in model.parameters())
+    85306
+    """
+    return RawAasist((32, 32, 24, 24, 24, 24), (24, 32), (0.4, 0.5, 0.7), feature_dim, num_logits)

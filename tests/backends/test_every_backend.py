@@ -1,0 +1,234 @@
+"""What every registered back-end must do, whatever it is inside: registering a name is enough to be tested here.
+
+A back-end says of itself what it takes: ``wants_layers`` ("last": B×T×D, "all": a list of hidden states), ``min_frames``, and
+``fixed_frames`` where it takes one number of frames only. To one that reads the waveform a frame is a sample.
+"""
+
+import io
+import re
+
+import pytest
+import torch
+from torch import nn
+
+from nes2net import registry
+from nes2net.errors import InputError
+
+LAYERS = 25
+WAVEFORM = {"raw_aasist", "raw_aasist_l"}
+SAMPLES_PER_FRAME = 320
+#: options that make a back-end smaller without changing what it is made of
+SMALLER = {
+    "conformer": {"num_blocks": 2},
+    "mamba": {"num_layers": 4},
+    "nes2net": {"nes_ratio": (4, 4)},
+    "nes2net_x": {"nes_ratio": (4, 4)},
+    "nes2net_x_selu": {"nes_ratio": (4, 4)},
+    "tcm": {"num_blocks": 2},
+}
+#: parameters that the published computation does not use; they are in its checkpoints and get no gradient
+UNUSED = {
+    **dict.fromkeys(["aasist", "raw_aasist", "raw_aasist_l"], r"encoder\.[1-5]\.0\.bn1\."),
+    "attm_lstm": r"feat_merge\.linear_proj\.1\.inplace\.",
+    "mamba": r"conformer\.(forward|backward)_layers\.1\.",
+}
+#: how far bfloat16 may be from float32, as a part of the logits' size; in AASIST rounding changes which nodes are kept
+BFLOAT16 = {"aasist": 0.15, "raw_aasist": 0.25, "raw_aasist_l": 0.25}
+#: torch.compile does not trace recurrent layers, and torch.export fixes their number of frames
+RECURRENT = {"attm_lstm"}
+#: these take minutes to export for any number of samples; test_aasist.py does
+SLOW_TO_EXPORT = WAVEFORM
+
+every_backend = pytest.mark.parametrize("name", registry.backends.names())
+
+
+def dim_of(name: str) -> int:
+    return 1 if name in WAVEFORM else 192
+
+
+def create(name: str, seed: int = 0, **options) -> nn.Module:
+    torch.manual_seed(seed)
+    return registry.create_backend(name, feature_dim=dim_of(name), **SMALLER.get(name, {}), **options)
+
+
+def frames_of(backend: nn.Module, frames: int = 50) -> int:
+    """About as long as ``frames`` of 20 ms, and something that ``backend`` takes."""
+    if backend.config["name"] in WAVEFORM:
+        frames *= SAMPLES_PER_FRAME
+    return backend.fixed_frames or max(frames, backend.min_frames)
+
+
+def features_for(
+    backend: nn.Module, batch: int, frames: int | None = None, dim: int | None = None, dtype=torch.float32
+):
+    """What ``backend`` takes, from a fixed seed."""
+    shape = (batch, frames_of(backend) if frames is None else frames, dim or dim_of(backend.config["name"]))
+    generator = torch.Generator().manual_seed(batch)
+    states = [torch.randn(shape, generator=generator).to(dtype) for _ in range(LAYERS)]
+    return states if backend.wants_layers == "all" else states[-1]
+
+
+def utterance(features, index: int):
+    """One utterance of a batch, as a batch of one."""
+    if isinstance(features, list):
+        return [state[index : index + 1] for state in features]
+    return features[index : index + 1]
+
+
+def without_dropout(backend: nn.Module) -> nn.Module:
+    for module in backend.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
+    return backend
+
+
+@every_backend
+def test_says_what_it_takes(name):
+    backend = create(name)
+    assert backend.wants_layers in ("last", "all")
+    assert backend.min_frames >= 1
+    assert backend.fixed_frames is None or backend.fixed_frames >= backend.min_frames
+    assert isinstance(backend.checkpoint_prefix, str)
+
+
+@every_backend
+@pytest.mark.parametrize("num_logits", [2, 3])
+def test_gives_as_many_logits_as_asked(name, num_logits):
+    backend = create(name, num_logits=num_logits).eval()
+    with torch.no_grad():
+        logits = backend(features_for(backend, batch=2))
+    assert logits.shape == (2, num_logits)
+    assert logits.isfinite().all()
+
+
+@every_backend
+def test_every_parameter_gets_a_gradient(name):
+    backend = without_dropout(create(name)).train()
+    features = features_for(backend, batch=3)
+    inputs = [x.requires_grad_() for x in (features if isinstance(features, list) else [features])]
+    nn.functional.cross_entropy(backend(features), torch.tensor([0, 1, 1])).backward()
+    gradients = [x.grad for x in inputs if x.grad is not None]  # a back-end may leave out some of the hidden states
+    assert gradients and all(gradient.isfinite().all() and gradient.abs().sum() > 0 for gradient in gradients)
+    unused = re.compile(UNUSED.get(name, r"(?!)"))
+    for key, parameter in backend.named_parameters():
+        if unused.match(key) or not parameter.requires_grad:
+            assert parameter.grad is None, f"{key} is listed as unused"
+        else:
+            assert parameter.grad is not None, f"{key} gets no gradient"
+            assert parameter.grad.isfinite().all(), key
+            assert parameter.ndim == 1 or parameter.grad.abs().sum() > 0, f"{key} gets a gradient of zero"
+
+
+@every_backend
+def test_state_dict_round_trip(name):
+    backend = create(name).eval()
+    file = io.BytesIO()
+    torch.save(backend.state_dict(), file)
+    file.seek(0)
+    other = create(name, seed=1).eval()
+    features = features_for(backend, batch=2)
+    with torch.no_grad():
+        assert not torch.equal(backend(features), other(features))
+        other.load_state_dict(torch.load(file, weights_only=True))
+        assert torch.equal(backend(features), other(features))
+
+
+@every_backend
+def test_utterances_of_a_batch_do_not_touch_each_other(name):
+    backend = create(name).eval()
+    features = features_for(backend, batch=3)
+    with torch.no_grad():
+        together = backend(features)
+        alone = torch.cat([backend(utterance(features, i)) for i in range(3)])
+    torch.testing.assert_close(together, alone, rtol=1e-4, atol=1e-5)
+
+
+@every_backend
+def test_any_number_of_frames_from_the_least(name):
+    backend = create(name).eval()
+    lengths = {backend.min_frames + i for i in range(4)} | {frames_of(backend, n) for n in (23, 50, 97)}
+    for frames in [backend.fixed_frames] if backend.fixed_frames else sorted(lengths):
+        with torch.no_grad():
+            logits = backend(features_for(backend, batch=1, frames=frames))
+        assert logits.shape == (1, 2) and logits.isfinite().all(), frames
+
+
+@every_backend
+def test_a_number_of_frames_that_does_not_fit_is_named(name):
+    backend = create(name).eval()
+    wrong = [backend.min_frames - 1]
+    if backend.fixed_frames:
+        wrong += [backend.fixed_frames + 10]
+    for frames in wrong:
+        with pytest.raises(InputError, match=str(frames)):
+            backend(features_for(backend, batch=2, frames=frames))
+
+
+@every_backend
+def test_features_that_do_not_fit_are_named(name):
+    backend = create(name).eval()
+    wrong = dim_of(name) + 1
+    with pytest.raises(InputError, match=f"{wrong - 1}.* × {wrong}"):
+        backend(features_for(backend, batch=2, dim=wrong))
+
+
+@every_backend
+def test_bfloat16_stays_near_float32(name):
+    backend = create(name).eval()
+    with torch.no_grad():
+        exact = backend(features_for(backend, batch=8))
+        backend.bfloat16()
+        rounded = backend(features_for(backend, batch=8, dtype=torch.bfloat16))
+    assert rounded.dtype == torch.bfloat16
+    assert (rounded.float() - exact).abs().max() < BFLOAT16.get(name, 0.05) * exact.abs().max()
+
+
+@every_backend
+def test_float64_agrees_with_float32(name):
+    backend = create(name).eval()
+    with torch.no_grad():
+        single = backend(features_for(backend, batch=2))
+        double = backend.double()(features_for(backend, batch=2, dtype=torch.float64))
+    assert double.dtype == torch.float64
+    torch.testing.assert_close(single.double(), double, rtol=1e-4, atol=1e-5)
+
+
+@every_backend
+def test_a_seed_determines_weights_dropout_and_gradients(name):
+    results = []
+    for _ in range(2):
+        backend = create(name).train()
+        logits = backend(features_for(backend, batch=2))
+        logits.sum().backward()
+        results.append([logits, *(p.grad for p in backend.parameters() if p.grad is not None)])
+    assert all(torch.equal(a, b) for a, b in zip(*results))
+
+
+@every_backend
+def test_exports_with_any_batch_and_number_of_frames(name):
+    backend = create(name).eval()
+    any_length = not backend.fixed_frames and name not in RECURRENT | SLOW_TO_EXPORT
+    sizes = dict.fromkeys((0, 1) if any_length else (0,), torch.export.Dim.DYNAMIC)
+    features = features_for(backend, batch=2)
+    shapes = [sizes] * LAYERS if isinstance(features, list) else sizes
+    exported = torch.export.export(backend, (features,), dynamic_shapes=(shapes,)).module()
+    for batch, frames in ((1, 50), (3, 61), (4, 97)):
+        features = features_for(backend, batch, frames_of(backend, frames if any_length else 50))
+        with torch.no_grad():
+            torch.testing.assert_close(exported(features), backend(features), rtol=1e-4, atol=1e-5)
+
+
+@every_backend
+@pytest.mark.slow
+def test_compiles_into_one_graph_in_training(name):
+    """Only the capture of graphs, forward and backward: no code is generated, which would take minutes."""
+    backend, same = (without_dropout(create(name)).train() for _ in range(2))
+    compiled = torch.compile(same, fullgraph=name not in RECURRENT, backend="aot_eager")
+    features = features_for(backend, batch=2)
+    gradients = []
+    for network in (backend, compiled):
+        logits = network(features)
+        logits.square().sum().backward()
+        gradients.append([logits, *(p.grad for p in network.parameters() if p.grad is not None)])
+    for eager, graph in zip(*gradients):
+        torch.testing.assert_close(eager, graph, rtol=1e-3, atol=1e-4)
