@@ -16,8 +16,7 @@ def run(*arguments, cwd):
         cwd=cwd,
         text=True,
         stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        capture_output=True,
     )
 
 

@@ -78,8 +78,8 @@ class SSLFrontend(nn.Module):
 
         Returns, for ``layers="all"``, L tensors B×T×D: the input of each transformer layer, then the output after the final layer
         norm; for ``"last"`` that last one alone. Without ``final_norm`` the last state is the last layer's own output, as in
-        fairseq's ``layer_results``, which SLS and AttM read. T is the number of frames after the convolutions: 64,600 samples give 201. No mask
-        and no padding mask are applied. Too few samples for one frame raise :class:`InputError`.
+        fairseq's ``layer_results``, which SLS and AttM read. T is the number of frames after the convolutions: 64,600 samples
+        give 201. No mask and no padding mask are applied. Too few samples for one frame raise :class:`InputError`.
         """
         if waveform.shape[-1] < self.min_samples:
             raise InputError(

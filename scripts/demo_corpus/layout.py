@@ -130,7 +130,7 @@ def write_readme(out: Path, clips: list[Clip], source: str, asv: str, cues: str)
         for name, method in METHODS.items()
         if name in used
     ]
-    shared = "in training and development" if _speakers_overlap(clips) else "not in training or development"
+    evaluation = "occur in training too" if _speakers_overlap(clips) else "do not occur in training or development"
     text = f"""# Demonstration corpus
 
 Real human speech and made spoofs in the layout of ASVspoof 2019 LA (training, development), ASVspoof 2021 LA and DF and
@@ -140,7 +140,7 @@ In-the-Wild (evaluation). It shows that a detector learns and that every program
 
 {count_table(out, clips)}
 
-Evaluation speakers occur {shared}. Both classes went through the same channel (spectrum, noise, crest factor,
+Evaluation speakers {evaluation}. Both classes went through the same channel (spectrum, noise, crest factor,
 level, pauses, ends, G.722) and share the same distribution of codecs. {cues}
 
 | attack | method | where |

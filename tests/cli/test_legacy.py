@@ -32,7 +32,7 @@ def test_help_shows_the_defaults(capsys):
         legacy.main(["--help"])
     assert stop.value.code == 0
     text = " ".join(capsys.readouterr().out.split())
-    for flag, kind, default, *_ in FLAGS["main.py"]:
+    for flag, *_ in FLAGS["main.py"]:
         assert flag in text
     for expected in (
         "learning rate; the published recipe has 2.5e-7 (default: 1e-06)",
