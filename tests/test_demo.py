@@ -2,6 +2,7 @@
 
 import re
 import subprocess
+import sys
 
 import pytest
 from conftest import REPOSITORY
@@ -26,6 +27,16 @@ def test_demonstration(tmp_path):
     assert first.returncode == 0, first.stdout[-2000:] + first.stderr[-3000:]
     out = tmp_path / "demo"
     corpus = out / "corpus"
+
+    # nothing trivial tells the classes apart
+    sys.path.insert(0, str(REPOSITORY / "scripts"))
+    from demo_corpus import cues
+
+    eers = cues.trivial_cue_eer(corpus)
+    assert eers["dev"] >= 40 and eers["eval"] >= 40  # percent
+    for part, trials in cues.trials(corpus).items():
+        human = sum(is_human for _, is_human, _ in trials)
+        assert human >= (80 if part == "dev" else 150) and len(trials) - human >= (150 if part == "dev" else 300)
 
     # exactly the published layouts, read by the corpus modules
     sizes = {split: len(asvspoof2019_la.trials(corpus, split)) for split in ("train", "dev")}
