@@ -146,7 +146,14 @@ def _describe_head(role: str, part: nn.Module, inputs: Any, frames: int, seconds
             else "it sees the whole utterance"
         )
         notes.append(f"{sees}; it needs at least {getattr(part, 'min_frames', 1)} frames")
+        notes.append("layers: " + ", ".join(_layer(name, child) for name, child in part.named_children()))
     return PartInfo(role, part.config["name"], _parameters(part), flops / 2 / seconds, notes)
+
+
+def _layer(name: str, module: nn.Module) -> str:
+    times = f"{len(module)} × {type(module[0]).__name__}" if isinstance(module, nn.ModuleList) else type(module).__name__
+    parameters = _parameters(module)
+    return f"{name} ({times}{f', {parameters:,}' if parameters else ''})"
 
 
 def _inputs(backend: nn.Module, frames: int, device: str) -> Tensor | list[Tensor]:

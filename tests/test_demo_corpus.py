@@ -1,7 +1,10 @@
 """The builder of the demonstration corpus: its channel, codecs and methods on seconds of audio, and (slow) the corpus itself."""
 
 import shutil
+import signal
+import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -275,6 +278,23 @@ class TestCorpus:
         lost.unlink()
         build.build(out, bonafide, jobs=1, seed=0, sizes=SIZES)
         assert contents(out) == contents(built)
+
+    def test_two_interrupts_end_it(self, bonafide, tmp_path):
+        pytest.importorskip("pyworld", reason="pyworld is not installed")
+        command = [sys.executable, REPOSITORY / "scripts/demo_corpus", "--out", tmp_path / "o", "--bonafide", bonafide]
+        with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
+            while process.poll() is None and not any(tmp_path.glob("o/*/flac/*.flac")):
+                time.sleep(0.05)
+            process.send_signal(signal.SIGINT)
+            time.sleep(0.3)
+            process.send_signal(signal.SIGINT)
+            try:
+                _, said = process.communicate(timeout=60)
+            finally:
+                process.kill()
+        assert process.returncode == 130
+        assert "the same command continues" in said
+        assert not [p for p in tmp_path.glob("o/*/flac/*") if p.name.startswith(".")]
 
 
 def check_audio(trials):

@@ -9,6 +9,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
@@ -81,12 +82,12 @@ def _embed_file(path: Path) -> np.ndarray:
 
 
 class Workers:
-    """``map`` over ``jobs`` processes (one: in this one), every result a step of the bar."""
+    """``map`` over ``jobs`` processes (one: in this one), every result a step of the bar. Ctrl-C counts once until ``close``."""
 
     def __init__(self, jobs: int, bar: tqdm) -> None:
-        ignore = partial(signal.signal, signal.SIGINT, signal.SIG_IGN)
+        self._handler = signal.signal(signal.SIGINT, _interrupt_once)
         self._pool = (
-            ProcessPoolExecutor(jobs, get_context("spawn"), initializer=_call, initargs=(ignore,)) if jobs > 1 else None
+            ProcessPoolExecutor(jobs, get_context("spawn"), initializer=_ignore_interrupts) if jobs > 1 else None
         )
         self._bar = bar
 
@@ -103,10 +104,16 @@ class Workers:
         """Forget what has not begun, wait for what has."""
         if self._pool:
             self._pool.shutdown(cancel_futures=True)
+        signal.signal(signal.SIGINT, self._handler)
 
 
-def _call(function: Callable) -> None:
-    function()
+def _interrupt_once(*_) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C would break off the shutdown and hang at exit
+    raise KeyboardInterrupt
+
+
+def _ignore_interrupts() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _candidates(recordings: list[Recording], sizes: Sizes, seed: int) -> list[Recording]:
@@ -215,6 +222,12 @@ def main(arguments: list[str] | None = None) -> int:
         build(given.out, given.bonafide, max(given.jobs, 1), given.seed)
     except (InputError, OSError) as error:
         print(f"demo_corpus: {error}", file=sys.stderr)
+        return 2
+    except BrokenProcessPool:
+        print(
+            "demo_corpus: a process was killed (out of memory?); the same command continues, --jobs 1 takes less",
+            file=sys.stderr,
+        )
         return 2
     except KeyboardInterrupt:
         print("\ninterrupted; the same command continues", file=sys.stderr)

@@ -29,9 +29,9 @@ _MIN_CLIPS = 8
 class Sizes:
     """The most human clips per part, and spoofs of one method per human clip."""
 
-    train: int = 420
+    train: int = 400
     dev: int = 84
-    evaluation: int = 156
+    evaluation: int = 132
     spoofs_in_training: float = 0.45
     spoofs_in_evaluation: float = 0.31
 
