@@ -57,9 +57,9 @@ train() { # NAME EPOCHS FLAGS…
     --labels_file corpus/release_in_the_wild/meta.csv
 }
 
-train wav2vec2_small 14 --algo 5 --ssl_config small --Nes_ratio 4 4 \
+train wav2vec2_small 11 --algo 5 --ssl_config small --Nes_ratio 4 4 \
   --set data.num_samples=32000 train.schedule=cosine train.warmup_steps=30 train.max_grad_norm=1
-train log_spectrum 8 --algo 5 --frontend lps --Nes_ratio 4 4 \
+train log_spectrum 6 --algo 5 --frontend lps --Nes_ratio 4 4 \
   --set data.num_samples=48000 train.schedule=cosine model.frontend.n_fft=512 model.frontend.hop_length=160 \
   model.frontend.num_bins=256 model.frontend.normalize=true
 
