@@ -45,7 +45,7 @@ class Wav2Vec2Frontend(SSLFrontend):
     >>> frontend = Wav2Vec2Frontend(**SMALL)
     >>> states = frontend(torch.zeros(2, 16000), layers="all")
     >>> len(states), tuple(states[-1].shape)
-    (4, (2, 62, 128))
+    (4, (2, 61, 128))
     """
 
     name = "wav2vec2"
