@@ -96,7 +96,7 @@ def score_trials(
     with open(partial, "a") as journal:
         if journal.tell() == 0:
             journal.write(json.dumps(run) + "\n")
-            journal.writelines(f"{name} {score!r}\n" for name, score in scores.items())
+            journal.writelines(_lines(scores))
         batches = _score_batches(detector, left, num_samples, batch_size, num_workers, legacy_train_mode)
         with tqdm(
             total=len(trials), initial=len(scores), desc=f"scoring {out.name}", unit="utt", dynamic_ncols=True
@@ -179,8 +179,13 @@ def _score_batches(
             yield scores, failures
 
 
+def _lines(scores: dict[str, float]) -> Iterator[str]:
+    """Lines of a score file; a score is written so that it is read back to the last bit."""
+    return (f"{name} {score!r}\n" for name, score in scores.items())
+
+
 def _journal(journal: TextIO, scores: dict[str, float]) -> None:
-    journal.writelines(f"{name} {score!r}\n" for name, score in scores.items())
+    journal.writelines(_lines(scores))
     journal.flush()
 
 
@@ -225,7 +230,7 @@ def _read_json(path: Path) -> dict:
 
 def _finish(result: ScoringResult, order: list[str], scores: dict, record_file: Path, partial: Path, run: dict) -> None:
     temporary = result.path.with_name(f".{result.path.name}.{os.getpid()}.tmp")
-    temporary.write_text("".join(f"{name} {scores[name]!r}\n" for name in order))
+    temporary.write_text("".join(_lines({name: scores[name] for name in order})))
     record = {
         "run": run,
         "total": result.total,
