@@ -41,3 +41,15 @@ def run(
 
 def add_debug(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+
+
+def subcommand(
+    commands: argparse._SubParsersAction, name: str, function: Callable[[argparse.Namespace], int | None], text: str
+) -> argparse.ArgumentParser:
+    """A subcommand ``name`` that runs ``function``; ``text`` says what it does, without a full stop."""
+    parser = commands.add_parser(
+        name, help=text, description=f"{text}.", formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
+    parser.set_defaults(function=function)
+    add_debug(parser)
+    return parser

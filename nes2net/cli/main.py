@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nes2net import __version__
-from nes2net.cli.entry import INCOMPLETE, OneLineParser, add_debug, run
+from nes2net.cli.entry import INCOMPLETE, OneLineParser, run, subcommand
 from nes2net.errors import InputError
 from nes2net.registry import corpora
 
@@ -26,17 +26,8 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _subcommand(commands: argparse._SubParsersAction, name: str, function, text: str) -> argparse.ArgumentParser:
-    parser = commands.add_parser(
-        name, help=text, description=f"{text}.", formatter_class=argparse.ArgumentDefaultsHelpFormatter
-    )
-    parser.set_defaults(function=function)
-    add_debug(parser)
-    return parser
-
-
 def _add_train(commands: argparse._SubParsersAction) -> None:
-    parser = _subcommand(commands, "train", _train, "Train a detector as a recipe says")
+    parser = subcommand(commands, "train", _train, "Train a detector as a recipe says")
     parser.add_argument("recipe", help="YAML file, e.g. configs/asvspoof2019_nes2net_x.yaml")
     parser.add_argument(
         "overrides", nargs="*", metavar="key=value", help="override a key, e.g. data.root=DB train.lr=1e-6"
@@ -54,7 +45,7 @@ def _train(args: argparse.Namespace) -> int:
 
 
 def _add_score(commands: argparse._SubParsersAction) -> None:
-    parser = _subcommand(commands, "score", _score, "Score a corpus with a trained detector")
+    parser = subcommand(commands, "score", _score, "Score a corpus with a trained detector")
     parser.add_argument("corpus", choices=corpora.names(), help="which corpus")
     parser.add_argument("root", help="its folder")
     parser.add_argument("--model", required=True, help="checkpoint (.pth), folder, or name on the Hugging Face hub")
@@ -110,7 +101,7 @@ def report_scoring(result: ScoringResult) -> int:
 
 
 def _add_evaluate(commands: argparse._SubParsersAction) -> None:
-    parser = _subcommand(commands, "evaluate", _evaluate, "Evaluate score files against a corpus's keys")
+    parser = subcommand(commands, "evaluate", _evaluate, "Evaluate score files against a corpus's keys")
     parser.add_argument("corpus", choices=corpora.names(), help="which corpus")
     parser.add_argument("scores", help="score file")
     parser.add_argument("--keys", required=True, help="folder or file of the keys")
@@ -134,7 +125,7 @@ def _evaluate(args: argparse.Namespace) -> int:
 
 
 def _add_average(commands: argparse._SubParsersAction) -> None:
-    parser = _subcommand(commands, "average", _average, "Average checkpoints")
+    parser = subcommand(commands, "average", _average, "Average checkpoints")
     parser.add_argument("checkpoints", nargs="+", help="checkpoint files, or one run folder with --ids")
     parser.add_argument("--ids", type=int, nargs="+", help="epochs of the run folder's epoch_N.pth")
     parser.add_argument("--out", default=None, help="file to write; a run folder has its own name for it")
@@ -166,7 +157,7 @@ def _average(args: argparse.Namespace) -> int:
 
 
 def _add_info(commands: argparse._SubParsersAction) -> None:
-    parser = _subcommand(commands, "info", _info, "Tell what a model is made of and what was published of it")
+    parser = subcommand(commands, "info", _info, "Tell what a model is made of and what was published of it")
     text = "whole-model name, front-end, aggregation, back-end, or a checkpoint; all names when not given"
     parser.add_argument("model", nargs="?", help=text)
 
