@@ -6,101 +6,61 @@ architecture, the recipe, how it was averaged) travels in the state dict's own m
 
 from __future__ import annotations
 
-import os
-import pickle
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from nes2net.atomic import replacing
 from nes2net.errors import InputError
+from nes2net.unpickling import Record, read_torch_file
 
 _METADATA = "nes2net"
 
 
-def read_pickle(path: str | Path, *, inert: Iterable[str] = (), inert_class: type | None = None) -> Any:
-    """Read a ``torch.save`` file holding tensors and plain containers only; any other class in it is refused, not built.
-
-    ``inert`` names classes to be replaced by ``inert_class``, which must do nothing with what it is given.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise InputError(f"checkpoint {path} not found")
-    allowed = [(inert_class, name) for name in inert]
-    try:
-        with torch.serialization.safe_globals([*allowed, *_plain_globals()] if allowed else []):
-            try:
-                return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-            except RuntimeError as error:  # written before PyTorch 1.6: no zip archive to map
-                if "mmap" not in str(error):
-                    raise
-                return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise InputError(f"{path} was not read: {_refused(error)}") from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, AttributeError, TypeError, IndexError) as error:
-        raise InputError(
-            f"{path} is no checkpoint or is damaged ({_first_line(error)}): copy or download it again"
-        ) from error
-
-
-def _plain_globals() -> list[Any]:
-    """Constructors of plain data that fairseq's files call by name: containers, and NumPy arrays and scalars in the task state."""
-    import numpy as np
-
-    multiarray = np._core.multiarray if hasattr(np, "_core") else np.core.multiarray
-    numpy_functions = [
-        (getattr(multiarray, function), f"numpy.{core}.multiarray.{function}")
-        for core in ("core", "_core")
-        for function in ("_reconstruct", "scalar")
-    ]
-    numpy_types = [np.ndarray, np.dtype, *{type(np.dtype(code)) for code in "?bBhHiIlLqQefdSU"}]
-    return [dict, list, int, *numpy_functions, *numpy_types]
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
-
-
-def _refused(error: Exception) -> str:
-    """PyTorch's page-long refusal in one line."""
-    for line in str(error).splitlines():
-        if "GLOBAL" in line or "Unsupported" in line or "class" in line.lower():
-            return f"it holds more than tensors and plain data ({line.strip()[:200]}); such a file could run code"
-    return f"it is damaged or holds more than tensors and plain data ({_first_line(error)})"
-
-
-def load_state_dict(path: str | Path) -> OrderedDict[str, Tensor]:
+def load_state_dict(path: str | Path, *, tensors_only: bool = False) -> OrderedDict[str, Tensor]:
     """State dict of a checkpoint file, on the CPU; nothing in the file is ever executed.
 
-    Reads a bare state dict (``.pth``, ``.pt``), one under the key ``"model"`` or ``"state_dict"``, and safetensors. The
-    ``module.`` that ``DataParallel`` puts before every name is taken off. Zip-format files are memory-mapped.
+    Reads a bare state dict (``.pth``, ``.pt``, ``.bin``), one under the key ``"model"`` or ``"state_dict"``, and safetensors. The
+    ``module.`` that ``DataParallel`` puts before every name is taken off. The tensors are views of the memory-mapped file, which must
+    not be written to while they live.
+
+    Args:
+        tensors_only: also read a file that asks for functions; they are not called.
 
     Raises:
-        InputError: missing, damaged, or with anything in it but tensors and plain data.
+        InputError: missing, damaged, without a state dict, or asking for what a checkpoint has no use for.
     """
     path = Path(path)
     if path.suffix == ".safetensors":
         return _load_safetensors(path)
-    content = read_pickle(path)
+    return state_dict_of(read_torch_file(path, tensors_only)[0], path)
+
+
+def state_dict_of(content: Any, path: str | Path) -> OrderedDict[str, Tensor]:
+    """The state dict in what a checkpoint file holds; :class:`InputError` where there is none."""
     for key in ("model", "state_dict"):
         if isinstance(content, dict) and isinstance(content.get(key), dict):
             content = content[key]
     tensors = isinstance(content, dict) and content and all(isinstance(v, Tensor) for v in content.values())
-    if not tensors:
+    if not tensors or not all(isinstance(k, str) for k in content):
         raise InputError(f"{path} holds no state dict: expected names and tensors, found {_describe(content)}")
     metadata = getattr(content, "_metadata", None)
     if all(k.startswith("module.") for k in content):
         content = {k[len("module.") :]: v for k, v in content.items()}
     state_dict = OrderedDict(content)
-    if metadata is not None:
+    if isinstance(metadata, dict):
         state_dict._metadata = metadata
     return state_dict
 
 
 def _describe(content: Any) -> str:
+    if isinstance(content, Record):
+        return f"a pickled object of {content.class_name}: save its state_dict() with the code that made it"
     if isinstance(content, dict):
         return f"a dictionary with {', '.join(map(repr, list(content)[:5])) or 'nothing'}"
     return f"a {type(content).__name__}"
@@ -115,7 +75,7 @@ def _load_safetensors(path: Path) -> OrderedDict[str, Tensor]:
     try:
         return OrderedDict(load_file(path))
     except (SafetensorError, OSError) as error:
-        raise InputError(f"{path} is no safetensors file or is damaged ({_first_line(error)})") from error
+        raise InputError(f"{path} is no safetensors file or is damaged ({str(error)[:200]})") from error
 
 
 def save_state_dict(state_dict: Mapping[str, Tensor], path: str | Path, **record: Any) -> None:
@@ -132,37 +92,54 @@ def save_state_dict(state_dict: Mapping[str, Tensor], path: str | Path, **record
 
 def read_record(state_dict: Mapping[str, Tensor]) -> dict[str, Any]:
     """What :func:`save_state_dict` put beside the tensors; empty for a checkpoint of other code."""
-    return dict(getattr(state_dict, "_metadata", {}).get("", {}).get(_METADATA, {}))
+    record = getattr(state_dict, "_metadata", {})
+    for key in ("", _METADATA):
+        record = record.get(key) if isinstance(record, dict) else None
+    return dict(record) if isinstance(record, dict) else {}
 
 
 def save_atomically(content: Any, path: str | Path) -> None:
     """``torch.save`` under a temporary name, then renamed: an interruption leaves the old file or none."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
+    with replacing(path) as temporary:
         torch.save(content, temporary)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+
+
+@dataclass
+class Misfit:
+    """How a state dict differs from a model's: names, and for other shapes what is needed."""
+
+    missing: list[str]
+    left_over: list[str]
+    shapes: list[str]
+
+    def __bool__(self) -> bool:
+        return bool(self.missing or self.left_over or self.shapes)
+
+    def __len__(self) -> int:
+        return len(self.missing) + len(self.left_over) + len(self.shapes)
+
+    def __str__(self) -> str:
+        parts = (("missing", self.missing), ("left over", self.left_over), ("other shape", self.shapes))
+        return "; ".join(f"{title}: {_some(names)}" for title, names in parts if names)
+
+
+def compare(found: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> Misfit:
+    """What of ``expected`` is missing in ``found``, what is left over there, and what has another shape."""
+    return Misfit(
+        missing=[k for k in expected if k not in found],
+        left_over=[k for k in found if k not in expected],
+        shapes=[
+            f"{k} {tuple(found[k].shape)} where {tuple(expected[k].shape)} is needed"
+            for k in expected
+            if k in found and found[k].shape != expected[k].shape
+        ],
+    )
 
 
 def check_fit(found: Mapping[str, Tensor], expected: Mapping[str, Tensor], path: str) -> None:
     """Raise :class:`InputError` naming keys that are missing, left over, or of another shape; return None where all fit."""
-    missing = [k for k in expected if k not in found]
-    left_over = [k for k in found if k not in expected]
-    shapes = [
-        f"{k} {tuple(found[k].shape)} where {tuple(expected[k].shape)} is needed"
-        for k in expected
-        if k in found and found[k].shape != expected[k].shape
-    ]
-    parts = [
-        f"{title}: {_some(names)}"
-        for title, names in (("missing", missing), ("left over", left_over), ("other shape", shapes))
-        if names
-    ]
-    if parts:
-        raise InputError(f"{path} does not fit this model; {'; '.join(parts)}. Give the options it was trained with")
+    if misfit := compare(found, expected):
+        raise InputError(f"{path} does not fit this model; {misfit}. Give the options it was trained with")
 
 
 def _some(names: list[str], most: int = 5) -> str:

@@ -127,3 +127,12 @@ def test_misfit_names_keys_and_shapes():
         InputError, match=r"file does not fit.*missing: b.*left over: c.*other shape: a \(4,\) where \(2,\)"
     ):
         check_fit({"a": torch.zeros(4), "c": torch.zeros(1)}, expected, "file")
+
+
+@pytest.mark.parametrize("part", [0, 0.01, 0.3, 0.9, 0.999])
+def test_truncated_safetensors_are_named(tmp_path, part):
+    save_file({"w": torch.zeros(1000), "b": torch.ones(3)}, tmp_path / "whole.safetensors")
+    content = (tmp_path / "whole.safetensors").read_bytes()
+    (tmp_path / "torn.safetensors").write_bytes(content[: int(part * len(content))])
+    with pytest.raises(InputError, match=r"torn\.safetensors is no safetensors file or is damaged"):
+        load_state_dict(tmp_path / "torn.safetensors")

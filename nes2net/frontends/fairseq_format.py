@@ -10,8 +10,8 @@ from typing import Any
 
 from torch import Tensor
 
-from nes2net.checkpoint import read_pickle
 from nes2net.errors import InputError
+from nes2net.unpickling import Record, read_torch_file
 
 # fairseq's name and the transformers library's; {n} is a number, {rest} the end of the name. Names that both share are not listed.
 _NAMES = [
@@ -78,30 +78,6 @@ def _translate(name: str, rules: _Rules) -> str:
     return name
 
 
-class _Inert(dict):
-    """Stands for a configuration class of the file: keeps the items and the state it is given and does nothing."""
-
-    def __init__(self, *_: Any) -> None:
-        super().__init__()
-
-    def __setstate__(self, state: Any) -> None:
-        self.state = state
-
-
-# What fairseq's own files carry beside tensors: configuration and dictionary objects. Each becomes an inert record.
-_CONFIGURATION_CLASSES = (
-    "argparse.Namespace",
-    "collections.defaultdict",
-    "fairseq.data.dictionary.Dictionary",
-    "omegaconf.base.ContainerMetadata",
-    "omegaconf.base.Metadata",
-    "omegaconf.dictconfig.DictConfig",
-    "omegaconf.listconfig.ListConfig",
-    "omegaconf.nodes.AnyNode",
-    "typing.Any",
-)
-
-
 def read_ssl_checkpoint(path: str | Path, known: Iterable[str]) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Read a pre-training file of fairseq (wav2vec 2.0, XLS-R) or unilm (WavLM); nothing in it is executed.
 
@@ -115,7 +91,7 @@ def read_ssl_checkpoint(path: str | Path, known: Iterable[str]) -> tuple[dict[st
             f"front-end checkpoint {path} not found: download it (XLS-R: fairseq's xlsr2_300m.pt) and name it with "
             "--ssl_checkpoint, or train a small front-end from scratch with --ssl_config small"
         )
-    content = read_pickle(path, inert=_CONFIGURATION_CLASSES, inert_class=_Inert)
+    content, _ = read_torch_file(path)
     if not isinstance(content, dict) or not isinstance(content.get("model"), dict):
         raise InputError(
             f"{path} is no fairseq checkpoint: it has no 'model' state dict (a detector's .pth goes to --model_path)"
@@ -140,22 +116,26 @@ def _model_configuration(content: dict[str, Any]) -> dict[str, Any]:
     return args if isinstance(args, dict) else {}
 
 
-def _plain(value: Any, depth: int = 0) -> Any:
-    """Plain containers out of the inert records of Namespace and omegaconf nodes."""
-    if depth > 50:
-        raise InputError("the configuration in the checkpoint is nested too deeply to be real")
-    if isinstance(value, _Inert):
-        state = getattr(value, "state", None) or dict(value)
-        if not isinstance(state, dict):
-            return {}
-        if "_val" in state:
-            return _plain(state["_val"], depth + 1)
-        return _plain(state.get("_content", state), depth + 1)
-    if isinstance(value, dict):
-        return {str(k): _plain(v, depth + 1) for k, v in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(v, depth + 1) for v in value]
-    return value
+def _plain(value: Any, done: dict[int, Any] | None = None) -> Any:
+    """Plain containers out of the records of Namespace, omegaconf's nodes and enumerations."""
+    done = {} if done is None else done  # omegaconf's nodes refer to their parents; each is converted once
+    if id(value) in done:
+        return done[id(value)]
+    done[id(value)] = None
+    if isinstance(value, Record):
+        state = value.state if isinstance(value.state, dict) else value.items
+        if state or not value.arguments:
+            plain = _plain(state.get("_val", state.get("_content", state)), done)
+        else:
+            plain = _plain(value.arguments[0], done)
+    elif isinstance(value, dict):
+        plain = {str(k): _plain(v, done) for k, v in value.items()}
+    elif isinstance(value, (list, tuple)):
+        plain = [_plain(v, done) for v in value]
+    else:
+        plain = value
+    done[id(value)] = plain
+    return plain
 
 
 def parse_convolutions(text: str) -> list[tuple[int, int, int]]:

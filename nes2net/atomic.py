@@ -1,0 +1,29 @@
+"""Files that appear complete or not at all."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def replacing(path: str | Path) -> Iterator[Path]:
+    """A temporary file beside ``path`` to write to, which takes its place in the end; an interruption leaves the old file or none.
+
+    >>> import tempfile
+    >>> target = Path(tempfile.mkdtemp()) / "scores.txt"
+    >>> with replacing(target) as temporary:
+    ...     _ = temporary.write_text("a 0.5")
+    >>> target.read_text(), [file.name for file in target.parent.iterdir()]
+    ('a 0.5', ['scores.txt'])
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,64 @@
+"""Writes a front-end as fairseq does: its names, and pickled configuration objects of classes that are not installed here."""
+
+import argparse
+import sys
+import types
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from nes2net.frontends.ssl import SSLFrontend
+
+
+def _class(module: str, name: str) -> type:
+    """A class that pickles under ``module.name``; the module stands in ``sys.modules`` for as long as it is pickled."""
+    made = type(name, (), {"__module__": module})
+    sys.modules.setdefault(module, types.ModuleType(module))
+    setattr(sys.modules[module], name, made)
+    return made
+
+
+def _node(value: Any, dict_config: type, any_node: type) -> Any:
+    """omegaconf's tree of configuration nodes, each of which knows its parent."""
+    if isinstance(value, dict):
+        node = dict_config()
+        content = {k: _node(v, dict_config, any_node) for k, v in value.items()}
+        for child in content.values():
+            child.__dict__["_parent"] = node
+        node.__dict__.update(_content=content, _metadata=None, _parent=None)
+    else:
+        node = any_node()
+        node.__dict__.update(_val=value, _metadata=None, _parent=None)
+    return node
+
+
+def write(frontend: SSLFrontend, path: Path) -> None:
+    """What fairseq's trainer saves of a wav2vec 2.0 model, with a DictConfig and a Namespace."""
+    options = dict(frontend.config)
+    options["conv_feature_layers"] = str([tuple(layer) for layer in options["conv_feature_layers"]])
+    packages = ("omegaconf", "omegaconf.dictconfig", "omegaconf.nodes")
+    before = {name: sys.modules.get(name) for name in packages}
+    try:
+        for name in packages:
+            sys.modules[name] = types.ModuleType(name)
+        dict_config, any_node = _class("omegaconf.dictconfig", "DictConfig"), _class("omegaconf.nodes", "AnyNode")
+        content = {
+            "args": argparse.Namespace(arch="wav2vec2"),
+            "cfg": _node(
+                {"model": {"_name": "wav2vec2", **options}, "task": {"normalize": True}}, dict_config, any_node
+            ),
+            "model": {name.removeprefix("model."): tensor for name, tensor in frontend.state_dict().items()},
+            "criterion": None,
+            "optimizer_history": [{"num_updates": 100, "optimizer_name": "FairseqAdam"}],
+            "task_state": {},
+            "extra_state": {"train_iterator": {"epoch": 1}, "previous_training_time": 1.0},
+            "last_optimizer_state": None,
+        }
+        torch.save(content, path)
+    finally:
+        for name, module in before.items():
+            if module is None:
+                del sys.modules[name]
+            else:
+                sys.modules[name] = module
