@@ -1,5 +1,6 @@
 """Augmentation of waveforms and spectrograms during training."""
 
+from nes2net.augment.noise import NoiseAugmentation
 from nes2net.augment.rawboost import RawBoostParameters, rawboost
 
-__all__ = ["RawBoostParameters", "rawboost"]
+__all__ = ["NoiseAugmentation", "RawBoostParameters", "rawboost"]

@@ -12,6 +12,10 @@ ASVSPOOF_SAMPLES = 64600
 IN_THE_WILD_SAMPLES = 64000
 
 
+#: Which part of a longer utterance is trained on.
+CROPS = ("head", "random")
+
+
 def head_crop(waveform: np.ndarray, num_samples: int, utterance: str = "the waveform") -> np.ndarray:
     """The first ``num_samples``; a shorter utterance is repeated whole and then cut.
 
@@ -26,3 +30,15 @@ def head_crop(waveform: np.ndarray, num_samples: int, utterance: str = "the wave
     if length >= num_samples:
         return waveform[:num_samples]
     return np.tile(waveform, -(-num_samples // length))[:num_samples]
+
+
+def random_crop(
+    waveform: np.ndarray, num_samples: int, rng: np.random.Generator, utterance: str = "the waveform"
+) -> np.ndarray:
+    """``num_samples`` from a place of the utterance that ``rng`` draws, each equally likely; a shorter one as in :func:`head_crop`.
+
+    >>> random_crop(np.arange(100), 4, np.random.default_rng(0))
+    array([82, 83, 84, 85])
+    """
+    start = int(rng.integers(len(waveform) - num_samples + 1)) if len(waveform) > num_samples else 0
+    return head_crop(waveform[start:], num_samples, utterance)

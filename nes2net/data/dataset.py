@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from nes2net.augment import RawBoostParameters, rawboost
+from nes2net.augment import NoiseAugmentation, RawBoostParameters, rawboost
 from nes2net.data.audio import load_audio
-from nes2net.data.crop import head_crop
+from nes2net.data.crop import CROPS, head_crop, random_crop
 from nes2net.data.trial import Trial
 from nes2net.errors import InputError
 
@@ -39,28 +39,38 @@ class Batch(NamedTuple):
 class TrainingSet(Dataset):
     """Labelled trials, read from disk when asked for as ``(epoch, index)``.
 
-    Every (seed, epoch, utterance) has a random stream of its own, so that an utterance is augmented in the same way whichever worker
-    reads it and in whichever order (deviation 8).
+    An utterance is augmented whole, by background noise or reverberation and then by RawBoost, and cropped last. Every (seed, epoch,
+    utterance) has a random stream of its own, from which each step draws in turn, so that an utterance is augmented in the same way
+    whichever worker reads it and in whichever order (deviation 8).
 
     Args:
+        num_samples: None leaves utterances as long as they are.
         algo: RawBoost algorithm, 0 for none.
         part: distinguishes the streams of training and development.
+        noise: background noise and reverberation.
+        crop: which part of a longer utterance is taken, ``head`` or ``random``.
     """
 
     def __init__(
         self,
         trials: Sequence[Trial],
-        num_samples: int,
+        num_samples: int | None,
         algo: int = 0,
         parameters: RawBoostParameters | None = None,
         seed: int = 0,
         part: str = "train",
+        *,
+        noise: NoiseAugmentation | None = None,
+        crop: str = "head",
     ) -> None:
+        if crop not in CROPS:
+            raise InputError(f"crop is one of {', '.join(CROPS)}, not '{crop}'")
         self.trials = trials
         self.num_samples = num_samples
         self.algo = algo
         self.parameters = vars(parameters) if parameters else {}
         self.seed, self.part = seed, part
+        self.noise, self.crop = noise, crop
 
     def __len__(self) -> int:
         return len(self.trials)
@@ -69,14 +79,25 @@ class TrainingSet(Dataset):
         epoch, index = epoch_and_index
         trial = self.trials[index]
         try:
-            waveform = load_audio(trial.path)
-            if self.algo:
-                rng = np.random.default_rng([self.seed, epoch, zlib.crc32(f"{self.part}/{trial.id}".encode())])
-                waveform = rawboost(waveform, self.algo, rng, utterance=trial.id, **self.parameters)
-            waveform = head_crop(waveform, self.num_samples, trial.id)
+            waveform = self.prepare(trial, epoch)
         except InputError as error:
             return Example(index, None, trial.target, str(error))
-        return Example(index, torch.from_numpy(np.ascontiguousarray(waveform, dtype=np.float32)), trial.target)
+        return Example(index, torch.from_numpy(waveform), trial.target)
+
+    def prepare(self, trial: Trial, epoch: int) -> np.ndarray:
+        """What training hears of ``trial`` in ``epoch``: (num_samples,) float32. An unusable file raises :class:`InputError`."""
+        rng = np.random.default_rng([self.seed, epoch, zlib.crc32(f"{self.part}/{trial.id}".encode())])
+        waveform = load_audio(trial.path)
+        if self.noise:
+            waveform = self.noise(waveform, rng)
+        if self.algo:
+            waveform = rawboost(waveform, self.algo, rng, utterance=trial.id, **self.parameters)
+        if self.num_samples is not None:
+            if self.crop == "random":
+                waveform = random_crop(waveform, self.num_samples, rng, trial.id)
+            else:
+                waveform = head_crop(waveform, self.num_samples, trial.id)
+        return np.ascontiguousarray(waveform, dtype=np.float32)
 
 
 class EpochSampler(Sampler):

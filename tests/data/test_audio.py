@@ -1,4 +1,4 @@
-"""Reading audio: formats, rates, channels, both decoders, bad files."""
+"""Reading audio: formats, rates, channels, both decoders, excerpts, bad files."""
 
 import av
 import librosa
@@ -7,7 +7,7 @@ import pytest
 import soundfile
 
 from nes2net import InputError
-from nes2net.data.audio import load_audio, to_mono_16k
+from nes2net.data.audio import count_samples, load_audio, load_excerpt, to_mono_16k
 
 
 @pytest.fixture
@@ -92,3 +92,61 @@ def test_real_recordings(shared):
     for row in rows:
         waveform = load_audio(shared / "real" / "audio" / row["file"])
         assert len(waveform) / 16000 == pytest.approx(float(row["seconds"]), abs=0.12), row["file"]
+
+
+# ---- excerpts
+
+
+@pytest.mark.parametrize("rate", [8000, 11025, 16000, 44100, 48000])
+@pytest.mark.parametrize(
+    "file_format, subtype", [("WAV", "PCM_16"), ("FLAC", "PCM_16"), ("WAV", "IMA_ADPCM"), ("OGG", "VORBIS")]
+)
+def test_an_excerpt_is_a_slice_of_the_whole(tmp_path, rate, file_format, subtype):
+    path = tmp_path / "noise"
+    samples = 0.1 * np.random.default_rng(0).standard_normal((2 * rate, 1 if "ADPCM" in subtype else 2))
+    soundfile.write(path, samples, rate, format=file_format, subtype=subtype)
+    whole = load_audio(path)
+    assert count_samples(path) == len(whole)
+    end = len(whole)
+    for start, length in ((0, 300), (0, end), (1, 16000), (9999, 3), (end - 5, 100), (end, 1), (end + 7, 1), (17, 0)):
+        excerpt, expected = load_excerpt(path, start, length), whole[start : start + length]
+        assert excerpt.dtype == np.float32 and excerpt.shape == expected.shape, (start, length)
+        np.testing.assert_allclose(excerpt, expected, rtol=0, atol=0 if rate == 16000 else 1e-6)
+
+
+def test_an_excerpt_of_what_libsndfile_does_not_read(tone, tmp_path):
+    path = tmp_path / "tone.m4a"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("aac", rate=16000, layout="mono")
+        frame = av.AudioFrame.from_ndarray(tone[None], format="fltp", layout="mono")
+        frame.sample_rate = 16000
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    whole = load_audio(path)
+    assert count_samples(path) == len(whole)
+    np.testing.assert_array_equal(load_excerpt(path, 5000, 2000), whole[5000:7000])
+
+
+def test_bad_files_are_named_by_excerpts_too(tmp_path):
+    for function in (lambda path: load_excerpt(path, 0, 10), count_samples):
+        with pytest.raises(InputError, match=r"none\.wav not found"):
+            function(tmp_path / "none.wav")
+        (tmp_path / "text.wav").write_text("no audio at all")
+        with pytest.raises(InputError, match=r"text\.wav was read by neither"):
+            function(tmp_path / "text.wav")
+    soundfile.write(tmp_path / "nan.wav", np.array([0, 0, np.nan, 0]), 16000, subtype="FLOAT")
+    with pytest.raises(InputError, match=r"nan\.wav holds NaN"):
+        load_excerpt(tmp_path / "nan.wav", 1, 2)
+    np.testing.assert_array_equal(load_excerpt(tmp_path / "nan.wav", 0, 2), [0, 0])
+    soundfile.write(tmp_path / "nothing.wav", np.zeros(0), 16000)
+    assert count_samples(tmp_path / "nothing.wav") == 0
+
+
+def test_one_channel_of_several(tmp_path):
+    samples = np.random.default_rng(0).uniform(-0.5, 0.5, (1000, 3)).astype(np.float32)
+    soundfile.write(tmp_path / "three.wav", samples, 16000, subtype="FLOAT")
+    np.testing.assert_allclose(load_audio(tmp_path / "three.wav"), samples.mean(axis=1), atol=1e-7)
+    for channel in range(3):
+        np.testing.assert_array_equal(load_audio(tmp_path / "three.wav", channel=channel), samples[:, channel])
+    with pytest.raises(InputError, match=r"three\.wav has 3 channel\(s\), so none with number 3"):
+        load_audio(tmp_path / "three.wav", channel=3)

@@ -1,0 +1,179 @@
+"""`nes2net augment`: hear and see what training makes of a file."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from nes2net.atomic import replacing
+from nes2net.cli.entry import subcommand
+from nes2net.errors import InputError
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+_WINDOW = 512  # samples: 32 ms
+_SPECTRUM_COLUMNS, _WAVEFORM_COLUMNS = 1500, 2000  # more than these would fall on one pixel
+_DYNAMIC_RANGE = 80  # dB
+
+
+def add(commands: argparse._SubParsersAction) -> None:
+    parser = subcommand(commands, "augment", _augment, "Write what training would hear of a file, and a picture of it")
+    parser.add_argument(
+        "file", help="audio file; its name without suffix is the utterance id that the random stream depends on"
+    )
+    parser.add_argument("--algo", type=int, default=0, help="RawBoost algorithm 0 (none) to 11")
+    parser.add_argument(
+        "--set", nargs="+", default=[], metavar="KEY=VALUE", help="RawBoost parameters, e.g. --set N_f=3 SNRmin=5"
+    )
+    parser.add_argument("--musan", default=None, help="folder of MUSAN, for background noise")
+    parser.add_argument("--rir", default=None, help="folder of room impulse responses, for reverberation")
+    parser.add_argument(
+        "--noise-probability", type=float, default=0.5, help="of background noise or reverberation, as in training"
+    )
+    parser.add_argument("--seed", type=int, default=1234, help="seed of the run")
+    parser.add_argument("--epoch", type=int, default=0, help="epoch, counted from 0")
+    parser.add_argument("--samples", type=int, default=None, help="crop to this length, e.g. 64600; whole if not given")
+    parser.add_argument("--crop", default="head", choices=["head", "random"], help="part that --samples takes")
+    parser.add_argument("--out", required=True, metavar="DIR", help="folder to write to")
+    parser.add_argument("--plot", action="store_true", help="draw waveform and spectrogram before and after")
+    parser.add_argument("--overwrite", action="store_true", help="replace files written earlier")
+
+
+def _augment(args: argparse.Namespace) -> int:
+    from nes2net.data.audio import SAMPLE_RATE, load_audio
+
+    path = Path(args.file)
+    before, after = load_audio(path), augmented(args)
+    name = f"{path.stem}_{_describe(args, '_', '')}"
+    writers: dict[Path, Callable[[Path], None]] = {
+        Path(args.out) / f"{name}.wav": lambda file: _write_float_wav(file, after, SAMPLE_RATE)
+    }
+    if args.plot:
+        title = f"after: {_describe(args, ', ', ' ')}"
+        writers[Path(args.out) / f"{name}.png"] = lambda file: plot(file, before, after, f"before: {path.name}", title)
+    _write_all(writers, args.overwrite)
+    if np.array_equal(before, after):
+        print("nothing was changed: this seed and epoch draw no augmentation for this utterance")
+    for file in writers:
+        print(f"written: {file}")
+    return 0
+
+
+def augmented(args: argparse.Namespace) -> np.ndarray:
+    """The file as :class:`nes2net.data.dataset.TrainingSet` prepares it for the seed and epoch of ``args``; (N,) float32."""
+    from nes2net.augment import NoiseAugmentation, RawBoostParameters
+    from nes2net.augment.rawboost import ALGORITHMS
+    from nes2net.data.dataset import TrainingSet
+    from nes2net.data.trial import Trial
+
+    if args.algo not in ALGORITHMS:
+        raise InputError(f"--algo is 0 (no RawBoost) to {ALGORITHMS[-1]}, not {args.algo}")
+    if not (args.algo or args.musan or args.rir or args.samples):
+        raise InputError("nothing to do: choose --algo 1 to 11, or name a folder with --musan or --rir")
+    for name, least in (("seed", 0), ("epoch", 0), ("samples", 1)):
+        value = getattr(args, name)
+        if value is not None and value < least:
+            raise InputError(f"--{name} is at least {least}, not {value}")
+    parameters = RawBoostParameters.of(**dict(_parameter(text) for text in args.set))
+    noise = NoiseAugmentation(args.musan, args.rir, args.noise_probability)
+    trial = Trial(Path(args.file).stem, Path(args.file))
+    options = {"noise": noise, "crop": args.crop}
+    return TrainingSet([trial], args.samples, args.algo, parameters, args.seed, **options).prepare(trial, args.epoch)
+
+
+def _parameter(text: str) -> tuple[str, float]:
+    name, _, value = text.partition("=")
+    for number in (int, float):
+        try:
+            return name, number(value)
+        except ValueError:
+            pass
+    raise InputError(f"RawBoost parameter '{text}' is not of the form KEY=NUMBER")
+
+
+def _describe(args: argparse.Namespace, separator: str, space: str) -> str:
+    """What was asked for, for a file name or a title."""
+    parts = [f"algo{space}{args.algo}", *args.set] if args.algo else []
+    parts += [kind for kind in ("musan", "rir") if getattr(args, kind)]
+    parts += [f"seed{space}{args.seed}", f"epoch{space}{args.epoch}"]
+    if args.samples:
+        parts.append(f"{args.crop}{space}{args.samples}")
+    return separator.join(parts)
+
+
+def _write_all(writers: dict[Path, Callable[[Path], None]], overwrite: bool) -> None:
+    """Let each write its file, which appears complete or not at all."""
+    if not overwrite and (there := [str(file) for file in writers if file.exists()]):
+        raise InputError(f"{', '.join(there)} is there already: give --overwrite, or another folder with --out")
+    for file, write in writers.items():
+        try:
+            with replacing(file) as temporary:
+                write(temporary)
+        except (OSError, RuntimeError) as error:
+            raise InputError(f"{file} cannot be written ({error}): choose another folder with --out") from error
+
+
+def _write_float_wav(file: Path, waveform: np.ndarray, sample_rate: int) -> None:
+    import soundfile
+
+    soundfile.write(file, waveform, sample_rate, subtype="FLOAT", format="WAV")
+
+
+def plot(file: Path, before: np.ndarray, after: np.ndarray, before_title: str, after_title: str) -> None:
+    """Draw both waveforms (N,) with their spectrograms below them, on common scales, to the PNG ``file``."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(12, 6.5), layout="constrained")
+    axes = figure.subplots(2, 2, sharex="col", sharey="row")
+    spectrograms = [spectrogram_db(waveform) for waveform in (before, after)]
+    top = max(s.max() for s in spectrograms)
+    for column, (waveform, title) in enumerate(((before, before_title), (after, after_title))):
+        _draw_waveform(axes[0, column], waveform)
+        image = _draw_spectrogram(axes[1, column], spectrograms[column], waveform, top)
+        axes[0, column].set_title(title, fontsize="medium", wrap=True)
+    axes[0, 0].set_ylabel("amplitude")
+    axes[1, 0].set_ylabel("frequency in kHz")
+    figure.colorbar(image, ax=axes[1], label="level in dB of a full-scale sine")
+    figure.savefig(file, dpi=120, format="png")
+
+
+def spectrogram_db(waveform: np.ndarray) -> np.ndarray:
+    """Level of (N,) in dB of a full-scale sine, (frequencies, frames); Hann windows of 32 ms."""
+    window = np.hanning(_WINDOW + 1)[:-1]
+    padded = np.pad(waveform.astype(np.float64), _WINDOW // 2)
+    hop = max(_WINDOW // 4, len(waveform) // _SPECTRUM_COLUMNS)
+    frames = np.lib.stride_tricks.sliding_window_view(padded, _WINDOW)[::hop]
+    magnitude = np.abs(np.fft.rfft(frames * window)).T / (window.sum() / 2)
+    return 20 * np.log10(np.maximum(magnitude, 1e-6))
+
+
+def _draw_waveform(axes: Axes, waveform: np.ndarray) -> None:
+    """As the band between the least and the greatest sample of each column, whatever the length."""
+    from nes2net.data.audio import SAMPLE_RATE
+
+    starts = np.unique(np.linspace(0, len(waveform), _WAVEFORM_COLUMNS, endpoint=False).astype(int))
+    low, high = np.minimum.reduceat(waveform, starts), np.maximum.reduceat(waveform, starts)
+    axes.fill_between(starts / SAMPLE_RATE, low, high, linewidth=0.5, edgecolor="C0")
+    axes.axhline(0, color="grey", linewidth=0.5)
+
+
+def _draw_spectrogram(axes: Axes, levels: np.ndarray, waveform: np.ndarray, top: float) -> object:
+    from nes2net.data.audio import SAMPLE_RATE
+
+    seconds = len(waveform) / SAMPLE_RATE
+    axes.set_xlabel("time in s")
+    return axes.imshow(
+        levels,
+        origin="lower",
+        aspect="auto",
+        extent=(0, seconds, 0, SAMPLE_RATE / 2000),
+        vmin=top - _DYNAMIC_RANGE,
+        vmax=top,
+        cmap="magma",
+        interpolation="nearest",
+    )

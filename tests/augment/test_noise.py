@@ -1,0 +1,362 @@
+"""MUSAN and RIR noise against a plain rendering of the ASVspoof 5 recipe, its draws, and what it makes of odd folders."""
+
+import os
+import pickle
+import shutil
+import subprocess
+import sys
+import tracemalloc
+from collections import Counter
+
+import noise_folders
+import numpy as np
+import pytest
+import soundfile
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import signal
+
+from nes2net.augment import NoiseAugmentation
+from nes2net.augment.noise import (
+    CATEGORIES,
+    NoiseFile,
+    add_noise,
+    draw_excerpt,
+    find_impulse_responses,
+    find_noises,
+    level_db,
+    reverberate,
+)
+from nes2net.data.audio import load_audio
+from nes2net.errors import InputError
+
+pytestmark = pytest.mark.filterwarnings("error")
+unhurried = settings(deadline=None)
+
+
+@pytest.fixture(scope="module")
+def musan(tmp_path_factory):
+    return noise_folders.make_musan(tmp_path_factory.mktemp("musan"))
+
+
+@pytest.fixture(scope="module")
+def rirs(tmp_path_factory):
+    return noise_folders.make_rirs(tmp_path_factory.mktemp("rirs"))
+
+
+def white(length, rms=0.1, seed=0, dtype=np.float32):
+    return (np.random.default_rng(seed).standard_normal(length) * rms).astype(dtype)
+
+
+# ---- the recipe, written out
+
+
+def plain_level(x):
+    return 10 * np.log10(np.mean(x.astype(np.float64) ** 2) + 1e-4)
+
+
+def plain_noise(x, noises, snr):
+    """Short noises repeated, several averaged, the mean brought to its level below that of ``x``."""
+    noise = np.mean([np.resize(n, len(x)) for n in noises], axis=0, dtype=np.float64)
+    return x + np.sqrt(10 ** ((plain_level(x) - plain_level(noise) - snr) / 10)) * noise
+
+
+def plain_reverberation(x, response):
+    response = response.astype(np.float64)
+    return signal.convolve(x, response / np.sqrt(np.sum(response**2)), mode="full")[: len(x)]
+
+
+lengths = st.integers(1, 3000)
+levels = st.sampled_from([0.0, 1e-6, 1e-3, 0.1, 1.0])
+dtypes = st.sampled_from([np.float32, np.float64])
+
+
+@settings(unhurried)
+@given(lengths, levels, levels, st.floats(-10, 40), dtypes, st.integers(0, 99))
+def test_noise_is_mixed_at_the_recipes_level(length, speech_rms, noise_rms, snr, dtype, seed):
+    x, noise = white(length, speech_rms, seed, dtype), white(length, noise_rms, seed + 100)
+    before = x.copy()
+    y = add_noise(x, noise, snr)
+    assert y.dtype == dtype and y.shape == x.shape
+    expected = plain_noise(x, [noise], snr)
+    tolerance = 1e-12 if dtype == np.float64 else 1e-6 * max(1, np.abs(expected).max())
+    np.testing.assert_allclose(y, expected, rtol=0, atol=tolerance)
+    np.testing.assert_array_equal(x, before)
+
+
+@pytest.mark.parametrize("snr", [0, 7.5, 20])
+def test_the_level_is_the_snr_where_both_are_loud(snr):
+    x, noise = white(16000, 1.0, dtype=np.float64), white(16000, 0.5, seed=1)
+    added = add_noise(x, noise, snr) - x
+    assert 10 * np.log10(np.mean(x**2) / np.mean(added**2)) == pytest.approx(snr, abs=0.01)
+
+
+def test_silence():
+    speech, silence = white(1000), np.zeros(1000, np.float32)
+    np.testing.assert_array_equal(add_noise(speech, silence, 5), speech)
+    heard = add_noise(silence, speech, 0)  # the floor of the level is 40 dB below full scale
+    assert level_db(heard) > -40 and 20 * np.log10(np.sqrt(np.mean(heard**2))) < -40
+    np.testing.assert_array_equal(add_noise(silence, silence, 5), silence)
+    np.testing.assert_array_equal(reverberate(silence, white(100)), silence)
+    with pytest.raises(InputError, match=r"room\.wav is silent"):
+        reverberate(speech, silence, "room.wav")
+
+
+@settings(unhurried)
+@given(lengths, st.integers(1, 5000), st.sampled_from([1e-6, 0.1, 1.0]), dtypes, st.integers(0, 99))
+def test_reverberation_is_a_cut_convolution(length, response_length, rms, dtype, seed):
+    x, response = white(length, 0.1, seed, dtype), white(response_length, rms, seed + 100)
+    y = reverberate(x, response)
+    assert y.dtype == dtype and y.shape == x.shape
+    tolerance = 1e-12 if dtype == np.float64 else 1e-6
+    np.testing.assert_allclose(y, plain_reverberation(x.astype(np.float64), response), rtol=0, atol=tolerance)
+
+
+def test_an_impulse_of_any_height_delays():
+    x, impulse = white(500), np.zeros(30)
+    impulse[7] = 0.02
+    y = reverberate(x, impulse)
+    np.testing.assert_allclose(y[7:], x[:-7], rtol=0, atol=1e-7)
+    np.testing.assert_allclose(y[:7], 0, atol=1e-7)
+
+
+# ---- the draws
+
+
+def plain_augmentation(x, rng, musan, rirs, probability):
+    """What :class:`NoiseAugmentation` draws, one after the other, with every file read whole."""
+    if rng.random() >= probability:
+        return x
+    if rng.integers(2) == 1:
+        paths = find_impulse_responses(rirs)
+        return plain_reverberation(x, load_audio(paths[rng.integers(len(paths))], channel=0))
+    name = ["noise", "speech", "music"][rng.integers(3)]
+    paths = sorted(p for p in (musan / name).rglob("*.wav") if not p.name.startswith("."))
+    low, high = {"noise": (1, 1), "speech": (3, 8), "music": (1, 1)}[name]
+    noises = []
+    for i in rng.choice(len(paths), rng.integers(low, high + 1), replace=False):
+        noise = load_audio(paths[i])
+        if len(noise) > len(x):
+            start = rng.integers(len(noise) - len(x) + 1)
+            noise = noise[start : start + len(x)]
+        noises.append(noise)
+    return plain_noise(x, noises, rng.uniform(*{"noise": (0, 15), "speech": (13, 20), "music": (5, 25)}[name]))
+
+
+@pytest.mark.parametrize("length", [1, 4000, 16000, 40001])
+def test_equals_the_plain_rendering(musan, rirs, length):
+    augmentation, x = NoiseAugmentation(musan, rirs, 0.8), white(length)
+    changed = 0
+    for seed in range(25):
+        ours, plain = np.random.default_rng(seed), np.random.default_rng(seed)
+        y = augmentation(x, ours)
+        np.testing.assert_allclose(y, plain_augmentation(x, plain, musan, rirs, 0.8), rtol=0, atol=1e-6)
+        assert ours.bit_generator.state == plain.bit_generator.state
+        assert y.dtype == np.float32
+        changed += y is not x
+    assert 10 < changed < 25
+
+
+def tones_in(y):
+    """Names of the noises that a second of audio holds."""
+    spectrum = np.abs(np.fft.rfft(y))
+    return [name for name, hz in noise_folders.TONES.items() if spectrum[round(hz)] > 0.05 * spectrum.max()]
+
+
+def test_every_choice_is_drawn_as_often_as_the_recipe_says(musan, rirs):
+    augmentation, x = NoiseAugmentation(musan, rirs), np.zeros(16000, np.float32)
+    kinds, numbers, files = Counter(), Counter(), Counter()
+    for seed in range(1200):
+        y = augmentation(x, np.random.default_rng(seed))
+        if y is x or not y.any():
+            kinds["unchanged" if y is x else "rir"] += 1
+            continue
+        names = tones_in(y)
+        (kind,) = {name.split("/")[0] for name in names}
+        kinds[kind] += 1
+        numbers[kind, len(names)] += 1
+        files.update(names)
+    assert 530 < kinds["unchanged"] < 670  # 600 expected, standard deviation 17
+    assert 240 < kinds["rir"] < 360  # 300, 15
+    for kind in CATEGORIES:
+        assert 65 < kinds[kind] < 135  # 100, 9.6
+    assert {n for kind, n in numbers if kind != "speech"} == {1}
+    assert {n for kind, n in numbers if kind == "speech"} == {3, 4, 5, 6, 7, 8}
+    assert set(files) == set(noise_folders.TONES)
+
+
+@pytest.mark.parametrize("kind, low, high", [("noise", 0, 15), ("speech", 13, 20), ("music", 5, 25)])
+def test_the_snr_covers_its_range(musan, kind, low, high):
+    augmentation, x = NoiseAugmentation(musan, probability=1), np.zeros(16000, np.float32)
+    x[::2], x[1::2] = 0.3, -0.3  # at the highest frequency, away from the tones
+    found = []
+    for seed in range(400):
+        added = augmentation(x, np.random.default_rng(seed)) - x
+        if tones_in(added)[0].startswith(kind):
+            power = np.mean(added.astype(np.float64) ** 2)
+            noise_power = 0.045 / len(tones_in(added))  # the mean of n tones of amplitude 0.3
+            floor = 10 * np.log10((noise_power + 1e-4) / noise_power)
+            found.append(10 * np.log10((0.09 + 1e-4) / power) - floor)
+    assert low - 0.05 <= min(found) <= low + 0.15 * (high - low)
+    assert high - 0.15 * (high - low) <= max(found) <= high + 0.05
+
+
+def test_one_folder_is_always_taken_and_none_is_off(musan, rirs):
+    x = white(8000)
+    for folders in ({"musan": musan}, {"rir": rirs}):
+        augmentation = NoiseAugmentation(**folders, probability=1)
+        for seed in range(5):
+            assert not np.array_equal(augmentation(x, np.random.default_rng(seed)), x)
+    rng = np.random.default_rng(0)
+    assert NoiseAugmentation(probability=1)(x, rng) is x
+    assert rng.bit_generator.state == np.random.default_rng(0).bit_generator.state
+    assert NoiseAugmentation(musan, rirs, 0)(x, rng) is x
+
+
+def test_a_moved_folder_gives_the_same(musan, rirs, tmp_path):
+    shutil.copytree(musan, tmp_path / "elsewhere" / "musan")
+    shutil.copytree(rirs, tmp_path / "rooms")
+    here = NoiseAugmentation(musan, rirs, 1)
+    there = NoiseAugmentation(
+        tmp_path / "elsewhere", tmp_path / "rooms", 1
+    )  # the folder that holds musan is taken, too
+    there = pickle.loads(pickle.dumps(there))
+    for seed in range(8):
+        x = white(5000, seed=seed)
+        np.testing.assert_array_equal(here(x, np.random.default_rng(seed)), there(x, np.random.default_rng(seed)))
+
+
+def test_only_the_excerpt_is_read(tmp_path):
+    path = tmp_path / "long.wav"
+    soundfile.write(path, np.random.default_rng(0).integers(-9999, 9999, 4_800_000).astype(np.int16), 16000)
+    file = NoiseFile(path, 4_800_000)
+    tracemalloc.start()
+    try:
+        excerpts = [draw_excerpt(file, 16000, np.random.default_rng(seed)) for seed in range(3)]
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 1_000_000  # bytes; the file is 19 million as float32
+    assert all(e.shape == (16000,) for e in excerpts)
+    assert not np.array_equal(excerpts[0], excerpts[1])
+
+
+def test_short_files_are_repeated_and_every_place_is_drawn(tmp_path):
+    path = tmp_path / "ramp.wav"
+    soundfile.write(path, np.arange(10, dtype=np.float32) / 10, 16000, subtype="FLOAT")
+    ramp = load_audio(path)
+    for length in (10, 11, 25):
+        np.testing.assert_array_equal(
+            draw_excerpt(NoiseFile(path, 10), length, np.random.default_rng(0)), np.resize(ramp, length)
+        )
+    starts = {draw_excerpt(NoiseFile(path, 10), 7, np.random.default_rng(seed))[0] for seed in range(60)}
+    assert starts == set(ramp[:4])
+
+
+# ---- folders
+
+
+def test_musan_is_found_with_its_lengths(musan, tmp_path):
+    found = find_noises(musan)
+    assert {name: len(files) for name, files in found.items()} == {"noise": 5, "speech": 10, "music": 3}
+    for name, files in found.items():
+        assert [f.path for f in files] == sorted(musan / n for n in noise_folders.TONES if n.startswith(name))
+        assert {f.num_samples for f in files} == {16000}
+
+
+def test_noise_of_another_rate_and_format_is_taken(musan, tmp_path):
+    folder = tmp_path / "musan"
+    shutil.copytree(musan, folder)
+    shutil.rmtree(folder / "music")
+    (folder / "music").mkdir()
+    time = np.arange(44100) / 44100
+    soundfile.write(folder / "music" / "tone.flac", 0.3 * np.sin(2 * np.pi * 5000 * time), 44100)
+    (file,) = find_noises(folder)["music"]
+    assert file.num_samples == 16000
+    excerpt = draw_excerpt(file, 8000, np.random.default_rng(0))
+    assert np.argmax(np.abs(np.fft.rfft(excerpt))) == 2500
+
+
+def test_impulse_responses_are_found_without_the_noises_beside_them(rirs):
+    found = [path.relative_to(rirs).as_posix() for path in find_impulse_responses(rirs)]
+    assert found == [
+        "real_rirs_isotropic_noises/RVB2014_type1_rir_largeroom1_near_angla.wav",
+        "simulated_rirs/largeroom/Room001/Room001-00001.wav",
+        "simulated_rirs/smallroom/Room001/Room001-00001.wav",
+    ]
+
+
+def test_the_first_channel_is_the_impulse_response(rirs, tmp_path):
+    real = rirs / "real_rirs_isotropic_noises" / "RVB2014_type1_rir_largeroom1_near_angla.wav"
+    shutil.copy(real, tmp_path)
+    samples, _ = soundfile.read(real)
+    x = white(6000)
+    y = NoiseAugmentation(rir=tmp_path, probability=1)(x, np.random.default_rng(0))
+    np.testing.assert_allclose(y, plain_reverberation(x.astype(np.float64), samples[:, 0]), rtol=0, atol=1e-6)
+
+
+def remove(*names):
+    def change(root):
+        for name in names:
+            shutil.rmtree(root / name)
+
+    return change
+
+
+def empty_file(root):
+    soundfile.write(root / "music" / "rfm" / "empty.wav", np.zeros(0), 16000)
+
+
+def text_file(root):
+    (root / "music" / "rfm" / "text.wav").write_text("no audio")
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        (remove("noise", "music"), r"has no audio in noise, music; expected .*/noise/\*\*"),
+        (remove("speech/librivox"), "speech has 4 audio files, at least 8 are needed"),
+        (empty_file, r"empty\.wav has no samples"),
+        (text_file, r"text\.wav was read by neither"),
+        (remove("."), "MUSAN folder .* not found; .*openslr.org/17"),
+    ],
+)
+def test_incomplete_musan(musan, tmp_path, change, message):
+    shutil.copytree(musan, tmp_path / "m")
+    change(tmp_path / "m")
+    with pytest.raises(InputError, match=message) as error:
+        NoiseAugmentation(tmp_path / "m")
+    assert "\n" not in str(error.value)
+
+
+def test_incomplete_impulse_responses(tmp_path, rirs):
+    with pytest.raises(InputError, match="impulse response folder .*none not found"):
+        NoiseAugmentation(rir=tmp_path / "none")
+    shutil.copytree(rirs / "pointsource_noises", tmp_path / "pointsource_noises")
+    with pytest.raises(InputError, match="has no audio files of impulse responses"):
+        NoiseAugmentation(rir=tmp_path)
+    soundfile.write(tmp_path / "empty.wav", np.zeros(0), 16000)
+    with pytest.raises(InputError, match=r"empty\.wav has no samples"):
+        NoiseAugmentation(rir=tmp_path)
+
+
+@pytest.mark.parametrize("probability", [-0.1, 1.5, float("nan")])
+def test_impossible_probabilities(probability):
+    with pytest.raises(InputError, match="noise_probability=.* from 0 to 1"):
+        NoiseAugmentation(probability=probability)
+
+
+def test_a_file_that_went_bad_is_named(musan, tmp_path):
+    shutil.copytree(musan, tmp_path / "m")
+    augmentation = NoiseAugmentation(tmp_path / "m", probability=1)
+    for files in augmentation.noises.values():
+        for file in files:
+            os.truncate(file.path, 44)  # the header alone
+    with pytest.raises(InputError, match=r"(noise|speech|music)-.*\.wav"):
+        augmentation(white(100), np.random.default_rng(0))
+
+
+def test_the_import_is_light():
+    code = "import sys, nes2net.augment.noise; print([m for m in ('scipy', 'torch', 'soundfile') if m in sys.modules])"
+    output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert output.stdout.strip() == "[]"

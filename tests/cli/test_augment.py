@@ -1,0 +1,142 @@
+"""`nes2net augment`: what training hears, as a file and as a picture."""
+
+import noise_folders
+import numpy as np
+import pytest
+import soundfile
+
+from nes2net.augment import NoiseAugmentation, RawBoostParameters
+from nes2net.cli.augment import spectrogram_db
+from nes2net.cli.main import main
+from nes2net.data import asvspoof2019_la
+from nes2net.data.dataset import TrainingSet
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    root = tmp_path_factory.mktemp("noise")
+    return {"musan": str(noise_folders.make_musan(root)), "rir": str(noise_folders.make_rirs(root))}
+
+
+def written(folder):
+    (path,) = folder.glob("*.wav")
+    waveform, sample_rate = soundfile.read(path, dtype="float32")
+    assert sample_rate == 16000 and soundfile.info(path).subtype == "FLOAT"
+    return waveform
+
+
+def test_it_is_what_training_hears(corpus, folders, tmp_path, capsys):
+    trials = asvspoof2019_la.trials(corpus, "train")
+    noise = NoiseAugmentation(**folders)
+    cases = [
+        ("--algo 4 --seed 1", TrainingSet(trials, None, 4, seed=1), 0),
+        ("--algo 8 --seed 7 --epoch 3 --samples 64600", TrainingSet(trials, 64600, 8, seed=7), 3),
+        (
+            "--algo 5 --set N_f=2 SNRmin=3.5 --samples 9000 --crop random",
+            TrainingSet(trials, 9000, 5, RawBoostParameters(N_f=2, SNRmin=3.5), seed=1234, crop="random"),
+            0,
+        ),
+        *(
+            (
+                f"--musan {folders['musan']} --rir {folders['rir']} --epoch {epoch}",
+                TrainingSet(trials, None, noise=noise, seed=1234),
+                epoch,
+            )
+            for epoch in range(4)
+        ),
+        (
+            f"--algo 3 --musan {folders['musan']} --noise-probability 1",
+            TrainingSet(trials, None, 3, noise=NoiseAugmentation(folders["musan"], probability=1), seed=1234),
+            0,
+        ),
+    ]
+    for number, (arguments, dataset, epoch) in enumerate(cases):
+        index = number % len(trials)
+        out = tmp_path / str(number)
+        assert main(["augment", str(trials[index].path), *arguments.split(), "--out", str(out)]) == 0
+        np.testing.assert_array_equal(written(out), dataset[epoch, index].waveform.numpy())
+    assert "nothing was changed" in capsys.readouterr().out  # at a probability of 0.5 some of the epochs draw nothing
+
+
+def test_the_picture(corpus, tmp_path, capsys):
+    from matplotlib.image import imread
+
+    path = asvspoof2019_la.trials(corpus, "train")[0].path
+    assert main(["augment", str(path), "--algo", "4", "--seed", "1", "--out", str(tmp_path), "--plot"]) == 0
+    names = sorted(p.name for p in tmp_path.iterdir())
+    assert names == [f"{path.stem}_algo4_seed1_epoch0.{suffix}" for suffix in ("png", "wav")]
+    assert [line.split(": ")[0] for line in capsys.readouterr().out.splitlines()] == ["written", "written"]
+    picture = imread(tmp_path / names[0])
+    height, width, _ = picture.shape
+    assert width > 1200 and height > 600
+    left, right = picture[height // 2 :, : width // 2], picture[height // 2 :, width // 2 :]
+    assert len(np.unique(left.reshape(-1, 4), axis=0)) > 200  # a spectrogram in colours
+    assert len(np.unique(right.reshape(-1, 4), axis=0)) > 200
+
+
+@pytest.mark.parametrize("length", [1, 100, 600, 50000])
+def test_lengths_and_silence_are_drawn(length, tmp_path):
+    soundfile.write(tmp_path / "a.wav", np.zeros(length), 16000)
+    assert main(["augment", str(tmp_path / "a.wav"), "--algo", "4", "--out", str(tmp_path / "o"), "--plot"]) == 0
+    assert len(written(tmp_path / "o")) == length
+    assert len(list((tmp_path / "o").glob("*.png"))) == 1
+
+
+def test_levels_are_those_of_a_full_scale_sine():
+    levels = spectrogram_db(np.sin(2 * np.pi * 1000 * np.arange(16000) / 16000))
+    assert levels.shape == (257, 126)
+    assert np.argmax(levels[:, 60]) == 32  # 1000 Hz at 31.25 Hz a row
+    assert levels[32, 60] == pytest.approx(0, abs=0.01)
+
+
+def test_files_are_kept(corpus, tmp_path, capsys):
+    path = str(asvspoof2019_la.trials(corpus, "train")[0].path)
+    arguments = ["augment", path, "--algo", "2", "--out", str(tmp_path)]
+    assert main(arguments) == 0
+    (file,) = tmp_path.iterdir()
+    file.write_bytes(b"mine")
+    assert main(arguments) == 2
+    error = capsys.readouterr().err
+    assert "is there already: give --overwrite" in error and file.name in error
+    assert main([*arguments, "--plot"]) == 2  # not even the picture that is not there
+    assert file.read_bytes() == b"mine" and list(tmp_path.iterdir()) == [file]
+    assert main([*arguments, "--overwrite"]) == 0
+    assert len(written(tmp_path)) > 0 and list(tmp_path.iterdir()) == [file]
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        ("none.wav --algo 4", "none.wav not found"),
+        ("text.wav --algo 4", "text.wav was read by neither"),
+        ("a.wav", "nothing to do: choose --algo 1 to 11"),
+        ("a.wav --algo 12", "--algo is 0 (no RawBoost) to 11, not 12"),
+        ("a.wav --algo 4 --set N=3", "no parameter 'N'"),
+        ("a.wav --algo 4 --set N_f", "'N_f' is not of the form KEY=NUMBER"),
+        ("a.wav --algo 4 --set N_f=many", "'N_f=many' is not of the form KEY=NUMBER"),
+        ("a.wav --algo 4 --set P=200", "P=200 must be a percentage"),
+        ("a.wav --algo 4 --seed -1", "--seed is at least 0, not -1"),
+        ("a.wav --algo 4 --epoch -1", "--epoch is at least 0, not -1"),
+        ("a.wav --algo 4 --samples 0", "--samples is at least 1, not 0"),
+        ("a.wav --musan nowhere", "MUSAN folder nowhere not found"),
+        ("a.wav --rir nowhere", "impulse response folder nowhere not found"),
+        ("a.wav --rir . --noise-probability 3", "noise_probability=3.0"),
+        ("a.wav --algo 4 --out text.wav", "cannot be written"),
+    ],
+)
+def test_errors_are_one_line(arguments, message, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    soundfile.write("a.wav", np.zeros(100), 16000)
+    (tmp_path / "text.wav").write_text("no audio")
+    if "--out" not in arguments:
+        arguments += " --out o"
+    assert main(["augment", *arguments.split()]) == 2
+    error = capsys.readouterr().err
+    assert message in error and error.count("\n") == 1
+    assert not (tmp_path / "o").exists()
+
+
+def test_parsing_needs_a_folder(capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["augment", "a.wav"])
+    assert stop.value.code == 2 and "--out" in capsys.readouterr().err
