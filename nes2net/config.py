@@ -31,19 +31,29 @@ class DataConfig:
     protocols: str | None = None
     """Folder of the protocols; looked for in ``root`` where it is not given."""
     num_samples: int = ASVSPOOF_SAMPLES
-    """Samples per utterance, from the head; a shorter utterance is repeated."""
+    """Samples per utterance; a shorter utterance is repeated."""
+    crop: str = "head"
+    """Part of a longer utterance that is trained on: ``head``, or ``random``; development always takes the head."""
     num_workers: int = 4
     """Processes that read and augment; the result does not depend on it."""
 
 
 @dataclass
 class AugmentConfig:
-    """RawBoost before the crop."""
+    """Noise, reverberation and RawBoost, in this order, before the crop. Development with augmentation has RawBoost alone."""
 
     algo: int = 0
     """Algorithm 0 (none) to 11."""
     parameters: dict[str, Any] = field(default_factory=dict)
     """RawBoost's parameters where they are not the published defaults."""
+    musan: str | None = None
+    """Folder of MUSAN, for background noise."""
+    rir: str | None = None
+    """Folder of room impulse responses, for reverberation."""
+    noise_probability: float = 0.5
+    """Of a training utterance to get background noise or reverberation, where their folders are given (ASVspoof 5 recipe)."""
+    specmix: dict[str, Any] | None = None
+    """Settings of :class:`nes2net.augment.specmix.Specmix`, between front-end and back-end in training; None for none."""
 
 
 @dataclass
@@ -55,9 +65,20 @@ class TrainConfig:
     lr: float = 2.5e-7
     weight_decay: float = 1e-4
     class_weights: list[float] = field(default_factory=lambda: [0.1, 0.9])
-    """Weights of spoof and bona fide in the cross-entropy."""
+    """Weights of spoof and bona fide in the loss."""
+    loss: str = "cross_entropy"
+    """``cross_entropy``, or ``angular_softmax`` for a back-end with an angular head."""
+    angular_margin: int = 4
+    """m of angular softmax."""
+    angular_lambda_min: float = 5.0
+    angular_lambda_max: float = 1500.0
+    angular_lambda_decay: float = 0.1
+    """Its λ is max(min, max / (1 + decay·step)): the margin comes in gradually."""
+    adam_betas: list[float] = field(default_factory=lambda: [0.9, 0.999])
+    adam_eps: float = 1e-8
+    amsgrad: bool = False
     schedule: str = "constant"
-    """``constant``, or ``cosine``: from ``lr`` to 0 over all steps."""
+    """``constant``; ``cosine``: from ``lr`` to 0 over all steps; ``inverse_sqrt``: to ``lr`` at step ``warmup_steps``, then as 1/√step."""
     warmup_steps: int = 0
     """Steps over which the learning rate rises linearly from 0."""
     max_grad_norm: float | None = None

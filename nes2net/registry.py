@@ -72,6 +72,7 @@ frontends = Registry(
         "wavlm": "nes2net.frontends.wavlm:WavLMFrontend",
         "wavlm_large": "nes2net.frontends.wavlm:wavlm_large",
         "lps": "nes2net.frontends.spectral:LogPowerSpectrum",
+        "lfcc": "nes2net.frontends.spectral:LinearFrequencyCepstrum",
         "waveform": "nes2net.frontends.spectral:Waveform",
     },
 )
@@ -97,6 +98,7 @@ backends = Registry(
         "conformer": "nes2net.backends.conformer:conformer",
         "tcm": "nes2net.backends.conformer:tcm",
         "mamba": "nes2net.backends.mamba:Mamba",
+        "mpif_res2net": "nes2net.backends.mpif_res2net:MpifRes2Net",
         "asp_mlp": "nes2net.backends.asp_mlp:AspMlp",
         "attm_lstm": "nes2net.backends.attm_lstm:AttMLSTM",
     },

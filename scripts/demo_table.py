@@ -8,7 +8,11 @@ from pathlib import Path
 
 from nes2net.evaluation import comparison_table, evaluate
 
-SYSTEMS = {"wav2vec 2.0, small + Nes2Net-X": "wav2vec2_small", "log spectrum + Nes2Net-X": "log_spectrum"}
+SYSTEMS = {
+    "wav2vec 2.0, small + Nes2Net-X": "wav2vec2_small",
+    "log spectrum + Nes2Net-X": "log_spectrum",
+    "log spectrum + MPIF-Res2Net, random Specmix": "mpif_res2net",
+}
 PARTS = {
     "LA": ("asvspoof2021_la", "keys"),
     "DF": ("asvspoof2021_df", "keys"),

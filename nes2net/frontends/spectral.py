@@ -1,10 +1,13 @@
-"""Front-ends without parameters: the log-power spectrum, computed on the device of the waveform, and the waveform itself."""
+"""Front-ends without parameters, computed on the device of the waveform: log-power spectrum, LFCC, and the waveform itself."""
 
 from __future__ import annotations
+
+import math
 
 import torch
 from torch import Tensor, nn
 
+from nes2net.data.audio import SAMPLE_RATE
 from nes2net.errors import InputError
 
 _WINDOWS = {
@@ -18,7 +21,8 @@ class LogPowerSpectrum(nn.Module):
     """Logarithm of the magnitude spectrum, one frame per ``hop_length`` samples.
 
     Per frame: pre-emphasis x[n] − 0.97·x[n−1], a symmetric window, FFT, log(|X| + e^−80). The defaults are the full-band setting of the
-    SR-LA Res2Net group (Neural Networks 2024) that MPIF-Res2Net is taken to share (assumption, see DEVIATIONS.md).
+    SR-LA Res2Net group (Neural Networks 2024) that MPIF-Res2Net is taken to share (assumption, see DEVIATIONS.md); its F0 sub-band,
+    0 to 416 Hz, is ``num_bins=45``, and it reads the first 80,000 samples (``num_samples``).
 
     Args:
         n_fft: FFT length in samples; the window is as long.
@@ -27,9 +31,13 @@ class LogPowerSpectrum(nn.Module):
         pre_emphasis: coefficient in [0, 1); 0 for none.
         num_bins: the lowest bins to keep; None for all n_fft/2 + 1.
         normalize: subtract each bin's mean over the utterance and divide by the standard deviation of the whole (no published value).
+        num_samples: only the first so many samples of a waveform are used; None for all.
 
     Attributes:
         out_dim: number of bins. num_layers: 1. hop_length, min_samples: in samples.
+
+    Raises:
+        InputError: an option is out of its range, or a waveform is shorter than one frame.
 
     >>> frontend = LogPowerSpectrum(n_fft=512, hop_length=160, num_bins=256)
     >>> [tuple(state.shape) for state in frontend(torch.zeros(2, 16000))]
@@ -48,21 +56,23 @@ class LogPowerSpectrum(nn.Module):
         pre_emphasis: float = 0.97,
         num_bins: int | None = None,
         normalize: bool = False,
+        num_samples: int | None = None,
     ) -> None:
         super().__init__()
-        if checkpoint is not None:
-            raise InputError(f"the lps front-end has nothing to learn and takes no checkpoint ({checkpoint} was given)")
+        _check_no_checkpoint("lps", checkpoint)
         if window not in _WINDOWS:
             raise InputError(f"window is one of {', '.join(_WINDOWS)}, not '{window}'")
         all_bins = n_fft // 2 + 1
         if num_bins is not None and not 0 < num_bins <= all_bins:
             raise InputError(f"num_bins is 1 to {all_bins} for n_fft {n_fft}, not {num_bins}")
+        if num_samples is not None and num_samples < n_fft:
+            raise InputError(f"num_samples is at least n_fft, {n_fft}, or null for all; it is {num_samples}")
         self.config = {"name": "lps", "n_fft": n_fft, "hop_length": hop_length, "window": window}
-        self.config.update(pre_emphasis=pre_emphasis, num_bins=num_bins, normalize=normalize)
+        self.config.update(pre_emphasis=pre_emphasis, num_bins=num_bins, normalize=normalize, num_samples=num_samples)
         self.out_dim = num_bins or all_bins
         self.hop_length = hop_length
         self.min_samples = n_fft
-        self.n_fft, self.pre_emphasis, self.normalize = n_fft, pre_emphasis, normalize
+        self.n_fft, self.pre_emphasis, self.normalize, self.num_samples = n_fft, pre_emphasis, normalize, num_samples
         self.window = _WINDOWS[window]
 
     def forward(self, waveform: Tensor, layers: str = "last", final_norm: bool = True) -> list[Tensor]:
@@ -70,12 +80,8 @@ class LogPowerSpectrum(nn.Module):
 
         ``layers`` and ``final_norm`` are the other front-ends' and change nothing: there is one layer and no norm.
         """
-        if waveform.shape[-1] < self.min_samples:
-            raise InputError(
-                f"a waveform of {waveform.shape[-1]} samples is too short: one frame needs {self.min_samples}"
-            )
-        x = waveform.to(torch.promote_types(waveform.dtype, torch.float32))  # there is no FFT in half precision
-        x = torch.cat([x[:, :1], x[:, 1:] - self.pre_emphasis * x[:, :-1]], dim=1)
+        _check_long_enough(waveform, self.min_samples)
+        x = _emphasised(waveform[:, : self.num_samples], self.pre_emphasis)
         window = self.window(self.n_fft, periodic=False, dtype=x.dtype, device=x.device)
         spectrum = torch.stft(x, self.n_fft, self.hop_length, window=window, center=False, return_complex=True)
         log_magnitude = torch.log(spectrum[:, : self.out_dim].abs() + torch.e**-80).transpose(1, 2)  # B×T×bins
@@ -83,6 +89,144 @@ class LogPowerSpectrum(nn.Module):
             log_magnitude = log_magnitude - log_magnitude.mean(1, keepdim=True)
             log_magnitude = log_magnitude / (log_magnitude.square().mean((1, 2), keepdim=True).sqrt() + 1e-5)
         return [log_magnitude.to(waveform.dtype)]
+
+
+class LinearFrequencyCepstrum(nn.Module):
+    """LFCC with their first and second differences over time, as the ASVspoof baselines define them.
+
+    Per frame: pre-emphasis, a symmetric Hamming window, |FFT|², triangular filters equally spaced from 0 Hz to ``max_frequency``,
+    log10(· + 2.2e-16), orthonormal DCT-II, whose first coefficients are kept, the 0th among them; then
+    Δc[t] = ``delta_scale``·(c[t+1] − c[t−1]), the first and last frame repeated at the ends, and ΔΔ likewise from Δ.
+    M. Sahidullah, T. Kinnunen, C. Hanilçi, "A comparison of features for synthetic speech detection", Interspeech 2015. The defaults are
+    the LFCC-GMM baseline of ASVspoof 2019; that of 2021 LA is ``window_length=480, hop_length=240, n_fft=1024, num_filters=70,
+    max_frequency=4000, pre_emphasis=0, delta_scale=0.5`` (PA: 8000 Hz). The baselines pad the last frame with zeros; here an incomplete one
+    is left out, as in every other front-end.
+
+    Args:
+        window_length, hop_length, n_fft: in samples; 20 ms and 10 ms by default.
+        num_filters: triangular filters. num_coefficients: cepstral coefficients kept, at most as many.
+        max_frequency: upper edge of the last filter in Hz.
+        pre_emphasis: coefficient in [0, 1); 0 for none.
+        deltas: how many orders of differences are appended, 0 to 2.
+        delta_scale: 1 in the baseline of 2019, ½ in that of 2021.
+        num_samples: only the first so many samples of a waveform are used; None for all.
+
+    Attributes:
+        out_dim: (1 + deltas)·num_coefficients. num_layers: 1. hop_length, min_samples: in samples.
+
+    Raises:
+        InputError: an option is out of its range, or a waveform is shorter than one frame.
+
+    >>> [tuple(state.shape) for state in LinearFrequencyCepstrum()(torch.zeros(2, 16000))]
+    [(2, 99, 60)]
+    """
+
+    num_layers = 1
+
+    def __init__(
+        self,
+        checkpoint: str | None = None,
+        *,
+        window_length: int = 320,
+        hop_length: int = 160,
+        n_fft: int = 512,
+        num_filters: int = 20,
+        num_coefficients: int = 20,
+        max_frequency: float = SAMPLE_RATE / 2,
+        pre_emphasis: float = 0.97,
+        deltas: int = 2,
+        delta_scale: float = 1.0,
+        num_samples: int | None = None,
+    ) -> None:
+        super().__init__()
+        _check_no_checkpoint("lfcc", checkpoint)
+        if not 0 < window_length <= n_fft:
+            raise InputError(f"window_length is 1 to n_fft, {n_fft}, not {window_length}")
+        if not 0 < num_coefficients <= num_filters:
+            raise InputError(f"num_coefficients is 1 to num_filters, {num_filters}, not {num_coefficients}")
+        if not 0 < max_frequency <= SAMPLE_RATE / 2:
+            raise InputError(f"max_frequency is above 0 and at most {SAMPLE_RATE // 2} Hz, not {max_frequency}")
+        if deltas not in (0, 1, 2):
+            raise InputError(f"deltas is 0, 1 or 2, not {deltas}")
+        if num_samples is not None and num_samples < window_length:
+            raise InputError(
+                f"num_samples is at least window_length, {window_length}, or null for all; it is {num_samples}"
+            )
+        self.config = {
+            "name": "lfcc",
+            "window_length": window_length,
+            "hop_length": hop_length,
+            "n_fft": n_fft,
+            "num_filters": num_filters,
+            "num_coefficients": num_coefficients,
+            "max_frequency": max_frequency,
+            "pre_emphasis": pre_emphasis,
+            "deltas": deltas,
+            "delta_scale": delta_scale,
+            "num_samples": num_samples,
+        }
+        self.out_dim = (1 + deltas) * num_coefficients
+        self.hop_length, self.window_length, self.n_fft = hop_length, window_length, n_fft
+        self.min_samples = window_length
+        self.num_filters, self.num_coefficients, self.max_frequency = num_filters, num_coefficients, max_frequency
+        self.pre_emphasis, self.deltas, self.delta_scale = pre_emphasis, deltas, delta_scale
+        self.num_samples = num_samples
+
+    def forward(self, waveform: Tensor, layers: str = "last", final_norm: bool = True) -> list[Tensor]:
+        """LFCC of ``waveform`` (B×N) as one hidden state B×T×out_dim (static, Δ, ΔΔ), T = 1 + (N − window_length) // hop_length.
+
+        ``layers`` and ``final_norm`` are the other front-ends' and change nothing: there is one layer and no norm.
+        """
+        _check_long_enough(waveform, self.min_samples)
+        x = _emphasised(waveform[:, : self.num_samples], self.pre_emphasis)
+        window = torch.hamming_window(self.window_length, periodic=False, dtype=x.dtype, device=x.device)
+        frames = x.unfold(1, self.window_length, self.hop_length) * window  # B×T×window
+        power = torch.view_as_real(torch.fft.rfft(frames, self.n_fft)).square().sum(-1)  # B×T×bins
+        bands = power @ _triangular_filters(self.n_fft, self.num_filters, self.max_frequency, x)
+        log_bands = torch.log10(bands + torch.finfo(torch.float64).eps)
+        features = [log_bands @ _cosine_transform(self.num_filters, self.num_coefficients, x)]
+        for _ in range(self.deltas):
+            features.append(self.delta_scale * _difference(features[-1]))
+        return [torch.cat(features, dim=2).to(waveform.dtype)]
+
+
+def _check_no_checkpoint(name: str, checkpoint: str | None) -> None:
+    if checkpoint is not None:
+        raise InputError(f"the {name} front-end has nothing to learn and takes no checkpoint ({checkpoint} was given)")
+
+
+def _check_long_enough(waveform: Tensor, min_samples: int) -> None:
+    if waveform.shape[-1] < min_samples:
+        raise InputError(f"a waveform of {waveform.shape[-1]} samples is too short: one frame needs {min_samples}")
+
+
+def _emphasised(waveform: Tensor, coefficient: float) -> Tensor:
+    """x[n] − coefficient·x[n−1] of ``waveform`` B×N, in single precision at least: there is no FFT in half precision."""
+    x = waveform.to(torch.promote_types(waveform.dtype, torch.float32))
+    return torch.cat([x[:, :1], x[:, 1:] - coefficient * x[:, :-1]], dim=1)
+
+
+def _triangular_filters(n_fft: int, num_filters: int, max_frequency: float, like: Tensor) -> Tensor:
+    """Bins×filters: triangles of height 1, each from the centre of the one below to the centre of the one above, in Hz."""
+    device = like.device
+    bins = torch.linspace(0, SAMPLE_RATE / 2, n_fft // 2 + 1, dtype=torch.float64, device=device).unsqueeze(1)
+    edges = torch.linspace(0, max_frequency, num_filters + 2, dtype=torch.float64, device=device)
+    spacing = max_frequency / (num_filters + 1)
+    return (1 - (bins - edges[1:-1]).abs() / spacing).clamp(min=0).to(like.dtype)
+
+
+def _cosine_transform(length: int, kept: int, like: Tensor) -> Tensor:
+    """Length×kept: the first columns of the orthonormal DCT-II."""
+    n = torch.arange(length, dtype=torch.float64, device=like.device).unsqueeze(1)
+    k = torch.arange(kept, dtype=torch.float64, device=like.device)
+    matrix = torch.cos(math.pi * k * (2 * n + 1) / (2 * length)) * math.sqrt(2 / length)
+    return torch.where(k == 0, matrix / math.sqrt(2), matrix).to(like.dtype)
+
+
+def _difference(x: Tensor) -> Tensor:
+    """x[t+1] − x[t−1] of B×T×D, with the first and last frame repeated."""
+    padded = torch.cat([x[:, :1], x, x[:, -1:]], dim=1)
+    return padded[:, 2:] - padded[:, :-2]
 
 
 class Waveform(nn.Module):
@@ -96,10 +240,7 @@ class Waveform(nn.Module):
 
     def __init__(self, checkpoint: str | None = None) -> None:
         super().__init__()
-        if checkpoint is not None:
-            raise InputError(
-                f"the waveform front-end has nothing to learn and takes no checkpoint ({checkpoint} was given)"
-            )
+        _check_no_checkpoint("waveform", checkpoint)
         self.config = {"name": "waveform"}
 
     def forward(self, waveform: Tensor, layers: str = "last", final_norm: bool = True) -> list[Tensor]:

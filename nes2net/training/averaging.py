@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,87 +18,185 @@ from nes2net.errors import InputError
 MODES = ("mean", "legacy")
 
 
-def average_checkpoints(paths: Sequence[str | Path], mode: str = "mean") -> OrderedDict[str, Tensor]:
+def average_checkpoints(
+    paths: Sequence[str | Path], mode: str = "mean", weights: Sequence[float] | None = None
+) -> OrderedDict[str, Tensor]:
     """State dict of the average of checkpoints with the same names and shapes.
+
+    In memory are one accumulator and one checkpoint, whatever the number of files.
 
     Args:
         paths: one or more checkpoint files.
         mode: ``"mean"``: per tensor the mean in float64, cast back; integer counters get the integer mean.
             ``"legacy"``: what the published code computes, where the first checkpoint's tensors are also the accumulator's and are
             overwritten by the second: (2·c2 + c3 + … + cn)/n (deviation 1).
+        weights: of each checkpoint in the mean, not negative; their sum counts as one. Equal ones when not given.
 
     Raises:
-        InputError: no paths, an unknown mode, or checkpoints that do not fit each other (the names are given).
+        InputError: no paths, an unknown mode, unusable weights, or checkpoints that do not fit each other (the names are given).
     """
     if mode not in MODES:
         raise InputError(f"averaging mode is one of {', '.join(MODES)}, not '{mode}'")
     if not paths:
         raise InputError("no checkpoints to average: give one file at least")
-    first = load_state_dict(paths[0])
-    result = _legacy_mean(first, paths) if mode == "legacy" else _mean(first, paths)
-    if hasattr(first, "_metadata"):
-        result._metadata = first._metadata
+    if weights is None:
+        return _legacy_mean(paths) if mode == "legacy" else _mean(paths)
+    if mode == "legacy":
+        raise InputError("the published code has no weights: take --mode mean")
+    if len(weights) != len(paths) or not all(0 <= w < math.inf for w in weights) or not sum(weights):
+        raise InputError(
+            f"{len(paths)} checkpoints want as many weights of at least 0, not all 0; given: {list(weights)}"
+        )
+    return _weighted_mean(paths, [w / sum(weights) for w in weights])
+
+
+def _mean(paths: Sequence[str | Path]) -> OrderedDict[str, Tensor]:
+    total = _accumulate(paths, lambda _, tensor: tensor)  # integers are summed as integers
+
+    def mean(total: Tensor) -> Tensor:
+        return total / len(paths) if total.is_floating_point() else total // len(paths)
+
+    return _cast(total, mean, paths[0])
+
+
+def _weighted_mean(paths: Sequence[str | Path], weights: Sequence[float]) -> OrderedDict[str, Tensor]:
+    total = _accumulate(paths, lambda number, tensor: tensor.double() * weights[number])
+    return _cast(total, lambda total: total, paths[0])
+
+
+def _accumulate(paths: Sequence[str | Path], term: Callable[[int, Tensor], Tensor]) -> OrderedDict[str, Tensor]:
+    """Sum of the terms of all checkpoints, key by key, in float64 or int64."""
+    total, like = OrderedDict(), None
+    for number, path in enumerate(paths):
+        state = load_state_dict(path)
+        like = like or _shapes(state)
+        check_fit(state, like, f"{path} (averaged with others)")
+        while state:  # what has been added is let go at once
+            key, tensor = state.popitem(last=False)
+            value = term(number, tensor)
+            value = value.to(torch.float64 if value.is_floating_point() else torch.int64)
+            total[key] = total[key].add_(value) if key in total else value.clone()
+    return total
+
+
+def _cast(
+    total: OrderedDict[str, Tensor], mean: Callable[[Tensor], Tensor], first: str | Path
+) -> OrderedDict[str, Tensor]:
+    """``mean`` of each sum, in the first checkpoint's types and with its metadata."""
+    state = load_state_dict(first)
+    result = OrderedDict((key, mean(total.pop(key)).to(tensor.dtype)) for key, tensor in state.items())
+    return _with_metadata(result, state)
+
+
+def _shapes(state: OrderedDict[str, Tensor]) -> dict[str, Tensor]:
+    return {key: torch.empty(tensor.shape, device="meta") for key, tensor in state.items()}
+
+
+def _with_metadata(result: OrderedDict[str, Tensor], state: OrderedDict[str, Tensor]) -> OrderedDict[str, Tensor]:
+    if hasattr(state, "_metadata"):
+        result._metadata = state._metadata
     return result
 
 
-def _mean(first: dict[str, Tensor], paths: Sequence[str | Path]) -> OrderedDict[str, Tensor]:
-    # One accumulator and one memory-mapped checkpoint at a time, whatever the number of files. Integers are summed as integers.
-    total = OrderedDict(
-        (k, v.to(torch.float64 if v.is_floating_point() else torch.int64, copy=True)) for k, v in first.items()
-    )
-    for path in paths[1:]:
-        for key, tensor in _fitting(path, first).items():
-            total[key] += tensor
-    for key, tensor in first.items():
-        mean = total[key] / len(paths) if tensor.is_floating_point() else total[key] // len(paths)
-        total[key] = mean.to(tensor.dtype)
-    return total
-
-
-def _legacy_mean(first: dict[str, Tensor], paths: Sequence[str | Path]) -> OrderedDict[str, Tensor]:
+def _legacy_mean(paths: Sequence[str | Path]) -> OrderedDict[str, Tensor]:
     # Loading the second checkpoint overwrites the accumulator, which then has itself added.
-    states = [first] if len(paths) == 1 else []
-    for number, path in enumerate(paths[1:]):
-        state = _fitting(path, first)
-        states += [state, state] if number == 0 else [state]
-    total = OrderedDict((k, v.clone()) for k, v in states[0].items())
-    for state in states[1:]:
-        for key in total:
-            total[key] += state[key]
+    first = load_state_dict(paths[0])
+    order = [paths[0]] if len(paths) == 1 else [paths[1], *paths[1:]]
+    total = OrderedDict()
+    for path in order:
+        state = load_state_dict(path)
+        check_fit(state, first, f"{path} (averaged with others)")
+        for key, tensor in state.items():
+            total[key] = total[key].add_(tensor) if key in total else tensor.clone()
     for key, tensor in total.items():
         total[key] = tensor / len(paths) if tensor.is_floating_point() else tensor // len(paths)
-    return total
+    return _with_metadata(total, first)
 
 
-def _fitting(path: str | Path, first: dict[str, Tensor]) -> OrderedDict[str, Tensor]:
-    state = load_state_dict(path)
-    check_fit(state, first, f"{path} (averaged with others)")
-    return state
+def average_run(
+    folder: str | Path,
+    ids: Sequence[int] | None = None,
+    mode: str = "mean",
+    *,
+    last: int | None = None,
+    weights: Sequence[float] | None = None,
+    batch_norm_batches: int | None = None,
+) -> Path:
+    """Average checkpoints ``epoch_{id}.pth`` of a run folder into ``Averaged_Model_IDs_{id}_{id}….pth`` there, and return its path.
 
+    A plain average of that name is used as it is when it was made from these very checkpoints in this mode or by other code;
+    ``legacy`` averages get ``_legacy`` before the suffix, weighted ones ``_weighted``, those with new batch statistics ``_bn``.
 
-def average_run(folder: str | Path, ids: Sequence[int], mode: str = "mean") -> Path:
-    """Average ``epoch_{id}.pth`` of a run folder into ``Averaged_Model_IDs_{id}_{id}….pth`` there, and return its path.
-
-    A file of that name is used as it is when it was made from these very checkpoints in this mode or by other code; ``legacy`` averages
-    get ``_legacy`` before the suffix.
+    Args:
+        ids: epochs to average.
+        last: the last so many epochs that the folder has, instead: stochastic weight averaging (Izmailov et al., UAI 2018).
+        weights: see :func:`average_checkpoints`.
+        batch_norm_batches: estimate the averaged model's batch statistics anew on so many training batches, as that paper does
+            (section 3.1); the run's own recipe says which data. None keeps the averages of the checkpoints' statistics.
     """
     folder = Path(folder)
-    name = "_".join(str(i) for i in ids)
-    target = folder / f"Averaged_Model_IDs_{name}{'_legacy' if mode == 'legacy' else ''}.pth"
-    sources = [folder / f"epoch_{i}.pth" for i in ids]
-    missing = [s.name for s in sources if not s.is_file()]
-    if target.is_file() and (missing or target.stat().st_mtime >= max(s.stat().st_mtime for s in sources)):
-        return target
     if not folder.is_dir():
         raise InputError(
             f"run folder {folder} not found: name the folder that holds epoch_N.pth with --model_folder_path"
         )
+    if last is not None:
+        ids = _last_epochs(folder, last)
+    if not ids:
+        raise InputError("no checkpoints to average: name epochs, or how many of the last ones")
+    suffix = ("_legacy" if mode == "legacy" else "") + ("_weighted" if weights else "")
+    suffix += "_bn" if batch_norm_batches else ""
+    target = folder / f"Averaged_Model_IDs_{'_'.join(str(i) for i in ids)}{suffix}.pth"
+    sources = [folder / f"epoch_{i}.pth" for i in ids]
+    missing = [s.name for s in sources if not s.is_file()]
+    plain = not weights and not batch_norm_batches
+    if plain and target.is_file() and (missing or target.stat().st_mtime >= max(s.stat().st_mtime for s in sources)):
+        return target
     if missing:
-        there = sorted(int(p.stem[6:]) for p in folder.glob("epoch_*.pth") if p.stem[6:].isdigit())
         raise InputError(
-            f"{folder} has no {', '.join(missing)}; epochs saved there: {', '.join(map(str, there)) or 'none'}"
+            f"{folder} has no {', '.join(missing)}; epochs saved there: {', '.join(map(str, _epochs(folder))) or 'none'}"
         )
-    average = average_checkpoints(sources, mode)
-    record = read_record(average)
-    save_state_dict(average, target, **{**record, "average": {"ids": list(ids), "mode": mode}})
+    average = average_checkpoints(sources, mode, weights)
+    record = {**read_record(average), "average": {"ids": list(ids), "mode": mode}}
+    if weights:
+        record["average"]["weights"] = list(weights)
+    if batch_norm_batches:
+        record["average"]["batch_norm_batches"] = batch_norm_batches
+        average = _with_new_batch_statistics(average, record, folder, batch_norm_batches)
+    save_state_dict(average, target, **record)
     return target
+
+
+def _epochs(folder: Path) -> list[int]:
+    return sorted(int(p.stem[6:]) for p in folder.glob("epoch_*.pth") if p.stem[6:].isdigit())
+
+
+def _last_epochs(folder: Path, last: int) -> list[int]:
+    epochs = _epochs(folder)
+    if not 0 < last <= len(epochs):
+        raise InputError(
+            f"{folder} has {len(epochs)} epochs saved ({', '.join(map(str, epochs)) or 'none'}), not {last}"
+        )
+    return epochs[-last:]
+
+
+def _with_new_batch_statistics(
+    state_dict: OrderedDict[str, Tensor], record: dict[str, Any], folder: Path, num_batches: int
+) -> OrderedDict[str, Tensor]:
+    from torch.optim.swa_utils import update_bn
+    from tqdm import tqdm
+
+    from nes2net.config import load_recipe
+    from nes2net.detector import Detector, choose_device
+    from nes2net.training.run import RECIPE_FILE, training_batches
+
+    if "model" not in record or not (folder / RECIPE_FILE).is_file():
+        raise InputError(
+            f"new batch statistics want this package's checkpoints and their {RECIPE_FILE}; {folder} has none"
+        )
+    detector = Detector.from_config(record["model"])
+    detector.load_published(state_dict, str(folder))
+    detector = detector.to(choose_device())
+    batches = islice(training_batches(load_recipe(folder / RECIPE_FILE), detector.device), num_batches)
+    progress = tqdm(batches, total=num_batches, desc="batch statistics", unit="batch", dynamic_ncols=True)
+    update_bn((batch.waveforms for batch in progress), detector, detector.device)
+    return detector.cpu().state_dict()

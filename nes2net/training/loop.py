@@ -15,11 +15,11 @@ from nes2net.config import Recipe
 from nes2net.data.dataset import Batch
 from nes2net.detector import Detector
 from nes2net.errors import InputError
-from nes2net.training.losses import WeightedCrossEntropy
+from nes2net.training.objective import Objective
 
 #: Development losses by which checkpoints are kept: with RawBoost and without, as in the published tables.
 LOSSES = ("val_loss_w_aug", "val_loss_wo_aug")
-SCHEDULES = ("constant", "cosine")
+SCHEDULES = ("constant", "cosine", "inverse_sqrt")
 
 
 class Trainer:
@@ -38,10 +38,15 @@ class Trainer:
         self.train_loader = train
         self.dev_loaders = dict(zip(LOSSES, (dev_augmented, dev)))
         self.device = detector.device
-        self.criterion = WeightedCrossEntropy(recipe.train.class_weights).to(self.device)
+        self.objective = Objective(recipe, detector, len(train))
         # Adam with L2 decay, not AdamW, over everything: the front-end is fine-tuned whole (recipe of arXiv 2504.05657).
         self.optimizer = torch.optim.Adam(
-            detector.parameters(), lr=recipe.train.lr, weight_decay=recipe.train.weight_decay
+            detector.parameters(),
+            lr=recipe.train.lr,
+            weight_decay=recipe.train.weight_decay,
+            betas=_betas(recipe.train.adam_betas),
+            eps=recipe.train.adam_eps,
+            amsgrad=recipe.train.amsgrad,
         )
         if recipe.train.schedule not in SCHEDULES:
             raise InputError(f"schedule is one of {', '.join(SCHEDULES)}, not '{recipe.train.schedule}'")
@@ -77,11 +82,11 @@ class Trainer:
         self.detector.train()
         total, count = 0.0, 0
         bar = self._progress(self.train_loader, epoch, "train")
-        for batch in bar:
+        for step, batch in enumerate(bar):
             waveforms, targets = self._to_device(batch)
             if not len(targets):
                 continue
-            loss = self.criterion(self.detector(waveforms), targets)
+            loss = self.objective.training_loss(waveforms, targets, epoch, step)
             self.optimizer.zero_grad(set_to_none=True)
             loss.backward()
             if self.recipe.train.max_grad_norm is not None:
@@ -106,7 +111,7 @@ class Trainer:
             waveforms, targets = self._to_device(batch)
             if not len(targets):
                 continue
-            total += self.criterion(self.detector(waveforms), targets).item() * len(targets)
+            total += self.objective.validation_loss(waveforms, targets).item() * len(targets)
             count += len(targets)
             bar.set_postfix(loss=f"{total / count:.4f}", refresh=False)
         return self._mean(total, count, "development")
@@ -139,6 +144,9 @@ class Trainer:
 
     def _learning_rate_factor(self, step: int) -> float:
         train = self.recipe.train
+        if train.schedule == "inverse_sqrt":  # Vaswani et al., 2017: step^−0.5 after the warm-up, 1 at its end
+            peak = max(1, train.warmup_steps)
+            return min((step + 1) / peak, (peak / (step + 1)) ** 0.5)
         steps = max(1, train.epochs * len(self.train_loader))
         warmup = min(1.0, (step + 1) / (train.warmup_steps + 1))
         return warmup * (0.5 * (1 + math.cos(math.pi * min(1.0, step / steps))) if train.schedule == "cosine" else 1.0)
@@ -161,3 +169,9 @@ class Trainer:
         if not count:
             raise InputError(f"not one file of the {part} set could be used; the errors above name them")
         return total / count
+
+
+def _betas(betas: list[float]) -> tuple[float, float]:
+    if len(betas) != 2 or not all(0 <= beta < 1 for beta in betas):
+        raise InputError(f"adam_betas are two numbers from 0 to below 1, not {betas}")
+    return betas[0], betas[1]

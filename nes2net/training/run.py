@@ -8,22 +8,27 @@ from pathlib import Path
 import numpy as np
 import torch
 import yaml
+from torch.utils.data import DataLoader
 
+from nes2net.atomic import replacing
+from nes2net.augment.noise import NoiseAugmentation
 from nes2net.augment.rawboost import ALGORITHMS, RawBoostParameters
-from nes2net.checkpoint import load_state_dict, read_pickle
-from nes2net.config import Recipe
+from nes2net.checkpoint import load_state_dict
+from nes2net.config import Recipe, recipe_from_dict
 from nes2net.data.dataset import TrainingSet, training_loader
 from nes2net.data.trial import Trial
 from nes2net.detector import Detector, choose_device
 from nes2net.errors import InputError
 from nes2net.registry import corpora
 from nes2net.training.loop import Trainer
+from nes2net.unpickling import read_torch_file
 
 RECIPE_FILE = "recipe.yaml"
 RESUME_FILE = "resume.pt"
 
 # May differ between the runs that fill one folder: where things lie and how fast they come, and for how long is trained.
 _NOT_COMPARED = ("data.root", "data.protocols", "data.num_workers", "ssl_checkpoint", "output", "logs")
+_COMPARED_IF_GIVEN = ("augment.musan", "augment.rir")  # folders, too: whether there is one matters
 
 
 def train(recipe: Recipe, device: str = "auto") -> Path:
@@ -49,9 +54,11 @@ def train(recipe: Recipe, device: str = "auto") -> Path:
 
     folder = Path(recipe.output) / recipe.tag
     resume = _resume_state(folder, recipe)
+    device = choose_device(device)
+    # Before a large model is read: looks through the folders of noise.
+    loaders = _loaders(recipe, train_trials, dev_trials, device)
     seed_everything(recipe.seed)
-    detector = _build_detector(recipe, resuming=resume is not None).to(choose_device(device))
-    loaders = _loaders(recipe, train_trials, dev_trials, detector.device)
+    detector = _build_detector(recipe, resuming=resume is not None).to(device)
     trainer = Trainer(detector, recipe, folder, *loaders)
     if resume is not None:
         trainer.load_state(resume)
@@ -106,22 +113,21 @@ def _resume_state(folder: Path, recipe: Recipe) -> dict | None:
             )
         return None
     try:
-        there = yaml.safe_load(recipe_file.read_text())
-    except yaml.YAMLError as error:
-        raise InputError(f"{recipe_file} is damaged: move the folder away and start again") from error
+        # As a recipe, so that a key added since has its default.
+        there = recipe_from_dict(yaml.safe_load(recipe_file.read_text())).to_dict()
+    except (yaml.YAMLError, InputError) as error:
+        raise InputError(f"{recipe_file} cannot be used ({error}): move the folder away and start again") from error
     if differing := _differences(recipe.to_dict(), there):
         raise InputError(
             f"{folder} holds another run, which differs in {', '.join(differing)}: give this one a --comment of its own "
             "(comment in a recipe) or move the folder away"
         )
-    return read_pickle(resume_file) if resume_file.is_file() else None
+    return read_torch_file(resume_file)[0] if resume_file.is_file() else None
 
 
 def _write_recipe(folder: Path, recipe: Recipe) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    temporary = folder / f".{RECIPE_FILE}.tmp"
-    temporary.write_text(yaml.safe_dump(recipe.to_dict(), sort_keys=False, allow_unicode=True))
-    temporary.replace(folder / RECIPE_FILE)
+    with replacing(folder / RECIPE_FILE) as temporary:
+        temporary.write_text(yaml.safe_dump(recipe.to_dict(), sort_keys=False, allow_unicode=True))
 
 
 def _differences(ours: dict, theirs: dict | None, prefix: str = "") -> list[str]:
@@ -131,6 +137,8 @@ def _differences(ours: dict, theirs: dict | None, prefix: str = "") -> list[str]
         name, a, b = prefix + key, ours.get(key), theirs.get(key)
         if name in _NOT_COMPARED:
             continue
+        if name in _COMPARED_IF_GIVEN:
+            a, b = a is None, b is None
         if isinstance(a, dict) and isinstance(b, dict):
             differing += _differences(a, b, f"{name}.")
         elif a != b:
@@ -154,17 +162,26 @@ def _build_detector(recipe: Recipe, resuming: bool) -> Detector:
     return detector
 
 
+def training_batches(recipe: Recipe, device: torch.device) -> DataLoader:
+    """The training batches of ``recipe``, as in its first epoch."""
+    corpus = corpora.get(recipe.data.corpus)
+    trials = corpus.trials(recipe.data.root, "train", protocols=recipe.data.protocols)
+    _check_trials("training", trials)
+    return _loaders(recipe, trials, trials[:1], device)[0]
+
+
 def _loaders(recipe: Recipe, train_trials: list[Trial], dev_trials: list[Trial], device: torch.device) -> tuple:
     """Loaders of training, of development with augmentation, and without."""
-    algo, data = recipe.augment.algo, recipe.data
+    algo, data, augment = recipe.augment.algo, recipe.data, recipe.augment
     if algo not in ALGORITHMS:
         raise InputError(f"RawBoost has the algorithms 0 (none) to {ALGORITHMS[-1]}, not {algo}")
-    parameters = RawBoostParameters.of(**recipe.augment.parameters)
+    parameters = RawBoostParameters.of(**augment.parameters)
+    noise = NoiseAugmentation(augment.musan, augment.rir, augment.noise_probability)
 
     def loader(trials: list[Trial], part: str, algo: int) -> object:
-        dataset = TrainingSet(trials, data.num_samples, algo, parameters, recipe.seed, part)
-        return training_loader(
-            dataset, recipe.train.batch_size, part == "train", data.num_workers, device.type == "cuda"
-        )
+        training = part == "train"  # noise and another crop than the head belong to training alone
+        options = {"noise": noise, "crop": data.crop} if training else {}
+        dataset = TrainingSet(trials, data.num_samples, algo, parameters, recipe.seed, part, **options)
+        return training_loader(dataset, recipe.train.batch_size, training, data.num_workers, device.type == "cuda")
 
     return loader(train_trials, "train", algo), loader(dev_trials, "dev", algo), loader(dev_trials, "dev", 0)

@@ -24,6 +24,7 @@ SMALLER = {
     "nes2net": {"nes_ratio": (4, 4)},
     "nes2net_x": {"nes_ratio": (4, 4)},
     "nes2net_x_selu": {"nes_ratio": (4, 4)},
+    "mpif_res2net": {"num_frames": 64, "planes": (8, 16, 32, 64), "scale": 4},
     "tcm": {"num_blocks": 2},
 }
 #: parameters that the published computation does not use; they are in its checkpoints and get no gradient

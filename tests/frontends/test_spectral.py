@@ -1,44 +1,216 @@
-"""The log-power spectrum against SciPy."""
+"""Log-power spectrum and LFCC against SciPy, librosa and a plain transcription of their definitions."""
 
+import librosa
 import numpy as np
 import pytest
+import scipy.fft
 import scipy.signal
 import torch
 
-from nes2net import InputError, create_frontend
+from nes2net import Detector, InputError, create_frontend
+
+SPECTRAL = ["lps", "lfcc"]
+# asvspoof.org: LFCC-GMM baselines of 2019 and of 2021 LA; the last deltas are ½·(c[t+1] − c[t−1])
+BASELINES = {
+    2019: {},
+    2021: {
+        "window_length": 480,
+        "hop_length": 240,
+        "n_fft": 1024,
+        "num_filters": 70,
+        "max_frequency": 4000,
+        "pre_emphasis": 0.0,
+        "delta_scale": 0.5,
+    },
+}
 
 
-def test_spectrum_is_scipys():
-    rng = np.random.default_rng(0)
-    waveform = rng.standard_normal(16000) * 0.1
-    frontend = create_frontend("lps", n_fft=512, hop_length=160, window="hamming").double()
-    emphasised = scipy.signal.lfilter([1, -0.97], [1], waveform)
-    emphasised[0] = waveform[0]
-    frames = np.lib.stride_tricks.sliding_window_view(emphasised, 512)[::160]
-    expected = np.log(
-        np.abs(np.fft.rfft(frames * scipy.signal.get_window("hamming", 512, fftbins=False))) + np.exp(-80)
+def speech_like(samples=24000, seed=0):
+    """Harmonics under a moving envelope and a noise floor, as loud as speech."""
+    rng = np.random.default_rng(seed)
+    time = np.arange(samples) / 16000
+    phase = 2 * np.pi * np.cumsum(120 + 30 * np.sin(2 * np.pi * 2 * time)) / 16000
+    voice = sum(np.sin(k * phase) / k for k in range(1, 40))
+    waveform = 0.1 * voice * (0.6 + 0.4 * np.sin(2 * np.pi * 3 * time)) + 1e-3 * rng.standard_normal(samples)
+    return waveform.astype(np.float32).astype(np.float64)  # the same numbers in both precisions
+
+
+def assert_log_magnitudes_close(found, expected):
+    """In single precision an FFT errs by 1e-7 of the peak: logarithms within 1e-4 down to 52 dB below it, magnitudes anywhere."""
+    if found.dtype == torch.float64:
+        np.testing.assert_allclose(found.numpy(), expected, atol=1e-9)
+        return
+    loud = expected > expected.max() - 6
+    assert loud.mean() > 0.9
+    np.testing.assert_allclose(found.numpy()[loud], expected[loud], atol=1e-4)
+    np.testing.assert_allclose(np.exp(found.numpy()), np.exp(expected), atol=1e-6 * np.exp(expected.max()))
+
+
+def emphasised(waveform, coefficient):
+    return scipy.signal.lfilter([1, -coefficient], [1], waveform)
+
+
+def transcribed_lfcc(
+    waveform,
+    window_length=320,
+    hop_length=160,
+    n_fft=512,
+    num_filters=20,
+    max_frequency=8000,
+    pre_emphasis=0.97,
+    delta_scale=1.0,
+):
+    """The baselines' LFCC, step by step in float64: frame by frame, filter by filter, with SciPy's DCT."""
+    x = emphasised(waveform, pre_emphasis)
+    frequencies = np.arange(n_fft // 2 + 1) * 16000 / n_fft
+    edges = np.linspace(0, max_frequency, num_filters + 2)
+    filters = [np.interp(frequencies, edges[i : i + 3], [0, 1, 0], left=0, right=0) for i in range(num_filters)]
+    rows = []
+    for start in range(0, len(x) - window_length + 1, hop_length):
+        frame = x[start : start + window_length] * scipy.signal.windows.hamming(window_length, sym=True)
+        power = np.abs(np.fft.fft(frame, n_fft)[: n_fft // 2 + 1]) ** 2
+        bands = np.array([np.sum(power * weights) for weights in filters])
+        rows.append(scipy.fft.dct(np.log10(bands + np.finfo(float).eps), norm="ortho")[:20])
+    features = [np.array(rows)]
+    for _ in range(2):
+        last = features[-1]
+        before, after = np.vstack([last[:1], last[:-1]]), np.vstack([last[1:], last[-1:]])
+        features.append(delta_scale * (after - before))
+    return np.hstack(features)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("window, bins", [("hamming", None), ("blackman", 100), ("hann", 256)])
+def test_spectrum_is_scipys(window, bins, dtype):
+    waveform = speech_like()
+    frontend = create_frontend("lps", n_fft=512, hop_length=160, window=window, num_bins=bins)
+    frames = np.lib.stride_tricks.sliding_window_view(emphasised(waveform, 0.97), 512)[::160]
+    shape = scipy.signal.get_window(window, 512, fftbins=False)
+    expected = np.log(np.abs(np.fft.rfft(frames * shape)) + np.exp(-80))[:, :bins]
+    (found,) = frontend(torch.from_numpy(waveform).to(dtype)[None])
+    assert found.shape == (1, 147, bins or 257) and found.dtype == dtype
+    assert_log_magnitudes_close(found[0], expected)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_published_setting_is_librosas(dtype):
+    """Full band and F0 sub-band of the SR-LA Res2Net group: 80,000 samples, pre-emphasis 0.97, Blackman 1,728, hop 130."""
+    waveform = speech_like(90000)
+    symmetric = scipy.signal.windows.blackman(1728, sym=True)
+    emphasis = librosa.effects.preemphasis(waveform[:80000], coef=0.97, zi=np.zeros(1))
+    spectrum = librosa.stft(emphasis, n_fft=1728, hop_length=130, window=symmetric, center=False)
+    expected = np.log(np.abs(spectrum) + np.exp(-80)).T
+    batch = torch.from_numpy(np.stack([waveform, waveform])).to(dtype)
+    (full,) = create_frontend("lps", num_samples=80000)(batch)
+    (sub_band,) = create_frontend("lps", num_bins=45, num_samples=80000)(batch)
+    assert full.shape == (2, 603, 865) == (2, *expected.shape) and sub_band.shape == (2, 603, 45)
+    torch.testing.assert_close(full[:, :, :45], sub_band)
+    torch.testing.assert_close(full[0], full[1])
+    assert_log_magnitudes_close(full[0], expected)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("year", BASELINES)
+def test_lfcc_are_the_baselines(year, dtype):
+    waveforms = np.stack([speech_like(seed=1), speech_like(seed=2)])
+    options = BASELINES[year]
+    frontend = create_frontend("lfcc", **options)
+    (found,) = frontend(torch.from_numpy(waveforms).to(dtype))
+    expected = np.stack([transcribed_lfcc(waveform, **options) for waveform in waveforms])
+    assert found.shape == expected.shape and found.shape[2] == frontend.out_dim == 60
+    np.testing.assert_allclose(found.numpy(), expected, atol=1e-4 if dtype == torch.float32 else 1e-9)
+
+
+def test_lfcc_filters_are_librosas_cosine_transform_and_triangles():
+    """Without differences, from librosa's power spectrogram and SciPy's DCT; the filters as a matrix by their definition."""
+    waveform = speech_like()
+    (found,) = create_frontend("lfcc", n_fft=512, window_length=512, deltas=0, pre_emphasis=0.0)(
+        torch.from_numpy(waveform)[None]
     )
-    (found,) = frontend(torch.from_numpy(waveform)[None])
-    assert found.shape == (1, 97, 257) == (1, *expected.shape)
-    np.testing.assert_allclose(found[0].numpy(), expected, atol=1e-4)
+    window = scipy.signal.windows.hamming(512, sym=True)
+    power = np.abs(librosa.stft(waveform, n_fft=512, hop_length=160, window=window, center=False)) ** 2
+    bins, centres = np.arange(257)[:, None] / 256, np.arange(1, 21) / 21
+    filters = np.maximum(0, 1 - np.abs(bins - centres) * 21)
+    expected = scipy.fft.dct(np.log10(power.T @ filters + np.finfo(float).eps), norm="ortho")
+    np.testing.assert_allclose(found[0].numpy(), expected, atol=1e-9)
 
 
-def test_bins_normalisation_and_silence():
-    frontend = create_frontend("lps", n_fft=512, hop_length=160, num_bins=256, normalize=True)
+@pytest.mark.parametrize("name", SPECTRAL)
+def test_frames_and_lengths(name):
+    frontend = create_frontend(name)
+    for samples in (frontend.min_samples, frontend.min_samples + frontend.hop_length - 1, 5000):
+        (features,) = frontend(torch.randn(2, samples))
+        assert features.shape == (2, 1 + (samples - frontend.min_samples) // frontend.hop_length, frontend.out_dim)
+    with pytest.raises(InputError, match=f"too short: one frame needs {frontend.min_samples}"):
+        frontend(torch.zeros(1, frontend.min_samples - 1))
+
+
+@pytest.mark.parametrize("name", SPECTRAL)
+def test_first_samples_only(name):
+    waveform = torch.randn(2, 9000)
+    (cut,) = create_frontend(name, num_samples=6000)(waveform)
+    (whole,) = create_frontend(name)(waveform[:, :6000])
+    assert torch.equal(cut, whole)
+    (short,) = create_frontend(name, num_samples=6000)(waveform[:, :5000])
+    assert torch.equal(short, create_frontend(name)(waveform[:, :5000])[0])
+
+
+@pytest.mark.parametrize("name", SPECTRAL)
+def test_silence_half_precision_and_no_state(name):
+    frontend = create_frontend(name)
     (silent,) = frontend(torch.zeros(2, 8000))
-    assert silent.shape == (2, 47, 256) and torch.isfinite(silent).all()
+    assert torch.isfinite(silent).all()
+    assert frontend(torch.randn(1, 8000, dtype=torch.bfloat16))[0].dtype == torch.bfloat16
+    assert not frontend.state_dict()
+    waveform = torch.randn(1, 8000, requires_grad=True)
+    frontend(waveform)[0].sum().backward()
+    assert waveform.grad.isfinite().all()
+
+
+def test_bins_and_normalisation():
+    frontend = create_frontend("lps", n_fft=512, hop_length=160, num_bins=256, normalize=True)
     (noise,) = frontend(torch.randn(2, 8000))
+    assert noise.shape == (2, 47, 256)
     torch.testing.assert_close(noise.mean(1), torch.zeros(2, 256), atol=1e-5, rtol=0)
     assert noise.square().mean((1, 2)) == pytest.approx([1, 1], abs=1e-3)
-    assert frontend(torch.randn(1, 8000, dtype=torch.bfloat16))[0].dtype == torch.bfloat16
 
 
-def test_wrong_options():
-    with pytest.raises(InputError, match="num_bins is 1 to 257"):
-        create_frontend("lps", n_fft=512, num_bins=300)
-    with pytest.raises(InputError, match="window is one of"):
-        create_frontend("lps", window="kaiser")
-    with pytest.raises(InputError, match="takes no checkpoint"):
-        create_frontend("lps", "file.pt")
-    with pytest.raises(InputError, match="too short"):
-        create_frontend("lps", n_fft=512)(torch.zeros(1, 511))
+@pytest.mark.parametrize("frontend", [{"name": "lps", "num_bins": 45}, {"name": "lfcc", "num_filters": 30}])
+def test_a_saved_detector_keeps_its_options(frontend, tmp_path):
+    detector = Detector.from_config({"frontend": frontend, "backend": {"name": "nes2net_x", "nes_ratio": [5, 3]}})
+    detector.save(tmp_path / "detector.pth")
+    again = Detector.from_pretrained(tmp_path / "detector.pth", device="cpu")
+    assert again.config == detector.config
+    waveform = speech_like(8000)
+    assert again.score(waveform) == detector.score(waveform)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.parametrize("name", SPECTRAL)
+def test_a_gpu_computes_the_same(name):
+    waveform = torch.from_numpy(speech_like()).float()[None]
+    frontend = create_frontend(name)
+    there = frontend(waveform.cuda())[0]
+    assert there.is_cuda
+    torch.testing.assert_close(there.cpu(), frontend(waveform)[0], atol=1e-3, rtol=1e-3)
+
+
+@pytest.mark.parametrize(
+    "name, options, message",
+    [
+        ("lps", {"n_fft": 512, "num_bins": 300}, "num_bins is 1 to 257"),
+        ("lps", {"window": "kaiser"}, "window is one of"),
+        ("lps", {"checkpoint": "file.pt"}, "takes no checkpoint"),
+        ("lps", {"num_samples": 1000}, "num_samples is at least n_fft, 1728"),
+        ("lfcc", {"checkpoint": "file.pt"}, "takes no checkpoint"),
+        ("lfcc", {"window_length": 600}, "window_length is 1 to n_fft, 512, not 600"),
+        ("lfcc", {"num_coefficients": 21}, "num_coefficients is 1 to num_filters, 20, not 21"),
+        ("lfcc", {"max_frequency": 9000}, "at most 8000 Hz, not 9000"),
+        ("lfcc", {"deltas": 3}, "deltas is 0, 1 or 2"),
+        ("lfcc", {"num_samples": 100}, "num_samples is at least window_length"),
+        ("lfcc", {"filters": 70}, "no option 'filters'; did you mean 'num_filters'"),
+    ],
+)
+def test_wrong_options(name, options, message):
+    with pytest.raises(InputError, match=message):
+        create_frontend(name, **options)

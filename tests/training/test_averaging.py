@@ -1,10 +1,14 @@
 """Averaging against the true mean and the published code's result."""
 
+import gc
+import weakref
+
 import pytest
 import torch
 
 from nes2net import InputError, average_checkpoints
 from nes2net.checkpoint import load_state_dict, read_record, save_state_dict
+from nes2net.training import averaging
 from nes2net.training.averaging import average_run
 
 
@@ -94,3 +98,51 @@ def test_averaging_a_run(states, tmp_path):
         average_run(tmp_path, [3, 4])
     with pytest.raises(InputError, match="run folder .* not found"):
         average_run(tmp_path / "none", [1])
+
+
+def test_weights(states, tmp_path):
+    paths = write(tmp_path, states)
+    a, _, c = (s["w"].double() for s in states)
+    found = average_checkpoints(paths, weights=[1, 0, 3])
+    torch.testing.assert_close(found["w"], ((a + 3 * c) / 4).float(), atol=1e-7, rtol=0)
+    assert found["n"] == (1 + 3 * 21) // 4 and found["n"].dtype == torch.int64
+    assert torch.equal(average_checkpoints(paths, weights=[0, 5, 0])["w"], states[1]["w"])
+    for weights in ([1, 2], [0, 0, 0], [1, -1, 1], [1, float("nan"), 1], [1, float("inf"), 1]):
+        with pytest.raises(InputError, match="3 checkpoints want as many weights"):
+            average_checkpoints(paths, weights=weights)
+    with pytest.raises(InputError, match="the published code has no weights"):
+        average_checkpoints(paths, mode="legacy", weights=[1, 1, 1])
+
+
+def test_one_accumulator_whatever_the_number_of_files(states, tmp_path, monkeypatch):
+    """No state dict is alive any more when the second one after it is read."""
+    alive, read = [], averaging.load_state_dict
+
+    def watched(path):
+        state = read(path)
+        gc.collect()
+        assert sum(reference() is not None for reference in alive) <= 1
+        alive.append(weakref.ref(state["w"].untyped_storage()))
+        return state
+
+    monkeypatch.setattr(averaging, "load_state_dict", watched)
+    paths = write(tmp_path, states) * 3
+    average_checkpoints(paths)
+    assert len(alive) == 10  # each once, and the first again for its types
+
+
+def test_the_last_epochs_of_a_run(states, tmp_path):
+    for number, state in zip((3, 9, 10), states):
+        save_state_dict(state, tmp_path / f"epoch_{number}.pth")
+    target = average_run(tmp_path, last=2)
+    assert target.name == "Averaged_Model_IDs_9_10.pth"
+    weighted = average_run(tmp_path, last=2, weights=[3, 1])
+    assert weighted.name == "Averaged_Model_IDs_9_10_weighted.pth"
+    assert read_record(load_state_dict(weighted))["average"] == {"ids": [9, 10], "mode": "mean", "weights": [3, 1]}
+    for last in (0, 4, -1):
+        with pytest.raises(InputError, match=r"has 3 epochs saved \(3, 9, 10\), not"):
+            average_run(tmp_path, last=last)
+    with pytest.raises(InputError, match="name epochs"):
+        average_run(tmp_path)
+    with pytest.raises(InputError, match=r"this package's checkpoints and their recipe\.yaml"):
+        average_run(tmp_path, last=2, batch_norm_batches=1)

@@ -9,6 +9,7 @@ import yaml
 from nes2net import Detector, InputError
 from nes2net.checkpoint import load_state_dict, read_record
 from nes2net.config import recipe_from_dict
+from nes2net.training.averaging import average_run
 from nes2net.training.losses import WeightedCrossEntropy
 from nes2net.training.run import train
 
@@ -162,7 +163,7 @@ def test_a_bad_file_is_named_once_and_left_out(recipe, corpus, tmp_path, capsys)
         ({"train": {"batch_size": 20}}, "12 training trials do not fill one batch of 20"),
         ({"train": {"lr": 1e30}}, "loss is .* in epoch .*lower the learning rate"),
         ({"train": {"class_weights": [1.0]}}, "two numbers"),
-        ({"train": {"schedule": "linear"}}, "schedule is one of constant, cosine, not 'linear'"),
+        ({"train": {"schedule": "linear"}}, "schedule is one of constant, cosine, inverse_sqrt, not 'linear'"),
         ({"augment": {"algo": 12}}, "12"),
         ({"augment": {"parameters": {"SNRmn": 3}}}, "SNRmin"),
         ({"model": {"frontend": "xlsr_300m"}}, "--ssl_checkpoint.*--ssl_config small"),
@@ -194,3 +195,16 @@ def test_weighted_cross_entropy_is_the_published(golden):
     loss.backward()
     assert loss.item() == pytest.approx(case["loss"], rel=1e-6)
     torch.testing.assert_close(logits.grad, torch.tensor(case["grad"]), atol=1e-7, rtol=1e-5)
+
+
+def test_batch_statistics_of_an_average_are_estimated_anew(recipe):
+    folder = train(recipe())
+    plain = load_state_dict(average_run(folder, last=1))
+    target = average_run(folder, last=1, batch_norm_batches=2)
+    assert target.stem.endswith("_bn")
+    renewed = load_state_dict(target)
+    statistics = {k for k in plain if k.endswith(("running_mean", "running_var", "num_batches_tracked"))}
+    assert statistics and all(not torch.equal(plain[k], renewed[k]) for k in statistics if k.endswith("running_mean"))
+    assert all(torch.equal(plain[k], renewed[k]) for k in plain.keys() - statistics)
+    assert {int(renewed[k]) for k in statistics if k.endswith("tracked")} == {2}
+    assert Detector.from_pretrained(target, device="cpu").config == Detector.from_pretrained(folder / target.name, device="cpu").config

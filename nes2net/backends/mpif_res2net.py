@@ -1,0 +1,264 @@
+"""MPIF-Res2Net: a Res2Net on spectrograms whose groups are fused from several perspectives, so that they do not learn the same clues.
+
+S. Dong, J. Xue, C. Fan, K. Zhu, Y. Chen, Z. Lv, "Multi-perspective information fusion Res2Net with random Specmix for fake speech
+detection", DADA 2023 (arXiv 2306.15389); no code is published. :class:`MpifRes2Net` says what is assumed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from nes2net.backends.features import check_features
+from nes2net.backends.options import check_positive
+from nes2net.errors import InputError
+
+#: What a gate's descriptor is pooled over, in an image B×C×T×F, per perspective.
+_POOLED = {"channel": (2, 3), "time": (3,), "frequency": (2,)}
+_BOTTLENECK_FLOOR = 4  # channels
+
+
+class PerspectiveFusion(nn.Module):
+    """A group's own split and the previous group's output, B×C×T×F both, as one: g ⊙ own + (1 − g) ⊙ previous.
+
+    g is the mean of one gate per perspective: their sum, pooled over what the perspective does not look at, through a bottleneck of
+    1×1 convolutions and a sigmoid. The convex sum is that of attentional feature fusion (Dai et al., WACV 2021). In the bottleneck
+    stands SiLU, since so few units under a ReLU may all be dead.
+    """
+
+    def __init__(self, channels: int, perspectives: Sequence[str], reduction: int) -> None:
+        super().__init__()
+        hidden = max(channels // reduction, _BOTTLENECK_FLOOR)
+        self.gates = nn.ModuleDict(
+            {
+                name: nn.Sequential(nn.Conv2d(channels, hidden, 1), nn.SiLU(), nn.Conv2d(hidden, channels, 1))
+                for name in perspectives
+            }
+        )
+
+    def forward(self, own: Tensor, previous: Tensor) -> Tensor:
+        both = own + previous
+        gates = [torch.sigmoid(gate(both.mean(_POOLED[name], keepdim=True))) for name, gate in self.gates.items()]
+        return previous + sum(gates) / len(gates) * (own - previous)
+
+
+class LocalChannelAttention(nn.Module):
+    """A gate per channel from its mean and its neighbours' (ECA, Wang et al., CVPR 2020): B×C×T×F → B×C×T×F."""
+
+    def __init__(self, kernel_size: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv1d(1, 1, kernel_size, padding=kernel_size // 2, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        gate = torch.sigmoid(self.conv(x.mean((2, 3)).unsqueeze(1))).squeeze(1)  # B×C
+        return x * gate[:, :, None, None]
+
+
+class Res2NetBlock(nn.Module):
+    """A Res2Net bottleneck, B×C×T×F → B×C'×T'×F' (Gao et al., TPAMI 2021).
+
+    The first block of a stage has ``stride``. There, as in Res2Net's "stage" type, the groups are convolved independently (a split has
+    not yet the resolution of the previous group's output), the last group is average-pooled, and the shortcut is average pooling and
+    a 1×1 convolution. In every other block a group's input is ``join(own split, previous group's output)``.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        width: int,
+        scale: int,
+        stride: int | None,
+        joins: Sequence[nn.Module] | None,
+        attention_kernel: int,
+    ) -> None:
+        super().__init__()
+        self.scale = scale
+        self.opens_stage = stride is not None
+        self.conv1 = nn.Conv2d(in_channels, width * scale, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(width * scale)
+        self.convs = nn.ModuleList(
+            nn.Conv2d(width, width, 3, stride or 1, padding=1, bias=False) for _ in range(scale - 1)
+        )
+        self.bns = nn.ModuleList(nn.BatchNorm2d(width) for _ in range(scale - 1))
+        self.joins = nn.ModuleList(joins) if joins else None
+        self.conv3 = nn.Conv2d(width * scale, out_channels, 1, bias=False)
+        self.bn3 = nn.BatchNorm2d(out_channels)
+        self.attention = LocalChannelAttention(attention_kernel) if attention_kernel else nn.Identity()
+        self.pool, self.shortcut = nn.Identity(), nn.Identity()
+        if stride is not None:
+            self.pool = nn.AvgPool2d(3, stride, padding=1)
+            self.shortcut = nn.Sequential(
+                nn.AvgPool2d(stride, stride, ceil_mode=True, count_include_pad=False),
+                nn.Conv2d(in_channels, out_channels, 1, bias=False),
+                nn.BatchNorm2d(out_channels),
+            )
+
+    def forward(self, x: Tensor) -> Tensor:
+        parts = F.relu(self.bn1(self.conv1(x))).chunk(self.scale, dim=1)
+        outputs: list[Tensor] = []
+        for index, (part, conv, bn) in enumerate(zip(parts, self.convs, self.bns)):
+            if outputs and not self.opens_stage:
+                part = self._join(index - 1, part, outputs[-1])
+            outputs.append(F.relu(bn(conv(part))))
+        y = self.bn3(self.conv3(torch.cat([*outputs, self.pool(parts[-1])], dim=1)))
+        return F.relu(self.attention(y) + self.shortcut(x))
+
+    def _join(self, index: int, own: Tensor, previous: Tensor) -> Tensor:
+        return own + previous if self.joins is None else self.joins[index](own, previous)
+
+
+class AngularHead(nn.Module):
+    """Cosine logits of embeddings B×D relative to class 0's: |x|·(cos θ_j − cos θ_0), B×n.
+
+    Softmax does not see what is subtracted, and the last of two logits is the cosine-logit difference that is the score.
+    ``weight`` is n×D; its rows are used at unit length, there is no bias (A-softmax, Liu et al., CVPR 2017).
+    """
+
+    def __init__(self, embedding_dim: int, num_logits: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(num_logits, embedding_dim))
+
+    def forward(self, embeddings: Tensor) -> Tensor:
+        unit = F.normalize(self.weight, dim=1)
+        return F.linear(embeddings, unit - unit[:1])
+
+
+class MpifRes2Net(nn.Module):
+    """Features B×T×``feature_dim`` → logits B×``num_logits``.
+
+    Only the abstract says what the multi-perspective fusion is for; the paper reports an EER of 3.29 % and a min t-DCF of 0.2557 on
+    ASVspoof 2021 LA. The rest are assumptions, most of them taken from what the same group published with code (SR-LA Res2Net
+    with F0 sub-band, Neural Networks 2024). None could be compared with the authors' numbers:
+
+    1. Input: log-magnitude spectrum of the F0 sub-band, ``feature_dim`` 45 bins (``lps`` with ``num_bins=45``), ``num_frames`` 600, shorter
+       utterances repeated and longer ones cut; None takes them as they are.
+    2. Network: ``stem_convolutions`` 3 of 3×3 with ``stem_channels`` 16, each with BatchNorm and ReLU; stages of ``blocks`` (2, 2, 2, 2)
+       with ``planes`` (16, 32, 64, 128) and ``strides`` (1, 2, 2, 2); ``expansion`` 2; groups of ⌊planes·``base_width``/64⌋ channels,
+       ``base_width`` 26, ``scale`` 8 groups; global average pooling; Kaiming initialisation (fan out) of all convolutions but the gates'.
+    3. The first block of a stage is Res2Net's "stage" type, whose groups do not see each other, so that every further block has the fusion.
+    4. Fusion (``fusion``): the gate of :class:`PerspectiveFusion` from the ``perspectives`` channel, time and frequency, each with a
+       bottleneck of C/``fusion_reduction`` (4), at least 4 channels, averaged. Without it: Res2Net's plain addition.
+    5. Each block ends with local channel attention over ``attention_kernel`` 3 channels; 0 for none.
+    6. ``head``: "angular", for the angular softmax loss (the score is the cosine-logit difference), or "linear", for cross-entropy
+       (the score is the logit of bona fide).
+
+    Raises:
+        InputError: options or input do not fit.
+
+    >>> backend = MpifRes2Net()
+    >>> backend(torch.randn(2, 600, 45)).shape
+    torch.Size([2, 2])
+    """
+
+    checkpoint_prefix = ""
+    wants_layers = "last"
+    min_frames = 1
+    fixed_frames = None
+
+    def __init__(
+        self,
+        *,
+        feature_dim: int = 45,
+        num_frames: int | None = 600,
+        stem_channels: int = 16,
+        stem_convolutions: int = 3,
+        planes: Sequence[int] = (16, 32, 64, 128),
+        blocks: Sequence[int] = (2, 2, 2, 2),
+        strides: Sequence[int] = (1, 2, 2, 2),
+        expansion: int = 2,
+        base_width: int = 26,
+        scale: int = 8,
+        fusion: bool = True,
+        perspectives: Sequence[str] = ("channel", "time", "frequency"),
+        fusion_reduction: int = 4,
+        attention_kernel: int = 3,
+        head: str = "angular",
+        num_logits: int = 2,
+    ) -> None:
+        super().__init__()
+        _check_options(num_frames, planes, blocks, strides, perspectives, attention_kernel, head)
+        check_positive(feature_dim=feature_dim, stem_channels=stem_channels, stem_convolutions=stem_convolutions)
+        check_positive(expansion=expansion, base_width=base_width, fusion_reduction=fusion_reduction)
+        check_positive(num_logits=num_logits)
+        if isinstance(scale, bool) or not isinstance(scale, int) or scale < 2:
+            raise InputError(f"scale must be a whole number of at least 2, got {scale!r}")
+        self.feature_dim, self.num_frames = feature_dim, num_frames
+
+        layers: list[nn.Module] = []
+        channels = 1
+        for _ in range(stem_convolutions):
+            layers += [
+                nn.Conv2d(channels, stem_channels, 3, padding=1, bias=False),
+                nn.BatchNorm2d(stem_channels),
+                nn.ReLU(),
+            ]
+            channels = stem_channels
+        self.stem = nn.Sequential(*layers)
+
+        stages: list[nn.Module] = []
+        for stage_planes, number, stride in zip(planes, blocks, strides):
+            width = max(stage_planes * base_width // 64, 1)
+            for index in range(number):
+                joins = [PerspectiveFusion(width, perspectives, fusion_reduction) for _ in range(scale - 2)]
+                stages.append(
+                    Res2NetBlock(
+                        channels,
+                        stage_planes * expansion,
+                        width,
+                        scale,
+                        stride=None if index else stride,
+                        joins=joins if fusion and index else None,
+                        attention_kernel=attention_kernel,
+                    )
+                )
+                channels = stage_planes * expansion
+        self.blocks = nn.ModuleList(stages)
+        self.head = AngularHead(channels, num_logits) if head == "angular" else nn.Linear(channels, num_logits)
+        for name, module in self.named_modules():
+            if isinstance(module, nn.Conv2d) and ".gates." not in name:  # a gate begins near one half
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+
+    def embed(self, features: Tensor) -> Tensor:
+        """``features`` B×T×D → embeddings B×(``expansion``·last of ``planes``), what the head and the angular softmax loss take."""
+        check_features(features, self.feature_dim, self.min_frames)
+        if self.num_frames is not None:  # repeated where there are fewer, cut where there are more
+            places = torch.arange(self.num_frames, device=features.device) % features.shape[1]
+            features = features.index_select(1, places)
+        x = self.stem(features.unsqueeze(1))  # B×C×T×D
+        for block in self.blocks:
+            x = block(x)
+        return x.mean((2, 3))
+
+    def forward(self, features: Tensor) -> Tensor:
+        """``features`` B×T×D → logits B×n; with two, column 1 is the score, higher meaning more bona fide."""
+        return self.head(self.embed(features))
+
+
+def _check_options(
+    num_frames: int | None,
+    planes: Sequence[int],
+    blocks: Sequence[int],
+    strides: Sequence[int],
+    perspectives: Sequence[str],
+    attention_kernel: int,
+    head: str,
+) -> None:
+    if num_frames is not None:
+        check_positive(num_frames=num_frames)
+    for name, values in (("planes", planes), ("blocks", blocks), ("strides", strides)):
+        if isinstance(values, str) or not isinstance(values, Sequence) or len(values) != len(planes) or not values:
+            raise InputError(
+                f"planes, blocks and strides are lists of one length, one number per stage; {name} is {values!r}"
+            )
+        for value in values:
+            check_positive(**{name: value})
+    if not perspectives or any(name not in _POOLED for name in perspectives):
+        raise InputError(f"perspectives are one or more of {', '.join(_POOLED)}, not {list(perspectives)}")
+    if attention_kernel != 0 and (not isinstance(attention_kernel, int) or attention_kernel % 2 != 1):
+        raise InputError(f"attention_kernel is an odd number of channels, or 0 for none, not {attention_kernel!r}")
+    if head not in ("angular", "linear"):
+        raise InputError(f"head is angular or linear, not '{head}'")

@@ -1,0 +1,175 @@
+"""Specmix: what holds for every batch, setting and seed."""
+
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nes2net import InputError
+from nes2net.augment.specmix import RANDOM_SPECMIX, Specmix
+
+shapes = st.tuples(st.integers(1, 7), st.integers(1, 40), st.integers(1, 40))
+specmixes = st.builds(
+    Specmix,
+    frequency_bands=st.integers(0, 4),
+    time_bands=st.integers(0, 4),
+    gamma=st.floats(0, 1),
+    probability=st.floats(0, 1),
+    mix_labels=st.booleans(),
+)
+seeds = st.integers(0, 2**32)
+
+
+def batch_of(shape, seed=0):
+    """Spectrograms with no two equal values, so that each value says where it comes from, and targets 0, 1, 0, …"""
+    values = torch.randperm(math.prod(shape), generator=torch.Generator().manual_seed(seed))
+    return values.float().reshape(shape), torch.arange(shape[0]) % 2
+
+
+def generator(seed):
+    return torch.Generator().manual_seed(seed)
+
+
+def pasted(mixed, spectrograms):
+    """Where something else stands, B×T×F."""
+    return mixed.spectrograms != spectrograms
+
+
+@settings(deadline=None)
+@given(shapes, specmixes, seeds)
+def test_area_labels_and_source(shape, specmix, seed):
+    spectrograms, targets = batch_of(shape)
+    mixed = specmix(spectrograms, targets, generator(seed))
+    hard = torch.nn.functional.one_hot(targets, 2).float()
+    own_area = (~pasted(mixed, spectrograms)).double().mean((1, 2))
+    torch.testing.assert_close(mixed.kept.double(), own_area, atol=1e-6, rtol=0)  # λ is the area kept
+    torch.testing.assert_close(mixed.targets.sum(1), torch.ones(shape[0]), atol=1e-6, rtol=0)
+    assert (mixed.targets >= 0).all()
+    for i in range(shape[0]):
+        there = pasted(mixed, spectrograms)[i]
+        if not there.any():
+            assert mixed.kept[i] == 1 and torch.equal(mixed.targets[i], hard[i])
+            continue
+        # what was pasted stands at the same place in one other sample, and the label has that one's part
+        (partner,) = {j for j in range(shape[0]) if torch.equal(mixed.spectrograms[i][there], spectrograms[j][there])}
+        assert partner != i
+        expected = mixed.kept[i] * hard[i] + (1 - mixed.kept[i]) * hard[partner] if specmix.mix_labels else hard[i]
+        torch.testing.assert_close(mixed.targets[i], expected, atol=1e-6, rtol=0)
+
+
+@settings(deadline=None)
+@given(shapes, specmixes, seeds)
+def test_the_mask_is_made_of_so_many_bands(shape, specmix, seed):
+    spectrograms, targets = batch_of(shape)
+    there = pasted(specmix(spectrograms, targets, generator(seed)), spectrograms)
+    for mask in there:
+        in_time, in_frequency = mask.all(1), mask.all(0)
+        assert torch.equal(mask, in_time.unsqueeze(1) | in_frequency.unsqueeze(0))  # a union of full bands
+        if not mask.all():
+            for axis, most in ((in_time, specmix.time_bands), (in_frequency, specmix.frequency_bands)):
+                starts = int((torch.diff(axis.int(), prepend=torch.zeros(1, dtype=torch.int)) == 1).sum())
+                assert starts <= most
+                assert axis.sum() <= most * math.floor(specmix.gamma * len(axis))
+
+
+@settings(deadline=None)
+@given(shapes, specmixes, seeds)
+def test_a_seed_determines_everything(shape, specmix, seed):
+    spectrograms, targets = batch_of(shape)
+    one, two = (specmix(spectrograms, targets, generator(seed)) for _ in range(2))
+    assert all(torch.equal(a, b) for a, b in zip(one, two))
+
+
+@settings(deadline=None)
+@given(shapes, seeds)
+def test_untouched_samples_are_bit_equal_and_inputs_are_left_alone(shape, seed):
+    spectrograms, targets = torch.randn(shape, generator=generator(seed)), torch.zeros(shape[0], dtype=torch.long)
+    before = spectrograms.clone()
+    mixed = RANDOM_SPECMIX(spectrograms, targets, generator(seed))
+    untouched = mixed.kept == 1
+    assert torch.equal(mixed.spectrograms[untouched], before[untouched])
+    assert torch.equal(spectrograms, before)
+    nothing = Specmix(probability=0.0)(spectrograms, targets, generator(seed))
+    assert torch.equal(nothing.spectrograms, before) and (nothing.kept == 1).all()
+
+
+def test_how_often_and_how_much():
+    """Half of the samples, 1 to 3 bands of uniform number, each of mean width (1 + ⌊0.3·100⌋)/2; a partner with equal chance."""
+    spectrograms = torch.arange(2000.0).view(2000, 1, 1).expand(2000, 2, 100)
+    targets = torch.zeros(2000, dtype=torch.long)
+    one_band = Specmix(frequency_bands=1, time_bands=0, probability=0.5)(spectrograms, targets, generator(1))
+    selected = one_band.kept < 1
+    assert 0.46 < selected.float().mean() < 0.54
+    widths = (1 - one_band.kept[selected]) * 100
+    assert widths.min().round() == 1 and widths.max().round() == 30 and widths.mean() == pytest.approx(15.5, abs=1)
+    sources = one_band.spectrograms[selected].amax((1, 2)) + one_band.spectrograms[selected].amin((1, 2))
+    partners = sources - torch.arange(2000.0)[selected]
+    assert partners.mean() == pytest.approx(1000, abs=60) and len(partners.unique()) > 500
+    masks = pasted(one_band, spectrograms)[selected][:, 0]
+    centres = (masks * torch.arange(100.0)).sum(1) / masks.sum(1)
+    assert centres.mean() == pytest.approx(49.5, abs=3)
+
+
+def test_samples_are_mixed_each_in_its_own_way():
+    spectrograms, targets = batch_of((8, 50, 45))
+    masks = pasted(Specmix()(spectrograms, targets, generator(0)), spectrograms)
+    assert len({tuple(mask.flatten().tolist()) for mask in masks}) == 8
+
+
+def test_distributions_stay_distributions():
+    """Mixed targets may be mixed again, over any number of classes."""
+    spectrograms, targets = batch_of((6, 20, 30))
+    specmix = Specmix()
+    once = specmix(spectrograms, targets, generator(0), num_classes=3)
+    twice = specmix(once.spectrograms, once.targets, generator(1))
+    assert once.targets.shape == twice.targets.shape == (6, 3)
+    torch.testing.assert_close(twice.targets.sum(1), torch.ones(6))
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32, torch.float64])
+def test_types_are_kept(dtype):
+    spectrograms, targets = batch_of((4, 20, 30))
+    mixed = Specmix()(spectrograms.to(dtype), targets, generator(0))
+    assert mixed.spectrograms.dtype == dtype
+    assert mixed.targets.dtype == (torch.float64 if dtype == torch.float64 else torch.float32)
+
+
+def test_gradients_reach_both_samples():
+    spectrograms, targets = batch_of((2, 20, 30))
+    spectrograms.requires_grad_()
+    mixed = Specmix()(spectrograms, targets, generator(0))
+    mixed.spectrograms[0].sum().backward()
+    assert spectrograms.grad[0].sum() == (mixed.kept[0] * 600).round()
+    assert spectrograms.grad[1].sum() == ((1 - mixed.kept[0]) * 600).round()
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_a_gpu_mixes_as_the_cpu_does():
+    spectrograms, targets = batch_of((6, 50, 45))
+    here = Specmix()(spectrograms, targets, generator(3))
+    there = Specmix()(spectrograms.cuda(), targets.cuda(), generator(3))
+    assert there.spectrograms.is_cuda
+    assert all(torch.equal(a, b.cpu()) for a, b in zip(here, there))
+
+
+@pytest.mark.parametrize(
+    "wrong, message",
+    [
+        ({"gamma": 1.5}, "gamma is a number from 0 to 1, not 1.5"),
+        ({"probability": -0.1}, "probability is a number from 0 to 1"),
+        ({"frequency_bands": 1.5}, "frequency_bands is a whole number"),
+        ({"time_bands": -1}, "time_bands is a whole number of at least 0"),
+        ({"mix_labels": 1}, "mix_labels is true or false"),
+        ({"gama": 0.1}, "no setting 'gama'; did you mean 'gamma'"),
+    ],
+)
+def test_wrong_settings(wrong, message):
+    with pytest.raises(InputError, match=message):
+        Specmix.of(**wrong)
+
+
+def test_wrong_input():
+    with pytest.raises(InputError, match="batch × frames × bins"):
+        Specmix()(torch.zeros(3, 40), torch.zeros(3, dtype=torch.long), generator(0))

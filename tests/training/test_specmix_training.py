@@ -1,0 +1,341 @@
+"""Training on mixed spectrograms: the losses of mixed labels, the stream of each step, and the MPIF-Res2Net recipe as a whole."""
+
+import json
+import math
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from nes2net import Detector, InputError, create_backend
+from nes2net.augment.specmix import RANDOM_SPECMIX
+from nes2net.backends.mpif_res2net import AngularHead
+from nes2net.checkpoint import load_state_dict
+from nes2net.cli.main import main
+from nes2net.config import load_recipe, recipe_from_dict
+from nes2net.evaluation import evaluate
+from nes2net.training.losses import AngularSoftmax, WeightedCrossEntropy
+from nes2net.training.objective import Objective
+from nes2net.training.run import train
+
+REPOSITORY = Path(__file__).parents[2]
+RECIPE = REPOSITORY / "configs" / "asvspoof2019_mpif_res2net.yaml"
+SMALL = {
+    "frontend": {"name": "lps", "n_fft": 256, "hop_length": 256, "num_bins": 32, "normalize": True},
+    "aggregation": "last",
+    "backend": {"name": "mpif_res2net", "planes": [4, 8], "blocks": [2, 2], "strides": [1, 2], "num_frames": 24},
+}
+SPECMIX = {"frequency_bands": 3, "time_bands": 0, "gamma": 0.3, "probability": 0.5, "mix_labels": True}
+
+
+@pytest.fixture
+def recipe(corpus, tmp_path):
+    def make(**changes):
+        values = {
+            "name": "mpif",
+            "model": SMALL,
+            "data": {"root": str(corpus), "num_samples": 8000, "num_workers": 0},
+            "augment": {"specmix": dict(SPECMIX)},
+            "train": {"epochs": 3, "batch_size": 4, "lr": 1e-3, "loss": "angular_softmax", "class_weights": [1, 1]},
+            "output": str(tmp_path / "models"),
+            "logs": str(tmp_path / "logs"),
+        }
+        for key, value in changes.items():
+            values[key] = {**values[key], **value} if isinstance(values.get(key), dict) else value
+        return recipe_from_dict(values)
+
+    return make
+
+
+def last_state(folder):
+    return torch.load(folder / "resume.pt", weights_only=True)["detector"]
+
+
+def equal(a, b):
+    return list(a) == list(b) and all(torch.equal(a[k], b[k]) for k in a)
+
+
+# The losses
+
+
+def test_cross_entropy_of_mixed_labels():
+    """Σ_i Σ_c w_c q_ic ℓ_ic / Σ_i Σ_c w_c q_ic, written out; hard labels give the published loss."""
+    logits = torch.randn(5, 2, generator=torch.Generator().manual_seed(0))
+    criterion = WeightedCrossEntropy((0.1, 0.9))
+    bonafide_share = [0.0, 0.25, 0.5, 1.0, 0.9]
+    above = below = 0.0
+    for (a, b), q in zip(logits.tolist(), bonafide_share):
+        log_sum = math.log(math.exp(a) + math.exp(b))
+        above += 0.1 * (1 - q) * (log_sum - a) + 0.9 * q * (log_sum - b)
+        below += 0.1 * (1 - q) + 0.9 * q
+    mixed = torch.tensor([[1 - q, q] for q in bonafide_share])
+    assert criterion(logits, mixed).item() == pytest.approx(above / below, rel=1e-5)
+    hard = torch.tensor([0, 1, 1, 0, 1])
+    one_hot = torch.nn.functional.one_hot(hard, 2).float()
+    torch.testing.assert_close(criterion(logits, one_hot), criterion(logits, hard))
+
+
+def psi(theta, margin):
+    """(−1)^k cos(mθ) − 2k on the k-th piece of [0, π], as the SphereFace paper writes it."""
+    k = min(int(margin * theta / math.pi), margin - 1)
+    return (-1) ** k * math.cos(margin * theta) - 2 * k
+
+
+@pytest.mark.parametrize("margin", [1, 2, 3, 4])
+@pytest.mark.parametrize("step, annealed", [(0, 1500.0), (100, 1500 / 11), (10**6, 5.0), (None, 5.0)])
+def test_angular_softmax_is_the_papers(margin, step, annealed):
+    generator = torch.Generator().manual_seed(1)
+    head = AngularHead(6, 2)
+    embeddings = torch.randn(7, 6, generator=generator, dtype=torch.float64)
+    shares = torch.tensor([0, 0, 1, 1, 0.3, 0.5, 0.9])  # of bona fide
+    criterion = AngularSoftmax(head, (0.2, 0.8), margin=margin)
+    above = below = 0.0
+    for x, q in zip(embeddings, shares.tolist()):
+        norm = x.norm().item()
+        cosines = [torch.cosine_similarity(x, w.double(), dim=0).item() for w in head.weight.detach()]
+        for c, weight in ((0, 0.2 * (1 - q)), (1, 0.8 * q)):
+            theta = math.acos(cosines[c])
+            target = norm * (annealed * cosines[c] + psi(theta, margin)) / (1 + annealed)
+            other = norm * cosines[1 - c]
+            above += weight * (math.log(math.exp(target) + math.exp(other)) - target)
+            below += weight
+    loss = criterion(embeddings, torch.stack([1 - shares, shares], 1), step)
+    assert loss.item() == pytest.approx(above / below, rel=1e-4)
+
+
+def test_angular_softmax_falls_with_the_angle_and_has_gradients():
+    criterion = AngularSoftmax(AngularHead(2, 2), lambda_min=0.0, lambda_max=0.0)
+    with torch.no_grad():
+        criterion.head.weight.copy_(torch.eye(2))
+    angles = torch.linspace(0, math.pi, 200)
+    cosine = angles.cos()
+    values = criterion._psi(cosine)
+    assert (values.diff() < 1e-5).all() and values[0] == pytest.approx(1) and values[-1].item() == pytest.approx(-7)
+    at_the_end = torch.tensor([[1.0, 0.0], [-1.0, 0.0], [0.0, 1.0]], requires_grad=True)  # cos θ = ±1
+    criterion(at_the_end, torch.tensor([0, 0, 1])).backward()
+    assert at_the_end.grad.isfinite().all() and criterion.head.weight.grad.isfinite().all()
+
+
+def test_without_margin_it_is_the_cross_entropy_of_the_heads_logits():
+    """m = 1 leaves cos θ, and what the head subtracts from its logits the softmax does not see."""
+    head = AngularHead(6, 2)
+    embeddings, targets = torch.randn(9, 6), torch.arange(9) % 2
+    angular = AngularSoftmax(head, (0.3, 0.7), margin=1)(embeddings, targets, 0)
+    torch.testing.assert_close(angular, WeightedCrossEntropy((0.3, 0.7))(head(embeddings), targets))
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ({"margin": 0}, "margin is a whole number of at least 1"),
+        ({"lambda_min": 9.0, "lambda_max": 5.0}, "lambda_min ≤ lambda_max"),
+        ({"class_weights": (1.0,)}, "two numbers"),
+    ],
+)
+def test_wrong_loss_options(options, message):
+    with pytest.raises(InputError, match=message):
+        AngularSoftmax(AngularHead(6, 2), **options)
+
+
+# Specmix in training
+
+
+def test_a_step_mixes_by_its_own_stream(recipe):
+    """One stream per (seed, epoch, step); the loss is that of the mixed spectrograms and labels."""
+    torch.manual_seed(0)
+    detector = Detector.from_config(SMALL).eval()  # the same batch statistics whatever is mixed
+    waveforms, targets = torch.randn(8, 8000), torch.arange(8) % 2
+    objective = Objective(recipe(), detector, steps_per_epoch=3)
+    losses = {
+        (epoch, step): objective.training_loss(waveforms, targets, epoch, step).item()
+        for epoch in range(3)
+        for step in range(3)
+    }
+    assert len(set(losses.values())) == 9
+    torch.manual_seed(99)  # no global state counts
+    assert objective.training_loss(waveforms, targets, 1, 2).item() == losses[1, 2]
+    assert Objective(recipe(seed=7), detector, 3).training_loss(waveforms, targets, 1, 2).item() != losses[1, 2]
+
+    plain = Objective(recipe(augment={"specmix": None}), detector, 3)
+    never = Objective(recipe(augment={"specmix": {**SPECMIX, "probability": 0.0}}), detector, 3)
+    expected = plain.training_loss(waveforms, targets, 1, 2)
+    torch.testing.assert_close(never.training_loss(waveforms, targets, 1, 2), expected)
+    assert expected.item() != losses[1, 2]
+    torch.testing.assert_close(objective.validation_loss(waveforms, targets), plain.validation_loss(waveforms, targets))
+
+
+def test_features_that_reach_the_back_end_are_mixed_ones(recipe):
+    seen = []
+    detector = Detector.from_config({**SMALL, "backend": {**SMALL["backend"], "head": "linear"}})
+    detector.backend.register_forward_pre_hook(lambda _, arguments: seen.append(arguments[0].detach()))
+    objective = Objective(recipe(train={"loss": "cross_entropy"}), detector, 3)
+    waveforms, targets = torch.randn(8, 8000), torch.arange(8) % 2
+    objective.training_loss(waveforms, targets, 0, 0)
+    objective.validation_loss(waveforms, targets)
+    mixed, plain = seen
+    changed = (mixed != plain).flatten(1).any(1)
+    assert 0 < changed.sum() < 8  # some samples, not all
+    assert (mixed != plain).any(1).sum(1).max() <= 3 * int(0.3 * 32)  # bins touched: whole bands of frequency
+    for i in range(8):
+        bins = (mixed[i] != plain[i]).any(0)
+        assert (mixed[i] != plain[i])[:, bins].float().mean() > 0.99 or not bins.any()
+
+
+def test_an_interrupted_run_goes_on_to_the_same_weights(recipe, monkeypatch, tmp_path):
+    from nes2net.training import loop
+
+    schedule = {"schedule": "inverse_sqrt", "warmup_steps": 4, "amsgrad": True}
+    whole = train(recipe(output=str(tmp_path / "whole"), train=schedule))
+    torn = recipe(output=str(tmp_path / "torn"), train=schedule)
+    original = loop.Trainer.train_epoch
+
+    def interrupted(self, epoch):
+        if epoch == 2:
+            raise KeyboardInterrupt
+        return original(self, epoch)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(loop.Trainer, "train_epoch", interrupted)
+        train(torn)
+    torch.manual_seed(99)
+    assert equal(last_state(train(torn)), last_state(whole))
+    unmixed = train(recipe(output=str(tmp_path / "unmixed"), augment={"specmix": None}, train=schedule))
+    assert not equal(last_state(unmixed), last_state(whole))
+
+
+def test_learning_rates_are_the_groups_schedule(recipe):
+    """64^−0.5 · min(s^−0.5, s · 1000^−1.5), s from 1."""
+    from nes2net.training.loop import Trainer
+
+    values = load_recipe(RECIPE, ["model.backend.planes=[4,8,8,8]"])
+    trainer = Trainer(Detector.from_config(values.model), values, Path(), [0] * 100, [], [])
+    for step in (0, 1, 499, 999, 1000, 5000, 12000):
+        s = step + 1
+        rate = values.train.lr * trainer._learning_rate_factor(step)
+        assert rate == pytest.approx(64**-0.5 * min(s**-0.5, s * 1000**-1.5), rel=1e-4)
+    group = trainer.optimizer.param_groups[0]
+    assert (group["betas"], group["eps"], group["amsgrad"], group["weight_decay"]) == ((0.9, 0.98), 1e-9, True, 1e-4)
+
+
+def test_the_recipes_specmix_is_random_specmix():
+    recipe = load_recipe(RECIPE)
+    assert recipe.augment.specmix == vars(RANDOM_SPECMIX)
+
+
+def test_every_value_of_the_recipe_names_its_source():
+    lines = RECIPE.read_text().splitlines()
+    values = [line for line in lines if not line.startswith("#") and not line.rstrip().endswith(":")]
+    unexplained = [line for line in values if "#" not in line and "name:" not in line]
+    assert not unexplained
+
+
+def test_the_recipe_states_the_back_ends_defaults():
+    """So that ``create_backend("mpif_res2net")`` is the recipe's network."""
+    options = {k: v for k, v in load_recipe(RECIPE).model["backend"].items() if k != "name"}
+    torch.manual_seed(0)
+    stated = create_backend("mpif_res2net", **options).state_dict()
+    torch.manual_seed(0)
+    assert equal(stated, create_backend("mpif_res2net").state_dict())
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({"augment": {"specmix": {"gama": 0.1}}}, "no setting 'gama'; did you mean 'gamma'"),
+        ({"augment": {"specmix": {"probability": 2}}}, "probability is a number from 0 to 1"),
+        (
+            {"model": {"frontend": "waveform", "backend": "raw_aasist"}, "train": {"loss": "cross_entropy"}},
+            "Specmix mixes bands of a spectrogram",
+        ),
+        ({"train": {"loss": "focal"}}, "loss is one of cross_entropy, angular_softmax, not 'focal'"),
+        ({"train": {"angular_margin": 0}}, "angular margin"),
+        ({"model": {"backend": {"name": "nes2net_x", "nes_ratio": [4, 4]}}}, "needs a back-end with an angular head"),
+        ({"model": {"backend": {**SMALL["backend"], "head": "linear"}}}, "needs a back-end with an angular head"),
+        ({"train": {"adam_betas": [0.9]}}, "adam_betas are two numbers"),
+    ],
+)
+def test_wrong_recipes_leave_nothing_behind(recipe, changes, message, tmp_path):
+    with pytest.raises(InputError, match=message):
+        train(recipe(**changes))
+    assert not (tmp_path / "models").exists()
+
+
+def test_learned_front_ends_have_no_bands(small_model, recipe):
+    with pytest.raises(InputError, match="'nes2net_x' after 'wav2vec2.*take the front-end lps or lfcc"):
+        train(recipe(model=small_model, train={"loss": "cross_entropy"}))
+
+
+# The recipe through the commands
+
+
+def test_the_whole_recipe_through_the_commands(corpus, tmp_path, monkeypatch, capsys):
+    """Trained (two steps a pass), averaged, scored and evaluated as it stands, but for the batch, the epochs and the network's width."""
+    monkeypatch.chdir(tmp_path)
+    smaller = ["model.backend.planes=[4,8,8,8]", "train.batch_size=6", "train.epochs=2", "data.num_workers=0"]
+    assert main(["train", str(RECIPE), f"data.root={corpus}", "date=now", *smaller]) == 0
+    folder = tmp_path / "models" / "now_mpif_res2net_e2_bz6_lr0.0039528_algo0_seed12345"
+    written = yaml.safe_load((folder / "recipe.yaml").read_text())
+    assert written["augment"]["specmix"] == SPECMIX and written["train"]["loss"] == "angular_softmax"
+    saved = sorted(int(p.stem[6:]) for p in folder.glob("epoch_*.pth"))
+    ids = [str(i) for i in (saved * 2)[:2]]
+    assert main(["average", str(folder), "--ids", *ids]) == 0
+    (average,) = folder.glob("Averaged_Model_IDs_*.pth")
+    for name in ("asvspoof2021_la", "in_the_wild"):
+        score = ["score", name, str(corpus), "--model", str(average), "--samples", "80000", "--workers", "0"]
+        assert main([*score, "--out", f"{name}.txt"]) == 0
+        keys = corpus / ("release_in_the_wild" if name == "in_the_wild" else "keys")
+        assert main(["evaluate", name, f"{name}.txt", "--keys", str(keys), "--json", f"{name}.json"]) == 0
+        assert 0 <= json.loads(Path(f"{name}.json").read_text())["eer"] <= 1
+    assert "EER" in capsys.readouterr().out
+
+    # the score is the difference of the cosine logits
+    detector = Detector.from_pretrained(average, device="cpu")
+    waveform = torch.randn(1, 80000)
+    with torch.inference_mode():
+        embedding = detector.backend.embed(detector.frontend(waveform)[0])
+        cosines = torch.cosine_similarity(embedding, load_state_dict(average)["head.weight"], dim=1)
+        expected = embedding.norm() * (cosines[1] - cosines[0])
+    assert detector.score(waveform[0].numpy()) == pytest.approx(expected.item(), rel=1e-4, abs=1e-6)
+
+
+@pytest.mark.slow
+def test_the_ablation_of_the_demonstration(corpus, tmp_path):
+    """Three variants through training, averaging, scoring and evaluation; a second call repeats nothing."""
+    demo = tmp_path / "demo"
+    demo.mkdir()
+    (demo / "corpus").symlink_to(corpus)
+    overrides = ["train.epochs=1", "train.batch_size=6", "data.num_workers=0", "model.backend.planes=[4,4,4]"]
+
+    def ablation():
+        script = REPOSITORY / "scripts" / "demo_ablation"
+        command = [sys.executable, script, demo, *overrides, "--seeds", "1", "2"]
+        done = subprocess.run(command, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr[-3000:]
+        return done
+
+    first = ablation()
+    lines = first.stdout.splitlines()
+    assert lines[0].startswith("| EER in %, mean (lowest–highest) of seeds 1, 2 |") and len(lines) == 5
+    for variant, row in zip(("full", "no_specmix", "no_fusion"), lines[2:]):
+        cells = row.split("|")[2:-1]
+        for part, cell in zip(("asvspoof2021_la", "asvspoof2021_df", "in_the_wild"), cells):
+            name = {"asvspoof2021_la": "LA", "asvspoof2021_df": "DF"}.get(part, part)
+            keys = demo / "corpus" / ("release_in_the_wild" if part == "in_the_wild" else "keys")
+            eers = [
+                100 * evaluate(part, demo / "ablation" / "scores" / f"{variant}.seed{seed}.{name}.txt", keys).eer
+                for seed in (1, 2)
+            ]
+            assert cell.strip() == f"{sum(eers) / 2:.2f} ({min(eers):.2f}–{max(eers):.2f})"
+    written = {}
+    for variant in ("full", "no_specmix", "no_fusion"):
+        (folder,) = (demo / "ablation" / "models").glob(f"*_seed2_{variant}")
+        written[variant] = yaml.safe_load((folder / "recipe.yaml").read_text())
+    assert [r["augment"]["specmix"] is None for r in written.values()] == [False, True, False]
+    assert [r["model"]["backend"]["fusion"] for r in written.values()] == [True, True, False]
+
+    before = {p: p.stat().st_mtime_ns for p in (demo / "ablation").rglob("*") if p.is_file() and p.name != "table.md"}
+    assert ablation().stdout == first.stdout
+    assert before == {p: p.stat().st_mtime_ns for p in before}
