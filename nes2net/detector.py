@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from nes2net.checkpoint import check_fit, load_state_dict, read_record, save_state_dict
+from nes2net.checkpoint import Misfit, check_fit, compare, load_state_dict, read_record, save_state_dict
 from nes2net.data.audio import SAMPLE_RATE, load_audio, to_mono_16k
 from nes2net.data.crop import head_crop
 from nes2net.errors import InputError
+from nes2net.folder import download, read_folder, upload, write_folder
 from nes2net.registry import create_aggregation, create_backend, create_frontend, did_you_mean
 
 
@@ -38,8 +40,6 @@ PUBLISHED_MODELS = {
     "AASIST": {"frontend": "waveform", "backend": "raw_aasist"},
     "AASIST-L": {"frontend": "waveform", "backend": "raw_aasist_l"},
 }
-
-_FOLDER_WEIGHTS, _FOLDER_CONFIG = "model.safetensors", "config.yaml"
 
 
 class Detector(nn.Module):
@@ -85,6 +85,15 @@ class Detector(nn.Module):
         backend = create_backend(name, **{"feature_dim": frontend.out_dim, **options})
         return cls(frontend, aggregation, backend)
 
+    @classmethod
+    def on_meta(cls, config: dict[str, Any]) -> Detector | None:
+        """The architecture without memory, for weights that come from a file; None where a part computes tensors of its own."""
+        with torch.device("meta"):
+            detector = cls.from_config(config)
+        held = detector.state_dict(keep_vars=True).values()
+        own = {id(t) for t in (*detector.parameters(), *detector.buffers())} - {id(t) for t in held}
+        return None if own else detector
+
     @property
     def config(self) -> dict[str, Any]:
         """What :meth:`from_config` needs to build this architecture again; plain data."""
@@ -93,6 +102,10 @@ class Detector(nn.Module):
     @property
     def device(self) -> torch.device:
         return next(self.parameters()).device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return next(self.parameters()).dtype
 
     @property
     def min_samples(self) -> int:
@@ -141,10 +154,14 @@ class Detector(nn.Module):
         for path in paths:
             yield path, self.score(path, num_samples=num_samples)
 
-    def load_published(self, state_dict: dict[str, Tensor], path: str) -> None:
-        """Load a whole-model state dict strictly; a misfit raises :class:`InputError` that names keys and shapes."""
+    def load_published(self, state_dict: dict[str, Tensor], path: str, assign: bool = False) -> None:
+        """Load a whole-model state dict strictly; a misfit raises :class:`InputError` that names keys and shapes.
+
+        ``assign`` makes its tensors the parameters instead of copying them.
+        """
+        state_dict = unwrap_frontend(state_dict)
         check_fit(state_dict, self.state_dict(), path)
-        self.load_state_dict(state_dict)
+        self.load_state_dict(state_dict, assign=assign)
 
     def save(self, path: str | Path, **record: Any) -> None:
         """Write ``path``: a published-style state dict for ``.pth`` and ``.pt``, else a folder of safetensors, YAML and a model card.
@@ -155,17 +172,16 @@ class Detector(nn.Module):
         if path.suffix in (".pth", ".pt"):
             save_state_dict(self.state_dict(), path, model=self.config, **record)
         else:
-            self._save_folder(path, record)
+            write_folder(path, self.state_dict(), self.config, record)
 
-    def _save_folder(self, folder: Path, record: dict[str, Any]) -> None:
-        import yaml
-        from safetensors.torch import save_file
+    def push_to_hub(self, name: str, *, private: bool = False, token: str | None = None) -> str:
+        """Upload the folder that :meth:`save` writes to the Hugging Face hub as ``owner/name``, made where it is not there.
 
-        folder.mkdir(parents=True, exist_ok=True)
-        tensors = {k: v.detach().cpu().contiguous() for k, v in self.state_dict().items()}
-        save_file(tensors, folder / _FOLDER_WEIGHTS, metadata={"format": "pt"})
-        (folder / _FOLDER_CONFIG).write_text(yaml.safe_dump({"model": self.config, **record}, sort_keys=False))
-        (folder / "README.md").write_text(_model_card(self.config))
+        Returns its address. ``token`` is the one of ``hf auth login`` when not given. Errors of the hub are :class:`InputError`.
+        """
+        with TemporaryDirectory() as folder:
+            self.save(folder)
+            return upload(folder, name, private, token)
 
     @classmethod
     def from_pretrained(
@@ -173,7 +189,7 @@ class Detector(nn.Module):
         path_or_name: str | Path,
         device: str = "auto",
         dtype: str | torch.dtype = "auto",
-        config: dict[str, Any] | None = None,
+        config: dict[str, Any] | str | None = None,
     ) -> Detector:
         """Load a trained detector, in eval mode. No front-end file is needed.
 
@@ -181,19 +197,28 @@ class Detector(nn.Module):
             path_or_name: a ``.pth`` whole-model state dict, a folder written by :meth:`save`, or a name on the Hugging Face hub.
             device: ``"auto"`` takes CUDA where there is one.
             dtype: ``"auto"`` keeps the file's.
-            config: architecture for a checkpoint that does not say its own (those of the published code); XLS-R 300M with Nes2Net-X at its
-                published defaults when not given.
+            config: architecture for a checkpoint that does not say its own (those of the published code): as for :meth:`from_config`, a
+                published model's name, or a recipe's file; when not given, the one published model with the checkpoint's names and shapes.
+
+        The weights stay memory-mapped on the CPU: a checkpoint must not be written to while its detector lives.
         """
         path = Path(path_or_name)
         if not path.exists():
-            path = _from_hub(str(path_or_name))
+            path = download(str(path_or_name))
         if path.is_dir():
-            state_dict, own = _read_folder(path)
+            state_dict, own = read_folder(path)
         else:
             state_dict = load_state_dict(path)
             own = read_record(state_dict).get("model")
-        detector = cls.from_config(own or config or PUBLISHED_MODELS["wav2vec2_Nes2Net_X"])
-        detector.load_published(state_dict, str(path_or_name))
+        if isinstance(config, str):
+            config = named_architecture(config)
+        config = own or config or _architecture(state_dict, str(path_or_name))
+        detector = cls.on_meta(config)
+        if detector is None:
+            detector = cls.from_config(config)
+            detector.load_published(state_dict, str(path_or_name))
+        else:
+            detector.load_published(state_dict, str(path_or_name), assign=True)
         if dtype != "auto":
             detector = detector.to(getattr(torch, dtype) if isinstance(dtype, str) else dtype)
         return detector.to(choose_device(device)).eval()
@@ -222,47 +247,56 @@ def _name_and_options(config: dict[str, Any], part: str, default: str | None = N
     return options.pop("name"), options
 
 
-def _read_folder(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    import yaml
+def named_architecture(name: str) -> dict[str, Any]:
+    """Architecture of a published model's name or of the recipe (YAML) of that name."""
+    if name in PUBLISHED_MODELS:
+        return PUBLISHED_MODELS[name]
+    if Path(name).is_file():
+        from nes2net.config import load_recipe
 
-    config_file = folder / _FOLDER_CONFIG
-    if not config_file.is_file():
+        return load_recipe(name).model
+    raise InputError(
+        f"architecture '{name}' is neither a published model nor a recipe{did_you_mean(name, PUBLISHED_MODELS)}"
+    )
+
+
+def unwrap_frontend(state_dict: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Whole-model names where the front-end lies inside a wrapper: s3prl's ``upstream`` puts its own names before WavLM's."""
+    end = "encoder.pos_conv.0.weight_v"
+    wrappers = [k.removesuffix(end) for k in state_dict if k.startswith("ssl_model.") and k.endswith(end)]
+    if len(wrappers) != 1 or wrappers[0] == "ssl_model.model.":
+        return state_dict
+    return {
+        f"ssl_model.model.{k.removeprefix(wrappers[0])}" if k.startswith(wrappers[0]) else k: v
+        for k, v in state_dict.items()
+    }
+
+
+def recognise(state_dict: dict[str, Tensor]) -> dict[str, Misfit]:
+    """How a whole-model state dict differs from each published model, the nearest first; not at all from what it may be."""
+    state_dict = unwrap_frontend(state_dict)
+    misfits = {}
+    for name, config in PUBLISHED_MODELS.items():
+        with torch.device("meta"):
+            misfits[name] = compare(state_dict, Detector.from_config(config).state_dict())
+    return dict(sorted(misfits.items(), key=lambda item: len(item[1])))
+
+
+def _architecture(state_dict: dict[str, Tensor], path: str) -> dict[str, Any]:
+    """Architecture of a checkpoint that does not say its own."""
+    misfits = recognise(state_dict)
+    fitting = [name for name, misfit in misfits.items() if not misfit]
+    if len(fitting) == 1:
+        return PUBLISHED_MODELS[fitting[0]]
+    if fitting:
         raise InputError(
-            f"{folder} is no detector folder: it has no {_FOLDER_CONFIG} (a run folder's checkpoints are its epoch_N.pth)"
+            f"{path} fits {' and '.join(fitting)} alike, whose weights have the same names and shapes: say which it is with --architecture "
+            "(config in Python)"
         )
-    try:
-        config = yaml.safe_load(config_file.read_text())["model"]
-    except (yaml.YAMLError, KeyError, TypeError) as error:
-        raise InputError(
-            f"{config_file} does not describe a model: a mapping with the key 'model' is expected"
-        ) from error
-    return load_state_dict(folder / _FOLDER_WEIGHTS), config
-
-
-def _from_hub(name: str) -> Path:
-    """The local copy of a model on the Hugging Face hub; a name that is none is an error about files first."""
-    if name.count("/") != 1 or name.startswith((".", "/")) or Path(name).suffix in (".pth", ".pt", ".safetensors"):
-        raise InputError(f"checkpoint {name} not found")
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OfflineModeIsEnabled
-
-    try:
-        return Path(snapshot_download(name, allow_patterns=[_FOLDER_WEIGHTS, _FOLDER_CONFIG]))
-    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OfflineModeIsEnabled, OSError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise InputError(
-            f"'{name}' is no file or folder here and was not fetched from the Hugging Face hub: {reason}"
-        ) from error
-
-
-def _model_card(config: dict[str, Any]) -> str:
-    parts = " → ".join(config[part]["name"] for part in ("frontend", "aggregation", "backend"))
-    return (
-        "---\ntags: [anti-spoofing, deepfake-speech-detection]\nlibrary_name: nes2net\n---\n\n"
-        f"Speech anti-spoofing detector: {parts}.\n\n"
-        "Input: 16 kHz mono waveform in [−1, 1]. Output: a score, higher means more bona fide; not a probability.\n\n"
-        "```python\nfrom nes2net import Detector\n\ndetector = Detector.from_pretrained('THIS FOLDER')\n"
-        "print(detector.score('speech.flac'))\n```\n"
+    nearest, misfit = next(iter(misfits.items()))
+    raise InputError(
+        f"{path} is no published model's as it stands; from the nearest, {nearest}, it differs in {misfit}. Name its "
+        "architecture with --architecture (config in Python)"
     )
 
 

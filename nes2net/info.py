@@ -15,6 +15,7 @@ from nes2net.data.audio import SAMPLE_RATE
 from nes2net.data.crop import ASVSPOOF_SAMPLES
 from nes2net.detector import PUBLISHED_MODELS, Detector
 from nes2net.errors import InputError
+from nes2net.identify import identify
 from nes2net.registry import (
     aggregations,
     backends,
@@ -151,7 +152,9 @@ def _describe_head(role: str, part: nn.Module, inputs: Any, frames: int, seconds
 
 
 def _layer(name: str, module: nn.Module) -> str:
-    times = f"{len(module)} × {type(module[0]).__name__}" if isinstance(module, nn.ModuleList) else type(module).__name__
+    times = (
+        f"{len(module)} × {type(module[0]).__name__}" if isinstance(module, nn.ModuleList) else type(module).__name__
+    )
     parameters = _parameters(module)
     return f"{name} ({times}{f', {parameters:,}' if parameters else ''})"
 
@@ -171,8 +174,25 @@ def _parameters(module: nn.Module) -> int:
 
 
 def text(name: str) -> str:
-    """What ``nes2net info`` prints of ``name``."""
-    parts = describe(name)
+    """What ``nes2net info`` prints of ``name``, or of the file or folder of that name."""
+    if name in names() or not Path(name).exists():
+        return "\n".join(_table(name, describe(name)))
+    identity = identify(name)
+    if not identity.config or identity.misfit:
+        return identity.text()
+    return "\n".join([identity.text(), "", *_table(name, _describe_config(identity.config))])
+
+
+def _describe_config(config: dict[str, Any]) -> list[PartInfo]:
+    """Parts of a detector, or of a front-end alone."""
+    with torch.device("meta"):
+        if "backend" in config:
+            return _describe_detector(Detector.from_config(config))
+        options = dict(config["frontend"])
+        return [_describe_frontend(create_frontend(options.pop("name"), **options), "meta")]
+
+
+def _table(name: str, parts: list[PartInfo]) -> list[str]:
     lines = [f"{'part':<12} {'name':<16} {'parameters':>12} {'multiply-adds / s':>18}"]
     for part in parts:
         lines.append(f"{part.role:<12} {part.name:<16} {part.parameters:>12,} {_giga(part.multiply_adds):>18}")
@@ -188,7 +208,7 @@ def text(name: str) -> str:
     if results:
         lines.append("published:")
         lines += [f"  {_result(row)}" for row in results]
-    return "\n".join(lines)
+    return lines
 
 
 def _giga(multiply_adds: float) -> str:

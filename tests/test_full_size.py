@@ -1,13 +1,15 @@
-"""XLS-R 300M + Nes2Net-X at full size with random weights: built, saved, loaded strictly, scored on the CPU."""
+"""XLS-R 300M and its detector at full size with random weights: built, saved, loaded strictly, scored on the CPU."""
 
+import genuine_checkpoint
 import numpy as np
 import pytest
 import soundfile
 import torch
 
-from nes2net import Detector
+from nes2net import Detector, create_frontend
 from nes2net.cli import demo
 from nes2net.detector import PUBLISHED_MODELS
+from nes2net.identify import identify
 
 
 @pytest.mark.slow
@@ -33,3 +35,26 @@ def test_built_saved_loaded_and_scored(tmp_path, monkeypatch, capsys):
     arguments = ["--model_path", "published.pth", "--file_to_test", "speech.wav", "--model_name", "wav2vec2_Nes2Net_X"]
     assert demo.main(arguments) == 0
     assert float(capsys.readouterr().out.split()[-1]) == pytest.approx(score, abs=1e-5)
+
+
+@pytest.mark.slow
+def test_a_pretraining_file_of_full_size_is_read_back(tmp_path):
+    """XLS-R 300M in fairseq's packing, against the transformers library's own forward of the module it was written from."""
+    torch.manual_seed(0)
+    frontend = create_frontend("xlsr_300m").eval()
+    genuine_checkpoint.write(frontend, tmp_path / "xlsr2_300m.pt")
+    waveform = 0.1 * torch.randn(1, 64600)
+    with torch.inference_mode():
+        expected = frontend.model(waveform).last_hidden_state
+    kept = {k: v for k, v in frontend.state_dict().items() if k.startswith(("model.quantizer", "model.mask_emb"))}
+    del frontend
+
+    identity = identify(tmp_path / "xlsr2_300m.pt")
+    assert identity.parameters == 317_390_592 and not identity.misfit
+    assert {"omegaconf.dictconfig.DictConfig", "argparse.Namespace"} <= set(identity.records)
+    read = create_frontend("xlsr_300m", tmp_path / "xlsr2_300m.pt").eval()
+    with torch.inference_mode():
+        found = read(waveform)[-1]
+    assert found.shape == (1, 201, 1024)
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
+    assert len(kept) == 4 and all(torch.equal(read.state_dict()[k], v) for k, v in kept.items())

@@ -53,3 +53,8 @@ def subcommand(
     parser.set_defaults(function=function)
     add_debug(parser)
     return parser
+
+
+def add_architecture(parser: argparse.ArgumentParser) -> None:
+    text = "what a checkpoint is that does not say it itself: a published model's name, or a recipe; recognised when not given"
+    parser.add_argument("--architecture", default=None, help=text)

@@ -1,4 +1,4 @@
-"""`nes2net train | score | evaluate | average | info`."""
+"""`nes2net train | score | evaluate | average | info | augment | export`."""
 
 from __future__ import annotations
 
@@ -9,19 +9,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nes2net import __version__
-from nes2net.cli.entry import INCOMPLETE, OneLineParser, run, subcommand
+from nes2net.cli import augment, export
+from nes2net.cli.entry import INCOMPLETE, OneLineParser, add_architecture, run, subcommand
 from nes2net.errors import InputError
 from nes2net.registry import corpora
 
 if TYPE_CHECKING:
-    from nes2net.scoring import ScoringResult
+    from nes2net.scoring import Scorer, ScoringResult
 
 
 def build_parser() -> argparse.ArgumentParser:
     parser = OneLineParser(prog="nes2net", description="Speech anti-spoofing with Nes2Net.")
     parser.add_argument("--version", action="version", version=f"nes2net {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for add in (_add_train, _add_score, _add_evaluate, _add_average, _add_info):
+    for add in (_add_train, _add_score, _add_evaluate, _add_average, _add_info, augment.add, export.add):
         add(commands)
     return parser
 
@@ -49,6 +50,10 @@ def _add_score(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("corpus", choices=corpora.names(), help="which corpus")
     parser.add_argument("root", help="its folder")
     parser.add_argument("--model", required=True, help="checkpoint (.pth), folder, or name on the Hugging Face hub")
+    add_architecture(parser)
+    parser.add_argument(
+        "--engine", default="torch", choices=["torch", "onnx"], help="what computes; onnx reads an exported FILE.onnx"
+    )
     parser.add_argument("--out", required=True, help="score file to write")
     parser.add_argument("--split", default="eval", help="train, dev or eval, where the corpus has them")
     parser.add_argument("--protocols", default=None, help="folder of the protocols; looked for in root when not given")
@@ -68,13 +73,12 @@ def _add_score(commands: argparse._SubParsersAction) -> None:
 
 
 def _score(args: argparse.Namespace) -> int:
-    from nes2net.detector import Detector
     from nes2net.scoring import score_trials
 
     corpus = corpora.get(args.corpus)
     trials = corpus.trials(args.root, args.split, protocols=args.protocols)
     result = score_trials(
-        Detector.from_pretrained(args.model, args.device),
+        _scorer(args),
         trials,
         args.out,
         num_samples=None if args.protocol == "full" else args.samples or corpus.TEST_SAMPLES,
@@ -84,6 +88,18 @@ def _score(args: argparse.Namespace) -> int:
         overwrite=args.overwrite,
     )
     return report_scoring(result)
+
+
+def _scorer(args: argparse.Namespace) -> Scorer:
+    if args.engine == "onnx":
+        from nes2net.onnx_engine import OnnxDetector
+
+        return OnnxDetector(args.model, args.device)
+    if Path(args.model).suffix == ".onnx":
+        raise InputError(f"{args.model} is an exported detector: add --engine onnx")
+    from nes2net.detector import Detector
+
+    return Detector.from_pretrained(args.model, args.device, config=args.architecture)
 
 
 def report_scoring(result: ScoringResult) -> int:
@@ -126,8 +142,19 @@ def _evaluate(args: argparse.Namespace) -> int:
 
 def _add_average(commands: argparse._SubParsersAction) -> None:
     parser = subcommand(commands, "average", _average, "Average checkpoints")
-    parser.add_argument("checkpoints", nargs="+", help="checkpoint files, or one run folder with --ids")
-    parser.add_argument("--ids", type=int, nargs="+", help="epochs of the run folder's epoch_N.pth")
+    parser.add_argument("checkpoints", nargs="+", help="checkpoint files, or one run folder with --ids or --last")
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--ids", type=int, nargs="+", help="epochs of the run folder's epoch_N.pth")
+    which.add_argument(
+        "--last", type=int, metavar="K", help="the run folder's last K epochs: stochastic weight averaging (SWA)"
+    )
+    parser.add_argument("--weights", type=float, nargs="+", help="of each checkpoint; equal when not given")
+    parser.add_argument(
+        "--update-bn",
+        type=int,
+        metavar="N",
+        help="batch statistics anew from N training batches, as SWA has it; run folders only",
+    )
     parser.add_argument("--out", default=None, help="file to write; a run folder has its own name for it")
     parser.add_argument(
         "--mode", default="mean", choices=["mean", "legacy"], help="the mean, or what the published code computes"
@@ -138,17 +165,26 @@ def _average(args: argparse.Namespace) -> int:
     from nes2net.checkpoint import read_record, save_state_dict
     from nes2net.training.averaging import average_checkpoints, average_run
 
-    if args.ids:
+    if args.ids or args.last is not None:
         if len(args.checkpoints) != 1:
-            raise InputError("--ids goes with one run folder")
-        path = average_run(args.checkpoints[0], args.ids, args.mode)
+            raise InputError("--ids and --last go with one run folder")
+        path = average_run(
+            args.checkpoints[0],
+            args.ids,
+            args.mode,
+            last=args.last,
+            weights=args.weights,
+            batch_norm_batches=args.update_bn,
+        )
     else:
+        if args.update_bn:
+            raise InputError("--update-bn goes with a run folder, whose recipe says what the training data is")
         if not args.out:
             raise InputError("where should the average go? name a file with --out")
-        average = average_checkpoints(args.checkpoints, args.mode)
+        average = average_checkpoints(args.checkpoints, args.mode, args.weights)
         record = {
             **read_record(average),
-            "average": {"of": [Path(p).name for p in args.checkpoints], "mode": args.mode},
+            "average": {"of": [Path(p).name for p in args.checkpoints], "mode": args.mode, "weights": args.weights},
         }
         path = args.out
         save_state_dict(average, path, **record)

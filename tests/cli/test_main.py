@@ -27,6 +27,7 @@ def test_the_whole_job(corpus, small_model, tmp_path, monkeypatch, capsys):
     assert main(["average", folder, "--ids", *ids]) == 0
     assert main(["average", *[f"{folder}/epoch_{i}.pth" for i in ids], "--out", "mean.pth"]) == 0
     assert main(["average", folder, "--ids", "77"]) == 2
+    assert main(["average", folder, "--last", "1", "--weights", "2", "--update-bn", "1"]) == 0
 
     score = ["--model", "mean.pth", "--samples", "8000", "--workers", "0"]
     for name, root in (("asvspoof2021_la", corpus), ("asvspoof2021_df", corpus), ("in_the_wild", corpus)):
@@ -75,7 +76,10 @@ def test_help(command, capsys):
         ("evaluate asvspoof2021_la none.txt --keys none", "none"),
         ("average a.pth", "--out"),
         ("average a.pth b.pth --out c.pth", "checkpoint a.pth not found"),
-        ("average a b --ids 1", "--ids goes with one run folder"),
+        ("average a b --ids 1", "--ids and --last go with one run folder"),
+        ("average a.pth --out b.pth --update-bn 3", "--update-bn goes with a run folder"),
+        ("average a --ids 1 --last 2", "not allowed with argument"),
+        ("export a.pth", "--to and --out"),
         ("fly", "invalid choice"),
     ],
 )

@@ -1,0 +1,42 @@
+"""`nes2net export`."""
+
+from __future__ import annotations
+
+import argparse
+
+from nes2net.cli.entry import add_architecture, subcommand
+from nes2net.errors import InputError
+
+
+def add(commands: argparse._SubParsersAction) -> None:
+    parser = subcommand(
+        commands, "export", _export, "Write a detector in another format, or push it to the Hugging Face hub"
+    )
+    parser.add_argument("model", help="checkpoint (.pth), folder, or name on the Hugging Face hub")
+    add_architecture(parser)
+    formats = "pth: published names; safetensors: this package's folder; hf: transformers folder of the front-end and the head; onnx"
+    parser.add_argument("--to", choices=["pth", "safetensors", "hf", "onnx"], default=None, help=formats)
+    parser.add_argument("--out", default=None, help="file (pth, onnx) or folder to write")
+    parser.add_argument("--overwrite", action="store_true", help="replace what is there")
+    parser.add_argument(
+        "--push", default=None, metavar="OWNER/NAME", help="upload the safetensors folder to the hub under this name"
+    )
+    parser.add_argument("--private", action="store_true", help="make the hub's repository private")
+
+
+def _export(args: argparse.Namespace) -> int:
+    from pathlib import Path
+
+    from nes2net.detector import Detector
+    from nes2net.export import export
+
+    if bool(args.to) != bool(args.out) or not (args.to or args.push):
+        raise InputError("say what to write and where with --to and --out, or where to upload it with --push")
+    if args.out and Path(args.out).exists() and not args.overwrite:
+        raise InputError(f"{args.out} exists: pass --overwrite or name another")
+    detector = Detector.from_pretrained(args.model, device="cpu", config=args.architecture)
+    if args.to:
+        print(f"written to {export(detector, args.to, args.out)}")
+    if args.push:
+        print(f"pushed to {detector.push_to_hub(args.push, private=args.private)}")
+    return 0

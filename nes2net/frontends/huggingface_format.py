@@ -1,0 +1,154 @@
+"""Hugging Face folders of wav2vec 2.0 and WavLM: options and names, to and from fairseq's."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from nes2net.checkpoint import load_state_dict
+from nes2net.errors import InputError
+from nes2net.frontends.fairseq_format import to_fairseq
+
+CONFIG_FILE = "config.json"
+_WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
+_INDEX_FILES = tuple(f"{name}.index.json" for name in _WEIGHT_FILES)
+
+# fairseq's option → the transformers library's, where the value is the same.
+_OPTIONS = {
+    "conv_bias": "conv_bias",
+    "layer_norm_first": "do_stable_layer_norm",
+    "encoder_layers": "num_hidden_layers",
+    "encoder_embed_dim": "hidden_size",
+    "encoder_ffn_embed_dim": "intermediate_size",
+    "encoder_attention_heads": "num_attention_heads",
+    "conv_pos": "num_conv_pos_embeddings",
+    "conv_pos_groups": "num_conv_pos_embedding_groups",
+    "dropout": "hidden_dropout",
+    "attention_dropout": "attention_dropout",
+    "activation_dropout": "activation_dropout",
+    "dropout_input": "feat_proj_dropout",
+    "encoder_layerdrop": "layerdrop",
+    "num_buckets": "num_buckets",
+    "max_distance": "max_bucket_distance",
+    "final_dim": "proj_codevector_dim",
+    "latent_vars": "num_codevectors_per_group",
+    "latent_groups": "num_codevector_groups",
+}
+EXTRACTOR_MODES = {"layer_norm": "layer", "default": "group"}  # fairseq's name → the transformers library's
+
+# Tensors of pre-training, and of the names in which older releases wrote the weight norm.
+_RENAMED = {
+    "masked_spec_embed": "mask_emb",
+    "quantizer.codevectors": "quantizer.vars",
+    "project_hid.weight": "final_proj.weight",
+    "project_hid.bias": "final_proj.bias",
+    "encoder.pos_conv_embed.conv.weight_g": "encoder.pos_conv.0.weight_g",
+    "encoder.pos_conv_embed.conv.weight_v": "encoder.pos_conv.0.weight_v",
+}
+# Heads of fine-tuned models, which a front-end does not have.
+_HEADS = ("lm_head.", "classifier.", "projector.", "layer_weights", "tdnn.", "feature_extractor.proj", "objective.")
+
+
+def library_options(options: dict[str, Any]) -> dict[str, Any]:
+    """fairseq's options under the names of the transformers library's configurations, for inference and for our own layer drop."""
+    channels, kernels, strides = zip(*options["conv_feature_layers"])
+    return {
+        **{theirs: options[ours] for ours, theirs in _OPTIONS.items() if ours in options},
+        "feat_extract_norm": EXTRACTOR_MODES[options["extractor_mode"]],
+        "conv_dim": channels,
+        "conv_kernel": kernels,
+        "conv_stride": strides,
+        "layerdrop": 0.0,  # drawn in forward
+        "apply_spec_augment": False,
+        "mask_time_prob": 0.0,
+        "mask_feature_prob": 0.0,
+    }
+
+
+def library_config(config: dict[str, Any]) -> tuple[Any, Any]:
+    """The transformers library's configurations of a front-end's network and of what is done to its waveform before."""
+    from transformers import Wav2Vec2Config, Wav2Vec2FeatureExtractor, WavLMConfig
+
+    kind = WavLMConfig if config["name"] == "wavlm" else Wav2Vec2Config
+    options = {**library_options(config), "layerdrop": config["encoder_layerdrop"]}
+    network = kind(**options, architectures=[kind.__name__.replace("Config", "Model")])
+    return network, Wav2Vec2FeatureExtractor(do_normalize=config.get("normalize", False), return_attention_mask=False)
+
+
+def read_huggingface_folder(
+    folder: str | Path, kind: str, known: Iterable[str]
+) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """State dict under fairseq's names and options of a Hugging Face folder (safetensors or ``pytorch_model.bin``, sharded or not).
+
+    Args:
+        kind: ``"wav2vec2"`` or ``"wavlm"``, what the folder must hold.
+        known: options that the front-end has.
+
+    Raises:
+        InputError: the folder has no configuration or weights, or is another kind of model.
+    """
+    folder = Path(folder)
+    config = read_json(folder / CONFIG_FILE)
+    if config.get("model_type") != kind:
+        raise InputError(
+            f"{folder} holds a model of type '{config.get('model_type')}', not '{kind}': name its own front-end"
+        )
+    for activation in ("hidden_act", "feat_extract_activation"):
+        if config.get(activation, "gelu") != "gelu":
+            raise InputError(f"{folder} has {activation} '{config[activation]}': only 'gelu' is supported")
+    state_dict = {}
+    for name, tensor in _read_weights(folder).items():
+        name = name.removeprefix(f"{kind}.")
+        if not name.startswith(_HEADS):
+            mode = config.get("feat_extract_norm", "group")
+            state_dict[_RENAMED.get(name) or to_fairseq(name, "default" if mode == "group" else "layer_norm")] = tensor
+    options = _options(config, folder)
+    heads = "mask_emb" in state_dict and (kind == "wavlm" or "quantizer.vars" in state_dict)
+    if not heads:
+        state_dict.pop("mask_emb", None)
+    return state_dict, {**{k: v for k, v in options.items() if k in set(known)}, "pretraining_heads": heads}
+
+
+def _options(config: dict[str, Any], folder: Path) -> dict[str, Any]:
+    modes = {theirs: ours for ours, theirs in EXTRACTOR_MODES.items()}
+    try:
+        layers = list(zip(config["conv_dim"], config["conv_kernel"], config["conv_stride"], strict=True))
+        return {
+            **{ours: config[theirs] for ours, theirs in _OPTIONS.items() if theirs in config},
+            "extractor_mode": modes[config["feat_extract_norm"]],
+            "conv_feature_layers": layers,
+        }
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(
+            f"{folder / CONFIG_FILE} does not describe the convolutions as transformers does ({error})"
+        ) from error
+
+
+def _read_weights(folder: Path) -> dict[str, Tensor]:
+    for name in _WEIGHT_FILES:
+        if (folder / name).is_file():
+            return load_state_dict(folder / name)
+    for name in _INDEX_FILES:
+        if (folder / name).is_file():
+            shards = sorted(set(read_json(folder / name).get("weight_map", {}).values()))
+            if any(Path(shard).name != shard for shard in shards):
+                raise InputError(f"{folder / name} names files outside its folder: refused")
+            return {k: v for shard in shards for k, v in load_state_dict(folder / shard).items()}
+    raise InputError(f"{folder} has no weights: {' or '.join(_WEIGHT_FILES)} is expected")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A mapping from a JSON file of a Hugging Face folder."""
+    if not path.is_file():
+        raise InputError(f"{path.parent} is no Hugging Face folder: it has no {path.name}")
+    try:
+        content = json.loads(path.read_text())
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise InputError(f"{path} is damaged: it is not valid JSON") from error
+    if not isinstance(content, dict):
+        raise InputError(f"{path} is damaged: a mapping is expected")
+    return content

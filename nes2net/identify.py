@@ -1,0 +1,170 @@
+"""What a file or folder is: kind, model, configuration, parameters, and what is missing or left over."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from nes2net.checkpoint import Misfit, compare, load_state_dict, read_record, state_dict_of
+from nes2net.detector import Detector, recognise, unwrap_frontend
+from nes2net.errors import InputError
+from nes2net.folder import CONFIG, read_folder
+from nes2net.frontends.huggingface_format import CONFIG_FILE, read_json
+from nes2net.registry import create_frontend
+from nes2net.unpickling import read_torch_file, walk
+
+_FIT_LEAST = 0.5  # share of a published model's names below which a state dict is called unknown
+
+
+@dataclass
+class Identity:
+    """What :func:`identify` found.
+
+    Attributes:
+        kind: in words, e.g. ``"detector checkpoint"``.
+        models: names of the published models or of the front-end whose tensors it has; several where they share all names and shapes.
+        config: what builds the model (``{"frontend": …}`` of a detector, options of a front-end); empty where the file does not say it.
+        parameters: numbers in the state dict, buffers and pre-training heads included.
+        dtypes: how many numbers of each type.
+        misfit: what is missing or left over, against its own configuration or else against the nearest published model.
+        records: classes in the file that were not rebuilt.
+        notes: lines for a person.
+    """
+
+    path: Path
+    kind: str
+    models: list[str] = field(default_factory=list)
+    config: dict[str, Any] = field(default_factory=dict)
+    parameters: int = 0
+    dtypes: dict[str, int] = field(default_factory=dict)
+    misfit: Misfit = field(default_factory=lambda: Misfit([], [], []))
+    records: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def text(self) -> str:
+        """Lines for a person."""
+        dtypes = ", ".join(f"{count:,} {dtype}" for dtype, count in self.dtypes.items())
+        lines = [f"{self.path}: {self.kind}"]
+        lines += [f"  model: {' or '.join(self.models)}"] if self.models else []
+        lines += [f"  {part}: {json.dumps(options)}" for part, options in self.config.items()]
+        lines += [f"  numbers: {self.parameters:,} ({dtypes})"] if self.parameters else []
+        if self.config or self.models:
+            lines.append(f"  names and shapes: {self.misfit or 'all there, none left over'}")
+        if self.records:
+            lines.append(f"  classes not rebuilt: {', '.join(self.records)}")
+        return "\n".join(lines + [f"  {note}" for note in self.notes])
+
+
+def identify(path: str | Path) -> Identity:
+    """Say what ``path`` is, from its content; nothing in it is executed.
+
+    Known are pre-training files of fairseq and unilm, Hugging Face folders of wav2vec 2.0 and WavLM, detectors (checkpoints of the
+    published code and of this package, its folders, run folders and resume files), and other state dicts.
+
+    Raises:
+        InputError: ``path`` is missing, damaged, or holds no weights.
+    """
+    path = Path(path)
+    if path.is_dir():
+        return _identify_folder(path)
+    if path.suffix == ".safetensors":
+        return _identify_state_dict(path, load_state_dict(path))
+    content, records = read_torch_file(path)
+    if isinstance(content, dict) and isinstance(content.get("model"), dict):
+        if "encoder.pos_conv.0.weight_v" in content["model"]:
+            identity = _identify_pretraining(path, content["model"])
+        else:
+            identity = _identify_state_dict(path, state_dict_of(content, path))
+    elif isinstance(content, dict) and {"detector", "optimizer", "epoch"} <= content.keys():
+        identity = _identify_state_dict(path, content["detector"])
+        identity.kind = f"what a training run needs to go on, after epoch {content['epoch'] - 1}"
+    elif isinstance(content, dict) and not any(isinstance(v, Tensor) for v in walk(content)):
+        raise InputError(f"{path} holds no weights")
+    else:
+        identity = _identify_state_dict(path, state_dict_of(content, path))
+    identity.records = records
+    return identity
+
+
+def _identify_folder(folder: Path) -> Identity:
+    if (folder / CONFIG).is_file():
+        state_dict, config = read_folder(folder)
+        return _with_tensors(Identity(folder, "detector folder", config=config), state_dict, _detector_state(config))
+    if (folder / CONFIG_FILE).is_file():
+        kind = read_json(folder / CONFIG_FILE).get("model_type")
+        if kind not in ("wav2vec2", "wavlm"):
+            raise InputError(
+                f"{folder} holds a model of type '{kind}': wav2vec2 and wavlm are the front-ends known here"
+            )
+        frontend = create_frontend(kind, folder)
+        identity = Identity(folder, f"Hugging Face folder of a {kind} front-end", [kind], {"frontend": frontend.config})
+        state_dict = frontend.state_dict()
+        return _with_tensors(identity, state_dict, state_dict)
+    if checkpoints := sorted(folder.glob("*.pth"), key=lambda p: (len(p.name), p.name)):
+        names = ", ".join(p.name for p in checkpoints)
+        return Identity(
+            folder, "run folder", notes=[f"checkpoints: {names}", "name one of them for its own description"]
+        )
+    raise InputError(f"{folder} is no folder of a detector, a Hugging Face model or a training run")
+
+
+def _identify_pretraining(path: Path, state_dict: Mapping[str, Tensor]) -> Identity:
+    wavlm = any("relative_attention_bias" in name for name in state_dict)
+    kind = "WavLM pre-training file (unilm)" if wavlm else "wav2vec 2.0 pre-training file (fairseq)"
+    name = "wavlm" if wavlm else "wav2vec2"
+    identity = Identity(path, kind, [name])
+    try:
+        frontend = create_frontend(name, path)
+    except InputError as error:
+        identity.notes.append(f"not usable as a front-end: {error}")
+        return _with_tensors(identity, state_dict, state_dict)
+    identity.config = {"frontend": frontend.config}
+    expected = {k.removeprefix("model."): v for k, v in frontend.state_dict().items()}
+    return _with_tensors(identity, state_dict, expected)
+
+
+def _identify_state_dict(path: Path, state_dict: Mapping[str, Tensor]) -> Identity:
+    record = read_record(state_dict)
+    unwrapped = unwrap_frontend(dict(state_dict))
+    wrapped = [] if unwrapped.keys() == state_dict.keys() else ["its front-end's names lie inside a wrapper (s3prl)"]
+    if config := record.get("model"):
+        identity = Identity(path, "detector checkpoint of this package", config=config)
+        identity.notes = [f"{key}: {json.dumps(value)}" for key, value in record.items() if key != "model"]
+        return _with_tensors(identity, unwrapped, _detector_state(config))
+    misfits = recognise(state_dict)
+    fitting = [name for name, misfit in misfits.items() if not misfit]
+    if fitting:
+        identity = Identity(path, "detector checkpoint of the published code", fitting, notes=wrapped)
+        return _with_tensors(identity, unwrapped, unwrapped)
+    nearest, misfit = next(iter(misfits.items()))
+    known = len(unwrapped) - len(misfit.left_over) - len(misfit.shapes)
+    if known < _FIT_LEAST * (known + len(misfit)):
+        return _with_tensors(Identity(path, "state dict of an unknown model"), state_dict, state_dict)
+    identity = Identity(path, f"detector checkpoint, nearest to the published {nearest}", [nearest], notes=wrapped)
+    return _with_tensors(identity, unwrapped, unwrapped, misfit)
+
+
+def _detector_state(config: dict[str, Any]) -> dict[str, Tensor]:
+    with torch.device("meta"):
+        return Detector.from_config(config).state_dict()
+
+
+def _with_tensors(
+    identity: Identity,
+    state_dict: Mapping[str, Tensor],
+    expected: Mapping[str, Tensor],
+    misfit: Misfit | None = None,
+) -> Identity:
+    numbers = Counter()
+    for tensor in state_dict.values():
+        numbers[str(tensor.dtype).removeprefix("torch.")] += tensor.numel()
+    identity.parameters, identity.dtypes = sum(numbers.values()), dict(numbers.most_common())
+    identity.misfit = misfit or compare(state_dict, expected)
+    return identity

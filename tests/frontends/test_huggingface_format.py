@@ -1,0 +1,111 @@
+"""Hugging Face folders give the library's own outputs, whatever saved them."""
+
+import json
+
+import pytest
+import torch
+
+from nes2net import InputError, create_frontend
+from nes2net.frontends.huggingface_format import library_options
+
+SIZES = {
+    "hidden_size": 48,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "intermediate_size": 64,
+    "conv_dim": (32,) * 7,
+    "num_conv_pos_embeddings": 16,
+    "num_conv_pos_embedding_groups": 4,
+    "codevector_dim": 32,
+    "proj_codevector_dim": 32,
+    "num_codevectors_per_group": 8,
+    "hidden_dropout": 0.25,
+    "layerdrop": 0.125,
+}
+LARGE = {"do_stable_layer_norm": True, "feat_extract_norm": "layer", "conv_bias": True}
+BASE = {"do_stable_layer_norm": False, "feat_extract_norm": "group", "conv_bias": False}
+
+
+def library_model(name, family):
+    import transformers
+
+    torch.manual_seed(0)
+    config = transformers.WavLMConfig if name.startswith("WavLM") else transformers.Wav2Vec2Config
+    return getattr(transformers, name)(config(**SIZES, **family)).eval()
+
+
+@pytest.mark.parametrize("family", [LARGE, BASE], ids=["large", "base"])
+@pytest.mark.parametrize(
+    "name", ["Wav2Vec2Model", "Wav2Vec2ForPreTraining", "Wav2Vec2ForCTC", "WavLMModel", "WavLMForCTC"]
+)
+def test_output_is_the_librarys(tmp_path, name, family):
+    model = library_model(name, family)
+    model.save_pretrained(tmp_path)
+    kind = "wavlm" if name.startswith("WavLM") else "wav2vec2"
+    frontend = create_frontend(kind, tmp_path, **({"normalize": False} if kind == "wavlm" else {})).eval()
+    assert (frontend.config["dropout"], frontend.config["encoder_layerdrop"]) == (0.25, 0.125)
+    assert frontend.config["pretraining_heads"] == (name in ("Wav2Vec2ForPreTraining", "WavLMModel", "WavLMForCTC"))
+    waveform = torch.randn(2, 8000)
+    with torch.inference_mode():
+        expected = getattr(model, model.base_model_prefix, model)(waveform).last_hidden_state
+        torch.testing.assert_close(frontend(waveform)[-1], expected, atol=1e-5, rtol=0)
+
+
+def test_older_forms(tmp_path):
+    """pytorch_model.bin, weight norm under its old names, and shards with an index."""
+    model = library_model("Wav2Vec2Model", LARGE)
+    model.save_pretrained(tmp_path / "new")
+    old = "encoder.pos_conv_embed.conv.parametrizations.weight.original"
+    names = {f"{old}0": "encoder.pos_conv_embed.conv.weight_g", f"{old}1": "encoder.pos_conv_embed.conv.weight_v"}
+    state_dict = {f"wav2vec2.{names.get(k, k)}": v for k, v in model.state_dict().items()}
+    halves = list(state_dict)[::2], list(state_dict)[1::2]
+    for folder in ("bin", "sharded"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "config.json").write_bytes((tmp_path / "new" / "config.json").read_bytes())
+    torch.save(state_dict, tmp_path / "bin" / "pytorch_model.bin")
+    index = {}
+    for number, half in enumerate(halves):
+        torch.save({k: state_dict[k] for k in half}, tmp_path / "sharded" / f"{number}.bin")
+        index |= dict.fromkeys(half, f"{number}.bin")
+    (tmp_path / "sharded" / "pytorch_model.bin.index.json").write_text(json.dumps({"weight_map": index}))
+    expected = create_frontend("wav2vec2", tmp_path / "new").state_dict()
+    for folder in ("bin", "sharded"):
+        found = create_frontend("wav2vec2", tmp_path / folder).state_dict()
+        assert found.keys() == expected.keys() and all(torch.equal(found[k], expected[k]) for k in found)
+
+
+def test_half_precision_is_read_as_float32(tmp_path):
+    library_model("Wav2Vec2Model", LARGE).half().save_pretrained(tmp_path)
+    assert {p.dtype for p in create_frontend("wav2vec2", tmp_path).parameters()} == {torch.float32}
+
+
+def test_what_does_not_fit_is_named(tmp_path):
+    with pytest.raises(InputError, match=r"no Hugging Face folder: it has no config\.json"):
+        create_frontend("wav2vec2", tmp_path)
+    library_model("WavLMModel", LARGE).save_pretrained(tmp_path)
+    with pytest.raises(InputError, match="holds a model of type 'wavlm', not 'wav2vec2'"):
+        create_frontend("wav2vec2", tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    for change, message in (
+        ({"hidden_act": "relu"}, "hidden_act 'relu'"),
+        ({"conv_kernel": [3]}, "does not describe the convolutions"),
+        ({"num_hidden_layers": 3}, "missing: model.encoder.layers.2"),
+    ):
+        (tmp_path / "config.json").write_text(json.dumps({**config, **change}))
+        with pytest.raises(InputError, match=message):
+            create_frontend("wavlm", tmp_path)
+    (tmp_path / "config.json").write_text("{")
+    with pytest.raises(InputError, match="not valid JSON"):
+        create_frontend("wavlm", tmp_path)
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    (tmp_path / "model.safetensors").unlink()
+    with pytest.raises(InputError, match=r"has no weights: model\.safetensors or pytorch_model\.bin"):
+        create_frontend("wavlm", tmp_path)
+    (tmp_path / "model.safetensors.index.json").write_text(json.dumps({"weight_map": {"a": "../other.bin"}}))
+    with pytest.raises(InputError, match="outside its folder"):
+        create_frontend("wavlm", tmp_path)
+
+
+def test_library_options_draw_no_layer_and_mask_nothing():
+    options = library_options(create_frontend("wav2vec2_small", encoder_layerdrop=0.5).config)
+    assert options["layerdrop"] == 0.0 and not options["apply_spec_augment"]

@@ -1,0 +1,172 @@
+"""Exported detectors give the same logits, to this package and to those whose format it is."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from nes2net import Detector, InputError
+from nes2net.cli.main import main
+from nes2net.export import export
+
+WAVLM = {
+    "name": "wavlm",
+    "encoder_layers": 2,
+    "encoder_embed_dim": 32,
+    "encoder_ffn_embed_dim": 32,
+    "encoder_attention_heads": 4,
+    "conv_feature_layers": [[16, 16, 8], [16, 4, 4], [16, 4, 4], [16, 4, 2]],
+    "conv_pos": 16,
+    "conv_pos_groups": 4,
+}
+
+
+@pytest.fixture(params=["wav2vec2", "wavlm"])
+def detector(request, small_model):
+    torch.manual_seed(0)
+    if request.param == "wavlm":
+        small_model |= {"frontend": WAVLM, "aggregation": {"name": "sea"}}
+    return Detector.from_config(small_model).eval()
+
+
+@pytest.mark.parametrize(("to", "name"), [("pth", "out.pth"), ("safetensors", "out"), ("hf", "out")])
+def test_what_was_exported_is_the_same_detector(detector, tmp_path, to, name):
+    loaded = Detector.from_pretrained(export(detector, to, tmp_path / name), device="cpu")
+    assert loaded.config == detector.config and not loaded.training
+    assert list(loaded.state_dict()) == list(detector.state_dict()) or to == "hf"
+    for key, tensor in detector.state_dict().items():
+        assert torch.equal(loaded.state_dict()[key], tensor), key
+    waveform = torch.randn(2, 8000)
+    with torch.inference_mode():
+        torch.testing.assert_close(loaded(waveform), detector(waveform), atol=0, rtol=0)
+
+
+def test_published_code_loads_a_pth_strictly(detector, tmp_path):
+    """What it does: torch.load, then load_state_dict of a module with the published names."""
+    export(detector, "pth", tmp_path / "out.pth")
+    content = torch.load(tmp_path / "out.pth", weights_only=True)
+    assert all(isinstance(tensor, torch.Tensor) for tensor in content.values())
+    assert {k.split(".")[0] for k in content} == {"ssl_model", "Nested_Res2Net_TDNN"}
+    Detector.from_config(detector.config).load_state_dict(content, strict=True)
+
+
+def test_transformers_reads_the_front_end(detector, tmp_path):
+    from transformers import AutoFeatureExtractor, AutoModel
+
+    export(detector, "hf", tmp_path / "out")
+    model, loading = AutoModel.from_pretrained(tmp_path / "out", output_loading_info=True)
+    assert not any(loading.values())
+    waveform = 3 * torch.randn(8000)
+    inputs = AutoFeatureExtractor.from_pretrained(tmp_path / "out")(
+        waveform.numpy(), sampling_rate=16000, return_tensors="pt"
+    )
+    with torch.inference_mode():
+        expected = detector.frontend(waveform[None])[-1]
+        found = model.eval()(inputs.input_values).last_hidden_state
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
+
+
+def test_an_export_over_its_own_source(detector, tmp_path):
+    """The tensors are mapped from the very file that is replaced."""
+    export(detector, "safetensors", tmp_path / "out")
+    loaded = Detector.from_pretrained(tmp_path / "out", device="cpu")
+    export(loaded, "safetensors", tmp_path / "out")
+    again = Detector.from_pretrained(tmp_path / "out", device="cpu")
+    assert all(torch.equal(a, b) for a, b in zip(again.state_dict().values(), detector.state_dict().values()))
+
+
+def test_names_that_do_not_fit_the_format(detector, tmp_path):
+    for to, name, message in (
+        ("pth", "folder", r"ends in \.pth"),
+        ("onnx", "out.pth", r"ends in \.onnx"),
+        ("safetensors", "out.pth", "writes a folder"),
+        ("zip", "out", "one of pth, safetensors, hf, onnx"),
+    ):
+        with pytest.raises(InputError, match=message):
+            export(detector, to, tmp_path / name)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_front_end_of_our_own_has_no_huggingface_form(tmp_path):
+    model = {"frontend": {"name": "lps"}, "backend": {"name": "nes2net_x", "nes_ratio": [4, 4]}}
+    model["frontend"] |= {"n_fft": 128, "hop_length": 64, "num_bins": 64}
+    with pytest.raises(InputError, match="'lps' has no model in the transformers library"):
+        export(Detector.from_config(model), "hf", tmp_path / "out")
+
+
+def test_command_line(detector, tmp_path, capsys):
+    detector.save(tmp_path / "in.pth")
+    command = ["export", str(tmp_path / "in.pth"), "--to", "safetensors", "--out", str(tmp_path / "out")]
+    assert main(command) == 0 and (tmp_path / "out" / "model.safetensors").is_file()
+    assert main(command) == 2 and "--overwrite" in capsys.readouterr().err
+    assert main([*command, "--overwrite"]) == 0
+    assert main(["export", str(tmp_path / "in.pth"), "--to", "hf"]) == 2
+    assert main(["export", str(tmp_path / "in.pth")]) == 2
+
+
+class LocalHub:
+    """A folder in the hub's place: what is uploaded is what is downloaded."""
+
+    def __init__(self, root):
+        self.root = root
+
+    def install(self, monkeypatch):
+        hub = self
+
+        class Api:
+            def __init__(self, token=None):
+                self.token = token
+
+            def create_repo(self, name, private, exist_ok):
+                assert exist_ok
+                (hub.root / name).mkdir(parents=True, exist_ok=True)
+                return f"hub/{name}"
+
+            def upload_folder(self, *, repo_id, folder_path, commit_message):
+                assert commit_message
+                shutil.copytree(folder_path, hub.root / repo_id, dirs_exist_ok=True)
+
+        def snapshot_download(name, allow_patterns):
+            if not (hub.root / name).is_dir():
+                raise FileNotFoundError(f"404: {name}")
+            copy = hub.root / "cache" / name
+            copy.mkdir(parents=True)
+            for file in (hub.root / name).iterdir():
+                if file.name in allow_patterns:
+                    shutil.copy(file, copy)
+            return str(copy)
+
+        monkeypatch.setattr("huggingface_hub.HfApi", Api)
+        monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot_download)
+
+
+def test_push_and_pull(detector, tmp_path, monkeypatch, capsys):
+    LocalHub(tmp_path / "hub").install(monkeypatch)
+    monkeypatch.chdir(tmp_path)
+    assert detector.push_to_hub("somebody/detector") == "hub/somebody/detector"
+    assert {p.name for p in Path("hub/somebody/detector").iterdir()} == {
+        "model.safetensors",
+        "config.yaml",
+        "README.md",
+    }
+    pulled = Detector.from_pretrained("somebody/detector", device="cpu")
+    assert all(torch.equal(a, b) for a, b in zip(pulled.state_dict().values(), detector.state_dict().values()))
+    detector.save(tmp_path / "in.pth")
+    assert main(["export", str(tmp_path / "in.pth"), "--push", "somebody/again"]) == 0
+    assert "pushed to hub/somebody/again" in capsys.readouterr().out
+    with pytest.raises(InputError, match="'nobody/nothing' is no file or folder here and was not fetched.*404"):
+        Detector.from_pretrained("nobody/nothing")
+
+
+def test_a_hub_that_refuses_is_said_in_one_line(detector, monkeypatch):
+    from huggingface_hub.errors import HFValidationError
+
+    def refuse(*_, **__):
+        raise HFValidationError("Repo id must be in the form 'owner/name'\nmore")
+
+    monkeypatch.setattr("huggingface_hub.HfApi.create_repo", refuse)
+    with pytest.raises(
+        InputError, match=r"'a/b/c' was not pushed to the Hugging Face hub: Repo id must be in the form 'owner/name'$"
+    ):
+        detector.push_to_hub("a/b/c")

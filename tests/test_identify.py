@@ -1,0 +1,132 @@
+"""What a file is, from its content."""
+
+import pytest
+import torch
+
+from nes2net import Detector, InputError
+from nes2net.checkpoint import save_atomically
+from nes2net.cli.main import main
+from nes2net.detector import PUBLISHED_MODELS, recognise, unwrap_frontend
+from nes2net.export import export
+from nes2net.identify import identify
+
+
+@pytest.mark.parametrize("packing", ["plain", "namespace", "omegaconf", "taskstate"])
+def test_fairseq_files(golden, packing):
+    identity = identify(golden / "frontends" / f"tiny_w2v2_{packing}.pt")
+    assert identity.kind == "wav2vec 2.0 pre-training file (fairseq)" and identity.models == ["wav2vec2"]
+    assert identity.config["frontend"]["encoder_layers"] == 3
+    assert identity.parameters == 97_152 and identity.dtypes == {"float32": 97_152} and not identity.misfit
+    assert bool(identity.records) == (packing != "plain")
+
+
+def test_unilm_file(golden):
+    identity = identify(golden / "frontends" / "tiny_wavlm_unilm.pt")
+    assert identity.kind == "WavLM pre-training file (unilm)" and not identity.misfit
+    assert identity.config["frontend"]["num_buckets"] == 320
+
+
+@pytest.fixture
+def detector(small_model):
+    torch.manual_seed(0)
+    return Detector.from_config(small_model).eval()
+
+
+def test_every_form_of_a_detector(detector, tmp_path):
+    detector.save(tmp_path / "own.pth", epoch=3)
+    export(detector, "safetensors", tmp_path / "folder")
+    export(detector, "hf", tmp_path / "hf")
+    own = identify(tmp_path / "own.pth")
+    assert own.kind == "detector checkpoint of this package" and own.config == detector.config
+    assert "epoch: 3" in own.notes and not own.misfit
+    for folder in ("folder", "hf"):
+        identity = identify(tmp_path / folder)
+        assert identity.kind == "detector folder" and identity.config == detector.config and not identity.misfit
+        assert identity.parameters == own.parameters
+
+
+def test_what_is_missing_or_left_over_is_listed(detector, tmp_path, capsys):
+    detector.save(tmp_path / "own.pth")
+    state_dict = detector.state_dict()
+    state_dict["Nested_Res2Net_TDNN.extra"] = torch.zeros(1)
+    removed = next(k for k in state_dict if k.endswith("fc.weight"))
+    del state_dict[removed]
+    from nes2net.checkpoint import save_state_dict
+
+    save_state_dict(state_dict, tmp_path / "other.pth", model=detector.config)
+    identity = identify(tmp_path / "other.pth")
+    assert identity.misfit.missing == [removed] and identity.misfit.left_over == ["Nested_Res2Net_TDNN.extra"]
+    assert main(["info", str(tmp_path / "other.pth")]) == 0
+    assert f"missing: {removed}; left over: Nested_Res2Net_TDNN.extra" in capsys.readouterr().out
+
+
+def test_run_folder_resume_file_and_others(detector, tmp_path):
+    save_atomically({"detector": detector.state_dict(), "optimizer": {}, "epoch": 5}, tmp_path / "resume.pt")
+    assert identify(tmp_path / "resume.pt").kind == "what a training run needs to go on, after epoch 4"
+    detector.save(tmp_path / "epoch_10.pth")
+    detector.save(tmp_path / "epoch_9.pth")
+    assert "checkpoints: epoch_9.pth, epoch_10.pth" in identify(tmp_path).notes
+    torch.save({"x": torch.zeros(3)}, tmp_path / "x.pth")
+    assert identify(tmp_path / "x.pth").kind == "state dict of an unknown model"
+    torch.save({"lr": 0.1}, tmp_path / "y.pth")
+    with pytest.raises(InputError, match=r"y\.pth holds no weights"):
+        identify(tmp_path / "y.pth")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match="no folder of a detector"):
+        identify(tmp_path / "empty")
+
+
+def published_state(name):
+    with torch.device("meta"):
+        return Detector.from_config(PUBLISHED_MODELS[name]).state_dict()
+
+
+@pytest.mark.parametrize("name", PUBLISHED_MODELS)
+def test_published_models_are_recognised(name):
+    fitting = [known for known, misfit in recognise(published_state(name)).items() if not misfit]
+    # SELU instead of ReLU changes no tensor: those two share every name and shape.
+    alike = {"WavLM_Nes2Net_X", "WavLM_Nes2Net_X_SeLU"}
+    assert set(fitting) == (alike if name in alike else {name})
+
+
+@pytest.mark.parametrize(
+    "wrapper", ["ssl_model.upstream.model.", "ssl_model.model.upstream.model.", "ssl_model.featurizer.m."]
+)
+def test_wavlm_inside_s3prl_is_found(wrapper):
+    state_dict = published_state("WavLM_Nes2Net")
+    wrapped = {k.replace("ssl_model.model.", wrapper): v for k, v in state_dict.items()}
+    assert set(wrapped) != set(state_dict)
+    assert set(unwrap_frontend(wrapped)) == set(state_dict)
+    assert not recognise(wrapped)["WavLM_Nes2Net"]
+
+
+def test_a_wrapped_detector_loads_and_scores_alike(golden, tmp_path):
+    torch.manual_seed(0)
+    config = {"frontend": "wavlm", "aggregation": "sea", "backend": {"name": "nes2net_x", "nes_ratio": [4, 4]}}
+    detector = Detector.from_config(config, golden / "frontends" / "tiny_wavlm_unilm.pt").eval()
+    wrapped = {
+        k.replace("ssl_model.model.", "module.ssl_model.model.upstream.model.")
+        if k.startswith("ssl_model.model.")
+        else f"module.{k}": v
+        for k, v in detector.state_dict().items()
+    }
+    torch.save(wrapped, tmp_path / "published.pth")
+    loaded = Detector.from_pretrained(tmp_path / "published.pth", device="cpu", config=detector.config)
+    waveform = torch.randn(1, 16000)
+    with torch.inference_mode():
+        torch.testing.assert_close(loaded(waveform), detector(waveform), atol=0, rtol=0)
+
+
+def test_checkpoints_that_do_not_say_what_they_are(detector, tmp_path, monkeypatch):
+    torch.save(dict(detector.state_dict()), tmp_path / "bare.pth")
+    with pytest.raises(InputError, match=r"no published model's as it stands.*--architecture"):
+        Detector.from_pretrained(tmp_path / "bare.pth")
+    published = {"A": detector.config}
+    monkeypatch.setattr("nes2net.detector.PUBLISHED_MODELS", published)
+    assert Detector.from_pretrained(tmp_path / "bare.pth", device="cpu").config == detector.config
+    published["B"] = detector.config
+    with pytest.raises(InputError, match="fits A and B alike.*--architecture"):
+        Detector.from_pretrained(tmp_path / "bare.pth")
+    assert Detector.from_pretrained(tmp_path / "bare.pth", device="cpu", config="B").config == detector.config
+    with pytest.raises(InputError, match="architecture 'C' is neither a published model nor a recipe"):
+        Detector.from_pretrained(tmp_path / "bare.pth", config="C")
