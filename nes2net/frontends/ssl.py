@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from contextlib import nullcontext
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,11 +14,11 @@ from torch import Tensor, nn
 from nes2net.checkpoint import check_fit
 from nes2net.errors import InputError
 from nes2net.frontends.fairseq_format import read_ssl_checkpoint, to_fairseq, to_transformers
+from nes2net.frontends.feature_extractor import extract_features
+from nes2net.frontends.huggingface_format import EXTRACTOR_MODES, read_huggingface_folder
 
 #: Seven convolutions (channels, kernel, stride): 20 ms hop, 25 ms receptive field at 16 kHz.
 STANDARD_CONVOLUTIONS = ((512, 10, 5), *((512, 3, 2),) * 4, *((512, 2, 2),) * 2)
-
-_EXTRACTOR_MODES = {"layer_norm": "layer", "default": "group"}  # fairseq's name → the transformers library's
 
 
 class SSLFrontend(nn.Module):
@@ -36,7 +38,10 @@ class SSLFrontend(nn.Module):
         super().__init__()
         state_dict = None
         if checkpoint is not None:
-            state_dict, in_file = read_ssl_checkpoint(checkpoint, known=options)
+            if Path(checkpoint).is_dir():
+                state_dict, in_file = read_huggingface_folder(checkpoint, self.name, known=options)
+            else:
+                state_dict, in_file = read_ssl_checkpoint(checkpoint, known=options)
             options = {**options, **in_file}
         options["conv_feature_layers"] = [list(layer) for layer in options["conv_feature_layers"]]
         _check(options)
@@ -49,16 +54,18 @@ class SSLFrontend(nn.Module):
         self.hop_length = math.prod(stride for _, _, stride in options["conv_feature_layers"])
         self.min_samples = receptive_field(options["conv_feature_layers"])
 
-        self.model = self.build_model(options)
+        # With weights at hand nothing is drawn at random: the file's own tensors, memory-mapped, become the parameters.
+        with nullcontext() if state_dict is None else torch.device("meta"):
+            self.model = self.build_model(options)
+            self.unused = _buffers(self.unused_shapes(options)) if options["pretraining_heads"] else nn.Module()
         # The library would make the waveform require a gradient in train mode, for gradient checkpointing alone.
         self.model.feature_extractor._requires_grad = False
-        self.unused = _buffers(self.unused_shapes(options)) if options["pretraining_heads"] else nn.Module()
         self.register_state_dict_post_hook(_write_fairseq_names)
         self.register_load_state_dict_pre_hook(_read_fairseq_names)
         if state_dict is not None:
-            state_dict = {f"model.{k}": v for k, v in state_dict.items()}
+            state_dict = {f"model.{k}": v.float() if v.is_floating_point() else v for k, v in state_dict.items()}
             check_fit(state_dict, self.state_dict(), str(checkpoint))
-            self.load_state_dict(state_dict)
+            self.load_state_dict(state_dict, assign=True)
 
     def build_model(self, options: dict[str, Any]) -> nn.Module:
         """The transformers library's module for ``options``."""
@@ -85,8 +92,14 @@ class SSLFrontend(nn.Module):
             raise InputError(
                 f"a waveform of {waveform.shape[-1]} samples is too short: one frame needs {self.min_samples}; repeat it"
             )
+        return self.encode(waveform, layers, final_norm)
+
+    def encode(self, waveform: Tensor, layers: str, final_norm: bool) -> list[Tensor]:
+        """The hidden states that :meth:`forward` returns, of a waveform that is long enough."""
         encoder = self.model.encoder
-        x = self.model.feature_extractor(waveform).transpose(1, 2)  # B×T×channels
+        x = extract_features(self.model.feature_extractor, waveform)  # B×T×channels
+        if (scale := self.config["feature_grad_mult"]) != 1:
+            x = x.detach() + scale * (x - x.detach())
         x = self.model.feature_projection(x)[0]  # B×T×D
         x = x + encoder.pos_conv_embed(x)
         if not self.layer_norm_first:
@@ -104,33 +117,6 @@ class SSLFrontend(nn.Module):
         return hidden_states
 
 
-def library_options(options: dict[str, Any]) -> dict[str, Any]:
-    """fairseq's options under the names that the transformers library's configurations share."""
-    channels, kernels, strides = zip(*options["conv_feature_layers"])
-    return {
-        "feat_extract_norm": _EXTRACTOR_MODES[options["extractor_mode"]],
-        "conv_dim": channels,
-        "conv_kernel": kernels,
-        "conv_stride": strides,
-        "conv_bias": options["conv_bias"],
-        "do_stable_layer_norm": options["layer_norm_first"],
-        "num_hidden_layers": options["encoder_layers"],
-        "hidden_size": options["encoder_embed_dim"],
-        "intermediate_size": options["encoder_ffn_embed_dim"],
-        "num_attention_heads": options["encoder_attention_heads"],
-        "num_conv_pos_embeddings": options["conv_pos"],
-        "num_conv_pos_embedding_groups": options["conv_pos_groups"],
-        "hidden_dropout": options["dropout"],
-        "attention_dropout": options["attention_dropout"],
-        "activation_dropout": options["activation_dropout"],
-        "feat_proj_dropout": options["dropout_input"],
-        "layerdrop": 0.0,  # drawn in forward
-        "apply_spec_augment": False,
-        "mask_time_prob": 0.0,
-        "mask_feature_prob": 0.0,
-    }
-
-
 def receptive_field(conv_feature_layers: Sequence[Sequence[int]]) -> int:
     """Samples that one frame sees: the shortest input that gives a frame.
 
@@ -144,11 +130,28 @@ def receptive_field(conv_feature_layers: Sequence[Sequence[int]]) -> int:
 
 
 def _check(options: dict[str, Any]) -> None:
-    if options["extractor_mode"] not in _EXTRACTOR_MODES:
-        raise InputError(f"extractor_mode is one of {', '.join(_EXTRACTOR_MODES)}, not '{options['extractor_mode']}'")
+    """Options may come from a file of the internet: what would build for ever or fail far from here is refused."""
+    if options["extractor_mode"] not in EXTRACTOR_MODES:
+        raise InputError(f"extractor_mode is one of {', '.join(EXTRACTOR_MODES)}, not '{options['extractor_mode']}'")
+    for name in _SIZES & options.keys():
+        value, most = options[name], 1000 if name == "encoder_layers" else 65536
+        if not isinstance(value, int) or not 0 < value <= most:
+            raise InputError(f"{name} is a whole number from 1 to {most}, not {value!r}")
+    for name in _PROBABILITIES & options.keys():
+        if not isinstance(options[name], (int, float)) or not 0 <= options[name] < 1:
+            raise InputError(f"{name} is a probability below 1, not {options[name]!r}")
+    if not isinstance(scale := options["feature_grad_mult"], (int, float)) or not 0 <= scale <= 1:
+        raise InputError(f"feature_grad_mult is a number from 0 to 1, not {scale!r}")
     dim, heads = options["encoder_embed_dim"], options["encoder_attention_heads"]
     if dim % heads:
         raise InputError(f"encoder_embed_dim {dim} is not divisible by encoder_attention_heads {heads}")
+
+
+_SIZES = {
+    *("encoder_layers", "encoder_embed_dim", "encoder_ffn_embed_dim", "encoder_attention_heads", "conv_pos"),
+    *("conv_pos_groups", "final_dim", "latent_vars", "latent_groups", "num_buckets", "max_distance"),
+}
+_PROBABILITIES = {"dropout", "attention_dropout", "activation_dropout", "dropout_input", "encoder_layerdrop"}
 
 
 def _buffers(shapes: dict[str, tuple[int, ...]]) -> nn.Module:

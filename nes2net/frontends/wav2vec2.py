@@ -10,9 +10,15 @@ import inspect
 from collections.abc import Sequence
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
-from nes2net.frontends.ssl import STANDARD_CONVOLUTIONS, SSLFrontend, library_options
+from nes2net.errors import InputError
+from nes2net.frontends import fairseq_engine
+from nes2net.frontends.huggingface_format import library_options
+from nes2net.frontends.onednn import with_onednn
+from nes2net.frontends.ssl import STANDARD_CONVOLUTIONS, SSLFrontend
+
+ENGINES = ("transformers", "fairseq")
 
 #: A front-end that learns from scratch in minutes on a CPU: four convolutions of 16 ms hop in all. No published model.
 SMALL = {
@@ -37,9 +43,12 @@ class Wav2Vec2Frontend(SSLFrontend):
     them, every dropout 0.
 
     Args:
-        checkpoint: fairseq pre-training file; its own configuration then replaces the options.
+        checkpoint: fairseq pre-training file, or a Hugging Face folder; its own configuration then replaces the options.
         pretraining_heads: keep the quantizer, its projections and the mask embedding. The detector never uses them, but the
             published checkpoints hold them and the published code loads strictly.
+        feature_grad_mult: factor of the gradient that the convolutions get.
+        engine: ``"transformers"``, or ``"fairseq"`` for the original module where fairseq is installed. Names, shapes and outputs
+            are the same, so checkpoints do not say by which they were made.
 
     >>> import torch
     >>> frontend = Wav2Vec2Frontend(**SMALL)
@@ -69,18 +78,31 @@ class Wav2Vec2Frontend(SSLFrontend):
         activation_dropout: float = 0.0,
         dropout_input: float = 0.0,
         encoder_layerdrop: float = 0.0,
+        feature_grad_mult: float = 1.0,
         pretraining_heads: bool = True,
         final_dim: int = 768,
         latent_vars: int = 320,
         latent_groups: int = 2,
+        engine: str = "transformers",
     ) -> None:
         options = {k: v for k, v in locals().items() if k not in ("self", "checkpoint", "__class__")}
+        if engine not in ENGINES:
+            raise InputError(f"engine is one of {', '.join(ENGINES)}, not '{engine}'")
         super().__init__(checkpoint, options)
+        self.engine = self.config.pop("engine")
 
     def build_model(self, options: dict[str, Any]) -> nn.Module:
+        if options["engine"] == "fairseq":
+            return fairseq_engine.build_model(options)
         from transformers import Wav2Vec2Config, Wav2Vec2Model
 
-        return Wav2Vec2Model(Wav2Vec2Config(**library_options(options), attn_implementation="sdpa"))
+        model = Wav2Vec2Model(Wav2Vec2Config(**library_options(options), attn_implementation="sdpa"))
+        return with_onednn(model)
+
+    def encode(self, waveform: Tensor, layers: str, final_norm: bool) -> list[Tensor]:
+        if self.engine == "fairseq":
+            return fairseq_engine.encode(self.model, waveform, layers, final_norm)
+        return super().encode(waveform, layers, final_norm)
 
     def unused_shapes(self, options: dict[str, Any]) -> dict[str, tuple[int, ...]]:
         channels, dim, final = options["conv_feature_layers"][-1][0], options["encoder_embed_dim"], options["final_dim"]

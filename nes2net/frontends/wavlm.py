@@ -13,18 +13,23 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn import functional
 
-from nes2net.frontends.ssl import STANDARD_CONVOLUTIONS, SSLFrontend, library_options
+from nes2net.frontends.huggingface_format import library_options
+from nes2net.frontends.onednn import with_onednn
+from nes2net.frontends.relative_attention import GatedRelativeAttention
+from nes2net.frontends.ssl import STANDARD_CONVOLUTIONS, SSLFrontend
 
 
 class WavLMFrontend(SSLFrontend):
     """Raw waveform → hidden states of a WavLM transformer; the defaults are WavLM-Large's.
 
     Args:
-        checkpoint: unilm pre-training file; its own configuration then replaces the options, ``normalize`` excepted.
+        checkpoint: unilm pre-training file, or a Hugging Face folder; its own configuration then replaces the options,
+            ``normalize`` excepted.
         normalize: layer-normalise each waveform first. The CtrSVDD systems do (s3prl, as WavLM-Large's configuration says), the
             ASVspoof 5 systems do not.
         pretraining_heads: keep the mask embedding, which the published checkpoints hold.
         num_buckets, max_distance: of the relative position bias; frames further apart than ``max_distance`` share a bucket.
+        feature_grad_mult: factor of the gradient that the convolutions get.
 
     >>> import torch
     >>> frontend = WavLMFrontend(encoder_layers=2, encoder_embed_dim=32, encoder_ffn_embed_dim=32, encoder_attention_heads=4)
@@ -56,6 +61,7 @@ class WavLMFrontend(SSLFrontend):
         activation_dropout: float = 0.0,
         dropout_input: float = 0.0,
         encoder_layerdrop: float = 0.0,
+        feature_grad_mult: float = 1.0,
         pretraining_heads: bool = True,
     ) -> None:
         options = {k: v for k, v in locals().items() if k not in ("self", "checkpoint", "__class__", "normalize")}
@@ -66,18 +72,20 @@ class WavLMFrontend(SSLFrontend):
     def build_model(self, options: dict[str, Any]) -> nn.Module:
         from transformers import WavLMConfig, WavLMModel
 
-        return WavLMModel(
+        model = WavLMModel(
             WavLMConfig(
                 **library_options(options),
-                num_buckets=options["num_buckets"],
-                max_bucket_distance=options["max_distance"],
                 attn_implementation="eager",
             )
         )
+        for layer in model.encoder.layers:
+            layer.attention = GatedRelativeAttention(layer.attention)
+        return with_onednn(model)
 
     def run_layer(self, layer: nn.Module, x: Tensor, shared: Tensor | None) -> tuple[Tensor, Tensor]:
-        out = layer(x, position_bias=shared)
-        return out[0], out[1]
+        if shared is None:  # made here, so that the others have it when layer drop skips the layer that holds it
+            shared = self.model.encoder.layers[0].attention.position_bias(x.shape[1])
+        return layer(x, position_bias=shared)[0], shared
 
     def forward(self, waveform: Tensor, layers: str = "last", final_norm: bool = True) -> list[Tensor]:
         if self.normalize:

@@ -1,7 +1,9 @@
 """wav2vec 2.0 against fairseq's outputs, the library's own forward, and the published names."""
 
 import json
+from itertools import pairwise
 
+import genuine_checkpoint
 import numpy as np
 import pytest
 import torch
@@ -31,6 +33,22 @@ def test_every_hidden_state_is_fairseqs(golden, packing):
             raw = frontend(waveform, layers="all", final_norm=False)
         torch.testing.assert_close(last, states[-1], atol=0, rtol=0)
         np.testing.assert_allclose(raw[-1].detach().numpy(), reference[f"layer2_{length}"], atol=5e-6)
+
+
+@pytest.mark.parametrize("options", [{}, {"extractor_mode": "default", "layer_norm_first": False, "conv_bias": False}])
+def test_a_written_file_is_read_back(tmp_path, options):
+    """fairseq's packing with configuration objects of classes that are not installed; the options come from the file alone."""
+    torch.manual_seed(0)
+    written = create_frontend(
+        "wav2vec2", **{**SMALL, **options, "pretraining_heads": True, "encoder_layerdrop": 0.25, "dropout": 0.125}
+    )
+    genuine_checkpoint.write(written, tmp_path / "small.pt")
+    read = create_frontend("wav2vec2", tmp_path / "small.pt")
+    assert read.config == written.config and read.encoder_layerdrop == 0.25
+    assert all(torch.equal(read.state_dict()[k], v) for k, v in written.state_dict().items())
+    waveform = torch.randn(1, 8000)
+    with torch.inference_mode():
+        torch.testing.assert_close(read.eval()(waveform), written.eval()(waveform), atol=0, rtol=0)
 
 
 def test_gradients_are_fairseqs(golden):
@@ -97,15 +115,72 @@ def test_pretraining_tensors_are_kept_but_not_trained(golden):
     assert len(in_file) == len(frontend.state_dict())
 
 
-def test_layer_drop_skips_layers_in_train_mode_only():
+DROPOUTS = {"dropout": 0.1, "attention_dropout": 0.2, "activation_dropout": 0.3, "dropout_input": 0.4}
+
+
+@pytest.mark.parametrize("name", ["wav2vec2", "wavlm"])
+def test_dropouts_come_from_the_files_configuration(tmp_path, name):
+    options = {**SMALL, "pretraining_heads": True}
+    state_dict = create_frontend(name, **options).state_dict()
+    state_dict = {k.removeprefix("model."): v for k, v in state_dict.items()}
+    cfg = {**options, **DROPOUTS, "encoder_layerdrop": 0.05, "feature_grad_mult": 0.1}
+    cfg["conv_feature_layers"] = str(list(SMALL["conv_feature_layers"]))
+    torch.save({"cfg": {"model": cfg} if name == "wav2vec2" else cfg, "model": state_dict}, tmp_path / "file.pt")
+    frontend = create_frontend(name, tmp_path / "file.pt")
+    assert (frontend.encoder_layerdrop, frontend.config["feature_grad_mult"]) == (0.05, 0.1)
+    assert frontend.model.feature_projection.dropout.p == 0.4
+    assert frontend.model.encoder.dropout.p == 0.1
+    assert len(frontend.model.encoder.layers) == 3
+    for layer in frontend.model.encoder.layers:
+        assert (layer.dropout.p, layer.feed_forward.output_dropout.p) == (0.1, 0.1)
+        assert (layer.attention.dropout, layer.feed_forward.intermediate_dropout.p) == (0.2, 0.3)
+
+
+@pytest.mark.parametrize("name", ["wav2vec2", "wavlm"])
+@pytest.mark.parametrize("option", [*DROPOUTS, "encoder_layerdrop"])
+def test_each_dropout_is_drawn_in_train_mode_and_none_at_zero(name, option):
     torch.manual_seed(0)
-    frontend = create_frontend("wav2vec2", **{**SMALL, "encoder_layerdrop": 0.5})
     waveform = torch.randn(1, 4000)
     with torch.no_grad():
+        frontend = create_frontend(name, **SMALL)
+        outputs = [frontend.train(mode)(waveform)[-1] for mode in (True, True, False)]
+        assert torch.equal(outputs[0], outputs[1]) and torch.equal(outputs[0], outputs[2])
+        frontend = create_frontend(name, **{**SMALL, option: 0.5})
         train = {frontend(waveform)[-1].sum().item() for _ in range(12)}
         frontend.eval()
         assert len({frontend(waveform)[-1].sum().item() for _ in range(3)}) == 1
     assert len(train) > 1
+
+
+@pytest.mark.parametrize("name", ["wav2vec2", "wavlm"])
+def test_layers_are_dropped_with_the_published_probability(name):
+    torch.manual_seed(0)
+    frontend = create_frontend(name, **{**SMALL, "encoder_layers": 10, "encoder_layerdrop": 0.3})
+    waveform = torch.randn(1, 1000)
+    dropped = torch.zeros(10)
+    with torch.no_grad():
+        for _ in range(100):
+            states = frontend(waveform, layers="all", final_norm=False)
+            assert len(states) == frontend.num_layers == 11
+            dropped += torch.tensor([torch.equal(a, b) for a, b in pairwise(states)])
+    assert dropped.sum().item() / 1000 == pytest.approx(0.3, abs=0.06)  # four standard deviations
+    assert dropped.min() > 10 and dropped.max() < 50  # every layer alike, the first and the last too
+
+
+@pytest.mark.parametrize("name", ["wav2vec2", "wavlm"])
+def test_the_convolutions_gradient_is_scaled_as_in_the_file(name):
+    waveform = torch.randn(1, 4000)
+    frontends = [create_frontend(name, **{**SMALL, "feature_grad_mult": factor}) for factor in (1.0, 0.1)]
+    frontends[1].load_state_dict(frontends[0].state_dict())
+    outputs = [frontend(waveform)[-1] for frontend in frontends]
+    assert torch.equal(*outputs)
+    weights = torch.randn_like(outputs[0])
+    for output in outputs:
+        (output * weights).sum().backward()
+    whole, scaled = (dict(frontend.model.named_parameters()) for frontend in frontends)
+    for key, parameter in whole.items():
+        factor = 0.1 if key.startswith("feature_extractor.") else 1.0
+        torch.testing.assert_close(scaled[key].grad, factor * parameter.grad, atol=1e-5, rtol=1e-5)
 
 
 def test_too_short_a_waveform_is_named():
@@ -133,3 +208,23 @@ def test_a_file_that_lacks_a_tensor_is_refused(golden, tmp_path):
     torch.save(content, tmp_path / "torn.pt")
     with pytest.raises(InputError, match=r"missing: model\.encoder\.layers\.1\.fc1\.weight"):
         create_frontend("wav2vec2", tmp_path / "torn.pt")
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "message"),
+    [
+        ("encoder_layers", 10**9, "from 1 to 1000"),
+        ("encoder_layers", "3", "whole number"),
+        ("encoder_ffn_embed_dim", 10**12, "from 1 to 65536"),
+        ("conv_pos", 0, "whole number"),
+        ("latent_groups", None, "whole number"),
+        ("dropout", "0.1", "probability"),
+        ("encoder_layerdrop", 1.0, "probability below 1"),
+        ("attention_dropout", float("nan"), "probability"),
+        ("feature_grad_mult", -1, "from 0 to 1"),
+        ("encoder_attention_heads", 5, "not divisible"),
+    ],
+)
+def test_impossible_options_are_refused_at_once(option, value, message):
+    with pytest.raises(InputError, match=message):
+        create_frontend("wav2vec2", **{**SMALL, option: value})

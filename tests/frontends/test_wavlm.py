@@ -1,6 +1,7 @@
 """WavLM against unilm's and s3prl's outputs, the library's own forward, and the published names."""
 
 import json
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -60,13 +61,124 @@ def test_normalised_waveforms_do_not_depend_on_level_or_batch():
     assert frontend.config["normalize"] is True
 
 
-def test_forward_is_the_librarys_own():
+def eager(frontend):
+    """The library's own model, eager attention and all, with the weights of ``frontend``."""
+    from transformers import WavLMModel
+
+    model = WavLMModel(frontend.model.config).to(next(frontend.parameters()).dtype)
+    model.load_state_dict(frontend.model.state_dict())
+    return model
+
+
+@pytest.mark.parametrize("layer_norm_first", [True, False])
+def test_attention_is_the_librarys_eager_form(layer_norm_first):
+    """In float64, where the order of summation does not show: outputs and the gradients of every parameter."""
+    torch.manual_seed(0)
+    frontend = create_frontend("wavlm", normalize=False, layer_norm_first=layer_norm_first, **TINY).double()
+    for layer in frontend.model.encoder.layers:  # the initial values are all one
+        torch.nn.init.normal_(layer.attention.gru_rel_pos_const)
+    library = eager(frontend)
+    waveform, weights = 0.1 * torch.randn(2, 8000, dtype=torch.float64), torch.randn(48, dtype=torch.float64)
+    outputs = [frontend(waveform)[-1], library(waveform).last_hidden_state, frontend.model(waveform).last_hidden_state]
+    for found in outputs[::2]:
+        torch.testing.assert_close(found, outputs[1], atol=1e-12, rtol=0)
+    for output in outputs[:2]:
+        (output * weights).sum().backward()
+    expected = dict(library.named_parameters())
+    for name, parameter in frontend.model.named_parameters():
+        torch.testing.assert_close(parameter.grad, expected[name].grad, atol=1e-9, rtol=1e-9)
+        assert parameter.grad.abs().max() > 0 or name.endswith("k_proj.bias")
+
+
+def test_the_library_is_still_as_this_code_takes_it_to_be():
+    """A release that changes this makes :class:`GatedRelativeAttention` superfluous, or another hidden state the last one."""
+    from transformers import WavLMConfig, WavLMModel
+
+    with pytest.raises(ValueError, match="does not support .*scaled_dot_product_attention"):
+        WavLMModel(WavLMConfig(num_hidden_layers=1, attn_implementation="sdpa"))
     frontend = create_frontend("wavlm", normalize=False, **TINY).eval()
-    waveform = 0.1 * torch.randn(2, 8000)
+    waveform = torch.randn(1, 4000)
     with torch.inference_mode():
-        torch.testing.assert_close(
-            frontend(waveform)[-1], frontend.model(waveform).last_hidden_state, atol=1e-5, rtol=1e-5
-        )
+        library = eager(frontend).eval()(waveform, output_hidden_states=True)
+        before_norm = frontend(waveform, final_norm=False)[-1]
+    torch.testing.assert_close(library.hidden_states[-1], before_norm, atol=1e-5, rtol=0)
+    assert (library.last_hidden_state - before_norm).abs().max() > 0.1
+
+
+def test_position_bias_is_made_once_for_all_layers():
+    frontend = create_frontend("wavlm", **TINY)
+    made = []
+    embedding = frontend.model.encoder.layers[0].attention.rel_attn_embed
+    embedding.register_forward_hook(lambda *_: made.append(1))
+    frontend(torch.randn(2, 4000), layers="all")
+    assert len(made) == 1
+
+
+def test_attention_drops_with_the_published_probability():
+    """With equal weights 1/T and values of one, an output is the share of weights kept over 1 − p."""
+    torch.manual_seed(0)
+    frontend = create_frontend("wavlm", **{**TINY, "attention_dropout": 0.3})
+    attention = frontend.model.encoder.layers[0].attention
+    with torch.no_grad():
+        for parameter in attention.parameters():
+            parameter.zero_()
+        attention.v_proj.bias.fill_(1)
+        attention.out_proj.weight.copy_(torch.eye(48))
+        x = torch.randn(4, 200, 48)
+        kept = attention(x)[0] * (1 - 0.3)
+        assert kept.mean().item() == pytest.approx(0.7, abs=0.01)  # of 640,000 weights
+        counts = kept[..., 0] * 200
+        torch.testing.assert_close(counts, counts.round(), atol=1e-3, rtol=0)
+        torch.testing.assert_close(attention.eval()(x)[0], torch.ones_like(x))
+
+
+def test_layer_drop_of_the_first_layer_leaves_the_bias_to_the_others():
+    torch.manual_seed(0)
+    frontend = create_frontend("wavlm", normalize=False, encoder_layerdrop=0.5, **TINY)
+    waveform = torch.randn(1, 2000)
+    with torch.no_grad():
+        frontend.eval()
+        layers, shared = frontend.model.encoder.layers, None
+        state = frontend(waveform, layers="all")[0]
+        for layer in layers[1:]:
+            state, shared = frontend.run_layer(layer, state, shared)
+        frontend.train()
+        runs = [frontend(waveform, layers="all", final_norm=False) for _ in range(60)]
+    dropped = [[torch.equal(a, b) for a, b in pairwise(states)] for states in runs]
+    alone = [states for states, drop in zip(runs, dropped) if drop == [True, False, False]]
+    assert alone
+    torch.testing.assert_close(alone[0][-1], state)
+
+
+def test_other_devices_and_precisions():
+    frontend = create_frontend("wavlm", **TINY).eval()
+    waveform = torch.randn(2, 8000)
+    with torch.inference_mode():
+        (expected,) = frontend(waveform)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            (mixed,) = frontend(waveform)
+        (low,) = frontend.bfloat16()(waveform.bfloat16())
+    assert low.dtype == torch.bfloat16
+    for found in (low, mixed):
+        assert (found - expected).square().mean().sqrt() < 0.03 * expected.std()
+    with torch.device("meta"):
+        states = create_frontend("wavlm", **TINY)(torch.zeros(2, 8000), layers="all")
+    assert [state.shape for state in states] == [(2, 24, 48)] * 4
+
+
+def test_one_graph_serves_every_batch_and_length():
+    frontend = create_frontend("wavlm", **{**TINY, "encoder_layers": 2}).eval()
+    whole = torch.compile(frontend, fullgraph=True, dynamic=True, backend="eager")
+    dynamic = torch.export.Dim.DYNAMIC
+    with torch.no_grad():
+        exported = torch.export.export(
+            frontend, (torch.randn(2, 4000),), dynamic_shapes=({0: dynamic, 1: dynamic},)
+        ).module()
+        for shape in ((1, 3000), (3, 5011)):
+            waveform = torch.randn(shape)
+            (expected,) = frontend(waveform)
+            torch.testing.assert_close(whole(waveform)[0], expected, atol=1e-5, rtol=0)
+            torch.testing.assert_close(exported(waveform)[0], expected, atol=1e-5, rtol=0)
 
 
 def test_wavlm_large_has_the_manifests_names_and_shapes(golden):

@@ -1,0 +1,79 @@
+"""The original wav2vec 2.0 module, for those who have fairseq installed: Ott et al., "fairseq" (NAACL 2019 demonstrations).
+
+It is built from this toolkit's options, so that fairseq never reads a checkpoint itself, which would let the file run code.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from nes2net.errors import InputError
+from nes2net.frontends.fairseq_format import to_fairseq
+
+# Options of ours that are no fields of fairseq's Wav2Vec2Config, or belong to its pre-training alone.
+_OTHERS = ("engine", "pretraining_heads", "final_dim", "latent_vars", "latent_groups")
+
+
+def build_model(options: dict[str, Any]) -> nn.Module:
+    """fairseq's ``Wav2Vec2Model`` without what only pre-training uses; fairseq missing raises :class:`InputError`.
+
+    It reads the transformers library's names as well, into which the front-end turns a checkpoint's, and writes the published ones.
+    """
+    config_class, model_class = _import_fairseq()
+    fields = {k: v for k, v in options.items() if k not in _OTHERS}
+    fields["conv_feature_layers"] = str([tuple(map(int, layer)) for layer in options["conv_feature_layers"]])
+    with torch.device("cpu"):  # its initialisation cannot run on the meta device
+        model = model_class(config_class(**fields))
+        if model.post_extract_proj is None:  # left out where nothing changes size; ours is always there
+            model.post_extract_proj = nn.Linear(model.embed, options["encoder_embed_dim"])
+    model.remove_pretraining_modules()
+    del model.mask_emb
+    model.register_load_state_dict_pre_hook(partial(_read_transformers_names, options["extractor_mode"]))
+    return model
+
+
+def encode(model: nn.Module, waveform: Tensor, layers: str, final_norm: bool) -> list[Tensor]:
+    """Hidden states as :meth:`nes2net.frontends.ssl.SSLFrontend.forward` returns them."""
+    encoder = model.encoder
+    inputs: dict[Any, Tensor] = {}
+
+    def keep(name: Any, _: nn.Module, args: tuple[Tensor]) -> None:
+        inputs[name] = args[0]
+
+    hooks = [encoder.layer_norm.register_forward_pre_hook(partial(keep, "layer_norm"))]
+    if layers == "all":
+        hooks += [layer.register_forward_pre_hook(partial(keep, i)) for i, layer in enumerate(encoder.layers)]
+    try:
+        out = model(waveform, mask=False, features_only=True)["x"]
+    finally:
+        for hook in hooks:
+            hook.remove()
+    last = inputs["layer_norm"] if encoder.layer_norm_first else out  # the last layer's own output
+    states = [out if final_norm else last]
+    # A layer that layer drop skips has the input of the next one. The layers work on T×B×D, T padded to an even number.
+    given = last
+    for i in reversed(range(len(encoder.layers) if layers == "all" else 0)):
+        given = inputs[i].transpose(0, 1)[:, : out.shape[1]] if i in inputs else given
+        states.insert(0, given)
+    return states
+
+
+def _import_fairseq() -> tuple[type, type]:
+    try:
+        from fairseq.models.wav2vec.wav2vec2 import Wav2Vec2Config, Wav2Vec2Model
+    except (ImportError, ValueError, AttributeError) as error:  # the last two: 0.12.2 on current Python and NumPy
+        raise InputError(
+            f"engine=fairseq needs the package fairseq, which was not imported ({error}): with torch installed, "
+            "pip install fairseq-fixed==0.12.3.1 (Python 3.11 and a C++ compiler), or use engine=transformers, whose outputs "
+            "are the same"
+        ) from error
+    return Wav2Vec2Config, Wav2Vec2Model
+
+
+def _read_transformers_names(extractor_mode: str, _: nn.Module, state_dict: dict, prefix: str, *__: Any) -> None:
+    for key in [k for k in state_dict if k.startswith(prefix)]:
+        state_dict[prefix + to_fairseq(key[len(prefix) :], extractor_mode)] = state_dict.pop(key)

@@ -1,0 +1,58 @@
+"""The convolutions with the channels innermost, against the library's own forward."""
+
+import pytest
+import torch
+
+from nes2net import create_frontend
+from nes2net.frontends.feature_extractor import extract_features
+from nes2net.frontends.wav2vec2 import SMALL
+
+
+def extractor(mode):
+    torch.manual_seed(0)
+    return create_frontend("wav2vec2", **{**SMALL, "extractor_mode": mode}).model.feature_extractor
+
+
+@pytest.mark.parametrize("mode", ["layer_norm", "default"])
+def test_features_and_gradients_are_the_librarys(mode):
+    """In float64, where the order of summation does not show."""
+    module = extractor(mode).double()
+    waveform = torch.randn(3, 4007, dtype=torch.float64)
+    expected, found = module(waveform).transpose(1, 2), extract_features(module, waveform)
+    torch.testing.assert_close(found, expected, atol=1e-12, rtol=0)
+    gradients = [
+        torch.autograd.grad(features.square().sum(), list(module.parameters())) for features in (found, expected)
+    ]
+    for a, b in zip(*gradients):
+        torch.testing.assert_close(a, b, atol=1e-8, rtol=1e-8)
+    with torch.no_grad():  # one utterance after the other
+        torch.testing.assert_close(extract_features(module, waveform), expected, atol=1e-12, rtol=0)
+
+
+def test_features_of_an_utterance_do_not_depend_on_the_batch():
+    module = extractor("layer_norm")
+    waveform = torch.randn(3, 4000)
+    with torch.inference_mode():
+        together = extract_features(module, waveform)
+        alone = torch.cat([extract_features(module, w[None]) for w in waveform])
+    assert torch.equal(together, alone)
+
+
+def test_bfloat16():
+    module, waveform = extractor("layer_norm"), torch.randn(2, 4000)
+    with torch.inference_mode():
+        expected = extract_features(module, waveform)
+        found = extract_features(module.bfloat16(), waveform.bfloat16())
+    assert found.dtype == torch.bfloat16
+    assert (found - expected).square().mean().sqrt() < 0.03 * expected.std()
+
+
+def test_channels_stay_innermost():
+    """Nothing is copied between the convolutions: each gets and gives its channels next to each other."""
+    module, seen = extractor("layer_norm"), []
+    for layer in module.conv_layers:
+        layer.layer_norm.register_forward_pre_hook(lambda _, args: seen.append(args[0].is_contiguous()))
+    with torch.no_grad():
+        features = extract_features(module, torch.randn(1, 4000))
+    assert seen == [True] * 4
+    assert features.is_contiguous()

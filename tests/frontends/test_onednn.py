@@ -1,0 +1,72 @@
+"""Linear layers on oneDNN: the same numbers as PyTorch's own, and PyTorch's own wherever oneDNN does not serve."""
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from nes2net import create_frontend
+from nes2net.frontends import onednn
+from nes2net.frontends.onednn import OneDNNLinear, with_onednn
+from nes2net.frontends.wav2vec2 import SMALL
+from nes2net.info import count_flops
+
+needs_onednn = pytest.mark.skipif(onednn._product is None, reason="this build of PyTorch has no oneDNN")
+
+
+@pytest.fixture
+def products(monkeypatch):
+    """What oneDNN is called with."""
+    calls, product = [], onednn._product
+    monkeypatch.setattr(onednn, "_product", lambda *args: calls.append(args) or product(*args))
+    return calls
+
+
+@needs_onednn
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("shape", [(5,), (1, 5), (3, 7, 5), (2, 3, 7, 5)])
+def test_outputs_are_pytorchs(products, bias, shape):
+    linear, x = nn.Linear(5, 11, bias), torch.randn(shape)
+    with torch.inference_mode():
+        torch.testing.assert_close(OneDNNLinear(linear)(x), linear(x), atol=1e-6, rtol=1e-6)
+        strided = torch.randn(4, 5, 6).transpose(1, 2)
+        torch.testing.assert_close(OneDNNLinear(linear)(strided), linear(strided), atol=1e-6, rtol=1e-6)
+    assert len(products) == 2
+
+
+@needs_onednn
+def test_other_cases_are_left_to_pytorch(products):
+    linear, x = nn.Linear(5, 11), torch.randn(3, 5)
+    layer = OneDNNLinear(copy.deepcopy(linear))
+    layer(x).sum().backward()  # a gradient is wanted
+    torch.testing.assert_close(layer.weight.grad, x.sum(0).expand(11, 5))
+    with torch.no_grad():
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            assert layer(x).dtype == torch.bfloat16
+        assert layer.double()(x.double()).dtype == torch.float64
+        assert layer.bfloat16()(x.bfloat16()).dtype == torch.bfloat16
+        assert layer.to("meta")(x.to("meta", torch.bfloat16)).shape == (3, 11)
+    assert not products
+
+
+@needs_onednn
+def test_every_layer_of_a_front_end_runs_on_it_and_is_counted(products, monkeypatch):
+    frontend = create_frontend("wav2vec2", **SMALL).eval()
+    waveform = torch.randn(1, 8000)
+    with torch.inference_mode():
+        found = frontend(waveform)[-1]
+    assert len(products) == 1 + 6 * SMALL["encoder_layers"]
+    torch.testing.assert_close(found, frontend(waveform)[-1].detach(), atol=1e-5, rtol=0)
+    counted = count_flops(frontend, waveform)
+    monkeypatch.setattr(onednn, "_product", None)
+    assert counted == count_flops(frontend, waveform) > 0
+
+
+def test_parameters_keep_their_names():
+    module = nn.Sequential(nn.Linear(3, 4), nn.Sequential(nn.Linear(4, 5, bias=False)))
+    names = list(dict(module.named_parameters()))
+    parameters = list(module.parameters())
+    assert list(dict(with_onednn(module).named_parameters())) == names
+    assert all(a is b for a, b in zip(module.parameters(), parameters))
+    assert all(isinstance(module.get_submodule(name), OneDNNLinear) for name in ("0", "1.0"))
