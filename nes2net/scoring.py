@@ -10,11 +10,10 @@ import hashlib
 import itertools
 import json
 import math
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TextIO
+from typing import Any, Protocol, TextIO
 
 import torch
 from torch import Tensor
@@ -22,12 +21,25 @@ from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 from nes2net import __version__
+from nes2net.atomic import replacing
 from nes2net.data.audio import load_audio
 from nes2net.data.crop import head_crop
 from nes2net.data.dataset import worker_options
 from nes2net.data.trial import Trial
 from nes2net.detector import Detector
 from nes2net.errors import InputError
+
+
+class Scorer(Protocol):
+    """What can be scored with: a :class:`Detector`, or an exported one, which has a ``fingerprint`` of its own."""
+
+    device: torch.device
+    dtype: torch.dtype
+    min_samples: int
+
+    def train(self, mode: bool = True) -> Any: ...
+
+    def scores(self, waveform: Tensor) -> Tensor: ...
 
 
 @dataclass
@@ -42,7 +54,7 @@ class ScoringResult:
 
 
 def score_trials(
-    detector: Detector,
+    detector: Scorer,
     trials: Sequence[Trial],
     out: str | Path,
     *,
@@ -117,8 +129,10 @@ def score_trials(
     return result
 
 
-def fingerprint(detector: Detector) -> str:
-    """SHA-256 of a detector's architecture and weights."""
+def fingerprint(detector: Scorer) -> str:
+    """SHA-256 of a detector's architecture and weights, or of the file that an exported one is run from."""
+    if not isinstance(detector, Detector):
+        return detector.fingerprint
     digest = hashlib.sha256(json.dumps(detector.config, sort_keys=True).encode())
     for name, tensor in detector.state_dict().items():
         digest.update(name.encode())
@@ -147,7 +161,7 @@ class _ScoringSet(Dataset):
 
 
 def _score_batches(
-    detector: Detector,
+    detector: Scorer,
     trials: Sequence[Trial],
     num_samples: int | None,
     batch_size: int,
@@ -156,7 +170,6 @@ def _score_batches(
 ) -> Iterator[tuple[dict[str, float], dict[str, str]]]:
     """Scores and failures of one batch after another."""
     detector.train(legacy_train_mode)
-    parameter = next(detector.parameters())
     loader = DataLoader(
         _ScoringSet(trials, num_samples, detector.min_samples),
         batch_size=1 if legacy_train_mode else batch_size,
@@ -170,7 +183,7 @@ def _score_batches(
             scores = {}
             for _, group in itertools.groupby(usable, key=lambda item: item[0]):
                 _, names, waveforms = zip(*group)
-                batch_scores = detector.scores(torch.stack(waveforms).to(parameter.device, parameter.dtype))
+                batch_scores = detector.scores(torch.stack(waveforms).to(detector.device, detector.dtype))
                 for name, score in zip(names, batch_scores.float().tolist()):
                     if math.isfinite(score):
                         scores[name] = score
@@ -229,8 +242,6 @@ def _read_json(path: Path) -> dict:
 
 
 def _finish(result: ScoringResult, order: list[str], scores: dict, record_file: Path, partial: Path, run: dict) -> None:
-    temporary = result.path.with_name(f".{result.path.name}.{os.getpid()}.tmp")
-    temporary.write_text("".join(_lines({name: scores[name] for name in order})))
     record = {
         "run": run,
         "total": result.total,
@@ -238,8 +249,7 @@ def _finish(result: ScoringResult, order: list[str], scores: dict, record_file: 
         "failures": result.failures,
         "nes2net": __version__,
     }
-    temporary_record = temporary.with_suffix(".json")
-    temporary_record.write_text(json.dumps(record, indent=1))
-    os.replace(temporary, result.path)
-    os.replace(temporary_record, record_file)
+    with replacing(result.path) as scores_file, replacing(record_file) as record_of_them:
+        scores_file.write_text("".join(_lines({name: scores[name] for name in order})))
+        record_of_them.write_text(json.dumps(record, indent=1))
     partial.unlink(missing_ok=True)

@@ -70,7 +70,7 @@ class AttMLSTM(nn.Module):
     aggregation before it. State 0, the input of the first layer, is dropped and states 1 to L = ``num_layers`` are merged: the
     outputs of the first L layers, whatever the front-end's depth. 12 of WavLM-Large's 24 layers is the paper's system that
     needs half of the front-end. As in the published code, the last layer is taken before the final layer norm, which
-    ``wants_final_norm`` asks of the front-end. ``torch.export`` fixes the number of frames (a limit of ``nn.LSTM``).
+    ``wants_final_norm`` asks of the front-end. ``torch.export`` fixes the number of frames (a limit of ``nn.LSTM``), an ONNX file does not.
     The projection is L·D → L·D/4 → D. There is no whole published checkpoint of this system to compare with; the published
     code's numbers with random weights are reproduced.
     Raises :class:`InputError` where options or input do not fit.

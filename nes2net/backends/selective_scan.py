@@ -26,13 +26,30 @@ def selective_scan(x: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor) ->
 
     ``x``, ``delta`` (> 0): B×T×D; ``A`` (< 0): D×N; ``B``, ``C``: B×T×N; all of one dtype. Returns B×T×D, with first
     derivatives. Time and memory are linear in T up to many minutes of speech. To torch.compile, which would take minutes over
-    its parts, it is one operator, ``nes2net::selective_scan``; to torch.export it is ordinary tensor operations.
+    its parts, it is one operator, ``nes2net::selective_scan``; to torch.export it is ordinary tensor operations, and to torch.onnx a loop,
+    which ONNX has an operator for.
 
     >>> frames, one = torch.ones(1, 3, 1), torch.ones(1, 1)
     >>> selective_scan(frames, frames, -0.6931472 * one, frames, frames).flatten()  # each state half the last, plus one
     tensor([1.0000, 1.5000, 1.7500])
     """
-    return (_scan if _is_exporting() else _scan_operator)(x, delta, A, B, C)
+    if not _is_exporting():
+        return _scan_operator(x, delta, A, B, C)
+    return (_loop if torch.onnx.is_in_onnx_export() else _scan)(x, delta, A, B, C)
+
+
+def _loop(x: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor) -> Tensor:
+    """Frame by frame, in torch's own scan: five nodes of an ONNX graph where :func:`_scan` makes hundreds."""
+    from torch._higher_order_ops.scan import scan
+
+    def step(carried: tuple[Tensor, Tensor], frame: tuple[Tensor, ...]) -> tuple[tuple[Tensor, Tensor], Tensor]:
+        state, A = carried
+        x, delta, B, C = frame
+        state = torch.exp(delta.unsqueeze(2) * A) * state + (delta * x).unsqueeze(2) * B.unsqueeze(1)
+        return (state, A.clone()), (state @ C.unsqueeze(2)).squeeze(2)  # what is carried on must be a new tensor
+
+    zero = x.new_zeros(x.shape[0], x.shape[2], A.shape[1])
+    return scan(step, (zero, A.clone()), (x, delta, B, C), dim=1)[1]
 
 
 def _scan(x: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor) -> Tensor:
