@@ -55,7 +55,7 @@ class Identity:
         lines += [f"  model: {' or '.join(self.models)}"] if self.models else []
         lines += [f"  {part}: {json.dumps(options)}" for part, options in self.config.items()]
         lines += [f"  numbers: {self.parameters:,} ({dtypes})"] if self.parameters else []
-        if self.config or self.models:
+        if self.parameters and (self.config or self.models):
             lines.append(f"  names and shapes: {self.misfit or 'all there, none left over'}")
         if self.records:
             lines.append(f"  classes not rebuilt: {', '.join(self.records)}")
@@ -66,7 +66,7 @@ def identify(path: str | Path) -> Identity:
     """Say what ``path`` is, from its content; nothing in it is executed.
 
     Known are pre-training files of fairseq and unilm, Hugging Face folders of wav2vec 2.0 and WavLM, detectors (checkpoints of the
-    published code and of this package, its folders, run folders and resume files), and other state dicts.
+    published code and of this package, its folders, ONNX files, run folders and resume files), and other state dicts.
 
     Raises:
         InputError: ``path`` is missing, damaged, or holds no weights.
@@ -74,6 +74,8 @@ def identify(path: str | Path) -> Identity:
     path = Path(path)
     if path.is_dir():
         return _identify_folder(path)
+    if path.suffix == ".onnx":
+        return _identify_onnx(path)
     if path.suffix == ".safetensors":
         return _identify_state_dict(path, load_state_dict(path))
     content, records = read_torch_file(path)
@@ -113,6 +115,18 @@ def _identify_folder(folder: Path) -> Identity:
             folder, "run folder", notes=[f"checkpoints: {names}", "name one of them for its own description"]
         )
     raise InputError(f"{folder} is no folder of a detector, a Hugging Face model or a training run")
+
+
+def _identify_onnx(path: Path) -> Identity:
+    from nes2net.onnx_engine import OnnxDetector
+
+    detector = OnnxDetector(path, "cpu")
+    shortest, longest = detector.min_samples, detector.max_samples
+    samples = (
+        f"only {shortest}" if shortest == longest else f"{shortest} to {longest}" if longest else f"{shortest} or more"
+    )
+    notes = [f"takes {samples} samples at 16 kHz; score with --engine onnx"]
+    return Identity(path, "detector exported to ONNX", config=detector.config, notes=notes)
 
 
 def _identify_pretraining(path: Path, state_dict: Mapping[str, Tensor]) -> Identity:

@@ -1,0 +1,61 @@
+"""Operators that torch.onnx does not translate to ONNX, or not well enough for the front-ends on the spectrum."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+
+
+def translations() -> dict[Callable, Callable]:
+    """What torch.onnx does not know, or does not know well; a complex tensor is a real one with a last axis of two.
+
+    Windows of a given length are constants. A remainder is one of whole numbers by a length known later. Spectra are products with
+    the matrix of the Fourier transform: where the length is no power of two, onnxruntime's own transform is off by 1e-4 of the largest bin,
+    and the logarithm of a small bin by anything.
+    """
+    from onnx import numpy_helper
+    from onnxscript import opset18 as op
+
+    def constant(array: np.ndarray) -> Any:
+        return op.Constant(value=numpy_helper.from_array(array))
+
+    def window(function: Callable, length: int, periodic: bool = True, **_: Any) -> Any:
+        return constant(function(length, periodic=periodic).numpy())
+
+    def remainder(dividend: Any, divisor: Any) -> Any:
+        return op.Mod(dividend, op.CastLike(divisor, dividend))
+
+    def fft_r2c(x: Any, dim: list[int], normalization: int, onesided: bool) -> Any:
+        if list(dim) not in ([-1], [len(x.shape) - 1]) or normalization or not onesided:
+            raise NotImplementedError("only one-sided, unscaled spectra along the last axis are translated")
+        basis = _fourier_basis(x.shape[-1])
+        spectrum = op.MatMul(x, constant(basis.reshape(len(basis), -1)))
+        shape = [*[0] * (len(x.shape) - 1), *basis.shape[1:]]
+        return op.Reshape(spectrum, constant(np.array(shape)))
+
+    def stft(x: Any, n_fft: int, hop_length: int, win_length: int | None, window: Any, *options: Any, **_: Any) -> Any:
+        if len(x.shape) != 2 or win_length not in (None, n_fft) or options[:1] == (True,):
+            raise NotImplementedError("only an unscaled spectrogram B×N → B×bins×frames is translated")
+        basis = _fourier_basis(n_fft).transpose(2, 1, 0)  # 2×bins×n_fft
+        kernel = op.Mul(constant(basis.reshape(-1, 1, n_fft)), window)
+        spectrum = op.Conv(op.Unsqueeze(x, constant(np.array([1]))), kernel, strides=[hop_length])
+        spectrum = op.Reshape(spectrum, constant(np.array([0, *basis.shape[:2], -1])))
+        return op.Transpose(spectrum, perm=[0, 2, 3, 1])
+
+    aten = torch.ops.aten
+    windows = {
+        getattr(aten, name).periodic: partial(window, getattr(torch, name))
+        for name in ("blackman_window", "hamming_window", "hann_window")
+    }
+    spectra = {aten._fft_r2c.default: fft_r2c, aten.stft.default: stft}
+    return {**windows, **spectra, aten.remainder.Scalar: remainder}
+
+
+def _fourier_basis(length: int) -> np.ndarray:
+    """length×bins×2: exp(−2πi·n·k/length) of real signals, computed in float64."""
+    phase = 2 * np.pi * (np.outer(np.arange(length), np.arange(length // 2 + 1)) % length) / length
+    return np.stack([np.cos(phase), -np.sin(phase)], axis=2).astype(np.float32)

@@ -1,0 +1,403 @@
+"""Detectors as ONNX files: the same scores, from a file that is whole, says what it is and can do no harm."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import nes2net
+from nes2net import Detector, InputError, onnx_engine, registry
+from nes2net.cli.main import main
+from nes2net.data import asvspoof2021_la
+from nes2net.detector import PUBLISHED_MODELS
+from nes2net.scoring import fingerprint, score_trials
+
+onnx = pytest.importorskip("onnx", reason="the extra 'onnx' is not installed")
+pytest.importorskip("onnxscript", reason="the extra 'onnx' is not installed")
+onnxruntime = pytest.importorskip("onnxruntime", reason="the extra 'onnx' is not installed")
+
+from nes2net.onnx_engine import OnnxDetector, export_onnx  # noqa: E402
+
+TOLERANCE = 1e-4
+#: onnxruntime 1.23, the last one for Python 3.10, reads weights wherever they lie, and is therefore given whole files only
+CHECKS_LOCATIONS = int(onnxruntime.__version__.split(".")[1]) > 23
+CONVOLUTIONS = [[16, 16, 8], [16, 4, 4], [16, 4, 4], [16, 4, 2]]  # 16 ms hop
+TRANSFORMER = {
+    "conv_feature_layers": CONVOLUTIONS,
+    "encoder_layers": 2,
+    "encoder_embed_dim": 64,
+    "encoder_ffn_embed_dim": 64,
+    "encoder_attention_heads": 4,
+    "conv_pos": 16,
+    "conv_pos_groups": 4,
+}
+#: options that make a part small
+FRONTENDS = {"lps": {"n_fft": 256, "num_bins": 64, "normalize": True}, "lfcc": {}, "waveform": {}}
+BACKENDS = {
+    "attm_lstm": {"num_layers": 2},
+    "conformer": {"num_blocks": 1, "embed_dim": 32},
+    "mamba": {"num_layers": 4, "embed_dim": 32},
+    "nes2net": {"nes_ratio": [4, 4]},
+    "nes2net_x": {"nes_ratio": [4, 4]},
+    "nes2net_x_selu": {"nes_ratio": [4, 4]},
+    "sls": {"num_layers": 2, "num_frames": 50},
+    "tcm": {"num_blocks": 1, "embed_dim": 32},
+}
+
+
+def create(frontend: str, backend: str, aggregation: str = "last") -> Detector:
+    torch.manual_seed(0)
+    config = {
+        "frontend": {"name": frontend, **FRONTENDS.get(frontend, TRANSFORMER)},
+        "aggregation": aggregation,
+        "backend": {"name": backend, **BACKENDS.get(backend, {})},
+    }
+    return Detector.from_config(config).eval()
+
+
+def published(name: str) -> Detector:
+    """A published model with a small front-end; its options and everything behind it are the published ones."""
+    torch.manual_seed(0)
+    config = dict(PUBLISHED_MODELS[name])
+    frontend = config["frontend"]
+    if frontend != "waveform":
+        options = {"name": frontend} if isinstance(frontend, str) else frontend
+        config["frontend"] = {**options, **TRANSFORMER, "encoder_embed_dim": 128}
+    return Detector.from_config(config).eval()
+
+
+def assert_same(detector: Detector, exported: OnnxDetector) -> None:
+    """Logits and scores at the lengths of the first few frames, and at lengths and batches far from what was traced.
+
+    Of two or three frames alike a standard deviation is mostly rounding, in torch as well: there the comparison is rough.
+    """
+    shortest, hop = exported.min_samples, max(detector.frontend.hop_length, 200)
+    sizes = [(1, shortest), (5, shortest)]
+    if exported.max_samples != shortest:
+        sizes += [(1 + i % 3, shortest + i * hop + 7 * i) for i in range(1, 12)] + [(2, shortest + 40_001)]
+    generator = torch.Generator().manual_seed(0)
+    found = []
+    for batch, samples in sizes:
+        waveform = torch.rand(batch, 1, generator=generator) * torch.randn(batch, samples, generator=generator)
+        with torch.inference_mode():
+            expected = detector(waveform)
+        few = samples < shortest + 3 * hop and exported.max_samples != shortest
+        tolerance = onnx_engine.ROUGH_TOLERANCE if few else TOLERANCE
+        torch.testing.assert_close(exported(waveform), expected, rtol=tolerance, atol=tolerance)
+        assert torch.equal(exported.scores(waveform), exported(waveform)[:, -1])
+        found.append(expected[:, -1])
+    assert torch.cat(found).std() > 1e-4  # what is compared depends on the waveform
+
+
+@pytest.mark.parametrize("frontend, options", [("lps", {}), ("lfcc", {"n_fft": 500}), ("lps", {"num_samples": 4000})])
+def test_spectra_of_any_length_and_of_silence(frontend, options, tmp_path, monkeypatch):
+    """The ONNX graph keeps the floor under the logarithm, and the accuracy for transforms whose length is no power of two."""
+    monkeypatch.setitem(FRONTENDS, frontend, options)
+    detector = create(frontend, "asp_mlp")
+    exported = OnnxDetector(export_onnx(detector, tmp_path / "d.onnx"))
+    waveform = 0.1 * torch.randn(2, 12_000, generator=torch.Generator().manual_seed(0))
+    waveform[1, 3000:9000] = 0
+    with torch.inference_mode():
+        expected = detector(waveform)
+    torch.testing.assert_close(exported(waveform), expected, rtol=TOLERANCE, atol=TOLERANCE)
+    assert exported(torch.zeros(1, 12_000)).isfinite().all()
+
+
+@pytest.fixture(scope="module")
+def detector() -> Detector:
+    return create("wav2vec2_small", "nes2net_x")
+
+
+@pytest.fixture(scope="module")
+def file(detector, tmp_path_factory) -> Path:
+    detector.train()
+    path = export_onnx(detector, tmp_path_factory.mktemp("onnx") / "new" / "detector.onnx")
+    assert detector.training  # as it was
+    detector.eval()
+    assert [p.name for p in path.parent.iterdir()] == ["detector.onnx"]
+    return path
+
+
+def test_scores_are_torchs_for_any_batch_and_length(detector, file):
+    assert_same(detector, OnnxDetector(file))
+
+
+def test_the_file_says_what_scoring_has_to_know(detector, file):
+    model = onnx.load(file)
+    onnx.checker.check_model(model, full_check=True)
+    description = json.loads({p.key: p.value for p in model.metadata_props}["nes2net"])
+    assert description["config"] == json.loads(json.dumps(detector.config))
+    assert description["fingerprint"] == fingerprint(detector)
+    assert (description["min_samples"], description["max_samples"]) == (detector.min_samples, None)
+    assert Detector.from_config(OnnxDetector(file).config).config == detector.config
+    sizes = {v.name: [d.dim_param for d in v.type.tensor_type.shape.dim] for v in model.graph.input}
+    assert sizes == {"waveform": ["batch", "samples"]}
+    assert [v.name for v in model.graph.output] == ["scores", "logits"]
+    assert {n.domain for n in model.graph.node} <= {""} and not model.functions
+    assert str(Path(nes2net.__file__).parent).encode() not in file.read_bytes()
+
+
+def test_a_back_end_of_one_length_fixes_the_time(tmp_path):
+    sls = create("wav2vec2_small", "sls")
+    exported = OnnxDetector(export_onnx(sls, tmp_path / "sls.onnx"))
+    assert exported.min_samples == exported.max_samples == sls.min_samples
+    assert_same(sls, exported)
+    for samples in (sls.min_samples - 1, sls.min_samples + 1):
+        with pytest.raises(InputError, match=f"only {sls.min_samples} samples, got {samples}"):
+            exported(torch.zeros(1, samples))
+    with pytest.raises(InputError, match=f"takes {sls.min_samples} to .* cannot be exported for 64600"):
+        export_onnx(sls, tmp_path / "sls.onnx", num_samples=64600)
+
+
+@pytest.mark.skipif(not CHECKS_LOCATIONS, reason="this onnxruntime would read weights outside the folder")
+def test_weights_of_a_large_detector_lie_beside_the_file(tmp_path, monkeypatch):
+    monkeypatch.setattr(onnx_engine, "LARGEST_FILE", 1000)
+    lfcc = create("lfcc", "asp_mlp")
+    path = export_onnx(lfcc, tmp_path / "large.onnx")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["large.onnx", "large.onnx.data"]
+    exported = OnnxDetector(path)
+    assert_same(lfcc, exported)
+    before, beside = exported.fingerprint, tmp_path / "large.onnx.data"
+    beside.write_bytes(beside.read_bytes()[:-1] + b"\x01")
+    assert OnnxDetector(path).fingerprint != before
+    beside.unlink()
+    with pytest.raises(InputError, match=r"large\.onnx is no ONNX file or is damaged .*"):
+        OnnxDetector(path)
+
+
+@pytest.mark.parametrize("protocol", ["4sec", "full"])
+def test_both_engines_write_one_score_file(detector, file, corpus, tmp_path, monkeypatch, capsys, protocol):
+    monkeypatch.chdir(tmp_path)
+    detector.save("detector.pth")
+    score = ["score", "asvspoof2021_la", str(corpus), "--protocol", protocol, "--workers", "0", "--samples", "8000"]
+    assert main([*score, "--model", "detector.pth", "--out", "torch.txt"]) == 0
+    onnx_command = [*score, "--model", str(file), "--engine", "onnx", "--out"]
+    assert main([*onnx_command, "onnx.txt"]) == 0
+    found = [dict(line.split(" ") for line in Path(f"{e}.txt").read_text().splitlines()) for e in ("torch", "onnx")]
+    assert list(found[0]) == list(found[1]) and len(found[0]) == 12
+    values = np.array([[float(v) for v in lines.values()] for lines in found])
+    np.testing.assert_allclose(values[1], values[0], atol=TOLERANCE)
+    assert values[0].std() > 1e-4
+
+    capsys.readouterr()
+    assert main([*onnx_command, "onnx.txt"]) == 0
+    assert "complete already" in capsys.readouterr().out
+    assert main([*onnx_command, "torch.txt"]) == 2  # never some scores of one engine and some of the other
+    assert "another run" in capsys.readouterr().err
+
+
+def test_scoring_goes_on_where_it_stopped(file, corpus, tmp_path):
+    trials, whole = asvspoof2021_la.trials(corpus, "eval"), tmp_path / "whole"
+    score_trials(OnnxDetector(file), trials, whole, num_samples=8000, num_workers=0)
+    run = json.loads((tmp_path / "whole.json").read_text())["run"]
+    lines = whole.read_text().splitlines()
+    marked = f"{lines[0].split(' ')[0]} 123.0"  # a score that is taken over, not computed again
+    (tmp_path / "torn.partial").write_text("\n".join([json.dumps(run), marked, *lines[1:4], lines[4][:5]]))
+    score_trials(OnnxDetector(file), trials, tmp_path / "torn", num_samples=8000, num_workers=0)
+    assert (tmp_path / "torn").read_text().splitlines() == [marked, *lines[1:]]
+
+
+def test_there_is_no_train_mode(file, corpus, tmp_path):
+    trials = asvspoof2021_la.trials(corpus, "eval")
+    with pytest.raises(InputError, match="eval mode"):
+        score_trials(OnnxDetector(file), trials, tmp_path / "s", num_samples=8000, legacy_train_mode=True)
+
+
+def test_too_short_a_waveform_is_named(file):
+    shortest = OnnxDetector(file).min_samples
+    with pytest.raises(InputError, match=f"at least {shortest} samples, got {shortest - 1}"):
+        OnnxDetector(file).scores(torch.zeros(1, shortest - 1))
+
+
+@pytest.mark.parametrize(
+    "model, engine, message",
+    [
+        ("detector.onnx", "torch", "detector.onnx is an exported detector: add --engine onnx"),
+        ("detector.pth", "onnx", "detector.pth is no ONNX file"),
+        ("none.onnx", "onnx", "none.onnx not found"),
+        ("cut.onnx", "onnx", "cut.onnx is no ONNX file or is damaged"),
+        ("noise.onnx", "onnx", "noise.onnx is no ONNX file or is damaged"),
+        ("empty.onnx", "onnx", "empty.onnx is no"),
+        ("other.onnx", "onnx", "other.onnx is no detector of this toolkit"),
+    ],
+)
+def test_errors_are_one_line(file, corpus, tmp_path, monkeypatch, capsys, model, engine, message):
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(file, "detector.onnx")
+    Path("detector.pth").write_bytes(b"")
+    Path("cut.onnx").write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+    Path("noise.onnx").write_bytes(np.random.default_rng(0).bytes(10_000))
+    Path("empty.onnx").write_bytes(b"")
+    other = onnx.load(file)
+    del other.metadata_props[:]
+    onnx.save(other, "other.onnx")
+    command = ["score", "asvspoof2021_la", str(corpus), "--model", model, "--engine", engine, "--out", "scores.txt"]
+    assert main(command) == 2
+    error = capsys.readouterr().err
+    assert message in error and error.count("\n") == 1
+    assert not Path("scores.txt").exists()
+
+
+@pytest.mark.parametrize("module", ["onnxruntime", "onnxscript"])
+def test_a_missing_package_says_what_to_install(detector, file, tmp_path, monkeypatch, module):
+    monkeypatch.setitem(__import__("sys").modules, module, None)
+    with pytest.raises(InputError, match=rf"{module} is not installed: pip install nes2net\[onnx\]"):
+        if module == "onnxruntime":
+            OnnxDetector(file)
+        else:
+            export_onnx(detector, tmp_path / "d.onnx")
+
+
+def test_a_device_that_is_not_there_is_named(file):
+    with pytest.raises(InputError, match="unknown device 'tpu9'"):
+        OnnxDetector(file, device="tpu9")
+    with pytest.raises(InputError, match="has no mps"):
+        OnnxDetector(file, device="mps")
+    if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
+        with pytest.raises(InputError, match="has no cuda: install onnxruntime-gpu"):
+            OnnxDetector(file, device="cuda")
+
+
+def write_model(path: Path, *, location: str | None = None, domain: str = "", description: dict | None = None) -> Path:
+    """A graph of two nodes, with weights at ``location`` or an operator of a ``domain``."""
+    weights = onnx.numpy_helper.from_array(np.ones(4, np.float32), "w")
+    if location is not None:
+        weights.ClearField("raw_data")
+        weights.data_location = onnx.TensorProto.EXTERNAL
+        for key, value in (("location", location), ("offset", "0"), ("length", "16")):
+            weights.external_data.add(key=key, value=value)
+    value = onnx.helper.make_tensor_value_info
+    nodes = [onnx.helper.make_node("Add", ["waveform", "w"], [out], domain=domain) for out in ("scores", "logits")]
+    ends = [value("waveform", 1, [1, 4])], [value("scores", 1, [1, 4]), value("logits", 1, [1, 4])]
+    graph = onnx.helper.make_graph(nodes, "graph", *ends, initializer=[weights])
+    domains = [onnx.helper.make_opsetid(name, 18 if not name else 1) for name in {"", domain}]
+    model = onnx.helper.make_model(graph, opset_imports=domains, ir_version=9)
+    if description is not None:
+        onnx.helper.set_model_props(model, {"nes2net": json.dumps(description)})
+    path.write_bytes(model.SerializeToString())
+    return path
+
+
+DESCRIPTION = {"config": {}, "min_samples": 4, "max_samples": 4, "external_data": None}
+
+
+def test_weights_outside_the_folder_are_refused(tmp_path):
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    for place in (tmp_path, folder):
+        np.full(4, 2, np.float32).tofile(place / "weights")
+    (folder / "link").symlink_to(tmp_path / "weights")
+    if CHECKS_LOCATIONS:
+        inside = OnnxDetector(write_model(folder / "m.onnx", location="weights", description=DESCRIPTION))
+        assert inside.scores(torch.ones(1, 4)).tolist() == [[3, 3, 3, 3]]
+    for location in ("../weights", str(tmp_path / "weights"), "x/../../weights", "link"):
+        with pytest.raises(
+            InputError, match=r"m\.onnx (is no ONNX file or is damaged .*[Ee]xternal data|may have weights)"
+        ):
+            OnnxDetector(write_model(folder / "m.onnx", location=location, description=DESCRIPTION))
+
+
+def test_an_onnxruntime_that_checks_no_places_gets_whole_files_only(file, tmp_path, monkeypatch):
+    monkeypatch.setattr(onnxruntime, "__version__", "1.23.2")
+    assert OnnxDetector(file).config
+    model = write_model(tmp_path / "m.onnx", location="weights", description=DESCRIPTION)
+    with pytest.raises(InputError, match=r"m\.onnx may have weights in other files, .* onnxruntime 1\.24\.4 or later"):
+        OnnxDetector(model)
+    (tmp_path / "empty.onnx").touch()
+    with pytest.raises(InputError, match=r"empty\.onnx is no"):
+        OnnxDetector(tmp_path / "empty.onnx")
+
+
+def test_custom_operators_are_refused(tmp_path):
+    with pytest.raises(InputError, match=r"m\.onnx .* not a registered"):
+        OnnxDetector(write_model(tmp_path / "m.onnx", domain="com.example", description=DESCRIPTION))
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"external_data": "../weights"}, {"external_data": 3}, {"min_samples": "4"}, {"config": []}, None]
+)
+def test_a_description_that_is_none_is_refused(tmp_path, wrong):
+    description = [] if wrong is None else {**DESCRIPTION, **wrong}
+    with pytest.raises(InputError, match="is no detector of this toolkit"):
+        OnnxDetector(write_model(tmp_path / "m.onnx", description=description))
+
+
+def test_what_cannot_be_exported_is_named(detector, tmp_path):
+    with pytest.raises(InputError, match=r"d\.pt: the name of an ONNX file ends in \.onnx"):
+        export_onnx(detector, tmp_path / "d.pt")
+    with pytest.raises(InputError, match=r"bfloat16: call detector\.cpu\(\)\.float\(\) first"):
+        export_onnx(create("lfcc", "asp_mlp").bfloat16(), tmp_path / "d.onnx")
+    with pytest.raises(InputError, match="takes at least 520 samples, so it cannot be exported for 519"):
+        export_onnx(detector, tmp_path / "d.onnx", num_samples=519)
+    assert not list(tmp_path.iterdir())
+
+
+class Untranslatable(nn.Module):
+    """A back-end that torch runs and ONNX has no operator for."""
+
+    min_frames, fixed_frames = 1, None
+    config = {"name": "untranslatable"}  # noqa: RUF012
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        return torch.linalg.eigvals(features.mT @ features).abs()[:, :2]
+
+
+def test_a_back_end_without_a_translation_leaves_nothing(tmp_path):
+    detector = create("lfcc", "asp_mlp")
+    detector.backend = Untranslatable()
+    detector.aggregation.anchor = nn.Parameter(torch.zeros(1))  # a detector has a device and a dtype
+    with pytest.raises(InputError, match=r"d\.onnx was not written: torch\.onnx cannot translate this detector"):
+        export_onnx(detector, tmp_path / "d.onnx")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_file_that_differs_does_not_appear(detector, file, tmp_path, monkeypatch):
+    def write_another(_detector, _description, path):
+        shutil.copy(file, path)
+
+    monkeypatch.setattr(onnx_engine, "_write", write_another)
+    (tmp_path / "d.onnx").write_text("what was there")
+    other = create("wav2vec2_small", "nes2net_x")
+    with torch.no_grad():
+        other.backend.fc.bias += 2e-4
+    with pytest.raises(InputError, match=r"d\.onnx was not written: .* differ from torch's by 2\.0e-04"):
+        export_onnx(other, tmp_path / "d.onnx")
+    assert [p.name for p in tmp_path.iterdir()] == ["d.onnx"] and (tmp_path / "d.onnx").read_text() == "what was there"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", registry.backends.names())
+def test_every_back_end(name, tmp_path):
+    detector = create("waveform" if name.startswith("raw_") else "wav2vec2_small", name)
+    assert_same(detector, OnnxDetector(export_onnx(detector, tmp_path / "d.onnx")))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", sorted(set(registry.frontends.names()) - {"waveform"}))
+def test_every_front_end(name, tmp_path):
+    detector = create(name, "asp_mlp")
+    assert_same(detector, OnnxDetector(export_onnx(detector, tmp_path / "d.onnx")))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", registry.aggregations.names())
+def test_every_aggregation(name, tmp_path):
+    detector = create("wav2vec2_small", "asp_mlp", name)
+    assert_same(detector, OnnxDetector(export_onnx(detector, tmp_path / "d.onnx")))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", PUBLISHED_MODELS)
+def test_every_published_model(name, tmp_path):
+    detector = published(name)
+    assert_same(detector, OnnxDetector(export_onnx(detector, tmp_path / "d.onnx")))
+
+
+def test_info_says_what_the_file_is(file, detector, capsys):
+    assert main(["info", str(file)]) == 0
+    printed = capsys.readouterr().out
+    assert "detector exported to ONNX" in printed and "or more samples at 16 kHz" in printed and "nes2net_x" in printed
