@@ -1,173 +1,31 @@
-"""Scores and keys → error rates with intervals, breakdowns by attack and codec, and tables of several systems.
-
->>> from nes2net.data.trial import Trial
->>> key = [Trial("a", label="bonafide"), Trial("b", label="bonafide"), Trial("c", label="spoof"), Trial("d", label="spoof")]
->>> matched = match(key, ["a", "b", "c", "d"], [2.0, 1.0, -1.0, 0.5])
->>> metrics.compute_eer(matched.bonafide, matched.spoof)
-(0.0, 0.5)
->>> match(key, ["a", "b", "c"], [2.0, 1.0, -1.0])
-Traceback (most recent call last):
-    ...
-nes2net.errors.InputError: scores and key do not fit: 1 of 4 trials without a score: d (--allow-partial evaluates the rest)
-"""
+"""Scores and keys → error rates with intervals, breakdowns, and tables of several systems."""
 
 from __future__ import annotations
 
 import functools
-import math
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from nes2net import metrics
-from nes2net.data.protocol import NotFound, canonical_phase, checked_float, read_rows, select_phase, some
-from nes2net.data.trial import BONAFIDE, Trial
+from nes2net.breakdown import Row, Table, ctrsvdd_table, speaker_groups, tables
+from nes2net.data.protocol import NotFound, canonical_phase, select_phase
+from nes2net.data.trial import Trial
 from nes2net.errors import InputError
-from nes2net.registry import corpora
+from nes2net.matching import Matched, match, read_scores
+from nes2net.registry import corpora, did_you_mean
 
-# Fields that only a spoofed trial has: its bona fide counterpart is every bona fide trial.
-_SPOOF_FIELDS = ("attack", "vocoder")
-# A bootstrap over fewer clusters than about this is too narrow (Cameron, Gelbach and Miller, 2008); trials are drawn instead.
-_FEWEST_SPEAKERS = 10
-
-
-def read_scores(path: str | Path) -> tuple[list[str], NDArray]:
-    """Utterance ids and scores, shape (N,), of a score file: one line ``utterance score`` a trial, in file order.
-
-    Blank lines are skipped. A missing file, another number of fields, or a score that is no number raises :class:`InputError`
-    naming file and line; ``nan`` and ``inf`` are numbers here, and :func:`match` refuses them.
-    """
-    path = Path(path)
-    ids, scores = [], []
-    for line, (utterance, score) in read_rows(path, 2, "utterance score"):
-        ids.append(utterance)
-        scores.append(checked_float(score, path, line))
-    return ids, np.array(scores)
-
-
-@dataclass(frozen=True)
-class Mismatch:
-    """What keeps scores and key from fitting, as utterance ids; ``conflicting`` were scored twice with different values."""
-
-    missing: list[str]
-    conflicting: list[str]
-    unknown: list[str]
-    not_finite: list[str]
-
-    def __bool__(self) -> bool:
-        return bool(self.missing or self.conflicting or self.unknown or self.not_finite)
-
-    def describe(self, num_trials: int) -> str:
-        """One line with the totals and up to ten ids of each kind; ``num_trials`` is the number of trials asked for."""
-        kinds = (
-            (f"{len(self.missing)} of {num_trials} trials without a score", self.missing),
-            (f"{len(self.conflicting)} scored twice with different values", self.conflicting),
-            (f"{len(self.unknown)} scored but not in the key", self.unknown),
-            (f"{len(self.not_finite)} with a score that is not finite", self.not_finite),
-        )
-        return "; ".join(f"{what}: {some(ids)}" for what, ids in kinds if ids)
-
-
-@dataclass(frozen=True)
-class Matched:
-    """The trials that are evaluated, in the order of the score file, with their scores, shape (N,)."""
-
-    trials: list[Trial]
-    scores: NDArray
-    num_expected: int
-    mismatch: Mismatch
-
-    @functools.cached_property
-    def is_bonafide(self) -> NDArray:
-        """Whether each trial is bona fide, shape (N,)."""
-        return np.array([trial.label == BONAFIDE for trial in self.trials], dtype=bool)
-
-    @property
-    def bonafide(self) -> NDArray:
-        """Scores of the bona fide trials."""
-        return self.scores[self.is_bonafide]
-
-    @property
-    def spoof(self) -> NDArray:
-        """Scores of the spoofed trials."""
-        return self.scores[~self.is_bonafide]
-
-
-def match(
-    trials: Sequence[Trial],
-    ids: Sequence[str],
-    scores: Sequence[float] | NDArray,
-    phase: str | None = None,
-    *,
-    allow_partial: bool = False,
-) -> Matched:
-    """Give every trial of ``phase`` its score.
-
-    Args:
-        trials: The whole key, labelled. A scored utterance that is not in it is unknown; one that is in it, but in another
-            phase, is left aside.
-        ids, scores: As from :func:`read_scores`. An id may carry the suffix of its audio file. Rows that repeat id and
-            value are one.
-        allow_partial: Leave out what does not fit instead of raising; ``num_expected`` and ``mismatch`` of the result tell
-            what.
-
-    Raises:
-        InputError: A trial has no score, is scored twice with different values, is unknown, or its score is not finite; the
-            message names up to ten of each kind and the totals. With ``allow_partial``, only if nothing is left. Also if a
-            trial has no label.
-    """
-    expected = select_phase(trials, phase)
-    known = {trial.id for trial in trials}
-    scored: dict[str, float] = {}
-    conflicting, unknown, not_finite = {}, {}, {}  # dictionaries, as sets that keep their order
-    for id, score in zip(ids, scores.tolist() if isinstance(scores, np.ndarray) else scores, strict=True):
-        if id not in known:
-            id = id.removesuffix(".wav").removesuffix(".flac")
-        if id not in known:
-            unknown[id] = None
-        elif not math.isfinite(score):
-            not_finite[id] = None
-        elif scored.setdefault(id, score) != score:
-            conflicting[id] = None
-    for id in (*conflicting, *not_finite):
-        scored.pop(id, None)
-    mismatch = Mismatch(
-        missing=[t.id for t in expected if t.id not in scored and t.id not in conflicting and t.id not in not_finite],
-        conflicting=list(conflicting),
-        unknown=list(unknown),
-        not_finite=list(not_finite),
-    )
-    if mismatch and not allow_partial:
-        problems = mismatch.describe(len(expected))
-        raise InputError(f"scores and key do not fit: {problems} (--allow-partial evaluates the rest)")
-    by_id = {trial.id: trial for trial in expected}
-    evaluated = {id: score for id, score in scored.items() if id in by_id}
-    matched = [by_id[id] for id in evaluated]
-    if not matched:
-        raise InputError(
-            f"none of the {len(expected)} trials of the key has a score: {mismatch.describe(len(expected))}"
-        )
-    unlabelled = [trial.id for trial in matched if trial.label is None]
-    if unlabelled:
-        raise InputError(
-            f"{len(unlabelled)} trials have no label in the key: {some(unlabelled)}; give a key with labels"
-        )
-    return Matched(matched, np.array(list(evaluated.values())), len(expected), mismatch)
-
-
-@dataclass(frozen=True)
-class Row:
-    """The EER, a fraction, of a part of the trials; None where one of the classes is empty. ``group`` holds field → value."""
-
-    group: dict[str, str]
-    num_bonafide: int
-    num_spoof: int
-    eer: float | None
+# Of the bootstrap of each row of a breakdown: so many rows need to be quick, and stand beside their numbers of trials.
+_ROW_RESAMPLES = 200
+# CtrSVDD's published figures go by a rule of the EER that is theirs alone, with a minDCF of their own and without attack A14.
+_CTRSVDD_RULE = "sklearn"
+_CTRSVDD_DCF = {"p_spoof": 0.5, "c_fa": 1, "method": "sklearn", "normalize": False}
+_CTRSVDD_EXCLUDES = {"attack": ("A14",)}
+# Longer breakdowns are left to the page and the JSON.
+_MOST_LINES = 150
 
 
 @dataclass(frozen=True)
@@ -177,8 +35,12 @@ class Evaluation:
     ``interval`` is the 95 % bootstrap interval of the EER, drawn over ``interval_over``: ``"speakers"`` or ``"trials"``.
     ``num_expected`` counts the trials of the phase in the key; fewer were evaluated only with ``allow_partial``, and
     ``left_out`` then says why. ``min_tdcf`` is None, with the reason in ``notes``, where it cannot be computed.
+    ``min_dcf``, ``act_dcf`` and ``cllr`` (bits) are those of ASVspoof 5, track 1, the first with the costs of
+    ``min_dcf_costs``; the last two read scores as natural-log likelihood ratios. ``excluded`` holds field → values whose trials the
+    result leaves out by definition.
     """
 
+    system: str
     corpus: str
     phase: str
     num_bonafide: int
@@ -189,23 +51,50 @@ class Evaluation:
     interval: tuple[float, float]
     interval_over: str
     num_groups: int
+    num_resamples: int
+    num_row_resamples: int
     min_tdcf: float | None = None
-    by_attack: list[Row] = field(default_factory=list)
-    by_codec: list[Row] = field(default_factory=list)
-    by_attack_and_codec: list[Row] = field(default_factory=list)
+    min_dcf: float | None = None
+    act_dcf: float | None = None
+    cllr: float | None = None
+    min_dcf_costs: str = "ASVspoof 5, track 1"
+    excluded: Mapping[str, Collection[str]] = field(default_factory=dict)
+    tables: list[Table] = field(default_factory=list)
     left_out: str = ""
     notes: tuple[str, ...] = ()
-    bonafide_scores: NDArray = field(default_factory=lambda: np.empty(0), repr=False, compare=False)
-    spoof_scores: NDArray = field(default_factory=lambda: np.empty(0), repr=False, compare=False)
+    matched: Matched | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def bonafide_scores(self) -> NDArray:
+        """Scores of the bona fide trials, in the order of the score file."""
+        return self.matched.bonafide
+
+    @property
+    def spoof_scores(self) -> NDArray:
+        """Scores of the spoofed trials, in the order of the score file."""
+        return self.matched.spoof
+
+    @property
+    def is_partial(self) -> bool:
+        """Whether trials of the key are left out, or something in the score file did not fit."""
+        return self.num_bonafide + self.num_spoof < self.num_expected or bool(self.left_out)
+
+    def rows(self, *names: str) -> list[Row]:
+        """The breakdown by the fields ``names``; no rows where there is none."""
+        return next((table.rows for table in self.tables if table.fields == names), [])
 
     def to_dict(self) -> dict[str, Any]:
         """Everything but the scores themselves, ready for JSON."""
-        plain = {name: value for name, value in vars(self).items() if not name.endswith("_scores")}
-        plain |= {name: [vars(row) for row in plain[name]] for name in ("by_attack", "by_codec", "by_attack_and_codec")}
-        return plain | {"interval": list(self.interval), "notes": list(self.notes)}
+        plain = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "matched"}
+        return plain | {
+            "interval": list(self.interval),
+            "notes": list(self.notes),
+            "excluded": {name: list(values) for name, values in self.excluded.items()},
+            "tables": [table.to_dict() for table in self.tables],
+        }
 
-    def table(self) -> str:
-        """The result as text: the pooled figures, then the EER per attack, per codec, and per attack and codec."""
+    def headline(self) -> list[str]:
+        """The pooled result, as lines of text."""
         evaluated = self.num_bonafide + self.num_spoof
         low, high = (100 * bound for bound in self.interval)
         lines = [
@@ -215,12 +104,33 @@ class Evaluation:
         ]
         if self.min_tdcf is not None:
             lines.append(f"min t-DCF {self.min_tdcf:.4f}")
-        if evaluated < self.num_expected or self.left_out:
+        if self.min_dcf is not None:
+            lines.append(
+                f"minDCF {self.min_dcf:.5f}; read as log-likelihood ratios: actDCF {self.act_dcf:.5f}, Cllr {self.cllr:.5f} bits"
+            )
+        if self.excluded:
+            lines.append(f"left out by definition: {describe_excluded(self.excluded)}")
+        if self.is_partial:
             lines.append(f"PARTIAL: rests on {evaluated} of {self.num_expected} trials; {self.left_out}")
-        lines += [f"note: {note}" for note in self.notes]
-        for rows in (self.by_attack, self.by_codec, self.by_attack_and_codec):
-            lines += ["", *_table_of(rows)] if rows else []
+        return lines + [f"note: {note}" for note in self.notes]
+
+    def table(self) -> str:
+        """The result as text: the pooled figures, then the breakdowns."""
+        lines = self.headline()
+        for table in self.tables:
+            if len(table.rows) > _MOST_LINES:
+                lines += ["", f"{' × '.join(table.fields)}: {len(table.rows)} cells, see --html or --json"]
+            else:
+                lines += ["", *_table_of(table.rows)]
         return "\n".join(lines)
+
+
+def describe_excluded(excluded: Mapping[str, Collection[str]]) -> str:
+    """
+    >>> describe_excluded({"attack": ["A14"], "source": ["acesinger"]})
+    'attack A14, source acesinger'
+    """
+    return ", ".join(f"{name} {' '.join(values)}" for name, values in excluded.items())
 
 
 def evaluate(
@@ -230,6 +140,7 @@ def evaluate(
     phase: str = "eval",
     *,
     allow_partial: bool = False,
+    exclude: Mapping[str, Collection[str]] | None = None,
     num_resamples: int = 1000,
     seed: int = 0,
 ) -> Evaluation:
@@ -241,74 +152,92 @@ def evaluate(
         scores_path: One line ``utterance score`` a trial; higher is more bona fide.
         keys_path: What ``keys`` of the corpus accepts.
         phase: A phase or split that the key names. A corpus without phases has ``"eval"``.
-        allow_partial: As in :func:`match`.
+        allow_partial: As in :func:`~nes2net.matching.match`.
+        exclude: Field of :class:`~nes2net.data.trial.Trial` → values whose trials are left out of the result (they need their
+            scores all the same). None: what the published figures leave out, which is attack A14 of CtrSVDD.
         num_resamples, seed: Of the bootstrap. Speakers are drawn where the key names the speaker of every trial and there
-            are at least ten, trials otherwise.
+            are at least ten, trials otherwise. The rows of a breakdown get a fifth as many, 200 at most.
 
     Raises:
-        InputError: A file is missing or malformed, scores and key do not fit (see :func:`match`), or a class has no trials.
+        InputError: A file is missing or malformed, scores and key do not fit (see :func:`~nes2net.matching.match`), nothing
+            is left, or a class has no trials.
     """
+    key = corpora.get(corpus).keys(keys_path)
+    return evaluate_with_key(
+        corpus,
+        scores_path,
+        key,
+        keys_path,
+        phase,
+        allow_partial=allow_partial,
+        exclude=exclude,
+        num_resamples=num_resamples,
+        seed=seed,
+    )
+
+
+def evaluate_with_key(
+    corpus: str,
+    scores_path: str | Path,
+    key: Sequence[Trial],
+    keys_path: str | Path,
+    phase: str,
+    *,
+    allow_partial: bool,
+    exclude: Mapping[str, Collection[str]] | None,
+    num_resamples: int,
+    seed: int,
+) -> Evaluation:
+    """:func:`evaluate` with the key read already, as one for several score files; arguments and errors as there."""
     module = corpora.get(corpus)
+    is_ctrsvdd = module.EER_METHOD == _CTRSVDD_RULE
+    excluded = (_CTRSVDD_EXCLUDES if is_ctrsvdd else {}) if exclude is None else exclude
+    _check_fields(excluded, key)
     ids, scores = read_scores(scores_path)
-    key = module.keys(keys_path)
     try:
         matched = match(key, ids, scores, phase, allow_partial=allow_partial)
     except InputError as error:
         raise InputError(f"{scores_path}: {error}") from error
-    positions = np.concatenate((np.flatnonzero(matched.is_bonafide), np.flatnonzero(~matched.is_bonafide)))
-    rule = functools.partial(metrics.compute_eer, method=module.EER_METHOD, order=positions)
-    eer, threshold = rule(matched.bonafide, matched.spoof)
-    speakers = _speakers(matched)
-    interval = metrics.bootstrap_interval(
-        rule, matched.bonafide, matched.spoof, num_resamples=num_resamples, seed=seed, **_groups(matched, speakers)
-    )
-    min_tdcf, notes = _min_tdcf(module, keys_path, phase, matched)
-    num_bonafide = int(matched.is_bonafide.sum())
+    official = [ctrsvdd_table(matched)] if is_ctrsvdd else []
+    kept = [trial for trial in select_phase(key, phase) if _is_kept(trial, excluded)]
+    if not kept:
+        raise InputError(f"without {describe_excluded(excluded)} no trials are left")
+    if len(kept) == matched.num_expected:
+        excluded = {}
+    else:
+        matched = matched.where(lambda trial: _is_kept(trial, excluded), num_expected=len(kept))
+    rule = functools.partial(metrics.compute_eer, method=module.EER_METHOD, order=matched.positions)
+    bonafide, spoof = matched.bonafide, matched.spoof
+    eer, threshold = rule(bonafide, spoof)
+    groups = speaker_groups(matched.trials)
+    interval = metrics.bootstrap_interval(rule, bonafide, spoof, num_resamples=num_resamples, seed=seed, **groups)
+    min_tdcf, notes = _min_tdcf(module, keys_path, phase, bonafide, spoof)
+    row_resamples = min(_ROW_RESAMPLES, 1 + num_resamples // 5)
     return Evaluation(
+        system=Path(scores_path).stem,
         corpus=corpus,
         phase=canonical_phase(phase),
-        num_bonafide=num_bonafide,
-        num_spoof=len(matched.trials) - num_bonafide,
+        num_bonafide=bonafide.size,
+        num_spoof=spoof.size,
         num_expected=matched.num_expected,
         eer=eer,
         threshold=threshold,
         interval=interval,
-        interval_over="speakers" if speakers else "trials",
-        num_groups=len(set(speakers)) if speakers else len(matched.trials),
+        interval_over="speakers" if groups else "trials",
+        num_groups=len({trial.speaker for trial in matched.trials}) if groups else len(matched.trials),
+        num_resamples=num_resamples,
+        num_row_resamples=row_resamples,
         min_tdcf=min_tdcf,
-        by_attack=breakdown(matched, "attack", method=module.EER_METHOD),
-        by_codec=breakdown(matched, "codec", method=module.EER_METHOD),
-        by_attack_and_codec=breakdown(matched, "attack", "codec", method=module.EER_METHOD),
+        min_dcf=metrics.compute_min_dcf(bonafide, spoof, **(_CTRSVDD_DCF if is_ctrsvdd else {})),
+        act_dcf=metrics.compute_act_dcf(bonafide, spoof),
+        cllr=metrics.compute_cllr(bonafide, spoof),
+        min_dcf_costs="CtrSVDD" if is_ctrsvdd else "ASVspoof 5, track 1",
+        excluded=excluded,
+        tables=official + tables(matched, module.EER_METHOD, num_resamples=row_resamples, seed=seed),
         left_out=matched.mismatch.describe(matched.num_expected),
         notes=notes,
-        bonafide_scores=matched.bonafide,
-        spoof_scores=matched.spoof,
+        matched=matched,
     )
-
-
-def breakdown(matched: Matched, *fields: str, method: str = "asvspoof") -> list[Row]:
-    """The EER for each combination of values of ``fields`` of :class:`Trial` among the spoofed trials, sorted by value.
-
-    Fields that describe the recording, such as ``codec``, choose trials of both classes; ``attack`` and ``vocoder`` choose
-    spoofed trials, and all bona fide ones stand against them, as in the published tables. Without values there are no rows.
-    """
-    shared = [name for name in fields if name not in _SPOOF_FIELDS]
-    bonafide, spoof = defaultdict(list), defaultdict(list)
-    for position, trial in enumerate(matched.trials):
-        if trial.label == BONAFIDE:
-            bonafide[tuple(getattr(trial, name) for name in shared)].append(position)
-        else:
-            spoof[tuple(getattr(trial, name) for name in fields)].append(position)
-    rows = []
-    for values in sorted(values for values in spoof if None not in values):
-        group = dict(zip(fields, values))
-        against = bonafide.get(tuple(group[name] for name in shared), [])
-        order = [*against, *spoof[values]]
-        eer = None
-        if against:
-            eer, _ = metrics.compute_eer(matched.scores[against], matched.scores[spoof[values]], method, order=order)
-        rows.append(Row(group, len(against), len(spoof[values]), eer))
-    return rows
 
 
 def comparison_table(systems: Mapping[str, Iterable[Evaluation]]) -> str:
@@ -345,10 +274,25 @@ def _cell(evaluation: Evaluation | None, count: tuple[int, int]) -> str:
 
 def _table_of(rows: list[Row]) -> list[str]:
     names = list(rows[0].group)
-    lines = [[*names, "EER %", "bona fide", "spoof"]]
+    with_interval = any(row.interval for row in rows)
+    with_dcf = any(row.min_dcf is not None for row in rows)
+    lines = [
+        [
+            *names,
+            "EER %",
+            *(["95 % interval"] if with_interval else []),
+            *(["minDCF"] if with_dcf else []),
+            "bona fide",
+            "spoof",
+        ]
+    ]
     for row in rows:
-        eer = "–" if row.eer is None else f"{100 * row.eer:.3f}"
-        lines.append([*row.group.values(), eer, str(row.num_bonafide), str(row.num_spoof)])
+        line = [*row.group.values(), "–" if row.eer is None else f"{100 * row.eer:.3f}"]
+        if with_interval:
+            line.append("" if row.interval is None else f"{100 * row.interval[0]:.2f}–{100 * row.interval[1]:.2f}")
+        if with_dcf:
+            line.append("–" if row.min_dcf is None else f"{row.min_dcf:.6f}")
+        lines.append([*line, str(row.num_bonafide), str(row.num_spoof)])
     widths = [max(map(len, column)) for column in zip(*lines)]
     return [
         "  ".join(
@@ -359,22 +303,21 @@ def _table_of(rows: list[Row]) -> list[str]:
     ]
 
 
-def _speakers(matched: Matched) -> list[str]:
-    """The speaker of every trial; empty where the key does not name them all, or too few."""
-    speakers = [trial.speaker for trial in matched.trials]
-    return speakers if None not in speakers and len(set(speakers)) >= _FEWEST_SPEAKERS else []
+def _check_fields(excluded: Mapping[str, Collection[str]], key: Sequence[Trial]) -> None:
+    known = [name for name in (f.name for f in fields(Trial)) if name not in ("id", "path", "phase", "extra")]
+    columns = {name for trial in key for name, _ in trial.extra}
+    for name in excluded:
+        if name not in known and name not in columns:
+            raise InputError(f"trials have no field '{name}' to exclude by{did_you_mean(name, known)}")
 
 
-def _groups(matched: Matched, speakers: list[str]) -> dict[str, list[str]]:
-    if not speakers:
-        return {}
-    return {
-        "bonafide_groups": [s for s, is_bonafide in zip(speakers, matched.is_bonafide) if is_bonafide],
-        "spoof_groups": [s for s, is_bonafide in zip(speakers, matched.is_bonafide) if not is_bonafide],
-    }
+def _is_kept(trial: Trial, excluded: Mapping[str, Collection[str]]) -> bool:
+    return not any(trial.get(name) in values for name, values in excluded.items())
 
 
-def _min_tdcf(module, keys_path: str | Path, phase: str, matched: Matched) -> tuple[float | None, tuple[str, ...]]:
+def _min_tdcf(
+    module, keys_path: str | Path, phase: str, bonafide: NDArray, spoof: NDArray
+) -> tuple[float | None, tuple[str, ...]]:
     """The min t-DCF where the corpus comes with scores of a speaker-verification system; else None and, where it should, why."""
     if not hasattr(module, "asv_scores"):
         return None, ()
@@ -383,6 +326,6 @@ def _min_tdcf(module, keys_path: str | Path, phase: str, matched: Matched) -> tu
     except NotFound as error:
         return None, (f"no min t-DCF: {error}",)
     try:
-        return metrics.compute_min_tdcf(matched.bonafide, matched.spoof, *asv, version=module.TDCF_VERSION), ()
+        return metrics.compute_min_tdcf(bonafide, spoof, *asv, version=module.TDCF_VERSION), ()
     except InputError as error:
         return None, (f"no min t-DCF: {error}",)

@@ -109,7 +109,11 @@ corpora = Registry(
         "asvspoof2019_la": "nes2net.data.asvspoof2019_la",
         "asvspoof2021_la": "nes2net.data.asvspoof2021_la",
         "asvspoof2021_df": "nes2net.data.asvspoof2021_df",
+        "asvspoof5": "nes2net.data.asvspoof5",
         "in_the_wild": "nes2net.data.in_the_wild",
+        "ctrsvdd": "nes2net.data.ctrsvdd",
+        "partialspoof": "nes2net.data.partialspoof",
+        "generic": "nes2net.data.generic",
     },
 )
 

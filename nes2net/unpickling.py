@@ -153,7 +153,7 @@ def _read_zip(path: Path, file: BinaryIO, records: set[str], tensors_only: bool)
             return storages[key]
 
         with archive.open(members["data.pkl"]) as stream:
-            return _TensorUnpickler(stream, storage_of, records, tensors_only).load()
+            return _TensorUnpickler(stream, members["data.pkl"].file_size, storage_of, records, tensors_only).load()
 
 
 def _members(archive: zipfile.ZipFile, size: int) -> dict[str, zipfile.ZipInfo]:
@@ -194,7 +194,7 @@ def _read_legacy(path: Path, file: BinaryIO, records: set[str], tensors_only: bo
         return storages[key]
 
     def load() -> Any:
-        return _TensorUnpickler(file, storage_of, records, tensors_only).load()
+        return _TensorUnpickler(file, size, storage_of, records, tensors_only).load()
 
     if load() != _LEGACY_MAGIC or load() != _LEGACY_PROTOCOL:
         raise ValueError("it does not begin as a checkpoint does")
@@ -212,11 +212,12 @@ class _TensorUnpickler(pickle._Unpickler):  # in Python: its memo is a dict, so 
     def __init__(
         self,
         file: Any,
+        size: int,
         storage_of: Callable[[str, int], torch.UntypedStorage],
         records: set[str],
         tensors_only: bool,
     ) -> None:
-        super().__init__(file, encoding="utf-8")
+        super().__init__(_Bounded(file, size), encoding="utf-8")
         self.storage_of, self.records, self.tensors_only = storage_of, records, tensors_only
 
     def find_class(self, module: str, name: str) -> Any:
@@ -257,7 +258,27 @@ class _TensorUnpickler(pickle._Unpickler):  # in Python: its memo is a dict, so 
         else:
             raise Refused(f"it sets the state of a {type(target).__name__}")
 
-    dispatch: ClassVar = {**pickle._Unpickler.dispatch, pickle.BUILD[0]: load_build}
+    def load_bytearray8(self) -> None:
+        (length,) = struct.unpack("<Q", self.read(8))
+        self.append(bytearray(self.read(length)))  # the library's own reserves what is claimed before it reads
+
+    dispatch: ClassVar = {
+        **pickle._Unpickler.dispatch,
+        pickle.BUILD[0]: load_build,
+        pickle.BYTEARRAY8[0]: load_bytearray8,
+    }
+
+
+class _Bounded:
+    """A stream of ``size`` bytes that reserves no memory for more."""
+
+    def __init__(self, stream: Any, size: int) -> None:
+        self.stream, self.size, self.readline = stream, size, stream.readline
+
+    def read(self, length: int) -> bytes:
+        if length > self.size:
+            raise EOFError(f"it claims to hold {length} bytes in one piece")
+        return self.stream.read(length)
 
 
 class _Storage:

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 _SMALL = Path(__file__).parent / "golden" / "metrics"
-SMALL = ("g200", "single", "all_equal", "inverted")
-NAMES = (*SMALL, "separated", "g5k", "g5k_cont", "g60k")
+SMALL = ("g200", "single", "all_equal", "inverted", "separated")
+NAMES = (*SMALL, "g5k", "g5k_cont", "g60k")
 
 
 @dataclass(frozen=True)
@@ -58,24 +58,27 @@ class Case:
 def load(request: pytest.FixtureRequest, folder: Path) -> Case:
     """The case ``request.param``, its files unpacked into ``folder``; skips where it needs the shared folder and there is none."""
     name = request.param
-    if name in SMALL:
-        case = json.loads((_SMALL / f"{name}.json").read_text(encoding="utf-8"))
-        files, results, cli_errors = case["files"], case["results"], case["cli_errors"]
-    else:
-        source = request.getfixturevalue("golden") / "metrics" / name
-        files = {
-            str(path.relative_to(source)).removesuffix(".gz"): path for path in source.rglob("*") if path.is_file()
-        }
-        files = {
-            file: gzip.open(path, "rt").read() if path.suffix == ".gz" else path.read_text()
-            for file, path in files.items()
-        }
-        case = _plain(json.loads(files.pop("result.json")))
-        results, cli_errors = case["results"], case.get("cli_errors", {})
-    for file, text in files.items():
+    case = read_small(name) if name in SMALL else read_shared(request.getfixturevalue("golden") / "metrics" / name)
+    for file, text in case["files"].items():
         (folder / file).parent.mkdir(parents=True, exist_ok=True)
         (folder / file).write_text(text)
-    return Case(name, folder, results, cli_errors)
+    return Case(name, folder, case["results"], case["cli_errors"])
+
+
+def read_small(name: str) -> dict:
+    """Files, results and cli_errors of a case in tests/golden."""
+    return json.loads(gzip.decompress((_SMALL / f"{name}.json.gz").read_bytes()))
+
+
+def read_shared(source: Path) -> dict:
+    """Files, results and cli_errors of a case in the shared folder."""
+    paths = {path.relative_to(source).as_posix(): path for path in source.rglob("*") if path.is_file()}
+    files = {
+        name.removesuffix(".gz"): (gzip.open(path, "rt") if path.suffix == ".gz" else path.open()).read()
+        for name, path in paths.items()
+    }
+    case = _plain(json.loads(files.pop("result.json")))
+    return {"files": files, "results": case["results"], "cli_errors": case.get("cli_errors", {})}
 
 
 def _plain(value):

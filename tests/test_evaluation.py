@@ -1,131 +1,23 @@
-"""Scores against keys: strict matching, evaluation of the real published scores, tables, bad input."""
+"""Scores against keys: golden and published figures, breakdowns, exclusions, tables, bad input."""
 
 import json
 import lzma
 from pathlib import Path
 
 import golden_metrics
-import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from nes2net import metrics
+from nes2net.breakdown import breakdown, tables
 from nes2net.data.trial import Trial
 from nes2net.errors import InputError
-from nes2net.evaluation import breakdown, comparison_table, evaluate, match, read_scores
-
-KEY = [
-    Trial("b1", label="bonafide", phase="eval"),
-    Trial("b2", label="bonafide", phase="eval"),
-    Trial("s1", label="spoof", phase="eval"),
-    Trial("s2", label="spoof", phase="eval"),
-    Trial("p1", label="spoof", phase="progress"),
-]
+from nes2net.evaluation import comparison_table, evaluate
+from nes2net.matching import match
 
 
 def write(path: Path, text: str) -> Path:
     path.write_text(text)
     return path
-
-
-# Score files
-
-
-def test_read_scores(tmp_path):
-    ids, scores = read_scores(write(tmp_path / "scores.txt", "b 1.5\na  -2e-3\n\nc nan\n"))
-    assert ids == ["b", "a", "c"]
-    np.testing.assert_array_equal(scores, [1.5, -0.002, np.nan])
-
-
-@pytest.mark.parametrize(
-    "text, message",
-    [
-        ("a 1\nb\n", r"scores.txt, line 2: expected 2 fields \(utterance score\), found 1: 'b'"),
-        ("a 1 2\n", "line 1: expected 2 fields"),
-        ("a one\n", "line 1: expected a number as score, found 'one'"),
-    ],
-)
-def test_malformed_score_file(tmp_path, text, message):
-    with pytest.raises(InputError, match=message):
-        read_scores(write(tmp_path / "scores.txt", text))
-
-
-def test_missing_score_file(tmp_path):
-    with pytest.raises(InputError, match=r"none\.txt: cannot be read \(No such file or directory\)"):
-        read_scores(tmp_path / "none.txt")
-
-
-# Matching
-
-
-def test_match_keeps_the_order_of_the_score_file():
-    matched = match(KEY, ["s2", "b1", "p1", "b2", "s1"], np.array([1.0, 2.0, 9.0, 3.0, 4.0]), "eval")
-    assert [trial.id for trial in matched.trials] == ["s2", "b1", "b2", "s1"]
-    assert (list(matched.bonafide), list(matched.spoof)) == ([2, 3], [1, 4])
-    assert matched.num_expected == 4
-    assert not matched.mismatch
-
-
-def test_another_phase_of_the_key_is_not_asked_for_but_known():
-    assert len(match(KEY, ["b1", "b2", "s1", "s2"], [1.0, 2, 3, 4], "eval").trials) == 4
-    with pytest.raises(InputError, match="1 of 5 trials without a score: p1"):
-        match(KEY, ["b1", "b2", "s1", "s2"], [1.0, 2, 3, 4])
-
-
-def test_repeated_rows_and_suffixes_are_accepted():
-    matched = match(KEY, ["b1", "b1", "b1.wav", "b2.flac", "s1", "s2"], [1.0, 1.0, 1.0, 2.0, 3.0, 4.0], "eval")
-    assert [(trial.id, score) for trial, score in zip(matched.trials, matched.scores)] == [
-        ("b1", 1),
-        ("b2", 2),
-        ("s1", 3),
-        ("s2", 4),
-    ]
-
-
-BAD = (["b1", "b2", "b2", "s1", "zz", "p1"], [1.0, 2.0, 2.5, float("inf"), 0.0, 3.0])
-
-
-def test_everything_that_does_not_fit_is_named():
-    with pytest.raises(InputError) as error:
-        match(KEY, *BAD, "eval")
-    assert str(error.value) == (
-        "scores and key do not fit: 1 of 4 trials without a score: s2; 1 scored twice with different values: b2; "
-        "1 scored but not in the key: zz; 1 with a score that is not finite: s1 (--allow-partial evaluates the rest)"
-    )
-
-
-def test_allow_partial_evaluates_the_rest_and_says_so():
-    matched = match(KEY, [*BAD[0], "s2"], [*BAD[1], -1.0], "eval", allow_partial=True)
-    assert [trial.id for trial in matched.trials] == ["b1", "s2"]
-    assert matched.num_expected == 4
-    assert matched.mismatch.conflicting == ["b2"]
-    with pytest.raises(InputError, match="none of the 4 trials of the key has a score"):
-        match(KEY, ["zz"], [1.0], "eval", allow_partial=True)
-
-
-def test_up_to_ten_are_named():
-    key = [Trial(f"t{n}", label="spoof") for n in range(100)]
-    with pytest.raises(InputError, match=r"99 of 100 trials without a score: (t\d+, ){10}… \(99 in all\)"):
-        match(key, ["t0"], [0.0])
-
-
-def test_a_key_without_labels_is_no_key():
-    with pytest.raises(InputError, match="1 trials have no label in the key: a; give a key with labels"):
-        match([Trial("a")], ["a"], [1.0])
-
-
-def test_unknown_phase():
-    with pytest.raises(InputError, match="no trials in phase 'dev'; the key has eval, progress"):
-        match(KEY, ["b1"], [1.0], "dev")
-
-
-@given(st.permutations(range(5)), st.sets(st.integers(0, 4), max_size=4))
-def test_a_score_goes_to_its_own_trial(order, dropped):
-    rows = [(KEY[i].id, float(i)) for i in order if i not in dropped]
-    matched = match(KEY, *zip(*rows), allow_partial=True)
-    assert {t.id: s for t, s in zip(matched.trials, matched.scores)} == dict(rows)
-    assert set(matched.mismatch.missing) == {KEY[i].id for i in dropped}
 
 
 # Evaluation
@@ -147,10 +39,10 @@ def test_2021_la_against_the_published_program(case, phase):
     assert result.num_expected == result.num_bonafide + result.num_spoof
     assert result.interval[0] <= result.eer <= result.interval[1]
     assert result.interval_over == "speakers"
-    assert sum(row.num_spoof for row in result.by_attack) == result.num_spoof
-    assert {row.num_bonafide for row in result.by_attack} == {result.num_bonafide}
-    assert sum(row.num_spoof for row in result.by_codec) == result.num_spoof
-    assert sum(row.num_spoof for row in result.by_attack_and_codec) == result.num_spoof
+    assert sum(row.num_spoof for row in result.rows("attack")) == result.num_spoof
+    assert {row.num_bonafide for row in result.rows("attack")} == {result.num_bonafide}
+    assert sum(row.num_spoof for row in result.rows("codec")) == result.num_spoof
+    assert sum(row.num_spoof for row in result.rows("attack", "codec")) == result.num_spoof
 
 
 def test_2021_df_and_in_the_wild_against_the_published_programs(case):
@@ -161,7 +53,47 @@ def test_2021_df_and_in_the_wild_against_the_published_programs(case):
     published = case.results["Cal_EER_in_the_wild"]["values"]
     result = evaluate("in_the_wild", case.folder / "scores_ITW.txt", case.folder, num_resamples=10)
     assert result.eer == pytest.approx(published["EER_if_stable_argsort"], rel=0, abs=1e-12)
-    assert result.by_attack == result.by_codec == []
+    assert result.rows("attack") == result.rows("codec") == []
+
+
+def test_ctrsvdd_against_the_published_program(case):
+    """The headline, with and without acesinger, and every line of the official table."""
+    published = case.results["CtrSVDD_EER_minDCF"]["values_subsets"]
+    scores, key = case.folder / "scores_CtrSVDD.txt", case.folder / "test.txt"
+    result = evaluate("ctrsvdd", scores, key, num_resamples=20)
+    without_ace = evaluate(
+        "ctrsvdd", scores, key, exclude={"attack": ["A14"], "source": ["acesinger"]}, num_resamples=20
+    )
+    for found, name in ((result, "exA14"), (without_ace, "exACE_A14")):
+        assert found.eer == pytest.approx(published[name]["eer"], rel=0, abs=1e-12)
+        assert found.min_dcf == pytest.approx(published[name]["mindcf"], rel=0, abs=1e-12)
+        assert found.num_bonafide + found.num_spoof == found.num_expected == published[name]["n"]
+    assert "left out by definition: attack A14\n" in result.table()
+    assert evaluate("ctrsvdd", scores, key, exclude={}, num_resamples=20).num_spoof > result.num_spoof
+    words = {"dataset": "source {} (with A14)", "atk": "attack {} (without acesinger)"}
+    words |= {"exA14": "all without A14", "exACE_A14": "all without A14 and acesinger"}
+    rows = {row.group["part"]: row for row in result.rows("part")}
+    assert len(rows) == len(published)
+    for name, values in published.items():
+        kind, _, part = name.partition(" ")
+        row = rows[words[kind].format(part)]
+        assert row.eer == pytest.approx(values["eer"], rel=0, abs=1e-12)
+        assert row.min_dcf == pytest.approx(values["mindcf"], rel=0, abs=1e-12)
+        assert row.num_bonafide + row.num_spoof == values["n"]
+
+
+def test_asvspoof5_against_the_published_program(case, tmp_path):
+    published = case.results["asvspoof5_t1"]["values"]
+    rows = case.table("asv5_cm_key.tsv")[1:]
+    protocol = (f"E_{n % 30} {id} F C0{n % 5} 1 x AC1 A{17 + n % 3} {label} -" for n, (id, label) in enumerate(rows))
+    key = write(tmp_path / "ASVspoof5.eval.track_1.tsv", "".join(f"{line}\n" for line in protocol))
+    scores = "".join(f"{row[0]} {row[1]}\n" for row in case.table("asv5_cm_score.tsv")[1:])
+    result = evaluate("asvspoof5", write(tmp_path / "scores.txt", scores), key, num_resamples=20)
+    assert result.eer == pytest.approx(published["eer"], rel=0, abs=1e-12)
+    assert result.min_dcf == pytest.approx(published["minDCF"], rel=0, abs=1e-12)
+    assert result.act_dcf == pytest.approx(published["actDCF"], rel=0, abs=1e-12)
+    assert result.cllr == pytest.approx(published["cllr"], rel=0, abs=1e-12)
+    assert len(result.rows("codec")) == 5 and len(result.rows("attack", "codec")) == 15
 
 
 def test_what_a_result_says(tmp_path):
@@ -179,15 +111,15 @@ def test_what_a_result_says(tmp_path):
     )
     scores = write(tmp_path / "scores.txt", "a 2\nb 0\nc 1\nd -1\ne -2\n")
     result = evaluate("asvspoof2021_la", scores, key, num_resamples=50)
-    assert [(r.group, r.num_bonafide, r.num_spoof, r.eer) for r in result.by_attack] == [
+    assert [(r.group, r.num_bonafide, r.num_spoof, r.eer) for r in result.rows("attack")] == [
         ({"attack": "A07"}, 2, 1, 0.75),
         ({"attack": "A08"}, 2, 2, 0.0),
     ]
-    assert [(r.group["codec"], r.num_bonafide, r.num_spoof, r.eer) for r in result.by_codec] == [
+    assert [(r.group["codec"], r.num_bonafide, r.num_spoof, r.eer) for r in result.rows("codec")] == [
         ("none", 1, 2, 0.0),
         ("opus", 0, 1, None),
     ]
-    assert len(result.by_attack_and_codec) == 3
+    assert len(result.rows("attack", "codec")) == 3
     assert result.min_tdcf is None
     assert "ASV key of ASVspoof 2021 LA not found" in result.notes[0]
     table = result.table()
@@ -195,13 +127,21 @@ def test_what_a_result_says(tmp_path):
     assert "bootstrap over 5 trials" in table  # two speakers are too few to draw from
     assert "PARTIAL" not in table
     lines = [line.split() for line in table.splitlines()]
-    assert ["attack", "EER", "%", "bona", "fide", "spoof"] in lines
-    assert ["A08", "0.000", "2", "2"] in lines
+    assert ["attack", "EER", "%", "95", "%", "interval", "bona", "fide", "spoof"] in lines
+    assert ["A08", "0.000", "0.00–0.00", "2", "2"] in lines
     assert ["opus", "–", "0", "1"] in lines
     assert ["A08", "none", "0.000", "1", "1"] in lines
     plain = result.to_dict()
     assert json.loads(json.dumps(plain)) == plain
-    assert plain["by_codec"][1] == {"group": {"codec": "opus"}, "num_bonafide": 0, "num_spoof": 1, "eer": None}
+    codecs = next(table for table in plain["tables"] if table["fields"] == ["codec"])
+    assert codecs["rows"][1] == {
+        "group": {"codec": "opus"},
+        "num_bonafide": 0,
+        "num_spoof": 1,
+        "eer": None,
+        "interval": None,
+        "min_dcf": None,
+    }
 
     write(scores, "a 2\nb 0\nc 1\nd -1\nx 3\n")
     with pytest.raises(
@@ -239,6 +179,105 @@ def test_breakdown_by_any_field():
         ("vcc2020", None),
     ]
     assert breakdown(matched, "codec") == []
+
+
+def test_fields_that_only_spoofed_trials_have_stand_against_all_bona_fide_ones():
+    key = [
+        Trial("a", label="bonafide", language="en"),
+        Trial("b", label="spoof", team="T01", language="en"),
+        Trial("c", label="spoof", team="T02", language="de"),
+    ]
+    matched = match(key, ["a", "b", "c"], [1.0, 0.0, 2.0])
+    assert [(r.group, r.num_bonafide) for r in breakdown(matched, "team")] == [
+        ({"team": "T01"}, 1),
+        ({"team": "T02"}, 1),
+    ]
+    assert [(r.group["language"], r.num_bonafide) for r in breakdown(matched, "language")] == [("de", 0), ("en", 1)]
+
+
+def test_further_columns_are_tabulated_and_a_single_value_is_not():
+    key = [
+        Trial("a", label="bonafide", codec="x", extra=(("room", "kitchen"),)),
+        Trial("b", label="spoof", codec="x", extra=(("room", "kitchen"),)),
+        Trial("c", label="spoof", codec="x", extra=(("room", "hall"),)),
+    ]
+    found = tables(match(key, ["a", "b", "c"], [1.0, 0.0, 2.0]), num_resamples=5)
+    assert [table.fields for table in found] == [("room",)]
+    assert [(r.group["room"], r.eer, r.interval) for r in found[0].rows] == [
+        ("hall", None, None),
+        ("kitchen", 0, (0, 0)),
+    ]
+
+
+def test_rows_have_intervals_that_hold_their_eer(case):
+    result = evaluate("asvspoof2021_la", case.folder / "scores_LA.txt", case.folder / "keys", num_resamples=500)
+    rows = [row for row in result.rows("codec") + result.rows("attack") if row.eer is not None]
+    assert len(rows) > 15
+    for row in rows:
+        assert row.interval[0] <= row.eer <= row.interval[1]
+    widths = [row.interval[1] - row.interval[0] for row in rows]
+    assert sorted(widths)[len(widths) // 2] > result.interval[1] - result.interval[0]  # fewer trials say less
+
+
+def test_costs_are_those_of_the_scores(case):
+    result = evaluate("asvspoof2021_df", case.folder / "scores_DF.txt", case.folder / "keys", num_resamples=10)
+    scores = (result.bonafide_scores, result.spoof_scores)
+    assert result.min_dcf == metrics.compute_min_dcf(*scores)
+    assert result.act_dcf == metrics.compute_act_dcf(*scores)
+    assert result.cllr == metrics.compute_cllr(*scores)
+    assert f"actDCF {result.act_dcf:.5f}" in result.table()
+
+
+# Leaving trials out by definition
+
+
+def la_key(folder):
+    rows = [f"s{n} b{n} none loc_tx bonafide bonafide notrim eval" for n in range(4)]
+    rows += [
+        f"s{n} {attack}{n} {codec} loc_tx {attack} spoof notrim eval"
+        for n in range(3)
+        for attack, codec in (("A07", "none"), ("A14", "gsm"))
+    ]
+    key = write(folder / "trial_metadata.txt", "".join(f"{row}\n" for row in rows))
+    ids = [row.split()[1] for row in rows]
+    return key, ids
+
+
+def test_excluded_trials_count_for_neither_class_and_are_no_partial_result(tmp_path):
+    key, ids = la_key(tmp_path)
+    scores = write(
+        tmp_path / "s.txt", "".join(f"{id} {2 if id[0] == 'b' else 3 if 'A14' in id else 0}\n" for id in ids)
+    )
+    whole = evaluate("asvspoof2021_la", scores, key, num_resamples=10)
+    without = evaluate("asvspoof2021_la", scores, key, exclude={"attack": ["A14"]}, num_resamples=10)
+    assert (whole.num_spoof, without.num_spoof) == (6, 3)
+    assert whole.eer > 0.4 and without.eer == 0
+    assert (without.num_bonafide, without.num_expected, without.is_partial) == (4, 7, False)
+    assert "left out by definition: attack A14" in without.table() and "PARTIAL" not in without.table()
+    assert without.to_dict()["excluded"] == {"attack": ["A14"]}
+    assert evaluate("asvspoof2021_la", scores, key, exclude={"codec": ["gsm"]}, num_resamples=10).num_spoof == 3
+
+
+def test_excluded_trials_need_their_scores_all_the_same(tmp_path):
+    key, ids = la_key(tmp_path)
+    scores = write(tmp_path / "s.txt", "".join(f"{id} {len(id)}\n" for id in ids if id != "A140"))
+    with pytest.raises(InputError, match="1 of 10 trials without a score: A140"):
+        evaluate("asvspoof2021_la", scores, key, exclude={"attack": ["A14"]})
+
+
+@pytest.mark.parametrize(
+    "exclude, message",
+    [
+        ({"atack": ["A14"]}, "trials have no field 'atack' to exclude by; did you mean 'attack'"),
+        ({"label": ["spoof", "bonafide"]}, "without label spoof bonafide no trials are left"),
+        ({"label": ["spoof"]}, "there are no spoof scores"),
+    ],
+)
+def test_exclusions_that_make_no_sense(tmp_path, exclude, message):
+    key, ids = la_key(tmp_path)
+    scores = write(tmp_path / "s.txt", "".join(f"{id} {n}\n" for n, id in enumerate(ids)))
+    with pytest.raises(InputError, match=message):
+        evaluate("asvspoof2021_la", scores, key, exclude=exclude)
 
 
 def test_interval_is_over_trials_where_speakers_are_not_named(tmp_path):
@@ -300,7 +339,7 @@ def test_published_table_per_attack_on_2019_la(real_2019):
         words[1]: words[3] for words in lines if len(words) > 3 and words[0] == "EER" and words[1].startswith("A")
     }
     assert len(published) == 13
-    assert {row.group["attack"]: f"{100 * row.eer:.9f}" for row in result.by_attack} == published
+    assert {row.group["attack"]: f"{100 * row.eer:.9f}" for row in result.rows("attack")} == published
 
 
 def test_asv_system_of_2019_la(real_2019):

@@ -50,7 +50,7 @@ def test_published_rows_are_whole_and_name_models_that_exist():
     rows = info.published_results()
     assert len(rows) > 30
     for row in rows:
-        assert set(row) == keys and 0 < row["best"] < 100 and row["source"]
+        assert keys <= set(row) and 0 < row["best"] < 100 and row["source"]
         assert row["mean"] is None or row["mean"] >= row["best"]
     named = {row["model"] for row in rows} - {None}
     assert {"wav2vec2_Nes2Net_X", "wav2vec2_AASIST"} <= named

@@ -12,6 +12,7 @@ import runpy
 import struct
 import subprocess
 import tarfile
+import tracemalloc
 import zipfile
 from pathlib import Path
 
@@ -176,6 +177,24 @@ def test_shared_references_are_not_expanded(tmp_path):
         doubled = [doubled, doubled]
     torch.save({"model": TENSORS, "cfg": doubled}, tmp_path / "laugh.pth")
     assert load_state_dict(tmp_path / "laugh.pth").keys() == TENSORS.keys()
+
+
+@pytest.mark.parametrize("zipped", [True, False], ids=["zip", "legacy"])
+@pytest.mark.parametrize("opcode", [b"\x96", b"\x8e", b"\x8d"], ids=["bytearray", "bytes", "text"])
+def test_no_memory_is_reserved_for_what_is_only_claimed(tmp_path, opcode, zipped):
+    program = b"\x80\x05" + opcode + struct.pack("<Q", 2**32) + b"x."
+    path = tmp_path / "evil.pth"
+    if zipped:
+        write_archive(path, program)
+    else:
+        path.write_bytes(program)
+    tracemalloc.start()
+    try:
+        with pytest.raises(InputError, match="4294967296 bytes"):
+            load_state_dict(path)
+        assert tracemalloc.get_traced_memory()[1] < 2**24
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.mark.parametrize(

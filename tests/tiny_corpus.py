@@ -1,14 +1,21 @@
-"""A corpus of a few seconds in the ASVspoof 2019, 2021 and In-the-Wild layouts, of real speech where it is there."""
+"""Corpora of a few seconds in the layouts of the real ones, of real speech where it is there."""
 
 from __future__ import annotations
 
 import csv
+import os
 from pathlib import Path
 
 import numpy as np
 import soundfile
 
 SAMPLE_RATE = 16000
+
+
+def real_recordings() -> Path | None:
+    """The folder of real recordings beside the repository, if it is there."""
+    shared = Path(os.environ.get("NES2NET_SHARED", Path(__file__).resolve().parents[2] / "shared"))
+    return shared / "real" / "audio" if (shared / "real" / "audio").is_dir() else None
 
 
 def generated_clips(label: str, count: int) -> list[np.ndarray]:
@@ -34,13 +41,96 @@ def real_clips(folder: Path, label: str, count: int) -> list[np.ndarray]:
     return [load_audio(folder / row["file"])[: 4 * SAMPLE_RATE] for row in rows[:: max(1, len(rows) // count)][:count]]
 
 
-def make(root: Path, audio: Path | None = None, per_class: int = 6) -> Path:
-    """Build the corpus under ``root``: 2·``per_class`` clips in train, dev, 2021 LA, 2021 DF and In-the-Wild each, and keys."""
+def make_all(root: Path, audio: Path | None = None, per_class: int = 2) -> Path:
+    """Every corpus under ``root``, complete but for its size: as :func:`make`, and the others, 2·``per_class`` clips a part."""
+    make(root, audio, per_class)
+    rows = _labelled_clips(audio, per_class)
+    for make_one in (make_2019_eval, make_asvspoof5, make_ctrsvdd, make_partialspoof, make_generic):
+        make_one(root, rows)
+    return root
+
+
+def make_2019_eval(root: Path, rows: list[tuple[str, np.ndarray]]) -> None:
+    """The evaluation part of ASVspoof 2019 LA, with the scores of the speaker-verification system."""
+    lines = []
+    for number, (label, clip) in enumerate(rows):
+        name = f"LA_E_{3000001 + number}"
+        _write(root / "ASVspoof2019_LA_eval" / "flac" / f"{name}.flac", clip)
+        lines.append(f"LA_{number % 3:04d} {name} - {'-' if label == 'bonafide' else 'A07'} {label}")
+    _text(root / "ASVspoof_LA_cm_protocols" / "ASVspoof2019.LA.cm.eval.trl.txt", lines)
+    scores = ["bonafide target 2.0", "bonafide nontarget -1.0", "A07 spoof 0.5", "bonafide target 0.4"] * 3
+    _text(root / "ASVspoof2019_LA_asv_scores" / "ASVspoof2019.LA.asv.eval.gi.trl.scores.txt", scores)
+
+
+def make_asvspoof5(root: Path, rows: list[tuple[str, np.ndarray]]) -> None:
+    """ASVspoof 5 in ``root/asvspoof5``, with an enrolment recording of track 2 besides."""
+    root = root / "asvspoof5"
+    names = (("train", "flac_T"), ("dev.track_1", "flac_D"), ("eval.track_1", "flac_E_eval"))
+    for protocol, folder in names:
+        letter, lines = folder[5], []
+        for number, (label, clip) in enumerate(rows):
+            name = f"{letter}_{number:010d}"
+            _write(root / folder / f"{name}.flac", clip)
+            codec = ("C05 3 77" if number % 2 else "- 0 -") if letter == "E" else "- - -"
+            attack = "- bonafide" if label == "bonafide" else "AC3 A05"
+            lines.append(f"{letter}_{number % 3:04d} {name} {'FM'[number % 2]} {codec} {attack} {label} -")
+        _text(root / "ASVspoof5_protocols" / f"ASVspoof5.{protocol}.tsv", lines)
+    _write(root / "flac_E_eval" / "E_A0001.flac", rows[0][1])
+
+
+def make_ctrsvdd(root: Path, rows: list[tuple[str, np.ndarray]]) -> None:
+    """CtrSVDD in ``root/ctrsvdd``."""
+    root = root / "ctrsvdd"
+    for split, attacks in (("train", ("A01", "A02")), ("dev", ("A01", "A02")), ("test", ("A09", "A14"))):
+        lines = []
+        for number, (label, clip) in enumerate(rows):
+            name = f"CtrSVDD_0059_{'E' if split == 'test' else split[0].upper()}_{number:07d}"
+            _write(root / f"{split}_set" / f"{name}.flac", clip)
+            source = ("kiritan", "acesinger")[number % 2]
+            end = "- bonafide" if label == "bonafide" else f"{attacks[number % 2]} deepfake"
+            lines.append(f"{source} CtrSVDD_0059 {name} - {end}")
+        _text(root / f"{split}.txt", lines)
+
+
+def make_partialspoof(root: Path, rows: list[tuple[str, np.ndarray]]) -> None:
+    """PartialSpoof in ``root/partialspoof``, with labels of segments of 20 ms."""
+    root = root / "partialspoof" / "database"
+    for split in ("train", "dev", "eval"):
+        lines, segments = [], {}
+        for number, (label, clip) in enumerate(rows):
+            name = f"{'LA' if label == 'bonafide' else 'CON'}_{split[0].upper()}_{number:07d}"
+            _write(root / split / "con_wav" / f"{name}.wav", clip)
+            lines.append(f"LA_{number % 3:04d} {name} - {'-' if label == 'bonafide' else 'CON'} {label}")
+            labels = np.full(-(-len(clip) // 320), "1")
+            labels[:3] = "1" if label == "bonafide" else "0"
+            segments[name] = labels
+        _text(root / "protocols" / "PartialSpoof_LA_cm_protocols" / f"PartialSpoof.LA.cm.{split}.trl.txt", lines)
+        (root / "segment_labels").mkdir(exist_ok=True)
+        np.save(root / "segment_labels" / f"{split}_seglab_0.02.npy", segments)
+
+
+def make_generic(root: Path, rows: list[tuple[str, np.ndarray]]) -> None:
+    """A folder for each class in ``root/generic``, with a list ``list.csv`` beside it that says more of the same files."""
+    lines = ["path,label,speaker,attack,room"]
+    for number, (label, clip) in enumerate(rows):
+        name = f"real/clip {number}.wav" if label == "bonafide" else f"fake/vocoder{number % 2}/clip{number}.wav"
+        _write(root / "generic" / name, clip)
+        attack = "" if label == "bonafide" else f"vocoder{number % 2}"
+        lines.append(f"generic/{name},{label},speaker{number % 3},{attack},kitchen")
+    _text(root / "list.csv", lines)
+
+
+def _labelled_clips(audio: Path | None, per_class: int) -> list[tuple[str, np.ndarray]]:
     clips = {
         label: generated_clips(label, per_class) if audio is None else real_clips(audio, label, per_class)
         for label in ("bonafide", "spoof")
     }
-    rows = [(label, clip) for label in clips for clip in clips[label]]
+    return [(label, clip) for label in clips for clip in clips[label]]
+
+
+def make(root: Path, audio: Path | None = None, per_class: int = 6) -> Path:
+    """Build the corpus under ``root``: 2·``per_class`` clips in train, dev, 2021 LA, 2021 DF and In-the-Wild each, and keys."""
+    rows = _labelled_clips(audio, per_class)
     protocols = root / "ASVspoof_LA_cm_protocols"
     for split, letter, suffix in (("train", "T", "trn"), ("dev", "D", "trl")):
         lines = []

@@ -1,4 +1,4 @@
-"""`nes2net train | score | evaluate | average | info | augment | export`."""
+"""The command line: `nes2net COMMAND`; each command with many options of its own is a module beside this one."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nes2net import __version__
-from nes2net.cli import augment, export
+from nes2net.cli import augment, calibrate, check_data, evaluate, export, reproduce
 from nes2net.cli.entry import INCOMPLETE, OneLineParser, add_architecture, run, subcommand
 from nes2net.errors import InputError
 from nes2net.registry import corpora
@@ -22,7 +22,18 @@ def build_parser() -> argparse.ArgumentParser:
     parser = OneLineParser(prog="nes2net", description="Speech anti-spoofing with Nes2Net.")
     parser.add_argument("--version", action="version", version=f"nes2net {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for add in (_add_train, _add_score, _add_evaluate, _add_average, _add_info, augment.add, export.add):
+    for add in (
+        check_data.add,
+        _add_train,
+        _add_average,
+        _add_score,
+        evaluate.add,
+        calibrate.add,
+        reproduce.add,
+        _add_info,
+        export.add,
+        augment.add,
+    ):
         add(commands)
     return parser
 
@@ -114,30 +125,6 @@ def report_scoring(result: ScoringResult) -> int:
     more = f" and {len(names) - 10} more (all in {result.path}.json)" if len(names) > 10 else ""
     print(f"{len(names)} files were left out: {', '.join(names[:10])}{more}", file=sys.stderr)
     return INCOMPLETE
-
-
-def _add_evaluate(commands: argparse._SubParsersAction) -> None:
-    parser = subcommand(commands, "evaluate", _evaluate, "Evaluate score files against a corpus's keys")
-    parser.add_argument("corpus", choices=corpora.names(), help="which corpus")
-    parser.add_argument("scores", help="score file")
-    parser.add_argument("--keys", required=True, help="folder or file of the keys")
-    parser.add_argument("--phase", default="eval", help="eval, progress or hidden_track, where the keys have phases")
-    parser.add_argument(
-        "--allow-partial", action="store_true", help="evaluate what is scored although trials are missing"
-    )
-    parser.add_argument("--json", default=None, metavar="FILE", help="write all figures to this file as well")
-
-
-def _evaluate(args: argparse.Namespace) -> int:
-    import json
-
-    from nes2net.evaluation import evaluate
-
-    result = evaluate(args.corpus, args.scores, args.keys, phase=args.phase, allow_partial=args.allow_partial)
-    print(result.table())
-    if args.json:
-        Path(args.json).write_text(json.dumps(result.to_dict(), indent=1))
-    return 0
 
 
 def _add_average(commands: argparse._SubParsersAction) -> None:

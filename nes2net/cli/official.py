@@ -1,6 +1,6 @@
 """The published evaluation commands: their arguments in, their lines out, with the trials themselves compared.
 
-The published scripts count rows where these compare ids, so a few inputs they let pass are errors here: see `evaluation.match`.
+The published scripts count rows where these compare ids, so a few inputs they let pass are errors here: see `matching.match`.
 Their own messages keep their wording and exit status 1; every other error is one line on stderr and exit status 2.
 """
 
@@ -18,7 +18,7 @@ from nes2net.data import asvspoof2021_df, asvspoof2021_la, in_the_wild
 from nes2net.data.protocol import first_file, read_text
 from nes2net.data.trial import Trial
 from nes2net.errors import InputError
-from nes2net.evaluation import Matched, match, read_scores
+from nes2net.matching import Matched, match, read_scores
 
 _PHASES = ("progress", "eval", "hidden_track", "hidden")
 
@@ -116,8 +116,7 @@ def _cal_eer_in_the_wild(options: argparse.Namespace) -> None:
     trials = in_the_wild.keys(options.labels_file or _find_labels(Path(options.path)))
     matched = match(trials, ids, scores, allow_partial=options.allow_partial)
     _say_if_partial(matched)
-    positions = np.concatenate((np.flatnonzero(matched.is_bonafide), np.flatnonzero(~matched.is_bonafide)))
-    eer, _ = metrics.compute_eer(matched.bonafide, matched.spoof, in_the_wild.EER_METHOD, order=positions)
+    eer, _ = metrics.compute_eer(matched.bonafide, matched.spoof, in_the_wild.EER_METHOD, order=matched.positions)
     print(f"EER: {eer}")
 
 

@@ -12,19 +12,31 @@ from pathlib import Path
 import numpy as np
 
 from nes2net.data import protocol as files
+from nes2net.data.corpus import Counts
 from nes2net.data.crop import ASVSPOOF_SAMPLES
 from nes2net.data.trial import Trial
-from nes2net.errors import InputError
 
+TITLE = "ASVspoof 2019 LA"
 SPLITS = ("train", "dev", "eval")
 EER_METHOD = "asvspoof"
 TEST_SAMPLES = ASVSPOOF_SAMPLES
 TDCF_VERSION = 2019
+#: As in the published protocols.
+COUNTS = {
+    "train": Counts(25380, 2580, 22800, {"attack": {f"A{n:02}": 3800 for n in range(1, 7)}}),
+    "dev": Counts(24844, 2548, 22296, {"attack": {f"A{n:02}": 3716 for n in range(1, 7)}}),
+    "eval": Counts(71237, 7355, 63882, {"attack": {f"A{n:02}": 4914 for n in range(7, 20)}}),
+}
+OBTAIN = {
+    "audio": "LA.zip from https://datashare.ed.ac.uk/handle/10283/3336",
+    "protocol": "ASVspoof2019_LA_cm_protocols in LA.zip from https://datashare.ed.ac.uk/handle/10283/3336",
+    "asv": "ASVspoof2019_LA_asv_scores in LA.zip from https://datashare.ed.ac.uk/handle/10283/3336",
+}
 
 _PROTOCOLS = {
-    "train": "ASVspoof2019.LA.cm.train.trn.txt",
-    "dev": "ASVspoof2019.LA.cm.dev.trl.txt",
-    "eval": "ASVspoof2019.LA.cm.eval.trl.txt",
+    "train": ("ASVspoof2019.LA.cm.train.trn.txt",),
+    "dev": ("ASVspoof2019.LA.cm.dev.trl.txt",),
+    "eval": ("ASVspoof2019.LA.cm.eval.trl.txt",),
 }
 # As in the published code's database/ folder, as in the corpus itself, and directly in the folder given.
 _PROTOCOL_FOLDERS = ("ASVspoof_LA_cm_protocols", "ASVspoof2019_LA_cm_protocols", "ASVspoof_DF_cm_protocols", ".")
@@ -42,16 +54,10 @@ def trials(root: str | Path, split: str, *, protocols: str | Path | None = None)
     Raises:
         InputError: The split is unknown, a folder or the protocol is missing, or a line of the protocol is malformed.
     """
-    _check_split(split)
-    root = files.corpus_root(root)
-    path = _find_protocol(split, [*([Path(protocols)] if protocols is not None else []), root, root / "LA"])
-    folder = f"ASVspoof2019_LA_{split}"
-    audio = files.first_folder(
-        [root / folder / "flac", root / "LA" / folder / "flac"],
-        what=f"audio of ASVspoof 2019 LA {split}",
-        remedy=f"give --database_path the folder that holds {folder}",
-    )
-    return files.checked_trials(_read_protocol(path, split, audio), path)
+    files.check_split(split, SPLITS, TITLE)
+    files.corpus_root(root)
+    path = find_protocol(root, split, protocols)
+    return read_protocol(path, split, find_audio(root, split))
 
 
 def keys(path: str | Path, phase: str | None = None) -> list[Trial]:
@@ -64,24 +70,7 @@ def keys(path: str | Path, phase: str | None = None) -> list[Trial]:
     Raises:
         InputError: The phase is unknown, no protocol is there (the message names every path tried), or a line is malformed.
     """
-    path = Path(path)
-    if phase is not None:
-        _check_split(phase)
-    if path.is_file():
-        split = next((split for split, name in _PROTOCOLS.items() if name == path.name), None)
-        return files.select_phase(files.checked_trials(_read_protocol(path, split), path), phase)
-    if phase is not None:
-        found = {phase: _find_protocol(phase, [path, path / "LA"])}
-    else:
-        found = {
-            split: file
-            for split in SPLITS
-            for file in _protocol_candidates(split, [path, path / "LA"])
-            if file.is_file()
-        }
-    if not found:
-        _find_protocol("eval", [path, path / "LA"])
-    return files.checked_trials((trial for split, file in found.items() for trial in _read_protocol(file, split)), path)
+    return files.keys_of_splits(path, phase, TITLE, _PROTOCOLS, find_protocol, read_protocol)
 
 
 def asv_scores(path: str | Path, phase: str = "eval") -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -108,33 +97,47 @@ def asv_scores(path: str | Path, phase: str = "eval") -> tuple[np.ndarray, np.nd
     return tuple(np.array(values) for values in scores.values())
 
 
-def _check_split(split: str) -> None:
-    if split not in SPLITS:
-        raise InputError(f"ASVspoof 2019 LA has no split '{split}'; it has {', '.join(SPLITS)}")
-
-
-def _protocol_candidates(split: str, folders: list[Path]) -> list[Path]:
-    return [folder / inner / _PROTOCOLS[split] for folder in folders for inner in _PROTOCOL_FOLDERS]
-
-
-def _find_protocol(split: str, folders: list[Path]) -> Path:
+def find_protocol(root: str | Path, split: str, protocols: str | Path | None = None) -> Path:
+    """The protocol of ``split``; see :func:`trials`. :class:`~nes2net.data.protocol.NotFound` names every place tried."""
+    split = files.known_split(split, SPLITS, TITLE)
+    root, (name,) = Path(root), _PROTOCOLS[split]
     return files.first_file(
-        _protocol_candidates(split, folders),
+        [
+            folder / inner / name
+            for folder in [*([] if protocols is None else [Path(protocols)]), root, root / "LA"]
+            for inner in _PROTOCOL_FOLDERS
+        ],
         what=f"protocol of ASVspoof 2019 LA {split}",
-        remedy=f"give --protocols_path the folder that holds {_PROTOCOLS[split]}",
+        remedy=f"give --protocols_path the folder that holds {name}",
     )
 
 
-def _read_protocol(path: Path, split: str | None, audio: Path | None = None) -> Iterator[Trial]:
+def find_audio(root: str | Path, split: str) -> Path:
+    """The folder of the audio of ``split``; :class:`~nes2net.data.protocol.NotFound` names every place tried."""
+    split = files.known_split(split, SPLITS, TITLE)
+    root, folder = Path(root), f"ASVspoof2019_LA_{split}"
+    return files.first_folder(
+        [root / folder / "flac", root / "LA" / folder / "flac"],
+        what=f"audio of ASVspoof 2019 LA {split}",
+        remedy=f"give --database_path the folder that holds {folder}",
+    )
+
+
+def read_protocol(path: Path, split: str | None, audio: Path | None = None, *, suffix: str = ".flac") -> list[Trial]:
+    """The trials of a protocol; :class:`InputError` names file and line of a malformed one."""
+    return files.checked_trials(_read_lines(path, split, audio, suffix), path)
+
+
+def _read_lines(path: Path, split: str | None, audio: Path | None, suffix: str) -> Iterator[Trial]:
     for line, (speaker, utterance, _, attack, label) in files.read_rows(
         path, 5, "speaker, utterance, -, attack, label"
     ):
         files.checked_id(utterance, path, line)
         yield Trial(
             id=utterance,
-            path=None if audio is None else audio / f"{utterance}.flac",
+            path=files.audio_path(audio, utterance, suffix),
             label=files.checked_word(label, files.ASVSPOOF_LABELS, "label", path, line),
-            speaker=speaker,
+            speaker=files.or_none(speaker),
             attack=files.or_none(attack),
             phase=split,
         )

@@ -6,19 +6,36 @@ key archive: ``DF/CM/trial_metadata.txt``. 611,829 trials, 533,928 of them in ph
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
+from nes2net.data import asvspoof2021_la as la
 from nes2net.data import protocol as files
-from nes2net.data.asvspoof2021_la import PHASES, check_phase, eval_trials, find_key
+from nes2net.data.corpus import Counts
 from nes2net.data.crop import ASVSPOOF_SAMPLES
 from nes2net.data.trial import Trial
 
-SPLITS = ("eval",)
+TITLE = "ASVspoof 2021 DF"
+SPLITS = la.SPLITS
+PHASES = la.PHASES
 EER_METHOD = "asvspoof"
 TEST_SAMPLES = ASVSPOOF_SAMPLES
+COUNTS = {"eval": Counts(611829)}
+#: As in the paper.
+KEY_COUNTS = {
+    "progress": Counts(59325, 5768, 53557),
+    "eval": Counts(533928, 14869, 519059),
+    "hidden": Counts(18576, 1980, 16596),
+}
+OBTAIN = {
+    "audio": "all four archives of https://zenodo.org/records/4835108, unpacked into one folder",
+    "protocol": "ASVspoof2021.DF.cm.eval.trl.txt in the archives of the audio, https://zenodo.org/records/4835108",
+    "keys": "https://www.asvspoof.org/asvspoof2021/DF-keys-full.tar.gz",
+}
 
 _FIELDS = (
-    "speaker, utterance, codec, source, attack, label, trim, phase, vocoder, and four of the Voice Conversion Challenge"
+    "speaker, utterance, codec, source, attack, label, trim, phase, vocoder, and task, team, gender pair and language of the "
+    "Voice Conversion Challenge"
 )
 
 
@@ -27,7 +44,7 @@ def trials(root: str | Path, split: str = "eval", *, protocols: str | Path | Non
 
     Parameters and errors as in :func:`nes2net.data.asvspoof2021_la.trials`, with DF for LA in all names.
     """
-    return eval_trials("DF", root, split, protocols)
+    return la.eval_trials("DF", root, split, protocols)
 
 
 def keys(path: str | Path, phase: str | None = None) -> list[Trial]:
@@ -35,10 +52,15 @@ def keys(path: str | Path, phase: str | None = None) -> list[Trial]:
 
     Parameters and errors as in :func:`nes2net.data.asvspoof2021_la.keys`, with DF for LA in all names.
     """
-    check_phase(phase)
-    path = find_key("DF", path)
-    labelled = (
-        Trial(
+    la.check_phase(phase)
+    path = find_key(path)
+    return files.select_phase(files.checked_trials(_read_key(path), path), phase)
+
+
+def _read_key(path: Path) -> Iterator[Trial]:
+    for line, row in files.read_rows(path, 13, _FIELDS):
+        speaker, utterance, codec, source, attack, label, trim, phase, vocoder, task, team, gender, language = row
+        yield Trial(
             id=files.checked_id(utterance, path, line),
             label=files.checked_word(label, files.ASVSPOOF_LABELS, "label", path, line),
             speaker=files.or_none(speaker),
@@ -46,10 +68,29 @@ def keys(path: str | Path, phase: str | None = None) -> list[Trial]:
             codec=files.or_none(codec),
             source=files.or_none(source),
             vocoder=files.or_none(vocoder, "bonafide"),
-            phase=files.canonical_phase(files.checked_word(row_phase, PHASES, "phase", path, line)),
+            phase=files.canonical_phase(files.checked_word(phase, PHASES, "phase", path, line)),
+            trim=files.or_none(trim),
+            gender=files.or_none(gender),
+            language=files.or_none(language),
+            task=files.or_none(task),
+            team=files.or_none(team),
         )
-        for line, (speaker, utterance, codec, source, attack, label, _, row_phase, vocoder, *_) in files.read_rows(
-            path, 13, _FIELDS
-        )
-    )
-    return files.select_phase(files.checked_trials(labelled, path), phase)
+
+
+def find_protocol(root: str | Path, split: str = "eval", protocols: str | Path | None = None) -> Path:
+    """The protocol of ids; see :func:`trials`. :class:`~nes2net.data.protocol.NotFound` names every place tried."""
+    return la.find_eval_protocol("DF", root, protocols)
+
+
+def find_audio(root: str | Path, split: str = "eval") -> Path:
+    """The folder of the audio; :class:`~nes2net.data.protocol.NotFound` names every place tried."""
+    return la.find_eval_audio("DF", root)
+
+
+#: The protocols of both tracks are lists of ids.
+read_protocol = la.read_protocol
+
+
+def find_key(path: str | Path) -> Path:
+    """The key of the countermeasure; as :func:`nes2net.data.asvspoof2021_la.find_key`."""
+    return la.find_track_key("DF", path)

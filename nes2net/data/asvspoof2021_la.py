@@ -12,15 +12,30 @@ from pathlib import Path
 import numpy as np
 
 from nes2net.data import protocol as files
+from nes2net.data.corpus import Counts
 from nes2net.data.crop import ASVSPOOF_SAMPLES
 from nes2net.data.trial import Trial
 from nes2net.errors import InputError
 
+TITLE = "ASVspoof 2021 LA"
 SPLITS = ("eval",)
 PHASES = ("progress", "eval", "hidden", "hidden_track")
 EER_METHOD = "asvspoof"
 TEST_SAMPLES = ASVSPOOF_SAMPLES
 TDCF_VERSION = 2021
+COUNTS = {"eval": Counts(181566)}
+#: As in the paper.
+KEY_COUNTS = {
+    "progress": Counts(16464, 1676, 14788),
+    "eval": Counts(148176, 14816, 133360),
+    "hidden": Counts(16926, 1960, 14966),
+}
+OBTAIN = {
+    "audio": "https://zenodo.org/records/4837263",
+    "protocol": "ASVspoof2021.LA.cm.eval.trl.txt in the archive of the audio, https://zenodo.org/records/4837263",
+    "keys": "https://www.asvspoof.org/asvspoof2021/LA-keys-full.tar.gz",
+    "asv": "LA/ASV of https://www.asvspoof.org/asvspoof2021/LA-keys-full.tar.gz",
+}
 
 
 def trials(root: str | Path, split: str = "eval", *, protocols: str | Path | None = None) -> list[Trial]:
@@ -50,7 +65,7 @@ def keys(path: str | Path, phase: str | None = None) -> list[Trial]:
         InputError: There is no key (the message names every path tried), a line is malformed, or the phase is unknown.
     """
     check_phase(phase)
-    path = find_key("LA", path)
+    path = find_key(path)
     names = "speaker, utterance, codec, transmission, attack, label, trim, phase"
     labelled = (
         Trial(
@@ -60,9 +75,10 @@ def keys(path: str | Path, phase: str | None = None) -> list[Trial]:
             attack=files.or_none(attack, "bonafide"),
             codec=files.or_none(codec),
             transmission=files.or_none(transmission),
+            trim=files.or_none(trim),
             phase=files.canonical_phase(files.checked_word(row_phase, PHASES, "phase", path, line)),
         )
-        for line, (speaker, utterance, codec, transmission, attack, label, _, row_phase) in files.read_rows(
+        for line, (speaker, utterance, codec, transmission, attack, label, trim, row_phase) in files.read_rows(
             path, 8, names
         )
     )
@@ -108,27 +124,57 @@ def asv_scores(path: str | Path, phase: str = "eval") -> tuple[np.ndarray, np.nd
 
 
 def eval_trials(track: str, root: str | Path, split: str, protocols: str | Path | None) -> list[Trial]:
-    """What :func:`trials` says, for the track ``"LA"`` or ``"DF"``: the two are laid out alike."""
-    if split not in SPLITS:
-        raise InputError(f"ASVspoof 2021 {track} has no split '{split}'; it has only 'eval'")
-    root = files.corpus_root(root)
+    """:func:`trials` of track ``"LA"`` or ``"DF"``."""
+    files.check_split(split, SPLITS, f"ASVspoof 2021 {track}")
+    files.corpus_root(root)
+    path = find_eval_protocol(track, root, protocols)
+    return read_protocol(path, split, find_eval_audio(track, root))
+
+
+def find_protocol(root: str | Path, split: str = "eval", protocols: str | Path | None = None) -> Path:
+    """The protocol of ids; see :func:`trials`. :class:`~nes2net.data.protocol.NotFound` names every place tried."""
+    return find_eval_protocol("LA", root, protocols)
+
+
+def find_audio(root: str | Path, split: str = "eval") -> Path:
+    """The folder of the audio; :class:`~nes2net.data.protocol.NotFound` names every place tried."""
+    return find_eval_audio("LA", root)
+
+
+def read_protocol(path: Path, split: str | None = "eval", audio: Path | None = None) -> list[Trial]:
+    """The unlabelled trials of a protocol of ids; :class:`InputError` names file and line of a malformed one."""
+    return files.protocol_trials(path, audio)
+
+
+def find_eval_protocol(track: str, root: str | Path, protocols: str | Path | None) -> Path:
+    """:func:`find_protocol` of track ``"LA"`` or ``"DF"``."""
+    root = Path(root)
     folder, name = f"ASVspoof2021_{track}_eval", f"ASVspoof2021.{track}.cm.eval.trl.txt"
     places = [root] if protocols is None else [Path(protocols), root]
-    path = files.first_file(
+    return files.first_file(
         [place / inner / name for place in places for inner in (f"ASVspoof_{track}_cm_protocols", folder, ".")],
         what=f"protocol of ASVspoof 2021 {track}",
         remedy=f"give --protocols_path the folder that holds {name}",
     )
-    audio = files.first_folder(
+
+
+def find_eval_audio(track: str, root: str | Path) -> Path:
+    """:func:`find_audio` of track ``"LA"`` or ``"DF"``."""
+    root, folder = Path(root), f"ASVspoof2021_{track}_eval"
+    return files.first_folder(
         [root / folder / "flac", root / "flac"],
         what=f"audio of ASVspoof 2021 {track}",
         remedy=f"give --database_path the folder that holds {folder}",
     )
-    return files.protocol_trials(path, audio)
 
 
-def find_key(track: str, path: str | Path) -> Path:
+def find_key(path: str | Path) -> Path:
     """The key of the countermeasure, ``CM/trial_metadata.txt``, in any of the layouts its archives are found in."""
+    return find_track_key("LA", path)
+
+
+def find_track_key(track: str, path: str | Path) -> Path:
+    """:func:`find_key` of track ``"LA"`` or ``"DF"``."""
     path = Path(path)
     if path.is_file():
         return path

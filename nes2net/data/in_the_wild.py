@@ -12,13 +12,20 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from nes2net.data import protocol as files
+from nes2net.data.corpus import Counts
 from nes2net.data.crop import IN_THE_WILD_SAMPLES
 from nes2net.data.trial import BONAFIDE, SPOOF, Trial
 from nes2net.errors import InputError
 
+TITLE = "In-the-Wild"
 SPLITS = ("eval",)
 EER_METHOD = "interpolated"  # the rule of the published script, and so of the published figures
 TEST_SAMPLES = IN_THE_WILD_SAMPLES
+COUNTS = {"eval": Counts(31779, 19963, 11816)}
+OBTAIN = {
+    "audio": "https://deepfake-total.com/in_the_wild",
+    "protocol": "meta.csv in the archive of the audio, https://deepfake-total.com/in_the_wild",
+}
 
 _FOLDER = "release_in_the_wild"
 _LABELS = {"bona-fide": BONAFIDE, "spoof": SPOOF}
@@ -35,14 +42,8 @@ def trials(root: str | Path, split: str = "eval", *, protocols: str | Path | Non
     Raises:
         InputError: The split is unknown, there is no audio, or a line of ``meta.csv`` is malformed.
     """
-    if split not in SPLITS:
-        raise InputError(f"In-the-Wild has no split '{split}'; it has only 'eval'")
-    root = Path(root)
-    audio = files.first_folder(
-        [root / _FOLDER, root],
-        what="audio of In-the-Wild",
-        remedy=f"give --in_the_wild_path the folder {_FOLDER}",
-    )
+    files.check_split(split, SPLITS, TITLE)
+    audio = find_audio(root, split)
     # Archives made on a Mac hold a file ._1.wav of attributes beside 1.wav.
     names = sorted(name for name in os.listdir(audio) if name.endswith(".wav") and not name.startswith("._"))
     if not names:
@@ -74,16 +75,37 @@ def keys(path: str | Path, phase: str | None = None) -> list[Trial]:
     if phase not in (None, "eval"):
         raise InputError(f"In-the-Wild has no phase '{phase}'; it has only 'eval'")
     path = Path(path)
-    if not path.is_file():
-        path = files.first_file(
-            [path / "meta.csv", path / _FOLDER / "meta.csv"],
-            what="key of In-the-Wild",
-            remedy=f"give the path of meta.csv, which comes with the audio in {_FOLDER}",
-        )
-    return files.checked_trials(_read_meta(path), path)
+    return read_protocol(path if path.is_file() else find_protocol(path))
 
 
-def _read_meta(path: Path) -> Iterator[Trial]:
+def find_protocol(root: str | Path, split: str = "eval", protocols: str | Path | None = None) -> Path:
+    """``meta.csv``; :class:`~nes2net.data.protocol.NotFound` names every place tried."""
+    own = [] if protocols is None else [Path(protocols)]
+    return files.first_file(
+        [
+            *(place for place in own if place.suffix == ".csv"),
+            *(folder / inner / "meta.csv" for folder in [*own, Path(root)] for inner in (".", _FOLDER)),
+        ],
+        what="key of In-the-Wild",
+        remedy=f"give the path of meta.csv, which comes with the audio in {_FOLDER}",
+    )
+
+
+def find_audio(root: str | Path, split: str = "eval") -> Path:
+    """The folder of the audio; :class:`~nes2net.data.protocol.NotFound` names every place tried."""
+    return files.first_folder(
+        [Path(root) / _FOLDER, Path(root)],
+        what="audio of In-the-Wild",
+        remedy=f"give --in_the_wild_path the folder {_FOLDER}",
+    )
+
+
+def read_protocol(path: Path, split: str | None = "eval", audio: Path | None = None) -> list[Trial]:
+    """The trials of ``meta.csv``; :class:`InputError` names file and line of a malformed one."""
+    return files.checked_trials(_read_meta(path, audio), path)
+
+
+def _read_meta(path: Path, audio: Path | None) -> Iterator[Trial]:
     rows = csv.reader(files.read_text(path).splitlines())
     header = next(rows, [])
     missing = {"file", "speaker", "label"} - set(header)
@@ -97,8 +119,10 @@ def _read_meta(path: Path) -> Iterator[Trial]:
             raise InputError(
                 f"{path}, line {line}: expected {len(header)} fields ({', '.join(header)}), found {len(row)}"
             )
+        id = files.checked_id(row[file], path, line).removesuffix(".wav")
         yield Trial(
-            id=files.checked_id(row[file], path, line).removesuffix(".wav"),
+            id=id,
+            path=files.audio_path(audio, id, ".wav"),
             label=files.checked_word(row[label], _LABELS, "label", path, line),
-            speaker=row[speaker] or None,
+            speaker=files.or_none(row[speaker], ""),
         )

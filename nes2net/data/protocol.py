@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -13,14 +15,20 @@ ASVSPOOF_LABELS = {"bonafide": BONAFIDE, "spoof": SPOOF}
 
 
 class NotFound(InputError):
-    """A file or folder was in none of the places where it may be."""
+    """A file or folder was in none of the places where it may be; ``tried`` names them."""
+
+    def __init__(self, message: str, tried: Sequence[Path] = ()) -> None:
+        super().__init__(message)
+        self.tried = list(tried)
 
 
 def corpus_root(root: str | Path) -> Path:
     """``root`` as a path; :class:`NotFound` if it is no folder."""
     root = Path(root)
     if not root.is_dir():
-        raise NotFound(f"corpus folder {root} not found; give the folder of the corpus (main.py: --database_path)")
+        raise NotFound(
+            f"corpus folder {root} not found; give the folder of the corpus (main.py: --database_path)", [root]
+        )
     return root
 
 
@@ -39,7 +47,7 @@ def _first(candidates: Iterable[Path], exists: Callable[[Path], bool], what: str
     for path in tried:
         if exists(path):
             return path
-    raise NotFound(f"{what} not found; looked for {', '.join(map(str, tried))}; {remedy}")
+    raise NotFound(f"{what} not found; looked for {', '.join(map(str, tried))}; {remedy}", tried)
 
 
 def read_text(path: Path) -> str:
@@ -100,12 +108,51 @@ def or_none(field: str, *nothing: str) -> str | None:
     >>> or_none("A07", "bonafide"), or_none("-"), or_none("bonafide", "bonafide")
     ('A07', None, None)
     """
-    return None if field == "-" or field in nothing else field
+    # Interned: the few different words of 600,000 lines are kept, and sent to other processes, once.
+    return None if field == "-" or field in nothing else sys.intern(field)
+
+
+def keys_of_splits(
+    path: str | Path,
+    phase: str | None,
+    title: str,
+    names: Mapping[str, Sequence[str]],
+    find: Callable[[Path, str], Path],
+    read: Callable[[Path, str | None], list[Trial]],
+) -> list[Trial]:
+    """The labelled trials of the protocol ``path``, or of the protocols below it: of the split ``phase``, or of all that are there.
+
+    ``names`` holds split → file names of its protocol, by which a file is known; ``find`` gives a split's protocol or raises
+    :class:`NotFound`; ``read`` reads it.
+    """
+    path = Path(path)
+    if phase is not None:
+        check_split(phase, tuple(names), title)
+    if path.is_file():
+        split = next((split for split, of_split in names.items() if path.name in of_split), None)
+        return select_phase(read(path, split), phase)
+    if phase is not None:
+        return read(find(path, phase), phase)
+    found, missing = [], []
+    for split in names:
+        try:
+            found += read(find(path, split), split)
+        except NotFound as error:
+            missing.append(error)
+    if not found:
+        raise missing[-1]
+    return checked_trials(found, path)
 
 
 def checked_trials(trials: Iterable[Trial], path: Path) -> list[Trial]:
     """``trials`` as a list; :class:`InputError` if there are none, or two with one id. ``path`` is where they were read."""
-    trials = list(trials)
+    collecting = gc.isenabled()
+    gc.disable()  # the garbage collector would go through all the trials made so far again and again
+    try:
+        trials = list(trials)
+    finally:
+        if collecting:
+            gc.enable()
     if not trials:
         raise InputError(f"{path}: holds no trials; give the protocol or key file of the corpus")
     if len({trial.id for trial in trials}) < len(trials):
@@ -124,12 +171,32 @@ def some(names: Sequence[str], limit: int = 10) -> str:
 
 
 def canonical_phase(phase: str) -> str:
-    """The key files of ASVspoof 2021 write ``hidden`` where its scripts write ``hidden_track``; here it is ``hidden``.
+    """One name for what corpora name differently.
 
-    >>> canonical_phase("hidden_track"), canonical_phase("eval")
-    ('hidden', 'eval')
+    The key files of ASVspoof 2021 write ``hidden`` where its scripts write ``hidden_track``; CtrSVDD calls its evaluation part
+    ``test``.
+
+    >>> canonical_phase("hidden_track"), canonical_phase("test"), canonical_phase("progress")
+    ('hidden', 'eval', 'progress')
     """
-    return "hidden" if phase == "hidden_track" else phase
+    return {"hidden_track": "hidden", "test": "eval"}.get(phase, phase)
+
+
+def check_split(split: str, splits: Sequence[str], title: str) -> None:
+    """:class:`InputError` if the corpus ``title`` has no ``split``."""
+    if split not in splits:
+        raise InputError(f"{title} has no split '{split}'; it has {', '.join(splits)}")
+
+
+def known_split(split: str, splits: Sequence[str], title: str) -> str:
+    """The corpus's own name of ``split``; :class:`InputError` if it has none such.
+
+    >>> known_split("test", ("train", "eval"), "CtrSVDD")
+    'eval'
+    """
+    split = canonical_phase(split)
+    check_split(split, splits, title)
+    return split
 
 
 def select_phase(trials: Sequence[Trial], phase: str | None) -> list[Trial]:
@@ -148,11 +215,16 @@ def select_phase(trials: Sequence[Trial], phase: str | None) -> list[Trial]:
     return selected
 
 
-def protocol_trials(protocol: Path, audio: Path, suffix: str = ".flac") -> list[Trial]:
+def audio_path(audio: Path | None, utterance: str, suffix: str = ".flac") -> Path | None:
+    """``audio/utterance.flac``, or None without a folder of audio."""
+    return None if audio is None else audio / f"{utterance}{suffix}"
+
+
+def protocol_trials(protocol: Path, audio: Path | None) -> list[Trial]:
     """Unlabelled trials of a protocol that holds one utterance id a line; the audio of ``ID`` is ``audio/ID.flac``."""
     return checked_trials(
         (
-            Trial(id=checked_id(utterance, protocol, line), path=audio / f"{utterance}{suffix}")
+            Trial(id=checked_id(utterance, protocol, line), path=audio_path(audio, utterance))
             for line, (utterance,) in read_rows(protocol, 1, "utterance")
         ),
         protocol,

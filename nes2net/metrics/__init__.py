@@ -1,13 +1,22 @@
-"""Error rates, detection costs and their confidence intervals. NumPy alone.
+"""Error rates, detection costs, their confidence intervals, and the official result tables. NumPy alone.
 
 Everywhere a higher score means more bona fide, rates are fractions (not percent), FRR is the share of bona fide trials below the
 threshold (miss) and FAR the share of spoofed trials at or above it (false alarm).
 """
 
-from nes2net.metrics.dcf import compute_act_dcf, compute_cllr, compute_min_dcf
+from nes2net.metrics.dcf import compute_act_dcf, compute_cllr, compute_min_cllr, compute_min_dcf
 from nes2net.metrics.eer import compute_eer, det_curve, roc_points
-from nes2net.metrics.intervals import bootstrap_interval
+from nes2net.metrics.intervals import Comparison, bootstrap_interval, compare_systems
+from nes2net.metrics.sasv import compute_a_dcf, compute_t_eer
+from nes2net.metrics.tables import (
+    CtrSvddRow,
+    asvspoof5_track1_lines,
+    asvspoof5_track2_lines,
+    ctrsvdd_lines,
+    ctrsvdd_rows,
+)
 from nes2net.metrics.tdcf import (
+    ASVSPOOF5_WEIGHTS,
     AsvErrorRates,
     TandemWeights,
     asv_error_rates,
@@ -17,15 +26,26 @@ from nes2net.metrics.tdcf import (
 )
 
 __all__ = [
+    "ASVSPOOF5_WEIGHTS",
     "AsvErrorRates",
+    "Comparison",
+    "CtrSvddRow",
     "TandemWeights",
     "asv_error_rates",
+    "asvspoof5_track1_lines",
+    "asvspoof5_track2_lines",
     "bootstrap_interval",
+    "compare_systems",
+    "compute_a_dcf",
     "compute_act_dcf",
     "compute_cllr",
     "compute_eer",
+    "compute_min_cllr",
     "compute_min_dcf",
     "compute_min_tdcf",
+    "compute_t_eer",
+    "ctrsvdd_lines",
+    "ctrsvdd_rows",
     "det_curve",
     "roc_points",
     "tandem_weights",

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from nes2net.errors import InputError
-from nes2net.metrics.eer import checked_scores, det_curve, roc_points
+from nes2net.metrics.eer import checked_scores, det_curve, last_of_ties, roc_points, walk
 
 # Evaluation plan of ASVspoof 5, track 1.
 P_SPOOF = 0.05
@@ -48,7 +48,7 @@ def compute_min_dcf(
     if method not in curves:
         raise InputError(f"unknown threshold method '{method}'; known: {', '.join(curves)}")
     frr, far, _ = curves[method](bonafide, spoof)
-    return float(_cost(frr, far, p_spoof, c_miss, c_fa, normalize).min())
+    return float(dcf(frr, far, p_spoof, c_miss, c_fa, normalize).min())
 
 
 def compute_act_dcf(
@@ -68,9 +68,8 @@ def compute_act_dcf(
     0.0
     """
     bonafide, spoof = checked_scores(bonafide, "bona fide"), checked_scores(spoof, "spoof")
-    _check_costs(p_spoof, c_miss, c_fa)
-    threshold = -math.log(c_miss * (1 - p_spoof) / (c_fa * p_spoof))
-    return float(_cost(np.mean(bonafide < threshold), np.mean(spoof >= threshold), p_spoof, c_miss, c_fa, True))
+    threshold = act_dcf_threshold(p_spoof, c_miss, c_fa)
+    return float(act_dcf(np.mean(bonafide < threshold), np.mean(spoof >= threshold), p_spoof, c_miss, c_fa))
 
 
 def compute_cllr(bonafide: ArrayLike, spoof: ArrayLike) -> float:
@@ -83,15 +82,58 @@ def compute_cllr(bonafide: ArrayLike, spoof: ArrayLike) -> float:
     1.0
     """
     bonafide, spoof = checked_scores(bonafide, "bona fide"), checked_scores(spoof, "spoof")
-    nats = np.mean(np.logaddexp(0, -bonafide)) + np.mean(np.logaddexp(0, spoof))
-    return float(nats / (2 * math.log(2)))
+    of_bonafide, of_spoof = cllr_terms(bonafide, spoof)
+    return float((np.mean(of_bonafide) + np.mean(of_spoof)) / 2)
 
 
-def _cost(frr, far, p_spoof: float, c_miss: float, c_fa: float, normalize: bool):
+def compute_min_cllr(bonafide: ArrayLike, spoof: ArrayLike) -> float:
+    """Cllr in bits after the best monotone calibration: the loss by discrimination alone; 0 is perfect, 1 says nothing.
+
+    Calibration is by pool-adjacent-violators (Brümmer and du Preez, 2006, section 5), equal scores in one pool; the gap of
+    :func:`compute_cllr` to it is the loss by calibration. Needs SciPy. Raises as :func:`compute_cllr`.
+
+    >>> compute_min_cllr([1.0, 2.0], [0.0]), compute_min_cllr([0.0], [1.0])
+    (0.0, 1.0)
+    """
+    from scipy.optimize import isotonic_regression
+
+    bonafide, spoof = checked_scores(bonafide, "bona fide"), checked_scores(spoof, "spoof")
+    scores, is_bonafide = walk(bonafide, spoof)
+    ends, num_bonafide = last_of_ties(scores), np.cumsum(is_bonafide)
+    trials = np.diff(ends, prepend=-1)
+    share = np.diff(num_bonafide[ends], prepend=0) / trials
+    ends = ends[isotonic_regression(share, weights=trials).blocks[1:] - 1]  # of the pools
+    of_bonafide = np.diff(num_bonafide[ends], prepend=0)
+    of_spoof = (np.diff(ends, prepend=-1) - of_bonafide) / spoof.size
+    of_bonafide = of_bonafide / bonafide.size
+    # log2(1 + 1/LR) and log2(1 + LR) with LR = of_bonafide / of_spoof; a share of 0 costs nothing.
+    both = of_bonafide + of_spoof
+    return float(sum(part[part > 0] @ np.log2(both[part > 0] / part[part > 0]) for part in (of_bonafide, of_spoof)) / 2)
+
+
+def cllr_terms(bonafide: NDArray, spoof: NDArray) -> tuple[NDArray, NDArray]:
+    """What each trial costs in bits: log2(1 + e^−b) and log2(1 + e^s)."""
+    return np.logaddexp(0, -bonafide) / math.log(2), np.logaddexp(0, spoof) / math.log(2)
+
+
+def act_dcf_threshold(p_spoof: float, c_miss: float, c_fa: float) -> float:
+    """The threshold of least expected cost for natural-log likelihood ratios; :class:`InputError` for costs that are none."""
+    _check_costs(p_spoof, c_miss, c_fa)
+    return -math.log(c_miss * (1 - p_spoof) / (c_fa * p_spoof))
+
+
+def dcf(frr, far, p_spoof: float, c_miss: float, c_fa: float, normalize: bool):
+    """The detection cost at given error rates, numbers or arrays; see :func:`compute_min_dcf`."""
     _check_costs(p_spoof, c_miss, c_fa)
     p_bonafide = 1 - p_spoof
     cost = frr * c_miss * p_bonafide + far * c_fa * (1 - p_bonafide)
     return cost / min(c_miss * p_bonafide, c_fa * (1 - p_bonafide)) if normalize else cost
+
+
+def act_dcf(frr: float, far: float, p_spoof: float, c_miss: float, c_fa: float) -> float:
+    """:func:`dcf`, normalised, in the order of operations of the evaluation package: the last bit is printed there."""
+    at_miss, at_alarm = c_miss * (1 - p_spoof), c_fa * p_spoof
+    return (at_miss * frr + at_alarm * far) / min(at_miss, at_alarm)
 
 
 def _check_costs(p_spoof: float, c_miss: float, c_fa: float) -> None:

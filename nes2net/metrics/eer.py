@@ -79,17 +79,26 @@ def roc_points(bonafide: ArrayLike, spoof: ArrayLike) -> tuple[NDArray, NDArray,
     bonafide, spoof = checked_scores(bonafide, "bona fide"), checked_scores(spoof, "spoof")
     scores, is_bonafide = walk(bonafide, spoof)
     scores, is_bonafide = scores[::-1], is_bonafide[::-1]
-    last_of_ties = np.append(np.flatnonzero(scores[1:] != scores[:-1]), scores.size - 1)
-    accepted_bonafide = np.cumsum(is_bonafide)[last_of_ties]
-    accepted_spoof = 1 + last_of_ties - accepted_bonafide
-    if last_of_ties.size > 2:
-        bends = (np.diff(accepted_bonafide, 2) != 0) | (np.diff(accepted_spoof, 2) != 0)
-        corner = np.concatenate(([True], bends, [True]))
-        accepted_bonafide, accepted_spoof = accepted_bonafide[corner], accepted_spoof[corner]
-        last_of_ties = last_of_ties[corner]
-    tpr = np.concatenate(([0.0], accepted_bonafide / bonafide.size))
-    far = np.concatenate(([0.0], accepted_spoof / spoof.size))
-    return 1 - tpr, far, np.concatenate(([np.inf], scores[last_of_ties]))
+    ends = last_of_ties(scores)
+    accepted_bonafide = np.cumsum(is_bonafide)[ends]
+    accepted_spoof = 1 + ends - accepted_bonafide
+    corner = roc_corners(accepted_bonafide, accepted_spoof)
+    tpr = np.append(0, accepted_bonafide[corner]) / bonafide.size
+    far = np.append(0, accepted_spoof[corner]) / spoof.size
+    return 1 - tpr, far, np.append(np.inf, scores[ends[corner]])
+
+
+def last_of_ties(scores: NDArray) -> NDArray:
+    """Where in sorted ``scores`` each run of equal values ends."""
+    return np.append(np.flatnonzero(scores[1:] != scores[:-1]), scores.size - 1)
+
+
+def roc_corners(accepted_bonafide: NDArray, accepted_spoof: NDArray) -> NDArray:
+    """Which points of the ROC curve scikit-learn keeps: the ends, and those after which it goes on by another step."""
+    if accepted_bonafide.size <= 2:
+        return np.ones(accepted_bonafide.size, dtype=bool)
+    bends = (np.diff(accepted_bonafide, 2) != 0) | (np.diff(accepted_spoof, 2) != 0)
+    return np.concatenate(([True], bends, [True]))
 
 
 def checked_scores(scores: ArrayLike, name: str) -> NDArray:

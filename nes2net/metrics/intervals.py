@@ -1,4 +1,4 @@
-"""Bootstrap confidence intervals of a metric, over trials or over speakers.
+"""Bootstrap confidence intervals of a metric, and paired comparison of two systems, over trials or over speakers.
 
 Trials of one speaker are not independent; an interval over trials is then too narrow. Drawing whole speakers keeps what they
 share: Ferrer and Riera, "Confidence Intervals for Evaluation in Machine Learning" (2023), with the percentile interval of Efron.
@@ -6,15 +6,32 @@ share: Ferrer and Riera, "Confidence Intervals for Evaluation in Machine Learnin
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nes2net.errors import InputError
-from nes2net.metrics.eer import checked_scores, compute_eer, walk_index
+from nes2net.metrics.eer import checked_scores
+from nes2net.metrics.resampling import any_metric, quick_metric
+
+# Below this a resample is done before a thread has woken up.
+_FEWEST_TRIALS_FOR_THREADS = 20_000
+
+Draw = Callable[[np.random.Generator], NDArray]
+
+
+class Comparison(NamedTuple):
+    """Two systems on the same trials; see :func:`compare_systems`. ``difference`` is first − second, ``interval`` its interval."""
+
+    first: float
+    second: float
+    difference: float
+    interval: tuple[float, float]
+    p_value: float
 
 
 def bootstrap_interval(
@@ -27,18 +44,20 @@ def bootstrap_interval(
     seed: int = 0,
     bonafide_groups: Sequence | None = None,
     spoof_groups: Sequence | None = None,
+    num_threads: int | None = None,
 ) -> tuple[float, float]:
     """Percentile bootstrap interval ``(low, high)`` of ``metric(bonafide, spoof)``.
 
     Args:
-        metric: Any function of two score vectors that gives a number, or a tuple whose first item is the number, such as
-            :func:`~nes2net.metrics.eer.compute_eer`; that one (also as ``functools.partial(compute_eer, method=…,
-            order=…)``, for the rules "asvspoof" and "interpolated") is computed from the sorted scores without sorting
-            again.
+        metric: Any function of two score vectors that gives a number, or a tuple whose first item is the number.
+            ``compute_eer``, ``compute_min_dcf``, ``compute_act_dcf``, ``compute_cllr`` and ``compute_min_tdcf`` of this
+            package, also with keywords as ``functools.partial(compute_eer, method=…)``, are computed from scores that were
+            sorted once; other functions are called on each resample.
         bonafide, spoof: Scores, shapes (B,) and (S,).
         bonafide_groups, spoof_groups: The speaker of each trial, lengths B and S; give both or neither. With them whole
             speakers are drawn, each with all its trials of both classes (the same name is the same speaker); without them
             trials, B and S of them. A draw without one of the classes, which few speakers can bring about, is made again.
+        num_threads: Threads for the metrics named above, by default one per core; the result does not depend on it.
 
     A bootstrap cannot see errors that the sample does not hold: an EER of 0 gets the interval (0, 0), and few speakers, or few
     trials of a class, give an interval that is too narrow.
@@ -46,44 +65,137 @@ def bootstrap_interval(
     Raises:
         InputError: A class is empty, a score is NaN, groups do not fit the scores, or a setting is out of range.
 
+    >>> from nes2net.metrics import compute_eer
     >>> rng = np.random.default_rng(0)
     >>> low, high = bootstrap_interval(compute_eer, rng.normal(2, 1, 500), rng.normal(0, 1, 500))
     >>> round(low, 2), round(high, 2)
     (0.12, 0.16)
     """
-    bonafide, spoof = checked_scores(bonafide, "bona fide"), checked_scores(spoof, "spoof")
-    if num_resamples < 1:
-        raise InputError(f"num_resamples must be at least 1, got {num_resamples}")
+    system = _checked(bonafide, spoof)
+    draw = _draw(bonafide_groups, spoof_groups, *system)
+    values = _resample([(metric, *system)], draw, num_resamples, seed, num_threads)
+    return _percentiles(values[:, 0], confidence)
+
+
+def compare_systems(
+    metric: Callable[..., Any],
+    first: tuple[ArrayLike, ArrayLike],
+    second: tuple[ArrayLike, ArrayLike],
+    *,
+    num_resamples: int = 1000,
+    confidence: float = 0.95,
+    seed: int = 0,
+    bonafide_groups: Sequence | None = None,
+    spoof_groups: Sequence | None = None,
+    num_threads: int | None = None,
+) -> Comparison:
+    """Paired bootstrap comparison of two systems: is ``metric`` of the first another than that of the second?
+
+    Every resample is of the trials, and both systems are evaluated on it, so that what makes a trial hard for both cancels;
+    the interval of the difference is narrower than the two intervals suggest. Bisani and Ney, "Bootstrap estimates for
+    confidence intervals in ASR performance evaluation", ICASSP 2004.
+
+    Args:
+        first, second: ``(bonafide, spoof)`` scores of each system, shapes (B,) and (S,), of the same trials in the same order.
+        metric, num_resamples, confidence, seed, bonafide_groups, spoof_groups, num_threads: As in :func:`bootstrap_interval`.
+
+    Returns:
+        A :class:`Comparison`. ``p_value`` is two-sided: twice the share of resamples on the other side of zero, zero itself
+        counted on both, at least 1 / (num_resamples + 1), at most 1. It is below 1 − confidence where the interval leaves
+        out zero, but for the rounding of one resample.
+
+    Raises:
+        InputError: As :func:`bootstrap_interval`, or the systems have different numbers of scores.
+
+    >>> from nes2net.metrics import compute_eer
+    >>> rng = np.random.default_rng(0)
+    >>> bonafide, spoof = rng.normal(2, 1, 500), rng.normal(0, 1, 500)
+    >>> noisy = bonafide + rng.normal(0, 0.7, 500), spoof + rng.normal(0, 0.7, 500)
+    >>> result = compare_systems(compute_eer, (bonafide, spoof), noisy)
+    >>> result.difference < 0, result.p_value < 0.05
+    (True, True)
+    """
+    systems = [_checked(*scores) for scores in (first, second)]
+    counts = [(bonafide.size, spoof.size) for bonafide, spoof in systems]
+    if counts[0] != counts[1]:
+        raise InputError(
+            f"a paired comparison needs the same trials: {counts[0][0]} bona fide and {counts[0][1]} spoof scores of the "
+            f"first system, but {counts[1][0]} and {counts[1][1]} of the second"
+        )
+    draw = _draw(bonafide_groups, spoof_groups, *systems[0])
+    values = _resample([(metric, *system) for system in systems], draw, num_resamples, seed, num_threads)
+    at = [any_metric(metric, *system)(np.ones(sum(counts[0]), dtype=np.int64)) for system in systems]
+    differences = values[:, 0] - values[:, 1]
+    beyond = min((differences <= 0).sum(), (differences >= 0).sum())
+    p_value = min(1.0, 2 * (int(beyond) + 1) / (num_resamples + 1))
+    return Comparison(*at, at[0] - at[1], _percentiles(differences, confidence), p_value)
+
+
+def _checked(bonafide: ArrayLike, spoof: ArrayLike) -> tuple[NDArray, NDArray]:
+    return checked_scores(bonafide, "bona fide"), checked_scores(spoof, "spoof")
+
+
+def _percentiles(values: NDArray, confidence: float) -> tuple[float, float]:
     if not 0 < confidence < 1:
         raise InputError(f"confidence must lie between 0 and 1, got {confidence}")
-    rng = np.random.default_rng(seed)
-    if bonafide_groups is None and spoof_groups is None:
-        draws = _draw_trials(rng, bonafide.size, spoof.size)
-    else:
-        draws = _draw_groups(rng, _group_codes(bonafide_groups, spoof_groups, bonafide.size, spoof.size), bonafide.size)
-    resampled_metric = _resampled_eer(metric, bonafide, spoof) or _resampled(metric, bonafide, spoof)
-    values = [resampled_metric(next(draws)) for _ in range(num_resamples)]
     low, high = np.quantile(values, [(1 - confidence) / 2, (1 + confidence) / 2])
     return float(low), float(high)
 
 
-def _draw_trials(rng: np.random.Generator, num_bonafide: int, num_spoof: int) -> Iterator[NDArray]:
-    """How often each trial of [bonafide, spoof] was drawn, B of the first and S of the second, again and again."""
-    while True:
-        counts = [np.bincount(rng.integers(n, size=n), minlength=n) for n in (num_bonafide, num_spoof)]
-        yield np.concatenate(counts)
+def _resample(
+    systems: list[tuple[Callable, NDArray, NDArray]], draw: Draw, num_resamples: int, seed: int, num_threads: int | None
+) -> NDArray:
+    """The metric of each system on each resample, shape (num_resamples, systems).
+
+    Each resample has a generator of its own, so that it is the same whichever thread makes it.
+    """
+    if num_resamples < 1:
+        raise InputError(f"num_resamples must be at least 1, got {num_resamples}")
+    if num_threads is not None and num_threads < 1:
+        raise InputError(f"num_threads must be at least 1, got {num_threads}")
+    quick = [quick_metric(*system) for system in systems]
+    evaluators = [fast or any_metric(*system) for fast, system in zip(quick, systems)]
+
+    def one(number: int) -> list[float]:
+        counts = draw(np.random.default_rng([seed, number]))
+        return [evaluate(counts) for evaluate in evaluators]
+
+    _, bonafide, spoof = systems[0]
+    if None in quick or bonafide.size + spoof.size < _FEWEST_TRIALS_FOR_THREADS:
+        return np.array([one(number) for number in range(num_resamples)])
+    with ThreadPoolExecutor(num_threads or _num_cores()) as pool:
+        return np.array(list(pool.map(one, range(num_resamples))))
 
 
-def _draw_groups(rng: np.random.Generator, codes: NDArray, num_bonafide: int) -> Iterator[NDArray]:
-    """As :func:`_draw_trials`, but every trial as often as its group was drawn; ``codes`` numbers the groups from 0."""
+def _num_cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _draw(bonafide_groups: Sequence | None, spoof_groups: Sequence | None, bonafide: NDArray, spoof: NDArray) -> Draw:
+    """What draws how often each trial of [bonafide, spoof] is taken."""
+    if bonafide_groups is None and spoof_groups is None:
+        return lambda rng: np.concatenate([_counts(rng, n) for n in (bonafide.size, spoof.size)])
+    codes = _group_codes(bonafide_groups, spoof_groups, bonafide.size, spoof.size)
     num_groups = int(codes.max()) + 1
-    while True:
-        counts = np.bincount(rng.integers(num_groups, size=num_groups), minlength=num_groups)[codes]
-        if counts[:num_bonafide].any() and counts[num_bonafide:].any():
-            yield counts
+
+    def draw(rng: np.random.Generator) -> NDArray:
+        while True:
+            counts = _counts(rng, num_groups)[codes]
+            if counts[: bonafide.size].any() and counts[bonafide.size :].any():
+                return counts
+
+    return draw
 
 
-def _group_codes(bonafide_groups, spoof_groups, num_bonafide: int, num_spoof: int) -> NDArray:
+def _counts(rng: np.random.Generator, size: int) -> NDArray:
+    """How often each of ``size`` things comes in as many draws."""
+    return np.bincount(rng.integers(size, size=size), minlength=size)
+
+
+def _group_codes(
+    bonafide_groups: Sequence | None, spoof_groups: Sequence | None, num_bonafide: int, num_spoof: int
+) -> NDArray:
     if bonafide_groups is None or spoof_groups is None:
         raise InputError("give bonafide_groups and spoof_groups, or neither: speakers are drawn with all their trials")
     if (len(bonafide_groups), len(spoof_groups)) != (num_bonafide, num_spoof):
@@ -95,52 +207,3 @@ def _group_codes(bonafide_groups, spoof_groups, num_bonafide: int, num_spoof: in
     return np.array(
         [numbers.setdefault(group, len(numbers)) for groups in (bonafide_groups, spoof_groups) for group in groups]
     )
-
-
-def _resampled(metric: Callable, bonafide: NDArray, spoof: NDArray) -> Callable[[NDArray], float]:
-    """``metric`` of the trials repeated as often as they were drawn."""
-
-    def evaluate(counts: NDArray) -> float:
-        value = metric(np.repeat(bonafide, counts[: bonafide.size]), np.repeat(spoof, counts[bonafide.size :]))
-        return float(value[0] if isinstance(value, tuple) else value)
-
-    return evaluate
-
-
-def _resampled_eer(metric: Callable, bonafide: NDArray, spoof: NDArray) -> Callable[[NDArray], float] | None:
-    """The EER of a resample by one cumulative sum over the trials in score order; None if ``metric`` is another one.
-
-    Repeating a trial inserts steps into the walk over the thresholds but moves none, so the scores are sorted once for all.
-    """
-    options: dict[str, Any] = {}
-    if isinstance(metric, functools.partial) and not metric.args:
-        metric, options = metric.func, metric.keywords
-    method = options.get("method", "asvspoof")
-    if metric is not compute_eer or method not in ("asvspoof", "interpolated"):
-        return None
-    index = walk_index(bonafide, spoof, options.get("order") if method == "interpolated" else None)
-    is_bonafide = index < bonafide.size
-
-    def evaluate(counts: NDArray) -> float:
-        num_bonafide, num_spoof = int(counts[: bonafide.size].sum()), int(counts[bonafide.size :].sum())
-        counts = counts[index]
-        # FRR − FAR rises from −1 to 1: by 1/num_bonafide or 1/num_spoof a step. Times num_bonafide · num_spoof it is in integers.
-        rise = np.cumsum(counts * np.where(is_bonafide, num_spoof, num_bonafide))
-        to_climb = num_bonafide * num_spoof
-        crossing = int(np.searchsorted(rise, to_climb))  # the trial during whose copies FRR reaches FAR
-        climbed = int(rise[crossing - 1]) if crossing else 0
-        rejected_bonafide = int(counts[:crossing][is_bonafide[:crossing]].sum())
-        rejected_spoof = (climbed - rejected_bonafide * num_spoof) // num_bonafide
-        at_bonafide = bool(is_bonafide[crossing])
-        copies = -((climbed - to_climb) // (num_spoof if at_bonafide else num_bonafide))  # rounded up
-        after = (rejected_bonafide + copies * at_bonafide, rejected_spoof + copies * (not at_bonafide))
-        before = (after[0] - at_bonafide, after[1] - (not at_bonafide))
-        (frr, far), (frr_before, far_before) = (
-            (b / num_bonafide, (num_spoof - s) / num_spoof) for b, s in (after, before)
-        )
-        gap, gap_before = frr - far, far_before - frr_before
-        if method == "interpolated":
-            return frr_before + gap_before / (gap_before + gap) * (frr - frr_before)
-        return (frr_before + far_before) / 2 if gap_before <= gap else (frr + far) / 2
-
-    return evaluate

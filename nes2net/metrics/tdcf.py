@@ -40,6 +40,13 @@ class TandemWeights(NamedTuple):
     c2: float
 
 
+_ASVSPOOF5_ASV_COST = 0.019469691934153443
+#: Track 2 of ASVspoof 5: the revised form with the error rates of the organisers' own ASV system, whatever ASV was submitted.
+ASVSPOOF5_WEIGHTS = TandemWeights(
+    _ASVSPOOF5_ASV_COST, P_TARGET * C_MISS - _ASVSPOOF5_ASV_COST, P_SPOOF * C_FALSE_ALARM_SPOOF * 50501 / 109616
+)
+
+
 def compute_min_tdcf(
     bonafide: ArrayLike,
     spoof: ArrayLike,
@@ -108,10 +115,14 @@ def tdcf_curve(bonafide: ArrayLike, spoof: ArrayLike, weights: TandemWeights) ->
         )
     if np.unique(scores).size < 3:
         raise InputError("t-DCF needs soft scores, got fewer than three distinct values: give scores, not decisions")
-    cost_of_no_countermeasure = weights.c0 + min(weights.c1, weights.c2)
-    if cost_of_no_countermeasure == 0:
+    if weights.c0 + min(weights.c1, weights.c2) == 0:
         raise InputError(
             "the ASV system accepts no spoofed trial, so t-DCF has nothing to normalise by: check the ASV scores"
         )
     frr, far, _ = det_curve(bonafide, spoof)
-    return (weights.c0 + weights.c1 * frr + weights.c2 * far) / cost_of_no_countermeasure
+    return tdcf(frr, far, weights)
+
+
+def tdcf(frr, far, weights: TandemWeights):
+    """The normalised t-DCF at given error rates of the countermeasure, numbers or arrays."""
+    return (weights.c0 + weights.c1 * frr + weights.c2 * far) / (weights.c0 + min(weights.c1, weights.c2))

@@ -38,7 +38,7 @@ def test_the_whole_job(corpus, small_model, tmp_path, monkeypatch, capsys):
         table = capsys.readouterr().out
         assert "EER" in table and "6" in table
         figures = json.loads((tmp_path / f"{name}.json").read_text())
-        assert 0 <= figures["eer"] <= 1
+        assert 0 <= figures["systems"][0]["eer"] <= 1
     assert (
         main(
             [

@@ -4,8 +4,9 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn.isotonic import IsotonicRegression
 
 from nes2net import metrics
 from nes2net.errors import InputError
@@ -14,6 +15,7 @@ scores = st.lists(st.integers(-6, 6).map(float), min_size=3, max_size=40)
 ASV = ([2.0, 3.0, 4.0, 0.5], [0.0, 1.0, -1.0, 2.5], [1.5, 3.5, 2.0])
 
 
+@settings(deadline=None)
 @given(scores, scores)
 def test_normalised_costs_lie_between_0_and_1(bonafide, spoof):
     assert 0 <= metrics.compute_min_dcf(bonafide, spoof) <= 1
@@ -25,6 +27,7 @@ def test_normalised_costs_lie_between_0_and_1(bonafide, spoof):
             assert 0 <= metrics.compute_min_tdcf(bonafide, spoof, *ASV, version=version) <= 1 + 1e-12
 
 
+@settings(deadline=None)
 @given(scores, scores)
 def test_minimum_costs_depend_on_the_order_of_scores_alone(bonafide, spoof):
     warped = [[math.sinh(score / 3) for score in scores] for scores in (bonafide, spoof)]
@@ -60,6 +63,7 @@ def test_cllr_does_not_overflow():
     assert metrics.compute_cllr([-1e4], [1e4]) == pytest.approx(1e4 / math.log(2))
 
 
+@settings(deadline=None)
 @given(scores, scores)
 def test_cllr_of_uninformative_scores_is_one_bit(bonafide, spoof):
     zeros = [np.zeros(len(bonafide)), np.zeros(len(spoof))]
@@ -67,7 +71,23 @@ def test_cllr_of_uninformative_scores_is_one_bit(bonafide, spoof):
     assert metrics.compute_cllr(bonafide, spoof) >= 0
 
 
-@pytest.mark.parametrize("metric", [metrics.compute_min_dcf, metrics.compute_act_dcf, metrics.compute_cllr])
+def test_min_cllr_by_hand():
+    # Pools {0 b, 1 s} and {2 b}: of two bona fide trials one is in each, the spoof in the first, where the LR is 1/2.
+    expected = (0.5 * math.log2(1 + 2) + math.log2(1 + 0.5)) / 2
+    assert metrics.compute_min_cllr([0.0, 2.0], [1.0]) == pytest.approx(expected)
+    assert metrics.compute_min_cllr([0.0, 2.0], [0.0]) == pytest.approx(expected)  # equal scores are one pool
+
+
+def test_min_cllr_of_calibrated_scores_is_about_their_cllr():
+    rng = np.random.default_rng(0)  # 2 x is the log-likelihood ratio of unit normals at ±1
+    bonafide, spoof = 2 * rng.normal(1, 1, 20000), 2 * rng.normal(-1, 1, 20000)
+    assert metrics.compute_min_cllr(bonafide, spoof) == pytest.approx(metrics.compute_cllr(bonafide, spoof), abs=0.003)
+    assert metrics.compute_min_cllr(bonafide + 3, spoof + 3) == metrics.compute_min_cllr(bonafide, spoof)
+
+
+@pytest.mark.parametrize(
+    "metric", [metrics.compute_min_dcf, metrics.compute_act_dcf, metrics.compute_cllr, metrics.compute_min_cllr]
+)
 def test_empty_classes_and_nan(metric):
     with pytest.raises(InputError, match="no bona fide"):
         metric([], [1.0])
@@ -105,3 +125,14 @@ def test_unknown_settings():
         metrics.compute_min_dcf([1.0], [0.0], p_spoof=1.0)
     with pytest.raises(InputError, match="costs must be positive"):
         metrics.compute_act_dcf([1.0], [0.0], c_fa=0)
+
+
+@settings(deadline=None)
+@given(scores, scores)
+def test_min_cllr_is_that_of_the_isotonic_log_likelihood_ratios(bonafide, spoof):
+    label = np.repeat((1.0, 0.0), (len(bonafide), len(spoof)))
+    posterior = IsotonicRegression().fit_transform(bonafide + spoof, label)
+    with np.errstate(divide="ignore"):
+        llr = np.log(posterior) - np.log(1 - posterior) - math.log(len(bonafide) / len(spoof))
+    expected = metrics.compute_cllr(llr[label == 1], llr[label == 0])
+    assert metrics.compute_min_cllr(bonafide, spoof) == pytest.approx(expected, abs=1e-12)

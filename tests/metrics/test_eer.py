@@ -27,6 +27,7 @@ def eer_by_definition(bonafide, spoof):
     return best[1], best[2]
 
 
+@settings(deadline=None)
 @given(tied_scores, tied_scores)
 def test_asvspoof_rule_is_its_definition(bonafide, spoof):
     eer, threshold = metrics.compute_eer(bonafide, spoof)
@@ -35,6 +36,7 @@ def test_asvspoof_rule_is_its_definition(bonafide, spoof):
     assert threshold == at
 
 
+@settings(deadline=None)
 @given(tied_scores, tied_scores)
 def test_roc_points_are_those_of_scikit_learn(bonafide, spoof):
     frr, far, thresholds = metrics.roc_points(bonafide, spoof)
@@ -45,6 +47,7 @@ def test_roc_points_are_those_of_scikit_learn(bonafide, spoof):
     np.testing.assert_array_equal(thresholds, at)
 
 
+@settings(deadline=None)
 @given(tied_scores, tied_scores, st.sampled_from(METHODS))
 def test_eer_is_a_rate(bonafide, spoof, method):
     eer, threshold = metrics.compute_eer(bonafide, spoof, method)
@@ -52,6 +55,7 @@ def test_eer_is_a_rate(bonafide, spoof, method):
     assert isinstance(eer, float) and isinstance(threshold, float)
 
 
+@settings(deadline=None)
 @given(tied_scores, tied_scores, st.sampled_from(METHODS))
 def test_eer_depends_on_the_order_of_scores_alone(bonafide, spoof, method):
     def warp(scores):  # strictly increasing

@@ -1,4 +1,4 @@
-"""Bootstrap intervals: the quick EER against recomputing it, what is drawn, coverage, and bad input."""
+"""Bootstrap intervals and comparisons: the quick metrics against recomputing them, what is drawn, coverage, and bad input."""
 
 import functools
 
@@ -13,20 +13,69 @@ from nes2net.errors import InputError
 scores = st.lists(st.integers(-4, 4).map(float), min_size=1, max_size=25)
 
 
-@settings(max_examples=60, deadline=None)
-@given(scores, scores, st.sampled_from(["asvspoof", "interpolated"]), st.booleans(), st.integers(0, 1000))
-def test_quick_eer_is_the_eer_of_the_resample(bonafide, spoof, method, clustered, seed):
+ASV = {"asv_target": [2.0, 3.0, 4.0, 0.5], "asv_nontarget": [0.0, 1.0, -1.0, 2.5], "asv_spoof": [1.5, 3.5, 2.0]}
+QUICK = {
+    "eer": metrics.compute_eer,
+    "eer interpolated": functools.partial(metrics.compute_eer, method="interpolated"),
+    "eer sklearn": functools.partial(metrics.compute_eer, method="sklearn"),
+    "min_dcf": functools.partial(metrics.compute_min_dcf, p_spoof=0.3),
+    "min_dcf sklearn": functools.partial(metrics.compute_min_dcf, p_spoof=0.5, method="sklearn", normalize=False),
+    "act_dcf": functools.partial(metrics.compute_act_dcf, c_fa=2),
+    "cllr": metrics.compute_cllr,
+    "min_tdcf 2019": functools.partial(metrics.compute_min_tdcf, **ASV, version=2019),
+    "min_tdcf 2021": functools.partial(metrics.compute_min_tdcf, **ASV),
+}
+
+
+def plain(metric):
+    """``metric`` in a form that is not known, and so is computed anew on each resample."""
+
+    def number(bonafide, spoof):
+        value = metric(bonafide, spoof)
+        return value[0] if isinstance(value, tuple) else value
+
+    return number
+
+
+@pytest.mark.parametrize("name", [name for name in QUICK if "tdcf" not in name])
+@settings(max_examples=40, deadline=None)
+@given(scores, scores, st.booleans(), st.integers(0, 1000))
+def test_quick_metric_is_the_metric_of_the_resample(name, bonafide, spoof, clustered, seed):
     speakers = [f"speaker {i % 4}" for i in range(len(bonafide) + len(spoof))]
     groups = (
         {"bonafide_groups": speakers[: len(bonafide)], "spoof_groups": speakers[len(bonafide) :]} if clustered else {}
     )
-    quick = metrics.bootstrap_interval(
-        functools.partial(metrics.compute_eer, method=method), bonafide, spoof, num_resamples=15, seed=seed, **groups
+    quick = metrics.bootstrap_interval(QUICK[name], bonafide, spoof, num_resamples=15, seed=seed, **groups)
+    slow = metrics.bootstrap_interval(plain(QUICK[name]), bonafide, spoof, num_resamples=15, seed=seed, **groups)
+    assert quick == pytest.approx(slow, rel=0, abs=1e-13)
+
+
+@pytest.mark.parametrize("name", QUICK)
+def test_quick_metric_on_many_trials(name):
+    rng = np.random.default_rng(0)
+    bonafide, spoof = np.round(rng.normal(1, 1, 300), 1), np.round(rng.normal(-1, 1, 400), 1)
+    quick = metrics.bootstrap_interval(QUICK[name], bonafide, spoof, num_resamples=30)
+    assert quick == pytest.approx(
+        metrics.bootstrap_interval(plain(QUICK[name]), bonafide, spoof, num_resamples=30), abs=1e-13
     )
-    slow = metrics.bootstrap_interval(
-        lambda b, s: metrics.compute_eer(b, s, method)[0], bonafide, spoof, num_resamples=15, seed=seed, **groups
+    assert quick[0] < plain(QUICK[name])(bonafide, spoof) < quick[1]
+
+
+@pytest.mark.parametrize("clustered", [False, True])
+def test_threads_change_nothing(clustered):
+    rng = np.random.default_rng(0)
+    bonafide, spoof = rng.normal(2, 1, 5000), rng.normal(0, 1, 30000)
+    groups = (
+        {"bonafide_groups": rng.integers(0, 30, 5000), "spoof_groups": rng.integers(0, 30, 30000)} if clustered else {}
     )
-    assert quick == pytest.approx(slow, rel=0, abs=1e-14)
+    results = [
+        metrics.bootstrap_interval(metrics.compute_eer, bonafide, spoof, num_resamples=25, num_threads=n, **groups)
+        for n in (1, 2, 5, None)
+    ]
+    assert len(set(results)) == 1
+    assert results[0] == metrics.bootstrap_interval(
+        plain(metrics.compute_eer), bonafide, spoof, num_resamples=25, **groups
+    )
 
 
 @pytest.mark.parametrize("metric", [metrics.compute_min_dcf, metrics.compute_cllr])
@@ -83,6 +132,7 @@ def test_a_draw_without_one_class_is_made_again():
     [
         ({"num_resamples": 0}, "num_resamples must be at least 1"),
         ({"confidence": 1.0}, "confidence must lie between 0 and 1"),
+        ({"num_threads": 0}, "num_threads must be at least 1"),
         ({"bonafide_groups": ["a"]}, "or neither"),
         ({"bonafide_groups": ["a"], "spoof_groups": ["a", "b"]}, "one group per score"),
     ],
@@ -97,3 +147,79 @@ def test_bad_scores():
         metrics.bootstrap_interval(metrics.compute_eer, [1.0], [])
     with pytest.raises(InputError, match="NaN"):
         metrics.bootstrap_interval(metrics.compute_eer, [np.nan], [1.0])
+
+
+def test_an_unknown_setting_of_a_quick_metric_is_its_own_error():
+    with pytest.raises(InputError, match="unknown EER method 'best'"):
+        metrics.bootstrap_interval(functools.partial(metrics.compute_eer, method="best"), [1.0], [0.0])
+
+
+# Comparisons
+
+
+@pytest.fixture
+def two_systems():
+    """A system and another one that is a little worse on the same trials."""
+    rng = np.random.default_rng(0)
+    first = rng.normal(2, 1, 800), rng.normal(0, 1, 1200)
+    return first, tuple(scores + rng.normal(0, 0.35, scores.size) for scores in first)
+
+
+@pytest.mark.parametrize("metric", [metrics.compute_eer, plain(metrics.compute_eer), metrics.compute_min_dcf])
+def test_pairing_finds_a_difference_that_the_intervals_alone_do_not(two_systems, metric):
+    first, second = two_systems
+    result = metrics.compare_systems(metric, first, second, num_resamples=300)
+    assert (result.first, result.second) == tuple(plain(metric)(*system) for system in two_systems)
+    assert result.difference == result.first - result.second < 0
+    low, high = result.interval
+    assert low < result.difference < high < 0
+    assert result.p_value < 0.05
+    alone, other = (metrics.bootstrap_interval(metric, *system, num_resamples=300) for system in two_systems)
+    assert alone[1] > other[0]  # the two intervals overlap
+    mirrored = metrics.compare_systems(metric, second, first, num_resamples=300)
+    assert mirrored.interval == pytest.approx((-high, -low), abs=1e-15)
+    assert mirrored.p_value == result.p_value
+
+
+def test_equal_systems_do_not_differ(two_systems):
+    result = metrics.compare_systems(metrics.compute_eer, two_systems[0], two_systems[0], num_resamples=20)
+    assert (result.difference, result.interval, result.p_value) == (0, (0, 0), 1)
+    scaled = tuple(3 * scores + 1 for scores in two_systems[0])
+    assert metrics.compare_systems(metrics.compute_eer, two_systems[0], scaled, num_resamples=20).p_value == 1
+
+
+def test_p_value_is_never_zero():
+    result = metrics.compare_systems(
+        metrics.compute_cllr, ([9.0] * 9, [-9.0] * 9), ([0.0] * 9, [0.0] * 9), num_resamples=99
+    )
+    assert result.p_value == pytest.approx(2 / 100)
+    assert result.first < 0.01 and result.second == pytest.approx(1)
+
+
+def test_two_sided_test_rejects_about_as_often_as_it_says():
+    rng = np.random.default_rng(0)
+    rejected = 0
+    for seed in range(100):
+        shared = rng.normal(1, 1, 150), rng.normal(-1, 1, 150)
+        first, second = (tuple(s + rng.normal(0, 0.5, 150) for s in shared) for _ in range(2))
+        result = metrics.compare_systems(metrics.compute_cllr, first, second, num_resamples=200, seed=seed)
+        rejected += result.p_value < 0.1
+    assert 3 <= rejected <= 20
+
+
+def test_speakers_are_drawn_for_both_systems(two_systems):
+    first, second = two_systems
+    groups = {"bonafide_groups": np.arange(800) % 40, "spoof_groups": np.arange(1200) % 40}
+    clustered = metrics.compare_systems(metrics.compute_eer, first, second, num_resamples=50, **groups)
+    assert (
+        clustered.difference == metrics.compare_systems(metrics.compute_eer, first, second, num_resamples=50).difference
+    )
+    assert clustered == metrics.compare_systems(metrics.compute_eer, first, second, num_resamples=50, **groups)
+    assert clustered.interval[0] < clustered.difference < clustered.interval[1]
+
+
+def test_systems_on_other_trials():
+    with pytest.raises(
+        InputError, match="2 bona fide and 1 spoof scores of the first system, but 1 and 1 of the second"
+    ):
+        metrics.compare_systems(metrics.compute_eer, ([1.0, 2.0], [0.0]), ([1.0], [0.0]))

@@ -1,0 +1,156 @@
+"""Error rates of parts of a corpus: by attack, codec, source, vocoder, language, and by two of these at once.
+
+>>> from nes2net.data.trial import Trial
+>>> from nes2net.matching import match
+>>> key = [Trial("a", label="bonafide"), Trial("b", label="spoof", attack="A07"), Trial("c", label="spoof", attack="A08")]
+>>> [(row.group, row.eer) for row in breakdown(match(key, ["a", "b", "c"], [1.0, 0.0, 2.0]), "attack")]
+[({'attack': 'A07'}, 0.0), ({'attack': 'A08'}, 1.0)]
+"""
+
+from __future__ import annotations
+
+import functools
+from collections import defaultdict
+from dataclasses import dataclass, fields
+from typing import Any
+
+from nes2net import metrics
+from nes2net.data.trial import BONAFIDE, Trial
+from nes2net.matching import Matched
+from nes2net.metrics.tables import ctrsvdd_rows
+
+#: Pairs of fields that are tabulated where a corpus has both: the tables of ASVspoof 2021 LA (first two) and DF, and of ASVspoof 5.
+CROSSED = (
+    ("attack", "codec"),
+    ("codec", "transmission"),
+    ("vocoder", "codec"),
+    ("vocoder", "source"),
+    ("vocoder", "language"),
+    ("codec", "quality"),
+)
+#: What the rows of an official table, which no one field sorts, are named by.
+OFFICIAL = ("part",)
+# Fields that describe the spoofing, even in a key that has something to say of them for bona fide trials.
+_SPOOF_FIELDS = ("attack", "vocoder")
+# Which utterance, whose, what is asked, and drawn from what: no properties to break a result down by.
+_NOT_TABULATED = ("id", "path", "label", "speaker", "phase", "seed", "extra")
+# A field with more values than this numbers the trials (a seed, a segment) rather than sorting them.
+_MOST_VALUES = 400
+# A bootstrap over fewer clusters than about this is too narrow (Cameron, Gelbach and Miller, 2008); trials are drawn instead.
+_FEWEST_SPEAKERS = 10
+
+
+@dataclass(frozen=True)
+class Row:
+    """The EER, a fraction, of a part of the trials; None where one of the classes is empty. ``group`` holds field → value.
+
+    ``interval`` is the 95 % bootstrap interval of the EER where one was asked for, ``min_dcf`` that of CtrSVDD in its own table.
+    """
+
+    group: dict[str, str]
+    num_bonafide: int
+    num_spoof: int
+    eer: float | None
+    interval: tuple[float, float] | None = None
+    min_dcf: float | None = None
+
+
+@dataclass(frozen=True)
+class Table:
+    """The rows of all combinations of values of ``fields``, sorted by value, or of the parts of an official table in its order."""
+
+    fields: tuple[str, ...]
+    rows: list[Row]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Ready for JSON."""
+        rows = [vars(row) | {"interval": row.interval and list(row.interval)} for row in self.rows]
+        return {"fields": list(self.fields), "rows": rows}
+
+
+def tables(matched: Matched, method: str = "asvspoof", *, num_resamples: int = 0, seed: int = 0) -> list[Table]:
+    """One table per field that sorts the trials, with intervals, and one per pair of :data:`CROSSED`, without.
+
+    A field with one value alone says nothing and has no table.
+    """
+    extra = dict.fromkeys(name for trial in matched.trials for name, _ in trial.extra)
+    single = []
+    for name in [*(f.name for f in fields(Trial) if f.name not in _NOT_TABULATED), *extra]:
+        values = {trial.get(name) for trial in matched.trials if trial.label != BONAFIDE} - {None}
+        if 1 < len(values) <= _MOST_VALUES:
+            rows = breakdown(matched, name, method=method, num_resamples=num_resamples, seed=seed)
+            single.append(Table((name,), rows))
+    known = {table.fields[0] for table in single}
+    pairs = [pair for pair in CROSSED if known.issuperset(pair)]
+    return single + [Table(pair, breakdown(matched, *pair, method=method)) for pair in pairs]
+
+
+def breakdown(
+    matched: Matched, *names: str, method: str = "asvspoof", num_resamples: int = 0, seed: int = 0
+) -> list[Row]:
+    """The EER for each combination of values of the fields ``names`` of :class:`Trial` among the spoofed trials, sorted by value.
+
+    Fields that describe the recording, such as ``codec``, choose trials of both classes. Those that describe the spoofing,
+    ``attack``, ``vocoder`` and any that no bona fide trial has, choose spoofed trials, and all bona fide ones stand against them,
+    as in the published tables. Without values there are no rows. With ``num_resamples`` each row has its bootstrap interval.
+    """
+    recorded = [trial for trial in matched.trials if trial.label == BONAFIDE]
+    shared = [n for n in names if n not in _SPOOF_FIELDS and any(trial.get(n) is not None for trial in recorded)]
+    bonafide, spoof = defaultdict(list), defaultdict(list)
+    for position, trial in enumerate(matched.trials):
+        if trial.label == BONAFIDE:
+            bonafide[tuple(trial.get(name) for name in shared)].append(position)
+        else:
+            spoof[tuple(trial.get(name) for name in names)].append(position)
+    rows = []
+    for values in sorted(values for values in spoof if None not in values):
+        group = dict(zip(names, values))
+        against = bonafide.get(tuple(group[name] for name in shared), [])
+        counts = (len(against), len(spoof[values]))
+        if not against:
+            rows.append(Row(group, *counts, None))
+            continue
+        positions = [*against, *spoof[values]]
+        part = matched.scores[positions]
+        rule = functools.partial(metrics.compute_eer, method=method, order=positions)
+        eer, _ = rule(part[: counts[0]], part[counts[0] :])
+        interval = None
+        if num_resamples:
+            groups = speaker_groups([matched.trials[i] for i in positions])
+            interval = metrics.bootstrap_interval(
+                rule, part[: counts[0]], part[counts[0] :], num_resamples=num_resamples, seed=seed, **groups
+            )
+        rows.append(Row(group, *counts, eer, interval))
+    return rows
+
+
+def ctrsvdd_table(matched: Matched) -> Table:
+    """The official table of CtrSVDD (:func:`nes2net.metrics.tables.ctrsvdd_rows`), its parts in words."""
+    words = {"source": "source {} (with A14)", "subset": "all without {}", "attack": "attack {} (without acesinger)"}
+    rows = ctrsvdd_rows(
+        matched.scores,
+        matched.is_bonafide,
+        [trial.source for trial in matched.trials],
+        [trial.attack for trial in matched.trials],
+    )
+    return Table(
+        OFFICIAL,
+        [
+            Row({"part": words[r.kind].format(r.name)}, r.num_bonafide, r.num_spoof, r.eer, None, r.min_dcf)
+            for r in rows
+        ],
+    )
+
+
+def speaker_groups(trials: list[Trial]) -> dict[str, list[str]]:
+    """``bonafide_groups`` and ``spoof_groups`` of :func:`nes2net.metrics.bootstrap_interval`: the speakers of ``trials``.
+
+    Empty, so that trials are drawn, where the key does not name them all or there are fewer than ten.
+    """
+    speakers = {trial.speaker for trial in trials}
+    if None in speakers or len(speakers) < _FEWEST_SPEAKERS:
+        return {}
+    return {
+        "bonafide_groups": [trial.speaker for trial in trials if trial.label == BONAFIDE],
+        "spoof_groups": [trial.speaker for trial in trials if trial.label != BONAFIDE],
+    }

@@ -1,0 +1,257 @@
+"""`nes2net calibrate`, `nes2net fuse` and `nes2net apply-calibration`: scores to log-likelihood ratios, trained on dev."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import os
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nes2net.cli.entry import subcommand
+from nes2net.errors import InputError
+from nes2net.registry import corpora
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from nes2net.calibration import LinearCalibration
+    from nes2net.data.trial import Trial
+
+# Figure → heading and factor.
+_COLUMNS = {
+    "eer": ("EER %", 100),
+    "min_dcf": ("minDCF", 1),
+    "act_dcf": ("actDCF", 1),
+    "min_cllr": ("min Cllr", 1),
+    "cllr": ("Cllr", 1),
+}
+
+
+def add(commands: argparse._SubParsersAction) -> None:
+    one = subcommand(
+        commands,
+        "calibrate",
+        _train,
+        "Turn scores into log-likelihood ratios by logistic regression on labelled scores",
+    )
+    one.add_argument("corpus", choices=corpora.names(), help="corpus of the labelled scores")
+    one.add_argument("scores", nargs=1, metavar="dev_scores", help="score file to train on")
+    several = subcommand(
+        commands, "fuse", _train, "Fuse the scores of systems by logistic regression on labelled scores"
+    )
+    several.add_argument("corpus", choices=corpora.names(), help="corpus of the labelled scores")
+    several.add_argument("scores", nargs="+", metavar="dev_scores", help="score files to train on, one per system")
+    for parser in (one, several):
+        parser.add_argument("--keys", default=".", metavar="DIR", help="folder or file of the keys")
+        parser.add_argument("--phase", default="dev", help="phase or split to train on")
+        parser.add_argument("--prior", type=float, default=0.5, help="prior of bona fide, costs included")
+        parser.add_argument("--l2", type=float, default=1e-6, help="penalty on the weights of standardised scores")
+        parser.add_argument("--save", default=None, metavar="FILE", help="write the parameters, for apply-calibration")
+        parser.add_argument(
+            "--apply",
+            nargs="+",
+            default=[],
+            metavar="SCORES",
+            help="score files of the same systems, in the same order",
+        )
+        _add_applying(parser, out_required=False, corpus="that of the training")
+    saved = subcommand(commands, "apply-calibration", _apply_saved, "Apply what calibrate or fuse has saved")
+    saved.add_argument("parameters", help="file written by --save")
+    saved.add_argument("apply", nargs="+", metavar="scores", help="score files, in the order of the systems trained on")
+    _add_applying(saved, out_required=True, corpus="none, and no evaluation")
+
+
+def _add_applying(parser: argparse.ArgumentParser, *, out_required: bool, corpus: str) -> None:
+    parser.add_argument("--out", required=out_required, metavar="FILE", help="score file to write")
+    parser.add_argument(
+        "--eval-corpus", choices=corpora.names(), help=f"corpus of the scores applied to; when not given, {corpus}"
+    )
+    parser.add_argument("--eval-keys", metavar="DIR", help="its keys, for the figures before and after")
+    parser.add_argument("--eval-phase", default="eval", help="its phase or split")
+    parser.add_argument("--allow-partial", action="store_true", help="use what is scored although trials are missing")
+
+
+def _train(args: argparse.Namespace) -> int:
+    from nes2net.calibration import figures, fit, separates
+
+    _check_not_read(args, args.out, args.save)
+    if bool(args.apply) != bool(args.out):
+        raise InputError("--apply and --out go together: what to calibrate, and where to write it")
+    if args.apply and len(args.apply) != len(args.scores):
+        raise InputError(f"trained on {len(args.scores)} score files, so --apply takes as many, not {len(args.apply)}")
+    key = corpora.get(args.corpus).keys(args.keys)
+    bonafide, spoof = _labelled_scores(key, args.scores, args.phase, args.allow_partial)
+    names = _names(args.scores)
+    calibration = fit(bonafide, spoof, prior=args.prior, l2=args.l2, systems=names)
+    trials = {"num_bonafide": len(bonafide), "num_spoof": len(spoof)}
+    after = figures(calibration(bonafide), calibration(spoof))
+    calibration = replace(
+        calibration, trained_on={"corpus": args.corpus, "phase": args.phase, **trials, "figures": after}
+    )
+    print(
+        f"trained on {args.corpus}, phase {args.phase}: {len(bonafide)} bona fide and {len(spoof)} spoofed trials, "
+        f"prior {args.prior:g}"
+    )
+    print(_weights(calibration))
+    if separates(calibration, bonafide, spoof):
+        print("note: the classes are separated without error here; how large the weights are rests on --l2 alone")
+    rows = _before_and_after(args.phase, calibration, bonafide, spoof)
+    if args.apply:
+        eval_corpus, eval_keys = args.eval_corpus or args.corpus, args.eval_keys or args.keys
+        eval_key = key
+        if (eval_corpus, eval_keys) != (args.corpus, args.keys):
+            eval_key = corpora.get(eval_corpus).keys(eval_keys)
+        rows += _apply(calibration, args, eval_key)
+    if args.save:
+        calibration.save(args.save)
+    print(_table(rows))
+    _say_where(args.out, args.save)
+    return 0
+
+
+def _apply_saved(args: argparse.Namespace) -> int:
+    from nes2net.calibration import load
+
+    _check_not_read(args, args.out)
+    calibration = load(args.parameters)
+    if len(args.apply) != len(calibration.weights):
+        raise InputError(
+            f"{args.parameters} is of {len(calibration.weights)} systems ({', '.join(calibration.systems)}), "
+            f"but {len(args.apply)} score files are given"
+        )
+    if args.eval_keys and not args.eval_corpus:
+        raise InputError("--eval-keys needs --eval-corpus, to say how to read them")
+    print(_weights(calibration))
+    key = corpora.get(args.eval_corpus).keys(args.eval_keys or ".") if args.eval_corpus else []
+    rows = _apply(calibration, args, key)
+    if rows:
+        print(_table(rows))
+    _say_where(args.out)
+    return 0
+
+
+def _check_not_read(args: argparse.Namespace, *written: str | None) -> None:
+    """No file that is read is written over."""
+    read = {Path(path).resolve() for path in (*getattr(args, "scores", ()), *args.apply)}
+    for path in filter(None, written):
+        if Path(path).resolve() in read:
+            raise InputError(f"{path} is one of the score files that are read; name another file to write")
+
+
+def _apply(calibration: LinearCalibration, args: argparse.Namespace, key: Sequence[Trial]) -> list[tuple[str, dict]]:
+    """Write the calibrated scores; returns the figures before and after where ``key`` has labels for them."""
+    from nes2net.data.protocol import canonical_phase
+
+    ids, scores = _aligned_scores(args.apply, args.allow_partial)
+    calibrated = calibration(scores)
+    rows = []
+    if any(trial.label and trial.phase in (None, canonical_phase(args.eval_phase)) for trial in key):
+        bonafide, spoof = _labelled_scores(key, args.apply, args.eval_phase, args.allow_partial)
+        rows = _before_and_after(args.eval_phase, calibration, bonafide, spoof)
+    elif key:
+        print(f"note: the keys have no labels for phase {args.eval_phase}, so it is not evaluated")
+    out = Path(args.out)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    temporary = out.with_name(f".{out.name}.{os.getpid()}.tmp")
+    temporary.write_text("".join(f"{id} {score!r}\n" for id, score in zip(ids, calibrated.tolist())), encoding="utf-8")
+    temporary.replace(out)
+    return rows
+
+
+def _labelled_scores(
+    key: Sequence[Trial], paths: Sequence[str], phase: str, allow_partial: bool
+) -> tuple[NDArray, NDArray]:
+    """Bona fide and spoof scores of the trials that all files have, one column per file, in the order of the key."""
+    import numpy as np
+
+    from nes2net.data.trial import BONAFIDE
+    from nes2net.matching import match, read_scores
+
+    by_file = []
+    for path in paths:
+        try:
+            matched = match(key, *read_scores(path), phase, allow_partial=allow_partial)
+        except InputError as error:
+            raise InputError(str(error) if str(error).startswith(path) else f"{path}: {error}") from error
+        by_file.append({trial.id: score for trial, score in zip(matched.trials, matched.scores)})
+    common = [trial for trial in key if all(trial.id in scores for scores in by_file)]
+    scores = np.array([[scores[trial.id] for scores in by_file] for trial in common])
+    is_bonafide = np.array([trial.label == BONAFIDE for trial in common], dtype=bool)
+    if is_bonafide.all() or not is_bonafide.any():
+        has, lacks = ("bona fide", "spoofed") if is_bonafide.any() else ("spoofed", "bona fide")
+        raise InputError(
+            f"phase {phase} has {len(common)} {has} trials with scores, but no {lacks} ones; both are needed"
+        )
+    return scores[is_bonafide], scores[~is_bonafide]
+
+
+def _aligned_scores(paths: Sequence[str], allow_partial: bool) -> tuple[list[str], NDArray]:
+    """Ids in the order of the first file, and their scores, one column per file, shape (N, files)."""
+    import numpy as np
+
+    from nes2net.data.protocol import some
+    from nes2net.matching import read_scores
+
+    by_file = []
+    for path in paths:
+        scores: dict[str, float] = {}
+        bad: dict[str, None] = {}
+        for id, score in zip(*read_scores(path)):
+            if not math.isfinite(score) or scores.setdefault(id, float(score)) != score:
+                bad[id] = None
+        if bad and not allow_partial:
+            raise InputError(f"{path}: {len(bad)} scored twice with different values, or not finite: {some(list(bad))}")
+        by_file.append({id: score for id, score in scores.items() if id not in bad})
+    for path, scores in zip(paths, by_file):
+        missing = list(dict.fromkeys(id for other in by_file for id in other if id not in scores))
+        if missing and not allow_partial:
+            raise InputError(f"{path}: no score for {len(missing)} trials that another file has: {some(missing)}")
+    ids = [id for id in by_file[0] if all(id in scores for scores in by_file)]
+    if not ids:
+        raise InputError(f"{', '.join(paths)}: no trial has a score in all of them")
+    return ids, np.array([[scores[id] for scores in by_file] for id in ids])
+
+
+def _names(paths: Sequence[str]) -> list[str]:
+    """Each file's name without suffix; the whole path where two would have one name."""
+    stems = Counter(Path(path).stem for path in paths)
+    return [Path(path).stem if stems[Path(path).stem] == 1 else path for path in paths]
+
+
+def _before_and_after(
+    phase: str, calibration: LinearCalibration, bonafide: NDArray, spoof: NDArray
+) -> list[tuple[str, dict]]:
+    from nes2net.calibration import figures
+
+    rows = [(f"{phase} {name}", figures(bonafide[:, i], spoof[:, i])) for i, name in enumerate(calibration.systems)]
+    done = "calibrated" if len(calibration.systems) == 1 else "fused"
+    return [*rows, (f"{phase} {done}", figures(calibration(bonafide), calibration(spoof)))]
+
+
+def _weights(calibration: LinearCalibration) -> str:
+    width = max(map(len, (*calibration.systems, "offset")))
+    lines = [f"  {name:<{width}} {weight:+.6g}" for name, weight in zip(calibration.systems, calibration.weights)]
+    lines.append(f"  {'offset':<{width}} {calibration.offset:+.6g}")
+    if negative := [name for name, weight in zip(calibration.systems, calibration.weights) if weight < 0]:
+        lines.append(f"note: the weight of {', '.join(negative)} is negative: higher scores count as spoofed")
+    return "\n".join(["weights:", *lines])
+
+
+def _table(rows: list[tuple[str, dict]]) -> str:
+    width = max(len(name) for name, _ in rows)
+    lines = [" " * width + "".join(f"{heading:>10}" for heading, _ in _COLUMNS.values())]
+    for name, values in rows:
+        cells = (f"{factor * values[column]:>10.4f}" for column, (_, factor) in _COLUMNS.items())
+        lines.append(f"{name:<{width}}{''.join(cells)}")
+    return "\n".join(lines)
+
+
+def _say_where(out: str | None, save: str | None = None) -> None:
+    if out:
+        print(f"scores written to {out}")
+    if save:
+        print(f"parameters written to {save}")

@@ -1,0 +1,159 @@
+"""`nes2net check-data`: what of a corpus is there, what can be done with it, and what is missing."""
+
+from __future__ import annotations
+
+import argparse
+import textwrap
+from typing import TYPE_CHECKING
+
+from nes2net.cli.entry import INCOMPLETE, subcommand
+from nes2net.data.protocol import some
+from nes2net.registry import corpora
+
+if TYPE_CHECKING:
+    from nes2net.data.check import CorpusCheck, KeyCheck, SplitCheck
+    from nes2net.data.corpus import Counts
+    from nes2net.data.decoding import Decoding
+
+# Fields with more values than this (attacks of ASVspoof 2021 DF) are summed up in a line.
+_MOST_VALUES = 40
+
+
+def add(commands: argparse._SubParsersAction) -> None:
+    """Add the subcommand."""
+    text = "Check whether a corpus is complete, and tell what can be done with what is there"
+    parser = subcommand(commands, "check-data", _check_data, text)
+    parser.add_argument("corpus", choices=corpora.names(), help="which corpus; generic: recordings of your own")
+    parser.add_argument("root", help="its folder; generic: a CSV list, or a folder with a folder for each class")
+    parser.add_argument("--protocols", metavar="DIR", help="folder of the protocols; looked for in root when not given")
+    parser.add_argument("--keys", metavar="DIR", help="folder of the keys; looked for in root when not given")
+    parser.add_argument("--split", nargs="+", metavar="SPLIT", help="train, dev, eval: check these only")
+    parser.add_argument(
+        "--subset", action="store_true", help="the protocols are a selection: other numbers than the official are right"
+    )
+    parser.add_argument("--audio", action="store_true", help="decode every file as well")
+    parser.add_argument(
+        "--workers",
+        type=int,
+        metavar="N",
+        help="processes that decode; 0: none but this one; one per processor when not given",
+    )
+
+
+def _check_data(args: argparse.Namespace) -> int:
+    from nes2net.data.check import check_corpus
+
+    check = check_corpus(
+        args.corpus,
+        args.root,
+        protocols=args.protocols,
+        keys=args.keys,
+        splits=args.split,
+        subset=args.subset,
+        decode=args.audio,
+        workers=args.workers,
+    )
+    print(report(check))
+    return 0 if check.complete else INCOMPLETE
+
+
+def report(check: CorpusCheck) -> str:
+    """``check`` in words."""
+    lines = [f"{check.title} in {check.root}"]
+    for part in check.splits:
+        lines += ["", part.split, *_part_lines(part)]
+    if check.key is not None:
+        lines += ["", "keys", *_key_lines(check.key)]
+    lines += ["", "What can be done"]
+    tasks = check.tasks()
+    width = max(len(task) for task, _ in tasks)
+    lines += [f"  {task.ljust(width)}  {verdict}" for task, verdict in tasks]
+    if check.is_whole:
+        lines += ["  It names no parts (train, dev, eval): the same trials would serve for all of this."]
+    if check.complete:
+        return "\n".join([*lines, "", "Nothing is missing."])
+    lines += ["", "What is missing or wrong"]
+    for problem in check.missing:
+        lines += _wrapped(problem, "  - ", "    ")
+    return "\n".join(lines)
+
+
+def _part_lines(part: SplitCheck) -> list[str]:
+    lines = _row("protocol", str(part.protocol or "not found"))
+    lines += _row("audio", str(part.audio or "not found"))
+    lines += _counts_lines(part.counts, part.official)
+    if part.audio is not None and part.counts.trials:
+        text = f"{len(part.present):,} of {part.counts.trials:,} are there"
+        if part.missing:
+            text += f"; {len(part.missing):,} missing: {some(part.missing)}"
+        lines += _row("files", text)
+    if part.extra:
+        lines += _row("extra files", f"{len(part.extra):,} in the folder are in no protocol: {some(part.extra)}")
+    return lines + (_decoding_lines(part.decoding) if part.decoding else [])
+
+
+def _counts_lines(counts: Counts, official: Counts | None) -> list[str]:
+    text = _numbers(counts)
+    if official is not None and counts.trials:
+        right = not counts.differences(official)
+        text += " (the official numbers)" if right else f" (officially {_numbers(official)})"
+    lines = _row("trials", text)
+    for name, values in counts.by.items():
+        if len(values) > _MOST_VALUES:
+            text = f"{len(values)} values, {min(values.values()):,} to {max(values.values()):,} trials each"
+        else:
+            text = ", ".join(f"{value} {number:,}" for value, number in values.items())
+        lines += _row(name, text)
+    return lines
+
+
+def _numbers(counts: Counts) -> str:
+    if counts.bonafide is None:
+        return f"{counts.trials:,}"
+    unlabelled = counts.trials - counts.bonafide - counts.spoof
+    text = f"{counts.trials:,}: {counts.bonafide:,} bona fide, {counts.spoof:,} spoofed"
+    return f"{text}, {unlabelled:,} without a label" if unlabelled else text
+
+
+def _key_lines(key: KeyCheck) -> list[str]:
+    lines = _row("key", str(key.path or "not found"))
+    for phase, counts in key.counts.items():
+        lines += [f"  phase {phase}", *(f"  {line}" for line in _counts_lines(counts, key.official.get(phase)))]
+    return lines
+
+
+def _decoding_lines(decoding: Decoding) -> list[str]:
+    readable = decoding.files - len(decoding.unreadable)
+    lines = _row("decoded", f"{readable:,} of {decoding.files:,} files")
+    if readable:
+        (shortest, first), (longest, last) = decoding.shortest, decoding.longest
+        text = f"{decoding.seconds / 3600:,.2f} h in all, {shortest:.2f} s ({first}) to {longest:.2f} s ({last})"
+        lines += _row("duration", text)
+        rates = [f"{number:,} at {rate:,} Hz" for rate, number in sorted(decoding.rates.items())]
+        if decoding.other_rate:
+            rates.append(f"resampled to 16,000 Hz when read: {some(decoding.other_rate)}")
+        lines += _row("sample rate", "; ".join(rates))
+        if set(decoding.channels) != {1}:
+            text = ", ".join(f"{number:,} with {n}" for n, number in sorted(decoding.channels.items()))
+            lines += _row("channels", f"{text} (read as their mean)")
+    if decoding.second_decoder:
+        names = decoding.second_decoder
+        lines += _row("FFmpeg", f"{len(names):,} files are read by FFmpeg, not by libsndfile: {some(names)}")
+    if decoding.unreadable:
+        lines += _row("unreadable", f"{len(decoding.unreadable):,} files: {some(list(decoding.unreadable))}")
+    return lines
+
+
+def _row(name: str, text: str) -> list[str]:
+    return _wrapped(text, f"  {name.ljust(12)} ", " " * 15)
+
+
+def _wrapped(text: str, first: str, further: str) -> list[str]:
+    return textwrap.wrap(
+        text,
+        120,
+        initial_indent=first,
+        subsequent_indent=further,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )

@@ -1,0 +1,71 @@
+"""`nes2net reproduce`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from nes2net.cli.entry import WRONG_INPUT, subcommand
+from nes2net.errors import InputError
+
+
+def add(commands: argparse._SubParsersAction) -> None:
+    parser = subcommand(
+        commands, "reproduce", _reproduce, "Measure a published result again and put the two side by side"
+    )
+    parser.add_argument("row", nargs="?", help="which published result; all are listed when not given")
+    parser.add_argument("--data", type=Path, metavar="ROOT", help="folder that holds the corpora")
+    parser.add_argument(
+        "--keys", type=Path, metavar="DIR", help="folder or file of the keys; looked for in ROOT when not given"
+    )
+    parser.add_argument(
+        "--protocols", type=Path, metavar="DIR", help="folder of the protocols; looked for in ROOT as well"
+    )
+    parser.add_argument(
+        "--checkpoint", type=Path, metavar="FILE", help="trained detector; without it the row's recipe is run"
+    )
+    parser.add_argument("--recipe", type=Path, metavar="FILE", help="in place of the row's own")
+    parser.add_argument(
+        "--ssl-checkpoint", type=Path, metavar="FILE", help="the front-end's pre-training file, for training"
+    )
+    parser.add_argument("--out", type=Path, metavar="DIR", help="folder to work in; reproduce/ROW when not given")
+    parser.add_argument(
+        "--rows", type=Path, metavar="FILE", help="rows of your own, laid out as nes2net/published.yaml"
+    )
+    parser.add_argument("--batch-size", type=int, default=8, help="utterances per batch of scoring")
+    parser.add_argument("--workers", type=int, default=2, help="processes that read audio")
+    parser.add_argument("--allow-partial", action="store_true", help="evaluate although files could not be scored")
+    parser.add_argument("--resamples", type=int, default=1000, help="bootstrap draws behind the interval")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
+
+
+def _reproduce(args: argparse.Namespace) -> int:
+    from nes2net.reproduce import Places, find_missing, find_row, published_rows, reproduce, verdict
+
+    rows = published_rows(args.rows)
+    if args.row is None:
+        width = max(len(row.id) for row in rows)
+        print("\n".join(f"{row.id:<{width}}  {row.describe()}" for row in rows))
+        return 0
+    row = find_row(args.row, rows)
+    if args.data is None:
+        raise InputError("where are the corpora? name the folder that holds them with --data")
+    out = args.out or Path("reproduce") / row.id
+    places = Places(args.data, out, args.keys, args.protocols, args.checkpoint, args.ssl_checkpoint, args.recipe)
+    print(row.describe())
+    if missing := find_missing(row, places):
+        print(f"missing, {len(missing)} in all:", *missing, sep="\n", file=sys.stderr)
+        return WRONG_INPUT
+    report = reproduce(
+        row,
+        places,
+        device=args.device,
+        batch_size=args.batch_size,
+        num_workers=args.workers,
+        allow_partial=args.allow_partial,
+        num_resamples=args.resamples,
+    )
+    print(verdict(row, report))
+    print(f"scores, page and figures are in {out}")
+    return 0

@@ -1,0 +1,216 @@
+"""Several score files on one corpus: each evaluated, and every two of them compared on the same trials."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import itertools
+import platform
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nes2net import __version__, metrics
+from nes2net.breakdown import speaker_groups
+from nes2net.data.trial import BONAFIDE, Trial
+from nes2net.errors import InputError
+from nes2net.evaluation import Evaluation, evaluate_with_key
+from nes2net.registry import corpora
+
+_PACKAGES = ("numpy", "scipy", "matplotlib")
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two systems on the ``num_trials`` that both have scored: EERs and ``difference`` = first − second, as fractions.
+
+    ``interval`` is the 95 % interval of the difference and ``p_value`` two-sided, from one bootstrap that draws the same trials
+    (or speakers) for both.
+    """
+
+    first: str
+    second: str
+    num_trials: int
+    first_eer: float
+    second_eer: float
+    difference: float
+    interval: tuple[float, float]
+    p_value: float
+
+
+@dataclass(frozen=True)
+class Report:
+    """All that is known of one or more score files on one corpus. ``inputs`` holds what was read, with its SHA-256."""
+
+    corpus: str
+    phase: str
+    systems: list[Evaluation]
+    pairs: list[Pair]
+    inputs: list[dict[str, str]]
+    versions: dict[str, str]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Ready for JSON. The DET curves are thinned to what a plot can show; the score files have the rest."""
+        from nes2net.plots import thinned_det
+
+        systems = []
+        for system in self.systems:
+            frr, far = thinned_det(system.bonafide_scores, system.spoof_scores)
+            systems.append(system.to_dict() | {"det": {"frr": frr.tolist(), "far": far.tolist()}})
+        return {
+            "corpus": self.corpus,
+            "phase": self.phase,
+            "systems": systems,
+            "pairs": [asdict(pair) | {"interval": list(pair.interval)} for pair in self.pairs],
+            "inputs": self.inputs,
+            "versions": self.versions,
+        }
+
+    def text(self) -> str:
+        """One system: all of it. Several: the pooled result of each, and how they differ."""
+        if len(self.systems) == 1:
+            return self.systems[0].table()
+        lines = []
+        for system in self.systems:
+            lines += [f"{system.system}:", *(f"  {line}" for line in system.headline()), ""]
+        lines.append("EER difference in percent points, 95 % interval, p (paired bootstrap, two-sided):")
+        for pair in self.pairs:
+            low, high = (100 * bound for bound in pair.interval)
+            lines.append(
+                f"  {pair.first} − {pair.second}: {100 * pair.difference:+.3f} ({low:+.3f} to {high:+.3f}), "
+                f"p {format_p(pair.p_value)}, {pair.num_trials} trials"
+            )
+        return "\n".join(lines)
+
+
+def evaluate_systems(
+    corpus: str,
+    score_paths: Sequence[str | Path],
+    keys_path: str | Path,
+    phase: str = "eval",
+    *,
+    allow_partial: bool = False,
+    exclude: Mapping[str, Collection[str]] | None = None,
+    num_resamples: int = 1000,
+    seed: int = 0,
+) -> Report:
+    """Evaluate one or more score files on the same trials, and compare every two.
+
+    Arguments and errors as in :func:`nes2net.evaluation.evaluate`. A system is named by its file without suffix, by the whole path
+    where two would have one name. The comparison takes the trials in the order of the key, so that under the rule
+    ``"interpolated"`` tied scores may move its EERs by less than a trial.
+    """
+    if not score_paths:
+        raise InputError("no score file to evaluate: give one at least")
+    paths = [Path(path) for path in score_paths]
+    if twice := [str(path) for path, count in Counter(path.resolve() for path in paths).items() if count > 1]:
+        raise InputError(f"score file {twice[0]} is given more than once")
+    module = corpora.get(corpus)
+    key = module.keys(keys_path)
+    stems = Counter(path.stem for path in paths)
+    systems = []
+    for path in paths:
+        result = evaluate_with_key(
+            corpus,
+            path,
+            key,
+            keys_path,
+            phase,
+            allow_partial=allow_partial,
+            exclude=exclude,
+            num_resamples=num_resamples,
+            seed=seed,
+        )
+        systems.append(replace(result, system=path.stem if stems[path.stem] == 1 else str(path)))
+    pairs = [
+        _compare(first, second, key, module.EER_METHOD, num_resamples, seed)
+        for first, second in itertools.combinations(systems, 2)
+    ]
+    inputs = [{"kind": "scores", "path": str(path), "sha256": file_digest(path)} for path in paths]
+    return Report(
+        corpus, systems[0].phase, systems, pairs, [*inputs, _key_input(module, keys_path, phase, key)], versions()
+    )
+
+
+def _compare(
+    first: Evaluation, second: Evaluation, key: Sequence[Trial], method: str, num_resamples: int, seed: int
+) -> Pair:
+    scores = [dict(zip((t.id for t in s.matched.trials), s.matched.scores.tolist())) for s in (first, second)]
+    common = [trial for trial in key if trial.id in scores[0] and trial.id in scores[1]]
+    if {trial.label for trial in common} != {t.label for t in first.matched.trials}:
+        raise InputError(
+            f"{first.system} and {second.system} have no trials of both classes in common to compare them on"
+        )
+    is_bonafide = np.array([trial.label == BONAFIDE for trial in common])
+    of = [np.array([by_id[trial.id] for trial in common]) for by_id in scores]
+    result = metrics.compare_systems(
+        functools.partial(metrics.compute_eer, method=method),
+        *((values[is_bonafide], values[~is_bonafide]) for values in of),
+        num_resamples=num_resamples,
+        seed=seed,
+        **speaker_groups(common),
+    )
+    return Pair(
+        first.system,
+        second.system,
+        len(common),
+        result.first,
+        result.second,
+        result.difference,
+        (float(result.interval[0]), float(result.interval[1])),
+        result.p_value,
+    )
+
+
+def format_p(p_value: float) -> str:
+    """
+    >>> format_p(0.04213), format_p(0.0004)
+    ('0.042', '< 0.001')
+    """
+    return "< 0.001" if p_value < 0.001 else f"{p_value:.3f}"
+
+
+def file_digest(path: str | Path) -> str:
+    """SHA-256 of a file, as ``sha256sum`` prints it."""
+    with open(path, "rb") as file:
+        digest = hashlib.sha256()
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def key_digest(trials: Sequence[Trial]) -> str:
+    """SHA-256 of what a key says, wherever and in whatever order its files say it: sorted lines ``id label phase``.
+
+    >>> key_digest([Trial("b", label="spoof"), Trial("a", label="bonafide")])[:16]
+    '6e6414d2c27ce533'
+    """
+    lines = sorted(f"{trial.id} {trial.label} {trial.phase or '-'}\n" for trial in trials)
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def versions() -> dict[str, str]:
+    """Versions of all that figures and plots depend on."""
+    found = {"nes2net": __version__, "python": platform.python_version()}
+    for package in _PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "not installed"
+    return found
+
+
+def _key_input(module: Any, keys_path: str | Path, phase: str, key: Sequence[Trial]) -> dict[str, str]:
+    path = Path(keys_path)
+    if not path.is_file():
+        # Labels are a key of their own, or stand in the protocol, or are the names of folders.
+        path = module.find_key(path) if hasattr(module, "find_key") else module.find_protocol(path, phase)
+    entry = {"kind": "key", "path": str(path)}
+    if path.is_file():
+        entry["sha256"] = file_digest(path)
+    return entry | {"trials_sha256": key_digest(key)}

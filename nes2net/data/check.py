@@ -1,0 +1,320 @@
+"""What of a corpus is there: layout, trials, files, keys; what can be done with it, what is missing and where to get that."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType
+
+from nes2net.data.corpus import AUDIO_SUFFIXES, Counts, count
+from nes2net.data.decoding import Decoding, decode_all
+from nes2net.data.generic import WHOLE
+from nes2net.data.protocol import NotFound, canonical_phase, check_split, corpus_root, some
+from nes2net.data.trial import Trial
+from nes2net.errors import InputError
+from nes2net.registry import corpora
+
+
+@dataclass
+class SplitCheck:
+    """One part of a corpus. ``missing`` and ``extra`` are paths below the folder ``audio``, ``present`` are the files to read;
+    ``problems`` say in words what is wrong, and the way out.
+    """
+
+    split: str
+    protocol: Path | None = None
+    audio: Path | None = None
+    counts: Counts = field(default_factory=lambda: Counts(0))
+    official: Counts | None = None
+    present: list[Path] = field(default_factory=list, repr=False)
+    missing: list[str] = field(default_factory=list)
+    extra: list[str] = field(default_factory=list)
+    decoding: Decoding | None = None
+    problems: list[str] = field(default_factory=list)
+
+    @property
+    def labelled(self) -> bool:
+        """Whether both classes are there."""
+        return bool(self.counts.bonafide and self.counts.spoof)
+
+    @property
+    def why_no_audio(self) -> str:
+        """Why not every trial can be read; empty if all can."""
+        if self.audio is None or not self.counts.trials:
+            return "its audio is not there" if self.audio is None else "its trials are not known"
+        if self.missing:
+            return f"{len(self.missing):,} of {self.counts.trials:,} files are missing"
+        if self.decoding and self.decoding.unreadable:
+            return f"{len(self.decoding.unreadable):,} of {self.counts.trials:,} files cannot be read"
+        return ""
+
+
+@dataclass
+class KeyCheck:
+    """The labels, where they come apart from the protocol: ``counts`` and the ``official`` ones by phase."""
+
+    path: Path | None = None
+    counts: dict[str, Counts] = field(default_factory=dict)
+    official: dict[str, Counts] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+
+
+@dataclass
+class CorpusCheck:
+    """What :func:`check_corpus` found. ``asv_problem`` is why there is no min t-DCF; None where the corpus has none."""
+
+    title: str
+    root: Path
+    splits: list[SplitCheck]
+    key: KeyCheck | None = None
+    asv_problem: str | None = None
+
+    @property
+    def missing(self) -> list[str]:
+        """What is missing or wrong, one text each, with where to get it."""
+        problems = [f"{part.split}: {problem}" for part in self.splits for problem in part.problems]
+        problems += [f"keys: {problem}" for problem in (self.key.problems if self.key else [])]
+        return problems + ([f"min t-DCF: {self.asv_problem}"] if self.asv_problem else [])
+
+    @property
+    def complete(self) -> bool:
+        """Whether nothing is missing."""
+        return not self.missing
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the corpus names no parts (generic corpora alone)."""
+        return [part.split for part in self.splits] == [WHOLE]
+
+    def tasks(self) -> list[tuple[str, str]]:
+        """What one may want to do, and ``"yes"``, ``"in part: …"`` or ``"no: …"``."""
+        train, score, evaluate = [], [], []
+        for part in self.splits:
+            for task, split in (("train", "train"), ("validate", "dev")):
+                if part.split in (split, WHOLE):
+                    train.append((task, _verdict(part.why_no_audio or ("" if part.labelled else _UNLABELLED))))
+            name = "" if self.is_whole else f" {part.split}"
+            readable = len(part.present) - len(part.decoding.unreadable if part.decoding else ())
+            score.append((f"score{name}", _verdict(part.why_no_audio, "in part" if readable else "no")))
+            if self.key is None:
+                evaluate.append((f"evaluate{name}", self._evaluation(part.split, part.labelled, _UNLABELLED)))
+        if self.key is not None:
+            reason = "the keys are not there" if self.key.path is None else "the keys cannot be used"
+            for phase in self.key.counts or ("eval",):
+                counts = self.key.counts.get(phase, Counts(0))
+                labelled = bool(counts.bonafide and counts.spoof)
+                evaluate.append((f"evaluate {phase}", self._evaluation(phase, labelled, reason)))
+        return train + score + evaluate
+
+    def _evaluation(self, phase: str, labelled: bool, reason: str) -> str:
+        if not labelled:
+            return f"no: {reason}"
+        if self.asv_problem is None or phase != "eval":
+            return "yes"
+        return "in part: EER without min t-DCF" if self.asv_problem else "yes: EER and min t-DCF"
+
+
+_UNLABELLED = "its labels are not there"
+
+
+def _verdict(reason: str, otherwise: str = "no") -> str:
+    return f"{otherwise}: {reason}" if reason else "yes"
+
+
+def check_corpus(
+    corpus: str,
+    root: str | Path,
+    *,
+    protocols: str | Path | None = None,
+    keys: str | Path | None = None,
+    splits: Sequence[str] | None = None,
+    subset: bool = False,
+    decode: bool = False,
+    workers: int | None = None,
+) -> CorpusCheck:
+    """Check what of ``corpus`` is in ``root``. What is missing or malformed is part of the result and raises nothing.
+
+    Args:
+        corpus: A name of :data:`nes2net.registry.corpora`.
+        root, protocols: As for ``trials`` of the corpus.
+        keys: The folder of the keys, where they come apart; looked for in ``root`` when not given. For a corpus whose protocols hold
+            the labels, another place where to look for protocols.
+        splits: The parts to check; all when not given.
+        subset: The protocols are a selection: numbers that differ from the official ones are no fault.
+        decode: Decode every file, in ``workers`` processes.
+
+    Raises:
+        InputError: The corpus is unknown, ``root`` is no folder (or list), or there is no such split.
+    """
+    module = corpora.get(corpus)
+    root = Path(root)
+    if not (root.is_file() and not module.COUNTS):
+        corpus_root(root)
+    if keys is not None and not Path(keys).exists():
+        raise NotFound(f"keys {keys} not found; give the folder of the keys", [Path(keys)])
+    lists = protocols if protocols is not None or hasattr(module, "PHASES") else keys
+    names = [canonical_phase(split) for split in splits or _splits(module, root, lists)]
+    for split in names:
+        check_split(split, (*module.SPLITS, *(() if module.COUNTS else (WHOLE,))), module.TITLE)
+    parts, ids = [], {}
+    for split in names:
+        part, trials = _check_split(module, root, split, lists, subset)
+        if decode and part.audio is not None:
+            _decode(part, workers, module)
+        parts.append(part)
+        ids |= dict.fromkeys(trial.id for trial in trials)
+    check = CorpusCheck(module.TITLE, root, parts)
+    place = root if keys is None else Path(keys)
+    if hasattr(module, "PHASES"):
+        check.key = _check_key(module, place, ids, subset)
+    if hasattr(module, "asv_scores") and "eval" in names:
+        check.asv_problem = _check_asv(module, [place, *(p.protocol for p in parts if p.protocol is not None)])
+    return check
+
+
+def _splits(module: ModuleType, root: Path, protocols: str | Path | None) -> Sequence[str]:
+    return module.splits(root, protocols) if hasattr(module, "splits") else module.SPLITS
+
+
+def _obtain(module: ModuleType, what: str) -> str:
+    return f"; get {module.OBTAIN[what]}" if what in module.OBTAIN else ""
+
+
+def _not_there(tried: Sequence[Path], module: ModuleType, what: str) -> str:
+    return f"not there{_obtain(module, what)} (looked for {', '.join(dict.fromkeys(map(str, tried)))})"
+
+
+def _check_split(
+    module: ModuleType, root: Path, split: str, protocols: str | Path | None, subset: bool
+) -> tuple[SplitCheck, list[Trial]]:
+    part = SplitCheck(split)
+    trials: list[Trial] = []
+    try:
+        part.audio = module.find_audio(root, split)
+    except NotFound as error:
+        part.problems.append(f"its audio is {_not_there(error.tried, module, 'audio')}")
+    try:
+        part.protocol = module.find_protocol(root, split, protocols)
+        trials = module.read_protocol(part.protocol, split, part.audio)
+    except NotFound as error:
+        part.problems.append(f"its protocol is {_not_there(error.tried, module, 'protocol')}")
+        trials = _without_protocol(module, root, split)
+    except InputError as error:
+        part.problems.append(f"{error}{_obtain(module, 'protocol')}")
+    part.counts = count(trials)
+    part.official = module.COUNTS.get(split)
+    differences = part.counts.differences(part.official) if trials and part.official else []
+    if differences and not subset:
+        part.problems.append(
+            f"the protocol is not the official one ({some(differences)}; --subset accepts a selection)"
+            f"{_obtain(module, 'protocol')}"
+        )
+    if trials and part.audio is not None:
+        other_suffix = _check_files(part, trials, getattr(module, "BESIDE", r"(?!)"))
+        if part.missing:
+            there = f" ({other_suffix:,} are there under another suffix)" if other_suffix else ""
+            part.problems.append(
+                f"{len(part.missing):,} of {len(trials):,} files are missing{there}: {some(part.missing)}"
+                f"{_obtain(module, 'audio')}"
+            )
+    return part, trials
+
+
+def _without_protocol(module: ModuleType, root: Path, split: str) -> list[Trial]:
+    """The unlabelled trials of the corpora that can be scored without a protocol."""
+    try:
+        return module.trials(root, split)
+    except InputError:
+        return []
+
+
+def _check_files(part: SplitCheck, trials: Sequence[Trial], beside: str) -> int:
+    """Compare the trials with the folders they lie in; returns how many of the missing are there under another suffix."""
+    expected: dict[str, dict[str, Trial]] = defaultdict(dict)
+    for trial in trials:
+        folder, name = os.path.split(trial.path)
+        expected[folder][name] = trial
+    other_suffix = 0
+    for folder, named in sorted(expected.items()):
+        there = set(os.listdir(folder)) if os.path.isdir(folder) else set()
+        missing = named.keys() - there
+        extra = {name for name in there - named.keys() if _is_recording(name, beside)}
+        other_suffix += len({_stem(name) for name in missing} & {_stem(name) for name in extra})
+        part.present += [trial.path for name, trial in named.items() if name not in missing]
+        below = os.path.relpath(folder, part.audio)
+        for names, found in ((part.missing, missing), (part.extra, extra)):
+            names += sorted(os.path.normpath(os.path.join(below, name)) for name in found)
+    return other_suffix
+
+
+def _is_recording(name: str, beside: str) -> bool:
+    """Whether a file that is no trial is extra: a recording, no hidden file, and none that the corpus has besides."""
+    suffix = os.path.splitext(name)[1].lower()
+    return suffix in AUDIO_SUFFIXES and not name.startswith(".") and not re.fullmatch(beside, _stem(name))
+
+
+def _stem(name: str) -> str:
+    return os.path.splitext(name)[0]
+
+
+def _decode(part: SplitCheck, workers: int | None, module: ModuleType) -> None:
+    part.decoding = decode_all(part.present, part.audio, workers, f"decoding {part.split}")
+    unreadable = part.decoding.unreadable
+    if unreadable:
+        reasons = [f"{name} ({reason})" for name, reason in unreadable.items()]
+        part.problems.append(
+            f"{len(unreadable):,} of {len(part.present):,} files cannot be read: {some(reasons)}{_obtain(module, 'audio')}"
+        )
+
+
+def _check_key(module: ModuleType, place: Path, ids: dict[str, None], subset: bool) -> KeyCheck:
+    key = KeyCheck()
+    try:
+        key.path = module.find_key(place)
+        trials = module.keys(key.path)
+    except NotFound as error:
+        key.problems.append(_not_there(error.tried, module, "keys"))
+        return key
+    except InputError as error:
+        key.problems.append(f"{error}{_obtain(module, 'keys')}")
+        return key
+    phases = defaultdict(list)
+    for trial in trials:
+        phases[trial.phase].append(trial)
+    for phase in sorted(phases, key=module.PHASES.index):
+        key.counts[phase] = count(phases[phase])
+    key.official = module.KEY_COUNTS
+    differences = [
+        f"{phase}: {text}"
+        for phase, official in module.KEY_COUNTS.items()
+        for text in key.counts.get(phase, Counts(0, 0, 0)).differences(official)
+    ]
+    if differences and not subset:
+        key.problems.append(
+            f"not the official ones ({some(differences)}; --subset accepts a selection){_obtain(module, 'keys')}"
+        )
+    labelled = {trial.id for trial in trials}
+    unlabelled, unlisted = [id for id in ids if id not in labelled], sorted(labelled.difference(ids))
+    if unlabelled:
+        key.problems.append(f"{len(unlabelled):,} trials of the protocol have no label: {some(unlabelled)}")
+    if unlisted and ids:
+        key.problems.append(f"{len(unlisted):,} labelled trials are not in the protocol: {some(unlisted)}")
+    return key
+
+
+def _check_asv(module: ModuleType, places: Sequence[Path]) -> str:
+    """Why there are no scores of a speaker-verification system; empty if they are there."""
+    tried = []
+    for place in places:
+        try:
+            module.asv_scores(place, "eval")
+            return ""
+        except NotFound as error:
+            tried += error.tried
+        except InputError as error:
+            return str(error)
+    return f"the scores of the speaker-verification system are {_not_there(tried, module, 'asv')}"

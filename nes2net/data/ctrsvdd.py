@@ -1,0 +1,137 @@
+"""CtrSVDD, singing voice deepfakes: Zang et al., "CtrSVDD: A Benchmark Dataset and Baseline Analysis for Controlled Singing Voice
+Deepfake Detection", Interspeech 2024.
+
+Layout: ``<root>/{train,dev,test}_set/ID.flac`` and ``{train,dev,test}.txt`` with six fields a line: source set, singer, utterance, ``-``,
+attack (``-`` or A01–A14), ``bonafide`` or ``deepfake``. 84,404 / 43,625 / 92,769 trials. The evaluation set was first published without
+labels, and still counts as trials then. The published results leave out attack A14, and "w/o ACE" the source set ``acesinger``.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from nes2net.data import protocol as files
+from nes2net.data.corpus import Counts
+from nes2net.data.crop import IN_THE_WILD_SAMPLES
+from nes2net.data.trial import BONAFIDE, SPOOF, Trial
+from nes2net.errors import InputError
+
+TITLE = "CtrSVDD"
+SPLITS = ("train", "dev", "eval")  # "test" is taken for "eval"
+EER_METHOD = "sklearn"
+TEST_SAMPLES = IN_THE_WILD_SAMPLES
+#: Table 1 of the challenge's evaluation plan (train, dev) and the paper (eval).
+COUNTS = {
+    "train": Counts(84404, 12169, 72235),
+    "dev": Counts(43625, 6547, 37078),
+    "eval": Counts(92769, 13596, 79173),
+}
+_BONAFIDE = (
+    "the recordings of Oniku Kurumi, Ofuton P, Kiritan and JVS-MuSiC are not in the archives: get them from their owners and cut "
+    "them with segment.py of https://github.com/SVDDChallenge/CtrSVDD_Utils"
+)
+OBTAIN = {
+    "audio": f"https://zenodo.org/records/10467648 (train, dev), https://zenodo.org/records/10742049 (test); {_BONAFIDE}",
+    "protocol": "train.txt and dev.txt from https://zenodo.org/records/10467648; the labels of the test set, as test.txt, from "
+    "https://zenodo.org/records/12703261",
+}
+
+_LABELS = {"bonafide": BONAFIDE, "deepfake": SPOOF}
+_PROTOCOLS = {
+    "train": ("train.txt",),
+    "dev": ("dev.txt",),
+    "eval": ("test.txt", "test_labels.txt", "test_set.txt", "eval.txt"),
+}
+_AUDIO = {"train": ("train_set", "train"), "dev": ("dev_set", "dev"), "eval": ("test_set", "test", "eval_set", "eval")}
+
+
+def trials(root: str | Path, split: str, *, protocols: str | Path | None = None) -> list[Trial]:
+    """Trials of ``split`` with the paths of their audio, in the order of the protocol. No audio file is touched.
+
+    A file that is missing is an error that names it, where the published code trains on four seconds of silence (deviation 16).
+
+    Args:
+        root: The folder that holds ``train_set``, ``dev_set``, ``test_set``.
+        split: ``"train"``, ``"dev"`` or ``"eval"`` (also ``"test"``). Without its labels the evaluation set is every ``.flac``
+            file of its folder, unlabelled, sorted by name.
+        protocols: The folder of ``train.txt``, ``dev.txt``, ``test.txt``, if it is not ``root``.
+
+    Raises:
+        InputError: The split is unknown, a folder or the protocol is missing, or a line of the protocol is malformed.
+    """
+    split = files.known_split(split, SPLITS, TITLE)
+    files.corpus_root(root)
+    try:
+        path = find_protocol(root, split, protocols)
+    except files.NotFound:
+        if split != "eval":
+            raise
+        return _unlabelled(find_audio(root, split))
+    return read_protocol(path, split, find_audio(root, split))
+
+
+def keys(path: str | Path, phase: str | None = None) -> list[Trial]:
+    """Labelled trials without audio, for evaluation.
+
+    Args:
+        path: A protocol file, or the folder that holds them.
+        phase: ``"train"``, ``"dev"`` or ``"eval"`` (also ``"test"``); None for all whose protocols are there.
+
+    Raises:
+        InputError: The phase is unknown, no protocol is there (the message names every path tried), or a line is malformed.
+    """
+    phase = None if phase is None else files.canonical_phase(phase)
+    return files.keys_of_splits(path, phase, TITLE, _PROTOCOLS, find_protocol, read_protocol)
+
+
+def find_protocol(root: str | Path, split: str, protocols: str | Path | None = None) -> Path:
+    """The protocol of ``split``; :class:`~nes2net.data.protocol.NotFound` names every place tried."""
+    split = files.known_split(split, SPLITS, TITLE)
+    folders = [Path(root)] if protocols is None else [Path(protocols), Path(root)]
+    return files.first_file(
+        [folder / inner / name for folder in folders for inner in (".", *_AUDIO[split]) for name in _PROTOCOLS[split]],
+        what=f"protocol of CtrSVDD {split}",
+        remedy=f"give --protocols the folder that holds {_PROTOCOLS[split][0]}",
+    )
+
+
+def find_audio(root: str | Path, split: str) -> Path:
+    """The folder of the audio of ``split``; :class:`~nes2net.data.protocol.NotFound` names every place tried."""
+    split = files.known_split(split, SPLITS, TITLE)
+    # Archives unpacked into a folder of their own name give train_set/train_set.
+    folders = [Path(root) / outer / inner for outer in _AUDIO[split] for inner in (outer, ".")]
+    return files.first_folder(
+        folders,
+        what=f"audio of CtrSVDD {split}",
+        remedy=f"give the folder that holds {_AUDIO[split][0]}",
+    )
+
+
+def read_protocol(path: Path, split: str | None, audio: Path | None = None) -> list[Trial]:
+    """The trials of a protocol; :class:`InputError` names file and line of a malformed one."""
+    return files.checked_trials(_read_lines(path, split, audio), path)
+
+
+def _read_lines(path: Path, split: str | None, audio: Path | None) -> Iterator[Trial]:
+    for line, (source, singer, utterance, _, attack, label) in files.read_rows(
+        path, 6, "source set, singer, utterance, -, attack, label"
+    ):
+        files.checked_id(utterance, path, line)
+        yield Trial(
+            id=utterance,
+            path=files.audio_path(audio, utterance),
+            label=files.checked_word(label, _LABELS, "label", path, line),
+            speaker=files.or_none(singer),
+            attack=files.or_none(attack),
+            source=files.or_none(source),
+            phase=split,
+        )
+
+
+def _unlabelled(audio: Path) -> list[Trial]:
+    names = sorted(name for name in os.listdir(audio) if name.endswith(".flac") and not name.startswith("."))
+    if not names:
+        raise InputError(f"{audio}: holds no .flac files; unpack the archive of the test set there")
+    return [Trial(name.removesuffix(".flac"), audio / name, phase="eval") for name in names]

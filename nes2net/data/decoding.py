@@ -1,0 +1,160 @@
+"""Decoding every file of a corpus, in parallel: what needed the second decoder, what neither reads, how long they are and at which rate."""
+
+from __future__ import annotations
+
+import itertools
+import multiprocessing
+import os
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from nes2net.data.audio import SAMPLE_RATE, load_audio
+from nes2net.errors import InputError
+
+# Files that a process reads before it reports.
+_CHUNK = 32
+
+
+class Decoded(NamedTuple):
+    """One file: its rate in Hz, channels and length, and whether FFmpeg had to read it; or the ``error`` that kept it from being read."""
+
+    path: Path
+    sample_rate: int = 0
+    channels: int = 0
+    seconds: float = 0.0
+    second_decoder: bool = False
+    error: str | None = None
+
+
+@dataclass
+class Decoding:
+    """What the files of a corpus are like. Names are paths below the folder of audio; ``unreadable`` holds name → reason."""
+
+    files: int = 0
+    seconds: float = 0.0
+    shortest: tuple[float, str] = (float("inf"), "")
+    longest: tuple[float, str] = (0.0, "")
+    rates: Counter[int] = field(default_factory=Counter)
+    channels: Counter[int] = field(default_factory=Counter)
+    second_decoder: list[str] = field(default_factory=list)
+    other_rate: list[str] = field(default_factory=list)
+    unreadable: dict[str, str] = field(default_factory=dict)
+
+    def add(self, decoded: Decoded, name: str) -> None:
+        """Count one file."""
+        self.files += 1
+        if decoded.error is not None:
+            self.unreadable[name] = decoded.error
+            return
+        self.seconds += decoded.seconds
+        self.shortest = min(self.shortest, (decoded.seconds, name))
+        self.longest = max(self.longest, (decoded.seconds, name))
+        self.rates[decoded.sample_rate] += 1
+        self.channels[decoded.channels] += 1
+        if decoded.sample_rate != SAMPLE_RATE:
+            self.other_rate.append(name)
+        if decoded.second_decoder:
+            self.second_decoder.append(name)
+
+
+def decode_all(paths: Sequence[Path], folder: Path, workers: int | None = None, title: str = "decoding") -> Decoding:
+    """Decode the files below ``folder`` whole, with a progress bar that is called ``title``.
+
+    A file that cannot be decoded, or at which a decoder crashes, is named in the result and ends nothing.
+
+    Args:
+        workers: Processes that decode; None for one per processor, 0 for none but this one.
+
+    Raises:
+        InputError: ``workers`` is negative.
+    """
+    from tqdm import tqdm
+
+    if workers is None:
+        workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if workers < 0:
+        raise InputError(f"{workers} processes cannot decode; give 0 (this one) or more")
+    chunks = [paths[start : start + _CHUNK] for start in range(0, len(paths), _CHUNK)]
+    results = map(_decode_each, chunks) if workers == 0 else decode_in_parallel(chunks, workers)
+    decoding = Decoding()
+    with tqdm(total=len(paths), desc=title, unit="file", dynamic_ncols=True) as bar:
+        for chunk in results:
+            for decoded in chunk:
+                decoding.add(decoded, os.path.relpath(decoded.path, folder))
+            bar.update(len(chunk))
+    return decoding
+
+
+def decode(path: Path) -> Decoded:
+    """Decode one file, as :func:`nes2net.data.audio.load_audio` does."""
+    import soundfile
+
+    try:
+        samples, sample_rate = soundfile.read(path, dtype="float32", always_2d=True)
+    except (soundfile.LibsndfileError, RuntimeError, OSError):
+        return _decode_with_ffmpeg(path)
+    if not len(samples):
+        return Decoded(path, error="has no samples")
+    if not np.isfinite(samples).all():
+        return Decoded(path, error="holds NaN or infinite samples")
+    return Decoded(path, sample_rate, samples.shape[1], len(samples) / sample_rate)
+
+
+def _decode_with_ffmpeg(path: Path) -> Decoded:
+    try:
+        seconds = len(load_audio(path)) / SAMPLE_RATE
+    except InputError as error:
+        return Decoded(path, error=str(error).removeprefix(f"audio file {path} "))
+    import av
+
+    with av.open(str(path)) as container:
+        stream = container.streams.audio[0]
+        return Decoded(path, stream.rate, stream.channels, seconds, second_decoder=True)
+
+
+def _decode_each(paths: Sequence[Path], decode: Callable[[Path], Decoded] = decode) -> list[Decoded]:
+    return [decode(path) for path in paths]
+
+
+def decode_in_parallel(
+    chunks: Sequence[Sequence[Path]], workers: int, decode: Callable[[Path], Decoded] = decode
+) -> Iterator[list[Decoded]]:
+    """The files of one chunk after another, decoded in ``workers`` processes. A process that dies takes one file with it."""
+    while chunks:
+        unfinished = []
+        pool = _pool(workers)
+        try:
+            futures = [pool.submit(_decode_each, chunk, decode) for chunk in chunks]
+            for chunk, future in zip(chunks, futures):
+                try:
+                    yield future.result()
+                except BrokenProcessPool:
+                    unfinished.append(chunk)
+        finally:
+            pool.shutdown(cancel_futures=True)
+        # The file that killed a process is in one of the chunks that had been handed out, the first of those left.
+        suspects, chunks = unfinished[: 2 * workers + 1], unfinished[2 * workers + 1 :]
+        for path in itertools.chain.from_iterable(suspects):
+            yield [_decode_alone(path, decode)]
+
+
+def _decode_alone(path: Path, decode: Callable[[Path], Decoded]) -> Decoded:
+    with _pool(1) as pool:
+        try:
+            return pool.submit(decode, path).result()
+        except BrokenProcessPool:
+            return Decoded(path, error="the process that decoded it crashed")
+
+
+def _pool(workers: int) -> ProcessPoolExecutor:
+    # Not forked: this process may run threads (PyTorch's, the progress bar's) whose locks a fork would copy.
+    methods = multiprocessing.get_all_start_methods()
+    context = multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
+    return ProcessPoolExecutor(workers, mp_context=context)

@@ -1,0 +1,199 @@
+"""Recordings of one's own: a CSV file that lists them, or a folder for each class.
+
+A list is a CSV file (tab-separated if it ends in ``.tsv``) with a header. The column ``path`` (or ``file``) is relative to the list;
+``label`` says ``bonafide``, ``genuine``, ``real``, ``human`` or ``spoof``, ``fake``, ``deepfake``, ``synthetic``, and may be empty;
+``id``, ``split`` and every field of :class:`~nes2net.data.trial.Trial` may follow, and other columns are kept as ``extra``. Accepted are:
+
+======================= ============================================================================================
+``list.csv``            one list; with a column ``split`` (train, dev, eval) it has parts, without one it is a whole
+``<root>/train.csv``    a list for each part: ``train.csv``, ``dev.csv``, ``eval.csv``
+``<root>/metadata.csv`` also ``meta.csv``, ``list.csv``, or the only CSV file of the folder
+``<root>/train/real/``  a folder for each part, with a folder for each class in it
+``<root>/real/``        a folder for each class; below ``spoof``, the first folder names the attack
+======================= ============================================================================================
+
+An id is the path from the root without suffix, with ``%20`` for a space, as score files are separated by spaces.
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from nes2net.data import protocol as files
+from nes2net.data.corpus import AUDIO_SUFFIXES, Counts
+from nes2net.data.crop import ASVSPOOF_SAMPLES
+from nes2net.data.trial import BONAFIDE, SPOOF, Trial
+from nes2net.errors import InputError
+
+TITLE = "Generic corpus"
+SPLITS = ("train", "dev", "eval")
+#: The part of a corpus that names no parts.
+WHOLE = "all"
+EER_METHOD = "asvspoof"
+TEST_SAMPLES = ASVSPOOF_SAMPLES
+COUNTS: dict[str, Counts] = {}
+OBTAIN: dict[str, str] = {}
+
+_LABELS = {
+    **dict.fromkeys(("bonafide", "bona-fide", "bona_fide", "bona fide", "genuine", "real", "human"), BONAFIDE),
+    **dict.fromkeys(("spoof", "spoofed", "fake", "deepfake", "synthetic"), SPOOF),
+}
+_SPLITS = {
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("dev", "development", "valid", "validation", "val"), "dev"),
+    **dict.fromkeys(("eval", "evaluation", "test"), "eval"),
+}
+_PATH_COLUMNS = ("path", "file", "filename", "file_name", "audio")
+_LISTS = ("metadata.csv", "meta.csv", "list.csv")
+# Columns that are fields of a trial. The others of a trial come from columns with names of their own.
+_FIELDS = tuple(name for name in Trial.__slots__ if name not in ("id", "path", "label", "phase", "extra"))
+
+
+def trials(root: str | Path, split: str = WHOLE, *, protocols: str | Path | None = None) -> list[Trial]:
+    """Trials of ``split`` with the paths of their audio: in the order of the list, or sorted by path. No audio file is touched.
+
+    Args:
+        root: A list, or a folder in one of the layouts above.
+        split: ``"train"``, ``"dev"``, ``"eval"``, or ``"all"``. A corpus without parts is the same for every one.
+        protocols: The list, or the folder of the lists, if they are not in ``root``; their paths are then relative to ``root``.
+
+    Raises:
+        InputError: Nothing in one of the layouts is there, a line of a list is malformed, or the split has no trials.
+    """
+    files.check_split(split, (*SPLITS, WHOLE), TITLE)
+    path = find_protocol(root, split, protocols)
+    return read_protocol(
+        path, split, find_audio(root, split) if protocols is not None or path.is_dir() else path.parent
+    )
+
+
+def keys(path: str | Path, phase: str | None = None) -> list[Trial]:
+    """The labelled trials, for evaluation; parameters and errors as of :func:`trials`."""
+    labelled = [trial for trial in trials(path, phase or WHOLE) if trial.label is not None]
+    if not labelled:
+        raise InputError(f"{path}: no trial has a label; fill the column 'label'")
+    return labelled
+
+
+def splits(root: str | Path, protocols: str | Path | None = None) -> tuple[str, ...]:
+    """The parts that are there: some of ``train``, ``dev``, ``eval``, or ``("all",)``."""
+    place = Path(root if protocols is None else protocols)
+    if place.is_dir():
+        own = tuple(split for split in SPLITS if _list_of(place, split) or _folder_of(place, split))
+        if own:
+            return own
+    named = {trial.phase for trial in trials(root, protocols=protocols)} - {None}
+    return tuple(split for split in SPLITS if split in named) or (WHOLE,)
+
+
+def find_protocol(root: str | Path, split: str = WHOLE, protocols: str | Path | None = None) -> Path:
+    """The list of ``split``, or the folder that holds its classes; :class:`~nes2net.data.protocol.NotFound` if neither is there."""
+    place = Path(root if protocols is None else protocols)
+    if place.is_file():
+        return place
+    if place.is_dir():
+        candidates = sorted(path for path in place.iterdir() if path.suffix in (".csv", ".tsv"))
+        if split in SPLITS and (own := _list_of(place, split) or _folder_of(place, split)):
+            return own
+        usual = [path for path in candidates if path.name in _LISTS]
+        if usual or len(candidates) == 1:
+            return (usual or candidates)[0]
+        if _classes(place) or any(_folder_of(place, name) for name in SPLITS):
+            return place
+    raise files.NotFound(
+        f"{place}: no list of trials and no folders of classes; give a CSV file with the columns path,label, or a folder with "
+        "the folders bonafide and spoof",
+        [place],
+    )
+
+
+def find_audio(root: str | Path, split: str = WHOLE) -> Path:
+    """The folder from which the paths of a list start."""
+    root = Path(root)
+    return root.parent if root.is_file() else files.corpus_root(root)
+
+
+def read_protocol(path: Path, split: str | None = WHOLE, audio: Path | None = None) -> list[Trial]:
+    """The trials of a list or of a folder of classes; :class:`InputError` names file and line of a malformed one."""
+    rows = _read_folder(path, audio or path) if path.is_dir() else _read_list(path, audio or path.parent)
+    found = files.checked_trials(rows, path)
+    # A list of one part alone (train.csv) need not say so.
+    if split in (None, WHOLE) or all(trial.phase is None for trial in found):
+        return found
+    return files.select_phase(found, split)
+
+
+def _list_of(folder: Path, split: str) -> Path | None:
+    names = [f"{name}{suffix}" for name, of in _SPLITS.items() if of == split for suffix in (".csv", ".tsv")]
+    return next((folder / name for name in names if (folder / name).is_file()), None)
+
+
+def _folder_of(folder: Path, split: str) -> Path | None:
+    names = [name for name, of in _SPLITS.items() if of == split]
+    return next((folder / name for name in names if (folder / name).is_dir() and _classes(folder / name)), None)
+
+
+def _classes(folder: Path) -> dict[str, Path]:
+    """Label → folder, of the folders that are named for a class."""
+    found = {}
+    for inner in sorted(folder.iterdir()):
+        if inner.is_dir() and (label := _LABELS.get(inner.name.lower())):
+            if label in found:
+                raise InputError(f"{folder}: both {found[label].name} and {inner.name} would be {label}; rename one")
+            found[label] = inner
+    return found
+
+
+def _read_folder(folder: Path, root: Path) -> Iterator[Trial]:
+    parts = {split: inner for split in SPLITS if (inner := _folder_of(folder, split))} or {None: folder}
+    phase_of_root = _SPLITS.get(folder.name) if folder != root else None
+    for split, part in parts.items():
+        for label, place in _classes(part).items():
+            for path in _audio_below(place):
+                inner = path.relative_to(place).parts
+                attack = inner[0] if label == SPOOF and len(inner) > 1 else None
+                phase = split or phase_of_root
+                yield Trial(_id(path.relative_to(root)), path, label, attack=attack, phase=phase)
+
+
+def _audio_below(folder: Path) -> Iterator[Path]:
+    for place, inner, names in os.walk(folder):
+        inner.sort()
+        for name in sorted(names):
+            if not name.startswith(".") and os.path.splitext(name)[1].lower() in AUDIO_SUFFIXES:
+                yield Path(place, name)
+
+
+def _id(path: Path) -> str:
+    return "%20".join(path.with_suffix("").as_posix().split())
+
+
+def _read_list(path: Path, audio: Path) -> Iterator[Trial]:
+    rows = csv.reader(files.read_text(path).splitlines(), delimiter="\t" if path.suffix == ".tsv" else ",")
+    header = [name.strip().lower() for name in next(rows, [])]
+    file_column = next((header.index(name) for name in _PATH_COLUMNS if name in header), None)
+    if file_column is None:
+        raise InputError(f"{path}, line 1: expected a column 'path' (and 'label'), found {','.join(header)!r}")
+    columns = {name: header.index(name) for name in ("id", "label", "split", *_FIELDS) if name in header}
+    further = [(i, name) for i, name in enumerate(header) if i != file_column and name and name not in columns]
+    for row in rows:
+        line = rows.line_num
+        if not row:
+            continue
+        if len(row) != len(header) or not Path(row[file_column]).name:
+            raise InputError(
+                f"{path}, line {line}: expected {len(header)} fields ({', '.join(header)}), found {len(row)}: {','.join(row)[:120]!r}"
+            )
+        values = {name: row[column].strip() for name, column in columns.items()}
+        label, split = values.pop("label", ""), values.pop("split", "")
+        yield Trial(
+            id="%20".join(values.pop("id", "").split()) or _id(Path(row[file_column])),
+            path=audio / row[file_column],
+            label=files.checked_word(label.lower(), _LABELS, "label", path, line) if label else None,
+            phase=files.checked_word(split.lower(), _SPLITS, "split", path, line) if split else None,
+            extra=tuple((name, row[column]) for column, name in further if row[column]),
+            **{name: files.or_none(value, "") for name, value in values.items()},
+        )

@@ -1,0 +1,188 @@
+"""Reading a ``.npy`` file that holds a pickled dictionary of arrays, without running what a pickle may ask for.
+
+``numpy.save`` writes a dictionary as an array of one object, and that as a pickle, which ``numpy.load`` opens only with
+``allow_pickle``: then whoever made the file can run any program. Here the pickle may name nothing but NumPy's arrays, data types and
+numbers, and even these are records that are turned into arrays after their sizes were checked.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import pickle
+import re
+import struct
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nes2net.errors import InputError
+
+
+def read_npy_dictionary(path: str | Path) -> dict[str, NDArray]:
+    """The dictionary name → array in ``path``. Lists of plain values become arrays.
+
+    Raises :class:`InputError` for a file that is missing, damaged, holds something else, or asks for anything but arrays.
+    """
+    path = Path(path)
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); give the path of a .npy file") from error
+    try:
+        return _dictionary(io.BytesIO(content))
+    except Refused as error:
+        raise InputError(
+            f"{path} was not read: {error}, which has no place in a file of arrays; nothing was run"
+        ) from error
+    except Exception as error:  # a damaged pickle fails in whatever way its bytes happen to ask for
+        reason = (str(error).strip().splitlines() or [""])[0][:200] or type(error).__name__
+        raise InputError(
+            f"{path} is no .npy file with a dictionary of arrays, or is damaged ({reason}); get it again"
+        ) from error
+
+
+class Refused(pickle.UnpicklingError):
+    """The pickle names something that is no part of an array."""
+
+
+def _dictionary(stream: io.BytesIO) -> dict[str, NDArray]:
+    version = np.lib.format.read_magic(stream)
+    read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, _, dtype = read_header(stream)
+    if not dtype.hasobject or dtype.names or shape != ():
+        raise ValueError(f"it holds an array of {dtype} of shape {shape}")
+    outer = _ArrayUnpickler(stream).load()
+    content = outer.single_object() if isinstance(outer, _Array) else outer
+    if not isinstance(content, dict):
+        raise ValueError(f"it holds a {type(content).__name__}")
+    return {str(name): _as_array(value) for name, value in content.items()}
+
+
+class _DataType:
+    """What the pickle says of a data type: ``dtype(name, align, copy)`` with the state ``(version, byte order, …)``."""
+
+    def __init__(self, name: Any, *_: Any) -> None:
+        self.name, self.byte_order = name, "|"
+
+    def __setstate__(self, state: tuple) -> None:
+        self.byte_order = state[1]
+
+    def numpy(self) -> np.dtype:
+        """Numbers, truth values and text, and nothing that could refer to other objects."""
+        if not (isinstance(self.name, str) and re.fullmatch(r"[biufSU]\d{1,6}", self.name)):
+            raise ValueError(f"it holds an array of {str(self.name)[:40]!r}")
+        if self.byte_order not in ("<", ">", "|", "="):
+            raise ValueError("a data type has an unknown byte order")
+        return np.dtype(f"{self.byte_order}{self.name}")
+
+
+class _Array:
+    """What the pickle says of an array: the state ``(version, shape, data type, Fortran order, data)``."""
+
+    shape, dtype, fortran, data = (), None, False, None
+
+    def __init__(self, *_: Any) -> None:
+        pass
+
+    def __setstate__(self, state: tuple) -> None:
+        _, self.shape, self.dtype, self.fortran, self.data = state
+
+    def single_object(self) -> Any:
+        if self.shape != () or not isinstance(self.data, list) or len(self.data) != 1:
+            raise ValueError("its array is not one object")
+        return self.data[0]
+
+    def numpy(self) -> NDArray:
+        if not isinstance(self.dtype, _DataType) or not isinstance(self.data, (bytes, bytearray)):
+            raise ValueError("an array has no data")
+        dtype = self.dtype.numpy()
+        if not isinstance(self.shape, tuple) or not all(isinstance(n, int) and n >= 0 for n in self.shape):
+            raise ValueError("an array has an unknown shape")
+        if math.prod(self.shape) * dtype.itemsize != len(self.data):
+            raise ValueError(f"an array of shape {self.shape} has {len(self.data)} bytes")
+        order = "F" if self.fortran else "C"
+        return np.frombuffer(bytes(self.data), dtype).reshape(self.shape, order=order)
+
+
+def _as_array(value: Any) -> NDArray:
+    if isinstance(value, _Array):
+        return value.numpy()
+    if isinstance(value, (list, tuple)) and all(isinstance(v, (str, int, float, bool, np.generic)) for v in value):
+        return np.array(value)
+    raise ValueError(f"it holds a {type(value).__name__} where an array was expected")
+
+
+def _reconstruct(*_: Any) -> _Array:
+    return _Array()
+
+
+def _from_buffer(data: Any, dtype: Any, shape: Any, order: Any) -> _Array:
+    """How pickle protocol 5 writes an array."""
+    array = _Array()
+    array.__setstate__((1, shape, dtype, order == "F", data))
+    return array
+
+
+def _scalar(dtype: Any, data: Any) -> Any:
+    array = _Array()
+    array.__setstate__((1, (), dtype, False, data))
+    return array.numpy()[()]
+
+
+def _encode(text: Any, encoding: Any) -> bytes:
+    """How pickle protocol 2 writes bytes."""
+    if encoding != "latin1" or not isinstance(text, str):
+        raise ValueError("bytes are encoded in an unknown way")
+    return text.encode("latin1")
+
+
+def _empty() -> bytes:
+    """How pickle protocol 2 writes no bytes."""
+    return b""
+
+
+_ALLOWED = {
+    **{(f"numpy.{core}.multiarray", "_reconstruct"): _reconstruct for core in ("core", "_core")},
+    **{(f"numpy.{core}.multiarray", "scalar"): _scalar for core in ("core", "_core")},
+    **{(f"numpy.{core}.numeric", "_frombuffer"): _from_buffer for core in ("core", "_core")},
+    ("numpy", "ndarray"): _Array,
+    ("numpy", "dtype"): _DataType,
+    ("_codecs", "encode"): _encode,
+    ("__builtin__", "bytes"): _empty,
+}
+
+
+class _ArrayUnpickler(pickle._Unpickler):  # in Python: its memo is a dict, so that a damaged index costs no memory
+    def __init__(self, stream: io.BytesIO) -> None:
+        super().__init__(stream, encoding="latin1")
+
+    def find_class(self, module: str, name: str) -> Any:
+        try:
+            return _ALLOWED[module, name]
+        except KeyError:
+            raise Refused(f"it asks for {' '.join(f'{module}.{name}'.split())[:100]}") from None
+
+    def get_extension(self, code: int) -> Any:
+        raise Refused(f"it asks for the registered extension {code}")
+
+    def load_build(self) -> None:
+        if not isinstance(self.stack[-2], (_Array, _DataType)):
+            raise Refused(f"it sets the state of a {type(self.stack[-2]).__name__}")
+        super().load_build()
+
+    def load_bytearray8(self) -> None:
+        # Python's own sets aside as much memory as the file claims before it reads.
+        (length,) = struct.unpack("<Q", self.read(8))
+        data = self.read(length)
+        if len(data) < length:
+            raise EOFError("it ends too early")
+        self.append(bytearray(data))
+
+    dispatch: ClassVar = {
+        **pickle._Unpickler.dispatch,
+        pickle.BUILD[0]: load_build,
+        pickle.BYTEARRAY8[0]: load_bytearray8,
+    }

@@ -1,0 +1,140 @@
+"""PartialSpoof: Zhang et al., "The PartialSpoof Database and Countermeasures for the Detection of Short Fake Speech Segments Embedded
+in an Utterance", IEEE/ACM TASLP 31, 2023.
+
+Layout: ``<root>/database/{train,dev,eval}/con_wav/ID.wav``, one protocol per split with the five fields of ASVspoof 2019 LA (the attack of
+a spoofed utterance is ``CON``), and labels of segments of 10 to 640 ms as ``.npy`` files. 25,380 / 24,844 / 71,237 trials. Nes2Net is
+evaluated on whole utterances.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nes2net.data import asvspoof2019_la
+from nes2net.data import protocol as files
+from nes2net.data.corpus import Counts
+from nes2net.data.crop import ASVSPOOF_SAMPLES
+from nes2net.data.npy_dictionary import read_npy_dictionary
+from nes2net.data.trial import Trial
+from nes2net.errors import InputError
+
+TITLE = "PartialSpoof"
+SPLITS = ("train", "dev", "eval")
+EER_METHOD = "asvspoof"
+TEST_SAMPLES = ASVSPOOF_SAMPLES
+#: As many utterances as ASVspoof 2019 LA, from which the corpus was made.
+COUNTS = {
+    "train": Counts(25380, 2580, 22800, {"attack": {"CON": 22800}}),
+    "dev": Counts(24844, 2548, 22296, {"attack": {"CON": 22296}}),
+    "eval": Counts(71237, 7355, 63882, {"attack": {"CON": 63882}}),
+}
+OBTAIN = {
+    "audio": "the archives of the audio from https://zenodo.org/records/5766198",
+    "protocol": "the archive of the protocols from https://zenodo.org/records/5766198",
+}
+#: Lengths of the labelled segments, in ms.
+RESOLUTIONS = (10, 20, 40, 80, 160, 320, 640)
+
+_PROTOCOLS = {split: (f"PartialSpoof.LA.cm.{split}.trl.txt",) for split in SPLITS}
+_INNER = "PartialSpoof_LA_cm_protocols"
+_PROTOCOL_FOLDERS = (
+    f"database/protocols/{_INNER}",
+    f"protocols/{_INNER}",
+    _INNER,
+    "database/protocols",
+    "protocols",
+    ".",
+)
+
+
+def trials(root: str | Path, split: str, *, protocols: str | Path | None = None) -> list[Trial]:
+    """Labelled trials of ``split`` with the paths of their audio, in the order of the protocol. No audio file is touched.
+
+    Args:
+        root: The folder that holds ``database``, or that folder itself.
+        split: ``"train"``, ``"dev"`` or ``"eval"``.
+        protocols: The folder of the protocols, if it is not in its place in ``root``.
+
+    Raises:
+        InputError: The split is unknown, a folder or the protocol is missing, or a line of the protocol is malformed.
+    """
+    files.check_split(split, SPLITS, TITLE)
+    files.corpus_root(root)
+    path = find_protocol(root, split, protocols)
+    return read_protocol(path, split, find_audio(root, split))
+
+
+def keys(path: str | Path, phase: str | None = None) -> list[Trial]:
+    """Labelled trials without audio, for evaluation.
+
+    Args:
+        path: A protocol file, or the folder of the corpus or of its protocols.
+        phase: ``"train"``, ``"dev"`` or ``"eval"``; None for all whose protocols are there.
+
+    Raises:
+        InputError: The phase is unknown, no protocol is there (the message names every path tried), or a line is malformed.
+    """
+    return files.keys_of_splits(path, phase, TITLE, _PROTOCOLS, find_protocol, read_protocol)
+
+
+def segment_labels(path: str | Path, split: str, resolution: int = 20) -> dict[str, NDArray[np.uint8]]:
+    """Labels of the segments of every utterance of ``split``: (number of segments,) uint8, 1 for bona fide, 0 for spoofed.
+
+    The files are pickled dictionaries; they are read without running what a pickle may ask for.
+
+    Args:
+        path: The folder of the corpus, the folder ``segment_labels``, or a file of it.
+        split: ``"train"``, ``"dev"`` or ``"eval"``.
+        resolution: Length of a segment in ms, one of :data:`RESOLUTIONS`.
+
+    Raises:
+        InputError: The split or resolution is unknown, the file is missing, damaged, or holds something else than labels.
+    """
+    files.check_split(split, SPLITS, TITLE)
+    if resolution not in RESOLUTIONS:
+        raise InputError(f"PartialSpoof has no segments of {resolution} ms; it has {', '.join(map(str, RESOLUTIONS))}")
+    path, name = Path(path), f"{split}_seglab_{resolution / 1000:g}.npy"
+    if not path.is_file():
+        path = files.first_file(
+            [path / inner / name for inner in ("database/segment_labels", "segment_labels", ".")],
+            what=f"segment labels of PartialSpoof {split}",
+            remedy="get the archive of segment labels from https://zenodo.org/records/5766198",
+        )
+    labels = {}
+    for utterance, values in read_npy_dictionary(path).items():
+        text = values.astype("U8")
+        bonafide = text == "1"
+        if values.ndim != 1 or not (bonafide | (text == "0")).all():
+            raise InputError(f"{path}: the labels of {utterance} are no row of '0' and '1'; get the file again")
+        labels[utterance] = bonafide.astype(np.uint8)
+    return labels
+
+
+def find_protocol(root: str | Path, split: str, protocols: str | Path | None = None) -> Path:
+    """The protocol of ``split``; :class:`~nes2net.data.protocol.NotFound` names every place tried."""
+    split = files.known_split(split, SPLITS, TITLE)
+    folders = [Path(root)] if protocols is None else [Path(protocols), Path(root)]
+    (name,) = _PROTOCOLS[split]
+    return files.first_file(
+        [folder / inner / name for folder in folders for inner in _PROTOCOL_FOLDERS],
+        what=f"protocol of PartialSpoof {split}",
+        remedy=f"give --protocols the folder that holds {name}",
+    )
+
+
+def find_audio(root: str | Path, split: str) -> Path:
+    """The folder of the audio of ``split``; :class:`~nes2net.data.protocol.NotFound` names every place tried."""
+    split = files.known_split(split, SPLITS, TITLE)
+    return files.first_folder(
+        [Path(root) / inner / split / "con_wav" for inner in ("database", ".")],
+        what=f"audio of PartialSpoof {split}",
+        remedy=f"give the folder that holds database/{split}/con_wav",
+    )
+
+
+def read_protocol(path: Path, split: str | None, audio: Path | None = None) -> list[Trial]:
+    """The trials of a protocol; :class:`InputError` names file and line of a malformed one."""
+    return asvspoof2019_la.read_protocol(path, split, audio, suffix=".wav")

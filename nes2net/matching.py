@@ -1,0 +1,161 @@
+"""Score files and keys brought together, strictly: every trial has one score and every score its trial.
+
+>>> from nes2net.data.trial import Trial
+>>> key = [Trial("a", label="bonafide"), Trial("b", label="bonafide"), Trial("c", label="spoof"), Trial("d", label="spoof")]
+>>> matched = match(key, ["a", "b", "c", "d"], [2.0, 1.0, -1.0, 0.5])
+>>> matched.bonafide, matched.spoof
+(array([2., 1.]), array([-1. ,  0.5]))
+>>> match(key, ["a", "b", "c"], [2.0, 1.0, -1.0])
+Traceback (most recent call last):
+    ...
+nes2net.errors.InputError: scores and key do not fit: 1 of 4 trials without a score: d (--allow-partial evaluates the rest)
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nes2net.data.protocol import checked_float, read_rows, select_phase, some
+from nes2net.data.trial import BONAFIDE, Trial
+from nes2net.errors import InputError
+
+
+def read_scores(path: str | Path) -> tuple[list[str], NDArray]:
+    """Utterance ids and scores, shape (N,), of a score file: one line ``utterance score`` a trial, in file order.
+
+    Blank lines are skipped. A missing file, another number of fields, or a score that is no number raises :class:`InputError`
+    naming file and line; ``nan`` and ``inf`` are numbers here, and :func:`match` refuses them.
+    """
+    path = Path(path)
+    ids, scores = [], []
+    for line, (utterance, score) in read_rows(path, 2, "utterance score"):
+        ids.append(utterance)
+        scores.append(checked_float(score, path, line))
+    return ids, np.array(scores)
+
+
+@dataclass(frozen=True)
+class Mismatch:
+    """What keeps scores and key from fitting, as utterance ids; ``conflicting`` were scored twice with different values."""
+
+    missing: list[str]
+    conflicting: list[str]
+    unknown: list[str]
+    not_finite: list[str]
+
+    def __bool__(self) -> bool:
+        return bool(self.missing or self.conflicting or self.unknown or self.not_finite)
+
+    def describe(self, num_trials: int) -> str:
+        """One line with the totals and up to ten ids of each kind; ``num_trials`` is the number of trials asked for."""
+        kinds = (
+            (f"{len(self.missing)} of {num_trials} trials without a score", self.missing),
+            (f"{len(self.conflicting)} scored twice with different values", self.conflicting),
+            (f"{len(self.unknown)} scored but not in the key", self.unknown),
+            (f"{len(self.not_finite)} with a score that is not finite", self.not_finite),
+        )
+        return "; ".join(f"{what}: {some(ids)}" for what, ids in kinds if ids)
+
+
+@dataclass(frozen=True)
+class Matched:
+    """The trials that are evaluated, in the order of the score file, with their scores, shape (N,)."""
+
+    trials: list[Trial]
+    scores: NDArray
+    num_expected: int
+    mismatch: Mismatch
+
+    @functools.cached_property
+    def is_bonafide(self) -> NDArray:
+        """Whether each trial is bona fide, shape (N,)."""
+        return np.array([trial.label == BONAFIDE for trial in self.trials], dtype=bool)
+
+    @property
+    def bonafide(self) -> NDArray:
+        """Scores of the bona fide trials."""
+        return self.scores[self.is_bonafide]
+
+    @property
+    def spoof(self) -> NDArray:
+        """Scores of the spoofed trials."""
+        return self.scores[~self.is_bonafide]
+
+    @property
+    def positions(self) -> NDArray:
+        """Place in the score file of each trial of [bonafide, spoof]: the ``order`` of :func:`nes2net.metrics.compute_eer`."""
+        return np.concatenate((np.flatnonzero(self.is_bonafide), np.flatnonzero(~self.is_bonafide)))
+
+    def where(self, wanted: Callable[[Trial], bool], num_expected: int) -> Matched:
+        """The trials that are ``wanted``, of which the key has ``num_expected``."""
+        kept = [i for i, trial in enumerate(self.trials) if wanted(trial)]
+        return Matched([self.trials[i] for i in kept], self.scores[kept], num_expected, self.mismatch)
+
+
+def match(
+    trials: Sequence[Trial],
+    ids: Sequence[str],
+    scores: Sequence[float] | NDArray,
+    phase: str | None = None,
+    *,
+    allow_partial: bool = False,
+) -> Matched:
+    """Give every trial of ``phase`` its score.
+
+    Args:
+        trials: The whole key, labelled. A scored utterance that is not in it is unknown; one that is in it, but in another
+            phase, is left aside.
+        ids, scores: As from :func:`read_scores`. An id may carry the suffix of its audio file. Rows that repeat id and
+            value are one.
+        allow_partial: Leave out what does not fit instead of raising; ``num_expected`` and ``mismatch`` of the result tell
+            what.
+
+    Raises:
+        InputError: A trial has no score, is scored twice with different values, is unknown, or its score is not finite; the
+            message names up to ten of each kind and the totals. With ``allow_partial``, only if nothing is left. Also if a
+            trial has no label.
+    """
+    expected = select_phase(trials, phase)
+    known = {trial.id for trial in trials}
+    scored: dict[str, float] = {}
+    conflicting, unknown, not_finite = {}, {}, {}  # dictionaries, as sets that keep their order
+    for id, score in zip(ids, scores.tolist() if isinstance(scores, np.ndarray) else scores, strict=True):
+        if id not in known:
+            id = id.removesuffix(".wav").removesuffix(".flac")
+        if id not in known:
+            unknown[id] = None
+        elif not math.isfinite(score):
+            not_finite[id] = None
+        elif scored.setdefault(id, score) != score:
+            conflicting[id] = None
+    for id in (*conflicting, *not_finite):
+        scored.pop(id, None)
+    mismatch = Mismatch(
+        missing=[t.id for t in expected if t.id not in scored and t.id not in conflicting and t.id not in not_finite],
+        conflicting=list(conflicting),
+        unknown=list(unknown),
+        not_finite=list(not_finite),
+    )
+    if mismatch and not allow_partial:
+        problems = mismatch.describe(len(expected))
+        raise InputError(f"scores and key do not fit: {problems} (--allow-partial evaluates the rest)")
+    by_id = {trial.id: trial for trial in expected}
+    evaluated = {id: score for id, score in scored.items() if id in by_id}
+    matched = [by_id[id] for id in evaluated]
+    if not matched:
+        raise InputError(
+            f"none of the {len(expected)} trials of the key has a score: {mismatch.describe(len(expected))}"
+        )
+    unlabelled = [trial.id for trial in matched if trial.label is None]
+    if unlabelled:
+        raise InputError(
+            f"{len(unlabelled)} trials have no label in the key: {some(unlabelled)}; give a key with labels"
+        )
+    return Matched(matched, np.array(list(evaluated.values())), len(expected), mismatch)

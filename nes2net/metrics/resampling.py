@@ -1,0 +1,174 @@
+"""The value of a metric on a bootstrap resample, from how often each trial was drawn.
+
+A resample repeats trials but moves none, so the scores are sorted once for all resamples, and each takes a few passes over the
+counts in that order: O(n), where sorting the resample would be O(n log n). Any other metric is computed from the repeated scores.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nes2net.metrics.dcf import (
+    act_dcf,
+    act_dcf_threshold,
+    cllr_terms,
+    compute_act_dcf,
+    compute_cllr,
+    compute_min_dcf,
+    dcf,
+)
+from nes2net.metrics.eer import compute_eer, last_of_ties, roc_corners, walk_index
+from nes2net.metrics.tdcf import asv_error_rates, compute_min_tdcf, tandem_weights, tdcf
+
+#: How often each trial of [bonafide, spoof] was drawn, shape (B + S,) → the value on that resample.
+Resampled = Callable[[NDArray], float]
+
+
+def quick_metric(metric: Callable[..., Any], bonafide: NDArray, spoof: NDArray) -> Resampled | None:
+    """``metric`` by counts without sorting again; None where there is no such form of it."""
+    options: dict[str, Any] = {}
+    if isinstance(metric, functools.partial) and not metric.args:
+        metric, options = metric.func, metric.keywords
+    make = next((make for known, make in _QUICK.items() if known is metric), None)
+    if make is None:
+        return None
+    settings = inspect.signature(metric).bind(bonafide, spoof, **options)
+    settings.apply_defaults()
+    metric(bonafide, spoof, **options)  # raises what is wrong with scores or settings
+    return make(**settings.arguments)
+
+
+def any_metric(metric: Callable[..., Any], bonafide: NDArray, spoof: NDArray) -> Resampled:
+    """``metric`` of the trials repeated as often as they were drawn."""
+
+    def evaluate(counts: NDArray) -> float:
+        value = metric(np.repeat(bonafide, counts[: bonafide.size]), np.repeat(spoof, counts[bonafide.size :]))
+        return float(value[0] if isinstance(value, tuple) else value)
+
+    return evaluate
+
+
+def _eer(bonafide: NDArray, spoof: NDArray, method: str, order: Any) -> Resampled:
+    if method == "sklearn":
+        return _eer_of_corners(bonafide, spoof)
+    index = walk_index(bonafide, spoof, order if method == "interpolated" else None)
+    is_bonafide = index < bonafide.size
+    ones = is_bonafide.astype(np.int64)
+
+    def evaluate(counts: NDArray) -> float:
+        num_bonafide, num_spoof = _class_sizes(counts, bonafide.size)
+        counts = counts[index]
+        # FRR − FAR rises from −1 to 1: by 1/num_bonafide or 1/num_spoof a step. Times num_bonafide · num_spoof it is in integers.
+        rise = np.cumsum(counts * np.where(is_bonafide, num_spoof, num_bonafide))
+        to_climb = num_bonafide * num_spoof
+        crossing = int(np.searchsorted(rise, to_climb))  # the trial during whose copies FRR reaches FAR
+        climbed = int(rise[crossing - 1]) if crossing else 0
+        rejected_bonafide = int(counts[:crossing] @ ones[:crossing])
+        rejected_spoof = (climbed - rejected_bonafide * num_spoof) // num_bonafide
+        at_bonafide = bool(is_bonafide[crossing])
+        copies = -((climbed - to_climb) // (num_spoof if at_bonafide else num_bonafide))  # rounded up
+        after = (rejected_bonafide + copies * at_bonafide, rejected_spoof + copies * (not at_bonafide))
+        before = (after[0] - at_bonafide, after[1] - (not at_bonafide))
+        (frr, far), (frr_before, far_before) = (
+            (b / num_bonafide, (num_spoof - s) / num_spoof) for b, s in (after, before)
+        )
+        gap, gap_before = frr - far, far_before - frr_before
+        if method == "interpolated":
+            return frr_before + gap_before / (gap_before + gap) * (frr - frr_before)
+        return (frr_before + far_before) / 2 if gap_before <= gap else (frr + far) / 2
+
+    return evaluate
+
+
+def _eer_of_corners(bonafide: NDArray, spoof: NDArray) -> Resampled:
+    index = walk_index(bonafide, spoof)[::-1]
+    is_bonafide = index < bonafide.size
+    ends = last_of_ties(np.concatenate((bonafide, spoof))[index])
+
+    def evaluate(counts: NDArray) -> float:
+        num_bonafide, num_spoof = _class_sizes(counts, bonafide.size)
+        counts = counts[index]
+        accepted = np.cumsum(counts)[ends]
+        drawn = np.diff(accepted, prepend=0) > 0
+        accepted_bonafide = np.cumsum(counts * is_bonafide)[ends][drawn]
+        accepted_spoof = accepted[drawn] - accepted_bonafide
+        corner = roc_corners(accepted_bonafide, accepted_spoof)
+        frr = 1 - np.append(0, accepted_bonafide[corner]) / num_bonafide
+        far = np.append(0, accepted_spoof[corner]) / num_spoof
+        nearest = np.argmin(np.abs(frr - far))
+        return float((frr[nearest] + far[nearest]) / 2)
+
+    return evaluate
+
+
+def _min_dcf(bonafide: NDArray, spoof: NDArray, method: str, **costs: Any) -> Resampled:
+    return _minimum(bonafide, spoof, lambda frr, far: dcf(frr, far, **costs), ties_are_one_step=method == "sklearn")
+
+
+def _min_tdcf(bonafide, spoof, asv_target, asv_nontarget, asv_spoof, version) -> Resampled:
+    weights = tandem_weights(asv_error_rates(asv_target, asv_nontarget, asv_spoof), version)
+    return _minimum(bonafide, spoof, lambda frr, far: tdcf(frr, far, weights), ties_are_one_step=False)
+
+
+def _minimum(bonafide: NDArray, spoof: NDArray, cost: Callable, *, ties_are_one_step: bool) -> Resampled:
+    """The minimum over all thresholds of a cost that is linear in FRR and FAR.
+
+    Between the copies of a trial, and along a straight piece of the ROC, a linear cost is least at an end: the steps within
+    need no look.
+    """
+    index = walk_index(bonafide, spoof)
+    is_bonafide = index < bonafide.size
+    steps = last_of_ties(np.concatenate((bonafide, spoof))[index]) if ties_are_one_step else slice(None)
+
+    def evaluate(counts: NDArray) -> float:
+        num_bonafide, num_spoof = _class_sizes(counts, bonafide.size)
+        counts = counts[index]
+        rejected_bonafide = np.cumsum(counts * is_bonafide)
+        rejected_spoof = (np.cumsum(counts) - rejected_bonafide)[steps]
+        frr, far = rejected_bonafide[steps] / num_bonafide, (num_spoof - rejected_spoof) / num_spoof
+        return float(min(cost(frr, far).min(), cost(0.0, 1.0)))
+
+    return evaluate
+
+
+def _act_dcf(bonafide: NDArray, spoof: NDArray, **costs: Any) -> Resampled:
+    threshold = act_dcf_threshold(**costs)
+    missed, accepted = bonafide < threshold, spoof >= threshold
+
+    def evaluate(counts: NDArray) -> float:
+        num_bonafide, num_spoof = _class_sizes(counts, bonafide.size)
+        frr = counts[: bonafide.size][missed].sum() / num_bonafide
+        far = counts[bonafide.size :][accepted].sum() / num_spoof
+        return float(act_dcf(frr, far, **costs))
+
+    return evaluate
+
+
+def _cllr(bonafide: NDArray, spoof: NDArray) -> Resampled:
+    of_bonafide, of_spoof = cllr_terms(bonafide, spoof)
+
+    def evaluate(counts: NDArray) -> float:
+        num_bonafide, num_spoof = _class_sizes(counts, bonafide.size)
+        mean_bonafide = counts[: bonafide.size] @ of_bonafide / num_bonafide
+        return float((mean_bonafide + counts[bonafide.size :] @ of_spoof / num_spoof) / 2)
+
+    return evaluate
+
+
+def _class_sizes(counts: NDArray, num_bonafide: int) -> tuple[int, int]:
+    return int(counts[:num_bonafide].sum()), int(counts[num_bonafide:].sum())
+
+
+_QUICK: dict[Callable, Callable[..., Resampled]] = {
+    compute_eer: _eer,
+    compute_min_dcf: _min_dcf,
+    compute_act_dcf: _act_dcf,
+    compute_cllr: _cllr,
+    compute_min_tdcf: _min_tdcf,
+}

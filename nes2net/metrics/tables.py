@@ -1,0 +1,125 @@
+"""The result tables of CtrSVDD and ASVspoof 5, as figures and as the text their evaluation programs print."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from nes2net.errors import InputError
+from nes2net.metrics.dcf import compute_act_dcf, compute_cllr, compute_min_dcf
+from nes2net.metrics.eer import checked_scores, compute_eer
+
+# Of the CtrSVDD test set: a source that was no part of the challenge, an attack that saw the bona fide singers, and the others.
+_LEFT_OUT_SOURCE, _LEFT_OUT_ATTACK = "acesinger", "A14"
+_ATTACKS = ("A09", "A10", "A11", "A12", "A13")
+_RULE = "-" * 57
+
+
+class CtrSvddRow(NamedTuple):
+    """A line of the CtrSVDD table. ``eer`` and ``min_dcf`` are fractions; None where a class has no trials.
+
+    ``kind`` is ``"source"``, ``"subset"`` (``name``: what is left out) or ``"attack"``.
+    """
+
+    kind: str
+    name: str
+    num_bonafide: int
+    num_spoof: int
+    eer: float | None
+    min_dcf: float | None
+
+
+def ctrsvdd_rows(
+    scores: ArrayLike, is_bonafide: ArrayLike, sources: Sequence[str], attacks: Sequence[str | None]
+) -> list[CtrSvddRow]:
+    """The official table of CtrSVDD: Zang et al., "CtrSVDD: A Benchmark Dataset and Baseline Analysis", Interspeech 2024.
+
+    Args:
+        scores: Shape (N,), in the order of the score file: sources are listed as they first appear there.
+        is_bonafide: Whether each trial is bona fide, shape (N,).
+        sources: The source set of each trial, such as ``"m4singer"``, length N.
+        attacks: A09–A14 of each trial, length N; anything for bona fide trials.
+
+    Returns:
+        One row per source (A14 included, acesinger not), then without A14, without A14 and acesinger, and for A09–A13 each
+        against all bona fide trials but those of acesinger. EER by the rule ``"sklearn"``; minDCF is ½·FRR + ½·FAR.
+
+    Raises:
+        InputError: The arguments have different lengths, or a score is NaN.
+    """
+    scores = checked_scores(scores, "CtrSVDD")
+    bonafide = np.asarray(is_bonafide, dtype=bool)
+    source, attack = np.array(sources, dtype=object), np.array(attacks, dtype=object)
+    if not scores.size == bonafide.size == source.size == attack.size:
+        raise InputError(
+            f"one class, source and attack per score is needed: {scores.size} scores, but {bonafide.size}, {source.size} "
+            f"and {attack.size}"
+        )
+    in_challenge = source != _LEFT_OUT_SOURCE
+    seen = ~bonafide & (attack == _LEFT_OUT_ATTACK)
+    parts = [("source", name, source == name) for name in dict.fromkeys(source) if name != _LEFT_OUT_SOURCE]
+    parts += [
+        ("subset", _LEFT_OUT_ATTACK, ~seen),
+        ("subset", f"{_LEFT_OUT_ATTACK} and {_LEFT_OUT_SOURCE}", ~seen & in_challenge),
+        *(("attack", name, in_challenge & (bonafide | (attack == name))) for name in _ATTACKS),
+    ]
+    return [_row(kind, name, scores[part & bonafide], scores[part & ~bonafide]) for kind, name, part in parts]
+
+
+def _row(kind: str, name: str, bonafide: np.ndarray, spoof: np.ndarray) -> CtrSvddRow:
+    eer = min_dcf = None
+    if bonafide.size and spoof.size:
+        eer, _ = compute_eer(bonafide, spoof, "sklearn")
+        min_dcf = compute_min_dcf(bonafide, spoof, p_spoof=0.5, c_fa=1, method="sklearn", normalize=False)
+    return CtrSvddRow(kind, name, bonafide.size, spoof.size, eer, min_dcf)
+
+
+def ctrsvdd_lines(rows: Sequence[CtrSvddRow]) -> str:
+    """What ``EER_minDCF.py`` of CtrSVDD prints for these rows; a row without one of the classes has ``–`` for figures."""
+    lines = [_RULE]
+    for row in rows:
+        figures = "EER: –  minDCF: –" if row.eer is None else f"EER: {100 * row.eer:.4f}%  minDCF: {row.min_dcf:.6f}"
+        if row.kind == "source":
+            lines.append(f"dataset {row.name} - {figures}")
+        elif row.kind == "attack":
+            lines.append(f"(atkID {row.name}) - {figures}")
+        else:
+            both = row.name != _LEFT_OUT_ATTACK
+            what = f"both {_LEFT_OUT_SOURCE} and {_LEFT_OUT_ATTACK}" if both else f"{_LEFT_OUT_ATTACK} only"
+            lines += [_RULE, f"excluding {what}, #: {row.num_bonafide + row.num_spoof}", f"- {figures}"]
+    return "\n".join([*lines, _RULE]) + "\n"
+
+
+def asvspoof5_track1_lines(bonafide: ArrayLike, spoof: ArrayLike) -> str:
+    """What ``evaluation.py --m t1`` of ASVspoof 5 prints: minDCF, EER, Cllr and actDCF. Raises as those do."""
+    min_dcf, act_dcf = compute_min_dcf(bonafide, spoof), compute_act_dcf(bonafide, spoof)
+    (eer, _), cllr = compute_eer(bonafide, spoof), compute_cllr(bonafide, spoof)
+    return (
+        "\nCM SYSTEM\n"
+        f"\tmin DCF \t\t= {min_dcf} (min DCF for countermeasure)\n"
+        f"\tEER\t\t= {100 * eer:.9f} % (EER for countermeasure)\n"
+        f"\tCLLR\t\t= {cllr:.9f} bits (CLLR for countermeasure)\n"
+        f"\tactDCF\t\t= {act_dcf} (actual DCF)\n"
+        "# Track 1 Result: \n\n"
+        f"-eval_mindcf: {min_dcf:.5f}\n-eval_eer (%): {100 * eer:.3f}\n"
+        f"-eval_cllr (bits): {cllr:.5f}\n-eval_actDCF: {act_dcf:.5f}\n\n"
+    )
+
+
+def asvspoof5_track2_lines(a_dcf: float, t_eer: float | None = None, min_tdcf: float | None = None) -> str:
+    """What ``evaluation.py`` of ASVspoof 5 prints for track 2: ``--m t2_tandem``, and ``--m t2_single`` with ``a_dcf`` alone.
+
+    ``t_eer`` is a fraction; :class:`InputError` if only one of it and ``min_tdcf`` is given.
+    """
+    if (t_eer is None) != (min_tdcf is None):
+        raise InputError("the tandem lines hold both t_eer and min_tdcf; give both, or neither for a single system")
+    head = f"\nSASV RESULT\n\ta-DCF\t\t= {a_dcf:.9f}\n"
+    if t_eer is None:
+        return f"{head}# Track 2 (Single) Result: \n\n-eval_adcf: {a_dcf:.5f}\n\n"
+    return (
+        f"{head}\tt-EER\t\t= {100 * t_eer:.9f}\n\tmin-tDCF\t\t= {min_tdcf:.9f}\n# Track 2 Result: \n\n"
+        f"-eval_adcf: {a_dcf:.5f}\n-eval_tdcf: {min_tdcf:.5f}\n-eval_teer (%): {100 * t_eer:.3f}\n\n"
+    )

@@ -1,0 +1,371 @@
+"""Published results against one's own: a row of ``published.yaml`` scored (or trained and scored), evaluated, and put beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import MISSING, dataclass, field, fields, replace
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from nes2net.comparison import Report, evaluate_systems
+from nes2net.data.protocol import some
+from nes2net.errors import InputError
+from nes2net.registry import corpora, did_you_mean
+
+#: Where XLS-R 300M and WavLM-Large, the front-ends' pre-training files, are published.
+PRETRAINING = {
+    "xlsr_300m": "xlsr2_300m.pt from https://github.com/facebookresearch/fairseq/tree/main/examples/wav2vec/xlsr",
+    "wavlm_large": "WavLM-Large.pt from https://github.com/microsoft/unilm/tree/master/wavlm",
+}
+LOSSES = ("val_loss_wo_aug", "val_loss_w_aug")
+# Half a unit of the last digit that is published, in percent.
+_ROUNDING = 0.005
+
+
+@dataclass(frozen=True)
+class PublishedRow:
+    """A published result and what it takes to measure it again; the fields are explained at the head of ``published.yaml``."""
+
+    id: str
+    system: str
+    train: str
+    test: str
+    metric: str
+    best: float
+    source: str
+    corpus: str
+    mean: float | None = None
+    model: str | None = None
+    split: str = "eval"
+    phase: str = "eval"
+    exclude: dict[str, list[str]] = field(default_factory=dict)
+    protocol: str = "4sec"
+    samples: int | None = None
+    checkpoint: str | None = None
+    recipe: str | None = None
+    overrides: list[str] = field(default_factory=list)
+    select: str = "val_loss_wo_aug"
+    average: int = 1
+
+    def describe(self) -> str:
+        """One line: system, corpora, figures, source."""
+        mean = "" if self.mean is None else f", mean {self.mean:.2f}"
+        return f"{self.system}, trained on {self.train}: {self.metric} on {self.test} {self.best:.2f} %{mean} [{self.source}]"
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where things lie. ``data`` holds the corpora side by side, or each in a folder of its registered name.
+
+    ``keys`` and ``protocols`` default to that folder; ``ssl_checkpoint`` to what the recipe names; ``recipe`` to the row's.
+    """
+
+    data: Path
+    out: Path
+    keys: Path | None = None
+    protocols: Path | None = None
+    checkpoint: Path | None = None
+    ssl_checkpoint: Path | None = None
+    recipe: Path | None = None
+
+    def root(self, corpus: str) -> Path:
+        """Folder of ``corpus``."""
+        own = self.data / corpus
+        return own if own.is_dir() else self.data
+
+
+@dataclass(frozen=True)
+class Missing:
+    """Something that is not on disk: what, why it was not found, and where to get it."""
+
+    what: str
+    problem: str
+    remedy: str
+
+    def __str__(self) -> str:
+        return f"- {self.what}\n    {self.problem}\n    get it: {self.remedy}"
+
+
+def published_rows(path: str | Path | None = None) -> tuple[PublishedRow, ...]:
+    """The rows of a file as ``published.yaml``, that one itself when ``path`` is None. A malformed file is :class:`InputError`."""
+    return _read_rows(None if path is None else Path(path))
+
+
+@cache
+def _read_rows(path: Path | None) -> tuple[PublishedRow, ...]:
+    import yaml
+
+    name = "published.yaml" if path is None else str(path)
+    try:
+        source = files("nes2net") / "published.yaml" if path is None else path
+        rows = yaml.safe_load(source.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"{name}: cannot be read ({error.strerror}); give a file of rows as published.yaml") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"{name} is not valid YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(rows, list):
+        raise InputError(f"{name}: a list of rows is expected, found {type(rows).__name__}")
+    found = tuple(_row(row, f"{name}, row {number}") for number, row in enumerate(rows, start=1))
+    if len({row.id for row in found}) < len(found):
+        raise InputError(f"{name}: two rows have one id")
+    return found
+
+
+def _row(values: Any, where: str) -> PublishedRow:
+    known = {f.name: f for f in fields(PublishedRow)}
+    if not isinstance(values, dict):
+        raise InputError(f"{where}: a mapping is expected, found {values!r}")
+    for name in values:
+        if name not in known:
+            raise InputError(f"{where}: unknown key '{name}'{did_you_mean(str(name), known)}")
+    required = [n for n, f in known.items() if f.default is MISSING and f.default_factory is MISSING]
+    if lacking := [name for name in required if values.get(name) is None]:
+        raise InputError(f"{where}: lacks {', '.join(lacking)}")
+    row = PublishedRow(**{name: value for name, value in values.items() if value is not None})
+    for name, allowed in (("metric", ("EER",)), ("protocol", ("4sec", "full")), ("select", LOSSES)):
+        if getattr(row, name) not in allowed:
+            raise InputError(f"{where}: {name} is one of {', '.join(allowed)}, not '{getattr(row, name)}'")
+    if row.protocol == "4sec" and row.samples is None:
+        raise InputError(f"{where}: protocol 4sec needs the number of samples")
+    return row
+
+
+def find_row(id: str, rows: Sequence[PublishedRow]) -> PublishedRow:
+    """The row named ``id``; an unknown one raises :class:`InputError` with the nearest."""
+    by_id = {row.id: row for row in rows}
+    if id not in by_id:
+        raise InputError(f"no published row '{id}'{did_you_mean(id, by_id)}")
+    return by_id[id]
+
+
+def find_missing(row: PublishedRow, places: Places) -> list[Missing]:
+    """All that ``row`` needs and that is not on disk."""
+    missing = [*_missing_model(row, places), *_missing_corpus(row.corpus, [row.split], places)]
+    module = _corpus(row.corpus)
+    if module is not None:
+        try:
+            module.keys(_keys(row, places), row.phase)
+        except InputError as error:
+            problem = _problem(error)
+            if problem not in [m.problem for m in missing]:  # labels that stand in the protocol are missing with it
+                obtain = _obtain(module, "keys") or _obtain(module, "protocol")
+                missing.append(Missing(f"keys of {module.TITLE}", problem, obtain))
+    return missing
+
+
+def _problem(error: InputError) -> str:
+    tried = getattr(error, "tried", [])
+    return f"not found; looked for {some([str(path) for path in tried], 4)}" if tried else str(error)
+
+
+def _missing_model(row: PublishedRow, places: Places) -> list[Missing]:
+    released = row.checkpoint or "its authors have published none that is known here"
+    if places.checkpoint is not None:
+        if places.checkpoint.exists():
+            return []
+        return [Missing("checkpoint", f"{places.checkpoint} not found", released)]
+    if row.recipe is None and places.recipe is None:
+        return [Missing("checkpoint", "none given (--checkpoint FILE), and there is no recipe to train it", released)]
+    from nes2net.config import load_recipe
+
+    try:
+        recipe = load_recipe(_recipe_path(row, places), row.overrides)
+    except InputError as error:
+        return [
+            Missing(
+                "recipe", str(error), f"run in the repository of nes2net, or give --recipe; or a checkpoint: {released}"
+            )
+        ]
+    missing = _missing_corpus(recipe.data.corpus, ["train", "dev"], places)
+    ssl = places.ssl_checkpoint or recipe.ssl_checkpoint
+    if ssl is not None and not Path(ssl).is_file():
+        frontend = recipe.model["frontend"]
+        name = frontend if isinstance(frontend, str) else frontend.get("name")
+        problem = f"{ssl} not found; name it with --ssl-checkpoint"
+        missing.append(Missing(f"pre-training of {name}", problem, PRETRAINING.get(name, "from its authors")))
+    if missing:
+        missing.append(Missing("or, in place of training, a checkpoint", "none given (--checkpoint FILE)", released))
+    return missing
+
+
+def _missing_corpus(name: str, splits: Sequence[str], places: Places) -> list[Missing]:
+    module, root = _corpus(name), places.root(name)
+    if module is None:
+        return [Missing(f"corpus {name}", "this version of nes2net does not read it", "a newer version")]
+    missing = []
+    for split in splits:
+        missing += _missing_split(module, root, split, places)
+    return missing
+
+
+def _missing_split(module: Any, root: Path, split: str, places: Places) -> list[Missing]:
+    problems: dict[str, str] = {}
+    try:
+        module.find_protocol(root, split, places.protocols)
+    except InputError as error:
+        problems["protocol"] = _problem(error)
+    try:
+        audio = module.find_audio(root, split)
+        # Some corpora may lie in the folder itself: only audio tells that one does.
+        if problems and audio == root and not any(path.suffix in (".flac", ".wav") for path in root.iterdir()):
+            problems["audio"] = f"no audio files in {root}"
+    except InputError as error:
+        problems["audio"] = _problem(error)
+    if not problems:
+        problems |= _missing_files(module, root, split, places)
+    return [
+        Missing(f"{kind} of {module.TITLE} {split}", text, _obtain(module, kind)) for kind, text in problems.items()
+    ]
+
+
+def _missing_files(module: Any, root: Path, split: str, places: Places) -> dict[str, str]:
+    try:
+        trials = module.trials(root, split, protocols=places.protocols)
+    except InputError as error:
+        return {"protocol": str(error)}
+    gone = [trial.path.name for trial in trials if not trial.path.is_file()]
+    return {"audio": f"{len(gone)} of {len(trials)} files are not in {root}: {some(gone)}"} if gone else {}
+
+
+def _obtain(module: Any, kind: str) -> str:
+    """Where to get ``kind`` of a corpus; one's own corpora do not say."""
+    return getattr(module, "OBTAIN", {}).get(kind, "" if kind == "keys" else "from whoever made the corpus")
+
+
+def _corpus(name: str) -> Any:
+    return corpora.get(name) if name in corpora.names() else None
+
+
+def _keys(row: PublishedRow, places: Places) -> Path:
+    return places.keys or places.root(row.corpus)
+
+
+def _recipe_path(row: PublishedRow, places: Places) -> Path:
+    if places.recipe is not None:
+        return places.recipe
+    beside = Path(__file__).resolve().parents[1] / row.recipe  # in a checkout of the repository
+    return beside if beside.is_file() else Path(row.recipe)
+
+
+def reproduce(
+    row: PublishedRow,
+    places: Places,
+    *,
+    device: str = "auto",
+    batch_size: int = 8,
+    num_workers: int = 2,
+    allow_partial: bool = False,
+    num_resamples: int = 1000,
+) -> Report:
+    """Train if there is no checkpoint, score and evaluate; write scores, ``report.html`` and ``report.json`` to ``places.out``.
+
+    What was done before in ``places.out`` is not done again: training and scoring go on where they were stopped.
+
+    Raises:
+        InputError: something is missing (see :func:`find_missing`, which names all of it), malformed, or of another run.
+    """
+    from nes2net.report import write_report
+    from nes2net.scoring import score_trials
+
+    checkpoint = places.checkpoint or _trained(row, places, device)
+    module = corpora.get(row.corpus)
+    scores = places.out / "scores.txt"
+    score_trials(
+        _detector(row, checkpoint, device),
+        module.trials(places.root(row.corpus), row.split, protocols=places.protocols),
+        scores,
+        num_samples=None if row.protocol == "full" else row.samples,
+        batch_size=batch_size,
+        num_workers=num_workers,
+    )
+    report = evaluate_systems(
+        row.corpus,
+        [scores],
+        _keys(row, places),
+        row.phase,
+        allow_partial=allow_partial,
+        exclude=row.exclude,
+        num_resamples=num_resamples,
+    )
+    report = replace(report, systems=[replace(report.systems[0], system=row.system)])
+    write_report(report, places.out / "report.html", places.out / "report.json")
+    return report
+
+
+def _trained(row: PublishedRow, places: Places, device: str) -> Path:
+    """The checkpoint that the row's recipe gives: the best by the loss ``row.select``, or the mean of the ``row.average`` best."""
+    from nes2net.config import load_recipe
+    from nes2net.training.averaging import average_run
+    from nes2net.training.run import train
+
+    recipe = load_recipe(_recipe_path(row, places), row.overrides)
+    recipe.data.root = str(places.root(recipe.data.corpus))
+    if places.protocols is not None:
+        recipe.data.protocols = str(places.protocols)
+    if places.ssl_checkpoint is not None:
+        recipe.ssl_checkpoint = str(places.ssl_checkpoint)
+    recipe.output, recipe.logs = str(places.out / "models"), str(places.out / "logs")
+    folder = train(recipe, device)
+    best = best_epochs(folder, row.select, row.average)
+    return average_run(folder, best) if len(best) > 1 else folder / f"epoch_{best[0]}.pth"
+
+
+def best_epochs(folder: Path, loss: str, number: int) -> list[int]:
+    """The ``number`` epochs of a run folder with the lowest development ``loss``, in ascending order."""
+    from nes2net.checkpoint import load_state_dict, read_record
+
+    losses = []
+    for path in folder.glob("epoch_*.pth"):
+        if path.stem[6:].isdigit():
+            losses.append((read_record(load_state_dict(path))[loss], int(path.stem[6:])))
+    if len(losses) < number:
+        raise InputError(
+            f"{folder} holds {len(losses)} checkpoints, {number} are to be averaged: train for more epochs"
+        )
+    return sorted(epoch for _, epoch in sorted(losses)[:number])
+
+
+def _detector(row: PublishedRow, checkpoint: Path, device: str) -> Any:
+    """The detector of ``checkpoint``, which the published ones do not describe: their architecture is that of ``row.model``."""
+    from nes2net.detector import PUBLISHED_MODELS, Detector
+
+    config = None
+    if row.model is not None:
+        config = PUBLISHED_MODELS.get(row.model, {"frontend": "xlsr_300m", "aggregation": "last", "backend": row.model})
+    return Detector.from_pretrained(checkpoint, device, config=config)
+
+
+def verdict(row: PublishedRow, report: Report) -> str:
+    """Published beside measured, and what to make of it, as text."""
+    system = report.systems[0]
+    low, high = (100 * bound for bound in system.interval)
+    mean = "" if row.mean is None else f"   mean {row.mean:.2f} %"
+    lines = [
+        f"published  best {row.best:.2f} %{mean}   ({row.metric} on {row.test}, {row.source})",
+        f"measured   {100 * system.eer:.2f} %   95 % interval {low:.2f} to {high:.2f} %   "
+        f"({system.num_bonafide} bona fide and {system.num_spoof} spoofed trials, bootstrap over {system.interval_over})",
+    ]
+    if system.is_partial:
+        lines.append(f"PARTIAL: rests on {system.num_bonafide + system.num_spoof} of {system.num_expected} trials")
+    for name, value in (("single best", row.best), ("mean over runs", row.mean)):
+        if value is not None:
+            lines.append(f"against the published {name}, {value:.2f} %: {judge(value, low, high)}")
+    lines.append(
+        "The interval covers the choice of trials, not that of seeds: another training run may differ by more."
+    )
+    return "\n".join(lines)
+
+
+def judge(published: float, low: float, high: float) -> str:
+    """Where a published figure lies by a measured interval, in percent; published digits are taken to be rounded.
+
+    >>> judge(1.65, 1.50, 1.80), judge(1.65, 1.10, 1.40), judge(1.65, 1.654, 1.9)
+    ('within the interval', 'better: the whole interval lies below it', 'within the interval')
+    """
+    if published + _ROUNDING < low:
+        return "worse: the whole interval lies above it"
+    if published - _ROUNDING > high:
+        return "better: the whole interval lies below it"
+    return "within the interval"

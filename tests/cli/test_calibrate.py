@@ -1,0 +1,186 @@
+"""`nes2net calibrate`, `fuse` and `apply-calibration` from files to files."""
+
+import json
+import lzma
+
+import numpy as np
+import pytest
+
+from nes2net import calibration, metrics
+from nes2net.cli.main import main
+
+PROTOCOLS = {"dev": "ASVspoof2019.LA.cm.dev.trl.txt", "eval": "ASVspoof2019.LA.cm.eval.trl.txt"}
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """Protocols of a dev and an eval split, and the scores ``A`` and ``B`` of two systems on each; the working directory."""
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    for split, name in PROTOCOLS.items():
+        labels = ["bonafide"] * 60 + ["spoof"] * 140
+        lines = [f"S{i % 9} {split}{i} - {'-' if x == 'bonafide' else 'A07'} {x}" for i, x in enumerate(labels)]
+        (tmp_path / name).write_text("\n".join(lines) + "\n")
+        for system, scale in (("A", 5), ("B", 0.2)):
+            scores = scale * (rng.normal(0, 1, 200) + np.repeat((1, -1), (60, 140)))
+            write(f"{system}.{split}.txt", {f"{split}{i}": score for i, score in enumerate(scores.tolist())})
+    return tmp_path
+
+
+def write(path, scores):
+    with open(path, "w") as file:
+        file.writelines(f"{id} {score!r}\n" for id, score in scores.items())
+
+
+def read(path):
+    with open(path) as file:
+        return {id: float(score) for id, score in (line.split() for line in file)}
+
+
+def by_class(scores, split="eval"):
+    return [scores[f"{split}{i}"] for i in range(60)], [scores[f"{split}{i}"] for i in range(60, 200)]
+
+
+def figures_printed(stdout):
+    """Name of each line of the table → its numbers."""
+    lines = stdout[stdout.index("EER %") :].splitlines()[1:]
+    lines = [line.rsplit(maxsplit=5) for line in lines if not line.endswith((".txt", ".json"))]
+    return {name: [float(number) for number in numbers] for name, *numbers in lines}
+
+
+def test_calibrate(folder, capsys):
+    command = "calibrate asvspoof2019_la A.dev.txt --apply A.eval.txt --out out/A.txt --save A.json"
+    assert main(command.split()) == 0
+    printed = capsys.readouterr().out
+    assert "trained on asvspoof2019_la, phase dev: 60 bona fide and 140 spoofed trials, prior 0.5" in printed
+    raw, calibrated = read("A.eval.txt"), read("out/A.txt")
+    assert list(calibrated) == list(raw)
+    found = calibration.load("A.json")
+    expected = calibration.fit(*by_class(read("A.dev.txt"), "dev"), systems=["A.dev"])
+    assert (found.weights, found.offset, found.systems) == (expected.weights, expected.offset, ("A.dev",))
+    assert list(calibrated.values()) == expected(list(raw.values())).tolist()
+    assert f"A.dev  {found.weights[0]:+.6g}" in printed
+    table = figures_printed(printed)
+    assert list(table) == ["dev A.dev", "dev calibrated", "eval A.dev", "eval calibrated"]
+    for name, scores in (("eval A.dev", raw), ("eval calibrated", calibrated)):
+        classes = by_class(scores)
+        expected = 100 * metrics.compute_eer(*classes)[0], metrics.compute_min_dcf(*classes)
+        expected += (
+            metrics.compute_act_dcf(*classes),
+            metrics.compute_min_cllr(*classes),
+            metrics.compute_cllr(*classes),
+        )
+        assert table[name] == pytest.approx(expected, abs=5.1e-5)
+    assert table["eval calibrated"][:2] == table["eval A.dev"][:2]  # the order of scores is the same
+    assert table["eval calibrated"][4] < table["eval A.dev"][4]
+    assert json.loads((folder / "A.json").read_text())["trained_on"]["num_bonafide"] == 60
+
+
+def test_fuse_and_apply_what_was_saved(folder, capsys):
+    command = (
+        "fuse asvspoof2019_la A.dev.txt B.dev.txt --prior 0.655 --apply A.eval.txt B.eval.txt --out F.txt --save F.json"
+    )
+    assert main(command.split()) == 0
+    table = figures_printed(capsys.readouterr().out)
+    assert table["eval fused"][0] < min(table["eval A.dev"][0], table["eval B.dev"][0])
+    assert table["eval fused"][4] < min(table["eval A.dev"][4], table["eval B.dev"][4])
+    # Files in another order of trials fuse to the same.
+    write("shuffled.txt", dict(reversed(read("B.eval.txt").items())))
+    command = "apply-calibration F.json A.eval.txt shuffled.txt --out again.txt --eval-corpus asvspoof2019_la"
+    assert main(command.split()) == 0
+    again = figures_printed(capsys.readouterr().out)
+    assert (folder / "again.txt").read_text() == (folder / "F.txt").read_text()
+    assert again == {name: numbers for name, numbers in table.items() if name.startswith("eval")}
+    assert main("apply-calibration F.json A.eval.txt B.eval.txt --out again.txt".split()) == 0
+    assert "EER" not in capsys.readouterr().out
+
+
+def test_without_labels_of_eval_scores_are_written_all_the_same(folder, capsys):
+    (folder / PROTOCOLS["eval"]).unlink()
+    assert main("calibrate asvspoof2019_la A.dev.txt --apply A.eval.txt --out A.txt".split()) == 0
+    printed = capsys.readouterr().out
+    assert "note: the keys have no labels for phase eval" in printed
+    assert len(read("A.txt")) == 200
+
+
+def test_what_is_odd_is_said(folder, capsys):
+    write("B.dev.txt", {id: -score for id, score in read("B.dev.txt").items()})
+    assert main("fuse asvspoof2019_la A.dev.txt B.dev.txt".split()) == 0
+    assert "note: the weight of B.dev is negative" in capsys.readouterr().out
+    write("A.dev.txt", {f"dev{i}": float(i < 60) + i / 1000 for i in range(200)})
+    assert main("calibrate asvspoof2019_la A.dev.txt".split()) == 0
+    assert "note: the classes are separated without error here" in capsys.readouterr().out
+
+
+def test_partial_scores(folder, capsys):
+    scores = read("B.dev.txt")
+    write("B.dev.txt", {id: score for id, score in scores.items() if id != "dev7"})
+    command = ["fuse", "asvspoof2019_la", "A.dev.txt", "B.dev.txt"]
+    assert main(command) == 2
+    assert "B.dev.txt: scores and key do not fit: 1 of 200 trials without a score: dev7" in capsys.readouterr().err
+    assert main([*command, "--allow-partial"]) == 0
+    assert "59 bona fide and 140 spoofed trials" in capsys.readouterr().out
+    write("B.eval.txt", {id: score for id, score in read("B.eval.txt").items() if id != "eval3"})
+    command = [*command, "--apply", "A.eval.txt", "B.eval.txt", "--out", "F.txt", "--allow-partial"]
+    assert main(command) == 0
+    assert set(read("A.eval.txt")) - set(read("F.txt")) == {"eval3"}
+
+
+@pytest.mark.parametrize(
+    "command, message",
+    [
+        ("calibrate asvspoof2019_la A.dev.txt --out x.txt", "--apply and --out go together"),
+        ("fuse asvspoof2019_la A.dev.txt B.dev.txt --apply A.eval.txt --out x.txt", "--apply takes as many, not 1"),
+        ("calibrate asvspoof2019_la none.txt", "none.txt: cannot be read"),
+        (
+            "calibrate asvspoof2019_la A.dev.txt --apply A.eval.txt --out A.eval.txt",
+            "A.eval.txt is one of the score files",
+        ),
+        ("calibrate asvspoof2019_la A.dev.txt --prior 2", "prior must lie between 0 and 1"),
+        ("calibrate asvspoof2019_la A.dev.txt --apply bad.txt --out x.txt", "bad.txt: 1 scored twice with different"),
+        (
+            "fuse asvspoof2019_la A.dev.txt B.dev.txt --apply A.eval.txt one.txt --out x.txt",
+            "one.txt: no score for 199 trials",
+        ),
+        ("calibrate asvspoof2019_la constant.txt", "constant: all trials have the same score"),
+        ("calibrate asvspoof2019_la A.dev.txt --keys onesided", "60 bona fide trials with scores, but no spoofed ones"),
+        ("apply-calibration A.dev.txt A.eval.txt --out x.txt", "A.dev.txt: no parameters of a calibration"),
+        (
+            "apply-calibration A.json A.eval.txt B.eval.txt --out x.txt",
+            "A.json is of 1 systems (A.dev), but 2 score files",
+        ),
+        ("apply-calibration A.json A.eval.txt --out x.txt --eval-keys .", "--eval-keys needs --eval-corpus"),
+    ],
+)
+def test_errors_are_one_line(folder, capsys, command, message):
+    assert main("calibrate asvspoof2019_la A.dev.txt --save A.json".split()) == 0
+    write("constant.txt", dict.fromkeys(read("A.dev.txt"), 1.0))
+    write("one.txt", {"eval0": 1.0})
+    (folder / "bad.txt").write_text("eval0 1.0\neval0 2.0\n")
+    (folder / "onesided").mkdir()
+    protocol = (folder / PROTOCOLS["dev"]).read_text()
+    (folder / "onesided" / PROTOCOLS["dev"]).write_text(
+        "".join(x for x in protocol.splitlines(True) if "bonafide" in x)
+    )
+    if "onesided" in command:
+        write("A.dev.txt", {f"dev{i}": float(i) for i in range(60)})
+    capsys.readouterr()
+    assert main(command.split()) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and message in error
+    assert not (folder / "x.txt").exists()
+
+
+def test_scores_of_a_real_system(shared, tmp_path, monkeypatch, capsys):
+    """CQCC-GMM on the dev set of ASVspoof 2019 LA: log-likelihood ratios as they stand, ill calibrated."""
+    monkeypatch.chdir(tmp_path)
+    source = shared / "real" / "scores" / "asvspoof2019_la"
+    (tmp_path / PROTOCOLS["dev"]).write_bytes(lzma.open(source / f"{PROTOCOLS['dev']}.xz").read())
+    rows = (line.split() for line in lzma.open(source / "CQCC-GMM.dev.txt.xz", "rt"))
+    write("CQCC-GMM.txt", {row[0]: float(row[3]) for row in rows})
+    assert main("calibrate asvspoof2019_la CQCC-GMM.txt".split()) == 0
+    table = figures_printed(capsys.readouterr().out)
+    before, after = table["dev CQCC-GMM"], table["dev calibrated"]
+    assert before[:2] == after[:2] == [0.4311, 0.0109]
+    assert after[4] < 0.025 < 0.08 < before[4]
+    assert after[2] < 0.015 < 0.05 < before[2]

@@ -1,0 +1,98 @@
+"""`nes2net check-data`: what it says and its exit status."""
+
+import csv
+import shutil
+from pathlib import Path
+
+import pytest
+
+from nes2net.cli.main import main
+
+
+@pytest.fixture(scope="module")
+def corpora(tmp_path_factory) -> Path:
+    import tiny_corpus
+
+    return tiny_corpus.make_all(tmp_path_factory.mktemp("corpora"), tiny_corpus.real_recordings())
+
+
+def run(capsys, *arguments) -> tuple[int, str]:
+    """Exit status, and what was printed without the line ends of the layout."""
+    capsys.readouterr()
+    status = main(["check-data", *map(str, arguments)])
+    return status, " ".join(capsys.readouterr().out.split())
+
+
+@pytest.mark.parametrize(
+    "name, inner, expected",
+    [
+        (
+            "asvspoof2019_la",
+            ".",
+            "trials 4: 2 bona fide, 2 spoofed (officially 25,380: 2,580 bona fide, 22,800 spoofed) attack A01 2",
+        ),
+        ("asvspoof2021_la", ".", "phase eval trials 4: 2 bona fide, 2 spoofed (officially 148,176: 14,816 bona fide"),
+        ("asvspoof2021_df", ".", "source asvspoof 4 vocoder unknown 2"),
+        ("in_the_wild", ".", "score eval yes evaluate eval yes"),
+        ("asvspoof5", "asvspoof5", "codec C05 2, none 2"),
+        ("ctrsvdd", "ctrsvdd", "attack A09 1, A14 1 source acesinger 2, kiritan 2"),
+        ("partialspoof", "partialspoof", "attack CON 2"),
+        ("generic", "generic", "It names no parts (train, dev, eval)"),
+    ],
+)
+def test_whole_corpora(corpora, name, inner, expected, capsys):
+    status, text = run(capsys, name, corpora / inner, "--subset", "--audio", "--workers", "0")
+    assert status == 0
+    assert expected in text and "files 4 of 4 are there decoded 4 of 4 files duration 0.0" in text
+    assert text.endswith("Nothing is missing.") and " no: " not in text
+
+
+def test_what_is_missing(corpora, tmp_path, capsys):
+    root = Path(shutil.copytree(corpora, tmp_path / "corpora"))
+    flac = root / "ASVspoof2019_LA_train" / "flac"
+    (flac / "LA_T_1000001.flac").rename(flac / "other.flac")
+    shutil.rmtree(root / "ASVspoof2019_LA_eval")
+    status, text = run(capsys, "asvspoof2019_la", root, "--subset")
+    assert status == 1
+    assert "files 3 of 4 are there; 1 missing: LA_T_1000001.flac" in text
+    assert "extra files 1 in the folder are in no protocol: other.flac" in text
+    assert "train no: 1 of 4 files are missing validate yes score train in part" in text
+    assert "score eval no: its audio is not there" in text
+    assert (
+        "What is missing or wrong - train: 1 of 4 files are missing: LA_T_1000001.flac; get LA.zip from https" in text
+    )
+    assert run(capsys, "asvspoof2019_la", root, "--subset", "--split", "dev")[0] == 0
+
+
+def test_a_selection_is_not_the_official_corpus(corpora, capsys):
+    status, text = run(capsys, "in_the_wild", corpora)
+    assert status == 1 and "4 trials instead of 31,779" in text and "--subset accepts a selection" in text
+
+
+def test_help(capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["check-data", "--help"])
+    text = capsys.readouterr().out
+    assert stop.value.code == 0 and all(
+        name in text for name in ("ctrsvdd", "--audio", "--keys", "--protocols", "--workers")
+    )
+
+
+@pytest.mark.parametrize("arguments", ["asvspoof5 none", "asvspoof5 . --split progress", "asvspoof5 . --keys none"])
+def test_errors_are_one_line(arguments, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["check-data", *arguments.split()]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("nes2net: error: ") and error.count("\n") == 1
+
+
+def test_real_recordings(shared, tmp_path, capsys):
+    folder = shared / "real" / "audio"
+    with open(folder / "metadata.csv") as file:
+        rows = list(csv.DictReader(file))[::6]
+    lines = [f"{folder / row['file']},{row['label']}" for row in rows]
+    lines += [f"{path},bonafide" for path in sorted((shared / "real" / "decoders").iterdir()) if path.suffix == ".sph"]
+    (tmp_path / "mine.csv").write_text("\n".join(["path,label", *lines]))
+    status, text = run(capsys, "generic", tmp_path / "mine.csv", "--audio", "--workers", "2")
+    assert f"decoded {len(lines)} of {len(lines)} files" in text and status == 0
+    assert "at 8,000 Hz" in text and "resampled to 16,000 Hz when read" in text

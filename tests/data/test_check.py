@@ -1,0 +1,304 @@
+"""What check_corpus finds in tiny corpora that are whole, damaged, or have the official size."""
+
+import lzma
+import shutil
+from pathlib import Path
+
+import pytest
+
+from nes2net.data import asvspoof2019_la, asvspoof2021_la, in_the_wild
+from nes2net.data.check import check_corpus
+from nes2net.data.protocol import NotFound
+from nes2net.errors import InputError
+from nes2net.registry import corpora
+
+ROOTS = {
+    "asvspoof2019_la": ".",
+    "asvspoof2021_la": ".",
+    "asvspoof2021_df": ".",
+    "in_the_wild": ".",
+    "asvspoof5": "asvspoof5",
+    "ctrsvdd": "ctrsvdd",
+    "partialspoof": "partialspoof",
+    "generic": "generic",
+}
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory) -> Path:
+    import tiny_corpus
+
+    return tiny_corpus.make_all(tmp_path_factory.mktemp("corpora"), tiny_corpus.real_recordings())
+
+
+@pytest.fixture
+def copy(whole, tmp_path) -> Path:
+    """A copy to damage."""
+    return Path(shutil.copytree(whole, tmp_path / "corpora"))
+
+
+def check(name, root, **options):
+    return check_corpus(name, root / ROOTS[name], subset=True, workers=0, **options)
+
+
+def test_every_corpus_is_here():
+    assert sorted(ROOTS) == corpora.names()
+
+
+@pytest.mark.parametrize("name", ROOTS)
+def test_whole(whole, name):
+    found = check(name, whole, decode=True)
+    assert found.complete and found.missing == []
+    assert all(verdict.startswith("yes") for _, verdict in found.tasks())
+    for part in found.splits:
+        assert part.counts.trials == len(part.present) == part.decoding.files == 4
+        assert part.extra == [] and part.decoding.seconds > 0
+        assert part.labelled == (name not in ("asvspoof2021_la", "asvspoof2021_df"))
+    if name.startswith("asvspoof2021"):
+        assert [(phase, c.bonafide, c.spoof) for phase, c in found.key.counts.items()] == [("eval", 2, 2)]
+
+
+@pytest.mark.parametrize(
+    "name, tasks",
+    [
+        (
+            "asvspoof2019_la",
+            "train validate score train score dev score eval evaluate train evaluate dev evaluate eval",
+        ),
+        ("asvspoof2021_df", "score eval evaluate eval"),
+        ("generic", "train validate score evaluate"),
+    ],
+)
+def test_tasks(whole, name, tasks):
+    assert " ".join(task for task, _ in check(name, whole).tasks()) == tasks
+
+
+def test_min_tdcf_is_named_where_it_can_be_computed(whole, copy):
+    assert dict(check("asvspoof2019_la", whole).tasks())["evaluate eval"] == "yes: EER and min t-DCF"
+    assert dict(check("asvspoof2019_la", whole).tasks())["evaluate dev"] == "yes"
+    assert dict(check("asvspoof2021_la", whole).tasks())["evaluate eval"] == "yes: EER and min t-DCF"
+    assert dict(check("asvspoof2021_df", whole).tasks())["evaluate eval"] == "yes"
+    shutil.rmtree(copy / "ASVspoof2019_LA_asv_scores")
+    found = check("asvspoof2019_la", copy)
+    assert dict(found.tasks())["evaluate eval"] == "in part: EER without min t-DCF"
+    (problem,) = found.missing
+    assert "get ASVspoof2019_LA_asv_scores in LA.zip" in problem
+    for folder in (copy, copy / "ASVspoof_LA_cm_protocols", copy / "ASVspoof2019_LA_asv_scores"):
+        assert str(folder / "ASVspoof2019.LA.asv.eval.gi.trl.scores.txt") in problem
+    assert check("asvspoof2019_la", copy, splits=["train", "dev"]).complete
+
+
+def test_the_official_numbers_are_asked_for(whole):
+    found = check_corpus("asvspoof2019_la", whole, splits=["train"])
+    (problem,) = found.missing
+    assert "4 trials instead of 25,380" in problem and "attack A06: 0 instead of 3,800" in problem
+    assert "https://datashare.ed.ac.uk" in problem
+    (ids, key) = check_corpus("asvspoof2021_la", whole).missing
+    assert "4 trials instead of 181,566" in ids and "progress: 0 trials instead of 16,464" in key
+
+
+# Damaged corpora
+
+
+def test_missing_and_extra_files(copy):
+    flac = copy / "ASVspoof2019_LA_dev" / "flac"
+    (flac / "LA_D_1000002.flac").rename(flac / "LA_D_1000002.wav")
+    (flac / "LA_D_1000001.flac").rename(flac / "somebody.flac")
+    for name in (".hidden.flac", "._LA_D_1000001.flac", "README.txt"):
+        (flac / name).touch()
+    found = check("asvspoof2019_la", copy)
+    dev = found.splits[1]
+    assert dev.missing == ["LA_D_1000001.flac", "LA_D_1000002.flac"]
+    assert dev.extra == ["LA_D_1000002.wav", "somebody.flac"]
+    (problem,) = found.missing
+    assert problem.startswith(
+        "dev: 2 of 4 files are missing (1 are there under another suffix): LA_D_1000001.flac, LA_D_1000002.flac; get LA.zip"
+    )
+    tasks = dict(found.tasks())
+    assert tasks["validate"] == "no: 2 of 4 files are missing" and tasks["train"] == "yes"
+    assert tasks["score dev"] == "in part: 2 of 4 files are missing" and tasks["evaluate dev"] == "yes"
+
+
+def test_up_to_ten_names_and_the_total(tmp_path):
+    (tmp_path / "ASVspoof2019_LA_train" / "flac").mkdir(parents=True)
+    lines = [f"LA_1 LA_T_{n} - A01 spoof\n" for n in range(10, 35)]
+    (tmp_path / "ASVspoof2019.LA.cm.train.trn.txt").write_text("".join(lines))
+    found = check_corpus("asvspoof2019_la", tmp_path, splits=["train"], subset=True)
+    (problem,) = found.missing
+    assert "25 of 25 files are missing: LA_T_10.flac," in problem
+    assert "LA_T_19.flac, … (25 in all)" in problem and "LA_T_20" not in problem
+    assert dict(found.tasks())["score train"] == "no: 25 of 25 files are missing"
+
+
+@pytest.mark.parametrize(
+    "name, folder, part",
+    [
+        ("asvspoof2019_la", "ASVspoof2019_LA_train", "train"),
+        ("asvspoof2021_df", "ASVspoof2021_DF_eval", "eval"),
+        ("asvspoof5", "asvspoof5/flac_E_eval", "eval"),
+        ("ctrsvdd", "ctrsvdd/test_set", "eval"),
+        ("partialspoof", "partialspoof/database/dev", "dev"),
+    ],
+)
+def test_missing_audio(copy, name, folder, part):
+    shutil.rmtree(copy / folder)
+    found = check(name, copy, decode=True)
+    (problem,) = found.missing
+    assert problem.startswith(f"{part}: its audio is not there; get ") and str(copy / folder) in problem
+    assert dict(found.tasks())[f"score {part}"] == "no: its audio is not there"
+    assert dict(found.tasks())[f"evaluate {part}"].startswith("yes")
+
+
+@pytest.mark.parametrize(
+    "name, file, score, evaluation",
+    [
+        (
+            "asvspoof2019_la",
+            "ASVspoof_LA_cm_protocols/ASVspoof2019.LA.cm.eval.trl.txt",
+            "no: its trials are not known",
+            "no: its labels are not there",
+        ),
+        (
+            "asvspoof2021_la",
+            "ASVspoof_LA_cm_protocols/ASVspoof2021.LA.cm.eval.trl.txt",
+            "no: its trials are not known",
+            "yes: EER and min t-DCF",
+        ),
+        ("in_the_wild", "release_in_the_wild/meta.csv", "yes", "no: its labels are not there"),
+        ("ctrsvdd", "ctrsvdd/test.txt", "yes", "no: its labels are not there"),
+    ],
+)
+def test_missing_protocol(copy, name, file, score, evaluation):
+    (copy / file).unlink()
+    found = check(name, copy)
+    (problem,) = found.missing
+    assert problem.startswith("eval: its protocol is not there; get ") and str(copy / file) in problem
+    assert dict(found.tasks())["score eval"] == score
+    assert dict(found.tasks())["evaluate eval"] == evaluation
+
+
+@pytest.mark.parametrize(
+    "name, file",
+    [
+        ("asvspoof2019_la", "ASVspoof_LA_cm_protocols/ASVspoof2019.LA.cm.dev.trl.txt"),
+        ("asvspoof5", "asvspoof5/ASVspoof5_protocols/ASVspoof5.dev.track_1.tsv"),
+        ("partialspoof", "partialspoof/database/protocols/PartialSpoof_LA_cm_protocols/PartialSpoof.LA.cm.dev.trl.txt"),
+        ("ctrsvdd", "ctrsvdd/dev.txt"),
+    ],
+)
+def test_malformed_protocol(copy, name, file):
+    lines = (copy / file).read_text().splitlines()
+    (copy / file).write_text("\n".join([*lines[:2], lines[2][:9]]))
+    found = check(name, copy)
+    (problem,) = found.missing
+    assert problem.startswith(f"dev: {copy / file}, line 3: expected ") and "; get " in problem
+    assert dict(found.tasks())["validate"] == "no: its trials are not known"
+
+
+def test_keys_that_are_not_there(copy):
+    (copy / "keys" / "LA" / "CM").rename(copy / "CM of LA")
+    found = check("asvspoof2021_la", copy)
+    (problem,) = found.missing
+    assert problem.startswith("keys: not there; get https://www.asvspoof.org/") and "keys/LA/CM" in problem
+    assert dict(found.tasks()) == {"score eval": "yes", "evaluate eval": "no: the keys are not there"}
+    (copy / "elsewhere").mkdir()
+    (copy / "CM of LA").rename(copy / "elsewhere" / "CM")
+    assert check("asvspoof2021_la", copy, keys=copy / "elsewhere").missing[0].startswith("min t-DCF")
+    with pytest.raises(NotFound, match="keys .*nowhere not found"):
+        check("asvspoof2021_la", copy, keys=copy / "nowhere")
+
+
+def test_keys_that_do_not_fit(copy):
+    key = copy / "keys" / "LA" / "CM" / "trial_metadata.txt"
+    key.write_text(key.read_text().replace("LA_E_1000001 ", "LA_E_9 "))
+    missing = check("asvspoof2021_la", copy).missing
+    assert missing == [
+        "keys: 1 trials of the protocol have no label: LA_E_1000001",
+        "keys: 1 labelled trials are not in the protocol: LA_E_9",
+    ]
+    key.write_text("LA_E_1 bonafide\n")
+    found = check("asvspoof2021_la", copy)
+    assert found.missing[0].startswith(f"keys: {key}, line 1: expected 8 fields")
+    assert dict(found.tasks())["evaluate eval"] == "no: the keys cannot be used"
+    scores = copy / "keys" / "LA" / "ASV" / "ASVTorch_Kaldi" / "score.txt"
+    scores.write_text("nonsense\n")
+    assert "score.txt, line 1: expected 3 fields" in check("asvspoof2021_la", copy).asv_problem
+
+
+def test_labels_of_the_test_set_elsewhere(copy):
+    (copy / "labels").mkdir()
+    (copy / "ctrsvdd" / "test.txt").rename(copy / "labels" / "test.txt")
+    assert not check("ctrsvdd", copy).complete
+    assert check("ctrsvdd", copy, keys=copy / "labels").complete
+    assert check("ctrsvdd", copy, protocols=copy / "labels", splits=["test"]).complete
+
+
+def test_a_file_that_cannot_be_read(copy):
+    path = copy / "release_in_the_wild" / "2.wav"
+    path.write_bytes(path.read_bytes()[:20])
+    assert check("in_the_wild", copy).complete
+    found = check("in_the_wild", copy, decode=True)
+    (problem,) = found.missing
+    assert problem.startswith("eval: 1 of 4 files cannot be read: 2.wav (was read by neither libsndfile")
+    assert dict(found.tasks())["score eval"] == "in part: 1 of 4 files cannot be read"
+
+
+def test_a_list_of_ones_own(copy):
+    found = check_corpus("generic", copy / "list.csv")
+    assert found.complete and found.splits[0].counts.by == {"attack": {"vocoder0": 1, "vocoder1": 1}}
+    (copy / "generic" / "fake" / "vocoder0" / "clip2.wav").rename(copy / "generic" / "fake" / "vocoder0" / "other.wav")
+    found = check_corpus("generic", copy / "list.csv")
+    assert found.splits[0].missing == ["generic/fake/vocoder0/clip2.wav"]
+    assert found.splits[0].extra == ["generic/fake/vocoder0/other.wav"]
+    with pytest.raises(InputError, match=r"list\.csv, line 2: unknown label"):
+        (copy / "list.csv").write_text("path,label\na.wav,maybe\n")
+        check_corpus("generic", copy / "list.csv")
+
+
+def test_a_folder_for_each_part(whole, tmp_path):
+    for part in ("train", "dev"):
+        shutil.copytree(whole / "generic", tmp_path / part)
+    found = check_corpus("generic", tmp_path, decode=True, workers=0)
+    assert [part.split for part in found.splits] == ["train", "dev"] and found.complete
+    assert [task for task, _ in found.tasks()][:2] == ["train", "validate"] and not found.is_whole
+
+
+def test_what_is_wrong_with_the_call(tmp_path):
+    with pytest.raises(NotFound, match="corpus folder .*none not found"):
+        check_corpus("asvspoof5", tmp_path / "none")
+    with pytest.raises(InputError, match="ASVspoof 5 has no split 'progress'"):
+        check_corpus("asvspoof5", tmp_path, splits=["progress"])
+    with pytest.raises(InputError, match="unknown corpus 'asvspoof6'; did you mean 'asvspoof5'"):
+        check_corpus("asvspoof6", tmp_path)
+
+
+# Corpora of the official size, of files without content
+
+
+def test_in_the_wild_as_published(shared, tmp_path):
+    key = lzma.open(shared / "real" / "scores" / "in_the_wild" / "in_the_wild_key.txt.xz", "rt").read().split("\n")
+    rows = [line.split() for line in key if line]
+    folder = tmp_path / "release_in_the_wild"
+    folder.mkdir()
+    (folder / "meta.csv").write_text("file,speaker,label\n" + "".join(f"{row[1]},x,{row[-1]}\n" for row in rows))
+    for row in rows:
+        (folder / row[1]).touch()
+    found = check_corpus("in_the_wild", tmp_path)
+    assert found.complete and found.splits[0].counts.differences(in_the_wild.COUNTS["eval"]) == []
+    (folder / rows[7][1]).unlink()
+    assert check_corpus("in_the_wild", tmp_path).splits[0].missing == [rows[7][1]]
+
+
+def test_protocols_as_published(shared, tmp_path):
+    source = shared / "real" / "scores"
+    for file in (source / "asvspoof2019_la").glob("ASVspoof2019.LA.*.xz"):
+        (tmp_path / file.stem).write_bytes(lzma.open(file).read())
+    file = source / "asvspoof2021_la_ids" / "ASVspoof2021.LA.cm.eval.trl.txt.xz"
+    (tmp_path / file.stem).write_bytes(lzma.open(file).read())
+    found = check_corpus("asvspoof2019_la", tmp_path)
+    for part in found.splits:
+        assert part.counts.differences(asvspoof2019_la.COUNTS[part.split]) == []
+        assert len(part.problems) == 1 and part.problems[0].startswith("its audio is not there")
+    assert dict(found.tasks())["evaluate eval"] == "yes: EER and min t-DCF"
+    part = check_corpus("asvspoof2021_la", tmp_path).splits[0]
+    assert part.counts.differences(asvspoof2021_la.COUNTS["eval"]) == []

@@ -1,0 +1,78 @@
+"""Decoding many files in parallel: what is counted, what is named, and that nothing ends the run."""
+
+import os
+import signal
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+import soundfile
+
+from nes2net.data.decoding import Decoded, decode, decode_all, decode_in_parallel
+from nes2net.errors import InputError
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("audio")
+    noise = 0.1 * np.random.default_rng(0).standard_normal(32000)
+    soundfile.write(folder / "a.wav", noise[:8000], 16000)
+    soundfile.write(folder / "b.flac", noise[:24000], 16000)
+    soundfile.write(folder / "c.flac", np.stack((noise, noise), 1), 48000)
+    with av.open(str(folder / "d.m4a"), "w") as container:
+        stream = container.add_stream("aac", rate=8000, layout="mono")
+        frame = av.AudioFrame.from_ndarray(noise[None, :8000].astype(np.float32), format="fltp", layout="mono")
+        frame.sample_rate = 8000
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    (folder / "e.flac").write_text("no audio at all")
+    (folder / "f.wav").write_bytes(b"")
+    soundfile.write(folder / "g.wav", np.zeros(0), 16000)
+    soundfile.write(folder / "h.wav", np.array([0, np.nan]), 16000, subtype="FLOAT")
+    return folder
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_decode_all(folder, workers):
+    decoding = decode_all(sorted(folder.iterdir()), folder, workers)
+    assert decoding.files == 8
+    assert list(decoding.unreadable) == ["e.flac", "f.wav", "g.wav", "h.wav"]
+    assert "neither libsndfile" in decoding.unreadable["e.flac"] and "NaN" in decoding.unreadable["h.wav"]
+    assert decoding.unreadable["g.wav"] == "has no samples"
+    assert decoding.second_decoder == ["d.m4a"]
+    assert decoding.other_rate == ["c.flac", "d.m4a"]
+    assert decoding.rates == {16000: 2, 48000: 1, 8000: 1} and decoding.channels == {1: 3, 2: 1}
+    assert decoding.shortest == (0.5, "a.wav") and decoding.longest == (1.5, "b.flac")
+    assert decoding.seconds == pytest.approx(0.5 + 1.5 + 32000 / 48000 + 1, abs=0.3)
+
+
+def test_a_negative_number_of_processes(folder):
+    with pytest.raises(InputError, match="-1 processes cannot decode"):
+        decode_all([], folder, -1)
+
+
+def test_a_missing_file_is_named(tmp_path):
+    assert "not found" in decode(tmp_path / "none.wav").error
+
+
+def dies_at_c(path: Path) -> Decoded:
+    if path.name == "c.flac":
+        os.kill(os.getpid(), signal.SIGKILL)
+    return Decoded(path, 16000, 1, 1.0)
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs a process that can be killed")
+def test_a_decoder_that_crashes_takes_one_file_with_it(folder):
+    paths = sorted(folder.iterdir())
+    chunks = [paths[n : n + 2] for n in range(0, 8, 2)]
+    results = [decoded for chunk in decode_in_parallel(chunks, 1, dies_at_c) for decoded in chunk]
+    assert sorted(d.path for d in results) == paths
+    assert {d.path.name: d.error for d in results if d.error} == {"c.flac": "the process that decoded it crashed"}
+
+
+def test_files_that_trip_naive_readers(shared):
+    folder = shared / "real" / "decoders"
+    paths = [path for path in sorted(folder.iterdir()) if not path.name.startswith("._")]
+    decoding = decode_all(paths, folder, 0)
+    assert decoding.files - len(decoding.unreadable) >= 8 and 8 in decoding.channels

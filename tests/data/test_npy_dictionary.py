@@ -1,0 +1,151 @@
+"""Dictionaries of arrays in .npy files: what NumPy reads, without running anything."""
+
+import io
+import os
+import pickle
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nes2net.data.npy_dictionary import read_npy_dictionary
+from nes2net.errors import InputError
+
+ARRAYS = {
+    "text": np.array(list("01101")),
+    "bytes": np.array([b"0", b"1"]),
+    "integers": np.arange(6).reshape(2, 3),
+    "fortran": np.asfortranarray(np.arange(6, dtype=np.uint8).reshape(2, 3)),
+    "big-endian": np.arange(3, dtype=">i4"),
+    "floats": np.array([0.5, -1.5], np.float32),
+    "truth": np.array([True, False]),
+    "empty": np.zeros(0, "U1"),
+}
+
+
+def header(array: np.ndarray) -> bytes:
+    stream = io.BytesIO()
+    np.lib.format.write_array_header_1_0(stream, np.lib.format.header_data_from_array_1_0(array))
+    return b"\x93NUMPY\x01\x00" + stream.getvalue().removeprefix(b"\x93NUMPY\x01\x00")
+
+
+OBJECT = header(np.array({}, object))
+
+
+def test_as_numpy_saves_it(tmp_path):
+    np.save(tmp_path / "a.npy", ARRAYS)
+    expected = np.load(tmp_path / "a.npy", allow_pickle=True).item()
+    found = read_npy_dictionary(tmp_path / "a.npy")
+    assert found.keys() == expected.keys() == ARRAYS.keys()
+    for name, array in ARRAYS.items():
+        np.testing.assert_array_equal(found[name], array)
+        assert found[name].dtype == array.dtype
+
+
+@pytest.mark.parametrize("protocol", range(2, pickle.HIGHEST_PROTOCOL + 1))
+def test_every_pickle_protocol(tmp_path, protocol):
+    content = np.array({**ARRAYS, "list": ["0", "1"], "scalars": [np.str_("0"), np.int64(1)]}, object)
+    (tmp_path / "a.npy").write_bytes(OBJECT + pickle.dumps(content, protocol))
+    found = read_npy_dictionary(tmp_path / "a.npy")
+    for name, array in ARRAYS.items():
+        np.testing.assert_array_equal(found[name], array)
+    assert list(found["list"]) == ["0", "1"] == list(found["scalars"])
+
+
+class Runs:
+    """A pickle that creates a file when it is loaded by ``pickle`` itself."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.path),)
+
+
+@pytest.mark.parametrize("protocol", [2, 4, 5])
+@pytest.mark.parametrize("wrap", [lambda bad: {"a": bad}, lambda bad: bad, lambda bad: {"a": [bad]}])
+def test_nothing_is_run(tmp_path, protocol, wrap):
+    bad = wrap(Runs(tmp_path / "made"))
+    (tmp_path / "a.npy").write_bytes(OBJECT + pickle.dumps(np.array(bad, object), protocol))
+    with pytest.raises(InputError, match=r"a\.npy was not read: it asks for (posix|nt|os)\.mkdir.*nothing was run"):
+        read_npy_dictionary(tmp_path / "a.npy")
+    assert not (tmp_path / "made").exists()
+
+
+@pytest.mark.parametrize(
+    "body, message",
+    [
+        (b"cnumpy\ntesting\n.", "asks for numpy.testing"),
+        (b"cnumpy\nload\n(V/etc/passwd\ntR.", "asks for numpy.load"),
+        (b"cbuiltins\neval\n(V1+1\ntR.", "asks for builtins.eval"),
+        (b"\x82\x01.", "asks for the registered extension 1"),
+        (b"(lp0\n}b.", "sets the state of a list"),
+    ],
+)
+def test_what_a_pickle_may_not_ask_for(tmp_path, body, message):
+    (tmp_path / "a.npy").write_bytes(OBJECT + body)
+    with pytest.raises(InputError, match=message):
+        read_npy_dictionary(tmp_path / "a.npy")
+
+
+def dictionary(shape, name, data, order="<") -> bytes:
+    """A pickle of a dictionary with one array that claims whatever it likes."""
+
+    class Array:
+        def __reduce__(self):
+            reconstruct = np.zeros(0).__reduce__()[0]
+            return reconstruct, (np.ndarray, (0,), b"b"), (1, shape, DataType(), False, data)
+
+    class DataType:
+        def __reduce__(self):
+            return np.dtype, (name, False, True), (3, order, None, None, None, -1, -1, 0)
+
+    return pickle.dumps({"a": Array()}, 4)
+
+
+@pytest.mark.parametrize(
+    "content, message",
+    [
+        (OBJECT, "damaged"),
+        (b"", "damaged"),
+        (b"no npy file at all", "damaged"),
+        (header(np.zeros(3)) + bytes(24), r"holds an array of float64 of shape \(3,\)"),
+        (OBJECT + pickle.dumps([1, 2]), "holds a list"),
+        (OBJECT + pickle.dumps({"a": {}}), "holds a dict where an array was expected"),
+        (OBJECT + pickle.dumps({"a": np.array([{}], object)}), "an array has no data|holds an array of 'O8'"),
+        (OBJECT + pickle.dumps({"a": np.zeros(3)})[:-20], "damaged"),
+        (OBJECT + b"r\xff\xff\xff\xff.", "damaged"),
+        (OBJECT + b"\x96" + (1 << 50).to_bytes(8, "little") + b"0.", "ends too early"),
+        (OBJECT + dictionary((1 << 40,), "i8", b"12345678"), r"an array of shape \(1099511627776,\) has 8 bytes"),
+        (OBJECT + dictionary((1,), "O8", b"12345678"), "holds an array of 'O8'"),
+        (OBJECT + dictionary((-1,), "i8", b""), "an unknown shape"),
+        (OBJECT + dictionary((1,), "V8", b"12345678"), "holds an array of 'V8'"),
+        (OBJECT + dictionary((1,), "i8", b"12345678", "!"), "an unknown byte order"),
+    ],
+)
+def test_damaged_files(tmp_path, content, message):
+    (tmp_path / "a.npy").write_bytes(content)
+    with pytest.raises(InputError, match=message) as error:
+        read_npy_dictionary(tmp_path / "a.npy")
+    assert "a.npy" in str(error.value) and "\n" not in str(error.value)
+
+
+def test_a_missing_file(tmp_path):
+    with pytest.raises(InputError, match=r"none\.npy: cannot be read"):
+        read_npy_dictionary(tmp_path / "none.npy")
+
+
+@given(st.data(), st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 255)), min_size=1, max_size=8))
+def test_damage_is_an_error_of_one_line_or_does_no_harm(tmp_path_factory, data, changes):
+    path = tmp_path_factory.getbasetemp() / "damaged.npy"
+    content = bytearray(OBJECT + pickle.dumps(np.array(ARRAYS, object), data.draw(st.sampled_from((2, 4, 5)))))
+    for place, value in changes:
+        content[place % len(content)] = value
+    path.write_bytes(content)
+    try:
+        found = read_npy_dictionary(path)
+    except InputError as error:
+        assert "damaged.npy" in str(error) and "\n" not in str(error)
+    else:
+        assert all(isinstance(array, np.ndarray) and not array.dtype.hasobject for array in found.values())

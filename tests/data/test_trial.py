@@ -1,0 +1,67 @@
+"""Trials are light, and survive the way to a reading process."""
+
+import dataclasses
+import pickle
+from pathlib import Path
+
+import pytest
+
+from nes2net.data.corpus import Counts, count
+from nes2net.data.protocol import checked_trials, or_none
+from nes2net.data.trial import Trial
+
+FULL = Trial(
+    *(Path("a/b.flac") if f.name == "path" else f.name for f in dataclasses.fields(Trial)[:-1]), (("room", "x"),)
+)
+
+
+@pytest.mark.parametrize("trial", [Trial("a"), FULL, Trial("b", Path("/x/b.wav"), "spoof")])
+@pytest.mark.parametrize("protocol", range(2, pickle.HIGHEST_PROTOCOL + 1))
+def test_pickling(trial, protocol):
+    copy = pickle.loads(pickle.dumps(trial, protocol))
+    assert copy == trial and hash(copy) == hash(trial) and repr(copy) == repr(trial)
+    assert isinstance(copy.path, Path) or trial.path is None
+
+
+def test_a_trial_cannot_be_changed_and_has_no_dictionary():
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        FULL.label = "bonafide"
+    assert not hasattr(FULL, "__dict__")
+
+
+def test_every_field_by_its_name():
+    for field in dataclasses.fields(Trial):
+        assert FULL.get(field.name) == getattr(FULL, field.name)
+    assert FULL.get("room") == "x" and FULL.get("nothing") is None
+
+
+def test_words_are_kept_once():
+    first, second = (or_none(" gsm ".strip() + str(n)[:0]) for n in range(2))
+    assert first is second
+
+
+def test_the_garbage_collector_is_left_as_it_was():
+    import gc
+
+    assert gc.isenabled()
+    checked_trials([Trial("a")], Path("p"))
+    assert gc.isenabled()
+    with pytest.raises(ZeroDivisionError):
+        checked_trials((Trial(str(1 // n)) for n in (1, 0)), Path("p"))
+    assert gc.isenabled()
+
+
+def test_counts():
+    trials = [
+        Trial("a", label="bonafide", codec="gsm"),
+        Trial("b", label="spoof", codec="gsm", attack="A07"),
+        Trial("c", codec="opus"),
+    ]
+    counts = count(trials)
+    assert counts == Counts(3, 1, 1, {"attack": {"A07": 1}, "codec": {"gsm": 2, "opus": 1}})
+    assert count([Trial("a")]) == Counts(1)
+    assert counts.differences(counts) == [] == counts.differences(Counts(3))
+    assert counts.differences(Counts(1000, 1, None, {"codec": {"gsm": 2}, "source": {"x": 9}})) == [
+        "3 trials instead of 1,000",
+        "codec opus: 1 instead of 0",
+    ]

@@ -1,0 +1,141 @@
+"""What every metric must obey: monotone maps, exchange of the classes, bounds, and how far the EER rules may lie apart."""
+
+import functools
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nes2net import metrics
+from nes2net.metrics.eer import METHODS
+
+tied = st.lists(st.integers(-6, 6).map(float), min_size=2, max_size=40)
+ASV = {"asv_target": [2.0, 3.0, 4.0, 0.5], "asv_nontarget": [0.0, 1.0, -1.0, 2.5], "asv_spoof": [1.5, 3.5, 2.0]}
+CTRSVDD = {"p_spoof": 0.5, "c_fa": 1, "method": "sklearn", "normalize": False}
+BY_ORDER = {  # depend on the order of the scores alone
+    **{method: functools.partial(metrics.compute_eer, method=method) for method in METHODS},
+    "min_dcf": metrics.compute_min_dcf,
+    "min_dcf_ctrsvdd": functools.partial(metrics.compute_min_dcf, **CTRSVDD),
+    "min_cllr": metrics.compute_min_cllr,
+    "a_dcf": lambda b, s: metrics.compute_a_dcf(b, s[:1], s[1:]),
+    "t_eer": lambda b, s: metrics.compute_t_eer(b, s, *ASV.values()),
+}
+
+
+def value(metric, bonafide, spoof):
+    result = metric(bonafide, spoof)
+    return result[0] if isinstance(result, tuple) else result
+
+
+@st.composite
+def distinct(draw):
+    """Scores of two classes, no two of them equal."""
+    labels = np.array(draw(st.lists(st.booleans(), min_size=2, max_size=60).filter(lambda labels: len({*labels}) == 2)))
+    scores = np.array(draw(st.permutations(range(len(labels)))), dtype=float)
+    return scores[labels], scores[~labels]
+
+
+@pytest.mark.parametrize("name", BY_ORDER)
+@settings(deadline=None)
+@given(tied, tied, st.integers(-3, 3), st.integers(1, 5))
+def test_strictly_monotone_maps_change_nothing(name, bonafide, spoof, shift, scale):
+    warped = [np.sinh(scale * (np.array(scores) + shift) / 3) for scores in (bonafide, spoof)]
+    assert value(BY_ORDER[name], *warped) == value(BY_ORDER[name], bonafide, spoof)
+
+
+@pytest.mark.parametrize("version", [2019, 2021])
+@settings(deadline=None)
+@given(scores=distinct())
+def test_monotone_maps_and_bounds_of_tdcf(version, scores):
+    bonafide, spoof = (
+        np.append(part, at) for part, at in zip(scores, (100.0, -100.0))
+    )  # three distinct scores at least
+    expected = metrics.compute_min_tdcf(bonafide, spoof, **ASV, version=version)
+    assert metrics.compute_min_tdcf(bonafide**3, spoof**3, **ASV, version=version) == expected
+    weights = metrics.tandem_weights(metrics.asv_error_rates(*ASV.values()), version)
+    floor = weights.c0 / (weights.c0 + min(weights.c1, weights.c2))  # the ASV system's own errors
+    assert floor - 1e-12 <= expected <= 1 + 1e-12
+
+
+@pytest.mark.parametrize("name", BY_ORDER)
+@settings(deadline=None)
+@given(tied, tied)
+def test_bounds(name, bonafide, spoof):
+    highest = {"min_dcf_ctrsvdd": 0.5, "a_dcf": 0.9405 / 0.595}.get(name, 1)
+    assert 0 <= value(BY_ORDER[name], bonafide, spoof) <= highest + 1e-12
+
+
+@settings(deadline=None)
+@given(tied, tied)
+def test_the_best_calibration_costs_least(bonafide, spoof):
+    assert metrics.compute_min_cllr(bonafide, spoof) <= metrics.compute_cllr(bonafide, spoof) + 1e-12
+    assert (
+        metrics.compute_min_dcf(bonafide, spoof, method="sklearn") <= metrics.compute_act_dcf(bonafide, spoof) + 1e-12
+    )
+
+
+@settings(deadline=None)
+@given(tied, tied)
+def test_exchanging_the_classes_and_the_sign_of_tied_scores(bonafide, spoof):
+    negated = [-score for score in spoof], [-score for score in bonafide]
+    # Of two steps that are equally near one is taken, which may be the other one when walking backwards.
+    half_a_step = 0.5 / min(len(bonafide), len(spoof)) + 1e-12
+    assert metrics.compute_eer(*negated)[0] == pytest.approx(metrics.compute_eer(bonafide, spoof)[0], abs=half_a_step)
+    costs, exchanged = {"p_spoof": 0.2, "c_miss": 3, "c_fa": 7}, {"p_spoof": 0.8, "c_miss": 7, "c_fa": 3}
+    for method in ("asvspoof", "sklearn"):
+        assert metrics.compute_min_dcf(*negated, **exchanged, method=method) == pytest.approx(
+            metrics.compute_min_dcf(bonafide, spoof, **costs, method=method), abs=1e-12
+        )
+    assert metrics.compute_cllr(*negated) == pytest.approx(metrics.compute_cllr(bonafide, spoof), abs=1e-12)
+    assert metrics.compute_min_cllr(*negated) == pytest.approx(metrics.compute_min_cllr(bonafide, spoof), abs=1e-12)
+
+
+@settings(deadline=None)
+@given(distinct())
+def test_exchanging_the_classes_and_the_sign_of_distinct_scores(scores):
+    bonafide, spoof = scores
+    eer = metrics.compute_eer(bonafide, spoof, "interpolated")[0]
+    assert metrics.compute_eer(-spoof, -bonafide, "interpolated")[0] == pytest.approx(eer, abs=1e-12)
+
+
+@settings(deadline=None)
+@given(distinct())
+def test_negated_scores_have_the_complementary_eer(scores):
+    bonafide, spoof = scores
+    eer = metrics.compute_eer(bonafide, spoof, "interpolated")[0]
+    assert metrics.compute_eer(-bonafide, -spoof, "interpolated")[0] == pytest.approx(1 - eer, abs=1e-12)
+
+
+@settings(deadline=None)
+@given(distinct())
+def test_rules_agree_within_a_step_without_ties(scores):
+    bonafide, spoof = scores
+    smallest = min(bonafide.size, spoof.size)
+    asvspoof, interpolated, sklearn = (metrics.compute_eer(bonafide, spoof, method)[0] for method in METHODS)
+    assert asvspoof == pytest.approx(interpolated, abs=0.5 / smallest + 1e-12)
+    # scikit-learn drops the points within a straight piece of the ROC; it may be half that piece off.
+    frr, far, _ = metrics.roc_points(bonafide, spoof)
+    crossing = np.argmax(far >= frr)
+    piece = np.abs(np.diff(frr)[crossing - 1]) + np.abs(np.diff(far)[crossing - 1])
+    assert sklearn == pytest.approx(interpolated, abs=piece / 2 + 1e-12)
+
+
+@settings(deadline=None)
+@given(st.integers(0, 2**32 - 1), st.floats(0.5, 3))
+def test_rules_agree_within_a_trial_on_alternating_scores(seed, shift):
+    """No straight piece is longer than a trial where the classes alternate around the threshold, as with many trials of each."""
+    rng = np.random.default_rng(seed)
+    middle = np.sort(rng.normal(0, 0.01, 60))
+    bonafide = np.concatenate((rng.normal(shift + 1, 0.1, 50), rng.normal(-shift - 1, 0.1, 20), middle[::2]))
+    spoof = np.concatenate((rng.normal(-shift - 1, 0.1, 50), rng.normal(shift + 1, 0.1, 20), middle[1::2]))
+    values = [metrics.compute_eer(bonafide, spoof, method)[0] for method in METHODS]
+    assert max(values) - min(values) <= 1 / min(bonafide.size, spoof.size) + 1e-12
+
+
+@settings(deadline=None)
+@given(tied)
+def test_scores_that_say_nothing(scores):
+    assert metrics.compute_eer(scores, scores, "sklearn")[0] == pytest.approx(0.5)
+    assert metrics.compute_min_cllr(scores, scores) == pytest.approx(1)
+    assert metrics.compute_min_dcf(scores, scores, method="sklearn") == pytest.approx(1)

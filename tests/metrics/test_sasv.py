@@ -1,0 +1,84 @@
+"""a-DCF and t-EER of ASVspoof 5, track 2: the quick forms against the definitions, and bad input."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nes2net import metrics
+from nes2net.errors import InputError
+
+tied = st.lists(st.integers(-6, 6).map(float), min_size=1, max_size=15)
+
+
+def share(condition):
+    return np.mean(np.asarray(condition, dtype=float))
+
+
+@settings(deadline=None)
+@given(tied, tied, tied)
+def test_a_dcf_is_its_definition(target, nontarget, spoof):
+    costs = {
+        t: 0.9405 * share(np.array(target) <= t)
+        + 10 * 0.0095 * share(np.array(nontarget) > t)
+        + 10 * 0.05 * share(np.array(spoof) > t)
+        for t in (*target, *nontarget, *spoof)
+    }
+    a_dcf, threshold = metrics.compute_a_dcf(target, nontarget, spoof)
+    assert a_dcf == pytest.approx(min(costs.values()) / 0.595, abs=1e-12)
+    assert costs[threshold] == pytest.approx(min(costs.values()), abs=1e-12)
+
+
+def t_eer_by_definition(bonafide, spoof, asv):
+    """For each ASV threshold all of the countermeasure's; returns the distance |misses − nontargets| and the spoofs there."""
+    cm_miss, cm_alarm, _ = metrics.det_curve(bonafide, spoof)
+    found = []
+    for threshold in (min(map(min, asv)) - 0.001, *sorted(score for scores in asv for score in scores)):
+        miss, nontarget, spoofed = (
+            share(np.array(asv[0]) <= threshold),
+            *(share(np.array(a) > threshold) for a in asv[1:]),
+        )
+        misses, nontargets, spoofs = cm_miss + (1 - cm_miss) * miss, (1 - cm_miss) * nontarget, cm_alarm * spoofed
+        at = np.argmin(np.abs(misses - 0.5 * (nontargets + spoofs)))
+        found.append((abs(misses[at] - nontargets[at]), spoofs[at]))
+    return found
+
+
+@settings(deadline=None)
+@given(tied, tied, st.tuples(tied, tied, tied))
+def test_t_eer_is_its_definition(bonafide, spoof, asv):
+    found = t_eer_by_definition(bonafide, spoof, asv)
+    nearest = min(distance for distance, _ in found)
+    # Where thresholds are equally near, the last bit decides.
+    allowed = [spoofs for distance, spoofs in found if distance <= nearest + 1e-12]
+    assert min(abs(metrics.compute_t_eer(bonafide, spoof, *asv) - spoofs) for spoofs in allowed) < 1e-12
+
+
+def test_t_eer_of_continuous_scores_is_its_definition():
+    rng = np.random.default_rng(0)
+    cm, asv = (
+        [rng.normal(2, 1, 150), rng.normal(0, 1, 200)],
+        [rng.normal(m, 1, n) for m, n in ((3, 60), (0, 90), (2, 200))],
+    )
+    _, expected = min(t_eer_by_definition(*cm, asv), key=lambda pair: pair[0])
+    assert metrics.compute_t_eer(*cm, *asv) == pytest.approx(expected, abs=1e-12)
+    assert 0.05 < expected < 0.3
+
+
+def test_a_perfect_and_a_useless_tandem():
+    asv = [2.0, 3.0], [0.0, 1.0], [2.5, 0.5]
+    assert metrics.compute_t_eer([1.0, 2.0], [-1.0, 0.0], *asv) == 0
+    assert metrics.compute_a_dcf([3.0], [0.0], [1.0]) == (0, 1)
+    # Rejecting all is the best that an observed score can do; accepting all, which would cost 1, is at none of them.
+    assert metrics.compute_a_dcf([0.0], [1.0], [1.0]) == (pytest.approx(0.9405 / 0.595), 1)
+
+
+def test_bad_input():
+    with pytest.raises(InputError, match="no target scores"):
+        metrics.compute_a_dcf([], [0.0], [1.0])
+    with pytest.raises(InputError, match="nontarget scores are NaN"):
+        metrics.compute_a_dcf([1.0], [np.nan], [1.0])
+    with pytest.raises(InputError, match="no ASV spoof scores"):
+        metrics.compute_t_eer([1.0], [0.0], [1.0], [0.0], [])
+    with pytest.raises(InputError, match="no bona fide scores"):
+        metrics.compute_t_eer([], [0.0], [1.0], [0.0], [0.0])

@@ -1,0 +1,37 @@
+"""The official tables where the golden cases do not reach: empty classes and bad input."""
+
+import pytest
+
+from nes2net import metrics
+from nes2net.errors import InputError
+
+
+def test_a_row_without_a_class_has_no_figures():
+    rows = metrics.ctrsvdd_rows(
+        [2.0, 1.0, 0.0, -1.0],
+        [True, True, False, False],
+        ["kising", "acesinger", "kising", "opencpop"],
+        ["-", "-", "A14", "A09"],
+    )
+    figures = {row.name: (row.num_bonafide, row.num_spoof, row.eer, row.min_dcf) for row in rows}
+    assert figures["kising"] == (1, 1, 0, 0)
+    assert figures["opencpop"] == (0, 1, None, None)
+    assert figures["A14"] == (2, 1, 0, 0)
+    assert figures["A14 and acesinger"] == figures["A09"] == (1, 1, 0, 0)
+    assert figures["A10"] == (1, 0, None, None)
+    assert "acesinger" not in figures
+    lines = metrics.ctrsvdd_lines(rows).splitlines()
+    assert lines[1:3] == ["dataset kising - EER: 0.0000%  minDCF: 0.000000", "dataset opencpop - EER: –  minDCF: –"]
+    assert "excluding A14 only, #: 3" in lines
+
+
+def test_arguments_of_different_lengths():
+    with pytest.raises(InputError, match="2 scores, but 2, 1 and 2"):
+        metrics.ctrsvdd_rows([1.0, 0.0], [True, False], ["kising"], ["-", "A09"])
+    with pytest.raises(InputError, match="CtrSVDD scores are NaN"):
+        metrics.ctrsvdd_rows([float("nan")], [True], ["kising"], ["-"])
+
+
+def test_track_2_needs_both_tandem_figures():
+    with pytest.raises(InputError, match="t_eer and min_tdcf"):
+        metrics.asvspoof5_track2_lines(0.3, t_eer=0.1)

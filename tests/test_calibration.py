@@ -1,0 +1,173 @@
+"""Calibration and fusion: the true log-likelihood ratios, scikit-learn's minimum, invariances, degenerate and bad input."""
+
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.linear_model import LogisticRegression
+
+from nes2net import calibration, metrics
+from nes2net.errors import InputError
+
+overlapping = st.lists(st.integers(-6, 6).map(float), min_size=2, max_size=30)
+
+
+@pytest.fixture(scope="module")
+def two_systems():
+    """Unit normals one apart either way in each of two independent systems, scaled: the log-likelihood ratio is 2 (x + y)."""
+    rng = np.random.default_rng(0)
+    unit = np.array([10, 0.5])
+    return rng.normal(1, 1, (6000, 2)) * unit + 3, rng.normal(-1, 1, (9000, 2)) * unit + 3
+
+
+def test_the_likelihood_ratio_is_found(two_systems):
+    found = calibration.fit(*two_systems)
+    assert np.array(found.weights) * (10, 0.5) == pytest.approx(2, rel=0.05)
+    assert found.offset == pytest.approx(-3 * sum(found.weights), abs=0.15)
+    bonafide, spoof = (found(scores) for scores in two_systems)
+    assert metrics.compute_cllr(bonafide, spoof) == pytest.approx(metrics.compute_min_cllr(bonafide, spoof), abs=0.005)
+    for system in range(2):
+        alone = [scores[:, system] for scores in two_systems]
+        single = calibration.fit(*alone)
+        assert metrics.compute_eer(bonafide, spoof)[0] < metrics.compute_eer(*alone)[0]
+        assert metrics.compute_eer(*map(single, alone))[0] == metrics.compute_eer(*alone)[0]
+        assert metrics.compute_cllr(*map(single, alone)) < metrics.compute_cllr(*alone)
+
+
+@pytest.mark.parametrize("prior", [0.05, 0.5, 0.655])
+def test_the_minimum_is_that_of_scikit_learn(two_systems, prior):
+    bonafide, spoof = (scores[::10] for scores in two_systems)
+    found = calibration.fit(bonafide, spoof, prior=prior, l2=0)
+    label = np.repeat((1, 0), (len(bonafide), len(spoof)))
+    weight = np.where(label, prior / len(bonafide), (1 - prior) / len(spoof)) * len(label)
+    other = LogisticRegression(C=1e12, tol=1e-12, max_iter=1000, solver="newton-cholesky")
+    other.fit(np.concatenate((bonafide, spoof)), label, sample_weight=weight)
+    assert found.weights == pytest.approx(other.coef_[0], rel=1e-5)
+    assert found.offset == pytest.approx(other.intercept_[0] - np.log(prior / (1 - prior)), rel=1e-5)
+    assert calibration.fit(bonafide, spoof, prior=prior).weights == pytest.approx(found.weights, rel=1e-3)
+
+
+@settings(max_examples=50, deadline=None)
+@given(overlapping, overlapping)
+def test_calibrated_scores_beat_the_raw_ones_and_those_that_say_nothing(bonafide, spoof):
+    if len({*bonafide, *spoof}) == 1:
+        return
+    found = calibration.fit(bonafide, spoof)
+    cllr = metrics.compute_cllr(found(bonafide), found(spoof))
+    assert cllr <= min(1, metrics.compute_cllr(bonafide, spoof)) + 1e-4  # what the penalty may cost
+    assert cllr >= metrics.compute_min_cllr(found(bonafide), found(spoof)) - 1e-12
+
+
+@settings(max_examples=30, deadline=None)
+@given(overlapping, overlapping, st.floats(0.01, 100), st.floats(-50, 50), st.booleans())
+def test_scale_shift_and_sign_of_the_scores_do_not_matter(bonafide, spoof, scale, shift, negate):
+    if len({*bonafide, *spoof}) == 1:
+        return
+    scale = -scale if negate else scale
+    mapped = [scale * np.array(scores) + shift for scores in (bonafide, spoof)]
+    plain, other = calibration.fit(bonafide, spoof), calibration.fit(*mapped)
+    for scores, of in zip((bonafide, spoof), mapped):
+        np.testing.assert_allclose(other(of), plain(scores), rtol=1e-4, atol=1e-4)
+
+
+def test_actual_cost_after_calibration_is_near_the_minimum(two_systems):
+    found = calibration.fit(*two_systems, prior=0.655)
+    before = calibration.figures(*(scores[:, 1] for scores in two_systems))
+    after = calibration.figures(*map(found, two_systems))
+    assert after["act_dcf"] < after["min_dcf"] + 0.02
+    assert before["act_dcf"] > before["min_dcf"] + 0.2
+    assert after["min_cllr"] <= after["cllr"] < before["cllr"]
+
+
+# Degenerate input
+
+
+def test_separated_classes_have_finite_weights_by_the_penalty():
+    bonafide, spoof = [2.0, 3.0], [-2.0, -3.0, -4.0]
+    found = calibration.fit(bonafide, spoof)
+    assert calibration.separates(found, bonafide, spoof)
+    assert 1 < found.weights[0] < 20
+    assert found(bonafide).min() > 3 and found(spoof).max() < -3
+    stronger = calibration.fit(bonafide, spoof, l2=0.1)
+    assert 0 < stronger.weights[0] < found.weights[0]
+    with pytest.raises(InputError, match="separated without error, so the best weights are infinite"):
+        calibration.fit(bonafide, spoof, l2=0)
+    inverted = calibration.fit(spoof, bonafide)
+    assert inverted.weights[0] < 0
+    assert not calibration.separates(calibration.fit([0.0, 2.0], [1.0, -1.0]), [0.0, 2.0], [1.0, -1.0])
+
+
+def test_the_same_system_twice_gets_equal_shares(two_systems):
+    alone = [scores[:, 0] for scores in two_systems]
+    twice = calibration.fit(*(np.column_stack((scores, scores)) for scores in alone))
+    once = calibration.fit(*alone)
+    assert twice.weights[0] == pytest.approx(twice.weights[1])
+    assert sum(twice.weights) == pytest.approx(once.weights[0], rel=1e-4)
+
+
+def test_a_useless_system_gets_no_weight(two_systems):
+    rng = np.random.default_rng(1)
+    found = calibration.fit(*(np.column_stack((s[:, 0], rng.normal(0, 1, len(s)))) for s in two_systems))
+    assert found.weights[0] == pytest.approx(0.2, rel=0.1)
+    assert abs(found.weights[1]) < 0.1
+
+
+@pytest.mark.parametrize(
+    "bonafide, spoof, options, message",
+    [
+        ([], [1.0], {}, "there are no bona fide scores"),
+        ([1.0], [], {}, "there are no spoof scores"),
+        ([1.0, np.nan], [1.0], {}, "1 of 2 bona fide scores are NaN or infinite"),
+        ([1.0], [np.inf], {}, "1 of 1 spoof scores are NaN or infinite"),
+        ([1.0, 1.0], [1.0], {}, "system 1: all trials have the same score, which says nothing"),
+        ([[1.0, 2.0]], [[3.0, 2.0]], {"systems": ["A", "B"]}, "B: all trials have the same score"),
+        ([[1.0, 2.0]], [[3.0]], {}, "of 2 systems for bona fide, but of 1"),
+        ([[[1.0]]], [1.0], {}, r"must have shape \(N,\) or \(N, systems\)"),
+        ([1.0], [0.0], {"prior": 1}, "prior must lie between 0 and 1"),
+        ([1.0], [0.0], {"l2": -1}, "l2 must be 0 or more"),
+        ([1.0], [0.0], {"systems": ["A", "B"]}, "1 systems have scores, but 2 names"),
+    ],
+)
+def test_bad_input(bonafide, spoof, options, message):
+    with pytest.raises(InputError, match=message):
+        calibration.fit(bonafide, spoof, **options)
+
+
+def test_another_number_of_systems():
+    found = calibration.fit([1.0, 2.0], [0.0, 1.5], systems=["A"])
+    with pytest.raises(InputError, match=r"of 1 systems \(A\), got 2"):
+        found([[1.0, 2.0]])
+
+
+# Files
+
+
+def test_saved_parameters_are_read_back_to_the_last_bit(tmp_path, two_systems):
+    found = calibration.fit(*two_systems, prior=0.3, systems=["première", "B"])
+    found.save(tmp_path / "new" / "parameters.json")
+    assert calibration.load(tmp_path / "new" / "parameters.json") == found
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"format": "other"},
+        {"weights": None},
+        {"weights": ["a"]},
+        {"offset": float("nan")},
+        {"trained_on": 3},
+    ],
+)
+def test_files_that_are_no_parameters(tmp_path, change):
+    path = tmp_path / "parameters.json"
+    calibration.fit([1.0, 2.0], [0.0, 1.5]).save(path)
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    with pytest.raises(InputError, match=r"parameters\.json: no parameters of a calibration"):
+        calibration.load(path)
+    path.write_text("b1 2.0\n")
+    with pytest.raises(InputError, match="no parameters of a calibration"):
+        calibration.load(path)
+    with pytest.raises(InputError, match=r"none\.json: cannot be read"):
+        calibration.load(tmp_path / "none.json")

@@ -1,0 +1,124 @@
+"""Score files and strict matching with the key."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nes2net.data.trial import Trial
+from nes2net.errors import InputError
+from nes2net.matching import match, read_scores
+
+KEY = [
+    Trial("b1", label="bonafide", phase="eval"),
+    Trial("b2", label="bonafide", phase="eval"),
+    Trial("s1", label="spoof", phase="eval"),
+    Trial("s2", label="spoof", phase="eval"),
+    Trial("p1", label="spoof", phase="progress"),
+]
+
+
+def write(path: Path, text: str) -> Path:
+    path.write_text(text)
+    return path
+
+
+# Score files
+
+
+def test_read_scores(tmp_path):
+    ids, scores = read_scores(write(tmp_path / "scores.txt", "b 1.5\na  -2e-3\n\nc nan\n"))
+    assert ids == ["b", "a", "c"]
+    np.testing.assert_array_equal(scores, [1.5, -0.002, np.nan])
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ("a 1\nb\n", r"scores.txt, line 2: expected 2 fields \(utterance score\), found 1: 'b'"),
+        ("a 1 2\n", "line 1: expected 2 fields"),
+        ("a one\n", "line 1: expected a number as score, found 'one'"),
+    ],
+)
+def test_malformed_score_file(tmp_path, text, message):
+    with pytest.raises(InputError, match=message):
+        read_scores(write(tmp_path / "scores.txt", text))
+
+
+def test_missing_score_file(tmp_path):
+    with pytest.raises(InputError, match=r"none\.txt: cannot be read \(No such file or directory\)"):
+        read_scores(tmp_path / "none.txt")
+
+
+# Matching
+
+
+def test_match_keeps_the_order_of_the_score_file():
+    matched = match(KEY, ["s2", "b1", "p1", "b2", "s1"], np.array([1.0, 2.0, 9.0, 3.0, 4.0]), "eval")
+    assert [trial.id for trial in matched.trials] == ["s2", "b1", "b2", "s1"]
+    assert (list(matched.bonafide), list(matched.spoof)) == ([2, 3], [1, 4])
+    assert matched.num_expected == 4
+    assert not matched.mismatch
+
+
+def test_another_phase_of_the_key_is_not_asked_for_but_known():
+    assert len(match(KEY, ["b1", "b2", "s1", "s2"], [1.0, 2, 3, 4], "eval").trials) == 4
+    with pytest.raises(InputError, match="1 of 5 trials without a score: p1"):
+        match(KEY, ["b1", "b2", "s1", "s2"], [1.0, 2, 3, 4])
+
+
+def test_repeated_rows_and_suffixes_are_accepted():
+    matched = match(KEY, ["b1", "b1", "b1.wav", "b2.flac", "s1", "s2"], [1.0, 1.0, 1.0, 2.0, 3.0, 4.0], "eval")
+    assert [(trial.id, score) for trial, score in zip(matched.trials, matched.scores)] == [
+        ("b1", 1),
+        ("b2", 2),
+        ("s1", 3),
+        ("s2", 4),
+    ]
+
+
+BAD = (["b1", "b2", "b2", "s1", "zz", "p1"], [1.0, 2.0, 2.5, float("inf"), 0.0, 3.0])
+
+
+def test_everything_that_does_not_fit_is_named():
+    with pytest.raises(InputError) as error:
+        match(KEY, *BAD, "eval")
+    assert str(error.value) == (
+        "scores and key do not fit: 1 of 4 trials without a score: s2; 1 scored twice with different values: b2; "
+        "1 scored but not in the key: zz; 1 with a score that is not finite: s1 (--allow-partial evaluates the rest)"
+    )
+
+
+def test_allow_partial_evaluates_the_rest_and_says_so():
+    matched = match(KEY, [*BAD[0], "s2"], [*BAD[1], -1.0], "eval", allow_partial=True)
+    assert [trial.id for trial in matched.trials] == ["b1", "s2"]
+    assert matched.num_expected == 4
+    assert matched.mismatch.conflicting == ["b2"]
+    with pytest.raises(InputError, match="none of the 4 trials of the key has a score"):
+        match(KEY, ["zz"], [1.0], "eval", allow_partial=True)
+
+
+def test_up_to_ten_are_named():
+    key = [Trial(f"t{n}", label="spoof") for n in range(100)]
+    with pytest.raises(InputError, match=r"99 of 100 trials without a score: (t\d+, ){10}… \(99 in all\)"):
+        match(key, ["t0"], [0.0])
+
+
+def test_a_key_without_labels_is_no_key():
+    with pytest.raises(InputError, match="1 trials have no label in the key: a; give a key with labels"):
+        match([Trial("a")], ["a"], [1.0])
+
+
+def test_unknown_phase():
+    with pytest.raises(InputError, match="no trials in phase 'dev'; the key has eval, progress"):
+        match(KEY, ["b1"], [1.0], "dev")
+
+
+@given(st.permutations(range(5)), st.sets(st.integers(0, 4), max_size=4))
+def test_a_score_goes_to_its_own_trial(order, dropped):
+    rows = [(KEY[i].id, float(i)) for i in order if i not in dropped]
+    matched = match(KEY, *zip(*rows), allow_partial=True)
+    assert {t.id: s for t, s in zip(matched.trials, matched.scores)} == dict(rows)
+    assert set(matched.mismatch.missing) == {KEY[i].id for i in dropped}

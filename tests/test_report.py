@@ -1,0 +1,362 @@
+"""The page and the JSON of an evaluation: what is in them, that they are safe and the same every time."""
+
+import hashlib
+import html
+import json
+import math
+import re
+import shutil
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+from report_case import make_case, report_of
+
+from nes2net import metrics
+from nes2net.cli.main import main
+from nes2net.comparison import evaluate_systems, file_digest
+from nes2net.errors import InputError
+from nes2net.plots import thinned_det
+from nes2net.registry import corpora
+from nes2net.report import html_page, write_report
+
+HOSTILE = "<script>alert('x')</script>&\"$\\alpha$"
+
+
+@pytest.fixture(scope="module")
+def case(tmp_path_factory):
+    return make_case(tmp_path_factory.mktemp("case"))
+
+
+@pytest.fixture(scope="module")
+def single(case):
+    return report_of(case, "good")
+
+
+@pytest.fixture(scope="module")
+def several(case):
+    return report_of(case, "good", "worse", "useless")
+
+
+class Page(HTMLParser):
+    """Tags, attributes and text of a page; every opened tag must be closed by its own."""
+
+    VOID = ("meta", "br")
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.attributes, self.text, self.open, self.cells = [], [], "", [], []
+        self.feed(text)
+        assert self.open == []
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append(tag)
+        self.attributes += [(tag, *pair) for pair in attributes]
+        if tag not in self.VOID:
+            self.open.append(tag)
+        if tag in ("td", "th"):
+            self.cells.append("")
+
+    def handle_startendtag(self, tag, attributes):
+        self.tags.append(tag)
+        self.attributes += [(tag, *pair) for pair in attributes]
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.text += data
+        if any(tag in ("td", "th") for tag in self.open):
+            self.cells[-1] += data
+
+
+# What is in the page
+
+
+def test_the_page_of_one_system_says_what_the_result_says(single):
+    page, (result,) = Page(html_page(single)), single.systems
+    assert f"{100 * result.eer:.3f} %" in page.text
+    assert f"95 % interval {100 * result.interval[0]:.2f}–{100 * result.interval[1]:.2f} %" in page.text
+    assert (
+        "80 bona fide and 160 spoofed trials" in page.text
+        and "50 bootstrap draws of speakers (in the breakdowns 11)" in page.text
+    )
+    assert page.tags.count("svg") == 2
+    for row in result.rows("attack"):
+        assert {row.group["attack"], f"{100 * row.eer:.2f}", str(row.num_bonafide), str(row.num_spoof)} <= set(
+            page.cells
+        )
+    for row in result.rows("attack", "codec"):
+        cell = f"{100 * row.eer:.2f}{row.num_bonafide} + {row.num_spoof}"
+        assert cell in page.cells
+    assert "Note: no min t-DCF" in page.text
+    assert "Differences" not in page.text and "Partial" not in page.text
+
+
+def test_the_page_of_several_systems_compares_them(several):
+    page = Page(html_page(several))
+    assert page.tags.count("svg") == 4
+    assert [(p.first, p.second) for p in several.pairs] == [
+        ("good", "worse"),
+        ("good", "useless"),
+        ("worse", "useless"),
+    ]
+    last = several.pairs[1]
+    assert last.difference < 0 and last.interval[1] < 0 and last.p_value < 0.05
+    text = f"{100 * last.difference:+.2f}".replace("-", "−")
+    mirrored = f"{-100 * last.difference:+.2f}"
+    assert sum(cell.startswith(text) for cell in page.cells) == 1
+    assert sum(cell.startswith(mirrored) for cell in page.cells) == 1
+    assert "The 3 p-values are not corrected" in page.text
+    for system in several.systems:
+        for row in system.rows("codec"):
+            low, high = (f"{100 * bound:.2f}" for bound in row.interval)
+            assert f"{100 * row.eer:.2f}{low}–{high}" in page.cells
+
+
+def test_pairs_are_those_of_the_metric(several):
+    good, worse, _ = several.systems
+    assert several.pairs[0].first_eer == good.eer and several.pairs[0].second_eer == worse.eer
+    assert several.pairs[0].difference == good.eer - worse.eer
+    assert several.pairs[0].num_trials == 240
+
+
+def test_a_partial_result_says_so(case, tmp_path):
+    lines = (case / "good.txt").read_text().splitlines(keepends=True)
+    (tmp_path / "part.txt").write_text("".join(lines[:-7]))
+    with pytest.raises(InputError, match="7 of 240 trials without a score"):
+        evaluate_systems("asvspoof2021_la", [tmp_path / "part.txt"], case / "trial_metadata.txt")
+    report = evaluate_systems(
+        "asvspoof2021_la",
+        [tmp_path / "part.txt", case / "worse.txt"],
+        case / "trial_metadata.txt",
+        allow_partial=True,
+        num_resamples=20,
+    )
+    page = Page(html_page(report))
+    assert "part: partial result, rests on 233 of 240 trials; 7 of 240 trials without a score: LA_E_233" in page.text
+    assert report.pairs[0].num_trials == 233
+    assert "PARTIAL: rests on 233 of 240 trials" in report.text()
+    part, whole = (system.rows("attack")[0] for system in report.systems)
+    assert part.num_spoof < whole.num_spoof  # and the cell says so
+    assert any(cell.endswith(f"{part.num_bonafide} + {part.num_spoof}") for cell in page.cells)
+    assert f"{whole.num_bonafide} + {whole.num_spoof}" in page.cells
+
+
+def test_the_official_table_of_ctrsvdd_is_in_the_page(tmp_path):
+    sources, rows = ("m4singer", "acesinger", "kising"), []
+    for n in range(120):
+        bonafide = n % 4 == 0
+        attack = "-" if bonafide else f"A{9 + n // 4 % 6:02d}"
+        rows.append(
+            (
+                sources[n % 3],
+                f"u{n}",
+                attack,
+                "bonafide" if bonafide else "deepfake",
+                f"{bonafide + (n * 37 % 50) / 40}",
+            )
+        )
+    (tmp_path / "test.txt").write_text("".join(f"{s} 1 {id} - {attack} {label}\n" for s, id, attack, label, _ in rows))
+    (tmp_path / "s.txt").write_text("".join(f"{row[1]} {row[4]}\n" for row in rows))
+    report = evaluate_systems("ctrsvdd", [tmp_path / "s.txt"], tmp_path / "test.txt", num_resamples=10)
+    page = Page(html_page(report))
+    assert (
+        "costs of CtrSVDD" in page.text
+        and "Official table" in page.text
+        and "Left out by definition: attack A14" in page.text
+    )
+    (result,) = report.systems
+    row = next(row for row in result.rows("part") if row.group["part"] == "all without A14")
+    assert (row.eer, row.min_dcf) == (result.eer, result.min_dcf)
+    assert {"all without A14 and acesinger", "source m4singer (with A14)", f"{row.min_dcf:.4f}"} <= set(page.cells)
+
+
+# The JSON
+
+
+def test_the_json_holds_everything(several, case, tmp_path):
+    write_report(several, data=tmp_path / "r.json")
+    data = json.loads((tmp_path / "r.json").read_text())
+    assert data == several.to_dict()
+    assert [s["system"] for s in data["systems"]] == ["good", "worse", "useless"]
+    assert [s["eer"] for s in data["systems"]] == [s.eer for s in several.systems]
+    assert {tuple(t["fields"]) for t in data["systems"][0]["tables"]} == {("attack",), ("codec",), ("attack", "codec")}
+    scores = (case / "good.txt").read_bytes()
+    assert data["inputs"][0] == {
+        "kind": "scores",
+        "path": str(case / "good.txt"),
+        "sha256": hashlib.sha256(scores).hexdigest(),
+    }
+    key = data["inputs"][-1]
+    assert key["sha256"] == file_digest(case / "trial_metadata.txt")
+    rows = sorted(line.split() for line in (case / "trial_metadata.txt").read_text().splitlines())
+    said = "".join(sorted(f"{row[1]} {row[5]} {row[7]}\n" for row in rows))
+    assert key["trials_sha256"] == hashlib.sha256(said.encode()).hexdigest()
+    assert {"nes2net", "python", "numpy", "matplotlib"} <= data["versions"].keys()
+    assert "NaN" not in (tmp_path / "r.json").read_text()
+
+
+def test_the_key_is_hashed_where_its_folder_was_given(case, tmp_path):
+    (tmp_path / "LA" / "CM").mkdir(parents=True)
+    shutil.copy(case / "trial_metadata.txt", tmp_path / "LA" / "CM")
+    report = evaluate_systems("asvspoof2021_la", [case / "good.txt"], tmp_path, num_resamples=5)
+    assert report.inputs[-1]["path"] == str(tmp_path / "LA" / "CM" / "trial_metadata.txt")
+    assert report.inputs[-1]["sha256"] == file_digest(case / "trial_metadata.txt")
+
+
+def test_a_key_of_folders_has_the_hash_of_its_trials_alone(tmp_path):
+    for label in ("bonafide", "spoof"):
+        for n in range(3):
+            (tmp_path / "corpus" / label).mkdir(parents=True, exist_ok=True)
+            (tmp_path / "corpus" / label / f"{label}{n}.wav").touch()
+    ids = [trial.id for trial in corpora.get("generic").keys(tmp_path / "corpus")]
+    (tmp_path / "s.txt").write_text("".join(f"{id} {'bonafide' in id:d}\n" for id in ids))
+    report = evaluate_systems("generic", [tmp_path / "s.txt"], tmp_path / "corpus", num_resamples=5)
+    assert len(ids) == 6 and report.systems[0].eer == 0
+    assert report.inputs[-1].keys() == {"kind", "path", "trials_sha256"}
+
+
+def test_further_columns_of_ones_own_corpus_are_broken_down_and_excluded(tmp_path):
+    rows = [("a", "bonafide", "kitchen"), ("b", "bonafide", "hall"), ("c", "spoof", "kitchen"), ("d", "spoof", "hall")]
+    (tmp_path / "list.csv").write_text("path,label,room\n" + "".join(f"{n}.wav,{c},{r}\n" for n, c, r in rows))
+    (tmp_path / "s.txt").write_text("a 2\nb 0\nc 1\nd 3\n")
+    report = evaluate_systems("generic", [tmp_path / "s.txt"], tmp_path / "list.csv", num_resamples=5)
+    page = Page(html_page(report))
+    assert "By room" in page.text and {"kitchen", "hall"} <= set(page.cells)
+    report = evaluate_systems(
+        "generic", [tmp_path / "s.txt"], tmp_path / "list.csv", exclude={"room": ["hall"]}, num_resamples=5
+    )
+    assert report.systems[0].eer == 0 and report.systems[0].num_spoof == 1
+
+
+def test_a_thinned_det_curve_lies_on_the_curve_and_keeps_its_corners():
+    rng = np.random.default_rng(1)
+    bonafide, spoof = rng.normal(2, 1, 20000), rng.normal(0, 1, 80000)
+    frr, far, _ = metrics.det_curve(bonafide, spoof)
+    thin = thinned_det(bonafide, spoof)
+    assert set(zip(*(rate.tolist() for rate in thin))) <= set(zip(frr.tolist(), far.tolist()))
+    assert thin[0].size < 3000
+    # Between two kept points nothing departs from the line between them by what a plot could show.
+    shown = np.interp(far, thin[1][::-1], thin[0][::-1])
+    inside = (far > 1e-3) & (far < 0.9)
+    assert np.abs(shown - frr)[inside].max() < 0.005
+
+
+# Safety and sameness
+
+
+def test_text_from_files_is_escaped(tmp_path):
+    attack = HOSTILE.replace(" ", "")
+    folder = make_case(tmp_path / "a&b", attacks=(attack, "A08"))
+    hostile = folder / "<img src=x onerror=alert(1)>.txt"
+    (folder / "good.txt").rename(hostile)
+    hostile.write_text(hostile.read_text() + "<b>bold</b> 1.0\n")
+    report = evaluate_systems(
+        "asvspoof2021_la",
+        [hostile, folder / "worse.txt"],
+        folder / "trial_metadata.txt",
+        allow_partial=True,
+        num_resamples=10,
+    )
+    text = html_page(report)
+    page = Page(text)
+    assert "script" not in page.tags and "img" not in page.tags
+    assert not any(name.startswith("on") for _, name, _ in page.attributes)
+    assert attack in page.cells and html.escape(attack) in text
+    assert "<img src=x onerror=alert(1)>" in page.text and "<b>bold</b>" in page.text
+    json.dumps(report.to_dict())
+
+
+def test_file_names_that_are_no_text_are_shown_with_their_bytes(case, tmp_path):
+    scores = tmp_path / b"\xff.txt".decode("utf-8", "surrogateescape")
+    try:
+        shutil.copy(case / "good.txt", scores)
+    except OSError:
+        pytest.skip("this file system takes no such names")
+    report = evaluate_systems("asvspoof2021_la", [scores], case, num_resamples=5)
+    write_report(report, tmp_path / "r.html", tmp_path / "r.json")
+    assert "\\udcff" in (tmp_path / "r.html").read_text()
+    assert json.loads((tmp_path / "r.json").read_text())["systems"][0]["system"] == "\udcff"
+
+
+def test_the_page_needs_nothing_else(several):
+    text = html_page(several)
+    page = Page(text)
+    assert {"script", "link", "img", "iframe", "object"}.isdisjoint(page.tags)
+    references = [value for _, name, value in page.attributes if name in ("src", "href", "xlink:href", "data")]
+    assert all(value.startswith("#") for value in references)
+    assert not re.search(r"@import|url\((?!#)", text)
+    policy = dict((name, value) for tag, name, value in page.attributes if tag == "meta" and name == "content")
+    assert "content=\"default-src 'none'" in text and policy
+
+
+def test_ids_are_unique_and_every_reference_has_one(several):
+    text = html_page(several)
+    ids = re.findall(r'\bid="([^"]+)"', text)
+    assert len(set(ids)) == len(ids)
+    assert set(re.findall(r"url\(#([^)]+)\)", text)) | set(re.findall(r'href="#([^"]+)"', text)) <= set(ids)
+
+
+def test_no_colour_is_left_that_only_one_theme_can_show(several):
+    body = html_page(several).partition("</style>")[2]
+    assert "#0102" not in body
+    assert "var(--series-1)" in body and "var(--series-3)" in body and "currentColor" in body
+
+
+def test_the_same_inputs_give_the_same_bytes(several, case, tmp_path):
+    again = report_of(case, "good", "worse", "useless")
+    for number, report in enumerate((several, again)):
+        write_report(report, tmp_path / f"{number}.html", tmp_path / f"{number}.json")
+    assert (tmp_path / "0.html").read_bytes() == (tmp_path / "1.html").read_bytes()
+    assert (tmp_path / "0.json").read_bytes() == (tmp_path / "1.json").read_bytes()
+    assert len(list(tmp_path.iterdir())) == 4
+
+
+def test_scores_of_any_shape_are_drawn(tmp_path):
+    key = "".join(f"s u{n} none loc_tx {'bonafide bonafide' if n < 3 else 'A07 spoof'} notrim eval\n" for n in range(6))
+    (tmp_path / "trial_metadata.txt").write_text(key)
+    shapes = {
+        "equal": [0.0] * 6,
+        "separated": [5.0, 6, 7, -5, -6, -7],
+        "inverted": [-5.0, -6, -7, 5, 6, 7],
+        "huge": [1e300, 1e299, 0, -1e300, 1, 2],
+        "tiny": [1e-300, 2e-300, 3e-300, 0, 1e-301, 2e-301],
+    }
+    for name, scores in shapes.items():
+        (tmp_path / f"{name}.txt").write_text("".join(f"u{n} {score!r}\n" for n, score in enumerate(scores)))
+        report = evaluate_systems("asvspoof2021_la", [tmp_path / f"{name}.txt"], tmp_path, num_resamples=5)
+        assert Page(html_page(report)).tags.count("svg") == 2
+        assert math.isfinite(json.loads(json.dumps(report.to_dict()))["systems"][0]["eer"])
+
+
+# Names and the command line
+
+
+def test_systems_of_one_file_name_are_told_apart_by_their_paths(case, tmp_path):
+    (tmp_path / "good.txt").write_text((case / "worse.txt").read_text())
+    paths = [case / "good.txt", tmp_path / "good.txt", case / "worse.txt"]
+    report = evaluate_systems("asvspoof2021_la", paths, case, num_resamples=5)
+    assert [s.system for s in report.systems] == [str(paths[0]), str(paths[1]), "worse"]
+    with pytest.raises(InputError, match="good.txt is given more than once"):
+        evaluate_systems("asvspoof2021_la", [paths[0], case / "." / "good.txt"], case)
+
+
+def test_command_line(case, tmp_path, capsys):
+    common = ["--keys", str(case), "--resamples", "20"]
+    scores = [str(case / "good.txt"), str(case / "worse.txt")]
+    files = ["--html", str(tmp_path / "r.html"), "--json", str(tmp_path / "r.json")]
+    assert main(["evaluate", "asvspoof2021_la", *scores, *common, *files]) == 0
+    out = capsys.readouterr().out
+    assert "good − worse: -" in out and "p " in out
+    assert json.loads((tmp_path / "r.json").read_text())["systems"][1]["system"] == "worse"
+    assert (tmp_path / "r.html").read_text().startswith("<!doctype html>")
+    assert main(["evaluate", "asvspoof2021_la", scores[0], *common, "--exclude", "attack=A08", "codec=gsm"]) == 0
+    assert "left out by definition: attack A08, codec gsm" in capsys.readouterr().out
+    for wrong, message in (
+        (["--exclude", "A08"], "--exclude takes FIELD=VALUE"),
+        (["--html", str(tmp_path / "none" / "r.html")], "cannot be written"),
+    ):
+        assert main(["evaluate", "asvspoof2021_la", scores[0], *common, *wrong]) == 2
+        error = capsys.readouterr().err
+        assert message in error and error.count("\n") == 1

@@ -1,0 +1,110 @@
+"""The page of an evaluation in headless Chromium: nothing sticks out, and it is drawn on a light and on a dark ground."""
+
+import html
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+from report_case import make_case, report_of
+
+from nes2net.report import write_report
+
+
+@pytest.fixture(scope="module")
+def case(tmp_path_factory):
+    return make_case(tmp_path_factory.mktemp("case"))
+
+
+@pytest.fixture(scope="module")
+def single(case):
+    return report_of(case, "good")
+
+
+@pytest.fixture(scope="module")
+def several(case):
+    return report_of(case, "good", "worse", "useless")
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    for name in ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable"):
+        if path := shutil.which(name):
+            return path
+    pytest.skip("no chromium found (scripts/test_packages.sh installs it on Debian)")
+
+
+def browse(chromium: str, folder: Path, *arguments: str) -> str:
+    command = [chromium, "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--disable-dev-shm-usage"]
+    done = subprocess.run(
+        [*command, f"--user-data-dir={folder / 'profile'}", "--virtual-time-budget=3000", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize("width", [1280, 400])
+@pytest.mark.parametrize("which", ["single", "several"])
+def test_nothing_sticks_out_of_the_page(chromium, which, width, request, tmp_path):
+    """The page in a frame of this width: it is no wider, and what is wider than it scrolls in a frame of its own."""
+    write_report(request.getfixturevalue(which), tmp_path / "report.html")
+    probe = """<body><iframe id=f width=WIDTH height=900 style="border:0" src="report.html"></iframe><script>
+    f.onload = () => {
+      const page = f.contentDocument, root = page.documentElement, wide = [];
+      for (const e of page.querySelectorAll("body *")) {
+        const box = e.getBoundingClientRect();
+        if (box.width && box.right > WIDTH + 1 && !e.closest(".scroll, svg")) wide.push(e.tagName + "." + e.className);
+      }
+      const plots = [...page.querySelectorAll("figure svg")].map(e => e.getBoundingClientRect().width);
+      document.title = JSON.stringify({width: root.scrollWidth, wide, plots, rows: page.querySelectorAll("tr").length});
+    }</script></body>"""
+    (tmp_path / "probe.html").write_text(probe.replace("WIDTH", str(width)))
+    dom = browse(chromium, tmp_path, "--allow-file-access-from-files", "--dump-dom", (tmp_path / "probe.html").as_uri())
+    found = json.loads(html.unescape(re.search(r"<title>(.*?)</title>", dom).group(1)))
+    assert found["width"] <= width and found["wide"] == []
+    assert found["rows"] >= 10
+    assert all(300 < plot <= width for plot in found["plots"])
+
+
+@pytest.mark.parametrize("scheme, ground", [(1, (255, 255, 255)), (0, (20, 23, 28))], ids=["light", "dark"])
+def test_a_screenshot_on_a_light_and_on_a_dark_ground(chromium, several, scheme, ground, tmp_path):
+    import matplotlib.image
+
+    write_report(several, tmp_path / "report.html")
+    browse(
+        chromium,
+        tmp_path,
+        f"--blink-settings=preferredColorScheme={scheme}",
+        "--window-size=1280,2000",
+        f"--screenshot={tmp_path / 'report.png'}",
+        (tmp_path / "report.html").as_uri(),
+    )
+    pixels = np.rint(255 * matplotlib.image.imread(tmp_path / "report.png")[..., :3]).astype(int)
+    assert pixels.shape == (2000, 1280, 3)
+    assert tuple(pixels[5, 5]) == ground
+    brightness = pixels.mean(axis=2)
+    contrast = np.abs(brightness - brightness[5, 5])
+    assert (contrast > 150).sum() > 5000  # text that can be read
+    colours = {tuple(colour) for colour in pixels.reshape(-1, 3)[::7]}
+    assert len(colours) > 200  # plots and shaded cells
+
+
+def test_the_script_for_chromium_never_fails(tmp_path):
+    script = Path(__file__).resolve().parents[1] / "scripts" / "test_packages.sh"
+    bash = shutil.which("bash")
+    if bash is None or not shutil.which("id"):
+        pytest.skip("no bash")
+    (tmp_path / "id").symlink_to(shutil.which("id"))
+    # Where there is neither a browser nor apt-get it says so; where there is a browser there is nothing to say.
+    done = subprocess.run([bash, script], env={"PATH": str(tmp_path)}, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "will be skipped" in done.stdout
+    (tmp_path / "chromium").touch(mode=0o755)
+    done = subprocess.run([bash, script], env={"PATH": str(tmp_path)}, capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

@@ -1,0 +1,300 @@
+"""Published rows measured again: what is missing is said first, then scored or trained on the tiny corpus, and judged."""
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from nes2net import Detector, InputError
+from nes2net.cli.main import main
+from nes2net.config import load_recipe
+from nes2net.matching import read_scores
+from nes2net.registry import corpora
+from nes2net.reproduce import Places, best_epochs, find_missing, find_row, judge, published_rows, verdict
+
+ROWS = published_rows()
+REPOSITORY = Path(__file__).resolve().parents[1]
+
+ROW = {
+    "id": "tiny-2021_la",
+    "system": "Tiny",
+    "train": "asvspoof2019_la",
+    "test": "asvspoof2021_la",
+    "metric": "EER",
+    "best": 12.34,
+    "mean": 99.0,
+    "source": "a test",
+    "corpus": "asvspoof2021_la",
+    "protocol": "4sec",
+    "samples": 8000,
+}
+
+
+def write_rows(folder: Path, *rows: dict) -> Path:
+    path = folder / "rows.yaml"
+    path.write_text(yaml.safe_dump(list(rows)))
+    return path
+
+
+@pytest.fixture
+def checkpoint(small_model, tmp_path):
+    torch.manual_seed(0)
+    Detector.from_config(small_model).save(tmp_path / "tiny.pth")
+    return tmp_path / "tiny.pth"
+
+
+# The rows
+
+
+def test_every_row_is_listed_with_its_figures(capsys):
+    assert main(["reproduce"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == [row.id for row in ROWS]
+    nes2net = next(line for line in lines if line.startswith("nes2net_x-2021_df "))
+    assert "XLS-R + Nes2Net-X, single" in nes2net and "1.65 %, mean 1.91" in nes2net and "2504.05657" in nes2net
+
+
+@pytest.mark.parametrize("row", ROWS, ids=[row.id for row in ROWS])
+def test_every_row_can_be_run(row):
+    module = corpora.get(row.corpus)
+    assert row.split in module.SPLITS
+    assert row.checkpoint or row.recipe or row.model is None
+    if row.recipe:
+        recipe = load_recipe(REPOSITORY / row.recipe, row.overrides)
+        assert recipe.data.corpus == row.train
+        assert "train" in corpora.get(recipe.data.corpus).SPLITS
+
+
+def test_rows_of_one_recipe_and_different_training_have_run_folders_of_their_own():
+    tags = {
+        (row.train, *row.overrides): load_recipe(REPOSITORY / row.recipe, row.overrides).tag
+        for row in ROWS
+        if row.recipe
+    }
+    assert len(tags) == 4 and len(set(tags.values())) == 4
+
+
+@pytest.mark.parametrize("row", ROWS, ids=[row.id for row in ROWS])
+def test_what_is_missing_for_a_row_is_said_all_at_once(row, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["reproduce", row.id, "--data", str(tmp_path / "none")]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == f"{row.describe()}\n"
+    error, module = captured.err, corpora.get(row.corpus)
+    said = [line.removeprefix("- ") for line in error.splitlines() if line.startswith("- ")]
+    assert error.startswith(f"missing, {len(said)} in all:\n")
+    expected = [
+        f"protocol of {module.TITLE} {row.split}",
+        f"audio of {module.TITLE} {row.split}",
+        *([f"keys of {module.TITLE}"] if "keys" in module.OBTAIN else []),  # else the labels stand in the protocol
+    ]
+    if row.recipe:
+        trained = corpora.get(row.train).TITLE
+        expected += [f"{kind} of {trained} {split}" for split in ("train", "dev") for kind in ("protocol", "audio")]
+        expected += ["or, in place of training, a checkpoint"]
+        expected += [] if row.model == "mpif_res2net" else ["pre-training of xlsr_300m"]  # that one has no front-end to load
+    else:
+        expected.append("checkpoint")
+    assert set(said) == set(expected)
+    for obtain in (module.OBTAIN["audio"], module.OBTAIN["protocol"], row.checkpoint or "none that is known"):
+        assert obtain in error
+    assert str(tmp_path / "none") in error
+    assert list(tmp_path.iterdir()) == []  # nothing is begun
+
+
+def test_a_checkpoint_leaves_its_training_out(tmp_path):
+    row = find_row("nes2net_x-2021_la", ROWS)
+    places = Places(tmp_path, tmp_path / "out", checkpoint=tmp_path / "none.pth")
+    missing = find_missing(row, places)
+    assert [m.what for m in missing] == [
+        "checkpoint",
+        "protocol of ASVspoof 2021 LA eval",
+        "audio of ASVspoof 2021 LA eval",
+        "keys of ASVspoof 2021 LA",
+    ]
+    assert missing[0].problem == f"{tmp_path / 'none.pth'} not found"
+    (tmp_path / "none.pth").write_bytes(b"")
+    assert len(find_missing(row, places)) == 3
+
+
+def test_audio_files_that_are_not_there_are_named(corpus, tmp_path):
+    shutil.copytree(corpus, tmp_path / "DB")
+    for number in (1000001, 1000004):
+        (tmp_path / "DB" / "ASVspoof2021_LA_eval" / "flac" / f"LA_E_{number}.flac").unlink()
+    row = replace(find_row("nes2net_x-2021_la", ROWS), recipe=None)
+    missing = find_missing(row, Places(tmp_path / "DB", tmp_path))
+    assert [m.what for m in missing] == ["checkpoint", "audio of ASVspoof 2021 LA eval"]
+    assert "2 of 12 files are not in" in missing[1].problem
+    assert "LA_E_1000001.flac, LA_E_1000004.flac" in missing[1].problem
+
+
+def test_a_folder_without_a_corpus_and_a_damaged_protocol(corpus, tmp_path):
+    row = find_row("sls-in_the_wild", ROWS)
+    missing = find_missing(row, Places(tmp_path, tmp_path / "out"))
+    assert [m.what for m in missing] == ["checkpoint", "protocol of In-the-Wild eval", "audio of In-the-Wild eval"]
+    shutil.copytree(corpus / "release_in_the_wild", tmp_path / "release_in_the_wild")
+    assert [m.what for m in find_missing(row, Places(tmp_path, tmp_path / "out"))] == ["checkpoint"]
+    (tmp_path / "release_in_the_wild" / "meta.csv").write_text("file,speaker,label\n0.wav,A,real\n")
+    _, protocol = find_missing(row, Places(tmp_path, tmp_path / "out"))
+    assert protocol.what == "protocol of In-the-Wild eval" and "unknown label 'real'" in protocol.problem
+
+
+def test_a_corpus_may_have_a_folder_of_its_own(corpus, tmp_path):
+    (tmp_path / "asvspoof2021_la").symlink_to(corpus)
+    row = find_row("aasist-2021_la", ROWS)
+    assert [m.what for m in find_missing(row, Places(tmp_path, tmp_path / "out"))] == ["checkpoint"]
+
+
+# The whole job
+
+
+def test_scored_and_judged(corpus, checkpoint, tmp_path, capsys):
+    rows = write_rows(tmp_path, ROW)
+    command = ["reproduce", "tiny-2021_la", "--data", str(corpus), "--checkpoint", str(checkpoint), "--rows", str(rows)]
+    command += ["--out", str(tmp_path / "out"), "--workers", "0", "--resamples", "50"]
+    assert main(command) == 0
+    out = capsys.readouterr().out
+    assert "published  best 12.34 %   mean 99.00 %   (EER on asvspoof2021_la, a test)" in out
+    ids, scores = read_scores(tmp_path / "out" / "scores.txt")
+    assert len(ids) == 12
+    detector = Detector.from_pretrained(checkpoint, "cpu")
+    first = corpus / "ASVspoof2021_LA_eval" / "flac" / f"{ids[0]}.flac"
+    assert scores[0] == pytest.approx(detector.score(first, num_samples=8000), abs=1e-5)
+    (result,) = json.loads((tmp_path / "out" / "report.json").read_text())["systems"]
+    assert result["system"] == "Tiny"
+    low, high = (100 * bound for bound in result["interval"])
+    assert f"measured   {100 * result['eer']:.2f} %   95 % interval {low:.2f} to {high:.2f} %   (6 bona fide" in out
+    assert f"against the published single best, 12.34 %: {judge(12.34, low, high)}" in out
+    assert f"against the published mean over runs, 99.00 %: {judge(99.0, low, high)}" in out
+    assert "Tiny" in (tmp_path / "out" / "report.html").read_text()
+
+    # Again: nothing is scored anew, and the files are the same.
+    files = {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in (tmp_path / "out").iterdir()}
+    assert main(command) == 0
+    assert capsys.readouterr().out == out
+    scored = tmp_path / "out" / "scores.txt"
+    assert scored.stat().st_mtime_ns == files[scored][0]
+    assert {path: path.read_bytes() for path in (tmp_path / "out").iterdir()} == {p: b for p, (_, b) in files.items()}
+
+    # Another checkpoint's scores are not taken for this one's.
+    torch.manual_seed(1)
+    Detector.from_config(detector.config).save(checkpoint)
+    assert main(command) == 2
+    assert "made by another run" in capsys.readouterr().err
+
+
+def test_whole_utterances_and_exclusions(corpus, checkpoint, tmp_path, capsys):
+    wild = {**ROW, "id": "wild", "corpus": "in_the_wild", "protocol": "full", "samples": None, "mean": None}
+    wild["exclude"] = {"speaker": ["Speaker 0"]}
+    command = ["reproduce", "wild", "--data", str(corpus), "--checkpoint", str(checkpoint), "--workers", "0"]
+    command += ["--rows", str(write_rows(tmp_path, wild)), "--out", str(tmp_path / "out"), "--resamples", "10"]
+    assert main(command) == 0
+    out = capsys.readouterr().out
+    assert "(4 bona fide and 4 spoofed trials, bootstrap over trials)" in out and "mean over runs" not in out
+    ids, scores = read_scores(tmp_path / "out" / "scores.txt")
+    detector = Detector.from_pretrained(checkpoint, "cpu")
+    assert scores[0] == pytest.approx(detector.score(corpus / "release_in_the_wild" / f"{ids[0]}.wav"), abs=1e-5)
+    assert len(ids) == 12
+
+
+def test_trained_where_there_is_no_checkpoint(corpus, small_model, tmp_path, capsys):
+    recipe = {
+        "name": "tiny",
+        "model": small_model,
+        "data": {"num_samples": 8000, "num_workers": 0},
+        "train": {"epochs": 3, "batch_size": 4, "lr": 1e-4},
+    }
+    (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(recipe))
+    row = {**ROW, "recipe": str(tmp_path / "tiny.yaml"), "overrides": ["augment.algo=5"], "average": 2}
+    command = ["reproduce", row["id"], "--data", str(corpus), "--rows", str(write_rows(tmp_path, row))]
+    command += ["--out", str(tmp_path / "out"), "--workers", "0", "--resamples", "10"]
+    assert main(command) == 0
+    first = capsys.readouterr().out
+    (folder,) = (tmp_path / "out" / "models").iterdir()
+    assert "algo5" in folder.name
+    epochs = best_epochs(folder, "val_loss_wo_aug", 2)
+    average = folder / f"Averaged_Model_IDs_{epochs[0]}_{epochs[1]}.pth"
+    assert average.is_file()
+    ids, scores = read_scores(tmp_path / "out" / "scores.txt")
+    detector = Detector.from_pretrained(average, "cpu")
+    file = corpus / "ASVspoof2021_LA_eval" / "flac" / f"{ids[0]}.flac"
+    assert scores[0] == pytest.approx(detector.score(file, num_samples=8000), abs=1e-5)
+    assert main(command) == 0  # trained and scored already
+    assert first.splitlines()[-6:] == capsys.readouterr().out.splitlines()[-6:]
+
+
+def test_the_best_epochs_are_those_of_the_loss_asked_for(small_model, tmp_path):
+    from nes2net.checkpoint import save_state_dict
+
+    state = Detector.from_config(small_model).state_dict()
+    for epoch, (without, with_noise) in enumerate([(0.5, 0.1), (0.2, 0.9), (0.3, 0.4)]):
+        save_state_dict(state, tmp_path / f"epoch_{epoch}.pth", val_loss_wo_aug=without, val_loss_w_aug=with_noise)
+    assert best_epochs(tmp_path, "val_loss_wo_aug", 1) == [1]
+    assert best_epochs(tmp_path, "val_loss_wo_aug", 2) == [1, 2]
+    assert best_epochs(tmp_path, "val_loss_w_aug", 2) == [0, 2]
+    with pytest.raises(InputError, match="holds 3 checkpoints, 4 are to be averaged"):
+        best_epochs(tmp_path, "val_loss_w_aug", 4)
+
+
+# Verdicts and bad input
+
+
+@pytest.mark.parametrize(
+    "published, words",
+    [(1.65, "within"), (1.50, "within"), (1.495, "within"), (1.49, "worse"), (1.805, "within"), (1.81, "better")],
+)
+def test_verdicts(published, words):
+    assert judge(published, 1.50, 1.80).startswith(words)
+
+
+def test_a_partial_result_is_no_plain_verdict(corpus, tmp_path):
+    from nes2net.comparison import evaluate_systems
+
+    (tmp_path / "s.txt").write_text("LA_E_1000001 1\nLA_E_1000012 0\n")
+    report = evaluate_systems("asvspoof2021_la", [tmp_path / "s.txt"], corpus, allow_partial=True, num_resamples=5)
+    assert "PARTIAL: rests on 2 of 12 trials" in verdict(find_row("nes2net_x-2021_la", ROWS), report)
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"bst": 1.0}, "row 1: unknown key 'bst'; did you mean 'best'"),
+        ({"source": None}, "row 1: lacks source"),
+        ({"metric": "min t-DCF"}, "metric is one of EER, not 'min t-DCF'"),
+        ({"protocol": "4s"}, "protocol is one of 4sec, full, not '4s'"),
+        ({"samples": None}, "protocol 4sec needs the number of samples"),
+        ({"select": "loss"}, "select is one of val_loss_wo_aug, val_loss_w_aug"),
+    ],
+)
+def test_malformed_rows(change, message, tmp_path):
+    with pytest.raises(InputError, match=message):
+        published_rows(write_rows(tmp_path, {**ROW, **change}))
+
+
+def test_errors_are_one_line(tmp_path, capsys):
+    write_rows(tmp_path, ROW, ROW)
+    (tmp_path / "bad.yaml").write_text("[")
+    (tmp_path / "text.yaml").write_text("text")
+    for arguments, message in (
+        (
+            ["nes2net_x-2021_lx", "--data", "."],
+            "no published row 'nes2net_x-2021_lx'; did you mean 'nes2net_x-2021_la'",
+        ),
+        (["nes2net_x-2021_la"], "name the folder that holds them with --data"),
+        (["a", "--rows", str(tmp_path / "none.yaml")], "cannot be read"),
+        (["a", "--rows", str(tmp_path / "bad.yaml")], "is not valid YAML"),
+        (["a", "--rows", str(tmp_path / "text.yaml")], "a list of rows is expected, found str"),
+        (["a", "--rows", str(tmp_path / "rows.yaml")], "two rows have one id"),
+    ):
+        assert main(["reproduce", *arguments]) == 2
+        error = capsys.readouterr().err
+        assert message in error and error.count("\n") == 1
+
+
+def test_a_row_of_a_corpus_that_is_not_read_here(tmp_path):
+    row = replace(find_row("aasist-2021_la", ROWS), corpus="asvspoof2031")
+    assert find_missing(row, Places(tmp_path, tmp_path))[-1].what == "corpus asvspoof2031"
