@@ -17,7 +17,8 @@ from torch import Tensor
 
 from nes2net.atomic import replacing
 from nes2net.errors import InputError
-from nes2net.unpickling import Record, read_torch_file
+from nes2net.torch_file import read_torch_file
+from nes2net.unpickling import Record
 
 _METADATA = "nes2net"
 

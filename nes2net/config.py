@@ -133,7 +133,7 @@ def load_recipe(path: str | Path, overrides: typing.Iterable[str] = ()) -> Recip
     if not path.is_file():
         raise InputError(f"recipe {path} not found: name one of configs/*.yaml or your own")
     try:
-        values = yaml.safe_load(path.read_text()) or {}
+        values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise InputError(f"recipe {path} is not valid YAML: {' '.join(str(error).split())}") from error
     if not isinstance(values, dict):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -196,7 +197,7 @@ class Detector(nn.Module):
         Args:
             path_or_name: a ``.pth`` whole-model state dict, a folder written by :meth:`save`, or a name on the Hugging Face hub.
             device: ``"auto"`` takes CUDA where there is one.
-            dtype: ``"auto"`` keeps the file's.
+            dtype: ``"auto"`` keeps the file's (float32 for front-ends with filters of their own: ``lps``, ``lfcc``, ``waveform``).
             config: architecture for a checkpoint that does not say its own (those of the published code): as for :meth:`from_config`, a
                 published model's name, or a recipe's file; when not given, the one published model with the checkpoint's names and shapes.
 
@@ -213,12 +214,11 @@ class Detector(nn.Module):
         if isinstance(config, str):
             config = named_architecture(config)
         config = own or config or _architecture(state_dict, str(path_or_name))
-        detector = cls.on_meta(config)
-        if detector is None:
-            detector = cls.from_config(config)
-            detector.load_published(state_dict, str(path_or_name))
-        else:
-            detector.load_published(state_dict, str(path_or_name), assign=True)
+        with sound_description(str(path_or_name)):
+            detector = cls.on_meta(config)
+            assign = detector is not None
+            detector = detector or cls.from_config(config)
+        detector.load_published(state_dict, str(path_or_name), assign)
         if dtype != "auto":
             detector = detector.to(getattr(torch, dtype) if isinstance(dtype, str) else dtype)
         return detector.to(choose_device(device)).eval()
@@ -258,6 +258,17 @@ def named_architecture(name: str) -> dict[str, Any]:
     raise InputError(
         f"architecture '{name}' is neither a published model nor a recipe{did_you_mean(name, PUBLISHED_MODELS)}"
     )
+
+
+@contextmanager
+def sound_description(path: str) -> Iterator[None]:
+    """What a file says of its own architecture may be anything; where that cannot be built, :class:`InputError` names the file."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"{path} describes no model that can be built: {error}") from error
+    except (TypeError, ValueError, AttributeError, KeyError, IndexError, ArithmeticError, RuntimeError) as error:
+        raise InputError(f"{path} describes no model that can be built ({type(error).__name__}: {error})") from error
 
 
 def unwrap_frontend(state_dict: dict[str, Tensor]) -> dict[str, Tensor]:

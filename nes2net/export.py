@@ -6,7 +6,7 @@ from pathlib import Path
 
 from nes2net.detector import Detector
 from nes2net.errors import InputError
-from nes2net.folder import HEAD, WEIGHTS, write_description, write_tensors
+from nes2net.folder import HEAD, WEIGHTS, clear, write_description, write_tensors
 from nes2net.frontends.fairseq_format import to_fairseq
 
 FORMATS = ("pth", "safetensors", "hf", "onnx")
@@ -47,12 +47,14 @@ def _save_huggingface(detector: Detector, folder: Path) -> None:
     from nes2net.frontends.ssl import SSLFrontend
 
     frontend = detector.frontend
+    if getattr(frontend, "engine", None) == "fairseq":
+        raise InputError("a front-end on the fairseq engine is exported after loading it with engine=transformers")
     if not isinstance(frontend, SSLFrontend):
         raise InputError(
             f"the front-end '{frontend.config['name']}' has no model in the transformers library: export to safetensors"
         )
     config, preprocessing = library_config(frontend.config)
-    folder.mkdir(parents=True, exist_ok=True)
+    clear(folder)
     config.save_pretrained(folder)
     preprocessing.save_pretrained(folder)
     library_tensors = frontend.model.state_dict()

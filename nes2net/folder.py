@@ -13,7 +13,7 @@ from torch import Tensor
 from nes2net.atomic import replacing
 from nes2net.checkpoint import load_state_dict
 from nes2net.errors import InputError
-from nes2net.frontends.huggingface_format import CONFIG_FILE, read_huggingface_folder
+from nes2net.frontends.huggingface_format import CONFIG_FILE, PREPROCESSOR_FILE, read_huggingface_folder
 
 #: Where the head has a file of its own, the weights are the front-end's alone, under the transformers library's names.
 WEIGHTS, HEAD, CONFIG = "model.safetensors", "head.safetensors", "config.yaml"
@@ -21,9 +21,16 @@ WEIGHTS, HEAD, CONFIG = "model.safetensors", "head.safetensors", "config.yaml"
 
 def write_folder(folder: Path, state_dict: dict[str, Tensor], config: dict[str, Any], record: dict[str, Any]) -> None:
     """Write a detector's weights, architecture, model card, and ``record``, plain data kept with the architecture."""
+    clear(folder)
     write_tensors(state_dict, folder / WEIGHTS)
-    (folder / HEAD).unlink(missing_ok=True)
     write_description(folder, config, record)
+
+
+def clear(folder: Path) -> None:
+    """Make ``folder``, or take out what says that it holds a detector: until the new one is whole, it holds none."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in (CONFIG, HEAD, CONFIG_FILE, PREPROCESSOR_FILE):
+        (folder / name).unlink(missing_ok=True)
 
 
 def write_tensors(tensors: dict[str, Tensor], path: Path) -> None:
@@ -46,7 +53,7 @@ def read_folder(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             f"{folder} is no detector folder: it has no {CONFIG} (a run folder's checkpoints are its epoch_N.pth)"
         )
     try:
-        config = yaml.safe_load(config_file.read_text())["model"]
+        config = yaml.safe_load(config_file.read_text(encoding="utf-8"))["model"]
         kind = config["frontend"]["name"]
     except (yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError) as error:
         raise InputError(
@@ -61,8 +68,9 @@ def read_folder(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 def write_description(folder: Path, config: dict[str, Any], record: dict[str, Any] | None = None) -> None:
     """Architecture and model card of a detector's folder."""
-    (folder / CONFIG).write_text(yaml.safe_dump({"model": config, **(record or {})}, sort_keys=False))
-    (folder / "README.md").write_text(_model_card(config))
+    (folder / "README.md").write_text(_model_card(config), encoding="utf-8")
+    with replacing(folder / CONFIG) as temporary:
+        temporary.write_text(yaml.safe_dump({"model": config, **(record or {})}, sort_keys=False), encoding="utf-8")
 
 
 def upload(folder: str | Path, name: str, private: bool = False, token: str | None = None) -> str:

@@ -13,12 +13,12 @@ import torch
 from torch import Tensor
 
 from nes2net.checkpoint import Misfit, compare, load_state_dict, read_record, state_dict_of
-from nes2net.detector import Detector, recognise, unwrap_frontend
+from nes2net.detector import Detector, recognise, sound_description, unwrap_frontend
 from nes2net.errors import InputError
 from nes2net.folder import CONFIG, read_folder
 from nes2net.frontends.huggingface_format import CONFIG_FILE, read_json
 from nes2net.registry import create_frontend
-from nes2net.unpickling import read_torch_file, walk
+from nes2net.torch_file import read_torch_file, walk
 
 _FIT_LEAST = 0.5  # share of a published model's names below which a state dict is called unknown
 
@@ -53,7 +53,7 @@ class Identity:
         dtypes = ", ".join(f"{count:,} {dtype}" for dtype, count in self.dtypes.items())
         lines = [f"{self.path}: {self.kind}"]
         lines += [f"  model: {' or '.join(self.models)}"] if self.models else []
-        lines += [f"  {part}: {json.dumps(options)}" for part, options in self.config.items()]
+        lines += [f"  {part}: {json.dumps(options, default=str)}" for part, options in self.config.items()]
         lines += [f"  numbers: {self.parameters:,} ({dtypes})"] if self.parameters else []
         if self.parameters and (self.config or self.models):
             lines.append(f"  names and shapes: {self.misfit or 'all there, none left over'}")
@@ -98,7 +98,9 @@ def identify(path: str | Path) -> Identity:
 def _identify_folder(folder: Path) -> Identity:
     if (folder / CONFIG).is_file():
         state_dict, config = read_folder(folder)
-        return _with_tensors(Identity(folder, "detector folder", config=config), state_dict, _detector_state(config))
+        return _with_tensors(
+            Identity(folder, "detector folder", config=config), state_dict, _detector_state(config, folder)
+        )
     if (folder / CONFIG_FILE).is_file():
         kind = read_json(folder / CONFIG_FILE).get("model_type")
         if kind not in ("wav2vec2", "wavlm"):
@@ -150,8 +152,8 @@ def _identify_state_dict(path: Path, state_dict: Mapping[str, Tensor]) -> Identi
     wrapped = [] if unwrapped.keys() == state_dict.keys() else ["its front-end's names lie inside a wrapper (s3prl)"]
     if config := record.get("model"):
         identity = Identity(path, "detector checkpoint of this package", config=config)
-        identity.notes = [f"{key}: {json.dumps(value)}" for key, value in record.items() if key != "model"]
-        return _with_tensors(identity, unwrapped, _detector_state(config))
+        identity.notes = [f"{key}: {json.dumps(value, default=str)}" for key, value in record.items() if key != "model"]
+        return _with_tensors(identity, unwrapped, _detector_state(config, path))
     misfits = recognise(state_dict)
     fitting = [name for name, misfit in misfits.items() if not misfit]
     if fitting:
@@ -165,8 +167,8 @@ def _identify_state_dict(path: Path, state_dict: Mapping[str, Tensor]) -> Identi
     return _with_tensors(identity, unwrapped, unwrapped, misfit)
 
 
-def _detector_state(config: dict[str, Any]) -> dict[str, Tensor]:
-    with torch.device("meta"):
+def _detector_state(config: dict[str, Any], path: Path) -> dict[str, Tensor]:
+    with sound_description(str(path)), torch.device("meta"):
         return Detector.from_config(config).state_dict()
 
 

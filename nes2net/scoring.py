@@ -183,7 +183,11 @@ def _score_batches(
             scores = {}
             for _, group in itertools.groupby(usable, key=lambda item: item[0]):
                 _, names, waveforms = zip(*group)
-                batch_scores = detector.scores(torch.stack(waveforms).to(detector.device, detector.dtype))
+                try:
+                    batch_scores = detector.scores(torch.stack(waveforms).to(detector.device, detector.dtype))
+                except InputError as error:  # of a length that this detector does not take
+                    failures |= dict.fromkeys(names, str(error))
+                    continue
                 for name, score in zip(names, batch_scores.float().tolist()):
                     if math.isfinite(score):
                         scores[name] = score
@@ -206,15 +210,15 @@ def _resume(partial: Path, run: dict, overwrite: bool) -> dict[str, float]:
     """Scores that an interrupted run of the same model and protocol left behind."""
     if not partial.exists():
         return {}
-    if overwrite:
-        partial.unlink()
-        return {}
     text = partial.read_text()
     header, _, body = text.partition("\n")
     try:
         same = json.loads(header) == run
     except json.JSONDecodeError:
         same = not body and not header  # stopped before its first line was written
+    if not same and overwrite:
+        partial.unlink()
+        return {}
     if not same:
         raise InputError(
             f"{partial} was left by a run of another model, protocol or length: pass --overwrite or remove it"
@@ -252,4 +256,5 @@ def _finish(result: ScoringResult, order: list[str], scores: dict, record_file: 
     with replacing(result.path) as scores_file, replacing(record_file) as record_of_them:
         scores_file.write_text("".join(_lines({name: scores[name] for name in order})))
         record_of_them.write_text(json.dumps(record, indent=1))
+        result.path.unlink(missing_ok=True)  # so that at no moment old scores stand beside the new record
     partial.unlink(missing_ok=True)

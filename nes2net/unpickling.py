@@ -1,4 +1,4 @@
-"""Reading ``torch.save`` files without running anything in them.
+"""An unpickler that runs nothing.
 
 A pickle is a program: it names functions and calls them. Here it may call for tensors and plain containers only. Every other class becomes
 a :class:`Record`, which keeps what it is given and does nothing; a name that a checkpoint has no use for (``os.system``) ends the reading.
@@ -9,20 +9,13 @@ from __future__ import annotations
 import pickle
 import struct
 import sys
-import zipfile
 from _compat_pickle import IMPORT_MAPPING, NAME_MAPPING
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Any, BinaryIO, ClassVar
+from collections.abc import Callable
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
-
-from nes2net.errors import InputError
-
-# What torch.save wrote before PyTorch 1.6, in front of everything else.
-_LEGACY_MAGIC, _LEGACY_PROTOCOL = 0x1950A86A20F9469CFC6C, 1001
 
 _STORAGES = {
     "DoubleStorage": torch.float64,
@@ -94,121 +87,15 @@ class Refused(pickle.UnpicklingError):
     """The pickle names something that a checkpoint has no use for."""
 
 
-def read_torch_file(path: Path, tensors_only: bool = False) -> tuple[Any, list[str]]:
-    """Content of a ``torch.save`` file (zip archive, or the format before PyTorch 1.6) and the classes that became records.
+class TensorUnpickler(pickle._Unpickler):  # in Python: its memo is a dict, so that a damaged index costs no memory
+    """Reads one pickle of ``file``, which holds ``size`` bytes.
 
-    Tensors of a zip archive are views of the memory-mapped file, which must not be written to while they live. Its checksums are
-    verified. ``tensors_only`` makes a record of refused names too.
-
-    Raises:
-        InputError: missing, damaged, another kind of file, or a pickle that names what a checkpoint has no use for.
+    Args:
+        storage_of: gives the bytes of a tensor's storage for its key and their number.
+        records: takes the names of the classes that became records.
+        tensors_only: make a record of refused names too.
     """
-    if not path.is_file():
-        raise InputError(f"checkpoint {path} not found")
-    records: set[str] = set()
-    try:
-        with open(path, "rb") as file:
-            zipped = file.read(4) == b"PK\x03\x04"
-            file.seek(0)
-            content = (_read_zip if zipped else _read_legacy)(path, file, records, tensors_only)
-        _check_sizes(content, path.stat().st_size)
-    except InputError:
-        raise
-    except Refused as error:
-        raise InputError(
-            f"{path} was not read: {error}, which could run code and has no place in a checkpoint; nothing was run. If it is a "
-            "configuration class that should be known, report the name; its tensors alone come with "
-            "load_state_dict(path, tensors_only=True)"
-        ) from error
-    except Exception as error:  # a damaged pickle fails in whatever way its bytes happen to ask for
-        reason = (str(error).strip().splitlines() or [""])[0][:200] or type(error).__name__
-        raise InputError(f"{path} is no checkpoint or is damaged ({reason}): copy or download it again") from error
-    return content, sorted(records)
 
-
-def _read_zip(path: Path, file: BinaryIO, records: set[str], tensors_only: bool) -> Any:
-    with zipfile.ZipFile(file) as archive:
-        if any(name.endswith("/constants.pkl") for name in archive.namelist()):
-            raise InputError(
-                f"{path} is a TorchScript program, not a checkpoint: save its state_dict() with torch.save"
-            )
-        members = _members(archive, path.stat().st_size)
-        if "data.pkl" not in members:
-            raise InputError(f"{path} is a zip archive and no checkpoint: it has no data.pkl")
-        if "byteorder" in members and archive.read(members["byteorder"]) != b"little":
-            raise InputError(f"{path} was written on a big-endian machine: save it again on another")
-        if damaged := archive.testzip():
-            raise InputError(f"{path} is damaged at '{damaged}' (its checksum differs): copy or download it again")
-        mapped = torch.UntypedStorage.from_file(str(path), False, path.stat().st_size)
-        storages: dict[str, torch.UntypedStorage] = {}
-
-        def storage_of(key: str, num_bytes: int) -> torch.UntypedStorage:
-            if key not in storages:
-                member = members[f"data/{key}"]
-                if num_bytes > member.file_size:
-                    raise ValueError(f"storage {key} has {member.file_size} bytes, not {num_bytes}")
-                start = _data_offset(file, member)
-                storage = mapped[start : start + num_bytes] if num_bytes else torch.UntypedStorage(0)
-                storages[key] = storage if start % 8 == 0 else storage.clone()
-            return storages[key]
-
-        with archive.open(members["data.pkl"]) as stream:
-            return _TensorUnpickler(stream, members["data.pkl"].file_size, storage_of, records, tensors_only).load()
-
-
-def _members(archive: zipfile.ZipFile, size: int) -> dict[str, zipfile.ZipInfo]:
-    """Members by their name below the archive's one folder; refuses what torch.save never writes."""
-    members = {}
-    for member in archive.infolist():
-        folder, _, name = member.filename.partition("/")
-        parts = member.filename.split("/")
-        if not folder or not name or {"..", "."} & set(parts) or "\\" in member.filename or ":" in folder:
-            raise ValueError(f"'{member.filename[:80]}' is no member of a checkpoint")
-        if name in members:
-            raise ValueError(f"'{name[:80]}' is there twice")
-        if member.compress_type != zipfile.ZIP_STORED:
-            raise ValueError(f"'{name[:80]}' is compressed, which torch.save never does")
-        members[name] = member
-    if sum(member.file_size for member in members.values()) > size:
-        raise ValueError("its members claim more bytes than the file has")
-    return members
-
-
-def _data_offset(file: BinaryIO, member: zipfile.ZipInfo) -> int:
-    """Where a stored member's bytes start: after its local header, whose two variable fields have lengths of their own."""
-    file.seek(member.header_offset + 26)
-    name, extra = struct.unpack("<HH", file.read(4))
-    return member.header_offset + 30 + name + extra
-
-
-def _read_legacy(path: Path, file: BinaryIO, records: set[str], tensors_only: bool) -> Any:
-    """The format before PyTorch 1.6: five pickles, then each storage's number of elements and bytes."""
-    size = path.stat().st_size
-    storages: dict[str, torch.UntypedStorage] = {}
-
-    def storage_of(key: str, num_bytes: int) -> torch.UntypedStorage:
-        if key not in storages:
-            if num_bytes + sum(len(s) for s in storages.values()) > size:
-                raise ValueError(f"storage {key} claims more bytes than the file has")
-            storages[key] = torch.UntypedStorage(num_bytes)
-        return storages[key]
-
-    def load() -> Any:
-        return _TensorUnpickler(file, size, storage_of, records, tensors_only).load()
-
-    if load() != _LEGACY_MAGIC or load() != _LEGACY_PROTOCOL:
-        raise ValueError("it does not begin as a checkpoint does")
-    load()  # byte order and integer sizes of the machine that wrote it: little-endian on every machine that is still used
-    content = load()
-    for key in load():
-        file.read(8)  # the number of elements, which the pickle gave
-        buffer = torch.empty(0, dtype=torch.uint8).set_(storages[key]).numpy()
-        if file.readinto(memoryview(buffer)) != len(buffer):
-            raise EOFError("it ends too early")
-    return content
-
-
-class _TensorUnpickler(pickle._Unpickler):  # in Python: its memo is a dict, so that a damaged index costs no memory
     def __init__(
         self,
         file: Any,
@@ -258,6 +145,23 @@ class _TensorUnpickler(pickle._Unpickler):  # in Python: its memo is a dict, so 
         else:
             raise Refused(f"it sets the state of a {type(target).__name__}")
 
+    def load_setitem(self) -> None:
+        _check_key(self.stack[-2])
+        super().load_setitem()
+
+    def load_setitems(self) -> None:
+        for key in self.stack[::2]:
+            _check_key(key)
+        super().load_setitems()
+
+    def load_additems(self) -> None:
+        for key in self.stack:
+            _check_key(key)
+        super().load_additems()
+
+    def load_frozenset(self) -> None:
+        self.append(_container(frozenset)(self.pop_mark()))
+
     def load_bytearray8(self) -> None:
         (length,) = struct.unpack("<Q", self.read(8))
         self.append(bytearray(self.read(length)))  # the library's own reserves what is claimed before it reads
@@ -265,6 +169,10 @@ class _TensorUnpickler(pickle._Unpickler):  # in Python: its memo is a dict, so 
     dispatch: ClassVar = {
         **pickle._Unpickler.dispatch,
         pickle.BUILD[0]: load_build,
+        pickle.SETITEM[0]: load_setitem,
+        pickle.SETITEMS[0]: load_setitems,
+        pickle.ADDITEMS[0]: load_additems,
+        pickle.FROZENSET[0]: load_frozenset,
         pickle.BYTEARRAY8[0]: load_bytearray8,
     }
 
@@ -300,7 +208,7 @@ def _refused(full_name: str) -> bool:
 
 
 def _rebuild_tensor(storage: _Storage, offset: int, size: tuple, stride: tuple, *_: Any) -> Tensor:
-    whole = torch.empty(0, dtype=storage.dtype).set_(storage.data)
+    whole = torch.empty(0, dtype=storage.dtype, device="cpu").set_(storage.data)
     return whole.as_strided(tuple(size), tuple(stride), offset)  # set_ would enlarge a storage that is too small
 
 
@@ -316,10 +224,19 @@ def _rebuild_parameter(data: Tensor, *_: Any) -> Tensor:
     return data
 
 
+def _check_key(key: Any) -> None:
+    """Keys are hashed, and tuples of tuples of the same tuple take for ever to be."""
+    if isinstance(key, tuple) and any(isinstance(part, (tuple, frozenset)) for part in key):
+        raise ValueError("a key is a nested tuple")
+
+
 def _container(kind: type) -> Callable[..., Any]:
     def build(items: Any = ()) -> Any:
         if not isinstance(items, (list, tuple, dict, set, frozenset)):
             raise TypeError(f"a {kind.__name__} is made of items")
+        if issubclass(kind, (set, frozenset, dict)) and not isinstance(items, dict):
+            for item in items:
+                _check_key(item[0] if issubclass(kind, dict) else item)
         return kind(items)
 
     return build
@@ -340,6 +257,11 @@ def _reconstruct(cls: type, _base: Any, _state: Any) -> Record:
     if not (isinstance(cls, type) and issubclass(cls, Record)):
         raise TypeError("an object is made of no class")
     return cls()
+
+
+def _annotation(*_: Any) -> Record:
+    """A type such as ``Tuple[int, str]``, which structured configurations carry as a call."""
+    return Record()
 
 
 def _enum_member(cls: type, name: Any) -> Record:
@@ -367,28 +289,9 @@ _FUNCTIONS: dict[str, Callable[..., Any]] = {
     "builtins.getattr": _enum_member,
     "_codecs.encode": _encode,
     "copyreg._reconstructor": _reconstruct,
+    "builtins.type": _annotation,  # of None
+    "_operator.getitem": _annotation,
+    "_operator.or_": _annotation,
+    "functools.reduce": _annotation,
+    "types.GenericAlias": _annotation,
 }
-
-
-def walk(content: Any) -> Iterator[Any]:
-    """Everything in nested containers and records, each object once however often it is referred to."""
-    seen, queue = set(), [content]
-    while queue:
-        value = queue.pop()
-        if id(value) in seen:
-            continue
-        seen.add(id(value))
-        yield value
-        if isinstance(value, dict):
-            queue += value.values()
-        elif isinstance(value, (list, tuple, set, frozenset, deque)):
-            queue += value
-        elif isinstance(value, Record):
-            queue += [value.arguments, value.state, value.items, value.elements]
-
-
-def _check_sizes(content: Any, file_size: int) -> None:
-    """A tensor may repeat its storage (stride 0); one that is larger than the whole file was made to exhaust memory."""
-    for value in walk(content):
-        if isinstance(value, Tensor) and value.numel() * value.element_size() > max(file_size, 1 << 20):
-            raise ValueError(f"a tensor of {tuple(value.shape)} is larger than the file")

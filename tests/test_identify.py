@@ -60,6 +60,19 @@ def test_what_is_missing_or_left_over_is_listed(detector, tmp_path, capsys):
     assert f"missing: {removed}; left over: Nested_Res2Net_TDNN.extra" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    "model",
+    [5, {"frontend": 5}, {"frontend": {"name": "lps", "n_fft": "x"}, "backend": "nes2net_x"}, {"frontend": None}, "x"],
+)
+def test_an_impossible_description_of_itself_names_the_file(model, tmp_path):
+    from nes2net.checkpoint import save_state_dict
+
+    save_state_dict({"w": torch.zeros(1)}, tmp_path / "odd.pth", model=model, other={1, 2})
+    for read in (identify, Detector.from_pretrained):
+        with pytest.raises(InputError, match=r"odd\.pth"):
+            read(tmp_path / "odd.pth")
+
+
 def test_run_folder_resume_file_and_others(detector, tmp_path):
     save_atomically({"detector": detector.state_dict(), "optimizer": {}, "epoch": 5}, tmp_path / "resume.pt")
     assert identify(tmp_path / "resume.pt").kind == "what a training run needs to go on, after epoch 4"

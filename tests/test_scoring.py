@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from nes2net import Detector, InputError, scoring
+from nes2net import Detector, InputError, atomic, scoring
 from nes2net.data import asvspoof2021_la, in_the_wild
 from nes2net.scoring import score_trials
 
@@ -85,6 +85,55 @@ def test_an_interrupted_run_goes_on(detector, trials, tmp_path, monkeypatch):
     assert sum(map(len, again)) == 6
     assert torn.read_bytes() == whole.read_bytes()
     assert not partial.exists()
+
+
+def test_overwriting_goes_on_too(detector, trials, tmp_path, monkeypatch):
+    """An interrupted run with --overwrite has scored over nothing yet; started again it keeps what it has."""
+    out = tmp_path / "scores.txt"
+    out.write_text("other 1.0\n")
+    original, again = scoring._journal, []
+
+    def stop_after_one(journal, scores):
+        original(journal, scores)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(scoring, "_journal", stop_after_one)
+        score_trials(detector, trials, out, num_samples=8000, batch_size=4, num_workers=0, overwrite=True)
+    assert out.read_text() == "other 1.0\n"
+    monkeypatch.setattr(scoring, "_journal", lambda journal, scores: (again.append(scores), original(journal, scores)))
+    score_trials(detector, trials, out, num_samples=8000, batch_size=4, num_workers=0, overwrite=True)
+    assert sum(map(len, again)) == 8 and len(read(out)) == 12
+
+
+def test_old_scores_never_stand_beside_a_new_record(detector, trials, tmp_path, monkeypatch):
+    out = tmp_path / "scores.txt"
+    score_trials(detector, trials, out, num_samples=16000, num_workers=0)
+    replace = atomic.os.replace
+
+    def stop_before_the_scores(source, target):
+        if target == out:
+            raise KeyboardInterrupt
+        replace(source, target)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(atomic.os, "replace", stop_before_the_scores)
+        score_trials(detector, trials, out, num_samples=8000, num_workers=0, overwrite=True)
+    assert not out.exists()
+    score_trials(detector, trials, out, num_samples=8000, num_workers=0)
+    assert len(read(out)) == 12
+
+
+def test_an_utterance_that_the_detector_does_not_take_is_left_out(detector, trials, tmp_path):
+    class Short(type(detector)):
+        def scores(self, waveform):
+            if waveform.shape[1] > 30000:
+                raise InputError("at most 30000 samples")
+            return super().scores(waveform)
+
+    detector.__class__ = Short
+    result = score_trials(detector, trials, tmp_path / "s", num_samples=None, num_workers=0)
+    assert 0 < result.scored < 12 and set(result.failures.values()) == {"at most 30000 samples"}
 
 
 def test_what_is_there_already(detector, trials, tmp_path, small_model):

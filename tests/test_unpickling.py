@@ -13,6 +13,7 @@ import struct
 import subprocess
 import tarfile
 import tracemalloc
+import typing
 import zipfile
 from pathlib import Path
 
@@ -22,7 +23,8 @@ import torch
 from hypothesis import HealthCheck, given, settings
 
 from nes2net import InputError, load_state_dict
-from nes2net.unpickling import Record, read_torch_file
+from nes2net.torch_file import read_torch_file
+from nes2net.unpickling import Record
 
 TENSORS = {"layer.weight": torch.arange(6.0).reshape(2, 3), "layer.bias": torch.ones(2), "steps": torch.tensor(7)}
 
@@ -198,6 +200,17 @@ def test_no_memory_is_reserved_for_what_is_only_claimed(tmp_path, opcode, zipped
 
 
 @pytest.mark.parametrize(
+    "opcodes", [b"}(%bK\x01u.", b"}%bK\x01s.", b"\x8f(%b\x90.", b"(%b\x91.", b"cbuiltins\nset\n](%be\x85R."]
+)
+def test_keys_that_take_for_ever_to_hash(tmp_path, opcodes):
+    """Sixty doublings of a tuple, as a key or an element of a set."""
+    nested = b")" + b"2\x86" * 60
+    write_archive(tmp_path / "evil.pth", b"\x80\x04" + opcodes.replace(b"%b", nested))
+    with pytest.raises(InputError, match="nested tuple"):
+        load_state_dict(tmp_path / "evil.pth")
+
+
+@pytest.mark.parametrize(
     "member", ["../evil", "/etc/evil", "archive//../../evil", "archive/../../evil", "archive/data\\..\\evil", "loose"]
 )
 def test_path_tricks_in_member_names(tmp_path, member):
@@ -257,6 +270,21 @@ def test_other_classes_become_records(tmp_path):
         assert all(isinstance(content[k], Record) for k in ("args", "own", "choice", "path"))
         assert content["choice"].arguments in (("a",), ("A",)) and content["options"] == {"n": [1, 2]}
         assert "argparse.Namespace" in records and any("OwnConfiguration" in name for name in records)
+
+
+def test_annotations_of_structured_configurations_are_records(tmp_path):
+    old = {"a": typing.Tuple[int, str], "b": typing.Optional[int], "c": typing.List[typing.Dict[str, int]]}  # noqa: UP006, UP045
+    annotations = {**old, "d": list[int], "e": dict[str, list[int]], "f": int | None}
+    torch.save({"model": TENSORS, "cfg": annotations}, tmp_path / "file.pt")
+    assert load_state_dict(tmp_path / "file.pt").keys() == TENSORS.keys()
+
+
+def test_the_default_device_changes_nothing(tmp_path):
+    torch.save(TENSORS, tmp_path / "file.pth")
+    torch.save(TENSORS, tmp_path / "old.pth", _use_new_zipfile_serialization=False)
+    with torch.device("meta"):
+        for name in ("file.pth", "old.pth"):
+            assert load_state_dict(tmp_path / name)["layer.bias"].device.type == "cpu"
 
 
 def test_a_pickled_module_is_described(tmp_path):

@@ -164,7 +164,7 @@ def _average(args: argparse.Namespace) -> int:
             batch_norm_batches=args.update_bn,
         )
     else:
-        if args.update_bn:
+        if args.update_bn is not None:
             raise InputError("--update-bn goes with a run folder, whose recipe says what the training data is")
         if not args.out:
             raise InputError("where should the average go? name a file with --out")

@@ -146,7 +146,14 @@ def worker_options(num_workers: int) -> dict[str, Any]:
     """Options of a ``DataLoader`` for at most ``num_workers`` reading processes, and no more than there are processors."""
     processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     workers = max(0, min(num_workers, processors))
-    return {"num_workers": workers, "persistent_workers": workers > 0, "worker_init_fn": _one_thread}
+    # A generator of its own, so that starting workers draws nothing from the global one, which initialises and drops out.
+    generator = torch.Generator().manual_seed(0)
+    return {
+        "num_workers": workers,
+        "persistent_workers": workers > 0,
+        "worker_init_fn": _one_thread,
+        "generator": generator,
+    }
 
 
 def _one_thread(_worker: int) -> None:

@@ -11,7 +11,8 @@ from typing import Any
 from torch import Tensor
 
 from nes2net.errors import InputError
-from nes2net.unpickling import Record, read_torch_file
+from nes2net.torch_file import read_torch_file
+from nes2net.unpickling import Record
 
 # fairseq's name and the transformers library's; {n} is a number, {rest} the end of the name. Names that both share are not listed.
 _NAMES = [
@@ -160,12 +161,17 @@ def parse_convolutions(text: str) -> list[tuple[int, int, int]]:
         raise ValueError
 
     try:
-        layers = value(ast.parse(text, mode="eval").body)
-        if (
-            not all(len(layer) == 3 and all(0 < n <= 65536 for n in layer) for layer in layers)
-            or not 0 < len(layers) <= 64
-        ):
-            raise ValueError
+        return check_convolutions(value(ast.parse(text, mode="eval").body))
     except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
         raise InputError(f"conv_feature_layers is a list of (channels, kernel, stride), not {text[:80]!r}") from None
+
+
+def check_convolutions(layers: Any) -> Any:
+    """``layers`` where it is 1 to 64 triples of whole numbers from 1 to 65,536, :class:`InputError` otherwise."""
+    whole = isinstance(layers, (list, tuple)) and 0 < len(layers) <= 64
+    for layer in layers if whole else ():
+        numbers = isinstance(layer, (list, tuple)) and len(layer) == 3 and all(isinstance(n, int) for n in layer)
+        whole = whole and numbers and all(0 < n <= 65536 for n in layer)
+    if not whole:
+        raise InputError(f"conv_feature_layers is a list of (channels, kernel, stride), not {str(layers)[:80]}")
     return layers

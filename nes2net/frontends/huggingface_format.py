@@ -13,7 +13,7 @@ from nes2net.checkpoint import load_state_dict
 from nes2net.errors import InputError
 from nes2net.frontends.fairseq_format import to_fairseq
 
-CONFIG_FILE = "config.json"
+CONFIG_FILE, PREPROCESSOR_FILE = "config.json", "preprocessor_config.json"
 _WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
 _INDEX_FILES = tuple(f"{name}.index.json" for name in _WEIGHT_FILES)
 
@@ -134,9 +134,10 @@ def _read_weights(folder: Path) -> dict[str, Tensor]:
             return load_state_dict(folder / name)
     for name in _INDEX_FILES:
         if (folder / name).is_file():
-            shards = sorted(set(read_json(folder / name).get("weight_map", {}).values()))
-            if any(Path(shard).name != shard for shard in shards):
-                raise InputError(f"{folder / name} names files outside its folder: refused")
+            index = read_json(folder / name).get("weight_map")
+            shards = sorted(set(map(str, index.values()))) if isinstance(index, dict) else [""]
+            if not all(shard and Path(shard).name == shard for shard in shards):
+                raise InputError(f"{folder / name} names no files, or files outside its folder: refused")
             return {k: v for shard in shards for k, v in load_state_dict(folder / shard).items()}
     raise InputError(f"{folder} has no weights: {' or '.join(_WEIGHT_FILES)} is expected")
 
@@ -146,7 +147,7 @@ def read_json(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise InputError(f"{path.parent} is no Hugging Face folder: it has no {path.name}")
     try:
-        content = json.loads(path.read_text())
+        content = json.loads(path.read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InputError(f"{path} is damaged: it is not valid JSON") from error
     if not isinstance(content, dict):

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from nes2net.checkpoint import check_fit
 from nes2net.errors import InputError
-from nes2net.frontends.fairseq_format import read_ssl_checkpoint, to_fairseq, to_transformers
+from nes2net.frontends.fairseq_format import check_convolutions, read_ssl_checkpoint, to_fairseq, to_transformers
 from nes2net.frontends.feature_extractor import extract_features
 from nes2net.frontends.huggingface_format import EXTRACTOR_MODES, read_huggingface_folder
 
@@ -43,7 +43,7 @@ class SSLFrontend(nn.Module):
             else:
                 state_dict, in_file = read_ssl_checkpoint(checkpoint, known=options)
             options = {**options, **in_file}
-        options["conv_feature_layers"] = [list(layer) for layer in options["conv_feature_layers"]]
+        options["conv_feature_layers"] = [list(layer) for layer in check_convolutions(options["conv_feature_layers"])]
         _check(options)
         self.config = {"name": self.name, **options}
         self.encoder_layerdrop = options["encoder_layerdrop"]

@@ -61,6 +61,9 @@ def _mean(paths: Sequence[str | Path]) -> OrderedDict[str, Tensor]:
 
 def _weighted_mean(paths: Sequence[str | Path], weights: Sequence[float]) -> OrderedDict[str, Tensor]:
     total = _accumulate(paths, lambda number, tensor: tensor.double() * weights[number])
+    integers = {k for k, v in load_state_dict(paths[0]).items() if not v.is_floating_point()}
+    for key in integers:
+        total[key] = total[key].round()
     return _cast(total, lambda total: total, paths[0])
 
 
@@ -144,11 +147,11 @@ def average_run(
     if not ids:
         raise InputError("no checkpoints to average: name epochs, or how many of the last ones")
     suffix = ("_legacy" if mode == "legacy" else "") + ("_weighted" if weights else "")
-    suffix += "_bn" if batch_norm_batches else ""
+    suffix += "_bn" if batch_norm_batches is not None else ""
     target = folder / f"Averaged_Model_IDs_{'_'.join(str(i) for i in ids)}{suffix}.pth"
     sources = [folder / f"epoch_{i}.pth" for i in ids]
     missing = [s.name for s in sources if not s.is_file()]
-    plain = not weights and not batch_norm_batches
+    plain = not weights and batch_norm_batches is None
     if plain and target.is_file() and (missing or target.stat().st_mtime >= max(s.stat().st_mtime for s in sources)):
         return target
     if missing:
@@ -159,7 +162,7 @@ def average_run(
     record = {**read_record(average), "average": {"ids": list(ids), "mode": mode}}
     if weights:
         record["average"]["weights"] = list(weights)
-    if batch_norm_batches:
+    if batch_norm_batches is not None:
         record["average"]["batch_norm_batches"] = batch_norm_batches
         average = _with_new_batch_statistics(average, record, folder, batch_norm_batches)
     save_state_dict(average, target, **record)
@@ -187,16 +190,24 @@ def _with_new_batch_statistics(
 
     from nes2net.config import load_recipe
     from nes2net.detector import Detector, choose_device
-    from nes2net.training.run import RECIPE_FILE, training_batches
+    from nes2net.training.run import RECIPE_FILE, seed_everything, training_batches
 
     if "model" not in record or not (folder / RECIPE_FILE).is_file():
         raise InputError(
             f"new batch statistics want this package's checkpoints and their {RECIPE_FILE}; {folder} has none"
         )
+    recipe = load_recipe(folder / RECIPE_FILE)
     detector = Detector.from_config(record["model"])
     detector.load_published(state_dict, str(folder))
     detector = detector.to(choose_device())
-    batches = islice(training_batches(load_recipe(folder / RECIPE_FILE), detector.device), num_batches)
-    progress = tqdm(batches, total=num_batches, desc="batch statistics", unit="batch", dynamic_ncols=True)
-    update_bn((batch.waveforms for batch in progress), detector, detector.device)
+    batches = training_batches(recipe, detector.device)
+    if not 0 < num_batches <= len(batches):
+        raise InputError(
+            f"batch statistics come from 1 to {len(batches)} batches, an epoch of this run, not {num_batches}"
+        )
+    progress = tqdm(
+        islice(batches, num_batches), total=num_batches, desc="batch statistics", unit="batch", dynamic_ncols=True
+    )
+    seed_everything(recipe.seed)  # of the dropouts
+    update_bn((batch.waveforms for batch in progress if len(batch.targets)), detector, detector.device)
     return detector.cpu().state_dict()

@@ -118,6 +118,7 @@ class Trainer:
 
     def state(self) -> dict[str, Any]:
         return {
+            "model": self.detector.config,
             "detector": self.detector.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "scheduler": self.scheduler.state_dict(),

@@ -71,6 +71,10 @@ def _criterion(recipe: Recipe, detector: Detector) -> nn.Module:
     if train.loss == "cross_entropy":
         return WeightedCrossEntropy(train.class_weights)
     head = getattr(detector.backend, "head", None)
+    if getattr(head, "weight", None) is not None and len(head.weight) != 2:
+        raise InputError(
+            f"angular softmax is over two classes, the back-end has {len(head.weight)} logits: set num_logits=2"
+        )
     if not hasattr(detector.backend, "embed") or isinstance(head, nn.Linear):
         raise InputError(
             "angular softmax needs a back-end with an angular head: mpif_res2net with head=angular, or take loss=cross_entropy"

@@ -20,13 +20,13 @@ from nes2net.data.trial import Trial
 from nes2net.detector import Detector, choose_device
 from nes2net.errors import InputError
 from nes2net.registry import corpora
+from nes2net.torch_file import read_torch_file
 from nes2net.training.loop import Trainer
-from nes2net.unpickling import read_torch_file
 
 RECIPE_FILE = "recipe.yaml"
 RESUME_FILE = "resume.pt"
 
-# May differ between the runs that fill one folder: where things lie and how fast they come, and for how long is trained.
+# May differ between the runs that fill one folder: where things lie and how fast they come.
 _NOT_COMPARED = ("data.root", "data.protocols", "data.num_workers", "ssl_checkpoint", "output", "logs")
 _COMPARED_IF_GIVEN = ("augment.musan", "augment.rir")  # folders, too: whether there is one matters
 
@@ -58,7 +58,7 @@ def train(recipe: Recipe, device: str = "auto") -> Path:
     # Before a large model is read: looks through the folders of noise.
     loaders = _loaders(recipe, train_trials, dev_trials, device)
     seed_everything(recipe.seed)
-    detector = _build_detector(recipe, resuming=resume is not None).to(device)
+    detector = _build_detector(recipe, resume).to(device)
     trainer = Trainer(detector, recipe, folder, *loaders)
     if resume is not None:
         trainer.load_state(resume)
@@ -114,7 +114,7 @@ def _resume_state(folder: Path, recipe: Recipe) -> dict | None:
         return None
     try:
         # As a recipe, so that a key added since has its default.
-        there = recipe_from_dict(yaml.safe_load(recipe_file.read_text())).to_dict()
+        there = recipe_from_dict(yaml.safe_load(recipe_file.read_text(encoding="utf-8"))).to_dict()
     except (yaml.YAMLError, InputError) as error:
         raise InputError(f"{recipe_file} cannot be used ({error}): move the folder away and start again") from error
     if differing := _differences(recipe.to_dict(), there):
@@ -127,7 +127,7 @@ def _resume_state(folder: Path, recipe: Recipe) -> dict | None:
 
 def _write_recipe(folder: Path, recipe: Recipe) -> None:
     with replacing(folder / RECIPE_FILE) as temporary:
-        temporary.write_text(yaml.safe_dump(recipe.to_dict(), sort_keys=False, allow_unicode=True))
+        temporary.write_text(yaml.safe_dump(recipe.to_dict(), sort_keys=False, allow_unicode=True), encoding="utf-8")
 
 
 def _differences(ours: dict, theirs: dict | None, prefix: str = "") -> list[str]:
@@ -146,11 +146,14 @@ def _differences(ours: dict, theirs: dict | None, prefix: str = "") -> list[str]
     return differing
 
 
-def _build_detector(recipe: Recipe, resuming: bool) -> Detector:
+def _build_detector(recipe: Recipe, resume: dict | None) -> Detector:
     frontend = recipe.model.get("frontend", {})
     name = frontend if isinstance(frontend, str) else frontend.get("name")
-    if resuming and recipe.ssl_checkpoint and not Path(recipe.ssl_checkpoint).is_file():
-        return Detector.from_config(recipe.model)  # its weights are about to be replaced
+    if resume is not None:  # neither pre-training file is read again: architecture and weights are those of the run
+        model = resume.get("model") or recipe.model
+        if not isinstance(frontend, str) and "engine" in frontend:
+            model = {**model, "frontend": {**model["frontend"], "engine": frontend["engine"]}}
+        return Detector.from_config(model)
     if name == "xlsr_300m" and not recipe.ssl_checkpoint and not recipe.train.init_from:
         raise InputError(
             "training XLS-R 300M from random weights is not what you want: name its pre-training file with --ssl_checkpoint "

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from nes2net import Detector, InputError, create_backend
-from nes2net.backends.mpif_res2net import AngularHead, LocalChannelAttention, PerspectiveFusion
+from nes2net.backends.mpif_res2net import AngularHead, LocalChannelAttention, MpifRes2Net, PerspectiveFusion
 
 SMALL = {"planes": (8, 16), "blocks": (2, 2), "strides": (1, 2), "scale": 4, "num_frames": None}
 
@@ -197,3 +197,9 @@ def test_lfcc_fit_too():
 def test_wrong_options(wrong, message):
     with pytest.raises(InputError, match=message):
         create_backend("mpif_res2net", **wrong)
+
+
+def test_an_angular_head_compares_two_classes():
+    with pytest.raises(InputError, match="num_logits is at least 2, not 1"):
+        MpifRes2Net(num_logits=1)
+    assert MpifRes2Net(num_logits=1, head="linear")(torch.randn(2, 600, 45)).shape == (2, 1)

@@ -105,8 +105,10 @@ def test_weights(states, tmp_path):
     a, _, c = (s["w"].double() for s in states)
     found = average_checkpoints(paths, weights=[1, 0, 3])
     torch.testing.assert_close(found["w"], ((a + 3 * c) / 4).float(), atol=1e-7, rtol=0)
-    assert found["n"] == (1 + 3 * 21) // 4 and found["n"].dtype == torch.int64
+    assert found["n"] == round((1 + 3 * 21) / 4) and found["n"].dtype == torch.int64
     assert torch.equal(average_checkpoints(paths, weights=[0, 5, 0])["w"], states[1]["w"])
+    ten = average_checkpoints([paths[0]] * 10, weights=[1] * 10)
+    assert ten["n"] == states[0]["n"]  # ten tenths of a counter are the counter
     for weights in ([1, 2], [0, 0, 0], [1, -1, 1], [1, float("nan"), 1], [1, float("inf"), 1]):
         with pytest.raises(InputError, match="3 checkpoints want as many weights"):
             average_checkpoints(paths, weights=weights)

@@ -2,11 +2,12 @@
 
 import shutil
 
+import genuine_checkpoint
 import pytest
 import torch
 import yaml
 
-from nes2net import Detector, InputError
+from nes2net import Detector, InputError, create_frontend
 from nes2net.checkpoint import load_state_dict, read_record
 from nes2net.config import recipe_from_dict
 from nes2net.training.averaging import average_run
@@ -123,6 +124,49 @@ def test_an_interrupted_run_goes_on_to_the_same_weights(recipe, monkeypatch, tmp
     assert before == {p.name: p.stat().st_mtime_ns for p in folder.iterdir()}
 
 
+def test_dropout_is_the_same_after_an_interruption_and_with_other_workers(recipe, small_model, monkeypatch, tmp_path):
+    """Dropout and layer drop draw from the global generator, from which processes that read audio must draw nothing."""
+    from nes2net.training import loop
+
+    model = {**small_model, "frontend": {**small_model["frontend"], "dropout": 0.3, "encoder_layerdrop": 0.3}}
+
+    def of(folder, workers):
+        return recipe(output=str(tmp_path / folder), model=model, data={"num_workers": workers})
+
+    whole = train(of("whole", 2))
+    original = loop.Trainer.train_epoch
+
+    def interrupted(self, epoch):
+        if epoch == 1:
+            raise KeyboardInterrupt
+        return original(self, epoch)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(loop.Trainer, "train_epoch", interrupted)
+        train(of("torn", 2))
+    assert equal(last_state(train(of("torn", 2))), last_state(whole))
+    assert equal(last_state(train(of("alone", 0))), last_state(whole))
+
+
+def test_a_run_goes_on_without_the_file_it_started_from(recipe, small_model, tmp_path):
+    """The options that the file gave are the run's, whatever the recipe says."""
+    options = {k: v for k, v in small_model["frontend"].items() if k != "name"}
+    options |= {"dropout": 0.125, "feature_grad_mult": 0.5, "pretraining_heads": True}
+    genuine_checkpoint.write(create_frontend("wav2vec2_small", **options), tmp_path / "ssl.pt")
+    model = {**small_model, "frontend": {"name": "wav2vec2"}}
+    first = recipe(model=model, ssl_checkpoint=str(tmp_path / "ssl.pt"), train={"epochs": 1})
+    folder = train(first)
+    (tmp_path / "ssl.pt").unlink()
+    state = torch.load(folder / "resume.pt", weights_only=True)
+    assert state["model"]["frontend"]["dropout"] == 0.125
+    (folder / "epoch_0.pth").rename(tmp_path / "saved.pth")
+    torch.save({**state, "epoch": 0, "best": dict.fromkeys(state["best"], float("inf"))}, folder / "resume.pt")
+    train(first)
+    record = read_record(load_state_dict(folder / "epoch_0.pth"))
+    assert record["model"]["frontend"]["feature_grad_mult"] == 0.5
+    assert record["model"] == read_record(load_state_dict(tmp_path / "saved.pth"))["model"]
+
+
 def test_checkpoints_are_kept_where_either_loss_improves(recipe, monkeypatch):
     from nes2net.training import loop
 
@@ -202,9 +246,15 @@ def test_batch_statistics_of_an_average_are_estimated_anew(recipe):
     plain = load_state_dict(average_run(folder, last=1))
     target = average_run(folder, last=1, batch_norm_batches=2)
     assert target.stem.endswith("_bn")
+    for number in (0, -1, 10**6):
+        with pytest.raises(InputError, match="batch statistics come from 1 to 3 batches"):
+            average_run(folder, last=1, batch_norm_batches=number)
     renewed = load_state_dict(target)
     statistics = {k for k in plain if k.endswith(("running_mean", "running_var", "num_batches_tracked"))}
     assert statistics and all(not torch.equal(plain[k], renewed[k]) for k in statistics if k.endswith("running_mean"))
     assert all(torch.equal(plain[k], renewed[k]) for k in plain.keys() - statistics)
     assert {int(renewed[k]) for k in statistics if k.endswith("tracked")} == {2}
-    assert Detector.from_pretrained(target, device="cpu").config == Detector.from_pretrained(folder / target.name, device="cpu").config
+    assert (
+        Detector.from_pretrained(target, device="cpu").config
+        == Detector.from_pretrained(folder / target.name, device="cpu").config
+    )

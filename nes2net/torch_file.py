@@ -1,0 +1,157 @@
+"""``torch.save`` files: the zip archive, memory-mapped and with its checksums verified, and the format before PyTorch 1.6."""
+
+from __future__ import annotations
+
+import struct
+import zipfile
+from collections import deque
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import torch
+from torch import Tensor
+
+from nes2net.errors import InputError
+from nes2net.unpickling import Record, Refused, TensorUnpickler
+
+# What torch.save wrote before PyTorch 1.6, in front of everything else.
+_LEGACY_MAGIC, _LEGACY_PROTOCOL = 0x1950A86A20F9469CFC6C, 1001
+
+
+def read_torch_file(path: Path, tensors_only: bool = False) -> tuple[Any, list[str]]:
+    """Content of a ``torch.save`` file (zip archive, or the format before PyTorch 1.6) and the classes that became records.
+
+    Tensors of a zip archive are views of the memory-mapped file, which must not be written to while they live. Its checksums are
+    verified. ``tensors_only`` makes a record of refused names too.
+
+    Raises:
+        InputError: missing, damaged, another kind of file, or a pickle that names what a checkpoint has no use for.
+    """
+    if not path.is_file():
+        raise InputError(f"checkpoint {path} not found")
+    records: set[str] = set()
+    try:
+        with open(path, "rb") as file:
+            zipped = file.read(4) == b"PK\x03\x04"
+            file.seek(0)
+            content = (_read_zip if zipped else _read_legacy)(path, file, records, tensors_only)
+        _check_sizes(content, path.stat().st_size)
+    except InputError:
+        raise
+    except Refused as error:
+        raise InputError(
+            f"{path} was not read: {error}, which could run code and has no place in a checkpoint; nothing was run. If it is a "
+            "configuration class that should be known, report the name; its tensors alone come with "
+            "load_state_dict(path, tensors_only=True)"
+        ) from error
+    except Exception as error:  # a damaged pickle fails in whatever way its bytes happen to ask for
+        reason = (str(error).strip().splitlines() or [""])[0][:200] or type(error).__name__
+        raise InputError(f"{path} is no checkpoint or is damaged ({reason}): copy or download it again") from error
+    return content, sorted(records)
+
+
+def _read_zip(path: Path, file: BinaryIO, records: set[str], tensors_only: bool) -> Any:
+    with zipfile.ZipFile(file) as archive:
+        if any(name.endswith("/constants.pkl") for name in archive.namelist()):
+            raise InputError(
+                f"{path} is a TorchScript program, not a checkpoint: save its state_dict() with torch.save"
+            )
+        members = _members(archive, path.stat().st_size)
+        if "data.pkl" not in members:
+            raise InputError(f"{path} is a zip archive and no checkpoint: it has no data.pkl")
+        if "byteorder" in members and archive.read(members["byteorder"]) != b"little":
+            raise InputError(f"{path} was written on a big-endian machine: save it again on another")
+        if damaged := archive.testzip():
+            raise InputError(f"{path} is damaged at '{damaged}' (its checksum differs): copy or download it again")
+        mapped = torch.UntypedStorage.from_file(str(path), False, path.stat().st_size)
+        storages: dict[str, torch.UntypedStorage] = {}
+
+        def storage_of(key: str, num_bytes: int) -> torch.UntypedStorage:
+            if key not in storages:
+                member = members[f"data/{key}"]
+                if num_bytes > member.file_size:
+                    raise ValueError(f"storage {key} has {member.file_size} bytes, not {num_bytes}")
+                start = _data_offset(file, member)
+                storage = mapped[start : start + num_bytes] if num_bytes else torch.UntypedStorage(0, device="cpu")
+                storages[key] = storage if start % 8 == 0 else storage.clone()
+            return storages[key]
+
+        with archive.open(members["data.pkl"]) as stream:
+            return TensorUnpickler(stream, members["data.pkl"].file_size, storage_of, records, tensors_only).load()
+
+
+def _members(archive: zipfile.ZipFile, size: int) -> dict[str, zipfile.ZipInfo]:
+    """Members by their name below the archive's one folder; refuses what torch.save never writes."""
+    members = {}
+    for member in archive.infolist():
+        folder, _, name = member.filename.partition("/")
+        parts = member.filename.split("/")
+        if not folder or not name or {"..", "."} & set(parts) or "\\" in member.filename or ":" in folder:
+            raise ValueError(f"'{member.filename[:80]}' is no member of a checkpoint")
+        if name in members:
+            raise ValueError(f"'{name[:80]}' is there twice")
+        if member.compress_type != zipfile.ZIP_STORED:
+            raise ValueError(f"'{name[:80]}' is compressed, which torch.save never does")
+        members[name] = member
+    if sum(member.file_size for member in members.values()) > size:
+        raise ValueError("its members claim more bytes than the file has")
+    return members
+
+
+def _data_offset(file: BinaryIO, member: zipfile.ZipInfo) -> int:
+    """Where a stored member's bytes start: after its local header, whose two variable fields have lengths of their own."""
+    file.seek(member.header_offset + 26)
+    name, extra = struct.unpack("<HH", file.read(4))
+    return member.header_offset + 30 + name + extra
+
+
+def _read_legacy(path: Path, file: BinaryIO, records: set[str], tensors_only: bool) -> Any:
+    """The format before PyTorch 1.6: five pickles, then each storage's number of elements and bytes."""
+    size = path.stat().st_size
+    storages: dict[str, torch.UntypedStorage] = {}
+
+    def storage_of(key: str, num_bytes: int) -> torch.UntypedStorage:
+        if key not in storages:
+            if num_bytes + sum(len(s) for s in storages.values()) > size:
+                raise ValueError(f"storage {key} claims more bytes than the file has")
+            storages[key] = torch.UntypedStorage(num_bytes, device="cpu")
+        return storages[key]
+
+    def load() -> Any:
+        return TensorUnpickler(file, size, storage_of, records, tensors_only).load()
+
+    if load() != _LEGACY_MAGIC or load() != _LEGACY_PROTOCOL:
+        raise ValueError("it does not begin as a checkpoint does")
+    load()  # byte order and integer sizes of the machine that wrote it: little-endian on every machine that is still used
+    content = load()
+    for key in load():
+        file.read(8)  # the number of elements, which the pickle gave
+        buffer = torch.empty(0, dtype=torch.uint8, device="cpu").set_(storages[key]).numpy()
+        if file.readinto(memoryview(buffer)) != len(buffer):
+            raise EOFError("it ends too early")
+    return content
+
+
+def walk(content: Any) -> Iterator[Any]:
+    """Everything in nested containers and records, each object once however often it is referred to."""
+    seen, queue = set(), [content]
+    while queue:
+        value = queue.pop()
+        if id(value) in seen:
+            continue
+        seen.add(id(value))
+        yield value
+        if isinstance(value, dict):
+            queue += value.values()
+        elif isinstance(value, (list, tuple, set, frozenset, deque)):
+            queue += value
+        elif isinstance(value, Record):
+            queue += [value.arguments, value.state, value.items, value.elements]
+
+
+def _check_sizes(content: Any, file_size: int) -> None:
+    """A tensor may repeat its storage (stride 0); one that is larger than the whole file was made to exhaust memory."""
+    for value in walk(content):
+        if isinstance(value, Tensor) and value.numel() * value.element_size() > max(file_size, 1 << 20):
+            raise ValueError(f"a tensor of {tuple(value.shape)} is larger than the file")
