@@ -17,9 +17,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nes2net import metrics
+from nes2net.atomic import write_text
 from nes2net.errors import InputError
 
 _FORMAT = "nes2net linear calibration"
+# A slope of the loss that is as good as none: the weights are right to about as many digits.
+_FLAT = 1e-6
+_MOST_STEPS = 500
 
 
 @dataclass(frozen=True)
@@ -50,10 +54,9 @@ class LinearCalibration:
         return scores @ np.array(self.weights) + self.offset
 
     def save(self, path: str | Path) -> None:
-        """Write all of it as JSON; :func:`load` reads it back to the last bit."""
+        """Write all of it as JSON; :func:`load` reads it back to the last bit. :class:`InputError` if it cannot be written."""
         text = json.dumps({"format": _FORMAT, **asdict(self)}, indent=1, ensure_ascii=False)
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        Path(path).write_text(f"{text}\n", encoding="utf-8")
+        write_text(path, f"{text}\n")
 
 
 def load(path: str | Path) -> LinearCalibration:
@@ -103,7 +106,7 @@ def fit(
 
     Raises:
         InputError: A class is empty, a score is NaN or infinite, a system scores all trials alike, shapes differ, a setting
-            is out of range, or ``l2`` is 0 and the classes can be separated.
+            is out of range, ``l2`` is 0 and the classes can be separated, or no minimum was found.
 
     >>> calibration = fit([2.0, 1.0, 0.5, -0.5], [-2.0, -1.0, 0.0, 0.7])
     >>> calibration([0.0, 1.0]).round(2)
@@ -121,25 +124,31 @@ def fit(
     if constant:
         raise InputError(f"{', '.join(constant)}: all trials have the same score, which says nothing; leave it out")
     centre, scale = scores.mean(0), scores.std(0)
-    parameters = _minimise((scores - centre) / scale, len(bonafide), prior, l2)
+    parameters, problem = _minimise((scores - centre) / scale, len(bonafide), prior, l2)
     weights = parameters[:-1] / scale
     calibration = LinearCalibration(tuple(weights.tolist()), float(parameters[-1] - weights @ centre), prior, l2, names)
     if l2 == 0 and separates(calibration, bonafide, spoof):
         raise InputError(
             "the classes are separated without error, so the best weights are infinite; take more or harder trials, or l2 > 0"
         )
+    if problem:
+        raise InputError(f"no best weights were found ({problem}); take more trials, fewer systems, or a larger l2")
     return calibration
 
 
 def separates(calibration: LinearCalibration, bonafide: ArrayLike, spoof: ArrayLike) -> bool:
-    """Whether all bona fide trials are above all spoofed ones: the size of the weights then rests on ``l2`` alone."""
-    return bool(calibration(bonafide).min() > calibration(spoof).max())
+    """Whether no bona fide trial is below a spoofed one: the size of the weights then rests on ``l2`` alone."""
+    above, below = calibration(bonafide), calibration(spoof)
+    return bool(above.min() >= below.max() and above.max() > below.min())
 
 
-def figures(bonafide: ArrayLike, spoof: ArrayLike) -> dict[str, float]:
-    """What calibration is judged by: ``eer``, ``min_dcf``, ``act_dcf`` (of ASVspoof 5), ``cllr`` and ``min_cllr`` in bits."""
+def figures(bonafide: ArrayLike, spoof: ArrayLike, eer_method: str = "asvspoof") -> dict[str, float]:
+    """What calibration is judged by: ``eer``, ``min_dcf``, ``act_dcf`` (of ASVspoof 5), ``cllr`` and ``min_cllr`` in bits.
+
+    ``eer_method`` is the rule of the EER, as of :func:`nes2net.metrics.compute_eer`.
+    """
     return {
-        "eer": metrics.compute_eer(bonafide, spoof)[0],
+        "eer": metrics.compute_eer(bonafide, spoof, eer_method)[0],
         "min_dcf": metrics.compute_min_dcf(bonafide, spoof),
         "act_dcf": metrics.compute_act_dcf(bonafide, spoof),
         "min_cllr": metrics.compute_min_cllr(bonafide, spoof),
@@ -147,8 +156,11 @@ def figures(bonafide: ArrayLike, spoof: ArrayLike) -> dict[str, float]:
     }
 
 
-def _minimise(x: NDArray, num_bonafide: int, prior: float, l2: float) -> NDArray:
-    """Weights and, last, the offset; ``x`` holds the scores, bona fide first, in standard units, shape (N, K)."""
+def _minimise(x: NDArray, num_bonafide: int, prior: float, l2: float) -> tuple[NDArray, str]:
+    """Weights and, last, the offset, and why they are not the minimum, empty if they are.
+
+    ``x`` holds the scores, bona fide first, in standard units, shape (N, K).
+    """
     from scipy.optimize import minimize
     from scipy.special import expit
 
@@ -170,9 +182,11 @@ def _minimise(x: NDArray, num_bonafide: int, prior: float, l2: float) -> NDArray
 
     start = np.zeros(x.shape[1])
     found = minimize(
-        loss, start, jac=True, hess=curvature, method="trust-exact", options={"gtol": 1e-9, "maxiter": 500}
+        loss, start, jac=True, hess=curvature, method="trust-exact", options={"gtol": 1e-9, "maxiter": _MOST_STEPS}
     )
-    return found.x
+    # Steps may end at the precision of the numbers, just before the solver's own mark.
+    at_minimum = found.success or np.abs(found.jac).max() <= _FLAT
+    return found.x, "" if at_minimum else str(found.message)
 
 
 def _matrix(scores: ArrayLike, what: str) -> NDArray:

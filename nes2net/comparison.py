@@ -17,6 +17,7 @@ import numpy as np
 
 from nes2net import __version__, metrics
 from nes2net.breakdown import speaker_groups
+from nes2net.data.protocol import recorded_digests
 from nes2net.data.trial import BONAFIDE, Trial
 from nes2net.errors import InputError
 from nes2net.evaluation import Evaluation, evaluate_with_key
@@ -111,30 +112,31 @@ def evaluate_systems(
     if twice := [str(path) for path, count in Counter(path.resolve() for path in paths).items() if count > 1]:
         raise InputError(f"score file {twice[0]} is given more than once")
     module = corpora.get(corpus)
-    key = module.keys(keys_path)
+    with recorded_digests() as key_digests:
+        key = module.keys(keys_path)
     stems = Counter(path.stem for path in paths)
-    systems = []
+    systems, inputs = [], []
     for path in paths:
-        result = evaluate_with_key(
-            corpus,
-            path,
-            key,
-            keys_path,
-            phase,
-            allow_partial=allow_partial,
-            exclude=exclude,
-            num_resamples=num_resamples,
-            seed=seed,
-        )
+        with recorded_digests() as digests:
+            result = evaluate_with_key(
+                corpus,
+                path,
+                key,
+                keys_path,
+                phase,
+                allow_partial=allow_partial,
+                exclude=exclude,
+                num_resamples=num_resamples,
+                seed=seed,
+            )
+        inputs.append({"kind": "scores", "path": str(path), "sha256": digests[path]})
         systems.append(replace(result, system=path.stem if stems[path.stem] == 1 else str(path)))
     pairs = [
         _compare(first, second, key, module.EER_METHOD, num_resamples, seed)
         for first, second in itertools.combinations(systems, 2)
     ]
-    inputs = [{"kind": "scores", "path": str(path), "sha256": file_digest(path)} for path in paths]
-    return Report(
-        corpus, systems[0].phase, systems, pairs, [*inputs, _key_input(module, keys_path, phase, key)], versions()
-    )
+    inputs.append(_key_input(module, keys_path, phase, key, key_digests))
+    return Report(corpus, systems[0].phase, systems, pairs, inputs, versions())
 
 
 def _compare(
@@ -175,15 +177,6 @@ def format_p(p_value: float) -> str:
     return "< 0.001" if p_value < 0.001 else f"{p_value:.3f}"
 
 
-def file_digest(path: str | Path) -> str:
-    """SHA-256 of a file, as ``sha256sum`` prints it."""
-    with open(path, "rb") as file:
-        digest = hashlib.sha256()
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
-
-
 def key_digest(trials: Sequence[Trial]) -> str:
     """SHA-256 of what a key says, wherever and in whatever order its files say it: sorted lines ``id label phase``.
 
@@ -205,12 +198,15 @@ def versions() -> dict[str, str]:
     return found
 
 
-def _key_input(module: Any, keys_path: str | Path, phase: str, key: Sequence[Trial]) -> dict[str, str]:
+def _key_input(
+    module: Any, keys_path: str | Path, phase: str, key: Sequence[Trial], digests: Mapping[Path, str]
+) -> dict[str, str]:
+    """What ``key`` was read from; of several files, that of ``phase``. ``digests`` are those of all files that were read for it."""
     path = Path(keys_path)
-    if not path.is_file():
+    if path not in digests and not path.is_file():
         # Labels are a key of their own, or stand in the protocol, or are the names of folders.
         path = module.find_key(path) if hasattr(module, "find_key") else module.find_protocol(path, phase)
     entry = {"kind": "key", "path": str(path)}
-    if path.is_file():
-        entry["sha256"] = file_digest(path)
+    if path in digests:
+        entry["sha256"] = digests[path]
     return entry | {"trials_sha256": key_digest(key)}

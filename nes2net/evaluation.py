@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -12,7 +13,8 @@ from numpy.typing import NDArray
 
 from nes2net import metrics
 from nes2net.breakdown import Row, Table, ctrsvdd_table, speaker_groups, tables
-from nes2net.data.protocol import NotFound, canonical_phase, select_phase
+from nes2net.data.corpus import check_phase
+from nes2net.data.protocol import NotFound, canonical_phase, select_phase, some
 from nes2net.data.trial import Trial
 from nes2net.errors import InputError
 from nes2net.matching import Matched, match, read_scores
@@ -24,6 +26,9 @@ _ROW_RESAMPLES = 200
 _CTRSVDD_RULE = "sklearn"
 _CTRSVDD_DCF = {"p_spoof": 0.5, "c_fa": 1, "method": "sklearn", "normalize": False}
 _CTRSVDD_EXCLUDES = {"attack": ("A14",)}
+#: The costs of every actDCF, and of the minDCF of every corpus but CtrSVDD.
+ACT_DCF_COSTS = "ASVspoof 5, track 1"
+_CTRSVDD_COSTS = "CtrSVDD, ½ FRR + ½ FAR"
 # Longer breakdowns are left to the page and the JSON.
 _MOST_LINES = 150
 
@@ -57,7 +62,7 @@ class Evaluation:
     min_dcf: float | None = None
     act_dcf: float | None = None
     cllr: float | None = None
-    min_dcf_costs: str = "ASVspoof 5, track 1"
+    min_dcf_costs: str = ACT_DCF_COSTS
     excluded: Mapping[str, Collection[str]] = field(default_factory=dict)
     tables: list[Table] = field(default_factory=list)
     left_out: str = ""
@@ -84,9 +89,10 @@ class Evaluation:
         return next((table.rows for table in self.tables if table.fields == names), [])
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything but the scores themselves, ready for JSON."""
+        """Everything but the scores themselves, ready for JSON, which has no infinity: such a threshold is None."""
         plain = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "matched"}
         return plain | {
+            "threshold": self.threshold if math.isfinite(self.threshold) else None,
             "interval": list(self.interval),
             "notes": list(self.notes),
             "excluded": {name: list(values) for name, values in self.excluded.items()},
@@ -106,7 +112,8 @@ class Evaluation:
             lines.append(f"min t-DCF {self.min_tdcf:.4f}")
         if self.min_dcf is not None:
             lines.append(
-                f"minDCF {self.min_dcf:.5f}; read as log-likelihood ratios: actDCF {self.act_dcf:.5f}, Cllr {self.cllr:.5f} bits"
+                f"minDCF {self.min_dcf:.5f} ({self.min_dcf_costs}); read as log-likelihood ratios: "
+                f"actDCF {self.act_dcf:.5f} ({ACT_DCF_COSTS}), Cllr {self.cllr:.5f} bits"
             )
         if self.excluded:
             lines.append(f"left out by definition: {describe_excluded(self.excluded)}")
@@ -151,7 +158,7 @@ def evaluate(
             EER goes.
         scores_path: One line ``utterance score`` a trial; higher is more bona fide.
         keys_path: What ``keys`` of the corpus accepts.
-        phase: A phase or split that the key names. A corpus without phases has ``"eval"``.
+        phase: A phase or split of the corpus. A corpus without phases has ``"eval"``; one of your own has ``"all"`` too.
         allow_partial: As in :func:`~nes2net.matching.match`.
         exclude: Field of :class:`~nes2net.data.trial.Trial` → values whose trials are left out of the result (they need their
             scores all the same). None: what the published figures leave out, which is attack A14 of CtrSVDD.
@@ -159,8 +166,8 @@ def evaluate(
             are at least ten, trials otherwise. The rows of a breakdown get a fifth as many, 200 at most.
 
     Raises:
-        InputError: A file is missing or malformed, scores and key do not fit (see :func:`~nes2net.matching.match`), nothing
-            is left, or a class has no trials.
+        InputError: A file is missing or malformed, scores and key do not fit (see :func:`~nes2net.matching.match`), there is no
+            such phase, no trial has a value to exclude, nothing is left, or a class has no trials.
     """
     key = corpora.get(corpus).keys(keys_path)
     return evaluate_with_key(
@@ -192,7 +199,8 @@ def evaluate_with_key(
     module = corpora.get(corpus)
     is_ctrsvdd = module.EER_METHOD == _CTRSVDD_RULE
     excluded = (_CTRSVDD_EXCLUDES if is_ctrsvdd else {}) if exclude is None else exclude
-    _check_fields(excluded, key)
+    check_phase(module, phase, key)
+    _check_fields(excluded, key, check_values=exclude is not None)
     ids, scores = read_scores(scores_path)
     try:
         matched = match(key, ids, scores, phase, allow_partial=allow_partial)
@@ -205,7 +213,7 @@ def evaluate_with_key(
     if len(kept) == matched.num_expected:
         excluded = {}
     else:
-        matched = matched.where(lambda trial: _is_kept(trial, excluded), num_expected=len(kept))
+        matched = matched.where(lambda trial: _is_kept(trial, excluded), key, num_expected=len(kept))
     rule = functools.partial(metrics.compute_eer, method=module.EER_METHOD, order=matched.positions)
     bonafide, spoof = matched.bonafide, matched.spoof
     eer, threshold = rule(bonafide, spoof)
@@ -231,7 +239,7 @@ def evaluate_with_key(
         min_dcf=metrics.compute_min_dcf(bonafide, spoof, **(_CTRSVDD_DCF if is_ctrsvdd else {})),
         act_dcf=metrics.compute_act_dcf(bonafide, spoof),
         cllr=metrics.compute_cllr(bonafide, spoof),
-        min_dcf_costs="CtrSVDD" if is_ctrsvdd else "ASVspoof 5, track 1",
+        min_dcf_costs=_CTRSVDD_COSTS if is_ctrsvdd else ACT_DCF_COSTS,
         excluded=excluded,
         tables=official + tables(matched, module.EER_METHOD, num_resamples=row_resamples, seed=seed),
         left_out=matched.mismatch.describe(matched.num_expected),
@@ -303,12 +311,22 @@ def _table_of(rows: list[Row]) -> list[str]:
     ]
 
 
-def _check_fields(excluded: Mapping[str, Collection[str]], key: Sequence[Trial]) -> None:
+def _check_fields(excluded: Mapping[str, Collection[str]], key: Sequence[Trial], *, check_values: bool) -> None:
     known = [name for name in (f.name for f in fields(Trial)) if name not in ("id", "path", "phase", "extra")]
     columns = {name for trial in key for name, _ in trial.extra}
     for name in excluded:
         if name not in known and name not in columns:
-            raise InputError(f"trials have no field '{name}' to exclude by{did_you_mean(name, known)}")
+            raise InputError(f"trials have no field '{name}' to exclude by{did_you_mean(name, [*known, *columns])}")
+    if not check_values:
+        return
+    for name, values in excluded.items():
+        there = sorted({trial.get(name) for trial in key} - {None})
+        for value in values:
+            if value not in there:
+                near = did_you_mean(value, there) if len(there) <= _MOST_LINES else ""
+                raise InputError(
+                    f"no trial of the key has {name} '{value}' to exclude{near or f'; known: {some(there)}'}"
+                )
 
 
 def _is_kept(trial: Trial, excluded: Mapping[str, Collection[str]]) -> bool:

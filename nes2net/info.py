@@ -218,4 +218,5 @@ def _giga(multiply_adds: float) -> str:
 def _result(row: dict[str, Any]) -> str:
     mean = "" if row["mean"] is None else f" (mean {row['mean']:.2f})"
     trained = f"trained on {row['train']}, {row['test']}"
-    return f"{row['system']}: {trained}: {row['metric']} {row['best']:.2f}{mean} % [{row['source']}]"
+    tdcf = f", min t-DCF {row['min_tdcf']:.4f}" if row.get("min_tdcf") is not None else ""
+    return f"{row['system']}: {trained}: {row['metric']} {row['best']:.2f}{mean} %{tdcf} [{row['source']}]"

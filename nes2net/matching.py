@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,6 +52,10 @@ class Mismatch:
 
     def __bool__(self) -> bool:
         return bool(self.missing or self.conflicting or self.unknown or self.not_finite)
+
+    def without(self, ids: Collection[str]) -> Mismatch:
+        """This but for the trials ``ids``."""
+        return Mismatch(*([id for id in kind if id not in ids] for kind in vars(self).values()))
 
     def describe(self, num_trials: int) -> str:
         """One line with the totals and up to ten ids of each kind; ``num_trials`` is the number of trials asked for."""
@@ -93,10 +97,11 @@ class Matched:
         """Place in the score file of each trial of [bonafide, spoof]: the ``order`` of :func:`nes2net.metrics.compute_eer`."""
         return np.concatenate((np.flatnonzero(self.is_bonafide), np.flatnonzero(~self.is_bonafide)))
 
-    def where(self, wanted: Callable[[Trial], bool], num_expected: int) -> Matched:
-        """The trials that are ``wanted``, of which the key has ``num_expected``."""
+    def where(self, wanted: Callable[[Trial], bool], key: Sequence[Trial], num_expected: int) -> Matched:
+        """The trials that are ``wanted``, of which the phase has ``num_expected``; the mismatch forgets the others of ``key`` too."""
         kept = [i for i, trial in enumerate(self.trials) if wanted(trial)]
-        return Matched([self.trials[i] for i in kept], self.scores[kept], num_expected, self.mismatch)
+        mismatch = self.mismatch.without({trial.id for trial in key if not wanted(trial)})
+        return Matched([self.trials[i] for i in kept], self.scores[kept], num_expected, mismatch)
 
 
 def match(

@@ -16,7 +16,7 @@ from pathlib import Path
 from nes2net.breakdown import OFFICIAL, Row, Table
 from nes2net.comparison import Report, format_p
 from nes2net.errors import InputError
-from nes2net.evaluation import Evaluation, describe_excluded
+from nes2net.evaluation import ACT_DCF_COSTS, Evaluation, describe_excluded
 from nes2net.plots import det_svg, distribution_svg, series_style
 from nes2net.registry import corpora
 
@@ -34,7 +34,15 @@ def write_report(report: Report, page: str | Path | None = None, data: str | Pat
     if page is not None:
         _write(Path(page), html_page(report))
     if data is not None:
-        _write(Path(data), json.dumps(report.to_dict(), indent=1, ensure_ascii=False) + "\n")
+        _write(Path(data), json.dumps(report.to_dict(), indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def check_writable(*paths: str | Path | None) -> None:
+    """:class:`InputError` if a file cannot be written at one of ``paths``; known before the figures for it are computed."""
+    for path in (Path(path) for path in paths if path is not None):
+        if path.is_dir():
+            raise InputError(f"{path}: is a folder; name a file to write")
+        _write(path, None)
 
 
 def html_page(report: Report) -> str:
@@ -65,12 +73,16 @@ def html_page(report: Report) -> str:
     )
 
 
-def _write(path: Path, text: str) -> None:
+def _write(path: Path, text: str | None) -> None:
+    """``text`` into ``path``, whole or not at all; None only tries whether that is possible."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         # A file name that is no UTF-8 comes as lone surrogates, which are shown as \\udcff.
-        temporary.write_bytes(text.encode("utf-8", "backslashreplace"))
-        temporary.replace(path)
+        temporary.write_bytes((text or "").encode("utf-8", "backslashreplace"))
+        if text is None:
+            temporary.unlink()
+        else:
+            temporary.replace(path)
     except OSError as error:
         raise InputError(
             f"{path}: cannot be written ({error.strerror}); name a file in a folder that exists"
@@ -158,7 +170,7 @@ def _figures(system: Evaluation) -> Html:
         tiles.append(("min t-DCF", f"{system.min_tdcf:.4f}", "with the organisers’ ASV system"))
     tiles += [
         ("minDCF", f"{system.min_dcf:.4f}", f"costs of {system.min_dcf_costs}"),
-        ("actDCF", f"{system.act_dcf:.4f}", "scores as log-likelihood ratios"),
+        ("actDCF", f"{system.act_dcf:.4f}", f"costs of {ACT_DCF_COSTS}; scores as log-likelihood ratios"),
         ("Cllr", f"{system.cllr:.4f} bits", "scores as log-likelihood ratios"),
         ("threshold", f"{system.threshold:.4g}", f"where the EER of {system.system} was read off"),
     ]
@@ -191,7 +203,11 @@ def _summary(systems: Sequence[Evaluation]) -> Html:
         rows.append(
             [name, _percent(system.eer), _interval(system.interval), *([tdcf] if with_tdcf else []), *costs, trials]
         )
-    return Html(_table(head, rows) + _notes(systems))
+    own = systems[0].min_dcf_costs
+    costs = f"minDCF has the costs of {own}, actDCF those of {ACT_DCF_COSTS}."
+    if own == ACT_DCF_COSTS:
+        costs = f"minDCF and actDCF have the costs of {own}."
+    return Html(f'{_table(head, rows)}\n<p class="small">{_text(costs)}</p>{_notes(systems)}')
 
 
 def _notes(systems: Sequence[Evaluation]) -> str:

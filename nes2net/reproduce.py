@@ -3,56 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import MISSING, dataclass, field, fields, replace
-from functools import cache
-from importlib.resources import files
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from nes2net.comparison import Report, evaluate_systems
 from nes2net.data.protocol import some
 from nes2net.errors import InputError
-from nes2net.registry import corpora, did_you_mean
+from nes2net.published import PublishedRow
+from nes2net.registry import corpora
 
 #: Where XLS-R 300M and WavLM-Large, the front-ends' pre-training files, are published.
 PRETRAINING = {
     "xlsr_300m": "xlsr2_300m.pt from https://github.com/facebookresearch/fairseq/tree/main/examples/wav2vec/xlsr",
     "wavlm_large": "WavLM-Large.pt from https://github.com/microsoft/unilm/tree/master/wavlm",
 }
-LOSSES = ("val_loss_wo_aug", "val_loss_w_aug")
 # Half a unit of the last digit that is published, in percent.
 _ROUNDING = 0.005
-
-
-@dataclass(frozen=True)
-class PublishedRow:
-    """A published result and what it takes to measure it again; the fields are explained at the head of ``published.yaml``."""
-
-    id: str
-    system: str
-    train: str
-    test: str
-    metric: str
-    best: float
-    source: str
-    corpus: str
-    mean: float | None = None
-    model: str | None = None
-    split: str = "eval"
-    phase: str = "eval"
-    exclude: dict[str, list[str]] = field(default_factory=dict)
-    protocol: str = "4sec"
-    samples: int | None = None
-    checkpoint: str | None = None
-    recipe: str | None = None
-    overrides: list[str] = field(default_factory=list)
-    select: str = "val_loss_wo_aug"
-    average: int = 1
-
-    def describe(self) -> str:
-        """One line: system, corpora, figures, source."""
-        mean = "" if self.mean is None else f", mean {self.mean:.2f}"
-        return f"{self.system}, trained on {self.train}: {self.metric} on {self.test} {self.best:.2f} %{mean} [{self.source}]"
 
 
 @dataclass(frozen=True)
@@ -78,66 +45,18 @@ class Places:
 
 @dataclass(frozen=True)
 class Missing:
-    """Something that is not on disk: what, why it was not found, and where to get it."""
+    """Something that is not on disk: what, why it was not found, and where to get it.
+
+    ``spares_some`` says that it is some of the files to score, without which a partial result is left.
+    """
 
     what: str
     problem: str
     remedy: str
+    spares_some: bool = False
 
     def __str__(self) -> str:
         return f"- {self.what}\n    {self.problem}\n    get it: {self.remedy}"
-
-
-def published_rows(path: str | Path | None = None) -> tuple[PublishedRow, ...]:
-    """The rows of a file as ``published.yaml``, that one itself when ``path`` is None. A malformed file is :class:`InputError`."""
-    return _read_rows(None if path is None else Path(path))
-
-
-@cache
-def _read_rows(path: Path | None) -> tuple[PublishedRow, ...]:
-    import yaml
-
-    name = "published.yaml" if path is None else str(path)
-    try:
-        source = files("nes2net") / "published.yaml" if path is None else path
-        rows = yaml.safe_load(source.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"{name}: cannot be read ({error.strerror}); give a file of rows as published.yaml") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"{name} is not valid YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(rows, list):
-        raise InputError(f"{name}: a list of rows is expected, found {type(rows).__name__}")
-    found = tuple(_row(row, f"{name}, row {number}") for number, row in enumerate(rows, start=1))
-    if len({row.id for row in found}) < len(found):
-        raise InputError(f"{name}: two rows have one id")
-    return found
-
-
-def _row(values: Any, where: str) -> PublishedRow:
-    known = {f.name: f for f in fields(PublishedRow)}
-    if not isinstance(values, dict):
-        raise InputError(f"{where}: a mapping is expected, found {values!r}")
-    for name in values:
-        if name not in known:
-            raise InputError(f"{where}: unknown key '{name}'{did_you_mean(str(name), known)}")
-    required = [n for n, f in known.items() if f.default is MISSING and f.default_factory is MISSING]
-    if lacking := [name for name in required if values.get(name) is None]:
-        raise InputError(f"{where}: lacks {', '.join(lacking)}")
-    row = PublishedRow(**{name: value for name, value in values.items() if value is not None})
-    for name, allowed in (("metric", ("EER",)), ("protocol", ("4sec", "full")), ("select", LOSSES)):
-        if getattr(row, name) not in allowed:
-            raise InputError(f"{where}: {name} is one of {', '.join(allowed)}, not '{getattr(row, name)}'")
-    if row.protocol == "4sec" and row.samples is None:
-        raise InputError(f"{where}: protocol 4sec needs the number of samples")
-    return row
-
-
-def find_row(id: str, rows: Sequence[PublishedRow]) -> PublishedRow:
-    """The row named ``id``; an unknown one raises :class:`InputError` with the nearest."""
-    by_id = {row.id: row for row in rows}
-    if id not in by_id:
-        raise InputError(f"no published row '{id}'{did_you_mean(id, by_id)}")
-    return by_id[id]
 
 
 def find_missing(row: PublishedRow, places: Places) -> list[Missing]:
@@ -178,7 +97,7 @@ def _missing_model(row: PublishedRow, places: Places) -> list[Missing]:
                 "recipe", str(error), f"run in the repository of nes2net, or give --recipe; or a checkpoint: {released}"
             )
         ]
-    missing = _missing_corpus(recipe.data.corpus, ["train", "dev"], places)
+    missing = [replace(m, spares_some=False) for m in _missing_corpus(recipe.data.corpus, ["train", "dev"], places)]
     ssl = places.ssl_checkpoint or recipe.ssl_checkpoint
     if ssl is not None and not Path(ssl).is_file():
         frontend = recipe.model["frontend"]
@@ -213,20 +132,25 @@ def _missing_split(module: Any, root: Path, split: str, places: Places) -> list[
             problems["audio"] = f"no audio files in {root}"
     except InputError as error:
         problems["audio"] = _problem(error)
+    spares_some = False
     if not problems:
-        problems |= _missing_files(module, root, split, places)
+        problems, spares_some = _missing_files(module, root, split, places)
     return [
-        Missing(f"{kind} of {module.TITLE} {split}", text, _obtain(module, kind)) for kind, text in problems.items()
+        Missing(f"{kind} of {module.TITLE} {split}", text, _obtain(module, kind), spares_some)
+        for kind, text in problems.items()
     ]
 
 
-def _missing_files(module: Any, root: Path, split: str, places: Places) -> dict[str, str]:
+def _missing_files(module: Any, root: Path, split: str, places: Places) -> tuple[dict[str, str], bool]:
+    """What is missing, and whether some files are there all the same."""
     try:
         trials = module.trials(root, split, protocols=places.protocols)
     except InputError as error:
-        return {"protocol": str(error)}
+        return {"protocol": str(error)}, False
     gone = [trial.path.name for trial in trials if not trial.path.is_file()]
-    return {"audio": f"{len(gone)} of {len(trials)} files are not in {root}: {some(gone)}"} if gone else {}
+    if not gone:
+        return {}, False
+    return {"audio": f"{len(gone)} of {len(trials)} files are not in {root}: {some(gone)}"}, len(gone) < len(trials)
 
 
 def _obtain(module: Any, kind: str) -> str:
@@ -257,11 +181,13 @@ def reproduce(
     batch_size: int = 8,
     num_workers: int = 2,
     allow_partial: bool = False,
+    overwrite: bool = False,
     num_resamples: int = 1000,
 ) -> Report:
     """Train if there is no checkpoint, score and evaluate; write scores, ``report.html`` and ``report.json`` to ``places.out``.
 
-    What was done before in ``places.out`` is not done again: training and scoring go on where they were stopped.
+    What was done before in ``places.out`` is not done again: training and scoring go on where they were stopped. ``overwrite`` scores
+    anew, over the scores of another checkpoint too.
 
     Raises:
         InputError: something is missing (see :func:`find_missing`, which names all of it), malformed, or of another run.
@@ -279,6 +205,8 @@ def reproduce(
         num_samples=None if row.protocol == "full" else row.samples,
         batch_size=batch_size,
         num_workers=num_workers,
+        overwrite=overwrite,
+        legacy_train_mode=row.legacy_train_mode,
     )
     report = evaluate_systems(
         row.corpus,
@@ -309,7 +237,7 @@ def _trained(row: PublishedRow, places: Places, device: str) -> Path:
     recipe.output, recipe.logs = str(places.out / "models"), str(places.out / "logs")
     folder = train(recipe, device)
     best = best_epochs(folder, row.select, row.average)
-    return average_run(folder, best) if len(best) > 1 else folder / f"epoch_{best[0]}.pth"
+    return average_run(folder, best, row.average_mode) if len(best) > 1 else folder / f"epoch_{best[0]}.pth"
 
 
 def best_epochs(folder: Path, loss: str, number: int) -> list[int]:
@@ -337,8 +265,8 @@ def _detector(row: PublishedRow, checkpoint: Path, device: str) -> Any:
     return Detector.from_pretrained(checkpoint, device, config=config)
 
 
-def verdict(row: PublishedRow, report: Report) -> str:
-    """Published beside measured, and what to make of it, as text."""
+def verdict(row: PublishedRow, report: Report, *, trained: bool = False) -> str:
+    """Published beside measured, and what to make of it, as text. ``trained``: by the row's recipe, not a checkpoint that was given."""
     system = report.systems[0]
     low, high = (100 * bound for bound in system.interval)
     mean = "" if row.mean is None else f"   mean {row.mean:.2f} %"
@@ -347,6 +275,15 @@ def verdict(row: PublishedRow, report: Report) -> str:
         f"measured   {100 * system.eer:.2f} %   95 % interval {low:.2f} to {high:.2f} %   "
         f"({system.num_bonafide} bona fide and {system.num_spoof} spoofed trials, bootstrap over {system.interval_over})",
     ]
+    if row.min_tdcf is not None:
+        measured = "–" if system.min_tdcf is None else f"{system.min_tdcf:.4f}"
+        lines.append(f"min t-DCF  published {row.min_tdcf:.4f}   measured {measured}")
+    if row.legacy_train_mode:
+        lines.append("scored in train mode, as the published figure was (deviation 2)")
+    if trained and row.average > 1 and row.average_mode == "legacy":
+        lines.append(
+            "checkpoints averaged as the published code does, the first left out and the second twice (deviation 1)"
+        )
     if system.is_partial:
         lines.append(f"PARTIAL: rests on {system.num_bonafide + system.num_spoof} of {system.num_expected} trials")
     for name, value in (("single best", row.best), ("mean over runs", row.mean)):

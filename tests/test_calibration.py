@@ -99,6 +99,21 @@ def test_separated_classes_have_finite_weights_by_the_penalty():
     assert not calibration.separates(calibration.fit([0.0, 2.0], [1.0, -1.0]), [0.0, 2.0], [1.0, -1.0])
 
 
+def test_classes_that_touch_are_separated_too():
+    bonafide, spoof = [0.0, 1.0], [0.0, -1.0]
+    with pytest.raises(InputError, match="separated without error, so the best weights are infinite"):
+        calibration.fit(bonafide, spoof, l2=0)
+    assert calibration.separates(calibration.fit(bonafide, spoof), bonafide, spoof)
+    useless = calibration.fit([1.0, -1.0], [1.0, -1.0], l2=0)
+    assert useless.weights == pytest.approx((0,)) and not calibration.separates(useless, [1.0, -1.0], [1.0, -1.0])
+
+
+def test_weights_that_were_not_found_are_no_result(two_systems, monkeypatch):
+    monkeypatch.setattr(calibration, "_MOST_STEPS", 1)
+    with pytest.raises(InputError, match="no best weights were found .*Maximum number of iterations"):
+        calibration.fit(*two_systems)
+
+
 def test_the_same_system_twice_gets_equal_shares(two_systems):
     alone = [scores[:, 0] for scores in two_systems]
     twice = calibration.fit(*(np.column_stack((scores, scores)) for scores in alone))

@@ -1,7 +1,6 @@
 """Scores against keys: golden and published figures, breakdowns, exclusions, tables, bad input."""
 
 import json
-import lzma
 from pathlib import Path
 
 import golden_metrics
@@ -69,6 +68,8 @@ def test_ctrsvdd_against_the_published_program(case):
         assert found.min_dcf == pytest.approx(published[name]["mindcf"], rel=0, abs=1e-12)
         assert found.num_bonafide + found.num_spoof == found.num_expected == published[name]["n"]
     assert "left out by definition: attack A14\n" in result.table()
+    costs = (f"minDCF {result.min_dcf:.5f} (CtrSVDD, ½ FRR + ½ FAR)", f"{result.act_dcf:.5f} (ASVspoof 5, track 1)")
+    assert all(cost in result.table() for cost in costs)
     assert evaluate("ctrsvdd", scores, key, exclude={}, num_resamples=20).num_spoof > result.num_spoof
     words = {"dataset": "source {} (with A14)", "atk": "attack {} (without acesinger)"}
     words |= {"exA14": "all without A14", "exACE_A14": "all without A14 and acesinger"}
@@ -269,6 +270,8 @@ def test_excluded_trials_need_their_scores_all_the_same(tmp_path):
     "exclude, message",
     [
         ({"atack": ["A14"]}, "trials have no field 'atack' to exclude by; did you mean 'attack'"),
+        ({"attack": ["A41"]}, "no trial of the key has attack 'A41' to exclude; did you mean 'A14'"),
+        ({"codec": ["opus"]}, "no trial of the key has codec 'opus' to exclude; known: gsm, none"),
         ({"label": ["spoof", "bonafide"]}, "without label spoof bonafide no trials are left"),
         ({"label": ["spoof"]}, "there are no spoof scores"),
     ],
@@ -278,6 +281,49 @@ def test_exclusions_that_make_no_sense(tmp_path, exclude, message):
     scores = write(tmp_path / "s.txt", "".join(f"{id} {n}\n" for n, id in enumerate(ids)))
     with pytest.raises(InputError, match=message):
         evaluate("asvspoof2021_la", scores, key, exclude=exclude)
+
+
+def test_what_is_left_out_of_a_partial_result_counts_the_trials_that_are_asked_for(tmp_path):
+    key, ids = la_key(tmp_path)
+    scores = write(tmp_path / "s.txt", "".join(f"{id} {n}\n" for n, id in enumerate(ids) if id not in ("A140", "A070")))
+    options = {"allow_partial": True, "num_resamples": 5}
+    result = evaluate("asvspoof2021_la", scores, key, exclude={"attack": ["A14"]}, **options)
+    assert "PARTIAL: rests on 6 of 7 trials; 1 of 7 trials without a score: A070" in result.table()
+    write(scores, "".join(f"{id} {n}\n" for n, id in enumerate(ids) if id != "A140"))
+    result = evaluate("asvspoof2021_la", scores, key, exclude={"attack": ["A14"]}, **options)
+    assert not result.is_partial and "PARTIAL" not in result.table()
+
+
+@pytest.mark.parametrize(
+    "corpus, phase, message",
+    [
+        ("in_the_wild", "dev", "In-the-Wild has no phase 'dev'; it has eval"),
+        ("asvspoof2021_la", "evla", "has no phase 'evla'; it has progress, eval, hidden"),
+        ("generic", "dve", "has no phase 'dve'; it has train, dev, eval, all"),
+        (
+            "generic",
+            "dev",
+            "the list names no parts, so there is no phase 'dev'; fill its column 'split', or ask for 'all'",
+        ),
+    ],
+)
+def test_a_phase_that_is_none(tmp_path, corpus, phase, message):
+    la_key(tmp_path)
+    write(tmp_path / "meta.csv", "file,speaker,label\n0.wav,A,spoof\n1.wav,A,bona-fide\n")
+    write(tmp_path / "list.csv", "path,label\n0.wav,spoof\n1.wav,real\n")
+    keys = {"asvspoof2021_la": "trial_metadata.txt", "in_the_wild": "meta.csv", "generic": "list.csv"}[corpus]
+    scores = write(tmp_path / "s.txt", "0 0\n1 1\n")
+    with pytest.raises(InputError, match=message):
+        evaluate(corpus, scores, tmp_path / keys, phase, num_resamples=5)
+
+
+def test_all_of_a_corpus_of_ones_own(tmp_path):
+    scores = write(tmp_path / "s.txt", "0 0\n1 1\n")
+    key = write(tmp_path / "list.csv", "path,label,split\n0.wav,spoof,dev\n1.wav,real,eval\n")
+    assert evaluate("generic", scores, key, "all", num_resamples=5).num_expected == 2
+    write(key, "path,label\n0.wav,spoof\n1.wav,real\n")
+    for phase in ("all", "eval"):
+        assert evaluate("generic", scores, key, phase, num_resamples=5).num_expected == 2
 
 
 def test_interval_is_over_trials_where_speakers_are_not_named(tmp_path):
@@ -298,72 +344,6 @@ def test_decisions_instead_of_scores_have_no_tdcf(request, tmp_path):
 def test_unknown_corpus(tmp_path):
     with pytest.raises(InputError, match="unknown corpus 'asvspoof2021'; did you mean"):
         evaluate("asvspoof2021", tmp_path, tmp_path)
-
-
-# Published figures of real systems
-
-
-@pytest.fixture(scope="module")
-def real_2019(shared, tmp_path_factory):
-    """Folder with the protocols, ASV scores and three systems' scores of ASVspoof 2019 LA."""
-    source, folder = shared / "real" / "scores" / "asvspoof2019_la", tmp_path_factory.mktemp("2019")
-    for path in source.glob("ASVspoof2019.*.xz"):
-        write(folder / path.stem, lzma.open(path, "rt").read())
-    for name in ("AASIST.eval", "fusion_weighted.eval", "CQCC-GMM.dev"):
-        rows = (line.split() for line in lzma.open(source / f"{name}.txt.xz", "rt"))
-        write(folder / f"{name}.txt", "".join(f"{row[0]} {row[3]}\n" for row in rows))
-    write(folder / "published.txt", lzma.open(source / "fusion_weighted.published.txt.xz", "rt").read())
-    return folder
-
-
-@pytest.mark.parametrize(
-    "system, phase, eer_percent, min_tdcf",
-    [
-        ("AASIST.eval", "eval", 0.829511, 0.027529),
-        ("fusion_weighted.eval", "eval", 0.734180272, 0.021627333),
-        ("CQCC-GMM.dev", "dev", 0.431141, 0.012267),
-    ],
-)
-def test_published_systems_on_2019_la(real_2019, system, phase, eer_percent, min_tdcf):
-    result = evaluate("asvspoof2019_la", real_2019 / f"{system}.txt", real_2019, phase, num_resamples=20)
-    digits = 9 if system.startswith("fusion") else 6
-    assert f"{100 * result.eer:.{digits}f}" == f"{eer_percent:.{digits}f}"
-    assert f"{result.min_tdcf:.{digits}f}" == f"{min_tdcf:.{digits}f}"
-    assert result.num_expected == {"eval": 71237, "dev": 24844}[phase]
-
-
-def test_published_table_per_attack_on_2019_la(real_2019):
-    result = evaluate("asvspoof2019_la", real_2019 / "fusion_weighted.eval.txt", real_2019, num_resamples=20)
-    lines = (line.split() for line in (real_2019 / "published.txt").read_text().splitlines())
-    published = {
-        words[1]: words[3] for words in lines if len(words) > 3 and words[0] == "EER" and words[1].startswith("A")
-    }
-    assert len(published) == 13
-    assert {row.group["attack"]: f"{100 * row.eer:.9f}" for row in result.rows("attack")} == published
-
-
-def test_asv_system_of_2019_la(real_2019):
-    from nes2net.data import asvspoof2019_la
-
-    target, nontarget, spoof = asvspoof2019_la.asv_scores(real_2019)
-    assert (target.size, nontarget.size, spoof.size) == (5370, 33327, 63882)
-    rates = metrics.asv_error_rates(target, nontarget, spoof)
-    assert f"{100 * metrics.compute_eer(target, nontarget)[0]:.4f}" == "2.4578"
-    assert f"{100 * rates.false_alarm:.5f} {100 * rates.miss:.5f}" == "2.46047 2.45810"
-    assert f"{100 * (1 - rates.spoof_false_alarm):.5f}" == "23.93475"
-
-
-def test_published_system_on_in_the_wild(shared, tmp_path):
-    source = shared / "real" / "scores" / "in_the_wild"
-    key = (line.split() for line in lzma.open(source / "in_the_wild_key.txt.xz", "rt"))
-    write(tmp_path / "meta.csv", "file,speaker,label\n" + "".join(f"{row[1]},,{row[-1]}\n" for row in key))
-    scores = write(tmp_path / "scores.txt", lzma.open(source / "SLS_paper.scores_Wild.txt.xz", "rt").read())
-    result = evaluate("in_the_wild", scores, tmp_path, num_resamples=20)
-    assert (result.num_bonafide, result.num_spoof) == (19963, 11816)
-    assert f"{100 * result.eer:.2f}" == "7.46"
-    # The paper's figure was computed by the ASVspoof rule.
-    eer, _ = metrics.compute_eer(result.bonafide_scores, result.spoof_scores, "asvspoof")
-    assert f"{100 * eer:.6f}" == "7.464132"
 
 
 @pytest.mark.parametrize("num_speakers, over", [(9, "18 trials"), (10, "10 speakers")])

@@ -55,3 +55,10 @@ def test_published_rows_are_whole_and_name_models_that_exist():
     named = {row["model"] for row in rows} - {None}
     assert {"wav2vec2_Nes2Net_X", "wav2vec2_AASIST"} <= named
     assert named <= set(info.names())
+
+
+def test_a_published_min_tdcf_is_shown(capsys):
+    assert main(["info", "mpif_res2net"]) == 0
+    assert "EER 3.29 %, min t-DCF 0.2557 [arXiv 2306.15389]" in capsys.readouterr().out
+    assert main(["reproduce"]) == 0
+    assert "3.29 %, min t-DCF 0.2557 [arXiv 2306.15389]" in capsys.readouterr().out

@@ -137,6 +137,16 @@ def test_another_name_in_place_of_a_trial(g200, monkeypatch, capsys):
     assert "1 of 200 trials without a score: LA_E_1000001; 1 scored but not in the key: LA_E_9999999" in stderr
 
 
+def test_not_one_trial_that_fits(g200, monkeypatch, capsys):
+    edit(g200, lambda lines: [f"other_{line}" for line in lines[:150]])
+    status, stdout, stderr = evaluate_edited(g200, monkeypatch, capsys)
+    assert (status, stdout) == (1, "CHECK: submission has 150 of 200 expected trials.\n")
+    assert "none of the 200 trials of the key has a score" in stderr
+    edit(g200, lambda lines: [f"{line.split()[0]} nan" for line in lines])
+    status, stdout, stderr = evaluate_edited(g200, monkeypatch, capsys)
+    assert (status, stdout) == (1, "") and "ERROR: Your scores contain nan or inf." in stderr
+
+
 def test_allow_partial(g200, monkeypatch, capsys):
     edit(g200, lambda lines: lines[:150])
     status, stdout, stderr = evaluate_edited(g200, monkeypatch, capsys)

@@ -13,8 +13,9 @@ from nes2net import Detector, InputError
 from nes2net.cli.main import main
 from nes2net.config import load_recipe
 from nes2net.matching import read_scores
+from nes2net.published import find_row, published_rows
 from nes2net.registry import corpora
-from nes2net.reproduce import Places, best_epochs, find_missing, find_row, judge, published_rows, verdict
+from nes2net.reproduce import Places, best_epochs, find_missing, judge, verdict
 
 ROWS = published_rows()
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -96,7 +97,9 @@ def test_what_is_missing_for_a_row_is_said_all_at_once(row, tmp_path, monkeypatc
         trained = corpora.get(row.train).TITLE
         expected += [f"{kind} of {trained} {split}" for split in ("train", "dev") for kind in ("protocol", "audio")]
         expected += ["or, in place of training, a checkpoint"]
-        expected += [] if row.model == "mpif_res2net" else ["pre-training of xlsr_300m"]  # that one has no front-end to load
+        expected += (
+            [] if row.model == "mpif_res2net" else ["pre-training of xlsr_300m"]
+        )  # that one has no front-end to load
     else:
         expected.append("checkpoint")
     assert set(said) == set(expected)
@@ -149,6 +152,15 @@ def test_a_corpus_may_have_a_folder_of_its_own(corpus, tmp_path):
     assert [m.what for m in find_missing(row, Places(tmp_path, tmp_path / "out"))] == ["checkpoint"]
 
 
+def test_what_the_published_code_did_stands_in_the_rows():
+    """DEVIATIONS.md 1 and 2: averages that alias, and In-the-Wild scored in train mode."""
+    assert {row.id for row in ROWS if row.legacy_train_mode} == {
+        "nes2net_x_val-in_the_wild",
+        "nes2net_x_val_aug-in_the_wild",
+    }
+    assert all((row.average > 1) == (row.average_mode == "legacy") for row in ROWS)
+
+
 # The whole job
 
 
@@ -185,6 +197,49 @@ def test_scored_and_judged(corpus, checkpoint, tmp_path, capsys):
     Detector.from_config(detector.config).save(checkpoint)
     assert main(command) == 2
     assert "made by another run" in capsys.readouterr().err
+    assert main([*command, "--overwrite"]) == 0
+    other = Detector.from_pretrained(checkpoint, "cpu")
+    assert read_scores(scored)[1][0] == pytest.approx(other.score(first, num_samples=8000), abs=1e-5)
+
+
+def test_scored_in_train_mode_where_the_published_figure_was(corpus, checkpoint, tmp_path, capsys):
+    wild = {
+        **ROW,
+        "id": "wild",
+        "corpus": "in_the_wild",
+        "protocol": "full",
+        "samples": None,
+        "legacy_train_mode": True,
+    }
+    command = ["reproduce", "wild", "--data", str(corpus), "--checkpoint", str(checkpoint), "--workers", "0"]
+    command += ["--rows", str(write_rows(tmp_path, wild)), "--out", str(tmp_path / "out"), "--resamples", "10"]
+    assert main(command) == 0
+    assert "scored in train mode, as the published figure was (deviation 2)" in capsys.readouterr().out
+    ids, scores = read_scores(tmp_path / "out" / "scores.txt")
+    detector = Detector.from_pretrained(checkpoint, "cpu")
+    in_eval_mode = [detector.score(corpus / "release_in_the_wild" / f"{id}.wav") for id in ids]
+    assert max(abs(scores - in_eval_mode)) > 1e-3
+
+
+def test_files_that_are_missing_leave_a_partial_result_where_one_is_asked_for(corpus, checkpoint, tmp_path, capsys):
+    shutil.copytree(corpus, tmp_path / "DB")
+    audio = tmp_path / "DB" / "ASVspoof2021_LA_eval" / "flac"
+    (audio / "LA_E_1000001.flac").unlink()
+    rows = write_rows(tmp_path, {**ROW, "min_tdcf": 0.2557})
+    command = ["reproduce", ROW["id"], "--data", str(tmp_path / "DB"), "--checkpoint", str(checkpoint)]
+    command += ["--rows", str(rows), "--out", str(tmp_path / "out"), "--workers", "0", "--resamples", "10"]
+    assert main(command) == 2
+    assert "missing, 1 in all:" in capsys.readouterr().err
+    assert main([*command, "--allow-partial"]) == 0
+    captured = capsys.readouterr()
+    assert "warning: the result will be partial" in captured.err and "1 of 12 files are not in" in captured.err
+    assert "PARTIAL: rests on 11 of 12 trials" in captured.out
+    assert "min t-DCF  published 0.2557   measured " in captured.out
+    # Without any file there is nothing to go on with, nor without a checkpoint.
+    for path in audio.iterdir():
+        path.unlink()
+    assert main([*command, "--allow-partial"]) == 2
+    assert "missing, 1 in all:" in capsys.readouterr().err
 
 
 def test_whole_utterances_and_exclusions(corpus, checkpoint, tmp_path, capsys):
@@ -225,6 +280,15 @@ def test_trained_where_there_is_no_checkpoint(corpus, small_model, tmp_path, cap
     assert scores[0] == pytest.approx(detector.score(file, num_samples=8000), abs=1e-5)
     assert main(command) == 0  # trained and scored already
     assert first.splitlines()[-6:] == capsys.readouterr().out.splitlines()[-6:]
+    # Averaged as the published code does, where the row says so.
+    (tmp_path / "legacy").mkdir()
+    rows = write_rows(tmp_path / "legacy", {**row, "average_mode": "legacy"})
+    assert main([*command, "--overwrite", "--rows", str(rows)]) == 0
+    assert "the first left out and the second twice (deviation 1)" in capsys.readouterr().out
+    legacy = Detector.from_pretrained(average.with_stem(f"{average.stem}_legacy"), "cpu")
+    _, scores = read_scores(tmp_path / "out" / "scores.txt")
+    assert scores[0] == pytest.approx(legacy.score(file, num_samples=8000), abs=1e-5)
+    assert "deviation" not in first
 
 
 def test_the_best_epochs_are_those_of_the_loss_asked_for(small_model, tmp_path):
@@ -267,6 +331,8 @@ def test_a_partial_result_is_no_plain_verdict(corpus, tmp_path):
         ({"metric": "min t-DCF"}, "metric is one of EER, not 'min t-DCF'"),
         ({"protocol": "4s"}, "protocol is one of 4sec, full, not '4s'"),
         ({"samples": None}, "protocol 4sec needs the number of samples"),
+        ({"average_mode": "old"}, "average_mode is one of mean, legacy, not 'old'"),
+        ({"legacy_train_mode": "yes"}, "legacy_train_mode is one of True, False, not 'yes'"),
         ({"select": "loss"}, "select is one of val_loss_wo_aug, val_loss_w_aug"),
     ],
 )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import math
-import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
@@ -47,7 +46,9 @@ def add(commands: argparse._SubParsersAction) -> None:
     several.add_argument("scores", nargs="+", metavar="dev_scores", help="score files to train on, one per system")
     for parser in (one, several):
         parser.add_argument("--keys", default=".", metavar="DIR", help="folder or file of the keys")
-        parser.add_argument("--phase", default="dev", help="phase or split to train on")
+        parser.add_argument(
+            "--phase", default="dev", help="phase or split to train on; all of a corpus of your own that names no parts"
+        )
         parser.add_argument("--prior", type=float, default=0.5, help="prior of bona fide, costs included")
         parser.add_argument("--l2", type=float, default=1e-6, help="penalty on the weights of standardised scores")
         parser.add_argument("--save", default=None, metavar="FILE", help="write the parameters, for apply-calibration")
@@ -77,18 +78,21 @@ def _add_applying(parser: argparse.ArgumentParser, *, out_required: bool, corpus
 
 def _train(args: argparse.Namespace) -> int:
     from nes2net.calibration import figures, fit, separates
+    from nes2net.data.corpus import check_phase
 
     _check_not_read(args, args.out, args.save)
     if bool(args.apply) != bool(args.out):
         raise InputError("--apply and --out go together: what to calibrate, and where to write it")
     if args.apply and len(args.apply) != len(args.scores):
         raise InputError(f"trained on {len(args.scores)} score files, so --apply takes as many, not {len(args.apply)}")
-    key = corpora.get(args.corpus).keys(args.keys)
+    module = corpora.get(args.corpus)
+    key = module.keys(args.keys)
+    check_phase(module, args.phase, key)
     bonafide, spoof = _labelled_scores(key, args.scores, args.phase, args.allow_partial)
     names = _names(args.scores)
     calibration = fit(bonafide, spoof, prior=args.prior, l2=args.l2, systems=names)
     trials = {"num_bonafide": len(bonafide), "num_spoof": len(spoof)}
-    after = figures(calibration(bonafide), calibration(spoof))
+    after = figures(calibration(bonafide), calibration(spoof), module.EER_METHOD)
     calibration = replace(
         calibration, trained_on={"corpus": args.corpus, "phase": args.phase, **trials, "figures": after}
     )
@@ -99,13 +103,15 @@ def _train(args: argparse.Namespace) -> int:
     print(_weights(calibration))
     if separates(calibration, bonafide, spoof):
         print("note: the classes are separated without error here; how large the weights are rests on --l2 alone")
-    rows = _before_and_after(args.phase, calibration, bonafide, spoof)
+    rows = _before_and_after(args.phase, calibration, bonafide, spoof, module.EER_METHOD)
     if args.apply:
         eval_corpus, eval_keys = args.eval_corpus or args.corpus, args.eval_keys or args.keys
         eval_key = key
         if (eval_corpus, eval_keys) != (args.corpus, args.keys):
             eval_key = corpora.get(eval_corpus).keys(eval_keys)
-        rows += _apply(calibration, args, eval_key)
+        elif twice := _trained_on(key, args.phase, args.eval_phase):
+            print(f"note: {twice} of the trials applied to were trained on; the figures flatter the calibration")
+        rows += _apply(calibration, args, eval_corpus, eval_key)
     if args.save:
         calibration.save(args.save)
     print(_table(rows))
@@ -127,7 +133,7 @@ def _apply_saved(args: argparse.Namespace) -> int:
         raise InputError("--eval-keys needs --eval-corpus, to say how to read them")
     print(_weights(calibration))
     key = corpora.get(args.eval_corpus).keys(args.eval_keys or ".") if args.eval_corpus else []
-    rows = _apply(calibration, args, key)
+    rows = _apply(calibration, args, args.eval_corpus, key)
     if rows:
         print(_table(rows))
     _say_where(args.out)
@@ -135,30 +141,46 @@ def _apply_saved(args: argparse.Namespace) -> int:
 
 
 def _check_not_read(args: argparse.Namespace, *written: str | None) -> None:
-    """No file that is read is written over."""
+    """No file that is read is written over, and none is written twice."""
     read = {Path(path).resolve() for path in (*getattr(args, "scores", ()), *args.apply)}
+    if hasattr(args, "parameters"):
+        read.add(Path(args.parameters).resolve())
     for path in filter(None, written):
         if Path(path).resolve() in read:
-            raise InputError(f"{path} is one of the score files that are read; name another file to write")
+            raise InputError(f"{path} is one of the files that are read; name another file to write")
+    places = [Path(path).resolve() for path in filter(None, written)]
+    if len(set(places)) < len(places):
+        raise InputError(f"--out and --save are both {written[0]}; name two files")
 
 
-def _apply(calibration: LinearCalibration, args: argparse.Namespace, key: Sequence[Trial]) -> list[tuple[str, dict]]:
-    """Write the calibrated scores; returns the figures before and after where ``key`` has labels for them."""
-    from nes2net.data.protocol import canonical_phase
+def _trained_on(key: Sequence[Trial], phase: str, eval_phase: str) -> int:
+    """How many trials of ``phase`` are of ``eval_phase`` too: all of them in a corpus of one part."""
+    from nes2net.data.protocol import WHOLE, canonical_phase
 
+    asked = {canonical_phase(name) for name in (phase, eval_phase)}
+    return sum(trial.phase is None or not asked - {trial.phase, WHOLE} for trial in key)
+
+
+def _apply(
+    calibration: LinearCalibration, args: argparse.Namespace, corpus: str | None, key: Sequence[Trial]
+) -> list[tuple[str, dict]]:
+    """Write the calibrated scores; returns the figures before and after where ``key``, that of ``corpus``, has labels for them."""
+    from nes2net.atomic import write_text
+    from nes2net.data.corpus import check_phase
+    from nes2net.data.protocol import WHOLE, canonical_phase
+
+    if corpus is not None:
+        check_phase(corpora.get(corpus), args.eval_phase, key)
     ids, scores = _aligned_scores(args.apply, args.allow_partial)
     calibrated = calibration(scores)
     rows = []
-    if any(trial.label and trial.phase in (None, canonical_phase(args.eval_phase)) for trial in key):
+    phase = canonical_phase(args.eval_phase)
+    if any(trial.label and (phase == WHOLE or trial.phase in (None, phase)) for trial in key):
         bonafide, spoof = _labelled_scores(key, args.apply, args.eval_phase, args.allow_partial)
-        rows = _before_and_after(args.eval_phase, calibration, bonafide, spoof)
+        rows = _before_and_after(args.eval_phase, calibration, bonafide, spoof, corpora.get(corpus).EER_METHOD)
     elif key:
         print(f"note: the keys have no labels for phase {args.eval_phase}, so it is not evaluated")
-    out = Path(args.out)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    temporary = out.with_name(f".{out.name}.{os.getpid()}.tmp")
-    temporary.write_text("".join(f"{id} {score!r}\n" for id, score in zip(ids, calibrated.tolist())), encoding="utf-8")
-    temporary.replace(out)
+    write_text(args.out, "".join(f"{id} {score!r}\n" for id, score in zip(ids, calibrated.tolist())))
     return rows
 
 
@@ -223,13 +245,16 @@ def _names(paths: Sequence[str]) -> list[str]:
 
 
 def _before_and_after(
-    phase: str, calibration: LinearCalibration, bonafide: NDArray, spoof: NDArray
+    phase: str, calibration: LinearCalibration, bonafide: NDArray, spoof: NDArray, eer_method: str
 ) -> list[tuple[str, dict]]:
     from nes2net.calibration import figures
 
-    rows = [(f"{phase} {name}", figures(bonafide[:, i], spoof[:, i])) for i, name in enumerate(calibration.systems)]
+    rows = [
+        (f"{phase} {name}", figures(bonafide[:, i], spoof[:, i], eer_method))
+        for i, name in enumerate(calibration.systems)
+    ]
     done = "calibrated" if len(calibration.systems) == 1 else "fused"
-    return [*rows, (f"{phase} {done}", figures(calibration(bonafide), calibration(spoof)))]
+    return [*rows, (f"{phase} {done}", figures(calibration(bonafide), calibration(spoof), eer_method))]
 
 
 def _weights(calibration: LinearCalibration) -> str:

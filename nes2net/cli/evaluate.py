@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections import defaultdict
+from pathlib import Path
 
 from nes2net.cli.entry import subcommand
 from nes2net.errors import InputError
@@ -18,7 +19,9 @@ def add(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("scores", nargs="+", help="score file; several are compared on the same trials")
     parser.add_argument("--keys", default=".", metavar="DIR", help="folder or file of the keys")
     parser.add_argument(
-        "--phase", default="eval", help="phase or split, where the keys have them: eval, progress, hidden, dev"
+        "--phase",
+        default="eval",
+        help="phase or split, where the keys have them: eval, progress, hidden, dev; all of a corpus of your own",
     )
     parser.add_argument(
         "--allow-partial", action="store_true", help="evaluate what is scored although trials are missing"
@@ -39,7 +42,12 @@ def add(commands: argparse._SubParsersAction) -> None:
 
 def _evaluate(args: argparse.Namespace) -> int:
     from nes2net.comparison import evaluate_systems
+    from nes2net.report import check_writable, write_report
 
+    for path in (args.html, args.json):
+        if path is not None and Path(path).resolve() in {Path(scores).resolve() for scores in args.scores}:
+            raise InputError(f"{path} is one of the score files; name another file to write")
+    check_writable(args.html, args.json)
     report = evaluate_systems(
         args.corpus,
         args.scores,
@@ -50,11 +58,8 @@ def _evaluate(args: argparse.Namespace) -> int:
         num_resamples=args.resamples,
         seed=args.seed,
     )
-    if args.html or args.json:
-        from nes2net.report import write_report
-
-        write_report(report, args.html, args.json)
     print(report.text())
+    write_report(report, args.html, args.json)
     return 0
 
 

@@ -143,14 +143,18 @@ def _match_2021(keys: Callable[[str], list[Trial]], options: argparse.Namespace)
 
 def _check_all_phases(trials: list[Trial], ids: list[str], scores: np.ndarray, path: str) -> None:
     """The published scripts want a score for each trial of the key, whatever its phase."""
-    mismatch = match(trials, ids, scores, allow_partial=True).mismatch
-    if not mismatch:
+    try:
+        mismatch = match(trials, ids, scores, allow_partial=True).mismatch
+    except InputError as error:  # not one trial fits
+        problem, not_finite = str(error), not np.isfinite(scores).all()
+    else:
+        problem, not_finite = mismatch.describe(len(trials)), bool(mismatch.not_finite)
+    if not problem:
         return
-    detail = f"{path}: {mismatch.describe(len(trials))}"
-    num_scored = len(set(ids))
+    detail, num_scored = f"{path}: {problem}", len(set(ids))
     if num_scored != len(trials):
         raise _Stop(f"CHECK: submission has {num_scored} of {len(trials)} expected trials.", detail=detail)
-    if mismatch.not_finite:
+    if not_finite:
         raise _Stop(error="ERROR: Your scores contain nan or inf.", detail=detail)
     raise InputError(detail)
 

@@ -35,13 +35,17 @@ def add(commands: argparse._SubParsersAction) -> None:
     )
     parser.add_argument("--batch-size", type=int, default=8, help="utterances per batch of scoring")
     parser.add_argument("--workers", type=int, default=2, help="processes that read audio")
-    parser.add_argument("--allow-partial", action="store_true", help="evaluate although files could not be scored")
+    parser.add_argument(
+        "--allow-partial", action="store_true", help="evaluate although files are missing or unreadable"
+    )
+    parser.add_argument("--overwrite", action="store_true", help="score anew over the scores of another checkpoint")
     parser.add_argument("--resamples", type=int, default=1000, help="bootstrap draws behind the interval")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
 
 
 def _reproduce(args: argparse.Namespace) -> int:
-    from nes2net.reproduce import Places, find_missing, find_row, published_rows, reproduce, verdict
+    from nes2net.published import find_row, published_rows
+    from nes2net.reproduce import Places, find_missing, reproduce, verdict
 
     rows = published_rows(args.rows)
     if args.row is None:
@@ -54,7 +58,10 @@ def _reproduce(args: argparse.Namespace) -> int:
     out = args.out or Path("reproduce") / row.id
     places = Places(args.data, out, args.keys, args.protocols, args.checkpoint, args.ssl_checkpoint, args.recipe)
     print(row.describe())
-    if missing := find_missing(row, places):
+    missing = find_missing(row, places)
+    if missing and args.allow_partial and all(m.spares_some for m in missing):
+        print("warning: the result will be partial, missing are", *missing, sep="\n", file=sys.stderr)
+    elif missing:
         print(f"missing, {len(missing)} in all:", *missing, sep="\n", file=sys.stderr)
         return WRONG_INPUT
     report = reproduce(
@@ -64,8 +71,9 @@ def _reproduce(args: argparse.Namespace) -> int:
         batch_size=args.batch_size,
         num_workers=args.workers,
         allow_partial=args.allow_partial,
+        overwrite=args.overwrite,
         num_resamples=args.resamples,
     )
-    print(verdict(row, report))
+    print(verdict(row, report, trained=args.checkpoint is None))
     print(f"scores, page and figures are in {out}")
     return 0

@@ -12,8 +12,7 @@ from types import ModuleType
 
 from nes2net.data.corpus import AUDIO_SUFFIXES, Counts, count
 from nes2net.data.decoding import Decoding, decode_all
-from nes2net.data.generic import WHOLE
-from nes2net.data.protocol import NotFound, canonical_phase, check_split, corpus_root, some
+from nes2net.data.protocol import WHOLE, NotFound, canonical_phase, check_split, corpus_root, some
 from nes2net.data.trial import Trial
 from nes2net.errors import InputError
 from nes2net.registry import corpora
@@ -240,7 +239,11 @@ def _check_files(part: SplitCheck, trials: Sequence[Trial], beside: str) -> int:
         expected[folder][name] = trial
     other_suffix = 0
     for folder, named in sorted(expected.items()):
-        there = set(os.listdir(folder)) if os.path.isdir(folder) else set()
+        try:
+            there = set(os.listdir(folder)) if os.path.isdir(folder) else set()
+        except OSError as error:
+            part.problems.append(f"{folder} cannot be read ({error.strerror}); its files count as missing")
+            there = set()
         missing = named.keys() - there
         extra = {name for name in there - named.keys() if _is_recording(name, beside)}
         other_suffix += len({_stem(name) for name in missing} & {_stem(name) for name in extra})

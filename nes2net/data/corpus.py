@@ -21,10 +21,13 @@ scores of a speaker-verification system ``asv_scores`` and ``TDCF_VERSION``.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import ModuleType
 
+from nes2net.data.protocol import WHOLE, canonical_phase
 from nes2net.data.trial import BONAFIDE, SPOOF, Trial
+from nes2net.errors import InputError
 
 #: What a file in a folder of audio ends in, if it is a recording.
 AUDIO_SUFFIXES = frozenset(".wav .flac .mp3 .ogg .opus .m4a .aac .aiff .aif .sph .wma .webm".split())
@@ -82,3 +85,21 @@ def count(trials: Iterable[Trial]) -> Counts:
         if values:
             by[name] = dict(sorted(values.items()))
     return Counts(len(trials), labels[BONAFIDE] if known else None, labels[SPOOF] if known else None, by)
+
+
+def check_phase(module: ModuleType, phase: str, key: Sequence[Trial]) -> None:
+    """:class:`InputError` if the corpus ``module`` has no ``phase``, which trials that name no phase would take for theirs.
+
+    A corpus of one's own has ``train``, ``dev``, ``eval`` and ``all``; where its list names no parts, only the last two, which are
+    the same.
+    """
+    phase = canonical_phase(phase)
+    known = list(dict.fromkeys(canonical_phase(name) for name in getattr(module, "PHASES", module.SPLITS)))
+    if not module.COUNTS:
+        known.append(WHOLE)
+    if phase not in known:
+        raise InputError(f"{module.TITLE} has no phase '{phase}'; it has {', '.join(known)}")
+    if not module.COUNTS and phase not in ("eval", WHOLE) and all(trial.phase is None for trial in key):
+        raise InputError(
+            f"the list names no parts, so there is no phase '{phase}'; fill its column 'split', or ask for '{WHOLE}'"
+        )

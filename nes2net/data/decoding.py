@@ -5,9 +5,9 @@ from __future__ import annotations
 import itertools
 import multiprocessing
 import os
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +20,8 @@ from nes2net.errors import InputError
 
 # Files that a process reads before it reports.
 _CHUNK = 32
+# Chunks that are handed out ahead of what was read, per process: no process waits, and memory does not grow with the corpus.
+_AHEAD = 4
 
 
 class Decoded(NamedTuple):
@@ -127,22 +129,38 @@ def decode_in_parallel(
     chunks: Sequence[Sequence[Path]], workers: int, decode: Callable[[Path], Decoded] = decode
 ) -> Iterator[list[Decoded]]:
     """The files of one chunk after another, decoded in ``workers`` processes. A process that dies takes one file with it."""
-    while chunks:
-        unfinished = []
+    waiting = deque(chunks)
+    while waiting:
+        handed_out: deque[tuple[Sequence[Path], Future]] = deque()
+        unfinished: list[Sequence[Path]] = []
         pool = _pool(workers)
         try:
-            futures = [pool.submit(_decode_each, chunk, decode) for chunk in chunks]
-            for chunk, future in zip(chunks, futures):
+            while handed_out or (waiting and not unfinished):
+                while waiting and not unfinished and len(handed_out) < _AHEAD * workers:
+                    chunk = waiting.popleft()
+                    handed_out.append((chunk, _submit(pool, chunk, decode)))
+                chunk, future = handed_out.popleft()
                 try:
                     yield future.result()
                 except BrokenProcessPool:
                     unfinished.append(chunk)
         finally:
             pool.shutdown(cancel_futures=True)
-        # The file that killed a process is in one of the chunks that had been handed out, the first of those left.
-        suspects, chunks = unfinished[: 2 * workers + 1], unfinished[2 * workers + 1 :]
+        # The file that killed a process is in one of the chunks that processes had taken or were about to, the first of those left.
+        suspects, others = unfinished[: 2 * workers + 1], unfinished[2 * workers + 1 :]
+        waiting.extendleft(reversed(others))
         for path in itertools.chain.from_iterable(suspects):
             yield [_decode_alone(path, decode)]
+
+
+def _submit(pool: ProcessPoolExecutor, chunk: Sequence[Path], decode: Callable[[Path], Decoded]) -> Future:
+    """What will hold the files of ``chunk``; a pool that has broken already breaks it too."""
+    try:
+        return pool.submit(_decode_each, chunk, decode)
+    except BrokenProcessPool as error:
+        broken: Future = Future()
+        broken.set_exception(error)
+        return broken
 
 
 def _decode_alone(path: Path, decode: Callable[[Path], Decoded]) -> Decoded:

@@ -2,11 +2,12 @@
 
 A list is a CSV file (tab-separated if it ends in ``.tsv``) with a header. The column ``path`` (or ``file``) is relative to the list;
 ``label`` says ``bonafide``, ``genuine``, ``real``, ``human`` or ``spoof``, ``fake``, ``deepfake``, ``synthetic``, and may be empty;
-``id``, ``split`` and every field of :class:`~nes2net.data.trial.Trial` may follow, and other columns are kept as ``extra``. Accepted are:
+``id``, ``split`` (or ``phase``: train, dev, eval) and the other fields of :class:`~nes2net.data.trial.Trial` may follow; further
+columns are kept in a trial's ``extra``, a name that no column may have. Accepted are:
 
 ======================= ============================================================================================
 ``list.csv``            one list; with a column ``split`` (train, dev, eval) it has parts, without one it is a whole
-``<root>/train.csv``    a list for each part: ``train.csv``, ``dev.csv``, ``eval.csv``
+``<root>/train.csv``    a list for each part: ``train.csv``, ``dev.csv``, ``eval.csv``; the whole is all of them, and nothing else
 ``<root>/metadata.csv`` also ``meta.csv``, ``list.csv``, or the only CSV file of the folder
 ``<root>/train/real/``  a folder for each part, with a folder for each class in it
 ``<root>/real/``        a folder for each class; below ``spoof``, the first folder names the attack
@@ -17,21 +18,20 @@ An id is the path from the root without suffix, with ``%20`` for a space, as sco
 
 from __future__ import annotations
 
-import csv
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from nes2net.data import protocol as files
 from nes2net.data.corpus import AUDIO_SUFFIXES, Counts
 from nes2net.data.crop import ASVSPOOF_SAMPLES
+from nes2net.data.protocol import WHOLE
 from nes2net.data.trial import BONAFIDE, SPOOF, Trial
 from nes2net.errors import InputError
 
 TITLE = "Generic corpus"
 SPLITS = ("train", "dev", "eval")
-#: The part of a corpus that names no parts.
-WHOLE = "all"
 EER_METHOD = "asvspoof"
 TEST_SAMPLES = ASVSPOOF_SAMPLES
 COUNTS: dict[str, Counts] = {}
@@ -47,6 +47,7 @@ _SPLITS = {
     **dict.fromkeys(("eval", "evaluation", "test"), "eval"),
 }
 _PATH_COLUMNS = ("path", "file", "filename", "file_name", "audio")
+_SPLIT_COLUMNS = ("split", "phase")
 _LISTS = ("metadata.csv", "meta.csv", "list.csv")
 # Columns that are fields of a trial. The others of a trial come from columns with names of their own.
 _FIELDS = tuple(name for name in Trial.__slots__ if name not in ("id", "path", "label", "phase", "extra"))
@@ -82,7 +83,7 @@ def splits(root: str | Path, protocols: str | Path | None = None) -> tuple[str, 
     """The parts that are there: some of ``train``, ``dev``, ``eval``, or ``("all",)``."""
     place = Path(root if protocols is None else protocols)
     if place.is_dir():
-        own = tuple(split for split in SPLITS if _list_of(place, split) or _folder_of(place, split))
+        own = tuple(split for split in SPLITS if _own(place, split))
         if own:
             return own
     named = {trial.phase for trial in trials(root, protocols=protocols)} - {None}
@@ -90,14 +91,19 @@ def splits(root: str | Path, protocols: str | Path | None = None) -> tuple[str, 
 
 
 def find_protocol(root: str | Path, split: str = WHOLE, protocols: str | Path | None = None) -> Path:
-    """The list of ``split``, or the folder that holds its classes; :class:`~nes2net.data.protocol.NotFound` if neither is there."""
+    """The list of ``split``, or the folder that holds its classes, or for ``"all"`` the lists of the parts.
+
+    :class:`~nes2net.data.protocol.NotFound` if none of them is there.
+    """
     place = Path(root if protocols is None else protocols)
     if place.is_file():
         return place
     if place.is_dir():
         candidates = sorted(path for path in place.iterdir() if path.suffix in (".csv", ".tsv"))
-        if split in SPLITS and (own := _list_of(place, split) or _folder_of(place, split)):
+        if split in SPLITS and (own := _own(place, split)):
             return own
+        if split == WHOLE and any(_list_of(place, part) for part in SPLITS):
+            return place
         usual = [path for path in candidates if path.name in _LISTS]
         if usual or len(candidates) == 1:
             return (usual or candidates)[0]
@@ -117,13 +123,27 @@ def find_audio(root: str | Path, split: str = WHOLE) -> Path:
 
 
 def read_protocol(path: Path, split: str | None = WHOLE, audio: Path | None = None) -> list[Trial]:
-    """The trials of a list or of a folder of classes; :class:`InputError` names file and line of a malformed one."""
+    """The trials of a list, or of a folder of lists or classes; :class:`InputError` names file and line of a malformed one."""
+    if path.is_dir() and any(_list_of(path, part) for part in SPLITS):
+        return files.select_phase(files.checked_trials(_read_parts(path, audio or path), path), split)
     rows = _read_folder(path, audio or path) if path.is_dir() else _read_list(path, audio or path.parent)
     found = files.checked_trials(rows, path)
     # A list of one part alone (train.csv) need not say so.
     if split in (None, WHOLE) or all(trial.phase is None for trial in found):
         return found
     return files.select_phase(found, split)
+
+
+def _own(folder: Path, split: str) -> Path | None:
+    """What ``folder`` has for ``split`` alone: a list, or a folder of classes."""
+    return _list_of(folder, split) or _folder_of(folder, split)
+
+
+def _read_parts(folder: Path, audio: Path) -> Iterator[Trial]:
+    for part in SPLITS:
+        if own := _own(folder, part):
+            for trial in read_protocol(own, part, audio if own.is_file() else folder):
+                yield replace(trial, phase=part)
 
 
 def _list_of(folder: Path, split: str) -> Path | None:
@@ -172,15 +192,23 @@ def _id(path: Path) -> str:
 
 
 def _read_list(path: Path, audio: Path) -> Iterator[Trial]:
-    rows = csv.reader(files.read_text(path).splitlines(), delimiter="\t" if path.suffix == ".tsv" else ",")
-    header = [name.strip().lower() for name in next(rows, [])]
+    rows = files.read_csv(path, "\t" if path.suffix == ".tsv" else ",")
+    _, first = next(rows, (1, []))
+    header = [name.strip().lower() for name in first]
     file_column = next((header.index(name) for name in _PATH_COLUMNS if name in header), None)
     if file_column is None:
         raise InputError(f"{path}, line 1: expected a column 'path' (and 'label'), found {','.join(header)!r}")
-    columns = {name: header.index(name) for name in ("id", "label", "split", *_FIELDS) if name in header}
+    split_columns = [name for name in _SPLIT_COLUMNS if name in header]
+    if "extra" in header or len(split_columns) > 1:
+        wrong = (
+            "a column is named 'extra'"
+            if "extra" in header
+            else "there are the columns 'split' and 'phase', which say the same"
+        )
+        raise InputError(f"{path}, line 1: {wrong}; rename or remove it")
+    columns = {name: header.index(name) for name in ("id", "label", *split_columns, *_FIELDS) if name in header}
     further = [(i, name) for i, name in enumerate(header) if i != file_column and name and name not in columns]
-    for row in rows:
-        line = rows.line_num
+    for line, row in rows:
         if not row:
             continue
         if len(row) != len(header) or not Path(row[file_column]).name:
@@ -188,7 +216,7 @@ def _read_list(path: Path, audio: Path) -> Iterator[Trial]:
                 f"{path}, line {line}: expected {len(header)} fields ({', '.join(header)}), found {len(row)}: {','.join(row)[:120]!r}"
             )
         values = {name: row[column].strip() for name, column in columns.items()}
-        label, split = values.pop("label", ""), values.pop("split", "")
+        label, split = values.pop("label", ""), "".join(values.pop(name) for name in split_columns)
         yield Trial(
             id="%20".join(values.pop("id", "").split()) or _id(Path(row[file_column])),
             path=audio / row[file_column],

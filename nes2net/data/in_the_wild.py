@@ -6,7 +6,6 @@ Layout: ``release_in_the_wild/*.wav`` and, in the same folder, ``meta.csv`` (``f
 
 from __future__ import annotations
 
-import csv
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -106,13 +105,13 @@ def read_protocol(path: Path, split: str | None = "eval", audio: Path | None = N
 
 
 def _read_meta(path: Path, audio: Path | None) -> Iterator[Trial]:
-    rows = csv.reader(files.read_text(path).splitlines())
-    header = next(rows, [])
+    rows = files.read_csv(path)
+    _, header = next(rows, (1, []))
     missing = {"file", "speaker", "label"} - set(header)
     if missing:
         raise InputError(f"{path}, line 1: expected the columns file,speaker,label, found {','.join(header)!r}")
     file, speaker, label = (header.index(name) for name in ("file", "speaker", "label"))
-    for line, row in enumerate(rows, start=2):
+    for line, row in rows:
         if not row:
             continue
         if len(row) != len(header):

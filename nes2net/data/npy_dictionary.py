@@ -44,6 +44,12 @@ def read_npy_dictionary(path: str | Path) -> dict[str, NDArray]:
         ) from error
 
 
+# Bytes of a single value, which is a number or a short text; each is copied.
+_LONGEST_SCALAR = 256
+# Characters that lists of text may be padded to, per byte of the file.
+_MOST_PADDING = 16
+
+
 class Refused(pickle.UnpicklingError):
     """The pickle names something that is no part of an array."""
 
@@ -58,7 +64,23 @@ def _dictionary(stream: io.BytesIO) -> dict[str, NDArray]:
     content = outer.single_object() if isinstance(outer, _Array) else outer
     if not isinstance(content, dict):
         raise ValueError(f"it holds a {type(content).__name__}")
-    return {str(name): _as_array(value) for name, value in content.items()}
+    return _as_arrays(content, stream.getbuffer().nbytes)
+
+
+def _as_arrays(content: dict, size: int) -> dict[str, NDArray]:
+    """``content`` of a file of ``size`` bytes; what it names twice is one array, as it is one list in the file."""
+    arrays: dict[int, NDArray] = {}
+    padded = 0
+    for value in content.values():
+        if id(value) in arrays:
+            continue
+        if isinstance(value, (list, tuple)):
+            # Every text of an array takes as many characters as its longest.
+            padded += len(value) * max((len(v) for v in value if isinstance(v, (str, bytes))), default=1)
+            if padded > _MOST_PADDING * size:
+                raise ValueError("its lists would take far more memory than the file is long")
+        arrays[id(value)] = _as_array(value)
+    return {str(name): arrays[id(value)] for name, value in content.items()}
 
 
 class _DataType:
@@ -104,14 +126,17 @@ class _Array:
         if math.prod(self.shape) * dtype.itemsize != len(self.data):
             raise ValueError(f"an array of shape {self.shape} has {len(self.data)} bytes")
         order = "F" if self.fortran else "C"
-        return np.frombuffer(bytes(self.data), dtype).reshape(self.shape, order=order)
+        return np.frombuffer(self.data, dtype).reshape(self.shape, order=order)
 
 
 def _as_array(value: Any) -> NDArray:
     if isinstance(value, _Array):
         return value.numpy()
     if isinstance(value, (list, tuple)) and all(isinstance(v, (str, int, float, bool, np.generic)) for v in value):
-        return np.array(value)
+        array = np.array(value)
+        if array.dtype.hasobject:
+            raise ValueError("it holds a number of more than 64 bits")
+        return array
     raise ValueError(f"it holds a {type(value).__name__} where an array was expected")
 
 
@@ -127,6 +152,8 @@ def _from_buffer(data: Any, dtype: Any, shape: Any, order: Any) -> _Array:
 
 
 def _scalar(dtype: Any, data: Any) -> Any:
+    if len(data) > _LONGEST_SCALAR:
+        raise ValueError(f"a single value has {len(data)} bytes")
     array = _Array()
     array.__setstate__((1, (), dtype, False, data))
     return array.numpy()[()]
@@ -150,7 +177,6 @@ _ALLOWED = {
     **{(f"numpy.{core}.numeric", "_frombuffer"): _from_buffer for core in ("core", "_core")},
     ("numpy", "ndarray"): _Array,
     ("numpy", "dtype"): _DataType,
-    ("_codecs", "encode"): _encode,
     ("__builtin__", "bytes"): _empty,
 }
 
@@ -158,8 +184,17 @@ _ALLOWED = {
 class _ArrayUnpickler(pickle._Unpickler):  # in Python: its memo is a dict, so that a damaged index costs no memory
     def __init__(self, stream: io.BytesIO) -> None:
         super().__init__(stream, encoding="latin1")
+        self.encoded: dict[int, tuple[Any, bytes]] = {}
+
+    def encode(self, text: Any, encoding: Any) -> bytes:
+        """:func:`_encode`, one for a text however often it is asked for."""
+        if id(text) not in self.encoded:
+            self.encoded[id(text)] = text, _encode(text, encoding)
+        return self.encoded[id(text)][1]
 
     def find_class(self, module: str, name: str) -> Any:
+        if (module, name) == ("_codecs", "encode"):
+            return self.encode
         try:
             return _ALLOWED[module, name]
         except KeyError:

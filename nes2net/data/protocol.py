@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import csv
 import gc
+import hashlib
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 
 from nes2net.data.trial import BONAFIDE, SPOOF, Trial
 from nes2net.errors import InputError
 
+#: The part of a corpus that is all of it, whether it names parts or not.
+WHOLE = "all"
 ASVSPOOF_LABELS = {"bonafide": BONAFIDE, "spoof": SPOOF}
 
 
@@ -50,10 +56,28 @@ def _first(candidates: Iterable[Path], exists: Callable[[Path], bool], what: str
     raise NotFound(f"{what} not found; looked for {', '.join(map(str, tried))}; {remedy}", tried)
 
 
+_digests: ContextVar[dict[Path, str] | None] = ContextVar("digests", default=None)
+
+
+@contextmanager
+def recorded_digests() -> Iterator[dict[Path, str]]:
+    """A dictionary path → SHA-256 (hexadecimal) that fills with each file that :func:`read_text` reads: of the very bytes it read."""
+    digests: dict[Path, str] = {}
+    token = _digests.set(digests)
+    try:
+        yield digests
+    finally:
+        _digests.reset(token)
+
+
 def read_text(path: Path) -> str:
     """The text of ``path`` (UTF-8, with or without a byte-order mark); :class:`InputError` when it cannot be read."""
     try:
-        return path.read_text(encoding="utf-8-sig")
+        content = path.read_bytes()
+        if (digests := _digests.get()) is not None:
+            digests[path] = hashlib.sha256(content).hexdigest()
+        text = content.decode("utf-8-sig")
+        return text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}); give the path of a text file") from error
     except UnicodeDecodeError as error:
@@ -76,6 +100,25 @@ def read_rows(path: Path, num_fields: int, fields: str) -> Iterator[tuple[int, l
             raise InputError(
                 f"{path}, line {number}: expected {num_fields} field{plural} ({fields}), found {len(row)}: {line.strip()[:120]!r}"
             )
+
+
+def read_csv(path: Path, delimiter: str = ",") -> Iterator[tuple[int, list[str]]]:
+    """Number of the first line, and fields, of each row of ``path``; rows of no fields too.
+
+    :class:`InputError` naming file and line where quotation marks do not match, or a field is longer than any that is meant.
+    """
+    rows = csv.reader(read_text(path).splitlines(), delimiter=delimiter, strict=True)
+    while True:
+        line = rows.line_num + 1
+        try:
+            row = next(rows)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            raise InputError(
+                f"{path}, line {line}: no row of a CSV file ({error}); close or double its quotation marks"
+            ) from error
+        yield line, row
 
 
 def checked_id(utterance: str, path: Path, line: int) -> str:
@@ -200,11 +243,11 @@ def known_split(split: str, splits: Sequence[str], title: str) -> str:
 
 
 def select_phase(trials: Sequence[Trial], phase: str | None) -> list[Trial]:
-    """The trials of ``phase`` (None: of all). A trial that names no phase belongs to every one.
+    """The trials of ``phase`` (None and ``"all"``: of all). A trial that names no phase belongs to every one.
 
     Raises :class:`InputError`, with the phases there are, when none is left.
     """
-    if phase is None:
+    if phase in (None, WHOLE):
         return list(trials)
     wanted = (None, canonical_phase(phase))
     selected = [trial for trial in trials if trial.phase in wanted]

@@ -151,6 +151,8 @@ def _resample(
     """
     if num_resamples < 1:
         raise InputError(f"num_resamples must be at least 1, got {num_resamples}")
+    if seed < 0:
+        raise InputError(f"seed must be 0 or more, got {seed}")
     if num_threads is not None and num_threads < 1:
         raise InputError(f"num_threads must be at least 1, got {num_threads}")
     quick = [quick_metric(*system) for system in systems]

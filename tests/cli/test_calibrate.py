@@ -134,7 +134,7 @@ def test_partial_scores(folder, capsys):
         ("calibrate asvspoof2019_la none.txt", "none.txt: cannot be read"),
         (
             "calibrate asvspoof2019_la A.dev.txt --apply A.eval.txt --out A.eval.txt",
-            "A.eval.txt is one of the score files",
+            "A.eval.txt is one of the files that are read",
         ),
         ("calibrate asvspoof2019_la A.dev.txt --prior 2", "prior must lie between 0 and 1"),
         ("calibrate asvspoof2019_la A.dev.txt --apply bad.txt --out x.txt", "bad.txt: 1 scored twice with different"),
@@ -149,6 +149,19 @@ def test_partial_scores(folder, capsys):
             "apply-calibration A.json A.eval.txt B.eval.txt --out x.txt",
             "A.json is of 1 systems (A.dev), but 2 score files",
         ),
+        (
+            "calibrate asvspoof2019_la A.dev.txt --apply A.eval.txt --out x.txt --save ./x.txt",
+            "--out and --save are both x.txt",
+        ),
+        ("apply-calibration A.json A.eval.txt --out A.json", "A.json is one of the files that are read"),
+        ("calibrate asvspoof2019_la A.dev.txt --save A.json/B.json", "A.json/B.json: cannot be written"),
+        ("apply-calibration A.json A.eval.txt --out A.json/x.txt", "A.json/x.txt: cannot be written"),
+        ("calibrate asvspoof2019_la A.dev.txt --phase dve", "has no phase 'dve'; it has train, dev, eval"),
+        (
+            "calibrate asvspoof2019_la A.dev.txt --apply A.eval.txt --out x.txt --eval-phase evla",
+            "has no phase 'evla'; it has train, dev, eval",
+        ),
+        ("calibrate in_the_wild A.dev.txt --keys wild", "In-the-Wild has no phase 'dev'; it has eval"),
         ("apply-calibration A.json A.eval.txt --out x.txt --eval-keys .", "--eval-keys needs --eval-corpus"),
     ],
 )
@@ -162,6 +175,8 @@ def test_errors_are_one_line(folder, capsys, command, message):
     (folder / "onesided" / PROTOCOLS["dev"]).write_text(
         "".join(x for x in protocol.splitlines(True) if "bonafide" in x)
     )
+    (folder / "wild").mkdir()
+    (folder / "wild" / "meta.csv").write_text("file,speaker,label\n0.wav,A,spoof\n1.wav,A,bona-fide\n")
     if "onesided" in command:
         write("A.dev.txt", {f"dev{i}": float(i) for i in range(60)})
     capsys.readouterr()
@@ -169,6 +184,39 @@ def test_errors_are_one_line(folder, capsys, command, message):
     error = capsys.readouterr().err
     assert error.count("\n") == 1 and message in error
     assert not (folder / "x.txt").exists()
+
+
+def test_a_corpus_of_one_part_is_trained_on_by_name_and_that_is_said(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    labels = ["real", "fake"] * 20
+    (tmp_path / "list.csv").write_text("path,label\n" + "".join(f"{n}.wav,{x}\n" for n, x in enumerate(labels)))
+    scores = np.random.default_rng(0).normal(0, 1, 40) + np.tile((1, 0), 20)
+    write("s.txt", {str(n): score for n, score in enumerate(scores.tolist())})
+    command = ["calibrate", "generic", "s.txt", "--keys", "list.csv", "--apply", "s.txt", "--out", "x.txt"]
+    assert main(command) == 2
+    assert "the list names no parts, so there is no phase 'dev'" in capsys.readouterr().err
+    assert main([*command, "--phase", "all"]) == 0
+    assert "note: 40 of the trials applied to were trained on" in capsys.readouterr().out
+    table = "path,label,split\n" + "".join(f"{n}.wav,{x},{'dev' if n < 20 else 'eval'}\n" for n, x in enumerate(labels))
+    (tmp_path / "list.csv").write_text(table)
+    assert main(command) == 0
+    assert "trained on;" not in capsys.readouterr().out
+    assert main([*command, "--phase", "all"]) == 0
+    assert "note: 20 of the trials applied to were trained on" in capsys.readouterr().out
+
+
+def test_the_eer_goes_by_the_rule_of_the_corpus(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    scores = {"CtrSVDD_0": 0.0, "CtrSVDD_1": 0.0, "CtrSVDD_2": 1.0, "CtrSVDD_3": 1.0, "CtrSVDD_4": 0.0}
+    labels = ["bonafide", "deepfake", "bonafide", "deepfake", "deepfake"]
+    lines = (f"kiritan s {id} - {'A09' if x == 'deepfake' else '-'} {x}\n" for id, x in zip(scores, labels))
+    (tmp_path / "dev.txt").write_text("".join(lines))
+    write("s.txt", scores)
+    assert main(["calibrate", "ctrsvdd", "s.txt"]) == 0
+    bonafide, spoof = [0.0, 1.0], [0.0, 1.0, 0.0]
+    rules = {rule: 100 * metrics.compute_eer(bonafide, spoof, rule)[0] for rule in ("sklearn", "asvspoof")}
+    assert rules["sklearn"] != pytest.approx(rules["asvspoof"])
+    assert figures_printed(capsys.readouterr().out)["dev s"][0] == pytest.approx(rules["sklearn"], abs=5e-5)
 
 
 def test_scores_of_a_real_system(shared, tmp_path, monkeypatch, capsys):

@@ -1,6 +1,7 @@
 """What check_corpus finds in tiny corpora that are whole, damaged, or have the official size."""
 
 import lzma
+import os
 import shutil
 from pathlib import Path
 
@@ -193,6 +194,20 @@ def test_malformed_protocol(copy, name, file):
     (problem,) = found.missing
     assert problem.startswith(f"dev: {copy / file}, line 3: expected ") and "; get " in problem
     assert dict(found.tasks())["validate"] == "no: its trials are not known"
+
+
+def test_a_folder_that_may_not_be_read(copy):
+    audio = copy / "ASVspoof2019_LA_eval" / "flac"
+    audio.chmod(0o300)
+    try:
+        if os.access(audio, os.R_OK):
+            pytest.skip("this user may read everything")
+        found = check("asvspoof2019_la", copy, splits=["eval"])
+    finally:
+        audio.chmod(0o700)
+    problems = found.splits[0].problems
+    assert any(f"{audio} cannot be read (Permission denied)" in problem for problem in problems)
+    assert any("4 of 4 files are missing" in problem for problem in problems)
 
 
 def test_keys_that_are_not_there(copy):

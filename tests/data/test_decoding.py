@@ -2,6 +2,7 @@
 
 import os
 import signal
+from concurrent.futures import ProcessPoolExecutor, wait
 from pathlib import Path
 
 import av
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from nes2net.data import decoding
 from nes2net.data.decoding import Decoded, decode, decode_all, decode_in_parallel
 from nes2net.errors import InputError
 
@@ -69,6 +71,46 @@ def test_a_decoder_that_crashes_takes_one_file_with_it(folder):
     results = [decoded for chunk in decode_in_parallel(chunks, 1, dies_at_c) for decoded in chunk]
     assert sorted(d.path for d in results) == paths
     assert {d.path.name: d.error for d in results if d.error} == {"c.flac": "the process that decoded it crashed"}
+
+
+class Unhurried(ProcessPoolExecutor):
+    """A pool that is asked for more only when all before is done: a process that dies has died by then."""
+
+    def __init__(self, *args, **options):
+        super().__init__(*args, **options)
+        self.futures = []
+
+    def submit(self, *args):
+        wait(self.futures)
+        self.futures.append(super().submit(*args))
+        return self.futures[-1]
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs a process that can be killed")
+def test_a_decoder_that_crashes_while_files_are_still_handed_out(tmp_path, monkeypatch):
+    monkeypatch.setattr(decoding, "ProcessPoolExecutor", Unhurried)
+    paths = [tmp_path / name for name in ("a", "b", "c.flac", *map(str, range(40)))]
+    results = [d for chunk in decode_in_parallel([[path] for path in paths], 1, dies_at_c) for d in chunk]
+    assert sorted(d.path for d in results) == sorted(paths)
+    assert {d.path.name: d.error for d in results if d.error} == {"c.flac": "the process that decoded it crashed"}
+
+
+def is_read(path: Path) -> Decoded:
+    return Decoded(path, 16000, 1, 1.0)
+
+
+def test_few_chunks_are_handed_out_ahead(tmp_path, monkeypatch):
+    handed_out = []
+
+    class Counting(ProcessPoolExecutor):
+        def submit(self, *args):
+            handed_out.append(args)
+            return super().submit(*args)
+
+    monkeypatch.setattr(decoding, "ProcessPoolExecutor", Counting)
+    chunks = [[tmp_path / str(n)] for n in range(100)]
+    ahead = [len(handed_out) - read for read, _ in enumerate(decode_in_parallel(chunks, 2, is_read))]
+    assert max(ahead) == 8 and len(handed_out) == len(ahead) == 100
 
 
 def test_files_that_trip_naive_readers(shared):

@@ -1,4 +1,4 @@
-"""ASVspoof 5, CtrSVDD, PartialSpoof and recordings of one's own: layouts, fields, and what is refused."""
+"""ASVspoof 5, CtrSVDD and PartialSpoof: layouts, fields, and what is refused."""
 
 import inspect
 import lzma
@@ -14,7 +14,6 @@ from nes2net.data import (
     asvspoof2021_df,
     asvspoof2021_la,
     ctrsvdd,
-    generic,
     in_the_wild,
     partialspoof,
 )
@@ -252,109 +251,7 @@ def test_a_missing_corpus_folder_is_named(tmp_path, module):
         module.trials(tmp_path / "nowhere", module.SPLITS[-1])
 
 
-# Recordings of one's own
-
-LISTS = {
-    "comma": ("list.csv", "path,label,speaker,split,room\na/1.wav,Real,Ann,train,hall\nb/2 x.flac,fake,,test,\n"),
-    "tab": (
-        "list.tsv",
-        "file\tlabel\tspeaker\tsplit\troom\na/1.wav\tbonafide\tAnn\ttrain\thall\nb/2 x.flac\tspoof\t\teval\t\n",
-    ),
-}
-
-
-@pytest.mark.parametrize("name, text", LISTS.values(), ids=LISTS)
-def test_a_list(tmp_path, name, text):
-    file = write(tmp_path / name, text)
-    first = Trial("a/1", tmp_path / "a/1.wav", "bonafide", "Ann", phase="train", extra=(("room", "hall"),))
-    second = Trial("b/2%20x", tmp_path / "b/2 x.flac", "spoof", phase="eval")
-    for place in (file, tmp_path):
-        assert generic.trials(place) == [first, second] == generic.keys(place)
-        assert generic.trials(place, "train") == [first]
-        assert generic.trials(place, "eval") == [second]
-        assert generic.splits(place) == ("train", "eval")
-    with pytest.raises(InputError, match="no trials in phase 'dev'; the key has eval, train"):
-        generic.trials(file, "dev")
-    elsewhere = generic.trials(folder(tmp_path / "elsewhere"), protocols=file)
-    assert [t.path for t in elsewhere] == [tmp_path / "elsewhere" / "a/1.wav", tmp_path / "elsewhere" / "b/2 x.flac"]
-
-
-def test_a_list_without_parts_is_the_same_for_every_part(tmp_path):
-    file = write(tmp_path / "mine.csv", "path,label,id,attack\n/data/x.wav,spoof,utterance 1,A1\ny.wav,,,\n")
-    trials = [Trial("utterance%201", Path("/data/x.wav"), "spoof", attack="A1"), Trial("y", tmp_path / "y.wav")]
-    for split in ("train", "dev", "eval", "all"):
-        assert generic.trials(file, split) == trials
-    assert generic.splits(file) == ("all",)
-    assert generic.keys(file) == trials[:1]
-
-
-def test_a_list_for_each_part(tmp_path):
-    for name in ("train", "validation"):
-        write(tmp_path / f"{name}.csv", f"path,label\n{name}.wav,spoof\n")
-    assert generic.splits(tmp_path) == ("train", "dev")
-    assert [t.id for t in generic.trials(tmp_path, "dev")] == ["validation"]
-
-
-@pytest.mark.parametrize("part", ["", "train", "test"])
-def test_a_folder_for_each_class(tmp_path, part):
-    for name in ("Real/b.wav", "Real/a.flac", "Real/._a.flac", "Real/notes.txt", "fake/vits/z 1.mp3", "fake/y.wav"):
-        write(tmp_path / part / name)
-    found = generic.trials(tmp_path, {"": "all", "train": "train", "test": "eval"}[part])
-    prefix = f"{part}/" if part else ""
-    assert [(t.id, t.label, t.attack) for t in found] == [
-        (f"{prefix}Real/a", "bonafide", None),
-        (f"{prefix}Real/b", "bonafide", None),
-        (f"{prefix}fake/y", "spoof", None),
-        (f"{prefix}fake/vits/z%201", "spoof", "vits"),
-    ]
-    assert {t.phase for t in found} == {{"": None, "train": "train", "test": "eval"}[part]}
-    assert all(t.path.is_file() for t in found)
-    assert [t.id for t in generic.trials(tmp_path)] == [t.id for t in found]
-
-
-@pytest.mark.parametrize(
-    "text, message",
-    [
-        ("name,label\na,spoof\n", "line 1: expected a column 'path' .* found 'name,label'"),
-        ("", "line 1: expected a column 'path'"),
-        ("path,label\na.wav\n", r"line 2: expected 2 fields \(path, label\), found 1: 'a.wav'"),
-        ("path,label\n\n,spoof\n", "line 3: expected 2 fields"),
-        ("path,label\na.wav,1\n", "line 2: unknown label '1'; expected one of bonafide"),
-        ("path,label,split\na.wav,spoof,holdout\n", "line 2: unknown split 'holdout'; expected one of train"),
-        ("path,label\na.wav,spoof\na.flac,spoof\n", "1 utterances stand in it more than once: a"),
-        ("path,label\n", "holds no trials"),
-    ],
-)
-def test_malformed_lists(tmp_path, text, message):
-    with pytest.raises(InputError, match=message) as error:
-        generic.trials(write(tmp_path / "list.csv", text))
-    assert "list.csv" in str(error.value)
-
-
-def test_no_recordings_of_ones_own(tmp_path):
-    with pytest.raises(NotFound, match="no list of trials and no folders of classes; give a CSV file"):
-        generic.trials(tmp_path)
-    with pytest.raises(NotFound, match="no list of trials"):
-        generic.trials(tmp_path / "none.csv")
-    folder(tmp_path / "real"), folder(tmp_path / "human")
-    with pytest.raises(InputError, match="both human and real would be bonafide; rename one"):
-        generic.trials(tmp_path)
-    with pytest.raises(InputError, match="no trial has a label"):
-        generic.keys(write(tmp_path / "list.csv", "path\na.wav\n"))
-
-
-def test_real_recordings_as_a_list(shared):
-    trials = generic.trials(shared / "real" / "audio")
-    assert len(trials) == 607 and sum(t.target for t in trials) == 390
-    assert all(t.path.is_file() and t.get("licence") for t in trials)
-
-
-def test_a_generic_corpus_is_scored_and_evaluated_like_any_other(tmp_path):
-    file = write(
-        tmp_path / "mine.csv", "path,label\n" + "".join(f"{n}.wav,{'real' if n % 2 else 'fake'}\n" for n in range(10))
-    )
-    write(tmp_path / "scores.txt", "".join(f"{n} {n % 2 + 0.01 * n}\n" for n in range(10)))
-    assert evaluate("generic", tmp_path / "scores.txt", file, num_resamples=10).eer == 0
+# In-the-Wild, and all of them
 
 
 def test_the_real_key_of_in_the_wild(shared, tmp_path):
@@ -362,6 +259,12 @@ def test_the_real_key_of_in_the_wild(shared, tmp_path):
     lines = [f"{fields[1]},someone,{fields[-1]}\n" for fields in map(str.split, key)]
     write(tmp_path / "meta.csv", "file,speaker,label\n" + "".join(lines))
     assert count(in_the_wild.keys(tmp_path)).differences(in_the_wild.COUNTS["eval"]) == []
+
+
+def test_a_quotation_mark_that_is_left_open_in_the_key_of_in_the_wild(tmp_path):
+    write(tmp_path / "meta.csv", 'file,speaker,label\n0.wav,A,spoof\n1.wav,"' + "B,spoof\n" * 20_000)
+    with pytest.raises(InputError, match=r"meta\.csv, line 3: no row of a CSV file .*quotation marks"):
+        in_the_wild.keys(tmp_path)
 
 
 def test_every_corpus_is_scored_and_evaluated(tmp_path, small_model):

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nes2net.data import npy_dictionary
 from nes2net.data.npy_dictionary import read_npy_dictionary
 from nes2net.errors import InputError
 
@@ -129,6 +130,50 @@ def test_damaged_files(tmp_path, content, message):
     with pytest.raises(InputError, match=message) as error:
         read_npy_dictionary(tmp_path / "a.npy")
     assert "a.npy" in str(error.value) and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("protocol", [2, 4])
+def test_what_is_named_often_is_one_array(tmp_path, protocol):
+    values, array = ["0", "1"] * 500, np.arange(500)
+    content = {f"{kind}{n}": value for n in range(300) for kind, value in (("list", values), ("array", array))}
+    (tmp_path / "a.npy").write_bytes(OBJECT + pickle.dumps(content, protocol))
+    found = read_npy_dictionary(tmp_path / "a.npy")
+    assert len(found) == 600 and list(found["list299"]) == values and list(found["array7"]) == list(range(500))
+    assert all(found[f"list{n}"] is found["list0"] and found[f"array{n}"] is found["array0"] for n in range(300))
+
+
+@pytest.mark.parametrize(
+    "content, message",
+    [
+        ({"a": ["0"] * 5000 + ["0" * 5000]}, "far more memory than the file"),
+        ({f"k{n}": [*["0"] * 500, str(n) * 500] for n in range(20)}, "far more memory than the file"),
+        ({"a": [1, 1 << 70]}, "a number of more than 64 bits"),
+        ({"a": [np.str_("x" * 100)]}, "a single value has 400 bytes"),
+    ],
+)
+def test_small_files_of_large_arrays(tmp_path, content, message):
+    (tmp_path / "a.npy").write_bytes(OBJECT + pickle.dumps(content))
+    with pytest.raises(InputError, match=message):
+        read_npy_dictionary(tmp_path / "a.npy")
+
+
+def test_text_that_is_encoded_again_and_again_is_encoded_once(tmp_path):
+    """Protocol 2 writes bytes as a text and a call; a short file may call for a long text as often as it likes."""
+
+    class Calls:
+        def __init__(self, text):
+            self.text = text
+
+        def __reduce__(self):
+            import codecs
+
+            return codecs.encode, (self.text, "latin1")
+
+    text = "01" * 5000
+    data = pickle.dumps({"a": [Calls(text) for _ in range(1000)]}, 2)
+    unpickler = npy_dictionary._ArrayUnpickler(io.BytesIO(data))
+    values = unpickler.load()["a"]
+    assert len(values) == 1000 and len({id(value) for value in values}) == 1
 
 
 def test_a_missing_file(tmp_path):

@@ -223,3 +223,8 @@ def test_systems_on_other_trials():
         InputError, match="2 bona fide and 1 spoof scores of the first system, but 1 and 1 of the second"
     ):
         metrics.compare_systems(metrics.compute_eer, ([1.0, 2.0], [0.0]), ([1.0], [0.0]))
+
+
+def test_a_negative_seed():
+    with pytest.raises(InputError, match="seed must be 0 or more, got -1"):
+        metrics.bootstrap_interval(metrics.compute_eer, [1.0, 2.0], [0.0, 1.5], seed=-1)

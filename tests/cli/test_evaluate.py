@@ -1,0 +1,58 @@
+"""`nes2net evaluate`: what it prints and writes, and when."""
+
+import json
+
+import pytest
+from report_case import make_case
+
+from nes2net.cli.main import main
+from nes2net.errors import InputError
+
+
+@pytest.fixture(scope="module")
+def case(tmp_path_factory):
+    return make_case(tmp_path_factory.mktemp("case"))
+
+
+def test_files_that_cannot_be_written_are_known_before_the_bootstrap(case, tmp_path, monkeypatch):
+    def too_late(*args, **options):
+        raise AssertionError("evaluated")
+
+    monkeypatch.setattr("nes2net.comparison.evaluate_systems", too_late)
+    (tmp_path / "file").touch()
+    assert (
+        main(["evaluate", "asvspoof2021_la", str(case / "good.txt"), "--json", str(tmp_path / "file" / "r.json")]) == 2
+    )
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_the_result_is_printed_before_it_is_written(case, tmp_path, monkeypatch, capsys):
+    def fails(*args):
+        raise InputError("the disk is full")
+
+    monkeypatch.setattr("nes2net.report.write_report", fails)
+    assert main(["evaluate", "asvspoof2021_la", str(case / "good.txt"), "--keys", str(case), "--resamples", "5"]) == 2
+    assert "95 % interval" in capsys.readouterr().out
+
+
+def test_command_line(case, tmp_path, capsys):
+    common = ["--keys", str(case), "--resamples", "20"]
+    scores = [str(case / "good.txt"), str(case / "worse.txt")]
+    files = ["--html", str(tmp_path / "r.html"), "--json", str(tmp_path / "r.json")]
+    assert main(["evaluate", "asvspoof2021_la", *scores, *common, *files]) == 0
+    out = capsys.readouterr().out
+    assert "good − worse: -" in out and "p " in out
+    assert json.loads((tmp_path / "r.json").read_text())["systems"][1]["system"] == "worse"
+    assert (tmp_path / "r.html").read_text().startswith("<!doctype html>")
+    assert main(["evaluate", "asvspoof2021_la", scores[0], *common, "--exclude", "attack=A08", "codec=gsm"]) == 0
+    assert "left out by definition: attack A08, codec gsm" in capsys.readouterr().out
+    for wrong, message in (
+        (["--exclude", "A08"], "--exclude takes FIELD=VALUE"),
+        (["--html", str(tmp_path / "none" / "r.html")], "cannot be written"),
+        (["--json", str(tmp_path)], "is a folder; name a file to write"),
+        (["--json", scores[0]], "is one of the score files"),
+        (["--seed", "-1"], "seed must be 0 or more, got -1"),
+    ):
+        assert main(["evaluate", "asvspoof2021_la", scores[0], *common, *wrong]) == 2
+        error = capsys.readouterr().err
+        assert message in error and error.count("\n") == 1

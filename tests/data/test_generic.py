@@ -1,0 +1,151 @@
+"""Recordings of one's own: lists and folders, their parts, and what is refused."""
+
+from pathlib import Path
+
+import pytest
+
+from nes2net.data import generic
+from nes2net.data.protocol import NotFound
+from nes2net.data.trial import Trial
+from nes2net.errors import InputError
+from nes2net.evaluation import evaluate
+
+
+def write(path: Path, text: str = "") -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    return path
+
+
+def folder(path: Path) -> Path:
+    path.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+LISTS = {
+    "comma": ("list.csv", "path,label,speaker,split,room\na/1.wav,Real,Ann,train,hall\nb/2 x.flac,fake,,test,\n"),
+    "tab": (
+        "list.tsv",
+        "file\tlabel\tspeaker\tsplit\troom\na/1.wav\tbonafide\tAnn\ttrain\thall\nb/2 x.flac\tspoof\t\teval\t\n",
+    ),
+}
+
+
+@pytest.mark.parametrize("name, text", LISTS.values(), ids=LISTS)
+def test_a_list(tmp_path, name, text):
+    file = write(tmp_path / name, text)
+    first = Trial("a/1", tmp_path / "a/1.wav", "bonafide", "Ann", phase="train", extra=(("room", "hall"),))
+    second = Trial("b/2%20x", tmp_path / "b/2 x.flac", "spoof", phase="eval")
+    for place in (file, tmp_path):
+        assert generic.trials(place) == [first, second] == generic.keys(place)
+        assert generic.trials(place, "train") == [first]
+        assert generic.trials(place, "eval") == [second]
+        assert generic.splits(place) == ("train", "eval")
+    with pytest.raises(InputError, match="no trials in phase 'dev'; the key has eval, train"):
+        generic.trials(file, "dev")
+    elsewhere = generic.trials(folder(tmp_path / "elsewhere"), protocols=file)
+    assert [t.path for t in elsewhere] == [tmp_path / "elsewhere" / "a/1.wav", tmp_path / "elsewhere" / "b/2 x.flac"]
+
+
+def test_a_list_without_parts_is_the_same_for_every_part(tmp_path):
+    file = write(tmp_path / "mine.csv", "path,label,id,attack\n/data/x.wav,spoof,utterance 1,A1\ny.wav,,,\n")
+    trials = [Trial("utterance%201", Path("/data/x.wav"), "spoof", attack="A1"), Trial("y", tmp_path / "y.wav")]
+    for split in ("train", "dev", "eval", "all"):
+        assert generic.trials(file, split) == trials
+    assert generic.splits(file) == ("all",)
+    assert generic.keys(file) == trials[:1]
+
+
+def test_a_list_for_each_part(tmp_path):
+    for name in ("train", "validation"):
+        write(tmp_path / f"{name}.csv", f"path,label\n{name}.wav,spoof\n")
+    assert generic.splits(tmp_path) == ("train", "dev")
+    assert [t.id for t in generic.trials(tmp_path, "dev")] == ["validation"]
+
+
+def test_the_lists_of_the_parts_are_the_whole(tmp_path):
+    write(tmp_path / "train.csv", "path,label\na.wav,real\n")
+    write(tmp_path / "test.csv", "path,label,split\nb.wav,fake,eval\nsub/c.wav,real,eval\n")
+    write(tmp_path / "dev" / "fake" / "d.wav")
+    write(tmp_path / "metadata.csv", "path,label\nother.wav,fake\n")
+    expected = [("a", "train"), ("dev/fake/d", "dev"), ("b", "eval"), ("sub/c", "eval")]
+    assert [(t.id, t.phase) for t in generic.keys(tmp_path)] == expected
+    assert [(t.id, t.phase) for t in generic.trials(tmp_path)] == expected
+    assert generic.trials(tmp_path)[-1].path == tmp_path / "sub" / "c.wav"
+    elsewhere = generic.trials(folder(tmp_path / "audio"), protocols=tmp_path)
+    assert elsewhere[-1].path == tmp_path / "audio" / "sub" / "c.wav"
+    write(tmp_path / "scores.txt", "b 0\nsub/c 1\n")
+    assert evaluate("generic", tmp_path / "scores.txt", tmp_path, num_resamples=5).eer == 0
+
+
+def test_a_column_phase_says_the_part(tmp_path):
+    file = write(tmp_path / "list.csv", "path,label,phase\na.wav,real,train\nb.wav,fake,test\nc.wav,fake,\n")
+    assert [(t.phase, t.extra) for t in generic.trials(file)] == [("train", ()), ("eval", ()), (None, ())]
+    assert generic.splits(file) == ("train", "eval")
+
+
+@pytest.mark.parametrize("part", ["", "train", "test"])
+def test_a_folder_for_each_class(tmp_path, part):
+    for name in ("Real/b.wav", "Real/a.flac", "Real/._a.flac", "Real/notes.txt", "fake/vits/z 1.mp3", "fake/y.wav"):
+        write(tmp_path / part / name)
+    found = generic.trials(tmp_path, {"": "all", "train": "train", "test": "eval"}[part])
+    prefix = f"{part}/" if part else ""
+    assert [(t.id, t.label, t.attack) for t in found] == [
+        (f"{prefix}Real/a", "bonafide", None),
+        (f"{prefix}Real/b", "bonafide", None),
+        (f"{prefix}fake/y", "spoof", None),
+        (f"{prefix}fake/vits/z%201", "spoof", "vits"),
+    ]
+    assert {t.phase for t in found} == {{"": None, "train": "train", "test": "eval"}[part]}
+    assert all(t.path.is_file() for t in found)
+    assert [t.id for t in generic.trials(tmp_path)] == [t.id for t in found]
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ("name,label\na,spoof\n", "line 1: expected a column 'path' .* found 'name,label'"),
+        ("", "line 1: expected a column 'path'"),
+        ("path,label\na.wav\n", r"line 2: expected 2 fields \(path, label\), found 1: 'a.wav'"),
+        ("path,label\n\n,spoof\n", "line 3: expected 2 fields"),
+        ("path,label\na.wav,1\n", "line 2: unknown label '1'; expected one of bonafide"),
+        ("path,label,extra\na.wav,spoof,x\n", "line 1: a column is named 'extra'; rename or remove it"),
+        ("path,split,phase\na.wav,dev,dev\n", "line 1: there are the columns 'split' and 'phase'"),
+        ("path,label,phase\na.wav,spoof,x\n", "line 2: unknown split 'x'"),
+        ('path,label\na.wav,spoof\nb.wav,"' + "x" * 140_000, r"line 3: no row of a CSV file \(field larger"),
+        ('path,label,room\na.wav,spoof,"hall\nb.wav,spoof,hall\n', r"line 2: no row of a CSV file \(unexpected end"),
+        ("path,label,split\na.wav,spoof,holdout\n", "line 2: unknown split 'holdout'; expected one of train"),
+        ("path,label\na.wav,spoof\na.flac,spoof\n", "1 utterances stand in it more than once: a"),
+        ("path,label\n", "holds no trials"),
+    ],
+)
+def test_malformed_lists(tmp_path, text, message):
+    with pytest.raises(InputError, match=message) as error:
+        generic.trials(write(tmp_path / "list.csv", text))
+    assert "list.csv" in str(error.value)
+
+
+def test_no_recordings_of_ones_own(tmp_path):
+    with pytest.raises(NotFound, match="no list of trials and no folders of classes; give a CSV file"):
+        generic.trials(tmp_path)
+    with pytest.raises(NotFound, match="no list of trials"):
+        generic.trials(tmp_path / "none.csv")
+    folder(tmp_path / "real"), folder(tmp_path / "human")
+    with pytest.raises(InputError, match="both human and real would be bonafide; rename one"):
+        generic.trials(tmp_path)
+    with pytest.raises(InputError, match="no trial has a label"):
+        generic.keys(write(tmp_path / "list.csv", "path\na.wav\n"))
+
+
+def test_real_recordings_as_a_list(shared):
+    trials = generic.trials(shared / "real" / "audio")
+    assert len(trials) == 607 and sum(t.target for t in trials) == 390
+    assert all(t.path.is_file() and t.get("licence") for t in trials)
+
+
+def test_a_generic_corpus_is_scored_and_evaluated_like_any_other(tmp_path):
+    file = write(
+        tmp_path / "mine.csv", "path,label\n" + "".join(f"{n}.wav,{'real' if n % 2 else 'fake'}\n" for n in range(10))
+    )
+    write(tmp_path / "scores.txt", "".join(f"{n} {n % 2 + 0.01 * n}\n" for n in range(10)))
+    assert evaluate("generic", tmp_path / "scores.txt", file, num_resamples=10).eer == 0
