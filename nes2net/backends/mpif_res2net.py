@@ -185,7 +185,9 @@ class MpifRes2Net(nn.Module):
         check_positive(expansion=expansion, base_width=base_width, fusion_reduction=fusion_reduction)
         check_positive(num_logits=num_logits)
         if head == "angular" and num_logits < 2:
-            raise InputError(f"an angular head compares classes: num_logits is at least 2, not {num_logits}, or take head=linear")
+            raise InputError(
+                f"an angular head compares classes: num_logits is at least 2, not {num_logits}, or take head=linear"
+            )
         if isinstance(scale, bool) or not isinstance(scale, int) or scale < 2:
             raise InputError(f"scale must be a whole number of at least 2, got {scale!r}")
         self.feature_dim, self.num_frames = feature_dim, num_frames
