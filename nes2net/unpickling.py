@@ -146,10 +146,12 @@ class TensorUnpickler(pickle._Unpickler):  # in Python: its memo is a dict, so t
             raise Refused(f"it sets the state of a {type(target).__name__}")
 
     def load_setitem(self) -> None:
+        _check_mapping(self.stack[-3])
         _check_key(self.stack[-2])
         super().load_setitem()
 
     def load_setitems(self) -> None:
+        _check_mapping(self.metastack[-1][-1])
         for key in self.stack[::2]:
             _check_key(key)
         super().load_setitems()
@@ -222,6 +224,11 @@ def _rebuild_parameter(data: Tensor, *_: Any) -> Tensor:
     if not isinstance(data, Tensor):
         raise TypeError("a parameter is no tensor")
     return data
+
+
+def _check_mapping(target: Any) -> None:
+    if not isinstance(target, (dict, Record)):
+        raise ValueError(f"it sets items of a {type(target).__name__}")
 
 
 def _check_key(key: Any) -> None:

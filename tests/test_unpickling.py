@@ -199,6 +199,16 @@ def test_no_memory_is_reserved_for_what_is_only_claimed(tmp_path, opcode, zipped
         tracemalloc.stop()
 
 
+@pytest.mark.parametrize("opcodes", [b"K\x00K\x01s", b"(K\x00K\x01u"])
+def test_nothing_but_mappings_gets_items(tmp_path, opcodes):
+    """Not a tensor, of which a pickle could change the numbers."""
+    program = rebuild()
+    assert program.endswith(b"s.")
+    write_archive(tmp_path / "evil.pth", program[:-2] + opcodes + b"s.")
+    with pytest.raises(InputError, match="sets items of a Tensor"):
+        load_state_dict(tmp_path / "evil.pth")
+
+
 @pytest.mark.parametrize(
     "opcodes", [b"}(%bK\x01u.", b"}%bK\x01s.", b"\x8f(%b\x90.", b"(%b\x91.", b"cbuiltins\nset\n](%be\x85R."]
 )
