@@ -61,9 +61,6 @@ def _mean(paths: Sequence[str | Path]) -> OrderedDict[str, Tensor]:
 
 def _weighted_mean(paths: Sequence[str | Path], weights: Sequence[float]) -> OrderedDict[str, Tensor]:
     total = _accumulate(paths, lambda number, tensor: tensor.double() * weights[number])
-    integers = {k for k, v in load_state_dict(paths[0]).items() if not v.is_floating_point()}
-    for key in integers:
-        total[key] = total[key].round()
     return _cast(total, lambda total: total, paths[0])
 
 
@@ -87,7 +84,12 @@ def _cast(
 ) -> OrderedDict[str, Tensor]:
     """``mean`` of each sum, in the first checkpoint's types and with its metadata."""
     state = load_state_dict(first)
-    result = OrderedDict((key, mean(total.pop(key)).to(tensor.dtype)) for key, tensor in state.items())
+    result = OrderedDict()
+    for key, tensor in state.items():
+        value = mean(total.pop(key))
+        if value.is_floating_point() and not tensor.is_floating_point():
+            value = value.round()
+        result[key] = value.to(tensor.dtype)
     return _with_metadata(result, state)
 
 
