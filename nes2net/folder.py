@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 from torch import Tensor
 
-from nes2net.atomic import replacing
+from nes2net.atomic import replacing, write_text
 from nes2net.checkpoint import load_state_dict
 from nes2net.errors import InputError
 from nes2net.frontends.huggingface_format import CONFIG_FILE, PREPROCESSOR_FILE, read_huggingface_folder
@@ -68,9 +68,8 @@ def read_folder(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 def write_description(folder: Path, config: dict[str, Any], record: dict[str, Any] | None = None) -> None:
     """Architecture and model card of a detector's folder."""
-    (folder / "README.md").write_text(_model_card(config), encoding="utf-8")
-    with replacing(folder / CONFIG) as temporary:
-        temporary.write_text(yaml.safe_dump({"model": config, **(record or {})}, sort_keys=False), encoding="utf-8")
+    write_text(folder / "README.md", _model_card(config))
+    write_text(folder / CONFIG, yaml.safe_dump({"model": config, **(record or {})}, sort_keys=False))
 
 
 def upload(folder: str | Path, name: str, private: bool = False, token: str | None = None) -> str:

@@ -10,7 +10,7 @@ import torch
 import yaml
 from torch.utils.data import DataLoader
 
-from nes2net.atomic import replacing
+from nes2net.atomic import write_text
 from nes2net.augment.noise import NoiseAugmentation
 from nes2net.augment.rawboost import ALGORITHMS, RawBoostParameters
 from nes2net.checkpoint import load_state_dict
@@ -126,8 +126,7 @@ def _resume_state(folder: Path, recipe: Recipe) -> dict | None:
 
 
 def _write_recipe(folder: Path, recipe: Recipe) -> None:
-    with replacing(folder / RECIPE_FILE) as temporary:
-        temporary.write_text(yaml.safe_dump(recipe.to_dict(), sort_keys=False, allow_unicode=True), encoding="utf-8")
+    write_text(folder / RECIPE_FILE, yaml.safe_dump(recipe.to_dict(), sort_keys=False, allow_unicode=True))
 
 
 def _differences(ours: dict, theirs: dict | None, prefix: str = "") -> list[str]:
