@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from nes2net.errors import InputError
-from nes2net.unpickling import Record, Refused, TensorUnpickler
+from nes2net.guarded_pickle import Refused
+from nes2net.unpickling import Record, TensorUnpickler
 
 # What torch.save wrote before PyTorch 1.6, in front of everything else.
 _LEGACY_MAGIC, _LEGACY_PROTOCOL = 0x1950A86A20F9469CFC6C, 1001

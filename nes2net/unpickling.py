@@ -7,7 +7,6 @@ a :class:`Record`, which keeps what it is given and does nothing; a name that a 
 from __future__ import annotations
 
 import pickle
-import struct
 import sys
 from _compat_pickle import IMPORT_MAPPING, NAME_MAPPING
 from collections import OrderedDict, deque
@@ -16,6 +15,8 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
+
+from nes2net.guarded_pickle import GuardedUnpickler, Refused, check_keys, encode_latin1
 
 _STORAGES = {
     "DoubleStorage": torch.float64,
@@ -46,12 +47,10 @@ _HARMLESS = (
 )
 _HARMLESS_BUILTINS = (
     "int",
-    "long",
     "float",
     "complex",
     "bool",
     "str",
-    "unicode",
     "bytes",
     "tuple",
     "object",
@@ -83,11 +82,7 @@ class Record:
         self.elements.extend(elements)
 
 
-class Refused(pickle.UnpicklingError):
-    """The pickle names something that a checkpoint has no use for."""
-
-
-class TensorUnpickler(pickle._Unpickler):  # in Python: its memo is a dict, so that a damaged index costs no memory
+class TensorUnpickler(GuardedUnpickler):
     """Reads one pickle of ``file``, which holds ``size`` bytes.
 
     Args:
@@ -95,6 +90,8 @@ class TensorUnpickler(pickle._Unpickler):  # in Python: its memo is a dict, so t
         records: takes the names of the classes that became records.
         tensors_only: make a record of refused names too.
     """
+
+    keeps_state, keeps_items = (Record,), (dict, Record)
 
     def __init__(
         self,
@@ -104,7 +101,7 @@ class TensorUnpickler(pickle._Unpickler):  # in Python: its memo is a dict, so t
         records: set[str],
         tensors_only: bool,
     ) -> None:
-        super().__init__(_Bounded(file, size), encoding="utf-8")
+        super().__init__(file, size, encoding="utf-8")
         self.storage_of, self.records, self.tensors_only = storage_of, records, tensors_only
 
     def find_class(self, module: str, name: str) -> Any:
@@ -130,65 +127,15 @@ class TensorUnpickler(pickle._Unpickler):  # in Python: its memo is a dict, so t
             raise ValueError("storages that are views of others are not read: load and save it with a newer PyTorch")
         return _Storage(self.storage_of(str(key), numel * dtype.itemsize), dtype)
 
-    def get_extension(self, code: int) -> Any:
-        raise Refused(f"it asks for the registered extension {code}")
-
     def load_build(self) -> None:
-        # State goes to records and, as PyTorch's metadata, to ordered dictionaries: nothing else may be changed by a file.
-        target = self.stack[-2]
-        if isinstance(target, OrderedDict):
-            state = self.stack.pop()
-            if isinstance(state, dict) and isinstance(state.get("_metadata"), dict):
-                target._metadata = state["_metadata"]
-        elif isinstance(target, Record):
-            super().load_build()
-        else:
-            raise Refused(f"it sets the state of a {type(target).__name__}")
+        # An ordered dictionary's state is PyTorch's metadata, and nothing else of it may be changed by a file.
+        if not isinstance(self.stack[-2], OrderedDict):
+            return super().load_build()
+        state, target = self.stack.pop(), self.stack[-1]
+        if isinstance(state, dict) and isinstance(state.get("_metadata"), dict):
+            target._metadata = state["_metadata"]
 
-    def load_setitem(self) -> None:
-        _check_mapping(self.stack[-3])
-        _check_key(self.stack[-2])
-        super().load_setitem()
-
-    def load_setitems(self) -> None:
-        _check_mapping(self.metastack[-1][-1])
-        for key in self.stack[::2]:
-            _check_key(key)
-        super().load_setitems()
-
-    def load_additems(self) -> None:
-        for key in self.stack:
-            _check_key(key)
-        super().load_additems()
-
-    def load_frozenset(self) -> None:
-        self.append(_container(frozenset)(self.pop_mark()))
-
-    def load_bytearray8(self) -> None:
-        (length,) = struct.unpack("<Q", self.read(8))
-        self.append(bytearray(self.read(length)))  # the library's own reserves what is claimed before it reads
-
-    dispatch: ClassVar = {
-        **pickle._Unpickler.dispatch,
-        pickle.BUILD[0]: load_build,
-        pickle.SETITEM[0]: load_setitem,
-        pickle.SETITEMS[0]: load_setitems,
-        pickle.ADDITEMS[0]: load_additems,
-        pickle.FROZENSET[0]: load_frozenset,
-        pickle.BYTEARRAY8[0]: load_bytearray8,
-    }
-
-
-class _Bounded:
-    """A stream of ``size`` bytes that reserves no memory for more."""
-
-    def __init__(self, stream: Any, size: int) -> None:
-        self.stream, self.size, self.readline = stream, size, stream.readline
-
-    def read(self, length: int) -> bytes:
-        if length > self.size:
-            raise EOFError(f"it claims to hold {length} bytes in one piece")
-        return self.stream.read(length)
+    dispatch: ClassVar = {**GuardedUnpickler.dispatch, pickle.BUILD[0]: load_build}
 
 
 class _Storage:
@@ -226,24 +173,12 @@ def _rebuild_parameter(data: Tensor, *_: Any) -> Tensor:
     return data
 
 
-def _check_mapping(target: Any) -> None:
-    if not isinstance(target, (dict, Record)):
-        raise ValueError(f"it sets items of a {type(target).__name__}")
-
-
-def _check_key(key: Any) -> None:
-    """Keys are hashed, and tuples of tuples of the same tuple take for ever to be."""
-    if isinstance(key, tuple) and any(isinstance(part, (tuple, frozenset)) for part in key):
-        raise ValueError("a key is a nested tuple")
-
-
 def _container(kind: type) -> Callable[..., Any]:
     def build(items: Any = ()) -> Any:
         if not isinstance(items, (list, tuple, dict, set, frozenset)):
             raise TypeError(f"a {kind.__name__} is made of items")
         if issubclass(kind, (set, frozenset, dict)) and not isinstance(items, dict):
-            for item in items:
-                _check_key(item[0] if issubclass(kind, dict) else item)
+            check_keys([item[0] for item in items] if issubclass(kind, dict) else items)
         return kind(items)
 
     return build
@@ -251,13 +186,6 @@ def _container(kind: type) -> Callable[..., Any]:
 
 def _default_dict(_factory: Any = None, items: Any = ()) -> dict:
     return _container(dict)(items)
-
-
-def _encode(text: str, encoding: str) -> bytes:
-    """How protocol 2 writes bytes."""
-    if encoding != "latin1":
-        raise ValueError("bytes are encoded in an unknown way")
-    return text.encode("latin1")
 
 
 def _reconstruct(cls: type, _base: Any, _state: Any) -> Record:
@@ -294,7 +222,7 @@ _FUNCTIONS: dict[str, Callable[..., Any]] = {
     "builtins.list": _container(list),
     "builtins.dict": _container(dict),
     "builtins.getattr": _enum_member,
-    "_codecs.encode": _encode,
+    "_codecs.encode": encode_latin1,
     "copyreg._reconstructor": _reconstruct,
     "builtins.type": _annotation,  # of None
     "_operator.getitem": _annotation,

@@ -9,16 +9,15 @@ from __future__ import annotations
 
 import io
 import math
-import pickle
 import re
-import struct
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nes2net.errors import InputError
+from nes2net.guarded_pickle import GuardedUnpickler, Refused, encode_latin1
 
 
 def read_npy_dictionary(path: str | Path) -> dict[str, NDArray]:
@@ -48,10 +47,6 @@ def read_npy_dictionary(path: str | Path) -> dict[str, NDArray]:
 _LONGEST_SCALAR = 256
 # Characters that lists of text may be padded to, per byte of the file.
 _MOST_PADDING = 16
-
-
-class Refused(pickle.UnpicklingError):
-    """The pickle names something that is no part of an array."""
 
 
 def _dictionary(stream: io.BytesIO) -> dict[str, NDArray]:
@@ -159,13 +154,6 @@ def _scalar(dtype: Any, data: Any) -> Any:
     return array.numpy()[()]
 
 
-def _encode(text: Any, encoding: Any) -> bytes:
-    """How pickle protocol 2 writes bytes."""
-    if encoding != "latin1" or not isinstance(text, str):
-        raise ValueError("bytes are encoded in an unknown way")
-    return text.encode("latin1")
-
-
 def _empty() -> bytes:
     """How pickle protocol 2 writes no bytes."""
     return b""
@@ -181,15 +169,17 @@ _ALLOWED = {
 }
 
 
-class _ArrayUnpickler(pickle._Unpickler):  # in Python: its memo is a dict, so that a damaged index costs no memory
+class _ArrayUnpickler(GuardedUnpickler):
+    keeps_state = (_Array, _DataType)
+
     def __init__(self, stream: io.BytesIO) -> None:
-        super().__init__(stream, encoding="latin1")
+        super().__init__(stream, stream.getbuffer().nbytes, encoding="latin1")
         self.encoded: dict[int, tuple[Any, bytes]] = {}
 
     def encode(self, text: Any, encoding: Any) -> bytes:
-        """:func:`_encode`, one for a text however often it is asked for."""
+        """What protocol 2 writes as bytes, one for a text however often it is asked for."""
         if id(text) not in self.encoded:
-            self.encoded[id(text)] = text, _encode(text, encoding)
+            self.encoded[id(text)] = text, encode_latin1(text, encoding)
         return self.encoded[id(text)][1]
 
     def find_class(self, module: str, name: str) -> Any:
@@ -199,25 +189,3 @@ class _ArrayUnpickler(pickle._Unpickler):  # in Python: its memo is a dict, so t
             return _ALLOWED[module, name]
         except KeyError:
             raise Refused(f"it asks for {' '.join(f'{module}.{name}'.split())[:100]}") from None
-
-    def get_extension(self, code: int) -> Any:
-        raise Refused(f"it asks for the registered extension {code}")
-
-    def load_build(self) -> None:
-        if not isinstance(self.stack[-2], (_Array, _DataType)):
-            raise Refused(f"it sets the state of a {type(self.stack[-2]).__name__}")
-        super().load_build()
-
-    def load_bytearray8(self) -> None:
-        # Python's own sets aside as much memory as the file claims before it reads.
-        (length,) = struct.unpack("<Q", self.read(8))
-        data = self.read(length)
-        if len(data) < length:
-            raise EOFError("it ends too early")
-        self.append(bytearray(data))
-
-    dispatch: ClassVar = {
-        **pickle._Unpickler.dispatch,
-        pickle.BUILD[0]: load_build,
-        pickle.BYTEARRAY8[0]: load_bytearray8,
-    }
