@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import difflib
 import types
 import typing
-from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 
@@ -32,10 +33,12 @@ class DataConfig:
     """Folder of the protocols; looked for in ``root`` where it is not given."""
     num_samples: int = ASVSPOOF_SAMPLES
     """Samples per utterance; a shorter utterance is repeated."""
-    crop: str = "head"
-    """Part of a longer utterance that is trained on: ``head``, or ``random``; development always takes the head."""
+    crop: Literal["head", "random", "random_tiled"] = "head"
+    """Part of a longer utterance that is trained on: ``head``, ``random``, or ``random_tiled``; development always takes the head."""
     num_workers: int = 4
-    """Processes that read and augment; the result does not depend on it."""
+    """Processes that read and augment in each training process; the result does not depend on it."""
+    cache: str | None = None
+    """Folder for decoded audio, read memory-mapped from the second time on; None decodes every time."""
 
 
 @dataclass
@@ -50,10 +53,16 @@ class AugmentConfig:
     """Folder of MUSAN, for background noise."""
     rir: str | None = None
     """Folder of room impulse responses, for reverberation."""
-    noise_probability: float = 0.5
-    """Of a training utterance to get background noise or reverberation, where their folders are given (ASVspoof 5 recipe)."""
+    noise_probability: float | None = None
+    """Of a training utterance to get background noise or reverberation; None is 0.5 (ASVspoof 5 recipe) with a folder, else 0."""
+    rng: Literal["utterance", "legacy"] = "utterance"
+    """``utterance``: one stream per (seed, epoch, utterance); ``legacy``: one global stream, drawn from in the published order."""
     specmix: dict[str, Any] | None = None
     """Settings of :class:`nes2net.augment.specmix.Specmix`, between front-end and back-end in training; None for none."""
+
+    def __post_init__(self) -> None:
+        if self.noise_probability is None:
+            self.noise_probability = 0.5 if self.musan or self.rir else 0.0
 
 
 @dataclass
@@ -62,29 +71,73 @@ class TrainConfig:
 
     epochs: int = 100
     batch_size: int = 12
+    """Utterances per optimisation step, over all processes and all of ``accumulate``."""
+    accumulate: int = 1
+    """Parts in which a batch goes through the network one after the other, for small memories; the result is that of the whole batch."""
+    optimizer: Literal["adam", "adamw"] = "adam"
+    """``adam``, whose weight decay is an L2 term of the gradient, or ``adamw``."""
     lr: float = 2.5e-7
     weight_decay: float = 1e-4
+    adam_betas: list[float] = field(default_factory=lambda: [0.9, 0.999])
+    adam_eps: float = 1e-8
+    amsgrad: bool = False
+    schedule: Literal["constant", "cosine", "cosine_epochs", "inverse_sqrt"] = "constant"
+    """``constant``; ``cosine``: from ``lr`` to ``min_lr`` over all steps; ``cosine_epochs``: the same over ``t_max`` epochs, changed once
+    an epoch, up again over the next, and so on; ``inverse_sqrt``: to ``lr`` at step ``warmup_steps``, then as 1/√step."""
+    min_lr: float = 0.0
+    t_max: int = 5
+    """Epochs from the highest to the lowest learning rate of ``cosine_epochs``."""
+    warmup_steps: int = 0
+    """Steps over which the learning rate rises linearly from 0."""
+    max_grad_norm: float | None = None
+    """Longer gradients are scaled to this L2 norm."""
+    loss: Literal["cross_entropy", "focal", "angular_softmax"] = "cross_entropy"
+    """``cross_entropy`` over two logits, ``focal`` on one logit, or ``angular_softmax`` for a back-end with an angular head."""
     class_weights: list[float] = field(default_factory=lambda: [0.1, 0.9])
-    """Weights of spoof and bona fide in the loss."""
-    loss: str = "cross_entropy"
-    """``cross_entropy``, or ``angular_softmax`` for a back-end with an angular head."""
+    """Weights of spoof and bona fide in cross-entropy and angular softmax."""
+    focal_gamma: float = 2.0
+    focal_alpha: float = 0.25
+    label_smoothing: float = 0.0
+    """ε: targets of the focal loss are ε/2 and 1 − ε/2."""
     angular_margin: int = 4
     """m of angular softmax."""
     angular_lambda_min: float = 5.0
     angular_lambda_max: float = 1500.0
     angular_lambda_decay: float = 0.1
     """Its λ is max(min, max / (1 + decay·step)): the margin comes in gradually."""
-    adam_betas: list[float] = field(default_factory=lambda: [0.9, 0.999])
-    adam_eps: float = 1e-8
-    amsgrad: bool = False
-    schedule: str = "constant"
-    """``constant``; ``cosine``: from ``lr`` to 0 over all steps; ``inverse_sqrt``: to ``lr`` at step ``warmup_steps``, then as 1/√step."""
-    warmup_steps: int = 0
-    """Steps over which the learning rate rises linearly from 0."""
-    max_grad_norm: float | None = None
-    """Longer gradients are scaled to this L2 norm."""
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    """``fp32``, ``bf16`` or ``fp16`` (CUDA only): of the forward pass; weights and optimiser stay in float32."""
+    activation_checkpointing: bool = False
+    """Compute the transformer layers' activations again in the backward pass instead of keeping them: less memory, more time."""
+    compile: bool = False
+    """``torch.compile`` the front-end and the back-end."""
+    freeze_frontend_epochs: int = 0
+    """First epochs in which the front-end is not trained."""
     init_from: str | None = None
     """Whole-model checkpoint to start from."""
+    keep: str = "improved"
+    """Which ``epoch_{n}.pth`` stay: ``improved`` (as published: every epoch that was at most the best so far), ``all``, or any of
+    ``last``, ``best`` and a number k (the k best), joined by commas."""
+    save_every_minutes: float = 10.0
+    """Time between two saves of ``resume.pt`` inside an epoch."""
+
+
+@dataclass
+class ValidationConfig:
+    """What is measured on the development set, when, and what follows from it. The defaults are those of the ASVspoof 2019 recipe."""
+
+    augmented: bool = True
+    """A second pass with RawBoost, where the recipe has RawBoost."""
+    whole_utterances: bool = False
+    """Whole utterances one by one instead of the first ``data.num_samples``."""
+    first_epoch: int = 0
+    """Number of the first epoch after which there is a validation; epochs count from 0. The last one always has one."""
+    epochs: Literal["all", "around_minima"] = "all"
+    """``all``, or ``around_minima`` of the ``cosine_epochs`` schedule: the first, and where the learning rate is lowest (CtrSVDD)."""
+    select_on: Literal["loss", "eer", "min_dcf"] = "loss"
+    """What decides which epoch is the best: ``loss``, ``eer`` or ``min_dcf``."""
+    patience: int | None = None
+    """Validations without a better one after which training stops; None never stops early."""
 
 
 @dataclass
@@ -101,6 +154,7 @@ class Recipe:
     data: DataConfig = field(default_factory=DataConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
+    validation: ValidationConfig = field(default_factory=ValidationConfig)
     date: str = "unknown"
     comment: str | None = None
     output: str = "models"
@@ -108,8 +162,21 @@ class Recipe:
     logs: str = "logs"
     """Folder for TensorBoard."""
 
+    def __post_init__(self) -> None:
+        _check_settings(self)
+
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
+
+    def check_noise(self) -> None:
+        """That there is noise where the recipe wants some: its folders are the user's, and no recipe can name them."""
+        augment = self.augment
+        if augment.noise_probability and not (augment.musan or augment.rir):
+            raise InputError(
+                f"the recipe adds noise or reverberation to {augment.noise_probability:.0%} of the utterances: name the folders with "
+                "augment.musan=… (MUSAN, openslr.org/17) and augment.rir=… (RIRS_NOISES, openslr.org/28), or train without: "
+                "augment.noise_probability=0"
+            )
 
     @property
     def tag(self) -> str:
@@ -128,8 +195,15 @@ class Recipe:
 
 
 def load_recipe(path: str | Path, overrides: typing.Iterable[str] = ()) -> Recipe:
-    """Read a YAML recipe and apply ``key=value`` overrides (``train.lr=1e-6``); an unknown key is an error with the nearest one."""
-    path = Path(path)
+    """Read a YAML recipe and apply ``key=value`` overrides (``train.lr=1e-6``); an unknown key is an error with the nearest one.
+
+    ``base: other.yaml``, beside the file, takes over what this one does not say: sections are merged key by key, the parts of the model are
+    replaced whole. A base has no base.
+    """
+    return recipe_from_dict(apply_overrides(_with_base(Path(path), _read_yaml(Path(path))), overrides))
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise InputError(f"recipe {path} not found: name one of configs/*.yaml or your own")
     try:
@@ -138,7 +212,23 @@ def load_recipe(path: str | Path, overrides: typing.Iterable[str] = ()) -> Recip
         raise InputError(f"recipe {path} is not valid YAML: {' '.join(str(error).split())}") from error
     if not isinstance(values, dict):
         raise InputError(f"recipe {path} is a mapping of keys, not a {type(values).__name__}")
-    return recipe_from_dict(apply_overrides(values, overrides))
+    return values
+
+
+def _with_base(path: Path, values: dict[str, Any]) -> dict[str, Any]:
+    if "base" not in values:
+        return values
+    own = {key: value for key, value in values.items() if key != "base"}
+    base_path = path.parent / str(values["base"])
+    if not base_path.is_file():
+        raise InputError(f"recipe {path} builds on {base_path}, which is not there: base is a file beside it")
+    merged = _read_yaml(base_path)
+    if "base" in merged:
+        raise InputError(f"recipe {path} builds on {base_path}, which has a base itself: name {merged['base']} as base")
+    for key, value in own.items():
+        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
+        merged[key] = {**merged[key], **value} if both else value
+    return merged
 
 
 def recipe_from_dict(values: dict[str, Any]) -> Recipe:
@@ -179,8 +269,18 @@ def _build(kind: type, values: Any, where: str) -> Any:
     known = [f.name for f in fields(kind)]
     for key in values:
         if key not in known:
-            raise InputError(f"unknown key '{where}{key}' in the recipe{did_you_mean(str(key), known)}")
+            raise InputError(f"unknown key '{where}{key}' in the recipe{_nearest_key(str(key), where, known)}")
     return kind(**{key: _value(hints[key], value, where + key) for key, value in values.items()})
+
+
+def _nearest_key(key: str, where: str, known: list[str]) -> str:
+    """What was meant, as it is written on the command line."""
+    if close := difflib.get_close_matches(key, known, n=1):
+        return f"; did you mean '{where}{close[0]}'?"
+    for section in fields(Recipe):  # given without its section, or in another
+        if is_dataclass(section.default_factory) and key in {f.name for f in fields(section.default_factory)}:
+            return f"; did you mean '{section.name}.{key}'?"
+    return did_you_mean(key, known)
 
 
 def _value(hint: Any, value: Any, key: str) -> Any:
@@ -191,6 +291,13 @@ def _value(hint: Any, value: Any, key: str) -> Any:
         return None
     expected = next(o for o in options if o is not type(None))
     origin = typing.get_origin(expected) or expected
+    if origin is Literal:
+        allowed = typing.get_args(expected)
+        if value not in allowed:
+            meant = difflib.get_close_matches(str(value), allowed, n=1)
+            end = f"; did you mean '{meant[0]}'?" if meant else ""
+            raise InputError(f"recipe key '{key}' is one of {', '.join(allowed)}, not {value!r}{end}")
+        return value
     if origin is float and isinstance(value, (int, str)) and not isinstance(value, bool):
         try:
             return float(value)  # YAML reads 1e-6 as text
@@ -210,7 +317,55 @@ def _type_name(kind: type) -> str:
         int: "a whole number",
         float: "a number",
         str: "text",
-        list: "a list",
+        list: "a list, [a, b]",
         dict: "a mapping",
         bool: "true or false",
     }[kind]
+
+
+#: Settings that one choice alone uses: section, setting, choice, values of the choice that use it.
+_USED_WITH = (
+    *(("train", name, "loss", ("focal",)) for name in ("focal_gamma", "focal_alpha", "label_smoothing")),
+    *(
+        ("train", f"angular_{name}", "loss", ("angular_softmax",))
+        for name in ("margin", "lambda_min", "lambda_max", "lambda_decay")
+    ),
+    ("train", "class_weights", "loss", ("cross_entropy", "angular_softmax")),
+    ("train", "min_lr", "schedule", ("cosine", "cosine_epochs")),
+    ("train", "t_max", "schedule", ("cosine_epochs",)),
+)
+
+
+def _check_settings(recipe: Recipe) -> None:
+    """That nothing is set that would change nothing, and that settings fit each other."""
+    for section_name, name, choice, values in _USED_WITH:
+        section = getattr(recipe, section_name)
+        value, chosen, default = getattr(section, name), getattr(section, choice), _default(section, name)
+        if chosen not in values and value != default:
+            raise InputError(
+                f"{section_name}.{name}={value} changes nothing with {section_name}.{choice}={chosen}: it goes with "
+                f"{' and '.join(values)}; leave it out, or set it to {default}"
+            )
+    train, validation, augment = recipe.train, recipe.validation, recipe.augment
+    if validation.epochs == "around_minima" and train.schedule != "cosine_epochs":
+        raise InputError(
+            f"validation.epochs=around_minima goes with train.schedule=cosine_epochs, whose minima they are, not with {train.schedule}"
+        )
+    if (augment.musan or augment.rir) and not augment.noise_probability:
+        raise InputError(
+            "augment.musan and augment.rir change nothing with augment.noise_probability=0: leave them out, or set it to 0.5"
+        )
+    for name, value in (("train.epochs", train.epochs), ("validation.patience", validation.patience)):
+        if value is not None and value < 1:
+            raise InputError(f"{name} is at least 1, not {value}")
+    words = [word.strip() for word in train.keep.split(",")]
+    alone = len(words) == 1 and words[0] in ("improved", "all")
+    if not alone and not all(word in ("last", "best") or (word.isdecimal() and int(word) > 0) for word in words):
+        raise InputError(
+            f"train.keep is improved, all, or any of last, best and a number, joined by commas, not '{train.keep}'"
+        )
+
+
+def _default(section: Any, name: str) -> Any:
+    (its,) = (f for f in fields(section) if f.name == name)
+    return its.default if its.default is not MISSING else its.default_factory()

@@ -12,8 +12,8 @@ ASVSPOOF_SAMPLES = 64600
 IN_THE_WILD_SAMPLES = 64000
 
 
-#: Which part of a longer utterance is trained on.
-CROPS = ("head", "random")
+#: Which part of an utterance is trained on: its head, or that of :func:`random_crop` or :func:`random_tiled_crop`.
+CROPS = ("head", "random", "random_tiled")
 
 
 def head_crop(waveform: np.ndarray, num_samples: int, utterance: str = "the waveform") -> np.ndarray:
@@ -42,3 +42,22 @@ def random_crop(
     """
     start = int(rng.integers(len(waveform) - num_samples + 1)) if len(waveform) > num_samples else 0
     return head_crop(waveform[start:], num_samples, utterance)
+
+
+def random_tiled_crop(
+    waveform: np.ndarray, num_samples: int, rng: np.random.Generator, utterance: str = "the waveform"
+) -> np.ndarray:
+    """The crop of the CtrSVDD recipe: one of ``num_samples`` or less is first repeated ⌊``num_samples``/length⌋ + 1 times.
+
+    The start is drawn from all but the last possible one, as published; an utterance of exactly ``num_samples`` comes out rotated.
+
+    >>> random_tiled_crop(np.arange(3), 7, np.random.default_rng(0))
+    array([1, 2, 0, 1, 2, 0, 1])
+    """
+    length = len(waveform)
+    if length == 0:
+        return head_crop(waveform, num_samples, utterance)  # says what is wrong
+    if length <= num_samples:
+        waveform = np.tile(waveform, num_samples // length + 1)
+    start = int(rng.integers(len(waveform) - num_samples))
+    return waveform[start : start + num_samples]

@@ -12,7 +12,53 @@ from torch import Tensor, nn
 from nes2net.errors import InputError
 
 
-class WeightedCrossEntropy(nn.Module):
+class Criterion(nn.Module):
+    """A loss that is a quotient of two sums over the batch, so that a batch in parts has the loss of the whole batch.
+
+    Numerators and denominators of the parts are added before they are divided; the denominator is known before any forward pass.
+    """
+
+    #: Whether the outputs are the back-end's embeddings instead of its logits.
+    takes_embeddings = False
+
+    def forward(self, outputs: Tensor, targets: Tensor, step: int | None = None) -> Tensor:
+        """The loss of a batch: numerator over denominator of :meth:`parts`."""
+        numerator, denominator = self.parts(outputs, targets, step)
+        return numerator / denominator
+
+    def parts(self, outputs: Tensor, targets: Tensor, step: int | None = None) -> tuple[Tensor, Tensor]:
+        """Numerator and denominator, in the type of the loss.
+
+        Args:
+            outputs: B×n, logits or embeddings.
+            targets: (B,) with 1 for bona fide, or B×2, each class's share in a mixed sample.
+            step: optimisation step from 0, for what changes in training; None is its end.
+        """
+        numerator = self._numerator(outputs if outputs.dtype == torch.float64 else outputs.float(), targets, step)
+        return numerator, self.weight_of(targets).to(numerator.dtype)
+
+    def weight_of(self, targets: Tensor) -> Tensor:
+        """The denominator: what a batch with these targets weighs, float64."""
+        raise NotImplementedError
+
+    def _numerator(self, outputs: Tensor, targets: Tensor, step: int | None) -> Tensor:
+        raise NotImplementedError
+
+
+class _ClassWeighted(Criterion):
+    """Weighs each sample by its class: Σ_i Σ_c w_c·q_ic of the classes' shares q."""
+
+    def __init__(self, class_weights: Sequence[float]) -> None:
+        super().__init__()
+        if len(class_weights) != 2 or min(class_weights) < 0 or max(class_weights) == 0:
+            raise InputError(f"class_weights are two numbers ≥ 0 (spoof, bona fide), not {list(class_weights)}")
+        self.register_buffer("weight", torch.tensor(class_weights, dtype=torch.float64), persistent=False)
+
+    def weight_of(self, targets: Tensor) -> Tensor:
+        return self.weight[targets].sum() if targets.ndim == 1 else (self.weight * targets).sum()
+
+
+class WeightedCrossEntropy(_ClassWeighted):
     """Cross-entropy over two logits, averaged with the weights of the classes: Σ w_y·ℓ / Σ w_y over the batch.
 
     Against distributions q over the classes (mixed labels) it is Σ_i Σ_c w_c·q_ic·(−log p_ic) / Σ_i Σ_c w_c·q_ic, which is the same
@@ -28,24 +74,58 @@ class WeightedCrossEntropy(nn.Module):
     0.693147...
     """
 
-    takes_embeddings = False
-
     def __init__(self, class_weights: Sequence[float] = (0.1, 0.9)) -> None:
-        super().__init__()
-        self.register_buffer("weight", _class_weights(class_weights), persistent=False)
+        super().__init__(class_weights)
 
-    def forward(self, logits: Tensor, targets: Tensor, step: int | None = None) -> Tensor:
-        """Loss of ``logits`` B×2 against ``targets``, (B,) with 1 for bona fide or B×2; ``step`` changes nothing."""
-        if logits.shape[1] != 2:
+    def _numerator(self, outputs: Tensor, targets: Tensor, step: int | None) -> Tensor:
+        if outputs.shape[1] != 2:
             raise InputError(
-                f"weighted cross-entropy needs 2 logits, the back-end gives {logits.shape[1]}: set num_logits=2"
+                f"weighted cross-entropy needs 2 logits, the back-end gives {outputs.shape[1]}: set num_logits=2"
             )
+        weight = self.weight.to(outputs.dtype)
         if targets.ndim == 1:
-            return F.cross_entropy(logits.float(), targets, weight=self.weight)
-        return _weighted_mean(-F.log_softmax(logits.float(), dim=1), targets, self.weight)
+            return F.cross_entropy(outputs, targets, weight=weight, reduction="sum")
+        return -(weight * targets * F.log_softmax(outputs, dim=1)).sum()
 
 
-class AngularSoftmax(nn.Module):
+class BinaryFocal(Criterion):
+    """Mean of α·(1 − e^−ℓ)^γ·ℓ over the batch, ℓ the binary cross-entropy of one logit with smoothed targets (CtrSVDD recipe).
+
+    After T.-Y. Lin et al., "Focal loss for dense object detection", ICCV 2017, with three differences of the published code that are kept:
+    α weighs both classes alike, so it only scales the loss; the probability of the truth is e^−ℓ; and targets are smoothed.
+
+    Args:
+        gamma: γ, at least 0.
+        alpha: α, above 0.
+        label_smoothing: ε from 0 to below 1; targets are ε/2 and 1 − ε/2: 0.05 and 0.95 at the published 0.1.
+
+    >>> round(BinaryFocal(label_smoothing=0.1)(torch.tensor([[3.0], [-3.0]]), torch.tensor([1, 0])).item(), 6)
+    0.001611
+    """
+
+    def __init__(self, gamma: float = 2.0, alpha: float = 0.25, label_smoothing: float = 0.0) -> None:
+        super().__init__()
+        if gamma < 0 or alpha <= 0 or not 0 <= label_smoothing < 1:
+            raise InputError(
+                "focal loss: gamma ≥ 0, alpha > 0 and label_smoothing from 0 to below 1, "
+                f"not {gamma}, {alpha}, {label_smoothing}"
+            )
+        self.gamma, self.alpha, self.label_smoothing = gamma, alpha, label_smoothing
+
+    def weight_of(self, targets: Tensor) -> Tensor:
+        return torch.tensor(len(targets), dtype=torch.float64, device=targets.device)
+
+    def _numerator(self, outputs: Tensor, targets: Tensor, step: int | None) -> Tensor:
+        if outputs.ndim != 2 or outputs.shape[1] != 1:
+            raise InputError(f"focal loss needs 1 logit, the back-end gives {outputs.shape[-1]}: set num_logits=1")
+        bonafide = (targets if targets.ndim == 1 else targets[:, 1]).to(outputs.dtype)
+        smoothed = bonafide * (1 - self.label_smoothing) + self.label_smoothing / 2
+        entropy = F.binary_cross_entropy_with_logits(outputs[:, 0], smoothed, reduction="none")  # (B,)
+        missed = (-torch.expm1(-entropy)).clamp_min(torch.finfo(outputs.dtype).tiny)  # 0^γ has no slope where γ < 1
+        return (self.alpha * missed**self.gamma * entropy).sum()
+
+
+class AngularSoftmax(_ClassWeighted):
     """A-softmax (W. Liu et al., "SphereFace", CVPR 2017) over the embeddings and the class directions of an angular head.
 
     The logits are |x|·cos θ_j; the target's is |x|·(λ·cos θ + ψ(θ))/(1 + λ) with ψ(θ) = (−1)^k·cos(mθ) − 2k, k = ⌊mθ/π⌋, which falls from 1
@@ -75,7 +155,7 @@ class AngularSoftmax(nn.Module):
         lambda_max: float = 1500.0,
         lambda_decay: float = 0.1,
     ) -> None:
-        super().__init__()
+        super().__init__(class_weights)
         if isinstance(margin, bool) or not isinstance(margin, int) or margin < 1:
             raise InputError(f"the angular margin is a whole number of at least 1, not {margin!r}")
         if not 0 <= lambda_min <= lambda_max or lambda_decay < 0:
@@ -84,16 +164,11 @@ class AngularSoftmax(nn.Module):
             )
         self.head, self.margin = head, margin
         self.lambda_min, self.lambda_max, self.lambda_decay = lambda_min, lambda_max, lambda_decay
-        self.register_buffer("weight", _class_weights(class_weights), persistent=False)
 
-    def forward(self, embeddings: Tensor, targets: Tensor, step: int | None = None) -> Tensor:
-        """Loss of ``embeddings`` B×D against ``targets``, (B,) with 1 for bona fide or B×2.
-
-        ``step`` counts optimisation steps; None is the end of the annealing, so that development losses of all epochs compare.
-        """
-        embeddings = embeddings.float()
-        norm = embeddings.norm(dim=1, keepdim=True)
-        cosine = F.cosine_similarity(embeddings.unsqueeze(1), self.head.weight.float(), dim=2).clamp(-1, 1)  # B×n
+    def _numerator(self, outputs: Tensor, targets: Tensor, step: int | None) -> Tensor:
+        norm = outputs.norm(dim=1, keepdim=True)
+        directions = self.head.weight.to(outputs.dtype)
+        cosine = F.cosine_similarity(outputs.unsqueeze(1), directions, dim=2).clamp(-1, 1)  # B×n
         share = 1 / (1 + self.annealed(step))
         logits = norm * cosine
         with_margin = logits + share * norm * (self._psi(cosine) - cosine)
@@ -101,10 +176,10 @@ class AngularSoftmax(nn.Module):
         losses = torch.stack([self._loss_of_class(c, logits, with_margin) for c in classes], dim=1)  # B×n
         if targets.ndim == 1:
             targets = F.one_hot(targets, len(classes)).to(losses.dtype)
-        return _weighted_mean(losses, targets, self.weight)
+        return (self.weight.to(losses.dtype) * targets * losses).sum()
 
     def annealed(self, step: int | None) -> float:
-        """λ at ``step``."""
+        """λ at ``step``; None is the end of the annealing, so that development losses of all epochs compare."""
         if step is None:
             return self.lambda_min
         return max(self.lambda_min, self.lambda_max / (1 + self.lambda_decay * step))
@@ -120,15 +195,3 @@ class AngularSoftmax(nn.Module):
     def _loss_of_class(target: int, logits: Tensor, with_margin: Tensor) -> Tensor:
         chosen = torch.arange(logits.shape[1], device=logits.device) == target
         return -F.log_softmax(torch.where(chosen, with_margin, logits), dim=1)[:, target]
-
-
-def _class_weights(class_weights: Sequence[float]) -> Tensor:
-    if len(class_weights) != 2 or min(class_weights) < 0 or max(class_weights) == 0:
-        raise InputError(f"class_weights are two numbers ≥ 0 (spoof, bona fide), not {list(class_weights)}")
-    return torch.tensor(class_weights, dtype=torch.float32)
-
-
-def _weighted_mean(losses: Tensor, targets: Tensor, weight: Tensor) -> Tensor:
-    """Σ w_c·q_ic·ℓ_ic / Σ w_c·q_ic of losses ℓ B×n, distributions q B×n and class weights w."""
-    parts = weight * targets
-    return (parts * losses).sum() / parts.sum()

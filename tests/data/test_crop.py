@@ -1,10 +1,12 @@
 """Crop and pad against the published index arrays."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
 from nes2net import InputError
-from nes2net.data.crop import ASVSPOOF_SAMPLES, IN_THE_WILD_SAMPLES, head_crop, random_crop
+from nes2net.data.crop import ASVSPOOF_SAMPLES, IN_THE_WILD_SAMPLES, head_crop, random_crop, random_tiled_crop
 
 
 @pytest.mark.parametrize("num_samples", [ASVSPOOF_SAMPLES, IN_THE_WILD_SAMPLES])
@@ -46,3 +48,58 @@ def test_a_random_crop_of_what_is_short_is_the_head(length):
 def test_a_random_crop_of_nothing_names_the_utterance():
     with pytest.raises(InputError, match="E_1 has no samples"):
         random_crop(np.zeros(0), 7, np.random.default_rng(0), "E_1")
+
+
+def published_draws(seed):
+    """A generator whose ``integers`` are the published code's ``np.random.randint``."""
+    state = np.random.RandomState(seed)
+    return SimpleNamespace(integers=state.randint, rand=state.rand)
+
+
+def golden_cases(reference, kind):
+    for name in reference.files:
+        if name.startswith(kind) and not name.endswith("_next"):
+            length, seed = name.removeprefix(f"{kind}_").split("_seed")
+            yield name, int(length), int(seed)
+
+
+def test_ctrsvdd_crops_are_the_published(golden):
+    """Every sample, and the number of draws."""
+    reference = np.load(golden / "pad_indices.npz")
+    cases = list(golden_cases(reference, "svrand"))
+    assert {length for _, length, _ in cases} == {100, 64000, 64599, 64600, 64601, 130000}
+    for name, length, seed in cases:
+        rng = published_draws(seed)
+        crop = random_tiled_crop(np.arange(length), IN_THE_WILD_SAMPLES, rng)
+        np.testing.assert_array_equal(crop, np.cumsum(reference[name]))
+        assert rng.rand() == reference[f"{name}_next"]
+
+
+def test_asvspoof5_crops_are_the_published_but_for_the_last_start(golden):
+    """The same draw gives the same crop; here one more start can be drawn."""
+    reference = np.load(golden / "pad_indices.npz")
+    for name, length, _ in golden_cases(reference, "a5rand"):
+        published = np.cumsum(reference[name])
+        start = SimpleNamespace(integers=lambda high, start=int(published[0]): start)
+        np.testing.assert_array_equal(random_crop(np.arange(length), ASVSPOOF_SAMPLES, start), published)
+
+
+def test_a_tiled_crop_starts_everywhere_alike_but_at_the_last():
+    def starts(length):
+        return np.bincount([random_tiled_crop(np.arange(length), 7, np.random.default_rng(s))[0] for s in range(700)])
+
+    assert len(starts(7)) == 7 and starts(7).min() > 65  # rotated; 100 expected
+    assert len(starts(10)) == 3 and starts(10).min() > 180  # 0, 1, 2 of 0 to 3
+    assert len(starts(8)) == 1
+
+
+@pytest.mark.parametrize("length", [1, 3, 6, 7])
+def test_a_tiled_crop_of_what_is_short_goes_round(length):
+    for seed in range(5):
+        crop = random_tiled_crop(np.arange(length), 7, np.random.default_rng(seed))
+        assert len(crop) == 7 and (np.diff(crop) % length == 1 % length).all()
+
+
+def test_a_tiled_crop_of_nothing_names_the_utterance():
+    with pytest.raises(InputError, match="E_1 has no samples"):
+        random_tiled_crop(np.zeros(0), 7, np.random.default_rng(0), "E_1")

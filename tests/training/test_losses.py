@@ -1,0 +1,103 @@
+"""Losses against the published values and gradients, and in parts against the whole."""
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from nes2net import InputError
+from nes2net.training.losses import AngularSoftmax, BinaryFocal, WeightedCrossEntropy
+
+GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "losses_schedules.json").read_text())
+
+
+def criteria():
+    torch.manual_seed(0)
+    return {
+        "cross_entropy": (WeightedCrossEntropy((0.1, 0.9)), 2),
+        "focal": (BinaryFocal(label_smoothing=0.1), 1),
+        "angular_softmax": (AngularSoftmax(nn.Linear(6, 2, bias=False), (0.2, 0.8)), 6),
+    }
+
+
+@pytest.mark.parametrize(
+    "name, criterion",
+    [("focal", BinaryFocal(2.0, 0.25, label_smoothing=0.1)), ("weighted_ce", WeightedCrossEntropy((0.1, 0.9)))],
+)
+def test_values_and_gradients_are_the_published(name, criterion):
+    golden = GOLDEN[name]
+    shape = (len(golden["labels"]), -1)
+    logits = torch.tensor(golden["logits"], dtype=torch.float64).reshape(shape).requires_grad_()
+    loss = criterion(logits, torch.tensor(golden["labels"]).long())
+    loss.backward()
+    assert loss.item() == pytest.approx(golden["loss"], rel=0, abs=1e-12)
+    expected = torch.tensor(golden["grad"], dtype=torch.float64).reshape(shape)
+    torch.testing.assert_close(logits.grad, expected, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", criteria())
+@pytest.mark.parametrize("mixed", [False, True])
+def test_parts_of_a_batch_add_up_to_the_batch(name, mixed):
+    criterion, width = criteria()[name]
+    outputs = torch.randn(7, width, dtype=torch.float64, requires_grad=True)
+    targets = torch.tensor([0, 0, 1, 0, 1, 0, 0])
+    if mixed:
+        shares = torch.linspace(0, 1, 7, dtype=torch.float64)
+        targets = torch.stack([1 - shares, shares], 1)
+    whole = criterion(outputs, targets, 3)
+    (expected,) = torch.autograd.grad(whole, outputs)
+    numerators, denominators = zip(*(criterion.parts(outputs[p], targets[p], 3) for p in (slice(0, 2), slice(2, 7))))
+    weight = criterion.weight_of(targets)  # known before any output is
+    torch.testing.assert_close(sum(denominators), weight, rtol=1e-12, atol=0)
+    torch.testing.assert_close(sum(numerators) / weight, whole, rtol=1e-12, atol=0)
+    gradients = [torch.autograd.grad(numerator / weight, outputs)[0] for numerator in numerators]
+    torch.testing.assert_close(sum(gradients), expected, rtol=1e-10, atol=1e-14)
+
+
+@pytest.mark.parametrize("name", criteria())
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_outputs_in_half_precision_have_a_loss_in_float32(name, dtype):
+    criterion, width = criteria()[name]
+    outputs, targets = torch.randn(6, width).to(dtype), torch.arange(6) % 2
+    loss = criterion(outputs, targets)
+    assert loss.dtype == torch.float32
+    torch.testing.assert_close(loss, criterion(outputs.float(), targets), rtol=0, atol=0)
+
+
+def test_focal_by_formula():
+    """α·(1 − e^−ℓ)^γ·ℓ, written out, without smoothing and with other γ and α; a mixed label is its share of bona fide."""
+    z, y = 0.7, 1
+    entropy = math.log(1 + math.exp(-z))
+    expected = 0.5 * (1 - math.exp(-entropy)) ** 3 * entropy
+    assert BinaryFocal(3.0, 0.5)(torch.tensor([[z]]), torch.tensor([y])).item() == pytest.approx(expected, rel=1e-6)
+    plain = BinaryFocal(0.0, 1.0)(torch.tensor([[z], [z]]), torch.tensor([1, 0]))
+    both = nn.functional.binary_cross_entropy_with_logits(torch.tensor([z, z]), torch.tensor([1.0, 0.0]))
+    assert plain.item() == pytest.approx(both.item(), rel=1e-6)
+    smoothed = BinaryFocal(label_smoothing=0.1)(torch.tensor([[z]]), torch.tensor([0]))
+    mixed = BinaryFocal()(torch.tensor([[z]]), torch.tensor([[0.95, 0.05]]))
+    assert smoothed.item() == pytest.approx(mixed.item(), rel=1e-6)
+
+
+def test_focal_is_finite_where_the_answer_is_certain():
+    logits = torch.tensor([[200.0], [-200.0], [200.0]], requires_grad=True)
+    loss = BinaryFocal(gamma=0.5)(logits, torch.tensor([1, 0, 0]))
+    loss.backward()
+    assert loss.isfinite() and logits.grad.isfinite().all()
+
+
+@pytest.mark.parametrize(
+    "wrong, message",
+    [
+        (lambda: BinaryFocal(gamma=-1), "gamma ≥ 0"),
+        (lambda: BinaryFocal(label_smoothing=1), "label_smoothing from 0 to below 1"),
+        (lambda: BinaryFocal()(torch.zeros(3, 2), torch.zeros(3)), "needs 1 logit, the back-end gives 2"),
+        (lambda: WeightedCrossEntropy()(torch.zeros(3, 1), torch.zeros(3)), "needs 2 logits, the back-end gives 1"),
+        (lambda: WeightedCrossEntropy((0.0, 0.0)), "two numbers ≥ 0"),
+    ],
+)
+def test_wrong_use_is_named(wrong, message):
+    with pytest.raises(InputError, match=message):
+        wrong()

@@ -1,0 +1,93 @@
+"""Optimisers and schedules against the published learning rates."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from nes2net import InputError
+from nes2net.config import TrainConfig
+from nes2net.training.optimisation import create_optimizer, learning_rate_factor
+
+GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "losses_schedules.json").read_text())
+
+
+def rates(train, steps_per_epoch, steps):
+    """What an optimiser under ``LambdaLR`` takes at each step."""
+    optimizer = create_optimizer([nn.Parameter(torch.zeros(1))], train)
+    scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, learning_rate_factor(train, steps_per_epoch))
+    taken = []
+    for _ in range(steps):
+        taken.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        scheduler.step()
+    return taken
+
+
+def test_ctrsvdd_changes_once_an_epoch():
+    expected = GOLDEN["ctrsvdd_lr_per_epoch_Tmax5"]
+    train = TrainConfig(epochs=75, lr=1e-6, min_lr=1e-9, schedule="cosine_epochs", t_max=5)
+    taken = rates(train, 3, 3 * len(expected))
+    assert taken[::3] == pytest.approx(expected, rel=0, abs=1e-18)
+    assert taken[::3] == taken[1::3] == taken[2::3]
+
+
+def test_asvspoof5_changes_every_step():
+    golden = GOLDEN["asv5_cosine_factor"]
+    train = TrainConfig(epochs=10, lr=1e-6, min_lr=1e-7, schedule="cosine")
+    factor = learning_rate_factor(train, golden["total_steps"] // 10)
+    taken = [factor(step) for step in range(golden["total_steps"] + 1)]
+    assert taken == pytest.approx(golden["factors"][: len(taken)], rel=0, abs=1e-12)  # steps beyond the last never come
+
+
+def test_inverse_square_root_is_the_mpif_groups():
+    """64^−0.5 · min(s^−0.5, s · 1000^−1.5), s from 1."""
+    train = TrainConfig(lr=64**-0.5 * 1000**-0.5, schedule="inverse_sqrt", warmup_steps=1000)
+    factor = learning_rate_factor(train, 100)
+    for s in (1, 2, 999, 1000, 1001, 20000):
+        assert train.lr * factor(s - 1) == pytest.approx(64**-0.5 * min(s**-0.5, s * 1000**-1.5), rel=1e-12)
+
+
+def test_constant_and_warm_up():
+    assert rates(TrainConfig(lr=2.5e-7), 4, 5) == [2.5e-7] * 5
+    assert rates(TrainConfig(lr=1.0, warmup_steps=3), 4, 6) == [0.25, 0.5, 0.75, 1.0, 1.0, 1.0]
+
+
+@pytest.mark.parametrize("name, kind", [("adam", torch.optim.Adam), ("adamw", torch.optim.AdamW)])
+def test_a_step_is_the_named_optimisers(name, kind):
+    train = TrainConfig(optimizer=name, lr=0.1, weight_decay=0.5, adam_betas=[0.8, 0.9], adam_eps=1e-3, amsgrad=True)
+    ours, theirs = (nn.Parameter(torch.tensor([1.0, -2.0])) for _ in range(2))
+    options = {"lr": 0.1, "weight_decay": 0.5, "betas": (0.8, 0.9), "eps": 1e-3, "amsgrad": True}
+    for parameter, optimizer in ((ours, create_optimizer([ours], train)), (theirs, kind([theirs], **options))):
+        for gradient in ([1.0, 2.0], [-0.5, 0.1]):
+            parameter.grad = torch.tensor(gradient)
+            optimizer.step()
+    assert torch.equal(ours, theirs) and not torch.equal(ours, torch.tensor([1.0, -2.0]))
+
+
+def test_a_frozen_parameter_stays_as_it_is():
+    """Of no gradient nothing is subtracted, weight decay neither."""
+    frozen, trained = nn.Parameter(torch.ones(1)), nn.Parameter(torch.ones(1))
+    optimizer = create_optimizer([frozen, trained], TrainConfig(optimizer="adamw", lr=0.1, weight_decay=0.5))
+    trained.grad = torch.ones(1)
+    optimizer.step()
+    assert frozen.item() == 1 and trained.item() < 1
+
+
+@pytest.mark.parametrize(
+    "values, message",
+    [
+        ({"adam_betas": [0.9]}, "adam_betas are two numbers"),
+        ({"lr": 0.0}, "train.lr and train.adam_eps are above 0"),
+        ({"weight_decay": -1.0}, "weight_decay is at least 0"),
+        ({"optimizer": "sgd"}, "one of adam, adamw, not 'sgd'"),
+        ({"min_lr": 1.0}, "min_lr is from 0 to train.lr"),
+        ({"t_max": 0}, "t_max is at least 1"),
+        ({"schedule": "linear"}, "schedule is one of constant, cosine, cosine_epochs, inverse_sqrt, not 'linear'"),
+    ],
+)
+def test_values_out_of_range(values, message):
+    with pytest.raises(InputError, match=message):
+        rates(TrainConfig(**values), 4, 1)

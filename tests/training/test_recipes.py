@@ -1,0 +1,311 @@
+"""The recipes in configs/: their published values, and two steps of each on a small corpus in its own layout."""
+
+import json
+import math
+from pathlib import Path
+
+import noise_folders
+import pytest
+import tiny_corpus
+import torch
+import yaml
+
+from nes2net import Detector, InputError
+from nes2net.config import load_recipe, recipe_from_dict
+from nes2net.detector import PUBLISHED_MODELS
+from nes2net.training.run import seed_everything, train
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+CTRSVDD = {
+    f"ctrsvdd_{backend}_{aggregation}": (backend, aggregation, name, comment)
+    for backend, name in (
+        ("nes2net", "WavLM_Nes2Net"),
+        ("nes2net_x", "WavLM_Nes2Net_X"),
+        ("nes2net_x_selu", "WavLM_Nes2Net_X_SeLU"),
+    )
+    for aggregation, comment in (("sea", "SEA"), ("attm", "AttM"), ("weighted_sum", "WeightedSum"))
+}
+
+#: Section → values of spec and paper, typed again. All of a recipe's sections that are compared, keys that are not here included.
+ASVSPOOF2019 = {
+    "data": {"corpus": "asvspoof2019_la", "num_samples": 64600, "crop": "head"},
+    "augment": {"algo": 4, "parameters": {}, "noise_probability": 0.0, "specmix": None, "rng": "utterance"},
+    "train": {
+        "epochs": 100,
+        "batch_size": 12,
+        "accumulate": 1,
+        "optimizer": "adam",
+        "lr": 2.5e-7,
+        "weight_decay": 1e-4,
+        "adam_betas": [0.9, 0.999],
+        "adam_eps": 1e-8,
+        "amsgrad": False,
+        "schedule": "constant",
+        "warmup_steps": 0,
+        "max_grad_norm": None,
+        "loss": "cross_entropy",
+        "class_weights": [0.1, 0.9],
+        "precision": "fp32",
+        "freeze_frontend_epochs": 0,
+        "keep": "improved",
+    },
+    "validation": {
+        "augmented": True,
+        "whole_utterances": False,
+        "first_epoch": 0,
+        "epochs": "all",
+        "select_on": "loss",
+        "patience": None,
+    },
+}
+CTRSVDD_VALUES = {
+    "data": {"corpus": "ctrsvdd", "num_samples": 64000, "crop": "random_tiled"},
+    "augment": {"algo": 8, "parameters": {}, "noise_probability": 0.0, "specmix": None, "rng": "utterance"},
+    "train": {
+        "epochs": 75,
+        "batch_size": 34,
+        "optimizer": "adamw",
+        "lr": 1e-6,
+        "adam_betas": [0.9, 0.999],
+        "weight_decay": 1e-4,
+        "schedule": "cosine_epochs",
+        "t_max": 5,
+        "min_lr": 1e-9,
+        "loss": "focal",
+        "focal_gamma": 2.0,
+        "focal_alpha": 0.25,
+        "label_smoothing": 0.1,
+        "freeze_frontend_epochs": 0,
+        "max_grad_norm": None,
+    },
+    "validation": {
+        "augmented": False,
+        "whole_utterances": True,
+        "epochs": "around_minima",
+        "select_on": "eer",
+        "patience": None,
+    },
+}
+ASVSPOOF5 = {
+    "data": {"corpus": "asvspoof5", "num_samples": 64600, "crop": "random"},
+    "augment": {"algo": 0, "noise_probability": 0.5, "specmix": None, "rng": "utterance"},
+    "train": {
+        "epochs": 100,
+        "batch_size": 64,
+        "optimizer": "adam",
+        "lr": 1e-6,
+        "weight_decay": 1e-4,
+        "schedule": "cosine",
+        "min_lr": 1e-7,
+        "warmup_steps": 0,
+        "loss": "cross_entropy",
+        "class_weights": [0.1, 0.9],
+    },
+    "validation": {
+        "whole_utterances": False,
+        "first_epoch": 10,
+        "epochs": "all",
+        "select_on": "min_dcf",
+        "patience": 5,
+    },
+}
+MPIF = {
+    "data": {"corpus": "asvspoof2019_la", "num_samples": 80000, "crop": "head"},
+    "augment": {"algo": 0, "noise_probability": 0.0},
+    "train": {
+        "epochs": 32,
+        "batch_size": 64,
+        "optimizer": "adam",
+        "lr": 3.9528e-3,
+        "adam_betas": [0.9, 0.98],
+        "adam_eps": 1e-9,
+        "amsgrad": True,
+        "weight_decay": 1e-4,
+        "schedule": "inverse_sqrt",
+        "warmup_steps": 1000,
+        "loss": "angular_softmax",
+    },
+    "validation": {"select_on": "loss", "patience": None},
+}
+
+
+def changed(values, **sections):
+    return {name: {**section, **sections.get(name, {})} for name, section in values.items()}
+
+
+#: Recipe → name, seed, values, run folder.
+PUBLISHED = {
+    "asvspoof2019_nes2net_x": (
+        "wav2vec2_Nes2Net_X",
+        12345,
+        ASVSPOOF2019,
+        "unknown_wav2vec2_Nes2Net_X_e100_bz12_lr2.5e-07_algo4_seed12345",
+    ),
+    "asvspoof2019_aasist_rawboost4": (
+        "wav2vec2_AASIST",
+        12345,
+        ASVSPOOF2019,
+        "unknown_wav2vec2_AASIST_e100_bz12_lr2.5e-07_algo4_seed12345",
+    ),
+    "asvspoof2019_aasist_rawboost5": (
+        "wav2vec2_AASIST",
+        12345,
+        changed(ASVSPOOF2019, augment={"algo": 5}),
+        "unknown_wav2vec2_AASIST_e100_bz12_lr2.5e-07_algo5_seed12345",
+    ),
+    "partialspoof_nes2net_x": (
+        "wav2vec2_Nes2Net_X",
+        12345,
+        changed(ASVSPOOF2019, data={"corpus": "partialspoof"}),
+        "unknown_wav2vec2_Nes2Net_X_e100_bz12_lr2.5e-07_algo4_seed12345_partialspoof",
+    ),
+    "asvspoof2019_mpif_res2net": (
+        "mpif_res2net",
+        12345,
+        MPIF,
+        "unknown_mpif_res2net_e32_bz64_lr0.0039528_algo0_seed12345",
+    ),
+    "asvspoof5_nes2net_x": (
+        "wavlm_nes2net",
+        1234,
+        ASVSPOOF5,
+        "unknown_wavlm_nes2net_e100_bz64_lr1e-06_algo0_seed1234",
+    ),
+    "asvspoof5_aasist": ("wavlm_aasist", 1234, ASVSPOOF5, "unknown_wavlm_aasist_e100_bz64_lr1e-06_algo0_seed1234"),
+    **{
+        recipe: (name, 42, CTRSVDD_VALUES, f"unknown_{name}_e75_bz34_lr1e-06_algo8_seed42_{comment}")
+        for recipe, (_, _, name, comment) in CTRSVDD.items()
+    },
+}
+
+
+def test_there_is_a_recipe_per_published_row():
+    assert {path.stem for path in CONFIGS.glob("*.yaml")} == set(PUBLISHED)
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_values_are_the_published(name):
+    model_name, seed, values, tag = PUBLISHED[name]
+    recipe = load_recipe(CONFIGS / f"{name}.yaml")
+    assert (recipe.name, recipe.seed, recipe.tag) == (model_name, seed, tag)
+    written = recipe.to_dict()
+    for section, expected in values.items():
+        assert {key: written[section][key] for key in expected} == expected
+    assert recipe.data.root is None and recipe_from_dict(written) == recipe
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_models_are_the_published(name):
+    recipe = load_recipe(CONFIGS / f"{name}.yaml")
+    if recipe.name not in PUBLISHED_MODELS:
+        assert recipe.model["backend"]["name"] == "mpif_res2net"
+        return
+    published = {"aggregation": "last", **PUBLISHED_MODELS[recipe.name]}
+    if name in CTRSVDD:
+        backend, aggregation, _, _ = CTRSVDD[name]
+        assert recipe.model["backend"]["name"] == backend
+        published["aggregation"] = aggregation
+    with torch.device("meta"):
+        ours, theirs = Detector.from_config(recipe.model), Detector.from_config(published)
+    assert _full_config(ours) == _full_config(theirs)
+    assert {k: v.shape for k, v in ours.state_dict().items()} == {k: v.shape for k, v in theirs.state_dict().items()}
+
+
+def _full_config(detector):
+    """With what the back-end has where its config is silent."""
+    backend = detector.backend
+    return detector.config["frontend"], detector.config["aggregation"], repr(backend)
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_every_value_names_its_source(name):
+    lines = (CONFIGS / f"{name}.yaml").read_text().splitlines()
+    values = [line for line in lines if line.strip() and not line.startswith("#") and not line.rstrip().endswith(":")]
+    assert values and not [line for line in values if " # " not in line and "name: mpif_res2net" not in line]
+
+
+def test_noise_is_the_users_to_name():
+    """The architecture can be read without; training asks."""
+    recipe = load_recipe(CONFIGS / "asvspoof5_nes2net_x.yaml")
+    with pytest.raises(InputError, match=r"augment\.musan=.*augment\.rir=.*augment\.noise_probability=0"):
+        recipe.check_noise()
+    load_recipe(CONFIGS / "asvspoof5_nes2net_x.yaml", ["augment.noise_probability=0"]).check_noise()
+
+
+# Two steps of each
+
+CONVOLUTIONS = "[[16, 16, 8], [16, 4, 4], [16, 4, 4], [16, 4, 2]]"
+SIZE = f"encoder_layers: 5, encoder_embed_dim: 64, encoder_ffn_embed_dim: 64, conv_feature_layers: {CONVOLUTIONS}"
+#: The same kind of front-end, small.
+SMALL = {
+    "xlsr_300m": f"model.frontend={{name: wav2vec2_small, {SIZE}}}",
+    "wavlm_large": f"model.frontend={{name: wavlm, normalize: %s, encoder_attention_heads: 4, {SIZE}}}",
+}
+
+
+@pytest.fixture(scope="module")
+def corpora_root(tmp_path_factory):
+    """Each corpus in its layout, four clips a part, and folders of noise."""
+    root = tiny_corpus.make_all(tmp_path_factory.mktemp("corpora"))
+    noise_folders.make_musan(root / "noise")
+    noise_folders.make_rirs(root / "rir")
+    return root
+
+
+def overrides(recipe, root, tmp_path):
+    """What differs from the recipe: where things lie, the front-end's size, batch, epochs and length."""
+    frontend, corpus = recipe.model["frontend"], recipe.data.corpus
+    changes = [
+        f"data.root={root if corpus == 'asvspoof2019_la' else root / corpus}",
+        "data.num_workers=0",
+        "train.batch_size=2",
+        "train.epochs=1",
+        f"output={tmp_path / 'models'}",
+        f"logs={tmp_path / 'logs'}",
+    ]
+    if frontend["name"] == "lps":
+        changes.append("model.backend.planes=[4, 8, 8, 8]")
+    else:
+        small = SMALL[frontend["name"]]
+        changes += [small % str(frontend["normalize"]).lower() if "%s" in small else small, "ssl_checkpoint=null"]
+        changes.append("data.num_samples=8000")
+    if recipe.augment.noise_probability:
+        changes += [f"augment.musan={root / 'noise'}", f"augment.rir={root / 'rir'}"]
+    return changes
+
+
+#: One of each kind; what else differs is the aggregation or the back-end.
+QUICK = {
+    "asvspoof2019_nes2net_x",
+    "asvspoof5_nes2net_x",
+    "partialspoof_nes2net_x",
+    "ctrsvdd_nes2net_x_selu_sea",
+}
+
+
+@pytest.mark.parametrize(
+    "name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in PUBLISHED]
+)
+def test_two_steps_as_the_recipe_says(name, corpora_root, tmp_path):
+    path = CONFIGS / f"{name}.yaml"
+    recipe = load_recipe(path, overrides(load_recipe(path), corpora_root, tmp_path))
+    folder = train(recipe, device="cpu")
+    assert folder.name == recipe.tag
+    assert yaml.safe_load((folder / "recipe.yaml").read_text()) == recipe.to_dict()
+
+    (row,) = json.loads((folder / "history.json").read_text())
+    passes = {"w_aug", "wo_aug"} if recipe.augment.algo and recipe.validation.augmented else {"wo_aug"}
+    assert {key.removeprefix("val_loss_") for key in row if key.startswith("val_loss_")} == passes
+    assert all(math.isfinite(value) for value in row.values()) and row["improved"]
+
+    resume = torch.load(folder / "resume.pt", weights_only=True)
+    assert {state["step"].item() for state in resume["optimizer"]["state"].values()} == {2}
+    seed_everything(recipe.seed)
+    before = Detector.from_config(recipe.model)
+    after = Detector.from_pretrained(folder / "epoch_0.pth", device="cpu")
+    assert after.config == before.config
+    for part in ("frontend", "aggregation", "backend"):  # everything is trained
+        weights = list(getattr(before, part).parameters())
+        assert not weights or any(not torch.equal(a, b) for a, b in zip(weights, getattr(after, part).parameters())), (
+            part
+        )
