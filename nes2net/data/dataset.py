@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import atexit
+import multiprocessing
 import os
+import signal
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset
 
 from nes2net.augment import NoiseAugmentation, RawBoostParameters, rawboost
-from nes2net.data.audio import load_audio
-from nes2net.data.crop import CROPS, head_crop, random_crop
+from nes2net.augment.legacy import LegacyStream
+from nes2net.data.audio import load_audio, load_head
+from nes2net.data.cache import AudioCache
+from nes2net.data.crop import CROPS, head_crop, random_crop, random_tiled_crop
+from nes2net.data.sampling import EpochBatches
 from nes2net.data.trial import Trial
 from nes2net.errors import InputError
+
+_RANDOM_CROPS = {"random": random_crop, "random_tiled": random_tiled_crop}
 
 
 class Example(NamedTuple):
@@ -41,14 +49,17 @@ class TrainingSet(Dataset):
 
     An utterance is augmented whole, by background noise or reverberation and then by RawBoost, and cropped last. Every (seed, epoch,
     utterance) has a random stream of its own, from which each step draws in turn, so that an utterance is augmented in the same way
-    whichever worker reads it and in whichever order (deviation 8).
+    whichever worker reads it and in whichever order (deviation 8). Where only the head is heard and nothing augments it, no more than the
+    head is decoded; a file that is damaged after it is then used.
 
     Args:
         num_samples: None leaves utterances as long as they are.
         algo: RawBoost algorithm, 0 for none.
         part: distinguishes the streams of training and development.
         noise: background noise and reverberation.
-        crop: which part of a longer utterance is taken, ``head`` or ``random``.
+        crop: which part of a longer utterance is taken, one of :data:`nes2net.data.crop.CROPS`.
+        cache: where decoded audio is kept.
+        stream: what RawBoost draws from instead, in the order in which utterances are asked for (``augment.rng: legacy``).
     """
 
     def __init__(
@@ -62,6 +73,8 @@ class TrainingSet(Dataset):
         *,
         noise: NoiseAugmentation | None = None,
         crop: str = "head",
+        cache: AudioCache | None = None,
+        stream: LegacyStream | None = None,
     ) -> None:
         if crop not in CROPS:
             raise InputError(f"crop is one of {', '.join(CROPS)}, not '{crop}'")
@@ -70,7 +83,10 @@ class TrainingSet(Dataset):
         self.algo = algo
         self.parameters = vars(parameters) if parameters else {}
         self.seed, self.part = seed, part
-        self.noise, self.crop = noise, crop
+        self.noise = noise if noise and (noise.noises or noise.impulse_responses) else None
+        self.crop, self.cache, self.stream = crop, cache, stream
+        head_is_enough = crop == "head" and not algo and self.noise is None
+        self.samples_to_read = num_samples if head_is_enough else None
 
     def __len__(self) -> int:
         return len(self.trials)
@@ -87,36 +103,34 @@ class TrainingSet(Dataset):
     def prepare(self, trial: Trial, epoch: int) -> np.ndarray:
         """What training hears of ``trial`` in ``epoch``: (num_samples,) float32. An unusable file raises :class:`InputError`."""
         rng = np.random.default_rng([self.seed, epoch, zlib.crc32(f"{self.part}/{trial.id}".encode())])
-        waveform = load_audio(trial.path)
+        waveform = self._read(trial)
         if self.noise:
             waveform = self.noise(waveform, rng)
         if self.algo:
-            waveform = rawboost(waveform, self.algo, rng, utterance=trial.id, **self.parameters)
+            draws = {"rng": rng} if self.stream is None else {"rng": self.stream.rng, "gate_rng": self.stream.gates}
+            waveform = rawboost(waveform, self.algo, utterance=trial.id, **draws, **self.parameters)
         if self.num_samples is not None:
-            if self.crop == "random":
-                waveform = random_crop(waveform, self.num_samples, rng, trial.id)
-            else:
+            if self.crop == "head":
                 waveform = head_crop(waveform, self.num_samples, trial.id)
+            else:
+                waveform = _RANDOM_CROPS[self.crop](waveform, self.num_samples, rng, trial.id)
         return np.ascontiguousarray(waveform, dtype=np.float32)
 
+    def _read(self, trial: Trial) -> np.ndarray:
+        if self.cache is not None:
+            return self.cache.load(trial.path, self.samples_to_read)
+        if self.samples_to_read is not None:
+            return load_head(trial.path, self.samples_to_read)
+        return load_audio(trial.path)
 
-class EpochSampler(Sampler):
-    """(epoch, index) pairs of one epoch: shuffled by a stream of (seed, epoch), or in order."""
 
-    def __init__(self, length: int, seed: int, shuffle: bool) -> None:
-        self.length, self.seed, self.shuffle = length, seed, shuffle
-        self.epoch = 0
+def longest_first(trials: Sequence[Trial]) -> list[Trial]:
+    """``trials`` by falling size of their files, which is about their length: the order for whole utterances one by one.
 
-    def __len__(self) -> int:
-        return self.length
-
-    def __iter__(self) -> Iterator[tuple[int, int]]:
-        order = (
-            np.random.default_rng([self.seed, self.epoch]).permutation(self.length)
-            if self.shuffle
-            else range(self.length)
-        )
-        return ((self.epoch, int(index)) for index in order)
+    What the longest needs of memory is then known at once, workers that read and processes that score side by side have utterances of
+    about the same length at any time, and none of them is left with a long one at the end.
+    """
+    return sorted(trials, key=lambda trial: -trial.path.stat().st_size)
 
 
 def collate(examples: list[Example]) -> Batch:
@@ -127,34 +141,54 @@ def collate(examples: list[Example]) -> Batch:
     return Batch(waveforms, targets, [e.error for e in examples if e.error])
 
 
-def training_loader(
-    dataset: TrainingSet, batch_size: int, shuffle: bool, num_workers: int, pin_memory: bool
-) -> DataLoader:
-    """Batches of ``dataset``; shuffled, the last incomplete batch is dropped, as published. Set ``loader.sampler.epoch`` per epoch."""
+def training_loader(dataset: TrainingSet, batches: EpochBatches, num_workers: int, pin_memory: bool) -> DataLoader:
+    """``dataset`` in ``batches``. Set ``loader.batch_sampler.epoch`` (and ``start``) before each pass.
+
+    A set that draws from a :class:`LegacyStream` is read in this process, batch by batch and none ahead, whatever ``num_workers``.
+    """
     return DataLoader(
         dataset,
-        batch_size=batch_size,
-        sampler=EpochSampler(len(dataset), dataset.seed, shuffle),
-        drop_last=shuffle,
+        batch_sampler=batches,
         collate_fn=collate,
         pin_memory=pin_memory,
-        **worker_options(num_workers),
+        **worker_options(0 if dataset.stream is not None else num_workers),
     )
+
+
+def usable_processors() -> int:
+    """Processors that each of the training processes on this machine has for itself."""
+    processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    # Set by torchrun and accelerate.
+    return max(1, processors // max(1, int(os.environ.get("LOCAL_WORLD_SIZE", "1"))))
 
 
 def worker_options(num_workers: int) -> dict[str, Any]:
     """Options of a ``DataLoader`` for at most ``num_workers`` reading processes, and no more than there are processors."""
-    processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    workers = max(0, min(num_workers, processors))
+    workers = max(0, min(num_workers, usable_processors()))
     # A generator of its own, so that starting workers draws nothing from the global one, which initialises and drops out.
     generator = torch.Generator().manual_seed(0)
     return {
         "num_workers": workers,
         "persistent_workers": workers > 0,
-        "worker_init_fn": _one_thread,
+        "worker_init_fn": _prepare_worker,
         "generator": generator,
     }
 
 
-def _one_thread(_worker: int) -> None:
+def _prepare_worker(_worker: int) -> None:
+    """One thread; and a signal to all processes at once leaves it to the main one to finish its step and stop its workers."""
     torch.set_num_threads(1)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+
+
+def _kill_workers() -> None:
+    """Any that still read when the program ends: it would wait for them for ever, as they ignore the signal that it sends them."""
+    left = [process for process in multiprocessing.active_children() if process.daemon]
+    if left and hasattr(signal, "SIGCHLD"):
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # DataLoader's raises an error where a worker is killed
+    for process in left:
+        process.kill()
+
+
+atexit.register(_kill_workers)  # runs before multiprocessing's own, which torch's import has registered

@@ -1,5 +1,11 @@
 """The training set: the order of its steps, one random stream per utterance, and what training makes of the recipe's keys."""
 
+import io
+import os
+import random
+import signal
+import subprocess
+import sys
 import zlib
 
 import noise_folders
@@ -9,12 +15,16 @@ import soundfile
 import torch
 
 from nes2net import InputError
-from nes2net.augment import NoiseAugmentation, rawboost
+from nes2net.augment import NoiseAugmentation, RawBoostParameters, rawboost
+from nes2net.augment.legacy import LegacyStream, augmentation_stream
 from nes2net.config import recipe_from_dict
 from nes2net.data import asvspoof2019_la
+from nes2net.data import dataset as dataset_module
 from nes2net.data.audio import load_audio
-from nes2net.data.crop import head_crop, random_crop
-from nes2net.data.dataset import TrainingSet, training_loader
+from nes2net.data.cache import AudioCache
+from nes2net.data.crop import CROPS, head_crop, random_crop
+from nes2net.data.dataset import TrainingSet, longest_first, training_loader, worker_options
+from nes2net.data.sampling import EpochBatches
 from nes2net.data.trial import Trial
 
 
@@ -56,13 +66,13 @@ def test_every_step_can_be_left_out(trials):
     np.testing.assert_array_equal(off[0, 0].waveform.numpy(), head_crop(waveform, 8000))
     boosted = rawboost(waveform, 5, stream(0, 2, f"dev/{trials[0].id}")).astype(np.float32)
     np.testing.assert_array_equal(TrainingSet(trials, None, 5, part="dev")[2, 0].waveform.numpy(), boosted)
-    with pytest.raises(InputError, match="crop is one of head, random, not 'tail'"):
+    with pytest.raises(InputError, match="crop is one of head, random, random_tiled, not 'tail'"):
         TrainingSet(trials, 8000, crop="tail")
 
 
 def heard(dataset, workers, batch_size=4, epoch=1):
-    loader = training_loader(dataset, batch_size, True, workers, False)
-    loader.sampler.epoch = epoch
+    loader = training_loader(dataset, EpochBatches(len(dataset), batch_size, dataset.seed, True), workers, False)
+    loader.batch_sampler.epoch = epoch
     return [batch.waveforms for batch in loader]
 
 
@@ -91,6 +101,158 @@ def test_nan_names_the_file(tmp_path):
     assert example.waveform is None and "LA_T_9.wav holds NaN" in example.error
 
 
+# ---- what is read, and where
+
+
+@pytest.mark.parametrize("crop", CROPS)
+@pytest.mark.parametrize("algo", [0, 5])
+def test_a_cache_changes_nothing(trials, tmp_path, monkeypatch, crop, algo):
+    cache = AudioCache(tmp_path)
+    plain, cached = (TrainingSet(trials, 8000, algo, seed=3, crop=crop, cache=c) for c in (None, cache))
+    expected = heard(plain, 0)
+    assert all(torch.equal(a, b) for a, b in zip(expected, heard(cached, 2)))
+    monkeypatch.setattr("nes2net.data.cache.load_audio", None)  # all is there
+    assert all(torch.equal(a, b) for a, b in zip(expected, heard(cached, 0)))
+    assert len(list(tmp_path.rglob("*.npy"))) == len(trials)
+
+
+def test_only_the_head_is_decoded_where_that_is_enough(trials, folders, monkeypatch):
+    whole = [head_crop(load_audio(trial.path), 8000) for trial in trials]
+    noise = NoiseAugmentation(**folders, probability=1)
+    monkeypatch.setattr(dataset_module, "load_audio", None)
+    for dataset in (TrainingSet(trials, 8000), TrainingSet(trials, 8000, noise=NoiseAugmentation())):
+        for index in range(len(trials)):
+            np.testing.assert_array_equal(dataset[0, index].waveform.numpy(), whole[index])
+    for options in ({"algo": 5}, {"noise": noise}, {"crop": "random"}, {"num_samples": None}):
+        with pytest.raises(TypeError, match="not callable"):
+            TrainingSet(trials, **{"num_samples": 8000, **options})[0, 0]
+
+
+def test_whole_utterances_are_given_longest_first(trials):
+    ordered = longest_first(trials)
+    lengths = [len(load_audio(trial.path)) for trial in ordered]
+    assert sorted(t.id for t in ordered) == sorted(t.id for t in trials)
+    sizes = [trial.path.stat().st_size for trial in ordered]
+    assert sizes == sorted(sizes, reverse=True) and max(lengths[:3]) == max(lengths)
+    loader = training_loader(TrainingSet(ordered, None), EpochBatches(len(ordered), 1, 0, False), 2, False)
+    assert [batch.waveforms.shape[1] for batch in loader] == lengths
+
+
+def test_workers_share_the_processors_of_the_machine(monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
+    assert [worker_options(n)["num_workers"] for n in (0, 3, 8, 20)] == [0, 3, 8, 8]
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "3")
+    assert [worker_options(n)["num_workers"] for n in (0, 1, 3)] == [0, 1, 2]
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "16")
+    assert worker_options(4)["num_workers"] == 1
+
+
+def test_a_signal_to_all_processes_leaves_the_workers_reading(trials):
+    loader = training_loader(TrainingSet(trials, 8000, 5), EpochBatches(len(trials), 2, 0, True), 2, False)
+    batches = iter(loader)
+    first = [next(batches), next(batches)]  # one of each worker, so that both are under way
+    workers = batches._workers
+    for worker in workers:
+        os.kill(worker.pid, signal.SIGINT)
+        os.kill(worker.pid, signal.SIGTERM)
+    rest = list(batches)
+    assert len(first + rest) == len(trials) // 2 and first[0].waveforms.shape == rest[-1].waveforms.shape
+    del batches, loader
+    for worker in workers:
+        worker.join(30)
+        assert worker.exitcode == 0
+
+
+@pytest.mark.slow  # DataLoader waits five seconds for a worker before it is killed
+def test_a_program_that_ends_amid_a_pass_waits_for_no_worker(corpus):
+    program = f"""
+from nes2net.data import asvspoof2019_la
+from nes2net.data.dataset import TrainingSet, training_loader
+from nes2net.data.sampling import EpochBatches
+trials = asvspoof2019_la.trials({str(corpus)!r}, "train")
+kept = iter(training_loader(TrainingSet(trials, 8000, 5), EpochBatches(len(trials), 2, 0, True), 1, False))
+kept.cycle = kept
+next(kept)
+raise SystemExit(75)
+"""
+    assert subprocess.run([sys.executable, "-c", program], timeout=60, check=False).returncode == 75
+
+
+# ---- the published order of draws
+
+
+def published(trial, algo, rng, gates):
+    boosted = rawboost(load_audio(trial.path), algo, rng, gate_rng=gates)
+    return torch.from_numpy(head_crop(boosted, 8000).astype(np.float32))
+
+
+@pytest.mark.parametrize("algo, accumulate", [(4, 1), (10, 1), (8, 2)])
+def test_legacy_draws_in_the_order_of_reading_from_the_global_stream(trials, corpus, algo, accumulate):
+    dev = asvspoof2019_la.trials(corpus, "dev")
+    stream = LegacyStream(77)
+    batches = EpochBatches(len(trials), 4, 77, True, accumulate=accumulate)
+    train_loader = training_loader(TrainingSet(trials, 8000, algo, seed=77, stream=stream), batches, 2, False)
+    dev_loader = training_loader(
+        TrainingSet(dev, 8000, algo, seed=77, part="dev", stream=stream), EpochBatches(len(dev), 5, 77, False), 2, False
+    )
+    assert train_loader.num_workers == 0
+    np.random.seed(77)
+    random.seed(77)
+    for epoch in range(2):
+        batches.epoch = epoch
+        order = np.random.default_rng([77, epoch]).permutation(len(trials))[: len(trials) // 4 * 4]
+        for loader, expected in ((train_loader, [trials[i] for i in order]), (dev_loader, dev)):
+            heard = torch.cat([batch.waveforms for batch in loader])
+            plain = [published(trial, algo, np.random.mtrand._rand, random._inst) for trial in expected]
+            assert torch.equal(heard, torch.stack(plain))
+
+
+def test_legacy_goes_on_from_any_batch(trials):
+    def loader(stream):
+        dataset = TrainingSet(trials, 8000, 11, RawBoostParameters(LnL_ratio=0.5, SSI_ratio=0.5), stream=stream)
+        return training_loader(dataset, EpochBatches(len(trials), 3, 0, True), 0, False)
+
+    stream = LegacyStream(5)
+    whole = []
+    for step, batch in enumerate(loader(stream)):
+        if step == 1:
+            file = io.BytesIO()
+            torch.save(stream.state(), file)
+        whole.append(batch.waveforms)
+    resumed = LegacyStream(6)
+    file.seek(0)
+    resumed.load_state(torch.load(file, weights_only=True))
+    rest = loader(resumed)
+    rest.batch_sampler.start = 2
+    assert all(torch.equal(a, b.waveforms) for a, b in zip(whole[2:], rest, strict=True))
+    assert resumed.rng.random() == stream.rng.random() and resumed.gates.random() == stream.gates.random()
+
+
+@pytest.mark.parametrize(
+    "augment, data, world_size, message",
+    [
+        ({"algo": 0}, {}, 1, "augment.algo=0 draws nothing"),
+        ({"musan": "folder"}, {}, 1, "not of noise, reverberation and random crops"),
+        ({"rir": "folder"}, {}, 1, "not of noise, reverberation and random crops"),
+        ({}, {"crop": "random"}, 1, "not of noise, reverberation and random crops"),
+        ({}, {}, 2, "2 processes cannot share"),
+    ],
+)
+def test_legacy_where_there_is_no_published_order_is_an_error(augment, data, world_size, message):
+    recipe = recipe_from_dict({"augment": {"algo": 4, "rng": "legacy", **augment}, "data": data})
+    with pytest.raises(InputError, match=message):
+        augmentation_stream(recipe, world_size)
+
+
+def test_one_stream_per_utterance_is_the_default(capsys):
+    assert augmentation_stream(recipe_from_dict({"augment": {"algo": 4}}), 8) is None
+    made = augmentation_stream(recipe_from_dict({"seed": 9, "augment": {"algo": 4, "rng": "legacy"}}))
+    assert made.rng.random() == np.random.RandomState(9).random()
+    assert capsys.readouterr().out.count("data.num_workers is not used") == 1
+    augmentation_stream(recipe_from_dict({"augment": {"algo": 4, "rng": "legacy"}, "data": {"num_workers": 0}}))
+    assert capsys.readouterr().out == ""
+
+
 # ---- training
 
 
@@ -111,12 +273,15 @@ def recipe(corpus, small_model, tmp_path):
 
 
 def test_noise_and_random_crop_are_for_training_alone(recipe, trials, corpus, folders):
-    from nes2net.training.run import _loaders
+    from nes2net.training.distributed import create_accelerator
+    from nes2net.training.run import _development_loaders, _training_loader
 
-    dev_trials = asvspoof2019_la.trials(corpus, "dev")
+    dev_trials, accelerator = asvspoof2019_la.trials(corpus, "dev"), create_accelerator("cpu", "fp32")
 
     def batches(recipe):
-        return [[b.waveforms for b in loader] for loader in _loaders(recipe, trials, dev_trials, torch.device("cpu"))]
+        training = _training_loader(recipe, trials, accelerator.device, None)
+        development = _development_loaders(recipe, dev_trials, None, accelerator)
+        return [[b.waveforms for b in loader] for loader in (training, development["w_aug"], development["wo_aug"])]
 
     plain = batches(recipe())
     for augment, data in ((folders, {}), ({}, {"crop": "random"}), ({**folders, "noise_probability": 1}, {})):
@@ -159,8 +324,10 @@ def test_a_run_from_before_a_key_was_there_goes_on(recipe):
     [
         ({"musan": "none"}, {}, "MUSAN folder none not found"),
         ({"rir": "none"}, {}, "impulse response folder none not found"),
-        ({"noise_probability": 2}, {}, "noise_probability=2.0 must be a probability"),
-        ({}, {"crop": "middle"}, "crop is one of head, random"),
+        ({"rir": "none", "noise_probability": 2}, {}, "noise_probability=2.0 must be a probability"),
+        ({}, {"crop": "middle"}, r"data\.crop' is one of head, random"),
+        ({"rng": "global"}, {}, r"augment\.rng' is one of utterance, legacy, not 'global'"),
+        ({"rng": "legacy", "algo": 0}, {}, "augment.algo=0 draws nothing"),
     ],
 )
 def test_wrong_keys_stop_before_training(recipe, augment, data, message, tmp_path):

@@ -1,0 +1,77 @@
+"""The published order of random draws: one global stream that training and development with RawBoost read in turn (deviation 8)."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import numpy as np
+import torch
+
+from nes2net.config import Recipe
+from nes2net.errors import InputError
+
+
+class LegacyStream:
+    """NumPy's and Python's generators as the published code seeds them; RawBoost draws from them in the order in which utterances are read.
+
+    That order is the same only where all utterances are read in one process.
+
+    >>> stream = LegacyStream(1234)
+    >>> np.random.seed(1234)
+    >>> stream.rng.random() == np.random.random()
+    True
+    """
+
+    def __init__(self, seed: int) -> None:
+        self.rng = np.random.RandomState(seed % 2**32)
+        #: what algorithms 10 and 11 draw their probabilities from
+        self.gates = random.Random(seed)
+
+    def state(self) -> dict[str, Any]:
+        """Where the stream is, as numbers and tensors, for :meth:`load_state`."""
+        _, keys, position, has_gauss, cached_gaussian = self.rng.get_state()
+        version, internal, gauss_next = self.gates.getstate()
+        return {
+            "keys": torch.from_numpy(keys.astype(np.int64)),
+            "position": position,
+            "has_gauss": has_gauss,
+            "cached_gaussian": cached_gaussian,
+            "gates": torch.tensor(internal),
+            "gates_version": version,
+            "gates_gauss_next": gauss_next,
+        }
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Go on from where ``state`` was taken."""
+        keys = state["keys"].numpy().astype(np.uint32)
+        self.rng.set_state(("MT19937", keys, state["position"], state["has_gauss"], state["cached_gaussian"]))
+        self.gates.setstate((state["gates_version"], tuple(state["gates"].tolist()), state["gates_gauss_next"]))
+
+
+def augmentation_stream(recipe: Recipe, world_size: int = 1) -> LegacyStream | None:
+    """The stream of ``augment.rng: legacy``, None for one stream per utterance; of ``world_size`` training processes.
+
+    Raises:
+        InputError: nothing in the recipe draws, or something in an order that was not published, or there are several processes.
+    """
+    augment = recipe.augment
+    if augment.rng == "utterance":
+        return None
+    if augment.algo == 0:
+        raise InputError("augment.rng=legacy is the order of RawBoost's draws, and augment.algo=0 draws nothing")
+    if augment.musan or augment.rir or recipe.data.crop != "head":
+        raise InputError(
+            "augment.rng=legacy: the published order is known of RawBoost alone, not of noise, reverberation and random crops; "
+            "leave out augment.musan, augment.rir and data.crop, or take augment.rng=utterance"
+        )
+    if world_size > 1:
+        raise InputError(
+            f"augment.rng=legacy draws from one stream, which {world_size} processes cannot share: train in one process, or take "
+            "augment.rng=utterance"
+        )
+    if recipe.data.num_workers:
+        print(
+            "note: augment.rng=legacy draws in the order of reading, so this process reads the audio itself; data.num_workers is not used"
+        )
+    return LegacyStream(recipe.seed)

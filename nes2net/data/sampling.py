@@ -1,0 +1,94 @@
+"""Which utterances a step of training takes, and which of them a process reads: the same for the same seed, from any step on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from typing import TypeVar
+
+import numpy as np
+from torch.utils.data import Sampler
+
+from nes2net.errors import InputError
+
+T = TypeVar("T")
+
+
+class EpochBatches(Sampler[list[tuple[int, int]]]):
+    """Batches of (epoch, index) pairs, for the ``batch_sampler`` of a ``DataLoader``. Set ``epoch`` and ``start`` before each iteration.
+
+    In training (``shuffle``), step s takes items s·B to (s + 1)·B of a permutation that is a stream of (seed, epoch); the last incomplete
+    batch is dropped, as published. The batch is cut into ``accumulate`` × ``world_size`` parts of nearly equal size, in order; part
+    a·world_size + rank is micro-batch a of process ``rank``, and is what an iteration yields.
+    Otherwise the batches are in order, all of them, and process r takes batches r, r + world_size, ….
+
+    >>> batches = EpochBatches(10, 4, seed=1, shuffle=False)
+    >>> [[index for _, index in batch] for batch in batches], len(batches)
+    ([[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]], 3)
+    >>> [len(part) for part in EpochBatches(10, 4, seed=1, shuffle=True, accumulate=2)]
+    [2, 2, 2, 2]
+
+    Attributes:
+        epoch: the first of each pair, and the permutation's stream.
+        start: first step of the next iteration; those before it are left out.
+
+    Raises:
+        InputError: a batch has fewer utterances than parts.
+    """
+
+    def __init__(
+        self,
+        length: int,
+        batch_size: int,
+        seed: int,
+        shuffle: bool,
+        *,
+        rank: int = 0,
+        world_size: int = 1,
+        accumulate: int = 1,
+    ) -> None:
+        if batch_size < 1 or accumulate < 1:
+            raise InputError(f"batch size and accumulation are at least 1, not {batch_size} and {accumulate}")
+        if shuffle and batch_size < accumulate * world_size:
+            raise InputError(
+                f"a batch of {batch_size} cannot be cut into {accumulate} × {world_size} parts: batch_size is that of a whole step, over "
+                "all processes and accumulated parts; raise it, or lower train.accumulate or the number of processes"
+            )
+        self.length, self.batch_size, self.seed, self.shuffle = length, batch_size, seed, shuffle
+        self.rank, self.world_size, self.accumulate = rank, world_size, accumulate
+        self.epoch = self.start = 0
+
+    def __len__(self) -> int:
+        """Optimisation steps of an epoch; without shuffling, batches of this process."""
+        if self.shuffle:
+            return self.length // self.batch_size
+        return len(range(self.rank, -(-self.length // self.batch_size), self.world_size))
+
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        return self._training_parts() if self.shuffle else self._batches_in_order()
+
+    def _training_parts(self) -> Iterator[list[tuple[int, int]]]:
+        order = np.random.default_rng([self.seed, self.epoch]).permutation(self.length)
+        for step in range(self.start, len(self)):
+            batch = order[step * self.batch_size : (step + 1) * self.batch_size]
+            parts = np.array_split(batch, self.accumulate * self.world_size)
+            for part in parts[self.rank :: self.world_size]:
+                yield [(self.epoch, int(index)) for index in part]
+
+    def _batches_in_order(self) -> Iterator[list[tuple[int, int]]]:
+        for batch in range(
+            self.rank + self.start * self.world_size, -(-self.length // self.batch_size), self.world_size
+        ):
+            first = batch * self.batch_size
+            yield [(self.epoch, index) for index in range(first, min(first + self.batch_size, self.length))]
+
+
+def by_step(parts: Iterable[T], accumulate: int) -> Iterator[list[T]]:
+    """The parts of each step together.
+
+    >>> list(by_step("abcd", 2))
+    [['a', 'b'], ['c', 'd']]
+    """
+    iterator = iter(parts)
+    while step := list(islice(iterator, accumulate)):
+        yield step

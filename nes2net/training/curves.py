@@ -1,0 +1,88 @@
+"""The curves of a run as a picture: losses, EER on the development set, learning rate."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from nes2net.atomic import replacing
+
+# Colours of Okabe and Ito, which the colour-blind can tell apart.
+_LOSSES = {
+    "loss": ("training", "#000000"),
+    "val_loss_w_aug": ("development, with RawBoost", "#D55E00"),
+    "val_loss_wo_aug": ("development", "#0072B2"),
+}
+_EERS = {
+    "val_eer_w_aug": ("development, with RawBoost", "#D55E00"),
+    "val_eer_wo_aug": ("development", "#0072B2"),
+}
+
+
+def plot_curves(history: list[dict[str, Any]], path: str | Path) -> None:
+    """Draw ``history``, one mapping per epoch as in ``history.json``, to the PNG file ``path``; the file is replaced as a whole.
+
+    Epochs without a validation lack its values. Whatever goes wrong is one line on standard error: training does not end for a picture.
+    """
+    try:
+        with replacing(path) as temporary:
+            _draw(history, temporary)
+    except Exception as error:
+        print(f"warning: {path} was not drawn ({error})", file=sys.stderr)
+
+
+def _draw(history: list[dict[str, Any]], path: Path) -> None:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
+
+    panels = [_losses, _learning_rates]
+    if any(name in epoch for epoch in history for name in _EERS):
+        panels.insert(1, _error_rates)
+    figure = Figure(figsize=(8, 2.6 * len(panels)), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(len(panels), sharex=True)
+    for axis, panel in zip(axes, panels):
+        panel(axis, history)
+        axis.grid(alpha=0.3)
+        axis.spines[["top", "right"]].set_visible(False)
+        if axis.get_legend_handles_labels()[0]:
+            axis.legend(frameon=False, fontsize="small")
+    axes[-1].set_xlabel("epoch")
+    axes[-1].xaxis.set_major_locator(MaxNLocator(integer=True))
+    figure.savefig(path, format="png", dpi=120)
+
+
+def _losses(axis: Any, history: list[dict[str, Any]]) -> None:
+    for name, (label, colour) in _LOSSES.items():
+        _line(axis, history, name, label, colour)
+    axis.set_ylabel("loss")
+
+
+def _error_rates(axis: Any, history: list[dict[str, Any]]) -> None:
+    for name, (label, colour) in _EERS.items():
+        _line(axis, history, name, label, colour, factor=100)
+    name = "val_eer_wo_aug"
+    measured = [epoch for epoch in history if f"{name}_low" in epoch]
+    if measured:
+        epochs, colour = [epoch["epoch"] for epoch in measured], _EERS[name][1]
+        low, high = ([100 * epoch[f"{name}_{end}"] for epoch in measured] for end in ("low", "high"))
+        axis.fill_between(epochs, low, high, color=colour, alpha=0.15, linewidth=0, label="95 % interval")
+    axis.set_ylabel("EER in %")
+    axis.set_ylim(bottom=0)
+
+
+def _learning_rates(axis: Any, history: list[dict[str, Any]]) -> None:
+    _line(axis, history, "lr", None, "#000000")
+    axis.set_ylabel("learning rate")
+    axis.set_ylim(bottom=0)
+
+
+def _line(
+    axis: Any, history: list[dict[str, Any]], name: str, label: str | None, colour: str, factor: float = 1
+) -> None:
+    """One value over the epochs that have it, with a dot each, so that one epoch alone is seen."""
+    points = [(epoch["epoch"], factor * epoch[name]) for epoch in history if epoch.get(name) is not None]
+    if points:
+        axis.plot(*zip(*points), color=colour, label=label, marker=".", markersize=5, linewidth=1.2)

@@ -1,0 +1,171 @@
+"""The cache of decoded audio: the same bits as decoding, whatever happens to its folder."""
+
+import errno
+import multiprocessing
+import os
+import shutil
+
+import numpy as np
+import pytest
+import soundfile
+
+from nes2net import InputError
+from nes2net.data import cache as cache_module
+from nes2net.data.audio import load_audio, load_head
+from nes2net.data.cache import AudioCache
+
+SAMPLES = 0.3 * np.random.default_rng(0).standard_normal((9000, 3))
+# Name: rate, channels, subtype, bytes that a sample takes in the cache (lossy coding: as the decoder has it).
+FILES = {
+    "16bit.wav": (16000, 1, "PCM_16", 2),
+    "16bit.flac": (16000, 1, "PCM_16", 2),
+    "24bit.flac": (16000, 1, "PCM_24", 4),
+    "stereo.wav": (16000, 2, "PCM_16", 4),
+    "three.wav": (16000, 3, "FLOAT", 4),
+    "8khz.wav": (8000, 1, "PCM_16", 4),
+    "44khz.flac": (44100, 2, "PCM_16", 4),
+    "opus.ogg": (16000, 1, "OPUS", None),
+    "music.mp3": (16000, 1, "MPEG_LAYER_III", None),
+}
+
+
+@pytest.fixture(scope="module")
+def audio(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("audio")
+    for name, (rate, channels, subtype, _) in FILES.items():
+        soundfile.write(folder / name, SAMPLES[:, :channels].clip(-1, 1), rate, subtype=subtype)
+    return folder
+
+
+def same_bits(a, b):
+    return a.dtype == b.dtype == np.float32 and np.array_equal(a.view(np.uint32), b.view(np.uint32))
+
+
+def forbid_decoding(monkeypatch):
+    def load_audio(path):
+        raise AssertionError(f"{path} was decoded again")
+
+    monkeypatch.setattr(cache_module, "load_audio", load_audio)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_the_same_bits_first_and_later(audio, tmp_path, monkeypatch, name):
+    path, cache = audio / name, AudioCache(tmp_path / "cache")
+    expected = load_audio(path)
+    for num_samples in (None, 500, len(expected), len(expected) + 1):
+        assert same_bits(load_head(path, num_samples or 10**9), expected[:num_samples])
+    first = cache.load(path, 700)
+    assert same_bits(first, expected[:700])
+    if width := FILES[name][3]:
+        assert cache.entry(path).stat().st_size == 128 + width * len(expected) + 4  # header, samples, checksum
+    forbid_decoding(monkeypatch)
+    for num_samples in (None, 500, len(expected) + 1):
+        later = cache.load(path, num_samples)
+        assert same_bits(later, expected[:num_samples])
+        later[:] = 0  # a copy: what is on disk stays
+    assert same_bits(cache.load(path), expected)
+
+
+def test_minus_zero_and_what_is_louder_than_1_stay(tmp_path, audio, monkeypatch):
+    for waveform in ([-0.0, 0.5], [1.0, 0.0], [-1.5, 0.0], [2.0**-16, 0.0], [-1.0, 32767 / 32768]):
+        waveform = np.array(waveform, np.float32)
+        monkeypatch.setattr(cache_module, "load_audio", lambda _, waveform=waveform: waveform)
+        cache = AudioCache(tmp_path / str(waveform))
+        cache.load(audio / "16bit.wav")
+        forbid_decoding(monkeypatch)
+        assert same_bits(cache.load(audio / "16bit.wav"), waveform)
+    assert np.load(cache.entry(audio / "16bit.wav")).tolist() == [-32768, 32767]
+
+
+def test_a_recording_that_changes_is_decoded_again(audio, tmp_path):
+    path, cache = tmp_path / "a.wav", AudioCache(tmp_path / "cache")
+    shutil.copy(audio / "16bit.wav", path)
+    before = cache.load(path)
+    soundfile.write(path, SAMPLES[::-1, 0].clip(-1, 1), 16000, subtype="PCM_16")
+    os.utime(path, ns=(1, path.stat().st_mtime_ns + 1))
+    assert not same_bits(cache.load(path), before) and same_bits(cache.load(path), load_audio(path))
+    link = tmp_path / "link.wav"
+    link.symlink_to(path)
+    assert cache.entry(link) == cache.entry(path)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda data: b"",
+        lambda data: data[:60],
+        lambda data: data[:-1],
+        lambda data: data + b"\0",
+        lambda data: data[:5000] + bytes(100) + data[5100:],  # as after a crash of the machine
+        lambda data: b"\x93NUMPY" + bytes(len(data) - 6),
+        lambda data: data.replace(b"'<i2'", b"'<f2'"),
+        lambda data: data.replace(b"'<i2'", b"'|O' "),
+    ],
+)
+def test_a_damaged_entry_is_made_anew(audio, tmp_path, damage):
+    path, cache = audio / "16bit.flac", AudioCache(tmp_path)
+    expected = cache.load(path)
+    whole = cache.entry(path).read_bytes()
+    cache.entry(path).write_bytes(damage(whole))
+    assert same_bits(cache.load(path), expected)
+    assert cache.entry(path).read_bytes() == whole
+    assert [p.name for p in cache.entry(path).parent.iterdir()] == [cache.entry(path).name]
+
+
+def test_a_full_disk_is_said_once_and_ends_nothing(audio, tmp_path, monkeypatch, capsys):
+    cache = AudioCache(tmp_path)
+    kept = cache.load(audio / "16bit.wav")
+
+    def save(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(cache_module.np, "save", save)
+    for name in ("16bit.flac", "24bit.flac", "16bit.flac"):
+        assert same_bits(cache.load(audio / name), load_audio(audio / name))
+    error = capsys.readouterr().err
+    assert error.count("warning: nothing more is cached") == 1 and "No space left on device" in error
+    forbid_decoding(monkeypatch)
+    assert same_bits(cache.load(audio / "16bit.wav"), kept)
+    assert len(list(tmp_path.rglob("*.npy"))) == len([p for p in tmp_path.rglob("*") if p.is_file()]) == 1
+
+
+def test_a_folder_that_cannot_be_made_is_an_error(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match=r"cache folder .*file/cache cannot be made \(Not a directory\).*data\.cache"):
+        AudioCache(tmp_path / "file" / "cache")
+
+
+def test_bad_recordings_are_errors_with_a_cache_too(audio, tmp_path):
+    cache = AudioCache(tmp_path / "cache")
+    with pytest.raises(InputError, match=r"none\.wav not found"):
+        cache.load(tmp_path / "none.wav")
+    damaged = tmp_path / "damaged.flac"
+    data = (audio / "16bit.flac").read_bytes()
+    damaged.write_bytes(data[: len(data) * 3 // 4] + bytes(2000))
+    # Where only the head is heard, with a cache and without, damage after it does not matter.
+    assert same_bits(cache.load(damaged, 1000), load_head(damaged, 1000))
+    assert same_bits(load_head(damaged, 1000), load_audio(audio / "16bit.flac")[:1000])
+    damaged.write_bytes(b"no audio")
+    for num_samples in (None, 1000):
+        with pytest.raises(InputError, match=r"damaged\.flac was read by neither"):
+            cache.load(damaged, num_samples)
+
+
+def _load_all(folder, names, results):
+    cache = AudioCache(folder)
+    results.put([float(np.abs(cache.load(name)).sum()) for name in names for _ in range(3)])
+
+
+def test_many_processes_share_a_folder(audio, tmp_path):
+    context = multiprocessing.get_context("fork")
+    names, results = [audio / name for name in FILES], context.Queue()
+    processes = [context.Process(target=_load_all, args=(tmp_path, names, results)) for _ in range(4)]
+    for process in processes:
+        process.start()
+    heard = [results.get(timeout=60) for _ in processes]
+    for process in processes:
+        process.join(60)
+    expected = [float(np.abs(load_audio(name)).sum()) for name in names for _ in range(3)]
+    assert all(sums == expected for sums in heard)
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert len(files) == len(FILES) and all(path.suffix == ".npy" for path in files)

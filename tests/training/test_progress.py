@@ -1,0 +1,148 @@
+"""What a person sees of a run: the meter of a pass, advice about workers, and the curves."""
+
+import io
+import os
+
+import pytest
+
+from nes2net.training.curves import plot_curves
+from nes2net.training.progress import Meter, advice
+
+
+class Clock:
+    """Time that passes only when it is said."""
+
+    now = 0.0
+
+    def __call__(self):
+        return self.now
+
+
+def passed(clock, waits, works, utterances=12, **options):
+    """A pass in which batch i is waited for ``waits[i]`` seconds and worked on ``works[i]``."""
+
+    def batches():
+        for wait in waits:
+            clock.now += wait
+            yield wait
+
+    meter = Meter(batches(), total=len(waits), clock=clock, shown=False, **options)
+    for _, work in zip(meter, works):
+        clock.now += work
+        meter.update(utterances, loss=0.5, lr=1e-6)
+    return meter
+
+
+def test_waiting_and_speed_without_the_start_of_the_workers():
+    meter = passed(Clock(), waits=[50, 1, 3, 0], works=[100, 7, 5, 4])
+    assert meter.wait_share == 4 / 20  # of the last three batches
+    assert meter.utterances_per_second == 36 / 20
+    assert (meter.utterances, meter.waited) == (48, 4)
+
+
+def test_one_batch_or_none_tells_nothing():
+    for batches in ([], [9]):
+        meter = passed(Clock(), batches, batches)
+        assert (meter.wait_share, meter.utterances_per_second) == (0, 0)
+    assert meter.utterances == 12
+
+
+def test_a_pass_that_is_broken_off_closes_its_bar():
+    meter = Meter([1, 2, 3], shown=False)
+    with pytest.raises(KeyboardInterrupt):
+        for _ in meter:
+            raise KeyboardInterrupt
+    assert meter.bar.disable
+
+
+def bar_on_terminal(monkeypatch, **options):
+    """What the bar writes in a pass over steps 3 to 9 of 10."""
+
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    terminal = Terminal()
+    monkeypatch.setattr("sys.stderr", terminal)
+    meter = Meter(range(7), title="epoch 4/9 train", total=10, start=3, **options)
+    for _ in meter:
+        meter.update(12, loss=0.25, lr=2.5e-7)
+        meter.bar.refresh()
+    return terminal.getvalue()
+
+
+def test_the_bar_shows_everything(monkeypatch):
+    text = bar_on_terminal(monkeypatch)
+    for expected in ("epoch 4/9 train", "10/10", "loss=0.2500", "lr=2.50e-07", "utterances/s=", "data wait=", "<"):
+        assert expected in text, expected
+    assert "40%" in text and "30%" not in text.split("4/10")[1]  # goes on from where the run was
+    assert bar_on_terminal(monkeypatch, shown=False) == ""
+
+
+def test_no_bar_where_there_is_no_terminal(capsys):
+    meter = Meter(range(3))
+    for _ in meter:
+        meter.update(1)
+    assert capsys.readouterr().err == "" and meter.utterances == 3
+
+
+@pytest.mark.parametrize(
+    "share, workers, options, expected",
+    [
+        (0.2, 1, {}, None),
+        (0.9, 1, {"most": 8, "waited": 0.5}, None),
+        (0.21, 1, {"most": 8, "waited": 2}, "1 reading process: try 2 (--num_workers 2, data.num_workers=2)"),
+        (0.75, 1, {"most": 8}, "try 4 "),
+        (0.75, 1, {"most": 3}, "try 3 "),
+        (0.5, 4, {"most": 16}, "4 reading processes: try 8 "),
+        (0.3, 0, {"most": 4}, "0 reading processes: try 1 "),
+        (0.75, 0, {"most": 4}, "try 3 "),
+        (1.0, 2, {"most": 4}, "try 4 "),
+        (0.5, 2, {"most": 2}, "the most that can be used: keep decoded audio (--cache DIR, data.cache=DIR)"),
+        (0.5, 4, {"most": 2}, "with 2 reading processes, the most that can be used"),
+        (0.5, 4, {"most": 0}, "with 0 reading processes, the most that can be used: keep decoded audio"),
+        (0.5, 2, {"most": 2, "cached": True}, "the disk or the augmentation is the limit"),
+        (0.5, 1, {"most": 2, "cached": True}, "try 2 "),
+    ],
+)
+def test_advice(share, workers, options, expected):
+    said = advice(share, workers, **options)
+    assert (said is None) if expected is None else (expected in said and "\n" not in said)
+
+
+def test_advice_knows_the_processors(monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(6)), raising=False)
+    assert "try 6 " in advice(0.9, 3)
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    assert "the most that can be used" in advice(0.9, 3)
+
+
+HISTORY = [
+    {"epoch": 0, "loss": 0.7, "lr": 1e-6, "seconds": 3.0},
+    {"epoch": 1, "loss": 0.5, "lr": 1e-6, "val_loss_wo_aug": 0.6, "val_eer_wo_aug": 0.2},
+    {
+        "epoch": 2, "loss": 0.4, "lr": 5e-7, "val_loss_w_aug": 0.7, "val_loss_wo_aug": 0.5, "val_eer_w_aug": 0.3,
+        "val_eer_wo_aug": 0.1, "val_eer_wo_aug_low": 0.05, "val_eer_wo_aug_high": 0.2,
+    },
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("epochs, panels", [(1, 2), (2, 3), (3, 3)])
+def test_curves_of_what_there_is(tmp_path, capsys, epochs, panels):
+    from matplotlib.image import imread
+
+    plot_curves(HISTORY[:epochs], tmp_path / "curves.png")
+    assert [path.name for path in tmp_path.iterdir()] == ["curves.png"] and capsys.readouterr().err == ""
+    image = imread(tmp_path / "curves.png")
+    assert image.shape[0] == pytest.approx(panels * 312, abs=2) and image.min() < 0.1
+
+
+def test_curves_that_cannot_be_drawn_end_nothing(tmp_path, capsys):
+    (tmp_path / "file").touch()
+    plot_curves(HISTORY, tmp_path / "file" / "curves.png")
+    plot_curves([{"epoch": "x", "loss": 1.0}, {"epoch": 2, "loss": object()}], tmp_path / "curves.png")
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 2 and all(
+        line.startswith("warning: ") and "curves.png was not drawn" in line for line in lines
+    )
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
