@@ -1,4 +1,4 @@
-"""The one exception that a person can mend: what was expected, what came, what to do."""
+"""What a person can mend — what was expected, what came, what to do — and what was ended from outside."""
 
 
 class InputError(ValueError):
@@ -6,3 +6,7 @@ class InputError(ValueError):
 
     The command line prints it without a traceback and exits with status 2.
     """
+
+
+class Unfinished(Exception):
+    """Work ended before its end for a reason outside of it (a signal, a full disk); what is done is kept, and the same command goes on."""

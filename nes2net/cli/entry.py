@@ -7,10 +7,11 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
-from nes2net.errors import InputError
+from nes2net.errors import InputError, Unfinished
 
-#: Exit statuses: some trials could not be scored; something given is missing or wrong; interrupted from the keyboard.
-INCOMPLETE, WRONG_INPUT, INTERRUPTED = 1, 2, 130
+#: Exit statuses: some trials could not be scored; something given is missing or wrong; stopped from outside, by a signal or a full disk,
+#: and the same command goes on (EX_TEMPFAIL of sysexits.h); interrupted from the keyboard.
+INCOMPLETE, WRONG_INPUT, TEMPORARY, INTERRUPTED = 1, 2, 75, 130
 
 
 class OneLineParser(argparse.ArgumentParser):
@@ -32,6 +33,9 @@ def run(
             raise
         print(f"{parser.prog}: error: {' '.join(str(error).split())}", file=sys.stderr)
         return WRONG_INPUT
+    except Unfinished as error:
+        print(f"{parser.prog}: {' '.join(str(error).split())}", file=sys.stderr)
+        return TEMPORARY
     except BrokenPipeError:
         return INCOMPLETE
     except KeyboardInterrupt:

@@ -10,11 +10,14 @@ from typing import Any
 
 from nes2net.augment import RawBoostParameters
 from nes2net.cli.entry import OneLineParser, add_debug, run
-from nes2net.config import Recipe, apply_overrides, recipe_from_dict
+from nes2net.config import Recipe, TrainConfig, ValidationConfig, apply_overrides, recipe_from_dict
 from nes2net.errors import InputError
 
 TRACKS = {"LA": "asvspoof2021_la", "DF": "asvspoof2021_df", "in_the_wild": "in_the_wild"}
 SSL_CONFIGS = {"xlsr_300m": "xlsr_300m", "small": "wav2vec2_small"}
+
+# Flags of this toolkit that are keys of the recipe's train part by the same name.
+_TRAIN_KEYS = ("keep", "precision", "accumulate", "activation_checkpointing", "compile", "freeze_frontend_epochs")
 
 _GATES = ("LnL_ratio", "ISD_ratio", "SSI_ratio")
 _RAWBOOST = {  # flag → help; types and defaults are RawBoostParameters'
@@ -44,7 +47,8 @@ def build_parser(prog: str = "main.py") -> argparse.ArgumentParser:
     """The published flags with their published defaults, and, apart, those of this toolkit."""
     parser = OneLineParser(
         prog=prog,
-        description="Train a detector on ASVspoof 2019 LA, or with --eval score 2021 LA, 2021 DF or In-the-Wild.",
+        description="Train a detector on ASVspoof 2019 LA, or with --eval score 2021 LA, 2021 DF or In-the-Wild. On several GPUs: "
+        "torchrun --nproc-per-node N main.py …",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     add = parser.add_argument
@@ -137,8 +141,9 @@ def _add_own_flags(group: Any) -> None:
     add(
         "--on-error", default="skip", choices=["skip", "raise"], help="leave unreadable files out, or stop at the first"
     )
-    add("--num_workers", type=int, default=4, help="processes that read audio")
+    add("--num_workers", type=int, default=4, help="processes that read audio, of each training process")
     add("--device", default="auto", help="auto, cpu, cuda or cuda:N")
+    _add_training_flags(group)
     add(
         "--set",
         nargs="+",
@@ -147,6 +152,64 @@ def _add_own_flags(group: Any) -> None:
         help="override any key of the recipe, e.g. train.schedule=cosine",
     )
     add_debug(group)
+
+
+def _add_training_flags(group: Any) -> None:
+    add, train, validation = group.add_argument, TrainConfig(), ValidationConfig()
+    add(
+        "--augment_rng",
+        default="utterance",
+        choices=["utterance", "legacy"],
+        help="RawBoost's draws: one stream per utterance, or the published order from one global stream",
+    )
+    add(
+        "--select_on",
+        type=_measure,
+        default=validation.select_on,
+        choices=["loss", "eer", "min_dcf"],
+        help="what decides on the development set which epochs are kept; the published code takes the loss",
+    )
+    add(
+        "--keep",
+        default=train.keep,
+        help="checkpoints that stay: improved (as published), all, or any of last, best and a number k (the k best), joined by commas",
+    )
+    add(
+        "--patience",
+        type=int,
+        default=None,
+        help="stop after so many validations without a better one; never when not given",
+    )
+    add(
+        "--precision",
+        default=train.precision,
+        choices=["fp32", "bf16", "fp16"],
+        help="of the forward pass; fp16 on CUDA only",
+    )
+    add(
+        "--accumulate",
+        type=int,
+        default=train.accumulate,
+        help="parts in which a batch goes through the network, for small memories",
+    )
+    add(
+        "--activation_checkpointing",
+        action="store_true",
+        help="compute activations twice instead of keeping them: less memory",
+    )
+    add("--compile", action="store_true", help="compile front-end and back-end (torch.compile)")
+    add("--freeze_frontend_epochs", type=int, default=0, help="first epochs in which the front-end is not trained")
+    add("--cache", default=None, metavar="DIR", help="folder for decoded audio, which is then decoded once")
+
+
+def _measure(text: str) -> str:
+    """Name of a measure as recipes spell it.
+
+    >>> _measure("minDCF"), _measure("EER")
+    ('min_dcf', 'eer')
+    """
+    name = text.lower()
+    return "min_dcf" if name == "mindcf" else name
 
 
 def model_from_flags(args: argparse.Namespace) -> dict[str, Any]:
@@ -187,14 +250,28 @@ def recipe_from_flags(args: argparse.Namespace) -> Recipe:
         "seed": args.seed,
         "model": model_from_flags(args),
         "ssl_checkpoint": ssl_checkpoint,
-        "data": {"root": args.database_path, "protocols": args.protocols_path, "num_workers": args.num_workers},
-        "augment": {"algo": args.algo, "parameters": {k: v for k, v in parameters.items() if v != published[k]}},
+        "data": {
+            "root": args.database_path,
+            "protocols": args.protocols_path,
+            "num_workers": args.num_workers,
+            "cache": args.cache,
+        },
+        "augment": {
+            "algo": args.algo,
+            "parameters": {k: v for k, v in parameters.items() if v != published[k]},
+            "rng": args.augment_rng,
+        },
         "train": {
             "epochs": args.num_epochs,
             "batch_size": args.batch_size,
             "lr": args.lr,
             "weight_decay": args.weight_decay,
             "init_from": args.model_path,
+            **{name: getattr(args, name) for name in _TRAIN_KEYS},
+        },
+        "validation": {
+            "select_on": args.select_on,
+            "patience": args.patience,
         },
         "date": args.date,
         "comment": args.comment,
@@ -214,8 +291,7 @@ def _say_what_changes_nothing(args: argparse.Namespace, parser: argparse.Argumen
 def _train(args: argparse.Namespace) -> int:
     from nes2net.training.run import train
 
-    folder = train(recipe_from_flags(args), args.device)
-    print(f"checkpoints are in {folder}")
+    train(recipe_from_flags(args), args.device)
     return 0
 
 

@@ -40,19 +40,29 @@ def build_parser() -> argparse.ArgumentParser:
 
 def _add_train(commands: argparse._SubParsersAction) -> None:
     parser = subcommand(commands, "train", _train, "Train a detector as a recipe says")
+    parser.epilog = (
+        "One process trains on one device. For N of them: torchrun --nproc-per-node N -m nes2net.cli.main train RECIPE key=value …, or "
+        "accelerate launch -m nes2net.cli.main train …; train.batch_size is that of all together. The same command goes on with a run "
+        "that was interrupted."
+    )
     parser.add_argument("recipe", help="YAML file, e.g. configs/asvspoof2019_nes2net_x.yaml")
     parser.add_argument(
         "overrides", nargs="*", metavar="key=value", help="override a key, e.g. data.root=DB train.lr=1e-6"
     )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
+    parser.add_argument(
+        "--keep",
+        metavar="WHICH",
+        help="train.keep: improved, all, or any of last, best and a number k, joined by commas",
+    )
 
 
 def _train(args: argparse.Namespace) -> int:
     from nes2net.config import load_recipe
     from nes2net.training.run import train
 
-    folder = train(load_recipe(args.recipe, args.overrides), args.device)
-    print(f"checkpoints are in {folder}")
+    keep = [] if args.keep is None else [f"train.keep={args.keep}"]
+    train(load_recipe(args.recipe, [*args.overrides, *keep]), args.device)
     return 0
 
 
@@ -129,11 +139,21 @@ def report_scoring(result: ScoringResult) -> int:
 
 def _add_average(commands: argparse._SubParsersAction) -> None:
     parser = subcommand(commands, "average", _average, "Average checkpoints")
-    parser.add_argument("checkpoints", nargs="+", help="checkpoint files, or one run folder with --ids or --last")
+    parser.add_argument(
+        "checkpoints", nargs="+", help="checkpoint files, or one run folder with --ids, --last or --best"
+    )
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--ids", type=int, nargs="+", help="epochs of the run folder's epoch_N.pth")
     which.add_argument(
         "--last", type=int, metavar="K", help="the run folder's last K epochs: stochastic weight averaging (SWA)"
+    )
+    which.add_argument(
+        "--best", type=int, metavar="K", help="the run folder's K epochs with the lowest --by; published are 3 and 5"
+    )
+    parser.add_argument(
+        "--by",
+        metavar="VALUE",
+        help="value of the development set that --best goes by: val_loss_wo_aug (when not given), val_loss_w_aug, val_eer_wo_aug, …",
     )
     parser.add_argument("--weights", type=float, nargs="+", help="of each checkpoint; equal when not given")
     parser.add_argument(
@@ -152,14 +172,18 @@ def _average(args: argparse.Namespace) -> int:
     from nes2net.checkpoint import read_record, save_state_dict
     from nes2net.training.averaging import average_checkpoints, average_run
 
-    if args.ids or args.last is not None:
+    if args.by and args.best is None:
+        raise InputError("--by goes with --best")
+    if args.ids or args.last is not None or args.best is not None:
         if len(args.checkpoints) != 1:
-            raise InputError("--ids and --last go with one run folder")
+            raise InputError("--ids, --last and --best go with one run folder")
         path = average_run(
             args.checkpoints[0],
             args.ids,
             args.mode,
             last=args.last,
+            best=args.best,
+            by=args.by or "val_loss_wo_aug",
             weights=args.weights,
             batch_norm_batches=args.update_bn,
         )

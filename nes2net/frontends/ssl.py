@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint as recomputed
 
 from nes2net.checkpoint import check_fit
 from nes2net.errors import InputError
@@ -79,6 +81,15 @@ class SSLFrontend(nn.Module):
         """Output of one transformer layer for ``x`` (B×T×D), and what the layers share."""
         out = layer(x)
         return (out[0] if isinstance(out, tuple) else out), shared
+
+    def checkpoint_activations(self) -> None:
+        """From now on compute each transformer layer's activations again in the backward pass instead of keeping them.
+
+        Less memory, about a third more time, and the same gradients: dropout draws again what it drew. (T. Chen et al., "Training deep
+        nets with sublinear memory cost", arXiv 1604.06174.)
+        """
+        for layer in self.model.encoder.layers:
+            layer.forward = partial(recomputed, layer.forward, use_reentrant=False)
 
     def forward(self, waveform: Tensor, layers: str = "last", final_norm: bool = True) -> list[Tensor]:
         """Hidden states of ``waveform`` (B×N, 16 kHz, in [−1, 1]).

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from nes2net.checkpoint import check_fit, load_state_dict, read_record, save_state_dict
 from nes2net.errors import InputError
+from nes2net.training.selection import best_epochs
 
 MODES = ("mean", "legacy")
 
@@ -124,6 +125,8 @@ def average_run(
     mode: str = "mean",
     *,
     last: int | None = None,
+    best: int | None = None,
+    by: str = "val_loss_wo_aug",
     weights: Sequence[float] | None = None,
     batch_norm_batches: int | None = None,
 ) -> Path:
@@ -135,6 +138,8 @@ def average_run(
     Args:
         ids: epochs to average.
         last: the last so many epochs that the folder has, instead: stochastic weight averaging (Izmailov et al., UAI 2018).
+        best: the so many epochs with the lowest ``by`` of those that the folder has, instead, as the published averages of 3 and 5.
+        by: a value of the development set, as ``history.json`` in the folder names it: ``val_loss_w_aug``, ``val_loss_wo_aug``, ….
         weights: see :func:`average_checkpoints`.
         batch_norm_batches: estimate the averaged model's batch statistics anew on so many training batches, as that paper does
             (section 3.1); the run's own recipe says which data. None keeps the averages of the checkpoints' statistics.
@@ -144,8 +149,12 @@ def average_run(
         raise InputError(
             f"run folder {folder} not found: name the folder that holds epoch_N.pth with --model_folder_path"
         )
+    if sum(which is not None for which in (ids, last, best)) > 1:
+        raise InputError("which epochs to average is said by ids, last or best, one of them")
     if last is not None:
         ids = _last_epochs(folder, last)
+    if best is not None:
+        ids = best_epochs(folder, best, by)
     if not ids:
         raise InputError("no checkpoints to average: name epochs, or how many of the last ones")
     suffix = ("_legacy" if mode == "legacy" else "") + ("_weighted" if weights else "")

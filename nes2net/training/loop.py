@@ -1,178 +1,149 @@
-"""The training loop: one epoch of Adam steps, two passes over the development set, a checkpoint where either improved."""
+"""The training loop, on one screen: steps over parts and processes, validation, selection, and a state that is saved at any step."""
 
 from __future__ import annotations
 
 import math
+import time
+from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-import torch
+from torch import Tensor
 from torch.utils.data import DataLoader
-from tqdm import tqdm
 
-from nes2net.checkpoint import save_atomically
 from nes2net.config import Recipe
 from nes2net.data.dataset import Batch
-from nes2net.detector import Detector
+from nes2net.data.sampling import by_step
 from nes2net.errors import InputError
+from nes2net.training.distributed import plan_step, sums_over_processes
+from nes2net.training.interruption import StopRequests
+from nes2net.training.monitor import Monitor, not_finite_error
 from nes2net.training.objective import Objective
+from nes2net.training.seeding import seed_step
+from nes2net.training.state import Progress, RunState
+from nes2net.training.validation import Validator
 
-#: Development losses by which checkpoints are kept: with RawBoost and without, as in the published tables.
-LOSSES = ("val_loss_w_aug", "val_loss_wo_aug")
-SCHEDULES = ("constant", "cosine", "inverse_sqrt")
+if TYPE_CHECKING:
+    from accelerate import Accelerator
 
 
 class Trainer:
-    """Holds the state of a run. ``fit`` trains to the last epoch; ``state`` and ``load_state`` are what a resumed run needs."""
+    """Trains from wherever ``state`` is to the end of the recipe; every process does the same, the main one alone writes to ``folder``.
+
+    ``loader`` gives this process's parts of the steps (:class:`nes2net.data.sampling.EpochBatches`).
+    """
 
     def __init__(
         self,
-        detector: Detector,
         recipe: Recipe,
         folder: Path,
-        train: DataLoader,
-        dev_augmented: DataLoader,
-        dev: DataLoader,
+        objective: Objective,
+        loader: DataLoader,
+        validator: Validator,
+        state: RunState,
+        accelerator: Accelerator,
+        monitor: Monitor,
+        stop: StopRequests,
     ) -> None:
-        self.detector, self.recipe, self.folder = detector, recipe, folder
-        self.train_loader = train
-        self.dev_loaders = dict(zip(LOSSES, (dev_augmented, dev)))
-        self.device = detector.device
-        self.objective = Objective(recipe, detector, len(train))
-        # Adam with L2 decay, not AdamW, over everything: the front-end is fine-tuned whole (recipe of arXiv 2504.05657).
-        self.optimizer = torch.optim.Adam(
-            detector.parameters(),
-            lr=recipe.train.lr,
-            weight_decay=recipe.train.weight_decay,
-            betas=_betas(recipe.train.adam_betas),
-            eps=recipe.train.adam_eps,
-            amsgrad=recipe.train.amsgrad,
-        )
-        if recipe.train.schedule not in SCHEDULES:
-            raise InputError(f"schedule is one of {', '.join(SCHEDULES)}, not '{recipe.train.schedule}'")
-        self.scheduler = torch.optim.lr_scheduler.LambdaLR(self.optimizer, self._learning_rate_factor)
-        self.epoch = 0  # finished epochs
-        self.best = dict.fromkeys(LOSSES, math.inf)
-        self.bad_files: set[str] = set()
+        self.recipe, self.folder, self.objective, self.loader = recipe, folder, objective, loader
+        self.validator, self.state, self.accelerator, self.monitor = validator, state, accelerator, monitor
+        self.stop, self.steps_per_epoch = stop, len(loader.batch_sampler)
+        self.model = accelerator.prepare_model(objective)  # autocast, DistributedDataParallel
+        self.optimizer = accelerator.prepare_optimizer(state.optimizer)  # the GradScaler of fp16
 
     def fit(self) -> None:
-        """Train the epochs that are left."""
-        from torch.utils.tensorboard import SummaryWriter
+        """The epochs that are left. Signals wait for the end of a step or of what is written; a validation is begun anew."""
+        while self.state.progress.epoch < self.recipe.train.epochs and not self.state.selection.should_stop:
+            epoch = self.state.progress.epoch
+            with self.stop.deferred():
+                self.train_epoch(epoch)
+            values = {"loss": self.state.progress.loss, "lr": self.state.scheduler.get_last_lr()[0]}
+            if self.validator.due(epoch):
+                values |= self.validator.run(epoch)
+            with self.stop.deferred():
+                self.end_epoch(epoch, values)
 
-        epochs = self.recipe.train.epochs
-        if self.epoch >= epochs:
-            tqdm.write(f"{self.folder} is trained already, {epochs} epochs")
+    def train_epoch(self, epoch: int) -> None:
+        """The steps of ``epoch`` that are left; ends early where a signal came, after a step that all processes have done."""
+        progress, sampler = self.state.progress, self.loader.batch_sampler
+        if progress.step == self.steps_per_epoch:
             return
-        if self.epoch:
-            tqdm.write(f"going on in {self.folder} after epoch {self.epoch - 1}")
-        with SummaryWriter(Path(self.recipe.logs) / self.recipe.tag, purge_step=self.epoch) as writer:
-            for epoch in range(self.epoch, epochs):
-                values = {"loss": self.train_epoch(epoch)}
-                values |= {name: self.validate(loader, epoch, name) for name, loader in self.dev_loaders.items()}
-                kept = self._keep(epoch, values)
-                for name, value in values.items():
-                    writer.add_scalar(name, value, epoch)
-                losses = " - ".join(f"{name}: {value:.6f}" for name, value in values.items())
-                tqdm.write(f"epoch {epoch} - {losses}{f' - saved {kept}' if kept else ''}")
+        self.objective.begin_training(epoch)
+        sampler.epoch, sampler.start = epoch, progress.step
+        steps = by_step(self.loader, self.recipe.train.accumulate)
+        meter = self.monitor.meter(steps, epoch, progress.step, self.steps_per_epoch)
+        saved = time.monotonic()
+        for batches in meter:
+            due = time.monotonic() - saved >= 60 * self.recipe.train.save_every_minutes
+            signal, save = self.train_step(batches, epoch, progress.step, due)
+            utterances, last = sum(len(b.targets) for b in batches), progress.step == self.steps_per_epoch
+            meter.update(utterances, loss=progress.loss, lr=self.state.scheduler.get_last_lr()[0])
+            if last and not progress.utterances:
+                raise InputError("not one file of the training set could be used; the lines above name them")
+            if signal or save or last:
+                self.save()
+                saved = time.monotonic()
+            if signal:
+                self.stop.stop(signal)
+        self.monitor.advise(meter)
 
-    def train_epoch(self, epoch: int) -> float:
-        """One pass over the training set; returns Σ(batch loss × batch size) / number of utterances."""
-        # Dropout draws from a stream of (seed, epoch): a resumed run and an uninterrupted one are the same.
-        torch.manual_seed(self.recipe.seed + 1_000_003 * (epoch + 1))
-        self.detector.train()
-        total, count = 0.0, 0
-        bar = self._progress(self.train_loader, epoch, "train")
-        for step, batch in enumerate(bar):
-            waveforms, targets = self._to_device(batch)
-            if not len(targets):
-                continue
-            loss = self.objective.training_loss(waveforms, targets, epoch, step)
-            self.optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            if self.recipe.train.max_grad_norm is not None:
-                torch.nn.utils.clip_grad_norm_(self.detector.parameters(), self.recipe.train.max_grad_norm)
+    def train_step(self, batches: list[Batch], epoch: int, step: int, due: bool) -> tuple[int, bool]:
+        """One step down the gradient of Σ numerators / Σ denominators over all parts of all processes.
+
+        Returns the signal by which to stop after it, 0 for none, and whether to save, both as all processes know them.
+        """
+        accelerator, progress, train = self.accelerator, self.state.progress, self.recipe.train
+        seed_step(self.recipe.seed, epoch, step, accelerator.process_index)
+        parts = [self.prepare(batch, epoch, step, place) for place, batch in enumerate(batches)]
+        weights = [float(self.objective.criterion.weight_of(targets)) for _, targets in parts]
+        counts = [len(targets) for _, targets in parts]
+        plan = plan_step(accelerator, weights, counts, self.stop.requested, due and accelerator.is_main_process)
+        if plan.denominator > 0:
+            numerator = 0.0
+            for place in plan.used:
+                # DistributedDataParallel averages the gradients over processes, after the last part; what is meant is their sum.
+                with nullcontext() if place == plan.used[-1] else accelerator.no_sync(self.model):
+                    loss: Tensor = self.model(*parts[place], epoch * self.steps_per_epoch + step)
+                    accelerator.backward(loss * (accelerator.num_processes / plan.denominator))
+                numerator += loss.item()
+            loss_of_step = sums_over_processes(accelerator, [numerator])[0] / plan.denominator
+            if not math.isfinite(loss_of_step):
+                raise not_finite_error(loss_of_step, self.recipe, self.loader, epoch, step)
+            if train.max_grad_norm is not None:
+                accelerator.clip_grad_norm_(self.model.parameters(), train.max_grad_norm)
             self.optimizer.step()
-            self.scheduler.step()
-            total, count = total + loss.item() * len(targets), count + len(targets)
-            if not math.isfinite(total):
-                raise InputError(
-                    f"the loss is {loss.item()} in epoch {epoch}: lower the learning rate ({self.recipe.train.lr})"
-                )
-            bar.set_postfix(loss=f"{total / count:.4f}", lr=f"{self.scheduler.get_last_lr()[0]:.2e}", refresh=False)
-        return self._mean(total, count, "training")
+            self.optimizer.zero_grad(set_to_none=True)
+            if not self.optimizer.step_was_skipped:  # as GradScaler does with gradients that are not finite
+                self.state.scheduler.step()
+            progress.loss_sum += loss_of_step * plan.utterances
+            progress.utterances += plan.utterances
+        progress.step = step + 1
+        return plan.signal, plan.save
 
-    @torch.no_grad()
-    def validate(self, loader: DataLoader, epoch: int, name: str) -> float:
-        """Mean loss over the development set as published: the weighted mean of each batch, averaged by batch size."""
-        self.detector.eval()
-        total, count = 0.0, 0
-        bar = self._progress(loader, epoch, name)
-        for batch in bar:
-            waveforms, targets = self._to_device(batch)
-            if not len(targets):
-                continue
-            total += self.objective.validation_loss(waveforms, targets).item() * len(targets)
-            count += len(targets)
-            bar.set_postfix(loss=f"{total / count:.4f}", refresh=False)
-        return self._mean(total, count, "development")
+    def prepare(self, batch: Batch, epoch: int, step: int, place: int) -> tuple[Tensor, Tensor]:
+        """Inputs and targets on the device, mixed where the recipe mixes; none of them where no file could be read."""
+        self.monitor.left_out(batch.errors)
+        device, rank = self.accelerator.device, self.accelerator.process_index
+        waveforms, targets = (t.to(device, non_blocking=True) for t in (batch.waveforms, batch.targets))
+        part = place * self.accelerator.num_processes + rank
+        return self.objective.mixed(waveforms, targets, epoch, step, part) if len(targets) else (waveforms, targets)
 
-    def state(self) -> dict[str, Any]:
-        return {
-            "model": self.detector.config,
-            "detector": self.detector.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "scheduler": self.scheduler.state_dict(),
-            "epoch": self.epoch,
-            "best": self.best,
-        }
+    def end_epoch(self, epoch: int, values: dict[str, float]) -> None:
+        """Select, write, report. Cut off anywhere, it is done again with the same results."""
+        state, selection, path = self.state, self.state.selection, self.folder / f"epoch_{epoch}.pth"
+        state.progress.count_time()
+        selection.update(epoch, {**values, "seconds": state.progress.seconds})
+        state.progress = Progress(epoch + 1)
+        if self.accelerator.is_main_process:
+            kept = epoch in selection.kept_epochs()
+            if kept:
+                state.detector.save(path, recipe=self.recipe.to_dict(), epoch=epoch, **values)
+            selection.write_history()
+            self.monitor.epoch(epoch, values, path.name if kept else None)
+            for file in selection.files_to_remove():
+                file.unlink()
+        self.save()
 
-    def load_state(self, state: dict[str, Any]) -> None:
-        self.detector.load_state_dict(state["detector"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.scheduler.load_state_dict(state["scheduler"])
-        self.epoch, self.best = state["epoch"], state["best"]
-
-    def _keep(self, epoch: int, values: dict[str, float]) -> str | None:
-        """Save ``epoch_{n}.pth`` where a development loss is at most its best so far, then what a resumed run needs."""
-        improved = [name for name in LOSSES if values[name] <= self.best[name]]
-        self.best |= {name: values[name] for name in improved}
-        path = self.folder / f"epoch_{epoch}.pth"
-        if improved:
-            self.detector.save(path, recipe=self.recipe.to_dict(), epoch=epoch, **values)
-        self.epoch = epoch + 1
-        save_atomically(self.state(), self.folder / "resume.pt")
-        return path.name if improved else None
-
-    def _learning_rate_factor(self, step: int) -> float:
-        train = self.recipe.train
-        if train.schedule == "inverse_sqrt":  # Vaswani et al., 2017: step^−0.5 after the warm-up, 1 at its end
-            peak = max(1, train.warmup_steps)
-            return min((step + 1) / peak, (peak / (step + 1)) ** 0.5)
-        steps = max(1, train.epochs * len(self.train_loader))
-        warmup = min(1.0, (step + 1) / (train.warmup_steps + 1))
-        return warmup * (0.5 * (1 + math.cos(math.pi * min(1.0, step / steps))) if train.schedule == "cosine" else 1.0)
-
-    def _progress(self, loader: DataLoader, epoch: int, name: str) -> tqdm:
-        loader.sampler.epoch = epoch
-        last = self.recipe.train.epochs - 1
-        return tqdm(
-            loader, desc=f"epoch {epoch}/{last} {name}", unit="batch", leave=False, dynamic_ncols=True, mininterval=0.5
-        )
-
-    def _to_device(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
-        for error in batch.errors:
-            if error not in self.bad_files:  # said once, however many epochs
-                tqdm.write(f"left out: {error}")
-                self.bad_files.add(error)
-        return batch.waveforms.to(self.device, non_blocking=True), batch.targets.to(self.device, non_blocking=True)
-
-    def _mean(self, total: float, count: int, part: str) -> float:
-        if not count:
-            raise InputError(f"not one file of the {part} set could be used; the errors above name them")
-        return total / count
-
-
-def _betas(betas: list[float]) -> tuple[float, float]:
-    if len(betas) != 2 or not all(0 <= beta < 1 for beta in betas):
-        raise InputError(f"adam_betas are two numbers from 0 to below 1, not {betas}")
-    return betas[0], betas[1]
+    def save(self) -> None:
+        if self.accelerator.is_main_process:
+            self.state.save(self.folder)

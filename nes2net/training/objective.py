@@ -8,68 +8,105 @@ from torch import Tensor, nn
 
 from nes2net.augment.specmix import Specmix
 from nes2net.config import Recipe
-from nes2net.detector import Detector
+from nes2net.detector import Detector, bonafide_scores
 from nes2net.errors import InputError
 from nes2net.registry import did_you_mean
-from nes2net.training.losses import AngularSoftmax, WeightedCrossEntropy
+from nes2net.training.losses import AngularSoftmax, BinaryFocal, Criterion, WeightedCrossEntropy
 
-LOSSES = ("cross_entropy", "angular_softmax")
+LOSSES = ("cross_entropy", "focal", "angular_softmax")
 _SPECMIX_STREAM = 0x5BEC  # keeps Specmix's draws apart from other streams of the same (seed, epoch)
 
 
-class Objective:
+class Objective(nn.Module):
     """Loss of a batch under ``recipe``; ``steps_per_epoch`` is what the annealing of angular softmax counts with.
 
+    Everything that has parameters is used in :meth:`forward`, so that this module is what DistributedDataParallel wraps.
+
+    >>> from nes2net.config import Recipe
+    >>> model = {"frontend": {"name": "lps", "num_bins": 64}, "backend": {"name": "nes2net_x", "nes_ratio": [4, 4]}}
+    >>> objective = Objective(Recipe(model=model), Detector.from_config(model), steps_per_epoch=10)
+    >>> numerator = objective(torch.randn(2, 16000), torch.tensor([0, 1]))
+    >>> numerator.shape, round(objective.criterion.weight_of(torch.tensor([0, 1])).item(), 6)
+    (torch.Size([]), 1.0)
+
     Raises:
-        InputError: the loss or Specmix does not fit the detector.
+        InputError: the loss, Specmix or the freezing of the front-end does not fit the detector.
     """
 
     def __init__(self, recipe: Recipe, detector: Detector, steps_per_epoch: int) -> None:
+        super().__init__()
         self.detector, self.seed, self.steps_per_epoch = detector, recipe.seed, steps_per_epoch
         self.criterion = _criterion(recipe, detector).to(detector.device)
+        self.freeze_epochs = recipe.train.freeze_frontend_epochs
+        self.frozen = False
+        if self.freeze_epochs and not any(p.requires_grad for p in detector.frontend.parameters()):
+            name = detector.frontend.config["name"]
+            raise InputError(f"front-end '{name}' has nothing to train: leave train.freeze_frontend_epochs out")
         self.specmix = None
         if recipe.augment.specmix is not None:
             self.specmix = Specmix.of(**recipe.augment.specmix)
             _check_has_spectrogram(detector)
 
-    def training_loss(self, waveforms: Tensor, targets: Tensor, epoch: int, step: int) -> Tensor:
-        """Loss of ``waveforms`` B×N and ``targets`` (B,), batch ``step`` of ``epoch``, both from 0.
+    def begin_training(self, epoch: int) -> None:
+        """Train mode for ``epoch``; a front-end that is frozen in it stays in eval mode."""
+        self.train()
+        self.frozen = epoch < self.freeze_epochs
+        self.detector.frontend.train(not self.frozen)
 
-        Specmix draws from one stream per (seed, epoch, step), so that a resumed run is the same as an uninterrupted one.
+    def mixed(self, waveforms: Tensor, targets: Tensor, epoch: int, step: int, part: int = 0) -> tuple[Tensor, Tensor]:
+        """Inputs and targets for :meth:`forward`: as they are, or spectrograms B×T×F and targets B×2 mixed by Specmix.
+
+        Specmix draws from one stream per (seed, epoch, step), and ``part`` of the step where it has several, so that a resumed run is
+        the same as an uninterrupted one. The front-end has no parameters there.
         """
-        iteration = epoch * self.steps_per_epoch + step
         if self.specmix is None:
-            return self.criterion(self._outputs(waveforms), targets, iteration)
-        stream = np.random.SeedSequence([self.seed, epoch, step, _SPECMIX_STREAM])
+            return waveforms, targets
+        stream = np.random.SeedSequence([self.seed, epoch, step, _SPECMIX_STREAM, *([part] if part else [])])
         generator = torch.Generator().manual_seed(int(stream.generate_state(1)[0]))
-        mixed = self.specmix(self._features(waveforms), targets, generator)
-        return self.criterion(self._head(mixed.spectrograms), mixed.targets, iteration)
+        return self.specmix(self._features(waveforms), targets, generator)[:2]
 
-    def validation_loss(self, waveforms: Tensor, targets: Tensor) -> Tensor:
-        """Loss without mixing, with the margin of the annealing's end."""
-        return self.criterion(self._outputs(waveforms), targets)
+    def forward(self, inputs: Tensor, targets: Tensor, iteration: int | None = None) -> Tensor:
+        """Numerator of the loss of what :meth:`mixed` gave; its denominator is ``criterion.weight_of(targets)``.
 
-    def _outputs(self, waveforms: Tensor) -> Tensor:
-        return self._head(self._features(waveforms)) if self.criterion.takes_embeddings else self.detector(waveforms)
+        ``iteration`` counts optimisation steps from 0 over all epochs.
+        """
+        features = self._features(inputs) if self.specmix is None else inputs
+        return self.criterion.parts(self._outputs(features), targets, iteration)[0]
 
-    def _features(self, waveforms: Tensor) -> Tensor:
-        """What the back-end is given, B×T×D."""
+    def validation_parts(self, waveforms: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """Loss of ``waveforms`` B×N against ``targets`` (B,), and scores (B,), in one pass.
+
+        Nothing is mixed, and the loss is that of the annealing's end.
+        """
+        outputs = self._outputs(self._features(waveforms))
+        logits = self.detector.backend.head(outputs) if self.criterion.takes_embeddings else outputs
+        return self.criterion(outputs, targets), bonafide_scores(logits)
+
+    def _features(self, waveforms: Tensor) -> Tensor | list[Tensor]:
+        """What the back-end is given: B×T×D, or all hidden states."""
         detector = self.detector
-        return detector.aggregation(
-            detector.frontend(waveforms, layers=detector.layers, final_norm=detector.final_norm)
-        )
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
+            states = detector.frontend(waveforms, layers=detector.layers, final_norm=detector.final_norm)
+        return states if _wants_all_layers(detector) else detector.aggregation(states)
 
-    def _head(self, features: Tensor) -> Tensor:
+    def _outputs(self, features: Tensor | list[Tensor]) -> Tensor:
+        """Embeddings or logits, whichever the loss takes."""
         backend = self.detector.backend
         return backend.embed(features) if self.criterion.takes_embeddings else backend(features)
 
 
-def _criterion(recipe: Recipe, detector: Detector) -> nn.Module:
+def _wants_all_layers(detector: Detector) -> bool:
+    return getattr(detector.backend, "wants_layers", "last") == "all"
+
+
+def _criterion(recipe: Recipe, detector: Detector) -> Criterion:
     train = recipe.train
     if train.loss not in LOSSES:
         raise InputError(f"loss is one of {', '.join(LOSSES)}, not '{train.loss}'{did_you_mean(train.loss, LOSSES)}")
     if train.loss == "cross_entropy":
         return WeightedCrossEntropy(train.class_weights)
+    if train.loss == "focal":
+        return BinaryFocal(train.focal_gamma, train.focal_alpha, train.label_smoothing)
     head = getattr(detector.backend, "head", None)
     if getattr(head, "weight", None) is not None and len(head.weight) != 2:
         raise InputError(
@@ -92,8 +129,7 @@ def _criterion(recipe: Recipe, detector: Detector) -> nn.Module:
 def _check_has_spectrogram(detector: Detector) -> None:
     """Bands of frequency are bands of a spectrogram: what wav2vec 2.0 or WavLM learn has no such axis."""
     frontend, name = detector.frontend, detector.frontend.config["name"]
-    all_layers = getattr(detector.backend, "wants_layers", "last") == "all"
-    if any(p.requires_grad for p in frontend.parameters()) or frontend.out_dim == 1 or all_layers:
+    if any(p.requires_grad for p in frontend.parameters()) or frontend.out_dim == 1 or _wants_all_layers(detector):
         raise InputError(
             f"Specmix mixes bands of a spectrogram, which '{detector.backend.config['name']}' after '{name}' does not have: "
             "take the front-end lps or lfcc, or leave augment.specmix out"

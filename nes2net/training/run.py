@@ -2,92 +2,149 @@
 
 from __future__ import annotations
 
-import random
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
-import yaml
+from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import DataLoader
 
-from nes2net.atomic import write_text
+from nes2net.augment.legacy import LegacyStream, augmentation_stream
 from nes2net.augment.noise import NoiseAugmentation
 from nes2net.augment.rawboost import ALGORITHMS, RawBoostParameters
 from nes2net.checkpoint import load_state_dict
-from nes2net.config import Recipe, recipe_from_dict
-from nes2net.data.dataset import TrainingSet, training_loader
+from nes2net.config import Recipe
+from nes2net.data.cache import AudioCache
+from nes2net.data.dataset import TrainingSet, longest_first, training_loader
+from nes2net.data.sampling import EpochBatches
 from nes2net.data.trial import Trial
-from nes2net.detector import Detector, choose_device
+from nes2net.detector import Detector
 from nes2net.errors import InputError
+from nes2net.frontends.ssl import SSLFrontend
 from nes2net.registry import corpora
-from nes2net.torch_file import read_torch_file
+from nes2net.training.distributed import create_accelerator, synchronise_batch_norms
+from nes2net.training.interruption import StopRequests, full_disk_is_temporary
 from nes2net.training.loop import Trainer
+from nes2net.training.monitor import Monitor
+from nes2net.training.objective import Objective
+from nes2net.training.optimisation import create_optimizer, learning_rate_factor
+from nes2net.training.run_folder import RECIPE_FILE as RECIPE_FILE
+from nes2net.training.run_folder import run_folder, write_recipe
+from nes2net.training.seeding import seed_everything
+from nes2net.training.selection import Selection
+from nes2net.training.state import RunState, read_resume_file
+from nes2net.training.validation import Validator, passes
 
-RECIPE_FILE = "recipe.yaml"
-RESUME_FILE = "resume.pt"
-
-# May differ between the runs that fill one folder: where things lie and how fast they come.
-_NOT_COMPARED = ("data.root", "data.protocols", "data.num_workers", "ssl_checkpoint", "output", "logs")
-_COMPARED_IF_GIVEN = ("augment.musan", "augment.rir")  # folders, too: whether there is one matters
+if TYPE_CHECKING:
+    from accelerate import Accelerator
 
 
 def train(recipe: Recipe, device: str = "auto") -> Path:
     """Train as ``recipe`` says and return the run folder ``{output}/{tag}``.
 
-    Written there: ``epoch_{n}.pth`` (n from 0) whenever a development loss is at most its best so far, ``recipe.yaml``, and ``resume.pt``
-    after each epoch; the same recipe run again goes on after the last finished epoch, to the same weights.
+    Written there: ``epoch_{n}.pth`` (n from 0) as ``train.keep`` says, ``recipe.yaml``, ``history.json``, ``curves.png``, and
+    ``resume.pt`` every so many minutes and after each epoch. The same recipe run again goes on from there: on one device in float32 to the
+    same weights, bit for bit, as if it had not been interrupted. Processes that ``torchrun`` or ``accelerate launch`` started share each
+    batch, to the weights of one process up to rounding.
 
     Raises:
-        InputError: something in the recipe or on disk is missing or wrong, or the folder holds another run.
+        InputError: something in the recipe or on disk is missing or wrong, the folder holds another run, or the loss is no number.
+        Unfinished: SIGTERM came, or the disk is full; what is done is saved.
+        KeyboardInterrupt: Ctrl-C, after what is done was saved.
     """
-    corpus = corpora.get(recipe.data.corpus)
-    if recipe.data.root is None:
-        raise InputError("where is the corpus? give --database_path, or data.root in the recipe")
-    train_trials = corpus.trials(recipe.data.root, "train", protocols=recipe.data.protocols)
-    dev_trials = corpus.trials(recipe.data.root, "dev", protocols=recipe.data.protocols)
-    for part, trials in (("training", train_trials), ("development", dev_trials)):
-        _check_trials(part, trials)
-    if len(train_trials) < recipe.train.batch_size:
-        raise InputError(
-            f"{len(train_trials)} training trials do not fill one batch of {recipe.train.batch_size}: lower the batch size"
-        )
-
-    folder = Path(recipe.output) / recipe.tag
-    resume = _resume_state(folder, recipe)
-    device = choose_device(device)
-    # Before a large model is read: looks through the folders of noise.
-    loaders = _loaders(recipe, train_trials, dev_trials, device)
-    seed_everything(recipe.seed)
-    detector = _build_detector(recipe, resume).to(device)
-    trainer = Trainer(detector, recipe, folder, *loaders)
-    if resume is not None:
-        trainer.load_state(resume)
-    if not (folder / RECIPE_FILE).is_file():
-        _write_recipe(folder, recipe)
-    for line in _summary(detector, train_trials, dev_trials):
-        print(line)
-    trainer.fit()
+    with StopRequests() as stop:
+        train_trials, dev_trials = _trials(recipe, "train"), _trials(recipe, "dev")
+        if len(train_trials) < recipe.train.batch_size:
+            raise InputError(
+                f"{len(train_trials)} training trials do not fill one batch of {recipe.train.batch_size}: lower the batch size"
+            )
+        accelerator = create_accelerator(device, recipe.train.precision)
+        folder = Path(recipe.output) / recipe.tag
+        with run_folder(folder, recipe, writes=accelerator.is_main_process):
+            resume = read_resume_file(folder)
+            # Before a large model is read: looks through the folders of noise.
+            stream = augmentation_stream(recipe, accelerator.num_processes)
+            loader = _training_loader(recipe, train_trials, accelerator.device, stream, accelerator)
+            dev_loaders = _development_loaders(recipe, dev_trials, stream, accelerator)
+            seed_everything(recipe.seed)
+            detector = _build_detector(recipe, resume).to(accelerator.device)
+            objective, state = _prepare(recipe, folder, detector, len(loader), accelerator, stream)
+            writes = accelerator.is_main_process
+            with full_disk_is_temporary(folder, state.num_bytes), Monitor(recipe, folder, shown=writes) as monitor:
+                validator = Validator(recipe, objective, dev_loaders, accelerator)
+                trainer = Trainer(recipe, folder, objective, loader, validator, state, accelerator, monitor, stop)
+                if resume is not None:  # after accelerate has placed the optimiser, whose step counters are for the CPU
+                    state.load(resume)
+                del resume
+                accelerator.wait_for_everyone()  # all have read what is in the folder
+                if writes:
+                    write_recipe(folder, recipe)
+                for line in _summary(detector, train_trials, dev_trials, accelerator):
+                    monitor.say(line)
+                _fit(trainer)
     return folder
 
 
-def _summary(detector: Detector, train_trials: list[Trial], dev_trials: list[Trial]) -> list[str]:
+def _fit(trainer: Trainer) -> None:
+    """Train what is left, and say what there was and what there is."""
+    state, monitor = trainer.state, trainer.monitor
+    epoch, step = state.progress.epoch, state.progress.step
+    if epoch >= trainer.recipe.train.epochs or state.selection.should_stop:
+        monitor.say(f"{trainer.folder} is trained already, {epoch} epochs")
+    else:
+        if epoch or step:
+            monitor.say(f"going on in epoch {epoch}, step {step}" if step else f"going on after epoch {epoch - 1}")
+        monitor.open_log(epoch)
+        trainer.fit()
+        monitor.finish(state.selection)
+    monitor.say(f"checkpoints are in {trainer.folder}")
+
+
+def _prepare(
+    recipe: Recipe, folder: Path, detector: Detector, steps: int, accelerator: Accelerator, stream: LegacyStream | None
+) -> tuple[Objective, RunState]:
+    """What is optimised, and what of it has a state."""
+    train = recipe.train
+    if train.activation_checkpointing:
+        if not isinstance(detector.frontend, SSLFrontend):
+            name = detector.frontend.config["name"]
+            raise InputError(f"front-end '{name}' has no transformer layers: leave train.activation_checkpointing out")
+        detector.frontend.checkpoint_activations()
+    if accelerator.num_processes > 1:
+        synchronise_batch_norms(detector, accelerator.device)
+    objective = Objective(recipe, detector, steps)
+    optimizer = create_optimizer(detector.parameters(), train)
+    scheduler = LambdaLR(optimizer, learning_rate_factor(train, steps))
+    if train.compile:  # in place: names of weights stay
+        for part in (detector.frontend, detector.backend):
+            if any(p.requires_grad for p in part.parameters()):
+                part.compile()
+    return objective, RunState(detector, optimizer, scheduler, Selection(recipe, folder), accelerator.scaler, stream)
+
+
+def _trials(recipe: Recipe, part: str) -> list[Trial]:
+    corpus = corpora.get(recipe.data.corpus)
+    if recipe.data.root is None:
+        raise InputError("where is the corpus? give --database_path, or data.root in the recipe")
+    trials = corpus.trials(recipe.data.root, part, protocols=recipe.data.protocols)
+    _check_trials("training" if part == "train" else "development", trials)
+    return trials
+
+
+def _summary(
+    detector: Detector, train_trials: list[Trial], dev_trials: list[Trial], accelerator: Accelerator
+) -> list[str]:
     def count(trials: list[Trial]) -> str:
         bonafide = sum(t.target for t in trials)
         return f"{len(trials)} ({bonafide} bona fide, {len(trials) - bonafide} spoof)"
 
     parts = " + ".join(detector.config[part]["name"] for part in ("frontend", "aggregation", "backend"))
+    processes = f", {accelerator.num_processes} processes" if accelerator.num_processes > 1 else ""
     return [
-        f"detector: {parts}, {sum(p.numel() for p in detector.parameters()):,} parameters on {detector.device}",
+        f"detector: {parts}, {sum(p.numel() for p in detector.parameters()):,} parameters on {detector.device}{processes}",
         f"training trials: {count(train_trials)}",
         f"development trials: {count(dev_trials)}",
     ]
-
-
-def seed_everything(seed: int) -> None:
-    """Seed Python's, NumPy's and PyTorch's global generators (weight initialisation and dropout draw from the last)."""
-    random.seed(seed)
-    np.random.seed(seed % 2**32)
-    torch.manual_seed(seed)
 
 
 def _check_trials(part: str, trials: list[Trial]) -> None:
@@ -101,48 +158,6 @@ def _check_trials(part: str, trials: list[Trial]) -> None:
             f"{len(missing)} of {len(trials)} audio files of the {part} set are missing, the first of them {missing[0].path}: "
             "complete the corpus or name its folder with --database_path"
         )
-
-
-def _resume_state(folder: Path, recipe: Recipe) -> dict | None:
-    """What the run in ``folder`` left to go on from, None where there is nothing; a folder of another run is an error."""
-    recipe_file, resume_file = folder / RECIPE_FILE, folder / RESUME_FILE
-    if not recipe_file.is_file():
-        if any(folder.glob("*.pth")):
-            raise InputError(
-                f"{folder} holds checkpoints and no {RECIPE_FILE}: give this run a --comment of its own or move the folder away"
-            )
-        return None
-    try:
-        # As a recipe, so that a key added since has its default.
-        there = recipe_from_dict(yaml.safe_load(recipe_file.read_text(encoding="utf-8"))).to_dict()
-    except (yaml.YAMLError, InputError) as error:
-        raise InputError(f"{recipe_file} cannot be used ({error}): move the folder away and start again") from error
-    if differing := _differences(recipe.to_dict(), there):
-        raise InputError(
-            f"{folder} holds another run, which differs in {', '.join(differing)}: give this one a --comment of its own "
-            "(comment in a recipe) or move the folder away"
-        )
-    return read_torch_file(resume_file)[0] if resume_file.is_file() else None
-
-
-def _write_recipe(folder: Path, recipe: Recipe) -> None:
-    write_text(folder / RECIPE_FILE, yaml.safe_dump(recipe.to_dict(), sort_keys=False, allow_unicode=True))
-
-
-def _differences(ours: dict, theirs: dict | None, prefix: str = "") -> list[str]:
-    theirs = theirs if isinstance(theirs, dict) else {}
-    differing = []
-    for key in sorted({*ours, *theirs}):
-        name, a, b = prefix + key, ours.get(key), theirs.get(key)
-        if name in _NOT_COMPARED:
-            continue
-        if name in _COMPARED_IF_GIVEN:
-            a, b = a is None, b is None
-        if isinstance(a, dict) and isinstance(b, dict):
-            differing += _differences(a, b, f"{name}.")
-        elif a != b:
-            differing.append(name)
-    return differing
 
 
 def _build_detector(recipe: Recipe, resume: dict | None) -> Detector:
@@ -166,24 +181,60 @@ def _build_detector(recipe: Recipe, resume: dict | None) -> Detector:
 
 def training_batches(recipe: Recipe, device: torch.device) -> DataLoader:
     """The training batches of ``recipe``, as in its first epoch."""
-    corpus = corpora.get(recipe.data.corpus)
-    trials = corpus.trials(recipe.data.root, "train", protocols=recipe.data.protocols)
-    _check_trials("training", trials)
-    return _loaders(recipe, trials, trials[:1], device)[0]
+    return _training_loader(recipe, _trials(recipe, "train"), device, augmentation_stream(recipe))
 
 
-def _loaders(recipe: Recipe, train_trials: list[Trial], dev_trials: list[Trial], device: torch.device) -> tuple:
-    """Loaders of training, of development with augmentation, and without."""
-    algo, data, augment = recipe.augment.algo, recipe.data, recipe.augment
+def _training_loader(
+    recipe: Recipe,
+    trials: list[Trial],
+    device: torch.device,
+    stream: LegacyStream | None,
+    accelerator: Accelerator | None = None,
+) -> DataLoader:
+    """The parts of each step that are this process's; without ``accelerator`` whole batches."""
+    data, augment, train = recipe.data, recipe.augment, recipe.train
+    recipe.check_noise()
+    noise = NoiseAugmentation(augment.musan, augment.rir, augment.noise_probability)
+    dataset = _dataset(recipe, trials, "train", augment.algo, data.num_samples, stream, noise=noise, crop=data.crop)
+    shared = {}
+    if accelerator is not None:
+        shared = {
+            "rank": accelerator.process_index,
+            "world_size": accelerator.num_processes,
+            "accumulate": train.accumulate,
+        }
+    batches = EpochBatches(len(trials), train.batch_size, recipe.seed, True, **shared)
+    return training_loader(dataset, batches, data.num_workers, device.type == "cuda")
+
+
+def _development_loaders(
+    recipe: Recipe, trials: list[Trial], stream: LegacyStream | None, accelerator: Accelerator
+) -> dict[str, DataLoader]:
+    """This process's batches of each pass over the development set; noise and another crop than the head belong to training alone."""
+    num_samples, batch_size = recipe.data.num_samples, recipe.train.batch_size
+    if recipe.validation.whole_utterances:
+        trials, num_samples, batch_size = longest_first(trials), None, 1
+    loaders = {}
+    for name in passes(recipe):
+        algo = recipe.augment.algo if name == "w_aug" else 0
+        dataset = _dataset(recipe, trials, "dev", algo, num_samples, stream if algo else None)
+        shared = {"rank": accelerator.process_index, "world_size": accelerator.num_processes}
+        batches = EpochBatches(len(trials), batch_size, recipe.seed, False, **shared)
+        loaders[name] = training_loader(dataset, batches, recipe.data.num_workers, accelerator.device.type == "cuda")
+    return loaders
+
+
+def _dataset(
+    recipe: Recipe,
+    trials: list[Trial],
+    part: str,
+    algo: int,
+    num_samples: int | None,
+    stream: LegacyStream | None,
+    **options: object,
+) -> TrainingSet:
     if algo not in ALGORITHMS:
         raise InputError(f"RawBoost has the algorithms 0 (none) to {ALGORITHMS[-1]}, not {algo}")
-    parameters = RawBoostParameters.of(**augment.parameters)
-    noise = NoiseAugmentation(augment.musan, augment.rir, augment.noise_probability)
-
-    def loader(trials: list[Trial], part: str, algo: int) -> object:
-        training = part == "train"  # noise and another crop than the head belong to training alone
-        options = {"noise": noise, "crop": data.crop} if training else {}
-        dataset = TrainingSet(trials, data.num_samples, algo, parameters, recipe.seed, part, **options)
-        return training_loader(dataset, recipe.train.batch_size, training, data.num_workers, device.type == "cuda")
-
-    return loader(train_trials, "train", algo), loader(dev_trials, "dev", algo), loader(dev_trials, "dev", 0)
+    parameters = RawBoostParameters.of(**recipe.augment.parameters)
+    cache = AudioCache(recipe.data.cache) if recipe.data.cache else None
+    return TrainingSet(trials, num_samples, algo, parameters, recipe.seed, part, cache=cache, stream=stream, **options)

@@ -8,6 +8,7 @@ import torch
 
 from nes2net import Detector
 from nes2net.cli import demo, legacy
+from nes2net.config import Recipe
 
 FLAGS = json.loads((Path(__file__).parents[1] / "golden" / "cli_flags.json").read_text())
 OWN_PATHS = "<a path of the user>"
@@ -64,6 +65,33 @@ def test_flags_become_a_recipe():
     assert recipe().train.batch_size == 12 and recipe().seed == 1234
 
 
+def test_flags_of_training():
+    assert recipe().to_dict() == recipe("--augment_rng", "utterance", "--select_on", "loss").to_dict()
+    made = recipe(
+        *"--augment_rng legacy --select_on minDCF --keep last,best,3 --precision bf16 --accumulate 4 --cache decoded --compile "
+        "--activation_checkpointing --freeze_frontend_epochs 2 --patience 5".split()
+    )
+    assert made.augment.rng == "legacy" and made.data.cache == "decoded"
+    assert (made.validation.select_on, made.validation.patience) == ("min_dcf", 5)
+    train = made.train
+    assert (train.keep, train.precision, train.accumulate, train.freeze_frontend_epochs) == (
+        "last,best,3",
+        "bf16",
+        4,
+        2,
+    )
+    assert train.compile and train.activation_checkpointing
+    published = recipe()
+    for part, names in {
+        "augment": ["rng"],
+        "data": ["cache", "num_workers"],
+        "train": list(legacy._TRAIN_KEYS),
+        "validation": ["select_on", "patience"],
+    }.items():
+        for name in names:  # without the flags a recipe's own defaults
+            assert getattr(getattr(published, part), name) == getattr(getattr(Recipe(), part), name), name
+
+
 @pytest.fixture
 def checkpoint(small_model, tmp_path):
     Detector.from_config(small_model).save(tmp_path / "detector.pth")
@@ -75,6 +103,9 @@ def checkpoint(small_model, tmp_path):
     [
         ("--track LB", "argument --track: invalid choice: 'LB'"),
         ("--model_name other", "argument --model_name: invalid choice: 'other'"),
+        ("--select_on auc", "argument --select_on: invalid choice: 'auc'"),
+        ("--augment_rng old", "argument --augment_rng: invalid choice: 'old'"),
+        ("--database_path {corpus} --ssl_config small --augment_rng legacy --algo 0", "augment.algo=0 draws nothing"),
         ("--lr much", "argument --lr: invalid float value: 'much'"),
         ("--colour red", "unrecognized arguments: --colour red"),
         ("", "where is the corpus? give --database_path"),
@@ -84,7 +115,7 @@ def checkpoint(small_model, tmp_path):
         ("--database_path {corpus} --ssl_config small --algo 12", "0 (none) to 11, not 12"),
         ("--database_path {corpus} --ssl_config small --SNRmin 50", "SNRmin"),
         ("--database_path {corpus} --ssl_config small --Nes_ratio 7 8", "7"),
-        ("--database_path {corpus} --ssl_config small --set train.lrr=1", "did you mean 'lr'"),
+        ("--database_path {corpus} --ssl_config small --set train.lrr=1", "did you mean 'train.lr'"),
         ("--database_path {corpus} --ssl_config small --device gpu", "unknown device 'gpu'"),
         ("--eval --database_path {corpus}", "--eval_output"),
         ("--eval --eval_output s.txt", "--database_path"),

@@ -18,10 +18,10 @@ def test_the_whole_job(corpus, small_model, tmp_path, monkeypatch, capsys):
     }
     (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(values))
     arguments = [f"data.root={corpus}", "train.epochs=3", "train.batch_size=4", "train.lr=1e-3", "date='1120'"]
-    assert main(["train", "recipe.yaml", *arguments]) == 0
+    assert main(["train", "recipe.yaml", *arguments, "--keep", "all"]) == 0
     folder = "models/1120_tiny_e3_bz4_lr0.001_algo5_seed1234"
     saved = sorted(int(p.stem[6:]) for p in (tmp_path / folder).glob("epoch_*.pth"))
-    assert saved[0] == 0
+    assert saved == [0, 1, 2]
 
     ids = [str(i) for i in (saved * 2)[:2]]
     assert main(["average", folder, "--ids", *ids]) == 0
@@ -59,6 +59,13 @@ def test_the_whole_job(corpus, small_model, tmp_path, monkeypatch, capsys):
     assert len((tmp_path / "dev.txt").read_text().splitlines()) == 12
 
 
+def test_help_of_training_names_the_launchers(capsys):
+    with pytest.raises(SystemExit):
+        main(["train", "--help"])
+    text = " ".join(capsys.readouterr().out.split())
+    assert "torchrun --nproc-per-node N" in text and "accelerate launch" in text
+
+
 @pytest.mark.parametrize("command", [[], ["train"], ["score"], ["evaluate"], ["average"]])
 def test_help(command, capsys):
     with pytest.raises(SystemExit) as stop:
@@ -76,7 +83,7 @@ def test_help(command, capsys):
         ("evaluate asvspoof2021_la none.txt --keys none", "none"),
         ("average a.pth", "--out"),
         ("average a.pth b.pth --out c.pth", "checkpoint a.pth not found"),
-        ("average a b --ids 1", "--ids and --last go with one run folder"),
+        ("average a b --ids 1", "--ids, --last and --best go with one run folder"),
         ("average a.pth --out b.pth --update-bn 3", "--update-bn goes with a run folder"),
         ("average a --ids 1 --last 2", "not allowed with argument"),
         ("export a.pth", "--to and --out"),

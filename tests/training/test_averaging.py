@@ -1,6 +1,7 @@
 """Averaging against the true mean and the published code's result."""
 
 import gc
+import json
 import weakref
 
 import pytest
@@ -148,3 +149,35 @@ def test_the_last_epochs_of_a_run(states, tmp_path):
         average_run(tmp_path)
     with pytest.raises(InputError, match=r"this package's checkpoints and their recipe\.yaml"):
         average_run(tmp_path, last=2, batch_norm_batches=1)
+
+
+def test_the_best_epochs_of_a_run(states, tmp_path, capsys):
+    """By a value of the history; the file has the published name, its ids ascending."""
+    from nes2net.cli.main import main
+
+    with_augmentation, without = [0.3, 0.1, 0.2, 0.05], [0.1, 0.4, 0.3, 0.05]
+    history = [
+        {"epoch": epoch, "loss": 1.0, "val_loss_w_aug": a, "val_loss_wo_aug": b}
+        for epoch, a, b in zip((3, 9, 10, 11), with_augmentation, without)
+    ]
+    (tmp_path / "history.json").write_text(json.dumps(history))
+    for number, state in zip((3, 9, 10), states):  # epoch 11, the best, was not kept
+        save_state_dict(state, tmp_path / f"epoch_{number}.pth")
+    target = average_run(tmp_path, best=2)
+    assert target.name == "Averaged_Model_IDs_3_10.pth"  # by val_loss_wo_aug
+    torch.testing.assert_close(load_state_dict(target)["w"], (states[0]["w"] + states[2]["w"]) / 2)
+    assert average_run(tmp_path, best=2, by="val_loss_w_aug").name == "Averaged_Model_IDs_9_10.pth"
+    with pytest.raises(InputError, match="ids, last or best, one of them"):
+        average_run(tmp_path, [3], best=2)
+
+    run = ["average", str(tmp_path)]
+    assert main([*run, "--best", "2", "--by", "val_loss_w_aug", "--weights", "1", "3"]) == 0
+    assert "Averaged_Model_IDs_9_10_weighted.pth" in capsys.readouterr().out
+    assert main([*run, "--best", "4"]) == 2
+    assert "has 3 epochs saved that have val_loss_wo_aug (3, 9, 10), not 4" in capsys.readouterr().err
+    assert main([*run, "--last", "2", "--by", "val_loss_w_aug"]) == 2
+    assert "--by goes with --best" in capsys.readouterr().err
+    for other in (["--last", "2"], ["--ids", "3", "9"]):
+        with pytest.raises(SystemExit):
+            main([*run, "--best", "2", *other])
+        assert "not allowed with argument" in capsys.readouterr().err

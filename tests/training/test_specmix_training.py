@@ -2,6 +2,8 @@
 
 import json
 import math
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -19,6 +21,7 @@ from nes2net.config import load_recipe, recipe_from_dict
 from nes2net.evaluation import evaluate
 from nes2net.training.losses import AngularSoftmax, WeightedCrossEntropy
 from nes2net.training.objective import Objective
+from nes2net.training.optimisation import create_optimizer, learning_rate_factor
 from nes2net.training.run import train
 
 REPOSITORY = Path(__file__).parents[2]
@@ -143,28 +146,39 @@ def test_wrong_loss_options(options, message):
 # Specmix in training
 
 
+def training_loss(objective, waveforms, targets, epoch, step, part=0):
+    inputs, targets = objective.mixed(waveforms, targets, epoch, step, part)
+    iteration = epoch * objective.steps_per_epoch + step
+    return objective(inputs, targets, iteration) / objective.criterion.weight_of(targets)
+
+
 def test_a_step_mixes_by_its_own_stream(recipe):
-    """One stream per (seed, epoch, step); the loss is that of the mixed spectrograms and labels."""
+    """One stream per (seed, epoch, step), and part of it; the loss is that of the mixed spectrograms and labels."""
     torch.manual_seed(0)
     detector = Detector.from_config(SMALL).eval()  # the same batch statistics whatever is mixed
     waveforms, targets = torch.randn(8, 8000), torch.arange(8) % 2
-    objective = Objective(recipe(), detector, steps_per_epoch=3)
+    objective = Objective(recipe(), detector, steps_per_epoch=3).eval()
     losses = {
-        (epoch, step): objective.training_loss(waveforms, targets, epoch, step).item()
+        (epoch, step, part): training_loss(objective, waveforms, targets, epoch, step, part).item()
         for epoch in range(3)
         for step in range(3)
+        for part in range(2)
     }
-    assert len(set(losses.values())) == 9
+    assert len(set(losses.values())) == 18
     torch.manual_seed(99)  # no global state counts
-    assert objective.training_loss(waveforms, targets, 1, 2).item() == losses[1, 2]
-    assert Objective(recipe(seed=7), detector, 3).training_loss(waveforms, targets, 1, 2).item() != losses[1, 2]
+    assert training_loss(objective, waveforms, targets, 1, 2).item() == losses[1, 2, 0]
+    other = Objective(recipe(seed=7), detector, 3).eval()
+    assert training_loss(other, waveforms, targets, 1, 2).item() != losses[1, 2, 0]
 
-    plain = Objective(recipe(augment={"specmix": None}), detector, 3)
-    never = Objective(recipe(augment={"specmix": {**SPECMIX, "probability": 0.0}}), detector, 3)
-    expected = plain.training_loss(waveforms, targets, 1, 2)
-    torch.testing.assert_close(never.training_loss(waveforms, targets, 1, 2), expected)
-    assert expected.item() != losses[1, 2]
-    torch.testing.assert_close(objective.validation_loss(waveforms, targets), plain.validation_loss(waveforms, targets))
+    plain = Objective(recipe(augment={"specmix": None}), detector, 3).eval()
+    never = Objective(recipe(augment={"specmix": {**SPECMIX, "probability": 0.0}}), detector, 3).eval()
+    expected = training_loss(plain, waveforms, targets, 1, 2)
+    torch.testing.assert_close(training_loss(never, waveforms, targets, 1, 2), expected)
+    assert expected.item() != losses[1, 2, 0]
+    (loss, scores), (plain_loss, plain_scores) = (o.validation_parts(waveforms, targets) for o in (objective, plain))
+    torch.testing.assert_close(loss, plain_loss)
+    torch.testing.assert_close(scores, plain_scores)
+    torch.testing.assert_close(scores, detector.scores(waveforms))
 
 
 def test_features_that_reach_the_back_end_are_mixed_ones(recipe):
@@ -173,8 +187,8 @@ def test_features_that_reach_the_back_end_are_mixed_ones(recipe):
     detector.backend.register_forward_pre_hook(lambda _, arguments: seen.append(arguments[0].detach()))
     objective = Objective(recipe(train={"loss": "cross_entropy"}), detector, 3)
     waveforms, targets = torch.randn(8, 8000), torch.arange(8) % 2
-    objective.training_loss(waveforms, targets, 0, 0)
-    objective.validation_loss(waveforms, targets)
+    training_loss(objective, waveforms, targets, 0, 0)
+    objective.validation_parts(waveforms, targets)
     mixed, plain = seen
     changed = (mixed != plain).flatten(1).any(1)
     assert 0 < changed.sum() < 8  # some samples, not all
@@ -185,20 +199,21 @@ def test_features_that_reach_the_back_end_are_mixed_ones(recipe):
 
 
 def test_an_interrupted_run_goes_on_to_the_same_weights(recipe, monkeypatch, tmp_path):
+    """Stopped in an epoch; every step is mixed as it would have been."""
     from nes2net.training import loop
 
     schedule = {"schedule": "inverse_sqrt", "warmup_steps": 4, "amsgrad": True}
     whole = train(recipe(output=str(tmp_path / "whole"), train=schedule))
     torn = recipe(output=str(tmp_path / "torn"), train=schedule)
-    original = loop.Trainer.train_epoch
+    original = loop.seed_step
 
-    def interrupted(self, epoch):
-        if epoch == 2:
-            raise KeyboardInterrupt
-        return original(self, epoch)
+    def interrupted(seed, epoch, step, rank):
+        if (epoch, step) == (1, 1):
+            os.kill(os.getpid(), signal.SIGINT)
+        original(seed, epoch, step, rank)
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(loop.Trainer, "train_epoch", interrupted)
+        patch.setattr(loop, "seed_step", interrupted)
         train(torn)
     torch.manual_seed(99)
     assert equal(last_state(train(torn)), last_state(whole))
@@ -206,17 +221,15 @@ def test_an_interrupted_run_goes_on_to_the_same_weights(recipe, monkeypatch, tmp
     assert not equal(last_state(unmixed), last_state(whole))
 
 
-def test_learning_rates_are_the_groups_schedule(recipe):
+def test_learning_rates_are_the_groups_schedule():
     """64^−0.5 · min(s^−0.5, s · 1000^−1.5), s from 1."""
-    from nes2net.training.loop import Trainer
-
-    values = load_recipe(RECIPE, ["model.backend.planes=[4,8,8,8]"])
-    trainer = Trainer(Detector.from_config(values.model), values, Path(), [0] * 100, [], [])
+    train_config = load_recipe(RECIPE).train
+    optimizer = create_optimizer([torch.nn.Parameter(torch.zeros(1))], train_config)
+    factor = learning_rate_factor(train_config, steps_per_epoch=100)
     for step in (0, 1, 499, 999, 1000, 5000, 12000):
         s = step + 1
-        rate = values.train.lr * trainer._learning_rate_factor(step)
-        assert rate == pytest.approx(64**-0.5 * min(s**-0.5, s * 1000**-1.5), rel=1e-4)
-    group = trainer.optimizer.param_groups[0]
+        assert train_config.lr * factor(step) == pytest.approx(64**-0.5 * min(s**-0.5, s * 1000**-1.5), rel=1e-4)
+    group = optimizer.param_groups[0]
     assert (group["betas"], group["eps"], group["amsgrad"], group["weight_decay"]) == ((0.9, 0.98), 1e-9, True, 1e-4)
 
 
@@ -250,7 +263,10 @@ def test_the_recipe_states_the_back_ends_defaults():
             {"model": {"frontend": "waveform", "backend": "raw_aasist"}, "train": {"loss": "cross_entropy"}},
             "Specmix mixes bands of a spectrogram",
         ),
-        ({"train": {"loss": "focal"}}, "loss is one of cross_entropy, angular_softmax, not 'focal'"),
+        (
+            {"train": {"loss": "vocal"}},
+            "loss'? is one of cross_entropy, focal, angular_softmax, not 'vocal'.*did you mean 'focal'",
+        ),
         ({"train": {"angular_margin": 0}}, "angular margin"),
         ({"model": {"backend": {"name": "nes2net_x", "nes_ratio": [4, 4]}}}, "needs a back-end with an angular head"),
         ({"model": {"backend": {**SMALL["backend"], "head": "linear"}}}, "needs a back-end with an angular head"),

@@ -1,0 +1,114 @@
+"""What a person sees of a run: lines, a bar, TensorBoard, a table and a picture. The main process alone shows them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from itertools import islice
+from pathlib import Path
+from types import TracebackType
+from typing import TypeVar
+
+from torch.utils.data import DataLoader
+from tqdm import tqdm
+
+from nes2net.config import Recipe
+from nes2net.errors import InputError
+from nes2net.training.curves import plot_curves
+from nes2net.training.progress import Meter, advice
+from nes2net.training.selection import Selection
+
+CURVES_FILE = "curves.png"
+
+T = TypeVar("T")
+
+
+class Monitor:
+    """Reports a run of ``recipe`` in ``folder``; leaving it closes TensorBoard's log, ``{logs}/{tag}``.
+
+    Args:
+        shown: False on processes other than the main one, which say no more than which files they cannot read.
+    """
+
+    def __init__(self, recipe: Recipe, folder: Path, shown: bool = True) -> None:
+        self.recipe, self.folder, self.shown = recipe, folder, shown
+        self.writer = None
+        self._bad_files: set[str] = set()
+        self._advised = False
+
+    def open_log(self, first_epoch: int) -> None:
+        """Open TensorBoard's log; what an interrupted run wrote of ``first_epoch`` and later is taken back."""
+        if self.shown:
+            from torch.utils.tensorboard import SummaryWriter
+
+            self.writer = SummaryWriter(Path(self.recipe.logs) / self.recipe.tag, purge_step=first_epoch)
+
+    def __enter__(self) -> Monitor:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: BaseException | TracebackType | None) -> None:
+        if self.writer is None:
+            return
+        try:
+            self.writer.close()
+        except OSError:
+            if kind is None:  # a full disk has been told of already
+                raise
+
+    def say(self, text: str) -> None:
+        if self.shown:
+            tqdm.write(text)
+
+    def left_out(self, errors: Sequence[str]) -> None:
+        """Say once which files could not be used, however many epochs; each process reads others."""
+        for error in errors:
+            if error not in self._bad_files:
+                self._bad_files.add(error)
+                tqdm.write(f"left out: {error}")
+
+    def meter(self, steps: Iterable[T], epoch: int, start: int, total: int) -> Meter[T]:
+        """The bar of a training pass."""
+        title = f"epoch {epoch}/{self.recipe.train.epochs - 1} train"
+        return Meter(steps, title=title, total=total, start=start, shown=self.shown)
+
+    def advise(self, meter: Meter) -> None:
+        """Say once in a run that it waits for data, where it does, and what to do."""
+        if self._advised:
+            return
+        data = self.recipe.data
+        most = 0 if self.recipe.augment.rng == "legacy" else None
+        line = advice(meter.wait_share, data.num_workers, waited=meter.waited, cached=data.cache is not None, most=most)
+        if line:
+            self._advised = True
+            self.say(line)
+
+    def epoch(self, epoch: int, values: dict[str, float], saved: str | None) -> None:
+        """One line in the published wording, and TensorBoard's scalars under the published names."""
+        parts = [f"{name}: {value:.6f}" for name, value in values.items() if "loss" in name]
+        eers = {name: value for name, value in values.items() if name in ("val_eer_w_aug", "val_eer_wo_aug")}
+        parts += [f"{name}: {value:.2%}" for name, value in eers.items()]
+        if saved:
+            parts.append(f"saved {saved}")
+        self.say(" - ".join([f"epoch {epoch}", *parts]))
+        if self.writer is not None:
+            for name, value in values.items():
+                self.writer.add_scalar(name, value, epoch)
+            self.writer.flush()
+
+    def finish(self, selection: Selection) -> None:
+        """The table of all epochs, and the curves beside the checkpoints."""
+        if self.shown and selection.history:
+            self.say(selection.table())
+            plot_curves(selection.history, self.folder / CURVES_FILE)
+
+
+def not_finite_error(loss: float, recipe: Recipe, loader: DataLoader, epoch: int, step: int) -> InputError:
+    """What to say of a step whose loss is no number: where it was, on which utterances, and what to try."""
+    batches = loader.batch_sampler
+    batches.epoch, batches.start = epoch, step
+    parts = islice(batches, recipe.train.accumulate)
+    names = ", ".join(loader.dataset.trials[index].id for part in parts for _, index in part)
+    precision = "train.precision=bf16 or fp32, " if recipe.train.precision == "fp16" else ""
+    return InputError(
+        f"the loss is {loss} in epoch {epoch}, step {step} (utterances {names}): try {precision}a lower learning rate than "
+        f"{recipe.train.lr} (train.lr), or clip the gradients (train.max_grad_norm); what is saved is of an earlier step"
+    )

@@ -1,0 +1,121 @@
+"""The folder of a run: whose it is, which recipe fills it, and that one process at a time writes there."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import yaml
+
+from nes2net.atomic import write_text
+from nes2net.config import Recipe, recipe_from_dict
+from nes2net.errors import InputError
+
+RECIPE_FILE = "recipe.yaml"
+_LOCK_FILE = ".lock"
+
+# May differ between the runs that fill one folder: where things lie, how fast they come, how much memory they take and how often they are
+# saved. Precision, accumulation (whose batch statistics are those of the parts) and compilation change numbers and may not.
+_NOT_COMPARED = (
+    *("data.root", "data.protocols", "data.num_workers", "data.cache", "ssl_checkpoint", "output", "logs"),
+    *("train.activation_checkpointing", "train.keep", "train.save_every_minutes"),
+)
+_COMPARED_IF_GIVEN = ("augment.musan", "augment.rir")  # folders, too: whether there is one matters
+
+
+@contextmanager
+def run_folder(folder: Path, recipe: Recipe, writes: bool = True) -> Iterator[None]:
+    """``folder``, made where it is not there, for ``recipe`` and for this process alone; left as it was where nothing is written to it.
+
+    What an interrupted save left is removed. A process that does not write looks at the recipe only.
+
+    Raises:
+        InputError: the folder holds another run or one that cannot be told, or another process trains there.
+    """
+    if not writes:
+        check_recipe(folder, recipe)
+        yield
+        return
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = os.open(folder / _LOCK_FILE, os.O_RDWR | os.O_CREAT, 0o666)
+    except OSError as error:
+        raise InputError(
+            f"{folder} cannot be written to ({error.strerror}): name another folder with output"
+        ) from error
+    _take(lock, folder)
+    try:
+        check_recipe(folder, recipe)
+        for torn in folder.glob(".*.tmp"):
+            torn.unlink(missing_ok=True)
+        yield
+    finally:
+        if not (folder / RECIPE_FILE).is_file():
+            (folder / _LOCK_FILE).unlink(missing_ok=True)
+        os.close(lock)
+        for path in made:
+            if path.is_dir() and not any(path.iterdir()):
+                path.rmdir()
+
+
+def _take(lock: int, folder: Path) -> None:
+    """Lock the open file until this process ends, however it does. Processes that it forks to read audio do not hold it."""
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        return
+    try:
+        fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (BlockingIOError, PermissionError) as error:
+        os.close(lock)
+        raise InputError(
+            f"another process is training in {folder}: wait for it, or give this run a --comment of its own (comment in a recipe)"
+        ) from error
+    except OSError:  # a file system without locks
+        return
+
+
+def write_recipe(folder: Path, recipe: Recipe) -> None:
+    """Save the recipe, resolved, where the folder has none yet."""
+    if not (folder / RECIPE_FILE).is_file():
+        write_text(folder / RECIPE_FILE, yaml.safe_dump(recipe.to_dict(), sort_keys=False, allow_unicode=True))
+
+
+def check_recipe(folder: Path, recipe: Recipe) -> None:
+    """Raise :class:`InputError` where ``folder`` holds a run of another recipe, naming what differs."""
+    recipe_file = folder / RECIPE_FILE
+    if not recipe_file.is_file():
+        if any(folder.glob("*.pth")):
+            raise InputError(
+                f"{folder} holds checkpoints and no {RECIPE_FILE}: give this run a --comment of its own or move the folder away"
+            )
+        return
+    try:
+        # As a recipe, so that a key added since has its default.
+        there = recipe_from_dict(yaml.safe_load(recipe_file.read_text(encoding="utf-8"))).to_dict()
+    except (yaml.YAMLError, InputError) as error:
+        raise InputError(f"{recipe_file} cannot be used ({error}): move the folder away and start again") from error
+    if differing := _differences(recipe.to_dict(), there):
+        raise InputError(
+            f"{folder} holds another run, which differs in {', '.join(differing)}: give this one a --comment of its own "
+            "(comment in a recipe) or move the folder away"
+        )
+
+
+def _differences(ours: dict, theirs: dict | None, prefix: str = "") -> list[str]:
+    theirs = theirs if isinstance(theirs, dict) else {}
+    differing = []
+    for key in sorted({*ours, *theirs}):
+        name, a, b = prefix + key, ours.get(key), theirs.get(key)
+        if name in _NOT_COMPARED:
+            continue
+        if name in _COMPARED_IF_GIVEN:
+            a, b = a is None, b is None
+        if isinstance(a, dict) and isinstance(b, dict):
+            differing += _differences(a, b, f"{name}.")
+        elif a != b:
+            differing.append(name)
+    return differing

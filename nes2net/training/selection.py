@@ -1,0 +1,184 @@
+"""Which epochs are the best: the history of a run, what is kept of it, when it ends early, and what to average."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from nes2net.atomic import write_text
+from nes2net.config import Recipe
+from nes2net.errors import InputError
+from nes2net.registry import did_you_mean
+from nes2net.training.validation import passes
+
+HISTORY_FILE = "history.json"
+#: How many checkpoints the published averages are of.
+AVERAGES = (3, 5)
+
+Row = dict[str, Any]
+
+
+def measures(recipe: Recipe) -> list[str]:
+    """What is to fall: the loss of each pass as published, or EER or minDCF of the pass without augmentation (deviations 13, 14).
+
+    >>> measures(Recipe())
+    ['val_loss_wo_aug']
+    """
+    if recipe.validation.select_on == "loss":
+        return [f"val_loss_{name}" for name in passes(recipe)]
+    return [f"val_{recipe.validation.select_on}_wo_aug"]
+
+
+class Selection:
+    """The epochs of a run so far, and what ``recipe`` makes of them. All is derived from ``history``, a row per epoch.
+
+    An epoch is improved where one of its :func:`measures` is at most its best so far, as published; one without validation never is.
+
+    Args:
+        folder: the run folder, of ``history.json`` and ``epoch_{n}.pth``.
+    """
+
+    def __init__(self, recipe: Recipe, folder: str | Path) -> None:
+        self.folder, self.patience = Path(folder), recipe.validation.patience
+        self.measures = measures(recipe)
+        self.averaged_by = list(dict.fromkeys([*(f"val_loss_{name}" for name in passes(recipe)), *self.measures]))
+        self.keep = [word.strip() for word in recipe.train.keep.split(",")]
+        self.history: list[Row] = []
+
+    def update(self, epoch: int, values: dict[str, float]) -> bool:
+        """Take the values of ``epoch``: ``loss``, ``lr``, ``seconds`` and, if there was one, of the validation. Whether it is improved."""
+        improved = any(
+            name in values and values[name] <= min((row[name] for row in self._validated()), default=math.inf)
+            for name in self.measures
+        )
+        self.history.append({"epoch": epoch, **values, "improved": improved})
+        return improved
+
+    @property
+    def should_stop(self) -> bool:
+        """Whether the last ``patience`` validations brought no lower value of any measure; an equal one is none."""
+        rows = self._validated()
+        if self.patience is None or len(rows) <= self.patience:
+            return False
+        before, last = rows[: -self.patience], rows[-self.patience :]
+        return all(min(row[name] for row in last) >= min(row[name] for row in before) for name in self.measures)
+
+    def kept_epochs(self) -> set[int]:
+        """Epochs whose ``epoch_{n}.pth`` are to be in the folder, by ``train.keep``; of ``best`` and of k, those by each measure."""
+        kept: set[int] = set()
+        for word in self.keep:
+            if word == "all":
+                kept |= {row["epoch"] for row in self.history}
+            elif word == "improved":
+                kept |= {row["epoch"] for row in self.history if row["improved"]}
+            elif word == "last":
+                kept |= {row["epoch"] for row in self.history[-1:]}
+            else:
+                count = 1 if word == "best" else int(word)
+                for name in self.measures:
+                    kept |= set(_best(self._validated(), count, name))
+        return kept
+
+    def files_to_remove(self) -> list[Path]:
+        """Checkpoints of epochs of this run that are in the folder and not to be kept."""
+        kept = self.kept_epochs()
+        files = [self.folder / f"epoch_{row['epoch']}.pth" for row in self.history if row["epoch"] not in kept]
+        return [file for file in files if file.is_file()]
+
+    def state(self) -> list[Row]:
+        """What :meth:`load_state` needs: plain data."""
+        return [dict(row) for row in self.history]
+
+    def load_state(self, state: list[Row]) -> None:
+        self.history = [dict(row) for row in state]
+
+    def write_history(self) -> None:
+        """Write ``history.json``: a list with a row per epoch."""
+        write_text(self.folder / HISTORY_FILE, json.dumps(self.history, indent=1) + "\n")
+
+    def table(self) -> str:
+        """All epochs, ``*`` at the lowest value of each measure, and which 3 and 5 to average by each loss and measure."""
+        columns = [c for c in _COLUMNS if any(c in row for row in self.history)]
+        best = {name: _best(self._validated(), 1, name) for name in self.measures}
+        rows = [[_COLUMNS[c][0] for c in columns]]
+        for row in self.history:
+            marks = {name for name in self.measures if best[name] == [row["epoch"]]}
+            rows.append([_cell(row, c) + ("*" if c in marks else "") for c in columns])
+        widths = [max(len(row[i]) for row in rows) for i in range(len(columns))]
+        lines = ["  ".join(cell.rjust(width) for cell, width in zip(row, widths)).rstrip() for row in rows]
+        return "\n".join([*lines, *self._averages()])
+
+    def _averages(self) -> list[str]:
+        kept = self.kept_epochs()
+        rows = [row for row in self._validated() if row["epoch"] in kept]
+        lines = []
+        for name in self.averaged_by:
+            for count in AVERAGES:
+                if len(rows) >= count:
+                    ids = " ".join(str(epoch) for epoch in _best(rows, count, name))
+                    command = f"nes2net average {self.folder} --best {count} --by {name}"
+                    lines.append(f"to average {count} by {name}: epochs {ids}: {command}")
+        return lines
+
+    def _validated(self) -> list[Row]:
+        return [row for row in self.history if all(name in row for name in self.measures)]
+
+
+def best_epochs(folder: str | Path, count: int, by: str) -> list[int]:
+    """The ``count`` epochs of a run folder that have the lowest ``by`` among those whose ``epoch_{n}.pth`` is there, ascending.
+
+    Of equal ones the earlier is taken. ``by`` is a value of the development set as ``history.json`` has it, such as ``val_loss_w_aug``.
+
+    Raises:
+        InputError: the folder has no history, not so many checkpoints, or no such value.
+    """
+    path = Path(folder) / HISTORY_FILE
+    if not path.is_file():
+        raise InputError(f"{folder} has no {HISTORY_FILE}, which training writes: name the epochs with --ids")
+    try:
+        history = [row for row in json.loads(path.read_text(encoding="utf-8")) if int(row["epoch"]) >= 0]
+    except (ValueError, TypeError, KeyError) as error:
+        raise InputError(
+            f"{path} is not a history as training writes it ({error}): name the epochs with --ids"
+        ) from error
+    known = {key for row in history for key in row if key.startswith("val_") and not key.endswith(("_low", "_high"))}
+    if by not in known:
+        raise InputError(f"--by is one of the values of {path}, not '{by}'{did_you_mean(by, known)}")
+    saved = [row for row in history if by in row and (Path(folder) / f"epoch_{row['epoch']}.pth").is_file()]
+    if not 0 < count <= len(saved):
+        ids = ", ".join(str(row["epoch"]) for row in saved) or "none"
+        raise InputError(f"{folder} has {len(saved)} epochs saved that have {by} ({ids}), not {count}")
+    return _best(saved, count, by)
+
+
+def _best(rows: Sequence[Row], count: int, by: str) -> list[int]:
+    lowest = sorted(rows, key=lambda row: (row[by], row["epoch"]))[:count]
+    return sorted(row["epoch"] for row in lowest)
+
+
+#: Key → heading and how a value is written: rates in percent.
+_COLUMNS = {
+    "epoch": ("epoch", "{:d}"),
+    "loss": ("loss", "{:.6f}"),
+    "val_loss_w_aug": ("val_loss_w_aug", "{:.6f}"),
+    "val_loss_wo_aug": ("val_loss_wo_aug", "{:.6f}"),
+    "val_eer_w_aug": ("EER_w_aug %", "{:.3%}"),
+    "val_eer_wo_aug": ("EER_wo_aug %", "{:.3%}"),
+    "val_min_dcf_wo_aug": ("minDCF_wo_aug", "{:.5f}"),
+    "lr": ("lr", "{:.3g}"),
+    "improved": ("", ""),
+}
+
+
+def _cell(row: Row, column: str) -> str:
+    if column == "improved":
+        return "improved" if row[column] else ""
+    if column not in row:
+        return "–"
+    text = _COLUMNS[column][1].format(row[column]).removesuffix("%")
+    if column == "val_eer_wo_aug":
+        text += f" ({100 * row[f'{column}_low']:.2f}–{100 * row[f'{column}_high']:.2f})"
+    return text

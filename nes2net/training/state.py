@@ -1,0 +1,134 @@
+"""What ``resume.pt`` holds: all that a run needs to go on from any optimisation step as if it had never stopped."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from nes2net.augment.legacy import LegacyStream
+from nes2net.checkpoint import save_atomically
+from nes2net.detector import Detector
+from nes2net.errors import InputError
+from nes2net.torch_file import read_torch_file
+from nes2net.training.selection import Selection
+
+RESUME_FILE = "resume.pt"
+# Raised when what is in the file changes; the first version held whole epochs only.
+_VERSION = 2
+
+
+@dataclass
+class Progress:
+    """How far a run is; with the seed of its recipe it determines everything random, but for ``augment.rng: legacy``."""
+
+    epoch: int = 0
+    """The epoch that is trained, or was and is not validated yet."""
+    step: int = 0
+    """Optimisation steps done in it."""
+    loss_sum: float = 0.0
+    """Σ batch loss × utterances of these."""
+    utterances: int = 0
+    seconds: float = 0.0
+    """Time spent on this epoch, up to the last save."""
+    since: float = field(default_factory=time.monotonic, repr=False, compare=False)
+
+    @property
+    def loss(self) -> float:
+        """Mean loss of the epoch so far, as published: Σ(batch loss × batch size) / number of utterances."""
+        return self.loss_sum / self.utterances if self.utterances else 0.0
+
+    def count_time(self) -> None:
+        """Add the time since the last call to ``seconds``."""
+        now = time.monotonic()
+        self.seconds, self.since = self.seconds + now - self.since, now
+
+
+@dataclass
+class RunState:
+    """The parts of a run that have a state, saved and loaded together; ``scaler`` is there in fp16, ``stream`` in legacy order only.
+
+    Bit for bit the same after :meth:`load` as before :meth:`save`.
+    """
+
+    detector: Detector
+    optimizer: Optimizer
+    scheduler: LRScheduler
+    selection: Selection
+    scaler: Any = None
+    stream: LegacyStream | None = None
+    progress: Progress = field(default_factory=Progress)
+
+    def content(self) -> dict[str, Any]:
+        """Plain data and tensors; these are the run's own, not copies."""
+        self.progress.count_time()
+        progress = asdict(self.progress)
+        del progress["since"]
+        return {
+            "version": _VERSION,
+            "model": self.detector.config,
+            "detector": self.detector.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "scheduler": self.scheduler.state_dict(),
+            "selection": self.selection.state(),
+            "scaler": self.scaler.state_dict() if self.scaler else None,
+            "stream": self.stream.state() if self.stream else None,
+            "progress": progress,
+        }
+
+    def save(self, folder: Path) -> None:
+        """Write ``resume.pt`` as a whole; the one that is there stays until then."""
+        save_atomically(self.content(), folder / RESUME_FILE)
+
+    def load(self, content: dict[str, Any]) -> None:
+        """Take over what :func:`read_resume_file` read. Nothing keeps the file mapped."""
+        self.detector.load_state_dict(content["detector"])
+        self.optimizer.load_state_dict(_copied(content["optimizer"]))
+        self.scheduler.load_state_dict(content["scheduler"])
+        self.selection.load_state(content["selection"])
+        if self.scaler:
+            self.scaler.load_state_dict(content["scaler"])
+        if self.stream:
+            self.stream.load_state(content["stream"])
+        self.progress = Progress(**content["progress"])
+
+    @property
+    def num_bytes(self) -> int:
+        """About the size of ``resume.pt`` once the optimiser has its two moments."""
+        weights = self.detector.state_dict().values()
+        moments = 3 if self.optimizer.defaults.get("amsgrad") else 2
+        trained = sum(p.numel() * p.element_size() for p in self.detector.parameters())
+        return sum(t.numel() * t.element_size() for t in weights) + moments * trained
+
+
+def read_resume_file(folder: Path) -> dict[str, Any] | None:
+    """What the run in ``folder`` left to go on from, None where it left nothing.
+
+    Raises:
+        InputError: the file is damaged, or of another version of this package.
+    """
+    path = folder / RESUME_FILE
+    if not path.is_file():
+        return None
+    content = read_torch_file(path)[0]
+    version = content.get("version", 1) if isinstance(content, dict) else None
+    if version != _VERSION:
+        raise InputError(
+            f"{path} was written by {'an earlier' if version == 1 else 'another'} version of nes2net and this one cannot go on from it: "
+            "go on with that version, or move the folder away and start from its last epoch_N.pth with train.init_from"
+        )
+    return content
+
+
+def _copied(value: Any) -> Any:
+    """Containers with clones of their tensors."""
+    if isinstance(value, Tensor):
+        return value.clone()
+    if isinstance(value, dict):
+        return {key: _copied(item) for key, item in value.items()}
+    return [_copied(item) for item in value] if isinstance(value, list) else value

@@ -1,0 +1,188 @@
+"""What saves memory or time, and whether it changes results: precisions, accumulation, recomputed activations, a frozen front-end."""
+
+import pytest
+import torch
+from torch.optim.optimizer import register_optimizer_step_pre_hook
+
+from nes2net import Detector, InputError
+from nes2net.checkpoint import load_state_dict
+from nes2net.config import Recipe
+from nes2net.training import run
+from nes2net.training.objective import Objective
+from nes2net.training.run import train
+
+
+def state(folder):
+    return torch.load(folder / "resume.pt", weights_only=True)
+
+
+@pytest.fixture
+def gradients():
+    """Gradients of each optimisation step while the test runs: a list of lists of tensors."""
+    steps = []
+
+    def keep(optimizer, *_):
+        steps.append(
+            [p.grad.clone() for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+        )
+
+    hook = register_optimizer_step_pre_hook(keep)
+    yield steps
+    hook.remove()
+
+
+def test_bf16_after_fp32_in_one_process(recipe):
+    one_epoch, short = {"epochs": 1, "lr": 1e-4}, {"num_samples": 4000}
+    full = train(recipe(train=one_epoch, data=short))
+    half = train(recipe(train={**one_epoch, "precision": "bf16"}, data=short, comment="bf16"))
+    again = train(recipe(train=one_epoch, data=short, comment="fp32"))
+    loss, rounded = (state(folder)["selection"][0]["loss"] for folder in (full, half))
+    assert loss != rounded and rounded == pytest.approx(loss, rel=0.05)
+    kept = [state(half)["detector"], *state(half)["optimizer"]["state"].values()]
+    floats = [t for tensors in kept for t in tensors.values() if t.is_floating_point()]
+    assert {t.dtype for t in floats} == {torch.float32}
+    assert all(torch.equal(a, b) for a, b in zip(state(full)["detector"].values(), state(again)["detector"].values()))
+
+
+def test_fp16_is_for_gpus(recipe, tmp_path):
+    with pytest.raises(InputError, match="fp16 needs CUDA"):
+        train(recipe(train={"precision": "fp16"}), "cpu")
+    assert not (tmp_path / "models").exists()
+
+
+def test_fp16_scales_gradients_and_skips_what_overflows(recipe, monkeypatch, gradients):
+    """As on a GPU: PyTorch has the same scaling, and autocast to float16, on the CPU. The schedule waits for real steps."""
+    create = run.create_accelerator
+
+    def on_cpu(*_):
+        accelerator = create("cpu", "fp32")
+        accelerator.state._mixed_precision, accelerator.native_amp = "fp16", True
+        accelerator.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**40, backoff_factor=2.0**-15)
+        return accelerator
+
+    options = {"epochs": 2, "lr": 1e-5, "schedule": "cosine", "max_grad_norm": 0.5}
+    short = {"num_samples": 4000}
+    plain = train(recipe(train=options, data=short))
+    expected = list(gradients)
+    gradients.clear()
+    monkeypatch.setattr(run, "create_accelerator", on_cpu)
+    scaled = train(recipe(train=options, data=short, comment="scaled"))
+    assert 0 < len(gradients) < len(expected) == 6
+    assert state(plain)["scheduler"]["last_epoch"] == 6 and state(scaled)["scheduler"]["last_epoch"] == len(gradients)
+    assert state(scaled)["scaler"]["scale"] < 2.0**40  # goes into what a run goes on from
+    for step in gradients:  # unscaled before they were clipped
+        assert 0.4 < torch.cat([g.flatten() for g in step]).norm() <= 0.5 + 1e-6
+    assert state(scaled)["selection"][0]["val_loss_wo_aug"] == pytest.approx(
+        state(plain)["selection"][0]["val_loss_wo_aug"], rel=0.05
+    )
+
+
+NO_BATCH_NORM = {"name": "attm_lstm", "num_layers": 2, "lstm_dim": 16}
+
+
+def test_accumulated_parts_have_the_gradients_of_the_batch(recipe, small_model, gradients):
+    """Without batch normalisation, whose statistics are those of a part; parts of 4, 4 and 3 utterances, classes unevenly spread."""
+    model = {**small_model, "aggregation": "last", "backend": NO_BATCH_NORM}
+    found = {}
+    for accumulate in (1, 3):
+        gradients.clear()
+        options = {"epochs": 1, "batch_size": 11, "accumulate": accumulate, "max_grad_norm": 0.5}
+        folder = train(recipe(model=model, train=options, comment=str(accumulate)))
+        found[accumulate] = [list(gradients[0]), state(folder)["selection"][0]["loss"]]
+        assert len(gradients) == 1
+        norm = torch.cat([g.flatten() for g in gradients[0]]).norm()
+        assert norm <= 0.5 + 1e-6  # clipped as a whole, not part by part
+    torch.testing.assert_close(found[3][0], found[1][0], rtol=1e-4, atol=1e-7)
+    assert found[3][1] == pytest.approx(found[1][1], rel=1e-6)
+
+
+def test_more_parts_than_utterances_are_refused(recipe):
+    with pytest.raises(InputError, match="batch of 4 cannot be cut into 5 × 1 parts"):
+        train(recipe(train={"accumulate": 5}))
+
+
+@pytest.mark.parametrize("frontend", ["wav2vec2_small", "wavlm"])
+def test_recomputed_activations_change_no_gradient(model_with_dropout, frontend):
+    """Dropout draws again what it drew; what is kept for the backward pass is less."""
+    config = {**model_with_dropout["frontend"], "name": frontend}
+    if frontend == "wavlm":
+        config |= {"encoder_attention_heads": 4, "conv_pos": 16, "conv_pos_groups": 4}
+    waveforms, targets = 0.1 * torch.randn(2, 8000), torch.tensor([0, 1])
+    torch.manual_seed(0)
+    detector = Detector.from_config({**model_with_dropout, "frontend": config})
+    objective = Objective(Recipe(), detector, 1)
+    found, kept = [], []
+
+    def keep(tensor):
+        kept[-1] += tensor.nbytes
+        return tensor
+
+    for recomputed in (False, True):
+        if recomputed:
+            detector.frontend.checkpoint_activations()
+        kept.append(0)
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda t: t):
+            torch.manual_seed(1)
+            numerator = objective(waveforms, targets)
+        detector.zero_grad()
+        numerator.backward()
+        found.append({name: p.grad.clone() for name, p in detector.named_parameters() if p.grad is not None})
+    assert found[0].keys() == found[1].keys() and all(torch.equal(found[0][k], found[1][k]) for k in found[0])
+    assert kept[1] < kept[0]
+    assert "ssl_model.model.encoder.layers.0.fc1.weight" in detector.state_dict()  # names stay
+
+
+def test_a_front_end_frozen_at_first(recipe, model_with_dropout):
+    """Its weights do not move by a bit, weight decay included, and it does not drop out; then it is trained as everything else."""
+    values = recipe(model=model_with_dropout, train={"freeze_frontend_epochs": 2, "keep": "all", "weight_decay": 0.1})
+    folder = train(values)
+    epochs = [load_state_dict(folder / f"epoch_{n}.pth") for n in range(3)]
+    torch.manual_seed(values.seed)
+    start = Detector.from_config(values.model).state_dict()
+    ours = [k for k in start if k.startswith("ssl_model.") and start[k].is_floating_point()]
+    moved = [k for k in epochs[0] if "Nested" in k and k.endswith("weight")]
+    for epoch in epochs[:2]:
+        assert all(torch.equal(epoch[k], start[k]) for k in ours)
+        assert not any(torch.equal(epoch[k], start[k]) for k in moved)
+    assert not any(torch.equal(epochs[2][k], start[k]) for k in ours if k.endswith("fc1.weight"))
+
+    objective = Objective(values, Detector.from_config(values.model), 1)
+    objective.begin_training(1)
+    assert not any(m.training for m in objective.detector.frontend.modules()) and objective.detector.backend.training
+    objective.begin_training(2)
+    assert all(m.training for m in objective.detector.modules())
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ({"freeze_frontend_epochs": 1}, "front-end 'lps' has nothing to train: leave train.freeze_frontend_epochs out"),
+        ({"activation_checkpointing": True}, "front-end 'lps' has no transformer layers"),
+    ],
+)
+def test_options_that_would_do_nothing(recipe, options, message, tmp_path):
+    model = {
+        "frontend": {"name": "lps", "num_bins": 64},
+        "aggregation": "last",
+        "backend": {"name": "nes2net_x", "nes_ratio": [4, 4]},
+    }
+    with pytest.raises(InputError, match=message):
+        train(recipe(model=model, train=options))
+    assert not (tmp_path / "models").exists()
+
+
+@pytest.mark.slow
+def test_compiled(recipe):
+    """Names of weights stay, and what is learned is the same up to rounding."""
+    model = {
+        "frontend": {"name": "lps", "num_bins": 16},
+        "aggregation": "last",
+        "backend": {"name": "asp_mlp", "hidden_dim": 8},
+    }
+    options = {"epochs": 1, "lr": 1e-4, "adam_eps": 1.0}
+    plain = state(train(recipe(model=model, train=options)))
+    compiled = state(train(recipe(model=model, train={**options, "compile": True}, comment="compiled")))
+    assert plain["detector"].keys() == compiled["detector"].keys()
+    for key, value in plain["detector"].items():
+        torch.testing.assert_close(compiled["detector"][key], value, rtol=1e-4, atol=1e-5)
+    assert compiled["selection"][0]["loss"] == pytest.approx(plain["selection"][0]["loss"], rel=1e-4)

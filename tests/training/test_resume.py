@@ -1,0 +1,301 @@
+"""Interrupted at any moment and started again, a run ends as if it had not been: bit for bit, on one device in float32."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+import yaml
+
+from nes2net import InputError
+from nes2net.cli.main import main
+from nes2net.errors import Unfinished
+from nes2net.training import loop
+from nes2net.training.run import train
+from nes2net.training.selection import Selection
+
+
+def content(path):
+    return torch.load(path, weights_only=True)
+
+
+def same(a, b):
+    if isinstance(a, torch.Tensor):
+        return a.dtype == b.dtype and torch.equal(a, b)
+    if isinstance(a, dict):
+        return a.keys() == b.keys() and all(same(a[k], b[k]) for k in a if k != "seconds")
+    if isinstance(a, (list, tuple)):
+        return len(a) == len(b) and all(map(same, a, b))
+    return a == b
+
+
+def assert_same_run(torn, whole):
+    """Everything that is saved but the time it took."""
+    assert same(content(torn / "resume.pt"), content(whole / "resume.pt"))
+    assert same(json.loads((torn / "history.json").read_text()), json.loads((whole / "history.json").read_text()))
+    names = sorted(p.name for p in whole.glob("epoch_*.pth"))
+    assert names and names == sorted(p.name for p in torn.glob("epoch_*.pth"))
+    assert all(same(content(torn / name), content(whole / name)) for name in names)
+    assert not list(torn.glob(".*.tmp"))
+
+
+def send_at(monkeypatch, number, moment):
+    """From now on this process gets signal ``number`` in the middle of the step ``moment``, (epoch, step)."""
+    original = loop.seed_step
+
+    def seed_step(seed, epoch, step, rank):
+        if (epoch, step) == moment:
+            os.kill(os.getpid(), number)
+        original(seed, epoch, step, rank)
+
+    monkeypatch.setattr(loop, "seed_step", seed_step)
+
+
+@pytest.fixture
+def runs(recipe, model_with_dropout, tmp_path):
+    """``runs(name, **changes)``: a recipe that drops out, in a folder of its own."""
+
+    def make(name, **changes):
+        schedule = {"schedule": "cosine", "warmup_steps": 2, **changes.pop("train", {})}
+        places = {"output": str(tmp_path / name), "logs": str(tmp_path / name)}
+        return recipe(**{"model": model_with_dropout, "train": schedule, **places, **changes})
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory):
+    return tmp_path_factory.mktemp("uninterrupted")
+
+
+@pytest.fixture
+def whole(runs, uninterrupted):
+    """The run folder of ``runs`` without an interruption and with no changes; trained once."""
+    for folder in uninterrupted.glob("*_tiny_*"):
+        return folder
+    return train(runs("whole", output=str(uninterrupted)))
+
+
+@pytest.mark.parametrize(
+    "changes, moments",
+    [
+        ({}, [(0, 0), (1, 1), (2, 2)]),
+        ({"data": {"num_workers": 2}}, [(1, 0)]),
+        ({"augment": {"rng": "legacy", "algo": 10}}, [(1, 0)]),
+        (
+            {"train": {"accumulate": 2, "keep": "last,best", "max_grad_norm": 0.1, "freeze_frontend_epochs": 1}},
+            [(0, 1), (1, 0)],
+        ),
+    ],
+    ids=["alone", "workers", "legacy", "many options"],
+)
+def test_a_run_stopped_at_a_step_goes_on_to_the_same_end(runs, whole, monkeypatch, tmp_path, changes, moments):
+    if changes.keys() - {"data"}:  # the number of reading processes does not matter
+        whole = train(runs("whole", **changes))
+    for epoch, step in moments:
+        with monkeypatch.context() as patch, pytest.raises(Unfinished, match="SIGTERM; the same command goes on"):
+            send_at(patch, signal.SIGTERM, (epoch, step))
+            train(runs("torn", **changes))
+        (folder,) = (tmp_path / "torn").glob("*_tiny_*")
+        progress = content(folder / "resume.pt")["progress"]  # the step is done, then the run ends
+        assert (progress["epoch"], progress["step"]) == (epoch, step + 1)
+        torch.manual_seed(99)  # nothing may depend on the state that the interruption left
+        random.seed(99)
+    assert_same_run(train(runs("torn", **changes)), whole)
+
+
+def test_stopped_while_validating(runs, whole, monkeypatch, tmp_path):
+    """At once: the epoch's training is saved already."""
+    original = loop.Validator.run
+
+    def run(self, epoch):
+        if epoch == 1:
+            os.kill(os.getpid(), signal.SIGINT)
+            raise AssertionError("the signal came late")
+        return original(self, epoch)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(loop.Validator, "run", run)
+        train(runs("torn"))
+    (resume,) = (tmp_path / "torn").glob("*/resume.pt")
+    assert content(resume)["progress"]["epoch"] == 1 and content(resume)["progress"]["step"] == 3
+    assert_same_run(train(runs("torn")), whole)
+
+
+class Cut(BaseException):
+    """As if the process were gone: nothing catches it."""
+
+
+def test_cut_off_between_the_files_of_an_epoch(runs, monkeypatch, tmp_path):
+    """Before each of the writes with which an epoch ends: it is ended again, as it was."""
+    whole = train(runs("whole", train={"keep": "last"}))
+    torn = runs("torn", train={"keep": "last"})
+
+    def cut(*_, **__):
+        raise Cut
+
+    def cut_at_end_of_epoch(self, folder):
+        if self.progress.step == 0:
+            raise Cut
+        save(self, folder)
+
+    save = loop.RunState.save
+    cuts = [
+        (Selection, "write_history", cut),
+        (loop.Monitor, "epoch", cut),
+        (loop.RunState, "save", cut_at_end_of_epoch),
+        (Selection, "files_to_remove", cut),
+    ]
+    for owner, name, instead in cuts:
+        with monkeypatch.context() as patch, pytest.raises(Cut):
+            patch.setattr(owner, name, instead)
+            train(torn)
+        progress = content(tmp_path / "torn" / torn.tag / "resume.pt")["progress"]
+        assert (progress["epoch"], progress["step"]) == (0, 3)
+    assert_same_run(train(torn), whole)
+
+
+def test_handlers_are_as_before_after_a_run(runs):
+    before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
+    train(runs("run", train={"epochs": 1}))
+    assert (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)) == before
+
+
+KILLED_IN_A_STEP = """
+import os, signal, sys
+from nes2net.cli.main import main
+from nes2net.training import loop
+
+step = loop.Trainer.train_step
+def killed(self, batches, epoch, number, due):
+    done = step(self, batches, epoch, number, due)
+    if (epoch, number) == (1, 1):
+        os.kill(os.getpid(), signal.SIGKILL)  # the weights have changed, nothing is saved of it
+    return done
+loop.Trainer.train_step = killed
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def command_of(recipe, tmp_path):
+    path = tmp_path / f"{os.path.basename(recipe.output)}.yaml"
+    path.write_text(yaml.safe_dump(recipe.to_dict()))
+    return ["train", str(path), "--device", "cpu"]
+
+
+def test_killed_in_a_step(runs, whole, tmp_path):
+    """kill −9 of a process of its own, with a save after each step."""
+    command = command_of(runs("torn", train={"save_every_minutes": 0.0}), tmp_path)
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED_IN_A_STEP, *command], capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == -signal.SIGKILL, done.stderr[-2000:]
+    (folder,) = (tmp_path / "torn").glob("*_tiny_*")
+    progress = content(folder / "resume.pt")["progress"]
+    assert (progress["epoch"], progress["step"]) == (1, 1)
+    (folder / ".resume.pt.4711.tmp").write_bytes(b"torn")  # as a kill in a save leaves it
+    time.sleep(1.1)  # TensorBoard's files are read in the order of the second in their names
+    assert_same_run(train(runs("torn")), whole)
+
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(folder.parent / folder.name)).Reload()  # logs are beside the checkpoints here
+    assert [e.step for e in events.Scalars("loss")] == [0, 1, 2]
+
+
+@pytest.mark.slow
+def test_killed_again_and_again(runs, whole, tmp_path):
+    """kill −9 at random moments, in steps, saves and validations alike, until it comes through."""
+    recipe = runs("torn", train={"save_every_minutes": 0.0}, data={"num_workers": 1})
+    command = [sys.executable, "-m", "nes2net.cli.main", *command_of(recipe, tmp_path)]
+    moments = random.Random(2024)
+    kills = 0
+    for _ in range(5):
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        for line in process.stdout:
+            if line.startswith("development trials"):  # the first step is about to begin
+                time.sleep(moments.uniform(0.05, 1.2))
+                process.kill()
+                break
+        process.stdout.close()
+        kills += process.wait(timeout=120) == -signal.SIGKILL
+    assert kills >= 2
+    assert_same_run(train(recipe), whole)
+
+
+@pytest.mark.slow
+def test_terminated_from_outside(runs, whole, tmp_path):
+    """SIGTERM to the process and those that read for it, as a batch system sends it: exit status 75, and nothing is lost."""
+    recipe = runs("torn", data={"num_workers": 2})
+    command = [sys.executable, "-m", "nes2net.cli.main", *command_of(recipe, tmp_path)]
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    for line in process.stdout:
+        if line.startswith("epoch 0 - "):
+            os.killpg(process.pid, signal.SIGTERM)
+            break
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 75, errors[-2000:]
+    assert "nes2net: stopped by SIGTERM; the same command goes on" in errors and "Traceback" not in errors
+    assert_same_run(train(recipe), whole)
+
+
+def test_a_full_disk(runs, whole, tmp_path, capsys):
+    """A file may not grow beyond half of what a save needs: the system refuses the rest, as on a full disk."""
+    resource = pytest.importorskip("resource")
+    torn = runs("torn")
+    command = command_of(torn, tmp_path)
+    with pytest.MonkeyPatch.context() as patch:
+        send_at(patch, signal.SIGTERM, (0, 1))
+        assert main(command) == 75
+    (resume,) = (tmp_path / "torn").glob("*/resume.pt")
+    before = resume.read_bytes()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) // 2, limits[1]))
+    try:
+        status = main(command)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert status == 75 and "no room to write" in error and "the same command goes on" in error and "1.1 MB" in error
+    assert resume.read_bytes() == before and not list(resume.parent.glob(".*.tmp"))
+    assert_same_run(train(torn), whole)
+
+
+def test_one_process_at_a_time(runs, tmp_path):
+    folder = train(runs("run", train={"epochs": 1}))
+    holds = "import fcntl, sys; f = open(sys.argv[1], 'w'); fcntl.lockf(f, fcntl.LOCK_EX); print('held', flush=True); sys.stdin.read()"
+    pytest.importorskip("fcntl")
+    other = subprocess.Popen(
+        [sys.executable, "-c", holds, str(folder / ".lock")], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert other.stdout.readline() == "held\n"
+        with pytest.raises(InputError, match="another process is training in .*--comment"):
+            train(runs("run", train={"epochs": 1}))
+    finally:
+        other.communicate("")
+    train(runs("run", train={"epochs": 1}))
+
+
+def test_what_an_earlier_version_saved_is_refused(runs):
+    folder = train(runs("run", train={"epochs": 1}))
+    state = content(folder / "resume.pt")
+    torch.save({k: v for k, v in state.items() if k != "version"} | {"epoch": 1}, folder / "resume.pt")
+    with pytest.raises(InputError, match=r"resume\.pt was written by an earlier version.*train\.init_from"):
+        train(runs("run", train={"epochs": 1}))
+
+
+def test_where_and_how_fast_may_change_between_the_parts_of_a_run(runs, whole, monkeypatch, tmp_path):
+    with monkeypatch.context() as patch, pytest.raises(Unfinished):
+        send_at(patch, signal.SIGTERM, (1, 0))
+        train(runs("torn"))
+    other = {"save_every_minutes": 1.0, "activation_checkpointing": True}
+    folder = train(runs("torn", data={"cache": str(tmp_path / "cache"), "num_workers": 1}, train=other))
+    assert_same_run(folder, whole)

@@ -1,0 +1,203 @@
+"""Selection: improved epochs, early stopping, what is kept, the table, and the epochs to average."""
+
+import json
+
+import pytest
+
+from nes2net import InputError
+from nes2net.config import recipe_from_dict
+from nes2net.training.selection import HISTORY_FILE, Selection, best_epochs
+
+
+def make(folder="run", *, algo=4, **sections):
+    return Selection(recipe_from_dict({"augment": {"algo": algo}, **sections}), folder)
+
+
+def losses(with_augmentation, without):
+    return {
+        "loss": 1.0,
+        "lr": 2.5e-7,
+        "val_loss_w_aug": with_augmentation,
+        "val_loss_wo_aug": without,
+        "val_eer_w_aug": 0.2,
+        "val_eer_wo_aug": 0.1,
+        "val_eer_wo_aug_low": 0.05,
+        "val_eer_wo_aug_high": 0.15,
+        "val_min_dcf_wo_aug": 0.5,
+    }
+
+
+#: (with, without) after each epoch; None where there was no validation.
+PAIRS = [(5.0, 5.0), (4.0, 6.0), None, (6.0, 6.0), (4.0, 7.0), (7.0, 4.0), (6.0, 6.0), (3.0, 3.0)]
+
+
+def run(selection, pairs=PAIRS):
+    """Feed ``pairs``; which epochs are improved."""
+    return [
+        epoch
+        for epoch, pair in enumerate(pairs)
+        if selection.update(epoch, losses(*pair) if pair else {"loss": 1.0, "lr": 1e-6})
+    ]
+
+
+def test_an_epoch_is_improved_as_published():
+    """Where either loss is at most its best so far, an equal one too; an epoch without validation never is."""
+    assert run(make()) == [0, 1, 4, 5, 7]
+
+
+@pytest.mark.parametrize("select_on", ["eer", "min_dcf"])
+def test_selection_on_a_rate_of_the_clean_pass(select_on):
+    selection = make(validation={"select_on": select_on})
+    seen = []
+    for epoch, value in enumerate([0.3, 0.2, 0.2, 0.25, 0.1]):
+        values = losses(1.0, 1.0 - epoch / 10)
+        values |= {f"val_{select_on}_wo_aug": value, f"val_{select_on}_w_aug": 1 - value}
+        seen.append(selection.update(epoch, values))
+    assert seen == [True, True, True, False, True]
+
+
+def test_one_pass_has_one_loss():
+    assert make(algo=0).measures == ["val_loss_wo_aug"]
+    assert make(validation={"augmented": False}).measures == ["val_loss_wo_aug"]
+    assert make().measures == ["val_loss_w_aug", "val_loss_wo_aug"]
+
+
+def test_patience_counts_validations_without_a_lower_value():
+    def stops(values, patience=2):
+        selection = make(algo=0, validation={"patience": patience})
+        seen = []
+        for epoch, value in enumerate(values):
+            selection.update(epoch, losses(0, value) if value is not None else {"loss": 1.0})
+            seen.append(selection.should_stop)
+        return seen
+
+    assert stops([5, 4, 4, 4]) == [False, False, False, True]  # an equal one is no better one
+    assert stops([5, None, None, None, 6, 5]) == [False] * 5 + [True]
+    assert stops([5, 6, 4, 5, 3, 4, 4]) == [False] * 6 + [True]
+    assert stops([5, 5, 5], patience=None) == [False] * 3
+    either = make(validation={"patience": 2})
+    run(either, [(5.0, 5.0), (6.0, 6.0), (6.0, 4.0)])
+    assert not either.should_stop
+    run(either, [(5.0, 5.0)])
+    assert not either.should_stop
+    run(either, [(5.0, 5.0)])
+    assert either.should_stop
+
+
+@pytest.mark.parametrize(
+    "keep, expected",
+    [
+        ("improved", {0, 1, 4, 5, 7}),
+        ("all", set(range(8))),
+        ("last", {7}),
+        ("best", {7}),
+        ("2", {1, 5, 7}),  # two by each loss, of equal ones the earlier
+        ("last,best,2", {1, 5, 7}),
+    ],
+)
+def test_keep_policies(keep, expected, tmp_path):
+    """Each epoch is saved if it is to be kept then; what is left in the end is what a policy says of the whole run."""
+    selection = make(tmp_path, train={"keep": keep})
+    for epoch, pair in enumerate(PAIRS):
+        run_one(selection, epoch, pair)
+        if epoch in selection.kept_epochs():
+            (tmp_path / f"epoch_{epoch}.pth").touch()
+        for file in selection.files_to_remove():
+            file.unlink()
+    (tmp_path / "epoch_99.pth").touch()  # of no epoch of this run: not ours to remove
+    assert selection.files_to_remove() == []
+    assert {int(p.stem[6:]) for p in tmp_path.glob("epoch_*.pth")} == expected | {99}
+
+
+def run_one(selection, epoch, pair):
+    selection.update(epoch, losses(*pair) if pair else {"loss": 1.0})
+
+
+def test_a_resumed_selection_goes_on_as_if_it_had_not_stopped():
+    whole, torn = make(validation={"patience": 3}), make(validation={"patience": 3})
+    run(whole)
+    for epoch, pair in enumerate(PAIRS):
+        run_one(torn, epoch, pair)
+        state = json.loads(json.dumps(torn.state()))  # plain data
+        torn = make(validation={"patience": 3})
+        torn.load_state(state)
+    assert [row["improved"] for row in torn.history] == [row["improved"] for row in whole.history]
+    assert torn.kept_epochs() == whole.kept_epochs() and torn.should_stop == whole.should_stop
+
+
+def test_the_table_marks_the_best_and_names_what_to_average(tmp_path):
+    selection = make(tmp_path)
+    run(selection)
+    lines = selection.table().splitlines()
+    assert lines[0].split()[:4] == ["epoch", "loss", "val_loss_w_aug", "val_loss_wo_aug"]
+    assert len(lines) == 1 + len(PAIRS) + 4
+    assert lines[8].split()[:4] == ["7", "1.000000", "3.000000*", "3.000000*"]
+    assert lines[3].split()[2:4] == ["–", "–"] and "improved" not in lines[3]
+    assert "10.000 (5.00–15.00)" in lines[1] and lines[1].endswith("improved")
+    assert lines[9] == (
+        f"to average 3 by val_loss_w_aug: epochs 1 4 7: nes2net average {tmp_path} --best 3 --by val_loss_w_aug"
+    )
+    assert lines[10].startswith("to average 5 by val_loss_w_aug: epochs 0 1 4 5 7:")
+    assert lines[11].startswith("to average 3 by val_loss_wo_aug: epochs 0 5 7:")
+    assert sum("*" in line for line in lines) == 1
+
+
+def test_epochs_to_average_are_those_of_the_table_that_are_there(tmp_path):
+    selection = make(tmp_path)
+    run(selection)
+    selection.write_history()
+    for epoch in selection.kept_epochs():
+        (tmp_path / f"epoch_{epoch}.pth").touch()
+    assert best_epochs(tmp_path, 3, "val_loss_w_aug") == [1, 4, 7]
+    assert best_epochs(tmp_path, 3, "val_loss_wo_aug") == [0, 5, 7]
+    assert best_epochs(tmp_path, 2, "val_eer_wo_aug") == [0, 1]  # all equal
+    (tmp_path / "epoch_4.pth").unlink()
+    assert best_epochs(tmp_path, 3, "val_loss_w_aug") == [0, 1, 7]
+    with pytest.raises(InputError, match=r"has 4 epochs saved that have val_loss_w_aug \(0, 1, 5, 7\), not 5"):
+        best_epochs(tmp_path, 5, "val_loss_w_aug")
+    with pytest.raises(InputError, match="not 'val_los_w_aug'; did you mean 'val_loss_w_aug'"):
+        best_epochs(tmp_path, 1, "val_los_w_aug")
+    with pytest.raises(InputError, match="known: val_eer_w_aug, val_eer_wo_aug, val_loss_w_aug"):
+        best_epochs(tmp_path, 1, "accuracy")
+    (tmp_path / HISTORY_FILE).write_text("[1, 2")
+    with pytest.raises(InputError, match="not a history as training writes it"):
+        best_epochs(tmp_path, 1, "val_loss_w_aug")
+    (tmp_path / HISTORY_FILE).unlink()
+    with pytest.raises(InputError, match=r"has no history\.json, which training writes: name the epochs with --ids"):
+        best_epochs(tmp_path, 1, "val_loss_w_aug")
+
+
+@pytest.mark.slow
+def test_a_run_ends_early_keeps_what_it_should_and_is_averaged(corpus, tmp_path, capsys):
+    """Through training and the command of the table."""
+    from nes2net.cli.main import main
+    from nes2net.training.run import train
+
+    frontend = {"name": "lps", "n_fft": 256, "hop_length": 256, "num_bins": 32, "normalize": True}
+    recipe = recipe_from_dict(
+        {
+            "model": {"frontend": frontend, "backend": {"name": "nes2net_x", "nes_ratio": [4, 4]}},
+            "data": {"root": str(corpus), "num_samples": 8000, "num_workers": 0},
+            "train": {"epochs": 12, "batch_size": 6, "lr": 1e-3, "keep": "last,3"},
+            "validation": {"select_on": "min_dcf", "patience": 2},
+            "output": str(tmp_path / "models"),
+            "logs": str(tmp_path / "logs"),
+        }
+    )
+    folder = train(recipe, "cpu")
+    history = json.loads((folder / HISTORY_FILE).read_text())
+    values = [row["val_min_dcf_wo_aug"] for row in history]
+    assert len(values) < 12 and min(values[-2:]) >= min(values[:-2])
+    assert all(min(values[i - 1 : i + 1]) < min(values[: i - 1]) for i in range(2, len(values) - 1))  # and no sooner
+    lowest = sorted(range(len(values)), key=lambda epoch: (values[epoch], epoch))[:3]
+    assert {p.name for p in folder.glob("epoch_*.pth")} == {f"epoch_{e}.pth" for e in {*lowest, len(values) - 1}}
+
+    printed = capsys.readouterr()
+    (line,) = (s for s in (printed.out + printed.err).splitlines() if "average 3 by val_min_dcf_wo_aug" in s)
+    ids = line.partition("epochs ")[2].partition(":")[0]
+    assert main(line.partition(": nes2net ")[2].split()) == 0
+    assert ids == " ".join(map(str, sorted(lowest)))
+    assert (folder / f"Averaged_Model_IDs_{ids.replace(' ', '_')}.pth").is_file()
+    before = (folder / HISTORY_FILE).stat().st_mtime_ns
+    train(recipe, "cpu")  # it is over
+    assert (folder / HISTORY_FILE).stat().st_mtime_ns == before

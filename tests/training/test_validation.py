@@ -1,0 +1,173 @@
+"""Validation: which epochs, the published loss, rates and their interval, over any number of processes."""
+
+import json
+import math
+import os
+import shutil
+import socket
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from accelerate import Accelerator
+
+from nes2net import Detector, InputError, metrics
+from nes2net.config import recipe_from_dict
+from nes2net.data import asvspoof2019_la
+from nes2net.data.dataset import TrainingSet, training_loader
+from nes2net.data.sampling import EpochBatches
+from nes2net.training.objective import Objective
+from nes2net.training.validation import NUM_RESAMPLES, Validator, is_due, passes
+
+GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "losses_schedules.json").read_text())
+SAMPLES, BATCH = 8000, 5  # 12 trials: the last batch has two
+
+
+def recipe_of(**sections):
+    values = {"data": {"num_samples": SAMPLES}, **sections}
+    return recipe_from_dict(values)
+
+
+@pytest.mark.parametrize("t_max", [5, 4])
+def test_ctrsvdd_is_validated_at_the_published_epochs(t_max):
+    """Published numbers count from 1, ours from 0."""
+    recipe = recipe_of(
+        train={"epochs": 75, "schedule": "cosine_epochs", "t_max": t_max}, validation={"epochs": "around_minima"}
+    )
+    due = [epoch + 1 for epoch in range(75) if is_due(recipe, epoch)]
+    assert due == GOLDEN[f"ctrsvdd_validation_epochs_Tmax{t_max}"]
+
+
+def test_a_first_epoch_and_always_the_last():
+    late = recipe_of(train={"epochs": 15}, validation={"first_epoch": 10})
+    assert [epoch for epoch in range(15) if is_due(late, epoch)] == [10, 11, 12, 13, 14]
+    short = recipe_of(train={"epochs": 3}, validation={"first_epoch": 10})
+    assert [epoch for epoch in range(3) if is_due(short, epoch)] == [2]
+    assert all(is_due(recipe_of(), epoch) for epoch in range(100))
+
+
+@pytest.mark.parametrize(
+    "algo, augmented, expected",
+    [(4, True, ("w_aug", "wo_aug")), (4, False, ("wo_aug",)), (0, True, ("wo_aug",))],
+)
+def test_passes(algo, augmented, expected):
+    assert passes(recipe_of(augment={"algo": algo}, validation={"augmented": augmented})) == expected
+
+
+@pytest.fixture(scope="module")
+def detector():
+    return small_detector()
+
+
+def small_detector():
+    torch.manual_seed(0)
+    frontend = {"name": "lps", "n_fft": 256, "hop_length": 256, "num_bins": 32, "normalize": True}
+    return Detector.from_config({"frontend": frontend, "backend": {"name": "nes2net_x", "nes_ratio": [4, 4]}})
+
+
+def make(detector, corpus, recipe, rank=0, world_size=1):
+    trials = asvspoof2019_la.trials(corpus, "dev")
+    loaders = {}
+    for name in passes(recipe):
+        algo = recipe.augment.algo if name == "w_aug" else 0
+        dataset = TrainingSet(trials, SAMPLES, algo, seed=recipe.seed, part="dev")
+        batches = EpochBatches(len(trials), BATCH, recipe.seed, False, rank=rank, world_size=world_size)
+        loaders[name] = training_loader(dataset, batches, 0, False)
+    return Validator(recipe, Objective(recipe, detector, 3), loaders, Accelerator(cpu=True))
+
+
+def test_values_are_the_published_ones(detector, corpus):
+    """Σ(weighted mean of the batch × its size) / N, not the weighted mean of the set; rates of scores that evaluation would have."""
+    recipe = recipe_of(augment={"algo": 4})
+    values = make(detector, corpus, recipe).run(0)
+    trials = asvspoof2019_la.trials(corpus, "dev")
+    detector.eval()
+    waveforms = torch.stack([torch.from_numpy(TrainingSet(trials, SAMPLES).prepare(t, 0)) for t in trials])
+    with torch.no_grad():
+        logits = detector(waveforms).double()
+    targets = torch.tensor([t.target for t in trials])
+    total = 0.0
+    for start in range(0, len(trials), BATCH):
+        part, truth = logits[start : start + BATCH], targets[start : start + BATCH]
+        total += len(truth) * torch.nn.functional.cross_entropy(part, truth, torch.tensor([0.1, 0.9]).double()).item()
+    assert values["val_loss_wo_aug"] == pytest.approx(total / len(trials), rel=1e-5)
+    whole = torch.nn.functional.cross_entropy(logits, targets, torch.tensor([0.1, 0.9]).double()).item()
+    assert values["val_loss_wo_aug"] != pytest.approx(whole, rel=1e-5)
+    bonafide, spoof = logits[targets == 1, 1].numpy(), logits[targets == 0, 1].numpy()
+    assert values["val_eer_wo_aug"] == metrics.compute_eer(bonafide, spoof)[0]
+    assert values["val_min_dcf_wo_aug"] == metrics.compute_min_dcf(bonafide, spoof)
+    low, high = metrics.bootstrap_interval(
+        metrics.compute_eer, bonafide, spoof, num_resamples=NUM_RESAMPLES, seed=recipe.seed
+    )  # fewer than ten speakers: over trials
+    assert (values["val_eer_wo_aug_low"], values["val_eer_wo_aug_high"]) == (low, high)
+    assert values["val_loss_w_aug"] != values["val_loss_wo_aug"] and not detector.training
+    assert set(values) - {"val_eer_wo_aug_low", "val_eer_wo_aug_high"} == {
+        f"val_{what}_{name}" for what in ("loss", "eer", "min_dcf") for name in ("w_aug", "wo_aug")
+    }
+
+
+def _validate_in_a_process(rank, world_size, corpus, port, folder):
+    os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(world_size)}
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "LOCAL_WORLD_SIZE": str(world_size)}
+    torch.set_num_threads(1)
+    values = make(small_detector(), corpus, recipe_of(), rank, world_size).run(0)
+    (folder / f"{rank}.json").write_text(json.dumps(values))
+
+
+@pytest.mark.slow
+def test_two_processes_have_the_values_of_one(corpus, tmp_path):
+    """To the bit, and both of them."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    torch.multiprocessing.spawn(_validate_in_a_process, (2, corpus, port, tmp_path), nprocs=2)
+    alone = make(small_detector(), corpus, recipe_of()).run(0)
+    assert [json.loads((tmp_path / f"{rank}.json").read_text()) for rank in range(2)] == [alone, alone]
+
+
+def test_speakers_are_drawn_where_there_are_enough(detector, corpus):
+    trials = [
+        type(t)(t.id, t.path, t.label, speaker=f"s{i}") for i, t in enumerate(asvspoof2019_la.trials(corpus, "dev"))
+    ]
+    validator = make(detector, corpus, recipe_of())
+    rng = np.random.default_rng(0)
+    targets = np.array([t.target for t in trials])
+    bonafide, spoof = rng.normal(1, 1, sum(targets)), rng.normal(0, 1, sum(1 - targets))
+    groups = {f"{k}_groups": [t.speaker for t in trials if t.label == k] for k in ("bonafide", "spoof")}
+    expected = metrics.bootstrap_interval(
+        metrics.compute_eer, bonafide, spoof, num_resamples=NUM_RESAMPLES, seed=1234, **groups
+    )
+    assert validator._interval(bonafide, spoof, trials) == expected
+    assert validator._interval(bonafide, spoof, []) != expected
+
+
+@pytest.fixture
+def own_corpus(corpus, tmp_path):
+    """Development set of its own to damage."""
+    for name in ("ASVspoof2019_LA_dev", "ASVspoof_LA_cm_protocols"):
+        shutil.copytree(corpus / name, tmp_path / name)
+    return tmp_path
+
+
+def test_damaged_files_are_left_out_and_named_once(detector, own_corpus, capsys):
+    trials = asvspoof2019_la.trials(own_corpus, "dev")
+    trials[0].path.write_bytes(b"damaged")
+    validator = make(detector, own_corpus, recipe_of(augment={"algo": 4}))
+    values = validator.run(0)
+    assert all(math.isfinite(value) for value in values.values())
+    validator.run(1)
+    assert capsys.readouterr().out.count("left out: ") == 1
+    for trial in trials:
+        if trial.label == "bonafide":
+            trial.path.write_bytes(b"damaged")
+    with pytest.raises(InputError, match="of the development set 0 bona fide and 6 spoofed files could be used"):
+        make(detector, own_corpus, recipe_of()).run(0)
+
+
+def test_a_network_that_has_lost_itself_is_said(detector, corpus):
+    broken = Detector.from_config(detector.config)
+    with torch.no_grad():
+        broken.backend.fc.bias.fill_(float("nan"))
+    with pytest.raises(InputError, match=r"development loss is nan after epoch 3.*lower the learning rate"):
+        make(broken, corpus, recipe_of()).run(3)
