@@ -12,11 +12,11 @@ from typing import Any
 from nes2net.errors import InputError
 from nes2net.registry import did_you_mean
 
-LOSSES = ("val_loss_wo_aug", "val_loss_w_aug")
+_MEASURES = ("val_loss_wo_aug", "val_loss_w_aug", "val_eer_wo_aug")
 _ALLOWED = {
     "metric": ("EER",),
     "protocol": ("4sec", "full"),
-    "select": LOSSES,
+    "select": _MEASURES,
     "average_mode": ("mean", "legacy"),
     "legacy_train_mode": (True, False),
 }

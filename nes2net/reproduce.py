@@ -223,10 +223,11 @@ def reproduce(
 
 
 def _trained(row: PublishedRow, places: Places, device: str) -> Path:
-    """The checkpoint that the row's recipe gives: the best by the loss ``row.select``, or the mean of the ``row.average`` best."""
+    """The checkpoint that the row's recipe gives: the best by ``row.select``, or the mean of the ``row.average`` best."""
     from nes2net.config import load_recipe
     from nes2net.training.averaging import average_run
     from nes2net.training.run import train
+    from nes2net.training.selection import best_epochs
 
     recipe = load_recipe(_recipe_path(row, places), row.overrides)
     recipe.data.root = str(places.root(recipe.data.corpus))
@@ -236,23 +237,8 @@ def _trained(row: PublishedRow, places: Places, device: str) -> Path:
         recipe.ssl_checkpoint = str(places.ssl_checkpoint)
     recipe.output, recipe.logs = str(places.out / "models"), str(places.out / "logs")
     folder = train(recipe, device)
-    best = best_epochs(folder, row.select, row.average)
+    best = best_epochs(folder, row.average, row.select)
     return average_run(folder, best, row.average_mode) if len(best) > 1 else folder / f"epoch_{best[0]}.pth"
-
-
-def best_epochs(folder: Path, loss: str, number: int) -> list[int]:
-    """The ``number`` epochs of a run folder with the lowest development ``loss``, in ascending order."""
-    from nes2net.checkpoint import load_state_dict, read_record
-
-    losses = []
-    for path in folder.glob("epoch_*.pth"):
-        if path.stem[6:].isdigit():
-            losses.append((read_record(load_state_dict(path))[loss], int(path.stem[6:])))
-    if len(losses) < number:
-        raise InputError(
-            f"{folder} holds {len(losses)} checkpoints, {number} are to be averaged: train for more epochs"
-        )
-    return sorted(epoch for _, epoch in sorted(losses)[:number])
 
 
 def _detector(row: PublishedRow, checkpoint: Path, device: str) -> Any:

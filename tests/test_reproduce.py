@@ -15,7 +15,8 @@ from nes2net.config import load_recipe
 from nes2net.matching import read_scores
 from nes2net.published import find_row, published_rows
 from nes2net.registry import corpora
-from nes2net.reproduce import Places, best_epochs, find_missing, judge, verdict
+from nes2net.reproduce import Places, find_missing, judge, verdict
+from nes2net.training.selection import best_epochs
 
 ROWS = published_rows()
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -72,11 +73,11 @@ def test_every_row_can_be_run(row):
 
 def test_rows_of_one_recipe_and_different_training_have_run_folders_of_their_own():
     tags = {
-        (row.train, *row.overrides): load_recipe(REPOSITORY / row.recipe, row.overrides).tag
+        (row.recipe, *row.overrides): load_recipe(REPOSITORY / row.recipe, row.overrides).tag
         for row in ROWS
         if row.recipe
     }
-    assert len(tags) == 4 and len(set(tags.values())) == 4
+    assert len(tags) == 8 and len(set(tags.values())) == 8
 
 
 @pytest.mark.parametrize("row", ROWS, ids=[row.id for row in ROWS])
@@ -97,9 +98,8 @@ def test_what_is_missing_for_a_row_is_said_all_at_once(row, tmp_path, monkeypatc
         trained = corpora.get(row.train).TITLE
         expected += [f"{kind} of {trained} {split}" for split in ("train", "dev") for kind in ("protocol", "audio")]
         expected += ["or, in place of training, a checkpoint"]
-        expected += (
-            [] if row.model == "mpif_res2net" else ["pre-training of xlsr_300m"]
-        )  # that one has no front-end to load
+        frontend = load_recipe(REPOSITORY / row.recipe).model["frontend"]["name"]
+        expected += [] if frontend == "lps" else [f"pre-training of {frontend}"]  # that one has nothing to load
     else:
         expected.append("checkpoint")
     assert set(said) == set(expected)
@@ -271,7 +271,7 @@ def test_trained_where_there_is_no_checkpoint(corpus, small_model, tmp_path, cap
     first = capsys.readouterr().out
     (folder,) = (tmp_path / "out" / "models").iterdir()
     assert "algo5" in folder.name
-    epochs = best_epochs(folder, "val_loss_wo_aug", 2)
+    epochs = best_epochs(folder, 2, "val_loss_wo_aug")
     average = folder / f"Averaged_Model_IDs_{epochs[0]}_{epochs[1]}.pth"
     assert average.is_file()
     ids, scores = read_scores(tmp_path / "out" / "scores.txt")
@@ -289,19 +289,6 @@ def test_trained_where_there_is_no_checkpoint(corpus, small_model, tmp_path, cap
     _, scores = read_scores(tmp_path / "out" / "scores.txt")
     assert scores[0] == pytest.approx(legacy.score(file, num_samples=8000), abs=1e-5)
     assert "deviation" not in first
-
-
-def test_the_best_epochs_are_those_of_the_loss_asked_for(small_model, tmp_path):
-    from nes2net.checkpoint import save_state_dict
-
-    state = Detector.from_config(small_model).state_dict()
-    for epoch, (without, with_noise) in enumerate([(0.5, 0.1), (0.2, 0.9), (0.3, 0.4)]):
-        save_state_dict(state, tmp_path / f"epoch_{epoch}.pth", val_loss_wo_aug=without, val_loss_w_aug=with_noise)
-    assert best_epochs(tmp_path, "val_loss_wo_aug", 1) == [1]
-    assert best_epochs(tmp_path, "val_loss_wo_aug", 2) == [1, 2]
-    assert best_epochs(tmp_path, "val_loss_w_aug", 2) == [0, 2]
-    with pytest.raises(InputError, match="holds 3 checkpoints, 4 are to be averaged"):
-        best_epochs(tmp_path, "val_loss_w_aug", 4)
 
 
 # Verdicts and bad input
