@@ -2,8 +2,8 @@
 
 On the CPU, with random weights, in batches of 1, 4 and 12 utterances of 64,600 samples (201 frames):
 
-* wav2vec 2.0: fairseq in float32 where it is installed, else a plain transcription of its computation (:class:`Published`); this
-  toolkit's in float32 (not slower), in bfloat16 (at least 3× at batch 4) and compiled in bfloat16 (at least 3.3×);
+* wav2vec 2.0: fairseq in float32 where it is installed, else a plain transcription of its computation; this toolkit's in float32 (not
+  slower), in bfloat16 (at least 3× at batch 4) and compiled in bfloat16 (at least 3.3×);
 * WavLM: the eager form of the transformers library, the only one that it has; this toolkit's (at least 1.1×), both in float32.
 
 All of a table run by turns (A B A B …), matrix products among them; figures are of medians, of CPU time on one thread, else of wall
@@ -24,111 +24,16 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from nes2net_x import seconds_by_turns
+from _published import fairseq_model, seconds_by_turns
 from torch import Tensor, nn
 
-from nes2net import InputError, create_frontend
+from nes2net import create_frontend
 from nes2net.data.crop import ASVSPOOF_SAMPLES
 from nes2net.frontends.onednn import OneDNNLinear
 from nes2net.info import count_flops
 
 TINY = {"encoder_layers": 2, "encoder_embed_dim": 64, "encoder_ffn_embed_dim": 128, "encoder_attention_heads": 4}
 PEAK_SIZE = 2048  # of the square matrices whose product is the yardstick
-
-
-class TransposedNorm(nn.Sequential):
-    """Layer normalisation over the channels of B×C×T."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self[1](x.transpose(-2, -1)).transpose(-2, -1)
-
-
-class PositionalConvolution(nn.Module):
-    """Grouped convolution over time whose weight is normalised over all but the kernel's axis, B×D×T → B×D×T."""
-
-    def __init__(self, dim: int, kernel: int, groups: int) -> None:
-        super().__init__()
-        self.groups, self.padding = groups, kernel // 2
-        self.weight_g = nn.Parameter(torch.ones(1, 1, kernel))
-        self.weight_v = nn.Parameter(torch.randn(dim, dim // groups, kernel))
-        self.bias = nn.Parameter(torch.zeros(dim))
-
-    def forward(self, x: Tensor) -> Tensor:
-        weight = self.weight_v * (self.weight_g / self.weight_v.norm(dim=(0, 1), keepdim=True))
-        return F.gelu(F.conv1d(x, weight, self.bias, padding=self.padding, groups=self.groups)[..., : x.shape[-1]])
-
-
-class PublishedLayer(nn.Module):
-    """Transformer layer with the norms first, T×B×D → T×B×D."""
-
-    def __init__(self, dim: int, inner: int, heads: int) -> None:
-        super().__init__()
-        self.dim, self.heads = dim, heads
-        self.self_attn = nn.ModuleDict({f"{name}_proj": nn.Linear(dim, dim) for name in ("q", "k", "v", "out")})
-        self.self_attn_layer_norm, self.final_layer_norm = nn.LayerNorm(dim), nn.LayerNorm(dim)
-        self.fc1, self.fc2 = nn.Linear(dim, inner), nn.Linear(inner, dim)
-
-    def forward(self, x: Tensor, padding: Tensor | None) -> Tensor:
-        q, k, v, out = self.self_attn.values()
-        y = self.self_attn_layer_norm(x)
-        y, _ = F.multi_head_attention_forward(
-            y, y, y, self.dim, self.heads, torch.empty([0]), torch.cat([q.bias, k.bias, v.bias]), None, None, False, 0.0,
-            out.weight, out.bias, training=False, key_padding_mask=padding, need_weights=False,
-            use_separate_proj_weight=True, q_proj_weight=q.weight, k_proj_weight=k.weight, v_proj_weight=v.weight,
-        )  # fmt: skip
-        x = x + y
-        return x + self.fc2(F.gelu(self.fc1(self.final_layer_norm(x))))
-
-
-class Published(nn.Module):
-    """fairseq's wav2vec 2.0 in eval mode under its names, B×N → B×T×D: layer norms in the extractor and first in the layers."""
-
-    def __init__(self, options: dict[str, Any]) -> None:
-        super().__init__()
-        dim, blocks, channels = options["encoder_embed_dim"], [], 1
-        for out, kernel, stride in options["conv_feature_layers"]:
-            norm = TransposedNorm(nn.Identity(), nn.LayerNorm(out), nn.Identity())
-            blocks.append(nn.Sequential(nn.Conv1d(channels, out, kernel, stride), nn.Dropout(0.0), norm, nn.GELU()))
-            channels = out
-        self.feature_extractor = nn.ModuleDict({"conv_layers": nn.Sequential(*blocks)})
-        self.layer_norm, self.post_extract_proj = nn.LayerNorm(channels), nn.Linear(channels, dim)
-        inner, heads = options["encoder_ffn_embed_dim"], options["encoder_attention_heads"]
-        self.encoder = nn.ModuleDict(
-            {
-                "pos_conv": nn.Sequential(PositionalConvolution(dim, options["conv_pos"], options["conv_pos_groups"])),
-                "layers": nn.ModuleList(PublishedLayer(dim, inner, heads) for _ in range(options["encoder_layers"])),
-                "layer_norm": nn.LayerNorm(dim),
-            }
-        )
-
-    def forward(self, waveform: Tensor) -> list[Tensor]:
-        x = self.feature_extractor["conv_layers"](waveform[:, None]).transpose(1, 2)
-        x = self.post_extract_proj(self.layer_norm(x))
-        x = x + self.encoder["pos_conv"](x.transpose(1, 2)).transpose(1, 2)
-        frames, padding = x.shape[1], None
-        if frames % 2:  # fairseq pads to an even number of frames
-            x = F.pad(x, (0, 0, 0, 1))
-            padding = x.new_zeros(x.shape[:2], dtype=torch.bool)
-            padding[:, -1] = True
-        x = x.transpose(0, 1)
-        for layer in self.encoder["layers"]:
-            x = layer(x, padding)
-        return [self.encoder["layer_norm"](x.transpose(0, 1)[:, :frames])]
-
-
-def fairseq_model(frontend: nn.Module) -> tuple[str, nn.Module]:
-    """fairseq's module, or :class:`Published` where it is not installed, on the weights of ``frontend``, and what it is."""
-    options = {k: v for k, v in frontend.config.items() if k != "name"}
-    weights = frontend.state_dict()
-    try:
-        original = create_frontend("wav2vec2", engine="fairseq", **options)
-        original.load_state_dict(weights, assign=True)
-        return "fairseq", original
-    except InputError:
-        with torch.device("meta"):
-            original = Published(options)
-        original.load_state_dict({name: weights[f"model.{name}"] for name in original.state_dict()}, assign=True)
-        return "transcription", original
 
 
 class Eager(nn.Module):

@@ -1,0 +1,183 @@
+"""What the benchmarks race against: plain transcriptions of the published computations, and the clock that is read by turns."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from nes2net import InputError, create_frontend
+
+FEATURE_DIM = 1024
+
+
+class PublishedBlock(nn.Module):
+    """The inner block of Nes2Net-X, B×C×T → B×C×T; its columns are concatenated on a last axis N, B×C×T×N."""
+
+    def __init__(self, channels: int, scale: int, dilation: int, activation: nn.Module, se_channels: int) -> None:
+        super().__init__()
+        self.scale, width = scale, channels // scale
+        self.conv1 = nn.Conv1d(channels, channels, 1)
+        self.bn1 = nn.BatchNorm1d(channels)
+        self.weighted_sum = nn.ParameterList(torch.full((1, 1, 1, i + 2), 1 / (i + 2)) for i in range(scale - 1))
+        self.convs = nn.ModuleList(
+            nn.Conv2d(width, width, (3, 1), padding=(dilation, 0), dilation=(dilation, 1)) for _ in range(scale - 1)
+        )
+        self.bns = nn.ModuleList(nn.BatchNorm2d(width) for _ in range(scale - 1))
+        self.conv3 = nn.Conv1d(channels, channels, 1)
+        self.bn3 = nn.BatchNorm1d(channels)
+        self.se = nn.Module()
+        self.se.se = nn.Sequential(
+            nn.AdaptiveAvgPool1d(1), nn.Conv1d(channels, se_channels, 1), nn.ReLU(),
+            nn.Conv1d(se_channels, channels, 1), nn.Sigmoid(),
+        )  # fmt: skip
+        self.activation = activation
+
+    def forward(self, x: Tensor) -> Tensor:
+        parts = self.bn1(self.activation(self.conv1(x))).chunk(self.scale, dim=1)
+        outputs = []
+        columns = parts[-1].unsqueeze(3)
+        for part, conv, bn, weight in zip(parts, self.convs, self.bns, self.weighted_sum):
+            columns = torch.cat([columns, part.unsqueeze(3)], dim=3)
+            columns = bn(self.activation(conv(columns)))
+            outputs.append((columns * weight).sum(dim=3))
+        y = self.bn3(self.activation(self.conv3(torch.cat([*outputs, parts[-1]], dim=1))))
+        return y * self.se.se(y) + x
+
+
+class PublishedNes2NetX(nn.Module):
+    """Nes2Net-X, B×T×D → B×2, with 8 groups, scale 8, dilation 2 and mean pooling."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        channels, self.activation = FEATURE_DIM // 8, nn.ReLU(inplace=True)
+        self.Build_in_Res2Nets = nn.ModuleList(
+            PublishedBlock(channels, 8, 2, self.activation, channels) for _ in range(7)
+        )
+        self.bns = nn.ModuleList(nn.BatchNorm1d(channels) for _ in range(7))
+        self.bn = nn.BatchNorm1d(FEATURE_DIM)
+        self.fc = nn.Linear(FEATURE_DIM, 2)
+
+    def forward(self, features: Tensor) -> Tensor:
+        parts = features.transpose(1, 2).chunk(8, dim=1)
+        outputs: list[Tensor] = []
+        for part, block, bn in zip(parts, self.Build_in_Res2Nets, self.bns):
+            x = part + outputs[-1] if outputs else part
+            outputs.append(bn(self.activation(block(x))))
+        y = self.activation(self.bn(torch.cat([*outputs, parts[-1]], dim=1)))
+        return self.fc(y.mean(dim=2))
+
+
+class TransposedNorm(nn.Sequential):
+    """Layer normalisation over the channels of B×C×T."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self[1](x.transpose(-2, -1)).transpose(-2, -1)
+
+
+class PositionalConvolution(nn.Module):
+    """Grouped convolution over time whose weight is normalised over all but the kernel's axis, B×D×T → B×D×T."""
+
+    def __init__(self, dim: int, kernel: int, groups: int) -> None:
+        super().__init__()
+        self.groups, self.padding = groups, kernel // 2
+        self.weight_g = nn.Parameter(torch.ones(1, 1, kernel))
+        self.weight_v = nn.Parameter(torch.randn(dim, dim // groups, kernel))
+        self.bias = nn.Parameter(torch.zeros(dim))
+
+    def forward(self, x: Tensor) -> Tensor:
+        weight = self.weight_v * (self.weight_g / self.weight_v.norm(dim=(0, 1), keepdim=True))
+        return F.gelu(F.conv1d(x, weight, self.bias, padding=self.padding, groups=self.groups)[..., : x.shape[-1]])
+
+
+class PublishedLayer(nn.Module):
+    """Transformer layer with the norms first, T×B×D → T×B×D."""
+
+    def __init__(self, dim: int, inner: int, heads: int) -> None:
+        super().__init__()
+        self.dim, self.heads = dim, heads
+        self.self_attn = nn.ModuleDict({f"{name}_proj": nn.Linear(dim, dim) for name in ("q", "k", "v", "out")})
+        self.self_attn_layer_norm, self.final_layer_norm = nn.LayerNorm(dim), nn.LayerNorm(dim)
+        self.fc1, self.fc2 = nn.Linear(dim, inner), nn.Linear(inner, dim)
+
+    def forward(self, x: Tensor, padding: Tensor | None) -> Tensor:
+        q, k, v, out = self.self_attn.values()
+        y = self.self_attn_layer_norm(x)
+        y, _ = F.multi_head_attention_forward(
+            y, y, y, self.dim, self.heads, torch.empty([0]), torch.cat([q.bias, k.bias, v.bias]), None, None, False, 0.0,
+            out.weight, out.bias, training=False, key_padding_mask=padding, need_weights=False,
+            use_separate_proj_weight=True, q_proj_weight=q.weight, k_proj_weight=k.weight, v_proj_weight=v.weight,
+        )  # fmt: skip
+        x = x + y
+        return x + self.fc2(F.gelu(self.fc1(self.final_layer_norm(x))))
+
+
+class PublishedWav2Vec2(nn.Module):
+    """fairseq's wav2vec 2.0 in eval mode under its names, B×N → B×T×D: layer norms in the extractor and first in the layers."""
+
+    def __init__(self, options: dict[str, Any]) -> None:
+        super().__init__()
+        dim, blocks, channels = options["encoder_embed_dim"], [], 1
+        for out, kernel, stride in options["conv_feature_layers"]:
+            norm = TransposedNorm(nn.Identity(), nn.LayerNorm(out), nn.Identity())
+            blocks.append(nn.Sequential(nn.Conv1d(channels, out, kernel, stride), nn.Dropout(0.0), norm, nn.GELU()))
+            channels = out
+        self.feature_extractor = nn.ModuleDict({"conv_layers": nn.Sequential(*blocks)})
+        self.layer_norm, self.post_extract_proj = nn.LayerNorm(channels), nn.Linear(channels, dim)
+        inner, heads = options["encoder_ffn_embed_dim"], options["encoder_attention_heads"]
+        self.encoder = nn.ModuleDict(
+            {
+                "pos_conv": nn.Sequential(PositionalConvolution(dim, options["conv_pos"], options["conv_pos_groups"])),
+                "layers": nn.ModuleList(PublishedLayer(dim, inner, heads) for _ in range(options["encoder_layers"])),
+                "layer_norm": nn.LayerNorm(dim),
+            }
+        )
+
+    def forward(self, waveform: Tensor) -> list[Tensor]:
+        x = self.feature_extractor["conv_layers"](waveform[:, None]).transpose(1, 2)
+        x = self.post_extract_proj(self.layer_norm(x))
+        x = x + self.encoder["pos_conv"](x.transpose(1, 2)).transpose(1, 2)
+        frames, padding = x.shape[1], None
+        if frames % 2:  # fairseq pads to an even number of frames
+            x = F.pad(x, (0, 0, 0, 1))
+            padding = x.new_zeros(x.shape[:2], dtype=torch.bool)
+            padding[:, -1] = True
+        x = x.transpose(0, 1)
+        for layer in self.encoder["layers"]:
+            x = layer(x, padding)
+        return [self.encoder["layer_norm"](x.transpose(0, 1)[:, :frames])]
+
+
+def fairseq_model(frontend: nn.Module) -> tuple[str, nn.Module]:
+    """fairseq's module, or :class:`PublishedWav2Vec2` where it is not installed, on the weights of ``frontend``, and what it is."""
+    options = {k: v for k, v in frontend.config.items() if k != "name"}
+    weights = frontend.state_dict()
+    try:
+        original = create_frontend("wav2vec2", engine="fairseq", **options)
+        original.load_state_dict(weights, assign=True)
+        return "fairseq", original
+    except InputError:
+        with torch.device("meta"):
+            original = PublishedWav2Vec2(options)
+        original.load_state_dict({name: weights[f"model.{name}"] for name in original.state_dict()}, assign=True)
+        return "transcription", original
+
+
+def seconds_by_turns(runs: dict[str, Callable[[], None]], rounds: int) -> dict[str, float]:
+    """Median seconds of each, run one after the other in every round."""
+    clock = time.thread_time if torch.get_num_threads() == 1 else time.perf_counter
+    for run in runs.values():
+        run()
+        run()
+    taken: dict[str, list[float]] = {name: [] for name in runs}
+    for _ in range(rounds):
+        for name, run in runs.items():
+            start = clock()
+            run()
+            taken[name].append(clock() - start)
+    return {name: statistics.median(times) for name, times in taken.items()}

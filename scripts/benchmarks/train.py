@@ -1,0 +1,206 @@
+"""A training step against the published computation, back-end and whole detector, in float32 and bfloat16; and whether one worker feeds it.
+
+A step is forward in train mode, weighted cross-entropy, backward, Adam. The reference has the same weights:
+
+* back-end: Nes2Net-X on features of 64,600 samples (201 frames) in batches of 12, against a plain transcription;
+* whole detector: XLS-R 300M and Nes2Net-X in batches of --batch, with fairseq's front-end where fairseq is installed, else a
+  transcription of its computation. bfloat16 is autocast; weights and Adam stay in float32. Both detectors share their weights; some
+  10 GiB of memory and 6 to 8 minutes on two cores.
+
+All of a table run by turns (A B A B …); figures are of medians, of CPU time on one thread, else of wall time; a ratio is to the published
+computation in the same precision. Last, the demonstration's small detector (wav2vec2_small, Nes2Net-X) is trained on generated
+recordings with RawBoost 4 and one reading process: it is to wait for data less than a fifth of its time.
+
+    OMP_NUM_THREADS=2 scripts/bench train
+    scripts/bench train --parts backend data
+    scripts/bench train --small              # tiny models: that it runs, no figures worth reading
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import numpy as np
+import soundfile
+import torch
+import torch.nn.functional as F
+from _published import FEATURE_DIM, PublishedNes2NetX, fairseq_model, seconds_by_turns
+from torch import Tensor, nn
+
+from nes2net import Detector
+from nes2net.backends.nes2net import nes2net_x
+from nes2net.data.audio import SAMPLE_RATE
+from nes2net.data.crop import ASVSPOOF_SAMPLES
+from nes2net.data.dataset import TrainingSet, training_loader
+from nes2net.data.sampling import EpochBatches
+from nes2net.data.trial import Trial
+from nes2net.training.progress import WAIT_LIMIT, Meter
+
+BACKEND_BATCH, FRAMES = 12, 201
+TINY = {
+    "encoder_layers": 2,
+    "encoder_ffn_embed_dim": 256,
+}  # with the width of the real one, which the back-end's transcription has
+CLASS_WEIGHTS = torch.tensor([0.1, 0.9])
+
+
+class PublishedDetector(nn.Module):
+    """B×N → B×2."""
+
+    def __init__(self, frontend: nn.Module) -> None:
+        super().__init__()
+        self.frontend, self.backend = frontend, PublishedNes2NetX()
+
+    def forward(self, waveforms: Tensor) -> Tensor:
+        return self.backend(self.frontend(waveforms)[-1])
+
+
+def training_step(
+    model: nn.Module, called: Callable, inputs: Tensor, bfloat16: bool = False, with_inputs: bool = False
+) -> Callable[[], None]:
+    """One step of ``model`` under a learning rate that leaves it where it is; ``called`` is ``model``, or what was compiled of it.
+
+    ``with_inputs``: gradients of the inputs too, as where a front-end is trained before it.
+    """
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.0, weight_decay=1e-4)
+    inputs = inputs.clone().requires_grad_(with_inputs)
+    targets = torch.arange(len(inputs)) % 2
+
+    def step() -> None:
+        model.train()
+        inputs.grad = None
+        with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
+            loss = F.cross_entropy(called(inputs), targets, CLASS_WEIGHTS)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+
+    return step
+
+
+def race(models: dict[str, nn.Module], inputs: Tensor, rounds: int, compiled: bool, with_inputs: bool = False) -> None:
+    """Print the step times of ``models``, the first of which is the reference, in both precisions."""
+    reference = next(iter(models))
+    print(f"outputs differ by {largest_difference(*models.values(), inputs):.1e}")
+    runs = {}
+    for precision, bfloat16 in (("float32", False), ("bfloat16", True)):
+        for name, model in models.items():
+            runs[name, precision] = training_step(model, model, inputs, bfloat16, with_inputs)
+            if compiled and name != reference:
+                runs[f"{name}, compiled", precision] = training_step(
+                    model, torch.compile(model), inputs, bfloat16, with_inputs
+                )
+    seconds = seconds_by_turns(runs, rounds)
+    for (name, precision), median in seconds.items():
+        print(
+            f"{name:>24}, {precision:<8}  {1000 * median:9.1f} ms  {len(inputs) / median:8.2f} utterances/s  "
+            f"{seconds[reference, precision] / median:5.2f}×"
+        )
+
+
+@torch.no_grad()
+def largest_difference(a: nn.Module, b: nn.Module, inputs: Tensor) -> float:
+    return (a.eval()(inputs) - b.eval()(inputs)).abs().max().item()
+
+
+def backend(arguments: argparse.Namespace) -> None:
+    batch, frames = (2, 20) if arguments.small else (BACKEND_BATCH, FRAMES)
+    print(f"\nback-end, batch {batch}, {frames} frames")
+    models = {"published": PublishedNes2NetX(), "nes2net_x": nes2net_x()}
+    models["nes2net_x"].load_state_dict(models["published"].state_dict())
+    features = torch.randn(batch, frames, FEATURE_DIM)
+    race(models, features, arguments.rounds, arguments.compile, with_inputs=True)
+
+
+def detector(arguments: argparse.Namespace) -> None:
+    samples = 8000 if arguments.small else ASVSPOOF_SAMPLES
+    options = {"name": "xlsr_300m", "pretraining_heads": False, **(TINY if arguments.small else {})}
+    ours = Detector.from_config(
+        {"frontend": options, "aggregation": {"name": "last"}, "backend": {"name": "nes2net_x"}}
+    )
+    what, frontend = fairseq_model(ours.frontend)
+    published = PublishedDetector(frontend)
+    published.backend.load_state_dict(ours.backend.state_dict(), assign=True)
+    size = sum(p.numel() for p in ours.parameters())
+    print(f"\nwhole detector, {size:,} parameters, batch {arguments.batch}, {samples:,} samples; published: {what}")
+    race(
+        {"published": published, "nes2net": ours},
+        0.1 * torch.randn(arguments.batch, samples),
+        arguments.rounds,
+        arguments.compile,
+    )
+
+
+def generated_trials(folder: Path, count: int) -> list[Trial]:
+    """FLAC files of 1.5 to 5 s, as long as those of ASVspoof 2019 on average, of low-pass noise in syllables."""
+    rng = np.random.default_rng(0)
+    trials = []
+    for number in range(count):
+        length = int(rng.uniform(1.5, 5) * SAMPLE_RATE)
+        noise = np.convolve(rng.standard_normal(length), np.hanning(16), "same")
+        syllables = np.sin(2 * np.pi * 2 * np.arange(length) / SAMPLE_RATE) ** 2
+        path = folder / f"{number}.flac"
+        soundfile.write(path, 0.05 * noise * syllables, SAMPLE_RATE)
+        trials.append(Trial(str(number), path, ("bonafide", "spoof")[number % 2]))
+    return trials
+
+
+def utterances_per_second(batches: Iterable) -> float:
+    """Of reading alone, from the end of the first batch on."""
+    iterator, count = iter(batches), 0
+    next(iterator)
+    start = time.perf_counter()
+    for batch in iterator:
+        count += len(batch.targets)
+    return count / (time.perf_counter() - start)
+
+
+def data(arguments: argparse.Namespace) -> None:
+    small = Detector.from_config(
+        {"frontend": {"name": "wav2vec2_small"}, "backend": {"name": "nes2net_x", "nes_ratio": [4, 4]}}
+    )
+    optimizer = torch.optim.Adam(small.train().parameters(), lr=1e-3, weight_decay=1e-4)
+    count, batch = (24, 4) if arguments.small else (360, 12)
+    with tempfile.TemporaryDirectory() as folder:
+        trials = generated_trials(Path(folder), count)
+        batches = EpochBatches(count, batch, seed=0, shuffle=True)
+        dataset = TrainingSet(trials, num_samples=32000, algo=4)
+        alone = utterances_per_second(training_loader(dataset, batches, 1, False))
+        meter = Meter(training_loader(dataset, batches, 1, False), title="train")
+        for waveforms, targets, _ in meter:
+            loss = F.cross_entropy(small(waveforms), targets, CLASS_WEIGHTS)
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            optimizer.step()
+            meter.update(len(targets), loss=loss.item())
+    print(f"\nsmall detector, batch {batch}, 32,000 samples, RawBoost 4, 1 reading process")
+    print(f"  reading alone {alone:8.1f} utterances/s")
+    print(
+        f"  training      {meter.utterances_per_second:8.1f} utterances/s, {meter.wait_share:.1%} of its time waiting for data"
+    )
+    print(f"  {'data-bound' if meter.wait_share > WAIT_LIMIT else 'not data-bound'} (limit {WAIT_LIMIT:.0%})")
+
+
+PARTS = {"backend": backend, "detector": detector, "data": data}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--batch", type=int, default=2, help="utterances in a step of the whole detector")
+    parser.add_argument("--parts", nargs="+", choices=list(PARTS), default=list(PARTS))
+    parser.add_argument("--compile", action="store_true", help="measure the compiled models too")
+    parser.add_argument("--small", action="store_true", help="tiny models on half a second, to see that it runs")
+    arguments = parser.parse_args()
+    torch.manual_seed(0)
+    print(f"{torch.get_num_threads()} thread(s), torch {torch.__version__}")
+    for part in arguments.parts:
+        PARTS[part](arguments)
+
+
+if __name__ == "__main__":
+    main()
