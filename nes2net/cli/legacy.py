@@ -10,6 +10,7 @@ from typing import Any
 
 from nes2net.augment import RawBoostParameters
 from nes2net.cli.entry import OneLineParser, add_debug, run
+from nes2net.cli.score import add_precision, describe_checkpoint, report_scoring
 from nes2net.config import Recipe, apply_overrides, recipe_from_dict
 from nes2net.errors import InputError
 
@@ -139,6 +140,7 @@ def _add_own_flags(group: Any) -> None:
     )
     add("--num_workers", type=int, default=4, help="processes that read audio")
     add("--device", default="auto", help="auto, cpu, cuda or cuda:N")
+    add_precision(group)
     add(
         "--set",
         nargs="+",
@@ -220,8 +222,8 @@ def _train(args: argparse.Namespace) -> int:
 
 
 def _score(args: argparse.Namespace) -> int:
-    from nes2net.cli.main import report_scoring
     from nes2net.detector import Detector
+    from nes2net.processes import own_device
     from nes2net.registry import corpora
     from nes2net.scoring import score_trials
 
@@ -236,7 +238,8 @@ def _score(args: argparse.Namespace) -> int:
         if not args.database_path:
             raise InputError("where is the corpus? name its folder with --database_path")
         trials = corpus.trials(args.database_path, "eval", protocols=args.protocols_path)
-    detector = Detector.from_pretrained(_checkpoint_to_score(args), args.device, config=model_from_flags(args))
+    checkpoint = _checkpoint_to_score(args)
+    detector = Detector.from_pretrained(checkpoint, own_device(args.device), args.dtype, model_from_flags(args))
     result = score_trials(
         detector,
         trials,
@@ -247,6 +250,11 @@ def _score(args: argparse.Namespace) -> int:
         on_error=args.on_error,
         overwrite=args.overwrite,
         legacy_train_mode=args.legacy_train_mode,
+        compile=args.compile,
+        about={
+            "corpus": {"name": TRACKS[args.track], "split": "eval", "protocol": args.test_protocol},
+            "checkpoint": describe_checkpoint(checkpoint),
+        },
     )
     return report_scoring(result)
 
