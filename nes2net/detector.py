@@ -13,11 +13,13 @@ import torch
 from torch import Tensor, nn
 
 from nes2net.checkpoint import Misfit, check_fit, compare, load_state_dict, read_record, save_state_dict
-from nes2net.data.audio import SAMPLE_RATE, load_audio, to_mono_16k
+from nes2net.data.audio import SAMPLE_RATE
 from nes2net.data.crop import head_crop
 from nes2net.errors import InputError
 from nes2net.folder import download, read_folder, upload, write_folder
+from nes2net.inference import OnError, in_eval_mode, scores_in_order, scores_of, waveform_of
 from nes2net.registry import create_aggregation, create_backend, create_frontend, did_you_mean
+from nes2net.track import TRACK_WINDOW, Track, score_track
 
 
 def _ctrsvdd(backend: str) -> dict[str, Any]:
@@ -124,36 +126,88 @@ class Detector(nn.Module):
         """Scores (B,) of ``waveform`` B×N, in whichever mode and precision the detector is."""
         return bonafide_scores(self(waveform))
 
-    @torch.inference_mode()
     def score(
-        self, audio: str | Path | np.ndarray | Tensor, sample_rate: int = SAMPLE_RATE, num_samples: int | None = None
+        self,
+        audio: str | Path | np.ndarray | Tensor,
+        sample_rate: float = SAMPLE_RATE,
+        num_samples: int | None = None,
     ) -> float:
-        """Score of one recording, in eval mode: higher means more bona fide.
+        """Score of one recording: higher means more bona fide. The mode of the detector makes no difference and is not changed.
+
+        Any number of threads may score at once. (One that trains the detector meanwhile changes the weights they score with.)
 
         Args:
-            audio: a file, or samples (N,) or (channels, N) in [−1, 1] at ``sample_rate`` Hz.
+            audio: a file, or floating-point samples (N,) or (channels, N) in [−1, 1], on any device.
+            sample_rate: of the samples, in Hz; a file has its own.
             num_samples: the first so many samples, repeated when there are fewer, as the '4sec' protocol; None for all of them
                 (a recording of less than ``min_samples`` is repeated to that).
+
+        Raises:
+            InputError: the file cannot be read, there are no samples, or they are integers, not finite or far outside [−1, 1].
         """
-        if isinstance(audio, (str, Path)):
-            waveform = load_audio(audio)
-        else:
-            waveform = to_mono_16k(np.asarray(audio, dtype=np.float32), sample_rate)
+        _check_num_samples(num_samples)
+        waveform = waveform_of(audio, sample_rate)
         waveform = head_crop(waveform, num_samples or max(len(waveform), self.min_samples))
-        was_training = self.training
-        self.eval()
-        try:
-            parameter = next(self.parameters())
-            return self.scores(torch.from_numpy(waveform)[None].to(parameter.device, parameter.dtype)).item()
-        finally:
-            self.train(was_training)
+        return scores_of(in_eval_mode(self), torch.from_numpy(waveform)[None])[0]
 
     def score_files(
-        self, paths: Iterable[str | Path], num_samples: int | None = None
+        self,
+        paths: Iterable[str | Path],
+        num_samples: int | None = None,
+        *,
+        batch_size: int = 8,
+        workers: int = 2,
+        on_error: OnError = "raise",
     ) -> Iterator[tuple[str | Path, float]]:
-        """(path, score) for each file in turn."""
-        for path in paths:
-            yield path, self.score(path, num_samples=num_samples)
+        """(path, score) for each file, in the order given, as the iterator is asked for them.
+
+        Each score is the one that :meth:`score` gives, to 1e-6: only utterances of one length share a batch. A few batches of files
+        are read ahead by threads, so ``paths`` may be endless.
+
+        Args:
+            num_samples: as for :meth:`score`.
+            batch_size: utterances that are computed at once, at most.
+            workers: threads that read files.
+            on_error: ``"raise"``: a file that cannot be scored raises :class:`InputError`, which names it, after the scores of those
+                before it. A function is called with the path and the error instead, and the file is left out.
+        """
+        if isinstance(paths, (str, Path)):
+            raise InputError(
+                f"score_files takes several paths; for {paths} alone there is score(), or give [{str(paths)!r}]"
+            )
+        for name, value in (("batch_size", batch_size), ("workers", workers)):
+            if value < 1:
+                raise InputError(f"{name} is at least 1, not {value}")
+        if on_error != "raise" and not callable(on_error):
+            raise InputError(f"on_error is 'raise' or a function of a path and an error, not {on_error!r}")
+        _check_num_samples(num_samples)
+        from nes2net.batching import Reading  # which imports what training needs as well
+
+        return scores_in_order(in_eval_mode(self), paths, Reading.of(self, num_samples), batch_size, workers, on_error)
+
+    def score_track(
+        self,
+        audio: str | Path | np.ndarray | Tensor,
+        sample_rate: float = SAMPLE_RATE,
+        *,
+        window: float = TRACK_WINDOW,
+        hop: float = 0.5,
+        batch_size: int = 8,
+    ) -> Track:
+        """Scores along a long recording: one for each ``window`` seconds, every ``hop`` seconds.
+
+        A file is read in pieces, so that hours of it take no more memory than minutes. The last window ends where the recording ends,
+        wherever the others fall; a recording shorter than a window has one score, that of :meth:`score`.
+
+        Args:
+            audio, sample_rate: as for :meth:`score`.
+            window, hop: in seconds; the default window is the length of training (64,600 samples). A hop longer than the
+                window leaves gaps unheard.
+
+        Raises:
+            InputError: as :meth:`score`; the window is too short for the detector, or the hop is not positive.
+        """
+        return score_track(self, audio, sample_rate, window=window, hop=hop, batch_size=batch_size)
 
     def load_published(self, state_dict: dict[str, Tensor], path: str, assign: bool = False) -> None:
         """Load a whole-model state dict strictly; a misfit raises :class:`InputError` that names keys and shapes.
@@ -227,6 +281,11 @@ class Detector(nn.Module):
 def bonafide_scores(logits: Tensor) -> Tensor:
     """Scores (B,) of logits B×n: the second of two, or the only one. Higher means more bona fide."""
     return logits[:, -1]
+
+
+def _check_num_samples(num_samples: int | None) -> None:
+    if num_samples is not None and num_samples < 1:
+        raise InputError(f"num_samples is at least 1, or None for the whole recording, not {num_samples}")
 
 
 def choose_device(device: str = "auto") -> torch.device:

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from nes2net import Detector, InputError, atomic, scoring
+from nes2net import Detector, InputError, atomic
 from nes2net.data import asvspoof2021_la, in_the_wild
+from nes2net.score_journal import Journal
 from nes2net.scoring import score_trials
 
 
@@ -60,48 +61,72 @@ def test_in_the_wild_order_is_that_of_sorted_names(detector, corpus, tmp_path):
     assert [f"{n}.wav" for n in names] == sorted(f"{n}.wav" for n in names) and names[1] == "1" and names[2] == "10"
 
 
-def test_an_interrupted_run_goes_on(detector, trials, tmp_path, monkeypatch):
+@pytest.fixture
+def stop_after(monkeypatch):
+    """Ctrl-C after so many batches are in the journal."""
+
+    def stop(batches):
+        add, added = Journal.add, []
+
+        def adding(journal, scores):
+            add(journal, scores)
+            if scores:
+                added.append(scores)
+            if len(added) == batches:
+                raise KeyboardInterrupt
+
+        monkeypatch.setattr(Journal, "add", adding)
+        return added
+
+    yield stop
+    monkeypatch.undo()
+
+
+@pytest.mark.parametrize("num_samples", [8000, None])
+def test_an_interrupted_run_goes_on(detector, trials, tmp_path, monkeypatch, stop_after, num_samples):
     whole, torn = tmp_path / "whole.txt", tmp_path / "torn.txt"
-    score_trials(detector, trials, whole, num_samples=8000, batch_size=2, num_workers=0)
+    options = {"num_samples": num_samples, "batch_size": 2, "num_workers": 0}
+    score_trials(detector, trials, whole, **options)
 
-    scored = []
-
-    def stop_after_three(journal, scores):
-        original(journal, scores)
-        scored.append(scores)
-        if len(scored) == 3:
-            raise KeyboardInterrupt
-
-    original = scoring._journal
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(scoring, "_journal", stop_after_three)
-        score_trials(detector, trials, torn, num_samples=8000, batch_size=2, num_workers=0)
+    with pytest.raises(KeyboardInterrupt):
+        stop_after(3)
+        score_trials(detector, trials, torn, **options)
+    monkeypatch.undo()
     assert not torn.exists()
     partial = tmp_path / "torn.txt.partial"
+    kept = partial.read_text().splitlines()[1:]
     partial.write_text(partial.read_text() + "LA_E_1000007 0.12")  # torn in the middle of a line
-    again = []
-    monkeypatch.setattr(scoring, "_journal", lambda journal, scores: (again.append(scores), original(journal, scores)))
-    score_trials(detector, trials, torn, num_samples=8000, batch_size=2, num_workers=0)
-    assert sum(map(len, again)) == 6
+    again = stop_after(None)
+    result = score_trials(detector, trials, torn, **options)
+    assert sum(map(len, again)) == 12 - len(kept) > 0 and result.scored == 12
     assert torn.read_bytes() == whole.read_bytes()
+    assert json.loads(result.record_path.read_text())["kept_from_earlier_runs"] == len(kept)
     assert not partial.exists()
 
 
-def test_overwriting_goes_on_too(detector, trials, tmp_path, monkeypatch):
+def test_a_batch_of_which_a_score_is_missing_is_scored_whole(detector, trials, tmp_path, stop_after):
+    """So that its scores are to the last bit those of an uninterrupted run."""
+    options = {"num_samples": 8000, "batch_size": 5, "num_workers": 0}
+    score_trials(detector, trials, tmp_path / "whole.txt", **options)
+    run = json.loads((tmp_path / "whole.txt.json").read_text())["run"]
+    lines = (tmp_path / "whole.txt").read_text().splitlines()
+    (tmp_path / "torn.txt.partial").write_text("\n".join([json.dumps(run), *lines[:8], lines[8][:12]]))
+    again = stop_after(None)
+    score_trials(detector, trials, tmp_path / "torn.txt", **options)
+    assert [list(scores) for scores in again] == [[t.id for t in part] for part in (trials[5:10], trials[10:])]
+    assert (tmp_path / "torn.txt").read_bytes() == (tmp_path / "whole.txt").read_bytes()
+
+
+def test_overwriting_goes_on_too(detector, trials, tmp_path, monkeypatch, stop_after):
     """An interrupted run with --overwrite has scored over nothing yet; started again it keeps what it has."""
     out = tmp_path / "scores.txt"
     out.write_text("other 1.0\n")
-    original, again = scoring._journal, []
-
-    def stop_after_one(journal, scores):
-        original(journal, scores)
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(scoring, "_journal", stop_after_one)
+    with pytest.raises(KeyboardInterrupt):
+        stop_after(1)
         score_trials(detector, trials, out, num_samples=8000, batch_size=4, num_workers=0, overwrite=True)
+    monkeypatch.undo()
     assert out.read_text() == "other 1.0\n"
-    monkeypatch.setattr(scoring, "_journal", lambda journal, scores: (again.append(scores), original(journal, scores)))
+    again = stop_after(None)
     score_trials(detector, trials, out, num_samples=8000, batch_size=4, num_workers=0, overwrite=True)
     assert sum(map(len, again)) == 8 and len(read(out)) == 12
 
@@ -150,6 +175,13 @@ def test_what_is_there_already(detector, trials, tmp_path, small_model):
         score_trials(other, trials, out, num_samples=8000, num_workers=0)
     result = score_trials(other, trials, out, num_samples=8000, num_workers=0, overwrite=True)
     assert result.scored == 12 and not result.already_complete
+    # Killed when it had finished, before it removed its journals; one of another run stays.
+    (tmp_path / "scores.txt.partial.3").write_text(json.dumps(json.loads(result.record_path.read_text())["run"]) + "\n")
+    assert score_trials(other, trials, out, num_samples=8000, num_workers=0).already_complete
+    assert not (tmp_path / "scores.txt.partial.3").exists()
+    (tmp_path / "scores.txt.partial").write_text("{}\n")
+    assert score_trials(other, trials, out, num_samples=8000, num_workers=0).already_complete
+    assert (tmp_path / "scores.txt.partial").exists()
     (tmp_path / "x.partial").write_text("something else\n")
     with pytest.raises(InputError, match=r"x\.partial was left by a run of another model"):
         score_trials(detector, trials, tmp_path / "x", num_samples=8000, num_workers=0)
@@ -166,7 +198,7 @@ def test_bad_files_are_named_and_left_out(detector, corpus, tmp_path, capsys):
     result = score_trials(detector, trials, out, num_samples=8000, num_workers=0)
     assert result.scored == 10
     assert list(result.failures) == ["LA_E_1000002", "LA_E_1000004"]
-    assert "LA_E_1000002.flac not found" in capsys.readouterr().out
+    assert "LA_E_1000002.flac not found" in capsys.readouterr().err
     assert len(read(out)) == 10
     assert json.loads((tmp_path / "scores.txt.json").read_text())["failures"] == result.failures
     # mended: the same command scores just those

@@ -10,6 +10,7 @@ from typing import Any
 
 from nes2net.augment import RawBoostParameters
 from nes2net.cli.entry import OneLineParser, add_debug, run
+from nes2net.cli.score import add_precision, describe_checkpoint, report_scoring
 from nes2net.config import Recipe, TrainConfig, ValidationConfig, apply_overrides, recipe_from_dict
 from nes2net.errors import InputError
 
@@ -144,6 +145,7 @@ def _add_own_flags(group: Any) -> None:
     add("--num_workers", type=int, default=4, help="processes that read audio, of each training process")
     add("--device", default="auto", help="auto, cpu, cuda or cuda:N")
     _add_training_flags(group)
+    add_precision(group)
     add(
         "--set",
         nargs="+",
@@ -197,7 +199,6 @@ def _add_training_flags(group: Any) -> None:
         action="store_true",
         help="compute activations twice instead of keeping them: less memory",
     )
-    add("--compile", action="store_true", help="compile front-end and back-end (torch.compile)")
     add("--freeze_frontend_epochs", type=int, default=0, help="first epochs in which the front-end is not trained")
     add("--cache", default=None, metavar="DIR", help="folder for decoded audio, which is then decoded once")
 
@@ -296,8 +297,8 @@ def _train(args: argparse.Namespace) -> int:
 
 
 def _score(args: argparse.Namespace) -> int:
-    from nes2net.cli.main import report_scoring
     from nes2net.detector import Detector
+    from nes2net.processes import own_device
     from nes2net.registry import corpora
     from nes2net.scoring import score_trials
 
@@ -312,7 +313,8 @@ def _score(args: argparse.Namespace) -> int:
         if not args.database_path:
             raise InputError("where is the corpus? name its folder with --database_path")
         trials = corpus.trials(args.database_path, "eval", protocols=args.protocols_path)
-    detector = Detector.from_pretrained(_checkpoint_to_score(args), args.device, config=model_from_flags(args))
+    checkpoint = _checkpoint_to_score(args)
+    detector = Detector.from_pretrained(checkpoint, own_device(args.device), args.dtype, model_from_flags(args))
     result = score_trials(
         detector,
         trials,
@@ -323,6 +325,11 @@ def _score(args: argparse.Namespace) -> int:
         on_error=args.on_error,
         overwrite=args.overwrite,
         legacy_train_mode=args.legacy_train_mode,
+        compile=args.compile,
+        about={
+            "corpus": {"name": TRACKS[args.track], "split": "eval", "protocol": args.test_protocol},
+            "checkpoint": describe_checkpoint(checkpoint),
+        },
     )
     return report_scoring(result)
 

@@ -6,16 +6,11 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from nes2net import __version__
-from nes2net.cli import augment, calibrate, check_data, evaluate, export, reproduce
-from nes2net.cli.entry import INCOMPLETE, OneLineParser, add_architecture, run, subcommand
+from nes2net.cli import augment, bench, calibrate, check_data, evaluate, export, predict, reproduce, score
+from nes2net.cli.entry import OneLineParser, run, subcommand
 from nes2net.errors import InputError
-from nes2net.registry import corpora
-
-if TYPE_CHECKING:
-    from nes2net.scoring import Scorer, ScoringResult
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -26,13 +21,15 @@ def build_parser() -> argparse.ArgumentParser:
         check_data.add,
         _add_train,
         _add_average,
-        _add_score,
+        score.add,
+        predict.add,
         evaluate.add,
         calibrate.add,
         reproduce.add,
         _add_info,
         export.add,
         augment.add,
+        bench.add,
     ):
         add(commands)
     return parser
@@ -64,77 +61,6 @@ def _train(args: argparse.Namespace) -> int:
     keep = [] if args.keep is None else [f"train.keep={args.keep}"]
     train(load_recipe(args.recipe, [*args.overrides, *keep]), args.device)
     return 0
-
-
-def _add_score(commands: argparse._SubParsersAction) -> None:
-    parser = subcommand(commands, "score", _score, "Score a corpus with a trained detector")
-    parser.add_argument("corpus", choices=corpora.names(), help="which corpus")
-    parser.add_argument("root", help="its folder")
-    parser.add_argument("--model", required=True, help="checkpoint (.pth), folder, or name on the Hugging Face hub")
-    add_architecture(parser)
-    parser.add_argument(
-        "--engine", default="torch", choices=["torch", "onnx"], help="what computes; onnx reads an exported FILE.onnx"
-    )
-    parser.add_argument("--out", required=True, help="score file to write")
-    parser.add_argument("--split", default="eval", help="train, dev or eval, where the corpus has them")
-    parser.add_argument("--protocols", default=None, help="folder of the protocols; looked for in root when not given")
-    parser.add_argument(
-        "--protocol", default="4sec", choices=["4sec", "full"], help="the first 4 s, or whole utterances"
-    )
-    parser.add_argument(
-        "--samples", type=int, default=None, help="samples of '4sec'; the corpus's published number when not given"
-    )
-    parser.add_argument("--batch-size", type=int, default=8, help="utterances per batch")
-    parser.add_argument("--workers", type=int, default=2, help="processes that read audio")
-    parser.add_argument("--overwrite", action="store_true", help="replace a score file that another run made")
-    parser.add_argument(
-        "--on-error", default="skip", choices=["skip", "raise"], help="leave unreadable files out, or stop"
-    )
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
-
-
-def _score(args: argparse.Namespace) -> int:
-    from nes2net.scoring import score_trials
-
-    corpus = corpora.get(args.corpus)
-    trials = corpus.trials(args.root, args.split, protocols=args.protocols)
-    result = score_trials(
-        _scorer(args),
-        trials,
-        args.out,
-        num_samples=None if args.protocol == "full" else args.samples or corpus.TEST_SAMPLES,
-        batch_size=args.batch_size,
-        num_workers=args.workers,
-        on_error=args.on_error,
-        overwrite=args.overwrite,
-    )
-    return report_scoring(result)
-
-
-def _scorer(args: argparse.Namespace) -> Scorer:
-    if args.engine == "onnx":
-        from nes2net.onnx_engine import OnnxDetector
-
-        return OnnxDetector(args.model, args.device)
-    if Path(args.model).suffix == ".onnx":
-        raise InputError(f"{args.model} is an exported detector: add --engine onnx")
-    from nes2net.detector import Detector
-
-    return Detector.from_pretrained(args.model, args.device, config=args.architecture)
-
-
-def report_scoring(result: ScoringResult) -> int:
-    """Say what was written and what is missing; the exit status."""
-    if result.already_complete:
-        print(f"{result.path} is complete already: {result.scored} scores of this very detector")
-        return 0
-    print(f"{result.scored} of {result.total} scores written to {result.path}")
-    if not result.failures:
-        return 0
-    names = list(result.failures)
-    more = f" and {len(names) - 10} more (all in {result.path}.json)" if len(names) > 10 else ""
-    print(f"{len(names)} files were left out: {', '.join(names[:10])}{more}", file=sys.stderr)
-    return INCOMPLETE
 
 
 def _add_average(commands: argparse._SubParsersAction) -> None:

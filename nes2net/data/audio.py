@@ -1,13 +1,24 @@
-"""Reading audio: any format and rate → 16 kHz mono float32 in [−1, 1]."""
+"""Reading audio: any format and rate → 16 kHz mono float32 in [−1, 1]; a file that was cut off is an error, not a shorter one."""
 
 from __future__ import annotations
 
 import math
+import stat
+from collections.abc import Iterable, Iterator
+from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from nes2net.data.integrity import (
+    DamagedAudio,
+    FlacDigest,
+    FlacHeader,
+    missing_audio,
+    read_flac_header,
+    states_mp3_length,
+)
 from nes2net.errors import InputError
 
 if TYPE_CHECKING:
@@ -18,47 +29,98 @@ SAMPLE_RATE = 16000
 
 # Samples at 16 kHz read on both sides of an excerpt that is resampled: beyond the reach of soxr's filter.
 _RESAMPLING_MARGIN = 1024
+# libsndfile 1.2 gives other samples after a seek in these.
+_INEXACT_SEEK = frozenset({"OGG", "MP3", "MPEG"})
+# Hz; outside lies no recording, but what a damaged header can say, and resampling would make gigabytes of.
+_RATES = (1000, 1_000_000)
+# Samples that the length in an MP3 header may be too long by: encoders count their own delay in different ways.
+_MP3_FRAMES = 2 * 1152
+# libsndfile's own are RuntimeErrors; the last two come of a damaged header that announces more samples than there is memory.
+_LIBSNDFILE_ERRORS = (RuntimeError, OSError, ValueError, MemoryError)
+_BLOCK = 1 << 18  # samples read at a time where a file is not read whole
+
+
+class DecodedAudio(NamedTuple):
+    """Samples (channels, N) float32 at the file's own rate in Hz, and whether it was FFmpeg that read them."""
+
+    samples: np.ndarray
+    sample_rate: int
+    second_decoder: bool
 
 
 def load_audio(path: str | Path, *, channel: int | None = None) -> np.ndarray:
     """Read ``path`` as 16 kHz mono float32 (N,): the mean of its channels, or the one named (counted from 0).
 
-    libsndfile is tried first and FFmpeg (PyAV) second: many FLAC files of ASVspoof 2021 open only with the second.
+    libsndfile is tried first and FFmpeg (PyAV) second: many FLAC files of ASVspoof 2021 open only with the second. What was decoded is
+    held against what the header says: length (WAV, AIFF, AU, SPHERE, FLAC, MP4, MP3 where it says one), checksums and rate (FLAC). Formats
+    that carry no length (Ogg, AAC and MP3 streams) are as long as they are.
 
     Raises:
-        InputError: the file is missing, empty, holds values that are not finite, has no such channel, or neither decoder reads it.
+        InputError: the file is missing or no regular file, cut off, damaged, empty, holds values that are not finite, has no such channel
+            or an impossible rate, or neither decoder reads it.
     """
     path = _existing(path)
-    samples, sample_rate = _decode(path)
-    if samples.shape[-1] == 0:
-        raise InputError(f"audio file {path} has no samples")
+    samples, sample_rate, _ = decode_audio(path)
     if channel is not None:
         if channel >= len(samples):
             raise InputError(f"audio file {path} has {len(samples)} channel(s), so none with number {channel}")
         samples = samples[channel]
-    return _finite(to_mono_16k(samples, sample_rate), path)
+    return _finite(to_mono_16k(samples, sample_rate, f"audio file {path}"), path)
+
+
+def stream_audio(path: str | Path) -> Iterator[np.ndarray]:
+    """The blocks of ``load_audio(path)``, read one after the other, so that hours of audio take no more memory than minutes.
+
+    Raises :class:`InputError` as :func:`load_audio` does; that a file was cut off may show only after its last block.
+    """
+    path = _existing(path)
+    header = _header(path)
+    found = 0
+    resampler, rate = None, SAMPLE_RATE
+    for samples, rate in _decoded_blocks(path, header):
+        if resampler is None and rate != SAMPLE_RATE:
+            import soxr
+
+            _check_rate(rate, f"audio file {path}")
+            resampler = soxr.ResampleStream(rate, SAMPLE_RATE, 1, dtype="float32", quality="HQ")
+        block = _mean_of_channels(samples)
+        if resampler is not None:
+            block = resampler.resample_chunk(block)
+        found += len(block)
+        if len(block):
+            yield _finite(np.ascontiguousarray(block, np.float32), path)
+    if resampler is not None:
+        tail = resampler.resample_chunk(np.zeros(0, np.float32), last=True)
+        found += len(tail)
+        if len(tail):
+            yield _finite(tail, path)
+    if not found:
+        raise InputError(f"audio file {path} has no samples")
 
 
 def load_excerpt(path: str | Path, start: int, num_samples: int) -> np.ndarray:
     """``load_audio(path)[start : start + num_samples]``, for which only that part of the file is read.
 
-    A file in which libsndfile cannot seek (exactly: Ogg) is read whole. Like a slice, the excerpt ends where the file does.
+    A file in which libsndfile cannot seek (exactly: Ogg, MP3) is read whole. Like a slice, the excerpt ends where the file does.
 
     Args:
         path: audio file of any rate.
         start, num_samples: in samples at 16 kHz, ≥ 0.
 
     Raises:
-        InputError: the file is missing, the excerpt holds values that are not finite, or no decoder reads it.
+        InputError: the file is missing or cut off, the excerpt holds values that are not finite, or no decoder reads it.
     """
     import soundfile
 
     path = _existing(path)
+    _header(path)
     try:
         with soundfile.SoundFile(path) as file:
-            if file.seekable() and file.format != "OGG":  # after a seek, Ogg gives other samples (libsndfile 1.2)
+            if file.seekable() and file.format not in _INEXACT_SEEK:
                 return _finite(_read_excerpt(file, start, num_samples), path)
-    except (soundfile.LibsndfileError, RuntimeError, OSError):
+    except InputError:
+        raise
+    except _LIBSNDFILE_ERRORS:
         pass
     return load_audio(path)[start : start + num_samples]
 
@@ -66,8 +128,8 @@ def load_excerpt(path: str | Path, start: int, num_samples: int) -> np.ndarray:
 def load_head(path: str | Path, num_samples: int) -> np.ndarray:
     """``load_audio(path)[:num_samples]`` to the last bit, for which a longer file at 16 kHz is not decoded to its end.
 
-    Damage that comes later is not seen. Files of other rates and of lossy coding are decoded whole: decoders of MP3 and Opus round
-    differently when they are asked for less.
+    That a file is cut off is seen; other damage that comes later is not. Files of other rates and of lossy coding are decoded whole:
+    decoders of MP3 and Opus round differently when they are asked for less.
 
     Raises:
         InputError: as :func:`load_audio`, as far as it reads.
@@ -75,6 +137,7 @@ def load_head(path: str | Path, num_samples: int) -> np.ndarray:
     import soundfile
 
     path = _existing(path)
+    _header(path)
     try:
         with soundfile.SoundFile(path) as file:
             lossless = file.subtype.startswith("PCM") or file.subtype in ("FLOAT", "DOUBLE")
@@ -82,7 +145,9 @@ def load_head(path: str | Path, num_samples: int) -> np.ndarray:
                 samples = file.read(num_samples, dtype="float32", always_2d=True)
                 if len(samples) == num_samples:
                     return _finite(to_mono_16k(samples.T, SAMPLE_RATE), path)
-    except (soundfile.LibsndfileError, RuntimeError, OSError):
+    except InputError:
+        raise
+    except _LIBSNDFILE_ERRORS:
         pass
     return load_audio(path)[:num_samples]
 
@@ -91,36 +156,103 @@ def count_samples(path: str | Path) -> int:
     """Length of ``load_audio(path)`` to within a sample, read from the header where libsndfile knows the format.
 
     Raises:
-        InputError: the file is missing or no decoder reads it. A file without samples is 0.
+        InputError: the file is missing or cut off, or no decoder reads it. A file without samples is 0.
     """
     import soundfile
 
     path = _existing(path)
+    header = _header(path)
     try:
         info = soundfile.info(path)
-    except (soundfile.LibsndfileError, RuntimeError, OSError):
+        if info.format in ("MP3", "MPEG") or (header is not None and not header.num_samples):
+            return len(load_audio(path))  # what libsndfile says is a guess
+    except _LIBSNDFILE_ERRORS:
         return len(load_audio(path))
     return -(-info.frames * SAMPLE_RATE // info.samplerate)
 
 
-def to_mono_16k(samples: np.ndarray, sample_rate: int) -> np.ndarray:
-    """Mean of the channels ((N,) or (channels, N)), resampled to 16 kHz by soxr in high quality (librosa's default)."""
-    if samples.ndim == 2:
-        samples = samples.mean(axis=0, dtype=samples.dtype)
-    if samples.ndim != 1:
-        raise InputError(f"audio is (samples,) or (channels, samples), not an array of {samples.ndim} axes")
-    if sample_rate != SAMPLE_RATE:
+def to_mono_16k(samples: np.ndarray, sample_rate: float, what: str = "audio") -> np.ndarray:
+    """Mean of the channels ((N,) or (channels, N)), resampled to 16 kHz by soxr in high quality (librosa's default).
+
+    Raises :class:`InputError`, naming ``what``, for other shapes, no samples, and rates below 1 kHz or above 1 MHz.
+    """
+    samples = _mean_of_channels(samples)
+    _check_rate(sample_rate, what)
+    if sample_rate != SAMPLE_RATE and len(samples):
         import soxr
 
         samples = soxr.resample(samples, sample_rate, SAMPLE_RATE, quality="HQ")
+    if not len(samples):
+        raise InputError(f"{what} has no samples")
     return np.ascontiguousarray(samples, dtype=np.float32)
 
 
+def decode_audio(path: str | Path) -> DecodedAudio:
+    """Decode ``path`` whole, as it is. :class:`InputError` if it is missing, empty, cut off, damaged, or neither decoder reads it."""
+
+    path = _existing(path)
+    header = _header(path)
+    try:
+        samples, sample_rate = _join(_libsndfile_blocks(path, header, -1))
+        second = False
+    except InputError:
+        raise
+    except _LIBSNDFILE_ERRORS as error:
+        samples, sample_rate = _ffmpeg_whole(path, header, error)
+        second = True
+    if not samples.shape[1]:
+        raise InputError(f"audio file {path} has no samples")
+    return DecodedAudio(samples, sample_rate, second)
+
+
 def _existing(path: str | Path) -> Path:
+    """``path``, if it is a regular file: opening a pipe would wait for ever."""
     path = Path(path)
-    if not path.is_file():
-        raise InputError(f"audio file {path} not found")
+    try:
+        mode = path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        raise InputError(f"audio file {path} not found") from None
+    except (OSError, ValueError) as error:
+        raise InputError(f"audio file {path} cannot be opened ({getattr(error, 'strerror', None) or error})") from None
+    if stat.S_ISDIR(mode):
+        raise InputError(f"audio file {path} is a folder")
+    if not stat.S_ISREG(mode):
+        raise InputError(f"audio file {path} is no regular file but a pipe or a device")
     return path
+
+
+def _header(path: Path) -> FlacHeader | None:
+    """The header of a FLAC file; :class:`InputError` for a file that contradicts its own header."""
+    try:
+        with open(path, "rb") as file:
+            if cut := missing_audio(file):
+                raise InputError(
+                    f"audio file {path} is cut off: its header announces {cut[0]:,} {cut[2]}, {cut[1]:,} are there"
+                )
+            file.seek(0)
+            header = read_flac_header(file)
+    except OSError as error:
+        raise InputError(f"audio file {path} cannot be opened ({error.strerror})") from None
+    if header and header.first_frame_rate not in (None, header.sample_rate):
+        raise InputError(
+            f"audio file {path} is damaged: its header says {header.sample_rate} Hz, its first frame {header.first_frame_rate} Hz"
+        )
+    return header
+
+
+def _check_rate(sample_rate: float, what: str) -> None:
+    if not _RATES[0] <= sample_rate <= _RATES[1]:  # also catches NaN
+        raise InputError(
+            f"{what} is said to have {sample_rate:g} samples a second; {_RATES[0]:,} to {_RATES[1]:,} Hz are accepted"
+        )
+
+
+def _mean_of_channels(samples: np.ndarray) -> np.ndarray:
+    if samples.ndim == 2:
+        samples = samples.mean(axis=0, dtype=samples.dtype) if len(samples) != 1 else samples[0]
+    if samples.ndim != 1:
+        raise InputError(f"audio is (samples,) or (channels, samples), not an array of {samples.ndim} axes")
+    return samples
 
 
 def _finite(waveform: np.ndarray, path: Path) -> np.ndarray:
@@ -136,41 +268,148 @@ def _read_excerpt(file: soundfile.SoundFile, start: int, num_samples: int) -> np
     margin = 0 if ours == theirs else _RESAMPLING_MARGIN
     first = max(0, start - margin) // ours
     last = -(-(start + num_samples + margin) // ours)
-    if file.seek(min(first * theirs, file.frames)) == file.frames:
+    position = file.seek(min(first * theirs, file.frames))
+    wanted = min((last - first) * theirs, file.frames - position)
+    if wanted <= 0:
         return np.zeros(0, np.float32)
-    samples = file.read((last - first) * theirs, dtype="float32", always_2d=True)
+    samples = file.read(wanted, dtype="float32", always_2d=True)
+    if len(samples) != wanted:
+        raise DamagedAudio(
+            f"{wanted:,} samples from number {position:,} on were to be read, {len(samples):,} are there"
+        )
     skipped = start - first * ours
     return to_mono_16k(samples.T, file.samplerate)[skipped : skipped + num_samples]
 
 
-def _decode(path: Path) -> tuple[np.ndarray, int]:
-    """Samples (channels, N) float32 and their rate."""
+def _join(blocks: Iterable[tuple[np.ndarray, int]]) -> tuple[np.ndarray, int]:
+    arrays, rate = [], SAMPLE_RATE
+    for samples, rate in blocks:  # noqa: B007 the rate of the last block is the file's
+        arrays.append(samples)
+    return (arrays[0] if len(arrays) == 1 else np.concatenate(arrays, axis=1) if arrays else np.zeros((1, 0))), rate
+
+
+def _decoded_blocks(path: Path, header: FlacHeader | None) -> Iterator[tuple[np.ndarray, int]]:
+    """Blocks (channels, N) and their rate, by the decoder that reads the file."""
+
+    given = 0
+    try:
+        for samples, rate in _libsndfile_blocks(path, header, _BLOCK):
+            given += samples.shape[1]
+            yield samples, rate
+        return
+    except InputError:
+        raise
+    except _LIBSNDFILE_ERRORS as error:
+        first = error
+    if header is not None:  # whole, for its checksums
+        samples, rate = _ffmpeg_whole(path, header, first)
+        yield samples[:, given:], rate
+        return
+    with closing(_ffmpeg_blocks(path, None, False)) as blocks:
+        try:
+            for samples, rate in blocks:
+                dropped = min(given, samples.shape[1])
+                given -= dropped
+                if dropped < samples.shape[1]:
+                    yield samples[:, dropped:], rate
+        except InputError:
+            raise
+        except Exception as second:
+            raise _unreadable(path, first, second) from second
+
+
+def _libsndfile_blocks(path: Path, header: FlacHeader | None, length: int) -> Iterator[tuple[np.ndarray, int]]:
+    """Blocks of ``length`` samples (−1: one of all). What was read is checked in the end; :class:`DamagedAudio` says what is wrong."""
     import soundfile
 
+    with soundfile.SoundFile(path) as file:
+        if file.format in ("MP3", "MPEG"):
+            with open(path, "rb") as raw:
+                if not states_mp3_length(raw):
+                    raise DamagedAudio("libsndfile guesses the length of MP3 files that do not say it, and stops there")
+        md5 = FlacDigest(header.bits) if header and header.has_md5 else None
+        count = 0
+        while True:
+            samples = file.read(length, dtype="float32", always_2d=True)
+            count += len(samples)
+            if md5:
+                md5.update(samples)
+            if len(samples) or not count:
+                yield samples.T, file.samplerate
+            if length < 0 or len(samples) < length:
+                break
+        if file.format in ("MP3", "MPEG"):
+            if count < file.frames - _MP3_FRAMES:  # FFmpeg would read it, without a word
+                raise InputError(
+                    f"audio file {path} is cut off: its header announces {file.frames:,} samples, {count:,} are there"
+                )
+        elif count < file.frames:
+            raise DamagedAudio(f"its header announces {file.frames:,} samples, {count:,} could be decoded")
+        if md5 and md5.digest() != header.md5:
+            raise DamagedAudio("the MD5 sum of its samples is not that of its header")
+
+
+def _ffmpeg_whole(path: Path, header: FlacHeader | None, first: Exception) -> tuple[np.ndarray, int]:
+    """Everything, by FFmpeg; ``first`` is why libsndfile failed."""
     try:
-        samples, sample_rate = soundfile.read(path, dtype="float32", always_2d=True)
-        return samples.T, sample_rate
-    except (soundfile.LibsndfileError, RuntimeError, OSError) as first:
         try:
-            return _decode_with_ffmpeg(path)
-        except Exception as second:
-            raise InputError(
-                f"audio file {path} was read by neither libsndfile ({first}) nor FFmpeg ({second})"
-            ) from second
+            return _join(_ffmpeg_blocks(path, header, header is not None))
+        except Exception:
+            if header is None or not header.has_md5:
+                raise
+            # What follows the last frame may trip the strict decoder; the checksum of everything outweighs that of the frames.
+            samples, rate = _join(_ffmpeg_blocks(path, header, False))
+            md5 = FlacDigest(header.bits)
+            md5.update(samples.T)
+            if md5.digest() != header.md5:
+                raise
+            return samples, rate
+    except Exception as second:
+        raise _unreadable(path, first, second) from second
 
 
-def _decode_with_ffmpeg(path: Path) -> tuple[np.ndarray, int]:
+def _unreadable(path: Path, first: Exception, second: Exception) -> InputError:
+    return InputError(f"audio file {path} was read by neither libsndfile ({first}) nor FFmpeg ({second})")
+
+
+def _ffmpeg_blocks(path: Path, header: FlacHeader | None, strict: bool) -> Iterator[tuple[np.ndarray, int]]:
+    """Frame after frame; ``strict`` makes a frame whose checksum is wrong an error."""
     import av
 
-    with av.open(str(path)) as container:
+    count, complete = 0, False
+    # A file and no path, and no protocols: a playlist that is called .flac would otherwise have FFmpeg open what it names.
+    with open(path, "rb") as file, av.open(file, options={"protocol_whitelist": ""}) as container:
         if not container.streams.audio:
             raise ValueError("no audio stream")
         stream = container.streams.audio[0]
+        if strict:
+            stream.codec_context.options = {"err_detect": "crccheck+explode"}
         resampler = av.AudioResampler(format="fltp")
-        blocks = []
-        for frame in container.decode(stream):
-            blocks += [out.to_ndarray() for out in resampler.resample(frame)]
-        blocks += [out.to_ndarray() for out in resampler.resample(None)]
-        if not blocks:
+        announced = header.num_samples if header else 0
+        try:
+            for frame in container.decode(stream):
+                if frame.is_corrupt:
+                    raise DamagedAudio("a frame is damaged")
+                for out in resampler.resample(frame):
+                    count += out.samples
+                    yield out.to_ndarray(), stream.rate
+            for out in resampler.resample(None):
+                count += out.samples
+                yield out.to_ndarray(), stream.rate
+            complete = True
+        except (av.FFmpegError, DamagedAudio) as error:
+            if announced and not complete:
+                raise DamagedAudio(
+                    f"its header announces {announced:,} samples, {count:,} could be decoded: {error}"
+                ) from error
+            raise
+        if announced and count != announced:
+            raise DamagedAudio(f"its header announces {announced:,} samples, {count:,} could be decoded")
+        if "mp4" in container.format.name and stream.duration and stream.time_base:
+            seconds = float(stream.duration * stream.time_base)
+            if count / stream.rate < seconds - 0.1:
+                raise DamagedAudio(
+                    f"its header announces {seconds:.2f} s, {count / stream.rate:.2f} s could be decoded"
+                )
+        if not count:
             raise ValueError("no audio frames")
-        return np.concatenate(blocks, axis=1), stream.rate

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from nes2net.data.audio import SAMPLE_RATE, load_audio
+from nes2net.data.audio import SAMPLE_RATE, decode_audio
 from nes2net.errors import InputError
 
 # Files that a process reads before it reports.
@@ -96,29 +96,14 @@ def decode_all(paths: Sequence[Path], folder: Path, workers: int | None = None, 
 
 def decode(path: Path) -> Decoded:
     """Decode one file, as :func:`nes2net.data.audio.load_audio` does."""
-    import soundfile
-
     try:
-        samples, sample_rate = soundfile.read(path, dtype="float32", always_2d=True)
-    except (soundfile.LibsndfileError, RuntimeError, OSError):
-        return _decode_with_ffmpeg(path)
-    if not len(samples):
-        return Decoded(path, error="has no samples")
-    if not np.isfinite(samples).all():
-        return Decoded(path, error="holds NaN or infinite samples")
-    return Decoded(path, sample_rate, samples.shape[1], len(samples) / sample_rate)
-
-
-def _decode_with_ffmpeg(path: Path) -> Decoded:
-    try:
-        seconds = len(load_audio(path)) / SAMPLE_RATE
+        samples, sample_rate, second_decoder = decode_audio(path)
     except InputError as error:
         return Decoded(path, error=str(error).removeprefix(f"audio file {path} "))
-    import av
-
-    with av.open(str(path)) as container:
-        stream = container.streams.audio[0]
-        return Decoded(path, stream.rate, stream.channels, seconds, second_decoder=True)
+    if not np.isfinite(samples).all():
+        return Decoded(path, error="holds NaN or infinite samples")
+    channels, length = samples.shape
+    return Decoded(path, sample_rate, channels, length / sample_rate, second_decoder)
 
 
 def _decode_each(paths: Sequence[Path], decode: Callable[[Path], Decoded] = decode) -> list[Decoded]:

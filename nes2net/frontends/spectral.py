@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from nes2net.data.audio import SAMPLE_RATE
 from nes2net.errors import InputError
+from nes2net.frontends.used_samples import UsedSamples
 
 _WINDOWS = {
     "blackman": torch.blackman_window,
@@ -72,6 +73,7 @@ class LogPowerSpectrum(nn.Module):
         self.out_dim = num_bins or all_bins
         self.hop_length = hop_length
         self.min_samples = n_fft
+        self.used_samples = UsedSamples(n_fft, hop_length, num_samples)
         self.n_fft, self.pre_emphasis, self.normalize, self.num_samples = n_fft, pre_emphasis, normalize, num_samples
         self.window = _WINDOWS[window]
 
@@ -168,6 +170,7 @@ class LinearFrequencyCepstrum(nn.Module):
         self.out_dim = (1 + deltas) * num_coefficients
         self.hop_length, self.window_length, self.n_fft = hop_length, window_length, n_fft
         self.min_samples = window_length
+        self.used_samples = UsedSamples(window_length, hop_length, num_samples)
         self.num_filters, self.num_coefficients, self.max_frequency = num_filters, num_coefficients, max_frequency
         self.pre_emphasis, self.deltas, self.delta_scale = pre_emphasis, deltas, delta_scale
         self.num_samples = num_samples
@@ -237,6 +240,7 @@ class Waveform(nn.Module):
     """
 
     out_dim = num_layers = hop_length = min_samples = 1
+    used_samples = UsedSamples()
 
     def __init__(self, checkpoint: str | None = None) -> None:
         super().__init__()

@@ -18,6 +18,7 @@ from nes2net.errors import InputError
 from nes2net.frontends.fairseq_format import check_convolutions, read_ssl_checkpoint, to_fairseq, to_transformers
 from nes2net.frontends.feature_extractor import extract_features
 from nes2net.frontends.huggingface_format import EXTRACTOR_MODES, read_huggingface_folder
+from nes2net.frontends.used_samples import UsedSamples
 
 #: Seven convolutions (channels, kernel, stride): 20 ms hop, 25 ms receptive field at 16 kHz.
 STANDARD_CONVOLUTIONS = ((512, 10, 5), *((512, 3, 2),) * 4, *((512, 2, 2),) * 2)
@@ -31,6 +32,7 @@ class SSLFrontend(nn.Module):
         num_layers: L, number of hidden states for ``layers="all"``: one per transformer layer and the final output.
         hop_length: samples between two frames.
         min_samples: shortest waveform that gives one frame.
+        used_samples: of how many leading samples the output is made (:class:`UsedSamples`).
         config: what builds this front-end again.
     """
 
@@ -55,6 +57,10 @@ class SSLFrontend(nn.Module):
         self.num_layers = options["encoder_layers"] + 1
         self.hop_length = math.prod(stride for _, _, stride in options["conv_feature_layers"])
         self.min_samples = receptive_field(options["conv_feature_layers"])
+        self.used_samples = UsedSamples(self.min_samples, self.hop_length)
+        if self.extractor_mode == "default":  # group norm over the whole time axis of the first convolution
+            _, kernel, stride = options["conv_feature_layers"][0]
+            self.used_samples = UsedSamples(kernel, stride)
 
         # With weights at hand nothing is drawn at random: the file's own tensors, memory-mapped, become the parameters.
         with nullcontext() if state_dict is None else torch.device("meta"):

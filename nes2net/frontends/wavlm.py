@@ -17,6 +17,7 @@ from nes2net.frontends.huggingface_format import library_options
 from nes2net.frontends.onednn import with_onednn
 from nes2net.frontends.relative_attention import GatedRelativeAttention
 from nes2net.frontends.ssl import STANDARD_CONVOLUTIONS, SSLFrontend
+from nes2net.frontends.used_samples import UsedSamples
 
 
 class WavLMFrontend(SSLFrontend):
@@ -68,6 +69,8 @@ class WavLMFrontend(SSLFrontend):
         super().__init__(checkpoint, options)
         self.normalize = normalize
         self.config["normalize"] = normalize
+        if normalize:  # mean and variance are those of all samples
+            self.used_samples = UsedSamples()
 
     def build_model(self, options: dict[str, Any]) -> nn.Module:
         from transformers import WavLMConfig, WavLMModel

@@ -1,0 +1,223 @@
+"""How fast this machine runs a detector, stage by stage: decoding, front-end, back-end, and from files to scores."""
+
+from __future__ import annotations
+
+import os
+import platform
+import statistics
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from nes2net import __version__
+from nes2net.data.audio import SAMPLE_RATE, load_audio
+from nes2net.detector import Detector
+from nes2net.info import count_flops
+
+# Of the square matrices whose product is the yardstick, by kind of device.
+_PRODUCT_SIZE = {"cpu": 2048, "cuda": 8192}
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One stage: the median ``seconds`` of a round in which it took in ``utterances`` of ``audio`` seconds in all, and the floating-point
+    operations of that, None where they are not counted.
+    """
+
+    stage: str
+    seconds: float
+    utterances: int
+    audio: float
+    flops: float | None = None
+
+    @property
+    def per_second(self) -> float:
+        return self.utterances / self.seconds
+
+    @property
+    def times_real_time(self) -> float:
+        return self.audio / self.seconds
+
+
+def measure(
+    detector: Detector,
+    files: Sequence[Path],
+    num_samples: int,
+    batch_sizes: Sequence[int],
+    rounds: int,
+    workers: int = 1,
+) -> tuple[list[Measured], float]:
+    """Every stage, by turns in each of ``rounds`` rounds after one to warm up, and the speed of a matrix product in FLOP/s.
+
+    Args:
+        files: what is decoded, and scored in '4sec' fashion with ``num_samples``.
+        batch_sizes: utterances of ``num_samples`` that the network gets at once.
+        workers: threads that decode while files are scored.
+    """
+    from tqdm import tqdm
+
+    detector.eval()
+    flops = _flops(detector, num_samples)
+    seconds_of_files = sum(len(load_audio(file)) for file in files) / SAMPLE_RATE
+    seconds = num_samples / SAMPLE_RATE
+    stages: list[tuple[Callable[[], Any], dict[str, Any]]] = []
+    decoding = {"stage": "decode, one thread", "utterances": len(files), "audio": seconds_of_files}
+    stages.append((lambda: [load_audio(file) for file in files], decoding))
+    for size in batch_sizes:
+        waveform = 0.1 * torch.randn(size, num_samples).to(detector.device, detector.dtype)
+        features = _frontend(detector, waveform)
+        amount = {"utterances": size, "audio": size * seconds}
+        for name, run, cost in (
+            ("front-end", lambda x=waveform: _frontend(detector, x), flops["front-end"]),
+            ("back-end", lambda x=features: _head(detector, x), flops["back-end"]),
+        ):
+            stages.append((run, {"stage": f"{name}, batch {size}", **amount, "flops": size * cost}))
+    size = max(batch_sizes)
+    end = {"stage": f"files to scores, batch {size}", "utterances": len(files), "audio": len(files) * seconds}
+    end["flops"] = len(files) * (flops["front-end"] + flops["back-end"])
+    stages.append((lambda: list(detector.score_files(files, num_samples, batch_size=size, workers=workers)), end))
+    product = _PRODUCT_SIZE[detector.device.type] if detector.device.type in _PRODUCT_SIZE else 2048
+    matrix = torch.randn(product, product).to(detector.device, detector.dtype)
+    stages.append((_product(matrix), {}))
+
+    taken: list[list[float]] = [[] for _ in stages]
+    with tqdm(total=(rounds + 1) * len(stages), desc="measuring", unit="run", dynamic_ncols=True) as bar:
+        for number in range(rounds + 1):
+            for (run, _), times in zip(stages, taken):
+                elapsed = _time(run, detector.device)
+                if number:
+                    times.append(elapsed)
+                bar.update()
+    medians = [statistics.median(times) for times in taken]
+    measured = [Measured(seconds=median, **what) for median, (_, what) in zip(medians, stages[:-1])]
+    return measured, 2 * product**3 / medians[-1]
+
+
+def _frontend(detector: Detector, waveform: Tensor) -> Any:
+    with torch.inference_mode():
+        return detector.frontend(waveform, layers=detector.layers, final_norm=detector.final_norm)
+
+
+def _head(detector: Detector, hidden_states: Any) -> Tensor:
+    """Aggregation and back-end."""
+    with torch.inference_mode():
+        if getattr(detector.backend, "wants_layers", "last") == "all":
+            return detector.backend(hidden_states)
+        return detector.backend(detector.aggregation(hidden_states))
+
+
+def _product(matrix: Tensor) -> Callable[[], Tensor]:
+    """A square product, by oneDNN where the detector's layers use it."""
+    from nes2net.frontends.onednn import OneDNNLinear
+
+    linear = nn.Linear(*matrix.shape, bias=False, device="meta")
+    linear.weight = nn.Parameter(matrix, requires_grad=False)
+    layer = OneDNNLinear(linear)
+
+    def run() -> Tensor:
+        with torch.inference_mode():
+            return layer(matrix)
+
+    return run
+
+
+def _flops(detector: Detector, num_samples: int) -> dict[str, float]:
+    """Of one utterance, counted without computing anything where the architecture allows it."""
+    copy = Detector.on_meta(detector.config)
+    if copy is None:
+        copy, device = detector, detector.device
+    else:
+        device = torch.device("meta")
+    copy.eval()
+    waveform = torch.zeros(1, num_samples, device=device, dtype=copy.dtype)
+    whole = count_flops(copy, waveform)
+    frontend = count_flops(copy.frontend, waveform)
+    return {"front-end": frontend, "back-end": whole - frontend}
+
+
+def _time(run: Callable[[], Any], device: torch.device) -> float:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    start = time.perf_counter()
+    run()
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter() - start
+
+
+def table(measured: Sequence[Measured], product: float, detector: Detector) -> list[str]:
+    """Lines of a Markdown table."""
+    lines = [
+        "| stage | utterances / s | × real time | GFLOP/s | of the matrix product |",
+        "| --- | ---: | ---: | ---: | ---: |",
+    ]
+    for stage in measured:
+        speed = share = "–"
+        if stage.flops:
+            speed, share = f"{stage.flops / stage.seconds / 1e9:,.1f}", f"{stage.flops / stage.seconds / product:.0%}"
+        lines.append(f"| {stage.stage} | {stage.per_second:,.2f} | {stage.times_real_time:,.1f} | {speed} | {share} |")
+    lines.append(f"| matrix product, {_type_name(detector.dtype)} | – | – | {product / 1e9:,.1f} | 100% |")
+    return lines
+
+
+def environment(detector: Detector) -> list[str]:
+    """What the figures depend on, as lines of a Markdown list."""
+    import soundfile
+    import transformers
+
+    versions = f"nes2net {__version__}, Python {platform.python_version()}, torch {torch.__version__}, "
+    versions += f"transformers {transformers.__version__}, NumPy {np.__version__}, libsndfile {soundfile.__libsndfile_version__}"
+    lines = [versions, f"{platform.system()} {platform.release()}, {processor_name()}, {_threads()}"]
+    if detector.device.type == "cuda":
+        lines.append(
+            f"{torch.cuda.get_device_name(detector.device)}, CUDA {torch.version.cuda}, cuDNN {torch.backends.cudnn.version()}"
+        )
+    parts = " + ".join(detector.config[part]["name"] for part in ("frontend", "aggregation", "backend"))
+    size = sum(p.numel() for p in detector.parameters())
+    lines.append(f"{parts}, {size:,} parameters, {_type_name(detector.dtype)} on {detector.device}")
+    if memory := peak_memory(detector.device):
+        lines.append(memory)
+    return [f"- {line}" for line in lines]
+
+
+def _threads() -> str:
+    processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return f"{processors} processors, {torch.get_num_threads()} threads"
+
+
+def processor_name() -> str:
+    """The CPU's name as the system gives it."""
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def peak_memory(device: torch.device) -> str:
+    """The most memory that this process, and its part of the GPU, took so far; empty where the system does not say."""
+    text = ""
+    try:
+        import resource
+    except ImportError:  # Windows
+        pass
+    else:
+        unit = 1 if sys.platform == "darwin" else 1024
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+        text = f"peak memory {peak / 2**30:.2f} GiB"
+    if device.type == "cuda":
+        text += f", on the GPU {torch.cuda.max_memory_allocated(device) / 2**30:.2f} GiB"
+    return text.removeprefix(", ")
+
+
+def _type_name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")

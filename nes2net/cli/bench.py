@@ -1,0 +1,106 @@
+"""`nes2net bench`: how fast this machine runs a detector, as a table to paste into an issue."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+from nes2net.cli.entry import subcommand
+from nes2net.data.audio import SAMPLE_RATE
+from nes2net.data.crop import ASVSPOOF_SAMPLES
+from nes2net.errors import InputError
+
+if TYPE_CHECKING:
+    from nes2net.detector import Detector
+
+_DEFAULT = "wav2vec2_Nes2Net_X"
+
+
+def add(commands: argparse._SubParsersAction) -> None:
+    parser = subcommand(commands, "bench", _bench, "Measure how fast this machine runs a detector")
+    parser.epilog = (
+        "The stages run by turns in every round, and the medians are printed as a Markdown table with what they depend on. "
+        "At full size a round takes a minute or more on a CPU."
+    )
+    add_one = parser.add_argument
+    add_one("files", nargs="*", metavar="FILE", help="audio to decode and score; generated FLAC files when not given")
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--model", default=None, help="checkpoint (.pth), folder, or name on the Hugging Face hub")
+    text = f"random weights of a published model's name or of a recipe; {_DEFAULT} when neither is given"
+    which.add_argument("--architecture", default=None, help=text)
+    add_one(
+        "--frontend", default=None, help="another front-end for --architecture, e.g. wav2vec2_small for a short trial"
+    )
+    add_one("--device", default="auto", help="auto, cpu, cuda or cuda:N")
+    add_one("--dtype", default="auto", choices=["auto", "float32", "bfloat16", "float16"], help="precision")
+    add_one("--seconds", type=float, default=ASVSPOOF_SAMPLES / SAMPLE_RATE, help="length of the utterances")
+    add_one("--batch-size", type=int, nargs="+", default=[1, 8], help="utterances at once; several are measured apart")
+    add_one("--rounds", type=int, default=3, help="rounds after the one that warms up")
+    add_one("--workers", type=int, default=1, help="threads that decode while files are scored")
+
+
+def _bench(args: argparse.Namespace) -> int:
+    from nes2net.benchmark import environment, measure, table
+
+    for name in ("rounds", "workers"):
+        if getattr(args, name) < 1:
+            raise InputError(f"--{name} is at least 1, not {getattr(args, name)}")
+    if min(args.batch_size) < 1:
+        raise InputError(f"--batch-size is at least 1, not {min(args.batch_size)}")
+    if args.frontend and args.model:
+        raise InputError("--frontend goes with --architecture: a checkpoint has its front-end")
+    detector = _detector(args)
+    num_samples = round(args.seconds * SAMPLE_RATE) if 0 < args.seconds < 3600 else 0
+    if num_samples < detector.min_samples:
+        shortest = detector.min_samples / SAMPLE_RATE
+        raise InputError(f"--seconds is {shortest:.4g} or more for this detector and below an hour, not {args.seconds}")
+    with _files(args.files, num_samples, max(args.batch_size)) as files:
+        measured, product = measure(detector, files, num_samples, args.batch_size, args.rounds, args.workers)
+    what = f"{len(files)} {'files' if args.files else 'generated FLAC files'}, utterances of {num_samples:,} samples"
+    lines = [*environment(detector), f"- {what}, medians of {args.rounds} rounds by turns", ""]
+    print("\n".join([*lines, *table(measured, product, detector)]))
+    return 0
+
+
+def _detector(args: argparse.Namespace) -> Detector:
+    from nes2net.detector import Detector, choose_device, named_architecture
+
+    if args.model:
+        return Detector.from_pretrained(args.model, args.device, args.dtype)
+    device = choose_device(args.device)
+    config = dict(named_architecture(args.architecture or _DEFAULT))
+    if args.frontend:
+        config["frontend"] = args.frontend
+    print("building a detector of random weights; at full size this takes a while", file=sys.stderr)
+    import torch
+
+    detector = Detector.from_config(config)
+    dtype = torch.float32 if args.dtype == "auto" else getattr(torch, args.dtype)
+    return detector.to(device, dtype).eval()
+
+
+@contextmanager
+def _files(given: list[str], num_samples: int, batch_size: int) -> Iterator[list[Path]]:
+    """The files given, or FLAC files in a temporary folder: two batches, or eight."""
+    if given:
+        from nes2net.cli.predict import audio_files
+
+        yield audio_files(given)
+        return
+    import numpy as np
+    import soundfile
+
+    rng = np.random.default_rng(0)
+    with TemporaryDirectory() as folder:
+        files = [Path(folder) / f"{number}.flac" for number in range(max(8, 2 * batch_size))]
+        for file in files:
+            # Noise of falling level: about as hard to decode as speech.
+            samples = np.convolve(rng.standard_normal(num_samples + 31), np.hanning(32), "valid")
+            envelope = 0.02 + 0.05 * np.abs(np.sin(np.arange(num_samples) / 4000))
+            soundfile.write(file, samples / samples.std() * envelope, SAMPLE_RATE)
+        yield files

@@ -1,0 +1,184 @@
+"""`nes2net predict`: the score of any files, as a table or JSON lines, and along the time of long ones."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nes2net.cli.entry import INCOMPLETE, add_architecture, subcommand
+from nes2net.data.audio import SAMPLE_RATE
+from nes2net.data.crop import ASVSPOOF_SAMPLES
+from nes2net.errors import InputError
+
+if TYPE_CHECKING:
+    from nes2net.detector import Detector
+    from nes2net.track import Track
+
+MEANING = "higher: more bona fide; no probability, and a threshold is to be chosen on data of your own"
+
+
+def add(commands: argparse._SubParsersAction) -> None:
+    parser = subcommand(commands, "predict", _predict, "Score audio files of any format")
+    parser.epilog = f"The score is the detector's own: {MEANING}. Exit status 1: a file could not be scored."
+    add_one = parser.add_argument
+    add_one("files", nargs="+", metavar="FILE", help="audio files, and folders, of which all audio files are taken")
+    add_one("--model", required=True, help="checkpoint (.pth), folder, or name on the Hugging Face hub")
+    add_architecture(parser)
+    text = "the first so many samples at 16 kHz, repeated if there are fewer (64600: the '4sec' protocol); all if not given"
+    add_one("--samples", type=int, default=None, help=text)
+    add_one("--track", action="store_true", help="scores along each file, for long recordings")
+    add_one(
+        "--window", type=float, default=ASVSPOOF_SAMPLES / SAMPLE_RATE, help="seconds that one score of --track hears"
+    )
+    add_one("--hop", type=float, default=0.5, help="seconds from one score of --track to the next")
+    text = "draw the scores of --track over the waveform: a .png, .svg or .pdf for one file, otherwise a folder; sets --track"
+    add_one("--plot", default=None, metavar="FILE|DIR", help=text)
+    add_one("--json", action="store_true", help="print one JSON object a line for each file")
+    add_one("--batch-size", type=int, default=8, help="utterances or windows computed at once")
+    add_one("--workers", type=int, default=2, help="threads that read files")
+    add_one("--device", default="auto", help="auto, cpu, cuda or cuda:N")
+    text = "precision: auto keeps the checkpoint's, bfloat16 is faster and changes scores a little"
+    add_one("--dtype", default="auto", choices=["auto", "float32", "bfloat16", "float16"], help=text)
+
+
+def _predict(args: argparse.Namespace) -> int:
+    from nes2net.detector import Detector
+
+    if args.samples is not None and (args.track or args.plot):
+        raise InputError("--samples is for one score a file; --track has --window and --hop")
+    for name in ("samples", "batch_size", "workers"):
+        if (value := getattr(args, name)) is not None and value < 1:
+            raise InputError(f"--{name.replace('_', '-')} is at least 1, not {value}")
+    files = audio_files(args.files)
+    pictures = _pictures(args.plot, files) if args.plot else {}
+    detector = Detector.from_pretrained(args.model, args.device, args.dtype, config=args.architecture)
+    rows = _tracks(detector, files, args, pictures) if args.track or args.plot else _scores(detector, files, args)
+    failed = _print_json(rows) if args.json else _print_table(rows, max(len(_shown(file)) for file in files))
+    if failed:
+        print(f"{failed} of {len(files)} files could not be scored", file=sys.stderr)
+    return INCOMPLETE if failed else 0
+
+
+def audio_files(names: Iterable[str]) -> list[Path]:
+    """``names`` with folders replaced by the audio files in and below them, sorted."""
+    from nes2net.data.corpus import AUDIO_SUFFIXES
+
+    files: list[Path] = []
+    for name in map(Path, names):
+        if not name.is_dir():
+            files.append(name)
+            continue
+        found = sorted(path for path in name.rglob("*") if path.suffix.lower() in AUDIO_SUFFIXES and path.is_file())
+        if not found:
+            raise InputError(f"there are no audio files in {name} ({', '.join(sorted(AUDIO_SUFFIXES))})")
+        files += found
+    return files
+
+
+def _scores(detector: Detector, files: list[Path], args: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """A row for each file: ``file``, ``score``, ``duration`` in seconds; or ``file`` and ``error``."""
+    from nes2net.data.audio import count_samples
+
+    failures: list[dict[str, Any]] = []
+
+    def failed(path: Path, error: InputError) -> None:
+        failures.append({"file": str(path), "error": _reason(path, error)})
+
+    options = {"batch_size": args.batch_size, "workers": args.workers, "on_error": failed}
+    for path, score in detector.score_files(files, args.samples, **options):
+        yield from failures
+        failures.clear()
+        yield {"file": str(path), "score": score, "duration": count_samples(path) / SAMPLE_RATE}
+    yield from failures
+
+
+def _tracks(
+    detector: Detector, files: list[Path], args: argparse.Namespace, pictures: dict[Path, Path]
+) -> Iterator[dict[str, Any]]:
+    """As :func:`_scores`; ``score`` is the mean of ``scores`` at ``times``."""
+    from nes2net.track import window_samples
+
+    window_samples(detector, args.window, args.hop)  # what is wrong from now on is wrong with a file
+    for path in files:
+        try:
+            track = detector.score_track(path, window=args.window, hop=args.hop, batch_size=args.batch_size)
+        except InputError as error:
+            yield {"file": str(path), "error": _reason(path, error)}
+            continue
+        if picture := pictures.get(path):
+            _draw(picture, path, track)
+        times, scores = track.times.round(6).tolist(), track.scores.tolist()
+        row = {"file": str(path), "score": sum(scores) / len(scores), "duration": track.duration}
+        yield {**row, "window": track.window, "times": times, "scores": scores}
+
+
+def _reason(path: Path, error: InputError) -> str:
+    reason = str(error)
+    for start in (f"audio file {path} ", f"{path}: "):
+        reason = reason.removeprefix(start)
+    return " ".join(reason.split())
+
+
+def _draw(picture: Path, path: Path, track: Track) -> None:
+    from nes2net.atomic import replacing
+    from nes2net.track_plot import plot_track
+
+    try:
+        with replacing(picture) as temporary:
+            plot_track(temporary, path, track, file_format=picture.suffix[1:])
+    except OSError as error:
+        raise InputError(f"{picture} cannot be written ({error.strerror}): name another with --plot") from error
+
+
+def _pictures(plot: str, files: list[Path]) -> dict[Path, Path]:
+    """Which file's track is drawn to which picture."""
+    target = Path(plot)
+    if target.suffix.lower() in (".png", ".svg", ".pdf") and not target.is_dir():
+        if len(files) > 1:
+            raise InputError(f"--plot {plot} is one picture and there are {len(files)} files: name a folder")
+        return {files[0]: target}
+    names: dict[str, Path] = {}
+    for path in dict.fromkeys(files):
+        name, number = f"{path.stem}.png", 1
+        while name in names:
+            number += 1
+            name = f"{path.stem}_{number}.png"
+        names[name] = path
+    return {path: target / name for name, path in names.items()}
+
+
+def _print_json(rows: Iterable[dict[str, Any]]) -> int:
+    failed = 0
+    for row in rows:
+        failed += "error" in row
+        print(json.dumps(row), flush=True)
+    return failed
+
+
+def _print_table(rows: Iterable[dict[str, Any]], width: int) -> int:
+    """Print ``rows`` as they come; how many of them are failures."""
+    print(f"# score: {MEANING}")
+    print(f"{'file':<{width}}  {'score':>10}  {'duration':>10}")
+    failed = 0
+    for row in rows:
+        file = f"{_shown(row['file']):<{width}}"
+        if "error" in row:
+            failed += 1
+            print(f"{file}  {'–':>10}  {'–':>10}  {_shown(row['error'])}", flush=True)
+            continue
+        mean = "  mean of the track" if len(row.get("times", ())) > 1 else ""
+        print(f"{file}  {row['score']:>10.4f}  {row['duration']:>8.2f} s{mean}", flush=True)
+        if mean:
+            for time, score in zip(row["times"], row["scores"]):
+                at = f"at {time:.2f} s"
+                print(f"{at:>{width}}  {score:>10.4f}", flush=True)
+    return failed
+
+
+def _shown(file: str | Path) -> str:
+    """A name that can be printed, whatever bytes it is made of."""
+    return str(file).encode("utf-8", "backslashreplace").decode()

@@ -1,0 +1,133 @@
+"""`nes2net score`: the scores of a corpus, and what `main.py --eval` shares with it."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nes2net.cli.entry import INCOMPLETE, add_architecture, subcommand
+from nes2net.errors import InputError
+from nes2net.registry import corpora
+
+if TYPE_CHECKING:
+    from nes2net.batch_scores import Scorer
+    from nes2net.scoring import ScoringResult
+
+_EPILOG = (
+    "On several GPUs or processes: torchrun --nproc-per-node N -m nes2net.cli.main score … gives the same file, which process 1 writes; "
+    "the bar is of its share. Whatever was interrupted goes on when the same command is given again, with any number of processes."
+)
+
+
+def add(commands: argparse._SubParsersAction) -> None:
+    parser = subcommand(commands, "score", _score, "Score a corpus with a trained detector")
+    parser.epilog = _EPILOG
+    parser.add_argument("corpus", choices=corpora.names(), help="which corpus")
+    parser.add_argument("root", help="its folder")
+    parser.add_argument("--model", required=True, help="checkpoint (.pth), folder, or name on the Hugging Face hub")
+    add_architecture(parser)
+    parser.add_argument(
+        "--engine", default="torch", choices=["torch", "onnx"], help="what computes; onnx reads an exported FILE.onnx"
+    )
+    parser.add_argument("--out", required=True, help="score file to write")
+    parser.add_argument("--split", default="eval", help="train, dev or eval, where the corpus has them")
+    parser.add_argument("--protocols", default=None, help="folder of the protocols; looked for in root when not given")
+    parser.add_argument(
+        "--protocol", default="4sec", choices=["4sec", "full"], help="the first 4 s, or whole utterances"
+    )
+    parser.add_argument(
+        "--samples", type=int, default=None, help="samples of '4sec'; the corpus's published number when not given"
+    )
+    parser.add_argument("--batch-size", type=int, default=8, help="utterances per batch")
+    text = "processes that read audio; chosen by the device when not given: 1 beside the CPU, up to 16 beside a GPU"
+    parser.add_argument("--workers", type=int, default=None, help=text)
+    parser.add_argument("--overwrite", action="store_true", help="replace a score file that another run made")
+    parser.add_argument(
+        "--on-error", default="skip", choices=["skip", "raise"], help="leave unreadable files out, or stop"
+    )
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
+    add_precision(parser)
+
+
+def add_precision(parser: Any) -> None:
+    """Flags of how scores are computed, which change their last digits (``bfloat16`` more than that)."""
+    text = "precision of weights and computation; auto is the checkpoint's own, float32 for those of the published code"
+    parser.add_argument("--dtype", default="auto", choices=["auto", "float32", "bfloat16", "float16"], help=text)
+    text = "compile the detector first (torch.compile), which takes minutes; in scoring, for '4sec' and a large corpus"
+    parser.add_argument("--compile", action="store_true", help=text)
+
+
+def _score(args: argparse.Namespace) -> int:
+    from nes2net.scoring import score_trials
+
+    corpus = corpora.get(args.corpus)
+    trials = corpus.trials(args.root, args.split, protocols=args.protocols)
+    result = score_trials(
+        _scorer(args),
+        trials,
+        args.out,
+        num_samples=None if args.protocol == "full" else args.samples or corpus.TEST_SAMPLES,
+        batch_size=args.batch_size,
+        num_workers=args.workers,
+        on_error=args.on_error,
+        overwrite=args.overwrite,
+        compile=args.compile,
+        about={
+            "corpus": {"name": args.corpus, "root": str(args.root), "split": args.split, "protocol": args.protocol},
+            "checkpoint": describe_checkpoint(args.model),
+        },
+    )
+    return report_scoring(result)
+
+
+def _scorer(args: argparse.Namespace) -> Scorer:
+    from nes2net.processes import own_device
+
+    if args.engine == "onnx":
+        if args.dtype not in ("auto", "float32"):
+            raise InputError(f"--engine onnx computes in float32, not in {args.dtype}: leave out --dtype")
+        from nes2net.onnx_engine import OnnxDetector
+
+        return OnnxDetector(args.model, own_device(args.device))
+    if Path(args.model).suffix == ".onnx":
+        raise InputError(f"{args.model} is an exported detector: add --engine onnx")
+    from nes2net.detector import Detector
+
+    return Detector.from_pretrained(args.model, own_device(args.device), args.dtype, args.architecture)
+
+
+def describe_checkpoint(model: str | Path) -> dict[str, Any]:
+    """Where a detector came from, for the record beside its scores: its name, and what its file says of its making (the recipe)."""
+    path, record = Path(model), {}
+    if path.suffix in (".pth", ".pt"):
+        from nes2net.checkpoint import load_state_dict, read_record
+
+        record = read_record(load_state_dict(path))
+    elif (path / "config.yaml").is_file():
+        import yaml
+
+        record = yaml.safe_load((path / "config.yaml").read_text(encoding="utf-8"))
+    return {"path": str(model), **{key: value for key, value in record.items() if key != "model"}}
+
+
+def report_scoring(result: ScoringResult) -> int:
+    """Say what was written and what is missing; the exit status. Of several processes the first one speaks, for all of them."""
+    from nes2net.processes import is_first
+
+    if not is_first():
+        return 0
+    if result.already_complete:
+        print(f"{result.path} is complete already: {result.scored} scores of this very detector")
+        return 0
+    print(f"{result.scored} of {result.total} scores written to {result.path}")
+    if not result.failures:
+        return 0
+    names = list(result.failures)
+    more = f" and {len(names) - 10} more" if len(names) > 10 else ""
+    print(
+        f"{len(names)} files were left out: {', '.join(names[:10])}{more}; {result.record_path} says why for each",
+        file=sys.stderr,
+    )
+    return INCOMPLETE

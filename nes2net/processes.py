@@ -1,0 +1,100 @@
+"""Several processes that score together, as ``torchrun`` starts them: who is who, waiting for each other, and putting results together."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import torch
+import torch.distributed as dist
+
+from nes2net.errors import InputError
+
+# A process waits for the slowest one, as long as that takes; when one dies, torchrun ends the others.
+_PATIENCE = timedelta(days=30)
+
+
+@dataclass(frozen=True)
+class Processes:
+    """This process is number ``rank`` of ``count``; alone it is number 0 of 1, and every method returns at once."""
+
+    rank: int = 0
+    count: int = 1
+
+    def wait(self) -> None:
+        """Until all are here."""
+        if self.count > 1:
+            with _one_has_ended():
+                dist.barrier()
+
+    def gather(self, value: Any) -> list[Any]:
+        """In process 0 every process's ``value``, in the order of their numbers; in the others their own."""
+        if self.count == 1:
+            return [value]
+        values = [None] * self.count if self.rank == 0 else None
+        with _one_has_ended():
+            dist.gather_object(value, values)
+        return [value] if values is None else values
+
+    def broadcast(self, value: Any) -> Any:
+        """Process 0's ``value``, in every process."""
+        if self.count == 1:
+            return value
+        values = [value]
+        with _one_has_ended():
+            dist.broadcast_object_list(values)
+        return values[0]
+
+
+@contextmanager
+def joined() -> Iterator[Processes]:
+    """The processes that ``torchrun`` started with this one, if it did, connected with each other over TCP (gloo)."""
+    if _count() == 1:
+        yield Processes()
+        return
+    ours = not dist.is_initialized()
+    if ours:
+        with _one_has_ended():
+            dist.init_process_group("gloo", timeout=_PATIENCE)
+    try:
+        yield Processes(dist.get_rank(), dist.get_world_size())
+    finally:
+        if ours:
+            dist.destroy_process_group()
+
+
+def is_first() -> bool:
+    """Whether this process is the one that reports: number 0, or alone."""
+    return _count() == 1 or os.environ["RANK"] == "0"
+
+
+def own_device(device: str) -> str:
+    """``auto`` and ``cuda`` under ``torchrun``: the GPU of this process's number on its machine; otherwise ``device`` as it is.
+
+    >>> own_device("cpu")
+    'cpu'
+    """
+    if device in ("auto", "cuda") and "LOCAL_RANK" in os.environ and torch.cuda.is_available():
+        return f"cuda:{int(os.environ['LOCAL_RANK']) % torch.cuda.device_count()}"
+    return device
+
+
+def _count() -> int:
+    # All four, since schedulers set some of these names as well.
+    started = {"RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"} <= os.environ.keys()
+    return int(os.environ["WORLD_SIZE"]) if started else 1
+
+
+@contextmanager
+def _one_has_ended() -> Iterator[None]:
+    try:
+        yield
+    except RuntimeError as error:
+        raise InputError(
+            "the processes of torchrun lost each other, most likely because one of them ended; its own message says why. "
+            f"The same command goes on from what is done ({str(error).splitlines()[0][:120]})"
+        ) from error

@@ -1,0 +1,66 @@
+"""A picture of a long recording: its waveform, and the scores along it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from nes2net.data.audio import SAMPLE_RATE, stream_audio
+from nes2net.track import Track
+
+_COLUMNS = 2000  # more would fall on one pixel
+_WAVEFORM, _SCORE = "#9aa5b1", "#b3261e"
+
+
+def plot_track(picture: str | Path, audio: str | Path, track: Track, file_format: str | None = None) -> None:
+    """Draw ``track`` over the waveform of the file ``audio``: scores on the left axis, amplitude on the right, seconds below.
+
+    Args:
+        picture: file to write.
+        file_format: ``png``, ``svg``, ``pdf``, …; what ``picture`` ends in when not given.
+    """
+    from matplotlib.figure import Figure
+
+    low, high = envelope(audio, track.duration)
+    seconds = np.linspace(0, track.duration, len(low), endpoint=False)
+    figure = Figure(figsize=(11, 3.8), layout="constrained")
+    amplitude = figure.add_subplot()
+    amplitude.fill_between(seconds, low, high, color=_WAVEFORM, linewidth=0.5, alpha=0.7)
+    largest = 1.05 * max(np.abs(low).max(), np.abs(high).max(), 1e-3)
+    amplitude.set(ylabel="amplitude", xlabel="time in s", xlim=(0, track.duration), ylim=(-largest, largest))
+    score = amplitude.twinx()
+    for axes, side in ((amplitude, "right"), (score, "left")):
+        axes.yaxis.set_ticks_position(side)
+        axes.yaxis.set_label_position(side)
+    marker = "o" if len(track) < 80 else ""
+    score.plot(track.times, track.scores, color=_SCORE, linewidth=1.6, marker=marker, markersize=4)
+    score.set_ylabel("score (higher: more bona fide)", color=_SCORE)
+    score.tick_params(axis="y", colors=_SCORE)
+    score.grid(axis="y", linewidth=0.4, alpha=0.6)
+    score.margins(y=0.15)
+    title = f"{Path(audio).name}: a score for each {track.window:.3g} s, drawn at its middle"
+    score.set_title(_printable(title), fontsize="medium")
+    figure.savefig(picture, dpi=130, format=file_format)
+
+
+def envelope(audio: str | Path, duration: float) -> tuple[np.ndarray, np.ndarray]:
+    """Least and greatest sample of each of at most 2,000 stretches of equal length, read in pieces."""
+    total = max(1, round(duration * SAMPLE_RATE))
+    columns = min(_COLUMNS, total)
+    low, high = np.full(columns, np.inf, np.float32), np.full(columns, -np.inf, np.float32)
+    position = 0
+    for block in stream_audio(audio):
+        column = np.minimum((position + np.arange(len(block))) * columns // total, columns - 1)
+        starts = np.flatnonzero(np.diff(column, prepend=-1))
+        low[column[starts]] = np.minimum(low[column[starts]], np.minimum.reduceat(block, starts))
+        high[column[starts]] = np.maximum(high[column[starts]], np.maximum.reduceat(block, starts))
+        position += len(block)
+    empty = ~np.isfinite(low)
+    low[empty] = high[empty] = 0
+    return low, high
+
+
+def _printable(text: str) -> str:
+    """Without what matplotlib takes for mathematics, and bytes that are no text."""
+    return text.replace("$", r"\$").encode("utf-8", "backslashreplace").decode()

@@ -1,0 +1,292 @@
+"""From FLAC files to a score file, XLS-R 300M + Nes2Net-X is at least 1.25 times as fast as published in float32, 3.6 times in bfloat16.
+
+On the CPU, with random weights, '4sec' (64,600 samples): :func:`score_as_published` is the published way, batches of 2, autograd on,
+files decoded in the main process, plain layers in float32 (fairseq where it is installed, else a transcription of it, and of Nes2Net-X);
+the others are ``score_trials``, end to end. All run by turns (A B A B …) with a matrix product among them; ratios are of medians, of wall
+time. "steady" is the speed from the second batch on, without what a run of any length does once (hashing the weights, starting the reading
+processes). "of peak" is the share of the matrix product's speed in the same precision that the steady speed has. Files are real recordings
+of mixed length where NES2NET_SHARED (or ../shared) has them, otherwise generated.
+
+    OMP_NUM_THREADS=2 scripts/bench scoring                          # minutes
+    OMP_NUM_THREADS=2 scripts/bench scoring --compile --batches 4 8 16
+    scripts/bench scoring --model CKPT --corpus DEMO                 # what bfloat16 does to the EER of a trained detector
+    scripts/bench scoring --trials 600000                            # memory against the number of trials, tiny model
+    scripts/bench scoring --small                                    # tiny model: that it runs, no figures worth reading
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import io
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from frontends import PEAK_SIZE, fairseq_model, matrix_products
+from nes2net_x import Published as PublishedNes2NetX
+from torch import Tensor, nn
+
+from nes2net.data.crop import ASVSPOOF_SAMPLES
+from nes2net.data.trial import Trial
+from nes2net.detector import Detector
+from nes2net.evaluation import read_scores
+from nes2net.info import count_flops
+from nes2net.scoring import score_trials
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+PUBLISHED_BATCH = 2
+
+
+class PublishedDetector(nn.Module):
+    """The published computation on the weights of ``detector``, B×N → B×2."""
+
+    def __init__(self, detector: Detector) -> None:
+        super().__init__()
+        self.what, self.frontend = fairseq_model(detector.frontend)
+        self.backend = PublishedNes2NetX()
+        self.backend.load_state_dict(detector.backend.state_dict(), assign=True)
+
+    def forward(self, waveform: Tensor) -> Tensor:
+        return self.backend(self.frontend(waveform)[-1])
+
+
+def score_as_published(model: nn.Module, trials: Sequence[Trial], out: Path, num_samples: int) -> None:
+    """Reads, pads, computes and appends to the score file, one after the other; autograd records what nobody asks for."""
+    import librosa
+
+    model.eval()
+    out.unlink(missing_ok=True)
+    for start in range(0, len(trials), PUBLISHED_BATCH):
+        batch = trials[start : start + PUBLISHED_BATCH]
+        rows = []
+        for trial in batch:
+            samples, _ = librosa.load(trial.path, sr=16000)
+            rows.append(np.tile(samples, num_samples // len(samples) + 1)[:num_samples])
+        scores = model(torch.from_numpy(np.stack(rows)).float())[:, 1].data.cpu().numpy().ravel()
+        with open(out, "a") as file:
+            file.writelines(f"{trial.id} {score}\n" for trial, score in zip(batch, scores))
+
+
+def recordings(folder: Path, count: int) -> list[Trial]:
+    """Real FLAC files of lengths from the shortest to the longest, or generated ones of 1 to 8 s."""
+    shared = Path(os.environ.get("NES2NET_SHARED", REPOSITORY.parent / "shared")) / "real" / "audio"
+    files = sorted(shared.rglob("*.flac"), key=lambda path: path.stat().st_size)
+    if files:
+        chosen = [files[i] for i in np.linspace(0, len(files) - 1, count).round().astype(int)]
+        print(f"{count} real recordings")
+    else:
+        import soundfile
+
+        rng = np.random.default_rng(0)
+        chosen = [folder / f"{number}.flac" for number in range(count)]
+        for path in chosen:
+            samples = 0.05 * rng.standard_normal(rng.integers(16000, 128000))
+            soundfile.write(path, np.convolve(samples, np.hanning(16) / 8, "same"), 16000)
+        print(f"{count} generated recordings")
+    return [Trial(f"{number:04d}", path) for number, path in enumerate(chosen)]
+
+
+def quietly(run: Callable[[], Any]) -> Any:
+    """Without the progress bar, which would write among the figures."""
+    with contextlib.redirect_stderr(io.StringIO()):
+        return run()
+
+
+def by_turns(runs: dict[Any, Callable[[], Any]], rounds: int) -> dict[Any, float]:
+    """Median seconds of each, run one after the other in every round."""
+    taken: dict[Any, list[float]] = {name: [] for name in runs}
+    for _ in range(rounds):
+        for name, run in runs.items():
+            start = time.perf_counter()
+            quietly(run)
+            taken[name].append(time.perf_counter() - start)
+    return {name: statistics.median(times) for name, times in taken.items()}
+
+
+def configuration(small: bool) -> dict[str, Any]:
+    """XLS-R 300M, or a front-end of one thin layer that is as wide, as the back-end's transcription wants it."""
+    options = {"encoder_layers": 1, "encoder_ffn_embed_dim": 64, "encoder_attention_heads": 4} if small else {}
+    frontend = {"name": "xlsr_300m", "pretraining_heads": False, **options}
+    return {"frontend": frontend, "aggregation": "last", "backend": "nes2net_x"}
+
+
+def with_weights(config: dict[str, Any], state_dict: dict[str, Tensor]) -> Detector:
+    """A detector of these very tensors."""
+    detector = Detector.on_meta(config)
+    detector.load_state_dict(state_dict, assign=True)
+    return detector.eval()
+
+
+def measure(arguments: argparse.Namespace, folder: Path) -> None:
+    num_samples = 16000 if arguments.small else ASVSPOOF_SAMPLES
+    config = configuration(arguments.small)
+    detector = Detector.from_config(config).eval()
+    low = {k: v.bfloat16() if v.is_floating_point() else v for k, v in detector.state_dict().items()}
+    models = {"float32": detector, "bfloat16": with_weights(config, low)}
+    if arguments.compile:
+        models["bfloat16, compiled"] = with_weights(config, low)
+    published = PublishedDetector(detector)
+    flops = count_flops(Detector.on_meta(config), torch.zeros(1, num_samples, device="meta"))
+    size = sum(p.numel() for p in detector.parameters())
+    print(f"{size:,} parameters, {flops / 1e9:.1f} GFLOP for {num_samples:,} samples; published way: {published.what}")
+
+    trials = recordings(folder, arguments.files)
+    runs: dict[Any, Callable[[], Any]] = {
+        "published": lambda: score_as_published(published, trials, folder / "published.txt", num_samples)
+    }
+    candidates: dict[str, tuple[torch.dtype, int]] = {}
+    for batch in arguments.batches:
+        for kind, model in models.items():
+            name = f"{kind}, batch {batch}"
+            candidates[name] = model.dtype, batch
+            options = {
+                "num_samples": num_samples,
+                "batch_size": batch,
+                "num_workers": arguments.workers,
+                "overwrite": True,
+                "compile": kind.endswith("compiled"),
+            }
+            runs[name] = partial(score_trials, model, trials, folder / f"{name}.txt", **options)
+            # one batch alone: what is left of it is what a run does once
+            runs[name, "first"] = partial(score_trials, model, trials[:batch], folder / "first.txt", **options)
+    products = {
+        (dtype, library): run
+        for dtype in (torch.float32, torch.bfloat16)
+        for library, run in matrix_products(dtype).items()
+    }
+    quietly(lambda: score_as_published(published, trials[:PUBLISHED_BATCH], folder / "published.txt", num_samples))
+    for name, run in (runs | products).items():  # to warm up
+        if name != "published" and (name not in candidates or "compiled" in name):
+            quietly(run)
+    seconds = by_turns(runs | products, arguments.rounds)
+
+    peaks: dict[torch.dtype, float] = {}
+    for dtype, library in products:
+        peaks[dtype] = max(peaks.get(dtype, 0.0), 2 * PEAK_SIZE**3 / seconds[dtype, library])
+    for dtype, peak in peaks.items():
+        print(f"{f'matrix product, {_name(dtype)}':>28}  {peak / 1e9:8.1f} GFLOP/s")
+    reference = seconds["published"] / len(trials)
+    share = flops / reference / peaks[torch.float32]
+    print(f"{'published':>28}  {reference:6.3f} s/utterance{'':>42}  {share:4.0%} of peak")
+    for name, (dtype, batch) in candidates.items():
+        each = seconds[name] / len(trials)
+        steady = (seconds[name] - seconds[name, "first"]) / (len(trials) - batch)
+        text = f"{each:6.3f} s/utterance  {reference / each:5.2f}×  steady {steady:6.3f} s  {reference / steady:5.2f}×"
+        print(f"{name:>28}  {text}  {flops / steady / peaks[dtype]:4.0%} of peak")
+    for name in candidates:
+        print(f"{name:>28}  {difference(folder / 'published.txt', folder / f'{name}.txt')}")
+
+
+def difference(reference: Path, other: Path) -> str:
+    """How scores differ, in words."""
+    from scipy.stats import spearmanr
+
+    (ids, a), (other_ids, b) = read_scores(reference), read_scores(other)
+    assert list(ids) == list(other_ids)
+    a, b = np.asarray(a, float), np.asarray(b, float)
+    largest, rank = np.abs(a - b).max(), spearmanr(a, b)[0]
+    return f"scores differ by {largest:.1e} at most (their deviation is {a.std():.1e}), rank correlation {rank:.5f}"
+
+
+def trained(model: str, root: Path, batch_size: int, folder: Path) -> None:
+    """What bfloat16 does to a trained detector's scores and EERs on the demonstration corpus."""
+    from nes2net.evaluation import evaluate
+    from nes2net.registry import corpora
+
+    for name in ("asvspoof2021_la", "asvspoof2021_df", "in_the_wild"):
+        corpus = corpora.get(name)
+        keys = root / ("release_in_the_wild" if name == "in_the_wild" else "keys")
+        eers = []
+        for dtype in ("float32", "bfloat16"):
+            detector = Detector.from_pretrained(model, "cpu", dtype)
+            out = folder / f"{name}_{dtype}.txt"
+            scoring = {"num_samples": corpus.TEST_SAMPLES, "batch_size": batch_size}
+            quietly(lambda d=detector, n=name, o=out, s=scoring: score_trials(d, corpora.get(n).trials(root), o, **s))
+            eers.append(evaluate(name, out, keys, num_resamples=1).eer)
+        change = difference(folder / f"{name}_float32.txt", folder / f"{name}_bfloat16.txt")
+        print(f"{name:>16}  EER {100 * eers[0]:.2f} % in float32, {100 * eers[1]:.2f} % in bfloat16; {change}")
+
+
+def memory(count: int) -> None:
+    """Peak memory of scoring 1 %, 10 % and all of ``count`` trials, each in a process of its own."""
+    if sys.platform != "linux":
+        raise SystemExit("the peak of resident memory in KiB is Linux's")
+    for trials in sorted({max(1, count // 100), max(1, count // 10), count}):
+        subprocess.run([sys.executable, __file__, "--memory-of", str(trials)], check=True)
+
+
+def memory_of(count: int, folder: Path) -> None:
+    """Score ``count`` protocol lines, which repeat eight short files, and print the peak of resident memory."""
+    import resource
+
+    import soundfile
+
+    detector = Detector.from_config(
+        {"frontend": {"name": "lps", "n_fft": 128, "num_bins": 20}, "backend": "asp_mlp"}
+    ).eval()
+    files = [folder / f"{number}.flac" for number in range(8)]
+    for number, path in enumerate(files):
+        soundfile.write(path, 0.1 * np.random.default_rng(number).standard_normal(4000), 16000)
+    trials = [Trial(f"LA_E_{number:07d}", files[number % 8]) for number in range(count)]
+
+    def peak() -> float:
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+    before, start = peak(), time.perf_counter()
+    quietly(
+        lambda: score_trials(detector, trials, folder / "scores.txt", num_samples=4000, batch_size=64, num_workers=1)
+    )
+    speed = count / (time.perf_counter() - start)
+    print(
+        f"{count:>9,} trials  peak {peak():7.1f} MiB, before scoring {before:7.1f} MiB  {speed:7.0f} trials/s",
+        flush=True,
+    )
+
+
+def _name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    add = parser.add_argument
+    add("--files", type=int, default=24)
+    add("--rounds", type=int, default=3)
+    add("--batches", type=int, nargs="+", default=[8], help="batch sizes of this toolkit")
+    add("--workers", type=int, default=None, help="processes that read audio; chosen by score_trials when not given")
+    add("--compile", action="store_true", help="bfloat16 compiled as well, which takes minutes more")
+    add("--small", action="store_true", help="tiny model and one second, to see that it runs")
+    add("--model", help="a trained checkpoint, for --corpus")
+    add("--corpus", type=Path, help="folder of the demonstration corpus, for --model")
+    add("--trials", type=int, help="only the memory of scoring so many protocol lines with a tiny model")
+    add("--memory-of", type=int, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if bool(arguments.model) != bool(arguments.corpus):
+        parser.error("--model and --corpus go together")
+    if arguments.files <= max(arguments.batches):
+        parser.error(f"--files is more than one batch: {max(arguments.batches) + 1} or more")
+    torch.manual_seed(0)
+    with tempfile.TemporaryDirectory() as temporary:
+        if arguments.memory_of:
+            memory_of(arguments.memory_of, Path(temporary))
+        elif arguments.trials:
+            memory(arguments.trials)
+        elif arguments.model:
+            trained(arguments.model, arguments.corpus, arguments.batches[0], Path(temporary))
+        else:
+            print(f"{torch.get_num_threads()} thread(s), torch {torch.__version__}")
+            measure(arguments, Path(temporary))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,84 @@
+"""`nes2net bench`: a table of every stage, and what it depends on."""
+
+import re
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from nes2net import Detector
+from nes2net.benchmark import Measured, measure
+from nes2net.cli.main import main
+from nes2net.info import count_flops
+
+STAGES = ["decode, one thread", "front-end, batch 1", "back-end, batch 1", "front-end, batch 3", "back-end, batch 3"]
+STAGES += ["files to scores, batch 3", "matrix product, "]
+
+
+def check(out, dtype, files, samples):
+    """The head says what was measured with; every stage has a row of numbers above zero."""
+    head, rows = out.split("\n\n")
+    assert "nes2net 0" in head and f"torch {torch.__version__}" in head and "threads" in head
+    assert f"{dtype} on cpu" in head and f"{files}, utterances of {samples:,} samples" in head
+    titles, line, *rows = [[cell.strip() for cell in row.strip("|").split("|")] for row in rows.strip().splitlines()]
+    assert titles == ["stage", "utterances / s", "× real time", "GFLOP/s", "of the matrix product"]
+    assert all(set(cell) <= {"-", ":"} for cell in line)
+    assert [row[0] for row in rows] == [*STAGES[:-1], STAGES[-1] + dtype]
+    for row in rows:
+        numbers = [float(re.sub("[,%]", "", cell)) for cell in row[1:] if cell != "–"]
+        assert numbers and min(numbers) >= 0
+        assert row[1] == "–" or float(row[1].replace(",", "")) > 0
+
+
+def test_random_weights_and_generated_files(capsys):
+    arguments = ["--architecture", "wavlm_nes2net", "--frontend", "wav2vec2_small", "--dtype", "bfloat16"]
+    assert main(["bench", *arguments, "--seconds", "1", "--batch-size", "1", "3", "--rounds", "1"]) == 0
+    output = capsys.readouterr()
+    check(output.out, "bfloat16", "8 generated FLAC files", 16000)
+    assert "wav2vec2 + last + nes2net_x" in output.out and "this takes a while" in output.err
+
+
+def test_a_checkpoint_and_files(tmp_path, capsys):
+    torch.manual_seed(0)
+    Detector.from_config({"frontend": "lfcc", "backend": "asp_mlp"}).save(tmp_path / "model.pth")
+    for number in range(3):
+        soundfile.write(tmp_path / f"{number}.wav", 0.1 * np.random.default_rng(number).standard_normal(9000), 16000)
+    arguments = [str(tmp_path), "--model", str(tmp_path / "model.pth"), "--device", "cpu", "--seconds", "0.5"]
+    assert main(["bench", *arguments, "--batch-size", "1", "3", "--rounds", "2"]) == 0
+    check(capsys.readouterr().out, "float32", "3 files", 8000)
+
+
+def test_what_is_counted(tmp_path):
+    detector = Detector.from_config({"frontend": "wav2vec2_small", "backend": "asp_mlp"}).eval()
+    file = tmp_path / "speech.wav"
+    soundfile.write(file, np.zeros(24000), 16000)
+    measured, product = measure(detector, [file, file], 8000, [4], 1)
+    decode, frontend, backend, end = measured
+    assert product > 0 and (decode.utterances, decode.audio, decode.flops) == (2, 3.0, None)
+    assert (frontend.utterances, frontend.audio) == (4, 2.0) and (end.utterances, end.audio) == (2, 1.0)
+    counted = count_flops(Detector.on_meta(detector.config), torch.zeros(1, 8000, device="meta"))
+    assert frontend.flops + backend.flops == 2 * end.flops == 4 * counted
+    stage = Measured("stage", seconds=0.5, utterances=4, audio=16.0)
+    assert stage.per_second == 8 and stage.times_real_time == 32
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (["--rounds", "0"], "--rounds is at least 1"),
+        (["--batch-size", "0"], "--batch-size is at least 1"),
+        (["--model", "m.pth", "--frontend", "lfcc"], "--frontend goes with --architecture"),
+        (["--model", "m.pth", "--architecture", "AASIST"], "not allowed with argument"),
+        (["--architecture", "AASIST", "--seconds", "0.001"], "--seconds is 0.14.* or more for this detector"),
+        (["--architecture", "AASIST", "--seconds", "nan"], "--seconds is"),
+        (["--architecture", "AASISST"], "did you mean 'AASIST'"),
+    ],
+)
+def test_errors_are_one_line(arguments, message, capsys):
+    try:
+        status = main(["bench", *arguments])
+    except SystemExit as stop:
+        status = stop.code
+    *_, error = capsys.readouterr().err.splitlines()
+    assert status == 2 and re.search(message, error)

@@ -1,0 +1,173 @@
+"""`nes2net predict`: tables, JSON lines, tracks, pictures, bad files."""
+
+import json
+import os
+import shutil
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from matplotlib.image import imread
+
+from nes2net import Detector
+from nes2net.cli.main import main
+from nes2net.track_plot import envelope, plot_track
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A folder with a checkpoint and recordings of 1.5 and 0.7 s, in the folder and in one below it."""
+    place = tmp_path_factory.mktemp("predict")
+    torch.manual_seed(0)
+    Detector.from_config({"frontend": "lfcc", "backend": "asp_mlp"}).save(place / "model.pth")
+    rng = np.random.default_rng(0)
+    (place / "speech" / "more").mkdir(parents=True)
+    for name, length in (("a.wav", 24000), ("b.flac", 11200), ("more/c.WAV", 24000)):
+        samples = 0.1 * rng.standard_normal(length)
+        soundfile.write(place / "speech" / name, samples, 16000)
+    (place / "speech" / "notes.txt").write_text("no audio")
+    return place
+
+
+@pytest.fixture
+def predict(place, monkeypatch, capsys):
+    monkeypatch.chdir(place)
+
+    def run(*arguments):
+        try:
+            status = main(["predict", *arguments, "--model", "model.pth"])
+        except SystemExit as stop:
+            status = stop.code
+        output = capsys.readouterr()
+        return status, output.out, output.err
+
+    return run
+
+
+@pytest.fixture
+def detector(place):
+    return Detector.from_pretrained(place / "model.pth", device="cpu")
+
+
+FILES = ["speech/a.wav", "speech/b.flac", "speech/more/c.WAV"]
+
+
+def test_the_table(predict, detector, place):
+    status, out, err = predict("speech")
+    assert status == 0 and not err
+    meaning, titles, *rows = out.splitlines()
+    assert "higher: more bona fide; no probability" in meaning
+    assert titles.split() == ["file", "score", "duration"]
+    assert [row.split()[0] for row in rows] == FILES
+    for row, seconds in zip(rows, ("1.50", "0.70", "1.50")):
+        name, score, duration, unit = row.split()
+        assert float(score) == pytest.approx(detector.score(place / name), abs=1e-4)
+        assert (duration, unit) == (seconds, "s")
+
+
+def test_json_lines_in_the_order_given(predict, detector, place):
+    status, out, _ = predict(*reversed(FILES), "--json", "--samples", "16000", "--batch-size", "2")
+    assert status == 0
+    rows = [json.loads(line) for line in out.splitlines()]
+    assert [row["file"] for row in rows] == FILES[::-1]
+    for row in rows:
+        assert row["score"] == pytest.approx(detector.score(place / row["file"], num_samples=16000), abs=1e-6)
+
+
+@pytest.mark.parametrize("how", [["--json"], []])
+@pytest.mark.parametrize("track", [[], ["--track"]])
+def test_bad_files_have_rows_of_their_own(predict, place, tmp_path, how, track):
+    whole = (place / FILES[0]).read_bytes()
+    (tmp_path / "cut.wav").write_bytes(whole[:20044])
+    files = [FILES[0], str(tmp_path / "cut.wav"), "none.wav", FILES[1]]
+    status, out, err = predict(*files, *how, *track)
+    assert status == 1 and err == "2 of 4 files could not be scored\n"
+    reasons = ["is cut off: its header announces 24,000 samples, 10,000 are there", "not found"]
+    if how:
+        rows = [json.loads(line) for line in out.splitlines()]
+        assert [row["file"] for row in rows] == files
+        assert [row.get("error") for row in rows] == [None, *reasons, None]
+        assert all(("score" in row) != ("error" in row) for row in rows)
+    else:
+        rows = out.splitlines()[2:]
+        assert [row.split()[0] for row in rows] == files
+        for row, reason in zip(rows[1:3], reasons):
+            assert row.split()[1:3] == ["–", "–"] and row.endswith(reason)
+
+
+def test_a_track(predict, detector, place):
+    options = ("--track", "--window", "0.5", "--hop", "0.25")
+    status, out, _ = predict(FILES[0], *options, "--json")
+    row = json.loads(out)
+    track = detector.score_track(place / FILES[0], window=0.5, hop=0.25)
+    assert status == 0 and row["duration"] == 1.5 and row["window"] == 0.5
+    assert row["times"] == pytest.approx(track.times.tolist())
+    assert row["scores"] == pytest.approx(track.scores.tolist(), abs=1e-6)
+    assert row["score"] == pytest.approx(float(track.scores.mean()), abs=1e-6)
+    _, out, _ = predict(FILES[0], *options)
+    lines = out.splitlines()[2:]
+    assert "mean of the track" in lines[0]
+    assert [line.split()[:3] for line in lines[1:]] == [["at", f"{time:.2f}", "s"] for time in track.times]
+
+
+def test_pictures(predict, place, tmp_path):
+    status, _, _ = predict("speech/a.wav", "--plot", str(tmp_path / "a.png"), "--window", "0.5")
+    assert status == 0
+    height, width, _ = imread(tmp_path / "a.png").shape
+    assert width > 1200 and height > 400
+    assert predict("speech/a.wav", "--plot", str(tmp_path / "a.svg"))[0] == 0
+    assert (tmp_path / "a.svg").read_text().startswith("<?xml")
+    shutil.copy(place / "speech" / "a.wav", tmp_path / "a.wav")
+    assert predict("speech", str(tmp_path / "a.wav"), "speech/a.wav", "--plot", str(tmp_path / "pictures"))[0] == 0
+    assert sorted(p.name for p in (tmp_path / "pictures").iterdir()) == ["a.png", "a_2.png", "b.png", "c.png"]
+    status, _, err = predict("speech", "--plot", str(tmp_path / "a.png"))
+    assert status == 2 and "there are 3 files: name a folder" in err
+
+
+def test_the_envelope_is_that_of_the_samples(tmp_path):
+    samples = 0.1 * np.random.default_rng(0).standard_normal(30001)
+    soundfile.write(tmp_path / "noise.wav", samples, 16000, subtype="FLOAT")
+    low, high = envelope(tmp_path / "noise.wav", 30001 / 16000)
+    column = np.arange(30001) * 2000 // 30001
+    for expected, found, function in ((low, low, np.min), (high, high, np.max)):
+        expected = [function(samples[column == number]) for number in range(2000)]
+        np.testing.assert_allclose(found, expected, atol=1e-7)
+
+
+def test_a_picture_of_one_score_and_a_strange_name(detector, tmp_path):
+    path = tmp_path / "cost $5$_{x}.wav"
+    soundfile.write(path, np.zeros(8000), 16000)
+    plot_track(tmp_path / "picture.png", path, detector.score_track(path))
+    assert (tmp_path / "picture.png").stat().st_size > 5000
+
+
+def test_names_that_are_no_text(predict, place, tmp_path):
+    path = os.fsdecode(os.fsencode(tmp_path) + b"/\xff.wav")
+    try:
+        shutil.copy(place / "speech" / "a.wav", path)
+    except OSError:
+        pytest.skip("this file system takes text only")
+    status, out, _ = predict(path, path + "x")
+    assert status == 1 and "\\udcff.wav " in out and "\\udcff.wavx" in out
+    status, out, _ = predict(path, "--json", "--plot", str(tmp_path / "picture.png"))
+    assert status == 0 and json.loads(out)["file"] == path
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (["speech/a.wav", "--samples", "0"], "--samples is at least 1"),
+        (["speech/a.wav", "--samples", "100", "--track"], "--samples is for one score a file"),
+        (["speech/a.wav", "--track", "--window", "0.001"], "window of 0.001 s is too short"),
+        (["speech/a.wav", "--track", "--hop", "0"], "the hop is a positive number"),
+        (["speech/a.wav", "--batch-size", "0"], "--batch-size is at least 1"),
+        (["speech/a.wav", "--device", "gpu0"], "unknown device"),
+        (["empty"], "there are no audio files in empty"),
+        ([], "the following arguments are required: FILE"),
+    ],
+)
+def test_errors_are_one_line(predict, place, arguments, message):
+    (place / "empty").mkdir(exist_ok=True)
+    status, _, err = predict(*arguments)
+    assert status == 2 and message in err and err.count("\n") == 1

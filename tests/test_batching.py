@@ -1,0 +1,294 @@
+"""Batches: every detector gives in them the scores it gives alone, the plan depends on nothing but the trials, memory stays small."""
+
+import os
+import signal
+import tracemalloc
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from nes2net import Detector, InputError, batching, registry
+from nes2net.batch_scores import score_batches
+from nes2net.batching import Reading, header_length, plan_batches, read_batches
+from nes2net.data.audio import load_audio
+from nes2net.data.trial import Trial
+from nes2net.detector import PUBLISHED_MODELS
+from nes2net.frontends.used_samples import UsedSamples
+from nes2net.scoring import score_trials
+
+CONVOLUTIONS = [[16, 16, 8], [16, 4, 4], [16, 4, 4], [16, 4, 2]]  # 256 samples hop, 560 receptive field
+SSL = {
+    "encoder_layers": 2,
+    "encoder_embed_dim": 64,
+    "encoder_ffn_embed_dim": 64,
+    "encoder_attention_heads": 4,
+    "conv_pos": 16,
+    "conv_pos_groups": 4,
+    "pretraining_heads": False,
+    "conv_feature_layers": CONVOLUTIONS,
+}
+WAV2VEC2, WAVLM = {"name": "wav2vec2", **SSL}, {"name": "wavlm", "normalize": False, **SSL}
+FRONTENDS = {
+    "wav2vec2": WAV2VEC2,
+    "wav2vec2_group_norm": {**WAV2VEC2, "extractor_mode": "default", "layer_norm_first": False},
+    "wavlm": WAVLM,
+    "wavlm_normalised": {**WAVLM, "normalize": True},
+    "lps": {"name": "lps", "n_fft": 512, "hop_length": 160, "num_bins": 64},
+    "lps_normalised": {"name": "lps", "n_fft": 512, "hop_length": 160, "num_bins": 64, "normalize": True},
+    "lfcc": {"name": "lfcc"},
+    "waveform": {"name": "waveform"},
+}
+#: those whose output depends on samples after the last whole frame
+LOOK_AT_EVERYTHING = {"wavlm_normalised", "waveform"}
+SMALLER = {
+    "attm_lstm": {"num_layers": 2},
+    "conformer": {"num_blocks": 1},
+    "mamba": {"num_layers": 2},
+    "mpif_res2net": {"num_frames": 64, "planes": [8, 16, 32, 64], "scale": 4},
+    "sls": {"num_layers": 2},
+    "tcm": {"num_blocks": 1},
+}
+NES = {"nes_ratio": [4, 4]}
+
+
+def _small(model: dict) -> dict:
+    """A published model with a front-end that is built in a moment."""
+    name, backend = model["frontend"], model["backend"]
+    name, options = (name, {}) if isinstance(name, str) else (name["name"], name)
+    backend = {"name": backend} if isinstance(backend, str) else dict(backend)
+    if backend["name"].startswith("nes2net"):
+        backend |= NES
+    frontend = {"xlsr_300m": WAV2VEC2, "wavlm_large": {**WAVLM, **options, "name": "wavlm"}, "waveform": name}[name]
+    return {"frontend": frontend, "aggregation": model.get("aggregation", "last"), "backend": backend}
+
+
+def _systems() -> dict[str, dict]:
+    systems = {name: _small(model) for name, model in PUBLISHED_MODELS.items()}
+    for name in sorted(
+        set(registry.backends.names()) - {"raw_aasist", "raw_aasist_l"}
+    ):  # the published AASIST and AASIST-L
+        options = {"name": name, **SMALLER.get(name, NES if name.startswith("nes2net") else {})}
+        frontend = FRONTENDS["lps"] if name == "mpif_res2net" else WAV2VEC2
+        systems[f"back-end {name}"] = {"frontend": frontend, "backend": options}
+    for name, frontend in FRONTENDS.items():
+        if name != "waveform":
+            systems[f"front-end {name}"] = {"frontend": frontend, "backend": {"name": "asp_mlp"}}
+    for name in registry.aggregations.names():
+        backend = {"name": "nes2net_x", **NES}
+        systems[f"aggregation {name}"] = {"frontend": WAV2VEC2, "aggregation": name, "backend": backend}
+    return systems
+
+
+SYSTEMS = _systems()
+
+
+@pytest.fixture(scope="module")
+def utterances(tmp_path_factory) -> list[Trial]:
+    """Noise of many lengths: some equal, some of one number of frames, some shorter than a detector needs, one at another rate."""
+    folder = tmp_path_factory.mktemp("utterances")
+    rng = np.random.default_rng(0)
+    trials = []
+    for length in (9000, 9017, 9000, 9100, 300, 12000, 12100, 9050, 8000, 16001, 12000, 24000):
+        rate = 8000 if length == 24000 else 16000
+        name = f"u{len(trials):02d}"
+        soundfile.write(folder / f"{name}.wav", 0.1 * rng.standard_normal(length * rate // 16000), rate)
+        trials.append(Trial(name, folder / f"{name}.wav"))
+    return trials
+
+
+def build(config: dict) -> Detector:
+    torch.manual_seed(0)
+    return Detector.from_config(config).eval()
+
+
+@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow if n == "AASIST" else ()) for n in SYSTEMS])
+def test_scores_in_batches_are_those_computed_alone(name, utterances, tmp_path):
+    detector = build(SYSTEMS[name])
+    fixed = detector.backend.fixed_frames
+    samples = detector.frontend.min_samples + (fixed or 30) * detector.frontend.hop_length if fixed else 8000
+    sizes = Counter()
+    scores = detector.scores
+
+    def counting(waveforms):
+        sizes[len(waveforms)] += 1
+        return scores(waveforms)
+
+    detector.scores = counting
+    for num_samples in (samples,) if fixed else (samples, None):
+        out = tmp_path / str(num_samples)
+        result = score_trials(detector, utterances, out, num_samples=num_samples, batch_size=4, num_workers=0)
+        assert not result.failures
+        found = [float(line.split(" ")[1]) for line in out.read_text().splitlines()]
+        alone = [detector.score(trial.path, num_samples=num_samples) for trial in utterances]
+        np.testing.assert_allclose(found, alone, rtol=0, atol=1e-6)
+        assert len(set(found)) == len(found)
+    assert sizes[4] or sizes[3]  # batches there were
+
+
+@pytest.mark.parametrize("name", FRONTENDS)
+def test_what_is_not_used_changes_nothing(name):
+    """The hidden states of the samples that are said to be used are the very same; what is used is used."""
+    torch.manual_seed(0)
+    options = dict(FRONTENDS[name])
+    frontend = registry.create_frontend(options.pop("name"), **options).eval()
+    for num_samples in (5000, 5113, 6007):
+        waveform = 0.1 * torch.randn(2, num_samples)
+        used = frontend.used_samples(num_samples)
+        assert used == num_samples if name in LOOK_AT_EVERYTHING else used <= num_samples
+        assert frontend.used_samples(used) == used
+        if used < num_samples:
+            other = waveform.clone()
+            other[:, used:] = 1
+            with torch.inference_mode():
+                whole, cut, changed = (frontend(w, layers="all") for w in (waveform, waveform[:, :used], other))
+            for states in zip(whole, cut, changed):
+                torch.testing.assert_close(states[1], states[0], rtol=0, atol=1e-6)
+                assert torch.equal(states[2], states[0])
+        other = waveform.clone()
+        other[:, used - 1] += 0.5
+        with torch.inference_mode():
+            assert not torch.equal(frontend(other)[-1], frontend(waveform)[-1])
+
+
+def test_only_the_first_samples():
+    frontend = registry.create_frontend("lps", n_fft=512, hop_length=160, num_samples=1000)
+    assert frontend.used_samples(1000) == frontend.used_samples(90000) == 512 + 3 * 160 == 992
+    assert UsedSamples()(7) == 7
+
+
+# The plan
+
+
+def trials_of(number: int) -> list[Trial]:
+    return [Trial(f"t{i}", Path(f"t{i}.wav")) for i in range(number)]
+
+
+def length_of(trial: Trial) -> int:
+    return int(trial.id[1:]) * 7919 % 13
+
+
+def indices(batches) -> list[list[int]]:
+    return [[item.index for item in batch] for batch in batches]
+
+
+@pytest.mark.parametrize("by_length", [None, length_of])
+def test_every_trial_once_whoever_scores_it(by_length, monkeypatch):
+    monkeypatch.setattr(batching, "_WINDOW_TRIALS", 50)
+    trials = trials_of(173)
+    whole = indices(plan_batches(trials, 4, by_length))
+    assert sorted(i for batch in whole for i in batch) == list(range(173))
+    assert max(map(len, whole)) == 4 and len(whole) < 90
+    if by_length is None:
+        assert whole == [list(range(i, min(i + 4, 173))) for i in range(0, 173, 4)]
+    else:
+        assert all(len({length_of(trials[i]) for i in batch}) == 1 for batch in whole)
+    for count in (2, 3):
+        shares = [indices(plan_batches(trials, 4, by_length, rank=rank, num_processes=count)) for rank in range(count)]
+        assert sorted(batch for share in shares for batch in share) == sorted(whole)
+        assert all(len(share) > len(whole) / count / 1.5 for share in shares)
+    done = {trials[i].id for batch in whole[:20] for i in batch}
+    again = indices(plan_batches(trials, 4, by_length, done=done))
+    assert again == whole[20:]
+    done.remove(trials[whole[7][0]].id)  # a batch is scored whole or not at all
+    assert sorted(indices(plan_batches(trials, 4, by_length, done=done))) == sorted([whole[7], *whole[20:]])
+
+
+def test_lengths_of_what_is_done_are_not_read(monkeypatch):
+    monkeypatch.setattr(batching, "_WINDOW_TRIALS", 50)
+    asked, trials = [], trials_of(200)
+
+    def counting(trial):
+        asked.append(trial.id)
+        return length_of(trial)
+
+    list(plan_batches(trials, 4, counting, done={t.id for t in trials[:120]}))
+    assert sorted(asked) == sorted(t.id for t in trials[100:])
+
+
+@pytest.mark.parametrize("by_length", [None, length_of])
+def test_memory_does_not_grow_with_the_number_of_trials(by_length):
+    """Nothing of their number stays, but one window of lengths: ten times as many take the same memory."""
+    peaks = []
+    for trials in (trials_of(4000), trials_of(8000) * 5):
+        tracemalloc.start()
+        assert sum(len(batch) for batch in plan_batches(trials, 2, by_length)) == len(trials)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] < 1.5 * peaks[0] < 2e6
+
+
+# Reading
+
+
+def test_reading_ahead_is_bounded(utterances):
+    """A reading process is told of a few batches, not of all."""
+    told = []
+
+    def batches():
+        for batch in plan_batches(utterances * 20, 2):
+            told.append(batch)
+            yield batch
+
+    read = iter(read_batches(batches(), Reading(8000), num_workers=1))
+    for number in range(5):
+        next(read)
+        assert len(told) <= number + 4
+
+
+def test_wrong_headers_and_bad_files_leave_every_score_right(tmp_path):
+    """Where a header gives a wrong length, a batch falls into groups of equal ones."""
+    rng = np.random.default_rng(1)
+    trials = []
+    for name, length in (("a", 5000), ("b", 5000), ("c", 7000)):
+        soundfile.write(tmp_path / f"{name}.wav", 0.1 * rng.standard_normal(length), 16000)
+        trials.append(Trial(name, tmp_path / f"{name}.wav"))
+    (tmp_path / "d.wav").write_text("no audio")
+    trials += [Trial("d", tmp_path / "d.wav"), Trial("e", tmp_path / "none.wav"), Trial("f", None)]
+    reading = Reading(None)
+    lengths = header_length(reading)
+    assert [lengths(t) for t in trials] == [5000, 5000, 7000, -1, -1, -1]
+    (batch,) = read_batches(plan_batches(trials, 6, lambda trial: 0), reading, num_workers=0)
+    assert [(group.indices, group.waveforms.shape) for group in batch.groups] == [([0, 1], (2, 5000)), ([2], (1, 7000))]
+    np.testing.assert_array_equal(batch.groups[0].waveforms[1].numpy(), load_audio(trials[1].path))
+    assert list(batch.failures) == [3, 4, 5] and "not found" in batch.failures[4]
+
+
+@pytest.mark.parametrize("rate", [16000, 44100])
+def test_of_a_large_file_only_the_head_is_kept_and_all_is_checked(tmp_path, monkeypatch, rate):
+    path = tmp_path / "long.flac"
+    soundfile.write(path, 0.1 * np.random.default_rng(2).standard_normal((30 * rate, 2)), rate)
+    expected = Reading(20000)(str(path), "long")
+    longer = Reading(31 * 16000)(str(path), "long")
+    monkeypatch.setattr(batching, "_LARGE_FILE", 0)
+    np.testing.assert_allclose(Reading(20000)(str(path), "long"), expected, rtol=0, atol=1e-6)
+    np.testing.assert_allclose(Reading(31 * 16000)(str(path), "long"), longer, rtol=0, atol=1e-6)
+    path.write_bytes(path.read_bytes()[:-20000])
+    with pytest.raises(InputError):
+        Reading(20000)(str(path), "long")
+    with pytest.raises(InputError, match="not found"):
+        Reading(20000)(str(tmp_path / "none.flac"), "none")
+
+
+def test_a_reading_process_that_is_killed_is_named(utterances):
+    """By the system, when memory is short; here by the reader itself."""
+    with pytest.raises(InputError, match="a process that reads audio was ended.*exited unexpectedly"):
+        list(read_batches(plan_batches(utterances, 2), Suicidal(8000), num_workers=1))
+
+
+class Suicidal(Reading):
+    def __call__(self, path, name):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_batches_ahead_change_nothing(utterances):
+    """As on a GPU, where scores of a batch are waited for when the next is under way."""
+    detector = build(SYSTEMS["back-end nes2net_x"])
+    results = []
+    for ahead in (0, 1, 9):
+        read = read_batches(plan_batches(utterances, 5), Reading.of(detector, 8000), num_workers=0)
+        results.append(list(score_batches(detector, read, ahead=ahead)))
+    assert results[0] == results[1] == results[2] and len(results[0]) == 3

@@ -1,0 +1,415 @@
+"""Audio files of every kind and damage: each is scored exactly as its undamaged samples are, or is named among the failures."""
+
+import os
+import shutil
+import threading
+import wave
+from functools import partial
+
+import av
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from nes2net import Detector, InputError
+from nes2net.data.audio import count_samples, decode_audio, load_audio, load_excerpt, stream_audio
+from nes2net.data.trial import Trial
+from nes2net.scoring import score_trials
+
+RATE = 16000
+
+
+@pytest.fixture(scope="module")
+def detector():
+    """Small, and each of its scores depends on every sample."""
+    torch.manual_seed(0)
+    config = {"frontend": {"name": "lps", "n_fft": 256, "hop_length": 80, "num_bins": 60}, "backend": "asp_mlp"}
+    return Detector.from_config(config).eval()
+
+
+@pytest.fixture(scope="module")
+def samples():
+    rng = np.random.default_rng(0)
+    return (0.1 * rng.standard_normal(12000)).astype(np.float32)
+
+
+def stream(path):
+    return np.concatenate(list(stream_audio(path)))
+
+
+def read(path):
+    """Samples as every reader gives them, or the error that every reader gives."""
+    results = []
+    for reader in (load_audio, stream):
+        try:
+            results.append(reader(path))
+        except InputError as error:
+            assert os.path.basename(path) in str(error)
+            results.append(error)
+    first, second = results
+    assert isinstance(first, InputError) == isinstance(second, InputError), results
+    if not isinstance(first, InputError):
+        np.testing.assert_allclose(second, first, rtol=0, atol=1e-7)
+    return first
+
+
+def encode_flac(path, samples, **options):
+    soundfile.write(path, samples, options.pop("rate", RATE), format="FLAC", **options)
+    return path.read_bytes()
+
+
+# ---- what is whole is read whole
+
+
+def test_whole_files_of_many_kinds(detector, samples, tmp_path):
+    """Rates, channels, sample types and containers; the reference is the samples themselves, resampled in one piece."""
+    from nes2net.data.audio import to_mono_16k
+
+    kinds = [
+        *((rate, 1, "FLAC", "PCM_16", 2**-15) for rate in (8000, 44100, 192000)),
+        *((RATE, channels, "WAV", "PCM_16", 2**-15) for channels in (1, 2, 5, 8)),
+        (RATE, 2, "FLAC", "PCM_24", 2**-23),
+        (RATE, 3, "WAV", "PCM_24", 2**-23),
+        (RATE, 1, "WAV", "FLOAT", 0),
+        (RATE, 1, "WAV", "DOUBLE", 1e-7),
+        (RATE, 1, "WAV", "ULAW", 0.01),
+        (RATE, 1, "WAV", "ALAW", 0.01),
+        (RATE, 1, "RF64", "PCM_16", 2**-15),
+        (RATE, 2, "AIFF", "PCM_16", 2**-15),
+        (RATE, 1, "W64", "PCM_16", 2**-15),
+        (RATE, 1, "AU", "PCM_16", 2**-15),
+        (RATE, 1, "NIST", "PCM_16", 2**-15),
+        (RATE, 1, "MP3", "MPEG_LAYER_III", None),
+        (RATE, 1, "OGG", "VORBIS", None),
+    ]
+    trials, expected = [], {}
+    for number, (rate, channels, file_format, subtype, tolerance) in enumerate(kinds):
+        name = f"{number}_{file_format}_{subtype}_{rate}_{channels}"
+        path = tmp_path / name
+        data = np.stack([np.roll(samples, 100 * c) for c in range(channels)], axis=1)
+        soundfile.write(path, data, rate, format=file_format, subtype=subtype)
+        clean = to_mono_16k(data.T, rate)
+        waveform = read(path)
+        assert waveform.shape == clean.shape, name
+        if tolerance is not None:
+            np.testing.assert_allclose(waveform, clean, rtol=0, atol=2 * tolerance + 1e-7)
+        trials.append(Trial(name, path))
+        expected[name] = detector.score(waveform)
+    result = score_trials(detector, trials, tmp_path / "scores.txt", num_samples=None, batch_size=4, num_workers=0)
+    assert not result.failures
+    lines = dict(line.split() for line in (tmp_path / "scores.txt").read_text().splitlines())
+    assert {name: float(score) for name, score in lines.items()} == pytest.approx(expected, abs=1e-6)
+
+
+def test_mp3_files_that_do_not_say_their_length(tmp_path):
+    """Of variable bit rate, of which libsndfile 1.2 stops after its own guess, a fifth of this one."""
+    rng = np.random.default_rng(0)
+    noise = (0.1 * rng.standard_normal(16000)).astype(np.float32)
+    samples = np.concatenate([noise, np.zeros(32000, np.float32), noise])
+    path = tmp_path / "variable.mp3"
+    with av.open(str(path), "w", options={"write_xing": "0"}) as container:
+        track = container.add_stream("libmp3lame", rate=RATE, layout="mono")
+        track.codec_context.flags |= 2  # a quality and no bit rate
+        track.codec_context.global_quality = 4 * 118
+        frame = av.AudioFrame.from_ndarray(samples[None], format="fltp", layout="mono")
+        frame.sample_rate = RATE
+        container.mux(track.encode(frame))
+        container.mux(track.encode(None))
+    waveform = read(path)
+    assert abs(len(waveform) - len(samples)) < 3000 and count_samples(path) == len(waveform)
+    assert np.abs(waveform[-14000:]).max() > 0.1
+    np.testing.assert_array_equal(load_excerpt(path, 40000, 9000), waveform[40000:49000])
+
+
+def test_flac_of_a_pipe_and_flac_with_other_data_around(samples, tmp_path):
+    """No length and no checksum in the header, a tag before the stream, one behind it: all is there."""
+    data = encode_flac(tmp_path / "clean.flac", samples)
+    expected = load_audio(tmp_path / "clean.flac")
+    unknown = bytearray(data)
+    unknown[21] &= 0xF0
+    unknown[22:42] = bytes(20)
+    files = {
+        "pipe": bytes(unknown),
+        "tag_before": b"ID3\x04\0\0\0\0\0\x0a" + bytes(10) + data,
+        "tag_behind": data + b"TAG" + bytes(125),
+        "no_md5": data[:26] + bytes(16) + data[42:],
+    }
+    for name, content in files.items():
+        path = tmp_path / f"{name}.flac"
+        path.write_bytes(content)
+        np.testing.assert_array_equal(read(path), expected, err_msg=name)
+        assert count_samples(path) == len(expected), name
+
+
+def test_flac_that_libsndfile_refuses(tmp_path):
+    """Samples beyond 16 bits, which encoders before libFLAC 1.4 wrote and later decoders refuse: FFmpeg wraps them round.
+
+    Whole as they are, they are read whatever checksum their header has (that of other samples, as a rule).
+    """
+    clipped = np.round(34000 * np.sin(2 * np.pi * np.arange(4096) / 100)).astype(int)
+    within = np.round(30000 * np.sin(2 * np.pi * np.arange(4096) / 100)).astype(int)
+    path = tmp_path / "speech.flac"
+    for values, refused in ((within, False), (clipped, True)):
+        for md5 in (bytes(16), bytes(range(16))):
+            content = one_frame_of_flac(values, md5)
+            path.write_bytes(content)
+            if refused:
+                with pytest.raises(RuntimeError):
+                    soundfile.read(path)
+            decoded = decode_audio(path)
+            assert decoded.second_decoder == (refused or any(md5))
+            wrapped = (values + 32768) % 65536 - 32768
+            np.testing.assert_array_equal(read(path), wrapped / np.float32(32768))
+            for damaged in (content[:-100], content[:3000] + b"\0" + content[3001:]):
+                path.write_bytes(damaged)
+                assert isinstance(read(path), InputError)
+
+
+def one_frame_of_flac(values, md5):
+    """A FLAC file of 4,096 samples at 16 kHz: one frame of differences from sample to sample (RFC 9639), whatever their size."""
+    header = bytes([0xFF, 0xF8, 0b1100_0101, 0b0000_1000, 0])
+    header += bytes([cyclic_redundancy(header, 0x07, 8)])
+    bits = (
+        f"00010010{values[0] & 0xFFFF:016b}000000{12:04b}"  # predictor of order 1, its first sample, one Rice partition
+    )
+    for difference in np.diff(values).tolist():
+        folded = 2 * difference if difference >= 0 else -2 * difference - 1
+        bits += "0" * (folded >> 12) + f"1{folded & 0xFFF:012b}"
+    bits += "0" * (-len(bits) % 8)
+    frame = header + int(bits, 2).to_bytes(len(bits) // 8, "big")
+    frame += cyclic_redundancy(frame, 0x8005, 16).to_bytes(2, "big")
+    sizes = (4096).to_bytes(2, "big") * 2 + bytes(6)
+    info = sizes + (RATE << 44 | 15 << 36 | 4096).to_bytes(8, "big") + md5
+    return b"fLaC\x80" + len(info).to_bytes(3, "big") + info + frame
+
+
+def cyclic_redundancy(data, polynomial, width):
+    value = 0
+    for byte in data:
+        value ^= byte << (width - 8)
+        for _ in range(8):
+            value = (value << 1) ^ (polynomial if value >> (width - 1) else 0)
+            value &= (1 << width) - 1
+    return value
+
+
+def test_wav_of_a_pipe_is_as_long_as_it_is(samples, tmp_path):
+    soundfile.write(tmp_path / "clean.wav", samples, RATE)
+    content = bytearray((tmp_path / "clean.wav").read_bytes())
+    content[4:8] = content[40:44] = b"\xff" * 4
+    (tmp_path / "pipe.wav").write_bytes(content)
+    np.testing.assert_array_equal(read(tmp_path / "pipe.wav"), load_audio(tmp_path / "clean.wav"))
+
+
+# ---- what was cut off
+
+
+@pytest.mark.parametrize(
+    "file_format, subtype",
+    [
+        ("WAV", "PCM_16"),
+        ("WAV", "PCM_24"),
+        ("WAV", "FLOAT"),
+        ("WAV", "ULAW"),
+        ("WAV", "IMA_ADPCM"),
+        ("RF64", "PCM_16"),
+        ("AIFF", "PCM_16"),
+        ("AU", "PCM_16"),
+        ("NIST", "PCM_16"),
+        ("FLAC", "PCM_16"),
+        ("FLAC", "PCM_24"),
+    ],
+)
+def test_no_cut_goes_unnoticed(samples, tmp_path, file_format, subtype):
+    """At every place, be it within the header, one byte from the end, or anywhere between."""
+    clean, cut = tmp_path / "clean", tmp_path / "cut"
+    soundfile.write(
+        clean, np.stack([samples, -0.5 * samples], axis=1)[:6000], RATE, format=file_format, subtype=subtype
+    )
+    content = clean.read_bytes()
+    assert not isinstance(read(clean), InputError)
+    places = np.random.default_rng(0).integers(0, len(content), 12).tolist()
+    for place in (0, 1, 11, 12, 40, 42, 44, *places, len(content) - 1000, len(content) - 1):
+        cut.write_bytes(content[:place])
+        assert isinstance(read(cut), InputError), place
+        if place > 1100 and file_format != "FLAC":  # of which an excerpt of what is there is right
+            for function in (lambda: load_excerpt(cut, 0, 100), lambda: count_samples(cut)):
+                with pytest.raises(InputError, match="cut off"):
+                    function()
+
+
+def test_a_cut_says_what_is_missing(samples, tmp_path):
+    for name, pattern in (
+        ("cut.wav", "announces 12,000 samples, 7,978 are there"),
+        ("cut.flac", "announces 12,000 samples, .* could be"),
+    ):
+        path = tmp_path / name
+        soundfile.write(path, samples, RATE)
+        path.write_bytes(path.read_bytes()[:16000])
+        with pytest.raises(InputError, match=rf"{name}.*{pattern}"):
+            load_audio(path)
+
+
+def test_an_mp3_file_that_says_its_length(tmp_path, samples):
+    path = tmp_path / "speech.mp3"
+    soundfile.write(path, np.tile(samples, 4), RATE)
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+    with pytest.raises(InputError, match=r"speech\.mp3 is cut off: its header announces 48,000 samples"):
+        load_audio(path)
+
+
+# ---- what was damaged
+
+
+@pytest.mark.parametrize("channels, rate, subtype", [(1, 16000, "PCM_16"), (2, 44100, "PCM_24")])
+def test_no_flipped_byte_of_flac_goes_unnoticed(tmp_path, samples, channels, rate, subtype):
+    """FFmpeg, asked to be lenient, decodes a third of them to other samples without a word; libsndfile believes any rate."""
+    data = np.stack([np.roll(samples, 50 * c) for c in range(channels)], axis=1)
+    content = encode_flac(tmp_path / "clean.flac", data, rate=rate, subtype=subtype)
+    expected = load_audio(tmp_path / "clean.flac")
+    rng = np.random.default_rng(1)
+    path = tmp_path / "flipped.flac"
+    refused = 0
+    for place in (*range(0, 46), *range(46, 200, 7), *rng.integers(200, len(content), 60).tolist()):
+        damaged = bytearray(content)
+        damaged[place] ^= int(rng.choice([1 << rng.integers(8), rng.integers(1, 256)]))
+        path.write_bytes(damaged)
+        waveform = read(path)
+        if isinstance(waveform, InputError):
+            refused += 1
+        else:  # of no consequence, as in a comment
+            np.testing.assert_array_equal(waveform, expected, err_msg=str(place))
+    assert refused > 60
+
+
+def test_a_wrong_checksum_over_right_samples(tmp_path, samples):
+    """Both decoders refuse the last frame; the header's checksum of everything says that it is right, where there is one."""
+    content = bytearray(encode_flac(tmp_path / "clean.flac", samples))
+    content[-1] ^= 1
+    (tmp_path / "damaged.flac").write_bytes(content)
+    np.testing.assert_array_equal(read(tmp_path / "damaged.flac"), load_audio(tmp_path / "clean.flac"))
+    content[26:42] = bytes(16)
+    (tmp_path / "damaged.flac").write_bytes(content)
+    assert isinstance(read(tmp_path / "damaged.flac"), InputError)
+
+
+def test_bytes_written_over(tmp_path, samples):
+    """Blocks of zeros and of noise in WAV headers, MP3 and Ogg: an error or some audio, and always an answer."""
+    rng = np.random.default_rng(3)
+    for suffix in ("wav", "mp3", "ogg", "flac"):
+        clean = tmp_path / f"clean.{suffix}"
+        soundfile.write(clean, samples, RATE)
+        content = clean.read_bytes()
+        for number in range(15):
+            damaged = bytearray(content)
+            start, length = int(rng.integers(0, 60 if number % 2 else len(content))), int(rng.integers(1, 200))
+            damaged[start : start + length] = bytes(length) if number % 3 else rng.bytes(length)
+            path = tmp_path / f"damaged.{suffix}"
+            path.write_bytes(damaged)
+            waveform = read(path)
+            assert isinstance(waveform, InputError) or (len(waveform) and np.isfinite(waveform).all())
+
+
+# ---- what is no audio
+
+
+def test_the_whole_cabinet(detector, samples, tmp_path, monkeypatch):
+    """One run over all that can be wrong: every good file has its score, every other is named with a reason."""
+    good = {}
+    for number in range(6):
+        path = tmp_path / f"good_{number}.flac"
+        soundfile.write(path, np.roll(samples, 500 * number)[: 8000 + 500 * (number % 3)], RATE)
+        good[path.stem] = path
+    one = tmp_path / "one_sample.wav"
+    soundfile.write(one, samples[:1], RATE, subtype="FLOAT")
+    silence = tmp_path / "silence.flac"
+    soundfile.write(silence, np.zeros(9000), RATE)
+    good |= {"one_sample": one, "silence": silence}
+
+    bad = {
+        name: tmp_path / f"{name}.flac" for name in ("empty", "text", "playlist", "list", "folder", "missing", "header")
+    }
+    bad["empty"].write_bytes(b"")
+    bad["text"].write_text("no audio at all\n" * 100)
+    # FFmpeg would play the file that these name
+    bad["playlist"].write_text(f"#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\n{good['good_0']}\n#EXT-X-ENDLIST\n")
+    bad["list"].write_text(f"ffconcat version 1.0\nfile '{good['good_0'].name}'\n")
+    bad["folder"].mkdir()
+    bad["header"].write_bytes(good["good_0"].read_bytes()[:42])
+    bad |= {name: tmp_path / f"{name}.wav" for name in ("nothing", "nan", "infinite", "loop", "dangling", "long_name")}
+    soundfile.write(bad["nothing"], np.zeros(0), RATE)
+    soundfile.write(bad["nan"], np.where(np.arange(9000) == 5000, np.nan, 0.1), RATE, subtype="FLOAT")
+    soundfile.write(bad["infinite"], np.where(np.arange(9000) == 8999, np.inf, 0.1), RATE, subtype="DOUBLE")
+    bad["loop"].symlink_to(bad["loop"])
+    bad["dangling"].symlink_to(tmp_path / "nowhere")
+    bad["long_name"] = tmp_path / ("x" * 300 + ".wav")
+    bad["null"] = tmp_path / "null\0byte.wav"
+    if hasattr(os, "mkfifo"):
+        bad["pipe"] = tmp_path / "pipe.wav"
+        os.mkfifo(bad["pipe"])
+        bad["device"] = tmp_path / "device.wav"
+        bad["device"].symlink_to("/dev/zero")
+    if hasattr(os, "geteuid") and os.geteuid() != 0:
+        bad["forbidden"] = tmp_path / "forbidden.flac"
+        shutil.copy(good["good_0"], bad["forbidden"])
+        bad["forbidden"].chmod(0)
+    monkeypatch.chdir(tmp_path)  # where a file may have the name of a protocol
+    shutil.copy(bad["text"], tmp_path / "pipe:0")
+    bad["protocol"] = "pipe:0"
+
+    names = sorted([*good, *bad])
+    trials = [Trial(name, (good | bad)[name]) for name in names]
+    for num_samples in (None, 8300):
+        out = tmp_path / f"scores_{num_samples}.txt"
+        options = {"num_samples": num_samples, "batch_size": 3, "num_workers": 0}
+        result = _within(60, partial(score_trials, detector, trials, out, **options))
+        assert set(result.failures) == set(bad) and all(result.failures.values())
+        scores = dict(line.split() for line in out.read_text().splitlines())
+        expected = {name: detector.score(path, num_samples=num_samples) for name, path in good.items()}
+        assert {name: float(score) for name, score in scores.items()} == pytest.approx(expected, abs=1e-6)
+        assert list(scores) == [name for name in names if name in good]
+    assert "is a folder" in result.failures["folder"] and "NaN" in result.failures["nan"]
+    if "pipe" in bad:
+        assert "no regular file" in result.failures["pipe"] and "no regular file" in result.failures["device"]
+
+    failures = {}
+    pairs = list(detector.score_files([trial.path for trial in trials], on_error=failures.__setitem__))
+    assert len(pairs) == len(good) and len(failures) == len(bad)
+
+
+def _within(seconds, run):
+    """The result of ``run``, which must not wait for ever."""
+    results = []
+    thread = threading.Thread(target=lambda: results.append(run()), daemon=True)
+    thread.start()
+    thread.join(seconds)
+    assert not thread.is_alive(), f"no answer within {seconds} s"
+    assert results, "it failed; the traceback is above"
+    return results[0]
+
+
+def test_a_rate_that_no_recording_has(tmp_path, samples):
+    """Resampling a second at 1 Hz would make a file 16,000 times as long."""
+    with wave.open(str(tmp_path / "slow.wav"), "wb") as file:
+        file.setparams((1, 2, 1, 0, "NONE", ""))
+        file.writeframes(bytes(2_000_000))
+    with pytest.raises(InputError, match=r"slow\.wav is said to have 1 samples a second"):
+        load_audio(tmp_path / "slow.wav")
+    with pytest.raises(InputError, match=r"slow\.wav is said to have 1 samples a second"):
+        next(stream_audio(tmp_path / "slow.wav"))
+
+
+@pytest.mark.slow
+def test_three_hours(detector, tmp_path):
+    """Of silence at 8 kHz, among short files: scored like any other."""
+    path = tmp_path / "three_hours.wav"
+    with wave.open(str(path), "wb") as file:
+        file.setparams((1, 2, 8000, 0, "NONE", ""))
+        file.writeframes(bytes(2 * 8000 * 3 * 3600))
+    assert count_samples(path) == 3 * 3600 * RATE
+    trials = [Trial("long", path)]
+    score_trials(detector, trials, tmp_path / "scores.txt", num_samples=64600, num_workers=0)
+    (line,) = (tmp_path / "scores.txt").read_text().splitlines()
+    assert float(line.split()[1]) == pytest.approx(detector.score(np.zeros(64600)), abs=1e-6)

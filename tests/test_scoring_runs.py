@@ -1,0 +1,306 @@
+"""Scoring as users run it: killed and started again, by several processes, with too little room, in other precisions."""
+
+import json
+import os
+import random
+import resource
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from nes2net import Detector, InputError, score_journal
+from nes2net.cli import legacy
+from nes2net.cli.main import main
+from nes2net.data import in_the_wild
+from nes2net.processes import own_device
+from nes2net.scoring import score_trials
+
+NUMBER = 400
+
+
+@pytest.fixture(scope="module")
+def wild(tmp_path_factory) -> Path:
+    """In-the-Wild in its layout: noise of 0.3 to 1.5 s, many lengths near each other; the last file is none."""
+    folder = tmp_path_factory.mktemp("wild") / "release_in_the_wild"
+    folder.mkdir()
+    rng = np.random.default_rng(3)
+    lines = ["file,speaker,label"]
+    for number in range(NUMBER):
+        soundfile.write(folder / f"{number}.wav", 0.1 * rng.standard_normal(rng.integers(5000, 24000)), 16000)
+        lines.append(f"{number}.wav,A,{'spoof' if number % 2 else 'bona-fide'}")
+    (folder / "99.wav").write_text("no audio")
+    (folder / "meta.csv").write_text("\n".join(lines))
+    return folder
+
+
+@pytest.fixture
+def checkpoint(small_model, tmp_path) -> Path:
+    torch.manual_seed(0)
+    Detector.from_config(small_model).save(tmp_path / "detector.pth", recipe={"name": "tiny"})
+    return tmp_path / "detector.pth"
+
+
+@pytest.fixture
+def command(wild, checkpoint):
+    """Arguments of `nes2net score`."""
+
+    def arguments(out: Path, *further: str) -> list[str]:
+        base = ["score", "in_the_wild", str(wild), "--model", str(checkpoint), "--out", str(out), "--protocol", "full"]
+        return [*base, "--batch-size", "4", "--device", "cpu", "--workers", "0", *further]
+
+    return arguments
+
+
+def environment() -> dict[str, str]:
+    """With as many threads as this process, upon which the last bits depend."""
+    paths = [str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
+    threads = str(torch.get_num_threads())
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
+
+
+def start(*arguments: str) -> subprocess.Popen:
+    return subprocess.Popen(
+        [sys.executable, "-m", *arguments],
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def children_of(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def num_lines(out: Path) -> int:
+    return sum(path.read_bytes().count(b"\n") for path in score_journal.journals(out))
+
+
+def kill_when(process: subprocess.Popen, out: Path, lines: int) -> bool:
+    """SIGKILL to the process and its children once so many lines are in the journals; False if it ended before."""
+    while process.poll() is None:
+        if num_lines(out) >= lines:
+            for pid in [process.pid, *children_of(process.pid)]:
+                os.kill(pid, signal.SIGKILL)
+            process.communicate()
+            return process.returncode == -signal.SIGKILL
+        time.sleep(0.001)
+    print(process.communicate()[0])
+    return False
+
+
+def test_killed_and_started_again(command, tmp_path, capsys):
+    whole, out = tmp_path / "whole.txt", tmp_path / "out.txt"
+    assert main(command(whole)) == 1
+    assert kill_when(start("nes2net.cli.main", *command(out)), out, 40)
+    assert not out.exists() and 40 <= num_lines(out) < NUMBER
+    capsys.readouterr()
+    assert main(command(out)) == 1
+    captured = capsys.readouterr()
+    assert f"{NUMBER - 1} of {NUMBER} scores written" in captured.out
+    assert "1 files were left out: 99; " in captured.err and "out.txt.json says why" in captured.err
+    assert out.read_bytes() == whole.read_bytes()
+    record = json.loads((tmp_path / "out.txt.json").read_text())
+    assert list(record["failures"]) == ["99"]
+    assert record["kept_from_earlier_runs"] > 30
+    assert record["checkpoint"] == {"path": str(tmp_path / "detector.pth"), "recipe": {"name": "tiny"}}
+    assert record["corpus"]["name"] == "in_the_wild" and record["run"]["dtype"] == "float32"
+    assert sorted(p.name for p in tmp_path.glob("out*")) == ["out.txt", "out.txt.json"]
+
+
+@pytest.mark.slow
+def test_killed_ten_times(command, tmp_path):
+    """At random moments, by kill −9; the file is the same to the last bit."""
+    whole, out = tmp_path / "whole.txt", tmp_path / "out.txt"
+    assert main(command(whole)) == 1
+    rng, killed = random.Random(8), 0
+    while killed < 10:
+        # A journal of a run that goes on is longer by what that run adds.
+        lines = num_lines(out) + rng.choice([0, 1, 2, 5, 9, 17, 30])
+        process = start("nes2net.cli.main", *command(out))
+        if rng.random() < 0.2:
+            time.sleep(rng.uniform(0, 3))  # while it starts
+        assert kill_when(process, out, lines), "it was done before it was killed ten times"
+        killed += 1
+    assert main(command(out)) == 1
+    assert out.read_bytes() == whole.read_bytes()
+
+
+def torchrun(processes: int, arguments: list[str]) -> subprocess.Popen:
+    module = ["torch.distributed.run", "--standalone", f"--nproc-per-node={processes}", "-m", "nes2net.cli.main"]
+    return start(*module, *arguments)
+
+
+@pytest.mark.slow
+def test_several_processes_write_the_same_file(command, wild, tmp_path):
+    whole, out = tmp_path / "whole.txt", tmp_path / "out.txt"
+    (wild / "99.wav").rename(wild / "kept")
+    soundfile.write(wild / "99.wav", np.zeros(4000), 16000)
+    try:
+        assert main(command(whole)) == 0
+        process = torchrun(2, command(out))
+        output, _ = process.communicate(timeout=120)
+        assert process.returncode == 0, output
+    finally:
+        (wild / "kept").rename(wild / "99.wav")
+    assert output.count(f"{NUMBER} of {NUMBER} scores written") == 1
+    assert out.read_bytes() == whole.read_bytes()
+    record = json.loads((tmp_path / "out.txt.json").read_text())
+    assert record["processes"] == 2 and record["audio_seconds"] > 100
+    assert sorted(p.name for p in tmp_path.glob("out*")) == ["out.txt", "out.txt.json"]
+
+
+@pytest.mark.slow
+def test_another_number_of_processes_goes_on(command, tmp_path):
+    """Two are killed; three go on, one of them dies, torchrun ends the others; one alone finishes."""
+    whole, out = tmp_path / "whole.txt", tmp_path / "out.txt"
+    assert main(command(whole)) == 1
+    assert kill_when(torchrun(2, command(out)), out, 40)
+    assert [path.name for path in score_journal.journals(out)] == ["out.txt.partial", "out.txt.partial.1"]
+    left = num_lines(out)
+    process = torchrun(3, command(out))
+    while num_lines(out) <= left:
+        assert process.poll() is None
+        time.sleep(0.001)
+    os.kill(children_of(process.pid)[-1], signal.SIGKILL)
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode != 0 and not out.exists(), output
+    assert len(score_journal.journals(out)) == 3
+    assert main(command(out)) == 1
+    assert out.read_bytes() == whole.read_bytes()
+    assert sorted(p.name for p in tmp_path.glob("out*")) == ["out.txt", "out.txt.json"]
+
+
+# In this process
+
+
+@pytest.fixture
+def detector(checkpoint):
+    return Detector.from_pretrained(checkpoint, "cpu")
+
+
+def test_a_full_disk_loses_nothing(detector, wild, tmp_path):
+    """Files that must not grow beyond a size stand for the disk: the system refuses a write in the middle of a line."""
+    trials, out = in_the_wild.trials(wild)[:60], tmp_path / "out.txt"
+    options = {"num_samples": None, "num_workers": 0, "batch_size": 4}
+    score_trials(detector, trials, tmp_path / "whole.txt", **options)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
+    try:
+        with pytest.raises(
+            InputError, match=r"out\.txt\.partial: cannot be written \(File too large\); what is scored so"
+        ):
+            score_trials(detector, trials, out, **options)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert (tmp_path / "out.txt.partial").stat().st_size == 1000
+    # Room for the journal, none for the scores.
+    size = (tmp_path / "whole.txt").stat().st_size
+    (tmp_path / "out.txt.json").mkdir()
+    with pytest.raises(InputError, match=r"out\.txt: cannot be written \(.*\); every score is kept in"):
+        score_trials(detector, trials, out, **options)
+    (tmp_path / "out.txt.json").rmdir()
+    assert (tmp_path / "out.txt.partial").stat().st_size > size
+    assert score_trials(detector, trials, out, **options).scored == 60
+    assert json.loads((tmp_path / "out.txt.json").read_text())["audio_seconds"] == 0
+    assert out.read_bytes() == (tmp_path / "whole.txt").read_bytes()
+
+
+def test_precisions_are_not_mixed(command, wild, tmp_path, capsys):
+    out, short = tmp_path / "out.txt", ["--protocol", "4sec", "--samples", "8000"]
+    assert main(command(out, *short)) == 1
+    assert main(command(out, *short, "--dtype", "bfloat16")) == 2
+    assert "another run" in capsys.readouterr().err
+    for dtype in ("bfloat16", "float16"):
+        rough = tmp_path / f"{dtype}.txt"
+        assert main(command(rough, *short, "--dtype", dtype)) == 1
+        scores = [np.loadtxt(path, usecols=1) for path in (out, rough)]
+        assert 0 < np.abs(scores[0] - scores[1]).max() < 0.05
+        assert json.loads(Path(f"{rough}.json").read_text())["run"]["dtype"] == dtype
+    (tmp_path / "new.txt.partial").write_text(
+        json.dumps(json.loads(Path(f"{out}.json").read_text())["run"]) + "\n99 1.0\n"
+    )
+    assert main(command(tmp_path / "new.txt", *short, "--dtype", "bfloat16")) == 2
+    assert "precision" in capsys.readouterr().err
+
+
+def test_the_published_command_in_bfloat16(wild, checkpoint, tmp_path):
+    arguments = f"--model_name wav2vec2_Nes2Net_X --eval --track in_the_wild --in_the_wild_path {wild} --model_path {checkpoint}"
+    out = tmp_path / "out.txt"
+    further = ["--eval_output", str(out), "--test_samples", "8000", "--num_workers", "1", "--dtype", "bfloat16"]
+    assert legacy.main([*arguments.split(), *further]) == 1
+    record = json.loads(Path(f"{out}.json").read_text())
+    assert record["run"]["dtype"] == "bfloat16" and record["corpus"]["name"] == "in_the_wild"
+    assert record["checkpoint"]["recipe"] == {"name": "tiny"}
+
+
+def test_the_gpu_of_a_process(monkeypatch):
+    """Under torchrun, where torch says there are two; there is none here to score on."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert own_device("auto") == "auto"
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    assert [own_device(name) for name in ("auto", "cuda", "cuda:0", "cpu")] == ["cuda:1", "cuda:1", "cuda:0", "cpu"]
+
+
+@pytest.mark.slow
+def test_compiled(wild, tmp_path):
+    detector = Detector.from_config({"frontend": {"name": "lps", "num_bins": 32}, "backend": "asp_mlp"}).eval()
+    trials = in_the_wild.trials(wild)[:16]
+    options = {"num_samples": 8000, "num_workers": 0, "batch_size": 4}
+    score_trials(detector, trials, tmp_path / "plain.txt", **options)
+    score_trials(detector, trials, tmp_path / "compiled.txt", **options, compile=True)
+    scores = [np.loadtxt(tmp_path / f"{name}.txt", usecols=1) for name in ("plain", "compiled")]
+    np.testing.assert_allclose(scores[1], scores[0], rtol=0, atol=1e-5)
+    assert json.loads((tmp_path / "compiled.txt.json").read_text())["compiled"]
+
+
+def test_what_is_not_compiled(command, tmp_path, capsys):
+    assert main(command(tmp_path / "out.txt", "--compile")) == 2
+    assert "one length: '4sec' only" in capsys.readouterr().err
+
+
+def test_what_memory_is_too_small_for(detector, wild, tmp_path):
+    """A batch that does not fit is scored one by one; an utterance that does not fit is left out."""
+    trials = in_the_wild.trials(wild)[:8]
+    scores, sizes = detector.scores, []
+
+    def small_memory(waveforms):
+        sizes.append(tuple(waveforms.shape))
+        if waveforms.shape[0] > 1:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
+        if waveforms[0, 0] == first:
+            raise RuntimeError("[enforce fail at alloc_cpu.cpp:114] DefaultCPUAllocator: can't allocate memory")
+        return scores(waveforms)
+
+    options = {"num_samples": 8000, "num_workers": 0}
+    score_trials(detector, trials, tmp_path / "whole.txt", batch_size=1, **options)
+    first = soundfile.read(trials[3].path, dtype="float32")[0][0]
+    detector.scores = small_memory
+    result = score_trials(detector, trials, tmp_path / "out.txt", batch_size=4, **options)
+    assert [n for n, _ in sizes] == [4, 1, 1, 1, 1, 4, 1, 1, 1, 1]
+    assert list(result.failures) == [trials[3].id] and "memory of cpu" in result.failures[trials[3].id]
+    lines = (tmp_path / "whole.txt").read_text().splitlines()
+    assert (tmp_path / "out.txt").read_text().splitlines() == lines[:3] + lines[4:]
+
+
+def test_random_numbers_of_train_mode_are_each_utterances_own(wild, tmp_path, small_model):
+    """Dropout draws for an utterance do not depend on what was scored before it."""
+    small_model["frontend"]["dropout"] = 0.1
+    detector = Detector.from_config(small_model)
+    trials = in_the_wild.trials(wild)[:6]
+    options = {"num_samples": 8000, "num_workers": 0, "legacy_train_mode": True}
+    state = torch.random.get_rng_state()
+    score_trials(detector, trials, tmp_path / "all.txt", **options)
+    score_trials(detector, trials[3:], tmp_path / "some.txt", **options)
+    assert torch.equal(torch.random.get_rng_state(), state)
+    lines = (tmp_path / "all.txt").read_text().splitlines()
+    assert (tmp_path / "some.txt").read_text().splitlines() == lines[3:]
+    assert len({line.split(" ")[1] for line in lines}) == 6

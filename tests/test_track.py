@@ -1,0 +1,160 @@
+"""Scores along a long recording: which windows, from which pieces, and that nothing is left out."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nes2net import Detector, InputError
+from nes2net.data.audio import load_audio, stream_audio
+from nes2net.track import TRACK_WINDOW, sliding_windows
+
+
+@pytest.fixture
+def detector(small_model):
+    torch.manual_seed(0)
+    return Detector.from_config(small_model).eval()
+
+
+@pytest.fixture
+def waveform():
+    return (0.1 * np.random.default_rng(0).standard_normal(40000)).astype(np.float32)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(st.integers(0, 25), min_size=1, max_size=12), st.integers(1, 30), st.integers(1, 40))
+def test_windows(lengths, length, hop):
+    """Whatever the pieces: every hop-th window, and the last one ends where the recording does."""
+    whole = np.arange(sum(lengths), dtype=np.float32)
+    blocks = np.split(whole, np.cumsum(lengths)[:-1])
+    windows = list(sliding_windows(iter(blocks), length, hop))
+    end = len(whole)
+    if end <= length:
+        expected = [0]
+    else:
+        expected = list(range(0, end - length + 1, hop))
+        expected += [end - length] if expected[-1] + length < end else []
+    assert [start for start, _ in windows] == expected
+    for start, samples in windows:
+        np.testing.assert_array_equal(samples, whole[start : start + length])
+
+
+def test_no_more_is_held_than_a_window_and_a_block():
+    held = []
+
+    def blocks():
+        for number in range(200):
+            yield np.full(1000, number, np.float32)
+
+    for start, samples in sliding_windows(blocks(), 4000, 500):
+        held.append(samples.base.size if samples.base is not None else samples.size)
+        assert samples[0] == start // 1000
+    assert max(held) <= 4000 + 1000 + 500
+
+
+def test_a_track_is_the_scores_of_its_windows(detector, waveform):
+    track = detector.score_track(waveform, window=0.5, hop=0.4, batch_size=3)
+    starts = [*range(0, 32001, 6400)]
+    np.testing.assert_allclose(track.times, [start / 16000 + 0.25 for start in starts])
+    assert track.times.dtype == np.float64 and track.scores.dtype == np.float32
+    assert track.window == 0.5 and track.duration == 2.5 and len(track) == len(starts)
+    for start, score in zip(starts, track.scores):
+        assert score == pytest.approx(detector.score(waveform[start : start + 8000]), abs=1e-6)
+    # 100 samples more: a last window that ends with them
+    longer = detector.score_track(np.append(waveform, waveform[:100]), window=0.5, hop=0.4)
+    np.testing.assert_array_equal(longer.times[:-1], track.times)
+    assert longer.times[-1] == pytest.approx(40100 / 16000 - 0.25)
+    last = np.append(waveform, waveform[:100])[-8000:]
+    assert longer.scores[-1] == pytest.approx(detector.score(last), abs=1e-6)
+
+
+@pytest.mark.parametrize("length", [1, 50, 3000, 64599, 64600])
+def test_a_short_recording_has_one_score(detector, waveform, length):
+    samples = np.resize(waveform, length)
+    track = detector.score_track(samples)
+    assert track.scores == pytest.approx([detector.score(samples)], abs=1e-6)
+    assert track.times == pytest.approx([length / 32000]) and track.duration == track.window == length / 16000
+
+
+def test_the_mode_makes_no_difference(detector, waveform):
+    expected = detector.score_track(waveform, window=0.5)
+    detector.train()
+    np.testing.assert_array_equal(detector.score_track(waveform, window=0.5).scores, expected.scores)
+    assert detector.training
+
+
+@pytest.mark.parametrize("rate", [8000, 16000, 44100])
+@pytest.mark.parametrize("suffix, subtype", [("wav", "PCM_16"), ("flac", "PCM_24"), ("ogg", "VORBIS"), ("mp3", None)])
+def test_files_are_read_in_pieces(tmp_path, rate, suffix, subtype, monkeypatch):
+    monkeypatch.setattr("nes2net.data.audio._BLOCK", 3001)
+    path = tmp_path / f"recording.{suffix}"
+    samples = 0.1 * np.random.default_rng(2).standard_normal((2 * rate, 2))
+    soundfile.write(path, samples, rate, subtype=subtype)
+    blocks = list(stream_audio(path))
+    assert len(blocks) > 5 and max(map(len, blocks)) < 10000
+    atol = 1e-7 if suffix == "mp3" else 0  # mpg123 rounds in another way
+    np.testing.assert_allclose(np.concatenate(blocks), load_audio(path), rtol=0, atol=atol)
+
+
+def test_a_file_and_its_samples(detector, waveform, tmp_path):
+    soundfile.write(tmp_path / "recording.flac", waveform, 22050)
+    track = detector.score_track(tmp_path / "recording.flac", window=0.3, hop=0.25)
+    expected = detector.score_track(load_audio(tmp_path / "recording.flac"), window=0.3, hop=0.25)
+    np.testing.assert_allclose(track.scores, expected.scores, atol=1e-6)
+    np.testing.assert_array_equal(track.times, expected.times)
+
+
+def test_what_cannot_be_tracked(detector, waveform, tmp_path):
+    for options, message in (
+        ({"window": 0.001}, "window of 0.001 s is too short for this detector, which needs"),
+        ({"window": 0}, "window is a positive number"),
+        ({"hop": -1}, "hop is a positive number"),
+        ({"hop": float("nan")}, "hop is a positive number"),
+        ({"batch_size": 0}, "batch_size"),
+    ):
+        with pytest.raises(InputError, match=message):
+            detector.score_track(waveform, **options)
+    with pytest.raises(InputError, match="none.wav not found"):
+        detector.score_track(tmp_path / "none.wav")
+    assert TRACK_WINDOW == 64600 / 16000
+
+
+HOURS = """
+import resource, sys
+import numpy as np
+from nes2net import Detector
+from nes2net.track import sliding_windows
+from nes2net.data.audio import stream_audio
+
+detector = Detector.from_config({"frontend": {"name": "lfcc", "num_samples": 4000}, "backend": "asp_mlp"}).eval()
+short, long = sys.argv[1:]
+detector.score_track(short, window=60, hop=60)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+track = detector.score_track(long, window=60, hop=60)
+assert track.duration == 3 * 3600 and len(track) == 180 and np.isfinite(track.scores).all()
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="peak memory in KiB is Linux's")
+def test_three_hours_take_no_more_memory_than_minutes(tmp_path):
+    import wave
+
+    for name, seconds in (("short.wav", 1200), ("long.wav", 3 * 3600)):
+        with wave.open(str(tmp_path / name), "wb") as file:
+            file.setparams((1, 2, 8000, 0, "NONE", ""))
+            file.writeframes(bytes(2 * 8000 * seconds))
+    done = subprocess.run(
+        [sys.executable, "-c", HOURS, tmp_path / "short.wav", tmp_path / "long.wav"],
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert int(done.stdout) < 40_000  # KiB; the recording at 16 kHz in float32 is 690 MB
