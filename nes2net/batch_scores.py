@@ -67,7 +67,7 @@ def score_batches(
 
 def _launch(detector: Scorer, group: Group, names: Sequence[str] | None) -> list[_Computed]:
     """The group's scores, on the detector's device, or why there are none; in parts if it does not fit into memory whole."""
-    waveforms = group.waveforms.to(detector.device, non_blocking=True).to(detector.dtype)
+    waveforms = group.waveforms.to(detector.device, non_blocking=True)
     try:
         with _random_stream(detector.device, None if names is None else names[group.indices[0]]):
             return [(group, detector.scores(waveforms))]

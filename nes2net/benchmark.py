@@ -71,7 +71,7 @@ def measure(
     decoding = {"stage": "decode, one thread", "utterances": len(files), "audio": seconds_of_files}
     stages.append((lambda: [load_audio(file) for file in files], decoding))
     for size in batch_sizes:
-        waveform = 0.1 * torch.randn(size, num_samples).to(detector.device, detector.dtype)
+        waveform = 0.1 * torch.randn(size, num_samples).to(detector.device)
         features = _frontend(detector, waveform)
         amount = {"utterances": size, "audio": size * seconds}
         for name, run, cost in (
@@ -100,17 +100,15 @@ def measure(
     return measured, 2 * product**3 / medians[-1]
 
 
-def _frontend(detector: Detector, waveform: Tensor) -> Any:
+def _frontend(detector: Detector, waveform: Tensor) -> list[Tensor]:
     with torch.inference_mode():
-        return detector.frontend(waveform, layers=detector.layers, final_norm=detector.final_norm)
+        return detector.hidden_states(waveform)
 
 
-def _head(detector: Detector, hidden_states: Any) -> Tensor:
+def _head(detector: Detector, hidden_states: list[Tensor]) -> Tensor:
     """Aggregation and back-end."""
     with torch.inference_mode():
-        if getattr(detector.backend, "wants_layers", "last") == "all":
-            return detector.backend(hidden_states)
-        return detector.backend(detector.aggregation(hidden_states))
+        return detector.backend(detector.features(hidden_states))
 
 
 def _product(matrix: Tensor) -> Callable[[], Tensor]:

@@ -18,6 +18,7 @@ from nes2net.data.crop import head_crop
 from nes2net.errors import InputError
 from nes2net.folder import download, read_folder, upload, write_folder
 from nes2net.inference import OnError, in_eval_mode, scores_in_order, scores_of, waveform_of
+from nes2net.published_names import read_published_names, write_published_names
 from nes2net.registry import create_aggregation, create_backend, create_frontend, did_you_mean
 from nes2net.track import TRACK_WINDOW, Track, score_track
 
@@ -66,8 +67,8 @@ class Detector(nn.Module):
         if self.layers == "last":
             self.layers = getattr(aggregation, "wants_layers", "all")
         self.final_norm = getattr(backend, "wants_final_norm", True)
-        self.register_state_dict_post_hook(_write_published_names)
-        self.register_load_state_dict_pre_hook(_read_published_names)
+        self.register_state_dict_post_hook(write_published_names)
+        self.register_load_state_dict_pre_hook(read_published_names)
 
     @classmethod
     def from_config(cls, config: dict[str, Any], checkpoint: str | None = None) -> Detector:
@@ -116,11 +117,23 @@ class Detector(nn.Module):
         return self.frontend.min_samples + (self.backend.min_frames - 1) * self.frontend.hop_length
 
     def forward(self, waveform: Tensor) -> Tensor:
-        """Logits B×n of ``waveform`` (B×N, 16 kHz mono, in [−1, 1])."""
-        hidden_states = self.frontend(waveform, layers=self.layers, final_norm=self.final_norm)
+        """Logits B×n of ``waveform`` (B×N, 16 kHz mono, in [−1, 1], float32 whatever the detector's precision)."""
+        return self.backend(self.features(self.hidden_states(waveform)))
+
+    def hidden_states(self, waveform: Tensor) -> list[Tensor]:
+        """The front-end's hidden states B×T×D that aggregation and back-end ask for."""
+        weight = next(self.frontend.parameters(), None)
+        if weight is not None:
+            waveform = waveform.to(weight.dtype)
+        states = self.frontend(waveform, layers=self.layers, final_norm=self.final_norm)
+        # One without weights, such as a spectrum, works in the waveform's precision, whatever that of the others is.
+        return states if weight is not None else [state.to(self.dtype) for state in states]
+
+    def features(self, hidden_states: list[Tensor]) -> Tensor | list[Tensor]:
+        """What the back-end is given: the aggregation of the hidden states, B×T×D, or all of them."""
         if getattr(self.backend, "wants_layers", "last") == "all":
-            return self.backend(hidden_states)
-        return self.backend(self.aggregation(hidden_states))
+            return hidden_states
+        return self.aggregation(hidden_states)
 
     def scores(self, waveform: Tensor) -> Tensor:
         """Scores (B,) of ``waveform`` B×N, in whichever mode and precision the detector is."""
@@ -368,30 +381,3 @@ def _architecture(state_dict: dict[str, Tensor], path: str) -> dict[str, Any]:
         f"{path} is no published model's as it stands; from the nearest, {nearest}, it differs in {misfit}. Name its "
         "architecture with --architecture (config in Python)"
     )
-
-
-# Whole-model names: `ssl_model.model.…` front-end, `ssl_model.…` aggregation, and the back-end under its own prefix (maybe none).
-
-
-def _write_published_names(detector: Detector, state_dict: dict, prefix: str, _metadata: dict) -> None:
-    published = {
-        "frontend": f"{prefix}ssl_model.",
-        "aggregation": f"{prefix}ssl_model.",
-        "backend": prefix + getattr(detector.backend, "checkpoint_prefix", ""),
-    }
-    for key in [k for k in state_dict if k.startswith(prefix)]:
-        part, _, name = key[len(prefix) :].partition(".")
-        state_dict[published[part] + name] = state_dict.pop(key)
-
-
-def _read_published_names(detector: Detector, state_dict: dict, prefix: str, *_) -> None:
-    backend_prefix = getattr(detector.backend, "checkpoint_prefix", "")
-    for key in [k for k in state_dict if k.startswith(prefix)]:
-        name = key[len(prefix) :]
-        if name.startswith("ssl_model.model."):
-            own = "frontend." + name[len("ssl_model.") :]
-        elif name.startswith("ssl_model."):
-            own = "aggregation." + name[len("ssl_model.") :]
-        else:
-            own = "backend." + name.removeprefix(backend_prefix)
-        state_dict[prefix + own] = state_dict.pop(key)

@@ -48,7 +48,7 @@ def scores_of(detector: Detector, waveforms: Tensor) -> list[float]:
     """Scores of ``waveforms`` B×N. :class:`InputError` for a score that is no number, and for more than memory is enough for."""
     try:
         with torch.inference_mode():
-            scores = detector.scores(waveforms.to(detector.device, detector.dtype)).float().tolist()
+            scores = detector.scores(waveforms.to(detector.device)).float().tolist()
     except (MemoryError, RuntimeError) as error:
         if not (isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in str(error)):
             raise

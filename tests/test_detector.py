@@ -343,3 +343,16 @@ def test_wrong_options_of_score_files(detector, options, message):
         detector.score_files([], **options)
     with pytest.raises(InputError, match=r"several paths.*\['speech.wav'\]"):
         detector.score_files("speech.wav")
+
+
+@pytest.mark.parametrize("frontend", ["lps", "lfcc"])
+def test_spectra_are_computed_in_float32_whatever_the_precision_of_the_weights(frontend):
+    """A waveform rounded to the 8 bits of bfloat16 has another spectrum: other scores than the precision of the weights accounts for."""
+    torch.manual_seed(0)
+    detector = Detector.from_config({"frontend": frontend, "backend": "asp_mlp"}).eval()
+    waveform = 0.1 * torch.randn(2, 16000)
+    with torch.inference_mode():
+        expected = detector.hidden_states(waveform)[-1]
+        half = detector.to(torch.bfloat16)
+        assert torch.equal(half.hidden_states(waveform)[-1], expected.to(torch.bfloat16))
+        assert half.scores(waveform).dtype == torch.bfloat16

@@ -84,10 +84,9 @@ class Objective(nn.Module):
 
     def _features(self, waveforms: Tensor) -> Tensor | list[Tensor]:
         """What the back-end is given: B×T×D, or all hidden states."""
-        detector = self.detector
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
-            states = detector.frontend(waveforms, layers=detector.layers, final_norm=detector.final_norm)
-        return states if _wants_all_layers(detector) else detector.aggregation(states)
+            states = self.detector.hidden_states(waveforms)
+        return self.detector.features(states)
 
     def _outputs(self, features: Tensor | list[Tensor]) -> Tensor:
         """Embeddings or logits, whichever the loss takes."""
