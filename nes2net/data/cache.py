@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
+import stat
 import sys
+import time
 import zlib
+from contextlib import suppress
 from pathlib import Path
+from typing import BinaryIO
+from weakref import WeakValueDictionary
 
 import numpy as np
 import torch
@@ -17,8 +23,14 @@ from nes2net.errors import InputError
 
 # Raised when :func:`load_audio` comes to give other samples of the same file: entries made before are then not found.
 _DECODING = 1
-_CHECKSUM_BYTES = 4
+_HEADER_BYTES, _CHECKSUM_BYTES = 128, 4
+_TYPES = {"<i2": np.int16, "<f4": np.float32}
 _FULL_SCALE = np.float32(32768)  # of 16-bit samples
+# Where these are met, the next file cannot be written either.
+_LASTING = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS)
+_STALE = 3600  # seconds; no file takes so long to write
+# Whether nothing more is written to a folder: of each that is in use in this process.
+_FULL: WeakValueDictionary[str, torch.Tensor] = WeakValueDictionary()
 
 
 class AudioCache:
@@ -27,8 +39,9 @@ class AudioCache:
     An utterance is one ``.npy`` file: int16 where every sample is a whole number of 1/32768 (so are 16-bit files at 16 kHz of one
     channel; two bytes a sample), else float32. Its name is a digest of the recording's resolved path, size and time of modification, so
     that a file that has changed is decoded again; entries of files that are gone stay until the folder is removed. The CRC-32 of the
-    samples follows them: an entry that is damaged, however, is made anew. Where nothing more can be written (the disk is full, the folder
-    belongs to somebody else) one line says so, and what is not there yet is decoded every time.
+    samples follows them: an entry that is damaged, however, or is none at all, is made anew. Where nothing more can be written (the disk
+    is full, the folder belongs to somebody else) one line says so, and what is not there yet is decoded every time; so is an entry that
+    alone cannot be written. What processes that were killed left unfinished is removed an hour later.
 
     Raises:
         InputError: the folder cannot be made.
@@ -42,8 +55,12 @@ class AudioCache:
             raise InputError(
                 f"cache folder {folder} cannot be made ({error.strerror}): name a folder of yours with data.cache (--cache)"
             ) from error
-        # Shared with the processes of a DataLoader, so that one of them warns and none tries again.
-        self._full = torch.zeros(1, dtype=torch.uint8).share_memory_()
+        # Shared by the caches of a folder and with the processes of a DataLoader, so that one of them warns and none tries again.
+        name = os.path.realpath(folder)
+        self._full = _FULL.get(name)
+        if self._full is None:
+            _FULL[name] = self._full = torch.zeros(1, dtype=torch.uint8).share_memory_()
+            _remove_unfinished(self.folder)
 
     def load(self, path: str | Path, num_samples: int | None = None) -> np.ndarray:
         """``load_audio(path)``, or ``load_head(path, num_samples)``; raises what they raise."""
@@ -76,18 +93,28 @@ class AudioCache:
         samples = _smallest(waveform)
         try:
             with replacing(entry) as temporary, open(temporary, "wb") as file:
-                np.save(file, samples)
+                file.write(_header("<i2" if samples.dtype == np.int16 else "<f4", len(samples)))
+                file.write(samples)  # numpy's own writing does not say why it failed
                 file.write(_checksum(samples))
-        except (
-            FileNotFoundError
-        ):  # another machine that shares the folder was writing the same under the same process number
-            return
         except OSError as error:
+            # One entry alone may be somebody else's or, on Windows, being read: then it is the replacing, of two names, that is forbidden.
+            # And a machine that shares the folder may be writing the same under the same process number.
+            one_entry = isinstance(error, PermissionError) and error.filename2 is not None
+            if one_entry or error.errno not in _LASTING:
+                return
             self._full[0] = 1
             print(
                 f"warning: nothing more is cached in {self.folder} ({error.strerror}); what is missing there is decoded every time",
                 file=sys.stderr,
             )
+
+
+def _remove_unfinished(folder: Path) -> None:
+    """Temporary files of processes that were killed."""
+    with suppress(OSError):  # another process may be doing the same
+        for temporary in folder.glob("??/.*.npy.*.tmp"):
+            if time.time() - temporary.stat().st_mtime > _STALE:
+                temporary.unlink()
 
 
 def _smallest(waveform: np.ndarray) -> np.ndarray:
@@ -99,6 +126,17 @@ def _smallest(waveform: np.ndarray) -> np.ndarray:
     return steps if same else waveform
 
 
+def _header(descr: str, length: int) -> bytes:
+    """Of a ``.npy`` file with (``length``,) samples, as :func:`numpy.save` writes it."""
+    text = f"{{'descr': '{descr}', 'fortran_order': False, 'shape': ({length},), }}"
+    return (
+        b"\x93NUMPY\x01\x00"
+        + (_HEADER_BYTES - 10).to_bytes(2, "little")
+        + text.ljust(_HEADER_BYTES - 11).encode()
+        + b"\n"
+    )
+
+
 def _checksum(samples: np.ndarray) -> bytes:
     return zlib.crc32(samples).to_bytes(_CHECKSUM_BYTES, "little")
 
@@ -106,14 +144,26 @@ def _checksum(samples: np.ndarray) -> bytes:
 def _read(entry: Path, num_samples: int | None) -> np.ndarray | None:
     """The first ``num_samples`` of an entry as float32; None where there is none, or a damaged one."""
     try:
-        samples = np.load(entry, mmap_mode="r", allow_pickle=False)
+        if not stat.S_ISREG(os.stat(entry).st_mode):  # opening a pipe would wait for ever
+            return None
         with open(entry, "rb") as file:
+            samples = _mapped(file)
             file.seek(-_CHECKSUM_BYTES, os.SEEK_END)
-            checksum = file.read()
-    except (OSError, ValueError, EOFError):
+            if samples is None or file.read() != _checksum(samples):
+                return None
+    except (OSError, ValueError):
         return None
-    if samples.ndim != 1 or samples.dtype not in (np.int16, np.float32) or checksum != _checksum(samples):
-        return None
-    if samples.dtype == np.float32:
-        return np.array(samples[:num_samples])
-    return np.asarray(samples[:num_samples], np.float32) / _FULL_SCALE
+    head = np.array(samples[:num_samples], np.float32)
+    if samples.dtype == np.int16:
+        return head / _FULL_SCALE
+    return head if np.isfinite(samples).all() else None
+
+
+def _mapped(file: BinaryIO) -> np.ndarray | None:
+    """The samples of an entry; None where the header is not one that the cache writes, for a file of this size."""
+    header, size = file.read(_HEADER_BYTES), os.fstat(file.fileno()).st_size
+    for descr, dtype in _TYPES.items():
+        length, rest = divmod(size - _HEADER_BYTES - _CHECKSUM_BYTES, np.dtype(dtype).itemsize)
+        if length > 0 and not rest and header == _header(descr, length):
+            return np.memmap(file, dtype, "r", _HEADER_BYTES, (length,))
+    return None

@@ -37,6 +37,8 @@ def random_crop(
 ) -> np.ndarray:
     """``num_samples`` from a place of the utterance that ``rng`` draws, each equally likely; a shorter one as in :func:`head_crop`.
 
+    The last possible start is one of them; the published ASVspoof 5 code never draws it (deviation 15).
+
     >>> random_crop(np.arange(100), 4, np.random.default_rng(0))
     array([82, 83, 84, 85])
     """

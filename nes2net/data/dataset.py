@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import atexit
-import multiprocessing
 import os
 import signal
 import zlib
 from collections.abc import Sequence
+from multiprocessing.util import Finalize
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -170,25 +169,26 @@ def worker_options(num_workers: int) -> dict[str, Any]:
     return {
         "num_workers": workers,
         "persistent_workers": workers > 0,
-        "worker_init_fn": _prepare_worker,
+        "worker_init_fn": _Shield() if workers else None,
         "generator": generator,
     }
 
 
-def _prepare_worker(_worker: int) -> None:
-    """One thread; and a signal to all processes at once leaves it to the main one to finish its step and stop its workers."""
-    torch.set_num_threads(1)
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
+class _Shield:
+    """``worker_init_fn``: a signal to all processes at once leaves it to the main one to finish its step and stop its workers.
 
+    When the main process ends amid a pass, multiprocessing sends SIGTERM to those that still read and waits for them: that one is obeyed.
+    """
 
-def _kill_workers() -> None:
-    """Any that still read when the program ends: it would wait for them for ever, as they ignore the signal that it sends them."""
-    left = [process for process in multiprocessing.active_children() if process.daemon]
-    if left and hasattr(signal, "SIGCHLD"):
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # DataLoader's raises an error where a worker is killed
-    for process in left:
-        process.kill()
+    def __init__(self) -> None:
+        self._down = torch.zeros(1, dtype=torch.uint8).share_memory_()
+        # Also at the end of the program; with a priority, before multiprocessing ends its processes.
+        Finalize(self, self._down.fill_, args=(1,), exitpriority=0)
 
+    def __call__(self, _worker: int) -> None:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, self._on_terminate)
 
-atexit.register(_kill_workers)  # runs before multiprocessing's own, which torch's import has registered
+    def _on_terminate(self, *_: object) -> None:
+        if self._down[0]:
+            os._exit(0)  # not by an exception, which would first hand over what was read, to nobody

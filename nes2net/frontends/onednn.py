@@ -2,6 +2,9 @@
 
 PyTorch gives float32 products to MKL, which keeps to AVX2 on processors that are not Intel's: on an AMD EPYC with AVX-512 oneDNN
 takes half the time or less, forward and backward. Lower precisions go to oneDNN anyway.
+
+What would not know the product, or has no rule for it, gets PyTorch's own: ``torch.compile``, ``torch.export``, ``torch.jit.trace``,
+autocast, ``torch.func`` (vmap, gradients per sample, jvp), forward-mode differentiation.
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.forward_ad import unpack_dual
 from torch.utils.flop_counter import register_flop_formula
 
 # PyTorch's compiler calls it; where a build has none, the layers are the plain ones.
@@ -54,12 +58,20 @@ class OneDNNLinear(nn.Linear):
         plain = (
             _product is None
             or torch.compiler.is_compiling()
+            or torch.jit.is_tracing()
             or x.device.type != "cpu"
             or not x.dtype == self.weight.dtype == torch.float32
             or x.numel() == 0
             or torch.is_autocast_enabled("cpu")
+            or torch._C._are_functorch_transforms_active()
+            or any(_is_dual(tensor) for tensor in (x, self.weight, self.bias))
         )
         return super().forward(x) if plain else _Linear.apply(x, self.weight, self.bias)
+
+
+def _is_dual(tensor: Tensor | None) -> bool:
+    """Whether ``tensor`` carries a tangent, of forward-mode differentiation."""
+    return tensor is not None and unpack_dual(tensor).tangent is not None
 
 
 def with_onednn(model: nn.Module) -> nn.Module:

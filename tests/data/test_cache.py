@@ -1,9 +1,14 @@
 """The cache of decoded audio: the same bits as decoding, whatever happens to its folder."""
 
+import builtins
 import errno
+import io
 import multiprocessing
 import os
 import shutil
+import time
+import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -84,9 +89,30 @@ def test_a_recording_that_changes_is_decoded_again(audio, tmp_path):
     soundfile.write(path, SAMPLES[::-1, 0].clip(-1, 1), 16000, subtype="PCM_16")
     os.utime(path, ns=(1, path.stat().st_mtime_ns + 1))
     assert not same_bits(cache.load(path), before) and same_bits(cache.load(path), load_audio(path))
+    status = path.stat()
+    soundfile.write(path, SAMPLES[:5000, 0].clip(-1, 1), 16000, subtype="PCM_16")
+    os.utime(path, ns=(1, status.st_mtime_ns))  # another length at the same time
+    assert same_bits(cache.load(path), load_audio(path))
     link = tmp_path / "link.wav"
     link.symlink_to(path)
     assert cache.entry(link) == cache.entry(path)
+
+
+def entry_of(samples):
+    """The bytes of an entry with the right checksum."""
+    file = io.BytesIO()
+    np.save(file, samples)
+    return file.getvalue() + zlib.crc32(samples).to_bytes(4, "little")
+
+
+def header(text):
+    return b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text
+
+
+def archive(save):
+    file = io.BytesIO()
+    save(file, np.zeros(9000, np.int16))
+    return file.getvalue()
 
 
 @pytest.mark.parametrize(
@@ -96,37 +122,129 @@ def test_a_recording_that_changes_is_decoded_again(audio, tmp_path):
         lambda data: data[:60],
         lambda data: data[:-1],
         lambda data: data + b"\0",
+        lambda data: data + b"\0\0",
         lambda data: data[:5000] + bytes(100) + data[5100:],  # as after a crash of the machine
         lambda data: b"\x93NUMPY" + bytes(len(data) - 6),
         lambda data: data.replace(b"'<i2'", b"'<f2'"),
         lambda data: data.replace(b"'<i2'", b"'|O' "),
+        lambda data: archive(np.savez),
+        lambda data: b"PK\x03\x04" + data[4:],
+        lambda data: header(b"{'descr': '<i2', 'fortran_order': False, 'shape': (" + b"9" * 30 + b",), }\n") + data,
+        lambda data: header(b"{'descr': '<i2', 'fortran_order': False, 'shape': (4611686018427387,), }\n") + data,
+        lambda data: header(b"{'descr': '<i2', 'fortran_order': False, 'shape': (-1,), }\n") + data,
+        lambda data: header(b"{'descr': " + b"(" * 3000 + b"\n") + data,
+        lambda data: header(b"{1: 2, 'descr': 3}\n") + data,
+        lambda data: header(b"'''\n") + data,
+        lambda data: entry_of(np.zeros(0, np.int16)),
+        lambda data: entry_of(np.zeros((3, 3), np.int16)),
+        lambda data: entry_of(np.zeros(3, np.float64)),
+        lambda data: entry_of(np.array([0.5, np.nan], np.float32)),
+        lambda data: entry_of(np.array([0.5, -np.inf], np.float32)),
     ],
 )
 def test_a_damaged_entry_is_made_anew(audio, tmp_path, damage):
     path, cache = audio / "16bit.flac", AudioCache(tmp_path)
     expected = cache.load(path)
     whole = cache.entry(path).read_bytes()
+    assert whole == entry_of((expected * 32768).astype(np.int16))  # a header as numpy writes it
     cache.entry(path).write_bytes(damage(whole))
-    assert same_bits(cache.load(path), expected)
-    assert cache.entry(path).read_bytes() == whole
+    assert same_bits(cache.load(path, 1), expected[:1])
+    assert cache.entry(path).read_bytes() == whole and same_bits(cache.load(path), expected)
     assert [p.name for p in cache.entry(path).parent.iterdir()] == [cache.entry(path).name]
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes with a name")
+def test_a_pipe_under_the_name_of_an_entry_is_not_waited_for(audio, tmp_path):
+    path, cache = audio / "16bit.flac", AudioCache(tmp_path)
+    cache.entry(path).parent.mkdir()
+    os.mkfifo(cache.entry(path))
+    process = multiprocessing.get_context("fork").Process(target=cache.load, args=(path,), daemon=True)
+    process.start()
+    process.join(20)
+    process.kill()
+    process.join()
+    assert process.exitcode == 0 and cache.entry(path).is_file() and same_bits(cache.load(path), load_audio(path))
+
+
+def test_a_folder_under_the_name_of_an_entry_costs_that_entry_only(audio, tmp_path, capsys):
+    path, cache = audio / "16bit.flac", AudioCache(tmp_path)
+    cache.entry(path).mkdir(parents=True)
+    assert same_bits(cache.load(path), load_audio(path))
+    cache.load(audio / "16bit.wav")
+    assert cache.entry(audio / "16bit.wav").is_file() and capsys.readouterr().err == ""
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
 def test_a_full_disk_is_said_once_and_ends_nothing(audio, tmp_path, monkeypatch, capsys):
-    cache = AudioCache(tmp_path)
+    def open_full(path, mode):
+        return builtins.open("/dev/full" if mode == "wb" else path, mode)
+
+    cache, other = AudioCache(tmp_path), AudioCache(f"{tmp_path}/.")  # as for training and for development
     kept = cache.load(audio / "16bit.wav")
-
-    def save(*_):
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    monkeypatch.setattr(cache_module.np, "save", save)
+    monkeypatch.setattr(cache_module, "open", open_full, raising=False)
     for name in ("16bit.flac", "24bit.flac", "16bit.flac"):
-        assert same_bits(cache.load(audio / name), load_audio(audio / name))
+        for used in (cache, other):
+            assert same_bits(used.load(audio / name), load_audio(audio / name))
     error = capsys.readouterr().err
-    assert error.count("warning: nothing more is cached") == 1 and "No space left on device" in error
+    assert error.count("warning: nothing more is cached") == 1 and "(No space left on device)" in error
     forbid_decoding(monkeypatch)
     assert same_bits(cache.load(audio / "16bit.wav"), kept)
     assert len(list(tmp_path.rglob("*.npy"))) == len([p for p in tmp_path.rglob("*") if p.is_file()]) == 1
+
+
+@pytest.mark.parametrize(
+    "number, lasting",
+    [
+        *((number, True) for number in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS)),
+        *((number, False) for number in (errno.EIO, errno.ENOENT, errno.EMFILE)),
+    ],
+)
+def test_only_what_lasts_ends_the_writing_and_only_for_this_run(audio, tmp_path, monkeypatch, capsys, number, lasting):
+    def failing(path, mode):
+        raise OSError(number, os.strerror(number), str(path))
+
+    cache = AudioCache(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(cache_module, "open", failing, raising=False)
+        cache.load(audio / "16bit.wav")
+    cache.load(audio / "16bit.flac")
+    assert cache.entry(audio / "16bit.flac").exists() != lasting
+    assert (os.strerror(number) in capsys.readouterr().err) == lasting
+    del cache
+    cache = AudioCache(tmp_path)
+    cache.load(audio / "16bit.wav")
+    assert cache.entry(audio / "16bit.wav").exists()
+
+
+def test_an_entry_that_cannot_be_replaced_is_skipped(audio, tmp_path, monkeypatch, capsys):
+    """As on Windows, while another process has it mapped."""
+
+    def in_use(source, target):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(source), None, str(target))
+
+    cache = AudioCache(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", in_use)
+        assert same_bits(cache.load(audio / "16bit.wav"), load_audio(audio / "16bit.wav"))
+    assert not any(path.is_file() for path in tmp_path.rglob("*"))
+    cache.load(audio / "16bit.flac")
+    assert cache.entry(audio / "16bit.flac").is_file() and capsys.readouterr().err == ""
+
+
+def test_what_killed_processes_left_is_removed_an_hour_later(audio, tmp_path):
+    cache = AudioCache(tmp_path)
+    cache.load(audio / "16bit.wav")
+    entry = cache.entry(audio / "16bit.wav")
+    names = (f".{entry.name}.12.tmp", f".{entry.name}.13.tmp", ".others.tmp")
+    left, new, others = (entry.with_name(name) for name in names)
+    for path, age in ((entry, 4000), (left, 4000), (new, 3000), (others, 4000)):
+        path.touch()
+        os.utime(path, (time.time() - age, time.time() - age))
+    AudioCache(tmp_path)
+    assert left.exists()  # looked for once in a run
+    del cache
+    AudioCache(tmp_path)
+    assert sorted(entry.parent.iterdir()) == sorted([entry, new, others])
 
 
 def test_a_folder_that_cannot_be_made_is_an_error(tmp_path):

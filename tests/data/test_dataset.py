@@ -163,19 +163,61 @@ def test_a_signal_to_all_processes_leaves_the_workers_reading(trials):
         assert worker.exitcode == 0
 
 
-@pytest.mark.slow  # DataLoader waits five seconds for a worker before it is killed
+def run(program, *arguments):
+    """Exit status of a Python program."""
+    command = [sys.executable, "-c", program, *map(str, arguments)]
+    return subprocess.run(command, timeout=60, check=False).returncode
+
+
 def test_a_program_that_ends_amid_a_pass_waits_for_no_worker(corpus):
-    program = f"""
+    program = """
+import os, signal, sys
 from nes2net.data import asvspoof2019_la
 from nes2net.data.dataset import TrainingSet, training_loader
 from nes2net.data.sampling import EpochBatches
-trials = asvspoof2019_la.trials({str(corpus)!r}, "train")
-kept = iter(training_loader(TrainingSet(trials, 8000, 5), EpochBatches(len(trials), 2, 0, True), 1, False))
+trials = asvspoof2019_la.trials(sys.argv[1], "train")
+kept = iter(training_loader(TrainingSet(trials, 8000, 5), EpochBatches(len(trials), 2, 0, True), 2, False))
 kept.cycle = kept
-next(kept)
+next(kept), next(kept)
+for worker in kept._workers:
+    os.kill(worker.pid, signal.SIGTERM)
 raise SystemExit(75)
 """
-    assert subprocess.run([sys.executable, "-c", program], timeout=60, check=False).returncode == 75
+    assert run(program, corpus) == 75
+
+
+def test_other_processes_of_the_program_may_end_as_they_like(corpus, tmp_path):
+    program = """
+import multiprocessing, pathlib, signal, sys
+from nes2net.data import asvspoof2019_la
+from nes2net.data.dataset import TrainingSet, training_loader
+from nes2net.data.sampling import EpochBatches
+
+def other(ready):
+    def end(*_):
+        pathlib.Path(sys.argv[2]).write_text("ended")
+        sys.exit()
+    signal.signal(signal.SIGTERM, end)
+    ready.set()
+    while True:
+        signal.pause()
+
+ready = multiprocessing.Event()
+multiprocessing.Process(target=other, args=(ready,), daemon=True).start()
+ready.wait()
+trials = asvspoof2019_la.trials(sys.argv[1], "train")
+next(iter(training_loader(TrainingSet(trials, 8000), EpochBatches(len(trials), 2, 0, True), 1, False)))
+"""
+    assert run(program, corpus, tmp_path / "file") == 0
+    assert (tmp_path / "file").read_text() == "ended"
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_reading_draws_nothing_from_the_global_stream(trials, workers):
+    """Which initialises and drops out."""
+    before = torch.get_rng_state()
+    heard(TrainingSet(trials, 8000, 5), workers)
+    assert torch.equal(torch.get_rng_state(), before)
 
 
 # ---- the published order of draws

@@ -5,6 +5,8 @@ import copy
 import pytest
 import torch
 from torch import nn
+from torch.autograd import forward_ad
+from torch.func import functional_call, grad, hessian, jacfwd, jacrev, jvp, vmap
 
 from nes2net import create_frontend
 from nes2net.frontends import onednn
@@ -99,6 +101,53 @@ def test_other_cases_are_left_to_pytorch(products):
     assert layer.double()(x.double()).dtype == torch.float64
     assert layer.bfloat16()(x.bfloat16()).dtype == torch.bfloat16
     assert layer.to("meta")(x.to("meta", torch.bfloat16)).shape == (3, 11)
+    assert not products
+
+
+def _traced(layer, x):
+    return torch.jit.trace(layer, x, check_trace=False)(x.flip(0))  # the check runs the layer itself
+
+
+def _gradients_per_sample(layer, x):
+    def loss(parameters, row):
+        return functional_call(layer, parameters, (row,)).square().sum()
+
+    return vmap(grad(loss), (None, 0))({name: p.detach() for name, p in layer.named_parameters()}, x)
+
+
+def _forward_mode(layer, x):
+    with forward_ad.dual_level():
+        return forward_ad.unpack_dual(layer(forward_ad.make_dual(x, x.cos()))).tangent
+
+
+def _forward_mode_of_a_weight(layer, x):
+    weights = {"weight": layer.weight.detach()}
+    with forward_ad.dual_level():
+        weights["weight"] = forward_ad.make_dual(weights["weight"], weights["weight"].cos())
+        return forward_ad.unpack_dual(functional_call(layer, weights, (x,))).tangent
+
+
+@needs_onednn
+@pytest.mark.parametrize("trainable", [True, False])
+@pytest.mark.parametrize(
+    "transformed",
+    [
+        _traced,
+        lambda layer, x: vmap(layer)(x),
+        lambda layer, x: vmap(lambda weight: functional_call(layer, {"weight": weight}, (x,)))(layer.weight.expand(3, 11, 5)),
+        _gradients_per_sample,
+        lambda layer, x: jvp(layer, (x,), (x.cos(),)),
+        lambda layer, x: (jacrev(layer)(x), jacfwd(layer)(x), hessian(lambda x: layer(x).square().sum())(x)),
+        _forward_mode,
+        _forward_mode_of_a_weight,
+        lambda layer, x: torch.export.export(layer, (x,)).module()(x),
+    ],
+    ids=["trace", "vmap", "vmap of weights", "per sample", "jvp", "jacobians", "forward", "forward of weights", "export"],
+)  # fmt: skip
+def test_transforms_and_traces_are_left_to_pytorch(products, transformed, trainable):
+    linear, x = nn.Linear(5, 11).requires_grad_(trainable), torch.randn(3, 5)
+    found, expected = (transformed(layer, x) for layer in (OneDNNLinear(linear), linear))
+    torch.testing.assert_close(found, expected, atol=0, rtol=0)
     assert not products
 
 

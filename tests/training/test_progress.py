@@ -47,23 +47,33 @@ def test_one_batch_or_none_tells_nothing():
     assert meter.utterances == 12
 
 
-def test_a_pass_that_is_broken_off_closes_its_bar():
-    meter = Meter([1, 2, 3], shown=False)
+class Terminal(io.StringIO):
+    """What a terminal shows that stands for standard error."""
+
+    def __init__(self, monkeypatch):
+        super().__init__()
+        monkeypatch.setattr("sys.stderr", self)
+
+    def isatty(self):
+        return True
+
+
+def test_a_pass_that_is_broken_off_closes_its_bar(monkeypatch):
+    terminal = Terminal(monkeypatch)
+    meter = Meter([1, 2, 3], title="epoch 4/9 train")
     with pytest.raises(KeyboardInterrupt):
         for _ in meter:
+            meter.bar.refresh()
+            assert not meter.bar.disable
             raise KeyboardInterrupt
     assert meter.bar.disable
+    *_, last, cleared, rest = terminal.getvalue().split("\r")
+    assert "epoch 4/9 train" in last and not cleared.strip() and rest == ""
 
 
-def bar_on_terminal(monkeypatch, **options):
+def shown(monkeypatch, **options):
     """What the bar writes in a pass over steps 3 to 9 of 10."""
-
-    class Terminal(io.StringIO):
-        def isatty(self):
-            return True
-
-    terminal = Terminal()
-    monkeypatch.setattr("sys.stderr", terminal)
+    terminal = Terminal(monkeypatch)
     meter = Meter(range(7), title="epoch 4/9 train", total=10, start=3, **options)
     for _ in meter:
         meter.update(12, loss=0.25, lr=2.5e-7)
@@ -72,11 +82,14 @@ def bar_on_terminal(monkeypatch, **options):
 
 
 def test_the_bar_shows_everything(monkeypatch):
-    text = bar_on_terminal(monkeypatch)
+    text = shown(monkeypatch)
     for expected in ("epoch 4/9 train", "10/10", "loss=0.2500", "lr=2.50e-07", "utterances/s=", "data wait=", "<"):
         assert expected in text, expected
     assert "40%" in text and "30%" not in text.split("4/10")[1]  # goes on from where the run was
-    assert bar_on_terminal(monkeypatch, shown=False) == ""
+
+
+def test_no_bar_on_other_processes(monkeypatch):
+    assert shown(monkeypatch, shown=False) == ""
 
 
 def test_no_bar_where_there_is_no_terminal(capsys):
