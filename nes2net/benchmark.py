@@ -57,7 +57,7 @@ def measure(
     """Every stage, by turns in each of ``rounds`` rounds after one to warm up, and the speed of a matrix product in FLOP/s.
 
     Args:
-        files: what is decoded, and scored in '4sec' fashion with ``num_samples``.
+        files: what is decoded, and scored in '4sec' fashion with ``num_samples``; fewer than a batch are scored several times over.
         batch_sizes: utterances of ``num_samples`` that the network gets at once.
         workers: threads that decode while files are scored.
     """
@@ -80,9 +80,10 @@ def measure(
         ):
             stages.append((run, {"stage": f"{name}, batch {size}", **amount, "flops": size * cost}))
     size = max(batch_sizes)
-    end = {"stage": f"files to scores, batch {size}", "utterances": len(files), "audio": len(files) * seconds}
-    end["flops"] = len(files) * (flops["front-end"] + flops["back-end"])
-    stages.append((lambda: list(detector.score_files(files, num_samples, batch_size=size, workers=workers)), end))
+    given = [*files] * -(-size // len(files))  # a batch of them at least
+    end = {"stage": f"files to scores, batch {size}", "utterances": len(given), "audio": len(given) * seconds}
+    end["flops"] = len(given) * (flops["front-end"] + flops["back-end"])
+    stages.append((lambda: list(detector.score_files(given, num_samples, batch_size=size, workers=workers)), end))
     product = _PRODUCT_SIZE[detector.device.type] if detector.device.type in _PRODUCT_SIZE else 2048
     matrix = torch.randn(product, product).to(detector.device, detector.dtype)
     stages.append((_product(matrix), {}))

@@ -15,9 +15,18 @@ from torch import Tensor, nn
 from nes2net.checkpoint import Misfit, check_fit, compare, load_state_dict, read_record, save_state_dict
 from nes2net.data.audio import SAMPLE_RATE
 from nes2net.data.crop import head_crop
+from nes2net.devices import choose_device
 from nes2net.errors import InputError
 from nes2net.folder import download, read_folder, upload, write_folder
-from nes2net.inference import OnError, in_eval_mode, scores_in_order, scores_of, waveform_of
+from nes2net.inference import (
+    OnError,
+    check_num_samples,
+    eval_twin,
+    in_eval_mode,
+    scores_in_order,
+    scores_of,
+    waveform_of,
+)
 from nes2net.published_names import read_published_names, write_published_names
 from nes2net.registry import create_aggregation, create_backend, create_frontend, did_you_mean
 from nes2net.track import TRACK_WINDOW, Track, score_track
@@ -57,7 +66,8 @@ class Detector(nn.Module):
         aggregation: hidden states → B×T×D.
         backend: B×T×D → logits B×n.
 
-    ``state_dict()`` has the names of the published whole-model checkpoints, and ``load_state_dict`` reads them.
+    ``state_dict()`` has the names of the published whole-model checkpoints, and ``load_state_dict`` reads them. ``record`` is what the
+    checkpoint that it came from says of its making (the recipe), empty for one that was built.
     """
 
     def __init__(self, frontend: nn.Module, aggregation: nn.Module, backend: nn.Module) -> None:
@@ -67,6 +77,7 @@ class Detector(nn.Module):
         if self.layers == "last":
             self.layers = getattr(aggregation, "wants_layers", "all")
         self.final_norm = getattr(backend, "wants_final_norm", True)
+        self.record: dict[str, Any] = {}
         self.register_state_dict_post_hook(write_published_names)
         self.register_load_state_dict_pre_hook(read_published_names)
 
@@ -147,7 +158,7 @@ class Detector(nn.Module):
     ) -> float:
         """Score of one recording: higher means more bona fide. The mode of the detector makes no difference and is not changed.
 
-        Any number of threads may score at once. (One that trains the detector meanwhile changes the weights they score with.)
+        Any number of threads may score at once. (One that trains it meanwhile changes the weights, and the mode, they score with.)
 
         Args:
             audio: a file, or floating-point samples (N,) or (channels, N) in [−1, 1], on any device.
@@ -158,7 +169,7 @@ class Detector(nn.Module):
         Raises:
             InputError: the file cannot be read, there are no samples, or they are integers, not finite or far outside [−1, 1].
         """
-        _check_num_samples(num_samples)
+        check_num_samples(num_samples)
         waveform = waveform_of(audio, sample_rate)
         waveform = head_crop(waveform, num_samples or max(len(waveform), self.min_samples))
         return scores_of(in_eval_mode(self), torch.from_numpy(waveform)[None])[0]
@@ -175,7 +186,8 @@ class Detector(nn.Module):
         """(path, score) for each file, in the order given, as the iterator is asked for them.
 
         Each score is the one that :meth:`score` gives, to 1e-6: only utterances of one length share a batch. A few batches of files
-        are read ahead by threads, so ``paths`` may be endless.
+        are read ahead by threads, so ``paths`` may be endless. Switching the mode between two scores makes no difference, unless the
+        detector is compiled.
 
         Args:
             num_samples: as for :meth:`score`.
@@ -193,10 +205,12 @@ class Detector(nn.Module):
                 raise InputError(f"{name} is at least 1, not {value}")
         if on_error != "raise" and not callable(on_error):
             raise InputError(f"on_error is 'raise' or a function of a path and an error, not {on_error!r}")
-        _check_num_samples(num_samples)
+        check_num_samples(num_samples)
         from nes2net.batching import Reading  # which imports what training needs as well
 
-        return scores_in_order(in_eval_mode(self), paths, Reading.of(self, num_samples), batch_size, workers, on_error)
+        reading = Reading.of(self, num_samples)
+        scored = scores_in_order(eval_twin(self), paths, reading, batch_size, workers, on_error)
+        return ((path, score) for path, score, _ in scored)
 
     def score_track(
         self,
@@ -274,18 +288,19 @@ class Detector(nn.Module):
         if not path.exists():
             path = download(str(path_or_name))
         if path.is_dir():
-            state_dict, own = read_folder(path)
+            state_dict, record = read_folder(path)
         else:
             state_dict = load_state_dict(path)
-            own = read_record(state_dict).get("model")
+            record = read_record(state_dict)
         if isinstance(config, str):
             config = named_architecture(config)
-        config = own or config or _architecture(state_dict, str(path_or_name))
+        config = record.pop("model", None) or config or _architecture(state_dict, str(path_or_name))
         with sound_description(str(path_or_name)):
             detector = cls.on_meta(config)
             assign = detector is not None
             detector = detector or cls.from_config(config)
         detector.load_published(state_dict, str(path_or_name), assign)
+        detector.record = record
         if dtype != "auto":
             detector = detector.to(getattr(torch, dtype) if isinstance(dtype, str) else dtype)
         return detector.to(choose_device(device)).eval()
@@ -294,21 +309,6 @@ class Detector(nn.Module):
 def bonafide_scores(logits: Tensor) -> Tensor:
     """Scores (B,) of logits B×n: the second of two, or the only one. Higher means more bona fide."""
     return logits[:, -1]
-
-
-def _check_num_samples(num_samples: int | None) -> None:
-    if num_samples is not None and num_samples < 1:
-        raise InputError(f"num_samples is at least 1, or None for the whole recording, not {num_samples}")
-
-
-def choose_device(device: str = "auto") -> torch.device:
-    """``"auto"``: CUDA where there is one, else the CPU."""
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        return torch.device(device)
-    except RuntimeError as error:
-        raise InputError(f"unknown device '{device}': auto, cpu, cuda or cuda:N is expected") from error
 
 
 def _name_and_options(config: dict[str, Any], part: str, default: str | None = None) -> tuple[str, dict[str, Any]]:

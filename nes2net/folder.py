@@ -42,7 +42,7 @@ def write_tensors(tensors: dict[str, Tensor], path: Path) -> None:
 
 
 def read_folder(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Weights under the published names, and architecture, of a detector's folder.
+    """Weights under the published names, and what a detector's folder says of it: its architecture as ``"model"``, and its record.
 
     Raises:
         InputError: the folder does not say what it holds, or a part is missing or damaged.
@@ -53,17 +53,17 @@ def read_folder(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             f"{folder} is no detector folder: it has no {CONFIG} (a run folder's checkpoints are its epoch_N.pth)"
         )
     try:
-        config = yaml.safe_load(config_file.read_text(encoding="utf-8"))["model"]
-        kind = config["frontend"]["name"]
+        description = yaml.safe_load(config_file.read_text(encoding="utf-8"))
+        kind = description["model"]["frontend"]["name"]
     except (yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError) as error:
         raise InputError(
             f"{config_file} does not describe a model: a mapping with the key 'model' is expected"
         ) from error
     if not (folder / HEAD).is_file():
-        return load_state_dict(folder / WEIGHTS), config
+        return load_state_dict(folder / WEIGHTS), description
     frontend, _ = read_huggingface_folder(folder, kind, known=())
     state_dict = {f"ssl_model.model.{name}": tensor for name, tensor in frontend.items()}
-    return {**state_dict, **load_state_dict(folder / HEAD)}, config
+    return {**state_dict, **load_state_dict(folder / HEAD)}, description
 
 
 def write_description(folder: Path, config: dict[str, Any], record: dict[str, Any] | None = None) -> None:

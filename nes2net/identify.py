@@ -97,7 +97,8 @@ def identify(path: str | Path) -> Identity:
 
 def _identify_folder(folder: Path) -> Identity:
     if (folder / CONFIG).is_file():
-        state_dict, config = read_folder(folder)
+        state_dict, description = read_folder(folder)
+        config = description["model"]
         return _with_tensors(
             Identity(folder, "detector folder", config=config), state_dict, _detector_state(config, folder)
         )

@@ -29,10 +29,11 @@ from torch import Tensor, nn
 from nes2net import __version__
 from nes2net.data.audio import SAMPLE_RATE
 from nes2net.data.crop import ASVSPOOF_SAMPLES
-from nes2net.detector import Detector, bonafide_scores, choose_device
+from nes2net.detector import Detector, bonafide_scores
+from nes2net.devices import named_device
 from nes2net.errors import InputError
 from nes2net.onnx_translations import translations
-from nes2net.scoring import fingerprint
+from nes2net.score_record import fingerprint
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
@@ -337,7 +338,7 @@ def _providers(device: str) -> list[Any]:
 
     cpu = "CPUExecutionProvider"
     has_cuda = "CUDAExecutionProvider" in onnxruntime.get_available_providers()
-    wanted = choose_device(("cuda" if has_cuda else "cpu") if device == "auto" else device)
+    wanted = named_device(("cuda" if has_cuda else "cpu") if device == "auto" else device)
     if wanted.type == "cpu":
         return [cpu]
     if wanted.type != "cuda" or not has_cuda:

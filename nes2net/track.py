@@ -15,7 +15,7 @@ from torch import Tensor
 from nes2net.data.audio import SAMPLE_RATE, stream_audio
 from nes2net.data.crop import ASVSPOOF_SAMPLES
 from nes2net.errors import InputError
-from nes2net.inference import in_eval_mode, scores_of, waveform_of
+from nes2net.inference import eval_twin, scores_of, waveform_of
 
 if TYPE_CHECKING:
     from nes2net.detector import Detector
@@ -55,7 +55,7 @@ def score_track(
     if batch_size < 1:
         raise InputError(f"batch_size is at least 1, not {batch_size}")
     blocks = stream_audio(audio) if isinstance(audio, (str, Path)) else [waveform_of(audio, sample_rate)]
-    detector = in_eval_mode(detector)
+    detector = eval_twin(detector)
     starts: list[int] = []
     scores: list[float] = []
     end = 0
@@ -87,7 +87,8 @@ def sliding_windows(blocks: Iterable[np.ndarray], length: int, hop: int) -> Iter
     for block in blocks:
         pieces.append(block)
         end += len(block)
-        if end < start + length:
+        # Two windows of samples: within a long hop too, no more is kept than the last window may need.
+        if end < min(start + length, first + 2 * length):
             continue
         held, pieces = np.concatenate([held, *pieces]), []
         while start + length <= end:

@@ -399,6 +399,8 @@ def test_a_rate_that_no_recording_has(tmp_path, samples):
         load_audio(tmp_path / "slow.wav")
     with pytest.raises(InputError, match=r"slow\.wav is said to have 1 samples a second"):
         next(stream_audio(tmp_path / "slow.wav"))
+    with pytest.raises(InputError, match=r"slow\.wav is said to have 1 samples a second"):
+        load_excerpt(tmp_path / "slow.wav", 0, 100)
 
 
 @pytest.mark.slow

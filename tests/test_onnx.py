@@ -14,7 +14,8 @@ from nes2net import Detector, InputError, onnx_engine, registry
 from nes2net.cli.main import main
 from nes2net.data import asvspoof2021_la
 from nes2net.detector import PUBLISHED_MODELS
-from nes2net.scoring import fingerprint, score_trials
+from nes2net.score_record import fingerprint
+from nes2net.scoring import score_trials
 
 onnx = pytest.importorskip("onnx", reason="the extra 'onnx' is not installed")
 pytest.importorskip("onnxscript", reason="the extra 'onnx' is not installed")
@@ -192,12 +193,12 @@ def test_both_engines_write_one_score_file(detector, file, corpus, tmp_path, mon
 
 def test_scoring_goes_on_where_it_stopped(file, corpus, tmp_path):
     trials, whole = asvspoof2021_la.trials(corpus, "eval"), tmp_path / "whole"
-    score_trials(OnnxDetector(file), trials, whole, num_samples=8000, num_workers=0)
+    score_trials(OnnxDetector(file), trials, whole, num_samples=8000, batch_size=2, num_workers=0)
     run = json.loads((tmp_path / "whole.json").read_text())["run"]
     lines = whole.read_text().splitlines()
     marked = f"{lines[0].split(' ')[0]} 123.0"  # a score that is taken over, not computed again
     (tmp_path / "torn.partial").write_text("\n".join([json.dumps(run), marked, *lines[1:4], lines[4][:5]]))
-    score_trials(OnnxDetector(file), trials, tmp_path / "torn", num_samples=8000, num_workers=0)
+    score_trials(OnnxDetector(file), trials, tmp_path / "torn", num_samples=8000, batch_size=2, num_workers=0)
     assert (tmp_path / "torn").read_text().splitlines() == [marked, *lines[1:]]
 
 

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import weakref
 
 import numpy as np
 import pytest
@@ -55,6 +56,21 @@ def test_no_more_is_held_than_a_window_and_a_block():
         held.append(samples.base.size if samples.base is not None else samples.size)
         assert samples[0] == start // 1000
     assert max(held) <= 4000 + 1000 + 500
+
+
+def test_nor_within_a_hop_that_is_longer():
+    made = []
+
+    def blocks():
+        for number in range(400):
+            made.append(weakref.ref(block := np.full(1000, number, np.float32)))
+            yield block
+            assert sum(ref() is not None for ref in made) <= 10
+
+    windows = [(start, samples.copy()) for start, samples in sliding_windows(blocks(), 4000, 300_000)]
+    assert [start for start, _ in windows] == [0, 300_000, 396_000]
+    for start, samples in windows:
+        np.testing.assert_array_equal(samples, np.repeat(np.arange(start // 1000, start // 1000 + 4), 1000))
 
 
 def test_a_track_is_the_scores_of_its_windows(detector, waveform):

@@ -27,6 +27,7 @@ def add(commands: argparse._SubParsersAction) -> None:
         "The stages run by turns in every round, and the medians are printed as a Markdown table with what they depend on. "
         "At full size a round takes a minute or more on a CPU."
     )
+    parser.set_defaults(resumes=False)
     add_one = parser.add_argument
     add_one("files", nargs="*", metavar="FILE", help="audio to decode and score; generated FLAC files when not given")
     which = parser.add_mutually_exclusive_group()
@@ -68,7 +69,8 @@ def _bench(args: argparse.Namespace) -> int:
 
 
 def _detector(args: argparse.Namespace) -> Detector:
-    from nes2net.detector import Detector, choose_device, named_architecture
+    from nes2net.detector import Detector, named_architecture
+    from nes2net.devices import choose_device
 
     if args.model:
         return Detector.from_pretrained(args.model, args.device, args.dtype)

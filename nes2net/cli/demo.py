@@ -25,6 +25,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("--test_mode", default="full", choices=["4s", "full"], help="the first 64,000 samples, or the whole file")
     add("--device", default="auto", help="auto, cpu, cuda or cuda:N")
     add_debug(parser)
+    parser.set_defaults(resumes=False)
     return parser
 
 

@@ -6,7 +6,9 @@ import argparse
 import json
 import sys
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Any
 
 from nes2net.cli.entry import INCOMPLETE, add_architecture, subcommand
@@ -24,6 +26,7 @@ MEANING = "higher: more bona fide; no probability, and a threshold is to be chos
 def add(commands: argparse._SubParsersAction) -> None:
     parser = subcommand(commands, "predict", _predict, "Score audio files of any format")
     parser.epilog = f"The score is the detector's own: {MEANING}. Exit status 1: a file could not be scored."
+    parser.set_defaults(resumes=False)
     add_one = parser.add_argument
     add_one("files", nargs="+", metavar="FILE", help="audio files, and folders, of which all audio files are taken")
     add_one("--model", required=True, help="checkpoint (.pth), folder, or name on the Hugging Face hub")
@@ -64,7 +67,7 @@ def _predict(args: argparse.Namespace) -> int:
 
 
 def audio_files(names: Iterable[str]) -> list[Path]:
-    """``names`` with folders replaced by the audio files in and below them, sorted."""
+    """``names`` with folders replaced by the audio files in and below them, sorted; without macOS's ``._*`` beside each."""
     from nes2net.data.corpus import AUDIO_SUFFIXES
 
     files: list[Path] = []
@@ -72,7 +75,8 @@ def audio_files(names: Iterable[str]) -> list[Path]:
         if not name.is_dir():
             files.append(name)
             continue
-        found = sorted(path for path in name.rglob("*") if path.suffix.lower() in AUDIO_SUFFIXES and path.is_file())
+        audio = (path for path in name.rglob("*") if path.suffix.lower() in AUDIO_SUFFIXES)
+        found = sorted(path for path in audio if path.is_file() and not path.name.startswith("._"))
         if not found:
             raise InputError(f"there are no audio files in {name} ({', '.join(sorted(AUDIO_SUFFIXES))})")
         files += found
@@ -81,18 +85,21 @@ def audio_files(names: Iterable[str]) -> list[Path]:
 
 def _scores(detector: Detector, files: list[Path], args: argparse.Namespace) -> Iterator[dict[str, Any]]:
     """A row for each file: ``file``, ``score``, ``duration`` in seconds; or ``file`` and ``error``."""
-    from nes2net.data.audio import count_samples
+    from nes2net.batching import Reading
+    from nes2net.inference import eval_twin, scores_in_order
 
     failures: list[dict[str, Any]] = []
 
     def failed(path: Path, error: InputError) -> None:
         failures.append({"file": str(path), "error": _reason(path, error)})
 
-    options = {"batch_size": args.batch_size, "workers": args.workers, "on_error": failed}
-    for path, score in detector.score_files(files, args.samples, **options):
+    reading = Reading.of(detector, args.samples)
+    for path, score, length in scores_in_order(
+        eval_twin(detector), files, reading, args.batch_size, args.workers, failed
+    ):
         yield from failures
         failures.clear()
-        yield {"file": str(path), "score": score, "duration": count_samples(path) / SAMPLE_RATE}
+        yield {"file": str(path), "score": score, "duration": length / SAMPLE_RATE}
     yield from failures
 
 
@@ -127,19 +134,33 @@ def _draw(picture: Path, path: Path, track: Track) -> None:
     from nes2net.atomic import replacing
     from nes2net.track_plot import plot_track
 
+    with _writable(picture), replacing(picture) as temporary:
+        plot_track(temporary, path, track, file_format=picture.suffix[1:])
+
+
+@contextmanager
+def _writable(picture: Path) -> Iterator[None]:
     try:
-        with replacing(picture) as temporary:
-            plot_track(temporary, path, track, file_format=picture.suffix[1:])
+        yield
     except OSError as error:
         raise InputError(f"{picture} cannot be written ({error.strerror}): name another with --plot") from error
 
 
 def _pictures(plot: str, files: list[Path]) -> dict[Path, Path]:
-    """Which file's track is drawn to which picture."""
-    target = Path(plot)
+    """Which file's track is drawn to which picture. :class:`InputError` where none can be written, before hours are scored."""
+    pictures = _names_of_pictures(Path(plot), files)
+    folder = next(iter(pictures.values())).parent
+    with _writable(Path(plot)):
+        folder.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=folder):
+            pass
+    return pictures
+
+
+def _names_of_pictures(target: Path, files: list[Path]) -> dict[Path, Path]:
     if target.suffix.lower() in (".png", ".svg", ".pdf") and not target.is_dir():
         if len(files) > 1:
-            raise InputError(f"--plot {plot} is one picture and there are {len(files)} files: name a folder")
+            raise InputError(f"--plot {target} is one picture and there are {len(files)} files: name a folder")
         return {files[0]: target}
     names: dict[str, Path] = {}
     for path in dict.fromkeys(files):

@@ -11,14 +11,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from nes2net.data.integrity import (
-    DamagedAudio,
-    FlacDigest,
-    FlacHeader,
-    missing_audio,
-    read_flac_header,
-    states_mp3_length,
-)
+from nes2net.data.ffmpeg import ffmpeg_blocks
+from nes2net.data.integrity import DamagedAudio, FlacDigest, FlacHeader, missing_audio, read_flac_header
+from nes2net.data.libsndfile import LIBSNDFILE_ERRORS, check_length, libsndfile_blocks
+from nes2net.data.ogg import ogg_fault
 from nes2net.errors import InputError
 
 if TYPE_CHECKING:
@@ -33,10 +29,8 @@ _RESAMPLING_MARGIN = 1024
 _INEXACT_SEEK = frozenset({"OGG", "MP3", "MPEG"})
 # Hz; outside lies no recording, but what a damaged header can say, and resampling would make gigabytes of.
 _RATES = (1000, 1_000_000)
-# Samples that the length in an MP3 header may be too long by: encoders count their own delay in different ways.
-_MP3_FRAMES = 2 * 1152
-# libsndfile's own are RuntimeErrors; the last two come of a damaged header that announces more samples than there is memory.
-_LIBSNDFILE_ERRORS = (RuntimeError, OSError, ValueError, MemoryError)
+# Sample values beyond this are no loud recording but integers in floating-point numbers.
+_LOUDEST = 16.0
 _BLOCK = 1 << 18  # samples read at a time where a file is not read whole
 
 
@@ -52,12 +46,12 @@ def load_audio(path: str | Path, *, channel: int | None = None) -> np.ndarray:
     """Read ``path`` as 16 kHz mono float32 (N,): the mean of its channels, or the one named (counted from 0).
 
     libsndfile is tried first and FFmpeg (PyAV) second: many FLAC files of ASVspoof 2021 open only with the second. What was decoded is
-    held against what the header says: length (WAV, AIFF, AU, SPHERE, FLAC, MP4, MP3 where it says one), checksums and rate (FLAC). Formats
-    that carry no length (Ogg, AAC and MP3 streams) are as long as they are.
+    held against what the header says: length (WAV, AIFF, AU, CAF, SPHERE, FLAC, MP4, MP3 where it says one), checksums (FLAC, Ogg)
+    and rate (FLAC). Formats that carry no length (Ogg, AAC and MP3 streams) are as long as they are.
 
     Raises:
-        InputError: the file is missing or no regular file, cut off, damaged, empty, holds values that are not finite, has no such channel
-            or an impossible rate, or neither decoder reads it.
+        InputError: the file is missing or no regular file, cut off, damaged, empty, holds values that are not finite or far outside
+            [−1, 1], has no such channel or an impossible rate, or neither decoder reads it.
     """
     path = _existing(path)
     samples, sample_rate, _ = decode_audio(path)
@@ -116,11 +110,12 @@ def load_excerpt(path: str | Path, start: int, num_samples: int) -> np.ndarray:
     _header(path)
     try:
         with soundfile.SoundFile(path) as file:
+            check_length(file, path)
             if file.seekable() and file.format not in _INEXACT_SEEK:
                 return _finite(_read_excerpt(file, start, num_samples), path)
     except InputError:
         raise
-    except _LIBSNDFILE_ERRORS:
+    except LIBSNDFILE_ERRORS:
         pass
     return load_audio(path)[start : start + num_samples]
 
@@ -140,14 +135,15 @@ def load_head(path: str | Path, num_samples: int) -> np.ndarray:
     _header(path)
     try:
         with soundfile.SoundFile(path) as file:
+            check_length(file, path)
             lossless = file.subtype.startswith("PCM") or file.subtype in ("FLOAT", "DOUBLE")
             if lossless and file.samplerate == SAMPLE_RATE and file.frames > num_samples:
                 samples = file.read(num_samples, dtype="float32", always_2d=True)
                 if len(samples) == num_samples:
-                    return _finite(to_mono_16k(samples.T, SAMPLE_RATE), path)
+                    return _finite(to_mono_16k(samples.T, SAMPLE_RATE, f"audio file {path}"), path)
     except InputError:
         raise
-    except _LIBSNDFILE_ERRORS:
+    except LIBSNDFILE_ERRORS:
         pass
     return load_audio(path)[:num_samples]
 
@@ -163,12 +159,14 @@ def count_samples(path: str | Path) -> int:
     path = _existing(path)
     header = _header(path)
     try:
-        info = soundfile.info(path)
-        if info.format in ("MP3", "MPEG") or (header is not None and not header.num_samples):
-            return len(load_audio(path))  # what libsndfile says is a guess
-    except _LIBSNDFILE_ERRORS:
-        return len(load_audio(path))
-    return -(-info.frames * SAMPLE_RATE // info.samplerate)
+        with soundfile.SoundFile(path) as file:
+            check_length(file, path)
+            frames, rate = file.frames, file.samplerate
+            mp3 = file.format in ("MP3", "MPEG") or file.subtype.startswith("MPEG")
+            guessed = mp3 or not file.seekable() or (header is not None and not header.num_samples)
+    except LIBSNDFILE_ERRORS:
+        guessed = True
+    return len(load_audio(path)) if guessed else -(-frames * SAMPLE_RATE // rate)
 
 
 def to_mono_16k(samples: np.ndarray, sample_rate: float, what: str = "audio") -> np.ndarray:
@@ -193,11 +191,11 @@ def decode_audio(path: str | Path) -> DecodedAudio:
     path = _existing(path)
     header = _header(path)
     try:
-        samples, sample_rate = _join(_libsndfile_blocks(path, header, -1))
+        samples, sample_rate = _join(libsndfile_blocks(path, header, -1))
         second = False
     except InputError:
         raise
-    except _LIBSNDFILE_ERRORS as error:
+    except LIBSNDFILE_ERRORS as error:
         samples, sample_rate = _ffmpeg_whole(path, header, error)
         second = True
     if not samples.shape[1]:
@@ -229,7 +227,8 @@ def _header(path: Path) -> FlacHeader | None:
                 raise InputError(
                     f"audio file {path} is cut off: its header announces {cut[0]:,} {cut[2]}, {cut[1]:,} are there"
                 )
-            file.seek(0)
+            if fault := ogg_fault(file):
+                raise InputError(f"audio file {path} {fault}")
             header = read_flac_header(file)
     except OSError as error:
         raise InputError(f"audio file {path} cannot be opened ({error.strerror})") from None
@@ -256,9 +255,21 @@ def _mean_of_channels(samples: np.ndarray) -> np.ndarray:
 
 
 def _finite(waveform: np.ndarray, path: Path) -> np.ndarray:
-    if not np.isfinite(waveform).all():
-        raise InputError(f"audio file {path} holds NaN or infinite samples")
+    if fault := fault_of(waveform):
+        raise InputError(f"audio file {path} {fault}")
     return waveform
+
+
+def fault_of(samples: np.ndarray) -> str | None:
+    """What keeps ``samples`` from being audio in [−1, 1], to follow the name of the recording; None for those that are."""
+    if not samples.size:
+        return None
+    loudest = max(samples.max(), -samples.min())
+    if not np.isfinite(loudest):
+        return "holds NaN or infinite samples"
+    if loudest > _LOUDEST:
+        return f"has samples that reach {loudest:g}; values in [-1, 1] are expected: divide by full scale, 32768 for 16-bit audio"
+    return None
 
 
 def _read_excerpt(file: soundfile.SoundFile, start: int, num_samples: int) -> np.ndarray:
@@ -278,7 +289,7 @@ def _read_excerpt(file: soundfile.SoundFile, start: int, num_samples: int) -> np
             f"{wanted:,} samples from number {position:,} on were to be read, {len(samples):,} are there"
         )
     skipped = start - first * ours
-    return to_mono_16k(samples.T, file.samplerate)[skipped : skipped + num_samples]
+    return to_mono_16k(samples.T, file.samplerate, f"audio file {file.name}")[skipped : skipped + num_samples]
 
 
 def _join(blocks: Iterable[tuple[np.ndarray, int]]) -> tuple[np.ndarray, int]:
@@ -293,19 +304,19 @@ def _decoded_blocks(path: Path, header: FlacHeader | None) -> Iterator[tuple[np.
 
     given = 0
     try:
-        for samples, rate in _libsndfile_blocks(path, header, _BLOCK):
+        for samples, rate in libsndfile_blocks(path, header, _BLOCK):
             given += samples.shape[1]
             yield samples, rate
         return
     except InputError:
         raise
-    except _LIBSNDFILE_ERRORS as error:
+    except LIBSNDFILE_ERRORS as error:
         first = error
     if header is not None:  # whole, for its checksums
         samples, rate = _ffmpeg_whole(path, header, first)
         yield samples[:, given:], rate
         return
-    with closing(_ffmpeg_blocks(path, None, False)) as blocks:
+    with closing(ffmpeg_blocks(path, None)) as blocks:
         try:
             for samples, rate in blocks:
                 dropped = min(given, samples.shape[1])
@@ -318,47 +329,16 @@ def _decoded_blocks(path: Path, header: FlacHeader | None) -> Iterator[tuple[np.
             raise _unreadable(path, first, second) from second
 
 
-def _libsndfile_blocks(path: Path, header: FlacHeader | None, length: int) -> Iterator[tuple[np.ndarray, int]]:
-    """Blocks of ``length`` samples (−1: one of all). What was read is checked in the end; :class:`DamagedAudio` says what is wrong."""
-    import soundfile
-
-    with soundfile.SoundFile(path) as file:
-        if file.format in ("MP3", "MPEG"):
-            with open(path, "rb") as raw:
-                if not states_mp3_length(raw):
-                    raise DamagedAudio("libsndfile guesses the length of MP3 files that do not say it, and stops there")
-        md5 = FlacDigest(header.bits) if header and header.has_md5 else None
-        count = 0
-        while True:
-            samples = file.read(length, dtype="float32", always_2d=True)
-            count += len(samples)
-            if md5:
-                md5.update(samples)
-            if len(samples) or not count:
-                yield samples.T, file.samplerate
-            if length < 0 or len(samples) < length:
-                break
-        if file.format in ("MP3", "MPEG"):
-            if count < file.frames - _MP3_FRAMES:  # FFmpeg would read it, without a word
-                raise InputError(
-                    f"audio file {path} is cut off: its header announces {file.frames:,} samples, {count:,} are there"
-                )
-        elif count < file.frames:
-            raise DamagedAudio(f"its header announces {file.frames:,} samples, {count:,} could be decoded")
-        if md5 and md5.digest() != header.md5:
-            raise DamagedAudio("the MD5 sum of its samples is not that of its header")
-
-
 def _ffmpeg_whole(path: Path, header: FlacHeader | None, first: Exception) -> tuple[np.ndarray, int]:
     """Everything, by FFmpeg; ``first`` is why libsndfile failed."""
     try:
         try:
-            return _join(_ffmpeg_blocks(path, header, header is not None))
+            return _join(ffmpeg_blocks(path, header))
         except Exception:
             if header is None or not header.has_md5:
                 raise
             # What follows the last frame may trip the strict decoder; the checksum of everything outweighs that of the frames.
-            samples, rate = _join(_ffmpeg_blocks(path, header, False))
+            samples, rate = _join(ffmpeg_blocks(path, header, strict=False))
             md5 = FlacDigest(header.bits)
             md5.update(samples.T)
             if md5.digest() != header.md5:
@@ -370,46 +350,3 @@ def _ffmpeg_whole(path: Path, header: FlacHeader | None, first: Exception) -> tu
 
 def _unreadable(path: Path, first: Exception, second: Exception) -> InputError:
     return InputError(f"audio file {path} was read by neither libsndfile ({first}) nor FFmpeg ({second})")
-
-
-def _ffmpeg_blocks(path: Path, header: FlacHeader | None, strict: bool) -> Iterator[tuple[np.ndarray, int]]:
-    """Frame after frame; ``strict`` makes a frame whose checksum is wrong an error."""
-    import av
-
-    count, complete = 0, False
-    # A file and no path, and no protocols: a playlist that is called .flac would otherwise have FFmpeg open what it names.
-    with open(path, "rb") as file, av.open(file, options={"protocol_whitelist": ""}) as container:
-        if not container.streams.audio:
-            raise ValueError("no audio stream")
-        stream = container.streams.audio[0]
-        if strict:
-            stream.codec_context.options = {"err_detect": "crccheck+explode"}
-        resampler = av.AudioResampler(format="fltp")
-        announced = header.num_samples if header else 0
-        try:
-            for frame in container.decode(stream):
-                if frame.is_corrupt:
-                    raise DamagedAudio("a frame is damaged")
-                for out in resampler.resample(frame):
-                    count += out.samples
-                    yield out.to_ndarray(), stream.rate
-            for out in resampler.resample(None):
-                count += out.samples
-                yield out.to_ndarray(), stream.rate
-            complete = True
-        except (av.FFmpegError, DamagedAudio) as error:
-            if announced and not complete:
-                raise DamagedAudio(
-                    f"its header announces {announced:,} samples, {count:,} could be decoded: {error}"
-                ) from error
-            raise
-        if announced and count != announced:
-            raise DamagedAudio(f"its header announces {announced:,} samples, {count:,} could be decoded")
-        if "mp4" in container.format.name and stream.duration and stream.time_base:
-            seconds = float(stream.duration * stream.time_base)
-            if count / stream.rate < seconds - 0.1:
-                raise DamagedAudio(
-                    f"its header announces {seconds:.2f} s, {count / stream.rate:.2f} s could be decoded"
-                )
-        if not count:
-            raise ValueError("no audio frames")

@@ -13,9 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-
-from nes2net.data.audio import SAMPLE_RATE, decode_audio
+from nes2net.data.audio import SAMPLE_RATE, decode_audio, fault_of
 from nes2net.errors import InputError
 
 # Files that a process reads before it reports.
@@ -100,8 +98,8 @@ def decode(path: Path) -> Decoded:
         samples, sample_rate, second_decoder = decode_audio(path)
     except InputError as error:
         return Decoded(path, error=str(error).removeprefix(f"audio file {path} "))
-    if not np.isfinite(samples).all():
-        return Decoded(path, error="holds NaN or infinite samples")
+    if fault := fault_of(samples):
+        return Decoded(path, error=fault)
     channels, length = samples.shape
     return Decoded(path, sample_rate, channels, length / sample_rate, second_decoder)
 

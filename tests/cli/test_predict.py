@@ -3,6 +3,8 @@
 import json
 import os
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ from matplotlib.image import imread
 
 from nes2net import Detector
 from nes2net.cli.main import main
+from nes2net.data.audio import decode_audio
 from nes2net.track_plot import envelope, plot_track
 
 
@@ -140,6 +143,48 @@ def test_a_picture_of_one_score_and_a_strange_name(detector, tmp_path):
     soundfile.write(path, np.zeros(8000), 16000)
     plot_track(tmp_path / "picture.png", path, detector.score_track(path))
     assert (tmp_path / "picture.png").stat().st_size > 5000
+
+
+def test_a_picture_that_cannot_be_written_is_said_before_anything_is_scored(predict, place, tmp_path):
+    (tmp_path / "file").write_text("no folder")
+    for plot in (tmp_path / "file" / "a.png", tmp_path / "file" / "folder"):
+        status, out, err = predict("none.wav", "--plot", str(plot))
+        assert status == 2 and not out and "cannot be written" in err and "--plot" in err and err.count("\n") == 1
+
+
+def test_files_of_macos_beside_others_are_left_out(predict, place, tmp_path):
+    (tmp_path / "more").mkdir()
+    shutil.copy(place / FILES[0], tmp_path / "more" / "a.wav")
+    (tmp_path / "more" / "._a.wav").write_bytes(b"\0\5\x16\7" + bytes(100))
+    status, out, _ = predict(str(tmp_path), "--json")
+    assert status == 0 and json.loads(out)["file"] == str(tmp_path / "more" / "a.wav")
+
+
+def test_nothing_is_decoded_twice(predict, place, tmp_path, monkeypatch):
+    """Not even MP3, of which only decoding tells the length."""
+    soundfile.write(tmp_path / "a.mp3", soundfile.read(place / FILES[0])[0], 16000)
+    decoded = []
+    monkeypatch.setattr("nes2net.data.audio.decode_audio", lambda path: decoded.append(path) or decode_audio(path))
+    for samples in ([], ["--samples", "8000"]):
+        status, out, _ = predict(str(tmp_path / "a.mp3"), "--json", *samples)
+        assert status == 0 and json.loads(out)["duration"] == pytest.approx(1.5, abs=0.1)
+    assert len(decoded) == 2
+
+
+def test_a_terminal_that_is_not_utf_8(place):
+    """Neither a file's name nor the '–' of a failure may end the run."""
+    name = "speech/中文.wav"
+    command = [sys.executable, "-m", "nes2net.cli.main", "predict", name, "--model", "model.pth", "--device", "cpu"]
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    done = subprocess.run(command, cwd=place, env=environment, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 1 and not done.stderr.count("Traceback"), done.stderr
+    assert "\\u4e2d" in done.stdout and "not found" in done.stdout
+
+
+def test_an_interrupted_run_begins_again(predict, monkeypatch):
+    monkeypatch.setattr("nes2net.cli.predict._scores", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    status, _, err = predict(FILES[0])
+    assert status == 130 and err.strip().endswith("interrupted")
 
 
 def test_names_that_are_no_text(predict, place, tmp_path):

@@ -1,0 +1,265 @@
+"""Scoring from Python: samples and lists of files, in any mode of the detector and any number of threads."""
+
+import itertools
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from types import MethodType
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from nes2net import Detector, InputError
+from nes2net.batching import Reading
+from nes2net.data.audio import load_audio
+from nes2net.inference import in_eval_mode
+
+
+@pytest.fixture
+def detector(small_model):
+    torch.manual_seed(0)
+    return Detector.from_config(small_model).eval()
+
+
+@pytest.fixture
+def waveform():
+    return (0.1 * np.random.default_rng(0).standard_normal(20000)).astype(np.float32)
+
+
+@pytest.fixture
+def recordings(tmp_path):
+    """Files of four lengths, in turn, and the samples of each."""
+    rng = np.random.default_rng(1)
+    recordings = {}
+    for number in range(12):
+        samples = 0.1 * rng.standard_normal((4000, 4300, 9000, 700)[number % 4]).astype(np.float32)
+        path = tmp_path / f"{number}.wav"
+        soundfile.write(path, samples, 16000, subtype="FLOAT")
+        recordings[path] = samples
+    return recordings
+
+
+@pytest.mark.parametrize("num_samples", [None, 4100])
+@pytest.mark.parametrize("batch_size", [1, 5])
+def test_files_are_scored_as_alone_and_in_order(detector, recordings, num_samples, batch_size):
+    pairs = list(detector.score_files(recordings, num_samples, batch_size=batch_size, workers=3))
+    assert [path for path, _ in pairs] == list(recordings)
+    for (_, score), samples in zip(pairs, recordings.values()):
+        assert score == pytest.approx(detector.score(samples, num_samples=num_samples), abs=1e-6)
+
+
+def test_files_share_batches(detector, recordings, monkeypatch):
+    """Those of one length, with all that are read ahead."""
+    sizes = []
+    scores = Detector.scores
+    monkeypatch.setattr(Detector, "scores", lambda self, x: sizes.append(tuple(x.shape)) or scores(self, x))
+    list(detector.score_files(recordings, batch_size=3))
+    assert [rows for rows, _ in sizes] == [3, 3, 3, 3] and len({length for _, length in sizes}) == 4
+
+
+def test_endless_paths(detector, recordings):
+    asked = []
+    paths = (asked.append(path) or path for path in itertools.cycle(recordings))
+    scores = detector.score_files(paths, batch_size=2)
+    assert not asked
+    assert len(list(itertools.islice(scores, 30))) == 30
+    assert len(asked) < 30 + 2 * 6 + 1  # no more than a few batches ahead
+    scores.close()
+
+
+def test_large_files_do_not_pile_up(detector, recordings, monkeypatch):
+    asked = []
+    paths = (asked.append(path) or path for path in itertools.cycle(recordings))
+    largest = max(path.stat().st_size for path in recordings)
+    monkeypatch.setattr("nes2net.inference._AHEAD_BYTES", 2 * largest)
+    scores = detector.score_files(paths, batch_size=8)
+    pairs = list(itertools.islice(scores, 24))
+    scores.close()
+    assert [path for path, _ in pairs] == list(recordings) * 2
+    # Samples are held as float32, as the files hold them.
+    assert len(asked) <= 24 + 2 * largest // min(path.stat().st_size for path in recordings) + 2 < 24 + 32
+    assert [s for _, s in pairs[:12]] == pytest.approx([detector.score(path) for path in recordings], abs=1e-6)
+
+
+def test_what_is_cut_off_is_not_held(recordings):
+    path = str(next(iter(recordings)))
+    waveform, duration = Reading(1000).with_duration(path, "first")
+    assert waveform.shape == (1000,) and waveform.base is None and duration == len(load_audio(path)) > 1000
+
+
+def test_a_bad_file_among_good_ones(detector, recordings, tmp_path):
+    bad = tmp_path / "bad.flac"
+    bad.write_text("no audio")
+    good = list(recordings)
+    paths = [*good[:5], bad, *good[5:], tmp_path / "none.wav"]
+    scored = []
+    with pytest.raises(InputError, match=r"bad\.flac was read by neither"):
+        for pair in detector.score_files(paths, batch_size=4):
+            scored.append(pair)
+    assert [path for path, _ in scored] == good[:5]
+    failures = {}
+    pairs = list(detector.score_files(paths, batch_size=4, on_error=failures.__setitem__))
+    assert [path for path, _ in pairs] == good
+    assert list(failures) == [bad, tmp_path / "none.wav"] and "not found" in str(failures[tmp_path / "none.wav"])
+
+
+def test_one_that_the_detector_refuses_spoils_no_batch(detector, recordings):
+    first = next(iter(recordings))
+    with torch.no_grad():
+        detector.backend.fc.bias.fill_(float("nan"))
+    failures = {}
+    assert not list(detector.score_files(recordings, batch_size=4, on_error=failures.__setitem__))
+    assert len(failures) == len(recordings) and "score is nan" in str(failures[first])
+
+
+def test_threads_score_as_one_alone(detector, recordings):
+    """In train mode, which every thread has to see past, and without one of them changing it for another."""
+    expected = [detector.score(path) for path in recordings]
+    before = {k: v.clone() for k, v in detector.state_dict().items()}
+    for training in (False, True):
+        detector.train(training)
+        with ThreadPoolExecutor(4) as pool:
+            scores = list(pool.map(detector.score, list(recordings) * 4))
+            lists = list(pool.map(lambda _: [s for _, s in detector.score_files(recordings)], range(4)))
+        assert scores == expected * 4
+        for found in lists:
+            assert found == pytest.approx(expected, abs=1e-6)
+        assert all(module.training == training for module in detector.modules())
+    assert all(torch.equal(v, before[k]) for k, v in detector.state_dict().items())
+
+
+def test_a_detector_may_be_trained_while_files_are_scored(detector, recordings):
+    """Between two scores of a list: the others are of the weights as they are then, and in eval mode."""
+    expected = [score for _, score in detector.score_files(recordings, batch_size=1)]
+    before = {k: v.clone() for k, v in detector.state_dict().items()}
+    scores = detector.score_files(recordings, batch_size=1)
+    found = [next(scores)[1]]
+    detector.train()
+    found += [score for _, score in scores]
+    assert found == expected and detector.training
+    assert all(torch.equal(v, before[k]) for k, v in detector.state_dict().items())
+
+
+def test_a_forward_that_was_replaced(detector, waveform):
+    """By a function of the very detector, or a method that another one can take over (as Accelerate does)."""
+    expected = detector.score(waveform)
+    before = {k: v.clone() for k, v in detector.state_dict().items()}
+    whole, part = detector.forward, detector.frontend.forward
+    for module, forward in ((detector, lambda x: whole(x)), (detector.frontend, lambda *a, **k: part(*a, **k))):
+        module.forward = forward
+        assert detector.score(waveform) == expected
+        for scored in (lambda: detector.score(waveform), lambda: detector.score_track(waveform)):
+            detector.train()
+            with pytest.raises(InputError, match=r"a .* has a forward of its own.*call \.eval\(\) first"):
+                scored()
+            detector.eval()
+        del module.forward
+    calls = []
+    detector.forward = MethodType(lambda self, x: calls.append(self.training) or type(self).forward(self, x), detector)
+    assert detector.train().score(waveform) == expected and calls == [False]
+    del detector.forward
+    detector.compile(backend="eager")
+    assert detector.train().score(waveform) == expected
+    assert all(torch.equal(v, before[k]) for k, v in detector.state_dict().items())
+
+
+def test_what_hangs_on_a_detector_is_in_nobodys_way(detector, waveform):
+    expected = detector.score(waveform)
+    seen = []
+    detector.lock, detector.cache = threading.Lock(), torch.nn.Linear(2, 2)(torch.zeros(1, 2))
+    detector.backend.register_forward_hook(lambda module, *_: seen.append(module.training))
+    assert detector.train().score(waveform) == expected and seen == [False]
+
+
+def test_reading_goes_on_beyond_the_files_that_are_looked_at(detector, recordings, monkeypatch):
+    """Every recording of another length: while one is scored, others are being read, and no one waits for the last of them."""
+    asked, started, unread = [], threading.Event(), threading.Event()
+    with_duration = Reading.with_duration
+
+    def read(self, path, name):
+        asked.append(path)
+        if len(asked) > 10:
+            started.set()
+            assert unread.wait(60)
+        return with_duration(self, path, name)
+
+    monkeypatch.setattr(Reading, "with_duration", read)
+    scores = detector.score_files([*recordings][:4] * 5, batch_size=2, workers=4)
+    first = [next(scores) for _ in range(2)]
+    assert started.wait(60) and not unread.is_set()
+    unread.set()
+    assert len(first + list(scores)) == 20
+
+
+@pytest.mark.parametrize("frontend", ["wavlm", "lfcc", "wav2vec2_small"])
+def test_train_mode_copies_no_weights(frontend, small_model, waveform):
+    options = {"encoder_layers": 1, "encoder_embed_dim": 32, "encoder_ffn_embed_dim": 32, "encoder_attention_heads": 4}
+    config = {"name": frontend, **(options if frontend == "wavlm" else {})}
+    detector = Detector.from_config({**small_model, "frontend": config, "backend": "asp_mlp"})
+    other = in_eval_mode(detector)
+    assert other is not detector and not any(module.training for module in other.modules())
+    assert [id(p) for p in other.parameters()] == [id(p) for p in detector.parameters()]
+    assert [id(b) for b in other.buffers()] == [id(b) for b in detector.buffers()]
+    assert detector.training
+    score = detector.score(waveform)
+    assert detector.eval().score(waveform) == score
+    assert in_eval_mode(detector) is detector
+
+
+@pytest.mark.parametrize(
+    "audio, sample_rate, message",
+    [
+        (np.zeros(0, np.float32), 16000, "has no samples"),
+        (np.zeros((2, 0), np.float32), 16000, "has no samples"),
+        (np.zeros(4000, np.int16), 16000, "int16.*divide by full scale"),
+        (torch.zeros(4000, dtype=torch.int32), 16000, "int32.*divide by full scale"),
+        (np.full(4000, 9000.0), 16000, r"reach 9000.*\[-1, 1\]"),
+        (np.array([0.1, np.nan]), 16000, "NaN"),
+        (np.array([0.1, -np.inf]), 16000, "NaN or infinite"),
+        (np.zeros((4000, 2)), 16000, "more channels than samples.*transpose"),
+        (np.zeros((2, 2, 4000)), 16000, "3 axes"),
+        (np.float64(0.5), 16000, "0 axes"),
+        (np.zeros(4000, complex), 16000, "complex128"),
+        (["a", "b"], 16000, "of type <U1"),
+        ([[0.1], [0.1, 0.2]], 16000, "no array"),
+        (None, 16000, "of type object"),
+        (torch.zeros(4000).to_sparse(), 16000, "no array"),
+        (np.zeros(4000), "16000", "number of Hz, not '16000'"),
+        (np.zeros(4000), 0, "0 samples a second"),
+        (np.zeros(4000), -16000, "samples a second"),
+        (np.zeros(4000), float("nan"), "nan samples a second"),
+    ],
+)
+def test_samples_that_cannot_be_scored(detector, audio, sample_rate, message):
+    for score in (detector.score, detector.score_track):
+        with pytest.raises(InputError, match=message):
+            score(audio, sample_rate)
+
+
+def test_samples_of_any_floating_type(detector, waveform):
+    score = detector.score(waveform)
+    assert detector.score(waveform.astype(np.float64)) == score
+    assert detector.score(waveform.tolist()) == score
+    assert detector.score(torch.from_numpy(waveform).requires_grad_()) == score
+    assert detector.score(torch.from_numpy(waveform)[None]) == score
+    coarse = torch.from_numpy(waveform).bfloat16()
+    assert detector.score(coarse) == detector.score(coarse.float())
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ({"batch_size": 0}, "batch_size is at least 1"),
+        ({"workers": 0}, "workers is at least 1"),
+        ({"num_samples": 0}, "num_samples is at least 1"),
+        ({"num_samples": 4000.0}, "num_samples is at least 1.*not 4000.0"),
+        ({"num_samples": "4sec"}, "num_samples is at least 1.*not '4sec'"),
+        ({"on_error": "ignore"}, "on_error is 'raise' or a function"),
+    ],
+)
+def test_wrong_options_of_score_files(detector, options, message):
+    with pytest.raises(InputError, match=message):
+        detector.score_files([], **options)
+    with pytest.raises(InputError, match=r"several paths.*\['speech.wav'\]"):
+        detector.score_files("speech.wav")
