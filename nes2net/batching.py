@@ -9,6 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import groupby
 from operator import itemgetter
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,16 +17,19 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from nes2net.data.audio import count_samples, load_audio, stream_audio
+from nes2net.data.audio import SAMPLE_RATE, load_audio, stream_audio
 from nes2net.data.crop import head_crop
 from nes2net.data.dataset import worker_options
+from nes2net.data.integrity import read_flac_header
 from nes2net.data.trial import Trial
 from nes2net.errors import InputError
 from nes2net.frontends.used_samples import UsedSamples
 
 # Whole utterances are sorted by length within so many batches, and so many trials at most: enough to fill batches with utterances
-# of one number of frames, and no more than a corpus of any size leaves memory for.
+# of one number of frames, and no more than a corpus of any size leaves memory for. The first of them are fewer, so that scoring starts
+# when few headers are read, each time so many times as many.
 _WINDOW_BATCHES, _WINDOW_TRIALS = 1024, 65536
+_FIRST_WINDOW_BATCHES, _GROWTH = 16, 4
 _HEADERS_AT_ONCE = 64
 _LARGE_FILE = 32 * 2**20  # bytes; hours of audio, of which '4sec' wants the beginning
 
@@ -56,22 +60,29 @@ class Reading:
 
     def __call__(self, path: str, name: str) -> np.ndarray:
         """(N,) float32. :class:`InputError` where the file cannot be used."""
+        return self.with_duration(path, name)[0]
+
+    def with_duration(self, path: str, name: str) -> tuple[np.ndarray, int]:
+        """The same, and how many samples the whole recording has."""
         if self.num_samples is not None and os.path.isfile(path) and os.path.getsize(path) > _LARGE_FILE:
-            waveform = _head(path, self.num_samples)
+            waveform, duration = _head(path, self.num_samples)
         else:
             waveform = load_audio(path)
+            duration = len(waveform)
         whole = head_crop(waveform, self.num_samples or max(len(waveform), self.min_samples), name)
-        return whole[: self.used(len(whole))]
+        # No view, which would keep the whole recording in memory.
+        return whole[: self.used(len(whole))].copy(), duration
 
 
-def _head(path: str, num_samples: int) -> np.ndarray:
-    """The first samples of a recording of hours. The others are read and dropped: damage that is anywhere in a file is an error."""
-    blocks, missing = [], num_samples
+def _head(path: str, num_samples: int) -> tuple[np.ndarray, int]:
+    """The first samples of a recording of hours, and how many it has. All are read: damage that is anywhere in a file is an error."""
+    blocks, missing, duration = [], num_samples, 0
     for block in stream_audio(path):
+        duration += len(block)
         if missing > 0:
             blocks.append(block[:missing].copy())
             missing -= len(blocks[-1])
-    return np.concatenate(blocks)
+    return np.concatenate(blocks), duration
 
 
 class Item(NamedTuple):
@@ -121,9 +132,7 @@ def plan_batches(
     >>> sorted("".join(item.name for item in batch) for batch in batches)
     ['ac', 'bd', 'e']
     """
-    size = batch_size * _WINDOW_BATCHES if length_of is None else min(batch_size * _WINDOW_BATCHES, _WINDOW_TRIALS)
-    windows = [range(start, min(start + size, len(trials))) for start in range(0, len(trials), size)]
-    windows = [window for window in windows if not all(trials[i].id in done for i in window)]
+    windows = [window for window in _windows(len(trials), batch_size) if not all(trials[i].id in done for i in window)]
     for window, groups in _with_lengths(windows, trials, length_of):
         batches = [group[i : i + batch_size] for group in groups for i in range(0, len(group), batch_size)]
         if length_of is not None:
@@ -132,6 +141,16 @@ def plan_batches(
         for number, batch in enumerate(batches):
             if number % num_processes == rank and not all(trials[i].id in done for i in batch):
                 yield [Item(i, trials[i].id, str(trials[i].path)) for i in batch]
+
+
+def _windows(num_trials: int, batch_size: int) -> Iterator[range]:
+    """Indices of trials that may share batches: whole batches of them, whatever their number."""
+    size, start = batch_size * _FIRST_WINDOW_BATCHES, 0
+    largest = max(1, min(_WINDOW_BATCHES, _WINDOW_TRIALS // batch_size)) * batch_size
+    while start < num_trials:
+        size = min(size, largest)
+        yield range(start, min(start + size, num_trials))
+        start, size = start + size, size * _GROWTH
 
 
 def _with_lengths(
@@ -162,15 +181,39 @@ def _with_lengths(
 
 
 def header_length(reading: Reading) -> Callable[[Trial], int]:
-    """``length_of`` for :func:`plan_batches`: read from a file's header; −1 where it cannot be, which decoding will give a reason for."""
+    """``length_of`` for :func:`plan_batches`, read from a file's header.
+
+    Files of which only decoding would tell the length go by their size, as a negative number, and those that are none are −1: batches
+    fall into groups of one length after decoding, which also gives the reason why there is no waveform.
+    """
 
     def length(trial: Trial) -> int:
         try:
-            return reading.length(count_samples(trial.path))
-        except Exception:
+            if not os.path.isfile(trial.path):  # opening a pipe would wait for ever
+                return -1
+            stated = _stated_length(trial.path)
+            return -2 - os.path.getsize(trial.path) if stated is None else reading.length(stated)
+        except Exception:  # whatever damage does to a header
             return -1
 
     return length
+
+
+def _stated_length(path: Path) -> int | None:
+    """Samples at 16 kHz that a header announces; None where it announces none (MP3: libsndfile guesses)."""
+    import soundfile
+
+    with open(path, "rb") as file:
+        flac = read_flac_header(file)  # libsndfile does not open every FLAC file of ASVspoof 2021
+    if flac is not None:
+        num_samples, rate = flac.num_samples, flac.sample_rate
+    else:
+        try:
+            info = soundfile.info(path)
+        except soundfile.LibsndfileError:
+            return None
+        num_samples, rate = 0 if info.format in ("MP3", "MPEG") else info.frames, info.samplerate
+    return -(-num_samples * SAMPLE_RATE // rate) if num_samples else None
 
 
 class _Waveforms(Dataset):
@@ -242,3 +285,8 @@ def default_workers(device: torch.device) -> int:
     """
     share = processors() // int(os.environ.get("LOCAL_WORLD_SIZE", 1))
     return 1 if device.type == "cpu" else max(1, min(16, share - 1))
+
+
+def default_batch_size(device: torch.device) -> int:
+    """Utterances of 4 s that keep ``device`` busy."""
+    return 64 if device.type == "cuda" else 8

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -48,6 +49,47 @@ class Processes:
         with _one_has_ended():
             dist.broadcast_object_list(values)
         return values[0]
+
+
+@contextmanager
+def alone_at(path: Path, refusal: str) -> Iterator[None]:
+    """``path``, an empty file, held by this process until it ends, however it does; then removed.
+
+    Where no file can be made or locked, nothing is held. :class:`InputError`, saying ``refusal``, where another process has it.
+    """
+    held = _lock(path, refusal)
+    try:
+        yield
+    finally:
+        if held is not None:
+            path.unlink(missing_ok=True)
+            os.close(held)
+
+
+def _lock(path: Path, refusal: str) -> int | None:
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        return None
+    while True:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        except OSError:  # nothing can be written there, so nothing will be
+            return None
+        try:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # processes that are forked to read audio do not hold it
+        except (BlockingIOError, PermissionError):
+            os.close(file)
+            raise InputError(refusal) from None
+        except OSError:  # a file system without locks
+            os.close(file)
+            path.unlink(missing_ok=True)
+            return None
+        with suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(file), os.stat(path)):
+                return file
+        os.close(file)  # the one that had it has ended meanwhile and removed it
 
 
 @contextmanager

@@ -198,8 +198,9 @@ def reproduce(
     checkpoint = places.checkpoint or _trained(row, places, device)
     module = corpora.get(row.corpus)
     scores = places.out / "scores.txt"
+    detector = _detector(row, checkpoint, device)
     score_trials(
-        _detector(row, checkpoint, device),
+        detector,
         module.trials(places.root(row.corpus), row.split, protocols=places.protocols),
         scores,
         num_samples=None if row.protocol == "full" else row.samples,
@@ -207,6 +208,10 @@ def reproduce(
         num_workers=num_workers,
         overwrite=overwrite,
         legacy_train_mode=row.legacy_train_mode,
+        about={
+            "corpus": {"name": row.corpus, "split": row.split, "protocol": row.protocol},
+            "checkpoint": {**detector.record, "path": str(checkpoint)},
+        },
     )
     report = evaluate_systems(
         row.corpus,

@@ -1,17 +1,21 @@
 """Score files and the journals that they grow in: one line ``utterance score``, written so that it is read back to the last bit.
 
 Beside the score file ``out`` each process that scores keeps a journal, ``out.partial`` or ``out.partial.N``: a line of JSON that says
-what is being scored by what, then scores, batch by batch. A process that is killed leaves a last line that is torn at worst.
+what is being scored by what, then scores, batch by batch, and a line ``["utterance", "reason"]`` for each that has none. A process
+that is killed leaves a last line that is torn at worst.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+from nes2net.atomic import replacing
 from nes2net.errors import InputError
 
 
@@ -35,9 +39,10 @@ class Journal:
         if os.path.getsize(path) == 0:
             self._write(json.dumps(run) + "\n")
 
-    def add(self, scores: Mapping[str, float]) -> None:
-        """Scores of a batch; they are with the operating system when this returns."""
-        self._write("".join(lines(scores.items())))
+    def add(self, scores: Mapping[str, float], failures: Mapping[str, str] | None = None) -> None:
+        """Scores and failures of a batch; they are with the operating system when this returns."""
+        failed = (f"{json.dumps(pair)}\n" for pair in (failures or {}).items())
+        self._write("".join([*lines(scores.items()), *failed]))
 
     def _write(self, text: str) -> None:
         left = memoryview(text.encode())
@@ -54,7 +59,16 @@ class Journal:
         return self
 
     def __exit__(self, *_: object) -> None:
+        with suppress(OSError):
+            os.fsync(self._file.fileno())  # before the scores that it holds as well may go from their place
         self._file.close()
+
+
+class Journalled(NamedTuple):
+    """Scores, and why there are none of other trials, by name."""
+
+    scores: dict[str, float]
+    failures: dict[str, str]
 
 
 def journal_path(out: Path, rank: int = 0) -> Path:
@@ -85,9 +99,27 @@ def remove_journals(out: Path) -> None:
         path.unlink()
 
 
-def read_journals(out: Path, run: Mapping[str, Any]) -> dict[str, float] | None:
-    """Scores that interrupted runs left beside ``out``; None where one of them was another run than ``run``."""
+def write_scores(out: Path, scores: Mapping[str, float], record_path: Path, record: Mapping[str, Any]) -> None:
+    """The score file and its record, complete or not at all; then the journals go. ``OSError`` where the system refuses something.
+
+    Power cuts, too, lose nothing: all is on the disk before the journals go.
+    """
+    with replacing(out, durable=True) as scores_file, replacing(record_path, durable=True) as record_of_them:
+        with open(scores_file, "w", encoding="utf-8", newline="\n") as file:
+            file.writelines(lines(scores.items()))
+        record_of_them.write_text(json.dumps(record, indent=1), encoding="utf-8")
+        out.unlink(missing_ok=True)  # so that at no moment old scores stand beside the new record
+    remove_journals(out)
+    left = re.compile(rf"\.({re.escape(out.name)}|{re.escape(record_path.name)})\.\d+\.tmp")
+    for path in out.parent.iterdir():
+        if left.fullmatch(path.name):  # by a run that was killed here
+            path.unlink(missing_ok=True)
+
+
+def read_journals(out: Path, run: Mapping[str, Any]) -> Journalled | None:
+    """What interrupted runs left beside ``out``; None where one of them was another run than ``run``."""
     scores: dict[str, float] = {}
+    failures: dict[str, str] = {}
     header = json.dumps(run) + "\n"
     for path in journals(out):
         with open(path, encoding="utf-8", errors="replace", newline="\n") as file:
@@ -98,14 +130,15 @@ def read_journals(out: Path, run: Mapping[str, Any]) -> dict[str, float] | None:
                 return None
             if not _says(first, run):
                 return None
-            scores.update(_pairs(file))
-    return scores
+            for name, found in _entries(file):
+                (failures if isinstance(found, str) else scores)[name] = found
+    return Journalled(scores, {name: reason for name, reason in failures.items() if name not in scores})
 
 
 def read_scores(path: Path) -> dict[str, float]:
     """Scores of a finished file."""
     with open(path, encoding="utf-8", newline="\n") as file:
-        return dict(_pairs(file))
+        return {name: found for name, found in _entries(file) if isinstance(found, float)}
 
 
 def lines(scores: Iterable[tuple[str, float]]) -> Iterator[str]:
@@ -113,15 +146,20 @@ def lines(scores: Iterable[tuple[str, float]]) -> Iterator[str]:
     return (f"{name} {score!r}\n" for name, score in scores)
 
 
-def _pairs(text: Iterable[str]) -> Iterator[tuple[str, float]]:
+def _entries(text: Iterable[str]) -> Iterator[tuple[str, float | str]]:
+    """Names with their scores, or with the reason why there is none."""
     for line in text:
+        if not line.endswith("\n"):  # torn
+            continue
         name, _, score = line.rpartition(" ")
         try:
-            value = float(score)
-        except ValueError:  # damaged: what is missing is scored again
-            continue
-        if line.endswith("\n"):  # a torn line has no end
-            yield name, value
+            yield name, float(score)
+        except ValueError:
+            try:
+                name, reason = json.loads(line)
+                yield str(name), str(reason)
+            except (ValueError, TypeError):  # damaged: what is missing is scored again
+                continue
 
 
 def _says(line: str, run: Mapping[str, Any]) -> bool:

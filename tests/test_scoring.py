@@ -43,7 +43,10 @@ def test_every_score_is_the_one_computed_alone(detector, trials, tmp_path, num_s
 
 def test_equal_lengths_share_a_batch_in_full(detector, trials, tmp_path):
     equal = [trials[0], trials[1], trials[0].__class__("again", trials[0].path)]
+    computed, sizes = detector.scores, []
+    detector.scores = lambda waveforms: (sizes.append(len(waveforms)), computed(waveforms))[1]
     score_trials(detector, equal, tmp_path / "s", num_samples=None, batch_size=3, num_workers=0)
+    assert sorted(sizes) == [1, 2]
     scores = dict(read(tmp_path / "s"))
     assert scores["again"] == pytest.approx(scores[trials[0].id], abs=1e-6)
 
@@ -68,8 +71,8 @@ def stop_after(monkeypatch):
     def stop(batches):
         add, added = Journal.add, []
 
-        def adding(journal, scores):
-            add(journal, scores)
+        def adding(journal, scores, failures=None):
+            add(journal, scores, failures)
             if scores:
                 added.append(scores)
             if len(added) == batches:
@@ -216,13 +219,89 @@ def test_nothing_to_score(detector, tmp_path, trials):
     with pytest.raises(InputError, match="no trials"):
         score_trials(detector, [], tmp_path / "s", num_samples=8000)
     nowhere = [t.__class__(t.id, tmp_path / "none.flac") for t in trials]
-    with pytest.raises(InputError, match="not one of 12 trials"):
+    with pytest.raises(
+        InputError, match="not one of 12 trials could be scored: LA_E_1000001: .*none.flac not found; LA_E"
+    ):
         score_trials(detector, nowhere, tmp_path / "s", num_samples=8000, num_workers=0)
+    # The disk is mounted: they are tried again.
+    shutil.copy(trials[0].path, tmp_path / "none.flac")
+    assert score_trials(detector, nowhere, tmp_path / "s", num_samples=8000, num_workers=0).scored == 12
+
+
+def test_what_cannot_be_meant(detector, trials, tmp_path):
+    for options, message in (
+        ({"num_samples": -5}, "num_samples is at least 1, not -5"),
+        ({"num_samples": 0}, "num_samples is at least 1, not 0"),
+        ({"batch_size": 0}, "batch_size is at least 1, not 0"),
+        ({"on_error": "ignore"}, "on_error is 'skip' or 'raise'"),
+        ({"about": {("a", "b"): 1}}, "cannot be written as JSON"),
+    ):
+        with pytest.raises(InputError, match=message):
+            score_trials(detector, trials, tmp_path / "s", **{"num_samples": 8000, **options})
+    with pytest.raises(InputError, match="is a folder"):
+        score_trials(detector, trials, tmp_path, num_samples=8000)
+    assert not list(tmp_path.iterdir())
+    (tmp_path / "s").write_text("a 1.0\n")
+    (tmp_path / "s.json").write_text("[1, 2]")
+    with pytest.raises(InputError, match="another run or program: pass"):
+        score_trials(detector, trials, tmp_path / "s", num_samples=8000)
+
+
+def test_what_cannot_be_scored_is_tried_once_in_a_run(detector, trials, tmp_path, stop_after, monkeypatch, capsys):
+    """And again when the run is finished; on_error="raise" takes nobody's word for it."""
+    missing, out = tmp_path / "missing.flac", tmp_path / "s"
+    some = [t if i % 4 else t.__class__(t.id, missing) for i, t in enumerate(trials)]
+    options = {"num_samples": 8000, "batch_size": 4, "num_workers": 0}
+    with pytest.raises(KeyboardInterrupt):
+        stop_after(2)
+        score_trials(detector, some, out, **options)
+    monkeypatch.undo()
+    with pytest.raises(InputError, match="LA_E_1000001: audio file .* not found"):
+        score_trials(detector, some, out, **options, on_error="raise")
+    again = stop_after(None)
+    capsys.readouterr()
+    result = score_trials(detector, some, out, **options)
+    assert [list(scores) for scores in again] == [[t.id for t in trials[9:]]]
+    assert list(result.failures) == [t.id for t in trials[::4]] and all(result.failures.values()) and result.scored == 9
+    assert capsys.readouterr().err.count("left out: ") == 1
+    shutil.copy(trials[0].path, missing)
+    assert score_trials(detector, some, out, **options).scored == 12
+
+
+def test_the_journal_does_not_grow_with_interruptions(detector, trials, tmp_path, stop_after, monkeypatch):
+    """Scores of a finished file go into it once, and stay older than those that come after them."""
+    missing, out = tmp_path / "missing.flac", tmp_path / "s"
+    some = [*trials[:11], trials[11].__class__(trials[11].id, missing)]
+    options = {"num_samples": 8000, "batch_size": 2, "num_workers": 0}
+    score_trials(detector, some, out, **options)
+    for lines in (1 + 11, 1 + 11 + 2):
+        with pytest.raises(KeyboardInterrupt):
+            stop_after(1)
+            score_trials(detector, some, out, **options)
+        monkeypatch.undo()
+        assert (tmp_path / "s.partial").read_bytes().count(b"\n") == lines
+    result = score_trials(detector, some, out, **options)
+    assert result.scored == 11 and list(result.failures) == [trials[11].id]
+
+
+def test_the_same_names_of_other_audio_are_another_run(detector, trials, corpus, tmp_path):
+    others, out = tmp_path / "others", tmp_path / "s"
+    shutil.copytree(trials[0].path.parent, others)
+    options = {"num_samples": 8000, "num_workers": 0}
+    score_trials(detector, trials, out, **options)
+    with pytest.raises(InputError, match=r"another run or program \(another trials\)"):
+        score_trials(detector, [t.__class__(t.id, others / t.path.name) for t in trials], out, **options)
+    (tmp_path / "link").symlink_to(trials[0].path.parent)
+    linked = [t.__class__(t.id, tmp_path / "link" / t.path.name) for t in trials]
+    assert score_trials(detector, linked, out, **options).already_complete
 
 
 def test_legacy_train_mode_uses_the_statistics_of_one_utterance(detector, trials, tmp_path):
     out = tmp_path / "s"
-    score_trials(detector, trials, out, num_samples=8000, batch_size=4, num_workers=0, legacy_train_mode=True)
+    options = {"num_samples": 8000, "batch_size": 4, "num_workers": 0, "legacy_train_mode": True}
+    score_trials(detector, trials, out, **options)
+    assert not any(module.training for module in detector.modules())
+    assert score_trials(detector, trials, out, **options).already_complete  # the detector is what it was
     detector.train()
     from nes2net.data.audio import load_audio
     from nes2net.data.crop import head_crop

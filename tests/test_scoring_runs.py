@@ -1,13 +1,14 @@
 """Scoring as users run it: killed and started again, by several processes, with too little room, in other precisions."""
 
+import datetime
 import json
 import os
 import random
-import resource
 import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ import torch
 from nes2net import Detector, InputError, score_journal
 from nes2net.cli import legacy
 from nes2net.cli.main import main
+from nes2net.cli.score import describe_checkpoint
 from nes2net.data import in_the_wild
 from nes2net.processes import own_device
 from nes2net.scoring import score_trials
@@ -76,6 +78,8 @@ def start(*arguments: str) -> subprocess.Popen:
 
 
 def children_of(pid: int) -> list[int]:
+    if not Path("/proc/self/task").is_dir():
+        pytest.skip("which processes a process started is read from Linux's /proc")
     return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
@@ -99,7 +103,10 @@ def kill_when(process: subprocess.Popen, out: Path, lines: int) -> bool:
 def test_killed_and_started_again(command, tmp_path, capsys):
     whole, out = tmp_path / "whole.txt", tmp_path / "out.txt"
     assert main(command(whole)) == 1
-    assert kill_when(start("nes2net.cli.main", *command(out)), out, 40)
+    for _ in range(5):  # on a machine that is busy with other things a run may be done before it is killed
+        if kill_when(start("nes2net.cli.main", *command(out)), out, 40):
+            break
+        out.unlink()
     assert not out.exists() and 40 <= num_lines(out) < NUMBER
     capsys.readouterr()
     assert main(command(out)) == 1
@@ -121,14 +128,19 @@ def test_killed_ten_times(command, tmp_path):
     whole, out = tmp_path / "whole.txt", tmp_path / "out.txt"
     assert main(command(whole)) == 1
     rng, killed = random.Random(8), 0
-    while killed < 10:
+    for _ in range(30):
         # A journal of a run that goes on is longer by what that run adds.
         lines = num_lines(out) + rng.choice([0, 1, 2, 5, 9, 17, 30])
         process = start("nes2net.cli.main", *command(out))
         if rng.random() < 0.2:
             time.sleep(rng.uniform(0, 3))  # while it starts
-        assert kill_when(process, out, lines), "it was done before it was killed ten times"
-        killed += 1
+        killed += kill_when(process, out, lines)
+        if killed == 10:
+            break
+        if out.exists():  # done before it was killed, as happens on a busy machine: from the start again
+            assert out.read_bytes() == whole.read_bytes()
+            out.unlink()
+    assert killed == 10
     assert main(command(out)) == 1
     assert out.read_bytes() == whole.read_bytes()
 
@@ -186,8 +198,9 @@ def detector(checkpoint):
     return Detector.from_pretrained(checkpoint, "cpu")
 
 
-def test_a_full_disk_loses_nothing(detector, wild, tmp_path):
+def test_a_full_disk_loses_nothing(detector, wild, tmp_path, capsys):  # capsys: the bar must not write to a file
     """Files that must not grow beyond a size stand for the disk: the system refuses a write in the middle of a line."""
+    resource = pytest.importorskip("resource", reason="only POSIX systems limit the size of files")
     trials, out = in_the_wild.trials(wild)[:60], tmp_path / "out.txt"
     options = {"num_samples": None, "num_workers": 0, "batch_size": 4}
     score_trials(detector, trials, tmp_path / "whole.txt", **options)
@@ -241,6 +254,25 @@ def test_the_published_command_in_bfloat16(wild, checkpoint, tmp_path):
     assert record["checkpoint"]["recipe"] == {"name": "tiny"}
 
 
+def test_where_a_detector_came_from(wild, checkpoint, tmp_path):
+    """Whatever its file is called, and whatever somebody keeps in it."""
+    detector, out = Detector.from_pretrained(checkpoint, "cpu"), tmp_path / "out.txt"
+    assert detector.record == {"recipe": {"name": "tiny"}}
+    detector.save(tmp_path / "folder", recipe={"name": "tiny"}, made=datetime.date(2025, 1, 31))
+    detector.save(tmp_path / "named.pth", mean=torch.zeros(2))
+    (tmp_path / "named.pth").rename(tmp_path / "named")
+    for name, expected in (
+        ("folder", {"recipe": {"name": "tiny"}, "made": "2025-01-31"}),
+        ("named", {"mean": "tensor([0., 0.])"}),
+    ):
+        scorer = Detector.from_pretrained(tmp_path / name, "cpu")
+        about = {"checkpoint": describe_checkpoint(tmp_path / name, scorer)}
+        options = {"num_samples": 8000, "num_workers": 0, "overwrite": True, "about": about}
+        result = score_trials(scorer, in_the_wild.trials(wild)[:2], out, **options)
+        record = json.loads(result.record_path.read_text())
+        assert record["checkpoint"] == {"path": str(tmp_path / name), **expected}
+
+
 def test_the_gpu_of_a_process(monkeypatch):
     """Under torchrun, where torch says there are two; there is none here to score on."""
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
@@ -253,13 +285,33 @@ def test_the_gpu_of_a_process(monkeypatch):
 @pytest.mark.slow
 def test_compiled(wild, tmp_path):
     detector = Detector.from_config({"frontend": {"name": "lps", "num_bins": 32}, "backend": "asp_mlp"}).eval()
-    trials = in_the_wild.trials(wild)[:16]
+    trials = in_the_wild.trials(wild)[:15]
+    trials[2] = trials[2].__class__(trials[2].id, wild / "none.wav")
     options = {"num_samples": 8000, "num_workers": 0, "batch_size": 4}
     score_trials(detector, trials, tmp_path / "plain.txt", **options)
+    computed, sizes = detector.scores, []
+    detector.scores = lambda waveforms: (sizes.append(len(waveforms)), computed(waveforms))[1]
     score_trials(detector, trials, tmp_path / "compiled.txt", **options, compile=True)
+    assert sizes == [4] * 4  # a size of its own would be compiled anew
     scores = [np.loadtxt(tmp_path / f"{name}.txt", usecols=1) for name in ("plain", "compiled")]
     np.testing.assert_allclose(scores[1], scores[0], rtol=0, atol=1e-5)
-    assert json.loads((tmp_path / "compiled.txt.json").read_text())["compiled"]
+    assert json.loads((tmp_path / "compiled.txt.json").read_text())["run"]["compiled"]
+    with pytest.raises(InputError, match="another compiled"):
+        score_trials(detector, trials, tmp_path / "compiled.txt", **options)
+
+
+def test_in_train_mode_nothing_fills_up_a_compiled_batch(detector, wild, tmp_path):
+    """It would take part in the batch's statistics and draw random numbers."""
+    trials = in_the_wild.trials(wild)[:2]
+    options = {"num_samples": 8000, "num_workers": 0, "legacy_train_mode": True}
+    score_trials(detector, trials, tmp_path / "plain.txt", **options)
+    detector.compile = partial(detector.compile, backend="eager")
+    computed, sizes = detector.scores, []
+    detector.scores = lambda waveforms: (sizes.append(len(waveforms)), computed(waveforms))[1]
+    score_trials(detector, trials, tmp_path / "compiled.txt", **options, compile=True)
+    assert sizes == [1, 1]
+    scores = [np.loadtxt(tmp_path / f"{name}.txt", usecols=1) for name in ("plain", "compiled")]
+    np.testing.assert_allclose(scores[1], scores[0], rtol=0, atol=1e-5)
 
 
 def test_what_is_not_compiled(command, tmp_path, capsys):
@@ -268,7 +320,7 @@ def test_what_is_not_compiled(command, tmp_path, capsys):
 
 
 def test_what_memory_is_too_small_for(detector, wild, tmp_path):
-    """A batch that does not fit is scored one by one; an utterance that does not fit is left out."""
+    """A batch that does not fit is scored in halves; an utterance that does not fit is left out."""
     trials = in_the_wild.trials(wild)[:8]
     scores, sizes = detector.scores, []
 
@@ -285,7 +337,7 @@ def test_what_memory_is_too_small_for(detector, wild, tmp_path):
     first = soundfile.read(trials[3].path, dtype="float32")[0][0]
     detector.scores = small_memory
     result = score_trials(detector, trials, tmp_path / "out.txt", batch_size=4, **options)
-    assert [n for n, _ in sizes] == [4, 1, 1, 1, 1, 4, 1, 1, 1, 1]
+    assert [n for n, _ in sizes] == [4, 2, 1, 1, 2, 1, 1] * 2
     assert list(result.failures) == [trials[3].id] and "memory of cpu" in result.failures[trials[3].id]
     lines = (tmp_path / "whole.txt").read_text().splitlines()
     assert (tmp_path / "out.txt").read_text().splitlines() == lines[:3] + lines[4:]

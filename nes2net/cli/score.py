@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 _EPILOG = (
     "On several GPUs or processes: torchrun --nproc-per-node N -m nes2net.cli.main score … gives the same file, which process 1 writes; "
-    "the bar is of its share. Whatever was interrupted goes on when the same command is given again, with any number of processes."
+    "the bar is of its share. Exit status 1, some files left out, is what torchrun reports as FAILED. "
+    "Whatever was interrupted goes on when the same command is given again, with any number of processes."
 )
 
 
@@ -40,7 +41,8 @@ def add(commands: argparse._SubParsersAction) -> None:
     parser.add_argument(
         "--samples", type=int, default=None, help="samples of '4sec'; the corpus's published number when not given"
     )
-    parser.add_argument("--batch-size", type=int, default=8, help="utterances per batch")
+    text = "utterances per batch, at most; when not given, 8 on the CPU and 64 on a GPU"
+    parser.add_argument("--batch-size", type=int, default=None, help=text)
     text = "processes that read audio; chosen by the device when not given: 1 beside the CPU, up to 16 beside a GPU"
     parser.add_argument("--workers", type=int, default=None, help=text)
     parser.add_argument("--overwrite", action="store_true", help="replace a score file that another run made")
@@ -64,11 +66,13 @@ def _score(args: argparse.Namespace) -> int:
 
     corpus = corpora.get(args.corpus)
     trials = corpus.trials(args.root, args.split, protocols=args.protocols)
+    scorer = _scorer(args)
+    num_samples = corpus.TEST_SAMPLES if args.samples is None else args.samples
     result = score_trials(
-        _scorer(args),
+        scorer,
         trials,
         args.out,
-        num_samples=None if args.protocol == "full" else args.samples or corpus.TEST_SAMPLES,
+        num_samples=None if args.protocol == "full" else num_samples,
         batch_size=args.batch_size,
         num_workers=args.workers,
         on_error=args.on_error,
@@ -76,7 +80,7 @@ def _score(args: argparse.Namespace) -> int:
         compile=args.compile,
         about={
             "corpus": {"name": args.corpus, "root": str(args.root), "split": args.split, "protocol": args.protocol},
-            "checkpoint": describe_checkpoint(args.model),
+            "checkpoint": describe_checkpoint(args.model, scorer),
         },
     )
     return report_scoring(result)
@@ -98,18 +102,9 @@ def _scorer(args: argparse.Namespace) -> Scorer:
     return Detector.from_pretrained(args.model, own_device(args.device), args.dtype, args.architecture)
 
 
-def describe_checkpoint(model: str | Path) -> dict[str, Any]:
+def describe_checkpoint(model: str | Path, scorer: Scorer) -> dict[str, Any]:
     """Where a detector came from, for the record beside its scores: its name, and what its file says of its making (the recipe)."""
-    path, record = Path(model), {}
-    if path.suffix in (".pth", ".pt"):
-        from nes2net.checkpoint import load_state_dict, read_record
-
-        record = read_record(load_state_dict(path))
-    elif (path / "config.yaml").is_file():
-        import yaml
-
-        record = yaml.safe_load((path / "config.yaml").read_text(encoding="utf-8"))
-    return {"path": str(model), **{key: value for key, value in record.items() if key != "model"}}
+    return {**getattr(scorer, "record", {}), "path": str(model)}
 
 
 def report_scoring(result: ScoringResult) -> int:

@@ -32,8 +32,8 @@ from typing import Any
 
 import numpy as np
 import torch
+from _published import PublishedNes2NetX
 from frontends import PEAK_SIZE, fairseq_model, matrix_products
-from nes2net_x import Published as PublishedNes2NetX
 from torch import Tensor, nn
 
 from nes2net.data.crop import ASVSPOOF_SAMPLES

@@ -1,0 +1,160 @@
+"""Journals and score files: what is written is read back, and a process may end anywhere."""
+
+import json
+import os
+import signal
+import sys
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from nes2net import Detector, InputError
+from nes2net.data.trial import Trial
+from nes2net.processes import alone_at
+from nes2net.score_journal import Journal, Journalled, journal_path, read_journals
+from nes2net.scoring import score_trials
+
+needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+
+
+def test_names_and_reasons_are_read_back(tmp_path):
+    out, run = tmp_path / "s", {"model": "m"}
+    scores = {
+        "plain": 0.1,
+        "two words": -1e-30,
+        " a 0.5": 3.0,
+        'q"[': 1 / 3,
+        "tab\there": 2.0,
+        "ohne\r": 4.0,
+        "日本": 5.0,
+    }
+    failures = {"three more words": "not found", "[1": 'a "reason"\nof two lines', "\u00e4": "bad \udc80 byte"}
+    with Journal(journal_path(out), run) as journal:
+        journal.add(scores, failures)
+        journal.add({}, {"later": "not found"})
+        journal.add({"later": 7.0})  # a score is more than a failure, whichever came first
+        journal.add({}, {"plain": "gone"})
+    assert read_journals(out, run) == Journalled({**scores, "later": 7.0}, failures)
+    with open(journal_path(out), "a") as file:
+        file.write('damaged\n["one"]\n[1, 2, 3]\n{}\n["torn", "rea')
+    found = read_journals(out, run)
+    assert found.failures == failures and len(found.scores) == len(scores) + 1
+    assert read_journals(out, {"model": "another"}) is None
+
+
+@pytest.fixture
+def detector():
+    torch.manual_seed(0)
+    return Detector.from_config(
+        {"frontend": {"name": "lps", "n_fft": 128, "num_bins": 20}, "backend": "asp_mlp"}
+    ).eval()
+
+
+@pytest.fixture
+def trials(tmp_path):
+    rng = np.random.default_rng(0)
+    for number in range(4):
+        soundfile.write(tmp_path / f"{number}.wav", 0.1 * rng.standard_normal(4000), 16000)
+    return [Trial(f"utterance {number}", tmp_path / f"{number}.wav") for number in range(4)]
+
+
+@pytest.fixture
+def one_thread():
+    """In which a forked process computes, and upon which last bits depend."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def ends_at(number: int, folder, work) -> bool:
+    """Whether ``work``, in a process of its own, ended on the spot where it opened, renamed or removed its ``number``-th file."""
+    child = os.fork()
+    if not child:
+        left = number
+
+        def count(event, arguments):
+            nonlocal left
+            if event in ("open", "os.rename", "os.remove") and str(arguments[0]).startswith(str(folder)):
+                left -= 1
+                if not left:
+                    os._exit(9)
+
+        try:
+            sys.addaudithook(count)
+            work()
+        finally:
+            os._exit(0 if left > 0 else 1)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
+
+
+@needs_fork
+@pytest.mark.parametrize("before", ["nothing", "scores of another run", "a file that could not be read"])
+def test_wherever_a_process_ends(detector, trials, tmp_path, one_thread, before):
+    """The same command finishes the very file, and leaves nothing else behind."""
+    options = {"num_samples": 4000, "batch_size": 2, "num_workers": 0, "overwrite": before == "scores of another run"}
+    score_trials(detector, trials, tmp_path / "whole", **options)
+    expected, number = (tmp_path / "whole").read_bytes(), 1
+    while True:
+        folder = tmp_path / str(number)
+        out = folder / "s*[1].txt"
+        if before == "scores of another run":
+            score_trials(detector, trials, out, **{**options, "num_samples": 3000})
+        elif before == "a file that could not be read":
+            trials[3].path.rename(tmp_path / "away")
+            assert score_trials(detector, trials, out, **options).scored == 3
+            (tmp_path / "away").rename(trials[3].path)
+        ended = ends_at(number, folder, lambda out=out: score_trials(detector, trials, out, **options))
+        assert before != "nothing" or not out.exists() or out.read_bytes() == expected
+        score_trials(detector, trials, out, **options)
+        assert out.read_bytes() == expected
+        assert json.loads((folder / "s*[1].txt.json").read_text())["scored"] == 4
+        assert sorted(path.name for path in folder.iterdir()) == ["s*[1].txt", "s*[1].txt.json"]
+        if not ended:
+            break
+        number += 1
+    assert number > 12
+
+
+@needs_fork
+def test_one_run_at_a_time(detector, trials, tmp_path):
+    """Another one, which scores to the same file, would take the first one's journals away."""
+    out = tmp_path / "s"
+    lock = out.with_name(".s.lock")
+    here, there = os.pipe()
+    child = os.fork()
+    if not child:
+        with alone_at(lock, ""):
+            os.write(there, b"x")
+            signal.pause()
+    os.read(here, 1)
+    options = {"num_samples": 4000, "num_workers": 0}
+    try:
+        with pytest.raises(InputError, match="another run is writing .*s: wait for it"):
+            score_trials(detector, trials, out, **options, overwrite=True)
+        assert lock.exists() and not out.exists()
+        assert score_trials(detector, trials, tmp_path / "another", **options).scored == 4
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        os.close(here)
+        os.close(there)
+    assert score_trials(detector, trials, out, **options).scored == 4
+    assert not lock.exists()
+
+
+@needs_fork
+def test_a_complete_file_where_nothing_can_be_written(detector, trials, tmp_path, monkeypatch):
+    out = tmp_path / "s"
+    score_trials(detector, trials, out, num_samples=4000, num_workers=0)
+    open_file = os.open
+
+    def read_only(path, flags, *further):
+        if flags & os.O_CREAT:
+            raise PermissionError(13, "Permission denied")
+        return open_file(path, flags, *further)
+
+    monkeypatch.setattr(os, "open", read_only)
+    assert score_trials(detector, trials, out, num_samples=4000, num_workers=0).already_complete
