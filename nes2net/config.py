@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import difflib
-import types
 import typing
-from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-
 from nes2net.data.crop import ASVSPOOF_SAMPLES
 from nes2net.errors import InputError
+from nes2net.recipe_checks import check_settings
+from nes2net.recipe_file import alternatives, read_value, read_yaml, shown
 from nes2net.registry import did_you_mean
 
 _DEFAULT_MODEL = {
@@ -163,7 +162,7 @@ class Recipe:
     """Folder for TensorBoard."""
 
     def __post_init__(self) -> None:
-        _check_settings(self)
+        check_settings(self)
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -200,34 +199,40 @@ def load_recipe(path: str | Path, overrides: typing.Iterable[str] = ()) -> Recip
     ``base: other.yaml``, beside the file, takes over what this one does not say: sections are merged key by key, the parts of the model are
     replaced whole. A base has no base.
     """
-    return recipe_from_dict(apply_overrides(_with_base(Path(path), _read_yaml(Path(path))), overrides))
+    return recipe_from_dict(apply_overrides(_with_base(Path(path), _read_file(Path(path))), overrides))
 
 
-def _read_yaml(path: Path) -> dict[str, Any]:
+def _read_file(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise InputError(f"recipe {path} not found: name one of configs/*.yaml or your own")
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"recipe {path} is not valid YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(values, dict):
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise InputError(f"recipe {path} is not valid YAML: {error}") from error
+    values = read_yaml(text, Recipe, f"recipe {path}")
+    if not isinstance(values, dict | None):
         raise InputError(f"recipe {path} is a mapping of keys, not a {type(values).__name__}")
-    return values
+    return values or {}
 
 
 def _with_base(path: Path, values: dict[str, Any]) -> dict[str, Any]:
     if "base" not in values:
         return values
     own = {key: value for key, value in values.items() if key != "base"}
-    base_path = path.parent / str(values["base"])
+    base = values["base"]
+    if not isinstance(base, str) or not base or Path(base).name != base:
+        raise InputError(f"recipe {path}: base is the name of a file beside it, not {shown(base)}")
+    base_path = path.parent / base
     if not base_path.is_file():
         raise InputError(f"recipe {path} builds on {base_path}, which is not there: base is a file beside it")
-    merged = _read_yaml(base_path)
+    merged = _read_file(base_path)
     if "base" in merged:
-        raise InputError(f"recipe {path} builds on {base_path}, which has a base itself: name {merged['base']} as base")
+        raise InputError(
+            f"recipe {path} builds on {base_path}, which has a base itself: name {shown(merged['base'])} as base"
+        )
     for key, value in own.items():
-        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
-        merged[key] = {**merged[key], **value} if both else value
+        both = isinstance(value, dict | None) and isinstance(merged.get(key), dict)
+        merged[key] = {**merged[key], **(value or {})} if both else value
     return merged
 
 
@@ -237,16 +242,16 @@ def recipe_from_dict(values: dict[str, Any]) -> Recipe:
 
 
 def apply_overrides(values: dict[str, Any], overrides: typing.Iterable[str]) -> dict[str, Any]:
-    """``values`` with ``key.key=value`` strings applied; the value is read as YAML.
+    """``values`` with ``key.key=value`` strings applied; the value is YAML, where the key is text the text as it stands.
 
-    >>> apply_overrides({"train": {"lr": 0.1}}, ["train.lr=1e-6", "model.backend=aasist"])
-    {'train': {'lr': '1e-6'}, 'model': {'backend': 'aasist'}}
+    >>> apply_overrides({"train": {"lr": 0.1}}, ["train.lr=1e-6", "model.backend=aasist", "date=0520"])
+    {'train': {'lr': 1e-06}, 'model': {'backend': 'aasist'}, 'date': '0520'}
     """
     values = {k: dict(v) if isinstance(v, dict) else v for k, v in values.items()}
     for override in overrides:
         keys, equals, text = override.partition("=")
         if not equals or not keys:
-            raise InputError(f"override '{override}' is not of the form key=value")
+            raise InputError(f"override {shown(override)} is not of the form key=value")
         *parents, last = keys.split(".")
         place = values
         for parent in parents:
@@ -255,21 +260,26 @@ def apply_overrides(values: dict[str, Any], overrides: typing.Iterable[str]) -> 
                 child = {"name": child}
             place[parent] = dict(child) if isinstance(child, dict) else {}
             place = place[parent]
-        try:
-            place[last] = yaml.safe_load(text)
-        except yaml.YAMLError as error:
-            raise InputError(f"override '{override}': the value is not valid YAML") from error
+        place[last] = read_value(text, _hint_of((*parents, last)), f"override {shown(override)}: the value")
     return values
+
+
+def _hint_of(keys: tuple[str, ...]) -> Any:
+    hint: Any = Recipe
+    for key in keys:
+        hint = typing.get_type_hints(hint).get(key) if is_dataclass(hint) else None
+    return hint
 
 
 def _build(kind: type, values: Any, where: str) -> Any:
     if not isinstance(values, dict):
-        raise InputError(f"{where or 'a recipe'} is a mapping of keys, not {values!r}")
+        raise InputError(f"{where.removesuffix('.') or 'a recipe'} is a mapping of keys, not {shown(values)}")
     hints = typing.get_type_hints(kind)
     known = [f.name for f in fields(kind)]
     for key in values:
         if key not in known:
-            raise InputError(f"unknown key '{where}{key}' in the recipe{_nearest_key(str(key), where, known)}")
+            key = str(key)[:100]
+            raise InputError(f"unknown key '{where}{key}' in the recipe{_nearest_key(key, where, known)}")
     return kind(**{key: _value(hints[key], value, where + key) for key, value in values.items()})
 
 
@@ -285,8 +295,8 @@ def _nearest_key(key: str, where: str, known: list[str]) -> str:
 
 def _value(hint: Any, value: Any, key: str) -> Any:
     if is_dataclass(hint):
-        return _build(hint, value, f"{key}.")
-    options = typing.get_args(hint) if typing.get_origin(hint) in (types.UnionType, typing.Union) else (hint,)
+        return _build(hint, {} if value is None else value, f"{key}.")  # "train:" with nothing under it
+    options = alternatives(hint)
     if value is None and type(None) in options:
         return None
     expected = next(o for o in options if o is not type(None))
@@ -294,21 +304,21 @@ def _value(hint: Any, value: Any, key: str) -> Any:
     if origin is Literal:
         allowed = typing.get_args(expected)
         if value not in allowed:
-            meant = difflib.get_close_matches(str(value), allowed, n=1)
+            meant = difflib.get_close_matches(str(value)[:100], allowed, n=1)
             end = f"; did you mean '{meant[0]}'?" if meant else ""
-            raise InputError(f"recipe key '{key}' is one of {', '.join(allowed)}, not {value!r}{end}")
+            raise InputError(f"recipe key '{key}' is one of {', '.join(allowed)}, not {shown(value)}{end}")
         return value
     if origin is float and isinstance(value, (int, str)) and not isinstance(value, bool):
         try:
-            return float(value)  # YAML reads 1e-6 as text
-        except ValueError:
+            return float(value)
+        except (ValueError, OverflowError):
             pass
     if origin is str and isinstance(value, (int, float)) and not isinstance(value, bool):
         return str(value)
     if origin is list and isinstance(value, list):
         return [_value(typing.get_args(expected)[0], item, key) for item in value]
     if not isinstance(value, origin) or (origin is int and isinstance(value, bool)):
-        raise InputError(f"recipe key '{key}' is {_type_name(origin)}, not {value!r}")
+        raise InputError(f"recipe key '{key}' is {_type_name(origin)}, not {shown(value)}")
     return value
 
 
@@ -321,51 +331,3 @@ def _type_name(kind: type) -> str:
         dict: "a mapping",
         bool: "true or false",
     }[kind]
-
-
-#: Settings that one choice alone uses: section, setting, choice, values of the choice that use it.
-_USED_WITH = (
-    *(("train", name, "loss", ("focal",)) for name in ("focal_gamma", "focal_alpha", "label_smoothing")),
-    *(
-        ("train", f"angular_{name}", "loss", ("angular_softmax",))
-        for name in ("margin", "lambda_min", "lambda_max", "lambda_decay")
-    ),
-    ("train", "class_weights", "loss", ("cross_entropy", "angular_softmax")),
-    ("train", "min_lr", "schedule", ("cosine", "cosine_epochs")),
-    ("train", "t_max", "schedule", ("cosine_epochs",)),
-)
-
-
-def _check_settings(recipe: Recipe) -> None:
-    """That nothing is set that would change nothing, and that settings fit each other."""
-    for section_name, name, choice, values in _USED_WITH:
-        section = getattr(recipe, section_name)
-        value, chosen, default = getattr(section, name), getattr(section, choice), _default(section, name)
-        if chosen not in values and value != default:
-            raise InputError(
-                f"{section_name}.{name}={value} changes nothing with {section_name}.{choice}={chosen}: it goes with "
-                f"{' and '.join(values)}; leave it out, or set it to {default}"
-            )
-    train, validation, augment = recipe.train, recipe.validation, recipe.augment
-    if validation.epochs == "around_minima" and train.schedule != "cosine_epochs":
-        raise InputError(
-            f"validation.epochs=around_minima goes with train.schedule=cosine_epochs, whose minima they are, not with {train.schedule}"
-        )
-    if (augment.musan or augment.rir) and not augment.noise_probability:
-        raise InputError(
-            "augment.musan and augment.rir change nothing with augment.noise_probability=0: leave them out, or set it to 0.5"
-        )
-    for name, value in (("train.epochs", train.epochs), ("validation.patience", validation.patience)):
-        if value is not None and value < 1:
-            raise InputError(f"{name} is at least 1, not {value}")
-    words = [word.strip() for word in train.keep.split(",")]
-    alone = len(words) == 1 and words[0] in ("improved", "all")
-    if not alone and not all(word in ("last", "best") or (word.isdecimal() and int(word) > 0) for word in words):
-        raise InputError(
-            f"train.keep is improved, all, or any of last, best and a number, joined by commas, not '{train.keep}'"
-        )
-
-
-def _default(section: Any, name: str) -> Any:
-    (its,) = (f for f in fields(section) if f.name == name)
-    return its.default if its.default is not MISSING else its.default_factory()

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+import yaml
 
 from nes2net import InputError
 from nes2net.config import AugmentConfig, Recipe, TrainConfig, load_recipe, recipe_from_dict
@@ -53,7 +54,7 @@ def test_overrides_and_types(tmp_path):
         ("train.epoch=1", r"did you mean 'train.epochs'\?"),
         ("seed=abc", "'seed' is a whole number, not 'abc'"),
         ("train.epochs=1.5", "'train.epochs' is a whole number"),
-        ("train=3", "train. is a mapping"),
+        ("train=3", "train is a mapping of keys, not 3"),
         ("seed", "not of the form key=value"),
         ("seed=[1", "not valid YAML"),
         ("train.class_weights=0.1", r"'train.class_weights' is a list, \[a, b\]"),
@@ -76,12 +77,103 @@ def test_overrides_and_types(tmp_path):
         ("train.t_max=4", "it goes with cosine_epochs"),
         ("validation.epochs=around_minima", "goes with train.schedule=cosine_epochs"),
         ("augment={musan: m, noise_probability: 0}", "change nothing with augment.noise_probability=0"),
+        (
+            "augment.parameters={P: 5, SNRmin: 3}",
+            r"augment\.parameters \(P, SNRmin\) change nothing with augment\.algo=0",
+        ),
+        # out of range
+        ("train.max_grad_norm=0", "train.max_grad_norm is above 0, not 0.0"),
+        ("train.max_grad_norm=-1", "train.max_grad_norm is above 0, not -1.0"),
+        ("train.max_grad_norm=.inf", "train.max_grad_norm is above 0, not inf"),
+        ("train.max_grad_norm=nan", "train.max_grad_norm is above 0, not nan"),
+        ("train.lr=0", "train.lr is above 0"),
+        ("train.lr=1e999", "train.lr is above 0, not inf"),
+        ("data.num_samples=0", "data.num_samples is at least 1"),
+        ("data.num_workers=-1", "data.num_workers is at least 0"),
+        ("train.batch_size=0", "train.batch_size is at least 1"),
+        ("train.accumulate=0", "train.accumulate is at least 1"),
+        ("train.freeze_frontend_epochs=-1", "train.freeze_frontend_epochs is at least 0"),
+        ("train.warmup_steps=-1", "train.warmup_steps is at least 0"),
+        ("train.save_every_minutes=-1", "train.save_every_minutes is at least 0"),
+        ("train.save_every_minutes=nan", "train.save_every_minutes is at least 0, not nan"),
+        ("validation.first_epoch=-1", "validation.first_epoch is at least 0"),
+        ("seed=-1", "seed is at least 0"),
+        ("seed=0x8000000000000000", r"seed is below 2\^63, not 9223372036854775808"),
+        ("seed=99999999999999999999999", "'seed' is a whole number, not '999"),
+        ("seed=0520", "'seed' is a whole number, not '0520'"),
+        ("train.class_weights=[0, 1]", "train.class_weights are two numbers above 0"),
+        ("train.class_weights=[0.1, .inf]", "train.class_weights are two numbers above 0"),
+        ("train.class_weights=[1, 1, 1]", "train.class_weights are two numbers above 0"),
+        ("train.keep=" + "9" * 5000, "train.keep is improved, all"),
+        # names of folders
+        ("comment=a/../../../esc", "comment is a part of a folder's name, without /"),
+        ("date=..", "date is a part of a folder's name"),
+        ("name=a\\b", "name is a part of a folder's name"),
+        ('comment="a\\nb"', "comment is a part of a folder's name"),
+        # what YAML can do and a recipe has no use for
+        ("model={a: &x [1], b: *x}", "no aliases and no tags"),
+        ("model={a: !!timestamp x}", "no aliases and no tags"),
+        ("model={a: 1, a: 2}", "the key 'a' stands there twice"),
+        ("model=" + "[" * 5000, "nested more than 20 deep"),
     ],
 )
 def test_wrong_overrides(tmp_path, override, message):
     (tmp_path / "recipe.yaml").write_text("seed: 1\n")
-    with pytest.raises(InputError, match=message):
+    with pytest.raises(InputError, match=message) as error:
         load_recipe(tmp_path / "recipe.yaml", [override])
+    assert len(str(error.value)) < 500
+
+
+@pytest.mark.parametrize("text", ["0520", "1.10", "12:30:45", "2026-02-30", "2026-11-20", "1e-6", "yes", "1_0", "0x10"])
+def test_text_stays_as_it_is_written(tmp_path, text):
+    """In a file, on the command line, and once the recipe is saved and read again."""
+    path = tmp_path / "recipe.yaml"
+    path.write_text(f"date: {text}\ndata:\n  root: {text}  # a comment\n")
+    recipe = load_recipe(path, [f"comment={text}", f"name='{text}'", f"augment={{musan: {text}}}"])
+    found = (recipe.date, recipe.data.root, recipe.comment, recipe.name, recipe.augment.musan)
+    assert found == (text,) * 5
+    path.write_text(yaml.safe_dump(recipe.to_dict(), sort_keys=False))
+    assert load_recipe(path) == recipe
+
+
+def test_text_of_an_override_is_no_yaml(tmp_path):
+    path = tmp_path / "recipe.yaml"
+    path.write_text("comment: again\ndata: {root: DB}\n")
+    recipe = load_recipe(path, ["data.root=/disk #1: [a", "data.cache={x}", "comment=null", "data.protocols="])
+    assert recipe.data.root == "/disk #1: [a" and recipe.data.cache == "{x}"
+    assert recipe.comment is None and recipe.data.protocols is None
+
+
+def test_numbers_are_what_they_look_like(tmp_path):
+    path = tmp_path / "recipe.yaml"
+    path.write_text("seed: 0x10\ntrain: {lr: 1e-6, epochs: 1_000, weight_decay: 1.5E-3, class_weights: [1, .5]}\n")
+    recipe = load_recipe(
+        path, ["train.max_grad_norm=+2", "model.backend={name: b, x: 1e-3, y: 1:30, z: on, w: 2026-11-20}"]
+    )
+    train = recipe.train
+    assert (recipe.seed, train.lr, train.epochs, train.weight_decay) == (16, 1e-6, 1000, 1.5e-3)
+    assert train.class_weights == [1, 0.5] and train.max_grad_norm == 2
+    assert recipe.model["backend"] == {"name": "b", "x": 1e-3, "y": "1:30", "z": True, "w": "2026-11-20"}
+
+
+def test_an_empty_section_has_the_defaults(tmp_path):
+    (tmp_path / "plain.yaml").write_text("train: {epochs: 3}\n")
+    (tmp_path / "recipe.yaml").write_text("base: plain.yaml\ntrain:\ndata:\n")
+    recipe = load_recipe(tmp_path / "recipe.yaml")
+    assert recipe.train.epochs == 3 and recipe.data == Recipe().data  # of the base, where there is one
+    assert load_recipe(tmp_path / "recipe.yaml", ["train="]).train == TrainConfig()
+
+
+@pytest.mark.parametrize("base", ["", "[]", "3", "../plain.yaml", "{place}/plain.yaml", "sub/plain.yaml"])
+def test_a_base_is_a_file_beside(tmp_path, base):
+    (tmp_path / "plain.yaml").write_text("seed: 3\n")
+    path = tmp_path / "other" / "recipe.yaml"
+    for folder in ("other", "other/sub"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "plain.yaml").write_text("seed: 3\n")
+    path.write_text(f"base: {base.format(place=tmp_path)}\n")
+    with pytest.raises(InputError, match="base is the name of a file beside it, not"):
+        load_recipe(path)
 
 
 def test_what_is_used_can_be_set(tmp_path):
@@ -118,7 +210,7 @@ def test_a_recipe_on_top_of_another(tmp_path):
     assert recipe.model == {"frontend": "lps", "backend": {"name": "aasist"}}
     assert "base" not in recipe.to_dict()
     (tmp_path / "third.yaml").write_text("base: other.yaml\n")
-    with pytest.raises(InputError, match=r"other\.yaml, which has a base itself: name plain\.yaml as base"):
+    with pytest.raises(InputError, match=r"other\.yaml, which has a base itself: name 'plain\.yaml' as base"):
         load_recipe(tmp_path / "third.yaml")
     (tmp_path / "itself.yaml").write_text("base: itself.yaml\n")
     with pytest.raises(InputError, match="has a base itself"):
@@ -137,3 +229,24 @@ def test_wrong_files(tmp_path):
     (tmp_path / "b.yaml").write_text("- 1\n")
     with pytest.raises(InputError, match="mapping"):
         load_recipe(tmp_path / "b.yaml")
+    (tmp_path / "c.yaml").write_text("train: {epochs: 3}\nseed: 1\ntrain: {lr: 1e-6}\n")
+    with pytest.raises(InputError, match=r"c\.yaml is not valid YAML: the key 'train' stands there twice .*line 3"):
+        load_recipe(tmp_path / "c.yaml")
+    (tmp_path / "d.yaml").write_text("model: &a {frontend: *a}\n")
+    with pytest.raises(InputError, match="no aliases and no tags"):
+        load_recipe(tmp_path / "d.yaml")
+    (tmp_path / "e.yaml").write_bytes(b"name: \xff\n")
+    with pytest.raises(InputError, match=r"e\.yaml is not valid YAML"):
+        load_recipe(tmp_path / "e.yaml")
+
+
+def test_an_error_does_not_repeat_what_is_large():
+    for values in (
+        {"seed": "x" * 10**6},
+        {"train": {"lr": ["x" * 10**6] * 100}},
+        {"x" * 10**6: 1},
+        {"train": [1] * 10**6},
+    ):
+        with pytest.raises(InputError) as error:
+            recipe_from_dict(values)
+        assert len(str(error.value)) < 1000

@@ -25,6 +25,11 @@ def run(
     command: Callable[[argparse.Namespace], int | None], parser: argparse.ArgumentParser, argv: Sequence[str] | None
 ) -> int:
     """Parse and run; return the exit status. :class:`InputError` becomes one line on standard error unless ``--debug`` is given."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(
+                errors="backslashreplace"
+            )  # a terminal that is not UTF-8 has no '–' and not every file's name
     args = parser.parse_args(argv)
     try:
         return command(args) or 0
@@ -39,7 +44,8 @@ def run(
     except BrokenPipeError:
         return INCOMPLETE
     except KeyboardInterrupt:
-        print(f"\n{parser.prog}: interrupted; the same command goes on from what is done", file=sys.stderr)
+        goes_on = "; the same command goes on from what is done" if getattr(args, "resumes", True) else ""
+        print(f"\n{parser.prog}: interrupted{goes_on}", file=sys.stderr)
         return INTERRUPTED
 
 

@@ -259,7 +259,8 @@ def recipe_from_flags(args: argparse.Namespace) -> Recipe:
         },
         "augment": {
             "algo": args.algo,
-            "parameters": {k: v for k, v in parameters.items() if v != published[k]},
+            # Without RawBoost its flags say nothing, as in the published program.
+            "parameters": {k: v for k, v in parameters.items() if v != published[k]} if args.algo else {},
             "rng": args.augment_rng,
         },
         "train": {
@@ -282,6 +283,7 @@ def recipe_from_flags(args: argparse.Namespace) -> Recipe:
 
 def _say_what_changes_nothing(args: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
     inert = ("loss", "test_length", "BTN_ratio", "eval_part", "is_eval")
+    inert += tuple(_RAWBOOST) if args.algo == 0 else ()
     given = [f"--{name}" for name in inert if getattr(args, name) != parser.get_default(name)]
     if given:
         print(
@@ -292,7 +294,8 @@ def _say_what_changes_nothing(args: argparse.Namespace, parser: argparse.Argumen
 def _train(args: argparse.Namespace) -> int:
     from nes2net.training.run import train
 
-    train(recipe_from_flags(args), args.device)
+    repeatable = {"deterministic": args.cudnn_deterministic_toggle, "benchmark": args.cudnn_benchmark_toggle}
+    train(recipe_from_flags(args), args.device, **repeatable)
     return 0
 
 
@@ -315,11 +318,12 @@ def _score(args: argparse.Namespace) -> int:
         trials = corpus.trials(args.database_path, "eval", protocols=args.protocols_path)
     checkpoint = _checkpoint_to_score(args)
     detector = Detector.from_pretrained(checkpoint, own_device(args.device), args.dtype, model_from_flags(args))
+    num_samples = corpus.TEST_SAMPLES if args.test_samples is None else args.test_samples
     result = score_trials(
         detector,
         trials,
         args.eval_output,
-        num_samples=None if args.test_protocol == "full" else args.test_samples or corpus.TEST_SAMPLES,
+        num_samples=None if args.test_protocol == "full" else num_samples,
         batch_size=args.batch_size,
         num_workers=args.num_workers,
         on_error=args.on_error,
@@ -328,7 +332,7 @@ def _score(args: argparse.Namespace) -> int:
         compile=args.compile,
         about={
             "corpus": {"name": TRACKS[args.track], "split": "eval", "protocol": args.test_protocol},
-            "checkpoint": describe_checkpoint(checkpoint),
+            "checkpoint": describe_checkpoint(checkpoint, detector),
         },
     )
     return report_scoring(result)

@@ -13,8 +13,23 @@ from nes2net.cli.entry import OneLineParser, run, subcommand
 from nes2net.errors import InputError
 
 
+class _Parser(OneLineParser):
+    """Takes the ``key=value`` of a command that has some after its options too."""
+
+    def parse_args(
+        self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
+    ) -> argparse.Namespace:
+        namespace, left = self.parse_known_args(args, namespace)
+        if "overrides" in namespace and not any(word.startswith("-") for word in left):
+            namespace.overrides += left
+            left = []
+        if left:
+            self.error(f"unrecognized arguments: {' '.join(left)}")
+        return namespace
+
+
 def build_parser() -> argparse.ArgumentParser:
-    parser = OneLineParser(prog="nes2net", description="Speech anti-spoofing with Nes2Net.")
+    parser = _Parser(prog="nes2net", description="Speech anti-spoofing with Nes2Net.")
     parser.add_argument("--version", action="version", version=f"nes2net {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for add in (
@@ -81,29 +96,34 @@ def _add_average(commands: argparse._SubParsersAction) -> None:
         metavar="VALUE",
         help="value of the development set that --best goes by: val_loss_wo_aug (when not given), val_loss_w_aug, val_eer_wo_aug, …",
     )
-    parser.add_argument("--weights", type=float, nargs="+", help="of each checkpoint; equal when not given")
+    parser.add_argument(
+        "--weights",
+        type=float,
+        nargs="+",
+        help="of each checkpoint, as they are given; with --last and --best of the epochs in ascending order; equal when not given",
+    )
     parser.add_argument(
         "--update-bn",
         type=int,
         metavar="N",
         help="batch statistics anew from N training batches, as SWA has it; run folders only",
     )
-    parser.add_argument("--out", default=None, help="file to write; a run folder has its own name for it")
+    parser.add_argument("--out", default=None, help="file to write; in a run folder it has a name when not given")
     parser.add_argument(
         "--mode", default="mean", choices=["mean", "legacy"], help="the mean, or what the published code computes"
     )
 
 
 def _average(args: argparse.Namespace) -> int:
-    from nes2net.checkpoint import read_record, save_state_dict
-    from nes2net.training.averaging import average_checkpoints, average_run
+    from nes2net.checkpoint import save_state_dict
+    from nes2net.training.averaging import average_checkpoints, average_run, record_of_average
 
     if args.by and args.best is None:
         raise InputError("--by goes with --best")
     if args.ids or args.last is not None or args.best is not None:
         if len(args.checkpoints) != 1:
             raise InputError("--ids, --last and --best go with one run folder")
-        path = average_run(
+        average_run(
             args.checkpoints[0],
             args.ids,
             args.mode,
@@ -112,6 +132,8 @@ def _average(args: argparse.Namespace) -> int:
             by=args.by or "val_loss_wo_aug",
             weights=args.weights,
             batch_norm_batches=args.update_bn,
+            out=args.out,
+            say=print,
         )
     else:
         if args.update_bn is not None:
@@ -119,13 +141,9 @@ def _average(args: argparse.Namespace) -> int:
         if not args.out:
             raise InputError("where should the average go? name a file with --out")
         average = average_checkpoints(args.checkpoints, args.mode, args.weights)
-        record = {
-            **read_record(average),
-            "average": {"of": [Path(p).name for p in args.checkpoints], "mode": args.mode, "weights": args.weights},
-        }
-        path = args.out
-        save_state_dict(average, path, **record)
-    print(f"average written to {path}")
+        made = {"of": [Path(p).name for p in args.checkpoints], "mode": args.mode, "weights": args.weights}
+        save_state_dict(average, args.out, **record_of_average(average, made))
+        print(f"average written to {args.out}")
     return 0
 
 

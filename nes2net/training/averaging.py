@@ -129,11 +129,14 @@ def average_run(
     by: str = "val_loss_wo_aug",
     weights: Sequence[float] | None = None,
     batch_norm_batches: int | None = None,
+    out: str | Path | None = None,
+    say: Callable[[str], object] = lambda line: None,
 ) -> Path:
     """Average checkpoints ``epoch_{id}.pth`` of a run folder into ``Averaged_Model_IDs_{id}_{id}….pth`` there, and return its path.
 
     A plain average of that name is used as it is when it was made from these very checkpoints in this mode or by other code;
-    ``legacy`` averages get ``_legacy`` before the suffix, weighted ones ``_weighted``, those with new batch statistics ``_bn``.
+    ``legacy`` averages get ``_legacy`` before the suffix, weighted ones ``_weighted`` and the weights, those with new batch
+    statistics ``_bn``.
 
     Args:
         ids: epochs to average.
@@ -143,11 +146,13 @@ def average_run(
         weights: see :func:`average_checkpoints`.
         batch_norm_batches: estimate the averaged model's batch statistics anew on so many training batches, as that paper does
             (section 3.1); the run's own recipe says which data. None keeps the averages of the checkpoints' statistics.
+        out: file to write instead, whatever is there.
+        say: is told, in a line, whether the average was written or was there.
     """
     folder = Path(folder)
     if not folder.is_dir():
         raise InputError(
-            f"run folder {folder} not found: name the folder that holds epoch_N.pth with --model_folder_path"
+            f"run folder {folder} not found: name the folder that holds epoch_N.pth (main.py: with --model_folder_path)"
         )
     if sum(which is not None for which in (ids, last, best)) > 1:
         raise InputError("which epochs to average is said by ids, last or best, one of them")
@@ -157,27 +162,46 @@ def average_run(
         ids = best_epochs(folder, best, by)
     if not ids:
         raise InputError("no checkpoints to average: name epochs, or how many of the last ones")
-    suffix = ("_legacy" if mode == "legacy" else "") + ("_weighted" if weights else "")
-    suffix += "_bn" if batch_norm_batches is not None else ""
-    target = folder / f"Averaged_Model_IDs_{'_'.join(str(i) for i in ids)}{suffix}.pth"
+    target = folder / _file_name(ids, mode, weights, batch_norm_batches) if out is None else Path(out)
     sources = [folder / f"epoch_{i}.pth" for i in ids]
     missing = [s.name for s in sources if not s.is_file()]
-    plain = not weights and batch_norm_batches is None
+    plain = not weights and batch_norm_batches is None and out is None
     if plain and target.is_file() and (missing or target.stat().st_mtime >= max(s.stat().st_mtime for s in sources)):
+        say(f"{target} is there already, made of these checkpoints, and stays; --out names another file")
         return target
     if missing:
         raise InputError(
             f"{folder} has no {', '.join(missing)}; epochs saved there: {', '.join(map(str, _epochs(folder))) or 'none'}"
         )
     average = average_checkpoints(sources, mode, weights)
-    record = {**read_record(average), "average": {"ids": list(ids), "mode": mode}}
+    made = {"ids": list(ids), "mode": mode}
     if weights:
-        record["average"]["weights"] = list(weights)
+        made["weights"] = list(weights)
+    record = record_of_average(average, made)
     if batch_norm_batches is not None:
-        record["average"]["batch_norm_batches"] = batch_norm_batches
+        made["batch_norm_batches"] = batch_norm_batches
         average = _with_new_batch_statistics(average, record, folder, batch_norm_batches)
     save_state_dict(average, target, **record)
+    say(f"average written to {target}")
     return target
+
+
+def record_of_average(average: OrderedDict[str, Tensor], made: dict[str, Any]) -> dict[str, Any]:
+    """What is kept beside an average: of its first checkpoint's record what holds for it too, and how it was ``made``."""
+    record = read_record(average)
+    return {**{key: record[key] for key in ("model", "recipe") if key in record}, "average": made}
+
+
+def _file_name(ids: Sequence[int], mode: str, weights: Sequence[float] | None, batch_norm_batches: int | None) -> str:
+    name = f"Averaged_Model_IDs_{'_'.join(str(i) for i in ids)}" + ("_legacy" if mode == "legacy" else "")
+    if weights:
+        name += "_weighted_" + "_".join(str(float(weight)).removesuffix(".0") for weight in weights)
+    name += "_bn.pth" if batch_norm_batches is not None else ".pth"
+    if len(name) > 230:  # file systems end at 255, with what is put around it while it is written
+        raise InputError(
+            f"an average of {len(ids)} checkpoints has too long a name: nes2net average gives it one with --out"
+        )
+    return name
 
 
 def _epochs(folder: Path) -> list[int]:

@@ -50,8 +50,8 @@ class _ClassWeighted(Criterion):
 
     def __init__(self, class_weights: Sequence[float]) -> None:
         super().__init__()
-        if len(class_weights) != 2 or min(class_weights) < 0 or max(class_weights) == 0:
-            raise InputError(f"class_weights are two numbers ≥ 0 (spoof, bona fide), not {list(class_weights)}")
+        if len(class_weights) != 2 or not all(0 < weight < math.inf for weight in class_weights):
+            raise InputError(f"class_weights are two numbers above 0 (spoof, bona fide), not {list(class_weights)}")
         self.register_buffer("weight", torch.tensor(class_weights, dtype=torch.float64), persistent=False)
 
     def weight_of(self, targets: Tensor) -> Tensor:

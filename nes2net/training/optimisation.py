@@ -83,7 +83,7 @@ def learning_rate_factor(train: TrainConfig, steps_per_epoch: int) -> Callable[[
 
     shapes = {
         "constant": lambda step: 1.0,
-        "cosine": lambda step: cosine(min(1.0, step / steps)),
+        "cosine": lambda step: cosine(step / steps),
         "cosine_epochs": lambda step: cosine((step // steps_per_epoch) / train.t_max),
     }
     if train.schedule == "inverse_sqrt":

@@ -136,22 +136,36 @@ def best_epochs(folder: str | Path, count: int, by: str) -> list[int]:
         InputError: the folder has no history, not so many checkpoints, or no such value.
     """
     path = Path(folder) / HISTORY_FILE
-    if not path.is_file():
-        raise InputError(f"{folder} has no {HISTORY_FILE}, which training writes: name the epochs with --ids")
-    try:
-        history = [row for row in json.loads(path.read_text(encoding="utf-8")) if int(row["epoch"]) >= 0]
-    except (ValueError, TypeError, KeyError) as error:
-        raise InputError(
-            f"{path} is not a history as training writes it ({error}): name the epochs with --ids"
-        ) from error
+    history = _read_history(path)
     known = {key for row in history for key in row if key.startswith("val_") and not key.endswith(("_low", "_high"))}
     if by not in known:
         raise InputError(f"--by is one of the values of {path}, not '{by}'{did_you_mean(by, known)}")
-    saved = [row for row in history if by in row and (Path(folder) / f"epoch_{row['epoch']}.pth").is_file()]
+    valued = [row for row in history if _is_number(row.get(by))]
+    saved = [row for row in valued if (Path(folder) / f"epoch_{row['epoch']}.pth").is_file()]
     if not 0 < count <= len(saved):
         ids = ", ".join(str(row["epoch"]) for row in saved) or "none"
         raise InputError(f"{folder} has {len(saved)} epochs saved that have {by} ({ids}), not {count}")
     return _best(saved, count, by)
+
+
+def _read_history(path: Path) -> list[Row]:
+    """The rows of a file that may come from anywhere: each of an epoch of its own."""
+    if not path.is_file():
+        raise InputError(f"{path.parent} has no {HISTORY_FILE}, which training writes: name the epochs with --ids")
+    problem = "it is no list of an epoch each"
+    try:
+        history = json.loads(path.read_text(encoding="utf-8"))
+        epochs = [row["epoch"] for row in history]
+        sound = all(type(epoch) is int and 0 <= epoch < 10**9 for epoch in epochs) and len(set(epochs)) == len(epochs)
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        sound, problem = False, str(error)[:200]
+    if not sound:
+        raise InputError(f"{path} is not a history as training writes it ({problem}): name the epochs with --ids")
+    return history
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float) and abs(value) < math.inf
 
 
 def _best(rows: Sequence[Row], count: int, by: str) -> list[int]:

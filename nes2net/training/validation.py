@@ -123,7 +123,8 @@ class Validator:
                     waveforms = batch.waveforms.to(device, non_blocking=True)
                     targets = batch.targets.to(device, non_blocking=True)
                     loss, scores = self.objective.validation_parts(waveforms, targets)
-            results.append((rank + place * world_size, loss, scores, batch.targets, batch.errors))
+            # A copy: a worker's tensor keeps a file open as long as it is there.
+            results.append((rank + place * world_size, loss, scores, batch.targets.clone(), batch.errors))
         return [  # only now is the device waited for
             _BatchResult(number, loss.item(), scores.double().cpu().numpy(), targets.numpy(), errors)
             for number, loss, scores, targets, errors in results

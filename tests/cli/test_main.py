@@ -5,7 +5,8 @@ import json
 import pytest
 import yaml
 
-from nes2net.cli.main import main
+from nes2net.checkpoint import load_state_dict, read_record
+from nes2net.cli.main import build_parser, main
 
 
 def test_the_whole_job(corpus, small_model, tmp_path, monkeypatch, capsys):
@@ -18,7 +19,7 @@ def test_the_whole_job(corpus, small_model, tmp_path, monkeypatch, capsys):
     }
     (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(values))
     arguments = [f"data.root={corpus}", "train.epochs=3", "train.batch_size=4", "train.lr=1e-3", "date='1120'"]
-    assert main(["train", "recipe.yaml", *arguments, "--keep", "all"]) == 0
+    assert main(["train", "recipe.yaml", *arguments[:2], "--keep", "all", *arguments[2:]]) == 0
     folder = "models/1120_tiny_e3_bz4_lr0.001_algo5_seed1234"
     saved = sorted(int(p.stem[6:]) for p in (tmp_path / folder).glob("epoch_*.pth"))
     assert saved == [0, 1, 2]
@@ -26,6 +27,8 @@ def test_the_whole_job(corpus, small_model, tmp_path, monkeypatch, capsys):
     ids = [str(i) for i in (saved * 2)[:2]]
     assert main(["average", folder, "--ids", *ids]) == 0
     assert main(["average", *[f"{folder}/epoch_{i}.pth" for i in ids], "--out", "mean.pth"]) == 0
+    record = read_record(load_state_dict(tmp_path / "mean.pth"))
+    assert record.keys() == {"model", "recipe", "average"} and record["average"]["of"] == ["epoch_0.pth", "epoch_1.pth"]
     assert main(["average", folder, "--ids", "77"]) == 2
     assert main(["average", folder, "--last", "1", "--weights", "2", "--update-bn", "1"]) == 0
 
@@ -59,6 +62,21 @@ def test_the_whole_job(corpus, small_model, tmp_path, monkeypatch, capsys):
     assert len((tmp_path / "dev.txt").read_text().splitlines()) == 12
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        "recipe.yaml seed=7 date=1 --device cpu",
+        "recipe.yaml --device cpu seed=7 date=1",
+        "--device cpu recipe.yaml seed=7 date=1",
+        "recipe.yaml seed=7 --device cpu date=1",
+        "--keep all recipe.yaml seed=7 --device cpu date=1",
+    ],
+)
+def test_overrides_stand_anywhere_among_the_options(arguments):
+    args = build_parser().parse_args(["train", *arguments.split()])
+    assert (args.recipe, args.overrides, args.device) == ("recipe.yaml", ["seed=7", "date=1"], "cpu")
+
+
 def test_help_of_training_names_the_launchers(capsys):
     with pytest.raises(SystemExit):
         main(["train", "--help"])
@@ -81,6 +99,9 @@ def test_help(command, capsys):
         ("score asvspoof2021_xx DB --model m --out o", "invalid choice"),
         ("score asvspoof2021_la none --model m --out o", "not found"),
         ("evaluate asvspoof2021_la none.txt --keys none", "none"),
+        ("train none.yaml --device cpu --keeps all seed=1", "unrecognized arguments: --keeps"),
+        ("train none.yaml a=1 --device cpu seed", "recipe none.yaml not found"),
+        ("info a --device cpu seed=1", "unrecognized arguments: --device"),
         ("average a.pth", "--out"),
         ("average a.pth b.pth --out c.pth", "checkpoint a.pth not found"),
         ("average a b --ids 1", "--ids, --last and --best go with one run folder"),

@@ -80,12 +80,20 @@ def test_wrong_input_is_named(states, tmp_path):
 
 def test_averaging_a_run(states, tmp_path):
     for number, state in zip((3, 5, 8), states):
-        save_state_dict(state, tmp_path / f"epoch_{number}.pth", model={"frontend": "x"}, epoch=number)
+        about = {
+            "model": {"frontend": "x"},
+            "recipe": {"seed": 1},
+            "epoch": number,
+            "loss": 0.5,
+            "val_loss_wo_aug": 0.1,
+        }
+        save_state_dict(state, tmp_path / f"epoch_{number}.pth", **about)
     target = average_run(tmp_path, [3, 8])
     assert target.name == "Averaged_Model_IDs_3_8.pth"
     average = load_state_dict(target)
     torch.testing.assert_close(average["w"], (states[0]["w"] + states[2]["w"]) / 2)
-    assert read_record(average) == {"model": {"frontend": "x"}, "epoch": 3, "average": {"ids": [3, 8], "mode": "mean"}}
+    expected = {"model": {"frontend": "x"}, "recipe": {"seed": 1}, "average": {"ids": [3, 8], "mode": "mean"}}
+    assert read_record(average) == expected  # and no epoch and losses, which are the first one's
     legacy = average_run(tmp_path, [3, 8], "legacy")
     assert legacy.name == "Averaged_Model_IDs_3_8_legacy.pth"
     torch.testing.assert_close(load_state_dict(legacy)["w"], states[2]["w"])  # (2·c2)/2
@@ -97,8 +105,10 @@ def test_averaging_a_run(states, tmp_path):
     )
     with pytest.raises(InputError, match=r"has no epoch_4\.pth; epochs saved there: 3, 5, 8"):
         average_run(tmp_path, [3, 4])
-    with pytest.raises(InputError, match="run folder .* not found"):
+    with pytest.raises(InputError, match=r"run folder .* not found: .* \(main\.py: with --model_folder_path\)"):
         average_run(tmp_path / "none", [1])
+    with pytest.raises(InputError, match="an average of 80 checkpoints has too long a name: .* with --out"):
+        average_run(tmp_path, list(range(80)))
 
 
 def test_weights(states, tmp_path):
@@ -140,7 +150,8 @@ def test_the_last_epochs_of_a_run(states, tmp_path):
     target = average_run(tmp_path, last=2)
     assert target.name == "Averaged_Model_IDs_9_10.pth"
     weighted = average_run(tmp_path, last=2, weights=[3, 1])
-    assert weighted.name == "Averaged_Model_IDs_9_10_weighted.pth"
+    assert weighted.name == "Averaged_Model_IDs_9_10_weighted_3_1.pth"
+    assert average_run(tmp_path, last=2, weights=[0.25, 1]).name == "Averaged_Model_IDs_9_10_weighted_0.25_1.pth"
     assert read_record(load_state_dict(weighted))["average"] == {"ids": [9, 10], "mode": "mean", "weights": [3, 1]}
     for last in (0, 4, -1):
         with pytest.raises(InputError, match=r"has 3 epochs saved \(3, 9, 10\), not"):
@@ -172,7 +183,19 @@ def test_the_best_epochs_of_a_run(states, tmp_path, capsys):
 
     run = ["average", str(tmp_path)]
     assert main([*run, "--best", "2", "--by", "val_loss_w_aug", "--weights", "1", "3"]) == 0
-    assert "Averaged_Model_IDs_9_10_weighted.pth" in capsys.readouterr().out
+    assert "Averaged_Model_IDs_9_10_weighted_1_3.pth" in capsys.readouterr().out
+    out = tmp_path / "mine.pth"
+    assert main([*run, "--ids", "3", "9", "--out", str(out)]) == 0
+    assert capsys.readouterr().out == f"average written to {out}\n"
+    assert not (tmp_path / "Averaged_Model_IDs_3_9.pth").exists()
+    torch.testing.assert_close(load_state_dict(out)["w"], (states[0]["w"] + states[1]["w"]) / 2)
+    assert main([*run, "--ids", "9", "10", "--out", str(out)]) == 0  # whatever is there
+    torch.testing.assert_close(load_state_dict(out)["w"], (states[1]["w"] + states[2]["w"]) / 2)
+    capsys.readouterr()
+    assert main([*run, "--ids", "3", "9"]) == 0
+    assert capsys.readouterr().out == f"average written to {tmp_path / 'Averaged_Model_IDs_3_9.pth'}\n"
+    assert main([*run, "--ids", "3", "9"]) == 0
+    assert "Averaged_Model_IDs_3_9.pth is there already" in capsys.readouterr().out
     assert main([*run, "--best", "4"]) == 2
     assert "has 3 epochs saved that have val_loss_wo_aug (3, 9, 10), not 4" in capsys.readouterr().err
     assert main([*run, "--last", "2", "--by", "val_loss_w_aug"]) == 2

@@ -81,6 +81,17 @@ def test_focal_by_formula():
     assert smoothed.item() == pytest.approx(mixed.item(), rel=1e-6)
 
 
+def test_the_margin_makes_the_angle_cost_more_up_to_the_end():
+    """ψ falls from 1 at θ = 0 to 1 − 2m at π, where ⌊mθ/π⌋ is m and its last piece still holds."""
+    for margin in (1, 2, 3, 4):
+        criterion = AngularSoftmax(nn.Linear(2, 2, bias=False), margin=margin)
+        cosine = torch.linspace(1, -1, 1001, requires_grad=True)
+        psi = criterion._psi(cosine)
+        (slope,) = torch.autograd.grad(psi.sum(), cosine)
+        assert psi[0] == 1 and psi[-1] == 1 - 2 * margin and psi.diff().max() < 0
+        assert slope.min() > -1e-3 and slope[0] == slope[-1] == margin**2
+
+
 def test_focal_is_finite_where_the_answer_is_certain():
     logits = torch.tensor([[200.0], [-200.0], [200.0]], requires_grad=True)
     loss = BinaryFocal(gamma=0.5)(logits, torch.tensor([1, 0, 0]))
@@ -95,7 +106,9 @@ def test_focal_is_finite_where_the_answer_is_certain():
         (lambda: BinaryFocal(label_smoothing=1), "label_smoothing from 0 to below 1"),
         (lambda: BinaryFocal()(torch.zeros(3, 2), torch.zeros(3)), "needs 1 logit, the back-end gives 2"),
         (lambda: WeightedCrossEntropy()(torch.zeros(3, 1), torch.zeros(3)), "needs 2 logits, the back-end gives 1"),
-        (lambda: WeightedCrossEntropy((0.0, 0.0)), "two numbers ≥ 0"),
+        (lambda: WeightedCrossEntropy((0.0, 1.0)), "two numbers above 0"),
+        (lambda: WeightedCrossEntropy((1.0, math.inf)), "two numbers above 0"),
+        (lambda: WeightedCrossEntropy((1.0,)), "two numbers above 0"),
     ],
 )
 def test_wrong_use_is_named(wrong, message):

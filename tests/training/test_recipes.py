@@ -11,7 +11,7 @@ import torch
 import yaml
 
 from nes2net import Detector, InputError
-from nes2net.config import load_recipe, recipe_from_dict
+from nes2net.config import Recipe, load_recipe, recipe_from_dict
 from nes2net.detector import PUBLISHED_MODELS
 from nes2net.training.run import seed_everything, train
 
@@ -26,7 +26,7 @@ CTRSVDD = {
     for aggregation, comment in (("sea", "SEA"), ("attm", "AttM"), ("weighted_sum", "WeightedSum"))
 }
 
-#: Section → values of spec and paper, typed again. All of a recipe's sections that are compared, keys that are not here included.
+#: Section → values of spec and paper, typed again; every other key of a section has the toolkit's default.
 ASVSPOOF2019 = {
     "data": {"corpus": "asvspoof2019_la", "num_samples": 64600, "crop": "head"},
     "augment": {"algo": 4, "parameters": {}, "noise_probability": 0.0, "specmix": None, "rng": "utterance"},
@@ -109,9 +109,41 @@ ASVSPOOF5 = {
         "patience": 5,
     },
 }
+MPIF_MODEL = {
+    "frontend": {
+        "name": "lps",
+        "n_fft": 1728,
+        "hop_length": 130,
+        "window": "blackman",
+        "pre_emphasis": 0.97,
+        "num_bins": 45,
+        "normalize": False,
+        "num_samples": 80000,
+    },
+    "aggregation": {"name": "last"},
+    "backend": {
+        "name": "mpif_res2net",
+        "num_frames": 600,
+        "stem_channels": 16,
+        "stem_convolutions": 3,
+        "planes": [16, 32, 64, 128],
+        "blocks": [2, 2, 2, 2],
+        "strides": [1, 2, 2, 2],
+        "expansion": 2,
+        "base_width": 26,
+        "scale": 8,
+        "fusion": True,
+        "perspectives": ["channel", "time", "frequency"],
+        "fusion_reduction": 4,
+        "attention_kernel": 3,
+        "head": "angular",
+        "num_logits": 2,
+    },
+}
+SPECMIX = {"frequency_bands": 3, "time_bands": 0, "gamma": 0.3, "probability": 0.5, "mix_labels": True}
 MPIF = {
     "data": {"corpus": "asvspoof2019_la", "num_samples": 80000, "crop": "head"},
-    "augment": {"algo": 0, "noise_probability": 0.0},
+    "augment": {"algo": 0, "noise_probability": 0.0, "specmix": SPECMIX},
     "train": {
         "epochs": 32,
         "batch_size": 64,
@@ -124,6 +156,11 @@ MPIF = {
         "schedule": "inverse_sqrt",
         "warmup_steps": 1000,
         "loss": "angular_softmax",
+        "class_weights": [1.0, 1.0],
+        "angular_margin": 4,
+        "angular_lambda_min": 5.0,
+        "angular_lambda_max": 1500.0,
+        "angular_lambda_decay": 0.1,
     },
     "validation": {"select_on": "loss", "patience": None},
 }
@@ -188,17 +225,19 @@ def test_values_are_the_published(name):
     model_name, seed, values, tag = PUBLISHED[name]
     recipe = load_recipe(CONFIGS / f"{name}.yaml")
     assert (recipe.name, recipe.seed, recipe.tag) == (model_name, seed, tag)
-    written = recipe.to_dict()
-    for section, expected in values.items():
-        assert {key: written[section][key] for key in expected} == expected
-    assert recipe.data.root is None and recipe_from_dict(written) == recipe
+    written, defaults = recipe.to_dict(), Recipe().to_dict()
+    for section in ("data", "augment", "train", "validation"):
+        assert written[section] == {**defaults[section], **values[section]}, section
+    pretrained = {"wav2vec2": "xlsr2_300m.pt", "wavlm": "WavLM-Large.pt", "mpif": None}
+    assert written["ssl_checkpoint"] == pretrained[model_name.lower().partition("_")[0]]
+    assert recipe_from_dict(written) == recipe
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_models_are_the_published(name):
     recipe = load_recipe(CONFIGS / f"{name}.yaml")
     if recipe.name not in PUBLISHED_MODELS:
-        assert recipe.model["backend"]["name"] == "mpif_res2net"
+        assert recipe.model == MPIF_MODEL
         return
     published = {"aggregation": "last", **PUBLISHED_MODELS[recipe.name]}
     if name in CTRSVDD:
@@ -309,3 +348,15 @@ def test_two_steps_as_the_recipe_says(name, corpora_root, tmp_path):
         assert not weights or any(not torch.equal(a, b) for a, b in zip(weights, getattr(after, part).parameters())), (
             part
         )
+
+
+def test_a_whole_model_needs_no_pre_training_file(recipe, small_model):
+    """Its weights and its front-end's options are in ``init_from``; that ``ssl_checkpoint`` is not there does not matter."""
+    frontend = {**small_model["frontend"], "activation_dropout": 0.25}  # as a pre-training file may have it
+    first = train(recipe(model={"frontend": frontend}, train={"epochs": 1}), "cpu")
+    again = recipe(
+        train={"epochs": 1, "init_from": str(first / "epoch_0.pth")}, ssl_checkpoint="none.pt", comment="again"
+    )
+    assert "activation_dropout" not in again.model["frontend"]
+    config = Detector.from_pretrained(train(again, "cpu") / "epoch_0.pth", device="cpu").config
+    assert config["frontend"]["activation_dropout"] == 0.25

@@ -167,6 +167,26 @@ def test_epochs_to_average_are_those_of_the_table_that_are_there(tmp_path):
         best_epochs(tmp_path, 1, "val_loss_w_aug")
 
 
+def test_a_history_from_elsewhere(tmp_path):
+    """Rows without a finite value do not count; what is no history is said."""
+    path = tmp_path / HISTORY_FILE
+    for epoch in range(8):
+        (tmp_path / f"epoch_{epoch}.pth").touch()
+    values = ["null", "NaN", "1e999", '"0.1"', "true", "[0]", "0.5", "1" + "0" * 400]
+    path.write_text("[" + ", ".join(f'{{"epoch": {e}, "val_loss": {v}}}' for e, v in enumerate(values)) + "]")
+    assert best_epochs(tmp_path, 2, "val_loss") == [6, 7]
+    with pytest.raises(InputError, match=r"has 2 epochs saved that have val_loss \(6, 7\), not 3"):
+        best_epochs(tmp_path, 3, "val_loss")
+    for epoch in ('"1"', "1.0", "true", "null", "1e999", "-1", "0", "1" + "0" * 300, "[1]"):  # 0 is there already
+        path.write_text(f'[{{"epoch": 0, "val_loss": 1.0}}, {{"epoch": {epoch}, "val_loss": 0.5}}]')
+        with pytest.raises(InputError, match="not a history as training writes it"):
+            best_epochs(tmp_path, 1, "val_loss")
+    for text in ("[" * 10**5, "3", '{"epoch": 1}', "[[]]", '[{"val_loss": 1}]', "null", '"abc"', ""):
+        path.write_text(text)
+        with pytest.raises(InputError, match="not a history as training writes it"):
+            best_epochs(tmp_path, 1, "val_loss")
+
+
 @pytest.mark.slow
 def test_a_run_ends_early_keeps_what_it_should_and_is_averaged(corpus, tmp_path, capsys):
     """Through training and the command of the table."""

@@ -4,7 +4,6 @@ import json
 import math
 import os
 import shutil
-import socket
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +17,7 @@ from nes2net.data import asvspoof2019_la
 from nes2net.data.dataset import TrainingSet, training_loader
 from nes2net.data.sampling import EpochBatches
 from nes2net.training.objective import Objective
-from nes2net.training.validation import NUM_RESAMPLES, Validator, is_due, passes
+from nes2net.training.validation import NUM_RESAMPLES, Validator, _BatchResult, is_due, passes
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "losses_schedules.json").read_text())
 SAMPLES, BATCH = 8000, 5  # 12 trials: the last batch has two
@@ -66,14 +65,14 @@ def small_detector():
     return Detector.from_config({"frontend": frontend, "backend": {"name": "nes2net_x", "nes_ratio": [4, 4]}})
 
 
-def make(detector, corpus, recipe, rank=0, world_size=1):
-    trials = asvspoof2019_la.trials(corpus, "dev")
+def make(detector, corpus, recipe, rank=0, world_size=1, *, copies=1, batch_size=BATCH, num_workers=0):
+    trials = asvspoof2019_la.trials(corpus, "dev") * copies
     loaders = {}
     for name in passes(recipe):
         algo = recipe.augment.algo if name == "w_aug" else 0
         dataset = TrainingSet(trials, SAMPLES, algo, seed=recipe.seed, part="dev")
-        batches = EpochBatches(len(trials), BATCH, recipe.seed, False, rank=rank, world_size=world_size)
-        loaders[name] = training_loader(dataset, batches, 0, False)
+        batches = EpochBatches(len(trials), batch_size, recipe.seed, False, rank=rank, world_size=world_size)
+        loaders[name] = training_loader(dataset, batches, num_workers, False)
     return Validator(recipe, Objective(recipe, detector, 3), loaders, Accelerator(cpu=True))
 
 
@@ -107,21 +106,21 @@ def test_values_are_the_published_ones(detector, corpus):
     }
 
 
-def _validate_in_a_process(rank, world_size, corpus, port, folder):
+def _validate_in_a_process(rank, world_size, corpus, folder):
     os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(world_size)}
-    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "LOCAL_WORLD_SIZE": str(world_size)}
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "0", "LOCAL_WORLD_SIZE": str(world_size)}
     torch.set_num_threads(1)
+    # They meet in a file: a port that was free may be another's by now.
+    torch.distributed.init_process_group("gloo", f"file://{folder}/meeting", rank=rank, world_size=world_size)
     values = make(small_detector(), corpus, recipe_of(), rank, world_size).run(0)
     (folder / f"{rank}.json").write_text(json.dumps(values))
+    torch.distributed.destroy_process_group()
 
 
 @pytest.mark.slow
 def test_two_processes_have_the_values_of_one(corpus, tmp_path):
     """To the bit, and both of them."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    torch.multiprocessing.spawn(_validate_in_a_process, (2, corpus, port, tmp_path), nprocs=2)
+    torch.multiprocessing.spawn(_validate_in_a_process, (2, corpus, tmp_path), nprocs=2)
     alone = make(small_detector(), corpus, recipe_of()).run(0)
     assert [json.loads((tmp_path / f"{rank}.json").read_text()) for rank in range(2)] == [alone, alone]
 
@@ -140,6 +139,28 @@ def test_speakers_are_drawn_where_there_are_enough(detector, corpus):
     )
     assert validator._interval(bonafide, spoof, trials) == expected
     assert validator._interval(bonafide, spoof, []) != expected
+
+
+def test_results_are_in_the_order_of_the_set(detector, corpus):
+    """However the processes' own were put together: the interval is drawn from scores in the order of the trials."""
+    validator = make(detector, corpus, recipe_of())
+    results = [_BatchResult(n, 0.0, np.array([float(n)]), np.array([0]), []) for n in (0, 2, 4, 1, 3)]
+    assert [result.number for result in validator._gathered(results)] == [0, 1, 2, 3, 4]
+
+
+def test_a_pass_of_many_batches_keeps_no_files_open(detector, corpus):
+    """What workers send lies in shared memory, one open file for each tensor that is kept."""
+    resource = pytest.importorskip("resource")
+    if not Path("/proc/self/fd").is_dir():
+        pytest.skip("open files are counted in /proc")
+    validator = make(detector, corpus, recipe_of(), copies=25, batch_size=1, num_workers=1)
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (len(os.listdir("/proc/self/fd")) + 150, limits[1]))
+    try:
+        values = validator.run(0)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    assert math.isfinite(values["val_loss_wo_aug"]) and len(validator.loaders["wo_aug"]) == 300
 
 
 @pytest.fixture
@@ -163,6 +184,21 @@ def test_damaged_files_are_left_out_and_named_once(detector, own_corpus, capsys)
             trial.path.write_bytes(b"damaged")
     with pytest.raises(InputError, match="of the development set 0 bona fide and 6 spoofed files could be used"):
         make(detector, own_corpus, recipe_of()).run(0)
+
+
+def test_speakers_are_not_drawn_where_files_are_left_out(detector, own_corpus):
+    """Whose score is missing is not known where the interval is drawn."""
+    trials = asvspoof2019_la.trials(own_corpus, "dev")
+    trials[0].path.write_bytes(b"damaged")
+    found = []
+    for speakers in (False, True):
+        validator = make(detector, own_corpus, recipe_of())
+        dataset = validator.loaders["wo_aug"].dataset
+        dataset.trials = [
+            type(t)(t.id, t.path, t.label, speaker=f"s{i}" if speakers else None) for i, t in enumerate(trials)
+        ]
+        found.append(validator.run(0))
+    assert found[0] == found[1]
 
 
 def test_a_network_that_has_lost_itself_is_said(detector, corpus):
