@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from nes2net.errors import InputError
 
 
 @contextmanager
-def replacing(path: str | Path) -> Iterator[Path]:
+def replacing(path: str | Path, *, durable: bool = False) -> Iterator[Path]:
     """A temporary file beside ``path`` to write to, which takes its place in the end; an interruption leaves the old file or none.
+
+    Args:
+        durable: also after a power cut: what was written is on the disk before it takes the place, and the new name before this returns.
+            It takes the disk's time, too long for many small files that can be made again.
 
     >>> import tempfile
     >>> target = Path(tempfile.mkdtemp()) / "scores.txt"
@@ -26,15 +30,31 @@ def replacing(path: str | Path) -> Iterator[Path]:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         yield temporary
+        if durable:
+            _to_disk(temporary)
         os.replace(temporary, path)
+        if durable and os.name == "posix":
+            with suppress(OSError):  # a file system that has no such thing
+                _to_disk(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
 
 
-def write_text(path: str | Path, text: str) -> None:
-    """Write ``text`` as UTF-8, whole or not at all; folders are made. :class:`InputError` if it cannot be written."""
+def _to_disk(path: Path) -> None:
+    opened = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
     try:
-        with replacing(path) as temporary:
+        os.fsync(opened)
+    finally:
+        os.close(opened)
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Write ``text`` as UTF-8, whole or not at all, power cuts included; folders are made.
+
+    :class:`InputError` if it cannot be written.
+    """
+    try:
+        with replacing(path, durable=True) as temporary:
             temporary.write_text(text, encoding="utf-8")
     except OSError as error:
         raise InputError(f"{path}: cannot be written ({error.strerror}); name a file in a folder of yours") from error

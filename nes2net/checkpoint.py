@@ -6,7 +6,6 @@ architecture, the recipe, how it was averaged) travels in the state dict's own m
 
 from __future__ import annotations
 
-import os
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -101,16 +100,17 @@ def read_record(state_dict: Mapping[str, Tensor]) -> dict[str, Any]:
 
 
 def save_atomically(content: Any, path: str | Path) -> None:
-    """``torch.save`` under a temporary name, then renamed: an interruption leaves the old file or none, a full disk raises ``OSError``."""
-    with replacing(path) as temporary, open(temporary, "wb") as file:
+    """``torch.save`` under a temporary name, then renamed: an interruption or a power cut leaves the old file or none.
+
+    A full disk raises ``OSError``.
+    """
+    with replacing(path, durable=True) as temporary, open(temporary, "wb") as file:
         try:
             torch.save(content, file)
         except RuntimeError as error:  # PyTorch's writer complains of what the system refused it
             if isinstance(error.__context__, OSError):
                 raise error.__context__ from error
             raise
-        file.flush()
-        os.fsync(file.fileno())  # a file that is renamed before its bytes are on the disk is empty after a power cut
 
 
 @dataclass

@@ -55,7 +55,7 @@ def _add_train(commands: argparse._SubParsersAction) -> None:
     parser.epilog = (
         "One process trains on one device. For N of them: torchrun --nproc-per-node N -m nes2net.cli.main train RECIPE key=value …, or "
         "accelerate launch -m nes2net.cli.main train …; train.batch_size is that of all together. The same command goes on with a run "
-        "that was interrupted."
+        "that was interrupted (exit status 75 after SIGTERM or with a full disk, 130 after Ctrl-C; torchrun's own is 1 in both cases)."
     )
     parser.add_argument("recipe", help="YAML file, e.g. configs/asvspoof2019_nes2net_x.yaml")
     parser.add_argument(

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import atexit
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from signal import SIGINT, SIGTERM
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 import torch.distributed as dist
@@ -33,7 +34,7 @@ def create_accelerator(device: str = "auto", precision: str = "fp32") -> Acceler
         precision: ``fp32``, ``bf16`` or ``fp16``, of the forward pass.
 
     Raises:
-        InputError: the device is not there, or cannot do this precision.
+        InputError: the device is not there, is fewer than the processes, or cannot do this precision.
     """
     from accelerate import Accelerator, DistributedDataParallelKwargs
     from accelerate.state import AcceleratorState, GradientState, PartialState
@@ -67,8 +68,14 @@ def _choose_gpu(device: torch.device) -> None:
     if not torch.cuda.is_available() or (device.index or 0) >= torch.cuda.device_count():
         there = f"there are {torch.cuda.device_count()} GPUs" if torch.cuda.is_available() else "there is no CUDA here"
         raise InputError(f"device '{device}' is not there ({there}): take another, or cpu")
+    rank = int(os.environ.get("LOCAL_RANK", -1))
+    if rank >= torch.cuda.device_count():
+        raise InputError(
+            f"process {rank + 1} of this machine has no GPU of its own, there are {torch.cuda.device_count()}: start as many processes as "
+            "there are GPUs (torchrun --nproc-per-node)"
+        )
     if device.index is not None:
-        if int(os.environ.get("LOCAL_RANK", -1)) != -1:
+        if rank != -1:
             raise InputError(
                 f"each of several processes has the GPU of its number, so '{device}' cannot be all of theirs: take --device cuda, and "
                 "CUDA_VISIBLE_DEVICES to choose GPUs"
@@ -81,6 +88,37 @@ def sums_over_processes(accelerator: Accelerator, values: Sequence[float]) -> li
     if accelerator.num_processes == 1:
         return list(values)
     return accelerator.reduce(torch.tensor(values, dtype=torch.float64, device=accelerator.device), "sum").tolist()
+
+
+def gathered(accelerator: Accelerator, value: Any) -> list[Any]:
+    """``value``, plain data, of every process."""
+    if accelerator.num_processes == 1:
+        return [value]
+    from accelerate.utils import gather_object
+
+    return gather_object([value])
+
+
+def signal_of_all(accelerator: Accelerator, signal: int) -> int:
+    """The signal by which all processes stop, where ``signal`` came to this one, 0 for none: SIGTERM goes before SIGINT."""
+    terminate, interrupt = sums_over_processes(accelerator, [signal == SIGTERM, signal == SIGINT])
+    return SIGTERM if terminate else SIGINT if interrupt else 0
+
+
+@contextmanager
+def all_or_none(accelerator: Accelerator) -> Iterator[None]:
+    """For what the main process writes: the others wait for it, and where the system refuses it something, all raise that.
+
+    A process that ended alone would leave the others waiting for it; one that went on would find it ended before it had said why.
+    """
+    failure = None
+    try:
+        yield
+    except (OSError, InputError) as error:
+        failure = error.__cause__ if isinstance(error.__cause__, OSError) else error
+    for error in (failure, *gathered(accelerator, failure)):
+        if error is not None:
+            raise error
 
 
 def synchronise_batch_norms(module: nn.Module, device: torch.device) -> nn.Module:
@@ -122,6 +160,8 @@ class SyncedBatchNorm(nn.modules.batchnorm._BatchNorm):
         x = input.double()  # sums of many terms: so that it does not matter how they are spread over processes
         count = x.new_tensor([x.numel() / x.shape[1]])
         total = _summed(torch.cat([x.sum(axes), count]))
+        if total[-1] < 2:  # as torch.nn.functional.batch_norm
+            raise ValueError(f"Expected more than 1 value per channel when training, got input size {input.size()}")
         mean, count = total[:-1] / total[-1], total[-1].detach()
         variance = _summed((x - mean.view(shape)).square().sum(axes)) / count
         if self.track_running_stats:
@@ -129,7 +169,9 @@ class SyncedBatchNorm(nn.modules.batchnorm._BatchNorm):
         # What F.batch_norm computes in eval mode, with gradients through the statistics.
         scale = (variance + self.eps).rsqrt()
         x = ((x - mean.view(shape)) * scale.view(shape)).to(input.dtype)
-        return x * self.weight.view(shape) + self.bias.view(shape) if self.affine else x
+        if self.affine:
+            x = x * self.weight.view(shape) + self.bias.view(shape)
+        return x.to(input.dtype)  # which the weights' is not under autocast
 
     @torch.no_grad()
     def _track(self, mean: Tensor, variance: Tensor) -> None:
@@ -165,7 +207,10 @@ class StepPlan(NamedTuple):
     used: list[int]
     #: Σ of their weights: the denominator of the step's loss
     denominator: float
+    #: in these parts, of all processes
     utterances: int
+    #: in the other parts: they could be read, and are left out
+    unused: int
     #: after the step: stop by this signal, 0 for none
     signal: int
     #: after the step: save
@@ -177,17 +222,20 @@ def plan_step(
 ) -> StepPlan:
     """Agree on a step, in one reduction; ``weights`` and ``counts`` are of the utterances of each of this process's parts.
 
-    A signal that reached any process stops all, and where one wants to save, all know.
+    A signal that reached any process stops all, and where one wants to save, all know. A part of which one process has no utterance, since
+    not one of its files could be read, is left out by all: DistributedDataParallel and batch normalisation wait for each process.
     """
     terminate, interrupt = signal == SIGTERM, signal == SIGINT
     own = [terminate, interrupt, save, *weights, *counts, *(count == 0 for count in counts)]
     terminate, interrupt, save, *parts = sums_over_processes(accelerator, own)
     weights, counts, empty = (parts[i * len(counts) : (i + 1) * len(counts)] for i in range(3))
     used = [part for part, unusable in enumerate(empty) if not unusable]
+    utterances = int(sum(counts[part] for part in used))
     return StepPlan(
         used,
         sum(weights[part] for part in used),
-        int(sum(counts[part] for part in used)),
+        utterances,
+        int(sum(counts)) - utterances,
         SIGTERM if terminate else SIGINT if interrupt else 0,
         bool(save),
     )

@@ -1,4 +1,4 @@
-"""What ends a run from outside: SIGTERM and Ctrl-C, which wait until the state is saved, and a full disk."""
+"""What ends a run from outside: SIGTERM and Ctrl-C, which wait until the state is saved, and a disk that is full or fails."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -16,6 +16,8 @@ from nes2net.errors import InputError, Unfinished
 
 # A file system or quota that is full, and a file that is larger than the process may write.
 _FULL = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
+# A disk or a file server that fails, or is not ours to write to any more.
+_FAILING = {errno.EIO, errno.EROFS, errno.EACCES, errno.EPERM, errno.ETIMEDOUT, getattr(errno, "ESTALE", errno.EIO)}
 _UNITS = ("bytes", "kB", "MB", "GB", "TB")
 
 
@@ -24,6 +26,9 @@ class StopRequests:
 
     SIGTERM raises :class:`nes2net.errors.Unfinished`, SIGINT (Ctrl-C) ``KeyboardInterrupt``; a second Ctrl-C does not wait any more.
     Signals reach the main thread only: in another thread nothing is changed.
+
+    Several processes end together: with ``agree``, which takes the number of the signal that came to this process (0 for none) and returns
+    that by which all end, a signal always waits for the end of a :meth:`deferred`, where all agree.
 
     >>> import os, signal
     >>> with StopRequests() as stop:
@@ -40,6 +45,7 @@ class StopRequests:
     def __init__(self) -> None:
         #: number of the signal that came, 0 for none
         self.requested = 0
+        self.agree: Callable[[int], int] | None = None
         self._deferred = False
         self._since = 0.0
         self._before: dict[int, object] = {}
@@ -62,8 +68,8 @@ class StopRequests:
             yield
         finally:
             self._deferred = False
-        if self.requested:
-            self.stop(self.requested)
+        if number := self.agree(self.requested) if self.agree else self.requested:
+            self.stop(number)
 
     def stop(self, number: int) -> None:
         """Raise what signal ``number`` raises."""
@@ -78,28 +84,32 @@ class StopRequests:
         again = number == self.requested == signal.SIGINT and time.monotonic() - self._since > 1
         if not self.requested:
             self.requested, self._since = number, time.monotonic()
-        if again or not self._deferred:
+        if again or not (self._deferred or self.agree):
             self.stop(number)
 
 
 @contextmanager
-def full_disk_is_temporary(folder: Path, needed: int) -> Iterator[None]:
-    """A write that fails for want of room raises :class:`nes2net.errors.Unfinished`, which says where and how much a save needs.
+def failing_disk_is_temporary(folder: Path, needed: int) -> Iterator[None]:
+    """What the system refuses for want of room, or because the disk fails, raises :class:`nes2net.errors.Unfinished`: which file, and why.
 
     Args:
         folder: the run's.
-        needed: bytes.
+        needed: bytes of a save.
     """
     try:
         yield
     except (OSError, InputError) as error:
         cause = error if isinstance(error, OSError) else error.__cause__
-        if not isinstance(cause, OSError) or cause.errno not in _FULL:
+        if not isinstance(cause, OSError) or cause.errno not in _FULL | _FAILING:
             raise
-        what = cause.filename or folder
+        what, why = cause.filename or folder, os.strerror(cause.errno)
+        if cause.errno in _FULL:
+            raise Unfinished(
+                f"no room to write {what} ({why}): a save takes {readable_size(needed)} beside the old one; what was saved before is "
+                "whole. Make room, and the same command goes on"
+            ) from error
         raise Unfinished(
-            f"no room to write {what} ({os.strerror(cause.errno)}): a save takes {readable_size(needed)} beside the old one; what was "
-            "saved before is whole. Make room, and the same command goes on"
+            f"{what}: {why}; what was saved before is whole. Once it can be used again, the same command goes on"
         ) from error
 
 

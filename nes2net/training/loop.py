@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import time
 from contextlib import nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
@@ -15,9 +18,9 @@ from nes2net.config import Recipe
 from nes2net.data.dataset import Batch
 from nes2net.data.sampling import by_step
 from nes2net.errors import InputError
-from nes2net.training.distributed import plan_step, sums_over_processes
+from nes2net.training.distributed import all_or_none, plan_step, sums_over_processes
 from nes2net.training.interruption import StopRequests
-from nes2net.training.monitor import Monitor, not_finite_error
+from nes2net.training.monitor import Monitor, check_finite
 from nes2net.training.objective import Objective
 from nes2net.training.seeding import seed_step
 from nes2net.training.state import Progress, RunState
@@ -27,37 +30,33 @@ if TYPE_CHECKING:
     from accelerate import Accelerator
 
 
+@dataclass
 class Trainer:
-    """Trains from wherever ``state`` is to the end of the recipe; every process does the same, the main one alone writes to ``folder``.
+    """Trains from wherever ``state`` is to the end of the recipe; every process does the same, the main one alone writes to ``folder``."""
 
-    ``loader`` gives this process's parts of the steps (:class:`nes2net.data.sampling.EpochBatches`).
-    """
+    recipe: Recipe
+    folder: Path
+    objective: Objective
+    loader: DataLoader  # this process's parts of the steps, see EpochBatches
+    validator: Validator
+    state: RunState
+    accelerator: Accelerator
+    monitor: Monitor
+    stop: StopRequests
 
-    def __init__(
-        self,
-        recipe: Recipe,
-        folder: Path,
-        objective: Objective,
-        loader: DataLoader,
-        validator: Validator,
-        state: RunState,
-        accelerator: Accelerator,
-        monitor: Monitor,
-        stop: StopRequests,
-    ) -> None:
-        self.recipe, self.folder, self.objective, self.loader = recipe, folder, objective, loader
-        self.validator, self.state, self.accelerator, self.monitor = validator, state, accelerator, monitor
-        self.stop, self.steps_per_epoch = stop, len(loader.batch_sampler)
-        self.model = accelerator.prepare_model(objective)  # autocast, DistributedDataParallel
-        self.optimizer = accelerator.prepare_optimizer(state.optimizer)  # the GradScaler of fp16
+    def __post_init__(self) -> None:
+        self.steps_per_epoch = len(self.loader.batch_sampler)
+        self.criterion = copy.deepcopy(self.objective.criterion).cpu()  # weighs targets without waiting for the device
+        self.model = self.accelerator.prepare_model(self.objective)  # autocast, DistributedDataParallel
+        self.optimizer = self.accelerator.prepare_optimizer(self.state.optimizer)  # the GradScaler of fp16
 
     def fit(self) -> None:
-        """The epochs that are left. Signals wait for the end of a step or of what is written; a validation is begun anew."""
-        while self.state.progress.epoch < self.recipe.train.epochs and not self.state.selection.should_stop:
+        """The epochs that are left. Signals wait for the end of a step or a save; one process begins a validation anew, several end it."""
+        while not self.state.is_done:
             epoch = self.state.progress.epoch
             with self.stop.deferred():
                 self.train_epoch(epoch)
-            values = {"loss": self.state.progress.loss, "lr": self.state.scheduler.get_last_lr()[0]}
+            values = {"loss": self.state.progress.loss, "lr": self.state.progress.lr}
             if self.validator.due(epoch):
                 values |= self.validator.run(epoch)
             with self.stop.deferred():
@@ -76,44 +75,47 @@ class Trainer:
         for batches in meter:
             due = time.monotonic() - saved >= 60 * self.recipe.train.save_every_minutes
             signal, save = self.train_step(batches, epoch, progress.step, due)
-            utterances, last = sum(len(b.targets) for b in batches), progress.step == self.steps_per_epoch
-            meter.update(utterances, loss=progress.loss, lr=self.state.scheduler.get_last_lr()[0])
+            meter.update(sum(len(batch.targets) for batch in batches), loss=progress.loss, lr=progress.lr)
+            last = progress.step == self.steps_per_epoch
             if last and not progress.utterances:
-                raise InputError("not one file of the training set could be used; the lines above name them")
+                raise InputError("in no step had each process a usable file; the lines above name those that are not")
             if signal or save or last:
                 self.save()
                 saved = time.monotonic()
             if signal:
                 self.stop.stop(signal)
-        self.monitor.advise(meter)
+        self.monitor.after_training(meter)
 
     def train_step(self, batches: list[Batch], epoch: int, step: int, due: bool) -> tuple[int, bool]:
         """One step down the gradient of Σ numerators / Σ denominators over all parts of all processes.
 
         Returns the signal by which to stop after it, 0 for none, and whether to save, both as all processes know them.
         """
-        accelerator, progress, train = self.accelerator, self.state.progress, self.recipe.train
+        accelerator, progress = self.accelerator, self.state.progress
         seed_step(self.recipe.seed, epoch, step, accelerator.process_index)
         parts = [self.prepare(batch, epoch, step, place) for place, batch in enumerate(batches)]
-        weights = [float(self.objective.criterion.weight_of(targets)) for _, targets in parts]
-        counts = [len(targets) for _, targets in parts]
+        targets = [t.cpu() for _, t in parts] if self.objective.specmix else [batch.targets for batch in batches]
+        weights, counts = [self.criterion.weight_of(t).item() for t in targets], [len(t) for t in targets]
         plan = plan_step(accelerator, weights, counts, self.stop.requested, due and accelerator.is_main_process)
+        self.monitor.not_used(plan.unused)
+        progress.lr = self.state.scheduler.get_last_lr()[0]
         if plan.denominator > 0:
-            numerator = 0.0
+            numerator = torch.zeros((), dtype=torch.float64, device=accelerator.device)
             for place in plan.used:
                 # DistributedDataParallel averages the gradients over processes, after the last part; what is meant is their sum.
                 with nullcontext() if place == plan.used[-1] else accelerator.no_sync(self.model):
                     loss: Tensor = self.model(*parts[place], epoch * self.steps_per_epoch + step)
                     accelerator.backward(loss * (accelerator.num_processes / plan.denominator))
-                numerator += loss.item()
-            loss_of_step = sums_over_processes(accelerator, [numerator])[0] / plan.denominator
-            if not math.isfinite(loss_of_step):
-                raise not_finite_error(loss_of_step, self.recipe, self.loader, epoch, step)
-            if train.max_grad_norm is not None:
-                accelerator.clip_grad_norm_(self.model.parameters(), train.max_grad_norm)
+                numerator += loss.detach()
+            loss_of_step = sums_over_processes(accelerator, [numerator.item()])[0] / plan.denominator
+            norm = accelerator.clip_grad_norm_(self.model.parameters(), self.recipe.train.max_grad_norm or math.inf)
+            norm = (
+                0.0 if accelerator.scaler else norm.item()
+            )  # GradScaler leaves out a step whose gradients are not finite
+            check_finite(loss_of_step, norm, self.recipe, self.loader, epoch, step)
             self.optimizer.step()
             self.optimizer.zero_grad(set_to_none=True)
-            if not self.optimizer.step_was_skipped:  # as GradScaler does with gradients that are not finite
+            if not self.optimizer.step_was_skipped:
                 self.state.scheduler.step()
             progress.loss_sum += loss_of_step * plan.utterances
             progress.utterances += plan.utterances
@@ -123,27 +125,26 @@ class Trainer:
     def prepare(self, batch: Batch, epoch: int, step: int, place: int) -> tuple[Tensor, Tensor]:
         """Inputs and targets on the device, mixed where the recipe mixes; none of them where no file could be read."""
         self.monitor.left_out(batch.errors)
-        device, rank = self.accelerator.device, self.accelerator.process_index
-        waveforms, targets = (t.to(device, non_blocking=True) for t in (batch.waveforms, batch.targets))
-        part = place * self.accelerator.num_processes + rank
+        waveforms, targets = (t.to(self.accelerator.device, non_blocking=True) for t in batch[:2])
+        part = place * self.accelerator.num_processes + self.accelerator.process_index
         return self.objective.mixed(waveforms, targets, epoch, step, part) if len(targets) else (waveforms, targets)
 
     def end_epoch(self, epoch: int, values: dict[str, float]) -> None:
-        """Select, write, report. Cut off anywhere, it is done again with the same results."""
+        """Select, write, report. Cut off anywhere, it is done again; what is kept of earlier epochs stays until this one is saved."""
         state, selection, path = self.state, self.state.selection, self.folder / f"epoch_{epoch}.pth"
         state.progress.count_time()
         selection.update(epoch, {**values, "seconds": state.progress.seconds})
         state.progress = Progress(epoch + 1)
-        if self.accelerator.is_main_process:
-            kept = epoch in selection.kept_epochs()
-            if kept:
-                state.detector.save(path, recipe=self.recipe.to_dict(), epoch=epoch, **values)
-            selection.write_history()
-            self.monitor.epoch(epoch, values, path.name if kept else None)
-            for file in selection.files_to_remove():
-                file.unlink()
-        self.save()
+        kept = epoch in selection.kept_epochs()
+        with all_or_none(self.accelerator):
+            if self.accelerator.is_main_process:
+                if kept:
+                    state.detector.save(path, recipe=self.recipe.to_dict(), epoch=epoch, **values)
+                selection.write_history()
+                self.monitor.epoch(epoch, values, path.name if kept else None)
+                state.save(self.folder)
 
     def save(self) -> None:
-        if self.accelerator.is_main_process:
-            self.state.save(self.folder)
+        with all_or_none(self.accelerator):
+            if self.accelerator.is_main_process:
+                self.state.save(self.folder)

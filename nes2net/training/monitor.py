@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Iterable, Sequence
 from itertools import islice
 from pathlib import Path
@@ -18,34 +20,46 @@ from nes2net.training.progress import Meter, advice
 from nes2net.training.selection import Selection
 
 CURVES_FILE = "curves.png"
+_DRAW_EVERY = 60.0  # seconds at least, which drawing takes about one of
 
 T = TypeVar("T")
 
 
 class Monitor:
-    """Reports a run of ``recipe`` in ``folder``; leaving it closes TensorBoard's log, ``{logs}/{tag}``.
+    """Reports a run of ``recipe`` in ``folder``; leaving it draws the curves and closes TensorBoard's log, ``{logs}/{tag}``.
 
     Args:
+        selection: has the history of the run.
         shown: False on processes other than the main one, which say no more than which files they cannot read.
     """
 
-    def __init__(self, recipe: Recipe, folder: Path, shown: bool = True) -> None:
-        self.recipe, self.folder, self.shown = recipe, folder, shown
+    def __init__(self, recipe: Recipe, folder: Path, selection: Selection, shown: bool = True) -> None:
+        self.recipe, self.folder, self.selection, self.shown = recipe, folder, selection, shown
         self.writer = None
         self._bad_files: set[str] = set()
         self._advised = False
+        self._unused = 0
+        self._drawn_at, self._is_drawn = time.monotonic(), True
 
     def open_log(self, first_epoch: int) -> None:
         """Open TensorBoard's log; what an interrupted run wrote of ``first_epoch`` and later is taken back."""
         if self.shown:
             from torch.utils.tensorboard import SummaryWriter
 
-            self.writer = SummaryWriter(Path(self.recipe.logs) / self.recipe.tag, purge_step=first_epoch)
+            folder = Path(self.recipe.logs) / self.recipe.tag
+            try:
+                self.writer = SummaryWriter(folder, purge_step=first_epoch)
+            except (PermissionError, NotADirectoryError, FileExistsError) as error:
+                raise InputError(
+                    f"{folder} cannot be written to ({error.strerror}): name another folder with logs"
+                ) from None
 
     def __enter__(self) -> Monitor:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: BaseException | TracebackType | None) -> None:
+        if not self._is_drawn or not (self.folder / CURVES_FILE).is_file():
+            self._draw()
         if self.writer is None:
             return
         try:
@@ -65,13 +79,23 @@ class Monitor:
                 self._bad_files.add(error)
                 tqdm.write(f"left out: {error}")
 
+    def not_used(self, utterances: int) -> None:
+        """Count utterances that were read and left out of a step, see :func:`nes2net.training.distributed.plan_step`."""
+        self._unused += utterances
+
     def meter(self, steps: Iterable[T], epoch: int, start: int, total: int) -> Meter[T]:
         """The bar of a training pass."""
         title = f"epoch {epoch}/{self.recipe.train.epochs - 1} train"
         return Meter(steps, title=title, total=total, start=start, shown=self.shown)
 
-    def advise(self, meter: Meter) -> None:
-        """Say once in a run that it waits for data, where it does, and what to do."""
+    def after_training(self, meter: Meter) -> None:
+        """Say how many utterances could not be used, and once in a run that it waits for data, where it does, and what to do."""
+        if self._unused:
+            self.say(
+                f"{self._unused} utterances were left out that could be read: in their part of a step another process had none, the "
+                "lines above name its files"
+            )
+            self._unused = 0
         if self._advised:
             return
         data = self.recipe.data
@@ -82,7 +106,7 @@ class Monitor:
             self.say(line)
 
     def epoch(self, epoch: int, values: dict[str, float], saved: str | None) -> None:
-        """One line in the published wording, and TensorBoard's scalars under the published names."""
+        """One line in the published wording, TensorBoard's scalars under the published names, and every now and then the curves."""
         parts = [f"{name}: {value:.6f}" for name, value in values.items() if "loss" in name]
         eers = {name: value for name, value in values.items() if name in ("val_eer_w_aug", "val_eer_wo_aug")}
         parts += [f"{name}: {value:.2%}" for name, value in eers.items()]
@@ -93,22 +117,32 @@ class Monitor:
             for name, value in values.items():
                 self.writer.add_scalar(name, value, epoch)
             self.writer.flush()
+        self._is_drawn = False
+        if time.monotonic() - self._drawn_at >= _DRAW_EVERY:
+            self._draw()
 
-    def finish(self, selection: Selection) -> None:
-        """The table of all epochs, and the curves beside the checkpoints."""
-        if self.shown and selection.history:
-            self.say(selection.table())
-            plot_curves(selection.history, self.folder / CURVES_FILE)
+    def table(self) -> None:
+        """All epochs."""
+        if self.selection.history:
+            self.say(self.selection.table())
+
+    def _draw(self) -> None:
+        if self.shown and self.selection.history:
+            plot_curves(self.selection.history, self.folder / CURVES_FILE)
+            self._drawn_at, self._is_drawn = time.monotonic(), True
 
 
-def not_finite_error(loss: float, recipe: Recipe, loader: DataLoader, epoch: int, step: int) -> InputError:
-    """What to say of a step whose loss is no number: where it was, on which utterances, and what to try."""
+def check_finite(loss: float, norm: float, recipe: Recipe, loader: DataLoader, epoch: int, step: int) -> None:
+    """Raise :class:`InputError` where the loss of a step or its gradients' norm is no number: where, on which utterances, what to try."""
+    if math.isfinite(loss) and math.isfinite(norm):
+        return
+    what = f"loss is {loss}" if not math.isfinite(loss) else f"gradients' norm is {norm}"
     batches = loader.batch_sampler
     batches.epoch, batches.start = epoch, step
     parts = islice(batches, recipe.train.accumulate)
     names = ", ".join(loader.dataset.trials[index].id for part in parts for _, index in part)
     precision = "train.precision=bf16 or fp32, " if recipe.train.precision == "fp16" else ""
-    return InputError(
-        f"the loss is {loss} in epoch {epoch}, step {step} (utterances {names}): try {precision}a lower learning rate than "
+    raise InputError(
+        f"the {what} in epoch {epoch}, step {step} (utterances {names}): try {precision}a lower learning rate than "
         f"{recipe.train.lr} (train.lr), or clip the gradients (train.max_grad_norm); what is saved is of an earlier step"
     )

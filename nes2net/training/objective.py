@@ -70,8 +70,16 @@ class Objective(nn.Module):
 
         ``iteration`` counts optimisation steps from 0 over all epochs.
         """
-        features = self._features(inputs) if self.specmix is None else inputs
-        return self.criterion.parts(self._outputs(features), targets, iteration)[0]
+        try:
+            features = self._features(inputs) if self.specmix is None else inputs
+            return self.criterion.parts(self._outputs(features), targets, iteration)[0]
+        except ValueError as error:
+            if "more than 1 value per channel" not in str(error):  # of PyTorch's batch normalisation
+                raise
+            raise InputError(
+                "a part of a step has one utterance, of which there are no batch statistics: lower train.accumulate or raise "
+                "train.batch_size"
+            ) from error
 
     def validation_parts(self, waveforms: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         """Loss of ``waveforms`` B×N against ``targets`` (B,), and scores (B,), in one pass.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,7 @@ from torch.utils.data import DataLoader
 from nes2net.augment.legacy import LegacyStream, augmentation_stream
 from nes2net.augment.noise import NoiseAugmentation
 from nes2net.augment.rawboost import ALGORITHMS, RawBoostParameters
-from nes2net.checkpoint import load_state_dict
+from nes2net.checkpoint import load_state_dict, read_record
 from nes2net.config import Recipe
 from nes2net.data.cache import AudioCache
 from nes2net.data.dataset import TrainingSet, longest_first, training_loader
@@ -22,37 +23,48 @@ from nes2net.detector import Detector
 from nes2net.errors import InputError
 from nes2net.frontends.ssl import SSLFrontend
 from nes2net.registry import corpora
-from nes2net.training.distributed import create_accelerator, synchronise_batch_norms
-from nes2net.training.interruption import StopRequests, full_disk_is_temporary
+from nes2net.training.distributed import (
+    all_or_none,
+    create_accelerator,
+    gathered,
+    signal_of_all,
+    synchronise_batch_norms,
+)
+from nes2net.training.interruption import StopRequests, failing_disk_is_temporary
 from nes2net.training.loop import Trainer
 from nes2net.training.monitor import Monitor
 from nes2net.training.objective import Objective
 from nes2net.training.optimisation import create_optimizer, learning_rate_factor
 from nes2net.training.run_folder import RECIPE_FILE as RECIPE_FILE
-from nes2net.training.run_folder import run_folder, write_recipe
-from nes2net.training.seeding import seed_everything
+from nes2net.training.run_folder import check_same_run, run_folder, write_recipe
+from nes2net.training.seeding import cuda_algorithms, seed_everything
 from nes2net.training.selection import Selection
-from nes2net.training.state import RunState, read_resume_file
+from nes2net.training.state import RunState, fingerprint, read_resume_file
 from nes2net.training.validation import Validator, passes
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
 
-def train(recipe: Recipe, device: str = "auto") -> Path:
+def train(recipe: Recipe, device: str = "auto", *, deterministic: bool = True, benchmark: bool = False) -> Path:
     """Train as ``recipe`` says and return the run folder ``{output}/{tag}``.
 
     Written there: ``epoch_{n}.pth`` (n from 0) as ``train.keep`` says, ``recipe.yaml``, ``history.json``, ``curves.png``, and
-    ``resume.pt`` every so many minutes and after each epoch. The same recipe run again goes on from there: on one device in float32 to the
-    same weights, bit for bit, as if it had not been interrupted. Processes that ``torchrun`` or ``accelerate launch`` started share each
-    batch, to the weights of one process up to rounding.
+    ``resume.pt`` every so many minutes and after each epoch. The same recipe run again goes on from there: on one CPU in float32 to the
+    same weights, bit for bit, as if it had not been interrupted; on one GPU as far as its kernels repeat themselves. Processes that
+    ``torchrun`` or ``accelerate launch`` started share each batch, to the weights of one process up to rounding.
+
+    Args:
+        deterministic: cuDNN and cuBLAS take algorithms that do. Operations for which PyTorch has no such kernel, as the backward pass of
+            its memory-efficient attention, still differ in the last digits.
+        benchmark: cuDNN times its algorithms and takes the fastest, which need not be the same the next time.
 
     Raises:
         InputError: something in the recipe or on disk is missing or wrong, the folder holds another run, or the loss is no number.
-        Unfinished: SIGTERM came, or the disk is full; what is done is saved.
+        Unfinished: SIGTERM came, or the disk is full or fails; what is done is saved.
         KeyboardInterrupt: Ctrl-C, after what is done was saved.
     """
-    with StopRequests() as stop:
+    with StopRequests() as stop, cuda_algorithms(deterministic, benchmark):
         train_trials, dev_trials = _trials(recipe, "train"), _trials(recipe, "dev")
         if len(train_trials) < recipe.train.batch_size:
             raise InputError(
@@ -62,49 +74,73 @@ def train(recipe: Recipe, device: str = "auto") -> Path:
         folder = Path(recipe.output) / recipe.tag
         with run_folder(folder, recipe, writes=accelerator.is_main_process):
             resume = read_resume_file(folder)
+            if resume is not None:
+                check_same_run(folder, recipe, resume["recipe"])
             # Before a large model is read: looks through the folders of noise.
             stream = augmentation_stream(recipe, accelerator.num_processes)
             loader = _training_loader(recipe, train_trials, accelerator.device, stream, accelerator)
             dev_loaders = _development_loaders(recipe, dev_trials, stream, accelerator)
             seed_everything(recipe.seed)
             detector = _build_detector(recipe, resume).to(accelerator.device)
-            objective, state = _prepare(recipe, folder, detector, len(loader), accelerator, stream)
+            data = {"training": fingerprint(train_trials), "development": fingerprint(dev_trials)}
+            objective, state = _prepare(recipe, folder, data, detector, len(loader), accelerator, stream)
             writes = accelerator.is_main_process
-            with full_disk_is_temporary(folder, state.num_bytes), Monitor(recipe, folder, shown=writes) as monitor:
+            disk = failing_disk_is_temporary(folder, state.num_bytes)
+            with disk, Monitor(recipe, folder, state.selection, shown=writes) as monitor:
                 validator = Validator(recipe, objective, dev_loaders, accelerator)
                 trainer = Trainer(recipe, folder, objective, loader, validator, state, accelerator, monitor, stop)
                 if resume is not None:  # after accelerate has placed the optimiser, whose step counters are for the CPU
                     state.load(resume)
                 del resume
-                accelerator.wait_for_everyone()  # all have read what is in the folder
-                if writes:
-                    write_recipe(folder, recipe)
+                _check_processes(folder, state, accelerator)
+                with all_or_none(accelerator):
+                    if writes:
+                        write_recipe(folder, recipe)
+                        state.remove_files()
+                        if not state.is_done:
+                            monitor.open_log(state.progress.epoch)
                 for line in _summary(detector, train_trials, dev_trials, accelerator):
                     monitor.say(line)
                 _fit(trainer)
     return folder
 
 
+def _check_processes(folder: Path, state: RunState, accelerator: Accelerator) -> None:
+    """All processes have read what is in the folder, and know of the same run."""
+    known = (state.progress.epoch, state.progress.step, len(state.selection.history), state.data)
+    if any(theirs != known for theirs in gathered(accelerator, known)):
+        raise InputError(
+            f"the processes do not see the same corpus, or the same run in {folder}: put both where all of them can read them"
+        )
+
+
 def _fit(trainer: Trainer) -> None:
     """Train what is left, and say what there was and what there is."""
     state, monitor = trainer.state, trainer.monitor
     epoch, step = state.progress.epoch, state.progress.step
-    if epoch >= trainer.recipe.train.epochs or state.selection.should_stop:
+    if state.is_done:
         monitor.say(f"{trainer.folder} is trained already, {epoch} epochs")
     else:
         if epoch or step:
             monitor.say(f"going on in epoch {epoch}, step {step}" if step else f"going on after epoch {epoch - 1}")
-        monitor.open_log(epoch)
+        if trainer.accelerator.num_processes > 1:
+            trainer.stop.agree = partial(signal_of_all, trainer.accelerator)
         trainer.fit()
-        monitor.finish(state.selection)
+    monitor.table()
     monitor.say(f"checkpoints are in {trainer.folder}")
 
 
 def _prepare(
-    recipe: Recipe, folder: Path, detector: Detector, steps: int, accelerator: Accelerator, stream: LegacyStream | None
+    recipe: Recipe,
+    folder: Path,
+    data: dict[str, dict[str, int]],
+    detector: Detector,
+    steps: int,
+    accelerator: Accelerator,
+    stream: LegacyStream | None,
 ) -> tuple[Objective, RunState]:
     """What is optimised, and what of it has a state."""
-    train = recipe.train
+    train, scaler = recipe.train, accelerator.scaler
     if train.activation_checkpointing:
         if not isinstance(detector.frontend, SSLFrontend):
             name = detector.frontend.config["name"]
@@ -119,7 +155,7 @@ def _prepare(
         for part in (detector.frontend, detector.backend):
             if any(p.requires_grad for p in part.parameters()):
                 part.compile()
-    return objective, RunState(detector, optimizer, scheduler, Selection(recipe, folder), accelerator.scaler, stream)
+    return objective, RunState(recipe, data, detector, optimizer, scheduler, Selection(recipe, folder), scaler, stream)
 
 
 def _trials(recipe: Recipe, part: str) -> list[Trial]:
@@ -173,9 +209,16 @@ def _build_detector(recipe: Recipe, resume: dict | None) -> Detector:
             "training XLS-R 300M from random weights is not what you want: name its pre-training file with --ssl_checkpoint "
             "(ssl_checkpoint in a recipe), or take --ssl_config small"
         )
-    detector = Detector.from_config(recipe.model, recipe.ssl_checkpoint)
-    if recipe.train.init_from:
-        detector.load_published(load_state_dict(recipe.train.init_from), recipe.train.init_from)
+    if not recipe.train.init_from:
+        return Detector.from_config(recipe.model, recipe.ssl_checkpoint)
+    # The pre-training file is not read: its weights are in the whole model, its options too where this package wrote it.
+    state_dict = load_state_dict(recipe.train.init_from)
+    model, theirs = recipe.model, read_record(state_dict).get("model")
+    if recipe.ssl_checkpoint and isinstance(theirs, dict) and isinstance(theirs.get("frontend"), dict):
+        own = {"name": frontend} if isinstance(frontend, str) else frontend
+        model = {**model, "frontend": {**theirs["frontend"], **own}}
+    detector = Detector.from_config(model)
+    detector.load_published(state_dict, recipe.train.init_from)
     return detector
 
 

@@ -6,15 +6,18 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import yaml
 
 from nes2net.atomic import write_text
 from nes2net.config import Recipe, recipe_from_dict
 from nes2net.errors import InputError
+from nes2net.training.state import RESUME_FILE
 
 RECIPE_FILE = "recipe.yaml"
 _LOCK_FILE = ".lock"
+_UNUSABLE = "{} cannot be used ({}): move the folder away and start again"
 
 # May differ between the runs that fill one folder: where things lie, how fast they come, how much memory they take and how often they are
 # saved. Precision, accumulation (whose batch statistics are those of the parts) and compilation change numbers and may not.
@@ -80,29 +83,45 @@ def _take(lock: int, folder: Path) -> None:
 
 def write_recipe(folder: Path, recipe: Recipe) -> None:
     """Save the recipe, resolved, where the folder has none yet."""
-    if not (folder / RECIPE_FILE).is_file():
+    if not _has_recipe(folder):
         write_text(folder / RECIPE_FILE, yaml.safe_dump(recipe.to_dict(), sort_keys=False, allow_unicode=True))
 
 
 def check_recipe(folder: Path, recipe: Recipe) -> None:
-    """Raise :class:`InputError` where ``folder`` holds a run of another recipe, naming what differs."""
+    """Raise :class:`InputError` where ``folder`` holds a run of another recipe, or one that cannot be told.
+
+    Where the file of its recipe is lost, ``resume.pt`` tells it.
+    """
     recipe_file = folder / RECIPE_FILE
-    if not recipe_file.is_file():
-        if any(folder.glob("*.pth")):
+    if not _has_recipe(folder):
+        if any(folder.glob("*.pth")) and not (folder / RESUME_FILE).is_file():
             raise InputError(
                 f"{folder} holds checkpoints and no {RECIPE_FILE}: give this run a --comment of its own or move the folder away"
             )
         return
     try:
-        # As a recipe, so that a key added since has its default.
-        there = recipe_from_dict(yaml.safe_load(recipe_file.read_text(encoding="utf-8"))).to_dict()
-    except (yaml.YAMLError, InputError) as error:
-        raise InputError(f"{recipe_file} cannot be used ({error}): move the folder away and start again") from error
+        there = yaml.safe_load(recipe_file.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(_UNUSABLE.format(recipe_file, error)) from error
+    check_same_run(folder, recipe, there)
+
+
+def check_same_run(folder: Path, recipe: Recipe, there: dict[str, Any]) -> None:
+    """Raise :class:`InputError` where the run ``there`` is in ``folder`` is of another recipe, naming what differs."""
+    try:
+        there = recipe_from_dict(there).to_dict()  # so that a key added since has its default
+    except InputError as error:
+        raise InputError(_UNUSABLE.format(folder / RECIPE_FILE, error)) from error
     if differing := _differences(recipe.to_dict(), there):
         raise InputError(
             f"{folder} holds another run, which differs in {', '.join(differing)}: give this one a --comment of its own "
             "(comment in a recipe) or move the folder away"
         )
+
+
+def _has_recipe(folder: Path) -> bool:
+    path = folder / RECIPE_FILE
+    return path.is_file() and bool(path.read_bytes().strip())
 
 
 def _differences(ours: dict, theirs: dict | None, prefix: str = "") -> list[str]:

@@ -1,8 +1,11 @@
-"""The global random generators: dropout, layer drop and initialisation draw from them."""
+"""What makes a run the same each time: the global random generators, from which dropout and layer drop draw, and algorithms on CUDA."""
 
 from __future__ import annotations
 
+import os
 import random
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -29,3 +32,21 @@ def seed_step(seed: int, epoch: int, step: int, rank: int = 0) -> None:
     """
     stream = np.random.SeedSequence([seed, epoch, step, rank, _STEP_STREAM])
     seed_everything(int(stream.generate_state(1, np.uint64)[0]))
+
+
+@contextmanager
+def cuda_algorithms(deterministic: bool, benchmark: bool) -> Iterator[None]:
+    """While entered, ``deterministic``: cuDNN and cuBLAS take algorithms that sum in the same order each time.
+
+    ``benchmark``: cuDNN times its algorithms and takes the fastest. cuBLAS asks for a setting from before its first use in the process.
+    On the CPU nothing changes.
+    """
+    cudnn = torch.backends.cudnn
+    before = cudnn.deterministic, cudnn.benchmark
+    cudnn.deterministic, cudnn.benchmark = deterministic, benchmark
+    if deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    try:
+        yield
+    finally:
+        cudnn.deterministic, cudnn.benchmark = before

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+import zlib
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,14 +15,16 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from nes2net.augment.legacy import LegacyStream
 from nes2net.checkpoint import save_atomically
+from nes2net.config import Recipe
+from nes2net.data.trial import Trial
 from nes2net.detector import Detector
 from nes2net.errors import InputError
 from nes2net.torch_file import read_torch_file
 from nes2net.training.selection import Selection
 
 RESUME_FILE = "resume.pt"
-# Raised when what is in the file changes; the first version held whole epochs only.
-_VERSION = 2
+# Raised when what is in the file changes; the first version held whole epochs only, the second said not of which recipe and data.
+_VERSION = 3
 
 
 @dataclass
@@ -34,6 +38,8 @@ class Progress:
     loss_sum: float = 0.0
     """Σ batch loss × utterances of these."""
     utterances: int = 0
+    lr: float = 0.0
+    """Learning rate of the last step."""
     seconds: float = 0.0
     """Time spent on this epoch, up to the last save."""
     since: float = field(default_factory=time.monotonic, repr=False, compare=False)
@@ -53,8 +59,12 @@ class Progress:
 class RunState:
     """The parts of a run that have a state, saved and loaded together; ``scaler`` is there in fp16, ``stream`` in legacy order only.
 
-    Bit for bit the same after :meth:`load` as before :meth:`save`.
+    ``recipe`` and ``data`` (:func:`fingerprint` of each part) say of what run it is. Bit for bit the same after :meth:`load` as before
+    :meth:`save`.
     """
+
+    recipe: Recipe
+    data: dict[str, dict[str, int]]
 
     detector: Detector
     optimizer: Optimizer
@@ -71,6 +81,8 @@ class RunState:
         del progress["since"]
         return {
             "version": _VERSION,
+            "recipe": self.recipe.to_dict(),
+            "data": self.data,
             "model": self.detector.config,
             "detector": self.detector.state_dict(),
             "optimizer": self.optimizer.state_dict(),
@@ -82,13 +94,33 @@ class RunState:
         }
 
     def save(self, folder: Path) -> None:
-        """Write ``resume.pt`` as a whole; the one that is there stays until then."""
+        """Write ``resume.pt`` as a whole; the one that is there stays until then, as do checkpoints that are not to be kept any more."""
         save_atomically(self.content(), folder / RESUME_FILE)
+        self.remove_files()
+
+    def remove_files(self) -> None:
+        """Checkpoints that are not to be kept, by a history that is saved."""
+        for file in self.selection.files_to_remove():
+            file.unlink()
+
+    @property
+    def is_done(self) -> bool:
+        """Whether no epoch is left."""
+        return self.progress.epoch >= self.recipe.train.epochs or self.selection.should_stop
 
     def load(self, content: dict[str, Any]) -> None:
-        """Take over what :func:`read_resume_file` read. Nothing keeps the file mapped."""
+        """Take over what :func:`read_resume_file` read. Nothing keeps the file mapped.
+
+        Raises:
+            InputError: the training or the development trials are others than they were.
+        """
+        self._check_data(content["data"])
         self.detector.load_state_dict(content["detector"])
-        self.optimizer.load_state_dict(_copied(content["optimizer"]))
+        self.optimizer.load_state_dict(content["optimizer"])
+        for moments in self.optimizer.state.values():
+            for name, value in moments.items():
+                if isinstance(value, Tensor) and value.device.type == "cpu":  # else it has been copied to its device
+                    moments[name] = value.clone()
         self.scheduler.load_state_dict(content["scheduler"])
         self.selection.load_state(content["selection"])
         if self.scaler:
@@ -97,6 +129,15 @@ class RunState:
             self.stream.load_state(content["stream"])
         self.progress = Progress(**content["progress"])
 
+    def _check_data(self, before: dict[str, dict[str, int]]) -> None:
+        for part, now in self.data.items():
+            if now != before[part]:
+                counts = f"{before[part]['trials']} then and {now['trials']} now"
+                raise InputError(
+                    f"{self.selection.folder} holds a run on another {part} set ({counts}, or others in another order): name the corpus "
+                    "and protocols it began with, or give this run a --comment of its own (comment in a recipe)"
+                )
+
     @property
     def num_bytes(self) -> int:
         """About the size of ``resume.pt`` once the optimiser has its two moments."""
@@ -104,6 +145,12 @@ class RunState:
         moments = 3 if self.optimizer.defaults.get("amsgrad") else 2
         trained = sum(p.numel() * p.element_size() for p in self.detector.parameters())
         return sum(t.numel() * t.element_size() for t in weights) + moments * trained
+
+
+def fingerprint(trials: Sequence[Trial]) -> dict[str, int]:
+    """What tells one list of trials from another, wherever their audio lies: how many, and a checksum of names and labels in order."""
+    lines = (f"{trial.id}\t{trial.target}\n" for trial in trials)
+    return {"trials": len(trials), "checksum": zlib.crc32("".join(lines).encode("utf-8", "surrogateescape"))}
 
 
 def read_resume_file(folder: Path) -> dict[str, Any] | None:
@@ -119,16 +166,7 @@ def read_resume_file(folder: Path) -> dict[str, Any] | None:
     version = content.get("version", 1) if isinstance(content, dict) else None
     if version != _VERSION:
         raise InputError(
-            f"{path} was written by {'an earlier' if version == 1 else 'another'} version of nes2net and this one cannot go on from it: "
+            f"{path} was written by {'an earlier' if version in (1, 2) else 'another'} version of nes2net, this one cannot go on from it: "
             "go on with that version, or move the folder away and start from its last epoch_N.pth with train.init_from"
         )
     return content
-
-
-def _copied(value: Any) -> Any:
-    """Containers with clones of their tensors."""
-    if isinstance(value, Tensor):
-        return value.clone()
-    if isinstance(value, dict):
-        return {key: _copied(item) for key, item in value.items()}
-    return [_copied(item) for item in value] if isinstance(value, list) else value

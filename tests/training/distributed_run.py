@@ -1,28 +1,80 @@
-"""Run by torchrun in several processes: trains the recipes it is given one after the other, and notes what each process opens to write."""
+"""Run by torchrun in several processes: trains the recipes it is given one after the other, each in the trouble it is given, and notes
+how each run ended in each process, and what each process writes."""
 
-import builtins
+import errno
 import json
 import os
+import signal
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 
+RANK = int(os.environ.get("RANK", "0"))
+WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 
-def main(folder: str, recipes: list[str]) -> None:
+
+@contextmanager
+def trouble(kind, recipe):
+    """A signal to the second process alone in a step or in the validation of the second epoch, a full disk at its end, or a run folder
+    that the second process does not see."""
+    from nes2net.training import loop
+
+    def terminate():
+        if RANK == 1:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    def seed_step(seed, epoch, step, rank):
+        if (epoch, step) == (1, 0):
+            terminate()
+        before[0](seed, epoch, step, rank)
+
+    def validate(self, epoch):
+        if epoch == 1:
+            terminate()
+        return before[1](self, epoch)
+
+    def save(self, folder):
+        if (self.progress.epoch, self.progress.step) == (2, 0):
+            raise OSError(errno.ENOSPC, "", str(folder / "resume.pt"))
+        before[2](self, folder)
+
+    before = loop.seed_step, loop.Validator.run, loop.RunState.save
+    if kind == "step":
+        loop.seed_step = seed_step
+    elif kind == "validation":
+        loop.Validator.run = validate
+    elif kind == "full":
+        loop.RunState.save = save
+    elif kind == "elsewhere" and RANK == 1:
+        recipe.output += "_elsewhere"
+    try:
+        yield
+    finally:
+        loop.seed_step, loop.Validator.run, loop.RunState.save = before
+
+
+def main(folder: str, runs: list[str]) -> None:
     from nes2net.config import load_recipe
     from nes2net.training.run import train
 
-    written, real_open = [], builtins.open
+    ended, written = [], []
 
-    def watched(file, mode="r", *args, **kwargs):
-        if set(mode) & set("wax+"):
-            written.append(str(file))
-        return real_open(file, mode, *args, **kwargs)
+    def watch(event, arguments):
+        if (event == "open" and arguments[2] & WRITES) or event in ("os.mkdir", "os.rename", "os.remove"):
+            written.append(str(arguments[0]))
 
-    builtins.open = watched
-    for recipe in recipes:
-        train(load_recipe(recipe), "cpu")
-    builtins.open = real_open
-    Path(folder, f"rank{os.environ['RANK']}.json").write_text(json.dumps(written))
+    sys.addaudithook(watch)
+    for run in runs:
+        path, _, kind = run.partition("#")
+        recipe = load_recipe(path)
+        with trouble(kind, recipe):
+            try:
+                train(recipe, "cpu")
+                ended.append("")
+            except Exception as error:
+                ended.append(f"{type(error).__name__}: {error}")
+    report = json.dumps({"ended": ended, "written": written})
+    Path(folder, f"rank{RANK}.json").write_text(report)
 
 
 if __name__ == "__main__":

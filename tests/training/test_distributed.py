@@ -3,7 +3,6 @@
 import json
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +15,7 @@ from torch import nn
 
 from nes2net import InputError
 from nes2net.checkpoint import load_state_dict
+from nes2net.training import distributed
 from nes2net.training.distributed import create_accelerator, plan_step, synchronise_batch_norms
 from nes2net.training.run import train
 
@@ -50,14 +50,42 @@ def test_synced_batch_norm_is_batch_norm(group, norm, shape):
         torch.testing.assert_close(*results, rtol=1e-10, atol=1e-10)
 
 
+def test_synced_batch_norm_keeps_the_type_and_refuses_one_value(group):
+    plain = nn.Sequential(nn.BatchNorm1d(6))
+    synced = synchronise_batch_norms(nn.Sequential(nn.BatchNorm1d(6)), torch.device("cpu"))
+    x = torch.randn(5, 6, generator=torch.Generator().manual_seed(1)).bfloat16()
+    with torch.autocast("cpu", torch.bfloat16):
+        expected, found = plain(x), synced(x)
+    assert expected.dtype == found.dtype == torch.bfloat16
+    torch.testing.assert_close(found, expected, rtol=2**-7, atol=2**-7)
+    for norm in (plain, synced):
+        with pytest.raises(ValueError, match="Expected more than 1 value per channel"):
+            norm(torch.randn(1, 6))
+
+
 def test_one_process_is_not_distributed(monkeypatch):
     monkeypatch.delenv("LOCAL_RANK", raising=False)
     accelerator = create_accelerator("cpu")
     assert accelerator.num_processes == 1 and not dist.is_initialized()
     plan = plan_step(accelerator, [0.5, 0.0, 0.25], [3, 0, 2], signal=0, save=True)
-    assert plan == ([0, 2], 0.75, 5, 0, True)
-    assert plan_step(accelerator, [0.5], [3], signal.SIGINT, save=False) == ([0], 0.5, 3, signal.SIGINT, False)
-    assert plan_step(accelerator, [0.0], [0], signal.SIGTERM, save=False) == ([], 0, 0, signal.SIGTERM, False)
+    assert plan == ([0, 2], 0.75, 5, 0, 0, True)
+    assert plan_step(accelerator, [0.5], [3], signal.SIGINT, save=False) == ([0], 0.5, 3, 0, signal.SIGINT, False)
+    assert plan_step(accelerator, [0.0], [0], signal.SIGTERM, save=False) == ([], 0, 0, 0, signal.SIGTERM, False)
+
+
+def test_a_part_that_one_process_cannot_read_is_left_out_by_all(monkeypatch):
+    """And it is known how many utterances go with it."""
+    other = [False, False, False, *(0.5, 0.0), *(2, 0), *(0, 1)]
+    monkeypatch.setattr(distributed, "sums_over_processes", lambda _, own: [a + b for a, b in zip(own, other)])
+    assert plan_step(None, [0.5, 0.25], [3, 2], signal=0, save=False) == ([0], 1.0, 5, 2, 0, False)
+
+
+def test_more_processes_than_gpus(monkeypatch):
+    monkeypatch.setenv("LOCAL_RANK", "2")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    with pytest.raises(InputError, match="process 3 of this machine has no GPU of its own, there are 2"):
+        create_accelerator("cuda")
 
 
 @pytest.mark.parametrize(
@@ -75,23 +103,29 @@ def test_devices_that_are_not_there(device, precision, message):
 
 
 def torchrun(processes, folder, *recipes):
-    """Train ``recipes`` in so many processes; what each process wrote."""
-    paths = []
+    """Train ``recipes``, each alone or with its trouble, in so many processes; what was printed, and the report of each process."""
+    runs = []
     for number, recipe in enumerate(recipes):
-        paths.append(folder / f"{number}.yaml")
-        paths[-1].write_text(yaml.safe_dump(recipe.to_dict()))
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [sys.executable, "-m", "torch.distributed.run", f"--nproc-per-node={processes}", f"--master-port={port}"]
-    done = subprocess.run(
-        [*command, str(Path(__file__).with_name("distributed_run.py")), str(folder), *map(str, paths)],
-        capture_output=True,
+        recipe, trouble = recipe if isinstance(recipe, tuple) else (recipe, "")
+        path = folder / f"{number}.yaml"
+        path.write_text(yaml.safe_dump(recipe.to_dict()))
+        runs.append(f"{path}#{trouble}")
+    # On a port that torchrun itself opens: one that was free may be another's by now.
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+    process = subprocess.Popen(
+        [*command, str(Path(__file__).with_name("distributed_run.py")), str(folder), *runs],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
-        timeout=120,
     )
-    assert done.returncode == 0, done.stderr[-4000:]
-    return done.stdout, [json.loads((folder / f"rank{rank}.json").read_text()) for rank in range(processes)]
+    try:
+        printed, errors = process.communicate(timeout=120)
+    except subprocess.TimeoutExpired:
+        process.terminate()  # it ends its processes, which a kill would leave running
+        process.communicate()
+        raise
+    assert process.returncode == 0, errors[-4000:]
+    return printed, [json.loads((folder / f"rank{rank}.json").read_text()) for rank in range(processes)]
 
 
 def state_of(recipe):
@@ -126,10 +160,12 @@ def test_two_processes_are_as_one(recipe, corpus, tmp_path):
     }
     for one, _ in recipes.values():
         train(one, "cpu")
-    printed, written = torchrun(2, tmp_path, *(two for _, two in recipes.values()))
+    printed, reports = torchrun(2, tmp_path, *(two for _, two in recipes.values()))
+    assert not any(reports[0]["ended"]) and not any(reports[1]["ended"])
     assert printed.count("epoch 0 - loss") == len(recipes) and ", 2 processes" in printed
     assert printed.count("LA_T_1000002.flac was read by neither") == 1
-    assert not [name for name in written[1] if str(tmp_path) in name]  # the second process writes nothing
+    written = [[name for name in report["written"] if str(tmp_path) in name] for report in reports]
+    assert any("resume.pt" in name for name in written[0]) and not written[1]  # the second process writes nothing
 
     for name, (one, two) in recipes.items():
         states = state_of(one), state_of(two)
@@ -146,6 +182,35 @@ def test_two_processes_are_as_one(recipe, corpus, tmp_path):
         assert (
             largest_difference(*({k: state[k] for k in trained} for state in (first, state_of(one)["detector"]))) > 1e-3
         )
+
+
+@pytest.mark.slow
+def test_two_processes_end_together_and_go_on(recipe, model_with_dropout, tmp_path):
+    """A signal that reaches one of them, in a step or in a validation, and a disk that is full for the one that writes, end both, without
+    a traceback; going on they come to the same end as without, bit for bit."""
+
+    def values(name):
+        train = {"epochs": 3, "accumulate": 2, "max_grad_norm": 0.1, "schedule": "cosine"}
+        return recipe(
+            model=model_with_dropout, train=train, output=str(tmp_path / name), logs=str(tmp_path / name), comment=name
+        )
+
+    troubles = ("step", "validation", "full")
+    runs = [values("whole"), *((values(name), name) for name in troubles)]
+    runs += [(values("step"), "elsewhere"), *map(values, troubles)]
+    _, reports = torchrun(2, tmp_path, *runs)
+    one, two = (report["ended"] for report in reports)
+    assert [end.replace("_elsewhere", "") for end in two] == one
+    stopped = "Unfinished: stopped by SIGTERM; the same command goes on from what is saved"
+    assert one[:3] == ["", stopped, stopped] and one[5:] == ["", "", ""]
+    assert one[3].startswith("Unfinished: no room to write") and "resume.pt (No space left" in one[3]
+    assert one[4].startswith("InputError: the processes do not see the same corpus, or the same run")
+    whole = state_of(values("whole"))
+    for name in troubles:
+        state = state_of(values(name))
+        assert all(torch.equal(state["detector"][k], whole["detector"][k]) for k in whole["detector"]), name
+        losses = [[row["loss"] for row in s["selection"]] for s in (state, whole)]
+        assert losses[0] == losses[1] and len(losses[0]) == 3
 
 
 def largest_difference(one, two):

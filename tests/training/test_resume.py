@@ -1,8 +1,10 @@
 """Interrupted at any moment and started again, a run ends as if it had not been: bit for bit, on one device in float32."""
 
+import errno
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -34,9 +36,14 @@ def same(a, b):
     return a == b
 
 
+def without_recipe(state):
+    """Which has the folders of the run."""
+    return {key: value for key, value in state.items() if key != "recipe"}
+
+
 def assert_same_run(torn, whole):
     """Everything that is saved but the time it took."""
-    assert same(content(torn / "resume.pt"), content(whole / "resume.pt"))
+    assert same(*(without_recipe(content(folder / "resume.pt")) for folder in (torn, whole)))
     assert same(json.loads((torn / "history.json").read_text()), json.loads((whole / "history.json").read_text()))
     names = sorted(p.name for p in whole.glob("epoch_*.pth"))
     assert names and names == sorted(p.name for p in torn.glob("epoch_*.pth"))
@@ -124,6 +131,96 @@ def test_stopped_while_validating(runs, whole, monkeypatch, tmp_path):
         train(runs("torn"))
     (resume,) = (tmp_path / "torn").glob("*/resume.pt")
     assert content(resume)["progress"]["epoch"] == 1 and content(resume)["progress"]["step"] == 3
+    assert list(resume.parent.glob("curves.png"))  # of what there is so far
+    assert_same_run(train(runs("torn")), whole)
+
+
+@pytest.mark.parametrize("stopped", [False, True])
+def test_the_learning_rate_of_an_epoch_is_that_of_its_steps(runs, monkeypatch, stopped):
+    """Not that of the next one, to which the schedule has gone on; also where the run went on after the epoch's last step."""
+    values = runs("run", train={"schedule": "cosine_epochs", "t_max": 2, "warmup_steps": 0})
+    if stopped:
+        with monkeypatch.context() as patch, pytest.raises(Unfinished):
+            send_at(patch, signal.SIGTERM, (1, 2))
+            train(values)
+    history = json.loads((train(values) / "history.json").read_text())
+    assert [row["lr"] for row in history] == pytest.approx([1e-3, 5e-4, 0.0], abs=1e-12)
+
+
+def test_gradients_that_are_not_finite_poison_nothing(runs, whole, monkeypatch, tmp_path):
+    """The loss of the step is finite; what is saved is of the step before, and good."""
+    step = loop.Trainer.train_step
+
+    def poisoned(self, batches, epoch, number, due):
+        if (epoch, number) != (1, 2):
+            return step(self, batches, epoch, number, due)
+        parameter = next(p for p in self.objective.parameters() if p.requires_grad)
+        hook = parameter.register_hook(lambda gradient: gradient * float("nan"))
+        try:
+            return step(self, batches, epoch, number, due)
+        finally:
+            hook.remove()
+
+    with (
+        monkeypatch.context() as patch,
+        pytest.raises(InputError, match=r"the gradients' norm is nan in epoch 1, step 2"),
+    ):
+        patch.setattr(loop.Trainer, "train_step", poisoned)
+        train(runs("torn"))
+    (resume,) = (tmp_path / "torn").glob("*/resume.pt")
+    assert all(torch.isfinite(value).all() for value in content(resume)["detector"].values())
+    assert_same_run(train(runs("torn")), whole)
+
+
+def test_a_run_on_other_trials_is_refused(runs, corpus, monkeypatch, tmp_path):
+    """Its epochs would be drawn from another list."""
+    with monkeypatch.context() as patch, pytest.raises(Unfinished):
+        send_at(patch, signal.SIGTERM, (0, 0))
+        train(runs("run"))
+    root = tmp_path / "other"
+    shutil.copytree(corpus, root)
+    train(runs("moved", data={"root": str(root)}, train={"epochs": 1}))
+    (protocol,) = root.rglob("*train.trn.txt")
+    protocol.write_text("".join(protocol.read_text().splitlines(keepends=True)[1:]))
+    with pytest.raises(InputError, match=r"another training set \(12 then and 11 now.*--comment"):
+        train(runs("run", data={"root": str(root)}))
+
+
+def test_the_best_stays_until_there_is_a_better_one(runs, monkeypatch):
+    """Cut off between the files of an epoch and validated again, on a GPU perhaps to other digits, the epoch is not the best any more."""
+    values = runs("run", train={"epochs": 2, "keep": "best"}, validation={"augmented": False})
+    losses = iter([0.5, 0.4999999, 0.5000001])
+    fixed = {"val_eer_wo_aug": 0.1, "val_eer_wo_aug_low": 0.0, "val_eer_wo_aug_high": 0.2}
+    monkeypatch.setattr(loop.Validator, "run", lambda self, epoch: {"val_loss_wo_aug": next(losses), **fixed})
+    save = loop.RunState.save
+
+    def cut_at_the_end(self, folder):
+        if self.progress.epoch == 2:
+            raise Cut
+        save(self, folder)
+
+    with monkeypatch.context() as patch, pytest.raises(Cut):
+        patch.setattr(loop.RunState, "save", cut_at_the_end)
+        train(values)
+    folder = train(values)
+    assert [path.name for path in folder.glob("*.pth")] == ["epoch_0.pth"]
+
+
+def test_a_disk_that_fails(runs, whole, monkeypatch, tmp_path, capsys):
+    command = command_of(runs("torn"), tmp_path)
+    with monkeypatch.context() as patch:
+        send_at(patch, signal.SIGTERM, (0, 1))
+        assert main(command) == 75
+    capsys.readouterr()
+
+    def fails(self, folder):
+        raise OSError(errno.EIO, "", str(folder / "resume.pt"))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop.RunState, "save", fails)
+        assert main(command) == 75
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("nes2net")]
+    assert "resume.pt: Input/output error" in line and "the same command goes on" in line
     assert_same_run(train(runs("torn")), whole)
 
 
@@ -149,7 +246,6 @@ def test_cut_off_between_the_files_of_an_epoch(runs, monkeypatch, tmp_path):
         (Selection, "write_history", cut),
         (loop.Monitor, "epoch", cut),
         (loop.RunState, "save", cut_at_end_of_epoch),
-        (Selection, "files_to_remove", cut),
     ]
     for owner, name, instead in cuts:
         with monkeypatch.context() as patch, pytest.raises(Cut):
@@ -157,7 +253,17 @@ def test_cut_off_between_the_files_of_an_epoch(runs, monkeypatch, tmp_path):
             train(torn)
         progress = content(tmp_path / "torn" / torn.tag / "resume.pt")["progress"]
         assert (progress["epoch"], progress["step"]) == (0, 3)
-    assert_same_run(train(torn), whole)
+
+    def cut_after_saving(self):
+        if self.progress.epoch == 3:
+            raise Cut
+        return remove_files(self)
+
+    remove_files = loop.RunState.remove_files
+    with monkeypatch.context() as patch, pytest.raises(Cut):
+        patch.setattr(loop.RunState, "remove_files", cut_after_saving)
+        train(torn)
+    assert_same_run(train(torn), whole)  # nothing is left but to remove what is not to be kept
 
 
 def test_handlers_are_as_before_after_a_run(runs):
@@ -211,21 +317,32 @@ def test_killed_in_a_step(runs, whole, tmp_path):
 @pytest.mark.slow
 def test_killed_again_and_again(runs, whole, tmp_path):
     """kill −9 at random moments, in steps, saves and validations alike, until it comes through."""
-    recipe = runs("torn", train={"save_every_minutes": 0.0}, data={"num_workers": 1})
-    command = [sys.executable, "-m", "nes2net.cli.main", *command_of(recipe, tmp_path)]
-    moments = random.Random(2024)
-    kills = 0
-    for _ in range(5):
+    options = {"train": {"save_every_minutes": 0.0}, "data": {"num_workers": 1}}
+
+    def run(name, seconds=None):
+        """Seconds from the first step to the end of the last epoch, in a run that is killed after so many."""
+        command = [sys.executable, "-m", "nes2net.cli.main", *command_of(runs(name, **options), tmp_path)]
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        began = ended = 0.0
         for line in process.stdout:
             if line.startswith("development trials"):  # the first step is about to begin
-                time.sleep(moments.uniform(0.05, 1.2))
-                process.kill()
-                break
+                began = time.monotonic()
+                if seconds is not None:
+                    time.sleep(seconds)
+                    process.kill()
+            elif line.startswith("epoch 2 - "):
+                ended = time.monotonic()
         process.stdout.close()
-        kills += process.wait(timeout=120) == -signal.SIGKILL
+        process.wait(timeout=120)
+        return ended - began
+
+    whole_time, moments, kills = run("measured"), random.Random(2024), 0
+    for _ in range(3):
+        run("torn", whole_time * moments.uniform(0.05, 0.4))
+        saved = [content(path)["progress"]["epoch"] for path in (tmp_path / "torn").glob("*/resume.pt")]
+        kills += saved != [3]
     assert kills >= 2
-    assert_same_run(train(recipe), whole)
+    assert_same_run(train(runs("torn", **options)), whole)
 
 
 @pytest.mark.slow

@@ -85,6 +85,28 @@ def test_a_finished_run_is_not_done_again(recipe, capsys):
     assert train(recipe(train={"epochs": 1})) == folder
     assert before == {p.name: p.stat().st_mtime_ns for p in folder.iterdir()}
     assert "is trained already, 1 epochs" in capsys.readouterr().out
+    (folder / "curves.png").unlink()  # as where the run was killed after its last save
+    train(recipe(train={"epochs": 1}))
+    assert "minDCF_wo_aug" in capsys.readouterr().out and (folder / "curves.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_one_utterance_has_no_batch_statistics(recipe, small_model):
+    model = {**small_model, "backend": {"name": "asp_mlp", "hidden_dim": 8}}
+    with pytest.raises(InputError, match=r"a part of a step has one utterance.*lower train\.accumulate"):
+        train(recipe(model=model, train={"accumulate": 4, "epochs": 1}))
+
+
+def test_algorithms_that_repeat_themselves(recipe, monkeypatch):
+    from nes2net.training import run
+
+    cudnn, found = torch.backends.cudnn, []
+    monkeypatch.setattr(run, "_trials", lambda *_: found.append((cudnn.deterministic, cudnn.benchmark)) or [])
+    before = cudnn.deterministic, cudnn.benchmark
+    for options in ({}, {"deterministic": False, "benchmark": True}):
+        with pytest.raises(InputError, match="0 training trials"):
+            train(recipe(), **options)
+    assert found[::2] == [(True, False), (False, True)]  # once for each part
+    assert (cudnn.deterministic, cudnn.benchmark) == before
 
 
 def test_a_run_goes_on_without_the_file_it_started_from(recipe, small_model, tmp_path):
@@ -120,7 +142,14 @@ def test_another_run_in_the_folder_is_refused(recipe):
     folder = train(recipe(train={"epochs": 1}))
     with pytest.raises(InputError, match=r"holds another run, which differs in train\.weight_decay.*--comment"):
         train(recipe(train={"epochs": 1, "weight_decay": 0.1}))
+    for lose in (lambda file: file.write_text(""), lambda file: file.unlink()):  # a power cut empties a file
+        lose(folder / "recipe.yaml")
+        with pytest.raises(InputError, match=r"holds another run, which differs in train\.weight_decay.*--comment"):
+            train(recipe(train={"epochs": 1, "weight_decay": 0.1}))
+    train(recipe(train={"epochs": 1}))
+    assert yaml.safe_load((folder / "recipe.yaml").read_text()) == recipe(train={"epochs": 1}).to_dict()
     (folder / "recipe.yaml").unlink()
+    (folder / "resume.pt").unlink()
     with pytest.raises(InputError, match=r"holds checkpoints and no recipe\.yaml"):
         train(recipe(train={"epochs": 1}))
 
@@ -158,12 +187,13 @@ def test_a_bad_file_is_named_once_and_left_out(recipe, corpus, tmp_path, capsys)
         ({"model": {"frontend": "xlsr_300m"}}, "--ssl_checkpoint.*--ssl_config small"),
         ({"ssl_checkpoint": "none.pt"}, r"none\.pt not found"),
         ({"train": {"init_from": "none.pth"}}, r"none\.pth not found"),
+        ({"logs": __file__}, r"test_run\.py/unknown_tiny.* cannot be written to \(Not a directory\).*logs"),
     ],
 )
 def test_wrong_recipes_leave_nothing_behind(recipe, changes, message, tmp_path):
     with pytest.raises(InputError, match=message):
         train(recipe(**changes))
-    assert "lr" in str(changes) or not (tmp_path / "models").exists()
+    assert "lr" in str(changes) or "logs" in changes or not (tmp_path / "models").exists()
 
 
 def test_starting_from_a_detector(recipe, tmp_path):

@@ -1,0 +1,32 @@
+"""Files that appear complete or not at all."""
+
+import os
+
+import pytest
+
+from nes2net.atomic import replacing, write_text
+
+
+@pytest.mark.skipif(os.name != "posix", reason="folders are written to disk on POSIX systems")
+def test_what_is_durable_is_on_the_disk_in_order(tmp_path, monkeypatch):
+    """The bytes before the name, and the name before it returns; what can be made again does not wait for the disk."""
+    done, fsync, replace = [], os.fsync, os.replace
+
+    def noted_fsync(opened):
+        done.append(os.readlink(f"/proc/self/fd/{opened}") if os.path.exists("/proc/self/fd") else "synced")
+        fsync(opened)
+
+    def noted_replace(source, target):
+        done.append("replaced")
+        replace(source, target)
+
+    monkeypatch.setattr(os, "fsync", noted_fsync)
+    monkeypatch.setattr(os, "replace", noted_replace)
+    write_text(tmp_path / "history.json", "[]")
+    assert (tmp_path / "history.json").read_text() == "[]" and len(done) == 3 and done[1] == "replaced"
+    if done[0] != "synced":
+        assert ".history.json." in done[0] and done[2] == str(tmp_path.resolve())
+    done.clear()
+    with replacing(tmp_path / "entry.npy") as temporary:
+        temporary.write_bytes(b"1")
+    assert done == ["replaced"]
