@@ -49,3 +49,26 @@ def small_model() -> dict:
         "aggregation": {"name": "last"},
         "backend": {"name": "nes2net_x", "nes_ratio": [4, 4]},
     }
+
+
+@pytest.fixture
+def detector(small_model: dict):
+    """A detector of :func:`small_model` with weights of a seed, in eval mode."""
+    import torch
+
+    from nes2net import Detector
+
+    torch.manual_seed(0)
+    return Detector.from_config(small_model).eval()
+
+
+@pytest.fixture
+def spectral_detector():
+    """The fastest detector there is: a small spectrum and ASP + MLP."""
+    import torch
+
+    from nes2net import Detector
+
+    torch.manual_seed(0)
+    frontend = {"name": "lps", "n_fft": 128, "num_bins": 20}
+    return Detector.from_config({"frontend": frontend, "backend": "asp_mlp"}).eval()

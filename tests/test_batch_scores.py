@@ -12,11 +12,8 @@ from nes2net.batching import Group, ReadBatch, default_batch_size
 
 
 @pytest.fixture
-def detector():
-    torch.manual_seed(0)
-    return Detector.from_config(
-        {"frontend": {"name": "lps", "n_fft": 128, "num_bins": 20}, "backend": "asp_mlp"}
-    ).eval()
+def detector(spectral_detector):
+    return spectral_detector
 
 
 def batches(*sizes: int) -> list[ReadBatch]:

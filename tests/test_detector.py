@@ -13,12 +13,6 @@ from nes2net.devices import choose_device
 
 
 @pytest.fixture
-def detector(small_model):
-    torch.manual_seed(0)
-    return Detector.from_config(small_model).eval()
-
-
-@pytest.fixture
 def waveform():
     return (0.1 * np.random.default_rng(0).standard_normal(20000)).astype(np.float32)
 

@@ -10,7 +10,7 @@ import pytest
 import soundfile
 import torch
 
-from nes2net import Detector, InputError
+from nes2net import InputError
 from nes2net.data.trial import Trial
 from nes2net.processes import alone_at
 from nes2net.score_journal import Journal, Journalled, journal_path, read_journals
@@ -45,11 +45,8 @@ def test_names_and_reasons_are_read_back(tmp_path):
 
 
 @pytest.fixture
-def detector():
-    torch.manual_seed(0)
-    return Detector.from_config(
-        {"frontend": {"name": "lps", "n_fft": 128, "num_bins": 20}, "backend": "asp_mlp"}
-    ).eval()
+def detector(spectral_detector):
+    return spectral_detector
 
 
 @pytest.fixture

@@ -7,19 +7,12 @@ import weakref
 import numpy as np
 import pytest
 import soundfile
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nes2net import Detector, InputError
+from nes2net import InputError
 from nes2net.data.audio import load_audio, stream_audio
 from nes2net.track import TRACK_WINDOW, sliding_windows
-
-
-@pytest.fixture
-def detector(small_model):
-    torch.manual_seed(0)
-    return Detector.from_config(small_model).eval()
 
 
 @pytest.fixture

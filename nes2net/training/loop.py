@@ -22,6 +22,7 @@ from nes2net.training.distributed import all_or_none, plan_step, sums_over_proce
 from nes2net.training.interruption import StopRequests
 from nes2net.training.monitor import Monitor, check_finite
 from nes2net.training.objective import Objective
+from nes2net.training.optimisation import learning_rate
 from nes2net.training.seeding import seed_step
 from nes2net.training.state import Progress, RunState
 from nes2net.training.validation import Validator
@@ -46,6 +47,7 @@ class Trainer:
 
     def __post_init__(self) -> None:
         self.steps_per_epoch = len(self.loader.batch_sampler)
+        self.learning_rate = learning_rate(self.recipe.train, self.steps_per_epoch)
         self.criterion = copy.deepcopy(self.objective.criterion).cpu()  # weighs targets without waiting for the device
         self.model = self.accelerator.prepare_model(self.objective)  # autocast, DistributedDataParallel
         self.optimizer = self.accelerator.prepare_optimizer(self.state.optimizer)  # the GradScaler of fp16
@@ -92,31 +94,30 @@ class Trainer:
         Returns the signal by which to stop after it, 0 for none, and whether to save, both as all processes know them.
         """
         accelerator, progress = self.accelerator, self.state.progress
+        iteration = epoch * self.steps_per_epoch + step
         seed_step(self.recipe.seed, epoch, step, accelerator.process_index)
+        progress.lr = self.learning_rate(iteration)
+        for group in self.optimizer.param_groups:
+            group["lr"] = progress.lr
         parts = [self.prepare(batch, epoch, step, place) for place, batch in enumerate(batches)]
         targets = [t.cpu() for _, t in parts] if self.objective.specmix else [batch.targets for batch in batches]
         weights, counts = [self.criterion.weight_of(t).item() for t in targets], [len(t) for t in targets]
         plan = plan_step(accelerator, weights, counts, self.stop.requested, due and accelerator.is_main_process)
         self.monitor.not_used(plan.unused)
-        progress.lr = self.state.scheduler.get_last_lr()[0]
         if plan.denominator > 0:
             numerator = torch.zeros((), dtype=torch.float64, device=accelerator.device)
             for place in plan.used:
                 # DistributedDataParallel averages the gradients over processes, after the last part; what is meant is their sum.
                 with nullcontext() if place == plan.used[-1] else accelerator.no_sync(self.model):
-                    loss: Tensor = self.model(*parts[place], epoch * self.steps_per_epoch + step)
+                    loss: Tensor = self.model(*parts[place], iteration)
                     accelerator.backward(loss * (accelerator.num_processes / plan.denominator))
                 numerator += loss.detach()
             loss_of_step = sums_over_processes(accelerator, [numerator.item()])[0] / plan.denominator
             norm = accelerator.clip_grad_norm_(self.model.parameters(), self.recipe.train.max_grad_norm or math.inf)
-            norm = (
-                0.0 if accelerator.scaler else norm.item()
-            )  # GradScaler leaves out a step whose gradients are not finite
+            norm = 0.0 if accelerator.scaler else norm.item()  # a GradScaler leaves out steps that are not finite
             check_finite(loss_of_step, norm, self.recipe, self.loader, epoch, step)
             self.optimizer.step()
             self.optimizer.zero_grad(set_to_none=True)
-            if not self.optimizer.step_was_skipped:
-                self.state.scheduler.step()
             progress.loss_sum += loss_of_step * plan.utterances
             progress.utterances += plan.utterances
         progress.step = step + 1

@@ -46,10 +46,10 @@ def create_optimizer(parameters: Iterable[nn.Parameter], train: TrainConfig) -> 
     )
 
 
-def learning_rate_factor(train: TrainConfig, steps_per_epoch: int) -> Callable[[int], float]:
-    """Learning rate of each optimisation step, from 0 over all epochs, as a factor of ``train.lr``: for ``LambdaLR`` stepped every step.
+def learning_rate(train: TrainConfig, steps_per_epoch: int) -> Callable[[int], float]:
+    """The learning rate of each optimisation step, counted from 0 over all epochs, whether or not those before it changed anything.
 
-    With r = ``min_lr``/``lr`` and T all steps of the run:
+    It is ``lr`` times, with r = ``min_lr``/``lr`` and T all steps of the run:
 
     - ``constant``: 1;
     - ``cosine``: r + (1 − r)·½(1 + cos(π·step/T)) (ASVspoof 5: 0.1 + 0.45·(1 + cos …));
@@ -62,8 +62,8 @@ def learning_rate_factor(train: TrainConfig, steps_per_epoch: int) -> Callable[[
     Raises:
         InputError: ``min_lr`` is not between 0 and ``lr``, or a length is out of range.
 
-    >>> factor = learning_rate_factor(TrainConfig(schedule="cosine_epochs", lr=1.0, t_max=2), steps_per_epoch=10)
-    >>> [round(factor(step), 3) for step in (0, 9, 10, 20, 30, 40)]
+    >>> rate = learning_rate(TrainConfig(schedule="cosine_epochs", lr=1.0, t_max=2), steps_per_epoch=10)
+    >>> [round(rate(step), 3) for step in (0, 9, 10, 20, 30, 40)]
     [1.0, 1.0, 0.5, 0.0, 0.5, 1.0]
     """
     if not 0 <= train.min_lr <= train.lr:
@@ -87,8 +87,8 @@ def learning_rate_factor(train: TrainConfig, steps_per_epoch: int) -> Callable[[
         "cosine_epochs": lambda step: cosine((step // steps_per_epoch) / train.t_max),
     }
     if train.schedule == "inverse_sqrt":
-        return inverse_sqrt
+        return lambda step: train.lr * inverse_sqrt(step)
     if train.schedule not in shapes:
         raise InputError(f"train.schedule is one of {', '.join((*shapes, 'inverse_sqrt'))}, not '{train.schedule}'")
     shape = shapes[train.schedule]
-    return lambda step: min(1.0, (step + 1) / (train.warmup_steps + 1)) * shape(step)
+    return lambda step: train.lr * (min(1.0, (step + 1) / (train.warmup_steps + 1)) * shape(step))

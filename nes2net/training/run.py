@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
-from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import DataLoader
 
 from nes2net.augment.legacy import LegacyStream, augmentation_stream
@@ -34,7 +33,7 @@ from nes2net.training.interruption import StopRequests, failing_disk_is_temporar
 from nes2net.training.loop import Trainer
 from nes2net.training.monitor import Monitor
 from nes2net.training.objective import Objective
-from nes2net.training.optimisation import create_optimizer, learning_rate_factor
+from nes2net.training.optimisation import create_optimizer
 from nes2net.training.run_folder import RECIPE_FILE as RECIPE_FILE
 from nes2net.training.run_folder import check_same_run, run_folder, write_recipe
 from nes2net.training.seeding import cuda_algorithms, seed_everything
@@ -150,12 +149,11 @@ def _prepare(
         synchronise_batch_norms(detector, accelerator.device)
     objective = Objective(recipe, detector, steps)
     optimizer = create_optimizer(detector.parameters(), train)
-    scheduler = LambdaLR(optimizer, learning_rate_factor(train, steps))
     if train.compile:  # in place: names of weights stay
         for part in (detector.frontend, detector.backend):
             if any(p.requires_grad for p in part.parameters()):
                 part.compile()
-    return objective, RunState(recipe, data, detector, optimizer, scheduler, Selection(recipe, folder), scaler, stream)
+    return objective, RunState(recipe, data, detector, optimizer, Selection(recipe, folder), scaler, stream)
 
 
 def _trials(recipe: Recipe, part: str) -> list[Trial]:

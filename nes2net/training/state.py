@@ -11,7 +11,6 @@ from typing import Any
 
 from torch import Tensor
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler
 
 from nes2net.augment.legacy import LegacyStream
 from nes2net.checkpoint import save_atomically
@@ -68,7 +67,6 @@ class RunState:
 
     detector: Detector
     optimizer: Optimizer
-    scheduler: LRScheduler
     selection: Selection
     scaler: Any = None
     stream: LegacyStream | None = None
@@ -86,7 +84,6 @@ class RunState:
             "model": self.detector.config,
             "detector": self.detector.state_dict(),
             "optimizer": self.optimizer.state_dict(),
-            "scheduler": self.scheduler.state_dict(),
             "selection": self.selection.state(),
             "scaler": self.scaler.state_dict() if self.scaler else None,
             "stream": self.stream.state() if self.stream else None,
@@ -121,7 +118,6 @@ class RunState:
             for name, value in moments.items():
                 if isinstance(value, Tensor) and value.device.type == "cpu":  # else it has been copied to its device
                     moments[name] = value.clone()
-        self.scheduler.load_state_dict(content["scheduler"])
         self.selection.load_state(content["selection"])
         if self.scaler:
             self.scaler.load_state_dict(content["scaler"])

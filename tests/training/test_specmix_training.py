@@ -21,7 +21,7 @@ from nes2net.config import load_recipe, recipe_from_dict
 from nes2net.evaluation import evaluate
 from nes2net.training.losses import AngularSoftmax, WeightedCrossEntropy
 from nes2net.training.objective import Objective
-from nes2net.training.optimisation import create_optimizer, learning_rate_factor
+from nes2net.training.optimisation import create_optimizer, learning_rate
 from nes2net.training.run import train
 
 REPOSITORY = Path(__file__).parents[2]
@@ -225,10 +225,10 @@ def test_learning_rates_are_the_groups_schedule():
     """64^−0.5 · min(s^−0.5, s · 1000^−1.5), s from 1."""
     train_config = load_recipe(RECIPE).train
     optimizer = create_optimizer([torch.nn.Parameter(torch.zeros(1))], train_config)
-    factor = learning_rate_factor(train_config, steps_per_epoch=100)
+    rate = learning_rate(train_config, steps_per_epoch=100)
     for step in (0, 1, 499, 999, 1000, 5000, 12000):
         s = step + 1
-        assert train_config.lr * factor(step) == pytest.approx(64**-0.5 * min(s**-0.5, s * 1000**-1.5), rel=1e-4)
+        assert rate(step) == pytest.approx(64**-0.5 * min(s**-0.5, s * 1000**-1.5), rel=1e-4)
     group = optimizer.param_groups[0]
     assert (group["betas"], group["eps"], group["amsgrad"], group["weight_decay"]) == ((0.9, 0.98), 1e-9, True, 1e-4)
 
