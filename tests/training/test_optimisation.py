@@ -82,5 +82,7 @@ def test_a_frozen_parameter_stays_as_it_is():
     ],
 )
 def test_values_out_of_range(values, message):
+    train = TrainConfig(**values)
     with pytest.raises(InputError, match=message):
-        rates(TrainConfig(**values), 4, 1)
+        create_optimizer([nn.Parameter(torch.zeros(1))], train)
+        learning_rate(train, 4)
