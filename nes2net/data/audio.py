@@ -69,7 +69,7 @@ def stream_audio(path: str | Path) -> Iterator[np.ndarray]:
     """
     path = _existing(path)
     header = _header(path)
-    found = 0
+    read = found = 0
     resampler, rate = None, SAMPLE_RATE
     for samples, rate in _decoded_blocks(path, header):
         if resampler is None and rate != SAMPLE_RATE:
@@ -78,6 +78,7 @@ def stream_audio(path: str | Path) -> Iterator[np.ndarray]:
             _check_rate(rate, f"audio file {path}")
             resampler = soxr.ResampleStream(rate, SAMPLE_RATE, 1, dtype="float32", quality="HQ")
         block = _mean_of_channels(samples)
+        read += len(block)
         if resampler is not None:
             block = resampler.resample_chunk(block)
         found += len(block)
@@ -85,6 +86,7 @@ def stream_audio(path: str | Path) -> Iterator[np.ndarray]:
             yield _finite(np.ascontiguousarray(block, np.float32), path)
     if resampler is not None:
         tail = resampler.resample_chunk(np.zeros(0, np.float32), last=True)
+        tail = np.pad(tail, (0, max(0, _resampled_length(read, rate) - found - len(tail))))
         found += len(tail)
         if len(tail):
             yield _finite(tail, path)
@@ -170,7 +172,8 @@ def count_samples(path: str | Path) -> int:
 
 
 def to_mono_16k(samples: np.ndarray, sample_rate: float, what: str = "audio") -> np.ndarray:
-    """Mean of the channels ((N,) or (channels, N)), resampled to 16 kHz by soxr in high quality (librosa's default).
+    """Mean of the channels ((N,) or (channels, N)), resampled to 16 kHz as ``librosa.load`` does: by soxr in high quality, with
+    a last sample of 0 where soxr gives one less than the length asks for.
 
     Raises :class:`InputError`, naming ``what``, for other shapes, no samples, and rates below 1 kHz or above 1 MHz.
     """
@@ -179,7 +182,9 @@ def to_mono_16k(samples: np.ndarray, sample_rate: float, what: str = "audio") ->
     if sample_rate != SAMPLE_RATE and len(samples):
         import soxr
 
-        samples = soxr.resample(samples, sample_rate, SAMPLE_RATE, quality="HQ")
+        length = _resampled_length(len(samples), sample_rate)
+        samples = soxr.resample(samples, sample_rate, SAMPLE_RATE, quality="HQ")[:length]
+        samples = np.pad(samples, (0, length - len(samples)))
     if not len(samples):
         raise InputError(f"{what} has no samples")
     return np.ascontiguousarray(samples, dtype=np.float32)
@@ -244,6 +249,11 @@ def _check_rate(sample_rate: float, what: str) -> None:
         raise InputError(
             f"{what} is said to have {sample_rate:g} samples a second; {_RATES[0]:,} to {_RATES[1]:,} Hz are accepted"
         )
+
+
+def _resampled_length(num_samples: int, sample_rate: float) -> int:
+    """At 16 kHz, in librosa's arithmetic."""
+    return math.ceil(num_samples * (SAMPLE_RATE / sample_rate))
 
 
 def _mean_of_channels(samples: np.ndarray) -> np.ndarray:
