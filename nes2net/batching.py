@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from nes2net.data.audio import SAMPLE_RATE, load_audio, stream_audio
 from nes2net.data.crop import head_crop
-from nes2net.data.dataset import worker_options
+from nes2net.data.dataset import usable_processors, worker_options
 from nes2net.data.integrity import read_flac_header
 from nes2net.data.trial import Trial
 from nes2net.errors import InputError
@@ -168,7 +168,7 @@ def _with_lengths(
         parts = (window[i : i + _HEADERS_AT_ONCE] for i in range(0, len(window), _HEADERS_AT_ONCE))
         return [pool.submit(lengths, part) for part in parts]
 
-    pool = ThreadPoolExecutor(min(8, processors()))
+    pool = ThreadPoolExecutor(min(8, usable_processors()))
     try:
         ahead = start(windows[0]) if windows else []
         for number, window in enumerate(windows):
@@ -273,17 +273,12 @@ def read_batches(
         yield batch
 
 
-def processors() -> int:
-    """Processors that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def default_workers(device: torch.device) -> int:
     """Reading processes that keep ``device`` busy: one beside the CPU, which decodes faster than it computes, several beside a GPU.
 
     The processes that ``torchrun`` started on this machine share its processors.
     """
-    share = processors() // int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+    share = usable_processors()
     return 1 if device.type == "cpu" else max(1, min(16, share - 1))
 
 

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from nes2net import __version__
 from nes2net.data.audio import SAMPLE_RATE, load_audio
 from nes2net.detector import Detector
+from nes2net.devices import processor_name
 from nes2net.info import count_flops
 
 # Of the square matrices whose product is the yardstick, by kind of device.
@@ -189,17 +190,6 @@ def environment(detector: Detector) -> list[str]:
 def _threads() -> str:
     processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return f"{processors} processors, {torch.get_num_threads()} threads"
-
-
-def processor_name() -> str:
-    """The CPU's name as the system gives it."""
-    try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    except OSError:
-        pass
-    return platform.processor() or platform.machine()
 
 
 def peak_memory(device: torch.device) -> str:

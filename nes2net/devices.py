@@ -1,6 +1,9 @@
-"""Which device computes."""
+"""Which device computes, and what the processor is."""
 
 from __future__ import annotations
+
+import platform
+from pathlib import Path
 
 import torch
 
@@ -25,3 +28,14 @@ def named_device(device: str) -> torch.device:
         return torch.device(device)
     except RuntimeError as error:
         raise InputError(f"unknown device '{device}': auto, cpu, cuda or cuda:N is expected") from error
+
+
+def processor_name() -> str:
+    """The CPU's name as the system gives it."""
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()

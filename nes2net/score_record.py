@@ -18,6 +18,7 @@ from nes2net import __version__
 from nes2net.batch_scores import Scorer
 from nes2net.data.trial import Trial
 from nes2net.detector import Detector
+from nes2net.devices import processor_name
 from nes2net.errors import InputError
 
 
@@ -105,7 +106,7 @@ def circumstances(detector: Scorer, batch_size: int, num_processes: int) -> dict
     return {
         "versions": {"nes2net": __version__, "python": platform.python_version(), **versions},
         "device": str(device),
-        "device_name": torch.cuda.get_device_name(device) if cuda else _processor(),
+        "device_name": torch.cuda.get_device_name(device) if cuda else processor_name(),
         **({"tf32": _tf32()} if cuda else {}),
         "threads": torch.get_num_threads(),
         "batch_size": batch_size,
@@ -119,12 +120,3 @@ def _tf32() -> bool | None:
         return torch.backends.cudnn.allow_tf32 or torch.backends.cuda.matmul.allow_tf32
     except RuntimeError:
         return None
-
-
-def _processor() -> str:
-    """The processor's own name, where the system tells it."""
-    try:
-        named = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
-        return named[0].partition(":")[2].strip()
-    except (OSError, IndexError):
-        return platform.processor() or platform.machine()
