@@ -1,12 +1,142 @@
 """What a person can mend — what was expected, what came, what to do — and what was ended from outside."""
 
+from __future__ import annotations
+
+import difflib
+import re
+import reprlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from types import MappingProxyType
+from typing import Any
+
 
 class InputError(ValueError):
     """Something given to nes2net is missing or wrong. The message is one line and names the file or value and the way out.
 
-    The command line prints it without a traceback and exits with status 2.
+    A setting stands in backticks in the message, by the name of the parameter or of the recipe's key,
+    as in "pass `overwrite=True`". The command line prints the message in its own words (:func:`worded`),
+    without a traceback, and exits with status 2.
     """
+
+
+class MissingLibrary(InputError):
+    """A library that is needed is not installed, or cannot be imported."""
 
 
 class Unfinished(Exception):
     """Work ended before its end for a reason outside of it (a signal, a full disk); what is done is kept, and the same command goes on."""
+
+
+_SETTING = re.compile(r"`([\w.]+)(?:=([^`\s]+))?`")
+_flags: ContextVar[Mapping[str, str]] = ContextVar("flags", default=MappingProxyType({}))
+
+
+@contextmanager
+def settings_called(flags: Mapping[str, str]) -> Iterator[None]:
+    """Within this context, :func:`worded` calls settings what a program calls them: by its flags, mostly."""
+    token = _flags.set(flags)
+    try:
+        yield
+    finally:
+        _flags.reset(token)
+
+
+def worded(text: str) -> str:
+    """Put a message in the words of the running program: each setting in backticks becomes its flag.
+
+    A setting for which the program has no flag stays as it is. A flag may also be that of a setting
+    with one certain value.
+
+    >>> flags = {"overwrite": "--overwrite", "data.root": "--root", "data.crop": "--set data.crop"}
+    >>> with settings_called(flags | {"model.frontend=lps": "--frontend lps"}):
+    ...     print(worded("pass `overwrite=True`, `data.root=…` or `data.crop=random`"))
+    ...     print(worded("take `model.frontend=lps`, not `model.backend`"))
+    pass --overwrite, --root … or --set data.crop=random
+    take --frontend lps, not `model.backend`
+    """
+    flags = _flags.get()
+
+    def named(match: re.Match[str]) -> str:
+        setting, value = match.groups()
+        if (whole := f"{setting}={value}") in flags:
+            return flags[whole]
+        if setting not in flags:
+            return match[0]
+        flag = flags[setting]
+        if not flag.startswith("--"):  # a key of a recipe
+            return f"`{flag}`" if value is None else f"`{flag}={value}`"
+        if value is None or value == "True":
+            return flag
+        return f"{flag}={value}" if " " in flag else f"{flag} {value}"
+
+    return _SETTING.sub(named, text)
+
+
+def nearest(word: str, known: Iterable[str], cutoff: float = 0.6) -> str:
+    """Ask for the nearest of ``known``, for the end of a message; empty if none is near.
+
+    >>> nearest("dilaton", ["dilation", "pool"]), nearest("zzz", ["dilation", "pool"])
+    ("; did you mean 'dilation'?", '')
+    """
+    close = difflib.get_close_matches(word, known, n=1, cutoff=cutoff)
+    return f"; did you mean '{close[0]}'?" if close else ""
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Ask for the nearest of ``known``, or list them all if none is near; for the end of a message.
+
+    >>> did_you_mean("dilaton", ["dilation", "pool"])
+    "; did you mean 'dilation'?"
+    >>> did_you_mean("zzz", ["dilation", "pool"])
+    '; known: dilation, pool'
+    """
+    known = sorted(known)
+    return nearest(name, known) or f"; known: {', '.join(known)}"
+
+
+def listed(names: Sequence[str], limit: int = 10) -> str:
+    """List up to ``limit`` of ``names``, and say how many there are if that is not all.
+
+    >>> listed(["a", "b", "c"], limit=2)
+    'a, b, … (3 in all)'
+    """
+    return ", ".join(names) if len(names) <= limit else f"{', '.join(names[:limit])}, … ({len(names)} in all)"
+
+
+_shortened = reprlib.Repr()
+_shortened.maxstring = _shortened.maxother = _shortened.maxlong = 100
+
+
+def shown(value: Any) -> str:
+    """``repr`` of a wrong value for a message, shortened to what fits on one line.
+
+    >>> shown({"max": 1}), len(shown("x" * 10**6))
+    ("{'max': 1}", 100)
+    """
+    return _shortened.repr(value)
+
+
+def first_line(error: BaseException) -> str:
+    """First line of an error's text, shortened; the name of its class if it has no text.
+
+    >>> first_line(ValueError("no such size")), first_line(KeyError())
+    ('no such size', 'KeyError')
+    """
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+
+
+_UNITS = ("bytes", "kB", "MB", "GB", "TB")
+
+
+def readable_size(size: float) -> str:
+    """Write ``size`` bytes for a person.
+
+    >>> readable_size(3_812_000_000)
+    '3.8 GB'
+    """
+    unit = 0
+    while size >= 1000 and unit < len(_UNITS) - 1:
+        size, unit = size / 1000, unit + 1
+    return f"{size:.1f} {_UNITS[unit]}" if unit else f"{size:.0f} {_UNITS[unit]}"

@@ -1,13 +1,14 @@
-"""Which device computes, and what the processor is."""
+"""Which device computes and in which precision, and what the processor is."""
 
 from __future__ import annotations
 
-import platform
-from pathlib import Path
+import os
 
 import torch
 
-from nes2net.errors import InputError
+from nes2net.errors import InputError, nearest
+
+_DTYPES = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
 
 
 def choose_device(device: str = "auto") -> torch.device:
@@ -30,12 +31,27 @@ def named_device(device: str) -> torch.device:
         raise InputError(f"unknown device '{device}': auto, cpu, cuda or cuda:N is expected") from error
 
 
-def processor_name() -> str:
-    """The CPU's name as the system gives it."""
-    try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    except OSError:
-        pass
-    return platform.processor() or platform.machine()
+def named_dtype(dtype: str | torch.dtype) -> torch.dtype:
+    """The precision of that name. :class:`InputError` for another one, with the nearest.
+
+    >>> named_dtype("bfloat16")
+    torch.bfloat16
+    """
+    known = {str(kind).removeprefix("torch."): kind for kind in _DTYPES}
+    if dtype in _DTYPES:
+        return dtype
+    if dtype in known:
+        return known[dtype]
+    meant = nearest(str(dtype), known, cutoff=0.5)  # of "fp16" as well
+    raise InputError(f"unknown dtype '{dtype}': auto, {', '.join(known)} are known{meant}")
+
+
+def own_device(device: str) -> str:
+    """``auto`` and ``cuda`` under ``torchrun``: the GPU of this process's number on its machine; otherwise ``device`` as it is.
+
+    >>> own_device("cpu")
+    'cpu'
+    """
+    if device in ("auto", "cuda") and "LOCAL_RANK" in os.environ and torch.cuda.is_available():
+        return f"cuda:{int(os.environ['LOCAL_RANK']) % torch.cuda.device_count()}"
+    return device

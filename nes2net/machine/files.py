@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -13,6 +14,8 @@ from nes2net.errors import InputError
 @contextmanager
 def replacing(path: str | Path, *, durable: bool = False) -> Iterator[Path]:
     """A temporary file beside ``path`` to write to, which takes its place in the end; an interruption leaves the old file or none.
+
+    Whatever writes it, the file gets the permissions that the umask gives to new files.
 
     Args:
         durable: also after a power cut: what was written is on the disk before it takes the place, and the new name before this returns.
@@ -29,7 +32,11 @@ def replacing(path: str | Path, *, durable: bool = False) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
+        temporary.touch()
+        mode = temporary.stat().st_mode
         yield temporary
+        if temporary.stat().st_mode != mode:  # safetensors makes a file of its own, for its owner alone
+            temporary.chmod(stat.S_IMODE(mode))
         if durable:
             _to_disk(temporary)
         os.replace(temporary, path)

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
-import torch
 import torch.distributed as dist
 
 from nes2net.errors import InputError
@@ -52,47 +50,6 @@ class Processes:
 
 
 @contextmanager
-def alone_at(path: Path, refusal: str) -> Iterator[None]:
-    """``path``, an empty file, held by this process until it ends, however it does; then removed.
-
-    Where no file can be made or locked, nothing is held. :class:`InputError`, saying ``refusal``, where another process has it.
-    """
-    held = _lock(path, refusal)
-    try:
-        yield
-    finally:
-        if held is not None:
-            path.unlink(missing_ok=True)
-            os.close(held)
-
-
-def _lock(path: Path, refusal: str) -> int | None:
-    try:
-        import fcntl
-    except ImportError:  # Windows
-        return None
-    while True:
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-        except OSError:  # nothing can be written there, so nothing will be
-            return None
-        try:
-            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # processes that are forked to read audio do not hold it
-        except (BlockingIOError, PermissionError):
-            os.close(file)
-            raise InputError(refusal) from None
-        except OSError:  # a file system without locks
-            os.close(file)
-            path.unlink(missing_ok=True)
-            return None
-        with suppress(FileNotFoundError):
-            if os.path.samestat(os.fstat(file), os.stat(path)):
-                return file
-        os.close(file)  # the one that had it has ended meanwhile and removed it
-
-
-@contextmanager
 def joined() -> Iterator[Processes]:
     """The processes that ``torchrun`` started with this one, if it did, connected with each other over TCP (gloo)."""
     if _count() == 1:
@@ -112,17 +69,6 @@ def joined() -> Iterator[Processes]:
 def is_first() -> bool:
     """Whether this process is the one that reports: number 0, or alone."""
     return _count() == 1 or os.environ["RANK"] == "0"
-
-
-def own_device(device: str) -> str:
-    """``auto`` and ``cuda`` under ``torchrun``: the GPU of this process's number on its machine; otherwise ``device`` as it is.
-
-    >>> own_device("cpu")
-    'cpu'
-    """
-    if device in ("auto", "cuda") and "LOCAL_RANK" in os.environ and torch.cuda.is_available():
-        return f"cuda:{int(os.environ['LOCAL_RANK']) % torch.cuda.device_count()}"
-    return device
 
 
 def _count() -> int:

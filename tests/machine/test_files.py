@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from nes2net.atomic import replacing, write_text
+from nes2net.machine.files import replacing, write_text
 
 
 @pytest.mark.skipif(os.name != "posix", reason="folders are written to disk on POSIX systems")

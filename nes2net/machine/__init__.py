@@ -1,0 +1,1 @@
+"""What the machine gives: atomic files, locks, devices, processes, worker counts."""

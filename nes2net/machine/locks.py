@@ -1,0 +1,59 @@
+"""A lock that one process at a time can hold."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from nes2net.errors import InputError
+
+try:
+    import fcntl
+except ImportError:  # Windows, where nothing is locked
+    fcntl = None
+
+
+@contextmanager
+def exclusive_lock(path: Path, refusal: str) -> Iterator[None]:
+    """Hold an exclusive lock on the file ``path``; it is released even if the process is killed.
+
+    The file is made for the lock and removed with it. Processes forked meanwhile do not hold the lock.
+    Nothing is locked if the file cannot be made, because then nothing else can be written there, or if
+    the file system has no locks.
+
+    Raises:
+        InputError: another process holds the lock; ``refusal`` is the message.
+    """
+    held = _acquire(path, refusal)
+    try:
+        yield
+    finally:
+        if held is not None:
+            path.unlink(missing_ok=True)
+            os.close(held)
+
+
+def _acquire(path: Path, refusal: str) -> int | None:
+    if fcntl is None:
+        return None
+    while True:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        except OSError:
+            return None
+        try:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except (BlockingIOError, PermissionError):
+            os.close(file)
+            raise InputError(refusal) from None
+        except OSError:
+            os.close(file)
+            path.unlink(missing_ok=True)
+            return None
+        with suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(file), os.stat(path)):
+                return file
+        os.close(file)  # its last holder removed it after it was opened here: a new file is needed

@@ -1,0 +1,146 @@
+"""Messages name the flags and keys of the program that prints them; the library's own names are those of Python and of recipes."""
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from nes2net import InputError
+from nes2net.cli.main import build_parser, main
+from nes2net.cli.published import easy_inference_demo as demo
+from nes2net.cli.published import main as legacy
+from nes2net.errors import settings_called, worded
+from nes2net.evaluation.evaluate import evaluate
+from nes2net.recipes.recipe import Recipe
+from nes2net.scoring.score_file import write_scores
+from nes2net.training.progress import advice
+
+PACKAGE = Path(__file__).parents[1] / "nes2net"
+SETTING = re.compile(r"`([\w.]+)(?:=[^`\s]+)?`")
+# Whole commands may stand in a message: their flags are those of the program that they name.
+COMMAND = re.compile(r"(nes2net (average|export|predict|score) |torchrun |pip install )[^`(),]*")
+FLAG = re.compile(r"(?<![\w-])(?<!var\()(?<!style=\")--[a-z]")
+
+
+def literals(path: Path) -> Iterator[tuple[int, str]]:
+    """Line and text of each string of a module but for docstrings; what an f-string inserts is ``{}``."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    alone = {node.value for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    joined = [node for node in ast.walk(tree) if isinstance(node, ast.JoinedStr)]
+    alone |= {part for node in joined for part in node.values}
+    for node in joined:
+        yield node.lineno, "".join(part.value if isinstance(part, ast.Constant) else "{}" for part in node.values)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and node not in alone:
+            yield node.lineno, node.value
+
+
+MESSAGES = [
+    (f"{path.relative_to(PACKAGE)}, line {line}", text)
+    for path in sorted(PACKAGE.rglob("*.py"))
+    if "cli" not in path.relative_to(PACKAGE).parts
+    for line, text in literals(path)
+]
+
+
+def test_the_library_names_no_flags():
+    assert [place for place, text in MESSAGES if FLAG.search(COMMAND.sub("", text))] == []
+
+
+def test_every_setting_in_a_message_is_one():
+    """A program has a flag for it, or recipes have its key."""
+    commands = next(action for action in build_parser()._actions if action.dest == "command").choices.values()
+    known = {name for parser in (*commands, legacy.build_parser(), demo.build_parser()) for name in parser.flags()}
+    known |= {"on_error"}  # Python's alone, where the command line has choices
+    used = {(place, name) for place, text in MESSAGES for name in SETTING.findall(text)}
+    assert len(used) > 60 and {(place, name) for place, name in used if name not in known} == set()
+
+
+@pytest.mark.parametrize(
+    "text, expected",
+    [
+        ("`data.root` is not set", "--database_path is not set"),
+        ("give `data.root=…`", "give --database_path …"),
+        ("pass `overwrite=True`", "pass --overwrite"),
+        ("`train.schedule=cosine` and `train.t_max`", "--set train.schedule=cosine and --set train.t_max"),
+        ("`data.root` in `data.rooted`, 'data.root', data.root and `nes2net score`", None),
+        ("take `model.frontend=wav2vec2_small`", "take --ssl_config small"),
+    ],
+)
+def test_settings_in_the_words_of_main_py(text, expected):
+    with settings_called(legacy.build_parser().flags()):
+        said = worded(text)
+    assert said == (expected or text.replace("`data.root`", "--database_path"))
+    assert worded(text) == text
+
+
+def test_every_key_of_a_recipe_has_a_name_in_main_py():
+    flags = legacy.build_parser().flags()
+    for section, values in Recipe().to_dict().items():
+        for key in values if isinstance(values, dict) else [None]:
+            assert flags[section if key is None else f"{section}.{key}"].startswith("--")
+
+
+def error_of(capsys: pytest.CaptureFixture, status: int) -> str:
+    assert status == 2
+    return capsys.readouterr().err
+
+
+def test_a_corpus_that_is_not_named(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "recipe.yaml").write_text("name: tiny\n")
+    expected = "nes2net: error: where is the corpus? name its folder with `data.root`\n"
+    assert error_of(capsys, main(["train", "recipe.yaml"])) == expected
+    expected = "main.py: error: where is the corpus? name its folder with --database_path\n"
+    assert error_of(capsys, legacy.main(["--model_name", "wav2vec2_Nes2Net_X"])) == expected
+
+
+@pytest.mark.parametrize("root, protocols", [("nowhere", None), (".", "protocols")])
+def test_a_corpus_that_is_not_there(tmp_path, monkeypatch, capsys, root, protocols):
+    """One message of the corpus's module, which four programs print."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "recipe.yaml").write_text("name: tiny\n")
+    python = "`protocols`" if protocols else "`root`"
+    said = error_of(capsys, main(["score", "asvspoof2019_la", root, "--model", "m", "--out", "s"]))
+    assert ("give --protocols the folder" if protocols else "give `root` the folder") in said
+    said = error_of(capsys, main(["train", "recipe.yaml", f"data.root={root}"]))
+    assert f"give `data.{python[1:]} the folder" in said and "--" not in said
+    said = error_of(capsys, legacy.main(["--model_name", "wav2vec2_Nes2Net_X", "--database_path", root]))
+    assert ("give --protocols_path the" if protocols else "give --database_path the") in said and "`" not in said
+    if protocols:
+        said = error_of(capsys, main(["evaluate", "asvspoof2019_la", "s", "--keys", root]))
+        assert "give --keys the folder" in said and "`" not in said
+
+
+def test_in_the_wild_has_a_flag_of_its_own(tmp_path, capsys):
+    command = f"--eval --eval_output s --model_path m --track in_the_wild --in_the_wild_path {tmp_path}"
+    said = error_of(capsys, legacy.main(["--model_name", "wav2vec2_Nes2Net_X", *command.split()]))
+    assert "give --in_the_wild_path the folder release_in_the_wild" in said
+
+
+def test_values_out_of_range(capsys):
+    assert error_of(capsys, legacy.main("--model_name wav2vec2_Nes2Net_X --num_epochs 0".split())) == (
+        "main.py: error: --num_epochs is at least 1, not 0\n"
+    )
+    said = error_of(capsys, legacy.main("--model_name wav2vec2_Nes2Net_X --set train.t_max=0".split()))
+    assert said == "main.py: error: --set train.t_max is at least 1, not 0\n"
+
+
+def test_scores_that_do_not_fit(tmp_path, capsys):
+    (tmp_path / "list.csv").write_text("path,label\na.wav,bonafide\nb.wav,spoof\n")
+    write_scores(tmp_path / "scores.txt", ["a"], [1.0])
+    evaluated = ["generic", tmp_path / "scores.txt", tmp_path / "list.csv"]
+    with pytest.raises(InputError, match=r"1 of 2 trials without a score: b \(`allow_partial` evaluates the rest\)"):
+        evaluate(*evaluated)
+    said = error_of(capsys, main(["evaluate", "generic", str(evaluated[1]), "--keys", str(evaluated[2])]))
+    assert said.endswith("1 of 2 trials without a score: b (--allow-partial evaluates the rest)\n")
+
+
+def test_a_line_that_is_no_error():
+    line = advice(0.3, 1, most=4)
+    with settings_called(build_parser().parse_args(["train", "recipe.yaml"]).parser.flags()):
+        assert worded(line).endswith("try `data.num_workers=2`")
+    with settings_called(legacy.build_parser().flags()):
+        assert worded(line).endswith("try --num_workers 2")
