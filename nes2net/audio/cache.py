@@ -17,9 +17,9 @@ from weakref import WeakValueDictionary
 import numpy as np
 import torch
 
-from nes2net.atomic import replacing
-from nes2net.data.audio import load_audio, load_head
+from nes2net.audio.read import load_audio, load_head
 from nes2net.errors import InputError
+from nes2net.machine.files import replacing
 
 # Raised when :func:`load_audio` comes to give other samples of the same file: entries made before are then not found.
 _DECODING = 1
@@ -53,7 +53,7 @@ class AudioCache:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise InputError(
-                f"cache folder {folder} cannot be made ({error.strerror}): name a folder of yours with data.cache (--cache)"
+                f"cache folder {folder} cannot be made ({error.strerror}): name a folder of yours with `data.cache`"
             ) from error
         # Shared by the caches of a folder and with the processes of a DataLoader, so that one of them warns and none tries again.
         name = os.path.realpath(folder)

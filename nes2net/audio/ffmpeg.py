@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from nes2net.data.integrity import DamagedAudio, FlacHeader
+from nes2net.audio.integrity import DamagedAudio, FlacHeader
 
 
 def ffmpeg_blocks(path: Path, header: FlacHeader | None, strict: bool = True) -> Iterator[tuple[np.ndarray, int]]:

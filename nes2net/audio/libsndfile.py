@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from nes2net.data.integrity import DamagedAudio, FlacDigest, FlacHeader, lacks_length, states_mp3_length
+from nes2net.audio.integrity import DamagedAudio, FlacDigest, FlacHeader, lacks_length, states_mp3_length
 from nes2net.errors import InputError
 
 if TYPE_CHECKING:

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from nes2net.data.ffmpeg import ffmpeg_blocks
-from nes2net.data.integrity import DamagedAudio, FlacDigest, FlacHeader, missing_audio, read_flac_header
-from nes2net.data.libsndfile import LIBSNDFILE_ERRORS, check_length, libsndfile_blocks
-from nes2net.data.ogg import ogg_fault
+from nes2net.audio.ffmpeg import ffmpeg_blocks
+from nes2net.audio.integrity import DamagedAudio, FlacDigest, FlacHeader, missing_audio, read_flac_header
+from nes2net.audio.libsndfile import LIBSNDFILE_ERRORS, check_length, libsndfile_blocks
+from nes2net.audio.ogg import ogg_fault
 from nes2net.errors import InputError
 
 if TYPE_CHECKING:
@@ -209,18 +209,20 @@ def decode_audio(path: str | Path) -> DecodedAudio:
 
 
 def _existing(path: str | Path) -> Path:
-    """``path``, if it is a regular file: opening a pipe would wait for ever."""
+    """``path``, if it is a regular file that is not empty: opening a pipe would wait for ever."""
     path = Path(path)
     try:
-        mode = path.stat().st_mode
+        status = path.stat()
     except (FileNotFoundError, NotADirectoryError):
         raise InputError(f"audio file {path} not found") from None
     except (OSError, ValueError) as error:
         raise InputError(f"audio file {path} cannot be opened ({getattr(error, 'strerror', None) or error})") from None
-    if stat.S_ISDIR(mode):
+    if stat.S_ISDIR(status.st_mode):
         raise InputError(f"audio file {path} is a folder")
-    if not stat.S_ISREG(mode):
+    if not stat.S_ISREG(status.st_mode):
         raise InputError(f"audio file {path} is no regular file but a pipe or a device")
+    if not status.st_size:  # PyAV would write a traceback on standard error
+        raise InputError(f"audio file {path} is empty: copy or download it again")
     return path
 
 

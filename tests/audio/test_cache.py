@@ -15,9 +15,9 @@ import pytest
 import soundfile
 
 from nes2net import InputError
-from nes2net.data import cache as cache_module
-from nes2net.data.audio import load_audio, load_head
-from nes2net.data.cache import AudioCache
+from nes2net.audio import cache as cache_module
+from nes2net.audio.cache import AudioCache
+from nes2net.audio.read import load_audio, load_head
 
 SAMPLES = 0.3 * np.random.default_rng(0).standard_normal((9000, 3))
 # Name: rate, channels, subtype, bytes that a sample takes in the cache (lossy coding: as the decoder has it).

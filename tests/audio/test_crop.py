@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from nes2net import InputError
-from nes2net.data.crop import ASVSPOOF_SAMPLES, IN_THE_WILD_SAMPLES, head_crop, random_crop, random_tiled_crop
+from nes2net.audio.crop import ASVSPOOF_SAMPLES, IN_THE_WILD_SAMPLES, head_crop, random_crop, random_tiled_crop
 
 
 @pytest.mark.parametrize("num_samples", [ASVSPOOF_SAMPLES, IN_THE_WILD_SAMPLES])

@@ -13,9 +13,9 @@ import soundfile
 import torch
 
 from nes2net import Detector, InputError
-from nes2net.data.audio import count_samples, decode_audio, load_audio, load_excerpt, stream_audio
-from nes2net.data.trial import Trial
-from nes2net.scoring import score_trials
+from nes2net.audio.read import count_samples, decode_audio, load_audio, load_excerpt, stream_audio
+from nes2net.corpora.trial import Trial
+from nes2net.scoring.corpus import score_trials
 
 RATE = 16000
 
@@ -64,7 +64,7 @@ def encode_flac(path, samples, **options):
 
 def test_whole_files_of_many_kinds(detector, samples, tmp_path):
     """Rates, channels, sample types and containers; the reference is the samples themselves, resampled in one piece."""
-    from nes2net.data.audio import to_mono_16k
+    from nes2net.audio.read import to_mono_16k
 
     kinds = [
         *((rate, 1, "FLAC", "PCM_16", 2**-15) for rate in (8000, 44100, 192000)),

@@ -10,7 +10,8 @@ import pytest
 import soundfile
 
 from nes2net import InputError
-from nes2net.data.audio import (
+from nes2net.audio.integrity import missing_audio, read_flac_header
+from nes2net.audio.read import (
     count_samples,
     decode_audio,
     load_audio,
@@ -19,8 +20,7 @@ from nes2net.data.audio import (
     stream_audio,
     to_mono_16k,
 )
-from nes2net.data.decoding import decode
-from nes2net.data.integrity import missing_audio, read_flac_header
+from nes2net.corpora.decoding import decode
 
 
 @pytest.fixture

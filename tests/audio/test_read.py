@@ -7,7 +7,7 @@ import pytest
 import soundfile
 
 from nes2net import InputError
-from nes2net.data.audio import count_samples, load_audio, load_excerpt, stream_audio, to_mono_16k
+from nes2net.audio.read import count_samples, load_audio, load_excerpt, stream_audio, to_mono_16k
 
 
 @pytest.fixture

@@ -1,0 +1,1 @@
+"""Reading, resampling, cropping and caching waveforms."""

@@ -1,0 +1,42 @@
+"""Which files are recordings."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from nes2net.errors import InputError
+
+#: Suffixes of recordings, in lower case.
+AUDIO_SUFFIXES = frozenset(".wav .flac .mp3 .ogg .opus .m4a .aac .aiff .aif .au .sph .wma .webm".split())
+
+
+def is_recording(name: str) -> bool:
+    """Whether a file of this name is a recording: neither hidden nor one of the ``._*`` that macOS makes.
+
+    >>> is_recording("LA_E_1.FLAC"), is_recording("._1.wav"), is_recording("meta.csv")
+    (True, False, False)
+    """
+    return not name.startswith(".") and os.path.splitext(name)[1].lower() in AUDIO_SUFFIXES
+
+
+def recordings_below(folder: Path) -> list[Path]:
+    """The recordings in and below ``folder``, sorted by the parts of their paths, whatever the file system."""
+    named = (Path(place, name) for place, _, names in os.walk(folder) for name in names if is_recording(name))
+    return sorted(path for path in named if path.is_file())
+
+
+def with_folders_listed(names: Iterable[str]) -> list[Path]:
+    """Replace the folders among ``names`` by the recordings in and below them.
+
+    Raises:
+        InputError: a folder holds no recordings.
+    """
+    files: list[Path] = []
+    for path in map(Path, names):
+        found = recordings_below(path) if path.is_dir() else [path]
+        if not found:
+            raise InputError(f"there are no audio files in {path} ({', '.join(sorted(AUDIO_SUFFIXES))})")
+        files += found
+    return files
