@@ -10,9 +10,9 @@ from typing import Any
 
 from torch import Tensor
 
+from nes2net.checkpoints.torch_file import read_torch_file
+from nes2net.checkpoints.unpickling import Record
 from nes2net.errors import InputError
-from nes2net.torch_file import read_torch_file
-from nes2net.unpickling import Record
 
 # fairseq's name and the transformers library's; {n} is a number, {rest} the end of the name. Names that both share are not listed.
 _NAMES = [
@@ -90,12 +90,12 @@ def read_ssl_checkpoint(path: str | Path, known: Iterable[str]) -> tuple[dict[st
     if not path.is_file():
         raise InputError(
             f"front-end checkpoint {path} not found: download it (XLS-R: fairseq's xlsr2_300m.pt) and name it with "
-            "--ssl_checkpoint, or train a small front-end from scratch with --ssl_config small"
+            "`ssl_checkpoint`, or train a small front-end from scratch: `model.frontend=wav2vec2_small`"
         )
     content, _ = read_torch_file(path)
     if not isinstance(content, dict) or not isinstance(content.get("model"), dict):
         raise InputError(
-            f"{path} is no fairseq checkpoint: it has no 'model' state dict (a detector's .pth goes to --model_path)"
+            f"{path} is no fairseq checkpoint: it has no 'model' state dict (a detector's .pth goes to `train.init_from`)"
         )
     state_dict = content["model"]
     if "encoder.pos_conv.0.weight_v" not in state_dict:

@@ -10,10 +10,10 @@ from typing import Any
 import yaml
 from torch import Tensor
 
-from nes2net.atomic import replacing, write_text
-from nes2net.checkpoint import load_state_dict
-from nes2net.errors import InputError
-from nes2net.frontends.huggingface_format import CONFIG_FILE, PREPROCESSOR_FILE, read_huggingface_folder
+from nes2net.checkpoints.huggingface import CONFIG_FILE, PREPROCESSOR_FILE, read_huggingface_folder
+from nes2net.checkpoints.state_dict import load_state_dict
+from nes2net.errors import InputError, first_line
+from nes2net.machine.files import replacing, write_text
 
 #: Where the head has a file of its own, the weights are the front-end's alone, under the transformers library's names.
 WEIGHTS, HEAD, CONFIG = "model.safetensors", "head.safetensors", "config.yaml"
@@ -90,7 +90,11 @@ def _hub_errors(what: str) -> Iterator[None]:
     try:
         yield
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OfflineModeIsEnabled, OSError) as error:
-        raise InputError(f"{what}: {(str(error).strip().splitlines() or [type(error).__name__])[0]}") from error
+        raise InputError(f"{what}: {first_line(error)}") from error
+    except (
+        Exception
+    ) as error:  # of the library that connects, which is another one from release to release of the hub's
+        raise InputError(f"{what}: {first_line(error)}; check the network connection") from error
 
 
 def download(name: str) -> Path:

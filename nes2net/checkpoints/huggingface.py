@@ -9,9 +9,10 @@ from typing import Any
 
 from torch import Tensor
 
-from nes2net.checkpoint import load_state_dict
+from nes2net.checkpoints.fairseq import to_fairseq
+from nes2net.checkpoints.state_dict import load_state_dict
 from nes2net.errors import InputError
-from nes2net.frontends.fairseq_format import to_fairseq
+from nes2net.frontends.transformers_library import from_transformers
 
 CONFIG_FILE, PREPROCESSOR_FILE = "config.json", "preprocessor_config.json"
 _WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
@@ -71,12 +72,11 @@ def library_options(options: dict[str, Any]) -> dict[str, Any]:
 
 def library_config(config: dict[str, Any]) -> tuple[Any, Any]:
     """The transformers library's configurations of a front-end's network and of what is done to its waveform before."""
-    from transformers import Wav2Vec2Config, Wav2Vec2FeatureExtractor, WavLMConfig
-
-    kind = WavLMConfig if config["name"] == "wavlm" else Wav2Vec2Config
+    kind = "WavLM" if config["name"] == "wavlm" else "Wav2Vec2"
+    config_class, preprocessing_class = from_transformers(f"{kind}Config", "Wav2Vec2FeatureExtractor")
     options = {**library_options(config), "layerdrop": config["encoder_layerdrop"]}
-    network = kind(**options, architectures=[kind.__name__.replace("Config", "Model")])
-    return network, Wav2Vec2FeatureExtractor(do_normalize=config.get("normalize", False), return_attention_mask=False)
+    network = config_class(**options, architectures=[f"{kind}Model"])
+    return network, preprocessing_class(do_normalize=config.get("normalize", False), return_attention_mask=False)
 
 
 def read_huggingface_folder(

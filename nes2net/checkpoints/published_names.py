@@ -1,31 +1,36 @@
 """Names of tensors in whole-model checkpoints of the published code.
 
-The front-end's are `ssl_model.model.…`, the aggregation's `ssl_model.…`, and the back-end's have a prefix of its own, or none.
+The front-end's are ``ssl_model.model.…``, the aggregation's ``ssl_model.…``. The back-end's begin with a
+prefix of its own, which may be empty.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from nes2net.detector import Detector
+from typing import Any
 
 
-def write_published_names(detector: Detector, state_dict: dict, prefix: str, _metadata: dict) -> None:
-    """Hook that puts the published names in place of the modules' own in a state dict."""
-    published = {
-        "frontend": f"{prefix}ssl_model.",
-        "aggregation": f"{prefix}ssl_model.",
-        "backend": prefix + getattr(detector.backend, "checkpoint_prefix", ""),
-    }
+def write_published_names(state_dict: dict[str, Any], prefix: str, backend_prefix: str) -> None:
+    """Put the published names in place of the modules' own, for the names that begin with ``prefix``.
+
+    >>> state_dict = {"frontend.model.mask_emb": 1, "backend.fc.bias": 2}
+    >>> write_published_names(state_dict, "", "TDNN.")
+    >>> state_dict
+    {'ssl_model.model.mask_emb': 1, 'TDNN.fc.bias': 2}
+    """
+    published = {"frontend": "ssl_model.", "aggregation": "ssl_model.", "backend": backend_prefix}
     for key in [k for k in state_dict if k.startswith(prefix)]:
         part, _, name = key[len(prefix) :].partition(".")
-        state_dict[published[part] + name] = state_dict.pop(key)
+        state_dict[prefix + published[part] + name] = state_dict.pop(key)
 
 
-def read_published_names(detector: Detector, state_dict: dict, prefix: str, *_: object) -> None:
-    """Hook that puts the modules' own names in place of the published ones."""
-    backend_prefix = getattr(detector.backend, "checkpoint_prefix", "")
+def read_published_names(state_dict: dict[str, Any], prefix: str, backend_prefix: str) -> None:
+    """Put the modules' own names in place of the published ones, for the names that begin with ``prefix``.
+
+    >>> state_dict = {"ssl_model.weight_hidd": 1, "TDNN.fc.bias": 2}
+    >>> read_published_names(state_dict, "", "TDNN.")
+    >>> state_dict
+    {'aggregation.weight_hidd': 1, 'backend.fc.bias': 2}
+    """
     for key in [k for k in state_dict if k.startswith(prefix)]:
         name = key[len(prefix) :]
         if name.startswith("ssl_model.model."):

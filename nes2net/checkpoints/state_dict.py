@@ -15,10 +15,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nes2net.atomic import replacing
-from nes2net.errors import InputError
-from nes2net.torch_file import read_torch_file
-from nes2net.unpickling import Record
+from nes2net.checkpoints.torch_file import read_torch_file
+from nes2net.checkpoints.unpickling import Record
+from nes2net.errors import InputError, listed
+from nes2net.machine.files import replacing
 
 _METADATA = "nes2net"
 
@@ -129,7 +129,7 @@ class Misfit:
 
     def __str__(self) -> str:
         parts = (("missing", self.missing), ("left over", self.left_over), ("other shape", self.shapes))
-        return "; ".join(f"{title}: {_some(names)}" for title, names in parts if names)
+        return "; ".join(f"{title}: {listed(names, 5)}" for title, names in parts if names)
 
 
 def compare(found: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> Misfit:
@@ -149,7 +149,3 @@ def check_fit(found: Mapping[str, Tensor], expected: Mapping[str, Tensor], path:
     """Raise :class:`InputError` naming keys that are missing, left over, or of another shape; return None where all fit."""
     if misfit := compare(found, expected):
         raise InputError(f"{path} does not fit this model; {misfit}. Give the options it was trained with")
-
-
-def _some(names: list[str], most: int = 5) -> str:
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")

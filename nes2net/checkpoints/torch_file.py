@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import struct
 import zipfile
 from collections import deque
@@ -12,9 +13,9 @@ from typing import Any, BinaryIO
 import torch
 from torch import Tensor
 
-from nes2net.errors import InputError
-from nes2net.guarded_pickle import Refused
-from nes2net.unpickling import Record, TensorUnpickler
+from nes2net.checkpoints.guarded_pickle import Refused
+from nes2net.checkpoints.unpickling import Record, TensorUnpickler
+from nes2net.errors import InputError, first_line
 
 # What torch.save wrote before PyTorch 1.6, in front of everything else.
 _LEGACY_MAGIC, _LEGACY_PROTOCOL = 0x1950A86A20F9469CFC6C, 1001
@@ -47,9 +48,24 @@ def read_torch_file(path: Path, tensors_only: bool = False) -> tuple[Any, list[s
             "load_state_dict(path, tensors_only=True)"
         ) from error
     except Exception as error:  # a damaged pickle fails in whatever way its bytes happen to ask for
-        reason = (str(error).strip().splitlines() or [""])[0][:200] or type(error).__name__
-        raise InputError(f"{path} is no checkpoint or is damaged ({reason}): copy or download it again") from error
+        if what := _other_kind(path):
+            raise InputError(f"{path} is {what}, not a checkpoint: name the file that holds the weights") from error
+        raise InputError(
+            f"{path} is no checkpoint or is damaged ({first_line(error)}): copy or download it again"
+        ) from error
     return content, sorted(records)
+
+
+def _other_kind(path: Path) -> str | None:
+    """What a file is that cannot be read as a checkpoint, where its beginning tells."""
+    with open(path, "rb") as file:
+        beginning = file.read(1024)
+    if not beginning:
+        return "an empty file"
+    text = codecs.getincrementaldecoder("utf-8")(errors="replace").decode(beginning)  # but for a character cut in two
+    if all(c.isprintable() or c.isspace() for c in text) and "\ufffd" not in text:
+        return "a text file"
+    return None
 
 
 def _read_zip(path: Path, file: BinaryIO, records: set[str], tensors_only: bool) -> Any:

@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from nes2net.guarded_pickle import GuardedUnpickler, Refused, check_keys, encode_latin1
+from nes2net.checkpoints.guarded_pickle import GuardedUnpickler, Refused, check_keys, encode_latin1
 
 _STORAGES = {
     "DoubleStorage": torch.float64,

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from nes2net import InputError, create_frontend
-from nes2net.frontends.huggingface_format import library_options
+from nes2net.checkpoints.huggingface import library_options
 
 SIZES = {
     "hidden_size": 48,

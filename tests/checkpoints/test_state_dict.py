@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import save_file
 
 from nes2net import InputError, load_state_dict
-from nes2net.checkpoint import check_fit, read_record, save_atomically, save_state_dict
+from nes2net.checkpoints.state_dict import check_fit, read_record, save_atomically, save_state_dict
 
 
 class Malicious:
@@ -50,6 +50,31 @@ def test_damaged_files_are_named(tmp_path, content):
     (tmp_path / "torn.pth").write_bytes(content)
     with pytest.raises(InputError, match=r"torn\.pth"):
         load_state_dict(tmp_path / "torn.pth")
+
+
+@pytest.mark.parametrize(
+    "content, what",
+    [
+        ("LA_0079 LA_E_2834763 - A11 spoof\n", "a text file"),
+        ("seed: 1\nmodel: {backend: aasist}\n", "a text file"),
+        ('["nes2net"]', "a text file"),
+        ("(l.", "a text file"),
+        ("a" + 2000 * "é", "a text file"),
+        ("", "an empty file"),
+    ],
+)
+def test_what_is_no_checkpoint_is_called_what_it_is(tmp_path, content, what):
+    (tmp_path / "protocol.txt").write_text(content, encoding="utf-8")
+    with pytest.raises(
+        InputError, match=rf"protocol\.txt is {what}, not a checkpoint: name the file that holds the weights$"
+    ):
+        load_state_dict(tmp_path / "protocol.txt")
+
+
+def test_a_list_is_no_state_dict(tmp_path):
+    torch.save([torch.zeros(3)], tmp_path / "list.pth")
+    with pytest.raises(InputError, match=r"list\.pth holds no state dict: expected names and tensors, found a list$"):
+        load_state_dict(tmp_path / "list.pth")
 
 
 def test_truncated_file_is_named(tmp_path):

@@ -23,8 +23,8 @@ import torch
 from hypothesis import HealthCheck, given, settings
 
 from nes2net import InputError, load_state_dict
-from nes2net.torch_file import read_torch_file
-from nes2net.unpickling import Record
+from nes2net.checkpoints.torch_file import read_torch_file
+from nes2net.checkpoints.unpickling import Record
 
 TENSORS = {"layer.weight": torch.arange(6.0).reshape(2, 3), "layer.bias": torch.ones(2), "steps": torch.tensor(7)}
 

@@ -1,0 +1,1 @@
+"""Tensors in files: published names, fairseq's, Hugging Face's, folders. Nothing in a file is run."""
