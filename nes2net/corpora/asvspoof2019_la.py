@@ -11,27 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
-from nes2net.data import protocol as files
-from nes2net.data.corpus import Counts
-from nes2net.data.crop import ASVSPOOF_SAMPLES
-from nes2net.data.trial import Trial
-
-TITLE = "ASVspoof 2019 LA"
-SPLITS = ("train", "dev", "eval")
-EER_METHOD = "asvspoof"
-TEST_SAMPLES = ASVSPOOF_SAMPLES
-TDCF_VERSION = 2019
-#: As in the published protocols.
-COUNTS = {
-    "train": Counts(25380, 2580, 22800, {"attack": {f"A{n:02}": 3800 for n in range(1, 7)}}),
-    "dev": Counts(24844, 2548, 22296, {"attack": {f"A{n:02}": 3716 for n in range(1, 7)}}),
-    "eval": Counts(71237, 7355, 63882, {"attack": {f"A{n:02}": 4914 for n in range(7, 20)}}),
-}
-OBTAIN = {
-    "audio": "LA.zip from https://datashare.ed.ac.uk/handle/10283/3336",
-    "protocol": "ASVspoof2019_LA_cm_protocols in LA.zip from https://datashare.ed.ac.uk/handle/10283/3336",
-    "asv": "ASVspoof2019_LA_asv_scores in LA.zip from https://datashare.ed.ac.uk/handle/10283/3336",
-}
+from nes2net.corpora import protocol as files
+from nes2net.corpora.corpus import Corpus, Counts
+from nes2net.corpora.trial import Trial
 
 _PROTOCOLS = {
     "train": ("ASVspoof2019.LA.cm.train.trn.txt",),
@@ -46,15 +28,15 @@ def trials(root: str | Path, split: str, *, protocols: str | Path | None = None)
     """Labelled trials of ``split`` with the paths of their audio, in the order of the protocol. No audio file is touched.
 
     Args:
-        root: The folder that holds ``ASVspoof2019_LA_train`` and so on, or ``LA`` with these (``--database_path``).
+        root: The folder that holds ``ASVspoof2019_LA_train`` and so on, or ``LA`` with these.
         split: ``"train"``, ``"dev"`` or ``"eval"``.
-        protocols: The folder that holds the protocols, or one of the usual folders of protocols (``--protocols_path``);
+        protocols: The folder that holds the protocols, or one of the usual folders of protocols;
             ``root`` is searched after it.
 
     Raises:
         InputError: The split is unknown, a folder or the protocol is missing, or a line of the protocol is malformed.
     """
-    files.check_split(split, SPLITS, TITLE)
+    files.check_split(split, CORPUS.splits, CORPUS.title)
     files.corpus_root(root)
     path = find_protocol(root, split, protocols)
     return read_protocol(path, split, find_audio(root, split))
@@ -70,14 +52,14 @@ def keys(path: str | Path, phase: str | None = None) -> list[Trial]:
     Raises:
         InputError: The phase is unknown, no protocol is there (the message names every path tried), or a line is malformed.
     """
-    return files.keys_of_splits(path, phase, TITLE, _PROTOCOLS, find_protocol, read_protocol)
+    return files.keys_of_splits(path, phase, CORPUS.title, _PROTOCOLS, find_protocol, read_protocol)
 
 
 def asv_scores(path: str | Path, phase: str = "eval") -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Scores of the organisers' speaker-verification system: ``(target, nontarget, spoof)`` of the dev or eval trials.
 
     ``path`` is the file (three fields a line: bona fide or attack, target/nontarget/spoof, score), the folder of the corpus,
-    or a protocol or folder of protocols beside ``ASVspoof2019_LA_asv_scores``. Raises :class:`~nes2net.data.protocol.NotFound`
+    or a protocol or folder of protocols beside ``ASVspoof2019_LA_asv_scores``. Raises :class:`~nes2net.corpora.protocol.NotFound`
     with every path tried, and :class:`InputError` for a malformed line.
     """
     path = Path(path)
@@ -98,8 +80,8 @@ def asv_scores(path: str | Path, phase: str = "eval") -> tuple[np.ndarray, np.nd
 
 
 def find_protocol(root: str | Path, split: str, protocols: str | Path | None = None) -> Path:
-    """The protocol of ``split``; see :func:`trials`. :class:`~nes2net.data.protocol.NotFound` names every place tried."""
-    split = files.known_split(split, SPLITS, TITLE)
+    """The protocol of ``split``; see :func:`trials`. :class:`~nes2net.corpora.protocol.NotFound` names every place tried."""
+    split = files.known_split(split, CORPUS.splits, CORPUS.title)
     root, (name,) = Path(root), _PROTOCOLS[split]
     return files.first_file(
         [
@@ -108,18 +90,18 @@ def find_protocol(root: str | Path, split: str, protocols: str | Path | None = N
             for inner in _PROTOCOL_FOLDERS
         ],
         what=f"protocol of ASVspoof 2019 LA {split}",
-        remedy=f"give --protocols_path the folder that holds {name}",
+        remedy=f"give `protocols` the folder that holds {name}",
     )
 
 
 def find_audio(root: str | Path, split: str) -> Path:
-    """The folder of the audio of ``split``; :class:`~nes2net.data.protocol.NotFound` names every place tried."""
-    split = files.known_split(split, SPLITS, TITLE)
+    """The folder of the audio of ``split``; :class:`~nes2net.corpora.protocol.NotFound` names every place tried."""
+    split = files.known_split(split, CORPUS.splits, CORPUS.title)
     root, folder = Path(root), f"ASVspoof2019_LA_{split}"
     return files.first_folder(
         [root / folder / "flac", root / "LA" / folder / "flac"],
         what=f"audio of ASVspoof 2019 LA {split}",
-        remedy=f"give --database_path the folder that holds {folder}",
+        remedy=f"give `root` the folder that holds {folder}",
     )
 
 
@@ -141,3 +123,28 @@ def _read_lines(path: Path, split: str | None, audio: Path | None, suffix: str) 
             attack=files.or_none(attack),
             phase=split,
         )
+
+
+CORPUS = Corpus(
+    title="ASVspoof 2019 LA",
+    trials=trials,
+    keys=keys,
+    find_protocol=find_protocol,
+    find_audio=find_audio,
+    read_protocol=read_protocol,
+    asv_scores=asv_scores,
+    tdcf_version=2019,
+    # As in the published protocols.
+    counts={
+        "train": Counts(25380, 2580, 22800, {"attack": {f"A{n:02}": 3800 for n in range(1, 7)}}),
+        "dev": Counts(24844, 2548, 22296, {"attack": {f"A{n:02}": 3716 for n in range(1, 7)}}),
+        "eval": Counts(71237, 7355, 63882, {"attack": {f"A{n:02}": 4914 for n in range(7, 20)}}),
+    },
+    # As in the published score files.
+    asv_counts={"dev": (1484, 5768, 22296), "eval": (5370, 33327, 63882)},
+    obtain={
+        "audio": "LA.zip from https://datashare.ed.ac.uk/handle/10283/3336",
+        "protocol": "ASVspoof2019_LA_cm_protocols in LA.zip from https://datashare.ed.ac.uk/handle/10283/3336",
+        "asv": "ASVspoof2019_LA_asv_scores in LA.zip from https://datashare.ed.ac.uk/handle/10283/3336",
+    },
+)

@@ -9,29 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from nes2net.data import asvspoof2021_la as la
-from nes2net.data import protocol as files
-from nes2net.data.corpus import Counts
-from nes2net.data.crop import ASVSPOOF_SAMPLES
-from nes2net.data.trial import Trial
-
-TITLE = "ASVspoof 2021 DF"
-SPLITS = la.SPLITS
-PHASES = la.PHASES
-EER_METHOD = "asvspoof"
-TEST_SAMPLES = ASVSPOOF_SAMPLES
-COUNTS = {"eval": Counts(611829)}
-#: As in the paper.
-KEY_COUNTS = {
-    "progress": Counts(59325, 5768, 53557),
-    "eval": Counts(533928, 14869, 519059),
-    "hidden": Counts(18576, 1980, 16596),
-}
-OBTAIN = {
-    "audio": "all four archives of https://zenodo.org/records/4835108, unpacked into one folder",
-    "protocol": "ASVspoof2021.DF.cm.eval.trl.txt in the archives of the audio, https://zenodo.org/records/4835108",
-    "keys": "https://www.asvspoof.org/asvspoof2021/DF-keys-full.tar.gz",
-}
+from nes2net.corpora import asvspoof2021_la as la
+from nes2net.corpora import protocol as files
+from nes2net.corpora.corpus import Corpus, Counts
+from nes2net.corpora.trial import Trial
 
 _FIELDS = (
     "speaker, utterance, codec, source, attack, label, trim, phase, vocoder, and task, team, gender pair and language of the "
@@ -42,7 +23,7 @@ _FIELDS = (
 def trials(root: str | Path, split: str = "eval", *, protocols: str | Path | None = None) -> list[Trial]:
     """Trials of all phases with the paths of their audio, unlabelled, in the order of the protocol. No audio file is touched.
 
-    Parameters and errors as in :func:`nes2net.data.asvspoof2021_la.trials`, with DF for LA in all names.
+    Parameters and errors as in :func:`nes2net.corpora.asvspoof2021_la.trials`, with DF for LA in all names.
     """
     return la.eval_trials("DF", root, split, protocols)
 
@@ -50,7 +31,7 @@ def trials(root: str | Path, split: str = "eval", *, protocols: str | Path | Non
 def keys(path: str | Path, phase: str | None = None) -> list[Trial]:
     """Labelled trials without audio from the key archive, for evaluation.
 
-    Parameters and errors as in :func:`nes2net.data.asvspoof2021_la.keys`, with DF for LA in all names.
+    Parameters and errors as in :func:`nes2net.corpora.asvspoof2021_la.keys`, with DF for LA in all names.
     """
     la.check_phase(phase)
     path = find_key(path)
@@ -68,7 +49,7 @@ def _read_key(path: Path) -> Iterator[Trial]:
             codec=files.or_none(codec),
             source=files.or_none(source),
             vocoder=files.or_none(vocoder, "bonafide"),
-            phase=files.canonical_phase(files.checked_word(phase, PHASES, "phase", path, line)),
+            phase=files.canonical_phase(files.checked_word(phase, la.PHASE_NAMES, "phase", path, line)),
             trim=files.or_none(trim),
             gender=files.or_none(gender),
             language=files.or_none(language),
@@ -78,12 +59,12 @@ def _read_key(path: Path) -> Iterator[Trial]:
 
 
 def find_protocol(root: str | Path, split: str = "eval", protocols: str | Path | None = None) -> Path:
-    """The protocol of ids; see :func:`trials`. :class:`~nes2net.data.protocol.NotFound` names every place tried."""
+    """The protocol of ids; see :func:`trials`. :class:`~nes2net.corpora.protocol.NotFound` names every place tried."""
     return la.find_eval_protocol("DF", root, protocols)
 
 
 def find_audio(root: str | Path, split: str = "eval") -> Path:
-    """The folder of the audio; :class:`~nes2net.data.protocol.NotFound` names every place tried."""
+    """The folder of the audio; :class:`~nes2net.corpora.protocol.NotFound` names every place tried."""
     return la.find_eval_audio("DF", root)
 
 
@@ -92,5 +73,30 @@ read_protocol = la.read_protocol
 
 
 def find_key(path: str | Path) -> Path:
-    """The key of the countermeasure; as :func:`nes2net.data.asvspoof2021_la.find_key`."""
+    """The key of the countermeasure; as :func:`nes2net.corpora.asvspoof2021_la.find_key`."""
     return la.find_track_key("DF", path)
+
+
+CORPUS = Corpus(
+    title="ASVspoof 2021 DF",
+    splits=la.CORPUS.splits,
+    phases=la.CORPUS.phases,
+    trials=trials,
+    keys=keys,
+    find_protocol=find_protocol,
+    find_audio=find_audio,
+    read_protocol=read_protocol,
+    find_key=find_key,
+    counts={"eval": Counts(611829)},
+    # As in the paper.
+    key_counts={
+        "progress": Counts(59325, 5768, 53557),
+        "eval": Counts(533928, 14869, 519059),
+        "hidden": Counts(18576, 1980, 16596),
+    },
+    obtain={
+        "audio": "all four archives of https://zenodo.org/records/4835108, unpacked into one folder",
+        "protocol": "ASVspoof2021.DF.cm.eval.trl.txt in the archives of the audio, https://zenodo.org/records/4835108",
+        "keys": "https://www.asvspoof.org/asvspoof2021/DF-keys-full.tar.gz",
+    },
+)

@@ -11,40 +11,22 @@ from pathlib import Path
 
 import numpy as np
 
-from nes2net.data import protocol as files
-from nes2net.data.corpus import Counts
-from nes2net.data.crop import ASVSPOOF_SAMPLES
-from nes2net.data.trial import Trial
+from nes2net.corpora import protocol as files
+from nes2net.corpora.corpus import Corpus, Counts
+from nes2net.corpora.trial import Trial
 from nes2net.errors import InputError
 
-TITLE = "ASVspoof 2021 LA"
-SPLITS = ("eval",)
-PHASES = ("progress", "eval", "hidden", "hidden_track")
-EER_METHOD = "asvspoof"
-TEST_SAMPLES = ASVSPOOF_SAMPLES
-TDCF_VERSION = 2021
-COUNTS = {"eval": Counts(181566)}
-#: As in the paper.
-KEY_COUNTS = {
-    "progress": Counts(16464, 1676, 14788),
-    "eval": Counts(148176, 14816, 133360),
-    "hidden": Counts(16926, 1960, 14966),
-}
-OBTAIN = {
-    "audio": "https://zenodo.org/records/4837263",
-    "protocol": "ASVspoof2021.LA.cm.eval.trl.txt in the archive of the audio, https://zenodo.org/records/4837263",
-    "keys": "https://www.asvspoof.org/asvspoof2021/LA-keys-full.tar.gz",
-    "asv": "LA/ASV of https://www.asvspoof.org/asvspoof2021/LA-keys-full.tar.gz",
-}
+# As in the keys, and what the published scripts call the last.
+PHASE_NAMES = ("progress", "eval", "hidden", "hidden_track")
 
 
 def trials(root: str | Path, split: str = "eval", *, protocols: str | Path | None = None) -> list[Trial]:
     """Trials of all phases with the paths of their audio, unlabelled, in the order of the protocol. No audio file is touched.
 
     Args:
-        root: The folder that holds ``ASVspoof2021_LA_eval``, or that folder itself (``--database_path``).
+        root: The folder that holds ``ASVspoof2021_LA_eval``, or that folder itself.
         split: ``"eval"``, the only one.
-        protocols: The folder that holds the protocol or ``ASVspoof_LA_cm_protocols`` (``--protocols_path``); ``root`` is
+        protocols: The folder that holds the protocol or ``ASVspoof_LA_cm_protocols``; ``root`` is
             searched after it.
 
     Raises:
@@ -76,7 +58,7 @@ def keys(path: str | Path, phase: str | None = None) -> list[Trial]:
             codec=files.or_none(codec),
             transmission=files.or_none(transmission),
             trim=files.or_none(trim),
-            phase=files.canonical_phase(files.checked_word(row_phase, PHASES, "phase", path, line)),
+            phase=files.canonical_phase(files.checked_word(row_phase, PHASE_NAMES, "phase", path, line)),
         )
         for line, (speaker, utterance, codec, transmission, attack, label, trim, row_phase) in files.read_rows(
             path, 8, names
@@ -89,7 +71,7 @@ def asv_scores(path: str | Path, phase: str = "eval") -> tuple[np.ndarray, np.nd
     """Scores of the organisers' speaker-verification system: ``(target, nontarget, spoof)`` of the ASV trials of ``phase``.
 
     ``path`` as for :func:`keys`. The key and the scores stand in two files line by line. Raises
-    :class:`~nes2net.data.protocol.NotFound` with every path tried, and :class:`InputError` for a malformed line or two files
+    :class:`~nes2net.corpora.protocol.NotFound` with every path tried, and :class:`InputError` for a malformed line or two files
     that do not belong together.
     """
     check_phase(phase)
@@ -125,19 +107,19 @@ def asv_scores(path: str | Path, phase: str = "eval") -> tuple[np.ndarray, np.nd
 
 def eval_trials(track: str, root: str | Path, split: str, protocols: str | Path | None) -> list[Trial]:
     """:func:`trials` of track ``"LA"`` or ``"DF"``."""
-    files.check_split(split, SPLITS, f"ASVspoof 2021 {track}")
+    files.check_split(split, CORPUS.splits, f"ASVspoof 2021 {track}")
     files.corpus_root(root)
     path = find_eval_protocol(track, root, protocols)
     return read_protocol(path, split, find_eval_audio(track, root))
 
 
 def find_protocol(root: str | Path, split: str = "eval", protocols: str | Path | None = None) -> Path:
-    """The protocol of ids; see :func:`trials`. :class:`~nes2net.data.protocol.NotFound` names every place tried."""
+    """The protocol of ids; see :func:`trials`. :class:`~nes2net.corpora.protocol.NotFound` names every place tried."""
     return find_eval_protocol("LA", root, protocols)
 
 
 def find_audio(root: str | Path, split: str = "eval") -> Path:
-    """The folder of the audio; :class:`~nes2net.data.protocol.NotFound` names every place tried."""
+    """The folder of the audio; :class:`~nes2net.corpora.protocol.NotFound` names every place tried."""
     return find_eval_audio("LA", root)
 
 
@@ -154,7 +136,7 @@ def find_eval_protocol(track: str, root: str | Path, protocols: str | Path | Non
     return files.first_file(
         [place / inner / name for place in places for inner in (f"ASVspoof_{track}_cm_protocols", folder, ".")],
         what=f"protocol of ASVspoof 2021 {track}",
-        remedy=f"give --protocols_path the folder that holds {name}",
+        remedy=f"give `protocols` the folder that holds {name}",
     )
 
 
@@ -164,7 +146,7 @@ def find_eval_audio(track: str, root: str | Path) -> Path:
     return files.first_folder(
         [root / folder / "flac", root / "flac"],
         what=f"audio of ASVspoof 2021 {track}",
-        remedy=f"give --database_path the folder that holds {folder}",
+        remedy=f"give `root` the folder that holds {folder}",
     )
 
 
@@ -189,9 +171,9 @@ def find_track_key(track: str, path: str | Path) -> Path:
 
 
 def check_phase(phase: str | None) -> None:
-    """:class:`InputError` if ``phase`` is none of ASVspoof 2021."""
-    if phase is not None and phase not in PHASES:
-        raise InputError(f"ASVspoof 2021 has no phase '{phase}'; it has {', '.join(PHASES[:3])}")
+    """Raise :class:`InputError` if ASVspoof 2021 has no ``phase``."""
+    if phase is not None and phase not in PHASE_NAMES:
+        raise InputError(f"ASVspoof 2021 has no phase '{phase}'; it has {', '.join(CORPUS.phases)}")
 
 
 def _track_folders(track: str, path: Path) -> list[Path]:
@@ -199,3 +181,31 @@ def _track_folders(track: str, path: Path) -> list[Path]:
     if path.is_file():
         return [path.parent.parent]
     return [path / track, path / "keys" / track, path, *([path.parent] if path.name == "CM" else [])]
+
+
+CORPUS = Corpus(
+    title="ASVspoof 2021 LA",
+    splits=("eval",),
+    phases=("progress", "eval", "hidden"),
+    trials=trials,
+    keys=keys,
+    find_protocol=find_protocol,
+    find_audio=find_audio,
+    read_protocol=read_protocol,
+    find_key=find_key,
+    asv_scores=asv_scores,
+    tdcf_version=2021,
+    counts={"eval": Counts(181566)},
+    # As in the paper.
+    key_counts={
+        "progress": Counts(16464, 1676, 14788),
+        "eval": Counts(148176, 14816, 133360),
+        "hidden": Counts(16926, 1960, 14966),
+    },
+    obtain={
+        "audio": "https://zenodo.org/records/4837263",
+        "protocol": "ASVspoof2021.LA.cm.eval.trl.txt in the archive of the audio, https://zenodo.org/records/4837263",
+        "keys": "https://www.asvspoof.org/asvspoof2021/LA-keys-full.tar.gz",
+        "asv": "LA/ASV of https://www.asvspoof.org/asvspoof2021/LA-keys-full.tar.gz",
+    },
+)

@@ -10,37 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from nes2net.data import protocol as files
-from nes2net.data.corpus import Counts
-from nes2net.data.crop import ASVSPOOF_SAMPLES
-from nes2net.data.trial import Trial
-
-TITLE = "ASVspoof 5"
-SPLITS = ("train", "dev", "eval")
-EER_METHOD = "asvspoof"
-TEST_SAMPLES = ASVSPOOF_SAMPLES
-#: Classes as in the paper's table of the database; codecs as counted in the published protocol of the evaluation set.
-COUNTS = {
-    "train": Counts(182357, 18797, 163560),
-    "dev": Counts(140950, 31334, 109616),
-    "eval": Counts(
-        680774,
-        138688,
-        542086,
-        {
-            "codec": {
-                **{"none": 171602, "C01": 47253, "C02": 47426, "C03": 47987, "C04": 47699, "C05": 47541},
-                **{"C06": 41554, "C07": 47348, "C08": 46678, "C09": 41599, "C10": 47477, "C11": 46610},
-            }
-        },
-    ),
-}
-OBTAIN = {
-    "audio": "the flac_*.tar archives of https://zenodo.org/records/14498691, unpacked into one folder",
-    "protocol": "ASVspoof5_protocols.tar.gz from https://zenodo.org/records/14498691",
-}
-#: Enrolment recordings of track 2 (``D_A0123``, ``E_A0123``) lie among those of track 1.
-BESIDE = r"[DE]_A\d+"
+from nes2net.corpora import protocol as files
+from nes2net.corpora.corpus import Corpus, Counts
+from nes2net.corpora.trial import Trial
 
 _PROTOCOLS = {
     "train": ("ASVspoof5.train.tsv",),
@@ -63,7 +35,7 @@ def trials(root: str | Path, split: str, *, protocols: str | Path | None = None)
     Raises:
         InputError: The split is unknown, a folder or the protocol is missing, or a line of the protocol is malformed.
     """
-    files.check_split(split, SPLITS, TITLE)
+    files.check_split(split, CORPUS.splits, CORPUS.title)
     files.corpus_root(root)
     path = find_protocol(root, split, protocols)
     return read_protocol(path, split, find_audio(root, split))
@@ -79,24 +51,24 @@ def keys(path: str | Path, phase: str | None = None) -> list[Trial]:
     Raises:
         InputError: The phase is unknown, no protocol is there (the message names every path tried), or a line is malformed.
     """
-    return files.keys_of_splits(path, phase, TITLE, _PROTOCOLS, find_protocol, read_protocol)
+    return files.keys_of_splits(path, phase, CORPUS.title, _PROTOCOLS, find_protocol, read_protocol)
 
 
 def find_protocol(root: str | Path, split: str, protocols: str | Path | None = None) -> Path:
-    """The protocol of ``split``; :class:`~nes2net.data.protocol.NotFound` names every place tried."""
-    split = files.known_split(split, SPLITS, TITLE)
+    """The protocol of ``split``; :class:`~nes2net.corpora.protocol.NotFound` names every place tried."""
+    split = files.known_split(split, CORPUS.splits, CORPUS.title)
     folders = [Path(root)] if protocols is None else [Path(protocols), Path(root)]
     (name,) = _PROTOCOLS[split]
     return files.first_file(
         [folder / inner / name for folder in folders for inner in _PROTOCOL_FOLDERS],
         what=f"protocol of ASVspoof 5 {split}",
-        remedy=f"give --protocols the folder that holds {name}",
+        remedy=f"give `protocols` the folder that holds {name}",
     )
 
 
 def find_audio(root: str | Path, split: str) -> Path:
-    """The folder of the audio of ``split``; :class:`~nes2net.data.protocol.NotFound` names every place tried."""
-    split = files.known_split(split, SPLITS, TITLE)
+    """The folder of the audio of ``split``; :class:`~nes2net.corpora.protocol.NotFound` names every place tried."""
+    split = files.known_split(split, CORPUS.splits, CORPUS.title)
     return files.first_folder(
         [Path(root) / name for name in _AUDIO[split]],
         what=f"audio of ASVspoof 5 {split}",
@@ -127,3 +99,36 @@ def _read_lines(path: Path, split: str | None, audio: Path | None) -> Iterator[T
             seed=files.or_none(seed),
             attack_type=files.or_none(attack_type, "bonafide"),
         )
+
+
+CORPUS = Corpus(
+    title="ASVspoof 5",
+    trials=trials,
+    keys=keys,
+    find_protocol=find_protocol,
+    find_audio=find_audio,
+    read_protocol=read_protocol,
+    # Classes as in the paper's table of the database; codecs as counted in the published protocol of
+    # the evaluation set.
+    counts={
+        "train": Counts(182357, 18797, 163560),
+        "dev": Counts(140950, 31334, 109616),
+        "eval": Counts(
+            680774,
+            138688,
+            542086,
+            {
+                "codec": {
+                    **{"none": 171602, "C01": 47253, "C02": 47426, "C03": 47987, "C04": 47699, "C05": 47541},
+                    **{"C06": 41554, "C07": 47348, "C08": 46678, "C09": 41599, "C10": 47477, "C11": 46610},
+                }
+            },
+        ),
+    },
+    obtain={
+        "audio": "the flac_*.tar archives of https://zenodo.org/records/14498691, unpacked into one folder",
+        "protocol": "ASVspoof5_protocols.tar.gz from https://zenodo.org/records/14498691",
+    },
+    # Enrolment recordings of track 2 (D_A0123, E_A0123) lie among those of track 1.
+    beside=r"[DE]_A\d+",
+)

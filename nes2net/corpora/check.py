@@ -8,14 +8,13 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import ModuleType
 
-from nes2net.data.corpus import AUDIO_SUFFIXES, Counts, count
-from nes2net.data.decoding import Decoding, decode_all
-from nes2net.data.protocol import WHOLE, NotFound, canonical_phase, check_split, corpus_root, some
-from nes2net.data.trial import Trial
-from nes2net.errors import InputError
-from nes2net.registry import corpora
+from nes2net.audio.files import is_recording
+from nes2net.corpora.corpus import Corpus, Counts, count
+from nes2net.corpora.decoding import Decoding, decode_all
+from nes2net.corpora.protocol import WHOLE, NotFound, canonical_phase, check_split, corpus_root
+from nes2net.corpora.trial import Trial
+from nes2net.errors import InputError, listed
 
 
 @dataclass
@@ -125,7 +124,7 @@ def _verdict(reason: str, otherwise: str = "no") -> str:
 
 
 def check_corpus(
-    corpus: str,
+    corpus: Corpus,
     root: str | Path,
     *,
     protocols: str | Path | None = None,
@@ -138,7 +137,6 @@ def check_corpus(
     """Check what of ``corpus`` is in ``root``. What is missing or malformed is part of the result and raises nothing.
 
     Args:
-        corpus: A name of :data:`nes2net.registry.corpora`.
         root, protocols: As for ``trials`` of the corpus.
         keys: The folder of the keys, where they come apart; looked for in ``root`` when not given. For a corpus whose protocols hold
             the labels, another place where to look for protocols.
@@ -147,91 +145,88 @@ def check_corpus(
         decode: Decode every file, in ``workers`` processes.
 
     Raises:
-        InputError: The corpus is unknown, ``root`` is no folder (or list), or there is no such split.
+        InputError: ``root`` is no folder (or list), or there is no such split.
     """
-    module = corpora.get(corpus)
     root = Path(root)
-    if not (root.is_file() and not module.COUNTS):
+    if not (root.is_file() and corpus.user_defined):
         corpus_root(root)
     if keys is not None and not Path(keys).exists():
         raise NotFound(f"keys {keys} not found; give the folder of the keys", [Path(keys)])
-    lists = protocols if protocols is not None or hasattr(module, "PHASES") else keys
-    names = [canonical_phase(split) for split in splits or _splits(module, root, lists)]
+    lists = protocols if protocols is not None or corpus.find_key else keys
+    if not splits:
+        splits = corpus.find_splits(root, lists) if corpus.find_splits else corpus.splits
+    names = [canonical_phase(split) for split in splits]
     for split in names:
-        check_split(split, (*module.SPLITS, *(() if module.COUNTS else (WHOLE,))), module.TITLE)
+        check_split(split, corpus.accepted_splits, corpus.title)
     parts, ids = [], {}
     for split in names:
-        part, trials = _check_split(module, root, split, lists, subset)
+        part, trials = _check_split(corpus, root, split, lists, subset)
         if decode and part.audio is not None:
-            _decode(part, workers, module)
+            _decode(part, workers, corpus)
         parts.append(part)
         ids |= dict.fromkeys(trial.id for trial in trials)
-    check = CorpusCheck(module.TITLE, root, parts)
+    check = CorpusCheck(corpus.title, root, parts)
     place = root if keys is None else Path(keys)
-    if hasattr(module, "PHASES"):
-        check.key = _check_key(module, place, ids, subset)
-    if hasattr(module, "asv_scores") and "eval" in names:
-        check.asv_problem = _check_asv(module, [place, *(p.protocol for p in parts if p.protocol is not None)])
+    if corpus.find_key:
+        check.key = _check_key(corpus, place, ids, subset)
+    if corpus.asv_scores and "eval" in names:
+        check.asv_problem = _check_asv(corpus, [place, *(p.protocol for p in parts if p.protocol is not None)])
     return check
 
 
-def _splits(module: ModuleType, root: Path, protocols: str | Path | None) -> Sequence[str]:
-    return module.splits(root, protocols) if hasattr(module, "splits") else module.SPLITS
+def _obtain(corpus: Corpus, what: str) -> str:
+    return f"; get {corpus.obtain[what]}" if what in corpus.obtain else ""
 
 
-def _obtain(module: ModuleType, what: str) -> str:
-    return f"; get {module.OBTAIN[what]}" if what in module.OBTAIN else ""
-
-
-def _not_there(tried: Sequence[Path], module: ModuleType, what: str) -> str:
-    return f"not there{_obtain(module, what)} (looked for {', '.join(dict.fromkeys(map(str, tried)))})"
+def _not_there(tried: Sequence[Path], corpus: Corpus, what: str) -> str:
+    return f"not there{_obtain(corpus, what)} (looked for {', '.join(dict.fromkeys(map(str, tried)))})"
 
 
 def _check_split(
-    module: ModuleType, root: Path, split: str, protocols: str | Path | None, subset: bool
+    corpus: Corpus, root: Path, split: str, protocols: str | Path | None, subset: bool
 ) -> tuple[SplitCheck, list[Trial]]:
     part = SplitCheck(split)
     trials: list[Trial] = []
     try:
-        part.audio = module.find_audio(root, split)
+        part.audio = corpus.find_audio(root, split)
     except NotFound as error:
-        part.problems.append(f"its audio is {_not_there(error.tried, module, 'audio')}")
+        part.problems.append(f"its audio is {_not_there(error.tried, corpus, 'audio')}")
     try:
-        part.protocol = module.find_protocol(root, split, protocols)
-        trials = module.read_protocol(part.protocol, split, part.audio)
+        part.protocol = corpus.find_protocol(root, split, protocols)
+        trials = corpus.read_protocol(part.protocol, split, part.audio)
     except NotFound as error:
-        part.problems.append(f"its protocol is {_not_there(error.tried, module, 'protocol')}")
-        trials = _without_protocol(module, root, split)
+        part.problems.append(f"its protocol is {_not_there(error.tried, corpus, 'protocol')}")
+        trials = _without_protocol(corpus, root, split)
     except InputError as error:
-        part.problems.append(f"{error}{_obtain(module, 'protocol')}")
+        part.problems.append(f"{error}{_obtain(corpus, 'protocol')}")
     part.counts = count(trials)
-    part.official = module.COUNTS.get(split)
+    part.official = corpus.counts.get(split)
     differences = part.counts.differences(part.official) if trials and part.official else []
     if differences and not subset:
         part.problems.append(
-            f"the protocol is not the official one ({some(differences)}; --subset accepts a selection)"
-            f"{_obtain(module, 'protocol')}"
+            f"the protocol is not the official one ({listed(differences)}; `subset=True` accepts a selection)"
+            f"{_obtain(corpus, 'protocol')}"
         )
     if trials and part.audio is not None:
-        other_suffix = _check_files(part, trials, getattr(module, "BESIDE", r"(?!)"))
+        other_suffix = _check_files(part, trials, corpus.beside)
         if part.missing:
             there = f" ({other_suffix:,} are there under another suffix)" if other_suffix else ""
             part.problems.append(
-                f"{len(part.missing):,} of {len(trials):,} files are missing{there}: {some(part.missing)}"
-                f"{_obtain(module, 'audio')}"
+                f"{len(part.missing):,} of {len(trials):,} files are missing{there}: {listed(part.missing)}"
+                f"{_obtain(corpus, 'audio')}"
             )
     return part, trials
 
 
-def _without_protocol(module: ModuleType, root: Path, split: str) -> list[Trial]:
+def _without_protocol(corpus: Corpus, root: Path, split: str) -> list[Trial]:
     """The unlabelled trials of the corpora that can be scored without a protocol."""
     try:
-        return module.trials(root, split)
+        return corpus.trials(root, split)
     except InputError:
         return []
 
 
-def _check_files(part: SplitCheck, trials: Sequence[Trial], beside: str) -> int:
+def _check_files(part: SplitCheck, trials: Sequence[Trial], beside: str | None) -> int:
     """Compare the trials with the folders they lie in; returns how many of the missing are there under another suffix."""
     expected: dict[str, dict[str, Trial]] = defaultdict(dict)
     for trial in trials:
@@ -245,7 +240,7 @@ def _check_files(part: SplitCheck, trials: Sequence[Trial], beside: str) -> int:
             part.problems.append(f"{folder} cannot be read ({error.strerror}); its files count as missing")
             there = set()
         missing = named.keys() - there
-        extra = {name for name in there - named.keys() if _is_recording(name, beside)}
+        extra = {name for name in there - named.keys() if _is_extra(name, beside)}
         other_suffix += len({_stem(name) for name in missing} & {_stem(name) for name in extra})
         part.present += [trial.path for name, trial in named.items() if name not in missing]
         below = os.path.relpath(folder, part.audio)
@@ -254,70 +249,67 @@ def _check_files(part: SplitCheck, trials: Sequence[Trial], beside: str) -> int:
     return other_suffix
 
 
-def _is_recording(name: str, beside: str) -> bool:
-    """Whether a file that is no trial is extra: a recording, no hidden file, and none that the corpus has besides."""
-    suffix = os.path.splitext(name)[1].lower()
-    return suffix in AUDIO_SUFFIXES and not name.startswith(".") and not re.fullmatch(beside, _stem(name))
+def _is_extra(name: str, beside: str | None) -> bool:
+    """Whether a file that belongs to no trial is extra: a visible recording that ``beside`` does not match."""
+    return is_recording(name) and not (beside is not None and re.fullmatch(beside, _stem(name)))
 
 
 def _stem(name: str) -> str:
     return os.path.splitext(name)[0]
 
 
-def _decode(part: SplitCheck, workers: int | None, module: ModuleType) -> None:
+def _decode(part: SplitCheck, workers: int | None, corpus: Corpus) -> None:
     part.decoding = decode_all(part.present, part.audio, workers, f"decoding {part.split}")
     unreadable = part.decoding.unreadable
     if unreadable:
         reasons = [f"{name} ({reason})" for name, reason in unreadable.items()]
         part.problems.append(
-            f"{len(unreadable):,} of {len(part.present):,} files cannot be read: {some(reasons)}{_obtain(module, 'audio')}"
+            f"{len(unreadable):,} of {len(part.present):,} files cannot be read: {listed(reasons)}{_obtain(corpus, 'audio')}"
         )
 
 
-def _check_key(module: ModuleType, place: Path, ids: dict[str, None], subset: bool) -> KeyCheck:
+def _check_key(corpus: Corpus, place: Path, ids: dict[str, None], subset: bool) -> KeyCheck:
     key = KeyCheck()
     try:
-        key.path = module.find_key(place)
-        trials = module.keys(key.path)
+        key.path = corpus.find_key(place)
+        trials = corpus.keys(key.path)
     except NotFound as error:
-        key.problems.append(_not_there(error.tried, module, "keys"))
+        key.problems.append(_not_there(error.tried, corpus, "keys"))
         return key
     except InputError as error:
-        key.problems.append(f"{error}{_obtain(module, 'keys')}")
+        key.problems.append(f"{error}{_obtain(corpus, 'keys')}")
         return key
-    phases = defaultdict(list)
-    for trial in trials:
-        phases[trial.phase].append(trial)
-    for phase in sorted(phases, key=module.PHASES.index):
-        key.counts[phase] = count(phases[phase])
-    key.official = module.KEY_COUNTS
+    for phase in corpus.phases or corpus.splits:
+        if of_phase := [trial for trial in trials if trial.phase in (None, phase)]:
+            key.counts[phase] = count(of_phase)
+    key.official = corpus.key_counts
     differences = [
         f"{phase}: {text}"
-        for phase, official in module.KEY_COUNTS.items()
+        for phase, official in corpus.key_counts.items()
         for text in key.counts.get(phase, Counts(0, 0, 0)).differences(official)
     ]
     if differences and not subset:
         key.problems.append(
-            f"not the official ones ({some(differences)}; --subset accepts a selection){_obtain(module, 'keys')}"
+            f"not the official ones ({listed(differences)}; `subset=True` accepts a selection){_obtain(corpus, 'keys')}"
         )
     labelled = {trial.id for trial in trials}
     unlabelled, unlisted = [id for id in ids if id not in labelled], sorted(labelled.difference(ids))
     if unlabelled:
-        key.problems.append(f"{len(unlabelled):,} trials of the protocol have no label: {some(unlabelled)}")
+        key.problems.append(f"{len(unlabelled):,} trials of the protocol have no label: {listed(unlabelled)}")
     if unlisted and ids:
-        key.problems.append(f"{len(unlisted):,} labelled trials are not in the protocol: {some(unlisted)}")
+        key.problems.append(f"{len(unlisted):,} labelled trials are not in the protocol: {listed(unlisted)}")
     return key
 
 
-def _check_asv(module: ModuleType, places: Sequence[Path]) -> str:
+def _check_asv(corpus: Corpus, places: Sequence[Path]) -> str:
     """Why there are no scores of a speaker-verification system; empty if they are there."""
     tried = []
     for place in places:
         try:
-            module.asv_scores(place, "eval")
+            corpus.asv_scores(place, "eval")
             return ""
         except NotFound as error:
             tried += error.tried
         except InputError as error:
             return str(error)
-    return f"the scores of the speaker-verification system are {_not_there(tried, module, 'asv')}"
+    return f"the scores of the speaker-verification system are {_not_there(tried, corpus, 'asv')}"

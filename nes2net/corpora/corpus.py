@@ -1,36 +1,26 @@
-"""How many trials a corpus has, and how many are there: counted in total, by class, and by what the protocol says of them.
+"""What the rest of the package may ask of a corpus, and how its trials are counted.
 
-A corpus is a module with the same names as every other:
-
-======================================== ==========================================================================
-``TITLE``, ``SPLITS``                    what people call it; its parts
-``EER_METHOD``, ``TEST_SAMPLES``         rule of the published EER; samples of '4sec' scoring
-``COUNTS``                               split → the official :class:`Counts`
-``OBTAIN``                               ``audio``, ``protocol``, ``keys`` → where to get it
-``find_protocol(root, split, protocols)`` the file that lists the trials; :class:`NotFound` names every place tried
-``find_audio(root, split)``              the folder of the audio
-``read_protocol(path, split, audio)``    its trials, with paths if ``audio`` is given
-``trials(root, split, protocols=…)``     the trials of a split with the paths of their audio
-``keys(path, phase)``                    labelled trials without audio, for evaluation
-======================================== ==========================================================================
-
-Where labels come apart from the protocol there are ``PHASES``, ``KEY_COUNTS`` (phase → counts) and ``find_key`` too, with the
-scores of a speaker-verification system ``asv_scores`` and ``TDCF_VERSION``.
+A corpus is a module that ends in ``CORPUS = Corpus(...)``. One of another package is registered by
+``nes2net.registry.corpora.add("mine", "my_module:CORPUS")``.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from types import ModuleType
+from pathlib import Path
+from typing import Any, NamedTuple
 
-from nes2net.data.protocol import WHOLE, canonical_phase
-from nes2net.data.trial import BONAFIDE, SPOOF, Trial
+from numpy.typing import NDArray
+
+from nes2net.audio.crop import ASVSPOOF_SAMPLES
+from nes2net.corpora.protocol import WHOLE, canonical_phase
+from nes2net.corpora.trial import BONAFIDE, SPOOF, Trial
 from nes2net.errors import InputError
+from nes2net.metrics.dcf import ASVSPOOF5_COSTS
 
-#: What a file in a folder of audio ends in, if it is a recording.
-AUDIO_SUFFIXES = frozenset(".wav .flac .mp3 .ogg .opus .m4a .aac .aiff .aif .sph .wma .webm".split())
 #: Fields whose values are counted, where a corpus has them.
 COUNTED = ("attack", "codec", "transmission", "source", "vocoder", "quality")
 
@@ -87,19 +77,111 @@ def count(trials: Iterable[Trial]) -> Counts:
     return Counts(len(trials), labels[BONAFIDE] if known else None, labels[SPOOF] if known else None, by)
 
 
-def check_phase(module: ModuleType, phase: str, key: Sequence[Trial]) -> None:
-    """:class:`InputError` if the corpus ``module`` has no ``phase``, which trials that name no phase would take for theirs.
+def key_digest(trials: Sequence[Trial]) -> str:
+    """SHA-256 of what a key says, wherever and in whatever order its files say it: sorted lines ``id label phase``.
 
-    A corpus of one's own has ``train``, ``dev``, ``eval`` and ``all``; where its list names no parts, only the last two, which are
-    the same.
+    >>> key_digest([Trial("b", label="spoof"), Trial("a", label="bonafide")])[:16]
+    '6e6414d2c27ce533'
     """
-    phase = canonical_phase(phase)
-    known = list(dict.fromkeys(canonical_phase(name) for name in getattr(module, "PHASES", module.SPLITS)))
-    if not module.COUNTS:
-        known.append(WHOLE)
-    if phase not in known:
-        raise InputError(f"{module.TITLE} has no phase '{phase}'; it has {', '.join(known)}")
-    if not module.COUNTS and phase not in ("eval", WHOLE) and all(trial.phase is None for trial in key):
-        raise InputError(
-            f"the list names no parts, so there is no phase '{phase}'; fill its column 'split', or ask for '{WHOLE}'"
-        )
+    lines = sorted(f"{trial.id} {trial.label} {trial.phase or '-'}\n" for trial in trials)
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+class OfficialRow(NamedTuple):
+    """A row of an official table. ``eer`` and ``min_dcf`` are fractions; None if a class has no trials."""
+
+    part: str
+    num_bonafide: int
+    num_spoof: int
+    eer: float | None
+    min_dcf: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Corpus:
+    """The facts of a corpus and the functions that read it.
+
+    Functions raise :class:`~nes2net.errors.InputError` if a file is malformed or a part unknown, and
+    :class:`~nes2net.corpora.protocol.NotFound`, which names every path tried, if a file is missing.
+    """
+
+    title: str
+    """What people call it."""
+    trials: Callable[..., list[Trial]]
+    """``trials(root, split, *, protocols=None)``: the trials of a part, with the paths of their audio."""
+    keys: Callable[..., list[Trial]]
+    """``keys(path, phase=None)``: labelled trials without audio, for evaluation."""
+    find_protocol: Callable[..., Path]
+    """``find_protocol(root, split, protocols=None)``: the file that lists the trials of a part."""
+    find_audio: Callable[..., Path]
+    """``find_audio(root, split)``: the folder of the audio of a part."""
+    read_protocol: Callable[..., list[Trial]]
+    """``read_protocol(path, split, audio=None)``: the trials of a protocol, with paths below ``audio``."""
+    find_key: Callable[..., Path] | None = None
+    """``find_key(path)``: the file of the labels; None if the protocols hold them."""
+    find_splits: Callable[..., tuple[str, ...]] | None = None
+    """``find_splits(root, protocols=None)``: the parts that are there; None if all should be there."""
+    asv_scores: Callable[..., tuple[NDArray, NDArray, NDArray]] | None = None
+    """``asv_scores(path, phase)``: target, nontarget and spoof scores of the organisers' system of speaker
+    verification; None if there is no such system, and so no min t-DCF."""
+    official_table: Callable[[Sequence[Trial], NDArray], list[OfficialRow]] | None = None
+    """``official_table(trials, scores)``: the rows that are published of a system, from labelled trials and
+    their scores, shape (N,), in the order of the score file; None if there is no such table."""
+
+    splits: tuple[str, ...] = ("train", "dev", "eval")
+    """Its parts."""
+    phases: tuple[str, ...] = ()
+    """The parts that its labels name; the ``splits`` if empty."""
+    user_defined: bool = False
+    """Whether it holds recordings of the user's own: ``root`` may be a list, and ``"all"`` is a part."""
+    test_samples: int = ASVSPOOF_SAMPLES
+    """Samples of an utterance in '4sec' scoring."""
+
+    eer_method: str = "asvspoof"
+    """Rule of the published EER, see :func:`nes2net.metrics.compute_eer`."""
+    min_dcf_options: Mapping[str, Any] = field(default_factory=dict)
+    """Costs of the published minDCF, as options of :func:`nes2net.metrics.compute_min_dcf`."""
+    min_dcf_costs: str = ASVSPOOF5_COSTS
+    """What these costs are called."""
+    tdcf_version: int = 2021
+    """Form of the published min t-DCF, see :func:`nes2net.metrics.compute_min_tdcf`."""
+    excluded: Mapping[str, Collection[str]] = field(default_factory=dict)
+    """Field of a trial → values whose trials the published figures leave out."""
+
+    counts: Mapping[str, Counts] = field(default_factory=dict)
+    """Split → the official numbers of its protocol."""
+    key_counts: Mapping[str, Counts] = field(default_factory=dict)
+    """Phase → the official numbers of its labels; those of ``counts`` if empty."""
+    key_digests: Mapping[str, str] = field(default_factory=dict)
+    """Phase → :func:`key_digest` of its official labelled trials, where it is known."""
+    asv_counts: Mapping[str, tuple[int, int, int]] = field(default_factory=dict)
+    """Phase → the official numbers of target, nontarget and spoof scores, where they are known."""
+    obtain: Mapping[str, str] = field(default_factory=dict)
+    """``audio``, ``protocol``, ``keys`` or ``asv`` → where to get it."""
+    beside: str | None = None
+    """Pattern (of :mod:`re`) for names, without suffix, of recordings that lie beside the trials."""
+
+    @property
+    def accepted_splits(self) -> tuple[str, ...]:
+        """The parts that may be asked for."""
+        return (*self.splits, WHOLE) if self.user_defined else self.splits
+
+    def labelled_counts(self, phase: str) -> Counts | None:
+        """The official numbers of labelled trials of ``phase``; None if they are not known."""
+        return (self.key_counts or self.counts).get(canonical_phase(phase))
+
+    def check_phase(self, phase: str, key: Sequence[Trial]) -> None:
+        """Raise :class:`~nes2net.errors.InputError` if there is no ``phase``.
+
+        Without this check, a key that names no phases would serve for any. ``key`` holds the labelled
+        trials. If the list of a user's own recordings names no parts, they have only ``eval`` and
+        ``all``, which are the same.
+        """
+        phase = canonical_phase(phase)
+        known = (*(self.phases or self.splits), *([WHOLE] if self.user_defined else []))
+        if phase not in known:
+            raise InputError(f"{self.title} has no phase '{phase}'; it has {', '.join(known)}")
+        if self.user_defined and phase not in ("eval", WHOLE) and all(trial.phase is None for trial in key):
+            raise InputError(
+                f"the list names no parts, so there is no phase '{phase}'; fill its column 'split', or ask for '{WHOLE}'"
+            )

@@ -9,41 +9,29 @@ labels, and still counts as trials then. The published results leave out attack 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from nes2net.data import protocol as files
-from nes2net.data.corpus import Counts
-from nes2net.data.crop import IN_THE_WILD_SAMPLES
-from nes2net.data.trial import BONAFIDE, SPOOF, Trial
-from nes2net.errors import InputError
+from numpy.typing import NDArray
 
-TITLE = "CtrSVDD"
-SPLITS = ("train", "dev", "eval")  # "test" is taken for "eval"
-EER_METHOD = "sklearn"
-TEST_SAMPLES = IN_THE_WILD_SAMPLES
-#: Table 1 of the challenge's evaluation plan (train, dev) and the paper (eval).
-COUNTS = {
-    "train": Counts(84404, 12169, 72235),
-    "dev": Counts(43625, 6547, 37078),
-    "eval": Counts(92769, 13596, 79173),
-}
+from nes2net.audio.crop import IN_THE_WILD_SAMPLES
+from nes2net.corpora import protocol as files
+from nes2net.corpora.corpus import Corpus, Counts, OfficialRow
+from nes2net.corpora.trial import BONAFIDE, SPOOF, Trial
+from nes2net.errors import InputError
+from nes2net.metrics.tables import CTRSVDD_DCF, ctrsvdd_rows
+
 _BONAFIDE = (
     "the recordings of Oniku Kurumi, Ofuton P, Kiritan and JVS-MuSiC are not in the archives: get them from their owners and cut "
     "them with segment.py of https://github.com/SVDDChallenge/CtrSVDD_Utils"
 )
-OBTAIN = {
-    "audio": f"https://zenodo.org/records/10467648 (train, dev), https://zenodo.org/records/10742049 (test); {_BONAFIDE}",
-    "protocol": "train.txt and dev.txt from https://zenodo.org/records/10467648; the labels of the test set, as test.txt, from "
-    "https://zenodo.org/records/12703261",
-}
-
 _LABELS = {"bonafide": BONAFIDE, "deepfake": SPOOF}
 _PROTOCOLS = {
     "train": ("train.txt",),
     "dev": ("dev.txt",),
     "eval": ("test.txt", "test_labels.txt", "test_set.txt", "eval.txt"),
 }
+_PARTS = {"source": "source {} (with A14)", "subset": "all without {}", "attack": "attack {} (without acesinger)"}
 _AUDIO = {"train": ("train_set", "train"), "dev": ("dev_set", "dev"), "eval": ("test_set", "test", "eval_set", "eval")}
 
 
@@ -61,7 +49,7 @@ def trials(root: str | Path, split: str, *, protocols: str | Path | None = None)
     Raises:
         InputError: The split is unknown, a folder or the protocol is missing, or a line of the protocol is malformed.
     """
-    split = files.known_split(split, SPLITS, TITLE)
+    split = files.known_split(split, CORPUS.splits, CORPUS.title)
     files.corpus_root(root)
     try:
         path = find_protocol(root, split, protocols)
@@ -83,23 +71,40 @@ def keys(path: str | Path, phase: str | None = None) -> list[Trial]:
         InputError: The phase is unknown, no protocol is there (the message names every path tried), or a line is malformed.
     """
     phase = None if phase is None else files.canonical_phase(phase)
-    return files.keys_of_splits(path, phase, TITLE, _PROTOCOLS, find_protocol, read_protocol)
+    return files.keys_of_splits(path, phase, CORPUS.title, _PROTOCOLS, find_protocol, read_protocol)
+
+
+def official_table(trials: Sequence[Trial], scores: NDArray) -> list[OfficialRow]:
+    """The table that ``EER_minDCF.py`` prints, from labelled trials and their scores, shape (N,).
+
+    Sources stand in the order in which they first appear in ``trials``, that of the score file.
+    """
+    rows = ctrsvdd_rows(
+        scores,
+        [trial.label == BONAFIDE for trial in trials],
+        [trial.source for trial in trials],
+        [trial.attack for trial in trials],
+    )
+    return [
+        OfficialRow(_PARTS[row.kind].format(row.name), row.num_bonafide, row.num_spoof, row.eer, row.min_dcf)
+        for row in rows
+    ]
 
 
 def find_protocol(root: str | Path, split: str, protocols: str | Path | None = None) -> Path:
-    """The protocol of ``split``; :class:`~nes2net.data.protocol.NotFound` names every place tried."""
-    split = files.known_split(split, SPLITS, TITLE)
+    """The protocol of ``split``; :class:`~nes2net.corpora.protocol.NotFound` names every place tried."""
+    split = files.known_split(split, CORPUS.splits, CORPUS.title)
     folders = [Path(root)] if protocols is None else [Path(protocols), Path(root)]
     return files.first_file(
         [folder / inner / name for folder in folders for inner in (".", *_AUDIO[split]) for name in _PROTOCOLS[split]],
         what=f"protocol of CtrSVDD {split}",
-        remedy=f"give --protocols the folder that holds {_PROTOCOLS[split][0]}",
+        remedy=f"give `protocols` the folder that holds {_PROTOCOLS[split][0]}",
     )
 
 
 def find_audio(root: str | Path, split: str) -> Path:
-    """The folder of the audio of ``split``; :class:`~nes2net.data.protocol.NotFound` names every place tried."""
-    split = files.known_split(split, SPLITS, TITLE)
+    """The folder of the audio of ``split``; :class:`~nes2net.corpora.protocol.NotFound` names every place tried."""
+    split = files.known_split(split, CORPUS.splits, CORPUS.title)
     # Archives unpacked into a folder of their own name give train_set/train_set.
     folders = [Path(root) / outer / inner for outer in _AUDIO[split] for inner in (outer, ".")]
     return files.first_folder(
@@ -135,3 +140,30 @@ def _unlabelled(audio: Path) -> list[Trial]:
     if not names:
         raise InputError(f"{audio}: holds no .flac files; unpack the archive of the test set there")
     return [Trial(name.removesuffix(".flac"), audio / name, phase="eval") for name in names]
+
+
+CORPUS = Corpus(
+    title="CtrSVDD",
+    trials=trials,
+    keys=keys,
+    find_protocol=find_protocol,
+    find_audio=find_audio,
+    read_protocol=read_protocol,
+    official_table=official_table,
+    test_samples=IN_THE_WILD_SAMPLES,
+    eer_method="sklearn",
+    min_dcf_options=CTRSVDD_DCF,
+    min_dcf_costs="CtrSVDD, ½ FRR + ½ FAR",
+    excluded={"attack": ("A14",)},
+    # Table 1 of the challenge's evaluation plan (train, dev) and the paper (eval).
+    counts={
+        "train": Counts(84404, 12169, 72235),
+        "dev": Counts(43625, 6547, 37078),
+        "eval": Counts(92769, 13596, 79173),
+    },
+    obtain={
+        "audio": f"https://zenodo.org/records/10467648 (train, dev), https://zenodo.org/records/10742049 (test); {_BONAFIDE}",
+        "protocol": "train.txt and dev.txt from https://zenodo.org/records/10467648; the labels of the test set, as test.txt, from "
+        "https://zenodo.org/records/12703261",
+    },
+)

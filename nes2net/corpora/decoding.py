@@ -13,8 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from nes2net.data.audio import SAMPLE_RATE, decode_audio, fault_of
+from nes2net.audio.read import SAMPLE_RATE, decode_audio, fault_of
 from nes2net.errors import InputError
+from nes2net.machine.processors import usable_processors
 
 # Files that a process reads before it reports.
 _CHUNK = 32
@@ -78,7 +79,7 @@ def decode_all(paths: Sequence[Path], folder: Path, workers: int | None = None, 
     from tqdm import tqdm
 
     if workers is None:
-        workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        workers = usable_processors()
     if workers < 0:
         raise InputError(f"{workers} processes cannot decode; give 0 (this one) or more")
     chunks = [paths[start : start + _CHUNK] for start in range(0, len(paths), _CHUNK)]
@@ -93,7 +94,7 @@ def decode_all(paths: Sequence[Path], folder: Path, workers: int | None = None, 
 
 
 def decode(path: Path) -> Decoded:
-    """Decode one file, as :func:`nes2net.data.audio.load_audio` does."""
+    """Decode one file, as :func:`nes2net.audio.read.load_audio` does."""
     try:
         samples, sample_rate, second_decoder = decode_audio(path)
     except InputError as error:

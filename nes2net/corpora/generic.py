@@ -2,7 +2,7 @@
 
 A list is a CSV file (tab-separated if it ends in ``.tsv``) with a header. The column ``path`` (or ``file``) is relative to the list;
 ``label`` says ``bonafide``, ``genuine``, ``real``, ``human`` or ``spoof``, ``fake``, ``deepfake``, ``synthetic``, and may be empty;
-``id``, ``split`` (or ``phase``: train, dev, eval) and the other fields of :class:`~nes2net.data.trial.Trial` may follow; further
+``id``, ``split`` (or ``phase``: train, dev, eval) and the other fields of :class:`~nes2net.corpora.trial.Trial` may follow; further
 columns are kept in a trial's ``extra``, a name that no column may have. Accepted are:
 
 ======================= ============================================================================================
@@ -18,24 +18,16 @@ An id is the path from the root without suffix, with ``%20`` for a space, as sco
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from nes2net.data import protocol as files
-from nes2net.data.corpus import AUDIO_SUFFIXES, Counts
-from nes2net.data.crop import ASVSPOOF_SAMPLES
-from nes2net.data.protocol import WHOLE
-from nes2net.data.trial import BONAFIDE, SPOOF, Trial
+from nes2net.audio.files import recordings_below
+from nes2net.corpora import protocol as files
+from nes2net.corpora.corpus import Corpus
+from nes2net.corpora.protocol import WHOLE
+from nes2net.corpora.trial import BONAFIDE, SPOOF, Trial
 from nes2net.errors import InputError
-
-TITLE = "Generic corpus"
-SPLITS = ("train", "dev", "eval")
-EER_METHOD = "asvspoof"
-TEST_SAMPLES = ASVSPOOF_SAMPLES
-COUNTS: dict[str, Counts] = {}
-OBTAIN: dict[str, str] = {}
 
 _LABELS = {
     **dict.fromkeys(("bonafide", "bona-fide", "bona_fide", "bona fide", "genuine", "real", "human"), BONAFIDE),
@@ -64,7 +56,7 @@ def trials(root: str | Path, split: str = WHOLE, *, protocols: str | Path | None
     Raises:
         InputError: Nothing in one of the layouts is there, a line of a list is malformed, or the split has no trials.
     """
-    files.check_split(split, (*SPLITS, WHOLE), TITLE)
+    files.check_split(split, CORPUS.accepted_splits, CORPUS.title)
     path = find_protocol(root, split, protocols)
     return read_protocol(
         path, split, find_audio(root, split) if protocols is not None or path.is_dir() else path.parent
@@ -79,35 +71,35 @@ def keys(path: str | Path, phase: str | None = None) -> list[Trial]:
     return labelled
 
 
-def splits(root: str | Path, protocols: str | Path | None = None) -> tuple[str, ...]:
+def find_splits(root: str | Path, protocols: str | Path | None = None) -> tuple[str, ...]:
     """The parts that are there: some of ``train``, ``dev``, ``eval``, or ``("all",)``."""
     place = Path(root if protocols is None else protocols)
     if place.is_dir():
-        own = tuple(split for split in SPLITS if _own(place, split))
+        own = tuple(split for split in CORPUS.splits if _own(place, split))
         if own:
             return own
     named = {trial.phase for trial in trials(root, protocols=protocols)} - {None}
-    return tuple(split for split in SPLITS if split in named) or (WHOLE,)
+    return tuple(split for split in CORPUS.splits if split in named) or (WHOLE,)
 
 
 def find_protocol(root: str | Path, split: str = WHOLE, protocols: str | Path | None = None) -> Path:
     """The list of ``split``, or the folder that holds its classes, or for ``"all"`` the lists of the parts.
 
-    :class:`~nes2net.data.protocol.NotFound` if none of them is there.
+    :class:`~nes2net.corpora.protocol.NotFound` if none of them is there.
     """
     place = Path(root if protocols is None else protocols)
     if place.is_file():
         return place
     if place.is_dir():
         candidates = sorted(path for path in place.iterdir() if path.suffix in (".csv", ".tsv"))
-        if split in SPLITS and (own := _own(place, split)):
+        if split in CORPUS.splits and (own := _own(place, split)):
             return own
-        if split == WHOLE and any(_list_of(place, part) for part in SPLITS):
+        if split == WHOLE and any(_list_of(place, part) for part in CORPUS.splits):
             return place
         usual = [path for path in candidates if path.name in _LISTS]
         if usual or len(candidates) == 1:
             return (usual or candidates)[0]
-        if _classes(place) or any(_folder_of(place, name) for name in SPLITS):
+        if _classes(place) or any(_folder_of(place, name) for name in CORPUS.splits):
             return place
     raise files.NotFound(
         f"{place}: no list of trials and no folders of classes; give a CSV file with the columns path,label, or a folder with "
@@ -124,7 +116,7 @@ def find_audio(root: str | Path, split: str = WHOLE) -> Path:
 
 def read_protocol(path: Path, split: str | None = WHOLE, audio: Path | None = None) -> list[Trial]:
     """The trials of a list, or of a folder of lists or classes; :class:`InputError` names file and line of a malformed one."""
-    if path.is_dir() and any(_list_of(path, part) for part in SPLITS):
+    if path.is_dir() and any(_list_of(path, part) for part in CORPUS.splits):
         return files.select_phase(files.checked_trials(_read_parts(path, audio or path), path), split)
     rows = _read_folder(path, audio or path) if path.is_dir() else _read_list(path, audio or path.parent)
     found = files.checked_trials(rows, path)
@@ -140,7 +132,7 @@ def _own(folder: Path, split: str) -> Path | None:
 
 
 def _read_parts(folder: Path, audio: Path) -> Iterator[Trial]:
-    for part in SPLITS:
+    for part in CORPUS.splits:
         if own := _own(folder, part):
             for trial in read_protocol(own, part, audio if own.is_file() else folder):
                 yield replace(trial, phase=part)
@@ -168,23 +160,15 @@ def _classes(folder: Path) -> dict[str, Path]:
 
 
 def _read_folder(folder: Path, root: Path) -> Iterator[Trial]:
-    parts = {split: inner for split in SPLITS if (inner := _folder_of(folder, split))} or {None: folder}
+    parts = {split: inner for split in CORPUS.splits if (inner := _folder_of(folder, split))} or {None: folder}
     phase_of_root = _SPLITS.get(folder.name) if folder != root else None
     for split, part in parts.items():
         for label, place in _classes(part).items():
-            for path in _audio_below(place):
+            for path in recordings_below(place):
                 inner = path.relative_to(place).parts
                 attack = inner[0] if label == SPOOF and len(inner) > 1 else None
                 phase = split or phase_of_root
                 yield Trial(_id(path.relative_to(root)), path, label, attack=attack, phase=phase)
-
-
-def _audio_below(folder: Path) -> Iterator[Path]:
-    for place, inner, names in os.walk(folder):
-        inner.sort()
-        for name in sorted(names):
-            if not name.startswith(".") and os.path.splitext(name)[1].lower() in AUDIO_SUFFIXES:
-                yield Path(place, name)
 
 
 def _id(path: Path) -> str:
@@ -225,3 +209,15 @@ def _read_list(path: Path, audio: Path) -> Iterator[Trial]:
             extra=tuple((name, row[column]) for column, name in further if row[column]),
             **{name: files.or_none(value, "") for name, value in values.items()},
         )
+
+
+CORPUS = Corpus(
+    title="Generic corpus",
+    user_defined=True,
+    trials=trials,
+    keys=keys,
+    find_protocol=find_protocol,
+    find_audio=find_audio,
+    read_protocol=read_protocol,
+    find_splits=find_splits,
+)

@@ -10,21 +10,11 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from nes2net.data import protocol as files
-from nes2net.data.corpus import Counts
-from nes2net.data.crop import IN_THE_WILD_SAMPLES
-from nes2net.data.trial import BONAFIDE, SPOOF, Trial
+from nes2net.audio.crop import IN_THE_WILD_SAMPLES
+from nes2net.corpora import protocol as files
+from nes2net.corpora.corpus import Corpus, Counts
+from nes2net.corpora.trial import BONAFIDE, SPOOF, Trial
 from nes2net.errors import InputError
-
-TITLE = "In-the-Wild"
-SPLITS = ("eval",)
-EER_METHOD = "interpolated"  # the rule of the published script, and so of the published figures
-TEST_SAMPLES = IN_THE_WILD_SAMPLES
-COUNTS = {"eval": Counts(31779, 19963, 11816)}
-OBTAIN = {
-    "audio": "https://deepfake-total.com/in_the_wild",
-    "protocol": "meta.csv in the archive of the audio, https://deepfake-total.com/in_the_wild",
-}
 
 _FOLDER = "release_in_the_wild"
 _LABELS = {"bona-fide": BONAFIDE, "spoof": SPOOF}
@@ -34,19 +24,19 @@ def trials(root: str | Path, split: str = "eval", *, protocols: str | Path | Non
     """One trial per ``.wav`` file, sorted by file name; with label and speaker where ``meta.csv`` is there. No audio is opened.
 
     Args:
-        root: ``release_in_the_wild`` or the folder that holds it (``--in_the_wild_path``).
+        root: ``release_in_the_wild`` or the folder that holds it.
         split: ``"eval"``, the only one.
         protocols: ``meta.csv`` or its folder, if it is not beside the audio.
 
     Raises:
         InputError: The split is unknown, there is no audio, or a line of ``meta.csv`` is malformed.
     """
-    files.check_split(split, SPLITS, TITLE)
+    files.check_split(split, CORPUS.splits, CORPUS.title)
     audio = find_audio(root, split)
     # Archives made on a Mac hold a file ._1.wav of attributes beside 1.wav.
     names = sorted(name for name in os.listdir(audio) if name.endswith(".wav") and not name.startswith("._"))
     if not names:
-        raise InputError(f"{audio}: holds no .wav files; give --in_the_wild_path the folder {_FOLDER}")
+        raise InputError(f"{audio}: holds no .wav files; give `root` the folder {_FOLDER}")
     try:
         labelled = {trial.id: trial for trial in keys(audio if protocols is None else protocols)}
     except files.NotFound:
@@ -78,7 +68,7 @@ def keys(path: str | Path, phase: str | None = None) -> list[Trial]:
 
 
 def find_protocol(root: str | Path, split: str = "eval", protocols: str | Path | None = None) -> Path:
-    """``meta.csv``; :class:`~nes2net.data.protocol.NotFound` names every place tried."""
+    """``meta.csv``; :class:`~nes2net.corpora.protocol.NotFound` names every place tried."""
     own = [] if protocols is None else [Path(protocols)]
     return files.first_file(
         [
@@ -91,11 +81,11 @@ def find_protocol(root: str | Path, split: str = "eval", protocols: str | Path |
 
 
 def find_audio(root: str | Path, split: str = "eval") -> Path:
-    """The folder of the audio; :class:`~nes2net.data.protocol.NotFound` names every place tried."""
+    """The folder of the audio; :class:`~nes2net.corpora.protocol.NotFound` names every place tried."""
     return files.first_folder(
         [Path(root) / _FOLDER, Path(root)],
         what="audio of In-the-Wild",
-        remedy=f"give --in_the_wild_path the folder {_FOLDER}",
+        remedy=f"give `root` the folder {_FOLDER}",
     )
 
 
@@ -125,3 +115,23 @@ def _read_meta(path: Path, audio: Path | None) -> Iterator[Trial]:
             label=files.checked_word(row[label], _LABELS, "label", path, line),
             speaker=files.or_none(row[speaker], ""),
         )
+
+
+CORPUS = Corpus(
+    title="In-the-Wild",
+    splits=("eval",),
+    trials=trials,
+    keys=keys,
+    find_protocol=find_protocol,
+    find_audio=find_audio,
+    read_protocol=read_protocol,
+    test_samples=IN_THE_WILD_SAMPLES,
+    eer_method="interpolated",  # the rule of the published script, and so of the published figures
+    counts={"eval": Counts(31779, 19963, 11816)},
+    # Of meta.csv as published.
+    key_digests={"eval": "a07ce3031068bda01f17cd682b290218c50545b335c645bd446f16e691dd3a1b"},
+    obtain={
+        "audio": "https://deepfake-total.com/in_the_wild",
+        "protocol": "meta.csv in the archive of the audio, https://deepfake-total.com/in_the_wild",
+    },
+)

@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nes2net.errors import InputError
-from nes2net.guarded_pickle import GuardedUnpickler, Refused, encode_latin1
+from nes2net.checkpoints.guarded_pickle import GuardedUnpickler, Refused, encode_latin1
+from nes2net.errors import InputError, first_line
 
 
 def read_npy_dictionary(path: str | Path) -> dict[str, NDArray]:
@@ -37,9 +37,8 @@ def read_npy_dictionary(path: str | Path) -> dict[str, NDArray]:
             f"{path} was not read: {error}, which has no place in a file of arrays; nothing was run"
         ) from error
     except Exception as error:  # a damaged pickle fails in whatever way its bytes happen to ask for
-        reason = (str(error).strip().splitlines() or [""])[0][:200] or type(error).__name__
         raise InputError(
-            f"{path} is no .npy file with a dictionary of arrays, or is damaged ({reason}); get it again"
+            f"{path} is no .npy file with a dictionary of arrays, or is damaged ({first_line(error)}); get it again"
         ) from error
 
 

@@ -13,32 +13,17 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from nes2net.data import asvspoof2019_la
-from nes2net.data import protocol as files
-from nes2net.data.corpus import Counts
-from nes2net.data.crop import ASVSPOOF_SAMPLES
-from nes2net.data.npy_dictionary import read_npy_dictionary
-from nes2net.data.trial import Trial
+from nes2net.corpora import asvspoof2019_la
+from nes2net.corpora import protocol as files
+from nes2net.corpora.corpus import Corpus, Counts
+from nes2net.corpora.npy_dictionary import read_npy_dictionary
+from nes2net.corpora.trial import Trial
 from nes2net.errors import InputError
 
-TITLE = "PartialSpoof"
-SPLITS = ("train", "dev", "eval")
-EER_METHOD = "asvspoof"
-TEST_SAMPLES = ASVSPOOF_SAMPLES
-#: As many utterances as ASVspoof 2019 LA, from which the corpus was made.
-COUNTS = {
-    "train": Counts(25380, 2580, 22800, {"attack": {"CON": 22800}}),
-    "dev": Counts(24844, 2548, 22296, {"attack": {"CON": 22296}}),
-    "eval": Counts(71237, 7355, 63882, {"attack": {"CON": 63882}}),
-}
-OBTAIN = {
-    "audio": "the archives of the audio from https://zenodo.org/records/5766198",
-    "protocol": "the archive of the protocols from https://zenodo.org/records/5766198",
-}
 #: Lengths of the labelled segments, in ms.
 RESOLUTIONS = (10, 20, 40, 80, 160, 320, 640)
 
-_PROTOCOLS = {split: (f"PartialSpoof.LA.cm.{split}.trl.txt",) for split in SPLITS}
+_PROTOCOLS = {split: (f"PartialSpoof.LA.cm.{split}.trl.txt",) for split in ("train", "dev", "eval")}
 _INNER = "PartialSpoof_LA_cm_protocols"
 _PROTOCOL_FOLDERS = (
     f"database/protocols/{_INNER}",
@@ -61,7 +46,7 @@ def trials(root: str | Path, split: str, *, protocols: str | Path | None = None)
     Raises:
         InputError: The split is unknown, a folder or the protocol is missing, or a line of the protocol is malformed.
     """
-    files.check_split(split, SPLITS, TITLE)
+    files.check_split(split, CORPUS.splits, CORPUS.title)
     files.corpus_root(root)
     path = find_protocol(root, split, protocols)
     return read_protocol(path, split, find_audio(root, split))
@@ -77,7 +62,7 @@ def keys(path: str | Path, phase: str | None = None) -> list[Trial]:
     Raises:
         InputError: The phase is unknown, no protocol is there (the message names every path tried), or a line is malformed.
     """
-    return files.keys_of_splits(path, phase, TITLE, _PROTOCOLS, find_protocol, read_protocol)
+    return files.keys_of_splits(path, phase, CORPUS.title, _PROTOCOLS, find_protocol, read_protocol)
 
 
 def segment_labels(path: str | Path, split: str, resolution: int = 20) -> dict[str, NDArray[np.uint8]]:
@@ -93,7 +78,7 @@ def segment_labels(path: str | Path, split: str, resolution: int = 20) -> dict[s
     Raises:
         InputError: The split or resolution is unknown, the file is missing, damaged, or holds something else than labels.
     """
-    files.check_split(split, SPLITS, TITLE)
+    files.check_split(split, CORPUS.splits, CORPUS.title)
     if resolution not in RESOLUTIONS:
         raise InputError(f"PartialSpoof has no segments of {resolution} ms; it has {', '.join(map(str, RESOLUTIONS))}")
     path, name = Path(path), f"{split}_seglab_{resolution / 1000:g}.npy"
@@ -114,20 +99,20 @@ def segment_labels(path: str | Path, split: str, resolution: int = 20) -> dict[s
 
 
 def find_protocol(root: str | Path, split: str, protocols: str | Path | None = None) -> Path:
-    """The protocol of ``split``; :class:`~nes2net.data.protocol.NotFound` names every place tried."""
-    split = files.known_split(split, SPLITS, TITLE)
+    """The protocol of ``split``; :class:`~nes2net.corpora.protocol.NotFound` names every place tried."""
+    split = files.known_split(split, CORPUS.splits, CORPUS.title)
     folders = [Path(root)] if protocols is None else [Path(protocols), Path(root)]
     (name,) = _PROTOCOLS[split]
     return files.first_file(
         [folder / inner / name for folder in folders for inner in _PROTOCOL_FOLDERS],
         what=f"protocol of PartialSpoof {split}",
-        remedy=f"give --protocols the folder that holds {name}",
+        remedy=f"give `protocols` the folder that holds {name}",
     )
 
 
 def find_audio(root: str | Path, split: str) -> Path:
-    """The folder of the audio of ``split``; :class:`~nes2net.data.protocol.NotFound` names every place tried."""
-    split = files.known_split(split, SPLITS, TITLE)
+    """The folder of the audio of ``split``; :class:`~nes2net.corpora.protocol.NotFound` names every place tried."""
+    split = files.known_split(split, CORPUS.splits, CORPUS.title)
     return files.first_folder(
         [Path(root) / inner / split / "con_wav" for inner in ("database", ".")],
         what=f"audio of PartialSpoof {split}",
@@ -138,3 +123,23 @@ def find_audio(root: str | Path, split: str) -> Path:
 def read_protocol(path: Path, split: str | None, audio: Path | None = None) -> list[Trial]:
     """The trials of a protocol; :class:`InputError` names file and line of a malformed one."""
     return asvspoof2019_la.read_protocol(path, split, audio, suffix=".wav")
+
+
+CORPUS = Corpus(
+    title="PartialSpoof",
+    trials=trials,
+    keys=keys,
+    find_protocol=find_protocol,
+    find_audio=find_audio,
+    read_protocol=read_protocol,
+    # As many utterances as ASVspoof 2019 LA, from which the corpus was made.
+    counts={
+        "train": Counts(25380, 2580, 22800, {"attack": {"CON": 22800}}),
+        "dev": Counts(24844, 2548, 22296, {"attack": {"CON": 22296}}),
+        "eval": Counts(71237, 7355, 63882, {"attack": {"CON": 63882}}),
+    },
+    obtain={
+        "audio": "the archives of the audio from https://zenodo.org/records/5766198",
+        "protocol": "the archive of the protocols from https://zenodo.org/records/5766198",
+    },
+)

@@ -12,8 +12,8 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
 
-from nes2net.data.trial import BONAFIDE, SPOOF, Trial
-from nes2net.errors import InputError
+from nes2net.corpora.trial import BONAFIDE, SPOOF, Trial
+from nes2net.errors import InputError, listed
 
 #: The part of a corpus that is all of it, whether it names parts or not.
 WHOLE = "all"
@@ -32,9 +32,7 @@ def corpus_root(root: str | Path) -> Path:
     """``root`` as a path; :class:`NotFound` if it is no folder."""
     root = Path(root)
     if not root.is_dir():
-        raise NotFound(
-            f"corpus folder {root} not found; give the folder of the corpus (main.py: --database_path)", [root]
-        )
+        raise NotFound(f"corpus folder {root} not found; give `root` the folder of the corpus", [root])
     return root
 
 
@@ -200,17 +198,8 @@ def checked_trials(trials: Iterable[Trial], path: Path) -> list[Trial]:
         raise InputError(f"{path}: holds no trials; give the protocol or key file of the corpus")
     if len({trial.id for trial in trials}) < len(trials):
         twice = [id for id, count in Counter(trial.id for trial in trials).items() if count > 1]
-        raise InputError(f"{path}: {len(twice)} utterances stand in it more than once: {some(twice)}")
+        raise InputError(f"{path}: {len(twice)} utterances stand in it more than once: {listed(twice)}")
     return trials
-
-
-def some(names: Sequence[str], limit: int = 10) -> str:
-    """Up to ``limit`` of ``names``, for a message.
-
-    >>> some(["a", "b", "c"], limit=2)
-    'a, b, … (3 in all)'
-    """
-    return ", ".join(names) if len(names) <= limit else f"{', '.join(names[:limit])}, … ({len(names)} in all)"
 
 
 def canonical_phase(phase: str) -> str:

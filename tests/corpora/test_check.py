@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from nes2net.data import asvspoof2019_la, asvspoof2021_la, in_the_wild
-from nes2net.data.check import check_corpus
-from nes2net.data.protocol import NotFound
+from nes2net.corpora import asvspoof5, asvspoof2019_la, asvspoof2021_la, generic, in_the_wild
+from nes2net.corpora.check import check_corpus
+from nes2net.corpora.protocol import NotFound
 from nes2net.errors import InputError
 from nes2net.registry import corpora
 
@@ -27,7 +27,7 @@ ROOTS = {
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory) -> Path:
-    import tiny_corpus
+    from builders import tiny_corpus
 
     return tiny_corpus.make_all(tmp_path_factory.mktemp("corpora"), tiny_corpus.real_recordings())
 
@@ -39,7 +39,7 @@ def copy(whole, tmp_path) -> Path:
 
 
 def check(name, root, **options):
-    return check_corpus(name, root / ROOTS[name], subset=True, workers=0, **options)
+    return check_corpus(corpora.get(name), root / ROOTS[name], subset=True, workers=0, **options)
 
 
 def test_every_corpus_is_here():
@@ -90,11 +90,11 @@ def test_min_tdcf_is_named_where_it_can_be_computed(whole, copy):
 
 
 def test_the_official_numbers_are_asked_for(whole):
-    found = check_corpus("asvspoof2019_la", whole, splits=["train"])
+    found = check_corpus(asvspoof2019_la.CORPUS, whole, splits=["train"])
     (problem,) = found.missing
     assert "4 trials instead of 25,380" in problem and "attack A06: 0 instead of 3,800" in problem
     assert "https://datashare.ed.ac.uk" in problem
-    (ids, key) = check_corpus("asvspoof2021_la", whole).missing
+    (ids, key) = check_corpus(asvspoof2021_la.CORPUS, whole).missing
     assert "4 trials instead of 181,566" in ids and "progress: 0 trials instead of 16,464" in key
 
 
@@ -124,7 +124,7 @@ def test_up_to_ten_names_and_the_total(tmp_path):
     (tmp_path / "ASVspoof2019_LA_train" / "flac").mkdir(parents=True)
     lines = [f"LA_1 LA_T_{n} - A01 spoof\n" for n in range(10, 35)]
     (tmp_path / "ASVspoof2019.LA.cm.train.trn.txt").write_text("".join(lines))
-    found = check_corpus("asvspoof2019_la", tmp_path, splits=["train"], subset=True)
+    found = check_corpus(asvspoof2019_la.CORPUS, tmp_path, splits=["train"], subset=True)
     (problem,) = found.missing
     assert "25 of 25 files are missing: LA_T_10.flac," in problem
     assert "LA_T_19.flac, … (25 in all)" in problem and "LA_T_20" not in problem
@@ -259,32 +259,30 @@ def test_a_file_that_cannot_be_read(copy):
 
 
 def test_a_list_of_ones_own(copy):
-    found = check_corpus("generic", copy / "list.csv")
+    found = check_corpus(generic.CORPUS, copy / "list.csv")
     assert found.complete and found.splits[0].counts.by == {"attack": {"vocoder0": 1, "vocoder1": 1}}
     (copy / "generic" / "fake" / "vocoder0" / "clip2.wav").rename(copy / "generic" / "fake" / "vocoder0" / "other.wav")
-    found = check_corpus("generic", copy / "list.csv")
+    found = check_corpus(generic.CORPUS, copy / "list.csv")
     assert found.splits[0].missing == ["generic/fake/vocoder0/clip2.wav"]
     assert found.splits[0].extra == ["generic/fake/vocoder0/other.wav"]
     with pytest.raises(InputError, match=r"list\.csv, line 2: unknown label"):
         (copy / "list.csv").write_text("path,label\na.wav,maybe\n")
-        check_corpus("generic", copy / "list.csv")
+        check_corpus(generic.CORPUS, copy / "list.csv")
 
 
 def test_a_folder_for_each_part(whole, tmp_path):
     for part in ("train", "dev"):
         shutil.copytree(whole / "generic", tmp_path / part)
-    found = check_corpus("generic", tmp_path, decode=True, workers=0)
+    found = check_corpus(generic.CORPUS, tmp_path, decode=True, workers=0)
     assert [part.split for part in found.splits] == ["train", "dev"] and found.complete
     assert [task for task, _ in found.tasks()][:2] == ["train", "validate"] and not found.is_whole
 
 
 def test_what_is_wrong_with_the_call(tmp_path):
     with pytest.raises(NotFound, match="corpus folder .*none not found"):
-        check_corpus("asvspoof5", tmp_path / "none")
+        check_corpus(asvspoof5.CORPUS, tmp_path / "none")
     with pytest.raises(InputError, match="ASVspoof 5 has no split 'progress'"):
-        check_corpus("asvspoof5", tmp_path, splits=["progress"])
-    with pytest.raises(InputError, match="unknown corpus 'asvspoof6'; did you mean 'asvspoof5'"):
-        check_corpus("asvspoof6", tmp_path)
+        check_corpus(asvspoof5.CORPUS, tmp_path, splits=["progress"])
 
 
 # Corpora of the official size, of files without content
@@ -298,10 +296,10 @@ def test_in_the_wild_as_published(shared, tmp_path):
     (folder / "meta.csv").write_text("file,speaker,label\n" + "".join(f"{row[1]},x,{row[-1]}\n" for row in rows))
     for row in rows:
         (folder / row[1]).touch()
-    found = check_corpus("in_the_wild", tmp_path)
-    assert found.complete and found.splits[0].counts.differences(in_the_wild.COUNTS["eval"]) == []
+    found = check_corpus(in_the_wild.CORPUS, tmp_path)
+    assert found.complete and found.splits[0].counts.differences(in_the_wild.CORPUS.counts["eval"]) == []
     (folder / rows[7][1]).unlink()
-    assert check_corpus("in_the_wild", tmp_path).splits[0].missing == [rows[7][1]]
+    assert check_corpus(in_the_wild.CORPUS, tmp_path).splits[0].missing == [rows[7][1]]
 
 
 def test_protocols_as_published(shared, tmp_path):
@@ -310,10 +308,10 @@ def test_protocols_as_published(shared, tmp_path):
         (tmp_path / file.stem).write_bytes(lzma.open(file).read())
     file = source / "asvspoof2021_la_ids" / "ASVspoof2021.LA.cm.eval.trl.txt.xz"
     (tmp_path / file.stem).write_bytes(lzma.open(file).read())
-    found = check_corpus("asvspoof2019_la", tmp_path)
+    found = check_corpus(asvspoof2019_la.CORPUS, tmp_path)
     for part in found.splits:
-        assert part.counts.differences(asvspoof2019_la.COUNTS[part.split]) == []
+        assert part.counts.differences(asvspoof2019_la.CORPUS.counts[part.split]) == []
         assert len(part.problems) == 1 and part.problems[0].startswith("its audio is not there")
     assert dict(found.tasks())["evaluate eval"] == "yes: EER and min t-DCF"
-    part = check_corpus("asvspoof2021_la", tmp_path).splits[0]
-    assert part.counts.differences(asvspoof2021_la.COUNTS["eval"]) == []
+    part = check_corpus(asvspoof2021_la.CORPUS, tmp_path).splits[0]
+    assert part.counts.differences(asvspoof2021_la.CORPUS.counts["eval"]) == []

@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nes2net.data import asvspoof2019_la, asvspoof2021_df, asvspoof2021_la, in_the_wild
-from nes2net.data.corpus import count
-from nes2net.data.protocol import NotFound
-from nes2net.data.trial import Trial
+from nes2net.corpora import asvspoof2019_la, asvspoof2021_df, asvspoof2021_la, in_the_wild
+from nes2net.corpora.corpus import count
+from nes2net.corpora.protocol import NotFound
+from nes2net.corpora.trial import Trial
 from nes2net.errors import InputError
 
 EVAL_2019 = "LA_0001 LA_E_1 - - bonafide\nLA_0002 LA_E_2 - A07 spoof\n"
@@ -261,7 +261,7 @@ def test_malformed_meta(tmp_path, text, message):
 # What all refuse
 
 
-def test_missing_protocol_names_every_path_and_the_flag(tmp_path):
+def test_missing_protocol_names_every_path_and_the_setting(tmp_path):
     (tmp_path / "DB").mkdir()
     with pytest.raises(NotFound) as error:
         asvspoof2019_la.trials(tmp_path / "DB", "dev", protocols=tmp_path / "database")
@@ -269,7 +269,7 @@ def test_missing_protocol_names_every_path_and_the_flag(tmp_path):
     for inner in ("ASVspoof_LA_cm_protocols", "ASVspoof2019_LA_cm_protocols", "ASVspoof_DF_cm_protocols", "."):
         for place in ("database", "DB"):
             assert str(tmp_path / place / inner / "ASVspoof2019.LA.cm.dev.trl.txt") in message
-    assert "--protocols_path" in message
+    assert "give `protocols` the folder" in message
     assert "\n" not in message
 
 
@@ -285,19 +285,19 @@ def test_missing_protocol_names_every_path_and_the_flag(tmp_path):
         (asvspoof2021_df, "ASVspoof2021.DF.cm.eval.trl.txt", ["ASVspoof2021_DF_eval/flac", "flac"]),
     ],
 )
-def test_missing_audio_names_every_path_and_the_flag(tmp_path, corpus, protocol, tried):
+def test_missing_audio_names_every_path_and_the_setting(tmp_path, corpus, protocol, tried):
     write(tmp_path / protocol, EVAL_2019 if corpus is asvspoof2019_la else "X_1\n")
     with pytest.raises(NotFound) as error:
         corpus.trials(tmp_path, "eval")
     for path in tried:
         assert str(tmp_path / path) in str(error.value)
-    assert "--database_path" in str(error.value)
+    assert "give `root` the folder" in str(error.value)
 
 
 def test_missing_in_the_wild(tmp_path):
-    with pytest.raises(NotFound, match=r"no-such/release_in_the_wild, .*no-such; give --in_the_wild_path"):
+    with pytest.raises(NotFound, match=r"no-such/release_in_the_wild, .*no-such; give `root`"):
         in_the_wild.trials(tmp_path / "no-such")
-    with pytest.raises(InputError, match=r"holds no \.wav files; give --in_the_wild_path"):
+    with pytest.raises(InputError, match=r"holds no \.wav files; give `root`"):
         in_the_wild.trials(tmp_path)
     with pytest.raises(NotFound, match=r"meta.csv, .*release_in_the_wild/meta.csv"):
         in_the_wild.keys(tmp_path)
@@ -313,7 +313,7 @@ def test_missing_key_names_every_path(tmp_path, corpus, track):
 
 @pytest.mark.parametrize("corpus", [asvspoof2019_la, asvspoof2021_la, asvspoof2021_df, in_the_wild])
 def test_unknown_split_and_phase(tmp_path, corpus):
-    assert "eval" in corpus.SPLITS
+    assert "eval" in corpus.CORPUS.splits
     with pytest.raises(InputError, match="has no split 'test'"):
         corpus.trials(tmp_path, "test")
     with pytest.raises(InputError, match=r"has no (split|phase) 'test'"):
@@ -391,9 +391,13 @@ def test_real_protocols(shared, tmp_path):
         folder(tmp_path / f"ASVspoof2019_LA_{split}" / "flac")
         trials = asvspoof2019_la.trials(tmp_path, split)
         assert len(trials) == size
-        assert count(trials).differences(asvspoof2019_la.COUNTS[split]) == []
+        assert count(trials).differences(asvspoof2019_la.CORPUS.counts[split]) == []
     assert len(asvspoof2019_la.keys(tmp_path)) == 25380 + 24844 + 71237
     file = "ASVspoof2021.LA.cm.eval.trl.txt"
     write(tmp_path / file, lzma.open(source / "asvspoof2021_la_ids" / f"{file}.xz", "rt").read())
     folder(tmp_path / "ASVspoof2021_LA_eval" / "flac")
-    assert len(asvspoof2021_la.trials(tmp_path)) == 181566 == sum(c.trials for c in asvspoof2021_la.KEY_COUNTS.values())
+    assert (
+        len(asvspoof2021_la.trials(tmp_path))
+        == 181566
+        == sum(c.trials for c in asvspoof2021_la.CORPUS.key_counts.values())
+    )

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from nes2net.data import decoding
-from nes2net.data.decoding import Decoded, decode, decode_all, decode_in_parallel
+from nes2net.corpora import decoding
+from nes2net.corpora.decoding import Decoded, decode, decode_all, decode_in_parallel
 from nes2net.errors import InputError
 
 

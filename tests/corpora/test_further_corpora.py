@@ -2,13 +2,14 @@
 
 import inspect
 import lzma
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from nes2net import Detector
-from nes2net.data import (
+from nes2net.corpora import (
     asvspoof5,
     asvspoof2019_la,
     asvspoof2021_df,
@@ -17,13 +18,13 @@ from nes2net.data import (
     in_the_wild,
     partialspoof,
 )
-from nes2net.data.corpus import Counts, count
-from nes2net.data.protocol import NotFound
-from nes2net.data.trial import Trial
+from nes2net.corpora.corpus import Corpus, count, key_digest
+from nes2net.corpora.protocol import NotFound
+from nes2net.corpora.trial import Trial
 from nes2net.errors import InputError
-from nes2net.evaluation import evaluate
+from nes2net.evaluation.evaluate import evaluate
 from nes2net.registry import corpora
-from nes2net.scoring import score_trials
+from nes2net.scoring.corpus import score_trials
 
 ASVSPOOF5 = (
     "T_4850 T_0000000000 F - - - AC3 A05 spoof -\n"
@@ -49,32 +50,47 @@ def folder(path: Path) -> Path:
 
 
 @pytest.mark.parametrize("name", corpora.names())
-def test_every_corpus_has_the_same_names(name):
-    module = corpora.get(name)
-    assert set(module.SPLITS) <= {"train", "dev", "eval"} and module.TITLE and module.TEST_SAMPLES in (64000, 64600)
-    assert module.EER_METHOD in ("asvspoof", "interpolated", "sklearn")
-    assert set(module.COUNTS) in (set(), set(module.SPLITS)) and all(
-        isinstance(c, Counts) for c in module.COUNTS.values()
-    )
-    assert name == "generic" or {"audio", "protocol"} <= set(module.OBTAIN)
+def test_every_corpus_keeps_the_contract(name):
+    corpus = corpora.get(name)
+    assert isinstance(corpus, Corpus)
+    assert set(corpus.splits) <= {"train", "dev", "eval"} and corpus.title and corpus.test_samples in (64000, 64600)
+    assert corpus.eer_method in ("asvspoof", "interpolated", "sklearn")
+    assert bool(corpus.find_key) == bool(corpus.key_counts) == bool(corpus.phases)
+    assert set(corpus.counts) == (set() if corpus.user_defined else set(corpus.splits))
+    assert set(corpus.key_counts) == set(corpus.phases)
+    assert corpus.user_defined or {"audio", "protocol"} <= set(corpus.obtain)
     for function, parameters in (
         ("trials", ["root", "split", "protocols"]),
         ("keys", ["path", "phase"]),
         ("find_protocol", ["root", "split", "protocols"]),
         ("find_audio", ["root", "split"]),
         ("read_protocol", ["path", "split", "audio"]),
+        ("find_key", ["path"]),
+        ("find_splits", ["root", "protocols"]),
+        ("asv_scores", ["path", "phase"]),
+        ("official_table", ["trials", "scores"]),
     ):
-        assert list(inspect.signature(getattr(module, function)).parameters)[: len(parameters)] == parameters
-    for counts in (*module.COUNTS.values(), *getattr(module, "KEY_COUNTS", {}).values()):
+        if (found := getattr(corpus, function)) is not None:
+            assert list(inspect.signature(found).parameters)[: len(parameters)] == parameters
+    for counts in (*corpus.counts.values(), *corpus.key_counts.values()):
         assert counts.bonafide is None or counts.bonafide + counts.spoof == counts.trials
         for field, values in counts.by.items():
             assert sum(values.values()) == (counts.spoof if field == "attack" else counts.trials)
 
 
-def test_parts_add_up_to_the_whole():
-    for name in ("asvspoof2021_la", "asvspoof2021_df"):
-        module = corpora.get(name)
-        assert sum(counts.trials for counts in module.KEY_COUNTS.values()) == module.COUNTS["eval"].trials
+def test_a_corpus_of_another_package(register_corpus):
+    register_corpus("mine", replace(in_the_wild.CORPUS, title="Mine"))
+    assert corpora.get("mine").title == "Mine" and "mine" in corpora.names()
+    with pytest.raises(InputError, match="corpus 'mine' is registered already"):
+        corpora.add("mine", "my_module:CORPUS")
+    with pytest.raises(InputError, match="corpus 'ours' is registered as 'our_module': write 'module:attribute'"):
+        corpora.add("ours", "our_module")
+
+
+@pytest.mark.parametrize("corpus", [asvspoof2021_la.CORPUS, asvspoof2021_df.CORPUS])
+def test_parts_add_up_to_the_whole(corpus):
+    assert sum(counts.trials for counts in corpus.key_counts.values()) == corpus.counts["eval"].trials
+    assert corpus.labelled_counts("hidden_track") is corpus.key_counts["hidden"]
 
 
 # ASVspoof 5
@@ -232,7 +248,7 @@ def test_segment_labels_that_are_none(tmp_path):
 
 @pytest.mark.parametrize("module", [asvspoof5, ctrsvdd, partialspoof])
 def test_what_is_missing_is_named(tmp_path, module):
-    with pytest.raises(InputError, match=f"{module.TITLE} has no split 'progress'; it has train, dev, eval"):
+    with pytest.raises(InputError, match=f"{module.CORPUS.title} has no split 'progress'; it has train, dev, eval"):
         module.trials(tmp_path, "progress")
     with pytest.raises(InputError, match="has no split 'progress'"):
         module.keys(tmp_path, "progress")
@@ -247,8 +263,8 @@ def test_what_is_missing_is_named(tmp_path, module):
     "module", [asvspoof2019_la, asvspoof2021_la, asvspoof2021_df, asvspoof5, ctrsvdd, partialspoof]
 )
 def test_a_missing_corpus_folder_is_named(tmp_path, module):
-    with pytest.raises(InputError, match=r"corpus folder .*nowhere not found.*--database_path"):
-        module.trials(tmp_path / "nowhere", module.SPLITS[-1])
+    with pytest.raises(InputError, match=r"corpus folder .*nowhere not found.*`root`"):
+        module.trials(tmp_path / "nowhere", module.CORPUS.splits[-1])
 
 
 # In-the-Wild, and all of them
@@ -258,7 +274,9 @@ def test_the_real_key_of_in_the_wild(shared, tmp_path):
     key = lzma.open(shared / "real" / "scores" / "in_the_wild" / "in_the_wild_key.txt.xz", "rt").read().splitlines()
     lines = [f"{fields[1]},someone,{fields[-1]}\n" for fields in map(str.split, key)]
     write(tmp_path / "meta.csv", "file,speaker,label\n" + "".join(lines))
-    assert count(in_the_wild.keys(tmp_path)).differences(in_the_wild.COUNTS["eval"]) == []
+    found = in_the_wild.keys(tmp_path)
+    assert count(found).differences(in_the_wild.CORPUS.counts["eval"]) == []
+    assert key_digest(found) == in_the_wild.CORPUS.key_digests["eval"]
 
 
 def test_a_quotation_mark_that_is_left_open_in_the_key_of_in_the_wild(tmp_path):
@@ -268,7 +286,7 @@ def test_a_quotation_mark_that_is_left_open_in_the_key_of_in_the_wild(tmp_path):
 
 
 def test_every_corpus_is_scored_and_evaluated(tmp_path, small_model):
-    import tiny_corpus
+    from builders import tiny_corpus
 
     root = tiny_corpus.make_all(tmp_path / "corpora")
     detector = Detector.from_config(small_model).eval()

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from nes2net.data import generic
-from nes2net.data.protocol import NotFound
-from nes2net.data.trial import Trial
+from nes2net.corpora import generic
+from nes2net.corpora.protocol import NotFound
+from nes2net.corpora.trial import Trial
 from nes2net.errors import InputError
-from nes2net.evaluation import evaluate
+from nes2net.evaluation.evaluate import evaluate
 
 
 def write(path: Path, text: str = "") -> Path:
@@ -40,7 +40,7 @@ def test_a_list(tmp_path, name, text):
         assert generic.trials(place) == [first, second] == generic.keys(place)
         assert generic.trials(place, "train") == [first]
         assert generic.trials(place, "eval") == [second]
-        assert generic.splits(place) == ("train", "eval")
+        assert generic.find_splits(place) == ("train", "eval")
     with pytest.raises(InputError, match="no trials in phase 'dev'; the key has eval, train"):
         generic.trials(file, "dev")
     elsewhere = generic.trials(folder(tmp_path / "elsewhere"), protocols=file)
@@ -52,14 +52,14 @@ def test_a_list_without_parts_is_the_same_for_every_part(tmp_path):
     trials = [Trial("utterance%201", Path("/data/x.wav"), "spoof", attack="A1"), Trial("y", tmp_path / "y.wav")]
     for split in ("train", "dev", "eval", "all"):
         assert generic.trials(file, split) == trials
-    assert generic.splits(file) == ("all",)
+    assert generic.find_splits(file) == ("all",)
     assert generic.keys(file) == trials[:1]
 
 
 def test_a_list_for_each_part(tmp_path):
     for name in ("train", "validation"):
         write(tmp_path / f"{name}.csv", f"path,label\n{name}.wav,spoof\n")
-    assert generic.splits(tmp_path) == ("train", "dev")
+    assert generic.find_splits(tmp_path) == ("train", "dev")
     assert [t.id for t in generic.trials(tmp_path, "dev")] == ["validation"]
 
 
@@ -81,7 +81,7 @@ def test_the_lists_of_the_parts_are_the_whole(tmp_path):
 def test_a_column_phase_says_the_part(tmp_path):
     file = write(tmp_path / "list.csv", "path,label,phase\na.wav,real,train\nb.wav,fake,test\nc.wav,fake,\n")
     assert [(t.phase, t.extra) for t in generic.trials(file)] == [("train", ()), ("eval", ()), (None, ())]
-    assert generic.splits(file) == ("train", "eval")
+    assert generic.find_splits(file) == ("train", "eval")
 
 
 @pytest.mark.parametrize("part", ["", "train", "test"])
@@ -93,8 +93,8 @@ def test_a_folder_for_each_class(tmp_path, part):
     assert [(t.id, t.label, t.attack) for t in found] == [
         (f"{prefix}Real/a", "bonafide", None),
         (f"{prefix}Real/b", "bonafide", None),
-        (f"{prefix}fake/y", "spoof", None),
         (f"{prefix}fake/vits/z%201", "spoof", "vits"),
+        (f"{prefix}fake/y", "spoof", None),
     ]
     assert {t.phase for t in found} == {{"": None, "train": "train", "test": "eval"}[part]}
     assert all(t.path.is_file() for t in found)

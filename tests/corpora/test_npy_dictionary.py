@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nes2net.data import npy_dictionary
-from nes2net.data.npy_dictionary import read_npy_dictionary
+from nes2net.corpora import npy_dictionary
+from nes2net.corpora.npy_dictionary import read_npy_dictionary
 from nes2net.errors import InputError
 
 ARRAYS = {

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from nes2net.data.corpus import Counts, count
-from nes2net.data.protocol import checked_trials, or_none
-from nes2net.data.trial import Trial
+from nes2net.corpora.corpus import Counts, count
+from nes2net.corpora.protocol import checked_trials, or_none
+from nes2net.corpora.trial import Trial
 
 FULL = Trial(
     *(Path("a/b.flac") if f.name == "path" else f.name for f in dataclasses.fields(Trial)[:-1]), (("room", "x"),)

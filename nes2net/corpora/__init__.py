@@ -1,0 +1,1 @@
+"""One module per corpus: where its files and keys are, and its official facts."""
