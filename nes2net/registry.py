@@ -1,70 +1,93 @@
-"""Names of front-ends, aggregations, back-ends and corpora, and the factories behind them.
+"""Names of front-ends, aggregations, back-ends and corpora, and what is registered under them.
 
-The names are the command line's and the recipes' names. A factory is given as ``"module:attribute"`` (a corpus as
-``"module"``) and imported when it is first needed, so that listing the names costs nothing.
+The names are the command line's and the recipes' names. What they stand for is given as
+``"module:attribute"`` and imported when it is first needed, so that listing the names costs nothing.
+Installed packages add names of their own by entry points of the groups ``nes2net.frontends``,
+``nes2net.aggregations``, ``nes2net.backends`` and ``nes2net.corpora`` (see CONTRIBUTING.md).
 """
 
 from __future__ import annotations
 
-import difflib
 import inspect
-from collections.abc import Callable, Iterable
+from functools import cached_property
 from importlib import import_module
-from typing import Any
+from importlib.metadata import entry_points
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from nes2net.errors import InputError
+from nes2net.errors import InputError, did_you_mean
+
+if TYPE_CHECKING:
+    from nes2net.aggregations.base import Aggregation
+    from nes2net.backends.base import Backend
+    from nes2net.corpora.corpus import Corpus
+    from nes2net.frontends.base import Frontend
+
+T = TypeVar("T")
 
 
-def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """`` (did you mean 'x'?)`` or the list of what is known, for the end of an error message.
+class Registry(Generic[T]):
+    """Names of one kind of thing: factories of parts, or corpora.
 
-    >>> did_you_mean("dilaton", ["dilation", "pool"])
-    "; did you mean 'dilation'?"
-    >>> did_you_mean("zzz", ["dilation", "pool"])
-    '; known: dilation, pool'
+    Args:
+        kind: what it is called in messages.
+        group: entry points of installed packages that add names.
+        table: name → ``"module:attribute"``.
     """
-    known = sorted(known)
-    close = difflib.get_close_matches(name, known, n=1)
-    return f"; did you mean '{close[0]}'?" if close else f"; known: {', '.join(known)}"
 
+    def __init__(self, kind: str, group: str, table: dict[str, str]) -> None:
+        self.kind, self.group = kind, group
+        self._own = dict(table)
 
-class Registry:
-    """A table name → factory for one kind of thing."""
-
-    def __init__(self, kind: str, table: dict[str, str]) -> None:
-        self.kind = kind
-        self._table = dict(table)
+    @cached_property
+    def _table(self) -> dict[str, str]:
+        """The names of this package and of installed ones; a name that is taken stays what it is."""
+        return {**{point.name: point.value for point in entry_points(group=self.group)}, **self._own}
 
     def names(self) -> list[str]:
         """All registered names, sorted."""
         return sorted(self._table)
 
-    def add(self, name: str, factory: str) -> None:
-        """Register ``factory`` (``"module:attribute"``) under ``name``; a name that is taken is an error."""
+    def add(self, name: str, target: str) -> None:
+        """Register ``target`` (``"module:attribute"``) under ``name``.
+
+        Raises:
+            InputError: the name is taken, or ``target`` has another form.
+        """
+        if not all(target.partition(":")):
+            raise InputError(f"{self.kind} '{name}' is registered as '{target}': write 'module:attribute'")
         if name in self._table:
             raise InputError(f"{self.kind} '{name}' is registered already as {self._table[name]}")
-        self._table[name] = factory
+        self._table[name] = target
 
-    def get(self, name: str) -> Callable[..., Any]:
-        """The factory registered under ``name``; an unknown name raises :class:`InputError` with the nearest one."""
+    def get(self, name: str) -> Any:
+        """Import what is registered under ``name``.
+
+        Raises:
+            InputError: there is no such name (the message has the nearest), or it cannot be imported.
+        """
         if name not in self._table:
             raise InputError(f"unknown {self.kind} '{name}'{did_you_mean(name, self._table)}")
         module, _, attribute = self._table[name].partition(":")
-        return getattr(import_module(module), attribute) if attribute else import_module(module)
+        return getattr(import_module(module), attribute)
 
-    def create(self, name: str, *args: Any, **options: Any) -> Any:
-        """Call the factory with ``options``; an option it does not have raises :class:`InputError` with the nearest one."""
+    def create(self, name: str, **options: Any) -> T:
+        """Call the factory ``name`` with ``options``.
+
+        Raises:
+            InputError: there is no such name or no such option (the message has the nearest).
+        """
         factory = self.get(name)
         parameters = inspect.signature(factory).parameters
         if not any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
             for option in options:
                 if option not in parameters:
                     raise InputError(f"{self.kind} '{name}' has no option '{option}'{did_you_mean(option, parameters)}")
-        return factory(*args, **options)
+        return factory(**options)
 
 
-frontends = Registry(
+frontends: Registry[Frontend] = Registry(
     "front-end",
+    "nes2net.frontends",
     {
         "wav2vec2": "nes2net.frontends.wav2vec2:Wav2Vec2Frontend",
         "wav2vec2_small": "nes2net.frontends.wav2vec2:wav2vec2_small",
@@ -76,17 +99,19 @@ frontends = Registry(
         "waveform": "nes2net.frontends.spectral:Waveform",
     },
 )
-aggregations = Registry(
+aggregations: Registry[Aggregation] = Registry(
     "aggregation",
+    "nes2net.aggregations",
     {
-        "last": "nes2net.aggregation:Last",
-        "weighted_sum": "nes2net.aggregation:WeightedSum",
-        "sea": "nes2net.aggregation:SqueezeExcitationAggregation",
-        "attm": "nes2net.aggregation:AttentiveMerging",
+        "last": "nes2net.aggregations.last:Last",
+        "weighted_sum": "nes2net.aggregations.weighted_sum:WeightedSum",
+        "sea": "nes2net.aggregations.sea:SqueezeExcitationAggregation",
+        "attm": "nes2net.aggregations.attm:AttentiveMerging",
     },
 )
-backends = Registry(
+backends: Registry[Backend] = Registry(
     "back-end",
+    "nes2net.backends",
     {
         "nes2net": "nes2net.backends.nes2net:nes2net",
         "nes2net_x": "nes2net.backends.nes2net:nes2net_x",
@@ -103,39 +128,77 @@ backends = Registry(
         "attm_lstm": "nes2net.backends.attm_lstm:AttMLSTM",
     },
 )
-corpora = Registry(
+corpora: Registry[Corpus] = Registry(
     "corpus",
+    "nes2net.corpora",
     {
-        "asvspoof2019_la": "nes2net.data.asvspoof2019_la",
-        "asvspoof2021_la": "nes2net.data.asvspoof2021_la",
-        "asvspoof2021_df": "nes2net.data.asvspoof2021_df",
-        "asvspoof5": "nes2net.data.asvspoof5",
-        "in_the_wild": "nes2net.data.in_the_wild",
-        "ctrsvdd": "nes2net.data.ctrsvdd",
-        "partialspoof": "nes2net.data.partialspoof",
-        "generic": "nes2net.data.generic",
+        "asvspoof2019_la": "nes2net.corpora.asvspoof2019_la:CORPUS",
+        "asvspoof2021_la": "nes2net.corpora.asvspoof2021_la:CORPUS",
+        "asvspoof2021_df": "nes2net.corpora.asvspoof2021_df:CORPUS",
+        "asvspoof5": "nes2net.corpora.asvspoof5:CORPUS",
+        "in_the_wild": "nes2net.corpora.in_the_wild:CORPUS",
+        "ctrsvdd": "nes2net.corpora.ctrsvdd:CORPUS",
+        "partialspoof": "nes2net.corpora.partialspoof:CORPUS",
+        "generic": "nes2net.corpora.generic:CORPUS",
     },
 )
 
 
-def _with_config(part: Any, name: str, options: dict[str, Any]) -> Any:
-    """Let ``part`` remember in ``part.config`` how it was built, unless it knows better itself."""
+def create_frontend(name: str, checkpoint: str | None = None, **options: Any) -> Frontend:
+    """Build a front-end: waveform B×N → list of hidden states B×T×D.
+
+    Args:
+        name: one of ``nes2net.registry.frontends.names()``.
+        checkpoint: a pre-training file of its kind; None for random weights.
+        options: those of its class.
+
+    Raises:
+        InputError: an unknown name or option, or a checkpoint that cannot be used.
+    """
+    from nes2net.frontends.base import Frontend  # start-up: names are listed without torch
+
+    frontend = frontends.create(name, checkpoint=checkpoint, **options)
+    return _checked(frontend, Frontend, "front-end", name, options)
+
+
+def create_aggregation(name: str, num_layers: int, feature_dim: int, **options: Any) -> Aggregation:
+    """Build an aggregation: sequence of ``num_layers`` hidden states B×T×D → B×T×D.
+
+    Args:
+        name: one of ``nes2net.registry.aggregations.names()``.
+        num_layers, feature_dim: the front-end's ``num_layers`` and ``out_dim``.
+        options: those of its class.
+
+    Raises:
+        InputError: an unknown name or option.
+    """
+    from nes2net.aggregations.base import Aggregation  # start-up: names are listed without torch
+
+    aggregation = aggregations.create(name, num_layers=num_layers, feature_dim=feature_dim, **options)
+    return _checked(aggregation, Aggregation, "aggregation", name, options)
+
+
+def create_backend(name: str, **options: Any) -> Backend:
+    """Build a back-end: features B×T×D → logits B×n.
+
+    Args:
+        name: one of ``nes2net.registry.backends.names()``.
+        options: those of its function or class, such as ``feature_dim`` and ``num_logits``.
+
+    Raises:
+        InputError: an unknown name or option.
+    """
+    from nes2net.backends.base import Backend  # start-up: names are listed without torch
+
+    return _checked(backends.create(name, **options), Backend, "back-end", name, options)
+
+
+def _checked(part: Any, contract: type[T], kind: str, name: str, options: dict[str, Any]) -> T:
+    """``part``, with ``part.config`` saying how it was built unless it does so itself."""
+    if not isinstance(part, contract):
+        raise InputError(
+            f"{kind} '{name}' is a {type(part).__name__}: make it a subclass of {contract.__module__}.{contract.__name__}"
+        )
     if not hasattr(part, "config"):
         part.config = {"name": name, **{k: list(v) if isinstance(v, tuple) else v for k, v in options.items()}}
     return part
-
-
-def create_frontend(name: str, checkpoint: str | None = None, **options: Any) -> Any:
-    """Build a front-end: waveform B×N → list of hidden states B×T×D. ``checkpoint`` is a pre-training file of its kind."""
-    return _with_config(frontends.create(name, checkpoint=checkpoint, **options), name, options)
-
-
-def create_aggregation(name: str, num_layers: int, feature_dim: int, **options: Any) -> Any:
-    """Build an aggregation: sequence of ``num_layers`` tensors B×T×D → B×T×D."""
-    part = aggregations.create(name, num_layers=num_layers, feature_dim=feature_dim, **options)
-    return _with_config(part, name, options)
-
-
-def create_backend(name: str, **options: Any) -> Any:
-    """Build a back-end: features B×T×D → logits B×n."""
-    return _with_config(backends.create(name, **options), name, options)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import random
+import sys
 from typing import Any
 
 import numpy as np
 import torch
 
-from nes2net.config import Recipe
-from nes2net.errors import InputError
+from nes2net.errors import InputError, worded
+from nes2net.recipes.recipe import Recipe
 
 
 class LegacyStream:
@@ -59,19 +60,21 @@ def augmentation_stream(recipe: Recipe, world_size: int = 1) -> LegacyStream | N
     if augment.rng == "utterance":
         return None
     if augment.algo == 0:
-        raise InputError("augment.rng=legacy is the order of RawBoost's draws, and augment.algo=0 draws nothing")
+        raise InputError("`augment.rng=legacy` is the order of RawBoost's draws, and `augment.algo=0` draws nothing")
     if augment.musan or augment.rir or recipe.data.crop != "head":
         raise InputError(
-            "augment.rng=legacy: the published order is known of RawBoost alone, not of noise, reverberation and random crops; "
-            "leave out augment.musan, augment.rir and data.crop, or take augment.rng=utterance"
+            "`augment.rng=legacy`: the published order is known of RawBoost alone, not of noise, reverberation and random crops; "
+            "leave out `augment.musan`, `augment.rir` and `data.crop`, or take `augment.rng=utterance`"
         )
     if world_size > 1:
         raise InputError(
-            f"augment.rng=legacy draws from one stream, which {world_size} processes cannot share: train in one process, or take "
-            "augment.rng=utterance"
+            f"`augment.rng=legacy` draws from one stream, which {world_size} processes cannot share: train in one process, or take "
+            "`augment.rng=utterance`"
         )
     if recipe.data.num_workers:
-        print(
-            "note: augment.rng=legacy draws in the order of reading, so this process reads the audio itself; data.num_workers is not used"
+        note = (
+            "note: `augment.rng=legacy` draws in the order of reading, so this process reads the audio itself; `data.num_workers` is "
+            "not used"
         )
+        print(worded(note), file=sys.stderr)
     return LegacyStream(recipe.seed)

@@ -8,14 +8,14 @@ excerpts that are heard are read.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from nes2net.data.audio import count_samples, load_audio, load_excerpt
-from nes2net.data.crop import head_crop
+from nes2net.audio.crop import head_crop
+from nes2net.audio.files import recordings_below
+from nes2net.audio.read import count_samples, load_audio, load_excerpt
 from nes2net.errors import InputError
 
 
@@ -34,7 +34,6 @@ CATEGORIES = {
     "music": Category((1, 1), (5, 25)),
 }
 
-_AUDIO_SUFFIXES = {".wav", ".flac", ".ogg", ".opus", ".mp3", ".m4a", ".aif", ".aiff", ".au", ".sph"}
 _POWER_FLOOR = 1e-4  # keeps the published level of silence finite, at −40 dB
 
 
@@ -63,7 +62,7 @@ class NoiseAugmentation:
         self, musan: str | Path | None = None, rir: str | Path | None = None, probability: float = 0.5
     ) -> None:
         if not 0 <= probability <= 1:
-            raise InputError(f"noise_probability={probability} must be a probability from 0 to 1")
+            raise InputError(f"`noise_probability={probability}` must be a probability from 0 to 1")
         self.probability = probability
         self.noises = None if musan is None else find_noises(musan)
         self.impulse_responses = None if rir is None else find_impulse_responses(rir)
@@ -147,7 +146,7 @@ def find_noises(root: str | Path) -> dict[str, list[NoiseFile]]:
     root = _folder(root, "MUSAN", "openslr.org/17: it has noise, speech and music in it")
     if (root / "musan").is_dir():
         root = root / "musan"
-    found = {name: list(_audio_files(root / name)) for name in CATEGORIES}
+    found = {name: recordings_below(root / name) for name in CATEGORIES}
     if missing := [name for name, paths in found.items() if not paths]:
         raise InputError(
             f"MUSAN folder {root} has no audio in {', '.join(missing)}; expected {root}/{missing[0]}/**/*.wav and so on: "
@@ -172,7 +171,7 @@ def find_impulse_responses(root: str | Path) -> list[Path]:
         InputError: the folder is missing, has no audio, or a file has no samples.
     """
     root = _folder(root, "impulse response", "for example RIRS_NOISES/simulated_rirs of openslr.org/28")
-    paths = [path for path in _audio_files(root) if not _is_noise(path.relative_to(root))]
+    paths = [path for path in recordings_below(root) if not _is_noise(path.relative_to(root))]
     if not paths:
         raise InputError(f"impulse response folder {root} has no audio files of impulse responses in it, however deep")
     for path in paths:
@@ -189,13 +188,6 @@ def _folder(root: str | Path, what: str, example: str) -> Path:
     if not root.is_dir():
         raise InputError(f"{what} folder {root} not found; give the unpacked corpus ({example})")
     return root
-
-
-def _audio_files(folder: Path) -> Iterator[Path]:
-    """Sorted by the parts of their paths, so that draws by number do not depend on the file system."""
-    for path in sorted(folder.rglob("*")):
-        if path.suffix.lower() in _AUDIO_SUFFIXES and not path.name.startswith(".") and path.is_file():
-            yield path
 
 
 def _checked_length(path: Path) -> int:

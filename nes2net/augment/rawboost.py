@@ -23,8 +23,7 @@ from numbers import Integral, Real
 
 import numpy as np
 
-from nes2net.errors import InputError
-from nes2net.registry import did_you_mean
+from nes2net.errors import InputError, did_you_mean
 
 ALGORITHMS = range(12)
 # 1 LnL noise, 2 ISD noise, 3 SSI noise

@@ -15,8 +15,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from nes2net.errors import InputError
-from nes2net.registry import did_you_mean
+from nes2net.errors import InputError, did_you_mean
 
 
 class Mixed(NamedTuple):

@@ -13,8 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nes2net.backends.features import check_features
-from nes2net.backends.options import check_positive
+from nes2net.backends.base import Backend, check_positive
 
 
 class ResidualBlock(nn.Module):
@@ -153,7 +152,7 @@ class GraphPool(nn.Module):
         return (x * scores).gather(1, best.expand(-1, -1, x.shape[2]))
 
 
-class SpectroTemporalGraph(nn.Module):
+class SpectroTemporalGraph(Backend):
     """What AASIST does with spectral nodes B×N_S×C and temporal nodes B×N_T×C, up to the logits (Sec. 2.3, 2.4).
 
     ``pool_ratios``: of the spectral, the temporal and the heterogeneous graphs; ``temperatures`` likewise. The published
@@ -245,10 +244,7 @@ class SpectroTemporalGraph(nn.Module):
 class Aasist(SpectroTemporalGraph):
     """AASIST after a self-supervised front-end. Use :func:`aasist`."""
 
-    checkpoint_prefix = ""
-    wants_layers = "last"
     min_frames = 3  # one step of the 3×3 max-pooling
-    fixed_frames = None
 
     def __init__(self, feature_dim: int, num_logits: int) -> None:
         check_positive(feature_dim=feature_dim, num_logits=num_logits)
@@ -272,7 +268,7 @@ class Aasist(SpectroTemporalGraph):
 
     def forward(self, features: Tensor) -> Tensor:
         """``features`` B×T×D → logits B×n; with two, column 1 is the score, higher meaning more bona fide."""
-        check_features(features, self.feature_dim, self.min_frames)
+        self.check_features(features)
         image = self.LL(features).transpose(1, 2).unsqueeze(1)  # B×1×128×T
         x = self.encoder(F.selu(self.first_bn(F.max_pool2d(image, 3))))
         x = F.selu(self.first_bn1(x))  # B×64×42×T/3

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from nes2net.backends.features import check_features
-from nes2net.backends.options import check_positive
-from nes2net.pooling import AttentiveStatisticsPooling
+from nes2net.backends.base import Backend, check_positive
+from nes2net.backends.pooling import AttentiveStatisticsPooling
 
 
-class AspMlp(nn.Module):
+class AspMlp(Backend):
     """Features B×T×``feature_dim`` → logits B×``num_logits``.
 
     T. Stourbe, V. Miara, T. Lepage, R. Dehak, "Exploring WavLM back-ends for speech spoofing and deepfake detection", ASVspoof
@@ -23,10 +22,7 @@ class AspMlp(nn.Module):
     torch.Size([2, 1])
     """
 
-    checkpoint_prefix = ""
-    wants_layers = "last"
     min_frames = 2
-    fixed_frames = None
 
     def __init__(
         self, *, feature_dim: int = 1024, bottleneck_dim: int = 128, hidden_dim: int = 256, num_logits: int = 2
@@ -46,5 +42,5 @@ class AspMlp(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """``features`` B×T×D → logits B×n; with two, column 1 is the score, higher meaning more bona fide."""
-        check_features(features, self.feature_dim, self.min_frames)
+        self.check_features(features)
         return self.mlp(self.pooling(features.transpose(1, 2)))

@@ -12,9 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nes2net.aggregation import AttentiveMerging
-from nes2net.backends.hidden_states import check_hidden_states
-from nes2net.backends.options import check_positive
+from nes2net.aggregations.attm import AttentiveMerging
+from nes2net.backends.base import Backend, check_positive
 from nes2net.errors import InputError
 
 
@@ -44,7 +43,7 @@ class Merging(AttentiveMerging):
         )
 
     def forward(self, hidden_states: Sequence[Tensor]) -> Tensor:
-        self.check(hidden_states)
+        self.check_hidden_states(hidden_states)
         gates = self.gates(hidden_states)[:, :, None, None].unbind(dim=1)
         gated = torch.stack([layer * gate for layer, gate in zip(hidden_states, gates)], dim=3)  # B×T×D×L
         return self.linear_proj(gated.flatten(2))
@@ -63,7 +62,7 @@ class Decoder(nn.Module):
         return self.LL(outputs.mean(dim=1))
 
 
-class AttMLSTM(nn.Module):
+class AttMLSTM(Backend):
     """Hidden states (at least L + 1) × (B×T×``feature_dim``) → logits B×``num_logits``.
 
     It merges the layers itself (with a map of its own, which is not the ``attm`` aggregation's), so it wants all of them and no
@@ -80,11 +79,8 @@ class AttMLSTM(nn.Module):
     torch.Size([2, 2])
     """
 
-    checkpoint_prefix = ""
     wants_layers = "all"
     wants_final_norm = False
-    min_frames = 1
-    fixed_frames = None
 
     def __init__(
         self, *, feature_dim: int = 1024, num_layers: int = 12, lstm_dim: int = 192, num_logits: int = 2
@@ -96,11 +92,11 @@ class AttMLSTM(nn.Module):
                 f"attm_lstm needs num_layers of at least 2 and num_layers · feature_dim of at least 4, got {num_layers} and {feature_dim}"
             )
         self.feature_dim = feature_dim
-        self.num_layers = num_layers
+        self.num_layers, self.num_states = num_layers, num_layers + 1
         self.feat_merge = Merging(num_layers, feature_dim)
         self.decoder = Decoder(feature_dim, lstm_dim, num_logits)
 
     def forward(self, hidden_states: Sequence[Tensor]) -> Tensor:
         """``hidden_states``: at least ``num_layers`` + 1 tensors B×T×D → B×n."""
-        check_hidden_states(hidden_states, self.num_layers + 1, self.feature_dim, self.min_frames)
+        self.check_hidden_states(hidden_states)
         return self.decoder(self.feat_merge(list(hidden_states)[1 : self.num_layers + 1]))

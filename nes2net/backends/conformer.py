@@ -12,8 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nes2net.backends.features import check_features
-from nes2net.backends.options import check_positive
+from nes2net.backends.base import Backend, check_positive
 from nes2net.errors import InputError
 
 MAX_FRAMES = 10_000
@@ -200,14 +199,10 @@ class Encoder(nn.Module):
         return self.fc5(x[:, 0])
 
 
-class Conformer(nn.Module):
+class Conformer(Backend):
     """The whole back-end, B×T×D → B×n, T at most 10,000 frames (200 s). Use :func:`conformer` or :func:`tcm`."""
 
-    checkpoint_prefix = ""
-    wants_layers = "last"
-    min_frames = 1
     max_frames = MAX_FRAMES
-    fixed_frames = None
 
     def __init__(
         self,
@@ -240,7 +235,7 @@ class Conformer(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """``features`` B×T×D → logits B×n; with two, column 1 is the score, higher meaning more bona fide."""
-        check_features(features, self.feature_dim, self.min_frames)
+        self.check_features(features)
         if features.shape[1] > MAX_FRAMES:
             raise InputError(
                 f"{features.shape[1]} frames are more than the {MAX_FRAMES} (200 s) that have a position; score shorter pieces"

@@ -14,8 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nes2net.backends.features import check_features
-from nes2net.backends.options import check_positive
+from nes2net.backends.base import Backend, check_positive
 from nes2net.backends.selective_scan import selective_scan
 from nes2net.errors import InputError
 
@@ -144,7 +143,7 @@ def attend(x: Tensor, score: nn.Linear) -> Tensor:
     return (torch.softmax(score(x), dim=1) * x).sum(dim=1)
 
 
-class Mamba(nn.Module):
+class Mamba(Backend):
     """Features B×T×``feature_dim`` → logits B×``num_logits``.
 
     ``embed_dim``: E, channels inside. ``num_layers``: Mamba layers, an even number: both columns together.
@@ -159,11 +158,6 @@ class Mamba(nn.Module):
     >>> Mamba(embed_dim=16, num_layers=2)(torch.randn(2, 50, 1024)).shape
     torch.Size([2, 2])
     """
-
-    checkpoint_prefix = ""
-    wants_layers = "last"
-    min_frames = 1
-    fixed_frames = None
 
     def __init__(
         self,
@@ -189,6 +183,6 @@ class Mamba(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """``features`` B×T×D → logits B×n; with two, column 1 is the score, higher meaning more bona fide."""
-        check_features(features, self.feature_dim, self.min_frames)
+        self.check_features(features)
         image = self.LL(features).unsqueeze(1)  # B×1×T×E: one mean and variance for all channels
         return self.conformer(F.selu(self.first_bn(image)).squeeze(1))

@@ -12,8 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nes2net.backends.features import check_features
-from nes2net.backends.options import check_positive
+from nes2net.backends.base import Backend, check_positive
 from nes2net.errors import InputError
 
 #: What a gate's descriptor is pooled over, in an image B×C×T×F, per perspective.
@@ -127,7 +126,7 @@ class AngularHead(nn.Module):
         return F.linear(embeddings, unit - unit[:1])
 
 
-class MpifRes2Net(nn.Module):
+class MpifRes2Net(Backend):
     """Features B×T×``feature_dim`` → logits B×``num_logits``.
 
     Only the abstract says what the multi-perspective fusion is for; the paper reports an EER of 3.29 % and a min t-DCF of 0.2557 on
@@ -153,11 +152,6 @@ class MpifRes2Net(nn.Module):
     >>> backend(torch.randn(2, 600, 45)).shape
     torch.Size([2, 2])
     """
-
-    checkpoint_prefix = ""
-    wants_layers = "last"
-    min_frames = 1
-    fixed_frames = None
 
     def __init__(
         self,
@@ -226,9 +220,13 @@ class MpifRes2Net(nn.Module):
             if isinstance(module, nn.Conv2d) and ".gates." not in name:  # a gate begins near one half
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
+    @property
+    def angular_head(self) -> AngularHead | None:
+        return self.head if isinstance(self.head, AngularHead) else None
+
     def embed(self, features: Tensor) -> Tensor:
         """``features`` B×T×D → embeddings B×(``expansion``·last of ``planes``), what the head and the angular softmax loss take."""
-        check_features(features, self.feature_dim, self.min_frames)
+        self.check_features(features)
         if self.num_frames is not None:  # repeated where there are fewer, cut where there are more
             places = torch.arange(self.num_frames, device=features.device) % features.shape[1]
             features = features.index_select(1, places)

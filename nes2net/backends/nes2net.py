@@ -16,10 +16,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nes2net.backends.features import check_features
-from nes2net.backends.options import check_positive
+from nes2net.backends.base import Backend, check_positive
+from nes2net.backends.pooling import create_pooling
 from nes2net.errors import InputError
-from nes2net.pooling import create_pooling
 
 
 class Conv(nn.Conv1d):
@@ -113,7 +112,7 @@ class Res2NetXBlock(Res2NetBlock):
         return outputs
 
 
-class Nes2Net(nn.Module):
+class Nes2Net(Backend):
     """The outer level: B×T×D → B×``num_logits``. Use :func:`nes2net`, :func:`nes2net_x` or :func:`nes2net_x_selu`.
 
     The D channels are split into ``nes_ratio[0]`` groups; each but the last passes an inner block, together with what the
@@ -121,9 +120,6 @@ class Nes2Net(nn.Module):
     """
 
     checkpoint_prefix = "Nested_Res2Net_TDNN."
-    wants_layers = "last"
-    min_frames = 1
-    fixed_frames = None
 
     def __init__(
         self,
@@ -159,7 +155,7 @@ class Nes2Net(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """``features`` B×T×D → logits B×n; with two, column 1 is the score, higher meaning more bona fide."""
-        check_features(features, self.feature_dim, self.min_frames)
+        self.check_features(features)
         parts = features.transpose(1, 2).unsqueeze(2).chunk(self.groups, dim=1)
         outputs: list[Tensor] = []
         for part, block, bn in zip(parts, self.Build_in_Res2Nets, self.bns):
@@ -208,7 +204,7 @@ def nes2net(
 
     ``nes_ratio``: the outer split, which must divide ``feature_dim``, and the inner scale, which must divide the quotient.
     ``dilation``: of the inner convolutions of 3; 2 in the ASVspoof 2019/2021 recipes, 1 in those of CtrSVDD and ASVspoof 5.
-    ``pool``: ``"mean"`` or ``"astp"`` (:mod:`nes2net.pooling`).
+    ``pool``: ``"mean"`` or ``"astp"`` (:mod:`nes2net.backends.pooling`).
     ``se_ratio``, ``se_floor``: the squeeze-excitation's hidden layer has max(C // se_ratio, se_floor) channels. 1 is no
     floor; the ASVspoof 5 and SeLU code has 2.
     Raises :class:`InputError` where these do not fit.

@@ -5,8 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from nes2net.errors import InputError
-from nes2net.registry import did_you_mean
+from nes2net.errors import InputError, did_you_mean
 
 
 class MeanPooling(nn.Module):

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nes2net.backends.aasist import SpectroTemporalGraph, residual_encoder
-from nes2net.backends.options import check_positive
+from nes2net.backends.base import check_positive
 from nes2net.errors import InputError
 
 
@@ -43,12 +43,9 @@ def sinc_filters(num_filters: int, num_taps: int, sample_rate: int) -> Tensor:
 class RawAasist(SpectroTemporalGraph):
     """Waveform B×N or B×N×1 at 16 kHz → logits B×``num_logits``. Use :func:`raw_aasist` or :func:`raw_aasist_l`."""
 
-    checkpoint_prefix = ""
-    wants_layers = "last"
     sample_rate = 16000
     num_filters, num_taps = 70, 129
     min_frames = num_taps - 1 + 3**7  # a frame is a sample here; seven poolings by 3 must leave one node
-    fixed_frames = None
 
     def __init__(
         self,

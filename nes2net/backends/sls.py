@@ -11,16 +11,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nes2net.aggregation import gated_sum
-from nes2net.backends.hidden_states import check_hidden_states
-from nes2net.backends.options import check_positive
+from nes2net.aggregations.base import gated_sum
+from nes2net.backends.base import Backend, check_positive
 from nes2net.errors import InputError
 
 POOL = 3
 HIDDEN_DIM = 1024
 
 
-class SLS(nn.Module):
+class SLS(Backend):
     """Hidden states L × (B×T×``feature_dim``) → log-probabilities B×``num_logits``, for one number of frames only.
 
     ``num_layers``: how many hidden states are read, the last ones of those given. The front-end's 25 states of a 24-layer
@@ -37,7 +36,6 @@ class SLS(nn.Module):
     torch.Size([2, 2])
     """
 
-    checkpoint_prefix = ""
     wants_layers = "all"
     wants_final_norm = False
     min_frames = 201
@@ -55,7 +53,7 @@ class SLS(nn.Module):
                 f"sls pools over {POOL}×{POOL} and needs feature_dim and num_frames of at least {POOL}, got {feature_dim} and {num_frames}"
             )
         self.feature_dim = feature_dim
-        self.num_layers = num_layers
+        self.num_layers = self.num_states = num_layers
         self.min_frames = self.fixed_frames = num_frames
         self.first_bn = nn.BatchNorm2d(1)
         self.fc0 = nn.Linear(feature_dim, 1)
@@ -69,7 +67,7 @@ class SLS(nn.Module):
 
     def forward(self, hidden_states: Sequence[Tensor]) -> Tensor:
         """``hidden_states``: at least ``num_layers`` tensors B×T×D → B×n."""
-        check_hidden_states(hidden_states, self.num_layers, self.feature_dim)
+        self.check_hidden_states(hidden_states, min_frames=1)  # frames have a message of their own
         self._check_frames(hidden_states[0].shape[1])
         layers = list(hidden_states)[-self.num_layers :]
         merged = gated_sum(layers, self.gates(layers).unsqueeze(2).unbind(dim=1))

@@ -1,8 +1,13 @@
-"""How many samples of a waveform a front-end's output depends on."""
+"""The contract of a front-end, and how many samples its output depends on."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any, Literal
+
+from torch import Tensor, nn
+
+from nes2net.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -33,3 +38,46 @@ class UsedSamples:
         if num_samples < self.first:
             return num_samples
         return self.first + (num_samples - self.first) // self.step * self.step
+
+
+class Frontend(nn.Module):
+    """Waveform B×N (16 kHz, in [−1, 1]) in, hidden states B×T×D out."""
+
+    config: dict[str, Any]
+    """What builds it again: ``name`` and options."""
+    out_dim: int
+    """D, the size of a hidden state."""
+    num_layers: int = 1
+    """L, the number of hidden states for ``layers="all"``."""
+    hop_length: int
+    """Samples from one frame to the next."""
+    min_samples: int
+    """Samples of the shortest waveform that gives a frame."""
+    used_samples: UsedSamples = UsedSamples()
+    """How many leading samples the hidden states depend on; all of them unless it says otherwise."""
+    engine: str = "torch"
+    """The library whose network computes; checkpoints do not depend on it."""
+
+    @property
+    def num_unused(self) -> int:
+        """How many numbers, of pre-training alone, it keeps for its files and never uses."""
+        return 0
+
+    def forward(
+        self, waveform: Tensor, layers: Literal["last", "all"] = "last", final_norm: bool = True
+    ) -> list[Tensor]:
+        """Hidden states of ``waveform``: of every layer, or the last one alone.
+
+        Without ``final_norm`` the last state is the last layer's own output, before the final layer norm.
+        """
+        raise TypeError(f"{type(self).__name__} is not a front-end by itself")
+
+    def checkpoint_activations(self) -> None:
+        """From now on compute activations again in the backward pass instead of keeping them.
+
+        Raises:
+            InputError: it has no layers for which this could be done.
+        """
+        raise InputError(
+            f"front-end '{self.config['name']}' has no transformer layers: leave `train.activation_checkpointing` out"
+        )

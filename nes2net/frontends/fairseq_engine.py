@@ -11,15 +11,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from nes2net.errors import InputError
-from nes2net.frontends.fairseq_format import to_fairseq
+from nes2net.checkpoints.fairseq import to_fairseq
+from nes2net.errors import MissingLibrary
 
 # Options of ours that are no fields of fairseq's Wav2Vec2Config, or belong to its pre-training alone.
 _OTHERS = ("engine", "pretraining_heads", "final_dim", "latent_vars", "latent_groups")
 
 
 def build_model(options: dict[str, Any]) -> nn.Module:
-    """fairseq's ``Wav2Vec2Model`` without what only pre-training uses; fairseq missing raises :class:`InputError`.
+    """fairseq's ``Wav2Vec2Model`` without what only pre-training uses; fairseq missing raises :class:`MissingLibrary`.
 
     It reads the transformers library's names as well, into which the front-end turns a checkpoint's, and writes the published ones.
     """
@@ -66,10 +66,10 @@ def _import_fairseq() -> tuple[type, type]:
     try:
         from fairseq.models.wav2vec.wav2vec2 import Wav2Vec2Config, Wav2Vec2Model
     except (ImportError, ValueError, AttributeError) as error:  # the last two: 0.12.2 on current Python and NumPy
-        raise InputError(
-            f"engine=fairseq needs the package fairseq, which was not imported ({error}): with torch installed, "
-            "pip install fairseq-fixed==0.12.3.1 (Python 3.11 and a C++ compiler), or use engine=transformers, whose outputs "
-            "are the same"
+        raise MissingLibrary(
+            f"engine=fairseq needs the package fairseq, which was not imported ({error}): pip install nes2net[fairseq], then "
+            "pip install --no-deps fairseq-fixed==0.12.3.1 (Python 3.11 and a C++ compiler), or use engine=transformers, whose "
+            "outputs are the same"
         ) from error
     return Wav2Vec2Config, Wav2Vec2Model
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from nes2net.data.audio import SAMPLE_RATE
+from nes2net.audio.read import SAMPLE_RATE
 from nes2net.errors import InputError
-from nes2net.frontends.used_samples import UsedSamples
+from nes2net.frontends.base import Frontend, UsedSamples
 
 _WINDOWS = {
     "blackman": torch.blackman_window,
@@ -18,7 +18,7 @@ _WINDOWS = {
 }
 
 
-class LogPowerSpectrum(nn.Module):
+class LogPowerSpectrum(Frontend):
     """Logarithm of the magnitude spectrum, one frame per ``hop_length`` samples.
 
     Per frame: pre-emphasis x[n] − 0.97·x[n−1], a symmetric window, FFT, log(|X| + e^−80). The defaults are the full-band setting of the
@@ -44,8 +44,6 @@ class LogPowerSpectrum(nn.Module):
     >>> [tuple(state.shape) for state in frontend(torch.zeros(2, 16000))]
     [(2, 97, 256)]
     """
-
-    num_layers = 1
 
     def __init__(
         self,
@@ -93,7 +91,7 @@ class LogPowerSpectrum(nn.Module):
         return [log_magnitude.to(waveform.dtype)]
 
 
-class LinearFrequencyCepstrum(nn.Module):
+class LinearFrequencyCepstrum(Frontend):
     """LFCC with their first and second differences over time, as the ASVspoof baselines define them.
 
     Per frame: pre-emphasis, a symmetric Hamming window, |FFT|², triangular filters equally spaced from 0 Hz to ``max_frequency``,
@@ -122,8 +120,6 @@ class LinearFrequencyCepstrum(nn.Module):
     >>> [tuple(state.shape) for state in LinearFrequencyCepstrum()(torch.zeros(2, 16000))]
     [(2, 99, 60)]
     """
-
-    num_layers = 1
 
     def __init__(
         self,
@@ -232,15 +228,14 @@ def _difference(x: Tensor) -> Tensor:
     return padded[:, 2:] - padded[:, :-2]
 
 
-class Waveform(nn.Module):
+class Waveform(Frontend):
     """The waveform itself as one hidden state B×N×1, for back-ends that bring filters of their own (raw AASIST).
 
     >>> Waveform()(torch.zeros(2, 100))[0].shape
     torch.Size([2, 100, 1])
     """
 
-    out_dim = num_layers = hop_length = min_samples = 1
-    used_samples = UsedSamples()
+    out_dim = hop_length = min_samples = 1
 
     def __init__(self, checkpoint: str | None = None) -> None:
         super().__init__()

@@ -13,18 +13,18 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint as recomputed
 
-from nes2net.checkpoint import check_fit
+from nes2net.checkpoints.fairseq import check_convolutions, read_ssl_checkpoint, to_fairseq, to_transformers
+from nes2net.checkpoints.huggingface import EXTRACTOR_MODES, read_huggingface_folder
+from nes2net.checkpoints.state_dict import check_fit
 from nes2net.errors import InputError
-from nes2net.frontends.fairseq_format import check_convolutions, read_ssl_checkpoint, to_fairseq, to_transformers
+from nes2net.frontends.base import Frontend, UsedSamples
 from nes2net.frontends.feature_extractor import extract_features
-from nes2net.frontends.huggingface_format import EXTRACTOR_MODES, read_huggingface_folder
-from nes2net.frontends.used_samples import UsedSamples
 
 #: Seven convolutions (channels, kernel, stride): 20 ms hop, 25 ms receptive field at 16 kHz.
 STANDARD_CONVOLUTIONS = ((512, 10, 5), *((512, 3, 2),) * 4, *((512, 2, 2),) * 2)
 
 
-class SSLFrontend(nn.Module):
+class SSLFrontend(Frontend):
     """Waveform → hidden states; :class:`Wav2Vec2Frontend` and :class:`WavLMFrontend` say which network.
 
     Attributes:
@@ -37,6 +37,7 @@ class SSLFrontend(nn.Module):
     """
 
     name: str
+    engine = "transformers"
 
     def __init__(self, checkpoint: str | None, options: dict[str, Any]) -> None:
         super().__init__()
@@ -74,6 +75,10 @@ class SSLFrontend(nn.Module):
             state_dict = {f"model.{k}": v.float() if v.is_floating_point() else v for k, v in state_dict.items()}
             check_fit(state_dict, self.state_dict(), str(checkpoint))
             self.load_state_dict(state_dict, assign=True)
+
+    @property
+    def num_unused(self) -> int:
+        return sum(buffer.numel() for buffer in self.unused.buffers())
 
     def build_model(self, options: dict[str, Any]) -> nn.Module:
         """The transformers library's module for ``options``."""

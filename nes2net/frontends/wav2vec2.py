@@ -12,11 +12,12 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from nes2net.checkpoints.huggingface import library_options
 from nes2net.errors import InputError
 from nes2net.frontends import fairseq_engine
-from nes2net.frontends.huggingface_format import library_options
 from nes2net.frontends.onednn import with_onednn
 from nes2net.frontends.ssl import STANDARD_CONVOLUTIONS, SSLFrontend
+from nes2net.frontends.transformers_library import from_transformers
 
 ENGINES = ("transformers", "fairseq")
 
@@ -94,9 +95,8 @@ class Wav2Vec2Frontend(SSLFrontend):
     def build_model(self, options: dict[str, Any]) -> nn.Module:
         if options["engine"] == "fairseq":
             return fairseq_engine.build_model(options)
-        from transformers import Wav2Vec2Config, Wav2Vec2Model
-
-        model = Wav2Vec2Model(Wav2Vec2Config(**library_options(options), attn_implementation="sdpa"))
+        config_class, model_class = from_transformers("Wav2Vec2Config", "Wav2Vec2Model")
+        model = model_class(config_class(**library_options(options), attn_implementation="sdpa"))
         return with_onednn(model)
 
     def encode(self, waveform: Tensor, layers: str, final_norm: bool) -> list[Tensor]:

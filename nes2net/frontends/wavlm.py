@@ -13,11 +13,12 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn import functional
 
-from nes2net.frontends.huggingface_format import library_options
+from nes2net.checkpoints.huggingface import library_options
+from nes2net.frontends.base import UsedSamples
 from nes2net.frontends.onednn import with_onednn
 from nes2net.frontends.relative_attention import GatedRelativeAttention
 from nes2net.frontends.ssl import STANDARD_CONVOLUTIONS, SSLFrontend
-from nes2net.frontends.used_samples import UsedSamples
+from nes2net.frontends.transformers_library import from_transformers
 
 
 class WavLMFrontend(SSLFrontend):
@@ -73,14 +74,8 @@ class WavLMFrontend(SSLFrontend):
             self.used_samples = UsedSamples()
 
     def build_model(self, options: dict[str, Any]) -> nn.Module:
-        from transformers import WavLMConfig, WavLMModel
-
-        model = WavLMModel(
-            WavLMConfig(
-                **library_options(options),
-                attn_implementation="eager",
-            )
-        )
+        config_class, model_class = from_transformers("WavLMConfig", "WavLMModel")
+        model = model_class(config_class(**library_options(options), attn_implementation="eager"))
         for layer in model.encoder.layers:
             layer.attention = GatedRelativeAttention(layer.attention)
         return with_onednn(model)

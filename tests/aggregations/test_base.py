@@ -1,11 +1,14 @@
 """Aggregations: equal to the published code, whichever way the layers are added up."""
 
-import golden_backends as gb
 import pytest
 import torch
+from builders import golden_backends as gb
 
 from nes2net import registry
-from nes2net.aggregation import AttentiveMerging, Last, SqueezeExcitationAggregation, WeightedSum
+from nes2net.aggregations.attm import AttentiveMerging
+from nes2net.aggregations.last import Last
+from nes2net.aggregations.sea import SqueezeExcitationAggregation
+from nes2net.aggregations.weighted_sum import WeightedSum
 from nes2net.errors import InputError
 
 #: reference file → aggregation; the SVDD2024 code keeps 30 weights and uses as many as there are layers, and keeps weights it does not use

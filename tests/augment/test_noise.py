@@ -8,14 +8,15 @@ import sys
 import tracemalloc
 from collections import Counter
 
-import noise_folders
 import numpy as np
 import pytest
 import soundfile
+from builders import noise_folders
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import signal
 
+from nes2net.audio.read import load_audio
 from nes2net.augment import NoiseAugmentation
 from nes2net.augment.noise import (
     CATEGORIES,
@@ -27,7 +28,6 @@ from nes2net.augment.noise import (
     level_db,
     reverberate,
 )
-from nes2net.data.audio import load_audio
 from nes2net.errors import InputError
 
 pytestmark = pytest.mark.filterwarnings("error")

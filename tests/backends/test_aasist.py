@@ -2,10 +2,10 @@
 
 import hashlib
 
-import golden_backends as gb
 import numpy as np
 import pytest
 import torch
+from builders import golden_backends as gb
 
 from nes2net.backends.aasist import GraphPool, aasist
 from nes2net.backends.raw_aasist import RawAasist, raw_aasist, raw_aasist_l, sinc_filters

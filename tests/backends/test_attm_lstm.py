@@ -2,10 +2,10 @@
 
 import json
 
-import golden_backends as gb
 import pytest
 import torch
-from golden_comparison import check_pinned
+from builders import golden_backends as gb
+from builders.golden_comparison import check_pinned
 
 from nes2net.backends.attm_lstm import AttMLSTM, Merging
 from nes2net.errors import InputError

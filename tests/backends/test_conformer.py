@@ -1,10 +1,10 @@
 """TCM equals the published code; the plain conformer is TCM without head tokens."""
 
-import golden_backends as gb
 import numpy as np
 import pytest
 import torch
-from golden_comparison import check_pinned
+from builders import golden_backends as gb
+from builders.golden_comparison import check_pinned
 from torch import nn
 
 from nes2net.backends.conformer import MAX_FRAMES, DepthwiseConv, SelfAttention, conformer, position_table, tcm

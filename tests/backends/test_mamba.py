@@ -2,11 +2,11 @@
 
 import math
 
-import golden_backends as gb
 import pytest
 import torch
 import torch.nn.functional as F
-from golden_comparison import check_pinned
+from builders import golden_backends as gb
+from builders.golden_comparison import check_pinned
 from torch import Tensor
 
 from nes2net.backends import mamba

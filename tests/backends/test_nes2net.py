@@ -3,13 +3,16 @@
 import importlib.util
 from pathlib import Path
 
-import golden_backends as gb
 import pytest
 import torch
+from builders import golden_backends as gb
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from nes2net.aggregation import AttentiveMerging, Last, SqueezeExcitationAggregation, WeightedSum
+from nes2net.aggregations.attm import AttentiveMerging
+from nes2net.aggregations.last import Last
+from nes2net.aggregations.sea import SqueezeExcitationAggregation
+from nes2net.aggregations.weighted_sum import WeightedSum
 from nes2net.backends.nes2net import Nes2Net, nes2net, nes2net_x, nes2net_x_selu
 from nes2net.errors import InputError
 

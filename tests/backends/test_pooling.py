@@ -3,8 +3,8 @@
 import pytest
 import torch
 
+from nes2net.backends.pooling import AttentiveStatisticsPooling, create_pooling
 from nes2net.errors import InputError
-from nes2net.pooling import AttentiveStatisticsPooling, create_pooling
 
 
 def test_mean():

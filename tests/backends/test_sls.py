@@ -1,9 +1,9 @@
 """SLS equals the published code, and says what it reads."""
 
-import golden_backends as gb
 import pytest
 import torch
-from golden_comparison import check_pinned
+from builders import golden_backends as gb
+from builders.golden_comparison import check_pinned
 
 from nes2net.backends.sls import SLS
 from nes2net.errors import InputError
@@ -43,11 +43,12 @@ def test_eval_equals_published_code(reference):
 def test_training_equals_published_code(reference):
     case, x, model = reference
     before = {key: value.clone() for key, value in model.first_bn.state_dict().items()}
-    logits = gb.check_gradients(model.train(), x, case["train_grad_norms"], rtol=2e-3)
-    torch.testing.assert_close(logits, case["train_mode_output"], rtol=0, atol=1e-5)
+    # In float64: one norm is so small that float32 rounds it differently from processor to processor.
+    logits = gb.check_gradients(model.double().train(), x.double(), case["train_grad_norms"], rtol=2e-3)
+    torch.testing.assert_close(logits.float(), case["train_mode_output"], rtol=0, atol=1e-5)
     for key, expected in case["bn_after_train_abs_sums"].items():
         assert model.state_dict()[key].abs().sum().item() == pytest.approx(expected, rel=1e-6), key
-    model.first_bn.load_state_dict(before)
+    model.float().first_bn.load_state_dict(before)
 
 
 def test_equals_pinned_numbers():

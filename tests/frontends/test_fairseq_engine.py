@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from nes2net import Detector, InputError, create_frontend
-from nes2net.frontends.fairseq_format import to_fairseq
+from nes2net.checkpoints.fairseq import to_fairseq
 from nes2net.frontends.wav2vec2 import SMALL
 
 HEADS = {"pretraining_heads": True, "final_dim": 32, "latent_vars": 8}
@@ -22,7 +22,9 @@ CONFIGURATIONS = {
 
 @pytest.fixture(scope="module")
 def fairseq():
-    return pytest.importorskip("fairseq", reason="fairseq is not installed: pip install fairseq-fixed==0.12.3.1")
+    return pytest.importorskip(
+        "fairseq", reason="fairseq is not installed: pip install --no-deps fairseq-fixed==0.12.3.1"
+    )
 
 
 def both_engines(options, checkpoint=None):
@@ -122,7 +124,9 @@ def test_a_detector_takes_the_engine_from_its_recipe(fairseq):
 def test_without_fairseq_the_error_says_how_to_install_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "fairseq", None)
     monkeypatch.setitem(sys.modules, "fairseq.models.wav2vec.wav2vec2", None)
-    with pytest.raises(InputError, match=r"engine=fairseq needs the package fairseq.*pip install fairseq-fixed"):
+    with pytest.raises(
+        InputError, match=r"engine=fairseq needs the package fairseq.*pip install --no-deps fairseq-fixed"
+    ):
         create_frontend("wav2vec2_small", engine="fairseq")
 
 

@@ -12,7 +12,7 @@ from nes2net import create_frontend
 from nes2net.frontends import onednn
 from nes2net.frontends.onednn import OneDNNLinear, with_onednn
 from nes2net.frontends.wav2vec2 import SMALL
-from nes2net.info import count_flops
+from nes2net.inspect.info import count_flops
 
 needs_onednn = pytest.mark.skipif(onednn._product is None, reason="this build of PyTorch has no oneDNN")
 

@@ -3,14 +3,14 @@
 import json
 from itertools import pairwise
 
-import genuine_checkpoint
 import numpy as np
 import pytest
 import torch
+from builders import genuine_checkpoint
 
 from nes2net import InputError, create_frontend
-from nes2net.checkpoint import check_fit
-from nes2net.frontends.fairseq_format import to_fairseq, to_transformers
+from nes2net.checkpoints.fairseq import to_fairseq, to_transformers
+from nes2net.checkpoints.state_dict import check_fit
 from nes2net.frontends.wav2vec2 import SMALL
 
 PACKINGS = ("plain", "namespace", "omegaconf", "taskstate")
@@ -192,7 +192,7 @@ def test_too_short_a_waveform_is_named():
 
 
 def test_wrong_files_say_what_they_are(tmp_path):
-    with pytest.raises(InputError, match=r"missing\.pt not found.*--ssl_checkpoint"):
+    with pytest.raises(InputError, match=r"missing\.pt not found.*`ssl_checkpoint`"):
         create_frontend("wav2vec2", tmp_path / "missing.pt")
     torch.save({"weight": torch.zeros(2)}, tmp_path / "detector.pth")
     with pytest.raises(InputError, match="no fairseq checkpoint"):

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from nes2net import InputError, create_frontend
-from nes2net.frontends.fairseq_format import to_fairseq, to_transformers
+from nes2net.checkpoints.fairseq import to_fairseq, to_transformers
 
 TINY = {"encoder_layers": 3, "encoder_embed_dim": 48, "encoder_ffn_embed_dim": 96, "encoder_attention_heads": 4}
 

@@ -1,0 +1,1 @@
+"""Aggregations: the hidden states of all layers become one feature map."""

@@ -1,0 +1,55 @@
+"""AttM: attentive merging of the layers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from nes2net.aggregations.base import Aggregation
+from nes2net.errors import InputError
+
+
+class AttentiveMerging(Aggregation):
+    """AttM: a gate per layer and utterance from the layers' means over time; the gated layers are merged by one linear map.
+
+    Pan et al., "Attentive merging of hidden embeddings from pre-trained speech model for anti-spoofing detection", Interspeech 2024.
+    The published map D·L → D reads the layers interleaved, channel d of layer l at d·L + l. It is a sum of L maps
+    D → D, and is computed as that, so that the interleaved copy is not needed.
+
+    >>> AttentiveMerging(25, 16)([torch.randn(2, 5, 16)] * 25).shape
+    torch.Size([2, 5, 16])
+    """
+
+    def __init__(self, num_layers: int, feature_dim: int) -> None:
+        super().__init__(num_layers, feature_dim)
+        if num_layers < 2:
+            raise InputError(f"aggregation 'attm' squeezes the layers to a half and needs at least 2, got {num_layers}")
+        self.W = nn.Parameter(torch.empty(feature_dim, 1))
+        self.W1 = nn.Parameter(torch.empty(num_layers, num_layers // 2))
+        self.W2 = nn.Parameter(torch.empty(num_layers // 2, num_layers))
+        for weight in (self.W, self.W1, self.W2):  # as nn.Linear does; they are stored in × out
+            bound = 1 / math.sqrt(weight.shape[0])
+            nn.init.uniform_(weight, -bound, bound)
+        self.linear_proj = nn.Linear(feature_dim * num_layers, feature_dim)
+
+    def gates(self, hidden_states: Sequence[Tensor]) -> Tensor:
+        """One number in (0, 1) per utterance and layer, B×L."""
+        means = torch.stack([layer.mean(dim=1) for layer in hidden_states], dim=1)  # B×L×D
+        scores = F.silu(means @ self.W).squeeze(2)
+        return torch.sigmoid(F.silu(scores @ self.W1) @ self.W2)
+
+    def maps(self) -> Tensor:
+        """The linear map sorted by layer, L×D×D: read layer by layer where it lies, every read would touch all of it."""
+        return self.linear_proj.weight.unflatten(1, (self.feature_dim, self.num_layers)).movedim(2, 0).contiguous()
+
+    def forward(self, hidden_states: Sequence[Tensor]) -> Tensor:
+        self.check_hidden_states(hidden_states)
+        gates = self.gates(hidden_states)[:, :, None, None].unbind(dim=1)
+        merged = self.linear_proj.bias
+        for layer, gate, weight in zip(hidden_states, gates, self.maps().unbind()):
+            merged = merged + F.linear(layer * gate, weight)
+        return merged

@@ -1,0 +1,35 @@
+"""SEA: squeeze-and-excitation aggregation of the layers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from nes2net.aggregations.base import Aggregation, gated_sum
+from nes2net.errors import InputError
+
+
+class SqueezeExcitationAggregation(Aggregation):
+    """SEA: a gate per layer and utterance from the layers' means over time and channels, then the sum of the gated layers.
+
+    >>> SqueezeExcitationAggregation(25, 16)([torch.randn(2, 5, 16)] * 25).shape
+    torch.Size([2, 5, 16])
+    """
+
+    def __init__(self, num_layers: int, feature_dim: int) -> None:
+        super().__init__(num_layers, feature_dim)
+        if num_layers < 3:
+            raise InputError(f"aggregation 'sea' squeezes the layers to a third and needs at least 3, got {num_layers}")
+        self.fc_att_merge = nn.Sequential(
+            nn.Linear(num_layers, num_layers // 3, bias=False),
+            nn.ReLU(),
+            nn.Linear(num_layers // 3, num_layers, bias=False),
+            nn.Sigmoid(),
+        )
+
+    def forward(self, hidden_states: Sequence[Tensor]) -> Tensor:
+        self.check_hidden_states(hidden_states)
+        means = torch.stack([layer.mean(dim=(1, 2)) for layer in hidden_states], dim=1)  # B×L
+        return gated_sum(hidden_states, self.fc_att_merge(means)[:, :, None, None].unbind(dim=1))

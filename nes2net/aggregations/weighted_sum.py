@@ -1,0 +1,26 @@
+"""A weighted sum of the layers, as SUPERB has it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from nes2net.aggregations.base import Aggregation, gated_sum
+
+
+class WeightedSum(Aggregation):
+    """Σ softmax(``weight_hidd``)_l · h_l, with one learned number per layer, at first all equal.
+
+    >>> WeightedSum(25, 16)([torch.randn(2, 5, 16)] * 25).shape
+    torch.Size([2, 5, 16])
+    """
+
+    def __init__(self, num_layers: int, feature_dim: int) -> None:
+        super().__init__(num_layers, feature_dim)
+        self.weight_hidd = nn.Parameter(torch.ones(num_layers))
+
+    def forward(self, hidden_states: Sequence[Tensor]) -> Tensor:
+        self.check_hidden_states(hidden_states)
+        return gated_sum(hidden_states, torch.softmax(self.weight_hidd, dim=0).unbind())

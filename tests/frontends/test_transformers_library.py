@@ -1,0 +1,62 @@
+"""The transformers library where it cannot be imported: what to do is said in one line."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+# As torchaudio does where its extension was built for another torch.
+BROKEN_TORCHAUDIO = """
+__version__ = "2.11.0"
+raise OSError(f"Could not load this library: {__file__.removesuffix('__init__.py')}lib/_torchaudio.abi3.so")
+"""
+REMEDY = "pip uninstall torchaudio (nothing here needs it)"
+
+
+@pytest.fixture
+def package(tmp_path):
+    """Install a package of a name and source where the processes of ``nes2net`` find it."""
+
+    def install(name: str, source: str) -> None:
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "__init__.py").write_text(source)
+        (tmp_path / f"{name}-2.11.0.dist-info").mkdir()
+        (tmp_path / f"{name}-2.11.0.dist-info" / "METADATA").write_text(f"Name: {name}\nVersion: 2.11.0\n")
+
+    return install
+
+
+@pytest.fixture
+def nes2net(tmp_path):
+    def run(*arguments: str) -> subprocess.CompletedProcess:
+        paths = [str(tmp_path), str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")]
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+        command = [sys.executable, "-m", "nes2net.cli.main", *arguments]
+        return subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True)
+
+    return run
+
+
+@pytest.mark.parametrize("name", ["wav2vec2_small", "wavlm"])
+def test_a_torchaudio_that_does_not_fit(package, nes2net, name):
+    package("torchaudio", BROKEN_TORCHAUDIO)
+    done = nes2net("info", name)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1), done.stderr
+    assert "the installed torchaudio does not fit the installed torch" in done.stderr and REMEDY in done.stderr
+
+
+def test_it_is_not_blamed_on_the_checkpoint(package, nes2net, detector, tmp_path):
+    package("torchaudio", BROKEN_TORCHAUDIO)
+    detector.save(tmp_path / "detector.pth")
+    done = nes2net("predict", "a.wav", "--model", "detector.pth")
+    assert done.returncode == 2 and done.stderr.startswith("nes2net: error: the installed torchaudio does not fit")
+
+
+def test_a_transformers_that_fails_by_itself(package, nes2net):
+    package("transformers", 'raise ImportError("tokenizers>=0.21 is required")')
+    done = nes2net("info", "wav2vec2_small")
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "the transformers library cannot be imported (tokenizers>=0.21 is required)" in done.stderr
+    assert "pip install --upgrade transformers" in done.stderr
