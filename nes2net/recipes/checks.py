@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from nes2net.errors import InputError
 
 if TYPE_CHECKING:
-    from nes2net.config import Recipe
+    from nes2net.recipes.recipe import Recipe
 
 #: Keys that are numbers of at least so much; where there may be none, None is one.
 _AT_LEAST = {
@@ -30,7 +30,7 @@ _AT_LEAST = {
     "train.angular_lambda_decay": 0,
     "train.freeze_frontend_epochs": 0,
     "train.save_every_minutes": 0,
-    "validation.first_epoch": 0,
+    "validation.first_epoch": 1,
     "validation.patience": 1,
 }
 _ABOVE_ZERO = ("train.lr", "train.adam_eps", "train.max_grad_norm", "train.focal_alpha")
@@ -59,7 +59,7 @@ def check_settings(recipe: Recipe) -> None:
     alone = len(words) == 1 and words[0] in ("improved", "all")
     if not alone and not all(re.fullmatch("last|best|[1-9][0-9]{0,8}", word) for word in words):
         raise InputError(
-            f"train.keep is improved, all, or any of last, best and a number, joined by commas, not '{recipe.train.keep[:100]}'"
+            f"`train.keep` is improved, all, or any of last, best and a number, joined by commas, not '{recipe.train.keep[:100]}'"
         )
 
 
@@ -67,16 +67,16 @@ def _check_ranges(recipe: Recipe) -> None:
     for key, least in _AT_LEAST.items():
         value = attrgetter(key)(recipe)
         if value is not None and not least <= value < math.inf:
-            raise InputError(f"{key} is at least {least}, not {value}")
+            raise InputError(f"`{key}` is at least {least}, not {value}")
     for key in _ABOVE_ZERO:
         value = attrgetter(key)(recipe)
         if value is not None and not 0 < value < math.inf:
-            raise InputError(f"{key} is above 0, not {value}")
+            raise InputError(f"`{key}` is above 0, not {value}")
     if recipe.seed >= _SEEDS:
-        raise InputError(f"seed is below 2^63, not {recipe.seed}")
+        raise InputError(f"`seed` is below 2^63, not {recipe.seed}")
     weights = recipe.train.class_weights
     if len(weights) != 2 or not all(0 < weight < math.inf for weight in weights):
-        raise InputError(f"train.class_weights are two numbers above 0 (spoof, bona fide), not {weights[:5]}")
+        raise InputError(f"`train.class_weights` are two numbers above 0 (spoof, bona fide), not {weights[:5]}")
 
 
 def _check_names(recipe: Recipe) -> None:
@@ -85,7 +85,7 @@ def _check_names(recipe: Recipe) -> None:
         value = getattr(recipe, key) or ""
         if not value.isprintable() or re.search(r"[/\\]|\.\.", value):
             raise InputError(
-                f"{key} is a part of a folder's name, without /, \\, .. and control characters, not {value[:100]!r}"
+                f"`{key}` is a part of a folder's name, without /, \\, .. and control characters, not {value[:100]!r}"
             )
 
 
@@ -95,21 +95,21 @@ def _check_uses(recipe: Recipe) -> None:
         value, chosen, default = getattr(section, name), getattr(section, choice), _default(section, name)
         if chosen not in values and value != default:
             raise InputError(
-                f"{section_name}.{name}={value} changes nothing with {section_name}.{choice}={chosen}: it goes with "
+                f"`{section_name}.{name}={value}` changes nothing with `{section_name}.{choice}={chosen}`: it goes with "
                 f"{' and '.join(values)}; leave it out, or set it to {default}"
             )
     train, validation, augment = recipe.train, recipe.validation, recipe.augment
     if validation.epochs == "around_minima" and train.schedule != "cosine_epochs":
         raise InputError(
-            f"validation.epochs=around_minima goes with train.schedule=cosine_epochs, whose minima they are, not with {train.schedule}"
+            f"`validation.epochs=around_minima` goes with `train.schedule=cosine_epochs`, whose minima they are, not with {train.schedule}"
         )
     if (augment.musan or augment.rir) and not augment.noise_probability:
         raise InputError(
-            "augment.musan and augment.rir change nothing with augment.noise_probability=0: leave them out, or set it to 0.5"
+            "`augment.musan` and `augment.rir` change nothing with `augment.noise_probability=0`: leave them out, or set it to 0.5"
         )
     if augment.parameters and not augment.algo:
         raise InputError(
-            f"augment.parameters ({', '.join(map(str, augment.parameters))[:100]}) change nothing with augment.algo=0: leave them out, "
+            f"`augment.parameters` ({', '.join(map(str, augment.parameters))[:100]}) change nothing with `augment.algo=0`: leave them out, "
             "or choose an algorithm from 1 to 11"
         )
 

@@ -8,11 +8,10 @@ from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from nes2net.data.crop import ASVSPOOF_SAMPLES
-from nes2net.errors import InputError
-from nes2net.recipe_checks import check_settings
-from nes2net.recipe_file import alternatives, read_value, read_yaml, shown
-from nes2net.registry import did_you_mean
+from nes2net.audio.crop import ASVSPOOF_SAMPLES
+from nes2net.errors import InputError, did_you_mean, shown
+from nes2net.recipes.checks import check_settings
+from nes2net.recipes.yaml_text import alternatives, read_value, read_yaml
 
 _DEFAULT_MODEL = {
     "frontend": {"name": "xlsr_300m"},
@@ -129,8 +128,8 @@ class ValidationConfig:
     """A second pass with RawBoost, where the recipe has RawBoost."""
     whole_utterances: bool = False
     """Whole utterances one by one instead of the first ``data.num_samples``."""
-    first_epoch: int = 0
-    """Number of the first epoch after which there is a validation; epochs count from 0. The last one always has one."""
+    first_epoch: int = 1
+    """Number of the first epoch after which there is a validation; epochs are numbered from 1. The last one always has one."""
     epochs: Literal["all", "around_minima"] = "all"
     """``all``, or ``around_minima`` of the ``cosine_epochs`` schedule: the first, and where the learning rate is lowest (CtrSVDD)."""
     select_on: Literal["loss", "eer", "min_dcf"] = "loss"
@@ -173,8 +172,8 @@ class Recipe:
         if augment.noise_probability and not (augment.musan or augment.rir):
             raise InputError(
                 f"the recipe adds noise or reverberation to {augment.noise_probability:.0%} of the utterances: name the folders with "
-                "augment.musan=… (MUSAN, openslr.org/17) and augment.rir=… (RIRS_NOISES, openslr.org/28), or train without: "
-                "augment.noise_probability=0"
+                "`augment.musan=…` (MUSAN, openslr.org/17) and `augment.rir=…` (RIRS_NOISES, openslr.org/28), or train without: "
+                "`augment.noise_probability=0`"
             )
 
     @property

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import reprlib
 import types
 import typing
 from dataclasses import is_dataclass
@@ -11,23 +10,11 @@ from typing import Any, ClassVar
 
 import yaml
 
-from nes2net.errors import InputError
+from nes2net.errors import InputError, shown
 
 _TAG = "tag:yaml.org,2002:"
 _MAX_DEPTH = 20
 _NULL = ("", "~", "null", "Null", "NULL")
-
-_shown = reprlib.Repr()
-_shown.maxstring = _shown.maxother = _shown.maxlong = 100
-
-
-def shown(value: Any) -> str:
-    """``repr`` of a wrong value for an error message, cut to what one line holds.
-
-    >>> shown({"max": 1}), len(shown("x" * 10**6))
-    ("{'max': 1}", 100)
-    """
-    return _shown.repr(value)
 
 
 class _Loader(yaml.SafeLoader):

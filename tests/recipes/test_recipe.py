@@ -7,9 +7,9 @@ import pytest
 import yaml
 
 from nes2net import InputError
-from nes2net.config import AugmentConfig, Recipe, TrainConfig, load_recipe, recipe_from_dict
+from nes2net.recipes.recipe import AugmentConfig, Recipe, TrainConfig, load_recipe, recipe_from_dict
 
-CONFIGS = sorted((Path(__file__).parents[1] / "configs").glob("*.yaml"))
+CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))
 
 
 def test_run_folder_names_are_the_published(golden):
@@ -66,50 +66,50 @@ def test_overrides_and_types(tmp_path):
         ("train.optimizer=adamm", "'train.optimizer' is one of adam, adamw, not 'adamm'; did you mean 'adam'\\?"),
         ("train.schedule=linear", "is one of constant, cosine, cosine_epochs, inverse_sqrt, not 'linear'"),
         ("data.crop=random_tile", "did you mean 'random_tiled'"),
-        ("train.keep=newest", "train.keep is improved, all, or any of last, best and a number"),
-        ("train.keep=improved,last", "train.keep is improved, all, or any of"),
-        ("train.keep=0", "train.keep is improved, all, or any of"),
-        ("validation.patience=0", "validation.patience is at least 1, not 0"),
-        ("train.epochs=0", "train.epochs is at least 1, not 0"),
+        ("train.keep=newest", "`train.keep` is improved, all, or any of last, best and a number"),
+        ("train.keep=improved,last", "`train.keep` is improved, all, or any of"),
+        ("train.keep=0", "`train.keep` is improved, all, or any of"),
+        ("validation.patience=0", "`validation.patience` is at least 1, not 0"),
+        ("train.epochs=0", "`train.epochs` is at least 1, not 0"),
         # what would change nothing
-        ("train.label_smoothing=0.1", "changes nothing with train.loss=cross_entropy: it goes with focal"),
-        ("train.min_lr=1e-9", "changes nothing with train.schedule=constant: it goes with cosine and cosine_epochs"),
+        ("train.label_smoothing=0.1", "changes nothing with `train.loss=cross_entropy`: it goes with focal"),
+        ("train.min_lr=1e-9", "changes nothing with `train.schedule=constant`: it goes with cosine and cosine_epochs"),
         ("train.t_max=4", "it goes with cosine_epochs"),
-        ("validation.epochs=around_minima", "goes with train.schedule=cosine_epochs"),
-        ("augment={musan: m, noise_probability: 0}", "change nothing with augment.noise_probability=0"),
+        ("validation.epochs=around_minima", "goes with `train.schedule=cosine_epochs`"),
+        ("augment={musan: m, noise_probability: 0}", "change nothing with `augment.noise_probability=0`"),
         (
             "augment.parameters={P: 5, SNRmin: 3}",
-            r"augment\.parameters \(P, SNRmin\) change nothing with augment\.algo=0",
+            r"`augment\.parameters` \(P, SNRmin\) change nothing with `augment\.algo=0`",
         ),
         # out of range
-        ("train.max_grad_norm=0", "train.max_grad_norm is above 0, not 0.0"),
-        ("train.max_grad_norm=-1", "train.max_grad_norm is above 0, not -1.0"),
-        ("train.max_grad_norm=.inf", "train.max_grad_norm is above 0, not inf"),
-        ("train.max_grad_norm=nan", "train.max_grad_norm is above 0, not nan"),
-        ("train.lr=0", "train.lr is above 0"),
-        ("train.lr=1e999", "train.lr is above 0, not inf"),
-        ("data.num_samples=0", "data.num_samples is at least 1"),
-        ("data.num_workers=-1", "data.num_workers is at least 0"),
-        ("train.batch_size=0", "train.batch_size is at least 1"),
-        ("train.accumulate=0", "train.accumulate is at least 1"),
-        ("train.freeze_frontend_epochs=-1", "train.freeze_frontend_epochs is at least 0"),
-        ("train.warmup_steps=-1", "train.warmup_steps is at least 0"),
-        ("train.save_every_minutes=-1", "train.save_every_minutes is at least 0"),
-        ("train.save_every_minutes=nan", "train.save_every_minutes is at least 0, not nan"),
-        ("validation.first_epoch=-1", "validation.first_epoch is at least 0"),
-        ("seed=-1", "seed is at least 0"),
-        ("seed=0x8000000000000000", r"seed is below 2\^63, not 9223372036854775808"),
+        ("train.max_grad_norm=0", "`train.max_grad_norm` is above 0, not 0.0"),
+        ("train.max_grad_norm=-1", "`train.max_grad_norm` is above 0, not -1.0"),
+        ("train.max_grad_norm=.inf", "`train.max_grad_norm` is above 0, not inf"),
+        ("train.max_grad_norm=nan", "`train.max_grad_norm` is above 0, not nan"),
+        ("train.lr=0", "`train.lr` is above 0"),
+        ("train.lr=1e999", "`train.lr` is above 0, not inf"),
+        ("data.num_samples=0", "`data.num_samples` is at least 1"),
+        ("data.num_workers=-1", "`data.num_workers` is at least 0"),
+        ("train.batch_size=0", "`train.batch_size` is at least 1"),
+        ("train.accumulate=0", "`train.accumulate` is at least 1"),
+        ("train.freeze_frontend_epochs=-1", "`train.freeze_frontend_epochs` is at least 0"),
+        ("train.warmup_steps=-1", "`train.warmup_steps` is at least 0"),
+        ("train.save_every_minutes=-1", "`train.save_every_minutes` is at least 0"),
+        ("train.save_every_minutes=nan", "`train.save_every_minutes` is at least 0, not nan"),
+        ("validation.first_epoch=0", "`validation.first_epoch` is at least 1, not 0"),
+        ("seed=-1", "`seed` is at least 0"),
+        ("seed=0x8000000000000000", r"`seed` is below 2\^63, not 9223372036854775808"),
         ("seed=99999999999999999999999", "'seed' is a whole number, not '999"),
         ("seed=0520", "'seed' is a whole number, not '0520'"),
-        ("train.class_weights=[0, 1]", "train.class_weights are two numbers above 0"),
-        ("train.class_weights=[0.1, .inf]", "train.class_weights are two numbers above 0"),
-        ("train.class_weights=[1, 1, 1]", "train.class_weights are two numbers above 0"),
-        ("train.keep=" + "9" * 5000, "train.keep is improved, all"),
+        ("train.class_weights=[0, 1]", "`train.class_weights` are two numbers above 0"),
+        ("train.class_weights=[0.1, .inf]", "`train.class_weights` are two numbers above 0"),
+        ("train.class_weights=[1, 1, 1]", "`train.class_weights` are two numbers above 0"),
+        ("train.keep=" + "9" * 5000, "`train.keep` is improved, all"),
         # names of folders
-        ("comment=a/../../../esc", "comment is a part of a folder's name, without /"),
-        ("date=..", "date is a part of a folder's name"),
-        ("name=a\\b", "name is a part of a folder's name"),
-        ('comment="a\\nb"', "comment is a part of a folder's name"),
+        ("comment=a/../../../esc", "`comment` is a part of a folder's name, without /"),
+        ("date=..", "`date` is a part of a folder's name"),
+        ("name=a\\b", "`name` is a part of a folder's name"),
+        ('comment="a\\nb"', "`comment` is a part of a folder's name"),
         # what YAML can do and a recipe has no use for
         ("model={a: &x [1], b: *x}", "no aliases and no tags"),
         ("model={a: !!timestamp x}", "no aliases and no tags"),
@@ -190,7 +190,7 @@ def test_noise_is_as_likely_as_published_where_there_is_some():
     assert AugmentConfig(rir="r", noise_probability=0.2).noise_probability == 0.2
     Recipe(augment=AugmentConfig(rir="r")).check_noise()
     with pytest.raises(
-        InputError, match=r"adds noise .* to 50% of the utterances: name .* augment\.musan=.*augment\.rir="
+        InputError, match=r"adds noise .* to 50% of the utterances: name .* `augment\.musan=.*`augment\.rir="
     ):
         Recipe(augment=AugmentConfig(noise_probability=0.5)).check_noise()
 
