@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,28 +14,24 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from nes2net.checkpoint import Misfit, check_fit, compare, load_state_dict, read_record, save_state_dict
-from nes2net.data.audio import SAMPLE_RATE
-from nes2net.data.crop import head_crop
-from nes2net.devices import choose_device
-from nes2net.errors import InputError
-from nes2net.folder import download, read_folder, upload, write_folder
-from nes2net.inference import (
-    OnError,
-    check_num_samples,
-    eval_twin,
-    in_eval_mode,
-    scores_in_order,
-    scores_of,
-    waveform_of,
-)
-from nes2net.published_names import read_published_names, write_published_names
-from nes2net.registry import create_aggregation, create_backend, create_frontend, did_you_mean
-from nes2net.track import TRACK_WINDOW, Track, score_track
+from nes2net.aggregations.base import Aggregation
+from nes2net.audio.read import SAMPLE_RATE
+from nes2net.backends.base import Backend, bonafide_scores
+from nes2net.checkpoints.folder import download, read_folder, upload, write_folder
+from nes2net.checkpoints.published_names import read_published_names, write_published_names
+from nes2net.checkpoints.state_dict import Misfit, check_fit, compare, load_state_dict, read_record, save_state_dict
+from nes2net.errors import InputError, MissingLibrary, did_you_mean
+from nes2net.frontends.base import Frontend, UsedSamples
+from nes2net.machine.devices import choose_device, named_dtype
+from nes2net.registry import create_aggregation, create_backend, create_frontend
+from nes2net.scoring.files import OnError, score_files
+from nes2net.scoring.kernel import score_or_raise
+from nes2net.scoring.track import TRACK_WINDOW, Track, score_track
+from nes2net.scoring.waveforms import WaveformReader
 
 
 def _ctrsvdd(backend: str) -> dict[str, Any]:
-    """WavLM-Large, squeeze-and-excitation aggregation, one logit, dilation 1: the CtrSVDD systems."""
+    """A CtrSVDD system: WavLM-Large, squeeze-and-excitation aggregation, one logit, dilation 1."""
     options = {"name": backend, "dilation": 1, "num_logits": 1}
     return {"frontend": {"name": "wavlm_large", "normalize": True}, "aggregation": "sea", "backend": options}
 
@@ -58,35 +56,49 @@ PUBLISHED_MODELS = {
 class Detector(nn.Module):
     """A waveform in, logits or a score out.
 
-    The score is ``logit[:, 1]`` of a two-logit back-end, or the logit of a one-logit one: higher means more bona fide. It is no
-    probability; a threshold is chosen on a development set of the deployment's own conditions.
+    The score is the second logit of a two-logit back-end, or the only logit: higher means more bona
+    fide. It is not a probability; choose a threshold on a development set of your own conditions.
 
     Args:
         frontend: waveform B×N → list of hidden states B×T×D.
         aggregation: hidden states → B×T×D.
         backend: B×T×D → logits B×n.
 
-    ``state_dict()`` has the names of the published whole-model checkpoints, and ``load_state_dict`` reads them. ``record`` is what the
-    checkpoint that it came from says of its making (the recipe), empty for one that was built.
+    ``state_dict()`` has the names of the published whole-model checkpoints, and ``load_state_dict``
+    reads them.
+
+    Attributes:
+        record: what its checkpoint says of its making (the recipe); empty for a detector that was built.
+
+    >>> detector = Detector.from_config({"frontend": "wav2vec2_small", "backend": {"name": "nes2net_x", "nes_ratio": [4, 4]}})
+    >>> detector(torch.zeros(2, 16000)).shape
+    torch.Size([2, 2])
     """
 
-    def __init__(self, frontend: nn.Module, aggregation: nn.Module, backend: nn.Module) -> None:
+    def __init__(self, frontend: Frontend, aggregation: Aggregation, backend: Backend) -> None:
         super().__init__()
         self.frontend, self.aggregation, self.backend = frontend, aggregation, backend
-        self.layers = getattr(backend, "wants_layers", "last")
-        if self.layers == "last":
-            self.layers = getattr(aggregation, "wants_layers", "all")
-        self.final_norm = getattr(backend, "wants_final_norm", True)
+        self.layers = "all" if "all" in (backend.wants_layers, aggregation.wants_layers) else "last"
         self.record: dict[str, Any] = {}
-        self.register_state_dict_post_hook(write_published_names)
-        self.register_load_state_dict_pre_hook(read_published_names)
+        self.register_state_dict_post_hook(_write_published_names)
+        self.register_load_state_dict_pre_hook(_read_published_names)
 
     @classmethod
-    def from_config(cls, config: dict[str, Any], checkpoint: str | None = None) -> Detector:
-        """Build from ``{"frontend": {"name": …, options}, "aggregation": …, "backend": …}``; a bare name stands for its defaults.
+    def from_config(cls, config: dict[str, Any] | str, checkpoint: str | None = None) -> Detector:
+        """Build a detector. Its weights are random, except for a front-end's from ``checkpoint``.
 
-        ``checkpoint`` is the front-end's pre-training file. Weights are random otherwise.
+        Args:
+            config: ``{"frontend": {"name": …, options}, "aggregation": …, "backend": …}``, where a bare
+                name stands for its defaults; or a published model's name, as ``"wav2vec2_Nes2Net_X"``.
+            checkpoint: the front-end's pre-training file.
+
+        Raises:
+            InputError: a name or option is unknown, or the checkpoint cannot be used.
         """
+        if isinstance(config, str):
+            if config not in PUBLISHED_MODELS:
+                raise InputError(f"there is no published model '{config}'{did_you_mean(config, PUBLISHED_MODELS)}")
+            config = PUBLISHED_MODELS[config]
         if left_over := set(config) - {"frontend", "aggregation", "backend"}:
             name = min(left_over)
             raise InputError(
@@ -101,8 +113,8 @@ class Detector(nn.Module):
         return cls(frontend, aggregation, backend)
 
     @classmethod
-    def on_meta(cls, config: dict[str, Any]) -> Detector | None:
-        """The architecture without memory, for weights that come from a file; None where a part computes tensors of its own."""
+    def on_meta(cls, config: dict[str, Any] | str) -> Detector | None:
+        """Build the architecture without memory, for weights that come from a file; None if a part computes tensors of its own."""
         with torch.device("meta"):
             detector = cls.from_config(config)
         held = detector.state_dict(keep_vars=True).values()
@@ -112,20 +124,28 @@ class Detector(nn.Module):
     @property
     def config(self) -> dict[str, Any]:
         """What :meth:`from_config` needs to build this architecture again; plain data."""
-        return {part: dict(getattr(self, part).config) for part in ("frontend", "aggregation", "backend")}
+        parts = {"frontend": self.frontend, "aggregation": self.aggregation, "backend": self.backend}
+        return {name: dict(part.config) for name, part in parts.items()}
 
     @property
     def device(self) -> torch.device:
+        """Where its weights are."""
         return next(self.parameters()).device
 
     @property
     def dtype(self) -> torch.dtype:
+        """Precision of its weights."""
         return next(self.parameters()).dtype
 
     @property
     def min_samples(self) -> int:
         """Samples of the shortest waveform that gives the back-end as many frames as it needs."""
         return self.frontend.min_samples + (self.backend.min_frames - 1) * self.frontend.hop_length
+
+    @property
+    def used_samples(self) -> UsedSamples:
+        """How many leading samples of a waveform its scores depend on."""
+        return self.frontend.used_samples
 
     def forward(self, waveform: Tensor) -> Tensor:
         """Logits B×n of ``waveform`` (B×N, 16 kHz mono, in [−1, 1], float32 whatever the detector's precision)."""
@@ -136,19 +156,25 @@ class Detector(nn.Module):
         weight = next(self.frontend.parameters(), None)
         if weight is not None:
             waveform = waveform.to(weight.dtype)
-        states = self.frontend(waveform, layers=self.layers, final_norm=self.final_norm)
-        # One without weights, such as a spectrum, works in the waveform's precision, whatever that of the others is.
+        states = self.frontend(waveform, layers=self.layers, final_norm=self.backend.wants_final_norm)
+        # A front-end without weights, such as a spectrum, computes in the waveform's precision.
         return states if weight is not None else [state.to(self.dtype) for state in states]
 
     def features(self, hidden_states: list[Tensor]) -> Tensor | list[Tensor]:
         """What the back-end is given: the aggregation of the hidden states, B×T×D, or all of them."""
-        if getattr(self.backend, "wants_layers", "last") == "all":
-            return hidden_states
-        return self.aggregation(hidden_states)
+        return hidden_states if self.backend.wants_layers == "all" else self.aggregation(hidden_states)
 
     def scores(self, waveform: Tensor) -> Tensor:
         """Scores (B,) of ``waveform`` B×N, in whichever mode and precision the detector is."""
         return bonafide_scores(self(waveform))
+
+    def fingerprint(self) -> str:
+        """SHA-256 of the architecture and the weights."""
+        digest = hashlib.sha256(json.dumps(self.config, sort_keys=True).encode())
+        for name, tensor in self.state_dict().items():
+            digest.update(name.encode())
+            digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+        return digest.hexdigest()
 
     def score(
         self,
@@ -156,23 +182,25 @@ class Detector(nn.Module):
         sample_rate: float = SAMPLE_RATE,
         num_samples: int | None = None,
     ) -> float:
-        """Score of one recording: higher means more bona fide. The mode of the detector makes no difference and is not changed.
+        """Score one recording: higher means more bona fide.
 
-        Any number of threads may score at once. (One that trains it meanwhile changes the weights, and the mode, they score with.)
+        The score is that of eval mode. A detector in train mode is put into eval mode for the call and
+        put back afterwards. Any number of threads may score at once; a thread that trains the detector
+        meanwhile would change the weights that they score with.
 
         Args:
             audio: a file, or floating-point samples (N,) or (channels, N) in [−1, 1], on any device.
             sample_rate: of the samples, in Hz; a file has its own.
-            num_samples: the first so many samples, repeated when there are fewer, as the '4sec' protocol; None for all of them
-                (a recording of less than ``min_samples`` is repeated to that).
+            num_samples: the first so many samples, repeated if there are fewer, as the '4sec' protocol
+                has it; None for the whole recording, which is repeated up to ``min_samples``.
 
         Raises:
-            InputError: the file cannot be read, there are no samples, or they are integers, not finite or far outside [−1, 1].
+            InputError: the file cannot be read, or the samples are none, whole numbers, not finite or
+                far outside [−1, 1].
         """
-        check_num_samples(num_samples)
-        waveform = waveform_of(audio, sample_rate)
-        waveform = head_crop(waveform, num_samples or max(len(waveform), self.min_samples))
-        return scores_of(in_eval_mode(self), torch.from_numpy(waveform)[None])[0]
+        reader = WaveformReader.of(self, num_samples)
+        recording = reader.read(audio) if isinstance(audio, (str, Path)) else reader.take(audio, sample_rate)
+        return score_or_raise(self, torch.from_numpy(recording.waveform)[None])[0]
 
     def score_files(
         self,
@@ -183,34 +211,21 @@ class Detector(nn.Module):
         workers: int = 2,
         on_error: OnError = "raise",
     ) -> Iterator[tuple[str | Path, float]]:
-        """(path, score) for each file, in the order given, as the iterator is asked for them.
+        """Score files: (path, score) in the order given, as the iterator is asked for them.
 
-        Each score is the one that :meth:`score` gives, to 1e-6: only utterances of one length share a batch. A few batches of files
-        are read ahead by threads, so ``paths`` may be endless. Switching the mode between two scores makes no difference, unless the
-        detector is compiled.
+        Each score is that of :meth:`score`, to 1e-6: only utterances of one length share a batch. Threads
+        read a few batches of files ahead, so ``paths`` may be endless.
 
         Args:
             num_samples: as for :meth:`score`.
-            batch_size: utterances that are computed at once, at most.
+            batch_size: files computed at once, at most.
             workers: threads that read files.
-            on_error: ``"raise"``: a file that cannot be scored raises :class:`InputError`, which names it, after the scores of those
-                before it. A function is called with the path and the error instead, and the file is left out.
+            on_error: ``"raise"``: a file that cannot be scored raises :class:`InputError`, which names it,
+                after the scores of the files before it. A function is called with the path and the
+                error instead, and the file is left out.
         """
-        if isinstance(paths, (str, Path)):
-            raise InputError(
-                f"score_files takes several paths; for {paths} alone there is score(), or give [{str(paths)!r}]"
-            )
-        for name, value in (("batch_size", batch_size), ("workers", workers)):
-            if value < 1:
-                raise InputError(f"{name} is at least 1, not {value}")
-        if on_error != "raise" and not callable(on_error):
-            raise InputError(f"on_error is 'raise' or a function of a path and an error, not {on_error!r}")
-        check_num_samples(num_samples)
-        from nes2net.batching import Reading  # which imports what training needs as well
-
-        reading = Reading.of(self, num_samples)
-        scored = scores_in_order(eval_twin(self), paths, reading, batch_size, workers, on_error)
-        return ((path, score) for path, score, _ in scored)
+        scored = score_files(self, paths, num_samples, batch_size=batch_size, workers=workers, on_error=on_error)
+        return ((file.path, file.score) for file in scored)
 
     def score_track(
         self,
@@ -221,32 +236,39 @@ class Detector(nn.Module):
         hop: float = 0.5,
         batch_size: int = 8,
     ) -> Track:
-        """Scores along a long recording: one for each ``window`` seconds, every ``hop`` seconds.
+        """Score along a long recording: one score for each ``window`` seconds, every ``hop`` seconds.
 
-        A file is read in pieces, so that hours of it take no more memory than minutes. The last window ends where the recording ends,
-        wherever the others fall; a recording shorter than a window has one score, that of :meth:`score`.
+        A file is read in pieces, so that hours of it take no more memory than minutes. The last window
+        ends where the recording ends. A recording shorter than a window has one score, that of
+        :meth:`score`.
 
         Args:
             audio, sample_rate: as for :meth:`score`.
-            window, hop: in seconds; the default window is the length of training (64,600 samples). A hop longer than the
-                window leaves gaps unheard.
+            window, hop: in seconds. The default window is the length of training, 64,600 samples. A hop
+                longer than the window leaves gaps.
 
         Raises:
-            InputError: as :meth:`score`; the window is too short for the detector, or the hop is not positive.
+            InputError: as :meth:`score`; or the window is too short for the detector, or the hop is not
+                positive.
         """
         return score_track(self, audio, sample_rate, window=window, hop=hop, batch_size=batch_size)
 
     def load_published(self, state_dict: dict[str, Tensor], path: str, assign: bool = False) -> None:
-        """Load a whole-model state dict strictly; a misfit raises :class:`InputError` that names keys and shapes.
+        """Load a whole-model state dict strictly.
 
-        ``assign`` makes its tensors the parameters instead of copying them.
+        Args:
+            path: where it came from, for messages.
+            assign: make its tensors the parameters instead of copying them.
+
+        Raises:
+            InputError: it does not fit; the message names keys and shapes.
         """
         state_dict = unwrap_frontend(state_dict)
         check_fit(state_dict, self.state_dict(), path)
         self.load_state_dict(state_dict, assign=assign)
 
     def save(self, path: str | Path, **record: Any) -> None:
-        """Write ``path``: a published-style state dict for ``.pth`` and ``.pt``, else a folder of safetensors, YAML and a model card.
+        """Write a published-style state dict (``.pth``, ``.pt``), or else a folder of safetensors, YAML and a model card.
 
         ``record`` is plain data kept beside the tensors; the architecture is always kept.
         """
@@ -257,9 +279,14 @@ class Detector(nn.Module):
             write_folder(path, self.state_dict(), self.config, record)
 
     def push_to_hub(self, name: str, *, private: bool = False, token: str | None = None) -> str:
-        """Upload the folder that :meth:`save` writes to the Hugging Face hub as ``owner/name``, made where it is not there.
+        """Upload the folder that :meth:`save` writes to the Hugging Face hub as ``owner/name``, and return its address.
 
-        Returns its address. ``token`` is the one of ``hf auth login`` when not given. Errors of the hub are :class:`InputError`.
+        Args:
+            private: whether a repository that is made for it is private.
+            token: that of ``hf auth login`` if it is not given.
+
+        Raises:
+            InputError: the hub refuses it or cannot be reached.
         """
         with TemporaryDirectory() as folder:
             self.save(folder)
@@ -273,20 +300,32 @@ class Detector(nn.Module):
         dtype: str | torch.dtype = "auto",
         config: dict[str, Any] | str | None = None,
     ) -> Detector:
-        """Load a trained detector, in eval mode. No front-end file is needed.
+        """Load a trained detector, in eval mode. It needs no front-end file.
+
+        The weights stay memory-mapped on the CPU: do not write to a checkpoint while its detector lives.
 
         Args:
-            path_or_name: a ``.pth`` whole-model state dict, a folder written by :meth:`save`, or a name on the Hugging Face hub.
-            device: ``"auto"`` takes CUDA where there is one.
-            dtype: ``"auto"`` keeps the file's (float32 for front-ends with filters of their own: ``lps``, ``lfcc``, ``waveform``).
-            config: architecture for a checkpoint that does not say its own (those of the published code): as for :meth:`from_config`, a
-                published model's name, or a recipe's file; when not given, the one published model with the checkpoint's names and shapes.
+            path_or_name: a ``.pth`` whole-model state dict, a folder written by :meth:`save`, or a name
+                on the Hugging Face hub.
+            device: ``"auto"`` takes CUDA if there is one.
+            dtype: ``"float32"``, ``"bfloat16"``, ``"float16"`` or ``"float64"``; ``"auto"`` keeps the
+                file's (float32 for front-ends without weights: ``lps``, ``lfcc``, ``waveform``).
+            config: architecture of a checkpoint that does not say its own, as those of the published
+                code: as for :meth:`from_config`, or a recipe's file. If it is not given, it is the one
+                published model with the checkpoint's names and shapes.
 
-        The weights stay memory-mapped on the CPU: a checkpoint must not be written to while its detector lives.
+        Raises:
+            InputError: there is no such checkpoint, it is damaged, or it does not fit.
         """
+        precision = None if dtype == "auto" else named_dtype(dtype)
         path = Path(path_or_name)
         if not path.exists():
             path = download(str(path_or_name))
+        if path.suffix == ".onnx":
+            raise InputError(
+                f"{path} is a detector exported to ONNX, not a checkpoint: `nes2net score … --model {path} --engine onnx` "
+                "scores with it, in Python nes2net.export.onnx_detector.OnnxDetector"
+            )
         if path.is_dir():
             state_dict, record = read_folder(path)
         else:
@@ -294,21 +333,22 @@ class Detector(nn.Module):
             record = read_record(state_dict)
         if isinstance(config, str):
             config = named_architecture(config)
-        config = record.pop("model", None) or config or _architecture(state_dict, str(path_or_name))
+        config = record.pop("model", None) or config or _recognised_architecture(state_dict, str(path_or_name))
         with sound_description(str(path_or_name)):
             detector = cls.on_meta(config)
             assign = detector is not None
             detector = detector or cls.from_config(config)
         detector.load_published(state_dict, str(path_or_name), assign)
         detector.record = record
-        if dtype != "auto":
-            detector = detector.to(getattr(torch, dtype) if isinstance(dtype, str) else dtype)
-        return detector.to(choose_device(device)).eval()
+        return detector.to(choose_device(device), precision).eval()
 
 
-def bonafide_scores(logits: Tensor) -> Tensor:
-    """Scores (B,) of logits B×n: the second of two, or the only one. Higher means more bona fide."""
-    return logits[:, -1]
+def _write_published_names(detector: Detector, state_dict: dict, prefix: str, _metadata: dict) -> None:
+    write_published_names(state_dict, prefix, detector.backend.checkpoint_prefix)
+
+
+def _read_published_names(detector: Detector, state_dict: dict, prefix: str, *_: object) -> None:
+    read_published_names(state_dict, prefix, detector.backend.checkpoint_prefix)
 
 
 def _name_and_options(config: dict[str, Any], part: str, default: str | None = None) -> tuple[str, dict[str, Any]]:
@@ -320,11 +360,11 @@ def _name_and_options(config: dict[str, Any], part: str, default: str | None = N
 
 
 def named_architecture(name: str) -> dict[str, Any]:
-    """Architecture of a published model's name or of the recipe (YAML) of that name."""
+    """Architecture of a published model, or of a recipe's file."""
     if name in PUBLISHED_MODELS:
         return PUBLISHED_MODELS[name]
     if Path(name).is_file():
-        from nes2net.config import load_recipe
+        from nes2net.recipes.recipe import load_recipe  # start-up: few need recipes here
 
         return load_recipe(name).model
     raise InputError(
@@ -334,9 +374,11 @@ def named_architecture(name: str) -> dict[str, Any]:
 
 @contextmanager
 def sound_description(path: str) -> Iterator[None]:
-    """What a file says of its own architecture may be anything; where that cannot be built, :class:`InputError` names the file."""
+    """Turn errors of building what a file describes into :class:`InputError`, which names the file."""
     try:
         yield
+    except MissingLibrary:
+        raise
     except InputError as error:
         raise InputError(f"{path} describes no model that can be built: {error}") from error
     except (TypeError, ValueError, AttributeError, KeyError, IndexError, ArithmeticError, RuntimeError) as error:
@@ -344,7 +386,7 @@ def sound_description(path: str) -> Iterator[None]:
 
 
 def unwrap_frontend(state_dict: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Whole-model names where the front-end lies inside a wrapper: s3prl's ``upstream`` puts its own names before WavLM's."""
+    """Take off the names that a wrapper of the front-end adds: s3prl's ``upstream`` puts its own before WavLM's."""
     end = "encoder.pos_conv.0.weight_v"
     wrappers = [k.removesuffix(end) for k in state_dict if k.startswith("ssl_model.") and k.endswith(end)]
     if len(wrappers) != 1 or wrappers[0] == "ssl_model.model.":
@@ -356,7 +398,7 @@ def unwrap_frontend(state_dict: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def recognise(state_dict: dict[str, Tensor]) -> dict[str, Misfit]:
-    """How a whole-model state dict differs from each published model, the nearest first; not at all from what it may be."""
+    """Say how a whole-model state dict differs from each published model, the nearest first."""
     state_dict = unwrap_frontend(state_dict)
     misfits = {}
     for name, config in PUBLISHED_MODELS.items():
@@ -365,19 +407,18 @@ def recognise(state_dict: dict[str, Tensor]) -> dict[str, Misfit]:
     return dict(sorted(misfits.items(), key=lambda item: len(item[1])))
 
 
-def _architecture(state_dict: dict[str, Tensor], path: str) -> dict[str, Any]:
-    """Architecture of a checkpoint that does not say its own."""
+def _recognised_architecture(state_dict: dict[str, Tensor], path: str) -> dict[str, Any]:
+    """Architecture of the one published model that a checkpoint fits."""
     misfits = recognise(state_dict)
     fitting = [name for name, misfit in misfits.items() if not misfit]
     if len(fitting) == 1:
         return PUBLISHED_MODELS[fitting[0]]
     if fitting:
         raise InputError(
-            f"{path} fits {' and '.join(fitting)} alike, whose weights have the same names and shapes: say which it is with --architecture "
-            "(config in Python)"
+            f"{path} fits {' and '.join(fitting)} alike, whose weights have the same names and shapes: say which it is with `config`"
         )
     nearest, misfit = next(iter(misfits.items()))
     raise InputError(
         f"{path} is no published model's as it stands; from the nearest, {nearest}, it differs in {misfit}. Name its "
-        "architecture with --architecture (config in Python)"
+        "architecture with `config`"
     )

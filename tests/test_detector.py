@@ -9,7 +9,7 @@ import torch
 
 from nes2net import Detector, InputError
 from nes2net.detector import PUBLISHED_MODELS
-from nes2net.devices import choose_device
+from nes2net.machine.devices import choose_device
 
 
 @pytest.fixture
@@ -155,6 +155,45 @@ def test_wrong_configurations(config, message):
         return
     with pytest.raises(InputError, match=message):
         Detector.from_config(config)
+
+
+@pytest.mark.parametrize("name", PUBLISHED_MODELS)
+def test_a_published_model_is_built_by_its_name(name):
+    with torch.device("meta"):
+        assert Detector.from_config(name).config == Detector.from_config(PUBLISHED_MODELS[name]).config
+
+
+def test_a_name_that_is_not_published():
+    with pytest.raises(InputError, match="no published model 'wav2vec2_Nes2NetX'; did you mean 'wav2vec2_Nes2Net_X'"):
+        Detector.from_config("wav2vec2_Nes2NetX")
+    with pytest.raises(InputError, match="no published model 'zzz'; known: AASIST, AASIST-L, WavLM_Nes2Net"):
+        Detector.from_config("zzz")
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16, torch.float64])
+def test_precisions(spectral_detector, tmp_path, dtype):
+    spectral_detector.save(tmp_path / "d.pth")
+    for name in (dtype, str(dtype).removeprefix("torch.")):
+        assert Detector.from_pretrained(tmp_path / "d.pth", "cpu", name).dtype == dtype
+
+
+@pytest.mark.parametrize(
+    "dtype, meant",
+    [
+        ("fp16", "float16"),
+        ("bf16", "bfloat16"),
+        ("fp32", "float32"),
+        ("Float64", "float64"),
+        (torch.int8, None),
+        ("", None),
+    ],
+)
+def test_an_unknown_precision_is_answered_with_the_known_ones(dtype, meant):
+    """Before the checkpoint is read."""
+    end = f"; did you mean '{meant}'?" if meant else ""
+    with pytest.raises(InputError) as error:
+        Detector.from_pretrained("none.pth", dtype=dtype)
+    assert str(error.value) == f"unknown dtype '{dtype}': auto, float32, bfloat16, float16, float64 are known{end}"
 
 
 def test_what_is_not_there_is_named(tmp_path, monkeypatch):

@@ -1,4 +1,4 @@
-"""Utterances in batches that leave every score as it is alone: planned over the whole list of trials, read by worker processes."""
+"""A corpus in batches in which every score is the one computed alone: planned over all trials, read by worker processes."""
 
 from __future__ import annotations
 
@@ -6,83 +6,30 @@ import os
 import random
 from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import numpy as np
+import soundfile
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from nes2net.data.audio import SAMPLE_RATE, load_audio, stream_audio
-from nes2net.data.crop import head_crop
-from nes2net.data.dataset import usable_processors, worker_options
-from nes2net.data.integrity import read_flac_header
-from nes2net.data.trial import Trial
-from nes2net.errors import InputError
-from nes2net.frontends.used_samples import UsedSamples
+from nes2net.audio.integrity import read_flac_header
+from nes2net.audio.read import SAMPLE_RATE
+from nes2net.corpora.trial import Trial
+from nes2net.errors import InputError, first_line
+from nes2net.machine.processors import usable_processors
+from nes2net.machine.workers import worker_options
+from nes2net.scoring.waveforms import WaveformReader
 
-# Whole utterances are sorted by length within so many batches, and so many trials at most: enough to fill batches with utterances
-# of one number of frames, and no more than a corpus of any size leaves memory for. The first of them are fewer, so that scoring starts
-# when few headers are read, each time so many times as many.
+# Whole utterances are sorted by length within a window of so many batches, and so many trials at most:
+# enough to fill batches with utterances of one length, in bounded memory for a corpus of any size. The
+# first window is small, so that scoring starts after few headers, and the next ones grow.
 _WINDOW_BATCHES, _WINDOW_TRIALS = 1024, 65536
 _FIRST_WINDOW_BATCHES, _GROWTH = 16, 4
 _HEADERS_AT_ONCE = 64
-_LARGE_FILE = 32 * 2**20  # bytes; hours of audio, of which '4sec' wants the beginning
-
-
-@dataclass(frozen=True)
-class Reading:
-    """How an utterance is brought to the samples that a detector hears; small, for it goes to the reading processes.
-
-    Args:
-        num_samples: the first so many, repeated when there are fewer ('4sec'); None for all of them ('full').
-        min_samples: a whole utterance with fewer is repeated as a short one is in '4sec'.
-        used: how many leading samples the detector's output depends on; the others are cut off.
-    """
-
-    num_samples: int | None
-    min_samples: int = 1
-    used: UsedSamples = field(default_factory=UsedSamples)
-
-    @classmethod
-    def of(cls, detector: Any, num_samples: int | None) -> Reading:
-        """For a detector, or an exported one, which does not know what it uses and is given everything."""
-        used = getattr(getattr(detector, "frontend", None), "used_samples", UsedSamples())
-        return cls(num_samples, detector.min_samples, used)
-
-    def length(self, num_samples: int) -> int:
-        """Samples that are left of an utterance of ``num_samples``."""
-        return self.used(self.num_samples or max(num_samples, self.min_samples))
-
-    def __call__(self, path: str, name: str) -> np.ndarray:
-        """(N,) float32. :class:`InputError` where the file cannot be used."""
-        return self.with_duration(path, name)[0]
-
-    def with_duration(self, path: str, name: str) -> tuple[np.ndarray, int]:
-        """The same, and how many samples the whole recording has."""
-        if self.num_samples is not None and os.path.isfile(path) and os.path.getsize(path) > _LARGE_FILE:
-            waveform, duration = _head(path, self.num_samples)
-        else:
-            waveform = load_audio(path)
-            duration = len(waveform)
-        whole = head_crop(waveform, self.num_samples or max(len(waveform), self.min_samples), name)
-        # No view, which would keep the whole recording in memory.
-        return whole[: self.used(len(whole))].copy(), duration
-
-
-def _head(path: str, num_samples: int) -> tuple[np.ndarray, int]:
-    """The first samples of a recording of hours, and how many it has. All are read: damage that is anywhere in a file is an error."""
-    blocks, missing, duration = [], num_samples, 0
-    for block in stream_audio(path):
-        duration += len(block)
-        if missing > 0:
-            blocks.append(block[:missing].copy())
-            missing -= len(blocks[-1])
-    return np.concatenate(blocks), duration
 
 
 class Item(NamedTuple):
@@ -94,14 +41,14 @@ class Item(NamedTuple):
 
 
 class Group(NamedTuple):
-    """Utterances of one length: ``waveforms`` B×N float32, and which trials they are of."""
+    """Utterances of one length: ``waveforms`` B×N float32, and the indices of their trials."""
 
     indices: list[int]
     waveforms: Tensor
 
 
 class ReadBatch(NamedTuple):
-    """A batch as it was read. It is one group, unless headers gave wrong lengths; ``failures`` says why a trial is in none."""
+    """A batch as it was read: one group, unless headers gave wrong lengths. ``failures`` says why a trial is in no group."""
 
     groups: list[Group]
     failures: dict[int, str]
@@ -116,16 +63,18 @@ def plan_batches(
     rank: int = 0,
     num_processes: int = 1,
 ) -> Iterator[list[Item]]:
-    """Batches of at most ``batch_size`` trials, of one length each.
+    """Plan batches of at most ``batch_size`` trials, of one length each.
 
-    Which trials share a batch depends on all trials and their lengths alone. The last bit of a score depends on the batch that it
-    was computed in, so this is what makes the scores of an interrupted run, or of several processes, the very same.
+    Which trials share a batch depends on all trials and their lengths alone. The last bit of a score
+    depends on its batch, so this makes the scores of an interrupted run, or of several processes, equal
+    to those of an uninterrupted one.
 
     Args:
-        length_of: samples of a trial's utterance, or anything else that the utterances of a batch have in common. It is called in
-            threads, somewhat ahead. None: all are alike, and batches are in the order of the trials.
-        done: names of trials; a batch of which all are done is left out.
-        rank, num_processes: every ``num_processes``-th batch, from the one of number ``rank`` on.
+        length_of: samples of a trial's utterance, or anything else that the utterances of a batch have
+            in common. It is called in threads, somewhat ahead. None: batches are in the order of the
+            trials, whatever their lengths.
+        done: names of trials; a batch of done trials alone is left out.
+        rank, num_processes: every ``num_processes``-th batch, from number ``rank`` on.
 
     >>> trials = [Trial(name, name) for name in "abcde"]
     >>> batches = plan_batches(trials, 2, lambda trial: 5 if trial.id in "ace" else 7)
@@ -133,7 +82,7 @@ def plan_batches(
     ['ac', 'bd', 'e']
     """
     windows = [window for window in _windows(len(trials), batch_size) if not all(trials[i].id in done for i in window)]
-    for window, groups in _with_lengths(windows, trials, length_of):
+    for window, groups in _grouped_by_length(windows, trials, length_of):
         batches = [group[i : i + batch_size] for group in groups for i in range(0, len(group), batch_size)]
         if length_of is not None:
             # Short and long ones mixed, so that what is done so far tells how long the rest will take.
@@ -144,7 +93,7 @@ def plan_batches(
 
 
 def _windows(num_trials: int, batch_size: int) -> Iterator[range]:
-    """Indices of trials that may share batches: whole batches of them, whatever their number."""
+    """Indices of the trials that may share batches; each window is a whole number of batches."""
     size, start = batch_size * _FIRST_WINDOW_BATCHES, 0
     largest = max(1, min(_WINDOW_BATCHES, _WINDOW_TRIALS // batch_size)) * batch_size
     while start < num_trials:
@@ -153,10 +102,10 @@ def _windows(num_trials: int, batch_size: int) -> Iterator[range]:
         start, size = start + size, size * _GROWTH
 
 
-def _with_lengths(
+def _grouped_by_length(
     windows: Sequence[range], trials: Sequence[Trial], length_of: Callable[[Trial], int] | None
 ) -> Iterator[tuple[range, list[list[int]]]]:
-    """Each window with its trials grouped by length. While one is worked on, the lengths of the next are read."""
+    """Each window with its trials grouped by length. The lengths of the next window are read meanwhile."""
     if length_of is None:
         yield from ((window, [list(window)]) for window in windows)
         return
@@ -180,11 +129,12 @@ def _with_lengths(
         pool.shutdown(wait=False, cancel_futures=True)
 
 
-def header_length(reading: Reading) -> Callable[[Trial], int]:
-    """``length_of`` for :func:`plan_batches`, read from a file's header.
+def header_length(reader: WaveformReader) -> Callable[[Trial], int]:
+    """``length_of`` for :func:`plan_batches`, read from the header of a file.
 
-    Files of which only decoding would tell the length go by their size, as a negative number, and those that are none are −1: batches
-    fall into groups of one length after decoding, which also gives the reason why there is no waveform.
+    A file whose length only decoding would tell is sorted by its size, as a negative number; what is no
+    file gets −1. Batches fall into groups of one length after decoding, which also gives the reason if
+    there is no waveform.
     """
 
     def length(trial: Trial) -> int:
@@ -192,7 +142,7 @@ def header_length(reading: Reading) -> Callable[[Trial], int]:
             if not os.path.isfile(trial.path):  # opening a pipe would wait for ever
                 return -1
             stated = _stated_length(trial.path)
-            return -2 - os.path.getsize(trial.path) if stated is None else reading.length(stated)
+            return -2 - os.path.getsize(trial.path) if stated is None else reader.heard(stated)
         except Exception:  # whatever damage does to a header
             return -1
 
@@ -200,9 +150,7 @@ def header_length(reading: Reading) -> Callable[[Trial], int]:
 
 
 def _stated_length(path: Path) -> int | None:
-    """Samples at 16 kHz that a header announces; None where it announces none (MP3: libsndfile guesses)."""
-    import soundfile
-
+    """Samples at 16 kHz that a header announces; None without a number (MP3, whose length libsndfile guesses)."""
     with open(path, "rb") as file:
         flac = read_flac_header(file)  # libsndfile does not open every FLAC file of ASVspoof 2021
     if flac is not None:
@@ -219,12 +167,12 @@ def _stated_length(path: Path) -> int | None:
 class _Waveforms(Dataset):
     """Items → (item, waveform or the reason why there is none)."""
 
-    def __init__(self, reading: Reading) -> None:
-        self.reading = reading
+    def __init__(self, reader: WaveformReader) -> None:
+        self.reader = reader
 
     def __getitem__(self, item: Item) -> tuple[Item, Tensor | str]:
         try:
-            return item, torch.from_numpy(np.ascontiguousarray(self.reading(item.path, item.name)))
+            return item, torch.from_numpy(self.reader.read(item.path).waveform)
         except InputError as error:
             return item, str(error)
         except Exception as error:  # whatever a decoder makes of a damaged file must not end the run
@@ -232,7 +180,7 @@ class _Waveforms(Dataset):
 
 
 def collate(read: Sequence[tuple[Item, Tensor | str]]) -> ReadBatch:
-    """Waveforms stacked by length, in the order of the trials."""
+    """Stack waveforms by length, in the order of the trials."""
     failures = {item.index: reason for item, reason in read if isinstance(reason, str)}
     usable = sorted((w.shape[0], item.index, w) for item, w in read if not isinstance(w, str))
     groups = []
@@ -243,15 +191,17 @@ def collate(read: Sequence[tuple[Item, Tensor | str]]) -> ReadBatch:
 
 
 def read_batches(
-    batches: Iterable[list[Item]], reading: Reading, num_workers: int, *, pin_memory: bool = False
+    batches: Iterable[list[Item]], reader: WaveformReader, num_workers: int, *, pin_memory: bool = False
 ) -> Iterator[ReadBatch]:
-    """``batches`` decoded by ``num_workers`` processes, some batches ahead; by this one for 0.
+    """Decode ``batches`` in ``num_workers`` processes, some batches ahead; in this process for 0.
 
-    Neither trials nor batches pile up anywhere: a reading process is told of an item when its turn is near. :class:`InputError` where
-    such a process was killed.
+    Neither trials nor batches pile up anywhere: a reading process is told of an item when its turn is near.
+
+    Raises:
+        InputError: a reading process was killed.
     """
     loader = DataLoader(
-        _Waveforms(reading),
+        _Waveforms(reader),
         batch_sampler=batches,
         collate_fn=collate,
         pin_memory=pin_memory,
@@ -265,8 +215,8 @@ def read_batches(
             if "worker" not in str(error):
                 raise
             raise InputError(
-                f"a process that reads audio was ended, most likely for want of memory: give fewer --workers "
-                f"({' '.join(str(error).split())[:160]})"
+                "a process that reads audio was killed, most likely because memory ran out: lower `num_workers` "
+                f"({first_line(error)})"
             ) from error
         if batch is None:
             return
@@ -274,12 +224,12 @@ def read_batches(
 
 
 def default_workers(device: torch.device) -> int:
-    """Reading processes that keep ``device`` busy: one beside the CPU, which decodes faster than it computes, several beside a GPU.
+    """Reading processes that keep ``device`` busy.
 
-    The processes that ``torchrun`` started on this machine share its processors.
+    One is enough beside a CPU, which decodes faster than it computes. Beside a GPU it takes several; the
+    processes that ``torchrun`` started on this machine share its processors.
     """
-    share = usable_processors()
-    return 1 if device.type == "cpu" else max(1, min(16, share - 1))
+    return 1 if device.type == "cpu" else max(1, min(16, usable_processors() - 1))
 
 
 def default_batch_size(device: torch.device) -> int:

@@ -1,14 +1,16 @@
-"""Scoring a corpus: a detector and trials in, a score file out that is complete, in order, and never half written.
+"""A corpus to a score file that is complete, in order, and never half written.
 
-While it runs, scores go batch by batch to a journal beside the file; the same command started again goes on from there, to the very
-same file. The finished file appears by renaming, with ``{out}.json`` beside it that says what made it and which trials are missing.
+While it runs, scores go to a journal beside the file, batch by batch. The same command started again
+goes on from there, to the very same file. The finished file appears by renaming, and ``{out}.json``
+beside it says what made it and which trials are missing.
 """
 
 from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,30 +19,33 @@ from typing import Any, NamedTuple
 import torch
 from tqdm import tqdm
 
-from nes2net.batch_scores import BatchScores, Scorer, score_batches, scoring_mode
-from nes2net.batching import (
-    Reading,
+from nes2net.audio.read import SAMPLE_RATE
+from nes2net.corpora.trial import Trial
+from nes2net.errors import InputError, worded
+from nes2net.machine.locks import exclusive_lock
+from nes2net.machine.processes import Processes, joined
+from nes2net.scoring.batches import (
+    Group,
+    ReadBatch,
     default_batch_size,
     default_workers,
     header_length,
     plan_batches,
     read_batches,
 )
-from nes2net.data.audio import SAMPLE_RATE
-from nes2net.data.trial import Trial
-from nes2net.detector import Detector
-from nes2net.errors import InputError
-from nes2net.processes import Processes, alone_at, joined
-from nes2net.score_journal import (
+from nes2net.scoring.journal import (
     Journal,
     Journalled,
     journal_path,
     read_journals,
-    read_scores,
     remove_journals,
-    write_scores,
+    write_finished,
 )
-from nes2net.score_record import check_names, circumstances, plain, read_record, run_identity
+from nes2net.scoring.kernel import Result, scoring_mode, start
+from nes2net.scoring.record import circumstances, plain, read_record, run_identity
+from nes2net.scoring.score_file import check_ids, read_scores
+from nes2net.scoring.scorer import Scorer
+from nes2net.scoring.waveforms import WaveformReader
 
 
 @dataclass
@@ -78,8 +83,8 @@ class _Kept(NamedTuple):
     journalled: Journalled
 
 
-class _Part(NamedTuple):
-    """What one process scored."""
+class _Share(NamedTuple):
+    """What one process scored, by the index of the trial, and how many samples the detector heard."""
 
     scores: dict[int, float]
     failures: dict[int, str]
@@ -87,7 +92,7 @@ class _Part(NamedTuple):
 
 
 def score_trials(
-    detector: Scorer,
+    scorer: Scorer,
     trials: Sequence[Trial],
     out: str | Path,
     *,
@@ -102,66 +107,70 @@ def score_trials(
 ) -> ScoringResult:
     """Score ``trials`` into the file ``out``: one line ``utterance score`` per trial, in the order given.
 
-    Every score is the one computed alone, up to the rounding of float32: utterances share a batch only where they give the detector the
-    same number of frames, and no padding is heard. Started by ``torchrun``, each process scores a part and the first one writes the
-    file, which is the same to the last bit for any number of processes and interruptions, each process having as many threads. The
-    detector is left in the mode that it was in.
+    Every score is the one computed alone, up to the rounding of float32: utterances share a batch only
+    if they give the detector the same number of samples, and there is no padding. Started by
+    ``torchrun``, each process scores a share and the first one writes the file. The file is the same to
+    the last bit for any number of processes and interruptions, as long as each process has as many
+    threads. The detector is left in the mode that it was in.
 
     Args:
-        num_samples: the first so many samples of each utterance, repeated when there are fewer ('4sec'); None for whole utterances
-            ('full').
-        batch_size: utterances at once, at most; None: 8 on the CPU, 64 on a GPU. What memory is too small for is scored in parts.
+        num_samples: the first so many samples of each utterance, repeated if there are fewer ('4sec');
+            None for whole utterances ('full').
+        batch_size: utterances at once, at most; None: 8 on a CPU, 64 on a GPU. A batch that does not fit
+            into memory is scored in parts.
         num_workers: processes that read audio; 0 reads in this one, None chooses by the device.
-        on_error: ``"skip"`` leaves a file that cannot be read out of the score file and names it in the result; the same call tries those
-            again once the file is finished. ``"raise"`` stops.
+        on_error: ``"skip"`` leaves a file that cannot be read out of the score file and names it in the
+            result; the same call tries it again later. ``"raise"`` stops.
         overwrite: start anew over a finished score file or the journals of another run.
-        legacy_train_mode: the published In-the-Wild scoring, which never left train mode: batch statistics of single utterances and
-            dropout (deviation 2), drawn from a stream of each utterance's own.
-        compile: compile the detector (``torch.compile``) for the batches of '4sec', which takes minutes; compiled it stays.
+        legacy_train_mode: the published In-the-Wild scoring, which never left train mode: batch
+            statistics of single utterances, and dropout (deviation 2). Its random numbers come from a
+            stream per utterance.
+        compile: compile the detector for the batches of '4sec', which takes minutes. It stays compiled.
         about: plain data for ``{out}.json``: the corpus, the checkpoint, its recipe.
 
     Raises:
-        InputError: ``out`` exists and is another run's, another run is writing it, no trials or two of one name, not one of them could be
-            scored, a number that is none of samples or utterances, or the disk is full.
+        InputError: ``out`` is another run's, or another run is writing it; there are no trials, or an id
+            that a score file cannot hold; no trial could be scored; an argument is out of its range; or
+            the disk is full.
     """
     out = Path(out)
     if not trials:
         raise InputError("there are no trials to score: the protocol is empty")
-    check_names(trials)
+    check_ids(trial.id for trial in trials)
     if out.is_dir():
         raise InputError(f"{out} is a folder: name a file in it for the scores")
-    for name, number in (("batch_size", batch_size), ("num_samples", num_samples)):
-        if number is not None and number < 1:
-            raise InputError(f"{name} is at least 1, not {number}")
+    if batch_size is not None and batch_size < 1:
+        raise InputError(f"`batch_size` is at least 1, not {batch_size}")
+    reader = WaveformReader.of(scorer, num_samples)
     if on_error not in ("skip", "raise"):
-        raise InputError(f"on_error is 'skip' or 'raise', not {on_error!r}")
-    if compile and (num_samples is None or not isinstance(detector, Detector)):
+        raise InputError(f"`on_error` is 'skip' or 'raise', not {on_error!r}")
+    if compile and num_samples is None:
         raise InputError(
-            "what is compiled is a detector, not an exported one, and for waveforms of one length: '4sec' only; "
-            "leave out --compile"
+            "a detector is compiled for waveforms of one length, those of '4sec': leave out `compile=True`"
         )
     about = plain(about or {})
-    batch_size = default_batch_size(detector.device) if batch_size is None else batch_size
+    batch_size = default_batch_size(scorer.device) if batch_size is None else batch_size
     settings = _Settings(num_samples, batch_size, num_workers, on_error, legacy_train_mode, compile)
-    run = run_identity(detector, trials, num_samples, legacy_train_mode, compile)
+    run = run_identity(scorer, trials, num_samples, legacy_train_mode, compile)
     lock = out.with_name(f".{out.name}.lock")
-    with scoring_mode(detector, legacy_train_mode), joined() as processes:
+    with scoring_mode(scorer, legacy_train_mode), joined() as processes:
         refusal = f"another run is writing {out}: wait for it, or name another file"
-        with alone_at(lock, refusal) if processes.rank == 0 else nullcontext():
-            return _score(detector, trials, out, run, overwrite, settings, processes, about)
+        with exclusive_lock(lock, refusal) if processes.rank == 0 else nullcontext():
+            return _score_together(scorer, trials, out, run, overwrite, settings, reader, processes, about)
 
 
-def _score(
-    detector: Scorer,
+def _score_together(
+    scorer: Scorer,
     trials: Sequence[Trial],
     out: Path,
     run: dict[str, Any],
     overwrite: bool,
     settings: _Settings,
+    reader: WaveformReader,
     processes: Processes,
     about: dict[str, Any],
 ) -> ScoringResult:
-    """What several processes do together: each scores its share, the first one writes the file."""
+    """What every process does: score its share. The first one writes the file."""
     began = time.monotonic()
     result, kept = _what_is_there(out, trials, run, overwrite)
     processes.wait()  # before a journal changes, all have read the same ones
@@ -175,24 +184,24 @@ def _score(
     failed = {} if settings.on_error == "raise" else kept.journalled.failures
 
     if settings.compile:
-        detector.compile(dynamic=False)
+        scorer.compile(dynamic=False)
     with Journal(journal_path(out, processes.rank), run) as journal:
-        if processes.rank == 0:  # the finished file goes before the new one comes
+        if processes.rank == 0:  # the finished file is removed before the new one appears
             journal.add({name: score for name, score in kept.finished.items() if name not in kept.journalled.scores})
-        part = _score_share(detector, trials, known.keys() | failed.keys(), journal, settings, processes)
+        share = _score_share(scorer, trials, known.keys() | failed.keys(), journal, settings, reader, processes)
 
-    parts = processes.gather(part)
+    shares = processes.gather(share)
     if processes.rank == 0:
-        scores = _merge(result, trials, known, failed, parts)
+        scores = _merge(result, trials, known, failed, shares)
         record = {
             "run": run,
             "total": result.total,
             "scored": result.scored,
             "failures": result.failures,
             **about,
-            "architecture": detector.config,
-            **circumstances(detector, settings.batch_size, processes.count),
-            **_speed(parts, time.monotonic() - began, len(known)),
+            "architecture": scorer.config,
+            **circumstances(scorer, settings.batch_size, processes.count),
+            **_speed(shares, time.monotonic() - began, len(known)),
         }
         _finish(result, scores, record)
     return processes.broadcast(result)
@@ -201,31 +210,36 @@ def _score(
 def _what_is_there(
     out: Path, trials: Sequence[Trial], run: dict[str, Any], overwrite: bool
 ) -> tuple[ScoringResult, _Kept | None]:
-    """Scores to go on from; None where the journals are wanted no more: another run's, to be overwritten, or of what is complete."""
+    """Find the scores to go on from.
+
+    None if the journals are not wanted any more: they are another run's, to be overwritten, or of a file
+    that is complete.
+    """
     result, finished = ScoringResult(out, len(trials), 0), {}
     if out.exists() and not overwrite:
         previous = read_record(result.record_path)
         if previous.get("run") != run:
             raise InputError(
-                f"{out} exists and was made by another run or program{_differing(previous.get('run'), run)}: pass --overwrite or name "
-                "another file"
+                f"{out} exists and was made by another run or program{_differing(previous.get('run'), run)}: "
+                "pass `overwrite=True` or name another file"
             )
         if not previous["failures"]:
             result.scored, result.already_complete = previous["scored"], True
-            another = read_journals(out, run) is None  # a run with --overwrite that was interrupted
+            another = read_journals(out, run) is None  # a run that was to overwrite it and was interrupted
             return result, _Kept({}, Journalled({}, {})) if another else None
-        finished = read_scores(out)
+        ids, scores = read_scores(out)
+        finished = dict(zip(ids, scores.tolist()))
     journalled = read_journals(out, run)
     if journalled is None and not overwrite:
         raise InputError(
-            f"{journal_path(out)} was left by a run of another model, protocol or corpus, length, precision or device: pass --overwrite or "
-            "remove it"
+            f"{journal_path(out)} was left by a run of another model, protocol or corpus, length, precision or device: "
+            "pass `overwrite=True` or remove it"
         )
     return result, None if journalled is None else _Kept(finished, journalled)
 
 
 def _differing(theirs: Any, ours: dict[str, Any]) -> str:
-    """In what two runs differ, in words.
+    """Say in what two runs differ.
 
     >>> _differing({"model": "a", "dtype": "float32"}, {"model": "a", "dtype": "bfloat16"})
     ' (another dtype)'
@@ -236,45 +250,88 @@ def _differing(theirs: Any, ours: dict[str, Any]) -> str:
 
 
 def _score_share(
-    detector: Scorer,
+    scorer: Scorer,
     trials: Sequence[Trial],
     done: Container[str],
     journal: Journal,
     settings: _Settings,
+    reader: WaveformReader,
     processes: Processes,
-) -> _Part:
-    """Score what is this process's to score and is not done."""
-    legacy, device = settings.legacy_train_mode, detector.device
-    reading = Reading.of(detector, settings.num_samples)
+) -> _Share:
+    """Score the trials that are this process's and not done."""
+    legacy, device = settings.legacy_train_mode, scorer.device
     batches = plan_batches(
         trials,
         1 if legacy else settings.batch_size,
-        None if settings.num_samples is not None or legacy else header_length(reading),
+        None if settings.num_samples is not None or legacy else header_length(reader),
         done=done,
         rank=processes.rank,
         num_processes=processes.count,
     )
     workers = default_workers(device) if settings.num_workers is None else settings.num_workers
-    read = read_batches(batches, reading, workers, pin_memory=device.type == "cuda")
-    names = [t.id for t in trials] if legacy else None
+    read = read_batches(batches, reader, workers, pin_memory=device.type == "cuda")
+    names = [trial.id for trial in trials] if legacy else None
     rows = settings.batch_size if settings.compile and not legacy else None
     with (
         torch.cuda.device(device) if device.type == "cuda" else nullcontext(),  # for which memory is pinned
         closing(read),
-        closing(score_batches(detector, read, names, rows=rows)) as scored,
+        closing(score_batches(scorer, read, names, rows=rows)) as scored,
     ):
         return _collect(scored, trials, done, journal, settings.on_error, processes)
 
 
+def score_batches(
+    scorer: Scorer,
+    batches: Iterable[ReadBatch],
+    names: Sequence[str] | None = None,
+    *,
+    rows: int | None = None,
+    ahead: int | None = None,
+) -> Iterator[_Share]:
+    """Score one batch after another, in the mode that ``scorer`` is in.
+
+    Args:
+        names: of the trials by index, for a detector in train mode: the first name of a batch begins its
+            stream of random numbers.
+        rows: see :func:`nes2net.scoring.kernel.start`.
+        ahead: batches that are being computed while the scores of one are waited for; None: one on a
+            GPU, which is so never idle.
+    """
+    ahead = int(scorer.device.type == "cuda") if ahead is None else ahead
+    under_way: deque[tuple[ReadBatch, list[tuple[Group, Callable[[], list[Result]]]]]] = deque()
+    for batch in batches:
+        started = []
+        for group in batch.groups:
+            stream = None if names is None else names[group.indices[0]]
+            started.append((group, start(scorer, group.waveforms, stream=stream, rows=rows)))
+        under_way.append((batch, started))
+        if len(under_way) > ahead:
+            yield _wait_for(*under_way.popleft())
+    while under_way:
+        yield _wait_for(*under_way.popleft())
+
+
+def _wait_for(batch: ReadBatch, started: list[tuple[Group, Callable[[], list[Result]]]]) -> _Share:
+    scores: dict[int, float] = {}
+    failures = dict(batch.failures)
+    for group, wait in started:
+        for index, result in zip(group.indices, wait()):
+            if isinstance(result, str):
+                failures[index] = result
+            else:
+                scores[index] = result
+    return _Share(scores, failures, sum(group.waveforms.numel() for group in batch.groups))
+
+
 def _collect(
-    scored: Iterable[BatchScores],
+    scored: Iterable[_Share],
     trials: Sequence[Trial],
     done: Container[str],
     journal: Journal,
     on_error: str,
     processes: Processes,
-) -> _Part:
-    """All that this process scores, in the journal batch by batch. The first process has a bar and names failures, of its own share."""
+) -> _Share:
+    """Put the batches together and into the journal. The first process shows a bar and names failures, of its share."""
     scores: dict[int, float] = {}
     failures: dict[int, str] = {}
     num_samples, began = 0, time.monotonic()
@@ -295,7 +352,7 @@ def _collect(
                 if on_error == "raise":
                     raise InputError(f"{trials[i].id}: {reason}")
                 if processes.rank == 0:
-                    tqdm.write(f"left out: {trials[i].id}: {reason}", file=sys.stderr)
+                    tqdm.write(worded(f"left out: {trials[i].id}: {reason}"), file=sys.stderr)
             scores |= batch.scores
             failures |= batch.failures
             num_samples += batch.num_samples
@@ -303,12 +360,12 @@ def _collect(
             bar.set_postfix_str(f"{speed:.1f}× real time", refresh=False)
             bar.update(sum(trials[i].id not in done for i in (*batch.scores, *batch.failures)))
         bar.total = bar.n
-    return _Part(scores, failures, num_samples)
+    return _Share(scores, failures, num_samples)
 
 
-def _speed(parts: Sequence[_Part], seconds: float, num_kept: int) -> dict[str, Any]:
-    """How long this run took and how much audio it heard in that time; earlier runs of a resumed one are not counted."""
-    heard = sum(part.num_samples for part in parts) / SAMPLE_RATE
+def _speed(shares: Sequence[_Share], seconds: float, num_kept: int) -> dict[str, Any]:
+    """How long this run took, and how much audio it heard; earlier runs that it went on from do not count."""
+    heard = sum(share.num_samples for share in shares) / SAMPLE_RATE
     return {
         "kept_from_earlier_runs": num_kept,
         "seconds": round(seconds, 3),
@@ -322,11 +379,11 @@ def _merge(
     trials: Sequence[Trial],
     known: Mapping[str, float],
     failed: Mapping[str, str],
-    parts: Sequence[_Part],
+    shares: Sequence[_Share],
 ) -> dict[str, float]:
-    """Scores of all processes and of earlier runs in protocol order; counts and failures go into ``result``."""
-    found = {i: score for part in parts for i, score in part.scores.items()}
-    reasons = {i: reason for part in parts for i, reason in part.failures.items()}
+    """Put the scores of all processes and of earlier runs in protocol order; counts and failures go into ``result``."""
+    found = {i: score for share in shares for i, score in share.scores.items()}
+    reasons = {i: reason for share in shares for i, reason in share.failures.items()}
     scores: dict[str, float] = {}
     for i, trial in enumerate(trials):
         if i in found:
@@ -336,7 +393,7 @@ def _merge(
         else:
             result.failures[trial.id] = reasons[i] if i in reasons else failed[trial.id]
     if not scores:
-        remove_journals(result.path)  # with nothing but failures, which the next run must try again
+        remove_journals(result.path)  # they hold nothing but failures, which the next run must try again
         some = "; ".join(f"{name}: {reason}" for name, reason in list(result.failures.items())[:3])
         raise InputError(f"not one of {len(trials)} trials could be scored: {some}")
     result.scored = len(scores)
@@ -345,9 +402,9 @@ def _merge(
 
 def _finish(result: ScoringResult, scores: Mapping[str, float], record: Mapping[str, Any]) -> None:
     try:
-        write_scores(result.path, scores, result.record_path, record)
+        write_finished(result.path, scores, result.record_path, record)
     except OSError as error:
         raise InputError(
-            f"{result.path}: cannot be written ({error.strerror}); every score is kept in {journal_path(result.path)}: make room, "
-            "and the same command goes on"
+            f"{result.path}: cannot be written ({error.strerror}); every score is kept in "
+            f"{journal_path(result.path)}: make room, and the same command goes on"
         ) from error

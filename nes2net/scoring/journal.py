@@ -1,8 +1,9 @@
-"""Score files and the journals that they grow in: one line ``utterance score``, written so that it is read back to the last bit.
+"""The journals in which a score file grows, and how it appears at the end.
 
-Beside the score file ``out`` each process that scores keeps a journal, ``out.partial`` or ``out.partial.N``: a line of JSON that says
-what is being scored by what, then scores, batch by batch, and a line ``["utterance", "reason"]`` for each that has none. A process
-that is killed leaves a last line that is torn at worst.
+Each process that scores keeps a journal beside the score file ``out``: ``out.partial`` or
+``out.partial.N``. Its first line is JSON that says what is being scored by what. Then come the lines of
+a score file, batch by batch, and a line ``["utterance", "reason"]`` for each utterance without a score.
+A process that is killed leaves a torn last line at worst.
 """
 
 from __future__ import annotations
@@ -15,16 +16,20 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from nes2net.atomic import replacing
 from nes2net.errors import InputError
+from nes2net.machine.files import replacing
+from nes2net.scoring.score_file import lines, parse_line
 
 
 class Journal:
-    """The journal of one process, which goes on where an earlier one of the same name ended.
+    """The journal of one process; it goes on where an earlier one of the same name ended.
 
     Args:
-        path: of the journal; what it holds already is of the same ``run`` (:func:`read_journals` has seen to that).
-        run: plain data that two runs have in common if and only if their scores may stand in one file.
+        path: the file. What it holds already is of the same ``run``; :func:`read_journals` checks that.
+        run: plain data that is the same for two runs if and only if their scores may stand in one file.
+
+    Raises:
+        InputError: the file cannot be written.
     """
 
     def __init__(self, path: Path, run: Mapping[str, Any]) -> None:
@@ -40,7 +45,7 @@ class Journal:
             self._write(json.dumps(run) + "\n")
 
     def add(self, scores: Mapping[str, float], failures: Mapping[str, str] | None = None) -> None:
-        """Scores and failures of a batch; they are with the operating system when this returns."""
+        """Write the scores and failures of a batch; the operating system has them when this returns."""
         failed = (f"{json.dumps(pair)}\n" for pair in (failures or {}).items())
         self._write("".join([*lines(scores.items()), *failed]))
 
@@ -60,19 +65,19 @@ class Journal:
 
     def __exit__(self, *_: object) -> None:
         with suppress(OSError):
-            os.fsync(self._file.fileno())  # before the scores that it holds as well may go from their place
+            os.fsync(self._file.fileno())  # before scores that stand here as well are removed elsewhere
         self._file.close()
 
 
 class Journalled(NamedTuple):
-    """Scores, and why there are none of other trials, by name."""
+    """Scores by utterance, and the reasons why others have none."""
 
     scores: dict[str, float]
     failures: dict[str, str]
 
 
 def journal_path(out: Path, rank: int = 0) -> Path:
-    """The journal of process ``rank``.
+    """Path of the journal of process ``rank``.
 
     >>> [journal_path(Path("s.txt"), rank).name for rank in (0, 1)]
     ['s.txt.partial', 's.txt.partial.1']
@@ -81,7 +86,7 @@ def journal_path(out: Path, rank: int = 0) -> Path:
 
 
 def journals(out: Path) -> list[Path]:
-    """Every journal beside ``out``, whoever left it."""
+    """All journals beside ``out``, whoever left them."""
     first = journal_path(out)
     if not out.parent.is_dir():
         return []
@@ -94,15 +99,18 @@ def journals(out: Path) -> list[Path]:
 
 
 def remove_journals(out: Path) -> None:
-    """For scores that are in ``out`` itself, or wanted no more."""
+    """Remove the journals of scores that stand in ``out`` now, or are not wanted any more."""
     for path in journals(out):
         path.unlink()
 
 
-def write_scores(out: Path, scores: Mapping[str, float], record_path: Path, record: Mapping[str, Any]) -> None:
-    """The score file and its record, complete or not at all; then the journals go. ``OSError`` where the system refuses something.
+def write_finished(out: Path, scores: Mapping[str, float], record_path: Path, record: Mapping[str, Any]) -> None:
+    """Write the score file and its record, complete or not at all; then remove the journals.
 
-    Power cuts, too, lose nothing: all is on the disk before the journals go.
+    A power cut loses nothing either: everything is on the disk before the journals are removed.
+
+    Raises:
+        OSError: the system refuses to write.
     """
     with replacing(out, durable=True) as scores_file, replacing(record_path, durable=True) as record_of_them:
         with open(scores_file, "w", encoding="utf-8", newline="\n") as file:
@@ -112,12 +120,12 @@ def write_scores(out: Path, scores: Mapping[str, float], record_path: Path, reco
     remove_journals(out)
     left = re.compile(rf"\.({re.escape(out.name)}|{re.escape(record_path.name)})\.\d+\.tmp")
     for path in out.parent.iterdir():
-        if left.fullmatch(path.name):  # by a run that was killed here
+        if left.fullmatch(path.name):  # a run was killed while it wrote them
             path.unlink(missing_ok=True)
 
 
 def read_journals(out: Path, run: Mapping[str, Any]) -> Journalled | None:
-    """What interrupted runs left beside ``out``; None where one of them was another run than ``run``."""
+    """Read what interrupted runs left beside ``out``; None if one of them was not ``run``."""
     scores: dict[str, float] = {}
     failures: dict[str, str] = {}
     header = json.dumps(run) + "\n"
@@ -135,25 +143,13 @@ def read_journals(out: Path, run: Mapping[str, Any]) -> Journalled | None:
     return Journalled(scores, {name: reason for name, reason in failures.items() if name not in scores})
 
 
-def read_scores(path: Path) -> dict[str, float]:
-    """Scores of a finished file."""
-    with open(path, encoding="utf-8", newline="\n") as file:
-        return {name: found for name, found in _entries(file) if isinstance(found, float)}
-
-
-def lines(scores: Iterable[tuple[str, float]]) -> Iterator[str]:
-    """Lines of a score file."""
-    return (f"{name} {score!r}\n" for name, score in scores)
-
-
 def _entries(text: Iterable[str]) -> Iterator[tuple[str, float | str]]:
-    """Names with their scores, or with the reason why there is none."""
+    """Utterances with their scores, or with the reason why they have none."""
     for line in text:
         if not line.endswith("\n"):  # torn
             continue
-        name, _, score = line.rpartition(" ")
         try:
-            yield name, float(score)
+            yield parse_line(line)
         except ValueError:
             try:
                 name, reason = json.loads(line)
@@ -170,7 +166,7 @@ def _says(line: str, run: Mapping[str, Any]) -> bool:
 
 
 def _end_of_last_line(path: Path) -> int:
-    """Size of a journal without its torn last line."""
+    """Size of a journal up to the end of its last whole line."""
     with open(path, "rb") as file:
         end = file.seek(0, os.SEEK_END)
         block = 4096

@@ -1,148 +1,115 @@
-"""Batches of waveforms through a detector: transfers overlapped with computation, and what one batch does wrong kept to that batch."""
+"""From a batch of waveforms to scores, or to the reasons why there are none: the one way to score.
+
+A file, many files, the windows of a long recording and a corpus all go through :func:`start`. While it
+computes, the detector is in :func:`scoring_mode`, and so is one that is measured on a development set.
+"""
 
 from __future__ import annotations
 
 import math
+import threading
 import zlib
-from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import ExitStack, contextmanager
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from nes2net.batching import Group, ReadBatch
-from nes2net.data.audio import SAMPLE_RATE
+from nes2net.audio.read import SAMPLE_RATE
 from nes2net.errors import InputError
+from nes2net.scoring.scorer import Scorer
+
+#: A score, or the reason why there is none.
+Result = float | str
 
 
-class Scorer(Protocol):
-    """What can be scored with: a :class:`Detector`, or an exported one, which has a ``fingerprint`` of its own."""
-
-    device: torch.device
-    dtype: torch.dtype
-    min_samples: int
-    config: dict[str, Any]
-
-    def train(self, mode: bool = True) -> Any: ...
-
-    def scores(self, waveform: Tensor) -> Tensor: ...
+def score_batch(scorer: Scorer, waveforms: Tensor) -> list[Result]:
+    """Score ``waveforms`` B×N, which lie on the CPU, in :func:`scoring_mode`."""
+    with scoring_mode(scorer):
+        return start(scorer, waveforms)()
 
 
-class BatchScores(NamedTuple):
-    """Scores and failures by the index of their trial, and how many samples the detector heard."""
-
-    scores: dict[int, float]
-    failures: dict[int, str]
-    num_samples: int
-
-
-class _OnTheWay(NamedTuple):
-    """Scores (B,) that a GPU still computes: their place in the CPU's memory, and the event after which they are there."""
-
-    scores: Tensor
-    arrived: torch.cuda.Event | None
-
-    @classmethod
-    def to_host(cls, scores: Tensor) -> _OnTheWay:
-        """Queued right behind the batch's own work; asked for later, they would come after that of the next batch."""
-        if not scores.is_cuda:
-            return cls(scores.float(), None)
-        host = torch.empty(scores.shape, dtype=torch.float32, pin_memory=True)
-        host.copy_(scores.float(), non_blocking=True)
-        return cls(host, torch.cuda.current_stream(scores.device).record_event())
-
-    def wait(self) -> list[float]:
-        if self.arrived is not None:
-            self.arrived.synchronize()
-        return self.scores.tolist()
+def score_or_raise(scorer: Scorer, waveforms: Tensor) -> list[float]:
+    """Score as :func:`score_batch` does, but raise :class:`InputError` for the first reason."""
+    scores = []
+    for result in score_batch(scorer, waveforms):
+        if isinstance(result, str):
+            raise InputError(result)
+        scores.append(result)
+    return scores
 
 
-# A group with its scores, or the reason why it has none.
-_Computed = tuple[Group, _OnTheWay | str]
+def start(
+    scorer: Scorer, waveforms: Tensor, *, stream: str | None = None, rows: int | None = None
+) -> Callable[[], list[Result]]:
+    """Start to score ``waveforms`` B×N in the mode that ``scorer`` is in; the function returned waits for the results.
 
-
-def score_batches(
-    detector: Scorer,
-    batches: Iterable[ReadBatch],
-    names: Sequence[str] | None = None,
-    *,
-    rows: int | None = None,
-    ahead: int | None = None,
-) -> Iterator[BatchScores]:
-    """Scores of one batch after another, in whichever mode the detector is.
-
-    A score that is not finite, a length that the detector does not take, and an utterance that memory is too small for are failures.
+    A GPU goes on computing meanwhile. A batch that does not fit into memory is scored in parts. A score
+    that is not finite, a length that the detector does not take, and an utterance that alone does not
+    fit into memory are reasons.
 
     Args:
-        names: of the trials, by index, for a detector in train mode: what is random in it is then drawn from a stream that the first
-            name of each batch begins.
-        rows: with so many a batch is computed, short ones filled up, for a compiled detector, which is compiled for each size anew.
-        ahead: batches that are under way while the scores of one are waited for; None: one on a GPU, which so is never idle.
+        stream: a name; what is random in a detector in train mode then depends on it alone.
+        rows: how many waveforms are computed at once, short batches filled up: a compiled detector is
+            compiled for each size anew.
     """
-    ahead = int(detector.device.type == "cuda") if ahead is None else ahead
-    under_way: deque[tuple[ReadBatch, list[_Computed]]] = deque()
-    for batch in batches:
-        under_way.append((batch, [part for group in batch.groups for part in _launch(detector, group, names, rows)]))
-        if len(under_way) > ahead:
-            yield _collect(*under_way.popleft())
-    while under_way:
-        yield _collect(*under_way.popleft())
-
-
-def _launch(detector: Scorer, group: Group, names: Sequence[str] | None, rows: int | None = None) -> list[_Computed]:
-    """The group's scores on their way, or why there are none; in parts if it does not fit into memory whole."""
+    count = len(waveforms)
     try:
-        with (
-            torch.inference_mode(),
-            _random_stream(detector.device, None if names is None else names[group.indices[0]]),
-        ):
-            waveforms = group.waveforms.to(detector.device, non_blocking=True)
-            scores = detector.scores(_filled_up(waveforms, rows))
-            return [(group, _OnTheWay.to_host(scores[: len(group.indices)]))]
+        with torch.inference_mode(), _random_stream(scorer.device, stream):
+            on_device = waveforms.to(scorer.device, non_blocking=True)
+            return _PendingScores(scorer.scores(_filled_up(on_device, rows))[:count]).wait
     except InputError as error:
-        return [(group, str(error))]
-    except Exception as error:  # onnxruntime's are of no class of Python's
+        reason = str(error)
+        return lambda: [reason] * count
+    except Exception as error:  # those of onnxruntime have no class of their own
         if not _is_out_of_memory(error):
             raise
-    if len(group.indices) == 1:
-        seconds = group.waveforms.shape[1] / SAMPLE_RATE
-        return [
-            (
-                group,
-                f"{seconds:.0f} s are more than the memory of {detector.device} is enough for: score its first seconds",
-            )
-        ]
-    half = len(group.indices) // 2
-    parts = [Group(group.indices[part], group.waveforms[part]) for part in (slice(half), slice(half, None))]
-    return [computed for part in parts for computed in _launch(detector, part, names)]
+    if count == 1:
+        seconds = waveforms.shape[1] / SAMPLE_RATE
+        reason = (
+            f"{seconds:.0f} s do not fit into the memory of {scorer.device}: score the first seconds (`num_samples`), "
+            "or along the time (score_track, `nes2net predict … --track`)"
+        )
+        return lambda: [reason]
+    parts = [start(scorer, part, stream=stream) for part in waveforms.split(-(-count // 2))]
+    return lambda: [result for part in parts for result in part()]
+
+
+class _PendingScores:
+    """Scores (B,) that a GPU may still be computing.
+
+    They are copied to the CPU right behind the batch's own work: asked for later, they would come after
+    the work of the next batch.
+    """
+
+    def __init__(self, scores: Tensor) -> None:
+        self.computed: torch.cuda.Event | None = None
+        if not scores.is_cuda:
+            self.scores = scores.float()
+            return
+        self.scores = torch.empty(scores.shape, dtype=torch.float32, pin_memory=True)
+        self.scores.copy_(scores.float(), non_blocking=True)
+        self.computed = torch.cuda.current_stream(scores.device).record_event()
+
+    def wait(self) -> list[Result]:
+        if self.computed is not None:
+            self.computed.synchronize()
+        return [score if math.isfinite(score) else _not_finite(score) for score in self.scores.tolist()]
+
+
+def _not_finite(score: float) -> str:
+    return f"the detector's score is {score}: its weights or its precision are at fault"
 
 
 def _filled_up(waveforms: Tensor, rows: int | None) -> Tensor:
-    """B×N → ``rows``×N, the last one repeated."""
+    """B×N → ``rows``×N, the last waveform repeated."""
     missing = 0 if rows is None else rows - len(waveforms)
     return waveforms if missing <= 0 else torch.cat([waveforms, waveforms[-1:].expand(missing, -1)])
 
 
-def _collect(batch: ReadBatch, computed: list[_Computed]) -> BatchScores:
-    scores: dict[int, float] = {}
-    failures = dict(batch.failures)
-    for group, found in computed:
-        if isinstance(found, str):
-            failures |= dict.fromkeys(group.indices, found)
-            continue
-        for index, score in zip(group.indices, found.wait()):
-            if math.isfinite(score):
-                scores[index] = score
-            else:
-                failures[index] = f"the detector's score is {score}"
-    return BatchScores(scores, failures, sum(group.waveforms.numel() for group in batch.groups))
-
-
 @contextmanager
 def _random_stream(device: torch.device, name: str | None) -> Iterator[None]:
-    """Random numbers that depend on ``name`` alone; those of the program, for None."""
+    """Let random numbers depend on ``name`` alone; None leaves them as they are."""
     if name is None:
         yield
         return
@@ -163,37 +130,76 @@ def _is_out_of_memory(error: BaseException) -> bool:
 
 
 @contextmanager
-def scoring_mode(detector: Scorer, train: bool = False) -> Iterator[None]:
-    """``detector`` in train or eval mode, and float32 what it says it is; all as it was in the end.
+def scoring_mode(scorer: Scorer, train: bool = False) -> Iterator[None]:
+    """Put ``scorer`` into eval mode, and on a GPU let float32 be float32; all is put back in the end.
 
-    cuDNN convolves float32 in TF32 (ten bits of mantissa) unless it is told not to. In train mode batch normalisation moves its running
-    statistics, which no score depends on then: they are put back.
+    Any number of threads may be inside: the first one changes what is not as it should be, the last one
+    puts it back. A detector that is in eval mode already is not touched.
+
+    Args:
+        train: put it into train mode instead. Batch normalisation then moves its running statistics, on
+            which no score depends; they are put back.
     """
-    modules = list(detector.modules()) if isinstance(detector, nn.Module) else []
-    modes = [module.training for module in modules]
-    buffers = list(detector.buffers()) if modules and train else []
-    kept = [buffer.clone() for buffer in buffers]
-    try:
-        detector.train(train)
-        with _no_tf32() if detector.device.type == "cuda" and detector.dtype == torch.float32 else nullcontext():
-            yield
-    finally:
-        for module, mode in zip(modules, modes):
-            module.training = mode
-        with torch.no_grad():
-            for buffer, before in zip(buffers, kept):
-                buffer.copy_(before)
+    with ExitStack() as stack:
+        stack.enter_context(_shared((id(scorer), train), lambda: _switch_mode(scorer, train)))
+        if scorer.device.type == "cuda":
+            stack.enter_context(_shared("float32", _switch_tf32_off))
+        yield
+
+
+# What is in force in this process: how many are using it, and what puts it back.
+_in_force: dict[Hashable, tuple[int, Callable[[], None]]] = {}
+_lock = threading.Lock()
 
 
 @contextmanager
-def _no_tf32() -> Iterator[None]:
-    try:
-        before = torch.backends.cudnn.allow_tf32
-    except RuntimeError:  # chosen under torch's newer names, which do not go together with this one
-        yield
-        return
-    torch.backends.cudnn.allow_tf32 = False
+def _shared(key: Hashable, change: Callable[[], Callable[[], None]]) -> Iterator[None]:
+    """Make ``change`` unless it is in force under ``key``; the last one to leave calls what it returned."""
+    with _lock:
+        users, put_back = _in_force.get(key) or (0, change())
+        _in_force[key] = users + 1, put_back
     try:
         yield
     finally:
-        torch.backends.cudnn.allow_tf32 = before
+        with _lock:
+            users, put_back = _in_force.pop(key)
+            if users > 1:
+                _in_force[key] = users - 1, put_back
+            else:
+                put_back()
+
+
+def _switch_mode(scorer: Scorer, train: bool) -> Callable[[], None]:
+    modes = [(module, module.training) for module in scorer.modules()]
+    buffers = [(buffer, buffer.clone()) for module, _ in modes for buffer in module.buffers(recurse=False) if train]
+    if train or any(training for _, training in modes):
+        scorer.train(train)
+
+    def put_back() -> None:
+        for module, training in modes:
+            module.training = training
+        with torch.no_grad():
+            for buffer, before in buffers:
+                buffer.copy_(before)
+
+    return put_back
+
+
+def _switch_tf32_off() -> Callable[[], None]:
+    """Compute float32 with all bits of its mantissa; PyTorch lets convolutions have ten (TF32) unless told not to."""
+    backends = torch.backends
+    if hasattr(backends, "fp32_precision"):  # torch 2.9 on
+        name, exact = "fp32_precision", "ieee"
+        switches = [backends.cuda.matmul, backends.cudnn.conv, backends.cudnn.rnn]
+    else:
+        name, exact = "allow_tf32", False
+        switches = [backends.cuda.matmul, backends.cudnn]
+    before = [getattr(switch, name) for switch in switches]
+    for switch in switches:
+        setattr(switch, name, exact)
+
+    def put_back() -> None:
+        for switch, value in zip(switches, before):
+            setattr(switch, name, value)
+
+    return put_back

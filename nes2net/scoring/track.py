@@ -1,4 +1,4 @@
-"""A score along time: the windows of a long recording, read in pieces."""
+"""A score along time: the windows of a long recording, which is read in pieces."""
 
 from __future__ import annotations
 
@@ -6,56 +6,53 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from nes2net.data.audio import SAMPLE_RATE, stream_audio
-from nes2net.data.crop import ASVSPOOF_SAMPLES
+from nes2net.audio.crop import ASVSPOOF_SAMPLES
+from nes2net.audio.read import SAMPLE_RATE, stream_audio
 from nes2net.errors import InputError
-from nes2net.inference import eval_twin, scores_of, waveform_of
+from nes2net.scoring.kernel import score_or_raise
+from nes2net.scoring.scorer import Scorer
+from nes2net.scoring.waveforms import as_waveform
 
-if TYPE_CHECKING:
-    from nes2net.detector import Detector
-
-#: Seconds of a window: what detectors are trained on, 64,600 samples.
+#: Seconds of a window: the 64,600 samples that detectors are trained on.
 TRACK_WINDOW = ASVSPOOF_SAMPLES / SAMPLE_RATE
 
 
 @dataclass(frozen=True)
 class Track:
-    """Scores along a recording; higher means more bona fide.
-
-    ``times`` (K,) float64 are the centres of the windows in seconds and ``scores`` (K,) float32 their scores. ``window`` is how much of
-    the recording one score hears and ``duration`` how long the recording is, both in seconds; ``window`` is no more than ``duration``.
-    """
+    """Scores along a recording; higher means more bona fide."""
 
     times: np.ndarray = field(repr=False)
+    """(K,) float64: the centres of the windows in seconds."""
     scores: np.ndarray = field(repr=False)
+    """(K,) float32: their scores."""
     window: float
+    """How much of the recording one score hears, in seconds; at most ``duration``."""
     duration: float
+    """How long the recording is, in seconds."""
 
     def __len__(self) -> int:
         return len(self.times)
 
 
 def score_track(
-    detector: Detector,
-    audio: str | Path | np.ndarray | Tensor,
+    scorer: Scorer,
+    audio: Any,
     sample_rate: float = SAMPLE_RATE,
     *,
     window: float = TRACK_WINDOW,
     hop: float = 0.5,
     batch_size: int = 8,
 ) -> Track:
-    """As :meth:`Detector.score_track`, which see."""
-    length, step = window_samples(detector, window, hop)
+    """Score a recording along time; arguments, result and errors are those of :meth:`nes2net.Detector.score_track`."""
+    length, step = window_samples(scorer, window, hop)
     if batch_size < 1:
-        raise InputError(f"batch_size is at least 1, not {batch_size}")
-    blocks = stream_audio(audio) if isinstance(audio, (str, Path)) else [waveform_of(audio, sample_rate)]
-    detector = eval_twin(detector)
+        raise InputError(f"`batch_size` is at least 1, not {batch_size}")
+    blocks = stream_audio(audio) if isinstance(audio, (str, Path)) else [as_waveform(audio, sample_rate)]
     starts: list[int] = []
     scores: list[float] = []
     end = 0
@@ -63,19 +60,19 @@ def score_track(
     while batch := list(islice(windows, batch_size)):
         batch_starts, waveforms = zip(*batch)
         end = batch_starts[-1] + len(waveforms[-1])
-        if end < detector.min_samples:
-            waveforms = [np.resize(waveforms[0], detector.min_samples)]  # repeated, as score() does
+        if end < scorer.min_samples:
+            waveforms = [np.resize(waveforms[0], scorer.min_samples)]  # repeated, as score() does
         starts += batch_starts
-        scores += scores_of(detector, torch.from_numpy(np.stack(waveforms)))
+        scores += score_or_raise(scorer, torch.from_numpy(np.stack(waveforms)))
     heard = min(length, end) / SAMPLE_RATE
     times = np.array(starts) / SAMPLE_RATE + heard / 2
     return Track(times, np.array(scores, np.float32), heard, end / SAMPLE_RATE)
 
 
 def sliding_windows(blocks: Iterable[np.ndarray], length: int, hop: int) -> Iterator[tuple[int, np.ndarray]]:
-    """(start, samples) of every ``hop``-th window of ``length`` samples of a recording that comes in ``blocks``.
+    """Cut a recording that comes in ``blocks`` into windows of ``length`` samples, every ``hop`` samples: (start, samples).
 
-    The last one ends where the recording does. One shorter than a window is a window by itself.
+    The last window ends with the recording. A recording shorter than a window is one window.
 
     >>> [(start, "".join(x)) for start, x in sliding_windows([np.array(list("abcde")), np.array(list("fghi"))], 4, 3)]
     [(0, 'abcd'), (3, 'defg'), (5, 'fghi')]
@@ -104,13 +101,17 @@ def sliding_windows(blocks: Iterable[np.ndarray], length: int, hop: int) -> Iter
         yield end - length, held[-length:]
 
 
-def window_samples(detector: Detector, window: float, hop: float) -> tuple[int, int]:
-    """``window`` and ``hop`` (seconds) in samples; :class:`InputError` if they are not positive, or too short for ``detector``."""
+def window_samples(scorer: Scorer, window: float, hop: float) -> tuple[int, int]:
+    """Convert ``window`` and ``hop`` from seconds to samples.
+
+    Raises:
+        InputError: one of them is not positive, or the window is too short for ``scorer``.
+    """
     for name, seconds in (("window", window), ("hop", hop)):
         if not 0.5 / SAMPLE_RATE < seconds < float("inf"):
             raise InputError(f"the {name} is a positive number of seconds, not {seconds}")
     length = round(window * SAMPLE_RATE)
-    if length < detector.min_samples:
-        shortest = detector.min_samples / SAMPLE_RATE
+    if length < scorer.min_samples:
+        shortest = scorer.min_samples / SAMPLE_RATE
         raise InputError(f"a window of {window:g} s is too short for this detector, which needs {shortest:.4g} s")
     return length, round(hop * SAMPLE_RATE)

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from nes2net.data.audio import SAMPLE_RATE, stream_audio
-from nes2net.track import Track
+from nes2net.audio.read import SAMPLE_RATE, stream_audio
+from nes2net.scoring.track import Track
 
 _COLUMNS = 2000  # more would fall on one pixel
 _WAVEFORM, _SCORE = "#9aa5b1", "#b3261e"

@@ -11,14 +11,15 @@ import pytest
 import soundfile
 import torch
 
-from nes2net import Detector, InputError, batching, registry
-from nes2net.batch_scores import score_batches
-from nes2net.batching import Reading, header_length, plan_batches, read_batches
-from nes2net.data.audio import load_audio
-from nes2net.data.trial import Trial
+from nes2net import Detector, InputError, registry
+from nes2net.audio.read import load_audio
+from nes2net.corpora.trial import Trial
 from nes2net.detector import PUBLISHED_MODELS
-from nes2net.frontends.used_samples import UsedSamples
-from nes2net.scoring import score_trials
+from nes2net.frontends.base import UsedSamples
+from nes2net.scoring import batches as batching
+from nes2net.scoring.batches import default_batch_size, header_length, plan_batches, read_batches
+from nes2net.scoring.corpus import score_batches, score_trials
+from nes2net.scoring.waveforms import WaveformReader
 
 CONVOLUTIONS = [[16, 16, 8], [16, 4, 4], [16, 4, 4], [16, 4, 2]]  # 256 samples hop, 560 receptive field
 SSL = {
@@ -243,7 +244,7 @@ def test_reading_ahead_is_bounded(utterances):
             told.append(batch)
             yield batch
 
-    read = iter(read_batches(batches(), Reading(8000), num_workers=1))
+    read = iter(read_batches(batches(), WaveformReader(8000), num_workers=1))
     for number in range(5):
         next(read)
         assert len(told) <= number + 4
@@ -258,7 +259,7 @@ def test_wrong_headers_and_bad_files_leave_every_score_right(tmp_path):
         trials.append(Trial(name, tmp_path / f"{name}.wav"))
     (tmp_path / "d.wav").write_text("no audio")
     trials += [Trial("d", tmp_path / "d.wav"), Trial("e", tmp_path / "none.wav"), Trial("f", None)]
-    reading = Reading(None)
+    reading = WaveformReader(None)
     lengths = header_length(reading)
     assert [lengths(t) for t in trials] == [5000, 5000, 7000, -2 - len("no audio"), -1, -1]
     (batch,) = read_batches(plan_batches(trials, 6, lambda trial: 0), reading, num_workers=0)
@@ -278,7 +279,7 @@ def test_nothing_is_decoded_to_plan_batches(tmp_path):
     (tmp_path / "c.flac").write_bytes(unknown)
     trials = [Trial(name, tmp_path / name) for name in names]
     sizes = [path.stat().st_size for path in (t.path for t in trials)]
-    found = [header_length(Reading(None))(trial) for trial in trials]
+    found = [header_length(WaveformReader(None))(trial) for trial in trials]
     assert found[:3] == [-2 - sizes[0], 8000, -2 - sizes[2]] and found[3] == 8000
     detector = build(SYSTEMS["back-end nes2net_x"])
     result = score_trials(detector, trials, tmp_path / "s", num_samples=None, batch_size=4, num_workers=0)
@@ -289,26 +290,26 @@ def test_nothing_is_decoded_to_plan_batches(tmp_path):
 def test_of_a_large_file_only_the_head_is_kept_and_all_is_checked(tmp_path, monkeypatch, rate):
     path = tmp_path / "long.flac"
     soundfile.write(path, 0.1 * np.random.default_rng(2).standard_normal((30 * rate, 2)), rate)
-    expected = Reading(20000)(str(path), "long")
-    longer = Reading(31 * 16000)(str(path), "long")
-    monkeypatch.setattr(batching, "_LARGE_FILE", 0)
-    np.testing.assert_allclose(Reading(20000)(str(path), "long"), expected, rtol=0, atol=1e-6)
-    np.testing.assert_allclose(Reading(31 * 16000)(str(path), "long"), longer, rtol=0, atol=1e-6)
+    expected = WaveformReader(20000).read(path).waveform
+    longer = WaveformReader(31 * 16000).read(path).waveform
+    monkeypatch.setattr("nes2net.scoring.waveforms._LARGE_FILE", 0)
+    np.testing.assert_allclose(WaveformReader(20000).read(path).waveform, expected, rtol=0, atol=1e-6)
+    np.testing.assert_allclose(WaveformReader(31 * 16000).read(path).waveform, longer, rtol=0, atol=1e-6)
     path.write_bytes(path.read_bytes()[:-20000])
     with pytest.raises(InputError):
-        Reading(20000)(str(path), "long")
+        WaveformReader(20000).read(path)
     with pytest.raises(InputError, match="not found"):
-        Reading(20000)(str(tmp_path / "none.flac"), "none")
+        WaveformReader(20000).read(tmp_path / "none.flac")
 
 
 def test_a_reading_process_that_is_killed_is_named(utterances):
     """By the system, when memory is short; here by the reader itself."""
-    with pytest.raises(InputError, match="a process that reads audio was ended.*exited unexpectedly"):
+    with pytest.raises(InputError, match="a process that reads audio was killed.*exited unexpectedly"):
         list(read_batches(plan_batches(utterances, 2), Suicidal(8000), num_workers=1))
 
 
-class Suicidal(Reading):
-    def __call__(self, path, name):
+class Suicidal(WaveformReader):
+    def read(self, path):
         os.kill(os.getpid(), signal.SIGKILL)
 
 
@@ -317,6 +318,10 @@ def test_batches_ahead_change_nothing(utterances):
     detector = build(SYSTEMS["back-end nes2net_x"])
     results = []
     for ahead in (0, 1, 9):
-        read = read_batches(plan_batches(utterances, 5), Reading.of(detector, 8000), num_workers=0)
+        read = read_batches(plan_batches(utterances, 5), WaveformReader.of(detector, 8000), num_workers=0)
         results.append(list(score_batches(detector, read, ahead=ahead)))
     assert results[0] == results[1] == results[2] and len(results[0]) == 3
+
+
+def test_batch_sizes():
+    assert [default_batch_size(torch.device(name)) for name in ("cpu", "cuda", "cuda:1")] == [8, 64, 64]

@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 import torch
 
-from nes2net import Detector, InputError, atomic
-from nes2net.data import asvspoof2021_la, in_the_wild
-from nes2net.score_journal import Journal
-from nes2net.scoring import score_trials
+from nes2net import Detector, InputError
+from nes2net.corpora import asvspoof2021_la, in_the_wild
+from nes2net.machine import files as atomic
+from nes2net.scoring.corpus import score_trials
+from nes2net.scoring.journal import Journal
 
 
 @pytest.fixture
@@ -170,7 +171,7 @@ def test_what_is_there_already(detector, trials, tmp_path, small_model):
     before = out.stat().st_mtime_ns
     assert score_trials(detector, trials, out, num_samples=8000, num_workers=0).already_complete
     assert out.stat().st_mtime_ns == before
-    with pytest.raises(InputError, match=r"scores\.txt exists.*--overwrite"):
+    with pytest.raises(InputError, match=r"scores\.txt exists.*`overwrite=True`"):
         score_trials(detector, trials, out, num_samples=16000, num_workers=0)
     torch.manual_seed(1)
     other = Detector.from_config(small_model).eval()
@@ -230,10 +231,10 @@ def test_nothing_to_score(detector, tmp_path, trials):
 
 def test_what_cannot_be_meant(detector, trials, tmp_path):
     for options, message in (
-        ({"num_samples": -5}, "num_samples is at least 1, not -5"),
-        ({"num_samples": 0}, "num_samples is at least 1, not 0"),
-        ({"batch_size": 0}, "batch_size is at least 1, not 0"),
-        ({"on_error": "ignore"}, "on_error is 'skip' or 'raise'"),
+        ({"num_samples": -5}, "`num_samples` is at least 1, or None for the whole recording, not -5"),
+        ({"num_samples": 0}, "`num_samples` is at least 1, or None for the whole recording, not 0"),
+        ({"batch_size": 0}, "`batch_size` is at least 1, not 0"),
+        ({"on_error": "ignore"}, "`on_error` is 'skip' or 'raise'"),
         ({"about": {("a", "b"): 1}}, "cannot be written as JSON"),
     ):
         with pytest.raises(InputError, match=message):
@@ -303,8 +304,8 @@ def test_legacy_train_mode_uses_the_statistics_of_one_utterance(detector, trials
     assert not any(module.training for module in detector.modules())
     assert score_trials(detector, trials, out, **options).already_complete  # the detector is what it was
     detector.train()
-    from nes2net.data.audio import load_audio
-    from nes2net.data.crop import head_crop
+    from nes2net.audio.crop import head_crop
+    from nes2net.audio.read import load_audio
 
     for trial, (_, score) in zip(trials, read(out)):
         with torch.no_grad():

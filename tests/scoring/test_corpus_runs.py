@@ -16,13 +16,14 @@ import pytest
 import soundfile
 import torch
 
-from nes2net import Detector, InputError, score_journal
-from nes2net.cli import legacy
+from nes2net import Detector, InputError
 from nes2net.cli.main import main
+from nes2net.cli.published import main as legacy
 from nes2net.cli.score import describe_checkpoint
-from nes2net.data import in_the_wild
-from nes2net.processes import own_device
-from nes2net.scoring import score_trials
+from nes2net.corpora import in_the_wild
+from nes2net.machine.devices import own_device
+from nes2net.scoring import journal as score_journal
+from nes2net.scoring.corpus import score_trials
 
 NUMBER = 400
 
@@ -62,7 +63,7 @@ def command(wild, checkpoint):
 
 def environment() -> dict[str, str]:
     """With as many threads as this process, upon which the last bits depend."""
-    paths = [str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
+    paths = [str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")]
     threads = str(torch.get_num_threads())
     return {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
 
@@ -316,7 +317,7 @@ def test_in_train_mode_nothing_fills_up_a_compiled_batch(detector, wild, tmp_pat
 
 def test_what_is_not_compiled(command, tmp_path, capsys):
     assert main(command(tmp_path / "out.txt", "--compile")) == 2
-    assert "one length: '4sec' only" in capsys.readouterr().err
+    assert "of one length, those of '4sec'" in capsys.readouterr().err
 
 
 def test_what_memory_is_too_small_for(detector, wild, tmp_path):

@@ -1,4 +1,4 @@
-"""Journals and score files: what is written is read back, and a process may end anywhere."""
+"""Journals: what is written is read back, and a process may end anywhere."""
 
 import json
 import os
@@ -11,10 +11,10 @@ import soundfile
 import torch
 
 from nes2net import InputError
-from nes2net.data.trial import Trial
-from nes2net.processes import alone_at
-from nes2net.score_journal import Journal, Journalled, journal_path, read_journals
-from nes2net.scoring import score_trials
+from nes2net.corpora.trial import Trial
+from nes2net.machine.locks import exclusive_lock
+from nes2net.scoring.corpus import score_trials
+from nes2net.scoring.journal import Journal, Journalled, journal_path, read_journals
 
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
 
@@ -23,11 +23,11 @@ def test_names_and_reasons_are_read_back(tmp_path):
     out, run = tmp_path / "s", {"model": "m"}
     scores = {
         "plain": 0.1,
-        "two words": -1e-30,
-        " a 0.5": 3.0,
+        "0.5": -1e-30,
+        '["a",': 3.0,
         'q"[': 1 / 3,
-        "tab\there": 2.0,
-        "ohne\r": 4.0,
+        "zero\0": 2.0,
+        "two%20words": 4.0,
         "日本": 5.0,
     }
     failures = {"three more words": "not found", "[1": 'a "reason"\nof two lines', "\u00e4": "bad \udc80 byte"}
@@ -54,7 +54,7 @@ def trials(tmp_path):
     rng = np.random.default_rng(0)
     for number in range(4):
         soundfile.write(tmp_path / f"{number}.wav", 0.1 * rng.standard_normal(4000), 16000)
-    return [Trial(f"utterance {number}", tmp_path / f"{number}.wav") for number in range(4)]
+    return [Trial(f"utterance_{number}", tmp_path / f"{number}.wav") for number in range(4)]
 
 
 @pytest.fixture
@@ -123,7 +123,7 @@ def test_one_run_at_a_time(detector, trials, tmp_path):
     here, there = os.pipe()
     child = os.fork()
     if not child:
-        with alone_at(lock, ""):
+        with exclusive_lock(lock, ""):
             os.write(there, b"x")
             signal.pause()
     os.read(here, 1)

@@ -1,14 +1,13 @@
-"""Batches through a detector: modes and settings left as they were, memory that is too small, sizes that are compiled once."""
+"""From a batch to scores or reasons: modes and settings that are put back, memory that runs out, sizes that are compiled once."""
 
-from contextlib import closing
+import threading
 from types import SimpleNamespace
 
 import pytest
 import torch
 
 from nes2net import Detector, InputError
-from nes2net.batch_scores import score_batches, scoring_mode
-from nes2net.batching import Group, ReadBatch, default_batch_size
+from nes2net.scoring.kernel import score_batch, score_or_raise, scoring_mode, start
 
 
 @pytest.fixture
@@ -16,37 +15,24 @@ def detector(spectral_detector):
     return spectral_detector
 
 
-def batches(*sizes: int) -> list[ReadBatch]:
-    torch.manual_seed(1)
-    read, start = [], 0
-    for size in sizes:
-        read.append(ReadBatch([Group(list(range(start, start + size)), 0.1 * torch.randn(size, 4000))], {}))
-        start += size
-    return read
+def waveforms(count: int) -> torch.Tensor:
+    return 0.1 * torch.randn(count, 4000, generator=torch.Generator().manual_seed(1))
 
 
-def scores(found) -> dict[int, float]:
-    return {index: score for batch in found for index, score in batch.scores.items()}
+def modes(detector) -> list[bool]:
+    return [module.training for module in detector.modules()]
 
 
 def test_inference_mode_stays_inside(detector):
-    """Where the scores are used, whether all of them are or not."""
-    with pytest.raises(InputError), closing(score_batches(detector, batches(2, 2))) as found:
-        for _ in found:
-            assert not torch.is_inference_mode_enabled()
-            raise InputError("enough")
-    assert not torch.is_inference_mode_enabled()
-    kept = score_batches(detector, batches(2, 2), ahead=1)
-    next(kept)
+    wait = start(detector, waveforms(2))
     assert not torch.is_inference_mode_enabled() and torch.zeros(1, requires_grad=True).exp().requires_grad
+    assert len(wait()) == 2
 
 
-def test_filled_up_batches(detector):
-    plain, sizes, computed = scores(score_batches(detector, batches(4, 3, 1))), [], detector.scores
-    detector.scores = lambda waveforms: (sizes.append(len(waveforms)), computed(waveforms))[1]
-    found = scores(score_batches(detector, batches(4, 3, 1), rows=4))
-    assert sizes == [4, 4, 4] and list(found) == list(range(8))
-    assert found == pytest.approx(plain, abs=1e-6)
+def test_a_short_batch_is_filled_up(detector):
+    plain, sizes, computed = score_batch(detector, waveforms(3)), [], detector.scores
+    detector.scores = lambda x: (sizes.append(len(x)), computed(x))[1]
+    assert start(detector, waveforms(3), rows=4)() == pytest.approx(plain, abs=1e-6) and sizes == [4]
 
 
 @pytest.mark.parametrize(
@@ -61,19 +47,19 @@ def test_filled_up_batches(detector):
         MemoryError(),
     ],
 )
-def test_memory_that_is_too_small_for_a_batch(detector, error, monkeypatch):
-    """Wherever it runs out: in the detector, or on the way there. Parts of a batch are filled up no more."""
-    plain, computed = scores(score_batches(detector, batches(4))), detector.scores
+def test_a_batch_that_does_not_fit_into_memory_is_scored_in_parts(detector, error, monkeypatch):
+    """Wherever memory runs out: in the detector, or on the way there. Parts of a batch are not filled up."""
+    plain, computed = score_batch(detector, waveforms(4)), detector.scores
     sizes = []
 
-    def at_most_one(waveforms):
-        sizes.append(len(waveforms))
-        if len(waveforms) > 1:
+    def at_most_one(x):
+        sizes.append(len(x))
+        if len(x) > 1:
             raise error
-        return computed(waveforms)
+        return computed(x)
 
     detector.scores = at_most_one
-    assert scores(score_batches(detector, batches(4), rows=4)) == pytest.approx(plain, abs=1e-6)
+    assert start(detector, waveforms(4), rows=4)() == pytest.approx(plain, abs=1e-6)
     assert sizes == [4, 2, 1, 1, 2, 1, 1]
     detector.scores, move = computed, torch.Tensor.to
 
@@ -83,55 +69,110 @@ def test_memory_that_is_too_small_for_a_batch(detector, error, monkeypatch):
         return move(tensor, *arguments, **options)
 
     monkeypatch.setattr(torch.Tensor, "to", no_room)
-    assert scores(score_batches(detector, batches(4))) == pytest.approx(plain, abs=1e-6)
+    assert start(detector, waveforms(4))() == pytest.approx(plain, abs=1e-6)
+
+
+def test_a_waveform_that_alone_does_not_fit_has_a_reason(detector):
+    computed = detector.scores
+
+    def no_room(x):
+        if (x > 0.9).any():
+            raise MemoryError
+        return computed(x)
+
+    detector.scores = no_room
+    x = waveforms(4)
+    x[2, 0] = 0.95
+    first, second, reason, fourth = score_batch(detector, x)
+    assert [first, second, fourth] == pytest.approx(score_batch(detector, waveforms(4)[[0, 1, 3]]), abs=1e-6)
+    assert "do not fit into the memory of cpu" in reason
+    with pytest.raises(InputError, match="do not fit into the memory"):
+        score_or_raise(detector, x)
+
+
+def test_a_score_that_is_not_finite_is_a_reason_of_its_own(detector):
+    x = waveforms(3)
+    x[1] = float("nan")
+    first, reason, third = score_batch(detector, x)
+    assert [first, third] == pytest.approx(score_batch(detector, waveforms(3)[[0, 2]]), abs=1e-6)
+    assert reason.startswith("the detector's score is nan")
+
+
+def test_what_the_detector_refuses_is_the_reason_of_all(detector):
+    assert len(reasons := score_batch(detector, waveforms(2)[:, :100])) == 2
+    assert all("too short" in reason for reason in reasons)
 
 
 def test_other_errors_are_not_hidden(detector):
-    detector.scores = lambda waveforms: 1 / 0
+    detector.scores = lambda x: 1 / 0
     with pytest.raises(ZeroDivisionError):
-        list(score_batches(detector, batches(2)))
+        start(detector, waveforms(2))
 
 
 def test_modes_and_statistics_are_put_back(small_model):
     detector = Detector.from_config(small_model)
     detector.frontend.eval()
-    before = [module.training for module in detector.modules()]
+    before = modes(detector)
     state = {name: tensor.clone() for name, tensor in detector.state_dict().items()}
     with pytest.raises(InputError), scoring_mode(detector, train=True):
-        assert all(module.training for module in detector.modules())
-        found = scores(score_batches(detector, batches(2, 1)))
+        assert all(modes(detector))
+        assert len(start(detector, waveforms(2))()) == 2
         assert any(not torch.equal(tensor, state[name]) for name, tensor in detector.state_dict().items())
         raise InputError("enough")
-    assert [module.training for module in detector.modules()] == before and len(found) == 3
+    assert modes(detector) == before
     assert all(torch.equal(tensor, state[name]) for name, tensor in detector.state_dict().items())
     with scoring_mode(detector):
-        assert not any(module.training for module in detector.modules())
-    assert [module.training for module in detector.modules()] == before
+        assert not any(modes(detector))
+    assert modes(detector) == before
+
+
+def test_the_last_thread_to_leave_puts_the_mode_back(small_model):
+    detector = Detector.from_config(small_model).train()
+    inside, leave = threading.Event(), threading.Event()
+
+    def score() -> None:
+        with scoring_mode(detector):
+            inside.set()
+            leave.wait(60)
+
+    with scoring_mode(detector):
+        thread = threading.Thread(target=score)
+        thread.start()
+        assert inside.wait(60)
+    assert not any(modes(detector))
+    leave.set()
+    thread.join()
+    assert all(modes(detector))
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_float32_is_float32_on_a_gpu(dtype):
-    """No GPU is asked: what cuDNN may do is a setting of the program."""
-    before = torch.backends.cudnn.allow_tf32
-    detector = SimpleNamespace(device=torch.device("cuda"), dtype=dtype, train=lambda mode: None)
-    with pytest.raises(InputError), scoring_mode(detector):
-        assert torch.backends.cudnn.allow_tf32 == (before and dtype != torch.float32)
-        raise InputError("enough")
-    assert torch.backends.cudnn.allow_tf32 == before
+    """These are settings of the program, so no GPU is needed."""
+    before = torch.backends.cudnn.allow_tf32, torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("high")
+    scorer = SimpleNamespace(device=torch.device("cuda"), dtype=dtype, modules=lambda: (), train=lambda mode: None)
+    try:
+        with pytest.raises(InputError), scoring_mode(scorer), scoring_mode(scorer):
+            assert not tf32_in_use()
+            raise InputError("enough")
+        assert tf32_in_use() and torch.get_float32_matmul_precision() == "high"
+    finally:
+        torch.set_float32_matmul_precision(before[1])
+    assert torch.backends.cudnn.allow_tf32 == before[0]
 
 
-def test_batch_sizes():
-    assert [default_batch_size(torch.device(name)) for name in ("cpu", "cuda", "cuda:1")] == [8, 64, 64]
+def tf32_in_use() -> bool:
+    backends = torch.backends
+    if not hasattr(backends, "fp32_precision"):
+        return backends.cuda.matmul.allow_tf32 or backends.cudnn.allow_tf32
+    parts = (backends.cuda.matmul, backends.cudnn.conv, backends.cudnn.rnn)
+    return any(part.fp32_precision != "ieee" for part in parts)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
-@pytest.mark.parametrize("ahead", [0, 1, 3])
-def test_on_a_gpu(detector, ahead):
-    plain = scores(score_batches(detector, batches(4, 4, 3, 1)))
+def test_on_a_gpu(detector):
+    plain = score_batch(detector, waveforms(4))
     detector.cuda()
-    pinned = [
-        ReadBatch([Group(g.indices, g.waveforms.pin_memory()) for g in batch.groups], {})
-        for batch in batches(4, 4, 3, 1)
-    ]
     with scoring_mode(detector):
-        assert scores(score_batches(detector, pinned, ahead=ahead)) == pytest.approx(plain, abs=1e-4)
+        waits = [start(detector, waveforms(4).pin_memory()) for _ in range(3)]
+        assert [wait() for wait in waits] == [pytest.approx(plain, abs=1e-4)] * 3

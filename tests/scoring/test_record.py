@@ -1,4 +1,4 @@
-"""What a record says, and names that a score file cannot hold."""
+"""What a record says."""
 
 import datetime
 import os
@@ -7,9 +7,8 @@ import pytest
 import torch
 
 from nes2net import Detector, InputError
-from nes2net.data.trial import Trial
-from nes2net.score_record import check_names, plain, read_record, run_identity
-from nes2net.scoring import score_trials
+from nes2net.corpora.trial import Trial
+from nes2net.scoring.record import plain, read_record, run_identity
 
 
 @pytest.fixture
@@ -18,22 +17,6 @@ def detector():
     return Detector.from_config(
         {"frontend": {"name": "lps", "n_fft": 128, "num_bins": 20}, "backend": "asp_mlp"}
     ).eval()
-
-
-@pytest.mark.parametrize(
-    ("names", "message"),
-    [
-        (["a", "b", "a"], "two trials are named 'a'"),
-        (["a\nb"], r"'a\\nb' has a name that is no single line"),
-        ([""], "'' has a name"),
-        (["a\udc80"], r"'a\\udc80' has a name that is no text"),
-    ],
-)
-def test_names(detector, tmp_path, names, message):
-    with pytest.raises(InputError, match=message):
-        score_trials(detector, [Trial(name, tmp_path / "a.wav") for name in names], tmp_path / "s", num_samples=8000)
-    assert not list(tmp_path.iterdir())
-    check_names([Trial(name) for name in ("a", "a ", " a", "ä b", "a\r")])
 
 
 def test_what_makes_another_run(detector, tmp_path, monkeypatch):

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nes2net import InputError
-from nes2net.data.audio import load_audio, stream_audio
-from nes2net.track import TRACK_WINDOW, sliding_windows
+from nes2net.audio.read import load_audio, stream_audio
+from nes2net.scoring.track import TRACK_WINDOW, sliding_windows
 
 
 @pytest.fixture
@@ -100,7 +100,7 @@ def test_the_mode_makes_no_difference(detector, waveform):
 @pytest.mark.parametrize("rate", [8000, 16000, 44100])
 @pytest.mark.parametrize("suffix, subtype", [("wav", "PCM_16"), ("flac", "PCM_24"), ("ogg", "VORBIS"), ("mp3", None)])
 def test_files_are_read_in_pieces(tmp_path, rate, suffix, subtype, monkeypatch):
-    monkeypatch.setattr("nes2net.data.audio._BLOCK", 3001)
+    monkeypatch.setattr("nes2net.audio.read._BLOCK", 3001)
     path = tmp_path / f"recording.{suffix}"
     samples = 0.1 * np.random.default_rng(2).standard_normal((2 * rate, 2))
     soundfile.write(path, samples, rate, subtype=subtype)
@@ -137,8 +137,8 @@ HOURS = """
 import resource, sys
 import numpy as np
 from nes2net import Detector
-from nes2net.track import sliding_windows
-from nes2net.data.audio import stream_audio
+from nes2net.scoring.track import sliding_windows
+from nes2net.audio.read import stream_audio
 
 detector = Detector.from_config({"frontend": {"name": "lfcc", "num_samples": 4000}, "backend": "asp_mlp"}).eval()
 short, long = sys.argv[1:]

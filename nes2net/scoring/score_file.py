@@ -1,0 +1,95 @@
+"""Score files: one line ``utterance score`` per trial, in UTF-8.
+
+A score is written as Python's ``repr`` of a float and so read back to the last bit. White space
+separates it from the utterance id, which therefore is one word; :func:`check_ids` has the rule.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nes2net.corpora.protocol import checked_float, read_rows
+from nes2net.errors import InputError
+from nes2net.machine.files import write_text
+
+_BYTE_ORDER_MARK = "\ufeff"
+
+
+def write_scores(path: str | Path, ids: Iterable[str], scores: Iterable[float]) -> None:
+    """Write a score file, whole or not at all.
+
+    Raises:
+        InputError: if an id could not be read back (see :func:`check_ids`), or the file cannot be written.
+    """
+    ids = list(ids)
+    check_ids(ids)
+    write_text(path, "".join(lines(zip(ids, scores, strict=True))))
+
+
+def lines(scores: Iterable[tuple[str, float]]) -> Iterator[str]:
+    """Lines of a score file for pairs of id and score.
+
+    >>> list(lines([("LA_E_1000147", 1 / 3)]))
+    ['LA_E_1000147 0.3333333333333333\\n']
+    """
+    return (f"{id} {float(score)!r}\n" for id, score in scores)
+
+
+def read_scores(path: str | Path) -> tuple[list[str], NDArray]:
+    """Ids and scores, shape (N,) float64, in file order.
+
+    Blank lines are skipped. ``nan`` and ``inf`` are numbers here.
+
+    Raises:
+        InputError: if the file is missing, or a line has another number of fields or a score that is
+            not a number; the message names file and line.
+    """
+    path = Path(path)
+    ids, scores = [], []
+    for line, (id, score) in read_rows(path, 2, "utterance score"):
+        ids.append(id)
+        scores.append(checked_float(score, path, line))
+    return ids, np.array(scores)
+
+
+def parse_line(line: str) -> tuple[str, float]:
+    """Id and score of one line; ``ValueError`` for a line of anything else.
+
+    >>> parse_line("LA_E_1000147 0.3333333333333333\\n")
+    ('LA_E_1000147', 0.3333333333333333)
+    """
+    id, score = line.split()
+    return id, float(score)
+
+
+def check_ids(ids: Iterable[str]) -> None:
+    """Raise :class:`InputError` unless every id is one word, can be encoded, and stands there once."""
+    seen: set[str] = set()
+    for id in ids:
+        if id in seen:
+            raise InputError(
+                f"two trials have the id {id!r}, but a score file has one line per id: name each trial once"
+            )
+        seen.add(id)
+        if fault := _fault_of(id):
+            raise InputError(f"a score file cannot hold the id {id!r}: {fault}")
+
+
+def _fault_of(id: str) -> str | None:
+    words = id.split()
+    if not words:
+        return "it is empty; give the trial a name"
+    if words != [id]:
+        renamed = "%20".join(words)
+        return f"white space separates id and score there; rename the trial, for example to {renamed!r}"
+    if id.startswith(_BYTE_ORDER_MARK):
+        return "readers drop the byte-order mark (U+FEFF) that it begins with; remove it from the protocol"
+    try:
+        id.encode()
+    except UnicodeEncodeError:
+        return "it cannot be written as UTF-8; rename the file"
+    return None

@@ -1,0 +1,133 @@
+"""The one reader of waveforms for scoring: a file or samples in, what the detector hears out."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from nes2net.audio.crop import head_crop
+from nes2net.audio.read import SAMPLE_RATE, fault_of, load_audio, stream_audio, to_mono_16k
+from nes2net.errors import InputError
+from nes2net.frontends.base import UsedSamples
+from nes2net.scoring.scorer import Scorer
+
+_LARGE_FILE = 32 * 2**20  # bytes: hours of audio, of which '4sec' needs the beginning
+
+
+class Recording(NamedTuple):
+    """What a detector hears of a recording."""
+
+    waveform: np.ndarray
+    """(N,) float32, 16 kHz."""
+    num_samples: int
+    """Samples of the whole recording at 16 kHz."""
+
+
+@dataclass(frozen=True)
+class WaveformReader:
+    """Bring a recording to the samples that a detector hears; small, because it is sent to reading processes.
+
+    Args:
+        num_samples: the first so many samples, repeated if there are fewer ('4sec'); None for all of
+            them ('full').
+        min_samples: a whole recording with fewer is repeated as a short one is in '4sec'.
+        used: how many leading samples the detector's scores depend on; the others are cut off.
+    """
+
+    num_samples: int | None
+    min_samples: int = 1
+    used: UsedSamples = field(default_factory=UsedSamples)
+
+    @classmethod
+    def of(cls, scorer: Scorer, num_samples: int | None) -> WaveformReader:
+        """The reader for ``scorer``.
+
+        Raises:
+            InputError: ``num_samples`` is neither None nor a whole number of at least 1.
+        """
+        whole_number = isinstance(num_samples, (int, np.integer)) and not isinstance(num_samples, bool)
+        if num_samples is not None and not (whole_number and num_samples >= 1):
+            raise InputError(f"`num_samples` is at least 1, or None for the whole recording, not {num_samples!r}")
+        return cls(num_samples, scorer.min_samples, scorer.used_samples)
+
+    def heard(self, num_samples: int) -> int:
+        """How many samples the detector hears of a recording of ``num_samples``."""
+        return self.used(self.num_samples or max(num_samples, self.min_samples))
+
+    def read(self, path: str | Path) -> Recording:
+        """Read a file.
+
+        Raises:
+            InputError: it cannot be used.
+        """
+        if self.num_samples is not None and os.path.isfile(path) and os.path.getsize(path) > _LARGE_FILE:
+            return self._cut(*_read_head(path, self.num_samples), str(path))
+        waveform = load_audio(path)
+        return self._cut(waveform, len(waveform), str(path))
+
+    def take(self, samples: Any, sample_rate: float) -> Recording:
+        """Take samples in memory, see :func:`as_waveform`."""
+        waveform = as_waveform(samples, sample_rate)
+        return self._cut(waveform, len(waveform), "the recording")
+
+    def _cut(self, waveform: np.ndarray, num_samples: int, name: str) -> Recording:
+        whole = head_crop(waveform, self.num_samples or max(len(waveform), self.min_samples), name)
+        # A copy: a view would keep the whole recording in memory.
+        return Recording(whole[: self.used(len(whole))].copy(), num_samples)
+
+
+def _read_head(path: str | Path, num_samples: int) -> tuple[np.ndarray, int]:
+    """The first samples of a recording of hours, and how many it has; all is read, because damage anywhere is an error."""
+    blocks, missing, length = [], num_samples, 0
+    for block in stream_audio(path):
+        length += len(block)
+        if missing > 0:
+            blocks.append(block[:missing].copy())
+            missing -= len(blocks[-1])
+    return np.concatenate(blocks), length
+
+
+def as_waveform(samples: Any, sample_rate: float = SAMPLE_RATE) -> np.ndarray:
+    """Bring samples (N,) or (channels, N) in [−1, 1] at ``sample_rate`` Hz to 16 kHz mono float32 (N,).
+
+    Raises:
+        InputError: the samples are whole numbers (of which nothing says the range), far outside
+            [−1, 1], NaN or infinite; there are none; or they are (samples, channels).
+    """
+    samples = _as_array(samples)
+    if samples.dtype.kind in "iub":
+        raise InputError(
+            f"the samples are whole numbers ({samples.dtype}); floating-point ones in [-1, 1] are expected: divide by "
+            "full scale, 32768 for 16-bit audio"
+        )
+    if samples.dtype.kind != "f":
+        raise InputError(f"the samples are of type {samples.dtype}; floating-point ones in [-1, 1] are expected")
+    if samples.ndim == 2 and samples.shape[0] > samples.shape[1] > 0:
+        raise InputError(
+            f"{samples.shape[0]:,} × {samples.shape[1]:,} would be more channels than samples; "
+            "(channels, samples) is expected: transpose it"
+        )
+    if isinstance(sample_rate, bool) or not isinstance(sample_rate, (int, float, np.number)):
+        raise InputError(f"the sample rate is a number of Hz, not {sample_rate!r}")
+    samples = samples.astype(np.float32)
+    if fault := fault_of(samples):
+        raise InputError(f"the recording {fault}")
+    return to_mono_16k(samples, sample_rate, "the recording")
+
+
+def _as_array(samples: Any) -> np.ndarray:
+    try:
+        if isinstance(samples, Tensor):
+            samples = samples.detach().cpu()
+            return (samples.float() if samples.dtype in (torch.bfloat16, torch.float16) else samples).numpy()
+        return np.asarray(samples)
+    except (TypeError, ValueError, RuntimeError) as error:  # lists of unequal length, a sparse tensor
+        raise InputError(
+            f"the samples are not an array ({error}); floating-point ones, (N,) or (channels, N), are expected"
+        ) from error
