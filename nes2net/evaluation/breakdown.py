@@ -1,7 +1,7 @@
 """Error rates of parts of a corpus: by attack, codec, source, vocoder, language, and by two of these at once.
 
->>> from nes2net.data.trial import Trial
->>> from nes2net.matching import match
+>>> from nes2net.corpora.trial import Trial
+>>> from nes2net.evaluation.matching import match
 >>> key = [Trial("a", label="bonafide"), Trial("b", label="spoof", attack="A07"), Trial("c", label="spoof", attack="A08")]
 >>> [(row.group, row.eer) for row in breakdown(match(key, ["a", "b", "c"], [1.0, 0.0, 2.0]), "attack")]
 [({'attack': 'A07'}, 0.0), ({'attack': 'A08'}, 1.0)]
@@ -15,9 +15,8 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from nes2net import metrics
-from nes2net.data.trial import BONAFIDE, Trial
-from nes2net.matching import Matched
-from nes2net.metrics.tables import ctrsvdd_rows
+from nes2net.corpora.trial import BONAFIDE, Trial
+from nes2net.evaluation.matching import Matched
 
 #: Pairs of fields that are tabulated where a corpus has both: the tables of ASVspoof 2021 LA (first two) and DF, and of ASVspoof 5.
 CROSSED = (
@@ -44,7 +43,8 @@ _FEWEST_SPEAKERS = 10
 class Row:
     """The EER, a fraction, of a part of the trials; None where one of the classes is empty. ``group`` holds field → value.
 
-    ``interval`` is the 95 % bootstrap interval of the EER where one was asked for, ``min_dcf`` that of CtrSVDD in its own table.
+    ``interval`` is the 95 % bootstrap interval of the EER where one was asked for. ``min_dcf`` stands in
+    official tables only.
     """
 
     group: dict[str, str]
@@ -122,24 +122,6 @@ def breakdown(
             )
         rows.append(Row(group, *counts, eer, interval))
     return rows
-
-
-def ctrsvdd_table(matched: Matched) -> Table:
-    """The official table of CtrSVDD (:func:`nes2net.metrics.tables.ctrsvdd_rows`), its parts in words."""
-    words = {"source": "source {} (with A14)", "subset": "all without {}", "attack": "attack {} (without acesinger)"}
-    rows = ctrsvdd_rows(
-        matched.scores,
-        matched.is_bonafide,
-        [trial.source for trial in matched.trials],
-        [trial.attack for trial in matched.trials],
-    )
-    return Table(
-        OFFICIAL,
-        [
-            Row({"part": words[r.kind].format(r.name)}, r.num_bonafide, r.num_spoof, r.eer, None, r.min_dcf)
-            for r in rows
-        ],
-    )
 
 
 def speaker_groups(trials: list[Trial]) -> dict[str, list[str]]:

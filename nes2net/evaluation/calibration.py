@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nes2net import metrics
-from nes2net.atomic import write_text
 from nes2net.errors import InputError
+from nes2net.machine.files import write_text
 
 _FORMAT = "nes2net linear calibration"
 # A slope of the loss that is as good as none: the weights are right to about as many digits.
@@ -129,10 +129,10 @@ def fit(
     calibration = LinearCalibration(tuple(weights.tolist()), float(parameters[-1] - weights @ centre), prior, l2, names)
     if l2 == 0 and separates(calibration, bonafide, spoof):
         raise InputError(
-            "the classes are separated without error, so the best weights are infinite; take more or harder trials, or l2 > 0"
+            "the classes are separated without error, so the best weights are infinite; take more or harder trials, or `l2` > 0"
         )
     if problem:
-        raise InputError(f"no best weights were found ({problem}); take more trials, fewer systems, or a larger l2")
+        raise InputError(f"no best weights were found ({problem}); take more trials, fewer systems, or a larger `l2`")
     return calibration
 
 
@@ -206,9 +206,9 @@ def _matrix(scores: ArrayLike, what: str) -> NDArray:
 
 def _check_settings(prior: float, l2: float, names: tuple[str, ...], num_systems: int) -> None:
     if not 0 < prior < 1:
-        raise InputError(f"prior must lie between 0 and 1, got {prior}")
+        raise InputError(f"`prior` must lie between 0 and 1, got {prior}")
     if not 0 <= l2 < math.inf:
-        raise InputError(f"l2 must be 0 or more, got {l2}")
+        raise InputError(f"`l2` must be 0 or more, got {l2}")
     if len(names) != num_systems:
         raise InputError(f"{num_systems} systems have scores, but {len(names)} names are given")
 

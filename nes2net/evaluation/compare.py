@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 import itertools
 import platform
 from collections import Counter
@@ -16,11 +15,12 @@ from typing import Any
 import numpy as np
 
 from nes2net import __version__, metrics
-from nes2net.breakdown import speaker_groups
-from nes2net.data.protocol import recorded_digests
-from nes2net.data.trial import BONAFIDE, Trial
+from nes2net.corpora.corpus import Corpus, key_digest
+from nes2net.corpora.protocol import recorded_digests
+from nes2net.corpora.trial import BONAFIDE, Trial
 from nes2net.errors import InputError
-from nes2net.evaluation import Evaluation, evaluate_with_key
+from nes2net.evaluation.breakdown import speaker_groups
+from nes2net.evaluation.evaluate import Evaluation, evaluate_with_key
 from nes2net.registry import corpora
 
 _PACKAGES = ("numpy", "scipy", "matplotlib")
@@ -57,7 +57,7 @@ class Report:
 
     def to_dict(self) -> dict[str, Any]:
         """Ready for JSON. The DET curves are thinned to what a plot can show; the score files have the rest."""
-        from nes2net.plots import thinned_det
+        from nes2net.evaluation.plots import thinned_det
 
         systems = []
         for system in self.systems:
@@ -102,7 +102,7 @@ def evaluate_systems(
 ) -> Report:
     """Evaluate one or more score files on the same trials, and compare every two.
 
-    Arguments and errors as in :func:`nes2net.evaluation.evaluate`. A system is named by its file without suffix, by the whole path
+    Arguments and errors as in :func:`nes2net.evaluation.evaluate.evaluate`. A system is named by its file without suffix, by the whole path
     where two would have one name. The comparison takes the trials in the order of the key, so that under the rule
     ``"interpolated"`` tied scores may move its EERs by less than a trial.
     """
@@ -111,9 +111,9 @@ def evaluate_systems(
     paths = [Path(path) for path in score_paths]
     if twice := [str(path) for path, count in Counter(path.resolve() for path in paths).items() if count > 1]:
         raise InputError(f"score file {twice[0]} is given more than once")
-    module = corpora.get(corpus)
+    definition = corpora.get(corpus)
     with recorded_digests() as key_digests:
-        key = module.keys(keys_path)
+        key = definition.keys(keys_path)
     stems = Counter(path.stem for path in paths)
     systems, inputs = [], []
     for path in paths:
@@ -132,10 +132,10 @@ def evaluate_systems(
         inputs.append({"kind": "scores", "path": str(path), "sha256": digests[path]})
         systems.append(replace(result, system=path.stem if stems[path.stem] == 1 else str(path)))
     pairs = [
-        _compare(first, second, key, module.EER_METHOD, num_resamples, seed)
+        _compare(first, second, key, definition.eer_method, num_resamples, seed)
         for first, second in itertools.combinations(systems, 2)
     ]
-    inputs.append(_key_input(module, keys_path, phase, key, key_digests))
+    inputs.append(_key_input(definition, keys_path, phase, key, key_digests))
     return Report(corpus, systems[0].phase, systems, pairs, inputs, versions())
 
 
@@ -177,16 +177,6 @@ def format_p(p_value: float) -> str:
     return "< 0.001" if p_value < 0.001 else f"{p_value:.3f}"
 
 
-def key_digest(trials: Sequence[Trial]) -> str:
-    """SHA-256 of what a key says, wherever and in whatever order its files say it: sorted lines ``id label phase``.
-
-    >>> key_digest([Trial("b", label="spoof"), Trial("a", label="bonafide")])[:16]
-    '6e6414d2c27ce533'
-    """
-    lines = sorted(f"{trial.id} {trial.label} {trial.phase or '-'}\n" for trial in trials)
-    return hashlib.sha256("".join(lines).encode()).hexdigest()
-
-
 def versions() -> dict[str, str]:
     """Versions of all that figures and plots depend on."""
     found = {"nes2net": __version__, "python": platform.python_version()}
@@ -199,13 +189,13 @@ def versions() -> dict[str, str]:
 
 
 def _key_input(
-    module: Any, keys_path: str | Path, phase: str, key: Sequence[Trial], digests: Mapping[Path, str]
+    corpus: Corpus, keys_path: str | Path, phase: str, key: Sequence[Trial], digests: Mapping[Path, str]
 ) -> dict[str, str]:
     """What ``key`` was read from; of several files, that of ``phase``. ``digests`` are those of all files that were read for it."""
     path = Path(keys_path)
     if path not in digests and not path.is_file():
         # Labels are a key of their own, or stand in the protocol, or are the names of folders.
-        path = module.find_key(path) if hasattr(module, "find_key") else module.find_protocol(path, phase)
+        path = corpus.find_key(path) if corpus.find_key else corpus.find_protocol(path, phase)
     entry = {"kind": "key", "path": str(path)}
     if path in digests:
         entry["sha256"] = digests[path]

@@ -12,23 +12,18 @@ from typing import Any
 from numpy.typing import NDArray
 
 from nes2net import metrics
-from nes2net.breakdown import Row, Table, ctrsvdd_table, speaker_groups, tables
-from nes2net.data.corpus import check_phase
-from nes2net.data.protocol import NotFound, canonical_phase, select_phase, some
-from nes2net.data.trial import Trial
-from nes2net.errors import InputError
-from nes2net.matching import Matched, match, read_scores
-from nes2net.registry import corpora, did_you_mean
+from nes2net.corpora.corpus import Corpus
+from nes2net.corpora.protocol import NotFound, canonical_phase, select_phase
+from nes2net.corpora.trial import Trial
+from nes2net.errors import InputError, did_you_mean, listed
+from nes2net.evaluation.breakdown import OFFICIAL, Row, Table, speaker_groups, tables
+from nes2net.evaluation.matching import Matched, match
+from nes2net.metrics.dcf import ASVSPOOF5_COSTS
+from nes2net.registry import corpora
+from nes2net.scoring.score_file import read_scores
 
 # Of the bootstrap of each row of a breakdown: so many rows need to be quick, and stand beside their numbers of trials.
 _ROW_RESAMPLES = 200
-# CtrSVDD's published figures go by a rule of the EER that is theirs alone, with a minDCF of their own and without attack A14.
-_CTRSVDD_RULE = "sklearn"
-_CTRSVDD_DCF = {"p_spoof": 0.5, "c_fa": 1, "method": "sklearn", "normalize": False}
-_CTRSVDD_EXCLUDES = {"attack": ("A14",)}
-#: The costs of every actDCF, and of the minDCF of every corpus but CtrSVDD.
-ACT_DCF_COSTS = "ASVspoof 5, track 1"
-_CTRSVDD_COSTS = "CtrSVDD, ½ FRR + ½ FAR"
 # Longer breakdowns are left to the page and the JSON.
 _MOST_LINES = 150
 
@@ -62,7 +57,7 @@ class Evaluation:
     min_dcf: float | None = None
     act_dcf: float | None = None
     cllr: float | None = None
-    min_dcf_costs: str = ACT_DCF_COSTS
+    min_dcf_costs: str = ASVSPOOF5_COSTS
     excluded: Mapping[str, Collection[str]] = field(default_factory=dict)
     tables: list[Table] = field(default_factory=list)
     left_out: str = ""
@@ -113,7 +108,7 @@ class Evaluation:
         if self.min_dcf is not None:
             lines.append(
                 f"minDCF {self.min_dcf:.5f} ({self.min_dcf_costs}); read as log-likelihood ratios: "
-                f"actDCF {self.act_dcf:.5f} ({ACT_DCF_COSTS}), Cllr {self.cllr:.5f} bits"
+                f"actDCF {self.act_dcf:.5f} ({ASVSPOOF5_COSTS}), Cllr {self.cllr:.5f} bits"
             )
         if self.excluded:
             lines.append(f"left out by definition: {describe_excluded(self.excluded)}")
@@ -126,7 +121,7 @@ class Evaluation:
         lines = self.headline()
         for table in self.tables:
             if len(table.rows) > _MOST_LINES:
-                lines += ["", f"{' × '.join(table.fields)}: {len(table.rows)} cells, see --html or --json"]
+                lines += ["", f"{' × '.join(table.fields)}: {len(table.rows)} cells, which the page and the JSON hold"]
             else:
                 lines += ["", *_table_of(table.rows)]
         return "\n".join(lines)
@@ -154,19 +149,19 @@ def evaluate(
     """Evaluate a score file.
 
     Args:
-        corpus: A name of :data:`nes2net.registry.corpora`; its module reads the key and says by which rule the published
-            EER goes.
+        corpus: A name of :data:`nes2net.registry.corpora`. The corpus reads the key, and says by which
+            rules its published figures go.
         scores_path: One line ``utterance score`` a trial; higher is more bona fide.
         keys_path: What ``keys`` of the corpus accepts.
         phase: A phase or split of the corpus. A corpus without phases has ``"eval"``; one of your own has ``"all"`` too.
-        allow_partial: As in :func:`~nes2net.matching.match`.
-        exclude: Field of :class:`~nes2net.data.trial.Trial` → values whose trials are left out of the result (they need their
-            scores all the same). None: what the published figures leave out, which is attack A14 of CtrSVDD.
+        allow_partial: As in :func:`~nes2net.evaluation.matching.match`.
+        exclude: Field of :class:`~nes2net.corpora.trial.Trial` → values whose trials are left out of the result (they need their
+            scores all the same). None: what the published figures of the corpus leave out.
         num_resamples, seed: Of the bootstrap. Speakers are drawn where the key names the speaker of every trial and there
             are at least ten, trials otherwise. The rows of a breakdown get a fifth as many, 200 at most.
 
     Raises:
-        InputError: A file is missing or malformed, scores and key do not fit (see :func:`~nes2net.matching.match`), there is no
+        InputError: A file is missing or malformed, scores and key do not fit (see :func:`~nes2net.evaluation.matching.match`), there is no
             such phase, no trial has a value to exclude, nothing is left, or a class has no trials.
     """
     key = corpora.get(corpus).keys(keys_path)
@@ -196,17 +191,16 @@ def evaluate_with_key(
     seed: int,
 ) -> Evaluation:
     """:func:`evaluate` with the key read already, as one for several score files; arguments and errors as there."""
-    module = corpora.get(corpus)
-    is_ctrsvdd = module.EER_METHOD == _CTRSVDD_RULE
-    excluded = (_CTRSVDD_EXCLUDES if is_ctrsvdd else {}) if exclude is None else exclude
-    check_phase(module, phase, key)
+    definition: Corpus = corpora.get(corpus)
+    excluded = definition.excluded if exclude is None else exclude
+    definition.check_phase(phase, key)
     _check_fields(excluded, key, check_values=exclude is not None)
     ids, scores = read_scores(scores_path)
     try:
         matched = match(key, ids, scores, phase, allow_partial=allow_partial)
     except InputError as error:
         raise InputError(f"{scores_path}: {error}") from error
-    official = [ctrsvdd_table(matched)] if is_ctrsvdd else []
+    official = _official_tables(definition, matched)
     kept = [trial for trial in select_phase(key, phase) if _is_kept(trial, excluded)]
     if not kept:
         raise InputError(f"without {describe_excluded(excluded)} no trials are left")
@@ -214,12 +208,12 @@ def evaluate_with_key(
         excluded = {}
     else:
         matched = matched.where(lambda trial: _is_kept(trial, excluded), key, num_expected=len(kept))
-    rule = functools.partial(metrics.compute_eer, method=module.EER_METHOD, order=matched.positions)
+    rule = functools.partial(metrics.compute_eer, method=definition.eer_method, order=matched.positions)
     bonafide, spoof = matched.bonafide, matched.spoof
     eer, threshold = rule(bonafide, spoof)
     groups = speaker_groups(matched.trials)
     interval = metrics.bootstrap_interval(rule, bonafide, spoof, num_resamples=num_resamples, seed=seed, **groups)
-    min_tdcf, notes = _min_tdcf(module, keys_path, phase, bonafide, spoof)
+    min_tdcf, notes = _min_tdcf(definition, keys_path, phase, bonafide, spoof)
     row_resamples = min(_ROW_RESAMPLES, 1 + num_resamples // 5)
     return Evaluation(
         system=Path(scores_path).stem,
@@ -236,12 +230,12 @@ def evaluate_with_key(
         num_resamples=num_resamples,
         num_row_resamples=row_resamples,
         min_tdcf=min_tdcf,
-        min_dcf=metrics.compute_min_dcf(bonafide, spoof, **(_CTRSVDD_DCF if is_ctrsvdd else {})),
+        min_dcf=metrics.compute_min_dcf(bonafide, spoof, **definition.min_dcf_options),
         act_dcf=metrics.compute_act_dcf(bonafide, spoof),
         cllr=metrics.compute_cllr(bonafide, spoof),
-        min_dcf_costs=_CTRSVDD_COSTS if is_ctrsvdd else ACT_DCF_COSTS,
+        min_dcf_costs=definition.min_dcf_costs,
         excluded=excluded,
-        tables=official + tables(matched, module.EER_METHOD, num_resamples=row_resamples, seed=seed),
+        tables=official + tables(matched, definition.eer_method, num_resamples=row_resamples, seed=seed),
         left_out=matched.mismatch.describe(matched.num_expected),
         notes=notes,
         matched=matched,
@@ -325,7 +319,7 @@ def _check_fields(excluded: Mapping[str, Collection[str]], key: Sequence[Trial],
             if value not in there:
                 near = did_you_mean(value, there) if len(there) <= _MOST_LINES else ""
                 raise InputError(
-                    f"no trial of the key has {name} '{value}' to exclude{near or f'; known: {some(there)}'}"
+                    f"no trial of the key has {name} '{value}' to exclude{near or f'; known: {listed(there)}'}"
                 )
 
 
@@ -333,17 +327,25 @@ def _is_kept(trial: Trial, excluded: Mapping[str, Collection[str]]) -> bool:
     return not any(trial.get(name) in values for name, values in excluded.items())
 
 
+def _official_tables(corpus: Corpus, matched: Matched) -> list[Table]:
+    """The official table of the corpus, if it has one."""
+    if corpus.official_table is None:
+        return []
+    rows = corpus.official_table(matched.trials, matched.scores)
+    return [Table(OFFICIAL, [Row({"part": r.part}, r.num_bonafide, r.num_spoof, r.eer, None, r.min_dcf) for r in rows])]
+
+
 def _min_tdcf(
-    module, keys_path: str | Path, phase: str, bonafide: NDArray, spoof: NDArray
+    corpus: Corpus, keys_path: str | Path, phase: str, bonafide: NDArray, spoof: NDArray
 ) -> tuple[float | None, tuple[str, ...]]:
     """The min t-DCF where the corpus comes with scores of a speaker-verification system; else None and, where it should, why."""
-    if not hasattr(module, "asv_scores"):
+    if corpus.asv_scores is None:
         return None, ()
     try:
-        asv = module.asv_scores(keys_path, phase)
+        asv = corpus.asv_scores(keys_path, phase)
     except NotFound as error:
         return None, (f"no min t-DCF: {error}",)
     try:
-        return metrics.compute_min_tdcf(bonafide, spoof, *asv, version=module.TDCF_VERSION), ()
+        return metrics.compute_min_tdcf(bonafide, spoof, *asv, version=corpus.tdcf_version), ()
     except InputError as error:
         return None, (f"no min t-DCF: {error}",)

@@ -1,6 +1,6 @@
-"""Score files and keys brought together, strictly: every trial has one score and every score its trial.
+"""Scores and keys brought together, strictly: every trial has one score and every score its trial.
 
->>> from nes2net.data.trial import Trial
+>>> from nes2net.corpora.trial import Trial
 >>> key = [Trial("a", label="bonafide"), Trial("b", label="bonafide"), Trial("c", label="spoof"), Trial("d", label="spoof")]
 >>> matched = match(key, ["a", "b", "c", "d"], [2.0, 1.0, -1.0, 0.5])
 >>> matched.bonafide, matched.spoof
@@ -8,7 +8,7 @@
 >>> match(key, ["a", "b", "c"], [2.0, 1.0, -1.0])
 Traceback (most recent call last):
     ...
-nes2net.errors.InputError: scores and key do not fit: 1 of 4 trials without a score: d (--allow-partial evaluates the rest)
+nes2net.errors.InputError: scores and key do not fit: 1 of 4 trials without a score: d (`allow_partial` evaluates the rest)
 """
 
 from __future__ import annotations
@@ -17,28 +17,13 @@ import functools
 import math
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nes2net.data.protocol import checked_float, read_rows, select_phase, some
-from nes2net.data.trial import BONAFIDE, Trial
-from nes2net.errors import InputError
-
-
-def read_scores(path: str | Path) -> tuple[list[str], NDArray]:
-    """Utterance ids and scores, shape (N,), of a score file: one line ``utterance score`` a trial, in file order.
-
-    Blank lines are skipped. A missing file, another number of fields, or a score that is no number raises :class:`InputError`
-    naming file and line; ``nan`` and ``inf`` are numbers here, and :func:`match` refuses them.
-    """
-    path = Path(path)
-    ids, scores = [], []
-    for line, (utterance, score) in read_rows(path, 2, "utterance score"):
-        ids.append(utterance)
-        scores.append(checked_float(score, path, line))
-    return ids, np.array(scores)
+from nes2net.corpora.protocol import select_phase
+from nes2net.corpora.trial import BONAFIDE, Trial
+from nes2net.errors import InputError, listed
 
 
 @dataclass(frozen=True)
@@ -65,7 +50,7 @@ class Mismatch:
             (f"{len(self.unknown)} scored but not in the key", self.unknown),
             (f"{len(self.not_finite)} with a score that is not finite", self.not_finite),
         )
-        return "; ".join(f"{what}: {some(ids)}" for what, ids in kinds if ids)
+        return "; ".join(f"{what}: {listed(ids)}" for what, ids in kinds if ids)
 
 
 @dataclass(frozen=True)
@@ -117,8 +102,8 @@ def match(
     Args:
         trials: The whole key, labelled. A scored utterance that is not in it is unknown; one that is in it, but in another
             phase, is left aside.
-        ids, scores: As from :func:`read_scores`. An id may carry the suffix of its audio file. Rows that repeat id and
-            value are one.
+        ids, scores: As from :func:`nes2net.scoring.score_file.read_scores`. An id may carry the suffix of its
+            audio file. Rows that repeat id and value are one.
         allow_partial: Leave out what does not fit instead of raising; ``num_expected`` and ``mismatch`` of the result tell
             what.
 
@@ -150,7 +135,7 @@ def match(
     )
     if mismatch and not allow_partial:
         problems = mismatch.describe(len(expected))
-        raise InputError(f"scores and key do not fit: {problems} (--allow-partial evaluates the rest)")
+        raise InputError(f"scores and key do not fit: {problems} (`allow_partial` evaluates the rest)")
     by_id = {trial.id: trial for trial in expected}
     evaluated = {id: score for id, score in scored.items() if id in by_id}
     matched = [by_id[id] for id in evaluated]
@@ -161,6 +146,6 @@ def match(
     unlabelled = [trial.id for trial in matched if trial.label is None]
     if unlabelled:
         raise InputError(
-            f"{len(unlabelled)} trials have no label in the key: {some(unlabelled)}; give a key with labels"
+            f"{len(unlabelled)} trials have no label in the key: {listed(unlabelled)}; give a key with labels"
         )
     return Matched(matched, np.array(list(evaluated.values())), len(expected), mismatch)

@@ -13,11 +13,12 @@ from collections.abc import Iterable, Sequence
 from importlib.resources import files
 from pathlib import Path
 
-from nes2net.breakdown import OFFICIAL, Row, Table
-from nes2net.comparison import Report, format_p
 from nes2net.errors import InputError
-from nes2net.evaluation import ACT_DCF_COSTS, Evaluation, describe_excluded
-from nes2net.plots import det_svg, distribution_svg, series_style
+from nes2net.evaluation.breakdown import OFFICIAL, Row, Table
+from nes2net.evaluation.compare import Report, format_p
+from nes2net.evaluation.evaluate import Evaluation, describe_excluded
+from nes2net.evaluation.plots import det_svg, distribution_svg, series_style
+from nes2net.metrics.dcf import ASVSPOOF5_COSTS
 from nes2net.registry import corpora
 
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
@@ -48,7 +49,7 @@ def check_writable(*paths: str | Path | None) -> None:
 def html_page(report: Report) -> str:
     """The page of ``report``."""
     several = len(report.systems) > 1
-    title = f"{corpora.get(report.corpus).TITLE}, {report.phase}"
+    title = f"{corpora.get(report.corpus).title}, {report.phase}"
     parts = [
         f"<h1>{_text(title)}</h1>",
         _lead(report),
@@ -59,7 +60,7 @@ def html_page(report: Report) -> str:
         _breakdowns(report.systems),
         _section("Inputs and versions", _provenance(report)),
     ]
-    style = (files("nes2net") / "report.css").read_text(encoding="utf-8")
+    style = (files("nes2net.evaluation") / "page.css").read_text(encoding="utf-8")
     return "\n".join(
         [
             '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">',
@@ -170,7 +171,7 @@ def _figures(system: Evaluation) -> Html:
         tiles.append(("min t-DCF", f"{system.min_tdcf:.4f}", "with the organisers’ ASV system"))
     tiles += [
         ("minDCF", f"{system.min_dcf:.4f}", f"costs of {system.min_dcf_costs}"),
-        ("actDCF", f"{system.act_dcf:.4f}", f"costs of {ACT_DCF_COSTS}; scores as log-likelihood ratios"),
+        ("actDCF", f"{system.act_dcf:.4f}", f"costs of {ASVSPOOF5_COSTS}; scores as log-likelihood ratios"),
         ("Cllr", f"{system.cllr:.4f} bits", "scores as log-likelihood ratios"),
         ("threshold", f"{system.threshold:.4g}", f"where the EER of {system.system} was read off"),
     ]
@@ -204,8 +205,8 @@ def _summary(systems: Sequence[Evaluation]) -> Html:
             [name, _percent(system.eer), _interval(system.interval), *([tdcf] if with_tdcf else []), *costs, trials]
         )
     own = systems[0].min_dcf_costs
-    costs = f"minDCF has the costs of {own}, actDCF those of {ACT_DCF_COSTS}."
-    if own == ACT_DCF_COSTS:
+    costs = f"minDCF has the costs of {own}, actDCF those of {ASVSPOOF5_COSTS}."
+    if own == ASVSPOOF5_COSTS:
         costs = f"minDCF and actDCF have the costs of {own}."
     return Html(f'{_table(head, rows)}\n<p class="small">{_text(costs)}</p>{_notes(systems)}')
 

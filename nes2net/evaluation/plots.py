@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nes2net.evaluation import Evaluation
+from nes2net.evaluation.evaluate import Evaluation
 from nes2net.metrics import det_curve
 
 #: CSS colours of the systems, in turn; beyond their number the line style changes. The page defines the variables.

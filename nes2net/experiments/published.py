@@ -9,8 +9,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from nes2net.errors import InputError
-from nes2net.registry import did_you_mean
+from nes2net.errors import InputError, did_you_mean
 
 _MEASURES = ("val_loss_wo_aug", "val_loss_w_aug", "val_eer_wo_aug")
 _ALLOWED = {
@@ -36,6 +35,7 @@ class PublishedRow:
     corpus: str
     mean: float | None = None
     model: str | None = None
+    frontend: str | dict[str, Any] = "xlsr_300m"
     split: str = "eval"
     phase: str = "eval"
     exclude: dict[str, list[str]] = field(default_factory=dict)
@@ -68,7 +68,7 @@ def _read_rows(path: Path | None) -> tuple[PublishedRow, ...]:
 
     name = "published.yaml" if path is None else str(path)
     try:
-        source = files("nes2net") / "published.yaml" if path is None else path
+        source = files("nes2net.experiments") / "published.yaml" if path is None else path
         rows = yaml.safe_load(source.read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(f"{name}: cannot be read ({error.strerror}); give a file of rows as published.yaml") from error

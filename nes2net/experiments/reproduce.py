@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from nes2net.comparison import Report, evaluate_systems
-from nes2net.data.protocol import some
-from nes2net.errors import InputError
-from nes2net.published import PublishedRow
+from nes2net.corpora.corpus import Corpus
+from nes2net.corpora.protocol import NotFound
+from nes2net.errors import InputError, listed
+from nes2net.evaluation.compare import Report, evaluate_systems
+from nes2net.experiments.published import PublishedRow
 from nes2net.registry import corpora
+
+if TYPE_CHECKING:
+    from nes2net.experiments.comparability import Conditions
 
 #: Where XLS-R 300M and WavLM-Large, the front-ends' pre-training files, are published.
 PRETRAINING = {
@@ -62,21 +66,21 @@ class Missing:
 def find_missing(row: PublishedRow, places: Places) -> list[Missing]:
     """All that ``row`` needs and that is not on disk."""
     missing = [*_missing_model(row, places), *_missing_corpus(row.corpus, [row.split], places)]
-    module = _corpus(row.corpus)
-    if module is not None:
+    corpus = _corpus(row.corpus)
+    if corpus is not None:
         try:
-            module.keys(_keys(row, places), row.phase)
+            corpus.keys(_keys(row, places), row.phase)
         except InputError as error:
             problem = _problem(error)
             if problem not in [m.problem for m in missing]:  # labels that stand in the protocol are missing with it
-                obtain = _obtain(module, "keys") or _obtain(module, "protocol")
-                missing.append(Missing(f"keys of {module.TITLE}", problem, obtain))
+                obtain = _obtain(corpus, "keys") or _obtain(corpus, "protocol")
+                missing.append(Missing(f"keys of {corpus.title}", problem, obtain))
     return missing
 
 
 def _problem(error: InputError) -> str:
-    tried = getattr(error, "tried", [])
-    return f"not found; looked for {some([str(path) for path in tried], 4)}" if tried else str(error)
+    tried = error.tried if isinstance(error, NotFound) else []
+    return f"not found; looked for {listed([str(path) for path in tried], 4)}" if tried else str(error)
 
 
 def _missing_model(row: PublishedRow, places: Places) -> list[Missing]:
@@ -86,15 +90,15 @@ def _missing_model(row: PublishedRow, places: Places) -> list[Missing]:
             return []
         return [Missing("checkpoint", f"{places.checkpoint} not found", released)]
     if row.recipe is None and places.recipe is None:
-        return [Missing("checkpoint", "none given (--checkpoint FILE), and there is no recipe to train it", released)]
-    from nes2net.config import load_recipe
+        return [Missing("checkpoint", "none given (`checkpoint`), and there is no recipe to train it", released)]
+    from nes2net.recipes.recipe import load_recipe
 
     try:
         recipe = load_recipe(_recipe_path(row, places), row.overrides)
     except InputError as error:
         return [
             Missing(
-                "recipe", str(error), f"run in the repository of nes2net, or give --recipe; or a checkpoint: {released}"
+                "recipe", str(error), f"run in the repository of nes2net, or give `recipe`; or a checkpoint: {released}"
             )
         ]
     missing = [replace(m, spares_some=False) for m in _missing_corpus(recipe.data.corpus, ["train", "dev"], places)]
@@ -102,31 +106,31 @@ def _missing_model(row: PublishedRow, places: Places) -> list[Missing]:
     if ssl is not None and not Path(ssl).is_file():
         frontend = recipe.model["frontend"]
         name = frontend if isinstance(frontend, str) else frontend.get("name")
-        problem = f"{ssl} not found; name it with --ssl-checkpoint"
+        problem = f"{ssl} not found; name it with `ssl_checkpoint`"
         missing.append(Missing(f"pre-training of {name}", problem, PRETRAINING.get(name, "from its authors")))
     if missing:
-        missing.append(Missing("or, in place of training, a checkpoint", "none given (--checkpoint FILE)", released))
+        missing.append(Missing("or, in place of training, a checkpoint", "none given (`checkpoint`)", released))
     return missing
 
 
 def _missing_corpus(name: str, splits: Sequence[str], places: Places) -> list[Missing]:
-    module, root = _corpus(name), places.root(name)
-    if module is None:
+    corpus, root = _corpus(name), places.root(name)
+    if corpus is None:
         return [Missing(f"corpus {name}", "this version of nes2net does not read it", "a newer version")]
     missing = []
     for split in splits:
-        missing += _missing_split(module, root, split, places)
+        missing += _missing_split(corpus, root, split, places)
     return missing
 
 
-def _missing_split(module: Any, root: Path, split: str, places: Places) -> list[Missing]:
+def _missing_split(corpus: Corpus, root: Path, split: str, places: Places) -> list[Missing]:
     problems: dict[str, str] = {}
     try:
-        module.find_protocol(root, split, places.protocols)
+        corpus.find_protocol(root, split, places.protocols)
     except InputError as error:
         problems["protocol"] = _problem(error)
     try:
-        audio = module.find_audio(root, split)
+        audio = corpus.find_audio(root, split)
         # Some corpora may lie in the folder itself: only audio tells that one does.
         if problems and audio == root and not any(path.suffix in (".flac", ".wav") for path in root.iterdir()):
             problems["audio"] = f"no audio files in {root}"
@@ -134,31 +138,31 @@ def _missing_split(module: Any, root: Path, split: str, places: Places) -> list[
         problems["audio"] = _problem(error)
     spares_some = False
     if not problems:
-        problems, spares_some = _missing_files(module, root, split, places)
+        problems, spares_some = _missing_files(corpus, root, split, places)
     return [
-        Missing(f"{kind} of {module.TITLE} {split}", text, _obtain(module, kind), spares_some)
+        Missing(f"{kind} of {corpus.title} {split}", text, _obtain(corpus, kind), spares_some)
         for kind, text in problems.items()
     ]
 
 
-def _missing_files(module: Any, root: Path, split: str, places: Places) -> tuple[dict[str, str], bool]:
+def _missing_files(corpus: Corpus, root: Path, split: str, places: Places) -> tuple[dict[str, str], bool]:
     """What is missing, and whether some files are there all the same."""
     try:
-        trials = module.trials(root, split, protocols=places.protocols)
+        trials = corpus.trials(root, split, protocols=places.protocols)
     except InputError as error:
         return {"protocol": str(error)}, False
     gone = [trial.path.name for trial in trials if not trial.path.is_file()]
     if not gone:
         return {}, False
-    return {"audio": f"{len(gone)} of {len(trials)} files are not in {root}: {some(gone)}"}, len(gone) < len(trials)
+    return {"audio": f"{len(gone)} of {len(trials)} files are not in {root}: {listed(gone)}"}, len(gone) < len(trials)
 
 
-def _obtain(module: Any, kind: str) -> str:
+def _obtain(corpus: Corpus, kind: str) -> str:
     """Where to get ``kind`` of a corpus; one's own corpora do not say."""
-    return getattr(module, "OBTAIN", {}).get(kind, "" if kind == "keys" else "from whoever made the corpus")
+    return corpus.obtain.get(kind, "" if kind == "keys" else "from whoever made the corpus")
 
 
-def _corpus(name: str) -> Any:
+def _corpus(name: str) -> Corpus | None:
     return corpora.get(name) if name in corpora.names() else None
 
 
@@ -169,8 +173,53 @@ def _keys(row: PublishedRow, places: Places) -> Path:
 def _recipe_path(row: PublishedRow, places: Places) -> Path:
     if places.recipe is not None:
         return places.recipe
-    beside = Path(__file__).resolve().parents[1] / row.recipe  # in a checkout of the repository
+    beside = Path(__file__).resolve().parents[2] / row.recipe  # in a checkout of the repository
     return beside if beside.is_file() else Path(row.recipe)
+
+
+@dataclass(frozen=True)
+class Reproduction:
+    """A published row measured again.
+
+    There is a verdict only if the conditions do not differ. ``trained`` says that the detector was
+    trained by the recipe, not given as a checkpoint.
+    """
+
+    row: PublishedRow
+    report: Report
+    conditions: Conditions
+    trained: bool
+
+    def text(self) -> str:
+        """Published beside measured, and what to make of it."""
+        row, system = self.row, self.report.systems[0]
+        low, high = (100 * bound for bound in system.interval)
+        mean = "" if row.mean is None else f"   mean {row.mean:.2f} %"
+        lines = [
+            f"published  best {row.best:.2f} %{mean}   ({row.metric} on {row.test}, {row.source})",
+            f"measured   {100 * system.eer:.2f} %   95 % interval {low:.2f} to {high:.2f} %   "
+            f"({system.num_bonafide} bona fide and {system.num_spoof} spoofed trials, bootstrap over {system.interval_over})",
+        ]
+        if row.min_tdcf is not None:
+            measured = "–" if system.min_tdcf is None else f"{system.min_tdcf:.4f}"
+            lines.append(f"min t-DCF  published {row.min_tdcf:.4f}   measured {measured}")
+        if row.legacy_train_mode:
+            lines.append("scored in train mode, as the published figure was (deviation 2)")
+        if self.trained and row.average > 1 and row.average_mode == "legacy":
+            lines.append(
+                "checkpoints averaged as the published code does, the first left out and the second twice (deviation 1)"
+            )
+        lines += [f"not checked: {text}" for text in self.conditions.unchecked]
+        if self.conditions.differences:
+            lines.append("no verdict, for measured and published figures cannot be compared:")
+            return "\n".join([*lines, *(f"- {difference}" for difference in self.conditions.differences)])
+        for name, value in (("single best", row.best), ("mean over runs", row.mean)):
+            if value is not None:
+                lines.append(f"against the published {name}, {value:.2f} %: {judge(value, low, high)}")
+        lines.append(
+            "The interval covers the choice of trials, not that of seeds: another training run may differ by more."
+        )
+        return "\n".join(lines)
 
 
 def reproduce(
@@ -183,25 +232,28 @@ def reproduce(
     allow_partial: bool = False,
     overwrite: bool = False,
     num_resamples: int = 1000,
-) -> Report:
-    """Train if there is no checkpoint, score and evaluate; write scores, ``report.html`` and ``report.json`` to ``places.out``.
+) -> Reproduction:
+    """Train if there is no checkpoint, score, evaluate, and compare the conditions with those of ``row``.
 
-    What was done before in ``places.out`` is not done again: training and scoring go on where they were stopped. ``overwrite`` scores
-    anew, over the scores of another checkpoint too.
+    Scores, ``report.html`` and ``report.json`` are written to ``places.out``. What was done there before
+    is not done again: training and scoring go on where they were stopped. ``overwrite`` scores anew,
+    over the scores of another checkpoint too.
 
     Raises:
         InputError: something is missing (see :func:`find_missing`, which names all of it), malformed, or of another run.
     """
-    from nes2net.report import write_report
-    from nes2net.scoring import score_trials
+    # Here, as in the functions below, for start-up time: what is missing is said without PyTorch.
+    from nes2net.evaluation.page import write_report
+    from nes2net.experiments.comparability import compare_conditions
+    from nes2net.scoring.corpus import score_trials
 
     checkpoint = places.checkpoint or _trained(row, places, device)
-    module = corpora.get(row.corpus)
+    corpus = corpora.get(row.corpus)
     scores = places.out / "scores.txt"
     detector = _detector(row, checkpoint, device)
     score_trials(
         detector,
-        module.trials(places.root(row.corpus), row.split, protocols=places.protocols),
+        corpus.trials(places.root(row.corpus), row.split, protocols=places.protocols),
         scores,
         num_samples=None if row.protocol == "full" else row.samples,
         batch_size=batch_size,
@@ -224,12 +276,13 @@ def reproduce(
     )
     report = replace(report, systems=[replace(report.systems[0], system=row.system)])
     write_report(report, places.out / "report.html", places.out / "report.json")
-    return report
+    conditions = compare_conditions(row, detector.config, report.systems[0], _keys(row, places))
+    return Reproduction(row, report, conditions, trained=places.checkpoint is None)
 
 
 def _trained(row: PublishedRow, places: Places, device: str) -> Path:
     """The checkpoint that the row's recipe gives: the best by ``row.select``, or the mean of the ``row.average`` best."""
-    from nes2net.config import load_recipe
+    from nes2net.recipes.recipe import load_recipe
     from nes2net.training.averaging import average_run
     from nes2net.training.run import train
     from nes2net.training.selection import best_epochs
@@ -243,47 +296,16 @@ def _trained(row: PublishedRow, places: Places, device: str) -> Path:
     recipe.output, recipe.logs = str(places.out / "models"), str(places.out / "logs")
     folder = train(recipe, device)
     best = best_epochs(folder, row.average, row.select)
-    return average_run(folder, best, row.average_mode) if len(best) > 1 else folder / f"epoch_{best[0]}.pth"
+    return average_run(folder, best, row.average_mode).path if len(best) > 1 else folder / f"epoch_{best[0]}.pth"
 
 
 def _detector(row: PublishedRow, checkpoint: Path, device: str) -> Any:
-    """The detector of ``checkpoint``, which the published ones do not describe: their architecture is that of ``row.model``."""
-    from nes2net.detector import PUBLISHED_MODELS, Detector
+    """The detector of ``checkpoint``, of the row's architecture if the file does not say its own."""
+    from nes2net.detector import Detector
+    from nes2net.experiments.comparability import published_architecture
 
-    config = None
-    if row.model is not None:
-        config = PUBLISHED_MODELS.get(row.model, {"frontend": "xlsr_300m", "aggregation": "last", "backend": row.model})
+    config = None if row.model is None else published_architecture(row)
     return Detector.from_pretrained(checkpoint, device, config=config)
-
-
-def verdict(row: PublishedRow, report: Report, *, trained: bool = False) -> str:
-    """Published beside measured, and what to make of it, as text. ``trained``: by the row's recipe, not a checkpoint that was given."""
-    system = report.systems[0]
-    low, high = (100 * bound for bound in system.interval)
-    mean = "" if row.mean is None else f"   mean {row.mean:.2f} %"
-    lines = [
-        f"published  best {row.best:.2f} %{mean}   ({row.metric} on {row.test}, {row.source})",
-        f"measured   {100 * system.eer:.2f} %   95 % interval {low:.2f} to {high:.2f} %   "
-        f"({system.num_bonafide} bona fide and {system.num_spoof} spoofed trials, bootstrap over {system.interval_over})",
-    ]
-    if row.min_tdcf is not None:
-        measured = "–" if system.min_tdcf is None else f"{system.min_tdcf:.4f}"
-        lines.append(f"min t-DCF  published {row.min_tdcf:.4f}   measured {measured}")
-    if row.legacy_train_mode:
-        lines.append("scored in train mode, as the published figure was (deviation 2)")
-    if trained and row.average > 1 and row.average_mode == "legacy":
-        lines.append(
-            "checkpoints averaged as the published code does, the first left out and the second twice (deviation 1)"
-        )
-    if system.is_partial:
-        lines.append(f"PARTIAL: rests on {system.num_bonafide + system.num_spoof} of {system.num_expected} trials")
-    for name, value in (("single best", row.best), ("mean over runs", row.mean)):
-        if value is not None:
-            lines.append(f"against the published {name}, {value:.2f} %: {judge(value, low, high)}")
-    lines.append(
-        "The interval covers the choice of trials, not that of seeds: another training run may differ by more."
-    )
-    return "\n".join(lines)
 
 
 def judge(published: float, low: float, high: float) -> str:

@@ -11,6 +11,7 @@ from nes2net.errors import InputError
 from nes2net.metrics.eer import checked_scores, det_curve, last_of_ties, roc_points, walk
 
 # Evaluation plan of ASVspoof 5, track 1.
+ASVSPOOF5_COSTS = "ASVspoof 5, track 1"
 P_SPOOF = 0.05
 C_MISS = 1.0
 C_FALSE_ALARM = 10.0

@@ -6,7 +6,6 @@ share: Ferrer and Riera, "Confidence Intervals for Evaluation in Machine Learnin
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
@@ -15,6 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nes2net.errors import InputError
+from nes2net.machine.processors import usable_processors
 from nes2net.metrics.eer import checked_scores
 from nes2net.metrics.resampling import any_metric, quick_metric
 
@@ -150,9 +150,9 @@ def _resample(
     Each resample has a generator of its own, so that it is the same whichever thread makes it.
     """
     if num_resamples < 1:
-        raise InputError(f"num_resamples must be at least 1, got {num_resamples}")
+        raise InputError(f"`num_resamples` must be at least 1, got {num_resamples}")
     if seed < 0:
-        raise InputError(f"seed must be 0 or more, got {seed}")
+        raise InputError(f"`seed` must be 0 or more, got {seed}")
     if num_threads is not None and num_threads < 1:
         raise InputError(f"num_threads must be at least 1, got {num_threads}")
     quick = [quick_metric(*system) for system in systems]
@@ -165,13 +165,8 @@ def _resample(
     _, bonafide, spoof = systems[0]
     if None in quick or bonafide.size + spoof.size < _FEWEST_TRIALS_FOR_THREADS:
         return np.array([one(number) for number in range(num_resamples)])
-    with ThreadPoolExecutor(num_threads or _num_cores()) as pool:
+    with ThreadPoolExecutor(num_threads or usable_processors()) as pool:
         return np.array(list(pool.map(one, range(num_resamples))))
-
-
-def _num_cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _draw(bonafide_groups: Sequence | None, spoof_groups: Sequence | None, bonafide: NDArray, spoof: NDArray) -> Draw:

@@ -11,14 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nes2net.metrics.eer import checked_scores, det_curve, last_of_ties
-from nes2net.metrics.tdcf import (
-    C_FALSE_ALARM,
-    C_FALSE_ALARM_SPOOF,
-    C_MISS,
-    P_NONTARGET,
-    P_SPOOF,
-    P_TARGET,
-)
+from nes2net.metrics.tdcf import C_FALSE_ALARM, C_FALSE_ALARM_SPOOF, C_MISS, P_NONTARGET, P_SPOOF, P_TARGET
 
 
 def compute_a_dcf(target: ArrayLike, nontarget: ArrayLike, spoof: ArrayLike) -> tuple[float, float]:

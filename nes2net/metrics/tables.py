@@ -12,6 +12,8 @@ from nes2net.errors import InputError
 from nes2net.metrics.dcf import compute_act_dcf, compute_cllr, compute_min_dcf
 from nes2net.metrics.eer import checked_scores, compute_eer
 
+#: ½ FRR + ½ FAR, the costs of the published CtrSVDD figures, as options of ``compute_min_dcf``.
+CTRSVDD_DCF = {"p_spoof": 0.5, "c_fa": 1, "method": "sklearn", "normalize": False}
 # Of the CtrSVDD test set: a source that was no part of the challenge, an attack that saw the bona fide singers, and the others.
 _LEFT_OUT_SOURCE, _LEFT_OUT_ATTACK = "acesinger", "A14"
 _ATTACKS = ("A09", "A10", "A11", "A12", "A13")
@@ -73,7 +75,7 @@ def _row(kind: str, name: str, bonafide: np.ndarray, spoof: np.ndarray) -> CtrSv
     eer = min_dcf = None
     if bonafide.size and spoof.size:
         eer, _ = compute_eer(bonafide, spoof, "sklearn")
-        min_dcf = compute_min_dcf(bonafide, spoof, p_spoof=0.5, c_fa=1, method="sklearn", normalize=False)
+        min_dcf = compute_min_dcf(bonafide, spoof, **CTRSVDD_DCF)
     return CtrSvddRow(kind, name, bonafide.size, spoof.size, eer, min_dcf)
 
 

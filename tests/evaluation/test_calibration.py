@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.linear_model import LogisticRegression
 
-from nes2net import calibration, metrics
+from nes2net import metrics
 from nes2net.errors import InputError
+from nes2net.evaluation import calibration
 
 overlapping = st.lists(st.integers(-6, 6).map(float), min_size=2, max_size=30)
 
@@ -140,8 +141,8 @@ def test_a_useless_system_gets_no_weight(two_systems):
         ([[1.0, 2.0]], [[3.0, 2.0]], {"systems": ["A", "B"]}, "B: all trials have the same score"),
         ([[1.0, 2.0]], [[3.0]], {}, "of 2 systems for bona fide, but of 1"),
         ([[[1.0]]], [1.0], {}, r"must have shape \(N,\) or \(N, systems\)"),
-        ([1.0], [0.0], {"prior": 1}, "prior must lie between 0 and 1"),
-        ([1.0], [0.0], {"l2": -1}, "l2 must be 0 or more"),
+        ([1.0], [0.0], {"prior": 1}, "`prior` must lie between 0 and 1"),
+        ([1.0], [0.0], {"l2": -1}, "`l2` must be 0 or more"),
         ([1.0], [0.0], {"systems": ["A", "B"]}, "1 systems have scores, but 2 names"),
     ],
 )

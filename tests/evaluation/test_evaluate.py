@@ -1,17 +1,20 @@
 """Scores against keys: golden and published figures, breakdowns, exclusions, tables, bad input."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
-import golden_metrics
 import pytest
+from builders import golden_metrics
 
 from nes2net import metrics
-from nes2net.breakdown import breakdown, tables
-from nes2net.data.trial import Trial
+from nes2net.corpora import generic
+from nes2net.corpora.corpus import OfficialRow
+from nes2net.corpora.trial import Trial
 from nes2net.errors import InputError
-from nes2net.evaluation import comparison_table, evaluate
-from nes2net.matching import match
+from nes2net.evaluation.breakdown import Row, breakdown, tables
+from nes2net.evaluation.evaluate import comparison_table, evaluate
+from nes2net.evaluation.matching import match
 
 
 def write(path: Path, text: str) -> Path:
@@ -81,6 +84,48 @@ def test_ctrsvdd_against_the_published_program(case):
         assert row.eer == pytest.approx(values["eer"], rel=0, abs=1e-12)
         assert row.min_dcf == pytest.approx(values["mindcf"], rel=0, abs=1e-12)
         assert row.num_bonafide + row.num_spoof == values["n"]
+
+
+def test_a_corpus_that_shares_a_rule_of_the_eer_shares_nothing_else(register_corpus, tmp_path):
+    register_corpus("songs", replace(generic.CORPUS, title="Songs", eer_method="sklearn"))
+    rows = [("a", "real", ""), ("b", "real", ""), ("c", "fake", "A09"), ("d", "fake", "A14"), ("e", "fake", "A14")]
+    key = write(
+        tmp_path / "list.csv", "path,label,attack,source\n" + "".join(f"{i}.wav,{c},{a},x\n" for i, c, a in rows)
+    )
+    scores = write(tmp_path / "s.txt", "a 3\nb 1\nc 2\nd 1\ne 0\n")
+    result = evaluate("songs", scores, key, num_resamples=5)
+    assert (result.num_bonafide, result.num_spoof, result.excluded) == (2, 3, {})
+    assert result.eer == metrics.compute_eer([3, 1], [2, 1, 0], "sklearn")[0]
+    assert result.min_dcf == metrics.compute_min_dcf([3, 1], [2, 1, 0])
+    assert result.min_dcf_costs == "ASVspoof 5, track 1"
+    assert result.rows("part") == []
+
+
+def test_costs_exclusions_and_official_table_are_those_of_the_corpus(register_corpus, tmp_path):
+    def official_table(trials, scores):
+        assert [trial.id for trial in trials] == ["b", "a", "c", "d"] and scores.tolist() == [1, 3, 2, 0]
+        return [OfficialRow("all of them", 2, 2, 0.5), OfficialRow("c alone", 2, 1, 0.25, 0.125)]
+
+    register_corpus(
+        "mine",
+        replace(
+            generic.CORPUS,
+            min_dcf_options={"p_spoof": 0.25, "normalize": False},
+            min_dcf_costs="mine, one in four",
+            excluded={"attack": ["X2"]},
+            official_table=official_table,
+        ),
+    )
+    rows = [("a", "real", ""), ("b", "real", ""), ("c", "fake", "X1"), ("d", "fake", "X2")]
+    key = write(tmp_path / "list.csv", "path,label,attack\n" + "".join(f"{i}.wav,{c},{a}\n" for i, c, a in rows))
+    result = evaluate("mine", write(tmp_path / "s.txt", "b 1\na 3\nc 2\nd 0\n"), key, num_resamples=5)
+    assert (result.num_bonafide, result.num_spoof, result.excluded) == (2, 1, {"attack": ["X2"]})
+    assert result.min_dcf == metrics.compute_min_dcf([3, 1], [2], p_spoof=0.25, normalize=False)
+    assert result.min_dcf_costs == "mine, one in four"
+    assert result.rows("part") == [
+        Row({"part": "all of them"}, 2, 2, 0.5),
+        Row({"part": "c alone"}, 2, 1, 0.25, None, 0.125),
+    ]
 
 
 def test_asvspoof5_against_the_published_program(case, tmp_path):

@@ -1,15 +1,13 @@
-"""Score files and strict matching with the key."""
-
-from pathlib import Path
+"""Strict matching of scores with the key."""
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nes2net.data.trial import Trial
+from nes2net.corpora.trial import Trial
 from nes2net.errors import InputError
-from nes2net.matching import match, read_scores
+from nes2net.evaluation.matching import match
 
 KEY = [
     Trial("b1", label="bonafide", phase="eval"),
@@ -18,41 +16,6 @@ KEY = [
     Trial("s2", label="spoof", phase="eval"),
     Trial("p1", label="spoof", phase="progress"),
 ]
-
-
-def write(path: Path, text: str) -> Path:
-    path.write_text(text)
-    return path
-
-
-# Score files
-
-
-def test_read_scores(tmp_path):
-    ids, scores = read_scores(write(tmp_path / "scores.txt", "b 1.5\na  -2e-3\n\nc nan\n"))
-    assert ids == ["b", "a", "c"]
-    np.testing.assert_array_equal(scores, [1.5, -0.002, np.nan])
-
-
-@pytest.mark.parametrize(
-    "text, message",
-    [
-        ("a 1\nb\n", r"scores.txt, line 2: expected 2 fields \(utterance score\), found 1: 'b'"),
-        ("a 1 2\n", "line 1: expected 2 fields"),
-        ("a one\n", "line 1: expected a number as score, found 'one'"),
-    ],
-)
-def test_malformed_score_file(tmp_path, text, message):
-    with pytest.raises(InputError, match=message):
-        read_scores(write(tmp_path / "scores.txt", text))
-
-
-def test_missing_score_file(tmp_path):
-    with pytest.raises(InputError, match=r"none\.txt: cannot be read \(No such file or directory\)"):
-        read_scores(tmp_path / "none.txt")
-
-
-# Matching
 
 
 def test_match_keeps_the_order_of_the_score_file():
@@ -87,7 +50,7 @@ def test_everything_that_does_not_fit_is_named():
         match(KEY, *BAD, "eval")
     assert str(error.value) == (
         "scores and key do not fit: 1 of 4 trials without a score: s2; 1 scored twice with different values: b2; "
-        "1 scored but not in the key: zz; 1 with a score that is not finite: s1 (--allow-partial evaluates the rest)"
+        "1 scored but not in the key: zz; 1 with a score that is not finite: s1 (`allow_partial` evaluates the rest)"
     )
 
 

@@ -11,15 +11,15 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
-from report_case import make_case, report_of
+from builders.report_case import make_case, report_of
 
 from nes2net import metrics
 from nes2net.cli.main import main
-from nes2net.comparison import evaluate_systems
 from nes2net.errors import InputError
-from nes2net.plots import thinned_det
+from nes2net.evaluation.compare import evaluate_systems
+from nes2net.evaluation.page import html_page, write_report
+from nes2net.evaluation.plots import thinned_det
 from nes2net.registry import corpora
-from nes2net.report import html_page, write_report
 
 HOSTILE = "<script>alert('x')</script>&\"$\\alpha$"
 

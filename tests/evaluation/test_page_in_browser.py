@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from report_case import make_case, report_of
+from builders.report_case import make_case, report_of
 
-from nes2net.report import write_report
+from nes2net.evaluation.page import write_report
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +96,7 @@ def test_a_screenshot_on_a_light_and_on_a_dark_ground(chromium, several, scheme,
 
 
 def test_the_script_for_chromium_never_fails(tmp_path):
-    script = Path(__file__).resolve().parents[1] / "scripts" / "test_packages.sh"
+    script = Path(__file__).resolve().parents[2] / "scripts" / "test_packages.sh"
     bash = shutil.which("bash")
     if bash is None or not shutil.which("id"):
         pytest.skip("no bash")

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from nes2net import metrics
-from nes2net.evaluation import evaluate
+from nes2net.evaluation.evaluate import evaluate
 
 
 def write(path: Path, text: str) -> Path:
@@ -54,7 +54,7 @@ def test_published_table_per_attack_on_2019_la(real_2019):
 
 
 def test_asv_system_of_2019_la(real_2019):
-    from nes2net.data import asvspoof2019_la
+    from nes2net.corpora import asvspoof2019_la
 
     target, nontarget, spoof = asvspoof2019_la.asv_scores(real_2019)
     assert (target.size, nontarget.size, spoof.size) == (5370, 33327, 63882)

@@ -130,7 +130,7 @@ def test_a_draw_without_one_class_is_made_again():
 @pytest.mark.parametrize(
     "options, message",
     [
-        ({"num_resamples": 0}, "num_resamples must be at least 1"),
+        ({"num_resamples": 0}, "`num_resamples` must be at least 1"),
         ({"confidence": 1.0}, "confidence must lie between 0 and 1"),
         ({"num_threads": 0}, "num_threads must be at least 1"),
         ({"bonafide_groups": ["a"]}, "or neither"),
@@ -226,5 +226,5 @@ def test_systems_on_other_trials():
 
 
 def test_a_negative_seed():
-    with pytest.raises(InputError, match="seed must be 0 or more, got -1"):
+    with pytest.raises(InputError, match="`seed` must be 0 or more, got -1"):
         metrics.bootstrap_interval(metrics.compute_eer, [1.0, 2.0], [0.0, 1.5], seed=-1)

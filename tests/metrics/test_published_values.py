@@ -2,9 +2,9 @@
 
 import lzma
 
-import golden_metrics
 import numpy as np
 import pytest
+from builders import golden_metrics
 
 from nes2net import metrics
 

@@ -1,0 +1,1 @@
+"""Scores and keys become figures, breakdowns, comparisons, calibrations and the report page."""

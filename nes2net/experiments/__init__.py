@@ -1,0 +1,1 @@
+"""Whole experiments: published results and their reproduction."""

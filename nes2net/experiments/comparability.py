@@ -1,0 +1,129 @@
+"""Whether a measured result can be compared with a published one: by trials, architecture and ASV system."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from nes2net.corpora.corpus import Corpus, count, key_digest
+from nes2net.corpora.protocol import canonical_phase
+from nes2net.detector import PUBLISHED_MODELS, Detector
+from nes2net.errors import listed
+from nes2net.evaluation.evaluate import Evaluation
+from nes2net.experiments.published import PublishedRow
+from nes2net.registry import aggregations, backends, corpora, frontends
+
+_PARTS = {
+    "frontend": ("front-end", frontends),
+    "aggregation": ("aggregation", aggregations),
+    "backend": ("back-end", backends),
+}
+# Options that no score depends on: where weights come from, what acts in training alone, and the
+# sizes of tensors that only pre-training uses.
+_IRRELEVANT = frozenset(
+    "checkpoint engine dropout attention_dropout activation_dropout dropout_input encoder_layerdrop feature_grad_mult "
+    "pretraining_heads final_dim latent_vars latent_groups".split()
+)
+
+
+@dataclass
+class Conditions:
+    """How a measurement differs from a published one, and what could not be checked; one text each."""
+
+    differences: list[str] = field(default_factory=list)
+    unchecked: list[str] = field(default_factory=list)
+
+
+def compare_conditions(row: PublishedRow, config: dict[str, Any], evaluation: Evaluation, keys: Path) -> Conditions:
+    """Compare a measurement with ``row`` in everything but the figures.
+
+    Args:
+        config: The architecture of the detector, :attr:`nes2net.detector.Detector.config`.
+        evaluation: What its scores are worth.
+        keys: The file or folder of the labels.
+    """
+    conditions = Conditions()
+    if evaluation.is_partial:
+        evaluated = evaluation.num_bonafide + evaluation.num_spoof
+        conditions.differences.append(
+            f"PARTIAL: rests on {evaluated} of {evaluation.num_expected} trials; {evaluation.left_out}"
+        )
+    corpus, phase = corpora.get(row.corpus), canonical_phase(row.phase)
+    _compare_trials(conditions, corpus, phase, keys)
+    _compare_architecture(conditions, row, config)
+    if row.min_tdcf is not None and evaluation.min_tdcf is not None:
+        _compare_asv_scores(conditions, corpus, phase, keys)
+    return conditions
+
+
+def published_architecture(row: PublishedRow) -> dict[str, Any]:
+    """The architecture of ``row.model``, as for :meth:`nes2net.detector.Detector.from_config`."""
+    return PUBLISHED_MODELS.get(row.model, {"frontend": row.frontend, "aggregation": "last", "backend": row.model})
+
+
+def _compare_trials(conditions: Conditions, corpus: Corpus, phase: str, keys: Path) -> None:
+    official, digest = corpus.labelled_counts(phase), corpus.key_digests.get(phase)
+    if official is None:
+        conditions.unchecked.append(f"the trials: the official numbers of {corpus.title}, phase {phase}, are not known")
+        return
+    key = corpus.keys(keys, phase)
+    if differences := count(key).differences(official):
+        text = f"the trials are not the official ones of {corpus.title}, phase {phase}: {listed(differences)}"
+        conditions.differences.append(text)
+    elif digest is not None and key_digest(key) != digest:
+        text = f"the trials are as many as the official ones of {corpus.title}, phase {phase}, but other ids or labels"
+        conditions.differences.append(text)
+
+
+def _compare_architecture(conditions: Conditions, row: PublishedRow, config: dict[str, Any]) -> None:
+    if row.model is None:
+        conditions.unchecked.append("the architecture: the row names no model")
+        return
+    with torch.device("meta"):
+        expected = _options(Detector.from_config(published_architecture(row)).config)
+    found = _options(config)
+    differences = []
+    for part, (role, _) in _PARTS.items():
+        name, published_name = found[part].pop("name"), expected[part].pop("name")
+        if name != published_name:
+            differences.append(f"{role} {name} instead of {published_name}")
+            continue
+        differences += [
+            f"{role} {option} {found[part].get(option)} instead of {value}"
+            for option, value in expected[part].items()
+            if found[part].get(option) != value
+        ]
+    if differences:
+        conditions.differences.append(f"the architecture is not that of {row.model}: {listed(differences)}")
+
+
+def _compare_asv_scores(conditions: Conditions, corpus: Corpus, phase: str, keys: Path) -> None:
+    official = corpus.asv_counts.get(phase)
+    if official is None:
+        text = f"the speaker-verification scores: the official numbers of {corpus.title}, phase {phase}, are not known"
+        conditions.unchecked.append(text)
+        return
+    found = tuple(len(scores) for scores in corpus.asv_scores(keys, phase))
+    if found != official:
+        there, expected = (
+            f"{target:,} target, {other:,} nontarget, {spoof:,} spoof" for target, other, spoof in (found, official)
+        )
+        text = f"the speaker-verification scores are not the organisers': {there} instead of {expected}"
+        conditions.differences.append(text)
+
+
+def _options(config: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Part → its name and all options that scores depend on, defaults included, in the types of JSON."""
+    options = {}
+    for part, (_, registry) in _PARTS.items():
+        parameters = inspect.signature(registry.get(config[part]["name"])).parameters.values()
+        defaults = {p.name: p.default for p in parameters if p.default is not p.empty}
+        options[part] = json.loads(
+            json.dumps({name: value for name, value in {**defaults, **config[part]}.items() if name not in _IRRELEVANT})
+        )
+    return options

@@ -1,0 +1,187 @@
+"""When a measured result may stand beside a published one: trials, architecture, speaker verification."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from nes2net import Detector
+from nes2net.corpora import asvspoof2019_la, asvspoof2021_la, generic, in_the_wild
+from nes2net.corpora.corpus import Counts, key_digest
+from nes2net.evaluation.evaluate import evaluate
+from nes2net.experiments.comparability import compare_conditions, published_architecture
+from nes2net.experiments.published import PublishedRow, published_rows
+from nes2net.recipes.recipe import load_recipe
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+SPECTRAL = {"frontend": {"name": "lps", "n_fft": 128, "num_bins": 20}, "aggregation": "last", "backend": "asp_mlp"}
+ROW = PublishedRow(
+    id="tiny",
+    system="Tiny",
+    train="asvspoof2019_la",
+    test="tiny",
+    metric="EER",
+    best=1.0,
+    source="a test",
+    corpus="tiny",
+    model="asp_mlp",
+    frontend=SPECTRAL["frontend"],
+    samples=8000,
+)
+
+
+def built(config: dict) -> dict:
+    """The configuration that a detector built from ``config`` tells of itself."""
+    with torch.device("meta"):
+        return Detector.from_config(config).config
+
+
+def conditions_of(row: PublishedRow, keys: Path, folder: Path, config: dict = SPECTRAL, **options):
+    """The conditions of a measurement with scores that are worth nothing."""
+    ids = [line.split()[1] for line in (keys / "LA" / "CM" / "trial_metadata.txt").read_text().splitlines()]
+    ids = ids[1:] if options else ids
+    (folder / "s.txt").write_text("".join(f"{id} {n % 5}\n" for n, id in enumerate(ids)))
+    evaluation = evaluate(row.corpus, folder / "s.txt", keys, num_resamples=2, **options)
+    return compare_conditions(row, built(config), evaluation, keys)
+
+
+@pytest.fixture
+def tiny(register_corpus):
+    """Register ASVspoof 2021 LA with the numbers of the corpus of a few seconds as its official ones."""
+
+    def register(**facts):
+        key_counts = {"eval": Counts(12, 6, 6, {"attack": {"A07": 6}})}
+        register_corpus("tiny", replace(asvspoof2021_la.CORPUS, title="Tiny LA", **{"key_counts": key_counts, **facts}))
+
+    return register
+
+
+def test_the_same_conditions(corpus, tmp_path, tiny):
+    tiny(asv_counts={"eval": (5, 5, 5)})
+    row = replace(ROW, min_tdcf=0.1)
+    conditions = conditions_of(row, corpus / "keys", tmp_path)
+    assert conditions.differences == conditions.unchecked == []
+
+
+def test_other_numbers_of_trials(corpus, tmp_path, tiny):
+    tiny(key_counts=asvspoof2021_la.CORPUS.key_counts)
+    conditions = conditions_of(ROW, corpus / "keys", tmp_path)
+    assert conditions.differences == [
+        "the trials are not the official ones of Tiny LA, phase eval: 12 trials instead of 148,176, 6 bona fide instead of "
+        "14,816, 6 spoofed instead of 133,360"
+    ]
+
+
+def test_as_many_trials_but_others(corpus, tmp_path, tiny):
+    digest = key_digest(asvspoof2021_la.keys(corpus / "keys"))
+    tiny(key_digests={"eval": digest})
+    assert conditions_of(ROW, corpus / "keys", tmp_path).differences == []
+    keys = tmp_path / "keys" / "LA" / "CM"
+    keys.mkdir(parents=True)
+    text = (corpus / "keys" / "LA" / "CM" / "trial_metadata.txt").read_text()
+    (keys / "trial_metadata.txt").write_text(text.replace("LA_E_1000001", "LA_E_9000001"))
+    (difference,) = conditions_of(ROW, tmp_path / "keys", tmp_path).differences
+    assert difference == "the trials are as many as the official ones of Tiny LA, phase eval, but other ids or labels"
+
+
+def test_trials_without_official_numbers_are_not_checked(tmp_path, register_corpus):
+    register_corpus("tiny", replace(generic.CORPUS, title="Mine"))
+    (tmp_path / "list.csv").write_text("path,label\na.wav,real\nb.wav,fake\n")
+    (tmp_path / "s.txt").write_text("a 1\nb 0\n")
+    evaluation = evaluate("tiny", tmp_path / "s.txt", tmp_path / "list.csv", num_resamples=2)
+    conditions = compare_conditions(ROW, built(SPECTRAL), evaluation, tmp_path / "list.csv")
+    assert conditions.differences == []
+    assert conditions.unchecked == ["the trials: the official numbers of Mine, phase eval, are not known"]
+
+
+def test_a_partial_result(corpus, tmp_path, tiny):
+    tiny()
+    (difference,) = conditions_of(ROW, corpus / "keys", tmp_path, allow_partial=True).differences
+    assert difference == "PARTIAL: rests on 11 of 12 trials; 1 of 12 trials without a score: LA_E_1000001"
+
+
+def test_a_toy_speaker_verification_system(corpus, tmp_path, tiny):
+    tiny(asv_counts={"eval": (5370, 33327, 63882)})
+    conditions = conditions_of(replace(ROW, min_tdcf=0.1), corpus / "keys", tmp_path)
+    (difference,) = conditions.differences
+    assert difference.startswith("the speaker-verification scores are not the organisers': ")
+    assert difference.endswith(" instead of 5,370 target, 33,327 nontarget, 63,882 spoof")
+    # Without a published min t-DCF nothing rests on it.
+    assert conditions_of(ROW, corpus / "keys", tmp_path).differences == []
+
+
+def test_a_speaker_verification_system_of_unknown_size_is_not_checked(corpus, tmp_path, tiny):
+    tiny()
+    conditions = conditions_of(replace(ROW, min_tdcf=0.1), corpus / "keys", tmp_path)
+    assert conditions.differences == []
+    assert conditions.unchecked == [
+        "the speaker-verification scores: the official numbers of Tiny LA, phase eval, are not known"
+    ]
+
+
+def test_the_organisers_speaker_verification_system(shared, tmp_path):
+    import lzma
+
+    for phase, counts in asvspoof2019_la.CORPUS.asv_counts.items():
+        name = f"ASVspoof2019.LA.asv.{phase}.gi.trl.scores.txt"
+        source = shared / "real" / "scores" / "asvspoof2019_la" / f"{name}.xz"
+        (tmp_path / name).write_bytes(lzma.open(source).read())
+        assert tuple(map(len, asvspoof2019_la.asv_scores(tmp_path, phase))) == counts
+
+
+# Architectures
+
+
+@pytest.mark.parametrize(
+    "config, difference",
+    [
+        ({**SPECTRAL, "backend": "aasist"}, "back-end aasist instead of asp_mlp"),
+        (
+            {**SPECTRAL, "backend": {"name": "asp_mlp", "hidden_dim": 8}},
+            "back-end hidden_dim 8 instead of 256",
+        ),
+        (
+            {**SPECTRAL, "frontend": {"name": "lps", "n_fft": 128, "num_bins": 30}},
+            "front-end num_bins 30 instead of 20, back-end feature_dim 30 instead of 20",
+        ),
+        ({**SPECTRAL, "aggregation": "weighted_sum"}, "aggregation weighted_sum instead of last"),
+    ],
+)
+def test_another_architecture(corpus, tmp_path, tiny, config, difference):
+    tiny()
+    conditions = conditions_of(ROW, corpus / "keys", tmp_path, config)
+    assert conditions.differences == [f"the architecture is not that of asp_mlp: {difference}"]
+
+
+def test_an_architecture_that_weights_do_not_show(corpus, tmp_path, tiny):
+    tiny()
+    row = replace(ROW, model="WavLM_Nes2Net_X")
+    published = published_architecture(row)
+    config = {**published, "backend": {**published["backend"], "dilation": 2}}
+    config["frontend"] = {**published["frontend"], "normalize": False}
+    (difference,) = conditions_of(row, corpus / "keys", tmp_path, config).differences
+    assert difference == (
+        "the architecture is not that of WavLM_Nes2Net_X: front-end normalize False instead of True, "
+        "back-end dilation 2 instead of 1"
+    )
+    config = {**published, "frontend": {**published["frontend"], "dropout": 0.1, "encoder_layerdrop": 0.05}}
+    assert conditions_of(row, corpus / "keys", tmp_path, config).differences == []  # they act in training alone
+
+
+def test_a_row_that_names_no_model_is_not_checked(corpus, tmp_path, tiny):
+    tiny()
+    conditions = conditions_of(replace(ROW, model=None), corpus / "keys", tmp_path)
+    assert conditions.differences == [] and conditions.unchecked == ["the architecture: the row names no model"]
+
+
+@pytest.mark.parametrize("recipe", sorted({row.recipe for row in published_rows() if row.recipe}))
+def test_every_recipe_trains_the_architecture_of_its_rows(recipe, tmp_path, register_corpus):
+    register_corpus("tiny", replace(in_the_wild.CORPUS, counts={}, key_digests={}))
+    (tmp_path / "meta.csv").write_text("file,speaker,label\n0.wav,A,spoof\n1.wav,A,bona-fide\n")
+    (tmp_path / "s.txt").write_text("0 0\n1 1\n")
+    evaluation = evaluate("tiny", tmp_path / "s.txt", tmp_path, num_resamples=2)
+    for row in published_rows():
+        if row.recipe == recipe:
+            config = built(load_recipe(REPOSITORY / recipe, row.overrides).model)
+            assert compare_conditions(replace(row, corpus="tiny"), config, evaluation, tmp_path).differences == []
