@@ -7,12 +7,12 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
-from nes2net.checkpoint import check_fit, load_state_dict, read_record, save_state_dict
+from nes2net.checkpoints.state_dict import check_fit, load_state_dict, read_record, save_state_dict
 from nes2net.errors import InputError
 from nes2net.training.selection import best_epochs
 
@@ -43,7 +43,7 @@ def average_checkpoints(
     if weights is None:
         return _legacy_mean(paths) if mode == "legacy" else _mean(paths)
     if mode == "legacy":
-        raise InputError("the published code has no weights: take --mode mean")
+        raise InputError("the published code has no weights: take `mode=mean`")
     if len(weights) != len(paths) or not all(0 <= w < math.inf for w in weights) or not sum(weights):
         raise InputError(
             f"{len(paths)} checkpoints want as many weights of at least 0, not all 0; given: {list(weights)}"
@@ -119,6 +119,17 @@ def _legacy_mean(paths: Sequence[str | Path]) -> OrderedDict[str, Tensor]:
     return _with_metadata(total, first)
 
 
+class RunAverage(NamedTuple):
+    """What :func:`average_run` gives: the file of the average and the checkpoints it is of.
+
+    ``earlier`` says what became of an average made earlier: ``"used"`` as it is, ``"replaced"``, or ``"absent"`` if there was no such file.
+    """
+
+    path: Path
+    checkpoints: list[Path]
+    earlier: Literal["used", "replaced", "absent"]
+
+
 def average_run(
     folder: str | Path,
     ids: Sequence[int] | None = None,
@@ -130,9 +141,8 @@ def average_run(
     weights: Sequence[float] | None = None,
     batch_norm_batches: int | None = None,
     out: str | Path | None = None,
-    say: Callable[[str], object] = lambda line: None,
-) -> Path:
-    """Average checkpoints ``epoch_{id}.pth`` of a run folder into ``Averaged_Model_IDs_{id}_{id}….pth`` there, and return its path.
+) -> RunAverage:
+    """Average checkpoints ``epoch_{id}.pth`` of a run folder into ``Averaged_Model_IDs_{id}_{id}….pth`` there.
 
     A plain average of that name is used as it is when it was made from these very checkpoints in this mode or by other code;
     ``legacy`` averages get ``_legacy`` before the suffix, weighted ones ``_weighted`` and the weights, those with new batch
@@ -147,13 +157,10 @@ def average_run(
         batch_norm_batches: estimate the averaged model's batch statistics anew on so many training batches, as that paper does
             (section 3.1); the run's own recipe says which data. None keeps the averages of the checkpoints' statistics.
         out: file to write instead, whatever is there.
-        say: is told, in a line, whether the average was written or was there.
     """
     folder = Path(folder)
     if not folder.is_dir():
-        raise InputError(
-            f"run folder {folder} not found: name the folder that holds epoch_N.pth (main.py: with --model_folder_path)"
-        )
+        raise InputError(f"run folder {folder} not found: give `folder` the one that holds epoch_N.pth")
     if sum(which is not None for which in (ids, last, best)) > 1:
         raise InputError("which epochs to average is said by ids, last or best, one of them")
     if last is not None:
@@ -167,8 +174,7 @@ def average_run(
     missing = [s.name for s in sources if not s.is_file()]
     plain = not weights and batch_norm_batches is None and out is None
     if plain and target.is_file() and (missing or target.stat().st_mtime >= max(s.stat().st_mtime for s in sources)):
-        say(f"{target} is there already, made of these checkpoints, and stays; --out names another file")
-        return target
+        return RunAverage(target, sources, "used")
     if missing:
         raise InputError(
             f"{folder} has no {', '.join(missing)}; epochs saved there: {', '.join(map(str, _epochs(folder))) or 'none'}"
@@ -181,9 +187,9 @@ def average_run(
     if batch_norm_batches is not None:
         made["batch_norm_batches"] = batch_norm_batches
         average = _with_new_batch_statistics(average, record, folder, batch_norm_batches)
+    earlier = "replaced" if target.is_file() else "absent"
     save_state_dict(average, target, **record)
-    say(f"average written to {target}")
-    return target
+    return RunAverage(target, sources, earlier)
 
 
 def record_of_average(average: OrderedDict[str, Tensor], made: dict[str, Any]) -> dict[str, Any]:
@@ -199,7 +205,7 @@ def _file_name(ids: Sequence[int], mode: str, weights: Sequence[float] | None, b
     name += "_bn.pth" if batch_norm_batches is not None else ".pth"
     if len(name) > 230:  # file systems end at 255, with what is put around it while it is written
         raise InputError(
-            f"an average of {len(ids)} checkpoints has too long a name: nes2net average gives it one with --out"
+            f"an average of {len(ids)} checkpoints has too long a name: `nes2net average … --out FILE` gives it another"
         )
     return name
 
@@ -223,8 +229,9 @@ def _with_new_batch_statistics(
     from torch.optim.swa_utils import update_bn
     from tqdm import tqdm
 
-    from nes2net.config import load_recipe
-    from nes2net.detector import Detector, choose_device
+    from nes2net.detector import Detector
+    from nes2net.machine.devices import choose_device
+    from nes2net.recipes.recipe import load_recipe
     from nes2net.training.run import RECIPE_FILE, seed_everything, training_batches
 
     if "model" not in record or not (folder / RECIPE_FILE).is_file():

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from nes2net.atomic import replacing
+from nes2net.machine.files import replacing
 
 # Colours of Okabe and Ito, which the colour-blind can tell apart.
 _LOSSES = {

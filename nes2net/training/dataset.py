@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import zlib
 from collections.abc import Sequence
-from multiprocessing.util import Finalize
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from nes2net.audio.cache import AudioCache
+from nes2net.audio.crop import CROPS, head_crop, random_crop, random_tiled_crop
+from nes2net.audio.read import load_audio, load_head
 from nes2net.augment import NoiseAugmentation, RawBoostParameters, rawboost
 from nes2net.augment.legacy import LegacyStream
-from nes2net.data.audio import load_audio, load_head
-from nes2net.data.cache import AudioCache
-from nes2net.data.crop import CROPS, head_crop, random_crop, random_tiled_crop
-from nes2net.data.sampling import EpochBatches
-from nes2net.data.trial import Trial
+from nes2net.corpora.trial import Trial
 from nes2net.errors import InputError
+from nes2net.machine.workers import worker_options
+from nes2net.training.sampling import EpochBatches, stream_of_epoch
 
 _RANDOM_CROPS = {"random": random_crop, "random_tiled": random_tiled_crop}
 
@@ -44,7 +42,7 @@ class Batch(NamedTuple):
 
 
 class TrainingSet(Dataset):
-    """Labelled trials, read from disk when asked for as ``(epoch, index)``.
+    """Labelled trials, read from disk when asked for as ``(epoch, index)``; epochs are numbered from 1.
 
     An utterance is augmented whole, by background noise or reverberation and then by RawBoost, and cropped last. Every (seed, epoch,
     utterance) has a random stream of its own, from which each step draws in turn, so that an utterance is augmented in the same way
@@ -56,7 +54,7 @@ class TrainingSet(Dataset):
         algo: RawBoost algorithm, 0 for none.
         part: distinguishes the streams of training and development.
         noise: background noise and reverberation.
-        crop: which part of a longer utterance is taken, one of :data:`nes2net.data.crop.CROPS`.
+        crop: which part of a longer utterance is taken, one of :data:`nes2net.audio.crop.CROPS`.
         cache: where decoded audio is kept.
         stream: what RawBoost draws from instead, in the order in which utterances are asked for (``augment.rng: legacy``).
     """
@@ -101,7 +99,8 @@ class TrainingSet(Dataset):
 
     def prepare(self, trial: Trial, epoch: int) -> np.ndarray:
         """What training hears of ``trial`` in ``epoch``: (num_samples,) float32. An unusable file raises :class:`InputError`."""
-        rng = np.random.default_rng([self.seed, epoch, zlib.crc32(f"{self.part}/{trial.id}".encode())])
+        utterance = zlib.crc32(f"{self.part}/{trial.id}".encode())
+        rng = np.random.default_rng(stream_of_epoch(self.seed, epoch, utterance))
         waveform = self._read(trial)
         if self.noise:
             waveform = self.noise(waveform, rng)
@@ -152,43 +151,3 @@ def training_loader(dataset: TrainingSet, batches: EpochBatches, num_workers: in
         pin_memory=pin_memory,
         **worker_options(0 if dataset.stream is not None else num_workers),
     )
-
-
-def usable_processors() -> int:
-    """Processors that each of the training processes on this machine has for itself."""
-    processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    # Set by torchrun and accelerate.
-    return max(1, processors // max(1, int(os.environ.get("LOCAL_WORLD_SIZE", "1"))))
-
-
-def worker_options(num_workers: int) -> dict[str, Any]:
-    """Options of a ``DataLoader`` for at most ``num_workers`` reading processes, and no more than there are processors."""
-    workers = max(0, min(num_workers, usable_processors()))
-    # A generator of its own, so that starting workers draws nothing from the global one, which initialises and drops out.
-    generator = torch.Generator().manual_seed(0)
-    return {
-        "num_workers": workers,
-        "persistent_workers": workers > 0,
-        "worker_init_fn": _Shield() if workers else None,
-        "generator": generator,
-    }
-
-
-class _Shield:
-    """``worker_init_fn``: a signal to all processes at once leaves it to the main one to finish its step and stop its workers.
-
-    When the main process ends amid a pass, multiprocessing sends SIGTERM to those that still read and waits for them: that one is obeyed.
-    """
-
-    def __init__(self) -> None:
-        self._down = torch.zeros(1, dtype=torch.uint8).share_memory_()
-        # Also at the end of the program; with a priority, before multiprocessing ends its processes.
-        Finalize(self, self._down.fill_, args=(1,), exitpriority=0)
-
-    def __call__(self, _worker: int) -> None:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        signal.signal(signal.SIGTERM, self._on_terminate)
-
-    def _on_terminate(self, *_: object) -> None:
-        if self._down[0]:
-            os._exit(0)  # not by an exception, which would first hand over what was read, to nobody

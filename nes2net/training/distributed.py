@@ -13,9 +13,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from nes2net.detector import choose_device
-from nes2net.errors import InputError
-from nes2net.registry import did_you_mean
+from nes2net.errors import InputError, did_you_mean
+from nes2net.machine.devices import choose_device
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -42,12 +41,12 @@ def create_accelerator(device: str = "auto", precision: str = "fp32") -> Acceler
 
     if precision not in PRECISIONS:
         known = ", ".join(PRECISIONS)
-        raise InputError(f"train.precision is one of {known}, not '{precision}'{did_you_mean(precision, PRECISIONS)}")
+        raise InputError(f"`train.precision` is one of {known}, not '{precision}'{did_you_mean(precision, PRECISIONS)}")
     chosen = choose_device(device)
     if chosen.type == "cuda":
         _choose_gpu(chosen)
     if precision == "fp16" and chosen.type != "cuda":
-        raise InputError(f"train.precision=fp16 needs CUDA, not {chosen.type}: take bf16 or fp32")
+        raise InputError(f"`train.precision=fp16` needs CUDA, not {chosen.type}: take bf16 or fp32")
     # Accelerate keeps one state for a whole process and refuses another precision later; every run here has its own.
     for state in (AcceleratorState, GradientState, PartialState):
         state._reset_state()
@@ -77,7 +76,7 @@ def _choose_gpu(device: torch.device) -> None:
     if device.index is not None:
         if rank != -1:
             raise InputError(
-                f"each of several processes has the GPU of its number, so '{device}' cannot be all of theirs: take --device cuda, and "
+                f"each of several processes has the GPU of its number, so '{device}' cannot be all of theirs: take `device=cuda`, and "
                 "CUDA_VISIBLE_DEVICES to choose GPUs"
             )
         torch.cuda.set_device(device)  # accelerate takes the current one

@@ -12,13 +12,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
-from nes2net.errors import InputError, Unfinished
+from nes2net.errors import InputError, Unfinished, readable_size
 
 # A file system or quota that is full, and a file that is larger than the process may write.
 _FULL = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
 # A disk or a file server that fails, or is not ours to write to any more.
 _FAILING = {errno.EIO, errno.EROFS, errno.EACCES, errno.EPERM, errno.ETIMEDOUT, getattr(errno, "ESTALE", errno.EIO)}
-_UNITS = ("bytes", "kB", "MB", "GB", "TB")
 
 
 class StopRequests:
@@ -111,15 +110,3 @@ def failing_disk_is_temporary(folder: Path, needed: int) -> Iterator[None]:
         raise Unfinished(
             f"{what}: {why}; what was saved before is whole. Once it can be used again, the same command goes on"
         ) from error
-
-
-def readable_size(size: float) -> str:
-    """``size`` bytes for a person.
-
-    >>> readable_size(3_812_000_000)
-    '3.8 GB'
-    """
-    unit = 0
-    while size >= 1000 and unit < len(_UNITS) - 1:
-        size, unit = size / 1000, unit + 1
-    return f"{size:.1f} {_UNITS[unit]}" if unit else f"{size:.0f} {_UNITS[unit]}"

@@ -14,15 +14,15 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from nes2net.config import Recipe
-from nes2net.data.dataset import Batch
-from nes2net.data.sampling import by_step
 from nes2net.errors import InputError
+from nes2net.recipes.recipe import Recipe
+from nes2net.training.dataset import Batch
 from nes2net.training.distributed import all_or_none, plan_step, sums_over_processes
 from nes2net.training.interruption import StopRequests
 from nes2net.training.monitor import Monitor, check_finite
 from nes2net.training.objective import Objective
 from nes2net.training.optimisation import learning_rate
+from nes2net.training.sampling import by_step
 from nes2net.training.seeding import seed_step
 from nes2net.training.state import Progress, RunState
 from nes2net.training.validation import Validator
@@ -94,7 +94,7 @@ class Trainer:
         Returns the signal by which to stop after it, 0 for none, and whether to save, both as all processes know them.
         """
         accelerator, progress = self.accelerator, self.state.progress
-        iteration = epoch * self.steps_per_epoch + step
+        iteration = (epoch - 1) * self.steps_per_epoch + step
         seed_step(self.recipe.seed, epoch, step, accelerator.process_index)
         progress.lr = self.learning_rate(iteration)
         for group in self.optimizer.param_groups:

@@ -7,11 +7,12 @@ import torch
 from torch import Tensor, nn
 
 from nes2net.augment.specmix import Specmix
-from nes2net.config import Recipe
-from nes2net.detector import Detector, bonafide_scores
-from nes2net.errors import InputError
-from nes2net.registry import did_you_mean
+from nes2net.backends.base import bonafide_scores
+from nes2net.detector import Detector
+from nes2net.errors import InputError, did_you_mean
+from nes2net.recipes.recipe import Recipe
 from nes2net.training.losses import AngularSoftmax, BinaryFocal, Criterion, WeightedCrossEntropy
+from nes2net.training.sampling import stream_of_epoch
 
 LOSSES = ("cross_entropy", "focal", "angular_softmax")
 _SPECMIX_STREAM = 0x5BEC  # keeps Specmix's draws apart from other streams of the same (seed, epoch)
@@ -22,7 +23,7 @@ class Objective(nn.Module):
 
     Everything that has parameters is used in :meth:`forward`, so that this module is what DistributedDataParallel wraps.
 
-    >>> from nes2net.config import Recipe
+    >>> from nes2net.recipes.recipe import Recipe
     >>> model = {"frontend": {"name": "lps", "num_bins": 64}, "backend": {"name": "nes2net_x", "nes_ratio": [4, 4]}}
     >>> objective = Objective(Recipe(model=model), Detector.from_config(model), steps_per_epoch=10)
     >>> numerator = objective(torch.randn(2, 16000), torch.tensor([0, 1]))
@@ -41,7 +42,7 @@ class Objective(nn.Module):
         self.frozen = False
         if self.freeze_epochs and not any(p.requires_grad for p in detector.frontend.parameters()):
             name = detector.frontend.config["name"]
-            raise InputError(f"front-end '{name}' has nothing to train: leave train.freeze_frontend_epochs out")
+            raise InputError(f"front-end '{name}' has nothing to train: leave `train.freeze_frontend_epochs` out")
         self.specmix = None
         if recipe.augment.specmix is not None:
             self.specmix = Specmix.of(**recipe.augment.specmix)
@@ -50,7 +51,7 @@ class Objective(nn.Module):
     def begin_training(self, epoch: int) -> None:
         """Train mode for ``epoch``; a front-end that is frozen in it stays in eval mode."""
         self.train()
-        self.frozen = epoch < self.freeze_epochs
+        self.frozen = epoch <= self.freeze_epochs
         self.detector.frontend.train(not self.frozen)
 
     def mixed(self, waveforms: Tensor, targets: Tensor, epoch: int, step: int, part: int = 0) -> tuple[Tensor, Tensor]:
@@ -61,7 +62,8 @@ class Objective(nn.Module):
         """
         if self.specmix is None:
             return waveforms, targets
-        stream = np.random.SeedSequence([self.seed, epoch, step, _SPECMIX_STREAM, *([part] if part else [])])
+        parts = [part] if part else []
+        stream = np.random.SeedSequence(stream_of_epoch(self.seed, epoch, step, _SPECMIX_STREAM, *parts))
         generator = torch.Generator().manual_seed(int(stream.generate_state(1)[0]))
         return self.specmix(self._features(waveforms), targets, generator)[:2]
 
@@ -77,8 +79,8 @@ class Objective(nn.Module):
             if "more than 1 value per channel" not in str(error):  # of PyTorch's batch normalisation
                 raise
             raise InputError(
-                "a part of a step has one utterance, of which there are no batch statistics: lower train.accumulate or raise "
-                "train.batch_size"
+                "a part of a step has one utterance, of which there are no batch statistics: lower `train.accumulate` or raise "
+                "`train.batch_size`"
             ) from error
 
     def validation_parts(self, waveforms: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
@@ -87,7 +89,7 @@ class Objective(nn.Module):
         Nothing is mixed, and the loss is that of the annealing's end.
         """
         outputs = self._outputs(self._features(waveforms))
-        logits = self.detector.backend.head(outputs) if self.criterion.takes_embeddings else outputs
+        logits = self.detector.backend.angular_head(outputs) if self.criterion.takes_embeddings else outputs
         return self.criterion(outputs, targets), bonafide_scores(logits)
 
     def _features(self, waveforms: Tensor) -> Tensor | list[Tensor]:
@@ -102,26 +104,24 @@ class Objective(nn.Module):
         return backend.embed(features) if self.criterion.takes_embeddings else backend(features)
 
 
-def _wants_all_layers(detector: Detector) -> bool:
-    return getattr(detector.backend, "wants_layers", "last") == "all"
-
-
 def _criterion(recipe: Recipe, detector: Detector) -> Criterion:
     train = recipe.train
     if train.loss not in LOSSES:
-        raise InputError(f"loss is one of {', '.join(LOSSES)}, not '{train.loss}'{did_you_mean(train.loss, LOSSES)}")
+        raise InputError(
+            f"`train.loss` is one of {', '.join(LOSSES)}, not '{train.loss}'{did_you_mean(train.loss, LOSSES)}"
+        )
     if train.loss == "cross_entropy":
         return WeightedCrossEntropy(train.class_weights)
     if train.loss == "focal":
         return BinaryFocal(train.focal_gamma, train.focal_alpha, train.label_smoothing)
-    head = getattr(detector.backend, "head", None)
-    if getattr(head, "weight", None) is not None and len(head.weight) != 2:
-        raise InputError(
-            f"angular softmax is over two classes, the back-end has {len(head.weight)} logits: set num_logits=2"
-        )
-    if not hasattr(detector.backend, "embed") or isinstance(head, nn.Linear):
+    head = detector.backend.angular_head
+    if head is None:
         raise InputError(
             "angular softmax needs a back-end with an angular head: mpif_res2net with head=angular, or take loss=cross_entropy"
+        )
+    if len(head.weight) != 2:
+        raise InputError(
+            f"angular softmax is over two classes, the back-end has {len(head.weight)} logits: set num_logits=2"
         )
     return AngularSoftmax(
         head,
@@ -136,8 +136,9 @@ def _criterion(recipe: Recipe, detector: Detector) -> Criterion:
 def _check_has_spectrogram(detector: Detector) -> None:
     """Bands of frequency are bands of a spectrogram: what wav2vec 2.0 or WavLM learn has no such axis."""
     frontend, name = detector.frontend, detector.frontend.config["name"]
-    if any(p.requires_grad for p in frontend.parameters()) or frontend.out_dim == 1 or _wants_all_layers(detector):
+    learned = any(p.requires_grad for p in frontend.parameters())
+    if learned or frontend.out_dim == 1 or detector.backend.wants_layers == "all":
         raise InputError(
             f"Specmix mixes bands of a spectrogram, which '{detector.backend.config['name']}' after '{name}' does not have: "
-            "take the front-end lps or lfcc, or leave augment.specmix out"
+            "take the front-end lps or lfcc, or leave `augment.specmix` out"
         )

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable
 import torch
 from torch import nn
 
-from nes2net.config import TrainConfig
 from nes2net.errors import InputError
+from nes2net.recipes.recipe import TrainConfig
 
 _OPTIMIZERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
 
@@ -27,13 +27,13 @@ def create_optimizer(parameters: Iterable[nn.Parameter], train: TrainConfig) -> 
     0.0001
     """
     if train.optimizer not in _OPTIMIZERS:
-        raise InputError(f"train.optimizer is one of {', '.join(_OPTIMIZERS)}, not '{train.optimizer}'")
+        raise InputError(f"`train.optimizer` is one of {', '.join(_OPTIMIZERS)}, not '{train.optimizer}'")
     betas = train.adam_betas
     if len(betas) != 2 or not all(0 <= beta < 1 for beta in betas):
-        raise InputError(f"adam_betas are two numbers from 0 to below 1, not {betas}")
+        raise InputError(f"`train.adam_betas` are two numbers from 0 to below 1, not {betas}")
     if not (0 < train.lr < math.inf and train.weight_decay >= 0 and train.adam_eps > 0):
         raise InputError(
-            "train.lr and train.adam_eps are above 0 and train.weight_decay is at least 0, "
+            "`train.lr` and `train.adam_eps` are above 0 and `train.weight_decay` is at least 0, "
             f"not {train.lr}, {train.adam_eps}, {train.weight_decay}"
         )
     return _OPTIMIZERS[train.optimizer](
@@ -67,10 +67,10 @@ def learning_rate(train: TrainConfig, steps_per_epoch: int) -> Callable[[int], f
     [1.0, 1.0, 0.5, 0.0, 0.5, 1.0]
     """
     if not 0 <= train.min_lr <= train.lr:
-        raise InputError(f"train.min_lr is from 0 to train.lr ({train.lr}), not {train.min_lr}")
+        raise InputError(f"`train.min_lr` is from 0 to `train.lr` ({train.lr}), not {train.min_lr}")
     if train.t_max < 1 or train.warmup_steps < 0:
         raise InputError(
-            f"train.t_max is at least 1 and train.warmup_steps at least 0, not {train.t_max}, {train.warmup_steps}"
+            f"`train.t_max` is at least 1 and `train.warmup_steps` at least 0, not {train.t_max}, {train.warmup_steps}"
         )
     floor, steps = train.min_lr / train.lr, max(1, train.epochs * steps_per_epoch)
 
@@ -89,6 +89,6 @@ def learning_rate(train: TrainConfig, steps_per_epoch: int) -> Callable[[int], f
     if train.schedule == "inverse_sqrt":
         return lambda step: train.lr * inverse_sqrt(step)
     if train.schedule not in shapes:
-        raise InputError(f"train.schedule is one of {', '.join((*shapes, 'inverse_sqrt'))}, not '{train.schedule}'")
+        raise InputError(f"`train.schedule` is one of {', '.join((*shapes, 'inverse_sqrt'))}, not '{train.schedule}'")
     shape = shapes[train.schedule]
     return lambda step: train.lr * (min(1.0, (step + 1) / (train.warmup_steps + 1)) * shape(step))

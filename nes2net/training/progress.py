@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Generic, TypeVar
 
-from nes2net.data.dataset import usable_processors
+from nes2net.machine.processors import usable_processors
 
 #: A larger share of a pass spent waiting for data is worth a word, if it is seconds.
 WAIT_LIMIT = 0.2
@@ -20,7 +20,7 @@ T = TypeVar("T")
 class Meter(Generic[T]):
     """Iterates over ``batches`` and measures, in a progress bar that is shown on a terminal.
 
-    >>> meter = Meter([3, 4], title="epoch 0/9 train")
+    >>> meter = Meter([3, 4], title="epoch 1/9 train")
     >>> for batch in meter:
     ...     meter.update(utterances=batch, loss=0.5)
     >>> meter.utterances
@@ -115,10 +115,10 @@ def advice(
         num_workers: processes that were to read in each training process; never more than ``most`` do.
         waited: seconds of waiting; where they are next to nothing, so is the advice.
         cached: whether there is a cache of decoded audio.
-        most: the most processes that can read; by default :func:`nes2net.data.dataset.usable_processors`.
+        most: the most processes that can read; by default :func:`nes2net.training.dataset.usable_processors`.
 
     >>> advice(0.3, 1, most=4)
-    'training waits for data for more than 20 % of its time with 1 reading process: try 2 (--num_workers 2, data.num_workers=2)'
+    'training waits for data for more than 20 % of its time with 1 reading process: try `data.num_workers=2`'
     >>> advice(0.1, 1)
     """
     if wait_share <= WAIT_LIMIT or waited < _SHORT_WAIT:
@@ -129,9 +129,9 @@ def advice(
     said = f"training waits for data for more than {100 * WAIT_LIMIT:.0f} % of its time with {processes}"
     if num_workers < most:
         workers = min(most, _workers_needed(wait_share, num_workers))
-        return f"{said}: try {workers} (--num_workers {workers}, data.num_workers={workers})"
+        return f"{said}: try `data.num_workers={workers}`"
     if not cached:
-        return f"{said}, the most that can be used: keep decoded audio (--cache DIR, data.cache=DIR)"
+        return f"{said}, the most that can be used: keep decoded audio with `data.cache=DIR`"
     return f"{said}, the most that can be used, and decoded audio is cached: the disk or the augmentation is the limit"
 
 

@@ -9,19 +9,17 @@ from typing import TYPE_CHECKING
 import torch
 from torch.utils.data import DataLoader
 
+from nes2net.audio.cache import AudioCache
 from nes2net.augment.legacy import LegacyStream, augmentation_stream
 from nes2net.augment.noise import NoiseAugmentation
 from nes2net.augment.rawboost import ALGORITHMS, RawBoostParameters
-from nes2net.checkpoint import load_state_dict, read_record
-from nes2net.config import Recipe
-from nes2net.data.cache import AudioCache
-from nes2net.data.dataset import TrainingSet, longest_first, training_loader
-from nes2net.data.sampling import EpochBatches
-from nes2net.data.trial import Trial
+from nes2net.checkpoints.state_dict import load_state_dict, read_record
+from nes2net.corpora.trial import Trial
 from nes2net.detector import Detector
 from nes2net.errors import InputError
-from nes2net.frontends.ssl import SSLFrontend
+from nes2net.recipes.recipe import Recipe
 from nes2net.registry import corpora
+from nes2net.training.dataset import TrainingSet, longest_first, training_loader
 from nes2net.training.distributed import (
     all_or_none,
     create_accelerator,
@@ -31,11 +29,12 @@ from nes2net.training.distributed import (
 )
 from nes2net.training.interruption import StopRequests, failing_disk_is_temporary
 from nes2net.training.loop import Trainer
-from nes2net.training.monitor import Monitor
+from nes2net.training.monitor import Monitor, RunReporter
 from nes2net.training.objective import Objective
 from nes2net.training.optimisation import create_optimizer
 from nes2net.training.run_folder import RECIPE_FILE as RECIPE_FILE
 from nes2net.training.run_folder import check_same_run, run_folder, write_recipe
+from nes2net.training.sampling import EpochBatches
 from nes2net.training.seeding import cuda_algorithms, seed_everything
 from nes2net.training.selection import Selection
 from nes2net.training.state import RunState, fingerprint, read_resume_file
@@ -45,10 +44,17 @@ if TYPE_CHECKING:
     from accelerate import Accelerator
 
 
-def train(recipe: Recipe, device: str = "auto", *, deterministic: bool = True, benchmark: bool = False) -> Path:
+def train(
+    recipe: Recipe,
+    device: str = "auto",
+    *,
+    deterministic: bool = True,
+    benchmark: bool = False,
+    reporter: RunReporter | None = None,
+) -> Path:
     """Train as ``recipe`` says and return the run folder ``{output}/{tag}``.
 
-    Written there: ``epoch_{n}.pth`` (n from 0) as ``train.keep`` says, ``recipe.yaml``, ``history.json``, ``curves.png``, and
+    Written there: ``epoch_{n}.pth`` (n from 1) as ``train.keep`` says, ``recipe.yaml``, ``history.json``, ``curves.png``, and
     ``resume.pt`` every so many minutes and after each epoch. The same recipe run again goes on from there: on one CPU in float32 to the
     same weights, bit for bit, as if it had not been interrupted; on one GPU as far as its kernels repeat themselves. Processes that
     ``torchrun`` or ``accelerate launch`` started share each batch, to the weights of one process up to rounding.
@@ -57,6 +63,7 @@ def train(recipe: Recipe, device: str = "auto", *, deterministic: bool = True, b
         deterministic: cuDNN and cuBLAS take algorithms that do. Operations for which PyTorch has no such kernel, as the backward pass of
             its memory-efficient attention, still differ in the last digits.
         benchmark: cuDNN times its algorithms and takes the fastest, which need not be the same the next time.
+        reporter: prints the run on standard output in its own lines; what this package says goes to standard error then.
 
     Raises:
         InputError: something in the recipe or on disk is missing or wrong, the folder holds another run, or the loss is no number.
@@ -85,9 +92,10 @@ def train(recipe: Recipe, device: str = "auto", *, deterministic: bool = True, b
             objective, state = _prepare(recipe, folder, data, detector, len(loader), accelerator, stream)
             writes = accelerator.is_main_process
             disk = failing_disk_is_temporary(folder, state.num_bytes)
-            with disk, Monitor(recipe, folder, state.selection, shown=writes) as monitor:
+            with disk, Monitor(recipe, folder, state.selection, writes, reporter) as monitor:
                 validator = Validator(recipe, objective, dev_loaders, accelerator)
                 trainer = Trainer(recipe, folder, objective, loader, validator, state, accelerator, monitor, stop)
+                checkpoint = recipe.train.init_from if resume is None else None
                 if resume is not None:  # after accelerate has placed the optimiser, whose step counters are for the CPU
                     state.load(resume)
                 del resume
@@ -100,6 +108,7 @@ def train(recipe: Recipe, device: str = "auto", *, deterministic: bool = True, b
                             monitor.open_log(state.progress.epoch)
                 for line in _summary(detector, train_trials, dev_trials, accelerator):
                     monitor.say(line)
+                monitor.started(detector, checkpoint, len(train_trials), len(dev_trials))
                 _fit(trainer)
     return folder
 
@@ -118,9 +127,9 @@ def _fit(trainer: Trainer) -> None:
     state, monitor = trainer.state, trainer.monitor
     epoch, step = state.progress.epoch, state.progress.step
     if state.is_done:
-        monitor.say(f"{trainer.folder} is trained already, {epoch} epochs")
+        monitor.say(f"{trainer.folder} is trained already, {epoch - 1} epochs")
     else:
-        if epoch or step:
+        if epoch > 1 or step:
             monitor.say(f"going on in epoch {epoch}, step {step}" if step else f"going on after epoch {epoch - 1}")
         if trainer.accelerator.num_processes > 1:
             trainer.stop.agree = partial(signal_of_all, trainer.accelerator)
@@ -141,9 +150,6 @@ def _prepare(
     """What is optimised, and what of it has a state."""
     train, scaler = recipe.train, accelerator.scaler
     if train.activation_checkpointing:
-        if not isinstance(detector.frontend, SSLFrontend):
-            name = detector.frontend.config["name"]
-            raise InputError(f"front-end '{name}' has no transformer layers: leave train.activation_checkpointing out")
         detector.frontend.checkpoint_activations()
     if accelerator.num_processes > 1:
         synchronise_batch_norms(detector, accelerator.device)
@@ -159,7 +165,7 @@ def _prepare(
 def _trials(recipe: Recipe, part: str) -> list[Trial]:
     corpus = corpora.get(recipe.data.corpus)
     if recipe.data.root is None:
-        raise InputError("where is the corpus? give --database_path, or data.root in the recipe")
+        raise InputError("where is the corpus? name its folder with `data.root`")
     trials = corpus.trials(recipe.data.root, part, protocols=recipe.data.protocols)
     _check_trials("training" if part == "train" else "development", trials)
     return trials
@@ -190,7 +196,7 @@ def _check_trials(part: str, trials: list[Trial]) -> None:
     if missing:
         raise InputError(
             f"{len(missing)} of {len(trials)} audio files of the {part} set are missing, the first of them {missing[0].path}: "
-            "complete the corpus or name its folder with --database_path"
+            "complete the corpus or name its folder with `data.root`"
         )
 
 
@@ -204,8 +210,8 @@ def _build_detector(recipe: Recipe, resume: dict | None) -> Detector:
         return Detector.from_config(model)
     if name == "xlsr_300m" and not recipe.ssl_checkpoint and not recipe.train.init_from:
         raise InputError(
-            "training XLS-R 300M from random weights is not what you want: name its pre-training file with --ssl_checkpoint "
-            "(ssl_checkpoint in a recipe), or take --ssl_config small"
+            "refusing to train XLS-R 300M from random weights: name its pre-training file with `ssl_checkpoint`, or take a small "
+            "front-end: `model.frontend=wav2vec2_small`"
         )
     if not recipe.train.init_from:
         return Detector.from_config(recipe.model, recipe.ssl_checkpoint)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,10 +12,12 @@ from typing import Any
 
 import yaml
 
-from nes2net.atomic import write_text
-from nes2net.config import Recipe, recipe_from_dict
 from nes2net.errors import InputError
-from nes2net.training.state import RESUME_FILE
+from nes2net.machine.files import write_text
+from nes2net.machine.locks import exclusive_lock
+from nes2net.recipes.recipe import Recipe, recipe_from_dict
+from nes2net.training.selection import HISTORY_FILE
+from nes2net.training.state import NUMBERED_FROM_0, RESUME_FILE
 
 RECIPE_FILE = "recipe.yaml"
 _LOCK_FILE = ".lock"
@@ -44,41 +48,23 @@ def run_folder(folder: Path, recipe: Recipe, writes: bool = True) -> Iterator[No
     made = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        lock = os.open(folder / _LOCK_FILE, os.O_RDWR | os.O_CREAT, 0o666)
+        if not os.access(folder, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
     except OSError as error:
         raise InputError(
-            f"{folder} cannot be written to ({error.strerror}): name another folder with output"
+            f"{folder} cannot be written to ({error.strerror}): name another folder with `output`"
         ) from error
-    _take(lock, folder)
+    refusal = f"another process is training in {folder}: wait for it, or give this run a `comment` of its own"
     try:
-        check_recipe(folder, recipe)
-        for torn in folder.glob(".*.tmp"):
-            torn.unlink(missing_ok=True)
-        yield
+        with exclusive_lock(folder / _LOCK_FILE, refusal):
+            check_recipe(folder, recipe)
+            for torn in folder.glob(".*.tmp"):
+                torn.unlink(missing_ok=True)
+            yield
     finally:
-        if not (folder / RECIPE_FILE).is_file():
-            (folder / _LOCK_FILE).unlink(missing_ok=True)
-        os.close(lock)
         for path in made:
             if path.is_dir() and not any(path.iterdir()):
                 path.rmdir()
-
-
-def _take(lock: int, folder: Path) -> None:
-    """Lock the open file until this process ends, however it does. Processes that it forks to read audio do not hold it."""
-    try:
-        import fcntl
-    except ImportError:  # Windows
-        return
-    try:
-        fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except (BlockingIOError, PermissionError) as error:
-        os.close(lock)
-        raise InputError(
-            f"another process is training in {folder}: wait for it, or give this run a --comment of its own (comment in a recipe)"
-        ) from error
-    except OSError:  # a file system without locks
-        return
 
 
 def write_recipe(folder: Path, recipe: Recipe) -> None:
@@ -88,22 +74,43 @@ def write_recipe(folder: Path, recipe: Recipe) -> None:
 
 
 def check_recipe(folder: Path, recipe: Recipe) -> None:
-    """Raise :class:`InputError` where ``folder`` holds a run of another recipe, or one that cannot be told.
+    """Raise :class:`InputError` if ``folder`` holds a run of another recipe, of another numbering of epochs, or one that cannot be told.
 
     Where the file of its recipe is lost, ``resume.pt`` tells it.
     """
-    recipe_file = folder / RECIPE_FILE
+    there = _saved_recipe(folder)
+    if _numbers_from_0(folder, there):
+        raise InputError(f"{folder} holds a run of {NUMBERED_FROM_0}")
+    if _has_recipe(folder):
+        check_same_run(folder, recipe, there)
+    elif any(folder.glob("*.pth")) and not (folder / RESUME_FILE).is_file():
+        raise InputError(
+            f"{folder} holds checkpoints and no {RECIPE_FILE}: give this run a `comment` of its own or move the folder away"
+        )
+
+
+def _saved_recipe(folder: Path) -> Any:
+    """Content of the folder's ``recipe.yaml``; None if there is no such file or it is empty."""
     if not _has_recipe(folder):
-        if any(folder.glob("*.pth")) and not (folder / RESUME_FILE).is_file():
-            raise InputError(
-                f"{folder} holds checkpoints and no {RECIPE_FILE}: give this run a --comment of its own or move the folder away"
-            )
-        return
+        return None
     try:
-        there = yaml.safe_load(recipe_file.read_text(encoding="utf-8"))
+        return yaml.safe_load((folder / RECIPE_FILE).read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(_UNUSABLE.format(recipe_file, error)) from error
-    check_same_run(folder, recipe, there)
+        raise InputError(_UNUSABLE.format(folder / RECIPE_FILE, error)) from error
+
+
+def _numbers_from_0(folder: Path, recipe: Any) -> bool:
+    """Whether the run in ``folder`` numbers its epochs from 0.
+
+    It then has a checkpoint or a row of epoch 0, or its recipe has the default of that time, to validate from epoch 0 on.
+    """
+    validation = recipe.get("validation") if isinstance(recipe, dict) else None
+    first_validated = validation.get("first_epoch") if isinstance(validation, dict) else None
+    try:
+        first_row = json.loads((folder / HISTORY_FILE).read_text(encoding="utf-8"))[0]["epoch"]
+    except (OSError, ValueError, TypeError, LookupError, RecursionError):  # there is none, or it says nothing
+        first_row = None
+    return 0 in (first_validated, first_row) or (folder / "epoch_0.pth").is_file()
 
 
 def check_same_run(folder: Path, recipe: Recipe, there: dict[str, Any]) -> None:
@@ -114,8 +121,8 @@ def check_same_run(folder: Path, recipe: Recipe, there: dict[str, Any]) -> None:
         raise InputError(_UNUSABLE.format(folder / RECIPE_FILE, error)) from error
     if differing := _differences(recipe.to_dict(), there):
         raise InputError(
-            f"{folder} holds another run, which differs in {', '.join(differing)}: give this one a --comment of its own "
-            "(comment in a recipe) or move the folder away"
+            f"{folder} holds another run, which differs in {', '.join(differing)}: give this one a `comment` of its "
+            "own or move the folder away"
         )
 
 
@@ -136,5 +143,5 @@ def _differences(ours: dict, theirs: dict | None, prefix: str = "") -> list[str]
         if isinstance(a, dict) and isinstance(b, dict):
             differing += _differences(a, b, f"{name}.")
         elif a != b:
-            differing.append(name)
+            differing.append(f"`{name}`")
     return differing

@@ -14,6 +14,17 @@ from nes2net.errors import InputError
 T = TypeVar("T")
 
 
+def stream_of_epoch(seed: int, epoch: int, *place: int) -> list[int]:
+    """Seed of a random stream of ``epoch``, or of a ``place`` in it, for NumPy's generators.
+
+    Epochs are numbered from 1, their streams from 0: a recipe's seed gives the same weights as when epochs were numbered from 0.
+
+    >>> stream_of_epoch(1234, 1), stream_of_epoch(1234, 2, 7)
+    ([1234, 0], [1234, 1, 7])
+    """
+    return [seed, epoch - 1, *place]
+
+
 class EpochBatches(Sampler[list[tuple[int, int]]]):
     """Batches of (epoch, index) pairs, for the ``batch_sampler`` of a ``DataLoader``. Set ``epoch`` and ``start`` before each iteration.
 
@@ -29,7 +40,7 @@ class EpochBatches(Sampler[list[tuple[int, int]]]):
     [2, 2, 2, 2]
 
     Attributes:
-        epoch: the first of each pair, and the permutation's stream.
+        epoch: the first of each pair, numbered from 1, which also says the permutation's stream.
         start: first step of the next iteration; those before it are left out.
 
     Raises:
@@ -51,12 +62,13 @@ class EpochBatches(Sampler[list[tuple[int, int]]]):
             raise InputError(f"batch size and accumulation are at least 1, not {batch_size} and {accumulate}")
         if shuffle and batch_size < accumulate * world_size:
             raise InputError(
-                f"a batch of {batch_size} cannot be cut into {accumulate} × {world_size} parts: batch_size is that of a whole step, over "
-                "all processes and accumulated parts; raise it, or lower train.accumulate or the number of processes"
+                f"a batch of {batch_size} cannot be cut into {accumulate} × {world_size} parts: `train.batch_size` is that of a "
+                "whole step, over all processes and accumulated parts; raise it, or lower `train.accumulate` or the number of "
+                "processes"
             )
         self.length, self.batch_size, self.seed, self.shuffle = length, batch_size, seed, shuffle
         self.rank, self.world_size, self.accumulate = rank, world_size, accumulate
-        self.epoch = self.start = 0
+        self.epoch, self.start = 1, 0
 
     def __len__(self) -> int:
         """Optimisation steps of an epoch; without shuffling, batches of this process."""
@@ -68,7 +80,7 @@ class EpochBatches(Sampler[list[tuple[int, int]]]):
         return self._training_parts() if self.shuffle else self._batches_in_order()
 
     def _training_parts(self) -> Iterator[list[tuple[int, int]]]:
-        order = np.random.default_rng([self.seed, self.epoch]).permutation(self.length)
+        order = np.random.default_rng(stream_of_epoch(self.seed, self.epoch)).permutation(self.length)
         for step in range(self.start, len(self)):
             batch = order[step * self.batch_size : (step + 1) * self.batch_size]
             parts = np.array_split(batch, self.accumulate * self.world_size)

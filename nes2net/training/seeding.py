@@ -10,6 +10,8 @@ from contextlib import contextmanager
 import numpy as np
 import torch
 
+from nes2net.training.sampling import stream_of_epoch
+
 _STEP_STREAM = 0x57E9  # keeps these seeds apart from other streams of the same (seed, epoch, step)
 
 
@@ -24,13 +26,13 @@ def seed_step(seed: int, epoch: int, step: int, rank: int = 0) -> None:
     """Seed for an optimisation step of process ``rank``: what a step draws does not depend on what came before, so that a run can go on
     from any step.
 
-    >>> seed_step(1, 0, 7)
+    >>> seed_step(1, epoch=1, step=7)
     >>> first = torch.rand(2)
-    >>> seed_step(1, 0, 7)
+    >>> seed_step(1, epoch=1, step=7)
     >>> torch.equal(first, torch.rand(2))
     True
     """
-    stream = np.random.SeedSequence([seed, epoch, step, rank, _STEP_STREAM])
+    stream = np.random.SeedSequence(stream_of_epoch(seed, epoch, step, rank, _STEP_STREAM))
     seed_everything(int(stream.generate_state(1, np.uint64)[0]))
 
 

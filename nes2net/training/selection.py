@@ -8,10 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from nes2net.atomic import write_text
-from nes2net.config import Recipe
-from nes2net.errors import InputError
-from nes2net.registry import did_you_mean
+from nes2net.errors import InputError, did_you_mean
+from nes2net.machine.files import write_text
+from nes2net.recipes.recipe import Recipe
 from nes2net.training.validation import passes
 
 HISTORY_FILE = "history.json"
@@ -139,7 +138,7 @@ def best_epochs(folder: str | Path, count: int, by: str) -> list[int]:
     history = _read_history(path)
     known = {key for row in history for key in row if key.startswith("val_") and not key.endswith(("_low", "_high"))}
     if by not in known:
-        raise InputError(f"--by is one of the values of {path}, not '{by}'{did_you_mean(by, known)}")
+        raise InputError(f"`by` is one of the values of {path}, not '{by}'{did_you_mean(by, known)}")
     valued = [row for row in history if _is_number(row.get(by))]
     saved = [row for row in valued if (Path(folder) / f"epoch_{row['epoch']}.pth").is_file()]
     if not 0 < count <= len(saved):
@@ -151,16 +150,16 @@ def best_epochs(folder: str | Path, count: int, by: str) -> list[int]:
 def _read_history(path: Path) -> list[Row]:
     """The rows of a file that may come from anywhere: each of an epoch of its own."""
     if not path.is_file():
-        raise InputError(f"{path.parent} has no {HISTORY_FILE}, which training writes: name the epochs with --ids")
+        raise InputError(f"{path.parent} has no {HISTORY_FILE}, which training writes: name the epochs with `ids`")
     problem = "it is no list of an epoch each"
     try:
         history = json.loads(path.read_text(encoding="utf-8"))
-        epochs = [row["epoch"] for row in history]
+        epochs = [row["epoch"] for row in history]  # from 0 in runs of earlier versions
         sound = all(type(epoch) is int and 0 <= epoch < 10**9 for epoch in epochs) and len(set(epochs)) == len(epochs)
     except (ValueError, TypeError, KeyError, RecursionError) as error:
         sound, problem = False, str(error)[:200]
     if not sound:
-        raise InputError(f"{path} is not a history as training writes it ({problem}): name the epochs with --ids")
+        raise InputError(f"{path} is not a history as training writes it ({problem}): name the epochs with `ids`")
     return history
 
 

@@ -13,25 +13,30 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from nes2net.augment.legacy import LegacyStream
-from nes2net.checkpoint import save_atomically
-from nes2net.config import Recipe
-from nes2net.data.trial import Trial
+from nes2net.checkpoints.state_dict import save_atomically
+from nes2net.checkpoints.torch_file import read_torch_file
+from nes2net.corpora.trial import Trial
 from nes2net.detector import Detector
 from nes2net.errors import InputError
-from nes2net.torch_file import read_torch_file
+from nes2net.recipes.recipe import Recipe
 from nes2net.training.selection import Selection
 
 RESUME_FILE = "resume.pt"
-# Raised when what is in the file changes; the first version held whole epochs only, the second said not of which recipe and data.
-_VERSION = 3
+# Raised when what is in the file changes: 1 held whole epochs only, 2 did not say of which recipe and data, 3 numbered epochs from 0.
+_VERSION = 4
+#: What is wrong with a run of those versions, and what to do.
+NUMBERED_FROM_0 = (
+    "an earlier version of nes2net, which numbered epochs from 0; this version numbers them from 1 and cannot go on from it: go on with "
+    "that version, or move the folder away and start from its last epoch_N.pth with `train.init_from`"
+)
 
 
 @dataclass
 class Progress:
     """How far a run is; with the seed of its recipe it determines everything random, but for ``augment.rng: legacy``."""
 
-    epoch: int = 0
-    """The epoch that is trained, or was and is not validated yet."""
+    epoch: int = 1
+    """Number of the epoch that is trained, or was and is not validated yet; the first one is 1."""
     step: int = 0
     """Optimisation steps done in it."""
     loss_sum: float = 0.0
@@ -103,7 +108,7 @@ class RunState:
     @property
     def is_done(self) -> bool:
         """Whether no epoch is left."""
-        return self.progress.epoch >= self.recipe.train.epochs or self.selection.should_stop
+        return self.progress.epoch > self.recipe.train.epochs or self.selection.should_stop
 
     def load(self, content: dict[str, Any]) -> None:
         """Take over what :func:`read_resume_file` read. Nothing keeps the file mapped.
@@ -131,7 +136,7 @@ class RunState:
                 counts = f"{before[part]['trials']} then and {now['trials']} now"
                 raise InputError(
                     f"{self.selection.folder} holds a run on another {part} set ({counts}, or others in another order): name the corpus "
-                    "and protocols it began with, or give this run a --comment of its own (comment in a recipe)"
+                    "and protocols it began with, or give this run a `comment` of its own"
                 )
 
     @property
@@ -160,9 +165,11 @@ def read_resume_file(folder: Path) -> dict[str, Any] | None:
         return None
     content = read_torch_file(path)[0]
     version = content.get("version", 1) if isinstance(content, dict) else None
+    if version in (1, 2, 3):
+        raise InputError(f"{path} was written by {NUMBERED_FROM_0}")
     if version != _VERSION:
         raise InputError(
-            f"{path} was written by {'an earlier' if version in (1, 2) else 'another'} version of nes2net, this one cannot go on from it: "
-            "go on with that version, or move the folder away and start from its last epoch_N.pth with train.init_from"
+            f"{path} was written by another version of nes2net, this one cannot go on from it: go on with that version, or move the folder "
+            "away and start from its last epoch_N.pth with `train.init_from`"
         )
     return content

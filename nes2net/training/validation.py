@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -12,11 +13,12 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from nes2net import metrics
-from nes2net.breakdown import speaker_groups
-from nes2net.config import Recipe
-from nes2net.data.trial import Trial
+from nes2net.corpora.trial import Trial
 from nes2net.errors import InputError
+from nes2net.evaluation.breakdown import speaker_groups
+from nes2net.recipes.recipe import Recipe
 from nes2net.registry import corpora
+from nes2net.scoring.kernel import scoring_mode
 
 #: Draws of the interval of the EER that stands in the log: a width to two digits, in about a second for 25,000 trials.
 NUM_RESAMPLES = 200
@@ -32,25 +34,24 @@ def passes(recipe: Recipe) -> tuple[str, ...]:
 
 
 def is_due(recipe: Recipe, epoch: int) -> bool:
-    """Whether ``epoch``, counted from 0 as in ``epoch_0.pth``, is followed by a validation; the last one of a run always is.
+    """Whether ``epoch``, numbered from 1 as in ``epoch_1.pth``, is followed by a validation; the last one of a run always is.
 
-    ``around_minima`` is CtrSVDD's rule, with n = epoch + 1, the published number, and T = ``t_max``: n = 1, and past 2T + 1 where
-    (n − T) mod 2T is 2T − 1, 0 or 1.
+    ``around_minima`` is CtrSVDD's rule for epoch n, with T = ``t_max``: n = 1, and past 2T + 1 if (n − T) mod 2T is 2T − 1, 0 or 1.
 
     >>> recipe = Recipe()
-    >>> recipe.validation.first_epoch = 10
-    >>> [epoch for epoch in range(100) if is_due(recipe, epoch)][:3]
-    [10, 11, 12]
+    >>> recipe.validation.first_epoch = 11
+    >>> [epoch for epoch in range(1, 101) if is_due(recipe, epoch)][:3]
+    [11, 12, 13]
     """
-    if epoch == recipe.train.epochs - 1:
+    if epoch == recipe.train.epochs:
         return True
     if epoch < recipe.validation.first_epoch:
         return False
     if recipe.validation.epochs == "all":
         return True
-    number, period = epoch + 1, 2 * recipe.train.t_max
-    around = (number - recipe.train.t_max) % period in (period - 1, 0, 1)
-    return number == 1 or (number > period + 1 and around)
+    period = 2 * recipe.train.t_max
+    around = (epoch - recipe.train.t_max) % period in (period - 1, 0, 1)
+    return epoch == 1 or (epoch > period + 1 and around)
 
 
 class _BatchResult(NamedTuple):
@@ -70,13 +71,13 @@ class Validator:
         recipe: says which epochs are validated, and the corpus, by whose rule the EER is computed.
         objective: has ``validation_parts(waveforms, targets)``, the loss of a batch and its scores (B,).
         loaders: one per pass of :func:`passes`, by its name; batches in order, those of this process (see
-            :class:`nes2net.data.sampling.EpochBatches`), over the same trials.
+            :class:`nes2net.training.sampling.EpochBatches`), over the same trials.
         accelerator: of Hugging Face accelerate: device, precision, processes.
     """
 
     def __init__(self, recipe: Recipe, objective: Any, loaders: dict[str, DataLoader], accelerator: Any) -> None:
         self.recipe, self.objective, self.loaders, self.accelerator = recipe, objective, loaders, accelerator
-        self.eer_method = corpora.get(recipe.data.corpus).EER_METHOD
+        self.eer_method = corpora.get(recipe.data.corpus).eer_method
         self.bad_files: set[str] = set()
 
     def due(self, epoch: int) -> bool:
@@ -84,7 +85,10 @@ class Validator:
         return is_due(self.recipe, epoch)
 
     def run(self, epoch: int) -> dict[str, float]:
-        """Values after ``epoch``, for each pass: ``val_loss_…``, ``val_eer_…`` and ``val_min_dcf_…`` (rates as fractions).
+        """Measure after ``epoch``, for each pass: ``val_loss_…``, ``val_eer_…`` and ``val_min_dcf_…`` (rates as fractions).
+
+        Scores are computed as ``nes2net score`` computes them, whatever the precision of training: in
+        eval mode, and in the float32 of the weights.
 
         The loss is as published, Σ(batch loss × batch size)/N with the weighted mean of each batch, in float64, whatever the
         number of processes (deviation 19: the published code printed half of it for the pass without augmentation). The EER goes by the
@@ -94,14 +98,14 @@ class Validator:
         Raises:
             InputError: no file of a class can be used, or the network gives values that are not finite.
         """
-        self.objective.eval()
         values = {}
-        for name, loader in self.loaders.items():
-            results = self._gathered(self._pass(name, loader, epoch))
-            values |= self._values(name, results, loader.dataset.trials, epoch)
+        with scoring_mode(self.objective.detector):
+            for name, loader in self.loaders.items():
+                results = self._gathered(self._pass(name, loader, epoch))
+                values |= self._values(name, results, loader.dataset.trials, epoch)
         return values
 
-    @torch.no_grad()
+    @torch.inference_mode()
     def _pass(self, name: str, loader: DataLoader, epoch: int) -> list[_BatchResult]:
         """Results of this process's batches."""
         loader.batch_sampler.epoch = epoch
@@ -109,7 +113,7 @@ class Validator:
         results = []
         bar = tqdm(
             loader,
-            desc=f"epoch {epoch}/{self.recipe.train.epochs - 1} {name}",
+            desc=f"epoch {epoch}/{self.recipe.train.epochs} {name}",
             unit="batch",
             leave=False,
             dynamic_ncols=True,
@@ -119,10 +123,9 @@ class Validator:
         for place, batch in enumerate(bar):
             loss, scores = torch.zeros(()), torch.zeros(0)
             if len(batch.targets):
-                with self.accelerator.autocast():
-                    waveforms = batch.waveforms.to(device, non_blocking=True)
-                    targets = batch.targets.to(device, non_blocking=True)
-                    loss, scores = self.objective.validation_parts(waveforms, targets)
+                waveforms = batch.waveforms.to(device, non_blocking=True)
+                targets = batch.targets.to(device, non_blocking=True)
+                loss, scores = self.objective.validation_parts(waveforms, targets)
             # A copy: a worker's tensor keeps a file open as long as it is there.
             results.append((rank + place * world_size, loss, scores, batch.targets.clone(), batch.errors))
         return [  # only now is the device waited for
@@ -141,7 +144,7 @@ class Validator:
                 if error not in self.bad_files:  # said once, however many epochs and passes
                     self.bad_files.add(error)
                     if self.accelerator.is_main_process:
-                        tqdm.write(f"left out: {error}")
+                        tqdm.write(f"left out: {error}", file=sys.stderr)
         return sorted(own, key=lambda result: result.number)
 
     def _values(self, name: str, results: list[_BatchResult], trials: list[Trial], epoch: int) -> dict[str, float]:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from nes2net.config import recipe_from_dict
+from nes2net.recipes.recipe import recipe_from_dict
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from nes2net import InputError, average_checkpoints
-from nes2net.checkpoint import load_state_dict, read_record, save_state_dict
+from nes2net.checkpoints.state_dict import load_state_dict, read_record, save_state_dict
 from nes2net.training import averaging
 from nes2net.training.averaging import average_run
 
@@ -88,26 +88,29 @@ def test_averaging_a_run(states, tmp_path):
             "val_loss_wo_aug": 0.1,
         }
         save_state_dict(state, tmp_path / f"epoch_{number}.pth", **about)
-    target = average_run(tmp_path, [3, 8])
-    assert target.name == "Averaged_Model_IDs_3_8.pth"
+    target, checkpoints, earlier = average_run(tmp_path, [3, 8])
+    assert target.name == "Averaged_Model_IDs_3_8.pth" and earlier == "absent"
+    assert [path.name for path in checkpoints] == ["epoch_3.pth", "epoch_8.pth"]
     average = load_state_dict(target)
     torch.testing.assert_close(average["w"], (states[0]["w"] + states[2]["w"]) / 2)
     expected = {"model": {"frontend": "x"}, "recipe": {"seed": 1}, "average": {"ids": [3, 8], "mode": "mean"}}
     assert read_record(average) == expected  # and no epoch and losses, which are the first one's
-    legacy = average_run(tmp_path, [3, 8], "legacy")
+    legacy = average_run(tmp_path, [3, 8], "legacy").path
     assert legacy.name == "Averaged_Model_IDs_3_8_legacy.pth"
     torch.testing.assert_close(load_state_dict(legacy)["w"], states[2]["w"])  # (2·c2)/2
     written = target.stat().st_mtime_ns
-    assert average_run(tmp_path, [3, 8]).stat().st_mtime_ns == written  # used again
+    assert average_run(tmp_path, [3, 8]) == (target, checkpoints, "used")
+    assert target.stat().st_mtime_ns == written
     save_state_dict(states[1], tmp_path / "epoch_8.pth")
-    torch.testing.assert_close(
-        load_state_dict(average_run(tmp_path, [3, 8]))["w"], (states[0]["w"] + states[1]["w"]) / 2
-    )
+    assert average_run(tmp_path, [3, 8]).earlier == "replaced"
+    torch.testing.assert_close(load_state_dict(target)["w"], (states[0]["w"] + states[1]["w"]) / 2)
     with pytest.raises(InputError, match=r"has no epoch_4\.pth; epochs saved there: 3, 5, 8"):
         average_run(tmp_path, [3, 4])
-    with pytest.raises(InputError, match=r"run folder .* not found: .* \(main\.py: with --model_folder_path\)"):
+    with pytest.raises(InputError, match=r"run folder .* not found: give `folder` the one"):
         average_run(tmp_path / "none", [1])
-    with pytest.raises(InputError, match="an average of 80 checkpoints has too long a name: .* with --out"):
+    with pytest.raises(
+        InputError, match="an average of 80 checkpoints has too long a name: `nes2net average … --out FILE`"
+    ):
         average_run(tmp_path, list(range(80)))
 
 
@@ -147,11 +150,11 @@ def test_one_accumulator_whatever_the_number_of_files(states, tmp_path, monkeypa
 def test_the_last_epochs_of_a_run(states, tmp_path):
     for number, state in zip((3, 9, 10), states):
         save_state_dict(state, tmp_path / f"epoch_{number}.pth")
-    target = average_run(tmp_path, last=2)
+    target = average_run(tmp_path, last=2).path
     assert target.name == "Averaged_Model_IDs_9_10.pth"
-    weighted = average_run(tmp_path, last=2, weights=[3, 1])
+    weighted = average_run(tmp_path, last=2, weights=[3, 1]).path
     assert weighted.name == "Averaged_Model_IDs_9_10_weighted_3_1.pth"
-    assert average_run(tmp_path, last=2, weights=[0.25, 1]).name == "Averaged_Model_IDs_9_10_weighted_0.25_1.pth"
+    assert average_run(tmp_path, last=2, weights=[0.25, 1]).path.name == "Averaged_Model_IDs_9_10_weighted_0.25_1.pth"
     assert read_record(load_state_dict(weighted))["average"] == {"ids": [9, 10], "mode": "mean", "weights": [3, 1]}
     for last in (0, 4, -1):
         with pytest.raises(InputError, match=r"has 3 epochs saved \(3, 9, 10\), not"):
@@ -174,10 +177,10 @@ def test_the_best_epochs_of_a_run(states, tmp_path, capsys):
     (tmp_path / "history.json").write_text(json.dumps(history))
     for number, state in zip((3, 9, 10), states):  # epoch 11, the best, was not kept
         save_state_dict(state, tmp_path / f"epoch_{number}.pth")
-    target = average_run(tmp_path, best=2)
+    target = average_run(tmp_path, best=2).path
     assert target.name == "Averaged_Model_IDs_3_10.pth"  # by val_loss_wo_aug
     torch.testing.assert_close(load_state_dict(target)["w"], (states[0]["w"] + states[2]["w"]) / 2)
-    assert average_run(tmp_path, best=2, by="val_loss_w_aug").name == "Averaged_Model_IDs_9_10.pth"
+    assert average_run(tmp_path, best=2, by="val_loss_w_aug").path.name == "Averaged_Model_IDs_9_10.pth"
     with pytest.raises(InputError, match="ids, last or best, one of them"):
         average_run(tmp_path, [3], best=2)
 

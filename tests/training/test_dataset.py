@@ -8,24 +8,25 @@ import subprocess
 import sys
 import zlib
 
-import noise_folders
 import numpy as np
 import pytest
 import soundfile
 import torch
+from builders import noise_folders
 
 from nes2net import InputError
+from nes2net.audio.cache import AudioCache
+from nes2net.audio.crop import CROPS, head_crop, random_crop
+from nes2net.audio.read import load_audio
 from nes2net.augment import NoiseAugmentation, RawBoostParameters, rawboost
 from nes2net.augment.legacy import LegacyStream, augmentation_stream
-from nes2net.config import recipe_from_dict
-from nes2net.data import asvspoof2019_la
-from nes2net.data import dataset as dataset_module
-from nes2net.data.audio import load_audio
-from nes2net.data.cache import AudioCache
-from nes2net.data.crop import CROPS, head_crop, random_crop
-from nes2net.data.dataset import TrainingSet, longest_first, training_loader, worker_options
-from nes2net.data.sampling import EpochBatches
-from nes2net.data.trial import Trial
+from nes2net.corpora import asvspoof2019_la
+from nes2net.corpora.trial import Trial
+from nes2net.machine.workers import worker_options
+from nes2net.recipes.recipe import recipe_from_dict
+from nes2net.training import dataset as dataset_module
+from nes2net.training.dataset import TrainingSet, longest_first, training_loader
+from nes2net.training.sampling import EpochBatches
 
 
 @pytest.fixture(scope="module")
@@ -40,13 +41,14 @@ def folders(tmp_path_factory):
 
 
 def stream(seed, epoch, name):
-    return np.random.default_rng([seed, epoch, zlib.crc32(name.encode())])
+    """Epochs are numbered from 1, their streams from 0."""
+    return np.random.default_rng([seed, epoch - 1, zlib.crc32(name.encode())])
 
 
 def test_noise_then_rawboost_then_crop_from_one_stream(trials, folders):
     noise = NoiseAugmentation(**folders, probability=1)
     dataset = TrainingSet(trials, 8000, 4, seed=5, noise=noise, crop="random")
-    for epoch, index in ((0, 0), (0, 7), (3, 7)):
+    for epoch, index in ((1, 0), (1, 7), (4, 7)):
         trial = trials[index]
         rng = stream(5, epoch, f"train/{trial.id}")
         expected = noise(load_audio(trial.path), rng)
@@ -60,10 +62,10 @@ def test_noise_then_rawboost_then_crop_from_one_stream(trials, folders):
 
 def test_every_step_can_be_left_out(trials):
     waveform = load_audio(trials[0].path)
-    np.testing.assert_array_equal(TrainingSet(trials, None)[0, 0].waveform.numpy(), waveform)
-    np.testing.assert_array_equal(TrainingSet(trials, 8000)[0, 0].waveform.numpy(), head_crop(waveform, 8000))
+    np.testing.assert_array_equal(TrainingSet(trials, None)[1, 0].waveform.numpy(), waveform)
+    np.testing.assert_array_equal(TrainingSet(trials, 8000)[1, 0].waveform.numpy(), head_crop(waveform, 8000))
     off = TrainingSet(trials, 8000, noise=NoiseAugmentation())
-    np.testing.assert_array_equal(off[0, 0].waveform.numpy(), head_crop(waveform, 8000))
+    np.testing.assert_array_equal(off[1, 0].waveform.numpy(), head_crop(waveform, 8000))
     boosted = rawboost(waveform, 5, stream(0, 2, f"dev/{trials[0].id}")).astype(np.float32)
     np.testing.assert_array_equal(TrainingSet(trials, None, 5, part="dev")[2, 0].waveform.numpy(), boosted)
     with pytest.raises(InputError, match="crop is one of head, random, random_tiled, not 'tail'"):
@@ -91,13 +93,13 @@ def test_the_same_whatever_the_workers_and_the_order(trials, folders):
 def test_a_bad_noise_file_leaves_the_trial_out_and_is_named(trials, tmp_path):
     soundfile.write(tmp_path / "silent.wav", np.zeros(100), 16000)
     dataset = TrainingSet(trials, 8000, noise=NoiseAugmentation(rir=tmp_path, probability=1))
-    example = dataset[0, 0]
+    example = dataset[1, 0]
     assert example.waveform is None and "silent.wav is silent" in example.error
 
 
 def test_nan_names_the_file(tmp_path):
     soundfile.write(tmp_path / "LA_T_9.wav", np.array([0.1, np.nan]), 16000, subtype="FLOAT")
-    example = TrainingSet([Trial("LA_T_9", tmp_path / "LA_T_9.wav", "spoof")], 8000, 4)[0, 0]
+    example = TrainingSet([Trial("LA_T_9", tmp_path / "LA_T_9.wav", "spoof")], 8000, 4)[1, 0]
     assert example.waveform is None and "LA_T_9.wav holds NaN" in example.error
 
 
@@ -111,7 +113,7 @@ def test_a_cache_changes_nothing(trials, tmp_path, monkeypatch, crop, algo):
     plain, cached = (TrainingSet(trials, 8000, algo, seed=3, crop=crop, cache=c) for c in (None, cache))
     expected = heard(plain, 0)
     assert all(torch.equal(a, b) for a, b in zip(expected, heard(cached, 2)))
-    monkeypatch.setattr("nes2net.data.cache.load_audio", None)  # all is there
+    monkeypatch.setattr("nes2net.audio.cache.load_audio", None)  # all is there
     assert all(torch.equal(a, b) for a, b in zip(expected, heard(cached, 0)))
     assert len(list(tmp_path.rglob("*.npy"))) == len(trials)
 
@@ -122,10 +124,10 @@ def test_only_the_head_is_decoded_where_that_is_enough(trials, folders, monkeypa
     monkeypatch.setattr(dataset_module, "load_audio", None)
     for dataset in (TrainingSet(trials, 8000), TrainingSet(trials, 8000, noise=NoiseAugmentation())):
         for index in range(len(trials)):
-            np.testing.assert_array_equal(dataset[0, index].waveform.numpy(), whole[index])
+            np.testing.assert_array_equal(dataset[1, index].waveform.numpy(), whole[index])
     for options in ({"algo": 5}, {"noise": noise}, {"crop": "random"}, {"num_samples": None}):
         with pytest.raises(TypeError, match="not callable"):
-            TrainingSet(trials, **{"num_samples": 8000, **options})[0, 0]
+            TrainingSet(trials, **{"num_samples": 8000, **options})[1, 0]
 
 
 def test_whole_utterances_are_given_longest_first(trials):
@@ -172,9 +174,9 @@ def run(program, *arguments):
 def test_a_program_that_ends_amid_a_pass_waits_for_no_worker(corpus):
     program = """
 import os, signal, sys
-from nes2net.data import asvspoof2019_la
-from nes2net.data.dataset import TrainingSet, training_loader
-from nes2net.data.sampling import EpochBatches
+from nes2net.corpora import asvspoof2019_la
+from nes2net.training.dataset import TrainingSet, training_loader
+from nes2net.training.sampling import EpochBatches
 trials = asvspoof2019_la.trials(sys.argv[1], "train")
 kept = iter(training_loader(TrainingSet(trials, 8000, 5), EpochBatches(len(trials), 2, 0, True), 2, False))
 kept.cycle = kept
@@ -189,9 +191,9 @@ raise SystemExit(75)
 def test_other_processes_of_the_program_may_end_as_they_like(corpus, tmp_path):
     program = """
 import multiprocessing, pathlib, signal, sys
-from nes2net.data import asvspoof2019_la
-from nes2net.data.dataset import TrainingSet, training_loader
-from nes2net.data.sampling import EpochBatches
+from nes2net.corpora import asvspoof2019_la
+from nes2net.training.dataset import TrainingSet, training_loader
+from nes2net.training.sampling import EpochBatches
 
 def other(ready):
     def end(*_):
@@ -240,9 +242,9 @@ def test_legacy_draws_in_the_order_of_reading_from_the_global_stream(trials, cor
     assert train_loader.num_workers == 0
     np.random.seed(77)
     random.seed(77)
-    for epoch in range(2):
+    for epoch in (1, 2):
         batches.epoch = epoch
-        order = np.random.default_rng([77, epoch]).permutation(len(trials))[: len(trials) // 4 * 4]
+        order = np.random.default_rng([77, epoch - 1]).permutation(len(trials))[: len(trials) // 4 * 4]
         for loader, expected in ((train_loader, [trials[i] for i in order]), (dev_loader, dev)):
             heard = torch.cat([batch.waveforms for batch in loader])
             plain = [published(trial, algo, np.random.mtrand._rand, random._inst) for trial in expected]
@@ -273,7 +275,7 @@ def test_legacy_goes_on_from_any_batch(trials):
 @pytest.mark.parametrize(
     "augment, data, world_size, message",
     [
-        ({"algo": 0}, {}, 1, "augment.algo=0 draws nothing"),
+        ({"algo": 0}, {}, 1, "`augment.algo=0` draws nothing"),
         ({"musan": "folder"}, {}, 1, "not of noise, reverberation and random crops"),
         ({"rir": "folder"}, {}, 1, "not of noise, reverberation and random crops"),
         ({}, {"crop": "random"}, 1, "not of noise, reverberation and random crops"),
@@ -290,7 +292,7 @@ def test_one_stream_per_utterance_is_the_default(capsys):
     assert augmentation_stream(recipe_from_dict({"augment": {"algo": 4}}), 8) is None
     made = augmentation_stream(recipe_from_dict({"seed": 9, "augment": {"algo": 4, "rng": "legacy"}}))
     assert made.rng.random() == np.random.RandomState(9).random()
-    assert capsys.readouterr().out.count("data.num_workers is not used") == 1
+    assert capsys.readouterr().err.count("`data.num_workers` is not used") == 1
     augmentation_stream(recipe_from_dict({"augment": {"algo": 4, "rng": "legacy"}, "data": {"num_workers": 0}}))
     assert capsys.readouterr().out == ""
 
@@ -339,9 +341,9 @@ def test_a_run_with_noise_goes_on_where_the_folders_have_moved(recipe, folders, 
     folder = train(recipe(folders))
     (tmp_path / "moved").symlink_to(folders["musan"])
     assert train(recipe({**folders, "musan": str(tmp_path / "moved")})) == folder
-    with pytest.raises(InputError, match=r"holds another run, which differs in augment\.musan"):
+    with pytest.raises(InputError, match=r"holds another run, which differs in `augment\.musan`:"):
         train(recipe({"rir": folders["rir"]}))
-    with pytest.raises(InputError, match=r"differs in augment\.noise_probability"):
+    with pytest.raises(InputError, match=r"differs in `augment\.noise_probability"):
         train(recipe({**folders, "noise_probability": 0.4}))
 
 
@@ -366,10 +368,10 @@ def test_a_run_from_before_a_key_was_there_goes_on(recipe):
     [
         ({"musan": "none"}, {}, "MUSAN folder none not found"),
         ({"rir": "none"}, {}, "impulse response folder none not found"),
-        ({"rir": "none", "noise_probability": 2}, {}, "noise_probability=2.0 must be a probability"),
+        ({"rir": "none", "noise_probability": 2}, {}, "`noise_probability=2.0` must be a probability"),
         ({}, {"crop": "middle"}, r"data\.crop' is one of head, random"),
         ({"rng": "global"}, {}, r"augment\.rng' is one of utterance, legacy, not 'global'"),
-        ({"rng": "legacy", "algo": 0}, {}, "augment.algo=0 draws nothing"),
+        ({"rng": "legacy", "algo": 0}, {}, "`augment.algo=0` draws nothing"),
     ],
 )
 def test_wrong_keys_stop_before_training(recipe, augment, data, message, tmp_path):

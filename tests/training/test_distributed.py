@@ -14,7 +14,7 @@ import yaml
 from torch import nn
 
 from nes2net import InputError
-from nes2net.checkpoint import load_state_dict
+from nes2net.checkpoints.state_dict import load_state_dict
 from nes2net.training import distributed
 from nes2net.training.distributed import create_accelerator, plan_step, synchronise_batch_norms
 from nes2net.training.run import train
@@ -91,7 +91,7 @@ def test_more_processes_than_gpus(monkeypatch):
 @pytest.mark.parametrize(
     "device, precision, message",
     [
-        ("cpu", "fp16", "fp16 needs CUDA, not cpu: take bf16 or fp32"),
+        ("cpu", "fp16", "`train.precision=fp16` needs CUDA, not cpu: take bf16 or fp32"),
         ("cpu", "bf61", "one of fp32, bf16, fp16, not 'bf61'; did you mean 'bf16'"),
         ("cuda:99", "fp32", "device 'cuda:99' is not there"),
         ("gpu", "fp32", "unknown device 'gpu'"),
@@ -103,7 +103,10 @@ def test_devices_that_are_not_there(device, precision, message):
 
 
 def torchrun(processes, folder, *recipes):
-    """Train ``recipes``, each alone or with its trouble, in so many processes; what was printed, and the report of each process."""
+    """Train ``recipes``, each alone or with its trouble, in so many processes.
+
+    What was printed on standard output and on standard error, and the report of each process.
+    """
     runs = []
     for number, recipe in enumerate(recipes):
         recipe, trouble = recipe if isinstance(recipe, tuple) else (recipe, "")
@@ -113,7 +116,7 @@ def torchrun(processes, folder, *recipes):
     # On a port that torchrun itself opens: one that was free may be another's by now.
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
     process = subprocess.Popen(
-        [*command, str(Path(__file__).with_name("distributed_run.py")), str(folder), *runs],
+        [*command, str(Path(__file__).parents[1] / "builders" / "distributed_run.py"), str(folder), *runs],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -125,7 +128,7 @@ def torchrun(processes, folder, *recipes):
         process.communicate()
         raise
     assert process.returncode == 0, errors[-4000:]
-    return printed, [json.loads((folder / f"rank{rank}.json").read_text()) for rank in range(processes)]
+    return printed, errors, [json.loads((folder / f"rank{rank}.json").read_text()) for rank in range(processes)]
 
 
 def state_of(recipe):
@@ -160,10 +163,10 @@ def test_two_processes_are_as_one(recipe, corpus, tmp_path):
     }
     for one, _ in recipes.values():
         train(one, "cpu")
-    printed, reports = torchrun(2, tmp_path, *(two for _, two in recipes.values()))
+    printed, remarks, reports = torchrun(2, tmp_path, *(two for _, two in recipes.values()))
     assert not any(reports[0]["ended"]) and not any(reports[1]["ended"])
-    assert printed.count("epoch 0 - loss") == len(recipes) and ", 2 processes" in printed
-    assert printed.count("LA_T_1000002.flac was read by neither") == 1
+    assert printed.count("epoch 1 - loss") == len(recipes) and ", 2 processes" in printed
+    assert remarks.count("LA_T_1000002.flac was read by neither") == 1
     written = [[name for name in report["written"] if str(tmp_path) in name] for report in reports]
     assert any("resume.pt" in name for name in written[0]) and not written[1]  # the second process writes nothing
 
@@ -177,7 +180,7 @@ def test_two_processes_are_as_one(recipe, corpus, tmp_path):
             for key in row.keys() - {"seconds"}:
                 assert other[key] == pytest.approx(row[key], rel=1e-5), (name, key)
     for one in (recipes["eps 1"][0], recipes["clipped"][0]):
-        first = load_state_dict(Path(one.output) / one.tag / "epoch_0.pth")
+        first = load_state_dict(Path(one.output) / one.tag / "epoch_1.pth")
         trained = [k for k in first if "running" not in k]
         assert (
             largest_difference(*({k: state[k] for k in trained} for state in (first, state_of(one)["detector"]))) > 1e-3
@@ -198,7 +201,7 @@ def test_two_processes_end_together_and_go_on(recipe, model_with_dropout, tmp_pa
     troubles = ("step", "validation", "full")
     runs = [values("whole"), *((values(name), name) for name in troubles)]
     runs += [(values("step"), "elsewhere"), *map(values, troubles)]
-    _, reports = torchrun(2, tmp_path, *runs)
+    _, _, reports = torchrun(2, tmp_path, *runs)
     one, two = (report["ended"] for report in reports)
     assert [end.replace("_elsewhere", "") for end in two] == one
     stopped = "Unfinished: stopped by SIGTERM; the same command goes on from what is saved"

@@ -5,8 +5,8 @@ import torch
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from nes2net import Detector, InputError
-from nes2net.checkpoint import load_state_dict
-from nes2net.config import Recipe
+from nes2net.checkpoints.state_dict import load_state_dict
+from nes2net.recipes.recipe import Recipe
 from nes2net.training import run
 from nes2net.training.objective import Objective
 from nes2net.training.run import train
@@ -45,7 +45,7 @@ def test_bf16_after_fp32_in_one_process(recipe):
 
 
 def test_fp16_is_for_gpus(recipe, tmp_path):
-    with pytest.raises(InputError, match="fp16 needs CUDA"):
+    with pytest.raises(InputError, match="`train.precision=fp16` needs CUDA"):
         train(recipe(train={"precision": "fp16"}), "cpu")
     assert not (tmp_path / "models").exists()
 
@@ -136,7 +136,7 @@ def test_a_front_end_frozen_at_first(recipe, model_with_dropout):
     """Its weights do not move by a bit, weight decay included, and it does not drop out; then it is trained as everything else."""
     values = recipe(model=model_with_dropout, train={"freeze_frontend_epochs": 2, "keep": "all", "weight_decay": 0.1})
     folder = train(values)
-    epochs = [load_state_dict(folder / f"epoch_{n}.pth") for n in range(3)]
+    epochs = [load_state_dict(folder / f"epoch_{n}.pth") for n in (1, 2, 3)]
     torch.manual_seed(values.seed)
     start = Detector.from_config(values.model).state_dict()
     ours = [k for k in start if k.startswith("ssl_model.") and start[k].is_floating_point()]
@@ -147,16 +147,19 @@ def test_a_front_end_frozen_at_first(recipe, model_with_dropout):
     assert not any(torch.equal(epochs[2][k], start[k]) for k in ours if k.endswith("fc1.weight"))
 
     objective = Objective(values, Detector.from_config(values.model), 1)
-    objective.begin_training(1)
-    assert not any(m.training for m in objective.detector.frontend.modules()) and objective.detector.backend.training
     objective.begin_training(2)
+    assert not any(m.training for m in objective.detector.frontend.modules()) and objective.detector.backend.training
+    objective.begin_training(3)
     assert all(m.training for m in objective.detector.modules())
 
 
 @pytest.mark.parametrize(
     "options, message",
     [
-        ({"freeze_frontend_epochs": 1}, "front-end 'lps' has nothing to train: leave train.freeze_frontend_epochs out"),
+        (
+            {"freeze_frontend_epochs": 1},
+            "front-end 'lps' has nothing to train: leave `train.freeze_frontend_epochs` out",
+        ),
         ({"activation_checkpointing": True}, "front-end 'lps' has no transformer layers"),
     ],
 )

@@ -104,18 +104,18 @@ def test_no_bar_where_there_is_no_terminal(capsys):
     [
         (0.2, 1, {}, None),
         (0.9, 1, {"most": 8, "waited": 0.5}, None),
-        (0.21, 1, {"most": 8, "waited": 2}, "1 reading process: try 2 (--num_workers 2, data.num_workers=2)"),
-        (0.75, 1, {"most": 8}, "try 4 "),
-        (0.75, 1, {"most": 3}, "try 3 "),
-        (0.5, 4, {"most": 16}, "4 reading processes: try 8 "),
-        (0.3, 0, {"most": 4}, "0 reading processes: try 1 "),
-        (0.75, 0, {"most": 4}, "try 3 "),
-        (1.0, 2, {"most": 4}, "try 4 "),
-        (0.5, 2, {"most": 2}, "the most that can be used: keep decoded audio (--cache DIR, data.cache=DIR)"),
+        (0.21, 1, {"most": 8, "waited": 2}, "1 reading process: try `data.num_workers=2`"),
+        (0.75, 1, {"most": 8}, "try `data.num_workers=4`"),
+        (0.75, 1, {"most": 3}, "try `data.num_workers=3`"),
+        (0.5, 4, {"most": 16}, "4 reading processes: try `data.num_workers=8`"),
+        (0.3, 0, {"most": 4}, "0 reading processes: try `data.num_workers=1`"),
+        (0.75, 0, {"most": 4}, "try `data.num_workers=3`"),
+        (1.0, 2, {"most": 4}, "try `data.num_workers=4`"),
+        (0.5, 2, {"most": 2}, "the most that can be used: keep decoded audio with `data.cache=DIR`"),
         (0.5, 4, {"most": 2}, "with 2 reading processes, the most that can be used"),
         (0.5, 4, {"most": 0}, "with 0 reading processes, the most that can be used: keep decoded audio"),
         (0.5, 2, {"most": 2, "cached": True}, "the disk or the augmentation is the limit"),
-        (0.5, 1, {"most": 2, "cached": True}, "try 2 "),
+        (0.5, 1, {"most": 2, "cached": True}, "try `data.num_workers=2`"),
     ],
 )
 def test_advice(share, workers, options, expected):
@@ -125,16 +125,16 @@ def test_advice(share, workers, options, expected):
 
 def test_advice_knows_the_processors(monkeypatch):
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(6)), raising=False)
-    assert "try 6 " in advice(0.9, 3)
+    assert "try `data.num_workers=6`" in advice(0.9, 3)
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
     assert "the most that can be used" in advice(0.9, 3)
 
 
 HISTORY = [
-    {"epoch": 0, "loss": 0.7, "lr": 1e-6, "seconds": 3.0},
-    {"epoch": 1, "loss": 0.5, "lr": 1e-6, "val_loss_wo_aug": 0.6, "val_eer_wo_aug": 0.2},
+    {"epoch": 1, "loss": 0.7, "lr": 1e-6, "seconds": 3.0},
+    {"epoch": 2, "loss": 0.5, "lr": 1e-6, "val_loss_wo_aug": 0.6, "val_eer_wo_aug": 0.2},
     {
-        "epoch": 2, "loss": 0.4, "lr": 5e-7, "val_loss_w_aug": 0.7, "val_loss_wo_aug": 0.5, "val_eer_w_aug": 0.3,
+        "epoch": 3, "loss": 0.4, "lr": 5e-7, "val_loss_w_aug": 0.7, "val_loss_wo_aug": 0.5, "val_eer_w_aug": 0.3,
         "val_eer_wo_aug": 0.1, "val_eer_wo_aug_low": 0.05, "val_eer_wo_aug_high": 0.2,
     },
 ]  # fmt: skip

@@ -4,15 +4,14 @@ import json
 import math
 from pathlib import Path
 
-import noise_folders
 import pytest
-import tiny_corpus
 import torch
 import yaml
+from builders import noise_folders, tiny_corpus
 
 from nes2net import Detector, InputError
-from nes2net.config import Recipe, load_recipe, recipe_from_dict
 from nes2net.detector import PUBLISHED_MODELS
+from nes2net.recipes.recipe import Recipe, load_recipe, recipe_from_dict
 from nes2net.training.run import seed_everything, train
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -52,7 +51,7 @@ ASVSPOOF2019 = {
     "validation": {
         "augmented": True,
         "whole_utterances": False,
-        "first_epoch": 0,
+        "first_epoch": 1,
         "epochs": "all",
         "select_on": "loss",
         "patience": None,
@@ -103,7 +102,7 @@ ASVSPOOF5 = {
     },
     "validation": {
         "whole_utterances": False,
-        "first_epoch": 10,
+        "first_epoch": 11,
         "epochs": "all",
         "select_on": "min_dcf",
         "patience": 5,
@@ -266,7 +265,7 @@ def test_every_value_names_its_source(name):
 def test_noise_is_the_users_to_name():
     """The architecture can be read without; training asks."""
     recipe = load_recipe(CONFIGS / "asvspoof5_nes2net_x.yaml")
-    with pytest.raises(InputError, match=r"augment\.musan=.*augment\.rir=.*augment\.noise_probability=0"):
+    with pytest.raises(InputError, match=r"`augment\.musan=.*`augment\.rir=.*`augment\.noise_probability=0`"):
         recipe.check_noise()
     load_recipe(CONFIGS / "asvspoof5_nes2net_x.yaml", ["augment.noise_probability=0"]).check_noise()
 
@@ -341,7 +340,7 @@ def test_two_steps_as_the_recipe_says(name, corpora_root, tmp_path):
     assert {state["step"].item() for state in resume["optimizer"]["state"].values()} == {2}
     seed_everything(recipe.seed)
     before = Detector.from_config(recipe.model)
-    after = Detector.from_pretrained(folder / "epoch_0.pth", device="cpu")
+    after = Detector.from_pretrained(folder / "epoch_1.pth", device="cpu")
     assert after.config == before.config
     for part in ("frontend", "aggregation", "backend"):  # everything is trained
         weights = list(getattr(before, part).parameters())
@@ -355,8 +354,8 @@ def test_a_whole_model_needs_no_pre_training_file(recipe, small_model):
     frontend = {**small_model["frontend"], "activation_dropout": 0.25}  # as a pre-training file may have it
     first = train(recipe(model={"frontend": frontend}, train={"epochs": 1}), "cpu")
     again = recipe(
-        train={"epochs": 1, "init_from": str(first / "epoch_0.pth")}, ssl_checkpoint="none.pt", comment="again"
+        train={"epochs": 1, "init_from": str(first / "epoch_1.pth")}, ssl_checkpoint="none.pt", comment="again"
     )
     assert "activation_dropout" not in again.model["frontend"]
-    config = Detector.from_pretrained(train(again, "cpu") / "epoch_0.pth", device="cpu").config
+    config = Detector.from_pretrained(train(again, "cpu") / "epoch_1.pth", device="cpu").config
     assert config["frontend"]["activation_dropout"] == 0.25

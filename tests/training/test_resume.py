@@ -91,12 +91,12 @@ def whole(runs, uninterrupted):
 @pytest.mark.parametrize(
     "changes, moments",
     [
-        ({}, [(0, 0), (1, 1), (2, 2)]),
-        ({"data": {"num_workers": 2}}, [(1, 0)]),
-        ({"augment": {"rng": "legacy", "algo": 10}}, [(1, 0)]),
+        ({}, [(1, 0), (2, 1), (3, 2)]),
+        ({"data": {"num_workers": 2}}, [(2, 0)]),
+        ({"augment": {"rng": "legacy", "algo": 10}}, [(2, 0)]),
         (
             {"train": {"accumulate": 2, "keep": "last,best", "max_grad_norm": 0.1, "freeze_frontend_epochs": 1}},
-            [(0, 1), (1, 0)],
+            [(1, 1), (2, 0)],
         ),
     ],
     ids=["alone", "workers", "legacy", "many options"],
@@ -121,7 +121,7 @@ def test_stopped_while_validating(runs, whole, monkeypatch, tmp_path):
     original = loop.Validator.run
 
     def run(self, epoch):
-        if epoch == 1:
+        if epoch == 2:
             os.kill(os.getpid(), signal.SIGINT)
             raise AssertionError("the signal came late")
         return original(self, epoch)
@@ -130,7 +130,7 @@ def test_stopped_while_validating(runs, whole, monkeypatch, tmp_path):
         patch.setattr(loop.Validator, "run", run)
         train(runs("torn"))
     (resume,) = (tmp_path / "torn").glob("*/resume.pt")
-    assert content(resume)["progress"]["epoch"] == 1 and content(resume)["progress"]["step"] == 3
+    assert content(resume)["progress"]["epoch"] == 2 and content(resume)["progress"]["step"] == 3
     assert list(resume.parent.glob("curves.png"))  # of what there is so far
     assert_same_run(train(runs("torn")), whole)
 
@@ -141,7 +141,7 @@ def test_the_learning_rate_of_an_epoch_is_that_of_its_steps(runs, monkeypatch, s
     values = runs("run", train={"schedule": "cosine_epochs", "t_max": 2, "warmup_steps": 0})
     if stopped:
         with monkeypatch.context() as patch, pytest.raises(Unfinished):
-            send_at(patch, signal.SIGTERM, (1, 2))
+            send_at(patch, signal.SIGTERM, (2, 2))
             train(values)
     history = json.loads((train(values) / "history.json").read_text())
     assert [row["lr"] for row in history] == pytest.approx([1e-3, 5e-4, 0.0], abs=1e-12)
@@ -152,7 +152,7 @@ def test_gradients_that_are_not_finite_poison_nothing(runs, whole, monkeypatch, 
     step = loop.Trainer.train_step
 
     def poisoned(self, batches, epoch, number, due):
-        if (epoch, number) != (1, 2):
+        if (epoch, number) != (2, 2):
             return step(self, batches, epoch, number, due)
         parameter = next(p for p in self.objective.parameters() if p.requires_grad)
         hook = parameter.register_hook(lambda gradient: gradient * float("nan"))
@@ -163,7 +163,7 @@ def test_gradients_that_are_not_finite_poison_nothing(runs, whole, monkeypatch, 
 
     with (
         monkeypatch.context() as patch,
-        pytest.raises(InputError, match=r"the gradients' norm is nan in epoch 1, step 2"),
+        pytest.raises(InputError, match=r"the gradients' norm is nan in epoch 2, step 2"),
     ):
         patch.setattr(loop.Trainer, "train_step", poisoned)
         train(runs("torn"))
@@ -175,14 +175,14 @@ def test_gradients_that_are_not_finite_poison_nothing(runs, whole, monkeypatch, 
 def test_a_run_on_other_trials_is_refused(runs, corpus, monkeypatch, tmp_path):
     """Its epochs would be drawn from another list."""
     with monkeypatch.context() as patch, pytest.raises(Unfinished):
-        send_at(patch, signal.SIGTERM, (0, 0))
+        send_at(patch, signal.SIGTERM, (1, 0))
         train(runs("run"))
     root = tmp_path / "other"
     shutil.copytree(corpus, root)
     train(runs("moved", data={"root": str(root)}, train={"epochs": 1}))
     (protocol,) = root.rglob("*train.trn.txt")
     protocol.write_text("".join(protocol.read_text().splitlines(keepends=True)[1:]))
-    with pytest.raises(InputError, match=r"another training set \(12 then and 11 now.*--comment"):
+    with pytest.raises(InputError, match=r"another training set \(12 then and 11 now.*`comment`"):
         train(runs("run", data={"root": str(root)}))
 
 
@@ -195,7 +195,7 @@ def test_the_best_stays_until_there_is_a_better_one(runs, monkeypatch):
     save = loop.RunState.save
 
     def cut_at_the_end(self, folder):
-        if self.progress.epoch == 2:
+        if self.progress.epoch == 3:
             raise Cut
         save(self, folder)
 
@@ -203,13 +203,13 @@ def test_the_best_stays_until_there_is_a_better_one(runs, monkeypatch):
         patch.setattr(loop.RunState, "save", cut_at_the_end)
         train(values)
     folder = train(values)
-    assert [path.name for path in folder.glob("*.pth")] == ["epoch_0.pth"]
+    assert [path.name for path in folder.glob("*.pth")] == ["epoch_1.pth"]
 
 
 def test_a_disk_that_fails(runs, whole, monkeypatch, tmp_path, capsys):
     command = command_of(runs("torn"), tmp_path)
     with monkeypatch.context() as patch:
-        send_at(patch, signal.SIGTERM, (0, 1))
+        send_at(patch, signal.SIGTERM, (1, 1))
         assert main(command) == 75
     capsys.readouterr()
 
@@ -252,10 +252,10 @@ def test_cut_off_between_the_files_of_an_epoch(runs, monkeypatch, tmp_path):
             patch.setattr(owner, name, instead)
             train(torn)
         progress = content(tmp_path / "torn" / torn.tag / "resume.pt")["progress"]
-        assert (progress["epoch"], progress["step"]) == (0, 3)
+        assert (progress["epoch"], progress["step"]) == (1, 3)
 
     def cut_after_saving(self):
-        if self.progress.epoch == 3:
+        if self.progress.epoch == 4:
             raise Cut
         return remove_files(self)
 
@@ -280,7 +280,7 @@ from nes2net.training import loop
 step = loop.Trainer.train_step
 def killed(self, batches, epoch, number, due):
     done = step(self, batches, epoch, number, due)
-    if (epoch, number) == (1, 1):
+    if (epoch, number) == (2, 1):
         os.kill(os.getpid(), signal.SIGKILL)  # the weights have changed, nothing is saved of it
     return done
 loop.Trainer.train_step = killed
@@ -303,7 +303,7 @@ def test_killed_in_a_step(runs, whole, tmp_path):
     assert done.returncode == -signal.SIGKILL, done.stderr[-2000:]
     (folder,) = (tmp_path / "torn").glob("*_tiny_*")
     progress = content(folder / "resume.pt")["progress"]
-    assert (progress["epoch"], progress["step"]) == (1, 1)
+    assert (progress["epoch"], progress["step"]) == (2, 1)
     (folder / ".resume.pt.4711.tmp").write_bytes(b"torn")  # as a kill in a save leaves it
     time.sleep(1.1)  # TensorBoard's files are read in the order of the second in their names
     assert_same_run(train(runs("torn")), whole)
@@ -311,7 +311,7 @@ def test_killed_in_a_step(runs, whole, tmp_path):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     events = EventAccumulator(str(folder.parent / folder.name)).Reload()  # logs are beside the checkpoints here
-    assert [e.step for e in events.Scalars("loss")] == [0, 1, 2]
+    assert [e.step for e in events.Scalars("loss")] == [1, 2, 3]
 
 
 @pytest.mark.slow
@@ -330,7 +330,7 @@ def test_killed_again_and_again(runs, whole, tmp_path):
                 if seconds is not None:
                     time.sleep(seconds)
                     process.kill()
-            elif line.startswith("epoch 2 - "):
+            elif line.startswith("epoch 3 - "):
                 ended = time.monotonic()
         process.stdout.close()
         process.wait(timeout=120)
@@ -340,7 +340,7 @@ def test_killed_again_and_again(runs, whole, tmp_path):
     for _ in range(3):
         run("torn", whole_time * moments.uniform(0.05, 0.4))
         saved = [content(path)["progress"]["epoch"] for path in (tmp_path / "torn").glob("*/resume.pt")]
-        kills += saved != [3]
+        kills += saved != [4]
     assert kills >= 2
     assert_same_run(train(runs("torn", **options)), whole)
 
@@ -354,7 +354,7 @@ def test_terminated_from_outside(runs, whole, tmp_path):
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
     )
     for line in process.stdout:
-        if line.startswith("epoch 0 - "):
+        if line.startswith("epoch 1 - "):
             os.killpg(process.pid, signal.SIGTERM)
             break
     _, errors = process.communicate(timeout=120)
@@ -369,7 +369,7 @@ def test_a_full_disk(runs, whole, tmp_path, capsys):
     torn = runs("torn")
     command = command_of(torn, tmp_path)
     with pytest.MonkeyPatch.context() as patch:
-        send_at(patch, signal.SIGTERM, (0, 1))
+        send_at(patch, signal.SIGTERM, (1, 1))
         assert main(command) == 75
     (resume,) = (tmp_path / "torn").glob("*/resume.pt")
     before = resume.read_bytes()
@@ -380,7 +380,7 @@ def test_a_full_disk(runs, whole, tmp_path, capsys):
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     error = capsys.readouterr().err.splitlines()[-1]
-    assert status == 75 and "no room to write" in error and "the same command goes on" in error and "1.1 MB" in error
+    assert status == 75 and "no room to write" in error and "the same command goes on" in error and "1.2 MB" in error
     assert resume.read_bytes() == before and not list(resume.parent.glob(".*.tmp"))
     assert_same_run(train(torn), whole)
 
@@ -394,24 +394,56 @@ def test_one_process_at_a_time(runs, tmp_path):
     )
     try:
         assert other.stdout.readline() == "held\n"
-        with pytest.raises(InputError, match="another process is training in .*--comment"):
+        with pytest.raises(InputError, match="another process is training in .*`comment`"):
             train(runs("run", train={"epochs": 1}))
     finally:
         other.communicate("")
     train(runs("run", train={"epochs": 1}))
 
 
-def test_what_an_earlier_version_saved_is_refused(runs):
+def old_version(folder):
+    torch.save({"version": 3}, folder / "resume.pt")
+
+
+def old_recipe(folder):
+    (folder / "resume.pt").unlink()
+    text = (folder / "recipe.yaml").read_text()
+    (folder / "recipe.yaml").write_text(text.replace("first_epoch: 1", "first_epoch: 0"))
+
+
+def old_history(folder):
+    (folder / "resume.pt").unlink()
+    text = (folder / "history.json").read_text()
+    (folder / "history.json").write_text(text.replace('"epoch": 1', '"epoch": 0'))
+
+
+def old_checkpoint(folder):
+    (folder / "resume.pt").unlink()
+    (folder / "epoch_1.pth").rename(folder / "epoch_0.pth")
+
+
+@pytest.mark.parametrize("make_old", [old_version, old_recipe, old_history, old_checkpoint])
+def test_a_run_whose_epochs_are_numbered_from_0_is_refused(runs, make_old):
+    """By what is left of it, and nothing in its folder is changed."""
+    recipe = runs("run", train={"epochs": 1})
+    folder = train(recipe)
+    make_old(folder)
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    with pytest.raises(InputError, match=r"an earlier version of nes2net, which numbered epochs from 0.*init_from"):
+        train(recipe)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_what_a_later_version_saved_is_refused(runs):
     folder = train(runs("run", train={"epochs": 1}))
-    state = content(folder / "resume.pt")
-    torch.save({k: v for k, v in state.items() if k != "version"} | {"epoch": 1}, folder / "resume.pt")
-    with pytest.raises(InputError, match=r"resume\.pt was written by an earlier version.*train\.init_from"):
+    torch.save({"version": 99}, folder / "resume.pt")
+    with pytest.raises(InputError, match=r"resume\.pt was written by another version.*`train\.init_from`"):
         train(runs("run", train={"epochs": 1}))
 
 
 def test_where_and_how_fast_may_change_between_the_parts_of_a_run(runs, whole, monkeypatch, tmp_path):
     with monkeypatch.context() as patch, pytest.raises(Unfinished):
-        send_at(patch, signal.SIGTERM, (1, 0))
+        send_at(patch, signal.SIGTERM, (2, 0))
         train(runs("torn"))
     other = {"save_every_minutes": 1.0, "activation_checkpointing": True}
     folder = train(runs("torn", data={"cache": str(tmp_path / "cache"), "num_workers": 1}, train=other))

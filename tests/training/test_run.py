@@ -2,13 +2,13 @@
 
 import shutil
 
-import genuine_checkpoint
 import pytest
 import torch
 import yaml
+from builders import genuine_checkpoint
 
 from nes2net import Detector, InputError, create_frontend
-from nes2net.checkpoint import load_state_dict, read_record
+from nes2net.checkpoints.state_dict import load_state_dict, read_record
 from nes2net.training.averaging import average_run
 from nes2net.training.losses import WeightedCrossEntropy
 from nes2net.training.run import train
@@ -30,35 +30,35 @@ def test_a_run_writes_what_is_published(recipe, capsys, tmp_path):
     folder = train(recipe())
     assert folder == tmp_path / "models" / "unknown_tiny_e3_bz4_lr0.001_algo4_seed1234"
     saved = sorted(p.name for p in folder.glob("epoch_*.pth"))
-    assert "epoch_0.pth" in saved  # the first is always the best so far
-    record = read_record(weights(folder, 0))
+    assert "epoch_1.pth" in saved  # the first is always the best so far
+    record = read_record(weights(folder, 1))
     assert record["recipe"] == recipe().to_dict() == yaml.safe_load((folder / "recipe.yaml").read_text())
     assert {"loss", "val_loss_w_aug", "val_loss_wo_aug", "epoch", "model"} <= record.keys()
     printed = capsys.readouterr().out
     assert "training trials: 12 (6 bona fide, 6 spoof)" in printed
     assert [line.split(" - ")[0] for line in printed.splitlines() if line.startswith("epoch ") and " - " in line] == [
-        "epoch 0",
         "epoch 1",
         "epoch 2",
+        "epoch 3",
     ]
 
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     events = EventAccumulator(str(tmp_path / "logs" / folder.name)).Reload()
     assert {"loss", "val_loss_w_aug", "val_loss_wo_aug", "lr", "val_eer_wo_aug"} <= set(events.Tags()["scalars"])
-    assert [e.step for e in events.Scalars("loss")] == [0, 1, 2]
+    assert [e.step for e in events.Scalars("loss")] == [1, 2, 3]
     for name in ("loss", "val_loss_w_aug"):
         assert events.Scalars(name)[0].value == pytest.approx(record[name])
 
 
 def test_losses_are_the_published_means(recipe, corpus):
     """Σ(batch loss × batch size)/N over the development set, recomputed from the saved weights."""
-    from nes2net.data import asvspoof2019_la
-    from nes2net.data.audio import load_audio
-    from nes2net.data.crop import head_crop
+    from nes2net.audio.crop import head_crop
+    from nes2net.audio.read import load_audio
+    from nes2net.corpora import asvspoof2019_la
 
     folder = train(recipe(train={"epochs": 1, "batch_size": 5}))
-    detector = Detector.from_pretrained(folder / "epoch_0.pth", device="cpu")
+    detector = Detector.from_pretrained(folder / "epoch_1.pth", device="cpu")
     trials = asvspoof2019_la.trials(corpus, "dev")
     criterion, total = WeightedCrossEntropy(), 0.0
     for start in range(0, len(trials), 5):
@@ -66,7 +66,7 @@ def test_losses_are_the_published_means(recipe, corpus):
         waveforms = torch.stack([torch.from_numpy(head_crop(load_audio(t.path), 8000)) for t in batch])
         with torch.inference_mode():
             total += criterion(detector(waveforms), torch.tensor([t.target for t in batch])).item() * len(batch)
-    record = read_record(weights(folder, 0))
+    record = read_record(weights(folder, 1))
     assert record["val_loss_wo_aug"] == pytest.approx(total / len(trials), rel=1e-5)
     assert record["val_loss_w_aug"] != record["val_loss_wo_aug"]
 
@@ -92,7 +92,7 @@ def test_a_finished_run_is_not_done_again(recipe, capsys):
 
 def test_one_utterance_has_no_batch_statistics(recipe, small_model):
     model = {**small_model, "backend": {"name": "asp_mlp", "hidden_dim": 8}}
-    with pytest.raises(InputError, match=r"a part of a step has one utterance.*lower train\.accumulate"):
+    with pytest.raises(InputError, match=r"a part of a step has one utterance.*lower `train\.accumulate`"):
         train(recipe(model=model, train={"accumulate": 4, "epochs": 1}))
 
 
@@ -120,10 +120,10 @@ def test_a_run_goes_on_without_the_file_it_started_from(recipe, small_model, tmp
     (tmp_path / "ssl.pt").unlink()
     state = torch.load(folder / "resume.pt", weights_only=True)
     assert state["model"]["frontend"]["dropout"] == 0.125
-    (folder / "epoch_0.pth").rename(tmp_path / "saved.pth")
-    torch.save({**state, "progress": {**state["progress"], "epoch": 0}, "selection": []}, folder / "resume.pt")
+    (folder / "epoch_1.pth").rename(tmp_path / "saved.pth")
+    torch.save({**state, "progress": {**state["progress"], "epoch": 1}, "selection": []}, folder / "resume.pt")
     train(first)
-    record = read_record(load_state_dict(folder / "epoch_0.pth"))
+    record = read_record(load_state_dict(folder / "epoch_1.pth"))
     assert record["model"]["frontend"]["feature_grad_mult"] == 0.5
     assert record["model"] == read_record(load_state_dict(tmp_path / "saved.pth"))["model"]
 
@@ -133,18 +133,20 @@ def test_checkpoints_are_kept_where_either_loss_improves(recipe, monkeypatch):
 
     losses = {"val_loss_w_aug": [0.5, 0.6, 0.6, 0.5], "val_loss_wo_aug": [0.5, 0.4, 0.6, 0.6]}
     monkeypatch.setattr(loop.Trainer, "train_epoch", lambda self, epoch: None)
-    monkeypatch.setattr(loop.Validator, "run", lambda self, epoch: {name: of[epoch] for name, of in losses.items()})
+    monkeypatch.setattr(loop.Validator, "run", lambda self, epoch: {name: of[epoch - 1] for name, of in losses.items()})
     folder = train(recipe(train={"epochs": 4}))
-    assert sorted(p.name for p in folder.glob("epoch_*.pth")) == ["epoch_0.pth", "epoch_1.pth", "epoch_3.pth"]
+    assert sorted(p.name for p in folder.glob("epoch_*.pth")) == ["epoch_1.pth", "epoch_2.pth", "epoch_4.pth"]
 
 
 def test_another_run_in_the_folder_is_refused(recipe):
     folder = train(recipe(train={"epochs": 1}))
-    with pytest.raises(InputError, match=r"holds another run, which differs in train\.weight_decay.*--comment"):
+    with pytest.raises(InputError, match=r"holds another run, which differs in `train\.weight_decay`: .* `comment`"):
         train(recipe(train={"epochs": 1, "weight_decay": 0.1}))
     for lose in (lambda file: file.write_text(""), lambda file: file.unlink()):  # a power cut empties a file
         lose(folder / "recipe.yaml")
-        with pytest.raises(InputError, match=r"holds another run, which differs in train\.weight_decay.*--comment"):
+        with pytest.raises(
+            InputError, match=r"holds another run, which differs in `train\.weight_decay`: .* `comment`"
+        ):
             train(recipe(train={"epochs": 1, "weight_decay": 0.1}))
     train(recipe(train={"epochs": 1}))
     assert yaml.safe_load((folder / "recipe.yaml").read_text()) == recipe(train={"epochs": 1}).to_dict()
@@ -159,8 +161,8 @@ def test_a_bad_file_is_named_once_and_left_out(recipe, corpus, tmp_path, capsys)
     shutil.copytree(corpus, root)
     (root / "ASVspoof2019_LA_train" / "flac" / "LA_T_1000002.flac").write_bytes(b"no audio")
     train(recipe(data={"root": str(root)}))
-    printed = capsys.readouterr().out
-    assert printed.count("LA_T_1000002.flac was read by neither") == 1
+    remarks = capsys.readouterr().err
+    assert remarks.count("LA_T_1000002.flac was read by neither") == 1
     (root / "ASVspoof2019_LA_train" / "flac" / "LA_T_1000002.flac").unlink()
     with pytest.raises(InputError, match=r"1 of 12 audio files of the training set are missing.*LA_T_1000002\.flac"):
         train(recipe(data={"root": str(root)}, comment="again"))
@@ -169,13 +171,13 @@ def test_a_bad_file_is_named_once_and_left_out(recipe, corpus, tmp_path, capsys)
 @pytest.mark.parametrize(
     "changes, message",
     [
-        ({"data": {"root": None}}, "where is the corpus.*--database_path"),
+        ({"data": {"root": None}}, "where is the corpus.*`data.root`"),
         ({"data": {"root": "/nowhere"}}, "not found"),
         ({"data": {"corpus": "asvspoof2020"}}, "unknown corpus 'asvspoof2020'"),
         ({"train": {"batch_size": 20}}, "12 training trials do not fill one batch of 20"),
         (
             {"train": {"lr": 1e30}},
-            r"loss is .* in epoch 0, step \d \(utterances LA_T_1.*, LA_T_1.*\): try a lower learning rate",
+            r"loss is .* in epoch 1, step \d \(utterances LA_T_1.*, LA_T_1.*\): try a lower learning rate",
         ),
         ({"train": {"class_weights": [1.0]}}, "two numbers"),
         (
@@ -184,7 +186,10 @@ def test_a_bad_file_is_named_once_and_left_out(recipe, corpus, tmp_path, capsys)
         ),
         ({"augment": {"algo": 12}}, "12"),
         ({"augment": {"parameters": {"SNRmn": 3}}}, "SNRmin"),
-        ({"model": {"frontend": "xlsr_300m"}}, "--ssl_checkpoint.*--ssl_config small"),
+        (
+            {"model": {"frontend": "xlsr_300m"}},
+            "refusing to train XLS-R 300M .*`ssl_checkpoint`.*`model.frontend=wav2vec2_small`",
+        ),
         ({"ssl_checkpoint": "none.pt"}, r"none\.pt not found"),
         ({"train": {"init_from": "none.pth"}}, r"none\.pth not found"),
         ({"logs": __file__}, r"test_run\.py/unknown_tiny.* cannot be written to \(Not a directory\).*logs"),
@@ -198,9 +203,9 @@ def test_wrong_recipes_leave_nothing_behind(recipe, changes, message, tmp_path):
 
 def test_starting_from_a_detector(recipe, tmp_path):
     folder = train(recipe(train={"epochs": 1}))
-    start = weights(folder, 0)
+    start = weights(folder, 1)
     # Smaller than what float32 tells apart, but for parameters that are 0 (biases that nothing has moved).
-    again = train(recipe(train={"epochs": 1, "lr": 1e-30, "init_from": str(folder / "epoch_0.pth")}))
+    again = train(recipe(train={"epochs": 1, "lr": 1e-30, "init_from": str(folder / "epoch_1.pth")}))
     found = last_state(again)
     parameters = [k for k in start if "running_" not in k and "num_batches" not in k]
     for key in parameters:
@@ -220,8 +225,8 @@ def test_weighted_cross_entropy_is_the_published(golden):
 
 def test_batch_statistics_of_an_average_are_estimated_anew(recipe):
     folder = train(recipe())
-    plain = load_state_dict(average_run(folder, last=1))
-    target = average_run(folder, last=1, batch_norm_batches=2)
+    plain = load_state_dict(average_run(folder, last=1).path)
+    target = average_run(folder, last=1, batch_norm_batches=2).path
     assert target.stem.endswith("_bn")
     for number in (0, -1, 10**6):
         with pytest.raises(InputError, match="batch statistics come from 1 to 3 batches"):

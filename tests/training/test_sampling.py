@@ -1,23 +1,25 @@
 """Which utterances a step takes, how processes share them, and going on from a step."""
 
+import numpy as np
 import pytest
 
 from nes2net import InputError
-from nes2net.data.sampling import EpochBatches, by_step
+from nes2net.training.sampling import EpochBatches, by_step
 
 
-def epoch(batches, number=0, start=0):
+def epoch(batches, number=1, start=0):
     batches.epoch, batches.start = number, start
     return [[index for _, index in part] for part in batches]
 
 
 def test_an_epoch_is_a_permutation_without_the_last_incomplete_batch():
     batches = EpochBatches(23, 5, seed=7, shuffle=True)
-    first, second = epoch(batches), epoch(batches, 1)
+    first, second = epoch(batches), epoch(batches, 2)
     assert [len(b) for b in first] == [5] * 4 and len(batches) == 4
     assert len({i for b in first for i in b}) == 20
     assert first == epoch(EpochBatches(23, 5, seed=7, shuffle=True)) != second
     assert first != epoch(EpochBatches(23, 5, seed=8, shuffle=True))
+    assert [i for b in first for i in b] == np.random.default_rng([7, 0]).permutation(23)[:20].tolist()
     batches.epoch = 3
     assert {number for part in batches for number, _ in part} == {3}
 

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from nes2net import InputError
-from nes2net.config import recipe_from_dict
+from nes2net.recipes.recipe import recipe_from_dict
 from nes2net.training.selection import HISTORY_FILE, Selection, best_epochs
 
 
@@ -35,21 +35,21 @@ def run(selection, pairs=PAIRS):
     """Feed ``pairs``; which epochs are improved."""
     return [
         epoch
-        for epoch, pair in enumerate(pairs)
+        for epoch, pair in enumerate(pairs, 1)
         if selection.update(epoch, losses(*pair) if pair else {"loss": 1.0, "lr": 1e-6})
     ]
 
 
 def test_an_epoch_is_improved_as_published():
     """Where either loss is at most its best so far, an equal one too; an epoch without validation never is."""
-    assert run(make()) == [0, 1, 4, 5, 7]
+    assert run(make()) == [1, 2, 5, 6, 8]
 
 
 @pytest.mark.parametrize("select_on", ["eer", "min_dcf"])
 def test_selection_on_a_rate_of_the_clean_pass(select_on):
     selection = make(validation={"select_on": select_on})
     seen = []
-    for epoch, value in enumerate([0.3, 0.2, 0.2, 0.25, 0.1]):
+    for epoch, value in enumerate([0.3, 0.2, 0.2, 0.25, 0.1], 1):
         values = losses(1.0, 1.0 - epoch / 10)
         values |= {f"val_{select_on}_wo_aug": value, f"val_{select_on}_w_aug": 1 - value}
         seen.append(selection.update(epoch, values))
@@ -66,7 +66,7 @@ def test_patience_counts_validations_without_a_lower_value():
     def stops(values, patience=2):
         selection = make(algo=0, validation={"patience": patience})
         seen = []
-        for epoch, value in enumerate(values):
+        for epoch, value in enumerate(values, 1):
             selection.update(epoch, losses(0, value) if value is not None else {"loss": 1.0})
             seen.append(selection.should_stop)
         return seen
@@ -87,18 +87,18 @@ def test_patience_counts_validations_without_a_lower_value():
 @pytest.mark.parametrize(
     "keep, expected",
     [
-        ("improved", {0, 1, 4, 5, 7}),
-        ("all", set(range(8))),
-        ("last", {7}),
-        ("best", {7}),
-        ("2", {1, 5, 7}),  # two by each loss, of equal ones the earlier
-        ("last,best,2", {1, 5, 7}),
+        ("improved", {1, 2, 5, 6, 8}),
+        ("all", set(range(1, 9))),
+        ("last", {8}),
+        ("best", {8}),
+        ("2", {2, 6, 8}),  # two by each loss, of equal ones the earlier
+        ("last,best,2", {2, 6, 8}),
     ],
 )
 def test_keep_policies(keep, expected, tmp_path):
     """Each epoch is saved if it is to be kept then; what is left in the end is what a policy says of the whole run."""
     selection = make(tmp_path, train={"keep": keep})
-    for epoch, pair in enumerate(PAIRS):
+    for epoch, pair in enumerate(PAIRS, 1):
         run_one(selection, epoch, pair)
         if epoch in selection.kept_epochs():
             (tmp_path / f"epoch_{epoch}.pth").touch()
@@ -116,7 +116,7 @@ def run_one(selection, epoch, pair):
 def test_a_resumed_selection_goes_on_as_if_it_had_not_stopped():
     whole, torn = make(validation={"patience": 3}), make(validation={"patience": 3})
     run(whole)
-    for epoch, pair in enumerate(PAIRS):
+    for epoch, pair in enumerate(PAIRS, 1):
         run_one(torn, epoch, pair)
         state = json.loads(json.dumps(torn.state()))  # plain data
         torn = make(validation={"patience": 3})
@@ -131,14 +131,14 @@ def test_the_table_marks_the_best_and_names_what_to_average(tmp_path):
     lines = selection.table().splitlines()
     assert lines[0].split()[:4] == ["epoch", "loss", "val_loss_w_aug", "val_loss_wo_aug"]
     assert len(lines) == 1 + len(PAIRS) + 4
-    assert lines[8].split()[:4] == ["7", "1.000000", "3.000000*", "3.000000*"]
+    assert lines[8].split()[:4] == ["8", "1.000000", "3.000000*", "3.000000*"]
     assert lines[3].split()[2:4] == ["–", "–"] and "improved" not in lines[3]
     assert "10.000 (5.00–15.00)" in lines[1] and lines[1].endswith("improved")
     assert lines[9] == (
-        f"to average 3 by val_loss_w_aug: epochs 1 4 7: nes2net average {tmp_path} --best 3 --by val_loss_w_aug"
+        f"to average 3 by val_loss_w_aug: epochs 2 5 8: nes2net average {tmp_path} --best 3 --by val_loss_w_aug"
     )
-    assert lines[10].startswith("to average 5 by val_loss_w_aug: epochs 0 1 4 5 7:")
-    assert lines[11].startswith("to average 3 by val_loss_wo_aug: epochs 0 5 7:")
+    assert lines[10].startswith("to average 5 by val_loss_w_aug: epochs 1 2 5 6 8:")
+    assert lines[11].startswith("to average 3 by val_loss_wo_aug: epochs 1 6 8:")
     assert sum("*" in line for line in lines) == 1
 
 
@@ -148,12 +148,12 @@ def test_epochs_to_average_are_those_of_the_table_that_are_there(tmp_path):
     selection.write_history()
     for epoch in selection.kept_epochs():
         (tmp_path / f"epoch_{epoch}.pth").touch()
-    assert best_epochs(tmp_path, 3, "val_loss_w_aug") == [1, 4, 7]
-    assert best_epochs(tmp_path, 3, "val_loss_wo_aug") == [0, 5, 7]
-    assert best_epochs(tmp_path, 2, "val_eer_wo_aug") == [0, 1]  # all equal
-    (tmp_path / "epoch_4.pth").unlink()
-    assert best_epochs(tmp_path, 3, "val_loss_w_aug") == [0, 1, 7]
-    with pytest.raises(InputError, match=r"has 4 epochs saved that have val_loss_w_aug \(0, 1, 5, 7\), not 5"):
+    assert best_epochs(tmp_path, 3, "val_loss_w_aug") == [2, 5, 8]
+    assert best_epochs(tmp_path, 3, "val_loss_wo_aug") == [1, 6, 8]
+    assert best_epochs(tmp_path, 2, "val_eer_wo_aug") == [1, 2]  # all equal
+    (tmp_path / "epoch_5.pth").unlink()
+    assert best_epochs(tmp_path, 3, "val_loss_w_aug") == [1, 2, 8]
+    with pytest.raises(InputError, match=r"has 4 epochs saved that have val_loss_w_aug \(1, 2, 6, 8\), not 5"):
         best_epochs(tmp_path, 5, "val_loss_w_aug")
     with pytest.raises(InputError, match="not 'val_los_w_aug'; did you mean 'val_loss_w_aug'"):
         best_epochs(tmp_path, 1, "val_los_w_aug")
@@ -163,7 +163,7 @@ def test_epochs_to_average_are_those_of_the_table_that_are_there(tmp_path):
     with pytest.raises(InputError, match="not a history as training writes it"):
         best_epochs(tmp_path, 1, "val_loss_w_aug")
     (tmp_path / HISTORY_FILE).unlink()
-    with pytest.raises(InputError, match=r"has no history\.json, which training writes: name the epochs with --ids"):
+    with pytest.raises(InputError, match=r"has no history\.json, which training writes: name the epochs with `ids`"):
         best_epochs(tmp_path, 1, "val_loss_w_aug")
 
 
@@ -209,8 +209,8 @@ def test_a_run_ends_early_keeps_what_it_should_and_is_averaged(corpus, tmp_path,
     values = [row["val_min_dcf_wo_aug"] for row in history]
     assert len(values) < 12 and min(values[-2:]) >= min(values[:-2])
     assert all(min(values[i - 1 : i + 1]) < min(values[: i - 1]) for i in range(2, len(values) - 1))  # and no sooner
-    lowest = sorted(range(len(values)), key=lambda epoch: (values[epoch], epoch))[:3]
-    assert {p.name for p in folder.glob("epoch_*.pth")} == {f"epoch_{e}.pth" for e in {*lowest, len(values) - 1}}
+    lowest = sorted(range(1, len(values) + 1), key=lambda epoch: (values[epoch - 1], epoch))[:3]
+    assert {p.name for p in folder.glob("epoch_*.pth")} == {f"epoch_{e}.pth" for e in {*lowest, len(values)}}
 
     printed = capsys.readouterr()
     (line,) = (s for s in (printed.out + printed.err).splitlines() if "average 3 by val_min_dcf_wo_aug" in s)

@@ -15,10 +15,10 @@ import yaml
 from nes2net import Detector, InputError, create_backend
 from nes2net.augment.specmix import RANDOM_SPECMIX
 from nes2net.backends.mpif_res2net import AngularHead
-from nes2net.checkpoint import load_state_dict
+from nes2net.checkpoints.state_dict import load_state_dict
 from nes2net.cli.main import main
-from nes2net.config import load_recipe, recipe_from_dict
-from nes2net.evaluation import evaluate
+from nes2net.evaluation.evaluate import evaluate
+from nes2net.recipes.recipe import load_recipe, recipe_from_dict
 from nes2net.training.losses import AngularSoftmax, WeightedCrossEntropy
 from nes2net.training.objective import Objective
 from nes2net.training.optimisation import create_optimizer, learning_rate
@@ -148,7 +148,7 @@ def test_wrong_loss_options(options, message):
 
 def training_loss(objective, waveforms, targets, epoch, step, part=0):
     inputs, targets = objective.mixed(waveforms, targets, epoch, step, part)
-    iteration = epoch * objective.steps_per_epoch + step
+    iteration = (epoch - 1) * objective.steps_per_epoch + step
     return objective(inputs, targets, iteration) / objective.criterion.weight_of(targets)
 
 
@@ -160,7 +160,7 @@ def test_a_step_mixes_by_its_own_stream(recipe):
     objective = Objective(recipe(), detector, steps_per_epoch=3).eval()
     losses = {
         (epoch, step, part): training_loss(objective, waveforms, targets, epoch, step, part).item()
-        for epoch in range(3)
+        for epoch in (1, 2, 3)
         for step in range(3)
         for part in range(2)
     }
@@ -187,7 +187,7 @@ def test_features_that_reach_the_back_end_are_mixed_ones(recipe):
     detector.backend.register_forward_pre_hook(lambda _, arguments: seen.append(arguments[0].detach()))
     objective = Objective(recipe(train={"loss": "cross_entropy"}), detector, 3)
     waveforms, targets = torch.randn(8, 8000), torch.arange(8) % 2
-    training_loss(objective, waveforms, targets, 0, 0)
+    training_loss(objective, waveforms, targets, 1, 0)
     objective.validation_parts(waveforms, targets)
     mixed, plain = seen
     changed = (mixed != plain).flatten(1).any(1)
@@ -208,7 +208,7 @@ def test_an_interrupted_run_goes_on_to_the_same_weights(recipe, monkeypatch, tmp
     original = loop.seed_step
 
     def interrupted(seed, epoch, step, rank):
-        if (epoch, step) == (1, 1):
+        if (epoch, step) == (2, 1):
             os.kill(os.getpid(), signal.SIGINT)
         original(seed, epoch, step, rank)
 
@@ -270,7 +270,7 @@ def test_the_recipe_states_the_back_ends_defaults():
         ({"train": {"angular_margin": 0}}, "angular margin"),
         ({"model": {"backend": {"name": "nes2net_x", "nes_ratio": [4, 4]}}}, "needs a back-end with an angular head"),
         ({"model": {"backend": {**SMALL["backend"], "head": "linear"}}}, "needs a back-end with an angular head"),
-        ({"train": {"adam_betas": [0.9]}}, "adam_betas are two numbers"),
+        ({"train": {"adam_betas": [0.9]}}, "`train.adam_betas` are two numbers"),
     ],
 )
 def test_wrong_recipes_leave_nothing_behind(recipe, changes, message, tmp_path):

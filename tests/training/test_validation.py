@@ -12,11 +12,11 @@ import torch
 from accelerate import Accelerator
 
 from nes2net import Detector, InputError, metrics
-from nes2net.config import recipe_from_dict
-from nes2net.data import asvspoof2019_la
-from nes2net.data.dataset import TrainingSet, training_loader
-from nes2net.data.sampling import EpochBatches
+from nes2net.corpora import asvspoof2019_la
+from nes2net.recipes.recipe import recipe_from_dict
+from nes2net.training.dataset import TrainingSet, training_loader
 from nes2net.training.objective import Objective
+from nes2net.training.sampling import EpochBatches
 from nes2net.training.validation import NUM_RESAMPLES, Validator, _BatchResult, is_due, passes
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "losses_schedules.json").read_text())
@@ -30,20 +30,19 @@ def recipe_of(**sections):
 
 @pytest.mark.parametrize("t_max", [5, 4])
 def test_ctrsvdd_is_validated_at_the_published_epochs(t_max):
-    """Published numbers count from 1, ours from 0."""
     recipe = recipe_of(
         train={"epochs": 75, "schedule": "cosine_epochs", "t_max": t_max}, validation={"epochs": "around_minima"}
     )
-    due = [epoch + 1 for epoch in range(75) if is_due(recipe, epoch)]
+    due = [epoch for epoch in range(1, 76) if is_due(recipe, epoch)]
     assert due == GOLDEN[f"ctrsvdd_validation_epochs_Tmax{t_max}"]
 
 
 def test_a_first_epoch_and_always_the_last():
     late = recipe_of(train={"epochs": 15}, validation={"first_epoch": 10})
-    assert [epoch for epoch in range(15) if is_due(late, epoch)] == [10, 11, 12, 13, 14]
+    assert [epoch for epoch in range(1, 16) if is_due(late, epoch)] == [10, 11, 12, 13, 14, 15]
     short = recipe_of(train={"epochs": 3}, validation={"first_epoch": 10})
-    assert [epoch for epoch in range(3) if is_due(short, epoch)] == [2]
-    assert all(is_due(recipe_of(), epoch) for epoch in range(100))
+    assert [epoch for epoch in range(1, 4) if is_due(short, epoch)] == [3]
+    assert all(is_due(recipe_of(), epoch) for epoch in range(1, 101))
 
 
 @pytest.mark.parametrize(
@@ -79,10 +78,10 @@ def make(detector, corpus, recipe, rank=0, world_size=1, *, copies=1, batch_size
 def test_values_are_the_published_ones(detector, corpus):
     """Σ(weighted mean of the batch × its size) / N, not the weighted mean of the set; rates of scores that evaluation would have."""
     recipe = recipe_of(augment={"algo": 4})
-    values = make(detector, corpus, recipe).run(0)
+    values = make(detector, corpus, recipe).run(1)
     trials = asvspoof2019_la.trials(corpus, "dev")
     detector.eval()
-    waveforms = torch.stack([torch.from_numpy(TrainingSet(trials, SAMPLES).prepare(t, 0)) for t in trials])
+    waveforms = torch.stack([torch.from_numpy(TrainingSet(trials, SAMPLES).prepare(t, 1)) for t in trials])
     with torch.no_grad():
         logits = detector(waveforms).double()
     targets = torch.tensor([t.target for t in trials])
@@ -112,7 +111,7 @@ def _validate_in_a_process(rank, world_size, corpus, folder):
     torch.set_num_threads(1)
     # They meet in a file: a port that was free may be another's by now.
     torch.distributed.init_process_group("gloo", f"file://{folder}/meeting", rank=rank, world_size=world_size)
-    values = make(small_detector(), corpus, recipe_of(), rank, world_size).run(0)
+    values = make(small_detector(), corpus, recipe_of(), rank, world_size).run(1)
     (folder / f"{rank}.json").write_text(json.dumps(values))
     torch.distributed.destroy_process_group()
 
@@ -121,7 +120,7 @@ def _validate_in_a_process(rank, world_size, corpus, folder):
 def test_two_processes_have_the_values_of_one(corpus, tmp_path):
     """To the bit, and both of them."""
     torch.multiprocessing.spawn(_validate_in_a_process, (2, corpus, tmp_path), nprocs=2)
-    alone = make(small_detector(), corpus, recipe_of()).run(0)
+    alone = make(small_detector(), corpus, recipe_of()).run(1)
     assert [json.loads((tmp_path / f"{rank}.json").read_text()) for rank in range(2)] == [alone, alone]
 
 
@@ -157,7 +156,7 @@ def test_a_pass_of_many_batches_keeps_no_files_open(detector, corpus):
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (len(os.listdir("/proc/self/fd")) + 150, limits[1]))
     try:
-        values = validator.run(0)
+        values = validator.run(1)
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, limits)
     assert math.isfinite(values["val_loss_wo_aug"]) and len(validator.loaders["wo_aug"]) == 300
@@ -175,15 +174,15 @@ def test_damaged_files_are_left_out_and_named_once(detector, own_corpus, capsys)
     trials = asvspoof2019_la.trials(own_corpus, "dev")
     trials[0].path.write_bytes(b"damaged")
     validator = make(detector, own_corpus, recipe_of(augment={"algo": 4}))
-    values = validator.run(0)
+    values = validator.run(1)
     assert all(math.isfinite(value) for value in values.values())
-    validator.run(1)
-    assert capsys.readouterr().out.count("left out: ") == 1
+    validator.run(2)
+    assert capsys.readouterr().err.count("left out: ") == 1
     for trial in trials:
         if trial.label == "bonafide":
             trial.path.write_bytes(b"damaged")
     with pytest.raises(InputError, match="of the development set 0 bona fide and 6 spoofed files could be used"):
-        make(detector, own_corpus, recipe_of()).run(0)
+        make(detector, own_corpus, recipe_of()).run(1)
 
 
 def test_speakers_are_not_drawn_where_files_are_left_out(detector, own_corpus):
@@ -197,7 +196,7 @@ def test_speakers_are_not_drawn_where_files_are_left_out(detector, own_corpus):
         dataset.trials = [
             type(t)(t.id, t.path, t.label, speaker=f"s{i}" if speakers else None) for i, t in enumerate(trials)
         ]
-        found.append(validator.run(0))
+        found.append(validator.run(1))
     assert found[0] == found[1]
 
 
