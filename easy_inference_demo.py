@@ -3,7 +3,7 @@
 
 import sys
 
-from nes2net.cli.demo import main
+from nes2net.cli.published.easy_inference_demo import main
 
 if __name__ == "__main__":
     sys.exit(main())

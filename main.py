@@ -3,7 +3,7 @@
 
 import sys
 
-from nes2net.cli.legacy import main
+from nes2net.cli.published.main import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -19,7 +19,7 @@ _PUBLIC = {
     "create_aggregation": "nes2net.registry",
     "create_backend": "nes2net.registry",
     "create_frontend": "nes2net.registry",
-    "load_state_dict": "nes2net.checkpoint",
+    "load_state_dict": "nes2net.checkpoints.state_dict",
 }
 _MODULES = {"augment", "metrics"}
 

@@ -6,7 +6,7 @@ python scripts/demo_table.py CORPUS SCORES
 import sys
 from pathlib import Path
 
-from nes2net.evaluation import comparison_table, evaluate
+from nes2net.evaluation.evaluate import comparison_table, evaluate
 
 SYSTEMS = {
     "wav2vec 2.0, small + Nes2Net-X": "wav2vec2_small",

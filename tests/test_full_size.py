@@ -1,15 +1,15 @@
 """XLS-R 300M and its detector at full size with random weights: built, saved, loaded strictly, scored on the CPU."""
 
-import genuine_checkpoint
 import numpy as np
 import pytest
 import soundfile
 import torch
+from builders import genuine_checkpoint
 
 from nes2net import Detector, create_frontend
-from nes2net.cli import demo
+from nes2net.cli.published import easy_inference_demo as demo
 from nes2net.detector import PUBLISHED_MODELS
-from nes2net.identify import identify
+from nes2net.inspect.identify import identify
 
 
 @pytest.mark.slow

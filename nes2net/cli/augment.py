@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from nes2net.atomic import replacing
 from nes2net.cli.entry import subcommand
 from nes2net.errors import InputError
+from nes2net.machine.files import replacing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -36,7 +36,7 @@ def add(commands: argparse._SubParsersAction) -> None:
         "--noise-probability", type=float, default=0.5, help="of background noise or reverberation, as in training"
     )
     parser.add_argument("--seed", type=int, default=1234, help="seed of the run")
-    parser.add_argument("--epoch", type=int, default=0, help="epoch, counted from 0")
+    parser.add_argument("--epoch", type=int, default=1, help="number of the epoch, from 1")
     parser.add_argument("--samples", type=int, default=None, help="crop to this length, e.g. 64600; whole if not given")
     parser.add_argument("--crop", default="head", choices=["head", "random"], help="part that --samples takes")
     parser.add_argument("--out", required=True, metavar="DIR", help="folder to write to")
@@ -45,7 +45,7 @@ def add(commands: argparse._SubParsersAction) -> None:
 
 
 def _augment(args: argparse.Namespace) -> int:
-    from nes2net.data.audio import SAMPLE_RATE, load_audio
+    from nes2net.audio.read import SAMPLE_RATE, load_audio
 
     path = Path(args.file)
     before, after = load_audio(path), augmented(args)
@@ -65,17 +65,17 @@ def _augment(args: argparse.Namespace) -> int:
 
 
 def augmented(args: argparse.Namespace) -> np.ndarray:
-    """The file as :class:`nes2net.data.dataset.TrainingSet` prepares it for the seed and epoch of ``args``; (N,) float32."""
+    """The file as :class:`nes2net.training.dataset.TrainingSet` prepares it for the seed and epoch of ``args``; (N,) float32."""
     from nes2net.augment import NoiseAugmentation, RawBoostParameters
     from nes2net.augment.rawboost import ALGORITHMS
-    from nes2net.data.dataset import TrainingSet
-    from nes2net.data.trial import Trial
+    from nes2net.corpora.trial import Trial
+    from nes2net.training.dataset import TrainingSet
 
     if args.algo not in ALGORITHMS:
         raise InputError(f"--algo is 0 (no RawBoost) to {ALGORITHMS[-1]}, not {args.algo}")
     if not (args.algo or args.musan or args.rir or args.samples):
         raise InputError("nothing to do: choose --algo 1 to 11, or name a folder with --musan or --rir")
-    for name, least in (("seed", 0), ("epoch", 0), ("samples", 1)):
+    for name, least in (("seed", 0), ("epoch", 1), ("samples", 1)):
         value = getattr(args, name)
         if value is not None and value < least:
             raise InputError(f"--{name} is at least {least}, not {value}")
@@ -154,7 +154,7 @@ def spectrogram_db(waveform: np.ndarray) -> np.ndarray:
 
 def _draw_waveform(axes: Axes, waveform: np.ndarray) -> None:
     """As the band between the least and the greatest sample of each column, whatever the length."""
-    from nes2net.data.audio import SAMPLE_RATE
+    from nes2net.audio.read import SAMPLE_RATE
 
     starts = np.unique(np.linspace(0, len(waveform), _WAVEFORM_COLUMNS, endpoint=False).astype(int))
     low, high = np.minimum.reduceat(waveform, starts), np.maximum.reduceat(waveform, starts)
@@ -163,7 +163,7 @@ def _draw_waveform(axes: Axes, waveform: np.ndarray) -> None:
 
 
 def _draw_spectrogram(axes: Axes, levels: np.ndarray, waveform: np.ndarray, top: float) -> object:
-    from nes2net.data.audio import SAMPLE_RATE
+    from nes2net.audio.read import SAMPLE_RATE
 
     seconds = len(waveform) / SAMPLE_RATE
     axes.set_xlabel("time in s")

@@ -10,9 +10,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
+from nes2net.audio.crop import ASVSPOOF_SAMPLES
+from nes2net.audio.read import SAMPLE_RATE
 from nes2net.cli.entry import subcommand
-from nes2net.data.audio import SAMPLE_RATE
-from nes2net.data.crop import ASVSPOOF_SAMPLES
 from nes2net.errors import InputError
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def add(commands: argparse._SubParsersAction) -> None:
 
 
 def _bench(args: argparse.Namespace) -> int:
-    from nes2net.benchmark import environment, measure, table
+    from nes2net.inspect.benchmark import environment, measure, table
 
     for name in ("rounds", "workers"):
         if getattr(args, name) < 1:
@@ -70,7 +70,7 @@ def _bench(args: argparse.Namespace) -> int:
 
 def _detector(args: argparse.Namespace) -> Detector:
     from nes2net.detector import Detector, named_architecture
-    from nes2net.devices import choose_device
+    from nes2net.machine.devices import choose_device
 
     if args.model:
         return Detector.from_pretrained(args.model, args.device, args.dtype)
@@ -90,9 +90,9 @@ def _detector(args: argparse.Namespace) -> Detector:
 def _files(given: list[str], num_samples: int, batch_size: int) -> Iterator[list[Path]]:
     """The files given, or FLAC files in a temporary folder: two batches, or eight."""
     if given:
-        from nes2net.cli.predict import audio_files
+        from nes2net.audio.files import with_folders_listed
 
-        yield audio_files(given)
+        yield with_folders_listed(given)
         return
     import numpy as np
     import soundfile

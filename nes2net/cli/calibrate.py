@@ -17,8 +17,8 @@ from nes2net.registry import corpora
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from nes2net.calibration import LinearCalibration
-    from nes2net.data.trial import Trial
+    from nes2net.corpora.trial import Trial
+    from nes2net.evaluation.calibration import LinearCalibration
 
 # Figure → heading and factor.
 _COLUMNS = {
@@ -60,10 +60,12 @@ def add(commands: argparse._SubParsersAction) -> None:
             help="score files of the same systems, in the same order",
         )
         _add_applying(parser, out_required=False, corpus="that of the training")
+        parser.names |= {"root": "--keys", "protocols": "--keys"}  # labels that stand in protocols are keys
     saved = subcommand(commands, "apply-calibration", _apply_saved, "Apply what calibrate or fuse has saved")
     saved.add_argument("parameters", help="file written by --save")
     saved.add_argument("apply", nargs="+", metavar="scores", help="score files, in the order of the systems trained on")
     _add_applying(saved, out_required=True, corpus="none, and no evaluation")
+    saved.names |= {"root": "--eval-keys", "protocols": "--eval-keys"}
 
 
 def _add_applying(parser: argparse.ArgumentParser, *, out_required: bool, corpus: str) -> None:
@@ -77,22 +79,21 @@ def _add_applying(parser: argparse.ArgumentParser, *, out_required: bool, corpus
 
 
 def _train(args: argparse.Namespace) -> int:
-    from nes2net.calibration import figures, fit, separates
-    from nes2net.data.corpus import check_phase
+    from nes2net.evaluation.calibration import figures, fit, separates
 
     _check_not_read(args, args.out, args.save)
     if bool(args.apply) != bool(args.out):
         raise InputError("--apply and --out go together: what to calibrate, and where to write it")
     if args.apply and len(args.apply) != len(args.scores):
         raise InputError(f"trained on {len(args.scores)} score files, so --apply takes as many, not {len(args.apply)}")
-    module = corpora.get(args.corpus)
-    key = module.keys(args.keys)
-    check_phase(module, args.phase, key)
+    corpus = corpora.get(args.corpus)
+    key = corpus.keys(args.keys)
+    corpus.check_phase(args.phase, key)
     bonafide, spoof = _labelled_scores(key, args.scores, args.phase, args.allow_partial)
     names = _names(args.scores)
     calibration = fit(bonafide, spoof, prior=args.prior, l2=args.l2, systems=names)
     trials = {"num_bonafide": len(bonafide), "num_spoof": len(spoof)}
-    after = figures(calibration(bonafide), calibration(spoof), module.EER_METHOD)
+    after = figures(calibration(bonafide), calibration(spoof), corpus.eer_method)
     calibration = replace(
         calibration, trained_on={"corpus": args.corpus, "phase": args.phase, **trials, "figures": after}
     )
@@ -103,7 +104,7 @@ def _train(args: argparse.Namespace) -> int:
     print(_weights(calibration))
     if separates(calibration, bonafide, spoof):
         print("note: the classes are separated without error here; how large the weights are rests on --l2 alone")
-    rows = _before_and_after(args.phase, calibration, bonafide, spoof, module.EER_METHOD)
+    rows = _before_and_after(args.phase, calibration, bonafide, spoof, corpus.eer_method)
     if args.apply:
         eval_corpus, eval_keys = args.eval_corpus or args.corpus, args.eval_keys or args.keys
         eval_key = key
@@ -120,7 +121,7 @@ def _train(args: argparse.Namespace) -> int:
 
 
 def _apply_saved(args: argparse.Namespace) -> int:
-    from nes2net.calibration import load
+    from nes2net.evaluation.calibration import load
 
     _check_not_read(args, args.out)
     calibration = load(args.parameters)
@@ -155,7 +156,7 @@ def _check_not_read(args: argparse.Namespace, *written: str | None) -> None:
 
 def _trained_on(key: Sequence[Trial], phase: str, eval_phase: str) -> int:
     """How many trials of ``phase`` are of ``eval_phase`` too: all of them in a corpus of one part."""
-    from nes2net.data.protocol import WHOLE, canonical_phase
+    from nes2net.corpora.protocol import WHOLE, canonical_phase
 
     asked = {canonical_phase(name) for name in (phase, eval_phase)}
     return sum(trial.phase is None or not asked - {trial.phase, WHOLE} for trial in key)
@@ -165,22 +166,21 @@ def _apply(
     calibration: LinearCalibration, args: argparse.Namespace, corpus: str | None, key: Sequence[Trial]
 ) -> list[tuple[str, dict]]:
     """Write the calibrated scores; returns the figures before and after where ``key``, that of ``corpus``, has labels for them."""
-    from nes2net.atomic import write_text
-    from nes2net.data.corpus import check_phase
-    from nes2net.data.protocol import WHOLE, canonical_phase
+    from nes2net.corpora.protocol import WHOLE, canonical_phase
+    from nes2net.scoring.score_file import write_scores
 
     if corpus is not None:
-        check_phase(corpora.get(corpus), args.eval_phase, key)
+        corpora.get(corpus).check_phase(args.eval_phase, key)
     ids, scores = _aligned_scores(args.apply, args.allow_partial)
     calibrated = calibration(scores)
     rows = []
     phase = canonical_phase(args.eval_phase)
     if any(trial.label and (phase == WHOLE or trial.phase in (None, phase)) for trial in key):
         bonafide, spoof = _labelled_scores(key, args.apply, args.eval_phase, args.allow_partial)
-        rows = _before_and_after(args.eval_phase, calibration, bonafide, spoof, corpora.get(corpus).EER_METHOD)
+        rows = _before_and_after(args.eval_phase, calibration, bonafide, spoof, corpora.get(corpus).eer_method)
     elif key:
         print(f"note: the keys have no labels for phase {args.eval_phase}, so it is not evaluated")
-    write_text(args.out, "".join(f"{id} {score!r}\n" for id, score in zip(ids, calibrated.tolist())))
+    write_scores(args.out, ids, calibrated)
     return rows
 
 
@@ -190,8 +190,9 @@ def _labelled_scores(
     """Bona fide and spoof scores of the trials that all files have, one column per file, in the order of the key."""
     import numpy as np
 
-    from nes2net.data.trial import BONAFIDE
-    from nes2net.matching import match, read_scores
+    from nes2net.corpora.trial import BONAFIDE
+    from nes2net.evaluation.matching import match
+    from nes2net.scoring.score_file import read_scores
 
     by_file = []
     for path in paths:
@@ -215,8 +216,8 @@ def _aligned_scores(paths: Sequence[str], allow_partial: bool) -> tuple[list[str
     """Ids in the order of the first file, and their scores, one column per file, shape (N, files)."""
     import numpy as np
 
-    from nes2net.data.protocol import some
-    from nes2net.matching import read_scores
+    from nes2net.errors import listed
+    from nes2net.scoring.score_file import read_scores
 
     by_file = []
     for path in paths:
@@ -226,12 +227,14 @@ def _aligned_scores(paths: Sequence[str], allow_partial: bool) -> tuple[list[str
             if not math.isfinite(score) or scores.setdefault(id, float(score)) != score:
                 bad[id] = None
         if bad and not allow_partial:
-            raise InputError(f"{path}: {len(bad)} scored twice with different values, or not finite: {some(list(bad))}")
+            raise InputError(
+                f"{path}: {len(bad)} scored twice with different values, or not finite: {listed(list(bad))}"
+            )
         by_file.append({id: score for id, score in scores.items() if id not in bad})
     for path, scores in zip(paths, by_file):
         missing = list(dict.fromkeys(id for other in by_file for id in other if id not in scores))
         if missing and not allow_partial:
-            raise InputError(f"{path}: no score for {len(missing)} trials that another file has: {some(missing)}")
+            raise InputError(f"{path}: no score for {len(missing)} trials that another file has: {listed(missing)}")
     ids = [id for id in by_file[0] if all(id in scores for scores in by_file)]
     if not ids:
         raise InputError(f"{', '.join(paths)}: no trial has a score in all of them")
@@ -247,7 +250,7 @@ def _names(paths: Sequence[str]) -> list[str]:
 def _before_and_after(
     phase: str, calibration: LinearCalibration, bonafide: NDArray, spoof: NDArray, eer_method: str
 ) -> list[tuple[str, dict]]:
-    from nes2net.calibration import figures
+    from nes2net.evaluation.calibration import figures
 
     rows = [
         (f"{phase} {name}", figures(bonafide[:, i], spoof[:, i], eer_method))

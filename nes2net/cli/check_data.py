@@ -7,13 +7,13 @@ import textwrap
 from typing import TYPE_CHECKING
 
 from nes2net.cli.entry import INCOMPLETE, subcommand
-from nes2net.data.protocol import some
+from nes2net.errors import listed, worded
 from nes2net.registry import corpora
 
 if TYPE_CHECKING:
-    from nes2net.data.check import CorpusCheck, KeyCheck, SplitCheck
-    from nes2net.data.corpus import Counts
-    from nes2net.data.decoding import Decoding
+    from nes2net.corpora.check import CorpusCheck, KeyCheck, SplitCheck
+    from nes2net.corpora.corpus import Counts
+    from nes2net.corpora.decoding import Decoding
 
 # Fields with more values than this (attacks of ASVspoof 2021 DF) are summed up in a line.
 _MOST_VALUES = 40
@@ -41,10 +41,10 @@ def add(commands: argparse._SubParsersAction) -> None:
 
 
 def _check_data(args: argparse.Namespace) -> int:
-    from nes2net.data.check import check_corpus
+    from nes2net.corpora.check import check_corpus
 
     check = check_corpus(
-        args.corpus,
+        corpora.get(args.corpus),
         args.root,
         protocols=args.protocols,
         keys=args.keys,
@@ -53,7 +53,7 @@ def _check_data(args: argparse.Namespace) -> int:
         decode=args.audio,
         workers=args.workers,
     )
-    print(report(check))
+    print(worded(report(check)))
     return 0 if check.complete else INCOMPLETE
 
 
@@ -85,10 +85,10 @@ def _part_lines(part: SplitCheck) -> list[str]:
     if part.audio is not None and part.counts.trials:
         text = f"{len(part.present):,} of {part.counts.trials:,} are there"
         if part.missing:
-            text += f"; {len(part.missing):,} missing: {some(part.missing)}"
+            text += f"; {len(part.missing):,} missing: {listed(part.missing)}"
         lines += _row("files", text)
     if part.extra:
-        lines += _row("extra files", f"{len(part.extra):,} in the folder are in no protocol: {some(part.extra)}")
+        lines += _row("extra files", f"{len(part.extra):,} in the folder are in no protocol: {listed(part.extra)}")
     return lines + (_decoding_lines(part.decoding) if part.decoding else [])
 
 
@@ -131,16 +131,16 @@ def _decoding_lines(decoding: Decoding) -> list[str]:
         lines += _row("duration", text)
         rates = [f"{number:,} at {rate:,} Hz" for rate, number in sorted(decoding.rates.items())]
         if decoding.other_rate:
-            rates.append(f"resampled to 16,000 Hz when read: {some(decoding.other_rate)}")
+            rates.append(f"resampled to 16,000 Hz when read: {listed(decoding.other_rate)}")
         lines += _row("sample rate", "; ".join(rates))
         if set(decoding.channels) != {1}:
             text = ", ".join(f"{number:,} with {n}" for n, number in sorted(decoding.channels.items()))
             lines += _row("channels", f"{text} (read as their mean)")
     if decoding.second_decoder:
         names = decoding.second_decoder
-        lines += _row("FFmpeg", f"{len(names):,} files are read by FFmpeg, not by libsndfile: {some(names)}")
+        lines += _row("FFmpeg", f"{len(names):,} files are read by FFmpeg, not by libsndfile: {listed(names)}")
     if decoding.unreadable:
-        lines += _row("unreadable", f"{len(decoding.unreadable):,} files: {some(list(decoding.unreadable))}")
+        lines += _row("unreadable", f"{len(decoding.unreadable):,} files: {listed(list(decoding.unreadable))}")
     return lines
 
 

@@ -4,18 +4,40 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Sequence
-from typing import NoReturn
+from collections import ChainMap
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NoReturn
 
-from nes2net.errors import InputError, Unfinished
+from nes2net.errors import InputError, Unfinished, nearest, settings_called, worded
 
-#: Exit statuses: some trials could not be scored; something given is missing or wrong; stopped from outside, by a signal or a full disk,
-#: and the same command goes on (EX_TEMPFAIL of sysexits.h); interrupted from the keyboard.
+#: Exit statuses: done, but something is left out, incomplete or not comparable; something given is
+#: missing or wrong; stopped from outside, by a signal or a full disk, and the same command goes on
+#: (EX_TEMPFAIL of sysexits.h); interrupted from the keyboard.
 INCOMPLETE, WRONG_INPUT, TEMPORARY, INTERRUPTED = 1, 2, 75, 130
 
 
 class OneLineParser(argparse.ArgumentParser):
-    """An argument parser whose errors are one line."""
+    """An argument parser whose errors are one line and name the nearest choice.
+
+    It also knows what its program calls the settings of the library: a flag's ``dest`` is the name of
+    the setting, and ``names`` holds the others. The parsed arguments hold the parser as ``parser``.
+    """
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.names: dict[str, str] = {}
+        self.set_defaults(parser=self)
+
+    def flags(self) -> Mapping[str, str]:
+        """Setting of the library → what this program calls it. A later change of ``names`` shows."""
+        return ChainMap(self.names, {a.dest: a.option_strings[-1] for a in self._actions if a.option_strings})
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        try:
+            super()._check_value(action, value)
+        except argparse.ArgumentError as error:
+            error.message += nearest(str(value), map(str, action.choices or ()), cutoff=0.5)
+            raise
 
     def error(self, message: str) -> NoReturn:
         self.exit(WRONG_INPUT, f"{self.prog}: error: {message} (--help lists what is accepted)\n")
@@ -31,22 +53,23 @@ def run(
                 errors="backslashreplace"
             )  # a terminal that is not UTF-8 has no '–' and not every file's name
     args = parser.parse_args(argv)
-    try:
-        return command(args) or 0
-    except InputError as error:
-        if args.debug:
-            raise
-        print(f"{parser.prog}: error: {' '.join(str(error).split())}", file=sys.stderr)
-        return WRONG_INPUT
-    except Unfinished as error:
-        print(f"{parser.prog}: {' '.join(str(error).split())}", file=sys.stderr)
-        return TEMPORARY
-    except BrokenPipeError:
-        return INCOMPLETE
-    except KeyboardInterrupt:
-        goes_on = "; the same command goes on from what is done" if getattr(args, "resumes", True) else ""
-        print(f"\n{parser.prog}: interrupted{goes_on}", file=sys.stderr)
-        return INTERRUPTED
+    with settings_called(args.parser.flags()):
+        try:
+            return command(args) or 0
+        except InputError as error:
+            if args.debug:
+                raise
+            print(f"{parser.prog}: error: {' '.join(worded(str(error)).split())}", file=sys.stderr)
+            return WRONG_INPUT
+        except Unfinished as error:
+            print(f"{parser.prog}: {' '.join(worded(str(error)).split())}", file=sys.stderr)
+            return TEMPORARY
+        except BrokenPipeError:
+            return INCOMPLETE
+        except KeyboardInterrupt:
+            goes_on = "; the same command goes on from what is done" if getattr(args, "resumes", True) else ""
+            print(f"\n{parser.prog}: interrupted{goes_on}", file=sys.stderr)
+            return INTERRUPTED
 
 
 def add_debug(parser: argparse.ArgumentParser) -> None:
@@ -67,4 +90,4 @@ def subcommand(
 
 def add_architecture(parser: argparse.ArgumentParser) -> None:
     text = "what a checkpoint is that does not say it itself: a published model's name, or a recipe; recognised when not given"
-    parser.add_argument("--architecture", default=None, help=text)
+    parser.add_argument("--architecture", dest="config", default=None, metavar="NAME|RECIPE", help=text)

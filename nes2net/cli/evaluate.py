@@ -36,13 +36,15 @@ def add(commands: argparse._SubParsersAction) -> None:
     )
     parser.add_argument("--html", default=None, metavar="FILE", help="write a page with tables and plots")
     parser.add_argument("--json", default=None, metavar="FILE", help="write all figures and the hashes of the inputs")
-    parser.add_argument("--resamples", type=int, default=1000, help="bootstrap draws behind an interval")
+    text = "bootstrap draws behind an interval"
+    parser.add_argument("--resamples", dest="num_resamples", type=int, default=1000, metavar="N", help=text)
     parser.add_argument("--seed", type=int, default=0, help="of the bootstrap")
+    parser.names |= {"root": "--keys", "protocols": "--keys"}  # labels that stand in protocols are keys
 
 
 def _evaluate(args: argparse.Namespace) -> int:
-    from nes2net.comparison import evaluate_systems
-    from nes2net.report import check_writable, write_report
+    from nes2net.evaluation.compare import evaluate_systems
+    from nes2net.evaluation.page import check_writable, write_report
 
     for path in (args.html, args.json):
         if path is not None and Path(path).resolve() in {Path(scores).resolve() for scores in args.scores}:
@@ -55,7 +57,7 @@ def _evaluate(args: argparse.Namespace) -> int:
         args.phase,
         allow_partial=args.allow_partial,
         exclude=None if args.exclude is None else _fields(args.exclude),
-        num_resamples=args.resamples,
+        num_resamples=args.num_resamples,
         seed=args.seed,
     )
     print(report.text())

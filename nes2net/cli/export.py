@@ -28,13 +28,13 @@ def _export(args: argparse.Namespace) -> int:
     from pathlib import Path
 
     from nes2net.detector import Detector
-    from nes2net.export import export
+    from nes2net.export.formats import export
 
     if bool(args.to) != bool(args.out) or not (args.to or args.push):
         raise InputError("say what to write and where with --to and --out, or where to upload it with --push")
     if args.out and Path(args.out).exists() and not args.overwrite:
         raise InputError(f"{args.out} exists: pass --overwrite or name another")
-    detector = Detector.from_pretrained(args.model, device="cpu", config=args.architecture)
+    detector = Detector.from_pretrained(args.model, device="cpu", config=args.config)
     if args.to:
         print(f"written to {export(detector, args.to, args.out)}")
     if args.push:

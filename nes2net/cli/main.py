@@ -62,6 +62,7 @@ def _add_train(commands: argparse._SubParsersAction) -> None:
         "overrides", nargs="*", metavar="key=value", help="override a key, e.g. data.root=DB train.lr=1e-6"
     )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
+    parser.names |= {"root": "data.root", "protocols": "data.protocols"}
     parser.add_argument(
         "--keep",
         metavar="WHICH",
@@ -70,7 +71,7 @@ def _add_train(commands: argparse._SubParsersAction) -> None:
 
 
 def _train(args: argparse.Namespace) -> int:
-    from nes2net.config import load_recipe
+    from nes2net.recipes.recipe import load_recipe
     from nes2net.training.run import train
 
     keep = [] if args.keep is None else [f"train.keep={args.keep}"]
@@ -112,10 +113,11 @@ def _add_average(commands: argparse._SubParsersAction) -> None:
     parser.add_argument(
         "--mode", default="mean", choices=["mean", "legacy"], help="the mean, or what the published code computes"
     )
+    parser.names["folder"] = "checkpoints"
 
 
 def _average(args: argparse.Namespace) -> int:
-    from nes2net.checkpoint import save_state_dict
+    from nes2net.checkpoints.state_dict import save_state_dict
     from nes2net.training.averaging import average_checkpoints, average_run, record_of_average
 
     if args.by and args.best is None:
@@ -123,7 +125,7 @@ def _average(args: argparse.Namespace) -> int:
     if args.ids or args.last is not None or args.best is not None:
         if len(args.checkpoints) != 1:
             raise InputError("--ids, --last and --best go with one run folder")
-        average_run(
+        average = average_run(
             args.checkpoints[0],
             args.ids,
             args.mode,
@@ -133,8 +135,11 @@ def _average(args: argparse.Namespace) -> int:
             weights=args.weights,
             batch_norm_batches=args.update_bn,
             out=args.out,
-            say=print,
         )
+        if average.earlier == "used":
+            print(f"{average.path} is there already, made of these checkpoints, and stays; --out names another file")
+        else:
+            print(f"average written to {average.path}")
     else:
         if args.update_bn is not None:
             raise InputError("--update-bn goes with a run folder, whose recipe says what the training data is")
@@ -154,7 +159,7 @@ def _add_info(commands: argparse._SubParsersAction) -> None:
 
 
 def _info(args: argparse.Namespace) -> int:
-    from nes2net import info
+    from nes2net.inspect import info
 
     print("\n".join(info.names()) if args.model is None else info.text(args.model))
     return 0

@@ -11,14 +11,14 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Any
 
+from nes2net.audio.crop import ASVSPOOF_SAMPLES
+from nes2net.audio.read import SAMPLE_RATE
 from nes2net.cli.entry import INCOMPLETE, add_architecture, subcommand
-from nes2net.data.audio import SAMPLE_RATE
-from nes2net.data.crop import ASVSPOOF_SAMPLES
-from nes2net.errors import InputError
+from nes2net.errors import InputError, worded
 
 if TYPE_CHECKING:
     from nes2net.detector import Detector
-    from nes2net.track import Track
+    from nes2net.scoring.track import Track
 
 MEANING = "higher: more bona fide; no probability, and a threshold is to be chosen on data of your own"
 
@@ -27,12 +27,13 @@ def add(commands: argparse._SubParsersAction) -> None:
     parser = subcommand(commands, "predict", _predict, "Score audio files of any format")
     parser.epilog = f"The score is the detector's own: {MEANING}. Exit status 1: a file could not be scored."
     parser.set_defaults(resumes=False)
+    parser.names["score_track"] = "--track"
     add_one = parser.add_argument
     add_one("files", nargs="+", metavar="FILE", help="audio files, and folders, of which all audio files are taken")
     add_one("--model", required=True, help="checkpoint (.pth), folder, or name on the Hugging Face hub")
     add_architecture(parser)
     text = "the first so many samples at 16 kHz, repeated if there are fewer (64600: the '4sec' protocol); all if not given"
-    add_one("--samples", type=int, default=None, help=text)
+    add_one("--samples", dest="num_samples", type=int, default=None, metavar="N", help=text)
     add_one("--track", action="store_true", help="scores along each file, for long recordings")
     add_one(
         "--window", type=float, default=ASVSPOOF_SAMPLES / SAMPLE_RATE, help="seconds that one score of --track hears"
@@ -49,16 +50,17 @@ def add(commands: argparse._SubParsersAction) -> None:
 
 
 def _predict(args: argparse.Namespace) -> int:
+    from nes2net.audio.files import with_folders_listed
     from nes2net.detector import Detector
 
-    if args.samples is not None and (args.track or args.plot):
+    if args.num_samples is not None and (args.track or args.plot):
         raise InputError("--samples is for one score a file; --track has --window and --hop")
-    for name in ("samples", "batch_size", "workers"):
+    for name in ("num_samples", "batch_size", "workers"):
         if (value := getattr(args, name)) is not None and value < 1:
-            raise InputError(f"--{name.replace('_', '-')} is at least 1, not {value}")
-    files = audio_files(args.files)
+            raise InputError(f"`{name}` is at least 1, not {value}")
+    files = with_folders_listed(args.files)
     pictures = _pictures(args.plot, files) if args.plot else {}
-    detector = Detector.from_pretrained(args.model, args.device, args.dtype, config=args.architecture)
+    detector = Detector.from_pretrained(args.model, args.device, args.dtype, config=args.config)
     rows = _tracks(detector, files, args, pictures) if args.track or args.plot else _scores(detector, files, args)
     failed = _print_json(rows) if args.json else _print_table(rows, max(len(_shown(file)) for file in files))
     if failed:
@@ -66,40 +68,20 @@ def _predict(args: argparse.Namespace) -> int:
     return INCOMPLETE if failed else 0
 
 
-def audio_files(names: Iterable[str]) -> list[Path]:
-    """``names`` with folders replaced by the audio files in and below them, sorted; without macOS's ``._*`` beside each."""
-    from nes2net.data.corpus import AUDIO_SUFFIXES
-
-    files: list[Path] = []
-    for name in map(Path, names):
-        if not name.is_dir():
-            files.append(name)
-            continue
-        audio = (path for path in name.rglob("*") if path.suffix.lower() in AUDIO_SUFFIXES)
-        found = sorted(path for path in audio if path.is_file() and not path.name.startswith("._"))
-        if not found:
-            raise InputError(f"there are no audio files in {name} ({', '.join(sorted(AUDIO_SUFFIXES))})")
-        files += found
-    return files
-
-
 def _scores(detector: Detector, files: list[Path], args: argparse.Namespace) -> Iterator[dict[str, Any]]:
     """A row for each file: ``file``, ``score``, ``duration`` in seconds; or ``file`` and ``error``."""
-    from nes2net.batching import Reading
-    from nes2net.inference import eval_twin, scores_in_order
+    from nes2net.scoring.files import score_files
 
     failures: list[dict[str, Any]] = []
 
     def failed(path: Path, error: InputError) -> None:
         failures.append({"file": str(path), "error": _reason(path, error)})
 
-    reading = Reading.of(detector, args.samples)
-    for path, score, length in scores_in_order(
-        eval_twin(detector), files, reading, args.batch_size, args.workers, failed
-    ):
+    batches = {"batch_size": args.batch_size, "workers": args.workers}
+    for scored in score_files(detector, files, args.num_samples, **batches, on_error=failed):
         yield from failures
         failures.clear()
-        yield {"file": str(path), "score": score, "duration": length / SAMPLE_RATE}
+        yield {"file": str(scored.path), "score": scored.score, "duration": scored.num_samples / SAMPLE_RATE}
     yield from failures
 
 
@@ -107,7 +89,7 @@ def _tracks(
     detector: Detector, files: list[Path], args: argparse.Namespace, pictures: dict[Path, Path]
 ) -> Iterator[dict[str, Any]]:
     """As :func:`_scores`; ``score`` is the mean of ``scores`` at ``times``."""
-    from nes2net.track import window_samples
+    from nes2net.scoring.track import window_samples
 
     window_samples(detector, args.window, args.hop)  # what is wrong from now on is wrong with a file
     for path in files:
@@ -127,12 +109,12 @@ def _reason(path: Path, error: InputError) -> str:
     reason = str(error)
     for start in (f"audio file {path} ", f"{path}: "):
         reason = reason.removeprefix(start)
-    return " ".join(reason.split())
+    return " ".join(worded(reason).split())
 
 
 def _draw(picture: Path, path: Path, track: Track) -> None:
-    from nes2net.atomic import replacing
-    from nes2net.track_plot import plot_track
+    from nes2net.machine.files import replacing
+    from nes2net.scoring.track_plot import plot_track
 
     with _writable(picture), replacing(picture) as temporary:
         plot_track(temporary, path, track, file_format=picture.suffix[1:])

@@ -6,14 +6,15 @@ import argparse
 import sys
 from pathlib import Path
 
-from nes2net.cli.entry import WRONG_INPUT, subcommand
-from nes2net.errors import InputError
+from nes2net.cli.entry import INCOMPLETE, WRONG_INPUT, subcommand
+from nes2net.errors import InputError, worded
 
 
 def add(commands: argparse._SubParsersAction) -> None:
     parser = subcommand(
         commands, "reproduce", _reproduce, "Measure a published result again and put the two side by side"
     )
+    parser.epilog = "Exit status 1: there is no verdict, because trials, architecture or speaker verification are not those of the row."
     parser.add_argument("row", nargs="?", help="which published result; all are listed when not given")
     parser.add_argument("--data", type=Path, metavar="ROOT", help="folder that holds the corpora")
     parser.add_argument(
@@ -31,21 +32,25 @@ def add(commands: argparse._SubParsersAction) -> None:
     )
     parser.add_argument("--out", type=Path, metavar="DIR", help="folder to work in; reproduce/ROW when not given")
     parser.add_argument(
-        "--rows", type=Path, metavar="FILE", help="rows of your own, laid out as nes2net/published.yaml"
+        "--rows", type=Path, metavar="FILE", help="rows of your own, laid out as nes2net/experiments/published.yaml"
     )
     parser.add_argument("--batch-size", type=int, default=8, help="utterances per batch of scoring")
-    parser.add_argument("--workers", type=int, default=2, help="processes that read audio")
+    parser.add_argument(
+        "--workers", dest="num_workers", type=int, default=2, metavar="N", help="processes that read audio"
+    )
     parser.add_argument(
         "--allow-partial", action="store_true", help="evaluate although files are missing or unreadable"
     )
     parser.add_argument("--overwrite", action="store_true", help="score anew over the scores of another checkpoint")
-    parser.add_argument("--resamples", type=int, default=1000, help="bootstrap draws behind the interval")
+    text = "bootstrap draws behind the interval"
+    parser.add_argument("--resamples", dest="num_resamples", type=int, default=1000, metavar="N", help=text)
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
+    parser.names |= {"root": "--data", "data.root": "--data", "data.protocols": "--protocols"}
 
 
 def _reproduce(args: argparse.Namespace) -> int:
-    from nes2net.published import find_row, published_rows
-    from nes2net.reproduce import Places, find_missing, reproduce, verdict
+    from nes2net.experiments.published import find_row, published_rows
+    from nes2net.experiments.reproduce import Places, find_missing, reproduce
 
     rows = published_rows(args.rows)
     if args.row is None:
@@ -60,20 +65,22 @@ def _reproduce(args: argparse.Namespace) -> int:
     print(row.describe())
     missing = find_missing(row, places)
     if missing and args.allow_partial and all(m.spares_some for m in missing):
-        print("warning: the result will be partial, missing are", *missing, sep="\n", file=sys.stderr)
+        print(
+            worded("\n".join(["warning: the result will be partial, missing are", *map(str, missing)])), file=sys.stderr
+        )
     elif missing:
-        print(f"missing, {len(missing)} in all:", *missing, sep="\n", file=sys.stderr)
+        print(worded("\n".join([f"missing, {len(missing)} in all:", *map(str, missing)])), file=sys.stderr)
         return WRONG_INPUT
-    report = reproduce(
+    result = reproduce(
         row,
         places,
         device=args.device,
         batch_size=args.batch_size,
-        num_workers=args.workers,
+        num_workers=args.num_workers,
         allow_partial=args.allow_partial,
         overwrite=args.overwrite,
-        num_resamples=args.resamples,
+        num_resamples=args.num_resamples,
     )
-    print(verdict(row, report, trained=args.checkpoint is None))
+    print(result.text())
     print(f"scores, page and figures are in {out}")
-    return 0
+    return INCOMPLETE if result.conditions.differences else 0

@@ -5,15 +5,15 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from nes2net.cli.entry import INCOMPLETE, add_architecture, subcommand
 from nes2net.errors import InputError
 from nes2net.registry import corpora
 
 if TYPE_CHECKING:
-    from nes2net.batch_scores import Scorer
-    from nes2net.scoring import ScoringResult
+    from nes2net.scoring.corpus import ScoringResult
+    from nes2net.scoring.scorer import Scorer
 
 _EPILOG = (
     "On several GPUs or processes: torchrun --nproc-per-node N -m nes2net.cli.main score … gives the same file, which process 1 writes; "
@@ -39,12 +39,17 @@ def add(commands: argparse._SubParsersAction) -> None:
         "--protocol", default="4sec", choices=["4sec", "full"], help="the first 4 s, or whole utterances"
     )
     parser.add_argument(
-        "--samples", type=int, default=None, help="samples of '4sec'; the corpus's published number when not given"
+        "--samples",
+        dest="num_samples",
+        type=int,
+        default=None,
+        metavar="N",
+        help="samples of '4sec'; the corpus's published number when not given",
     )
     text = "utterances per batch, at most; when not given, 8 on the CPU and 64 on a GPU"
     parser.add_argument("--batch-size", type=int, default=None, help=text)
     text = "processes that read audio; chosen by the device when not given: 1 beside the CPU, up to 16 beside a GPU"
-    parser.add_argument("--workers", type=int, default=None, help=text)
+    parser.add_argument("--workers", dest="num_workers", type=int, default=None, metavar="N", help=text)
     parser.add_argument("--overwrite", action="store_true", help="replace a score file that another run made")
     parser.add_argument(
         "--on-error", default="skip", choices=["skip", "raise"], help="leave unreadable files out, or stop"
@@ -62,19 +67,19 @@ def add_precision(parser: Any) -> None:
 
 
 def _score(args: argparse.Namespace) -> int:
-    from nes2net.scoring import score_trials
+    from nes2net.scoring.corpus import score_trials
 
     corpus = corpora.get(args.corpus)
     trials = corpus.trials(args.root, args.split, protocols=args.protocols)
     scorer = _scorer(args)
-    num_samples = corpus.TEST_SAMPLES if args.samples is None else args.samples
+    num_samples = corpus.test_samples if args.num_samples is None else args.num_samples
     result = score_trials(
         scorer,
         trials,
         args.out,
         num_samples=None if args.protocol == "full" else num_samples,
         batch_size=args.batch_size,
-        num_workers=args.workers,
+        num_workers=args.num_workers,
         on_error=args.on_error,
         overwrite=args.overwrite,
         compile=args.compile,
@@ -87,36 +92,39 @@ def _score(args: argparse.Namespace) -> int:
 
 
 def _scorer(args: argparse.Namespace) -> Scorer:
-    from nes2net.processes import own_device
+    from nes2net.machine.devices import own_device
 
     if args.engine == "onnx":
         if args.dtype not in ("auto", "float32"):
             raise InputError(f"--engine onnx computes in float32, not in {args.dtype}: leave out --dtype")
-        from nes2net.onnx_engine import OnnxDetector
+        from nes2net.export.onnx_detector import OnnxDetector
 
         return OnnxDetector(args.model, own_device(args.device))
     if Path(args.model).suffix == ".onnx":
         raise InputError(f"{args.model} is an exported detector: add --engine onnx")
     from nes2net.detector import Detector
 
-    return Detector.from_pretrained(args.model, own_device(args.device), args.dtype, args.architecture)
+    return Detector.from_pretrained(args.model, own_device(args.device), args.dtype, args.config)
 
 
 def describe_checkpoint(model: str | Path, scorer: Scorer) -> dict[str, Any]:
     """Where a detector came from, for the record beside its scores: its name, and what its file says of its making (the recipe)."""
-    return {**getattr(scorer, "record", {}), "path": str(model)}
+    return {**scorer.record, "path": str(model)}
 
 
-def report_scoring(result: ScoringResult) -> int:
-    """Say what was written and what is missing; the exit status. Of several processes the first one speaks, for all of them."""
-    from nes2net.processes import is_first
+def report_scoring(result: ScoringResult, file: TextIO | None = None) -> int:
+    """Say in ``file``, standard output when not given, what was written, and on standard error what is missing; the exit status.
+
+    Of several processes the first one speaks, for all of them.
+    """
+    from nes2net.machine.processes import is_first
 
     if not is_first():
         return 0
     if result.already_complete:
-        print(f"{result.path} is complete already: {result.scored} scores of this very detector")
+        print(f"{result.path} is complete already: {result.scored} scores of this very detector", file=file)
         return 0
-    print(f"{result.scored} of {result.total} scores written to {result.path}")
+    print(f"{result.scored} of {result.total} scores written to {result.path}", file=file)
     if not result.failures:
         return 0
     names = list(result.failures)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from nes2net.checkpoints.fairseq import to_fairseq
+from nes2net.checkpoints.folder import HEAD, WEIGHTS, clear, write_description, write_tensors
 from nes2net.detector import Detector
 from nes2net.errors import InputError
-from nes2net.folder import HEAD, WEIGHTS, clear, write_description, write_tensors
-from nes2net.frontends.fairseq_format import to_fairseq
 
 FORMATS = ("pth", "safetensors", "hf", "onnx")
 
@@ -17,7 +17,7 @@ def export(detector: Detector, to: str, out: str | Path) -> Path:
 
     ``pth``: bare state dict under the published names, which the published code loads strictly. ``safetensors``: weights, architecture
     and a model card. ``hf``: the same in two parts, the front-end as the transformers library has it (``AutoModel.from_pretrained``
-    reads it), the rest beside it. ``onnx``: see :func:`nes2net.onnx_engine.export_onnx`. All but ONNX are read back by
+    reads it), the rest beside it. ``onnx``: see :func:`nes2net.export.onnx.export_onnx`. All but ONNX are read back by
     :meth:`Detector.from_pretrained`.
 
     Raises:
@@ -28,11 +28,11 @@ def export(detector: Detector, to: str, out: str | Path) -> Path:
         raise InputError(f"export is to one of {', '.join(FORMATS)}, not '{to}'")
     suffix = {"pth": (".pth", ".pt"), "onnx": (".onnx",)}.get(to, ("",))
     if out.suffix not in suffix and to in ("pth", "onnx"):
-        raise InputError(f"--to {to} writes a file: give it a name that ends in {suffix[0]}, not {out.name}")
+        raise InputError(f"`to={to}` writes a file: give it a name that ends in {suffix[0]}, not {out.name}")
     if to in ("safetensors", "hf") and (out.is_file() or out.suffix in (".pth", ".pt", ".onnx", ".safetensors")):
-        raise InputError(f"--to {to} writes a folder: give the name of one, not {out}")
+        raise InputError(f"`to={to}` writes a folder: give the name of one, not {out}")
     if to == "onnx":
-        from nes2net.onnx_engine import export_onnx
+        from nes2net.export.onnx import export_onnx
 
         export_onnx(detector, out)
     elif to == "hf":
@@ -43,11 +43,11 @@ def export(detector: Detector, to: str, out: str | Path) -> Path:
 
 
 def _save_huggingface(detector: Detector, folder: Path) -> None:
-    from nes2net.frontends.huggingface_format import library_config
+    from nes2net.checkpoints.huggingface import library_config
     from nes2net.frontends.ssl import SSLFrontend
 
     frontend = detector.frontend
-    if getattr(frontend, "engine", None) == "fairseq":
+    if frontend.engine == "fairseq":
         raise InputError("a front-end on the fairseq engine is exported after loading it with engine=transformers")
     if not isinstance(frontend, SSLFrontend):
         raise InputError(

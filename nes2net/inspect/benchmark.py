@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import statistics
 import sys
@@ -15,12 +14,15 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from tqdm import tqdm
 
 from nes2net import __version__
-from nes2net.data.audio import SAMPLE_RATE, load_audio
+from nes2net.audio.read import SAMPLE_RATE, load_audio
 from nes2net.detector import Detector
-from nes2net.devices import processor_name
-from nes2net.info import count_flops
+from nes2net.frontends.onednn import OneDNNLinear
+from nes2net.inspect.info import count_flops
+from nes2net.machine.processors import processor_name, usable_processors
+from nes2net.scoring.kernel import scoring_mode
 
 # Of the square matrices whose product is the yardstick, by kind of device.
 _PRODUCT_SIZE = {"cpu": 2048, "cuda": 8192}
@@ -62,9 +64,6 @@ def measure(
         batch_sizes: utterances of ``num_samples`` that the network gets at once.
         workers: threads that decode while files are scored.
     """
-    from tqdm import tqdm
-
-    detector.eval()
     flops = _flops(detector, num_samples)
     seconds_of_files = sum(len(load_audio(file)) for file in files) / SAMPLE_RATE
     seconds = num_samples / SAMPLE_RATE
@@ -90,7 +89,10 @@ def measure(
     stages.append((_product(matrix), {}))
 
     taken: list[list[float]] = [[] for _ in stages]
-    with tqdm(total=(rounds + 1) * len(stages), desc="measuring", unit="run", dynamic_ncols=True) as bar:
+    with (
+        scoring_mode(detector),
+        tqdm(total=(rounds + 1) * len(stages), desc="measuring", unit="run", dynamic_ncols=True) as bar,
+    ):
         for number in range(rounds + 1):
             for (run, _), times in zip(stages, taken):
                 elapsed = _time(run, detector.device)
@@ -115,8 +117,6 @@ def _head(detector: Detector, hidden_states: list[Tensor]) -> Tensor:
 
 def _product(matrix: Tensor) -> Callable[[], Tensor]:
     """A square product, by oneDNN where the detector's layers use it."""
-    from nes2net.frontends.onednn import OneDNNLinear
-
     linear = nn.Linear(*matrix.shape, bias=False, device="meta")
     linear.weight = nn.Parameter(matrix, requires_grad=False)
     layer = OneDNNLinear(linear)
@@ -188,8 +188,7 @@ def environment(detector: Detector) -> list[str]:
 
 
 def _threads() -> str:
-    processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return f"{processors} processors, {torch.get_num_threads()} threads"
+    return f"{usable_processors()} processors, {torch.get_num_threads()} threads"
 
 
 def peak_memory(device: torch.device) -> str:

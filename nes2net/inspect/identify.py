@@ -12,13 +12,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nes2net.checkpoint import Misfit, compare, load_state_dict, read_record, state_dict_of
+from nes2net.checkpoints.folder import CONFIG, read_folder
+from nes2net.checkpoints.huggingface import CONFIG_FILE, read_json
+from nes2net.checkpoints.onnx_file import OnnxFile
+from nes2net.checkpoints.state_dict import Misfit, compare, load_state_dict, read_record, state_dict_of
+from nes2net.checkpoints.torch_file import read_torch_file, walk
 from nes2net.detector import Detector, recognise, sound_description, unwrap_frontend
 from nes2net.errors import InputError
-from nes2net.folder import CONFIG, read_folder
-from nes2net.frontends.huggingface_format import CONFIG_FILE, read_json
 from nes2net.registry import create_frontend
-from nes2net.torch_file import read_torch_file, walk
 
 _FIT_LEAST = 0.5  # share of a published model's names below which a state dict is called unknown
 
@@ -79,14 +80,17 @@ def identify(path: str | Path) -> Identity:
     if path.suffix == ".safetensors":
         return _identify_state_dict(path, load_state_dict(path))
     content, records = read_torch_file(path)
-    if isinstance(content, dict) and isinstance(content.get("model"), dict):
+    if isinstance(content, dict) and isinstance(content.get("progress"), dict) and "detector" in content:
+        identity = _identify_state_dict(path, state_dict_of(content["detector"], path))
+        progress = content["progress"]
+        identity.kind = (
+            f"what a training run needs to go on, in epoch {progress.get('epoch')}, step {progress.get('step')}"
+        )
+    elif isinstance(content, dict) and isinstance(content.get("model"), dict):
         if "encoder.pos_conv.0.weight_v" in content["model"]:
             identity = _identify_pretraining(path, content["model"])
         else:
             identity = _identify_state_dict(path, state_dict_of(content, path))
-    elif isinstance(content, dict) and {"detector", "optimizer", "epoch"} <= content.keys():
-        identity = _identify_state_dict(path, content["detector"])
-        identity.kind = f"what a training run needs to go on, after epoch {content['epoch'] - 1}"
     elif isinstance(content, dict) and not any(isinstance(v, Tensor) for v in walk(content)):
         raise InputError(f"{path} holds no weights")
     else:
@@ -121,14 +125,12 @@ def _identify_folder(folder: Path) -> Identity:
 
 
 def _identify_onnx(path: Path) -> Identity:
-    from nes2net.onnx_engine import OnnxDetector
-
-    detector = OnnxDetector(path, "cpu")
+    detector = OnnxFile(path, "cpu")
     shortest, longest = detector.min_samples, detector.max_samples
     samples = (
         f"only {shortest}" if shortest == longest else f"{shortest} to {longest}" if longest else f"{shortest} or more"
     )
-    notes = [f"takes {samples} samples at 16 kHz; score with --engine onnx"]
+    notes = [f"takes {samples} samples at 16 kHz; `nes2net score … --engine onnx` scores with it"]
     return Identity(path, "detector exported to ONNX", config=detector.config, notes=notes)
 
 

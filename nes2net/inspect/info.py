@@ -11,20 +11,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from nes2net.data.audio import SAMPLE_RATE
-from nes2net.data.crop import ASVSPOOF_SAMPLES
+from nes2net.audio.crop import ASVSPOOF_SAMPLES
+from nes2net.audio.read import SAMPLE_RATE
 from nes2net.detector import PUBLISHED_MODELS, Detector
-from nes2net.errors import InputError
-from nes2net.identify import identify
-from nes2net.registry import (
-    aggregations,
-    backends,
-    create_aggregation,
-    create_backend,
-    create_frontend,
-    did_you_mean,
-    frontends,
-)
+from nes2net.errors import InputError, did_you_mean
+from nes2net.inspect.identify import identify
+from nes2net.registry import aggregations, backends, create_aggregation, create_backend, create_frontend, frontends
 
 #: Frames at which the paper counts a back-end's cost, 4 s of XLS-R or WavLM features (arXiv 2504.05657).
 PAPER_FRAMES = 200
@@ -47,7 +39,7 @@ def published_results() -> tuple[dict[str, Any], ...]:
     """The rows of ``published.yaml``: system, model, training set, evaluation set, metric, best, mean, source."""
     import yaml
 
-    return tuple(yaml.safe_load((files("nes2net") / "published.yaml").read_text()))
+    return tuple(yaml.safe_load((files("nes2net.experiments") / "published.yaml").read_text()))
 
 
 def count_flops(module: nn.Module, *inputs: Any) -> int:
@@ -112,7 +104,7 @@ def _describe_detector(detector: Detector) -> list[PartInfo]:
         states = frontend.eval()(waveform, layers=detector.layers)
     frames = states[0].shape[1]
     seconds = ASVSPOOF_SAMPLES / SAMPLE_RATE
-    if getattr(detector.backend, "wants_layers", "last") == "all":
+    if detector.backend.wants_layers == "all":
         return [*parts, _describe_head("back-end", detector.backend, states, frames, seconds)]
     parts.append(_describe_head("aggregation", detector.aggregation, states, frames, seconds))
     with torch.no_grad():
@@ -127,8 +119,8 @@ def _describe_frontend(frontend: nn.Module, device: Any) -> PartInfo:
     notes = [
         f"{frontend.num_layers} hidden states of {frontend.out_dim}, one frame every {hop:g} ms over {width:g} ms of audio"
     ]
-    if unused := sum(b.numel() for b in getattr(frontend, "unused", nn.Module()).buffers()):
-        notes.append(f"{unused:,} more numbers, of pre-training alone, are kept in its files")
+    if frontend.num_unused:
+        notes.append(f"{frontend.num_unused:,} more numbers, of pre-training alone, are kept in its files")
     return PartInfo(
         "front-end", frontend.config["name"], _parameters(frontend), flops / 2 * SAMPLE_RATE / ASVSPOOF_SAMPLES, notes
     )
@@ -140,13 +132,13 @@ def _describe_head(role: str, part: nn.Module, inputs: Any, frames: int, seconds
     notes = []
     if role == "back-end":
         notes.append(f"{flops / 1e9:.3f} GFLOP on {frames} frames, a multiply-add counted as two")
-        width = getattr(part, "receptive_field", None)
+        width = part.receptive_field
         sees = (
             f"its convolutions see {width} frames, {width * seconds / frames:.2f} s"
             if width
             else "it sees the whole utterance"
         )
-        notes.append(f"{sees}; it needs at least {getattr(part, 'min_frames', 1)} frames")
+        notes.append(f"{sees}; it needs at least {part.min_frames} frames")
         notes.append("layers: " + ", ".join(_layer(name, child) for name, child in part.named_children()))
     return PartInfo(role, part.config["name"], _parameters(part), flops / 2 / seconds, notes)
 
@@ -160,8 +152,8 @@ def _layer(name: str, module: nn.Module) -> str:
 
 
 def _inputs(backend: nn.Module, frames: int, device: str) -> Tensor | list[Tensor]:
-    if getattr(backend, "wants_layers", "last") == "all":
-        return _states(backend.feature_dim, frames, getattr(backend, "num_layers", _LAYERS - 1) + 1, device)
+    if backend.wants_layers == "all":
+        return _states(backend.feature_dim, frames, backend.num_states, device)
     return torch.zeros(1, frames, backend.feature_dim, device=device)
 
 

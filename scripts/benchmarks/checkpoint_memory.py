@@ -45,7 +45,7 @@ def run(what, paths):
     return list(average_checkpoints(paths).values())
 
 def load_config(path):
-    from nes2net.checkpoint import read_record
+    from nes2net.checkpoints.state_dict import read_record
     return read_record(load_state_dict(path))["model"]
 
 what, *paths = sys.argv[1:]

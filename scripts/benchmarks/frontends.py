@@ -28,9 +28,9 @@ from _published import fairseq_model, seconds_by_turns
 from torch import Tensor, nn
 
 from nes2net import create_frontend
-from nes2net.data.crop import ASVSPOOF_SAMPLES
+from nes2net.audio.crop import ASVSPOOF_SAMPLES
 from nes2net.frontends.onednn import OneDNNLinear
-from nes2net.info import count_flops
+from nes2net.inspect.info import count_flops
 
 TINY = {"encoder_layers": 2, "encoder_embed_dim": 64, "encoder_ffn_embed_dim": 128, "encoder_attention_heads": 4}
 PEAK_SIZE = 2048  # of the square matrices whose product is the yardstick

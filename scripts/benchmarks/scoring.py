@@ -36,12 +36,12 @@ from _published import PublishedNes2NetX
 from frontends import PEAK_SIZE, fairseq_model, matrix_products
 from torch import Tensor, nn
 
-from nes2net.data.crop import ASVSPOOF_SAMPLES
-from nes2net.data.trial import Trial
+from nes2net.audio.crop import ASVSPOOF_SAMPLES
+from nes2net.corpora.trial import Trial
 from nes2net.detector import Detector
-from nes2net.evaluation import read_scores
-from nes2net.info import count_flops
-from nes2net.scoring import score_trials
+from nes2net.inspect.info import count_flops
+from nes2net.scoring.corpus import score_trials
+from nes2net.scoring.score_file import read_scores
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PUBLISHED_BATCH = 2
@@ -200,7 +200,7 @@ def difference(reference: Path, other: Path) -> str:
 
 def trained(model: str, root: Path, batch_size: int, folder: Path) -> None:
     """What bfloat16 does to a trained detector's scores and EERs on the demonstration corpus."""
-    from nes2net.evaluation import evaluate
+    from nes2net.evaluation.evaluate import evaluate
     from nes2net.registry import corpora
 
     for name in ("asvspoof2021_la", "asvspoof2021_df", "in_the_wild"):
@@ -210,7 +210,7 @@ def trained(model: str, root: Path, batch_size: int, folder: Path) -> None:
         for dtype in ("float32", "bfloat16"):
             detector = Detector.from_pretrained(model, "cpu", dtype)
             out = folder / f"{name}_{dtype}.txt"
-            scoring = {"num_samples": corpus.TEST_SAMPLES, "batch_size": batch_size}
+            scoring = {"num_samples": corpus.test_samples, "batch_size": batch_size}
             quietly(lambda d=detector, n=name, o=out, s=scoring: score_trials(d, corpora.get(n).trials(root), o, **s))
             eers.append(evaluate(name, out, keys, num_resamples=1).eer)
         change = difference(folder / f"{name}_float32.txt", folder / f"{name}_bfloat16.txt")

@@ -32,13 +32,13 @@ from _published import FEATURE_DIM, PublishedNes2NetX, fairseq_model, seconds_by
 from torch import Tensor, nn
 
 from nes2net import Detector
+from nes2net.audio.crop import ASVSPOOF_SAMPLES
+from nes2net.audio.read import SAMPLE_RATE
 from nes2net.backends.nes2net import nes2net_x
-from nes2net.data.audio import SAMPLE_RATE
-from nes2net.data.crop import ASVSPOOF_SAMPLES
-from nes2net.data.dataset import TrainingSet, training_loader
-from nes2net.data.sampling import EpochBatches
-from nes2net.data.trial import Trial
+from nes2net.corpora.trial import Trial
+from nes2net.training.dataset import TrainingSet, training_loader
 from nes2net.training.progress import WAIT_LIMIT, Meter
+from nes2net.training.sampling import EpochBatches
 
 BACKEND_BATCH, FRAMES = 12, 201
 TINY = {

@@ -24,17 +24,17 @@ def trouble(kind, recipe):
             os.kill(os.getpid(), signal.SIGTERM)
 
     def seed_step(seed, epoch, step, rank):
-        if (epoch, step) == (1, 0):
+        if (epoch, step) == (2, 0):
             terminate()
         before[0](seed, epoch, step, rank)
 
     def validate(self, epoch):
-        if epoch == 1:
+        if epoch == 2:
             terminate()
         return before[1](self, epoch)
 
     def save(self, folder):
-        if (self.progress.epoch, self.progress.step) == (2, 0):
+        if (self.progress.epoch, self.progress.step) == (3, 0):
             raise OSError(errno.ENOSPC, "", str(folder / "resume.pt"))
         before[2](self, folder)
 
@@ -54,7 +54,7 @@ def trouble(kind, recipe):
 
 
 def main(folder: str, runs: list[str]) -> None:
-    from nes2net.config import load_recipe
+    from nes2net.recipes.recipe import load_recipe
     from nes2net.training.run import train
 
     ended, written = [], []

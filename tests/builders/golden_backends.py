@@ -111,7 +111,7 @@ PINNED = {
     "raw_aasist": raw_aasist,
     "raw_aasist_l": raw_aasist_l,
 }
-PINNED_FILE = Path(__file__).parent / "golden" / "backends.npz"
+PINNED_FILE = Path(__file__).parents[1] / "golden" / "backends.npz"
 
 
 def pinned_logits(name: str) -> np.ndarray:

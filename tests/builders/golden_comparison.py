@@ -27,7 +27,7 @@ MODELS = {
     "sls": partial(SLS, num_layers=4, num_frames=FRAMES),
     "tcm": partial(tcm, embed_dim=24, num_blocks=2, num_heads=3, kernel_size=8),
 }
-FILE = Path(__file__).parent / "golden" / "comparison_backends.npz"
+FILE = Path(__file__).parents[1] / "golden" / "comparison_backends.npz"
 
 
 def logits(name: str) -> np.ndarray:

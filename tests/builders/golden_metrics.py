@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-_SMALL = Path(__file__).parent / "golden" / "metrics"
+_SMALL = Path(__file__).parents[1] / "golden" / "metrics"
 SMALL = ("g200", "single", "all_equal", "inverted", "separated")
 NAMES = (*SMALL, "g5k", "g5k_cont", "g60k")
 

@@ -14,7 +14,7 @@ SAMPLE_RATE = 16000
 
 def real_recordings() -> Path | None:
     """The folder of real recordings beside the repository, if it is there."""
-    shared = Path(os.environ.get("NES2NET_SHARED", Path(__file__).resolve().parents[2] / "shared"))
+    shared = Path(os.environ.get("NES2NET_SHARED", Path(__file__).resolve().parents[3] / "shared"))
     return shared / "real" / "audio" if (shared / "real" / "audio").is_dir() else None
 
 
@@ -34,7 +34,7 @@ def generated_clips(label: str, count: int) -> list[np.ndarray]:
 
 def real_clips(folder: Path, label: str, count: int) -> list[np.ndarray]:
     """The first ``count`` recordings of ``folder/metadata.csv`` with this label, as FLAC and at most 4 s."""
-    from nes2net.data.audio import load_audio
+    from nes2net.audio.read import load_audio
 
     with open(folder / "metadata.csv") as file:
         rows = [row for row in csv.DictReader(file) if row["label"] == label and row["file"].endswith(".flac")]

@@ -1,15 +1,15 @@
 """`nes2net augment`: what training hears, as a file and as a picture."""
 
-import noise_folders
 import numpy as np
 import pytest
 import soundfile
+from builders import noise_folders
 
 from nes2net.augment import NoiseAugmentation, RawBoostParameters
 from nes2net.cli.augment import spectrogram_db
 from nes2net.cli.main import main
-from nes2net.data import asvspoof2019_la
-from nes2net.data.dataset import TrainingSet
+from nes2net.corpora import asvspoof2019_la
+from nes2net.training.dataset import TrainingSet
 
 
 @pytest.fixture(scope="module")
@@ -29,12 +29,12 @@ def test_it_is_what_training_hears(corpus, folders, tmp_path, capsys):
     trials = asvspoof2019_la.trials(corpus, "train")
     noise = NoiseAugmentation(**folders)
     cases = [
-        ("--algo 4 --seed 1", TrainingSet(trials, None, 4, seed=1), 0),
+        ("--algo 4 --seed 1", TrainingSet(trials, None, 4, seed=1), 1),
         ("--algo 8 --seed 7 --epoch 3 --samples 64600", TrainingSet(trials, 64600, 8, seed=7), 3),
         (
             "--algo 5 --set N_f=2 SNRmin=3.5 --samples 9000 --crop random",
             TrainingSet(trials, 9000, 5, RawBoostParameters(N_f=2, SNRmin=3.5), seed=1234, crop="random"),
-            0,
+            1,
         ),
         *(
             (
@@ -42,12 +42,12 @@ def test_it_is_what_training_hears(corpus, folders, tmp_path, capsys):
                 TrainingSet(trials, None, noise=noise, seed=1234),
                 epoch,
             )
-            for epoch in range(4)
+            for epoch in range(1, 5)
         ),
         (
             f"--algo 3 --musan {folders['musan']} --noise-probability 1",
             TrainingSet(trials, None, 3, noise=NoiseAugmentation(folders["musan"], probability=1), seed=1234),
-            0,
+            1,
         ),
     ]
     for number, (arguments, dataset, epoch) in enumerate(cases):
@@ -64,7 +64,7 @@ def test_the_picture(corpus, tmp_path, capsys):
     path = asvspoof2019_la.trials(corpus, "train")[0].path
     assert main(["augment", str(path), "--algo", "4", "--seed", "1", "--out", str(tmp_path), "--plot"]) == 0
     names = sorted(p.name for p in tmp_path.iterdir())
-    assert names == [f"{path.stem}_algo4_seed1_epoch0.{suffix}" for suffix in ("png", "wav")]
+    assert names == [f"{path.stem}_algo4_seed1_epoch1.{suffix}" for suffix in ("png", "wav")]
     assert [line.split(": ")[0] for line in capsys.readouterr().out.splitlines()] == ["written", "written"]
     picture = imread(tmp_path / names[0])
     height, width, _ = picture.shape
@@ -116,11 +116,11 @@ def test_files_are_kept(corpus, tmp_path, capsys):
         ("a.wav --algo 4 --set N_f=many", "'N_f=many' is not of the form KEY=NUMBER"),
         ("a.wav --algo 4 --set P=200", "P=200 must be a percentage"),
         ("a.wav --algo 4 --seed -1", "--seed is at least 0, not -1"),
-        ("a.wav --algo 4 --epoch -1", "--epoch is at least 0, not -1"),
+        ("a.wav --algo 4 --epoch 0", "--epoch is at least 1, not 0"),
         ("a.wav --algo 4 --samples 0", "--samples is at least 1, not 0"),
         ("a.wav --musan nowhere", "MUSAN folder nowhere not found"),
         ("a.wav --rir nowhere", "impulse response folder nowhere not found"),
-        ("a.wav --rir . --noise-probability 3", "noise_probability=3.0"),
+        ("a.wav --rir . --noise-probability 3", "--noise-probability 3.0 must be a probability"),
         ("a.wav --algo 4 --out text.wav", "cannot be written"),
     ],
 )

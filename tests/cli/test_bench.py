@@ -8,9 +8,9 @@ import soundfile
 import torch
 
 from nes2net import Detector
-from nes2net.benchmark import Measured, measure
 from nes2net.cli.main import main
-from nes2net.info import count_flops
+from nes2net.inspect.benchmark import Measured, measure
+from nes2net.inspect.info import count_flops
 
 STAGES = ["decode, one thread", "front-end, batch 1", "back-end, batch 1", "front-end, batch 3", "back-end, batch 3"]
 STAGES += ["files to scores, batch 3", "matrix product, "]

@@ -6,8 +6,9 @@ import lzma
 import numpy as np
 import pytest
 
-from nes2net import calibration, metrics
+from nes2net import metrics
 from nes2net.cli.main import main
+from nes2net.evaluation import calibration
 
 PROTOCOLS = {"dev": "ASVspoof2019.LA.cm.dev.trl.txt", "eval": "ASVspoof2019.LA.cm.eval.trl.txt"}
 

@@ -11,7 +11,7 @@ from nes2net.cli.main import main
 
 @pytest.fixture(scope="module")
 def corpora(tmp_path_factory) -> Path:
-    import tiny_corpus
+    from builders import tiny_corpus
 
     return tiny_corpus.make_all(tmp_path_factory.mktemp("corpora"), tiny_corpus.real_recordings())
 

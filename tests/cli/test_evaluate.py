@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from report_case import make_case
+from builders.report_case import make_case
 
 from nes2net.cli.main import main
 from nes2net.errors import InputError
@@ -18,7 +18,7 @@ def test_files_that_cannot_be_written_are_known_before_the_bootstrap(case, tmp_p
     def too_late(*args, **options):
         raise AssertionError("evaluated")
 
-    monkeypatch.setattr("nes2net.comparison.evaluate_systems", too_late)
+    monkeypatch.setattr("nes2net.evaluation.compare.evaluate_systems", too_late)
     (tmp_path / "file").touch()
     assert (
         main(["evaluate", "asvspoof2021_la", str(case / "good.txt"), "--json", str(tmp_path / "file" / "r.json")]) == 2
@@ -30,7 +30,7 @@ def test_the_result_is_printed_before_it_is_written(case, tmp_path, monkeypatch,
     def fails(*args):
         raise InputError("the disk is full")
 
-    monkeypatch.setattr("nes2net.report.write_report", fails)
+    monkeypatch.setattr("nes2net.evaluation.page.write_report", fails)
     assert main(["evaluate", "asvspoof2021_la", str(case / "good.txt"), "--keys", str(case), "--resamples", "5"]) == 2
     assert "95 % interval" in capsys.readouterr().out
 

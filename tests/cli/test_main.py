@@ -5,7 +5,7 @@ import json
 import pytest
 import yaml
 
-from nes2net.checkpoint import load_state_dict, read_record
+from nes2net.checkpoints.state_dict import load_state_dict, read_record
 from nes2net.cli.main import build_parser, main
 
 
@@ -22,13 +22,13 @@ def test_the_whole_job(corpus, small_model, tmp_path, monkeypatch, capsys):
     assert main(["train", "recipe.yaml", *arguments[:2], "--keep", "all", *arguments[2:]]) == 0
     folder = "models/1120_tiny_e3_bz4_lr0.001_algo5_seed1234"
     saved = sorted(int(p.stem[6:]) for p in (tmp_path / folder).glob("epoch_*.pth"))
-    assert saved == [0, 1, 2]
+    assert saved == [1, 2, 3]
 
     ids = [str(i) for i in (saved * 2)[:2]]
     assert main(["average", folder, "--ids", *ids]) == 0
     assert main(["average", *[f"{folder}/epoch_{i}.pth" for i in ids], "--out", "mean.pth"]) == 0
     record = read_record(load_state_dict(tmp_path / "mean.pth"))
-    assert record.keys() == {"model", "recipe", "average"} and record["average"]["of"] == ["epoch_0.pth", "epoch_1.pth"]
+    assert record.keys() == {"model", "recipe", "average"} and record["average"]["of"] == ["epoch_1.pth", "epoch_2.pth"]
     assert main(["average", folder, "--ids", "77"]) == 2
     assert main(["average", folder, "--last", "1", "--weights", "2", "--update-bn", "1"]) == 0
 
@@ -96,7 +96,8 @@ def test_help(command, capsys):
     "arguments, message",
     [
         ("train none.yaml", "recipe none.yaml not found"),
-        ("score asvspoof2021_xx DB --model m --out o", "invalid choice"),
+        ("score asvspoof2021_xx DB --model m --out o", "; did you mean 'asvspoof2021_la'?"),
+        ("predict a.wav --model m --dtype fp16", "'float16'); did you mean 'float16'?"),
         ("score asvspoof2021_la none --model m --out o", "not found"),
         ("evaluate asvspoof2021_la none.txt --keys none", "none"),
         ("train none.yaml --device cpu --keeps all seed=1", "unrecognized arguments: --keeps"),

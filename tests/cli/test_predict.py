@@ -13,9 +13,9 @@ import torch
 from matplotlib.image import imread
 
 from nes2net import Detector
+from nes2net.audio.read import decode_audio
 from nes2net.cli.main import main
-from nes2net.data.audio import decode_audio
-from nes2net.track_plot import envelope, plot_track
+from nes2net.scoring.track_plot import envelope, plot_track
 
 
 @pytest.fixture(scope="module")
@@ -164,7 +164,7 @@ def test_nothing_is_decoded_twice(predict, place, tmp_path, monkeypatch):
     """Not even MP3, of which only decoding tells the length."""
     soundfile.write(tmp_path / "a.mp3", soundfile.read(place / FILES[0])[0], 16000)
     decoded = []
-    monkeypatch.setattr("nes2net.data.audio.decode_audio", lambda path: decoded.append(path) or decode_audio(path))
+    monkeypatch.setattr("nes2net.audio.read.decode_audio", lambda path: decoded.append(path) or decode_audio(path))
     for samples in ([], ["--samples", "8000"]):
         status, out, _ = predict(str(tmp_path / "a.mp3"), "--json", *samples)
         assert status == 0 and json.loads(out)["duration"] == pytest.approx(1.5, abs=0.1)
@@ -216,3 +216,40 @@ def test_errors_are_one_line(predict, place, arguments, message):
     (place / "empty").mkdir(exist_ok=True)
     status, _, err = predict(*arguments)
     assert status == 2 and message in err and err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "model, message",
+    [
+        ("protocol.txt", "protocol.txt is a text file, not a checkpoint"),
+        ("recipe.yaml", "recipe.yaml is a text file, not a checkpoint"),
+        ("model.onnx", "`nes2net score … --model model.onnx --engine onnx` scores with it"),
+        ("none.onnx", "checkpoint none.onnx not found"),
+    ],
+)
+def test_what_is_no_checkpoint(place, monkeypatch, capsys, model, message):
+    monkeypatch.chdir(place)
+    for name in ("protocol.txt", "recipe.yaml", "model.onnx"):
+        (place / name).write_text("name: tiny\n")
+    assert main(["predict", "speech", "--model", model]) == 2
+    error = capsys.readouterr().err
+    assert message in error and error.count("\n") == 1
+
+
+def test_an_empty_file_is_a_row_and_nothing_else(place):
+    """Standard error is that of the process: decoders write there by themselves."""
+    (place / "empty.flac").touch()
+    command = [
+        sys.executable,
+        "-m",
+        "nes2net.cli.main",
+        "predict",
+        "empty.flac",
+        "speech/a.wav",
+        "--model",
+        "model.pth",
+    ]
+    done = subprocess.run(command, cwd=place, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr == "1 of 2 files could not be scored\n"
+    assert "is empty: copy or download it again" in done.stdout.splitlines()[2]

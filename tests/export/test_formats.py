@@ -1,6 +1,10 @@
 """Exported detectors give the same logits, to this package and to those whose format it is."""
 
+import os
+import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -8,7 +12,7 @@ import torch
 
 from nes2net import Detector, InputError
 from nes2net.cli.main import main
-from nes2net.export import export
+from nes2net.export.formats import export
 
 WAVLM = {
     "name": "wavlm",
@@ -170,3 +174,24 @@ def test_a_hub_that_refuses_is_said_in_one_line(detector, monkeypatch):
         InputError, match=r"'a/b/c' was not pushed to the Hugging Face hub: Repo id must be in the form 'owner/name'$"
     ):
         detector.push_to_hub("a/b/c")
+
+
+def test_a_hub_that_is_not_reached_is_said_in_one_line(detector, tmp_path):
+    """Really, by the library that connects: nothing listens at that address."""
+    detector.save(tmp_path / "in.pth")
+    command = [
+        sys.executable,
+        "-m",
+        "nes2net.cli.main",
+        "export",
+        str(tmp_path / "in.pth"),
+        "--push",
+        "somebody/detector",
+    ]
+    environment = {**os.environ, "HF_ENDPOINT": "http://127.0.0.1:9", "HF_HUB_OFFLINE": "0"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
+    expected = (
+        r"nes2net: error: 'somebody/detector' was not pushed to the Hugging Face hub: .*; check the network connection"
+    )
+    assert re.fullmatch(expected, done.stderr.strip())

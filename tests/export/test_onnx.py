@@ -10,18 +10,20 @@ import torch
 from torch import nn
 
 import nes2net
-from nes2net import Detector, InputError, onnx_engine, registry
+from nes2net import Detector, InputError, registry
 from nes2net.cli.main import main
-from nes2net.data import asvspoof2021_la
+from nes2net.corpora import asvspoof2021_la
 from nes2net.detector import PUBLISHED_MODELS
-from nes2net.score_record import fingerprint
-from nes2net.scoring import score_trials
+from nes2net.export import onnx as onnx_engine
+from nes2net.scoring.corpus import score_trials
 
 onnx = pytest.importorskip("onnx", reason="the extra 'onnx' is not installed")
 pytest.importorskip("onnxscript", reason="the extra 'onnx' is not installed")
 onnxruntime = pytest.importorskip("onnxruntime", reason="the extra 'onnx' is not installed")
 
-from nes2net.onnx_engine import OnnxDetector, export_onnx  # noqa: E402
+from nes2net.backends.base import Backend  # noqa: E402
+from nes2net.export.onnx import export_onnx  # noqa: E402
+from nes2net.export.onnx_detector import OnnxDetector  # noqa: E402
 
 TOLERANCE = 1e-4
 #: onnxruntime 1.23, the last one for Python 3.10, reads weights wherever they lie, and is therefore given whole files only
@@ -132,7 +134,7 @@ def test_the_file_says_what_scoring_has_to_know(detector, file):
     onnx.checker.check_model(model, full_check=True)
     description = json.loads({p.key: p.value for p in model.metadata_props}["nes2net"])
     assert description["config"] == json.loads(json.dumps(detector.config))
-    assert description["fingerprint"] == fingerprint(detector)
+    assert description["fingerprint"] == detector.fingerprint()
     assert (description["min_samples"], description["max_samples"]) == (detector.min_samples, None)
     assert Detector.from_config(OnnxDetector(file).config).config == detector.config
     sizes = {v.name: [d.dim_param for d in v.type.tensor_type.shape.dim] for v in model.graph.input}
@@ -162,11 +164,11 @@ def test_weights_of_a_large_detector_lie_beside_the_file(tmp_path, monkeypatch):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["large.onnx", "large.onnx.data"]
     exported = OnnxDetector(path)
     assert_same(lfcc, exported)
-    before, beside = exported.fingerprint, tmp_path / "large.onnx.data"
+    before, beside = exported.fingerprint(), tmp_path / "large.onnx.data"
     beside.write_bytes(beside.read_bytes()[:-1] + b"\x01")
-    assert OnnxDetector(path).fingerprint != before
+    assert OnnxDetector(path).fingerprint() != before
     beside.unlink()
-    with pytest.raises(InputError, match=r"large\.onnx is no ONNX file or is damaged .*"):
+    with pytest.raises(InputError, match=r"large\.onnx is not an ONNX file or is damaged .*"):
         OnnxDetector(path)
 
 
@@ -218,12 +220,12 @@ def test_too_short_a_waveform_is_named(file):
     "model, engine, message",
     [
         ("detector.onnx", "torch", "detector.onnx is an exported detector: add --engine onnx"),
-        ("detector.pth", "onnx", "detector.pth is no ONNX file"),
+        ("detector.pth", "onnx", "detector.pth is not an ONNX file"),
         ("none.onnx", "onnx", "none.onnx not found"),
-        ("cut.onnx", "onnx", "cut.onnx is no ONNX file or is damaged"),
-        ("noise.onnx", "onnx", "noise.onnx is no ONNX file or is damaged"),
-        ("empty.onnx", "onnx", "empty.onnx is no"),
-        ("other.onnx", "onnx", "other.onnx is no detector of this toolkit"),
+        ("cut.onnx", "onnx", "cut.onnx is not an ONNX file or is damaged"),
+        ("noise.onnx", "onnx", "noise.onnx is not an ONNX file or is damaged"),
+        ("empty.onnx", "onnx", "empty.onnx is not"),
+        ("other.onnx", "onnx", "other.onnx is not a detector of this toolkit"),
     ],
 )
 def test_errors_are_one_line(file, corpus, tmp_path, monkeypatch, capsys, model, engine, message):
@@ -297,7 +299,7 @@ def test_weights_outside_the_folder_are_refused(tmp_path):
         assert inside.scores(torch.ones(1, 4)).tolist() == [[3, 3, 3, 3]]
     for location in ("../weights", str(tmp_path / "weights"), "x/../../weights", "link"):
         with pytest.raises(
-            InputError, match=r"m\.onnx (is no ONNX file or is damaged .*[Ee]xternal data|may have weights)"
+            InputError, match=r"m\.onnx (is not an ONNX file or is damaged .*[Ee]xternal data|may have weights)"
         ):
             OnnxDetector(write_model(folder / "m.onnx", location=location, description=DESCRIPTION))
 
@@ -323,7 +325,7 @@ def test_custom_operators_are_refused(tmp_path):
 )
 def test_a_description_that_is_none_is_refused(tmp_path, wrong):
     description = [] if wrong is None else {**DESCRIPTION, **wrong}
-    with pytest.raises(InputError, match="is no detector of this toolkit"):
+    with pytest.raises(InputError, match="is not a detector of this toolkit"):
         OnnxDetector(write_model(tmp_path / "m.onnx", description=description))
 
 
@@ -337,10 +339,9 @@ def test_what_cannot_be_exported_is_named(detector, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-class Untranslatable(nn.Module):
+class Untranslatable(Backend):
     """A back-end that torch runs and ONNX has no operator for."""
 
-    min_frames, fixed_frames = 1, None
     config = {"name": "untranslatable"}  # noqa: RUF012
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:

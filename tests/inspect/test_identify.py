@@ -4,11 +4,14 @@ import pytest
 import torch
 
 from nes2net import Detector, InputError
-from nes2net.checkpoint import save_atomically
 from nes2net.cli.main import main
 from nes2net.detector import PUBLISHED_MODELS, recognise, unwrap_frontend
-from nes2net.export import export
-from nes2net.identify import identify
+from nes2net.export.formats import export
+from nes2net.inspect.identify import identify
+from nes2net.recipes.recipe import Recipe
+from nes2net.training.optimisation import create_optimizer
+from nes2net.training.selection import Selection
+from nes2net.training.state import Progress, RunState
 
 
 @pytest.mark.parametrize("packing", ["plain", "namespace", "omegaconf", "taskstate"])
@@ -51,7 +54,7 @@ def test_what_is_missing_or_left_over_is_listed(detector, tmp_path, capsys):
     state_dict["Nested_Res2Net_TDNN.extra"] = torch.zeros(1)
     removed = next(k for k in state_dict if k.endswith("fc.weight"))
     del state_dict[removed]
-    from nes2net.checkpoint import save_state_dict
+    from nes2net.checkpoints.state_dict import save_state_dict
 
     save_state_dict(state_dict, tmp_path / "other.pth", model=detector.config)
     identity = identify(tmp_path / "other.pth")
@@ -65,7 +68,7 @@ def test_what_is_missing_or_left_over_is_listed(detector, tmp_path, capsys):
     [5, {"frontend": 5}, {"frontend": {"name": "lps", "n_fft": "x"}, "backend": "nes2net_x"}, {"frontend": None}, "x"],
 )
 def test_an_impossible_description_of_itself_names_the_file(model, tmp_path):
-    from nes2net.checkpoint import save_state_dict
+    from nes2net.checkpoints.state_dict import save_state_dict
 
     save_state_dict({"w": torch.zeros(1)}, tmp_path / "odd.pth", model=model, other={1, 2})
     for read in (identify, Detector.from_pretrained):
@@ -74,8 +77,11 @@ def test_an_impossible_description_of_itself_names_the_file(model, tmp_path):
 
 
 def test_run_folder_resume_file_and_others(detector, tmp_path):
-    save_atomically({"detector": detector.state_dict(), "optimizer": {}, "epoch": 5}, tmp_path / "resume.pt")
-    assert identify(tmp_path / "resume.pt").kind == "what a training run needs to go on, after epoch 4"
+    recipe = Recipe(model=detector.config)
+    optimizer = create_optimizer(detector.parameters(), recipe.train)
+    progress = Progress(epoch=5, step=7)
+    RunState(recipe, {}, detector, optimizer, Selection(recipe, tmp_path), progress=progress).save(tmp_path)
+    assert identify(tmp_path / "resume.pt").kind == "what a training run needs to go on, in epoch 5, step 7"
     detector.save(tmp_path / "epoch_10.pth")
     detector.save(tmp_path / "epoch_9.pth")
     assert "checkpoints: epoch_9.pth, epoch_10.pth" in identify(tmp_path).notes
@@ -132,13 +138,13 @@ def test_a_wrapped_detector_loads_and_scores_alike(golden, tmp_path):
 
 def test_checkpoints_that_do_not_say_what_they_are(detector, tmp_path, monkeypatch):
     torch.save(dict(detector.state_dict()), tmp_path / "bare.pth")
-    with pytest.raises(InputError, match=r"no published model's as it stands.*--architecture"):
+    with pytest.raises(InputError, match=r"no published model's as it stands.*`config`"):
         Detector.from_pretrained(tmp_path / "bare.pth")
     published = {"A": detector.config}
     monkeypatch.setattr("nes2net.detector.PUBLISHED_MODELS", published)
     assert Detector.from_pretrained(tmp_path / "bare.pth", device="cpu").config == detector.config
     published["B"] = detector.config
-    with pytest.raises(InputError, match="fits A and B alike.*--architecture"):
+    with pytest.raises(InputError, match="fits A and B alike.*`config`"):
         Detector.from_pretrained(tmp_path / "bare.pth")
     assert Detector.from_pretrained(tmp_path / "bare.pth", device="cpu", config="B").config == detector.config
     with pytest.raises(InputError, match="architecture 'C' is neither a published model nor a recipe"):

@@ -4,8 +4,9 @@ import pytest
 import torch
 from torch import nn
 
-from nes2net import Detector, InputError, info
+from nes2net import Detector, InputError
 from nes2net.cli.main import main
+from nes2net.inspect import info
 
 
 @pytest.mark.parametrize("name", info.names())

@@ -7,8 +7,8 @@ import sys
 import pytest
 from conftest import REPOSITORY
 
-from nes2net.data import asvspoof2019_la, asvspoof2021_df, asvspoof2021_la, in_the_wild
-from nes2net.evaluation import read_scores
+from nes2net.corpora import asvspoof2019_la, asvspoof2021_df, asvspoof2021_la, in_the_wild
+from nes2net.scoring.score_file import read_scores
 
 
 def run(*arguments, cwd):
@@ -76,7 +76,7 @@ def test_demonstration(tmp_path):
     second = run("--out", "demo", cwd=tmp_path)
     assert second.returncode == 0, second.stdout[-2000:] + second.stderr[-3000:]
     assert before == {p: p.stat().st_mtime_ns for p in before}
-    assert second.stdout.count("is trained already") == 2 and second.stdout.count("scores of this very detector") == 6
+    assert second.stderr.count("is trained already") == 2 and second.stderr.count("scores of this very detector") == 6
 
 
 @pytest.mark.parametrize("arguments, message", [(["--bonafide"], "wants a folder"), (["--colour"], "unknown argument")])

@@ -17,8 +17,9 @@ sys.path.insert(0, str(REPOSITORY / "scripts"))
 
 from demo_corpus import build, channel, codecs, cues, layout, plan, recordings, synthesis, verification
 
-from nes2net import InputError, evaluation
-from nes2net.data import asvspoof2019_la, asvspoof2021_df, asvspoof2021_la, in_the_wild
+from nes2net import InputError
+from nes2net.corpora import asvspoof2019_la, asvspoof2021_df, asvspoof2021_la, in_the_wild
+from nes2net.evaluation import evaluate as evaluation
 
 RATE = channel.RATE
 SIZES = plan.Sizes(train=8, dev=8, evaluation=8, spoofs_in_training=0.25, spoofs_in_evaluation=0.125)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
+from nes2net.audio.crop import IN_THE_WILD_SAMPLES
 from nes2net.cli.entry import OneLineParser, add_debug, run
-from nes2net.cli.legacy import add_model_flags, backend_from_flags
-from nes2net.data.crop import IN_THE_WILD_SAMPLES
+from nes2net.cli.published.lines import print_device, print_loaded, print_score
+from nes2net.cli.published.main import add_model_flags, backend_from_flags
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -26,16 +27,18 @@ def build_parser() -> argparse.ArgumentParser:
     add("--device", default="auto", help="auto, cpu, cuda or cuda:N")
     add_debug(parser)
     parser.set_defaults(resumes=False)
+    parser.names["num_samples"] = "--test_mode 4s"
     return parser
 
 
 def _score(args: argparse.Namespace) -> int:
     from nes2net.detector import Detector
 
+    print_device(args.device)
     config = {"frontend": "xlsr_300m", "aggregation": "last", "backend": backend_from_flags(args)}
     detector = Detector.from_pretrained(args.model_path, args.device, config=config)
-    score = detector.score(args.file_to_test, num_samples=IN_THE_WILD_SAMPLES if args.test_mode == "4s" else None)
-    print(f"{args.file_to_test} {score}")
+    print_loaded(args.model_path)
+    print_score(detector.score(args.file_to_test, num_samples=IN_THE_WILD_SAMPLES if args.test_mode == "4s" else None))
     return 0
 
 

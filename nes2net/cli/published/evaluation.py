@@ -14,11 +14,12 @@ from pathlib import Path
 import numpy as np
 
 from nes2net import metrics
-from nes2net.data import asvspoof2021_df, asvspoof2021_la, in_the_wild
-from nes2net.data.protocol import first_file, read_text
-from nes2net.data.trial import Trial
-from nes2net.errors import InputError
-from nes2net.matching import Matched, match, read_scores
+from nes2net.corpora import asvspoof2021_df, asvspoof2021_la, in_the_wild
+from nes2net.corpora.protocol import first_file, read_text
+from nes2net.corpora.trial import Trial
+from nes2net.errors import InputError, settings_called, worded
+from nes2net.evaluation.matching import Matched, match
+from nes2net.scoring.score_file import read_scores
 
 _PHASES = ("progress", "eval", "hidden_track", "hidden")
 
@@ -70,16 +71,17 @@ def _add_allow_partial(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(command: Callable[[argparse.Namespace], None], options: argparse.Namespace) -> int:
-    try:
-        command(options)
-    except _Stop as stop:
-        for text, stream in ((stop.message, sys.stdout), (stop.detail, sys.stderr), (stop.error, sys.stderr)):
-            if text:
-                print(text, file=stream)
-        return 1
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    with settings_called({"allow_partial": "--allow-partial"}):
+        try:
+            command(options)
+        except _Stop as stop:
+            for text, stream in ((stop.message, sys.stdout), (stop.detail, sys.stderr), (stop.error, sys.stderr)):
+                if text:
+                    print(text, file=stream)
+            return 1
+        except InputError as error:
+            print(f"error: {worded(str(error))}", file=sys.stderr)
+            return 2
     return 0
 
 
@@ -116,7 +118,9 @@ def _cal_eer_in_the_wild(options: argparse.Namespace) -> None:
     trials = in_the_wild.keys(options.labels_file or _find_labels(Path(options.path)))
     matched = match(trials, ids, scores, allow_partial=options.allow_partial)
     _say_if_partial(matched)
-    eer, _ = metrics.compute_eer(matched.bonafide, matched.spoof, in_the_wild.EER_METHOD, order=matched.positions)
+    eer, _ = metrics.compute_eer(
+        matched.bonafide, matched.spoof, in_the_wild.CORPUS.eer_method, order=matched.positions
+    )
     print(f"EER: {eer}")
 
 

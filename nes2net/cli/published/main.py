@@ -4,21 +4,56 @@ from __future__ import annotations
 
 import argparse
 import sys
+import time
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nes2net.augment import RawBoostParameters
 from nes2net.cli.entry import OneLineParser, add_debug, run
+from nes2net.cli.published.lines import (
+    TrainingLines,
+    print_average,
+    print_device,
+    print_evaluation_end,
+    print_evaluation_start,
+    print_loaded,
+    print_parameters,
+    print_saved_scores,
+)
 from nes2net.cli.score import add_precision, describe_checkpoint, report_scoring
-from nes2net.config import Recipe, TrainConfig, ValidationConfig, apply_overrides, recipe_from_dict
 from nes2net.errors import InputError
+from nes2net.recipes.recipe import Recipe, TrainConfig, ValidationConfig, apply_overrides, recipe_from_dict
+
+if TYPE_CHECKING:
+    from nes2net.training.averaging import RunAverage
 
 TRACKS = {"LA": "asvspoof2021_la", "DF": "asvspoof2021_df", "in_the_wild": "in_the_wild"}
 SSL_CONFIGS = {"xlsr_300m": "xlsr_300m", "small": "wav2vec2_small"}
 
 # Flags of this toolkit that are keys of the recipe's train part by the same name.
 _TRAIN_KEYS = ("keep", "precision", "accumulate", "activation_checkpointing", "compile", "freeze_frontend_epochs")
+# Key of the recipe → the flag that gives it.
+_RECIPE_KEYS = {
+    "name": "model_name",
+    "seed": "seed",
+    "ssl_checkpoint": "ssl_checkpoint",
+    "data.root": "database_path",
+    "data.protocols": "protocols_path",
+    "data.num_workers": "num_workers",
+    "data.cache": "cache",
+    "augment.algo": "algo",
+    "augment.rng": "augment_rng",
+    "train.epochs": "num_epochs",
+    "train.batch_size": "batch_size",
+    "train.lr": "lr",
+    "train.weight_decay": "weight_decay",
+    "train.init_from": "model_path",
+    **{f"train.{name}": name for name in _TRAIN_KEYS},
+    "validation.select_on": "select_on",
+    "validation.patience": "patience",
+    "date": "date",
+    "comment": "comment",
+}
 
 _GATES = ("LnL_ratio", "ISD_ratio", "SSI_ratio")
 _RAWBOOST = {  # flag → help; types and defaults are RawBoostParameters'
@@ -102,7 +137,27 @@ def build_parser(prog: str = "main.py") -> argparse.ArgumentParser:
             help=f"RawBoost: {text}",
         )
     _add_own_flags(parser.add_argument_group("flags of this toolkit"))
+    parser.names |= _names()
     return parser
+
+
+def _names() -> dict[str, str]:
+    """What the library's settings are called here; ``--set`` gives a recipe's key that has no flag."""
+    keys = [
+        f"{section}.{key}" if isinstance(values, dict) else section
+        for section, values in Recipe().to_dict().items()
+        for key in (values if isinstance(values, dict) else [section])
+    ]
+    return {
+        **{key: f"--set {key}" for key in keys},
+        **{key: f"--{flag}" for key, flag in _RECIPE_KEYS.items()},
+        "model.frontend=wav2vec2_small": "--ssl_config small",
+        "root": "--database_path",
+        "protocols": "--protocols_path",
+        "num_samples": "--test_samples",
+        "mode": "--average_mode",
+        "folder": "--model_folder_path",
+    }
 
 
 def add_model_flags(parser: argparse.ArgumentParser) -> None:
@@ -246,38 +301,13 @@ def recipe_from_flags(args: argparse.Namespace) -> Recipe:
         and not args.model_path
     ):
         ssl_checkpoint = "xlsr2_300m.pt"
-    values = {
-        "name": args.model_name,
-        "seed": args.seed,
-        "model": model_from_flags(args),
-        "ssl_checkpoint": ssl_checkpoint,
-        "data": {
-            "root": args.database_path,
-            "protocols": args.protocols_path,
-            "num_workers": args.num_workers,
-            "cache": args.cache,
-        },
-        "augment": {
-            "algo": args.algo,
-            # Without RawBoost its flags say nothing, as in the published program.
-            "parameters": {k: v for k, v in parameters.items() if v != published[k]} if args.algo else {},
-            "rng": args.augment_rng,
-        },
-        "train": {
-            "epochs": args.num_epochs,
-            "batch_size": args.batch_size,
-            "lr": args.lr,
-            "weight_decay": args.weight_decay,
-            "init_from": args.model_path,
-            **{name: getattr(args, name) for name in _TRAIN_KEYS},
-        },
-        "validation": {
-            "select_on": args.select_on,
-            "patience": args.patience,
-        },
-        "date": args.date,
-        "comment": args.comment,
-    }
+    values: dict[str, Any] = {"data": {}, "augment": {}, "train": {}, "validation": {}}
+    for key, flag in _RECIPE_KEYS.items():
+        *section, name = key.split(".")
+        (values[section[0]] if section else values)[name] = getattr(args, flag)
+    values |= {"model": model_from_flags(args), "ssl_checkpoint": ssl_checkpoint}
+    # Without RawBoost its flags say nothing, as in the published program.
+    values["augment"]["parameters"] = {k: v for k, v in parameters.items() if v != published[k]} if args.algo else {}
     return recipe_from_dict(apply_overrides(values, args.set))
 
 
@@ -295,15 +325,15 @@ def _train(args: argparse.Namespace) -> int:
     from nes2net.training.run import train
 
     repeatable = {"deterministic": args.cudnn_deterministic_toggle, "benchmark": args.cudnn_benchmark_toggle}
-    train(recipe_from_flags(args), args.device, **repeatable)
+    train(recipe_from_flags(args), args.device, **repeatable, reporter=TrainingLines())
     return 0
 
 
 def _score(args: argparse.Namespace) -> int:
     from nes2net.detector import Detector
-    from nes2net.processes import own_device
+    from nes2net.machine.devices import own_device
     from nes2net.registry import corpora
-    from nes2net.scoring import score_trials
+    from nes2net.scoring.corpus import score_trials
 
     if not args.eval_output:
         raise InputError("where should the scores go? name a file with --eval_output")
@@ -311,14 +341,22 @@ def _score(args: argparse.Namespace) -> int:
     if args.track == "in_the_wild":
         if not args.in_the_wild_path:
             raise InputError("where is In-the-Wild? name its folder with --in_the_wild_path")
+        args.parser.names["root"] = "--in_the_wild_path"
         trials = corpus.trials(args.in_the_wild_path, "eval")
     else:
         if not args.database_path:
             raise InputError("where is the corpus? name its folder with --database_path")
         trials = corpus.trials(args.database_path, "eval", protocols=args.protocols_path)
-    checkpoint = _checkpoint_to_score(args)
+    average = _average(args)
+    checkpoint = args.model_path if average is None else average.path
     detector = Detector.from_pretrained(checkpoint, own_device(args.device), args.dtype, model_from_flags(args))
-    num_samples = corpus.TEST_SAMPLES if args.test_samples is None else args.test_samples
+    print_parameters(detector)  # first, as the published program builds its model before it averages
+    if average is not None:
+        print_average(average)
+    print_loaded(checkpoint)
+    print_evaluation_start(None if args.track == "in_the_wild" else len(trials))
+    began = time.monotonic()
+    num_samples = corpus.test_samples if args.test_samples is None else args.test_samples
     result = score_trials(
         detector,
         trials,
@@ -335,10 +373,15 @@ def _score(args: argparse.Namespace) -> int:
             "checkpoint": describe_checkpoint(checkpoint, detector),
         },
     )
-    return report_scoring(result)
+    if args.track != "in_the_wild":
+        print_saved_scores(args.eval_output)
+    print_evaluation_end(time.monotonic() - began)
+    return report_scoring(result, sys.stderr)
 
 
-def _checkpoint_to_score(args: argparse.Namespace) -> Path | str:
+def _average(args: argparse.Namespace) -> RunAverage | None:
+    """The average that the flags ask for; None if one checkpoint is to be scored."""
+    from nes2net.machine.processes import is_first
     from nes2net.training.averaging import average_run
 
     if args.num_average_model <= 1:
@@ -346,7 +389,7 @@ def _checkpoint_to_score(args: argparse.Namespace) -> Path | str:
             raise InputError(
                 "which detector? name its checkpoint with --model_path, or average with --num_average_model"
             )
-        return args.model_path
+        return None
     ids = args.model_ID_to_average
     if len(ids) != args.num_average_model:
         raise InputError(
@@ -354,9 +397,10 @@ def _checkpoint_to_score(args: argparse.Namespace) -> Path | str:
         )
     if not args.model_folder_path:
         raise InputError("which run? name the folder with its epoch_N.pth with --model_folder_path")
-    path = average_run(args.model_folder_path, ids, args.average_mode)
-    print(f"scoring with the average {path}")
-    return path
+    average = average_run(args.model_folder_path, ids, args.average_mode)
+    if average.earlier == "replaced" and is_first():
+        print(f"note: {average.path} was older than its checkpoints and was made anew", file=sys.stderr)
+    return average
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -368,6 +412,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         _say_what_changes_nothing(args, parser)
         torch.backends.cudnn.deterministic = args.cudnn_deterministic_toggle
         torch.backends.cudnn.benchmark = args.cudnn_benchmark_toggle
+        print_device(args.device)
         # Averaging ends in scoring, as the published command, which gives no --eval, shows.
         return _score(args) if args.eval or args.num_average_model > 1 else _train(args)
 

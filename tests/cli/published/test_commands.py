@@ -1,5 +1,9 @@
-"""Every command of the published README, verbatim with paths changed, on a tiny corpus and a tiny XLS-R in fairseq's format."""
+"""Every command of the published README, verbatim with paths changed, on a tiny corpus and a tiny XLS-R in fairseq's format.
 
+And what these commands print: the published lines on standard output, in the published order, and the rest on standard error.
+"""
+
+import re
 import shlex
 import shutil
 import subprocess
@@ -10,9 +14,10 @@ import pytest
 import torch
 
 from nes2net import Detector, create_frontend
-from nes2net.checkpoint import load_state_dict
+from nes2net.checkpoints.state_dict import load_state_dict
+from nes2net.machine.devices import choose_device
 
-REPOSITORY = Path(__file__).parents[2]
+REPOSITORY = Path(__file__).parents[3]
 
 TRAIN = """python main.py --track=LA --lr=0.00000025 --batch_size=12 --algo 4 --date 0520 --seed 12345 --loss=WCE \
  --model_name wav2vec2_Nes2Net_X --num_epochs {epochs} --pool_func 'mean' --SE_ratio 1 --Nes_ratio 8 8 --database_path DB/"""
@@ -27,7 +32,25 @@ DEMO = "python easy_inference_demo.py --model_path {model} --file_to_test {file}
 RUN = "models/0520_wav2vec2_Nes2Net_X_e{epochs}_bz12_lr2.5e-07_algo4_seed12345"
 
 
-def run(command: str, cwd: Path, status: int = 0) -> str:
+#: Python's writing of a number: 0.25, 12.0, 3e-05
+VALUE = r"\d+(\.\d+)?(e-\d+)?"
+LOSS = r"\d+\.\d{5}"
+EPOCH = (
+    rf"tr_loss {LOSS}, -val_loss_w_aug {LOSS}, -val_loss_wo_aug {LOSS}, "
+    rf"Best loss w/ aug: E\d+/\d+\.\d{{6}}, Best loss wo aug: E\d+/{LOSS}"
+)
+STARTED = r"training started at: (Mon|Tue|Wed|Thu|Fri|Sat|Sun), \d\d [A-Z][a-z]{2} \d{4} (0\d|1[0-2]):[0-5]\d:[0-5]\d"
+
+
+def assert_lines(printed: str, *patterns: str) -> None:
+    """Each line of ``printed`` matches its pattern."""
+    lines = printed.splitlines()
+    assert len(lines) == len(patterns), printed
+    for line, pattern in zip(lines, patterns):
+        assert re.fullmatch(pattern, line), f"{line!r} is not {pattern!r}"
+
+
+def run(command: str, cwd: Path, status: int = 0) -> subprocess.CompletedProcess:
     program, script, *arguments = shlex.split(command)
     assert program == "python"
     done = subprocess.run(
@@ -38,7 +61,7 @@ def run(command: str, cwd: Path, status: int = 0) -> str:
         stdin=subprocess.DEVNULL,
     )
     assert done.returncode == status, done.stdout + done.stderr
-    return done.stdout
+    return done
 
 
 @pytest.fixture(scope="module")
@@ -66,35 +89,56 @@ def folder(corpus, tmp_path_factory):
 
 
 def published_commands(folder: Path, epochs: int) -> None:
-    out = run(TRAIN.format(epochs=epochs), folder)
+    done = run(TRAIN.format(epochs=epochs), folder)
     run_folder = folder / RUN.format(epochs=epochs)
-    assert f"checkpoints are in {RUN.format(epochs=epochs)}" in out
-    model = run_folder / "epoch_0.pth"
+    assert f"checkpoints are in {RUN.format(epochs=epochs)}" in done.stderr
+    model = run_folder / "epoch_1.pth"
+    detector = Detector.from_pretrained(model, device="cpu")
+    sizes = [sum(p.numel() for p in part.parameters()) for part in (detector, detector.frontend)]
+    device = f"Device: {choose_device().type}"
+    built = [device, f"num_params    : {sizes[0]}", f"num_params_SSL: {sizes[1]}"]
+    ended = [line for number in range(1, epochs + 1) for line in ("", f"{number}: {EPOCH}", f"time cost: {VALUE}")]
+    assert_lines(done.stdout, *built, "no. of training trials 12", "no. of validation trials 12", *ended)
     for track in ("LA", "DF"):
-        run(SCORE.format(track=track, model=model), folder)
+        done = run(SCORE.format(track=track, model=model), folder)
+        scored = [STARTED, "no. of eval trials 12", f"Scores saved to {track}.txt", f"time cost: {VALUE} hrs"]
+        assert_lines(done.stdout, *built, f"Model loaded : {model}", *scored)
+        assert f"12 of 12 scores written to {track}.txt" in done.stderr
         lines = (folder / f"{track}.txt").read_text().splitlines()
         assert [line.split(" ")[0] for line in lines] == [f"{track}_E_{1000001 + i}" for i in range(12)]
-    out = run("python evaluate_2021_LA.py LA.txt DB/keys/LA eval", folder)
+    out = run("python evaluate_2021_LA.py LA.txt DB/keys/LA eval", folder).stdout
     assert [line.split(":")[0] for line in out.splitlines()[:2]] == ["min_tDCF", "eer"]
-    out = run("python evaluate_2021_DF.py DF.txt DB/keys eval", folder)
+    out = run("python evaluate_2021_DF.py DF.txt DB/keys eval", folder).stdout
     assert out.startswith("eer: ") and out.endswith("\n\n")
 
     for number in (56, 60, 62, 76, 95):
         if not (target := run_folder / f"epoch_{number}.pth").exists():
             shutil.copy(model, target)
-    run(AVERAGE.format(folder=run_folder), folder)
     average = run_folder / "Averaged_Model_IDs_56_60_62_76_95.pth"
+    scored = [f"Model loaded : {average}", STARTED, "no. of eval trials 12", "Scores saved to averaged.txt"]
+    scored.append(f"time cost: {VALUE} hrs")
+    averaged = [f"File '{average}' does not exist. Proceeding with the model averaging operation..."]
+    averaged += [f"Model loaded : {run_folder}/epoch_{number}.pth" for number in (56, 60, 62, 76, 95)]
+    averaged.append(f"Model loaded average of 5 best models in {average}")
+    assert_lines(run(AVERAGE.format(folder=run_folder), folder).stdout, *built, *averaged, *scored)
     assert load_state_dict(average).keys() == load_state_dict(model).keys()
+    averaged = [f"File '{average}' already exists. Model averaging operation skipped."]
+    done = run(AVERAGE.format(folder=run_folder), folder)
+    assert_lines(done.stdout, *built, *averaged, *scored)
+    assert "averaged.txt is complete already" in done.stderr
 
-    run(WILD.format(wild="DB/release_in_the_wild", model=model), folder)
-    out = run("python Cal_EER_in_the_wild.py --path wild.txt --labels_file DB/release_in_the_wild/meta.csv", folder)
+    done = run(WILD.format(wild="DB/release_in_the_wild", model=model), folder)
+    assert_lines(done.stdout, *built, f"Model loaded : {model}", STARTED, f"time cost: {VALUE} hrs")
+    evaluation = "python Cal_EER_in_the_wild.py --path wild.txt --labels_file DB/release_in_the_wild/meta.csv"
+    out = run(evaluation, folder).stdout
     assert out.startswith("EER: ") and 0 <= float(out.split()[1]) <= 1
 
     file = "DB/release_in_the_wild/3.wav"
-    detector = Detector.from_pretrained(model, device="cpu")
     for mode, num_samples in (("", None), ("--test_mode 4s", 64000), ("--test_mode full", None)):
-        out = run(DEMO.format(model=model, file=file, mode=mode), folder)
-        assert float(out.split()[-1]) == pytest.approx(detector.score(folder / file, num_samples=num_samples), abs=1e-5)
+        done = run(DEMO.format(model=model, file=file, mode=mode), folder)
+        assert_lines(done.stdout, device, f"Model loaded : {model}", f"score: -?{VALUE}")
+        score = detector.score(folder / file, num_samples=num_samples)
+        assert float(done.stdout.split()[-1]) == pytest.approx(score, abs=1e-5)
 
 
 def test_published_commands_with_three_epochs(folder):

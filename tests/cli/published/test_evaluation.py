@@ -5,12 +5,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-import golden_metrics
 import pytest
+from builders import golden_metrics
 
-from nes2net.cli import official
+from nes2net.cli.published import evaluation as official
 
-REPOSITORY = Path(__file__).resolve().parents[1]
+REPOSITORY = Path(__file__).resolve().parents[3]
 MAIN = {
     "evaluate_2021_LA.py": official.evaluate_2021_la,
     "evaluate_2021_DF.py": official.evaluate_2021_df,

@@ -1,0 +1,1 @@
+"""The flags and printed lines of the published programs."""

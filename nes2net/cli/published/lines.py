@@ -1,0 +1,99 @@
+"""The lines that the published `main.py` and `easy_inference_demo.py` print on standard output, which people read and parse.
+
+What this toolkit says besides goes to standard error. Of several processes the first one prints.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from nes2net.detector import Detector
+    from nes2net.training.averaging import RunAverage
+    from nes2net.training.selection import Row
+
+
+def print_device(device: str) -> None:
+    """The device that ``--device`` asks for, by its type: ``cuda`` or ``cpu``."""
+    from nes2net.machine.devices import choose_device  # imports torch, which takes seconds
+
+    _print(f"Device: {choose_device(device).type}")
+
+
+def print_parameters(detector: Detector) -> None:
+    _print(f"num_params    : {sum(p.numel() for p in detector.parameters())}")
+    _print(f"num_params_SSL: {sum(p.numel() for p in detector.frontend.parameters())}")
+
+
+def print_loaded(checkpoint: str | Path) -> None:
+    _print(f"Model loaded : {checkpoint}")
+
+
+def print_average(average: RunAverage) -> None:
+    """What averaging did; an outdated average, which the published program would use, counts as one that does not exist."""
+    if average.earlier == "used":
+        _print(f"File '{average.path}' already exists. Model averaging operation skipped.")
+        return
+    _print(f"File '{average.path}' does not exist. Proceeding with the model averaging operation...")
+    for checkpoint in average.checkpoints:
+        print_loaded(checkpoint)
+    _print(f"Model loaded average of {len(average.checkpoints)} best models in {average.path}")
+
+
+def print_evaluation_start(num_trials: int | None) -> None:
+    """That scoring begins, in the published words, with the time in Greenwich; ``num_trials`` is None for In-the-Wild."""
+    _print(f"training started at: {time.strftime('%a, %d %b %Y %I:%M:%S', time.gmtime())}")
+    if num_trials is not None:
+        _print(f"no. of eval trials {num_trials}")
+
+
+def print_saved_scores(path: str | Path) -> None:
+    _print(f"Scores saved to {path}")
+
+
+def print_evaluation_end(seconds: float) -> None:
+    _print(f"time cost: {seconds / 3600} hrs")
+
+
+def print_score(score: float) -> None:
+    _print(f"score: {score}")
+
+
+class TrainingLines:
+    """The lines of a training run: a :class:`nes2net.training.monitor.RunReporter`."""
+
+    def started(self, detector: Detector, checkpoint: str | None, num_training: int, num_development: int) -> None:
+        print_parameters(detector)
+        if checkpoint is not None:
+            print_loaded(checkpoint)
+        _print(f"no. of training trials {num_training}")
+        _print(f"no. of validation trials {num_development}")
+
+    def epoch_ended(self, history: list[Row]) -> None:
+        """The losses of the last epoch and the best so far; there are no words for an epoch without a validation."""
+        row = history[-1]
+        if "val_loss_wo_aug" not in row:
+            return
+        # Without RawBoost the published program passes the development set twice all the same, to the same loss.
+        w_aug, wo_aug = "val_loss_w_aug" if "val_loss_w_aug" in row else "val_loss_wo_aug", "val_loss_wo_aug"
+        (best_w_aug, at_w_aug), (best_wo_aug, at_wo_aug) = _best(history, w_aug), _best(history, wo_aug)
+        _print(
+            f"\n{row['epoch']}: tr_loss {row['loss']:.5f}, -val_loss_w_aug {row[w_aug]:.5f}, -val_loss_wo_aug {row[wo_aug]:.5f}, "
+            f"Best loss w/ aug: E{at_w_aug}/{best_w_aug:5f}, Best loss wo aug: E{at_wo_aug}/{best_wo_aug:.5f}"
+        )
+        _print(f"time cost: {row['seconds']}")
+
+
+def _best(history: list[Row], name: str) -> tuple[float, int]:
+    """The lowest value so far and its epoch; of equal ones the last, as in the published program."""
+    value, later = min((row[name], -row["epoch"]) for row in history if name in row)
+    return value, -later
+
+
+def _print(line: str) -> None:
+    from nes2net.machine.processes import is_first  # imports torch, which takes seconds
+
+    if is_first():
+        print(line, flush=True)

@@ -1,1 +1,0 @@
-"""Corpora, audio reading, crop and pad, and the training data set."""

@@ -1,0 +1,1 @@
+"""A detector in other formats, and running an exported one."""

@@ -1,0 +1,71 @@
+"""An exported detector, run by onnxruntime."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from nes2net.checkpoints.onnx_file import OnnxFile
+from nes2net.errors import InputError
+from nes2net.frontends.base import UsedSamples
+
+
+class OnnxDetector(OnnxFile):
+    """A detector from an ONNX file of :func:`nes2net.export.onnx.export_onnx`, for everything that scores.
+
+    It is always in eval mode. Arguments and errors are those of :class:`OnnxFile`.
+
+    Attributes:
+        device, dtype: where and as what it takes a waveform: the CPU and float32, whatever computes.
+        record: empty; a file says nothing of its making.
+    """
+
+    device, dtype = torch.device("cpu"), torch.float32
+    used_samples = UsedSamples()
+
+    def __init__(self, path: str | Path, device: str = "auto") -> None:
+        super().__init__(path, device)
+        self.record: dict[str, Any] = {}
+
+    def __call__(self, waveform: Tensor) -> Tensor:
+        """Logits B×n of ``waveform`` B×N, on the CPU."""
+        return self._run("logits", waveform)
+
+    def scores(self, waveform: Tensor) -> Tensor:
+        """Scores (B,) of ``waveform`` B×N, on the CPU; higher means more bona fide."""
+        return self._run("scores", waveform)
+
+    def fingerprint(self) -> str:
+        """SHA-256 of the file and of the weights beside it, if there are any."""
+        return self.sha256()
+
+    def modules(self) -> Iterable[nn.Module]:
+        """No modules: it has no train mode."""
+        return ()
+
+    def train(self, mode: bool = True) -> OnnxDetector:
+        """Do nothing for eval mode; raise :class:`InputError` for train mode."""
+        if mode:
+            raise InputError(
+                f"{self.path} holds a detector in eval mode: train mode needs its checkpoint"
+            )
+        return self
+
+    def compile(self, **_: Any) -> None:
+        """Raise :class:`InputError`: onnxruntime has its own optimisation."""
+        raise InputError(f"{self.path} is an exported detector, which is not compiled: leave out `compile=True`")
+
+    def _run(self, output: str, waveform: Tensor) -> Tensor:
+        samples = waveform.shape[1]
+        if samples < self.min_samples or (self.max_samples and samples > self.max_samples):
+            limit = f"{self.min_samples} to {self.max_samples}" if self.max_samples else f"at least {self.min_samples}"
+            if self.min_samples == self.max_samples:
+                limit = f"only {self.min_samples}"
+            raise InputError(f"{self.path} takes {limit} samples, got {samples}: crop or repeat the waveform")
+        array = np.ascontiguousarray(waveform.numpy(), dtype=np.float32)
+        return torch.from_numpy(self.session.run([output], {"waveform": array})[0])

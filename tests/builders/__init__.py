@@ -1,0 +1,1 @@
+"""What several tests build: corpora, checkpoints, reports, and reference numbers."""

@@ -1,0 +1,127 @@
+"""What main.py prints where its commands differ from the published ones: other losses, going on, old averages, several processes."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from nes2net import Detector
+from nes2net.cli.published import main as legacy
+from nes2net.cli.published.lines import TrainingLines
+
+BASE = "--model_name wav2vec2_Nes2Net_X --device cpu --num_workers 0 --database_path {corpus}"
+TRAIN = (
+    f"{BASE} --frontend lps --Nes_ratio 4 4 --num_epochs 2 --batch_size 6 --algo 0 --set data.num_samples=8000 "
+    "model.frontend.n_fft=256 model.frontend.num_bins=32"
+)
+SCORE = f"{BASE} --eval --eval_output s.txt --test_samples 8000"
+
+
+def row(epoch, loss, w_aug, wo_aug):
+    return {"epoch": epoch, "loss": loss, "val_loss_w_aug": w_aug, "val_loss_wo_aug": wo_aug, "seconds": 0.5 * epoch}
+
+
+def test_the_lines_of_an_epoch(capsys):
+    """The best of each loss, of equal ones the last."""
+    history = [row(1, 0.7, 0.5, 0.25), row(2, 0.123456, 0.5, 0.5), row(3, 0.1, 12.0, 0.375)]
+    for length in (1, 2, 3):
+        TrainingLines().epoch_ended(history[:length])
+    printed = capsys.readouterr()
+    assert printed.err == ""
+    assert printed.out == (
+        "\n1: tr_loss 0.70000, -val_loss_w_aug 0.50000, -val_loss_wo_aug 0.25000, "
+        "Best loss w/ aug: E1/0.500000, Best loss wo aug: E1/0.25000\ntime cost: 0.5\n"
+        "\n2: tr_loss 0.12346, -val_loss_w_aug 0.50000, -val_loss_wo_aug 0.50000, "
+        "Best loss w/ aug: E2/0.500000, Best loss wo aug: E1/0.25000\ntime cost: 1.0\n"
+        "\n3: tr_loss 0.10000, -val_loss_w_aug 12.00000, -val_loss_wo_aug 0.37500, "
+        "Best loss w/ aug: E2/0.500000, Best loss wo aug: E1/0.25000\ntime cost: 1.5\n"
+    )
+
+
+def test_an_epoch_without_a_validation_has_no_lines(capsys):
+    first = {"epoch": 1, "loss": 0.7, "seconds": 1.0}
+    TrainingLines().epoch_ended([first])
+    assert capsys.readouterr().out == ""
+    TrainingLines().epoch_ended([first, row(2, 0.5, 0.5, 0.5)])
+    assert "Best loss w/ aug: E2/0.500000, Best loss wo aug: E2/0.50000" in capsys.readouterr().out
+
+
+@pytest.fixture
+def main(corpus, tmp_path, monkeypatch, capsys):
+    """Runs main.py's command with flags in an empty folder; lines of standard output, and standard error as it is."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(flags, status=0):
+        capsys.readouterr()
+        assert legacy.main(flags.format(corpus=corpus).split()) == status
+        printed = capsys.readouterr()
+        return printed.out.splitlines(), printed.err
+
+    return run
+
+
+def test_training_without_rawboost_and_going_on(main):
+    """The loss of the one pass stands in both places; what was done before is not printed again."""
+    lines, remarks = main(TRAIN)
+    assert lines[0] == "Device: cpu" and lines[2] == "num_params_SSL: 0"  # a spectrum has no parameters
+    assert lines[3:5] == ["no. of training trials 12", "no. of validation trials 12"]
+    assert len(lines) == 5 + 2 * 3
+    for epoch, line in enumerate(lines[6::3], 1):
+        losses = [part.split()[-1] for part in line.split(", ")]
+        assert line.startswith(f"{epoch}: tr_loss ") and losses[1] == losses[2]
+        assert float(losses[3].partition("/")[2]) == pytest.approx(float(losses[4].partition("/")[2]), abs=5e-6)
+    assert "epoch 2 - loss: " in remarks and "checkpoints are in models/" in remarks and "lps + last" in remarks
+
+    again, remarks = main(TRAIN)
+    assert again == lines[:5] and "is trained already, 2 epochs" in remarks
+
+
+def test_training_from_a_checkpoint_says_so(main):
+    main(TRAIN)
+    (folder,) = Path("models").iterdir()
+    lines, _ = main(f"{TRAIN} --comment again --model_path {folder}/epoch_1.pth")
+    assert lines[2:4] == ["num_params_SSL: 0", f"Model loaded : {folder}/epoch_1.pth"]
+
+
+def test_an_average_older_than_its_checkpoints(main, small_model):
+    """Is made anew, which the published program would not do, and a remark says why."""
+    Path("run").mkdir()
+    for number in (1, 2):
+        Detector.from_config(small_model).save(f"run/epoch_{number}.pth")
+    flags = f"{SCORE} --num_average_model 2 --model_ID_to_average 1 2 --model_folder_path run"
+    made, remarks = main(flags)
+    average = "run/Averaged_Model_IDs_1_2.pth"
+    assert made[3] == f"File '{average}' does not exist. Proceeding with the model averaging operation..."
+    assert "made anew" not in remarks
+    os.utime(average, (0, 0))
+    again, remarks = main(f"{flags} --overwrite")
+    assert again[:8] == made[:8]
+    assert f"note: {average} was older than its checkpoints and was made anew" in remarks
+
+
+def test_unreadable_files_are_named_on_standard_error(main, detector, corpus, tmp_path):
+    shutil.copytree(corpus, tmp_path / "DB")
+    (bad,) = (tmp_path / "DB").rglob("LA_E_1000003.flac")
+    bad.write_bytes(b"no audio")
+    detector.save("detector.pth")
+    lines, remarks = main(f"{SCORE} --model_path detector.pth".format(corpus="DB"), status=1)
+    assert lines[5] == "no. of eval trials 12" and lines[6] == "Scores saved to s.txt" and len(lines) == 8
+    assert "1 files were left out: LA_E_1000003" in remarks
+
+
+@pytest.mark.slow
+def test_of_several_processes_the_first_one_prints(corpus, detector, tmp_path):
+    """In training and in scoring; the lines are those of one process."""
+    detector.save(tmp_path / "detector.pth")
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    script = str(Path(__file__).parents[3] / "main.py")
+    for flags, count in ((TRAIN, 5 + 2 * 3), (f"{SCORE} --model_path detector.pth", 8)):
+        command = [*torchrun, script, *flags.format(corpus=corpus).split()]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
+        assert done.returncode == 0, done.stderr[-3000:]
+        lines = done.stdout.splitlines()
+        assert len(lines) == count and lines[0] == "Device: cpu"
+        assert [line.partition(":")[0] for line in lines[1:3]] == ["num_params    ", "num_params_SSL"]

@@ -1,0 +1,142 @@
+"""The house: every room stands above what it imports, and imports stand at the top of their file (docs/architecture.md)."""
+
+import ast
+import re
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).resolve().parents[1] / "nes2net"
+MODULES = sorted(PACKAGE.rglob("*.py"))
+
+#: Room → floor. A module may import its own room and rooms on lower floors, for typing too.
+FLOORS = {
+    "errors": -1,  # the ground, below everything
+    "machine": 0,
+    "metrics": 1,
+    "audio": 2,
+    "checkpoints": 2,
+    "aggregations": 3,
+    "corpora": 3,
+    "augment": 4,
+    "backends": 4,
+    "frontends": 4,
+    "recipes": 4,
+    "registry": 5,
+    "scoring": 5,
+    "detector": 6,
+    "evaluation": 6,
+    "training": 7,
+    "experiments": 8,
+    "export": 8,
+    "inspect": 8,
+    "cli": 9,
+}
+#: What stands outside of the house: the package's face, which imports each public name when it is first used.
+FACE = "__init__"
+#: Why an import may stand inside a function; the comment says so.
+REASON = re.compile(r"#.*\b(start-up|optional)\b")
+
+
+def dotted(path: Path) -> str:
+    """Name of a module below the package, such as ``scoring.kernel``."""
+    parts = path.relative_to(PACKAGE).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" and len(parts) > 1 else parts)
+
+
+def room(module: str) -> str:
+    return module.partition(".")[0]
+
+
+@cache
+def tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+def imports(path: Path) -> Iterator[tuple[ast.Import | ast.ImportFrom, str]]:
+    """Every import of a module, wherever it stands, with the dotted name it takes."""
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.Import):
+            yield from ((node, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert not node.level, f"{path}, line {node.lineno}: imports are absolute"
+            yield from ((node, f"{node.module}.{alias.name}") for alias in node.names)
+
+
+def own_imports(path: Path) -> Iterator[tuple[int, str]]:
+    """Line and name below the package of what a module imports of this package."""
+    for node, name in imports(path):
+        if name == "nes2net" or name.startswith("nes2net."):
+            inner = name.removeprefix("nes2net").removeprefix(".")
+            yield node.lineno, inner if room(inner) in FLOORS else FACE
+
+
+def module_of(name: str) -> str:
+    """The module that ``name``, a module or something in one, stands in."""
+    place = PACKAGE.joinpath(*name.split("."))
+    return name if place.is_dir() or place.with_suffix(".py").is_file() else name.rpartition(".")[0]
+
+
+def test_every_module_stands_in_a_room():
+    assert {room(dotted(path)) for path in MODULES} - {FACE} == set(FLOORS)
+    top = {path.stem for path in PACKAGE.glob("*.py")}
+    assert top == {"__init__", "errors", "registry", "detector"}
+
+
+@pytest.mark.parametrize("path", MODULES, ids=dotted)
+def test_no_arrow_runs_up(path):
+    own = room(dotted(path))
+    if own == FACE:
+        return
+    wrong = [
+        f"line {line}: {name}"
+        for line, name in own_imports(path)
+        if name != FACE and room(name) != own and FLOORS[room(name)] >= FLOORS[own]
+    ]
+    assert wrong == []
+
+
+def test_there_is_no_circle():
+    arrows = {
+        dotted(path): {module_of(name) for _, name in own_imports(path)} - {FACE, dotted(path)} for path in MODULES
+    }
+    done: set[str] = set()
+
+    def visit(module: str, above: tuple[str, ...]) -> None:
+        assert module not in above, " → ".join([*above, module])
+        if module not in done:
+            for below in sorted(arrows.get(module, ())):
+                visit(below, (*above, module))
+            done.add(module)
+
+    for module in arrows:
+        visit(module, ())
+
+
+@pytest.mark.parametrize("path", MODULES, ids=dotted)
+def test_an_import_inside_a_function_says_why(path):
+    lines = path.read_text(encoding="utf-8").splitlines()
+    if room(dotted(path)) == "cli":
+        return  # commands import what they run when they run, so that `nes2net --help` is quick
+    inside = {
+        node
+        for function in ast.walk(tree(path))
+        if isinstance(function, (ast.FunctionDef, ast.AsyncFunctionDef))
+        for node in ast.walk(function)
+        if isinstance(node, (ast.Import, ast.ImportFrom))
+    }
+    silent = [
+        f"line {node.lineno}: {lines[node.lineno - 1].strip()}"
+        for node in sorted(inside, key=lambda node: node.lineno)
+        if not any(REASON.search(lines[number - 1]) for number in range(node.lineno - 1, node.end_lineno + 1))
+    ]
+    assert silent == []
+
+
+def test_the_test_of_a_module_has_its_name():
+    """`nes2net/a/b.py` is tested in `tests/a/test_b.py`; further tests of a room may stand beside it."""
+    tests = Path(__file__).parent
+    rooms = {path.parent.relative_to(tests).parts[:1] for path in tests.rglob("test_*.py")}
+    assert {part[0] for part in rooms if part} <= {*FLOORS, "scripts", "builders"}
