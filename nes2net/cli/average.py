@@ -1,0 +1,92 @@
+"""`nes2net average`: one checkpoint from several, given as files or chosen from a run folder."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from nes2net.cli.entry import subcommand
+from nes2net.errors import InputError
+
+
+def add(commands: argparse._SubParsersAction) -> None:
+    parser = subcommand(commands, "average", _average, "Average checkpoints")
+    parser.names["folder"] = "checkpoints"
+    parser.add_argument(
+        "checkpoints", nargs="+", help="checkpoint files, or one run folder with --ids, --last or --best"
+    )
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--ids", type=int, nargs="+", help="epochs N of the run folder's epoch_N.pth")
+    which.add_argument(
+        "--last", type=int, metavar="K", help="the run folder's last K epochs: stochastic weight averaging (SWA)"
+    )
+    which.add_argument(
+        "--best", type=int, metavar="K", help="the run folder's K epochs with the lowest --by; the papers take 3 or 5"
+    )
+    parser.add_argument(
+        "--by",
+        metavar="VALUE",
+        help="development value for --best: val_loss_wo_aug (if not given), val_loss_w_aug, val_eer_wo_aug, …",
+    )
+    parser.add_argument(
+        "--weights",
+        type=float,
+        nargs="+",
+        help="one weight per checkpoint, in the order given (--last, --best: ascending epochs); equal if not given",
+    )
+    parser.add_argument(
+        "--update-bn",
+        type=int,
+        metavar="N",
+        help="recompute batch statistics from N training batches, as SWA does; run folders only",
+    )
+    parser.add_argument("--out", default=None, help="file to write; a run folder gives it a name if not given")
+    parser.add_argument(
+        "--mode", default="mean", choices=["mean", "legacy"], help="the mean, or what the published code computes"
+    )
+
+
+def _average(args: argparse.Namespace) -> int:
+    if args.by and args.best is None:
+        raise InputError("--by goes with --best")
+    if args.ids or args.last is not None or args.best is not None:
+        _average_run(args)
+    else:
+        _average_files(args)
+    return 0
+
+
+def _average_run(args: argparse.Namespace) -> None:
+    from nes2net.training.averaging import average_run
+
+    if len(args.checkpoints) != 1:
+        raise InputError("--ids, --last and --best go with one run folder")
+    average = average_run(
+        args.checkpoints[0],
+        args.ids,
+        args.mode,
+        last=args.last,
+        best=args.best,
+        by=args.by or "val_loss_wo_aug",
+        weights=args.weights,
+        batch_norm_batches=args.update_bn,
+        out=args.out,
+    )
+    if average.earlier == "used":
+        print(f"{average.path} is there already, made of these checkpoints, and stays; --out names another file")
+    else:
+        print(f"average written to {average.path}")
+
+
+def _average_files(args: argparse.Namespace) -> None:
+    from nes2net.checkpoints.state_dict import save_state_dict
+    from nes2net.training.averaging import average_checkpoints, record_of_average
+
+    if args.update_bn is not None:
+        raise InputError("--update-bn goes with a run folder, whose recipe says what the training data is")
+    if not args.out:
+        raise InputError("where should the average go? name a file with --out")
+    average = average_checkpoints(args.checkpoints, args.mode, args.weights)
+    made = {"of": [Path(p).name for p in args.checkpoints], "mode": args.mode, "weights": args.weights}
+    save_state_dict(average, args.out, **record_of_average(average, made))
+    print(f"average written to {args.out}")

@@ -1,0 +1,39 @@
+"""`nes2net train`: train a detector from a recipe."""
+
+from __future__ import annotations
+
+import argparse
+
+from nes2net.cli.entry import subcommand
+
+_EPILOG = (
+    "One process trains on one device. For N devices: torchrun --nproc-per-node N -m nes2net.cli.main train RECIPE "
+    "key=value …, or accelerate launch -m nes2net.cli.main train …; train.batch_size counts the utterances of all "
+    "processes together. The same command resumes an interrupted run (exit status 75 after SIGTERM or on a full disk, "
+    "130 after Ctrl-C; torchrun itself exits with 1 in both cases)."
+)
+
+
+def add(commands: argparse._SubParsersAction) -> None:
+    parser = subcommand(commands, "train", _train, "Train a detector from a recipe")
+    parser.epilog = _EPILOG
+    parser.add_argument("recipe", help="YAML file, e.g. configs/asvspoof2019_nes2net_x.yaml")
+    parser.add_argument(
+        "overrides", nargs="*", metavar="key=value", help="override a key, e.g. data.root=DB train.lr=1e-6"
+    )
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
+    parser.add_argument(
+        "--keep",
+        metavar="WHICH",
+        help="train.keep: improved, all, or any of last, best and a number k, joined by commas",
+    )
+    parser.names |= {"root": "data.root", "protocols": "data.protocols"}
+
+
+def _train(args: argparse.Namespace) -> int:
+    from nes2net.recipes.recipe import load_recipe
+    from nes2net.training.run import train
+
+    keep = [] if args.keep is None else [f"train.keep={args.keep}"]
+    train(load_recipe(args.recipe, [*args.overrides, *keep]), args.device)
+    return 0
