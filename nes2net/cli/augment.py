@@ -1,4 +1,4 @@
-"""`nes2net augment`: hear and see what training makes of a file."""
+"""`nes2net augment`: hear and see how training augments a file."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ _DYNAMIC_RANGE = 80  # dB
 
 
 def add(commands: argparse._SubParsersAction) -> None:
-    parser = subcommand(commands, "augment", _augment, "Write what training would hear of a file, and a picture of it")
+    parser = subcommand(commands, "augment", _augment, "Write a file as training would hear it, and a picture of it")
     parser.add_argument(
-        "file", help="audio file; its name without suffix is the utterance id that the random stream depends on"
+        "file", help="audio file; its name without suffix is the utterance id, which seeds the random stream"
     )
     parser.add_argument("--algo", type=int, default=0, help="RawBoost algorithm 0 (none) to 11")
     parser.add_argument(
@@ -33,10 +33,10 @@ def add(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("--musan", default=None, help="folder of MUSAN, for background noise")
     parser.add_argument("--rir", default=None, help="folder of room impulse responses, for reverberation")
     parser.add_argument(
-        "--noise-probability", type=float, default=0.5, help="of background noise or reverberation, as in training"
+        "--noise-probability", type=float, default=0.5, help="probability of background noise or reverberation"
     )
     parser.add_argument("--seed", type=int, default=1234, help="seed of the run")
-    parser.add_argument("--epoch", type=int, default=1, help="number of the epoch, from 1")
+    parser.add_argument("--epoch", type=int, default=1, help="epoch, from 1")
     parser.add_argument("--samples", type=int, default=None, help="crop to this length, e.g. 64600; whole if not given")
     parser.add_argument("--crop", default="head", choices=["head", "random"], help="part that --samples takes")
     parser.add_argument("--out", required=True, metavar="DIR", help="folder to write to")
@@ -65,7 +65,7 @@ def _augment(args: argparse.Namespace) -> int:
 
 
 def augmented(args: argparse.Namespace) -> np.ndarray:
-    """The file as :class:`nes2net.training.dataset.TrainingSet` prepares it for the seed and epoch of ``args``; (N,) float32."""
+    """Prepare the file as :class:`nes2net.training.dataset.TrainingSet` does for this seed and epoch; (N,) float32."""
     from nes2net.augment import NoiseAugmentation, RawBoostParameters
     from nes2net.augment.rawboost import ALGORITHMS
     from nes2net.corpora.trial import Trial
@@ -97,7 +97,7 @@ def _parameter(text: str) -> tuple[str, float]:
 
 
 def _describe(args: argparse.Namespace, separator: str, space: str) -> str:
-    """What was asked for, for a file name or a title."""
+    """Join the augmentations asked for into a file name or a title."""
     parts = [f"algo{space}{args.algo}", *args.set] if args.algo else []
     parts += [kind for kind in ("musan", "rir") if getattr(args, kind)]
     parts += [f"seed{space}{args.seed}", f"epoch{space}{args.epoch}"]
@@ -107,7 +107,7 @@ def _describe(args: argparse.Namespace, separator: str, space: str) -> str:
 
 
 def _write_all(writers: dict[Path, Callable[[Path], None]], overwrite: bool) -> None:
-    """Let each write its file, which appears complete or not at all."""
+    """Let each writer write its file; a file appears complete or not at all."""
     if not overwrite and (there := [str(file) for file in writers if file.exists()]):
         raise InputError(f"{', '.join(there)} is there already: give --overwrite, or another folder with --out")
     for file, write in writers.items():
@@ -143,7 +143,7 @@ def plot(file: Path, before: np.ndarray, after: np.ndarray, before_title: str, a
 
 
 def spectrogram_db(waveform: np.ndarray) -> np.ndarray:
-    """Level of (N,) in dB of a full-scale sine, (frequencies, frames); Hann windows of 32 ms."""
+    """Compute the level of ``waveform`` (N,) in dB of a full-scale sine, (frequencies, frames); Hann windows of 32 ms."""
     window = np.hanning(_WINDOW + 1)[:-1]
     padded = np.pad(waveform.astype(np.float64), _WINDOW // 2)
     hop = max(_WINDOW // 4, len(waveform) // _SPECTRUM_COLUMNS)
@@ -153,7 +153,7 @@ def spectrogram_db(waveform: np.ndarray) -> np.ndarray:
 
 
 def _draw_waveform(axes: Axes, waveform: np.ndarray) -> None:
-    """As the band between the least and the greatest sample of each column, whatever the length."""
+    """Draw the band between the smallest and the largest sample of each column, whatever the length."""
     from nes2net.audio.read import SAMPLE_RATE
 
     starts = np.unique(np.linspace(0, len(waveform), _WAVEFORM_COLUMNS, endpoint=False).astype(int))

@@ -24,15 +24,15 @@ _DEFAULT = "wav2vec2_Nes2Net_X"
 def add(commands: argparse._SubParsersAction) -> None:
     parser = subcommand(commands, "bench", _bench, "Measure how fast this machine runs a detector")
     parser.epilog = (
-        "The stages run by turns in every round, and the medians are printed as a Markdown table with what they depend on. "
-        "At full size a round takes a minute or more on a CPU."
+        "Every round runs all stages in turn. The medians are printed as a Markdown table, below the versions and the "
+        "hardware. At full size a round takes a minute or more on a CPU."
     )
-    parser.set_defaults(resumes=False)
+    parser.resumes = False
     add_one = parser.add_argument
-    add_one("files", nargs="*", metavar="FILE", help="audio to decode and score; generated FLAC files when not given")
+    add_one("files", nargs="*", metavar="FILE", help="audio to decode and score; generated FLAC files if not given")
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--model", default=None, help="checkpoint (.pth), folder, or name on the Hugging Face hub")
-    text = f"random weights of a published model's name or of a recipe; {_DEFAULT} when neither is given"
+    text = f"published model or recipe to build with random weights; {_DEFAULT} if neither is given"
     which.add_argument("--architecture", default=None, help=text)
     add_one(
         "--frontend", default=None, help="another front-end for --architecture, e.g. wav2vec2_small for a short trial"
@@ -40,8 +40,10 @@ def add(commands: argparse._SubParsersAction) -> None:
     add_one("--device", default="auto", help="auto, cpu, cuda or cuda:N")
     add_one("--dtype", default="auto", choices=["auto", "float32", "bfloat16", "float16"], help="precision")
     add_one("--seconds", type=float, default=ASVSPOOF_SAMPLES / SAMPLE_RATE, help="length of the utterances")
-    add_one("--batch-size", type=int, nargs="+", default=[1, 8], help="utterances at once; several are measured apart")
-    add_one("--rounds", type=int, default=3, help="rounds after the one that warms up")
+    add_one(
+        "--batch-size", type=int, nargs="+", default=[1, 8], help="utterances at once; each size is measured by itself"
+    )
+    add_one("--rounds", type=int, default=3, help="measured rounds, after one that warms up")
     add_one("--workers", type=int, default=1, help="threads that decode while files are scored")
 
 
@@ -88,7 +90,7 @@ def _detector(args: argparse.Namespace) -> Detector:
 
 @contextmanager
 def _files(given: list[str], num_samples: int, batch_size: int) -> Iterator[list[Path]]:
-    """The files given, or FLAC files in a temporary folder: two batches, or eight."""
+    """Yield the given files, or generated FLAC files in a temporary folder (two batches, at least eight)."""
     if given:
         from nes2net.audio.files import with_folders_listed
 
@@ -101,7 +103,7 @@ def _files(given: list[str], num_samples: int, batch_size: int) -> Iterator[list
     with TemporaryDirectory() as folder:
         files = [Path(folder) / f"{number}.flac" for number in range(max(8, 2 * batch_size))]
         for file in files:
-            # Noise of falling level: about as hard to decode as speech.
+            # Low-passed noise under a varying envelope is about as hard to decode as speech.
             samples = np.convolve(rng.standard_normal(num_samples + 31), np.hanning(32), "valid")
             envelope = 0.02 + 0.05 * np.abs(np.sin(np.arange(num_samples) / 4000))
             soundfile.write(file, samples / samples.std() * envelope, SAMPLE_RATE)

@@ -1,8 +1,9 @@
-"""What every command line of the package shares: one-line errors, exit statuses, and how an interruption is answered."""
+"""Shared by every command line of the package: one-line errors, exit statuses and the answer to an interruption."""
 
 from __future__ import annotations
 
 import argparse
+import io
 import sys
 from collections import ChainMap
 from collections.abc import Callable, Mapping, Sequence
@@ -10,26 +11,32 @@ from typing import Any, NoReturn
 
 from nes2net.errors import InputError, Unfinished, nearest, settings_called, worded
 
-#: Exit statuses: done, but something is left out, incomplete or not comparable; something given is
-#: missing or wrong; stopped from outside, by a signal or a full disk, and the same command goes on
-#: (EX_TEMPFAIL of sysexits.h); interrupted from the keyboard.
-INCOMPLETE, WRONG_INPUT, TEMPORARY, INTERRUPTED = 1, 2, 75, 130
+#: Exit status if the command finished, but its result is incomplete or cannot be compared.
+INCOMPLETE = 1
+#: Exit status if an input is missing or wrong.
+WRONG_INPUT = 2
+#: Exit status after a signal or a full disk; the same command resumes (EX_TEMPFAIL of sysexits.h).
+TEMPORARY = 75
+#: Exit status after Ctrl-C.
+INTERRUPTED = 130
 
 
 class OneLineParser(argparse.ArgumentParser):
-    """An argument parser whose errors are one line and name the nearest choice.
+    """An argument parser with one-line errors that name the nearest choice.
 
-    It also knows what its program calls the settings of the library: a flag's ``dest`` is the name of
-    the setting, and ``names`` holds the others. The parsed arguments hold the parser as ``parser``.
+    It also maps the library's settings to this program's flags: the ``dest`` of a flag is the name of
+    a setting, and ``names`` holds the remaining ones. The parsed arguments hold it as ``parser``.
     """
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self.names: dict[str, str] = {}
+        #: Whether the same command resumes an interrupted run.
+        self.resumes = True
         self.set_defaults(parser=self)
 
     def flags(self) -> Mapping[str, str]:
-        """Setting of the library → what this program calls it. A later change of ``names`` shows."""
+        """Map settings of the library to this program's flags; later changes of ``names`` show."""
         return ChainMap(self.names, {a.dest: a.option_strings[-1] for a in self._actions if a.option_strings})
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
@@ -46,12 +53,14 @@ class OneLineParser(argparse.ArgumentParser):
 def run(
     command: Callable[[argparse.Namespace], int | None], parser: argparse.ArgumentParser, argv: Sequence[str] | None
 ) -> int:
-    """Parse and run; return the exit status. :class:`InputError` becomes one line on standard error unless ``--debug`` is given."""
+    """Parse the arguments, run ``command`` and return the exit status.
+
+    An :class:`InputError` becomes one line on standard error unless ``--debug`` is given.
+    """
     for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(
-                errors="backslashreplace"
-            )  # a terminal that is not UTF-8 has no '–' and not every file's name
+        if isinstance(stream, io.TextIOWrapper):
+            # A terminal without UTF-8 cannot show '–' nor every file name.
+            stream.reconfigure(errors="backslashreplace")
     args = parser.parse_args(argv)
     with settings_called(args.parser.flags()):
         try:
@@ -67,8 +76,8 @@ def run(
         except BrokenPipeError:
             return INCOMPLETE
         except KeyboardInterrupt:
-            goes_on = "; the same command goes on from what is done" if getattr(args, "resumes", True) else ""
-            print(f"\n{parser.prog}: interrupted{goes_on}", file=sys.stderr)
+            resumes = "; the same command resumes from what is done" if args.parser.resumes else ""
+            print(f"\n{parser.prog}: interrupted{resumes}", file=sys.stderr)
             return INTERRUPTED
 
 
@@ -78,9 +87,9 @@ def add_debug(parser: argparse.ArgumentParser) -> None:
 
 def subcommand(
     commands: argparse._SubParsersAction, name: str, function: Callable[[argparse.Namespace], int | None], text: str
-) -> argparse.ArgumentParser:
-    """A subcommand ``name`` that runs ``function``; ``text`` says what it does, without a full stop."""
-    parser = commands.add_parser(
+) -> OneLineParser:
+    """Add the subcommand ``name``, which runs ``function``; ``text`` describes it, without a full stop."""
+    parser: OneLineParser = commands.add_parser(
         name, help=text, description=f"{text}.", formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
     parser.set_defaults(function=function)
@@ -89,5 +98,5 @@ def subcommand(
 
 
 def add_architecture(parser: argparse.ArgumentParser) -> None:
-    text = "what a checkpoint is that does not say it itself: a published model's name, or a recipe; recognised when not given"
+    text = "architecture of a checkpoint without a record of it: a published model's name or a recipe; recognised if not given"
     parser.add_argument("--architecture", dest="config", default=None, metavar="NAME|RECIPE", help=text)

@@ -1,8 +1,9 @@
-"""`nes2net export`."""
+"""`nes2net export`: write a detector in another format, or push it to the Hugging Face hub."""
 
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 from nes2net.cli.entry import add_architecture, subcommand
 from nes2net.errors import InputError
@@ -14,7 +15,7 @@ def add(commands: argparse._SubParsersAction) -> None:
     )
     parser.add_argument("model", help="checkpoint (.pth), folder, or name on the Hugging Face hub")
     add_architecture(parser)
-    formats = "pth: published names; safetensors: this package's folder; hf: transformers folder of the front-end and the head; onnx"
+    formats = "pth: published names; safetensors: folder of this package; hf: transformers folder of the front-end, with the head; onnx"
     parser.add_argument("--to", choices=["pth", "safetensors", "hf", "onnx"], default=None, help=formats)
     parser.add_argument("--out", default=None, help="file (pth, onnx) or folder to write")
     parser.add_argument("--overwrite", action="store_true", help="replace what is there")
@@ -25,13 +26,11 @@ def add(commands: argparse._SubParsersAction) -> None:
 
 
 def _export(args: argparse.Namespace) -> int:
-    from pathlib import Path
-
     from nes2net.detector import Detector
     from nes2net.export.formats import export
 
     if bool(args.to) != bool(args.out) or not (args.to or args.push):
-        raise InputError("say what to write and where with --to and --out, or where to upload it with --push")
+        raise InputError("name a format with --to and a path with --out, or a hub repository with --push")
     if args.out and Path(args.out).exists() and not args.overwrite:
         raise InputError(f"{args.out} exists: pass --overwrite or name another")
     detector = Detector.from_pretrained(args.model, device="cpu", config=args.config)

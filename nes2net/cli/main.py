@@ -21,7 +21,7 @@ from nes2net.cli import (
     score,
     train,
 )
-from nes2net.cli.entry import OneLineParser, run, subcommand
+from nes2net.cli.entry import OneLineParser, run
 
 
 class _Parser(OneLineParser):
@@ -39,7 +39,7 @@ class _Parser(OneLineParser):
         return namespace
 
 
-def build_parser() -> argparse.ArgumentParser:
+def build_parser() -> OneLineParser:
     parser = _Parser(prog="nes2net", description="Speech anti-spoofing with Nes2Net.")
     parser.add_argument("--version", action="version", version=f"nes2net {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")

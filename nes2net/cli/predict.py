@@ -1,4 +1,4 @@
-"""`nes2net predict`: the score of any files, as a table or JSON lines, and along the time of long ones."""
+"""`nes2net predict`: score any audio files, as a table or JSON lines; with --track, along the time of each."""
 
 from __future__ import annotations
 
@@ -20,32 +20,34 @@ if TYPE_CHECKING:
     from nes2net.detector import Detector
     from nes2net.scoring.track import Track
 
-MEANING = "higher: more bona fide; no probability, and a threshold is to be chosen on data of your own"
+MEANING = "higher means more bona fide; it is no probability, so choose a threshold on data of your own"
 
 
 def add(commands: argparse._SubParsersAction) -> None:
     parser = subcommand(commands, "predict", _predict, "Score audio files of any format")
     parser.epilog = f"The score is the detector's own: {MEANING}. Exit status 1: a file could not be scored."
-    parser.set_defaults(resumes=False)
+    parser.resumes = False
     parser.names["score_track"] = "--track"
     add_one = parser.add_argument
-    add_one("files", nargs="+", metavar="FILE", help="audio files, and folders, of which all audio files are taken")
+    add_one("files", nargs="+", metavar="FILE", help="audio files, or folders, which are searched for audio files")
     add_one("--model", required=True, help="checkpoint (.pth), folder, or name on the Hugging Face hub")
     add_architecture(parser)
-    text = "the first so many samples at 16 kHz, repeated if there are fewer (64600: the '4sec' protocol); all if not given"
+    text = "score the first N samples at 16 kHz, repeating shorter files (64600: the '4sec' protocol); all samples if not given"
     add_one("--samples", dest="num_samples", type=int, default=None, metavar="N", help=text)
     add_one("--track", action="store_true", help="scores along each file, for long recordings")
     add_one(
-        "--window", type=float, default=ASVSPOOF_SAMPLES / SAMPLE_RATE, help="seconds that one score of --track hears"
+        "--window", type=float, default=ASVSPOOF_SAMPLES / SAMPLE_RATE, help="seconds of audio for one score of --track"
     )
     add_one("--hop", type=float, default=0.5, help="seconds from one score of --track to the next")
-    text = "draw the scores of --track over the waveform: a .png, .svg or .pdf for one file, otherwise a folder; sets --track"
+    text = (
+        "draw the scores of --track over the waveform into a .png, .svg or .pdf (one file) or a folder; implies --track"
+    )
     add_one("--plot", default=None, metavar="FILE|DIR", help=text)
     add_one("--json", action="store_true", help="print one JSON object a line for each file")
     add_one("--batch-size", type=int, default=8, help="utterances or windows computed at once")
     add_one("--workers", type=int, default=2, help="threads that read files")
     add_one("--device", default="auto", help="auto, cpu, cuda or cuda:N")
-    text = "precision: auto keeps the checkpoint's, bfloat16 is faster and changes scores a little"
+    text = "precision: auto is that of the checkpoint; bfloat16 is faster and changes scores a little"
     add_one("--dtype", default="auto", choices=["auto", "float32", "bfloat16", "float16"], help=text)
 
 
@@ -69,7 +71,7 @@ def _predict(args: argparse.Namespace) -> int:
 
 
 def _scores(detector: Detector, files: list[Path], args: argparse.Namespace) -> Iterator[dict[str, Any]]:
-    """A row for each file: ``file``, ``score``, ``duration`` in seconds; or ``file`` and ``error``."""
+    """Yield a row per file: ``file``, ``score`` and ``duration`` in seconds, or ``file`` and ``error``."""
     from nes2net.scoring.files import score_files
 
     failures: list[dict[str, Any]] = []
@@ -88,10 +90,10 @@ def _scores(detector: Detector, files: list[Path], args: argparse.Namespace) -> 
 def _tracks(
     detector: Detector, files: list[Path], args: argparse.Namespace, pictures: dict[Path, Path]
 ) -> Iterator[dict[str, Any]]:
-    """As :func:`_scores`; ``score`` is the mean of ``scores`` at ``times``."""
+    """Yield rows like those of :func:`_scores`; ``score`` is the mean of ``scores`` at ``times``."""
     from nes2net.scoring.track import window_samples
 
-    window_samples(detector, args.window, args.hop)  # what is wrong from now on is wrong with a file
+    window_samples(detector, args.window, args.hop)  # raises for wrong flags, so that later errors are those of files
     for path in files:
         try:
             track = detector.score_track(path, window=args.window, hop=args.hop, batch_size=args.batch_size)
@@ -129,7 +131,7 @@ def _writable(picture: Path) -> Iterator[None]:
 
 
 def _pictures(plot: str, files: list[Path]) -> dict[Path, Path]:
-    """Which file's track is drawn to which picture. :class:`InputError` where none can be written, before hours are scored."""
+    """Map each file to its picture; raise :class:`InputError` before hours of scoring if pictures cannot be written."""
     pictures = _names_of_pictures(Path(plot), files)
     folder = next(iter(pictures.values())).parent
     with _writable(Path(plot)):
@@ -163,7 +165,7 @@ def _print_json(rows: Iterable[dict[str, Any]]) -> int:
 
 
 def _print_table(rows: Iterable[dict[str, Any]], width: int) -> int:
-    """Print ``rows`` as they come; how many of them are failures."""
+    """Print ``rows`` as they come and return the number of failures."""
     print(f"# score: {MEANING}")
     print(f"{'file':<{width}}  {'score':>10}  {'duration':>10}")
     failed = 0
@@ -183,5 +185,5 @@ def _print_table(rows: Iterable[dict[str, Any]], width: int) -> int:
 
 
 def _shown(file: str | Path) -> str:
-    """A name that can be printed, whatever bytes it is made of."""
+    """Make a file name printable, whatever bytes it consists of."""
     return str(file).encode("utf-8", "backslashreplace").decode()

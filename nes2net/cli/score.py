@@ -1,4 +1,4 @@
-"""`nes2net score`: the scores of a corpus, and what `main.py --eval` shares with it."""
+"""`nes2net score`: score a corpus; `main.py --eval` shares its report and its flags of precision."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from nes2net.scoring.scorer import Scorer
 
 _EPILOG = (
-    "On several GPUs or processes: torchrun --nproc-per-node N -m nes2net.cli.main score … gives the same file, which process 1 writes; "
-    "the bar is of its share. Exit status 1, some files left out, is what torchrun reports as FAILED. "
-    "Whatever was interrupted goes on when the same command is given again, with any number of processes."
+    "On several GPUs or processes, torchrun --nproc-per-node N -m nes2net.cli.main score … writes the same file; the "
+    "progress bar counts the share of the first process. Exit status 1 means that some files were left out; torchrun "
+    "reports it as FAILED. The same command resumes an interrupted run, with any number of processes."
 )
 
 
@@ -30,11 +30,11 @@ def add(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("--model", required=True, help="checkpoint (.pth), folder, or name on the Hugging Face hub")
     add_architecture(parser)
     parser.add_argument(
-        "--engine", default="torch", choices=["torch", "onnx"], help="what computes; onnx reads an exported FILE.onnx"
+        "--engine", default="torch", choices=["torch", "onnx"], help="PyTorch, or onnxruntime for an exported FILE.onnx"
     )
     parser.add_argument("--out", required=True, help="score file to write")
     parser.add_argument("--split", default="eval", help="train, dev or eval, where the corpus has them")
-    parser.add_argument("--protocols", default=None, help="folder of the protocols; looked for in root when not given")
+    parser.add_argument("--protocols", default=None, help="folder of the protocols; searched for in root if not given")
     parser.add_argument(
         "--protocol", default="4sec", choices=["4sec", "full"], help="the first 4 s, or whole utterances"
     )
@@ -44,11 +44,11 @@ def add(commands: argparse._SubParsersAction) -> None:
         type=int,
         default=None,
         metavar="N",
-        help="samples of '4sec'; the corpus's published number when not given",
+        help="samples of '4sec'; the corpus's published number if not given",
     )
-    text = "utterances per batch, at most; when not given, 8 on the CPU and 64 on a GPU"
+    text = "utterances per batch at most; 8 on the CPU and 64 on a GPU if not given"
     parser.add_argument("--batch-size", type=int, default=None, help=text)
-    text = "processes that read audio; chosen by the device when not given: 1 beside the CPU, up to 16 beside a GPU"
+    text = "processes that read audio; if not given, 1 for the CPU and up to 16 for a GPU"
     parser.add_argument("--workers", dest="num_workers", type=int, default=None, metavar="N", help=text)
     parser.add_argument("--overwrite", action="store_true", help="replace a score file that another run made")
     parser.add_argument(
@@ -59,10 +59,12 @@ def add(commands: argparse._SubParsersAction) -> None:
 
 
 def add_precision(parser: Any) -> None:
-    """Flags of how scores are computed, which change their last digits (``bfloat16`` more than that)."""
-    text = "precision of weights and computation; auto is the checkpoint's own, float32 for those of the published code"
+    """Add the flags of precision and compilation, which change the last digits of scores (bfloat16: more)."""
+    text = "precision of weights and computation; auto is that of the checkpoint, float32 in the published ones"
     parser.add_argument("--dtype", default="auto", choices=["auto", "float32", "bfloat16", "float16"], help=text)
-    text = "compile the detector first (torch.compile), which takes minutes; in scoring, for '4sec' and a large corpus"
+    text = (
+        "compile the detector first (torch.compile), which takes minutes and pays for a large corpus scored in '4sec'"
+    )
     parser.add_argument("--compile", action="store_true", help=text)
 
 
@@ -108,21 +110,21 @@ def _scorer(args: argparse.Namespace) -> Scorer:
 
 
 def describe_checkpoint(model: str | Path, scorer: Scorer) -> dict[str, Any]:
-    """Where a detector came from, for the record beside its scores: its name, and what its file says of its making (the recipe)."""
+    """Describe a detector for the record beside its scores: its path, and what its file records (such as the recipe)."""
     return {**scorer.record, "path": str(model)}
 
 
 def report_scoring(result: ScoringResult, file: TextIO | None = None) -> int:
-    """Say in ``file``, standard output when not given, what was written, and on standard error what is missing; the exit status.
+    """Print what was written and, on standard error, what is missing; return the exit status.
 
-    Of several processes the first one speaks, for all of them.
+    Only the first of several processes prints, for all of them. ``file`` is standard output if not given.
     """
     from nes2net.machine.processes import is_first
 
     if not is_first():
         return 0
     if result.already_complete:
-        print(f"{result.path} is complete already: {result.scored} scores of this very detector", file=file)
+        print(f"{result.path} is complete already: {result.scored} scores of this same detector", file=file)
         return 0
     print(f"{result.scored} of {result.total} scores written to {result.path}", file=file)
     if not result.failures:

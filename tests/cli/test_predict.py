@@ -60,7 +60,7 @@ def test_the_table(predict, detector, place):
     status, out, err = predict("speech")
     assert status == 0 and not err
     meaning, titles, *rows = out.splitlines()
-    assert "higher: more bona fide; no probability" in meaning
+    assert "higher means more bona fide; it is no probability" in meaning
     assert titles.split() == ["file", "score", "duration"]
     assert [row.split()[0] for row in rows] == FILES
     for row, seconds in zip(rows, ("1.50", "0.70", "1.50")):

@@ -1,4 +1,4 @@
-"""`easy_inference_demo.py`: the score of one file under the published flags."""
+"""`easy_inference_demo.py`: score one file under the published flags."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from nes2net.cli.published.lines import print_device, print_loaded, print_score
 from nes2net.cli.published.main import add_model_flags, backend_from_flags
 
 
-def build_parser() -> argparse.ArgumentParser:
+def build_parser() -> OneLineParser:
     parser = OneLineParser(
         prog="easy_inference_demo.py",
         description="Score one audio file: higher means more bona fide.",
@@ -26,7 +26,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("--test_mode", default="full", choices=["4s", "full"], help="the first 64,000 samples, or the whole file")
     add("--device", default="auto", help="auto, cpu, cuda or cuda:N")
     add_debug(parser)
-    parser.set_defaults(resumes=False)
+    parser.resumes = False
     parser.names["num_samples"] = "--test_mode 4s"
     return parser
 

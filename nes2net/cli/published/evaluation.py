@@ -1,7 +1,8 @@
-"""The published evaluation commands: their arguments in, their lines out, with the trials themselves compared.
+"""The published evaluation commands, with their arguments and printed lines.
 
-The published scripts count rows where these compare ids, so a few inputs they let pass are errors here: see `matching.match`.
-Their own messages keep their wording and exit status 1; every other error is one line on stderr and exit status 2.
+The published scripts count rows; these compare the ids of trials, so some inputs that the scripts let
+pass are errors here (see `matching.match`). Messages of the published scripts keep their wording and
+exit status 1. Every other error is one line on standard error with exit status 2.
 """
 
 from __future__ import annotations
@@ -25,24 +26,24 @@ _PHASES = ("progress", "eval", "hidden_track", "hidden")
 
 
 class _Stop(Exception):
-    """A message of the published scripts, which goes to stdout (`CHECK` and the like) or, as ``error``, to stderr."""
+    """A message of the published scripts: ``message`` (`CHECK` and the like) on stdout, ``error`` on stderr."""
 
     def __init__(self, message: str = "", *, error: str = "", detail: str = "") -> None:
         self.message, self.error, self.detail = message, error, detail
 
 
 def evaluate_2021_la(arguments: Sequence[str] | None = None) -> int:
-    """``evaluate_2021_LA.py SCORES KEYS PHASE``: min t-DCF and EER in %; returns the exit status."""
+    """Run ``evaluate_2021_LA.py SCORES KEYS PHASE``: print min t-DCF and EER in %, return the exit status."""
     return _run(_evaluate_2021_la, _parse_2021("LA", arguments))
 
 
 def evaluate_2021_df(arguments: Sequence[str] | None = None) -> int:
-    """``evaluate_2021_DF.py SCORES KEYS PHASE``: EER in %; returns the exit status."""
+    """Run ``evaluate_2021_DF.py SCORES KEYS PHASE``: print the EER in %, return the exit status."""
     return _run(_evaluate_2021_df, _parse_2021("DF", arguments))
 
 
 def cal_eer_in_the_wild(arguments: Sequence[str] | None = None) -> int:
-    """``Cal_EER_in_the_wild.py --path SCORES [--labels_file META]``: EER as a fraction; returns the exit status."""
+    """Run ``Cal_EER_in_the_wild.py --path SCORES [--labels_file META]``: print the EER as a fraction, return the exit status."""
     parser = argparse.ArgumentParser(
         description="EER of a score file on In-the-Wild, by the rule of the published figures."
     )
@@ -125,7 +126,7 @@ def _cal_eer_in_the_wild(options: argparse.Namespace) -> None:
 
 
 def _match_2021(keys: Callable[[str], list[Trial]], options: argparse.Namespace) -> Matched:
-    """The trials of the phase with their scores, after the checks of the published scripts in their order."""
+    """Match the trials of the phase with their scores, after the checks of the published scripts in their order."""
     for path in (options.scores, options.keys):
         if not Path(path).exists():
             raise _Stop(f"{path} doesn't exist")
@@ -146,10 +147,10 @@ def _match_2021(keys: Callable[[str], list[Trial]], options: argparse.Namespace)
 
 
 def _check_all_phases(trials: list[Trial], ids: list[str], scores: np.ndarray, path: str) -> None:
-    """The published scripts want a score for each trial of the key, whatever its phase."""
+    """Check as the published scripts do that every trial of the key has a score, whatever its phase."""
     try:
         mismatch = match(trials, ids, scores, allow_partial=True).mismatch
-    except InputError as error:  # not one trial fits
+    except InputError as error:  # no trial has a score
         problem, not_finite = str(error), not np.isfinite(scores).all()
     else:
         problem, not_finite = mismatch.describe(len(trials)), bool(mismatch.not_finite)

@@ -1,6 +1,7 @@
-"""The lines that the published `main.py` and `easy_inference_demo.py` print on standard output, which people read and parse.
+"""Lines that the published `main.py` and `easy_inference_demo.py` print on standard output.
 
-What this toolkit says besides goes to standard error. Of several processes the first one prints.
+People read and parse them. Remarks of this toolkit go to standard error. Of several processes the
+first one prints.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def print_device(device: str) -> None:
-    """The device that ``--device`` asks for, by its type: ``cuda`` or ``cpu``."""
+    """Print the type of the device that ``--device`` asks for: ``cuda`` or ``cpu``."""
     from nes2net.machine.devices import choose_device  # imports torch, which takes seconds
 
     _print(f"Device: {choose_device(device).type}")
@@ -32,7 +33,7 @@ def print_loaded(checkpoint: str | Path) -> None:
 
 
 def print_average(average: RunAverage) -> None:
-    """What averaging did; an outdated average, which the published program would use, counts as one that does not exist."""
+    """Print what averaging did; an outdated average, which the published program would use, counts as missing."""
     if average.earlier == "used":
         _print(f"File '{average.path}' already exists. Model averaging operation skipped.")
         return
@@ -43,7 +44,7 @@ def print_average(average: RunAverage) -> None:
 
 
 def print_evaluation_start(num_trials: int | None) -> None:
-    """That scoring begins, in the published words, with the time in Greenwich; ``num_trials`` is None for In-the-Wild."""
+    """Print the start of scoring in the published words, with the time in UTC; ``num_trials`` is None for In-the-Wild."""
     _print(f"training started at: {time.strftime('%a, %d %b %Y %I:%M:%S', time.gmtime())}")
     if num_trials is not None:
         _print(f"no. of eval trials {num_trials}")
@@ -62,7 +63,7 @@ def print_score(score: float) -> None:
 
 
 class TrainingLines:
-    """The lines of a training run: a :class:`nes2net.training.monitor.RunReporter`."""
+    """Print the lines of a training run; a :class:`nes2net.training.monitor.RunReporter`."""
 
     def started(self, detector: Detector, checkpoint: str | None, num_training: int, num_development: int) -> None:
         print_parameters(detector)
@@ -72,11 +73,11 @@ class TrainingLines:
         _print(f"no. of validation trials {num_development}")
 
     def epoch_ended(self, history: list[Row]) -> None:
-        """The losses of the last epoch and the best so far; there are no words for an epoch without a validation."""
+        """Print the losses of the last epoch and the best so far; nothing for an epoch without validation."""
         row = history[-1]
         if "val_loss_wo_aug" not in row:
             return
-        # Without RawBoost the published program passes the development set twice all the same, to the same loss.
+        # Without RawBoost the published program still passes the development set twice, with the same loss.
         w_aug, wo_aug = "val_loss_w_aug" if "val_loss_w_aug" in row else "val_loss_wo_aug", "val_loss_wo_aug"
         (best_w_aug, at_w_aug), (best_wo_aug, at_wo_aug) = _best(history, w_aug), _best(history, wo_aug)
         _print(
@@ -87,7 +88,7 @@ class TrainingLines:
 
 
 def _best(history: list[Row], name: str) -> tuple[float, int]:
-    """The lowest value so far and its epoch; of equal ones the last, as in the published program."""
+    """Return the lowest value so far and its epoch; of equal values the last, as in the published program."""
     value, later = min((row[name], -row["epoch"]) for row in history if name in row)
     return value, -later
 

@@ -79,21 +79,21 @@ _RAWBOOST = {  # flag → help; types and defaults are RawBoostParameters'
 }
 
 
-def build_parser(prog: str = "main.py") -> argparse.ArgumentParser:
-    """The published flags with their published defaults, and, apart, those of this toolkit."""
+def build_parser(prog: str = "main.py") -> OneLineParser:
+    """Build the parser of the published flags with their defaults, and of this toolkit's flags in a group."""
     parser = OneLineParser(
         prog=prog,
-        description="Train a detector on ASVspoof 2019 LA, or with --eval score 2021 LA, 2021 DF or In-the-Wild. On several GPUs: "
-        "torchrun --nproc-per-node N main.py …",
+        description="Train a detector on ASVspoof 2019 LA, or score 2021 LA, 2021 DF or In-the-Wild with --eval. "
+        "On several GPUs: torchrun --nproc-per-node N main.py …",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     add = parser.add_argument
-    add("--in_the_wild_path", default=None, help="folder of In-the-Wild: release_in_the_wild, or the one that holds it")
+    add("--in_the_wild_path", default=None, help="folder of In-the-Wild: release_in_the_wild or its parent")
     add("--database_path", default=None, help="folder that holds ASVspoof2019_LA_train/, ASVspoof2021_LA_eval/, …")
     add(
         "--protocols_path",
         default="database/",
-        help="folder of the protocols; they are looked for in --database_path too",
+        help="folder of the protocols; --database_path is searched too",
     )
     add("--date", default="unknown", help="first part of the run folder's name")
     add_model_flags(parser)
@@ -116,7 +116,7 @@ def build_parser(prog: str = "main.py") -> argparse.ArgumentParser:
     add("--seed", type=int, default=1234, help="random seed; the published recipe has 12345")
     add("--model_path", default=None, help="detector checkpoint to score with, or to start training from")
     add("--comment", default=None, help="last part of the run folder's name")
-    add("--track", default="LA", choices=list(TRACKS), help="evaluation set to score; training is on 2019 LA always")
+    add("--track", default="LA", choices=list(TRACKS), help="evaluation set to score; training always uses 2019 LA")
     add("--eval_output", default=None, help="score file to write")
     add("--eval", action="store_true", help="score instead of training")
     add("--is_eval", action="store_true", help="accepted for compatibility; changes nothing")
@@ -124,7 +124,7 @@ def build_parser(prog: str = "main.py") -> argparse.ArgumentParser:
     add(
         "--cudnn-deterministic-toggle",
         action="store_false",
-        help="let cuDNN choose algorithms that are not deterministic",
+        help="allow cuDNN algorithms that are not deterministic",
     )
     add("--cudnn-benchmark-toggle", action="store_true", help="let cuDNN time its algorithms and take the fastest")
     add("--algo", type=int, default=8, help="RawBoost algorithm 0 (none) to 11; the published recipe has 4")
@@ -142,7 +142,7 @@ def build_parser(prog: str = "main.py") -> argparse.ArgumentParser:
 
 
 def _names() -> dict[str, str]:
-    """What the library's settings are called here; ``--set`` gives a recipe's key that has no flag."""
+    """Map settings of the library to flags; a key of the recipe without a flag is given by ``--set``."""
     keys = [
         f"{section}.{key}" if isinstance(values, dict) else section
         for section, values in Recipe().to_dict().items()
@@ -161,7 +161,7 @@ def _names() -> dict[str, str]:
 
 
 def add_model_flags(parser: argparse.ArgumentParser) -> None:
-    """Published flags that say which detector it is."""
+    """Add the published flags that choose the detector."""
     add = parser.add_argument
     add("--model_name", required=True, choices=["wav2vec2_AASIST", "wav2vec2_Nes2Net_X"], help="the detector")
     add("--dilation", type=int, default=2, help="dilation of the inner convolutions of Nes2Net")
@@ -192,12 +192,12 @@ def _add_own_flags(group: Any) -> None:
         help="the mean, or what the published code computes",
     )
     add("--legacy_train_mode", action="store_true", help="score In-the-Wild as published: never left train mode")
-    add("--test_samples", type=int, default=None, help="samples of '4sec': 64600, on In-the-Wild 64000, when not given")
+    add("--test_samples", type=int, default=None, help="samples of '4sec'; 64600 if not given, 64000 on In-the-Wild")
     add("--overwrite", action="store_true", help="replace a score file that another run made")
     add(
         "--on-error", default="skip", choices=["skip", "raise"], help="leave unreadable files out, or stop at the first"
     )
-    add("--num_workers", type=int, default=4, help="processes that read audio, of each training process")
+    add("--num_workers", type=int, default=4, help="processes that read audio, for each training process")
     add("--device", default="auto", help="auto, cpu, cuda or cuda:N")
     _add_training_flags(group)
     add_precision(group)
@@ -217,49 +217,49 @@ def _add_training_flags(group: Any) -> None:
         "--augment_rng",
         default="utterance",
         choices=["utterance", "legacy"],
-        help="RawBoost's draws: one stream per utterance, or the published order from one global stream",
+        help="random draws of RawBoost: one stream per utterance, or the published order from one global stream",
     )
     add(
         "--select_on",
         type=_measure,
         default=validation.select_on,
         choices=["loss", "eer", "min_dcf"],
-        help="what decides on the development set which epochs are kept; the published code takes the loss",
+        help="measure on the development set that chooses the epochs to keep; the published code takes the loss",
     )
     add(
         "--keep",
         default=train.keep,
-        help="checkpoints that stay: improved (as published), all, or any of last, best and a number k (the k best), joined by commas",
+        help="checkpoints to keep: improved (as published), all, or any of last, best and a number k (the k best), joined by commas",
     )
     add(
         "--patience",
         type=int,
         default=None,
-        help="stop after so many validations without a better one; never when not given",
+        help="stop after this many validations without an improvement; never if not given",
     )
     add(
         "--precision",
         default=train.precision,
         choices=["fp32", "bf16", "fp16"],
-        help="of the forward pass; fp16 on CUDA only",
+        help="precision of the forward pass; fp16 on CUDA only",
     )
     add(
         "--accumulate",
         type=int,
         default=train.accumulate,
-        help="parts in which a batch goes through the network, for small memories",
+        help="parts into which a batch is split to save memory",
     )
     add(
         "--activation_checkpointing",
         action="store_true",
-        help="compute activations twice instead of keeping them: less memory",
+        help="compute activations twice instead of keeping them, to save memory",
     )
     add("--freeze_frontend_epochs", type=int, default=0, help="first epochs in which the front-end is not trained")
-    add("--cache", default=None, metavar="DIR", help="folder for decoded audio, which is then decoded once")
+    add("--cache", default=None, metavar="DIR", help="folder that keeps decoded audio, so that it is decoded once")
 
 
 def _measure(text: str) -> str:
-    """Name of a measure as recipes spell it.
+    """Spell the name of a measure as recipes do.
 
     >>> _measure("minDCF"), _measure("EER")
     ('min_dcf', 'eer')
@@ -269,7 +269,7 @@ def _measure(text: str) -> str:
 
 
 def model_from_flags(args: argparse.Namespace) -> dict[str, Any]:
-    """The model part of a recipe as the flags describe it."""
+    """Build the model part of a recipe from the flags."""
     frontend = {"name": "lps"} if args.frontend == "lps" else {"name": SSL_CONFIGS[args.ssl_config]}
     return {"frontend": frontend, "aggregation": {"name": "last"}, "backend": backend_from_flags(args)}
 
@@ -290,7 +290,7 @@ def backend_from_flags(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def recipe_from_flags(args: argparse.Namespace) -> Recipe:
-    """The recipe that the flags describe, ``--set`` last."""
+    """Build the recipe from the flags, ``--set`` last."""
     parameters = {name: getattr(args, name) for name in _RAWBOOST}
     published = vars(RawBoostParameters())
     ssl_checkpoint = args.ssl_checkpoint
@@ -306,7 +306,7 @@ def recipe_from_flags(args: argparse.Namespace) -> Recipe:
         *section, name = key.split(".")
         (values[section[0]] if section else values)[name] = getattr(args, flag)
     values |= {"model": model_from_flags(args), "ssl_checkpoint": ssl_checkpoint}
-    # Without RawBoost its flags say nothing, as in the published program.
+    # Without RawBoost its flags change nothing, as in the published program.
     values["augment"]["parameters"] = {k: v for k, v in parameters.items() if v != published[k]} if args.algo else {}
     return recipe_from_dict(apply_overrides(values, args.set))
 
@@ -350,7 +350,7 @@ def _score(args: argparse.Namespace) -> int:
     average = _average(args)
     checkpoint = args.model_path if average is None else average.path
     detector = Detector.from_pretrained(checkpoint, own_device(args.device), args.dtype, model_from_flags(args))
-    print_parameters(detector)  # first, as the published program builds its model before it averages
+    print_parameters(detector)  # the published program builds its model before it averages
     if average is not None:
         print_average(average)
     print_loaded(checkpoint)
@@ -380,23 +380,23 @@ def _score(args: argparse.Namespace) -> int:
 
 
 def _average(args: argparse.Namespace) -> RunAverage | None:
-    """The average that the flags ask for; None if one checkpoint is to be scored."""
+    """Make the average that the flags ask for; return None if a single checkpoint is to be scored."""
     from nes2net.machine.processes import is_first
     from nes2net.training.averaging import average_run
 
     if args.num_average_model <= 1:
         if not args.model_path:
             raise InputError(
-                "which detector? name its checkpoint with --model_path, or average with --num_average_model"
+                "which detector? name its checkpoint with --model_path, or average several with --num_average_model"
             )
         return None
     ids = args.model_ID_to_average
     if len(ids) != args.num_average_model:
         raise InputError(
-            f"--num_average_model {args.num_average_model} wants as many --model_ID_to_average, {len(ids)} were given"
+            f"--num_average_model {args.num_average_model} needs as many --model_ID_to_average, but {len(ids)} were given"
         )
     if not args.model_folder_path:
-        raise InputError("which run? name the folder with its epoch_N.pth with --model_folder_path")
+        raise InputError("which run? name the folder that holds its epoch_N.pth with --model_folder_path")
     average = average_run(args.model_folder_path, ids, args.average_mode)
     if average.earlier == "replaced" and is_first():
         print(f"note: {average.path} was older than its checkpoints and was made anew", file=sys.stderr)
@@ -413,7 +413,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         torch.backends.cudnn.deterministic = args.cudnn_deterministic_toggle
         torch.backends.cudnn.benchmark = args.cudnn_benchmark_toggle
         print_device(args.device)
-        # Averaging ends in scoring, as the published command, which gives no --eval, shows.
+        # The published averaging command scores too, although it does not give --eval.
         return _score(args) if args.eval or args.num_average_model > 1 else _train(args)
 
     return run(command, parser, argv)
