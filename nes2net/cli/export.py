@@ -30,7 +30,7 @@ def _export(args: argparse.Namespace) -> int:
     from nes2net.export.formats import export
 
     if bool(args.to) != bool(args.out) or not (args.to or args.push):
-        raise InputError("name a format with --to and a path with --out, or a hub repository with --push")
+        raise InputError("name a format and a path with --to and --out, or a hub repository with --push")
     if args.out and Path(args.out).exists() and not args.overwrite:
         raise InputError(f"{args.out} exists: pass --overwrite or name another")
     detector = Detector.from_pretrained(args.model, device="cpu", config=args.config)

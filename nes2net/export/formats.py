@@ -1,4 +1,4 @@
-"""Writing a detector in the formats of others: a published ``.pth``, this package's folder, a Hugging Face folder, ONNX."""
+"""Export of a detector as a published ``.pth``, as this package's folder, as a Hugging Face folder or as ONNX."""
 
 from __future__ import annotations
 
@@ -6,33 +6,39 @@ from pathlib import Path
 
 from nes2net.checkpoints.fairseq import to_fairseq
 from nes2net.checkpoints.folder import HEAD, WEIGHTS, clear, write_description, write_tensors
+from nes2net.checkpoints.huggingface import library_config
 from nes2net.detector import Detector
 from nes2net.errors import InputError
+from nes2net.frontends.ssl import SSLFrontend
 
 FORMATS = ("pth", "safetensors", "hf", "onnx")
 
 
 def export(detector: Detector, to: str, out: str | Path) -> Path:
-    """Write ``detector`` to ``out``, a file for ``"pth"`` and ``"onnx"``, a folder for ``"safetensors"`` and ``"hf"``.
+    """Write ``detector`` to ``out`` in one of the :data:`FORMATS` and return the path.
 
-    ``pth``: bare state dict under the published names, which the published code loads strictly. ``safetensors``: weights, architecture
-    and a model card. ``hf``: the same in two parts, the front-end as the transformers library has it (``AutoModel.from_pretrained``
-    reads it), the rest beside it. ``onnx``: see :func:`nes2net.export.onnx.export_onnx`. All but ONNX are read back by
-    :meth:`Detector.from_pretrained`.
+    - ``pth``: a file with the bare state dict under the published names; the published code loads it strictly.
+    - ``safetensors``: a folder with weights, architecture and a model card.
+    - ``hf``: a folder in two parts. ``AutoModel.from_pretrained`` of transformers reads the front-end; the
+      head lies beside it.
+    - ``onnx``: a file; see :func:`nes2net.export.onnx.export_onnx`.
+
+    :meth:`Detector.from_pretrained` reads all of them back except ONNX.
 
     Raises:
-        InputError: an unknown format, ``out`` has the wrong kind of name, or the detector cannot be written so.
+        InputError: if the format is unknown, ``out`` has the wrong kind of name, or the format cannot hold
+            this detector.
     """
     out = Path(out)
     if to not in FORMATS:
-        raise InputError(f"export is to one of {', '.join(FORMATS)}, not '{to}'")
+        raise InputError(f"unknown export format '{to}': take one of {', '.join(FORMATS)}")
     suffix = {"pth": (".pth", ".pt"), "onnx": (".onnx",)}.get(to, ("",))
     if out.suffix not in suffix and to in ("pth", "onnx"):
         raise InputError(f"`to={to}` writes a file: give it a name that ends in {suffix[0]}, not {out.name}")
     if to in ("safetensors", "hf") and (out.is_file() or out.suffix in (".pth", ".pt", ".onnx", ".safetensors")):
         raise InputError(f"`to={to}` writes a folder: give the name of one, not {out}")
     if to == "onnx":
-        from nes2net.export.onnx import export_onnx
+        from nes2net.export.onnx import export_onnx  # optional: the extra nes2net[onnx]
 
         export_onnx(detector, out)
     elif to == "hf":
@@ -43,16 +49,13 @@ def export(detector: Detector, to: str, out: str | Path) -> Path:
 
 
 def _save_huggingface(detector: Detector, folder: Path) -> None:
-    from nes2net.checkpoints.huggingface import library_config
-    from nes2net.frontends.ssl import SSLFrontend
-
     frontend = detector.frontend
-    if frontend.engine == "fairseq":
-        raise InputError("a front-end on the fairseq engine is exported after loading it with engine=transformers")
     if not isinstance(frontend, SSLFrontend):
         raise InputError(
             f"the front-end '{frontend.config['name']}' has no model in the transformers library: export to safetensors"
         )
+    if frontend.engine == "fairseq":
+        raise InputError("this front-end runs on the fairseq engine: load the detector with engine=transformers first")
     config, preprocessing = library_config(frontend.config)
     clear(folder)
     config.save_pretrained(folder)

@@ -1,9 +1,9 @@
-"""Writing detectors as ONNX files, which :class:`nes2net.export.onnx_detector.OnnxDetector` and any ONNX runtime read.
+"""Export of detectors as ONNX files, for :class:`nes2net.export.onnx_detector.OnnxDetector` and any ONNX runtime.
 
-A file takes ``waveform``, B×N float32 at 16 kHz in [−1, 1], and gives ``scores`` (B,), higher meaning more
-bona fide, and ``logits`` B×n. It takes any batch and any number of samples, unless a back-end reads one
-length. What scoring has to know besides stands in its metadata, as JSON under ``nes2net``. It uses
-operators of the ONNX standard only, and holds the weights itself up to 2 GB.
+The graph takes ``waveform``, B×N float32 at 16 kHz in [−1, 1], and returns ``scores`` (B,), higher
+meaning more bona fide, and ``logits`` B×n. Batch size and number of samples are free, unless the
+back-end reads one length only. The metadata describe the detector, as JSON under ``nes2net``. The graph
+uses standard ONNX operators only and holds up to 2 GB of weights itself.
 """
 
 from __future__ import annotations
@@ -30,21 +30,20 @@ from nes2net.checkpoints.onnx_file import METADATA, require
 from nes2net.detector import Detector
 from nes2net.errors import InputError, first_line
 from nes2net.export.onnx_detector import OnnxDetector
-from nes2net.export.onnx_translations import translations
 from nes2net.scoring.kernel import scoring_mode
 
-#: The opset that torch.onnx translates to; a later one is a conversion of it.
+#: The opset that torch.onnx translates to; it only converts to later ones.
 OPSET = 18
-#: onnxruntime's and torch's logits may differ by so much, relative to the largest logit where that is above 1.
+#: Largest accepted difference between the logits of onnxruntime and torch, relative to a largest logit above 1.
 TOLERANCE = 1e-4
-#: For the shortest waveform: a standard deviation of two nearly equal frames is rounding, magnified.
+#: The same for the shortest waveform, where the standard deviation of two similar frames magnifies rounding.
 ROUGH_TOLERANCE = 1e-2
-#: Bytes of weights that one file holds: protobuf ends at 2 GiB, and the graph needs some of it.
+#: Bytes of weights that one file can hold: protobuf ends at 2 GiB, and the graph needs some of them.
 LARGEST_FILE = 2**31 - 2**26
 
 
 class _WithScores(nn.Module):
-    """The outputs of the file."""
+    """A detector with the two outputs of the ONNX file."""
 
     def __init__(self, detector: Detector) -> None:
         super().__init__()
@@ -56,32 +55,30 @@ class _WithScores(nn.Module):
 
 
 def export_onnx(detector: Detector, path: str | Path, *, num_samples: int | None = None) -> Path:
-    """Write ``detector``, which is on the CPU in float32, as an ONNX file.
+    """Write ``detector``, on the CPU in float32, as an ONNX file in eval mode.
 
-    The detector is written as it is in eval mode. Before the file appears, onnxruntime's logits are
-    compared with torch's on other batches and lengths than those it was traced with. Weights above 2 GB
-    go to ``{path}.data``, which has to stay beside the file. It takes three to four times the memory of
-    the weights, besides the detector.
+    Before the file appears, the logits of onnxruntime are compared with those of torch, on batches and
+    lengths other than the traced ones. Weights above 2 GB go to ``{path}.data``, which has to stay beside
+    the file. The export needs memory for three to four copies of the weights, besides the detector.
 
     Args:
-        path: ends in ``.onnx``.
-        num_samples: take waveforms of this length only. A back-end that reads one number of frames (SLS)
-            always has such a length: 64,600 if that gives its frames, as in the published recipes, and
-            otherwise its shortest.
+        path: File name ending in ``.onnx``.
+        num_samples: The only length that the file accepts; None leaves the length free. A back-end that
+            reads one number of frames (SLS) always fixes the length: 64,600 samples if they give these
+            frames, as in the published recipes, otherwise the shortest.
 
     Raises:
-        InputError: onnx, onnxscript or onnxruntime is missing; the detector is elsewhere or of another
-            dtype; ``num_samples`` does not fit; torch.onnx cannot translate the detector; or the two
-            results differ by more than 1e-4 (1e-2 at the shortest length, where a standard deviation of
-            two frames is mostly rounding).
+        InputError: if onnx, onnxscript or onnxruntime is missing; the detector is elsewhere or of another
+            dtype; ``num_samples`` does not fit; torch.onnx cannot translate the detector; or the logits
+            differ by more than :data:`TOLERANCE` (:data:`ROUGH_TOLERANCE` at the shortest length).
     """
     require("onnx", "onnxscript", "onnxruntime")
     path = Path(path)
     if path.suffix != ".onnx":
-        raise InputError(f"{path}: the name of an ONNX file ends in .onnx")
+        raise InputError(f"{path} has the wrong suffix: the name of an ONNX file ends in .onnx")
     if detector.device.type != "cpu" or detector.dtype != torch.float32:
         raise InputError(
-            f"a detector is exported to ONNX on the CPU in float32, not on {detector.device} in {detector.dtype}: "
+            f"export to ONNX needs a detector on the CPU in float32, not on {detector.device} in {detector.dtype}: "
             "call detector.cpu().float() first"
         )
     shortest, longest = _lengths(detector, num_samples)
@@ -104,13 +101,13 @@ def export_onnx(detector: Detector, path: str | Path, *, num_samples: int | None
         unchecked = Path(folder) / path.name
         _write(detector, description, unchecked)
         _check(detector, unchecked, path)
-        for file in sorted(Path(folder).iterdir(), reverse=True):  # the weights before the graph that names them
+        for file in sorted(Path(folder).iterdir(), reverse=True):  # weights first, then the graph that names them
             os.replace(file, path.parent / file.name)
     return path
 
 
 def _lengths(detector: Detector, num_samples: int | None) -> tuple[int, int | None]:
-    """The shortest and the longest waveform in samples, None for no limit; the same number twice where time is fixed."""
+    """Return the shortest and the longest waveform in samples: None without a limit, equal if time is fixed."""
     frontend, backend = detector.frontend, detector.backend
     shortest = detector.min_samples
     most_frames = backend.fixed_frames or backend.max_frames
@@ -130,13 +127,15 @@ def _num_bytes(detector: Detector) -> int:
 
 
 def _write(detector: Detector, description: dict[str, Any], path: Path) -> None:
-    from onnxscript.optimizer import fold_constants
+    from onnxscript.optimizer import fold_constants  # optional: the extra nes2net[onnx]
+
+    from nes2net.export.onnx_translations import translations  # optional, as above
 
     waveform = _noise(2, _traced_samples(detector, description))
     with torch.inference_mode():
-        detector(waveform)  # what is wrong with the detector itself is said before torch.onnx wraps it up
+        detector(waveform)  # an error of the detector itself shows before torch.onnx wraps it
     try:
-        with _quiet(), torch.no_grad():  # with gradients attention is traced as one kernel and translated as another
+        with _quiet(), torch.no_grad():  # with gradients, attention would be traced as another kernel
             program = torch.onnx.export(
                 _WithScores(detector),
                 (waveform,),
@@ -145,17 +144,17 @@ def _write(detector: Detector, description: dict[str, Any], path: Path) -> None:
                 input_names=["waveform"],
                 output_names=["scores", "logits"],
                 opset_version=OPSET,
-                optimize=False,  # onnxscript drops the addition of a constant below 1e-8, such as the floor of a logarithm
+                optimize=False,  # it drops additions of constants below 1e-8, such as the floor of a logarithm
                 custom_translation_table=translations(),
                 verbose=False,
             )
-            fold_constants(program.model)  # some are computed in float64, for which onnxruntime has not every operator
-    except Exception as error:  # whatever a back-end of someone else's makes torch.onnx stumble over
+            fold_constants(program.model)  # onnxruntime lacks some operators in float64, which constants are made of
+    except Exception as error:  # torch.onnx raises many types, and back-ends may come from elsewhere
         reason = first_line(error.__cause__ or error)
         raise InputError(
             f"{path.name} was not written: torch.onnx cannot translate this detector ({reason})"
         ) from error
-    for node in program.model.graph.all_nodes():  # where in whose folders it was traced
+    for node in program.model.graph.all_nodes():  # remove the source paths of this machine
         node.metadata_props.clear()
         node.doc_string = None
     program.model.metadata_props[METADATA] = json.dumps(description)
@@ -167,7 +166,7 @@ def _is_fixed(description: dict[str, Any]) -> bool:
 
 
 def _traced_samples(detector: Detector, description: dict[str, Any]) -> int:
-    """So many that several nodes are left after a back-end's poolings: torch.export takes a size of one for a constant."""
+    """Return a length that leaves several frames after every pooling; torch.export takes a size of one for a constant."""
     if _is_fixed(description):
         return description["min_samples"]
     frames = max(32, 8 * detector.backend.min_frames)
@@ -176,7 +175,7 @@ def _traced_samples(detector: Detector, description: dict[str, Any]) -> int:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Without the exporter's remarks on what it looks for and leaves out."""
+    """Silence the exporter's progress remarks and warnings."""
     level = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
@@ -205,13 +204,13 @@ def _check(detector: Detector, unchecked: Path, path: Path) -> None:
         difference = (exported(waveform) - expected).abs().max().item()
         if not difference <= tolerance * max(1.0, expected.abs().max().item()):
             raise InputError(
-                f"{path} was not written: for {batch} × {samples} samples onnxruntime's logits differ from torch's by {difference:.1e}, "
-                f"more than {tolerance:.0e}; another version of torch, onnxscript or onnxruntime may do better"
+                f"{path} was not written: for {batch} × {samples} samples onnxruntime's logits differ from torch's "
+                f"by {difference:.1e}, more than {tolerance:.0e}: try another version of torch, onnxscript or onnxruntime"
             )
 
 
 def _noise(batch: int, samples: int) -> Tensor:
-    """White noise B×N; the last one falls silent, where a logarithm needs its floor."""
+    """Make white noise B×N; the second half of the last row is silent, to test the floor of a logarithm."""
     waveform = 0.1 * torch.randn(batch, samples, generator=torch.Generator().manual_seed(samples))
     waveform[-1, samples // 2 :] = 0
     return waveform

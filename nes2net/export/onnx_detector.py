@@ -16,13 +16,14 @@ from nes2net.frontends.base import UsedSamples
 
 
 class OnnxDetector(OnnxFile):
-    """A detector from an ONNX file of :func:`nes2net.export.onnx.export_onnx`, for everything that scores.
+    """A detector in an ONNX file of :func:`nes2net.export.onnx.export_onnx`; a :class:`nes2net.scoring.scorer.Scorer`.
 
     It is always in eval mode. Arguments and errors are those of :class:`OnnxFile`.
 
     Attributes:
-        device, dtype: where and as what it takes a waveform: the CPU and float32, whatever computes.
-        record: empty; a file says nothing of its making.
+        device: The CPU: waveforms are given there, even if onnxruntime computes on CUDA.
+        dtype: float32.
+        record: Empty; an ONNX file does not record how the detector was trained.
     """
 
     device, dtype = torch.device("cpu"), torch.float32
@@ -33,32 +34,30 @@ class OnnxDetector(OnnxFile):
         self.record: dict[str, Any] = {}
 
     def __call__(self, waveform: Tensor) -> Tensor:
-        """Logits B×n of ``waveform`` B×N, on the CPU."""
+        """Compute the logits B×n of ``waveform`` B×N, on the CPU."""
         return self._run("logits", waveform)
 
     def scores(self, waveform: Tensor) -> Tensor:
-        """Scores (B,) of ``waveform`` B×N, on the CPU; higher means more bona fide."""
+        """Compute the scores (B,) of ``waveform`` B×N, on the CPU; higher means more bona fide."""
         return self._run("scores", waveform)
 
     def fingerprint(self) -> str:
-        """SHA-256 of the file and of the weights beside it, if there are any."""
+        """Return the SHA-256 of the file and of any weights beside it."""
         return self.sha256()
 
     def modules(self) -> Iterable[nn.Module]:
-        """No modules: it has no train mode."""
+        """Return no modules, since there is no train mode."""
         return ()
 
     def train(self, mode: bool = True) -> OnnxDetector:
         """Do nothing for eval mode; raise :class:`InputError` for train mode."""
         if mode:
-            raise InputError(
-                f"{self.path} holds a detector in eval mode: train mode needs its checkpoint"
-            )
+            raise InputError(f"{self.path} holds a detector in eval mode: train mode needs its checkpoint")
         return self
 
     def compile(self, **_: Any) -> None:
         """Raise :class:`InputError`: onnxruntime has its own optimisation."""
-        raise InputError(f"{self.path} is an exported detector, which is not compiled: leave out `compile=True`")
+        raise InputError(f"{self.path} is an exported detector, which cannot be compiled: leave out `compile=True`")
 
     def _run(self, output: str, waveform: Tensor) -> Tensor:
         samples = waveform.shape[1]

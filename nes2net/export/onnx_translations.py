@@ -1,4 +1,4 @@
-"""Operators that torch.onnx does not translate to ONNX, or not well enough for the front-ends on the spectrum."""
+"""Translations to ONNX of operators that torch.onnx lacks, or translates too roughly for spectral front-ends."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from typing import Any
 
 import numpy as np
 import torch
+from onnx import numpy_helper
+from onnxscript import opset18 as op
 
 
 def translations() -> dict[Callable, Callable]:
-    """What torch.onnx does not know, or does not know well; a complex tensor is a real one with a last axis of two.
+    """Map PyTorch operators to functions that build their ONNX nodes.
 
-    Windows of a given length are constants. A remainder is one of whole numbers by a length known later. Spectra are products with
-    the matrix of the Fourier transform: where the length is no power of two, onnxruntime's own transform is off by 1e-4 of the largest bin,
-    and the logarithm of a small bin by anything.
+    A complex tensor is a real one with a last axis of two. Windows of a given length become constants.
+    Spectra become products with the Fourier matrix: for lengths other than powers of two, onnxruntime's
+    own transform errs by 1e-4 of the largest bin, so that the logarithm of a small bin may be anything.
     """
-    from onnx import numpy_helper
-    from onnxscript import opset18 as op
 
     def constant(array: np.ndarray) -> Any:
         return op.Constant(value=numpy_helper.from_array(array))
@@ -56,6 +56,6 @@ def translations() -> dict[Callable, Callable]:
 
 
 def _fourier_basis(length: int) -> np.ndarray:
-    """length×bins×2: exp(−2πi·n·k/length) of real signals, computed in float64."""
+    """Compute exp(−2πi·n·k/length), length×bins×2, for real signals in float64; returned as float32."""
     phase = 2 * np.pi * (np.outer(np.arange(length), np.arange(length // 2 + 1)) % length) / length
     return np.stack([np.cos(phase), -np.sin(phase)], axis=2).astype(np.float32)

@@ -1,4 +1,4 @@
-"""How fast this machine runs a detector, stage by stage: decoding, front-end, back-end, and from files to scores."""
+"""Speed of a detector on this machine, by stage: decoding, front-end, back-end, and from files to scores."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import soundfile
 import torch
+import transformers
 from torch import Tensor, nn
 from tqdm import tqdm
 
@@ -24,14 +26,24 @@ from nes2net.inspect.info import count_flops
 from nes2net.machine.processors import processor_name, usable_processors
 from nes2net.scoring.kernel import scoring_mode
 
-# Of the square matrices whose product is the yardstick, by kind of device.
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None
+# Size of the square matrices whose product serves as the yardstick, by kind of device.
 _PRODUCT_SIZE = {"cpu": 2048, "cuda": 8192}
 
 
 @dataclass(frozen=True)
 class Measured:
-    """One stage: the median ``seconds`` of a round in which it took in ``utterances`` of ``audio`` seconds in all, and the floating-point
-    operations of that, None where they are not counted.
+    """Result of one stage.
+
+    Attributes:
+        stage: Name of the stage.
+        seconds: Median duration of a round.
+        utterances: Utterances in a round.
+        audio: Seconds of audio in a round.
+        flops: Floating-point operations of a round; None if they are not counted.
     """
 
     stage: str
@@ -57,12 +69,18 @@ def measure(
     rounds: int,
     workers: int = 1,
 ) -> tuple[list[Measured], float]:
-    """Every stage, by turns in each of ``rounds`` rounds after one to warm up, and the speed of a matrix product in FLOP/s.
+    """Measure every stage once in each of ``rounds`` rounds, after one round to warm up.
 
     Args:
-        files: what is decoded, and scored in '4sec' fashion with ``num_samples``; fewer than a batch are scored several times over.
-        batch_sizes: utterances of ``num_samples`` that the network gets at once.
-        workers: threads that decode while files are scored.
+        detector: The detector to measure.
+        files: Files to decode, and to score by their first ``num_samples``; they repeat to fill a batch.
+        num_samples: Samples of an utterance at 16 kHz.
+        batch_sizes: Utterances that the network gets at once.
+        rounds: Number of measured rounds.
+        workers: Threads that decode while files are scored.
+
+    Returns:
+        the stages, and the speed of a matrix product in FLOP/s.
     """
     flops = _flops(detector, num_samples)
     seconds_of_files = sum(len(load_audio(file)) for file in files) / SAMPLE_RATE
@@ -80,7 +98,7 @@ def measure(
         ):
             stages.append((run, {"stage": f"{name}, batch {size}", **amount, "flops": size * cost}))
     size = max(batch_sizes)
-    given = [*files] * -(-size // len(files))  # a batch of them at least
+    given = [*files] * -(-size // len(files))  # at least one batch
     end = {"stage": f"files to scores, batch {size}", "utterances": len(given), "audio": len(given) * seconds}
     end["flops"] = len(given) * (flops["front-end"] + flops["back-end"])
     stages.append((lambda: list(detector.score_files(given, num_samples, batch_size=size, workers=workers)), end))
@@ -116,7 +134,7 @@ def _head(detector: Detector, hidden_states: list[Tensor]) -> Tensor:
 
 
 def _product(matrix: Tensor) -> Callable[[], Tensor]:
-    """A square product, by oneDNN where the detector's layers use it."""
+    """Return a function for a square product, which oneDNN computes if it computes the detector's layers."""
     linear = nn.Linear(*matrix.shape, bias=False, device="meta")
     linear.weight = nn.Parameter(matrix, requires_grad=False)
     layer = OneDNNLinear(linear)
@@ -129,7 +147,7 @@ def _product(matrix: Tensor) -> Callable[[], Tensor]:
 
 
 def _flops(detector: Detector, num_samples: int) -> dict[str, float]:
-    """Of one utterance, counted without computing anything where the architecture allows it."""
+    """Count the operations for one utterance, without computing anything if the architecture allows it."""
     copy = Detector.on_meta(detector.config)
     if copy is None:
         copy, device = detector, detector.device
@@ -153,7 +171,7 @@ def _time(run: Callable[[], Any], device: torch.device) -> float:
 
 
 def table(measured: Sequence[Measured], product: float, detector: Detector) -> list[str]:
-    """Lines of a Markdown table."""
+    """Format the stages as lines of a Markdown table."""
     lines = [
         "| stage | utterances / s | × real time | GFLOP/s | of the matrix product |",
         "| --- | ---: | ---: | ---: | ---: |",
@@ -168,10 +186,7 @@ def table(measured: Sequence[Measured], product: float, detector: Detector) -> l
 
 
 def environment(detector: Detector) -> list[str]:
-    """What the figures depend on, as lines of a Markdown list."""
-    import soundfile
-    import transformers
-
+    """List the versions and the hardware that the figures depend on, as lines of a Markdown list."""
     versions = f"nes2net {__version__}, Python {platform.python_version()}, torch {torch.__version__}, "
     versions += f"transformers {transformers.__version__}, NumPy {np.__version__}, libsndfile {soundfile.__libsndfile_version__}"
     lines = [versions, f"{platform.system()} {platform.release()}, {processor_name()}, {_threads()}"]
@@ -192,13 +207,9 @@ def _threads() -> str:
 
 
 def peak_memory(device: torch.device) -> str:
-    """The most memory that this process, and its part of the GPU, took so far; empty where the system does not say."""
+    """Report the peak memory of this process, and of its part of the GPU; empty if the system does not tell."""
     text = ""
-    try:
-        import resource
-    except ImportError:  # Windows
-        pass
-    else:
+    if resource is not None:
         unit = 1 if sys.platform == "darwin" else 1024
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
         text = f"peak memory {peak / 2**30:.2f} GiB"

@@ -1,4 +1,4 @@
-"""What a file or folder is: kind, model, configuration, parameters, and what is missing or left over."""
+"""Identification of a file or folder: kind, model, configuration, parameters, missing and left-over tensors."""
 
 from __future__ import annotations
 
@@ -21,22 +21,24 @@ from nes2net.detector import Detector, recognise, sound_description, unwrap_fron
 from nes2net.errors import InputError
 from nes2net.registry import create_frontend
 
-_FIT_LEAST = 0.5  # share of a published model's names below which a state dict is called unknown
+_FIT_LEAST = 0.5  # a state dict with a smaller share of the names of a published model is called unknown
 
 
 @dataclass
 class Identity:
-    """What :func:`identify` found.
+    """Result of :func:`identify`.
 
     Attributes:
-        kind: in words, e.g. ``"detector checkpoint"``.
-        models: names of the published models or of the front-end whose tensors it has; several where they share all names and shapes.
-        config: what builds the model (``{"frontend": …}`` of a detector, options of a front-end); empty where the file does not say it.
-        parameters: numbers in the state dict, buffers and pre-training heads included.
-        dtypes: how many numbers of each type.
-        misfit: what is missing or left over, against its own configuration or else against the nearest published model.
-        records: classes in the file that were not rebuilt.
-        notes: lines for a person.
+        path: The file or folder.
+        kind: Kind in words, e.g. ``"detector checkpoint"``.
+        models: Published models or front-end with these tensors; several if they share all names and shapes.
+        config: Configuration of the detector (``{"frontend": …}``) or front-end; empty if the file has none.
+        parameters: Count of numbers in the state dict, with buffers and pre-training heads.
+        dtypes: Count of numbers of each type.
+        misfit: Missing and left-over tensors, compared with the file's own configuration or else with the
+            nearest published model.
+        records: Names of classes in the file that were not rebuilt.
+        notes: Further lines of text.
     """
 
     path: Path
@@ -50,7 +52,7 @@ class Identity:
     notes: list[str] = field(default_factory=list)
 
     def text(self) -> str:
-        """Lines for a person."""
+        """Return the description as lines of text."""
         dtypes = ", ".join(f"{count:,} {dtype}" for dtype, count in self.dtypes.items())
         lines = [f"{self.path}: {self.kind}"]
         lines += [f"  model: {' or '.join(self.models)}"] if self.models else []
@@ -64,13 +66,14 @@ class Identity:
 
 
 def identify(path: str | Path) -> Identity:
-    """Say what ``path`` is, from its content; nothing in it is executed.
+    """Identify ``path`` by its content, without executing anything in it.
 
-    Known are pre-training files of fairseq and unilm, Hugging Face folders of wav2vec 2.0 and WavLM, detectors (checkpoints of the
-    published code and of this package, its folders, ONNX files, run folders and resume files), and other state dicts.
+    It recognises pre-training files of fairseq and unilm, Hugging Face folders of wav2vec 2.0 and WavLM,
+    checkpoints of the published code and of this package, folders of this package, ONNX files, run
+    folders, resume files, and other state dicts.
 
     Raises:
-        InputError: ``path`` is missing, damaged, or holds no weights.
+        InputError: if ``path`` is missing, damaged, or holds no weights.
     """
     path = Path(path)
     if path.is_dir():
@@ -83,9 +86,7 @@ def identify(path: str | Path) -> Identity:
     if isinstance(content, dict) and isinstance(content.get("progress"), dict) and "detector" in content:
         identity = _identify_state_dict(path, state_dict_of(content["detector"], path))
         progress = content["progress"]
-        identity.kind = (
-            f"what a training run needs to go on, in epoch {progress.get('epoch')}, step {progress.get('step')}"
-        )
+        identity.kind = f"resume file of a training run, in epoch {progress.get('epoch')}, step {progress.get('step')}"
     elif isinstance(content, dict) and isinstance(content.get("model"), dict):
         if "encoder.pos_conv.0.weight_v" in content["model"]:
             identity = _identify_pretraining(path, content["model"])
@@ -110,7 +111,7 @@ def _identify_folder(folder: Path) -> Identity:
         kind = read_json(folder / CONFIG_FILE).get("model_type")
         if kind not in ("wav2vec2", "wavlm"):
             raise InputError(
-                f"{folder} holds a model of type '{kind}': wav2vec2 and wavlm are the front-ends known here"
+                f"{folder} holds a model of type '{kind}': of Hugging Face folders, wav2vec2 and wavlm are read"
             )
         frontend = create_frontend(kind, folder)
         identity = Identity(folder, f"Hugging Face folder of a {kind} front-end", [kind], {"frontend": frontend.config})
@@ -121,7 +122,7 @@ def _identify_folder(folder: Path) -> Identity:
         return Identity(
             folder, "run folder", notes=[f"checkpoints: {names}", "name one of them for its own description"]
         )
-    raise InputError(f"{folder} is no folder of a detector, a Hugging Face model or a training run")
+    raise InputError(f"{folder} is not a folder of a detector, a Hugging Face model or a training run")
 
 
 def _identify_onnx(path: Path) -> Identity:
@@ -152,7 +153,7 @@ def _identify_pretraining(path: Path, state_dict: Mapping[str, Tensor]) -> Ident
 def _identify_state_dict(path: Path, state_dict: Mapping[str, Tensor]) -> Identity:
     record = read_record(state_dict)
     unwrapped = unwrap_frontend(dict(state_dict))
-    wrapped = [] if unwrapped.keys() == state_dict.keys() else ["its front-end's names lie inside a wrapper (s3prl)"]
+    wrapped = [] if unwrapped.keys() == state_dict.keys() else ["the names of its front-end carry a prefix (s3prl)"]
     if config := record.get("model"):
         identity = Identity(path, "detector checkpoint of this package", config=config)
         identity.notes = [f"{key}: {json.dumps(value, default=str)}" for key, value in record.items() if key != "model"]

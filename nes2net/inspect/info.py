@@ -1,4 +1,4 @@
-"""What a model is made of: parameters, multiply-adds, receptive field, and what was published of it."""
+"""Description of a model: parameters, multiply-adds, receptive field and published results."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from nes2net.audio.crop import ASVSPOOF_SAMPLES
 from nes2net.audio.read import SAMPLE_RATE
@@ -25,7 +26,7 @@ _DIM, _LAYERS = 1024, 25  # XLS-R 300M and WavLM-Large
 
 @dataclass
 class PartInfo:
-    """One part of a detector. ``multiply_adds`` is per second of audio; ``notes`` are lines for a person."""
+    """One part of a detector: ``multiply_adds`` per second of audio, and ``notes`` as lines of text."""
 
     role: str
     name: str
@@ -43,17 +44,17 @@ def published_results() -> tuple[dict[str, Any], ...]:
 
 
 def count_flops(module: nn.Module, *inputs: Any) -> int:
-    """Floating-point operations of one forward pass in matrix products and convolutions, a multiply-add as two.
+    """Count the floating-point operations of matrix products and convolutions in one forward pass.
+
+    A multiply-add counts as two.
 
     >>> count_flops(nn.Linear(10, 5), torch.zeros(2, 10))
     200
     """
-    from torch.utils.flop_counter import FlopCounterMode
-
     module.eval()
     trained = [p for p in module.parameters() if p.requires_grad]
     try:
-        for parameter in trained:  # the counter hooks into autograd where a parameter is an argument
+        for parameter in trained:  # the counter would hook into autograd
             parameter.requires_grad_(False)
         with torch.no_grad(), FlopCounterMode(display=False) as counter:
             module(*inputs)
@@ -64,10 +65,12 @@ def count_flops(module: nn.Module, *inputs: Any) -> int:
 
 
 def describe(name: str) -> list[PartInfo]:
-    """The parts of ``name``: a whole-model name, a front-end, aggregation or back-end, or a checkpoint or folder.
+    """Describe the parts of a whole model, front-end, aggregation or back-end by name, or of a checkpoint or folder.
 
-    Front-ends are counted on 64,600 samples, back-ends and aggregations on the frames that these give. An unknown name raises
-    :class:`InputError` with the nearest one.
+    Front-ends are counted on 64,600 samples, back-ends and aggregations on the resulting frames.
+
+    Raises:
+        InputError: if the name is unknown; the message gives the nearest one.
     """
     if name in PUBLISHED_MODELS:
         with torch.device("meta"):
@@ -79,7 +82,7 @@ def describe(name: str) -> list[PartInfo]:
             return [_describe_frontend(create_frontend(name), "meta")]
         if name in backends.names():
             backend = create_backend(name)
-            if backend.feature_dim == 1:  # reads the waveform itself
+            if backend.feature_dim == 1:  # it reads the waveform
                 waveform = torch.zeros(1, ASVSPOOF_SAMPLES, 1)
                 return [_describe_head("back-end", backend, waveform, ASVSPOOF_SAMPLES, ASVSPOOF_SAMPLES / SAMPLE_RATE)]
             frames = backend.fixed_frames or PAPER_FRAMES
@@ -91,7 +94,7 @@ def describe(name: str) -> list[PartInfo]:
 
 
 def names() -> list[str]:
-    """Everything that :func:`describe` knows by name."""
+    """List every name that :func:`describe` accepts."""
     return [*PUBLISHED_MODELS, *frontends.names(), *aggregations.names(), *backends.names()]
 
 
@@ -116,11 +119,9 @@ def _describe_frontend(frontend: nn.Module, device: Any) -> PartInfo:
     waveform = torch.zeros(1, ASVSPOOF_SAMPLES, device=device)
     flops = count_flops(frontend, waveform)
     hop, width = 1e3 * frontend.hop_length / SAMPLE_RATE, 1e3 * frontend.min_samples / SAMPLE_RATE
-    notes = [
-        f"{frontend.num_layers} hidden states of {frontend.out_dim}, one frame every {hop:g} ms over {width:g} ms of audio"
-    ]
+    notes = [f"{frontend.num_layers} hidden states of {frontend.out_dim}, a frame of {width:g} ms every {hop:g} ms"]
     if frontend.num_unused:
-        notes.append(f"{frontend.num_unused:,} more numbers, of pre-training alone, are kept in its files")
+        notes.append(f"its files hold {frontend.num_unused:,} more numbers, used in pre-training only")
     return PartInfo(
         "front-end", frontend.config["name"], _parameters(frontend), flops / 2 * SAMPLE_RATE / ASVSPOOF_SAMPLES, notes
     )
@@ -166,7 +167,7 @@ def _parameters(module: nn.Module) -> int:
 
 
 def text(name: str) -> str:
-    """What ``nes2net info`` prints of ``name``, or of the file or folder of that name."""
+    """Return the text that ``nes2net info`` prints for a name, a file or a folder."""
     if name in names() or not Path(name).exists():
         return "\n".join(_table(name, describe(name)))
     identity = identify(name)
@@ -176,7 +177,7 @@ def text(name: str) -> str:
 
 
 def _describe_config(config: dict[str, Any]) -> list[PartInfo]:
-    """Parts of a detector, or of a front-end alone."""
+    """Describe the parts of a detector, or of a front-end alone."""
     with torch.device("meta"):
         if "backend" in config:
             return _describe_detector(Detector.from_config(config))

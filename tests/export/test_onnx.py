@@ -330,7 +330,7 @@ def test_a_description_that_is_none_is_refused(tmp_path, wrong):
 
 
 def test_what_cannot_be_exported_is_named(detector, tmp_path):
-    with pytest.raises(InputError, match=r"d\.pt: the name of an ONNX file ends in \.onnx"):
+    with pytest.raises(InputError, match=r"d\.pt has the wrong suffix: the name of an ONNX file ends in \.onnx"):
         export_onnx(detector, tmp_path / "d.pt")
     with pytest.raises(InputError, match=r"bfloat16: call detector\.cpu\(\)\.float\(\) first"):
         export_onnx(create("lfcc", "asp_mlp").bfloat16(), tmp_path / "d.onnx")

@@ -81,7 +81,7 @@ def test_run_folder_resume_file_and_others(detector, tmp_path):
     optimizer = create_optimizer(detector.parameters(), recipe.train)
     progress = Progress(epoch=5, step=7)
     RunState(recipe, {}, detector, optimizer, Selection(recipe, tmp_path), progress=progress).save(tmp_path)
-    assert identify(tmp_path / "resume.pt").kind == "what a training run needs to go on, in epoch 5, step 7"
+    assert identify(tmp_path / "resume.pt").kind == "resume file of a training run, in epoch 5, step 7"
     detector.save(tmp_path / "epoch_10.pth")
     detector.save(tmp_path / "epoch_9.pth")
     assert "checkpoints: epoch_9.pth, epoch_10.pth" in identify(tmp_path).notes
