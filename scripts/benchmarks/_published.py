@@ -1,4 +1,4 @@
-"""What the benchmarks race against: plain transcriptions of the published computations, and the clock that is read by turns."""
+"""The references of the benchmarks, plain transcriptions of the published computations, and the interleaved clock."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ FEATURE_DIM = 1024
 
 
 class PublishedBlock(nn.Module):
-    """The inner block of Nes2Net-X, B×C×T → B×C×T; its columns are concatenated on a last axis N, B×C×T×N."""
+    """The inner block of Nes2Net-X, B×C×T → B×C×T; it concatenates its columns on a last axis, B×C×T×N."""
 
     def __init__(self, channels: int, scale: int, dilation: int, activation: nn.Module, se_channels: int) -> None:
         super().__init__()
@@ -81,7 +81,7 @@ class TransposedNorm(nn.Sequential):
 
 
 class PositionalConvolution(nn.Module):
-    """Grouped convolution over time whose weight is normalised over all but the kernel's axis, B×D×T → B×D×T."""
+    """Grouped convolution over time, B×D×T → B×D×T; the weight is normalised over all axes but that of the kernel."""
 
     def __init__(self, dim: int, kernel: int, groups: int) -> None:
         super().__init__()
@@ -96,7 +96,7 @@ class PositionalConvolution(nn.Module):
 
 
 class PublishedLayer(nn.Module):
-    """Transformer layer with the norms first, T×B×D → T×B×D."""
+    """Transformer layer with layer norms first, T×B×D → T×B×D."""
 
     def __init__(self, dim: int, inner: int, heads: int) -> None:
         super().__init__()
@@ -118,7 +118,7 @@ class PublishedLayer(nn.Module):
 
 
 class PublishedWav2Vec2(nn.Module):
-    """fairseq's wav2vec 2.0 in eval mode under its names, B×N → B×T×D: layer norms in the extractor and first in the layers."""
+    """fairseq's wav2vec 2.0 in eval mode with fairseq's names, B×N → B×T×D; layer norms in the extractor and first in the layers."""
 
     def __init__(self, options: dict[str, Any]) -> None:
         super().__init__()
@@ -154,7 +154,11 @@ class PublishedWav2Vec2(nn.Module):
 
 
 def fairseq_model(frontend: nn.Module) -> tuple[str, nn.Module]:
-    """fairseq's module, or :class:`PublishedWav2Vec2` where it is not installed, on the weights of ``frontend``, and what it is."""
+    """Build fairseq's module, or :class:`PublishedWav2Vec2` if fairseq is missing, on the weights of ``frontend``.
+
+    Returns:
+        ``"fairseq"`` or ``"transcription"``, and the module.
+    """
     options = {k: v for k, v in frontend.config.items() if k != "name"}
     weights = frontend.state_dict()
     try:
@@ -169,7 +173,7 @@ def fairseq_model(frontend: nn.Module) -> tuple[str, nn.Module]:
 
 
 def seconds_by_turns(runs: dict[str, Callable[[], None]], rounds: int) -> dict[str, float]:
-    """Median seconds of each, run one after the other in every round."""
+    """Run all in turn in every round and return the median seconds of each."""
     clock = time.thread_time if torch.get_num_threads() == 1 else time.perf_counter
     for run in runs.values():
         run()

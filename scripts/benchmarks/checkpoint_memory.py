@@ -1,8 +1,9 @@
-"""Reading a checkpoint takes less than 1.3 times its size in memory, and averaging takes the same whatever the number of files.
+"""Claims: reading a checkpoint takes less than 1.3 times its size in memory; averaging takes the same for any number of files.
 
-Writes a random XLS-R 300M pre-training file in fairseq's format (1.27 GB) and a detector's, reads each in a process of its own, runs
-through every number, and prints the peak of the resident memory above what the imports took, as a ratio to the file. Resident are mapped
-pages of the file too, which the system may drop; "own" is the part that it may not. `torch.load` without mapping stands beside.
+The benchmark writes a random XLS-R 300M pre-training file in fairseq's format (1.27 GB) and that of a
+detector. It reads each in a separate process, touches every number, and prints the peak of resident
+memory above that of the imports, as a ratio to the file. Resident memory includes mapped pages of the
+file, which the system may drop; "own" excludes them. `torch.load` without mapping is shown beside.
 
     scripts/bench checkpoint_memory
     scripts/bench checkpoint_memory --small
@@ -69,7 +70,7 @@ print(json.dumps({"peak": peak - before, "own": peak_own - before_own, "seconds"
 
 
 def write_files(folder: Path, options: dict, copies: int) -> tuple[Path, list[Path]]:
-    """A pre-training file in fairseq's format, and so many detectors."""
+    """Write a pre-training file in fairseq's format, and ``copies`` detectors."""
     import torch
 
     from nes2net import Detector

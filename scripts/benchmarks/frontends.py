@@ -1,18 +1,20 @@
-"""XLS-R 300M is not slower than fairseq in float32 and at least 3 times as fast in bfloat16; WavLM-Large at least 1.1 times its eager form.
+"""Claims: XLS-R 300M is not slower than fairseq in float32 and 3 times as fast in bfloat16; WavLM-Large beats its eager form.
 
 On the CPU, with random weights, in batches of 1, 4 and 12 utterances of 64,600 samples (201 frames):
 
-* wav2vec 2.0: fairseq in float32 where it is installed, else a plain transcription of its computation; this toolkit's in float32 (not
-  slower), in bfloat16 (at least 3× at batch 4) and compiled in bfloat16 (at least 3.3×);
-* WavLM: the eager form of the transformers library, the only one that it has; this toolkit's (at least 1.1×), both in float32.
+* wav2vec 2.0: the reference is fairseq in float32, or a plain transcription of it if fairseq is not
+  installed. This toolkit runs in float32 (not slower), in bfloat16 (at least 3× at batch 4) and compiled
+  in bfloat16 (at least 3.3×).
+* WavLM: the reference is the eager form of the transformers library. This toolkit's is at least 1.1×
+  as fast; both run in float32.
 
-All of a table run by turns (A B A B …), matrix products among them; figures are of medians, of CPU time on one thread, else of wall
-time. "of peak" is the share of the matrix product's speed in the same precision, of the faster library. Full size takes some GiB of
-memory and minutes a round.
+All rows of a table and the matrix products run in turn (A B A B …). Figures are medians, of CPU time on
+one thread, otherwise of wall time. "of peak" is the speed as a share of that of a matrix product in the
+same precision, by the faster library. Full size takes some GiB of memory and minutes per round.
 
     OMP_NUM_THREADS=2 scripts/bench frontends
     scripts/bench frontends --rounds 3 --batches 1 4 --no-compile
-    scripts/bench frontends --small          # tiny models: that it runs, no figures worth reading
+    scripts/bench frontends --small          # tiny models, as a test; the figures mean nothing
 """
 
 from __future__ import annotations
@@ -33,11 +35,11 @@ from nes2net.frontends.onednn import OneDNNLinear
 from nes2net.inspect.info import count_flops
 
 TINY = {"encoder_layers": 2, "encoder_embed_dim": 64, "encoder_ffn_embed_dim": 128, "encoder_attention_heads": 4}
-PEAK_SIZE = 2048  # of the square matrices whose product is the yardstick
+PEAK_SIZE = 2048  # size of the square matrices whose product is the yardstick
 
 
 class Eager(nn.Module):
-    """The transformers library's own WavLM on the weights of ``frontend``, B×N → B×T×D."""
+    """WavLM of the transformers library on the weights of ``frontend``, B×N → B×T×D."""
 
     def __init__(self, frontend: nn.Module) -> None:
         from transformers import WavLMModel
@@ -60,7 +62,7 @@ def forward_pass(model: Callable, waveform: Tensor) -> Callable[[], Any]:
 
 
 def matrix_products(dtype: torch.dtype) -> dict[str, Callable[[], Tensor]]:
-    """A product of square matrices by PyTorch's choice of library and by oneDNN."""
+    """Return functions for a product of square matrices, by PyTorch's choice of library and by oneDNN."""
     linear = nn.Linear(PEAK_SIZE, PEAK_SIZE, bias=False, dtype=dtype)
     x = torch.randn(PEAK_SIZE, PEAK_SIZE).to(dtype)
     return {"PyTorch": forward_pass(linear, x), "oneDNN": forward_pass(OneDNNLinear(linear), x)}
@@ -69,7 +71,7 @@ def matrix_products(dtype: torch.dtype) -> dict[str, Callable[[], Tensor]]:
 def measure(
     models: dict[str, tuple[nn.Module, torch.dtype]], flops: int, samples: int, batches: list[int], rounds: int
 ) -> None:
-    """Print a table for each batch size; ratios are to the first of ``models``. ``flops`` are of one utterance."""
+    """Print a table for each batch size, with ratios to the first of ``models``; ``flops`` counts one utterance."""
     for batch in batches:
         waveform = 0.1 * torch.randn(batch, samples)
         runs = {name: forward_pass(model, waveform.to(dtype)) for name, (model, dtype) in models.items()}
@@ -93,7 +95,7 @@ def measure(
 
 
 def compare(models: dict[str, tuple[nn.Module, torch.dtype]], samples: int) -> None:
-    """Print how far the outputs are from the first model's, as a share of their standard deviation."""
+    """Print the differences from the outputs of the first model, as a share of their standard deviation."""
     waveform = 0.1 * torch.randn(1, samples)
     outputs = {name: forward_pass(model, waveform.to(dtype))()[-1].float() for name, (model, dtype) in models.items()}
     reference = outputs[next(iter(models))]

@@ -1,7 +1,8 @@
 """Metrics against plain transcriptions of their definitions at 10³ to 10⁶ trials, and the bootstrap.
 
-Plain are loops over the trials, or NumPy once per threshold where the published program does that. The runs are interleaved, and
-the median is of wall time. Both must give the same value. What would take longer than --limit is left out, which is said.
+The plain versions loop over the trials, or call NumPy once per threshold if the published program does.
+The runs are interleaved; times are medians of wall time. Both versions must return the same value. Runs
+that would take longer than --limit are left out, with a remark.
 """
 
 import argparse
@@ -22,7 +23,7 @@ SHARE_BONAFIDE = 0.1
 
 
 def walk(bonafide: np.ndarray, spoof: np.ndarray) -> Iterator[tuple[float, float]]:
-    """FRR and FAR from the lowest threshold up, bona fide first among equal scores."""
+    """Compute FRR and FAR from the lowest threshold up, bona fide first among equal scores."""
     trials = sorted([(score, 0) for score in bonafide] + [(score, 1) for score in spoof])
     rejected = [0, 0]
     yield 0.0, 1.0
@@ -37,7 +38,7 @@ def plain_eer(bonafide: np.ndarray, spoof: np.ndarray) -> float:
 
 
 def plain_eer_in_the_wild(bonafide: np.ndarray, spoof: np.ndarray) -> float:
-    """As the published script: both rates anew at every threshold."""
+    """Compute both rates anew at every threshold, as the published script does."""
     before = None
     for threshold in np.sort(np.concatenate((bonafide, spoof))):
         frr, far = np.mean(bonafide < threshold), np.mean(spoof >= threshold)
@@ -104,7 +105,7 @@ def value(result: float | tuple) -> float:
 
 
 def contenders(num_trials: int) -> dict[str, tuple[Callable, Callable, int]]:
-    """Metric → ours, the plain one, and the power of the number of trials that the plain one's time grows with."""
+    """Map each metric to our function, the plain one, and the exponent with which the plain one's time grows."""
     rng = np.random.default_rng(num_trials)
     num_bonafide = int(SHARE_BONAFIDE * num_trials)
     cm = rng.normal(2, 1.5, num_bonafide), rng.normal(-2, 1.5, num_trials - num_bonafide)
@@ -134,7 +135,7 @@ def seconds(run: Callable) -> float:
 
 def compare_with_plain(sizes: list[int], rounds: int, limit: float) -> None:
     print(f"{'metric':<18} {'trials':>9} {'plain':>12} {'ours':>12}")
-    last: dict[str, tuple[int, float]] = {}  # metric → size and time of the plain one's last run
+    last: dict[str, tuple[int, float]] = {}  # metric → size and time of the last plain run
     for num_trials in sizes:
         for name, (ours, plain, power) in contenders(num_trials).items():
             size, took = last.get(name, (num_trials, 0.0))

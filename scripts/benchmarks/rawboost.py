@@ -1,7 +1,8 @@
 """RawBoost against a plain rendering with firwin, freqz and lfilter: median CPU time per utterance.
 
-Three columns of times: plain; ours with a ``RandomState``, which makes the same draws; ours with a ``Generator``. The runs
-are interleaved, and CPU time is taken rather than wall time, so that other programs on the machine disturb the ratio little.
+There are three columns of times: the plain rendering, ours with a ``RandomState`` (the same draws), and
+ours with a ``Generator``. The runs are interleaved. CPU time is measured instead of wall time, since
+other programs on the machine disturb it little.
 """
 
 import argparse
@@ -88,7 +89,7 @@ class PlainRawBoost:
 
 
 def speech_like(length: int, peak: float) -> np.ndarray:
-    """Noise in bursts, float32: nothing here depends on more of speech than its length, its level and its pauses."""
+    """Make noise in bursts, float32; the computing time depends only on the length, level and pauses of speech."""
     rng = np.random.default_rng(0)
     envelope = 1 + np.sin(np.arange(length) * (2 * np.pi * 3 / 16000))
     x = rng.standard_normal(length) * envelope

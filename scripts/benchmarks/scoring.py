@@ -1,17 +1,21 @@
-"""From FLAC files to a score file, XLS-R 300M + Nes2Net-X is at least 1.25 times as fast as published in float32, 3.6 times in bfloat16.
+"""Claim: from FLAC files to scores, XLS-R 300M + Nes2Net-X takes 1/1.25 of the published time in float32, 1/3.6 in bfloat16.
 
-On the CPU, with random weights, '4sec' (64,600 samples): :func:`score_as_published` is the published way, batches of 2, autograd on,
-files decoded in the main process, plain layers in float32 (fairseq where it is installed, else a transcription of it, and of Nes2Net-X);
-the others are ``score_trials``, end to end. All run by turns (A B A B …) with a matrix product among them; ratios are of medians, of wall
-time. "steady" is the speed from the second batch on, without what a run of any length does once (hashing the weights, starting the reading
-processes). "of peak" is the share of the matrix product's speed in the same precision that the steady speed has. Files are real recordings
-of mixed length where NES2NET_SHARED (or ../shared) has them, otherwise generated.
+On the CPU, with random weights, in the '4sec' protocol (64,600 samples). The reference,
+:func:`score_as_published`, has batches of 2, autograd on, files decoded in the main process and plain
+layers in float32 (fairseq, or a transcription of it if it is not installed, and a transcription of
+Nes2Net-X). The other rows are ``score_trials``, end to end. All rows and a matrix product run in turn
+(A B A B …); ratios are of medians of wall time.
+
+"steady" is the speed from the second batch on, without the work done once per run (hashing the weights,
+starting the reading processes). "of peak" is the steady speed as a share of that of the matrix product in
+the same precision. Files are real recordings of mixed length if NES2NET_SHARED (or ../shared) has them,
+otherwise generated.
 
     OMP_NUM_THREADS=2 scripts/bench scoring                          # minutes
     OMP_NUM_THREADS=2 scripts/bench scoring --compile --batches 4 8 16
-    scripts/bench scoring --model CKPT --corpus DEMO                 # what bfloat16 does to the EER of a trained detector
+    scripts/bench scoring --model CKPT --corpus DEMO                 # effect of bfloat16 on the EER of a trained detector
     scripts/bench scoring --trials 600000                            # memory against the number of trials, tiny model
-    scripts/bench scoring --small                                    # tiny model: that it runs, no figures worth reading
+    scripts/bench scoring --small                                    # tiny model, as a test; the figures mean nothing
 """
 
 from __future__ import annotations
@@ -61,7 +65,7 @@ class PublishedDetector(nn.Module):
 
 
 def score_as_published(model: nn.Module, trials: Sequence[Trial], out: Path, num_samples: int) -> None:
-    """Reads, pads, computes and appends to the score file, one after the other; autograd records what nobody asks for."""
+    """Read, pad, compute and append to the score file, one after the other, with autograd recording."""
     import librosa
 
     model.eval()
@@ -78,7 +82,7 @@ def score_as_published(model: nn.Module, trials: Sequence[Trial], out: Path, num
 
 
 def recordings(folder: Path, count: int) -> list[Trial]:
-    """Real FLAC files of lengths from the shortest to the longest, or generated ones of 1 to 8 s."""
+    """Choose real FLAC files from the shortest to the longest, or generate some of 1 to 8 s."""
     shared = Path(os.environ.get("NES2NET_SHARED", REPOSITORY.parent / "shared")) / "real" / "audio"
     files = sorted(shared.rglob("*.flac"), key=lambda path: path.stat().st_size)
     if files:
@@ -97,13 +101,13 @@ def recordings(folder: Path, count: int) -> list[Trial]:
 
 
 def quietly(run: Callable[[], Any]) -> Any:
-    """Without the progress bar, which would write among the figures."""
+    """Call ``run`` without the progress bar, which would print among the figures."""
     with contextlib.redirect_stderr(io.StringIO()):
         return run()
 
 
 def by_turns(runs: dict[Any, Callable[[], Any]], rounds: int) -> dict[Any, float]:
-    """Median seconds of each, run one after the other in every round."""
+    """Run all in turn in every round and return the median seconds of each."""
     taken: dict[Any, list[float]] = {name: [] for name in runs}
     for _ in range(rounds):
         for name, run in runs.items():
@@ -114,14 +118,14 @@ def by_turns(runs: dict[Any, Callable[[], Any]], rounds: int) -> dict[Any, float
 
 
 def configuration(small: bool) -> dict[str, Any]:
-    """XLS-R 300M, or a front-end of one thin layer that is as wide, as the back-end's transcription wants it."""
+    """Configure XLS-R 300M, or a front-end of one thin layer of the same width, which the transcription needs."""
     options = {"encoder_layers": 1, "encoder_ffn_embed_dim": 64, "encoder_attention_heads": 4} if small else {}
     frontend = {"name": "xlsr_300m", "pretraining_heads": False, **options}
     return {"frontend": frontend, "aggregation": "last", "backend": "nes2net_x"}
 
 
 def with_weights(config: dict[str, Any], state_dict: dict[str, Tensor]) -> Detector:
-    """A detector of these very tensors."""
+    """Build a detector that shares these tensors."""
     detector = Detector.on_meta(config)
     detector.load_state_dict(state_dict, assign=True)
     return detector.eval()
@@ -157,7 +161,7 @@ def measure(arguments: argparse.Namespace, folder: Path) -> None:
                 "compile": kind.endswith("compiled"),
             }
             runs[name] = partial(score_trials, model, trials, folder / f"{name}.txt", **options)
-            # one batch alone: what is left of it is what a run does once
+            # one batch alone: the rest of its time is the work done once per run
             runs[name, "first"] = partial(score_trials, model, trials[:batch], folder / "first.txt", **options)
     products = {
         (dtype, library): run
@@ -188,7 +192,7 @@ def measure(arguments: argparse.Namespace, folder: Path) -> None:
 
 
 def difference(reference: Path, other: Path) -> str:
-    """How scores differ, in words."""
+    """Describe the difference of two score files."""
     from scipy.stats import spearmanr
 
     (ids, a), (other_ids, b) = read_scores(reference), read_scores(other)
@@ -199,7 +203,7 @@ def difference(reference: Path, other: Path) -> str:
 
 
 def trained(model: str, root: Path, batch_size: int, folder: Path) -> None:
-    """What bfloat16 does to a trained detector's scores and EERs on the demonstration corpus."""
+    """Print the effect of bfloat16 on the scores and EERs of a trained detector on the demonstration corpus."""
     from nes2net.evaluation.evaluate import evaluate
     from nes2net.registry import corpora
 
@@ -218,9 +222,9 @@ def trained(model: str, root: Path, batch_size: int, folder: Path) -> None:
 
 
 def memory(count: int) -> None:
-    """Peak memory of scoring 1 %, 10 % and all of ``count`` trials, each in a process of its own."""
+    """Print the peak memory of scoring 1 %, 10 % and all of ``count`` trials, each in a separate process."""
     if sys.platform != "linux":
-        raise SystemExit("the peak of resident memory in KiB is Linux's")
+        raise SystemExit("--trials needs Linux, which reports the peak of resident memory in KiB")
     for trials in sorted({max(1, count // 100), max(1, count // 10), count}):
         subprocess.run([sys.executable, __file__, "--memory-of", str(trials)], check=True)
 

@@ -1,19 +1,20 @@
-"""A training step against the published computation, back-end and whole detector, in float32 and bfloat16; and whether one worker feeds it.
+"""A training step against the published computation, for back-end and whole detector, and the data wait with one worker.
 
 A step is forward in train mode, weighted cross-entropy, backward, Adam. The reference has the same weights:
 
 * back-end: Nes2Net-X on features of 64,600 samples (201 frames) in batches of 12, against a plain transcription;
-* whole detector: XLS-R 300M and Nes2Net-X in batches of --batch, with fairseq's front-end where fairseq is installed, else a
-  transcription of its computation. bfloat16 is autocast; weights and Adam stay in float32. Both detectors share their weights; some
-  10 GiB of memory and 6 to 8 minutes on two cores.
+* whole detector: XLS-R 300M and Nes2Net-X in batches of --batch, with fairseq's front-end, or a
+  transcription of it if fairseq is not installed. bfloat16 is autocast; weights and Adam stay in float32.
+  Both detectors share their weights. It takes 10 GiB of memory and 6 to 8 minutes on two cores.
 
-All of a table run by turns (A B A B …); figures are of medians, of CPU time on one thread, else of wall time; a ratio is to the published
-computation in the same precision. Last, the demonstration's small detector (wav2vec2_small, Nes2Net-X) is trained on generated
-recordings with RawBoost 4 and one reading process: it is to wait for data less than a fifth of its time.
+All rows of a table run in turn (A B A B …). Figures are medians, of CPU time on one thread, otherwise of
+wall time; ratios are to the published computation in the same precision. Last, the demonstration's small
+detector (wav2vec2_small, Nes2Net-X) trains on generated recordings with RawBoost 4 and one reading
+process. It should wait for data less than a fifth of the time.
 
     OMP_NUM_THREADS=2 scripts/bench train
     scripts/bench train --parts backend data
-    scripts/bench train --small              # tiny models: that it runs, no figures worth reading
+    scripts/bench train --small              # tiny models, as a test; the figures mean nothing
 """
 
 from __future__ import annotations
@@ -44,12 +45,12 @@ BACKEND_BATCH, FRAMES = 12, 201
 TINY = {
     "encoder_layers": 2,
     "encoder_ffn_embed_dim": 256,
-}  # with the width of the real one, which the back-end's transcription has
+}  # as wide as the real one, which the transcription of the back-end needs
 CLASS_WEIGHTS = torch.tensor([0.1, 0.9])
 
 
 class PublishedDetector(nn.Module):
-    """B×N → B×2."""
+    """The front-end with the reference back-end, B×N → B×2."""
 
     def __init__(self, frontend: nn.Module) -> None:
         super().__init__()
@@ -62,9 +63,14 @@ class PublishedDetector(nn.Module):
 def training_step(
     model: nn.Module, called: Callable, inputs: Tensor, bfloat16: bool = False, with_inputs: bool = False
 ) -> Callable[[], None]:
-    """One step of ``model`` under a learning rate that leaves it where it is; ``called`` is ``model``, or what was compiled of it.
+    """Return a training step of ``model`` with a learning rate of 0, which leaves the weights as they are.
 
-    ``with_inputs``: gradients of the inputs too, as where a front-end is trained before it.
+    Args:
+        model: The module with the weights.
+        called: ``model`` itself, or its compiled form.
+        inputs: The batch.
+        bfloat16: Compute under autocast.
+        with_inputs: Compute gradients of the inputs too, as for training a front-end before it.
     """
     optimizer = torch.optim.Adam(model.parameters(), lr=0.0, weight_decay=1e-4)
     inputs = inputs.clone().requires_grad_(with_inputs)
@@ -83,7 +89,7 @@ def training_step(
 
 
 def race(models: dict[str, nn.Module], inputs: Tensor, rounds: int, compiled: bool, with_inputs: bool = False) -> None:
-    """Print the step times of ``models``, the first of which is the reference, in both precisions."""
+    """Print the step times of ``models`` in both precisions; the first one is the reference."""
     reference = next(iter(models))
     print(f"outputs differ by {largest_difference(*models.values(), inputs):.1e}")
     runs = {}
@@ -136,7 +142,7 @@ def detector(arguments: argparse.Namespace) -> None:
 
 
 def generated_trials(folder: Path, count: int) -> list[Trial]:
-    """FLAC files of 1.5 to 5 s, as long as those of ASVspoof 2019 on average, of low-pass noise in syllables."""
+    """Write FLAC files of low-pass noise in syllables, 1.5 to 5 s, on average as long as those of ASVspoof 2019."""
     rng = np.random.default_rng(0)
     trials = []
     for number in range(count):
@@ -150,7 +156,7 @@ def generated_trials(folder: Path, count: int) -> list[Trial]:
 
 
 def utterances_per_second(batches: Iterable) -> float:
-    """Of reading alone, from the end of the first batch on."""
+    """Measure reading alone, from the end of the first batch on."""
     iterator, count = iter(batches), 0
     next(iterator)
     start = time.perf_counter()
