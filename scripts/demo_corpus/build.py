@@ -1,4 +1,4 @@
-"""Runs it all: prepares human speech, makes every clip, writes protocols and keys, checks. Continues where it was broken off."""
+"""Build of the corpus: prepare human speech, make every clip, write protocols and keys, check; resumes if interrupted."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from .synthesis import METHODS, available_methods, spoof
 VERSION = 2
 _SHORTEST = int(1.2 * channel.RATE)
 _LONGEST = int(5.5 * channel.RATE)
-_SPARE = 1.25  # prepared for each clip that is wanted: some turn out too short without their pauses
+_SPARE = 1.25  # recordings prepared per clip wanted, since some are too short without their pauses
 
 
 def _prepared_path(work: Path, recording: Recording) -> Path:
@@ -38,7 +38,7 @@ def _prepared_path(work: Path, recording: Recording) -> Path:
 
 
 def prepare(recording: Recording, work: Path, seed: int) -> int:
-    """Cut a recording to a window of speech without pauses, kept in ``work``; its length in samples, 0 if it is too short."""
+    """Cut a recording to a window of speech without pauses, kept in ``work``; return its samples, 0 if it is too short."""
     path = _prepared_path(work, recording)
     if not path.is_file():
         x = channel.speech_only(read(recording.path, recording.start, recording.stop))
@@ -55,7 +55,7 @@ def _save(path: Path, x: np.ndarray) -> None:
 
 
 def render(clip: Clip, human: np.ndarray, seed: int) -> np.ndarray:
-    """The finished samples of a trial, made of the prepared human speech of its source."""
+    """Make the finished samples of a trial from the prepared human speech of its source."""
     rng = channel.generator(seed, clip.part, clip.id)
     x = human
     if not clip.is_human:
@@ -65,7 +65,7 @@ def render(clip: Clip, human: np.ndarray, seed: int) -> np.ndarray:
 
 
 def make(clip: Clip, out: Path, work: Path, seed: int) -> None:
-    """Write the file of a trial unless it is there."""
+    """Write the file of a trial unless it exists."""
     path = layout.audio_path(out, clip)
     if not path.is_file():
         human = np.load(_prepared_path(work, clip.source)).astype(np.float64)
@@ -82,7 +82,7 @@ def _embed_file(path: Path) -> np.ndarray:
 
 
 class Workers:
-    """``map`` over ``jobs`` processes (one: in this one), every result a step of the bar. Ctrl-C counts once until ``close``."""
+    """``map`` over ``jobs`` processes (1: this one); the bar counts results. Ctrl-C is heard once until ``close``."""
 
     def __init__(self, jobs: int, bar: tqdm) -> None:
         self._handler = signal.signal(signal.SIGINT, _interrupt_once)
@@ -92,7 +92,7 @@ class Workers:
         self._bar = bar
 
     def map(self, function: Callable, items: Iterable, title: str) -> Iterator:
-        """Results in the order of ``items``."""
+        """Yield the results in the order of ``items``."""
         self._bar.set_description(title)
         items = list(items)
         results = self._pool.map(function, items, chunksize=4) if self._pool else map(function, items)
@@ -101,14 +101,14 @@ class Workers:
             yield result
 
     def close(self) -> None:
-        """Forget what has not begun, wait for what has."""
+        """Cancel jobs that have not begun and wait for the others."""
         if self._pool:
             self._pool.shutdown(cancel_futures=True)
         signal.signal(signal.SIGINT, self._handler)
 
 
 def _interrupt_once(*_) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C would break off the shutdown and hang at exit
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C would interrupt the shutdown and hang at exit
     raise KeyboardInterrupt
 
 
@@ -117,7 +117,7 @@ def _ignore_interrupts() -> None:
 
 
 def _candidates(recordings: list[Recording], sizes: Sizes, seed: int) -> list[Recording]:
-    """As many recordings of each role as the corpus may need."""
+    """Choose as many recordings of each role as the corpus may need."""
     ordered = round_robin(recordings, seed)
     evaluation = len(EVALUATION_PARTS) * sizes.evaluation + 32
     wanted = {"train": sizes.train + sizes.dev, "eval": evaluation, "any": sizes.train + sizes.dev + evaluation}
@@ -130,9 +130,10 @@ def _candidates(recordings: list[Recording], sizes: Sizes, seed: int) -> list[Re
 def build(
     out: Path, bonafide: Path | None = None, jobs: int = 2, seed: int = 0, sizes: Sizes | None = None
 ) -> dict[str, float]:
-    """Build the corpus in ``out``, or finish it, or find it finished. Returns the EERs of the trivial-cue check.
+    """Build the corpus in ``out``, or finish it if it is incomplete, and return the EERs of the trivial-cue check.
 
-    Raises InputError where human speech is missing or too little, a program fails, or ``out`` holds another corpus.
+    Raises:
+        InputError: if there is too little human speech, a program fails, or ``out`` holds another corpus.
     """
     sizes = sizes or Sizes()
     recordings = own_recordings(bonafide, seed) if bonafide else debian_prompts()
@@ -173,7 +174,7 @@ def build(
 
 
 def _verify_speakers(out: Path, work: Path, seed: int, shared: Split, planned: list[Clip], workers: Workers) -> str:
-    """Write the toy ASV's trials and scores; returns what is to be said of them."""
+    """Write the trials and scores of the toy ASV and return the note about them."""
     enrolled = list(workers.map(partial(_embed_enrolment, work=work, seed=seed), shared.enrolment, "toy ASV"))
     enrolment = verification.by_speaker([r.speaker for r in shared.enrolment], enrolled)
     training = [clip for clip in planned if clip.part == "train" and clip.is_human]
@@ -195,7 +196,7 @@ def _stamp(recordings: list[Recording], methods: list[str], sizes: Sizes, seed: 
 
 def _check_folder(out: Path, manifest: dict, stamp: dict) -> None:
     if not manifest and out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise InputError(f"{out} is there and is no demonstration corpus; give another --out")
+        raise InputError(f"{out} exists and is not a demonstration corpus; give another --out")
     different = [name for name in stamp if manifest and manifest["stamp"].get(name) != stamp[name]]
     if different:
         raise InputError(f"{out} holds a corpus with another {', '.join(different)}; delete it or give another --out")
@@ -209,7 +210,7 @@ def _say_what_is_used(bonafide: Path | None, methods: list[str]) -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """The command line. Returns the exit status: 0, 2 for an error that the user can mend, 130 when interrupted."""
+    """Run the command line; return 0, 2 for an error that the user can mend, or 130 after Ctrl-C."""
     parser = argparse.ArgumentParser(prog="demo_corpus", description="Build the demonstration corpus.")
     parser.add_argument("--out", type=Path, required=True, help="folder of the corpus; an interrupted build continues")
     parser.add_argument(

@@ -1,7 +1,7 @@
-"""One channel for both classes, so that level, pauses, bandwidth, crest factor or spectrum do not tell them apart.
+"""One channel for both classes, so that level, pauses, bandwidth, crest factor and spectrum do not separate them.
 
-Whatever differs between classes and is not a trace of synthesis would be learned instead of it (Müller et al. 2021,
-"Speech is Silver, Silence is Golden"). Arrays are float64, mono, 16 kHz.
+A detector would learn any other difference between the classes instead of the traces of synthesis (Müller
+et al. 2021, "Speech is Silver, Silence is Golden"). Arrays are float64, mono, 16 kHz.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from scipy.stats import gennorm
 RATE = 16_000
 FRAME = RATE // 100  # 10 ms
 BAND_HZ = (100.0, 7000.0)
-EDGE = RATE // 20  # 50 ms are taken off both ends at last: filters ring there
+EDGE = RATE // 20  # 50 ms cut off both ends at last, where filters ring
 MAX_PAUSE_FRAMES = 10
 SILENCE_DB = 35.0
 
@@ -54,7 +54,7 @@ _LEVELS_DB = np.array([-34, -30, -19, -11, -5.5, -2.5, 0, 2])
 
 
 def generator(seed: int, *names: str) -> np.random.Generator:
-    """A random generator of its own for what ``names`` say: results do not hang on the order or number of processes."""
+    """Make the random generator of ``names``; results do not depend on the order or number of processes."""
     return np.random.default_rng([seed, *(zlib.crc32(name.encode()) for name in names)])
 
 
@@ -63,14 +63,14 @@ def _decibels(power: np.ndarray) -> np.ndarray:
 
 
 def _filtered(x: np.ndarray, gain) -> np.ndarray:
-    """``x`` through the zero-phase filter ``gain(frequencies in Hz, power spectrum) -> amplitude factor``."""
+    """Filter ``x`` with zero phase by ``gain(frequencies in Hz, power spectrum) -> amplitude factor``."""
     length = next_fast_len(len(x) + RATE // 10, real=True)
     spectrum = rfft(x, length)
     return irfft(spectrum * gain(rfftfreq(length, 1 / RATE), np.abs(spectrum) ** 2), length)[: len(x)]
 
 
 def _band(frequencies: np.ndarray) -> np.ndarray:
-    """Pass band with raised-cosine edges."""
+    """Return the gain of a pass band with raised-cosine edges."""
     low, high = BAND_HZ
     rise = np.clip((frequencies - 0.7 * low) / (0.3 * low), 0, 1)
     fall = np.clip((1.06 * high - frequencies) / (0.06 * high), 0, 1)
@@ -78,18 +78,18 @@ def _band(frequencies: np.ndarray) -> np.ndarray:
 
 
 def band_pass(x: np.ndarray) -> np.ndarray:
-    """100 Hz to 7 kHz, zero phase."""
+    """Filter to 100 Hz to 7 kHz with zero phase."""
     return _filtered(x, lambda frequencies, _: _band(frequencies))
 
 
 def frame_levels(x: np.ndarray) -> np.ndarray:
-    """Level of each 10 ms frame in dB, over a window of three frames."""
+    """Compute the level of each 10 ms frame in dB, over a window of three frames."""
     power = np.mean(x[: len(x) // FRAME * FRAME].reshape(-1, FRAME) ** 2, axis=1)
     return _decibels(np.convolve(power, np.ones(3) / 3, mode="same"))
 
 
 def _joined(pieces: list[np.ndarray], overlap: int = RATE // 200) -> np.ndarray:
-    """Pieces one after another, cross-faded over 5 ms."""
+    """Join pieces with cross-fades of 5 ms."""
     ramp = np.linspace(0, 1, overlap)
     joined = pieces[0]
     for piece in pieces[1:]:
@@ -99,9 +99,9 @@ def _joined(pieces: list[np.ndarray], overlap: int = RATE // 200) -> np.ndarray:
 
 
 def speech_only(x: np.ndarray) -> np.ndarray:
-    """Band-passed, without leading and trailing silence, and with pauses cut to 100 ms. Empty when there is no speech.
+    """Band-pass ``x``, remove leading and trailing silence, and cut pauses to 100 ms; empty without speech.
 
-    Silent is a frame 35 dB below the loud ones (the 95th percentile of the frame levels).
+    A frame is silent if it is 35 dB below the loud ones (the 95th percentile of the frame levels).
     """
     if len(x) < 10 * FRAME:
         return np.zeros(0)
@@ -119,13 +119,13 @@ def speech_only(x: np.ndarray) -> np.ndarray:
 
 
 def window(x: np.ndarray, samples: int, rng: np.random.Generator) -> np.ndarray:
-    """``samples`` of ``x`` from a random place: human and made clips both begin and end in mid-speech."""
+    """Cut ``samples`` of ``x`` at a random place, so that clips of both classes begin and end in mid-speech."""
     start = int(rng.integers(0, max(len(x) - samples, 0) + 1))
     return x[start : start + samples]
 
 
 def _equalised(x: np.ndarray, target_db: np.ndarray, limit_db: float = 24.0) -> np.ndarray:
-    """``x`` with the density of its long-term spectrum brought to ``target_db`` in each band, by at most ``limit_db``."""
+    """Equalise the long-term spectral density of ``x`` to ``target_db`` in each band, by at most ``limit_db``."""
 
     def gain(frequencies, power):
         edges = np.searchsorted(frequencies, _EDGES)
@@ -139,7 +139,7 @@ def _equalised(x: np.ndarray, target_db: np.ndarray, limit_db: float = 24.0) -> 
 
 
 def _dispersed(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """``x`` through a random all-pass, group delays of 0–12 ms, as short reflections make them.
+    """Filter ``x`` by a random all-pass with group delays of 0–12 ms, like short reflections.
 
     Synthesis aligns the phases of the harmonics and so has higher peaks than a voice in a room.
     """
@@ -153,7 +153,7 @@ def _dispersed(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def _levelled(x: np.ndarray, depth: float, limit_db: float = 12.0) -> np.ndarray:
-    """``x`` with the levels of its frames brought to one common distribution, times ``depth``: a gain control."""
+    """Bring the frame levels of ``x`` to one common distribution, times ``depth``, like a gain control."""
     levels = frame_levels(x)
     ranks = np.argsort(np.argsort(levels)) / (len(levels) - 1)
     gain_db = depth * np.interp(ranks, _RANKS, _LEVELS_DB) - levels
@@ -164,7 +164,7 @@ def _levelled(x: np.ndarray, depth: float, limit_db: float = 12.0) -> np.ndarray
 
 
 def _amplitudes(shape: float, crest_db: float) -> tuple[np.ndarray, np.ndarray]:
-    """Ranks and absolute values of a generalised normal distribution (1: Laplace, 2: normal) of unit power, limited."""
+    """Return ranks and limited absolute values of a generalised normal distribution of unit power (1: Laplace, 2: normal)."""
     ranks = np.concatenate([np.linspace(0, 0.95, 96), 1 - np.geomspace(0.045, 1e-5, 60)])
     values = gennorm.ppf(0.5 + ranks / 2, shape)
     values = np.minimum(values / np.sqrt(gennorm.var(shape)), 10 ** (crest_db / 20))
@@ -172,20 +172,22 @@ def _amplitudes(shape: float, crest_db: float) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _companded(x: np.ndarray, ranks: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """``x`` through the smooth curve that gives its absolute values the distribution ``values`` at ``ranks``: no crest,
-    and no shape of the waveform, tells a class."""
+    """Map the absolute values of ``x`` smoothly to the distribution ``values`` at ``ranks``.
+
+    Neither the crest factor nor the shape of the waveform then separates the classes.
+    """
     magnitude = np.abs(x)
     return np.sign(x) * np.interp(magnitude, np.quantile(magnitude, ranks), values)
 
 
 def _noise(samples: int, colour_db: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Noise of unit mean power and of the spectrum ``colour_db``."""
+    """Make noise of unit mean power with the spectrum ``colour_db``."""
     noise = _equalised(rng.standard_normal(samples), colour_db)
     return noise / np.sqrt(np.mean(noise**2))
 
 
 def _microphone(rng: np.random.Generator) -> np.ndarray:
-    """A target spectrum: average speech, tilted and rippled at random. dB per band of the equaliser (density)."""
+    """Draw a target spectrum, average speech with random tilt and ripple, as density in dB per band of the equaliser."""
     octaves = np.log2(_CENTRES / 1000)
     density = _SPEECH_SPECTRUM_DB - 10 * np.log10(_THIRD_OCTAVES)
     average = np.interp(octaves, np.log2(_THIRD_OCTAVES / 1000), density)
@@ -194,10 +196,10 @@ def _microphone(rng: np.random.Generator) -> np.ndarray:
 
 
 def match(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """The common channel: spectrum, phases, noise, dynamics, amplitudes, polarity, ends, level; 100 ms shorter than ``x``.
+    """Apply the common channel: spectrum, phases, noise, dynamics, amplitudes, polarity, ends, level; cuts 100 ms of ``x``.
 
     Each clip draws its own microphone, reflections, noise, dynamics and level, from the same distributions for both
-    classes, so that small systematic remainders drown in them.
+    classes, which hides small systematic remainders.
     """
     target = _microphone(rng)
     depth, noise_db = rng.uniform(0.75, 1.1), rng.uniform(-42, -32)

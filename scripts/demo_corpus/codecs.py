@@ -1,4 +1,4 @@
-"""Lossy codecs, genuinely encoded and decoded: FFmpeg through PyAV, GSM 06.10 through libsndfile."""
+"""Lossy codecs, by real encoders and decoders: FFmpeg through PyAV, GSM 06.10 through libsndfile."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ RATE = 16_000
 
 @dataclass(frozen=True)
 class Codec:
-    """An encoder of FFmpeg, the container it goes into, its sampling rate in Hz and bit rate in bit/s (None: fixed)."""
+    """An encoder of FFmpeg with its container, sampling rate in Hz and bit rate in bit/s (None: fixed)."""
 
     encoder: str
     container: str
@@ -24,7 +24,7 @@ class Codec:
     bit_rate: int | None = None
 
 
-# Names and meaning as in the ASVspoof 2021 keys; bit rates are this corpus's own.
+# Names and meaning as in the ASVspoof 2021 keys; the bit rates are choices of this corpus.
 _CODECS = {
     "alaw": Codec("pcm_alaw", "wav", 8000),
     "ulaw": Codec("pcm_mulaw", "wav", 8000),
@@ -49,7 +49,7 @@ WILD_CODECS = ("nocodec", "high_mp3", "high_m4a", "high_ogg")
 
 
 def decode(source, container: str | None = None) -> tuple[np.ndarray, int]:
-    """Mono samples, float64 in [−1, 1], and sampling rate of a file (path or file object) that FFmpeg reads."""
+    """Decode a path or file object by FFmpeg; return mono samples, float64 in [−1, 1], and the sampling rate."""
     with av.open(source, format=container) as opened:
         rate = opened.streams.audio[0].codec_context.sample_rate
         mono = av.AudioResampler(format="flt", layout="mono", rate=rate)
@@ -59,7 +59,7 @@ def decode(source, container: str | None = None) -> tuple[np.ndarray, int]:
 
 
 def _encode(x: np.ndarray, rate: int, codec: Codec) -> io.BytesIO:
-    """``x`` as a file in memory. FFmpeg's resampler brings the samples to the encoder's own format and rate."""
+    """Encode ``x`` to a file in memory; FFmpeg's resampler converts to the format and rate of the encoder."""
     file = io.BytesIO()
     with av.open(file, "w", format=codec.container) as container:
         stream = container.add_stream(codec.encoder, rate=codec.rate, layout="mono")
@@ -82,12 +82,12 @@ def _gsm(x: np.ndarray) -> np.ndarray:
 
 
 def _fitted(x: np.ndarray, samples: int) -> np.ndarray:
-    """Exactly ``samples``: encoders pad their last frame."""
+    """Cut or pad ``x`` to ``samples``, since encoders pad their last frame."""
     return np.pad(x[:samples], (0, max(samples - len(x), 0)))
 
 
 def transmit(x: np.ndarray, name: str) -> np.ndarray:
-    """``x`` (16 kHz) encoded and decoded by the codec or chain ``name`` of an ASVspoof 2021 key; same length."""
+    """Encode and decode ``x`` (16 kHz) by the codec or chain ``name`` of an ASVspoof 2021 key; the length stays."""
     for link in _CHAINS.get(name, (name,)):
         if link == "gsm":
             received, rate = _gsm(soxr.resample(x, RATE, 8000)), 8000

@@ -1,7 +1,7 @@
-"""The check that the classes cannot be told apart by anything trivial.
+"""Check that trivial cues do not separate the classes.
 
-Logistic regression on level, duration, silence, pauses, bandwidth, crest factor, tilt and coarse spectrum, trained on
-the training part; its EER on the other parts should be near 50 %.
+A logistic regression on level, duration, silence, pauses, bandwidth, crest factor, tilt and coarse
+spectrum is trained on the training part. Its EER on the other parts should be near 50 %.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ LEAST_EER = 40.0
 
 
 def trivial_cues(x: np.ndarray) -> np.ndarray:
-    """Numbers about ``x`` (16 kHz) that say nothing of how speech is produced."""
+    """Compute features of ``x`` (16 kHz) that do not depend on how speech is produced."""
     rms = np.sqrt(np.mean(x**2)) + 1e-9
     peak = np.abs(x).max() + 1e-9
     return np.concatenate([[20 * np.log10(rms), 20 * np.log10(peak), 20 * np.log10(peak / rms), np.log(len(x))],
@@ -60,7 +60,7 @@ def _spectrum(x: np.ndarray) -> list[float]:
 
 
 def trials(out: Path) -> dict[str, list[tuple[Path, bool, str]]]:
-    """(file, is it human, attack) of every trial by part ("train", "dev", "la", "df", "wild"), read from the protocols."""
+    """Read (file, is human, attack) of every trial from the protocols, by part ("train", "dev", "la", "df", "wild")."""
 
     def rows(path: str) -> list[list[str]]:
         return [line.split() for line in (out / path).read_text(encoding="utf-8").splitlines()]
@@ -89,13 +89,17 @@ def trials(out: Path) -> dict[str, list[tuple[Path, bool, str]]]:
 
 
 def cues_of_file(path: Path) -> np.ndarray:
-    """:func:`trivial_cues` of a file."""
+    """Compute :func:`trivial_cues` of a file."""
     return trivial_cues(soundfile.read(path)[0])
 
 
 def trivial_cue_eer(out: Path, map_files=map) -> dict[str, float]:
-    """EER in % of a detector that knows only trivial cues: "dev", "eval" (its three parts together), each part, and
-    "dev A01", … per attack. ``map_files(function, files)`` computes the cues, in order."""
+    """Compute the EER in % of a detector that knows trivial cues only.
+
+    Returns:
+        the EER of "dev", of "eval" (the three evaluation parts together), of each part, and of each attack
+        ("dev A01", …).
+    """
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
@@ -124,7 +128,7 @@ def trivial_cue_eer(out: Path, map_files=map) -> dict[str, float]:
 
 
 def summary(eers: dict[str, float]) -> str:
-    """One line about the check."""
+    """Summarise the check in one line."""
     return (
         f"A logistic regression on trivial cues (level, pauses, bandwidth, coarse spectrum, …) has an EER of "
         f"{eers['dev']:.1f} % on the development part and {eers['eval']:.1f} % on the evaluation parts (50 % is chance)."

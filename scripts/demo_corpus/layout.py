@@ -1,4 +1,4 @@
-"""Where everything lies: folders, protocols and keys exactly as ASVspoof 2019 LA, 2021 LA and DF, and In-the-Wild have them."""
+"""Folders, protocols and keys in the layouts of ASVspoof 2019 LA, 2021 LA and DF, and In-the-Wild."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ PART_NAMES = {
 
 
 def audio_path(out: Path, clip: Clip) -> Path:
-    """Where the clip lies below ``out``."""
+    """Return the path of a clip below ``out``."""
     return out / _FOLDERS[clip.part] / f"{clip.id}{'.wav' if clip.part == 'wild' else '.flac'}"
 
 
 def replace_file(path: Path, write) -> None:
-    """``write(temporary path)``, then move it to ``path``: a file that is there is whole."""
+    """Call ``write(temporary path)``, then move the file to ``path``, so that a file there is always complete."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{os.getpid()}-{path.name}")
     write(temporary)
@@ -45,12 +45,12 @@ def replace_file(path: Path, write) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Text to ``path`` in one move."""
+    """Write text to ``path`` at once or not at all."""
     replace_file(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
 
 
 def write_audio(path: Path, x: np.ndarray) -> None:
-    """``x`` as 16 kHz mono PCM_16, FLAC or WAV by the name of ``path``."""
+    """Write ``x`` as 16 kHz mono PCM_16, FLAC or WAV by the suffix of ``path``."""
     container = path.suffix[1:].upper()
     replace_file(path, lambda temporary: soundfile.write(temporary, x, RATE, subtype="PCM_16", format=container))
 
@@ -82,7 +82,7 @@ def _df_key(clip: Clip) -> str:
 
 
 def write_protocols(out: Path, clips: list[Clip]) -> None:
-    """Protocols of all parts, the CM keys of 2021 LA and DF, and In-the-Wild's meta.csv."""
+    """Write the protocols of all parts, the CM keys of 2021 LA and DF, and meta.csv of In-the-Wild."""
     by_part = {part: [clip for clip in clips if clip.part == part] for part in _FOLDERS}
     for part, name in (("train", "train.trn"), ("dev", "dev.trl")):
         rows = _lines(f"{c.source.speaker} {c.id} - {c.attack} {c.label}" for c in by_part[part])
@@ -98,7 +98,7 @@ def write_protocols(out: Path, clips: list[Clip]) -> None:
 
 
 def write_asv(out: Path, trials: list[tuple[str, Clip, str, float]]) -> None:
-    """ASV key and scores: (speaker that is claimed, clip, "target" / "nontarget" / "spoof", score) per trial."""
+    """Write the ASV key and scores: (claimed speaker, clip, "target" / "nontarget" / "spoof", score) per trial."""
     keys, scores = [], []
     for speaker, clip, key, score in trials:
         model = f"{speaker}-{clip.codec}-loc_tx"
@@ -110,7 +110,7 @@ def write_asv(out: Path, trials: list[tuple[str, Clip, str, float]]) -> None:
 
 
 def count_table(out: Path, clips: list[Clip]) -> str:
-    """Clips and minutes of each part and class, as a Markdown table."""
+    """Count clips and minutes of each part and class in a Markdown table."""
     rows = ["| part | human | minutes | spoofed | minutes |", "|---|---|---|---|---|"]
     for part, name in PART_NAMES.items():
         cells = []
@@ -123,7 +123,7 @@ def count_table(out: Path, clips: list[Clip]) -> str:
 
 
 def write_readme(out: Path, clips: list[Clip], source: str, asv: str, cues: str) -> None:
-    """README.md of the corpus: where the speech comes from, what the attack names mean, what is a toy."""
+    """Write the README.md of the corpus: source of the speech, meaning of the attacks, and the toy ASV."""
     used = {clip.method for clip in clips if not clip.is_human}
     rows = [
         f"| {method.attack} | {method.description} | {'evaluation only' if method.unseen else 'all parts'} |"
@@ -161,16 +161,16 @@ def _speakers_overlap(clips: list[Clip]) -> bool:
 
 
 def read_manifest(out: Path) -> dict:
-    """The manifest of a corpus that is there or was begun; empty when there is none."""
+    """Read the manifest of a complete or unfinished corpus; empty without one."""
     path = out / "manifest.json"
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
 
 def write_manifest(out: Path, manifest: dict) -> None:
-    """The manifest: what the corpus was made from, and whether it is complete."""
+    """Write the manifest: the sources of the corpus, and whether it is complete."""
     write_text(out / "manifest.json", json.dumps(manifest, indent=1, sort_keys=True) + "\n")
 
 
 def recording_digest_fields(recordings: list[Recording]) -> list[str]:
-    """What says that two runs have the same human speech before them."""
+    """List the fields that are equal for two runs with the same human speech."""
     return [f"{r.key} {r.path.stat().st_size} {r.speaker} {r.role} {r.start:.3f} {r.stop:.3f}" for r in recordings]

@@ -1,4 +1,4 @@
-"""Which clip becomes which trial: parts, ids, attacks, codecs and phases, the same on every run with the same seed."""
+"""Plan of the trials: parts, ids, attacks, codecs and phases, the same on every run with the same seed."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _MIN_CLIPS = 8
 
 @dataclass(frozen=True)
 class Sizes:
-    """The most human clips per part, and spoofs of one method per human clip."""
+    """Largest number of human clips per part, and of spoofs by one method per human clip."""
 
     train: int = 400
     dev: int = 84
@@ -42,7 +42,7 @@ class Sizes:
 
 @dataclass(frozen=True)
 class Clip:
-    """One trial to make. ``source``: key of the human clip that it is, copies, or takes speaker and duration from."""
+    """One trial to make; ``source`` is its human clip, the one it copies, or the one that gives speaker and duration."""
 
     id: str
     part: str
@@ -65,7 +65,7 @@ class Clip:
 
 
 def round_robin(recordings: list[Recording], seed: int) -> list[Recording]:
-    """Recordings in random order, speaker and language after speaker and language: any head of the list is balanced."""
+    """Order recordings at random, cycling through speakers and languages, so that any head of the list is balanced."""
     groups = defaultdict(list)
     for recording in recordings:
         groups[recording.speaker, recording.language].append(recording)
@@ -78,14 +78,14 @@ def round_robin(recordings: list[Recording], seed: int) -> list[Recording]:
 
 @dataclass(frozen=True)
 class Split:
-    """Human clips of each part, and those that enrol the speakers of the toy verification."""
+    """Human clips of each part, and the enrolment clips of the toy verification."""
 
     parts: dict[str, list[Recording]]
     enrolment: list[Recording]
 
 
 def split(usable: list[Recording], sizes: Sizes, seed: int) -> Split:
-    """Share out the usable human clips. Raises InputError where there are too few of them."""
+    """Share out the usable human clips; raise :class:`InputError` if there are too few."""
     ordered = round_robin(usable, seed)
     anywhere = [r for r in ordered if r.role == "any"]
     learning = [r for r in ordered if r.role == "train"] + anywhere[::2]
@@ -120,7 +120,7 @@ def _first_of_each_speaker(recordings: list[Recording], count: int) -> list[Reco
 def _copies(
     part: str, human: list[Recording], methods: list[str], sizes: Sizes, seed: int
 ) -> list[tuple[str, Recording]]:
-    """(method, human clip it is paired with) of every spoof of a part."""
+    """List (method, paired human clip) of every spoof of a part."""
     evaluation = part in EVALUATION_PARTS
     ratio = sizes.spoofs_in_evaluation if evaluation else sizes.spoofs_in_training
     pairs = []
@@ -132,7 +132,7 @@ def _copies(
 
 
 def clips(shared: Split, methods: list[str], sizes: Sizes, seed: int) -> list[Clip]:
-    """Every trial of the corpus. Codecs and phases go round in each class, so that neither class favours one."""
+    """List every trial of the corpus; each class cycles through codecs and phases, so that neither favours one."""
     planned = []
     for part, human in shared.parts.items():
         rng = generator(seed, "part", part)

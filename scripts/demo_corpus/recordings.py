@@ -1,4 +1,4 @@
-"""Human speech: the voice prompts of Debian's asterisk-core-sounds packages, or a folder of the user's own recordings."""
+"""Human speech: voice prompts of Debian's asterisk-core-sounds packages, or a folder of the user's recordings."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ PROMPTS = Path("/usr/share/asterisk/sounds")
 ATTRIBUTION = """\
 Human speech: Asterisk core sounds, by Allison Smith (en, es; theivrvoice.com) and June Wallack (fr; junewallack.com),
   CC BY-SA 3.0; by Carlo Flora (it; carloflora.com), CC BY-SA 3.0; by Maxim Topal (ru; ivrvoice.ru), CC BY 3.0.
-  Clips are changed (cut, filtered, coded); what is made of them falls under the same licences."""
+  Clips are changed (cut, filtered, coded); clips made from them fall under the same licences."""
 
-# Prompts that are no speech, or the same sounds in every language.
+# Prompts without speech, or with the same sounds in every language.
 _NOT_SPEECH = re.compile(r"silence/|tone|beep|tt-monkeys")
 _AUDIO = {
     ".wav",
@@ -48,7 +48,7 @@ MIN_SECONDS, MAX_SECONDS, PIECE_SECONDS = 1.4, 5.9, 4.5
 
 @dataclass(frozen=True)
 class Recording:
-    """A stretch of human speech. ``role``: "train" (training and development), "eval", or "any" (not split by speaker)."""
+    """A piece of human speech; ``role`` is "train" (training and development), "eval", or "any" (speakers not split)."""
 
     key: str
     path: Path
@@ -60,7 +60,7 @@ class Recording:
 
 
 def read(path: Path, start: float = 0.0, stop: float | None = None) -> np.ndarray:
-    """Samples between ``start`` and ``stop`` seconds, mono, 16 kHz, by libsndfile or else FFmpeg.
+    """Read the samples between ``start`` and ``stop`` seconds, mono, 16 kHz, by libsndfile or else FFmpeg.
 
     Raises InputError when neither reads the file.
     """
@@ -77,11 +77,11 @@ def read(path: Path, start: float = 0.0, stop: float | None = None) -> np.ndarra
 
 def _opened(path: Path) -> soundfile.SoundFile:
     if path.suffix.lower() == ".g722":
-        raise soundfile.LibsndfileError(1)  # raw G.722 has no header: FFmpeg alone reads it
+        raise soundfile.LibsndfileError(1)  # raw G.722 has no header; only FFmpeg reads it
     return soundfile.SoundFile(path)
 
 
-@lru_cache(maxsize=1)  # the pieces of a long recording come one after another
+@lru_cache(maxsize=1)  # the pieces of a long recording are read one after another
 def _decoded(path: Path) -> tuple[np.ndarray, int]:
     try:
         return decode(str(path), "g722" if path.suffix.lower() == ".g722" else None)
@@ -99,7 +99,7 @@ def _seconds(path: Path) -> float:
 
 
 def _pieces(path: Path, name: str, **fields) -> list[Recording]:
-    """A recording of 1.4–5.9 s as it is, a longer one in equal pieces of about 4.5 s, a shorter one not at all."""
+    """Take a recording of 1.4–5.9 s whole, split a longer one into equal pieces of about 4.5 s, drop a shorter one."""
     seconds = _seconds(path)
     if seconds < MIN_SECONDS:
         return []
@@ -111,7 +111,7 @@ def _pieces(path: Path, name: str, **fields) -> list[Recording]:
 
 
 def debian_prompts() -> list[Recording]:
-    """Prompts of the installed packages: English, Spanish (one speaker) and French to train, Italian and Russian to test."""
+    """List the installed prompts: English, Spanish (one speaker) and French for training, Italian and Russian to test."""
     voices = {
         "en_US_f_Allison": ("LA_0001", "en", "train"),
         "es_MX_f_Allison": ("LA_0001", "es", "train"),
@@ -135,7 +135,7 @@ def debian_prompts() -> list[Recording]:
 
 
 def _speaker_of(path: Path, folder: Path) -> str:
-    """The first subfolder below ``folder``, or else the file name up to its first digit, underscore, dot or space."""
+    """Name the speaker: the first subfolder below ``folder``, or the file name up to a digit, underscore, dot or space."""
     inside = path.relative_to(folder)
     if len(inside.parts) > 1:
         return inside.parts[0]
@@ -143,7 +143,7 @@ def _speaker_of(path: Path, folder: Path) -> str:
 
 
 def own_recordings(folder: Path, seed: int) -> list[Recording]:
-    """The user's recordings in ``folder``; from three speakers on, those of the evaluation part are kept apart.
+    """List the user's recordings in ``folder``; with three speakers or more, evaluation has speakers of its own.
 
     Raises InputError when ``folder`` is missing or has no audio in it.
     """
@@ -167,7 +167,7 @@ def own_recordings(folder: Path, seed: int) -> list[Recording]:
 
 
 def _evaluation_speakers(files: dict[str, int], seed: int) -> set[str]:
-    """Speakers for the evaluation part: about half of the files, at least one speaker, and one at least left to train.
+    """Choose speakers with about half of the files for evaluation, leaving at least one speaker on each side.
 
     Empty below three speakers: then nobody can be kept apart.
     """

@@ -1,4 +1,4 @@
-"""Spoofs: two text-to-speech programs, and four ways of analysing human speech and putting it together again.
+"""Spoofs: two text-to-speech programs, and four methods of analysing and resynthesising human speech.
 
 Every method takes human speech (float64, 16 kHz, without pauses) and gives speech of at least about that length.
 """
@@ -33,7 +33,7 @@ _ESPEAK_VARIANTS = {"train": ("m1", "m3", "m7", "f1", "f2", "f5"), "eval": ("m4"
 
 @dataclass(frozen=True)
 class Method:
-    """A way of making spoofs: attack number, the DF key's vocoder class, a word for people, is it kept for evaluation."""
+    """A method of spoofing: attack number, vocoder class of the DF key, description, and whether only evaluation has it."""
 
     attack: str
     vocoder: str
@@ -55,7 +55,7 @@ METHODS = {
 
 
 def available_methods() -> list[str]:
-    """Names of METHODS that this machine can run. Raises InputError without pyworld."""
+    """List the names of METHODS that this machine can run; raise :class:`InputError` without pyworld."""
     _pyworld()
     programs = {"espeak": "espeak-ng", "klatt": "espeak-ng", "flite": "flite"}
     return [name for name in METHODS if name not in programs or shutil.which(programs[name])]
@@ -65,7 +65,7 @@ def available_methods() -> list[str]:
 def _pyworld():
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # pyworld imports pkg_resources, which warns of its end
+            warnings.simplefilter("ignore")  # pyworld imports pkg_resources, which is deprecated
             import pyworld
     except ImportError as error:
         raise InputError(
@@ -76,7 +76,7 @@ def _pyworld():
 
 @cache
 def _texts(language: str, part: str) -> list[str]:
-    """Sentences to read in a part (the evaluation parts share theirs); no sentence is read in two."""
+    """List the sentences of a part (the evaluation parts share theirs); no sentence is in two parts."""
     part = part if part in ("train", "dev") else "eval"
     lines = [
         line.split("\t") for line in _SENTENCES.read_text(encoding="utf-8").splitlines() if not line.startswith("#")
@@ -85,7 +85,7 @@ def _texts(language: str, part: str) -> list[str]:
 
 
 def _run(command: list[str], text: str) -> np.ndarray:
-    """Speech that a program writes into the file that takes the place of "{}", at 16 kHz."""
+    """Run a program that writes speech into the file given for "{}", and return it at 16 kHz."""
     with tempfile.TemporaryDirectory() as folder:
         wav = Path(folder, "speech.wav")
         done = subprocess.run(
@@ -99,7 +99,7 @@ def _run(command: list[str], text: str) -> np.ndarray:
 
 
 def _read_aloud(speak, texts: list[str], samples: int, rng: np.random.Generator) -> np.ndarray:
-    """Sentences in random order, 100 ms apart, until there are ``samples``."""
+    """Join sentences in random order, 100 ms apart, up to ``samples``."""
     parts, pause = [], np.zeros(RATE // 10)
     while sum(map(len, parts)) < samples:
         for text in rng.permutation(texts):
@@ -140,7 +140,7 @@ def _mel_bands() -> tuple[np.ndarray, np.ndarray]:
 
 
 def _griffin_lim(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Magnitudes from 80 mel bands by the pseudo-inverse, phases by Griffin and Lim (1984), fast variant."""
+    """Resynthesise from 80 mel bands: magnitudes by the pseudo-inverse, phases by fast Griffin-Lim (1984)."""
     mel, inverse = _mel_bands()
     magnitude = np.abs(librosa.stft(x, n_fft=FFT, hop_length=HOP))
     magnitude = np.maximum(inverse @ (mel @ magnitude), 0)
@@ -157,7 +157,7 @@ def _phase_vocoder(x: np.ndarray, factor: float = 1.3) -> np.ndarray:
 
 
 def _lpc(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Linear prediction of order 18, 25 ms frames, excited by pulses at the pitch where voiced and by noise elsewhere."""
+    """Resynthesise by linear prediction of order 18 in 25 ms frames, excited by pulses if voiced, otherwise by noise."""
     f0, _ = _pyworld().dio(x, RATE, frame_period=1000 * HOP / RATE)
     excitation = _excitation(np.repeat(f0, HOP)[: len(x)], rng)
     length, shape = 400, np.hanning(400)
@@ -180,7 +180,7 @@ def _lpc(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def _excitation(f0: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """One pulse a pitch period of unit mean power where ``f0`` (Hz per sample) is above 0, white noise where it is 0."""
+    """Make pulses at the pitch ``f0`` (Hz per sample) of unit mean power, and white noise at samples with f0 = 0."""
     noise = rng.standard_normal(len(f0))
     phase = np.cumsum(f0) / RATE
     pulses = np.diff(np.floor(phase), prepend=0) * np.sqrt(RATE / np.maximum(f0, 1))
@@ -188,7 +188,7 @@ def _excitation(f0: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def spoof(method: str, x: np.ndarray, rng: np.random.Generator, language: str, part: str) -> np.ndarray:
-    """A spoof by ``method`` (a key of METHODS) that copies or replaces the human speech ``x``."""
+    """Make a spoof by ``method`` (a key of METHODS) that copies or replaces the human speech ``x``."""
     made = {
         "espeak": lambda: _espeak(
             _ESPEAK_VARIANTS["train" if part in ("train", "dev") else "eval"], x, rng, language, part

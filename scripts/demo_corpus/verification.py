@@ -1,4 +1,4 @@
-"""A toy automatic speaker verification (ASV), because min t-DCF judges a detector in front of one.
+"""Toy automatic speaker verification (ASV), since min t-DCF judges a detector in front of one.
 
 An utterance's embedding is the mean and standard deviation over time of its MFCCs, standardised on training speech; a
 trial's score is the cosine between it and the mean embedding of the claimed speaker's enrolment clips. It is a real
@@ -22,7 +22,7 @@ NO_NOTE = "There are no ASV scores (one speaker alone allows no nontarget trials
 
 
 def embedding(x: np.ndarray) -> np.ndarray:
-    """Mean and standard deviation of 30 MFCCs (without the zeroth) of ``x`` (16 kHz): 60 numbers."""
+    """Compute mean and standard deviation of 30 MFCCs (without the zeroth) of ``x`` (16 kHz): 60 numbers."""
     mfcc = librosa.feature.mfcc(y=x, sr=RATE, n_mfcc=31, n_fft=512, hop_length=160, n_mels=40, fmin=100, fmax=3800)[1:]
     return np.concatenate([mfcc.mean(axis=1), mfcc.std(axis=1)])
 
@@ -34,7 +34,7 @@ def _unit(x: np.ndarray) -> np.ndarray:
 def score_trials(
     background: np.ndarray, enrolment: dict[str, np.ndarray], clips: list[Clip], embeddings: np.ndarray
 ) -> list[tuple[str, Clip, str, float]]:
-    """Trials (claimed speaker, clip, key, score): each human clip for its own speaker and, as nontarget, for each other
+    """Make trials (claimed speaker, clip, key, score): each human clip for its own speaker and, as nontarget, each other
     one; each spoof for the speaker it copies. Empty when there is one speaker alone.
 
     ``background``: training embeddings N×60; ``enrolment``: speaker → embeddings M×60; ``embeddings``: of ``clips``.
@@ -55,7 +55,7 @@ def score_trials(
 
 
 def by_speaker(speakers: list[str], embeddings: np.ndarray) -> dict[str, np.ndarray]:
-    """Embeddings gathered by speaker."""
+    """Gather embeddings by speaker."""
     gathered = defaultdict(list)
     for speaker, row in zip(speakers, embeddings):
         gathered[speaker].append(row)
