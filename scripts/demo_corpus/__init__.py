@@ -2,8 +2,8 @@
 
     python scripts/demo_corpus --out DIR [--bonafide DIR] [--jobs 2] [--seed 0]
 
-``recordings`` finds human speech, ``synthesis`` makes spoofs of it, ``channel`` and ``codecs`` bring both classes
-through the same channel, ``plan`` says which clip becomes which trial, ``layout`` writes the protocols and keys,
-``verification`` is the toy speaker verification that min t-DCF needs, ``cues`` checks that nothing trivial tells the
-classes apart, and ``build`` runs it all.
+``recordings`` finds human speech, ``synthesis`` makes spoofs of it, ``channel`` and ``codecs`` pass both
+classes through the same channel, ``plan`` assigns clips to trials, ``layout`` writes the protocols and
+keys, ``verification`` is the toy speaker verification that min t-DCF needs, ``cues`` checks that trivial
+cues do not separate the classes, and ``build`` runs everything.
 """

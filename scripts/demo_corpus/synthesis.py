@@ -1,6 +1,6 @@
 """Spoofs: two text-to-speech programs, and four methods of analysing and resynthesising human speech.
 
-Every method takes human speech (float64, 16 kHz, without pauses) and gives speech of at least about that length.
+Every method takes human speech (float64, 16 kHz, without pauses) and returns speech of about that length or more.
 """
 
 from __future__ import annotations

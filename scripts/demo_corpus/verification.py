@@ -1,8 +1,9 @@
 """Toy automatic speaker verification (ASV), since min t-DCF judges a detector in front of one.
 
-An utterance's embedding is the mean and standard deviation over time of its MFCCs, standardised on training speech; a
-trial's score is the cosine between it and the mean embedding of the claimed speaker's enrolment clips. It is a real
-system with real, poor scores: good enough to compute the metric with, good for nothing else.
+The embedding of an utterance is the mean and standard deviation over time of its MFCCs, standardised on
+training speech. The score of a trial is the cosine between it and the mean embedding of the claimed
+speaker's enrolment clips. It is a real system with real but poor scores, which serve to compute the
+metric and nothing else.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ def score_trials(
     background: np.ndarray, enrolment: dict[str, np.ndarray], clips: list[Clip], embeddings: np.ndarray
 ) -> list[tuple[str, Clip, str, float]]:
     """Make trials (claimed speaker, clip, key, score): each human clip for its own speaker and, as nontarget, each other
-    one; each spoof for the speaker it copies. Empty when there is one speaker alone.
+    one; each spoof for the speaker it copies. Empty if there is only one speaker.
 
     ``background``: training embeddings N×60; ``enrolment``: speaker → embeddings M×60; ``embeddings``: of ``clips``.
     """
