@@ -403,7 +403,7 @@ class TestErrors:
     def test_folder_of_something_else(self, bonafide, tmp_path, capsys):
         pytest.importorskip("pyworld", reason="pyworld is not installed")
         (tmp_path / "letter.txt").write_text("Dear")
-        assert "is no demonstration corpus" in self.failing(capsys, "--out", tmp_path, "--bonafide", bonafide)
+        assert "is not a demonstration corpus" in self.failing(capsys, "--out", tmp_path, "--bonafide", bonafide)
 
     def test_another_seed(self, built, bonafide):
         with pytest.raises(InputError, match="another seed"):
