@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
 # The whole job on a small corpus of real speech: build the corpus, train two detectors, average two checkpoints of each,
-# score the three evaluation parts, evaluate them. Everything goes to demo/; a second run starts from what is there.
+# score and evaluate the three evaluation parts. Everything goes to demo/; a second run starts from the files there.
 #
 #   bash scripts/demo.sh [--all] [--bonafide DIR] [--out DIR]
 #
 # --all trains a third detector, MPIF-Res2Net with random Specmix, from its recipe by `nes2net` (about two minutes more);
-# scripts/demo_ablation then tells what its parts do.
-# --bonafide DIR takes your own recordings of human speech (one folder per speaker) where Debian's packages are not to be had.
+# scripts/demo_ablation then measures the effect of its parts.
+# --bonafide DIR takes your own recordings of human speech (one folder per speaker), e.g. on a system without Debian's packages.
 set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
 bonafide=() out=$root/demo all=
@@ -31,7 +31,7 @@ started=$SECONDS
 built=$SECONDS
 cd "$out"
 
-# Both detectors are trained from scratch in minutes, so with a larger learning rate than fine-tuning XLS-R 300M takes.
+# Both detectors are trained from scratch in minutes, with a larger learning rate than for fine-tuning XLS-R 300M.
 train() { # NAME EPOCHS FLAGS…
   local name=$1 epochs=$2
   shift 2
@@ -41,7 +41,7 @@ train() { # NAME EPOCHS FLAGS…
     --seed 12345 --batch_size 12 --num_epochs "$epochs" --lr 1e-3 --num_workers 2 "$@"
   local folder
   folder=$(ls -d models/demo_*_"$name")
-  # Checkpoints are saved where a development loss improves, so the last two are the best two.
+  # Checkpoints are saved when a development loss improves, so the last two are the best two.
   local ids
   ids=$(cd "$folder" && ls epoch_*.pth | tr -dc '0-9\n' | sort -n | tail -2 | tr '\n' ' ')
   for track in LA DF in_the_wild; do
@@ -60,7 +60,7 @@ train() { # NAME EPOCHS FLAGS…
     --labels_file corpus/release_in_the_wild/meta.csv
 }
 
-# The same job by recipe; what differs from the published values stands in demo_mpif_res2net.txt.
+# The same job by recipe; demo_mpif_res2net.txt lists the differences from the published values.
 train_mpif_res2net() {
   local name=mpif_res2net nes2net=$venv/bin/nes2net settings folder ids track
   echo

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Install, where missing, what the demonstration needs of Debian: voice prompts, two speech synthesisers, a C++ compiler for pyworld.
+# Install the Debian packages of the demonstration: voice prompts, two speech synthesisers, a C++ compiler for pyworld.
 set -euo pipefail
 packages=(asterisk-core-sounds-{en,fr,es,it,ru}-g722 espeak-ng flite g++ python3-dev python3-venv)
 missing=()

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Make a virtual environment (.venv, or $VENV) with nes2net and all that its tests and the demonstration need.
+# Make a virtual environment (.venv, or $VENV) with nes2net and the requirements of its tests and the demonstration.
 # PYTHON names another interpreter, TORCH another torch (e.g. TORCH=torch for the newest with CUDA).
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -16,9 +16,9 @@ if [ ! -x "$venv/bin/python" ]; then
 fi
 pip=("$venv/bin/python" -m pip --disable-pip-version-check)
 "${pip[@]}" install --quiet --upgrade pip
-# torch first: what comes later is content with it, and would otherwise bring a build of its own choice.
+# torch first: packages installed later accept it, but would otherwise choose a build themselves.
 "$venv/bin/python" -c "import torch" 2>/dev/null || "${pip[@]}" install "${TORCH:-torch==2.13.0}"
-# pyworld comes as source: its build wants these beforehand, and its import pkg_resources, which setuptools 81 dropped.
+# pyworld is built from source and needs these first; it imports pkg_resources, which setuptools 81 dropped.
 "$venv/bin/python" -c "import pyworld" 2>/dev/null || {
   "${pip[@]}" install --quiet "setuptools<81" wheel "numpy>=1.26" cython
   "${pip[@]}" install --quiet --no-build-isolation "pyworld>=0.3.4" ||

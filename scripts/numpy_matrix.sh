@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Pass the numerical tests with the oldest NumPy supported, 1.26, in an environment of its own (.venv-numpy-1.26.4, or $VENV);
-# scripts/test.sh passes them with the newest. NUMPY names another version, PYTHON and TORCH are as in scripts/environment.sh.
-# Arguments are further ones for pytest.
+# Pass the numerical tests with the oldest supported NumPy, 1.26, in a separate environment (.venv-numpy-1.26.4, or $VENV);
+# scripts/test.sh passes them with the newest. NUMPY names another version; PYTHON and TORCH are as in scripts/environment.sh.
+# Arguments are passed on to pytest.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 numpy=${NUMPY:-1.26.4}
@@ -19,7 +19,7 @@ if [ ! -e "$stamp" ]; then
   fi
   pip=("$venv/bin/python" -m pip --disable-pip-version-check)
   "${pip[@]}" install --quiet --upgrade pip
-  # torch first, as in scripts/environment.sh; pip chooses releases of the others that go with this NumPy.
+  # torch first, as in scripts/environment.sh; pip chooses releases of the others that fit this NumPy.
   "$venv/bin/python" -c "import torch" 2>/dev/null || "${pip[@]}" install "${TORCH:-torch==2.13.0}" "numpy==$numpy"
   "${pip[@]}" install --quiet --editable ".[dev]" "numpy==$numpy"
   rm -f "$venv"/nes2net-*

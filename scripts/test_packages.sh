@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Install, where missing and possible, what some tests need of Debian: Chromium, which opens the report page. Where it cannot be
-# installed those tests are skipped, visibly, and this says so; it never fails.
+# Install Chromium from Debian if it is missing, for the tests that open the report page. If it cannot be installed, these
+# tests are skipped, visibly, and a line says so; this script never fails.
 set -uo pipefail
 browsers=(chromium chromium-browser google-chrome google-chrome-stable)
 for browser in "${browsers[@]}"; do
