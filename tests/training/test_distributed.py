@@ -136,55 +136,85 @@ def state_of(recipe):
 
 
 @pytest.mark.slow
-def test_two_processes_are_as_one(recipe, corpus, tmp_path):
-    """Nes2Net-X with its batch normalisations, batches and parts of uneven size, and a file that cannot be read.
+def test_two_processes_are_as_one(recipe, small_model, corpus, tmp_path):
+    """Weights and metrics of two processes are those of one, up to rounding.
 
-    Adam divides a gradient by its size: it does not tell a gradient from its double, and the rounding errors of a gradient that is 0 (of
-    biases before a batch normalisation, which change nothing) become steps of up to the learning rate. With eps = 1 its steps are about
-    the learning rate times the gradients, and weights are compared; with the published eps what is measured on the development set is.
+    The model has batch normalisations, batches and parts are of uneven size, and one file cannot be
+    read. How far rounding reaches depends on the processor, so two things are kept out of the way:
+
+    * ReLU, whose slope jumps at 0. Where a channel is hardly ever above 0, the batch normalisation
+      after it blows one such jump up to some percent of the gradient. SELU always has a slope.
+    * Adam with the published eps, 1e-8, which divides a gradient by its own size. It cannot tell a
+      gradient from its double, and rounding errors of a gradient that is 0 become whole steps.
+      With eps = 1 its steps are about the learning rate times the gradients: those runs are
+      compared tightly. With the published eps :func:`check_first_step_of_adam` compares one step.
     """
     bad = tmp_path / "bad"
     shutil.copytree(corpus, bad)
     (bad / "ASVspoof2019_LA_train" / "flac" / "LA_T_1000002.flac").write_bytes(b"no audio")
+    smooth = {**small_model, "backend": {"name": "nes2net_x_selu", "nes_ratio": [4, 4]}}
 
     def pair(name, **changes):
         places = [{"output": str(tmp_path / place), "logs": str(tmp_path / place)} for place in ("one", "two")]
-        return [recipe(comment=name, **place, **changes) for place in places]
+        return [recipe(comment=name, model=smooth, **place, **changes) for place in places]
 
     five_steps = {"epochs": 5, "batch_size": 11, "keep": "all"}
     linear = {"adam_eps": 1.0, "lr": 2e-3}
+    published = pair("adam", train={"epochs": 1, "batch_size": 11, "lr": 1e-4})
     recipes = {
-        "published eps": pair("adam", train={**five_steps, "lr": 1e-4}),
         "eps 1": pair("linear", train={**five_steps, **linear}),
         "clipped": pair(
             "clipped", train={**five_steps, "adam_eps": 1.0, "lr": 0.02, "max_grad_norm": 0.1, "accumulate": 2}
         ),
         "bad file": pair("bad", train={**linear, "epochs": 1, "batch_size": 4}, data={"root": str(bad)}),
     }
-    for one, _ in recipes.values():
+    pairs = [published, *recipes.values()]
+    for one, _ in pairs:
         train(one, "cpu")
-    printed, remarks, reports = torchrun(2, tmp_path, *(two for _, two in recipes.values()))
+    printed, remarks, reports = torchrun(2, tmp_path, *(two for _, two in pairs))
     assert not any(reports[0]["ended"]) and not any(reports[1]["ended"])
-    assert printed.count("epoch 1 - loss") == len(recipes) and ", 2 processes" in printed
+    assert printed.count("epoch 1 - loss") == len(pairs) and ", 2 processes" in printed
     assert remarks.count("LA_T_1000002.flac was read by neither") == 1
     written = [[name for name in report["written"] if str(tmp_path) in name] for report in reports]
     assert any("resume.pt" in name for name in written[0]) and not written[1]  # the second process writes nothing
 
     for name, (one, two) in recipes.items():
         states = state_of(one), state_of(two)
-        difference = largest_difference(*(state["detector"] for state in states))
-        print(f"{name}: largest difference of a weight {difference:.1e}")
-        assert difference < (1e-6 if "published" not in name else 5 * 2 * 1e-4)
+        detectors = [state["detector"] for state in states]
+        difference, of_statistics = (largest_difference(*map(part, detectors)) for part in (weights, statistics))
+        print(f"{name}: largest difference of a weight {difference:.1e}, of a batch statistic {of_statistics:.1e}")
+        # A batch variance of the activations, about 1, sums thousands of float32 in another order.
+        assert difference < 1e-6 and of_statistics < 1e-5
         for row, other in zip(*(state["selection"] for state in states), strict=True):
             assert row.keys() == other.keys()
             for key in row.keys() - {"seconds"}:
                 assert other[key] == pytest.approx(row[key], rel=1e-5), (name, key)
     for one in (recipes["eps 1"][0], recipes["clipped"][0]):
         first = load_state_dict(Path(one.output) / one.tag / "epoch_1.pth")
-        trained = [k for k in first if "running" not in k]
-        assert (
-            largest_difference(*({k: state[k] for k in trained} for state in (first, state_of(one)["detector"]))) > 1e-3
-        )
+        assert largest_difference(weights(first), weights(state_of(one)["detector"])) > 1e-3
+    check_first_step_of_adam(*map(state_of, published), lr=1e-4)
+
+
+def check_first_step_of_adam(one, two, lr):
+    """The gradients of both runs agree, and so do the weights whose step is not rounding.
+
+    The first step moves a weight by lr·g/(|g| + eps), whatever the size of its gradient g. Where g
+    is far above eps and has the same sign in both runs, the two steps differ by less than
+    lr·eps/|g|; any other two differ by at most 2·lr. The epoch's loss is from before the step.
+    """
+    eps = 1e-8
+    assert {state["progress"]["epoch"] for state in (one, two)} == {2}
+    assert two["selection"][0]["loss"] == pytest.approx(one["selection"][0]["loss"], rel=1e-5)
+    moments = [state["optimizer"]["state"] for state in (one, two)]
+    assert all(moment["step"] == 1 for moment in moments[0].values())
+    g, h = (torch.cat([m["exp_avg"].flatten() for m in moment.values()]) / (1 - 0.9) for moment in moments)
+    assert (g - h).norm() < 1e-3 * g.norm()
+    after = [torch.cat([w.flatten() for w in weights(state["detector"]).values()]) for state in (one, two)]
+    difference = (after[0] - after[1]).abs()
+    certain = (g * h > 0) & (torch.minimum(g.abs(), h.abs()) > 100 * eps)
+    print(f"published eps: gradients differ by {(g - h).norm() / g.norm():.1e}, {certain.float().mean():.1%} certain")
+    assert certain.float().mean() > 0.9
+    assert difference[certain].max() < lr / 100 and difference.max() < 2.01 * lr
 
 
 @pytest.mark.slow
@@ -216,8 +246,16 @@ def test_two_processes_end_together_and_go_on(recipe, model_with_dropout, tmp_pa
         assert losses[0] == losses[1] and len(losses[0]) == 3
 
 
+def weights(state_dict):
+    """What the optimiser changes."""
+    return {k: v for k, v in state_dict.items() if "running" not in k and "tracked" not in k}
+
+
+def statistics(state_dict):
+    """Running means and variances of the batch normalisations."""
+    return {k: v for k, v in state_dict.items() if "running" in k}
+
+
 def largest_difference(one, two):
-    """Of weights and of batch statistics; what else is counted is equal."""
     assert one.keys() == two.keys()
-    assert all(torch.equal(one[k], two[k]) for k in one if not one[k].is_floating_point() and "tracked" not in k)
-    return max((one[k] - two[k]).abs().max().item() for k in one if one[k].is_floating_point())
+    return max((one[k] - two[k]).abs().max().item() for k in one)
