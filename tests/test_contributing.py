@@ -1,0 +1,75 @@
+"""The steps of CONTRIBUTING.md, followed to the letter: its files, its commands, its output."""
+
+import doctest
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+TEXT = (REPOSITORY / "CONTRIBUTING.md").read_text(encoding="utf-8")
+#: A file: its name on a line of its own, then a block that holds it.
+FILE = re.compile(r"^`(?P<name>[\w./]+)`:\n\n```\w+\n(?P<content>.*?)^```$", re.MULTILINE | re.DOTALL)
+CONSOLE = re.compile(r"^```console\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+#: A command, and the output that the page shows.
+COMMAND = re.compile(r"^\$ (?P<command>.*)\n(?P<output>(?:(?!\$ ).*\n)*)", re.MULTILINE)
+INSTALL = "pip install --no-deps --no-build-isolation -e ."
+PROGRAMS = {
+    "nes2net": [sys.executable, "-m", "nes2net.cli.main"],
+    "python": [sys.executable],
+    "pip": [sys.executable, "-m", "pip"],
+}
+
+
+def commands() -> list[tuple[str, str]]:
+    return [(m["command"], m["output"]) for block in CONSOLE.findall(TEXT) for m in COMMAND.finditer(block)]
+
+
+def run(command: str, folder: Path, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    program, *arguments = command.split()
+    return subprocess.run(
+        [*PROGRAMS[program], *arguments], cwd=folder, env=environment, capture_output=True, text=True, timeout=300
+    )
+
+
+@pytest.fixture(scope="module")
+def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The files of CONTRIBUTING.md in a folder of their own."""
+    folder = tmp_path_factory.mktemp("my-parts")
+    for block in FILE.finditer(TEXT):
+        path = folder / block["name"]
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(block["content"], encoding="utf-8")
+    return folder
+
+
+def test_every_part_is_named_in_an_entry_point(package):
+    parts = {path.stem for path in (package / "my_parts").glob("*.py")} - {"__init__"}
+    named = set(re.findall(r'"my_parts\.(\w+):\w+"', (package / "pyproject.toml").read_text()))
+    assert parts == named == {"mean_linear", "band_energy", "layer_mean", "tones"}
+
+
+def test_what_the_page_shows_comes_out(package, tmp_path):
+    site = tmp_path / "site"
+    search = os.pathsep.join([str(site), str(REPOSITORY)])
+    environment = {**os.environ, "PYTHONPATH": search, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    checker = doctest.OutputChecker()
+    assert commands()[0] == (INSTALL, "")
+    for command, expected in commands():
+        # Into a folder of this test, so that the environment stays as it is.
+        done = run(command.replace(INSTALL, f"pip install -q {INSTALL[12:-4]} --target {site} ."), package, environment)
+        assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
+        shown = checker.check_output(expected, done.stdout, doctest.ELLIPSIS)
+        assert shown, f"{command} printed\n{done.stdout}\nwhere CONTRIBUTING.md has\n{expected}"
+
+
+def test_the_parts_have_the_style_of_the_project(package):
+    done = subprocess.run(
+        [sys.executable, "-m", "ruff", "check", "--config", REPOSITORY / "pyproject.toml", package],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
