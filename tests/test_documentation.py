@@ -1,0 +1,95 @@
+"""The Markdown pages: their links lead somewhere, their commands are accepted, their benchmarks exist."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+PAGES = sorted(page for folder in (REPOSITORY, REPOSITORY / "docs") for page in folder.glob("*.md"))
+LINK = re.compile(r"\]\((?!https?:)([^)\s]+)\)")
+BLOCK = re.compile(r"^```(?P<language>\w+)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
+HEADING = re.compile(r"^#+ (.*)$", re.MULTILINE)
+
+
+def text(page: Path) -> str:
+    return page.read_text(encoding="utf-8")
+
+
+def anchors(page: Path) -> set[str]:
+    """The anchors of a page's headings, as GitHub makes them."""
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in HEADING.findall(text(page))}
+
+
+def blocks(page: Path, *languages: str) -> list[str]:
+    return [block["text"] for block in BLOCK.finditer(text(page)) if block["language"] in languages]
+
+
+def commands() -> list:
+    """The commands of shell blocks, with the page that has them. CONTRIBUTING.md's are run by test_contributing.py."""
+    found = []
+    for page in PAGES:
+        for block in blocks(page, "bash") if page.name != "CONTRIBUTING.md" else []:
+            for line in block.replace("\\\n", " ").splitlines():
+                words = shlex.split(line, comments=True)
+                if words[:1] == ["torchrun"]:
+                    words = ["nes2net", *words[words.index("nes2net.cli.main") + 1 :]]
+                if words[:1] == ["nes2net"] or words[:1] == ["python"]:
+                    found.append(pytest.param(words, id=f"{page.name}: {' '.join(words)[:60]}"))
+    return found
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page):
+    broken = []
+    for link in LINK.findall(text(page)):
+        name, _, anchor = link.partition("#")
+        target = page.parent / name if name else page
+        if not target.exists() or (anchor and anchor not in anchors(target)):
+            broken.append(link)
+    assert broken == []
+
+
+@pytest.mark.parametrize("words", commands())
+def test_commands_are_accepted(words):
+    """Every flag exists and every value is one that it takes; recipes are read with their overrides."""
+    from nes2net.cli.main import build_parser
+    from nes2net.cli.published import easy_inference_demo, main
+    from nes2net.recipes.recipe import load_recipe
+
+    program, *arguments = words
+    if program == "python":
+        script, *arguments = arguments
+        assert (REPOSITORY / script).is_file()
+        parsers = {"main.py": main.build_parser, "easy_inference_demo.py": easy_inference_demo.build_parser}
+        if script not in parsers or "--help" in arguments:
+            return
+        parsers[script]().parse_args(arguments)
+        return
+    parsed = build_parser().parse_args(arguments)
+    if parsed.command == "train":
+        load_recipe(REPOSITORY / parsed.recipe, parsed.overrides)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_benchmarks_exist(page):
+    named = set(re.findall(r"scripts/bench (\w+)", text(page))) - {"NAME"}
+    assert named <= {path.stem for path in (REPOSITORY / "scripts" / "benchmarks").glob("*.py")}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_python_is_python(page):
+    """A block that needs no file is run; every other one is compiled."""
+    for block in blocks(page, "python"):
+        code = compile(block, page.name, "exec")
+        if page.name != "CONTRIBUTING.md" and "CKPT" not in block:
+            exec(code, {})
+
+
+def test_the_environments_are_named_as_in_pyproject():
+    """Each extra that a page installs is one of pyproject.toml's."""
+    declared = (REPOSITORY / "pyproject.toml").read_text(encoding="utf-8")
+    for page in PAGES:
+        for extra in re.findall(r"pip install .*?\.\[(\w+)\]", text(page)):
+            assert re.search(rf"^{extra} = \[", declared, re.MULTILINE), f"{page.name} installs the extra {extra}"
