@@ -79,6 +79,15 @@ def test_benchmarks_exist(page):
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_files_named_exist(page):
+    """Every test, module, script and recipe that a page names by its path is there."""
+    named = re.findall(r"`((?:tests|nes2net|scripts|configs|\.ci)/[\w./]+\w)(?=[ `])", text(page))
+    shown = ("a/", "NAME", "nes2net/a/b.py", "tests/a/test_b.py")
+    missing = [path for path in named if not (REPOSITORY / path).exists() and not any(part in path for part in shown)]
+    assert missing == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_python_is_python(page):
     """A block that needs no file is run; every other one is compiled."""
     for block in blocks(page, "python"):
