@@ -102,3 +102,17 @@ def test_the_environments_are_named_as_in_pyproject():
     for page in PAGES:
         for extra in re.findall(r"pip install .*?\.\[(\w+)\]", text(page)):
             assert re.search(rf"^{extra} = \[", declared, re.MULTILINE), f"{page.name} installs the extra {extra}"
+
+
+def test_the_five_lines_of_the_readme_give_what_they_show(shared, tmp_path, monkeypatch, capsys):
+    from nes2net.cli.main import main
+
+    [block] = blocks(REPOSITORY / "README.md", "console")
+    command, shown = block[block.index("$ nes2net predict") + 2 :].split("\n", 1)
+    folder = shared / "real" / "audio" / "fastspeech2_demo"
+    (tmp_path / "original.flac").symlink_to(folder / "LJ042-0094_ground-truth.flac")
+    (tmp_path / "synthesis.flac").symlink_to(folder / "LJ042-0094_synthesized.flac")
+    (tmp_path / "AASIST.pth").symlink_to(shared / "real" / "aasist" / "AASIST.pth")
+    monkeypatch.chdir(tmp_path)
+    assert main([*shlex.split(command)[1:], "--device", "cpu"]) == 0
+    assert capsys.readouterr().out == shown
