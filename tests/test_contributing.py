@@ -67,9 +67,7 @@ def test_what_the_page_shows_comes_out(package, tmp_path):
 
 
 def test_the_parts_have_the_style_of_the_project(package):
-    done = subprocess.run(
-        [sys.executable, "-m", "ruff", "check", "--config", REPOSITORY / "pyproject.toml", package],
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+    for check in (["check"], ["format", "--diff"]):
+        command = [sys.executable, "-m", "ruff", *check, "--config", REPOSITORY / "pyproject.toml", package]
+        done = subprocess.run(command, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
