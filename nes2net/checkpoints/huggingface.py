@@ -11,8 +11,8 @@ from torch import Tensor
 
 from nes2net.checkpoints.fairseq import to_fairseq
 from nes2net.checkpoints.state_dict import load_state_dict
+from nes2net.checkpoints.transformers_library import from_transformers
 from nes2net.errors import InputError
-from nes2net.frontends.transformers_library import from_transformers
 
 CONFIG_FILE, PREPROCESSOR_FILE = "config.json", "preprocessor_config.json"
 _WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
