@@ -21,29 +21,31 @@ def average_checkpoints(
 ) -> OrderedDict[str, Tensor]:
     """State dict of the average of checkpoints with the same names and shapes.
 
-    In memory are one accumulator and one checkpoint, whatever the number of files.
+    Memory holds one accumulator and one checkpoint, whatever the number of files.
 
     Args:
         paths: one or more checkpoint files.
-        mode: ``"mean"``: per tensor the mean in float64, cast back; integer counters get the integer mean.
-            ``"legacy"``: what the published code computes, where the first checkpoint's tensors are also the accumulator's and are
-            overwritten by the second: (2·c2 + c3 + … + cn)/n (deviation 1).
-        weights: of each checkpoint in the mean, not negative; their sum counts as one. Equal ones when not given.
+        mode: ``"mean"`` takes the mean of each tensor in float64 and casts it back; integer counters get
+            the integer mean. ``"legacy"`` computes what the published code does. There the accumulator
+            shares the first checkpoint's tensors, and loading the second overwrites them:
+            (2·c2 + c3 + … + cn)/n (deviation 1).
+        weights: one weight of at least 0 for each checkpoint; they are divided by their sum. Default: equal.
 
     Raises:
-        InputError: no paths, an unknown mode, unusable weights, or checkpoints that do not fit each other (the names are given).
+        InputError: if there are no paths, the mode is unknown, the weights are unusable, or the
+            checkpoints do not fit each other; the message names the tensors.
     """
     if mode not in MODES:
         raise InputError(f"averaging mode is one of {', '.join(MODES)}, not '{mode}'")
     if not paths:
-        raise InputError("no checkpoints to average: give one file at least")
+        raise InputError("no checkpoints to average: give at least one file")
     if weights is None:
         return _legacy_mean(paths) if mode == "legacy" else _mean(paths)
     if mode == "legacy":
-        raise InputError("the published code has no weights: take `mode=mean`")
+        raise InputError("the published code has no weights: use `mode=mean`")
     if len(weights) != len(paths) or not all(0 <= w < math.inf for w in weights) or not sum(weights):
         raise InputError(
-            f"{len(paths)} checkpoints want as many weights of at least 0, not all 0; given: {list(weights)}"
+            f"{len(paths)} checkpoints need {len(paths)} weights of at least 0, not all 0; given: {list(weights)}"
         )
     return _weighted_mean(paths, [w / sum(weights) for w in weights])
 
@@ -63,13 +65,13 @@ def _weighted_mean(paths: Sequence[str | Path], weights: Sequence[float]) -> Ord
 
 
 def _accumulate(paths: Sequence[str | Path], term: Callable[[int, Tensor], Tensor]) -> OrderedDict[str, Tensor]:
-    """Sum of the terms of all checkpoints, key by key, in float64 or int64."""
+    """Sum ``term(number of the checkpoint, tensor)`` over all checkpoints, key by key, in float64 or int64."""
     total, like = OrderedDict(), None
     for number, path in enumerate(paths):
         state = load_state_dict(path)
         like = like or _shapes(state)
         check_fit(state, like, f"{path} (averaged with others)")
-        while state:  # what has been added is let go at once
+        while state:  # free each tensor as soon as it has been added
             key, tensor = state.popitem(last=False)
             value = term(number, tensor)
             value = value.to(torch.float64 if value.is_floating_point() else torch.int64)
@@ -80,7 +82,7 @@ def _accumulate(paths: Sequence[str | Path], term: Callable[[int, Tensor], Tenso
 def _cast(
     total: OrderedDict[str, Tensor], mean: Callable[[Tensor], Tensor], first: str | Path
 ) -> OrderedDict[str, Tensor]:
-    """``mean`` of each sum, in the first checkpoint's types and with its metadata."""
+    """Take ``mean`` of each sum, in the data types of the first checkpoint and with its metadata."""
     state = load_state_dict(first)
     result = OrderedDict()
     for key, tensor in state.items():
@@ -102,7 +104,7 @@ def _with_metadata(result: OrderedDict[str, Tensor], state: OrderedDict[str, Ten
 
 
 def _legacy_mean(paths: Sequence[str | Path]) -> OrderedDict[str, Tensor]:
-    # Loading the second checkpoint overwrites the accumulator, which then has itself added.
+    # Loading the second checkpoint overwrites the accumulator, to which it is then added once more.
     first = load_state_dict(paths[0])
     order = [paths[0]] if len(paths) == 1 else [paths[1], *paths[1:]]
     total = OrderedDict()

@@ -85,7 +85,7 @@ def test_weights(states, tmp_path):
     ten = average_checkpoints([paths[0]] * 10, weights=[1] * 10)
     assert ten["n"] == states[0]["n"]  # ten tenths of a counter are the counter
     for weights in ([1, 2], [0, 0, 0], [1, -1, 1], [1, float("nan"), 1], [1, float("inf"), 1]):
-        with pytest.raises(InputError, match="3 checkpoints want as many weights"):
+        with pytest.raises(InputError, match="3 checkpoints need 3 weights"):
             average_checkpoints(paths, weights=weights)
     with pytest.raises(InputError, match="the published code has no weights"):
         average_checkpoints(paths, mode="legacy", weights=[1, 1, 1])
