@@ -1,1 +1,1 @@
-"""Tensors in files: published names, fairseq, Hugging Face, folders, averages. Nothing in a file is run."""
+"""Tensors in files: state dicts, fairseq, Hugging Face, folders, averages. Nothing in them is run."""

@@ -25,11 +25,12 @@ def average_checkpoints(
 
     Args:
         paths: one or more checkpoint files.
-        mode: ``"mean"`` takes the mean of each tensor in float64 and casts it back; integer counters get
-            the integer mean. ``"legacy"`` computes what the published code does. There the accumulator
-            shares the first checkpoint's tensors, and loading the second overwrites them:
-            (2·c2 + c3 + … + cn)/n (deviation 1).
-        weights: one weight of at least 0 for each checkpoint; they are divided by their sum. Default: equal.
+        mode: ``"mean"`` takes the mean of each tensor in float64 and casts it back; integer
+            counters get the integer mean. ``"legacy"`` computes what the published code does. There
+            the accumulator shares the first checkpoint's tensors, and loading the second overwrites
+            them: (2·c2 + c3 + … + cn)/n (deviation 1).
+        weights: one weight of at least 0 for each checkpoint; they are divided by their sum.
+            Without them, all count the same.
 
     Raises:
         InputError: if there are no paths, the mode is unknown, the weights are unusable, or the
@@ -65,7 +66,7 @@ def _weighted_mean(paths: Sequence[str | Path], weights: Sequence[float]) -> Ord
 
 
 def _accumulate(paths: Sequence[str | Path], term: Callable[[int, Tensor], Tensor]) -> OrderedDict[str, Tensor]:
-    """Sum ``term(number of the checkpoint, tensor)`` over all checkpoints, key by key, in float64 or int64."""
+    """Sum ``term(number of the checkpoint, tensor)`` over all checkpoints, in float64 or int64."""
     total, like = OrderedDict(), None
     for number, path in enumerate(paths):
         state = load_state_dict(path)
@@ -82,7 +83,7 @@ def _accumulate(paths: Sequence[str | Path], term: Callable[[int, Tensor], Tenso
 def _cast(
     total: OrderedDict[str, Tensor], mean: Callable[[Tensor], Tensor], first: str | Path
 ) -> OrderedDict[str, Tensor]:
-    """Take ``mean`` of each sum, in the data types of the first checkpoint and with its metadata."""
+    """Take ``mean`` of each sum, with the data types and metadata of the first checkpoint."""
     state = load_state_dict(first)
     result = OrderedDict()
     for key, tensor in state.items():

@@ -1,4 +1,4 @@
-"""fairseq's checkpoints, read without fairseq, and its names of tensors in the transformers library."""
+"""Checkpoints of fairseq, read without it, and its names of tensors in the transformers library."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from nes2net.checkpoints.torch_file import read_torch_file
 from nes2net.checkpoints.unpickling import Record
 from nes2net.errors import InputError
 
-# fairseq's name and the transformers library's; {n} is a number, {rest} the end of the name. Names that
-# both share are not listed.
+# fairseq's name and the transformers library's; {n} is a number, {rest} the end of the name.
+# Names that both share are not listed.
 _NAMES = [
     ("layer_norm.{rest}", "feature_projection.layer_norm.{rest}"),
     ("post_extract_proj.{rest}", "feature_projection.projection.{rest}"),
@@ -35,7 +35,7 @@ _NAMES = [
     ("encoder.layers.{n}.fc1.{rest}", "encoder.layers.{n}.feed_forward.intermediate_dense.{rest}"),
     ("encoder.layers.{n}.fc2.{rest}", "encoder.layers.{n}.feed_forward.output_dense.{rest}"),
 ]
-# Group norm (wav2vec 2.0 Base, fairseq's extractor mode "default") is one level higher in the network.
+# Group norm (wav2vec 2.0 Base, fairseq's extractor mode "default") is one level higher.
 _GROUP_NORM = ("feature_extractor.conv_layers.{n}.2.{rest}", "feature_extractor.conv_layers.{n}.layer_norm.{rest}")
 
 _Rules = list[tuple[re.Pattern, str]]
@@ -69,7 +69,7 @@ def to_transformers(name: str) -> str:
 def to_fairseq(name: str, extractor_mode: str = "layer_norm") -> str:
     """Translate the transformers library's name of a tensor to fairseq's.
 
-    ``extractor_mode`` is ``"layer_norm"``, or ``"default"`` for a feature extractor with group norm.
+    ``extractor_mode`` is ``"layer_norm"``, or ``"default"`` for an extractor with group norm.
 
     >>> to_fairseq("encoder.pos_conv_embed.conv.parametrizations.weight.original0")
     'encoder.pos_conv.0.weight_g'
@@ -85,10 +85,11 @@ def _translate(name: str, rules: _Rules) -> str:
 
 
 def read_ssl_checkpoint(path: str | Path, known: Iterable[str]) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Read a pre-training file of fairseq (wav2vec 2.0, XLS-R) or unilm (WavLM); nothing in it is executed.
+    """Read a pre-training file of fairseq (wav2vec 2.0, XLS-R) or unilm (WavLM), running nothing.
 
     Returns the state dict under its own names, and those of the ``known`` options that the file's
-    configuration holds. The option ``pretraining_heads`` says whether the mask embedding is in the file.
+    configuration holds. The option ``pretraining_heads`` says whether the file has the mask
+    embedding.
 
     Raises:
         InputError: if the file is missing, is not such a checkpoint, or asks for functions.
@@ -118,7 +119,8 @@ def read_ssl_checkpoint(path: str | Path, known: Iterable[str]) -> tuple[dict[st
 def _model_configuration(content: dict[str, Any]) -> dict[str, Any]:
     """Return the model's part of the configuration.
 
-    It is in ``cfg`` (fairseq: dict or DictConfig; unilm: flat), or in ``args`` (Namespace) of older files.
+    It is in ``cfg`` (fairseq: dict or DictConfig; unilm: flat), or in ``args`` (Namespace) of older
+    files.
     """
     cfg = _plain(content.get("cfg"))
     if isinstance(cfg, dict) and cfg:

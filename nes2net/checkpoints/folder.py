@@ -1,5 +1,4 @@
-"""Detector folders (safetensors, YAML configuration, model card), and their upload to and download from
-the Hugging Face hub."""
+"""Detector folders (safetensors, YAML configuration, model card), also on the Hugging Face hub."""
 
 from __future__ import annotations
 
@@ -17,8 +16,8 @@ from nes2net.checkpoints.state_dict import load_state_dict
 from nes2net.errors import InputError, first_line
 from nes2net.machine.files import replacing, write_text
 
-#: If there is a file of the head, the weights are those of the front-end alone, under the names of the
-#: transformers library.
+#: If there is a file of the head, the weights are those of the front-end alone, under the names of
+#: the transformers library.
 WEIGHTS, HEAD, CONFIG = "model.safetensors", "head.safetensors", "config.yaml"
 
 
@@ -33,7 +32,7 @@ def write_folder(folder: Path, state_dict: dict[str, Tensor], config: dict[str, 
 
 
 def clear(folder: Path) -> None:
-    """Make ``folder``, or remove its description, so that a half-written folder is not taken for a detector."""
+    """Make ``folder``, or remove its description: a half-written folder is not a detector's."""
     folder.mkdir(parents=True, exist_ok=True)
     for name in (CONFIG, HEAD, CONFIG_FILE, PREPROCESSOR_FILE):
         (folder / name).unlink(missing_ok=True)

@@ -1,8 +1,8 @@
 """The common part of our unpicklers of untrusted files.
 
-A pickle is a program. Each unpickler decides in ``find_class`` which names it may ask for. Whatever they
-are, it sets state and items only of objects that are meant for it, and its cost in memory and time stays
-in proportion to its size.
+A pickle is a program. Each unpickler decides in ``find_class`` which names it may ask for. Whatever
+they are, it sets state and items only of objects that are meant for it, and its cost in memory and
+time stays in proportion to its size.
 """
 
 from __future__ import annotations

@@ -74,7 +74,7 @@ def library_options(options: dict[str, Any]) -> dict[str, Any]:
 
 
 def library_config(config: dict[str, Any]) -> tuple[Any, Any]:
-    """Return the transformers library's configurations of a front-end's network and of its preprocessing."""
+    """Return the transformers library's configurations of a front-end and of its preprocessing."""
     kind = "WavLM" if config["name"] == "wavlm" else "Wav2Vec2"
     config_class, preprocessing_class = from_transformers(f"{kind}Config", "Wav2Vec2FeatureExtractor")
     options = {**library_options(config), "layerdrop": config["encoder_layerdrop"]}

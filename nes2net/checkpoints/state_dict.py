@@ -1,8 +1,8 @@
 """State dicts in files: reading, writing and comparing them. Nothing in a file is run.
 
-A detector's ``.pth`` is the bare state dict that the published code saves and loads strictly. This toolkit
-keeps what else it knows (the architecture, the recipe, how it was averaged) in the state dict's own
-metadata, which PyTorch preserves and other code ignores.
+A detector's ``.pth`` is the bare state dict that the published code saves and loads strictly. This
+toolkit keeps what else it knows (the architecture, the recipe, how it was averaged) in the state
+dict's own metadata, which PyTorch preserves and other code ignores.
 """
 
 from __future__ import annotations
@@ -29,9 +29,10 @@ _METADATA = "nes2net"
 def load_state_dict(path: str | Path, *, tensors_only: bool = False) -> OrderedDict[str, Tensor]:
     """Read the state dict of a checkpoint file, on the CPU; nothing in the file is ever executed.
 
-    Reads a bare state dict (``.pth``, ``.pt``, ``.bin``), one under the key ``"model"`` or ``"state_dict"``,
-    and safetensors. The ``module.`` that ``DataParallel`` puts before every name is removed. The tensors are
-    views of the memory-mapped file: do not write to the file while they are in use.
+    Reads a bare state dict (``.pth``, ``.pt``, ``.bin``), one under the key ``"model"`` or
+    ``"state_dict"``, and safetensors. The ``module.`` that ``DataParallel`` puts before every name
+    is removed. The tensors are views of the memory-mapped file: do not write to the file while they
+    are in use.
 
     Args:
         tensors_only: also read a file that asks for functions; they are not called.
@@ -96,7 +97,7 @@ def save_state_dict(state_dict: Mapping[str, Tensor], path: str | Path, **record
 
 
 def read_record(state_dict: Mapping[str, Tensor]) -> dict[str, Any]:
-    """Return the record that :func:`save_state_dict` wrote; it is empty for a checkpoint of other code."""
+    """Return the record that :func:`save_state_dict` wrote; empty for a checkpoint of other code."""
     record = getattr(state_dict, "_metadata", {})
     for key in ("", _METADATA):
         record = record.get(key) if isinstance(record, dict) else None

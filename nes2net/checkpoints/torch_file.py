@@ -1,8 +1,8 @@
-"""Files of ``torch.save``: the zip archive, memory-mapped with verified checksums, and the format before PyTorch 1.6.
+"""Files of ``torch.save``: the zip archive, and the format before PyTorch 1.6.
 
-They are read by our own unpickler. PyTorch's safe reader (``torch.load`` with ``weights_only=True``) runs
-nothing either, but it may be made to crash, to hang or to reserve memory without limit:
-docs/architecture.md.
+Archives are memory-mapped, with verified checksums. PyTorch's own safe reader (``torch.load`` with
+``weights_only=True``) runs nothing either, but a file can make it crash, hang or reserve memory
+without limit: docs/architecture.md.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ _LEGACY_MAGIC, _LEGACY_PROTOCOL = 0x1950A86A20F9469CFC6C, 1001
 
 
 def read_torch_file(path: Path, tensors_only: bool = False) -> tuple[Any, list[str]]:
-    """Read a file of ``torch.save``; return its content and the names of the classes that became records.
+    """Return the content of a file of ``torch.save``, and the classes that became records.
 
-    The tensors of a zip archive are views of the memory-mapped file: do not write to it while they are in
-    use. ``tensors_only`` makes records of refused names too.
+    The tensors of a zip archive are views of the memory-mapped file: do not write to it while they
+    are in use. ``tensors_only`` makes records of refused names too.
 
     Raises:
         InputError: if the file is missing, damaged or of another kind, or asks for functions.
@@ -104,7 +104,7 @@ def _read_zip(path: Path, file: BinaryIO, records: set[str], tensors_only: bool)
 
 
 def _members(archive: zipfile.ZipFile, size: int) -> dict[str, zipfile.ZipInfo]:
-    """Return the members by their names below the archive's folder; refuse what torch.save never writes."""
+    """Return the members by name below the archive's folder; refuse what torch.save never writes."""
     members = {}
     for member in archive.infolist():
         folder, _, name = member.filename.partition("/")
@@ -122,14 +122,14 @@ def _members(archive: zipfile.ZipFile, size: int) -> dict[str, zipfile.ZipInfo]:
 
 
 def _data_offset(file: BinaryIO, member: zipfile.ZipInfo) -> int:
-    """Return where a stored member's bytes start: after its local header, which has two fields of variable length."""
+    """Return where a stored member's bytes start: after a local header of variable length."""
     file.seek(member.header_offset + 26)
     name, extra = struct.unpack("<HH", file.read(4))
     return member.header_offset + 30 + name + extra
 
 
 def _read_legacy(path: Path, file: BinaryIO, records: set[str], tensors_only: bool) -> Any:
-    """Read the format before PyTorch 1.6: five pickles, then each storage's number of elements and bytes."""
+    """Read the format before PyTorch 1.6: five pickles, then the length and bytes of each storage."""
     size = path.stat().st_size
     storages: dict[str, torch.UntypedStorage] = {}
 
@@ -173,7 +173,7 @@ def walk(content: Any) -> Iterator[Any]:
 
 
 def _check_sizes(content: Any, file_size: int) -> None:
-    """Refuse tensors larger than the file: one that repeats its storage (stride 0) could exhaust memory."""
+    """Refuse tensors larger than the file: one of stride 0 repeats its storage without limit."""
     for value in walk(content):
         if isinstance(value, Tensor) and value.numel() * value.element_size() > max(file_size, 1 << 20):
             raise ValueError(f"a tensor of {tuple(value.shape)} is larger than the file")

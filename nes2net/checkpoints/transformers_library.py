@@ -10,7 +10,8 @@ from nes2net.errors import MissingLibrary, first_line
 def from_transformers(*names: str) -> list[Any]:
     """Return classes of the transformers library by their names.
 
-    The library imports torchaudio if it is installed, which fails if it was built for another torch.
+    The library imports torchaudio if it is installed, which fails if it was built for another
+    torch.
 
     Raises:
         MissingLibrary: if the library cannot be imported; the message says what to do.

@@ -1,8 +1,8 @@
 """An unpickler that runs nothing.
 
-A pickle is a program: it names functions and calls them. Here it gets tensors and plain containers only.
-Every other class becomes a :class:`Record`, which keeps what it is given and does nothing. A name that has
-no place in a checkpoint (``os.system``) ends the reading.
+A pickle is a program: it names functions and calls them. Here it gets tensors and plain containers
+only. Every other class becomes a :class:`Record`, which keeps what it is given and does nothing. A
+name that has no place in a checkpoint (``os.system``) ends the reading.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _STORAGES = {
     "UntypedStorage": torch.uint8,
 }
 
-# Data classes of the standard library and of PyTorch that real checkpoints hold; they become records.
+# Data classes of the standard library and of PyTorch in real checkpoints; they become records.
 _HARMLESS = (
     "argparse.Namespace",
     "typing.",
@@ -61,7 +61,7 @@ _HARMLESS_BUILTINS = (
 
 
 class Record:
-    """An object of a class that was not rebuilt: its arguments, items, elements and state, without behaviour."""
+    """An object of a class that was not rebuilt: its arguments, items, elements and state."""
 
     class_name = ""
 
@@ -196,7 +196,7 @@ def _reconstruct(cls: type, _base: Any, _state: Any) -> Record:
 
 
 def _annotation(*_: Any) -> Record:
-    """Stand for a type such as ``Tuple[int, str]``, which structured configurations hold as a call."""
+    """Stand for a type such as ``Tuple[int, str]``; structured configurations hold it as a call."""
     return Record()
 
 

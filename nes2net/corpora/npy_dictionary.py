@@ -1,8 +1,9 @@
 """Dictionaries of arrays in ``.npy`` files, read without running anything.
 
-``numpy.save`` writes a dictionary as a pickled array of one object. ``numpy.load`` opens it only with
-``allow_pickle``, and then whoever made the file can run any program. Here the pickle may name only NumPy's
-arrays, data types and numbers. Even these become records first, and arrays after their sizes are checked.
+``numpy.save`` writes a dictionary as a pickled array of one object. ``numpy.load`` opens it only
+with ``allow_pickle``, and then whoever made the file can run any program. Here the pickle may name
+only NumPy's arrays, data types and numbers. Even these become records first, and arrays after their
+sizes are checked.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ def read_npy_dictionary(path: str | Path) -> dict[str, NDArray]:
     """Read a dictionary name → array. Lists of plain values become arrays.
 
     Raises:
-        InputError: if the file is missing or damaged, holds something else, or asks for anything but arrays.
+        InputError: if the file is missing or damaged, holds something else, or asks for anything
+            but arrays.
     """
     path = Path(path)
     try:
@@ -43,7 +45,7 @@ def read_npy_dictionary(path: str | Path) -> dict[str, NDArray]:
         ) from error
 
 
-# Bytes of a single value, which is a number or a short text. A file may repeat it, and each use is a copy.
+# Bytes of a single value, a number or a short text. A file may repeat it, and each use is a copy.
 _LONGEST_SCALAR = 256
 # Characters that lists of text may be padded to, per byte of the file.
 _MOST_PADDING = 16
@@ -63,7 +65,7 @@ def _dictionary(stream: io.BytesIO) -> dict[str, NDArray]:
 
 
 def _as_arrays(content: dict, size: int) -> dict[str, NDArray]:
-    """Make arrays of ``content``, read from a file of ``size`` bytes; a shared list becomes a shared array."""
+    """Make arrays of what a file of ``size`` bytes holds; a shared list becomes a shared array."""
     arrays: dict[int, NDArray] = {}
     padded = 0
     for value in content.values():
@@ -79,7 +81,7 @@ def _as_arrays(content: dict, size: int) -> dict[str, NDArray]:
 
 
 class _DataType:
-    """A data type in the pickle: ``dtype(name, align, copy)`` with the state ``(version, byte order, …)``."""
+    """A data type in the pickle: ``dtype(name, …)`` with the state ``(version, byte order, …)``."""
 
     def __init__(self, name: Any, *_: Any) -> None:
         self.name, self.byte_order = name, "|"

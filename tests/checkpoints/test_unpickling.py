@@ -102,7 +102,7 @@ def test_tensors_only_reads_past_an_attack_without_running_it(tmp_path):
 
 
 def test_hand_written_opcodes(tmp_path):
-    """INST, OBJ, the extension registry and a build of a function, which torch.save would not write."""
+    """INST, OBJ, the extension registry and a build of a function: not from torch.save."""
     path = tmp_path / "evil.pth"
     for program in (
         b"(S'mkdir x'\nios\nsystem\n.",
@@ -296,7 +296,7 @@ def test_annotations_of_structured_configurations_are_records(tmp_path):
 
 
 def doubled_text(times):
-    text = "00"
+    text = Calls(codecs.encode, "00", "latin1")
     for _ in range(times):
         text = Calls(codecs.encode, text, "hex_codec")
     return text
@@ -432,7 +432,7 @@ def test_truncated_files_are_refused(tmp_path, whole, zipped, cut):
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(zipped=st.booleans(), place=st.floats(0, 0.9999), bit=st.integers(0, 7))
 def test_flipped_bits_are_refused_or_harmless(tmp_path, whole, zipped, place, bit):
-    """A zip archive's checksums find a flip in any number; the old format has none, so that a flip there may change a number."""
+    """The checksums of a zip archive find every flip; in the old format a flip may change a number."""
     content = bytearray(whole[0 if zipped else 1])
     content[int(place * len(content))] ^= 1 << bit
     (tmp_path / "flipped.pth").write_bytes(content)
