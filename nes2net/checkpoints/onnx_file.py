@@ -37,7 +37,7 @@ class OnnxFile:
         session: onnxruntime's.
         description: the description in the file, as JSON holds it.
         config: configuration of the detector that was exported.
-        min_samples, max_samples: lengths of the shortest and the longest waveform that it takes. The
+        min_samples, max_samples: lengths of the shortest and longest waveform that it takes. The
             longest is None without a limit, and equal to the shortest if time is fixed.
 
     Raises:

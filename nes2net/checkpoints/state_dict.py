@@ -97,7 +97,7 @@ def save_state_dict(state_dict: Mapping[str, Tensor], path: str | Path, **record
 
 
 def read_record(state_dict: Mapping[str, Tensor]) -> dict[str, Any]:
-    """Return the record that :func:`save_state_dict` wrote; empty for a checkpoint of other code."""
+    """Return the record of :func:`save_state_dict`; empty for a checkpoint of other code."""
     record = getattr(state_dict, "_metadata", {})
     for key in ("", _METADATA):
         record = record.get(key) if isinstance(record, dict) else None

@@ -104,7 +104,7 @@ def _read_zip(path: Path, file: BinaryIO, records: set[str], tensors_only: bool)
 
 
 def _members(archive: zipfile.ZipFile, size: int) -> dict[str, zipfile.ZipInfo]:
-    """Return the members by name below the archive's folder; refuse what torch.save never writes."""
+    """Return members by name below the archive's folder; refuse what torch.save never writes."""
     members = {}
     for member in archive.infolist():
         folder, _, name = member.filename.partition("/")
@@ -129,7 +129,7 @@ def _data_offset(file: BinaryIO, member: zipfile.ZipInfo) -> int:
 
 
 def _read_legacy(path: Path, file: BinaryIO, records: set[str], tensors_only: bool) -> Any:
-    """Read the format before PyTorch 1.6: five pickles, then the length and bytes of each storage."""
+    """Read the format before PyTorch 1.6: five pickles, then length and bytes of each storage."""
     size = path.stat().st_size
     storages: dict[str, torch.UntypedStorage] = {}
 

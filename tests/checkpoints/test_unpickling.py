@@ -432,7 +432,7 @@ def test_truncated_files_are_refused(tmp_path, whole, zipped, cut):
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(zipped=st.booleans(), place=st.floats(0, 0.9999), bit=st.integers(0, 7))
 def test_flipped_bits_are_refused_or_harmless(tmp_path, whole, zipped, place, bit):
-    """The checksums of a zip archive find every flip; in the old format a flip may change a number."""
+    """Checksums of a zip archive find every flip; in the old format one may change a number."""
     content = bytearray(whole[0 if zipped else 1])
     content[int(place * len(content))] ^= 1 << bit
     (tmp_path / "flipped.pth").write_bytes(content)

@@ -159,7 +159,7 @@ def test_small_files_of_large_arrays(tmp_path, content, message):
 
 
 def test_text_that_is_encoded_again_and_again_is_encoded_once(tmp_path):
-    """Protocol 2 writes bytes as a text and a call; a short file may repeat the call without end."""
+    """Protocol 2 writes bytes as a text and a call; a short file may repeat it without end."""
 
     class Calls:
         def __init__(self, text):
