@@ -15,7 +15,7 @@ except PackageNotFoundError:  # run from a source tree that was not installed
 _PUBLIC = {
     "Detector": "nes2net.detector",
     "InputError": "nes2net.errors",
-    "average_checkpoints": "nes2net.training.averaging",
+    "average_checkpoints": "nes2net.checkpoints.averaging",
     "create_aggregation": "nes2net.registry",
     "create_backend": "nes2net.registry",
     "create_frontend": "nes2net.registry",

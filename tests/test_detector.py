@@ -200,11 +200,11 @@ def test_what_is_not_there_is_named(tmp_path, monkeypatch):
     with pytest.raises(InputError, match=r"checkpoint .*none\.pth not found"):
         Detector.from_pretrained(tmp_path / "none.pth")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(InputError, match=r"no detector folder.*config\.yaml"):
+    with pytest.raises(InputError, match=r"not a detector folder.*config\.yaml"):
         Detector.from_pretrained(tmp_path / "empty")
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    with pytest.raises(InputError, match="'nobody/nothing' is no file or folder here and was not fetched"):
+    with pytest.raises(InputError, match="'nobody/nothing' is not a file or folder here and was not fetched"):
         Detector.from_pretrained("nobody/nothing")
 
 

@@ -1,1 +1,1 @@
-"""Tensors in files: published names, fairseq's, Hugging Face's, folders. Nothing in a file is run."""
+"""Tensors in files: state dicts, fairseq, Hugging Face, averages. Nothing in them is run."""

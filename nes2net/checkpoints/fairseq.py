@@ -1,4 +1,4 @@
-"""fairseq's checkpoint files and names: reading without fairseq, and the key map to the transformers library."""
+"""Checkpoints of fairseq, read without it, and its names of tensors in the transformers library."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from nes2net.checkpoints.torch_file import read_torch_file
 from nes2net.checkpoints.unpickling import Record
 from nes2net.errors import InputError
 
-# fairseq's name and the transformers library's; {n} is a number, {rest} the end of the name. Names that both share are not listed.
+# fairseq's name and the transformers library's; {n} is a number, {rest} the end of the name.
+# Names that both share are not listed.
 _NAMES = [
     ("layer_norm.{rest}", "feature_projection.layer_norm.{rest}"),
     ("post_extract_proj.{rest}", "feature_projection.projection.{rest}"),
@@ -34,7 +35,7 @@ _NAMES = [
     ("encoder.layers.{n}.fc1.{rest}", "encoder.layers.{n}.feed_forward.intermediate_dense.{rest}"),
     ("encoder.layers.{n}.fc2.{rest}", "encoder.layers.{n}.feed_forward.output_dense.{rest}"),
 ]
-# Group norm (wav2vec 2.0 Base, fairseq's extractor mode "default") stands one level higher.
+# Group norm (wav2vec 2.0 Base, fairseq's extractor mode "default") is one level higher.
 _GROUP_NORM = ("feature_extractor.conv_layers.{n}.2.{rest}", "feature_extractor.conv_layers.{n}.layer_norm.{rest}")
 
 _Rules = list[tuple[re.Pattern, str]]
@@ -55,7 +56,9 @@ _TO_FAIRSEQ = {
 
 
 def to_transformers(name: str) -> str:
-    """fairseq's name of a wav2vec 2.0 tensor → the transformers library's; a name that both share comes back unchanged.
+    """Translate fairseq's name of a wav2vec 2.0 tensor to the transformers library's.
+
+    A name that both share is returned unchanged.
 
     >>> to_transformers("encoder.layers.3.fc1.weight")
     'encoder.layers.3.feed_forward.intermediate_dense.weight'
@@ -64,7 +67,9 @@ def to_transformers(name: str) -> str:
 
 
 def to_fairseq(name: str, extractor_mode: str = "layer_norm") -> str:
-    """The transformers library's name → fairseq's, for a feature extractor with layer norm or (``"default"``) group norm.
+    """Translate the transformers library's name of a tensor to fairseq's.
+
+    ``extractor_mode`` is ``"layer_norm"``, or ``"default"`` for an extractor with group norm.
 
     >>> to_fairseq("encoder.pos_conv_embed.conv.parametrizations.weight.original0")
     'encoder.pos_conv.0.weight_g'
@@ -80,11 +85,14 @@ def _translate(name: str, rules: _Rules) -> str:
 
 
 def read_ssl_checkpoint(path: str | Path, known: Iterable[str]) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Read a pre-training file of fairseq (wav2vec 2.0, XLS-R) or unilm (WavLM); nothing in it is executed.
+    """Read a pre-training file of fairseq (wav2vec 2.0, XLS-R) or unilm (WavLM), running nothing.
 
-    Returns its state dict under its own names and those ``known`` options that its configuration holds. ``pretraining_heads`` says
-    whether the mask embedding is in the file. Raises :class:`InputError` for a file that is missing, is no such checkpoint, or
-    carries classes other than fairseq's configuration.
+    Returns the state dict under its own names, and those of the ``known`` options that the file's
+    configuration holds. The option ``pretraining_heads`` says whether the file has the mask
+    embedding.
+
+    Raises:
+        InputError: if the file is missing, is not such a checkpoint, or asks for functions.
     """
     path = Path(path)
     if not path.is_file():
@@ -95,11 +103,11 @@ def read_ssl_checkpoint(path: str | Path, known: Iterable[str]) -> tuple[dict[st
     content, _ = read_torch_file(path)
     if not isinstance(content, dict) or not isinstance(content.get("model"), dict):
         raise InputError(
-            f"{path} is no fairseq checkpoint: it has no 'model' state dict (a detector's .pth goes to `train.init_from`)"
+            f"{path} is not a fairseq checkpoint: it has no 'model' state dict (a detector's .pth goes to `train.init_from`)"
         )
     state_dict = content["model"]
     if "encoder.pos_conv.0.weight_v" not in state_dict:
-        raise InputError(f"{path} is no wav2vec 2.0 or WavLM checkpoint: it has no 'encoder.pos_conv.0.weight_v'")
+        raise InputError(f"{path} is not a wav2vec 2.0 or WavLM checkpoint: it has no 'encoder.pos_conv.0.weight_v'")
     config = _model_configuration(content)
     options = {k: config[k] for k in known if k in config}
     if isinstance(options.get("conv_feature_layers"), str):
@@ -109,7 +117,11 @@ def read_ssl_checkpoint(path: str | Path, known: Iterable[str]) -> tuple[dict[st
 
 
 def _model_configuration(content: dict[str, Any]) -> dict[str, Any]:
-    """The model's part of the configuration: ``cfg`` (fairseq: dict or DictConfig; unilm: flat) or ``args`` (Namespace)."""
+    """Return the model's part of the configuration.
+
+    It is in ``cfg`` (fairseq: dict or DictConfig; unilm: flat), or in ``args`` (Namespace) of older
+    files.
+    """
     cfg = _plain(content.get("cfg"))
     if isinstance(cfg, dict) and cfg:
         return cfg["model"] if isinstance(cfg.get("model"), dict) else cfg
@@ -118,8 +130,8 @@ def _model_configuration(content: dict[str, Any]) -> dict[str, Any]:
 
 
 def _plain(value: Any, done: dict[int, Any] | None = None) -> Any:
-    """Plain containers out of the records of Namespace, omegaconf's nodes and enumerations."""
-    done = {} if done is None else done  # omegaconf's nodes refer to their parents; each is converted once
+    """Turn the records of Namespace, omegaconf's nodes and enumerations into plain containers."""
+    done = {} if done is None else done  # convert each once, because omegaconf's nodes refer to their parents
     if id(value) in done:
         return done[id(value)]
     done[id(value)] = None
@@ -140,7 +152,9 @@ def _plain(value: Any, done: dict[int, Any] | None = None) -> Any:
 
 
 def parse_convolutions(text: str) -> list[tuple[int, int, int]]:
-    """fairseq's ``conv_feature_layers``, an expression that fairseq evaluates; here only lists, sums and repetitions are read.
+    """Read fairseq's ``conv_feature_layers``, a Python expression of lists, sums and repetitions.
+
+    fairseq evaluates it; here nothing but these three is understood.
 
     >>> parse_convolutions("[(512, 10, 5)] + [(512, 3, 2)] * 2")
     [(512, 10, 5), (512, 3, 2), (512, 3, 2)]
@@ -163,15 +177,21 @@ def parse_convolutions(text: str) -> list[tuple[int, int, int]]:
     try:
         return check_convolutions(value(ast.parse(text, mode="eval").body))
     except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
-        raise InputError(f"conv_feature_layers is a list of (channels, kernel, stride), not {text[:80]!r}") from None
+        raise InputError(
+            f"conv_feature_layers must be a list of (channels, kernel, stride), not {text[:80]!r}"
+        ) from None
 
 
 def check_convolutions(layers: Any) -> Any:
-    """``layers`` where it is 1 to 64 triples of whole numbers from 1 to 65,536, :class:`InputError` otherwise."""
+    """Return ``layers`` unchanged.
+
+    Raises:
+        InputError: unless they are 1 to 64 triples of whole numbers from 1 to 65,536.
+    """
     whole = isinstance(layers, (list, tuple)) and 0 < len(layers) <= 64
     for layer in layers if whole else ():
         numbers = isinstance(layer, (list, tuple)) and len(layer) == 3 and all(isinstance(n, int) for n in layer)
         whole = whole and numbers and all(0 < n <= 65536 for n in layer)
     if not whole:
-        raise InputError(f"conv_feature_layers is a list of (channels, kernel, stride), not {str(layers)[:80]}")
+        raise InputError(f"conv_feature_layers must be a list of (channels, kernel, stride), not {str(layers)[:80]}")
     return layers

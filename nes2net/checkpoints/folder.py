@@ -1,4 +1,4 @@
-"""A detector's folder: safetensors, YAML configuration, model card; and its way to the Hugging Face hub and back."""
+"""Detector folders (safetensors, YAML configuration, model card), also on the Hugging Face hub."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from safetensors.torch import save_file
 from torch import Tensor
 
 from nes2net.checkpoints.huggingface import CONFIG_FILE, PREPROCESSOR_FILE, read_huggingface_folder
@@ -15,42 +16,49 @@ from nes2net.checkpoints.state_dict import load_state_dict
 from nes2net.errors import InputError, first_line
 from nes2net.machine.files import replacing, write_text
 
-#: Where the head has a file of its own, the weights are the front-end's alone, under the transformers library's names.
+#: If there is a file of the head, the weights are those of the front-end alone, under the names of
+#: the transformers library.
 WEIGHTS, HEAD, CONFIG = "model.safetensors", "head.safetensors", "config.yaml"
 
 
 def write_folder(folder: Path, state_dict: dict[str, Tensor], config: dict[str, Any], record: dict[str, Any]) -> None:
-    """Write a detector's weights, architecture, model card, and ``record``, plain data kept with the architecture."""
+    """Write the weights, architecture and model card of a detector.
+
+    ``record`` is plain data that is kept with the architecture.
+    """
     clear(folder)
     write_tensors(state_dict, folder / WEIGHTS)
     write_description(folder, config, record)
 
 
 def clear(folder: Path) -> None:
-    """Make ``folder``, or take out what says that it holds a detector: until the new one is whole, it holds none."""
+    """Make ``folder``, or remove its description: a half-written folder is not a detector's."""
     folder.mkdir(parents=True, exist_ok=True)
     for name in (CONFIG, HEAD, CONFIG_FILE, PREPROCESSOR_FILE):
         (folder / name).unlink(missing_ok=True)
 
 
 def write_tensors(tensors: dict[str, Tensor], path: Path) -> None:
-    """A safetensors file, complete or not at all: it may be the one that these very tensors are mapped from."""
-    from safetensors.torch import save_file
+    """Write a safetensors file under a temporary name, then rename it.
 
+    The tensors may be mapped from the very file that is replaced.
+    """
     with replacing(path) as temporary:
         save_file({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, temporary, metadata={"format": "pt"})
 
 
 def read_folder(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Weights under the published names, and what a detector's folder says of it: its architecture as ``"model"``, and its record.
+    """Read the weights of a detector's folder under the published names, and its description.
+
+    The description holds the architecture as ``"model"``, and the record beside it.
 
     Raises:
-        InputError: the folder does not say what it holds, or a part is missing or damaged.
+        InputError: if the folder has no description, or a part is missing or damaged.
     """
     config_file = folder / CONFIG
     if not config_file.is_file():
         raise InputError(
-            f"{folder} is no detector folder: it has no {CONFIG} (a run folder's checkpoints are its epoch_N.pth)"
+            f"{folder} is not a detector folder: it has no {CONFIG} (to use a run folder, name one of its epoch_N.pth)"
         )
     try:
         description = yaml.safe_load(config_file.read_text(encoding="utf-8"))
@@ -67,14 +75,17 @@ def read_folder(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 
 def write_description(folder: Path, config: dict[str, Any], record: dict[str, Any] | None = None) -> None:
-    """Architecture and model card of a detector's folder."""
+    """Write the architecture and the model card of a detector's folder."""
     write_text(folder / "README.md", _model_card(config))
     write_text(folder / CONFIG, yaml.safe_dump({"model": config, **(record or {})}, sort_keys=False))
 
 
 def upload(folder: str | Path, name: str, private: bool = False, token: str | None = None) -> str:
-    """Upload a detector's folder to the Hugging Face hub as ``owner/name``, made where it is not there; return its address."""
-    from huggingface_hub import HfApi
+    """Upload a detector's folder to the Hugging Face hub as ``owner/name`` and return its address.
+
+    The repository is made if it does not exist.
+    """
+    from huggingface_hub import HfApi  # start-up
 
     with _hub_errors(f"'{name}' was not pushed to the Hugging Face hub"):
         api = HfApi(token=token)
@@ -85,25 +96,31 @@ def upload(folder: str | Path, name: str, private: bool = False, token: str | No
 
 @contextmanager
 def _hub_errors(what: str) -> Iterator[None]:
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OfflineModeIsEnabled
+    from huggingface_hub.errors import (  # start-up
+        HfHubHTTPError,
+        HFValidationError,
+        LocalEntryNotFoundError,
+        OfflineModeIsEnabled,
+    )
 
     try:
         yield
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OfflineModeIsEnabled, OSError) as error:
         raise InputError(f"{what}: {first_line(error)}") from error
-    except (
-        Exception
-    ) as error:  # of the library that connects, which is another one from release to release of the hub's
+    except Exception as error:  # from the HTTP library, which changes from release to release of huggingface_hub
         raise InputError(f"{what}: {first_line(error)}; check the network connection") from error
 
 
 def download(name: str) -> Path:
-    """The local copy of a model on the Hugging Face hub; a name that is none is an error about files first."""
+    """Download a model from the Hugging Face hub and return its folder.
+
+    A name that cannot be one of the hub is taken for a missing file.
+    """
     if name.count("/") != 1 or name.startswith((".", "/")) or Path(name).suffix in (".pth", ".pt", ".safetensors"):
         raise InputError(f"checkpoint {name} not found")
-    from huggingface_hub import snapshot_download
+    from huggingface_hub import snapshot_download  # start-up
 
-    with _hub_errors(f"'{name}' is no file or folder here and was not fetched from the Hugging Face hub"):
+    with _hub_errors(f"'{name}' is not a file or folder here and was not fetched from the Hugging Face hub"):
         return Path(snapshot_download(name, allow_patterns=[WEIGHTS, HEAD, CONFIG, CONFIG_FILE]))
 
 

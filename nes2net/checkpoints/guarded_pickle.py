@@ -1,7 +1,8 @@
-"""What every unpickler of untrusted files here has in common.
+"""The common part of our unpicklers of untrusted files.
 
-A pickle is a program. Which names it may ask for, each unpickler says in ``find_class``; whatever they are, a pickle sets state and
-items of nothing but the objects that are meant for it, and costs no more memory or time than its size warrants.
+A pickle is a program. Each unpickler decides in ``find_class`` which names it may ask for. Whatever
+they are, it sets state and items only of objects that are meant for it, and its cost in memory and
+time stays in proportion to its size.
 """
 
 from __future__ import annotations
@@ -15,10 +16,10 @@ class Refused(pickle.UnpicklingError):
     """The pickle asks for something that has no place in the file."""
 
 
-class GuardedUnpickler(pickle._Unpickler):  # in Python: its memo is a dict, so that a damaged index costs no memory
-    """Reads one pickle of ``stream``, which holds ``size`` bytes in all."""
+class GuardedUnpickler(pickle._Unpickler):  # written in Python, where a huge memo index costs no memory
+    """Reads one pickle of ``stream``, which has ``size`` bytes."""
 
-    #: Classes whose objects get state, and items, from the pickle.
+    #: Classes whose objects a pickle may give state and items.
     keeps_state: ClassVar[tuple[type, ...]] = ()
     keeps_items: ClassVar[tuple[type, ...]] = (dict,)
 
@@ -51,7 +52,7 @@ class GuardedUnpickler(pickle._Unpickler):  # in Python: its memo is a dict, so 
 
     def load_bytearray8(self) -> None:
         (length,) = struct.unpack("<Q", self.read(8))
-        data = self.read(length)  # the library's own reserves what is claimed before it reads
+        data = self.read(length)  # the library's own reserves the claimed length before it reads
         if len(data) < length:
             raise EOFError("it ends too early")
         self.append(bytearray(data))
@@ -73,7 +74,7 @@ class GuardedUnpickler(pickle._Unpickler):  # in Python: its memo is a dict, so 
 
 
 class _Bounded:
-    """A stream of ``size`` bytes that reserves no memory for more."""
+    """A stream of ``size`` bytes, which reserves no memory for more."""
 
     def __init__(self, stream: Any, size: int) -> None:
         self.stream, self.size, self.readline = stream, size, stream.readline
@@ -85,14 +86,14 @@ class _Bounded:
 
 
 def check_keys(keys: Any) -> None:
-    """Keys are hashed, and tuples of tuples of the same tuple take for ever to be."""
+    """Refuse nested tuples as keys: hashing them may take for ever, or crash if they are deep."""
     for key in keys:
         if isinstance(key, tuple) and any(isinstance(part, (tuple, frozenset)) for part in key):
             raise ValueError("a key is a nested tuple")
 
 
 def encode_latin1(text: Any, encoding: Any) -> bytes:
-    """``_codecs.encode``, with which protocol 2 writes bytes."""
+    """Do what ``_codecs.encode`` does where protocol 2 writes bytes, with no other encoding."""
     if encoding != "latin1" or not isinstance(text, str):
         raise ValueError("bytes are encoded in an unknown way")
     return text.encode("latin1")

@@ -1,4 +1,4 @@
-"""Hugging Face folders of wav2vec 2.0 and WavLM: options and names, to and from fairseq's."""
+"""Hugging Face folders of wav2vec 2.0 and WavLM: their options and names, and those of fairseq."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from torch import Tensor
 
 from nes2net.checkpoints.fairseq import to_fairseq
 from nes2net.checkpoints.state_dict import load_state_dict
+from nes2net.checkpoints.transformers_library import from_transformers
 from nes2net.errors import InputError
-from nes2net.frontends.transformers_library import from_transformers
 
 CONFIG_FILE, PREPROCESSOR_FILE = "config.json", "preprocessor_config.json"
 _WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
@@ -41,7 +41,7 @@ _OPTIONS = {
 }
 EXTRACTOR_MODES = {"layer_norm": "layer", "default": "group"}  # fairseq's name → the transformers library's
 
-# Tensors of pre-training, and of the names in which older releases wrote the weight norm.
+# Tensors of pre-training, and the names under which older releases wrote the weight norm.
 _RENAMED = {
     "masked_spec_embed": "mask_emb",
     "quantizer.codevectors": "quantizer.vars",
@@ -55,7 +55,10 @@ _HEADS = ("lm_head.", "classifier.", "projector.", "layer_weights", "tdnn.", "fe
 
 
 def library_options(options: dict[str, Any]) -> dict[str, Any]:
-    """fairseq's options under the names of the transformers library's configurations, for inference and for our own layer drop."""
+    """Translate fairseq's options to those of the transformers library.
+
+    What the library would do in training alone (masking, layer drop) is switched off.
+    """
     channels, kernels, strides = zip(*options["conv_feature_layers"])
     return {
         **{theirs: options[ours] for ours, theirs in _OPTIONS.items() if ours in options},
@@ -63,7 +66,7 @@ def library_options(options: dict[str, Any]) -> dict[str, Any]:
         "conv_dim": channels,
         "conv_kernel": kernels,
         "conv_stride": strides,
-        "layerdrop": 0.0,  # drawn in forward
+        "layerdrop": 0.0,  # our own forward drops layers
         "apply_spec_augment": False,
         "mask_time_prob": 0.0,
         "mask_feature_prob": 0.0,
@@ -71,7 +74,7 @@ def library_options(options: dict[str, Any]) -> dict[str, Any]:
 
 
 def library_config(config: dict[str, Any]) -> tuple[Any, Any]:
-    """The transformers library's configurations of a front-end's network and of what is done to its waveform before."""
+    """Return the transformers library's configurations of a front-end and of its preprocessing."""
     kind = "WavLM" if config["name"] == "wavlm" else "Wav2Vec2"
     config_class, preprocessing_class = from_transformers(f"{kind}Config", "Wav2Vec2FeatureExtractor")
     options = {**library_options(config), "layerdrop": config["encoder_layerdrop"]}
@@ -82,20 +85,22 @@ def library_config(config: dict[str, Any]) -> tuple[Any, Any]:
 def read_huggingface_folder(
     folder: str | Path, kind: str, known: Iterable[str]
 ) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """State dict under fairseq's names and options of a Hugging Face folder (safetensors or ``pytorch_model.bin``, sharded or not).
+    """Read a Hugging Face folder: its state dict under fairseq's names, and its options.
+
+    The weights are safetensors or ``pytorch_model.bin``, in one file or several.
 
     Args:
-        kind: ``"wav2vec2"`` or ``"wavlm"``, what the folder must hold.
-        known: options that the front-end has.
+        kind: ``"wav2vec2"`` or ``"wavlm"``, the model that the folder must hold.
+        known: options that the front-end has; others are left out.
 
     Raises:
-        InputError: the folder has no configuration or weights, or is another kind of model.
+        InputError: if the folder has no configuration or weights, or holds another kind of model.
     """
     folder = Path(folder)
     config = read_json(folder / CONFIG_FILE)
     if config.get("model_type") != kind:
         raise InputError(
-            f"{folder} holds a model of type '{config.get('model_type')}', not '{kind}': name its own front-end"
+            f"{folder} holds a model of type '{config.get('model_type')}', not '{kind}': choose the front-end of that type"
         )
     for activation in ("hidden_act", "feat_extract_activation"):
         if config.get(activation, "gelu") != "gelu":
@@ -137,15 +142,15 @@ def _read_weights(folder: Path) -> dict[str, Tensor]:
             index = read_json(folder / name).get("weight_map")
             shards = sorted(set(map(str, index.values()))) if isinstance(index, dict) else [""]
             if not all(shard and Path(shard).name == shard for shard in shards):
-                raise InputError(f"{folder / name} names no files, or files outside its folder: refused")
+                raise InputError(f"{folder / name} names no files, or files outside its folder, which are not read")
             return {k: v for shard in shards for k, v in load_state_dict(folder / shard).items()}
     raise InputError(f"{folder} has no weights: {' or '.join(_WEIGHT_FILES)} is expected")
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """A mapping from a JSON file of a Hugging Face folder."""
+    """Read a mapping from a JSON file of a Hugging Face folder."""
     if not path.is_file():
-        raise InputError(f"{path.parent} is no Hugging Face folder: it has no {path.name}")
+        raise InputError(f"{path.parent} is not a Hugging Face folder: it has no {path.name}")
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:

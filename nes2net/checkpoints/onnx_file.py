@@ -1,4 +1,4 @@
-"""ONNX files of detectors: opened by onnxruntime, and what they say of themselves. Nothing in a file can run code."""
+"""ONNX files of detectors, opened by onnxruntime. Nothing in a file can run code."""
 
 from __future__ import annotations
 
@@ -30,19 +30,19 @@ class OnnxFile:
 
     Args:
         path: the file.
-        device: ``"auto"`` takes CUDA if onnxruntime has it (the package onnxruntime-gpu); or ``"cpu"``,
-            ``"cuda"``, ``"cuda:N"``.
+        device: ``"auto"`` takes CUDA if onnxruntime has it (the package onnxruntime-gpu); or
+            ``"cpu"``, ``"cuda"``, ``"cuda:N"``.
 
     Attributes:
         session: onnxruntime's.
-        description: all that the file says of itself.
-        config: of the detector that was exported.
-        min_samples, max_samples: of the shortest and the longest waveform; the longest is None without a
-            limit, and equal to the shortest if time is fixed.
+        description: the description in the file, as JSON holds it.
+        config: configuration of the detector that was exported.
+        min_samples, max_samples: lengths of the shortest and longest waveform that it takes. The
+            longest is None without a limit, and equal to the shortest if time is fixed.
 
     Raises:
-        InputError: the file is missing, damaged or not of this toolkit; or onnxruntime is missing or
-            has no CUDA.
+        InputError: if the file is missing, damaged or not of this toolkit, or if onnxruntime is
+            missing or has no CUDA.
     """
 
     def __init__(self, path: str | Path, device: str = "auto") -> None:
@@ -55,7 +55,7 @@ class OnnxFile:
         self.max_samples: int | None = self.description["max_samples"]
 
     def sha256(self) -> str:
-        """Hash of the file and of the weights beside it, if there are any."""
+        """Return the hash of the file and of the weights beside it, if there are any."""
         digest = hashlib.sha256()
         beside = self.description["external_data"]
         for file in [self.path] + ([self.path.with_name(beside)] if beside else []):
@@ -102,10 +102,13 @@ def _open(path: Path, device: str) -> InferenceSession:
 
 
 def _check_weights(path: Path, version: str) -> None:
-    """Raise :class:`InputError` for weights outside the file, unless this onnxruntime refuses those outside its folder.
+    """Check that weights lie in the file, unless this onnxruntime refuses those outside its folder.
 
     A file that names another one holds the word ``location``, the key of that name (onnx.proto,
     ``TensorProto.external_data``).
+
+    Raises:
+        InputError: if there may be weights outside the file.
     """
     if tuple(map(int, re.findall(r"\d+", version)[:3])) >= _CHECKS_LOCATIONS or not path.stat().st_size:
         return

@@ -1,7 +1,7 @@
 """Names of tensors in whole-model checkpoints of the published code.
 
-The front-end's are ``ssl_model.model.…``, the aggregation's ``ssl_model.…``. The back-end's begin with a
-prefix of its own, which may be empty.
+The front-end's are ``ssl_model.model.…``, the aggregation's ``ssl_model.…``. The back-end's begin
+with a prefix of its own, which may be empty.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import Any
 
 
 def write_published_names(state_dict: dict[str, Any], prefix: str, backend_prefix: str) -> None:
-    """Put the published names in place of the modules' own, for the names that begin with ``prefix``.
+    """Replace the modules' own names by the published ones, where they begin with ``prefix``.
 
     >>> state_dict = {"frontend.model.mask_emb": 1, "backend.fc.bias": 2}
     >>> write_published_names(state_dict, "", "TDNN.")
@@ -24,7 +24,7 @@ def write_published_names(state_dict: dict[str, Any], prefix: str, backend_prefi
 
 
 def read_published_names(state_dict: dict[str, Any], prefix: str, backend_prefix: str) -> None:
-    """Put the modules' own names in place of the published ones, for the names that begin with ``prefix``.
+    """Replace the published names by the modules' own, where they begin with ``prefix``.
 
     >>> state_dict = {"ssl_model.weight_hidd": 1, "TDNN.fc.bias": 2}
     >>> read_published_names(state_dict, "", "TDNN.")

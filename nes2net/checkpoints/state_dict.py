@@ -1,7 +1,8 @@
-"""Checkpoint files: reading without running anything from them, writing under the published names, and telling how two differ.
+"""State dicts in files: reading, writing and comparing them. Nothing in a file is run.
 
-A detector's ``.pth`` is the bare state dict that the published code saves and loads strictly. What this toolkit knows besides (the
-architecture, the recipe, how it was averaged) travels in the state dict's own metadata, which PyTorch keeps and other code ignores.
+A detector's ``.pth`` is the bare state dict that the published code saves and loads strictly. This
+toolkit keeps what else it knows (the architecture, the recipe, how it was averaged) in the state
+dict's own metadata, which PyTorch preserves and other code ignores.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import Tensor
 
 from nes2net.checkpoints.torch_file import read_torch_file
@@ -24,17 +27,18 @@ _METADATA = "nes2net"
 
 
 def load_state_dict(path: str | Path, *, tensors_only: bool = False) -> OrderedDict[str, Tensor]:
-    """State dict of a checkpoint file, on the CPU; nothing in the file is ever executed.
+    """Read the state dict of a checkpoint file, on the CPU; nothing in the file is ever executed.
 
-    Reads a bare state dict (``.pth``, ``.pt``, ``.bin``), one under the key ``"model"`` or ``"state_dict"``, and safetensors. The
-    ``module.`` that ``DataParallel`` puts before every name is taken off. The tensors are views of the memory-mapped file, which must
-    not be written to while they live.
+    Reads a bare state dict (``.pth``, ``.pt``, ``.bin``), one under the key ``"model"`` or
+    ``"state_dict"``, and safetensors. The ``module.`` that ``DataParallel`` puts before every name
+    is removed. The tensors are views of the memory-mapped file: do not write to the file while they
+    are in use.
 
     Args:
         tensors_only: also read a file that asks for functions; they are not called.
 
     Raises:
-        InputError: missing, damaged, without a state dict, or asking for what a checkpoint has no use for.
+        InputError: if the file is missing or damaged, has no state dict, or asks for functions.
     """
     path = Path(path)
     if path.suffix == ".safetensors":
@@ -43,7 +47,11 @@ def load_state_dict(path: str | Path, *, tensors_only: bool = False) -> OrderedD
 
 
 def state_dict_of(content: Any, path: str | Path) -> OrderedDict[str, Tensor]:
-    """The state dict in what a checkpoint file holds; :class:`InputError` where there is none."""
+    """Return the state dict in the content of a checkpoint file.
+
+    Raises:
+        InputError: if there is no state dict in it.
+    """
     for key in ("model", "state_dict"):
         if isinstance(content, dict) and isinstance(content.get(key), dict):
             content = content[key]
@@ -68,21 +76,18 @@ def _describe(content: Any) -> str:
 
 
 def _load_safetensors(path: Path) -> OrderedDict[str, Tensor]:
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
     if not path.is_file():
         raise InputError(f"checkpoint {path} not found")
     try:
         return OrderedDict(load_file(path))
     except (SafetensorError, OSError) as error:
-        raise InputError(f"{path} is no safetensors file or is damaged ({str(error)[:200]})") from error
+        raise InputError(f"{path} is not a safetensors file or is damaged ({str(error)[:200]})") from error
 
 
 def save_state_dict(state_dict: Mapping[str, Tensor], path: str | Path, **record: Any) -> None:
     """Write a bare state dict as ``torch.save`` does, with ``record`` (plain data) in its metadata.
 
-    The file appears complete or not at all.
+    The file appears whole or not at all.
     """
     out = OrderedDict(state_dict)
     metadata = OrderedDict(getattr(state_dict, "_metadata", {}))
@@ -92,7 +97,7 @@ def save_state_dict(state_dict: Mapping[str, Tensor], path: str | Path, **record
 
 
 def read_record(state_dict: Mapping[str, Tensor]) -> dict[str, Any]:
-    """What :func:`save_state_dict` put beside the tensors; empty for a checkpoint of other code."""
+    """Return the record of :func:`save_state_dict`; empty for a checkpoint of other code."""
     record = getattr(state_dict, "_metadata", {})
     for key in ("", _METADATA):
         record = record.get(key) if isinstance(record, dict) else None
@@ -100,14 +105,17 @@ def read_record(state_dict: Mapping[str, Tensor]) -> dict[str, Any]:
 
 
 def save_atomically(content: Any, path: str | Path) -> None:
-    """``torch.save`` under a temporary name, then renamed: an interruption or a power cut leaves the old file or none.
+    """Write with ``torch.save`` under a temporary name, then rename.
 
-    A full disk raises ``OSError``.
+    An interruption or a power cut leaves the old file, or no file.
+
+    Raises:
+        OSError: if the disk is full or the file cannot be written.
     """
     with replacing(path, durable=True) as temporary, open(temporary, "wb") as file:
         try:
             torch.save(content, file)
-        except RuntimeError as error:  # PyTorch's writer complains of what the system refused it
+        except RuntimeError as error:  # PyTorch's writer hides the error of the system behind its own
             if isinstance(error.__context__, OSError):
                 raise error.__context__ from error
             raise
@@ -115,7 +123,13 @@ def save_atomically(content: Any, path: str | Path) -> None:
 
 @dataclass
 class Misfit:
-    """How a state dict differs from a model's: names, and for other shapes what is needed."""
+    """The difference between a state dict and that of a model.
+
+    Attributes:
+        missing: names that only the model has.
+        left_over: names that only the state dict has.
+        shapes: for each tensor of another shape, its name and both shapes.
+    """
 
     missing: list[str]
     left_over: list[str]
@@ -133,7 +147,7 @@ class Misfit:
 
 
 def compare(found: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> Misfit:
-    """What of ``expected`` is missing in ``found``, what is left over there, and what has another shape."""
+    """Compare the names and shapes of two state dicts."""
     return Misfit(
         missing=[k for k in expected if k not in found],
         left_over=[k for k in found if k not in expected],
@@ -146,6 +160,10 @@ def compare(found: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> Misf
 
 
 def check_fit(found: Mapping[str, Tensor], expected: Mapping[str, Tensor], path: str) -> None:
-    """Raise :class:`InputError` naming keys that are missing, left over, or of another shape; return None where all fit."""
+    """Check that two state dicts have the same names and shapes.
+
+    Raises:
+        InputError: if they differ; the message names the tensors.
+    """
     if misfit := compare(found, expected):
-        raise InputError(f"{path} does not fit this model; {misfit}. Give the options it was trained with")
+        raise InputError(f"{path} does not fit this model; {misfit}. Give the options that it was trained with")

@@ -1,4 +1,9 @@
-"""``torch.save`` files: the zip archive, memory-mapped and with its checksums verified, and the format before PyTorch 1.6."""
+"""Files of ``torch.save``: the zip archive, and the format before PyTorch 1.6.
+
+Archives are memory-mapped, with verified checksums. PyTorch's own safe reader (``torch.load`` with
+``weights_only=True``) runs nothing either, but a file can make it crash, hang or reserve memory
+without limit: docs/architecture.md.
+"""
 
 from __future__ import annotations
 
@@ -22,13 +27,13 @@ _LEGACY_MAGIC, _LEGACY_PROTOCOL = 0x1950A86A20F9469CFC6C, 1001
 
 
 def read_torch_file(path: Path, tensors_only: bool = False) -> tuple[Any, list[str]]:
-    """Content of a ``torch.save`` file (zip archive, or the format before PyTorch 1.6) and the classes that became records.
+    """Return the content of a file of ``torch.save``, and the classes that became records.
 
-    Tensors of a zip archive are views of the memory-mapped file, which must not be written to while they live. Its checksums are
-    verified. ``tensors_only`` makes a record of refused names too.
+    The tensors of a zip archive are views of the memory-mapped file: do not write to it while they
+    are in use. ``tensors_only`` makes records of refused names too.
 
     Raises:
-        InputError: missing, damaged, another kind of file, or a pickle that names what a checkpoint has no use for.
+        InputError: if the file is missing, damaged or of another kind, or asks for functions.
     """
     if not path.is_file():
         raise InputError(f"checkpoint {path} not found")
@@ -51,18 +56,18 @@ def read_torch_file(path: Path, tensors_only: bool = False) -> tuple[Any, list[s
         if what := _other_kind(path):
             raise InputError(f"{path} is {what}, not a checkpoint: name the file that holds the weights") from error
         raise InputError(
-            f"{path} is no checkpoint or is damaged ({first_line(error)}): copy or download it again"
+            f"{path} is not a checkpoint or is damaged ({first_line(error)}): copy or download it again"
         ) from error
     return content, sorted(records)
 
 
 def _other_kind(path: Path) -> str | None:
-    """What a file is that cannot be read as a checkpoint, where its beginning tells."""
+    """Say what an unreadable file is, if its beginning tells."""
     with open(path, "rb") as file:
         beginning = file.read(1024)
     if not beginning:
         return "an empty file"
-    text = codecs.getincrementaldecoder("utf-8")(errors="replace").decode(beginning)  # but for a character cut in two
+    text = codecs.getincrementaldecoder("utf-8")(errors="replace").decode(beginning)  # the last character may be cut
     if all(c.isprintable() or c.isspace() for c in text) and "\ufffd" not in text:
         return "a text file"
     return None
@@ -76,9 +81,9 @@ def _read_zip(path: Path, file: BinaryIO, records: set[str], tensors_only: bool)
             )
         members = _members(archive, path.stat().st_size)
         if "data.pkl" not in members:
-            raise InputError(f"{path} is a zip archive and no checkpoint: it has no data.pkl")
+            raise InputError(f"{path} is a zip archive but not a checkpoint: it has no data.pkl")
         if "byteorder" in members and archive.read(members["byteorder"]) != b"little":
-            raise InputError(f"{path} was written on a big-endian machine: save it again on another")
+            raise InputError(f"{path} was written on a big-endian machine: save it again on a little-endian one")
         if damaged := archive.testzip():
             raise InputError(f"{path} is damaged at '{damaged}' (its checksum differs): copy or download it again")
         mapped = torch.UntypedStorage.from_file(str(path), False, path.stat().st_size)
@@ -99,15 +104,15 @@ def _read_zip(path: Path, file: BinaryIO, records: set[str], tensors_only: bool)
 
 
 def _members(archive: zipfile.ZipFile, size: int) -> dict[str, zipfile.ZipInfo]:
-    """Members by their name below the archive's one folder; refuses what torch.save never writes."""
+    """Return members by name below the archive's folder; refuse what torch.save never writes."""
     members = {}
     for member in archive.infolist():
         folder, _, name = member.filename.partition("/")
         parts = member.filename.split("/")
         if not folder or not name or {"..", "."} & set(parts) or "\\" in member.filename or ":" in folder:
-            raise ValueError(f"'{member.filename[:80]}' is no member of a checkpoint")
+            raise ValueError(f"'{member.filename[:80]}' is not a member of a checkpoint")
         if name in members:
-            raise ValueError(f"'{name[:80]}' is there twice")
+            raise ValueError(f"'{name[:80]}' occurs twice")
         if member.compress_type != zipfile.ZIP_STORED:
             raise ValueError(f"'{name[:80]}' is compressed, which torch.save never does")
         members[name] = member
@@ -117,14 +122,14 @@ def _members(archive: zipfile.ZipFile, size: int) -> dict[str, zipfile.ZipInfo]:
 
 
 def _data_offset(file: BinaryIO, member: zipfile.ZipInfo) -> int:
-    """Where a stored member's bytes start: after its local header, whose two variable fields have lengths of their own."""
+    """Return where a stored member's bytes start: after a local header of variable length."""
     file.seek(member.header_offset + 26)
     name, extra = struct.unpack("<HH", file.read(4))
     return member.header_offset + 30 + name + extra
 
 
 def _read_legacy(path: Path, file: BinaryIO, records: set[str], tensors_only: bool) -> Any:
-    """The format before PyTorch 1.6: five pickles, then each storage's number of elements and bytes."""
+    """Read the format before PyTorch 1.6: five pickles, then length and bytes of each storage."""
     size = path.stat().st_size
     storages: dict[str, torch.UntypedStorage] = {}
 
@@ -140,10 +145,10 @@ def _read_legacy(path: Path, file: BinaryIO, records: set[str], tensors_only: bo
 
     if load() != _LEGACY_MAGIC or load() != _LEGACY_PROTOCOL:
         raise ValueError("it does not begin as a checkpoint does")
-    load()  # byte order and integer sizes of the machine that wrote it: little-endian on every machine that is still used
+    load()  # byte order and integer sizes of the machine that wrote it; every machine in use is little-endian
     content = load()
     for key in load():
-        file.read(8)  # the number of elements, which the pickle gave
+        file.read(8)  # the number of elements, which the pickle has given
         buffer = torch.empty(0, dtype=torch.uint8, device="cpu").set_(storages[key]).numpy()
         if file.readinto(memoryview(buffer)) != len(buffer):
             raise EOFError("it ends too early")
@@ -151,7 +156,7 @@ def _read_legacy(path: Path, file: BinaryIO, records: set[str], tensors_only: bo
 
 
 def walk(content: Any) -> Iterator[Any]:
-    """Everything in nested containers and records, each object once however often it is referred to."""
+    """Yield everything in nested containers and records; each object once, even if it is shared."""
     seen, queue = set(), [content]
     while queue:
         value = queue.pop()
@@ -168,7 +173,7 @@ def walk(content: Any) -> Iterator[Any]:
 
 
 def _check_sizes(content: Any, file_size: int) -> None:
-    """A tensor may repeat its storage (stride 0); one that is larger than the whole file was made to exhaust memory."""
+    """Refuse tensors larger than the file: one of stride 0 repeats its storage without limit."""
     for value in walk(content):
         if isinstance(value, Tensor) and value.numel() * value.element_size() > max(file_size, 1 << 20):
             raise ValueError(f"a tensor of {tuple(value.shape)} is larger than the file")

@@ -1,7 +1,8 @@
 """An unpickler that runs nothing.
 
-A pickle is a program: it names functions and calls them. Here it may call for tensors and plain containers only. Every other class becomes
-a :class:`Record`, which keeps what it is given and does nothing; a name that a checkpoint has no use for (``os.system``) ends the reading.
+A pickle is a program: it names functions and calls them. Here it gets tensors and plain containers
+only. Every other class becomes a :class:`Record`, which keeps what it is given and does nothing. A
+name that has no place in a checkpoint (``os.system``) ends the reading.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ _STORAGES = {
     "UntypedStorage": torch.uint8,
 }
 
-# Data classes of the standard library and of PyTorch that real checkpoints carry; all of them become records.
+# Data classes of the standard library and of PyTorch in real checkpoints; they become records.
 _HARMLESS = (
     "argparse.Namespace",
     "typing.",
@@ -60,7 +61,7 @@ _HARMLESS_BUILTINS = (
 
 
 class Record:
-    """An object of a class that was not rebuilt: its arguments, items, elements and state, and no behaviour."""
+    """An object of a class that was not rebuilt: its arguments, items, elements and state."""
 
     class_name = ""
 
@@ -86,9 +87,9 @@ class TensorUnpickler(GuardedUnpickler):
     """Reads one pickle of ``file``, which holds ``size`` bytes.
 
     Args:
-        storage_of: gives the bytes of a tensor's storage for its key and their number.
-        records: takes the names of the classes that became records.
-        tensors_only: make a record of refused names too.
+        storage_of: returns a tensor's storage for its key and number of bytes.
+        records: receives the names of the classes that became records.
+        tensors_only: make records of refused names too.
     """
 
     keeps_state, keeps_items = (Record,), (dict, Record)
@@ -109,7 +110,7 @@ class TensorUnpickler(GuardedUnpickler):
             return _STORAGES[name]
         if module == "torch" and isinstance(getattr(torch, name, None), torch.dtype):
             return getattr(torch, name)
-        if self.proto < 3:  # which torch.save writes, with Python 2's names
+        if self.proto < 3:  # torch.save writes protocol 2, which has Python 2's names
             module, name = NAME_MAPPING.get((module, name), (IMPORT_MAPPING.get(module, module), name))
         full_name = f"{module}.{name}"
         if function := _FUNCTIONS.get(full_name):
@@ -128,7 +129,7 @@ class TensorUnpickler(GuardedUnpickler):
         return _Storage(self.storage_of(str(key), numel * dtype.itemsize), dtype)
 
     def load_build(self) -> None:
-        # An ordered dictionary's state is PyTorch's metadata, and nothing else of it may be changed by a file.
+        # Of an ordered dictionary, a file may set PyTorch's metadata alone.
         if not isinstance(self.stack[-2], OrderedDict):
             return super().load_build()
         state, target = self.stack.pop(), self.stack[-1]
@@ -139,7 +140,7 @@ class TensorUnpickler(GuardedUnpickler):
 
 
 class _Storage:
-    """Bytes and what they are numbers of."""
+    """Bytes, and the data type of the numbers in them."""
 
     __slots__ = ("data", "dtype")
 
@@ -148,7 +149,7 @@ class _Storage:
 
 
 def _refused(full_name: str) -> bool:
-    """Whether a name is one of the standard library's or PyTorch's that is no data class."""
+    """Whether a name of the standard library or of PyTorch is not known as a data class."""
     package = full_name.partition(".")[0]
     if package not in sys.stdlib_module_names and package != "torch":
         return False
@@ -158,7 +159,7 @@ def _refused(full_name: str) -> bool:
 
 def _rebuild_tensor(storage: _Storage, offset: int, size: tuple, stride: tuple, *_: Any) -> Tensor:
     whole = torch.empty(0, dtype=storage.dtype, device="cpu").set_(storage.data)
-    return whole.as_strided(tuple(size), tuple(stride), offset)  # set_ would enlarge a storage that is too small
+    return whole.as_strided(tuple(size), tuple(stride), offset)  # set_ would enlarge a small storage
 
 
 def _rebuild_tensor_of(
@@ -169,7 +170,7 @@ def _rebuild_tensor_of(
 
 def _rebuild_parameter(data: Tensor, *_: Any) -> Tensor:
     if not isinstance(data, Tensor):
-        raise TypeError("a parameter is no tensor")
+        raise TypeError("a parameter is not a tensor")
     return data
 
 
@@ -190,17 +191,21 @@ def _default_dict(_factory: Any = None, items: Any = ()) -> dict:
 
 def _reconstruct(cls: type, _base: Any, _state: Any) -> Record:
     if not (isinstance(cls, type) and issubclass(cls, Record)):
-        raise TypeError("an object is made of no class")
+        raise TypeError("an object has no class")
     return cls()
 
 
 def _annotation(*_: Any) -> Record:
-    """A type such as ``Tuple[int, str]``, which structured configurations carry as a call."""
+    """Stand for a type such as ``Tuple[int, str]``; structured configurations hold it as a call."""
     return Record()
 
 
 def _enum_member(cls: type, name: Any) -> Record:
-    """``getattr(Class, "MEMBER")``, as Python 3.11 writes enumerations; anything else is refused."""
+    """Make a record of ``getattr(Class, "MEMBER")``, as Python 3.11 writes enumerations.
+
+    Raises:
+        Refused: for any other ``getattr``.
+    """
     if not (isinstance(cls, type) and issubclass(cls, Record) and isinstance(name, str)):
         raise Refused("it asks for builtins.getattr")
     return cls(name)

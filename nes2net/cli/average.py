@@ -79,8 +79,9 @@ def _average_run(args: argparse.Namespace) -> None:
 
 
 def _average_files(args: argparse.Namespace) -> None:
+    from nes2net.checkpoints.averaging import average_checkpoints
     from nes2net.checkpoints.state_dict import save_state_dict
-    from nes2net.training.averaging import average_checkpoints, record_of_average
+    from nes2net.training.averaging import record_of_average
 
     if args.update_bn is not None:
         raise InputError("--update-bn goes with a run folder, whose recipe says what the training data is")

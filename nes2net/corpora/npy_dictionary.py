@@ -1,8 +1,9 @@
-"""Reading a ``.npy`` file that holds a pickled dictionary of arrays, without running what a pickle may ask for.
+"""Dictionaries of arrays in ``.npy`` files, read without running anything.
 
-``numpy.save`` writes a dictionary as an array of one object, and that as a pickle, which ``numpy.load`` opens only with
-``allow_pickle``: then whoever made the file can run any program. Here the pickle may name nothing but NumPy's arrays, data types and
-numbers, and even these are records that are turned into arrays after their sizes were checked.
+``numpy.save`` writes a dictionary as a pickled array of one object. ``numpy.load`` opens it only
+with ``allow_pickle``, and then whoever made the file can run any program. Here the pickle may name
+only NumPy's arrays, data types and numbers. Even these become records first, and arrays after their
+sizes are checked.
 """
 
 from __future__ import annotations
@@ -21,9 +22,11 @@ from nes2net.errors import InputError, first_line
 
 
 def read_npy_dictionary(path: str | Path) -> dict[str, NDArray]:
-    """The dictionary name → array in ``path``. Lists of plain values become arrays.
+    """Read a dictionary name → array. Lists of plain values become arrays.
 
-    Raises :class:`InputError` for a file that is missing, damaged, holds something else, or asks for anything but arrays.
+    Raises:
+        InputError: if the file is missing or damaged, holds something else, or asks for anything
+            but arrays.
     """
     path = Path(path)
     try:
@@ -38,11 +41,11 @@ def read_npy_dictionary(path: str | Path) -> dict[str, NDArray]:
         ) from error
     except Exception as error:  # a damaged pickle fails in whatever way its bytes happen to ask for
         raise InputError(
-            f"{path} is no .npy file with a dictionary of arrays, or is damaged ({first_line(error)}); get it again"
+            f"{path} is not a .npy file with a dictionary of arrays, or is damaged ({first_line(error)}): get it again"
         ) from error
 
 
-# Bytes of a single value, which is a number or a short text; each is copied.
+# Bytes of a single value, a number or a short text. A file may repeat it, and each use is a copy.
 _LONGEST_SCALAR = 256
 # Characters that lists of text may be padded to, per byte of the file.
 _MOST_PADDING = 16
@@ -62,14 +65,14 @@ def _dictionary(stream: io.BytesIO) -> dict[str, NDArray]:
 
 
 def _as_arrays(content: dict, size: int) -> dict[str, NDArray]:
-    """``content`` of a file of ``size`` bytes; what it names twice is one array, as it is one list in the file."""
+    """Make arrays of what a file of ``size`` bytes holds; a shared list becomes a shared array."""
     arrays: dict[int, NDArray] = {}
     padded = 0
     for value in content.values():
         if id(value) in arrays:
             continue
         if isinstance(value, (list, tuple)):
-            # Every text of an array takes as many characters as its longest.
+            # In an array, every text takes as much memory as the longest.
             padded += len(value) * max((len(v) for v in value if isinstance(v, (str, bytes))), default=1)
             if padded > _MOST_PADDING * size:
                 raise ValueError("its lists would take far more memory than the file is long")
@@ -78,7 +81,7 @@ def _as_arrays(content: dict, size: int) -> dict[str, NDArray]:
 
 
 class _DataType:
-    """What the pickle says of a data type: ``dtype(name, align, copy)`` with the state ``(version, byte order, …)``."""
+    """A data type in the pickle: ``dtype(name, …)`` with the state ``(version, byte order, …)``."""
 
     def __init__(self, name: Any, *_: Any) -> None:
         self.name, self.byte_order = name, "|"
@@ -87,7 +90,7 @@ class _DataType:
         self.byte_order = state[1]
 
     def numpy(self) -> np.dtype:
-        """Numbers, truth values and text, and nothing that could refer to other objects."""
+        """Return the data type if it is of numbers, truth values or text; objects are refused."""
         if not (isinstance(self.name, str) and re.fullmatch(r"[biufSU]\d{1,6}", self.name)):
             raise ValueError(f"it holds an array of {str(self.name)[:40]!r}")
         if self.byte_order not in ("<", ">", "|", "="):
@@ -96,7 +99,7 @@ class _DataType:
 
 
 class _Array:
-    """What the pickle says of an array: the state ``(version, shape, data type, Fortran order, data)``."""
+    """An array in the pickle: the state ``(version, shape, data type, Fortran order, data)``."""
 
     shape, dtype, fortran, data = (), None, False, None
 
@@ -139,7 +142,7 @@ def _reconstruct(*_: Any) -> _Array:
 
 
 def _from_buffer(data: Any, dtype: Any, shape: Any, order: Any) -> _Array:
-    """How pickle protocol 5 writes an array."""
+    """Make an array as pickle protocol 5 writes it."""
     array = _Array()
     array.__setstate__((1, shape, dtype, order == "F", data))
     return array
@@ -154,7 +157,7 @@ def _scalar(dtype: Any, data: Any) -> Any:
 
 
 def _empty() -> bytes:
-    """How pickle protocol 2 writes no bytes."""
+    """Return an empty ``bytes``, which pickle protocol 2 writes as a call."""
     return b""
 
 
@@ -176,7 +179,7 @@ class _ArrayUnpickler(GuardedUnpickler):
         self.encoded: dict[int, tuple[Any, bytes]] = {}
 
     def encode(self, text: Any, encoding: Any) -> bytes:
-        """What protocol 2 writes as bytes, one for a text however often it is asked for."""
+        """Return the bytes that protocol 2 writes as a call, the same object for the same text."""
         if id(text) not in self.encoded:
             self.encoded[id(text)] = text, encode_latin1(text, encoding)
         return self.encoded[id(text)][1]

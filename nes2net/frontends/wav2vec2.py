@@ -13,11 +13,11 @@ from typing import Any
 from torch import Tensor, nn
 
 from nes2net.checkpoints.huggingface import library_options
+from nes2net.checkpoints.transformers_library import from_transformers
 from nes2net.errors import InputError
 from nes2net.frontends import fairseq_engine
 from nes2net.frontends.onednn import with_onednn
 from nes2net.frontends.ssl import STANDARD_CONVOLUTIONS, SSLFrontend
-from nes2net.frontends.transformers_library import from_transformers
 
 ENGINES = ("transformers", "fairseq")
 

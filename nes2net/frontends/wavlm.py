@@ -14,11 +14,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from nes2net.checkpoints.huggingface import library_options
+from nes2net.checkpoints.transformers_library import from_transformers
 from nes2net.frontends.base import UsedSamples
 from nes2net.frontends.onednn import with_onednn
 from nes2net.frontends.relative_attention import GatedRelativeAttention
 from nes2net.frontends.ssl import STANDARD_CONVOLUTIONS, SSLFrontend
-from nes2net.frontends.transformers_library import from_transformers
 
 
 class WavLMFrontend(SSLFrontend):

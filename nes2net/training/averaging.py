@@ -2,121 +2,18 @@
 
 from __future__ import annotations
 
-import math
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-import torch
 from torch import Tensor
 
-from nes2net.checkpoints.state_dict import check_fit, load_state_dict, read_record, save_state_dict
+from nes2net.checkpoints.averaging import average_checkpoints
+from nes2net.checkpoints.state_dict import read_record, save_state_dict
 from nes2net.errors import InputError
 from nes2net.training.selection import best_epochs
-
-MODES = ("mean", "legacy")
-
-
-def average_checkpoints(
-    paths: Sequence[str | Path], mode: str = "mean", weights: Sequence[float] | None = None
-) -> OrderedDict[str, Tensor]:
-    """State dict of the average of checkpoints with the same names and shapes.
-
-    In memory are one accumulator and one checkpoint, whatever the number of files.
-
-    Args:
-        paths: one or more checkpoint files.
-        mode: ``"mean"``: per tensor the mean in float64, cast back; integer counters get the integer mean.
-            ``"legacy"``: what the published code computes, where the first checkpoint's tensors are also the accumulator's and are
-            overwritten by the second: (2·c2 + c3 + … + cn)/n (deviation 1).
-        weights: of each checkpoint in the mean, not negative; their sum counts as one. Equal ones when not given.
-
-    Raises:
-        InputError: no paths, an unknown mode, unusable weights, or checkpoints that do not fit each other (the names are given).
-    """
-    if mode not in MODES:
-        raise InputError(f"averaging mode is one of {', '.join(MODES)}, not '{mode}'")
-    if not paths:
-        raise InputError("no checkpoints to average: give one file at least")
-    if weights is None:
-        return _legacy_mean(paths) if mode == "legacy" else _mean(paths)
-    if mode == "legacy":
-        raise InputError("the published code has no weights: take `mode=mean`")
-    if len(weights) != len(paths) or not all(0 <= w < math.inf for w in weights) or not sum(weights):
-        raise InputError(
-            f"{len(paths)} checkpoints want as many weights of at least 0, not all 0; given: {list(weights)}"
-        )
-    return _weighted_mean(paths, [w / sum(weights) for w in weights])
-
-
-def _mean(paths: Sequence[str | Path]) -> OrderedDict[str, Tensor]:
-    total = _accumulate(paths, lambda _, tensor: tensor)  # integers are summed as integers
-
-    def mean(total: Tensor) -> Tensor:
-        return total / len(paths) if total.is_floating_point() else total // len(paths)
-
-    return _cast(total, mean, paths[0])
-
-
-def _weighted_mean(paths: Sequence[str | Path], weights: Sequence[float]) -> OrderedDict[str, Tensor]:
-    total = _accumulate(paths, lambda number, tensor: tensor.double() * weights[number])
-    return _cast(total, lambda total: total, paths[0])
-
-
-def _accumulate(paths: Sequence[str | Path], term: Callable[[int, Tensor], Tensor]) -> OrderedDict[str, Tensor]:
-    """Sum of the terms of all checkpoints, key by key, in float64 or int64."""
-    total, like = OrderedDict(), None
-    for number, path in enumerate(paths):
-        state = load_state_dict(path)
-        like = like or _shapes(state)
-        check_fit(state, like, f"{path} (averaged with others)")
-        while state:  # what has been added is let go at once
-            key, tensor = state.popitem(last=False)
-            value = term(number, tensor)
-            value = value.to(torch.float64 if value.is_floating_point() else torch.int64)
-            total[key] = total[key].add_(value) if key in total else value.clone()
-    return total
-
-
-def _cast(
-    total: OrderedDict[str, Tensor], mean: Callable[[Tensor], Tensor], first: str | Path
-) -> OrderedDict[str, Tensor]:
-    """``mean`` of each sum, in the first checkpoint's types and with its metadata."""
-    state = load_state_dict(first)
-    result = OrderedDict()
-    for key, tensor in state.items():
-        value = mean(total.pop(key))
-        if value.is_floating_point() and not tensor.is_floating_point():
-            value = value.round()
-        result[key] = value.to(tensor.dtype)
-    return _with_metadata(result, state)
-
-
-def _shapes(state: OrderedDict[str, Tensor]) -> dict[str, Tensor]:
-    return {key: torch.empty(tensor.shape, device="meta") for key, tensor in state.items()}
-
-
-def _with_metadata(result: OrderedDict[str, Tensor], state: OrderedDict[str, Tensor]) -> OrderedDict[str, Tensor]:
-    if hasattr(state, "_metadata"):
-        result._metadata = state._metadata
-    return result
-
-
-def _legacy_mean(paths: Sequence[str | Path]) -> OrderedDict[str, Tensor]:
-    # Loading the second checkpoint overwrites the accumulator, which then has itself added.
-    first = load_state_dict(paths[0])
-    order = [paths[0]] if len(paths) == 1 else [paths[1], *paths[1:]]
-    total = OrderedDict()
-    for path in order:
-        state = load_state_dict(path)
-        check_fit(state, first, f"{path} (averaged with others)")
-        for key, tensor in state.items():
-            total[key] = total[key].add_(tensor) if key in total else tensor.clone()
-    for key, tensor in total.items():
-        total[key] = tensor / len(paths) if tensor.is_floating_point() else tensor // len(paths)
-    return _with_metadata(total, first)
 
 
 class RunAverage(NamedTuple):

@@ -25,7 +25,7 @@ import json, resource, sys, threading, time
 import torch
 from nes2net import Detector, average_checkpoints, create_frontend, load_state_dict
 from nes2net.registry import create_backend
-import transformers.models.wav2vec2.modeling_wav2vec2, nes2net.backends.nes2net, nes2net.training.averaging
+import transformers.models.wav2vec2.modeling_wav2vec2, nes2net.backends.nes2net, nes2net.checkpoints.averaging
 
 def status(key):
     with open("/proc/self/status") as file:

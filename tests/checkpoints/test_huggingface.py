@@ -80,7 +80,7 @@ def test_half_precision_is_read_as_float32(tmp_path):
 
 
 def test_what_does_not_fit_is_named(tmp_path):
-    with pytest.raises(InputError, match=r"no Hugging Face folder: it has no config\.json"):
+    with pytest.raises(InputError, match=r"not a Hugging Face folder: it has no config\.json"):
         create_frontend("wav2vec2", tmp_path)
     library_model("WavLMModel", LARGE).save_pretrained(tmp_path)
     with pytest.raises(InputError, match="holds a model of type 'wavlm', not 'wav2vec2'"):

@@ -159,5 +159,5 @@ def test_truncated_safetensors_are_named(tmp_path, part):
     save_file({"w": torch.zeros(1000), "b": torch.ones(3)}, tmp_path / "whole.safetensors")
     content = (tmp_path / "whole.safetensors").read_bytes()
     (tmp_path / "torn.safetensors").write_bytes(content[: int(part * len(content))])
-    with pytest.raises(InputError, match=r"torn\.safetensors is no safetensors file or is damaged"):
+    with pytest.raises(InputError, match=r"torn\.safetensors is not a safetensors file or is damaged"):
         load_state_dict(tmp_path / "torn.safetensors")

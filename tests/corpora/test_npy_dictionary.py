@@ -1,5 +1,6 @@
 """Dictionaries of arrays in .npy files: what NumPy reads, without running anything."""
 
+import codecs
 import io
 import os
 import pickle
@@ -158,15 +159,13 @@ def test_small_files_of_large_arrays(tmp_path, content, message):
 
 
 def test_text_that_is_encoded_again_and_again_is_encoded_once(tmp_path):
-    """Protocol 2 writes bytes as a text and a call; a short file may call for a long text as often as it likes."""
+    """Protocol 2 writes bytes as a text and a call; a short file may repeat it without end."""
 
     class Calls:
         def __init__(self, text):
             self.text = text
 
         def __reduce__(self):
-            import codecs
-
             return codecs.encode, (self.text, "latin1")
 
     text = "01" * 5000

@@ -159,7 +159,7 @@ def test_push_and_pull(detector, tmp_path, monkeypatch, capsys):
     detector.save(tmp_path / "in.pth")
     assert main(["export", str(tmp_path / "in.pth"), "--push", "somebody/again"]) == 0
     assert "pushed to hub/somebody/again" in capsys.readouterr().out
-    with pytest.raises(InputError, match="'nobody/nothing' is no file or folder here and was not fetched.*404"):
+    with pytest.raises(InputError, match="'nobody/nothing' is not a file or folder here and was not fetched.*404"):
         Detector.from_pretrained("nobody/nothing")
 
 

@@ -195,10 +195,10 @@ def test_wrong_files_say_what_they_are(tmp_path):
     with pytest.raises(InputError, match=r"missing\.pt not found.*`ssl_checkpoint`"):
         create_frontend("wav2vec2", tmp_path / "missing.pt")
     torch.save({"weight": torch.zeros(2)}, tmp_path / "detector.pth")
-    with pytest.raises(InputError, match="no fairseq checkpoint"):
+    with pytest.raises(InputError, match="not a fairseq checkpoint"):
         create_frontend("wav2vec2", tmp_path / "detector.pth")
     torch.save({"model": {"weight": torch.zeros(2)}}, tmp_path / "other.pt")
-    with pytest.raises(InputError, match=r"no wav2vec 2\.0 or WavLM checkpoint"):
+    with pytest.raises(InputError, match=r"not a wav2vec 2\.0 or WavLM checkpoint"):
         create_frontend("wav2vec2", tmp_path / "other.pt")
 
 

@@ -1,49 +1,13 @@
-"""Averaging against the true mean and the published code's result."""
+"""Averages of a run folder: which checkpoints are taken, and what the file is called."""
 
-import gc
 import json
-import weakref
 
 import pytest
 import torch
 
-from nes2net import InputError, average_checkpoints
+from nes2net import InputError
 from nes2net.checkpoints.state_dict import load_state_dict, read_record, save_state_dict
-from nes2net.training import averaging
 from nes2net.training.averaging import average_run
-
-
-@pytest.fixture
-def reference(golden):
-    return torch.load(golden / "checkpoint_average.pt", weights_only=True)
-
-
-def write(folder, states):
-    folder.mkdir(exist_ok=True)
-    paths = [folder / f"{number}.pth" for number in range(len(states))]
-    for path, state in zip(paths, states):
-        torch.save(state, path)
-    return paths
-
-
-@pytest.mark.parametrize("case", ["n1", "n2", "n3", "n5"])
-def test_legacy_is_the_published_result_to_the_bit(reference, tmp_path, case):
-    case = reference[case]
-    found = average_checkpoints(write(tmp_path, case["checkpoints"]), mode="legacy")
-    assert list(found) == list(case["original_result"])
-    for key, tensor in case["original_result"].items():
-        assert str(found[key].dtype) == case["dtypes"][key] == str(tensor.dtype)
-        assert torch.equal(found[key], tensor), key
-
-
-@pytest.mark.parametrize("case", ["n1", "n2", "n3", "n5"])
-def test_mean_is_the_true_mean(reference, tmp_path, case):
-    case = reference[case]
-    found = average_checkpoints(write(tmp_path, case["checkpoints"]))
-    for key, mean in case["true_mean"].items():
-        expected = mean.to(found[key].dtype)
-        assert str(found[key].dtype) == case["dtypes"][key]
-        assert torch.equal(found[key], expected), key
 
 
 @pytest.fixture
@@ -53,29 +17,6 @@ def states():
     return [
         {"w": torch.randn(4, 3), "n": torch.tensor(10 * k + 1), "half": torch.randn(3).bfloat16()} for k in range(3)
     ]
-
-
-def test_modes_by_formula(states, tmp_path):
-    a, b, c = (s["w"].double() for s in states)
-    paths = write(tmp_path, states)
-    mean = average_checkpoints(paths)
-    torch.testing.assert_close(mean["w"], ((a + b + c) / 3).float(), atol=0, rtol=0)
-    assert mean["n"] == 11 and mean["n"].dtype == torch.int64
-    assert mean["half"].dtype == torch.bfloat16
-    legacy = average_checkpoints(paths, mode="legacy")
-    torch.testing.assert_close(legacy["w"], ((2 * b + c) / 3).float())
-    assert torch.equal(average_checkpoints(paths[::-1])["w"], mean["w"])
-
-
-def test_wrong_input_is_named(states, tmp_path):
-    paths = write(tmp_path, states)
-    with pytest.raises(InputError, match="mode is one of mean, legacy, not 'median'"):
-        average_checkpoints(paths, mode="median")
-    with pytest.raises(InputError, match="no checkpoints"):
-        average_checkpoints([])
-    torch.save({"w": torch.zeros(4, 3), "n": torch.tensor(1), "v": torch.zeros(1)}, tmp_path / "other.pth")
-    with pytest.raises(InputError, match=r"other\.pth.*missing: half; left over: v"):
-        average_checkpoints([paths[0], tmp_path / "other.pth"])
 
 
 def test_averaging_a_run(states, tmp_path):
@@ -112,39 +53,6 @@ def test_averaging_a_run(states, tmp_path):
         InputError, match="an average of 80 checkpoints has too long a name: `nes2net average … --out FILE`"
     ):
         average_run(tmp_path, list(range(80)))
-
-
-def test_weights(states, tmp_path):
-    paths = write(tmp_path, states)
-    a, _, c = (s["w"].double() for s in states)
-    found = average_checkpoints(paths, weights=[1, 0, 3])
-    torch.testing.assert_close(found["w"], ((a + 3 * c) / 4).float(), atol=1e-7, rtol=0)
-    assert found["n"] == round((1 + 3 * 21) / 4) and found["n"].dtype == torch.int64
-    assert torch.equal(average_checkpoints(paths, weights=[0, 5, 0])["w"], states[1]["w"])
-    ten = average_checkpoints([paths[0]] * 10, weights=[1] * 10)
-    assert ten["n"] == states[0]["n"]  # ten tenths of a counter are the counter
-    for weights in ([1, 2], [0, 0, 0], [1, -1, 1], [1, float("nan"), 1], [1, float("inf"), 1]):
-        with pytest.raises(InputError, match="3 checkpoints want as many weights"):
-            average_checkpoints(paths, weights=weights)
-    with pytest.raises(InputError, match="the published code has no weights"):
-        average_checkpoints(paths, mode="legacy", weights=[1, 1, 1])
-
-
-def test_one_accumulator_whatever_the_number_of_files(states, tmp_path, monkeypatch):
-    """No state dict is alive any more when the second one after it is read."""
-    alive, read = [], averaging.load_state_dict
-
-    def watched(path):
-        state = read(path)
-        gc.collect()
-        assert sum(reference() is not None for reference in alive) <= 1
-        alive.append(weakref.ref(state["w"].untyped_storage()))
-        return state
-
-    monkeypatch.setattr(averaging, "load_state_dict", watched)
-    paths = write(tmp_path, states) * 3
-    average_checkpoints(paths)
-    assert len(alive) == 10  # each once, and the first again for its types
 
 
 def test_the_last_epochs_of_a_run(states, tmp_path):

@@ -102,7 +102,7 @@ def test_tensors_only_reads_past_an_attack_without_running_it(tmp_path):
 
 
 def test_hand_written_opcodes(tmp_path):
-    """INST, OBJ, the extension registry and a build of a function, which torch.save would not write."""
+    """INST, OBJ, the extension registry and a build of a function: not from torch.save."""
     path = tmp_path / "evil.pth"
     for program in (
         b"(S'mkdir x'\nios\nsystem\n.",
@@ -230,7 +230,7 @@ def test_path_tricks_in_member_names(tmp_path, member):
         archive.writestr("archive/data.pkl", rebuild())
         archive.writestr("archive/data/0", b"\0" * 16)
         archive.writestr(member, b"evil")
-    with pytest.raises(InputError, match="is no member of a checkpoint"):
+    with pytest.raises(InputError, match="is not a member of a checkpoint"):
         load_state_dict(path)
     assert [p.name for p in tmp_path.rglob("*") if p.is_file()] == ["evil.pth"]
 
@@ -251,7 +251,7 @@ def test_torchscript_and_tar_are_refused(tmp_path):
         load_state_dict(tmp_path / "script.pt")
     with tarfile.open(tmp_path / "old.pth", "w") as archive:
         archive.add(tmp_path / "script.pt", "../storages")
-    with pytest.raises(InputError, match=r"old\.pth is no checkpoint or is damaged"):
+    with pytest.raises(InputError, match=r"old\.pth is not a checkpoint or is damaged"):
         load_state_dict(tmp_path / "old.pth")
 
 
@@ -264,6 +264,10 @@ class OwnConfiguration:
         self.arch = "wav2vec2"
 
 
+class OwnMapping(dict):
+    """As the configurations of several toolkits are."""
+
+
 def test_other_classes_become_records(tmp_path):
     options = collections.defaultdict(list, {"n": [1, 2]})
     beside = {
@@ -271,6 +275,7 @@ def test_other_classes_become_records(tmp_path):
         "own": OwnConfiguration(),
         "choice": Choice.A,
         "path": Path("x"),
+        "mapping": OwnMapping(arch="wavlm"),
         "options": options,
     }
     for zipped in (True, False):
@@ -279,6 +284,7 @@ def test_other_classes_become_records(tmp_path):
         assert content["args"].state == {"lr": 0.1} and content["own"].state == {"arch": "wav2vec2"}
         assert all(isinstance(content[k], Record) for k in ("args", "own", "choice", "path"))
         assert content["choice"].arguments in (("a",), ("A",)) and content["options"] == {"n": [1, 2]}
+        assert content["mapping"].items == {"arch": "wavlm"}
         assert "argparse.Namespace" in records and any("OwnConfiguration" in name for name in records)
 
 
@@ -287,6 +293,77 @@ def test_annotations_of_structured_configurations_are_records(tmp_path):
     annotations = {**old, "d": list[int], "e": dict[str, list[int]], "f": int | None}
     torch.save({"model": TENSORS, "cfg": annotations}, tmp_path / "file.pt")
     assert load_state_dict(tmp_path / "file.pt").keys() == TENSORS.keys()
+
+
+def doubled_text(times):
+    text = Calls(codecs.encode, "00", "latin1")
+    for _ in range(times):
+        text = Calls(codecs.encode, text, "hex_codec")
+    return text
+
+
+REBUILD = b"ctorch._utils\n_rebuild_tensor_v2\n"
+STORAGE = b"(X\x07\0\0\0storagectorch\nFloatStorage\nX\x01\0\0\x000X\x03\0\0\0cpuK\x04tQ"
+TENSOR = REBUILD + b"(" + STORAGE + b"K\0K\x04\x85K\x01\x85\x89NtR"
+TENSOR_STATE = b"(" + STORAGE + b"K\0K\x04\x85K\x01\x85tb"
+
+
+@pytest.mark.parametrize(
+    "program, message",
+    [
+        (pickle.dumps({"w": doubled_text(40)}, 2), "bytes are encoded in an unknown way"),
+        (pickle.dumps({"w": Calls(bytearray, 2**33)}, 2), "asks for builtins.bytearray"),
+        (pickle.dumps({"w": Calls(torch.Tensor, 2**33)}, 2), "asks for torch"),
+        (pickle.dumps({"w": Calls(torch.FloatTensor, 2**33)}, 2), "asks for torch"),
+        (pickle.dumps({"w": Calls(torch._tensor._rebuild_from_type_v2, torch.Size, (), (), {})}, 2), "asks for torch"),
+        (b"\x80\x02ctorch.storage\nUntypedStorage\nJ\xff\xff\xff\x7f\x85R.", "not callable"),
+        (b"\x80\x02" + TENSOR + b")R.", "not callable"),
+        (b"\x80\x02cbuiltins\nset\n" + TENSOR + b"\x85R.", "is made of items"),
+        (b"\x80\x02cbuiltins\nlist\n" + TENSOR + b"\x85R.", "is made of items"),
+        (b"\x80\x02" + TENSOR + TENSOR_STATE + b".", "sets the state of a Tensor"),
+        (b"\x80\x02" + REBUILD + b"}b.", "sets the state of a function"),
+        (b"\x80\x02ccollections\nCounter\n)R}b.", "sets the state of a dict"),
+        (b"\x80\x02cbuiltins\ngetattr\n" + TENSOR + b"X\x05\0\0\0numpy\x86R.", "asks for builtins.getattr"),
+        (b"\x80\x02ccommands\ncheck_call\n.", r"asks for subprocess\.check_call"),  # Python 2's name
+    ],
+)
+def test_calls_that_would_do_harm_without_being_functions_of_the_system(tmp_path, program, message):
+    """PyTorch's own safe reader makes most of these."""
+    write_archive(tmp_path / "evil.pth", program)
+    with pytest.raises(InputError, match=message):
+        load_state_dict(tmp_path / "evil.pth")
+
+
+def test_a_key_too_deep_for_the_interpreter(tmp_path):
+    """Hashing a million tuples within each other would crash it."""
+    write_archive(tmp_path / "evil.pth", b"\x80\x02})" + b"\x85" * 10**6 + b"K\x01s.")
+    with pytest.raises(InputError, match="nested tuple"):
+        load_state_dict(tmp_path / "evil.pth")
+
+
+def test_a_file_does_not_hide_methods_of_what_it_holds(tmp_path):
+    """The state of an ordered dictionary and of a parameter would become attributes of theirs."""
+    evil = collections.OrderedDict(TENSORS)
+    evil.__dict__.update(keys=OwnConfiguration, values=OwnConfiguration, _metadata={"": {"version": 1}})
+    parameter = torch.nn.Parameter(torch.ones(2))
+    parameter.numel = parameter.detach = OwnConfiguration
+    evil["parameter"] = parameter
+    for zipped in (True, False):
+        torch.save(evil, tmp_path / "evil.pth", _use_new_zipfile_serialization=zipped)
+        content, _ = read_torch_file(tmp_path / "evil.pth")
+        assert vars(content) == {"_metadata": {"": {"version": 1}}} and len(content.values()) == 4
+        assert content["parameter"].numel() == 2 and not content["parameter"].requires_grad
+
+
+def test_what_the_program_allows_pytorch_is_not_allowed_here(tmp_path):
+    """``torch.serialization.add_safe_globals`` is for PyTorch's reader."""
+    path, target = tmp_path / "evil.pth", tmp_path / "made"
+    torch.save({"model": TENSORS, "evil": attacks(target)["builtins.exec"]}, path)
+    with torch.serialization.safe_globals([(exec, "builtins.exec")]):
+        with pytest.raises(InputError, match="asks for builtins.exec"):
+            load_state_dict(path)
+        assert load_state_dict(path, tensors_only=True).keys() == TENSORS.keys()
+    assert not target.exists()
 
 
 def test_the_default_device_changes_nothing(tmp_path):
@@ -355,7 +432,7 @@ def test_truncated_files_are_refused(tmp_path, whole, zipped, cut):
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(zipped=st.booleans(), place=st.floats(0, 0.9999), bit=st.integers(0, 7))
 def test_flipped_bits_are_refused_or_harmless(tmp_path, whole, zipped, place, bit):
-    """A zip archive's checksums find a flip in any number; the old format has none, so that a flip there may change a number."""
+    """Checksums of a zip archive find every flip; in the old format one may change a number."""
     content = bytearray(whole[0 if zipped else 1])
     content[int(place * len(content))] ^= 1 << bit
     (tmp_path / "flipped.pth").write_bytes(content)

@@ -1,4 +1,4 @@
-"""The transformers library, which takes seconds to import and is imported when a front-end needs it."""
+"""The transformers library: imported when a front-end needs it, because that takes seconds."""
 
 from __future__ import annotations
 
@@ -8,15 +8,16 @@ from nes2net.errors import MissingLibrary, first_line
 
 
 def from_transformers(*names: str) -> list[Any]:
-    """Classes of the transformers library, by their names.
+    """Return classes of the transformers library by their names.
 
-    The library imports torchaudio if it is installed, and fails if that was built for another torch.
+    The library imports torchaudio if it is installed, which fails if it was built for another
+    torch.
 
     Raises:
         MissingLibrary: if the library cannot be imported; the message says what to do.
     """
     try:
-        import transformers
+        import transformers  # start-up: takes seconds
 
         return [getattr(transformers, name) for name in names]
     except (ImportError, OSError, RuntimeError) as error:
@@ -33,7 +34,7 @@ def from_transformers(*names: str) -> list[Any]:
 def _torchaudio_fails() -> bool:
     """Whether torchaudio is installed but cannot be imported."""
     try:
-        import torchaudio  # noqa: F401
+        import torchaudio  # noqa: F401  (optional: installed with some other packages)
     except ModuleNotFoundError as error:
         return error.name != "torchaudio"
     except Exception:
