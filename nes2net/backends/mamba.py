@@ -68,9 +68,8 @@ class Mixer(nn.Module):
         delta, B, C = self.x_proj(x).split([self.delta_rank, STATE_DIM, STATE_DIM], dim=2)
         delta = F.linear(delta, self.dt_proj.weight)  # B×T×2E; its bias is added at the precision of the scan
         fused = fused_selective_scan() if x.is_cuda and not torch.compiler.is_compiling() else None
-        if fused is None or x.dtype == torch.float64:
-            return self.out_proj(self._scan(x, delta, B, C, z))
-        return self.out_proj(self._fused_scan(fused, x, delta, B, C, z))
+        scan = self._scan if fused is None or x.dtype == torch.float64 else self._fused_scan
+        return self.out_proj(scan(x, delta, B, C, z))
 
     def _scan(self, x: Tensor, delta: Tensor, B: Tensor, C: Tensor, z: Tensor) -> Tensor:
         """Scan and gate, B×T×2E; in at least float32 as in the kernel, because states decay over hundreds of frames."""
@@ -80,10 +79,10 @@ class Mixer(nn.Module):
         y = selective_scan(x.to(wide), delta, A, B.to(wide), C.to(wide)) + self.D.to(wide) * x
         return (y * F.silu(z)).to(x.dtype)
 
-    def _fused_scan(
-        self, fused: Callable[..., Tensor], x: Tensor, delta: Tensor, B: Tensor, C: Tensor, z: Tensor
-    ) -> Tensor:
+    def _fused_scan(self, x: Tensor, delta: Tensor, B: Tensor, C: Tensor, z: Tensor) -> Tensor:
         """Compute what :meth:`_scan` does by the kernel of mamba_ssm, which expects time last."""
+        fused = fused_selective_scan()
+        assert fused is not None
         y = fused(
             x.mT.contiguous(),
             delta.mT.contiguous(),

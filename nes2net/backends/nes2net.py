@@ -157,7 +157,9 @@ class Nes2Net(Backend):
         channels = feature_dim // groups
         se_channels = max(channels // se_ratio, se_floor)
         self.feature_dim = feature_dim
-        self.receptive_field = 1 + 2 * dilation * (scale - 1) * (groups - 1)  # without squeeze-excitation, which sees all
+        self.receptive_field = 1 + 2 * dilation * (scale - 1) * (
+            groups - 1
+        )  # without squeeze-excitation, which sees all
         self.groups = groups
         self.activation = activation(inplace=True)
         self.Build_in_Res2Nets = nn.ModuleList(

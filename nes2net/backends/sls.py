@@ -46,6 +46,7 @@ class SLS(Backend):
 
     wants_layers = "all"
     wants_final_norm = False
+    min_frames = fixed_frames = 201
 
     def __init__(
         self, *, feature_dim: int = 1024, num_layers: int = 24, num_frames: int = 201, num_logits: int = 2

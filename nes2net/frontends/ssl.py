@@ -21,7 +21,7 @@ from nes2net.errors import InputError
 from nes2net.frontends.base import Frontend, Layers, UsedSamples
 from nes2net.frontends.feature_extractor import extract_features
 
-Factory = TypeVar("Factory", bound=Callable[..., SSLFrontend])
+Factory = TypeVar("Factory", bound="Callable[..., SSLFrontend]")
 
 #: Seven convolutions (channels, kernel, stride): 20 ms hop, 25 ms receptive field at 16 kHz.
 STANDARD_CONVOLUTIONS = ((512, 10, 5), *((512, 3, 2),) * 4, *((512, 2, 2),) * 2)

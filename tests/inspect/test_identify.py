@@ -138,7 +138,7 @@ def test_a_wrapped_detector_loads_and_scores_alike(golden, tmp_path):
 
 def test_checkpoints_that_do_not_say_what_they_are(detector, tmp_path, monkeypatch):
     torch.save(dict(detector.state_dict()), tmp_path / "bare.pth")
-    with pytest.raises(InputError, match=r"no published model's as it stands.*`config`"):
+    with pytest.raises(InputError, match=r"fits no published model.*`config`"):
         Detector.from_pretrained(tmp_path / "bare.pth")
     published = {"A": detector.config}
     monkeypatch.setattr("nes2net.detector.PUBLISHED_MODELS", published)

@@ -174,7 +174,7 @@ def length_of(trial: Trial) -> int:
 
 
 def indices(batches) -> list[list[int]]:
-    return [[item.index for item in batch] for batch in batches]
+    return [[item.number for item in batch] for batch in batches]
 
 
 @pytest.mark.parametrize("by_length", [None, length_of])
