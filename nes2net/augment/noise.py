@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from scipy import fft
 
 from nes2net.audio.crop import head_crop
 from nes2net.audio.files import recordings_below
@@ -136,6 +135,8 @@ def reverberate(x: np.ndarray, impulse_response: np.ndarray, name: str = "the im
     Raises:
         InputError: if the impulse response is silent.
     """
+    from scipy import fft  # start-up: `nes2net.augment` is imported for --help
+
     h = impulse_response.astype(np.float64)
     energy = float(np.sum(h**2))
     if energy == 0:
@@ -184,7 +185,9 @@ def find_impulse_responses(root: str | Path) -> list[Path]:
     root = _folder(root, "impulse response", "for example RIRS_NOISES/simulated_rirs of openslr.org/28")
     paths = [path for path in recordings_below(root) if not _is_noise(path.relative_to(root))]
     if not paths:
-        raise InputError(f"impulse response folder {root} and its subfolders have no audio files of impulse responses")
+        raise InputError(
+            f"impulse response folder {root} has no audio files of impulse responses, not even in subfolders"
+        )
     for path in paths:
         _checked_length(path)
     return paths

@@ -26,7 +26,6 @@ from numbers import Integral, Real
 from typing import Any, TypeAlias
 
 import numpy as np
-from scipy import fft
 
 from nes2net.errors import InputError, did_you_mean
 
@@ -260,6 +259,8 @@ def design_notch_filters(
         The right halves of the symmetric filters, (K, M + 1) from the centre outwards, and their linear
         gains, (K,).
     """
+    from scipy import fft  # start-up: the published program's --help reads the parameters from this module
+
     bands = draws[:, :-1].reshape(len(draws), p.nBands, 3)
     centre = _uniform(bands[..., 0], p.minF, p.maxF)
     width = _uniform(bands[..., 1], p.minBW, p.maxBW)
@@ -294,6 +295,8 @@ def _band_stop(low: np.ndarray, high: np.ndarray, half_length: np.ndarray) -> np
 
 def _zero_phase_response(right_half: np.ndarray, size: int) -> np.ndarray:
     """Real spectrum (…, size/2 + 1) of the symmetric filters with these right halves, centred at time zero."""
+    from scipy import fft  # start-up: the published program's --help reads the parameters from this module
+
     one_sided = 2 * right_half
     one_sided[..., 0] = right_half[..., 0]
     return fft.rfft(one_sided, size).real
@@ -316,6 +319,8 @@ def filter_powers(x: np.ndarray, right_halves: np.ndarray, dtype: type) -> np.nd
     Returns:
         (N,), float64.
     """
+    from scipy import fft  # start-up: the published program's --help reads the parameters from this module
+
     margin = max(right_halves.shape[1] - 1, 1)
     size = 4 * max(_GAIN_GRID, 1 << (2 * margin).bit_length())
     hop = size - 2 * margin
