@@ -1,7 +1,7 @@
 """nes2net: speech anti-spoofing with the Nes2Net systems: training, checkpoint averaging, scoring and evaluation.
 
-The names in ``__all__`` are the public contract. Each one is imported when it is first used, so that
-``import nes2net`` does not import torch.
+The names in ``__all__`` are the public contract. Each one is imported when it is first used, so
+that ``import nes2net`` does not import torch.
 """
 
 from __future__ import annotations

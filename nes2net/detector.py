@@ -39,8 +39,8 @@ def _ctrsvdd(backend: str) -> dict[str, Any]:
 
 _WAVLM_LAST = {"frontend": {"name": "wavlm_large", "normalize": False}, "aggregation": "last"}
 
-#: Names of the published models → their architectures. `WavLM_*` are the CtrSVDD systems and `wavlm_*` the
-#: ASVspoof 5 systems; AASIST and AASIST-L work on the waveform.
+#: Names of the published models → their architectures. `WavLM_*` are the CtrSVDD systems and
+#: `wavlm_*` the ASVspoof 5 systems; AASIST and AASIST-L work on the waveform.
 PUBLISHED_MODELS: dict[str, dict[str, Any]] = {
     "wav2vec2_Nes2Net_X": {"frontend": "xlsr_300m", "aggregation": "last", "backend": "nes2net_x"},
     "wav2vec2_AASIST": {"frontend": "xlsr_300m", "aggregation": "last", "backend": "aasist"},
@@ -89,8 +89,8 @@ class Detector(nn.Module):
         """Build a detector with random weights, except for those of the front-end in ``checkpoint``.
 
         Args:
-            config: ``{"frontend": {"name": …, options}, "aggregation": …, "backend": …}``, where a name
-                alone means its default options; or the name of a published model, such as
+            config: ``{"frontend": {"name": …, options}, "aggregation": …, "backend": …}``, where a
+                name alone means its default options; or the name of a published model, such as
                 ``"wav2vec2_Nes2Net_X"``.
             checkpoint: the front-end's pre-training file.
 
@@ -192,18 +192,20 @@ class Detector(nn.Module):
     ) -> float:
         """Score one recording: higher means more bona fide.
 
-        A detector in train mode is put into eval mode for the call and back afterwards. Any number of
-        threads may score at once, but none may train the detector meanwhile.
+        A detector in train mode is put into eval mode for the call and back afterwards. Any number
+        of threads may score at once, but none may train the detector meanwhile.
 
         Args:
-            audio: a file, or floating-point samples (N,) or (channels, N) in [−1, 1], on any device.
+            audio: a file, or floating-point samples (N,) or (channels, N) in [−1, 1], on any
+                device.
             sample_rate: of the samples, in Hz; ignored for a file, which has its own.
-            num_samples: how many leading samples to take, repeated if there are fewer, as in the '4sec'
-                protocol. None for the whole recording, which is repeated up to ``min_samples``.
+            num_samples: how many leading samples to take, repeated if there are fewer, as in the
+                '4sec' protocol. None for the whole recording, which is repeated up to
+                ``min_samples``.
 
         Raises:
-            InputError: if the file cannot be read; or if there are no samples, or they are integers,
-                not finite or far outside [−1, 1].
+            InputError: if the file cannot be read; or if there are no samples, or they are
+                integers, not finite or far outside [−1, 1].
         """
         reader = WaveformReader.of(self, num_samples)
         recording = reader.read(audio) if isinstance(audio, (str, Path)) else reader.take(audio, sample_rate)
@@ -220,16 +222,16 @@ class Detector(nn.Module):
     ) -> Iterator[tuple[str | Path, float]]:
         """Score files lazily: yield (path, score) in the order of ``paths``, which may be endless.
 
-        Each score equals that of :meth:`score`, to 1e-6, because only utterances of one length share a
-        batch. Threads read a few batches of files ahead.
+        Each score equals that of :meth:`score`, to 1e-6, because only utterances of one length
+        share a batch. Threads read a few batches of files ahead.
 
         Args:
             num_samples: as for :meth:`score`.
             batch_size: largest number of files that are computed at once.
             workers: threads that read files.
-            on_error: ``"raise"`` raises :class:`InputError`, which names the file, after the scores of
-                the files before it. A function is called with the path and the error, and the file is
-                skipped.
+            on_error: ``"raise"`` raises :class:`InputError`, which names the file, after the scores
+                of the files before it. A function is called with the path and the error, and the
+                file is skipped.
         """
         scored = score_files(self, paths, num_samples, batch_size=batch_size, workers=workers, on_error=on_error)
         return ((file.path, file.score) for file in scored)
@@ -245,17 +247,18 @@ class Detector(nn.Module):
     ) -> Track:
         """Score along a long recording: one score for each ``window`` seconds, every ``hop`` seconds.
 
-        A file is read in pieces, so that hours take no more memory than minutes. The last window ends
-        with the recording. A recording shorter than a window has one score, that of :meth:`score`.
+        A file is read in pieces, so that hours take no more memory than minutes. The last window
+        ends with the recording. A recording shorter than a window has one score, that of
+        :meth:`score`.
 
         Args:
             audio, sample_rate: as for :meth:`score`.
-            window, hop: in seconds. The default window is the length of training, 64,600 samples. A hop
-                longer than the window leaves gaps.
+            window, hop: in seconds. The default window is the length of training, 64,600 samples. A
+                hop longer than the window leaves gaps.
 
         Raises:
-            InputError: as for :meth:`score`; or if the window is too short for the detector, or the hop
-                is not positive.
+            InputError: as for :meth:`score`; or if the window is too short for the detector, or the
+                hop is not positive.
         """
         return score_track(self, audio, sample_rate, window=window, hop=hop, batch_size=batch_size)
 
@@ -310,17 +313,18 @@ class Detector(nn.Module):
     ) -> Detector:
         """Load a trained detector, in eval mode; the front-end's pre-training file is not needed.
 
-        On the CPU the weights stay memory-mapped: do not write to a checkpoint while its detector exists.
+        On the CPU the weights stay memory-mapped: do not write to a checkpoint while its detector
+        exists.
 
         Args:
-            path_or_name: a ``.pth`` whole-model state dict, a folder written by :meth:`save`, or a name
-                on the Hugging Face hub.
+            path_or_name: a ``.pth`` whole-model state dict, a folder written by :meth:`save`, or a
+                name on the Hugging Face hub.
             device: ``"auto"`` for CUDA if there is one, else the CPU.
-            dtype: ``"float32"``, ``"bfloat16"``, ``"float16"`` or ``"float64"``; ``"auto"`` keeps that of
-                the file.
-            config: the architecture, for a checkpoint that does not contain it, such as those of the
-                published code. It is given as for :meth:`from_config`, or as the file of a recipe. None
-                for the published model with the keys and shapes of the checkpoint.
+            dtype: ``"float32"``, ``"bfloat16"``, ``"float16"`` or ``"float64"``; ``"auto"`` keeps
+                that of the file.
+            config: the architecture, for a checkpoint that does not contain it, such as those of
+                the published code. It is given as for :meth:`from_config`, or as the file of a
+                recipe. None for the published model with the keys and shapes of the checkpoint.
 
         Raises:
             InputError: if there is no such checkpoint, or it is damaged or does not fit.

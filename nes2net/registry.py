@@ -1,8 +1,8 @@
 """The names of front-ends, aggregations, back-ends and corpora, and functions that build a part by its name.
 
-The command line and the recipes use the same names. Each name stands for ``"module:attribute"``, which
-is imported when it is first needed, so that listing the names costs nothing. Installed packages add
-names of their own by entry points of the groups ``nes2net.frontends``,
+The command line and the recipes use the same names. Each name stands for ``"module:attribute"``,
+which is imported when it is first needed, so that listing the names costs nothing. Installed
+packages add names of their own by entry points of the groups ``nes2net.frontends``,
 ``nes2net.aggregations``, ``nes2net.backends`` and ``nes2net.corpora`` (see CONTRIBUTING.md).
 """
 
@@ -184,7 +184,8 @@ def create_backend(name: str, **options: Any) -> Backend:
 
     Args:
         name: one of ``nes2net.registry.backends.names()``.
-        options: keyword arguments of its function or class, such as ``feature_dim`` and ``num_logits``.
+        options: keyword arguments of its function or class, such as ``feature_dim`` and
+            ``num_logits``.
 
     Raises:
         InputError: if a name or option is unknown.

@@ -16,8 +16,8 @@ from nes2net.recipes.recipe import Recipe
 class LegacyStream:
     """NumPy's and Python's generators as the published code seeds them, for RawBoost.
 
-    RawBoost draws from them in the order in which utterances are read. That order is fixed only if one
-    process reads all utterances.
+    RawBoost draws from them in the order in which utterances are read. That order is fixed only if
+    one process reads all utterances.
 
     >>> stream = LegacyStream(1234)
     >>> np.random.seed(1234)
@@ -55,7 +55,8 @@ def augmentation_stream(recipe: Recipe, world_size: int = 1) -> LegacyStream | N
     """The stream of ``augment.rng: legacy``, None for one stream per utterance; of ``world_size`` training processes.
 
     Raises:
-        InputError: nothing in the recipe draws, or something in an order that was not published, or there are several processes.
+        InputError: nothing in the recipe draws, or something in an order that was not published, or
+            there are several processes.
     """
     augment = recipe.augment
     if augment.rng == "utterance":

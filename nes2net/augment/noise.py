@@ -1,8 +1,8 @@
 """Background noise of MUSAN and reverberation by room impulse responses, as in the ASVspoof 5 recipe.
 
 The user provides the folders: MUSAN (Snyder et al., 2015, arXiv 1510.08484, openslr.org/17) and
-impulse responses, such as RIRS_NOISES (Ko et al., ICASSP 2017, openslr.org/28). They are listed once,
-at the start. Only those excerpts of the noises that are used are read.
+impulse responses, such as RIRS_NOISES (Ko et al., ICASSP 2017, openslr.org/28). They are listed
+once, at the start. Only those excerpts of the noises that are used are read.
 """
 
 from __future__ import annotations
@@ -52,7 +52,8 @@ class NoiseAugmentation:
     Args:
         musan: folder of MUSAN, with ``noise``, ``speech`` and ``music`` in it or in its subfolder
             ``musan``; None for no noise.
-        rir: folder of impulse responses, see :func:`find_impulse_responses`; None for no reverberation.
+        rir: folder of impulse responses, see :func:`find_impulse_responses`; None for no
+            reverberation.
         probability: that an utterance is changed.
 
     Raises:

@@ -4,15 +4,15 @@ It adds three kinds of noise, as telephony does: linear and non-linear convoluti
 algorithm 1), impulsive signal-dependent noise (ISD, 2) and stationary signal-independent noise
 (SSI, 3). The other algorithms combine them.
 
-The results are those of the published code. The computation differs, because ``firwin`` and ``lfilter``
-take more than 20 ms for four seconds of audio (``scripts/bench rawboost``):
+The results are those of the published code. The computation differs, because ``firwin`` and
+``lfilter`` take more than 20 ms for four seconds of audio (``scripts/bench rawboost``):
 
-- all scalars of an algorithm come from one ``random`` call, which reads the generator as single calls
-  would;
+- all scalars of an algorithm come from one ``random`` call, which reads the generator as single
+  calls would;
 - the windowed-sinc filters are designed in closed form, all bands of all filters at once;
 - the filters are symmetric, so their zero-phase spectra are real, and a cascade is their product;
-- the convolutions are overlap-save, and the spectra of the filtered powers are summed before a single
-  inverse FFT.
+- the convolutions are overlap-save, and the spectra of the filtered powers are summed before a
+  single inverse FFT.
 """
 
 from __future__ import annotations
@@ -41,9 +41,9 @@ _PARALLEL: dict[int, Kinds] = {8: (1, 2), 9: (1, 2, 3)}
 _EDGE_MARGIN = 0.001  # Hz: smallest distance of a band's edge from 0 and from half the rate in the published code
 _GAIN_GRID = 1024  # the published gain is read from a spectrum sampled at k·fs/1024, k = 0 … 511
 _BUFFER_BYTES = 2**17  # for the blocks filtered at once
-# Measured errors of float32 FFTs, relative to the summed peaks of the filtered powers: 8.3e-7 on square
-# waves, the hardest signal, and 2e-7 on noise. Up to this level they are used for float32 waveforms, so
-# that errors stay below 1e-6.
+# Measured errors of float32 FFTs, relative to the summed peaks of the filtered powers: 8.3e-7 on
+# square waves, the hardest signal, and 2e-7 on noise. Up to this level they are used for float32
+# waveforms, so that errors stay below 1e-6.
 _SINGLE_PRECISION_LEVEL = 1.0
 
 
@@ -115,7 +115,8 @@ class RawBoostParameters:
         """Build parameters by name.
 
         Raises:
-            InputError: if a name is unknown (the message has the nearest one), or a value impossible.
+            InputError: if a name is unknown (the message has the nearest one), or a value
+                impossible.
         """
         known = [field.name for field in fields(cls)]
         for name in parameters:
@@ -137,17 +138,17 @@ def rawboost(
     """Augment one whole waveform with RawBoost, before it is cropped or padded.
 
     Algorithms: 0 leaves it unchanged; 1 LnL; 2 ISD; 3 SSI. In series: 4 LnL, ISD, SSI; 5 LnL, ISD;
-    6 LnL, SSI; 7 ISD, SSI. In parallel: 8 LnL + ISD; 9 LnL + ISD + SSI. 10 is as 8 and 11 as 4, but each
-    kind of noise occurs with its own probability.
+    6 LnL, SSI; 7 ISD, SSI. In parallel: 8 LnL + ISD; 9 LnL + ISD + SSI. 10 is as 8 and 11 as 4, but
+    each kind of noise occurs with its own probability.
 
     Args:
         x: samples in [−1, 1], shape (N,), N ≥ 1, float32 or float64; not modified.
         algo: number of the algorithm, 0 to 11.
         rng: the source of every draw. A ``RandomState`` is read exactly as the published code reads
             NumPy's global one.
-        gate_rng: the source of the probabilities in algorithms 10 and 11, Python's ``random`` in the
-            published code. The default is ``rng`` if that is a ``Generator``; with a ``RandomState``
-            it must be given.
+        gate_rng: the source of the probabilities in algorithms 10 and 11, Python's ``random`` in
+            the published code. The default is ``rng`` if that is a ``Generator``; with a
+            ``RandomState`` it must be given.
         sample_rate: in Hz.
         utterance: a name for error messages.
         parameters: fields of :class:`RawBoostParameters`.
@@ -156,8 +157,8 @@ def rawboost(
         Shape (N,); float64 after LnL or SSI noise, else the type of ``x``.
 
     Raises:
-        InputError: if the waveform is empty, has NaN or infinite samples, or another type or shape; or
-            if a parameter is unknown or impossible.
+        InputError: if the waveform is empty, has NaN or infinite samples, or another type or shape;
+            or if a parameter is unknown or impossible.
 
     >>> x = np.sin(np.arange(16000) / 10).astype(np.float32) / 2
     >>> y = rawboost(x, 5, np.random.default_rng(0), N_f=3)
@@ -237,7 +238,8 @@ def stationary_noise(x: np.ndarray, rng: NumPyRandom, p: RawBoostParameters, sam
     snr = _uniform(draws[-1], p.SNRmin, p.SNRmax)
 
     noise = filter_powers(noise, filters, np.float64)
-    # The published code scales the noise to peak 1 before it scales it to this norm; that changes nothing.
+    # The published code scales the noise to peak 1 before it scales it to this norm; that changes
+    # nothing.
     norm = np.linalg.norm(noise)
     if norm > 0:
         noise *= np.linalg.norm(x.astype(np.float64)) / norm / 10 ** (snr / 20)
@@ -256,8 +258,8 @@ def design_notch_filters(
         gain_range: (K, 2), lower and upper end of the gain in dB.
 
     Returns:
-        The right halves of the symmetric filters, (K, M + 1) from the centre outwards, and their linear
-        gains, (K,).
+        The right halves of the symmetric filters, (K, M + 1) from the centre outwards, and their
+        linear gains, (K,).
     """
     from scipy import fft  # start-up: the published program's --help reads the parameters from this module
 
@@ -306,13 +308,13 @@ def filter_powers(x: np.ndarray, right_halves: np.ndarray, dtype: type) -> np.nd
     """Filter x, x², …, x^K, each with its own symmetric filter, and add them up.
 
     The published filtering drops one sample more at the start than the delay of the filters, so
-    out[n] is the zero-phase output at n + 1. This is overlap-save: a block reads ``size`` samples and
-    keeps the ``hop`` of them that are free of wrap-around. A few blocks are filtered at a time, because
-    allocating memory for all of them would cost as much as the FFTs.
+    out[n] is the zero-phase output at n + 1. This is overlap-save: a block reads ``size`` samples
+    and keeps the ``hop`` of them that are free of wrap-around. A few blocks are filtered at a time,
+    because allocating memory for all of them would cost as much as the FFTs.
 
     Args:
-        x: (N,). Its powers are computed in its own type, as in the published code, even if ``dtype`` is
-            wider.
+        x: (N,). Its powers are computed in its own type, as in the published code, even if
+            ``dtype`` is wider.
         right_halves: (K, M + 1), as from :func:`design_notch_filters`.
         dtype: of the FFTs, float32 or float64.
 

@@ -2,9 +2,9 @@
 
 G. Kim, D. K. Han, H. Ko, "SpecMix: a mixed sample data augmentation method for training with
 time-frequency domain features", Interspeech 2021 (arXiv 2108.03020): x̃ = M ⊙ x + (1 − M) ⊙ x′ and
-ỹ = λ·y + (1 − λ)·y′, with a binary mask M made of bands and λ the share of the area where M is 1. Random
-Specmix (S. Dong et al., arXiv 2306.15389) mixes only frequency bands, and only in samples that are
-selected at random.
+ỹ = λ·y + (1 − λ)·y′, with a binary mask M made of bands and λ the share of the area where M is 1.
+Random Specmix (S. Dong et al., arXiv 2306.15389) mixes only frequency bands, and only in samples
+that are selected at random.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ class Specmix:
 
     Each selected sample gets a mask and a partner of its own; all other samples of the batch are
     equally likely partners. All draws are uniform. On each axis the number of bands is 1 to
-    ``frequency_bands`` or ``time_bands``, the width of a band 1 to ⌊``gamma`` · axis⌋ bins or frames, and its
-    position any that fits. Bands may overlap. The abstract of random Specmix does not give these
-    distributions; they are assumptions, see DEVIATIONS.md.
+    ``frequency_bands`` or ``time_bands``, the width of a band 1 to ⌊``gamma`` · axis⌋ bins or
+    frames, and its position any that fits. Bands may overlap. The abstract of random Specmix does
+    not give these distributions; they are assumptions, see DEVIATIONS.md.
 
     Raises:
         InputError: if a setting is out of its range.
@@ -79,7 +79,8 @@ class Specmix:
         """Build Specmix from settings by name.
 
         Raises:
-            InputError: if a name is unknown (the message has the nearest one), or a value out of range.
+            InputError: if a name is unknown (the message has the nearest one), or a value out of
+                range.
         """
         known = [field.name for field in fields(cls)]
         for name in settings:
@@ -92,8 +93,8 @@ class Specmix:
     ) -> Mixed:
         """Mix a batch.
 
-        A few numbers per sample are drawn on the generator's device, in an order that depends only on
-        the shape and the settings. A generator on the CPU therefore gives the same mix on every
+        A few numbers per sample are drawn on the generator's device, in an order that depends only
+        on the shape and the settings. A generator on the CPU therefore gives the same mix on every
         device. The spectrograms are mixed on their own device.
 
         Args:
@@ -136,7 +137,8 @@ class Specmix:
         return inside.any(1)
 
 
-#: Only frequency bands, in half of the samples. The half is an assumption: the abstract says "randomly select".
+#: Only frequency bands, in half of the samples. The half is an assumption: the abstract says
+#: "randomly select".
 RANDOM_SPECMIX = Specmix(time_bands=0, probability=0.5)
 
 

@@ -298,8 +298,8 @@ class Aasist(SpectroTemporalGraph):
 def aasist(*, feature_dim: int = 1024, num_logits: int = 2) -> Aasist:
     """AASIST, features B×T×``feature_dim`` → logits B×``num_logits``.
 
-    T is at least 3. In a graph of ``torch.export`` it is at least 24, so that two temporal nodes are
-    left after both poolings.
+    T is at least 3. In a graph of ``torch.export`` it is at least 24, so that two temporal nodes
+    are left after both poolings.
 
     Args:
         feature_dim: D, the front-end's ``out_dim``.

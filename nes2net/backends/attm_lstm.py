@@ -74,12 +74,13 @@ class AttMLSTM(Backend):
     It merges the layers itself, by a projection L·D → L·D/4 → D that differs from the ``attm``
     aggregation's, so no aggregation stands before it. State 0, the input of the first layer, is
     dropped. States 1 to L = ``num_layers`` are merged: the outputs of the first L layers, whatever
-    the front-end's depth. The paper's system with half of the front-end takes 12 of WavLM-Large's 24
-    layers. As in the published code, the front-end's last layer is taken before its final layer norm.
+    the front-end's depth. The paper's system with half of the front-end takes 12 of WavLM-Large's
+    24 layers. As in the published code, the front-end's last layer is taken before its final layer
+    norm.
 
-    No complete checkpoint of this system is published; the outputs of the published code with random
-    weights are reproduced. ``torch.export`` fixes the number of frames, a limit of ``nn.LSTM``; an
-    ONNX file does not.
+    No complete checkpoint of this system is published; the outputs of the published code with
+    random weights are reproduced. ``torch.export`` fixes the number of frames, a limit of
+    ``nn.LSTM``; an ONNX file does not.
 
     Args:
         feature_dim: D, the front-end's ``out_dim``.

@@ -24,9 +24,9 @@ CONVOLUTION_EXPANSION = 2
 def position_table(num_frames: int, embed_dim: int) -> Tensor:
     """Sinusoidal positions 1×``num_frames``×``embed_dim``: sine in even channels, cosine in odd ones.
 
-    Vaswani et al. (2017), Sec. 3.5. As in the published table, the angles are computed in float64 and
-    rounded to float32, and sine and cosine are computed in float32. At position 10,000 a float32
-    angle has an error of 5e-4, so a table in float64 throughout would differ.
+    Vaswani et al. (2017), Sec. 3.5. As in the published table, the angles are computed in float64
+    and rounded to float32, and sine and cosine are computed in float32. At position 10,000 a
+    float32 angle has an error of 5e-4, so a table in float64 throughout would differ.
 
     >>> position_table(3, 4)[0, :, 0]
     tensor([0.0000, 0.8415, 0.9093])

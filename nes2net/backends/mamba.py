@@ -141,8 +141,8 @@ class DualColumn(nn.Module):
         residual = x.to(torch.promote_types(x.dtype, torch.float32))
         for layer in layers[:-1]:
             residual = residual + layer(residual)
-        # The published code passes the model's input to the final norm instead of the last layer's output,
-        # so that layer need not be computed.
+        # The published code passes the model's input to the final norm instead of the last layer's
+        # output, so that layer need not be computed.
         last = unreversed if self.final_norm == "published" else layers[-1](residual)
         return self.norm_f((residual + last).to(x.dtype))
 
@@ -155,8 +155,8 @@ def attend(x: Tensor, score: nn.Linear) -> Tensor:
 class Mamba(Backend):
     """Features B×T×``feature_dim`` → logits B×``num_logits``.
 
-    The scan is plain PyTorch (:mod:`nes2net.backends.selective_scan`). On CUDA, outside torch.compile
-    and torch.export, it is the kernel of mamba_ssm if that package is installed.
+    The scan is plain PyTorch (:mod:`nes2net.backends.selective_scan`). On CUDA, outside
+    torch.compile and torch.export, it is the kernel of mamba_ssm if that package is installed.
 
     Args:
         feature_dim: D, the front-end's ``out_dim``.
@@ -164,8 +164,9 @@ class Mamba(Backend):
         num_layers: Mamba layers of both columns together, an even number.
         final_norm: ``"output"`` norms the output of a column, as the paper draws it.
             ``"published"``, which the published weights need, norms the sum of the residual and the
-            model's own input. The last layer of each column then has no effect and gets no gradient.
-            In the backward column the input is in forward order, but the residual is reversed.
+            model's own input. The last layer of each column then has no effect and gets no
+            gradient. In the backward column the input is in forward order, but the residual is
+            reversed.
         num_logits: n.
 
     Raises:

@@ -2,7 +2,8 @@
 
 S. Dong, J. Xue, C. Fan, K. Zhu, Y. Chen, Z. Lv, "Multi-perspective information fusion Res2Net with
 random Specmix for fake speech detection", DADA 2023 (arXiv 2306.15389). The fusion is to keep the
-groups from learning the same clues. No code is published; :class:`MpifRes2Net` lists the assumptions.
+groups from learning the same clues. No code is published; :class:`MpifRes2Net` lists the
+assumptions.
 """
 
 from __future__ import annotations
@@ -25,8 +26,8 @@ class PerspectiveFusion(nn.Module):
     """Fuse a group's own split with the previous group's output, g ⊙ own + (1 − g) ⊙ previous: B×C×T×F.
 
     g is the mean of one gate per perspective. A gate averages own + previous over the axes that the
-    perspective does not look at, and passes the result through a bottleneck of 1×1 convolutions and a
-    sigmoid. The convex sum is that of attentional feature fusion (Dai et al., WACV 2021). The
+    perspective does not look at, and passes the result through a bottleneck of 1×1 convolutions and
+    a sigmoid. The convex sum is that of attentional feature fusion (Dai et al., WACV 2021). The
     bottleneck has SiLU, because so few units could all die under a ReLU.
     """
 
@@ -66,10 +67,11 @@ class LocalChannelAttention(nn.Module):
 class Res2NetBlock(nn.Module):
     """A Res2Net bottleneck, B×C×T×F → B×C'×T'×F' (Gao et al., TPAMI 2021).
 
-    The first block of a stage has a ``stride``. It is Res2Net's "stage" type: the groups are convolved
-    independently, because a split does not have the resolution of the previous group's output; the
-    last group is average-pooled; and the shortcut is average pooling with a 1×1 convolution. In every
-    other block the input of a group is ``join(own split, previous group's output)``.
+    The first block of a stage has a ``stride``. It is Res2Net's "stage" type: the groups are
+    convolved independently, because a split does not have the resolution of the previous group's
+    output; the last group is average-pooled; and the shortcut is average pooling with a 1×1
+    convolution. In every other block the input of a group is ``join(own split, previous group's
+    output)``.
     """
 
     def __init__(
@@ -124,8 +126,8 @@ class AngularHead(nn.Module):
     """Cosine logits of embeddings relative to class 0, |x|·(cos θ_j − cos θ_0): B×E → B×n.
 
     A softmax is unchanged by the subtraction, and the last of two logits becomes the cosine-logit
-    difference, which is the score. ``weight`` is n×E; its rows are scaled to unit length and there is
-    no bias (A-softmax, Liu et al., CVPR 2017).
+    difference, which is the score. ``weight`` is n×E; its rows are scaled to unit length and there
+    is no bias (A-softmax, Liu et al., CVPR 2017).
     """
 
     def __init__(self, embedding_dim: int, num_logits: int) -> None:
@@ -141,27 +143,28 @@ class AngularHead(nn.Module):
 class MpifRes2Net(Backend):
     """Features B×T×``feature_dim`` → logits B×``num_logits``.
 
-    The abstract names the purpose of the multi-perspective fusion, but no details. The paper reports
-    an EER of 3.29 % and a min t-DCF of 0.2557 on ASVspoof 2021 LA. Everything else is an assumption,
-    mostly taken from the code that the same group published for SR-LA Res2Net with F0 sub-band
-    (Neural Networks 2024). Nothing could be compared with the authors' numbers:
+    The abstract names the purpose of the multi-perspective fusion, but no details. The paper
+    reports an EER of 3.29 % and a min t-DCF of 0.2557 on ASVspoof 2021 LA. Everything else is an
+    assumption, mostly taken from the code that the same group published for SR-LA Res2Net with F0
+    sub-band (Neural Networks 2024). Nothing could be compared with the authors' numbers:
 
     1. Input: log-magnitude spectrum of the F0 sub-band, ``feature_dim`` 45 bins (``lps`` with
-       ``num_bins=45``). T is made ``num_frames`` 600 by repeating shorter utterances and cutting longer
-       ones; None leaves T as it is.
-    2. Stem: ``stem_convolutions`` 3 of size 3×3 with ``stem_channels`` 16, each with BatchNorm and ReLU.
-       Stages: ``blocks`` (2, 2, 2, 2) with ``planes`` (16, 32, 64, 128), ``strides`` (1, 2, 2, 2) and
-       ``expansion`` 2. Each block has ``scale`` 8 groups of ⌊planes·``base_width``/64⌋ channels,
-       ``base_width`` 26. Then comes global average pooling. All convolutions but those of the gates
-       have Kaiming initialisation (fan out).
+       ``num_bins=45``). T is made ``num_frames`` 600 by repeating shorter utterances and cutting
+       longer ones; None leaves T as it is.
+    2. Stem: ``stem_convolutions`` 3 of size 3×3 with ``stem_channels`` 16, each with BatchNorm and
+       ReLU. Stages: ``blocks`` (2, 2, 2, 2) with ``planes`` (16, 32, 64, 128), ``strides`` (1, 2,
+       2, 2) and ``expansion`` 2. Each block has ``scale`` 8 groups of ⌊planes·``base_width``/64⌋
+       channels, ``base_width`` 26. Then comes global average pooling. All convolutions but those of
+       the gates have Kaiming initialisation (fan out).
     3. The first block of a stage is Res2Net's "stage" type, whose groups do not see each other. All
        other blocks have the fusion.
-    4. Fusion (``fusion``): the gates of :class:`PerspectiveFusion` for the ``perspectives`` channel, time
-       and frequency, each with a bottleneck of C/``fusion_reduction`` (4) but at least 4 channels.
-       Without fusion it is Res2Net's plain addition.
-    5. Each block ends with local channel attention over ``attention_kernel`` 3 channels; 0 for none.
-    6. ``head``: ``"angular"`` for the angular softmax loss, with the cosine-logit difference as score, or
-       ``"linear"`` for cross-entropy, with the logit of bona fide as score.
+    4. Fusion (``fusion``): the gates of :class:`PerspectiveFusion` for the ``perspectives``
+       channel, time and frequency, each with a bottleneck of C/``fusion_reduction`` (4) but at
+       least 4 channels. Without fusion it is Res2Net's plain addition.
+    5. Each block ends with local channel attention over ``attention_kernel`` 3 channels; 0 for
+       none.
+    6. ``head``: ``"angular"`` for the angular softmax loss, with the cosine-logit difference as
+       score, or ``"linear"`` for cross-entropy, with the logit of bona fide as score.
 
     Raises:
         InputError: if an option is out of its range.

@@ -130,8 +130,8 @@ class Nes2Net(Backend):
     """The outer level: features B×T×D → logits B×``num_logits``.
 
     Built by :func:`nes2net`, :func:`nes2net_x` or :func:`nes2net_x_selu`. The D channels are split
-    into ``nes_ratio[0]`` groups. Each group but the last passes through an inner block, together with
-    the output of the group before it. The number of channels never changes.
+    into ``nes_ratio[0]`` groups. Each group but the last passes through an inner block, together
+    with the output of the group before it. The number of channels never changes.
     """
 
     checkpoint_prefix = "Nested_Res2Net_TDNN."

@@ -34,11 +34,11 @@ class MeanPooling(Pooling):
 class AttentiveStatisticsPooling(Pooling):
     """Weighted mean and standard deviation over time, with a learned weight per channel and frame: B×D×T → B×2D.
 
-    Okabe et al., "Attentive statistics pooling for deep speaker embedding", Interspeech 2018,
-    eqs. 3–6. The weight is per channel, as in ECAPA-TDNN, Sec. 2.1, but without its global context.
-    ``linear1`` and ``linear2`` are 1×1 convolutions, as in the published checkpoints. The statistics
-    are computed in at least float32, because the variance is a difference of two nearly equal
-    numbers.
+    Okabe et al., "Attentive statistics pooling for deep speaker embedding", Interspeech 2018, eqs.
+    3–6. The weight is per channel, as in ECAPA-TDNN, Sec. 2.1, but without its global context.
+    ``linear1`` and ``linear2`` are 1×1 convolutions, as in the published checkpoints. The
+    statistics are computed in at least float32, because the variance is a difference of two nearly
+    equal numbers.
 
     >>> AttentiveStatisticsPooling(16)(torch.randn(2, 16, 5)).shape
     torch.Size([2, 32])

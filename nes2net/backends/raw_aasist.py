@@ -2,8 +2,8 @@
 
 J.-w. Jung et al., ICASSP 2022 (arXiv 2110.01200), with the filter bank of RawNet2 for anti-spoofing
 (H. Tak et al., ICASSP 2021). The published weights load into :func:`raw_aasist` and
-:func:`raw_aasist_l` unchanged. In a Detector they stand after the front-end ``waveform``, whose only
-hidden state is the waveform, B×N×1.
+:func:`raw_aasist_l` unchanged. In a Detector they stand after the front-end ``waveform``, whose
+only hidden state is the waveform, B×N×1.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ def sinc_filters(num_filters: int, num_taps: int, sample_rate: int) -> Tensor:
     """Band-pass filters ``num_filters``×1×``num_taps``, their edges equally spaced in mel up to half the rate.
 
     A filter is hamming · [2f₂ sinc(2f₂t) − 2f₁ sinc(2f₁t)], with frequencies in cycles per sample.
-    The edges are computed in float64 and the rest in float32, as for the published weights; entirely
-    in float64 the taps would differ by 2.4e-5. NumPy is used because torch's sine differs from it in
-    the last bit of some taps.
+    The edges are computed in float64 and the rest in float32, as for the published weights;
+    entirely in float64 the taps would differ by 2.4e-5. NumPy is used because torch's sine differs
+    from it in the last bit of some taps.
 
     >>> sinc_filters(70, 129, 16000).shape
     torch.Size([70, 1, 129])

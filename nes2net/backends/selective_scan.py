@@ -3,8 +3,8 @@
 A. Gu, T. Dao, "Mamba: linear-time sequence modeling with selective state spaces", 2023
 (arXiv 2312.00752), Sec. 3.2, eqs. 2 and 4.
 
-A loop over all T frames is slow, and an export of it has a fixed T. Here time is cut into K chunks of
-16 frames, and all chunks step together, twice. The first pass starts from zero and gives the
+A loop over all T frames is slow, and an export of it has a fixed T. Here time is cut into K chunks
+of 16 frames, and all chunks step together, twice. The first pass starts from zero and gives the
 contribution of each chunk to the state after it. The second pass starts each chunk from its true
 state. Decays are multiplied by adding their logarithms, which are never positive, and are never
 divided, so nothing overflows and the result equals that of the loop up to rounding.
@@ -25,9 +25,9 @@ CHUNK = 16
 def selective_scan(x: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor) -> Tensor:
     """Compute y_t = C_t·s_t with s_t = exp(Δ_t A)·s_{t−1} + Δ_t B_t x_t and s_{−1} = 0.
 
-    Time and memory are linear in T up to many minutes of speech. For torch.compile, which would take
-    minutes over the parts, it is one operator, ``nes2net::selective_scan``. For torch.export it is
-    ordinary tensor operations, and for torch.onnx a loop, for which ONNX has an operator.
+    Time and memory are linear in T up to many minutes of speech. For torch.compile, which would
+    take minutes over the parts, it is one operator, ``nes2net::selective_scan``. For torch.export
+    it is ordinary tensor operations, and for torch.onnx a loop, for which ONNX has an operator.
 
     Args:
         x: B×T×D, as all others of one dtype.
@@ -92,9 +92,9 @@ def _run(transitions: Iterable[tuple[Tensor, Tensor]], state: Tensor | None = No
 def _steps(x: Tensor) -> Tensor:
     """Cut time into K chunks, B×T×… → CHUNK×B×K×…, with zeros after the end: Δ = 0 leaves a state unchanged.
 
-    One or two chunks are spare, so that K is at least 2 for any T: torch.export would treat a single
-    chunk as a special case. It can follow neither a reshape to K×CHUNK nor a slice back to T, hence
-    unfolding here and negative padding in :func:`_in_order`.
+    One or two chunks are spare, so that K is at least 2 for any T: torch.export would treat a
+    single chunk as a special case. It can follow neither a reshape to K×CHUNK nor a slice back to
+    T, hence unfolding here and negative padding in :func:`_in_order`.
     """
     num_chunks = x.shape[1] // CHUNK + 2
     padded = F.pad(x, [0, 0] * (x.ndim - 2) + [0, num_chunks * CHUNK - x.shape[1]])
@@ -143,8 +143,8 @@ def _backward_operator(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Gradients of the five inputs, from ``grad`` = ȳ, B×T×D.
 
-    The states are computed again. Their gradients g_t = C_t ȳ_t + exp(Δ_{t+1} A)·g_{t+1} are the same
-    scan backwards in time.
+    The states are computed again. Their gradients g_t = C_t ȳ_t + exp(Δ_{t+1} A)·g_{t+1} are the
+    same scan backwards in time.
     """
     num_frames = x.shape[1]
     with torch.autocast(x.device.type, enabled=False):

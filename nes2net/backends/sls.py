@@ -29,11 +29,11 @@ class SLS(Backend):
 
     Args:
         feature_dim: D, the front-end's ``out_dim``.
-        num_layers: L; the last L of the given hidden states are read. A front-end of 24 layers gives
-            25 states, of which the first, the input of its first layer, is not read.
-        num_frames: T, 201 for 64,600 samples. The size of ``fc1`` depends on it, because the feature
-            map is flattened. Pooling drops up to two further frames, as in the published code; any
-            other T is an error.
+        num_layers: L; the last L of the given hidden states are read. A front-end of 24 layers
+            gives 25 states, of which the first, the input of its first layer, is not read.
+        num_frames: T, 201 for 64,600 samples. The size of ``fc1`` depends on it, because the
+            feature map is flattened. Pooling drops up to two further frames, as in the published
+            code; any other T is an error.
         num_logits: n, at least 2.
 
     Raises:

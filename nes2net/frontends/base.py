@@ -15,8 +15,8 @@ class UsedSamples:
     """How many leading samples of a waveform the hidden states depend on, in a front-end without padding.
 
     Called with a number of samples, it returns that number without the samples after the last
-    complete frame, which are never read. Utterances with the same result can be cut to it and share a
-    batch, and each one keeps the exact hidden states that it has alone. The defaults are for a
+    complete frame, which are never read. Utterances with the same result can be cut to it and share
+    a batch, and each one keeps the exact hidden states that it has alone. The defaults are for a
     front-end that reads everything.
 
     Args:

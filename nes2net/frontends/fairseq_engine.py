@@ -1,8 +1,8 @@
 """The original wav2vec 2.0 module, for users who have fairseq installed.
 
-Ott et al., "fairseq: a fast, extensible toolkit for sequence modeling", NAACL 2019 demonstrations. The
-module is built from this toolkit's options. fairseq never reads a checkpoint itself, because that
-would let the file run code.
+Ott et al., "fairseq: a fast, extensible toolkit for sequence modeling", NAACL 2019 demonstrations.
+The module is built from this toolkit's options. fairseq never reads a checkpoint itself, because
+that would let the file run code.
 """
 
 from __future__ import annotations
@@ -61,7 +61,8 @@ def encode(model: Any, waveform: Tensor, layers: Layers, final_norm: bool) -> li
             hook.remove()
     last = inputs["layer_norm"] if encoder.layer_norm_first else out  # the last layer's own output
     states = [out if final_norm else last]
-    # A layer that layer drop skips gets the input of the next one. Layers work on T×B×D, T padded to be even.
+    # A layer that layer drop skips gets the input of the next one. Layers work on T×B×D, T padded
+    # to be even.
     given = last
     for i in reversed(range(len(encoder.layers) if layers == "all" else 0)):
         given = inputs[i].transpose(0, 1)[:, : out.shape[1]] if i in inputs else given

@@ -12,10 +12,10 @@ from torch.nn import functional
 def extract_features(extractor: Any, waveform: Tensor) -> Tensor:
     """Compute features B×T×C of ``waveform`` B×N by the ``extractor`` of the transformers library.
 
-    The library normalises over channels between two transpositions, each of which copies everything.
-    With the channels innermost in memory, as 2-D convolutions of height 1, nothing is copied. On the
-    CPU this takes about half the time, in float32 and bfloat16. On other devices the library's own
-    forward runs.
+    The library normalises over channels between two transpositions, each of which copies
+    everything. With the channels innermost in memory, as 2-D convolutions of height 1, nothing is
+    copied. On the CPU this takes about half the time, in float32 and bfloat16. On other devices the
+    library's own forward runs.
     """
     if waveform.device.type != "cpu":
         return extractor(waveform).transpose(1, 2)
@@ -25,7 +25,8 @@ def extract_features(extractor: Any, waveform: Tensor) -> Tensor:
     waveform = waveform[:, None, None]  # B×1×1×N
     if torch.is_grad_enabled() or torch.compiler.is_compiling():
         return _convolve(extractor, weights, waveform)
-    # One by one: the first layers' activations of one utterance fit into the cache, those of a batch do not.
+    # One by one: the first layers' activations of one utterance fit into the cache, those of a
+    # batch do not.
     return torch.cat([_convolve(extractor, weights, utterance) for utterance in waveform.split(1)])
 
 

@@ -1,12 +1,12 @@
 """Linear layers on oneDNN in float32 on the CPU, in inference and in training.
 
-PyTorch passes float32 products to MKL, which uses only AVX2 on processors of other makers than Intel.
-On an AMD EPYC with AVX-512, oneDNN takes half the time or less, forward and backward. Lower
+PyTorch passes float32 products to MKL, which uses only AVX2 on processors of other makers than
+Intel. On an AMD EPYC with AVX-512, oneDNN takes half the time or less, forward and backward. Lower
 precisions go to oneDNN anyway.
 
 PyTorch's own product is used wherever oneDNN's is unknown or has no rule: in ``torch.compile``,
-``torch.export``, ``torch.jit.trace``, autocast, ``torch.func`` (vmap, gradients per sample, jvp) and
-forward-mode differentiation.
+``torch.export``, ``torch.jit.trace``, autocast, ``torch.func`` (vmap, gradients per sample, jvp)
+and forward-mode differentiation.
 """
 
 from __future__ import annotations

@@ -14,12 +14,12 @@ class GatedRelativeAttention(nn.Module):
     """Self-attention with a bias per distance, gated by the query (Chen et al., arXiv 2110.13900, Sec. III-A).
 
     It replaces ``WavLMAttention`` of the transformers library in a layer and keeps that module's
-    parameters and their names. The library has only the eager form, which computes the H×T×T weights
-    and averages them over the heads. There is no padding mask.
+    parameters and their names. The library has only the eager form, which computes the H×T×T
+    weights and averages them over the heads. There is no padding mask.
 
     Args:
-        attention: the library's module. That of the first layer also holds ``rel_attn_embed``, whose
-            bias all layers share.
+        attention: the library's module. That of the first layer also holds ``rel_attn_embed``,
+            whose bias all layers share.
     """
 
     q_proj: nn.Linear
@@ -71,7 +71,8 @@ class GatedRelativeAttention(nn.Module):
     def _gate(self, x: Tensor) -> Tensor:
         """Gate B×H×T×1 of ``x`` B×H×T×D/H, from an update gate and a reset gate.
 
-        Each of these is the sum of four outputs of a linear layer, and is computed with summed weights.
+        Each of these is the sum of four outputs of a linear layer, and is computed with summed
+        weights.
         """
         weight, bias = (p.unflatten(0, (2, 4)).sum(1) for p in self.gru_rel_pos_linear.parameters())
         update, reset = functional.linear(x, weight, bias).sigmoid().chunk(2, dim=-1)

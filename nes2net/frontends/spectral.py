@@ -24,10 +24,10 @@ _WINDOWS = {
 class LogPowerSpectrum(Frontend):
     """Logarithm of the magnitude spectrum, one frame per ``hop_length`` samples: B×N → B×T×bins.
 
-    Each frame goes through pre-emphasis x[n] − 0.97·x[n−1], a symmetric window, an FFT and
-    log(|X| + e^−80). The defaults are the full-band setting of the group's SR-LA Res2Net (Neural
-    Networks 2024). That MPIF-Res2Net shares it is an assumption, see DEVIATIONS.md. Its F0 sub-band,
-    0 to 416 Hz, is ``num_bins=45``, and it reads the first 80,000 samples (``num_samples``).
+    Each frame goes through pre-emphasis x[n] − 0.97·x[n−1], a symmetric window, an FFT and log(|X|
+    + e^−80). The defaults are the full-band setting of the group's SR-LA Res2Net (Neural Networks
+    2024). That MPIF-Res2Net shares it is an assumption, see DEVIATIONS.md. Its F0 sub-band, 0 to
+    416 Hz, is ``num_bins=45``, and it reads the first 80,000 samples (``num_samples``).
 
     Args:
         n_fft: length of the FFT and of the window in samples.
@@ -100,17 +100,17 @@ class LogPowerSpectrum(Frontend):
 class LinearFrequencyCepstrum(Frontend):
     """LFCC with their first and second differences over time, as in the ASVspoof baselines: B×N → B×T×D.
 
-    M. Sahidullah, T. Kinnunen, C. Hanilçi, "A comparison of features for synthetic speech detection",
-    Interspeech 2015. Each frame goes through pre-emphasis, a symmetric Hamming window, |FFT|²,
-    triangular filters equally spaced from 0 Hz to ``max_frequency``, log10(· + 2.2e-16) and an
-    orthonormal DCT-II, of which the lowest coefficients are kept, the 0th included. Then
-    Δc[t] = ``delta_scale``·(c[t+1] − c[t−1]), with the first and last frame repeated at the ends, and
-    ΔΔ likewise from Δ.
+    M. Sahidullah, T. Kinnunen, C. Hanilçi, "A comparison of features for synthetic speech
+    detection", Interspeech 2015. Each frame goes through pre-emphasis, a symmetric Hamming window,
+    |FFT|², triangular filters equally spaced from 0 Hz to ``max_frequency``, log10(· + 2.2e-16) and
+    an orthonormal DCT-II, of which the lowest coefficients are kept, the 0th included. Then Δc[t] =
+    ``delta_scale``·(c[t+1] − c[t−1]), with the first and last frame repeated at the ends, and ΔΔ
+    likewise from Δ.
 
     The defaults are the LFCC-GMM baseline of ASVspoof 2019. That of 2021 LA is ``window_length=480,
-    hop_length=240, n_fft=1024, num_filters=70, max_frequency=4000, pre_emphasis=0, delta_scale=0.5``;
-    that of 2021 PA goes to 8000 Hz. The baselines pad the last frame with zeros. Here an incomplete
-    frame is left out, as in every other front-end.
+    hop_length=240, n_fft=1024, num_filters=70, max_frequency=4000, pre_emphasis=0,
+    delta_scale=0.5``; that of 2021 PA goes to 8000 Hz. The baselines pad the last frame with zeros.
+    Here an incomplete frame is left out, as in every other front-end.
 
     Args:
         window_length, hop_length, n_fft: in samples; the default window is 20 ms, the hop 10 ms.
@@ -183,8 +183,8 @@ class LinearFrequencyCepstrum(Frontend):
     def forward(self, waveform: Tensor, layers: Layers = "last", final_norm: bool = True) -> list[Tensor]:
         """Compute the LFCC of ``waveform`` B×N: one hidden state B×T×D, static, Δ and ΔΔ.
 
-        T = 1 + (N − window_length) // hop_length. ``layers`` and ``final_norm`` have no effect: there is
-        one layer, and no norm.
+        T = 1 + (N − window_length) // hop_length. ``layers`` and ``final_norm`` have no effect:
+        there is one layer, and no norm.
 
         Raises:
             InputError: if the waveform is shorter than one frame.

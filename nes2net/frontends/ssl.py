@@ -30,9 +30,9 @@ STANDARD_CONVOLUTIONS = ((512, 10, 5), *((512, 3, 2),) * 4, *((512, 2, 2),) * 2)
 class SSLFrontend(Frontend):
     """Waveform B×N → hidden states B×T×D of a network that a subclass builds.
 
-    L, the number of hidden states for ``layers="all"``, is one per transformer layer and one for the
-    final output. A Hugging Face folder or a fairseq file given as ``checkpoint`` replaces the options
-    by its own and all weights.
+    L, the number of hidden states for ``layers="all"``, is one per transformer layer and one for
+    the final output. A Hugging Face folder or a fairseq file given as ``checkpoint`` replaces the
+    options by its own and all weights.
     """
 
     name: str
@@ -65,11 +65,13 @@ class SSLFrontend(Frontend):
             _, kernel, stride = options["conv_feature_layers"][0]
             self.used_samples = UsedSamples(kernel, stride)
 
-        # With a checkpoint nothing is drawn at random: its tensors, memory-mapped, become the parameters.
+        # With a checkpoint nothing is drawn at random: its tensors, memory-mapped, become the
+        # parameters.
         with nullcontext() if state_dict is None else torch.device("meta"):
             self.model = self.build_model(options)
             self.unused = _buffers(self.unused_shapes(options)) if options["pretraining_heads"] else nn.Module()
-        # Otherwise the library makes the waveform require a gradient in train mode, for gradient checkpointing.
+        # Otherwise the library makes the waveform require a gradient in train mode, for gradient
+        # checkpointing.
         self.model.feature_extractor._requires_grad = False
         self.register_state_dict_post_hook(_write_fairseq_names)
         self.register_load_state_dict_pre_hook(_read_fairseq_names)
@@ -98,9 +100,9 @@ class SSLFrontend(Frontend):
     def checkpoint_activations(self) -> None:
         """From now on compute each transformer layer's activations again in the backward pass instead of keeping them.
 
-        This takes less memory and about a third more time. The gradients are the same, because dropout
-        draws the same numbers again (T. Chen et al., "Training deep nets with sublinear memory cost",
-        arXiv 1604.06174).
+        This takes less memory and about a third more time. The gradients are the same, because
+        dropout draws the same numbers again (T. Chen et al., "Training deep nets with sublinear
+        memory cost", arXiv 1604.06174).
         """
         for layer in self.model.encoder.layers:
             layer.forward = partial(recomputed, layer.forward, use_reentrant=False)
@@ -112,13 +114,14 @@ class SSLFrontend(Frontend):
 
         Args:
             layers: ``"all"`` or ``"last"``.
-            final_norm: whether the last state is taken after the final layer norm. If not, it is the
-                last layer's own output, as in fairseq's ``layer_results``, which SLS and AttM read.
+            final_norm: whether the last state is taken after the final layer norm. If not, it is
+                the last layer's own output, as in fairseq's ``layer_results``, which SLS and AttM
+                read.
 
         Returns:
-            For ``"all"`` L tensors B×T×D: the input of each transformer layer, then the final output.
-            For ``"last"`` only that final output. T is the number of frames after the convolutions:
-            64,600 samples give 201.
+            For ``"all"`` L tensors B×T×D: the input of each transformer layer, then the final
+            output. For ``"last"`` only that final output. T is the number of frames after the
+            convolutions: 64,600 samples give 201.
 
         Raises:
             InputError: if the waveform is too short for one frame.

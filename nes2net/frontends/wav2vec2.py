@@ -1,8 +1,8 @@
 """wav2vec 2.0 front-ends, XLS-R among them, on the transformers library, with fairseq's parameter names.
 
-The network is Baevski et al., "wav2vec 2.0" (NeurIPS 2020); XLS-R 300M is Babu et al., arXiv 2111.09296.
-Options have the names of fairseq's ``Wav2Vec2Config``, so that a checkpoint's own configuration can be
-passed on unchanged.
+The network is Baevski et al., "wav2vec 2.0" (NeurIPS 2020); XLS-R 300M is Babu et al., arXiv
+2111.09296. Options have the names of fairseq's ``Wav2Vec2Config``, so that a checkpoint's own
+configuration can be passed on unchanged.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from nes2net.frontends.transformers_library import from_transformers
 
 ENGINES = ("transformers", "fairseq")
 
-#: A front-end that learns from scratch in minutes on a CPU; its four convolutions have a hop of 16 ms.
-#: It is not a published model.
+#: A front-end that learns from scratch in minutes on a CPU; its four convolutions have a hop of 16
+#: ms. It is not a published model.
 SMALL: dict[str, Any] = {
     "conv_feature_layers": ((64, 16, 8), (64, 4, 4), (64, 4, 4), (64, 4, 2)),
     "encoder_layers": 3,
@@ -42,8 +42,8 @@ class Wav2Vec2Frontend(SSLFrontend):
     The waveform, in [−1, 1], is not layer-normalised. The published detectors do not do it either,
     although XLS-R's task configuration asks for it (see DEVIATIONS.md).
 
-    The parameters that are not listed here have fairseq's names and meanings. The defaults are those
-    of XLS-R 300M, from its pre-training file, with every dropout 0.
+    The parameters that are not listed here have fairseq's names and meanings. The defaults are
+    those of XLS-R 300M, from its pre-training file, with every dropout 0.
 
     Args:
         checkpoint: a fairseq pre-training file or a Hugging Face folder, whose configuration then
@@ -52,8 +52,9 @@ class Wav2Vec2Frontend(SSLFrontend):
             never uses them, but the published checkpoints hold them and the published code loads
             strictly.
         feature_grad_mult: factor of the gradient that the convolutions get, 0 to 1.
-        engine: ``"transformers"``, or ``"fairseq"`` for the original module if fairseq is installed.
-            Names, shapes and outputs are the same, so a checkpoint does not depend on the engine.
+        engine: ``"transformers"``, or ``"fairseq"`` for the original module if fairseq is
+            installed. Names, shapes and outputs are the same, so a checkpoint does not depend on
+            the engine.
 
     Raises:
         InputError: if an option is out of its range, or the checkpoint cannot be used.

@@ -1,8 +1,8 @@
 """WavLM front-ends on the transformers library, with unilm's parameter names.
 
 Chen et al., "WavLM" (IEEE JSTSP 2022, arXiv 2110.13900): a wav2vec 2.0 encoder with gated relative
-position bias. The first layer holds the embedding of that bias, and all layers share it. Options have
-the names of unilm's ``WavLMConfig``.
+position bias. The first layer holds the embedding of that bias, and all layers share it. Options
+have the names of unilm's ``WavLMConfig``.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from nes2net.frontends.transformers_library import from_transformers
 class WavLMFrontend(SSLFrontend):
     """Waveform B×N → hidden states B×T×D of a WavLM transformer.
 
-    The parameters that are not listed here have unilm's names and meanings. The defaults are those of
-    WavLM-Large.
+    The parameters that are not listed here have unilm's names and meanings. The defaults are those
+    of WavLM-Large.
 
     Args:
         checkpoint: a unilm pre-training file or a Hugging Face folder, whose configuration then

@@ -27,9 +27,9 @@ from nes2net.machine.processors import usable_processors
 from nes2net.machine.workers import worker_options
 from nes2net.scoring.waveforms import WaveformReader
 
-# Whole utterances are sorted by length within a window of at most so many batches and trials. That is
-# enough to fill batches with utterances of one length, and bounds the memory for any corpus. The first
-# window is small, so that scoring starts after reading few headers; the next ones grow.
+# Whole utterances are sorted by length within a window of at most so many batches and trials. That
+# is enough to fill batches with utterances of one length, and bounds the memory for any corpus. The
+# first window is small, so that scoring starts after reading few headers; the next ones grow.
 _WINDOW_BATCHES, _WINDOW_TRIALS = 1024, 65536
 _FIRST_WINDOW_BATCHES, _GROWTH = 16, 4
 _HEADERS_AT_ONCE = 64
@@ -73,14 +73,14 @@ def plan_batches(
 ) -> Iterator[list[Item]]:
     """Plan batches of at most ``batch_size`` trials, of one length each.
 
-    The trials that share a batch depend only on all trials and their lengths. The last bit of a score
-    depends on its batch. So the scores of an interrupted run, or of several processes, equal those of
-    an uninterrupted run in one process.
+    The trials that share a batch depend only on all trials and their lengths. The last bit of a
+    score depends on its batch. So the scores of an interrupted run, or of several processes, equal
+    those of an uninterrupted run in one process.
 
     Args:
-        length_of: samples of a trial's utterance, or anything else that the utterances of a batch must
-            share. It is called in threads, somewhat ahead. None: batches are in the order of the
-            trials, whatever their lengths.
+        length_of: samples of a trial's utterance, or anything else that the utterances of a batch
+            must share. It is called in threads, somewhat ahead. None: batches are in the order of
+            the trials, whatever their lengths.
         done: ids of trials; a batch that has only such trials is left out.
         rank, num_processes: yield every ``num_processes``-th batch, starting with number ``rank``.
 
@@ -140,9 +140,9 @@ def _grouped_by_length(
 def header_length(reader: WaveformReader) -> Callable[[Trial], int]:
     """The ``length_of`` for :func:`plan_batches` that reads the header of a file.
 
-    A file whose length only decoding could tell is sorted by its size, as a negative number; anything
-    but a file gets −1. After decoding such batches are split into groups of one length, and a missing
-    waveform has its reason.
+    A file whose length only decoding could tell is sorted by its size, as a negative number;
+    anything but a file gets −1. After decoding such batches are split into groups of one length,
+    and a missing waveform has its reason.
     """
 
     def length(trial: Trial) -> int:
@@ -234,8 +234,8 @@ def read_batches(
 def default_workers(device: torch.device) -> int:
     """Number of reading processes that keep ``device`` busy.
 
-    One is enough for a CPU, which decodes faster than it computes. A GPU needs several. Processes that
-    ``torchrun`` started on this machine share its processors.
+    One is enough for a CPU, which decodes faster than it computes. A GPU needs several. Processes
+    that ``torchrun`` started on this machine share its processors.
     """
     return 1 if device.type == "cpu" else max(1, min(16, usable_processors() - 1))
 

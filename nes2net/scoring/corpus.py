@@ -1,8 +1,9 @@
 """A corpus to a score file that is complete, in order, and never half written.
 
-During the run, scores go to a journal beside the file, batch by batch. If the run is interrupted, the
-same command continues from the journal and gives exactly the same file. The finished file appears by
-renaming. The record ``{out}.json`` beside it tells what made it and which trials are missing.
+During the run, scores go to a journal beside the file, batch by batch. If the run is interrupted,
+the same command continues from the journal and gives exactly the same file. The finished file
+appears by renaming. The record ``{out}.json`` beside it tells what made it and which trials are
+missing.
 """
 
 from __future__ import annotations
@@ -115,32 +116,33 @@ def score_trials(
 ) -> ScoringResult:
     """Score ``trials`` into the file ``out``: one line ``utterance score`` per trial, in the order given.
 
-    Each score equals the one computed alone, up to the rounding of float32: utterances share a batch
-    only if they give the detector the same number of samples, and there is no padding. Under
-    ``torchrun`` each process scores a share, and the first one writes the file. The file is the same to
-    the last bit for any number of processes and interruptions, if each process has the same number of
-    threads. The detector is left in the mode in which it was.
+    Each score equals the one computed alone, up to the rounding of float32: utterances share a
+    batch only if they give the detector the same number of samples, and there is no padding. Under
+    ``torchrun`` each process scores a share, and the first one writes the file. The file is the
+    same to the last bit for any number of processes and interruptions, if each process has the same
+    number of threads. The detector is left in the mode in which it was.
 
     Args:
         num_samples: how many leading samples of each utterance to take, repeated if there are fewer
             ('4sec'); None for whole utterances ('full').
-        batch_size: largest number of utterances in a batch; None for 8 on a CPU and 64 on a GPU. A batch
-            that does not fit into memory is scored in parts.
-        num_workers: processes that read audio; 0 for reading in this process, None for a number that
-            suits the device.
-        on_error: ``"skip"`` leaves out a file that cannot be read and names it in the result; the same
-            call tries it again later. ``"raise"`` stops.
+        batch_size: largest number of utterances in a batch; None for 8 on a CPU and 64 on a GPU. A
+            batch that does not fit into memory is scored in parts.
+        num_workers: processes that read audio; 0 for reading in this process, None for a number
+            that suits the device.
+        on_error: ``"skip"`` leaves out a file that cannot be read and names it in the result; the
+            same call tries it again later. ``"raise"`` stops.
         overwrite: replace a finished score file, or the journals of another run.
-        legacy_train_mode: score as the published In-the-Wild scoring, which never left train mode: with
-            the batch statistics of single utterances, and with dropout (deviation 2). The random
-            numbers come from one stream per utterance.
-        compile: compile the detector for the batches of '4sec', which takes minutes. It stays compiled.
+        legacy_train_mode: score as the published In-the-Wild scoring, which never left train mode:
+            with the batch statistics of single utterances, and with dropout (deviation 2). The
+            random numbers come from one stream per utterance.
+        compile: compile the detector for the batches of '4sec', which takes minutes. It stays
+            compiled.
         about: plain data for ``{out}.json``, such as the corpus, the checkpoint and its recipe.
 
     Raises:
         InputError: if ``out`` belongs to another run, or another run is writing it; if there are no
-            trials, or a score file cannot hold an id; if no trial could be scored; if an argument is
-            out of its range; or if the disk is full.
+            trials, or a score file cannot hold an id; if no trial could be scored; if an argument
+            is out of its range; or if the disk is full.
     """
     out = Path(out)
     if not trials:
@@ -301,11 +303,11 @@ def score_batches(
     """Score one batch after another, in the current mode of ``scorer``.
 
     Args:
-        names: ids of the trials by index, for a detector in train mode: the first id of a batch gives
-            its stream of random numbers.
+        names: ids of the trials by index, for a detector in train mode: the first id of a batch
+            gives its stream of random numbers.
         rows: see :func:`nes2net.scoring.kernel.start`.
-        ahead: how many further batches are started before the scores of one are waited for; None for
-            one on a GPU, which is then never idle, and 0 on a CPU.
+        ahead: how many further batches are started before the scores of one are waited for; None
+            for one on a GPU, which is then never idle, and 0 on a CPU.
     """
     ahead = int(scorer.device.type == "cuda") if ahead is None else ahead
     under_way: deque[tuple[ReadBatch, list[tuple[Group, Callable[[], list[Result]]]]]] = deque()

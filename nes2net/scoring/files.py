@@ -18,14 +18,15 @@ from nes2net.scoring.kernel import Result, score_batch
 from nes2net.scoring.scorer import Scorer
 from nes2net.scoring.waveforms import Recording, WaveformReader
 
-#: The reaction to a file that cannot be scored: "raise", or a function that is called with its path and the error.
+#: The reaction to a file that cannot be scored: "raise", or a function that is called with its path
+#: and the error.
 OnError: TypeAlias = Literal["raise"] | Callable[[Any, InputError], object]
 
-# How many batches' worth of files are read ahead, and among how many of those files of one length are
-# searched. The others are still being read while a batch is computed.
+# How many batches' worth of files are read ahead, and among how many of those files of one length
+# are searched. The others are still being read while a batch is computed.
 _AHEAD, _LOOKED_AT = 6, 4
-# Limits for hours of audio: the most bytes of samples to hold, and the assumed ratio of samples to file
-# size for a file that has not been read yet.
+# Limits for hours of audio: the most bytes of samples to hold, and the assumed ratio of samples to
+# file size for a file that has not been read yet.
 _AHEAD_BYTES, _EXPANSION = 1 << 29, 16
 
 
@@ -49,15 +50,16 @@ def score_files(
 ) -> Iterator[ScoredFile]:
     """Score files lazily, in the order of ``paths``, which may be endless.
 
-    Only files that give the detector the same number of samples share a batch, so each score equals the
-    one computed alone, to 1e-6.
+    Only files that give the detector the same number of samples share a batch, so each score equals
+    the one computed alone, to 1e-6.
 
     Args:
         num_samples: see :class:`~nes2net.scoring.waveforms.WaveformReader`.
         batch_size: largest number of files that are computed at once.
         workers: threads that read files.
-        on_error: ``"raise"`` raises :class:`InputError`, which names the file, after the scores of the
-            files before it. A function is called with the path and the error, and the file is skipped.
+        on_error: ``"raise"`` raises :class:`InputError`, which names the file, after the scores of
+            the files before it. A function is called with the path and the error, and the file is
+            skipped.
 
     Raises:
         InputError: if an argument is out of its range.

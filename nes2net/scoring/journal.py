@@ -1,9 +1,9 @@
 """The journals that keep the scores of an unfinished score file, and the writing of the finished one.
 
 Each process that scores has a journal beside the score file ``out``: ``out.partial`` or
-``out.partial.N``. Its first line is JSON and identifies the run. Then come the lines of a score file,
-batch by batch, and a line ``["utterance", "reason"]`` for each utterance without a score. A process that
-is killed leaves at worst an incomplete last line.
+``out.partial.N``. Its first line is JSON and identifies the run. Then come the lines of a score
+file, batch by batch, and a line ``["utterance", "reason"]`` for each utterance without a score. A
+process that is killed leaves at worst an incomplete last line.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ class Journal:
     """The journal of one process, which appends to an earlier one of the same name.
 
     Args:
-        path: the file. If it exists, it belongs to the same ``run``; :func:`read_journals` checks that.
+        path: the file. If it exists, it belongs to the same ``run``; :func:`read_journals` checks
+            that.
         run: plain data that is equal for two runs if and only if their scores may share a file.
 
     Raises:

@@ -1,7 +1,7 @@
 """From a batch of waveforms to scores, or to the reasons for missing scores: the one way to score.
 
-A file, many files, the windows of a long recording and a corpus all go through :func:`start`. It runs
-in :func:`scoring_mode`, and so does validation on a development set.
+A file, many files, the windows of a long recording and a corpus all go through :func:`start`. It
+runs in :func:`scoring_mode`, and so does validation on a development set.
 """
 
 from __future__ import annotations
@@ -45,14 +45,14 @@ def start(
 ) -> Callable[[], list[Result]]:
     """Start to score ``waveforms`` B×N in the current mode of ``scorer``; the returned function waits for the results.
 
-    A GPU continues to compute meanwhile. A batch that does not fit into memory is scored in parts. A
-    score is missing if it is not finite, if the detector does not take that length, or if the utterance
-    alone does not fit into memory.
+    A GPU continues to compute meanwhile. A batch that does not fit into memory is scored in parts.
+    A score is missing if it is not finite, if the detector does not take that length, or if the
+    utterance alone does not fit into memory.
 
     Args:
         stream: a name on which alone the random numbers of a detector in train mode then depend.
-        rows: how many waveforms to compute at once; smaller batches are filled up, because a compiled
-            detector is compiled again for each size.
+        rows: how many waveforms to compute at once; smaller batches are filled up, because a
+            compiled detector is compiled again for each size.
     """
     count = len(waveforms)
     try:
@@ -79,8 +79,8 @@ def start(
 class _PendingScores:
     """Scores (B,) that a GPU may still be computing.
 
-    The copy to the CPU is queued directly behind the batch. Queued when the scores are needed, it would
-    wait for the next batch too.
+    The copy to the CPU is queued directly behind the batch. Queued when the scores are needed, it
+    would wait for the next batch too.
     """
 
     def __init__(self, scores: Tensor) -> None:
@@ -134,12 +134,12 @@ def _is_out_of_memory(error: BaseException) -> bool:
 def scoring_mode(scorer: Scorer, train: bool = False) -> Iterator[None]:
     """Put ``scorer`` into eval mode, and on a GPU compute float32 without TF32; restore both at the end.
 
-    Any number of threads may be inside: the first one makes the changes, the last one undoes them. A
-    detector that is already in eval mode is not touched.
+    Any number of threads may be inside: the first one makes the changes, the last one undoes them.
+    A detector that is already in eval mode is not touched.
 
     Args:
-        train: put it into train mode instead. Batch normalisation then changes its running statistics,
-            on which no score depends; they are restored too.
+        train: put it into train mode instead. Batch normalisation then changes its running
+            statistics, on which no score depends; they are restored too.
     """
     with ExitStack() as stack:
         stack.enter_context(_shared((id(scorer), train), lambda: _switch_mode(scorer, train)))
@@ -148,7 +148,8 @@ def scoring_mode(scorer: Scorer, train: bool = False) -> Iterator[None]:
         yield
 
 
-# The changes in force in this process: the number of threads inside, and the function that undoes each.
+# The changes in force in this process: the number of threads inside, and the function that undoes
+# each.
 _in_force: dict[Hashable, tuple[int, Callable[[], None]]] = {}
 _lock = threading.Lock()
 

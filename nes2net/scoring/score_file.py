@@ -46,8 +46,8 @@ def read_scores(path: str | Path) -> tuple[list[str], NDArray]:
     Blank lines are skipped. ``nan`` and ``inf`` are numbers here.
 
     Raises:
-        InputError: if the file is missing, or a line has another number of fields or a score that is
-            not a number; the message names file and line.
+        InputError: if the file is missing, or a line has another number of fields or a score that
+            is not a number; the message names file and line.
     """
     path = Path(path)
     ids, scores = [], []

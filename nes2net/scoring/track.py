@@ -90,14 +90,16 @@ def sliding_windows(blocks: Iterable[np.ndarray], length: int, hop: int) -> Iter
     for block in blocks:
         pieces.append(block)
         end += len(block)
-        # At most two windows of samples are kept, also within a long hop: the last window may need them.
+        # At most two windows of samples are kept, also within a long hop: the last window may need
+        # them.
         if end < min(start + length, first + 2 * length):
             continue
         held, pieces = np.concatenate([held, *pieces]), []
         while start + length <= end:
             yield start, held[start - first : start - first + length]
             last, start = start, start + hop
-        # Drop what neither the next window nor the last one, which ends with the recording, may need.
+        # Drop what neither the next window nor the last one, which ends with the recording, may
+        # need.
         drop = max(0, min(start - first, len(held) - length))
         held, first = held[drop:], first + drop
     held = np.concatenate([held, *pieces])

@@ -34,8 +34,8 @@ class WaveformReader:
     """Reads recordings for one detector; small, because it is sent to reading processes.
 
     Args:
-        num_samples: how many leading samples to take, repeated if there are fewer ('4sec'); None for
-            the whole recording ('full').
+        num_samples: how many leading samples to take, repeated if there are fewer ('4sec'); None
+            for the whole recording ('full').
         min_samples: a shorter whole recording is repeated up to this length.
         used: how many leading samples the detector's scores depend on; the others are cut off.
     """
@@ -97,8 +97,8 @@ def as_waveform(samples: Any, sample_rate: float = SAMPLE_RATE) -> np.ndarray:
     """Convert samples (N,) or (channels, N) in [−1, 1] at ``sample_rate`` Hz to 16 kHz mono float32 (N,).
 
     Raises:
-        InputError: if there are no samples; if they are integers, whose range is unknown; if they are
-            far outside [−1, 1], NaN or infinite; or if their shape is (samples, channels).
+        InputError: if there are no samples; if they are integers, whose range is unknown; if they
+            are far outside [−1, 1], NaN or infinite; or if their shape is (samples, channels).
     """
     samples = _as_array(samples)
     if samples.dtype.kind in "iub":
