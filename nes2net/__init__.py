@@ -1,4 +1,6 @@
-"""nes2net: speech anti-spoofing with the Nes2Net systems: training, checkpoint averaging, scoring and evaluation.
+"""nes2net: speech anti-spoofing with the Nes2Net systems.
+
+It covers training, checkpoint averaging, scoring and evaluation.
 
 The names in ``__all__`` are the public contract. Each one is imported when it is first used, so
 that ``import nes2net`` does not import torch.

@@ -1,4 +1,4 @@
-"""The Detector: front-end, aggregation and back-end in one module, with the published parameter names."""
+"""The Detector: front-end, aggregation and back-end, with the published parameter names."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from nes2net.scoring.waveforms import WaveformReader
 
 
 def _ctrsvdd(backend: str) -> dict[str, Any]:
-    """Architecture of a CtrSVDD system: WavLM-Large, squeeze-and-excitation aggregation, one logit, dilation 1."""
+    """Architecture of a CtrSVDD system: WavLM-Large, SE aggregation, one logit, dilation 1."""
     options = {"name": backend, "dilation": 1, "num_logits": 1}
     return {"frontend": {"name": "wavlm_large", "normalize": True}, "aggregation": "sea", "backend": options}
 
@@ -86,7 +86,7 @@ class Detector(nn.Module):
 
     @classmethod
     def from_config(cls, config: dict[str, Any] | str, checkpoint: str | None = None) -> Detector:
-        """Build a detector with random weights, except for those of the front-end in ``checkpoint``.
+        """Build a detector with random weights, except those in the front-end's ``checkpoint``.
 
         Args:
             config: ``{"frontend": {"name": …, options}, "aggregation": …, "backend": …}``, where a
@@ -156,7 +156,10 @@ class Detector(nn.Module):
         return self.frontend.used_samples
 
     def forward(self, waveform: Tensor) -> Tensor:
-        """Logits B×n of ``waveform`` B×N: 16 kHz mono, in [−1, 1], float32 for any precision of the detector."""
+        """Logits B×n of ``waveform`` B×N: 16 kHz mono, in [−1, 1].
+
+        The waveform is float32 for any precision of the detector.
+        """
         return self.backend(self.features(self.hidden_states(waveform)))
 
     def hidden_states(self, waveform: Tensor) -> list[Tensor]:
@@ -169,7 +172,7 @@ class Detector(nn.Module):
         return states if weight is not None else [state.to(self.dtype) for state in states]
 
     def features(self, hidden_states: list[Tensor]) -> Tensor | list[Tensor]:
-        """Input of the back-end: the aggregation of the hidden states, B×T×D, or all hidden states."""
+        """Input of the back-end: the aggregation of the hidden states, B×T×D, or all of them."""
         return hidden_states if self.backend.wants_layers == "all" else self.aggregation(hidden_states)
 
     def scores(self, waveform: Tensor) -> Tensor:
@@ -245,7 +248,7 @@ class Detector(nn.Module):
         hop: float = 0.5,
         batch_size: int = 8,
     ) -> Track:
-        """Score along a long recording: one score for each ``window`` seconds, every ``hop`` seconds.
+        """Score along a long recording: one score per ``window`` seconds, every ``hop`` seconds.
 
         A file is read in pieces, so that hours take no more memory than minutes. The last window
         ends with the recording. A recording shorter than a window has one score, that of
@@ -277,7 +280,9 @@ class Detector(nn.Module):
         self.load_state_dict(state_dict, assign=assign)
 
     def save(self, path: str | Path, **record: Any) -> None:
-        """Write a state dict with the published names, or a folder of safetensors, YAML and a model card.
+        """Write a state dict with the published names, or a folder with a model card.
+
+        The folder holds safetensors, YAML and the model card.
 
         Args:
             path: a file that ends in ``.pth`` or ``.pt``, or a folder.
@@ -290,9 +295,10 @@ class Detector(nn.Module):
             write_folder(path, self.state_dict(), self.config, record)
 
     def push_to_hub(self, name: str, *, private: bool = False, token: str | None = None) -> str:
-        """Upload the folder that :meth:`save` writes to the Hugging Face hub as ``owner/name``, and return its address.
+        """Upload the folder of :meth:`save` to the Hugging Face hub and return its address.
 
         Args:
+            name: ``owner/name`` on the hub.
             private: whether a new repository is private.
             token: None for that of ``hf auth login``.
 
@@ -388,7 +394,7 @@ def named_architecture(name: str) -> dict[str, Any]:
 
 @contextmanager
 def sound_description(path: str) -> Iterator[None]:
-    """Turn errors of building a model that a file describes into :class:`InputError`, which names the file."""
+    """Turn errors of building the model that ``path`` describes into :class:`InputError`."""
     try:
         yield
     except MissingLibrary:
@@ -400,7 +406,7 @@ def sound_description(path: str) -> Iterator[None]:
 
 
 def unwrap_frontend(state_dict: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Remove the prefix that a wrapper of the front-end adds: s3prl's ``upstream`` adds one to WavLM's keys."""
+    """Remove the prefix that a wrapper such as s3prl's ``upstream`` adds to WavLM's keys."""
     end = "encoder.pos_conv.0.weight_v"
     wrappers = [k.removesuffix(end) for k in state_dict if k.startswith("ssl_model.") and k.endswith(end)]
     if len(wrappers) != 1 or wrappers[0] == "ssl_model.model.":

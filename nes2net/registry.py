@@ -1,4 +1,4 @@
-"""The names of front-ends, aggregations, back-ends and corpora, and functions that build a part by its name.
+"""The names of front-ends, aggregations, back-ends and corpora, and building parts by name.
 
 The command line and the recipes use the same names. Each name stands for ``"module:attribute"``,
 which is imported when it is first needed, so that listing the names costs nothing. Installed
@@ -41,7 +41,7 @@ class Registry(Generic[T]):
 
     @cached_property
     def _table(self) -> dict[str, str]:
-        """Names of this package and of installed ones, which cannot replace those of this package."""
+        """Names of this package and of installed ones; this package's names take precedence."""
         return {**{point.name: point.value for point in entry_points(group=self.group)}, **self._own}
 
     def names(self) -> list[str]:

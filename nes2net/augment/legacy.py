@@ -1,4 +1,7 @@
-"""The published order of random draws: one global stream that training and development with RawBoost read in turn (deviation 8)."""
+"""The published order of RawBoost's random draws: one global stream (deviation 8).
+
+Training and development read from it in turn.
+"""
 
 from __future__ import annotations
 

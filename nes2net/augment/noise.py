@@ -1,4 +1,4 @@
-"""Background noise of MUSAN and reverberation by room impulse responses, as in the ASVspoof 5 recipe.
+"""Background noise of MUSAN and room impulse responses, as in the ASVspoof 5 recipe.
 
 The user provides the folders: MUSAN (Snyder et al., 2015, arXiv 1510.08484, openslr.org/17) and
 impulse responses, such as RIRS_NOISES (Ko et al., ICASSP 2017, openslr.org/28). They are listed
@@ -101,7 +101,7 @@ class NoiseAugmentation:
 
 
 def draw_excerpt(file: NoiseFile, num_samples: int, rng: np.random.Generator) -> np.ndarray:
-    """Read ``num_samples`` of ``file`` from a random place; a shorter file is repeated from its start."""
+    """Read ``num_samples`` of ``file`` from a random place; a shorter file is repeated."""
     spare = file.num_samples - num_samples
     start = int(rng.integers(spare + 1)) if spare > 0 else 0
     return head_crop(load_excerpt(file.path, start, num_samples), num_samples, str(file.path))
@@ -117,7 +117,9 @@ def level_db(x: np.ndarray) -> float:
 
 
 def add_noise(x: np.ndarray, noise: np.ndarray, snr: float) -> np.ndarray:
-    """Add ``noise`` to ``x``, both (N,), so that their levels (:func:`level_db`) differ by ``snr`` dB.
+    """Add ``noise`` to ``x``, both (N,), at a signal-to-noise ratio of ``snr`` dB.
+
+    The ratio is the difference of their levels (:func:`level_db`).
 
     The result has the type of ``x``. It is not normalised and may exceed 1.
     """
@@ -126,7 +128,7 @@ def add_noise(x: np.ndarray, noise: np.ndarray, snr: float) -> np.ndarray:
 
 
 def reverberate(x: np.ndarray, impulse_response: np.ndarray, name: str = "the impulse response") -> np.ndarray:
-    """Convolve ``x`` (N,) with ``impulse_response`` (M,), scaled to unit energy, and keep the first N samples.
+    """Convolve ``x`` (N,) with ``impulse_response`` (M,), scaled to unit energy.
 
     The result has the type of ``x``.
 
@@ -174,7 +176,7 @@ def find_noises(root: str | Path) -> dict[str, list[NoiseFile]]:
 
 
 def find_impulse_responses(root: str | Path) -> list[Path]:
-    """Find the audio files at any depth below ``root``, one impulse response each, sorted by their path.
+    """Find the audio files at any depth below ``root``, sorted by their path.
 
     The whole of RIRS_NOISES can be given: its noises are left out. They are the files in
     ``pointsource_noises`` and those with ``_noise_`` in their name, such as

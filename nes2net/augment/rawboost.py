@@ -1,4 +1,6 @@
-"""RawBoost: raw data boosting for anti-spoofing (Tak et al., ICASSP 2022, arXiv 2111.04433), with its published draws.
+"""RawBoost: raw data boosting for anti-spoofing, with its published draws.
+
+H. Tak et al., ICASSP 2022 (arXiv 2111.04433).
 
 It adds three kinds of noise, as telephony does: linear and non-linear convolutive noise (LnL,
 algorithm 1), impulsive signal-dependent noise (ISD, 2) and stationary signal-independent noise
@@ -75,7 +77,7 @@ class RawBoostParameters:
     """Gain of a filter in dB."""
     minBiasLinNonLin: float = 5
     maxBiasLinNonLin: float = 20
-    """Reduction of the gains of the non-linear powers in dB, subtracted from ``minG`` and ``maxG``."""
+    """Reduction of the gains of the non-linear powers in dB, applied to ``minG`` and ``maxG``."""
     P: float = 10
     """Largest share of samples that ISD noise changes, in percent."""
     g_sd: float = 2
@@ -198,13 +200,16 @@ def _combination(algo: int, gates: random.Random | NumPyRandom, p: RawBoostParam
 def _drawn_kinds(
     gates: random.Random | NumPyRandom, ratios: tuple[float, ...], hits: Callable[[float, float], bool]
 ) -> Kinds:
-    """The kinds whose draw ``hits`` their ratio, drawn for all kinds (the published code has ≤ in 10 and < in 11)."""
+    """Draw a number for each kind of noise and return the kinds whose draw ``hits`` their ratio.
+
+    The published code has ≤ in algorithm 10 and < in algorithm 11.
+    """
     draws = [gates.random() for _ in ratios]
     return tuple(kind for kind, (draw, ratio) in enumerate(zip(draws, ratios), 1) if hits(draw, ratio))
 
 
 def convolutive_noise(x: np.ndarray, rng: NumPyRandom, p: RawBoostParameters, sample_rate: float) -> np.ndarray:
-    """LnL noise: the sum of the first ``N_f`` powers of ``x``, each through its own notch filter; (N,) float64."""
+    """LnL noise: add up ``N_f`` powers of ``x``, each through a notch filter; (N,) float64."""
     bias = np.array([[0.0, 0.0]] + [[p.minBiasLinNonLin, p.maxBiasLinNonLin]] * (p.N_f - 1))
     draws = rng.random((p.N_f, 3 * p.nBands + 1))
     filters, gains = design_notch_filters(draws, np.array([p.minG, p.maxG]) - bias, p, sample_rate)
@@ -217,7 +222,10 @@ def convolutive_noise(x: np.ndarray, rng: NumPyRandom, p: RawBoostParameters, sa
 
 
 def impulsive_noise(x: np.ndarray, rng: NumPyRandom, p: RawBoostParameters) -> np.ndarray:
-    """ISD noise: change a random share of the samples, each in proportion to itself; (N,), the type of ``x``."""
+    """ISD noise: change a random share of the samples, each in proportion to itself.
+
+    The result is (N,), of the type of ``x``.
+    """
     share = p.P * rng.random()
     count = int(len(x) * (share / 100))
     if isinstance(rng, np.random.RandomState):
@@ -231,7 +239,7 @@ def impulsive_noise(x: np.ndarray, rng: NumPyRandom, p: RawBoostParameters) -> n
 
 
 def stationary_noise(x: np.ndarray, rng: NumPyRandom, p: RawBoostParameters, sample_rate: float) -> np.ndarray:
-    """SSI noise: add white noise through a notch filter at a random signal-to-noise ratio; (N,) float64."""
+    """SSI noise: add white noise through a notch filter, at a random ratio; (N,) float64."""
     noise = rng.standard_normal(len(x))
     draws = rng.random(3 * p.nBands + 2)
     filters, _ = design_notch_filters(draws[None, :-1], np.array([[p.minG, p.maxG]]), p, sample_rate)
@@ -250,7 +258,7 @@ def stationary_noise(x: np.ndarray, rng: NumPyRandom, p: RawBoostParameters, sam
 def design_notch_filters(
     draws: np.ndarray, gain_range: np.ndarray, p: RawBoostParameters, sample_rate: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Turn uniform draws into K notch filters, each a cascade of ``nBands`` band-stop filters with a peak gain.
+    """Turn uniform draws into K notch filters, each a cascade of ``nBands`` band-stop filters.
 
     Args:
         draws: (K, 3·nBands + 1) from [0, 1): the centre, width and number of coefficients of each
@@ -296,7 +304,7 @@ def _band_stop(low: np.ndarray, high: np.ndarray, half_length: np.ndarray) -> np
 
 
 def _zero_phase_response(right_half: np.ndarray, size: int) -> np.ndarray:
-    """Real spectrum (…, size/2 + 1) of the symmetric filters with these right halves, centred at time zero."""
+    """Real spectrum (…, size/2 + 1) of symmetric filters with these right halves."""
     from scipy import fft  # start-up: the published program's --help reads the parameters from this module
 
     one_sided = 2 * right_half
@@ -357,7 +365,7 @@ def _zero_padded(x: np.ndarray, start: int, stop: int) -> np.ndarray:
 
 
 def _powers(x: np.ndarray) -> Iterator[np.ndarray]:
-    """Yield x, x², … endlessly, in the type of ``x``. Each array is valid until the next one is yielded."""
+    """Yield x, x², … endlessly, in the type of ``x``; an array is valid until the next one."""
     power = x.copy()
     while True:
         yield power

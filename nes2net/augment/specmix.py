@@ -1,4 +1,4 @@
-"""Specmix: mix two spectrograms of a batch by bands of frequency and time, and their labels by the area kept.
+"""Specmix: mix spectrograms of a batch by bands of frequency and time, and their labels.
 
 G. Kim, D. K. Han, H. Ko, "SpecMix: a mixed sample data augmentation method for training with
 time-frequency domain features", Interspeech 2021 (arXiv 2108.03020): x̃ = M ⊙ x + (1 − M) ⊙ x′ and
@@ -33,7 +33,9 @@ class Mixed(NamedTuple):
 
 @dataclass(frozen=True)
 class Specmix:
-    """Specmix with these settings; the defaults are the paper's, and :data:`RANDOM_SPECMIX` is random Specmix.
+    """Specmix with these settings; the defaults are the paper's.
+
+    :data:`RANDOM_SPECMIX` is random Specmix.
 
     Each selected sample gets a mask and a partner of its own; all other samples of the batch are
     equally likely partners. All draws are uniform. On each axis the number of bands is 1 to

@@ -1,4 +1,4 @@
-"""AASIST on self-supervised features: a residual encoder, then graph attention between spectral and temporal nodes.
+"""AASIST on self-supervised features: a residual encoder, then graph attention.
 
 J.-w. Jung et al., "AASIST: audio anti-spoofing using integrated spectro-temporal graph attention
 networks", ICASSP 2022 (arXiv 2110.01200); after XLS-R as in H. Tak et al., "Automatic speaker
@@ -42,7 +42,7 @@ class ResidualBlock(nn.Module):
 
 
 def residual_encoder(channels: Sequence[int], after_block: Sequence[nn.Module] = ()) -> nn.Sequential:
-    """Residual blocks from one channel to ``channels[0]``, ``channels[1]``, …, each followed by ``after_block``."""
+    """Chain residual blocks from one channel to ``channels``, each with ``after_block``."""
     inputs = [1, *channels[:-1]]
     return nn.Sequential(
         *(
@@ -93,7 +93,10 @@ class GraphAttention(nn.Module):
 
 
 class HeterogeneousGraphAttention(nn.Module):
-    """Graph attention over nodes of two types, and a master node that gathers from both (HS-GAL, Sec. 2.3)."""
+    """Graph attention over two types of nodes and a master node (HS-GAL, Sec. 2.3).
+
+    The master node gathers from both types.
+    """
 
     def __init__(self, in_dim: int, out_dim: int, temperature: float) -> None:
         super().__init__()
@@ -123,7 +126,7 @@ class HeterogeneousGraphAttention(nn.Module):
         return type1, type2, master
 
     def _attention(self, x: Tensor, n1: int) -> Tensor:
-        """Attention weights B×N×N of N = N₁ + N₂ nodes ``x``; each pair of types has its own vector."""
+        """Attention weights B×N×N of N = N₁ + N₂ nodes ``x``; each pair of types has a vector."""
         h = torch.tanh(self.att_proj(_pairs(x)))  # B×N×N×D'
         from_type1 = torch.cat([h[:, :n1, :n1] @ self.att_weight11, h[:, :n1, n1:] @ self.att_weight12], dim=2)
         from_type2 = torch.cat([h[:, n1:, :n1] @ self.att_weight12, h[:, n1:, n1:] @ self.att_weight22], dim=2)
@@ -138,7 +141,7 @@ class HeterogeneousGraphAttention(nn.Module):
 
 
 def _floor_of_product(nodes: int, ratio: float) -> int:
-    """⌊nodes·ratio⌋ in floating point (⌊90·0.7⌋ is 62), also while torch traces a symbolic number of nodes.
+    """⌊nodes·ratio⌋ in floating point: ⌊90·0.7⌋ is 62, also for a traced number of nodes.
 
     A half is an integer division, with which tracing is several times faster.
     """
@@ -146,7 +149,10 @@ def _floor_of_product(nodes: int, ratio: float) -> int:
 
 
 class GraphPool(nn.Module):
-    """Keep the nodes with the highest scores, each times its score (Sec. 2.2): B×N×D → B×max(⌊N·ratio⌋, 1)×D."""
+    """Keep the nodes with the highest scores, each times its score (Sec. 2.2).
+
+    B×N×D → B×max(⌊N·ratio⌋, 1)×D.
+    """
 
     def __init__(self, ratio: float, dim: int) -> None:
         super().__init__()
@@ -206,7 +212,10 @@ class SpectroTemporalGraph(Backend):
         self.out_layer = nn.Linear(5 * mixed_dim, num_logits)
 
     def readout(self, spectral: Tensor, temporal: Tensor) -> Tensor:
-        """Embedding B×5·``gat_dims[1]`` of ``spectral`` B×N_S×C, without positions, and ``temporal`` B×N_T×C."""
+        """Embedding B×5·``gat_dims[1]`` of ``spectral`` B×N_S×C and ``temporal`` B×N_T×C.
+
+        ``spectral`` is given without its positions.
+        """
         spectral = self.pool_S(self.GAT_layer_S(spectral + self.pos_S))
         temporal = self.pool_T(self.GAT_layer_T(temporal))
         branch1 = self._branch(
@@ -251,7 +260,7 @@ class SpectroTemporalGraph(Backend):
         pool_spectral: GraphPool,
         second: HeterogeneousGraphAttention,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Nodes and master of one of the two branches, of which the element-wise maximum is taken."""
+        """One of the two branches, of whose results the element-wise maximum is taken."""
         temporal, spectral, master = first(temporal, spectral, master.expand(temporal.shape[0], -1, -1))
         temporal, spectral = pool_temporal(temporal), pool_spectral(spectral)
         more_temporal, more_spectral, more_master = second(temporal, spectral, master)
@@ -284,7 +293,7 @@ class Aasist(SpectroTemporalGraph):
         )
 
     def forward(self, features: Tensor) -> Tensor:
-        """Logits B×n of ``features`` B×T×D; the last column is the score, higher meaning more bona fide."""
+        """Logits B×n of ``features`` B×T×D; the last column is the score."""
         self.check_features(features)
         image = self.LL(features).transpose(1, 2).unsqueeze(1)  # B×1×128×T
         x = self.encoder(F.selu(self.first_bn(F.max_pool2d(image, 3))))

@@ -51,6 +51,6 @@ class AspMlp(Backend):
         )
 
     def forward(self, features: Tensor) -> Tensor:
-        """Logits B×n of ``features`` B×T×D, T ≥ 2; the last column is the score, higher meaning more bona fide."""
+        """Logits B×n of ``features`` B×T×D, T ≥ 2; the last column is the score."""
         self.check_features(features)
         return self.mlp(self.pooling(features.transpose(1, 2)))  # B×D×T → B×2D → B×n

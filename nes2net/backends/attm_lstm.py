@@ -114,6 +114,6 @@ class AttMLSTM(Backend):
         self.decoder = Decoder(feature_dim, lstm_dim, num_logits)
 
     def forward(self, hidden_states: Sequence[Tensor]) -> Tensor:
-        """Logits B×n of ``hidden_states``, at least L + 1 tensors B×T×D; the last column is the score."""
+        """Logits B×n of L + 1 or more ``hidden_states`` B×T×D; the last column is the score."""
         self.check_hidden_states(hidden_states)
         return self.decoder(self.feat_merge(list(hidden_states)[1 : self.num_layers + 1]))

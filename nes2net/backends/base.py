@@ -40,11 +40,11 @@ class Backend(nn.Module):
 
     @property
     def angular_head(self) -> nn.Module | None:
-        """The head that turns embeddings into logits by class directions ``weight`` n×E, if there is one."""
+        """The head with class directions ``weight`` n×E, from embeddings to logits, if any."""
         return None
 
     def embed(self, features: Tensor) -> Tensor:
-        """Embeddings B×E of ``features`` B×T×D, for a loss over the class directions of :attr:`angular_head`."""
+        """Embeddings B×E of ``features`` B×T×D, for a loss over class directions."""
         raise TypeError(f"{type(self).__name__} has no angular head, and so no embeddings")
 
     def check_features(self, features: Tensor, min_frames: int | None = None) -> None:

@@ -22,7 +22,7 @@ CONVOLUTION_EXPANSION = 2
 
 
 def position_table(num_frames: int, embed_dim: int) -> Tensor:
-    """Sinusoidal positions 1×``num_frames``×``embed_dim``: sine in even channels, cosine in odd ones.
+    """Sinusoidal positions 1×``num_frames``×``embed_dim``: sine in even channels, else cosine.
 
     Vaswani et al. (2017), Sec. 3.5. As in the published table, the angles are computed in float64
     and rounded to float32, and sine and cosine are computed in float32. At position 10,000 a
@@ -127,7 +127,10 @@ class Transpose(nn.Module):
 
 
 class Convolution(nn.Module):
-    """The convolution module of Gulati et al., "Conformer", Interspeech 2020, Fig. 2: B×N×E → B×N×E."""
+    """The convolution module of Gulati et al., "Conformer", Interspeech 2020, Fig. 2.
+
+    B×N×E → B×N×E.
+    """
 
     def __init__(self, embed_dim: int, kernel_size: int, dropout: float) -> None:
         super().__init__()
@@ -162,7 +165,10 @@ class PreNorm(nn.Module):
 
 
 class Half(nn.Module):
-    """Half of the output of ``fn``: a block counts each of its two feed-forward layers by half (Gulati et al., eq. 1)."""
+    """Half of the output of ``fn``, B×N×E → B×N×E.
+
+    A block counts each of its two feed-forward layers by half (Gulati et al., eq. 1).
+    """
 
     def __init__(self, fn: nn.Module) -> None:
         super().__init__()
@@ -173,7 +179,10 @@ class Half(nn.Module):
 
 
 class ConformerBlock(nn.Module):
-    """Feed-forward, attention, convolution and feed-forward, each with a skip, then a layer norm: B×N×E → B×N×E."""
+    """Feed-forward, attention, convolution, feed-forward and a layer norm: B×N×E → B×N×E.
+
+    The first four have a skip each.
+    """
 
     def __init__(self, embed_dim: int, attention: nn.Module, kernel_size: int, dropout: float) -> None:
         super().__init__()
@@ -190,7 +199,7 @@ class ConformerBlock(nn.Module):
 
 
 class Encoder(nn.Module):
-    """Add positions to the frames and a class token before them; frames B×T×E → logits B×n of that token."""
+    """Add positions to the frames and a class token before them: B×T×E → logits B×n."""
 
     def __init__(self, blocks: list[ConformerBlock], embed_dim: int, num_logits: int) -> None:
         super().__init__()
@@ -247,7 +256,7 @@ class Conformer(Backend):
         self.conformer = Encoder(blocks, embed_dim, num_logits)
 
     def forward(self, features: Tensor) -> Tensor:
-        """Logits B×n of ``features`` B×T×D; the last column is the score, higher meaning more bona fide."""
+        """Logits B×n of ``features`` B×T×D; the last column is the score."""
         self.check_features(features)
         if features.shape[1] > MAX_FRAMES:
             raise InputError(
@@ -299,7 +308,7 @@ def tcm(
     dropout: float = 0.0,
     num_logits: int = 2,
 ) -> Conformer:
-    """Conformer with temporal-channel modelling, features B×T×``feature_dim`` → logits B×``num_logits``.
+    """Conformer with temporal-channel modelling: B×T×``feature_dim`` → logits B×``num_logits``.
 
     Args:
         feature_dim: D, the front-end's ``out_dim``.

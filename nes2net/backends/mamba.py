@@ -37,7 +37,10 @@ def fused_selective_scan() -> Callable[..., Tensor] | None:
 
 
 class Mixer(nn.Module):
-    """The Mamba block without its norm and residual (Gu & Dao, Fig. 3), causal in time: B×T×E → B×T×E."""
+    """The Mamba block without its norm and residual (Gu & Dao, Fig. 3): B×T×E → B×T×E.
+
+    It is causal in time.
+    """
 
     def __init__(self, embed_dim: int) -> None:
         super().__init__()
@@ -54,7 +57,10 @@ class Mixer(nn.Module):
 
     @torch.no_grad()
     def _init_delta(self) -> None:
-        """Draw the bias so that softplus(bias) is log-uniform in ``DELTA_RANGE``; the weights keep the variance."""
+        """Draw the bias so that softplus(bias) is log-uniform in ``DELTA_RANGE``.
+
+        The weights are drawn so that they keep the variance of their input.
+        """
         bound = self.delta_rank**-0.5
         self.dt_proj.weight.uniform_(-bound, bound)
         low, high = map(math.log, DELTA_RANGE)
@@ -72,7 +78,10 @@ class Mixer(nn.Module):
         return self.out_proj(scan(x, delta, B, C, z))
 
     def _scan(self, x: Tensor, delta: Tensor, B: Tensor, C: Tensor, z: Tensor) -> Tensor:
-        """Scan and gate, B×T×2E; in at least float32 as in the kernel, because states decay over hundreds of frames."""
+        """Scan and gate, all B×T×2E.
+
+        As in the kernel, in at least float32, because states decay over hundreds of frames.
+        """
         wide = torch.promote_types(x.dtype, torch.float32)
         delta = F.softplus(delta.to(wide) + self.dt_proj.bias.to(wide))
         A = -torch.exp(self.A_log.to(wide))
@@ -137,7 +146,7 @@ class DualColumn(nn.Module):
         return self.classifier(self.LL(torch.cat(pooled, dim=1)))
 
     def column(self, x: Tensor, unreversed: Tensor, layers: nn.ModuleList) -> Tensor:
-        """Pass ``x`` B×T×E through one column; its residual is kept in at least float32, as published."""
+        """Pass ``x`` B×T×E through a column; the residual is at least float32, as published."""
         residual = x.to(torch.promote_types(x.dtype, torch.float32))
         for layer in layers[:-1]:
             residual = residual + layer(residual)
@@ -198,7 +207,7 @@ class Mamba(Backend):
         self.conformer = DualColumn(embed_dim, num_layers // 2, final_norm, num_logits)
 
     def forward(self, features: Tensor) -> Tensor:
-        """Logits B×n of ``features`` B×T×D; the last column is the score, higher meaning more bona fide."""
+        """Logits B×n of ``features`` B×T×D; the last column is the score."""
         self.check_features(features)
         image = self.LL(features).unsqueeze(1)  # B×1×T×E: one mean and variance for all channels
         return self.conformer(F.selu(self.first_bn(image)).squeeze(1))

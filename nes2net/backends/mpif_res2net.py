@@ -23,7 +23,9 @@ _BOTTLENECK_FLOOR = 4  # channels
 
 
 class PerspectiveFusion(nn.Module):
-    """Fuse a group's own split with the previous group's output, g ⊙ own + (1 − g) ⊙ previous: B×C×T×F.
+    """Fuse a group's own split with the previous group's output: B×C×T×F.
+
+    The result is g ⊙ own + (1 − g) ⊙ previous.
 
     g is the mean of one gate per perspective. A gate averages own + previous over the axes that the
     perspective does not look at, and passes the result through a bottleneck of 1×1 convolutions and
@@ -260,7 +262,7 @@ class MpifRes2Net(Backend):
         return x.mean((2, 3))
 
     def forward(self, features: Tensor) -> Tensor:
-        """Logits B×n of ``features`` B×T×D; the last column is the score, higher meaning more bona fide."""
+        """Logits B×n of ``features`` B×T×D; the last column is the score."""
         return self.head(self.embed(features))
 
 

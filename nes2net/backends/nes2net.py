@@ -1,4 +1,4 @@
-"""Nes2Net, Nes2Net-X and Nes2Net-X SeLU: nested Res2Net back-ends that need no dimensionality reduction.
+"""Nes2Net, Nes2Net-X and Nes2Net-X SeLU: nested Res2Nets without dimensionality reduction.
 
 T. Liu, D.-T. Truong, R. K. Das, K. A. Lee, H. Li, "Nes2Net: a lightweight nested architecture for
 foundation model driven speech anti-spoofing", IEEE T-IFS 20, 2025 (arXiv 2504.05657). The variants
@@ -24,7 +24,7 @@ from nes2net.errors import InputError
 
 
 class Conv(nn.Conv1d):
-    """A convolution over time with the published 1-D weights C'×C×K, for images B×C×1×T → B×C'×1×T."""
+    """A convolution over time with the published weights C'×C×K: B×C×1×T → B×C'×1×T."""
 
     padding: tuple[int, ...]
 
@@ -36,7 +36,7 @@ class Conv(nn.Conv1d):
 
 
 class ColumnConv(nn.Conv2d):
-    """A convolution over time with the published 2-D weights C'×C×3×1, for images B×C×1×T → B×C'×1×T.
+    """A convolution over time with the published weights C'×C×3×1: B×C×1×T → B×C'×1×T.
 
     Time is the first axis of the published image and the second axis here.
     """
@@ -85,7 +85,7 @@ class Res2NetBlock(nn.Module):
         self.bns = nn.ModuleList(nn.BatchNorm2d(width) for _ in steps)
 
     def hierarchy(self, parts: Sequence[Tensor]) -> list[Tensor]:
-        """Convolve each part B×C/scale×1×T but the last, together with the output of the part before it."""
+        """Convolve each part B×C/scale×1×T but the last, with the output of the part before it."""
         outputs: list[Tensor] = []
         for part, conv, bn in zip(parts, self.convs, self.bns):
             x = part + outputs[-1] if outputs else part
@@ -100,7 +100,7 @@ class Res2NetBlock(nn.Module):
 
 
 class Res2NetXBlock(Res2NetBlock):
-    """The inner level of Nes2Net-X: parts are not added up on the way, each one stays a column of its own.
+    """The inner level of Nes2Net-X, whose parts are columns and are not added up on the way.
 
     The columns start with the last part. Step i appends part i, convolves all columns with the same
     kernel, and outputs their weighted sum. The published code keeps the N columns in a fourth axis,
@@ -171,7 +171,7 @@ class Nes2Net(Backend):
         self.fc = nn.Linear(self.pooling.out_dim, num_logits)
 
     def forward(self, features: Tensor) -> Tensor:
-        """Logits B×n of ``features`` B×T×D; the last column is the score, higher meaning more bona fide."""
+        """Logits B×n of ``features`` B×T×D; the last column is the score."""
         self.check_features(features)
         parts = features.transpose(1, 2).unsqueeze(2).chunk(self.groups, dim=1)  # B×C×1×T each, C = D/groups
         outputs: list[Tensor] = []
@@ -290,7 +290,10 @@ def nes2net_x_selu(
     se_floor: int = 2,
     num_logits: int = 2,
 ) -> Nes2Net:
-    """Nes2Net-X with SELU in place of ReLU, except in the squeeze-excitation; options as for :func:`nes2net`."""
+    """Nes2Net-X with SELU in place of ReLU, except in the squeeze-excitation.
+
+    Options are as for :func:`nes2net`.
+    """
     return Nes2Net(
         Res2NetXBlock,
         nn.SELU,

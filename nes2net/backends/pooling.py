@@ -32,7 +32,9 @@ class MeanPooling(Pooling):
 
 
 class AttentiveStatisticsPooling(Pooling):
-    """Weighted mean and standard deviation over time, with a learned weight per channel and frame: B×D×T → B×2D.
+    """Attention-weighted mean and standard deviation over time: B×D×T → B×2D.
+
+    The weight is learned per channel and frame.
 
     Okabe et al., "Attentive statistics pooling for deep speaker embedding", Interspeech 2018, eqs.
     3–6. The weight is per channel, as in ECAPA-TDNN, Sec. 2.1, but without its global context.

@@ -1,4 +1,4 @@
-"""AASIST and AASIST-L: detectors on the waveform itself, with a fixed filter bank in place of a front-end.
+"""AASIST and AASIST-L: detectors on the waveform itself, with a fixed filter bank.
 
 J.-w. Jung et al., ICASSP 2022 (arXiv 2110.01200), with the filter bank of RawNet2 for anti-spoofing
 (H. Tak et al., ICASSP 2021). The published weights load into :func:`raw_aasist` and
@@ -22,7 +22,9 @@ from nes2net.errors import InputError
 
 
 def sinc_filters(num_filters: int, num_taps: int, sample_rate: int) -> Tensor:
-    """Band-pass filters ``num_filters``×1×``num_taps``, their edges equally spaced in mel up to half the rate.
+    """Band-pass filters ``num_filters``×1×``num_taps``, their edges equally spaced in mel.
+
+    The edges go from 0 to half the sampling rate.
 
     A filter is hamming · [2f₂ sinc(2f₂t) − 2f₁ sinc(2f₁t)], with frequencies in cycles per sample.
     The edges are computed in float64 and the rest in float32, as for the published weights;
@@ -95,12 +97,17 @@ class RawAasist(SpectroTemporalGraph):
         return self.readout(spectral, temporal)
 
     def forward(self, waveform: Tensor) -> Tensor:
-        """Logits B×n of ``waveform`` B×N or B×N×1, N = 64,600 in training; the last column is the score."""
+        """Logits B×n of ``waveform`` B×N or B×N×1; the last column is the score.
+
+        N is 64,600 in training.
+        """
         return self.out_layer(self.drop(self.embedding(waveform)))
 
 
 def raw_aasist(*, feature_dim: int = 1, num_logits: int = 2) -> RawAasist:
-    """AASIST on the waveform, at least 2,315 samples; at least 13,250 in a graph of ``torch.export``.
+    """AASIST on the waveform.
+
+    It takes at least 2,315 samples, and at least 13,250 in a graph of ``torch.export``.
 
     Options: ``feature_dim`` is 1, and ``num_logits`` is n.
 

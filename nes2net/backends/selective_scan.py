@@ -1,4 +1,4 @@
-"""The selective scan of Mamba in plain PyTorch: parallel over chunks of time, exact, exportable for any T.
+"""The selective scan of Mamba in plain PyTorch: parallel, exact, exportable for any T.
 
 A. Gu, T. Dao, "Mamba: linear-time sequence modeling with selective state spaces", 2023
 (arXiv 2312.00752), Sec. 3.2, eqs. 2 and 4.
@@ -48,7 +48,10 @@ def selective_scan(x: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor) ->
 
 
 def _loop(x: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor) -> Tensor:
-    """Scan frame by frame by torch's own operator: five nodes of an ONNX graph, where :func:`_scan` makes hundreds."""
+    """Scan frame by frame, by an operator of torch.
+
+    It takes five nodes of an ONNX graph, where :func:`_scan` takes hundreds.
+    """
 
     def step(carried: tuple[Tensor, Tensor], frame: tuple[Tensor, ...]) -> tuple[tuple[Tensor, Tensor], Tensor]:
         state, A = carried
@@ -77,7 +80,10 @@ def _states(u: Tensor, delta: Tensor, A: Tensor, b: Tensor) -> Iterator[Tensor]:
 
 
 def _transitions(u: Tensor, delta: Tensor, A: Tensor, b: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-    """Pairs exp(Δ_t A) and u_t b_t, CHUNK times B×K×D×N; computing them twice is faster than keeping them."""
+    """Yield exp(Δ_t A) and u_t b_t, CHUNK pairs B×K×D×N.
+
+    Computing them twice is faster than keeping them.
+    """
     for delta_step, u_step, b_step in zip(_steps(delta), _steps(u), _steps(b)):
         yield torch.exp(delta_step.unsqueeze(3) * A), u_step.unsqueeze(3) * b_step.unsqueeze(2)
 
@@ -90,7 +96,9 @@ def _run(transitions: Iterable[tuple[Tensor, Tensor]], state: Tensor | None = No
 
 
 def _steps(x: Tensor) -> Tensor:
-    """Cut time into K chunks, B×T×… → CHUNK×B×K×…, with zeros after the end: Δ = 0 leaves a state unchanged.
+    """Cut time into K chunks, B×T×… → CHUNK×B×K×…, with zeros after the end.
+
+    Δ = 0 leaves a state unchanged.
 
     One or two chunks are spare, so that K is at least 2 for any T: torch.export would treat a
     single chunk as a special case. It can follow neither a reshape to K×CHUNK nor a slice back to
@@ -102,13 +110,18 @@ def _steps(x: Tensor) -> Tensor:
 
 
 def _in_order(steps: Iterable[Tensor], num_frames: int, first: int = 0) -> Tensor:
-    """Undo :func:`_steps`, B×``num_frames``×…; ``first`` zeros come first and push out as many of the last frames."""
+    """Undo :func:`_steps`, B×``num_frames``×….
+
+    ``first`` zeros come before the first frame and push out as many of the last frames.
+    """
     x = torch.stack(list(steps), dim=2).flatten(1, 2)
     return F.pad(x, [0, 0] * (x.ndim - 2) + [first, num_frames - first - x.shape[1]])
 
 
 def _state_before(log_decay: Tensor, drive: Tensor) -> Tensor:
-    """State before each k of s_k = exp(log_decay_k)·s_{k−1} + drive_k, from zero: both B×K×D×N → B×K×D×N.
+    """State before each k of s_k = exp(log_decay_k)·s_{k−1} + drive_k, from zero.
+
+    Both arguments are B×K×D×N, and so is the result.
 
     The K steps are cut into chunks again: step by step within a chunk, and by :func:`_all_pairs`
     between chunks. That cost is quadratic, but in T / 256.
@@ -122,7 +135,10 @@ def _state_before(log_decay: Tensor, drive: Tensor) -> Tensor:
 
 
 def _all_pairs(log_decay: Tensor, drive: Tensor) -> Tensor:
-    """Compute s_k = Σ_{j ≤ k} exp(Σ_{j < i ≤ k} log_decay_i)·drive_j for all k: both B×K×D×N → B×K×D×N."""
+    """Compute s_k = Σ_{j ≤ k} exp(Σ_{j < i ≤ k} log_decay_i)·drive_j for all k at once.
+
+    Both arguments are B×K×D×N, and so is the result.
+    """
     index = torch.arange(drive.shape[1], device=drive.device)
     later = (index[:, None] > index)[:, :, None, None]  # of k and j
     earlier = (index[:, None] < index)[:, :, None, None]

@@ -21,7 +21,9 @@ HIDDEN_DIM = 1024
 
 
 class SLS(Backend):
-    """Hidden states, L tensors B×T×``feature_dim`` → log-probabilities B×``num_logits``, for one T only.
+    """Hidden states, L tensors B×T×``feature_dim`` → log-probabilities B×``num_logits``.
+
+    T is fixed.
 
     The output is log-softmax(SELU(·)), as published: column 1 is the score. Cross-entropy leaves it
     unchanged in training, because the log-softmax of log-probabilities is the identity. As in the
@@ -74,7 +76,7 @@ class SLS(Backend):
         return torch.sigmoid(self.fc0(means))
 
     def forward(self, hidden_states: Sequence[Tensor]) -> Tensor:
-        """Log-probabilities B×n of ``hidden_states``, at least L tensors B×T×D; column 1 is the score."""
+        """Log-probabilities B×n of ``hidden_states``, at least L tensors; column 1 is the score."""
         self.check_hidden_states(hidden_states, min_frames=1)  # _check_frames has a clearer message
         self._check_frames(hidden_states[0].shape[1])
         layers = list(hidden_states)[-self.num_layers :]

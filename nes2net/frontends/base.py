@@ -1,4 +1,4 @@
-"""The contract of a front-end: waveform in, hidden states out, and which samples these depend on."""
+"""The contract of a front-end: waveform in, hidden states out."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from nes2net.errors import InputError
 
 @dataclass(frozen=True)
 class UsedSamples:
-    """How many leading samples of a waveform the hidden states depend on, in a front-end without padding.
+    """How many leading samples the hidden states depend on, in a front-end without padding.
 
     Called with a number of samples, it returns that number without the samples after the last
     complete frame, which are never read. Utterances with the same result can be cut to it and share

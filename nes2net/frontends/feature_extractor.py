@@ -1,4 +1,4 @@
-"""The strided convolutions of a wav2vec 2.0 or WavLM model, computed with the channels innermost in memory."""
+"""The strided convolutions of wav2vec 2.0 and WavLM, with the channels innermost in memory."""
 
 from __future__ import annotations
 

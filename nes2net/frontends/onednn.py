@@ -81,7 +81,7 @@ def _is_dual(tensor: Tensor | None) -> bool:
 
 
 def with_onednn(model: nn.Module) -> nn.Module:
-    """Replace each linear layer of ``model`` by an :class:`OneDNNLinear`, in place, and return ``model``."""
+    """Replace each linear layer of ``model`` by an :class:`OneDNNLinear`, in place."""
     for module in list(model.modules()):
         for name, child in module.named_children():
             if type(child) is nn.Linear:

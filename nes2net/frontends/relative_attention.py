@@ -1,4 +1,4 @@
-"""WavLM's self-attention with gated relative position bias, on scaled-dot-product attention of torch."""
+"""WavLM's self-attention with gated relative position bias."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ from torch.nn import functional
 
 
 class GatedRelativeAttention(nn.Module):
-    """Self-attention with a bias per distance, gated by the query (Chen et al., arXiv 2110.13900, Sec. III-A).
+    """Self-attention with a bias per distance, gated by the query: B×T×D → B×T×D.
+
+    S. Chen et al., "WavLM", arXiv 2110.13900, Sec. III-A. It computes with torch's
+    scaled-dot-product attention.
 
     It replaces ``WavLMAttention`` of the transformers library in a layer and keeps that module's
     parameters and their names. The library has only the eager form, which computes the H×T×T
@@ -43,7 +46,7 @@ class GatedRelativeAttention(nn.Module):
         self.gru_rel_pos_const = attention.gru_rel_pos_const
 
     def position_bias(self, frames: int) -> Tensor:
-        """Bias 1×H×T×T for T ``frames``, before the gate. Only the module with the embedding has it."""
+        """Bias 1×H×T×T of T ``frames``, before the gate; only for the module with the embedding."""
         position = torch.arange(frames, device=self.rel_attn_embed.weight.device)
         buckets = relative_position_bucket(position - position[:, None], self.num_buckets, self.max_distance)
         return self.rel_attn_embed(buckets).permute(2, 0, 1).contiguous()[None]  # T×T×H → 1×H×T×T

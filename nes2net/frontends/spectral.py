@@ -1,4 +1,4 @@
-"""Front-ends without parameters: the log spectrum (``lps``), LFCC (``lfcc``) and the waveform itself.
+"""Front-ends without parameters: log spectrum (``lps``), ``lfcc`` and ``waveform``.
 
 They compute on the device of the waveform.
 """
@@ -78,7 +78,9 @@ class LogPowerSpectrum(Frontend):
         self.window = _WINDOWS[window]
 
     def forward(self, waveform: Tensor, layers: Layers = "last", final_norm: bool = True) -> list[Tensor]:
-        """Compute the log spectrum of ``waveform`` B×N: one hidden state B×T×bins, T = 1 + (N − n_fft) // hop_length.
+        """Compute the log spectrum of ``waveform`` B×N: one hidden state B×T×bins.
+
+        T = 1 + (N − n_fft) // hop_length.
 
         ``layers`` and ``final_norm`` have no effect: there is one layer, and no norm.
 
@@ -98,7 +100,7 @@ class LogPowerSpectrum(Frontend):
 
 
 class LinearFrequencyCepstrum(Frontend):
-    """LFCC with their first and second differences over time, as in the ASVspoof baselines: B×N → B×T×D.
+    """LFCC with first and second differences, as in the ASVspoof baselines: B×N → B×T×D.
 
     M. Sahidullah, T. Kinnunen, C. Hanilçi, "A comparison of features for synthetic speech
     detection", Interspeech 2015. Each frame goes through pre-emphasis, a symmetric Hamming window,
@@ -213,13 +215,13 @@ def _check_long_enough(waveform: Tensor, min_samples: int) -> None:
 
 
 def _emphasised(waveform: Tensor, coefficient: float) -> Tensor:
-    """x[n] − coefficient·x[n−1] of ``waveform`` B×N, in at least float32: no FFT exists in half precision."""
+    """x[n] − coefficient·x[n−1] of ``waveform`` B×N, in at least float32, as FFTs need."""
     x = waveform.to(torch.promote_types(waveform.dtype, torch.float32))
     return torch.cat([x[:, :1], x[:, 1:] - coefficient * x[:, :-1]], dim=1)
 
 
 def _triangular_filters(n_fft: int, num_filters: int, max_frequency: float, like: Tensor) -> Tensor:
-    """Triangles of height 1, bins×filters, each from the centre of its lower neighbour to that of its upper one."""
+    """Triangles of height 1, bins×filters, each between the centres of its neighbours."""
     device = like.device
     bins = torch.linspace(0, SAMPLE_RATE / 2, n_fft // 2 + 1, dtype=torch.float64, device=device).unsqueeze(1)
     edges = torch.linspace(0, max_frequency, num_filters + 2, dtype=torch.float64, device=device)
@@ -242,7 +244,7 @@ def _difference(x: Tensor) -> Tensor:
 
 
 class Waveform(Frontend):
-    """The waveform itself as one hidden state B×N×1, for back-ends with filters of their own (raw AASIST).
+    """The waveform itself as one hidden state B×N×1, for back-ends with their own filters.
 
     >>> Waveform()(torch.zeros(2, 100))[0].shape
     torch.Size([2, 100, 1])

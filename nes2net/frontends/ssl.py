@@ -1,4 +1,7 @@
-"""The base of the self-supervised front-ends: a transformer over strided convolutions, with fairseq's parameter names."""
+"""The base of the self-supervised front-ends: a transformer over strided convolutions.
+
+Checkpoints have fairseq's parameter names.
+"""
 
 from __future__ import annotations
 
@@ -89,16 +92,16 @@ class SSLFrontend(Frontend):
         raise TypeError(f"{type(self).__name__} is not a front-end by itself")
 
     def unused_shapes(self, options: dict[str, Any]) -> dict[str, tuple[int, ...]]:
-        """Names and shapes of the tensors that only pre-training uses: saved and loaded, never trained."""
+        """Names and shapes of the tensors that only pre-training uses; they are never trained."""
         return {"mask_emb": (options["encoder_embed_dim"],)}
 
     def run_layer(self, layer: nn.Module, x: Tensor, shared: Any) -> tuple[Tensor, Any]:
-        """Apply one transformer layer to ``x`` B×T×D; ``shared`` is passed from each layer to the next."""
+        """Apply one transformer layer to ``x`` B×T×D; each layer passes ``shared`` to the next."""
         out = layer(x)
         return (out[0] if isinstance(out, tuple) else out), shared
 
     def checkpoint_activations(self) -> None:
-        """From now on compute each transformer layer's activations again in the backward pass instead of keeping them.
+        """From now on compute each layer's activations again in the backward pass.
 
         This takes less memory and about a third more time. The gradients are the same, because
         dropout draws the same numbers again (T. Chen et al., "Training deep nets with sublinear
@@ -133,7 +136,7 @@ class SSLFrontend(Frontend):
         return self.encode(waveform, layers, final_norm)
 
     def encode(self, waveform: Tensor, layers: Layers, final_norm: bool) -> list[Tensor]:
-        """Compute the hidden states that :meth:`forward` returns, of a waveform that is long enough."""
+        """Compute the hidden states that :meth:`forward` returns; the waveform is long enough."""
         encoder = self.model.encoder
         x = extract_features(self.model.feature_extractor, waveform)  # B×T×channels
         if (scale := self.config["feature_grad_mult"]) != 1:
@@ -156,7 +159,7 @@ class SSLFrontend(Frontend):
 
 
 def signature_of(frontend: type[SSLFrontend]) -> Callable[[Factory], Factory]:
-    """Decorate a factory of ``frontend`` to have its signature, from which the registry reads the options."""
+    """Give a factory of ``frontend`` its signature, from which the registry reads the options."""
 
     def decorate(factory: Factory) -> Factory:
         factory.__dict__["__signature__"] = inspect.signature(frontend)
@@ -178,7 +181,7 @@ def receptive_field(conv_feature_layers: Sequence[Sequence[int]]) -> int:
 
 
 def _check(options: dict[str, Any]) -> None:
-    """Refuse options that would build endlessly or fail far from here: they may come from a downloaded file.
+    """Refuse options of a downloaded file that would build endlessly or fail far from here.
 
     Raises:
         InputError: if an option is out of its range.

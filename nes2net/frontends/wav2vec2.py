@@ -1,4 +1,4 @@
-"""wav2vec 2.0 front-ends, XLS-R among them, on the transformers library, with fairseq's parameter names.
+"""wav2vec 2.0 front-ends, XLS-R among them, on the transformers library.
 
 The network is Baevski et al., "wav2vec 2.0" (NeurIPS 2020); XLS-R 300M is Babu et al., arXiv
 2111.09296. Options have the names of fairseq's ``Wav2Vec2Config``, so that a checkpoint's own

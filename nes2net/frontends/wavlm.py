@@ -93,7 +93,7 @@ class WavLMFrontend(SSLFrontend):
         return layer(x, position_bias=shared)[0], shared
 
     def forward(self, waveform: Tensor, layers: Layers = "last", final_norm: bool = True) -> list[Tensor]:
-        """Compute hidden states as :meth:`SSLFrontend.forward`, after normalising the waveform if asked to."""
+        """Compute hidden states as :meth:`SSLFrontend.forward`, with normalisation if asked for."""
         if self.normalize:
             waveform = functional.layer_norm(waveform, waveform.shape[-1:])
         return super().forward(waveform, layers, final_norm)

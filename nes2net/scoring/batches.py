@@ -101,7 +101,7 @@ def plan_batches(
 
 
 def _windows(num_trials: int, batch_size: int) -> Iterator[range]:
-    """Yield the indices of trials that may share batches; each window is a whole number of batches."""
+    """Yield the indices of trials that may share batches, whole numbers of batches at a time."""
     size, start = batch_size * _FIRST_WINDOW_BATCHES, 0
     largest = max(1, min(_WINDOW_BATCHES, _WINDOW_TRIALS // batch_size)) * batch_size
     while start < num_trials:
@@ -113,7 +113,10 @@ def _windows(num_trials: int, batch_size: int) -> Iterator[range]:
 def _grouped_by_length(
     windows: Sequence[range], trials: Sequence[Trial], length_of: Callable[[Trial], int] | None
 ) -> Iterator[tuple[range, list[list[int]]]]:
-    """Yield each window with its trials grouped by length; the lengths of the next window are read meanwhile."""
+    """Yield each window with its trials grouped by length.
+
+    The lengths of the next window are read meanwhile.
+    """
     if length_of is None:
         yield from ((window, [list(window)]) for window in windows)
         return
@@ -158,7 +161,10 @@ def header_length(reader: WaveformReader) -> Callable[[Trial], int]:
 
 
 def _stated_length(path: Path) -> int | None:
-    """Samples at 16 kHz according to the header; None if it has no number, or an MP3's, which libsndfile guesses."""
+    """Samples at 16 kHz according to the header; None if it does not tell.
+
+    The length of an MP3 counts as unknown, because libsndfile guesses it.
+    """
     with open(path, "rb") as file:
         flac = read_flac_header(file)  # libsndfile does not open every FLAC file of ASVspoof 2021
     if flac is not None:

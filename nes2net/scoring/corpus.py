@@ -114,7 +114,7 @@ def score_trials(
     compile: bool = False,
     about: Mapping[str, Any] | None = None,
 ) -> ScoringResult:
-    """Score ``trials`` into the file ``out``: one line ``utterance score`` per trial, in the order given.
+    """Score ``trials`` into the file ``out``: one line ``utterance score`` per trial, in order.
 
     Each score equals the one computed alone, up to the rounding of float32: utterances share a
     batch only if they give the detector the same number of samples, and there is no padding. Under
@@ -343,7 +343,10 @@ def _collect(
     on_error: str,
     processes: Processes,
 ) -> _Share:
-    """Put the batches together and into the journal; the first process shows the progress of its share."""
+    """Put the batches together and into the journal, and show the progress.
+
+    Only the first process shows it, for its share.
+    """
     scores: dict[int, float] = {}
     failures: dict[int, str] = {}
     num_samples, began = 0, time.monotonic()
@@ -394,7 +397,7 @@ def _merge(
     failed: Mapping[str, str],
     shares: Sequence[_Share],
 ) -> dict[str, float]:
-    """Put the scores of all processes and earlier runs in protocol order, and complete ``result``."""
+    """Put the scores of all processes and earlier runs in order, and complete ``result``."""
     found = {i: score for share in shares for i, score in share.scores.items()}
     reasons = {i: reason for share in shares for i, reason in share.failures.items()}
     scores: dict[str, float] = {}

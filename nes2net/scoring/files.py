@@ -1,4 +1,4 @@
-"""Many files to scores, in their order: threads read ahead, and files of one length are computed together."""
+"""Many files to scores, in their order: threads read ahead, equal lengths share a batch."""
 
 from __future__ import annotations
 
@@ -113,7 +113,10 @@ def _score_in_order(
 
 
 class _File:
-    """A file that is being read. It holds its waveform until it has a ``result``: a score or an error."""
+    """A file that is being read.
+
+    It holds its waveform until it has a ``result``: a score or an error.
+    """
 
     def __init__(self, path: str | Path, recording: Future[Recording]) -> None:
         self.path, self._recording = path, recording
@@ -133,7 +136,7 @@ class _File:
         return self._recording.result().waveform.nbytes if read else self._guess
 
     def waveform(self) -> np.ndarray | None:
-        """Wait for its samples (N,); None if it could not be read, and then the error is its result."""
+        """Wait for its samples (N,); None if it could not be read: the error is then its result."""
         try:
             waveform, self.num_samples = self._recording.result()
             return waveform
@@ -153,7 +156,7 @@ class _File:
 
 
 def _score_with_equal_lengths(scorer: Scorer, files: list[_File], batch_size: int) -> None:
-    """Score the first of ``files`` in a batch with others of its length, and give each of them its result."""
+    """Score the first of ``files`` with others of its length, and give each one its result."""
     first = files[0].waveform()
     if first is None:
         return

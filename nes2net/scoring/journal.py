@@ -1,4 +1,4 @@
-"""The journals that keep the scores of an unfinished score file, and the writing of the finished one.
+"""The journals that keep the scores of an unfinished score file, and how that is finished.
 
 Each process that scores has a journal beside the score file ``out``: ``out.partial`` or
 ``out.partial.N``. Its first line is JSON and identifies the run. Then come the lines of a score
@@ -127,7 +127,7 @@ def write_finished(out: Path, scores: Mapping[str, float], record_path: Path, re
 
 
 def read_journals(out: Path, run: Mapping[str, Any]) -> Journalled | None:
-    """Read the journals of interrupted runs beside ``out``; None if one of these was not ``run``."""
+    """Read the journals of interrupted runs beside ``out``; None if one is of another run."""
     scores: dict[str, float] = {}
     failures: dict[str, str] = {}
     header = json.dumps(run) + "\n"

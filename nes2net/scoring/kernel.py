@@ -43,7 +43,9 @@ def score_or_raise(scorer: Scorer, waveforms: Tensor) -> list[float]:
 def start(
     scorer: Scorer, waveforms: Tensor, *, stream: str | None = None, rows: int | None = None
 ) -> Callable[[], list[Result]]:
-    """Start to score ``waveforms`` B×N in the current mode of ``scorer``; the returned function waits for the results.
+    """Start to score ``waveforms`` B×N in the current mode of ``scorer``.
+
+    The returned function waits for the results.
 
     A GPU continues to compute meanwhile. A batch that does not fit into memory is scored in parts.
     A score is missing if it is not finite, if the detector does not take that length, or if the
@@ -132,7 +134,7 @@ def _is_out_of_memory(error: BaseException) -> bool:
 
 @contextmanager
 def scoring_mode(scorer: Scorer, train: bool = False) -> Iterator[None]:
-    """Put ``scorer`` into eval mode, and on a GPU compute float32 without TF32; restore both at the end.
+    """Put ``scorer`` into eval mode, on a GPU without TF32 in float32; restore both at the end.
 
     Any number of threads may be inside: the first one makes the changes, the last one undoes them.
     A detector that is already in eval mode is not touched.
@@ -156,7 +158,10 @@ _lock = threading.Lock()
 
 @contextmanager
 def _shared(key: Hashable, change: Callable[[], Callable[[], None]]) -> Iterator[None]:
-    """Call ``change`` unless it is in force under ``key``; the last thread to leave calls its result, which undoes it."""
+    """Call ``change`` unless it is in force under ``key``.
+
+    The last thread to leave calls the result of ``change``, which undoes it.
+    """
     with _lock:
         users, undo = _in_force.get(key) or (0, change())
         _in_force[key] = users + 1, undo
@@ -172,7 +177,7 @@ def _shared(key: Hashable, change: Callable[[], Callable[[], None]]) -> Iterator
 
 
 def _switch_mode(scorer: Scorer, train: bool) -> Callable[[], None]:
-    """Put ``scorer`` into train or eval mode, and return a function that restores modes and buffers."""
+    """Put ``scorer`` into train or eval mode; return a function that restores its state."""
     modes = [(module, module.training) for module in scorer.modules()]
     buffers = [(buffer, buffer.clone()) for module, _ in modes for buffer in module.buffers(recurse=False) if train]
     if train or any(training for _, training in modes):
@@ -189,7 +194,10 @@ def _switch_mode(scorer: Scorer, train: bool) -> Callable[[], None]:
 
 
 def _switch_tf32_off() -> Callable[[], None]:
-    """Compute float32 with the whole mantissa: by default PyTorch gives convolutions ten bits of it (TF32)."""
+    """Compute float32 with its whole mantissa; return a function that restores the settings.
+
+    By default PyTorch gives convolutions ten bits of it (TF32).
+    """
     backends: Any = torch.backends
     name: str
     exact: str | bool

@@ -1,4 +1,4 @@
-"""The JSON beside a score file: which run made it, with what and how fast, and what identifies a run."""
+"""The JSON beside a score file: the run that made it, its software, hardware and speed."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def read_record(path: Path) -> dict[str, Any]:
 
 
 def circumstances(scorer: Scorer, batch_size: int, num_processes: int) -> dict[str, Any]:
-    """The software and hardware that computed the scores; all of it may change their last digits."""
+    """The software and hardware of a run; all of it may change the last digits of scores."""
     packages = ("torch", "transformers", "onnxruntime", "numpy")
     versions = {name: sys.modules[name].__version__ for name in packages if name in sys.modules}
     device = scorer.device

@@ -44,7 +44,7 @@ class Scorer(Protocol):
         """SHA-256 of its architecture and weights, or of its files."""
 
     def modules(self) -> Iterable[nn.Module]:
-        """Its modules, each of which has a train and an eval mode; empty if it is always in eval mode."""
+        """Its modules, which have a train and an eval mode; empty if it is always in eval mode."""
 
     def train(self, mode: bool = True) -> Any:
         """Put it into train mode, or with ``False`` into eval mode."""

@@ -48,7 +48,7 @@ def score_track(
     hop: float = 0.5,
     batch_size: int = 8,
 ) -> Track:
-    """Score a recording along time; arguments, result and errors are those of :meth:`nes2net.Detector.score_track`."""
+    """Score a recording along time, as :meth:`nes2net.Detector.score_track`."""
     length, step = window_samples(scorer, window, hop)
     if batch_size < 1:
         raise InputError(f"`batch_size` is at least 1, not {batch_size}")

@@ -47,7 +47,7 @@ def plot_track(picture: str | Path, audio: str | Path, track: Track, file_format
 
 
 def envelope(audio: str | Path, duration: float) -> tuple[np.ndarray, np.ndarray]:
-    """Smallest and largest sample of each of at most 2,000 stretches of equal length, (columns,) each."""
+    """Smallest and largest sample of each of at most 2,000 equal stretches, (columns,) each."""
     total = max(1, round(duration * SAMPLE_RATE))
     columns = min(_COLUMNS, total)
     low, high = np.full(columns, np.inf, np.float32), np.full(columns, -np.inf, np.float32)
@@ -64,5 +64,5 @@ def envelope(audio: str | Path, duration: float) -> tuple[np.ndarray, np.ndarray
 
 
 def _printable(text: str) -> str:
-    """Escape dollar signs, which matplotlib reads as mathematics, and bytes that cannot be decoded."""
+    """Escape dollar signs, which matplotlib reads as mathematics, and undecodable bytes."""
     return text.replace("$", r"\$").encode("utf-8", "backslashreplace").decode()

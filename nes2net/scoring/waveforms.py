@@ -1,4 +1,4 @@
-"""The one reader of waveforms for scoring: from a file or samples to the samples that the detector gets."""
+"""The one reader of waveforms for scoring: from a file or samples to the detector's input."""
 
 from __future__ import annotations
 
@@ -83,7 +83,10 @@ class WaveformReader:
 
 
 def _read_head(path: str | Path, num_samples: int) -> tuple[np.ndarray, int]:
-    """The first samples of a very long recording, and its length; all of it is read, because damage anywhere is an error."""
+    """The first samples of a very long recording, and its length.
+
+    All of it is read, because damage anywhere is an error.
+    """
     blocks, missing, length = [], num_samples, 0
     for block in stream_audio(path):
         length += len(block)
@@ -94,7 +97,9 @@ def _read_head(path: str | Path, num_samples: int) -> tuple[np.ndarray, int]:
 
 
 def as_waveform(samples: Any, sample_rate: float = SAMPLE_RATE) -> np.ndarray:
-    """Convert samples (N,) or (channels, N) in [−1, 1] at ``sample_rate`` Hz to 16 kHz mono float32 (N,).
+    """Convert samples (N,) or (channels, N) at ``sample_rate`` Hz to 16 kHz mono float32 (N,).
+
+    The samples are in [−1, 1].
 
     Raises:
         InputError: if there are no samples; if they are integers, whose range is unknown; if they
