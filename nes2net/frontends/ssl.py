@@ -34,8 +34,8 @@ class SSLFrontend(Frontend):
     """Waveform B×N → hidden states B×T×D of a network that a subclass builds.
 
     L, the number of hidden states for ``layers="all"``, is one per transformer layer and one for
-    the final output. A Hugging Face folder or a fairseq file given as ``checkpoint`` replaces the
-    options by its own and all weights.
+    the final output. With a ``checkpoint``, a fairseq file or a Hugging Face folder, options and
+    weights are those of the checkpoint; without one the weights are random.
     """
 
     name: str

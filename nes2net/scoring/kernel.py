@@ -45,11 +45,9 @@ def start(
 ) -> Callable[[], list[Result]]:
     """Start to score ``waveforms`` B×N in the current mode of ``scorer``.
 
-    The returned function waits for the results.
-
-    A GPU continues to compute meanwhile. A batch that does not fit into memory is scored in parts.
-    A score is missing if it is not finite, if the detector does not take that length, or if the
-    utterance alone does not fit into memory.
+    The returned function waits for the results; meanwhile a GPU continues to compute. A batch that
+    does not fit into memory is scored in parts. A score is missing if it is not finite, if the
+    detector does not take that length, or if the utterance alone does not fit into memory.
 
     Args:
         stream: a name on which alone the random numbers of a detector in train mode then depend.
