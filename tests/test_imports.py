@@ -26,7 +26,7 @@ def test_public_names(name):
 
 
 def test_editors_see_the_same_names():
-    """The imports under TYPE_CHECKING are those that `__getattr__` makes, and `__all__` lists them."""
+    """Imports under TYPE_CHECKING, those of `__getattr__`, and `__all__` are the same names."""
     tree = ast.parse(Path(nes2net.__file__).read_text(encoding="utf-8"))
     (block,) = (node for node in tree.body if isinstance(node, ast.If))
     assert ast.unparse(block.test) == "TYPE_CHECKING"
