@@ -134,7 +134,7 @@ class DualColumn(nn.Module):
         self.b_attention_pool = nn.Linear(embed_dim, 1)
         self.LL = nn.Linear(2 * embed_dim, embed_dim)
         self.classifier = nn.Linear(embed_dim, num_logits)
-        with torch.no_grad():  # as in GPT-2 and mamba_ssm: the sum of n layers varies as one would
+        with torch.no_grad():  # as in GPT-2 and mamba_ssm, so that n layers add up to the variance of one
             for layer in [*self.forward_layers, *self.backward_layers]:
                 layer.mixer.out_proj.weight.div_(math.sqrt(layers_per_column))
 

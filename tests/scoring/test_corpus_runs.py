@@ -30,7 +30,7 @@ NUMBER = 400
 
 @pytest.fixture(scope="module")
 def wild(tmp_path_factory) -> Path:
-    """A folder like In-the-Wild: noise of 0.3 to 1.5 s, similar lengths, the last file broken."""
+    """A folder like In-the-Wild: noise of 0.3 to 1.5 s, similar lengths, file 99 broken."""
     folder = tmp_path_factory.mktemp("wild") / "release_in_the_wild"
     folder.mkdir()
     rng = np.random.default_rng(3)
