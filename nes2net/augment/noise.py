@@ -130,7 +130,7 @@ def add_noise(x: np.ndarray, noise: np.ndarray, snr: float) -> np.ndarray:
 def reverberate(x: np.ndarray, impulse_response: np.ndarray, name: str = "the impulse response") -> np.ndarray:
     """Convolve ``x`` (N,) with ``impulse_response`` (M,), scaled to unit energy.
 
-    The result has the type of ``x``.
+    The result is the first N samples of the convolution, in the type of ``x``.
 
     Args:
         name: of the impulse response, for the message.

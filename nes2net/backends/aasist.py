@@ -62,7 +62,7 @@ def _pairs(x: Tensor) -> Tensor:
 
 
 def _normalise_nodes(bn: nn.BatchNorm1d, x: Tensor) -> Tensor:
-    """Batch normalisation of x B×N×D that counts each node as one example."""
+    """Batch normalisation of ``x`` B×N×D that counts each node as one example."""
     return bn(x.flatten(0, 1)).view_as(x)
 
 
@@ -260,7 +260,7 @@ class SpectroTemporalGraph(Backend):
         pool_spectral: GraphPool,
         second: HeterogeneousGraphAttention,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """One of the two branches, of whose results the element-wise maximum is taken."""
+        """Compute one of the two branches, whose element-wise maximum is taken afterwards."""
         temporal, spectral, master = first(temporal, spectral, master.expand(temporal.shape[0], -1, -1))
         temporal, spectral = pool_temporal(temporal), pool_spectral(spectral)
         more_temporal, more_spectral, more_master = second(temporal, spectral, master)

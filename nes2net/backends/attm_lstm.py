@@ -37,7 +37,7 @@ class SiLU(nn.Module):
 class Merging(AttentiveMerging):
     """Attentive merging whose last map is two layers deep: L tensors B×T×D → B×T×D."""
 
-    linear_proj: nn.Sequential  # type: ignore[assignment]  # of the aggregation it takes the gates only
+    linear_proj: nn.Sequential  # type: ignore[assignment]  # only the gates are shared
 
     def __init__(self, num_layers: int, feature_dim: int) -> None:
         super().__init__(num_layers, feature_dim)
