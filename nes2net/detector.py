@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -85,7 +85,7 @@ class Detector(nn.Module):
         self.register_load_state_dict_pre_hook(_read_published_names)
 
     @classmethod
-    def from_config(cls, config: dict[str, Any] | str, checkpoint: str | None = None) -> Detector:
+    def from_config(cls, config: dict[str, Any] | str, checkpoint: str | Path | None = None) -> Detector:
         """Build a detector with random weights, except those in the front-end's ``checkpoint``.
 
         Args:
@@ -265,7 +265,7 @@ class Detector(nn.Module):
         """
         return score_track(self, audio, sample_rate, window=window, hop=hop, batch_size=batch_size)
 
-    def load_published(self, state_dict: dict[str, Tensor], path: str, assign: bool = False) -> None:
+    def load_published(self, state_dict: Mapping[str, Tensor], path: str, assign: bool = False) -> None:
         """Load a whole-model state dict strictly.
 
         Args:
@@ -405,7 +405,7 @@ def sound_description(path: str) -> Iterator[None]:
         raise InputError(f"{path} describes no model that can be built ({type(error).__name__}: {error})") from error
 
 
-def unwrap_frontend(state_dict: dict[str, Tensor]) -> dict[str, Tensor]:
+def unwrap_frontend(state_dict: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
     """Remove the prefix that a wrapper such as s3prl's ``upstream`` adds to WavLM's keys."""
     end = "encoder.pos_conv.0.weight_v"
     wrappers = [k.removesuffix(end) for k in state_dict if k.startswith("ssl_model.") and k.endswith(end)]
@@ -417,7 +417,7 @@ def unwrap_frontend(state_dict: dict[str, Tensor]) -> dict[str, Tensor]:
     }
 
 
-def recognise(state_dict: dict[str, Tensor]) -> dict[str, Misfit]:
+def recognise(state_dict: Mapping[str, Tensor]) -> dict[str, Misfit]:
     """Compare a whole-model state dict with each published model; the nearest one comes first."""
     state_dict = unwrap_frontend(state_dict)
     misfits = {}
@@ -427,7 +427,7 @@ def recognise(state_dict: dict[str, Tensor]) -> dict[str, Misfit]:
     return dict(sorted(misfits.items(), key=lambda item: len(item[1])))
 
 
-def _recognised_architecture(state_dict: dict[str, Tensor], path: str) -> dict[str, Any]:
+def _recognised_architecture(state_dict: Mapping[str, Tensor], path: str) -> dict[str, Any]:
     """Architecture of the only published model that a checkpoint fits.
 
     Raises:

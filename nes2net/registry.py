@@ -12,6 +12,7 @@ import inspect
 from functools import cached_property
 from importlib import import_module
 from importlib.metadata import entry_points
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from nes2net.errors import InputError, did_you_mean
@@ -145,7 +146,7 @@ corpora: Registry[Corpus] = Registry(
 )
 
 
-def create_frontend(name: str, checkpoint: str | None = None, **options: Any) -> Frontend:
+def create_frontend(name: str, checkpoint: str | Path | None = None, **options: Any) -> Frontend:
     """Build a front-end: waveform B×N → list of hidden states B×T×D.
 
     Args:

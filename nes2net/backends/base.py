@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from torch import Tensor, nn
 
 from nes2net.errors import InputError
+
+
+class AngularHeadContract(Protocol):
+    """A head that turns embeddings into logits by their angles to class directions."""
+
+    @property
+    def weight(self) -> Tensor:
+        """The class directions, n×E."""
+
+    def __call__(self, embeddings: Tensor) -> Tensor:
+        """Logits B×n of ``embeddings`` B×E."""
 
 
 class Backend(nn.Module):
@@ -39,8 +50,8 @@ class Backend(nn.Module):
     """Frames that its convolutions see; None if they see the whole utterance."""
 
     @property
-    def angular_head(self) -> nn.Module | None:
-        """The head with class directions ``weight`` n×E, from embeddings to logits, if any."""
+    def angular_head(self) -> AngularHeadContract | None:
+        """The head from embeddings to logits, if it has class directions."""
         return None
 
     def embed(self, features: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ They compute on the device of the waveform.
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -49,7 +50,7 @@ class LogPowerSpectrum(Frontend):
 
     def __init__(
         self,
-        checkpoint: str | None = None,
+        checkpoint: str | Path | None = None,
         *,
         n_fft: int = 1728,
         hop_length: int = 130,
@@ -134,7 +135,7 @@ class LinearFrequencyCepstrum(Frontend):
 
     def __init__(
         self,
-        checkpoint: str | None = None,
+        checkpoint: str | Path | None = None,
         *,
         window_length: int = 320,
         hop_length: int = 160,
@@ -204,7 +205,7 @@ class LinearFrequencyCepstrum(Frontend):
         return [torch.cat(features, dim=2).to(waveform.dtype)]
 
 
-def _check_no_checkpoint(name: str, checkpoint: str | None) -> None:
+def _check_no_checkpoint(name: str, checkpoint: str | Path | None) -> None:
     if checkpoint is not None:
         raise InputError(f"the {name} front-end has no weights and takes no checkpoint: leave out {checkpoint}")
 
@@ -252,7 +253,7 @@ class Waveform(Frontend):
 
     out_dim = hop_length = min_samples = 1
 
-    def __init__(self, checkpoint: str | None = None) -> None:
+    def __init__(self, checkpoint: str | Path | None = None) -> None:
         super().__init__()
         _check_no_checkpoint("waveform", checkpoint)
         self.config = {"name": "waveform"}

@@ -44,7 +44,7 @@ class SSLFrontend(Frontend):
     model: Any
     """The network of the transformers library, or of fairseq."""
 
-    def __init__(self, checkpoint: str | None, options: dict[str, Any]) -> None:
+    def __init__(self, checkpoint: str | Path | None, options: dict[str, Any]) -> None:
         super().__init__()
         state_dict = None
         if checkpoint is not None:

@@ -8,6 +8,7 @@ configuration can be passed on unchanged.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
@@ -70,7 +71,7 @@ class Wav2Vec2Frontend(SSLFrontend):
 
     def __init__(
         self,
-        checkpoint: str | None = None,
+        checkpoint: str | Path | None = None,
         *,
         extractor_mode: str = "layer_norm",
         conv_feature_layers: Sequence[Sequence[int]] = STANDARD_CONVOLUTIONS,
@@ -128,7 +129,7 @@ class Wav2Vec2Frontend(SSLFrontend):
 
 
 @signature_of(Wav2Vec2Frontend)
-def xlsr_300m(checkpoint: str | None = None, **options: Any) -> Wav2Vec2Frontend:
+def xlsr_300m(checkpoint: str | Path | None = None, **options: Any) -> Wav2Vec2Frontend:
     """XLS-R 300M: 24 layers of 1024, 317,390,592 parameters with the pre-training heads.
 
     The weights are random without a ``checkpoint``; options as for :class:`Wav2Vec2Frontend`.
@@ -137,6 +138,6 @@ def xlsr_300m(checkpoint: str | None = None, **options: Any) -> Wav2Vec2Frontend
 
 
 @signature_of(Wav2Vec2Frontend)
-def wav2vec2_small(checkpoint: str | None = None, **options: Any) -> Wav2Vec2Frontend:
+def wav2vec2_small(checkpoint: str | Path | None = None, **options: Any) -> Wav2Vec2Frontend:
     """A front-end of 0.6 M parameters that learns from scratch, for tests and the demonstration."""
     return Wav2Vec2Frontend(checkpoint, **{**SMALL, **options})

@@ -8,6 +8,7 @@ have the names of unilm's ``WavLMConfig``.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
@@ -50,7 +51,7 @@ class WavLMFrontend(SSLFrontend):
 
     def __init__(
         self,
-        checkpoint: str | None = None,
+        checkpoint: str | Path | None = None,
         *,
         normalize: bool = True,
         extractor_mode: str = "layer_norm",
@@ -100,7 +101,7 @@ class WavLMFrontend(SSLFrontend):
 
 
 @signature_of(WavLMFrontend)
-def wavlm_large(checkpoint: str | None = None, **options: Any) -> WavLMFrontend:
+def wavlm_large(checkpoint: str | Path | None = None, **options: Any) -> WavLMFrontend:
     """WavLM-Large: 24 layers of 1024, 315,453,120 parameters.
 
     The weights are random without a ``checkpoint``; options as for :class:`WavLMFrontend`.
