@@ -400,9 +400,9 @@ def sound_description(path: str) -> Iterator[None]:
     except MissingLibrary:
         raise
     except InputError as error:
-        raise InputError(f"{path} describes no model that can be built: {error}") from error
+        raise InputError(f"{path} describes a model that cannot be built: {error}") from error
     except (TypeError, ValueError, AttributeError, KeyError, IndexError, ArithmeticError, RuntimeError) as error:
-        raise InputError(f"{path} describes no model that can be built ({type(error).__name__}: {error})") from error
+        raise InputError(f"{path} describes a model that cannot be built ({type(error).__name__}: {error})") from error
 
 
 def unwrap_frontend(state_dict: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
