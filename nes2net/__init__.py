@@ -1,38 +1,63 @@
-"""nes2net: speech anti-spoofing with the Nes2Net systems — training, checkpoint averaging, scoring and evaluation.
+"""nes2net: speech anti-spoofing with the Nes2Net systems.
 
-Everything named here is the public contract. Each name is imported when it is first used, so that ``import nes2net`` does not import
-torch.
+It covers training, checkpoint averaging, scoring and evaluation.
+
+The names in ``__all__`` are the public contract. Each one is imported when it is first used, so
+that ``import nes2net`` does not import torch.
 """
+
+from __future__ import annotations
 
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any
 
 try:
     __version__ = version("nes2net")
 except PackageNotFoundError:  # run from a source tree that was not installed
     __version__ = "0+unknown"
 
-_PUBLIC = {
+__all__ = [
+    "Detector",
+    "InputError",
+    "augment",
+    "average_checkpoints",
+    "create_aggregation",
+    "create_backend",
+    "create_frontend",
+    "load_state_dict",
+    "metrics",
+]
+
+if TYPE_CHECKING:  # the same names for editors and type checkers
+    from nes2net import augment, metrics
+    from nes2net.checkpoints.averaging import average_checkpoints
+    from nes2net.checkpoints.state_dict import load_state_dict
+    from nes2net.detector import Detector
+    from nes2net.errors import InputError
+    from nes2net.registry import create_aggregation, create_backend, create_frontend
+
+#: Public name → module that holds it; ``augment`` and ``metrics`` are modules themselves.
+_MODULE_OF = {
     "Detector": "nes2net.detector",
     "InputError": "nes2net.errors",
+    "augment": "nes2net",
     "average_checkpoints": "nes2net.checkpoints.averaging",
     "create_aggregation": "nes2net.registry",
     "create_backend": "nes2net.registry",
     "create_frontend": "nes2net.registry",
     "load_state_dict": "nes2net.checkpoints.state_dict",
+    "metrics": "nes2net",
 }
-_MODULES = {"augment", "metrics"}
-
-__all__ = sorted([*_PUBLIC, *_MODULES])
 
 
-def __getattr__(name):
-    if name in _PUBLIC:
-        return getattr(import_module(_PUBLIC[name]), name)
-    if name in _MODULES:
-        return import_module(f"nes2net.{name}")
-    raise AttributeError(f"module 'nes2net' has no attribute '{name}'")
+def __getattr__(name: str) -> Any:
+    """Import the public ``name`` when it is first used."""
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module 'nes2net' has no attribute '{name}'")
+    module = _MODULE_OF[name]
+    return import_module(f"nes2net.{name}") if module == "nes2net" else getattr(import_module(module), name)
 
 
-def __dir__():
-    return sorted([*globals(), *__all__])
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,10 +1,10 @@
-"""The Detector: front-end, aggregation and back-end in one, under the published names."""
+"""The Detector: front-end, aggregation and back-end, with the published parameter names."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -21,8 +21,9 @@ from nes2net.checkpoints.folder import download, read_folder, upload, write_fold
 from nes2net.checkpoints.published_names import read_published_names, write_published_names
 from nes2net.checkpoints.state_dict import Misfit, check_fit, compare, load_state_dict, read_record, save_state_dict
 from nes2net.errors import InputError, MissingLibrary, did_you_mean
-from nes2net.frontends.base import Frontend, UsedSamples
+from nes2net.frontends.base import Frontend, Layers, UsedSamples
 from nes2net.machine.devices import choose_device, named_dtype
+from nes2net.recipes.recipe import load_recipe
 from nes2net.registry import create_aggregation, create_backend, create_frontend
 from nes2net.scoring.files import OnError, score_files
 from nes2net.scoring.kernel import score_or_raise
@@ -31,16 +32,16 @@ from nes2net.scoring.waveforms import WaveformReader
 
 
 def _ctrsvdd(backend: str) -> dict[str, Any]:
-    """A CtrSVDD system: WavLM-Large, squeeze-and-excitation aggregation, one logit, dilation 1."""
+    """Architecture of a CtrSVDD system: WavLM-Large, SE aggregation, one logit, dilation 1."""
     options = {"name": backend, "dilation": 1, "num_logits": 1}
     return {"frontend": {"name": "wavlm_large", "normalize": True}, "aggregation": "sea", "backend": options}
 
 
 _WAVLM_LAST = {"frontend": {"name": "wavlm_large", "normalize": False}, "aggregation": "last"}
 
-#: Whole-model names of the published recipes → front-end, aggregation, back-end. `wavlm_*` are the ASVspoof 5
-#: systems, AASIST and AASIST-L work on the waveform.
-PUBLISHED_MODELS = {
+#: Names of the published models → their architectures. `WavLM_*` are the CtrSVDD systems and
+#: `wavlm_*` the ASVspoof 5 systems; AASIST and AASIST-L work on the waveform.
+PUBLISHED_MODELS: dict[str, dict[str, Any]] = {
     "wav2vec2_Nes2Net_X": {"frontend": "xlsr_300m", "aggregation": "last", "backend": "nes2net_x"},
     "wav2vec2_AASIST": {"frontend": "xlsr_300m", "aggregation": "last", "backend": "aasist"},
     "WavLM_Nes2Net": _ctrsvdd("nes2net"),
@@ -54,21 +55,21 @@ PUBLISHED_MODELS = {
 
 
 class Detector(nn.Module):
-    """A waveform in, logits or a score out.
+    """A waveform B×N → logits B×n, or a score.
 
-    The score is the second logit of a two-logit back-end, or the only logit: higher means more bona
-    fide. It is not a probability; choose a threshold on a development set of your own conditions.
+    The score is the second logit of a back-end with two, or its only logit; higher means more bona
+    fide. It is not a probability: choose a threshold on a development set of your own conditions.
+    ``state_dict()`` and ``load_state_dict`` use the parameter names of the published whole-model
+    checkpoints.
 
     Args:
         frontend: waveform B×N → list of hidden states B×T×D.
-        aggregation: hidden states → B×T×D.
-        backend: B×T×D → logits B×n.
-
-    ``state_dict()`` has the names of the published whole-model checkpoints, and ``load_state_dict``
-    reads them.
+        aggregation: list of hidden states B×T×D → features B×T×D.
+        backend: features B×T×D → logits B×n.
 
     Attributes:
-        record: what its checkpoint says of its making (the recipe); empty for a detector that was built.
+        record: the facts of its training that its checkpoint holds, such as the recipe; empty for a
+            detector that was not loaded.
 
     >>> detector = Detector.from_config({"frontend": "wav2vec2_small", "backend": {"name": "nes2net_x", "nes_ratio": [4, 4]}})
     >>> detector(torch.zeros(2, 16000)).shape
@@ -78,22 +79,23 @@ class Detector(nn.Module):
     def __init__(self, frontend: Frontend, aggregation: Aggregation, backend: Backend) -> None:
         super().__init__()
         self.frontend, self.aggregation, self.backend = frontend, aggregation, backend
-        self.layers = "all" if "all" in (backend.wants_layers, aggregation.wants_layers) else "last"
+        self.layers: Layers = "all" if "all" in (backend.wants_layers, aggregation.wants_layers) else "last"
         self.record: dict[str, Any] = {}
         self.register_state_dict_post_hook(_write_published_names)
         self.register_load_state_dict_pre_hook(_read_published_names)
 
     @classmethod
-    def from_config(cls, config: dict[str, Any] | str, checkpoint: str | None = None) -> Detector:
-        """Build a detector. Its weights are random, except for a front-end's from ``checkpoint``.
+    def from_config(cls, config: dict[str, Any] | str, checkpoint: str | Path | None = None) -> Detector:
+        """Build a detector with random weights, except those in the front-end's ``checkpoint``.
 
         Args:
-            config: ``{"frontend": {"name": …, options}, "aggregation": …, "backend": …}``, where a bare
-                name stands for its defaults; or a published model's name, as ``"wav2vec2_Nes2Net_X"``.
+            config: ``{"frontend": {"name": …, options}, "aggregation": …, "backend": …}``, where a
+                name alone means its default options; or the name of a published model, such as
+                ``"wav2vec2_Nes2Net_X"``.
             checkpoint: the front-end's pre-training file.
 
         Raises:
-            InputError: a name or option is unknown, or the checkpoint cannot be used.
+            InputError: if a name or option is unknown, or the checkpoint cannot be used.
         """
         if isinstance(config, str):
             if config not in PUBLISHED_MODELS:
@@ -114,7 +116,10 @@ class Detector(nn.Module):
 
     @classmethod
     def on_meta(cls, config: dict[str, Any] | str) -> Detector | None:
-        """Build the architecture without memory, for weights that come from a file; None if a part computes tensors of its own."""
+        """Build the architecture without memory, for weights from a file.
+
+        None if a part has tensors that are computed when it is built and not saved in checkpoints.
+        """
         with torch.device("meta"):
             detector = cls.from_config(config)
         held = detector.state_dict(keep_vars=True).values()
@@ -123,13 +128,16 @@ class Detector(nn.Module):
 
     @property
     def config(self) -> dict[str, Any]:
-        """What :meth:`from_config` needs to build this architecture again; plain data."""
-        parts = {"frontend": self.frontend, "aggregation": self.aggregation, "backend": self.backend}
-        return {name: dict(part.config) for name, part in parts.items()}
+        """Plain data from which :meth:`from_config` builds this architecture again."""
+        return {
+            "frontend": dict(self.frontend.config),
+            "aggregation": dict(self.aggregation.config),
+            "backend": dict(self.backend.config),
+        }
 
     @property
     def device(self) -> torch.device:
-        """Where its weights are."""
+        """Device of its weights."""
         return next(self.parameters()).device
 
     @property
@@ -139,7 +147,7 @@ class Detector(nn.Module):
 
     @property
     def min_samples(self) -> int:
-        """Samples of the shortest waveform that gives the back-end as many frames as it needs."""
+        """Samples of the shortest waveform that gives the back-end enough frames."""
         return self.frontend.min_samples + (self.backend.min_frames - 1) * self.frontend.hop_length
 
     @property
@@ -148,11 +156,14 @@ class Detector(nn.Module):
         return self.frontend.used_samples
 
     def forward(self, waveform: Tensor) -> Tensor:
-        """Logits B×n of ``waveform`` (B×N, 16 kHz mono, in [−1, 1], float32 whatever the detector's precision)."""
+        """Logits B×n of ``waveform`` B×N: 16 kHz mono, in [−1, 1].
+
+        The waveform is float32 for any precision of the detector.
+        """
         return self.backend(self.features(self.hidden_states(waveform)))
 
     def hidden_states(self, waveform: Tensor) -> list[Tensor]:
-        """The front-end's hidden states B×T×D that aggregation and back-end ask for."""
+        """The hidden states B×T×D of the front-end that aggregation and back-end ask for."""
         weight = next(self.frontend.parameters(), None)
         if weight is not None:
             waveform = waveform.to(weight.dtype)
@@ -161,11 +172,11 @@ class Detector(nn.Module):
         return states if weight is not None else [state.to(self.dtype) for state in states]
 
     def features(self, hidden_states: list[Tensor]) -> Tensor | list[Tensor]:
-        """What the back-end is given: the aggregation of the hidden states, B×T×D, or all of them."""
+        """Input of the back-end: the aggregation of the hidden states, B×T×D, or all of them."""
         return hidden_states if self.backend.wants_layers == "all" else self.aggregation(hidden_states)
 
     def scores(self, waveform: Tensor) -> Tensor:
-        """Scores (B,) of ``waveform`` B×N, in whichever mode and precision the detector is."""
+        """Scores (B,) of ``waveform`` B×N, in the current mode and precision of the detector."""
         return bonafide_scores(self(waveform))
 
     def fingerprint(self) -> str:
@@ -184,19 +195,20 @@ class Detector(nn.Module):
     ) -> float:
         """Score one recording: higher means more bona fide.
 
-        The score is that of eval mode. A detector in train mode is put into eval mode for the call and
-        put back afterwards. Any number of threads may score at once; a thread that trains the detector
-        meanwhile would change the weights that they score with.
+        A detector in train mode is put into eval mode for the call and back afterwards. Any number
+        of threads may score at once, but none may train the detector meanwhile.
 
         Args:
-            audio: a file, or floating-point samples (N,) or (channels, N) in [−1, 1], on any device.
-            sample_rate: of the samples, in Hz; a file has its own.
-            num_samples: the first so many samples, repeated if there are fewer, as the '4sec' protocol
-                has it; None for the whole recording, which is repeated up to ``min_samples``.
+            audio: a file, or floating-point samples (N,) or (channels, N) in [−1, 1], on any
+                device.
+            sample_rate: of the samples, in Hz; ignored for a file, which has its own.
+            num_samples: how many leading samples to take, repeated if there are fewer, as in the
+                '4sec' protocol. None for the whole recording, which is repeated up to
+                ``min_samples``.
 
         Raises:
-            InputError: the file cannot be read, or the samples are none, whole numbers, not finite or
-                far outside [−1, 1].
+            InputError: if the file cannot be read; or if there are no samples, or they are
+                integers, not finite or far outside [−1, 1].
         """
         reader = WaveformReader.of(self, num_samples)
         recording = reader.read(audio) if isinstance(audio, (str, Path)) else reader.take(audio, sample_rate)
@@ -211,18 +223,18 @@ class Detector(nn.Module):
         workers: int = 2,
         on_error: OnError = "raise",
     ) -> Iterator[tuple[str | Path, float]]:
-        """Score files: (path, score) in the order given, as the iterator is asked for them.
+        """Score files lazily: yield (path, score) in the order of ``paths``, which may be endless.
 
-        Each score is that of :meth:`score`, to 1e-6: only utterances of one length share a batch. Threads
-        read a few batches of files ahead, so ``paths`` may be endless.
+        Each score equals that of :meth:`score`, to 1e-6, because only utterances of one length
+        share a batch. Threads read a few batches of files ahead.
 
         Args:
             num_samples: as for :meth:`score`.
-            batch_size: files computed at once, at most.
+            batch_size: largest number of files that are computed at once.
             workers: threads that read files.
-            on_error: ``"raise"``: a file that cannot be scored raises :class:`InputError`, which names it,
-                after the scores of the files before it. A function is called with the path and the
-                error instead, and the file is left out.
+            on_error: ``"raise"`` raises :class:`InputError`, which names the file, after the scores
+                of the files before it. A function is called with the path and the error, and the
+                file is skipped.
         """
         scored = score_files(self, paths, num_samples, batch_size=batch_size, workers=workers, on_error=on_error)
         return ((file.path, file.score) for file in scored)
@@ -236,41 +248,45 @@ class Detector(nn.Module):
         hop: float = 0.5,
         batch_size: int = 8,
     ) -> Track:
-        """Score along a long recording: one score for each ``window`` seconds, every ``hop`` seconds.
+        """Score along a long recording: one score per ``window`` seconds, every ``hop`` seconds.
 
-        A file is read in pieces, so that hours of it take no more memory than minutes. The last window
-        ends where the recording ends. A recording shorter than a window has one score, that of
+        A file is read in pieces, so that hours take no more memory than minutes. The last window
+        ends with the recording. A recording shorter than a window has one score, that of
         :meth:`score`.
 
         Args:
             audio, sample_rate: as for :meth:`score`.
-            window, hop: in seconds. The default window is the length of training, 64,600 samples. A hop
-                longer than the window leaves gaps.
+            window, hop: in seconds. The default window is the length of training, 64,600 samples. A
+                hop longer than the window leaves gaps.
 
         Raises:
-            InputError: as :meth:`score`; or the window is too short for the detector, or the hop is not
-                positive.
+            InputError: as for :meth:`score`; or if the window is too short for the detector, or the
+                hop is not positive.
         """
         return score_track(self, audio, sample_rate, window=window, hop=hop, batch_size=batch_size)
 
-    def load_published(self, state_dict: dict[str, Tensor], path: str, assign: bool = False) -> None:
+    def load_published(self, state_dict: Mapping[str, Tensor], path: str, assign: bool = False) -> None:
         """Load a whole-model state dict strictly.
 
         Args:
-            path: where it came from, for messages.
+            path: its file, for messages.
             assign: make its tensors the parameters instead of copying them.
 
         Raises:
-            InputError: it does not fit; the message names keys and shapes.
+            InputError: if it does not fit; the message names keys and shapes.
         """
         state_dict = unwrap_frontend(state_dict)
         check_fit(state_dict, self.state_dict(), path)
         self.load_state_dict(state_dict, assign=assign)
 
     def save(self, path: str | Path, **record: Any) -> None:
-        """Write a published-style state dict (``.pth``, ``.pt``), or else a folder of safetensors, YAML and a model card.
+        """Write a state dict with the published names, or a folder with a model card.
 
-        ``record`` is plain data kept beside the tensors; the architecture is always kept.
+        The folder holds safetensors, YAML and the model card.
+
+        Args:
+            path: a file that ends in ``.pth`` or ``.pt``, or a folder.
+            record: plain data to keep beside the tensors and the architecture.
         """
         path = Path(path)
         if path.suffix in (".pth", ".pt"):
@@ -279,14 +295,15 @@ class Detector(nn.Module):
             write_folder(path, self.state_dict(), self.config, record)
 
     def push_to_hub(self, name: str, *, private: bool = False, token: str | None = None) -> str:
-        """Upload the folder that :meth:`save` writes to the Hugging Face hub as ``owner/name``, and return its address.
+        """Upload the folder of :meth:`save` to the Hugging Face hub and return its address.
 
         Args:
-            private: whether a repository that is made for it is private.
-            token: that of ``hf auth login`` if it is not given.
+            name: ``owner/name`` on the hub.
+            private: whether a new repository is private.
+            token: None for that of ``hf auth login``.
 
         Raises:
-            InputError: the hub refuses it or cannot be reached.
+            InputError: if the hub refuses the upload or cannot be reached.
         """
         with TemporaryDirectory() as folder:
             self.save(folder)
@@ -300,22 +317,23 @@ class Detector(nn.Module):
         dtype: str | torch.dtype = "auto",
         config: dict[str, Any] | str | None = None,
     ) -> Detector:
-        """Load a trained detector, in eval mode. It needs no front-end file.
+        """Load a trained detector, in eval mode; the front-end's pre-training file is not needed.
 
-        The weights stay memory-mapped on the CPU: do not write to a checkpoint while its detector lives.
+        On the CPU the weights stay memory-mapped: do not write to a checkpoint while its detector
+        exists.
 
         Args:
-            path_or_name: a ``.pth`` whole-model state dict, a folder written by :meth:`save`, or a name
-                on the Hugging Face hub.
-            device: ``"auto"`` takes CUDA if there is one.
-            dtype: ``"float32"``, ``"bfloat16"``, ``"float16"`` or ``"float64"``; ``"auto"`` keeps the
-                file's (float32 for front-ends without weights: ``lps``, ``lfcc``, ``waveform``).
-            config: architecture of a checkpoint that does not say its own, as those of the published
-                code: as for :meth:`from_config`, or a recipe's file. If it is not given, it is the one
-                published model with the checkpoint's names and shapes.
+            path_or_name: a ``.pth`` whole-model state dict, a folder written by :meth:`save`, or a
+                name on the Hugging Face hub.
+            device: ``"auto"`` for CUDA if there is one, else the CPU.
+            dtype: ``"float32"``, ``"bfloat16"``, ``"float16"`` or ``"float64"``; ``"auto"`` keeps
+                that of the file.
+            config: the architecture, for a checkpoint that does not contain it, such as those of
+                the published code. It is given as for :meth:`from_config`, or as the file of a
+                recipe. None for the published model with the keys and shapes of the checkpoint.
 
         Raises:
-            InputError: there is no such checkpoint, it is damaged, or it does not fit.
+            InputError: if there is no such checkpoint, or it is damaged or does not fit.
         """
         precision = None if dtype == "auto" else named_dtype(dtype)
         path = Path(path_or_name)
@@ -323,8 +341,8 @@ class Detector(nn.Module):
             path = download(str(path_or_name))
         if path.suffix == ".onnx":
             raise InputError(
-                f"{path} is a detector exported to ONNX, not a checkpoint: `nes2net score … --model {path} --engine onnx` "
-                "scores with it, in Python nes2net.export.onnx_detector.OnnxDetector"
+                f"{path} is a detector exported to ONNX, not a checkpoint: score with it by `nes2net score … --model {path} "
+                "--engine onnx`, or in Python by nes2net.export.onnx_detector.OnnxDetector"
             )
         if path.is_dir():
             state_dict, record = read_folder(path)
@@ -335,10 +353,9 @@ class Detector(nn.Module):
             config = named_architecture(config)
         config = record.pop("model", None) or config or _recognised_architecture(state_dict, str(path_or_name))
         with sound_description(str(path_or_name)):
-            detector = cls.on_meta(config)
-            assign = detector is not None
-            detector = detector or cls.from_config(config)
-        detector.load_published(state_dict, str(path_or_name), assign)
+            empty = cls.on_meta(config)
+            detector = empty or cls.from_config(config)
+        detector.load_published(state_dict, str(path_or_name), assign=empty is not None)
         detector.record = record
         return detector.to(choose_device(device), precision).eval()
 
@@ -352,6 +369,7 @@ def _read_published_names(detector: Detector, state_dict: dict, prefix: str, *_:
 
 
 def _name_and_options(config: dict[str, Any], part: str, default: str | None = None) -> tuple[str, dict[str, Any]]:
+    """Name and options of a part in ``config``, which may be the name alone."""
     value = config.get(part, default)
     options = {"name": value} if isinstance(value, str) else dict(value or {})
     if "name" not in options:
@@ -360,12 +378,14 @@ def _name_and_options(config: dict[str, Any], part: str, default: str | None = N
 
 
 def named_architecture(name: str) -> dict[str, Any]:
-    """Architecture of a published model, or of a recipe's file."""
+    """Architecture of the published model ``name``, or of the recipe in the file ``name``.
+
+    Raises:
+        InputError: if ``name`` is neither.
+    """
     if name in PUBLISHED_MODELS:
         return PUBLISHED_MODELS[name]
     if Path(name).is_file():
-        from nes2net.recipes.recipe import load_recipe  # start-up: few need recipes here
-
         return load_recipe(name).model
     raise InputError(
         f"architecture '{name}' is neither a published model nor a recipe{did_you_mean(name, PUBLISHED_MODELS)}"
@@ -374,19 +394,19 @@ def named_architecture(name: str) -> dict[str, Any]:
 
 @contextmanager
 def sound_description(path: str) -> Iterator[None]:
-    """Turn errors of building what a file describes into :class:`InputError`, which names the file."""
+    """Turn errors of building the model that ``path`` describes into :class:`InputError`."""
     try:
         yield
     except MissingLibrary:
         raise
     except InputError as error:
-        raise InputError(f"{path} describes no model that can be built: {error}") from error
+        raise InputError(f"{path} describes a model that cannot be built: {error}") from error
     except (TypeError, ValueError, AttributeError, KeyError, IndexError, ArithmeticError, RuntimeError) as error:
-        raise InputError(f"{path} describes no model that can be built ({type(error).__name__}: {error})") from error
+        raise InputError(f"{path} describes a model that cannot be built ({type(error).__name__}: {error})") from error
 
 
-def unwrap_frontend(state_dict: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Take off the names that a wrapper of the front-end adds: s3prl's ``upstream`` puts its own before WavLM's."""
+def unwrap_frontend(state_dict: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    """Remove the prefix that a wrapper such as s3prl's ``upstream`` adds to WavLM's keys."""
     end = "encoder.pos_conv.0.weight_v"
     wrappers = [k.removesuffix(end) for k in state_dict if k.startswith("ssl_model.") and k.endswith(end)]
     if len(wrappers) != 1 or wrappers[0] == "ssl_model.model.":
@@ -397,8 +417,8 @@ def unwrap_frontend(state_dict: dict[str, Tensor]) -> dict[str, Tensor]:
     }
 
 
-def recognise(state_dict: dict[str, Tensor]) -> dict[str, Misfit]:
-    """Say how a whole-model state dict differs from each published model, the nearest first."""
+def recognise(state_dict: Mapping[str, Tensor]) -> dict[str, Misfit]:
+    """Compare a whole-model state dict with each published model; the nearest one comes first."""
     state_dict = unwrap_frontend(state_dict)
     misfits = {}
     for name, config in PUBLISHED_MODELS.items():
@@ -407,18 +427,22 @@ def recognise(state_dict: dict[str, Tensor]) -> dict[str, Misfit]:
     return dict(sorted(misfits.items(), key=lambda item: len(item[1])))
 
 
-def _recognised_architecture(state_dict: dict[str, Tensor], path: str) -> dict[str, Any]:
-    """Architecture of the one published model that a checkpoint fits."""
+def _recognised_architecture(state_dict: Mapping[str, Tensor], path: str) -> dict[str, Any]:
+    """Architecture of the only published model that a checkpoint fits.
+
+    Raises:
+        InputError: if no published model fits, or several do.
+    """
     misfits = recognise(state_dict)
     fitting = [name for name, misfit in misfits.items() if not misfit]
     if len(fitting) == 1:
         return PUBLISHED_MODELS[fitting[0]]
     if fitting:
         raise InputError(
-            f"{path} fits {' and '.join(fitting)} alike, whose weights have the same names and shapes: say which it is with `config`"
+            f"{path} fits {' and '.join(fitting)}, whose weights have the same names and shapes: choose one with `config`"
         )
     nearest, misfit = next(iter(misfits.items()))
     raise InputError(
-        f"{path} is no published model's as it stands; from the nearest, {nearest}, it differs in {misfit}. Name its "
-        "architecture with `config`"
+        f"{path} fits no published model; from the nearest, {nearest}, it differs in {misfit}: name its architecture "
+        "with `config`"
     )

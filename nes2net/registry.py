@@ -1,8 +1,8 @@
-"""Names of front-ends, aggregations, back-ends and corpora, and what is registered under them.
+"""The names of front-ends, aggregations, back-ends and corpora, and building parts by name.
 
-The names are the command line's and the recipes' names. What they stand for is given as
-``"module:attribute"`` and imported when it is first needed, so that listing the names costs nothing.
-Installed packages add names of their own by entry points of the groups ``nes2net.frontends``,
+The command line and the recipes use the same names. Each name stands for ``"module:attribute"``,
+which is imported when it is first needed, so that listing the names costs nothing. Installed
+packages add names of their own by entry points of the groups ``nes2net.frontends``,
 ``nes2net.aggregations``, ``nes2net.backends`` and ``nes2net.corpora`` (see CONTRIBUTING.md).
 """
 
@@ -12,6 +12,7 @@ import inspect
 from functools import cached_property
 from importlib import import_module
 from importlib.metadata import entry_points
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from nes2net.errors import InputError, did_you_mean
@@ -23,14 +24,15 @@ if TYPE_CHECKING:
     from nes2net.frontends.base import Frontend
 
 T = TypeVar("T")
+Part = TypeVar("Part", "Frontend", "Aggregation", "Backend")
 
 
 class Registry(Generic[T]):
-    """Names of one kind of thing: factories of parts, or corpora.
+    """The names of one kind of thing: factories of parts, or corpora.
 
     Args:
-        kind: what it is called in messages.
-        group: entry points of installed packages that add names.
+        kind: its name in messages.
+        group: name of the entry points by which installed packages add names.
         table: name → ``"module:attribute"``.
     """
 
@@ -40,7 +42,7 @@ class Registry(Generic[T]):
 
     @cached_property
     def _table(self) -> dict[str, str]:
-        """The names of this package and of installed ones; a name that is taken stays what it is."""
+        """Names of this package and of installed ones; this package's names take precedence."""
         return {**{point.name: point.value for point in entry_points(group=self.group)}, **self._own}
 
     def names(self) -> list[str]:
@@ -51,7 +53,7 @@ class Registry(Generic[T]):
         """Register ``target`` (``"module:attribute"``) under ``name``.
 
         Raises:
-            InputError: the name is taken, or ``target`` has another form.
+            InputError: if the name is taken, or ``target`` has another form.
         """
         if not all(target.partition(":")):
             raise InputError(f"{self.kind} '{name}' is registered as '{target}': write 'module:attribute'")
@@ -60,10 +62,10 @@ class Registry(Generic[T]):
         self._table[name] = target
 
     def get(self, name: str) -> Any:
-        """Import what is registered under ``name``.
+        """Import the object that is registered under ``name``.
 
         Raises:
-            InputError: there is no such name (the message has the nearest), or it cannot be imported.
+            InputError: if there is no such name; the message has the nearest one.
         """
         if name not in self._table:
             raise InputError(f"unknown {self.kind} '{name}'{did_you_mean(name, self._table)}")
@@ -74,7 +76,7 @@ class Registry(Generic[T]):
         """Call the factory ``name`` with ``options``.
 
         Raises:
-            InputError: there is no such name or no such option (the message has the nearest).
+            InputError: if there is no such name or option; the message has the nearest one.
         """
         factory = self.get(name)
         parameters = inspect.signature(factory).parameters
@@ -144,16 +146,16 @@ corpora: Registry[Corpus] = Registry(
 )
 
 
-def create_frontend(name: str, checkpoint: str | None = None, **options: Any) -> Frontend:
+def create_frontend(name: str, checkpoint: str | Path | None = None, **options: Any) -> Frontend:
     """Build a front-end: waveform B×N → list of hidden states B×T×D.
 
     Args:
         name: one of ``nes2net.registry.frontends.names()``.
         checkpoint: a pre-training file of its kind; None for random weights.
-        options: those of its class.
+        options: keyword arguments of its class or function.
 
     Raises:
-        InputError: an unknown name or option, or a checkpoint that cannot be used.
+        InputError: if a name or option is unknown, or the checkpoint cannot be used.
     """
     from nes2net.frontends.base import Frontend  # start-up: names are listed without torch
 
@@ -162,15 +164,15 @@ def create_frontend(name: str, checkpoint: str | None = None, **options: Any) ->
 
 
 def create_aggregation(name: str, num_layers: int, feature_dim: int, **options: Any) -> Aggregation:
-    """Build an aggregation: sequence of ``num_layers`` hidden states B×T×D → B×T×D.
+    """Build an aggregation: ``num_layers`` hidden states B×T×D → features B×T×D.
 
     Args:
         name: one of ``nes2net.registry.aggregations.names()``.
         num_layers, feature_dim: the front-end's ``num_layers`` and ``out_dim``.
-        options: those of its class.
+        options: keyword arguments of its class.
 
     Raises:
-        InputError: an unknown name or option.
+        InputError: if a name or option is unknown.
     """
     from nes2net.aggregations.base import Aggregation  # start-up: names are listed without torch
 
@@ -183,18 +185,23 @@ def create_backend(name: str, **options: Any) -> Backend:
 
     Args:
         name: one of ``nes2net.registry.backends.names()``.
-        options: those of its function or class, such as ``feature_dim`` and ``num_logits``.
+        options: keyword arguments of its function or class, such as ``feature_dim`` and
+            ``num_logits``.
 
     Raises:
-        InputError: an unknown name or option.
+        InputError: if a name or option is unknown.
     """
     from nes2net.backends.base import Backend  # start-up: names are listed without torch
 
     return _checked(backends.create(name, **options), Backend, "back-end", name, options)
 
 
-def _checked(part: Any, contract: type[T], kind: str, name: str, options: dict[str, Any]) -> T:
-    """``part``, with ``part.config`` saying how it was built unless it does so itself."""
+def _checked(part: Any, contract: type[Part], kind: str, name: str, options: dict[str, Any]) -> Part:
+    """Check that ``part`` keeps its ``contract``, and set ``part.config`` unless its class sets it.
+
+    Raises:
+        InputError: if ``part`` is an object of another class.
+    """
     if not isinstance(part, contract):
         raise InputError(
             f"{kind} '{name}' is a {type(part).__name__}: make it a subclass of {contract.__module__}.{contract.__name__}"

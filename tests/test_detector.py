@@ -17,8 +17,8 @@ def waveform():
     return (0.1 * np.random.default_rng(0).standard_normal(20000)).astype(np.float32)
 
 
-def test_full_size_names_are_the_manifests(golden):
-    """XLS-R 300M + Nes2Net-X: every name and shape of the published whole-model checkpoint."""
+def test_full_size_names_are_those_of_the_manifest(golden):
+    """XLS-R 300M + Nes2Net-X has each name and shape of the published whole-model checkpoint."""
     front = json.loads((golden / "frontends" / "manifest_xlsr300m_fairseq.json").read_text())["keys"]
     head = json.loads((golden / "manifest_nes2net_x_main__mean_8_8_se1_d2_o2.json").read_text())["keys"]
     expected = {f"ssl_model.model.{k}": v[0] for k, v in front.items()} | {k: v[0] for k, v in head.items()}
@@ -28,8 +28,8 @@ def test_full_size_names_are_the_manifests(golden):
 
 
 @pytest.mark.parametrize("name", PUBLISHED_MODELS)
-def test_every_published_model_is_built(name, golden):
-    """On the meta device: whole-model names map to parts that fit each other, under the names of the golden heads."""
+def test_each_published_model_is_built(name, golden):
+    """On the meta device: the parts fit each other and have the names of the golden heads."""
     with torch.device("meta"):
         detector = Detector.from_config(PUBLISHED_MODELS[name])
     assert detector.config["backend"]["name"] in (
@@ -65,7 +65,7 @@ def test_published_aasist_weights_give_the_published_logits(golden, shared, name
     assert score == pytest.approx(reference[name]["logits_single_first"][0, 1].item(), abs=1e-5)
 
 
-def test_state_dict_goes_there_and_back(detector, small_model):
+def test_state_dict_round_trip(detector, small_model):
     other = Detector.from_config(small_model)
     values = {k: torch.rand_like(v) if v.is_floating_point() else v + 3 for k, v in detector.state_dict().items()}
     other.load_published(values, "values")
@@ -75,7 +75,7 @@ def test_state_dict_goes_there_and_back(detector, small_model):
 
 
 @pytest.mark.parametrize("name", ["detector.pth", "folder"])
-def test_saved_and_loaded_scores_the_same(detector, waveform, tmp_path, name):
+def test_a_saved_and_loaded_detector_gives_the_same_score(detector, waveform, tmp_path, name):
     detector.save(tmp_path / name, note="kept")
     again = Detector.from_pretrained(tmp_path / name, device="cpu")
     assert not again.training
@@ -85,8 +85,8 @@ def test_saved_and_loaded_scores_the_same(detector, waveform, tmp_path, name):
         assert sorted(p.name for p in (tmp_path / name).iterdir()) == ["README.md", "config.yaml", "model.safetensors"]
 
 
-def test_a_published_checkpoint_needs_its_architecture_only(detector, small_model, waveform, tmp_path):
-    """A bare state dict of other code, DataParallel prefix and all; no front-end file anywhere."""
+def test_a_published_checkpoint_needs_only_its_architecture(detector, small_model, waveform, tmp_path):
+    """A bare state dict of other code, with DataParallel's prefix and without a front-end file."""
     torch.save({f"module.{k}": v for k, v in dict(detector.state_dict()).items()}, tmp_path / "published.pth")
     again = Detector.from_pretrained(tmp_path / "published.pth", device="cpu", config=small_model)
     assert again.score(waveform) == detector.score(waveform)
@@ -112,7 +112,7 @@ def test_score_takes_files_and_arrays(detector, waveform, tmp_path):
     assert detector.score(waveform, num_samples=30000) == detector.score(tiled)
 
 
-def test_score_is_in_eval_mode_and_leaves_the_mode_alone(detector, waveform):
+def test_score_is_in_eval_mode_and_restores_the_mode(detector, waveform):
     expected = detector.score(waveform)
     before = {k: v.clone() for k, v in detector.state_dict().items()}
     detector.train()
@@ -188,15 +188,15 @@ def test_precisions(spectral_detector, tmp_path, dtype):
         ("", None),
     ],
 )
-def test_an_unknown_precision_is_answered_with_the_known_ones(dtype, meant):
-    """Before the checkpoint is read."""
+def test_an_unknown_precision_is_an_error_with_the_known_ones(dtype, meant):
+    """The error comes before the checkpoint is read."""
     end = f"; did you mean '{meant}'?" if meant else ""
     with pytest.raises(InputError) as error:
         Detector.from_pretrained("none.pth", dtype=dtype)
     assert str(error.value) == f"unknown dtype '{dtype}': auto, float32, bfloat16, float16, float64 are known{end}"
 
 
-def test_what_is_not_there_is_named(tmp_path, monkeypatch):
+def test_a_missing_checkpoint_is_named(tmp_path, monkeypatch):
     with pytest.raises(InputError, match=r"checkpoint .*none\.pth not found"):
         Detector.from_pretrained(tmp_path / "none.pth")
     (tmp_path / "empty").mkdir()
@@ -217,8 +217,8 @@ def test_a_very_short_recording_is_repeated(small_model):
 
 
 @pytest.mark.parametrize("frontend", ["lps", "lfcc"])
-def test_spectra_are_computed_in_float32_whatever_the_precision_of_the_weights(frontend):
-    """A waveform rounded to the 8 bits of bfloat16 has another spectrum: other scores than the precision of the weights accounts for."""
+def test_spectra_are_computed_in_float32_for_any_precision_of_the_weights(frontend):
+    """Rounding the waveform to bfloat16 would change scores more than rounding the weights."""
     torch.manual_seed(0)
     detector = Detector.from_config({"frontend": frontend, "backend": "asp_mlp"}).eval()
     waveform = 0.1 * torch.randn(2, 16000)

@@ -1,7 +1,9 @@
-"""`import nes2net` is light, and every public name is there."""
+"""`import nes2net` is light, and every public name is there, for editors and type checkers too."""
 
+import ast
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -23,6 +25,20 @@ def test_public_names(name):
     assert name in dir(nes2net)
 
 
-def test_what_is_not_there():
+def test_editors_see_the_same_names():
+    """Imports under TYPE_CHECKING, those of `__getattr__`, and `__all__` are the same names."""
+    tree = ast.parse(Path(nes2net.__file__).read_text(encoding="utf-8"))
+    (block,) = (node for node in tree.body if isinstance(node, ast.If))
+    assert ast.unparse(block.test) == "TYPE_CHECKING"
+    imported = {alias.name: statement.module for statement in block.body for alias in statement.names}
+    assert imported == nes2net._MODULE_OF
+    assert sorted(imported) == sorted(nes2net.__all__)
+
+
+def test_type_checkers_are_told_that_the_package_has_types():
+    assert (Path(nes2net.__file__).parent / "py.typed").is_file()
+
+
+def test_an_unknown_name_is_an_attribute_error():
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         getattr(nes2net, "nothing")  # noqa: B009

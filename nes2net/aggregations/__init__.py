@@ -1,1 +1,1 @@
-"""Aggregations: the hidden states of all layers become one feature map."""
+"""Aggregations: the front-end's hidden states, one per layer, become one feature map."""

@@ -1,4 +1,4 @@
-"""AttM: attentive merging of the layers."""
+"""AttM: attentive merging of the layers into one feature map."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ from nes2net.errors import InputError
 
 
 class AttentiveMerging(Aggregation):
-    """AttM: a gate per layer and utterance from the layers' means over time; the gated layers are merged by one linear map.
+    """AttM: a gate per layer and utterance, then one linear map of all gated layers.
 
-    Pan et al., "Attentive merging of hidden embeddings from pre-trained speech model for anti-spoofing detection", Interspeech 2024.
-    The published map D·L → D reads the layers interleaved, channel d of layer l at d·L + l. It is a sum of L maps
-    D → D, and is computed as that, so that the interleaved copy is not needed.
+    Pan et al., "Attentive merging of hidden embeddings from pre-trained speech model for
+    anti-spoofing detection", Interspeech 2024. The published map L·D → D reads the layers
+    interleaved: channel d of layer l is its input d·L + l. That map is a sum of L maps D → D, and
+    is computed as such, because then no interleaved copy of the layers is needed.
 
     >>> AttentiveMerging(25, 16)([torch.randn(2, 5, 16)] * 25).shape
     torch.Size([2, 5, 16])
@@ -31,25 +32,29 @@ class AttentiveMerging(Aggregation):
         self.W = nn.Parameter(torch.empty(feature_dim, 1))
         self.W1 = nn.Parameter(torch.empty(num_layers, num_layers // 2))
         self.W2 = nn.Parameter(torch.empty(num_layers // 2, num_layers))
-        for weight in (self.W, self.W1, self.W2):  # as nn.Linear does; they are stored in × out
+        for weight in (self.W, self.W1, self.W2):  # as in nn.Linear, but stored as in × out
             bound = 1 / math.sqrt(weight.shape[0])
             nn.init.uniform_(weight, -bound, bound)
         self.linear_proj = nn.Linear(feature_dim * num_layers, feature_dim)
 
     def gates(self, hidden_states: Sequence[Tensor]) -> Tensor:
-        """One number in (0, 1) per utterance and layer, B×L."""
+        """Gate of each utterance and layer, B×L in (0, 1), from the layers' means over time."""
         means = torch.stack([layer.mean(dim=1) for layer in hidden_states], dim=1)  # B×L×D
-        scores = F.silu(means @ self.W).squeeze(2)
+        scores = F.silu(means @ self.W).squeeze(2)  # B×L
         return torch.sigmoid(F.silu(scores @ self.W1) @ self.W2)
 
     def maps(self) -> Tensor:
-        """The linear map sorted by layer, L×D×D: read layer by layer where it lies, every read would touch all of it."""
+        """Sort the linear map by layer, L×D×D.
+
+        It is made contiguous, because each read of a strided map would touch all of it.
+        """
         return self.linear_proj.weight.unflatten(1, (self.feature_dim, self.num_layers)).movedim(2, 0).contiguous()
 
     def forward(self, hidden_states: Sequence[Tensor]) -> Tensor:
+        """Aggregate ``hidden_states``, L tensors B×T×D, to B×T×D."""
         self.check_hidden_states(hidden_states)
-        gates = self.gates(hidden_states)[:, :, None, None].unbind(dim=1)
-        merged = self.linear_proj.bias
+        gates = self.gates(hidden_states)[:, :, None, None].unbind(dim=1)  # L tensors B×1×1
+        merged: Tensor = self.linear_proj.bias
         for layer, gate, weight in zip(hidden_states, gates, self.maps().unbind()):
             merged = merged + F.linear(layer * gate, weight)
         return merged

@@ -1,4 +1,4 @@
-"""The contract of an aggregation: the hidden states of all layers become one feature map."""
+"""The contract of an aggregation: L hidden states B×T×D become one feature map B×T×D."""
 
 from __future__ import annotations
 
@@ -12,25 +12,29 @@ from nes2net.errors import InputError
 
 
 class Aggregation(nn.Module):
-    """L hidden states B×T×D in, one feature map B×T×D out.
+    """L hidden states B×T×D → one feature map B×T×D.
 
-    Layers are added up one at a time: an L×B×T×D copy of the hidden states is never made. The state
-    dict has the published names, without ``ssl_model.``.
+    Layers are added one at a time, so that the hidden states are never copied into one L×B×T×D
+    tensor. State-dict keys are the published ones, without ``ssl_model.``.
 
     Args:
-        num_layers: L, what the front-end gives for ``layers="all"``.
-        feature_dim: D.
+        num_layers: L, the front-end's ``num_layers``.
+        feature_dim: D, the front-end's ``out_dim``.
     """
 
     config: dict[str, Any]
-    """What builds it again: ``name`` and options. :func:`nes2net.create_aggregation` sets it."""
+    """The name and options that build it again; :func:`nes2net.create_aggregation` sets them."""
     wants_layers: Literal["last", "all"] = "all"
-    """``"last"`` if it reads the last hidden state alone."""
+    """``"last"`` if it reads the last hidden state only."""
 
     def __init__(self, num_layers: int, feature_dim: int) -> None:
         super().__init__()
         self.num_layers = num_layers
         self.feature_dim = feature_dim
+
+    def forward(self, hidden_states: Sequence[Tensor]) -> Tensor:
+        """Aggregate ``hidden_states``, L tensors B×T×D, to B×T×D."""
+        raise TypeError(f"{type(self).__name__} is not an aggregation by itself")
 
     def check_hidden_states(self, hidden_states: Sequence[Tensor]) -> None:
         """Raise :class:`InputError` unless there are L hidden states of size D."""
@@ -47,8 +51,15 @@ class Aggregation(nn.Module):
 
 
 def gated_sum(hidden_states: Sequence[Tensor], gates: Iterable[Tensor]) -> Tensor:
-    """Σ gate·layer over L layers B×T×D; a gate is one number (no axes) or one per utterance (B×1×1)."""
-    total: Tensor | None = None
-    for layer, gate in zip(hidden_states, gates):
-        total = layer * gate if total is None else torch.addcmul(total, layer, gate)
+    """Add up gate · layer over the layers.
+
+    Args:
+        hidden_states: at least one tensor B×T×D.
+        gates: one tensor per layer: a single number, or B×1×1 for one number per utterance.
+    """
+    products = zip(hidden_states, gates)
+    layer, gate = next(products)
+    total = layer * gate
+    for layer, gate in products:
+        total = torch.addcmul(total, layer, gate)
     return total

@@ -1,4 +1,4 @@
-"""The last layer alone."""
+"""The last hidden state only, without learned weights."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from nes2net.aggregations.base import Aggregation
 
 
 class Last(Aggregation):
-    """The last hidden state alone (after the final layer norm), as with XLS-R and in the ASVspoof 5 recipe.
+    """Take the last hidden state, after the final layer norm.
+
+    The XLS-R systems and the ASVspoof 5 recipe do so (Liu et al., "Nes2Net", T-IFS 2025).
 
     >>> import torch
     >>> states = [torch.zeros(2, 5, 16), torch.ones(2, 5, 16)]
@@ -21,4 +23,5 @@ class Last(Aggregation):
     wants_layers = "last"
 
     def forward(self, hidden_states: Sequence[Tensor]) -> Tensor:
+        """Return the last of ``hidden_states``, B×T×D."""
         return hidden_states[-1]

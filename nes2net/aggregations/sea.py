@@ -1,4 +1,4 @@
-"""SEA: squeeze-and-excitation aggregation of the layers."""
+"""SEA: squeeze-and-excitation aggregation, one gate per layer and utterance."""
 
 from __future__ import annotations
 
@@ -12,7 +12,11 @@ from nes2net.errors import InputError
 
 
 class SqueezeExcitationAggregation(Aggregation):
-    """SEA: a gate per layer and utterance from the layers' means over time and channels, then the sum of the gated layers.
+    """Add up the layers, each times a gate that is computed from the means of all layers.
+
+    Squeeze-and-excitation (Hu et al., CVPR 2018) with layers in place of channels: the mean of each
+    layer over time and channels goes through L → L/3 → L and a sigmoid. The published CtrSVDD
+    systems use it.
 
     >>> SqueezeExcitationAggregation(25, 16)([torch.randn(2, 5, 16)] * 25).shape
     torch.Size([2, 5, 16])
@@ -30,6 +34,8 @@ class SqueezeExcitationAggregation(Aggregation):
         )
 
     def forward(self, hidden_states: Sequence[Tensor]) -> Tensor:
+        """Aggregate ``hidden_states``, L tensors B×T×D, to B×T×D."""
         self.check_hidden_states(hidden_states)
         means = torch.stack([layer.mean(dim=(1, 2)) for layer in hidden_states], dim=1)  # B×L
-        return gated_sum(hidden_states, self.fc_att_merge(means)[:, :, None, None].unbind(dim=1))
+        gates = self.fc_att_merge(means)[:, :, None, None]  # B×L×1×1
+        return gated_sum(hidden_states, gates.unbind(dim=1))

@@ -1,4 +1,4 @@
-"""A weighted sum of the layers, as SUPERB has it."""
+"""A weighted sum of the layers with learned weights, as in SUPERB."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from nes2net.aggregations.base import Aggregation, gated_sum
 
 
 class WeightedSum(Aggregation):
-    """Σ softmax(``weight_hidd``)_l · h_l, with one learned number per layer, at first all equal.
+    """Σ_l softmax(``weight_hidd``)_l · h_l: one learned number per layer, all equal at first.
+
+    Yang et al., "SUPERB: speech processing universal performance benchmark", Interspeech 2021.
 
     >>> WeightedSum(25, 16)([torch.randn(2, 5, 16)] * 25).shape
     torch.Size([2, 5, 16])
@@ -22,5 +24,6 @@ class WeightedSum(Aggregation):
         self.weight_hidd = nn.Parameter(torch.ones(num_layers))
 
     def forward(self, hidden_states: Sequence[Tensor]) -> Tensor:
+        """Aggregate ``hidden_states``, L tensors B×T×D, to B×T×D."""
         self.check_hidden_states(hidden_states)
         return gated_sum(hidden_states, torch.softmax(self.weight_hidd, dim=0).unbind())

@@ -1,4 +1,4 @@
-"""Augmentation of waveforms and spectrograms during training."""
+"""Augmentation during training: RawBoost, noise and reverberation, and Specmix."""
 
 from nes2net.augment.noise import NoiseAugmentation
 from nes2net.augment.rawboost import RawBoostParameters, rawboost

@@ -1,4 +1,7 @@
-"""The published order of random draws: one global stream that training and development with RawBoost read in turn (deviation 8)."""
+"""The published order of RawBoost's random draws: one global stream (deviation 8).
+
+Training and development read from it in turn.
+"""
 
 from __future__ import annotations
 
@@ -14,9 +17,10 @@ from nes2net.recipes.recipe import Recipe
 
 
 class LegacyStream:
-    """NumPy's and Python's generators as the published code seeds them; RawBoost draws from them in the order in which utterances are read.
+    """NumPy's and Python's generators as the published code seeds them, for RawBoost.
 
-    That order is the same only where all utterances are read in one process.
+    RawBoost draws from them in the order in which utterances are read. That order is fixed only if
+    one process reads all utterances.
 
     >>> stream = LegacyStream(1234)
     >>> np.random.seed(1234)
@@ -26,25 +30,25 @@ class LegacyStream:
 
     def __init__(self, seed: int) -> None:
         self.rng = np.random.RandomState(seed % 2**32)
-        #: what algorithms 10 and 11 draw their probabilities from
+        #: source of the probabilities in algorithms 10 and 11
         self.gates = random.Random(seed)
 
     def state(self) -> dict[str, Any]:
-        """Where the stream is, as numbers and tensors, for :meth:`load_state`."""
-        _, keys, position, has_gauss, cached_gaussian = self.rng.get_state()
+        """Position of the stream, as numbers and tensors, for :meth:`load_state`."""
+        numpys = self.rng.get_state(legacy=False)
         version, internal, gauss_next = self.gates.getstate()
         return {
-            "keys": torch.from_numpy(keys.astype(np.int64)),
-            "position": position,
-            "has_gauss": has_gauss,
-            "cached_gaussian": cached_gaussian,
+            "keys": torch.from_numpy(numpys["state"]["key"].astype(np.int64)),
+            "position": numpys["state"]["pos"],
+            "has_gauss": numpys["has_gauss"],
+            "cached_gaussian": numpys["gauss"],
             "gates": torch.tensor(internal),
             "gates_version": version,
             "gates_gauss_next": gauss_next,
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Go on from where ``state`` was taken."""
+        """Continue from the position at which ``state`` was taken."""
         keys = state["keys"].numpy().astype(np.uint32)
         self.rng.set_state(("MT19937", keys, state["position"], state["has_gauss"], state["cached_gaussian"]))
         self.gates.setstate((state["gates_version"], tuple(state["gates"].tolist()), state["gates_gauss_next"]))
@@ -54,7 +58,8 @@ def augmentation_stream(recipe: Recipe, world_size: int = 1) -> LegacyStream | N
     """The stream of ``augment.rng: legacy``, None for one stream per utterance; of ``world_size`` training processes.
 
     Raises:
-        InputError: nothing in the recipe draws, or something in an order that was not published, or there are several processes.
+        InputError: nothing in the recipe draws, or something in an order that was not published, or
+            there are several processes.
     """
     augment = recipe.augment
     if augment.rng == "utterance":

@@ -1,8 +1,8 @@
-"""Background noise of MUSAN and reverberation by room impulse responses, as in the ASVspoof 5 recipe.
+"""Background noise of MUSAN and room impulse responses, as in the ASVspoof 5 recipe.
 
-The folders are the user's: MUSAN (Snyder et al., 2015, arXiv 1510.08484, openslr.org/17) and impulse responses, such as
-RIRS_NOISES (Ko et al., ICASSP 2017, openslr.org/28). They are looked through once, at the start; of the noises only the
-excerpts that are heard are read.
+The user provides the folders: MUSAN (Snyder et al., 2015, arXiv 1510.08484, openslr.org/17) and
+impulse responses, such as RIRS_NOISES (Ko et al., ICASSP 2017, openslr.org/28). They are listed
+once, at the start. Only those excerpts of the noises that are used are read.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from nes2net.errors import InputError
 
 
 class Category(NamedTuple):
-    """How noise of one category of MUSAN is mixed in; both ends of a range can be drawn."""
+    """How noise of one category of MUSAN is mixed in; ranges include both ends."""
 
     num_files: tuple[int, int]
-    """Files whose mean is the noise."""
+    """How many files are averaged to make the noise."""
     snr: tuple[float, float]
     """Signal-to-noise ratio in dB."""
 
@@ -45,17 +45,19 @@ class NoiseFile(NamedTuple):
 
 
 class NoiseAugmentation:
-    """Adds noise of MUSAN to a training utterance, or reverberates it, or leaves it as it is.
+    """Add noise of MUSAN to a training utterance, or reverberate it, or leave it unchanged.
 
-    With both folders each is as likely as the other; with one it is always that one; with none nothing is done.
+    If both folders are given, noise and reverberation are equally likely.
 
     Args:
-        musan: folder of MUSAN, with ``noise``, ``speech`` and ``music`` in it or in its subfolder ``musan``.
-        rir: folder of impulse responses, one per file, however deep; see :func:`find_impulse_responses`.
-        probability: of an utterance to be changed.
+        musan: folder of MUSAN, with ``noise``, ``speech`` and ``music`` in it or in its subfolder
+            ``musan``; None for no noise.
+        rir: folder of impulse responses, see :func:`find_impulse_responses`; None for no
+            reverberation.
+        probability: that an utterance is changed.
 
     Raises:
-        InputError: a folder or category is missing, too small, or has a file without samples.
+        InputError: if a folder or category is missing or too small, or a file has no samples.
     """
 
     def __init__(
@@ -64,14 +66,17 @@ class NoiseAugmentation:
         if not 0 <= probability <= 1:
             raise InputError(f"`noise_probability={probability}` must be a probability from 0 to 1")
         self.probability = probability
-        self.noises = None if musan is None else find_noises(musan)
-        self.impulse_responses = None if rir is None else find_impulse_responses(rir)
+        self.noises = {} if musan is None else find_noises(musan)
+        self.impulse_responses = [] if rir is None else find_impulse_responses(rir)
 
     def __call__(self, x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """Shape (N,), N ≥ 1, of any float type → the same; ``x`` itself where nothing is done. All draws come from ``rng``.
+        """Augment ``x``, shape (N,) with N ≥ 1, of any float type; all draws come from ``rng``.
+
+        Returns:
+            An array of the same shape and type; ``x`` itself if it is left unchanged.
 
         Raises:
-            InputError: a noise or impulse response cannot be read or used; the message names its file.
+            InputError: if a noise or impulse response cannot be used; the message names its file.
         """
         effects = []
         if self.noises:
@@ -96,14 +101,14 @@ class NoiseAugmentation:
 
 
 def draw_excerpt(file: NoiseFile, num_samples: int, rng: np.random.Generator) -> np.ndarray:
-    """``num_samples`` of ``file`` from a place that ``rng`` draws; a shorter file is repeated from its start."""
+    """Read ``num_samples`` of ``file`` from a random place; a shorter file is repeated."""
     spare = file.num_samples - num_samples
     start = int(rng.integers(spare + 1)) if spare > 0 else 0
     return head_crop(load_excerpt(file.path, start, num_samples), num_samples, str(file.path))
 
 
 def level_db(x: np.ndarray) -> float:
-    """The recipe's level, 10·log10(mean(x²) + 10⁻⁴).
+    """Level of ``x`` in dB as the ASVspoof 5 recipe defines it, 10·log10(mean(x²) + 10⁻⁴).
 
     >>> level_db(np.zeros(3))
     -40.0
@@ -112,36 +117,45 @@ def level_db(x: np.ndarray) -> float:
 
 
 def add_noise(x: np.ndarray, noise: np.ndarray, snr: float) -> np.ndarray:
-    """``x`` plus ``noise``, both (N,), at ``snr`` dB between their levels as :func:`level_db` has them; the type of ``x``.
+    """Add ``noise`` to ``x``, both (N,), at a signal-to-noise ratio of ``snr`` dB.
 
-    The sum is not normalised and may exceed 1.
+    The ratio is the difference of their levels (:func:`level_db`).
+
+    The result has the type of ``x``. It is not normalised and may exceed 1.
     """
     gain = 10 ** ((level_db(x) - level_db(noise) - snr) / 20)
     return x + gain * noise.astype(x.dtype, copy=False)
 
 
 def reverberate(x: np.ndarray, impulse_response: np.ndarray, name: str = "the impulse response") -> np.ndarray:
-    """``x`` (N,) through ``impulse_response`` (M,) scaled to unit energy: the first N samples of the convolution; the type of ``x``.
+    """Convolve ``x`` (N,) with ``impulse_response`` (M,), scaled to unit energy.
 
-    Raises :class:`InputError` for an impulse response that is silent; ``name`` is what the message calls it.
+    The result is the first N samples of the convolution, in the type of ``x``.
+
+    Args:
+        name: of the impulse response, for the message.
+
+    Raises:
+        InputError: if the impulse response is silent.
     """
-    from scipy import fft
+    from scipy import fft  # start-up: `nes2net.augment` is imported for --help
 
     h = impulse_response.astype(np.float64)
     energy = float(np.sum(h**2))
     if energy == 0:
         raise InputError(f"{name} is silent and cannot be an impulse response; take it out of its folder")
-    h = h[: len(x)] / math.sqrt(energy)  # what comes later than N reaches none of the first N samples
+    h = h[: len(x)] / math.sqrt(energy)  # later samples have no effect on the first N samples
     size = fft.next_fast_len(len(x) + len(h) - 1, real=True)
     y = fft.irfft(fft.rfft(x.astype(np.float64), size) * fft.rfft(h, size), size)
     return y[: len(x)].astype(x.dtype, copy=False)
 
 
 def find_noises(root: str | Path) -> dict[str, list[NoiseFile]]:
-    """The recordings of every category of MUSAN, sorted by their path below ``root``.
+    """Find the recordings of each category of MUSAN, sorted by their path below ``root``.
 
     Raises:
-        InputError: the folder or a category is missing, has too few files to draw from, or a file has no samples.
+        InputError: if the folder or a category is missing or has too few files, or a file has no
+            samples.
     """
     root = _folder(root, "MUSAN", "openslr.org/17: it has noise, speech and music in it")
     if (root / "musan").is_dir():
@@ -162,18 +176,21 @@ def find_noises(root: str | Path) -> dict[str, list[NoiseFile]]:
 
 
 def find_impulse_responses(root: str | Path) -> list[Path]:
-    """The audio files below ``root``, sorted by their path below it; of a file with several channels the first is used.
+    """Find the audio files at any depth below ``root``, sorted by their path.
 
-    RIRS_NOISES can be given as a whole: what is noise there (``pointsource_noises``, and files with ``_noise_`` in their name, as in
-    ``RVB2014_type1_noise_largeroom1_1.wav``) is left out.
+    The whole of RIRS_NOISES can be given: its noises are left out. They are the files in
+    ``pointsource_noises`` and those with ``_noise_`` in their name, such as
+    ``RVB2014_type1_noise_largeroom1_1.wav``. Of a file with several channels the first one is used.
 
     Raises:
-        InputError: the folder is missing, has no audio, or a file has no samples.
+        InputError: if the folder is missing or has no audio, or a file has no samples.
     """
     root = _folder(root, "impulse response", "for example RIRS_NOISES/simulated_rirs of openslr.org/28")
     paths = [path for path in recordings_below(root) if not _is_noise(path.relative_to(root))]
     if not paths:
-        raise InputError(f"impulse response folder {root} has no audio files of impulse responses in it, however deep")
+        raise InputError(
+            f"impulse response folder {root} has no audio files of impulse responses, not even in subfolders"
+        )
     for path in paths:
         _checked_length(path)
     return paths

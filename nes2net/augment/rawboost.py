@@ -1,15 +1,20 @@
-"""RawBoost: raw data boosting for anti-spoofing (Tak et al., ICASSP 2022, arXiv 2111.04433), with its published draws.
+"""RawBoost: raw data boosting for anti-spoofing, with its published draws.
 
-Three kinds of noise that telephony adds: linear and non-linear convolutive noise (LnL, algorithm 1), impulsive
-signal-dependent noise (ISD, 2) and stationary signal-independent noise (SSI, 3); the other algorithms combine them.
+H. Tak et al., ICASSP 2022 (arXiv 2111.04433).
 
-The results are those of the published code; the work is done differently, since a plain rendering with ``firwin`` and
-``lfilter`` takes more than 20 ms for four seconds of audio (``scripts/bench rawboost``):
+It adds three kinds of noise, as telephony does: linear and non-linear convolutive noise (LnL,
+algorithm 1), impulsive signal-dependent noise (ISD, 2) and stationary signal-independent noise
+(SSI, 3). The other algorithms combine them.
 
-- all scalars of an algorithm come from one ``random`` call, which reads the generator as single calls would;
+The results are those of the published code. The computation differs, because ``firwin`` and
+``lfilter`` take more than 20 ms for four seconds of audio (``scripts/bench rawboost``):
+
+- all scalars of an algorithm come from one ``random`` call, which reads the generator as single
+  calls would;
 - the windowed-sinc filters are designed in closed form, all bands of all filters at once;
-- they are symmetric, so that their zero-phase spectra are real, and a cascade is a product of those;
-- the convolutions are overlap-save, and the filtered powers are summed as spectra, so that one inverse FFT is enough.
+- the filters are symmetric, so their zero-phase spectra are real, and a cascade is their product;
+- the convolutions are overlap-save, and the spectra of the filtered powers are summed before a
+  single inverse FFT.
 """
 
 from __future__ import annotations
@@ -20,21 +25,27 @@ import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
 from numbers import Integral, Real
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from nes2net.errors import InputError, did_you_mean
 
-ALGORITHMS = range(12)
-# 1 LnL noise, 2 ISD noise, 3 SSI noise
-_SERIES = {1: (1,), 2: (2,), 3: (3,), 4: (1, 2, 3), 5: (1, 2), 6: (1, 3), 7: (2, 3)}
-_PARALLEL = {8: (1, 2), 9: (1, 2, 3)}
+#: NumPy's generators: today's, and the one whose order of draws the published code has.
+NumPyRandom: TypeAlias = np.random.Generator | np.random.RandomState
+#: Numbers of kinds of noise: 1 LnL, 2 ISD, 3 SSI.
+Kinds: TypeAlias = tuple[int, ...]
 
-_EDGE_MARGIN = 0.001  # Hz: how near the published code lets a band's edge come to 0 and to half the sampling rate
-_GAIN_GRID = 1024  # the published gain is read off a spectrum sampled at k·fs/1024, k = 0 … 511
+ALGORITHMS = range(12)
+_SERIES: dict[int, Kinds] = {1: (1,), 2: (2,), 3: (3,), 4: (1, 2, 3), 5: (1, 2), 6: (1, 3), 7: (2, 3)}
+_PARALLEL: dict[int, Kinds] = {8: (1, 2), 9: (1, 2, 3)}
+
+_EDGE_MARGIN = 0.001  # Hz: smallest distance of a band's edge from 0 and from half the rate in the published code
+_GAIN_GRID = 1024  # the published gain is read from a spectrum sampled at k·fs/1024, k = 0 … 511
 _BUFFER_BYTES = 2**17  # for the blocks filtered at once
-# float32 FFTs were measured to err by 8.3e-7 of the filtered powers' summed peaks on square waves, the hardest signal, and
-# by 2e-7 on noise. Up to this level they are used for float32 waveforms, so that errors stay below 1e-6.
+# Measured errors of float32 FFTs, relative to the summed peaks of the filtered powers: 8.3e-7 on
+# square waves, the hardest signal, and 2e-7 on noise. Up to this level they are used for float32
+# waveforms, so that errors stay below 1e-6.
 _SINGLE_PRECISION_LEVEL = 1.0
 
 
@@ -42,7 +53,10 @@ _SINGLE_PRECISION_LEVEL = 1.0
 class RawBoostParameters:
     """Parameters of RawBoost under their published names, with the published defaults.
 
-    Pairs ``min…``/``max…`` are the ends of a uniform draw. An impossible value raises :class:`nes2net.InputError`.
+    A pair ``min…`` and ``max…`` holds the ends of a uniform draw.
+
+    Raises:
+        InputError: if a value is impossible.
     """
 
     N_f: int = 5
@@ -57,13 +71,13 @@ class RawBoostParameters:
     """Width of a notch in Hz."""
     minCoeff: float = 10
     maxCoeff: float = 100
-    """Coefficients of a notch; the draw is truncated and made odd."""
+    """Coefficients of a notch; the number drawn is truncated and made odd."""
     minG: float = 0
     maxG: float = 0
     """Gain of a filter in dB."""
     minBiasLinNonLin: float = 5
     maxBiasLinNonLin: float = 20
-    """How far the gains of the non-linear powers lie below: in dB, taken off ``minG`` and ``maxG``."""
+    """Reduction of the gains of the non-linear powers in dB, applied to ``minG`` and ``maxG``."""
     P: float = 10
     """Largest share of samples that ISD noise changes, in percent."""
     g_sd: float = 2
@@ -77,31 +91,35 @@ class RawBoostParameters:
     """Probabilities of the three kinds of noise in algorithms 10 (LnL and ISD) and 11."""
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            value = getattr(self, field.name)
+        values: dict[str, Any] = vars(self)
+        for name, value in values.items():
             if not isinstance(value, Real) or not math.isfinite(value):
-                raise InputError(f"RawBoost parameter {field.name}={value!r} is not a finite number")
+                raise InputError(f"RawBoost parameter {name}={value!r} is not a finite number")
         for name in ("N_f", "nBands"):
-            value = getattr(self, name)
-            self._require(name, isinstance(value, Integral) and value >= 1, "an integer ≥ 1")
+            self._require(name, isinstance(values[name], Integral) and values[name] >= 1, "an integer ≥ 1")
         self._require("minF", self.minF >= 0, "≥ 0 Hz")
         self._require("minBW", self.minBW > 0, "> 0 Hz")
         self._require("minCoeff", self.minCoeff >= 1, "≥ 1")
         self._require("P", 0 <= self.P <= 100, "a percentage from 0 to 100")
         self._require("g_sd", self.g_sd >= 0, "≥ 0")
         for name in ("LnL_ratio", "ISD_ratio", "SSI_ratio"):
-            self._require(name, 0 <= getattr(self, name) <= 1, "a probability from 0 to 1")
+            self._require(name, 0 <= values[name] <= 1, "a probability from 0 to 1")
         for low in ("minF", "minBW", "minCoeff", "minG", "minBiasLinNonLin", "SNRmin"):
             high = low.replace("min", "max")
-            self._require(low, getattr(self, low) <= getattr(self, high), f"at most {high}={getattr(self, high)}")
+            self._require(low, values[low] <= values[high], f"at most {high}={values[high]}")
 
     def _require(self, name: str, holds: bool, expected: str) -> None:
         if not holds:
-            raise InputError(f"RawBoost parameter {name}={getattr(self, name)} must be {expected}")
+            raise InputError(f"RawBoost parameter {name}={vars(self)[name]} must be {expected}")
 
     @classmethod
-    def of(cls, **parameters: float) -> RawBoostParameters:
-        """As the constructor, but an unknown name raises :class:`nes2net.InputError` with the nearest one."""
+    def of(cls, **parameters: Any) -> RawBoostParameters:
+        """Build parameters by name.
+
+        Raises:
+            InputError: if a name is unknown (the message has the nearest one), or a value
+                impossible.
+        """
         known = [field.name for field in fields(cls)]
         for name in parameters:
             if name not in known:
@@ -112,7 +130,7 @@ class RawBoostParameters:
 def rawboost(
     x: np.ndarray,
     algo: int,
-    rng: np.random.Generator | np.random.RandomState,
+    rng: NumPyRandom,
     *,
     gate_rng: random.Random | None = None,
     sample_rate: float = 16000,
@@ -121,22 +139,28 @@ def rawboost(
 ) -> np.ndarray:
     """Augment one whole waveform with RawBoost, before it is cropped or padded.
 
+    Algorithms: 0 leaves it unchanged; 1 LnL; 2 ISD; 3 SSI. In series: 4 LnL, ISD, SSI; 5 LnL, ISD;
+    6 LnL, SSI; 7 ISD, SSI. In parallel: 8 LnL + ISD; 9 LnL + ISD + SSI. 10 is as 8 and 11 as 4, but
+    each kind of noise occurs with its own probability.
+
     Args:
         x: samples in [−1, 1], shape (N,), N ≥ 1, float32 or float64; not modified.
-        algo: 0 nothing · 1 LnL · 2 ISD · 3 SSI · in series: 4 LnL, ISD, SSI · 5 LnL, ISD · 6 LnL, SSI · 7 ISD, SSI ·
-            in parallel: 8 LnL + ISD · 9 LnL + ISD + SSI · 10 as 8, each kind with its probability · 11 as 4, likewise.
-        rng: where every draw comes from. A ``RandomState`` is read exactly as the published code reads NumPy's global one.
-        gate_rng: the generator that algorithms 10 and 11 draw their probabilities from (the published code: Python's
-            ``random``). By default ``rng`` when that is a ``Generator``; required with a ``RandomState``.
+        algo: number of the algorithm, 0 to 11.
+        rng: the source of every draw. A ``RandomState`` is read exactly as the published code reads
+            NumPy's global one.
+        gate_rng: the source of the probabilities in algorithms 10 and 11, Python's ``random`` in
+            the published code. The default is ``rng`` if that is a ``Generator``; with a
+            ``RandomState`` it must be given.
         sample_rate: in Hz.
         utterance: a name for error messages.
         parameters: fields of :class:`RawBoostParameters`.
 
     Returns:
-        Shape (N,); float64 where LnL or SSI noise was applied, else the type of ``x``.
+        Shape (N,); float64 after LnL or SSI noise, else the type of ``x``.
 
     Raises:
-        InputError: an empty waveform, NaN or infinite samples, another type or shape, an unknown or impossible parameter.
+        InputError: if the waveform is empty, has NaN or infinite samples, or another type or shape;
+            or if a parameter is unknown or impossible.
 
     >>> x = np.sin(np.arange(16000) / 10).astype(np.float32) / 2
     >>> y = rawboost(x, 5, np.random.default_rng(0), N_f=3)
@@ -153,7 +177,7 @@ def rawboost(
             return convolutive_noise(wave, rng, p, sample_rate)
         return impulsive_noise(wave, rng, p) if kind == 2 else stationary_noise(wave, rng, p, sample_rate)
 
-    in_series, in_parallel = _combination(algo, gate_rng or rng, p)
+    in_series, in_parallel = _combination(algo, rng if gate_rng is None else gate_rng, p)
     if in_parallel:
         total = apply(in_parallel[0], x)
         for kind in in_parallel[1:]:
@@ -164,8 +188,8 @@ def rawboost(
     return x if in_series else x.copy()
 
 
-def _combination(algo: int, gates: random.Random | np.random.Generator, p: RawBoostParameters) -> tuple[tuple, tuple]:
-    """The kinds of noise that ``algo`` applies one after the other, and those it applies side by side."""
+def _combination(algo: int, gates: random.Random | NumPyRandom, p: RawBoostParameters) -> tuple[Kinds, Kinds]:
+    """The kinds of noise that ``algo`` applies in series, and those that it applies in parallel."""
     if algo == 10:
         return (), _drawn_kinds(gates, (p.LnL_ratio, p.ISD_ratio), operator.le)
     if algo == 11:
@@ -173,16 +197,19 @@ def _combination(algo: int, gates: random.Random | np.random.Generator, p: RawBo
     return _SERIES.get(algo, ()), _PARALLEL.get(algo, ())
 
 
-def _drawn_kinds(gates: random.Random | np.random.Generator, ratios: tuple, hits: Callable) -> tuple:
-    """The kinds, counted from 1, whose draw hits; all are drawn first. (The published code has ≤ in 10 and < in 11.)"""
+def _drawn_kinds(
+    gates: random.Random | NumPyRandom, ratios: tuple[float, ...], hits: Callable[[float, float], bool]
+) -> Kinds:
+    """Draw a number for each kind of noise and return the kinds whose draw ``hits`` their ratio.
+
+    The published code has ≤ in algorithm 10 and < in algorithm 11.
+    """
     draws = [gates.random() for _ in ratios]
     return tuple(kind for kind, (draw, ratio) in enumerate(zip(draws, ratios), 1) if hits(draw, ratio))
 
 
-def convolutive_noise(
-    x: np.ndarray, rng: np.random.Generator | np.random.RandomState, p: RawBoostParameters, sample_rate: float
-) -> np.ndarray:
-    """LnL noise: the first ``N_f`` powers of ``x``, each through its own notch filter, summed; float64."""
+def convolutive_noise(x: np.ndarray, rng: NumPyRandom, p: RawBoostParameters, sample_rate: float) -> np.ndarray:
+    """LnL noise: add up ``N_f`` powers of ``x``, each through a notch filter; (N,) float64."""
     bias = np.array([[0.0, 0.0]] + [[p.minBiasLinNonLin, p.maxBiasLinNonLin]] * (p.N_f - 1))
     draws = rng.random((p.N_f, 3 * p.nBands + 1))
     filters, gains = design_notch_filters(draws, np.array([p.minG, p.maxG]) - bias, p, sample_rate)
@@ -194,10 +221,11 @@ def convolutive_noise(
     return _limit_peak(y)
 
 
-def impulsive_noise(
-    x: np.ndarray, rng: np.random.Generator | np.random.RandomState, p: RawBoostParameters
-) -> np.ndarray:
-    """ISD noise: a random share of the samples, each changed in proportion to itself; the type of ``x``."""
+def impulsive_noise(x: np.ndarray, rng: NumPyRandom, p: RawBoostParameters) -> np.ndarray:
+    """ISD noise: change a random share of the samples, each in proportion to itself.
+
+    The result is (N,), of the type of ``x``.
+    """
     share = p.P * rng.random()
     count = int(len(x) * (share / 100))
     if isinstance(rng, np.random.RandomState):
@@ -210,17 +238,16 @@ def impulsive_noise(
     return _limit_peak(y)
 
 
-def stationary_noise(
-    x: np.ndarray, rng: np.random.Generator | np.random.RandomState, p: RawBoostParameters, sample_rate: float
-) -> np.ndarray:
-    """SSI noise: white noise through a notch filter, added at a random signal-to-noise ratio; float64."""
+def stationary_noise(x: np.ndarray, rng: NumPyRandom, p: RawBoostParameters, sample_rate: float) -> np.ndarray:
+    """SSI noise: add white noise through a notch filter, at a random ratio; (N,) float64."""
     noise = rng.standard_normal(len(x))
     draws = rng.random(3 * p.nBands + 2)
     filters, _ = design_notch_filters(draws[None, :-1], np.array([[p.minG, p.maxG]]), p, sample_rate)
     snr = _uniform(draws[-1], p.SNRmin, p.SNRmax)
 
     noise = filter_powers(noise, filters, np.float64)
-    # The published code brings the noise to peak 1 before it scales it to this norm, which leaves the result as it is.
+    # The published code scales the noise to peak 1 before it scales it to this norm; that changes
+    # nothing.
     norm = np.linalg.norm(noise)
     if norm > 0:
         noise *= np.linalg.norm(x.astype(np.float64)) / norm / 10 ** (snr / 20)
@@ -231,16 +258,18 @@ def stationary_noise(
 def design_notch_filters(
     draws: np.ndarray, gain_range: np.ndarray, p: RawBoostParameters, sample_rate: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Turn uniform draws into notch filters, each a cascade of ``nBands`` band-stop filters scaled to a peak gain.
+    """Turn uniform draws into K notch filters, each a cascade of ``nBands`` band-stop filters.
 
     Args:
-        draws: (K, 3·nBands + 1) from [0, 1): for each band centre, width and number of coefficients; last the gain.
+        draws: (K, 3·nBands + 1) from [0, 1): the centre, width and number of coefficients of each
+            band, then the gain.
         gain_range: (K, 2), lower and upper end of the gain in dB.
 
     Returns:
-        The right halves of the K symmetric filters, (K, M + 1) from the centre outwards, and their gains (K,), linear.
+        The right halves of the symmetric filters, (K, M + 1) from the centre outwards, and their
+        linear gains, (K,).
     """
-    from scipy import fft
+    from scipy import fft  # start-up: the published program's --help reads the parameters from this module
 
     bands = draws[:, :-1].reshape(len(draws), p.nBands, 3)
     centre = _uniform(bands[..., 0], p.minF, p.maxF)
@@ -260,9 +289,10 @@ def design_notch_filters(
 
 
 def _band_stop(low: np.ndarray, high: np.ndarray, half_length: np.ndarray) -> np.ndarray:
-    """``firwin(2·half_length + 1, [low, high], window="hamming")`` in closed form, for cycles per sample; right halves.
+    """Right halves of ``firwin(2·half_length + 1, [low, high], window="hamming")``, in closed form.
 
-    Shapes (…,) → (…, M + 1) with M the largest half length; what lies beyond a filter's own length is zero.
+    ``low`` and ``high`` are in cycles per sample. Shapes (…,) → (…, M + 1) with M the largest half
+    length; shorter filters end in zeros.
     """
     low, high, half_length = low[..., None], high[..., None], half_length[..., None]
     m = np.arange(1, int(half_length.max()) + 1)
@@ -274,8 +304,8 @@ def _band_stop(low: np.ndarray, high: np.ndarray, half_length: np.ndarray) -> np
 
 
 def _zero_phase_response(right_half: np.ndarray, size: int) -> np.ndarray:
-    """Real spectrum (…, size/2 + 1) of the symmetric filters with these right halves, centred at time zero."""
-    from scipy import fft
+    """Real spectrum (…, size/2 + 1) of symmetric filters with these right halves."""
+    from scipy import fft  # start-up: the published program's --help reads the parameters from this module
 
     one_sided = 2 * right_half
     one_sided[..., 0] = right_half[..., 0]
@@ -283,36 +313,38 @@ def _zero_phase_response(right_half: np.ndarray, size: int) -> np.ndarray:
 
 
 def filter_powers(x: np.ndarray, right_halves: np.ndarray, dtype: type) -> np.ndarray:
-    """Filter x, x², …, x^K, each with its own symmetric filter, and sum.
+    """Filter x, x², …, x^K, each with its own symmetric filter, and add them up.
 
-    The published filtering drops one sample more in front than the filters' delay, so out[n] is the zero-phase output
-    at n + 1. Overlap-save: a block reads N samples and keeps the ``hop`` of them that no wrap-around touches. A few
-    blocks at a time, because fresh memory for all of them would cost as much as the FFTs.
+    The published filtering drops one sample more at the start than the delay of the filters, so
+    out[n] is the zero-phase output at n + 1. This is overlap-save: a block reads ``size`` samples
+    and keeps the ``hop`` of them that are free of wrap-around. A few blocks are filtered at a time,
+    because allocating memory for all of them would cost as much as the FFTs.
 
     Args:
-        x: (length,). Its powers are taken in its own type when ``dtype`` is wider, as in the published code.
+        x: (N,). Its powers are computed in its own type, as in the published code, even if
+            ``dtype`` is wider.
         right_halves: (K, M + 1), as from :func:`design_notch_filters`.
-        dtype: the type of the FFTs.
+        dtype: of the FFTs, float32 or float64.
 
     Returns:
-        (length,), float64.
+        (N,), float64.
     """
-    from scipy import fft
+    from scipy import fft  # start-up: the published program's --help reads the parameters from this module
 
     margin = max(right_halves.shape[1] - 1, 1)
     size = 4 * max(_GAIN_GRID, 1 << (2 * margin).bit_length())
     hop = size - 2 * margin
     blocks = -(-len(x) // hop)
     at_once = max(1, _BUFFER_BYTES // (size * np.dtype(dtype).itemsize))
-    # Each real factor twice, so that complex spectra can be weighted as the pairs of real numbers they are.
-    responses = np.repeat(_zero_phase_response(right_halves, size).astype(dtype), 2, axis=1)
+    # Each real factor twice, so that complex spectra can be multiplied as pairs of real numbers.
+    responses: np.ndarray = np.repeat(_zero_phase_response(right_halves, size).astype(dtype), 2, axis=1)
 
     filtered = np.empty((blocks, hop))
     for first in range(0, blocks, at_once):
         rows = filtered[first : first + at_once]
         start = first * hop - margin + 1
         segment = _zero_padded(x, start, start + len(rows) * hop + 2 * margin)
-        total = 0
+        total = np.zeros((len(rows), size + 2), dtype)
         for response, power in zip(responses, _powers(segment)):
             spectrum = fft.rfft(_frames(power.astype(dtype, copy=False), size, hop)).view(dtype)
             spectrum *= response
@@ -323,7 +355,7 @@ def filter_powers(x: np.ndarray, right_halves: np.ndarray, dtype: type) -> np.nd
 
 
 def _zero_padded(x: np.ndarray, start: int, stop: int) -> np.ndarray:
-    """x[start:stop], where samples before and after ``x`` are zero."""
+    """x[start:stop] with zeros for the samples before and after ``x``."""
     inside = x[max(start, 0) : stop]
     if len(inside) == stop - start:
         return inside
@@ -333,7 +365,7 @@ def _zero_padded(x: np.ndarray, start: int, stop: int) -> np.ndarray:
 
 
 def _powers(x: np.ndarray) -> Iterator[np.ndarray]:
-    """x, x², … without end, in the type of ``x``. Each array is valid until the next is asked for."""
+    """Yield x, x², … endlessly, in the type of ``x``; an array is valid until the next one."""
     power = x.copy()
     while True:
         yield power
@@ -341,18 +373,18 @@ def _powers(x: np.ndarray) -> Iterator[np.ndarray]:
 
 
 def _frames(x: np.ndarray, size: int, hop: int) -> np.ndarray:
-    """Overlapping frames (B, size) of a contiguous ``x``, as a view."""
+    """View of a contiguous ``x`` as overlapping frames (B, ``size``)."""
     count = (len(x) - size) // hop + 1
     return np.ndarray((count, size), x.dtype, x, strides=(hop * x.itemsize, x.itemsize))
 
 
-def _uniform(draw: np.ndarray, low: float, high: float) -> np.ndarray:
-    """Bring draws from [0, 1) to [low, high) as NumPy's ``uniform`` does; low may exceed high."""
+def _uniform(draw: np.ndarray, low: float | np.ndarray, high: float | np.ndarray) -> np.ndarray:
+    """Map draws from [0, 1) to [low, high) as NumPy's ``uniform`` does; low may exceed high."""
     return low + (high - low) * draw
 
 
 def _peak(x: np.ndarray) -> np.floating:
-    return max(x.max(), -x.min())  # twice as fast as abs(x).max(), which makes a copy
+    return max(x.max(), -x.min())  # twice as fast as abs(x).max(), which copies
 
 
 def _limit_peak(y: np.ndarray) -> np.ndarray:
@@ -393,7 +425,7 @@ def _check_waveform(x: np.ndarray, highest_power: int, utterance: str | None) ->
     peak = float(_peak(x))
     if not math.isfinite(peak):
         raise InputError(f"{name} has NaN or infinite samples; repair or leave out its audio file")
-    # Room for the highest power (or a squared norm) and for the sums of an FFT.
+    # Leave room for the highest power (or a squared norm) and for the sums of an FFT.
     if peak > (float(np.finfo(x.dtype).max) / 2**20) ** (1 / max(highest_power, 2)):
         raise InputError(f"{name} has peak {peak:g}, whose powers overflow; scale it to [-1, 1]")
     return x

@@ -1,8 +1,10 @@
-"""Specmix: two spectrograms of a batch mixed by bands of frequency and of time, and their labels by the area kept.
+"""Specmix: mix spectrograms of a batch by bands of frequency and time, and their labels.
 
-G. Kim, D. K. Han, H. Ko, "SpecMix: a mixed sample data augmentation method for training with time-frequency domain features",
-Interspeech 2021 (arXiv 2108.03020): x̃ = M ⊙ x + (1 − M) ⊙ x′ with a binary mask M made of bands, ỹ = λ·y + (1 − λ)·y′, λ the part of
-the area where M is 1. Random Specmix (S. Dong et al., arXiv 2306.15389) mixes frequency bands only, and only in randomly selected samples.
+G. Kim, D. K. Han, H. Ko, "SpecMix: a mixed sample data augmentation method for training with
+time-frequency domain features", Interspeech 2021 (arXiv 2108.03020): x̃ = M ⊙ x + (1 − M) ⊙ x′ and
+ỹ = λ·y + (1 − λ)·y′, with a binary mask M made of bands and λ the share of the area where M is 1.
+Random Specmix (S. Dong et al., arXiv 2306.15389) mixes only frequency bands, and only in samples
+that are selected at random.
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, fields
 from numbers import Real
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -19,24 +21,30 @@ from nes2net.errors import InputError, did_you_mean
 
 
 class Mixed(NamedTuple):
-    """``spectrograms`` B×T×F and ``targets`` B×n (each row sums to 1) after mixing; ``kept`` (B,) is λ, 1 for an untouched sample."""
+    """A batch after mixing."""
 
     spectrograms: Tensor
+    """B×T×F."""
     targets: Tensor
+    """B×n; each row sums to 1."""
     kept: Tensor
+    """λ, (B,); 1 for a sample that is not mixed."""
 
 
 @dataclass(frozen=True)
 class Specmix:
-    """Specmix with these settings; the defaults are the paper's, :data:`RANDOM_SPECMIX` has those of random Specmix.
+    """Specmix with these settings; the defaults are the paper's.
 
-    Every selected sample has a partner of its own, any other sample of the batch with equal chance, and a mask of its own. On each
-    axis the number of bands is drawn from 1 to ``frequency_bands`` or ``time_bands``, the width of each band from 1 to ⌊``gamma`` · axis⌋
-    bins or frames, and its place from all that fit, all uniformly; bands may overlap. (The abstract of random Specmix names none
-    of these distributions: they are assumptions, see DEVIATIONS.md.)
+    :data:`RANDOM_SPECMIX` is random Specmix.
+
+    Each selected sample gets a mask and a partner of its own; all other samples of the batch are
+    equally likely partners. All draws are uniform. On each axis the number of bands is 1 to
+    ``frequency_bands`` or ``time_bands``, the width of a band 1 to ⌊``gamma`` · axis⌋ bins or
+    frames, and its position any that fits. Bands may overlap. The abstract of random Specmix does
+    not give these distributions; they are assumptions, see DEVIATIONS.md.
 
     Raises:
-        InputError: a setting is out of its range.
+        InputError: if a setting is out of its range.
 
     >>> generator = torch.Generator().manual_seed(0)
     >>> mixed = Specmix(time_bands=0)(torch.randn(4, 100, 45), torch.tensor([0, 0, 1, 1]), generator)
@@ -45,31 +53,37 @@ class Specmix:
     """
 
     frequency_bands: int = 3
-    """At most so many frequency bands; 0 for none."""
+    """Largest number of frequency bands; 0 for none."""
     time_bands: int = 3
-    """At most so many time bands; 0 for none."""
+    """Largest number of time bands; 0 for none."""
     gamma: float = 0.3
-    """A band covers at most this part of its axis."""
+    """Largest share of its axis that a band covers."""
     probability: float = 1.0
-    """Chance of a sample to be mixed."""
+    """Probability that a sample is mixed."""
     mix_labels: bool = True
-    """Mix the labels in proportion to the area kept; otherwise a sample keeps its own."""
+    """Mix the labels in proportion to the area kept; otherwise a sample keeps its own label."""
 
     def __post_init__(self) -> None:
+        values: dict[str, Any] = vars(self)
         for name in ("frequency_bands", "time_bands"):
-            value = getattr(self, name)
+            value = values[name]
             if isinstance(value, bool) or not isinstance(value, int) or value < 0:
                 raise InputError(f"Specmix: {name} is a whole number of at least 0, not {value!r}")
         for name in ("gamma", "probability"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, Real) or not 0 <= value <= 1:
+            value = values[name]
+            if isinstance(value, bool) or not isinstance(value, Real) or not 0 <= float(value) <= 1:
                 raise InputError(f"Specmix: {name} is a number from 0 to 1, not {value!r}")
         if not isinstance(self.mix_labels, bool):
             raise InputError(f"Specmix: mix_labels is true or false, not {self.mix_labels!r}")
 
     @classmethod
-    def of(cls, **settings: float) -> Specmix:
-        """As the constructor, but an unknown name raises :class:`nes2net.InputError` with the nearest one."""
+    def of(cls, **settings: Any) -> Specmix:
+        """Build Specmix from settings by name.
+
+        Raises:
+            InputError: if a name is unknown (the message has the nearest one), or a value out of
+                range.
+        """
         known = [field.name for field in fields(cls)]
         for name in settings:
             if name not in known:
@@ -79,10 +93,15 @@ class Specmix:
     def __call__(
         self, spectrograms: Tensor, targets: Tensor, generator: torch.Generator, num_classes: int = 2
     ) -> Mixed:
-        """Mix ``spectrograms`` B×T×F and ``targets``, class numbers (B,) or distributions over ``num_classes`` B×n.
+        """Mix a batch.
 
-        A few numbers per sample are drawn on the generator's device, in an order that depends on the shape and settings only: a generator
-        on the CPU gives the same mix on every device. The spectrograms are mixed where they are.
+        A few numbers per sample are drawn on the generator's device, in an order that depends only
+        on the shape and the settings. A generator on the CPU therefore gives the same mix on every
+        device. The spectrograms are mixed on their own device.
+
+        Args:
+            spectrograms: B×T×F.
+            targets: class numbers (B,), or distributions over ``num_classes``, B×n.
         """
         if spectrograms.ndim != 3:
             raise InputError(f"Specmix takes spectrograms batch × frames × bins, not {tuple(spectrograms.shape)}")
@@ -107,7 +126,7 @@ class Specmix:
         return Mixed(torch.where(pasted, spectrograms[partner], spectrograms), targets, kept)
 
     def _bands(self, generator: torch.Generator, batch: int, most: int, length: int) -> Tensor:
-        """Where the bands of each sample lie on an axis of ``length``: B×length of booleans."""
+        """Draw the bands of each sample on an axis of ``length``: B×length, true inside a band."""
         widest = math.floor(self.gamma * length)
         if not most or not widest:
             return torch.zeros(batch, length, dtype=torch.bool, device=generator.device)
@@ -120,7 +139,8 @@ class Specmix:
         return inside.any(1)
 
 
-#: Frequency bands only, in half of the samples (the half is an assumption: the paper's abstract says "randomly select").
+#: Only frequency bands, in half of the samples. The half is an assumption: the abstract says
+#: "randomly select".
 RANDOM_SPECMIX = Specmix(time_bands=0, probability=0.5)
 
 
@@ -129,6 +149,6 @@ def _uniform(generator: torch.Generator, shape: int | tuple[int, ...]) -> Tensor
 
 
 def _integers(generator: torch.Generator, shape: int | tuple[int, ...], low: int, high: int) -> Tensor:
-    """Uniform from ``low`` to ``high``, both included."""
+    """Uniform whole numbers from ``low`` to ``high``, both included."""
     shape = (shape,) if isinstance(shape, int) else shape
     return torch.randint(low, high + 1, shape, generator=generator, device=generator.device)

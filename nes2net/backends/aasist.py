@@ -1,8 +1,10 @@
-"""AASIST on self-supervised features: a residual encoder, then graphs over spectral and temporal nodes that attend to each other.
+"""AASIST on self-supervised features: a residual encoder, then graph attention.
 
-J.-w. Jung et al., "AASIST: audio anti-spoofing using integrated spectro-temporal graph attention networks", ICASSP 2022 (arXiv 2110.01200);
-after XLS-R as in H. Tak et al., "Automatic speaker verification spoofing and deepfake detection using wav2vec 2.0 and data
-augmentation", Odyssey 2022 (arXiv 2202.12233). :mod:`nes2net.backends.raw_aasist` has the detector on the waveform.
+J.-w. Jung et al., "AASIST: audio anti-spoofing using integrated spectro-temporal graph attention
+networks", ICASSP 2022 (arXiv 2110.01200); after XLS-R as in H. Tak et al., "Automatic speaker
+verification spoofing and deepfake detection using wav2vec 2.0 and data augmentation", Odyssey 2022
+(arXiv 2202.12233). "Sec." below refers to the first paper. The detector on the waveform is in
+:mod:`nes2net.backends.raw_aasist`.
 """
 
 from __future__ import annotations
@@ -32,14 +34,15 @@ class ResidualBlock(nn.Module):
         self.reshape_skip = in_channels != out_channels
 
     def forward(self, x: Tensor) -> Tensor:
+        """Encode ``x`` B×C×F×T to B×C'×F×T."""
         if self.training and not self.first:
             self.bn1(x)  # the published code drops the result: only the running statistics move
-        y = self.conv2(F.selu(self.bn2(self.conv1(x))))
+        y = self.conv2(F.selu(self.bn2(self.conv1(x))))  # conv1 gives F + 1 rows, conv2 F again
         return y + (self.conv_downsample(x) if self.reshape_skip else x)
 
 
 def residual_encoder(channels: Sequence[int], after_block: Sequence[nn.Module] = ()) -> nn.Sequential:
-    """Residual blocks from one channel to ``channels[0]``, ``channels[1]``, …; each is followed by ``after_block``."""
+    """Chain residual blocks from one channel to ``channels``, each with ``after_block``."""
     inputs = [1, *channels[:-1]]
     return nn.Sequential(
         *(
@@ -54,16 +57,21 @@ def _attention_vector(size: int) -> nn.Parameter:
 
 
 def _pairs(x: Tensor) -> Tensor:
-    """x_i ⊙ x_j of all nodes i, j: B×N×D → B×N×N×D."""
+    """Products x_i ⊙ x_j of all nodes i, j: B×N×D → B×N×N×D."""
     return x.unsqueeze(2) * x.unsqueeze(1)
 
 
 def _normalise_nodes(bn: nn.BatchNorm1d, x: Tensor) -> Tensor:
+    """Batch normalisation of ``x`` B×N×D that counts each node as one example."""
     return bn(x.flatten(0, 1)).view_as(x)
 
 
 class GraphAttention(nn.Module):
-    """Every node becomes a map of itself plus a map of the attention-weighted mean of all: B×N×D → B×N×D' (Sec. 2.2)."""
+    """Graph attention over one type of nodes, B×N×D → B×N×D' (Sec. 2.2).
+
+    Each node becomes a linear map of itself plus a linear map of the attention-weighted mean of all
+    nodes.
+    """
 
     def __init__(self, in_dim: int, out_dim: int, temperature: float) -> None:
         super().__init__()
@@ -76,17 +84,18 @@ class GraphAttention(nn.Module):
         self.temperature = temperature
 
     def forward(self, x: Tensor) -> Tensor:
+        """Update the nodes ``x`` B×N×D to B×N×D'."""
         x = self.input_drop(x)
-        scores = (torch.tanh(self.att_proj(_pairs(x))) @ self.att_weight).squeeze(3)
+        scores = (torch.tanh(self.att_proj(_pairs(x))) @ self.att_weight).squeeze(3)  # B×N×N
         attention = torch.softmax(scores / self.temperature, dim=2)
         x = self.proj_with_att(attention @ x) + self.proj_without_att(x)
         return F.selu(_normalise_nodes(self.bn, x))
 
 
 class HeterogeneousGraphAttention(nn.Module):
-    """Graph attention over nodes of two types and a master node that gathers from both (HS-GAL, Sec. 2.3).
+    """Graph attention over two types of nodes and a master node (HS-GAL, Sec. 2.3).
 
-    Type 1 B×N₁×D, type 2 B×N₂×D, master B×1×D → the same with D' dimensions.
+    The master node gathers from both types.
     """
 
     def __init__(self, in_dim: int, out_dim: int, temperature: float) -> None:
@@ -108,36 +117,42 @@ class HeterogeneousGraphAttention(nn.Module):
         self.temperature = temperature
 
     def forward(self, type1: Tensor, type2: Tensor, master: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Update ``type1`` B×N₁×D, ``type2`` B×N₂×D and ``master`` B×1×D to D' dimensions each."""
         n1, n2 = type1.shape[1], type2.shape[1]
-        x = self.input_drop(torch.cat([self.proj_type1(type1), self.proj_type2(type2)], dim=1))
+        x = self.input_drop(torch.cat([self.proj_type1(type1), self.proj_type2(type2)], dim=1))  # B×(N₁+N₂)×D
         master = self._update_master(x, master)
         x = self.proj_with_att(self._attention(x, n1) @ x) + self.proj_without_att(x)
         type1, type2 = F.selu(_normalise_nodes(self.bn, x)).split([n1, n2], dim=1)
         return type1, type2, master
 
     def _attention(self, x: Tensor, n1: int) -> Tensor:
-        h = torch.tanh(self.att_proj(_pairs(x)))
+        """Attention weights B×N×N of N = N₁ + N₂ nodes ``x``; each pair of types has a vector."""
+        h = torch.tanh(self.att_proj(_pairs(x)))  # B×N×N×D'
         from_type1 = torch.cat([h[:, :n1, :n1] @ self.att_weight11, h[:, :n1, n1:] @ self.att_weight12], dim=2)
         from_type2 = torch.cat([h[:, n1:, :n1] @ self.att_weight12, h[:, n1:, n1:] @ self.att_weight22], dim=2)
         scores = torch.cat([from_type1, from_type2], dim=1).squeeze(3)
         return torch.softmax(scores / self.temperature, dim=2)
 
     def _update_master(self, x: Tensor, master: Tensor) -> Tensor:
-        scores = torch.tanh(self.att_projM(x * master)) @ self.att_weightM
+        """Update ``master`` B×1×D from all nodes ``x`` B×N×D: B×1×D'."""
+        scores = torch.tanh(self.att_projM(x * master)) @ self.att_weightM  # B×N×1
         attention = torch.softmax(scores / self.temperature, dim=1)
         return self.proj_with_attM(attention.transpose(1, 2) @ x) + self.proj_without_attM(master)
 
 
 def _floor_of_product(nodes: int, ratio: float) -> int:
-    """⌊nodes·ratio⌋ as floats multiply (⌊90·0.7⌋ is 62), also where torch traces for any number of nodes.
+    """⌊nodes·ratio⌋ in floating point: ⌊90·0.7⌋ is 62, also for a traced number of nodes.
 
-    A half is written as a division of integers because a traced graph with it is made several times faster.
+    A half is an integer division, with which tracing is several times faster.
     """
     return nodes // 2 if ratio == 0.5 else torch.sym_int(nodes * ratio)
 
 
 class GraphPool(nn.Module):
-    """Keeps the ``ratio`` of nodes with the highest score, times that score: B×N×D → B×max(⌊N·ratio⌋, 1)×D (Sec. 2.2)."""
+    """Keep the nodes with the highest scores, each times its score (Sec. 2.2).
+
+    B×N×D → B×max(⌊N·ratio⌋, 1)×D.
+    """
 
     def __init__(self, ratio: float, dim: int) -> None:
         super().__init__()
@@ -146,17 +161,24 @@ class GraphPool(nn.Module):
         self.ratio = ratio
 
     def forward(self, x: Tensor) -> Tensor:
-        scores = torch.sigmoid(self.proj(self.drop(x)))
+        """Pool the nodes ``x`` B×N×D."""
+        scores = torch.sigmoid(self.proj(self.drop(x)))  # B×N×1
         kept = max(_floor_of_product(x.shape[1], self.ratio), 1)
         best = scores.topk(kept, dim=1).indices
         return (x * scores).gather(1, best.expand(-1, -1, x.shape[2]))
 
 
 class SpectroTemporalGraph(Backend):
-    """What AASIST does with spectral nodes B×N_S×C and temporal nodes B×N_T×C, up to the logits (Sec. 2.3, 2.4).
+    """The graph part that both AASIST back-ends share, from nodes to logits (Sec. 2.3 and 2.4).
 
-    ``pool_ratios``: of the spectral, the temporal and the heterogeneous graphs; ``temperatures`` likewise. The published
-    configurations name a fourth of each, which is not used.
+    Args:
+        channels: C, size of a node.
+        spectral_nodes: N_S.
+        num_logits: n.
+        gat_dims: sizes of a node after the first and after the heterogeneous attention.
+        pool_ratios: of the spectral, the temporal and the heterogeneous graphs. The published
+            configurations name a fourth one, which is not used.
+        temperatures: of the attention in the same three graphs, with an unused fourth one likewise.
     """
 
     def __init__(
@@ -190,7 +212,10 @@ class SpectroTemporalGraph(Backend):
         self.out_layer = nn.Linear(5 * mixed_dim, num_logits)
 
     def readout(self, spectral: Tensor, temporal: Tensor) -> Tensor:
-        """The utterance's vector, B×5·``gat_dims[1]``, from its nodes; ``spectral`` without their positions."""
+        """Embedding B×5·``gat_dims[1]`` of ``spectral`` B×N_S×C and ``temporal`` B×N_T×C.
+
+        ``spectral`` is given without its positions.
+        """
         spectral = self.pool_S(self.GAT_layer_S(spectral + self.pos_S))
         temporal = self.pool_T(self.GAT_layer_T(temporal))
         branch1 = self._branch(
@@ -235,6 +260,7 @@ class SpectroTemporalGraph(Backend):
         pool_spectral: GraphPool,
         second: HeterogeneousGraphAttention,
     ) -> tuple[Tensor, Tensor, Tensor]:
+        """Compute one of the two branches, whose element-wise maximum is taken afterwards."""
         temporal, spectral, master = first(temporal, spectral, master.expand(temporal.shape[0], -1, -1))
         temporal, spectral = pool_temporal(temporal), pool_spectral(spectral)
         more_temporal, more_spectral, more_master = second(temporal, spectral, master)
@@ -242,7 +268,7 @@ class SpectroTemporalGraph(Backend):
 
 
 class Aasist(SpectroTemporalGraph):
-    """AASIST after a self-supervised front-end. Use :func:`aasist`."""
+    """AASIST after a self-supervised front-end; built by :func:`aasist`."""
 
     min_frames = 3  # one step of the 3×3 max-pooling
 
@@ -267,21 +293,29 @@ class Aasist(SpectroTemporalGraph):
         )
 
     def forward(self, features: Tensor) -> Tensor:
-        """``features`` B×T×D → logits B×n; with two, column 1 is the score, higher meaning more bona fide."""
+        """Logits B×n of ``features`` B×T×D; the last column is the score."""
         self.check_features(features)
         image = self.LL(features).transpose(1, 2).unsqueeze(1)  # B×1×128×T
         x = self.encoder(F.selu(self.first_bn(F.max_pool2d(image, 3))))
         x = F.selu(self.first_bn1(x))  # B×64×42×T/3
         weights = self.attention(x)
-        spectral = (x * torch.softmax(weights, dim=3)).sum(dim=3).transpose(1, 2)
-        temporal = (x * torch.softmax(weights, dim=2)).sum(dim=2).transpose(1, 2)
+        spectral = (x * torch.softmax(weights, dim=3)).sum(dim=3).transpose(1, 2)  # B×42×64
+        temporal = (x * torch.softmax(weights, dim=2)).sum(dim=2).transpose(1, 2)  # B×T/3×64
         return self.out_layer(self.drop(self.readout(spectral, temporal)))
 
 
 def aasist(*, feature_dim: int = 1024, num_logits: int = 2) -> Aasist:
     """AASIST, features B×T×``feature_dim`` → logits B×``num_logits``.
 
-    T is at least 3; for a graph made by ``torch.export`` at least 24, where two temporal nodes are left after both poolings.
+    T is at least 3. In a graph of ``torch.export`` it is at least 24, so that two temporal nodes
+    are left after both poolings.
+
+    Args:
+        feature_dim: D, the front-end's ``out_dim``.
+        num_logits: n.
+
+    Raises:
+        InputError: if an option is not a positive number.
 
     >>> backend = aasist()
     >>> sum(p.numel() for p in backend.parameters())

@@ -11,11 +11,21 @@ from nes2net.backends.pooling import AttentiveStatisticsPooling
 class AspMlp(Backend):
     """Features B×T×``feature_dim`` → logits B×``num_logits``.
 
-    T. Stourbe, V. Miara, T. Lepage, R. Dehak, "Exploring WavLM back-ends for speech spoofing and deepfake detection", ASVspoof
-    Workshop 2024 (arXiv 2409.05032), pools WavLM's representation so. No code and no checkpoint of it is published: nothing
-    here could be compared with its numbers. Assumptions: the attention's bottleneck (``bottleneck_dim`` 128, as in the
-    published Nes2Net) and an MLP of one hidden layer (``hidden_dim`` 256) with BatchNorm and ReLU.
-    Raises :class:`InputError` where options or input do not fit.
+    T. Stourbe, V. Miara, T. Lepage, R. Dehak, "Exploring WavLM back-ends for speech spoofing and
+    deepfake detection", ASVspoof Workshop 2024 (arXiv 2409.05032), pools WavLM's representation in
+    this way. Neither code nor checkpoints are published, so nothing here could be compared with the
+    paper's numbers. Two things are assumptions: the attention's bottleneck (``bottleneck_dim`` 128,
+    as in the published Nes2Net) and an MLP of one hidden layer (``hidden_dim`` 256) with BatchNorm
+    and ReLU.
+
+    Args:
+        feature_dim: D, the front-end's ``out_dim``.
+        bottleneck_dim: hidden size of the pooling's attention.
+        hidden_dim: hidden size of the MLP.
+        num_logits: n, 1 or more.
+
+    Raises:
+        InputError: if an option is not a positive number.
 
     >>> import torch
     >>> AspMlp(num_logits=1)(torch.randn(2, 50, 1024)).shape
@@ -41,6 +51,6 @@ class AspMlp(Backend):
         )
 
     def forward(self, features: Tensor) -> Tensor:
-        """``features`` B×T×D → logits B×n; with two, column 1 is the score, higher meaning more bona fide."""
+        """Logits B×n of ``features`` B×T×D, T ≥ 2; the last column is the score."""
         self.check_features(features)
-        return self.mlp(self.pooling(features.transpose(1, 2)))
+        return self.mlp(self.pooling(features.transpose(1, 2)))  # B×D×T → B×2D → B×n

@@ -1,7 +1,7 @@
 """AttM + LSTM: attentive merging of the hidden states, one LSTM layer, mean over time.
 
-Z. Pan, T. Liu, H. B. Sailor, Q. Wang, "Attentive merging of hidden embeddings from pre-trained speech model for anti-spoofing
-detection", Interspeech 2024.
+Z. Pan, T. Liu, H. B. Sailor, Q. Wang, "Attentive merging of hidden embeddings from pre-trained
+speech model for anti-spoofing detection", Interspeech 2024.
 """
 
 from __future__ import annotations
@@ -20,8 +20,9 @@ from nes2net.errors import InputError
 class SiLU(nn.Module):
     """SiLU, with a linear layer that is never used.
 
-    The published code passes ``nn.Linear`` where SiLU expects its ``inplace`` flag. The layer is in the published checkpoints, is
-    kept so that they load and are written back whole, and gets no gradient.
+    The published code passes ``nn.Linear`` where SiLU expects its ``inplace`` flag, so its
+    checkpoints hold that layer. It is kept here so that checkpoints load and save completely; it
+    gets no gradient.
     """
 
     def __init__(self, unused_dim: int) -> None:
@@ -29,11 +30,14 @@ class SiLU(nn.Module):
         self.inplace = nn.Linear(unused_dim, unused_dim)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Apply SiLU to each element of ``x``."""
         return F.silu(x)
 
 
 class Merging(AttentiveMerging):
     """Attentive merging whose last map is two layers deep: L tensors B×T×D → B×T×D."""
+
+    linear_proj: nn.Sequential  # type: ignore[assignment]  # only the gates are shared
 
     def __init__(self, num_layers: int, feature_dim: int) -> None:
         super().__init__(num_layers, feature_dim)
@@ -43,10 +47,11 @@ class Merging(AttentiveMerging):
         )
 
     def forward(self, hidden_states: Sequence[Tensor]) -> Tensor:
+        """Merge ``hidden_states``, L tensors B×T×D, to B×T×D."""
         self.check_hidden_states(hidden_states)
-        gates = self.gates(hidden_states)[:, :, None, None].unbind(dim=1)
+        gates = self.gates(hidden_states)[:, :, None, None].unbind(dim=1)  # L tensors B×1×1
         gated = torch.stack([layer * gate for layer, gate in zip(hidden_states, gates)], dim=3)  # B×T×D×L
-        return self.linear_proj(gated.flatten(2))
+        return self.linear_proj(gated.flatten(2))  # B×T×D·L → B×T×D
 
 
 class Decoder(nn.Module):
@@ -58,21 +63,33 @@ class Decoder(nn.Module):
         self.LL = nn.Linear(lstm_dim, num_logits)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Logits B×n of ``x`` B×T×D."""
         outputs, _ = self.lstm(x)
         return self.LL(outputs.mean(dim=1))
 
 
 class AttMLSTM(Backend):
-    """Hidden states (at least L + 1) × (B×T×``feature_dim``) → logits B×``num_logits``.
+    """Hidden states, at least L + 1 tensors B×T×``feature_dim`` → logits B×``num_logits``.
 
-    It merges the layers itself (with a map of its own, which is not the ``attm`` aggregation's), so it wants all of them and no
-    aggregation before it. State 0, the input of the first layer, is dropped and states 1 to L = ``num_layers`` are merged: the
-    outputs of the first L layers, whatever the front-end's depth. 12 of WavLM-Large's 24 layers is the paper's system that
-    needs half of the front-end. As in the published code, the last layer is taken before the final layer norm, which
-    ``wants_final_norm`` asks of the front-end. ``torch.export`` fixes the number of frames (a limit of ``nn.LSTM``), an ONNX file does not.
-    The projection is L·D → L·D/4 → D. There is no whole published checkpoint of this system to compare with; the published
-    code's numbers with random weights are reproduced.
-    Raises :class:`InputError` where options or input do not fit.
+    It merges the layers itself, by a projection L·D → L·D/4 → D that differs from the ``attm``
+    aggregation's, so no aggregation stands before it. State 0, the input of the first layer, is
+    dropped. States 1 to L = ``num_layers`` are merged: the outputs of the first L layers, whatever
+    the front-end's depth. The paper's system with half of the front-end takes 12 of WavLM-Large's
+    24 layers. As in the published code, the front-end's last layer is taken before its final layer
+    norm.
+
+    No complete checkpoint of this system is published; the outputs of the published code with
+    random weights are reproduced. ``torch.export`` fixes the number of frames, a limit of
+    ``nn.LSTM``; an ONNX file does not.
+
+    Args:
+        feature_dim: D, the front-end's ``out_dim``.
+        num_layers: L, the layers that are merged.
+        lstm_dim: hidden size of the LSTM.
+        num_logits: n.
+
+    Raises:
+        InputError: if an option is out of its range.
 
     >>> backend = AttMLSTM(feature_dim=16, num_layers=4)
     >>> backend([torch.randn(2, 50, 16)] * 5).shape
@@ -97,6 +114,6 @@ class AttMLSTM(Backend):
         self.decoder = Decoder(feature_dim, lstm_dim, num_logits)
 
     def forward(self, hidden_states: Sequence[Tensor]) -> Tensor:
-        """``hidden_states``: at least ``num_layers`` + 1 tensors B×T×D → B×n."""
+        """Logits B×n of L + 1 or more ``hidden_states`` B×T×D; the last column is the score."""
         self.check_hidden_states(hidden_states)
         return self.decoder(self.feat_merge(list(hidden_states)[1 : self.num_layers + 1]))

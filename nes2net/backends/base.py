@@ -1,56 +1,70 @@
-"""The contract of a back-end, and what all of them check in the user's words."""
+"""The contract of a back-end, and the checks of options and inputs that all back-ends share."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from torch import Tensor, nn
 
 from nes2net.errors import InputError
 
 
-class Backend(nn.Module):
-    """Features B×T×D in, logits B×n out; the last column is the score, higher meaning more bona fide.
+class AngularHeadContract(Protocol):
+    """A head that turns embeddings into logits by their angles to class directions."""
 
-    A back-end that reads all layers takes the sequence of hidden states instead of the features. The
-    state dict has the published names, without :attr:`checkpoint_prefix`.
+    @property
+    def weight(self) -> Tensor:
+        """The class directions, n×E."""
+
+    def __call__(self, embeddings: Tensor) -> Tensor:
+        """Logits B×n of ``embeddings`` B×E."""
+
+
+class Backend(nn.Module):
+    """Features B×T×D → logits B×n; the last column is the score, higher meaning more bona fide.
+
+    A back-end with ``wants_layers = "all"`` takes the sequence of hidden states instead of the
+    features. State-dict keys are the published ones, without :attr:`checkpoint_prefix`.
     """
 
     config: dict[str, Any]
-    """What builds it again: ``name`` and options. :func:`nes2net.create_backend` sets it."""
+    """The name and options that build it again; :func:`nes2net.create_backend` sets them."""
     feature_dim: int
     """D, the size of a feature vector."""
     checkpoint_prefix: str = ""
-    """What stands before its names in whole-model checkpoints of the published code."""
+    """Prefix of its keys in the whole-model checkpoints of the published code."""
     wants_layers: Literal["last", "all"] = "last"
     """``"all"`` if it reads the hidden states of all layers, without an aggregation."""
     wants_final_norm: bool = True
-    """Whether the last hidden state comes after the front-end's final layer norm."""
-    num_states: int | None = None
-    """How many hidden states it reads, if it reads all layers."""
+    """Whether the last hidden state is taken after the front-end's final layer norm."""
+    num_states: int = 1
+    """How many hidden states it reads at least, if it reads all layers."""
     min_frames: int = 1
-    """T at least."""
+    """Smallest T."""
     max_frames: int | None = None
-    """T at most; None for no limit."""
+    """Largest T; None for no limit."""
     fixed_frames: int | None = None
-    """The one T that it reads; None if it reads any."""
+    """The only T that it takes; None if it takes any."""
     receptive_field: int | None = None
-    """Frames that its convolutions see; None if it sees the whole utterance."""
+    """Frames that its convolutions see; None if they see the whole utterance."""
 
     @property
-    def angular_head(self) -> nn.Module | None:
-        """The head that turns embeddings into logits, with class directions ``weight`` n×E; None without one."""
+    def angular_head(self) -> AngularHeadContract | None:
+        """The head from embeddings to logits, if it has class directions."""
         return None
 
     def embed(self, features: Tensor) -> Tensor:
-        """Embeddings B×E of ``features``, for a loss over the class directions of :attr:`angular_head`."""
+        """Embeddings B×E of ``features`` B×T×D, for a loss over class directions."""
         raise TypeError(f"{type(self).__name__} has no angular head, and so no embeddings")
 
     def check_features(self, features: Tensor, min_frames: int | None = None) -> None:
-        """Raise :class:`InputError` unless ``features`` is B×T×D with enough frames (20 ms each after XLS-R or WavLM).
+        """Raise :class:`InputError` unless ``features`` is B×T×D with enough frames.
 
-        ``min_frames`` is :attr:`min_frames` if it is not given.
+        A frame is 20 ms after XLS-R or WavLM.
+
+        Args:
+            min_frames: smallest T; None for :attr:`min_frames`.
         """
         min_frames = self.min_frames if min_frames is None else min_frames
         if features.ndim != 3 or features.shape[2] != self.feature_dim:
@@ -65,7 +79,11 @@ class Backend(nn.Module):
             )
 
     def check_hidden_states(self, hidden_states: Sequence[Tensor], min_frames: int | None = None) -> None:
-        """Raise :class:`InputError` unless there are enough hidden states, all B×T×D of one shape; see :meth:`check_features`."""
+        """Raise :class:`InputError` unless there are enough hidden states, all B×T×D of one shape.
+
+        Args:
+            min_frames: as for :meth:`check_features`.
+        """
         if len(hidden_states) < self.num_states:
             raise InputError(
                 f"this back-end reads {self.num_states} hidden states, got {len(hidden_states)}; "
@@ -81,7 +99,7 @@ class Backend(nn.Module):
 
 
 def bonafide_scores(logits: Tensor) -> Tensor:
-    """Scores (B,) of logits B×n: the second of two, or the only one. Higher means more bona fide."""
+    """Scores (B,) of ``logits`` B×n: the second of two logits, or the only one."""
     return logits[:, -1]
 
 

@@ -1,9 +1,10 @@
 """Conformer and TCM: a class token reads the utterance through conformer blocks.
 
-Conformer: E. Rosello, A. Gomez-Alanis, A. M. Gomez, A. Peinado, "A conformer-based classifier for variable-length utterance
-processing in anti-spoofing", Interspeech 2023. TCM: D.-T. Truong, R. Tao, T. Nguyen, H.-T. Luong, K. A. Lee, E. S. Chng,
-"Temporal-channel modeling in multi-head self-attention for synthetic speech detection", Interspeech 2024. TCM adds to each
-self-attention one token per head, which carries what the channels of that head hold over the whole utterance.
+Conformer: E. Rosello, A. Gomez-Alanis, A. M. Gomez, A. Peinado, "A conformer-based classifier for
+variable-length utterance processing in anti-spoofing", Interspeech 2023.
+TCM: D.-T. Truong, R. Tao, T. Nguyen, H.-T. Luong, K. A. Lee, E. S. Chng, "Temporal-channel modeling
+in multi-head self-attention for synthetic speech detection", Interspeech 2024. TCM adds one token
+per head to each self-attention: a summary of that head's channels over the whole utterance.
 """
 
 from __future__ import annotations
@@ -21,10 +22,11 @@ CONVOLUTION_EXPANSION = 2
 
 
 def position_table(num_frames: int, embed_dim: int) -> Tensor:
-    """The sinusoids of Vaswani et al. (2017), Sec. 3.5, 1×``num_frames``×``embed_dim``: sine at even, cosine at odd channels.
+    """Sinusoidal positions 1×``num_frames``×``embed_dim``: sine in even channels, else cosine.
 
-    The angles are float64 rounded to float32, and sine and cosine float32, as in the published table: at position 10,000
-    float32 angles are only good to 5e-4, so a table in float64 throughout would be another one.
+    Vaswani et al. (2017), Sec. 3.5. As in the published table, the angles are computed in float64
+    and rounded to float32, and sine and cosine are computed in float32. At position 10,000 a
+    float32 angle has an error of 5e-4, so a table in float64 throughout would differ.
 
     >>> position_table(3, 4)[0, :, 0]
     tensor([0.0000, 0.8415, 0.9093])
@@ -38,7 +40,7 @@ def position_table(num_frames: int, embed_dim: int) -> Tensor:
 
 
 class FeedForward(nn.Module):
-    """Per token, B×N×E → B×N×E."""
+    """Two linear layers applied to each token, B×N×E → B×N×E."""
 
     def __init__(self, embed_dim: int, dropout: float) -> None:
         super().__init__()
@@ -65,17 +67,19 @@ class SelfAttention(nn.Module):
         self.proj = nn.Linear(embed_dim, embed_dim)
 
     def forward(self, x: Tensor) -> Tensor:
-        heads = self.qkv(x).unflatten(2, (3, self.num_heads, -1)).transpose(1, 3)  # B×h×3×N×d
+        """Attend from each token of ``x`` B×N×E to all tokens."""
+        heads = self.qkv(x).unflatten(2, (3, self.num_heads, -1)).transpose(1, 3)  # B×h×3×N×d, h·d = E
         query, key, value = heads.unbind(dim=2)
-        attended = F.scaled_dot_product_attention(query, key, value)
+        attended = F.scaled_dot_product_attention(query, key, value)  # B×h×N×d
         return self.proj(attended.transpose(1, 2).flatten(2))
 
 
 class HeadTokenAttention(SelfAttention):
-    """Self-attention with temporal-channel modelling (Truong et al. 2024, Sec. 3): h head tokens join for its duration.
+    """Self-attention with temporal-channel modelling (Truong et al. 2024, Sec. 3), B×N×E → B×N×E.
 
-    They come from Lu et al., "DHVT", NeurIPS 2022. The class token takes in the mean of what the frames and the mean of
-    what the head tokens became; then the head tokens are dropped.
+    h head tokens (Lu et al., "DHVT", NeurIPS 2022) take part in the attention. Afterwards the mean
+    of the frames and the mean of the head tokens are added to the class token, and the head tokens
+    are dropped.
     """
 
     def __init__(self, embed_dim: int, num_heads: int) -> None:
@@ -86,20 +90,24 @@ class HeadTokenAttention(SelfAttention):
         self.pos_embed = nn.Parameter(torch.zeros(1, num_heads, embed_dim))
 
     def head_tokens(self, x: Tensor) -> Tensor:
-        """One token per head from the mean of its channels over all tokens: B×N×E → B×h×E."""
+        """One token per head, from the mean of its channels over all tokens: B×N×E → B×h×E."""
         heads = x.mean(dim=1).unflatten(1, (self.num_heads, -1))  # B×h×d
         tokens = self.ht_proj(heads).unflatten(2, (self.num_heads, -1))  # B×h×h×d
         return F.gelu(self.ht_norm(tokens)).flatten(2) + self.pos_embed
 
     def forward(self, x: Tensor) -> Tensor:
-        y = super().forward(torch.cat([x, self.head_tokens(x)], dim=1))
+        """Attend over the tokens ``x`` B×N×E, the class token first, and the head tokens."""
+        y = super().forward(torch.cat([x, self.head_tokens(x)], dim=1))  # B×(N + h)×E
         class_token, frames, heads = y[:, :1], y[:, 1 : -self.num_heads], y[:, -self.num_heads :]
         class_token = class_token + frames.mean(dim=1, keepdim=True) + heads.mean(dim=1, keepdim=True)
         return torch.cat([class_token, frames], dim=1)
 
 
 class DepthwiseConv(nn.Module):
-    """A convolution per channel that keeps the length; an even kernel reads one token more of the past: B×C×N → B×C×N."""
+    """A convolution per channel that keeps the length, B×C×N → B×C×N.
+
+    An even kernel reads one more token of the past than of the future.
+    """
 
     def __init__(self, channels: int, kernel_size: int) -> None:
         super().__init__()
@@ -107,18 +115,22 @@ class DepthwiseConv(nn.Module):
         self.conv = nn.Conv1d(channels, channels, kernel_size, groups=channels)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Convolve ``x`` B×C×N over its tokens."""
         return self.conv(F.pad(x, self.padding))
 
 
 class Transpose(nn.Module):
-    """Tokens first or channels first: B×N×C ↔ B×C×N. A module because it has a number in the published names."""
+    """Swap tokens and channels, B×N×C ↔ B×C×N; a module because the published keys count it."""
 
     def forward(self, x: Tensor) -> Tensor:
         return x.transpose(1, 2)
 
 
 class Convolution(nn.Module):
-    """The convolution module of Gulati et al., "Conformer", Interspeech 2020, Fig. 2: B×N×E → B×N×E."""
+    """The convolution module of Gulati et al., "Conformer", Interspeech 2020, Fig. 2.
+
+    B×N×E → B×N×E.
+    """
 
     def __init__(self, embed_dim: int, kernel_size: int, dropout: float) -> None:
         super().__init__()
@@ -141,7 +153,7 @@ class Convolution(nn.Module):
 
 
 class PreNorm(nn.Module):
-    """``fn`` after a layer norm."""
+    """``fn`` after a layer norm, B×N×E → B×N×E."""
 
     def __init__(self, embed_dim: int, fn: nn.Module) -> None:
         super().__init__()
@@ -153,7 +165,10 @@ class PreNorm(nn.Module):
 
 
 class Half(nn.Module):
-    """Half of what ``fn`` gives: a block has two feed-forward layers and counts each by half (Gulati et al., eq. 1)."""
+    """Half of the output of ``fn``, B×N×E → B×N×E.
+
+    A block counts each of its two feed-forward layers by half (Gulati et al., eq. 1).
+    """
 
     def __init__(self, fn: nn.Module) -> None:
         super().__init__()
@@ -164,7 +179,10 @@ class Half(nn.Module):
 
 
 class ConformerBlock(nn.Module):
-    """Feed-forward, attention, convolution, feed-forward, each added to its input, and a layer norm: B×N×E → B×N×E."""
+    """Feed-forward, attention, convolution, feed-forward and a layer norm: B×N×E → B×N×E.
+
+    The first four have a skip each.
+    """
 
     def __init__(self, embed_dim: int, attention: nn.Module, kernel_size: int, dropout: float) -> None:
         super().__init__()
@@ -181,26 +199,30 @@ class ConformerBlock(nn.Module):
 
 
 class Encoder(nn.Module):
-    """Frames B×T×E get their positions and a class token before them; the logits B×n are read off that token."""
+    """Add positions to the frames and a class token before them: B×T×E → logits B×n."""
 
     def __init__(self, blocks: list[ConformerBlock], embed_dim: int, num_logits: int) -> None:
         super().__init__()
-        # A parameter, though it is never trained: the published checkpoints hold it as one.
+        # Never trained, but a parameter: the published checkpoints hold it as one.
         self.positional_emb = nn.Parameter(position_table(MAX_FRAMES, embed_dim), requires_grad=False)
         self.encoder_blocks = nn.ModuleList(blocks)
         self.class_token = nn.Parameter(torch.rand(1, embed_dim))
         self.fc5 = nn.Linear(embed_dim, num_logits)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Logits B×n of the frames ``x`` B×T×E, T at most ``MAX_FRAMES``."""
         x = x + self.positional_emb[:, : x.shape[1]]
-        x = torch.cat([self.class_token.expand(x.shape[0], 1, -1), x], dim=1)
+        x = torch.cat([self.class_token.expand(x.shape[0], 1, -1), x], dim=1)  # B×(T + 1)×E
         for block in self.encoder_blocks:
             x = block(x)
         return self.fc5(x[:, 0])
 
 
 class Conformer(Backend):
-    """The whole back-end, B×T×D → B×n, T at most 10,000 frames (200 s). Use :func:`conformer` or :func:`tcm`."""
+    """The whole back-end, features B×T×D → logits B×n, T at most 10,000 frames (200 s).
+
+    Built by :func:`conformer` or :func:`tcm`.
+    """
 
     max_frames = MAX_FRAMES
 
@@ -221,7 +243,7 @@ class Conformer(Backend):
         check_positive(kernel_size=kernel_size, num_logits=num_logits)
         if embed_dim % num_heads:
             raise InputError(
-                f"embed_dim {embed_dim} cannot be split among num_heads {num_heads}; give a multiple of it"
+                f"embed_dim {embed_dim} cannot be split among num_heads {num_heads}; give a multiple of num_heads"
             )
         if not 0 <= dropout < 1:
             raise InputError(f"dropout must be at least 0 and below 1, got {dropout}")
@@ -234,11 +256,12 @@ class Conformer(Backend):
         self.conformer = Encoder(blocks, embed_dim, num_logits)
 
     def forward(self, features: Tensor) -> Tensor:
-        """``features`` B×T×D → logits B×n; with two, column 1 is the score, higher meaning more bona fide."""
+        """Logits B×n of ``features`` B×T×D; the last column is the score."""
         self.check_features(features)
         if features.shape[1] > MAX_FRAMES:
             raise InputError(
-                f"{features.shape[1]} frames are more than the {MAX_FRAMES} (200 s) that have a position; score shorter pieces"
+                f"{features.shape[1]} frames are too many, this back-end has positions for {MAX_FRAMES} (200 s); "
+                "score shorter pieces"
             )
         image = self.LL(features).unsqueeze(1)  # B×1×T×E: one mean and variance for all channels
         return self.conformer(F.selu(self.first_bn(image)).squeeze(1))
@@ -254,10 +277,11 @@ def conformer(
     dropout: float = 0.0,
     num_logits: int = 2,
 ) -> Conformer:
-    """The plain conformer: :func:`tcm` without its head tokens and what they add to the class token; options as there.
+    """The plain conformer: :func:`tcm` without head tokens; options as there.
 
-    Assumption: it shares TCM's fixed sinusoidal positions, so that the two differ in the head tokens alone. The code of
-    Rosello et al. has learned relative positions inside the attention and other names there; its checkpoints do not load here.
+    Assumption: it shares TCM's fixed sinusoidal positions, so that the two differ only in the head
+    tokens. The code of Rosello et al. learns relative positions inside the attention and names its
+    parameters differently, so its checkpoints do not load here.
 
     >>> conformer(embed_dim=16, num_blocks=1)(torch.randn(2, 50, 1024)).shape
     torch.Size([2, 2])
@@ -284,11 +308,19 @@ def tcm(
     dropout: float = 0.0,
     num_logits: int = 2,
 ) -> Conformer:
-    """Conformer with temporal-channel modelling, features B×T×``feature_dim`` → logits B×``num_logits``.
+    """Conformer with temporal-channel modelling: B×T×``feature_dim`` → logits B×``num_logits``.
 
-    ``embed_dim``: E, channels inside, a multiple of ``num_heads``. ``kernel_size``: of the depthwise convolution, in frames.
-    ``dropout``: in the feed-forward layers and after the convolution; the published code has none.
-    Raises :class:`InputError` where these do not fit. Names in the state dict are the published ones.
+    Args:
+        feature_dim: D, the front-end's ``out_dim``.
+        embed_dim: E, channels of a token, a multiple of ``num_heads``.
+        num_blocks: conformer blocks.
+        num_heads: h, heads of the self-attention.
+        kernel_size: of the depthwise convolution, in frames.
+        dropout: in the feed-forward layers and after the convolution, 0 in the published code.
+        num_logits: n.
+
+    Raises:
+        InputError: if an option is out of its range.
 
     >>> backend = tcm()
     >>> sum(p.numel() for p in backend.parameters() if p.requires_grad)

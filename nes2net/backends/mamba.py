@@ -1,7 +1,8 @@
 """XLSR-Mamba: two columns of Mamba blocks, one of which reads the utterance backwards.
 
-Y. Xiao, R. K. Das, "XLSR-Mamba: a dual-column bidirectional state space model for spoofing attack detection", IEEE SPL 2025
-(arXiv 2411.10027); the block is Mamba's (A. Gu, T. Dao, arXiv 2312.00752, Sec. 3.4).
+Y. Xiao, R. K. Das, "XLSR-Mamba: a dual-column bidirectional state space model for spoofing attack
+detection", IEEE SPL 2025 (arXiv 2411.10027). The block is that of Mamba (A. Gu, T. Dao,
+arXiv 2312.00752, Sec. 3.4).
 """
 
 from __future__ import annotations
@@ -27,16 +28,19 @@ NORM_EPS = 1e-5
 
 @cache
 def fused_selective_scan() -> Callable[..., Tensor] | None:
-    """mamba_ssm's CUDA kernel, or None where that package is not installed."""
+    """The CUDA kernel of mamba_ssm, or None if that package is not installed."""
     try:
-        from mamba_ssm.ops.selective_scan_interface import selective_scan_fn
+        from mamba_ssm.ops.selective_scan_interface import selective_scan_fn  # optional
     except ImportError:
         return None
     return selective_scan_fn
 
 
 class Mixer(nn.Module):
-    """The Mamba block without its norm and residual (Gu & Dao, Fig. 3), causal in time: B×T×E → B×T×E."""
+    """The Mamba block without its norm and residual (Gu & Dao, Fig. 3): B×T×E → B×T×E.
+
+    It is causal in time.
+    """
 
     def __init__(self, embed_dim: int) -> None:
         super().__init__()
@@ -53,7 +57,10 @@ class Mixer(nn.Module):
 
     @torch.no_grad()
     def _init_delta(self) -> None:
-        """softplus(bias) is log-uniform in ``DELTA_RANGE``; the weights keep the variance of what they read."""
+        """Draw the bias so that softplus(bias) is log-uniform in ``DELTA_RANGE``.
+
+        The weights are drawn so that they keep the variance of their input.
+        """
         bound = self.delta_rank**-0.5
         self.dt_proj.weight.uniform_(-bound, bound)
         low, high = map(math.log, DELTA_RANGE)
@@ -61,16 +68,20 @@ class Mixer(nn.Module):
         self.dt_proj.bias.copy_(delta + torch.log(-torch.expm1(-delta)))  # the inverse of softplus
 
     def forward(self, x: Tensor) -> Tensor:
+        """Mix the frames ``x`` B×T×E over time."""
         x, z = self.in_proj(x).chunk(2, dim=2)  # B×T×2E each
         x = F.silu(self.conv1d(F.pad(x.transpose(1, 2), (CONV_KERNEL - 1, 0)))).transpose(1, 2)
         delta, B, C = self.x_proj(x).split([self.delta_rank, STATE_DIM, STATE_DIM], dim=2)
-        delta = F.linear(delta, self.dt_proj.weight)  # its bias is added at the precision of the scan
+        delta = F.linear(delta, self.dt_proj.weight)  # B×T×2E; its bias is added at the precision of the scan
         fused = fused_selective_scan() if x.is_cuda and not torch.compiler.is_compiling() else None
         scan = self._scan if fused is None or x.dtype == torch.float64 else self._fused_scan
         return self.out_proj(scan(x, delta, B, C, z))
 
     def _scan(self, x: Tensor, delta: Tensor, B: Tensor, C: Tensor, z: Tensor) -> Tensor:
-        """In float32 at least, as the kernel does it: states decay over hundreds of frames."""
+        """Scan and gate, all B×T×2E.
+
+        As in the kernel, in at least float32, because states decay over hundreds of frames.
+        """
         wide = torch.promote_types(x.dtype, torch.float32)
         delta = F.softplus(delta.to(wide) + self.dt_proj.bias.to(wide))
         A = -torch.exp(self.A_log.to(wide))
@@ -78,8 +89,10 @@ class Mixer(nn.Module):
         return (y * F.silu(z)).to(x.dtype)
 
     def _fused_scan(self, x: Tensor, delta: Tensor, B: Tensor, C: Tensor, z: Tensor) -> Tensor:
-        """The same by mamba_ssm, which wants time last."""
-        y = fused_selective_scan()(
+        """Compute what :meth:`_scan` does by the kernel of mamba_ssm, which expects time last."""
+        fused = fused_selective_scan()
+        assert fused is not None
+        y = fused(
             x.mT.contiguous(),
             delta.mT.contiguous(),
             -torch.exp(self.A_log.float()),
@@ -94,7 +107,7 @@ class Mixer(nn.Module):
 
 
 class Layer(nn.Module):
-    """A mixer after an RMS norm: B×T×E → what is to be added to it."""
+    """A mixer after an RMS norm, B×T×E → B×T×E, to be added to the residual."""
 
     def __init__(self, embed_dim: int) -> None:
         super().__init__()
@@ -106,7 +119,10 @@ class Layer(nn.Module):
 
 
 class DualColumn(nn.Module):
-    """Frames B×T×E read forwards and backwards, each pooled by attention; logits B×n of both."""
+    """Read frames B×T×E forwards and backwards and pool both by attention → logits B×n.
+
+    See :class:`Mamba` for ``final_norm``.
+    """
 
     def __init__(self, embed_dim: int, layers_per_column: int, final_norm: str, num_logits: int) -> None:
         super().__init__()
@@ -118,42 +134,52 @@ class DualColumn(nn.Module):
         self.b_attention_pool = nn.Linear(embed_dim, 1)
         self.LL = nn.Linear(2 * embed_dim, embed_dim)
         self.classifier = nn.Linear(embed_dim, num_logits)
-        with torch.no_grad():  # as in GPT-2 and mamba_ssm: the sum of n layers varies as one would
+        with torch.no_grad():  # as in GPT-2 and mamba_ssm, so that n layers add up to the variance of one
             for layer in [*self.forward_layers, *self.backward_layers]:
                 layer.mixer.out_proj.weight.div_(math.sqrt(layers_per_column))
 
     def forward(self, x: Tensor) -> Tensor:
+        """Logits B×n of the frames ``x`` B×T×E."""
         forwards = self.column(x, x, self.forward_layers)
         backwards = self.column(x.flip(1), x, self.backward_layers)
-        pooled = [attend(forwards, self.f_attention_pool), attend(backwards, self.b_attention_pool)]
+        pooled = [attend(forwards, self.f_attention_pool), attend(backwards, self.b_attention_pool)]  # B×E each
         return self.classifier(self.LL(torch.cat(pooled, dim=1)))
 
     def column(self, x: Tensor, unreversed: Tensor, layers: nn.ModuleList) -> Tensor:
-        """B×T×E through one column. Its residual is kept in float32 at least, as published."""
+        """Pass ``x`` B×T×E through a column; the residual is at least float32, as published."""
         residual = x.to(torch.promote_types(x.dtype, torch.float32))
         for layer in layers[:-1]:
             residual = residual + layer(residual)
-        # The published final norm is given the model's input where the last layer's output belongs, so that layer is never needed.
+        # The published code passes the model's input to the final norm instead of the last layer's
+        # output, so that layer need not be computed.
         last = unreversed if self.final_norm == "published" else layers[-1](residual)
         return self.norm_f((residual + last).to(x.dtype))
 
 
 def attend(x: Tensor, score: nn.Linear) -> Tensor:
-    """The mean of the frames under the softmax of their scores: B×T×E → B×E."""
+    """Mean of the frames, weighted by the softmax of their scores: B×T×E → B×E."""
     return (torch.softmax(score(x), dim=1) * x).sum(dim=1)
 
 
 class Mamba(Backend):
     """Features B×T×``feature_dim`` → logits B×``num_logits``.
 
-    ``embed_dim``: E, channels inside. ``num_layers``: Mamba layers, an even number: both columns together.
-    ``final_norm``: ``"published"`` norms the sum of the residual and the model's own input, as the published code does, and
-    goes with the published weights. The last layer of each column is then without effect and gets no gradient, and in the
-    backward column the input is added in forward order to the time-reversed residual. ``"output"`` norms the column's
-    output, which is what the paper draws.
-    The scan is plain PyTorch (:mod:`nes2net.backends.selective_scan`), or mamba_ssm's kernel where that package is
-    installed, on CUDA outside torch.compile and torch.export.
-    Raises :class:`InputError` where options or input do not fit.
+    The scan is plain PyTorch (:mod:`nes2net.backends.selective_scan`). On CUDA, outside
+    torch.compile and torch.export, it is the kernel of mamba_ssm if that package is installed.
+
+    Args:
+        feature_dim: D, the front-end's ``out_dim``.
+        embed_dim: E, channels of a frame.
+        num_layers: Mamba layers of both columns together, an even number.
+        final_norm: ``"output"`` norms the output of a column, as the paper draws it.
+            ``"published"``, which the published weights need, norms the sum of the residual and the
+            model's own input. The last layer of each column then has no effect and gets no
+            gradient. In the backward column the input is in forward order, but the residual is
+            reversed.
+        num_logits: n.
+
+    Raises:
+        InputError: if an option is out of its range.
 
     >>> Mamba(embed_dim=16, num_layers=2)(torch.randn(2, 50, 1024)).shape
     torch.Size([2, 2])
@@ -177,12 +203,11 @@ class Mamba(Backend):
         self.feature_dim = feature_dim
         self.LL = nn.Linear(feature_dim, embed_dim)
         self.first_bn = nn.BatchNorm2d(1)
-        self.conformer = DualColumn(
-            embed_dim, num_layers // 2, final_norm, num_logits
-        )  # the published name; it is none
+        # "conformer" is its name in the published checkpoints.
+        self.conformer = DualColumn(embed_dim, num_layers // 2, final_norm, num_logits)
 
     def forward(self, features: Tensor) -> Tensor:
-        """``features`` B×T×D → logits B×n; with two, column 1 is the score, higher meaning more bona fide."""
+        """Logits B×n of ``features`` B×T×D; the last column is the score."""
         self.check_features(features)
         image = self.LL(features).unsqueeze(1)  # B×1×T×E: one mean and variance for all channels
         return self.conformer(F.selu(self.first_bn(image)).squeeze(1))

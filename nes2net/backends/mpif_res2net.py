@@ -1,7 +1,9 @@
-"""MPIF-Res2Net: a Res2Net on spectrograms whose groups are fused from several perspectives, so that they do not learn the same clues.
+"""MPIF-Res2Net: a Res2Net on spectrograms whose groups are fused from several perspectives.
 
-S. Dong, J. Xue, C. Fan, K. Zhu, Y. Chen, Z. Lv, "Multi-perspective information fusion Res2Net with random Specmix for fake speech
-detection", DADA 2023 (arXiv 2306.15389); no code is published. :class:`MpifRes2Net` says what is assumed.
+S. Dong, J. Xue, C. Fan, K. Zhu, Y. Chen, Z. Lv, "Multi-perspective information fusion Res2Net with
+random Specmix for fake speech detection", DADA 2023 (arXiv 2306.15389). The fusion is to keep the
+groups from learning the same clues. No code is published; :class:`MpifRes2Net` lists the
+assumptions.
 """
 
 from __future__ import annotations
@@ -15,17 +17,20 @@ from torch import Tensor, nn
 from nes2net.backends.base import Backend, check_positive
 from nes2net.errors import InputError
 
-#: What a gate's descriptor is pooled over, in an image B×C×T×F, per perspective.
+#: The axes of an image B×C×T×F that are averaged for the gate of each perspective.
 _POOLED = {"channel": (2, 3), "time": (3,), "frequency": (2,)}
 _BOTTLENECK_FLOOR = 4  # channels
 
 
 class PerspectiveFusion(nn.Module):
-    """A group's own split and the previous group's output, B×C×T×F both, as one: g ⊙ own + (1 − g) ⊙ previous.
+    """Fuse a group's own split with the previous group's output: B×C×T×F.
 
-    g is the mean of one gate per perspective: their sum, pooled over what the perspective does not look at, through a bottleneck of
-    1×1 convolutions and a sigmoid. The convex sum is that of attentional feature fusion (Dai et al., WACV 2021). In the bottleneck
-    stands SiLU, since so few units under a ReLU may all be dead.
+    The result is g ⊙ own + (1 − g) ⊙ previous.
+
+    g is the mean of one gate per perspective. A gate averages own + previous over the axes that the
+    perspective does not look at, and passes the result through a bottleneck of 1×1 convolutions and
+    a sigmoid. The convex sum is that of attentional feature fusion (Dai et al., WACV 2021). The
+    bottleneck has SiLU, because so few units could all die under a ReLU.
     """
 
     def __init__(self, channels: int, perspectives: Sequence[str], reduction: int) -> None:
@@ -39,19 +44,24 @@ class PerspectiveFusion(nn.Module):
         )
 
     def forward(self, own: Tensor, previous: Tensor) -> Tensor:
+        """Fuse ``own`` and ``previous``, both B×C×T×F."""
         both = own + previous
         gates = [torch.sigmoid(gate(both.mean(_POOLED[name], keepdim=True))) for name, gate in self.gates.items()]
         return previous + sum(gates) / len(gates) * (own - previous)
 
 
 class LocalChannelAttention(nn.Module):
-    """A gate per channel from its mean and its neighbours' (ECA, Wang et al., CVPR 2020): B×C×T×F → B×C×T×F."""
+    """A gate per channel from the means of it and its neighbours, B×C×T×F → B×C×T×F.
+
+    ECA (Wang et al., CVPR 2020).
+    """
 
     def __init__(self, kernel_size: int) -> None:
         super().__init__()
         self.conv = nn.Conv1d(1, 1, kernel_size, padding=kernel_size // 2, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Scale each channel of ``x`` B×C×T×F by its gate."""
         gate = torch.sigmoid(self.conv(x.mean((2, 3)).unsqueeze(1))).squeeze(1)  # B×C
         return x * gate[:, :, None, None]
 
@@ -59,9 +69,11 @@ class LocalChannelAttention(nn.Module):
 class Res2NetBlock(nn.Module):
     """A Res2Net bottleneck, B×C×T×F → B×C'×T'×F' (Gao et al., TPAMI 2021).
 
-    The first block of a stage has ``stride``. There, as in Res2Net's "stage" type, the groups are convolved independently (a split has
-    not yet the resolution of the previous group's output), the last group is average-pooled, and the shortcut is average pooling and
-    a 1×1 convolution. In every other block a group's input is ``join(own split, previous group's output)``.
+    The first block of a stage has a ``stride``. It is Res2Net's "stage" type: the groups are
+    convolved independently, because a split does not have the resolution of the previous group's
+    output; the last group is average-pooled; and the shortcut is average pooling with a 1×1
+    convolution. In every other block the input of a group is ``join(own split, previous group's
+    output)``.
     """
 
     def __init__(
@@ -87,7 +99,8 @@ class Res2NetBlock(nn.Module):
         self.conv3 = nn.Conv2d(width * scale, out_channels, 1, bias=False)
         self.bn3 = nn.BatchNorm2d(out_channels)
         self.attention = LocalChannelAttention(attention_kernel) if attention_kernel else nn.Identity()
-        self.pool, self.shortcut = nn.Identity(), nn.Identity()
+        self.pool: nn.Module = nn.Identity()
+        self.shortcut: nn.Module = nn.Identity()
         if stride is not None:
             self.pool = nn.AvgPool2d(3, stride, padding=1)
             self.shortcut = nn.Sequential(
@@ -97,7 +110,8 @@ class Res2NetBlock(nn.Module):
             )
 
     def forward(self, x: Tensor) -> Tensor:
-        parts = F.relu(self.bn1(self.conv1(x))).chunk(self.scale, dim=1)
+        """Add the output of the bottleneck to the shortcut of ``x`` B×C×T×F."""
+        parts = F.relu(self.bn1(self.conv1(x))).chunk(self.scale, dim=1)  # B×width×T×F each
         outputs: list[Tensor] = []
         for index, (part, conv, bn) in enumerate(zip(parts, self.convs, self.bns)):
             if outputs and not self.opens_stage:
@@ -111,10 +125,11 @@ class Res2NetBlock(nn.Module):
 
 
 class AngularHead(nn.Module):
-    """Cosine logits of embeddings B×D relative to class 0's: |x|·(cos θ_j − cos θ_0), B×n.
+    """Cosine logits of embeddings relative to class 0, |x|·(cos θ_j − cos θ_0): B×E → B×n.
 
-    Softmax does not see what is subtracted, and the last of two logits is the cosine-logit difference that is the score.
-    ``weight`` is n×D; its rows are used at unit length, there is no bias (A-softmax, Liu et al., CVPR 2017).
+    A softmax is unchanged by the subtraction, and the last of two logits becomes the cosine-logit
+    difference, which is the score. ``weight`` is n×E; its rows are scaled to unit length and there
+    is no bias (A-softmax, Liu et al., CVPR 2017).
     """
 
     def __init__(self, embedding_dim: int, num_logits: int) -> None:
@@ -122,6 +137,7 @@ class AngularHead(nn.Module):
         self.weight = nn.Parameter(torch.randn(num_logits, embedding_dim))
 
     def forward(self, embeddings: Tensor) -> Tensor:
+        """Logits B×n of ``embeddings`` B×E."""
         unit = F.normalize(self.weight, dim=1)
         return F.linear(embeddings, unit - unit[:1])
 
@@ -129,24 +145,31 @@ class AngularHead(nn.Module):
 class MpifRes2Net(Backend):
     """Features B×T×``feature_dim`` → logits B×``num_logits``.
 
-    Only the abstract says what the multi-perspective fusion is for; the paper reports an EER of 3.29 % and a min t-DCF of 0.2557 on
-    ASVspoof 2021 LA. The rest are assumptions, most of them taken from what the same group published with code (SR-LA Res2Net
-    with F0 sub-band, Neural Networks 2024). None could be compared with the authors' numbers:
+    The abstract names the purpose of the multi-perspective fusion, but no details. The paper
+    reports an EER of 3.29 % and a min t-DCF of 0.2557 on ASVspoof 2021 LA. Everything else is an
+    assumption, mostly taken from the code that the same group published for SR-LA Res2Net with F0
+    sub-band (Neural Networks 2024). Nothing could be compared with the authors' numbers:
 
-    1. Input: log-magnitude spectrum of the F0 sub-band, ``feature_dim`` 45 bins (``lps`` with ``num_bins=45``), ``num_frames`` 600, shorter
-       utterances repeated and longer ones cut; None takes them as they are.
-    2. Network: ``stem_convolutions`` 3 of 3×3 with ``stem_channels`` 16, each with BatchNorm and ReLU; stages of ``blocks`` (2, 2, 2, 2)
-       with ``planes`` (16, 32, 64, 128) and ``strides`` (1, 2, 2, 2); ``expansion`` 2; groups of ⌊planes·``base_width``/64⌋ channels,
-       ``base_width`` 26, ``scale`` 8 groups; global average pooling; Kaiming initialisation (fan out) of all convolutions but the gates'.
-    3. The first block of a stage is Res2Net's "stage" type, whose groups do not see each other, so that every further block has the fusion.
-    4. Fusion (``fusion``): the gate of :class:`PerspectiveFusion` from the ``perspectives`` channel, time and frequency, each with a
-       bottleneck of C/``fusion_reduction`` (4), at least 4 channels, averaged. Without it: Res2Net's plain addition.
-    5. Each block ends with local channel attention over ``attention_kernel`` 3 channels; 0 for none.
-    6. ``head``: "angular", for the angular softmax loss (the score is the cosine-logit difference), or "linear", for cross-entropy
-       (the score is the logit of bona fide).
+    1. Input: log-magnitude spectrum of the F0 sub-band, ``feature_dim`` 45 bins (``lps`` with
+       ``num_bins=45``). T is made ``num_frames`` 600 by repeating shorter utterances and cutting
+       longer ones; None leaves T as it is.
+    2. Stem: ``stem_convolutions`` 3 of size 3×3 with ``stem_channels`` 16, each with BatchNorm and
+       ReLU. Stages: ``blocks`` (2, 2, 2, 2) with ``planes`` (16, 32, 64, 128), ``strides`` (1, 2,
+       2, 2) and ``expansion`` 2. Each block has ``scale`` 8 groups of ⌊planes·``base_width``/64⌋
+       channels, ``base_width`` 26. Then comes global average pooling. All convolutions but those of
+       the gates have Kaiming initialisation (fan out).
+    3. The first block of a stage is Res2Net's "stage" type, whose groups do not see each other. All
+       other blocks have the fusion.
+    4. Fusion (``fusion``): the gates of :class:`PerspectiveFusion` for the ``perspectives``
+       channel, time and frequency, each with a bottleneck of C/``fusion_reduction`` (4) but at
+       least 4 channels. Without fusion it is Res2Net's plain addition.
+    5. Each block ends with local channel attention over ``attention_kernel`` 3 channels; 0 for
+       none.
+    6. ``head``: ``"angular"`` for the angular softmax loss, with the cosine-logit difference as
+       score, or ``"linear"`` for cross-entropy, with the logit of bona fide as score.
 
     Raises:
-        InputError: options or input do not fit.
+        InputError: if an option is out of its range.
 
     >>> backend = MpifRes2Net()
     >>> backend(torch.randn(2, 600, 45)).shape
@@ -225,9 +248,12 @@ class MpifRes2Net(Backend):
         return self.head if isinstance(self.head, AngularHead) else None
 
     def embed(self, features: Tensor) -> Tensor:
-        """``features`` B×T×D → embeddings B×(``expansion``·last of ``planes``), what the head and the angular softmax loss take."""
+        """Embeddings B×E of ``features`` B×T×D, for the head and the angular softmax loss.
+
+        E is ``expansion`` times the last of ``planes``.
+        """
         self.check_features(features)
-        if self.num_frames is not None:  # repeated where there are fewer, cut where there are more
+        if self.num_frames is not None:  # repeat shorter utterances, cut longer ones
             places = torch.arange(self.num_frames, device=features.device) % features.shape[1]
             features = features.index_select(1, places)
         x = self.stem(features.unsqueeze(1))  # B×C×T×D
@@ -236,7 +262,7 @@ class MpifRes2Net(Backend):
         return x.mean((2, 3))
 
     def forward(self, features: Tensor) -> Tensor:
-        """``features`` B×T×D → logits B×n; with two, column 1 is the score, higher meaning more bona fide."""
+        """Logits B×n of ``features`` B×T×D; the last column is the score."""
         return self.head(self.embed(features))
 
 

@@ -1,11 +1,13 @@
-"""Nes2Net, Nes2Net-X and Nes2Net-X SeLU: nested Res2Net back-ends that need no dimensionality reduction.
+"""Nes2Net, Nes2Net-X and Nes2Net-X SeLU: nested Res2Nets without dimensionality reduction.
 
-T. Liu, D.-T. Truong, R. K. Das, K. A. Lee, H. Li, "Nes2Net: a lightweight nested architecture for foundation model driven speech
-anti-spoofing", IEEE T-IFS 20, 2025 (arXiv 2504.05657). The variants differ in the inner block and the activation only. The
-paper numbers the part that passes through untouched as the first; in its code, and here, it is the last.
+T. Liu, D.-T. Truong, R. K. Das, K. A. Lee, H. Li, "Nes2Net: a lightweight nested architecture for
+foundation model driven speech anti-spoofing", IEEE T-IFS 20, 2025 (arXiv 2504.05657). The variants
+differ only in the inner block and the activation. One part of each split passes through unchanged:
+the first one in the paper, the last one in its code and here.
 
-Inside, a feature map is an image of height one, B×C×1×T: features B×T×D, transposed, are one in the channels-last layout without a
-copy, and in that layout every operation below reads and writes contiguous channels. (1-D convolutions have no such layout.)
+Inside, a feature map is an image of height one, B×C×1×T. Features B×T×D, transposed, are such an
+image in the channels-last layout without a copy. In that layout every operation below reads and
+writes contiguous channels; 1-D convolutions have no such layout.
 """
 
 from __future__ import annotations
@@ -22,18 +24,27 @@ from nes2net.errors import InputError
 
 
 class Conv(nn.Conv1d):
-    """A convolution over time with the published 1-D weights, for images of height one: B×C×1×T → B×C'×1×T."""
+    """A convolution over time with the published weights C'×C×K: B×C×1×T → B×C'×1×T."""
+
+    padding: tuple[int, ...]
 
     def forward(self, x: Tensor) -> Tensor:
+        """Convolve ``x`` B×C×1×T over time."""
         return F.conv2d(
             x, self.weight.unsqueeze(2), self.bias, padding=(0, *self.padding), dilation=(1, *self.dilation)
         )
 
 
 class ColumnConv(nn.Conv2d):
-    """A convolution over time whose published weights are C'×C×3×1, with time as an image's first axis; here time is the second."""
+    """A convolution over time with the published weights C'×C×3×1: B×C×1×T → B×C'×1×T.
+
+    Time is the first axis of the published image and the second axis here.
+    """
+
+    padding: tuple[int, ...]
 
     def forward(self, x: Tensor) -> Tensor:
+        """Convolve ``x`` B×C×1×T over time."""
         return F.conv2d(x, self.weight.mT, self.bias, padding=self.padding[::-1], dilation=self.dilation[::-1])
 
 
@@ -47,11 +58,12 @@ class SqueezeExcitation(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        return x * self.se(x)
+        """Scale each channel of ``x`` B×C×1×T by its gate."""
+        return x * self.se(x)  # gates are B×C×1×1
 
 
 class Res2NetBlock(nn.Module):
-    """The inner level: a Res2Net bottleneck with as many channels out as in, B×C×1×T → B×C×1×T.
+    """The inner level: a Res2Net bottleneck (Gao et al., TPAMI 2021), B×C×1×T → B×C×1×T.
 
     The order is convolution, activation, normalisation throughout.
     """
@@ -73,7 +85,7 @@ class Res2NetBlock(nn.Module):
         self.bns = nn.ModuleList(nn.BatchNorm2d(width) for _ in steps)
 
     def hierarchy(self, parts: Sequence[Tensor]) -> list[Tensor]:
-        """All but the last of the ``scale`` parts B×C/scale×1×T, each convolved with what the part before it became."""
+        """Convolve each part B×C/scale×1×T but the last, with the output of the part before it."""
         outputs: list[Tensor] = []
         for part, conv, bn in zip(parts, self.convs, self.bns):
             x = part + outputs[-1] if outputs else part
@@ -81,17 +93,19 @@ class Res2NetBlock(nn.Module):
         return outputs
 
     def forward(self, x: Tensor) -> Tensor:
-        parts = self.bn1(self.activation(self.conv1(x))).chunk(self.scale, dim=1)
-        y = torch.cat([*self.hierarchy(parts), parts[-1]], dim=1)
+        """Add to ``x`` B×C×1×T the output of the bottleneck."""
+        parts = self.bn1(self.activation(self.conv1(x))).chunk(self.scale, dim=1)  # B×C/scale×1×T each
+        y = torch.cat([*self.hierarchy(parts), parts[-1]], dim=1)  # B×C×1×T
         return self.se(self.bn3(self.activation(self.conv3(y)))) + x
 
 
 class Res2NetXBlock(Res2NetBlock):
-    """The inner level of Nes2Net-X: nothing is added up on the way; every part stays a column of its own.
+    """The inner level of Nes2Net-X, whose parts are columns and are not added up on the way.
 
-    The columns start with the last part; step i appends part i, convolves all columns with the same kernel, and gives out
-    their weighted sum. The published code keeps the N columns in a fourth axis, B×C×T×N. Convolution, activation and
-    normalisation treat a column like one more utterance, so here they lie in the batch axis, N·B×C×1×T, and no step has to move them.
+    The columns start with the last part. Step i appends part i, convolves all columns with the same
+    kernel, and outputs their weighted sum. The published code keeps the N columns in a fourth axis,
+    B×C×T×N. Convolution, activation and normalisation treat a column like one more utterance, so
+    here the columns lie in the batch axis, N·B×C×1×T, and no step has to move them.
     """
 
     def _build_hierarchy(self, width: int, dilation: int) -> None:
@@ -106,17 +120,18 @@ class Res2NetXBlock(Res2NetBlock):
         outputs = []
         columns = parts[-1]
         for part, conv, bn, weight in zip(parts, self.convs, self.bns, self.weighted_sum):
-            columns = bn(self.activation(conv(torch.cat([columns, part]))))
+            columns = bn(self.activation(conv(torch.cat([columns, part]))))  # N·B×C/scale×1×T
             apart = columns.unflatten(0, (weight.numel(), -1))  # N×B×C/scale×1×T
             outputs.append((apart * weight.view(-1, 1, 1, 1, 1)).sum(dim=0))
         return outputs
 
 
 class Nes2Net(Backend):
-    """The outer level: B×T×D → B×``num_logits``. Use :func:`nes2net`, :func:`nes2net_x` or :func:`nes2net_x_selu`.
+    """The outer level: features B×T×D → logits B×``num_logits``.
 
-    The D channels are split into ``nes_ratio[0]`` groups; each but the last passes an inner block, together with what the
-    group before it became. Their number of channels never changes.
+    Built by :func:`nes2net`, :func:`nes2net_x` or :func:`nes2net_x_selu`. The D channels are split
+    into ``nes_ratio[0]`` groups. Each group but the last passes through an inner block, together
+    with the output of the group before it. The number of channels never changes.
     """
 
     checkpoint_prefix = "Nested_Res2Net_TDNN."
@@ -142,7 +157,9 @@ class Nes2Net(Backend):
         channels = feature_dim // groups
         se_channels = max(channels // se_ratio, se_floor)
         self.feature_dim = feature_dim
-        self.receptive_field = 1 + 2 * dilation * (scale - 1) * (groups - 1)  # frames; apart from squeeze-excitation
+        self.receptive_field = 1 + 2 * dilation * (scale - 1) * (
+            groups - 1
+        )  # without squeeze-excitation, which sees all
         self.groups = groups
         self.activation = activation(inplace=True)
         self.Build_in_Res2Nets = nn.ModuleList(
@@ -154,18 +171,19 @@ class Nes2Net(Backend):
         self.fc = nn.Linear(self.pooling.out_dim, num_logits)
 
     def forward(self, features: Tensor) -> Tensor:
-        """``features`` B×T×D → logits B×n; with two, column 1 is the score, higher meaning more bona fide."""
+        """Logits B×n of ``features`` B×T×D; the last column is the score."""
         self.check_features(features)
-        parts = features.transpose(1, 2).unsqueeze(2).chunk(self.groups, dim=1)
+        parts = features.transpose(1, 2).unsqueeze(2).chunk(self.groups, dim=1)  # B×C×1×T each, C = D/groups
         outputs: list[Tensor] = []
         for part, block, bn in zip(parts, self.Build_in_Res2Nets, self.bns):
             x = part + outputs[-1] if outputs else part
             outputs.append(bn(self.activation(block(x))))
-        y = torch.cat([*outputs, parts[-1]], dim=1)
-        return self.fc(self.pooling(self.activation(self.bn(y)).squeeze(2)))
+        y = torch.cat([*outputs, parts[-1]], dim=1)  # B×D×1×T
+        return self.fc(self.pooling(self.activation(self.bn(y)).squeeze(2)))  # B×D×T → B×D or B×2D → B×n
 
 
 def _check_ratio(nes_ratio: Sequence[int], feature_dim: int) -> tuple[int, int]:
+    """Number of outer groups and inner scale, if they split ``feature_dim`` evenly."""
     ratio = list(nes_ratio) if isinstance(nes_ratio, Sequence) else []
     if len(ratio) != 2 or any(not isinstance(n, int) or n < 2 for n in ratio):
         raise InputError(
@@ -202,12 +220,20 @@ def nes2net(
 ) -> Nes2Net:
     """Plain Nes2Net, features B×T×``feature_dim`` → logits B×``num_logits``.
 
-    ``nes_ratio``: the outer split, which must divide ``feature_dim``, and the inner scale, which must divide the quotient.
-    ``dilation``: of the inner convolutions of 3; 2 in the ASVspoof 2019/2021 recipes, 1 in those of CtrSVDD and ASVspoof 5.
-    ``pool``: ``"mean"`` or ``"astp"`` (:mod:`nes2net.backends.pooling`).
-    ``se_ratio``, ``se_floor``: the squeeze-excitation's hidden layer has max(C // se_ratio, se_floor) channels. 1 is no
-    floor; the ASVspoof 5 and SeLU code has 2.
-    Raises :class:`InputError` where these do not fit.
+    Args:
+        feature_dim: D, the front-end's ``out_dim``.
+        nes_ratio: the number of outer groups, which must divide ``feature_dim``, and the inner
+            scale, which must divide the quotient C.
+        dilation: of the inner convolutions of three frames. It is 2 in the ASVspoof 2019 and 2021
+            recipes, and 1 in those of CtrSVDD and ASVspoof 5.
+        pool: ``"mean"`` or ``"astp"`` (:mod:`nes2net.backends.pooling`).
+        se_ratio, se_floor: the hidden layer of the squeeze-excitation has
+            max(C // ``se_ratio``, ``se_floor``) channels. The floor is 2 in the ASVspoof 5 and SeLU
+            code; 1 means no floor.
+        num_logits: n, 1 or more.
+
+    Raises:
+        InputError: if an option is out of its range, or a split does not divide evenly.
 
     >>> nes2net(num_logits=1)(torch.randn(2, 201, 1024)).shape
     torch.Size([2, 1])
@@ -235,7 +261,7 @@ def nes2net_x(
     se_floor: int = 1,
     num_logits: int = 2,
 ) -> Nes2Net:
-    """Nes2Net-X, with learned weighted sums in the inner block; options as :func:`nes2net`.
+    """Nes2Net-X, with learned weighted sums in the inner block; options as for :func:`nes2net`.
 
     >>> backend = nes2net_x()
     >>> sum(p.numel() for p in backend.parameters())
@@ -264,7 +290,10 @@ def nes2net_x_selu(
     se_floor: int = 2,
     num_logits: int = 2,
 ) -> Nes2Net:
-    """Nes2Net-X with SELU in place of ReLU everywhere outside the squeeze-excitation; options as :func:`nes2net`."""
+    """Nes2Net-X with SELU in place of ReLU, except in the squeeze-excitation.
+
+    Options are as for :func:`nes2net`.
+    """
     return Nes2Net(
         Res2NetXBlock,
         nn.SELU,

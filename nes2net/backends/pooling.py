@@ -1,4 +1,4 @@
-"""Pooling over time: a feature map B×D×T becomes one vector per utterance."""
+"""Pooling over time: a feature map B×D×T becomes one vector B×D' per utterance."""
 
 from __future__ import annotations
 
@@ -8,7 +8,14 @@ from torch import Tensor, nn
 from nes2net.errors import InputError, did_you_mean
 
 
-class MeanPooling(nn.Module):
+class Pooling(nn.Module):
+    """The contract of a pooling: B×D×T → B×``out_dim``."""
+
+    out_dim: int
+    """D', the size of the vector."""
+
+
+class MeanPooling(Pooling):
     """Mean over time: B×D×T → B×D.
 
     >>> MeanPooling(16)(torch.ones(2, 16, 5)).shape
@@ -20,16 +27,20 @@ class MeanPooling(nn.Module):
         self.out_dim = feature_dim
 
     def forward(self, x: Tensor) -> Tensor:
+        """Pool ``x`` B×D×T to B×D."""
         return x.mean(dim=2)
 
 
-class AttentiveStatisticsPooling(nn.Module):
-    """Mean and standard deviation over time under a learned weight per channel and frame: B×D×T → B×2D.
+class AttentiveStatisticsPooling(Pooling):
+    """Attention-weighted mean and standard deviation over time: B×D×T → B×2D.
 
-    Okabe et al., "Attentive statistics pooling for deep speaker embedding", Interspeech 2018, eqs. 3–6, with a weight per
-    channel (as in ECAPA-TDNN, Sec. 2.1, without its global context). ``linear1`` and ``linear2`` are 1×1 convolutions,
-    as in the published checkpoints. The statistics are taken in float32 at least: the variance is a difference of two
-    nearly equal numbers.
+    The weight is learned per channel and frame.
+
+    Okabe et al., "Attentive statistics pooling for deep speaker embedding", Interspeech 2018, eqs.
+    3–6. The weight is per channel, as in ECAPA-TDNN, Sec. 2.1, but without its global context.
+    ``linear1`` and ``linear2`` are 1×1 convolutions, as in the published checkpoints. The
+    statistics are computed in at least float32, because the variance is a difference of two nearly
+    equal numbers.
 
     >>> AttentiveStatisticsPooling(16)(torch.randn(2, 16, 5)).shape
     torch.Size([2, 32])
@@ -44,6 +55,7 @@ class AttentiveStatisticsPooling(nn.Module):
         self.linear2 = nn.Conv1d(bottleneck_dim, feature_dim, 1)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Pool ``x`` B×D×T to B×2D: the means, then the standard deviations."""
         at_least = torch.promote_types(x.dtype, torch.float32)
         weights = torch.softmax(self.linear2(torch.tanh(self.linear1(x))).to(at_least), dim=2)
         wide = x.to(at_least)
@@ -52,11 +64,17 @@ class AttentiveStatisticsPooling(nn.Module):
         return torch.cat([mean, variance.clamp(min=self.min_variance).sqrt()], dim=1).to(x.dtype)
 
 
-POOLINGS = {"mean": MeanPooling, "astp": AttentiveStatisticsPooling}
+POOLINGS: dict[str, type[MeanPooling] | type[AttentiveStatisticsPooling]] = {
+    "mean": MeanPooling,
+    "astp": AttentiveStatisticsPooling,
+}
 
 
-def create_pooling(name: str, feature_dim: int) -> nn.Module:
-    """The pooling ``"mean"`` or ``"astp"`` over B×``feature_dim``×T; its ``out_dim`` is the size of the result.
+def create_pooling(name: str, feature_dim: int) -> Pooling:
+    """Build the pooling ``"mean"`` or ``"astp"`` over B×``feature_dim``×T.
+
+    Raises:
+        InputError: if there is no pooling ``name``.
 
     >>> create_pooling("astp", 1024).out_dim
     2048

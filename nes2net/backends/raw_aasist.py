@@ -1,8 +1,9 @@
-"""AASIST and AASIST-L: detectors on the waveform itself, with a fixed filter bank in place of a front-end.
+"""AASIST and AASIST-L: detectors on the waveform itself, with a fixed filter bank.
 
-J.-w. Jung et al., ICASSP 2022 (arXiv 2110.01200); the filter bank as in RawNet2 anti-spoofing (H. Tak et al., ICASSP 2021). The
-published weights load into :func:`raw_aasist` and :func:`raw_aasist_l` as they are. In a Detector they stand after the front-end
-``waveform``, whose only hidden state is the waveform as B×N×1.
+J.-w. Jung et al., ICASSP 2022 (arXiv 2110.01200), with the filter bank of RawNet2 for anti-spoofing
+(H. Tak et al., ICASSP 2021). The published weights load into :func:`raw_aasist` and
+:func:`raw_aasist_l` unchanged. In a Detector they stand after the front-end ``waveform``, whose
+only hidden state is the waveform, B×N×1.
 """
 
 from __future__ import annotations
@@ -21,11 +22,14 @@ from nes2net.errors import InputError
 
 
 def sinc_filters(num_filters: int, num_taps: int, sample_rate: int) -> Tensor:
-    """Band-pass filters ``num_filters``×1×``num_taps`` whose edges are equally spaced on the mel scale from 0 to half the rate.
+    """Band-pass filters ``num_filters``×1×``num_taps``, their edges equally spaced in mel.
 
-    A filter is hamming · [2f₂ sinc(2f₂t) − 2f₁ sinc(2f₁t)], with frequencies in cycles per sample. The edges are computed in
-    float64 and the rest in float32, as the published weights were trained with: designed in float64 the taps differ by 2.4e-5. NumPy,
-    because torch's sine differs from it in the last bit of some taps.
+    The edges go from 0 to half the sampling rate.
+
+    A filter is hamming · [2f₂ sinc(2f₂t) − 2f₁ sinc(2f₁t)], with frequencies in cycles per sample.
+    The edges are computed in float64 and the rest in float32, as for the published weights;
+    entirely in float64 the taps would differ by 2.4e-5. NumPy is used because torch's sine differs
+    from it in the last bit of some taps.
 
     >>> sinc_filters(70, 129, 16000).shape
     torch.Size([70, 1, 129])
@@ -41,11 +45,15 @@ def sinc_filters(num_filters: int, num_taps: int, sample_rate: int) -> Tensor:
 
 
 class RawAasist(SpectroTemporalGraph):
-    """Waveform B×N or B×N×1 at 16 kHz → logits B×``num_logits``. Use :func:`raw_aasist` or :func:`raw_aasist_l`."""
+    """Waveform B×N or B×N×1 at 16 kHz → logits B×``num_logits``.
+
+    Built by :func:`raw_aasist` or :func:`raw_aasist_l`. A frame is one sample here.
+    """
 
     sample_rate = 16000
     num_filters, num_taps = 70, 129
-    min_frames = num_taps - 1 + 3**7  # a frame is a sample here; seven poolings by 3 must leave one node
+    min_frames = num_taps - 1 + 3**7  # seven poolings by 3 must leave one temporal node
+    filters: Tensor
 
     def __init__(
         self,
@@ -75,7 +83,7 @@ class RawAasist(SpectroTemporalGraph):
         self.encoder = residual_encoder(channels, after_block=[nn.MaxPool2d((1, 3))])
 
     def embedding(self, waveform: Tensor) -> Tensor:
-        """The last hidden layer, B×160, before its dropout."""
+        """Output of the last hidden layer, B×160, before its dropout."""
         if waveform.ndim == 3 and waveform.shape[2] == 1:
             waveform = waveform.squeeze(2)
         if waveform.ndim != 2 or waveform.shape[1] < self.min_frames:
@@ -85,15 +93,23 @@ class RawAasist(SpectroTemporalGraph):
             )
         image = F.conv1d(waveform.unsqueeze(1), self.filters).abs().unsqueeze(1)  # B×1×70×(N − 128)
         x = self.encoder(F.selu(self.first_bn(F.max_pool2d(image, 3)))).abs()  # B×C×23×frames
-        return self.readout(spectral=x.amax(dim=3).transpose(1, 2), temporal=x.amax(dim=2).transpose(1, 2))
+        spectral, temporal = x.amax(dim=3).transpose(1, 2), x.amax(dim=2).transpose(1, 2)  # B×23×C, B×frames×C
+        return self.readout(spectral, temporal)
 
     def forward(self, waveform: Tensor) -> Tensor:
-        """``waveform`` B×N or B×N×1, 64,600 samples in training → logits B×n; of two, column 1 is the score (higher: more bona fide)."""
+        """Logits B×n of ``waveform`` B×N or B×N×1; the last column is the score.
+
+        N is 64,600 in training.
+        """
         return self.out_layer(self.drop(self.embedding(waveform)))
 
 
 def raw_aasist(*, feature_dim: int = 1, num_logits: int = 2) -> RawAasist:
-    """AASIST on the waveform, at least 2,315 samples; for a graph made by ``torch.export`` at least 13,250.
+    """AASIST on the waveform.
+
+    It takes at least 2,315 samples, and at least 13,250 in a graph of ``torch.export``.
+
+    Options: ``feature_dim`` is 1, and ``num_logits`` is n.
 
     >>> model = raw_aasist()
     >>> sum(p.numel() for p in model.parameters())
@@ -103,7 +119,7 @@ def raw_aasist(*, feature_dim: int = 1, num_logits: int = 2) -> RawAasist:
 
 
 def raw_aasist_l(*, feature_dim: int = 1, num_logits: int = 2) -> RawAasist:
-    """AASIST-L, the light one, on the waveform, with the limits of :func:`raw_aasist`.
+    """AASIST-L, the light variant, on the waveform; options and limits as for :func:`raw_aasist`.
 
     >>> model = raw_aasist_l()
     >>> sum(p.numel() for p in model.parameters())

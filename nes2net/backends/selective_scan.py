@@ -1,88 +1,108 @@
-"""The selective scan of Mamba in plain PyTorch: parallel over chunks of time, exact, and exportable for any number of frames.
+"""The selective scan of Mamba in plain PyTorch: parallel, exact, exportable for any T.
 
-A. Gu, T. Dao, "Mamba: linear-time sequence modeling with selective state spaces", 2023 (arXiv 2312.00752), Sec. 3.2, eqs. 2 and 4.
+A. Gu, T. Dao, "Mamba: linear-time sequence modeling with selective state spaces", 2023
+(arXiv 2312.00752), Sec. 3.2, eqs. 2 and 4.
 
-A loop over all T frames is slow and cannot be exported for lengths to come. Here time is cut into chunks of 16 frames and all
-chunks step together, twice: first from zero, which gives what each chunk leaves behind, then from the state in which the chunks
-before it leave it. Decays are multiplied by adding their logarithms, which are never positive, and never divided by one
-another: nothing overflows, and the result is that of the loop to rounding.
+A loop over all T frames is slow, and an export of it has a fixed T. Here time is cut into K chunks
+of 16 frames, and all chunks step together, twice. The first pass starts from zero and gives the
+contribution of each chunk to the state after it. The second pass starts each chunk from its true
+state. Decays are multiplied by adding their logarithms, which are never positive, and are never
+divided, so nothing overflows and the result equals that of the loop up to rounding.
 """
 
 from collections import deque
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch._higher_order_ops.scan import scan
 
 CHUNK = 16
 
-# torch.export came to know this word after 2.4; before, an export looks like a compilation.
-_is_exporting = getattr(torch.compiler, "is_exporting", torch.compiler.is_compiling)
-
 
 def selective_scan(x: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor) -> Tensor:
-    """y_t = C_t·s_t with s_t = exp(Δ_t A)·s_{t−1} + Δ_t B_t x_t and s_{−1} = 0.
+    """Compute y_t = C_t·s_t with s_t = exp(Δ_t A)·s_{t−1} + Δ_t B_t x_t and s_{−1} = 0.
 
-    ``x``, ``delta`` (> 0): B×T×D; ``A`` (< 0): D×N; ``B``, ``C``: B×T×N; all of one dtype. Returns B×T×D, with first
-    derivatives. Time and memory are linear in T up to many minutes of speech. To torch.compile, which would take minutes over
-    its parts, it is one operator, ``nes2net::selective_scan``; to torch.export it is ordinary tensor operations, and to torch.onnx a loop,
-    which ONNX has an operator for.
+    Time and memory are linear in T up to many minutes of speech. For torch.compile, which would
+    take minutes over the parts, it is one operator, ``nes2net::selective_scan``. For torch.export
+    it is ordinary tensor operations, and for torch.onnx a loop, for which ONNX has an operator.
+
+    Args:
+        x: B×T×D, as all others of one dtype.
+        delta: Δ > 0, B×T×D.
+        A: negative, D×N.
+        B, C: B×T×N.
+
+    Returns:
+        y, B×T×D. It has first derivatives only.
 
     >>> frames, one = torch.ones(1, 3, 1), torch.ones(1, 1)
     >>> selective_scan(frames, frames, -0.6931472 * one, frames, frames).flatten()  # each state half the last, plus one
     tensor([1.0000, 1.5000, 1.7500])
     """
-    if not _is_exporting():
+    if not torch.compiler.is_exporting():
         return _scan_operator(x, delta, A, B, C)
     return (_loop if torch.onnx.is_in_onnx_export() else _scan)(x, delta, A, B, C)
 
 
 def _loop(x: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor) -> Tensor:
-    """Frame by frame, in torch's own scan: five nodes of an ONNX graph where :func:`_scan` makes hundreds."""
-    from torch._higher_order_ops.scan import scan
+    """Scan frame by frame, by an operator of torch.
+
+    It takes five nodes of an ONNX graph, where :func:`_scan` takes hundreds.
+    """
 
     def step(carried: tuple[Tensor, Tensor], frame: tuple[Tensor, ...]) -> tuple[tuple[Tensor, Tensor], Tensor]:
         state, A = carried
         x, delta, B, C = frame
         state = torch.exp(delta.unsqueeze(2) * A) * state + (delta * x).unsqueeze(2) * B.unsqueeze(1)
-        return (state, A.clone()), (state @ C.unsqueeze(2)).squeeze(2)  # what is carried on must be a new tensor
+        return (state, A.clone()), (state @ C.unsqueeze(2)).squeeze(2)  # carried tensors must be new ones
 
     zero = x.new_zeros(x.shape[0], x.shape[2], A.shape[1])
     return scan(step, (zero, A.clone()), (x, delta, B, C), dim=1)[1]
 
 
 def _scan(x: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor) -> Tensor:
+    """Scan in chunks of time: :func:`selective_scan` in ordinary tensor operations."""
     states = _states(delta * x, delta, A, B)
     return _in_order([(state @ c.unsqueeze(3)).squeeze(3) for state, c in zip(states, _steps(C))], x.shape[1])
 
 
 def _states(u: Tensor, delta: Tensor, A: Tensor, b: Tensor) -> Iterator[Tensor]:
-    """s_t = exp(Δ_t A)·s_{t−1} + u_t b_t: CHUNK tensors B×K×D×N, the first holding the first frame of all K chunks, and so on."""
-    left_behind = deque(_run(_transitions(u, delta, A, b)), maxlen=1).pop()  # the last state alone
+    """States s_t = exp(Δ_t A)·s_{t−1} + u_t b_t: CHUNK tensors B×K×D×N.
+
+    Tensor i holds the states at frame i of all K chunks.
+    """
+    left_behind = deque(_run(_transitions(u, delta, A, b)), maxlen=1).pop()  # the last states only
     before = _state_before(_steps(delta).sum(dim=0).unsqueeze(3) * A, left_behind)
     return _run(_transitions(u, delta, A, b), before)
 
 
 def _transitions(u: Tensor, delta: Tensor, A: Tensor, b: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-    """exp(Δ_t A) and u_t b_t, CHUNK pairs of B×K×D×N: to compute them twice is faster than to keep them, and needs no memory."""
+    """Yield exp(Δ_t A) and u_t b_t, CHUNK pairs B×K×D×N.
+
+    Computing them twice is faster than keeping them.
+    """
     for delta_step, u_step, b_step in zip(_steps(delta), _steps(u), _steps(b)):
         yield torch.exp(delta_step.unsqueeze(3) * A), u_step.unsqueeze(3) * b_step.unsqueeze(2)
 
 
 def _run(transitions: Iterable[tuple[Tensor, Tensor]], state: Tensor | None = None) -> Iterator[Tensor]:
-    """The states of s ← decay·s + drive over (decay, drive) pairs, from ``state``, or from zero."""
+    """States of s ← decay·s + drive over the pairs (decay, drive), from ``state`` or from zero."""
     for decay, drive in transitions:
         state = drive if state is None else torch.addcmul(drive, decay, state)
         yield state
 
 
 def _steps(x: Tensor) -> Tensor:
-    """B×T×… → CHUNK×B×K×…, with zeros after the end: under Δ = 0 a state stays as it is.
+    """Cut time into K chunks, B×T×… → CHUNK×B×K×…, with zeros after the end.
 
-    There is always a chunk or two to spare. K is then at least 2 whatever T is, which torch.export has to know: one chunk would
-    be a case of its own. (It also follows neither a reshape to K×CHUNK nor a slice back to T; hence unfolding here, and
-    padding by less than nothing in :func:`_in_order`.)
+    Δ = 0 leaves a state unchanged.
+
+    One or two chunks are spare, so that K is at least 2 for any T: torch.export would treat a
+    single chunk as a special case. It can follow neither a reshape to K×CHUNK nor a slice back to
+    T, hence unfolding here and negative padding in :func:`_in_order`.
     """
     num_chunks = x.shape[1] // CHUNK + 2
     padded = F.pad(x, [0, 0] * (x.ndim - 2) + [0, num_chunks * CHUNK - x.shape[1]])
@@ -90,26 +110,35 @@ def _steps(x: Tensor) -> Tensor:
 
 
 def _in_order(steps: Iterable[Tensor], num_frames: int, first: int = 0) -> Tensor:
-    """Undo :func:`_steps`, B×``num_frames``×…; ``first`` zeros come before the first frame and push out as many of the last."""
+    """Undo :func:`_steps`, B×``num_frames``×….
+
+    ``first`` zeros come before the first frame and push out as many of the last frames.
+    """
     x = torch.stack(list(steps), dim=2).flatten(1, 2)
     return F.pad(x, [0, 0] * (x.ndim - 2) + [first, num_frames - first - x.shape[1]])
 
 
 def _state_before(log_decay: Tensor, drive: Tensor) -> Tensor:
-    """The state of s_k = exp(log_decay_k)·s_{k−1} + drive_k before each k, from zero: both B×K×D×N → B×K×D×N.
+    """State before each k of s_k = exp(log_decay_k)·s_{k−1} + drive_k, from zero.
 
-    Once more in chunks: step by step within one, and between them by :func:`_all_pairs`, whose cost is quadratic, but in T / 256.
+    Both arguments are B×K×D×N, and so is the result.
+
+    The K steps are cut into chunks again: step by step within a chunk, and by :func:`_all_pairs`
+    between chunks. That cost is quadratic, but in T / 256.
     """
     log_decays, drives = _steps(log_decay), _steps(drive)
     states = torch.stack(list(_run(zip(torch.exp(log_decays), drives))))
     since = log_decays.cumsum(dim=0)
     ends = _all_pairs(since[-1], states[-1])
-    before = F.pad(ends, (0, 0, 0, 0, 1, -1))  # a chunk begins where the one before it ends
+    before = F.pad(ends, (0, 0, 0, 0, 1, -1))  # a chunk starts in the last state of the chunk before it
     return _in_order(torch.addcmul(states, torch.exp(since), before), drive.shape[1], first=1)
 
 
 def _all_pairs(log_decay: Tensor, drive: Tensor) -> Tensor:
-    """s_k = Σ_{j ≤ k} exp(Σ_{j < i ≤ k} log_decay_i)·drive_j, all k at once: both B×K×D×N → B×K×D×N."""
+    """Compute s_k = Σ_{j ≤ k} exp(Σ_{j < i ≤ k} log_decay_i)·drive_j for all k at once.
+
+    Both arguments are B×K×D×N, and so is the result.
+    """
     index = torch.arange(drive.shape[1], device=drive.device)
     later = (index[:, None] > index)[:, :, None, None]  # of k and j
     earlier = (index[:, None] < index)[:, :, None, None]
@@ -128,7 +157,11 @@ def _scan_operator(x: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor) ->
 def _backward_operator(
     grad: Tensor, x: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """The states are computed anew; their gradients g_t = C_t ȳ_t + exp(Δ_{t+1} A)·g_{t+1} are the same scan backwards in time."""
+    """Gradients of the five inputs, from ``grad`` = ȳ, B×T×D.
+
+    The states are computed again. Their gradients g_t = C_t ȳ_t + exp(Δ_{t+1} A)·g_{t+1} are the
+    same scan backwards in time.
+    """
     num_frames = x.shape[1]
     with torch.autocast(x.device.type, enabled=False):
         next_delta = F.pad(delta.flip(1), (0, 0, 1, -1))
@@ -141,8 +174,9 @@ def _backward_operator(
         grad_log_decay = g * before * torch.exp(delta.unsqueeze(3) * A)
         grad_A = (grad_log_decay * delta.unsqueeze(3)).sum(dim=(0, 1))
         grad_delta = (grad_log_decay * A).sum(dim=3) + grad_u * x
-    gradients = grad_u * delta, grad_delta, grad_A, grad_B, grad_C
-    return tuple(gradient.contiguous() for gradient in gradients)  # what the compiler is told below
+    # Contiguous, as the fake operator below tells the compiler.
+    for_x, for_delta = (grad_u * delta).contiguous(), grad_delta.contiguous()
+    return for_x, for_delta, grad_A.contiguous(), grad_B.contiguous(), grad_C.contiguous()
 
 
 @_scan_operator.register_fake
@@ -155,11 +189,11 @@ def _(grad: Tensor, *inputs: Tensor) -> tuple[Tensor, ...]:
     return tuple(tensor.new_empty(tensor.shape) for tensor in inputs)
 
 
-def _save_inputs(ctx, inputs, output) -> None:
+def _save_inputs(ctx: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
     ctx.save_for_backward(*inputs)
 
 
-def _differentiate(ctx, grad: Tensor) -> tuple[Tensor, ...]:
+def _differentiate(ctx: Any, grad: Tensor) -> tuple[Tensor, ...]:
     return _backward_operator(grad, *ctx.saved_tensors)
 
 

@@ -1,6 +1,7 @@
-"""SLS, sensitive layer selection: gated layers of the front-end, added up and read as an image.
+"""SLS, sensitive layer selection: a gated sum of the front-end's layers, read as an image.
 
-Q. Zhang, S. Wen, T. Hu, "Audio deepfake detection with self-supervised XLS-R and SLS classifier", ACM Multimedia 2024.
+Q. Zhang, S. Wen, T. Hu, "Audio deepfake detection with self-supervised XLS-R and SLS classifier",
+ACM Multimedia 2024.
 """
 
 from __future__ import annotations
@@ -20,16 +21,25 @@ HIDDEN_DIM = 1024
 
 
 class SLS(Backend):
-    """Hidden states L × (B×T×``feature_dim``) → log-probabilities B×``num_logits``, for one number of frames only.
+    """Hidden states, L tensors B×T×``feature_dim`` → log-probabilities B×``num_logits``.
 
-    ``num_layers``: how many hidden states are read, the last ones of those given. The front-end's 25 states of a 24-layer
-    model begin with the input of the first layer, which SLS does not read. As in the published code, the last of them is
-    taken before the final layer norm, which ``wants_final_norm`` asks of the front-end.
-    ``num_frames``: T, 201 for 64,600 samples. The feature map is flattened, so that the size of ``fc1`` depends on it: up to two
-    frames more are pooled away as in the published code, every other number is an error.
-    The output is log-softmax(SELU(·)) as published: column 1 is the score, and training puts it through cross-entropy, whose own
-    log-softmax leaves it as it is.
-    Raises :class:`InputError` where options or input do not fit.
+    T is fixed.
+
+    The output is log-softmax(SELU(·)), as published: column 1 is the score. Cross-entropy leaves it
+    unchanged in training, because the log-softmax of log-probabilities is the identity. As in the
+    published code, the front-end's last layer is taken before its final layer norm.
+
+    Args:
+        feature_dim: D, the front-end's ``out_dim``.
+        num_layers: L; the last L of the given hidden states are read. A front-end of 24 layers
+            gives 25 states, of which the first, the input of its first layer, is not read.
+        num_frames: T, 201 for 64,600 samples. The size of ``fc1`` depends on it, because the
+            feature map is flattened. Pooling drops up to two further frames, as in the published
+            code; any other T is an error.
+        num_logits: n, at least 2.
+
+    Raises:
+        InputError: if an option is out of its range.
 
     >>> backend = SLS(feature_dim=48, num_layers=4, num_frames=9)
     >>> backend([torch.randn(2, 9, 48)] * 4).shape
@@ -38,8 +48,7 @@ class SLS(Backend):
 
     wants_layers = "all"
     wants_final_norm = False
-    min_frames = 201
-    fixed_frames = 201
+    min_frames = fixed_frames = 201
 
     def __init__(
         self, *, feature_dim: int = 1024, num_layers: int = 24, num_frames: int = 201, num_logits: int = 2
@@ -50,34 +59,35 @@ class SLS(Backend):
             raise InputError(f"sls ends in a log-softmax and needs num_logits of at least 2, got {num_logits}")
         if min(feature_dim, num_frames) < POOL:
             raise InputError(
-                f"sls pools over {POOL}×{POOL} and needs feature_dim and num_frames of at least {POOL}, got {feature_dim} and {num_frames}"
+                f"sls pools over {POOL}×{POOL} and needs feature_dim and num_frames of at least {POOL}, "
+                f"got {feature_dim} and {num_frames}"
             )
         self.feature_dim = feature_dim
         self.num_layers = self.num_states = num_layers
-        self.min_frames = self.fixed_frames = num_frames
+        self.min_frames = self.fixed_frames = self.num_frames = num_frames
         self.first_bn = nn.BatchNorm2d(1)
         self.fc0 = nn.Linear(feature_dim, 1)
         self.fc1 = nn.Linear((num_frames // POOL) * (feature_dim // POOL), HIDDEN_DIM)
         self.fc3 = nn.Linear(HIDDEN_DIM, num_logits)
 
     def gates(self, hidden_states: Sequence[Tensor]) -> Tensor:
-        """One number in (0, 1) per utterance and layer, from the layer's mean over time: B×L×1."""
+        """Gate of each utterance and layer, B×L×1 in (0, 1), from the layer's mean over time."""
         means = torch.stack([layer.mean(dim=1) for layer in hidden_states], dim=1)  # B×L×D
         return torch.sigmoid(self.fc0(means))
 
     def forward(self, hidden_states: Sequence[Tensor]) -> Tensor:
-        """``hidden_states``: at least ``num_layers`` tensors B×T×D → B×n."""
-        self.check_hidden_states(hidden_states, min_frames=1)  # frames have a message of their own
+        """Log-probabilities B×n of ``hidden_states``, at least L tensors; column 1 is the score."""
+        self.check_hidden_states(hidden_states, min_frames=1)  # _check_frames has a clearer message
         self._check_frames(hidden_states[0].shape[1])
         layers = list(hidden_states)[-self.num_layers :]
-        merged = gated_sum(layers, self.gates(layers).unsqueeze(2).unbind(dim=1))
+        merged = gated_sum(layers, self.gates(layers).unsqueeze(2).unbind(dim=1))  # B×T×D
         image = F.selu(self.first_bn(merged.unsqueeze(1)))  # B×1×T×D
-        x = F.max_pool2d(image, POOL).flatten(1)
+        x = F.max_pool2d(image, POOL).flatten(1)  # B×(T/3)·(D/3)
         return F.log_softmax(F.selu(self.fc3(F.selu(self.fc1(x)))), dim=1)
 
     def _check_frames(self, num_frames: int) -> None:
-        if num_frames // POOL != self.fixed_frames // POOL:
+        if num_frames // POOL != self.num_frames // POOL:
             raise InputError(
-                f"this sls reads {self.fixed_frames} frames, got {num_frames}; crop or repeat the waveform to that length "
+                f"this sls reads {self.num_frames} frames, got {num_frames}; crop or repeat the waveform to that length "
                 "(64600 samples for 201 frames), or build with another num_frames and train it"
             )

@@ -1,4 +1,4 @@
-"""The contract of a front-end, and how many samples its output depends on."""
+"""The contract of a front-end: waveform in, hidden states out."""
 
 from __future__ import annotations
 
@@ -12,16 +12,17 @@ from nes2net.errors import InputError
 
 @dataclass(frozen=True)
 class UsedSamples:
-    """The number of leading samples that the hidden states of ``num_samples`` depend on, for a front-end that pads nothing.
+    """How many leading samples the hidden states depend on, in a front-end without padding.
 
-    Frames start every ``step`` samples and the first is complete after ``first``; what comes after the last whole frame is never
-    looked at. So utterances for which this number is the same can be cut to it and share a batch, each with the very hidden states
-    that it has alone. The defaults are for a front-end that looks at everything.
+    Called with a number of samples, it returns that number without the samples after the last
+    complete frame, which are never read. Utterances with the same result can be cut to it and share
+    a batch, and each one keeps the exact hidden states that it has alone. The defaults are for a
+    front-end that reads everything.
 
     Args:
         first: samples of the shortest waveform that gives a frame.
         step: samples from one frame to the next.
-        most: nothing after so many samples is used; None for no such limit.
+        most: nothing after so many samples is read; None for no such limit.
 
     >>> used = UsedSamples(400, 320)  # wav2vec 2.0
     >>> used(64600), used(64720), used(64719), used(399)
@@ -40,11 +41,15 @@ class UsedSamples:
         return self.first + (num_samples - self.first) // self.step * self.step
 
 
+#: The hidden states that are asked for: the last one, or those of all layers.
+Layers = Literal["last", "all"]
+
+
 class Frontend(nn.Module):
-    """Waveform B×N (16 kHz, in [−1, 1]) in, hidden states B×T×D out."""
+    """Waveform B×N (16 kHz, in [−1, 1]) → hidden states B×T×D."""
 
     config: dict[str, Any]
-    """What builds it again: ``name`` and options."""
+    """The name and options that build it again."""
     out_dim: int
     """D, the size of a hidden state."""
     num_layers: int = 1
@@ -54,21 +59,21 @@ class Frontend(nn.Module):
     min_samples: int
     """Samples of the shortest waveform that gives a frame."""
     used_samples: UsedSamples = UsedSamples()
-    """How many leading samples the hidden states depend on; all of them unless it says otherwise."""
+    """How many leading samples the hidden states depend on; all of them by default."""
     engine: str = "torch"
     """The library whose network computes; checkpoints do not depend on it."""
 
     @property
     def num_unused(self) -> int:
-        """How many numbers, of pre-training alone, it keeps for its files and never uses."""
+        """Size of the pre-training tensors that it only keeps for its checkpoints, in numbers."""
         return 0
 
-    def forward(
-        self, waveform: Tensor, layers: Literal["last", "all"] = "last", final_norm: bool = True
-    ) -> list[Tensor]:
-        """Hidden states of ``waveform``: of every layer, or the last one alone.
+    def forward(self, waveform: Tensor, layers: Layers = "last", final_norm: bool = True) -> list[Tensor]:
+        """Compute the hidden states of ``waveform`` B×N.
 
-        Without ``final_norm`` the last state is the last layer's own output, before the final layer norm.
+        Args:
+            layers: ``"all"`` for L hidden states, ``"last"`` for a list of the last one.
+            final_norm: whether the last state is taken after the final layer norm.
         """
         raise TypeError(f"{type(self).__name__} is not a front-end by itself")
 
@@ -76,7 +81,7 @@ class Frontend(nn.Module):
         """From now on compute activations again in the backward pass instead of keeping them.
 
         Raises:
-            InputError: it has no layers for which this could be done.
+            InputError: if it has no transformer layers.
         """
         raise InputError(
             f"front-end '{self.config['name']}' has no transformer layers: leave `train.activation_checkpointing` out"

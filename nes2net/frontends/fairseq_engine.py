@@ -1,6 +1,8 @@
-"""The original wav2vec 2.0 module, for those who have fairseq installed: Ott et al., "fairseq" (NAACL 2019 demonstrations).
+"""The original wav2vec 2.0 module, for users who have fairseq installed.
 
-It is built from this toolkit's options, so that fairseq never reads a checkpoint itself, which would let the file run code.
+Ott et al., "fairseq: a fast, extensible toolkit for sequence modeling", NAACL 2019 demonstrations.
+The module is built from this toolkit's options. fairseq never reads a checkpoint itself, because
+that would let the file run code.
 """
 
 from __future__ import annotations
@@ -13,22 +15,27 @@ from torch import Tensor, nn
 
 from nes2net.checkpoints.fairseq import to_fairseq
 from nes2net.errors import MissingLibrary
+from nes2net.frontends.base import Layers
 
-# Options of ours that are no fields of fairseq's Wav2Vec2Config, or belong to its pre-training alone.
+# Our options that fairseq's Wav2Vec2Config does not have, or that only its pre-training uses.
 _OTHERS = ("engine", "pretraining_heads", "final_dim", "latent_vars", "latent_groups")
 
 
 def build_model(options: dict[str, Any]) -> nn.Module:
-    """fairseq's ``Wav2Vec2Model`` without what only pre-training uses; fairseq missing raises :class:`MissingLibrary`.
+    """Build fairseq's ``Wav2Vec2Model`` without the parts that only pre-training uses.
 
-    It reads the transformers library's names as well, into which the front-end turns a checkpoint's, and writes the published ones.
+    Its state dict has the published keys. It also loads the keys of the transformers library, to
+    which the front-end converts those of a checkpoint.
+
+    Raises:
+        MissingLibrary: if fairseq cannot be imported.
     """
     config_class, model_class = _import_fairseq()
     fields = {k: v for k, v in options.items() if k not in _OTHERS}
     fields["conv_feature_layers"] = str([tuple(map(int, layer)) for layer in options["conv_feature_layers"]])
     with torch.device("cpu"):  # its initialisation cannot run on the meta device
         model = model_class(config_class(**fields))
-        if model.post_extract_proj is None:  # left out where nothing changes size; ours is always there
+        if model.post_extract_proj is None:  # fairseq leaves it out if the size does not change; ours is always there
             model.post_extract_proj = nn.Linear(model.embed, options["encoder_embed_dim"])
     model.remove_pretraining_modules()
     del model.mask_emb
@@ -36,8 +43,8 @@ def build_model(options: dict[str, Any]) -> nn.Module:
     return model
 
 
-def encode(model: nn.Module, waveform: Tensor, layers: str, final_norm: bool) -> list[Tensor]:
-    """Hidden states as :meth:`nes2net.frontends.ssl.SSLFrontend.forward` returns them."""
+def encode(model: Any, waveform: Tensor, layers: Layers, final_norm: bool) -> list[Tensor]:
+    """Compute the hidden states that :meth:`nes2net.frontends.ssl.SSLFrontend.forward` returns."""
     encoder = model.encoder
     inputs: dict[Any, Tensor] = {}
 
@@ -54,7 +61,8 @@ def encode(model: nn.Module, waveform: Tensor, layers: str, final_norm: bool) ->
             hook.remove()
     last = inputs["layer_norm"] if encoder.layer_norm_first else out  # the last layer's own output
     states = [out if final_norm else last]
-    # A layer that layer drop skips has the input of the next one. The layers work on T×B×D, T padded to an even number.
+    # A layer that layer drop skips gets the input of the next one. Layers work on T×B×D, T padded
+    # to be even.
     given = last
     for i in reversed(range(len(encoder.layers) if layers == "all" else 0)):
         given = inputs[i].transpose(0, 1)[:, : out.shape[1]] if i in inputs else given
@@ -64,12 +72,12 @@ def encode(model: nn.Module, waveform: Tensor, layers: str, final_norm: bool) ->
 
 def _import_fairseq() -> tuple[type, type]:
     try:
-        from fairseq.models.wav2vec.wav2vec2 import Wav2Vec2Config, Wav2Vec2Model
+        from fairseq.models.wav2vec.wav2vec2 import Wav2Vec2Config, Wav2Vec2Model  # optional
     except (ImportError, ValueError, AttributeError) as error:  # the last two: 0.12.2 on current Python and NumPy
         raise MissingLibrary(
-            f"engine=fairseq needs the package fairseq, which was not imported ({error}): pip install nes2net[fairseq], then "
-            "pip install --no-deps fairseq-fixed==0.12.3.1 (Python 3.11 and a C++ compiler), or use engine=transformers, whose "
-            "outputs are the same"
+            f"engine=fairseq needs the package fairseq, which cannot be imported ({error}): "
+            "pip install nes2net[fairseq], then pip install --no-deps fairseq-fixed==0.12.3.1 (Python 3.11 and a C++ "
+            "compiler); or use engine=transformers, whose outputs are the same"
         ) from error
     return Wav2Vec2Config, Wav2Vec2Model
 

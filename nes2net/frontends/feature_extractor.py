@@ -1,18 +1,21 @@
-"""The strided convolutions of a wav2vec 2.0 or WavLM model, run with the channels innermost."""
+"""The strided convolutions of wav2vec 2.0 and WavLM, with the channels innermost in memory."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 
-def extract_features(extractor: nn.Module, waveform: Tensor) -> Tensor:
-    """Features B×T×C of ``waveform`` B×N by the convolutions of the transformers library's ``extractor``.
+def extract_features(extractor: Any, waveform: Tensor) -> Tensor:
+    """Compute features B×T×C of ``waveform`` B×N by the ``extractor`` of the transformers library.
 
-    The library normalises over channels between two transpositions, each a copy of everything. With the channels innermost in
-    memory (a 2-D convolution of height 1) nothing is copied, which on the CPU takes about half the time in either precision. Other
-    devices run the library's own forward.
+    The library normalises over channels between two transpositions, each of which copies
+    everything. With the channels innermost in memory, as 2-D convolutions of height 1, nothing is
+    copied. On the CPU this takes about half the time, in float32 and bfloat16. On other devices the
+    library's own forward runs.
     """
     if waveform.device.type != "cpu":
         return extractor(waveform).transpose(1, 2)
@@ -22,17 +25,19 @@ def extract_features(extractor: nn.Module, waveform: Tensor) -> Tensor:
     waveform = waveform[:, None, None]  # B×1×1×N
     if torch.is_grad_enabled() or torch.compiler.is_compiling():
         return _convolve(extractor, weights, waveform)
-    # One by one: the first layers' activations of one utterance stay in the cache, those of a batch do not.
+    # One by one: the first layers' activations of one utterance fit into the cache, those of a
+    # batch do not.
     return torch.cat([_convolve(extractor, weights, utterance) for utterance in waveform.split(1)])
 
 
-def _convolve(extractor: nn.Module, weights: list[Tensor], x: Tensor) -> Tensor:
+def _convolve(extractor: Any, weights: list[Tensor], x: Tensor) -> Tensor:
+    """Apply the layers of ``extractor`` to ``x`` B×1×1×N: B×T×C."""
     for layer, weight in zip(extractor.conv_layers, weights):
         x = functional.conv2d(x, weight, layer.conv.bias, (1, *layer.conv.stride))  # B×C×1×T
-        norm = getattr(layer, "layer_norm", None)
+        norm = layer.layer_norm if hasattr(layer, "layer_norm") else None  # not every layer has one
         if isinstance(norm, nn.LayerNorm):
             x = norm(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
-        elif norm is not None:  # the group norm of wav2vec 2.0 Base's first layer
+        elif norm is not None:  # the group norm in the first layer of wav2vec 2.0 Base
             x = norm(x)
         x = layer.activation(x)
     return x.squeeze(2).transpose(1, 2)

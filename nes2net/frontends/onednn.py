@@ -1,16 +1,18 @@
 """Linear layers on oneDNN in float32 on the CPU, in inference and in training.
 
-PyTorch gives float32 products to MKL, which keeps to AVX2 on processors that are not Intel's: on an AMD EPYC with AVX-512 oneDNN
-takes half the time or less, forward and backward. Lower precisions go to oneDNN anyway.
+PyTorch passes float32 products to MKL, which uses only AVX2 on processors of other makers than
+Intel. On an AMD EPYC with AVX-512, oneDNN takes half the time or less, forward and backward. Lower
+precisions go to oneDNN anyway.
 
-What would not know the product, or has no rule for it, gets PyTorch's own: ``torch.compile``, ``torch.export``, ``torch.jit.trace``,
-autocast, ``torch.func`` (vmap, gradients per sample, jvp), forward-mode differentiation.
+PyTorch's own product is used wherever oneDNN's is unknown or has no rule: in ``torch.compile``,
+``torch.export``, ``torch.jit.trace``, autocast, ``torch.func`` (vmap, gradients per sample, jvp)
+and forward-mode differentiation.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -18,15 +20,18 @@ from torch import Tensor, nn
 from torch.autograd.forward_ad import unpack_dual
 from torch.utils.flop_counter import register_flop_formula
 
-# PyTorch's compiler calls it; where a build has none, the layers are the plain ones.
-_product = getattr(torch.ops.mkldnn, "_linear_pointwise", None) if torch.backends.mkldnn.is_available() else None
+# An operator that PyTorch's compiler uses. Builds without it get plain layers.
+_product: Callable[..., Tensor] | None = None
+if torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise"):
+    _product = torch.ops.mkldnn._linear_pointwise
 
 
 class _Linear(torch.autograd.Function):
-    """x Wᵀ + b; its gradients are products of the same kind, so that they have gradients too."""
+    """x Wᵀ + b. Its gradients are products of the same kind, so that second derivatives exist."""
 
     @staticmethod
     def forward(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        assert _product is not None
         return _product(x, weight, bias, "none", [], "")
 
     @staticmethod
@@ -55,6 +60,7 @@ class OneDNNLinear(nn.Linear):
         self.weight, self.bias = linear.weight, linear.bias
 
     def forward(self, x: Tensor) -> Tensor:
+        """Compute x Wᵀ + b, …×D → …×D'."""
         plain = (
             _product is None
             or torch.compiler.is_compiling()
@@ -70,12 +76,12 @@ class OneDNNLinear(nn.Linear):
 
 
 def _is_dual(tensor: Tensor | None) -> bool:
-    """Whether ``tensor`` carries a tangent, of forward-mode differentiation."""
+    """Whether ``tensor`` carries a tangent of forward-mode differentiation."""
     return tensor is not None and unpack_dual(tensor).tangent is not None
 
 
 def with_onednn(model: nn.Module) -> nn.Module:
-    """``model`` with every linear layer replaced by an :class:`OneDNNLinear`."""
+    """Replace each linear layer of ``model`` by an :class:`OneDNNLinear`, in place."""
     for module in list(model.modules()):
         for name, child in module.named_children():
             if type(child) is nn.Linear:

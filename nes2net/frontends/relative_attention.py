@@ -1,8 +1,9 @@
-"""WavLM's self-attention with gated relative position bias, on torch's scaled-dot-product attention."""
+"""WavLM's self-attention with gated relative position bias."""
 
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -10,16 +11,33 @@ from torch.nn import functional
 
 
 class GatedRelativeAttention(nn.Module):
-    """Self-attention whose scores get a bias by distance, gated by the query: Chen et al., arXiv 2110.13900, section III-A.
+    """Self-attention with a bias per distance, gated by the query: B×T×D → B×T×D.
 
-    It takes the place of the transformers library's ``WavLMAttention`` in a layer, with that module's parameters under their
-    names: the library knows the eager form alone, which writes out the weights and averages them over the heads. No padding mask.
+    S. Chen et al., "WavLM", arXiv 2110.13900, Sec. III-A. It computes with torch's
+    scaled-dot-product attention.
+
+    It replaces ``WavLMAttention`` of the transformers library in a layer and keeps that module's
+    parameters and their names. The library has only the eager form, which computes the H×T×T
+    weights and averages them over the heads. There is no padding mask.
 
     Args:
-        attention: the library's module. The first layer's also holds ``rel_attn_embed``, whose bias all layers share.
+        attention: the library's module. That of the first layer also holds ``rel_attn_embed``,
+            whose bias all layers share.
     """
 
-    def __init__(self, attention: nn.Module) -> None:
+    q_proj: nn.Linear
+    k_proj: nn.Linear
+    v_proj: nn.Linear
+    out_proj: nn.Linear
+    gru_rel_pos_linear: nn.Linear
+    gru_rel_pos_const: nn.Parameter
+    rel_attn_embed: nn.Embedding
+    num_heads: int
+    num_buckets: int
+    max_distance: int
+    dropout: float
+
+    def __init__(self, attention: Any) -> None:
         super().__init__()
         self.num_heads, self.dropout = attention.num_heads, attention.dropout
         self.num_buckets, self.max_distance = attention.num_buckets, attention.max_distance
@@ -28,17 +46,24 @@ class GatedRelativeAttention(nn.Module):
         self.gru_rel_pos_const = attention.gru_rel_pos_const
 
     def position_bias(self, frames: int) -> Tensor:
-        """Bias 1×H×T×T for T ``frames``, before the gate; of the module that holds the embedding."""
+        """Bias 1×H×T×T of T ``frames``, before the gate; only for the module with the embedding."""
         position = torch.arange(frames, device=self.rel_attn_embed.weight.device)
         buckets = relative_position_bucket(position - position[:, None], self.num_buckets, self.max_distance)
-        return self.rel_attn_embed(buckets).permute(2, 0, 1).contiguous()[None]
+        return self.rel_attn_embed(buckets).permute(2, 0, 1).contiguous()[None]  # T×T×H → 1×H×T×T
 
-    def forward(self, hidden_states: Tensor, position_bias: Tensor | None = None, **_) -> tuple[Tensor, None, Tensor]:
-        """Output B×T×D for ``hidden_states`` B×T×D, nothing for the weights, and the bias, as the library's layers expect."""
+    def forward(
+        self, hidden_states: Tensor, position_bias: Tensor | None = None, **_: Any
+    ) -> tuple[Tensor, None, Tensor]:
+        """Attend over ``hidden_states`` B×T×D.
+
+        Returns:
+            What the library's layers expect: the output B×T×D, None in place of the attention
+            weights, and the bias 1×H×T×T.
+        """
         if position_bias is None:  # the library's own encoder lets its first layer make it
             position_bias = self.position_bias(hidden_states.shape[1])
         query, key, value = (self._heads(proj(hidden_states)) for proj in (self.q_proj, self.k_proj, self.v_proj))
-        gated = self._gate(self._heads(hidden_states)) * position_bias
+        gated = self._gate(self._heads(hidden_states)) * position_bias  # B×H×T×T
         dropout = self.dropout if self.training else 0.0
         out = functional.scaled_dot_product_attention(query, key, value, gated.to(query.dtype), dropout_p=dropout)
         return self.out_proj(out.transpose(1, 2).flatten(2)), None, position_bias
@@ -47,17 +72,21 @@ class GatedRelativeAttention(nn.Module):
         return x.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)  # B×T×D → B×H×T×D/H
 
     def _gate(self, x: Tensor) -> Tensor:
-        """Gate B×H×T×1 of ``x`` B×H×T×D/H. Each of the two is a sum of four outputs of the linear layer: summed in the weights."""
+        """Gate B×H×T×1 of ``x`` B×H×T×D/H, from an update gate and a reset gate.
+
+        Each of these is the sum of four outputs of a linear layer, and is computed with summed
+        weights.
+        """
         weight, bias = (p.unflatten(0, (2, 4)).sum(1) for p in self.gru_rel_pos_linear.parameters())
         update, reset = functional.linear(x, weight, bias).sigmoid().chunk(2, dim=-1)
         return update * (reset * self.gru_rel_pos_const - 1) + 2
 
 
 def relative_position_bucket(distance: Tensor, num_buckets: int, max_distance: int) -> Tensor:
-    """Bucket of each ``distance`` key − query in frames: half of them for each sign.
+    """Bucket of each ``distance`` (key − query, in frames); one half of the buckets for each sign.
 
-    Of each half, the first half holds one distance a bucket, the rest grows logarithmically up to ``max_distance``; further
-    distances share the last one.
+    In each half, the first half of the buckets holds one distance each. The others grow
+    logarithmically up to ``max_distance``, and all further distances share the last bucket.
 
     >>> relative_position_bucket(torch.tensor([0, -1, -79, -80, -5000, 1, 5000]), 320, 800).tolist()
     [0, 1, 79, 80, 159, 161, 319]

@@ -1,15 +1,19 @@
-"""Front-ends without parameters, computed on the device of the waveform: log-power spectrum, LFCC, and the waveform itself."""
+"""Front-ends without parameters: log spectrum (``lps``), ``lfcc`` and ``waveform``.
+
+They compute on the device of the waveform.
+"""
 
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from nes2net.audio.read import SAMPLE_RATE
 from nes2net.errors import InputError
-from nes2net.frontends.base import Frontend, UsedSamples
+from nes2net.frontends.base import Frontend, Layers, UsedSamples
 
 _WINDOWS = {
     "blackman": torch.blackman_window,
@@ -19,26 +23,25 @@ _WINDOWS = {
 
 
 class LogPowerSpectrum(Frontend):
-    """Logarithm of the magnitude spectrum, one frame per ``hop_length`` samples.
+    """Logarithm of the magnitude spectrum, one frame per ``hop_length`` samples: B×N → B×T×bins.
 
-    Per frame: pre-emphasis x[n] − 0.97·x[n−1], a symmetric window, FFT, log(|X| + e^−80). The defaults are the full-band setting of the
-    SR-LA Res2Net group (Neural Networks 2024) that MPIF-Res2Net is taken to share (assumption, see DEVIATIONS.md); its F0 sub-band,
-    0 to 416 Hz, is ``num_bins=45``, and it reads the first 80,000 samples (``num_samples``).
+    Each frame goes through pre-emphasis x[n] − 0.97·x[n−1], a symmetric window, an FFT and log(|X|
+    + e^−80). The defaults are the full-band setting of the group's SR-LA Res2Net (Neural Networks
+    2024). That MPIF-Res2Net shares it is an assumption, see DEVIATIONS.md. Its F0 sub-band, 0 to
+    416 Hz, is ``num_bins=45``, and it reads the first 80,000 samples (``num_samples``).
 
     Args:
-        n_fft: FFT length in samples; the window is as long.
-        hop_length: samples between two frames.
-        window: blackman, hamming or hann, symmetric.
-        pre_emphasis: coefficient in [0, 1); 0 for none.
-        num_bins: the lowest bins to keep; None for all n_fft/2 + 1.
-        normalize: subtract each bin's mean over the utterance and divide by the standard deviation of the whole (no published value).
-        num_samples: only the first so many samples of a waveform are used; None for all.
-
-    Attributes:
-        out_dim: number of bins. num_layers: 1. hop_length, min_samples: in samples.
+        n_fft: length of the FFT and of the window in samples.
+        hop_length: samples from one frame to the next.
+        window: ``"blackman"``, ``"hamming"`` or ``"hann"``.
+        pre_emphasis: coefficient in [0, 1); 0 for no pre-emphasis.
+        num_bins: how many of the lowest bins to keep; None for all n_fft/2 + 1.
+        normalize: subtract the mean of each bin over the utterance, and divide by the standard
+            deviation over all bins and frames. No value of it is published.
+        num_samples: how many leading samples of a waveform are read; None for all.
 
     Raises:
-        InputError: an option is out of its range, or a waveform is shorter than one frame.
+        InputError: if an option is out of its range.
 
     >>> frontend = LogPowerSpectrum(n_fft=512, hop_length=160, num_bins=256)
     >>> [tuple(state.shape) for state in frontend(torch.zeros(2, 16000))]
@@ -47,7 +50,7 @@ class LogPowerSpectrum(Frontend):
 
     def __init__(
         self,
-        checkpoint: str | None = None,
+        checkpoint: str | Path | None = None,
         *,
         n_fft: int = 1728,
         hop_length: int = 130,
@@ -60,12 +63,12 @@ class LogPowerSpectrum(Frontend):
         super().__init__()
         _check_no_checkpoint("lps", checkpoint)
         if window not in _WINDOWS:
-            raise InputError(f"window is one of {', '.join(_WINDOWS)}, not '{window}'")
+            raise InputError(f"window must be one of {', '.join(_WINDOWS)}, not '{window}'")
         all_bins = n_fft // 2 + 1
         if num_bins is not None and not 0 < num_bins <= all_bins:
-            raise InputError(f"num_bins is 1 to {all_bins} for n_fft {n_fft}, not {num_bins}")
+            raise InputError(f"num_bins must be 1 to {all_bins} for n_fft {n_fft}, not {num_bins}")
         if num_samples is not None and num_samples < n_fft:
-            raise InputError(f"num_samples is at least n_fft, {n_fft}, or null for all; it is {num_samples}")
+            raise InputError(f"num_samples must be at least n_fft, {n_fft}, or null for all, not {num_samples}")
         self.config = {"name": "lps", "n_fft": n_fft, "hop_length": hop_length, "window": window}
         self.config.update(pre_emphasis=pre_emphasis, num_bins=num_bins, normalize=normalize, num_samples=num_samples)
         self.out_dim = num_bins or all_bins
@@ -75,16 +78,22 @@ class LogPowerSpectrum(Frontend):
         self.n_fft, self.pre_emphasis, self.normalize, self.num_samples = n_fft, pre_emphasis, normalize, num_samples
         self.window = _WINDOWS[window]
 
-    def forward(self, waveform: Tensor, layers: str = "last", final_norm: bool = True) -> list[Tensor]:
-        """Spectrum of ``waveform`` (B×N) as one hidden state B×T×out_dim, T = 1 + (N − n_fft) // hop_length.
+    def forward(self, waveform: Tensor, layers: Layers = "last", final_norm: bool = True) -> list[Tensor]:
+        """Compute the log spectrum of ``waveform`` B×N: one hidden state B×T×bins.
 
-        ``layers`` and ``final_norm`` are the other front-ends' and change nothing: there is one layer and no norm.
+        T = 1 + (N − n_fft) // hop_length.
+
+        ``layers`` and ``final_norm`` have no effect: there is one layer, and no norm.
+
+        Raises:
+            InputError: if the waveform is shorter than one frame.
         """
         _check_long_enough(waveform, self.min_samples)
         x = _emphasised(waveform[:, : self.num_samples], self.pre_emphasis)
         window = self.window(self.n_fft, periodic=False, dtype=x.dtype, device=x.device)
         spectrum = torch.stft(x, self.n_fft, self.hop_length, window=window, center=False, return_complex=True)
-        log_magnitude = torch.log(spectrum[:, : self.out_dim].abs() + torch.e**-80).transpose(1, 2)  # B×T×bins
+        # B×all bins×T → B×T×bins
+        log_magnitude = torch.log(spectrum[:, : self.out_dim].abs() + torch.e**-80).transpose(1, 2)
         if self.normalize:
             log_magnitude = log_magnitude - log_magnitude.mean(1, keepdim=True)
             log_magnitude = log_magnitude / (log_magnitude.square().mean((1, 2), keepdim=True).sqrt() + 1e-5)
@@ -92,30 +101,33 @@ class LogPowerSpectrum(Frontend):
 
 
 class LinearFrequencyCepstrum(Frontend):
-    """LFCC with their first and second differences over time, as the ASVspoof baselines define them.
+    """LFCC with first and second differences, as in the ASVspoof baselines: B×N → B×T×D.
 
-    Per frame: pre-emphasis, a symmetric Hamming window, |FFT|², triangular filters equally spaced from 0 Hz to ``max_frequency``,
-    log10(· + 2.2e-16), orthonormal DCT-II, whose first coefficients are kept, the 0th among them; then
-    Δc[t] = ``delta_scale``·(c[t+1] − c[t−1]), the first and last frame repeated at the ends, and ΔΔ likewise from Δ.
-    M. Sahidullah, T. Kinnunen, C. Hanilçi, "A comparison of features for synthetic speech detection", Interspeech 2015. The defaults are
-    the LFCC-GMM baseline of ASVspoof 2019; that of 2021 LA is ``window_length=480, hop_length=240, n_fft=1024, num_filters=70,
-    max_frequency=4000, pre_emphasis=0, delta_scale=0.5`` (PA: 8000 Hz). The baselines pad the last frame with zeros; here an incomplete one
-    is left out, as in every other front-end.
+    M. Sahidullah, T. Kinnunen, C. Hanilçi, "A comparison of features for synthetic speech
+    detection", Interspeech 2015. Each frame goes through pre-emphasis, a symmetric Hamming window,
+    |FFT|², triangular filters equally spaced from 0 Hz to ``max_frequency``, log10(· + 2.2e-16) and
+    an orthonormal DCT-II, of which the lowest coefficients are kept, the 0th included. Then Δc[t] =
+    ``delta_scale``·(c[t+1] − c[t−1]), with the first and last frame repeated at the ends, and ΔΔ
+    likewise from Δ.
+
+    The defaults are the LFCC-GMM baseline of ASVspoof 2019. That of 2021 LA is ``window_length=480,
+    hop_length=240, n_fft=1024, num_filters=70, max_frequency=4000, pre_emphasis=0,
+    delta_scale=0.5``; that of 2021 PA goes to 8000 Hz. The baselines pad the last frame with zeros.
+    Here an incomplete frame is left out, as in every other front-end.
 
     Args:
-        window_length, hop_length, n_fft: in samples; 20 ms and 10 ms by default.
-        num_filters: triangular filters. num_coefficients: cepstral coefficients kept, at most as many.
+        window_length, hop_length, n_fft: in samples; the default window is 20 ms, the hop 10 ms.
+        num_filters: triangular filters.
+        num_coefficients: cepstral coefficients to keep, at most ``num_filters``.
         max_frequency: upper edge of the last filter in Hz.
-        pre_emphasis: coefficient in [0, 1); 0 for none.
-        deltas: how many orders of differences are appended, 0 to 2.
+        pre_emphasis: coefficient in [0, 1); 0 for no pre-emphasis.
+        deltas: how many orders of differences are appended, 0 to 2; D is
+            (1 + deltas)·num_coefficients.
         delta_scale: 1 in the baseline of 2019, ½ in that of 2021.
-        num_samples: only the first so many samples of a waveform are used; None for all.
-
-    Attributes:
-        out_dim: (1 + deltas)·num_coefficients. num_layers: 1. hop_length, min_samples: in samples.
+        num_samples: how many leading samples of a waveform are read; None for all.
 
     Raises:
-        InputError: an option is out of its range, or a waveform is shorter than one frame.
+        InputError: if an option is out of its range.
 
     >>> [tuple(state.shape) for state in LinearFrequencyCepstrum()(torch.zeros(2, 16000))]
     [(2, 99, 60)]
@@ -123,7 +135,7 @@ class LinearFrequencyCepstrum(Frontend):
 
     def __init__(
         self,
-        checkpoint: str | None = None,
+        checkpoint: str | Path | None = None,
         *,
         window_length: int = 320,
         hop_length: int = 160,
@@ -139,16 +151,16 @@ class LinearFrequencyCepstrum(Frontend):
         super().__init__()
         _check_no_checkpoint("lfcc", checkpoint)
         if not 0 < window_length <= n_fft:
-            raise InputError(f"window_length is 1 to n_fft, {n_fft}, not {window_length}")
+            raise InputError(f"window_length must be 1 to n_fft, {n_fft}, not {window_length}")
         if not 0 < num_coefficients <= num_filters:
-            raise InputError(f"num_coefficients is 1 to num_filters, {num_filters}, not {num_coefficients}")
+            raise InputError(f"num_coefficients must be 1 to num_filters, {num_filters}, not {num_coefficients}")
         if not 0 < max_frequency <= SAMPLE_RATE / 2:
-            raise InputError(f"max_frequency is above 0 and at most {SAMPLE_RATE // 2} Hz, not {max_frequency}")
+            raise InputError(f"max_frequency must be above 0 and at most {SAMPLE_RATE // 2} Hz, not {max_frequency}")
         if deltas not in (0, 1, 2):
-            raise InputError(f"deltas is 0, 1 or 2, not {deltas}")
+            raise InputError(f"deltas must be 0, 1 or 2, not {deltas}")
         if num_samples is not None and num_samples < window_length:
             raise InputError(
-                f"num_samples is at least window_length, {window_length}, or null for all; it is {num_samples}"
+                f"num_samples must be at least window_length, {window_length}, or null for all, not {num_samples}"
             )
         self.config = {
             "name": "lfcc",
@@ -171,17 +183,21 @@ class LinearFrequencyCepstrum(Frontend):
         self.pre_emphasis, self.deltas, self.delta_scale = pre_emphasis, deltas, delta_scale
         self.num_samples = num_samples
 
-    def forward(self, waveform: Tensor, layers: str = "last", final_norm: bool = True) -> list[Tensor]:
-        """LFCC of ``waveform`` (B×N) as one hidden state B×T×out_dim (static, Δ, ΔΔ), T = 1 + (N − window_length) // hop_length.
+    def forward(self, waveform: Tensor, layers: Layers = "last", final_norm: bool = True) -> list[Tensor]:
+        """Compute the LFCC of ``waveform`` B×N: one hidden state B×T×D, static, Δ and ΔΔ.
 
-        ``layers`` and ``final_norm`` are the other front-ends' and change nothing: there is one layer and no norm.
+        T = 1 + (N − window_length) // hop_length. ``layers`` and ``final_norm`` have no effect:
+        there is one layer, and no norm.
+
+        Raises:
+            InputError: if the waveform is shorter than one frame.
         """
         _check_long_enough(waveform, self.min_samples)
         x = _emphasised(waveform[:, : self.num_samples], self.pre_emphasis)
         window = torch.hamming_window(self.window_length, periodic=False, dtype=x.dtype, device=x.device)
         frames = x.unfold(1, self.window_length, self.hop_length) * window  # B×T×window
         power = torch.view_as_real(torch.fft.rfft(frames, self.n_fft)).square().sum(-1)  # B×T×bins
-        bands = power @ _triangular_filters(self.n_fft, self.num_filters, self.max_frequency, x)
+        bands = power @ _triangular_filters(self.n_fft, self.num_filters, self.max_frequency, x)  # B×T×filters
         log_bands = torch.log10(bands + torch.finfo(torch.float64).eps)
         features = [log_bands @ _cosine_transform(self.num_filters, self.num_coefficients, x)]
         for _ in range(self.deltas):
@@ -189,9 +205,9 @@ class LinearFrequencyCepstrum(Frontend):
         return [torch.cat(features, dim=2).to(waveform.dtype)]
 
 
-def _check_no_checkpoint(name: str, checkpoint: str | None) -> None:
+def _check_no_checkpoint(name: str, checkpoint: str | Path | None) -> None:
     if checkpoint is not None:
-        raise InputError(f"the {name} front-end has nothing to learn and takes no checkpoint ({checkpoint} was given)")
+        raise InputError(f"the {name} front-end has no weights and takes no checkpoint: leave out {checkpoint}")
 
 
 def _check_long_enough(waveform: Tensor, min_samples: int) -> None:
@@ -200,13 +216,13 @@ def _check_long_enough(waveform: Tensor, min_samples: int) -> None:
 
 
 def _emphasised(waveform: Tensor, coefficient: float) -> Tensor:
-    """x[n] − coefficient·x[n−1] of ``waveform`` B×N, in single precision at least: there is no FFT in half precision."""
+    """x[n] − coefficient·x[n−1] of ``waveform`` B×N, in at least float32, as FFTs need."""
     x = waveform.to(torch.promote_types(waveform.dtype, torch.float32))
     return torch.cat([x[:, :1], x[:, 1:] - coefficient * x[:, :-1]], dim=1)
 
 
 def _triangular_filters(n_fft: int, num_filters: int, max_frequency: float, like: Tensor) -> Tensor:
-    """Bins×filters: triangles of height 1, each from the centre of the one below to the centre of the one above, in Hz."""
+    """Triangles of height 1, bins×filters, each between the centres of its neighbours."""
     device = like.device
     bins = torch.linspace(0, SAMPLE_RATE / 2, n_fft // 2 + 1, dtype=torch.float64, device=device).unsqueeze(1)
     edges = torch.linspace(0, max_frequency, num_filters + 2, dtype=torch.float64, device=device)
@@ -215,7 +231,7 @@ def _triangular_filters(n_fft: int, num_filters: int, max_frequency: float, like
 
 
 def _cosine_transform(length: int, kept: int, like: Tensor) -> Tensor:
-    """Length×kept: the first columns of the orthonormal DCT-II."""
+    """The first columns of the orthonormal DCT-II, length×kept."""
     n = torch.arange(length, dtype=torch.float64, device=like.device).unsqueeze(1)
     k = torch.arange(kept, dtype=torch.float64, device=like.device)
     matrix = torch.cos(math.pi * k * (2 * n + 1) / (2 * length)) * math.sqrt(2 / length)
@@ -229,7 +245,7 @@ def _difference(x: Tensor) -> Tensor:
 
 
 class Waveform(Frontend):
-    """The waveform itself as one hidden state B×N×1, for back-ends that bring filters of their own (raw AASIST).
+    """The waveform itself as one hidden state B×N×1, for back-ends with their own filters.
 
     >>> Waveform()(torch.zeros(2, 100))[0].shape
     torch.Size([2, 100, 1])
@@ -237,11 +253,11 @@ class Waveform(Frontend):
 
     out_dim = hop_length = min_samples = 1
 
-    def __init__(self, checkpoint: str | None = None) -> None:
+    def __init__(self, checkpoint: str | Path | None = None) -> None:
         super().__init__()
         _check_no_checkpoint("waveform", checkpoint)
         self.config = {"name": "waveform"}
 
-    def forward(self, waveform: Tensor, layers: str = "last", final_norm: bool = True) -> list[Tensor]:
-        """``waveform`` B×N → [B×N×1]; the other arguments change nothing."""
+    def forward(self, waveform: Tensor, layers: Layers = "last", final_norm: bool = True) -> list[Tensor]:
+        """Return ``waveform`` B×N as one hidden state B×N×1; the other arguments have no effect."""
         return [waveform.unsqueeze(-1)]

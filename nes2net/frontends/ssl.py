@@ -1,13 +1,17 @@
-"""What the self-supervised front-ends share: hidden states of a transformer over strided convolutions, under fairseq's names."""
+"""The base of the self-supervised front-ends: a transformer over strided convolutions.
+
+Checkpoints have fairseq's parameter names.
+"""
 
 from __future__ import annotations
 
+import inspect
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -17,29 +21,30 @@ from nes2net.checkpoints.fairseq import check_convolutions, read_ssl_checkpoint,
 from nes2net.checkpoints.huggingface import EXTRACTOR_MODES, read_huggingface_folder
 from nes2net.checkpoints.state_dict import check_fit
 from nes2net.errors import InputError
-from nes2net.frontends.base import Frontend, UsedSamples
+from nes2net.frontends.base import Frontend, Layers, UsedSamples
 from nes2net.frontends.feature_extractor import extract_features
+
+Factory = TypeVar("Factory", bound="Callable[..., SSLFrontend]")
 
 #: Seven convolutions (channels, kernel, stride): 20 ms hop, 25 ms receptive field at 16 kHz.
 STANDARD_CONVOLUTIONS = ((512, 10, 5), *((512, 3, 2),) * 4, *((512, 2, 2),) * 2)
 
 
 class SSLFrontend(Frontend):
-    """Waveform → hidden states; :class:`Wav2Vec2Frontend` and :class:`WavLMFrontend` say which network.
+    """Waveform B×N → hidden states B×T×D of a network that a subclass builds.
 
-    Attributes:
-        out_dim: D, size of a hidden state.
-        num_layers: L, number of hidden states for ``layers="all"``: one per transformer layer and the final output.
-        hop_length: samples between two frames.
-        min_samples: shortest waveform that gives one frame.
-        used_samples: of how many leading samples the output is made (:class:`UsedSamples`).
-        config: what builds this front-end again.
+    L, the number of hidden states for ``layers="all"``, is one per transformer layer and one for
+    the final output. With a ``checkpoint``, a fairseq file or a Hugging Face folder, options and
+    weights are those of the checkpoint; without one the weights are random.
     """
 
     name: str
+    """Name of the front-end in the registry."""
     engine = "transformers"
+    model: Any
+    """The network of the transformers library, or of fairseq."""
 
-    def __init__(self, checkpoint: str | None, options: dict[str, Any]) -> None:
+    def __init__(self, checkpoint: str | Path | None, options: dict[str, Any]) -> None:
         super().__init__()
         state_dict = None
         if checkpoint is not None:
@@ -63,11 +68,13 @@ class SSLFrontend(Frontend):
             _, kernel, stride = options["conv_feature_layers"][0]
             self.used_samples = UsedSamples(kernel, stride)
 
-        # With weights at hand nothing is drawn at random: the file's own tensors, memory-mapped, become the parameters.
+        # With a checkpoint nothing is drawn at random: its tensors, memory-mapped, become the
+        # parameters.
         with nullcontext() if state_dict is None else torch.device("meta"):
             self.model = self.build_model(options)
             self.unused = _buffers(self.unused_shapes(options)) if options["pretraining_heads"] else nn.Module()
-        # The library would make the waveform require a gradient in train mode, for gradient checkpointing alone.
+        # Otherwise the library makes the waveform require a gradient in train mode, for gradient
+        # checkpointing.
         self.model.feature_extractor._requires_grad = False
         self.register_state_dict_post_hook(_write_fairseq_names)
         self.register_load_state_dict_pre_hook(_read_fairseq_names)
@@ -81,34 +88,46 @@ class SSLFrontend(Frontend):
         return sum(buffer.numel() for buffer in self.unused.buffers())
 
     def build_model(self, options: dict[str, Any]) -> nn.Module:
-        """The transformers library's module for ``options``."""
+        """Build the network of the transformers library for ``options``."""
         raise TypeError(f"{type(self).__name__} is not a front-end by itself")
 
     def unused_shapes(self, options: dict[str, Any]) -> dict[str, tuple[int, ...]]:
-        """Names and shapes of tensors that only pre-training uses: saved and loaded, never trained."""
+        """Names and shapes of the tensors that only pre-training uses; they are never trained."""
         return {"mask_emb": (options["encoder_embed_dim"],)}
 
     def run_layer(self, layer: nn.Module, x: Tensor, shared: Any) -> tuple[Tensor, Any]:
-        """Output of one transformer layer for ``x`` (B×T×D), and what the layers share."""
+        """Apply one transformer layer to ``x`` B×T×D; each layer passes ``shared`` to the next."""
         out = layer(x)
         return (out[0] if isinstance(out, tuple) else out), shared
 
     def checkpoint_activations(self) -> None:
-        """From now on compute each transformer layer's activations again in the backward pass instead of keeping them.
+        """From now on compute each layer's activations again in the backward pass.
 
-        Less memory, about a third more time, and the same gradients: dropout draws again what it drew. (T. Chen et al., "Training deep
-        nets with sublinear memory cost", arXiv 1604.06174.)
+        This takes less memory and about a third more time. The gradients are the same, because
+        dropout draws the same numbers again (T. Chen et al., "Training deep nets with sublinear
+        memory cost", arXiv 1604.06174).
         """
         for layer in self.model.encoder.layers:
             layer.forward = partial(recomputed, layer.forward, use_reentrant=False)
 
-    def forward(self, waveform: Tensor, layers: str = "last", final_norm: bool = True) -> list[Tensor]:
-        """Hidden states of ``waveform`` (B×N, 16 kHz, in [−1, 1]).
+    def forward(self, waveform: Tensor, layers: Layers = "last", final_norm: bool = True) -> list[Tensor]:
+        """Compute the hidden states of ``waveform`` (B×N, 16 kHz, in [−1, 1]).
 
-        Returns, for ``layers="all"``, L tensors B×T×D: the input of each transformer layer, then the output after the final layer
-        norm; for ``"last"`` that last one alone. Without ``final_norm`` the last state is the last layer's own output, as in
-        fairseq's ``layer_results``, which SLS and AttM read. T is the number of frames after the convolutions: 64,600 samples
-        give 201. No mask and no padding mask are applied. Too few samples for one frame raise :class:`InputError`.
+        No mask and no padding mask are applied.
+
+        Args:
+            layers: ``"all"`` or ``"last"``.
+            final_norm: whether the last state is taken after the final layer norm. If not, it is
+                the last layer's own output, as in fairseq's ``layer_results``, which SLS and AttM
+                read.
+
+        Returns:
+            For ``"all"`` L tensors B×T×D: the input of each transformer layer, then the final
+            output. For ``"last"`` only that final output. T is the number of frames after the
+            convolutions: 64,600 samples give 201.
+
+        Raises:
+            InputError: if the waveform is too short for one frame.
         """
         if waveform.shape[-1] < self.min_samples:
             raise InputError(
@@ -116,8 +135,8 @@ class SSLFrontend(Frontend):
             )
         return self.encode(waveform, layers, final_norm)
 
-    def encode(self, waveform: Tensor, layers: str, final_norm: bool) -> list[Tensor]:
-        """The hidden states that :meth:`forward` returns, of a waveform that is long enough."""
+    def encode(self, waveform: Tensor, layers: Layers, final_norm: bool) -> list[Tensor]:
+        """Compute the hidden states that :meth:`forward` returns; the waveform is long enough."""
         encoder = self.model.encoder
         x = extract_features(self.model.feature_extractor, waveform)  # B×T×channels
         if (scale := self.config["feature_grad_mult"]) != 1:
@@ -131,7 +150,7 @@ class SSLFrontend(Frontend):
         for layer in encoder.layers:
             if layers == "all":
                 hidden_states.append(x)
-            # Layer drop (arXiv 1909.11556), drawn on the CPU so that no device is waited for.
+            # Layer drop (arXiv 1909.11556); drawn on the CPU, so that no GPU has to be waited for.
             if self.training and self.encoder_layerdrop and torch.rand(()).item() < self.encoder_layerdrop:
                 continue
             x, shared = self.run_layer(layer, x, shared)
@@ -139,8 +158,18 @@ class SSLFrontend(Frontend):
         return hidden_states
 
 
+def signature_of(frontend: type[SSLFrontend]) -> Callable[[Factory], Factory]:
+    """Give a factory of ``frontend`` its signature, from which the registry reads the options."""
+
+    def decorate(factory: Factory) -> Factory:
+        factory.__dict__["__signature__"] = inspect.signature(frontend)
+        return factory
+
+    return decorate
+
+
 def receptive_field(conv_feature_layers: Sequence[Sequence[int]]) -> int:
-    """Samples that one frame sees: the shortest input that gives a frame.
+    """Samples that one frame sees, which is the shortest input that gives a frame.
 
     >>> receptive_field(STANDARD_CONVOLUTIONS)
     400
@@ -152,7 +181,11 @@ def receptive_field(conv_feature_layers: Sequence[Sequence[int]]) -> int:
 
 
 def _check(options: dict[str, Any]) -> None:
-    """Options may come from a file of the internet: what would build for ever or fail far from here is refused."""
+    """Refuse options of a downloaded file that would build endlessly or fail far from here.
+
+    Raises:
+        InputError: if an option is out of its range.
+    """
     if options["extractor_mode"] not in EXTRACTOR_MODES:
         raise InputError(f"extractor_mode is one of {', '.join(EXTRACTOR_MODES)}, not '{options['extractor_mode']}'")
     for name in _SIZES & options.keys():
@@ -177,6 +210,7 @@ _PROBABILITIES = {"dropout", "attention_dropout", "activation_dropout", "dropout
 
 
 def _buffers(shapes: dict[str, tuple[int, ...]]) -> nn.Module:
+    """A module that holds a buffer of zeros per name; names have ``__`` in place of dots."""
     holder = nn.Module()
     for name, shape in shapes.items():
         holder.register_buffer(name.replace(".", "__"), torch.zeros(shape))
@@ -190,7 +224,7 @@ def _write_fairseq_names(module: SSLFrontend, state_dict: dict, prefix: str, _me
         state_dict[f"{prefix}model.{published}"] = state_dict.pop(key)
 
 
-def _read_fairseq_names(module: SSLFrontend, state_dict: dict, prefix: str, *_) -> None:
+def _read_fairseq_names(module: SSLFrontend, state_dict: dict, prefix: str, *_: Any) -> None:
     unused = {name.replace("__", ".") for name, _ in module.unused.named_buffers()}
     for key in [k for k in state_dict if k.startswith(f"{prefix}model.")]:
         name = key[len(prefix) + len("model.") :]

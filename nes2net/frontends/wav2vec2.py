@@ -1,13 +1,14 @@
-"""wav2vec 2.0 front-ends (XLS-R among them) on the transformers implementation, under fairseq's names.
+"""wav2vec 2.0 front-ends, XLS-R among them, on the transformers library.
 
-The network is Baevski et al., "wav2vec 2.0" (NeurIPS 2020); XLS-R 300M is Babu et al., arXiv 2111.09296. Options carry the names
-of fairseq's ``Wav2Vec2Config`` so that a checkpoint's own configuration can be passed on as it is.
+The network is Baevski et al., "wav2vec 2.0" (NeurIPS 2020); XLS-R 300M is Babu et al., arXiv
+2111.09296. Options have the names of fairseq's ``Wav2Vec2Config``, so that a checkpoint's own
+configuration can be passed on unchanged.
 """
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
@@ -16,13 +17,15 @@ from nes2net.checkpoints.huggingface import library_options
 from nes2net.checkpoints.transformers_library import from_transformers
 from nes2net.errors import InputError
 from nes2net.frontends import fairseq_engine
+from nes2net.frontends.base import Layers
 from nes2net.frontends.onednn import with_onednn
-from nes2net.frontends.ssl import STANDARD_CONVOLUTIONS, SSLFrontend
+from nes2net.frontends.ssl import STANDARD_CONVOLUTIONS, SSLFrontend, signature_of
 
 ENGINES = ("transformers", "fairseq")
 
-#: A front-end that learns from scratch in minutes on a CPU: four convolutions of 16 ms hop in all. No published model.
-SMALL = {
+#: A front-end that learns from scratch in minutes on a CPU; its four convolutions have a hop of 16
+#: ms. It is not a published model.
+SMALL: dict[str, Any] = {
     "conv_feature_layers": ((64, 16, 8), (64, 4, 4), (64, 4, 4), (64, 4, 2)),
     "encoder_layers": 3,
     "encoder_embed_dim": 128,
@@ -35,21 +38,27 @@ SMALL = {
 
 
 class Wav2Vec2Frontend(SSLFrontend):
-    """Raw waveform → hidden states of a wav2vec 2.0 transformer.
+    """Waveform B×N → hidden states B×T×D of a wav2vec 2.0 transformer.
 
-    The waveform is taken as it is, in [−1, 1] and without layer normalisation, as the published detectors do although XLS-R's
-    task configuration asks for it (see DEVIATIONS.md).
+    The waveform, in [−1, 1], is not layer-normalised. The published detectors do not do it either,
+    although XLS-R's task configuration asks for it (see DEVIATIONS.md).
 
-    Parameters are fairseq's names and mean what they mean there; the defaults are XLS-R 300M's as its pre-training file gives
-    them, every dropout 0.
+    The parameters that are not listed here have fairseq's names and meanings. The defaults are
+    those of XLS-R 300M, from its pre-training file, with every dropout 0.
 
     Args:
-        checkpoint: fairseq pre-training file, or a Hugging Face folder; its own configuration then replaces the options.
-        pretraining_heads: keep the quantizer, its projections and the mask embedding. The detector never uses them, but the
-            published checkpoints hold them and the published code loads strictly.
-        feature_grad_mult: factor of the gradient that the convolutions get.
-        engine: ``"transformers"``, or ``"fairseq"`` for the original module where fairseq is installed. Names, shapes and outputs
-            are the same, so checkpoints do not say by which they were made.
+        checkpoint: a fairseq pre-training file or a Hugging Face folder, whose configuration then
+            replaces the options; None for random weights.
+        pretraining_heads: keep the quantizer, its projections and the mask embedding. The detector
+            never uses them, but the published checkpoints hold them and the published code loads
+            strictly.
+        feature_grad_mult: factor of the gradient that the convolutions get, 0 to 1.
+        engine: ``"transformers"``, or ``"fairseq"`` for the original module if fairseq is
+            installed. Names, shapes and outputs are the same, so a checkpoint does not depend on
+            the engine.
+
+    Raises:
+        InputError: if an option is out of its range, or the checkpoint cannot be used.
 
     >>> import torch
     >>> frontend = Wav2Vec2Frontend(**SMALL)
@@ -62,7 +71,7 @@ class Wav2Vec2Frontend(SSLFrontend):
 
     def __init__(
         self,
-        checkpoint: str | None = None,
+        checkpoint: str | Path | None = None,
         *,
         extractor_mode: str = "layer_norm",
         conv_feature_layers: Sequence[Sequence[int]] = STANDARD_CONVOLUTIONS,
@@ -99,7 +108,7 @@ class Wav2Vec2Frontend(SSLFrontend):
         model = model_class(config_class(**library_options(options), attn_implementation="sdpa"))
         return with_onednn(model)
 
-    def encode(self, waveform: Tensor, layers: str, final_norm: bool) -> list[Tensor]:
+    def encode(self, waveform: Tensor, layers: Layers, final_norm: bool) -> list[Tensor]:
         if self.engine == "fairseq":
             return fairseq_engine.encode(self.model, waveform, layers, final_norm)
         return super().encode(waveform, layers, final_norm)
@@ -119,15 +128,16 @@ class Wav2Vec2Frontend(SSLFrontend):
         }
 
 
-def xlsr_300m(checkpoint: str | None = None, **options: Any) -> Wav2Vec2Frontend:
-    """XLS-R 300M: 24 layers of 1024, 317,390,592 parameters with the pre-training heads. Random without ``checkpoint``."""
+@signature_of(Wav2Vec2Frontend)
+def xlsr_300m(checkpoint: str | Path | None = None, **options: Any) -> Wav2Vec2Frontend:
+    """XLS-R 300M: 24 layers of 1024, 317,390,592 parameters with the pre-training heads.
+
+    The weights are random without a ``checkpoint``; options as for :class:`Wav2Vec2Frontend`.
+    """
     return Wav2Vec2Frontend(checkpoint, **options)
 
 
-def wav2vec2_small(checkpoint: str | None = None, **options: Any) -> Wav2Vec2Frontend:
-    """A front-end of 0.6 M parameters for tests and the demonstration; it learns from scratch."""
+@signature_of(Wav2Vec2Frontend)
+def wav2vec2_small(checkpoint: str | Path | None = None, **options: Any) -> Wav2Vec2Frontend:
+    """A front-end of 0.6 M parameters that learns from scratch, for tests and the demonstration."""
     return Wav2Vec2Frontend(checkpoint, **{**SMALL, **options})
-
-
-# The registry reads a factory's options off its signature.
-xlsr_300m.__signature__ = wav2vec2_small.__signature__ = inspect.signature(Wav2Vec2Frontend)

@@ -1,13 +1,14 @@
-"""WavLM front-ends on the transformers implementation, under unilm's names.
+"""WavLM front-ends on the transformers library, with unilm's parameter names.
 
-Chen et al., "WavLM" (IEEE JSTSP 2022, arXiv 2110.13900): a wav2vec 2.0 encoder with gated relative position bias, whose bucket embedding
-the first layer holds and all layers share. Options carry the names of unilm's ``WavLMConfig``.
+Chen et al., "WavLM" (IEEE JSTSP 2022, arXiv 2110.13900): a wav2vec 2.0 encoder with gated relative
+position bias. The first layer holds the embedding of that bias, and all layers share it. Options
+have the names of unilm's ``WavLMConfig``.
 """
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
@@ -15,23 +16,30 @@ from torch.nn import functional
 
 from nes2net.checkpoints.huggingface import library_options
 from nes2net.checkpoints.transformers_library import from_transformers
-from nes2net.frontends.base import UsedSamples
+from nes2net.frontends.base import Layers, UsedSamples
 from nes2net.frontends.onednn import with_onednn
 from nes2net.frontends.relative_attention import GatedRelativeAttention
-from nes2net.frontends.ssl import STANDARD_CONVOLUTIONS, SSLFrontend
+from nes2net.frontends.ssl import STANDARD_CONVOLUTIONS, SSLFrontend, signature_of
 
 
 class WavLMFrontend(SSLFrontend):
-    """Raw waveform → hidden states of a WavLM transformer; the defaults are WavLM-Large's.
+    """Waveform B×N → hidden states B×T×D of a WavLM transformer.
+
+    The parameters that are not listed here have unilm's names and meanings. The defaults are those
+    of WavLM-Large.
 
     Args:
-        checkpoint: unilm pre-training file, or a Hugging Face folder; its own configuration then replaces the options,
-            ``normalize`` excepted.
-        normalize: layer-normalise each waveform first. The CtrSVDD systems do (s3prl, as WavLM-Large's configuration says), the
-            ASVspoof 5 systems do not.
+        checkpoint: a unilm pre-training file or a Hugging Face folder, whose configuration then
+            replaces the options except ``normalize``; None for random weights.
+        normalize: layer-normalise each waveform first. The CtrSVDD systems do it (s3prl, following
+            WavLM-Large's configuration), the ASVspoof 5 systems do not.
         pretraining_heads: keep the mask embedding, which the published checkpoints hold.
-        num_buckets, max_distance: of the relative position bias; frames further apart than ``max_distance`` share a bucket.
-        feature_grad_mult: factor of the gradient that the convolutions get.
+        num_buckets, max_distance: of the relative position bias. All frames further apart than
+            ``max_distance`` share a bucket.
+        feature_grad_mult: factor of the gradient that the convolutions get, 0 to 1.
+
+    Raises:
+        InputError: if an option is out of its range, or the checkpoint cannot be used.
 
     >>> import torch
     >>> frontend = WavLMFrontend(encoder_layers=2, encoder_embed_dim=32, encoder_ffn_embed_dim=32, encoder_attention_heads=4)
@@ -43,7 +51,7 @@ class WavLMFrontend(SSLFrontend):
 
     def __init__(
         self,
-        checkpoint: str | None = None,
+        checkpoint: str | Path | None = None,
         *,
         normalize: bool = True,
         extractor_mode: str = "layer_norm",
@@ -70,7 +78,7 @@ class WavLMFrontend(SSLFrontend):
         super().__init__(checkpoint, options)
         self.normalize = normalize
         self.config["normalize"] = normalize
-        if normalize:  # mean and variance are those of all samples
+        if normalize:  # mean and variance depend on all samples
             self.used_samples = UsedSamples()
 
     def build_model(self, options: dict[str, Any]) -> nn.Module:
@@ -81,22 +89,21 @@ class WavLMFrontend(SSLFrontend):
         return with_onednn(model)
 
     def run_layer(self, layer: nn.Module, x: Tensor, shared: Tensor | None) -> tuple[Tensor, Tensor]:
-        if shared is None:  # made here, so that the others have it when layer drop skips the layer that holds it
+        if shared is None:  # made here, so that it exists even if layer drop skips the first layer
             shared = self.model.encoder.layers[0].attention.position_bias(x.shape[1])
         return layer(x, position_bias=shared)[0], shared
 
-    def forward(self, waveform: Tensor, layers: str = "last", final_norm: bool = True) -> list[Tensor]:
+    def forward(self, waveform: Tensor, layers: Layers = "last", final_norm: bool = True) -> list[Tensor]:
+        """Compute hidden states as :meth:`SSLFrontend.forward`, with normalisation if asked for."""
         if self.normalize:
             waveform = functional.layer_norm(waveform, waveform.shape[-1:])
         return super().forward(waveform, layers, final_norm)
 
 
-WavLMFrontend.forward.__doc__ = SSLFrontend.forward.__doc__
+@signature_of(WavLMFrontend)
+def wavlm_large(checkpoint: str | Path | None = None, **options: Any) -> WavLMFrontend:
+    """WavLM-Large: 24 layers of 1024, 315,453,120 parameters.
 
-
-def wavlm_large(checkpoint: str | None = None, **options: Any) -> WavLMFrontend:
-    """WavLM-Large: 24 layers of 1024, 315,453,120 parameters. Random without ``checkpoint``."""
+    The weights are random without a ``checkpoint``; options as for :class:`WavLMFrontend`.
+    """
     return WavLMFrontend(checkpoint, **options)
-
-
-wavlm_large.__signature__ = inspect.signature(WavLMFrontend)

@@ -1,1 +1,1 @@
-"""From waveforms to scores, for one file, many files, a long recording and a corpus; the score file."""
+"""From waveforms to scores, for a file, many files, a long recording and a corpus."""

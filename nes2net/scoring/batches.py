@@ -1,10 +1,13 @@
-"""A corpus in batches in which every score is the one computed alone: planned over all trials, read by worker processes."""
+"""A corpus in batches of equal lengths: planned over all trials, read by worker processes.
+
+Equal lengths need no padding, so the score of an utterance does not depend on its batch.
+"""
 
 from __future__ import annotations
 
 import os
 import random
-from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import groupby
 from operator import itemgetter
@@ -24,34 +27,39 @@ from nes2net.machine.processors import usable_processors
 from nes2net.machine.workers import worker_options
 from nes2net.scoring.waveforms import WaveformReader
 
-# Whole utterances are sorted by length within a window of so many batches, and so many trials at most:
-# enough to fill batches with utterances of one length, in bounded memory for a corpus of any size. The
-# first window is small, so that scoring starts after few headers, and the next ones grow.
+# Whole utterances are sorted by length within a window of at most so many batches and trials. That
+# is enough to fill batches with utterances of one length, and bounds the memory for any corpus. The
+# first window is small, so that scoring starts after reading few headers; the next ones grow.
 _WINDOW_BATCHES, _WINDOW_TRIALS = 1024, 65536
 _FIRST_WINDOW_BATCHES, _GROWTH = 16, 4
 _HEADERS_AT_ONCE = 64
 
 
 class Item(NamedTuple):
-    """What a reading process is told of a trial."""
+    """The facts of a trial that a reading process gets."""
 
-    index: int
+    number: int
+    """Its index among the trials."""
     name: str
     path: str
 
 
 class Group(NamedTuple):
-    """Utterances of one length: ``waveforms`` B×N float32, and the indices of their trials."""
+    """Utterances of one length."""
 
     indices: list[int]
+    """Indices of their trials."""
     waveforms: Tensor
+    """B×N float32."""
 
 
 class ReadBatch(NamedTuple):
-    """A batch as it was read: one group, unless headers gave wrong lengths. ``failures`` says why a trial is in no group."""
+    """A batch after reading."""
 
     groups: list[Group]
+    """One group, unless headers gave wrong lengths."""
     failures: dict[int, str]
+    """Reasons by index, of the trials that are in no group."""
 
 
 def plan_batches(
@@ -65,16 +73,16 @@ def plan_batches(
 ) -> Iterator[list[Item]]:
     """Plan batches of at most ``batch_size`` trials, of one length each.
 
-    Which trials share a batch depends on all trials and their lengths alone. The last bit of a score
-    depends on its batch, so this makes the scores of an interrupted run, or of several processes, equal
-    to those of an uninterrupted one.
+    The trials that share a batch depend only on all trials and their lengths. The last bit of a
+    score depends on its batch. So the scores of an interrupted run, or of several processes, equal
+    those of an uninterrupted run in one process.
 
     Args:
-        length_of: samples of a trial's utterance, or anything else that the utterances of a batch have
-            in common. It is called in threads, somewhat ahead. None: batches are in the order of the
-            trials, whatever their lengths.
-        done: names of trials; a batch of done trials alone is left out.
-        rank, num_processes: every ``num_processes``-th batch, from number ``rank`` on.
+        length_of: samples of a trial's utterance, or anything else that the utterances of a batch
+            must share. It is called in threads, somewhat ahead. None: batches are in the order of
+            the trials, whatever their lengths.
+        done: ids of trials; a batch that has only such trials is left out.
+        rank, num_processes: yield every ``num_processes``-th batch, starting with number ``rank``.
 
     >>> trials = [Trial(name, name) for name in "abcde"]
     >>> batches = plan_batches(trials, 2, lambda trial: 5 if trial.id in "ace" else 7)
@@ -85,7 +93,7 @@ def plan_batches(
     for window, groups in _grouped_by_length(windows, trials, length_of):
         batches = [group[i : i + batch_size] for group in groups for i in range(0, len(group), batch_size)]
         if length_of is not None:
-            # Short and long ones mixed, so that what is done so far tells how long the rest will take.
+            # Mix short and long ones, so that the progress so far predicts the remaining time.
             random.Random(window.start).shuffle(batches)
         for number, batch in enumerate(batches):
             if number % num_processes == rank and not all(trials[i].id in done for i in batch):
@@ -93,7 +101,7 @@ def plan_batches(
 
 
 def _windows(num_trials: int, batch_size: int) -> Iterator[range]:
-    """Indices of the trials that may share batches; each window is a whole number of batches."""
+    """Yield the indices of trials that may share batches, whole numbers of batches at a time."""
     size, start = batch_size * _FIRST_WINDOW_BATCHES, 0
     largest = max(1, min(_WINDOW_BATCHES, _WINDOW_TRIALS // batch_size)) * batch_size
     while start < num_trials:
@@ -105,7 +113,10 @@ def _windows(num_trials: int, batch_size: int) -> Iterator[range]:
 def _grouped_by_length(
     windows: Sequence[range], trials: Sequence[Trial], length_of: Callable[[Trial], int] | None
 ) -> Iterator[tuple[range, list[list[int]]]]:
-    """Each window with its trials grouped by length. The lengths of the next window are read meanwhile."""
+    """Yield each window with its trials grouped by length.
+
+    The lengths of the next window are read meanwhile.
+    """
     if length_of is None:
         yield from ((window, [list(window)]) for window in windows)
         return
@@ -130,27 +141,30 @@ def _grouped_by_length(
 
 
 def header_length(reader: WaveformReader) -> Callable[[Trial], int]:
-    """``length_of`` for :func:`plan_batches`, read from the header of a file.
+    """The ``length_of`` for :func:`plan_batches` that reads the header of a file.
 
-    A file whose length only decoding would tell is sorted by its size, as a negative number; what is no
-    file gets −1. Batches fall into groups of one length after decoding, which also gives the reason if
-    there is no waveform.
+    A file whose length only decoding could tell is sorted by its size, as a negative number;
+    anything but a file gets −1. After decoding such batches are split into groups of one length,
+    and a missing waveform has its reason.
     """
 
     def length(trial: Trial) -> int:
         try:
-            if not os.path.isfile(trial.path):  # opening a pipe would wait for ever
+            if trial.path is None or not os.path.isfile(trial.path):  # opening a pipe would wait for ever
                 return -1
             stated = _stated_length(trial.path)
             return -2 - os.path.getsize(trial.path) if stated is None else reader.heard(stated)
-        except Exception:  # whatever damage does to a header
+        except Exception:  # a damaged header can cause any error
             return -1
 
     return length
 
 
 def _stated_length(path: Path) -> int | None:
-    """Samples at 16 kHz that a header announces; None without a number (MP3, whose length libsndfile guesses)."""
+    """Samples at 16 kHz according to the header; None if it does not tell.
+
+    The length of an MP3 counts as unknown, because libsndfile guesses it.
+    """
     with open(path, "rb") as file:
         flac = read_flac_header(file)  # libsndfile does not open every FLAC file of ASVspoof 2021
     if flac is not None:
@@ -165,7 +179,7 @@ def _stated_length(path: Path) -> int | None:
 
 
 class _Waveforms(Dataset):
-    """Items → (item, waveform or the reason why there is none)."""
+    """Items → pairs of the item and its waveform, or the reason why that is missing."""
 
     def __init__(self, reader: WaveformReader) -> None:
         self.reader = reader
@@ -175,14 +189,14 @@ class _Waveforms(Dataset):
             return item, torch.from_numpy(self.reader.read(item.path).waveform)
         except InputError as error:
             return item, str(error)
-        except Exception as error:  # whatever a decoder makes of a damaged file must not end the run
+        except Exception as error:  # no error of a decoder on a damaged file may end the run
             return item, f"{item.path} could not be read ({type(error).__name__}: {error})"
 
 
 def collate(read: Sequence[tuple[Item, Tensor | str]]) -> ReadBatch:
     """Stack waveforms by length, in the order of the trials."""
-    failures = {item.index: reason for item, reason in read if isinstance(reason, str)}
-    usable = sorted((w.shape[0], item.index, w) for item, w in read if not isinstance(w, str))
+    failures = {item.number: reason for item, reason in read if isinstance(reason, str)}
+    usable = sorted((w.shape[0], item.number, w) for item, w in read if not isinstance(w, str))
     groups = []
     for _, same in groupby(usable, key=itemgetter(0)):
         _, indices, waveforms = zip(*same)
@@ -192,13 +206,13 @@ def collate(read: Sequence[tuple[Item, Tensor | str]]) -> ReadBatch:
 
 def read_batches(
     batches: Iterable[list[Item]], reader: WaveformReader, num_workers: int, *, pin_memory: bool = False
-) -> Iterator[ReadBatch]:
+) -> Generator[ReadBatch, None, None]:
     """Decode ``batches`` in ``num_workers`` processes, some batches ahead; in this process for 0.
 
-    Neither trials nor batches pile up anywhere: a reading process is told of an item when its turn is near.
+    Neither trials nor batches pile up: a reading process gets an item only shortly before its turn.
 
     Raises:
-        InputError: a reading process was killed.
+        InputError: if a reading process was killed.
     """
     loader = DataLoader(
         _Waveforms(reader),
@@ -224,14 +238,14 @@ def read_batches(
 
 
 def default_workers(device: torch.device) -> int:
-    """Reading processes that keep ``device`` busy.
+    """Number of reading processes that keep ``device`` busy.
 
-    One is enough beside a CPU, which decodes faster than it computes. Beside a GPU it takes several; the
-    processes that ``torchrun`` started on this machine share its processors.
+    One is enough for a CPU, which decodes faster than it computes. A GPU needs several. Processes
+    that ``torchrun`` started on this machine share its processors.
     """
     return 1 if device.type == "cpu" else max(1, min(16, usable_processors() - 1))
 
 
 def default_batch_size(device: torch.device) -> int:
-    """Utterances of 4 s that keep ``device`` busy."""
+    """Number of utterances of 4 s in a batch that keeps ``device`` busy."""
     return 64 if device.type == "cuda" else 8

@@ -1,8 +1,9 @@
 """A corpus to a score file that is complete, in order, and never half written.
 
-While it runs, scores go to a journal beside the file, batch by batch. The same command started again
-goes on from there, to the very same file. The finished file appears by renaming, and ``{out}.json``
-beside it says what made it and which trials are missing.
+During the run, scores go to a journal beside the file, batch by batch. If the run is interrupted,
+the same command continues from the journal and gives exactly the same file. The finished file
+appears by renaming. The record ``{out}.json`` beside it tells what made it and which trials are
+missing.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Generator, Iterable, Mapping, Sequence
 from contextlib import closing, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -50,13 +51,18 @@ from nes2net.scoring.waveforms import WaveformReader
 
 @dataclass
 class ScoringResult:
-    """What :func:`score_trials` did: ``scored`` of ``total`` trials, and why each of the others failed."""
+    """The outcome of :func:`score_trials`."""
 
     path: Path
+    """The score file."""
     total: int
+    """Number of trials."""
     scored: int
+    """Number of trials with a score."""
     failures: dict[str, str] = field(default_factory=dict)
+    """Reasons by id, for the trials without a score."""
     already_complete: bool = False
+    """Whether an earlier run had finished the file."""
 
     @property
     def record_path(self) -> Path:
@@ -66,7 +72,7 @@ class ScoringResult:
 
 @dataclass(frozen=True)
 class _Settings:
-    """How trials are scored, as :func:`score_trials` was told."""
+    """The arguments of :func:`score_trials` that say how trials are scored."""
 
     num_samples: int | None
     batch_size: int
@@ -77,18 +83,21 @@ class _Settings:
 
 
 class _Kept(NamedTuple):
-    """What earlier runs left: the scores of a finished file that lacks some, and journals."""
+    """Scores of earlier runs: those of a finished but incomplete file, and those of journals."""
 
     finished: dict[str, float]
     journalled: Journalled
 
 
 class _Share(NamedTuple):
-    """What one process scored, by the index of the trial, and how many samples the detector heard."""
+    """The scores of a batch, or of one process."""
 
     scores: dict[int, float]
+    """By index of the trial."""
     failures: dict[int, str]
+    """Reasons for missing scores, by index of the trial."""
     num_samples: int
+    """How many samples the detector got."""
 
 
 def score_trials(
@@ -105,33 +114,35 @@ def score_trials(
     compile: bool = False,
     about: Mapping[str, Any] | None = None,
 ) -> ScoringResult:
-    """Score ``trials`` into the file ``out``: one line ``utterance score`` per trial, in the order given.
+    """Score ``trials`` into the file ``out``: one line ``utterance score`` per trial, in order.
 
-    Every score is the one computed alone, up to the rounding of float32: utterances share a batch only
-    if they give the detector the same number of samples, and there is no padding. Started by
-    ``torchrun``, each process scores a share and the first one writes the file. The file is the same to
-    the last bit for any number of processes and interruptions, as long as each process has as many
-    threads. The detector is left in the mode that it was in.
+    Each score equals the one computed alone, up to the rounding of float32: utterances share a
+    batch only if they give the detector the same number of samples, and there is no padding. Under
+    ``torchrun`` each process scores a share, and the first one writes the file. The file is the
+    same to the last bit for any number of processes and interruptions, if each process has the same
+    number of threads. The detector is left in the mode in which it was.
 
     Args:
-        num_samples: the first so many samples of each utterance, repeated if there are fewer ('4sec');
-            None for whole utterances ('full').
-        batch_size: utterances at once, at most; None: 8 on a CPU, 64 on a GPU. A batch that does not fit
-            into memory is scored in parts.
-        num_workers: processes that read audio; 0 reads in this one, None chooses by the device.
-        on_error: ``"skip"`` leaves a file that cannot be read out of the score file and names it in the
-            result; the same call tries it again later. ``"raise"`` stops.
-        overwrite: start anew over a finished score file or the journals of another run.
-        legacy_train_mode: the published In-the-Wild scoring, which never left train mode: batch
-            statistics of single utterances, and dropout (deviation 2). Its random numbers come from a
-            stream per utterance.
-        compile: compile the detector for the batches of '4sec', which takes minutes. It stays compiled.
-        about: plain data for ``{out}.json``: the corpus, the checkpoint, its recipe.
+        num_samples: how many leading samples of each utterance to take, repeated if there are fewer
+            ('4sec'); None for whole utterances ('full').
+        batch_size: largest number of utterances in a batch; None for 8 on a CPU and 64 on a GPU. A
+            batch that does not fit into memory is scored in parts.
+        num_workers: processes that read audio; 0 for reading in this process, None for a number
+            that suits the device.
+        on_error: ``"skip"`` leaves out a file that cannot be read and names it in the result; the
+            same call tries it again later. ``"raise"`` stops.
+        overwrite: replace a finished score file, or the journals of another run.
+        legacy_train_mode: score as the published In-the-Wild scoring, which never left train mode:
+            with the batch statistics of single utterances, and with dropout (deviation 2). The
+            random numbers come from one stream per utterance.
+        compile: compile the detector for the batches of '4sec', which takes minutes. It stays
+            compiled.
+        about: plain data for ``{out}.json``, such as the corpus, the checkpoint and its recipe.
 
     Raises:
-        InputError: ``out`` is another run's, or another run is writing it; there are no trials, or an id
-            that a score file cannot hold; no trial could be scored; an argument is out of its range; or
-            the disk is full.
+        InputError: if ``out`` belongs to another run, or another run is writing it; if there are no
+            trials, or a score file cannot hold an id; if no trial could be scored; if an argument
+            is out of its range; or if the disk is full.
     """
     out = Path(out)
     if not trials:
@@ -146,7 +157,7 @@ def score_trials(
         raise InputError(f"`on_error` is 'skip' or 'raise', not {on_error!r}")
     if compile and num_samples is None:
         raise InputError(
-            "a detector is compiled for waveforms of one length, those of '4sec': leave out `compile=True`"
+            "a detector can be compiled only for waveforms of one length, as in '4sec': leave out `compile=True`"
         )
     about = plain(about or {})
     batch_size = default_batch_size(scorer.device) if batch_size is None else batch_size
@@ -170,10 +181,10 @@ def _score_together(
     processes: Processes,
     about: dict[str, Any],
 ) -> ScoringResult:
-    """What every process does: score its share. The first one writes the file."""
+    """Score the share of this process; the first process also writes the file."""
     began = time.monotonic()
-    result, kept = _what_is_there(out, trials, run, overwrite)
-    processes.wait()  # before a journal changes, all have read the same ones
+    result, kept = _earlier_scores(out, trials, run, overwrite)
+    processes.wait()  # all processes must have read the same journals before one changes
     if processes.rank == 0 and kept is None:
         remove_journals(out)
     processes.wait()
@@ -186,7 +197,7 @@ def _score_together(
     if settings.compile:
         scorer.compile(dynamic=False)
     with Journal(journal_path(out, processes.rank), run) as journal:
-        if processes.rank == 0:  # the finished file is removed before the new one appears
+        if processes.rank == 0:  # keep the scores of the finished file, which is removed before the new one appears
             journal.add({name: score for name, score in kept.finished.items() if name not in kept.journalled.scores})
         share = _score_share(scorer, trials, known.keys() | failed.keys(), journal, settings, reader, processes)
 
@@ -207,15 +218,16 @@ def _score_together(
     return processes.broadcast(result)
 
 
-def _what_is_there(
+def _earlier_scores(
     out: Path, trials: Sequence[Trial], run: dict[str, Any], overwrite: bool
 ) -> tuple[ScoringResult, _Kept | None]:
-    """Find the scores to go on from.
+    """Find the scores from which to continue.
 
-    None if the journals are not wanted any more: they are another run's, to be overwritten, or of a file
-    that is complete.
+    None if the journals are to be removed: those of another run that is to be overwritten, or of a
+    file that is complete.
     """
-    result, finished = ScoringResult(out, len(trials), 0), {}
+    result = ScoringResult(out, len(trials), 0)
+    finished: dict[str, float] = {}
     if out.exists() and not overwrite:
         previous = read_record(result.record_path)
         if previous.get("run") != run:
@@ -225,7 +237,7 @@ def _what_is_there(
             )
         if not previous["failures"]:
             result.scored, result.already_complete = previous["scored"], True
-            another = read_journals(out, run) is None  # a run that was to overwrite it and was interrupted
+            another = read_journals(out, run) is None  # of an interrupted run that was to overwrite the file
             return result, _Kept({}, Journalled({}, {})) if another else None
         ids, scores = read_scores(out)
         finished = dict(zip(ids, scores.tolist()))
@@ -239,7 +251,7 @@ def _what_is_there(
 
 
 def _differing(theirs: Any, ours: dict[str, Any]) -> str:
-    """Say in what two runs differ.
+    """Name the differences between two runs.
 
     >>> _differing({"model": "a", "dtype": "float32"}, {"model": "a", "dtype": "bfloat16"})
     ' (another dtype)'
@@ -258,7 +270,7 @@ def _score_share(
     reader: WaveformReader,
     processes: Processes,
 ) -> _Share:
-    """Score the trials that are this process's and not done."""
+    """Score the trials of this process that are not done."""
     legacy, device = settings.legacy_train_mode, scorer.device
     batches = plan_batches(
         trials,
@@ -273,7 +285,7 @@ def _score_share(
     names = [trial.id for trial in trials] if legacy else None
     rows = settings.batch_size if settings.compile and not legacy else None
     with (
-        torch.cuda.device(device) if device.type == "cuda" else nullcontext(),  # for which memory is pinned
+        torch.cuda.device(device) if device.type == "cuda" else nullcontext(),  # the device to pin memory for
         closing(read),
         closing(score_batches(scorer, read, names, rows=rows)) as scored,
     ):
@@ -287,15 +299,15 @@ def score_batches(
     *,
     rows: int | None = None,
     ahead: int | None = None,
-) -> Iterator[_Share]:
-    """Score one batch after another, in the mode that ``scorer`` is in.
+) -> Generator[_Share, None, None]:
+    """Score one batch after another, in the current mode of ``scorer``.
 
     Args:
-        names: of the trials by index, for a detector in train mode: the first name of a batch begins its
-            stream of random numbers.
+        names: ids of the trials by index, for a detector in train mode: the first id of a batch
+            gives its stream of random numbers.
         rows: see :func:`nes2net.scoring.kernel.start`.
-        ahead: batches that are being computed while the scores of one are waited for; None: one on a
-            GPU, which is so never idle.
+        ahead: how many further batches are started before the scores of one are waited for; None
+            for one on a GPU, which is then never idle, and 0 on a CPU.
     """
     ahead = int(scorer.device.type == "cuda") if ahead is None else ahead
     under_way: deque[tuple[ReadBatch, list[tuple[Group, Callable[[], list[Result]]]]]] = deque()
@@ -331,7 +343,10 @@ def _collect(
     on_error: str,
     processes: Processes,
 ) -> _Share:
-    """Put the batches together and into the journal. The first process shows a bar and names failures, of its share."""
+    """Put the batches together and into the journal, and show the progress.
+
+    Only the first process shows it, for its share.
+    """
     scores: dict[int, float] = {}
     failures: dict[int, str] = {}
     num_samples, began = 0, time.monotonic()
@@ -346,7 +361,8 @@ def _collect(
     ) as bar:
         for batch in scored:
             journal.add(
-                *({trials[i].id: found for i, found in kind.items()} for kind in (batch.scores, batch.failures))
+                {trials[i].id: score for i, score in batch.scores.items()},
+                {trials[i].id: reason for i, reason in batch.failures.items()},
             )
             for i, reason in batch.failures.items():
                 if on_error == "raise":
@@ -364,7 +380,7 @@ def _collect(
 
 
 def _speed(shares: Sequence[_Share], seconds: float, num_kept: int) -> dict[str, Any]:
-    """How long this run took, and how much audio it heard; earlier runs that it went on from do not count."""
+    """Duration of this run and of the audio that it scored, without the runs that it continues."""
     heard = sum(share.num_samples for share in shares) / SAMPLE_RATE
     return {
         "kept_from_earlier_runs": num_kept,
@@ -381,7 +397,7 @@ def _merge(
     failed: Mapping[str, str],
     shares: Sequence[_Share],
 ) -> dict[str, float]:
-    """Put the scores of all processes and of earlier runs in protocol order; counts and failures go into ``result``."""
+    """Put the scores of all processes and earlier runs in order, and complete ``result``."""
     found = {i: score for share in shares for i, score in share.scores.items()}
     reasons = {i: reason for share in shares for i, reason in share.failures.items()}
     scores: dict[str, float] = {}
@@ -393,7 +409,7 @@ def _merge(
         else:
             result.failures[trial.id] = reasons[i] if i in reasons else failed[trial.id]
     if not scores:
-        remove_journals(result.path)  # they hold nothing but failures, which the next run must try again
+        remove_journals(result.path)  # they hold only failures, which the next run must try again
         some = "; ".join(f"{name}: {reason}" for name, reason in list(result.failures.items())[:3])
         raise InputError(f"not one of {len(trials)} trials could be scored: {some}")
     result.scored = len(scores)
@@ -401,6 +417,11 @@ def _merge(
 
 
 def _finish(result: ScoringResult, scores: Mapping[str, float], record: Mapping[str, Any]) -> None:
+    """Write the score file and its record.
+
+    Raises:
+        InputError: if they cannot be written; the journals then keep the scores.
+    """
     try:
         write_finished(result.path, scores, result.record_path, record)
     except OSError as error:

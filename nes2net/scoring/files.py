@@ -1,4 +1,4 @@
-"""Many files to scores, in their order: read in threads some batches ahead, files of one length computed together."""
+"""Many files to scores, in their order: threads read ahead, equal lengths share a batch."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 import torch
@@ -18,24 +18,25 @@ from nes2net.scoring.kernel import Result, score_batch
 from nes2net.scoring.scorer import Scorer
 from nes2net.scoring.waveforms import Recording, WaveformReader
 
-#: What happens if a file cannot be scored: "raise", or a call with its path and the error.
-OnError = Literal["raise"] | Callable[[Any, InputError], object]
+#: The reaction to a file that cannot be scored: "raise", or a function that is called with its path
+#: and the error.
+OnError: TypeAlias = Literal["raise"] | Callable[[Any, InputError], object]
 
-# Batches' worth of files that are read ahead, and of those among which files of one length are looked
-# for: the others are still being read while a batch is computed.
+# How many batches' worth of files are read ahead, and among how many of those files of one length
+# are searched. The others are still being read while a batch is computed.
 _AHEAD, _LOOKED_AT = 6, 4
-# So that hours of audio do not pile up: bytes of samples that are held at most, and by which factor a
-# file that is not read yet is taken to grow.
+# Limits for hours of audio: the most bytes of samples to hold, and the assumed ratio of samples to
+# file size for a file that has not been read yet.
 _AHEAD_BYTES, _EXPANSION = 1 << 29, 16
-_END = object()
 
 
 class ScoredFile(NamedTuple):
-    """A file and its score; ``num_samples`` counts the whole recording at 16 kHz."""
+    """A file and its score."""
 
     path: str | Path
     score: float
     num_samples: int
+    """Samples of the whole recording at 16 kHz."""
 
 
 def score_files(
@@ -47,20 +48,21 @@ def score_files(
     workers: int = 2,
     on_error: OnError = "raise",
 ) -> Iterator[ScoredFile]:
-    """Score files in the order of ``paths``, as the iterator is asked for them; ``paths`` may be endless.
+    """Score files lazily, in the order of ``paths``, which may be endless.
 
-    Only files that give the detector the same number of samples share a batch, so each score is the one
-    computed alone, to 1e-6.
+    Only files that give the detector the same number of samples share a batch, so each score equals
+    the one computed alone, to 1e-6.
 
     Args:
         num_samples: see :class:`~nes2net.scoring.waveforms.WaveformReader`.
-        batch_size: files computed at once, at most.
+        batch_size: largest number of files that are computed at once.
         workers: threads that read files.
-        on_error: ``"raise"`` raises :class:`InputError`, which names the file, after the scores of the
-            files before it. A function is called with the path and the error, and the file is left out.
+        on_error: ``"raise"`` raises :class:`InputError`, which names the file, after the scores of
+            the files before it. A function is called with the path and the error, and the file is
+            skipped.
 
     Raises:
-        InputError: an argument is out of its range.
+        InputError: if an argument is out of its range.
     """
     if isinstance(paths, (str, Path)):
         raise InputError(
@@ -88,7 +90,9 @@ def _score_in_order(
         try:
             while True:
                 while len(waiting) < _AHEAD * batch_size and sum(file.size for file in waiting) < _AHEAD_BYTES:
-                    if (path := next(paths, _END)) is _END:
+                    try:
+                        path = next(paths)
+                    except StopIteration:
                         break
                     waiting.append(_File(path, pool.submit(reader.read, path)))
                 if not waiting:
@@ -97,6 +101,7 @@ def _score_in_order(
                 if first.result is None:
                     _score_with_equal_lengths(scorer, list(islice(waiting, _LOOKED_AT * batch_size)), batch_size)
                 waiting.popleft()
+                assert first.result is not None
                 if not isinstance(first.result, InputError):
                     yield ScoredFile(first.path, first.result, first.num_samples)
                 elif callable(on_error):
@@ -108,7 +113,10 @@ def _score_in_order(
 
 
 class _File:
-    """A file that is being read. It holds its waveform until it has a ``result``: a score, or why there is none."""
+    """A file that is being read.
+
+    It holds its waveform until it has a ``result``: a score or an error.
+    """
 
     def __init__(self, path: str | Path, recording: Future[Recording]) -> None:
         self.path, self._recording = path, recording
@@ -117,37 +125,38 @@ class _File:
         try:
             self._guess = _EXPANSION * os.path.getsize(path)
         except (OSError, ValueError, TypeError):
-            self._guess = 0  # reading it says what is wrong
+            self._guess = 0  # reading it will give the error
 
     @property
     def size(self) -> int:
-        """Bytes of its samples, as far as they are known."""
+        """Bytes of the samples that it holds; a guess until it has been read."""
         if self.result is not None:
             return 0
         read = self._recording.done() and self._recording.exception() is None
         return self._recording.result().waveform.nbytes if read else self._guess
 
     def waveform(self) -> np.ndarray | None:
-        """Wait for its samples (N,); None if it could not be read, which is then its result."""
+        """Wait for its samples (N,); None if it could not be read: the error is then its result."""
         try:
             waveform, self.num_samples = self._recording.result()
             return waveform
         except InputError as error:
             self._finish(error)
-        except Exception as error:  # whatever a decoder makes of a damaged file
+        except Exception as error:  # a decoder can raise anything on a damaged file
             self._finish(InputError(f"{self.path} could not be read ({type(error).__name__}: {error})"))
         return None
 
     def take(self, result: Result) -> None:
+        """Set its result: a score, or the reason why that is missing."""
         self._finish(InputError(f"{self.path}: {result}") if isinstance(result, str) else result)
 
     def _finish(self, result: float | InputError) -> None:
         self.result = result
-        del self._recording  # nobody needs the samples any more
+        del self._recording  # the samples are not needed any more
 
 
 def _score_with_equal_lengths(scorer: Scorer, files: list[_File], batch_size: int) -> None:
-    """Score the first of ``files`` in a batch with others of its length. All of the batch then have results."""
+    """Score the first of ``files`` with others of its length, and give each one its result."""
     first = files[0].waveform()
     if first is None:
         return

@@ -1,9 +1,9 @@
-"""The journals in which a score file grows, and how it appears at the end.
+"""The journals that keep the scores of an unfinished score file, and how that is finished.
 
-Each process that scores keeps a journal beside the score file ``out``: ``out.partial`` or
-``out.partial.N``. Its first line is JSON that says what is being scored by what. Then come the lines of
-a score file, batch by batch, and a line ``["utterance", "reason"]`` for each utterance without a score.
-A process that is killed leaves a torn last line at worst.
+Each process that scores has a journal beside the score file ``out``: ``out.partial`` or
+``out.partial.N``. Its first line is JSON and identifies the run. Then come the lines of a score
+file, batch by batch, and a line ``["utterance", "reason"]`` for each utterance without a score. A
+process that is killed leaves at worst an incomplete last line.
 """
 
 from __future__ import annotations
@@ -22,21 +22,22 @@ from nes2net.scoring.score_file import lines, parse_line
 
 
 class Journal:
-    """The journal of one process; it goes on where an earlier one of the same name ended.
+    """The journal of one process, which appends to an earlier one of the same name.
 
     Args:
-        path: the file. What it holds already is of the same ``run``; :func:`read_journals` checks that.
-        run: plain data that is the same for two runs if and only if their scores may stand in one file.
+        path: the file. If it exists, it belongs to the same ``run``; :func:`read_journals` checks
+            that.
+        run: plain data that is equal for two runs if and only if their scores may share a file.
 
     Raises:
-        InputError: the file cannot be written.
+        InputError: if the file cannot be written.
     """
 
     def __init__(self, path: Path, run: Mapping[str, Any]) -> None:
         self.path = path
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            # No buffer: a line that did not fit on the disk must not be written again when the file is closed.
+            # No buffer: closing the file must not write a line again that did not fit on the disk.
             self._file = open(path, "ab", buffering=0)
             self._file.truncate(_end_of_last_line(path))
         except OSError as error:
@@ -45,7 +46,7 @@ class Journal:
             self._write(json.dumps(run) + "\n")
 
     def add(self, scores: Mapping[str, float], failures: Mapping[str, str] | None = None) -> None:
-        """Write the scores and failures of a batch; the operating system has them when this returns."""
+        """Hand the scores and failures of a batch to the operating system."""
         failed = (f"{json.dumps(pair)}\n" for pair in (failures or {}).items())
         self._write("".join([*lines(scores.items()), *failed]))
 
@@ -56,7 +57,7 @@ class Journal:
                 left = left[self._file.write(left) :]
         except OSError as error:
             raise InputError(
-                f"{self.path}: cannot be written ({error.strerror}); what is scored so far is kept: "
+                f"{self.path}: cannot be written ({error.strerror}); the scores so far are kept: "
                 "make room, and the same command goes on"
             ) from error
 
@@ -65,15 +66,16 @@ class Journal:
 
     def __exit__(self, *_: object) -> None:
         with suppress(OSError):
-            os.fsync(self._file.fileno())  # before scores that stand here as well are removed elsewhere
+            os.fsync(self._file.fileno())  # before copies of these scores are removed elsewhere
         self._file.close()
 
 
 class Journalled(NamedTuple):
-    """Scores by utterance, and the reasons why others have none."""
+    """Scores and failures by utterance."""
 
     scores: dict[str, float]
     failures: dict[str, str]
+    """Reasons why the other utterances have no score."""
 
 
 def journal_path(out: Path, rank: int = 0) -> Path:
@@ -86,7 +88,7 @@ def journal_path(out: Path, rank: int = 0) -> Path:
 
 
 def journals(out: Path) -> list[Path]:
-    """All journals beside ``out``, whoever left them."""
+    """All journals beside ``out``, of any run."""
     first = journal_path(out)
     if not out.parent.is_dir():
         return []
@@ -99,54 +101,57 @@ def journals(out: Path) -> list[Path]:
 
 
 def remove_journals(out: Path) -> None:
-    """Remove the journals of scores that stand in ``out`` now, or are not wanted any more."""
+    """Remove all journals beside ``out``."""
     for path in journals(out):
         path.unlink()
 
 
 def write_finished(out: Path, scores: Mapping[str, float], record_path: Path, record: Mapping[str, Any]) -> None:
-    """Write the score file and its record, complete or not at all; then remove the journals.
+    """Write the score file and its record, completely or not at all; then remove the journals.
 
-    A power cut loses nothing either: everything is on the disk before the journals are removed.
+    Not even a power cut loses scores: both files are on the disk before the journals are removed.
 
     Raises:
-        OSError: the system refuses to write.
+        OSError: if the system refuses to write.
     """
     with replacing(out, durable=True) as scores_file, replacing(record_path, durable=True) as record_of_them:
         with open(scores_file, "w", encoding="utf-8", newline="\n") as file:
             file.writelines(lines(scores.items()))
         record_of_them.write_text(json.dumps(record, indent=1), encoding="utf-8")
-        out.unlink(missing_ok=True)  # so that at no moment old scores stand beside the new record
+        out.unlink(missing_ok=True)  # so that old scores never have the new record beside them
     remove_journals(out)
     left = re.compile(rf"\.({re.escape(out.name)}|{re.escape(record_path.name)})\.\d+\.tmp")
     for path in out.parent.iterdir():
-        if left.fullmatch(path.name):  # a run was killed while it wrote them
+        if left.fullmatch(path.name):  # of a run that was killed while it wrote them
             path.unlink(missing_ok=True)
 
 
 def read_journals(out: Path, run: Mapping[str, Any]) -> Journalled | None:
-    """Read what interrupted runs left beside ``out``; None if one of them was not ``run``."""
+    """Read the journals of interrupted runs beside ``out``; None if one is of another run."""
     scores: dict[str, float] = {}
     failures: dict[str, str] = {}
     header = json.dumps(run) + "\n"
     for path in journals(out):
         with open(path, encoding="utf-8", errors="replace", newline="\n") as file:
             first = file.readline()
-            if not first.endswith("\n"):  # killed while it wrote its first line, or something else altogether
+            if not first.endswith("\n"):  # killed while it wrote its first line, or not a journal
                 if header.startswith(first):
                     continue
                 return None
             if not _says(first, run):
                 return None
             for name, found in _entries(file):
-                (failures if isinstance(found, str) else scores)[name] = found
+                if isinstance(found, str):
+                    failures[name] = found
+                else:
+                    scores[name] = found
     return Journalled(scores, {name: reason for name, reason in failures.items() if name not in scores})
 
 
 def _entries(text: Iterable[str]) -> Iterator[tuple[str, float | str]]:
-    """Utterances with their scores, or with the reason why they have none."""
+    """Yield utterances, each with its score or with the reason why it has none."""
     for line in text:
-        if not line.endswith("\n"):  # torn
+        if not line.endswith("\n"):  # incomplete
             continue
         try:
             yield parse_line(line)
@@ -154,11 +159,12 @@ def _entries(text: Iterable[str]) -> Iterator[tuple[str, float | str]]:
             try:
                 name, reason = json.loads(line)
                 yield str(name), str(reason)
-            except (ValueError, TypeError):  # damaged: what is missing is scored again
+            except (ValueError, TypeError):  # damaged: the utterance is scored again
                 continue
 
 
 def _says(line: str, run: Mapping[str, Any]) -> bool:
+    """Whether ``line`` is the JSON of ``run``."""
     try:
         return json.loads(line) == run
     except json.JSONDecodeError:
@@ -166,7 +172,7 @@ def _says(line: str, run: Mapping[str, Any]) -> bool:
 
 
 def _end_of_last_line(path: Path) -> int:
-    """Size of a journal up to the end of its last whole line."""
+    """Size of a journal up to the end of its last complete line."""
     with open(path, "rb") as file:
         end = file.seek(0, os.SEEK_END)
         block = 4096

@@ -1,7 +1,7 @@
-"""From a batch of waveforms to scores, or to the reasons why there are none: the one way to score.
+"""From a batch of waveforms to scores, or to the reasons for missing scores: the one way to score.
 
-A file, many files, the windows of a long recording and a corpus all go through :func:`start`. While it
-computes, the detector is in :func:`scoring_mode`, and so is one that is measured on a development set.
+A file, many files, the windows of a long recording and a corpus all go through :func:`start`. It
+runs in :func:`scoring_mode`, and so does validation on a development set.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import threading
 import zlib
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import ExitStack, contextmanager
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
@@ -19,18 +20,18 @@ from nes2net.audio.read import SAMPLE_RATE
 from nes2net.errors import InputError
 from nes2net.scoring.scorer import Scorer
 
-#: A score, or the reason why there is none.
-Result = float | str
+#: A score, or the reason why it is missing.
+Result: TypeAlias = float | str
 
 
 def score_batch(scorer: Scorer, waveforms: Tensor) -> list[Result]:
-    """Score ``waveforms`` B×N, which lie on the CPU, in :func:`scoring_mode`."""
+    """Score ``waveforms`` B×N on the CPU, in :func:`scoring_mode`."""
     with scoring_mode(scorer):
         return start(scorer, waveforms)()
 
 
 def score_or_raise(scorer: Scorer, waveforms: Tensor) -> list[float]:
-    """Score as :func:`score_batch` does, but raise :class:`InputError` for the first reason."""
+    """Score as :func:`score_batch`, but raise :class:`InputError` for the first missing score."""
     scores = []
     for result in score_batch(scorer, waveforms):
         if isinstance(result, str):
@@ -42,16 +43,16 @@ def score_or_raise(scorer: Scorer, waveforms: Tensor) -> list[float]:
 def start(
     scorer: Scorer, waveforms: Tensor, *, stream: str | None = None, rows: int | None = None
 ) -> Callable[[], list[Result]]:
-    """Start to score ``waveforms`` B×N in the mode that ``scorer`` is in; the function returned waits for the results.
+    """Start to score ``waveforms`` B×N in the current mode of ``scorer``.
 
-    A GPU goes on computing meanwhile. A batch that does not fit into memory is scored in parts. A score
-    that is not finite, a length that the detector does not take, and an utterance that alone does not
-    fit into memory are reasons.
+    The returned function waits for the results; meanwhile a GPU continues to compute. A batch that
+    does not fit into memory is scored in parts. A score is missing if it is not finite, if the
+    detector does not take that length, or if the utterance alone does not fit into memory.
 
     Args:
-        stream: a name; what is random in a detector in train mode then depends on it alone.
-        rows: how many waveforms are computed at once, short batches filled up: a compiled detector is
-            compiled for each size anew.
+        stream: a name on which alone the random numbers of a detector in train mode then depend.
+        rows: how many waveforms to compute at once; smaller batches are filled up, because a
+            compiled detector is compiled again for each size.
     """
     count = len(waveforms)
     try:
@@ -61,16 +62,16 @@ def start(
     except InputError as error:
         reason = str(error)
         return lambda: [reason] * count
-    except Exception as error:  # those of onnxruntime have no class of their own
+    except Exception as error:  # onnxruntime has no class for running out of memory
         if not _is_out_of_memory(error):
             raise
     if count == 1:
         seconds = waveforms.shape[1] / SAMPLE_RATE
-        reason = (
+        too_long = (
             f"{seconds:.0f} s do not fit into the memory of {scorer.device}: score the first seconds (`num_samples`), "
             "or along the time (score_track, `nes2net predict … --track`)"
         )
-        return lambda: [reason]
+        return lambda: [too_long]
     parts = [start(scorer, part, stream=stream) for part in waveforms.split(-(-count // 2))]
     return lambda: [result for part in parts for result in part()]
 
@@ -78,8 +79,8 @@ def start(
 class _PendingScores:
     """Scores (B,) that a GPU may still be computing.
 
-    They are copied to the CPU right behind the batch's own work: asked for later, they would come after
-    the work of the next batch.
+    The copy to the CPU is queued directly behind the batch. Queued when the scores are needed, it
+    would wait for the next batch too.
     """
 
     def __init__(self, scores: Tensor) -> None:
@@ -98,18 +99,18 @@ class _PendingScores:
 
 
 def _not_finite(score: float) -> str:
-    return f"the detector's score is {score}: its weights or its precision are at fault"
+    return f"the detector's score is {score}: its weights are damaged, or its precision is too low"
 
 
 def _filled_up(waveforms: Tensor, rows: int | None) -> Tensor:
-    """B×N → ``rows``×N, the last waveform repeated."""
+    """Repeat the last waveform: B×N → ``rows``×N."""
     missing = 0 if rows is None else rows - len(waveforms)
     return waveforms if missing <= 0 else torch.cat([waveforms, waveforms[-1:].expand(missing, -1)])
 
 
 @contextmanager
 def _random_stream(device: torch.device, name: str | None) -> Iterator[None]:
-    """Let random numbers depend on ``name`` alone; None leaves them as they are."""
+    """Make random numbers depend on ``name`` alone, unless it is None."""
     if name is None:
         yield
         return
@@ -131,14 +132,14 @@ def _is_out_of_memory(error: BaseException) -> bool:
 
 @contextmanager
 def scoring_mode(scorer: Scorer, train: bool = False) -> Iterator[None]:
-    """Put ``scorer`` into eval mode, and on a GPU let float32 be float32; all is put back in the end.
+    """Put ``scorer`` into eval mode, on a GPU without TF32 in float32; restore both at the end.
 
-    Any number of threads may be inside: the first one changes what is not as it should be, the last one
-    puts it back. A detector that is in eval mode already is not touched.
+    Any number of threads may be inside: the first one makes the changes, the last one undoes them.
+    A detector that is already in eval mode is not touched.
 
     Args:
-        train: put it into train mode instead. Batch normalisation then moves its running statistics, on
-            which no score depends; they are put back.
+        train: put it into train mode instead. Batch normalisation then changes its running
+            statistics, on which no score depends; they are restored too.
     """
     with ExitStack() as stack:
         stack.enter_context(_shared((id(scorer), train), lambda: _switch_mode(scorer, train)))
@@ -147,48 +148,58 @@ def scoring_mode(scorer: Scorer, train: bool = False) -> Iterator[None]:
         yield
 
 
-# What is in force in this process: how many are using it, and what puts it back.
+# The changes in force in this process: the number of threads inside, and the function that undoes
+# each.
 _in_force: dict[Hashable, tuple[int, Callable[[], None]]] = {}
 _lock = threading.Lock()
 
 
 @contextmanager
 def _shared(key: Hashable, change: Callable[[], Callable[[], None]]) -> Iterator[None]:
-    """Make ``change`` unless it is in force under ``key``; the last one to leave calls what it returned."""
+    """Call ``change`` unless it is in force under ``key``.
+
+    The last thread to leave calls the result of ``change``, which undoes it.
+    """
     with _lock:
-        users, put_back = _in_force.get(key) or (0, change())
-        _in_force[key] = users + 1, put_back
+        users, undo = _in_force.get(key) or (0, change())
+        _in_force[key] = users + 1, undo
     try:
         yield
     finally:
         with _lock:
-            users, put_back = _in_force.pop(key)
+            users, undo = _in_force.pop(key)
             if users > 1:
-                _in_force[key] = users - 1, put_back
+                _in_force[key] = users - 1, undo
             else:
-                put_back()
+                undo()
 
 
 def _switch_mode(scorer: Scorer, train: bool) -> Callable[[], None]:
+    """Put ``scorer`` into train or eval mode; return a function that restores its state."""
     modes = [(module, module.training) for module in scorer.modules()]
     buffers = [(buffer, buffer.clone()) for module, _ in modes for buffer in module.buffers(recurse=False) if train]
     if train or any(training for _, training in modes):
         scorer.train(train)
 
-    def put_back() -> None:
+    def undo() -> None:
         for module, training in modes:
             module.training = training
         with torch.no_grad():
             for buffer, before in buffers:
                 buffer.copy_(before)
 
-    return put_back
+    return undo
 
 
 def _switch_tf32_off() -> Callable[[], None]:
-    """Compute float32 with all bits of its mantissa; PyTorch lets convolutions have ten (TF32) unless told not to."""
-    backends = torch.backends
-    if hasattr(backends, "fp32_precision"):  # torch 2.9 on
+    """Compute float32 with its whole mantissa; return a function that restores the settings.
+
+    By default PyTorch gives convolutions ten bits of it (TF32).
+    """
+    backends: Any = torch.backends
+    name: str
+    exact: str | bool
+    if hasattr(backends, "fp32_precision"):  # torch 2.9 or newer
         name, exact = "fp32_precision", "ieee"
         switches = [backends.cuda.matmul, backends.cudnn.conv, backends.cudnn.rnn]
     else:
@@ -198,8 +209,8 @@ def _switch_tf32_off() -> Callable[[], None]:
     for switch in switches:
         setattr(switch, name, exact)
 
-    def put_back() -> None:
+    def undo() -> None:
         for switch, value in zip(switches, before):
             setattr(switch, name, value)
 
-    return put_back
+    return undo

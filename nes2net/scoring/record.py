@@ -1,4 +1,4 @@
-"""The JSON beside a score file: which run made it, with what and how fast; and by what one run is told from another."""
+"""The JSON beside a score file: the run that made it, its software, hardware and speed."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from nes2net.scoring.scorer import Scorer
 def run_identity(
     scorer: Scorer, trials: Sequence[Trial], num_samples: int | None, legacy_train_mode: bool, compiled: bool
 ) -> dict[str, Any]:
-    """Plain data that is the same for two runs if and only if their scores may stand in one file."""
+    """Plain data that is equal for two runs if and only if their scores may share a file."""
     return {
         "model": scorer.fingerprint(),
         "trials": _digest(trials),
@@ -37,11 +37,11 @@ def run_identity(
 
 
 def _digest(trials: Sequence[Trial]) -> str:
-    """SHA-256 of names and files, the same whether a folder is named from the root, from here, or by a link."""
+    """SHA-256 of ids and files, equal for absolute and relative paths and for links to a folder."""
 
     @cache
     def resolved(folder: str) -> str:
-        return os.path.realpath(folder) if "\0" not in folder else folder  # the system knows no such name
+        return os.path.realpath(folder) if "\0" not in folder else folder  # no file system allows a null byte
 
     digest = hashlib.sha256()
     for trial in trials:
@@ -51,15 +51,15 @@ def _digest(trials: Sequence[Trial]) -> str:
 
 
 def plain(about: Mapping[str, Any]) -> dict[str, Any]:
-    """Return ``about`` as JSON gives it back; what JSON has no form for (a tensor, a date) becomes its text."""
+    """Convert ``about`` to what JSON can hold; other values, such as a date, become their text."""
     try:
         return json.loads(json.dumps(dict(about), default=str))
     except (TypeError, ValueError) as error:
-        raise InputError(f"what is told about the scores cannot be written as JSON ({error}): give plain data") from error
+        raise InputError(f"`about` cannot be written as JSON ({error}): give plain data") from error
 
 
 def read_record(path: Path) -> dict[str, Any]:
-    """Read a record; empty if there is none, or something else."""
+    """Read a record; empty if the file is missing or holds something else."""
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -68,7 +68,7 @@ def read_record(path: Path) -> dict[str, Any]:
 
 
 def circumstances(scorer: Scorer, batch_size: int, num_processes: int) -> dict[str, Any]:
-    """With what scores were computed; all of it may change their last digits."""
+    """The software and hardware of a run; all of it may change the last digits of scores."""
     packages = ("torch", "transformers", "onnxruntime", "numpy")
     versions = {name: sys.modules[name].__version__ for name in packages if name in sys.modules}
     device = scorer.device

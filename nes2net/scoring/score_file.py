@@ -20,10 +20,11 @@ _BYTE_ORDER_MARK = "\ufeff"
 
 
 def write_scores(path: str | Path, ids: Iterable[str], scores: Iterable[float]) -> None:
-    """Write a score file, whole or not at all.
+    """Write a score file, completely or not at all.
 
     Raises:
-        InputError: if an id could not be read back (see :func:`check_ids`), or the file cannot be written.
+        InputError: if an id could not be read back (see :func:`check_ids`), or the file cannot be
+            written.
     """
     ids = list(ids)
     check_ids(ids)
@@ -40,13 +41,13 @@ def lines(scores: Iterable[tuple[str, float]]) -> Iterator[str]:
 
 
 def read_scores(path: str | Path) -> tuple[list[str], NDArray]:
-    """Ids and scores, shape (N,) float64, in file order.
+    """Read ids and scores, shape (N,) float64, in file order.
 
     Blank lines are skipped. ``nan`` and ``inf`` are numbers here.
 
     Raises:
-        InputError: if the file is missing, or a line has another number of fields or a score that is
-            not a number; the message names file and line.
+        InputError: if the file is missing, or a line has another number of fields or a score that
+            is not a number; the message names file and line.
     """
     path = Path(path)
     ids, scores = [], []
@@ -57,7 +58,10 @@ def read_scores(path: str | Path) -> tuple[list[str], NDArray]:
 
 
 def parse_line(line: str) -> tuple[str, float]:
-    """Id and score of one line; ``ValueError`` for a line of anything else.
+    """Split one line into id and score.
+
+    Raises:
+        ValueError: if the line is anything else.
 
     >>> parse_line("LA_E_1000147 0.3333333333333333\\n")
     ('LA_E_1000147', 0.3333333333333333)
@@ -67,7 +71,7 @@ def parse_line(line: str) -> tuple[str, float]:
 
 
 def check_ids(ids: Iterable[str]) -> None:
-    """Raise :class:`InputError` unless every id is one word, can be encoded, and stands there once."""
+    """Raise :class:`InputError` unless each id is one word, can be encoded and occurs once."""
     seen: set[str] = set()
     for id in ids:
         if id in seen:
@@ -80,6 +84,7 @@ def check_ids(ids: Iterable[str]) -> None:
 
 
 def _fault_of(id: str) -> str | None:
+    """The reason why a score file cannot hold ``id``, and what to do; None if it can."""
     words = id.split()
     if not words:
         return "it is empty; give the trial a name"
@@ -87,7 +92,7 @@ def _fault_of(id: str) -> str | None:
         renamed = "%20".join(words)
         return f"white space separates id and score there; rename the trial, for example to {renamed!r}"
     if id.startswith(_BYTE_ORDER_MARK):
-        return "readers drop the byte-order mark (U+FEFF) that it begins with; remove it from the protocol"
+        return "readers drop the byte-order mark (U+FEFF) at its start; remove it from the protocol"
     try:
         id.encode()
     except UnicodeEncodeError:

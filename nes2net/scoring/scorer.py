@@ -1,56 +1,53 @@
-"""What can be scored with."""
+"""The contract of a detector that can score: a :class:`nes2net.Detector`, or an exported one."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
-if TYPE_CHECKING:
-    import torch
-    from torch import Tensor, nn
+import torch
+from torch import Tensor, nn
 
-    from nes2net.frontends.base import UsedSamples
+from nes2net.frontends.base import UsedSamples
 
 
 class Scorer(Protocol):
-    """A detector as scoring sees it: a :class:`nes2net.Detector`, or one that was exported.
+    """A detector as scoring sees it."""
 
-    Attributes:
-        device: where it computes; :meth:`scores` takes waveforms there.
-        dtype: precision of the computation.
-        min_samples: samples of the shortest waveform that it takes.
-        used_samples: how many leading samples its scores depend on.
-        config: what builds its architecture again; plain data.
-        record: what its checkpoint says of its making; plain data, empty if it says nothing.
-    """
-
-    device: torch.device
-    dtype: torch.dtype
-    config: dict[str, Any]
     record: dict[str, Any]
+    """The facts of its training that its checkpoint holds; plain data, empty if there are none."""
 
     @property
-    def min_samples(self) -> int: ...
+    def device(self) -> torch.device:
+        """The device that computes; :meth:`scores` takes waveforms there."""
 
     @property
-    def used_samples(self) -> UsedSamples: ...
+    def dtype(self) -> torch.dtype:
+        """Precision of the computation."""
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """Plain data from which its architecture can be built again."""
+
+    @property
+    def min_samples(self) -> int:
+        """Samples of the shortest waveform that it takes."""
+
+    @property
+    def used_samples(self) -> UsedSamples:
+        """How many leading samples its scores depend on."""
 
     def scores(self, waveform: Tensor) -> Tensor:
         """Scores (B,) of ``waveform`` B×N, 16 kHz, in [−1, 1]; higher means more bona fide."""
-        ...
 
     def fingerprint(self) -> str:
         """SHA-256 of its architecture and weights, or of its files."""
-        ...
 
     def modules(self) -> Iterable[nn.Module]:
-        """The modules that have a train and an eval mode; none if it is always in eval mode."""
-        ...
+        """Its modules, which have a train and an eval mode; empty if it is always in eval mode."""
 
     def train(self, mode: bool = True) -> Any:
         """Put it into train mode, or with ``False`` into eval mode."""
-        ...
 
     def compile(self, **options: Any) -> None:
         """Compile it in place (``torch.compile``)."""
-        ...

@@ -1,4 +1,4 @@
-"""A score along time: the windows of a long recording, which is read in pieces."""
+"""Scores along a long recording, one per window; the recording is read in pieces."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ class Track:
     scores: np.ndarray = field(repr=False)
     """(K,) float32: their scores."""
     window: float
-    """How much of the recording one score hears, in seconds; at most ``duration``."""
+    """Length of the window of one score in seconds; at most ``duration``."""
     duration: float
-    """How long the recording is, in seconds."""
+    """Length of the recording in seconds."""
 
     def __len__(self) -> int:
         return len(self.times)
@@ -48,7 +48,7 @@ def score_track(
     hop: float = 0.5,
     batch_size: int = 8,
 ) -> Track:
-    """Score a recording along time; arguments, result and errors are those of :meth:`nes2net.Detector.score_track`."""
+    """Score a recording along time, as :meth:`nes2net.Detector.score_track`."""
     length, step = window_samples(scorer, window, hop)
     if batch_size < 1:
         raise InputError(f"`batch_size` is at least 1, not {batch_size}")
@@ -61,7 +61,7 @@ def score_track(
         batch_starts, waveforms = zip(*batch)
         end = batch_starts[-1] + len(waveforms[-1])
         if end < scorer.min_samples:
-            waveforms = [np.resize(waveforms[0], scorer.min_samples)]  # repeated, as score() does
+            waveforms = (np.resize(waveforms[0], scorer.min_samples),)  # repeated, as score() does
         starts += batch_starts
         scores += score_or_raise(scorer, torch.from_numpy(np.stack(waveforms)))
     heard = min(length, end) / SAMPLE_RATE
@@ -70,28 +70,36 @@ def score_track(
 
 
 def sliding_windows(blocks: Iterable[np.ndarray], length: int, hop: int) -> Iterator[tuple[int, np.ndarray]]:
-    """Cut a recording that comes in ``blocks`` into windows of ``length`` samples, every ``hop`` samples: (start, samples).
+    """Cut a recording into windows of ``length`` samples, one every ``hop`` samples.
 
     The last window ends with the recording. A recording shorter than a window is one window.
+
+    Args:
+        blocks: consecutive pieces of the recording, (N,) each.
+
+    Yields:
+        The number of the first sample of each window, and its samples.
 
     >>> [(start, "".join(x)) for start, x in sliding_windows([np.array(list("abcde")), np.array(list("fghi"))], 4, 3)]
     [(0, 'abcd'), (3, 'defg'), (5, 'fghi')]
     """
-    held, first = np.zeros(0, np.float32), 0  # ``held`` begins with sample number ``first``
-    start, last = 0, None  # of the next window and the one before it
+    held: np.ndarray = np.zeros(0, np.float32)
+    first = end = 0  # ``held`` and ``pieces`` hold the samples from number ``first`` up to ``end``
     pieces: list[np.ndarray] = []
-    end = 0
+    start, last = 0, None  # starts of the next window and of the one before it
     for block in blocks:
         pieces.append(block)
         end += len(block)
-        # Two windows of samples: within a long hop too, no more is kept than the last window may need.
+        # At most two windows of samples are kept, also within a long hop: the last window may need
+        # them.
         if end < min(start + length, first + 2 * length):
             continue
         held, pieces = np.concatenate([held, *pieces]), []
         while start + length <= end:
             yield start, held[start - first : start - first + length]
             last, start = start, start + hop
-        # Before the next window only what the last one may need, which ends with the recording.
+        # Drop what neither the next window nor the last one, which ends with the recording, may
+        # need.
         drop = max(0, min(start - first, len(held) - length))
         held, first = held[drop:], first + drop
     held = np.concatenate([held, *pieces])
@@ -105,11 +113,11 @@ def window_samples(scorer: Scorer, window: float, hop: float) -> tuple[int, int]
     """Convert ``window`` and ``hop`` from seconds to samples.
 
     Raises:
-        InputError: one of them is not positive, or the window is too short for ``scorer``.
+        InputError: if one of them is not positive, or the window is too short for ``scorer``.
     """
     for name, seconds in (("window", window), ("hop", hop)):
         if not 0.5 / SAMPLE_RATE < seconds < float("inf"):
-            raise InputError(f"the {name} is a positive number of seconds, not {seconds}")
+            raise InputError(f"the {name} must be a positive number of seconds, not {seconds}")
     length = round(window * SAMPLE_RATE)
     if length < scorer.min_samples:
         shortest = scorer.min_samples / SAMPLE_RATE

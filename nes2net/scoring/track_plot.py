@@ -1,27 +1,28 @@
-"""A picture of a long recording: its waveform, and the scores along it."""
+"""A plot of a long recording: its waveform, and the scores along it."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import numpy as np
+from matplotlib.figure import Figure
 
 from nes2net.audio.read import SAMPLE_RATE, stream_audio
 from nes2net.scoring.track import Track
 
-_COLUMNS = 2000  # more would fall on one pixel
+_COLUMNS = 2000  # the picture has fewer pixels
 _WAVEFORM, _SCORE = "#9aa5b1", "#b3261e"
 
 
 def plot_track(picture: str | Path, audio: str | Path, track: Track, file_format: str | None = None) -> None:
-    """Draw ``track`` over the waveform of the file ``audio``: scores on the left axis, amplitude on the right, seconds below.
+    """Draw ``track`` over the waveform of the file ``audio``.
+
+    The left axis shows scores, the right one amplitude, and the lower one seconds.
 
     Args:
         picture: file to write.
-        file_format: ``png``, ``svg``, ``pdf``, …; what ``picture`` ends in when not given.
+        file_format: ``png``, ``svg``, ``pdf``, …; None for the suffix of ``picture``.
     """
-    from matplotlib.figure import Figure
-
     low, high = envelope(audio, track.duration)
     seconds = np.linspace(0, track.duration, len(low), endpoint=False)
     figure = Figure(figsize=(11, 3.8), layout="constrained")
@@ -30,9 +31,10 @@ def plot_track(picture: str | Path, audio: str | Path, track: Track, file_format
     largest = 1.05 * max(np.abs(low).max(), np.abs(high).max(), 1e-3)
     amplitude.set(ylabel="amplitude", xlabel="time in s", xlim=(0, track.duration), ylim=(-largest, largest))
     score = amplitude.twinx()
-    for axes, side in ((amplitude, "right"), (score, "left")):
-        axes.yaxis.set_ticks_position(side)
-        axes.yaxis.set_label_position(side)
+    amplitude.yaxis.tick_right()
+    amplitude.yaxis.set_label_position("right")
+    score.yaxis.tick_left()
+    score.yaxis.set_label_position("left")
     marker = "o" if len(track) < 80 else ""
     score.plot(track.times, track.scores, color=_SCORE, linewidth=1.6, marker=marker, markersize=4)
     score.set_ylabel("score (higher: more bona fide)", color=_SCORE)
@@ -45,7 +47,7 @@ def plot_track(picture: str | Path, audio: str | Path, track: Track, file_format
 
 
 def envelope(audio: str | Path, duration: float) -> tuple[np.ndarray, np.ndarray]:
-    """Least and greatest sample of each of at most 2,000 stretches of equal length, read in pieces."""
+    """Smallest and largest sample of each of at most 2,000 equal stretches, (columns,) each."""
     total = max(1, round(duration * SAMPLE_RATE))
     columns = min(_COLUMNS, total)
     low, high = np.full(columns, np.inf, np.float32), np.full(columns, -np.inf, np.float32)
@@ -62,5 +64,5 @@ def envelope(audio: str | Path, duration: float) -> tuple[np.ndarray, np.ndarray
 
 
 def _printable(text: str) -> str:
-    """Without what matplotlib takes for mathematics, and bytes that are no text."""
+    """Escape dollar signs, which matplotlib reads as mathematics, and undecodable bytes."""
     return text.replace("$", r"\$").encode("utf-8", "backslashreplace").decode()

@@ -1,4 +1,4 @@
-"""The one reader of waveforms for scoring: a file or samples in, what the detector hears out."""
+"""The one reader of waveforms for scoring: from a file or samples to the detector's input."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from nes2net.errors import InputError
 from nes2net.frontends.base import UsedSamples
 from nes2net.scoring.scorer import Scorer
 
-_LARGE_FILE = 32 * 2**20  # bytes: hours of audio, of which '4sec' needs the beginning
+_LARGE_FILE = 32 * 2**20  # bytes: hours of audio, of which '4sec' needs only the beginning
 
 
 class Recording(NamedTuple):
-    """What a detector hears of a recording."""
+    """The samples of a recording that a detector gets."""
 
     waveform: np.ndarray
     """(N,) float32, 16 kHz."""
@@ -31,12 +31,12 @@ class Recording(NamedTuple):
 
 @dataclass(frozen=True)
 class WaveformReader:
-    """Bring a recording to the samples that a detector hears; small, because it is sent to reading processes.
+    """Reads recordings for one detector; small, because it is sent to reading processes.
 
     Args:
-        num_samples: the first so many samples, repeated if there are fewer ('4sec'); None for all of
-            them ('full').
-        min_samples: a whole recording with fewer is repeated as a short one is in '4sec'.
+        num_samples: how many leading samples to take, repeated if there are fewer ('4sec'); None
+            for the whole recording ('full').
+        min_samples: a shorter whole recording is repeated up to this length.
         used: how many leading samples the detector's scores depend on; the others are cut off.
     """
 
@@ -46,10 +46,10 @@ class WaveformReader:
 
     @classmethod
     def of(cls, scorer: Scorer, num_samples: int | None) -> WaveformReader:
-        """The reader for ``scorer``.
+        """Build the reader for ``scorer``.
 
         Raises:
-            InputError: ``num_samples`` is neither None nor a whole number of at least 1.
+            InputError: if ``num_samples`` is neither None nor a whole number of at least 1.
         """
         whole_number = isinstance(num_samples, (int, np.integer)) and not isinstance(num_samples, bool)
         if num_samples is not None and not (whole_number and num_samples >= 1):
@@ -57,14 +57,14 @@ class WaveformReader:
         return cls(num_samples, scorer.min_samples, scorer.used_samples)
 
     def heard(self, num_samples: int) -> int:
-        """How many samples the detector hears of a recording of ``num_samples``."""
+        """How many samples the detector gets of a recording of ``num_samples``."""
         return self.used(self.num_samples or max(num_samples, self.min_samples))
 
     def read(self, path: str | Path) -> Recording:
         """Read a file.
 
         Raises:
-            InputError: it cannot be used.
+            InputError: if the file cannot be read.
         """
         if self.num_samples is not None and os.path.isfile(path) and os.path.getsize(path) > _LARGE_FILE:
             return self._cut(*_read_head(path, self.num_samples), str(path))
@@ -72,7 +72,7 @@ class WaveformReader:
         return self._cut(waveform, len(waveform), str(path))
 
     def take(self, samples: Any, sample_rate: float) -> Recording:
-        """Take samples in memory, see :func:`as_waveform`."""
+        """Take samples in memory; arguments and errors are those of :func:`as_waveform`."""
         waveform = as_waveform(samples, sample_rate)
         return self._cut(waveform, len(waveform), "the recording")
 
@@ -83,7 +83,10 @@ class WaveformReader:
 
 
 def _read_head(path: str | Path, num_samples: int) -> tuple[np.ndarray, int]:
-    """The first samples of a recording of hours, and how many it has; all is read, because damage anywhere is an error."""
+    """The first samples of a very long recording, and its length.
+
+    All of it is read, because damage anywhere is an error.
+    """
     blocks, missing, length = [], num_samples, 0
     for block in stream_audio(path):
         length += len(block)
@@ -94,11 +97,13 @@ def _read_head(path: str | Path, num_samples: int) -> tuple[np.ndarray, int]:
 
 
 def as_waveform(samples: Any, sample_rate: float = SAMPLE_RATE) -> np.ndarray:
-    """Bring samples (N,) or (channels, N) in [−1, 1] at ``sample_rate`` Hz to 16 kHz mono float32 (N,).
+    """Convert samples (N,) or (channels, N) at ``sample_rate`` Hz to 16 kHz mono float32 (N,).
+
+    The samples are in [−1, 1].
 
     Raises:
-        InputError: the samples are whole numbers (of which nothing says the range), far outside
-            [−1, 1], NaN or infinite; there are none; or they are (samples, channels).
+        InputError: if there are no samples; if they are integers, whose range is unknown; if they
+            are far outside [−1, 1], NaN or infinite; or if their shape is (samples, channels).
     """
     samples = _as_array(samples)
     if samples.dtype.kind in "iub":
@@ -110,11 +115,11 @@ def as_waveform(samples: Any, sample_rate: float = SAMPLE_RATE) -> np.ndarray:
         raise InputError(f"the samples are of type {samples.dtype}; floating-point ones in [-1, 1] are expected")
     if samples.ndim == 2 and samples.shape[0] > samples.shape[1] > 0:
         raise InputError(
-            f"{samples.shape[0]:,} × {samples.shape[1]:,} would be more channels than samples; "
-            "(channels, samples) is expected: transpose it"
+            f"samples of shape {samples.shape[0]:,} × {samples.shape[1]:,} would be more channels than samples; "
+            "(channels, samples) is expected: transpose the array"
         )
     if isinstance(sample_rate, bool) or not isinstance(sample_rate, (int, float, np.number)):
-        raise InputError(f"the sample rate is a number of Hz, not {sample_rate!r}")
+        raise InputError(f"the sample rate must be a number of Hz, not {sample_rate!r}")
     samples = samples.astype(np.float32)
     if fault := fault_of(samples):
         raise InputError(f"the recording {fault}")

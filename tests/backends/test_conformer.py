@@ -122,5 +122,5 @@ def test_options_that_do_not_fit_are_named(options, message):
 
 def test_more_frames_than_positions_are_an_error():
     model = tcm(feature_dim=4, embed_dim=4, num_blocks=1)
-    with pytest.raises(InputError, match="10001 frames are more than the 10000"):
+    with pytest.raises(InputError, match="10001 frames are too many, this back-end has positions for 10000"):
         model(torch.zeros(1, MAX_FRAMES + 1, 4))

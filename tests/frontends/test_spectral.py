@@ -198,16 +198,16 @@ def test_a_gpu_computes_the_same(name):
 @pytest.mark.parametrize(
     "name, options, message",
     [
-        ("lps", {"n_fft": 512, "num_bins": 300}, "num_bins is 1 to 257"),
-        ("lps", {"window": "kaiser"}, "window is one of"),
+        ("lps", {"n_fft": 512, "num_bins": 300}, "num_bins must be 1 to 257"),
+        ("lps", {"window": "kaiser"}, "window must be one of"),
         ("lps", {"checkpoint": "file.pt"}, "takes no checkpoint"),
-        ("lps", {"num_samples": 1000}, "num_samples is at least n_fft, 1728"),
+        ("lps", {"num_samples": 1000}, "num_samples must be at least n_fft, 1728"),
         ("lfcc", {"checkpoint": "file.pt"}, "takes no checkpoint"),
-        ("lfcc", {"window_length": 600}, "window_length is 1 to n_fft, 512, not 600"),
-        ("lfcc", {"num_coefficients": 21}, "num_coefficients is 1 to num_filters, 20, not 21"),
+        ("lfcc", {"window_length": 600}, "window_length must be 1 to n_fft, 512, not 600"),
+        ("lfcc", {"num_coefficients": 21}, "num_coefficients must be 1 to num_filters, 20, not 21"),
         ("lfcc", {"max_frequency": 9000}, "at most 8000 Hz, not 9000"),
-        ("lfcc", {"deltas": 3}, "deltas is 0, 1 or 2"),
-        ("lfcc", {"num_samples": 100}, "num_samples is at least window_length"),
+        ("lfcc", {"deltas": 3}, "deltas must be 0, 1 or 2"),
+        ("lfcc", {"num_samples": 100}, "num_samples must be at least window_length"),
         ("lfcc", {"filters": 70}, "no option 'filters'; did you mean 'num_filters'"),
     ],
 )

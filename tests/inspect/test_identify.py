@@ -138,13 +138,13 @@ def test_a_wrapped_detector_loads_and_scores_alike(golden, tmp_path):
 
 def test_checkpoints_that_do_not_say_what_they_are(detector, tmp_path, monkeypatch):
     torch.save(dict(detector.state_dict()), tmp_path / "bare.pth")
-    with pytest.raises(InputError, match=r"no published model's as it stands.*`config`"):
+    with pytest.raises(InputError, match=r"fits no published model.*`config`"):
         Detector.from_pretrained(tmp_path / "bare.pth")
     published = {"A": detector.config}
     monkeypatch.setattr("nes2net.detector.PUBLISHED_MODELS", published)
     assert Detector.from_pretrained(tmp_path / "bare.pth", device="cpu").config == detector.config
     published["B"] = detector.config
-    with pytest.raises(InputError, match="fits A and B alike.*`config`"):
+    with pytest.raises(InputError, match="fits A and B, .*`config`"):
         Detector.from_pretrained(tmp_path / "bare.pth")
     assert Detector.from_pretrained(tmp_path / "bare.pth", device="cpu", config="B").config == detector.config
     with pytest.raises(InputError, match="architecture 'C' is neither a published model nor a recipe"):

@@ -1,4 +1,4 @@
-"""Batches: every detector gives in them the scores it gives alone, the plan depends on nothing but the trials, memory stays small."""
+"""Batches: scores do not depend on them, their plan depends only on the trials."""
 
 import os
 import signal
@@ -43,7 +43,7 @@ FRONTENDS = {
     "lfcc": {"name": "lfcc"},
     "waveform": {"name": "waveform"},
 }
-#: those whose output depends on samples after the last whole frame
+#: front-ends whose output depends on samples after the last complete frame
 LOOK_AT_EVERYTHING = {"wavlm_normalised", "waveform"}
 SMALLER = {
     "attm_lstm": {"num_layers": 2},
@@ -57,7 +57,7 @@ NES = {"nes_ratio": [4, 4]}
 
 
 def _small(model: dict) -> dict:
-    """A published model with a front-end that is built in a moment."""
+    """A published model with a front-end that is small and quickly built."""
     name, backend = model["frontend"], model["backend"]
     name, options = (name, {}) if isinstance(name, str) else (name["name"], name)
     backend = {"name": backend} if isinstance(backend, str) else dict(backend)
@@ -89,7 +89,11 @@ SYSTEMS = _systems()
 
 @pytest.fixture(scope="module")
 def utterances(tmp_path_factory) -> list[Trial]:
-    """Noise of many lengths: some equal, some of one number of frames, some shorter than a detector needs, one at another rate."""
+    """Noise of many lengths.
+
+    Some lengths are equal, some give the same number of frames, some are shorter than a detector
+    needs, and one is at another sampling rate.
+    """
     folder = tmp_path_factory.mktemp("utterances")
     rng = np.random.default_rng(0)
     trials = []
@@ -123,7 +127,7 @@ def test_scores_in_batches_are_those_computed_alone(name, utterances, tmp_path):
         out = tmp_path / str(num_samples)
         result = score_trials(detector, utterances, out, num_samples=num_samples, batch_size=4, num_workers=0)
         assert not result.failures
-        # Of whole utterances at least those of 9000 share one, and those of 12000 samples.
+        # Of whole utterances, at least those of 9000 samples share a batch, and those of 12000.
         assert sizes == {4: 3} if num_samples else sizes[2] + sizes[3] + sizes[4] >= 2
         found = [float(line.split(" ")[1]) for line in out.read_text().splitlines()]
         alone = [detector.score(trial.path, num_samples=num_samples) for trial in utterances]
@@ -132,8 +136,8 @@ def test_scores_in_batches_are_those_computed_alone(name, utterances, tmp_path):
 
 
 @pytest.mark.parametrize("name", FRONTENDS)
-def test_what_is_not_used_changes_nothing(name):
-    """The hidden states of the samples that are said to be used are the very same; what is used is used."""
+def test_unused_samples_have_no_effect(name):
+    """The used samples alone give exactly the same hidden states, and all of them matter."""
     torch.manual_seed(0)
     options = dict(FRONTENDS[name])
     frontend = registry.create_frontend(options.pop("name"), **options).eval()
@@ -156,7 +160,7 @@ def test_what_is_not_used_changes_nothing(name):
             assert not torch.equal(frontend(other)[-1], frontend(waveform)[-1])
 
 
-def test_only_the_first_samples():
+def test_used_samples_are_limited_by_num_samples():
     frontend = registry.create_frontend("lps", n_fft=512, hop_length=160, num_samples=1000)
     assert frontend.used_samples(1000) == frontend.used_samples(90000) == 512 + 3 * 160 == 992
     assert UsedSamples()(7) == 7
@@ -174,11 +178,11 @@ def length_of(trial: Trial) -> int:
 
 
 def indices(batches) -> list[list[int]]:
-    return [[item.index for item in batch] for batch in batches]
+    return [[item.number for item in batch] for batch in batches]
 
 
 @pytest.mark.parametrize("by_length", [None, length_of])
-def test_every_trial_once_whoever_scores_it(by_length, monkeypatch):
+def test_processes_together_score_each_trial_once(by_length, monkeypatch):
     monkeypatch.setattr(batching, "_WINDOW_TRIALS", 50)
     trials = trials_of(173)
     whole = indices(plan_batches(trials, 4, by_length))
@@ -199,7 +203,7 @@ def test_every_trial_once_whoever_scores_it(by_length, monkeypatch):
     assert sorted(indices(plan_batches(trials, 4, by_length, done=done))) == sorted([whole[7], *whole[20:]])
 
 
-def test_lengths_of_what_is_done_are_not_read(monkeypatch):
+def test_lengths_of_done_trials_are_not_read(monkeypatch):
     monkeypatch.setattr(batching, "_WINDOW_TRIALS", 50)
     asked, trials = [], trials_of(200)
 
@@ -211,8 +215,8 @@ def test_lengths_of_what_is_done_are_not_read(monkeypatch):
     assert sorted(asked) == sorted(t.id for t in trials[96:])
 
 
-def test_scoring_starts_when_few_headers_are_read():
-    """A first window of 16 batches, each time four times as many, up to 65,536 trials."""
+def test_scoring_starts_after_few_headers():
+    """The first window has 16 batches and each next one four times as many, up to 65,536 trials."""
     windows = list(batching._windows(200_000, 8))
     assert [len(window) for window in windows[:4]] == [128, 512, 2048, 8192]
     assert [i for window in windows for i in window] == list(range(200_000))
@@ -222,7 +226,7 @@ def test_scoring_starts_when_few_headers_are_read():
 
 @pytest.mark.parametrize("by_length", [None, length_of])
 def test_memory_does_not_grow_with_the_number_of_trials(by_length):
-    """Nothing of their number stays, but windows of lengths, one or two as threads have it: ten times as many take no more memory."""
+    """Ten times as many trials take no more memory: only one or two windows of lengths are held."""
     peaks = []
     for trials in (trials_of(4000), trials_of(8000) * 5):
         tracemalloc.start()
@@ -236,7 +240,7 @@ def test_memory_does_not_grow_with_the_number_of_trials(by_length):
 
 
 def test_reading_ahead_is_bounded(utterances):
-    """A reading process is told of a few batches, not of all."""
+    """A reading process gets a few batches at a time, not all of them."""
     told = []
 
     def batches():
@@ -250,8 +254,8 @@ def test_reading_ahead_is_bounded(utterances):
         assert len(told) <= number + 4
 
 
-def test_wrong_headers_and_bad_files_leave_every_score_right(tmp_path):
-    """Where a header gives a wrong length, a batch falls into groups of equal ones."""
+def test_wrong_headers_and_bad_files_change_no_other_score(tmp_path):
+    """If a header gives a wrong length, the batch is split into groups of equal lengths."""
     rng = np.random.default_rng(1)
     trials = []
     for name, length in (("a", 5000), ("b", 5000), ("c", 7000)):
@@ -269,7 +273,7 @@ def test_wrong_headers_and_bad_files_leave_every_score_right(tmp_path):
 
 
 def test_nothing_is_decoded_to_plan_batches(tmp_path):
-    """MP3, and FLAC that was written to a pipe, go by their size; headers of other formats say how many samples there are."""
+    """MP3, and FLAC written to a pipe, are sorted by size, other formats by their header."""
     samples = 0.1 * np.random.default_rng(4).standard_normal(24000)
     names = ("a.mp3", "b.flac", "c.flac", "d.ogg")
     for name in names:
@@ -287,7 +291,7 @@ def test_nothing_is_decoded_to_plan_batches(tmp_path):
 
 
 @pytest.mark.parametrize("rate", [16000, 44100])
-def test_of_a_large_file_only_the_head_is_kept_and_all_is_checked(tmp_path, monkeypatch, rate):
+def test_a_large_file_is_checked_completely_but_only_its_head_is_kept(tmp_path, monkeypatch, rate):
     path = tmp_path / "long.flac"
     soundfile.write(path, 0.1 * np.random.default_rng(2).standard_normal((30 * rate, 2)), rate)
     expected = WaveformReader(20000).read(path).waveform
@@ -303,7 +307,7 @@ def test_of_a_large_file_only_the_head_is_kept_and_all_is_checked(tmp_path, monk
 
 
 def test_a_reading_process_that_is_killed_is_named(utterances):
-    """By the system, when memory is short; here by the reader itself."""
+    """The system kills it if memory is short; here the reader kills itself."""
     with pytest.raises(InputError, match="a process that reads audio was killed.*exited unexpectedly"):
         list(read_batches(plan_batches(utterances, 2), Suicidal(8000), num_workers=1))
 
@@ -313,8 +317,8 @@ class Suicidal(WaveformReader):
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-def test_batches_ahead_change_nothing(utterances):
-    """As on a GPU, where scores of a batch are waited for when the next is under way."""
+def test_batches_ahead_do_not_change_scores(utterances):
+    """On a GPU the next batch is started before the scores of one are waited for."""
     detector = build(SYSTEMS["back-end nes2net_x"])
     results = []
     for ahead in (0, 1, 9):

@@ -31,7 +31,7 @@ def read(path):
 
 @pytest.mark.parametrize("num_samples", [8000, 64600, None])
 @pytest.mark.parametrize("batch_size", [1, 5])
-def test_every_score_is_the_one_computed_alone(detector, trials, tmp_path, num_samples, batch_size):
+def test_each_score_equals_the_one_computed_alone(detector, trials, tmp_path, num_samples, batch_size):
     out = tmp_path / "scores.txt"
     result = score_trials(detector, trials, out, num_samples=num_samples, batch_size=batch_size, num_workers=0)
     assert (result.total, result.scored, result.failures) == (12, 12, {})
@@ -42,7 +42,7 @@ def test_every_score_is_the_one_computed_alone(detector, trials, tmp_path, num_s
     assert sorted(p.name for p in tmp_path.iterdir()) == ["scores.txt", "scores.txt.json"]
 
 
-def test_equal_lengths_share_a_batch_in_full(detector, trials, tmp_path):
+def test_whole_utterances_of_equal_length_share_a_batch(detector, trials, tmp_path):
     equal = [trials[0], trials[1], trials[0].__class__("again", trials[0].path)]
     computed, sizes = detector.scores, []
     detector.scores = lambda waveforms: (sizes.append(len(waveforms)), computed(waveforms))[1]
@@ -52,7 +52,7 @@ def test_equal_lengths_share_a_batch_in_full(detector, trials, tmp_path):
     assert scores["again"] == pytest.approx(scores[trials[0].id], abs=1e-6)
 
 
-def test_workers_change_nothing(detector, trials, tmp_path):
+def test_workers_do_not_change_scores(detector, trials, tmp_path):
     for workers in (0, 2):
         score_trials(detector, trials, tmp_path / f"{workers}.txt", num_samples=None, num_workers=workers)
     assert (tmp_path / "0.txt").read_bytes() == (tmp_path / "2.txt").read_bytes()
@@ -67,7 +67,7 @@ def test_in_the_wild_order_is_that_of_sorted_names(detector, corpus, tmp_path):
 
 @pytest.fixture
 def stop_after(monkeypatch):
-    """Ctrl-C after so many batches are in the journal."""
+    """Press Ctrl-C once a number of batches is in the journal."""
 
     def stop(batches):
         add, added = Journal.add, []
@@ -87,7 +87,7 @@ def stop_after(monkeypatch):
 
 
 @pytest.mark.parametrize("num_samples", [8000, None])
-def test_an_interrupted_run_goes_on(detector, trials, tmp_path, monkeypatch, stop_after, num_samples):
+def test_an_interrupted_run_continues(detector, trials, tmp_path, monkeypatch, stop_after, num_samples):
     whole, torn = tmp_path / "whole.txt", tmp_path / "torn.txt"
     options = {"num_samples": num_samples, "batch_size": 2, "num_workers": 0}
     score_trials(detector, trials, whole, **options)
@@ -108,8 +108,8 @@ def test_an_interrupted_run_goes_on(detector, trials, tmp_path, monkeypatch, sto
     assert not partial.exists()
 
 
-def test_a_batch_of_which_a_score_is_missing_is_scored_whole(detector, trials, tmp_path, stop_after):
-    """So that its scores are to the last bit those of an uninterrupted run."""
+def test_a_batch_with_a_missing_score_is_scored_completely(detector, trials, tmp_path, stop_after):
+    """Its scores then equal those of an uninterrupted run to the last bit."""
     options = {"num_samples": 8000, "batch_size": 5, "num_workers": 0}
     score_trials(detector, trials, tmp_path / "whole.txt", **options)
     run = json.loads((tmp_path / "whole.txt.json").read_text())["run"]
@@ -121,8 +121,8 @@ def test_a_batch_of_which_a_score_is_missing_is_scored_whole(detector, trials, t
     assert (tmp_path / "torn.txt").read_bytes() == (tmp_path / "whole.txt").read_bytes()
 
 
-def test_overwriting_goes_on_too(detector, trials, tmp_path, monkeypatch, stop_after):
-    """An interrupted run with --overwrite has scored over nothing yet; started again it keeps what it has."""
+def test_an_interrupted_overwriting_run_continues(detector, trials, tmp_path, monkeypatch, stop_after):
+    """An interrupted run with --overwrite keeps its own scores and has replaced nothing yet."""
     out = tmp_path / "scores.txt"
     out.write_text("other 1.0\n")
     with pytest.raises(KeyboardInterrupt):
@@ -153,7 +153,7 @@ def test_old_scores_never_stand_beside_a_new_record(detector, trials, tmp_path, 
     assert len(read(out)) == 12
 
 
-def test_an_utterance_that_the_detector_does_not_take_is_left_out(detector, trials, tmp_path):
+def test_an_utterance_that_the_detector_refuses_is_left_out(detector, trials, tmp_path):
     class Short(type(detector)):
         def scores(self, waveform):
             if waveform.shape[1] > 30000:
@@ -165,7 +165,7 @@ def test_an_utterance_that_the_detector_does_not_take_is_left_out(detector, tria
     assert 0 < result.scored < 12 and set(result.failures.values()) == {"at most 30000 samples"}
 
 
-def test_what_is_there_already(detector, trials, tmp_path, small_model):
+def test_a_complete_file_is_kept(detector, trials, tmp_path, small_model):
     out = tmp_path / "scores.txt"
     score_trials(detector, trials, out, num_samples=8000, num_workers=0)
     before = out.stat().st_mtime_ns
@@ -179,7 +179,7 @@ def test_what_is_there_already(detector, trials, tmp_path, small_model):
         score_trials(other, trials, out, num_samples=8000, num_workers=0)
     result = score_trials(other, trials, out, num_samples=8000, num_workers=0, overwrite=True)
     assert result.scored == 12 and not result.already_complete
-    # Killed when it had finished, before it removed its journals; one of another run stays.
+    # Killed after finishing, before it removed its journals; the journal of another run stays.
     (tmp_path / "scores.txt.partial.3").write_text(json.dumps(json.loads(result.record_path.read_text())["run"]) + "\n")
     assert score_trials(other, trials, out, num_samples=8000, num_workers=0).already_complete
     assert not (tmp_path / "scores.txt.partial.3").exists()
@@ -205,7 +205,7 @@ def test_bad_files_are_named_and_left_out(detector, corpus, tmp_path, capsys):
     assert "LA_E_1000002.flac not found" in capsys.readouterr().err
     assert len(read(out)) == 10
     assert json.loads((tmp_path / "scores.txt.json").read_text())["failures"] == result.failures
-    # mended: the same command scores just those
+    # repaired: the same command scores only those files
     (folder / "LA_E_1000002.flac").write_bytes(good)
     (folder / "LA_E_1000004.flac").write_bytes(good)
     result = score_trials(detector, trials, out, num_samples=8000, num_workers=0)
@@ -224,12 +224,12 @@ def test_nothing_to_score(detector, tmp_path, trials):
         InputError, match="not one of 12 trials could be scored: LA_E_1000001: .*none.flac not found; LA_E"
     ):
         score_trials(detector, nowhere, tmp_path / "s", num_samples=8000, num_workers=0)
-    # The disk is mounted: they are tried again.
+    # The disk is mounted now: the files are tried again.
     shutil.copy(trials[0].path, tmp_path / "none.flac")
     assert score_trials(detector, nowhere, tmp_path / "s", num_samples=8000, num_workers=0).scored == 12
 
 
-def test_what_cannot_be_meant(detector, trials, tmp_path):
+def test_wrong_arguments(detector, trials, tmp_path):
     for options, message in (
         ({"num_samples": -5}, "`num_samples` is at least 1, or None for the whole recording, not -5"),
         ({"num_samples": 0}, "`num_samples` is at least 1, or None for the whole recording, not 0"),
@@ -248,8 +248,8 @@ def test_what_cannot_be_meant(detector, trials, tmp_path):
         score_trials(detector, trials, tmp_path / "s", num_samples=8000)
 
 
-def test_what_cannot_be_scored_is_tried_once_in_a_run(detector, trials, tmp_path, stop_after, monkeypatch, capsys):
-    """And again when the run is finished; on_error="raise" takes nobody's word for it."""
+def test_a_failing_trial_is_tried_once_per_run(detector, trials, tmp_path, stop_after, monkeypatch, capsys):
+    """It is tried again after the run has finished, and by on_error="raise"."""
     missing, out = tmp_path / "missing.flac", tmp_path / "s"
     some = [t if i % 4 else t.__class__(t.id, missing) for i, t in enumerate(trials)]
     options = {"num_samples": 8000, "batch_size": 4, "num_workers": 0}
@@ -270,7 +270,7 @@ def test_what_cannot_be_scored_is_tried_once_in_a_run(detector, trials, tmp_path
 
 
 def test_the_journal_does_not_grow_with_interruptions(detector, trials, tmp_path, stop_after, monkeypatch):
-    """Scores of a finished file go into it once, and stay older than those that come after them."""
+    """Scores of a finished file enter the journal once, before those that are computed later."""
     missing, out = tmp_path / "missing.flac", tmp_path / "s"
     some = [*trials[:11], trials[11].__class__(trials[11].id, missing)]
     options = {"num_samples": 8000, "batch_size": 2, "num_workers": 0}
@@ -285,7 +285,7 @@ def test_the_journal_does_not_grow_with_interruptions(detector, trials, tmp_path
     assert result.scored == 11 and list(result.failures) == [trials[11].id]
 
 
-def test_the_same_names_of_other_audio_are_another_run(detector, trials, corpus, tmp_path):
+def test_the_same_ids_with_other_audio_are_another_run(detector, trials, corpus, tmp_path):
     others, out = tmp_path / "others", tmp_path / "s"
     shutil.copytree(trials[0].path.parent, others)
     options = {"num_samples": 8000, "num_workers": 0}

@@ -1,4 +1,4 @@
-"""Scoring as users run it: killed and started again, by several processes, with too little room, in other precisions."""
+"""Scoring as users run it: killed, by several processes, with a full disk, in other precisions."""
 
 import datetime
 import json
@@ -30,7 +30,7 @@ NUMBER = 400
 
 @pytest.fixture(scope="module")
 def wild(tmp_path_factory) -> Path:
-    """In-the-Wild in its layout: noise of 0.3 to 1.5 s, many lengths near each other; the last file is none."""
+    """A folder like In-the-Wild: noise of 0.3 to 1.5 s, similar lengths, file 99 broken."""
     folder = tmp_path_factory.mktemp("wild") / "release_in_the_wild"
     folder.mkdir()
     rng = np.random.default_rng(3)
@@ -62,7 +62,7 @@ def command(wild, checkpoint):
 
 
 def environment() -> dict[str, str]:
-    """With as many threads as this process, upon which the last bits depend."""
+    """Use as many threads as this process, because the last bits depend on them."""
     paths = [str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")]
     threads = str(torch.get_num_threads())
     return {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
@@ -89,7 +89,7 @@ def num_lines(out: Path) -> int:
 
 
 def kill_when(process: subprocess.Popen, out: Path, lines: int) -> bool:
-    """SIGKILL to the process and its children once so many lines are in the journals; False if it ended before."""
+    """Kill the process and its children at a number of journal lines; False if it ended before."""
     while process.poll() is None:
         if num_lines(out) >= lines:
             for pid in [process.pid, *children_of(process.pid)]:
@@ -125,12 +125,12 @@ def test_killed_and_started_again(command, tmp_path, capsys):
 
 @pytest.mark.slow
 def test_killed_ten_times(command, tmp_path):
-    """At random moments, by kill −9; the file is the same to the last bit."""
+    """The run is killed at random moments (SIGKILL); the file is the same to the last bit."""
     whole, out = tmp_path / "whole.txt", tmp_path / "out.txt"
     assert main(command(whole)) == 1
     rng, killed = random.Random(8), 0
     for _ in range(30):
-        # A journal of a run that goes on is longer by what that run adds.
+        # The journal of a continued run grows by the scores of that run.
         lines = num_lines(out) + rng.choice([0, 1, 2, 5, 9, 17, 30])
         process = start("nes2net.cli.main", *command(out))
         if rng.random() < 0.2:
@@ -171,8 +171,8 @@ def test_several_processes_write_the_same_file(command, wild, tmp_path):
 
 
 @pytest.mark.slow
-def test_another_number_of_processes_goes_on(command, tmp_path):
-    """Two are killed; three go on, one of them dies, torchrun ends the others; one alone finishes."""
+def test_another_number_of_processes_continues(command, tmp_path):
+    """Two processes are killed; of the next three one dies and torchrun ends them; one finishes."""
     whole, out = tmp_path / "whole.txt", tmp_path / "out.txt"
     assert main(command(whole)) == 1
     assert kill_when(torchrun(2, command(out)), out, 40)
@@ -200,7 +200,7 @@ def detector(checkpoint):
 
 
 def test_a_full_disk_loses_nothing(detector, wild, tmp_path, capsys):  # capsys: the bar must not write to a file
-    """Files that must not grow beyond a size stand for the disk: the system refuses a write in the middle of a line."""
+    """A limit on file sizes plays the full disk: a write fails in the middle of a line."""
     resource = pytest.importorskip("resource", reason="only POSIX systems limit the size of files")
     trials, out = in_the_wild.trials(wild)[:60], tmp_path / "out.txt"
     options = {"num_samples": None, "num_workers": 0, "batch_size": 4}
@@ -209,13 +209,13 @@ def test_a_full_disk_loses_nothing(detector, wild, tmp_path, capsys):  # capsys:
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
     try:
         with pytest.raises(
-            InputError, match=r"out\.txt\.partial: cannot be written \(File too large\); what is scored so"
+            InputError, match=r"out\.txt\.partial: cannot be written \(File too large\); the scores so far"
         ):
             score_trials(detector, trials, out, **options)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert (tmp_path / "out.txt.partial").stat().st_size == 1000
-    # Room for the journal, none for the scores.
+    # There is room for the journal, but not for the score file.
     size = (tmp_path / "whole.txt").stat().st_size
     (tmp_path / "out.txt.json").mkdir()
     with pytest.raises(InputError, match=r"out\.txt: cannot be written \(.*\); every score is kept in"):
@@ -255,8 +255,8 @@ def test_the_published_command_in_bfloat16(wild, checkpoint, tmp_path):
     assert record["checkpoint"]["recipe"] == {"name": "tiny"}
 
 
-def test_where_a_detector_came_from(wild, checkpoint, tmp_path):
-    """Whatever its file is called, and whatever somebody keeps in it."""
+def test_the_record_repeats_the_facts_of_the_checkpoint(wild, checkpoint, tmp_path):
+    """The name of the file and further content do not matter."""
     detector, out = Detector.from_pretrained(checkpoint, "cpu"), tmp_path / "out.txt"
     assert detector.record == {"recipe": {"name": "tiny"}}
     detector.save(tmp_path / "folder", recipe={"name": "tiny"}, made=datetime.date(2025, 1, 31))
@@ -275,7 +275,7 @@ def test_where_a_detector_came_from(wild, checkpoint, tmp_path):
 
 
 def test_the_gpu_of_a_process(monkeypatch):
-    """Under torchrun, where torch says there are two; there is none here to score on."""
+    """Under torchrun with two GPUs, as torch is made to report; nothing is scored."""
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     assert own_device("auto") == "auto"
@@ -284,7 +284,7 @@ def test_the_gpu_of_a_process(monkeypatch):
 
 
 @pytest.mark.slow
-def test_compiled(wild, tmp_path):
+def test_a_compiled_detector(wild, tmp_path):
     detector = Detector.from_config({"frontend": {"name": "lps", "num_bins": 32}, "backend": "asp_mlp"}).eval()
     trials = in_the_wild.trials(wild)[:15]
     trials[2] = trials[2].__class__(trials[2].id, wild / "none.wav")
@@ -301,8 +301,8 @@ def test_compiled(wild, tmp_path):
         score_trials(detector, trials, tmp_path / "compiled.txt", **options)
 
 
-def test_in_train_mode_nothing_fills_up_a_compiled_batch(detector, wild, tmp_path):
-    """It would take part in the batch's statistics and draw random numbers."""
+def test_compiled_batches_are_not_filled_up_in_train_mode(detector, wild, tmp_path):
+    """Repeated waveforms would enter the statistics of the batch and draw random numbers."""
     trials = in_the_wild.trials(wild)[:2]
     options = {"num_samples": 8000, "num_workers": 0, "legacy_train_mode": True}
     score_trials(detector, trials, tmp_path / "plain.txt", **options)
@@ -315,12 +315,12 @@ def test_in_train_mode_nothing_fills_up_a_compiled_batch(detector, wild, tmp_pat
     np.testing.assert_allclose(scores[1], scores[0], rtol=0, atol=1e-5)
 
 
-def test_what_is_not_compiled(command, tmp_path, capsys):
+def test_whole_utterances_are_not_compiled(command, tmp_path, capsys):
     assert main(command(tmp_path / "out.txt", "--compile")) == 2
-    assert "of one length, those of '4sec'" in capsys.readouterr().err
+    assert "of one length, as in '4sec'" in capsys.readouterr().err
 
 
-def test_what_memory_is_too_small_for(detector, wild, tmp_path):
+def test_too_little_memory(detector, wild, tmp_path):
     """A batch that does not fit is scored in halves; an utterance that does not fit is left out."""
     trials = in_the_wild.trials(wild)[:8]
     scores, sizes = detector.scores, []
@@ -344,7 +344,7 @@ def test_what_memory_is_too_small_for(detector, wild, tmp_path):
     assert (tmp_path / "out.txt").read_text().splitlines() == lines[:3] + lines[4:]
 
 
-def test_random_numbers_of_train_mode_are_each_utterances_own(wild, tmp_path, small_model):
+def test_each_utterance_has_its_own_random_numbers_in_train_mode(wild, tmp_path, small_model):
     """Dropout draws for an utterance do not depend on what was scored before it."""
     small_model["frontend"]["dropout"] = 0.1
     detector = Detector.from_config(small_model)

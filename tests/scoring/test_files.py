@@ -1,4 +1,4 @@
-"""Scoring from Python: samples and lists of files, in any mode of the detector and any number of threads."""
+"""Scoring from Python: samples and files, in any mode of the detector, by any number of threads."""
 
 import itertools
 import threading
@@ -22,7 +22,7 @@ def waveform():
 
 @pytest.fixture
 def recordings(tmp_path):
-    """Files of four lengths, in turn, and the samples of each."""
+    """Files of four alternating lengths, and the samples of each."""
     rng = np.random.default_rng(1)
     recordings = {}
     for number in range(12):
@@ -35,7 +35,7 @@ def recordings(tmp_path):
 
 @pytest.mark.parametrize("num_samples", [None, 4100])
 @pytest.mark.parametrize("batch_size", [1, 5])
-def test_files_are_scored_as_alone_and_in_order(detector, recordings, num_samples, batch_size):
+def test_files_are_scored_in_order_and_as_alone(detector, recordings, num_samples, batch_size):
     pairs = list(detector.score_files(recordings, num_samples, batch_size=batch_size, workers=3))
     assert [path for path, _ in pairs] == list(recordings)
     for (_, score), samples in zip(pairs, recordings.values()):
@@ -43,7 +43,7 @@ def test_files_are_scored_as_alone_and_in_order(detector, recordings, num_sample
 
 
 def test_files_share_batches(detector, recordings, monkeypatch):
-    """Those of one length, with all that are read ahead."""
+    """Files of one length share a batch with all that are read ahead."""
     sizes = []
     scores = Detector.scores
     monkeypatch.setattr(Detector, "scores", lambda self, x: sizes.append(tuple(x.shape)) or scores(self, x))
@@ -70,12 +70,12 @@ def test_large_files_do_not_pile_up(detector, recordings, monkeypatch):
     pairs = list(itertools.islice(scores, 24))
     scores.close()
     assert [path for path, _ in pairs] == list(recordings) * 2
-    # Samples are held as float32, as the files hold them.
+    # Samples are held as float32, like those of the files.
     assert len(asked) <= 24 + 2 * largest // min(path.stat().st_size for path in recordings) + 2 < 24 + 32
     assert [s for _, s in pairs[:12]] == pytest.approx([detector.score(path) for path in recordings], abs=1e-6)
 
 
-def test_what_is_cut_off_is_not_held(recordings):
+def test_cut_off_samples_are_not_held(recordings):
     path = str(next(iter(recordings)))
     waveform, num_samples = WaveformReader(1000).read(path)
     assert waveform.shape == (1000,) and waveform.base is None and num_samples == len(load_audio(path)) > 1000
@@ -97,7 +97,7 @@ def test_a_bad_file_among_good_ones(detector, recordings, tmp_path):
     assert list(failures) == [bad, tmp_path / "none.wav"] and "not found" in str(failures[tmp_path / "none.wav"])
 
 
-def test_one_that_the_detector_refuses_spoils_no_batch(detector, recordings):
+def test_a_refused_file_does_not_spoil_its_batch(detector, recordings):
     first = next(iter(recordings))
     with torch.no_grad():
         detector.backend.fc.bias.fill_(float("nan"))
@@ -107,7 +107,7 @@ def test_one_that_the_detector_refuses_spoils_no_batch(detector, recordings):
 
 
 def test_threads_score_as_one_alone(detector, recordings):
-    """In train mode, which every thread has to see past, and without one of them changing it for another."""
+    """The detector is in train mode; no thread may see that or change it for another."""
     expected = [detector.score(path) for path in recordings]
     before = {k: v.clone() for k, v in detector.state_dict().items()}
     for training in (False, True):
@@ -123,7 +123,7 @@ def test_threads_score_as_one_alone(detector, recordings):
 
 
 def test_a_detector_may_be_trained_while_files_are_scored(detector, recordings):
-    """Between two scores of a list: the others are of the weights as they are then, and in eval mode."""
+    """A training step between two scores: later scores are of the new weights, and in eval mode."""
     expected = [score for _, score in detector.score_files(recordings, batch_size=1)]
     before = {k: v.clone() for k, v in detector.state_dict().items()}
     scores = detector.score_files(recordings, batch_size=1)
@@ -135,7 +135,7 @@ def test_a_detector_may_be_trained_while_files_are_scored(detector, recordings):
 
 
 def test_a_forward_that_was_replaced_is_used(detector, waveform):
-    """By a function of this very detector, by a method (as Accelerate does), or by a compiled one."""
+    """It may be replaced by a function, by a method as Accelerate does, or compiled."""
     expected = detector.score(waveform)
     before = {k: v.clone() for k, v in detector.state_dict().items()}
     whole, part = detector.forward, detector.frontend.forward
@@ -154,7 +154,7 @@ def test_a_forward_that_was_replaced_is_used(detector, waveform):
     assert all(torch.equal(v, before[k]) for k, v in detector.state_dict().items())
 
 
-def test_what_hangs_on_a_detector_is_in_nobodys_way(detector, waveform):
+def test_further_attributes_of_a_detector_do_no_harm(detector, waveform):
     expected = detector.score(waveform)
     seen = []
     detector.lock, detector.cache = threading.Lock(), torch.nn.Linear(2, 2)(torch.zeros(1, 2))
@@ -162,8 +162,8 @@ def test_what_hangs_on_a_detector_is_in_nobodys_way(detector, waveform):
     assert detector.train().score(waveform) == expected and seen == [False]
 
 
-def test_reading_goes_on_beyond_the_files_that_are_looked_at(detector, recordings, monkeypatch):
-    """Every recording of another length: while one is scored, others are being read, and no one waits for the last of them."""
+def test_reading_continues_during_scoring(detector, recordings, monkeypatch):
+    """All lengths differ: while one file is scored, others are read."""
     asked, started, unread = [], threading.Event(), threading.Event()
     read_now = WaveformReader.read
 

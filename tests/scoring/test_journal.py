@@ -1,4 +1,4 @@
-"""Journals: what is written is read back, and a process may end anywhere."""
+"""Journals: entries are read back as they were written, and a process may end at any point."""
 
 import json
 import os
@@ -59,7 +59,7 @@ def trials(tmp_path):
 
 @pytest.fixture
 def one_thread():
-    """In which a forked process computes, and upon which last bits depend."""
+    """One thread: a forked process can compute with it, and the last bits depend on the number."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -67,7 +67,10 @@ def one_thread():
 
 
 def ends_at(number: int, folder, work) -> bool:
-    """Whether ``work``, in a process of its own, ended on the spot where it opened, renamed or removed its ``number``-th file."""
+    """Run ``work`` in a process that ends at its ``number``-th opened, renamed or removed file.
+
+    True if it got that far.
+    """
     child = os.fork()
     if not child:
         left = number
@@ -89,8 +92,8 @@ def ends_at(number: int, folder, work) -> bool:
 
 @needs_fork
 @pytest.mark.parametrize("before", ["nothing", "scores of another run", "a file that could not be read"])
-def test_wherever_a_process_ends(detector, trials, tmp_path, one_thread, before):
-    """The same command finishes the very file, and leaves nothing else behind."""
+def test_a_process_that_ends_at_any_point(detector, trials, tmp_path, one_thread, before):
+    """The same command finishes exactly the same file, and leaves nothing else behind."""
     options = {"num_samples": 4000, "batch_size": 2, "num_workers": 0, "overwrite": before == "scores of another run"}
     score_trials(detector, trials, tmp_path / "whole", **options)
     expected, number = (tmp_path / "whole").read_bytes(), 1
@@ -117,7 +120,7 @@ def test_wherever_a_process_ends(detector, trials, tmp_path, one_thread, before)
 
 @needs_fork
 def test_one_run_at_a_time(detector, trials, tmp_path):
-    """Another one, which scores to the same file, would take the first one's journals away."""
+    """A second run with the same file would remove the journals of the first one."""
     out = tmp_path / "s"
     lock = out.with_name(".s.lock")
     here, there = os.pipe()
@@ -143,7 +146,7 @@ def test_one_run_at_a_time(detector, trials, tmp_path):
 
 
 @needs_fork
-def test_a_complete_file_where_nothing_can_be_written(detector, trials, tmp_path, monkeypatch):
+def test_a_complete_file_in_a_read_only_folder(detector, trials, tmp_path, monkeypatch):
     out = tmp_path / "s"
     score_trials(detector, trials, out, num_samples=4000, num_workers=0)
     open_file = os.open

@@ -1,4 +1,4 @@
-"""From a batch to scores or reasons: modes and settings that are put back, memory that runs out, sizes that are compiled once."""
+"""The scoring kernel: modes and settings are restored, memory may run out, sizes compile once."""
 
 import threading
 from types import SimpleNamespace
@@ -48,7 +48,7 @@ def test_a_short_batch_is_filled_up(detector):
     ],
 )
 def test_a_batch_that_does_not_fit_into_memory_is_scored_in_parts(detector, error, monkeypatch):
-    """Wherever memory runs out: in the detector, or on the way there. Parts of a batch are not filled up."""
+    """Memory may run out in the detector or before it. Parts of a batch are not filled up."""
     plain, computed = score_batch(detector, waveforms(4)), detector.scores
     sizes = []
 
@@ -72,7 +72,7 @@ def test_a_batch_that_does_not_fit_into_memory_is_scored_in_parts(detector, erro
     assert start(detector, waveforms(4))() == pytest.approx(plain, abs=1e-6)
 
 
-def test_a_waveform_that_alone_does_not_fit_has_a_reason(detector):
+def test_a_waveform_that_does_not_fit_alone_has_a_reason(detector):
     computed = detector.scores
 
     def no_room(x):
@@ -90,7 +90,7 @@ def test_a_waveform_that_alone_does_not_fit_has_a_reason(detector):
         score_or_raise(detector, x)
 
 
-def test_a_score_that_is_not_finite_is_a_reason_of_its_own(detector):
+def test_a_score_that_is_not_finite_becomes_a_reason(detector):
     x = waveforms(3)
     x[1] = float("nan")
     first, reason, third = score_batch(detector, x)
@@ -98,7 +98,7 @@ def test_a_score_that_is_not_finite_is_a_reason_of_its_own(detector):
     assert reason.startswith("the detector's score is nan")
 
 
-def test_what_the_detector_refuses_is_the_reason_of_all(detector):
+def test_a_refused_batch_gives_each_waveform_the_reason(detector):
     assert len(reasons := score_batch(detector, waveforms(2)[:, :100])) == 2
     assert all("too short" in reason for reason in reasons)
 
@@ -109,7 +109,7 @@ def test_other_errors_are_not_hidden(detector):
         start(detector, waveforms(2))
 
 
-def test_modes_and_statistics_are_put_back(small_model):
+def test_modes_and_statistics_are_restored(small_model):
     detector = Detector.from_config(small_model)
     detector.frontend.eval()
     before = modes(detector)
@@ -126,7 +126,7 @@ def test_modes_and_statistics_are_put_back(small_model):
     assert modes(detector) == before
 
 
-def test_the_last_thread_to_leave_puts_the_mode_back(small_model):
+def test_the_last_thread_to_leave_restores_the_mode(small_model):
     detector = Detector.from_config(small_model).train()
     inside, leave = threading.Event(), threading.Event()
 
@@ -146,8 +146,8 @@ def test_the_last_thread_to_leave_puts_the_mode_back(small_model):
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_float32_is_float32_on_a_gpu(dtype):
-    """These are settings of the program, so no GPU is needed."""
+def test_a_gpu_computes_float32_without_tf32(dtype):
+    """Only settings are checked, so no GPU is needed."""
     before = torch.backends.cudnn.allow_tf32, torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("high")
     scorer = SimpleNamespace(device=torch.device("cuda"), dtype=dtype, modules=lambda: (), train=lambda mode: None)

@@ -1,4 +1,4 @@
-"""What a record says."""
+"""The record beside a score file: which facts identify a run, and plain data."""
 
 import datetime
 import os
@@ -19,7 +19,7 @@ def detector():
     ).eval()
 
 
-def test_what_makes_another_run(detector, tmp_path, monkeypatch):
+def test_facts_that_identify_a_run(detector, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
     def identity(*trials):

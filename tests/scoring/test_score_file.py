@@ -1,4 +1,4 @@
-"""Score files: what is accepted is read back as it was, and what cannot be read back is refused."""
+"""Score files: accepted ids and scores are read back exactly, and all others are refused."""
 
 from pathlib import Path
 
@@ -14,7 +14,8 @@ from nes2net.errors import InputError
 from nes2net.scoring.corpus import score_trials
 from nes2net.scoring.score_file import check_ids, lines, read_scores, write_scores
 
-# White space and line separators of every kind, what looks like one, and what other formats give a meaning to.
+# White space and line separators of every kind, characters that look like them, and those with a
+# meaning in other formats.
 UNUSUAL = " \t\n\r\v\f\x1c\x1d\x1e\x1f\x85\xa0\u1680\u2003\u2028\u2029\u202f\u3000\ufeff\u200b\u2060\0\x1a\"'#%,;\\[]{}ä語\ud800"
 IDS = st.text(st.one_of(st.sampled_from(UNUSUAL), st.characters()), max_size=6)
 SCORES = st.floats(allow_nan=False)
@@ -34,7 +35,7 @@ def path(tmp_path_factory) -> Path:
 
 
 @given(st.lists(st.tuples(IDS, SCORES), max_size=8, unique_by=lambda pair: pair[0]))
-def test_what_is_accepted_is_read_back(path, pairs):
+def test_accepted_pairs_are_read_back(path, pairs):
     pairs = [(id, score) for id, score in pairs if is_accepted(id)]
     write_scores(path, [id for id, _ in pairs], [score for _, score in pairs])
     ids, scores = read_scores(path)
@@ -46,7 +47,7 @@ def test_what_is_accepted_is_read_back(path, pairs):
 @example("\ufeffa", 0.0)
 @example("a b", 0.0)
 @example("a\ufeff", 0.0)
-def test_what_is_refused_would_not_be_read_back(path, id, score):
+def test_refused_ids_could_not_be_read_back(path, id, score):
     try:
         path.write_text("".join(lines([(id, score)])), encoding="utf-8", newline="")
         ids, _ = read_scores(path)
@@ -87,8 +88,8 @@ def test_a_refused_id_is_named_before_anything_is_scored(spectral_detector, tmp_
     assert not list(tmp_path.iterdir())
 
 
-def test_what_score_writes_evaluate_and_calibrate_read(spectral_detector, tmp_path, capsys):
-    """Ids as a list of one's own may have them; two of them hold every unusual character that is accepted."""
+def test_evaluate_and_calibrate_read_the_file_of_score(spectral_detector, tmp_path, capsys):
+    """Ids of a user's own list; two of them hold all unusual characters that are accepted."""
     unusual = "".join(c for c in UNUSUAL if is_accepted(f"a{c}") and c not in "\0/\\,\"'#")
     stems = ["#1", "0.5", "nan", '"quoted"', f"a{unusual}", f"b{unusual}", "语音", "%20"]
     rng = np.random.default_rng(0)
@@ -120,7 +121,7 @@ def test_scores_are_written_to_the_last_bit(path):
     assert path.read_text() == "a 0.10000000149011612\n"
 
 
-def test_what_others_wrote_is_read(path):
+def test_files_of_other_programs_are_read(path):
     path.write_bytes(b"\xef\xbb\xbfb 1.5\r\na  -2e-3\n\n\tc nan")
     ids, scores = read_scores(path)
     assert ids == ["b", "a", "c"]
@@ -146,8 +147,8 @@ def test_missing_score_file(tmp_path):
         read_scores(tmp_path / "none.txt")
 
 
-def test_a_damaged_file_is_not_gone_on_from(spectral_detector, tmp_path):
-    """A finished file that lacks a score is read by the reader of all: its damage is named, not passed over."""
+def test_a_damaged_file_is_not_continued(spectral_detector, tmp_path):
+    """A finished file without some scores is read by the same reader, which names the damage."""
     rng = np.random.default_rng(0)
     for number in range(2):
         soundfile.write(tmp_path / f"{number}.wav", 0.1 * rng.standard_normal(8000), 16000)

@@ -1,4 +1,4 @@
-"""Scores along a long recording: which windows, from which pieces, and that nothing is left out."""
+"""Scores along a long recording: its windows, its pieces, and that no sample is left out."""
 
 import subprocess
 import sys
@@ -23,7 +23,7 @@ def waveform():
 @settings(max_examples=150, deadline=None)
 @given(st.lists(st.integers(0, 25), min_size=1, max_size=12), st.integers(1, 30), st.integers(1, 40))
 def test_windows(lengths, length, hop):
-    """Whatever the pieces: every hop-th window, and the last one ends where the recording does."""
+    """For any pieces there is a window every hop, and the last one ends with the recording."""
     whole = np.arange(sum(lengths), dtype=np.float32)
     blocks = np.split(whole, np.cumsum(lengths)[:-1])
     windows = list(sliding_windows(iter(blocks), length, hop))
@@ -38,7 +38,7 @@ def test_windows(lengths, length, hop):
         np.testing.assert_array_equal(samples, whole[start : start + length])
 
 
-def test_no_more_is_held_than_a_window_and_a_block():
+def test_at_most_a_window_and_a_block_are_held():
     held = []
 
     def blocks():
@@ -51,7 +51,7 @@ def test_no_more_is_held_than_a_window_and_a_block():
     assert max(held) <= 4000 + 1000 + 500
 
 
-def test_nor_within_a_hop_that_is_longer():
+def test_at_most_two_windows_are_held_within_a_longer_hop():
     made = []
 
     def blocks():
@@ -74,7 +74,7 @@ def test_a_track_is_the_scores_of_its_windows(detector, waveform):
     assert track.window == 0.5 and track.duration == 2.5 and len(track) == len(starts)
     for start, score in zip(starts, track.scores):
         assert score == pytest.approx(detector.score(waveform[start : start + 8000]), abs=1e-6)
-    # 100 samples more: a last window that ends with them
+    # 100 more samples: a last window ends with them
     longer = detector.score_track(np.append(waveform, waveform[:100]), window=0.5, hop=0.4)
     np.testing.assert_array_equal(longer.times[:-1], track.times)
     assert longer.times[-1] == pytest.approx(40100 / 16000 - 0.25)
@@ -90,7 +90,7 @@ def test_a_short_recording_has_one_score(detector, waveform, length):
     assert track.times == pytest.approx([length / 32000]) and track.duration == track.window == length / 16000
 
 
-def test_the_mode_makes_no_difference(detector, waveform):
+def test_the_mode_does_not_change_scores(detector, waveform):
     expected = detector.score_track(waveform, window=0.5)
     detector.train()
     np.testing.assert_array_equal(detector.score_track(waveform, window=0.5).scores, expected.scores)
@@ -118,12 +118,12 @@ def test_a_file_and_its_samples(detector, waveform, tmp_path):
     np.testing.assert_array_equal(track.times, expected.times)
 
 
-def test_what_cannot_be_tracked(detector, waveform, tmp_path):
+def test_wrong_windows_and_recordings(detector, waveform, tmp_path):
     for options, message in (
         ({"window": 0.001}, "window of 0.001 s is too short for this detector, which needs"),
-        ({"window": 0}, "window is a positive number"),
-        ({"hop": -1}, "hop is a positive number"),
-        ({"hop": float("nan")}, "hop is a positive number"),
+        ({"window": 0}, "window must be a positive number"),
+        ({"hop": -1}, "hop must be a positive number"),
+        ({"hop": float("nan")}, "hop must be a positive number"),
         ({"batch_size": 0}, "batch_size"),
     ):
         with pytest.raises(InputError, match=message):
