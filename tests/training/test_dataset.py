@@ -317,14 +317,13 @@ def recipe(corpus, small_model, tmp_path):
 
 
 def test_noise_and_random_crop_are_for_training_alone(recipe, trials, corpus, folders):
-    from nes2net.training.distributed import create_accelerator
-    from nes2net.training.run import _development_loaders, _training_loader
+    from nes2net.training.data import development_batches, training_batches
 
-    dev_trials, accelerator = asvspoof2019_la.trials(corpus, "dev"), create_accelerator("cpu", "fp32")
+    dev_trials = asvspoof2019_la.trials(corpus, "dev")
 
     def batches(recipe):
-        training = _training_loader(recipe, trials, accelerator.device, None)
-        development = _development_loaders(recipe, dev_trials, None, accelerator)
+        training = training_batches(recipe, trials, None)
+        development = development_batches(recipe, dev_trials, None)
         return [[b.waveforms for b in loader] for loader in (training, development["w_aug"], development["wo_aug"])]
 
     plain = batches(recipe())

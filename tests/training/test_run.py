@@ -92,7 +92,7 @@ def test_a_finished_run_is_not_done_again(recipe, capsys):
 
 def test_one_utterance_has_no_batch_statistics(recipe, small_model):
     model = {**small_model, "backend": {"name": "asp_mlp", "hidden_dim": 8}}
-    with pytest.raises(InputError, match=r"a part of a step has one utterance.*lower `train\.accumulate`"):
+    with pytest.raises(InputError, match=r"a part of a step has a single utterance.*lower `train\.accumulate`"):
         train(recipe(model=model, train={"accumulate": 4, "epochs": 1}))
 
 
@@ -100,7 +100,7 @@ def test_algorithms_that_repeat_themselves(recipe, monkeypatch):
     from nes2net.training import run
 
     cudnn, found = torch.backends.cudnn, []
-    monkeypatch.setattr(run, "_trials", lambda *_: found.append((cudnn.deterministic, cudnn.benchmark)) or [])
+    monkeypatch.setattr(run, "read_trials", lambda *_: found.append((cudnn.deterministic, cudnn.benchmark)) or [])
     before = cudnn.deterministic, cudnn.benchmark
     for options in ({}, {"deterministic": False, "benchmark": True}):
         with pytest.raises(InputError, match="0 training trials"):
@@ -229,7 +229,7 @@ def test_batch_statistics_of_an_average_are_estimated_anew(recipe):
     target = average_run(folder, last=1, batch_norm_batches=2).path
     assert target.stem.endswith("_bn")
     for number in (0, -1, 10**6):
-        with pytest.raises(InputError, match="batch statistics come from 1 to 3 batches"):
+        with pytest.raises(InputError, match="batch statistics are estimated on 1 to 3 batches"):
             average_run(folder, last=1, batch_norm_batches=number)
     renewed = load_state_dict(target)
     statistics = {k for k in plain if k.endswith(("running_mean", "running_var", "num_batches_tracked"))}

@@ -153,14 +153,14 @@ def test_epochs_to_average_are_those_of_the_table_that_are_there(tmp_path):
     assert best_epochs(tmp_path, 2, "val_eer_wo_aug") == [1, 2]  # all equal
     (tmp_path / "epoch_5.pth").unlink()
     assert best_epochs(tmp_path, 3, "val_loss_w_aug") == [1, 2, 8]
-    with pytest.raises(InputError, match=r"has 4 epochs saved that have val_loss_w_aug \(1, 2, 6, 8\), not 5"):
+    with pytest.raises(InputError, match=r"has checkpoints of 4 epochs with val_loss_w_aug \(1, 2, 6, 8\), not of 5"):
         best_epochs(tmp_path, 5, "val_loss_w_aug")
     with pytest.raises(InputError, match="not 'val_los_w_aug'; did you mean 'val_loss_w_aug'"):
         best_epochs(tmp_path, 1, "val_los_w_aug")
     with pytest.raises(InputError, match="known: val_eer_w_aug, val_eer_wo_aug, val_loss_w_aug"):
         best_epochs(tmp_path, 1, "accuracy")
     (tmp_path / HISTORY_FILE).write_text("[1, 2")
-    with pytest.raises(InputError, match="not a history as training writes it"):
+    with pytest.raises(InputError, match="not a history that training wrote"):
         best_epochs(tmp_path, 1, "val_loss_w_aug")
     (tmp_path / HISTORY_FILE).unlink()
     with pytest.raises(InputError, match=r"has no history\.json, which training writes: name the epochs with `ids`"):
@@ -175,15 +175,15 @@ def test_a_history_from_elsewhere(tmp_path):
     values = ["null", "NaN", "1e999", '"0.1"', "true", "[0]", "0.5", "1" + "0" * 400]
     path.write_text("[" + ", ".join(f'{{"epoch": {e}, "val_loss": {v}}}' for e, v in enumerate(values)) + "]")
     assert best_epochs(tmp_path, 2, "val_loss") == [6, 7]
-    with pytest.raises(InputError, match=r"has 2 epochs saved that have val_loss \(6, 7\), not 3"):
+    with pytest.raises(InputError, match=r"has checkpoints of 2 epochs with val_loss \(6, 7\), not of 3"):
         best_epochs(tmp_path, 3, "val_loss")
     for epoch in ('"1"', "1.0", "true", "null", "1e999", "-1", "0", "1" + "0" * 300, "[1]"):  # 0 is there already
         path.write_text(f'[{{"epoch": 0, "val_loss": 1.0}}, {{"epoch": {epoch}, "val_loss": 0.5}}]')
-        with pytest.raises(InputError, match="not a history as training writes it"):
+        with pytest.raises(InputError, match="not a history that training wrote"):
             best_epochs(tmp_path, 1, "val_loss")
     for text in ("[" * 10**5, "3", '{"epoch": 1}', "[[]]", '[{"val_loss": 1}]', "null", '"abc"', ""):
         path.write_text(text)
-        with pytest.raises(InputError, match="not a history as training writes it"):
+        with pytest.raises(InputError, match="not a history that training wrote"):
             best_epochs(tmp_path, 1, "val_loss")
 
 

@@ -13,7 +13,7 @@ from accelerate import Accelerator
 
 from nes2net import Detector, InputError, metrics
 from nes2net.corpora import asvspoof2019_la
-from nes2net.recipes.recipe import recipe_from_dict
+from nes2net.recipes.recipe import AugmentConfig, TrainConfig, ValidationConfig, recipe_from_dict
 from nes2net.training.dataset import TrainingSet, training_loader
 from nes2net.training.objective import Objective
 from nes2net.training.sampling import EpochBatches
@@ -33,16 +33,15 @@ def test_ctrsvdd_is_validated_at_the_published_epochs(t_max):
     recipe = recipe_of(
         train={"epochs": 75, "schedule": "cosine_epochs", "t_max": t_max}, validation={"epochs": "around_minima"}
     )
-    due = [epoch for epoch in range(1, 76) if is_due(recipe, epoch)]
+    due = [epoch for epoch in range(1, 76) if is_due(epoch, recipe.train, recipe.validation)]
     assert due == GOLDEN[f"ctrsvdd_validation_epochs_Tmax{t_max}"]
 
 
 def test_a_first_epoch_and_always_the_last():
-    late = recipe_of(train={"epochs": 15}, validation={"first_epoch": 10})
-    assert [epoch for epoch in range(1, 16) if is_due(late, epoch)] == [10, 11, 12, 13, 14, 15]
-    short = recipe_of(train={"epochs": 3}, validation={"first_epoch": 10})
-    assert [epoch for epoch in range(1, 4) if is_due(short, epoch)] == [3]
-    assert all(is_due(recipe_of(), epoch) for epoch in range(1, 101))
+    late = ValidationConfig(first_epoch=10)
+    assert [epoch for epoch in range(1, 16) if is_due(epoch, TrainConfig(epochs=15), late)] == [10, 11, 12, 13, 14, 15]
+    assert [epoch for epoch in range(1, 4) if is_due(epoch, TrainConfig(epochs=3), late)] == [3]
+    assert all(is_due(epoch, TrainConfig(), ValidationConfig()) for epoch in range(1, 101))
 
 
 @pytest.mark.parametrize(
@@ -50,7 +49,7 @@ def test_a_first_epoch_and_always_the_last():
     [(4, True, ("w_aug", "wo_aug")), (4, False, ("wo_aug",)), (0, True, ("wo_aug",))],
 )
 def test_passes(algo, augmented, expected):
-    assert passes(recipe_of(augment={"algo": algo}, validation={"augmented": augmented})) == expected
+    assert passes(AugmentConfig(algo=algo), ValidationConfig(augmented=augmented)) == expected
 
 
 @pytest.fixture(scope="module")
@@ -67,12 +66,12 @@ def small_detector():
 def make(detector, corpus, recipe, rank=0, world_size=1, *, copies=1, batch_size=BATCH, num_workers=0):
     trials = asvspoof2019_la.trials(corpus, "dev") * copies
     loaders = {}
-    for name in passes(recipe):
+    for name in passes(recipe.augment, recipe.validation):
         algo = recipe.augment.algo if name == "w_aug" else 0
         dataset = TrainingSet(trials, SAMPLES, algo, seed=recipe.seed, part="dev")
         batches = EpochBatches(len(trials), batch_size, recipe.seed, False, rank=rank, world_size=world_size)
         loaders[name] = training_loader(dataset, batches, num_workers, False)
-    return Validator(recipe, Objective(recipe, detector, 3), loaders, Accelerator(cpu=True))
+    return Validator(recipe, Objective(recipe, detector), loaders, Accelerator(cpu=True))
 
 
 def test_values_are_the_published_ones(detector, corpus):
