@@ -149,9 +149,9 @@ def average_run(
     batch_norm_batches: int | None = None,
     out: str | Path | None = None,
 ) -> RunAverage:
-    """Average checkpoints ``epoch_{id}.pth`` of a run folder into ``Averaged_Model_IDs_{id}_{id}….pth``.
+    """Average checkpoints ``epoch_{id}.pth`` of a run folder.
 
-    The file lies in the run folder. Its name ends in ``_legacy`` in that mode, in ``_weighted`` and
+    The average is ``Averaged_Model_IDs_{id}_{id}….pth`` in that folder. The name ends in ``_legacy`` in that mode, in ``_weighted`` and
     the weights if there are any, and in ``_bn`` with new batch statistics. A plain average that is
     there already is used, unless one of its checkpoints is newer.
 
@@ -208,7 +208,7 @@ def average_run(
 
 
 def record_of_average(average: OrderedDict[str, Tensor], made: dict[str, Any]) -> dict[str, Any]:
-    """Make the record of an average: model and recipe of the first checkpoint, and how it was ``made``."""
+    """Make an average's record: the first checkpoint's model and recipe, and how it was ``made``."""
     record = read_record(average)
     return {**{key: record[key] for key in ("model", "recipe") if key in record}, "average": made}
 

@@ -26,9 +26,9 @@ _EERS = {
 
 
 def plot_curves(history: list[dict[str, Any]], path: str | Path) -> None:
-    """Draw ``history``, the rows of ``history.json``, to the PNG file ``path``, replacing the file as a whole.
+    """Draw ``history``, the rows of ``history.json``, to the PNG file ``path``.
 
-    Epochs without validation lack its values. An error prints one line on standard error, so that
+    The file is replaced as a whole. Epochs without validation lack its values. An error prints one line on standard error, so that
     training does not end for a picture.
     """
     try:

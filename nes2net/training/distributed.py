@@ -45,7 +45,7 @@ def create_accelerator(device: str = "auto", precision: str = "fp32") -> Acceler
         _take_own_gpu(chosen)
     if precision == "fp16" and chosen.type != "cuda":
         raise InputError(f"`train.precision=fp16` needs CUDA, not {chosen.type}: take bf16 or fp32")
-    # Accelerate keeps one state per process and refuses another precision later, but each run has its own.
+    # Accelerate keeps one precision per process, but each run in a process has its own.
     for state in (AcceleratorState, GradientState, PartialState):
         state._reset_state()
     first = not dist.is_initialized()
@@ -62,7 +62,7 @@ def create_accelerator(device: str = "auto", precision: str = "fp32") -> Acceler
 
 
 def _take_own_gpu(device: torch.device) -> None:
-    """Refuse a GPU that processes would share; accelerate gives each process the GPU of its number."""
+    """Refuse to share a GPU: accelerate gives each process the GPU of its number."""
     rank = int(os.environ.get("LOCAL_RANK", -1))
     if rank >= torch.cuda.device_count():
         raise InputError(
@@ -91,14 +91,14 @@ def gathered(accelerator: Accelerator, value: Any) -> list[Any]:
 
 
 def signal_of_all(accelerator: Accelerator, signal: int) -> int:
-    """Agree on the signal to stop by, 0 for none, given this process's; SIGTERM goes before SIGINT."""
+    """Agree on the signal to stop by, 0 for none; SIGTERM goes before SIGINT."""
     terminate, interrupt = sums_over_processes(accelerator, [signal == SIGTERM, signal == SIGINT])
     return SIGTERM if terminate else SIGINT if interrupt else 0
 
 
 @contextmanager
 def all_or_none(accelerator: Accelerator) -> Iterator[None]:
-    """Within this context, only the main process writes; if it fails, all processes raise its error.
+    """Let only the main process write here; if it fails, all processes raise its error.
 
     Otherwise the processes that go on would wait for the main process, which has ended.
     """
@@ -113,7 +113,7 @@ def all_or_none(accelerator: Accelerator) -> Iterator[None]:
 
 
 def synchronise_batch_norms(module: nn.Module, device: torch.device) -> nn.Module:
-    """Let batch normalisations in ``module`` use the statistics of all processes' batches in training.
+    """Let batch normalisations in ``module`` train with the statistics of all processes' batches.
 
     Names, parameters and buffers stay. PyTorch has such a layer for GPUs only; elsewhere it is
     :class:`SyncedBatchNorm`.

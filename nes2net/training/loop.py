@@ -30,7 +30,7 @@ from nes2net.training.validation import Validator
 
 @dataclass
 class Trainer:
-    """Trains from ``state`` to the end of the recipe; only the main process writes to ``folder``."""
+    """Trains from ``state`` to the recipe's end; only the main process writes to ``folder``."""
 
     recipe: Recipe
     folder: Path
@@ -86,7 +86,7 @@ class Trainer:
         self.monitor.after_training(meter)
 
     def train_step(self, batches: list[Batch], epoch: int, step: int, due: bool) -> tuple[int, bool]:
-        """Do a step over all parts of all processes; return the signal to stop by or 0, and whether to save."""
+        """Do a step of all processes; return the signal to stop by (0: none) and whether to save."""
         accelerator, progress = self.accelerator, self.state.progress
         iteration = (epoch - 1) * self.steps_per_epoch + step
         seed_step(self.recipe.seed, epoch, step, accelerator.process_index)
@@ -101,7 +101,7 @@ class Trainer:
         if plan.denominator > 0:
             numerator = torch.zeros((), dtype=torch.float64, device=accelerator.device)
             for place in plan.used:
-                # DDP averages gradients over processes, after the last part; the factor makes it their sum.
+                # DDP averages gradients over processes; the factor turns this into their sum.
                 with nullcontext() if place == plan.used[-1] else accelerator.no_sync(self.model):
                     loss: Tensor = self.model(*parts[place], iteration)
                     accelerator.backward(loss * (accelerator.num_processes / plan.denominator))

@@ -1,6 +1,6 @@
-"""The monitor of a run: lines, a bar, TensorBoard, a table and a picture, by the main process alone.
+"""The monitor of a run: lines, a bar, TensorBoard, a table and a picture.
 
-Results go to standard output and remarks to standard error. A :class:`RunReporter` has standard
+Only the main process reports. Results go to standard output and remarks to standard error. A :class:`RunReporter` has standard
 output to itself.
 """
 
@@ -33,7 +33,7 @@ T = TypeVar("T")
 
 
 class RunReporter(Protocol):
-    """Prints a run on standard output in the lines of another program. The main process alone calls it."""
+    """Prints a run in the lines of another program; only the main process calls it."""
 
     def started(self, detector: Detector, checkpoint: str | None, num_training: int, num_development: int) -> None:
         """Print that training begins.
@@ -76,7 +76,7 @@ class Monitor:
         self._drawn_at, self._is_drawn = time.monotonic(), True
 
     def open_log(self, first_epoch: int) -> None:
-        """Open TensorBoard's log, and withdraw what an interrupted run wrote from ``first_epoch`` on."""
+        """Open TensorBoard's log, and drop what an interrupted run wrote from ``first_epoch`` on."""
         if self.shown:
             folder = Path(self.recipe.logs) / self.recipe.tag
             try:
@@ -118,7 +118,7 @@ class Monitor:
                 tqdm.write(f"left out: {error}", file=sys.stderr)
 
     def not_used(self, utterances: int) -> None:
-        """Count utterances that were read but left out (:func:`nes2net.training.distributed.plan_step`)."""
+        """Count utterances that were read but left out of a step."""
         self._unused += utterances
 
     def meter(self, steps: Iterable[T], epoch: int, start: int, total: int) -> Meter[T]:
@@ -149,7 +149,7 @@ class Monitor:
             self.reporter.started(detector, checkpoint, num_training, num_development)
 
     def epoch(self, epoch: int, values: dict[str, float], saved: str | None) -> None:
-        """Report an epoch: a line, TensorBoard's scalars by their published names, at times the curves."""
+        """Report an epoch: a line, TensorBoard's scalars as published, and at times the curves."""
         parts = [f"{name}: {value:.6f}" for name, value in values.items() if "loss" in name]
         eers = {name: value for name, value in values.items() if name in ("val_eer_w_aug", "val_eer_wo_aug")}
         parts += [f"{name}: {value:.2%}" for name, value in eers.items()]

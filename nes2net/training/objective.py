@@ -21,7 +21,7 @@ _SPECMIX_STREAM = 0x5BEC  # keeps Specmix's draws apart from other streams of th
 class Objective(nn.Module):
     """Loss of a batch under ``recipe``.
 
-    :meth:`forward` uses everything that has parameters, so DistributedDataParallel wraps this module.
+    :meth:`forward` uses everything with parameters, so DistributedDataParallel wraps this module.
 
     >>> from nes2net.recipes.recipe import Recipe
     >>> model = {"frontend": {"name": "lps", "num_bins": 64}, "backend": {"name": "nes2net_x", "nes_ratio": [4, 4]}}
@@ -87,7 +87,7 @@ class Objective(nn.Module):
             ) from error
 
     def validation_parts(self, waveforms: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        """Compute the loss of ``waveforms`` B×N against ``targets`` (B,), and scores (B,), in one pass.
+        """Compute the loss of ``waveforms`` B×N for ``targets`` (B,), and scores (B,), in one pass.
 
         Nothing is mixed, and the margin of angular softmax is that at the end of its annealing.
         """

@@ -112,7 +112,7 @@ class Meter(Generic[T]):
 def advice(
     wait_share: float, num_workers: int, *, waited: float = math.inf, cached: bool = False, most: int | None = None
 ) -> str | None:
-    """Advise how to wait less for data, in one line; None if waiting took at most :data:`WAIT_LIMIT`.
+    """Advise in one line how to wait less for data; None up to a share of :data:`WAIT_LIMIT`.
 
     Args:
         num_workers: reading processes asked for in each training process; at most ``most`` read.

@@ -113,7 +113,7 @@ def train(
 
 
 def _check_processes(folder: Path, state: RunState, accelerator: Accelerator) -> None:
-    """Wait until all processes have read the folder, and refuse processes that see different runs."""
+    """Wait for all processes to read the folder, and refuse different runs or corpora."""
     known = (state.progress.epoch, state.progress.step, len(state.selection.history), state.data)
     if any(theirs != known for theirs in gathered(accelerator, known)):
         raise InputError(
@@ -192,7 +192,7 @@ def _build_detector(recipe: Recipe, resume: dict | None) -> Detector:
         )
     if not recipe.train.init_from:
         return Detector.from_config(recipe.model, recipe.ssl_checkpoint)
-    # The whole model has the weights of the pre-training file, and its options if this package wrote it.
+    # The whole model holds the pre-trained weights, and the options if this package wrote it.
     state_dict = load_state_dict(recipe.train.init_from)
     model, theirs = recipe.model, read_record(state_dict).get("model")
     if recipe.ssl_checkpoint and isinstance(theirs, dict) and isinstance(theirs.get("frontend"), dict):

@@ -35,9 +35,9 @@ def measures(augment: AugmentConfig, validation: ValidationConfig) -> list[str]:
 
 
 class Selection:
-    """The epochs of a run so far, judged by ``recipe``; all is derived from ``history``, a row per epoch.
+    """The epochs of a run so far, judged by ``recipe``.
 
-    An epoch is improved if one of its :func:`measures` is at most the best so far, as published.
+    Everything is derived from ``history``, which has a row per epoch. An epoch is improved if one of its :func:`measures` is at most the best so far, as published.
     An epoch without validation is never improved.
 
     Args:
@@ -75,7 +75,7 @@ class Selection:
         return all(min(row[name] for row in last) >= min(row[name] for row in before) for name in self.measures)
 
     def kept_epochs(self) -> set[int]:
-        """Choose the epochs whose ``epoch_{n}.pth`` ``train.keep`` keeps; the best ones are those of each measure."""
+        """Choose the epochs whose checkpoints ``train.keep`` keeps; each measure has its own best."""
         kept: set[int] = set()
         for word in self.keep:
             if word == "all":
@@ -108,7 +108,7 @@ class Selection:
         write_text(self.folder / HISTORY_FILE, json.dumps(self.history, indent=1) + "\n")
 
     def table(self) -> str:
-        """Lay out all epochs, with ``*`` at the lowest value of each measure, and the epochs to average."""
+        """Lay out all epochs, with ``*`` at each measure's lowest value, and what to average."""
         columns = [c for c in _COLUMNS if any(c in row for row in self.history)]
         best = {name: _best(self._validated(), 1, name) for name in self.measures}
         rows = [[_COLUMNS[c][0] for c in columns]]
@@ -136,9 +136,9 @@ class Selection:
 
 
 def best_epochs(folder: str | Path, count: int, by: str) -> list[int]:
-    """Find the ``count`` epochs with the lowest ``by``, in ascending order, whose ``epoch_{n}.pth`` is there.
+    """Find the ``count`` epochs with the lowest ``by`` among those with a checkpoint in ``folder``.
 
-    Of equal epochs the earlier one is taken.
+    They are in ascending order. Of equal epochs the earlier one is taken.
 
     Args:
         by: a value of the development set in the folder's ``history.json``, such as

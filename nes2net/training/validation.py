@@ -95,7 +95,7 @@ class Validator:
         return is_due(epoch, self.recipe.train, self.recipe.validation)
 
     def run(self, epoch: int) -> dict[str, float]:
-        """Measure ``val_loss_…``, ``val_eer_…`` and ``val_min_dcf_…`` of each pass; rates are fractions.
+        """Measure ``val_loss_…``, ``val_eer_…`` and ``val_min_dcf_…`` of each pass, as fractions.
 
         Scores are computed as ``nes2net score`` computes them, whatever the precision of training:
         in eval mode, and in the float32 of the weights.
@@ -145,7 +145,7 @@ class Validator:
         ]
 
     def _gathered(self, own: list[_BatchResult]) -> list[_BatchResult]:
-        """Collect the results of all processes, in the order of the set; name each unusable file once."""
+        """Collect all processes' results in the order of the set; name each bad file once."""
         results = [result for part in gathered(self.accelerator, own) for result in part]
         for error in (error for result in results for error in result.errors):
             if error not in self.bad_files:
@@ -181,7 +181,7 @@ class Validator:
         return values
 
     def _interval(self, bonafide: np.ndarray, spoof: np.ndarray, trials: list[Trial]) -> tuple[float, float]:
-        """Resample speakers if every trial names one and there are enough, else trials, as in evaluation."""
+        """Resample speakers if every trial has one and there are enough, otherwise trials."""
         rule = partial(metrics.compute_eer, method=self.eer_method)
         return metrics.bootstrap_interval(
             rule, bonafide, spoof, num_resamples=NUM_RESAMPLES, seed=self.recipe.seed, **speaker_groups(trials)

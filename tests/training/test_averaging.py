@@ -162,7 +162,7 @@ def test_the_last_epochs_of_a_run(states, tmp_path):
             average_run(tmp_path, last=last)
     with pytest.raises(InputError, match="name epochs"):
         average_run(tmp_path)
-    with pytest.raises(InputError, match=r"this package's checkpoints and their recipe\.yaml"):
+    with pytest.raises(InputError, match=r"need checkpoints of this package and their recipe\.yaml"):
         average_run(tmp_path, last=2, batch_norm_batches=1)
 
 

@@ -152,7 +152,7 @@ def test_another_run_in_the_folder_is_refused(recipe):
     assert yaml.safe_load((folder / "recipe.yaml").read_text()) == recipe(train={"epochs": 1}).to_dict()
     (folder / "recipe.yaml").unlink()
     (folder / "resume.pt").unlink()
-    with pytest.raises(InputError, match=r"holds checkpoints and no recipe\.yaml"):
+    with pytest.raises(InputError, match=r"holds checkpoints but no recipe\.yaml"):
         train(recipe(train={"epochs": 1}))
 
 
