@@ -151,9 +151,10 @@ def average_run(
 ) -> RunAverage:
     """Average checkpoints ``epoch_{id}.pth`` of a run folder.
 
-    The average is ``Averaged_Model_IDs_{id}_{id}….pth`` in that folder. The name ends in ``_legacy`` in that mode, in ``_weighted`` and
-    the weights if there are any, and in ``_bn`` with new batch statistics. A plain average that is
-    there already is used, unless one of its checkpoints is newer.
+    The average is ``Averaged_Model_IDs_{id}_{id}….pth`` in that folder. The name ends in
+    ``_legacy`` in that mode, in ``_weighted`` and the weights if there are any, and in ``_bn`` with
+    new batch statistics. A plain average that is there already is used, unless one of its
+    checkpoints is newer.
 
     Args:
         ids: epochs to average; or give ``last`` or ``best``.
@@ -208,7 +209,7 @@ def average_run(
 
 
 def record_of_average(average: OrderedDict[str, Tensor], made: dict[str, Any]) -> dict[str, Any]:
-    """Make an average's record: the first checkpoint's model and recipe, and how it was ``made``."""
+    """Record model and recipe of the first checkpoint, and how the average was ``made``."""
     record = read_record(average)
     return {**{key: record[key] for key in ("model", "recipe") if key in record}, "average": made}
 

@@ -28,8 +28,8 @@ _EERS = {
 def plot_curves(history: list[dict[str, Any]], path: str | Path) -> None:
     """Draw ``history``, the rows of ``history.json``, to the PNG file ``path``.
 
-    The file is replaced as a whole. Epochs without validation lack its values. An error prints one line on standard error, so that
-    training does not end for a picture.
+    The file is replaced as a whole. Epochs without validation lack its values. An error prints one
+    line on standard error, so that training does not end for a picture.
     """
     try:
         with replacing(path) as temporary:

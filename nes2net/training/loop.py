@@ -86,7 +86,7 @@ class Trainer:
         self.monitor.after_training(meter)
 
     def train_step(self, batches: list[Batch], epoch: int, step: int, due: bool) -> tuple[int, bool]:
-        """Do a step of all processes; return the signal to stop by (0: none) and whether to save."""
+        """Do a step; return the signal to stop by (0: none) and whether to save."""
         accelerator, progress = self.accelerator, self.state.progress
         iteration = (epoch - 1) * self.steps_per_epoch + step
         seed_step(self.recipe.seed, epoch, step, accelerator.process_index)

@@ -1,7 +1,7 @@
 """The monitor of a run: lines, a bar, TensorBoard, a table and a picture.
 
-Only the main process reports. Results go to standard output and remarks to standard error. A :class:`RunReporter` has standard
-output to itself.
+Only the main process reports. Results go to standard output and remarks to standard error. A
+:class:`RunReporter` has standard output to itself.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ class Monitor:
         self._drawn_at, self._is_drawn = time.monotonic(), True
 
     def open_log(self, first_epoch: int) -> None:
-        """Open TensorBoard's log, and drop what an interrupted run wrote from ``first_epoch`` on."""
+        """Open TensorBoard's log without what was written before from ``first_epoch`` on."""
         if self.shown:
             folder = Path(self.recipe.logs) / self.recipe.tag
             try:

@@ -37,8 +37,9 @@ def measures(augment: AugmentConfig, validation: ValidationConfig) -> list[str]:
 class Selection:
     """The epochs of a run so far, judged by ``recipe``.
 
-    Everything is derived from ``history``, which has a row per epoch. An epoch is improved if one of its :func:`measures` is at most the best so far, as published.
-    An epoch without validation is never improved.
+    Everything is derived from ``history``, which has a row per epoch. An epoch is improved if one
+    of its :func:`measures` is at most the best so far, as published. An epoch without validation is
+    never improved.
 
     Args:
         folder: the run folder, which holds ``history.json`` and ``epoch_{n}.pth``.
@@ -75,7 +76,7 @@ class Selection:
         return all(min(row[name] for row in last) >= min(row[name] for row in before) for name in self.measures)
 
     def kept_epochs(self) -> set[int]:
-        """Choose the epochs whose checkpoints ``train.keep`` keeps; each measure has its own best."""
+        """Choose the epochs to keep by ``train.keep``; each measure has its own best ones."""
         kept: set[int] = set()
         for word in self.keep:
             if word == "all":

@@ -48,7 +48,7 @@ def test_mean_is_the_true_mean(reference, tmp_path, case):
 
 @pytest.fixture
 def states():
-    """Three state dicts of one layer with BatchNorm's integer counter."""
+    """Three state dicts of one layer with the integer counter of a batch normalisation."""
     torch.manual_seed(0)
     return [
         {"w": torch.randn(4, 3), "n": torch.tensor(10 * k + 1), "half": torch.randn(3).bfloat16()} for k in range(3)
@@ -132,7 +132,7 @@ def test_weights(states, tmp_path):
 
 
 def test_one_accumulator_whatever_the_number_of_files(states, tmp_path, monkeypatch):
-    """No state dict is alive any more when the second one after it is read."""
+    """Each state dict is freed before the second one after it is read."""
     alive, read = [], averaging.load_state_dict
 
     def watched(path):
@@ -167,7 +167,7 @@ def test_the_last_epochs_of_a_run(states, tmp_path):
 
 
 def test_the_best_epochs_of_a_run(states, tmp_path, capsys):
-    """By a value of the history; the file has the published name, its ids ascending."""
+    """They go by a value of the history; the file has the published name, with ascending ids."""
     from nes2net.cli.main import main
 
     with_augmentation, without = [0.3, 0.1, 0.2, 0.05], [0.1, 0.4, 0.3, 0.05]

@@ -1,4 +1,4 @@
-"""Training on a tiny corpus: what is written, resumed, refused."""
+"""Training on a tiny corpus: what it writes, resumes and refuses."""
 
 import shutil
 
@@ -110,7 +110,7 @@ def test_algorithms_that_repeat_themselves(recipe, monkeypatch):
 
 
 def test_a_run_goes_on_without_the_file_it_started_from(recipe, small_model, tmp_path):
-    """The options that the file gave are the run's, whatever the recipe says."""
+    """The run keeps the options from that file, whatever the recipe says."""
     options = {k: v for k, v in small_model["frontend"].items() if k != "name"}
     options |= {"dropout": 0.125, "feature_grad_mult": 0.5, "pretraining_heads": True}
     genuine_checkpoint.write(create_frontend("wav2vec2_small", **options), tmp_path / "ssl.pt")
@@ -204,7 +204,7 @@ def test_wrong_recipes_leave_nothing_behind(recipe, changes, message, tmp_path):
 def test_starting_from_a_detector(recipe, tmp_path):
     folder = train(recipe(train={"epochs": 1}))
     start = weights(folder, 1)
-    # Smaller than what float32 tells apart, but for parameters that are 0 (biases that nothing has moved).
+    # Below the resolution of float32, except for biases that are still 0.
     again = train(recipe(train={"epochs": 1, "lr": 1e-30, "init_from": str(folder / "epoch_1.pth")}))
     found = last_state(again)
     parameters = [k for k in start if "running_" not in k and "num_batches" not in k]

@@ -1,4 +1,4 @@
-"""Selection: improved epochs, early stopping, what is kept, the table, and the epochs to average."""
+"""Selection: improved epochs, early stopping, checkpoints to keep, table, averages."""
 
 import json
 
@@ -32,7 +32,7 @@ PAIRS = [(5.0, 5.0), (4.0, 6.0), None, (6.0, 6.0), (4.0, 7.0), (7.0, 4.0), (6.0,
 
 
 def run(selection, pairs=PAIRS):
-    """Feed ``pairs``; which epochs are improved."""
+    """Feed ``pairs`` of losses and return the improved epochs."""
     return [
         epoch
         for epoch, pair in enumerate(pairs, 1)
@@ -41,7 +41,7 @@ def run(selection, pairs=PAIRS):
 
 
 def test_an_epoch_is_improved_as_published():
-    """Where either loss is at most its best so far, an equal one too; an epoch without validation never is."""
+    """An epoch is improved if either loss is at most the best so far, never without validation."""
     assert run(make()) == [1, 2, 5, 6, 8]
 
 
@@ -96,7 +96,7 @@ def test_patience_counts_validations_without_a_lower_value():
     ],
 )
 def test_keep_policies(keep, expected, tmp_path):
-    """Each epoch is saved if it is to be kept then; what is left in the end is what a policy says of the whole run."""
+    """Epochs are saved when they are to be kept; the whole run decides which stay."""
     selection = make(tmp_path, train={"keep": keep})
     for epoch, pair in enumerate(PAIRS, 1):
         run_one(selection, epoch, pair)
@@ -168,7 +168,7 @@ def test_epochs_to_average_are_those_of_the_table_that_are_there(tmp_path):
 
 
 def test_a_history_from_elsewhere(tmp_path):
-    """Rows without a finite value do not count; what is no history is said."""
+    """Rows without a finite value do not count, and a file that is no history is refused."""
     path = tmp_path / HISTORY_FILE
     for epoch in range(8):
         (tmp_path / f"epoch_{epoch}.pth").touch()
@@ -189,7 +189,7 @@ def test_a_history_from_elsewhere(tmp_path):
 
 @pytest.mark.slow
 def test_a_run_ends_early_keeps_what_it_should_and_is_averaged(corpus, tmp_path, capsys):
-    """Through training and the command of the table."""
+    """A run is trained, then averaged by the command that its table names."""
     from nes2net.cli.main import main
     from nes2net.training.run import train
 
