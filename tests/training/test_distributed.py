@@ -122,7 +122,7 @@ def torchrun(processes, folder, *recipes):
         text=True,
     )
     try:
-        printed, errors = process.communicate(timeout=120)
+        printed, errors = process.communicate(timeout=600)  # ends a deadlock, whatever else the machine does
     except subprocess.TimeoutExpired:
         process.terminate()  # it ends its processes, which a kill would leave running
         process.communicate()
