@@ -74,8 +74,8 @@ def train(
                 "`train.batch_size`"
             )
         accelerator = create_accelerator(device, recipe.train.precision)
-        folder = Path(recipe.output) / recipe.tag
-        with run_folder(folder, recipe, writes=accelerator.is_main_process):
+        folder, writes = Path(recipe.output) / recipe.tag, accelerator.is_main_process
+        with run_folder(folder, recipe, writes):
             resume = read_resume_file(folder)
             if resume is not None:
                 check_same_run(folder, recipe, resume["recipe"])
@@ -89,7 +89,6 @@ def train(
             detector = _build_detector(recipe, resume).to(accelerator.device)
             data = {"training": fingerprint(train_trials), "development": fingerprint(dev_trials)}
             objective, state = _prepare(recipe, folder, data, detector, accelerator, stream)
-            writes = accelerator.is_main_process
             disk = failing_disk_is_temporary(folder, state.num_bytes)
             with disk, Monitor(recipe, folder, state.selection, writes, reporter) as monitor:
                 validator = Validator(recipe, objective, dev_loaders, accelerator)
