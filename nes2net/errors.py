@@ -1,4 +1,4 @@
-"""What a person can mend — what was expected, what came, what to do — and what was ended from outside."""
+"""Errors that a person can mend, the wording of their messages, and interruptions from outside."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ from typing import Any
 
 
 class InputError(ValueError):
-    """Something given to nes2net is missing or wrong. The message is one line and names the file or value and the way out.
+    """Something given to nes2net is missing or wrong.
 
-    A setting stands in backticks in the message, by the name of the parameter or of the recipe's key,
-    as in "pass `overwrite=True`". The command line prints the message in its own words (:func:`worded`),
-    without a traceback, and exits with status 2.
+    The message is one line that names the file or value and the remedy. It has settings in
+    backticks, by the name of the parameter or of the recipe's key: "pass `overwrite=True`". The
+    command line prints it in its own words (:func:`worded`), without a traceback, and exits with
+    status 2.
     """
 
 
@@ -26,7 +27,10 @@ class MissingLibrary(InputError):
 
 
 class Unfinished(Exception):
-    """Work ended before its end for a reason outside of it (a signal, a full disk); what is done is kept, and the same command goes on."""
+    """Work was interrupted from outside, by a signal or a full disk.
+
+    The work done is kept, and the same command goes on from there.
+    """
 
 
 _SETTING = re.compile(r"`([\w.]+)(?:=([^`\s]+))?`")
@@ -35,7 +39,7 @@ _flags: ContextVar[Mapping[str, str]] = ContextVar("flags", default=MappingProxy
 
 @contextmanager
 def settings_called(flags: Mapping[str, str]) -> Iterator[None]:
-    """Within this context, :func:`worded` calls settings what a program calls them: by its flags, mostly."""
+    """Let :func:`worded` call settings by a program's flags within this context."""
     token = _flags.set(flags)
     try:
         yield
@@ -44,10 +48,9 @@ def settings_called(flags: Mapping[str, str]) -> Iterator[None]:
 
 
 def worded(text: str) -> str:
-    """Put a message in the words of the running program: each setting in backticks becomes its flag.
+    """Put a message in the running program's words: each setting in backticks becomes its flag.
 
-    A setting for which the program has no flag stays as it is. A flag may also be that of a setting
-    with one certain value.
+    A setting without a flag stays as it is. A flag may stand for a setting with one certain value.
 
     >>> flags = {"overwrite": "--overwrite", "data.root": "--root", "data.crop": "--set data.crop"}
     >>> with settings_called(flags | {"model.frontend=lps": "--frontend lps"}):

@@ -1,4 +1,4 @@
-"""Which device computes and in which precision, and what the processor is."""
+"""The device that computes, and its precision."""
 
 from __future__ import annotations
 
@@ -12,7 +12,11 @@ _DTYPES = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
 
 
 def choose_device(device: str = "auto") -> torch.device:
-    """``"auto"``: CUDA where there is one, else the CPU. :class:`InputError` for a device that this machine has not."""
+    """Choose the device of that name; ``"auto"`` is CUDA if it is there, otherwise the CPU.
+
+    Raises:
+        InputError: if the name is unknown, or this machine does not have the device.
+    """
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     chosen = named_device(device)
@@ -24,7 +28,7 @@ def choose_device(device: str = "auto") -> torch.device:
 
 
 def named_device(device: str) -> torch.device:
-    """The device of that name, be it there or not."""
+    """Make the device of that name, whether or not this machine has it."""
     try:
         return torch.device(device)
     except RuntimeError as error:
@@ -32,7 +36,10 @@ def named_device(device: str) -> torch.device:
 
 
 def named_dtype(dtype: str | torch.dtype) -> torch.dtype:
-    """The precision of that name. :class:`InputError` for another one, with the nearest.
+    """Make the precision of that name.
+
+    Raises:
+        InputError: if the name is unknown; the message gives the nearest one.
 
     >>> named_dtype("bfloat16")
     torch.bfloat16
@@ -42,12 +49,15 @@ def named_dtype(dtype: str | torch.dtype) -> torch.dtype:
         return dtype
     if dtype in known:
         return known[dtype]
-    meant = nearest(str(dtype), known, cutoff=0.5)  # of "fp16" as well
+    meant = nearest(str(dtype), known, cutoff=0.5)  # low enough for "fp16"
     raise InputError(f"unknown dtype '{dtype}': auto, {', '.join(known)} are known{meant}")
 
 
 def own_device(device: str) -> str:
-    """``auto`` and ``cuda`` under ``torchrun``: the GPU of this process's number on its machine; otherwise ``device`` as it is.
+    """Name the device of this process: its own GPU if ``torchrun`` started it and GPUs are there.
+
+    That is the GPU of the process's number on its machine, for ``auto`` and ``cuda``; processes
+    beyond the last GPU share GPUs. Every other ``device`` stays as it is.
 
     >>> own_device("cpu")
     'cpu'

@@ -13,13 +13,15 @@ from nes2net.errors import InputError
 
 @contextmanager
 def replacing(path: str | Path, *, durable: bool = False) -> Iterator[Path]:
-    """A temporary file beside ``path`` to write to, which takes its place in the end; an interruption leaves the old file or none.
+    """Give a temporary file to write to, which replaces ``path`` at the end of this context.
 
-    Whatever writes it, the file gets the permissions that the umask gives to new files.
+    An interruption leaves the old file, or none. The file gets the permissions that the umask gives
+    to new files, whatever wrote it.
 
     Args:
-        durable: also after a power cut: what was written is on the disk before it takes the place, and the new name before this returns.
-            It takes the disk's time, too long for many small files that can be made again.
+        durable: whether this holds after a power cut too. The data is then on the disk before the
+            file is renamed, and the new name before this returns. Waiting for the disk takes too
+            long for many small files that can be made again.
 
     >>> import tempfile
     >>> target = Path(tempfile.mkdtemp()) / "scores.txt"
@@ -35,13 +37,13 @@ def replacing(path: str | Path, *, durable: bool = False) -> Iterator[Path]:
         temporary.touch()
         mode = temporary.stat().st_mode
         yield temporary
-        if temporary.stat().st_mode != mode:  # safetensors makes a file of its own, for its owner alone
+        if temporary.stat().st_mode != mode:  # safetensors replaces the file by one for its owner alone
             temporary.chmod(stat.S_IMODE(mode))
         if durable:
             _to_disk(temporary)
         os.replace(temporary, path)
         if durable and os.name == "posix":
-            with suppress(OSError):  # a file system that has no such thing
+            with suppress(OSError):  # some file systems cannot sync a folder
                 _to_disk(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
@@ -56,9 +58,10 @@ def _to_disk(path: Path) -> None:
 
 
 def write_text(path: str | Path, text: str) -> None:
-    """Write ``text`` as UTF-8, whole or not at all, power cuts included; folders are made.
+    """Write ``text`` as UTF-8, as a whole or not at all, even in a power cut; make its folders.
 
-    :class:`InputError` if it cannot be written.
+    Raises:
+        InputError: if the file cannot be written.
     """
     try:
         with replacing(path, durable=True) as temporary:

@@ -19,12 +19,12 @@ except ImportError:  # Windows, where nothing is locked
 def exclusive_lock(path: Path, refusal: str) -> Iterator[None]:
     """Hold an exclusive lock on the file ``path``; it is released even if the process is killed.
 
-    The file is made for the lock and removed with it. Processes forked meanwhile do not hold the lock.
-    Nothing is locked if the file cannot be made, because then nothing else can be written there, or if
-    the file system has no locks.
+    The file is made for the lock and removed with it. Processes forked meanwhile do not hold the
+    lock. Nothing is locked if the file system has no locks, or if the file cannot be made: then
+    nothing else can be written there either.
 
     Raises:
-        InputError: another process holds the lock; ``refusal`` is the message.
+        InputError: if another process holds the lock; ``refusal`` is the message.
     """
     held = _acquire(path, refusal)
     try:
@@ -56,4 +56,4 @@ def _acquire(path: Path, refusal: str) -> int | None:
         with suppress(FileNotFoundError):
             if os.path.samestat(os.fstat(file), os.stat(path)):
                 return file
-        os.close(file)  # its last holder removed it after it was opened here: a new file is needed
+        os.close(file)  # the last holder removed the file after it was opened here: make a new one

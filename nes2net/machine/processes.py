@@ -1,4 +1,4 @@
-"""Several processes that score together, as ``torchrun`` starts them: who is who, waiting for each other, and putting results together."""
+"""Processes of ``torchrun`` that score together: numbering, waiting, and exchanging results."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ import torch.distributed as dist
 
 from nes2net.errors import InputError
 
-# A process waits for the slowest one, as long as that takes; when one dies, torchrun ends the others.
+# Long enough to wait for the slowest process; when one dies, torchrun ends the others.
 _PATIENCE = timedelta(days=30)
 
 
 @dataclass(frozen=True)
 class Processes:
-    """This process is number ``rank`` of ``count``; alone it is number 0 of 1, and every method returns at once."""
+    """This process, number ``rank`` of ``count``; alone it is 0 of 1, and no method waits."""
 
     rank: int = 0
     count: int = 1
 
     def wait(self) -> None:
-        """Until all are here."""
+        """Wait until all processes have called this."""
         if self.count > 1:
             with _one_has_ended():
                 dist.barrier()
 
     def gather(self, value: Any) -> list[Any]:
-        """In process 0 every process's ``value``, in the order of their numbers; in the others their own."""
+        """Return every process's ``value``, in order, to process 0, and to the others their own."""
         if self.count == 1:
             return [value]
         values = [None] * self.count if self.rank == 0 else None
@@ -40,7 +40,7 @@ class Processes:
         return [value] if values is None else values
 
     def broadcast(self, value: Any) -> Any:
-        """Process 0's ``value``, in every process."""
+        """Return process 0's ``value`` to every process."""
         if self.count == 1:
             return value
         values = [value]
@@ -51,7 +51,7 @@ class Processes:
 
 @contextmanager
 def joined() -> Iterator[Processes]:
-    """The processes that ``torchrun`` started with this one, if it did, connected with each other over TCP (gloo)."""
+    """Connect the processes that ``torchrun`` started, if it did, over TCP (gloo)."""
     if _count() == 1:
         yield Processes()
         return
@@ -67,12 +67,12 @@ def joined() -> Iterator[Processes]:
 
 
 def is_first() -> bool:
-    """Whether this process is the one that reports: number 0, or alone."""
+    """Tell whether this process is the one that reports: number 0, or alone."""
     return _count() == 1 or os.environ["RANK"] == "0"
 
 
 def _count() -> int:
-    # All four, since schedulers set some of these names as well.
+    # All four must be set, because schedulers set some of them too.
     started = {"RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"} <= os.environ.keys()
     return int(os.environ["WORLD_SIZE"]) if started else 1
 
@@ -83,6 +83,6 @@ def _one_has_ended() -> Iterator[None]:
         yield
     except RuntimeError as error:
         raise InputError(
-            "the processes of torchrun lost each other, most likely because one of them ended; its own message says why. "
-            f"The same command goes on from what is done ({str(error).splitlines()[0][:120]})"
+            "the processes of torchrun lost contact, most likely because one of them ended; its own message says why. "
+            f"The same command goes on from the work done ({str(error).splitlines()[0][:120]})"
         ) from error

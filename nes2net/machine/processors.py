@@ -1,4 +1,4 @@
-"""The processors of this machine: how many this process may use, and what they are."""
+"""The processors of this machine: how many this process may use, and their name."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from pathlib import Path
 
 
 def usable_processors() -> int:
-    """Count the processors that this process may use, of those that the processes on this machine share."""
+    """Count the processors for this process: its share among the processes on this machine."""
     processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     # Set by torchrun and accelerate.
     return max(1, processors // max(1, int(os.environ.get("LOCAL_WORLD_SIZE", "1"))))
 
 
 def processor_name() -> str:
-    """Name of the processor, as the system gives it."""
+    """Name the processor as the system does."""
     try:
         for line in Path("/proc/cpuinfo").read_text().splitlines():
             if line.startswith("model name"):

@@ -1,4 +1,4 @@
-"""Processes that read data beside the one that computes."""
+"""Processes that read data for the process that computes."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from nes2net.machine.processors import usable_processors
 
 
 def worker_options(num_workers: int) -> dict[str, Any]:
-    """Options of a ``DataLoader`` for at most ``num_workers`` reading processes, and no more than there are processors."""
+    """Make a ``DataLoader``'s options for ``num_workers`` processes, at most one per processor."""
     workers = max(0, min(num_workers, usable_processors()))
-    # A generator of its own, so that starting workers draws nothing from the global one, which initialises and drops out.
+    # So that starting workers draws nothing from the global generator, which dropout uses.
     generator = torch.Generator().manual_seed(0)
     return {
         "num_workers": workers,
@@ -26,14 +26,15 @@ def worker_options(num_workers: int) -> dict[str, Any]:
 
 
 class _Shield:
-    """``worker_init_fn``: a signal to all processes at once leaves it to the main one to finish its step and stop its workers.
+    """``worker_init_fn`` that lets workers ignore a signal to all processes.
 
-    When the main process ends amid a pass, multiprocessing sends SIGTERM to those that still read and waits for them: that one is obeyed.
+    The main process then finishes its step and stops its workers. If it ends amid a pass,
+    multiprocessing sends SIGTERM to the workers and waits for them; that signal they obey.
     """
 
     def __init__(self) -> None:
         self._down = torch.zeros(1, dtype=torch.uint8).share_memory_()
-        # Also at the end of the program; with a priority, before multiprocessing ends its processes.
+        # With a priority, this also runs at the program's end, before multiprocessing ends workers.
         Finalize(self, self._down.fill_, args=(1,), exitpriority=0)
 
     def __call__(self, _worker: int) -> None:
@@ -42,4 +43,4 @@ class _Shield:
 
     def _on_terminate(self, *_: object) -> None:
         if self._down[0]:
-            os._exit(0)  # not by an exception, which would first hand over what was read, to nobody
+            os._exit(0)  # an exception would first wait to hand over the data read, which nobody takes

@@ -9,21 +9,28 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from torch import Tensor
+from torch.optim.swa_utils import update_bn
+from tqdm import tqdm
 
+from nes2net.augment.legacy import augmentation_stream
 from nes2net.checkpoints.averaging import average_checkpoints
 from nes2net.checkpoints.state_dict import read_record, save_state_dict
+from nes2net.detector import Detector
 from nes2net.errors import InputError
+from nes2net.machine.devices import choose_device
+from nes2net.recipes.recipe import load_recipe
+from nes2net.training.data import read_trials, training_batches
+from nes2net.training.run_folder import RECIPE_FILE
+from nes2net.training.seeding import seed_everything
 from nes2net.training.selection import best_epochs
 
 
 class RunAverage(NamedTuple):
-    """What :func:`average_run` gives: the file of the average and the checkpoints it is of.
-
-    ``earlier`` says what became of an average made earlier: ``"used"`` as it is, ``"replaced"``, or ``"absent"`` if there was no such file.
-    """
+    """Result of :func:`average_run`."""
 
     path: Path
     checkpoints: list[Path]
+    #: whether an earlier file of that name was used as the average, was replaced, or was absent
     earlier: Literal["used", "replaced", "absent"]
 
 
@@ -39,27 +46,36 @@ def average_run(
     batch_norm_batches: int | None = None,
     out: str | Path | None = None,
 ) -> RunAverage:
-    """Average checkpoints ``epoch_{id}.pth`` of a run folder into ``Averaged_Model_IDs_{id}_{id}….pth`` there.
+    """Average checkpoints ``epoch_{id}.pth`` of a run folder.
 
-    A plain average of that name is used as it is when it was made from these very checkpoints in this mode or by other code;
-    ``legacy`` averages get ``_legacy`` before the suffix, weighted ones ``_weighted`` and the weights, those with new batch
-    statistics ``_bn``.
+    The average is ``Averaged_Model_IDs_{id}_{id}….pth`` in that folder. The name ends in
+    ``_legacy`` in that mode, in ``_weighted`` and the weights if there are any, and in ``_bn`` with
+    new batch statistics. A plain average that is there already is used, unless one of its
+    checkpoints is newer.
 
     Args:
-        ids: epochs to average.
-        last: the last so many epochs that the folder has, instead: stochastic weight averaging (Izmailov et al., UAI 2018).
-        best: the so many epochs with the lowest ``by`` of those that the folder has, instead, as the published averages of 3 and 5.
-        by: a value of the development set, as ``history.json`` in the folder names it: ``val_loss_w_aug``, ``val_loss_wo_aug``, ….
+        ids: epochs to average; or give ``last`` or ``best``.
+        last: average this many of the folder's last epochs: stochastic weight averaging (Izmailov
+            et al., UAI 2018).
+        best: average this many of the folder's epochs, those with the lowest ``by``, as the
+            published averages of 3 and 5.
+        by: a value of the development set in the folder's ``history.json``: ``val_loss_w_aug``,
+            ``val_loss_wo_aug``, ….
         weights: see :func:`average_checkpoints`.
-        batch_norm_batches: estimate the averaged model's batch statistics anew on so many training batches, as that paper does
-            (section 3.1); the run's own recipe says which data. None keeps the averages of the checkpoints' statistics.
-        out: file to write instead, whatever is there.
+        batch_norm_batches: estimate the batch statistics of the average anew on this many training
+            batches of the run's recipe (section 3.1 of the paper above). None averages the
+            statistics of the checkpoints.
+        out: file to write instead; it is replaced if it is there.
+
+    Raises:
+        InputError: if not exactly one of ``ids``, ``last`` and ``best`` is given, a checkpoint is
+            missing, or the checkpoints do not fit each other.
     """
     folder = Path(folder)
     if not folder.is_dir():
-        raise InputError(f"run folder {folder} not found: give `folder` the one that holds epoch_N.pth")
+        raise InputError(f"run folder {folder} not found: `folder` is the one that holds epoch_N.pth")
     if sum(which is not None for which in (ids, last, best)) > 1:
-        raise InputError("which epochs to average is said by ids, last or best, one of them")
+        raise InputError("more than one of ids, last and best says which epochs to average: give one of them")
     if last is not None:
         ids = _last_epochs(folder, last)
     if best is not None:
@@ -90,7 +106,7 @@ def average_run(
 
 
 def record_of_average(average: OrderedDict[str, Tensor], made: dict[str, Any]) -> dict[str, Any]:
-    """What is kept beside an average: of its first checkpoint's record what holds for it too, and how it was ``made``."""
+    """Record model and recipe of the first checkpoint, and how the average was ``made``."""
     record = read_record(average)
     return {**{key: record[key] for key in ("model", "recipe") if key in record}, "average": made}
 
@@ -100,9 +116,10 @@ def _file_name(ids: Sequence[int], mode: str, weights: Sequence[float] | None, b
     if weights:
         name += "_weighted_" + "_".join(str(float(weight)).removesuffix(".0") for weight in weights)
     name += "_bn.pth" if batch_norm_batches is not None else ".pth"
-    if len(name) > 230:  # file systems end at 255, with what is put around it while it is written
+    if len(name) > 230:  # file systems end at 255, and the temporary file's name is longer
         raise InputError(
-            f"an average of {len(ids)} checkpoints has too long a name: `nes2net average … --out FILE` gives it another"
+            f"the file name of an average of {len(ids)} checkpoints is too long: choose one with "
+            "`nes2net average … --out FILE`"
         )
     return name
 
@@ -123,30 +140,24 @@ def _last_epochs(folder: Path, last: int) -> list[int]:
 def _with_new_batch_statistics(
     state_dict: OrderedDict[str, Tensor], record: dict[str, Any], folder: Path, num_batches: int
 ) -> OrderedDict[str, Tensor]:
-    from torch.optim.swa_utils import update_bn
-    from tqdm import tqdm
-
-    from nes2net.detector import Detector
-    from nes2net.machine.devices import choose_device
-    from nes2net.recipes.recipe import load_recipe
-    from nes2net.training.run import RECIPE_FILE, seed_everything, training_batches
-
     if "model" not in record or not (folder / RECIPE_FILE).is_file():
         raise InputError(
-            f"new batch statistics want this package's checkpoints and their {RECIPE_FILE}; {folder} has none"
+            f"new batch statistics need checkpoints of this package and their {RECIPE_FILE}, which {folder} lacks: "
+            "leave `batch_norm_batches` out"
         )
     recipe = load_recipe(folder / RECIPE_FILE)
     detector = Detector.from_config(record["model"])
     detector.load_published(state_dict, str(folder))
     detector = detector.to(choose_device())
-    batches = training_batches(recipe, detector.device)
+    trials, cuda = read_trials(recipe.data, "train"), detector.device.type == "cuda"
+    batches = training_batches(recipe, trials, augmentation_stream(recipe), pin_memory=cuda)
     if not 0 < num_batches <= len(batches):
         raise InputError(
-            f"batch statistics come from 1 to {len(batches)} batches, an epoch of this run, not {num_batches}"
+            f"batch statistics are estimated on 1 to {len(batches)} batches, an epoch of this run, not on {num_batches}"
         )
     progress = tqdm(
         islice(batches, num_batches), total=num_batches, desc="batch statistics", unit="batch", dynamic_ncols=True
     )
-    seed_everything(recipe.seed)  # of the dropouts
+    seed_everything(recipe.seed)  # for dropout
     update_bn((batch.waveforms for batch in progress if len(batch.targets)), detector, detector.device)
     return detector.cpu().state_dict()

@@ -6,9 +6,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
 from nes2net.machine.files import replacing
 
-# Colours of Okabe and Ito, which the colour-blind can tell apart.
+# Okabe and Ito's colours, which colour-blind people can tell apart.
 _LOSSES = {
     "loss": ("training", "#000000"),
     "val_loss_w_aug": ("development, with RawBoost", "#D55E00"),
@@ -21,9 +26,10 @@ _EERS = {
 
 
 def plot_curves(history: list[dict[str, Any]], path: str | Path) -> None:
-    """Draw ``history``, one mapping per epoch as in ``history.json``, to the PNG file ``path``; the file is replaced as a whole.
+    """Draw ``history``, the rows of ``history.json``, to the PNG file ``path``.
 
-    Epochs without a validation lack its values. Whatever goes wrong is one line on standard error: training does not end for a picture.
+    The file is replaced as a whole. Epochs without validation lack its values. An error prints one
+    line on standard error, so that training does not end for a picture.
     """
     try:
         with replacing(path) as temporary:
@@ -33,10 +39,6 @@ def plot_curves(history: list[dict[str, Any]], path: str | Path) -> None:
 
 
 def _draw(history: list[dict[str, Any]], path: Path) -> None:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-    from matplotlib.ticker import MaxNLocator
-
     panels = [_losses, _learning_rates]
     if any(name in epoch for epoch in history for name in _EERS):
         panels.insert(1, _error_rates)
@@ -54,13 +56,13 @@ def _draw(history: list[dict[str, Any]], path: Path) -> None:
     figure.savefig(path, format="png", dpi=120)
 
 
-def _losses(axis: Any, history: list[dict[str, Any]]) -> None:
+def _losses(axis: Axes, history: list[dict[str, Any]]) -> None:
     for name, (label, colour) in _LOSSES.items():
         _line(axis, history, name, label, colour)
     axis.set_ylabel("loss")
 
 
-def _error_rates(axis: Any, history: list[dict[str, Any]]) -> None:
+def _error_rates(axis: Axes, history: list[dict[str, Any]]) -> None:
     for name, (label, colour) in _EERS.items():
         _line(axis, history, name, label, colour, factor=100)
     name = "val_eer_wo_aug"
@@ -73,16 +75,16 @@ def _error_rates(axis: Any, history: list[dict[str, Any]]) -> None:
     axis.set_ylim(bottom=0)
 
 
-def _learning_rates(axis: Any, history: list[dict[str, Any]]) -> None:
+def _learning_rates(axis: Axes, history: list[dict[str, Any]]) -> None:
     _line(axis, history, "lr", None, "#000000")
     axis.set_ylabel("learning rate")
     axis.set_ylim(bottom=0)
 
 
 def _line(
-    axis: Any, history: list[dict[str, Any]], name: str, label: str | None, colour: str, factor: float = 1
+    axis: Axes, history: list[dict[str, Any]], name: str, label: str | None, colour: str, factor: float = 1
 ) -> None:
-    """One value over the epochs that have it, with a dot each, so that one epoch alone is seen."""
+    """Plot one value over the epochs that have it, with dots, so that a single epoch is visible."""
     points = [(epoch["epoch"], factor * epoch[name]) for epoch in history if epoch.get(name) is not None]
     if points:
         axis.plot(*zip(*points), color=colour, label=label, marker=".", markersize=5, linewidth=1.2)

@@ -1,4 +1,4 @@
-"""Trials as training examples: read, augment, crop — the same for the same seed, whatever the number of workers."""
+"""Training examples: read, augment and crop trials, whatever the number of workers."""
 
 from __future__ import annotations
 
@@ -25,38 +25,44 @@ _RANDOM_CROPS = {"random": random_crop, "random_tiled": random_tiled_crop}
 
 
 class Example(NamedTuple):
-    """One prepared trial. ``waveform`` (N,) float32 is None where the file could not be used, and ``error`` says why."""
+    """One prepared trial."""
 
     index: int
+    #: (N,) float32; None if the file could not be used, and then ``error`` says why
     waveform: Tensor | None
     target: int
     error: str | None = None
 
 
 class Batch(NamedTuple):
-    """``waveforms`` B×N, ``targets`` (B,) with 1 for bona fide, and the errors of the files that were left out."""
+    """A batch of examples."""
 
+    #: B×N
     waveforms: Tensor
+    #: (B,), 1 for bona fide
     targets: Tensor
+    #: one for each file that was left out
     errors: list[str]
 
 
 class TrainingSet(Dataset):
-    """Labelled trials, read from disk when asked for as ``(epoch, index)``; epochs are numbered from 1.
+    """Labelled trials, read from disk when indexed by ``(epoch, index)``; epochs count from 1.
 
-    An utterance is augmented whole, by background noise or reverberation and then by RawBoost, and cropped last. Every (seed, epoch,
-    utterance) has a random stream of its own, from which each step draws in turn, so that an utterance is augmented in the same way
-    whichever worker reads it and in whichever order (deviation 8). Where only the head is heard and nothing augments it, no more than the
-    head is decoded; a file that is damaged after it is then used.
+    The whole utterance gets background noise or reverberation, then RawBoost, and is cropped last.
+    Every (seed, epoch, utterance) has a random stream of its own, from which these steps draw in
+    turn. So an utterance is augmented alike whichever worker reads it, in whatever order
+    (deviation 8). If the crop is the head and nothing augments, only the head is decoded; damage
+    after the head then does not matter.
 
     Args:
-        num_samples: None leaves utterances as long as they are.
+        num_samples: length of an example; None keeps the length of each utterance.
         algo: RawBoost algorithm, 0 for none.
         part: distinguishes the streams of training and development.
         noise: background noise and reverberation.
-        crop: which part of a longer utterance is taken, one of :data:`nes2net.audio.crop.CROPS`.
-        cache: where decoded audio is kept.
-        stream: what RawBoost draws from instead, in the order in which utterances are asked for (``augment.rng: legacy``).
+        crop: part of a longer utterance to take, one of :data:`nes2net.audio.crop.CROPS`.
+        cache: keeps decoded audio.
+        stream: stream that RawBoost draws from in the order of reading (``augment.rng: legacy``),
+            instead of those of utterances.
     """
 
     def __init__(
@@ -98,7 +104,11 @@ class TrainingSet(Dataset):
         return Example(index, torch.from_numpy(waveform), trial.target)
 
     def prepare(self, trial: Trial, epoch: int) -> np.ndarray:
-        """What training hears of ``trial`` in ``epoch``: (num_samples,) float32. An unusable file raises :class:`InputError`."""
+        """Prepare ``trial`` for ``epoch``: (num_samples,) float32.
+
+        Raises:
+            InputError: if the file cannot be used.
+        """
         utterance = zlib.crc32(f"{self.part}/{trial.id}".encode())
         rng = np.random.default_rng(stream_of_epoch(self.seed, epoch, utterance))
         waveform = self._read(trial)
@@ -123,16 +133,16 @@ class TrainingSet(Dataset):
 
 
 def longest_first(trials: Sequence[Trial]) -> list[Trial]:
-    """``trials`` by falling size of their files, which is about their length: the order for whole utterances one by one.
+    """Sort ``trials`` by file size, largest first, to read whole utterances one by one.
 
-    What the longest needs of memory is then known at once, workers that read and processes that score side by side have utterances of
-    about the same length at any time, and none of them is left with a long one at the end.
+    The memory for the longest is then known at once. Workers and processes side by side have
+    utterances of similar length, and no long one is left for the end.
     """
     return sorted(trials, key=lambda trial: -trial.path.stat().st_size)
 
 
 def collate(examples: list[Example]) -> Batch:
-    """Stack what could be read; a batch of nothing has zero rows."""
+    """Stack the usable examples; if there are none, the batch has no rows."""
     usable = [e for e in examples if e.waveform is not None]
     waveforms = torch.stack([e.waveform for e in usable]) if usable else torch.zeros(0, 0)
     targets = torch.tensor([e.target for e in usable], dtype=torch.long)
@@ -140,9 +150,10 @@ def collate(examples: list[Example]) -> Batch:
 
 
 def training_loader(dataset: TrainingSet, batches: EpochBatches, num_workers: int, pin_memory: bool) -> DataLoader:
-    """``dataset`` in ``batches``. Set ``loader.batch_sampler.epoch`` (and ``start``) before each pass.
+    """Load ``dataset`` in ``batches``; first set ``loader.batch_sampler.epoch`` and ``start``.
 
-    A set that draws from a :class:`LegacyStream` is read in this process, batch by batch and none ahead, whatever ``num_workers``.
+    A data set with a :class:`LegacyStream` is read in this process, one batch at a time, whatever
+    ``num_workers``.
     """
     return DataLoader(
         dataset,

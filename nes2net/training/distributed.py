@@ -1,4 +1,4 @@
-"""One training process or several: where and in which precision it computes, and what the processes of a run agree on."""
+"""Training in one process or several: device, precision, and what the processes agree on."""
 
 from __future__ import annotations
 
@@ -7,47 +7,45 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from signal import SIGINT, SIGTERM
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.distributed as dist
+from accelerate import Accelerator, DistributedDataParallelKwargs
+from accelerate.state import AcceleratorState, GradientState, PartialState
+from accelerate.utils import GradientAccumulationPlugin, gather_object
 from torch import Tensor, nn
 
 from nes2net.errors import InputError, did_you_mean
 from nes2net.machine.devices import choose_device
 
-if TYPE_CHECKING:
-    from accelerate import Accelerator
-
-#: A recipe's names of precisions → accelerate's.
+#: Names of precisions in a recipe → accelerate's names.
 PRECISIONS = {"fp32": "no", "bf16": "bf16", "fp16": "fp16"}
 
 
 def create_accelerator(device: str = "auto", precision: str = "fp32") -> Accelerator:
-    """Accelerate's handle of this process, alone or one of those that ``torchrun`` or ``accelerate launch`` started.
+    """Make accelerate's handle of this process.
 
-    Nothing is distributed in a process that was started alone. Of several, each computes on the GPU of its number, or on the CPU.
+    A process that was started alone stays alone. Of the processes that ``torchrun`` or ``accelerate
+    launch`` started, each computes on the GPU of its number, or on the CPU.
 
     Args:
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
         precision: ``fp32``, ``bf16`` or ``fp16``, of the forward pass.
 
     Raises:
-        InputError: the device is not there, is fewer than the processes, or cannot do this precision.
+        InputError: if the device is not there, there are fewer GPUs than processes, or the device
+            cannot compute in this precision.
     """
-    from accelerate import Accelerator, DistributedDataParallelKwargs
-    from accelerate.state import AcceleratorState, GradientState, PartialState
-    from accelerate.utils import GradientAccumulationPlugin
-
     if precision not in PRECISIONS:
         known = ", ".join(PRECISIONS)
         raise InputError(f"`train.precision` is one of {known}, not '{precision}'{did_you_mean(precision, PRECISIONS)}")
     chosen = choose_device(device)
     if chosen.type == "cuda":
-        _choose_gpu(chosen)
+        _take_own_gpu(chosen)
     if precision == "fp16" and chosen.type != "cuda":
         raise InputError(f"`train.precision=fp16` needs CUDA, not {chosen.type}: take bf16 or fp32")
-    # Accelerate keeps one state for a whole process and refuses another precision later; every run here has its own.
+    # Accelerate keeps one precision per process, but each run in a process has its own.
     for state in (AcceleratorState, GradientState, PartialState):
         state._reset_state()
     first = not dist.is_initialized()
@@ -56,59 +54,53 @@ def create_accelerator(device: str = "auto", precision: str = "fp32") -> Acceler
         cpu=chosen.type == "cpu",
         # Layer drop, a frozen front-end and Mamba's last block leave parameters without a gradient.
         kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],
-        gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=1),  # the loop does it, in sight
+        gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=1),  # the training loop accumulates itself
     )
     if first and dist.is_initialized():
-        atexit.register(dist.destroy_process_group)  # other runs in this process share the group until then
+        atexit.register(dist.destroy_process_group)  # until then, later runs in this process use the group
     return accelerator
 
 
-def _choose_gpu(device: torch.device) -> None:
-    if not torch.cuda.is_available() or (device.index or 0) >= torch.cuda.device_count():
-        there = f"there are {torch.cuda.device_count()} GPUs" if torch.cuda.is_available() else "there is no CUDA here"
-        raise InputError(f"device '{device}' is not there ({there}): take another, or cpu")
+def _take_own_gpu(device: torch.device) -> None:
+    """Refuse to share a GPU: accelerate gives each process the GPU of its number."""
     rank = int(os.environ.get("LOCAL_RANK", -1))
     if rank >= torch.cuda.device_count():
         raise InputError(
-            f"process {rank + 1} of this machine has no GPU of its own, there are {torch.cuda.device_count()}: start as many processes as "
-            "there are GPUs (torchrun --nproc-per-node)"
+            f"process {rank + 1} of this machine has no GPU of its own, there are {torch.cuda.device_count()}: "
+            "start as many processes as there are GPUs (torchrun --nproc-per-node)"
         )
     if device.index is not None:
         if rank != -1:
             raise InputError(
-                f"each of several processes has the GPU of its number, so '{device}' cannot be all of theirs: take `device=cuda`, and "
-                "CUDA_VISIBLE_DEVICES to choose GPUs"
+                f"'{device}' cannot be the GPU of all processes, each takes the GPU of its number: take "
+                "`device=cuda`, and choose GPUs with CUDA_VISIBLE_DEVICES"
             )
-        torch.cuda.set_device(device)  # accelerate takes the current one
+        torch.cuda.set_device(device)  # accelerate takes the current device
 
 
 def sums_over_processes(accelerator: Accelerator, values: Sequence[float]) -> list[float]:
-    """Each value summed over all processes, in float64."""
+    """Sum each value over all processes, in float64."""
     if accelerator.num_processes == 1:
         return list(values)
     return accelerator.reduce(torch.tensor(values, dtype=torch.float64, device=accelerator.device), "sum").tolist()
 
 
 def gathered(accelerator: Accelerator, value: Any) -> list[Any]:
-    """``value``, plain data, of every process."""
-    if accelerator.num_processes == 1:
-        return [value]
-    from accelerate.utils import gather_object
-
-    return gather_object([value])
+    """Collect each process's ``value``, plain data, in the order of the processes."""
+    return [value] if accelerator.num_processes == 1 else gather_object([value])
 
 
 def signal_of_all(accelerator: Accelerator, signal: int) -> int:
-    """The signal by which all processes stop, where ``signal`` came to this one, 0 for none: SIGTERM goes before SIGINT."""
+    """Agree on the signal to stop by, 0 for none; SIGTERM goes before SIGINT."""
     terminate, interrupt = sums_over_processes(accelerator, [signal == SIGTERM, signal == SIGINT])
     return SIGTERM if terminate else SIGINT if interrupt else 0
 
 
 @contextmanager
 def all_or_none(accelerator: Accelerator) -> Iterator[None]:
-    """For what the main process writes: the others wait for it, and where the system refuses it something, all raise that.
+    """Let only the main process write here; if it fails, all processes raise its error.
 
-    A process that ended alone would leave the others waiting for it; one that went on would find it ended before it had said why.
+    Otherwise the processes that go on would wait for the main process, which has ended.
     """
     failure = None
     try:
@@ -121,9 +113,10 @@ def all_or_none(accelerator: Accelerator) -> Iterator[None]:
 
 
 def synchronise_batch_norms(module: nn.Module, device: torch.device) -> nn.Module:
-    """``module`` with batch normalisations whose statistics in train mode are those of the batches of all processes together.
+    """Let batch normalisations in ``module`` train with the statistics of all processes' batches.
 
-    Names, parameters and buffers stay. PyTorch's own is for GPUs only; :class:`SyncedBatchNorm` is for the others.
+    Names, parameters and buffers stay. PyTorch has such a layer for GPUs only; elsewhere it is
+    :class:`SyncedBatchNorm`.
     """
     if device.type == "cuda":
         return nn.SyncBatchNorm.convert_sync_batchnorm(module)
@@ -135,10 +128,10 @@ def synchronise_batch_norms(module: nn.Module, device: torch.device) -> nn.Modul
 
 
 class SyncedBatchNorm(nn.modules.batchnorm._BatchNorm):
-    """``norm`` with the same parameters and buffers, and in train mode the statistics of the batches of all processes (B×C×…).
+    """``norm`` for inputs B×C×…, with statistics over the batches of all processes in train mode.
 
-    Mean and mean squared deviation are over all elements of all processes, however unevenly they are spread, by sums through which
-    gradients flow.
+    Parameters and buffers are those of ``norm``. Mean and variance are over all elements of all
+    processes, whose batches may differ in size, and gradients flow through both.
     """
 
     def __init__(self, norm: nn.modules.batchnorm._BatchNorm) -> None:
@@ -156,7 +149,7 @@ class SyncedBatchNorm(nn.modules.batchnorm._BatchNorm):
         self._check_input_dim(input)
         axes = [axis for axis in range(input.dim()) if axis != 1]
         shape = [1, -1] + [1] * (input.dim() - 2)
-        x = input.double()  # sums of many terms: so that it does not matter how they are spread over processes
+        x = input.double()  # so that long sums do not depend on how processes share them
         count = x.new_tensor([x.numel() / x.shape[1]])
         total = _summed(torch.cat([x.sum(axes), count]))
         if total[-1] < 2:  # as torch.nn.functional.batch_norm
@@ -165,12 +158,12 @@ class SyncedBatchNorm(nn.modules.batchnorm._BatchNorm):
         variance = _summed((x - mean.view(shape)).square().sum(axes)) / count
         if self.track_running_stats:
             self._track(mean.detach(), (variance * count / (count - 1)).detach())
-        # What F.batch_norm computes in eval mode, with gradients through the statistics.
+        # As F.batch_norm in eval mode, but gradients flow through the statistics.
         scale = (variance + self.eps).rsqrt()
         x = ((x - mean.view(shape)) * scale.view(shape)).to(input.dtype)
         if self.affine:
             x = x * self.weight.view(shape) + self.bias.view(shape)
-        return x.to(input.dtype)  # which the weights' is not under autocast
+        return x.to(input.dtype)  # under autocast, the weights have another type
 
     @torch.no_grad()
     def _track(self, mean: Tensor, variance: Tensor) -> None:
@@ -181,7 +174,7 @@ class SyncedBatchNorm(nn.modules.batchnorm._BatchNorm):
 
 
 def _summed(x: Tensor) -> Tensor:
-    """``x`` summed over all processes; so is its gradient."""
+    """Sum ``x`` over all processes, and its gradient too."""
     return _SumOverProcesses.apply(x)
 
 
@@ -202,27 +195,32 @@ class _SumOverProcesses(torch.autograd.Function):
 class StepPlan(NamedTuple):
     """What all processes know of a step before its first forward pass."""
 
-    #: places of the parts that have utterances in every process; the others are left out by all
+    #: places of the parts that have utterances in every process; all processes leave out the others
     used: list[int]
-    #: Σ of their weights: the denominator of the step's loss
+    #: sum of the weights of these parts: the denominator of the step's loss
     denominator: float
-    #: in these parts, of all processes
+    #: utterances in these parts, in all processes
     utterances: int
-    #: in the other parts: they could be read, and are left out
+    #: utterances in the other parts, which were read but are left out
     unused: int
-    #: after the step: stop by this signal, 0 for none
+    #: signal to stop by after the step, 0 for none
     signal: int
-    #: after the step: save
+    #: whether to save after the step
     save: bool
 
 
 def plan_step(
     accelerator: Accelerator, weights: Sequence[float], counts: Sequence[int], signal: int, save: bool
 ) -> StepPlan:
-    """Agree on a step, in one reduction; ``weights`` and ``counts`` are of the utterances of each of this process's parts.
+    """Agree on a step, in one reduction.
 
-    A signal that reached any process stops all, and where one wants to save, all know. A part of which one process has no utterance, since
-    not one of its files could be read, is left out by all: DistributedDataParallel and batch normalisation wait for each process.
+    A signal to any process stops all; a save that one process wants is known to all. If no file of
+    a part could be read in one process, all leave that part out, because DistributedDataParallel
+    and batch normalisation wait for every process.
+
+    Args:
+        weights: weight of the utterances in each of this process's parts.
+        counts: number of these utterances.
     """
     terminate, interrupt = signal == SIGTERM, signal == SIGINT
     own = [terminate, interrupt, save, *weights, *counts, *(count == 0 for count in counts)]

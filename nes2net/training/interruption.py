@@ -1,4 +1,4 @@
-"""What ends a run from outside: SIGTERM and Ctrl-C, which wait until the state is saved, and a disk that is full or fails."""
+"""Interruptions of a run: SIGTERM, Ctrl-C, and a disk that is full or fails."""
 
 from __future__ import annotations
 
@@ -14,20 +14,22 @@ from types import FrameType
 
 from nes2net.errors import InputError, Unfinished, readable_size
 
-# A file system or quota that is full, and a file that is larger than the process may write.
+# A full file system or quota, and a file larger than the process may write.
 _FULL = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
-# A disk or a file server that fails, or is not ours to write to any more.
+# A disk or file server that fails or has become read-only.
 _FAILING = {errno.EIO, errno.EROFS, errno.EACCES, errno.EPERM, errno.ETIMEDOUT, getattr(errno, "ESTALE", errno.EIO)}
 
 
 class StopRequests:
-    """While entered, SIGTERM and SIGINT end the run at once, or within :meth:`deferred` at its end.
+    """Turns SIGTERM and SIGINT into exceptions: at once, or at the end of :meth:`deferred`.
 
-    SIGTERM raises :class:`nes2net.errors.Unfinished`, SIGINT (Ctrl-C) ``KeyboardInterrupt``; a second Ctrl-C does not wait any more.
-    Signals reach the main thread only: in another thread nothing is changed.
+    SIGTERM raises :class:`nes2net.errors.Unfinished`, SIGINT (Ctrl-C) ``KeyboardInterrupt``. A
+    second Ctrl-C no longer waits. Signals reach the main thread only; in other threads this context
+    does nothing.
 
-    Several processes end together: with ``agree``, which takes the number of the signal that came to this process (0 for none) and returns
-    that by which all end, a signal always waits for the end of a :meth:`deferred`, where all agree.
+    Several processes end together if ``agree`` is set: a function from this process's signal, 0 for
+    none, to the signal by which all end. A signal then always waits for the end of a
+    :meth:`deferred`, where the processes agree.
 
     >>> import os, signal
     >>> with StopRequests() as stop:
@@ -42,7 +44,7 @@ class StopRequests:
     """
 
     def __init__(self) -> None:
-        #: number of the signal that came, 0 for none
+        #: number of the signal received, 0 for none
         self.requested = 0
         self.agree: Callable[[int], int] | None = None
         self._deferred = False
@@ -61,7 +63,7 @@ class StopRequests:
 
     @contextmanager
     def deferred(self) -> Iterator[None]:
-        """For what must not be torn: a signal is noted in ``requested``, and raises in the end."""
+        """Protect what must be done as a whole: a signal raises at the end of this context."""
         self._deferred = True
         try:
             yield
@@ -71,15 +73,16 @@ class StopRequests:
             self.stop(number)
 
     def stop(self, number: int) -> None:
-        """Raise what signal ``number`` raises."""
+        """Raise the exception of signal ``number``."""
         if number == signal.SIGINT:
             raise KeyboardInterrupt
         raise Unfinished("stopped by SIGTERM; the same command goes on from what is saved")
 
     def _receive(self, number: int, _frame: FrameType | None) -> None:
-        if os.getpid() != self._process:  # a process that was forked to read audio: the one that forked it decides
+        if os.getpid() != self._process:  # a forked reading process: its parent decides
             return
-        # torchrun passes on what a terminal or a scheduler sends to all processes anyway: within a second it is the same signal.
+        # torchrun repeats what the terminal or scheduler has sent to all processes: a second SIGINT
+        # within a second is the same signal.
         again = number == self.requested == signal.SIGINT and time.monotonic() - self._since > 1
         if not self.requested:
             self.requested, self._since = number, time.monotonic()
@@ -89,11 +92,11 @@ class StopRequests:
 
 @contextmanager
 def failing_disk_is_temporary(folder: Path, needed: int) -> Iterator[None]:
-    """What the system refuses for want of room, or because the disk fails, raises :class:`nes2net.errors.Unfinished`: which file, and why.
+    """Turn errors of a full or failing disk into :class:`nes2net.errors.Unfinished`.
 
     Args:
-        folder: the run's.
-        needed: bytes of a save.
+        folder: folder of the run.
+        needed: size of a save in bytes.
     """
     try:
         yield
@@ -104,9 +107,9 @@ def failing_disk_is_temporary(folder: Path, needed: int) -> Iterator[None]:
         what, why = cause.filename or folder, os.strerror(cause.errno)
         if cause.errno in _FULL:
             raise Unfinished(
-                f"no room to write {what} ({why}): a save takes {readable_size(needed)} beside the old one; what was saved before is "
-                "whole. Make room, and the same command goes on"
+                f"no room to write {what} ({why}): a save needs {readable_size(needed)} beside the last one, which is "
+                "intact. Make room, and the same command goes on"
             ) from error
         raise Unfinished(
-            f"{what}: {why}; what was saved before is whole. Once it can be used again, the same command goes on"
+            f"{what}: {why}; the last save is intact. Once the disk can be written to again, the same command goes on"
         ) from error

@@ -1,4 +1,4 @@
-"""The training loop, on one screen: steps over parts and processes, validation, selection, and a state that is saved at any step."""
+"""The training loop: steps over parts and processes, validation, selection, saving at any step."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import time
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
+from accelerate import Accelerator
 from torch import Tensor
 from torch.utils.data import DataLoader
 
@@ -27,13 +27,10 @@ from nes2net.training.seeding import seed_step
 from nes2net.training.state import Progress, RunState
 from nes2net.training.validation import Validator
 
-if TYPE_CHECKING:
-    from accelerate import Accelerator
-
 
 @dataclass
 class Trainer:
-    """Trains from wherever ``state`` is to the end of the recipe; every process does the same, the main one alone writes to ``folder``."""
+    """Trains from ``state`` to the recipe's end; only the main process writes to ``folder``."""
 
     recipe: Recipe
     folder: Path
@@ -48,12 +45,12 @@ class Trainer:
     def __post_init__(self) -> None:
         self.steps_per_epoch = len(self.loader.batch_sampler)
         self.learning_rate = learning_rate(self.recipe.train, self.steps_per_epoch)
-        self.criterion = copy.deepcopy(self.objective.criterion).cpu()  # weighs targets without waiting for the device
+        self.criterion = copy.deepcopy(self.objective.criterion).cpu()  # to weigh targets without a device sync
         self.model = self.accelerator.prepare_model(self.objective)  # autocast, DistributedDataParallel
         self.optimizer = self.accelerator.prepare_optimizer(self.state.optimizer)  # the GradScaler of fp16
 
     def fit(self) -> None:
-        """The epochs that are left. Signals wait for the end of a step or a save; one process begins a validation anew, several end it."""
+        """Train the remaining epochs. A signal waits for the end of a step or of a save."""
         while not self.state.is_done:
             epoch = self.state.progress.epoch
             with self.stop.deferred():
@@ -65,7 +62,7 @@ class Trainer:
                 self.end_epoch(epoch, values)
 
     def train_epoch(self, epoch: int) -> None:
-        """The steps of ``epoch`` that are left; ends early where a signal came, after a step that all processes have done."""
+        """Do the remaining steps of ``epoch``; a signal ends it after a step of all processes."""
         progress, sampler = self.state.progress, self.loader.batch_sampler
         if progress.step == self.steps_per_epoch:
             return
@@ -89,10 +86,7 @@ class Trainer:
         self.monitor.after_training(meter)
 
     def train_step(self, batches: list[Batch], epoch: int, step: int, due: bool) -> tuple[int, bool]:
-        """One step down the gradient of Σ numerators / Σ denominators over all parts of all processes.
-
-        Returns the signal by which to stop after it, 0 for none, and whether to save, both as all processes know them.
-        """
+        """Do a step; return the signal to stop by (0: none) and whether to save."""
         accelerator, progress = self.accelerator, self.state.progress
         iteration = (epoch - 1) * self.steps_per_epoch + step
         seed_step(self.recipe.seed, epoch, step, accelerator.process_index)
@@ -107,15 +101,15 @@ class Trainer:
         if plan.denominator > 0:
             numerator = torch.zeros((), dtype=torch.float64, device=accelerator.device)
             for place in plan.used:
-                # DistributedDataParallel averages the gradients over processes, after the last part; what is meant is their sum.
+                # DDP averages gradients over processes; the factor turns this into their sum.
                 with nullcontext() if place == plan.used[-1] else accelerator.no_sync(self.model):
                     loss: Tensor = self.model(*parts[place], iteration)
                     accelerator.backward(loss * (accelerator.num_processes / plan.denominator))
                 numerator += loss.detach()
             loss_of_step = sums_over_processes(accelerator, [numerator.item()])[0] / plan.denominator
             norm = accelerator.clip_grad_norm_(self.model.parameters(), self.recipe.train.max_grad_norm or math.inf)
-            norm = 0.0 if accelerator.scaler else norm.item()  # a GradScaler leaves out steps that are not finite
-            check_finite(loss_of_step, norm, self.recipe, self.loader, epoch, step)
+            norm = 0.0 if accelerator.scaler else norm.item()  # a GradScaler skips steps that are not finite
+            check_finite(loss_of_step, norm, self.recipe.train, self.loader, epoch, step)
             self.optimizer.step()
             self.optimizer.zero_grad(set_to_none=True)
             progress.loss_sum += loss_of_step * plan.utterances
@@ -124,14 +118,14 @@ class Trainer:
         return plan.signal, plan.save
 
     def prepare(self, batch: Batch, epoch: int, step: int, place: int) -> tuple[Tensor, Tensor]:
-        """Inputs and targets on the device, mixed where the recipe mixes; none of them where no file could be read."""
+        """Move a batch to the device and mix it if the recipe says so; it may be empty."""
         self.monitor.left_out(batch.errors)
         waveforms, targets = (t.to(self.accelerator.device, non_blocking=True) for t in batch[:2])
         part = place * self.accelerator.num_processes + self.accelerator.process_index
         return self.objective.mixed(waveforms, targets, epoch, step, part) if len(targets) else (waveforms, targets)
 
     def end_epoch(self, epoch: int, values: dict[str, float]) -> None:
-        """Select, write, report. Cut off anywhere, it is done again; what is kept of earlier epochs stays until this one is saved."""
+        """Select, write and report. Earlier checkpoints stay until this epoch is saved."""
         state, selection, path = self.state, self.state.selection, self.folder / f"epoch_{epoch}.pth"
         state.progress.count_time()
         selection.update(epoch, {**values, "seconds": state.progress.seconds})

@@ -1,4 +1,4 @@
-"""Losses of the published recipes, against class numbers and against mixed labels."""
+"""Losses of the published recipes, for class numbers and for mixed labels."""
 
 from __future__ import annotations
 
@@ -13,32 +13,33 @@ from nes2net.errors import InputError
 
 
 class Criterion(nn.Module):
-    """A loss that is a quotient of two sums over the batch, so that a batch in parts has the loss of the whole batch.
+    """A loss that is the quotient of two sums over the batch.
 
-    Numerators and denominators of the parts are added before they are divided; the denominator is known before any forward pass.
+    A batch in parts has the loss of the whole batch: numerators and denominators are summed before
+    the division. The denominator is known before any forward pass.
     """
 
-    #: Whether the outputs are the back-end's embeddings instead of its logits.
+    #: Whether the loss takes the back-end's embeddings instead of its logits.
     takes_embeddings = False
 
     def forward(self, outputs: Tensor, targets: Tensor, step: int | None = None) -> Tensor:
-        """The loss of a batch: numerator over denominator of :meth:`parts`."""
+        """Compute the loss of a batch: numerator over denominator of :meth:`parts`."""
         numerator, denominator = self.parts(outputs, targets, step)
         return numerator / denominator
 
     def parts(self, outputs: Tensor, targets: Tensor, step: int | None = None) -> tuple[Tensor, Tensor]:
-        """Numerator and denominator, in the type of the loss.
+        """Compute numerator and denominator, in the type of the loss.
 
         Args:
             outputs: B×n, logits or embeddings.
             targets: (B,) with 1 for bona fide, or B×2, each class's share in a mixed sample.
-            step: optimisation step from 0, for what changes in training; None is its end.
+            step: optimisation step from 0, for annealing; None is the end of the annealing.
         """
         numerator = self._numerator(outputs if outputs.dtype == torch.float64 else outputs.float(), targets, step)
         return numerator, self.weight_of(targets).to(numerator.dtype)
 
     def weight_of(self, targets: Tensor) -> Tensor:
-        """The denominator: what a batch with these targets weighs, float64."""
+        """Compute the denominator, the weight of a batch with these targets, in float64."""
         raise NotImplementedError
 
     def _numerator(self, outputs: Tensor, targets: Tensor, step: int | None) -> Tensor:
@@ -59,10 +60,11 @@ class _ClassWeighted(Criterion):
 
 
 class WeightedCrossEntropy(_ClassWeighted):
-    """Cross-entropy over two logits, averaged with the weights of the classes: Σ w_y·ℓ / Σ w_y over the batch.
+    """Cross-entropy over two logits, averaged with class weights: Σ w_y·ℓ / Σ w_y over the batch.
 
-    Against distributions q over the classes (mixed labels) it is Σ_i Σ_c w_c·q_ic·(−log p_ic) / Σ_i Σ_c w_c·q_ic, which is the same
-    where every q_i is one class: a mixed sample counts as its two parts. (PyTorch's own divides by the size of the batch there.)
+    For mixed labels, distributions q over the classes, it is
+    Σ_i Σ_c w_c·q_ic·(−log p_ic) / Σ_i Σ_c w_c·q_ic: a mixed sample counts as its two parts. If each
+    q_i is a single class, both formulas agree. (PyTorch divides by the size of the batch instead.)
 
     Args:
         class_weights: weight of spoof, weight of bona fide; 0.1 and 0.9 in the ASVspoof recipes.
@@ -89,15 +91,17 @@ class WeightedCrossEntropy(_ClassWeighted):
 
 
 class BinaryFocal(Criterion):
-    """Mean of α·(1 − e^−ℓ)^γ·ℓ over the batch, ℓ the binary cross-entropy of one logit with smoothed targets (CtrSVDD recipe).
+    """Mean of α·(1 − e^−ℓ)^γ·ℓ over the batch; ℓ is the binary cross-entropy of one logit.
 
-    After T.-Y. Lin et al., "Focal loss for dense object detection", ICCV 2017, with three differences of the published code that are kept:
-    α weighs both classes alike, so it only scales the loss; the probability of the truth is e^−ℓ; and targets are smoothed.
+    This is the loss of the CtrSVDD recipe. It differs from T.-Y. Lin et al., "Focal loss for dense
+    object detection", ICCV 2017, as its published code does: α weighs both classes alike, so it
+    only scales the loss; the probability of the truth is e^−ℓ; and targets are smoothed.
 
     Args:
         gamma: γ, at least 0.
         alpha: α, above 0.
-        label_smoothing: ε from 0 to below 1; targets are ε/2 and 1 − ε/2: 0.05 and 0.95 at the published 0.1.
+        label_smoothing: ε from 0 to below 1; targets are ε/2 and 1 − ε/2, so 0.05 and 0.95 with the
+            published 0.1.
 
     >>> round(BinaryFocal(label_smoothing=0.1)(torch.tensor([[3.0], [-3.0]]), torch.tensor([1, 0])).item(), 6)
     0.001611
@@ -121,20 +125,21 @@ class BinaryFocal(Criterion):
         bonafide = (targets if targets.ndim == 1 else targets[:, 1]).to(outputs.dtype)
         smoothed = bonafide * (1 - self.label_smoothing) + self.label_smoothing / 2
         entropy = F.binary_cross_entropy_with_logits(outputs[:, 0], smoothed, reduction="none")  # (B,)
-        missed = (-torch.expm1(-entropy)).clamp_min(torch.finfo(outputs.dtype).tiny)  # 0^γ has no slope where γ < 1
+        missed = (-torch.expm1(-entropy)).clamp_min(torch.finfo(outputs.dtype).tiny)  # 0^γ has no slope if γ < 1
         return (self.alpha * missed**self.gamma * entropy).sum()
 
 
 class AngularSoftmax(_ClassWeighted):
-    """A-softmax (W. Liu et al., "SphereFace", CVPR 2017) over the embeddings and the class directions of an angular head.
+    """A-softmax (W. Liu et al., "SphereFace", CVPR 2017) over the directions of an angular head.
 
-    The logits are |x|·cos θ_j; the target's is |x|·(λ·cos θ + ψ(θ))/(1 + λ) with ψ(θ) = (−1)^k·cos(mθ) − 2k, k = ⌊mθ/π⌋, which falls from 1
-    to 1 − 2m over [0, π]. λ = max(``lambda_min``, ``lambda_max``/(1 + ``lambda_decay``·step)): the margin grows as training goes on. The
-    cross-entropy of these is averaged as in :class:`WeightedCrossEntropy`; against mixed labels the loss of a sample is
-    that against each class, in the label's proportion.
+    The logits of an embedding x are |x|·cos θ_j. The target's logit is |x|·(λ·cos θ + ψ(θ))/(1 + λ)
+    with ψ(θ) = (−1)^k·cos(mθ) − 2k and k = ⌊mθ/π⌋; ψ falls from 1 to 1 − 2m over [0, π]. The margin
+    grows in training: λ = max(``lambda_min``, ``lambda_max``/(1 + ``lambda_decay``·step)).
+    Cross-entropy is averaged as in :class:`WeightedCrossEntropy`. A mixed label weighs the losses
+    for the two classes by its shares.
 
     Args:
-        head: has ``weight``, n×D: :class:`nes2net.backends.mpif_res2net.AngularHead`.
+        head: :class:`nes2net.backends.mpif_res2net.AngularHead`, whose ``weight`` is n×D.
         class_weights: weight of spoof, weight of bona fide.
         margin: m.
 
@@ -179,7 +184,7 @@ class AngularSoftmax(_ClassWeighted):
         return (self.weight.to(losses.dtype) * targets * losses).sum()
 
     def annealed(self, step: int | None) -> float:
-        """λ at ``step``; None is the end of the annealing, so that development losses of all epochs compare."""
+        """Compute λ at ``step``; None, for validation, is the end of the annealing."""
         if step is None:
             return self.lambda_min
         return max(self.lambda_min, self.lambda_max / (1 + self.lambda_decay * step))

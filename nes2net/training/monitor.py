@@ -1,6 +1,7 @@
-"""What a person sees of a run: lines, a bar, TensorBoard, a table and a picture. The main process alone shows them.
+"""The monitor of a run: lines, a bar, TensorBoard, a table and a picture.
 
-Results go to standard output and remarks to standard error. With a :class:`RunReporter`, standard output is left to it.
+Only the main process reports. Results go to standard output and remarks to standard error. A
+:class:`RunReporter` has standard output to itself.
 """
 
 from __future__ import annotations
@@ -12,43 +13,50 @@ from collections.abc import Iterable, Sequence
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 from torch.utils.data import DataLoader
+from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
+from nes2net.detector import Detector
 from nes2net.errors import InputError, worded
-from nes2net.recipes.recipe import Recipe
+from nes2net.recipes.recipe import Recipe, TrainConfig
 from nes2net.training.curves import plot_curves
 from nes2net.training.progress import Meter, advice
 from nes2net.training.selection import Row, Selection
 
-if TYPE_CHECKING:
-    from nes2net.detector import Detector
-
 CURVES_FILE = "curves.png"
-_DRAW_EVERY = 60.0  # seconds at least, which drawing takes about one of
+_DRAW_EVERY = 60.0  # seconds at least; drawing takes about one
 
 T = TypeVar("T")
 
 
 class RunReporter(Protocol):
-    """Prints a run on standard output in the lines of another program. The main process alone calls it."""
+    """Prints a run in the lines of another program; only the main process calls it."""
 
     def started(self, detector: Detector, checkpoint: str | None, num_training: int, num_development: int) -> None:
-        """Training of so many trials begins; ``checkpoint`` is the file that the whole detector was read from, if it was."""
+        """Print that training begins.
+
+        Args:
+            checkpoint: file that the whole detector was read from, None if it was not.
+            num_training: number of training trials.
+            num_development: number of development trials.
+        """
 
     def epoch_ended(self, history: list[Row]) -> None:
-        """An epoch has ended, the last one of ``history``."""
+        """Print the epoch that has just ended, the last one of ``history``."""
 
 
 class Monitor:
-    """Reports a run of ``recipe`` in ``folder``; leaving it draws the curves and closes TensorBoard's log, ``{logs}/{tag}``.
+    """Reports a run of ``recipe`` in ``folder``.
+
+    On exit it draws the curves and closes TensorBoard's log, ``{logs}/{tag}``.
 
     Args:
-        selection: has the history of the run.
-        shown: False on processes other than the main one, which say no more than which files they cannot read.
-        reporter: prints the run in the lines of another program, and is then alone on standard output.
+        selection: the history of the run.
+        shown: False in processes other than the main one; those name unreadable files only.
+        reporter: prints the run in the lines of another program, alone on standard output.
     """
 
     def __init__(
@@ -68,10 +76,8 @@ class Monitor:
         self._drawn_at, self._is_drawn = time.monotonic(), True
 
     def open_log(self, first_epoch: int) -> None:
-        """Open TensorBoard's log; what an interrupted run wrote of ``first_epoch`` and later is taken back."""
+        """Open TensorBoard's log without what was written before from ``first_epoch`` on."""
         if self.shown:
-            from torch.utils.tensorboard import SummaryWriter
-
             folder = Path(self.recipe.logs) / self.recipe.tag
             try:
                 self.writer = SummaryWriter(folder, purge_step=first_epoch)
@@ -91,41 +97,41 @@ class Monitor:
         try:
             self.writer.close()
         except OSError:
-            if kind is None:  # a full disk has been told of already
+            if kind is None:  # otherwise the full disk has been reported already
                 raise
 
     def say(self, text: str) -> None:
-        """Print a result, or how far the run is."""
+        """Print a result, or the state of the run."""
         if self.shown:
             tqdm.write(worded(text), file=sys.stdout if self.reporter is None else sys.stderr)
 
     def remark(self, text: str) -> None:
-        """Print what should be known besides."""
+        """Print a remark on standard error."""
         if self.shown:
             tqdm.write(worded(text), file=sys.stderr)
 
     def left_out(self, errors: Sequence[str]) -> None:
-        """Say once which files could not be used, however many epochs; each process reads others."""
+        """Name each unusable file once in a run; every process names its own files."""
         for error in errors:
             if error not in self._bad_files:
                 self._bad_files.add(error)
                 tqdm.write(f"left out: {error}", file=sys.stderr)
 
     def not_used(self, utterances: int) -> None:
-        """Count utterances that were read and left out of a step, see :func:`nes2net.training.distributed.plan_step`."""
+        """Count utterances that were read but left out of a step."""
         self._unused += utterances
 
     def meter(self, steps: Iterable[T], epoch: int, start: int, total: int) -> Meter[T]:
-        """The bar of a training pass."""
+        """Make the progress bar of a training pass."""
         title = f"epoch {epoch}/{self.recipe.train.epochs} train"
         return Meter(steps, title=title, total=total, start=start, shown=self.shown)
 
     def after_training(self, meter: Meter) -> None:
-        """Say how many utterances could not be used, and once in a run that it waits for data, where it does, and what to do."""
+        """Report unused utterances, and once in a run how to shorten long waits for data."""
         if self._unused:
             self.remark(
-                f"{self._unused} utterances were left out that could be read: in their part of a step another process had none, the "
-                "lines above name its files"
+                f"{self._unused} utterances were left out although they could be read: in their part of a step, another "
+                "process could read none of its files, which the lines above name"
             )
             self._unused = 0
         if self._advised:
@@ -138,12 +144,12 @@ class Monitor:
             self.remark(line)
 
     def started(self, detector: Detector, checkpoint: str | None, num_training: int, num_development: int) -> None:
-        """Training begins: see :class:`RunReporter`."""
+        """Report that training begins: see :class:`RunReporter`."""
         if self.shown and self.reporter is not None:
             self.reporter.started(detector, checkpoint, num_training, num_development)
 
     def epoch(self, epoch: int, values: dict[str, float], saved: str | None) -> None:
-        """A line, TensorBoard's scalars under the published names, and every now and then the curves."""
+        """Report an epoch: a line, TensorBoard's scalars as published, and at times the curves."""
         parts = [f"{name}: {value:.6f}" for name, value in values.items() if "loss" in name]
         eers = {name: value for name, value in values.items() if name in ("val_eer_w_aug", "val_eer_wo_aug")}
         parts += [f"{name}: {value:.2%}" for name, value in eers.items()]
@@ -161,7 +167,7 @@ class Monitor:
             self._draw()
 
     def table(self) -> None:
-        """All epochs."""
+        """Print the table of all epochs."""
         if self.selection.history:
             self.say(self.selection.table())
 
@@ -171,17 +177,20 @@ class Monitor:
             self._drawn_at, self._is_drawn = time.monotonic(), True
 
 
-def check_finite(loss: float, norm: float, recipe: Recipe, loader: DataLoader, epoch: int, step: int) -> None:
-    """Raise :class:`InputError` where the loss of a step or its gradients' norm is no number: where, on which utterances, what to try."""
+def check_finite(loss: float, norm: float, train: TrainConfig, loader: DataLoader, epoch: int, step: int) -> None:
+    """Raise :class:`InputError` if the loss or the gradients' norm of a step is not finite.
+
+    The message names the step and its utterances, and says what to try.
+    """
     if math.isfinite(loss) and math.isfinite(norm):
         return
     what = f"loss is {loss}" if not math.isfinite(loss) else f"gradients' norm is {norm}"
     batches = loader.batch_sampler
     batches.epoch, batches.start = epoch, step
-    parts = islice(batches, recipe.train.accumulate)
+    parts = islice(batches, train.accumulate)
     names = ", ".join(loader.dataset.trials[index].id for part in parts for _, index in part)
-    precision = "`train.precision=bf16` or fp32, " if recipe.train.precision == "fp16" else ""
+    precision = "`train.precision=bf16` or fp32, " if train.precision == "fp16" else ""
     raise InputError(
         f"the {what} in epoch {epoch}, step {step} (utterances {names}): try {precision}a lower learning rate than "
-        f"{recipe.train.lr} (`train.lr`), or clip the gradients (`train.max_grad_norm`); what is saved is of an earlier step"
+        f"{train.lr} (`train.lr`), or clip the gradients (`train.max_grad_norm`); the last save is of an earlier step"
     )

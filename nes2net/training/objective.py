@@ -1,4 +1,4 @@
-"""What a training step minimises: a batch through the detector, mixed by Specmix on the way where the recipe says so, and its loss."""
+"""The objective of training: a batch, mixed by Specmix if the recipe says so, and its loss."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from nes2net.augment.specmix import Specmix
 from nes2net.backends.base import bonafide_scores
 from nes2net.detector import Detector
 from nes2net.errors import InputError, did_you_mean
-from nes2net.recipes.recipe import Recipe
+from nes2net.recipes.recipe import Recipe, TrainConfig
 from nes2net.training.losses import AngularSoftmax, BinaryFocal, Criterion, WeightedCrossEntropy
 from nes2net.training.sampling import stream_of_epoch
 
@@ -19,25 +19,25 @@ _SPECMIX_STREAM = 0x5BEC  # keeps Specmix's draws apart from other streams of th
 
 
 class Objective(nn.Module):
-    """Loss of a batch under ``recipe``; ``steps_per_epoch`` is what the annealing of angular softmax counts with.
+    """Loss of a batch under ``recipe``.
 
-    Everything that has parameters is used in :meth:`forward`, so that this module is what DistributedDataParallel wraps.
+    :meth:`forward` uses everything with parameters, so DistributedDataParallel wraps this module.
 
     >>> from nes2net.recipes.recipe import Recipe
     >>> model = {"frontend": {"name": "lps", "num_bins": 64}, "backend": {"name": "nes2net_x", "nes_ratio": [4, 4]}}
-    >>> objective = Objective(Recipe(model=model), Detector.from_config(model), steps_per_epoch=10)
+    >>> objective = Objective(Recipe(model=model), Detector.from_config(model))
     >>> numerator = objective(torch.randn(2, 16000), torch.tensor([0, 1]))
     >>> numerator.shape, round(objective.criterion.weight_of(torch.tensor([0, 1])).item(), 6)
     (torch.Size([]), 1.0)
 
     Raises:
-        InputError: the loss, Specmix or the freezing of the front-end does not fit the detector.
+        InputError: if the loss, Specmix or freezing the front-end does not fit the detector.
     """
 
-    def __init__(self, recipe: Recipe, detector: Detector, steps_per_epoch: int) -> None:
+    def __init__(self, recipe: Recipe, detector: Detector) -> None:
         super().__init__()
-        self.detector, self.seed, self.steps_per_epoch = detector, recipe.seed, steps_per_epoch
-        self.criterion = _criterion(recipe, detector).to(detector.device)
+        self.detector, self.seed = detector, recipe.seed
+        self.criterion = _criterion(recipe.train, detector).to(detector.device)
         self.freeze_epochs = recipe.train.freeze_frontend_epochs
         self.frozen = False
         if self.freeze_epochs and not any(p.requires_grad for p in detector.frontend.parameters()):
@@ -49,16 +49,17 @@ class Objective(nn.Module):
             _check_has_spectrogram(detector)
 
     def begin_training(self, epoch: int) -> None:
-        """Train mode for ``epoch``; a front-end that is frozen in it stays in eval mode."""
+        """Enter train mode for ``epoch``; a front-end that is still frozen stays in eval mode."""
         self.train()
         self.frozen = epoch <= self.freeze_epochs
         self.detector.frontend.train(not self.frozen)
 
     def mixed(self, waveforms: Tensor, targets: Tensor, epoch: int, step: int, part: int = 0) -> tuple[Tensor, Tensor]:
-        """Inputs and targets for :meth:`forward`: as they are, or spectrograms B×T×F and targets B×2 mixed by Specmix.
+        """Prepare inputs and targets for :meth:`forward`.
 
-        Specmix draws from one stream per (seed, epoch, step), and ``part`` of the step where it has several, so that a resumed run is
-        the same as an uninterrupted one. The front-end has no parameters there.
+        Without Specmix they stay as they are. With it, waveforms become spectrograms B×T×F and
+        targets B×2, both mixed. Specmix draws from one stream per (seed, epoch, step, ``part``), so
+        a resumed run draws what an uninterrupted one draws. Its front-ends have no parameters.
         """
         if self.specmix is None:
             return waveforms, targets
@@ -68,44 +69,45 @@ class Objective(nn.Module):
         return self.specmix(self._features(waveforms), targets, generator)[:2]
 
     def forward(self, inputs: Tensor, targets: Tensor, iteration: int | None = None) -> Tensor:
-        """Numerator of the loss of what :meth:`mixed` gave; its denominator is ``criterion.weight_of(targets)``.
+        """Compute the numerator of the loss; the denominator is ``criterion.weight_of(targets)``.
 
-        ``iteration`` counts optimisation steps from 0 over all epochs.
+        Args:
+            inputs: inputs and ``targets`` are those of :meth:`mixed`.
+            iteration: number of the optimisation step, from 0 over all epochs.
         """
         try:
             features = self._features(inputs) if self.specmix is None else inputs
             return self.criterion.parts(self._outputs(features), targets, iteration)[0]
         except ValueError as error:
-            if "more than 1 value per channel" not in str(error):  # of PyTorch's batch normalisation
+            if "more than 1 value per channel" not in str(error):  # from PyTorch's batch normalisation
                 raise
             raise InputError(
-                "a part of a step has one utterance, of which there are no batch statistics: lower `train.accumulate` or raise "
-                "`train.batch_size`"
+                "a part of a step has a single utterance, too few for batch statistics: lower `train.accumulate` or "
+                "raise `train.batch_size`"
             ) from error
 
     def validation_parts(self, waveforms: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        """Loss of ``waveforms`` B×N against ``targets`` (B,), and scores (B,), in one pass.
+        """Compute the loss of ``waveforms`` B×N for ``targets`` (B,), and scores (B,), in one pass.
 
-        Nothing is mixed, and the loss is that of the annealing's end.
+        Nothing is mixed, and the margin of angular softmax is that at the end of its annealing.
         """
         outputs = self._outputs(self._features(waveforms))
         logits = self.detector.backend.angular_head(outputs) if self.criterion.takes_embeddings else outputs
         return self.criterion(outputs, targets), bonafide_scores(logits)
 
     def _features(self, waveforms: Tensor) -> Tensor | list[Tensor]:
-        """What the back-end is given: B×T×D, or all hidden states."""
+        """Compute the back-end's input: B×T×D, or all hidden states."""
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
             states = self.detector.hidden_states(waveforms)
         return self.detector.features(states)
 
     def _outputs(self, features: Tensor | list[Tensor]) -> Tensor:
-        """Embeddings or logits, whichever the loss takes."""
+        """Compute embeddings or logits, whichever the loss takes."""
         backend = self.detector.backend
         return backend.embed(features) if self.criterion.takes_embeddings else backend(features)
 
 
-def _criterion(recipe: Recipe, detector: Detector) -> Criterion:
-    train = recipe.train
+def _criterion(train: TrainConfig, detector: Detector) -> Criterion:
     if train.loss not in LOSSES:
         raise InputError(
             f"`train.loss` is one of {', '.join(LOSSES)}, not '{train.loss}'{did_you_mean(train.loss, LOSSES)}"
@@ -117,12 +119,11 @@ def _criterion(recipe: Recipe, detector: Detector) -> Criterion:
     head = detector.backend.angular_head
     if head is None:
         raise InputError(
-            "angular softmax needs a back-end with an angular head: mpif_res2net with head=angular, or take loss=cross_entropy"
+            "angular softmax needs a back-end with an angular head: take mpif_res2net with head=angular, or "
+            "`train.loss=cross_entropy`"
         )
     if len(head.weight) != 2:
-        raise InputError(
-            f"angular softmax is over two classes, the back-end has {len(head.weight)} logits: set num_logits=2"
-        )
+        raise InputError(f"angular softmax needs 2 logits, the back-end has {len(head.weight)}: set num_logits=2")
     return AngularSoftmax(
         head,
         train.class_weights,
@@ -134,11 +135,11 @@ def _criterion(recipe: Recipe, detector: Detector) -> Criterion:
 
 
 def _check_has_spectrogram(detector: Detector) -> None:
-    """Bands of frequency are bands of a spectrogram: what wav2vec 2.0 or WavLM learn has no such axis."""
+    """Refuse features without an axis of frequency, such as those of wav2vec 2.0 and WavLM."""
     frontend, name = detector.frontend, detector.frontend.config["name"]
     learned = any(p.requires_grad for p in frontend.parameters())
     if learned or frontend.out_dim == 1 or detector.backend.wants_layers == "all":
         raise InputError(
-            f"Specmix mixes bands of a spectrogram, which '{detector.backend.config['name']}' after '{name}' does not have: "
+            f"Specmix mixes bands of a spectrogram, but '{detector.backend.config['name']}' after '{name}' takes none: "
             "take the front-end lps or lfcc, or leave `augment.specmix` out"
         )

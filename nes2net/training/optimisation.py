@@ -15,10 +15,11 @@ _OPTIMIZERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
 
 
 def create_optimizer(parameters: Iterable[nn.Parameter], train: TrainConfig) -> torch.optim.Optimizer:
-    """The optimiser of ``train`` over ``parameters``.
+    """Make the optimiser of ``train`` over ``parameters``.
 
-    Weight decay is an L2 term of the gradient with ``adam`` (ASVspoof recipes) and apart from it with ``adamw`` (Loshchilov and Hutter,
-    ICLR 2019; CtrSVDD recipe): the same number does not mean the same.
+    Weight decay is an L2 term of the gradient with ``adam`` (ASVspoof recipes) and separate from
+    the gradient with ``adamw`` (Loshchilov and Hutter, ICLR 2019; CtrSVDD recipe), so the same
+    number acts differently.
 
     Raises:
         InputError: a value is out of its range.
@@ -47,17 +48,20 @@ def create_optimizer(parameters: Iterable[nn.Parameter], train: TrainConfig) -> 
 
 
 def learning_rate(train: TrainConfig, steps_per_epoch: int) -> Callable[[int], float]:
-    """The learning rate of each optimisation step, counted from 0 over all epochs, whether or not those before it changed anything.
+    """Make the function from an optimisation step to its learning rate.
 
-    It is ``lr`` times, with r = ``min_lr``/``lr`` and T all steps of the run:
+    Steps count from 0 over all epochs, and a step that changed no weight counts too. The rate is
+    ``lr`` times one of these, with r = ``min_lr``/``lr`` and T steps in the run:
 
     - ``constant``: 1;
     - ``cosine``: r + (1 − r)·½(1 + cos(π·step/T)) (ASVspoof 5: 0.1 + 0.45·(1 + cos …));
-    - ``cosine_epochs``: the same of epoch/``t_max``, constant within an epoch and going on beyond ``t_max``, down and up without a restart
-      (CtrSVDD);
-    - ``inverse_sqrt``: min((step + 1)/W, √(W/(step + 1))), W = ``warmup_steps`` (Vaswani et al., 2017; MPIF-Res2Net).
+    - ``cosine_epochs``: the same with epoch/``t_max`` for step/T, constant within an epoch; beyond
+      ``t_max`` it rises and falls again without a restart (CtrSVDD);
+    - ``inverse_sqrt``: min((step + 1)/W, √(W/(step + 1))) with W = ``warmup_steps`` (Vaswani et
+      al., 2017; MPIF-Res2Net).
 
-    The first three rise linearly over ``warmup_steps`` before.
+    In their first ``warmup_steps`` steps, the first three are multiplied by a factor that rises
+    linearly to 1.
 
     Raises:
         InputError: ``min_lr`` is not between 0 and ``lr``, or a length is out of range.

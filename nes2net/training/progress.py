@@ -1,4 +1,4 @@
-"""What a person sees of a pass: a bar with loss, learning rate, speed, the share of time spent waiting for data, and time left."""
+"""Progress of a pass: a bar with loss, learning rate, speed and time left, and waiting for data."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Generic, TypeVar
 
+from tqdm import tqdm
+
 from nes2net.machine.processors import usable_processors
 
-#: A larger share of a pass spent waiting for data is worth a word, if it is seconds.
+#: Share of a pass spent waiting for data above which :func:`advice` speaks, if it is seconds.
 WAIT_LIMIT = 0.2
 _SHORT_WAIT = 1.0  # seconds
 
@@ -18,7 +20,7 @@ T = TypeVar("T")
 
 
 class Meter(Generic[T]):
-    """Iterates over ``batches`` and measures, in a progress bar that is shown on a terminal.
+    """Iterates over ``batches``, measures speed and waiting, and shows a bar on a terminal.
 
     >>> meter = Meter([3, 4], title="epoch 1/9 train")
     >>> for batch in meter:
@@ -26,17 +28,20 @@ class Meter(Generic[T]):
     >>> meter.utterances
     7
 
-    The first batch, for which the reading processes start, counts neither as time nor as waiting. On a GPU the waiting is that of the
-    process which feeds it, so that it tells of an idle GPU only where each step waits for its result, as reading the loss does.
+    The first batch counts neither as time nor as waiting, because the reading processes start with
+    it. With a GPU, waiting is that of the process that feeds the GPU. It means an idle GPU only if
+    each step waits for its result, for example to read the loss.
 
-    ``utterances`` is how many were done, ``waited`` the seconds in which a batch was waited for.
+    Attributes:
+        utterances: number of utterances done.
+        waited: seconds spent waiting for batches.
 
     Args:
-        title: stands before the bar.
-        total: batches of the whole pass; ``len(batches)`` when not given.
-        start: batches of it that were done before, by a run that this one goes on from.
-        shown: False on processes other than the main one.
-        clock: seconds.
+        title: text before the bar.
+        total: batches of the whole pass; by default ``len(batches)``.
+        start: batches that were done before this run resumed.
+        shown: False in processes other than the main one.
+        clock: gives the time in seconds.
     """
 
     def __init__(
@@ -49,11 +54,9 @@ class Meter(Generic[T]):
         shown: bool = True,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
-        from tqdm import tqdm
-
         self.batches, self.clock = batches, clock
         self.utterances = 0
-        self._began: float | None = None  # when the first batch was done
+        self._began: float | None = None  # time at which the first batch was done
         self._utterances = 0  # since then
         self.waited = self._elapsed = 0.0
         self.bar = tqdm(
@@ -64,7 +67,7 @@ class Meter(Generic[T]):
             leave=False,
             dynamic_ncols=True,
             mininterval=0.5,
-            disable=None if shown else True,  # None: where the output is no terminal
+            disable=None if shown else True,  # None disables the bar if the output is not a terminal
         )
 
     def __iter__(self) -> Iterator[T]:
@@ -85,7 +88,7 @@ class Meter(Generic[T]):
             self.bar.close()
 
     def update(self, utterances: int, **values: float) -> None:
-        """A step with ``utterances`` is done; ``values``, such as ``loss`` and ``lr``, are shown."""
+        """Count a step with ``utterances`` and show ``values``, such as ``loss`` and ``lr``."""
         self.utterances += utterances
         if self._began is not None:
             self._utterances += utterances
@@ -98,7 +101,7 @@ class Meter(Generic[T]):
 
     @property
     def wait_share(self) -> float:
-        """Share of the time up to the last :meth:`update` in which a batch was waited for, 0 to 1."""
+        """Share of the time up to the last :meth:`update` spent waiting for batches, 0 to 1."""
         return self.waited / self._elapsed if self._elapsed else 0.0
 
     @property
@@ -109,13 +112,14 @@ class Meter(Generic[T]):
 def advice(
     wait_share: float, num_workers: int, *, waited: float = math.inf, cached: bool = False, most: int | None = None
 ) -> str | None:
-    """What to do where a pass waited for data longer than :data:`WAIT_LIMIT` of its time, one line; None where it did not.
+    """Advise in one line how to wait less for data; None up to a share of :data:`WAIT_LIMIT`.
 
     Args:
-        num_workers: processes that were to read in each training process; never more than ``most`` do.
-        waited: seconds of waiting; where they are next to nothing, so is the advice.
-        cached: whether there is a cache of decoded audio.
-        most: the most processes that can read; by default :func:`nes2net.training.dataset.usable_processors`.
+        num_workers: reading processes asked for in each training process; at most ``most`` read.
+        waited: seconds of waiting; below one second there is no advice.
+        cached: whether decoded audio is cached.
+        most: largest possible number of reading processes; by default
+            :func:`nes2net.machine.processors.usable_processors`.
 
     >>> advice(0.3, 1, most=4)
     'training waits for data for more than 20 % of its time with 1 reading process: try `data.num_workers=2`'
@@ -136,7 +140,7 @@ def advice(
 
 
 def _workers_needed(wait_share: float, num_workers: int) -> int:
-    """Processes that would read as fast as the rest of a step takes, if reading went as many times faster."""
-    if num_workers == 0:  # the waiting is the reading
+    """Estimate how many processes read as fast as a step computes, if each adds the same speed."""
+    if num_workers == 0:  # all waiting is reading
         return max(1, math.ceil(wait_share / max(1 - wait_share, 1e-6)))
     return max(num_workers + 1, math.ceil(num_workers / max(1 - wait_share, 1e-6)))

@@ -1,4 +1,4 @@
-"""The folder of a run: whose it is, which recipe fills it, and that one process at a time writes there."""
+"""The folder of a run, which one recipe fills and one process at a time writes."""
 
 from __future__ import annotations
 
@@ -23,23 +23,25 @@ RECIPE_FILE = "recipe.yaml"
 _LOCK_FILE = ".lock"
 _UNUSABLE = "{} cannot be used ({}): move the folder away and start again"
 
-# May differ between the runs that fill one folder: where things lie, how fast they come, how much memory they take and how often they are
-# saved. Precision, accumulation (whose batch statistics are those of the parts) and compilation change numbers and may not.
+# Keys that may change when a run is resumed: places, speed, memory, how often to save. Precision,
+# compilation and accumulation change numbers and may not: batch statistics are those of the parts.
 _NOT_COMPARED = (
     *("data.root", "data.protocols", "data.num_workers", "data.cache", "ssl_checkpoint", "output", "logs"),
     *("train.activation_checkpointing", "train.keep", "train.save_every_minutes"),
 )
-_COMPARED_IF_GIVEN = ("augment.musan", "augment.rir")  # folders, too: whether there is one matters
+_COMPARED_IF_GIVEN = ("augment.musan", "augment.rir")  # folders may move, but must still be given or absent
 
 
 @contextmanager
 def run_folder(folder: Path, recipe: Recipe, writes: bool = True) -> Iterator[None]:
-    """``folder``, made where it is not there, for ``recipe`` and for this process alone; left as it was where nothing is written to it.
+    """Hold ``folder`` for ``recipe`` and this process alone, and make it if it is not there.
 
-    What an interrupted save left is removed. A process that does not write looks at the recipe only.
+    Leftovers of an interrupted save are removed, and a new folder too if nothing is written to it.
+    A process that does not write only compares the recipe.
 
     Raises:
-        InputError: the folder holds another run or one that cannot be told, or another process trains there.
+        InputError: if the folder cannot be written to, holds another or an unknown run, or another
+            process trains there.
     """
     if not writes:
         check_recipe(folder, recipe)
@@ -68,15 +70,15 @@ def run_folder(folder: Path, recipe: Recipe, writes: bool = True) -> Iterator[No
 
 
 def write_recipe(folder: Path, recipe: Recipe) -> None:
-    """Save the recipe, resolved, where the folder has none yet."""
+    """Save the resolved recipe if the folder has none yet."""
     if not _has_recipe(folder):
         write_text(folder / RECIPE_FILE, yaml.safe_dump(recipe.to_dict(), sort_keys=False, allow_unicode=True))
 
 
 def check_recipe(folder: Path, recipe: Recipe) -> None:
-    """Raise :class:`InputError` if ``folder`` holds a run of another recipe, of another numbering of epochs, or one that cannot be told.
+    """Raise :class:`InputError` if ``folder`` holds another run, or one that cannot be recognised.
 
-    Where the file of its recipe is lost, ``resume.pt`` tells it.
+    A run without its ``recipe.yaml`` is still known by its ``resume.pt``.
     """
     there = _saved_recipe(folder)
     if _numbers_from_0(folder, there):
@@ -85,7 +87,7 @@ def check_recipe(folder: Path, recipe: Recipe) -> None:
         check_same_run(folder, recipe, there)
     elif any(folder.glob("*.pth")) and not (folder / RESUME_FILE).is_file():
         raise InputError(
-            f"{folder} holds checkpoints and no {RECIPE_FILE}: give this run a `comment` of its own or move the folder away"
+            f"{folder} holds checkpoints but no {RECIPE_FILE}: give this run a `comment` of its own or move the folder away"
         )
 
 
@@ -102,21 +104,22 @@ def _saved_recipe(folder: Path) -> Any:
 def _numbers_from_0(folder: Path, recipe: Any) -> bool:
     """Whether the run in ``folder`` numbers its epochs from 0.
 
-    It then has a checkpoint or a row of epoch 0, or its recipe has the default of that time, to validate from epoch 0 on.
+    Such a run has a checkpoint or a row of epoch 0, or its recipe has the old default of validating
+    from epoch 0 on.
     """
     validation = recipe.get("validation") if isinstance(recipe, dict) else None
     first_validated = validation.get("first_epoch") if isinstance(validation, dict) else None
     try:
         first_row = json.loads((folder / HISTORY_FILE).read_text(encoding="utf-8"))[0]["epoch"]
-    except (OSError, ValueError, TypeError, LookupError, RecursionError):  # there is none, or it says nothing
+    except (OSError, ValueError, TypeError, LookupError, RecursionError):  # no history, or none that can be read
         first_row = None
     return 0 in (first_validated, first_row) or (folder / "epoch_0.pth").is_file()
 
 
 def check_same_run(folder: Path, recipe: Recipe, there: dict[str, Any]) -> None:
-    """Raise :class:`InputError` where the run ``there`` is in ``folder`` is of another recipe, naming what differs."""
+    """Raise :class:`InputError` if the recipe ``there`` in ``folder`` differs, naming the keys."""
     try:
-        there = recipe_from_dict(there).to_dict()  # so that a key added since has its default
+        there = recipe_from_dict(there).to_dict()  # gives keys added since then their defaults
     except InputError as error:
         raise InputError(_UNUSABLE.format(folder / RECIPE_FILE, error)) from error
     if differing := _differences(recipe.to_dict(), there):

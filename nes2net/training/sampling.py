@@ -1,4 +1,4 @@
-"""Which utterances a step of training takes, and which of them a process reads: the same for the same seed, from any step on."""
+"""Sampling: the utterances of each training step, and each process's share of them."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ T = TypeVar("T")
 
 
 def stream_of_epoch(seed: int, epoch: int, *place: int) -> list[int]:
-    """Seed of a random stream of ``epoch``, or of a ``place`` in it, for NumPy's generators.
+    """Make the seed, for NumPy's generators, of the stream of ``epoch`` or of a ``place`` in it.
 
-    Epochs are numbered from 1, their streams from 0: a recipe's seed gives the same weights as when epochs were numbered from 0.
+    Epochs count from 1, their streams from 0. So a seed gives the weights that it gave when epochs
+    counted from 0.
 
     >>> stream_of_epoch(1234, 1), stream_of_epoch(1234, 2, 7)
     ([1234, 0], [1234, 1, 7])
@@ -26,12 +27,14 @@ def stream_of_epoch(seed: int, epoch: int, *place: int) -> list[int]:
 
 
 class EpochBatches(Sampler[list[tuple[int, int]]]):
-    """Batches of (epoch, index) pairs, for the ``batch_sampler`` of a ``DataLoader``. Set ``epoch`` and ``start`` before each iteration.
+    """Batches of (epoch, index) pairs, for the ``batch_sampler`` of a ``DataLoader``.
 
-    In training (``shuffle``), step s takes items s·B to (s + 1)·B of a permutation that is a stream of (seed, epoch); the last incomplete
-    batch is dropped, as published. The batch is cut into ``accumulate`` × ``world_size`` parts of nearly equal size, in order; part
-    a·world_size + rank is micro-batch a of process ``rank``, and is what an iteration yields.
-    Otherwise the batches are in order, all of them, and process r takes batches r, r + world_size, ….
+    In training (``shuffle``), step s takes items s·B to (s + 1)·B of a permutation drawn from
+    (seed, epoch); the last incomplete batch is dropped, as published. The batch is cut, in order,
+    into ``accumulate`` × ``world_size`` parts of nearly equal size. An iteration yields the parts
+    of this process: its a-th part is part a·world_size + rank of the step.
+
+    Without ``shuffle``, all batches are in order, and process r takes batches r, r + world_size, ….
 
     >>> batches = EpochBatches(10, 4, seed=1, shuffle=False)
     >>> [[index for _, index in batch] for batch in batches], len(batches)
@@ -40,11 +43,12 @@ class EpochBatches(Sampler[list[tuple[int, int]]]):
     [2, 2, 2, 2]
 
     Attributes:
-        epoch: the first of each pair, numbered from 1, which also says the permutation's stream.
-        start: first step of the next iteration; those before it are left out.
+        epoch: epoch of the next iteration, counted from 1: first item of its pairs, and seed of its
+            permutation. Set it before each iteration.
+        start: first step of the next iteration.
 
     Raises:
-        InputError: a batch has fewer utterances than parts.
+        InputError: if a batch has fewer utterances than parts.
     """
 
     def __init__(
@@ -62,16 +66,16 @@ class EpochBatches(Sampler[list[tuple[int, int]]]):
             raise InputError(f"batch size and accumulation are at least 1, not {batch_size} and {accumulate}")
         if shuffle and batch_size < accumulate * world_size:
             raise InputError(
-                f"a batch of {batch_size} cannot be cut into {accumulate} × {world_size} parts: `train.batch_size` is that of a "
-                "whole step, over all processes and accumulated parts; raise it, or lower `train.accumulate` or the number of "
-                "processes"
+                f"a batch of {batch_size} cannot be cut into {accumulate} × {world_size} parts: `train.batch_size` "
+                "counts the utterances of all processes and accumulated parts; raise it, or lower `train.accumulate` "
+                "or the number of processes"
             )
         self.length, self.batch_size, self.seed, self.shuffle = length, batch_size, seed, shuffle
         self.rank, self.world_size, self.accumulate = rank, world_size, accumulate
         self.epoch, self.start = 1, 0
 
     def __len__(self) -> int:
-        """Optimisation steps of an epoch; without shuffling, batches of this process."""
+        """Number of steps in an epoch; without ``shuffle``, of this process's batches."""
         if self.shuffle:
             return self.length // self.batch_size
         return len(range(self.rank, -(-self.length // self.batch_size), self.world_size))
@@ -96,7 +100,7 @@ class EpochBatches(Sampler[list[tuple[int, int]]]):
 
 
 def by_step(parts: Iterable[T], accumulate: int) -> Iterator[list[T]]:
-    """The parts of each step together.
+    """Group ``parts`` by step.
 
     >>> list(by_step("abcd", 2))
     [['a', 'b'], ['c', 'd']]

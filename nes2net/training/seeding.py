@@ -1,4 +1,4 @@
-"""What makes a run the same each time: the global random generators, from which dropout and layer drop draw, and algorithms on CUDA."""
+"""Reproducibility: seeds of the global generators, for dropout, and algorithms on CUDA."""
 
 from __future__ import annotations
 
@@ -16,15 +16,14 @@ _STEP_STREAM = 0x57E9  # keeps these seeds apart from other streams of the same 
 
 
 def seed_everything(seed: int) -> None:
-    """Seed Python's, NumPy's and PyTorch's global generators, those of the GPUs too."""
+    """Seed the global generators of Python, NumPy and PyTorch, on GPUs too."""
     random.seed(seed)
     np.random.seed(seed % 2**32)
     torch.manual_seed(seed)
 
 
 def seed_step(seed: int, epoch: int, step: int, rank: int = 0) -> None:
-    """Seed for an optimisation step of process ``rank``: what a step draws does not depend on what came before, so that a run can go on
-    from any step.
+    """Seed an optimisation step of process ``rank``, so that a resumed step draws the same numbers.
 
     >>> seed_step(1, epoch=1, step=7)
     >>> first = torch.rand(2)
@@ -38,10 +37,12 @@ def seed_step(seed: int, epoch: int, step: int, rank: int = 0) -> None:
 
 @contextmanager
 def cuda_algorithms(deterministic: bool, benchmark: bool) -> Iterator[None]:
-    """While entered, ``deterministic``: cuDNN and cuBLAS take algorithms that sum in the same order each time.
+    """Choose the algorithms of CUDA within this context; the CPU is not affected.
 
-    ``benchmark``: cuDNN times its algorithms and takes the fastest. cuBLAS asks for a setting from before its first use in the process.
-    On the CPU nothing changes.
+    Args:
+        deterministic: whether cuDNN and cuBLAS take algorithms that always sum in the same order.
+            cuBLAS reads this setting when it is first used in the process.
+        benchmark: whether cuDNN times its algorithms and takes the fastest.
     """
     cudnn = torch.backends.cudnn
     before = cudnn.deterministic, cudnn.benchmark

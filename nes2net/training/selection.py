@@ -1,4 +1,4 @@
-"""Which epochs are the best: the history of a run, what is kept of it, when it ends early, and what to average."""
+"""Selection: the history of a run, its best epochs, the checkpoints to keep, and early stopping."""
 
 from __future__ import annotations
 
@@ -10,45 +10,55 @@ from typing import Any
 
 from nes2net.errors import InputError, did_you_mean
 from nes2net.machine.files import write_text
-from nes2net.recipes.recipe import Recipe
+from nes2net.recipes.recipe import AugmentConfig, Recipe, ValidationConfig
 from nes2net.training.validation import passes
 
 HISTORY_FILE = "history.json"
-#: How many checkpoints the published averages are of.
+#: Numbers of checkpoints in the published averages.
 AVERAGES = (3, 5)
 
 Row = dict[str, Any]
 
 
-def measures(recipe: Recipe) -> list[str]:
-    """What is to fall: the loss of each pass as published, or EER or minDCF of the pass without augmentation (deviations 13, 14).
+def measures(augment: AugmentConfig, validation: ValidationConfig) -> list[str]:
+    """Name the values whose minimum is the best epoch.
 
-    >>> measures(Recipe())
+    They are the loss of each pass, as published, or the EER or minDCF of the pass without
+    augmentation (deviations 13 and 14).
+
+    >>> measures(AugmentConfig(), ValidationConfig())
     ['val_loss_wo_aug']
     """
-    if recipe.validation.select_on == "loss":
-        return [f"val_loss_{name}" for name in passes(recipe)]
-    return [f"val_{recipe.validation.select_on}_wo_aug"]
+    if validation.select_on == "loss":
+        return [f"val_loss_{name}" for name in passes(augment, validation)]
+    return [f"val_{validation.select_on}_wo_aug"]
 
 
 class Selection:
-    """The epochs of a run so far, and what ``recipe`` makes of them. All is derived from ``history``, a row per epoch.
+    """The epochs of a run so far, judged by ``recipe``.
 
-    An epoch is improved where one of its :func:`measures` is at most its best so far, as published; one without validation never is.
+    Everything is derived from ``history``, which has a row per epoch. An epoch is improved if one
+    of its :func:`measures` is at most the best so far, as published. An epoch without validation is
+    never improved.
 
     Args:
-        folder: the run folder, of ``history.json`` and ``epoch_{n}.pth``.
+        folder: the run folder, which holds ``history.json`` and ``epoch_{n}.pth``.
     """
 
     def __init__(self, recipe: Recipe, folder: str | Path) -> None:
         self.folder, self.patience = Path(folder), recipe.validation.patience
-        self.measures = measures(recipe)
-        self.averaged_by = list(dict.fromkeys([*(f"val_loss_{name}" for name in passes(recipe)), *self.measures]))
+        self.measures = measures(recipe.augment, recipe.validation)
+        losses = [f"val_loss_{name}" for name in passes(recipe.augment, recipe.validation)]
+        self.averaged_by = list(dict.fromkeys([*losses, *self.measures]))
         self.keep = [word.strip() for word in recipe.train.keep.split(",")]
         self.history: list[Row] = []
 
     def update(self, epoch: int, values: dict[str, float]) -> bool:
-        """Take the values of ``epoch``: ``loss``, ``lr``, ``seconds`` and, if there was one, of the validation. Whether it is improved."""
+        """Add ``epoch`` and return whether it is improved.
+
+        Args:
+            values: ``loss``, ``lr``, ``seconds`` and, after a validation, its values.
+        """
         improved = any(
             name in values and values[name] <= min((row[name] for row in self._validated()), default=math.inf)
             for name in self.measures
@@ -58,7 +68,7 @@ class Selection:
 
     @property
     def should_stop(self) -> bool:
-        """Whether the last ``patience`` validations brought no lower value of any measure; an equal one is none."""
+        """Whether no measure became strictly lower in the last ``patience`` validations."""
         rows = self._validated()
         if self.patience is None or len(rows) <= self.patience:
             return False
@@ -66,7 +76,7 @@ class Selection:
         return all(min(row[name] for row in last) >= min(row[name] for row in before) for name in self.measures)
 
     def kept_epochs(self) -> set[int]:
-        """Epochs whose ``epoch_{n}.pth`` are to be in the folder, by ``train.keep``; of ``best`` and of k, those by each measure."""
+        """Choose the epochs to keep by ``train.keep``; each measure has its own best ones."""
         kept: set[int] = set()
         for word in self.keep:
             if word == "all":
@@ -82,13 +92,13 @@ class Selection:
         return kept
 
     def files_to_remove(self) -> list[Path]:
-        """Checkpoints of epochs of this run that are in the folder and not to be kept."""
+        """List the run's checkpoints in the folder that are not to be kept."""
         kept = self.kept_epochs()
         files = [self.folder / f"epoch_{row['epoch']}.pth" for row in self.history if row["epoch"] not in kept]
         return [file for file in files if file.is_file()]
 
     def state(self) -> list[Row]:
-        """What :meth:`load_state` needs: plain data."""
+        """Return plain data for :meth:`load_state`."""
         return [dict(row) for row in self.history]
 
     def load_state(self, state: list[Row]) -> None:
@@ -99,7 +109,7 @@ class Selection:
         write_text(self.folder / HISTORY_FILE, json.dumps(self.history, indent=1) + "\n")
 
     def table(self) -> str:
-        """All epochs, ``*`` at the lowest value of each measure, and which 3 and 5 to average by each loss and measure."""
+        """Lay out all epochs, with ``*`` at each measure's lowest value, and what to average."""
         columns = [c for c in _COLUMNS if any(c in row for row in self.history)]
         best = {name: _best(self._validated(), 1, name) for name in self.measures}
         rows = [[_COLUMNS[c][0] for c in columns]]
@@ -127,12 +137,16 @@ class Selection:
 
 
 def best_epochs(folder: str | Path, count: int, by: str) -> list[int]:
-    """The ``count`` epochs of a run folder that have the lowest ``by`` among those whose ``epoch_{n}.pth`` is there, ascending.
+    """Find the ``count`` epochs with the lowest ``by`` among those with a checkpoint in ``folder``.
 
-    Of equal ones the earlier is taken. ``by`` is a value of the development set as ``history.json`` has it, such as ``val_loss_w_aug``.
+    They are in ascending order. Of equal epochs the earlier one is taken.
+
+    Args:
+        by: a value of the development set in the folder's ``history.json``, such as
+            ``val_loss_w_aug``.
 
     Raises:
-        InputError: the folder has no history, not so many checkpoints, or no such value.
+        InputError: if the folder has no history, fewer checkpoints, or no such value.
     """
     path = Path(folder) / HISTORY_FILE
     history = _read_history(path)
@@ -143,15 +157,15 @@ def best_epochs(folder: str | Path, count: int, by: str) -> list[int]:
     saved = [row for row in valued if (Path(folder) / f"epoch_{row['epoch']}.pth").is_file()]
     if not 0 < count <= len(saved):
         ids = ", ".join(str(row["epoch"]) for row in saved) or "none"
-        raise InputError(f"{folder} has {len(saved)} epochs saved that have {by} ({ids}), not {count}")
+        raise InputError(f"{folder} has checkpoints of {len(saved)} epochs with {by} ({ids}), not of {count}")
     return _best(saved, count, by)
 
 
 def _read_history(path: Path) -> list[Row]:
-    """The rows of a file that may come from anywhere: each of an epoch of its own."""
+    """Read the rows of a history, each of another epoch, from a file of unknown origin."""
     if not path.is_file():
         raise InputError(f"{path.parent} has no {HISTORY_FILE}, which training writes: name the epochs with `ids`")
-    problem = "it is no list of an epoch each"
+    problem = "it is not a list with one row per epoch"
     try:
         history = json.loads(path.read_text(encoding="utf-8"))
         epochs = [row["epoch"] for row in history]  # from 0 in runs of earlier versions
@@ -159,7 +173,7 @@ def _read_history(path: Path) -> list[Row]:
     except (ValueError, TypeError, KeyError, RecursionError) as error:
         sound, problem = False, str(error)[:200]
     if not sound:
-        raise InputError(f"{path} is not a history as training writes it ({problem}): name the epochs with `ids`")
+        raise InputError(f"{path} is not a history that training wrote ({problem}): name the epochs with `ids`")
     return history
 
 
@@ -172,7 +186,7 @@ def _best(rows: Sequence[Row], count: int, by: str) -> list[int]:
     return sorted(row["epoch"] for row in lowest)
 
 
-#: Key → heading and how a value is written: rates in percent.
+#: Key → heading and format of its values; rates are in percent.
 _COLUMNS = {
     "epoch": ("epoch", "{:d}"),
     "loss": ("loss", "{:.6f}"),

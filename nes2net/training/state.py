@@ -1,4 +1,4 @@
-"""What ``resume.pt`` holds: all that a run needs to go on from any optimisation step as if it had never stopped."""
+"""The state of a run in ``resume.pt``, from which it resumes at any optimisation step."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from nes2net.recipes.recipe import Recipe
 from nes2net.training.selection import Selection
 
 RESUME_FILE = "resume.pt"
-# Raised when what is in the file changes: 1 held whole epochs only, 2 did not say of which recipe and data, 3 numbered epochs from 0.
+# Version of the content: 1 held whole epochs, 2 lacked recipe and data, 3 counted epochs from 0.
 _VERSION = 4
-#: What is wrong with a run of those versions, and what to do.
+#: End of the message about a run of those versions.
 NUMBERED_FROM_0 = (
     "an earlier version of nes2net, which numbered epochs from 0; this version numbers them from 1 and cannot go on from it: go on with "
     "that version, or move the folder away and start from its last epoch_N.pth with `train.init_from`"
@@ -33,24 +33,28 @@ NUMBERED_FROM_0 = (
 
 @dataclass
 class Progress:
-    """How far a run is; with the seed of its recipe it determines everything random, but for ``augment.rng: legacy``."""
+    """How far a run is.
+
+    Together with the recipe's seed it determines all random numbers, except those of
+    ``augment.rng: legacy``.
+    """
 
     epoch: int = 1
-    """Number of the epoch that is trained, or was and is not validated yet; the first one is 1."""
+    """Number of the epoch in training or awaiting its validation, counted from 1."""
     step: int = 0
-    """Optimisation steps done in it."""
+    """Optimisation steps done in this epoch."""
     loss_sum: float = 0.0
-    """Σ batch loss × utterances of these."""
+    """Σ batch loss × utterances over these steps."""
     utterances: int = 0
     lr: float = 0.0
     """Learning rate of the last step."""
     seconds: float = 0.0
-    """Time spent on this epoch, up to the last save."""
+    """Time spent on this epoch up to the last save."""
     since: float = field(default_factory=time.monotonic, repr=False, compare=False)
 
     @property
     def loss(self) -> float:
-        """Mean loss of the epoch so far, as published: Σ(batch loss × batch size) / number of utterances."""
+        """Mean loss of the epoch so far, as published: Σ(batch loss × batch size) / utterances."""
         return self.loss_sum / self.utterances if self.utterances else 0.0
 
     def count_time(self) -> None:
@@ -61,10 +65,10 @@ class Progress:
 
 @dataclass
 class RunState:
-    """The parts of a run that have a state, saved and loaded together; ``scaler`` is there in fp16, ``stream`` in legacy order only.
+    """The parts of a run that have a state; :meth:`load` restores exactly what :meth:`save` wrote.
 
-    ``recipe`` and ``data`` (:func:`fingerprint` of each part) say of what run it is. Bit for bit the same after :meth:`load` as before
-    :meth:`save`.
+    ``recipe`` and ``data`` (:func:`fingerprint` of each part) identify the run. There is a
+    ``scaler`` in fp16 only, and a ``stream`` for ``augment.rng: legacy`` only.
     """
 
     recipe: Recipe
@@ -78,7 +82,7 @@ class RunState:
     progress: Progress = field(default_factory=Progress)
 
     def content(self) -> dict[str, Any]:
-        """Plain data and tensors; these are the run's own, not copies."""
+        """Collect plain data and tensors; the tensors are the run's own, not copies."""
         self.progress.count_time()
         progress = asdict(self.progress)
         del progress["since"]
@@ -96,12 +100,12 @@ class RunState:
         }
 
     def save(self, folder: Path) -> None:
-        """Write ``resume.pt`` as a whole; the one that is there stays until then, as do checkpoints that are not to be kept any more."""
+        """Replace ``resume.pt`` as a whole, and only then remove checkpoints not to be kept."""
         save_atomically(self.content(), folder / RESUME_FILE)
         self.remove_files()
 
     def remove_files(self) -> None:
-        """Checkpoints that are not to be kept, by a history that is saved."""
+        """Remove checkpoints that are not to be kept; call this once the history is saved."""
         for file in self.selection.files_to_remove():
             file.unlink()
 
@@ -111,17 +115,17 @@ class RunState:
         return self.progress.epoch > self.recipe.train.epochs or self.selection.should_stop
 
     def load(self, content: dict[str, Any]) -> None:
-        """Take over what :func:`read_resume_file` read. Nothing keeps the file mapped.
+        """Restore what :func:`read_resume_file` read, without keeping the file mapped.
 
         Raises:
-            InputError: the training or the development trials are others than they were.
+            InputError: if the training or the development trials have changed.
         """
         self._check_data(content["data"])
         self.detector.load_state_dict(content["detector"])
         self.optimizer.load_state_dict(content["optimizer"])
         for moments in self.optimizer.state.values():
             for name, value in moments.items():
-                if isinstance(value, Tensor) and value.device.type == "cpu":  # else it has been copied to its device
+                if isinstance(value, Tensor) and value.device.type == "cpu":  # otherwise it is a copy already
                     moments[name] = value.clone()
         self.selection.load_state(content["selection"])
         if self.scaler:
@@ -135,13 +139,13 @@ class RunState:
             if now != before[part]:
                 counts = f"{before[part]['trials']} then and {now['trials']} now"
                 raise InputError(
-                    f"{self.selection.folder} holds a run on another {part} set ({counts}, or others in another order): name the corpus "
-                    "and protocols it began with, or give this run a `comment` of its own"
+                    f"{self.selection.folder} holds a run on another {part} set ({counts}, or other trials or another "
+                    "order): name its corpus and protocols, or give this run a `comment` of its own"
                 )
 
     @property
     def num_bytes(self) -> int:
-        """About the size of ``resume.pt`` once the optimiser has its two moments."""
+        """Approximate size of ``resume.pt`` once the optimiser has its two moments."""
         weights = self.detector.state_dict().values()
         moments = 3 if self.optimizer.defaults.get("amsgrad") else 2
         trained = sum(p.numel() * p.element_size() for p in self.detector.parameters())
@@ -155,10 +159,10 @@ def fingerprint(trials: Sequence[Trial]) -> dict[str, int]:
 
 
 def read_resume_file(folder: Path) -> dict[str, Any] | None:
-    """What the run in ``folder`` left to go on from, None where it left nothing.
+    """Read the ``resume.pt`` of the run in ``folder``; None if there is none.
 
     Raises:
-        InputError: the file is damaged, or of another version of this package.
+        InputError: if the file is damaged, or was written by another version of this package.
     """
     path = folder / RESUME_FILE
     if not path.is_file():
@@ -169,7 +173,7 @@ def read_resume_file(folder: Path) -> dict[str, Any] | None:
         raise InputError(f"{path} was written by {NUMBERED_FROM_0}")
     if version != _VERSION:
         raise InputError(
-            f"{path} was written by another version of nes2net, this one cannot go on from it: go on with that version, or move the folder "
-            "away and start from its last epoch_N.pth with `train.init_from`"
+            f"{path} was written by another version of nes2net, and this one cannot go on from it: go on with that "
+            "version, or move the folder away and start from its last epoch_N.pth with `train.init_from`"
         )
     return content

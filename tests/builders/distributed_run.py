@@ -1,5 +1,7 @@
-"""Run by torchrun in several processes: trains the recipes it is given one after the other, each in the trouble it is given, and notes
-how each run ended in each process, and what each process writes."""
+"""Train recipes one after the other in processes of torchrun, each in its trouble.
+
+Notes how each run ended in each process, and what each process wrote.
+"""
 
 import errno
 import json
@@ -9,15 +11,21 @@ import sys
 from contextlib import contextmanager
 from pathlib import Path
 
+from nes2net.recipes.recipe import load_recipe
+from nes2net.training import loop
+from nes2net.training.run import train
+
 RANK = int(os.environ.get("RANK", "0"))
 WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 
 
 @contextmanager
 def trouble(kind, recipe):
-    """A signal to the second process alone in a step or in the validation of the second epoch, a full disk at its end, or a run folder
-    that the second process does not see."""
-    from nes2net.training import loop
+    """Cause trouble of ``kind`` while a recipe trains.
+
+    ``step`` and ``validation`` send a signal to the second process alone, in the second epoch.
+    ``full`` fills the disk at the end. ``elsewhere`` hides the run folder from the second process.
+    """
 
     def terminate():
         if RANK == 1:
@@ -54,9 +62,6 @@ def trouble(kind, recipe):
 
 
 def main(folder: str, runs: list[str]) -> None:
-    from nes2net.recipes.recipe import load_recipe
-    from nes2net.training.run import train
-
     ended, written = [], []
 
     def watch(event, arguments):

@@ -9,7 +9,10 @@ from nes2net.machine.files import replacing, write_text
 
 @pytest.mark.skipif(os.name != "posix", reason="folders are written to disk on POSIX systems")
 def test_what_is_durable_is_on_the_disk_in_order(tmp_path, monkeypatch):
-    """The bytes before the name, and the name before it returns; what can be made again does not wait for the disk."""
+    """The bytes come before the name, and the name before the return.
+
+    Files that can be made again do not wait for the disk.
+    """
     done, fsync, replace = [], os.fsync, os.replace
 
     def noted_fsync(opened):

@@ -7,7 +7,7 @@ from nes2net.recipes.recipe import recipe_from_dict
 
 @pytest.fixture
 def recipe(corpus, small_model, tmp_path):
-    """Builds a recipe of three epochs of three steps; a mapping given by name is merged."""
+    """Builds a recipe of three epochs of three steps; mappings given by name are merged in."""
 
     def make(**changes):
         values = {
@@ -28,6 +28,6 @@ def recipe(corpus, small_model, tmp_path):
 
 @pytest.fixture
 def model_with_dropout(small_model):
-    """Whose dropouts and layer drop draw from the global generator."""
+    """A small model with dropout and layer drop, which draw from the global generator."""
     drop = {"dropout": 0.1, "attention_dropout": 0.1, "activation_dropout": 0.1, "encoder_layerdrop": 0.3}
     return {**small_model, "frontend": {**small_model["frontend"], **drop}}

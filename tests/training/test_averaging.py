@@ -12,7 +12,7 @@ from nes2net.training.averaging import average_run
 
 @pytest.fixture
 def states():
-    """Three state dicts of one layer with BatchNorm's integer counter."""
+    """Three state dicts of one layer with the integer counter of a batch normalisation."""
     torch.manual_seed(0)
     return [
         {"w": torch.randn(4, 3), "n": torch.tensor(10 * k + 1), "half": torch.randn(3).bfloat16()} for k in range(3)
@@ -47,10 +47,11 @@ def test_averaging_a_run(states, tmp_path):
     torch.testing.assert_close(load_state_dict(target)["w"], (states[0]["w"] + states[1]["w"]) / 2)
     with pytest.raises(InputError, match=r"has no epoch_4\.pth; epochs saved there: 3, 5, 8"):
         average_run(tmp_path, [3, 4])
-    with pytest.raises(InputError, match=r"run folder .* not found: give `folder` the one"):
+    with pytest.raises(InputError, match=r"run folder .* not found: `folder` is the one"):
         average_run(tmp_path / "none", [1])
     with pytest.raises(
-        InputError, match="an average of 80 checkpoints has too long a name: `nes2net average … --out FILE`"
+        InputError,
+        match="name of an average of 80 checkpoints is too long: choose one with `nes2net average … --out FILE`",
     ):
         average_run(tmp_path, list(range(80)))
 
@@ -69,12 +70,12 @@ def test_the_last_epochs_of_a_run(states, tmp_path):
             average_run(tmp_path, last=last)
     with pytest.raises(InputError, match="name epochs"):
         average_run(tmp_path)
-    with pytest.raises(InputError, match=r"this package's checkpoints and their recipe\.yaml"):
+    with pytest.raises(InputError, match=r"need checkpoints of this package and their recipe\.yaml"):
         average_run(tmp_path, last=2, batch_norm_batches=1)
 
 
 def test_the_best_epochs_of_a_run(states, tmp_path, capsys):
-    """By a value of the history; the file has the published name, its ids ascending."""
+    """They go by a value of the history; the file has the published name, with ascending ids."""
     from nes2net.cli.main import main
 
     with_augmentation, without = [0.3, 0.1, 0.2, 0.05], [0.1, 0.4, 0.3, 0.05]
@@ -89,7 +90,7 @@ def test_the_best_epochs_of_a_run(states, tmp_path, capsys):
     assert target.name == "Averaged_Model_IDs_3_10.pth"  # by val_loss_wo_aug
     torch.testing.assert_close(load_state_dict(target)["w"], (states[0]["w"] + states[2]["w"]) / 2)
     assert average_run(tmp_path, best=2, by="val_loss_w_aug").path.name == "Averaged_Model_IDs_9_10.pth"
-    with pytest.raises(InputError, match="ids, last or best, one of them"):
+    with pytest.raises(InputError, match="more than one of ids, last and best"):
         average_run(tmp_path, [3], best=2)
 
     run = ["average", str(tmp_path)]
@@ -108,7 +109,7 @@ def test_the_best_epochs_of_a_run(states, tmp_path, capsys):
     assert main([*run, "--ids", "3", "9"]) == 0
     assert "Averaged_Model_IDs_3_9.pth is there already" in capsys.readouterr().out
     assert main([*run, "--best", "4"]) == 2
-    assert "has 3 epochs saved that have val_loss_wo_aug (3, 9, 10), not 4" in capsys.readouterr().err
+    assert "has checkpoints of 3 epochs with val_loss_wo_aug (3, 9, 10), not of 4" in capsys.readouterr().err
     assert main([*run, "--last", "2", "--by", "val_loss_w_aug"]) == 2
     assert "--by goes with --best" in capsys.readouterr().err
     for other in (["--last", "2"], ["--ids", "3", "9"]):

@@ -1,4 +1,4 @@
-"""The training set: the order of its steps, one random stream per utterance, and what training makes of the recipe's keys."""
+"""The training set: order of its steps, random streams, and the recipe's keys for data."""
 
 import io
 import os
@@ -41,7 +41,7 @@ def folders(tmp_path_factory):
 
 
 def stream(seed, epoch, name):
-    """Epochs are numbered from 1, their streams from 0."""
+    """The stream of an utterance; epochs count from 1, their streams from 0."""
     return np.random.default_rng([seed, epoch - 1, zlib.crc32(name.encode())])
 
 
@@ -166,7 +166,7 @@ def test_a_signal_to_all_processes_leaves_the_workers_reading(trials):
 
 
 def run(program, *arguments):
-    """Exit status of a Python program."""
+    """Run a Python program and return its exit status."""
     command = [sys.executable, "-c", program, *map(str, arguments)]
     return subprocess.run(command, timeout=60, check=False).returncode
 
@@ -216,7 +216,7 @@ next(iter(training_loader(TrainingSet(trials, 8000), EpochBatches(len(trials), 2
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_reading_draws_nothing_from_the_global_stream(trials, workers):
-    """Which initialises and drops out."""
+    """Weights and dropout draw from that stream."""
     before = torch.get_rng_state()
     heard(TrainingSet(trials, 8000, 5), workers)
     assert torch.equal(torch.get_rng_state(), before)
@@ -317,14 +317,13 @@ def recipe(corpus, small_model, tmp_path):
 
 
 def test_noise_and_random_crop_are_for_training_alone(recipe, trials, corpus, folders):
-    from nes2net.training.distributed import create_accelerator
-    from nes2net.training.run import _development_loaders, _training_loader
+    from nes2net.training.data import development_batches, training_batches
 
-    dev_trials, accelerator = asvspoof2019_la.trials(corpus, "dev"), create_accelerator("cpu", "fp32")
+    dev_trials = asvspoof2019_la.trials(corpus, "dev")
 
     def batches(recipe):
-        training = _training_loader(recipe, trials, accelerator.device, None)
-        development = _development_loaders(recipe, dev_trials, None, accelerator)
+        training = training_batches(recipe, trials, None)
+        development = development_batches(recipe, dev_trials, None)
         return [[b.waveforms for b in loader] for loader in (training, development["w_aug"], development["wo_aug"])]
 
     plain = batches(recipe())

@@ -22,7 +22,7 @@ from nes2net.training.run import train
 
 @pytest.fixture
 def group():
-    """A process group of this process alone."""
+    """A process group with this process only."""
     dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
     yield
     dist.destroy_process_group()
@@ -30,7 +30,7 @@ def group():
 
 @pytest.mark.parametrize("norm, shape", [(nn.BatchNorm1d(6), (5, 6)), (nn.BatchNorm2d(6), (3, 6, 4, 5))])
 def test_synced_batch_norm_is_batch_norm(group, norm, shape):
-    """Outputs, gradients and buffers, in float64 and float32, in train and in eval mode."""
+    """Outputs, gradients and buffers agree, in float64 and float32, in train and eval mode."""
     with torch.no_grad():
         norm.weight.uniform_(0.5, 2)
         norm.bias.uniform_(-1, 1)
@@ -74,7 +74,7 @@ def test_one_process_is_not_distributed(monkeypatch):
 
 
 def test_a_part_that_one_process_cannot_read_is_left_out_by_all(monkeypatch):
-    """And it is known how many utterances go with it."""
+    """All processes also know how many readable utterances are left out with it."""
     other = [False, False, False, *(0.5, 0.0), *(2, 0), *(0, 1)]
     monkeypatch.setattr(distributed, "sums_over_processes", lambda _, own: [a + b for a, b in zip(own, other)])
     assert plan_step(None, [0.5, 0.25], [3, 2], signal=0, save=False) == ([0], 1.0, 5, 2, 0, False)
@@ -103,9 +103,9 @@ def test_devices_that_are_not_there(device, precision, message):
 
 
 def torchrun(processes, folder, *recipes):
-    """Train ``recipes``, each alone or with its trouble, in so many processes.
+    """Train ``recipes`` in ``processes`` processes; a pair is a recipe and its trouble.
 
-    What was printed on standard output and on standard error, and the report of each process.
+    Returns the standard output, the standard error, and the report of each process.
     """
     runs = []
     for number, recipe in enumerate(recipes):
@@ -113,7 +113,7 @@ def torchrun(processes, folder, *recipes):
         path = folder / f"{number}.yaml"
         path.write_text(yaml.safe_dump(recipe.to_dict()))
         runs.append(f"{path}#{trouble}")
-    # On a port that torchrun itself opens: one that was free may be another's by now.
+    # --standalone lets torchrun open the port: a port found free here may be taken by then.
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
     process = subprocess.Popen(
         [*command, str(Path(__file__).parents[1] / "builders" / "distributed_run.py"), str(folder), *runs],
@@ -122,7 +122,7 @@ def torchrun(processes, folder, *recipes):
         text=True,
     )
     try:
-        printed, errors = process.communicate(timeout=120)
+        printed, errors = process.communicate(timeout=600)  # ends a deadlock, whatever else the machine does
     except subprocess.TimeoutExpired:
         process.terminate()  # it ends its processes, which a kill would leave running
         process.communicate()
@@ -219,8 +219,11 @@ def check_first_step_of_adam(one, two, lr):
 
 @pytest.mark.slow
 def test_two_processes_end_together_and_go_on(recipe, model_with_dropout, tmp_path):
-    """A signal that reaches one of them, in a step or in a validation, and a disk that is full for the one that writes, end both, without
-    a traceback; going on they come to the same end as without, bit for bit."""
+    """A signal or a full disk ends both processes without a traceback, and both can go on.
+
+    The signal reaches one process, in a step or in a validation; the disk is full for the process
+    that writes. The resumed runs end with the weights of an uninterrupted one, bit for bit.
+    """
 
     def values(name):
         train = {"epochs": 3, "accumulate": 2, "max_grad_norm": 0.1, "schedule": "cosine"}
@@ -247,12 +250,12 @@ def test_two_processes_end_together_and_go_on(recipe, model_with_dropout, tmp_pa
 
 
 def weights(state_dict):
-    """What the optimiser changes."""
+    """The tensors that the optimiser changes."""
     return {k: v for k, v in state_dict.items() if "running" not in k and "tracked" not in k}
 
 
 def statistics(state_dict):
-    """Running means and variances of the batch normalisations."""
+    """The running means and variances of batch normalisations."""
     return {k: v for k, v in state_dict.items() if "running" in k}
 
 

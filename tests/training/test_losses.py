@@ -1,4 +1,4 @@
-"""Losses against the published values and gradients, and in parts against the whole."""
+"""Losses agree with the published values and gradients, and parts with the whole."""
 
 import json
 import math
@@ -68,7 +68,10 @@ def test_outputs_in_half_precision_have_a_loss_in_float32(name, dtype):
 
 
 def test_focal_by_formula():
-    """α·(1 − e^−ℓ)^γ·ℓ, written out, without smoothing and with other γ and α; a mixed label is its share of bona fide."""
+    """α·(1 − e^−ℓ)^γ·ℓ, written out, without smoothing and with other γ and α.
+
+    A mixed label counts by its share of bona fide.
+    """
     z, y = 0.7, 1
     entropy = math.log(1 + math.exp(-z))
     expected = 0.5 * (1 - math.exp(-entropy)) ** 3 * entropy
@@ -82,7 +85,7 @@ def test_focal_by_formula():
 
 
 def test_the_margin_makes_the_angle_cost_more_up_to_the_end():
-    """ψ falls from 1 at θ = 0 to 1 − 2m at π, where ⌊mθ/π⌋ is m and its last piece still holds."""
+    """ψ falls from 1 at θ = 0 to 1 − 2m at π, where ⌊mθ/π⌋ is m and the last piece still holds."""
     for margin in (1, 2, 3, 4):
         criterion = AngularSoftmax(nn.Linear(2, 2, bias=False), margin=margin)
         cosine = torch.linspace(1, -1, 1001, requires_grad=True)

@@ -1,4 +1,4 @@
-"""Optimisers and schedules against the published learning rates."""
+"""Optimisers and schedules agree with the published learning rates."""
 
 import json
 from pathlib import Path
@@ -61,7 +61,7 @@ def test_a_step_is_the_named_optimisers(name, kind):
 
 
 def test_a_frozen_parameter_stays_as_it_is():
-    """Of no gradient nothing is subtracted, weight decay neither."""
+    """Without a gradient nothing is subtracted, not even weight decay."""
     frozen, trained = nn.Parameter(torch.ones(1)), nn.Parameter(torch.ones(1))
     optimizer = create_optimizer([frozen, trained], TrainConfig(optimizer="adamw", lr=0.1, weight_decay=0.5))
     trained.grad = torch.ones(1)

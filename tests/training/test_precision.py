@@ -1,4 +1,4 @@
-"""What saves memory or time, and whether it changes results: precisions, accumulation, recomputed activations, a frozen front-end."""
+"""Savings of memory or time: precision, accumulation, recomputation, a frozen front-end."""
 
 import pytest
 import torch
@@ -18,7 +18,7 @@ def state(folder):
 
 @pytest.fixture
 def gradients():
-    """Gradients of each optimisation step while the test runs: a list of lists of tensors."""
+    """Gradients of each optimisation step of the test: a list of lists of tensors."""
     steps = []
 
     def keep(optimizer, *_):
@@ -51,7 +51,7 @@ def test_fp16_is_for_gpus(recipe, tmp_path):
 
 
 def test_fp16_scales_gradients_and_skips_what_overflows(recipe, monkeypatch, gradients):
-    """As on a GPU: PyTorch has the same scaling, and autocast to float16, on the CPU. The schedule goes by steps, done or skipped."""
+    """PyTorch's CPU scales and casts as a GPU does; skipped steps count for the schedule."""
     create = run.create_accelerator
 
     def on_cpu(*_):
@@ -81,7 +81,10 @@ NO_BATCH_NORM = {"name": "attm_lstm", "num_layers": 2, "lstm_dim": 16}
 
 
 def test_accumulated_parts_have_the_gradients_of_the_batch(recipe, small_model, gradients):
-    """Without batch normalisation, whose statistics are those of a part; parts of 4, 4 and 3 utterances, classes unevenly spread."""
+    """Parts of 4, 4 and 3 utterances have classes in uneven shares.
+
+    The model has no batch normalisation, whose statistics are those of a part.
+    """
     model = {**small_model, "aggregation": "last", "backend": NO_BATCH_NORM}
     found = {}
     for accumulate in (1, 3):
@@ -103,14 +106,14 @@ def test_more_parts_than_utterances_are_refused(recipe):
 
 @pytest.mark.parametrize("frontend", ["wav2vec2_small", "wavlm"])
 def test_recomputed_activations_change_no_gradient(model_with_dropout, frontend):
-    """Dropout draws again what it drew; what is kept for the backward pass is less."""
+    """Dropout draws the same numbers again, and less is kept for the backward pass."""
     config = {**model_with_dropout["frontend"], "name": frontend}
     if frontend == "wavlm":
         config |= {"encoder_attention_heads": 4, "conv_pos": 16, "conv_pos_groups": 4}
     waveforms, targets = 0.1 * torch.randn(2, 8000), torch.tensor([0, 1])
     torch.manual_seed(0)
     detector = Detector.from_config({**model_with_dropout, "frontend": config})
-    objective = Objective(Recipe(), detector, 1)
+    objective = Objective(Recipe(), detector)
     found, kept = [], []
 
     def keep(tensor):
@@ -133,7 +136,7 @@ def test_recomputed_activations_change_no_gradient(model_with_dropout, frontend)
 
 
 def test_a_front_end_frozen_at_first(recipe, model_with_dropout):
-    """Its weights do not move by a bit, weight decay included, and it does not drop out; then it is trained as everything else."""
+    """Its weights stay, bit for bit, without weight decay or dropout; then it is trained."""
     values = recipe(model=model_with_dropout, train={"freeze_frontend_epochs": 2, "keep": "all", "weight_decay": 0.1})
     folder = train(values)
     epochs = [load_state_dict(folder / f"epoch_{n}.pth") for n in (1, 2, 3)]
@@ -146,7 +149,7 @@ def test_a_front_end_frozen_at_first(recipe, model_with_dropout):
         assert not any(torch.equal(epoch[k], start[k]) for k in moved)
     assert not any(torch.equal(epochs[2][k], start[k]) for k in ours if k.endswith("fc1.weight"))
 
-    objective = Objective(values, Detector.from_config(values.model), 1)
+    objective = Objective(values, Detector.from_config(values.model))
     objective.begin_training(2)
     assert not any(m.training for m in objective.detector.frontend.modules()) and objective.detector.backend.training
     objective.begin_training(3)
@@ -176,7 +179,7 @@ def test_options_that_would_do_nothing(recipe, options, message, tmp_path):
 
 @pytest.mark.slow
 def test_compiled(recipe):
-    """Names of weights stay, and what is learned is the same up to rounding."""
+    """Names of weights stay, and the weights agree up to rounding."""
     model = {
         "frontend": {"name": "lps", "num_bins": 16},
         "aggregation": "last",

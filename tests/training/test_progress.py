@@ -1,4 +1,4 @@
-"""What a person sees of a run: the meter of a pass, advice about workers, and the curves."""
+"""Progress of a run: the meter of a pass, advice about workers, and the curves."""
 
 import io
 import os
@@ -10,7 +10,7 @@ from nes2net.training.progress import Meter, advice
 
 
 class Clock:
-    """Time that passes only when it is said."""
+    """Time that passes only when told to."""
 
     now = 0.0
 
@@ -19,7 +19,7 @@ class Clock:
 
 
 def passed(clock, waits, works, utterances=12, **options):
-    """A pass in which batch i is waited for ``waits[i]`` seconds and worked on ``works[i]``."""
+    """Run a pass with ``waits[i]`` seconds of waiting and ``works[i]`` of work for batch i."""
 
     def batches():
         for wait in waits:
@@ -48,7 +48,7 @@ def test_one_batch_or_none_tells_nothing():
 
 
 class Terminal(io.StringIO):
-    """What a terminal shows that stands for standard error."""
+    """A terminal in place of standard error."""
 
     def __init__(self, monkeypatch):
         super().__init__()
@@ -72,7 +72,7 @@ def test_a_pass_that_is_broken_off_closes_its_bar(monkeypatch):
 
 
 def shown(monkeypatch, **options):
-    """What the bar writes in a pass over steps 3 to 9 of 10."""
+    """Return what the bar writes in a pass over steps 3 to 9 of 10."""
     terminal = Terminal(monkeypatch)
     meter = Meter(range(7), title="epoch 4/9 train", total=10, start=3, **options)
     for _ in meter:

@@ -1,4 +1,4 @@
-"""Interrupted at any moment and started again, a run ends as if it had not been: bit for bit, on one device in float32."""
+"""An interrupted run resumes to the same weights, bit for bit, on one device in float32."""
 
 import errno
 import json
@@ -37,12 +37,12 @@ def same(a, b):
 
 
 def without_recipe(state):
-    """Which has the folders of the run."""
+    """The state of a run without its recipe, which names the run's folders."""
     return {key: value for key, value in state.items() if key != "recipe"}
 
 
 def assert_same_run(torn, whole):
-    """Everything that is saved but the time it took."""
+    """Everything saved is equal, except the time it took."""
     assert same(*(without_recipe(content(folder / "resume.pt")) for folder in (torn, whole)))
     assert same(json.loads((torn / "history.json").read_text()), json.loads((whole / "history.json").read_text()))
     names = sorted(p.name for p in whole.glob("epoch_*.pth"))
@@ -52,7 +52,7 @@ def assert_same_run(torn, whole):
 
 
 def send_at(monkeypatch, number, moment):
-    """From now on this process gets signal ``number`` in the middle of the step ``moment``, (epoch, step)."""
+    """Send this process signal ``number`` in the middle of the step ``moment``, (epoch, step)."""
     original = loop.seed_step
 
     def seed_step(seed, epoch, step, rank):
@@ -65,7 +65,7 @@ def send_at(monkeypatch, number, moment):
 
 @pytest.fixture
 def runs(recipe, model_with_dropout, tmp_path):
-    """``runs(name, **changes)``: a recipe that drops out, in a folder of its own."""
+    """``runs(name, **changes)``: a recipe with dropout, in a folder of its own."""
 
     def make(name, **changes):
         schedule = {"schedule": "cosine", "warmup_steps": 2, **changes.pop("train", {})}
@@ -82,7 +82,7 @@ def uninterrupted(tmp_path_factory):
 
 @pytest.fixture
 def whole(runs, uninterrupted):
-    """The run folder of ``runs`` without an interruption and with no changes; trained once."""
+    """Folder of an uninterrupted run of ``runs`` without changes, trained once."""
     for folder in uninterrupted.glob("*_tiny_*"):
         return folder
     return train(runs("whole", output=str(uninterrupted)))
@@ -117,7 +117,7 @@ def test_a_run_stopped_at_a_step_goes_on_to_the_same_end(runs, whole, monkeypatc
 
 
 def test_stopped_while_validating(runs, whole, monkeypatch, tmp_path):
-    """At once: the epoch's training is saved already."""
+    """The run stops at once, because the epoch's training is saved already."""
     original = loop.Validator.run
 
     def run(self, epoch):
@@ -137,7 +137,7 @@ def test_stopped_while_validating(runs, whole, monkeypatch, tmp_path):
 
 @pytest.mark.parametrize("stopped", [False, True])
 def test_the_learning_rate_of_an_epoch_is_that_of_its_steps(runs, monkeypatch, stopped):
-    """Not that of the next one, to which the schedule has gone on; also where the run went on after the epoch's last step."""
+    """It is not that of the next epoch, also if the run resumed after the epoch's last step."""
     values = runs("run", train={"schedule": "cosine_epochs", "t_max": 2, "warmup_steps": 0})
     if stopped:
         with monkeypatch.context() as patch, pytest.raises(Unfinished):
@@ -148,7 +148,7 @@ def test_the_learning_rate_of_an_epoch_is_that_of_its_steps(runs, monkeypatch, s
 
 
 def test_gradients_that_are_not_finite_poison_nothing(runs, whole, monkeypatch, tmp_path):
-    """The loss of the step is finite; what is saved is of the step before, and good."""
+    """The loss of the step is finite; the last save is of the step before, and can be used."""
     step = loop.Trainer.train_step
 
     def poisoned(self, batches, epoch, number, due):
@@ -173,7 +173,7 @@ def test_gradients_that_are_not_finite_poison_nothing(runs, whole, monkeypatch, 
 
 
 def test_a_run_on_other_trials_is_refused(runs, corpus, monkeypatch, tmp_path):
-    """Its epochs would be drawn from another list."""
+    """Its epochs would draw from another list."""
     with monkeypatch.context() as patch, pytest.raises(Unfinished):
         send_at(patch, signal.SIGTERM, (1, 0))
         train(runs("run"))
@@ -187,7 +187,10 @@ def test_a_run_on_other_trials_is_refused(runs, corpus, monkeypatch, tmp_path):
 
 
 def test_the_best_stays_until_there_is_a_better_one(runs, monkeypatch):
-    """Cut off between the files of an epoch and validated again, on a GPU perhaps to other digits, the epoch is not the best any more."""
+    """An epoch validated again after an interruption may not be the best any more.
+
+    On a GPU, for example, its digits may differ.
+    """
     values = runs("run", train={"epochs": 2, "keep": "best"}, validation={"augmented": False})
     losses = iter([0.5, 0.4999999, 0.5000001])
     fixed = {"val_eer_wo_aug": 0.1, "val_eer_wo_aug_low": 0.0, "val_eer_wo_aug_high": 0.2}
@@ -225,11 +228,11 @@ def test_a_disk_that_fails(runs, whole, monkeypatch, tmp_path, capsys):
 
 
 class Cut(BaseException):
-    """As if the process were gone: nothing catches it."""
+    """Stands for the end of the process: nothing catches it."""
 
 
 def test_cut_off_between_the_files_of_an_epoch(runs, monkeypatch, tmp_path):
-    """Before each of the writes with which an epoch ends: it is ended again, as it was."""
+    """Cut off before any of the writes that end an epoch, a run ends that epoch again, alike."""
     whole = train(runs("whole", train={"keep": "last"}))
     torn = runs("torn", train={"keep": "last"})
 
@@ -295,7 +298,7 @@ def command_of(recipe, tmp_path):
 
 
 def test_killed_in_a_step(runs, whole, tmp_path):
-    """kill −9 of a process of its own, with a save after each step."""
+    """A separate process is killed (kill −9); it saves after each step."""
     command = command_of(runs("torn", train={"save_every_minutes": 0.0}), tmp_path)
     done = subprocess.run(
         [sys.executable, "-c", KILLED_IN_A_STEP, *command], capture_output=True, text=True, timeout=300
@@ -316,11 +319,11 @@ def test_killed_in_a_step(runs, whole, tmp_path):
 
 @pytest.mark.slow
 def test_killed_again_and_again(runs, whole, tmp_path):
-    """kill −9 at random moments, in steps, saves and validations alike, until it comes through."""
+    """A run is killed (kill −9) at random moments, of all kinds, until it ends."""
     options = {"train": {"save_every_minutes": 0.0}, "data": {"num_workers": 1}}
 
     def run(name, seconds=None):
-        """Seconds from the first step to the end of the last epoch, in a run that is killed after so many."""
+        """Run until killed; return the seconds from the first step to the last epoch."""
         command = [sys.executable, "-m", "nes2net.cli.main", *command_of(runs(name, **options), tmp_path)]
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
         began = ended = 0.0
@@ -347,7 +350,7 @@ def test_killed_again_and_again(runs, whole, tmp_path):
 
 @pytest.mark.slow
 def test_terminated_from_outside(runs, whole, tmp_path):
-    """SIGTERM to the process and those that read for it, as a batch system sends it: exit status 75, and nothing is lost."""
+    """A batch system's SIGTERM to all processes ends a run with status 75, and nothing is lost."""
     recipe = runs("torn", data={"num_workers": 2})
     command = [sys.executable, "-m", "nes2net.cli.main", *command_of(recipe, tmp_path)]
     process = subprocess.Popen(
@@ -364,7 +367,7 @@ def test_terminated_from_outside(runs, whole, tmp_path):
 
 
 def test_a_full_disk(runs, whole, tmp_path, capsys):
-    """A file may not grow beyond half of what a save needs: the system refuses the rest, as on a full disk."""
+    """A limit of half a save on the size of files acts as a full disk."""
     resource = pytest.importorskip("resource")
     torn = runs("torn")
     command = command_of(torn, tmp_path)
@@ -424,7 +427,7 @@ def old_checkpoint(folder):
 
 @pytest.mark.parametrize("make_old", [old_version, old_recipe, old_history, old_checkpoint])
 def test_a_run_whose_epochs_are_numbered_from_0_is_refused(runs, make_old):
-    """By what is left of it, and nothing in its folder is changed."""
+    """Any of its files gives it away, and its folder stays unchanged."""
     recipe = runs("run", train={"epochs": 1})
     folder = train(recipe)
     make_old(folder)

@@ -1,4 +1,4 @@
-"""Training on a tiny corpus: what is written, resumed, refused."""
+"""Training on a tiny corpus: what it writes, resumes and refuses."""
 
 import shutil
 
@@ -92,7 +92,7 @@ def test_a_finished_run_is_not_done_again(recipe, capsys):
 
 def test_one_utterance_has_no_batch_statistics(recipe, small_model):
     model = {**small_model, "backend": {"name": "asp_mlp", "hidden_dim": 8}}
-    with pytest.raises(InputError, match=r"a part of a step has one utterance.*lower `train\.accumulate`"):
+    with pytest.raises(InputError, match=r"a part of a step has a single utterance.*lower `train\.accumulate`"):
         train(recipe(model=model, train={"accumulate": 4, "epochs": 1}))
 
 
@@ -100,7 +100,7 @@ def test_algorithms_that_repeat_themselves(recipe, monkeypatch):
     from nes2net.training import run
 
     cudnn, found = torch.backends.cudnn, []
-    monkeypatch.setattr(run, "_trials", lambda *_: found.append((cudnn.deterministic, cudnn.benchmark)) or [])
+    monkeypatch.setattr(run, "read_trials", lambda *_: found.append((cudnn.deterministic, cudnn.benchmark)) or [])
     before = cudnn.deterministic, cudnn.benchmark
     for options in ({}, {"deterministic": False, "benchmark": True}):
         with pytest.raises(InputError, match="0 training trials"):
@@ -110,7 +110,7 @@ def test_algorithms_that_repeat_themselves(recipe, monkeypatch):
 
 
 def test_a_run_goes_on_without_the_file_it_started_from(recipe, small_model, tmp_path):
-    """The options that the file gave are the run's, whatever the recipe says."""
+    """The run keeps the options from that file, whatever the recipe says."""
     options = {k: v for k, v in small_model["frontend"].items() if k != "name"}
     options |= {"dropout": 0.125, "feature_grad_mult": 0.5, "pretraining_heads": True}
     genuine_checkpoint.write(create_frontend("wav2vec2_small", **options), tmp_path / "ssl.pt")
@@ -152,7 +152,7 @@ def test_another_run_in_the_folder_is_refused(recipe):
     assert yaml.safe_load((folder / "recipe.yaml").read_text()) == recipe(train={"epochs": 1}).to_dict()
     (folder / "recipe.yaml").unlink()
     (folder / "resume.pt").unlink()
-    with pytest.raises(InputError, match=r"holds checkpoints and no recipe\.yaml"):
+    with pytest.raises(InputError, match=r"holds checkpoints but no recipe\.yaml"):
         train(recipe(train={"epochs": 1}))
 
 
@@ -204,7 +204,7 @@ def test_wrong_recipes_leave_nothing_behind(recipe, changes, message, tmp_path):
 def test_starting_from_a_detector(recipe, tmp_path):
     folder = train(recipe(train={"epochs": 1}))
     start = weights(folder, 1)
-    # Smaller than what float32 tells apart, but for parameters that are 0 (biases that nothing has moved).
+    # Below the resolution of float32, except for biases that are still 0.
     again = train(recipe(train={"epochs": 1, "lr": 1e-30, "init_from": str(folder / "epoch_1.pth")}))
     found = last_state(again)
     parameters = [k for k in start if "running_" not in k and "num_batches" not in k]
@@ -229,7 +229,7 @@ def test_batch_statistics_of_an_average_are_estimated_anew(recipe):
     target = average_run(folder, last=1, batch_norm_batches=2).path
     assert target.stem.endswith("_bn")
     for number in (0, -1, 10**6):
-        with pytest.raises(InputError, match="batch statistics come from 1 to 3 batches"):
+        with pytest.raises(InputError, match="batch statistics are estimated on 1 to 3 batches"):
             average_run(folder, last=1, batch_norm_batches=number)
     renewed = load_state_dict(target)
     statistics = {k for k in plain if k.endswith(("running_mean", "running_var", "num_batches_tracked"))}

@@ -1,4 +1,4 @@
-"""Which utterances a step takes, how processes share them, and going on from a step."""
+"""Sampling: the utterances of a step, shares of processes, and resuming at a step."""
 
 import numpy as np
 import pytest

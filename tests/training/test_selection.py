@@ -1,4 +1,4 @@
-"""Selection: improved epochs, early stopping, what is kept, the table, and the epochs to average."""
+"""Selection: improved epochs, early stopping, checkpoints to keep, table, averages."""
 
 import json
 
@@ -32,7 +32,7 @@ PAIRS = [(5.0, 5.0), (4.0, 6.0), None, (6.0, 6.0), (4.0, 7.0), (7.0, 4.0), (6.0,
 
 
 def run(selection, pairs=PAIRS):
-    """Feed ``pairs``; which epochs are improved."""
+    """Feed ``pairs`` of losses and return the improved epochs."""
     return [
         epoch
         for epoch, pair in enumerate(pairs, 1)
@@ -41,7 +41,7 @@ def run(selection, pairs=PAIRS):
 
 
 def test_an_epoch_is_improved_as_published():
-    """Where either loss is at most its best so far, an equal one too; an epoch without validation never is."""
+    """An epoch is improved if either loss is at most the best so far, never without validation."""
     assert run(make()) == [1, 2, 5, 6, 8]
 
 
@@ -96,7 +96,7 @@ def test_patience_counts_validations_without_a_lower_value():
     ],
 )
 def test_keep_policies(keep, expected, tmp_path):
-    """Each epoch is saved if it is to be kept then; what is left in the end is what a policy says of the whole run."""
+    """Epochs are saved when they are to be kept; the whole run decides which stay."""
     selection = make(tmp_path, train={"keep": keep})
     for epoch, pair in enumerate(PAIRS, 1):
         run_one(selection, epoch, pair)
@@ -153,14 +153,14 @@ def test_epochs_to_average_are_those_of_the_table_that_are_there(tmp_path):
     assert best_epochs(tmp_path, 2, "val_eer_wo_aug") == [1, 2]  # all equal
     (tmp_path / "epoch_5.pth").unlink()
     assert best_epochs(tmp_path, 3, "val_loss_w_aug") == [1, 2, 8]
-    with pytest.raises(InputError, match=r"has 4 epochs saved that have val_loss_w_aug \(1, 2, 6, 8\), not 5"):
+    with pytest.raises(InputError, match=r"has checkpoints of 4 epochs with val_loss_w_aug \(1, 2, 6, 8\), not of 5"):
         best_epochs(tmp_path, 5, "val_loss_w_aug")
     with pytest.raises(InputError, match="not 'val_los_w_aug'; did you mean 'val_loss_w_aug'"):
         best_epochs(tmp_path, 1, "val_los_w_aug")
     with pytest.raises(InputError, match="known: val_eer_w_aug, val_eer_wo_aug, val_loss_w_aug"):
         best_epochs(tmp_path, 1, "accuracy")
     (tmp_path / HISTORY_FILE).write_text("[1, 2")
-    with pytest.raises(InputError, match="not a history as training writes it"):
+    with pytest.raises(InputError, match="not a history that training wrote"):
         best_epochs(tmp_path, 1, "val_loss_w_aug")
     (tmp_path / HISTORY_FILE).unlink()
     with pytest.raises(InputError, match=r"has no history\.json, which training writes: name the epochs with `ids`"):
@@ -168,28 +168,28 @@ def test_epochs_to_average_are_those_of_the_table_that_are_there(tmp_path):
 
 
 def test_a_history_from_elsewhere(tmp_path):
-    """Rows without a finite value do not count; what is no history is said."""
+    """Rows without a finite value do not count, and a file that is no history is refused."""
     path = tmp_path / HISTORY_FILE
     for epoch in range(8):
         (tmp_path / f"epoch_{epoch}.pth").touch()
     values = ["null", "NaN", "1e999", '"0.1"', "true", "[0]", "0.5", "1" + "0" * 400]
     path.write_text("[" + ", ".join(f'{{"epoch": {e}, "val_loss": {v}}}' for e, v in enumerate(values)) + "]")
     assert best_epochs(tmp_path, 2, "val_loss") == [6, 7]
-    with pytest.raises(InputError, match=r"has 2 epochs saved that have val_loss \(6, 7\), not 3"):
+    with pytest.raises(InputError, match=r"has checkpoints of 2 epochs with val_loss \(6, 7\), not of 3"):
         best_epochs(tmp_path, 3, "val_loss")
     for epoch in ('"1"', "1.0", "true", "null", "1e999", "-1", "0", "1" + "0" * 300, "[1]"):  # 0 is there already
         path.write_text(f'[{{"epoch": 0, "val_loss": 1.0}}, {{"epoch": {epoch}, "val_loss": 0.5}}]')
-        with pytest.raises(InputError, match="not a history as training writes it"):
+        with pytest.raises(InputError, match="not a history that training wrote"):
             best_epochs(tmp_path, 1, "val_loss")
     for text in ("[" * 10**5, "3", '{"epoch": 1}', "[[]]", '[{"val_loss": 1}]', "null", '"abc"', ""):
         path.write_text(text)
-        with pytest.raises(InputError, match="not a history as training writes it"):
+        with pytest.raises(InputError, match="not a history that training wrote"):
             best_epochs(tmp_path, 1, "val_loss")
 
 
 @pytest.mark.slow
 def test_a_run_ends_early_keeps_what_it_should_and_is_averaged(corpus, tmp_path, capsys):
-    """Through training and the command of the table."""
+    """A run is trained, then averaged by the command that its table names."""
     from nes2net.cli.main import main
     from nes2net.training.run import train
 

@@ -1,4 +1,4 @@
-"""Training on mixed spectrograms: the losses of mixed labels, the stream of each step, and the MPIF-Res2Net recipe as a whole."""
+"""Training on mixed spectrograms: losses of mixed labels, streams, and the MPIF recipe."""
 
 import json
 import math
@@ -82,7 +82,7 @@ def test_cross_entropy_of_mixed_labels():
 
 
 def psi(theta, margin):
-    """(−1)^k cos(mθ) − 2k on the k-th piece of [0, π], as the SphereFace paper writes it."""
+    """(−1)^k cos(mθ) − 2k on the k-th piece of [0, π], as in the SphereFace paper."""
     k = min(int(margin * theta / math.pi), margin - 1)
     return (-1) ** k * math.cos(margin * theta) - 2 * k
 
@@ -123,7 +123,7 @@ def test_angular_softmax_falls_with_the_angle_and_has_gradients():
 
 
 def test_without_margin_it_is_the_cross_entropy_of_the_heads_logits():
-    """m = 1 leaves cos θ, and what the head subtracts from its logits the softmax does not see."""
+    """m = 1 leaves cos θ; a constant that the head subtracts cancels in the softmax."""
     head = AngularHead(6, 2)
     embeddings, targets = torch.randn(9, 6), torch.arange(9) % 2
     angular = AngularSoftmax(head, (0.3, 0.7), margin=1)(embeddings, targets, 0)
@@ -148,16 +148,16 @@ def test_wrong_loss_options(options, message):
 
 def training_loss(objective, waveforms, targets, epoch, step, part=0):
     inputs, targets = objective.mixed(waveforms, targets, epoch, step, part)
-    iteration = (epoch - 1) * objective.steps_per_epoch + step
+    iteration = (epoch - 1) * 3 + step  # of three steps an epoch
     return objective(inputs, targets, iteration) / objective.criterion.weight_of(targets)
 
 
 def test_a_step_mixes_by_its_own_stream(recipe):
-    """One stream per (seed, epoch, step), and part of it; the loss is that of the mixed spectrograms and labels."""
+    """Each (seed, epoch, step, part) has a stream; the loss is that of mixed inputs and labels."""
     torch.manual_seed(0)
     detector = Detector.from_config(SMALL).eval()  # the same batch statistics whatever is mixed
     waveforms, targets = torch.randn(8, 8000), torch.arange(8) % 2
-    objective = Objective(recipe(), detector, steps_per_epoch=3).eval()
+    objective = Objective(recipe(), detector).eval()
     losses = {
         (epoch, step, part): training_loss(objective, waveforms, targets, epoch, step, part).item()
         for epoch in (1, 2, 3)
@@ -167,11 +167,11 @@ def test_a_step_mixes_by_its_own_stream(recipe):
     assert len(set(losses.values())) == 18
     torch.manual_seed(99)  # no global state counts
     assert training_loss(objective, waveforms, targets, 1, 2).item() == losses[1, 2, 0]
-    other = Objective(recipe(seed=7), detector, 3).eval()
+    other = Objective(recipe(seed=7), detector).eval()
     assert training_loss(other, waveforms, targets, 1, 2).item() != losses[1, 2, 0]
 
-    plain = Objective(recipe(augment={"specmix": None}), detector, 3).eval()
-    never = Objective(recipe(augment={"specmix": {**SPECMIX, "probability": 0.0}}), detector, 3).eval()
+    plain = Objective(recipe(augment={"specmix": None}), detector).eval()
+    never = Objective(recipe(augment={"specmix": {**SPECMIX, "probability": 0.0}}), detector).eval()
     expected = training_loss(plain, waveforms, targets, 1, 2)
     torch.testing.assert_close(training_loss(never, waveforms, targets, 1, 2), expected)
     assert expected.item() != losses[1, 2, 0]
@@ -185,7 +185,7 @@ def test_features_that_reach_the_back_end_are_mixed_ones(recipe):
     seen = []
     detector = Detector.from_config({**SMALL, "backend": {**SMALL["backend"], "head": "linear"}})
     detector.backend.register_forward_pre_hook(lambda _, arguments: seen.append(arguments[0].detach()))
-    objective = Objective(recipe(train={"loss": "cross_entropy"}), detector, 3)
+    objective = Objective(recipe(train={"loss": "cross_entropy"}), detector)
     waveforms, targets = torch.randn(8, 8000), torch.arange(8) % 2
     training_loss(objective, waveforms, targets, 1, 0)
     objective.validation_parts(waveforms, targets)
@@ -199,7 +199,7 @@ def test_features_that_reach_the_back_end_are_mixed_ones(recipe):
 
 
 def test_an_interrupted_run_goes_on_to_the_same_weights(recipe, monkeypatch, tmp_path):
-    """Stopped in an epoch; every step is mixed as it would have been."""
+    """After a stop within an epoch, every step is mixed as without the stop."""
     from nes2net.training import loop
 
     schedule = {"schedule": "inverse_sqrt", "warmup_steps": 4, "amsgrad": True}
@@ -246,7 +246,7 @@ def test_every_value_of_the_recipe_names_its_source():
 
 
 def test_the_recipe_states_the_back_ends_defaults():
-    """So that ``create_backend("mpif_res2net")`` is the recipe's network."""
+    """So ``create_backend("mpif_res2net")`` is the recipe's network."""
     options = {k: v for k, v in load_recipe(RECIPE).model["backend"].items() if k != "name"}
     torch.manual_seed(0)
     stated = create_backend("mpif_res2net", **options).state_dict()
@@ -288,7 +288,10 @@ def test_learned_front_ends_have_no_bands(small_model, recipe):
 
 
 def test_the_whole_recipe_through_the_commands(corpus, tmp_path, monkeypatch, capsys):
-    """Trained (two steps a pass), averaged, scored and evaluated as it stands, but for the batch, the epochs and the network's width."""
+    """The recipe is trained for two steps a pass, averaged, scored and evaluated.
+
+    Only batch size, number of epochs and the network's width are changed.
+    """
     monkeypatch.chdir(tmp_path)
     smaller = ["model.backend.planes=[4,8,8,8]", "train.batch_size=6", "train.epochs=2", "data.num_workers=0"]
     assert main(["train", str(RECIPE), f"data.root={corpus}", "date=now", *smaller]) == 0
@@ -319,7 +322,7 @@ def test_the_whole_recipe_through_the_commands(corpus, tmp_path, monkeypatch, ca
 
 @pytest.mark.slow
 def test_the_ablation_of_the_demonstration(corpus, tmp_path):
-    """Three variants through training, averaging, scoring and evaluation; a second call repeats nothing."""
+    """Three variants are trained, averaged, scored and evaluated; a second call repeats nothing."""
     demo = tmp_path / "demo"
     demo.mkdir()
     (demo / "corpus").symlink_to(corpus)

@@ -1,4 +1,4 @@
-"""Validation: which epochs, the published loss, rates and their interval, over any number of processes."""
+"""Validation: its epochs, the published loss, rates with interval, and several processes."""
 
 import json
 import math
@@ -13,7 +13,7 @@ from accelerate import Accelerator
 
 from nes2net import Detector, InputError, metrics
 from nes2net.corpora import asvspoof2019_la
-from nes2net.recipes.recipe import recipe_from_dict
+from nes2net.recipes.recipe import AugmentConfig, TrainConfig, ValidationConfig, recipe_from_dict
 from nes2net.training.dataset import TrainingSet, training_loader
 from nes2net.training.objective import Objective
 from nes2net.training.sampling import EpochBatches
@@ -33,16 +33,15 @@ def test_ctrsvdd_is_validated_at_the_published_epochs(t_max):
     recipe = recipe_of(
         train={"epochs": 75, "schedule": "cosine_epochs", "t_max": t_max}, validation={"epochs": "around_minima"}
     )
-    due = [epoch for epoch in range(1, 76) if is_due(recipe, epoch)]
+    due = [epoch for epoch in range(1, 76) if is_due(epoch, recipe.train, recipe.validation)]
     assert due == GOLDEN[f"ctrsvdd_validation_epochs_Tmax{t_max}"]
 
 
 def test_a_first_epoch_and_always_the_last():
-    late = recipe_of(train={"epochs": 15}, validation={"first_epoch": 10})
-    assert [epoch for epoch in range(1, 16) if is_due(late, epoch)] == [10, 11, 12, 13, 14, 15]
-    short = recipe_of(train={"epochs": 3}, validation={"first_epoch": 10})
-    assert [epoch for epoch in range(1, 4) if is_due(short, epoch)] == [3]
-    assert all(is_due(recipe_of(), epoch) for epoch in range(1, 101))
+    late = ValidationConfig(first_epoch=10)
+    assert [epoch for epoch in range(1, 16) if is_due(epoch, TrainConfig(epochs=15), late)] == [10, 11, 12, 13, 14, 15]
+    assert [epoch for epoch in range(1, 4) if is_due(epoch, TrainConfig(epochs=3), late)] == [3]
+    assert all(is_due(epoch, TrainConfig(), ValidationConfig()) for epoch in range(1, 101))
 
 
 @pytest.mark.parametrize(
@@ -50,7 +49,7 @@ def test_a_first_epoch_and_always_the_last():
     [(4, True, ("w_aug", "wo_aug")), (4, False, ("wo_aug",)), (0, True, ("wo_aug",))],
 )
 def test_passes(algo, augmented, expected):
-    assert passes(recipe_of(augment={"algo": algo}, validation={"augmented": augmented})) == expected
+    assert passes(AugmentConfig(algo=algo), ValidationConfig(augmented=augmented)) == expected
 
 
 @pytest.fixture(scope="module")
@@ -67,16 +66,19 @@ def small_detector():
 def make(detector, corpus, recipe, rank=0, world_size=1, *, copies=1, batch_size=BATCH, num_workers=0):
     trials = asvspoof2019_la.trials(corpus, "dev") * copies
     loaders = {}
-    for name in passes(recipe):
+    for name in passes(recipe.augment, recipe.validation):
         algo = recipe.augment.algo if name == "w_aug" else 0
         dataset = TrainingSet(trials, SAMPLES, algo, seed=recipe.seed, part="dev")
         batches = EpochBatches(len(trials), batch_size, recipe.seed, False, rank=rank, world_size=world_size)
         loaders[name] = training_loader(dataset, batches, num_workers, False)
-    return Validator(recipe, Objective(recipe, detector, 3), loaders, Accelerator(cpu=True))
+    return Validator(recipe, Objective(recipe, detector), loaders, Accelerator(cpu=True))
 
 
 def test_values_are_the_published_ones(detector, corpus):
-    """Σ(weighted mean of the batch × its size) / N, not the weighted mean of the set; rates of scores that evaluation would have."""
+    """The loss is Σ(weighted mean of a batch × its size)/N, not the weighted mean of the set.
+
+    Rates are those that evaluation computes from the scores.
+    """
     recipe = recipe_of(augment={"algo": 4})
     values = make(detector, corpus, recipe).run(1)
     trials = asvspoof2019_la.trials(corpus, "dev")
@@ -109,7 +111,7 @@ def _validate_in_a_process(rank, world_size, corpus, folder):
     os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(world_size)}
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "0", "LOCAL_WORLD_SIZE": str(world_size)}
     torch.set_num_threads(1)
-    # They meet in a file: a port that was free may be another's by now.
+    # They meet in a file, because a port found free may be taken by then.
     torch.distributed.init_process_group("gloo", f"file://{folder}/meeting", rank=rank, world_size=world_size)
     values = make(small_detector(), corpus, recipe_of(), rank, world_size).run(1)
     (folder / f"{rank}.json").write_text(json.dumps(values))
@@ -118,9 +120,12 @@ def _validate_in_a_process(rank, world_size, corpus, folder):
 
 @pytest.mark.slow
 def test_two_processes_have_the_values_of_one(corpus, tmp_path):
-    """To the bit, and both of them."""
+    """Both processes have them, bit for bit, if all compute in one thread."""
     torch.multiprocessing.spawn(_validate_in_a_process, (2, corpus, tmp_path), nprocs=2)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
     alone = make(small_detector(), corpus, recipe_of()).run(1)
+    torch.set_num_threads(threads)
     assert [json.loads((tmp_path / f"{rank}.json").read_text()) for rank in range(2)] == [alone, alone]
 
 
@@ -141,14 +146,14 @@ def test_speakers_are_drawn_where_there_are_enough(detector, corpus):
 
 
 def test_results_are_in_the_order_of_the_set(detector, corpus):
-    """However the processes' own were put together: the interval is drawn from scores in the order of the trials."""
+    """The interval draws from scores in the order of trials, whatever order they arrive in."""
     validator = make(detector, corpus, recipe_of())
     results = [_BatchResult(n, 0.0, np.array([float(n)]), np.array([0]), []) for n in (0, 2, 4, 1, 3)]
     assert [result.number for result in validator._gathered(results)] == [0, 1, 2, 3, 4]
 
 
 def test_a_pass_of_many_batches_keeps_no_files_open(detector, corpus):
-    """What workers send lies in shared memory, one open file for each tensor that is kept."""
+    """Tensors from workers lie in shared memory and keep a file open each."""
     resource = pytest.importorskip("resource")
     if not Path("/proc/self/fd").is_dir():
         pytest.skip("open files are counted in /proc")
@@ -164,7 +169,7 @@ def test_a_pass_of_many_batches_keeps_no_files_open(detector, corpus):
 
 @pytest.fixture
 def own_corpus(corpus, tmp_path):
-    """Development set of its own to damage."""
+    """A copy of the development set that a test may damage."""
     for name in ("ASVspoof2019_LA_dev", "ASVspoof_LA_cm_protocols"):
         shutil.copytree(corpus / name, tmp_path / name)
     return tmp_path
@@ -186,7 +191,7 @@ def test_damaged_files_are_left_out_and_named_once(detector, own_corpus, capsys)
 
 
 def test_speakers_are_not_drawn_where_files_are_left_out(detector, own_corpus):
-    """Whose score is missing is not known where the interval is drawn."""
+    """The interval does not know whose scores are missing."""
     trials = asvspoof2019_la.trials(own_corpus, "dev")
     trials[0].path.write_bytes(b"damaged")
     found = []

@@ -1,0 +1,108 @@
+"""The data of a run: the trials of its corpus, and the batches of training and development."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch.utils.data import DataLoader
+
+from nes2net.audio.cache import AudioCache
+from nes2net.augment.legacy import LegacyStream
+from nes2net.augment.noise import NoiseAugmentation
+from nes2net.augment.rawboost import ALGORITHMS, RawBoostParameters
+from nes2net.corpora.trial import Trial
+from nes2net.errors import InputError
+from nes2net.recipes.recipe import DataConfig, Recipe
+from nes2net.registry import corpora
+from nes2net.training.dataset import TrainingSet, longest_first, training_loader
+from nes2net.training.sampling import EpochBatches
+from nes2net.training.validation import passes
+
+
+def read_trials(data: DataConfig, part: str) -> list[Trial]:
+    """List the trials of ``part``, ``train`` or ``dev``, of the corpus.
+
+    Raises:
+        InputError: if the corpus is not named, an audio file is missing, or a class has no trials.
+    """
+    if data.root is None:
+        raise InputError("where is the corpus? name its folder with `data.root`")
+    trials = corpora.get(data.corpus).trials(data.root, part, protocols=data.protocols)
+    name = "training" if part == "train" else "development"
+    if {trial.target for trial in trials} != {0, 1}:
+        raise InputError(
+            f"the {name} set needs bona fide and spoofed trials, it has {len(trials)} trials of one class or none"
+        )
+    missing = [trial for trial in trials if not trial.path.is_file()]
+    if missing:
+        raise InputError(
+            f"{len(missing)} of {len(trials)} audio files of the {name} set are missing, the first of them "
+            f"{missing[0].path}: complete the corpus or name its folder with `data.root`"
+        )
+    return trials
+
+
+def training_batches(
+    recipe: Recipe,
+    trials: list[Trial],
+    stream: LegacyStream | None,
+    *,
+    rank: int = 0,
+    world_size: int = 1,
+    accumulate: int = 1,
+    pin_memory: bool = False,
+) -> DataLoader:
+    """Load the batches of training: process ``rank``'s parts of each step.
+
+    Args:
+        stream: what RawBoost draws from if ``augment.rng`` is ``legacy``.
+        accumulate: number of parts of a process; with one part and one process, batches are whole.
+    """
+    data, augment = recipe.data, recipe.augment
+    recipe.check_noise()
+    noise = NoiseAugmentation(augment.musan, augment.rir, augment.noise_probability)
+    dataset = _dataset(recipe, trials, "train", augment.algo, data.num_samples, stream, noise=noise, crop=data.crop)
+    shares = {"rank": rank, "world_size": world_size, "accumulate": accumulate}
+    batches = EpochBatches(len(trials), recipe.train.batch_size, recipe.seed, True, **shares)
+    return training_loader(dataset, batches, data.num_workers, pin_memory)
+
+
+def development_batches(
+    recipe: Recipe,
+    trials: list[Trial],
+    stream: LegacyStream | None,
+    *,
+    rank: int = 0,
+    world_size: int = 1,
+    pin_memory: bool = False,
+) -> dict[str, DataLoader]:
+    """Load process ``rank``'s batches of each pass over the development set.
+
+    Only training adds noise or takes another crop than the head.
+    """
+    num_samples, batch_size = recipe.data.num_samples, recipe.train.batch_size
+    if recipe.validation.whole_utterances:
+        trials, num_samples, batch_size = longest_first(trials), None, 1
+    loaders = {}
+    for name in passes(recipe.augment, recipe.validation):
+        algo = recipe.augment.algo if name == "w_aug" else 0
+        dataset = _dataset(recipe, trials, "dev", algo, num_samples, stream if algo else None)
+        batches = EpochBatches(len(trials), batch_size, recipe.seed, False, rank=rank, world_size=world_size)
+        loaders[name] = training_loader(dataset, batches, recipe.data.num_workers, pin_memory)
+    return loaders
+
+
+def _dataset(
+    recipe: Recipe,
+    trials: list[Trial],
+    part: str,
+    algo: int,
+    num_samples: int | None,
+    stream: LegacyStream | None,
+    **options: Any,
+) -> TrainingSet:
+    if algo not in ALGORITHMS:
+        raise InputError(f"RawBoost has the algorithms 0 (none) to {ALGORITHMS[-1]}, not {algo}")
+    parameters = RawBoostParameters.of(**recipe.augment.parameters)
+    cache = AudioCache(recipe.data.cache) if recipe.data.cache else None
+    return TrainingSet(trials, num_samples, algo, parameters, recipe.seed, part, cache=cache, stream=stream, **options)
