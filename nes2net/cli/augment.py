@@ -15,6 +15,7 @@ from nes2net.machine.files import replacing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.image import AxesImage
 
 _WINDOW = 512  # samples: 32 ms
 _SPECTRUM_COLUMNS, _WAVEFORM_COLUMNS = 1500, 2000  # more than these would fall on one pixel
@@ -162,7 +163,7 @@ def _draw_waveform(axes: Axes, waveform: np.ndarray) -> None:
     axes.axhline(0, color="grey", linewidth=0.5)
 
 
-def _draw_spectrogram(axes: Axes, levels: np.ndarray, waveform: np.ndarray, top: float) -> object:
+def _draw_spectrogram(axes: Axes, levels: np.ndarray, waveform: np.ndarray, top: float) -> AxesImage:
     from nes2net.audio.read import SAMPLE_RATE
 
     seconds = len(waveform) / SAMPLE_RATE

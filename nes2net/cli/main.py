@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 from nes2net import __version__
 from nes2net.cli import (
@@ -27,16 +27,12 @@ from nes2net.cli.entry import OneLineParser, run
 class _Parser(OneLineParser):
     """Accept the ``key=value`` arguments of a command after its options too."""
 
-    def parse_args(
-        self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
-    ) -> argparse.Namespace:
-        namespace, left = self.parse_known_args(args, namespace)
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:
+        namespace, left = super().parse_known_args(args, namespace)
         if "overrides" in namespace and not any(word.startswith("-") for word in left):
             namespace.overrides += left
             left = []
-        if left:
-            self.error(f"unrecognized arguments: {' '.join(left)}")
-        return namespace
+        return namespace, left
 
 
 def build_parser() -> OneLineParser:

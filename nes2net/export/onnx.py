@@ -112,7 +112,7 @@ def _lengths(detector: Detector, num_samples: int | None) -> tuple[int, int | No
     shortest = detector.min_samples
     most_frames = backend.fixed_frames or backend.max_frames
     longest = most_frames and frontend.min_samples + most_frames * frontend.hop_length - 1
-    if num_samples is None and backend.fixed_frames:
+    if num_samples is None and longest and backend.fixed_frames:
         num_samples = ASVSPOOF_SAMPLES if shortest <= ASVSPOOF_SAMPLES <= longest else shortest
     if num_samples is None:
         return shortest, longest
@@ -148,6 +148,7 @@ def _write(detector: Detector, description: dict[str, Any], path: Path) -> None:
                 custom_translation_table=translations(),
                 verbose=False,
             )
+            assert program is not None  # torch returns None only if it is given a file
             fold_constants(program.model)  # onnxruntime lacks some operators in float64, which constants are made of
     except Exception as error:  # torch.onnx raises many types, and back-ends may come from elsewhere
         reason = first_line(error.__cause__ or error)

@@ -47,11 +47,11 @@ def translations() -> dict[Callable, Callable]:
         return op.Transpose(spectrum, perm=[0, 2, 3, 1])
 
     aten = torch.ops.aten
-    windows = {
+    windows: dict[Callable, Callable] = {
         getattr(aten, name).periodic: partial(window, getattr(torch, name))
         for name in ("blackman_window", "hamming_window", "hann_window")
     }
-    spectra = {aten._fft_r2c.default: fft_r2c, aten.stft.default: stft}
+    spectra: dict[Callable, Callable] = {aten._fft_r2c.default: fft_r2c, aten.stft.default: stft}
     return {**windows, **spectra, aten.remainder.Scalar: remainder}
 
 

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +27,8 @@ from nes2net.inspect.info import count_flops
 from nes2net.machine.processors import processor_name, usable_processors
 from nes2net.scoring.kernel import scoring_mode
 
-try:
+if sys.platform != "win32":
     import resource
-except ImportError:  # Windows
-    resource = None
 # Size of the square matrices whose product serves as the yardstick, by kind of device.
 _PRODUCT_SIZE = {"cpu": 2048, "cuda": 8192}
 
@@ -92,11 +91,12 @@ def measure(
         waveform = 0.1 * torch.randn(size, num_samples).to(detector.device)
         features = _frontend(detector, waveform)
         amount = {"utterances": size, "audio": size * seconds}
-        for name, run, cost in (
-            ("front-end", lambda x=waveform: _frontend(detector, x), flops["front-end"]),
-            ("back-end", lambda x=features: _head(detector, x), flops["back-end"]),
-        ):
-            stages.append((run, {"stage": f"{name}, batch {size}", **amount, "flops": size * cost}))
+        parts: dict[str, Callable[[], Any]] = {
+            "front-end": partial(_frontend, detector, waveform),
+            "back-end": partial(_head, detector, features),
+        }
+        for name, compute in parts.items():
+            stages.append((compute, {"stage": f"{name}, batch {size}", **amount, "flops": size * flops[name]}))
     size = max(batch_sizes)
     given = [*files] * -(-size // len(files))  # at least one batch
     end = {"stage": f"files to scores, batch {size}", "utterances": len(given), "audio": len(given) * seconds}
@@ -135,7 +135,8 @@ def _head(detector: Detector, hidden_states: list[Tensor]) -> Tensor:
 
 def _product(matrix: Tensor) -> Callable[[], Tensor]:
     """Return a function for a square product, which oneDNN computes if it computes the detector's layers."""
-    linear = nn.Linear(*matrix.shape, bias=False, device="meta")
+    rows, columns = matrix.shape
+    linear = nn.Linear(columns, rows, bias=False, device="meta")
     linear.weight = nn.Parameter(matrix, requires_grad=False)
     layer = OneDNNLinear(linear)
 
@@ -209,7 +210,7 @@ def _threads() -> str:
 def peak_memory(device: torch.device) -> str:
     """Report the peak memory of this process, and of its part of the GPU; empty if the system does not tell."""
     text = ""
-    if resource is not None:
+    if sys.platform != "win32":
         unit = 1 if sys.platform == "darwin" else 1024
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
         text = f"peak memory {peak / 2**30:.2f} GiB"

@@ -182,7 +182,7 @@ def _with_tensors(
     expected: Mapping[str, Tensor],
     misfit: Misfit | None = None,
 ) -> Identity:
-    numbers = Counter()
+    numbers: Counter[str] = Counter()
     for tensor in state_dict.values():
         numbers[str(tensor.dtype).removeprefix("torch.")] += tensor.numel()
     identity.parameters, identity.dtypes = sum(numbers.values()), dict(numbers.most_common())

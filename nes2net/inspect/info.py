@@ -12,10 +12,13 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from nes2net.aggregations.base import Aggregation
 from nes2net.audio.crop import ASVSPOOF_SAMPLES
 from nes2net.audio.read import SAMPLE_RATE
+from nes2net.backends.base import Backend
 from nes2net.detector import PUBLISHED_MODELS, Detector
 from nes2net.errors import InputError, did_you_mean
+from nes2net.frontends.base import Frontend
 from nes2net.inspect.identify import identify
 from nes2net.registry import aggregations, backends, create_aggregation, create_backend, create_frontend, frontends
 
@@ -115,7 +118,7 @@ def _describe_detector(detector: Detector) -> list[PartInfo]:
     return [*parts, _describe_head("back-end", detector.backend, features, frames, seconds)]
 
 
-def _describe_frontend(frontend: nn.Module, device: Any) -> PartInfo:
+def _describe_frontend(frontend: Frontend, device: Any) -> PartInfo:
     waveform = torch.zeros(1, ASVSPOOF_SAMPLES, device=device)
     flops = count_flops(frontend, waveform)
     hop, width = 1e3 * frontend.hop_length / SAMPLE_RATE, 1e3 * frontend.min_samples / SAMPLE_RATE
@@ -127,11 +130,13 @@ def _describe_frontend(frontend: nn.Module, device: Any) -> PartInfo:
     )
 
 
-def _describe_head(role: str, part: nn.Module, inputs: Any, frames: int, seconds: float | None = None) -> PartInfo:
+def _describe_head(
+    role: str, part: Aggregation | Backend, inputs: Any, frames: int, seconds: float | None = None
+) -> PartInfo:
     flops = count_flops(part, inputs)
     seconds = seconds or frames * 0.02
     notes = []
-    if role == "back-end":
+    if isinstance(part, Backend):
         notes.append(f"{flops / 1e9:.3f} GFLOP on {frames} frames, a multiply-add counted as two")
         width = part.receptive_field
         sees = (
@@ -152,7 +157,7 @@ def _layer(name: str, module: nn.Module) -> str:
     return f"{name} ({times}{f', {parameters:,}' if parameters else ''})"
 
 
-def _inputs(backend: nn.Module, frames: int, device: str) -> Tensor | list[Tensor]:
+def _inputs(backend: Backend, frames: int, device: str) -> Tensor | list[Tensor]:
     if backend.wants_layers == "all":
         return _states(backend.feature_dim, frames, backend.num_states, device)
     return torch.zeros(1, frames, backend.feature_dim, device=device)

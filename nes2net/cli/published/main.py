@@ -312,8 +312,7 @@ def recipe_from_flags(args: argparse.Namespace) -> Recipe:
 
 
 def _say_what_changes_nothing(args: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
-    inert = ("loss", "test_length", "BTN_ratio", "eval_part", "is_eval")
-    inert += tuple(_RAWBOOST) if args.algo == 0 else ()
+    inert = ["loss", "test_length", "BTN_ratio", "eval_part", "is_eval", *(_RAWBOOST if args.algo == 0 else [])]
     given = [f"--{name}" for name in inert if getattr(args, name) != parser.get_default(name)]
     if given:
         print(
