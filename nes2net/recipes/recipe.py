@@ -133,7 +133,7 @@ class DataConfig(Section):
 
     prefix: ClassVar[str] = "data."
 
-    corpus: Annotated[str, Source("arXiv 2504.05657, Section IV")] = "asvspoof2019_la"
+    corpus: Annotated[str, Source("arXiv 2504.05657")] = "asvspoof2019_la"
     """Corpus whose training set is trained on and whose development set validates."""
     root: Annotated[str | None, Source("main.py `--database_path`")] = None
     """Folder of the corpus."""
@@ -220,19 +220,19 @@ class TrainConfig(Section):
     """Learning rate; with a schedule its highest value."""
     weight_decay: Annotated[NotNegative, Source("main.py `--weight_decay`")] = 1e-4
     """Weight decay, in the manner of `train.optimizer`."""
-    adam_betas: Annotated[
-        list[BelowOne], Field(min_length=2, max_length=2), Source("PyTorch's default; CtrSVDD program")
-    ] = Field(default=[0.9, 0.999])
+    adam_betas: Annotated[list[BelowOne], Field(min_length=2, max_length=2), Source("main.py (PyTorch's default)")] = (
+        Field(default=[0.9, 0.999])
+    )
     """Decay rates β₁ and β₂ of the means of the gradient and of its square."""
-    adam_eps: Annotated[AboveZero, Source("PyTorch's default")] = 1e-8
+    adam_eps: Annotated[AboveZero, Source("main.py (PyTorch's default)")] = 1e-8
     """ε in the denominator of Adam's step."""
-    amsgrad: Annotated[Flag, Source("SR-LA Res2Net's program; Reddi et al., ICLR 2018")] = False
+    amsgrad: Annotated[Flag, Source("SR-LA Res2Net code; Reddi et al., ICLR 2018")] = False
     """Divide by the largest mean of the squared gradient so far."""
     schedule: Annotated[
         Literal["constant", "cosine", "cosine_epochs", "inverse_sqrt"],
         Source(
             "`constant`: main.py; `cosine`: ASVspoof 5 program; `cosine_epochs`: CtrSVDD program; "
-            "`inverse_sqrt`: SR-LA Res2Net's program, Vaswani et al. 2017, Section 5.3"
+            "`inverse_sqrt`: SR-LA Res2Net code, Vaswani et al. 2017, Section 5.3"
         ),
     ] = "constant"
     """Course of the learning rate. `cosine` falls from `train.lr` to `train.min_lr` over all steps.
@@ -247,13 +247,15 @@ class TrainConfig(Section):
     """Lowest learning rate of a cosine; at most `train.lr`."""
     t_max: Annotated[Count, UsedWith("schedule", ("cosine_epochs",)), Source("CtrSVDD program `--T_max`")] = 5
     """Epochs from the highest learning rate to the lowest."""
-    warmup_steps: Annotated[Natural, Source("SR-LA Res2Net's program: 1000")] = 0
+    warmup_steps: Annotated[Natural, Source("SR-LA Res2Net code: 1000")] = 0
     """Steps in which the learning rate rises linearly."""
     max_grad_norm: Annotated[AboveZero | None, Source("toolkit")] = None
     """L2 norm to which a longer gradient is scaled; null never scales."""
     loss: Annotated[
         Literal["cross_entropy", "focal", "angular_softmax"],
-        Source("`cross_entropy`: main.py `--loss WCE`; `focal`: CtrSVDD program; `angular_softmax`: SphereFace, CVPR 2017"),
+        Source(
+            "`cross_entropy`: main.py `--loss WCE`; `focal`: CtrSVDD program; `angular_softmax`: SR-LA Res2Net code"
+        ),
     ] = "cross_entropy"
     """Loss: cross-entropy over two logits, focal loss on one logit, or angular softmax, which needs
     a back-end with an angular head."""
@@ -264,24 +266,30 @@ class TrainConfig(Section):
         Source("main.py"),
     ] = Field(default=[0.1, 0.9])
     """Weights of spoof and of bona fide in the loss."""
-    focal_gamma: Annotated[NotNegative, UsedWith("loss", ("focal",)), Source("CtrSVDD program; ICCV 2017")] = 2.0
+    focal_gamma: Annotated[
+        NotNegative, UsedWith("loss", ("focal",)), Source("CtrSVDD program; Lin et al., ICCV 2017")
+    ] = 2.0
     """γ of the focal loss: the larger, the less an easy utterance counts."""
-    focal_alpha: Annotated[AboveZero, UsedWith("loss", ("focal",)), Source("CtrSVDD program; ICCV 2017")] = 0.25
+    focal_alpha: Annotated[
+        AboveZero, UsedWith("loss", ("focal",)), Source("CtrSVDD program; Lin et al., ICCV 2017")
+    ] = 0.25
     """α of the focal loss. It is the same for both classes, as published, so it only scales the loss."""
     label_smoothing: Annotated[BelowOne, UsedWith("loss", ("focal",)), Source("CtrSVDD program: 0.1")] = 0.0
     """ε of the focal loss: its targets are ε/2 and 1 − ε/2."""
-    angular_margin: Annotated[Count, UsedWith("loss", ("angular_softmax",)), Source("SphereFace, CVPR 2017")] = 4
+    angular_margin: Annotated[
+        Count, UsedWith("loss", ("angular_softmax",)), Source("SR-LA Res2Net code; Liu et al., CVPR 2017")
+    ] = 4
     """m of angular softmax, by which the angle to the own class is multiplied."""
-    angular_lambda_min: Annotated[
-        NotNegative, UsedWith("loss", ("angular_softmax",)), Source("SR-LA Res2Net's program")
-    ] = 5.0
+    angular_lambda_min: Annotated[NotNegative, UsedWith("loss", ("angular_softmax",)), Source("SR-LA Res2Net code")] = (
+        5.0
+    )
     """Last λ of angular softmax. λ is max(min, max/(1 + decay·step)): the margin comes in gradually."""
-    angular_lambda_max: Annotated[
-        NotNegative, UsedWith("loss", ("angular_softmax",)), Source("SR-LA Res2Net's program")
-    ] = 1500.0
+    angular_lambda_max: Annotated[NotNegative, UsedWith("loss", ("angular_softmax",)), Source("SR-LA Res2Net code")] = (
+        1500.0
+    )
     """First λ of angular softmax."""
     angular_lambda_decay: Annotated[
-        NotNegative, UsedWith("loss", ("angular_softmax",)), Source("SR-LA Res2Net's program")
+        NotNegative, UsedWith("loss", ("angular_softmax",)), Source("SR-LA Res2Net code")
     ] = 0.1
     """How fast λ of angular softmax falls, per step."""
     precision: Annotated[Literal["fp32", "bf16", "fp16"], Source("toolkit")] = "fp32"
@@ -325,9 +333,9 @@ class ValidationConfig(Section):
     """Take whole utterances, one at a time, instead of their first `data.num_samples`."""
     first_epoch: Annotated[Count, Source("ASVspoof 5 program: its epoch 10, the eleventh")] = 1
     """First epoch that is validated; epochs are numbered from 1. The last epoch always is."""
-    epochs: Annotated[
-        Literal["all", "around_minima"], Source("`all`: main.py; `around_minima`: CtrSVDD program")
-    ] = "all"
+    epochs: Annotated[Literal["all", "around_minima"], Source("`all`: main.py; `around_minima`: CtrSVDD program")] = (
+        "all"
+    )
     """Epochs that are validated: all, or the first and those around each lowest learning rate of
     `train.schedule: cosine_epochs` (`around_minima`)."""
     select_on: Annotated[
@@ -352,7 +360,7 @@ class Recipe(Section):
         Source("main.py `--seed`"),
     ] = 1234
     """Seed of everything random: weights, order of the utterances, augmentation, dropout."""
-    model: Annotated[dict[str, Any], Source("arXiv 2504.05657, Section III")] = Field(default=_DEFAULT_MODEL)
+    model: Annotated[dict[str, Any], Source("published command; arXiv 2504.05657")] = Field(default=_DEFAULT_MODEL)
     """`frontend`, `aggregation` and `backend`, each a name or a mapping of `name` and options."""
     ssl_checkpoint: Annotated[str | None, Source("main.py: xlsr2_300m.pt")] = None
     """Pre-training file of the front-end; null starts from random weights."""

@@ -10,7 +10,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from nes2net.audio.cache import AudioCache
-from nes2net.augment.legacy import LegacyStream, augmentation_stream
+from nes2net.augment.legacy import LegacyStream
 from nes2net.augment.noise import NoiseAugmentation
 from nes2net.augment.rawboost import ALGORITHMS, RawBoostParameters
 from nes2net.checkpoints.state_dict import load_state_dict, read_record
@@ -19,6 +19,7 @@ from nes2net.detector import Detector
 from nes2net.errors import InputError
 from nes2net.recipes.recipe import Recipe
 from nes2net.registry import corpora
+from nes2net.training.augmentation import augmentation_stream
 from nes2net.training.dataset import TrainingSet, longest_first, training_loader
 from nes2net.training.distributed import (
     all_or_none,

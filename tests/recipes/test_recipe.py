@@ -58,7 +58,10 @@ def test_overrides_and_types(tmp_path):
         ("seed", "not of the form key=value"),
         ("seed=[1", "not valid YAML"),
         ("train.class_weights=0.1", "`train.class_weights` is a list of two numbers above 0, not 0.1"),
-        ("train.class_weights=[0.1, heavy]", r"`train.class_weights` is a list of two numbers above 0, not \[0.1, 'heavy'\]"),
+        (
+            "train.class_weights=[0.1, heavy]",
+            r"`train.class_weights` is a list of two numbers above 0, not \[0.1, 'heavy'\]",
+        ),
         ("trian.lr=1", "unknown key 'trian' in the recipe; did you mean 'train'\\?"),
         ("epochs=3", "unknown key 'epochs' in the recipe; did you mean 'train.epochs'\\?"),
         ("train.patience=3", "unknown key 'train.patience' in the recipe; did you mean 'validation.patience'\\?"),
@@ -250,3 +253,26 @@ def test_an_error_does_not_repeat_what_is_large():
         with pytest.raises(InputError) as error:
             recipe_from_dict(values)
         assert len(str(error.value)) < 1000
+
+
+@pytest.mark.parametrize(
+    "values, message",
+    [
+        ({"adam_betas": [0.9]}, "`train.adam_betas` is a list of two numbers from 0 to below 1, not \\[0.9\\]"),
+        ({"adam_betas": [0.9, 1]}, "`train.adam_betas` is a list of two numbers from 0 to below 1"),
+        ({"lr": 0.0}, "`train.lr` is a number above 0, not 0.0"),
+        ({"lr": True}, "`train.lr` is a number above 0, not True"),
+        ({"adam_eps": 0}, "`train.adam_eps` is a number above 0"),
+        ({"weight_decay": -1.0}, "`train.weight_decay` is a number of at least 0"),
+        ({"optimizer": "sgd"}, "`train.optimizer` is one of adam, adamw, not 'sgd'"),
+        ({"schedule": "cosine", "min_lr": 1.0}, r"`train.min_lr` is from 0 to `train.lr` \(2.5e-07\), not 1.0"),
+        ({"schedule": "cosine_epochs", "t_max": 0}, "`train.t_max` is a whole number of at least 1"),
+        ({"schedule": ["cosine"]}, "`train.schedule` is one of constant, .*, inverse_sqrt, not \\['cosine'\\]"),
+        ({"loss": "focal", "label_smoothing": 1}, "`train.label_smoothing` is a number from 0 to below 1, not 1"),
+        ({"compile": 1}, "`train.compile` is true or false, not 1"),
+        ({"epoch": 1}, "unknown key 'train.epoch' in the recipe; did you mean 'train.epochs'"),
+    ],
+)
+def test_a_section_made_in_python_is_checked_as_one_that_is_read(values, message):
+    with pytest.raises(InputError, match=message):
+        TrainConfig(**values)
