@@ -27,7 +27,7 @@ class UsedWith:
     values: tuple[str, ...]
 
     def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
-        return {**handler(core), "usedWith": f"`{self.choice}: {'` or `'.join(self.values)}`"}
+        return {**handler(core), "usedWith": f"{self.choice}: {' or '.join(self.values)}"}
 
 
 @dataclass(frozen=True)
@@ -55,12 +55,12 @@ def what_it_takes(schema: dict[str, Any]) -> str:
     >>> what_it_takes({"type": "integer", "minimum": 1})
     'a whole number of at least 1'
     >>> what_it_takes({"anyOf": [{"type": "number", "exclusiveMinimum": 0}, {"type": "null"}]})
-    'a number above 0 or null'
+    'a number above 0, or null'
     """
     if "takes" in schema:
         return schema["takes"]
     if "anyOf" in schema:
-        return " or ".join(what_it_takes(option) for option in schema["anyOf"])
+        return ", or ".join(what_it_takes(option) for option in schema["anyOf"])
     if "enum" in schema:
         return f"one of {', '.join(schema['enum'])}"
     if schema["type"] == "array":  # each list of a recipe is a pair

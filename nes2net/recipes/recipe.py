@@ -42,7 +42,7 @@ def _not_boolean(value: Any) -> Any:
 
 def _folder_part(text: str) -> str:
     if not text.isprintable() or any(part in text for part in ("/", "\\", "..")):
-        raise ValueError("would leave the folder `output`")
+        raise ValueError("not a part of a folder's name")
     return text
 
 
@@ -134,16 +134,17 @@ class DataConfig(Section):
     prefix: ClassVar[str] = "data."
 
     corpus: Annotated[str, Source("arXiv 2504.05657")] = "asvspoof2019_la"
-    """Corpus whose training set is trained on and whose development set validates."""
-    root: Annotated[str | None, Source("main.py `--database_path`")] = None
+    """Corpus that is trained on and whose development set validates, by its name in
+    `nes2net check-data`."""
+    root: Annotated[str | None, Source("main.py --database_path")] = None
     """Folder of the corpus."""
-    protocols: Annotated[str | None, Source("main.py `--protocols_path`")] = None
+    protocols: Annotated[str | None, Source("main.py --protocols_path")] = None
     """Folder of the protocols; if not given, they are looked for in `data.root`."""
     num_samples: Annotated[Count, Source("main.py: 4.04 s; CtrSVDD program: 64000")] = ASVSPOOF_SAMPLES
     """Samples of each training utterance, at 16 kHz. A shorter utterance is repeated."""
     crop: Annotated[
         Literal["head", "random", "random_tiled"],
-        Source("`head`: main.py; `random`: ASVspoof 5 program; `random_tiled`: CtrSVDD program"),
+        Source("head: main.py; random: ASVspoof 5 program; random_tiled: CtrSVDD program"),
     ] = "head"
     """Part of a longer utterance that is trained on: its first samples (`head`), or samples from a
     random place. With `random` a shorter utterance is repeated from its start, with `random_tiled`
@@ -161,10 +162,10 @@ class AugmentConfig(Section):
 
     prefix: ClassVar[str] = "augment."
 
-    algo: Annotated[int, Strict(), Field(ge=0, le=11), Source("main.py `--algo`; arXiv 2111.04433")] = 0
+    algo: Annotated[int, Strict(), Field(ge=0, le=11), Source("main.py --algo; arXiv 2111.04433")] = 0
     """Algorithm of RawBoost: 0 none, 1 convolutive noise, 2 impulsive noise, 3 stationary noise;
     4 to 11 combine these."""
-    parameters: Annotated[dict[str, Any], Source("main.py `--N_f`, `--nBands`, …")] = Field(default={})
+    parameters: Annotated[dict[str, Any], Source("main.py: N_f, nBands, …; arXiv 2111.04433")] = Field(default={})
     """Parameters of RawBoost, under their published names, that differ from the published values."""
     musan: Annotated[str | None, Source("ASVspoof 5 program; openslr.org/17")] = None
     """Folder of MUSAN, for background noise."""
@@ -173,7 +174,7 @@ class AugmentConfig(Section):
     noise_probability: Annotated[Probability | None, Source("ASVspoof 5 program: 0.5")] = None
     """Chance of a training utterance to get background noise or reverberation. If not given, it is
     0.5 with `augment.musan` or `augment.rir`, and otherwise 0."""
-    rng: Annotated[Literal["utterance", "legacy"], Source("toolkit; `legacy`: main.py (deviation 8)")] = "utterance"
+    rng: Annotated[Literal["utterance", "legacy"], Source("toolkit; legacy: main.py (deviation 8)")] = "utterance"
     """Random numbers of the augmentation: one stream for each seed, epoch and utterance
     (`utterance`), or one stream for all utterances in the published order (`legacy`)."""
     specmix: Annotated[dict[str, Any] | None, Source("arXiv 2306.15389; arXiv 2108.03020")] = None
@@ -202,9 +203,9 @@ class TrainConfig(Section):
 
     prefix: ClassVar[str] = "train."
 
-    epochs: Annotated[Count, Source("main.py `--num_epochs`")] = 100
+    epochs: Annotated[Count, Source("main.py --num_epochs")] = 100
     """Passes over the training set."""
-    batch_size: Annotated[Count, Source("main.py `--batch_size`")] = 12
+    batch_size: Annotated[Count, Source("main.py --batch_size")] = 12
     """Utterances of an optimisation step, over all processes and all parts of `train.accumulate`.
     The last incomplete batch of an epoch is left out."""
     accumulate: Annotated[Count, Source("toolkit")] = 1
@@ -212,13 +213,13 @@ class TrainConfig(Section):
     loss is that of the whole batch; batch normalisation sees the parts."""
     optimizer: Annotated[
         Literal["adam", "adamw"],
-        Source("`adam`: main.py; `adamw`: CtrSVDD program; Loshchilov and Hutter, ICLR 2019"),
+        Source("adam: main.py; adamw: CtrSVDD program; Loshchilov and Hutter, ICLR 2019"),
     ] = "adam"
     """Optimiser. The weight decay of `adam` is an L2 term of the gradient; that of `adamw` is
     applied to the weights themselves."""
-    lr: Annotated[AboveZero, Source("published command `--lr`")] = 2.5e-7
+    lr: Annotated[AboveZero, Source("main.py --lr; 2.5e-7 in the published command")] = 2.5e-7
     """Learning rate; with a schedule its highest value."""
-    weight_decay: Annotated[NotNegative, Source("main.py `--weight_decay`")] = 1e-4
+    weight_decay: Annotated[NotNegative, Source("main.py --weight_decay")] = 1e-4
     """Weight decay, in the manner of `train.optimizer`."""
     adam_betas: Annotated[list[BelowOne], Field(min_length=2, max_length=2), Source("main.py (PyTorch's default)")] = (
         Field(default=[0.9, 0.999])
@@ -231,8 +232,8 @@ class TrainConfig(Section):
     schedule: Annotated[
         Literal["constant", "cosine", "cosine_epochs", "inverse_sqrt"],
         Source(
-            "`constant`: main.py; `cosine`: ASVspoof 5 program; `cosine_epochs`: CtrSVDD program; "
-            "`inverse_sqrt`: SR-LA Res2Net code, Vaswani et al. 2017, Section 5.3"
+            "constant: main.py; cosine: ASVspoof 5 program; cosine_epochs: CtrSVDD program; "
+            "inverse_sqrt: SR-LA Res2Net code, Vaswani et al. 2017, Section 5.3"
         ),
     ] = "constant"
     """Course of the learning rate. `cosine` falls from `train.lr` to `train.min_lr` over all steps.
@@ -242,10 +243,10 @@ class TrainConfig(Section):
     min_lr: Annotated[
         NotNegative,
         UsedWith("schedule", ("cosine", "cosine_epochs")),
-        Source("CtrSVDD program `--min_lr`: 1e-9; ASVspoof 5 program: 1e-7"),
+        Source("CtrSVDD program --min_lr: 1e-9; ASVspoof 5 program: 1e-7"),
     ] = 0.0
     """Lowest learning rate of a cosine; at most `train.lr`."""
-    t_max: Annotated[Count, UsedWith("schedule", ("cosine_epochs",)), Source("CtrSVDD program `--T_max`")] = 5
+    t_max: Annotated[Count, UsedWith("schedule", ("cosine_epochs",)), Source("CtrSVDD program --T_max")] = 5
     """Epochs from the highest learning rate to the lowest."""
     warmup_steps: Annotated[Natural, Source("SR-LA Res2Net code: 1000")] = 0
     """Steps in which the learning rate rises linearly."""
@@ -253,9 +254,7 @@ class TrainConfig(Section):
     """L2 norm to which a longer gradient is scaled; null never scales."""
     loss: Annotated[
         Literal["cross_entropy", "focal", "angular_softmax"],
-        Source(
-            "`cross_entropy`: main.py `--loss WCE`; `focal`: CtrSVDD program; `angular_softmax`: SR-LA Res2Net code"
-        ),
+        Source("cross_entropy: main.py --loss WCE; focal: CtrSVDD program; angular_softmax: SR-LA Res2Net code"),
     ] = "cross_entropy"
     """Loss: cross-entropy over two logits, focal loss on one logit, or angular softmax, which needs
     a back-end with an angular head."""
@@ -299,15 +298,15 @@ class TrainConfig(Section):
     keeping them: less memory, more time."""
     compile: Annotated[Flag, Source("toolkit")] = False
     """Compile front-end and back-end with `torch.compile`."""
-    freeze_frontend_epochs: Annotated[Natural, Source("CtrSVDD program `--SSL_freeze_epoch`")] = 0
+    freeze_frontend_epochs: Annotated[Natural, Source("CtrSVDD program --SSL_freeze_epoch")] = 0
     """First epochs in which the front-end is not trained."""
-    init_from: Annotated[str | None, Source("main.py `--model_path`")] = None
+    init_from: Annotated[str | None, Source("main.py --model_path")] = None
     """Checkpoint of a whole detector to start from."""
     keep: Annotated[
         str,
         Field(pattern=rf"^\s*(improved|all|{_KEPT}(\s*,\s*{_KEPT})*)\s*$"),
         Takes("improved, all, or any of last, best and a number, joined by commas"),
-        Source("`improved`: main.py"),
+        Source("improved: main.py"),
     ] = "improved"
     """Files `epoch_N.pth` that are kept: of each epoch whose loss was at most the best so far
     (`improved`), of all epochs (`all`), or of the `last`, the `best` and the k best epochs (a
@@ -333,14 +332,12 @@ class ValidationConfig(Section):
     """Take whole utterances, one at a time, instead of their first `data.num_samples`."""
     first_epoch: Annotated[Count, Source("ASVspoof 5 program: its epoch 10, the eleventh")] = 1
     """First epoch that is validated; epochs are numbered from 1. The last epoch always is."""
-    epochs: Annotated[Literal["all", "around_minima"], Source("`all`: main.py; `around_minima`: CtrSVDD program")] = (
-        "all"
-    )
+    epochs: Annotated[Literal["all", "around_minima"], Source("all: main.py; around_minima: CtrSVDD program")] = "all"
     """Epochs that are validated: all, or the first and those around each lowest learning rate of
     `train.schedule: cosine_epochs` (`around_minima`)."""
     select_on: Annotated[
         Literal["loss", "eer", "min_dcf"],
-        Source("`loss`: main.py (deviation 13); `eer`: CtrSVDD program; `min_dcf`: ASVspoof 5 program (deviation 14)"),
+        Source("loss: main.py (deviation 13); eer: CtrSVDD program; min_dcf: ASVspoof 5 program (deviation 14)"),
     ] = "loss"
     """Measure whose lowest value on the development set makes the best epoch."""
     patience: Annotated[Count | None, Source("ASVspoof 5 program: 5")] = None
@@ -350,14 +347,14 @@ class ValidationConfig(Section):
 class Recipe(Section):
     """Everything that determines a training run."""
 
-    name: Annotated[FolderPart, Source("main.py `--model_name`")] = "run"
+    name: Annotated[FolderPart, Source("main.py --model_name")] = "run"
     """Second part of the run folder's name."""
     seed: Annotated[
         int,
         Strict(),
         Field(ge=0, lt=2**63),  # no seed of PyTorch's generators is larger
         Takes("a whole number from 0 to below 2^63"),
-        Source("main.py `--seed`"),
+        Source("main.py --seed"),
     ] = 1234
     """Seed of everything random: weights, order of the utterances, augmentation, dropout."""
     model: Annotated[dict[str, Any], Source("published command; arXiv 2504.05657")] = Field(default=_DEFAULT_MODEL)
@@ -368,9 +365,9 @@ class Recipe(Section):
     augment: Annotated[AugmentConfig, BeforeValidator(_text_keys)] = Field(default_factory=AugmentConfig)
     train: Annotated[TrainConfig, BeforeValidator(_text_keys)] = Field(default_factory=TrainConfig)
     validation: Annotated[ValidationConfig, BeforeValidator(_text_keys)] = Field(default_factory=ValidationConfig)
-    date: Annotated[FolderPart, Source("main.py `--date`")] = "unknown"
+    date: Annotated[FolderPart, Source("main.py --date")] = "unknown"
     """First part of the run folder's name."""
-    comment: Annotated[FolderPart | None, Source("main.py `--comment`")] = None
+    comment: Annotated[FolderPart | None, Source("main.py --comment")] = None
     """Last part of the run folder's name."""
     output: Annotated[str, Source("main.py")] = "models"
     """Folder in which the run folder is made."""

@@ -72,7 +72,7 @@ def test_overrides_and_types(tmp_path):
         ("train.keep=newest", "`train.keep` is improved, all, or any of last, best and a number"),
         ("train.keep=improved,last", "`train.keep` is improved, all, or any of"),
         ("train.keep=0", "`train.keep` is improved, all, or any of"),
-        ("validation.patience=0", "`validation.patience` is a whole number of at least 1 or null, not 0"),
+        ("validation.patience=0", "`validation.patience` is a whole number of at least 1, or null, not 0"),
         ("train.epochs=0", "`train.epochs` is a whole number of at least 1, not 0"),
         # what would change nothing
         ("train.label_smoothing=0.1", "changes nothing with `train.loss=cross_entropy`: it goes with focal"),
@@ -85,10 +85,10 @@ def test_overrides_and_types(tmp_path):
             r"`augment\.parameters` \(P, SNRmin\) change nothing with `augment\.algo=0`",
         ),
         # out of range
-        ("train.max_grad_norm=0", "`train.max_grad_norm` is a number above 0 or null, not 0"),
-        ("train.max_grad_norm=-1", "`train.max_grad_norm` is a number above 0 or null, not -1"),
-        ("train.max_grad_norm=.inf", "`train.max_grad_norm` is a number above 0 or null, not inf"),
-        ("train.max_grad_norm=nan", "`train.max_grad_norm` is a number above 0 or null, not 'nan'"),
+        ("train.max_grad_norm=0", "`train.max_grad_norm` is a number above 0, or null, not 0"),
+        ("train.max_grad_norm=-1", "`train.max_grad_norm` is a number above 0, or null, not -1"),
+        ("train.max_grad_norm=.inf", "`train.max_grad_norm` is a number above 0, or null, not inf"),
+        ("train.max_grad_norm=nan", "`train.max_grad_norm` is a number above 0, or null, not 'nan'"),
         ("train.lr=0", "`train.lr` is a number above 0"),
         ("train.lr=1e999", "`train.lr` is a number above 0, not inf"),
         ("data.num_samples=0", "`data.num_samples` is a whole number of at least 1"),

@@ -346,7 +346,7 @@ def test_a_run_from_before_a_key_was_there_goes_on(recipe):
         (
             {"rir": "none", "noise_probability": 2},
             {},
-            "`augment.noise_probability` is a number from 0 to 1 or null, not 2",
+            "`augment.noise_probability` is a number from 0 to 1, or null, not 2",
         ),
         ({}, {"crop": "middle"}, "`data.crop` is one of head, random"),
         ({"rng": "global"}, {}, "`augment.rng` is one of utterance, legacy, not 'global'"),
