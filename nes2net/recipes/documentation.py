@@ -26,8 +26,9 @@ given has its default. `base: other.yaml` takes over what the recipe does not sa
 it. `nes2net info recipe` prints what follows; `nes2net info recipe train.lr` prints one key.
 
 An editor with a YAML language server completes and checks a recipe whose first line is
-`# yaml-language-server: $schema=PATH`, where PATH leads to `recipe.schema.json`. The packaged
-recipes have this line; `nes2net info recipe` prints where the schema is.
+`# yaml-language-server: $schema=PATH`, where PATH leads to
+`nes2net/recipes/published/recipe.schema.json`. The packaged recipes have this line; the last line of
+`nes2net info recipe` is that path.
 
 Sources: *main.py* is the published program for ASVspoof 2019 and 2021; *CtrSVDD program* and
 *ASVspoof 5 program* are its authors' other two (all of arXiv 2504.05657). *SR-LA Res2Net code* is by

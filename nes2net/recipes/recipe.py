@@ -448,7 +448,8 @@ def _find(recipe: str | Path) -> Path:
     if str(recipe) in names:
         return PACKAGED / f"{recipe}.yaml"
     raise InputError(
-        f"recipe {recipe} not found{nearest(path.stem, names)}; name a YAML file or a packaged recipe: {', '.join(names)}"
+        f"recipe {recipe} not found: name a YAML file or one of the packaged recipes, "
+        f"{', '.join(names)}{nearest(path.stem, names)}"
     )
 
 

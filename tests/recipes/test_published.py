@@ -347,15 +347,3 @@ def test_two_steps_as_the_recipe_says(name, corpora_root, tmp_path):
         assert not weights or any(not torch.equal(a, b) for a, b in zip(weights, getattr(after, part).parameters())), (
             part
         )
-
-
-def test_a_whole_model_needs_no_pre_training_file(recipe, small_model):
-    """Its weights and its front-end's options are in ``init_from``; that ``ssl_checkpoint`` is not there does not matter."""
-    frontend = {**small_model["frontend"], "activation_dropout": 0.25}  # as a pre-training file may have it
-    first = train(recipe(model={"frontend": frontend}, train={"epochs": 1}), "cpu")
-    again = recipe(
-        train={"epochs": 1, "init_from": str(first / "epoch_1.pth")}, ssl_checkpoint="none.pt", comment="again"
-    )
-    assert "activation_dropout" not in again.model["frontend"]
-    config = Detector.from_pretrained(train(again, "cpu") / "epoch_1.pth", device="cpu").config
-    assert config["frontend"]["activation_dropout"] == 0.25

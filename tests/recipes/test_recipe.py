@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from nes2net import InputError
-from nes2net.recipes.recipe import AugmentConfig, Recipe, TrainConfig, load_recipe, recipe_from_dict
+from nes2net.recipes.recipe import AugmentConfig, Recipe, TrainConfig, load_recipe, packaged_recipes, recipe_from_dict
 
 CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))
 
@@ -223,9 +223,36 @@ def test_a_recipe_on_top_of_another(tmp_path):
         load_recipe(tmp_path / "lost.yaml")
 
 
+def test_packaged_recipes_are_read_by_name(tmp_path, monkeypatch):
+    assert packaged_recipes() == [path.stem for path in CONFIGS]
+    for path in CONFIGS:
+        assert load_recipe(path.stem, ["seed=5"]) == load_recipe(path, ["seed=5"])
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "asvspoof5_aasist").mkdir()  # a folder is not a recipe
+    assert load_recipe("asvspoof5_aasist").name == "wavlm_aasist"
+    (tmp_path / "asvspoof5_nes2net_x").write_text("name: mine")  # a file is
+    assert load_recipe("asvspoof5_nes2net_x").name == "mine"
+
+
+@pytest.mark.parametrize(
+    "recipe, meant",
+    [
+        ("asvspoof2019_nes2net", "; did you mean 'asvspoof2019_nes2net_x'?"),
+        ("configs/asvspoof5_aasist.yaml", "; did you mean 'asvspoof5_aasist'?"),
+        ("zzz.yaml", ""),
+    ],
+)
+def test_an_unknown_recipe_is_answered_with_the_packaged_ones(recipe, meant, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError) as error:
+        load_recipe(recipe)
+    expected = (
+        f"recipe {recipe} not found: name a YAML file or one of the packaged recipes, {', '.join(packaged_recipes())}"
+    )
+    assert str(error.value) == expected + meant
+
+
 def test_wrong_files(tmp_path):
-    with pytest.raises(InputError, match="not found"):
-        load_recipe(tmp_path / "none.yaml")
     (tmp_path / "a.yaml").write_text("a: [")
     with pytest.raises(InputError, match="not valid YAML"):
         load_recipe(tmp_path / "a.yaml")
