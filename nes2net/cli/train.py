@@ -19,7 +19,10 @@ def add(commands: argparse._SubParsersAction) -> None:
     parser.epilog = _EPILOG
     parser.add_argument("recipe", help="YAML file, or name of a packaged recipe, e.g. asvspoof2019_nes2net_x")
     parser.add_argument(
-        "overrides", nargs="*", metavar="key=value", help="override a key, e.g. data.root=DB train.lr=1e-6; nes2net info recipe lists them"
+        "overrides",
+        nargs="*",
+        metavar="key=value",
+        help="override a key, e.g. data.root=DB train.lr=1e-6; nes2net info recipe lists them",
     )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
     parser.add_argument(

@@ -1,13 +1,20 @@
 """Recipes: YAML, overrides, errors, and the published run-folder names."""
 
 import json
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 import yaml
 
 from nes2net import InputError
+from nes2net.audio.crop import CROPS
+from nes2net.augment.rawboost import ALGORITHMS
+from nes2net.augment.specmix import Specmix
+from nes2net.recipes.documentation import all_keys
 from nes2net.recipes.recipe import AugmentConfig, Recipe, TrainConfig, load_recipe, packaged_recipes, recipe_from_dict
+from nes2net.registry import corpora
+from nes2net.training.distributed import PRECISIONS
 
 CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))
 
@@ -303,3 +310,13 @@ def test_an_error_does_not_repeat_what_is_large():
 def test_a_section_made_in_python_is_checked_as_one_that_is_read(values, message):
     with pytest.raises(InputError, match=message):
         TrainConfig(**values)
+
+
+def test_the_choices_are_those_that_training_has():
+    """Recipes stand below the rooms that use them, so they name the choices themselves."""
+    known = {key.name: key for key in all_keys()}
+    assert (known["augment.algo"].schema["minimum"], known["augment.algo"].schema["maximum"]) == (0, ALGORITHMS[-1])
+    assert known["data.crop"].schema["enum"] == list(CROPS)
+    assert known["train.precision"].schema["enum"] == list(PRECISIONS)
+    assert known["data.corpus"].schema["default"] in corpora.names()
+    assert all(f"`{field.name}`" in known["augment.specmix"].meaning for field in fields(Specmix))
