@@ -79,7 +79,7 @@ def keys_of(kind: type[Section]) -> list[Key]:
 
 def all_keys() -> list[Key]:
     """Every key of a recipe, those outside of its sections first."""
-    return [key for kind in (Recipe, *SECTIONS.values()) for key in keys_of(kind)]
+    return [*keys_of(Recipe), *(key for kind in SECTIONS.values() for key in keys_of(kind))]
 
 
 def describe(name: str | None = None) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import types
 import typing
-from typing import Any, ClassVar
+from typing import Any
 
 import yaml
 from pydantic import BaseModel
@@ -24,12 +24,11 @@ class _Loader(yaml.SafeLoader):
     text. No number has more digits than numbers of its kind can have.
     """
 
-    yaml_implicit_resolvers: ClassVar[dict] = {
-        first: [(tag, pattern) for tag, pattern in resolvers if tag in (f"{_TAG}bool", f"{_TAG}null")]
-        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-    }
 
-
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag in (f"{_TAG}bool", f"{_TAG}null")]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
 _Loader.add_implicit_resolver(
     f"{_TAG}int",
     re.compile(r"[-+]?(?:0|[1-9][0-9_]{0,18}|0x[0-9a-fA-F]{1,16}|0b[01]{1,64})$"),
@@ -102,10 +101,10 @@ def _check_events(text: str) -> None:
     for event in yaml.parse(text, yaml.SafeLoader):
         has_tag = isinstance(event, (yaml.ScalarEvent, yaml.CollectionStartEvent)) and event.tag is not None
         if has_tag or isinstance(event, yaml.AliasEvent):
-            _refuse("recipes have no aliases and no tags", event.start_mark)
+            _refuse("recipes have no aliases and no tags", event)
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         if depth > _MAX_DEPTH:
-            _refuse(f"nested more than {_MAX_DEPTH} deep", event.start_mark)
+            _refuse(f"nested more than {_MAX_DEPTH} deep", event)
 
 
 def _prepare(node: yaml.Node, hint: Any) -> None:
@@ -121,10 +120,11 @@ def _prepare(node: yaml.Node, hint: Any) -> None:
             if not isinstance(key, yaml.ScalarNode):
                 continue  # a list or a mapping as a key, which PyYAML refuses when it builds the data
             if key.value in seen:
-                _refuse(f"the key {shown(key.value)} stands there twice", key.start_mark)
+                _refuse(f"the key {shown(key.value)} stands there twice", key)
             seen.add(key.value)
             _prepare(value, hint_of(hint, key.value))
 
 
-def _refuse(problem: str, mark: yaml.Mark) -> typing.NoReturn:
+def _refuse(problem: str, place: yaml.Event | yaml.Node) -> typing.NoReturn:
+    mark: Any = place.start_mark
     raise yaml.MarkedYAMLError(problem=problem, problem_mark=mark)

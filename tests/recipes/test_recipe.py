@@ -31,14 +31,14 @@ def test_run_folder_names_are_the_published(golden):
             augment=AugmentConfig(algo=args["algo"], parameters=ratios),
             train=TrainConfig(epochs=args["num_epochs"], batch_size=args["batch_size"], lr=args["lr"]),
         )
-        published = case["tag"] if "seed" in case["tag"] else f"{case['tag']}_seed{seed}"  # which is kept here
+        published = case["tag"] if "seed" in case["tag"] else f"{case['tag']}_seed{seed}"  # the seed stays here
         assert recipe.tag == published
         recipe.comment = "again"
         assert recipe.tag == f"{published}_again"
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda p: p.stem)
-def test_shipped_recipes_are_read_back_as_written(path):
+def test_packaged_recipes_are_read_back_as_written(path):
     recipe = load_recipe(path)
     assert recipe_from_dict(recipe.to_dict()) == recipe
 
@@ -81,7 +81,7 @@ def test_overrides_and_types(tmp_path):
         ("train.keep=0", "`train.keep` is improved, all, or any of"),
         ("validation.patience=0", "`validation.patience` is a whole number of at least 1, or null, not 0"),
         ("train.epochs=0", "`train.epochs` is a whole number of at least 1, not 0"),
-        # what would change nothing
+        # keys that would change nothing
         ("train.label_smoothing=0.1", "changes nothing with `train.loss=cross_entropy`: it goes with focal"),
         ("train.min_lr=1e-9", "changes nothing with `train.schedule=constant`: it goes with cosine and cosine_epochs"),
         ("train.t_max=4", "it goes with cosine_epochs"),
@@ -115,12 +115,12 @@ def test_overrides_and_types(tmp_path):
         ("train.class_weights=[0.1, .inf]", "`train.class_weights` is a list of two numbers above 0"),
         ("train.class_weights=[1, 1, 1]", "`train.class_weights` is a list of two numbers above 0"),
         ("train.keep=" + "9" * 5000, "`train.keep` is improved, all"),
-        # names of folders
+        # parts of folder names
         ("comment=a/../../../esc", "`comment` is a part of a folder's name, without /"),
         ("date=..", "`date` is a part of a folder's name"),
         ("name=a\\b", "`name` is a part of a folder's name"),
         ('comment="a\\nb"', "`comment` is a part of a folder's name"),
-        # what YAML can do and a recipe has no use for
+        # features of YAML that recipes do not need
         ("model={a: &x [1], b: *x}", "no aliases and no tags"),
         ("model={a: !!timestamp x}", "no aliases and no tags"),
         ("model={a: 1, a: 2}", "the key 'a' stands there twice"),
@@ -136,7 +136,7 @@ def test_wrong_overrides(tmp_path, override, message):
 
 @pytest.mark.parametrize("text", ["0520", "1.10", "12:30:45", "2026-02-30", "2026-11-20", "1e-6", "yes", "1_0", "0x10"])
 def test_text_stays_as_it_is_written(tmp_path, text):
-    """In a file, on the command line, and once the recipe is saved and read again."""
+    """In a file, on the command line, and after the recipe is saved and read again."""
     path = tmp_path / "recipe.yaml"
     path.write_text(f"date: {text}\ndata:\n  root: {text}  # a comment\n")
     recipe = load_recipe(path, [f"comment={text}", f"name='{text}'", f"augment={{musan: {text}}}"])
@@ -146,7 +146,7 @@ def test_text_stays_as_it_is_written(tmp_path, text):
     assert load_recipe(path) == recipe
 
 
-def test_text_of_an_override_is_no_yaml(tmp_path):
+def test_text_of_an_override_is_not_read_as_yaml(tmp_path):
     path = tmp_path / "recipe.yaml"
     path.write_text("comment: again\ndata: {root: DB}\n")
     recipe = load_recipe(path, ["data.root=/disk #1: [a", "data.cache={x}", "comment=null", "data.protocols="])
@@ -170,12 +170,12 @@ def test_an_empty_section_has_the_defaults(tmp_path):
     (tmp_path / "plain.yaml").write_text("train: {epochs: 3}\n")
     (tmp_path / "recipe.yaml").write_text("base: plain.yaml\ntrain:\ndata:\n")
     recipe = load_recipe(tmp_path / "recipe.yaml")
-    assert recipe.train.epochs == 3 and recipe.data == Recipe().data  # of the base, where there is one
+    assert recipe.train.epochs == 3 and recipe.data == Recipe().data  # those of the base, if there is one
     assert load_recipe(tmp_path / "recipe.yaml", ["train="]).train == TrainConfig()
 
 
 @pytest.mark.parametrize("base", ["", "[]", "3", "../plain.yaml", "{place}/plain.yaml", "sub/plain.yaml"])
-def test_a_base_is_a_file_beside(tmp_path, base):
+def test_a_base_is_a_file_beside_the_recipe(tmp_path, base):
     (tmp_path / "plain.yaml").write_text("seed: 3\n")
     path = tmp_path / "other" / "recipe.yaml"
     for folder in ("other", "other/sub"):
@@ -186,7 +186,7 @@ def test_a_base_is_a_file_beside(tmp_path, base):
         load_recipe(path)
 
 
-def test_what_is_used_can_be_set(tmp_path):
+def test_keys_that_are_used_can_be_set(tmp_path):
     (tmp_path / "recipe.yaml").write_text("seed: 1\n")
     focal = load_recipe(tmp_path / "recipe.yaml", ["train.loss=focal", "train.label_smoothing=0.1"])
     assert focal.train.label_smoothing == 0.1
@@ -194,7 +194,7 @@ def test_what_is_used_can_be_set(tmp_path):
         assert load_recipe(tmp_path / "recipe.yaml", [f"train.keep={keep}"]).train.keep == keep
 
 
-def test_noise_is_as_likely_as_published_where_there_is_some():
+def test_noise_has_the_published_probability_if_a_folder_is_named():
     assert AugmentConfig().noise_probability == 0
     assert AugmentConfig(musan="m").noise_probability == 0.5
     assert AugmentConfig(rir="r", noise_probability=0.2).noise_probability == 0.2
@@ -205,8 +205,11 @@ def test_noise_is_as_likely_as_published_where_there_is_some():
         Recipe(augment=AugmentConfig(noise_probability=0.5)).check_noise()
 
 
-def test_a_recipe_on_top_of_another(tmp_path):
-    """Sections are merged key by key, parts of the model replaced whole, overrides last; what is saved has no base."""
+def test_a_recipe_builds_on_another(tmp_path):
+    """Sections are merged key by key, parts of the model are replaced whole, and overrides come last.
+
+    A saved recipe has no base.
+    """
     (tmp_path / "plain.yaml").write_text(
         "name: plain\nseed: 3\ntrain: {lr: 1e-6, epochs: 3}\n"
         "model: {frontend: lps, backend: {name: nes2net_x, dilation: 1}}\n"
@@ -277,7 +280,7 @@ def test_wrong_files(tmp_path):
         load_recipe(tmp_path / "e.yaml")
 
 
-def test_an_error_does_not_repeat_what_is_large():
+def test_an_error_does_not_repeat_large_values():
     for values in (
         {"seed": "x" * 10**6},
         {"train": {"lr": ["x" * 10**6] * 100}},
