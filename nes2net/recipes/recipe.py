@@ -13,8 +13,10 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    PlainValidator,
     Strict,
     ValidationError,
+    WithJsonSchema,
     model_validator,
 )
 from pydantic_core import ErrorDetails
@@ -40,6 +42,15 @@ def _not_boolean(value: Any) -> Any:
     return value
 
 
+def _text(value: Any) -> str:
+    """Take a number as text, and text as it is: a path need not be valid Unicode."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return str(value)
+    raise ValueError("not text")
+
+
 def _folder_part(text: str) -> str:
     if not text.isprintable() or any(part in text for part in ("/", "\\", "..")):
         raise ValueError("not a part of a folder's name")
@@ -60,8 +71,9 @@ AboveZero = Annotated[float, Field(gt=0), BeforeValidator(_not_boolean)]
 NotNegative = Annotated[float, Field(ge=0), BeforeValidator(_not_boolean)]
 Probability = Annotated[float, Field(ge=0, le=1), BeforeValidator(_not_boolean)]
 BelowOne = Annotated[float, Field(ge=0, lt=1), BeforeValidator(_not_boolean)]
+Text = Annotated[str, PlainValidator(_text), WithJsonSchema({"type": "string"})]
 FolderPart = Annotated[
-    str,
+    Text,
     AfterValidator(_folder_part),
     Takes("a part of a folder's name, without /, \\, .. and control characters"),
 ]
@@ -75,13 +87,11 @@ class Section(BaseModel):
             change nothing, or two keys exclude each other.
     """
 
-    model_config = ConfigDict(
-        extra="forbid", allow_inf_nan=False, coerce_numbers_to_str=True, use_attribute_docstrings=True
-    )
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
     #: what stands before the keys of the section: ``train.``
     prefix: ClassVar[str] = ""
 
-    def __init__(self, **values: Any) -> None:
+    def __init__(self, /, **values: Any) -> None:
         try:
             super().__init__(**values)
         except ValidationError as error:
@@ -133,12 +143,12 @@ class DataConfig(Section):
 
     prefix: ClassVar[str] = "data."
 
-    corpus: Annotated[str, Source("arXiv 2504.05657")] = "asvspoof2019_la"
+    corpus: Annotated[Text, Source("arXiv 2504.05657")] = "asvspoof2019_la"
     """Corpus that is trained on and whose development set validates, by its name in
     `nes2net check-data`."""
-    root: Annotated[str | None, Source("main.py --database_path")] = None
+    root: Annotated[Text | None, Source("main.py --database_path")] = None
     """Folder of the corpus."""
-    protocols: Annotated[str | None, Source("main.py --protocols_path")] = None
+    protocols: Annotated[Text | None, Source("main.py --protocols_path")] = None
     """Folder of the protocols; if not given, they are looked for in `data.root`."""
     num_samples: Annotated[Count, Source("main.py: 4.04 s; CtrSVDD program: 64000")] = ASVSPOOF_SAMPLES
     """Samples of each training utterance, at 16 kHz. A shorter utterance is repeated."""
@@ -152,7 +162,7 @@ class DataConfig(Section):
     num_workers: Annotated[Natural, Source("toolkit")] = 4
     """Processes that read and augment audio, for each training process. The weights do not depend
     on it."""
-    cache: Annotated[str | None, Source("toolkit")] = None
+    cache: Annotated[Text | None, Source("toolkit")] = None
     """Folder that keeps decoded audio, which is memory-mapped from the second epoch on. Without it,
     every epoch decodes anew."""
 
@@ -167,9 +177,9 @@ class AugmentConfig(Section):
     4 to 11 combine these."""
     parameters: Annotated[dict[str, Any], Source("main.py: N_f, nBands, …; arXiv 2111.04433")] = Field(default={})
     """Parameters of RawBoost, under their published names, that differ from the published values."""
-    musan: Annotated[str | None, Source("ASVspoof 5 program; openslr.org/17")] = None
+    musan: Annotated[Text | None, Source("ASVspoof 5 program; openslr.org/17")] = None
     """Folder of MUSAN, for background noise."""
-    rir: Annotated[str | None, Source("ASVspoof 5 program; openslr.org/28")] = None
+    rir: Annotated[Text | None, Source("ASVspoof 5 program; openslr.org/28")] = None
     """Folder of room impulse responses, for reverberation."""
     noise_probability: Annotated[Probability | None, Source("ASVspoof 5 program: 0.5")] = None
     """Chance of a training utterance to get background noise or reverberation. If not given, it is
@@ -300,7 +310,7 @@ class TrainConfig(Section):
     """Compile front-end and back-end with `torch.compile`."""
     freeze_frontend_epochs: Annotated[Natural, Source("CtrSVDD program --SSL_freeze_epoch")] = 0
     """First epochs in which the front-end is not trained."""
-    init_from: Annotated[str | None, Source("main.py --model_path")] = None
+    init_from: Annotated[Text | None, Source("main.py --model_path")] = None
     """Checkpoint of a whole detector to start from."""
     keep: Annotated[
         str,
@@ -359,7 +369,7 @@ class Recipe(Section):
     """Seed of everything random: weights, order of the utterances, augmentation, dropout."""
     model: Annotated[dict[str, Any], Source("published command; arXiv 2504.05657")] = Field(default=_DEFAULT_MODEL)
     """`frontend`, `aggregation` and `backend`, each a name or a mapping of `name` and options."""
-    ssl_checkpoint: Annotated[str | None, Source("main.py: xlsr2_300m.pt")] = None
+    ssl_checkpoint: Annotated[Text | None, Source("main.py: xlsr2_300m.pt")] = None
     """Pre-training file of the front-end; null starts from random weights."""
     data: Annotated[DataConfig, BeforeValidator(_text_keys)] = Field(default_factory=DataConfig)
     augment: Annotated[AugmentConfig, BeforeValidator(_text_keys)] = Field(default_factory=AugmentConfig)
@@ -369,9 +379,9 @@ class Recipe(Section):
     """First part of the run folder's name."""
     comment: Annotated[FolderPart | None, Source("main.py --comment")] = None
     """Last part of the run folder's name."""
-    output: Annotated[str, Source("main.py")] = "models"
+    output: Annotated[Text, Source("main.py")] = "models"
     """Folder in which the run folder is made."""
-    logs: Annotated[str, Source("main.py")] = "logs"
+    logs: Annotated[Text, Source("main.py")] = "logs"
     """Folder of the TensorBoard logs."""
 
     @model_validator(mode="after")

@@ -69,6 +69,7 @@ def test_overrides_and_types(tmp_path):
             "train.class_weights=[0.1, heavy]",
             r"`train.class_weights` is a list of two numbers above 0, not \[0.1, 'heavy'\]",
         ),
+        ("self=1", "unknown key 'self' in the recipe"),
         ("trian.lr=1", "unknown key 'trian' in the recipe; did you mean 'train'\\?"),
         ("epochs=3", "unknown key 'epochs' in the recipe; did you mean 'train.epochs'\\?"),
         ("train.patience=3", "unknown key 'train.patience' in the recipe; did you mean 'validation.patience'\\?"),
@@ -152,6 +153,15 @@ def test_text_of_an_override_is_not_read_as_yaml(tmp_path):
     recipe = load_recipe(path, ["data.root=/disk #1: [a", "data.cache={x}", "comment=null", "data.protocols="])
     assert recipe.data.root == "/disk #1: [a" and recipe.data.cache == "{x}"
     assert recipe.comment is None and recipe.data.protocols is None
+
+
+def test_a_path_need_not_be_valid_unicode(tmp_path):
+    path = tmp_path / "recipe.yaml"
+    path.write_text("name: 7\n")
+    recipe = load_recipe(path, ["data.root=\udcff"])
+    assert recipe.data.root == "\udcff" and recipe.name == "7"
+    path.write_text(yaml.safe_dump(recipe.to_dict(), sort_keys=False, allow_unicode=True))
+    assert load_recipe(path) == recipe
 
 
 def test_numbers_are_what_they_look_like(tmp_path):
