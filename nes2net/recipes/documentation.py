@@ -37,8 +37,8 @@ the group of MPIF-Res2Net. *toolkit* marks a key that none of these has.
 This page is made from the models in `nes2net/recipes/recipe.py`:
 `python -m nes2net.recipes.documentation docs/recipe-keys.md`.
 """
-#: Facts of a key that are not JSON schema.
-_OWN = ("title", "source", "takes", "usedWith")
+#: Facts of a key that an editor does not need; the last three are not JSON schema.
+_LEFT_OUT = ("title", "additionalProperties", "source", "takes", "usedWith")
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ def _in_short(key: Key) -> str:
     return f"{key.name}  ({key.takes}; default {key.default})\n{_wrapped(key.meaning, '    ')}"
 
 
-def schema() -> dict[str, Any]:
+def json_schema() -> dict[str, Any]:
     """JSON schema of a recipe's file."""
     properties = _properties(Recipe)
     part = {"type": ["string", "object"], "description": "A name, or a mapping of `name` and options."}
@@ -127,26 +127,21 @@ def _mapping(properties: dict[str, Any]) -> dict[str, Any]:
 def _properties(kind: type[Section]) -> dict[str, Any]:
     return {
         key.name.removeprefix(kind.prefix): {
-            **_without_own(key.schema),
+            **_for_editors(key.schema),
             "description": f"{key.meaning} Source: {key.source}.",
         }
         for key in keys_of(kind)
     }
 
 
-def _without_own(facts: dict[str, Any]) -> dict[str, Any]:
-    """JSON schema alone; text may look like a number, as in ``date: 0520``."""
-    plain = {name: value for name, value in facts.items() if name not in _OWN}
+def _for_editors(facts: dict[str, Any]) -> dict[str, Any]:
+    """The JSON schema of a key; text may look like a number, as in ``date: 0520``."""
+    plain = {name: value for name, value in facts.items() if name not in _LEFT_OUT}
     if "anyOf" in plain:
-        plain["anyOf"] = [_without_own(option) for option in plain["anyOf"]]
+        plain["anyOf"] = [_for_editors(option) for option in plain["anyOf"]]
     if plain.get("type") == "string" and not {"enum", "pattern"} & plain.keys():
         plain["type"] = ["string", "number", "boolean"]
     return plain
-
-
-def schema_text() -> str:
-    """Content of :data:`SCHEMA`."""
-    return json.dumps(schema(), indent=2, ensure_ascii=False) + "\n"
 
 
 def page() -> str:
@@ -171,5 +166,5 @@ def _wrapped(text: str, indent: str = "") -> str:
 
 
 if __name__ == "__main__":
-    SCHEMA.write_text(schema_text(), encoding="utf-8")
+    SCHEMA.write_text(json.dumps(json_schema(), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     Path(sys.argv[1]).write_text(page(), encoding="utf-8")

@@ -72,9 +72,9 @@ def _bounds(schema: dict[str, Any]) -> str:
     least, above = schema.get("minimum"), schema.get("exclusiveMinimum")
     most, below = schema.get("maximum"), schema.get("exclusiveMaximum")
     if above is not None:
-        return f" above {above}"
+        return f" above {above:g}"
     if least is None:
         return ""
     if below is not None:
-        return f" from {least} to below {below}"
-    return f" of at least {least}" if most is None else f" from {least} to {most}"
+        return f" from {least:g} to below {below:g}"
+    return f" of at least {least:g}" if most is None else f" from {least:g} to {most:g}"

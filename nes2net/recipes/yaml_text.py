@@ -86,7 +86,7 @@ def read_value(text: str, hint: Any, what: str) -> Any:
 
 def hint_of(hint: Any, key: str) -> Any:
     """The type of ``key`` in the model ``hint``; None if ``hint`` is not a model or has no such key."""
-    fields = hint.model_fields if isinstance(hint, type) and issubclass(hint, BaseModel) else {}
+    fields = hint.model_fields if isinstance(hint, type(BaseModel)) else {}
     return fields[key].annotation if key in fields else None
 
 
