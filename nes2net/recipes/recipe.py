@@ -367,7 +367,7 @@ class Recipe(Section):
         Source("main.py --seed"),
     ] = 1234
     """Seed of everything random: weights, order of the utterances, augmentation, dropout."""
-    model: Annotated[dict[str, Any], Source("published command; arXiv 2504.05657")] = Field(default=_DEFAULT_MODEL)
+    model: Annotated[dict[str, Any], Source("main.py --model_name; arXiv 2504.05657")] = Field(default=_DEFAULT_MODEL)
     """`frontend`, `aggregation` and `backend`, each a name or a mapping of `name` and options."""
     ssl_checkpoint: Annotated[Text | None, Source("main.py: xlsr2_300m.pt")] = None
     """Pre-training file of the front-end; null starts from random weights."""
