@@ -20,7 +20,9 @@ from nes2net.training.progress import advice
 PACKAGE = Path(__file__).parents[1] / "nes2net"
 SETTING = re.compile(r"`([\w.]+)(?:=[^`\s]+)?`")
 # Whole commands may stand in a message: their flags are those of the program that they name.
-COMMAND = re.compile(r"(nes2net (average|export|predict|score) |torchrun |pip install |main\.py |CtrSVDD program )[^`(),]*")
+COMMAND = re.compile(
+    r"(nes2net (average|export|predict|score) |torchrun |pip install |main\.py |CtrSVDD program )[^`(),]*"
+)
 FLAG = re.compile(r"(?<![\w-])(?<!var\()(?<!style=\")--[a-z]")
 
 

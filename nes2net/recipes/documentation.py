@@ -1,4 +1,4 @@
-"""What each key of a recipe is: for ``nes2net info recipe``, for editors (a JSON schema) and for the manual (a page).
+"""The keys of a recipe for ``nes2net info recipe``, for editors (JSON schema) and for the manual.
 
 ``python -m nes2net.recipes.documentation docs/recipe-keys.md`` writes the schema and the page anew.
 """
@@ -27,12 +27,12 @@ it. `nes2net info recipe` prints what follows; `nes2net info recipe train.lr` pr
 
 An editor with a YAML language server completes and checks a recipe whose first line is
 `# yaml-language-server: $schema=PATH`, where PATH leads to
-`nes2net/recipes/published/recipe.schema.json`. The packaged recipes have this line; the last line of
-`nes2net info recipe` is that path.
+`nes2net/recipes/published/recipe.schema.json`. The packaged recipes have this line. The last line
+that `nes2net info recipe` prints is that path.
 
 Sources: *main.py* is the published program for ASVspoof 2019 and 2021; *CtrSVDD program* and
-*ASVspoof 5 program* are its authors' other two (all of arXiv 2504.05657). *SR-LA Res2Net code* is by
-the group of MPIF-Res2Net. *toolkit* marks a key that none of these has.
+*ASVspoof 5 program* are its authors' other two (all of arXiv 2504.05657). *SR-LA Res2Net code* is
+by the group of MPIF-Res2Net. *toolkit* marks a key that none of these has.
 
 This page is made from the models in `nes2net/recipes/recipe.py`:
 `python -m nes2net.recipes.documentation docs/recipe-keys.md`.
@@ -83,7 +83,7 @@ def all_keys() -> list[Key]:
 
 
 def describe(name: str | None = None) -> str:
-    """Describe the key or the section ``name``, or all keys, as ``nes2net info recipe`` prints them.
+    """Describe the key or the section ``name``, or all keys, for ``nes2net info recipe``.
 
     Raises:
         InputError: if there is no such key or section.

@@ -1,4 +1,4 @@
-"""What the keys of a recipe carry besides type, range and default, and what a key takes in words."""
+"""Facts of a recipe's key besides type, range and default, and what a key takes, in words."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The recipe: what is trained on what and how. Its keys are here, each with its type, range, default, meaning and source."""
+"""The recipe: every key with its type, range, default, meaning and source; reading a recipe."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from nes2net.errors import InputError, did_you_mean, nearest, shown
 from nes2net.recipes.keys import Source, Takes, UsedWith, what_it_takes
 from nes2net.recipes.yaml_text import hint_of, read_value, read_yaml
 
-#: The packaged recipes, one file for each published system; ``configs/`` of the repository links to them.
+#: The packaged recipes, one file for each published system; ``configs/`` links to them.
 PACKAGED = Path(__file__).parent / "published"
 _DEFAULT_MODEL = {
     "frontend": {"name": "xlsr_300m"},
@@ -58,7 +58,7 @@ def _folder_part(text: str) -> str:
 
 
 def _text_keys(values: Any) -> Any:
-    """Take an empty section (``train:`` with nothing under it) as one without keys, and every key as text."""
+    """Take an empty section (``train:`` alone) as one without keys, and every key as text."""
     if values is None:
         return {}
     return {str(key): value for key, value in values.items()} if isinstance(values, dict) else values
@@ -168,7 +168,7 @@ class DataConfig(Section):
 
 
 class AugmentConfig(Section):
-    """Noise, reverberation and RawBoost, in this order, before the crop. Validation has RawBoost alone."""
+    """Noise, reverberation and RawBoost, in this order, before the crop. Validation has only RawBoost."""
 
     prefix: ClassVar[str] = "augment."
 
@@ -176,7 +176,7 @@ class AugmentConfig(Section):
     """Algorithm of RawBoost: 0 none, 1 convolutive noise, 2 impulsive noise, 3 stationary noise;
     4 to 11 combine these."""
     parameters: Annotated[dict[str, Any], Source("main.py: N_f, nBands, …; arXiv 2111.04433")] = Field(default={})
-    """Parameters of RawBoost, under their published names, that differ from the published values."""
+    """Parameters of RawBoost with other values than the published ones, by their published names."""
     musan: Annotated[Text | None, Source("ASVspoof 5 program; openslr.org/17")] = None
     """Folder of MUSAN, for background noise."""
     rir: Annotated[Text | None, Source("ASVspoof 5 program; openslr.org/28")] = None
@@ -247,7 +247,7 @@ class TrainConfig(Section):
         ),
     ] = "constant"
     """Course of the learning rate. `cosine` falls from `train.lr` to `train.min_lr` over all steps.
-    `cosine_epochs` falls over `train.t_max` epochs, rises over the next, and so on, and changes once
+    `cosine_epochs` falls over `train.t_max` epochs, rises over as many, and so on; it changes once
     an epoch. `inverse_sqrt` rises to `train.lr` at step `train.warmup_steps` and then falls as
     1/√step."""
     min_lr: Annotated[
@@ -282,7 +282,8 @@ class TrainConfig(Section):
     focal_alpha: Annotated[
         AboveZero, UsedWith("loss", ("focal",)), Source("CtrSVDD program; Lin et al., ICCV 2017")
     ] = 0.25
-    """α of the focal loss. It is the same for both classes, as published, so it only scales the loss."""
+    """α of the focal loss. As published, it is the same for both classes, so it only scales the
+    loss."""
     label_smoothing: Annotated[BelowOne, UsedWith("loss", ("focal",)), Source("CtrSVDD program: 0.1")] = 0.0
     """ε of the focal loss: its targets are ε/2 and 1 − ε/2."""
     angular_margin: Annotated[
@@ -292,7 +293,8 @@ class TrainConfig(Section):
     angular_lambda_min: Annotated[NotNegative, UsedWith("loss", ("angular_softmax",)), Source("SR-LA Res2Net code")] = (
         5.0
     )
-    """Last λ of angular softmax. λ is max(min, max/(1 + decay·step)): the margin comes in gradually."""
+    """Last λ of angular softmax. λ is max(min, max/(1 + decay·step)), so that the margin comes in
+    gradually."""
     angular_lambda_max: Annotated[NotNegative, UsedWith("loss", ("angular_softmax",)), Source("SR-LA Res2Net code")] = (
         1500.0
     )
@@ -413,7 +415,7 @@ class Recipe(Section):
 
     @property
     def tag(self) -> str:
-        """Name of the run folder, as published. The published code leaves the seed out for algorithms 10 and 11; here it stays.
+        """Name of the run folder, as published; the seed stays for algorithms 10 and 11 too.
 
         >>> Recipe(name="wav2vec2_Nes2Net_X", date="0520", seed=12345, augment=AugmentConfig(algo=4)).tag
         '0520_wav2vec2_Nes2Net_X_e100_bz12_lr2.5e-07_algo4_seed12345'
@@ -433,14 +435,14 @@ SECTIONS: dict[str, type[Section]] = {
 
 
 def load_recipe(recipe: str | Path, overrides: Iterable[str] = ()) -> Recipe:
-    """Read a recipe, a YAML file or the name of a packaged recipe, and apply ``key=value`` overrides (``train.lr=1e-6``).
+    """Read a recipe, a YAML file or a packaged recipe by name, and apply ``key=value`` overrides.
 
     ``base: other.yaml``, a file beside it, takes over what the recipe does not say: sections are
     merged key by key, the parts of the model are replaced whole. A base has no base itself.
 
     Raises:
-        InputError: if there is no such recipe, or its text or an override is wrong; an unknown key or
-            name is answered with the nearest one.
+        InputError: if there is no such recipe, or its text or an override is wrong. An unknown key
+            or name is answered with the nearest one.
     """
     path = _find(recipe)
     return recipe_from_dict(apply_overrides(_with_base(path, _read_file(path)), overrides))
@@ -507,7 +509,7 @@ def recipe_from_dict(values: dict[str, Any]) -> Recipe:
 
 
 def apply_overrides(values: dict[str, Any], overrides: Iterable[str]) -> dict[str, Any]:
-    """Apply ``key.key=value`` strings to ``values``. A value is YAML; for a key that takes text it is that text.
+    """Apply ``key.key=value`` strings to ``values``. A value is YAML, unless the key takes text.
 
     >>> apply_overrides({"train": {"lr": 0.1}}, ["train.lr=1e-6", "model.backend=aasist", "date=0520"])
     {'train': {'lr': 1e-06}, 'model': {'backend': 'aasist'}, 'date': '0520'}

@@ -1,4 +1,4 @@
-"""YAML as recipes use it: text stays as it is written, each key stands once, and no file grows when it is read."""
+"""YAML as recipes use it: text stays as written, and neither aliases nor repeated keys pass."""
 
 from __future__ import annotations
 
@@ -46,14 +46,15 @@ _Loader.add_implicit_resolver(
 
 
 def read_yaml(text: str, hint: Any, what: str) -> Any:
-    """Read ``text`` as plain data; where ``hint`` has text, a scalar stays as it is written: ``date: 0520``.
+    """Read ``text`` as plain data. Where ``hint`` has text, a scalar stays as written: ``date: 0520``.
 
     Args:
         hint: the model or the type that the data is for.
         what: names the text in messages.
 
     Raises:
-        InputError: if the text is not valid YAML, has aliases or tags, is nested too deep, or names a key twice.
+        InputError: if the text is not valid YAML, has aliases or tags, is nested too deep, or names
+            a key twice.
 
     >>> read_yaml("{lr: 1e-6, layers: [0x10, 12:30, 2026-02-30]}", None, "this")
     {'lr': 1e-06, 'layers': [16, '12:30', '2026-02-30']}
@@ -71,7 +72,9 @@ def read_yaml(text: str, hint: Any, what: str) -> Any:
 
 
 def read_value(text: str, hint: Any, what: str) -> Any:
-    """Read the value of an override ``key=text``: unquoted text stays as it is where ``hint`` has text; else it is YAML.
+    """Read the value of an override ``key=text``: as it stands if ``hint`` has text, else as YAML.
+
+    A quoted value is always YAML.
 
     >>> read_value("0520", str, "date"), read_value("'#1: a'", str, "comment"), read_value("#1: a", str, "comment")
     ('0520', '#1: a', '#1: a')
@@ -85,7 +88,7 @@ def read_value(text: str, hint: Any, what: str) -> Any:
 
 
 def hint_of(hint: Any, key: str) -> Any:
-    """The type of ``key`` in the model ``hint``; None if ``hint`` is not a model or has no such key."""
+    """The type of ``key`` in the model ``hint``; None if there is no such model or key."""
     fields = hint.model_fields if isinstance(hint, type(BaseModel)) else {}
     return fields[key].annotation if key in fields else None
 

@@ -10,7 +10,7 @@ from nes2net.recipes.recipe import Recipe
 
 
 def augmentation_stream(recipe: Recipe, world_size: int = 1) -> LegacyStream | None:
-    """Make the one stream of ``augment.rng: legacy``; None if each utterance has a stream of its own.
+    """Make the stream of ``augment.rng: legacy``; None if each utterance has its own stream.
 
     Args:
         world_size: number of training processes.
@@ -26,18 +26,19 @@ def augmentation_stream(recipe: Recipe, world_size: int = 1) -> LegacyStream | N
         raise InputError("`augment.rng=legacy` is the order of RawBoost's draws, and `augment.algo=0` draws nothing")
     if augment.musan or augment.rir or recipe.data.crop != "head":
         raise InputError(
-            "`augment.rng=legacy`: the published order is known of RawBoost alone, not of noise, reverberation and random crops; "
-            "leave out `augment.musan`, `augment.rir` and `data.crop`, or take `augment.rng=utterance`"
+            "`augment.rng=legacy`: the published order is known for RawBoost alone, not for noise, reverberation "
+            "and random crops; leave out `augment.musan`, `augment.rir` and `data.crop`, or take "
+            "`augment.rng=utterance`"
         )
     if world_size > 1:
         raise InputError(
-            f"`augment.rng=legacy` draws from one stream, which {world_size} processes cannot share: train in one process, or take "
-            "`augment.rng=utterance`"
+            f"`augment.rng=legacy` draws from one stream, which {world_size} processes cannot share: train in one "
+            "process, or take `augment.rng=utterance`"
         )
     if recipe.data.num_workers:
         note = (
-            "note: `augment.rng=legacy` draws in the order of reading, so this process reads the audio itself; `data.num_workers` is "
-            "not used"
+            "note: `augment.rng=legacy` draws in the order of reading, so this process reads the audio itself; "
+            "`data.num_workers` is not used"
         )
         print(worded(note), file=sys.stderr)
     return LegacyStream(recipe.seed)

@@ -31,9 +31,9 @@ def test_no_remark_if_no_workers_are_asked_for(capsys):
     "augment, data, world_size, message",
     [
         ({"algo": 0}, {}, 1, "`augment.algo=0` draws nothing"),
-        ({"musan": "folder"}, {}, 1, "not of noise, reverberation and random crops"),
-        ({"rir": "folder"}, {}, 1, "not of noise, reverberation and random crops"),
-        ({}, {"crop": "random"}, 1, "not of noise, reverberation and random crops"),
+        ({"musan": "folder"}, {}, 1, "not for noise, reverberation and random crops"),
+        ({"rir": "folder"}, {}, 1, "not for noise, reverberation and random crops"),
+        ({}, {"crop": "random"}, 1, "not for noise, reverberation and random crops"),
         ({}, {}, 2, "2 processes cannot share"),
     ],
 )
