@@ -20,7 +20,9 @@ from nes2net.training.progress import advice
 PACKAGE = Path(__file__).parents[1] / "nes2net"
 SETTING = re.compile(r"`([\w.]+)(?:=[^`\s]+)?`")
 # Whole commands may stand in a message: their flags are those of the program that they name.
-COMMAND = re.compile(r"(nes2net (average|export|predict|score) |torchrun |pip install )[^`(),]*")
+COMMAND = re.compile(
+    r"(nes2net (average|export|predict|score) |torchrun |pip install |main\.py |CtrSVDD program )[^`(),]*"
+)
 FLAG = re.compile(r"(?<![\w-])(?<!var\()(?<!style=\")--[a-z]")
 
 
@@ -122,10 +124,10 @@ def test_in_the_wild_has_a_flag_of_its_own(tmp_path, capsys):
 
 def test_values_out_of_range(capsys):
     assert error_of(capsys, legacy.main("--model_name wav2vec2_Nes2Net_X --num_epochs 0".split())) == (
-        "main.py: error: --num_epochs is at least 1, not 0\n"
+        "main.py: error: --num_epochs is a whole number of at least 1, not 0\n"
     )
     said = error_of(capsys, legacy.main("--model_name wav2vec2_Nes2Net_X --set train.t_max=0".split()))
-    assert said == "main.py: error: --set train.t_max is at least 1, not 0\n"
+    assert said == "main.py: error: --set train.t_max is a whole number of at least 1, not 0\n"
 
 
 def test_scores_that_do_not_fit(tmp_path, capsys):

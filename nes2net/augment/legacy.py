@@ -6,14 +6,10 @@ Training and development read from it in turn.
 from __future__ import annotations
 
 import random
-import sys
 from typing import Any
 
 import numpy as np
 import torch
-
-from nes2net.errors import InputError, worded
-from nes2net.recipes.recipe import Recipe
 
 
 class LegacyStream:
@@ -52,34 +48,3 @@ class LegacyStream:
         keys = state["keys"].numpy().astype(np.uint32)
         self.rng.set_state(("MT19937", keys, state["position"], state["has_gauss"], state["cached_gaussian"]))
         self.gates.setstate((state["gates_version"], tuple(state["gates"].tolist()), state["gates_gauss_next"]))
-
-
-def augmentation_stream(recipe: Recipe, world_size: int = 1) -> LegacyStream | None:
-    """The stream of ``augment.rng: legacy``, None for one stream per utterance; of ``world_size`` training processes.
-
-    Raises:
-        InputError: nothing in the recipe draws, or something in an order that was not published, or
-            there are several processes.
-    """
-    augment = recipe.augment
-    if augment.rng == "utterance":
-        return None
-    if augment.algo == 0:
-        raise InputError("`augment.rng=legacy` is the order of RawBoost's draws, and `augment.algo=0` draws nothing")
-    if augment.musan or augment.rir or recipe.data.crop != "head":
-        raise InputError(
-            "`augment.rng=legacy`: the published order is known of RawBoost alone, not of noise, reverberation and random crops; "
-            "leave out `augment.musan`, `augment.rir` and `data.crop`, or take `augment.rng=utterance`"
-        )
-    if world_size > 1:
-        raise InputError(
-            f"`augment.rng=legacy` draws from one stream, which {world_size} processes cannot share: train in one process, or take "
-            "`augment.rng=utterance`"
-        )
-    if recipe.data.num_workers:
-        note = (
-            "note: `augment.rng=legacy` draws in the order of reading, so this process reads the audio itself; `data.num_workers` is "
-            "not used"
-        )
-        print(worded(note), file=sys.stderr)
-    return LegacyStream(recipe.seed)

@@ -1,10 +1,11 @@
-"""`nes2net info`: what a model, a part, a file or a folder is."""
+"""`nes2net info`: what a model, a part, a file, a folder or a recipe's key is."""
 
 from __future__ import annotations
 
 import argparse
 
 from nes2net.cli.entry import subcommand
+from nes2net.errors import InputError
 
 
 def add(commands: argparse._SubParsersAction) -> None:
@@ -12,11 +13,20 @@ def add(commands: argparse._SubParsersAction) -> None:
     parser.add_argument(
         "model",
         nargs="?",
-        help="whole model, front-end, aggregation or back-end by name, or a checkpoint or folder; lists all names if not given",
+        help="whole model, front-end, aggregation or back-end by name, or a checkpoint or folder; lists all names if not given; "
+        "recipe: the keys of a recipe",
     )
+    parser.add_argument("key", nargs="?", help="after recipe: one key or section of a recipe, e.g. train.lr")
 
 
 def _info(args: argparse.Namespace) -> int:
+    if args.model == "recipe":
+        from nes2net.recipes.documentation import describe
+
+        print(describe(args.key))
+        return 0
+    if args.key is not None:
+        raise InputError(f"a key goes with recipe, as in 'nes2net info recipe {args.key}', not with {args.model}")
     from nes2net.inspect import info
 
     print("\n".join(info.names()) if args.model is None else info.text(args.model))

@@ -17,9 +17,12 @@ _EPILOG = (
 def add(commands: argparse._SubParsersAction) -> None:
     parser = subcommand(commands, "train", _train, "Train a detector from a recipe")
     parser.epilog = _EPILOG
-    parser.add_argument("recipe", help="YAML file, e.g. configs/asvspoof2019_nes2net_x.yaml")
+    parser.add_argument("recipe", help="YAML file, or name of a packaged recipe, e.g. asvspoof2019_nes2net_x")
     parser.add_argument(
-        "overrides", nargs="*", metavar="key=value", help="override a key, e.g. data.root=DB train.lr=1e-6"
+        "overrides",
+        nargs="*",
+        metavar="key=value",
+        help="override a key, e.g. data.root=DB train.lr=1e-6; nes2net info recipe lists them",
     )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
     parser.add_argument(

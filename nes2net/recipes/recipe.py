@@ -1,184 +1,421 @@
-"""Recipes: what is trained on what and how, as dataclasses, YAML and ``key=value`` overrides."""
+"""The recipe: every key with its type, range, default, meaning and source; reading a recipe."""
 
 from __future__ import annotations
 
 import difflib
-import typing
-from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    Strict,
+    ValidationError,
+    WithJsonSchema,
+    model_validator,
+)
+from pydantic_core import ErrorDetails
 
 from nes2net.audio.crop import ASVSPOOF_SAMPLES
-from nes2net.errors import InputError, did_you_mean, shown
-from nes2net.recipes.checks import check_settings
-from nes2net.recipes.yaml_text import alternatives, read_value, read_yaml
+from nes2net.errors import InputError, did_you_mean, nearest, shown
+from nes2net.recipes.keys import Source, Takes, UsedWith, what_it_takes
+from nes2net.recipes.yaml_text import hint_of, read_value, read_yaml
 
+#: The packaged recipes, one file for each published system; ``configs/`` links to them.
+PACKAGED = Path(__file__).parent / "published"
 _DEFAULT_MODEL = {
     "frontend": {"name": "xlsr_300m"},
     "aggregation": {"name": "last"},
     "backend": {"name": "nes2net_x"},
 }
+_KEPT = "(last|best|[1-9][0-9]{0,8})"
 
 
-@dataclass
-class DataConfig:
+def _not_boolean(value: Any) -> Any:
+    if isinstance(value, bool):
+        raise ValueError("true and false are not numbers")
+    return value
+
+
+def _text(value: Any) -> str:
+    """Take a number as text, and text as it is: a path need not be valid Unicode."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return str(value)
+    raise ValueError("not text")
+
+
+def _folder_part(text: str) -> str:
+    if not text.isprintable() or any(part in text for part in ("/", "\\", "..")):
+        raise ValueError("not a part of a folder's name")
+    return text
+
+
+def _text_keys(values: Any) -> Any:
+    """Take an empty section (``train:`` alone) as one without keys, and every key as text."""
+    if values is None:
+        return {}
+    return {str(key): value for key, value in values.items()} if isinstance(values, dict) else values
+
+
+Flag = Annotated[bool, Strict()]
+Natural = Annotated[int, Strict(), Field(ge=0)]
+Count = Annotated[int, Strict(), Field(ge=1)]
+AboveZero = Annotated[float, Field(gt=0), BeforeValidator(_not_boolean)]
+NotNegative = Annotated[float, Field(ge=0), BeforeValidator(_not_boolean)]
+Probability = Annotated[float, Field(ge=0, le=1), BeforeValidator(_not_boolean)]
+BelowOne = Annotated[float, Field(ge=0, lt=1), BeforeValidator(_not_boolean)]
+Text = Annotated[str, PlainValidator(_text), WithJsonSchema({"type": "string"})]
+FolderPart = Annotated[
+    Text,
+    AfterValidator(_folder_part),
+    Takes("a part of a folder's name, without /, \\, .. and control characters"),
+]
+
+
+class Section(BaseModel):
+    """Keys of a recipe that stand together.
+
+    Raises:
+        InputError: if a key is unknown, a value has the wrong type or is out of range, a key would
+            change nothing, or two keys exclude each other.
+    """
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
+    #: what stands before the keys of the section: ``train.``
+    prefix: ClassVar[str] = ""
+
+    def __init__(self, /, **values: Any) -> None:
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            raise InputError(self._problem(error.errors(include_url=False), values)) from error
+
+    @classmethod
+    def _problem(cls, problems: list[ErrorDetails], values: dict[str, Any]) -> str:
+        """Say what is wrong with ``values``; an unknown key comes first."""
+        problem = next((problem for problem in problems if problem["type"] == "extra_forbidden"), problems[0])
+        cause = problem.get("ctx", {}).get("error")
+        if isinstance(cause, InputError):
+            return str(cause)
+        name = str(problem["loc"][0])
+        if problem["type"] == "extra_forbidden":
+            return f"unknown key '{cls.prefix}{name[:100]}' in the recipe{cls._nearest_key(name[:100])}"
+        schema = cls.model_json_schema()["properties"][name]
+        if "type" not in schema and "anyOf" not in schema:  # a reference to a section
+            return f"{name} is a mapping of keys, not {shown(values[name])}"
+        meant = nearest(str(values[name])[:100], schema.get("enum", ()))
+        return f"`{cls.prefix}{name}` is {what_it_takes(schema)}, not {shown(values[name])}{meant}"
+
+    @classmethod
+    def _nearest_key(cls, name: str) -> str:
+        """Ask for the key that was meant, as it is written on the command line."""
+        if close := difflib.get_close_matches(name, cls.model_fields, n=1):
+            return f"; did you mean '{cls.prefix}{close[0]}'?"
+        for section in SECTIONS.values():  # given without its section, or in another
+            if name in section.model_fields:
+                return f"; did you mean '{section.prefix}{name}'?"
+        return did_you_mean(name, cls.model_fields)
+
+    @model_validator(mode="after")
+    def _check_uses(self) -> Section:
+        """Refuse a key that changes nothing because another key does not use it."""
+        for name, field in type(self).model_fields.items():
+            value, default = getattr(self, name), field.default
+            for used in (fact for fact in field.metadata if isinstance(fact, UsedWith)):
+                chosen = getattr(self, used.choice)
+                if chosen not in used.values and value != default:
+                    raise InputError(
+                        f"`{self.prefix}{name}={value}` changes nothing with `{self.prefix}{used.choice}={chosen}`: "
+                        f"it goes with {' and '.join(used.values)}; leave it out, or set it to {default}"
+                    )
+        return self
+
+
+class DataConfig(Section):
     """The corpus that is trained on."""
 
-    corpus: str = "asvspoof2019_la"
-    root: str | None = None
+    prefix: ClassVar[str] = "data."
+
+    corpus: Annotated[Text, Source("arXiv 2504.05657")] = "asvspoof2019_la"
+    """Corpus that is trained on and whose development set validates, by its name in
+    `nes2net check-data`."""
+    root: Annotated[Text | None, Source("main.py --database_path")] = None
     """Folder of the corpus."""
-    protocols: str | None = None
-    """Folder of the protocols; looked for in ``root`` where it is not given."""
-    num_samples: int = ASVSPOOF_SAMPLES
-    """Samples per utterance; a shorter utterance is repeated."""
-    crop: Literal["head", "random", "random_tiled"] = "head"
-    """Part of a longer utterance that is trained on: ``head``, ``random``, or ``random_tiled``; development always takes the head."""
-    num_workers: int = 4
-    """Processes that read and augment in each training process; the result does not depend on it."""
-    cache: str | None = None
-    """Folder for decoded audio, read memory-mapped from the second time on; None decodes every time."""
+    protocols: Annotated[Text | None, Source("main.py --protocols_path")] = None
+    """Folder of the protocols; if not given, they are looked for in `data.root`."""
+    num_samples: Annotated[Count, Source("main.py: 4.04 s; CtrSVDD program: 64000")] = ASVSPOOF_SAMPLES
+    """Samples of each training utterance, at 16 kHz. A shorter utterance is repeated."""
+    crop: Annotated[
+        Literal["head", "random", "random_tiled"],
+        Source("head: main.py; random: ASVspoof 5 program; random_tiled: CtrSVDD program"),
+    ] = "head"
+    """Part of a longer utterance that is trained on: its first samples (`head`), or samples from a
+    random place. With `random` a shorter utterance is repeated from its start, with `random_tiled`
+    from a random place. Validation always takes the head."""
+    num_workers: Annotated[Natural, Source("toolkit")] = 4
+    """Processes that read and augment audio, for each training process. The weights do not depend
+    on it."""
+    cache: Annotated[Text | None, Source("toolkit")] = None
+    """Folder that keeps decoded audio, which is memory-mapped from the second epoch on. Without it,
+    every epoch decodes anew."""
 
 
-@dataclass
-class AugmentConfig:
-    """Noise, reverberation and RawBoost, in this order, before the crop. Development with augmentation has RawBoost alone."""
+class AugmentConfig(Section):
+    """Noise, reverberation and RawBoost, in this order, before the crop. Validation has only RawBoost."""
 
-    algo: int = 0
-    """Algorithm 0 (none) to 11."""
-    parameters: dict[str, Any] = field(default_factory=dict)
-    """RawBoost's parameters where they are not the published defaults."""
-    musan: str | None = None
+    prefix: ClassVar[str] = "augment."
+
+    algo: Annotated[int, Strict(), Field(ge=0, le=11), Source("main.py --algo; arXiv 2111.04433")] = 0
+    """Algorithm of RawBoost: 0 none, 1 convolutive noise, 2 impulsive noise, 3 stationary noise;
+    4 to 11 combine these."""
+    parameters: Annotated[dict[str, Any], Source("main.py: N_f, nBands, …; arXiv 2111.04433")] = Field(default={})
+    """Parameters of RawBoost with other values than the published ones, by their published names."""
+    musan: Annotated[Text | None, Source("ASVspoof 5 program; openslr.org/17")] = None
     """Folder of MUSAN, for background noise."""
-    rir: str | None = None
+    rir: Annotated[Text | None, Source("ASVspoof 5 program; openslr.org/28")] = None
     """Folder of room impulse responses, for reverberation."""
-    noise_probability: float | None = None
-    """Of a training utterance to get background noise or reverberation; None is 0.5 (ASVspoof 5 recipe) with a folder, else 0."""
-    rng: Literal["utterance", "legacy"] = "utterance"
-    """``utterance``: one stream per (seed, epoch, utterance); ``legacy``: one global stream, drawn from in the published order."""
-    specmix: dict[str, Any] | None = None
-    """Settings of :class:`nes2net.augment.specmix.Specmix`, between front-end and back-end in training; None for none."""
+    noise_probability: Annotated[Probability | None, Source("ASVspoof 5 program: 0.5")] = None
+    """Chance of a training utterance to get background noise or reverberation. If not given, it is
+    0.5 with `augment.musan` or `augment.rir`, and otherwise 0."""
+    rng: Annotated[Literal["utterance", "legacy"], Source("toolkit; legacy: main.py (deviation 8)")] = "utterance"
+    """Random numbers of the augmentation: one stream for each seed, epoch and utterance
+    (`utterance`), or one stream for all utterances in the published order (`legacy`)."""
+    specmix: Annotated[dict[str, Any] | None, Source("arXiv 2306.15389; arXiv 2108.03020")] = None
+    """Settings of Specmix, which mixes spectrograms between front-end and back-end in training:
+    `frequency_bands`, `time_bands`, `gamma`, `probability`, `mix_labels`."""
 
-    def __post_init__(self) -> None:
+    @model_validator(mode="after")
+    def _check(self) -> AugmentConfig:
         if self.noise_probability is None:
             self.noise_probability = 0.5 if self.musan or self.rir else 0.0
+        if (self.musan or self.rir) and not self.noise_probability:
+            raise InputError(
+                "`augment.musan` and `augment.rir` change nothing with `augment.noise_probability=0`: "
+                "leave them out, or set it to 0.5"
+            )
+        if self.parameters and not self.algo:
+            raise InputError(
+                f"`augment.parameters` ({', '.join(self.parameters)[:100]}) change nothing with `augment.algo=0`: "
+                "leave them out, or choose an algorithm from 1 to 11"
+            )
+        return self
 
 
-@dataclass
-class TrainConfig:
-    """Optimisation. The defaults are those of the ASVspoof 2019 recipe (Nes2Net paper, arXiv 2504.05657)."""
+class TrainConfig(Section):
+    """Optimisation. The defaults are those of the ASVspoof 2019 recipe (arXiv 2504.05657)."""
 
-    epochs: int = 100
-    batch_size: int = 12
-    """Utterances per optimisation step, over all processes and all of ``accumulate``."""
-    accumulate: int = 1
-    """Parts in which a batch goes through the network one after the other, for small memories; the result is that of the whole batch."""
-    optimizer: Literal["adam", "adamw"] = "adam"
-    """``adam``, whose weight decay is an L2 term of the gradient, or ``adamw``."""
-    lr: float = 2.5e-7
-    weight_decay: float = 1e-4
-    adam_betas: list[float] = field(default_factory=lambda: [0.9, 0.999])
-    adam_eps: float = 1e-8
-    amsgrad: bool = False
-    schedule: Literal["constant", "cosine", "cosine_epochs", "inverse_sqrt"] = "constant"
-    """``constant``; ``cosine``: from ``lr`` to ``min_lr`` over all steps; ``cosine_epochs``: the same over ``t_max`` epochs, changed once
-    an epoch, up again over the next, and so on; ``inverse_sqrt``: to ``lr`` at step ``warmup_steps``, then as 1/√step."""
-    min_lr: float = 0.0
-    t_max: int = 5
-    """Epochs from the highest to the lowest learning rate of ``cosine_epochs``."""
-    warmup_steps: int = 0
-    """Steps over which the learning rate rises linearly from 0."""
-    max_grad_norm: float | None = None
-    """Longer gradients are scaled to this L2 norm."""
-    loss: Literal["cross_entropy", "focal", "angular_softmax"] = "cross_entropy"
-    """``cross_entropy`` over two logits, ``focal`` on one logit, or ``angular_softmax`` for a back-end with an angular head."""
-    class_weights: list[float] = field(default_factory=lambda: [0.1, 0.9])
-    """Weights of spoof and bona fide in cross-entropy and angular softmax."""
-    focal_gamma: float = 2.0
-    focal_alpha: float = 0.25
-    label_smoothing: float = 0.0
-    """ε: targets of the focal loss are ε/2 and 1 − ε/2."""
-    angular_margin: int = 4
-    """m of angular softmax."""
-    angular_lambda_min: float = 5.0
-    angular_lambda_max: float = 1500.0
-    angular_lambda_decay: float = 0.1
-    """Its λ is max(min, max / (1 + decay·step)): the margin comes in gradually."""
-    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
-    """``fp32``, ``bf16`` or ``fp16`` (CUDA only): of the forward pass; weights and optimiser stay in float32."""
-    activation_checkpointing: bool = False
-    """Compute the transformer layers' activations again in the backward pass instead of keeping them: less memory, more time."""
-    compile: bool = False
-    """``torch.compile`` the front-end and the back-end."""
-    freeze_frontend_epochs: int = 0
+    prefix: ClassVar[str] = "train."
+
+    epochs: Annotated[Count, Source("main.py --num_epochs")] = 100
+    """Passes over the training set."""
+    batch_size: Annotated[Count, Source("main.py --batch_size")] = 12
+    """Utterances of an optimisation step, over all processes and all parts of `train.accumulate`.
+    The last incomplete batch of an epoch is left out."""
+    accumulate: Annotated[Count, Source("toolkit")] = 1
+    """Parts in which a batch goes through the network one after the other, to save memory. The
+    loss is that of the whole batch; batch normalisation sees the parts."""
+    optimizer: Annotated[
+        Literal["adam", "adamw"],
+        Source("adam: main.py; adamw: CtrSVDD program; Loshchilov and Hutter, ICLR 2019"),
+    ] = "adam"
+    """Optimiser. The weight decay of `adam` is an L2 term of the gradient; that of `adamw` is
+    applied to the weights themselves."""
+    lr: Annotated[AboveZero, Source("main.py --lr; 2.5e-7 in the published command")] = 2.5e-7
+    """Learning rate; with a schedule its highest value."""
+    weight_decay: Annotated[NotNegative, Source("main.py --weight_decay")] = 1e-4
+    """Weight decay, in the manner of `train.optimizer`."""
+    adam_betas: Annotated[list[BelowOne], Field(min_length=2, max_length=2), Source("main.py (PyTorch's default)")] = (
+        Field(default=[0.9, 0.999])
+    )
+    """Decay rates β₁ and β₂ of the means of the gradient and of its square."""
+    adam_eps: Annotated[AboveZero, Source("main.py (PyTorch's default)")] = 1e-8
+    """ε in the denominator of Adam's step."""
+    amsgrad: Annotated[Flag, Source("SR-LA Res2Net code; Reddi et al., ICLR 2018")] = False
+    """Divide by the largest mean of the squared gradient so far."""
+    schedule: Annotated[
+        Literal["constant", "cosine", "cosine_epochs", "inverse_sqrt"],
+        Source(
+            "constant: main.py; cosine: ASVspoof 5 program; cosine_epochs: CtrSVDD program; "
+            "inverse_sqrt: SR-LA Res2Net code, Vaswani et al. 2017, Section 5.3"
+        ),
+    ] = "constant"
+    """Course of the learning rate. `cosine` falls from `train.lr` to `train.min_lr` over all steps.
+    `cosine_epochs` falls over `train.t_max` epochs, rises over as many, and so on; it changes once
+    an epoch. `inverse_sqrt` rises to `train.lr` at step `train.warmup_steps` and then falls as
+    1/√step."""
+    min_lr: Annotated[
+        NotNegative,
+        UsedWith("schedule", ("cosine", "cosine_epochs")),
+        Source("CtrSVDD program --min_lr: 1e-9; ASVspoof 5 program: 1e-7"),
+    ] = 0.0
+    """Lowest learning rate of a cosine; at most `train.lr`."""
+    t_max: Annotated[Count, UsedWith("schedule", ("cosine_epochs",)), Source("CtrSVDD program --T_max")] = 5
+    """Epochs from the highest learning rate to the lowest."""
+    warmup_steps: Annotated[Natural, Source("SR-LA Res2Net code: 1000")] = 0
+    """Steps in which the learning rate rises linearly."""
+    max_grad_norm: Annotated[AboveZero | None, Source("toolkit")] = None
+    """L2 norm to which a longer gradient is scaled; null never scales."""
+    loss: Annotated[
+        Literal["cross_entropy", "focal", "angular_softmax"],
+        Source("cross_entropy: main.py --loss WCE; focal: CtrSVDD program; angular_softmax: SR-LA Res2Net code"),
+    ] = "cross_entropy"
+    """Loss: cross-entropy over two logits, focal loss on one logit, or angular softmax, which needs
+    a back-end with an angular head."""
+    class_weights: Annotated[
+        list[AboveZero],
+        Field(min_length=2, max_length=2),
+        UsedWith("loss", ("cross_entropy", "angular_softmax")),
+        Source("main.py"),
+    ] = Field(default=[0.1, 0.9])
+    """Weights of spoof and of bona fide in the loss."""
+    focal_gamma: Annotated[
+        NotNegative, UsedWith("loss", ("focal",)), Source("CtrSVDD program; Lin et al., ICCV 2017")
+    ] = 2.0
+    """γ of the focal loss: the larger, the less an easy utterance counts."""
+    focal_alpha: Annotated[
+        AboveZero, UsedWith("loss", ("focal",)), Source("CtrSVDD program; Lin et al., ICCV 2017")
+    ] = 0.25
+    """α of the focal loss. As published, it is the same for both classes, so it only scales the
+    loss."""
+    label_smoothing: Annotated[BelowOne, UsedWith("loss", ("focal",)), Source("CtrSVDD program: 0.1")] = 0.0
+    """ε of the focal loss: its targets are ε/2 and 1 − ε/2."""
+    angular_margin: Annotated[
+        Count, UsedWith("loss", ("angular_softmax",)), Source("SR-LA Res2Net code; Liu et al., CVPR 2017")
+    ] = 4
+    """m of angular softmax, by which the angle to the own class is multiplied."""
+    angular_lambda_min: Annotated[NotNegative, UsedWith("loss", ("angular_softmax",)), Source("SR-LA Res2Net code")] = (
+        5.0
+    )
+    """Last λ of angular softmax. λ is max(min, max/(1 + decay·step)), so that the margin comes in
+    gradually."""
+    angular_lambda_max: Annotated[NotNegative, UsedWith("loss", ("angular_softmax",)), Source("SR-LA Res2Net code")] = (
+        1500.0
+    )
+    """First λ of angular softmax."""
+    angular_lambda_decay: Annotated[
+        NotNegative, UsedWith("loss", ("angular_softmax",)), Source("SR-LA Res2Net code")
+    ] = 0.1
+    """How fast λ of angular softmax falls, per step."""
+    precision: Annotated[Literal["fp32", "bf16", "fp16"], Source("toolkit")] = "fp32"
+    """Precision of the forward pass; `fp16` needs CUDA. Weights and optimiser stay in float32."""
+    activation_checkpointing: Annotated[Flag, Source("toolkit")] = False
+    """Compute the activations of the transformer layers again in the backward pass instead of
+    keeping them: less memory, more time."""
+    compile: Annotated[Flag, Source("toolkit")] = False
+    """Compile front-end and back-end with `torch.compile`."""
+    freeze_frontend_epochs: Annotated[Natural, Source("CtrSVDD program --SSL_freeze_epoch")] = 0
     """First epochs in which the front-end is not trained."""
-    init_from: str | None = None
-    """Whole-model checkpoint to start from."""
-    keep: str = "improved"
-    """Which ``epoch_{n}.pth`` stay: ``improved`` (as published: every epoch that was at most the best so far), ``all``, or any of
-    ``last``, ``best`` and a number k (the k best), joined by commas."""
-    save_every_minutes: float = 10.0
-    """Time between two saves of ``resume.pt`` inside an epoch."""
+    init_from: Annotated[Text | None, Source("main.py --model_path")] = None
+    """Checkpoint of a whole detector to start from."""
+    keep: Annotated[
+        str,
+        Field(pattern=rf"^\s*(improved|all|{_KEPT}(\s*,\s*{_KEPT})*)\s*$"),
+        Takes("improved, all, or any of last, best and a number, joined by commas"),
+        Source("improved: main.py"),
+    ] = "improved"
+    """Files `epoch_N.pth` that are kept: of each epoch whose loss was at most the best so far
+    (`improved`), of all epochs (`all`), or of the `last`, the `best` and the k best epochs (a
+    number k)."""
+    save_every_minutes: Annotated[NotNegative, Source("toolkit")] = 10.0
+    """Minutes between two saves of `resume.pt` within an epoch."""
+
+    @model_validator(mode="after")
+    def _check(self) -> TrainConfig:
+        if self.min_lr > self.lr:
+            raise InputError(f"`train.min_lr` is from 0 to `train.lr` ({self.lr}), not {self.min_lr}")
+        return self
 
 
-@dataclass
-class ValidationConfig:
-    """What is measured on the development set, when, and what follows from it. The defaults are those of the ASVspoof 2019 recipe."""
+class ValidationConfig(Section):
+    """What is measured on the development set, when, and what follows from it."""
 
-    augmented: bool = True
-    """A second pass with RawBoost, where the recipe has RawBoost."""
-    whole_utterances: bool = False
-    """Whole utterances one by one instead of the first ``data.num_samples``."""
-    first_epoch: int = 1
-    """Number of the first epoch after which there is a validation; epochs are numbered from 1. The last one always has one."""
-    epochs: Literal["all", "around_minima"] = "all"
-    """``all``, or ``around_minima`` of the ``cosine_epochs`` schedule: the first, and where the learning rate is lowest (CtrSVDD)."""
-    select_on: Literal["loss", "eer", "min_dcf"] = "loss"
-    """What decides which epoch is the best: ``loss``, ``eer`` or ``min_dcf``."""
-    patience: int | None = None
-    """Validations without a better one after which training stops; None never stops early."""
+    prefix: ClassVar[str] = "validation."
+
+    augmented: Annotated[Flag, Source("main.py")] = True
+    """Pass the development set a second time with RawBoost, if the recipe has RawBoost."""
+    whole_utterances: Annotated[Flag, Source("CtrSVDD program: true")] = False
+    """Take whole utterances, one at a time, instead of their first `data.num_samples`."""
+    first_epoch: Annotated[Count, Source("ASVspoof 5 program: its epoch 10, the eleventh")] = 1
+    """First epoch that is validated; epochs are numbered from 1. The last epoch always is."""
+    epochs: Annotated[Literal["all", "around_minima"], Source("all: main.py; around_minima: CtrSVDD program")] = "all"
+    """Epochs that are validated: all, or the first and those around each lowest learning rate of
+    `train.schedule: cosine_epochs` (`around_minima`)."""
+    select_on: Annotated[
+        Literal["loss", "eer", "min_dcf"],
+        Source("loss: main.py (deviation 13); eer: CtrSVDD program; min_dcf: ASVspoof 5 program (deviation 14)"),
+    ] = "loss"
+    """Measure whose lowest value on the development set makes the best epoch."""
+    patience: Annotated[Count | None, Source("ASVspoof 5 program: 5")] = None
+    """Validations without a better one after which training stops; null never stops early."""
 
 
-@dataclass
-class Recipe:
+class Recipe(Section):
     """Everything that determines a training run."""
 
-    name: str = "run"
-    """Stands in the run folder's name where a published command has its model's name."""
-    seed: int = 1234
-    model: dict[str, Any] = field(default_factory=lambda: {k: dict(v) for k, v in _DEFAULT_MODEL.items()})
-    """``frontend``, ``aggregation``, ``backend``, each a name or a mapping with ``name`` and its options."""
-    ssl_checkpoint: str | None = None
-    """The front-end's pre-training file; None starts from random weights."""
-    data: DataConfig = field(default_factory=DataConfig)
-    augment: AugmentConfig = field(default_factory=AugmentConfig)
-    train: TrainConfig = field(default_factory=TrainConfig)
-    validation: ValidationConfig = field(default_factory=ValidationConfig)
-    date: str = "unknown"
-    comment: str | None = None
-    output: str = "models"
+    name: Annotated[FolderPart, Source("main.py --model_name")] = "run"
+    """Second part of the run folder's name."""
+    seed: Annotated[
+        int,
+        Strict(),
+        Field(ge=0, lt=2**63),  # no seed of PyTorch's generators is larger
+        Takes("a whole number from 0 to below 2^63"),
+        Source("main.py --seed"),
+    ] = 1234
+    """Seed of everything random: weights, order of the utterances, augmentation, dropout."""
+    model: Annotated[dict[str, Any], Source("main.py --model_name; arXiv 2504.05657")] = Field(default=_DEFAULT_MODEL)
+    """`frontend`, `aggregation` and `backend`, each a name or a mapping of `name` and options."""
+    ssl_checkpoint: Annotated[Text | None, Source("main.py: xlsr2_300m.pt")] = None
+    """Pre-training file of the front-end; null starts from random weights."""
+    data: Annotated[DataConfig, BeforeValidator(_text_keys)] = Field(default_factory=DataConfig)
+    augment: Annotated[AugmentConfig, BeforeValidator(_text_keys)] = Field(default_factory=AugmentConfig)
+    train: Annotated[TrainConfig, BeforeValidator(_text_keys)] = Field(default_factory=TrainConfig)
+    validation: Annotated[ValidationConfig, BeforeValidator(_text_keys)] = Field(default_factory=ValidationConfig)
+    date: Annotated[FolderPart, Source("main.py --date")] = "unknown"
+    """First part of the run folder's name."""
+    comment: Annotated[FolderPart | None, Source("main.py --comment")] = None
+    """Last part of the run folder's name."""
+    output: Annotated[Text, Source("main.py")] = "models"
     """Folder in which the run folder is made."""
-    logs: str = "logs"
-    """Folder for TensorBoard."""
+    logs: Annotated[Text, Source("main.py")] = "logs"
+    """Folder of the TensorBoard logs."""
 
-    def __post_init__(self) -> None:
-        check_settings(self)
+    @model_validator(mode="after")
+    def _check(self) -> Recipe:
+        schedule = self.train.schedule
+        if self.validation.epochs == "around_minima" and schedule != "cosine_epochs":
+            raise InputError(
+                "`validation.epochs=around_minima` goes with `train.schedule=cosine_epochs`, whose minima they are, "
+                f"not with {schedule}"
+            )
+        return self
 
     def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
+        """The recipe as plain data, in the order of its keys."""
+        return self.model_dump()
 
     def check_noise(self) -> None:
-        """That there is noise where the recipe wants some: its folders are the user's, and no recipe can name them."""
+        """Raise :class:`InputError` if the recipe adds noise but no folder of noise is named.
+
+        The folders are the user's, so no packaged recipe can name them.
+        """
         augment = self.augment
         if augment.noise_probability and not (augment.musan or augment.rir):
             raise InputError(
-                f"the recipe adds noise or reverberation to {augment.noise_probability:.0%} of the utterances: name the folders with "
-                "`augment.musan=…` (MUSAN, openslr.org/17) and `augment.rir=…` (RIRS_NOISES, openslr.org/28), or train without: "
-                "`augment.noise_probability=0`"
+                f"the recipe adds noise or reverberation to {augment.noise_probability:.0%} of the utterances: name "
+                "the folders with `augment.musan=…` (MUSAN, openslr.org/17) and `augment.rir=…` (RIRS_NOISES, "
+                "openslr.org/28), or train without: `augment.noise_probability=0`"
             )
 
     @property
     def tag(self) -> str:
-        """Name of the run folder, as published; for algorithms 10 and 11 the seed, which the published code omits there, is kept.
+        """Name of the run folder, as published; the seed stays for algorithms 10 and 11 too.
 
         >>> Recipe(name="wav2vec2_Nes2Net_X", date="0520", seed=12345, augment=AugmentConfig(algo=4)).tag
         '0520_wav2vec2_Nes2Net_X_e100_bz12_lr2.5e-07_algo4_seed12345'
@@ -192,18 +429,43 @@ class Recipe:
         return f"{tag}_{self.comment}" if self.comment else tag
 
 
-def load_recipe(path: str | Path, overrides: typing.Iterable[str] = ()) -> Recipe:
-    """Read a YAML recipe and apply ``key=value`` overrides (``train.lr=1e-6``); an unknown key is an error with the nearest one.
+SECTIONS: dict[str, type[Section]] = {
+    kind.prefix.removesuffix("."): kind for kind in (DataConfig, AugmentConfig, TrainConfig, ValidationConfig)
+}
 
-    ``base: other.yaml``, beside the file, takes over what this one does not say: sections are merged key by key, the parts of the model are
-    replaced whole. A base has no base.
+
+def load_recipe(recipe: str | Path, overrides: Iterable[str] = ()) -> Recipe:
+    """Read a recipe, a YAML file or a packaged recipe by name, and apply ``key=value`` overrides.
+
+    ``base: other.yaml``, a file beside it, takes over what the recipe does not say: sections are
+    merged key by key, the parts of the model are replaced whole. A base has no base itself.
+
+    Raises:
+        InputError: if there is no such recipe, or its text or an override is wrong. An unknown key
+            or name is answered with the nearest one.
     """
-    return recipe_from_dict(apply_overrides(_with_base(Path(path), _read_file(Path(path))), overrides))
+    path = _find(recipe)
+    return recipe_from_dict(apply_overrides(_with_base(path, _read_file(path)), overrides))
+
+
+def packaged_recipes() -> list[str]:
+    """Names of the packaged recipes."""
+    return sorted(path.stem for path in PACKAGED.glob("*.yaml"))
+
+
+def _find(recipe: str | Path) -> Path:
+    path, names = Path(recipe), packaged_recipes()
+    if path.is_file():
+        return path
+    if str(recipe) in names:
+        return PACKAGED / f"{recipe}.yaml"
+    raise InputError(
+        f"recipe {recipe} not found: name a YAML file or one of the packaged recipes, "
+        f"{', '.join(names)}{nearest(path.stem, names)}"
+    )
 
 
 def _read_file(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        raise InputError(f"recipe {path} not found: name one of configs/*.yaml or your own")
     try:
         text = path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
@@ -236,12 +498,18 @@ def _with_base(path: Path, values: dict[str, Any]) -> dict[str, Any]:
 
 
 def recipe_from_dict(values: dict[str, Any]) -> Recipe:
-    """Build and check a :class:`Recipe`; unknown keys and values of the wrong type raise :class:`InputError`."""
-    return _build(Recipe, values, "")
+    """Build and check a :class:`Recipe`.
+
+    Raises:
+        InputError: as :class:`Section`.
+    """
+    if not isinstance(values, dict):
+        raise InputError(f"a recipe is a mapping of keys, not {shown(values)}")
+    return Recipe(**_text_keys(values))
 
 
-def apply_overrides(values: dict[str, Any], overrides: typing.Iterable[str]) -> dict[str, Any]:
-    """``values`` with ``key.key=value`` strings applied; the value is YAML, where the key is text the text as it stands.
+def apply_overrides(values: dict[str, Any], overrides: Iterable[str]) -> dict[str, Any]:
+    """Apply ``key.key=value`` strings to ``values``. A value is YAML, unless the key takes text.
 
     >>> apply_overrides({"train": {"lr": 0.1}}, ["train.lr=1e-6", "model.backend=aasist", "date=0520"])
     {'train': {'lr': 1e-06}, 'model': {'backend': 'aasist'}, 'date': '0520'}
@@ -252,81 +520,12 @@ def apply_overrides(values: dict[str, Any], overrides: typing.Iterable[str]) -> 
         if not equals or not keys:
             raise InputError(f"override {shown(override)} is not of the form key=value")
         *parents, last = keys.split(".")
-        place = values
+        place, hint = values, Recipe
         for parent in parents:
             child = place.get(parent)
             if isinstance(child, str) and parents[0] == "model":  # a bare name that is given options
                 child = {"name": child}
             place[parent] = dict(child) if isinstance(child, dict) else {}
-            place = place[parent]
-        place[last] = read_value(text, _hint_of((*parents, last)), f"override {shown(override)}: the value")
+            place, hint = place[parent], hint_of(hint, parent)
+        place[last] = read_value(text, hint_of(hint, last), f"override {shown(override)}: the value")
     return values
-
-
-def _hint_of(keys: tuple[str, ...]) -> Any:
-    hint: Any = Recipe
-    for key in keys:
-        hint = typing.get_type_hints(hint).get(key) if is_dataclass(hint) else None
-    return hint
-
-
-def _build(kind: type, values: Any, where: str) -> Any:
-    if not isinstance(values, dict):
-        raise InputError(f"{where.removesuffix('.') or 'a recipe'} is a mapping of keys, not {shown(values)}")
-    hints = typing.get_type_hints(kind)
-    known = [f.name for f in fields(kind)]
-    for key in values:
-        if key not in known:
-            key = str(key)[:100]
-            raise InputError(f"unknown key '{where}{key}' in the recipe{_nearest_key(key, where, known)}")
-    return kind(**{key: _value(hints[key], value, where + key) for key, value in values.items()})
-
-
-def _nearest_key(key: str, where: str, known: list[str]) -> str:
-    """What was meant, as it is written on the command line."""
-    if close := difflib.get_close_matches(key, known, n=1):
-        return f"; did you mean '{where}{close[0]}'?"
-    for section in fields(Recipe):  # given without its section, or in another
-        if is_dataclass(section.default_factory) and key in {f.name for f in fields(section.default_factory)}:
-            return f"; did you mean '{section.name}.{key}'?"
-    return did_you_mean(key, known)
-
-
-def _value(hint: Any, value: Any, key: str) -> Any:
-    if is_dataclass(hint):
-        return _build(hint, {} if value is None else value, f"{key}.")  # "train:" with nothing under it
-    options = alternatives(hint)
-    if value is None and type(None) in options:
-        return None
-    expected = next(o for o in options if o is not type(None))
-    origin = typing.get_origin(expected) or expected
-    if origin is Literal:
-        allowed = typing.get_args(expected)
-        if value not in allowed:
-            meant = difflib.get_close_matches(str(value)[:100], allowed, n=1)
-            end = f"; did you mean '{meant[0]}'?" if meant else ""
-            raise InputError(f"recipe key '{key}' is one of {', '.join(allowed)}, not {shown(value)}{end}")
-        return value
-    if origin is float and isinstance(value, (int, str)) and not isinstance(value, bool):
-        try:
-            return float(value)
-        except (ValueError, OverflowError):
-            pass
-    if origin is str and isinstance(value, (int, float)) and not isinstance(value, bool):
-        return str(value)
-    if origin is list and isinstance(value, list):
-        return [_value(typing.get_args(expected)[0], item, key) for item in value]
-    if not isinstance(value, origin) or (origin is int and isinstance(value, bool)):
-        raise InputError(f"recipe key '{key}' is {_type_name(origin)}, not {shown(value)}")
-    return value
-
-
-def _type_name(kind: type) -> str:
-    return {
-        int: "a whole number",
-        float: "a number",
-        str: "text",
-        list: "a list, [a, b]",
-        dict: "a mapping",
-        bool: "true or false",
-    }[kind]

@@ -1,14 +1,14 @@
-"""YAML as recipes have it: text stays text, a key stands once, and nothing in a file can grow beyond it."""
+"""YAML as recipes use it: text stays as written, and neither aliases nor repeated keys pass."""
 
 from __future__ import annotations
 
 import re
 import types
 import typing
-from dataclasses import is_dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import yaml
+from pydantic import BaseModel
 
 from nes2net.errors import InputError, shown
 
@@ -18,40 +18,17 @@ _NULL = ("", "~", "null", "Null", "NULL")
 
 
 class _Loader(yaml.SafeLoader):
-    """Numbers are what they look like: decimal, 0x or 0b; 1e-6 is one, as in YAML 1.2, and YAML 1.1's octal numbers, base-60 numbers and
-    dates are text. Aliases, tags, keys that stand twice and deep nesting are refused.
+    """Read numbers as they look, which PyYAML does not.
+
+    1e-6 is a number, as in YAML 1.2. The octal numbers, base-60 numbers and dates of YAML 1.1 are
+    text. No number has more digits than numbers of its kind can have.
     """
 
-    yaml_implicit_resolvers: ClassVar[dict] = {
-        first: [(tag, pattern) for tag, pattern in resolvers if tag in (f"{_TAG}bool", f"{_TAG}null")]
-        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-    }
-    depth = 0
 
-    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node:
-        event = self.peek_event()
-        if isinstance(event, yaml.AliasEvent) or event.tag is not None:
-            raise yaml.composer.ComposerError(None, None, "recipes have no aliases and no tags", event.start_mark)
-        if self.depth == _MAX_DEPTH:
-            problem = f"nested more than {_MAX_DEPTH} deep"
-            raise yaml.composer.ComposerError(None, None, problem, event.start_mark)
-        self.depth += 1
-        node = super().compose_node(parent, index)
-        self.depth -= 1
-        return node
-
-    def compose_mapping_node(self, anchor: str | None) -> yaml.MappingNode:
-        node, seen = super().compose_mapping_node(anchor), set()
-        for key, _ in node.value:
-            if isinstance(key, yaml.ScalarNode):
-                if key.value in seen:
-                    problem = f"the key {shown(key.value)} stands there twice"
-                    raise yaml.composer.ComposerError(None, None, problem, key.start_mark)
-                seen.add(key.value)
-        return node
-
-
-# No more digits than numbers of this kind have.
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag in (f"{_TAG}bool", f"{_TAG}null")]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
 _Loader.add_implicit_resolver(
     f"{_TAG}int",
     re.compile(r"[-+]?(?:0|[1-9][0-9_]{0,18}|0x[0-9a-fA-F]{1,16}|0b[01]{1,64})$"),
@@ -69,27 +46,35 @@ _Loader.add_implicit_resolver(
 
 
 def read_yaml(text: str, hint: Any, what: str) -> Any:
-    """``text`` as plain data; where ``hint``, a type or a dataclass of types, has text, it is read as it stands: ``date: 0520``, ``1.10``.
+    """Read ``text`` as plain data. Where ``hint`` has text, a scalar stays as written: ``date: 0520``.
+
+    Args:
+        hint: the model or the type that the data is for.
+        what: names the text in messages.
 
     Raises:
-        InputError: it is no YAML, or has what a recipe does not; ``what`` says whose text it is.
+        InputError: if the text is not valid YAML, has aliases or tags, is nested too deep, or names
+            a key twice.
 
     >>> read_yaml("{lr: 1e-6, layers: [0x10, 12:30, 2026-02-30]}", None, "this")
     {'lr': 1e-06, 'layers': [16, '12:30', '2026-02-30']}
     """
     try:
+        _check_events(text)
         loader = _Loader(text)
         node = loader.get_single_node()
         if node is None:
             return None
-        _keep_text(node, hint)
+        _prepare(node, hint)
         return loader.construct_document(node)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+    except (yaml.YAMLError, ValueError) as error:
         raise InputError(f"{what} is not valid YAML: {' '.join(str(error).split())}") from error
 
 
 def read_value(text: str, hint: Any, what: str) -> Any:
-    """The value of an override ``key=text``: text as it stands where ``hint`` has text, unless it is quoted; else YAML.
+    """Read the value of an override ``key=text``: as it stands if ``hint`` has text, else as YAML.
+
+    A quoted value is always YAML.
 
     >>> read_value("0520", str, "date"), read_value("'#1: a'", str, "comment"), read_value("#1: a", str, "comment")
     ('0520', '#1: a', '#1: a')
@@ -97,26 +82,52 @@ def read_value(text: str, hint: Any, what: str) -> Any:
     (True, [0.1, 0.001])
     """
     text = text.strip()
-    if str in alternatives(hint) and not text.startswith(("'", '"')):
+    if _has_text(hint) and not text.startswith(("'", '"')):
         return None if text in _NULL else text
     return read_yaml(text, hint, what)
 
 
-def alternatives(hint: Any) -> tuple[Any, ...]:
-    """The types that a type hint allows.
-
-    >>> alternatives(str | None)
-    (<class 'str'>, <class 'NoneType'>)
-    """
-    return typing.get_args(hint) if typing.get_origin(hint) in (types.UnionType, typing.Union) else (hint,)
+def hint_of(hint: Any, key: str) -> Any:
+    """The type of ``key`` in the model ``hint``; None if there is no such model or key."""
+    fields = hint.model_fields if isinstance(hint, type(BaseModel)) else {}
+    return fields[key].annotation if key in fields else None
 
 
-def _keep_text(node: yaml.Node, hint: Any) -> None:
-    if isinstance(node, yaml.ScalarNode):
-        if str in alternatives(hint) and node.tag != f"{_TAG}null":
-            node.tag = f"{_TAG}str"
-    elif isinstance(node, yaml.MappingNode) and is_dataclass(hint):
-        hints = typing.get_type_hints(hint)
+def _has_text(hint: Any) -> bool:
+    if typing.get_origin(hint) in (typing.Annotated, typing.Union, types.UnionType):
+        return any(_has_text(option) for option in typing.get_args(hint))
+    return hint is str
+
+
+def _check_events(text: str) -> None:
+    depth = 0
+    for event in yaml.parse(text, yaml.SafeLoader):
+        has_tag = isinstance(event, (yaml.ScalarEvent, yaml.CollectionStartEvent)) and event.tag is not None
+        if has_tag or isinstance(event, yaml.AliasEvent):
+            _refuse("recipes have no aliases and no tags", event)
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > _MAX_DEPTH:
+            _refuse(f"nested more than {_MAX_DEPTH} deep", event)
+
+
+def _prepare(node: yaml.Node, hint: Any) -> None:
+    """Mark as text the scalars that ``hint`` says are text, and refuse a key that stands twice."""
+    if isinstance(node, yaml.ScalarNode) and _has_text(hint) and node.tag != f"{_TAG}null":
+        node.tag = f"{_TAG}str"
+    elif isinstance(node, yaml.SequenceNode):
+        for item in node.value:
+            _prepare(item, None)
+    elif isinstance(node, yaml.MappingNode):
+        seen = set()
         for key, value in node.value:
-            if isinstance(key, yaml.ScalarNode):
-                _keep_text(value, hints.get(key.value))
+            if not isinstance(key, yaml.ScalarNode):
+                continue  # a list or a mapping as a key, which PyYAML refuses when it builds the data
+            if key.value in seen:
+                _refuse(f"the key {shown(key.value)} stands there twice", key)
+            seen.add(key.value)
+            _prepare(value, hint_of(hint, key.value))
+
+
+def _refuse(problem: str, place: yaml.Event | yaml.Node) -> typing.NoReturn:
+    mark: Any = place.start_mark
+    raise yaml.MarkedYAMLError(problem=problem, problem_mark=mark)

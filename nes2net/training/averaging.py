@@ -12,13 +12,13 @@ from torch import Tensor
 from torch.optim.swa_utils import update_bn
 from tqdm import tqdm
 
-from nes2net.augment.legacy import augmentation_stream
 from nes2net.checkpoints.averaging import average_checkpoints
 from nes2net.checkpoints.state_dict import read_record, save_state_dict
 from nes2net.detector import Detector
 from nes2net.errors import InputError
 from nes2net.machine.devices import choose_device
 from nes2net.recipes.recipe import load_recipe
+from nes2net.training.augmentation import augmentation_stream
 from nes2net.training.data import read_trials, training_batches
 from nes2net.training.run_folder import RECIPE_FILE
 from nes2net.training.seeding import seed_everything

@@ -9,7 +9,7 @@ from torch.utils.data import DataLoader
 from nes2net.audio.cache import AudioCache
 from nes2net.augment.legacy import LegacyStream
 from nes2net.augment.noise import NoiseAugmentation
-from nes2net.augment.rawboost import ALGORITHMS, RawBoostParameters
+from nes2net.augment.rawboost import RawBoostParameters
 from nes2net.corpora.trial import Trial
 from nes2net.errors import InputError
 from nes2net.recipes.recipe import DataConfig, Recipe
@@ -101,8 +101,6 @@ def _dataset(
     stream: LegacyStream | None,
     **options: Any,
 ) -> TrainingSet:
-    if algo not in ALGORITHMS:
-        raise InputError(f"RawBoost has the algorithms 0 (none) to {ALGORITHMS[-1]}, not {algo}")
     parameters = RawBoostParameters.of(**recipe.augment.parameters)
     cache = AudioCache(recipe.data.cache) if recipe.data.cache else None
     return TrainingSet(trials, num_samples, algo, parameters, recipe.seed, part, cache=cache, stream=stream, **options)

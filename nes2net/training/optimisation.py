@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable
 import torch
 from torch import nn
 
-from nes2net.errors import InputError
 from nes2net.recipes.recipe import TrainConfig
 
 _OPTIMIZERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
@@ -21,27 +20,14 @@ def create_optimizer(parameters: Iterable[nn.Parameter], train: TrainConfig) -> 
     the gradient with ``adamw`` (Loshchilov and Hutter, ICLR 2019; CtrSVDD recipe), so the same
     number acts differently.
 
-    Raises:
-        InputError: a value is out of its range.
-
     >>> create_optimizer([nn.Parameter(torch.zeros(2))], TrainConfig(optimizer="adamw", lr=1e-6)).defaults["weight_decay"]
     0.0001
     """
-    if train.optimizer not in _OPTIMIZERS:
-        raise InputError(f"`train.optimizer` is one of {', '.join(_OPTIMIZERS)}, not '{train.optimizer}'")
-    betas = train.adam_betas
-    if len(betas) != 2 or not all(0 <= beta < 1 for beta in betas):
-        raise InputError(f"`train.adam_betas` are two numbers from 0 to below 1, not {betas}")
-    if not (0 < train.lr < math.inf and train.weight_decay >= 0 and train.adam_eps > 0):
-        raise InputError(
-            "`train.lr` and `train.adam_eps` are above 0 and `train.weight_decay` is at least 0, "
-            f"not {train.lr}, {train.adam_eps}, {train.weight_decay}"
-        )
     return _OPTIMIZERS[train.optimizer](
         parameters,
         lr=train.lr,
         weight_decay=train.weight_decay,
-        betas=(betas[0], betas[1]),
+        betas=tuple(train.adam_betas),
         eps=train.adam_eps,
         amsgrad=train.amsgrad,
     )
@@ -63,19 +49,10 @@ def learning_rate(train: TrainConfig, steps_per_epoch: int) -> Callable[[int], f
     In their first ``warmup_steps`` steps, the first three are multiplied by a factor that rises
     linearly to 1.
 
-    Raises:
-        InputError: ``min_lr`` is not between 0 and ``lr``, or a length is out of range.
-
     >>> rate = learning_rate(TrainConfig(schedule="cosine_epochs", lr=1.0, t_max=2), steps_per_epoch=10)
     >>> [round(rate(step), 3) for step in (0, 9, 10, 20, 30, 40)]
     [1.0, 1.0, 0.5, 0.0, 0.5, 1.0]
     """
-    if not 0 <= train.min_lr <= train.lr:
-        raise InputError(f"`train.min_lr` is from 0 to `train.lr` ({train.lr}), not {train.min_lr}")
-    if train.t_max < 1 or train.warmup_steps < 0:
-        raise InputError(
-            f"`train.t_max` is at least 1 and `train.warmup_steps` at least 0, not {train.t_max}, {train.warmup_steps}"
-        )
     floor, steps = train.min_lr / train.lr, max(1, train.epochs * steps_per_epoch)
 
     def cosine(turns: float) -> float:
@@ -85,14 +62,12 @@ def learning_rate(train: TrainConfig, steps_per_epoch: int) -> Callable[[int], f
         peak = max(1, train.warmup_steps)
         return min((step + 1) / peak, (peak / (step + 1)) ** 0.5)
 
+    if train.schedule == "inverse_sqrt":
+        return lambda step: train.lr * inverse_sqrt(step)
     shapes = {
         "constant": lambda step: 1.0,
         "cosine": lambda step: cosine(step / steps),
         "cosine_epochs": lambda step: cosine((step // steps_per_epoch) / train.t_max),
     }
-    if train.schedule == "inverse_sqrt":
-        return lambda step: train.lr * inverse_sqrt(step)
-    if train.schedule not in shapes:
-        raise InputError(f"`train.schedule` is one of {', '.join((*shapes, 'inverse_sqrt'))}, not '{train.schedule}'")
     shape = shapes[train.schedule]
     return lambda step: train.lr * (min(1.0, (step + 1) / (train.warmup_steps + 1)) * shape(step))

@@ -7,12 +7,13 @@ from pathlib import Path
 
 from accelerate import Accelerator
 
-from nes2net.augment.legacy import LegacyStream, augmentation_stream
+from nes2net.augment.legacy import LegacyStream
 from nes2net.checkpoints.state_dict import load_state_dict, read_record
 from nes2net.corpora.trial import Trial
 from nes2net.detector import Detector
 from nes2net.errors import InputError
 from nes2net.recipes.recipe import Recipe
+from nes2net.training.augmentation import augmentation_stream
 from nes2net.training.data import development_batches, read_trials, training_batches
 from nes2net.training.distributed import (
     all_or_none,

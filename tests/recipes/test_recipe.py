@@ -1,13 +1,20 @@
 """Recipes: YAML, overrides, errors, and the published run-folder names."""
 
 import json
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 import yaml
 
 from nes2net import InputError
-from nes2net.recipes.recipe import AugmentConfig, Recipe, TrainConfig, load_recipe, recipe_from_dict
+from nes2net.audio.crop import CROPS
+from nes2net.augment.rawboost import ALGORITHMS
+from nes2net.augment.specmix import Specmix
+from nes2net.recipes.documentation import all_keys
+from nes2net.recipes.recipe import AugmentConfig, Recipe, TrainConfig, load_recipe, packaged_recipes, recipe_from_dict
+from nes2net.registry import corpora
+from nes2net.training.distributed import PRECISIONS
 
 CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))
 
@@ -21,17 +28,17 @@ def test_run_folder_names_are_the_published(golden):
             name=args["model_name"],
             date=args["date"],
             seed=seed,
-            augment=AugmentConfig(args["algo"], ratios),
+            augment=AugmentConfig(algo=args["algo"], parameters=ratios),
             train=TrainConfig(epochs=args["num_epochs"], batch_size=args["batch_size"], lr=args["lr"]),
         )
-        published = case["tag"] if "seed" in case["tag"] else f"{case['tag']}_seed{seed}"  # which is kept here
+        published = case["tag"] if "seed" in case["tag"] else f"{case['tag']}_seed{seed}"  # the seed stays here
         assert recipe.tag == published
         recipe.comment = "again"
         assert recipe.tag == f"{published}_again"
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda p: p.stem)
-def test_shipped_recipes_are_read_back_as_written(path):
+def test_packaged_recipes_are_read_back_as_written(path):
     recipe = load_recipe(path)
     assert recipe_from_dict(recipe.to_dict()) == recipe
 
@@ -52,26 +59,30 @@ def test_overrides_and_types(tmp_path):
     [
         ("train.learning=1", "unknown key 'train.learning' in the recipe"),
         ("train.epoch=1", r"did you mean 'train.epochs'\?"),
-        ("seed=abc", "'seed' is a whole number, not 'abc'"),
-        ("train.epochs=1.5", "'train.epochs' is a whole number"),
+        ("seed=abc", "`seed` is a whole number from 0 to .*, not 'abc'"),
+        ("train.epochs=1.5", "`train.epochs` is a whole number of at least 1, not 1.5"),
         ("train=3", "train is a mapping of keys, not 3"),
         ("seed", "not of the form key=value"),
         ("seed=[1", "not valid YAML"),
-        ("train.class_weights=0.1", r"'train.class_weights' is a list, \[a, b\]"),
-        ("train.class_weights=[0.1, heavy]", "'train.class_weights' is a number, not 'heavy'"),
+        ("train.class_weights=0.1", "`train.class_weights` is a list of two numbers above 0, not 0.1"),
+        (
+            "train.class_weights=[0.1, heavy]",
+            r"`train.class_weights` is a list of two numbers above 0, not \[0.1, 'heavy'\]",
+        ),
+        ("self=1", "unknown key 'self' in the recipe"),
         ("trian.lr=1", "unknown key 'trian' in the recipe; did you mean 'train'\\?"),
         ("epochs=3", "unknown key 'epochs' in the recipe; did you mean 'train.epochs'\\?"),
         ("train.patience=3", "unknown key 'train.patience' in the recipe; did you mean 'validation.patience'\\?"),
-        ("train.lr.max=1", "'train.lr' is a number, not {'max': 1}"),
-        ("train.optimizer=adamm", "'train.optimizer' is one of adam, adamw, not 'adamm'; did you mean 'adam'\\?"),
+        ("train.lr.max=1", "`train.lr` is a number above 0, not {'max': 1}"),
+        ("train.optimizer=adamm", "`train.optimizer` is one of adam, adamw, not 'adamm'; did you mean 'adam'\\?"),
         ("train.schedule=linear", "is one of constant, cosine, cosine_epochs, inverse_sqrt, not 'linear'"),
         ("data.crop=random_tile", "did you mean 'random_tiled'"),
         ("train.keep=newest", "`train.keep` is improved, all, or any of last, best and a number"),
         ("train.keep=improved,last", "`train.keep` is improved, all, or any of"),
         ("train.keep=0", "`train.keep` is improved, all, or any of"),
-        ("validation.patience=0", "`validation.patience` is at least 1, not 0"),
-        ("train.epochs=0", "`train.epochs` is at least 1, not 0"),
-        # what would change nothing
+        ("validation.patience=0", "`validation.patience` is a whole number of at least 1, or null, not 0"),
+        ("train.epochs=0", "`train.epochs` is a whole number of at least 1, not 0"),
+        # keys that would change nothing
         ("train.label_smoothing=0.1", "changes nothing with `train.loss=cross_entropy`: it goes with focal"),
         ("train.min_lr=1e-9", "changes nothing with `train.schedule=constant`: it goes with cosine and cosine_epochs"),
         ("train.t_max=4", "it goes with cosine_epochs"),
@@ -82,35 +93,35 @@ def test_overrides_and_types(tmp_path):
             r"`augment\.parameters` \(P, SNRmin\) change nothing with `augment\.algo=0`",
         ),
         # out of range
-        ("train.max_grad_norm=0", "`train.max_grad_norm` is above 0, not 0.0"),
-        ("train.max_grad_norm=-1", "`train.max_grad_norm` is above 0, not -1.0"),
-        ("train.max_grad_norm=.inf", "`train.max_grad_norm` is above 0, not inf"),
-        ("train.max_grad_norm=nan", "`train.max_grad_norm` is above 0, not nan"),
-        ("train.lr=0", "`train.lr` is above 0"),
-        ("train.lr=1e999", "`train.lr` is above 0, not inf"),
-        ("data.num_samples=0", "`data.num_samples` is at least 1"),
-        ("data.num_workers=-1", "`data.num_workers` is at least 0"),
-        ("train.batch_size=0", "`train.batch_size` is at least 1"),
-        ("train.accumulate=0", "`train.accumulate` is at least 1"),
-        ("train.freeze_frontend_epochs=-1", "`train.freeze_frontend_epochs` is at least 0"),
-        ("train.warmup_steps=-1", "`train.warmup_steps` is at least 0"),
-        ("train.save_every_minutes=-1", "`train.save_every_minutes` is at least 0"),
-        ("train.save_every_minutes=nan", "`train.save_every_minutes` is at least 0, not nan"),
-        ("validation.first_epoch=0", "`validation.first_epoch` is at least 1, not 0"),
-        ("seed=-1", "`seed` is at least 0"),
-        ("seed=0x8000000000000000", r"`seed` is below 2\^63, not 9223372036854775808"),
-        ("seed=99999999999999999999999", "'seed' is a whole number, not '999"),
-        ("seed=0520", "'seed' is a whole number, not '0520'"),
-        ("train.class_weights=[0, 1]", "`train.class_weights` are two numbers above 0"),
-        ("train.class_weights=[0.1, .inf]", "`train.class_weights` are two numbers above 0"),
-        ("train.class_weights=[1, 1, 1]", "`train.class_weights` are two numbers above 0"),
+        ("train.max_grad_norm=0", "`train.max_grad_norm` is a number above 0, or null, not 0"),
+        ("train.max_grad_norm=-1", "`train.max_grad_norm` is a number above 0, or null, not -1"),
+        ("train.max_grad_norm=.inf", "`train.max_grad_norm` is a number above 0, or null, not inf"),
+        ("train.max_grad_norm=nan", "`train.max_grad_norm` is a number above 0, or null, not 'nan'"),
+        ("train.lr=0", "`train.lr` is a number above 0"),
+        ("train.lr=1e999", "`train.lr` is a number above 0, not inf"),
+        ("data.num_samples=0", "`data.num_samples` is a whole number of at least 1"),
+        ("data.num_workers=-1", "`data.num_workers` is a whole number of at least 0"),
+        ("train.batch_size=0", "`train.batch_size` is a whole number of at least 1"),
+        ("train.accumulate=0", "`train.accumulate` is a whole number of at least 1"),
+        ("train.freeze_frontend_epochs=-1", "`train.freeze_frontend_epochs` is a whole number of at least 0"),
+        ("train.warmup_steps=-1", "`train.warmup_steps` is a whole number of at least 0"),
+        ("train.save_every_minutes=-1", "`train.save_every_minutes` is a number of at least 0"),
+        ("train.save_every_minutes=nan", "`train.save_every_minutes` is a number of at least 0, not 'nan'"),
+        ("validation.first_epoch=0", "`validation.first_epoch` is a whole number of at least 1, not 0"),
+        ("seed=-1", r"`seed` is a whole number from 0 to below 2\^63, not -1"),
+        ("seed=0x8000000000000000", r"`seed` is a whole number from 0 to below 2\^63, not 9223372036854775808"),
+        ("seed=99999999999999999999999", "`seed` is a whole number from 0 to .*, not '999"),
+        ("seed=0520", "`seed` is a whole number from 0 to .*, not '0520'"),
+        ("train.class_weights=[0, 1]", "`train.class_weights` is a list of two numbers above 0"),
+        ("train.class_weights=[0.1, .inf]", "`train.class_weights` is a list of two numbers above 0"),
+        ("train.class_weights=[1, 1, 1]", "`train.class_weights` is a list of two numbers above 0"),
         ("train.keep=" + "9" * 5000, "`train.keep` is improved, all"),
-        # names of folders
+        # parts of folder names
         ("comment=a/../../../esc", "`comment` is a part of a folder's name, without /"),
         ("date=..", "`date` is a part of a folder's name"),
         ("name=a\\b", "`name` is a part of a folder's name"),
         ('comment="a\\nb"', "`comment` is a part of a folder's name"),
-        # what YAML can do and a recipe has no use for
+        # features of YAML that recipes do not need
         ("model={a: &x [1], b: *x}", "no aliases and no tags"),
         ("model={a: !!timestamp x}", "no aliases and no tags"),
         ("model={a: 1, a: 2}", "the key 'a' stands there twice"),
@@ -126,7 +137,7 @@ def test_wrong_overrides(tmp_path, override, message):
 
 @pytest.mark.parametrize("text", ["0520", "1.10", "12:30:45", "2026-02-30", "2026-11-20", "1e-6", "yes", "1_0", "0x10"])
 def test_text_stays_as_it_is_written(tmp_path, text):
-    """In a file, on the command line, and once the recipe is saved and read again."""
+    """In a file, on the command line, and after the recipe is saved and read again."""
     path = tmp_path / "recipe.yaml"
     path.write_text(f"date: {text}\ndata:\n  root: {text}  # a comment\n")
     recipe = load_recipe(path, [f"comment={text}", f"name='{text}'", f"augment={{musan: {text}}}"])
@@ -136,12 +147,21 @@ def test_text_stays_as_it_is_written(tmp_path, text):
     assert load_recipe(path) == recipe
 
 
-def test_text_of_an_override_is_no_yaml(tmp_path):
+def test_text_of_an_override_is_not_read_as_yaml(tmp_path):
     path = tmp_path / "recipe.yaml"
     path.write_text("comment: again\ndata: {root: DB}\n")
     recipe = load_recipe(path, ["data.root=/disk #1: [a", "data.cache={x}", "comment=null", "data.protocols="])
     assert recipe.data.root == "/disk #1: [a" and recipe.data.cache == "{x}"
     assert recipe.comment is None and recipe.data.protocols is None
+
+
+def test_a_path_need_not_be_valid_unicode(tmp_path):
+    path = tmp_path / "recipe.yaml"
+    path.write_text("name: 7\n")
+    recipe = load_recipe(path, ["data.root=\udcff"])
+    assert recipe.data.root == "\udcff" and recipe.name == "7"
+    path.write_text(yaml.safe_dump(recipe.to_dict(), sort_keys=False, allow_unicode=True))
+    assert load_recipe(path) == recipe
 
 
 def test_numbers_are_what_they_look_like(tmp_path):
@@ -160,12 +180,12 @@ def test_an_empty_section_has_the_defaults(tmp_path):
     (tmp_path / "plain.yaml").write_text("train: {epochs: 3}\n")
     (tmp_path / "recipe.yaml").write_text("base: plain.yaml\ntrain:\ndata:\n")
     recipe = load_recipe(tmp_path / "recipe.yaml")
-    assert recipe.train.epochs == 3 and recipe.data == Recipe().data  # of the base, where there is one
+    assert recipe.train.epochs == 3 and recipe.data == Recipe().data  # those of the base, if there is one
     assert load_recipe(tmp_path / "recipe.yaml", ["train="]).train == TrainConfig()
 
 
 @pytest.mark.parametrize("base", ["", "[]", "3", "../plain.yaml", "{place}/plain.yaml", "sub/plain.yaml"])
-def test_a_base_is_a_file_beside(tmp_path, base):
+def test_a_base_is_a_file_beside_the_recipe(tmp_path, base):
     (tmp_path / "plain.yaml").write_text("seed: 3\n")
     path = tmp_path / "other" / "recipe.yaml"
     for folder in ("other", "other/sub"):
@@ -176,7 +196,7 @@ def test_a_base_is_a_file_beside(tmp_path, base):
         load_recipe(path)
 
 
-def test_what_is_used_can_be_set(tmp_path):
+def test_keys_that_are_used_can_be_set(tmp_path):
     (tmp_path / "recipe.yaml").write_text("seed: 1\n")
     focal = load_recipe(tmp_path / "recipe.yaml", ["train.loss=focal", "train.label_smoothing=0.1"])
     assert focal.train.label_smoothing == 0.1
@@ -184,7 +204,7 @@ def test_what_is_used_can_be_set(tmp_path):
         assert load_recipe(tmp_path / "recipe.yaml", [f"train.keep={keep}"]).train.keep == keep
 
 
-def test_noise_is_as_likely_as_published_where_there_is_some():
+def test_noise_has_the_published_probability_if_a_folder_is_named():
     assert AugmentConfig().noise_probability == 0
     assert AugmentConfig(musan="m").noise_probability == 0.5
     assert AugmentConfig(rir="r", noise_probability=0.2).noise_probability == 0.2
@@ -195,8 +215,11 @@ def test_noise_is_as_likely_as_published_where_there_is_some():
         Recipe(augment=AugmentConfig(noise_probability=0.5)).check_noise()
 
 
-def test_a_recipe_on_top_of_another(tmp_path):
-    """Sections are merged key by key, parts of the model replaced whole, overrides last; what is saved has no base."""
+def test_a_recipe_builds_on_another(tmp_path):
+    """Sections are merged key by key, parts of the model are replaced whole, and overrides come last.
+
+    A saved recipe has no base.
+    """
     (tmp_path / "plain.yaml").write_text(
         "name: plain\nseed: 3\ntrain: {lr: 1e-6, epochs: 3}\n"
         "model: {frontend: lps, backend: {name: nes2net_x, dilation: 1}}\n"
@@ -220,9 +243,36 @@ def test_a_recipe_on_top_of_another(tmp_path):
         load_recipe(tmp_path / "lost.yaml")
 
 
+def test_packaged_recipes_are_read_by_name(tmp_path, monkeypatch):
+    assert packaged_recipes() == [path.stem for path in CONFIGS]
+    for path in CONFIGS:
+        assert load_recipe(path.stem, ["seed=5"]) == load_recipe(path, ["seed=5"])
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "asvspoof5_aasist").mkdir()  # a folder is not a recipe
+    assert load_recipe("asvspoof5_aasist").name == "wavlm_aasist"
+    (tmp_path / "asvspoof5_nes2net_x").write_text("name: mine")  # a file is
+    assert load_recipe("asvspoof5_nes2net_x").name == "mine"
+
+
+@pytest.mark.parametrize(
+    "recipe, meant",
+    [
+        ("asvspoof2019_nes2net", "; did you mean 'asvspoof2019_nes2net_x'?"),
+        ("configs/asvspoof5_aasist.yaml", "; did you mean 'asvspoof5_aasist'?"),
+        ("zzz.yaml", ""),
+    ],
+)
+def test_an_unknown_recipe_is_answered_with_the_packaged_ones(recipe, meant, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError) as error:
+        load_recipe(recipe)
+    expected = (
+        f"recipe {recipe} not found: name a YAML file or one of the packaged recipes, {', '.join(packaged_recipes())}"
+    )
+    assert str(error.value) == expected + meant
+
+
 def test_wrong_files(tmp_path):
-    with pytest.raises(InputError, match="not found"):
-        load_recipe(tmp_path / "none.yaml")
     (tmp_path / "a.yaml").write_text("a: [")
     with pytest.raises(InputError, match="not valid YAML"):
         load_recipe(tmp_path / "a.yaml")
@@ -240,7 +290,7 @@ def test_wrong_files(tmp_path):
         load_recipe(tmp_path / "e.yaml")
 
 
-def test_an_error_does_not_repeat_what_is_large():
+def test_an_error_does_not_repeat_large_values():
     for values in (
         {"seed": "x" * 10**6},
         {"train": {"lr": ["x" * 10**6] * 100}},
@@ -250,3 +300,36 @@ def test_an_error_does_not_repeat_what_is_large():
         with pytest.raises(InputError) as error:
             recipe_from_dict(values)
         assert len(str(error.value)) < 1000
+
+
+@pytest.mark.parametrize(
+    "values, message",
+    [
+        ({"adam_betas": [0.9]}, "`train.adam_betas` is a list of two numbers from 0 to below 1, not \\[0.9\\]"),
+        ({"adam_betas": [0.9, 1]}, "`train.adam_betas` is a list of two numbers from 0 to below 1"),
+        ({"lr": 0.0}, "`train.lr` is a number above 0, not 0.0"),
+        ({"lr": True}, "`train.lr` is a number above 0, not True"),
+        ({"adam_eps": 0}, "`train.adam_eps` is a number above 0"),
+        ({"weight_decay": -1.0}, "`train.weight_decay` is a number of at least 0"),
+        ({"optimizer": "sgd"}, "`train.optimizer` is one of adam, adamw, not 'sgd'"),
+        ({"schedule": "cosine", "min_lr": 1.0}, r"`train.min_lr` is from 0 to `train.lr` \(2.5e-07\), not 1.0"),
+        ({"schedule": "cosine_epochs", "t_max": 0}, "`train.t_max` is a whole number of at least 1"),
+        ({"schedule": ["cosine"]}, "`train.schedule` is one of constant, .*, inverse_sqrt, not \\['cosine'\\]"),
+        ({"loss": "focal", "label_smoothing": 1}, "`train.label_smoothing` is a number from 0 to below 1, not 1"),
+        ({"compile": 1}, "`train.compile` is true or false, not 1"),
+        ({"epoch": 1}, "unknown key 'train.epoch' in the recipe; did you mean 'train.epochs'"),
+    ],
+)
+def test_a_section_made_in_python_is_checked_as_one_that_is_read(values, message):
+    with pytest.raises(InputError, match=message):
+        TrainConfig(**values)
+
+
+def test_the_choices_are_those_that_training_has():
+    """Recipes stand below the rooms that use them, so they name the choices themselves."""
+    known = {key.name: key for key in all_keys()}
+    assert (known["augment.algo"].schema["minimum"], known["augment.algo"].schema["maximum"]) == (0, ALGORITHMS[-1])
+    assert known["data.crop"].schema["enum"] == list(CROPS)
+    assert known["train.precision"].schema["enum"] == list(PRECISIONS)
+    assert known["data.corpus"].schema["default"] in corpora.names()
+    assert all(f"`{field.name}`" in known["augment.specmix"].meaning for field in fields(Specmix))

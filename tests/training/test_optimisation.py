@@ -7,7 +7,6 @@ import pytest
 import torch
 from torch import nn
 
-from nes2net import InputError
 from nes2net.recipes.recipe import TrainConfig
 from nes2net.training.optimisation import create_optimizer, learning_rate
 
@@ -67,25 +66,3 @@ def test_a_frozen_parameter_stays_as_it_is():
     trained.grad = torch.ones(1)
     optimizer.step()
     assert frozen.item() == 1 and trained.item() < 1
-
-
-@pytest.mark.parametrize(
-    "values, message",
-    [
-        ({"adam_betas": [0.9]}, "`train.adam_betas` are two numbers"),
-        ({"lr": 0.0}, "`train.lr` and `train.adam_eps` are above 0"),
-        ({"weight_decay": -1.0}, "`train.weight_decay` is at least 0"),
-        ({"optimizer": "sgd"}, "`train.optimizer` is one of adam, adamw, not 'sgd'"),
-        ({"min_lr": 1.0}, "`train.min_lr` is from 0 to `train.lr`"),
-        ({"t_max": 0}, "`train.t_max` is at least 1"),
-        (
-            {"schedule": "linear"},
-            "`train.schedule` is one of constant, cosine, cosine_epochs, inverse_sqrt, not 'linear'",
-        ),
-    ],
-)
-def test_values_out_of_range(values, message):
-    train = TrainConfig(**values)
-    with pytest.raises(InputError, match=message):
-        create_optimizer([nn.Parameter(torch.zeros(1))], train)
-        learning_rate(train, 4)

@@ -182,7 +182,7 @@ def test_a_bad_file_is_named_once_and_left_out(recipe, corpus, tmp_path, capsys)
         ({"train": {"class_weights": [1.0]}}, "two numbers"),
         (
             {"train": {"schedule": "linear"}},
-            "schedule'? is one of constant, cosine, cosine_epochs, inverse_sqrt, not 'linear'",
+            "`train.schedule` is one of constant, cosine, cosine_epochs, inverse_sqrt, not 'linear'",
         ),
         ({"augment": {"algo": 12}}, "12"),
         ({"augment": {"parameters": {"SNRmn": 3}}}, "SNRmin"),
@@ -210,6 +210,18 @@ def test_starting_from_a_detector(recipe, tmp_path):
     parameters = [k for k in start if "running_" not in k and "num_batches" not in k]
     for key in parameters:
         torch.testing.assert_close(found[key], start[key], rtol=0, atol=1e-29)
+
+
+def test_a_whole_model_needs_no_pre_training_file(recipe, small_model):
+    """Its weights and its front-end's options are in ``init_from``; that ``ssl_checkpoint`` is not there does not matter."""
+    frontend = {**small_model["frontend"], "activation_dropout": 0.25}  # as a pre-training file may have it
+    first = train(recipe(model={"frontend": frontend}, train={"epochs": 1}), "cpu")
+    again = recipe(
+        train={"epochs": 1, "init_from": str(first / "epoch_1.pth")}, ssl_checkpoint="none.pt", comment="again"
+    )
+    assert "activation_dropout" not in again.model["frontend"]
+    config = Detector.from_pretrained(train(again, "cpu") / "epoch_1.pth", device="cpu").config
+    assert config["frontend"]["activation_dropout"] == 0.25
 
 
 def test_weighted_cross_entropy_is_the_published(golden):

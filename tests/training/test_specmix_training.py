@@ -265,12 +265,12 @@ def test_the_recipe_states_the_back_ends_defaults():
         ),
         (
             {"train": {"loss": "vocal"}},
-            "loss'? is one of cross_entropy, focal, angular_softmax, not 'vocal'.*did you mean 'focal'",
+            "`train.loss` is one of cross_entropy, focal, angular_softmax, not 'vocal'.*did you mean 'focal'",
         ),
-        ({"train": {"angular_margin": 0}}, "angular margin"),
+        ({"train": {"angular_margin": 0}}, "`train.angular_margin` is a whole number of at least 1, not 0"),
         ({"model": {"backend": {"name": "nes2net_x", "nes_ratio": [4, 4]}}}, "needs a back-end with an angular head"),
         ({"model": {"backend": {**SMALL["backend"], "head": "linear"}}}, "needs a back-end with an angular head"),
-        ({"train": {"adam_betas": [0.9]}}, "`train.adam_betas` are two numbers"),
+        ({"train": {"adam_betas": [0.9]}}, "`train.adam_betas` is a list of two numbers from 0 to below 1"),
     ],
 )
 def test_wrong_recipes_leave_nothing_behind(recipe, changes, message, tmp_path):

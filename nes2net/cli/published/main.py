@@ -22,9 +22,9 @@ from nes2net.cli.published.lines import (
 )
 from nes2net.cli.score import add_precision, describe_checkpoint, report_scoring
 from nes2net.errors import InputError
-from nes2net.recipes.recipe import Recipe, TrainConfig, ValidationConfig, apply_overrides, recipe_from_dict
 
 if TYPE_CHECKING:
+    from nes2net.recipes.recipe import Recipe
     from nes2net.training.averaging import RunAverage
 
 TRACKS = {"LA": "asvspoof2021_la", "DF": "asvspoof2021_df", "in_the_wild": "in_the_wild"}
@@ -143,6 +143,8 @@ def build_parser(prog: str = "main.py") -> OneLineParser:
 
 def _names() -> dict[str, str]:
     """Map settings of the library to flags; a key of the recipe without a flag is given by ``--set``."""
+    from nes2net.recipes.recipe import Recipe
+
     keys = [
         f"{section}.{key}" if isinstance(values, dict) else section
         for section, values in Recipe().to_dict().items()
@@ -212,6 +214,8 @@ def _add_own_flags(group: Any) -> None:
 
 
 def _add_training_flags(group: Any) -> None:
+    from nes2net.recipes.recipe import TrainConfig, ValidationConfig
+
     add, train, validation = group.add_argument, TrainConfig(), ValidationConfig()
     add(
         "--augment_rng",
@@ -291,6 +295,8 @@ def backend_from_flags(args: argparse.Namespace) -> dict[str, Any]:
 
 def recipe_from_flags(args: argparse.Namespace) -> Recipe:
     """Build the recipe from the flags, ``--set`` last."""
+    from nes2net.recipes.recipe import apply_overrides, recipe_from_dict
+
     parameters = {name: getattr(args, name) for name in _RAWBOOST}
     published = vars(RawBoostParameters())
     ssl_checkpoint = args.ssl_checkpoint

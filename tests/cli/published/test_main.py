@@ -116,7 +116,7 @@ def checkpoint(small_model, tmp_path):
         ("--database_path {nowhere}", "not found"),
         ("--database_path {corpus}", "front-end checkpoint xlsr2_300m.pt not found"),
         ("--database_path {corpus} --ssl_config small --Nes_ratio 8", "--Nes_ratio takes two numbers"),
-        ("--database_path {corpus} --ssl_config small --algo 12", "0 (none) to 11, not 12"),
+        ("--database_path {corpus} --ssl_config small --algo 12", "--algo is a whole number from 0 to 11, not 12"),
         ("--database_path {corpus} --ssl_config small --SNRmin 50", "SNRmin"),
         ("--database_path {corpus} --ssl_config small --Nes_ratio 7 8", "7"),
         ("--database_path {corpus} --ssl_config small --set train.lrr=1", "did you mean 'train.lr'"),

@@ -1,4 +1,4 @@
-"""The recipes in configs/: their published values, and two steps of each on a small corpus in its own layout."""
+"""The packaged recipes: their published values, and two training steps of each on a small corpus."""
 
 import json
 import math
@@ -25,7 +25,7 @@ CTRSVDD = {
     for aggregation, comment in (("sea", "SEA"), ("attm", "AttM"), ("weighted_sum", "WeightedSum"))
 }
 
-#: Section → values of spec and paper, typed again; every other key of a section has the toolkit's default.
+#: Section → published values, typed a second time here. Every other key has the toolkit's default.
 ASVSPOOF2019 = {
     "data": {"corpus": "asvspoof2019_la", "num_samples": 64600, "crop": "head"},
     "augment": {"algo": 4, "parameters": {}, "noise_probability": 0.0, "specmix": None, "rng": "utterance"},
@@ -250,7 +250,7 @@ def test_models_are_the_published(name):
 
 
 def _full_config(detector):
-    """With what the back-end has where its config is silent."""
+    """The configuration, with the back-end's values that its config leaves out."""
     backend = detector.backend
     return detector.config["frontend"], detector.config["aggregation"], repr(backend)
 
@@ -262,8 +262,8 @@ def test_every_value_names_its_source(name):
     assert values and not [line for line in values if " # " not in line and "name: mpif_res2net" not in line]
 
 
-def test_noise_is_the_users_to_name():
-    """The architecture can be read without; training asks."""
+def test_training_asks_for_the_folders_of_noise():
+    """The recipe itself can be read without them."""
     recipe = load_recipe(CONFIGS / "asvspoof5_nes2net_x.yaml")
     with pytest.raises(InputError, match=r"`augment\.musan=.*`augment\.rir=.*`augment\.noise_probability=0`"):
         recipe.check_noise()
@@ -283,7 +283,7 @@ SMALL = {
 
 @pytest.fixture(scope="module")
 def corpora_root(tmp_path_factory):
-    """Each corpus in its layout, four clips a part, and folders of noise."""
+    """Each corpus in its own layout, four clips in each part, and folders of noise."""
     root = tiny_corpus.make_all(tmp_path_factory.mktemp("corpora"))
     noise_folders.make_musan(root / "noise")
     noise_folders.make_rirs(root / "rir")
@@ -291,7 +291,7 @@ def corpora_root(tmp_path_factory):
 
 
 def overrides(recipe, root, tmp_path):
-    """What differs from the recipe: where things lie, the front-end's size, batch, epochs and length."""
+    """Make the recipe small: its folders, front-end, batch size, epochs and length."""
     frontend, corpus = recipe.model["frontend"], recipe.data.corpus
     changes = [
         f"data.root={root if corpus == 'asvspoof2019_la' else root / corpus}",
@@ -312,7 +312,7 @@ def overrides(recipe, root, tmp_path):
     return changes
 
 
-#: One of each kind; what else differs is the aggregation or the back-end.
+#: One of each kind. The others differ in the aggregation or the back-end.
 QUICK = {
     "asvspoof2019_nes2net_x",
     "asvspoof5_nes2net_x",
@@ -347,15 +347,3 @@ def test_two_steps_as_the_recipe_says(name, corpora_root, tmp_path):
         assert not weights or any(not torch.equal(a, b) for a, b in zip(weights, getattr(after, part).parameters())), (
             part
         )
-
-
-def test_a_whole_model_needs_no_pre_training_file(recipe, small_model):
-    """Its weights and its front-end's options are in ``init_from``; that ``ssl_checkpoint`` is not there does not matter."""
-    frontend = {**small_model["frontend"], "activation_dropout": 0.25}  # as a pre-training file may have it
-    first = train(recipe(model={"frontend": frontend}, train={"epochs": 1}), "cpu")
-    again = recipe(
-        train={"epochs": 1, "init_from": str(first / "epoch_1.pth")}, ssl_checkpoint="none.pt", comment="again"
-    )
-    assert "activation_dropout" not in again.model["frontend"]
-    config = Detector.from_pretrained(train(again, "cpu") / "epoch_1.pth", device="cpu").config
-    assert config["frontend"]["activation_dropout"] == 0.25

@@ -1,0 +1,170 @@
+"""The keys of a recipe for ``nes2net info recipe``, for editors (JSON schema) and for the manual.
+
+``python -m nes2net.recipes.documentation docs/recipe-keys.md`` writes the schema and the page anew.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import textwrap
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from nes2net.errors import InputError, did_you_mean
+from nes2net.recipes.keys import what_it_takes
+from nes2net.recipes.recipe import PACKAGED, SECTIONS, Recipe, Section
+
+#: Lies beside the packaged recipes, whose first line names it; ``configs/`` links to it too.
+SCHEMA = PACKAGED / "recipe.schema.json"
+_PAGE = """\
+# Keys of a recipe
+
+A recipe is a YAML file. On the command line a key is written `train.lr=1e-6`. A key that is not
+given has its default. `base: other.yaml` takes over what the recipe does not say from a file beside
+it. `nes2net info recipe` prints what follows; `nes2net info recipe train.lr` prints one key.
+
+An editor with a YAML language server completes and checks a recipe whose first line is
+`# yaml-language-server: $schema=PATH`, where PATH leads to
+`nes2net/recipes/published/recipe.schema.json`. The packaged recipes have this line. The last line
+that `nes2net info recipe` prints is that path.
+
+Sources: *main.py* is the published program for ASVspoof 2019 and 2021; *CtrSVDD program* and
+*ASVspoof 5 program* are its authors' other two (all of arXiv 2504.05657). *SR-LA Res2Net code* is
+by the group of MPIF-Res2Net. *toolkit* marks a key that none of these has.
+
+This page is made from the models in `nes2net/recipes/recipe.py`:
+`python -m nes2net.recipes.documentation docs/recipe-keys.md`.
+"""
+#: Facts of a key that an editor does not need; the last three are not JSON schema.
+_LEFT_OUT = ("title", "additionalProperties", "source", "takes", "usedWith")
+
+
+@dataclass(frozen=True)
+class Key:
+    """A key by its full name, such as ``train.lr``, and the JSON schema of its model for it."""
+
+    name: str
+    schema: dict[str, Any]
+
+    @property
+    def meaning(self) -> str:
+        return " ".join(self.schema["description"].split())
+
+    @property
+    def takes(self) -> str:
+        return what_it_takes(self.schema)
+
+    @property
+    def default(self) -> str:
+        return json.dumps(self.schema["default"], ensure_ascii=False)
+
+    @property
+    def source(self) -> str:
+        return self.schema["source"]
+
+    @property
+    def used_with(self) -> str | None:
+        """Key and values that this key goes with; None if it is always used."""
+        used_with = self.schema.get("usedWith")
+        return None if used_with is None else f"{self.name.rpartition('.')[0]}.{used_with}"
+
+
+def keys_of(kind: type[Section]) -> list[Key]:
+    """The keys of a section, or those of a recipe outside of its sections."""
+    properties = kind.model_json_schema()["properties"]
+    return [Key(kind.prefix + name, properties[name]) for name in properties if kind.prefix or name not in SECTIONS]
+
+
+def all_keys() -> list[Key]:
+    """Every key of a recipe, those outside of its sections first."""
+    return [*keys_of(Recipe), *(key for kind in SECTIONS.values() for key in keys_of(kind))]
+
+
+def describe(name: str | None = None) -> str:
+    """Describe the key or the section ``name``, or all keys, for ``nes2net info recipe``.
+
+    Raises:
+        InputError: if there is no such key or section.
+    """
+    if name is None:
+        return "\n".join([*map(_in_short, all_keys()), "", f"schema for editors: {SCHEMA}"])
+    if name in SECTIONS:
+        return "\n".join(map(_in_short, keys_of(SECTIONS[name])))
+    known = {key.name: key for key in all_keys()}
+    if name not in known:
+        sections = [full for full in known if full.endswith(f".{name}")]  # given without its section
+        meant = f"; did you mean '{sections[0]}'?" if sections else did_you_mean(name, [*known, *SECTIONS])
+        raise InputError(f"a recipe has no key '{name}'{meant}")
+    key = known[name]
+    facts = {"takes": key.takes, "default": key.default, "used with": key.used_with, "source": key.source}
+    lines = [f"  {heading:<10} {fact}" for heading, fact in facts.items() if fact is not None]
+    return "\n".join([key.name, _wrapped(key.meaning, "  "), *lines])
+
+
+def _in_short(key: Key) -> str:
+    return f"{key.name}  ({key.takes}; default {key.default})\n{_wrapped(key.meaning, '    ')}"
+
+
+def json_schema() -> dict[str, Any]:
+    """JSON schema of a recipe's file."""
+    properties = _properties(Recipe)
+    part = {"type": ["string", "object"], "description": "A name, or a mapping of `name` and options."}
+    properties["model"]["properties"] = {name: part for name in ("frontend", "aggregation", "backend")}
+    for name, kind in SECTIONS.items():
+        description = " ".join((kind.__doc__ or "").split())
+        properties[name] = {"description": description, **_mapping(_properties(kind)), "type": ["object", "null"]}
+    base = {"type": "string", "description": "File beside this one that says what this one does not."}
+    head = {"$schema": "http://json-schema.org/draft-07/schema#", "title": "Recipe of nes2net"}
+    return {**head, **_mapping({"base": base, **properties})}
+
+
+def _mapping(properties: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "object", "properties": properties, "additionalProperties": False}
+
+
+def _properties(kind: type[Section]) -> dict[str, Any]:
+    return {
+        key.name.removeprefix(kind.prefix): {
+            **_for_editors(key.schema),
+            "description": f"{key.meaning} Source: {key.source}.",
+        }
+        for key in keys_of(kind)
+    }
+
+
+def _for_editors(facts: dict[str, Any]) -> dict[str, Any]:
+    """The JSON schema of a key; text may look like a number, as in ``date: 0520``."""
+    plain = {name: value for name, value in facts.items() if name not in _LEFT_OUT}
+    if "anyOf" in plain:
+        plain["anyOf"] = [_for_editors(option) for option in plain["anyOf"]]
+    if plain.get("type") == "string" and not {"enum", "pattern"} & plain.keys():
+        plain["type"] = ["string", "number", "boolean"]
+    return plain
+
+
+def page() -> str:
+    """The manual's page of all keys, in Markdown."""
+    parts = [_PAGE, "## Outside of the sections", *map(_paragraph, keys_of(Recipe))]
+    for name, kind in SECTIONS.items():
+        parts += [f"## `{name}`", _wrapped(" ".join((kind.__doc__ or "").split())), *map(_paragraph, keys_of(kind))]
+    return "\n\n".join(part.strip() for part in parts) + "\n"
+
+
+def _paragraph(key: Key) -> str:
+    used_with = f" Used with `{key.used_with}`." if key.used_with else ""
+    return _wrapped(
+        f"**`{key.name}`** – {key.takes}; default `{key.default}`. {key.meaning}{used_with} *Source: {key.source}.*"
+    )
+
+
+def _wrapped(text: str, indent: str = "") -> str:
+    return textwrap.fill(
+        text, 100, initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False, break_long_words=False
+    )
+
+
+if __name__ == "__main__":
+    SCHEMA.write_text(json.dumps(json_schema(), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    Path(sys.argv[1]).write_text(page(), encoding="utf-8")

@@ -1,0 +1,154 @@
+"""The keys of a recipe as they are printed, checked by editors and described in the manual."""
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from nes2net import InputError
+from nes2net.cli.main import main
+from nes2net.recipes.documentation import SCHEMA, all_keys, describe, json_schema, page
+from nes2net.recipes.recipe import PACKAGED, Recipe, load_recipe, packaged_recipes
+from nes2net.recipes.yaml_text import read_yaml
+
+REPOSITORY = Path(__file__).parents[2]
+CONFIGS = REPOSITORY / "configs"
+ANEW = "run: python -m nes2net.recipes.documentation docs/recipe-keys.md"
+
+
+def test_the_schema_is_that_of_the_models():
+    assert json.loads(SCHEMA.read_text(encoding="utf-8")) == json_schema(), ANEW
+
+
+def test_the_page_is_that_of_the_models():
+    assert (REPOSITORY / "docs" / "recipe-keys.md").read_text(encoding="utf-8") == page(), ANEW
+
+
+def test_every_key_is_described():
+    names = [
+        f"{section}.{key}" if isinstance(values, dict) and section != "model" else section
+        for section, values in Recipe().to_dict().items()
+        for key in (values if isinstance(values, dict) and section != "model" else [section])
+    ]
+    assert [key.name for key in all_keys()] == [n for n in names if "." not in n] + [n for n in names if "." in n]
+    assert all(key.meaning and key.source and key.takes for key in all_keys())
+
+
+def test_all_keys_are_printed(capsys):
+    assert main(["info", "recipe"]) == 0
+    printed = capsys.readouterr().out
+    assert "train.lr  (a number above 0; default 2.5e-07)\n    Learning rate;" in printed
+    assert str(SCHEMA) in printed and all(f"{key.name}  (" in printed for key in all_keys())
+
+
+def test_one_key_is_printed_with_its_source(capsys):
+    assert main(["info", "recipe", "train.t_max"]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "train.t_max",
+        "  Epochs from the highest learning rate to the lowest.",
+        "  takes      a whole number of at least 1",
+        "  default    5",
+        "  used with  train.schedule: cosine_epochs",
+        "  source     CtrSVDD program --T_max",
+    ]
+
+
+def test_a_section_is_printed_by_its_name():
+    assert [line.split()[0] for line in describe("validation").splitlines() if line.startswith("validation.")] == [
+        key.name for key in all_keys() if key.name.startswith("validation.")
+    ]
+
+
+@pytest.mark.parametrize(
+    "name, message",
+    [
+        ("train.lrr", "no key 'train.lrr'; did you mean 'train.lr'"),
+        ("lr", "no key 'lr'; did you mean 'train.lr'"),
+        ("trian", "did you mean 'train'"),
+        ("zzzz", "no key 'zzzz'; known: augment, augment.algo, "),
+    ],
+)
+def test_an_unknown_key_is_answered_with_the_nearest(name, message):
+    with pytest.raises(InputError, match=message):
+        describe(name)
+
+
+def test_a_key_goes_with_recipe(capsys):
+    assert main(["info", "nes2net_x", "train.lr"]) == 2
+    assert "a key goes with recipe, as in 'nes2net info recipe train.lr'" in capsys.readouterr().err
+
+
+# ---- the schema, as an editor uses it
+
+
+def wrong(value, schema, where=""):
+    """Find the places of ``value`` that do not fit, by the part of JSON schema that recipes use."""
+    if "anyOf" in schema:
+        return min((wrong(value, option, where) for option in schema["anyOf"]), key=len)
+    kinds = {
+        "object": isinstance(value, dict),
+        "array": isinstance(value, list),
+        "string": isinstance(value, str),
+        "boolean": isinstance(value, bool),
+        "integer": isinstance(value, int) and not isinstance(value, bool),
+        "number": isinstance(value, (int, float)) and not isinstance(value, bool),
+        "null": value is None,
+    }
+    allowed = schema.get("type", list(kinds))
+    found = [] if any(kinds[kind] for kind in ([allowed] if isinstance(allowed, str) else allowed)) else [where]
+    found += [where] if value not in schema.get("enum", [value]) else []
+    if kinds["number"]:
+        found += [where] if value < schema.get("minimum", value) or value > schema.get("maximum", value) else []
+        found += [where] if value <= schema.get("exclusiveMinimum", value - 1) else []
+    if kinds["array"]:
+        found += [where] if len(value) != schema["minItems"] else []
+        for item in value:
+            found += wrong(item, schema["items"], where)
+    for key, inner in value.items() if kinds["object"] else ():
+        properties = schema.get("properties", {})
+        if key in properties:
+            found += wrong(inner, properties[key], f"{where}.{key}")
+        elif schema.get("additionalProperties") is False:
+            found.append(f"{where}.{key}")
+    return found
+
+
+@pytest.mark.parametrize("name", packaged_recipes())
+def test_the_schema_accepts_every_packaged_recipe(name):
+    text = (PACKAGED / f"{name}.yaml").read_text(encoding="utf-8")
+    assert wrong(read_yaml(text, None, name), json_schema()) == []
+    assert wrong(load_recipe(name).to_dict(), json_schema()) == []
+
+
+@pytest.mark.parametrize(
+    "text, place",
+    [
+        ("train: {lr: 0}", ".train.lr"),
+        ("train: {lrr: 1}", ".train.lrr"),
+        ("trian: {}", ".trian"),
+        ("train: {loss: vocal}", ".train.loss"),
+        ("train: {class_weights: [1]}", ".train.class_weights"),
+        ("train: {adam_betas: [0.9, -1]}", ".train.adam_betas"),
+        ("seed: x", ".seed"),
+        ("augment: {algo: 12}", ".augment.algo"),
+        ("validation: {patience: 0}", ".validation.patience"),
+        ("model: {backend: 3}", ".model.backend"),
+    ],
+)
+def test_the_schema_finds_what_is_wrong(text, place):
+    assert wrong(yaml.safe_load(text), json_schema()) == [place]
+
+
+@pytest.mark.parametrize("text", ["date: 0520", "date: 520", "train:", "base: other.yaml", "model: {backend: aasist}"])
+def test_the_schema_accepts_what_recipes_accept(text):
+    assert wrong(yaml.safe_load(text), json_schema()) == []
+
+
+@pytest.mark.parametrize("path", sorted([*PACKAGED.glob("*.yaml"), *CONFIGS.glob("*.yaml")]), ids=str)
+def test_a_packaged_recipe_names_the_schema_beside_it(path):
+    """By a path that leads there from the package and through the links of ``configs/``."""
+    first = path.read_text(encoding="utf-8").splitlines()[0]
+    mark, equals, schema = first.partition("=")
+    assert (mark, equals) == ("# yaml-language-server: $schema", "=")
+    assert (path.parent / schema).resolve() == SCHEMA.resolve()
