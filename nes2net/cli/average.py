@@ -11,7 +11,7 @@ from nes2net.errors import InputError
 
 def add(commands: argparse._SubParsersAction) -> None:
     parser = subcommand(commands, "average", _average, "Average checkpoints")
-    parser.names["folder"] = "checkpoints"
+    parser.names |= {"folder": "checkpoints", "batch_norm_batches": "--update-bn"}
     parser.add_argument(
         "checkpoints", nargs="+", help="checkpoint files, or one run folder with --ids, --last or --best"
     )

@@ -91,7 +91,7 @@ def test_run_folder_resume_file_and_others(detector, tmp_path):
     with pytest.raises(InputError, match=r"y\.pth holds no weights"):
         identify(tmp_path / "y.pth")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(InputError, match="no folder of a detector"):
+    with pytest.raises(InputError, match="is not a folder of a detector"):
         identify(tmp_path / "empty")
 
 
