@@ -71,7 +71,8 @@ class Detector(nn.Module):
         record: the facts of its training that its checkpoint holds, such as the recipe; empty for a
             detector that was not loaded.
 
-    >>> detector = Detector.from_config({"frontend": "wav2vec2_small", "backend": {"name": "nes2net_x", "nes_ratio": [4, 4]}})
+    >>> backend = {"name": "nes2net_x", "nes_ratio": [4, 4]}
+    >>> detector = Detector.from_config({"frontend": "wav2vec2_small", "backend": backend})
     >>> detector(torch.zeros(2, 16000)).shape
     torch.Size([2, 2])
     """
@@ -341,8 +342,8 @@ class Detector(nn.Module):
             path = download(str(path_or_name))
         if path.suffix == ".onnx":
             raise InputError(
-                f"{path} is a detector exported to ONNX, not a checkpoint: score with it by `nes2net score … --model {path} "
-                "--engine onnx`, or in Python by nes2net.export.onnx_detector.OnnxDetector"
+                f"{path} is a detector exported to ONNX, not a checkpoint: score with it by `nes2net score … "
+                f"--model {path} --engine onnx`, or in Python by nes2net.export.onnx_detector.OnnxDetector"
             )
         if path.is_dir():
             state_dict, record = read_folder(path)
@@ -439,7 +440,8 @@ def _recognised_architecture(state_dict: Mapping[str, Tensor], path: str) -> dic
         return PUBLISHED_MODELS[fitting[0]]
     if fitting:
         raise InputError(
-            f"{path} fits {' and '.join(fitting)}, whose weights have the same names and shapes: choose one with `config`"
+            f"{path} fits {' and '.join(fitting)}, whose weights have the same names and shapes: choose one "
+            "with `config`"
         )
     nearest, misfit = next(iter(misfits.items()))
     raise InputError(

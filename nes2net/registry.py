@@ -204,7 +204,8 @@ def _checked(part: Any, contract: type[Part], kind: str, name: str, options: dic
     """
     if not isinstance(part, contract):
         raise InputError(
-            f"{kind} '{name}' is a {type(part).__name__}: make it a subclass of {contract.__module__}.{contract.__name__}"
+            f"{kind} '{name}' is a {type(part).__name__}: make it a subclass of "
+            f"{contract.__module__}.{contract.__name__}"
         )
     if not hasattr(part, "config"):
         part.config = {"name": name, **{k: list(v) if isinstance(v, tuple) else v for k, v in options.items()}}

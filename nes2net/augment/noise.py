@@ -163,8 +163,8 @@ def find_noises(root: str | Path) -> dict[str, list[NoiseFile]]:
     found = {name: recordings_below(root / name) for name in CATEGORIES}
     if missing := [name for name, paths in found.items() if not paths]:
         raise InputError(
-            f"MUSAN folder {root} has no audio in {', '.join(missing)}; expected {root}/{missing[0]}/**/*.wav and so on: "
-            "unpack the whole corpus (openslr.org/17)"
+            f"MUSAN folder {root} has no audio in {', '.join(missing)}; expected {root}/{missing[0]}/**/*.wav "
+            "and so on: unpack the whole corpus (openslr.org/17)"
         )
     for name, paths in found.items():
         most = CATEGORIES[name].num_files[1]

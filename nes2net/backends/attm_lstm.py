@@ -106,7 +106,8 @@ class AttMLSTM(Backend):
         check_positive(feature_dim=feature_dim, num_layers=num_layers, lstm_dim=lstm_dim, num_logits=num_logits)
         if num_layers < 2 or num_layers * feature_dim < 4:
             raise InputError(
-                f"attm_lstm needs num_layers of at least 2 and num_layers · feature_dim of at least 4, got {num_layers} and {feature_dim}"
+                "attm_lstm needs num_layers of at least 2 and num_layers · feature_dim of at least 4, "
+                f"got {num_layers} and {feature_dim}"
             )
         self.feature_dim = feature_dim
         self.num_layers, self.num_states = num_layers, num_layers + 1

@@ -192,7 +192,8 @@ def _check_ratio(nes_ratio: Sequence[int], feature_dim: int) -> tuple[int, int]:
     groups, scale = ratio
     if feature_dim % groups:
         raise InputError(
-            f"feature_dim {feature_dim} cannot be split into nes_ratio[0] = {groups} equal groups; {_divisors(feature_dim)}"
+            f"feature_dim {feature_dim} cannot be split into nes_ratio[0] = {groups} equal groups; "
+            f"{_divisors(feature_dim)}"
         )
     channels = feature_dim // groups
     if channels % scale:

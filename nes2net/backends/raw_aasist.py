@@ -66,7 +66,8 @@ class RawAasist(SpectroTemporalGraph):
         check_positive(num_logits=num_logits)
         if feature_dim != 1:
             raise InputError(
-                f"raw AASIST reads the waveform itself, feature_dim 1, got {feature_dim}; give it the front-end 'waveform'"
+                f"raw AASIST reads the waveform itself, feature_dim 1, got {feature_dim}; "
+                "give it the front-end 'waveform'"
             )
         super().__init__(
             channels[-1],

@@ -88,6 +88,6 @@ class SLS(Backend):
     def _check_frames(self, num_frames: int) -> None:
         if num_frames // POOL != self.num_frames // POOL:
             raise InputError(
-                f"this sls reads {self.num_frames} frames, got {num_frames}; crop or repeat the waveform to that length "
-                "(64600 samples for 201 frames), or build with another num_frames and train it"
+                f"this sls reads {self.num_frames} frames, got {num_frames}; crop or repeat the waveform to that "
+                "length (64600 samples for 201 frames), or build with another num_frames and train it"
             )

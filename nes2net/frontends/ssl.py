@@ -131,7 +131,8 @@ class SSLFrontend(Frontend):
         """
         if waveform.shape[-1] < self.min_samples:
             raise InputError(
-                f"a waveform of {waveform.shape[-1]} samples is too short: one frame needs {self.min_samples}; repeat it"
+                f"a waveform of {waveform.shape[-1]} samples is too short: one frame needs {self.min_samples}; "
+                "repeat it"
             )
         return self.encode(waveform, layers, final_norm)
 

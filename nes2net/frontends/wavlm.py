@@ -42,7 +42,8 @@ class WavLMFrontend(SSLFrontend):
         InputError: if an option is out of its range, or the checkpoint cannot be used.
 
     >>> import torch
-    >>> frontend = WavLMFrontend(encoder_layers=2, encoder_embed_dim=32, encoder_ffn_embed_dim=32, encoder_attention_heads=4)
+    >>> small = {"encoder_embed_dim": 32, "encoder_ffn_embed_dim": 32, "encoder_attention_heads": 4}
+    >>> frontend = WavLMFrontend(encoder_layers=2, **small)
     >>> [tuple(state.shape) for state in frontend(torch.randn(1, 8000), layers="all")]
     [(1, 24, 32), (1, 24, 32), (1, 24, 32)]
     """

@@ -246,10 +246,10 @@ def test_precisions_are_not_mixed(command, wild, tmp_path, capsys):
 
 
 def test_the_published_command_in_bfloat16(wild, checkpoint, tmp_path):
-    arguments = f"--model_name wav2vec2_Nes2Net_X --eval --track in_the_wild --in_the_wild_path {wild} --model_path {checkpoint}"
     out = tmp_path / "out.txt"
-    further = ["--eval_output", str(out), "--test_samples", "8000", "--num_workers", "1", "--dtype", "bfloat16"]
-    assert legacy.main([*arguments.split(), *further]) == 1
+    arguments = f"--model_name wav2vec2_Nes2Net_X --eval --track in_the_wild --in_the_wild_path {wild}"
+    further = f"--model_path {checkpoint} --eval_output {out} --test_samples 8000 --num_workers 1 --dtype bfloat16"
+    assert legacy.main([*arguments.split(), *further.split()]) == 1
     record = json.loads(Path(f"{out}.json").read_text())
     assert record["run"]["dtype"] == "bfloat16" and record["corpus"]["name"] == "in_the_wild"
     assert record["checkpoint"]["recipe"] == {"name": "tiny"}

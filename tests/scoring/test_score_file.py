@@ -16,7 +16,10 @@ from nes2net.scoring.score_file import check_ids, lines, read_scores, write_scor
 
 # White space and line separators of every kind, characters that look like them, and those with a
 # meaning in other formats.
-UNUSUAL = " \t\n\r\v\f\x1c\x1d\x1e\x1f\x85\xa0\u1680\u2003\u2028\u2029\u202f\u3000\ufeff\u200b\u2060\0\x1a\"'#%,;\\[]{}ä語\ud800"
+UNUSUAL = (
+    " \t\n\r\v\f\x1c\x1d\x1e\x1f\x85\xa0\u1680\u2003\u2028\u2029\u202f\u3000\ufeff"
+    "\u200b\u2060\0\x1a\"'#%,;\\[]{}ä語\ud800"
+)
 IDS = st.text(st.one_of(st.sampled_from(UNUSUAL), st.characters()), max_size=6)
 SCORES = st.floats(allow_nan=False)
 
