@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from nes2net.cli.entry import subcommand
 from nes2net.errors import InputError
+from nes2net.machine.terminal import table_line
 from nes2net.registry import corpora
 
 if TYPE_CHECKING:
@@ -261,21 +262,20 @@ def _before_and_after(
 
 
 def _weights(calibration: LinearCalibration) -> str:
-    width = max(map(len, (*calibration.systems, "offset")))
-    lines = [f"  {name:<{width}} {weight:+.6g}" for name, weight in zip(calibration.systems, calibration.weights)]
-    lines.append(f"  {'offset':<{width}} {calibration.offset:+.6g}")
+    named = [*zip(calibration.systems, calibration.weights), ("offset", calibration.offset)]
+    width = max(len(name) for name, _ in named)
+    lines = [f"  {table_line([name, f'{weight:+.6g}'], [width, 0], 'l', gap=1)}" for name, weight in named]
     if negative := [name for name, weight in zip(calibration.systems, calibration.weights) if weight < 0]:
         lines.append(f"note: the weight of {', '.join(negative)} is negative: higher scores count as spoofed")
     return "\n".join(["weights:", *lines])
 
 
 def _table(rows: list[tuple[str, dict]]) -> str:
-    width = max(len(name) for name, _ in rows)
-    lines = [" " * width + "".join(f"{heading:>10}" for heading, _ in _COLUMNS.values())]
+    lines = [["", *(heading for heading, _ in _COLUMNS.values())]]
     for name, values in rows:
-        cells = (f"{factor * values[column]:>10.4f}" for column, (_, factor) in _COLUMNS.items())
-        lines.append(f"{name:<{width}}{''.join(cells)}")
-    return "\n".join(lines)
+        lines.append([name, *(f"{factor * values[column]:.4f}" for column, (_, factor) in _COLUMNS.items())])
+    widths = [max(len(name) for name, _ in rows), 10]
+    return "\n".join(table_line(line, widths, gap=0) for line in lines)
 
 
 def _say_where(out: str | None, save: str | None = None) -> None:

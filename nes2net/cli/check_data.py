@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from nes2net.cli.entry import INCOMPLETE, subcommand
 from nes2net.errors import listed, worded
+from nes2net.machine.terminal import text_table
 from nes2net.registry import corpora
 
 if TYPE_CHECKING:
@@ -65,9 +66,7 @@ def report(check: CorpusCheck) -> str:
     if check.key is not None:
         lines += ["", "keys", *_key_lines(check.key)]
     lines += ["", "What can be done"]
-    tasks = check.tasks()
-    width = max(len(task) for task, _ in tasks)
-    lines += [f"  {task.ljust(width)}  {verdict}" for task, verdict in tasks]
+    lines += [f"  {line}" for line in text_table(check.tasks(), "l")]
     if check.is_whole:
         lines += ["  It names no parts (train, dev, eval): the same trials would serve for all of this."]
     if check.complete:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from nes2net.cli.entry import INCOMPLETE, WRONG_INPUT, subcommand
 from nes2net.errors import InputError, worded
+from nes2net.machine.terminal import text_table
 
 
 def add(commands: argparse._SubParsersAction) -> None:
@@ -54,8 +55,7 @@ def _reproduce(args: argparse.Namespace) -> int:
 
     rows = published_rows(args.rows)
     if args.row is None:
-        width = max(len(row.id) for row in rows)
-        print("\n".join(f"{row.id:<{width}}  {row.describe()}" for row in rows))
+        print("\n".join(text_table([(row.id, row.describe()) for row in rows], "l")))
         return 0
     row = find_row(args.row, rows)
     if args.data is None:

@@ -18,6 +18,7 @@ from nes2net.corpora.trial import Trial
 from nes2net.errors import InputError, did_you_mean, listed
 from nes2net.evaluation.breakdown import OFFICIAL, Row, Table, speaker_groups, tables
 from nes2net.evaluation.matching import Matched, match
+from nes2net.machine.terminal import text_table
 from nes2net.metrics.dcf import ASVSPOOF5_COSTS
 from nes2net.registry import corpora
 from nes2net.scoring.score_file import read_scores
@@ -295,14 +296,7 @@ def _table_of(rows: list[Row]) -> list[str]:
         if with_dcf:
             line.append("–" if row.min_dcf is None else f"{row.min_dcf:.6f}")
         lines.append([*line, str(row.num_bonafide), str(row.num_spoof)])
-    widths = [max(map(len, column)) for column in zip(*lines)]
-    return [
-        "  ".join(
-            cell.ljust(width) if i < len(names) else cell.rjust(width)
-            for i, (cell, width) in enumerate(zip(line, widths))
-        )
-        for line in lines
-    ]
+    return text_table(lines, "l" * len(names) + "r")
 
 
 def _check_fields(excluded: Mapping[str, Collection[str]], key: Sequence[Trial], *, check_values: bool) -> None:
