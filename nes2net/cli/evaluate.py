@@ -44,12 +44,13 @@ def add(commands: argparse._SubParsersAction) -> None:
 
 def _evaluate(args: argparse.Namespace) -> int:
     from nes2net.evaluation.compare import evaluate_systems
-    from nes2net.evaluation.page import check_writable, write_report
+    from nes2net.evaluation.page import write_report
+    from nes2net.machine.files import check_writable
 
-    for path in (args.html, args.json):
-        if path is not None and Path(path).resolve() in {Path(scores).resolve() for scores in args.scores}:
+    for path in filter(None, (args.html, args.json)):
+        if Path(path).resolve() in {Path(scores).resolve() for scores in args.scores}:
             raise InputError(f"{path} is one of the score files; name another file to write")
-    check_writable(args.html, args.json)
+        check_writable(path)
     report = evaluate_systems(
         args.corpus,
         args.scores,
