@@ -29,7 +29,7 @@ def test_normalised_costs_lie_between_0_and_1(bonafide, spoof):
 
 @settings(deadline=None)
 @given(scores, scores)
-def test_minimum_costs_depend_on_the_order_of_scores_alone(bonafide, spoof):
+def test_minimum_costs_depend_only_on_the_order_of_scores(bonafide, spoof):
     warped = [[math.sinh(score / 3) for score in scores] for scores in (bonafide, spoof)]
     assert metrics.compute_min_dcf(*warped) == metrics.compute_min_dcf(bonafide, spoof)
     if len({*bonafide, *spoof}) >= 3:
@@ -52,8 +52,8 @@ def test_a_perfect_countermeasure_leaves_the_cost_of_the_asv_system():
 
 
 def test_dcf_by_hand():
-    # One of two bona fide trials is missed at the best threshold: 0.95 · 0.5 over min(0.95, 0.5); accepting one of four
-    # spoofs instead costs 0.5 · 0.25.
+    # Missing one of two bona fide trials costs 0.95 · 0.5, accepting one of four spoofs 0.5 · 0.25;
+    # both are divided by min(0.95, 0.5).
     assert metrics.compute_min_dcf([0.0, 2.0], [1.0, -1.0, -2.0, -3.0]) == pytest.approx(0.125 / 0.5)
     assert metrics.compute_act_dcf([-0.65, 2.0], [-0.64, -1.0]) == pytest.approx((0.95 * 0.5 + 0.5 * 0.5) / 0.5)
 
@@ -72,7 +72,7 @@ def test_cllr_of_uninformative_scores_is_one_bit(bonafide, spoof):
 
 
 def test_min_cllr_by_hand():
-    # Pools {0 b, 1 s} and {2 b}: of two bona fide trials one is in each, the spoof in the first, where the LR is 1/2.
+    # The pools are {0 b, 1 s}, where the likelihood ratio is 1/2, and {2 b}.
     expected = (0.5 * math.log2(1 + 2) + math.log2(1 + 0.5)) / 2
     assert metrics.compute_min_cllr([0.0, 2.0], [1.0]) == pytest.approx(expected)
     assert metrics.compute_min_cllr([0.0, 2.0], [0.0]) == pytest.approx(expected)  # equal scores are one pool
@@ -110,7 +110,7 @@ def test_bad_input_of_tdcf(version):
 
 
 def test_tdcf_of_a_useless_asv_system():
-    with pytest.raises(InputError, match="worse than none"):
+    with pytest.raises(InputError, match="is useless, and t-DCF has no meaning"):
         metrics.compute_min_tdcf([1.0, 2.0], [0.0], np.arange(20), [30.0], [2.0])
     with pytest.raises(InputError, match="nothing to normalise by"):
         metrics.compute_min_tdcf([1.0, 2.0], [0.0], [2.0, 3.0], [0.0], [-1.0], version=2019)

@@ -10,7 +10,7 @@ from nes2net import metrics
 from nes2net.errors import InputError
 from nes2net.metrics.eer import METHODS
 
-# Few distinct values, so that ties within and between the classes are the rule.
+# Few distinct values, so that most scores are tied within and between the classes.
 tied_scores = st.lists(st.integers(-6, 6).map(float), min_size=1, max_size=40)
 
 
@@ -57,7 +57,7 @@ def test_eer_is_a_rate(bonafide, spoof, method):
 
 @settings(deadline=None)
 @given(tied_scores, tied_scores, st.sampled_from(METHODS))
-def test_eer_depends_on_the_order_of_scores_alone(bonafide, spoof, method):
+def test_eer_depends_only_on_the_order_of_scores(bonafide, spoof, method):
     def warp(scores):  # strictly increasing
         return [np.arctan(score) * 100 - 7 for score in scores]
 
@@ -93,9 +93,10 @@ def test_ties_go_by_the_rule():
 
 
 def test_interpolated_rule_by_hand():
-    # Rejected so far, in score order b s b s: FRR 0 0.5 0.5 1 and FAR 1 1 0.5 0.5 at the scores 0 1 2 3.
+    # In the order b s b s, at the scores 0 1 2 3: FRR is 0 0.5 0.5 1, and FAR is 1 1 0.5 0.5.
     assert metrics.compute_eer([0.0, 2.0], [1.0, 3.0], "interpolated") == (0.5, 2.0)
-    # s b s with one bona fide trial: FRR 0 0 1, FAR 1 0.5 0.5; FAR − FRR falls from 0.5 to −0.5, so half of the step counts.
+    # In the order s b s: FRR is 0 0 1, and FAR is 1 0.5 0.5. FAR − FRR falls from 0.5 to −0.5, so the
+    # EER is halfway.
     assert metrics.compute_eer([1.0], [0.0, 2.0], "interpolated") == (0.5, 2.0)
 
 

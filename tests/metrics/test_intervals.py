@@ -1,4 +1,4 @@
-"""Bootstrap intervals and comparisons: the quick metrics against recomputing them, what is drawn, coverage, and bad input."""
+"""Bootstrap intervals and comparisons: quick metrics, draws, coverage, and bad input."""
 
 import functools
 
@@ -28,7 +28,7 @@ QUICK = {
 
 
 def plain(metric):
-    """``metric`` in a form that is not known, and so is computed anew on each resample."""
+    """Wrap ``metric`` so that it is not recognised and is computed anew on each resample."""
 
     def number(bonafide, spoof):
         value = metric(bonafide, spoof)
@@ -108,7 +108,7 @@ def test_interval_covers_the_true_eer_about_as_often_as_it_says():
 
 
 def test_whole_speakers_are_drawn():
-    """Where the trials of a speaker are alike, an interval over trials is far too narrow."""
+    """If the trials of a speaker are alike, an interval over trials is far too narrow."""
     rng = np.random.default_rng(0)
     speakers = np.repeat(np.arange(20), 50)
     offset = rng.normal(0, 1, 20)[speakers]
@@ -120,7 +120,7 @@ def test_whole_speakers_are_drawn():
     assert wide_high - wide_low > 2 * (high - low)
 
 
-def test_a_draw_without_one_class_is_made_again():
+def test_a_draw_that_lacks_a_class_is_repeated():
     low, high = metrics.bootstrap_interval(
         metrics.compute_eer, [1.0, 2.0], [0.0], num_resamples=50, bonafide_groups=["a", "a"], spoof_groups=["b"]
     )
