@@ -51,12 +51,13 @@ def add(commands: argparse._SubParsersAction) -> None:
 
 def _reproduce(args: argparse.Namespace) -> int:
     from nes2net.experiments.published import find_row, published_rows
-    from nes2net.experiments.reproduce import Places, find_missing, reproduce
 
     rows = published_rows(args.rows)
     if args.row is None:
         print("\n".join(text_table([(row.id, row.describe()) for row in rows], "l")))
         return 0
+    from nes2net.experiments.reproduce import Places, find_missing, reproduce
+
     row = find_row(args.row, rows)
     if args.data is None:
         raise InputError("where are the corpora? name the folder that holds them with --data")

@@ -1,7 +1,8 @@
 """A report as one HTML page without scripts or links: styles and plots are inside.
 
 The template ``page.html.jinja`` escapes all text from files (names of systems, attacks, utterances,
-paths), and the page's own policy forbids scripts and requests. The same report gives the same bytes.
+paths), and the page's own policy forbids scripts and requests. The same report gives the same
+bytes.
 """
 
 from __future__ import annotations

@@ -145,7 +145,7 @@ def test_partial_scores(folder, capsys):
         ),
         ("calibrate asvspoof2019_la constant.txt", "constant: all trials have the same score"),
         ("calibrate asvspoof2019_la A.dev.txt --keys onesided", "60 bona fide trials with scores, but no spoofed ones"),
-        ("apply-calibration A.dev.txt A.eval.txt --out x.txt", "A.dev.txt: no parameters of a calibration"),
+        ("apply-calibration A.dev.txt A.eval.txt --out x.txt", "A.dev.txt: not a calibration"),
         (
             "apply-calibration A.json A.eval.txt B.eval.txt --out x.txt",
             "A.json is of 1 systems (A.dev), but 2 score files",

@@ -137,7 +137,7 @@ def test_a_useless_system_gets_no_weight(two_systems):
         ([1.0], [], {}, "there are no spoof scores"),
         ([1.0, np.nan], [1.0], {}, "1 of 2 bona fide scores are NaN or infinite"),
         ([1.0], [np.inf], {}, "1 of 1 spoof scores are NaN or infinite"),
-        ([1.0, 1.0], [1.0], {}, "system 1: all trials have the same score, which says nothing"),
+        ([1.0, 1.0], [1.0], {}, "system 1: all trials have the same score; leave this system out"),
         ([[1.0, 2.0]], [[3.0, 2.0]], {"systems": ["A", "B"]}, "B: all trials have the same score"),
         ([[1.0, 2.0]], [[3.0]], {}, "of 2 systems for bona fide, but of 1"),
         ([[[1.0]]], [1.0], {}, r"must have shape \(N,\) or \(N, systems\)"),
@@ -180,10 +180,10 @@ def test_files_that_are_no_parameters(tmp_path, change):
     path = tmp_path / "parameters.json"
     calibration.fit([1.0, 2.0], [0.0, 1.5]).save(path)
     path.write_text(json.dumps(json.loads(path.read_text()) | change))
-    with pytest.raises(InputError, match=r"parameters\.json: no parameters of a calibration"):
+    with pytest.raises(InputError, match=r"parameters\.json: not a calibration"):
         calibration.load(path)
     path.write_text("b1 2.0\n")
-    with pytest.raises(InputError, match="no parameters of a calibration"):
+    with pytest.raises(InputError, match="not a calibration"):
         calibration.load(path)
     with pytest.raises(InputError, match=r"none\.json: cannot be read"):
         calibration.load(tmp_path / "none.json")

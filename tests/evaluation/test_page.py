@@ -8,17 +8,14 @@ import re
 import shutil
 from html.parser import HTMLParser
 
-import numpy as np
 import pytest
 from builders.report_case import make_case, report_of
 from markupsafe import escape
 
-from nes2net import metrics
 from nes2net.cli.main import main
 from nes2net.errors import InputError
 from nes2net.evaluation.compare import evaluate_systems
 from nes2net.evaluation.page import html_page, write_report
-from nes2net.evaluation.plots import thinned_det
 from nes2net.registry import corpora
 
 HOSTILE = "<script>alert('x')</script>&\"$\\alpha$"
@@ -277,19 +274,6 @@ def test_further_columns_of_ones_own_corpus_are_broken_down_and_excluded(tmp_pat
         "generic", [tmp_path / "s.txt"], tmp_path / "list.csv", exclude={"room": ["hall"]}, num_resamples=5
     )
     assert report.systems[0].eer == 0 and report.systems[0].num_spoof == 1
-
-
-def test_a_thinned_det_curve_lies_on_the_curve_and_keeps_its_corners():
-    rng = np.random.default_rng(1)
-    bonafide, spoof = rng.normal(2, 1, 20000), rng.normal(0, 1, 80000)
-    frr, far, _ = metrics.det_curve(bonafide, spoof)
-    thin = thinned_det(bonafide, spoof)
-    assert set(zip(*(rate.tolist() for rate in thin))) <= set(zip(frr.tolist(), far.tolist()))
-    assert thin[0].size < 3000
-    # Between two kept points nothing departs from the line between them by what a plot could show.
-    shown = np.interp(far, thin[1][::-1], thin[0][::-1])
-    inside = (far > 1e-3) & (far < 0.9)
-    assert np.abs(shown - frr)[inside].max() < 0.005
 
 
 # Safety and sameness

@@ -112,7 +112,7 @@ def test_what_is_missing_for_a_row_is_said_all_at_once(row, tmp_path, monkeypatc
     else:
         expected.append("checkpoint")
     assert set(said) == set(expected)
-    for obtain in (tested.obtain["audio"], tested.obtain["protocol"], row.checkpoint or "none that is known"):
+    for obtain in (tested.obtain["audio"], tested.obtain["protocol"], row.checkpoint or "no published checkpoint is known"):
         assert obtain in error
     assert str(tmp_path / "none") in error
     assert list(tmp_path.iterdir()) == []  # nothing is begun

@@ -1,4 +1,4 @@
-"""Properties of every metric: monotone maps, exchanged classes, bounds, agreement of the EER rules."""
+"""Properties of the metrics: monotone maps, exchanged classes, bounds, agreement of EER rules."""
 
 import functools
 
@@ -124,7 +124,7 @@ def test_rules_agree_within_a_step_without_ties(scores):
 @settings(deadline=None)
 @given(st.integers(0, 2**32 - 1), st.floats(0.5, 3))
 def test_rules_agree_within_a_trial_on_alternating_scores(seed, shift):
-    """If the classes alternate around the threshold, no straight piece of the ROC exceeds a trial."""
+    """If classes alternate around the threshold, no straight piece of the ROC exceeds a trial."""
     rng = np.random.default_rng(seed)
     middle = np.sort(rng.normal(0, 0.01, 60))
     bonafide = np.concatenate((rng.normal(shift + 1, 0.1, 50), rng.normal(-shift - 1, 0.1, 20), middle[::2]))

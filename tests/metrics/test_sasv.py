@@ -1,4 +1,4 @@
-"""a-DCF and t-EER of ASVspoof 5, track 2: the quick forms against the definitions, and bad input."""
+"""a-DCF and t-EER of ASVspoof 5, track 2: quick forms against the definitions, and bad input."""
 
 import numpy as np
 import pytest
@@ -30,7 +30,7 @@ def test_a_dcf_is_its_definition(target, nontarget, spoof):
 
 
 def t_eer_by_definition(bonafide, spoof, asv):
-    """Try all pairs of thresholds: |misses − nontargets| and the accepted spoofs at each ASV threshold."""
+    """Find |misses − nontargets| and the accepted spoofs at each ASV threshold, by trying all others."""
     cm_miss, cm_alarm, _ = metrics.det_curve(bonafide, spoof)
     found = []
     for threshold in (min(map(min, asv)) - 0.001, *sorted(score for scores in asv for score in scores)):
