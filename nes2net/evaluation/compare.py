@@ -19,6 +19,7 @@ from nes2net.corpora.corpus import Corpus, key_digest
 from nes2net.corpora.protocol import recorded_digests
 from nes2net.corpora.trial import BONAFIDE, Trial
 from nes2net.errors import InputError
+from nes2net.evaluation.aligned import system_names
 from nes2net.evaluation.breakdown import speaker_groups
 from nes2net.evaluation.det import thinned_det
 from nes2net.evaluation.evaluate import Evaluation, evaluate_with_key
@@ -118,9 +119,8 @@ def evaluate_systems(
     definition = corpora.get(corpus)
     with recorded_digests() as key_digests:
         key = definition.keys(keys_path)
-    stems = Counter(path.stem for path in paths)
     systems, inputs = [], []
-    for path in paths:
+    for path, name in zip(paths, system_names(paths)):
         with recorded_digests() as digests:
             result = evaluate_with_key(
                 corpus,
@@ -134,7 +134,7 @@ def evaluate_systems(
                 seed=seed,
             )
         inputs.append({"kind": "scores", "path": str(path), "sha256": digests[path]})
-        systems.append(replace(result, system=path.stem if stems[path.stem] == 1 else str(path)))
+        systems.append(replace(result, system=name))
     pairs = [
         _compare(first, second, key, definition.eer_method, num_resamples, seed)
         for first, second in itertools.combinations(systems, 2)

@@ -46,7 +46,7 @@ class Mismatch:
         return Mismatch(*([id for id in kind if id not in ids] for kind in vars(self).values()))
 
     def describe(self, num_trials: int) -> str:
-        """Write one line with totals and up to ten ids of each kind; ``num_trials`` were asked for."""
+        """Write one line with totals and up to ten ids of each kind; the key has ``num_trials``."""
         kinds = (
             (f"{len(self.missing)} of {num_trials} trials without a score", self.missing),
             (f"{len(self.conflicting)} scored twice with different values", self.conflicting),

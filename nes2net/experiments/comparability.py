@@ -68,7 +68,7 @@ def compare_conditions(row: PublishedRow, config: dict[str, Any], evaluation: Ev
 
 
 def published_architecture(row: PublishedRow) -> dict[str, Any]:
-    """Return the architecture of ``row.model`` for :meth:`~nes2net.detector.Detector.from_config`."""
+    """Return the architecture of ``row.model``, as ``Detector.from_config`` takes it."""
     return PUBLISHED_MODELS.get(row.model, {"frontend": row.frontend, "aggregation": "last", "backend": row.model})
 
 

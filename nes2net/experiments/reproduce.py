@@ -283,7 +283,7 @@ def reproduce(
 
 
 def _trained(row: PublishedRow, places: Places, device: str) -> Path:
-    """Train by the row's recipe; return the best checkpoint or the average that the row asks for."""
+    """Train by the row's recipe; return the best checkpoint, or the average the row asks for."""
     recipe = load_recipe(_recipe_path(row, places), row.overrides)
     recipe.data.root = str(places.root(recipe.data.corpus))
     if places.protocols is not None:

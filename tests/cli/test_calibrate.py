@@ -148,7 +148,7 @@ def test_partial_scores(folder, capsys):
         ("apply-calibration A.dev.txt A.eval.txt --out x.txt", "A.dev.txt: not a calibration"),
         (
             "apply-calibration A.json A.eval.txt B.eval.txt --out x.txt",
-            "A.json is of 1 systems (A.dev), but 2 score files",
+            "A.json needs scores of 1 systems (A.dev), but 2 score files",
         ),
         (
             "calibrate asvspoof2019_la A.dev.txt --apply A.eval.txt --out x.txt --save ./x.txt",
@@ -197,13 +197,13 @@ def test_a_corpus_of_one_part_is_trained_on_by_name_and_that_is_said(tmp_path, m
     assert main(command) == 2
     assert "the list names no parts, so there is no phase 'dev'" in capsys.readouterr().err
     assert main([*command, "--phase", "all"]) == 0
-    assert "note: 40 of the trials applied to were trained on" in capsys.readouterr().out
+    assert "note: 40 of the trials to evaluate were trained on" in capsys.readouterr().out
     table = "path,label,split\n" + "".join(f"{n}.wav,{x},{'dev' if n < 20 else 'eval'}\n" for n, x in enumerate(labels))
     (tmp_path / "list.csv").write_text(table)
     assert main(command) == 0
     assert "trained on;" not in capsys.readouterr().out
     assert main([*command, "--phase", "all"]) == 0
-    assert "note: 20 of the trials applied to were trained on" in capsys.readouterr().out
+    assert "note: 20 of the trials to evaluate were trained on" in capsys.readouterr().out
 
 
 def test_the_eer_goes_by_the_rule_of_the_corpus(tmp_path, monkeypatch, capsys):

@@ -31,7 +31,8 @@ def test_the_result_is_printed_before_it_is_written(case, tmp_path, monkeypatch,
         raise InputError("the disk is full")
 
     monkeypatch.setattr("nes2net.evaluation.page.write_report", fails)
-    assert main(["evaluate", "asvspoof2021_la", str(case / "good.txt"), "--keys", str(case), "--resamples", "5"]) == 2
+    arguments = ["--keys", str(case), "--resamples", "5", "--json", str(tmp_path / "r.json")]
+    assert main(["evaluate", "asvspoof2021_la", str(case / "good.txt"), *arguments]) == 2
     assert "95 % interval" in capsys.readouterr().out
 
 
