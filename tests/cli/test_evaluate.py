@@ -1,4 +1,4 @@
-"""`nes2net evaluate`: what it prints and writes, and when."""
+"""`nes2net evaluate`: output, files and errors."""
 
 import json
 
@@ -14,7 +14,7 @@ def case(tmp_path_factory):
     return make_case(tmp_path_factory.mktemp("case"))
 
 
-def test_files_that_cannot_be_written_are_known_before_the_bootstrap(case, tmp_path, monkeypatch):
+def test_a_file_that_cannot_be_written_is_an_error_before_the_bootstrap(case, tmp_path, monkeypatch):
     def too_late(*args, **options):
         raise AssertionError("evaluated")
 

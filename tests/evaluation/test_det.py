@@ -1,4 +1,4 @@
-"""DET curves as a plot needs them."""
+"""DET curves thinned for a plot."""
 
 import numpy as np
 
@@ -13,7 +13,7 @@ def test_a_thinned_det_curve_lies_on_the_curve_and_keeps_its_corners():
     thin = thinned_det(bonafide, spoof)
     assert set(zip(*(rate.tolist() for rate in thin))) <= set(zip(frr.tolist(), far.tolist()))
     assert thin[0].size < 3000
-    # Between two kept points nothing departs from the line between them by what a plot could show.
+    # The curve departs from the lines between kept points by less than a plot could show.
     shown = np.interp(far, thin[1][::-1], thin[0][::-1])
     inside = (far > 1e-3) & (far < 0.9)
     assert np.abs(shown - frr)[inside].max() < 0.005
