@@ -16,6 +16,7 @@ from nes2net.registry import corpora
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from nes2net.corpora.corpus import Corpus
     from nes2net.corpora.trial import Trial
     from nes2net.evaluation.calibration import LinearCalibration
 
@@ -109,10 +110,10 @@ def _train(args: argparse.Namespace) -> int:
         print("note: the classes are separated without error here; only --l2 limits the size of the weights")
     rows = _before_and_after(args.phase, calibration, bonafide, spoof, corpus.eer_method)
     if args.apply:
-        eval_corpus, eval_keys = args.eval_corpus or args.corpus, args.eval_keys or args.keys
-        eval_key = key
-        if (eval_corpus, eval_keys) != (args.corpus, args.keys):
-            eval_key = corpora.get(eval_corpus).keys(eval_keys)
+        eval_name, eval_keys = args.eval_corpus or args.corpus, args.eval_keys or args.keys
+        eval_corpus, eval_key = corpora.get(eval_name), key
+        if (eval_name, eval_keys) != (args.corpus, args.keys):
+            eval_key = eval_corpus.keys(eval_keys)
         elif shared := _count_shared(key, args.phase, args.eval_phase):
             print(f"note: {shared} of the trials to evaluate were trained on; the figures flatter the calibration")
         rows += _apply(calibration, args, eval_corpus, eval_key)
@@ -136,8 +137,9 @@ def _apply_saved(args: argparse.Namespace) -> int:
     if args.eval_keys and not args.eval_corpus:
         raise InputError("--eval-keys needs --eval-corpus, to say how to read them")
     print(_weights(calibration))
-    key = corpora.get(args.eval_corpus).keys(args.eval_keys or ".") if args.eval_corpus else []
-    rows = _apply(calibration, args, args.eval_corpus, key)
+    corpus = corpora.get(args.eval_corpus) if args.eval_corpus else None
+    key = corpus.keys(args.eval_keys or ".") if corpus else []
+    rows = _apply(calibration, args, corpus, key)
     if rows:
         print(_table(rows))
     _say_where(args.out)
@@ -164,7 +166,7 @@ def _count_shared(key: Sequence[Trial], phase: str, eval_phase: str) -> int:
 
 
 def _apply(
-    calibration: LinearCalibration, args: argparse.Namespace, corpus: str | None, key: Sequence[Trial]
+    calibration: LinearCalibration, args: argparse.Namespace, corpus: Corpus | None, key: Sequence[Trial]
 ) -> list[tuple[str, dict]]:
     """Write the calibrated scores; return the figures before and after if ``key`` labels them.
 
@@ -175,15 +177,15 @@ def _apply(
     from nes2net.scoring.score_file import write_scores
 
     if corpus is not None:
-        corpora.get(corpus).check_phase(args.eval_phase, key)
+        corpus.check_phase(args.eval_phase, key)
     ids, scores = unlabelled_scores(args.apply, allow_partial=args.allow_partial)
     calibrated = calibration(scores)
     rows = []
     phase = canonical_phase(args.eval_phase)
-    if any(trial.label and (phase == WHOLE or trial.phase in (None, phase)) for trial in key):
+    if corpus is not None and any(trial.label and (phase == WHOLE or trial.phase in (None, phase)) for trial in key):
         bonafide, spoof = labelled_scores(key, args.apply, args.eval_phase, allow_partial=args.allow_partial)
-        rows = _before_and_after(args.eval_phase, calibration, bonafide, spoof, corpora.get(corpus).eer_method)
-    elif key:
+        rows = _before_and_after(args.eval_phase, calibration, bonafide, spoof, corpus.eer_method)
+    elif corpus is not None:
         print(f"note: the keys have no labels for phase {args.eval_phase}, so it is not evaluated")
     write_scores(args.out, ids, calibrated)
     return rows

@@ -107,7 +107,7 @@ def _counts_lines(counts: Counts, official: Counts | None) -> list[str]:
 
 
 def _numbers(counts: Counts) -> str:
-    if counts.bonafide is None:
+    if counts.bonafide is None or counts.spoof is None:
         return f"{counts.trials:,}"
     unlabelled = counts.trials - counts.bonafide - counts.spoof
     text = f"{counts.trials:,}: {counts.bonafide:,} bona fide, {counts.spoof:,} spoofed"

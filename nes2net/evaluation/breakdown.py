@@ -103,7 +103,8 @@ def breakdown(
     """
     recorded = [trial for trial in matched.trials if trial.label == BONAFIDE]
     shared = [n for n in names if n not in _SPOOF_FIELDS and any(trial.get(n) is not None for trial in recorded)]
-    bonafide, spoof = defaultdict(list), defaultdict(list)
+    bonafide: dict[tuple[Any, ...], list[int]] = defaultdict(list)
+    spoof: dict[tuple[Any, ...], list[int]] = defaultdict(list)
     for position, trial in enumerate(matched.trials):
         if trial.label == BONAFIDE:
             bonafide[tuple(trial.get(name) for name in shared)].append(position)
@@ -131,7 +132,7 @@ def breakdown(
     return rows
 
 
-def speaker_groups(trials: list[Trial]) -> dict[str, list[str]]:
+def speaker_groups(trials: list[Trial]) -> dict[str, Any]:
     """Make the arguments of :func:`nes2net.metrics.bootstrap_interval` that draw speakers.
 
     Empty, so that trials are drawn, if a trial has no speaker or there are fewer than ten speakers.

@@ -57,6 +57,7 @@ class Evaluation:
     num_groups: int
     num_resamples: int
     num_row_resamples: int
+    matched: Matched = field(repr=False, compare=False)
     min_tdcf: float | None = None
     min_dcf: float | None = None
     act_dcf: float | None = None
@@ -66,7 +67,6 @@ class Evaluation:
     tables: list[Table] = field(default_factory=list)
     left_out: str = ""
     notes: tuple[str, ...] = ()
-    matched: Matched | None = field(default=None, repr=False, compare=False)
 
     @property
     def bonafide_scores(self) -> NDArray:
@@ -317,7 +317,7 @@ def _check_fields(excluded: Mapping[str, Collection[str]], key: Sequence[Trial],
     if not check_values:
         return
     for name, values in excluded.items():
-        there = sorted({trial.get(name) for trial in key} - {None})
+        there = sorted({found for trial in key if (found := trial.get(name)) is not None})
         for value in values:
             if value not in there:
                 near = did_you_mean(value, there) if len(there) <= _MOST_LINES else ""

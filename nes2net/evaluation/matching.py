@@ -124,7 +124,9 @@ def match(
     expected = select_phase(trials, phase)
     known = {trial.id for trial in trials}
     scored: dict[str, float] = {}
-    conflicting, unknown, not_finite = {}, {}, {}  # used as ordered sets
+    conflicting: dict[str, None] = {}  # ordered sets, all three
+    unknown: dict[str, None] = {}
+    not_finite: dict[str, None] = {}
     for id, score in zip(ids, scores.tolist() if isinstance(scores, np.ndarray) else scores, strict=True):
         if id not in known:
             id = id.removesuffix(".wav").removesuffix(".flac")

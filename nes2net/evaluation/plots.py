@@ -102,8 +102,9 @@ def _figure(width: float, height: float) -> tuple[Figure, Axes]:
 def _svg(figure: Figure, name: str, title: str) -> str:
     """Write the figure as an ``<svg>`` element, the same every time; ids begin with ``name``."""
     buffer = io.BytesIO()
-    settings = {"svg.hashsalt": f"nes2net-{name}", "svg.fonttype": "none", "font.family": "sans-serif"}
-    with matplotlib.rc_context(settings):
+    with matplotlib.rc_context(
+        {"svg.hashsalt": f"nes2net-{name}", "svg.fonttype": "none", "font.family": "sans-serif"}
+    ):
         nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
         figure.savefig(buffer, format="svg", transparent=True, metadata=nothing)
     text = buffer.getvalue().decode()

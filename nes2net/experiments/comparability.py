@@ -16,9 +16,9 @@ from nes2net.detector import PUBLISHED_MODELS, Detector
 from nes2net.errors import listed
 from nes2net.evaluation.evaluate import Evaluation
 from nes2net.experiments.published import PublishedRow
-from nes2net.registry import aggregations, backends, corpora, frontends
+from nes2net.registry import Registry, aggregations, backends, corpora, frontends
 
-_PARTS = {
+_PARTS: dict[str, tuple[str, Registry[Any]]] = {
     "frontend": ("front-end", frontends),
     "aggregation": ("aggregation", aggregations),
     "backend": ("back-end", backends),
@@ -69,7 +69,9 @@ def compare_conditions(row: PublishedRow, config: dict[str, Any], evaluation: Ev
 
 def published_architecture(row: PublishedRow) -> dict[str, Any]:
     """Return the architecture of ``row.model``, as ``Detector.from_config`` takes it."""
-    return PUBLISHED_MODELS.get(row.model, {"frontend": row.frontend, "aggregation": "last", "backend": row.model})
+    if row.model in PUBLISHED_MODELS:
+        return PUBLISHED_MODELS[row.model]
+    return {"frontend": row.frontend, "aggregation": "last", "backend": row.model}
 
 
 def _compare_trials(conditions: Conditions, corpus: Corpus, phase: str, keys: Path) -> None:
@@ -110,7 +112,7 @@ def _compare_architecture(conditions: Conditions, row: PublishedRow, config: dic
 
 def _compare_asv_scores(conditions: Conditions, corpus: Corpus, phase: str, keys: Path) -> None:
     official = corpus.asv_counts.get(phase)
-    if official is None:
+    if official is None or corpus.asv_scores is None:
         text = f"the speaker-verification scores: the official numbers of {corpus.title}, phase {phase}, are not known"
         conditions.unchecked.append(text)
         return

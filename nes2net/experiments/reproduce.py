@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from importlib.resources import files
 from pathlib import Path
 
+from nes2net.audio.files import is_recording
 from nes2net.corpora.corpus import Corpus
 from nes2net.corpora.protocol import NotFound
 from nes2net.detector import Detector
@@ -96,16 +98,13 @@ def _missing_model(row: PublishedRow, places: Places) -> list[Missing]:
         if places.checkpoint.exists():
             return []
         return [Missing("checkpoint", f"{places.checkpoint} not found", released)]
-    if row.recipe is None and places.recipe is None:
+    path = _recipe_path(row, places)
+    if path is None:
         return [Missing("checkpoint", "none given (`checkpoint`), and there is no recipe to train it", released)]
     try:
-        recipe = load_recipe(_recipe_path(row, places), row.overrides)
+        recipe = load_recipe(path, row.overrides)
     except InputError as error:
-        return [
-            Missing(
-                "recipe", str(error), f"run in the repository of nes2net, or give `recipe`; or a checkpoint: {released}"
-            )
-        ]
+        return [Missing("recipe", str(error), f"give another one (`recipe`), or a checkpoint: {released}")]
     missing = [replace(m, spares_some=False) for m in _missing_corpus(recipe.data.corpus, ["train", "dev"], places)]
     ssl = places.ssl_checkpoint or recipe.ssl_checkpoint
     if ssl is not None and not Path(ssl).is_file():
@@ -137,7 +136,7 @@ def _missing_split(corpus: Corpus, root: Path, split: str, places: Places) -> li
     try:
         audio = corpus.find_audio(root, split)
         # The folder itself may be that of a corpus; only audio files show that.
-        if problems and audio == root and not any(path.suffix in (".flac", ".wav") for path in root.iterdir()):
+        if problems and audio == root and not any(is_recording(path.name) for path in root.iterdir()):
             problems["audio"] = f"no audio files in {root}"
     except InputError as error:
         problems["audio"] = _problem(error)
@@ -156,7 +155,7 @@ def _missing_files(corpus: Corpus, root: Path, split: str, places: Places) -> tu
         trials = corpus.trials(root, split, protocols=places.protocols)
     except InputError as error:
         return {"protocol": str(error)}, False
-    gone = [trial.path.name for trial in trials if not trial.path.is_file()]
+    gone = [trial.path.name for trial in trials if trial.path is not None and not trial.path.is_file()]
     if not gone:
         return {}, False
     return {"audio": f"{len(gone)} of {len(trials)} files are not in {root}: {listed(gone)}"}, len(gone) < len(trials)
@@ -175,11 +174,11 @@ def _keys(row: PublishedRow, places: Places) -> Path:
     return places.keys or places.root(row.corpus)
 
 
-def _recipe_path(row: PublishedRow, places: Places) -> Path:
-    if places.recipe is not None:
+def _recipe_path(row: PublishedRow, places: Places) -> Path | None:
+    if places.recipe is not None or row.recipe is None:
         return places.recipe
-    beside = Path(__file__).resolve().parents[2] / row.recipe  # in a checkout of the repository
-    return beside if beside.is_file() else Path(row.recipe)
+    packaged = Path(str(files("nes2net.recipes") / "published" / Path(row.recipe).name))
+    return packaged if packaged.is_file() else Path(row.recipe)
 
 
 @dataclass(frozen=True)
@@ -284,7 +283,10 @@ def reproduce(
 
 def _trained(row: PublishedRow, places: Places, device: str) -> Path:
     """Train by the row's recipe; return the best checkpoint, or the average the row asks for."""
-    recipe = load_recipe(_recipe_path(row, places), row.overrides)
+    path = _recipe_path(row, places)
+    if path is None:
+        raise InputError(f"there is no recipe to train {row.id}: give `checkpoint` or `recipe`")
+    recipe = load_recipe(path, row.overrides)
     recipe.data.root = str(places.root(recipe.data.corpus))
     if places.protocols is not None:
         recipe.data.protocols = str(places.protocols)

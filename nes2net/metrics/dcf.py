@@ -82,7 +82,8 @@ def compute_act_dcf(
     """
     bonafide, spoof = checked_scores(bonafide, "bona fide"), checked_scores(spoof, "spoof")
     threshold = act_dcf_threshold(p_spoof, c_miss, c_fa)
-    return float(act_dcf(np.mean(bonafide < threshold), np.mean(spoof >= threshold), p_spoof, c_miss, c_fa))
+    frr, far = float(np.mean(bonafide < threshold)), float(np.mean(spoof >= threshold))
+    return act_dcf(frr, far, p_spoof, c_miss, c_fa)
 
 
 def compute_cllr(bonafide: ArrayLike, spoof: ArrayLike) -> float:

@@ -136,11 +136,13 @@ def compare_systems(
         )
     draw = _draw(bonafide_groups, spoof_groups, *systems[0])
     values = _resample([(metric, *system) for system in systems], draw, num_resamples, seed, num_threads)
-    at = [any_metric(metric, *system)(np.ones(sum(counts[0]), dtype=np.int64)) for system in systems]
+    once = np.ones(sum(counts[0]), dtype=np.int64)
+    first_value, second_value = (any_metric(metric, *system)(once) for system in systems)
     differences = values[:, 0] - values[:, 1]
     beyond = min((differences <= 0).sum(), (differences >= 0).sum())
     p_value = min(1.0, 2 * (int(beyond) + 1) / (num_resamples + 1))
-    return Comparison(*at, at[0] - at[1], _percentiles(differences, confidence), p_value)
+    interval = _percentiles(differences, confidence)
+    return Comparison(first_value, second_value, first_value - second_value, interval, p_value)
 
 
 def _checked(bonafide: ArrayLike, spoof: ArrayLike) -> tuple[NDArray, NDArray]:

@@ -35,7 +35,7 @@ def quick_metric(metric: Callable[..., Any], bonafide: NDArray, spoof: NDArray) 
     """Make the form of ``metric`` that does not sort again; None if there is no such form."""
     options: dict[str, Any] = {}
     if isinstance(metric, functools.partial) and not metric.args:
-        metric, options = metric.func, metric.keywords
+        options, metric = metric.keywords, metric.func
     make = next((make for known, make in _QUICK.items() if known is metric), None)
     if make is None:
         return None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -13,7 +13,7 @@ from nes2net.metrics.dcf import compute_act_dcf, compute_cllr, compute_min_dcf
 from nes2net.metrics.eer import checked_scores, compute_eer
 
 #: Options of ``compute_min_dcf`` for the published figures on CtrSVDD: ½ FRR + ½ FAR.
-CTRSVDD_DCF = {"p_spoof": 0.5, "c_fa": 1, "method": "sklearn", "normalize": False}
+CTRSVDD_DCF: dict[str, Any] = {"p_spoof": 0.5, "c_fa": 1, "method": "sklearn", "normalize": False}
 # The CtrSVDD test set has a source outside of the challenge, and an attack that saw the bona fide
 # singers. The table leaves them out; ``_ATTACKS`` are the other attacks.
 _LEFT_OUT_SOURCE, _LEFT_OUT_ATTACK = "acesinger", "A14"
