@@ -77,7 +77,7 @@ def count(trials: Iterable[Trial]) -> Counts:
 
 
 def key_digest(trials: Sequence[Trial]) -> str:
-    """SHA-256 of the content of a key, whatever files and order it is kept in: of the sorted lines ``id label phase``.
+    """SHA-256 of a key's sorted lines ``id label phase``, however its files are arranged.
 
     >>> key_digest([Trial("b", label="spoof"), Trial("a", label="bonafide")])[:16]
     '6e6414d2c27ce533'

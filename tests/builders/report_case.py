@@ -10,7 +10,7 @@ CODECS = ("none", "alaw", "gsm")
 
 
 def make_case(folder: Path, attacks=("A07", "A08"), seed=0, num=240) -> Path:
-    """Write a key of ``num`` trials and the score files of a good, a worse and a useless system."""
+    """Key and three score files of ``num`` trials on ASVspoof 2021 LA: good, a little worse, and useless."""
     rng = np.random.default_rng(seed)
     key, scores = [], {"good": [], "worse": [], "useless": []}
     for n in range(num):
@@ -30,6 +30,6 @@ def make_case(folder: Path, attacks=("A07", "A08"), seed=0, num=240) -> Path:
 
 
 def report_of(folder: Path, *systems: str) -> Report:
-    """Evaluate some of the score files of :func:`make_case`."""
+    """The report of these score files of :func:`make_case`."""
     paths = [folder / f"{system}.txt" for system in systems]
     return evaluate_systems("asvspoof2021_la", paths, folder / "trial_metadata.txt", num_resamples=50)

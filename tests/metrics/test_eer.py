@@ -93,10 +93,9 @@ def test_ties_go_by_the_rule():
 
 
 def test_interpolated_rule_by_hand():
-    # In the order b s b s, at the scores 0 1 2 3: FRR is 0 0.5 0.5 1, and FAR is 1 1 0.5 0.5.
+    # Rejected so far, in score order b s b s: FRR 0 0.5 0.5 1 and FAR 1 1 0.5 0.5 at the scores 0 1 2 3.
     assert metrics.compute_eer([0.0, 2.0], [1.0, 3.0], "interpolated") == (0.5, 2.0)
-    # In the order s b s: FRR is 0 0 1, and FAR is 1 0.5 0.5. FAR − FRR falls from 0.5 to −0.5: the EER
-    # is halfway.
+    # s b s with one bona fide trial: FRR 0 0 1, FAR 1 0.5 0.5; FAR − FRR falls from 0.5 to −0.5, so half of the step counts.
     assert metrics.compute_eer([1.0], [0.0, 2.0], "interpolated") == (0.5, 2.0)
 
 

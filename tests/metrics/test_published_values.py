@@ -1,4 +1,4 @@
-"""Every metric and table against the values and the text of the published evaluation programs."""
+"""Every metric against the full-precision values of the published evaluation programs, and the tables against what they print."""
 
 import lzma
 
@@ -17,7 +17,7 @@ def case(request, tmp_path_factory):
     return golden_metrics.load(request, tmp_path_factory.mktemp(request.param))
 
 
-# Results that only some cases have.
+# Results that not every case has.
 TRACK_2 = ("g200", "inverted", "g5k")
 CTRSVDD = ("g200", "inverted", "g5k", "g5k_cont")
 TRAINING_CODE_2019 = ("g200", "g5k", "g5k_cont")
@@ -222,12 +222,12 @@ def test_2019_figures_of_the_training_code(case):
     assert [line.partition(" (")[0] for line in printed[8:]] == by_attack
 
 
-# Scores of real systems and their published figures
+# Scores of real systems, and what was published of them
 
 
 @pytest.fixture(scope="module")
 def real(shared):
-    """Read a file of real scores or keys as the fields of its lines."""
+    """Reads a file of the real scores and keys as fields of its lines."""
     return lambda path: [line.split() for line in lzma.open(shared / "real" / "scores" / path, "rt")]
 
 

@@ -1,4 +1,4 @@
-"""The official tables in cases that the golden values do not have: empty classes and bad input."""
+"""The official tables where the golden cases do not reach: empty classes and bad input."""
 
 import pytest
 
