@@ -18,7 +18,7 @@ from nes2net.corpora.trial import Trial
 from nes2net.errors import InputError, did_you_mean, listed
 from nes2net.evaluation.breakdown import OFFICIAL, Row, Table, speaker_groups, tables
 from nes2net.evaluation.matching import Matched, match
-from nes2net.machine.terminal import text_table
+from nes2net.machine.terminal import markdown_table, text_table
 from nes2net.metrics.dcf import ASVSPOOF5_COSTS
 from nes2net.registry import corpora
 from nes2net.scoring.score_file import read_scores
@@ -263,16 +263,13 @@ def comparison_table(systems: Mapping[str, Iterable[Evaluation]]) -> str:
     counts = {
         column: max((e.num_bonafide, e.num_spoof) for (_, of), e in cells.items() if of == column) for column in columns
     }
-    lines = [
-        [
-            "EER in % (95 % interval)",
-            *(corpus if phase == "eval" else f"{corpus}, {phase}" for corpus, phase in columns),
-        ],
-        ["---", *("---:" for _ in columns)],
+    head = ["EER in % (95 % interval)"]
+    head += [corpus if phase == "eval" else f"{corpus}, {phase}" for corpus, phase in columns]
+    rows = [
         ["*trials: bona fide + spoof*", *(f"*{b} + {s}*" for b, s in counts.values())],
         *([system, *(_cell(cells.get((system, column)), counts[column]) for column in columns)] for system in systems),
     ]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return markdown_table(head, rows)
 
 
 def _cell(evaluation: Evaluation | None, count: tuple[int, int]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 
 def table_line(cells: Sequence[str], widths: Sequence[int], align: str = "lr", gap: int = 2) -> str:
@@ -37,6 +37,18 @@ def text_table(rows: Sequence[Sequence[str]], align: str = "lr") -> list[str]:
     """
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return [table_line(row, widths, align) for row in rows]
+
+
+def markdown_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Write a Markdown table with the first column to the left and the others to the right.
+
+    >>> print(markdown_table(["system", "EER in %"], [["Nes2Net-X", "1.65"]]))
+    | system | EER in % |
+    | --- | ---: |
+    | Nes2Net-X | 1.65 |
+    """
+    rule = ["---", *("---:" for _ in head[1:])]
+    return "\n".join(f"| {' | '.join(row)} |" for row in (head, rule, *rows))
 
 
 def printable(text: object) -> str:
