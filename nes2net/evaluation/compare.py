@@ -21,7 +21,6 @@ from nes2net.corpora.trial import BONAFIDE, Trial
 from nes2net.errors import InputError
 from nes2net.evaluation.aligned import system_names
 from nes2net.evaluation.breakdown import speaker_groups
-from nes2net.evaluation.det import thinned_det
 from nes2net.evaluation.evaluate import Evaluation, evaluate_with_key
 from nes2net.registry import corpora
 
@@ -63,6 +62,8 @@ class Report:
 
     def to_dict(self) -> dict[str, Any]:
         """Convert to plain data for JSON, with DET curves thinned to what a plot can show."""
+        from nes2net.evaluation.det import thinned_det  # for start-up time: the text needs no SciPy
+
         systems = []
         for system in self.systems:
             frr, far = thinned_det(system.bonafide_scores, system.spoof_scores)

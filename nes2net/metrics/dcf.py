@@ -6,7 +6,6 @@ import math
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.optimize import isotonic_regression
 
 from nes2net.errors import InputError
 from nes2net.metrics.eer import checked_scores, det_curve, last_of_ties, roc_points, walk
@@ -115,6 +114,9 @@ def compute_min_cllr(bonafide: ArrayLike, spoof: ArrayLike) -> float:
     >>> compute_min_cllr([1.0, 2.0], [0.0]), compute_min_cllr([0.0], [1.0])
     (0.0, 1.0)
     """
+    # For start-up time: loading SciPy takes longer than computing all other metrics.
+    from scipy.optimize import isotonic_regression
+
     bonafide, spoof = checked_scores(bonafide, "bona fide"), checked_scores(spoof, "spoof")
     scores, is_bonafide = walk(bonafide, spoof)
     ends, num_bonafide = last_of_ties(scores), np.cumsum(is_bonafide)
