@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from operator import attrgetter
 from pathlib import Path
+from typing import Any
 
 BONAFIDE, SPOOF = "bonafide", "spoof"
 
@@ -99,5 +100,5 @@ def trials_digest(trials: Iterable[Trial], line: Callable[[Trial], str], *, in_o
 _values = attrgetter(*Trial.__slots__)
 
 
-def _rebuild(id: str, path: str | None, *further: str | None) -> Trial:
+def _rebuild(id: str, path: str | None, *further: Any) -> Trial:
     return Trial(id, None if path is None else Path(path), *further)
