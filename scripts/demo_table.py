@@ -1,4 +1,4 @@
-"""One table of the demonstration: EER with its 95 % interval of each detector on each evaluation part.
+"""Table of the demonstration: EER of each detector on each evaluation part, with 95 % intervals.
 
 python scripts/demo_table.py CORPUS SCORES
 """

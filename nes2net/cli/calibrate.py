@@ -1,10 +1,8 @@
-"""`nes2net calibrate`, `nes2net fuse` and `nes2net apply-calibration`: scores to log-likelihood ratios, trained on dev."""
+"""`nes2net calibrate`, `fuse` and `apply-calibration`: turn scores into log-likelihood ratios."""
 
 from __future__ import annotations
 
 import argparse
-import math
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,11 +10,13 @@ from typing import TYPE_CHECKING
 
 from nes2net.cli.entry import subcommand
 from nes2net.errors import InputError
+from nes2net.machine.terminal import table_line
 from nes2net.registry import corpora
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from nes2net.corpora.corpus import Corpus
     from nes2net.corpora.trial import Trial
     from nes2net.evaluation.calibration import LinearCalibration
 
@@ -47,38 +47,43 @@ def add(commands: argparse._SubParsersAction) -> None:
     for parser in (one, several):
         parser.add_argument("--keys", default=".", metavar="DIR", help="folder or file of the keys")
         parser.add_argument(
-            "--phase", default="dev", help="phase or split to train on; all of a corpus of your own that names no parts"
+            "--phase", default="dev", help="phase or split to train on; 'all' for your own corpus without parts"
         )
         parser.add_argument("--prior", type=float, default=0.5, help="prior of bona fide, costs included")
         parser.add_argument("--l2", type=float, default=1e-6, help="penalty on the weights of standardised scores")
-        parser.add_argument("--save", default=None, metavar="FILE", help="write the parameters, for apply-calibration")
+        parser.add_argument(
+            "--save", default=None, metavar="FILE", help="file to write the calibration to, for apply-calibration"
+        )
         parser.add_argument(
             "--apply",
             nargs="+",
             default=[],
             metavar="SCORES",
-            help="score files of the same systems, in the same order",
+            help="score files of the same systems in the same order, to be calibrated",
         )
-        _add_applying(parser, out_required=False, corpus="that of the training")
-        parser.names |= {"root": "--keys", "protocols": "--keys"}  # labels that stand in protocols are keys
-    saved = subcommand(commands, "apply-calibration", _apply_saved, "Apply what calibrate or fuse has saved")
+        _add_applying(parser, out_required=False, corpus="that of the training if not given")
+        parser.names |= {"root": "--keys", "protocols": "--keys"}  # some protocols hold the labels
+        parser.set_defaults(parameters=None)
+    saved = subcommand(commands, "apply-calibration", _apply_saved, "Apply a saved calibration or fusion to scores")
     saved.add_argument("parameters", help="file written by --save")
     saved.add_argument("apply", nargs="+", metavar="scores", help="score files, in the order of the systems trained on")
-    _add_applying(saved, out_required=True, corpus="none, and no evaluation")
+    _add_applying(saved, out_required=True, corpus="no evaluation if not given")
+    saved.set_defaults(scores=[])
     saved.names |= {"root": "--eval-keys", "protocols": "--eval-keys"}
 
 
 def _add_applying(parser: argparse.ArgumentParser, *, out_required: bool, corpus: str) -> None:
     parser.add_argument("--out", required=out_required, metavar="FILE", help="score file to write")
-    parser.add_argument(
-        "--eval-corpus", choices=corpora.names(), help=f"corpus of the scores applied to; when not given, {corpus}"
-    )
+    parser.add_argument("--eval-corpus", choices=corpora.names(), help=f"corpus of the scores to calibrate; {corpus}")
     parser.add_argument("--eval-keys", metavar="DIR", help="its keys, for the figures before and after")
     parser.add_argument("--eval-phase", default="eval", help="its phase or split")
-    parser.add_argument("--allow-partial", action="store_true", help="use what is scored although trials are missing")
+    parser.add_argument(
+        "--allow-partial", action="store_true", help="leave out trials whose scores are missing or unusable"
+    )
 
 
 def _train(args: argparse.Namespace) -> int:
+    from nes2net.evaluation.aligned import labelled_scores, system_names
     from nes2net.evaluation.calibration import figures, fit, separates
 
     _check_not_read(args, args.out, args.save)
@@ -89,9 +94,8 @@ def _train(args: argparse.Namespace) -> int:
     corpus = corpora.get(args.corpus)
     key = corpus.keys(args.keys)
     corpus.check_phase(args.phase, key)
-    bonafide, spoof = _labelled_scores(key, args.scores, args.phase, args.allow_partial)
-    names = _names(args.scores)
-    calibration = fit(bonafide, spoof, prior=args.prior, l2=args.l2, systems=names)
+    bonafide, spoof = labelled_scores(key, args.scores, args.phase, allow_partial=args.allow_partial)
+    calibration = fit(bonafide, spoof, prior=args.prior, l2=args.l2, systems=system_names(args.scores))
     trials = {"num_bonafide": len(bonafide), "num_spoof": len(spoof)}
     after = figures(calibration(bonafide), calibration(spoof), corpus.eer_method)
     calibration = replace(
@@ -103,15 +107,15 @@ def _train(args: argparse.Namespace) -> int:
     )
     print(_weights(calibration))
     if separates(calibration, bonafide, spoof):
-        print("note: the classes are separated without error here; how large the weights are rests on --l2 alone")
+        print("note: the classes are separated without error here; only --l2 limits the size of the weights")
     rows = _before_and_after(args.phase, calibration, bonafide, spoof, corpus.eer_method)
     if args.apply:
-        eval_corpus, eval_keys = args.eval_corpus or args.corpus, args.eval_keys or args.keys
-        eval_key = key
-        if (eval_corpus, eval_keys) != (args.corpus, args.keys):
-            eval_key = corpora.get(eval_corpus).keys(eval_keys)
-        elif twice := _trained_on(key, args.phase, args.eval_phase):
-            print(f"note: {twice} of the trials applied to were trained on; the figures flatter the calibration")
+        eval_name, eval_keys = args.eval_corpus or args.corpus, args.eval_keys or args.keys
+        eval_corpus, eval_key = corpora.get(eval_name), key
+        if (eval_name, eval_keys) != (args.corpus, args.keys):
+            eval_key = eval_corpus.keys(eval_keys)
+        elif shared := _count_shared(key, args.phase, args.eval_phase):
+            print(f"note: {shared} of the trials to evaluate were trained on; the figures flatter the calibration")
         rows += _apply(calibration, args, eval_corpus, eval_key)
     if args.save:
         calibration.save(args.save)
@@ -127,14 +131,15 @@ def _apply_saved(args: argparse.Namespace) -> int:
     calibration = load(args.parameters)
     if len(args.apply) != len(calibration.weights):
         raise InputError(
-            f"{args.parameters} is of {len(calibration.weights)} systems ({', '.join(calibration.systems)}), "
+            f"{args.parameters} needs scores of {len(calibration.weights)} systems ({', '.join(calibration.systems)}), "
             f"but {len(args.apply)} score files are given"
         )
     if args.eval_keys and not args.eval_corpus:
         raise InputError("--eval-keys needs --eval-corpus, to say how to read them")
     print(_weights(calibration))
-    key = corpora.get(args.eval_corpus).keys(args.eval_keys or ".") if args.eval_corpus else []
-    rows = _apply(calibration, args, args.eval_corpus, key)
+    corpus = corpora.get(args.eval_corpus) if args.eval_corpus else None
+    key = corpus.keys(args.eval_keys or ".") if corpus else []
+    rows = _apply(calibration, args, corpus, key)
     if rows:
         print(_table(rows))
     _say_where(args.out)
@@ -142,10 +147,8 @@ def _apply_saved(args: argparse.Namespace) -> int:
 
 
 def _check_not_read(args: argparse.Namespace, *written: str | None) -> None:
-    """No file that is read is written over, and none is written twice."""
-    read = {Path(path).resolve() for path in (*getattr(args, "scores", ()), *args.apply)}
-    if hasattr(args, "parameters"):
-        read.add(Path(args.parameters).resolve())
+    """Raise if a file would be read and written, or written twice."""
+    read = {Path(path).resolve() for path in filter(None, (*args.scores, *args.apply, args.parameters))}
     for path in filter(None, written):
         if Path(path).resolve() in read:
             raise InputError(f"{path} is one of the files that are read; name another file to write")
@@ -154,8 +157,8 @@ def _check_not_read(args: argparse.Namespace, *written: str | None) -> None:
         raise InputError(f"--out and --save are both {written[0]}; name two files")
 
 
-def _trained_on(key: Sequence[Trial], phase: str, eval_phase: str) -> int:
-    """How many trials of ``phase`` are of ``eval_phase`` too: all of them in a corpus of one part."""
+def _count_shared(key: Sequence[Trial], phase: str, eval_phase: str) -> int:
+    """Count the trials that are in both phases; all trials of a corpus without parts are."""
     from nes2net.corpora.protocol import WHOLE, canonical_phase
 
     asked = {canonical_phase(name) for name in (phase, eval_phase)}
@@ -163,88 +166,29 @@ def _trained_on(key: Sequence[Trial], phase: str, eval_phase: str) -> int:
 
 
 def _apply(
-    calibration: LinearCalibration, args: argparse.Namespace, corpus: str | None, key: Sequence[Trial]
+    calibration: LinearCalibration, args: argparse.Namespace, corpus: Corpus | None, key: Sequence[Trial]
 ) -> list[tuple[str, dict]]:
-    """Write the calibrated scores; returns the figures before and after where ``key``, that of ``corpus``, has labels for them."""
+    """Write the calibrated scores; return the figures before and after if ``key`` labels them.
+
+    ``corpus`` is that of the key.
+    """
     from nes2net.corpora.protocol import WHOLE, canonical_phase
+    from nes2net.evaluation.aligned import labelled_scores, unlabelled_scores
     from nes2net.scoring.score_file import write_scores
 
     if corpus is not None:
-        corpora.get(corpus).check_phase(args.eval_phase, key)
-    ids, scores = _aligned_scores(args.apply, args.allow_partial)
+        corpus.check_phase(args.eval_phase, key)
+    ids, scores = unlabelled_scores(args.apply, allow_partial=args.allow_partial)
     calibrated = calibration(scores)
     rows = []
     phase = canonical_phase(args.eval_phase)
-    if any(trial.label and (phase == WHOLE or trial.phase in (None, phase)) for trial in key):
-        bonafide, spoof = _labelled_scores(key, args.apply, args.eval_phase, args.allow_partial)
-        rows = _before_and_after(args.eval_phase, calibration, bonafide, spoof, corpora.get(corpus).eer_method)
-    elif key:
+    if corpus is not None and any(trial.label and (phase == WHOLE or trial.phase in (None, phase)) for trial in key):
+        bonafide, spoof = labelled_scores(key, args.apply, args.eval_phase, allow_partial=args.allow_partial)
+        rows = _before_and_after(args.eval_phase, calibration, bonafide, spoof, corpus.eer_method)
+    elif corpus is not None:
         print(f"note: the keys have no labels for phase {args.eval_phase}, so it is not evaluated")
     write_scores(args.out, ids, calibrated)
     return rows
-
-
-def _labelled_scores(
-    key: Sequence[Trial], paths: Sequence[str], phase: str, allow_partial: bool
-) -> tuple[NDArray, NDArray]:
-    """Bona fide and spoof scores of the trials that all files have, one column per file, in the order of the key."""
-    import numpy as np
-
-    from nes2net.corpora.trial import BONAFIDE
-    from nes2net.evaluation.matching import match
-    from nes2net.scoring.score_file import read_scores
-
-    by_file = []
-    for path in paths:
-        try:
-            matched = match(key, *read_scores(path), phase, allow_partial=allow_partial)
-        except InputError as error:
-            raise InputError(str(error) if str(error).startswith(path) else f"{path}: {error}") from error
-        by_file.append({trial.id: score for trial, score in zip(matched.trials, matched.scores)})
-    common = [trial for trial in key if all(trial.id in scores for scores in by_file)]
-    scores = np.array([[scores[trial.id] for scores in by_file] for trial in common])
-    is_bonafide = np.array([trial.label == BONAFIDE for trial in common], dtype=bool)
-    if is_bonafide.all() or not is_bonafide.any():
-        has, lacks = ("bona fide", "spoofed") if is_bonafide.any() else ("spoofed", "bona fide")
-        raise InputError(
-            f"phase {phase} has {len(common)} {has} trials with scores, but no {lacks} ones; both are needed"
-        )
-    return scores[is_bonafide], scores[~is_bonafide]
-
-
-def _aligned_scores(paths: Sequence[str], allow_partial: bool) -> tuple[list[str], NDArray]:
-    """Ids in the order of the first file, and their scores, one column per file, shape (N, files)."""
-    import numpy as np
-
-    from nes2net.errors import listed
-    from nes2net.scoring.score_file import read_scores
-
-    by_file = []
-    for path in paths:
-        scores: dict[str, float] = {}
-        bad: dict[str, None] = {}
-        for id, score in zip(*read_scores(path)):
-            if not math.isfinite(score) or scores.setdefault(id, float(score)) != score:
-                bad[id] = None
-        if bad and not allow_partial:
-            raise InputError(
-                f"{path}: {len(bad)} scored twice with different values, or not finite: {listed(list(bad))}"
-            )
-        by_file.append({id: score for id, score in scores.items() if id not in bad})
-    for path, scores in zip(paths, by_file):
-        missing = list(dict.fromkeys(id for other in by_file for id in other if id not in scores))
-        if missing and not allow_partial:
-            raise InputError(f"{path}: no score for {len(missing)} trials that another file has: {listed(missing)}")
-    ids = [id for id in by_file[0] if all(id in scores for scores in by_file)]
-    if not ids:
-        raise InputError(f"{', '.join(paths)}: no trial has a score in all of them")
-    return ids, np.array([[scores[id] for scores in by_file] for id in ids])
-
-
-def _names(paths: Sequence[str]) -> list[str]:
-    """Each file's name without suffix; the whole path where two would have one name."""
-    stems = Counter(Path(path).stem for path in paths)
-    return [Path(path).stem if stems[Path(path).stem] == 1 else path for path in paths]
 
 
 def _before_and_after(
@@ -261,21 +205,20 @@ def _before_and_after(
 
 
 def _weights(calibration: LinearCalibration) -> str:
-    width = max(map(len, (*calibration.systems, "offset")))
-    lines = [f"  {name:<{width}} {weight:+.6g}" for name, weight in zip(calibration.systems, calibration.weights)]
-    lines.append(f"  {'offset':<{width}} {calibration.offset:+.6g}")
+    named = [*zip(calibration.systems, calibration.weights), ("offset", calibration.offset)]
+    width = max(len(name) for name, _ in named)
+    lines = [f"  {table_line([name, f'{weight:+.6g}'], [width, 0], 'l', gap=1)}" for name, weight in named]
     if negative := [name for name, weight in zip(calibration.systems, calibration.weights) if weight < 0]:
         lines.append(f"note: the weight of {', '.join(negative)} is negative: higher scores count as spoofed")
     return "\n".join(["weights:", *lines])
 
 
 def _table(rows: list[tuple[str, dict]]) -> str:
-    width = max(len(name) for name, _ in rows)
-    lines = [" " * width + "".join(f"{heading:>10}" for heading, _ in _COLUMNS.values())]
+    lines = [["", *(heading for heading, _ in _COLUMNS.values())]]
     for name, values in rows:
-        cells = (f"{factor * values[column]:>10.4f}" for column, (_, factor) in _COLUMNS.items())
-        lines.append(f"{name:<{width}}{''.join(cells)}")
-    return "\n".join(lines)
+        lines.append([name, *(f"{factor * values[column]:.4f}" for column, (_, factor) in _COLUMNS.items())])
+    widths = [max(len(name) for name, _ in rows), 10]
+    return "\n".join(table_line(line, widths, gap=0) for line in lines)
 
 
 def _say_where(out: str | None, save: str | None = None) -> None:

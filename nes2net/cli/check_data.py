@@ -1,4 +1,4 @@
-"""`nes2net check-data`: what of a corpus is there, what can be done with it, and what is missing."""
+"""`nes2net check-data`: check which parts of a corpus are there, and what can be done with them."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from nes2net.cli.entry import INCOMPLETE, subcommand
 from nes2net.errors import listed, worded
+from nes2net.machine.terminal import text_table
 from nes2net.registry import corpora
 
 if TYPE_CHECKING:
@@ -15,28 +16,28 @@ if TYPE_CHECKING:
     from nes2net.corpora.corpus import Counts
     from nes2net.corpora.decoding import Decoding
 
-# Fields with more values than this (attacks of ASVspoof 2021 DF) are summed up in a line.
+# Fields with more values, such as the attacks of ASVspoof 2021 DF, are summed up in a line.
 _MOST_VALUES = 40
 
 
 def add(commands: argparse._SubParsersAction) -> None:
     """Add the subcommand."""
-    text = "Check whether a corpus is complete, and tell what can be done with what is there"
+    text = "Check whether a corpus is complete, and say what can be done with it"
     parser = subcommand(commands, "check-data", _check_data, text)
     parser.add_argument("corpus", choices=corpora.names(), help="which corpus; generic: recordings of your own")
     parser.add_argument("root", help="its folder; generic: a CSV list, or a folder with a folder for each class")
-    parser.add_argument("--protocols", metavar="DIR", help="folder of the protocols; looked for in root when not given")
-    parser.add_argument("--keys", metavar="DIR", help="folder of the keys; looked for in root when not given")
-    parser.add_argument("--split", nargs="+", metavar="SPLIT", help="train, dev, eval: check these only")
+    parser.add_argument("--protocols", metavar="DIR", help="folder of the protocols; searched for in root if not given")
+    parser.add_argument("--keys", metavar="DIR", help="folder of the keys; searched for in root if not given")
+    parser.add_argument("--split", nargs="+", metavar="SPLIT", help="check only these of train, dev and eval")
     parser.add_argument(
-        "--subset", action="store_true", help="the protocols are a selection: other numbers than the official are right"
+        "--subset", action="store_true", help="accept protocols with fewer trials than the official ones"
     )
     parser.add_argument("--audio", action="store_true", help="decode every file as well")
     parser.add_argument(
         "--workers",
         type=int,
         metavar="N",
-        help="processes that decode; 0: none but this one; one per processor when not given",
+        help="processes that decode; 0 decodes in this one; one per processor if not given",
     )
 
 
@@ -58,16 +59,14 @@ def _check_data(args: argparse.Namespace) -> int:
 
 
 def report(check: CorpusCheck) -> str:
-    """``check`` in words."""
+    """Write the outcome of ``check`` as text."""
     lines = [f"{check.title} in {check.root}"]
     for part in check.splits:
         lines += ["", part.split, *_part_lines(part)]
     if check.key is not None:
         lines += ["", "keys", *_key_lines(check.key)]
     lines += ["", "What can be done"]
-    tasks = check.tasks()
-    width = max(len(task) for task, _ in tasks)
-    lines += [f"  {task.ljust(width)}  {verdict}" for task, verdict in tasks]
+    lines += [f"  {line}" for line in text_table(check.tasks(), "l")]
     if check.is_whole:
         lines += ["  It names no parts (train, dev, eval): the same trials would serve for all of this."]
     if check.complete:
@@ -108,7 +107,7 @@ def _counts_lines(counts: Counts, official: Counts | None) -> list[str]:
 
 
 def _numbers(counts: Counts) -> str:
-    if counts.bonafide is None:
+    if counts.bonafide is None or counts.spoof is None:
         return f"{counts.trials:,}"
     unlabelled = counts.trials - counts.bonafide - counts.spoof
     text = f"{counts.trials:,}: {counts.bonafide:,} bona fide, {counts.spoof:,} spoofed"

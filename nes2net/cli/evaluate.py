@@ -1,4 +1,4 @@
-"""`nes2net evaluate`."""
+"""`nes2net evaluate`: evaluate score files against a key, and compare them."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from pathlib import Path
 
 from nes2net.cli.entry import subcommand
 from nes2net.errors import InputError
+from nes2net.machine.files import check_writable
 from nes2net.registry import corpora
 
 
 def add(commands: argparse._SubParsersAction) -> None:
     parser = subcommand(
-        commands, "evaluate", _evaluate, "Evaluate score files against a corpus's keys, and compare them"
+        commands, "evaluate", _evaluate, "Evaluate score files against the keys of a corpus, and compare them"
     )
     parser.add_argument("corpus", choices=corpora.names(), help="which corpus")
     parser.add_argument("scores", nargs="+", help="score file; several are compared on the same trials")
@@ -21,35 +22,36 @@ def add(commands: argparse._SubParsersAction) -> None:
     parser.add_argument(
         "--phase",
         default="eval",
-        help="phase or split, where the keys have them: eval, progress, hidden, dev; all of a corpus of your own",
+        help="phase or split of the keys: eval, progress, hidden or dev; 'all' for your own corpus without parts",
     )
     parser.add_argument(
-        "--allow-partial", action="store_true", help="evaluate what is scored although trials are missing"
+        "--allow-partial", action="store_true", help="leave out trials whose scores are missing or unusable"
     )
     parser.add_argument(
         "--exclude",
         nargs="*",
         default=None,
         metavar="FIELD=VALUE",
-        help="leave trials out, e.g. attack=A14 source=acesinger; what the published headline leaves out when not given, "
-        "nothing with no values",
+        help="leave trials out, e.g. attack=A14 source=acesinger; if not given, those that the published figures leave "
+        "out; without values, none",
     )
-    parser.add_argument("--html", default=None, metavar="FILE", help="write a page with tables and plots")
-    parser.add_argument("--json", default=None, metavar="FILE", help="write all figures and the hashes of the inputs")
-    text = "bootstrap draws behind an interval"
+    parser.add_argument("--html", default=None, metavar="FILE", help="write an HTML page with tables and plots")
+    parser.add_argument(
+        "--json", default=None, metavar="FILE", help="write all figures, and hashes of the inputs, as JSON"
+    )
+    text = "bootstrap draws for each interval"
     parser.add_argument("--resamples", dest="num_resamples", type=int, default=1000, metavar="N", help=text)
-    parser.add_argument("--seed", type=int, default=0, help="of the bootstrap")
-    parser.names |= {"root": "--keys", "protocols": "--keys"}  # labels that stand in protocols are keys
+    parser.add_argument("--seed", type=int, default=0, help="seed of the bootstrap")
+    parser.names |= {"root": "--keys", "protocols": "--keys"}  # some protocols hold the labels
 
 
 def _evaluate(args: argparse.Namespace) -> int:
     from nes2net.evaluation.compare import evaluate_systems
-    from nes2net.evaluation.page import check_writable, write_report
 
-    for path in (args.html, args.json):
-        if path is not None and Path(path).resolve() in {Path(scores).resolve() for scores in args.scores}:
+    for path in filter(None, (args.html, args.json)):
+        if Path(path).resolve() in {Path(scores).resolve() for scores in args.scores}:
             raise InputError(f"{path} is one of the score files; name another file to write")
-    check_writable(args.html, args.json)
+        check_writable(path)
     report = evaluate_systems(
         args.corpus,
         args.scores,
@@ -61,12 +63,16 @@ def _evaluate(args: argparse.Namespace) -> int:
         seed=args.seed,
     )
     print(report.text())
-    write_report(report, args.html, args.json)
+    if args.html or args.json:
+        from nes2net.evaluation.page import write_report
+
+        write_report(report, args.html, args.json)
     return 0
 
 
 def _fields(pairs: list[str]) -> dict[str, list[str]]:
-    """
+    """Read FIELD=VALUE pairs.
+
     >>> _fields(["attack=A14", "attack=A13", "source=acesinger"])
     {'attack': ['A14', 'A13'], 'source': ['acesinger']}
     """

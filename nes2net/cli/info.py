@@ -27,7 +27,8 @@ def _info(args: argparse.Namespace) -> int:
         return 0
     if args.key is not None:
         raise InputError(f"a key goes with recipe, as in 'nes2net info recipe {args.key}', not with {args.model}")
+    from nes2net.experiments.published import results_of
     from nes2net.inspect import info
 
-    print("\n".join(info.names()) if args.model is None else info.text(args.model))
+    print("\n".join(info.names()) if args.model is None else info.text(args.model, results_of(args.model)))
     return 0

@@ -1,4 +1,4 @@
-"""`nes2net reproduce`."""
+"""`nes2net reproduce`: measure a published result again."""
 
 from __future__ import annotations
 
@@ -8,41 +8,43 @@ from pathlib import Path
 
 from nes2net.cli.entry import INCOMPLETE, WRONG_INPUT, subcommand
 from nes2net.errors import InputError, worded
+from nes2net.machine.terminal import text_table
 
 
 def add(commands: argparse._SubParsersAction) -> None:
     parser = subcommand(
-        commands, "reproduce", _reproduce, "Measure a published result again and put the two side by side"
+        commands, "reproduce", _reproduce, "Measure a published result again, and compare it with the publication"
     )
-    parser.epilog = "Exit status 1: there is no verdict, because trials, architecture or speaker verification are not those of the row."
-    parser.add_argument("row", nargs="?", help="which published result; all are listed when not given")
+    parser.epilog = (
+        "Exit status 1 means that there is no verdict, because the trials, the architecture or the speaker-verification "
+        "system differ from those of the published result."
+    )
+    parser.add_argument("row", nargs="?", help="which published result; lists all if not given")
     parser.add_argument("--data", type=Path, metavar="ROOT", help="folder that holds the corpora")
     parser.add_argument(
-        "--keys", type=Path, metavar="DIR", help="folder or file of the keys; looked for in ROOT when not given"
+        "--keys", type=Path, metavar="DIR", help="folder or file of the keys; searched for in ROOT if not given"
     )
     parser.add_argument(
-        "--protocols", type=Path, metavar="DIR", help="folder of the protocols; looked for in ROOT as well"
+        "--protocols", type=Path, metavar="DIR", help="folder of the protocols; searched for in ROOT if not given"
     )
     parser.add_argument(
-        "--checkpoint", type=Path, metavar="FILE", help="trained detector; without it the row's recipe is run"
+        "--checkpoint", type=Path, metavar="FILE", help="trained detector; if not given, one is trained by the recipe"
     )
-    parser.add_argument("--recipe", type=Path, metavar="FILE", help="in place of the row's own")
+    parser.add_argument("--recipe", type=Path, metavar="FILE", help="recipe to train by, instead of the published one")
+    parser.add_argument("--ssl-checkpoint", type=Path, metavar="FILE", help="pre-trained front-end, for training")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="folder to work in; reproduce/ROW if not given")
     parser.add_argument(
-        "--ssl-checkpoint", type=Path, metavar="FILE", help="the front-end's pre-training file, for training"
+        "--rows", type=Path, metavar="FILE", help="your own rows, in the layout of nes2net/experiments/published.yaml"
     )
-    parser.add_argument("--out", type=Path, metavar="DIR", help="folder to work in; reproduce/ROW when not given")
-    parser.add_argument(
-        "--rows", type=Path, metavar="FILE", help="rows of your own, laid out as nes2net/experiments/published.yaml"
-    )
-    parser.add_argument("--batch-size", type=int, default=8, help="utterances per batch of scoring")
+    parser.add_argument("--batch-size", type=int, default=8, help="utterances per batch in scoring")
     parser.add_argument(
         "--workers", dest="num_workers", type=int, default=2, metavar="N", help="processes that read audio"
     )
+    parser.add_argument("--allow-partial", action="store_true", help="evaluate even if files are missing or unreadable")
     parser.add_argument(
-        "--allow-partial", action="store_true", help="evaluate although files are missing or unreadable"
+        "--overwrite", action="store_true", help="score anew, even over the scores of another checkpoint"
     )
-    parser.add_argument("--overwrite", action="store_true", help="score anew over the scores of another checkpoint")
-    text = "bootstrap draws behind the interval"
+    text = "bootstrap draws for the interval"
     parser.add_argument("--resamples", dest="num_resamples", type=int, default=1000, metavar="N", help=text)
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
     parser.names |= {"root": "--data", "data.root": "--data", "data.protocols": "--protocols"}
@@ -50,13 +52,13 @@ def add(commands: argparse._SubParsersAction) -> None:
 
 def _reproduce(args: argparse.Namespace) -> int:
     from nes2net.experiments.published import find_row, published_rows
-    from nes2net.experiments.reproduce import Places, find_missing, reproduce
 
     rows = published_rows(args.rows)
     if args.row is None:
-        width = max(len(row.id) for row in rows)
-        print("\n".join(f"{row.id:<{width}}  {row.describe()}" for row in rows))
+        print("\n".join(text_table([(row.id, row.describe()) for row in rows], "l")))
         return 0
+    from nes2net.experiments.reproduce import Places, find_missing, reproduce
+
     row = find_row(args.row, rows)
     if args.data is None:
         raise InputError("where are the corpora? name the folder that holds them with --data")

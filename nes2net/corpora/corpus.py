@@ -6,7 +6,6 @@ A corpus is a module that ends in ``CORPUS = Corpus(...)``. One of another packa
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,7 +16,7 @@ from numpy.typing import NDArray
 
 from nes2net.audio.crop import ASVSPOOF_SAMPLES
 from nes2net.corpora.protocol import WHOLE, canonical_phase
-from nes2net.corpora.trial import BONAFIDE, SPOOF, Trial
+from nes2net.corpora.trial import BONAFIDE, SPOOF, Trial, trials_digest
 from nes2net.errors import InputError
 from nes2net.metrics.dcf import ASVSPOOF5_COSTS
 
@@ -78,13 +77,12 @@ def count(trials: Iterable[Trial]) -> Counts:
 
 
 def key_digest(trials: Sequence[Trial]) -> str:
-    """SHA-256 of what a key says, wherever and in whatever order its files say it: sorted lines ``id label phase``.
+    """SHA-256 of a key's sorted lines ``id label phase``, however its files are arranged.
 
     >>> key_digest([Trial("b", label="spoof"), Trial("a", label="bonafide")])[:16]
     '6e6414d2c27ce533'
     """
-    lines = sorted(f"{trial.id} {trial.label} {trial.phase or '-'}\n" for trial in trials)
-    return hashlib.sha256("".join(lines).encode()).hexdigest()
+    return trials_digest(trials, lambda trial: f"{trial.id} {trial.label} {trial.phase or '-'}", in_order=False)
 
 
 class OfficialRow(NamedTuple):

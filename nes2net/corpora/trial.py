@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from operator import attrgetter
 from pathlib import Path
+from typing import Any
 
 BONAFIDE, SPOOF = "bonafide", "spoof"
 
@@ -74,8 +77,28 @@ class Trial:
         return _rebuild, (id, None if path is None else str(path), *further)
 
 
+def trials_digest(trials: Iterable[Trial], line: Callable[[Trial], str], *, in_order: bool = True) -> str:
+    """SHA-256 of a list of trials, in hexadecimal: of one line of text for each trial, in UTF-8.
+
+    Args:
+        line: What two lists must agree on, such as id and label.
+        in_order: Whether the order counts too; if not, the lines are sorted.
+
+    >>> a, b = Trial("a", label="bonafide"), Trial("b", label="spoof")
+    >>> trials_digest([b, a], lambda trial: trial.id)[:16]
+    'aea8a04c2f293417'
+    >>> trials_digest([b, a], lambda trial: trial.id, in_order=False)[:16]
+    '911169ddaaf146af'
+    """
+    lines = map(line, trials)
+    digest = hashlib.sha256()
+    for text in lines if in_order else sorted(lines):
+        digest.update(f"{text}\n".encode("utf-8", "surrogateescape"))
+    return digest.hexdigest()
+
+
 _values = attrgetter(*Trial.__slots__)
 
 
-def _rebuild(id: str, path: str | None, *further: str | None) -> Trial:
+def _rebuild(id: str, path: str | None, *further: Any) -> Trial:
     return Trial(id, None if path is None else Path(path), *further)

@@ -1,4 +1,4 @@
-"""Error rates of parts of a corpus: by attack, codec, source, vocoder, language, and by two of these at once.
+"""Error rates of parts of a corpus: by attack, codec, source, vocoder and so on, or by two of them.
 
 >>> from nes2net.corpora.trial import Trial
 >>> from nes2net.evaluation.matching import match
@@ -18,7 +18,8 @@ from nes2net import metrics
 from nes2net.corpora.trial import BONAFIDE, Trial
 from nes2net.evaluation.matching import Matched
 
-#: Pairs of fields that are tabulated where a corpus has both: the tables of ASVspoof 2021 LA (first two) and DF, and of ASVspoof 5.
+#: Pairs of fields that are tabulated if a corpus has both: the published tables of ASVspoof 2021 LA
+#: (the first two), ASVspoof 2021 DF and ASVspoof 5.
 CROSSED = (
     ("attack", "codec"),
     ("codec", "transmission"),
@@ -27,24 +28,24 @@ CROSSED = (
     ("vocoder", "language"),
     ("codec", "quality"),
 )
-#: What the rows of an official table, which no one field sorts, are named by.
+#: Field of an official table, whose rows are parts of the corpus and not values of one field.
 OFFICIAL = ("part",)
-# Fields that describe the spoofing, even in a key that has something to say of them for bona fide trials.
+# Fields that describe the spoofing, even if a key fills them for bona fide trials.
 _SPOOF_FIELDS = ("attack", "vocoder")
-# Which utterance, whose, what is asked, and drawn from what: no properties to break a result down by.
+# Fields that do not describe how an utterance was made or recorded.
 _NOT_TABULATED = ("id", "path", "label", "speaker", "phase", "seed", "extra")
-# A field with more values than this numbers the trials (a seed, a segment) rather than sorting them.
+# A field with more values numbers the trials, like a seed or a segment, and does not sort them.
 _MOST_VALUES = 400
-# A bootstrap over fewer clusters than about this is too narrow (Cameron, Gelbach and Miller, 2008); trials are drawn instead.
+# With fewer clusters a bootstrap interval is too narrow (Cameron, Gelbach and Miller, 2008).
 _FEWEST_SPEAKERS = 10
 
 
 @dataclass(frozen=True)
 class Row:
-    """The EER, a fraction, of a part of the trials; None where one of the classes is empty. ``group`` holds field → value.
+    """The EER of a part of the trials, a fraction; None if a class is empty.
 
-    ``interval`` is the 95 % bootstrap interval of the EER where one was asked for. ``min_dcf`` stands in
-    official tables only.
+    ``group`` holds field → value. ``interval`` is the 95 % bootstrap interval of the EER, if one
+    was asked for. Only official tables have ``min_dcf``.
     """
 
     group: dict[str, str]
@@ -57,21 +58,24 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """The rows of all combinations of values of ``fields``, sorted by value, or of the parts of an official table in its order."""
+    """The rows of all combinations of values of ``fields``, sorted by value.
+
+    An official table has its parts as rows, in its own order.
+    """
 
     fields: tuple[str, ...]
     rows: list[Row]
 
     def to_dict(self) -> dict[str, Any]:
-        """Ready for JSON."""
+        """Convert to plain data for JSON."""
         rows = [vars(row) | {"interval": row.interval and list(row.interval)} for row in self.rows]
         return {"fields": list(self.fields), "rows": rows}
 
 
 def tables(matched: Matched, method: str = "asvspoof", *, num_resamples: int = 0, seed: int = 0) -> list[Table]:
-    """One table per field that sorts the trials, with intervals, and one per pair of :data:`CROSSED`, without.
+    """Tabulate every field that sorts the trials, and every pair of :data:`CROSSED` among them.
 
-    A field with one value alone says nothing and has no table.
+    Tables of one field have intervals. A field with a single value has no table.
     """
     extra = dict.fromkeys(name for trial in matched.trials for name, _ in trial.extra)
     single = []
@@ -88,15 +92,19 @@ def tables(matched: Matched, method: str = "asvspoof", *, num_resamples: int = 0
 def breakdown(
     matched: Matched, *names: str, method: str = "asvspoof", num_resamples: int = 0, seed: int = 0
 ) -> list[Row]:
-    """The EER for each combination of values of the fields ``names`` of :class:`Trial` among the spoofed trials, sorted by value.
+    """Compute the EER for each combination of values of the fields ``names`` in spoofed trials.
 
-    Fields that describe the recording, such as ``codec``, choose trials of both classes. Those that describe the spoofing,
-    ``attack``, ``vocoder`` and any that no bona fide trial has, choose spoofed trials, and all bona fide ones stand against them,
-    as in the published tables. Without values there are no rows. With ``num_resamples`` each row has its bootstrap interval.
+    Fields of the recording, such as ``codec``, choose trials of both classes. Fields of the
+    spoofing choose spoofed trials, which are compared with all bona fide trials, as in the
+    published tables; these are ``attack``, ``vocoder`` and every field that no bona fide trial has.
+
+    Returns:
+        The rows sorted by value, with a bootstrap interval each if ``num_resamples`` is above 0.
     """
     recorded = [trial for trial in matched.trials if trial.label == BONAFIDE]
     shared = [n for n in names if n not in _SPOOF_FIELDS and any(trial.get(n) is not None for trial in recorded)]
-    bonafide, spoof = defaultdict(list), defaultdict(list)
+    bonafide: dict[tuple[Any, ...], list[int]] = defaultdict(list)
+    spoof: dict[tuple[Any, ...], list[int]] = defaultdict(list)
     for position, trial in enumerate(matched.trials):
         if trial.label == BONAFIDE:
             bonafide[tuple(trial.get(name) for name in shared)].append(position)
@@ -124,10 +132,10 @@ def breakdown(
     return rows
 
 
-def speaker_groups(trials: list[Trial]) -> dict[str, list[str]]:
-    """``bonafide_groups`` and ``spoof_groups`` of :func:`nes2net.metrics.bootstrap_interval`: the speakers of ``trials``.
+def speaker_groups(trials: list[Trial]) -> dict[str, Any]:
+    """Make the arguments of :func:`nes2net.metrics.bootstrap_interval` that draw speakers.
 
-    Empty, so that trials are drawn, where the key does not name them all or there are fewer than ten.
+    Empty, so that trials are drawn, if a trial has no speaker or there are fewer than ten speakers.
     """
     speakers = {trial.speaker for trial in trials}
     if None in speakers or len(speakers) < _FEWEST_SPEAKERS:

@@ -1,7 +1,8 @@
-"""Calibration and fusion of scores: linear logistic regression from scores of one or more systems to log-likelihood ratios.
+"""Calibration and fusion: logistic regression from scores of systems to log-likelihood ratios.
 
-Brümmer and van Leeuwen, "On calibration of language recognition scores", Odyssey 2006; Brümmer et al., "Fusion of heterogeneous
-speaker recognition systems in the STBU submission", IEEE TASLP 15(7), 2007; the calibration and fusion of ASVspoof 5.
+Brümmer and van Leeuwen, "On calibration of language recognition scores", Odyssey 2006; Brümmer et
+al., "Fusion of heterogeneous speaker recognition systems in the STBU submission", IEEE TASLP 15(7),
+2007. ASVspoof 5 calibrates and fuses in the same way.
 """
 
 from __future__ import annotations
@@ -15,23 +16,26 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.optimize import minimize
+from scipy.special import expit
 
 from nes2net import metrics
 from nes2net.errors import InputError
 from nes2net.machine.files import write_text
 
 _FORMAT = "nes2net linear calibration"
-# A slope of the loss that is as good as none: the weights are right to about as many digits.
+# A slope of the loss that counts as zero: the weights are right to about as many digits.
 _FLAT = 1e-6
 _MOST_STEPS = 500
 
 
 @dataclass(frozen=True)
 class LinearCalibration:
-    """``scores · weights + offset``: natural-log likelihood ratios of bona fide against spoof, from K systems (K = 1: calibration).
+    """Natural-log likelihood ratios of bona fide against spoof: ``scores · weights + offset``.
 
-    Made by :func:`fit`. ``systems`` names the systems in the order of the weights; ``trained_on`` is whatever is worth keeping of
-    the training, ready for JSON. A strictly positive weight of a single system changes neither EER nor any minimum cost.
+    Made by :func:`fit` from K systems: K = 1 is calibration, K > 1 is fusion. ``systems`` names
+    them in the order of the weights, and ``trained_on`` is a record of the training for JSON. With
+    a single system and a positive weight, neither the EER nor any minimum cost changes.
     """
 
     weights: tuple[float, ...]
@@ -42,25 +46,35 @@ class LinearCalibration:
     trained_on: dict[str, Any] = field(default_factory=dict)
 
     def __call__(self, scores: ArrayLike) -> NDArray:
-        """Log-likelihood ratios, shape (N,), of ``scores``, shape (N, K), or (N,) of one system.
+        """Compute log-likelihood ratios, shape (N,), from scores, shape (N, K), or (N,) if K = 1.
 
-        Raises :class:`InputError` for another number of systems, NaN or infinite scores.
+        Raises:
+            InputError: if the number of systems is not K, or a score is NaN or infinite.
         """
         scores = _matrix(scores, "")
         if scores.shape[1] != len(self.weights):
             raise InputError(
-                f"this calibration is of {len(self.weights)} systems ({', '.join(self.systems)}), got {scores.shape[1]}"
+                f"this calibration needs scores of {len(self.weights)} systems ({', '.join(self.systems)}), "
+                f"got {scores.shape[1]}"
             )
         return scores @ np.array(self.weights) + self.offset
 
     def save(self, path: str | Path) -> None:
-        """Write all of it as JSON; :func:`load` reads it back to the last bit. :class:`InputError` if it cannot be written."""
+        """Write the calibration as JSON, from which :func:`load` restores every bit.
+
+        Raises:
+            InputError: if the file cannot be written.
+        """
         text = json.dumps({"format": _FORMAT, **asdict(self)}, indent=1, ensure_ascii=False)
         write_text(path, f"{text}\n")
 
 
 def load(path: str | Path) -> LinearCalibration:
-    """What :meth:`LinearCalibration.save` wrote. Raises :class:`InputError` if ``path`` is not that."""
+    """Read what :meth:`LinearCalibration.save` wrote.
+
+    Raises:
+        InputError: if the file cannot be read or is not a calibration.
+    """
     try:
         values = json.loads(Path(path).read_text(encoding="utf-8"))
         if values["format"] != _FORMAT:
@@ -78,7 +92,7 @@ def load(path: str | Path) -> LinearCalibration:
             f"{path}: cannot be read ({error.strerror}); give a file that calibrate or fuse saved"
         ) from error
     except (ValueError, TypeError, KeyError) as error:
-        raise InputError(f"{path}: no parameters of a calibration; give a file that calibrate or fuse saved") from error
+        raise InputError(f"{path}: not a calibration; give a file that calibrate or fuse saved") from error
 
 
 def fit(
@@ -89,24 +103,26 @@ def fit(
     l2: float = 1e-6,
     systems: Sequence[str] | None = None,
 ) -> LinearCalibration:
-    """The weights and offset that make the scores of K systems the best log-likelihood ratios.
+    """Find the weights and the offset that turn scores of K systems into log-likelihood ratios.
 
-    Minimises the prior-weighted logistic loss ``P · mean ln(1 + e^−(b + logit P)) + (1 − P) · mean ln(1 + e^(s + logit P))``
-    of the calibrated scores b and s, which for P = ½ is Cllr but for the unit, plus ``l2 / 2`` times the squared weights of
-    the scores in units of their standard deviation. It is convex; the minimum is found by Newton steps with a trust region.
+    They minimise the prior-weighted logistic loss ``P · mean ln(1 + e^−(b + logit P)) + (1 − P) ·
+    mean ln(1 + e^(s + logit P))`` of the calibrated scores b and s, plus ``l2 / 2`` times the
+    squared weights for scores in units of their standard deviation. For P = ½ the first part is
+    Cllr in another unit. The loss is convex, and Newton steps with a trust region find its minimum.
 
     Args:
         bonafide, spoof: Scores, shapes (B, K) and (S, K), or (B,) and (S,) of one system.
-        prior: P, the prior of bona fide at which the calibration is to be best, the costs included: 0.5 for Cllr, 0.655 for
-            the DCF of ASVspoof 5 (0.95 · 1 against 0.05 · 10).
-        l2: The default is far too weak to change weights that the data determine. It decides where they do not: if the
-            classes can be separated without error the best weights are infinite, and if two systems give the same scores any
-            split of their weight is as good; with it the weights are finite, and the split is equal.
-        systems: Names of the systems; ``system 1`` and so on when not given.
+        prior: P, the prior of bona fide that the calibration is made for, costs included: 0.5 for
+            Cllr, 0.655 for the DCF of ASVspoof 5 (0.95 · 1 against 0.05 · 10).
+        l2: The default is too weak to change weights that the data determine. It matters in two
+            cases. If the classes can be separated without error, it keeps the weights finite. If
+            two systems give the same scores, it splits their weight equally.
+        systems: Names of the systems; ``system 1`` and so on if not given.
 
     Raises:
-        InputError: A class is empty, a score is NaN or infinite, a system scores all trials alike, shapes differ, a setting
-            is out of range, ``l2`` is 0 and the classes can be separated, or no minimum was found.
+        InputError: if a class is empty, a score is NaN or infinite, a system gives all trials the
+            same score, shapes differ, a setting is out of range, ``l2`` is 0 and the classes can be
+            separated, or no minimum was found.
 
     >>> calibration = fit([2.0, 1.0, 0.5, -0.5], [-2.0, -1.0, 0.0, 0.7])
     >>> calibration([0.0, 1.0]).round(2)
@@ -122,14 +138,15 @@ def fit(
     scores = np.concatenate((bonafide, spoof))
     constant = [name for name, low, high in zip(names, scores.min(0), scores.max(0)) if low == high]
     if constant:
-        raise InputError(f"{', '.join(constant)}: all trials have the same score, which says nothing; leave it out")
+        raise InputError(f"{', '.join(constant)}: all trials have the same score; leave this system out")
     centre, scale = scores.mean(0), scores.std(0)
     parameters, problem = _minimise((scores - centre) / scale, len(bonafide), prior, l2)
     weights = parameters[:-1] / scale
     calibration = LinearCalibration(tuple(weights.tolist()), float(parameters[-1] - weights @ centre), prior, l2, names)
     if l2 == 0 and separates(calibration, bonafide, spoof):
         raise InputError(
-            "the classes are separated without error, so the best weights are infinite; take more or harder trials, or `l2` > 0"
+            "the classes are separated without error, so the best weights are infinite; "
+            "take more or harder trials, or `l2` > 0"
         )
     if problem:
         raise InputError(f"no best weights were found ({problem}); take more trials, fewer systems, or a larger `l2`")
@@ -137,15 +154,19 @@ def fit(
 
 
 def separates(calibration: LinearCalibration, bonafide: ArrayLike, spoof: ArrayLike) -> bool:
-    """Whether no bona fide trial is below a spoofed one: the size of the weights then rests on ``l2`` alone."""
+    """Say whether the classes are separated; only ``l2`` then limits the size of the weights.
+
+    Separated means that every bona fide trial lies at or above every spoofed trial.
+    """
     above, below = calibration(bonafide), calibration(spoof)
     return bool(above.min() >= below.max() and above.max() > below.min())
 
 
 def figures(bonafide: ArrayLike, spoof: ArrayLike, eer_method: str = "asvspoof") -> dict[str, float]:
-    """What calibration is judged by: ``eer``, ``min_dcf``, ``act_dcf`` (of ASVspoof 5), ``cllr`` and ``min_cllr`` in bits.
+    """Compute the figures that a calibration is judged by.
 
-    ``eer_method`` is the rule of the EER, as of :func:`nes2net.metrics.compute_eer`.
+    These are ``eer`` by the rule ``eer_method`` of :func:`nes2net.metrics.compute_eer`, ``min_dcf``
+    and ``act_dcf`` of ASVspoof 5, track 1, and ``min_cllr`` and ``cllr`` in bits.
     """
     return {
         "eer": metrics.compute_eer(bonafide, spoof, eer_method)[0],
@@ -157,13 +178,11 @@ def figures(bonafide: ArrayLike, spoof: ArrayLike, eer_method: str = "asvspoof")
 
 
 def _minimise(x: NDArray, num_bonafide: int, prior: float, l2: float) -> tuple[NDArray, str]:
-    """Weights and, last, the offset, and why they are not the minimum, empty if they are.
+    """Find the weights and, as the last element, the offset.
 
-    ``x`` holds the scores, bona fide first, in standard units, shape (N, K).
+    ``x``, shape (N, K), holds the scores in units of their standard deviation, bona fide first. The
+    text says why the minimum was not found; it is empty if it was.
     """
-    from scipy.optimize import minimize
-    from scipy.special import expit
-
     x = np.column_stack((x, np.ones(len(x))))
     num_spoof = len(x) - num_bonafide
     share = np.repeat((prior / num_bonafide, (1 - prior) / num_spoof), (num_bonafide, num_spoof))
@@ -184,13 +203,13 @@ def _minimise(x: NDArray, num_bonafide: int, prior: float, l2: float) -> tuple[N
     found = minimize(
         loss, start, jac=True, hess=curvature, method="trust-exact", options={"gtol": 1e-9, "maxiter": _MOST_STEPS}
     )
-    # Steps may end at the precision of the numbers, just before the solver's own mark.
+    # Steps may end at the precision of the numbers, just before the solver's tolerance.
     at_minimum = found.success or np.abs(found.jac).max() <= _FLAT
     return found.x, "" if at_minimum else str(found.message)
 
 
 def _matrix(scores: ArrayLike, what: str) -> NDArray:
-    """``scores`` with one column per system, float64."""
+    """Convert ``scores`` to float64 with one column per system."""
     scores = np.asarray(scores, dtype=np.float64)
     if scores.ndim == 1:
         scores = scores[:, None]

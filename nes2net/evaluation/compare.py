@@ -1,4 +1,4 @@
-"""Several score files on one corpus: each evaluated, and every two of them compared on the same trials."""
+"""Evaluation of several score files on one corpus, with a comparison of every two of them."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from nes2net.corpora.corpus import Corpus, key_digest
 from nes2net.corpora.protocol import recorded_digests
 from nes2net.corpora.trial import BONAFIDE, Trial
 from nes2net.errors import InputError
+from nes2net.evaluation.aligned import system_names
 from nes2net.evaluation.breakdown import speaker_groups
 from nes2net.evaluation.evaluate import Evaluation, evaluate_with_key
 from nes2net.registry import corpora
@@ -28,10 +29,11 @@ _PACKAGES = ("numpy", "scipy", "matplotlib")
 
 @dataclass(frozen=True)
 class Pair:
-    """Two systems on the ``num_trials`` that both have scored: EERs and ``difference`` = first − second, as fractions.
+    """Two systems compared on the ``num_trials`` that both have scored.
 
-    ``interval`` is the 95 % interval of the difference and ``p_value`` two-sided, from one bootstrap that draws the same trials
-    (or speakers) for both.
+    The EERs and ``difference``, first − second, are fractions. ``interval`` is the 95 % interval of
+    the difference, and ``p_value`` is two-sided; both come from a bootstrap that draws the same
+    trials or speakers for both systems.
     """
 
     first: str
@@ -46,7 +48,10 @@ class Pair:
 
 @dataclass(frozen=True)
 class Report:
-    """All that is known of one or more score files on one corpus. ``inputs`` holds what was read, with its SHA-256."""
+    """The evaluation of one or more score files on one corpus.
+
+    ``inputs`` names the files that were read, with their SHA-256.
+    """
 
     corpus: str
     phase: str
@@ -56,8 +61,8 @@ class Report:
     versions: dict[str, str]
 
     def to_dict(self) -> dict[str, Any]:
-        """Ready for JSON. The DET curves are thinned to what a plot can show; the score files have the rest."""
-        from nes2net.evaluation.plots import thinned_det
+        """Convert to plain data for JSON, with DET curves thinned to what a plot can show."""
+        from nes2net.evaluation.det import thinned_det  # for start-up time: the text needs no SciPy
 
         systems = []
         for system in self.systems:
@@ -73,7 +78,7 @@ class Report:
         }
 
     def text(self) -> str:
-        """One system: all of it. Several: the pooled result of each, and how they differ."""
+        """Write one system with its breakdowns, or several pooled, with their differences."""
         if len(self.systems) == 1:
             return self.systems[0].table()
         lines = []
@@ -102,21 +107,21 @@ def evaluate_systems(
 ) -> Report:
     """Evaluate one or more score files on the same trials, and compare every two.
 
-    Arguments and errors as in :func:`nes2net.evaluation.evaluate.evaluate`. A system is named by its file without suffix, by the whole path
-    where two would have one name. The comparison takes the trials in the order of the key, so that under the rule
-    ``"interpolated"`` tied scores may move its EERs by less than a trial.
+    Arguments and errors are those of :func:`nes2net.evaluation.evaluate.evaluate`. A system has the
+    name of its file without suffix, or the whole path if two files share a name. The comparison
+    takes trials in the order of the key, so under the rule ``"interpolated"`` tied scores may move
+    its EERs by less than a trial.
     """
     if not score_paths:
-        raise InputError("no score file to evaluate: give one at least")
+        raise InputError("no score file to evaluate: give at least one")
     paths = [Path(path) for path in score_paths]
     if twice := [str(path) for path, count in Counter(path.resolve() for path in paths).items() if count > 1]:
         raise InputError(f"score file {twice[0]} is given more than once")
     definition = corpora.get(corpus)
     with recorded_digests() as key_digests:
         key = definition.keys(keys_path)
-    stems = Counter(path.stem for path in paths)
     systems, inputs = [], []
-    for path in paths:
+    for path, name in zip(paths, system_names(paths)):
         with recorded_digests() as digests:
             result = evaluate_with_key(
                 corpus,
@@ -130,7 +135,7 @@ def evaluate_systems(
                 seed=seed,
             )
         inputs.append({"kind": "scores", "path": str(path), "sha256": digests[path]})
-        systems.append(replace(result, system=path.stem if stems[path.stem] == 1 else str(path)))
+        systems.append(replace(result, system=name))
     pairs = [
         _compare(first, second, key, definition.eer_method, num_resamples, seed)
         for first, second in itertools.combinations(systems, 2)
@@ -178,7 +183,7 @@ def format_p(p_value: float) -> str:
 
 
 def versions() -> dict[str, str]:
-    """Versions of all that figures and plots depend on."""
+    """List the versions of everything that figures and plots depend on."""
     found = {"nes2net": __version__, "python": platform.python_version()}
     for package in _PACKAGES:
         try:
@@ -191,10 +196,13 @@ def versions() -> dict[str, str]:
 def _key_input(
     corpus: Corpus, keys_path: str | Path, phase: str, key: Sequence[Trial], digests: Mapping[Path, str]
 ) -> dict[str, str]:
-    """What ``key`` was read from; of several files, that of ``phase``. ``digests`` are those of all files that were read for it."""
+    """Name the file that ``key`` was read from, the one of ``phase`` if there are several.
+
+    ``digests`` are those of all files that were read for the key.
+    """
     path = Path(keys_path)
     if path not in digests and not path.is_file():
-        # Labels are a key of their own, or stand in the protocol, or are the names of folders.
+        # Labels are in a key, in the protocol, or in the names of folders.
         path = corpus.find_key(path) if corpus.find_key else corpus.find_protocol(path, phase)
     entry = {"kind": "key", "path": str(path)}
     if path in digests:

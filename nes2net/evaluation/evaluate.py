@@ -1,4 +1,4 @@
-"""Scores and keys → error rates with intervals, breakdowns, and tables of several systems."""
+"""Evaluation of scores against keys: error rates with intervals, breakdowns, tables of systems."""
 
 from __future__ import annotations
 
@@ -18,26 +18,30 @@ from nes2net.corpora.trial import Trial
 from nes2net.errors import InputError, did_you_mean, listed
 from nes2net.evaluation.breakdown import OFFICIAL, Row, Table, speaker_groups, tables
 from nes2net.evaluation.matching import Matched, match
+from nes2net.machine.terminal import markdown_table, text_table
 from nes2net.metrics.dcf import ASVSPOOF5_COSTS
 from nes2net.registry import corpora
 from nes2net.scoring.score_file import read_scores
 
-# Of the bootstrap of each row of a breakdown: so many rows need to be quick, and stand beside their numbers of trials.
+# Bootstrap draws for each row of a breakdown, fewer than for the pooled EER because rows are many.
 _ROW_RESAMPLES = 200
-# Longer breakdowns are left to the page and the JSON.
+# Longer breakdowns are in the page and the JSON only.
 _MOST_LINES = 150
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What one score file is worth on one corpus. Rates are fractions; ``table()`` prints percent.
+    """The result of one score file on one corpus. Rates are fractions; ``table()`` prints percent.
 
-    ``interval`` is the 95 % bootstrap interval of the EER, drawn over ``interval_over``: ``"speakers"`` or ``"trials"``.
-    ``num_expected`` counts the trials of the phase in the key; fewer were evaluated only with ``allow_partial``, and
-    ``left_out`` then says why. ``min_tdcf`` is None, with the reason in ``notes``, where it cannot be computed.
-    ``min_dcf``, ``act_dcf`` and ``cllr`` (bits) are those of ASVspoof 5, track 1, the first with the costs of
-    ``min_dcf_costs``; the last two read scores as natural-log likelihood ratios. ``excluded`` holds field → values whose trials the
-    result leaves out by definition.
+    - ``interval`` is the 95 % bootstrap interval of the EER over ``num_groups`` ``interval_over``,
+      which is ``"speakers"`` or ``"trials"``.
+    - ``num_expected`` counts the trials of the phase in the key. With ``allow_partial``
+      fewer may be evaluated; ``left_out`` then says why.
+    - ``min_tdcf`` is None if it cannot be computed; ``notes`` then says why.
+    - ``min_dcf`` is normalised or not as the costs named by ``min_dcf_costs`` demand.
+    - ``act_dcf``, by the costs of ASVspoof 5, track 1, and ``cllr``, in bits, read scores as
+      natural-log likelihood ratios.
+    - ``excluded`` holds field → values whose trials the result leaves out by definition.
     """
 
     system: str
@@ -53,6 +57,7 @@ class Evaluation:
     num_groups: int
     num_resamples: int
     num_row_resamples: int
+    matched: Matched = field(repr=False, compare=False)
     min_tdcf: float | None = None
     min_dcf: float | None = None
     act_dcf: float | None = None
@@ -62,7 +67,6 @@ class Evaluation:
     tables: list[Table] = field(default_factory=list)
     left_out: str = ""
     notes: tuple[str, ...] = ()
-    matched: Matched | None = field(default=None, repr=False, compare=False)
 
     @property
     def bonafide_scores(self) -> NDArray:
@@ -80,11 +84,11 @@ class Evaluation:
         return self.num_bonafide + self.num_spoof < self.num_expected or bool(self.left_out)
 
     def rows(self, *names: str) -> list[Row]:
-        """The breakdown by the fields ``names``; no rows where there is none."""
+        """Return the breakdown by the fields ``names``; empty if there is no such breakdown."""
         return next((table.rows for table in self.tables if table.fields == names), [])
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything but the scores themselves, ready for JSON, which has no infinity: such a threshold is None."""
+        """Convert to plain data for JSON, without scores; an infinite threshold becomes None."""
         plain = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "matched"}
         return plain | {
             "threshold": self.threshold if math.isfinite(self.threshold) else None,
@@ -95,7 +99,7 @@ class Evaluation:
         }
 
     def headline(self) -> list[str]:
-        """The pooled result, as lines of text."""
+        """Write the pooled result as lines of text."""
         evaluated = self.num_bonafide + self.num_spoof
         low, high = (100 * bound for bound in self.interval)
         lines = [
@@ -117,7 +121,7 @@ class Evaluation:
         return lines + [f"note: {note}" for note in self.notes]
 
     def table(self) -> str:
-        """The result as text: the pooled figures, then the breakdowns."""
+        """Write the pooled figures and the breakdowns."""
         lines = self.headline()
         for table in self.tables:
             if len(table.rows) > _MOST_LINES:
@@ -128,7 +132,8 @@ class Evaluation:
 
 
 def describe_excluded(excluded: Mapping[str, Collection[str]]) -> str:
-    """
+    """Name the values whose trials are left out.
+
     >>> describe_excluded({"attack": ["A14"], "source": ["acesinger"]})
     'attack A14, source acesinger'
     """
@@ -149,20 +154,25 @@ def evaluate(
     """Evaluate a score file.
 
     Args:
-        corpus: A name of :data:`nes2net.registry.corpora`. The corpus reads the key, and says by which
-            rules its published figures go.
-        scores_path: One line ``utterance score`` a trial; higher is more bona fide.
-        keys_path: What ``keys`` of the corpus accepts.
-        phase: A phase or split of the corpus. A corpus without phases has ``"eval"``; one of your own has ``"all"`` too.
+        corpus: A name of :data:`nes2net.registry.corpora`. The corpus reads the key and knows the
+            rules of its published figures.
+        scores_path: A file with a line ``utterance score`` for each trial; higher is more bona
+            fide.
+        keys_path: File or folder of the key, as ``keys`` of the corpus accepts it.
+        phase: A phase or split of the corpus. A corpus without phases has ``"eval"``; your own
+            corpus has ``"all"`` as well.
         allow_partial: As in :func:`~nes2net.evaluation.matching.match`.
-        exclude: Field of :class:`~nes2net.corpora.trial.Trial` → values whose trials are left out of the result (they need their
-            scores all the same). None: what the published figures of the corpus leave out.
-        num_resamples, seed: Of the bootstrap. Speakers are drawn where the key names the speaker of every trial and there
-            are at least ten, trials otherwise. The rows of a breakdown get a fifth as many, 200 at most.
+        exclude: Field of :class:`~nes2net.corpora.trial.Trial` → values whose trials are left out
+            of the result; these trials still need scores. If None, the trials that the published
+            figures of the corpus leave out.
+        num_resamples, seed: Draws and seed of the bootstrap. Speakers are drawn if every trial has
+            one and there are at least ten, otherwise trials. The rows of a breakdown get a fifth of
+            the draws, but at most 200.
 
     Raises:
-        InputError: A file is missing or malformed, scores and key do not fit (see :func:`~nes2net.evaluation.matching.match`), there is no
-            such phase, no trial has a value to exclude, nothing is left, or a class has no trials.
+        InputError: if a file is missing or malformed, scores and key do not fit (see
+            :func:`~nes2net.evaluation.matching.match`), the corpus has no such phase, no trial has
+            a value to exclude, no trial is left, or a class has no trials.
     """
     key = corpora.get(corpus).keys(keys_path)
     return evaluate_with_key(
@@ -190,7 +200,7 @@ def evaluate_with_key(
     num_resamples: int,
     seed: int,
 ) -> Evaluation:
-    """:func:`evaluate` with the key read already, as one for several score files; arguments and errors as there."""
+    """Evaluate a score file against ``key``, as read by the corpus; see :func:`evaluate`."""
     definition: Corpus = corpora.get(corpus)
     excluded = definition.excluded if exclude is None else exclude
     definition.check_phase(phase, key)
@@ -243,26 +253,23 @@ def evaluate_with_key(
 
 
 def comparison_table(systems: Mapping[str, Iterable[Evaluation]]) -> str:
-    """Several systems (name → evaluations) over their corpora, as a Markdown table.
+    """Tabulate the evaluations of systems, given by name, over their corpora in Markdown.
 
-    A cell is the EER in % with its 95 % interval; the second line of the head is what each column rests on. Cells that rest on
-    other trials than the head says (partial scores) name their own.
+    A cell is the EER in % with its 95 % interval. The first row counts the trials of each column; a
+    cell with fewer trials (partial scores) names its own numbers.
     """
     cells = {(system, (e.corpus, e.phase)): e for system, evaluations in systems.items() for e in evaluations}
     columns = list(dict.fromkeys(column for _, column in cells))
     counts = {
         column: max((e.num_bonafide, e.num_spoof) for (_, of), e in cells.items() if of == column) for column in columns
     }
-    lines = [
-        [
-            "EER in % (95 % interval)",
-            *(corpus if phase == "eval" else f"{corpus}, {phase}" for corpus, phase in columns),
-        ],
-        ["---", *("---:" for _ in columns)],
+    head = ["EER in % (95 % interval)"]
+    head += [corpus if phase == "eval" else f"{corpus}, {phase}" for corpus, phase in columns]
+    rows = [
         ["*trials: bona fide + spoof*", *(f"*{b} + {s}*" for b, s in counts.values())],
         *([system, *(_cell(cells.get((system, column)), counts[column]) for column in columns)] for system in systems),
     ]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return markdown_table(head, rows)
 
 
 def _cell(evaluation: Evaluation | None, count: tuple[int, int]) -> str:
@@ -295,14 +302,7 @@ def _table_of(rows: list[Row]) -> list[str]:
         if with_dcf:
             line.append("–" if row.min_dcf is None else f"{row.min_dcf:.6f}")
         lines.append([*line, str(row.num_bonafide), str(row.num_spoof)])
-    widths = [max(map(len, column)) for column in zip(*lines)]
-    return [
-        "  ".join(
-            cell.ljust(width) if i < len(names) else cell.rjust(width)
-            for i, (cell, width) in enumerate(zip(line, widths))
-        )
-        for line in lines
-    ]
+    return text_table(lines, "l" * len(names) + "r")
 
 
 def _check_fields(excluded: Mapping[str, Collection[str]], key: Sequence[Trial], *, check_values: bool) -> None:
@@ -314,7 +314,7 @@ def _check_fields(excluded: Mapping[str, Collection[str]], key: Sequence[Trial],
     if not check_values:
         return
     for name, values in excluded.items():
-        there = sorted({trial.get(name) for trial in key} - {None})
+        there = sorted({found for trial in key if (found := trial.get(name)) is not None})
         for value in values:
             if value not in there:
                 near = did_you_mean(value, there) if len(there) <= _MOST_LINES else ""
@@ -328,7 +328,7 @@ def _is_kept(trial: Trial, excluded: Mapping[str, Collection[str]]) -> bool:
 
 
 def _official_tables(corpus: Corpus, matched: Matched) -> list[Table]:
-    """The official table of the corpus, if it has one."""
+    """Make the official table of the corpus, if it has one."""
     if corpus.official_table is None:
         return []
     rows = corpus.official_table(matched.trials, matched.scores)
@@ -338,7 +338,10 @@ def _official_tables(corpus: Corpus, matched: Matched) -> list[Table]:
 def _min_tdcf(
     corpus: Corpus, keys_path: str | Path, phase: str, bonafide: NDArray, spoof: NDArray
 ) -> tuple[float | None, tuple[str, ...]]:
-    """The min t-DCF where the corpus comes with scores of a speaker-verification system; else None and, where it should, why."""
+    """Compute the min t-DCF if the corpus has scores of a speaker-verification system.
+
+    Otherwise it is None, with a note if the scores are missing or unsuitable.
+    """
     if corpus.asv_scores is None:
         return None, ()
     try:

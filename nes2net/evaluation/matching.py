@@ -1,4 +1,4 @@
-"""Scores and keys brought together, strictly: every trial has one score and every score its trial.
+"""Strict matching of scores and keys: every trial has one score, and every score one trial.
 
 >>> from nes2net.corpora.trial import Trial
 >>> key = [Trial("a", label="bonafide"), Trial("b", label="bonafide"), Trial("c", label="spoof"), Trial("d", label="spoof")]
@@ -28,7 +28,10 @@ from nes2net.errors import InputError, listed
 
 @dataclass(frozen=True)
 class Mismatch:
-    """What keeps scores and key from fitting, as utterance ids; ``conflicting`` were scored twice with different values."""
+    """Ids of utterances whose scores and key do not fit.
+
+    ``conflicting`` utterances were scored twice, with different values.
+    """
 
     missing: list[str]
     conflicting: list[str]
@@ -39,11 +42,11 @@ class Mismatch:
         return bool(self.missing or self.conflicting or self.unknown or self.not_finite)
 
     def without(self, ids: Collection[str]) -> Mismatch:
-        """This but for the trials ``ids``."""
+        """Leave out the utterances ``ids``."""
         return Mismatch(*([id for id in kind if id not in ids] for kind in vars(self).values()))
 
     def describe(self, num_trials: int) -> str:
-        """One line with the totals and up to ten ids of each kind; ``num_trials`` is the number of trials asked for."""
+        """Write one line with totals and up to ten ids of each kind; the key has ``num_trials``."""
         kinds = (
             (f"{len(self.missing)} of {num_trials} trials without a score", self.missing),
             (f"{len(self.conflicting)} scored twice with different values", self.conflicting),
@@ -55,7 +58,7 @@ class Mismatch:
 
 @dataclass(frozen=True)
 class Matched:
-    """The trials that are evaluated, in the order of the score file, with their scores, shape (N,)."""
+    """The evaluated trials in the order of the score file, with their scores, shape (N,)."""
 
     trials: list[Trial]
     scores: NDArray
@@ -79,11 +82,17 @@ class Matched:
 
     @property
     def positions(self) -> NDArray:
-        """Place in the score file of each trial of [bonafide, spoof]: the ``order`` of :func:`nes2net.metrics.compute_eer`."""
+        """Position in the score file of each trial of [bonafide, spoof], shape (N,).
+
+        This is the ``order`` of :func:`nes2net.metrics.compute_eer`.
+        """
         return np.concatenate((np.flatnonzero(self.is_bonafide), np.flatnonzero(~self.is_bonafide)))
 
     def where(self, wanted: Callable[[Trial], bool], key: Sequence[Trial], num_expected: int) -> Matched:
-        """The trials that are ``wanted``, of which the phase has ``num_expected``; the mismatch forgets the others of ``key`` too."""
+        """Keep the trials that are ``wanted``; the phase has ``num_expected`` of them.
+
+        The mismatch then leaves out all other trials of ``key`` too.
+        """
         kept = [i for i, trial in enumerate(self.trials) if wanted(trial)]
         mismatch = self.mismatch.without({trial.id for trial in key if not wanted(trial)})
         return Matched([self.trials[i] for i in kept], self.scores[kept], num_expected, mismatch)
@@ -100,22 +109,24 @@ def match(
     """Give every trial of ``phase`` its score.
 
     Args:
-        trials: The whole key, labelled. A scored utterance that is not in it is unknown; one that is in it, but in another
-            phase, is left aside.
-        ids, scores: As from :func:`nes2net.scoring.score_file.read_scores`. An id may carry the suffix of its
-            audio file. Rows that repeat id and value are one.
-        allow_partial: Leave out what does not fit instead of raising; ``num_expected`` and ``mismatch`` of the result tell
-            what.
+        trials: The whole key, labelled. A scored utterance that is not in it is unknown; an
+            utterance of another phase is left out.
+        ids, scores: As from :func:`nes2net.scoring.score_file.read_scores`. An id may end in the
+            suffix of its audio file. Rows that repeat id and value count once.
+        allow_partial: Leave out what does not fit instead of raising; ``num_expected`` and
+            ``mismatch`` of the result tell what.
 
     Raises:
-        InputError: A trial has no score, is scored twice with different values, is unknown, or its score is not finite; the
-            message names up to ten of each kind and the totals. With ``allow_partial``, only if nothing is left. Also if a
-            trial has no label.
+        InputError: if a trial has no score, two different scores or a score that is not finite, or
+            an utterance is unknown. The message names the totals and up to ten ids of each kind.
+            With ``allow_partial``, only if nothing is left. Also if a trial has no label.
     """
     expected = select_phase(trials, phase)
     known = {trial.id for trial in trials}
     scored: dict[str, float] = {}
-    conflicting, unknown, not_finite = {}, {}, {}  # dictionaries, as sets that keep their order
+    conflicting: dict[str, None] = {}  # ordered sets, all three
+    unknown: dict[str, None] = {}
+    not_finite: dict[str, None] = {}
     for id, score in zip(ids, scores.tolist() if isinstance(scores, np.ndarray) else scores, strict=True):
         if id not in known:
             id = id.removesuffix(".wav").removesuffix(".flac")

@@ -1,4 +1,4 @@
-"""Whether a measured result can be compared with a published one: by trials, architecture and ASV system."""
+"""Comparison of measured and published conditions: trials, architecture and ASV system."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from nes2net.detector import PUBLISHED_MODELS, Detector
 from nes2net.errors import listed
 from nes2net.evaluation.evaluate import Evaluation
 from nes2net.experiments.published import PublishedRow
-from nes2net.registry import aggregations, backends, corpora, frontends
+from nes2net.registry import Registry, aggregations, backends, corpora, frontends
 
-_PARTS = {
+_PARTS: dict[str, tuple[str, Registry[Any]]] = {
     "frontend": ("front-end", frontends),
     "aggregation": ("aggregation", aggregations),
     "backend": ("back-end", backends),
 }
-# Options that no score depends on: where weights come from, what acts in training alone, and the
-# sizes of tensors that only pre-training uses.
+# Options that no score depends on: the source of the weights, settings of training, and sizes of
+# tensors that only pre-training uses.
 _IRRELEVANT = frozenset(
     "checkpoint engine dropout attention_dropout activation_dropout dropout_input encoder_layerdrop feature_grad_mult "
     "pretraining_heads final_dim latent_vars latent_groups".split()
@@ -33,19 +33,25 @@ _IRRELEVANT = frozenset(
 
 @dataclass
 class Conditions:
-    """How a measurement differs from a published one, and what could not be checked; one text each."""
+    """The differences between a measurement and a published one, and what could not be checked.
+
+    Each is one text.
+    """
 
     differences: list[str] = field(default_factory=list)
     unchecked: list[str] = field(default_factory=list)
 
 
 def compare_conditions(row: PublishedRow, config: dict[str, Any], evaluation: Evaluation, keys: Path) -> Conditions:
-    """Compare a measurement with ``row`` in everything but the figures.
+    """Compare the conditions of a measurement with those of ``row``.
 
     Args:
         config: The architecture of the detector, :attr:`nes2net.detector.Detector.config`.
-        evaluation: What its scores are worth.
+        evaluation: The evaluation of its scores.
         keys: The file or folder of the labels.
+
+    Raises:
+        InputError: if the keys or the ASV scores cannot be read.
     """
     conditions = Conditions()
     if evaluation.is_partial:
@@ -62,8 +68,10 @@ def compare_conditions(row: PublishedRow, config: dict[str, Any], evaluation: Ev
 
 
 def published_architecture(row: PublishedRow) -> dict[str, Any]:
-    """The architecture of ``row.model``, as for :meth:`nes2net.detector.Detector.from_config`."""
-    return PUBLISHED_MODELS.get(row.model, {"frontend": row.frontend, "aggregation": "last", "backend": row.model})
+    """Return the architecture of ``row.model``, as ``Detector.from_config`` takes it."""
+    if row.model in PUBLISHED_MODELS:
+        return PUBLISHED_MODELS[row.model]
+    return {"frontend": row.frontend, "aggregation": "last", "backend": row.model}
 
 
 def _compare_trials(conditions: Conditions, corpus: Corpus, phase: str, keys: Path) -> None:
@@ -104,7 +112,7 @@ def _compare_architecture(conditions: Conditions, row: PublishedRow, config: dic
 
 def _compare_asv_scores(conditions: Conditions, corpus: Corpus, phase: str, keys: Path) -> None:
     official = corpus.asv_counts.get(phase)
-    if official is None:
+    if official is None or corpus.asv_scores is None:
         text = f"the speaker-verification scores: the official numbers of {corpus.title}, phase {phase}, are not known"
         conditions.unchecked.append(text)
         return
@@ -118,7 +126,7 @@ def _compare_asv_scores(conditions: Conditions, corpus: Corpus, phase: str, keys
 
 
 def _options(config: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """Part → its name and all options that scores depend on, defaults included, in the types of JSON."""
+    """Collect the name and the options of each part that scores depend on, as JSON has them."""
     options = {}
     for part, (_, registry) in _PARTS.items():
         parameters = inspect.signature(registry.get(config[part]["name"])).parameters.values()

@@ -1,4 +1,4 @@
-"""Published results: the rows of ``published.yaml``, or of a file laid out like it."""
+"""Published results: the rows of ``published.yaml``, or of a file with the same layout."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
+
+import yaml
 
 from nes2net.errors import InputError, did_you_mean
 
@@ -23,7 +25,11 @@ _ALLOWED = {
 
 @dataclass(frozen=True)
 class PublishedRow:
-    """A published result and what it takes to measure it again; the fields are explained at the head of ``published.yaml``."""
+    """A published result and what is needed to measure it again.
+
+    The head of ``published.yaml`` explains the fields. ``best``, ``mean`` and EERs in general are
+    in percent; ``min_tdcf`` is normalised.
+    """
 
     id: str
     system: str
@@ -53,19 +59,40 @@ class PublishedRow:
     def describe(self) -> str:
         """One line: system, corpora, figures, source."""
         mean = "" if self.mean is None else f", mean {self.mean:.2f}"
-        tdcf = "" if self.min_tdcf is None else f", min t-DCF {self.min_tdcf:.4f}"
-        return f"{self.system}, trained on {self.train}: {self.metric} on {self.test} {self.best:.2f} %{mean}{tdcf} [{self.source}]"
+        figures = f"{self.metric} on {self.test} {self.best:.2f} %{mean}{self._tdcf}"
+        return f"{self.system}, trained on {self.train}: {figures} [{self.source}]"
+
+    def describe_result(self) -> str:
+        """One line as ``nes2net info`` prints it."""
+        mean = "" if self.mean is None else f" (mean {self.mean:.2f})"
+        figures = f"{self.metric} {self.best:.2f}{mean} %{self._tdcf}"
+        return f"{self.system}: trained on {self.train}, {self.test}: {figures} [{self.source}]"
+
+    @property
+    def _tdcf(self) -> str:
+        return "" if self.min_tdcf is None else f", min t-DCF {self.min_tdcf:.4f}"
 
 
 def published_rows(path: str | Path | None = None) -> tuple[PublishedRow, ...]:
-    """The rows of a file as ``published.yaml``, that one itself when ``path`` is None. A malformed file is :class:`InputError`."""
+    """Read the packaged ``published.yaml``, or another file of rows.
+
+    Raises:
+        InputError: if the file cannot be read or is malformed.
+    """
     return _read_rows(None if path is None else Path(path))
+
+
+def results_of(model: str) -> list[str]:
+    """List the published results of a whole model or back-end, one line each.
+
+    >>> [result.split(" min t-DCF ")[1] for result in results_of("mpif_res2net")]
+    ['0.2557 [arXiv 2306.15389]']
+    """
+    return [row.describe_result() for row in published_rows() if row.model == model]
 
 
 @cache
 def _read_rows(path: Path | None) -> tuple[PublishedRow, ...]:
-    import yaml
-
     name = "published.yaml" if path is None else str(path)
     try:
         source = files("nes2net.experiments") / "published.yaml" if path is None else path
@@ -102,7 +129,11 @@ def _row(values: Any, where: str) -> PublishedRow:
 
 
 def find_row(id: str, rows: Sequence[PublishedRow]) -> PublishedRow:
-    """The row named ``id``; an unknown one raises :class:`InputError` with the nearest."""
+    """Return the row named ``id``.
+
+    Raises:
+        InputError: if no row has this id; the message names the nearest.
+    """
     by_id = {row.id: row for row in rows}
     if id not in by_id:
         raise InputError(f"no published row '{id}'{did_you_mean(id, by_id)}")

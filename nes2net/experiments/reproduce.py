@@ -1,36 +1,44 @@
-"""Published results against one's own: a row of ``published.yaml`` scored (or trained and scored), evaluated, and put beside it."""
+"""Reproduction of a published result: train if necessary, score, evaluate, and compare."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
+from nes2net.audio.files import is_recording
 from nes2net.corpora.corpus import Corpus
 from nes2net.corpora.protocol import NotFound
+from nes2net.detector import Detector
 from nes2net.errors import InputError, listed
 from nes2net.evaluation.compare import Report, evaluate_systems
+from nes2net.evaluation.page import write_report
+from nes2net.experiments.comparability import Conditions, compare_conditions, published_architecture
 from nes2net.experiments.published import PublishedRow
+from nes2net.recipes.recipe import load_recipe
 from nes2net.registry import corpora
+from nes2net.scoring.corpus import score_trials
+from nes2net.training.averaging import average_run
+from nes2net.training.run import train
+from nes2net.training.selection import best_epochs
 
-if TYPE_CHECKING:
-    from nes2net.experiments.comparability import Conditions
-
-#: Where XLS-R 300M and WavLM-Large, the front-ends' pre-training files, are published.
+#: Where the pre-trained front-ends XLS-R 300M and WavLM-Large are published.
 PRETRAINING = {
     "xlsr_300m": "xlsr2_300m.pt from https://github.com/facebookresearch/fairseq/tree/main/examples/wav2vec/xlsr",
     "wavlm_large": "WavLM-Large.pt from https://github.com/microsoft/unilm/tree/master/wavlm",
 }
-# Half a unit of the last digit that is published, in percent.
+# Half a unit of the last published digit, in percent.
 _ROUNDING = 0.005
 
 
 @dataclass(frozen=True)
 class Places:
-    """Where things lie. ``data`` holds the corpora side by side, or each in a folder of its registered name.
+    """The files and folders of a reproduction.
 
-    ``keys`` and ``protocols`` default to that folder; ``ssl_checkpoint`` to what the recipe names; ``recipe`` to the row's.
+    ``data`` holds the corpora side by side, or each in a folder of its registered name. ``keys``
+    and ``protocols`` default to the folder of the corpus, ``ssl_checkpoint`` to that of the recipe,
+    and ``recipe`` to that of the row. Everything is written to ``out``.
     """
 
     data: Path
@@ -42,16 +50,17 @@ class Places:
     recipe: Path | None = None
 
     def root(self, corpus: str) -> Path:
-        """Folder of ``corpus``."""
+        """Return the folder of ``corpus``."""
         own = self.data / corpus
         return own if own.is_dir() else self.data
 
 
 @dataclass(frozen=True)
 class Missing:
-    """Something that is not on disk: what, why it was not found, and where to get it.
+    """Something that is not on the disk, the problem, and where to get it.
 
-    ``spares_some`` says that it is some of the files to score, without which a partial result is left.
+    ``spares_some`` means that only some of the files to score are missing: a partial result is
+    possible.
     """
 
     what: str
@@ -64,7 +73,7 @@ class Missing:
 
 
 def find_missing(row: PublishedRow, places: Places) -> list[Missing]:
-    """All that ``row`` needs and that is not on disk."""
+    """List everything that ``row`` needs and the disk lacks."""
     missing = [*_missing_model(row, places), *_missing_corpus(row.corpus, [row.split], places)]
     corpus = _corpus(row.corpus)
     if corpus is not None:
@@ -72,7 +81,7 @@ def find_missing(row: PublishedRow, places: Places) -> list[Missing]:
             corpus.keys(_keys(row, places), row.phase)
         except InputError as error:
             problem = _problem(error)
-            if problem not in [m.problem for m in missing]:  # labels that stand in the protocol are missing with it
+            if problem not in [m.problem for m in missing]:  # the protocol may hold the labels
                 obtain = _obtain(corpus, "keys") or _obtain(corpus, "protocol")
                 missing.append(Missing(f"keys of {corpus.title}", problem, obtain))
     return missing
@@ -84,23 +93,18 @@ def _problem(error: InputError) -> str:
 
 
 def _missing_model(row: PublishedRow, places: Places) -> list[Missing]:
-    released = row.checkpoint or "its authors have published none that is known here"
+    released = row.checkpoint or "no published checkpoint is known"
     if places.checkpoint is not None:
         if places.checkpoint.exists():
             return []
         return [Missing("checkpoint", f"{places.checkpoint} not found", released)]
-    if row.recipe is None and places.recipe is None:
+    path = _recipe_path(row, places)
+    if path is None:
         return [Missing("checkpoint", "none given (`checkpoint`), and there is no recipe to train it", released)]
-    from nes2net.recipes.recipe import load_recipe
-
     try:
-        recipe = load_recipe(_recipe_path(row, places), row.overrides)
+        recipe = load_recipe(path, row.overrides)
     except InputError as error:
-        return [
-            Missing(
-                "recipe", str(error), f"run in the repository of nes2net, or give `recipe`; or a checkpoint: {released}"
-            )
-        ]
+        return [Missing("recipe", str(error), f"give another one (`recipe`), or a checkpoint: {released}")]
     missing = [replace(m, spares_some=False) for m in _missing_corpus(recipe.data.corpus, ["train", "dev"], places)]
     ssl = places.ssl_checkpoint or recipe.ssl_checkpoint
     if ssl is not None and not Path(ssl).is_file():
@@ -131,8 +135,8 @@ def _missing_split(corpus: Corpus, root: Path, split: str, places: Places) -> li
         problems["protocol"] = _problem(error)
     try:
         audio = corpus.find_audio(root, split)
-        # Some corpora may lie in the folder itself: only audio tells that one does.
-        if problems and audio == root and not any(path.suffix in (".flac", ".wav") for path in root.iterdir()):
+        # The folder itself may be that of a corpus; only audio files show that.
+        if problems and audio == root and not any(is_recording(path.name) for path in root.iterdir()):
             problems["audio"] = f"no audio files in {root}"
     except InputError as error:
         problems["audio"] = _problem(error)
@@ -146,19 +150,19 @@ def _missing_split(corpus: Corpus, root: Path, split: str, places: Places) -> li
 
 
 def _missing_files(corpus: Corpus, root: Path, split: str, places: Places) -> tuple[dict[str, str], bool]:
-    """What is missing, and whether some files are there all the same."""
+    """Say what is missing, and whether other files are there."""
     try:
         trials = corpus.trials(root, split, protocols=places.protocols)
     except InputError as error:
         return {"protocol": str(error)}, False
-    gone = [trial.path.name for trial in trials if not trial.path.is_file()]
+    gone = [trial.path.name for trial in trials if trial.path is not None and not trial.path.is_file()]
     if not gone:
         return {}, False
     return {"audio": f"{len(gone)} of {len(trials)} files are not in {root}: {listed(gone)}"}, len(gone) < len(trials)
 
 
 def _obtain(corpus: Corpus, kind: str) -> str:
-    """Where to get ``kind`` of a corpus; one's own corpora do not say."""
+    """Say where to get ``kind`` of a corpus; a user's own corpus may not know."""
     return corpus.obtain.get(kind, "" if kind == "keys" else "from whoever made the corpus")
 
 
@@ -170,19 +174,18 @@ def _keys(row: PublishedRow, places: Places) -> Path:
     return places.keys or places.root(row.corpus)
 
 
-def _recipe_path(row: PublishedRow, places: Places) -> Path:
-    if places.recipe is not None:
+def _recipe_path(row: PublishedRow, places: Places) -> Path | None:
+    if places.recipe is not None or row.recipe is None:
         return places.recipe
-    beside = Path(__file__).resolve().parents[2] / row.recipe  # in a checkout of the repository
-    return beside if beside.is_file() else Path(row.recipe)
+    packaged = Path(str(files("nes2net.recipes") / "published" / Path(row.recipe).name))
+    return packaged if packaged.is_file() else Path(row.recipe)
 
 
 @dataclass(frozen=True)
 class Reproduction:
-    """A published row measured again.
+    """A published row measured again, with a verdict if the conditions do not differ.
 
-    There is a verdict only if the conditions do not differ. ``trained`` says that the detector was
-    trained by the recipe, not given as a checkpoint.
+    ``trained`` means that the detector was trained by the recipe, not given as a checkpoint.
     """
 
     row: PublishedRow
@@ -191,7 +194,7 @@ class Reproduction:
     trained: bool
 
     def text(self) -> str:
-        """Published beside measured, and what to make of it."""
+        """Write the published and the measured figures and the verdict."""
         row, system = self.row, self.report.systems[0]
         low, high = (100 * bound for bound in system.interval)
         mean = "" if row.mean is None else f"   mean {row.mean:.2f} %"
@@ -233,20 +236,18 @@ def reproduce(
     overwrite: bool = False,
     num_resamples: int = 1000,
 ) -> Reproduction:
-    """Train if there is no checkpoint, score, evaluate, and compare the conditions with those of ``row``.
+    """Train if there is no checkpoint, score, evaluate, and compare with ``row``.
 
-    Scores, ``report.html`` and ``report.json`` are written to ``places.out``. What was done there before
-    is not done again: training and scoring go on where they were stopped. ``overwrite`` scores anew,
-    over the scores of another checkpoint too.
+    Scores, ``report.html`` and ``report.json`` are written to ``places.out``. Finished work there
+    is not repeated: training and scoring continue where they were stopped.
+
+    Args:
+        overwrite: Score anew, even over the scores of another checkpoint.
 
     Raises:
-        InputError: something is missing (see :func:`find_missing`, which names all of it), malformed, or of another run.
+        InputError: if something is missing (:func:`find_missing` lists all of it), malformed, or of
+            another run.
     """
-    # Here, as in the functions below, for start-up time: what is missing is said without PyTorch.
-    from nes2net.evaluation.page import write_report
-    from nes2net.experiments.comparability import compare_conditions
-    from nes2net.scoring.corpus import score_trials
-
     checkpoint = places.checkpoint or _trained(row, places, device)
     corpus = corpora.get(row.corpus)
     scores = places.out / "scores.txt"
@@ -281,13 +282,11 @@ def reproduce(
 
 
 def _trained(row: PublishedRow, places: Places, device: str) -> Path:
-    """The checkpoint that the row's recipe gives: the best by ``row.select``, or the mean of the ``row.average`` best."""
-    from nes2net.recipes.recipe import load_recipe
-    from nes2net.training.averaging import average_run
-    from nes2net.training.run import train
-    from nes2net.training.selection import best_epochs
-
-    recipe = load_recipe(_recipe_path(row, places), row.overrides)
+    """Train by the row's recipe; return the best checkpoint, or the average the row asks for."""
+    path = _recipe_path(row, places)
+    if path is None:
+        raise InputError(f"there is no recipe to train {row.id}: give `checkpoint` or `recipe`")
+    recipe = load_recipe(path, row.overrides)
     recipe.data.root = str(places.root(recipe.data.corpus))
     if places.protocols is not None:
         recipe.data.protocols = str(places.protocols)
@@ -299,17 +298,16 @@ def _trained(row: PublishedRow, places: Places, device: str) -> Path:
     return average_run(folder, best, row.average_mode).path if len(best) > 1 else folder / f"epoch_{best[0]}.pth"
 
 
-def _detector(row: PublishedRow, checkpoint: Path, device: str) -> Any:
-    """The detector of ``checkpoint``, of the row's architecture if the file does not say its own."""
-    from nes2net.detector import Detector
-    from nes2net.experiments.comparability import published_architecture
-
+def _detector(row: PublishedRow, checkpoint: Path, device: str) -> Detector:
+    """Read the detector of ``checkpoint``; a file without an architecture has that of ``row``."""
     config = None if row.model is None else published_architecture(row)
     return Detector.from_pretrained(checkpoint, device, config=config)
 
 
 def judge(published: float, low: float, high: float) -> str:
-    """Where a published figure lies by a measured interval, in percent; published digits are taken to be rounded.
+    """Say where a published figure lies relative to a measured interval, all in percent.
+
+    The published figure is taken to be rounded to two digits.
 
     >>> judge(1.65, 1.50, 1.80), judge(1.65, 1.10, 1.40), judge(1.65, 1.654, 1.9)
     ('within the interval', 'better: the whole interval lies below it', 'within the interval')

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cache
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -36,14 +35,6 @@ class PartInfo:
     parameters: int
     multiply_adds: float
     notes: list[str] = field(default_factory=list)
-
-
-@cache
-def published_results() -> tuple[dict[str, Any], ...]:
-    """The rows of ``published.yaml``: system, model, training set, evaluation set, metric, best, mean, source."""
-    import yaml
-
-    return tuple(yaml.safe_load((files("nes2net.experiments") / "published.yaml").read_text()))
 
 
 def count_flops(module: nn.Module, *inputs: Any) -> int:
@@ -171,14 +162,20 @@ def _parameters(module: nn.Module) -> int:
     return sum(p.numel() for p in module.parameters() if p.requires_grad)
 
 
-def text(name: str) -> str:
-    """Return the text that ``nes2net info`` prints for a name, a file or a folder."""
+def text(name: str, results: Sequence[str] = ()) -> str:
+    """Return the text that ``nes2net info`` prints for a name, a file or a folder.
+
+    ``results`` are the published results of that name, one line each.
+    """
     if name in names() or not Path(name).exists():
-        return "\n".join(_table(name, describe(name)))
+        lines = _table(describe(name))
+        if results:
+            lines += ["published:", *(f"  {result}" for result in results)]
+        return "\n".join(lines)
     identity = identify(name)
     if not identity.config or identity.misfit:
         return identity.text()
-    return "\n".join([identity.text(), "", *_table(name, _describe_config(identity.config))])
+    return "\n".join([identity.text(), "", *_table(_describe_config(identity.config))])
 
 
 def _describe_config(config: dict[str, Any]) -> list[PartInfo]:
@@ -190,7 +187,7 @@ def _describe_config(config: dict[str, Any]) -> list[PartInfo]:
         return [_describe_frontend(create_frontend(options.pop("name"), **options), "meta")]
 
 
-def _table(name: str, parts: list[PartInfo]) -> list[str]:
+def _table(parts: list[PartInfo]) -> list[str]:
     lines = [f"{'part':<12} {'name':<16} {'parameters':>12} {'multiply-adds / s':>18}"]
     for part in parts:
         lines.append(f"{part.role:<12} {part.name:<16} {part.parameters:>12,} {_giga(part.multiply_adds):>18}")
@@ -198,23 +195,8 @@ def _table(name: str, parts: list[PartInfo]) -> list[str]:
     if len(parts) > 1:
         total, cost = sum(p.parameters for p in parts), sum(p.multiply_adds for p in parts)
         lines.append(f"{'total':<12} {'':<16} {total:>12,} {_giga(cost):>18}")
-    results = [
-        row
-        for row in published_results()
-        if row["model"] == name or (len(parts) == 1 and row["model"] == parts[0].name)
-    ]
-    if results:
-        lines.append("published:")
-        lines += [f"  {_result(row)}" for row in results]
     return lines
 
 
 def _giga(multiply_adds: float) -> str:
     return f"{multiply_adds / 1e9:.3f} G"
-
-
-def _result(row: dict[str, Any]) -> str:
-    mean = "" if row["mean"] is None else f" (mean {row['mean']:.2f})"
-    trained = f"trained on {row['train']}, {row['test']}"
-    tdcf = f", min t-DCF {row['min_tdcf']:.4f}" if row.get("min_tdcf") is not None else ""
-    return f"{row['system']}: {trained}: {row['metric']} {row['best']:.2f}{mean} %{tdcf} [{row['source']}]"

@@ -7,6 +7,7 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from tempfile import TemporaryFile
 
 from nes2net.errors import InputError
 
@@ -47,6 +48,23 @@ def replacing(path: str | Path, *, durable: bool = False) -> Iterator[Path]:
                 _to_disk(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def check_writable(path: str | Path) -> None:
+    """Try whether a file can be written at ``path``, before hours are spent on what goes into it.
+
+    Raises:
+        InputError: if ``path`` is a folder, or lies in none that can be written to.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise InputError(f"{path}: is a folder; name a file to write")
+    try:
+        with TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        reason = error.strerror
+        raise InputError(f"{path}: cannot be written ({reason}); name a file in a folder that exists") from error
 
 
 def _to_disk(path: Path) -> None:

@@ -1,7 +1,8 @@
-"""Error rates, detection costs, their confidence intervals, and the official result tables. NumPy alone.
+"""Error rates, detection costs, their confidence intervals and the official result tables.
 
-Everywhere a higher score means more bona fide, rates are fractions (not percent), FRR is the share of bona fide trials below the
-threshold (miss) and FAR the share of spoofed trials at or above it (false alarm).
+Everywhere a higher score means more bona fide, and rates are fractions in [0, 1], not percent:
+the false rejection rate (FRR, misses) is the share of bona fide trials below the threshold, the
+false acceptance rate (FAR, false alarms) the share of spoofed trials at or above it.
 """
 
 from nes2net.metrics.dcf import compute_act_dcf, compute_cllr, compute_min_cllr, compute_min_dcf

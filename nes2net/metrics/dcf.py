@@ -1,4 +1,4 @@
-"""Detection cost functions of ASVspoof 5 (track 1) and CtrSVDD, and the cost of log-likelihood ratios (Cllr)."""
+"""Detection cost functions of ASVspoof 5 (track 1) and CtrSVDD, and Cllr."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from nes2net.errors import InputError
 from nes2net.metrics.eer import checked_scores, det_curve, last_of_ties, roc_points, walk
 
-# Evaluation plan of ASVspoof 5, track 1.
+# Evaluation plan of ASVspoof 5, track 1: prior of spoofing and costs of the two errors.
 ASVSPOOF5_COSTS = "ASVspoof 5, track 1"
 P_SPOOF = 0.05
 C_MISS = 1.0
@@ -27,20 +27,29 @@ def compute_min_dcf(
     method: str = "asvspoof",
     normalize: bool = True,
 ) -> float:
-    """Smallest detection cost over all thresholds: ``c_miss · (1 − p_spoof) · FRR + c_fa · p_spoof · FAR``.
+    """Compute the smallest detection cost (minDCF) over all thresholds θ.
 
-    The defaults are those of ASVspoof 5, track 1. The published CtrSVDD figures are ``p_spoof=0.5, c_fa=1, method="sklearn",
-    normalize=False``.
+    DCF(θ) = c_miss · (1 − p_spoof) · FRR(θ) + c_fa · p_spoof · FAR(θ), and normalised
+    DCF(θ) / min(c_miss · (1 − p_spoof), c_fa · p_spoof). The defaults are the evaluation plan of
+    ASVspoof 5, track 1. The published figures on CtrSVDD are ½ FRR + ½ FAR: ``p_spoof=0.5,
+    c_fa=1, method="sklearn", normalize=False``.
 
     Args:
         bonafide, spoof: Scores, shapes (B,) and (S,); higher is more bona fide.
-        method: ``"asvspoof"``: thresholds of :func:`~nes2net.metrics.eer.det_curve`; ``"sklearn"``: those of
-            :func:`~nes2net.metrics.eer.roc_points`. They differ where scores of both classes are equal.
-        normalize: Divide by the cost of accepting all or rejecting all, whichever is cheaper; 1 is then a useless system.
+        p_spoof: Prior probability of a spoofed trial, between 0 and 1.
+        c_miss, c_fa: Costs of a miss and of a false alarm, above 0.
+        method: The thresholds: ``"asvspoof"`` takes those of
+            :func:`~nes2net.metrics.eer.det_curve`, ``"sklearn"`` those of
+            :func:`~nes2net.metrics.eer.roc_points`. The two differ if scores of both classes are
+            equal.
+        normalize: Divide by the cost of accepting all or rejecting all, whichever is cheaper.
+
+    Returns:
+        The cost, 0 or more. Normalised it is at most 1, which is the cost of a useless system.
 
     Raises:
-        InputError: A class has no scores, a score is NaN, a cost is not positive, ``p_spoof`` is not between 0 and 1, or
-            the method is unknown.
+        InputError: if a class has no scores, a score is NaN, a cost is not positive, ``p_spoof`` is
+            not between 0 and 1, or the method is unknown.
 
     >>> compute_min_dcf([1.0, 2.0, 3.0, 4.0], [0.0, -1.0, 1.5, -2.0])
     0.25
@@ -60,24 +69,32 @@ def compute_act_dcf(
     c_miss: float = C_MISS,
     c_fa: float = C_FALSE_ALARM,
 ) -> float:
-    """Normalised detection cost at the threshold that is optimal if scores are natural-log likelihood ratios.
+    """Compute the actual detection cost (actDCF) of scores read as natural-log likelihood ratios.
 
-    That threshold is −ln(c_miss · (1 − p_spoof) / (c_fa · p_spoof)). The gap to :func:`compute_min_dcf` is the loss by
-    calibration. Parameters and errors as there.
+    It is the normalised DCF of :func:`compute_min_dcf` at the threshold that is optimal for such
+    scores, −ln(c_miss · (1 − p_spoof) / (c_fa · p_spoof)). The difference to the minimum is the
+    loss by calibration, so actDCF is 0 or more and may exceed 1. Arguments and errors are the same.
+    Source: evaluation plan of ASVspoof 5, track 1.
 
     >>> compute_act_dcf([2.0, 3.0], [-2.0, -1.0])
     0.0
     """
     bonafide, spoof = checked_scores(bonafide, "bona fide"), checked_scores(spoof, "spoof")
     threshold = act_dcf_threshold(p_spoof, c_miss, c_fa)
-    return float(act_dcf(np.mean(bonafide < threshold), np.mean(spoof >= threshold), p_spoof, c_miss, c_fa))
+    frr, far = float(np.mean(bonafide < threshold)), float(np.mean(spoof >= threshold))
+    return act_dcf(frr, far, p_spoof, c_miss, c_fa)
 
 
 def compute_cllr(bonafide: ArrayLike, spoof: ArrayLike) -> float:
-    """Cost of log-likelihood ratios in bits, for scores read as natural-log likelihood ratios; 0 is perfect, 1 says nothing.
+    """Compute the cost of log-likelihood ratios (Cllr) in bits, for scores in natural logarithms.
 
-    ½ · (mean log2(1 + e^−b) + mean log2(1 + e^s)). Brümmer and du Preez, "Application-independent evaluation of speaker
-    detection", Computer Speech & Language 20, 2006. Raises :class:`InputError` for an empty class or NaN.
+    Cllr = ½ · (mean log2(1 + e^−b) + mean log2(1 + e^s)) over the bona fide scores b and the
+    spoofed scores s. It is 0 or more: 0 for perfect scores, 1 for scores that are all 0, above 1
+    for scores that mislead. Source: Brümmer and du Preez, "Application-independent evaluation of
+    speaker detection", Computer Speech & Language 20, 2006.
+
+    Raises:
+        InputError: if a class has no scores or a score is NaN.
 
     >>> compute_cllr([0.0], [0.0])
     1.0
@@ -88,14 +105,16 @@ def compute_cllr(bonafide: ArrayLike, spoof: ArrayLike) -> float:
 
 
 def compute_min_cllr(bonafide: ArrayLike, spoof: ArrayLike) -> float:
-    """Cllr in bits after the best monotone calibration: the loss by discrimination alone; 0 is perfect, 1 says nothing.
+    """Compute Cllr in bits, in [0, 1], after the best monotone calibration of the scores.
 
-    Calibration is by pool-adjacent-violators (Brümmer and du Preez, 2006, section 5), equal scores in one pool; the gap of
-    :func:`compute_cllr` to it is the loss by calibration. Needs SciPy. Raises as :func:`compute_cllr`.
+    This is the loss by discrimination alone; the difference to :func:`compute_cllr` is the loss by
+    calibration. The calibration pools adjacent violators (Brümmer and du Preez, 2006, section 5),
+    with equal scores in one pool. Errors as in :func:`compute_cllr`.
 
     >>> compute_min_cllr([1.0, 2.0], [0.0]), compute_min_cllr([0.0], [1.0])
     (0.0, 1.0)
     """
+    # For start-up time: loading SciPy takes longer than computing all other metrics.
     from scipy.optimize import isotonic_regression
 
     bonafide, spoof = checked_scores(bonafide, "bona fide"), checked_scores(spoof, "spoof")
@@ -103,7 +122,7 @@ def compute_min_cllr(bonafide: ArrayLike, spoof: ArrayLike) -> float:
     ends, num_bonafide = last_of_ties(scores), np.cumsum(is_bonafide)
     trials = np.diff(ends, prepend=-1)
     share = np.diff(num_bonafide[ends], prepend=0) / trials
-    ends = ends[isotonic_regression(share, weights=trials).blocks[1:] - 1]  # of the pools
+    ends = ends[isotonic_regression(share, weights=trials).blocks[1:] - 1]  # the last trial of each pool
     of_bonafide = np.diff(num_bonafide[ends], prepend=0)
     of_spoof = (np.diff(ends, prepend=-1) - of_bonafide) / spoof.size
     of_bonafide = of_bonafide / bonafide.size
@@ -113,18 +132,22 @@ def compute_min_cllr(bonafide: ArrayLike, spoof: ArrayLike) -> float:
 
 
 def cllr_terms(bonafide: NDArray, spoof: NDArray) -> tuple[NDArray, NDArray]:
-    """What each trial costs in bits: log2(1 + e^−b) and log2(1 + e^s)."""
+    """Compute the cost of each trial in bits: log2(1 + e^−b) and log2(1 + e^s)."""
     return np.logaddexp(0, -bonafide) / math.log(2), np.logaddexp(0, spoof) / math.log(2)
 
 
 def act_dcf_threshold(p_spoof: float, c_miss: float, c_fa: float) -> float:
-    """The threshold of least expected cost for natural-log likelihood ratios; :class:`InputError` for costs that are none."""
+    """Compute the threshold of least expected cost for natural-log likelihood ratios.
+
+    Raises:
+        InputError: if a cost is not positive or ``p_spoof`` is not between 0 and 1.
+    """
     _check_costs(p_spoof, c_miss, c_fa)
     return -math.log(c_miss * (1 - p_spoof) / (c_fa * p_spoof))
 
 
 def dcf(frr, far, p_spoof: float, c_miss: float, c_fa: float, normalize: bool):
-    """The detection cost at given error rates, numbers or arrays; see :func:`compute_min_dcf`."""
+    """Compute the detection cost of :func:`compute_min_dcf` at error rates, numbers or arrays."""
     _check_costs(p_spoof, c_miss, c_fa)
     p_bonafide = 1 - p_spoof
     cost = frr * c_miss * p_bonafide + far * c_fa * (1 - p_bonafide)
@@ -132,7 +155,10 @@ def dcf(frr, far, p_spoof: float, c_miss: float, c_fa: float, normalize: bool):
 
 
 def act_dcf(frr: float, far: float, p_spoof: float, c_miss: float, c_fa: float) -> float:
-    """:func:`dcf`, normalised, in the order of operations of the evaluation package: the last bit is printed there."""
+    """Compute the normalised :func:`dcf` in the evaluation package's order of operations.
+
+    The package prints all digits of this cost, so the last bit counts.
+    """
     at_miss, at_alarm = c_miss * (1 - p_spoof), c_fa * p_spoof
     return (at_miss * frr + at_alarm * far) / min(at_miss, at_alarm)
 

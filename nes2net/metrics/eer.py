@@ -1,7 +1,7 @@
-"""Equal error rate under the three tie rules that published figures were computed with, and the DET curve behind it.
+"""Equal error rate by the three rules that published figures were computed with, and the DET curve.
 
-On continuous scores and many trials the three agree to about one trial; with tied scores they differ, so a published figure is
-only reproduced by the rule it was computed with.
+On continuous scores the three agree to about one trial. With tied scores they differ, so only the
+rule that a published figure was computed with reproduces it.
 """
 
 from __future__ import annotations
@@ -17,25 +17,31 @@ METHODS = ("asvspoof", "interpolated", "sklearn")
 def compute_eer(
     bonafide: ArrayLike, spoof: ArrayLike, method: str = "asvspoof", *, order: ArrayLike | None = None
 ) -> tuple[float, float]:
-    """Equal error rate and its threshold.
+    """Compute the equal error rate: the rate at the threshold where FRR and FAR are equal.
+
+    With finitely many trials the two rates rarely meet, so a rule says what is taken instead:
+
+    - ``"asvspoof"``, the evaluation packages of ASVspoof 2019, 2021 and 5: every trial is a step,
+      bona fide first among equal scores. The EER is (FRR + FAR) / 2 at the first step where
+      |FRR − FAR| is smallest.
+    - ``"interpolated"``, the published figures on In-the-Wild: every trial is a step, in file order
+      among equal scores. FRR is interpolated linearly where FAR − FRR first changes its sign.
+    - ``"sklearn"``, the published figures on CtrSVDD: (FRR + FAR) / 2 at the first corner of the
+      ROC curve (see :func:`roc_points`) where |FRR − FAR| is smallest.
 
     Args:
         bonafide, spoof: Scores of the two classes, shapes (B,) and (S,); higher is more bona fide.
-        method: ``"asvspoof"``: the rule of the ASVspoof 2019, 2021 and 5 evaluation packages. Every trial is a step of its
-            own, bona fide first among equal scores; the EER is the mean of FRR and FAR at the first step where they are
-            nearest to each other. ``"interpolated"``: the rule of the published In-the-Wild figures. Every trial is a step
-            of its own, in file order among equal scores; FRR is interpolated linearly where FAR − FRR first changes its
-            sign. ``"sklearn"``: the rule of the published CtrSVDD figures. The mean of FRR and FAR at the corner of the ROC
-            curve (see :func:`roc_points`) where they are nearest to each other.
-        order: Position in the score file of each trial of [bonafide, spoof], shape (B + S,): the order among equal scores
-            for ``"interpolated"``; by default that of the concatenation. The other rules do not depend on it.
+        method: The rule.
+        order: Position in the score file of each trial of [bonafide, spoof], shape (B + S,). Only
+            ``"interpolated"`` uses it; the default is the order of the concatenation.
 
     Returns:
-        ``(eer, threshold)``: The EER as a fraction in [0, 1], and the score at which it was read off; under ``"asvspoof"``
-        that is the highest score rejected, as the evaluation packages report it, else the lowest accepted.
+        ``(eer, threshold)``: The EER, a fraction in [0, 1], and the score where it was read off.
+        Under ``"asvspoof"`` that is the highest score rejected, as the evaluation packages report
+        it; under the other rules it is the lowest score accepted.
 
     Raises:
-        InputError: A class has no scores, a score is NaN, or the method is unknown.
+        InputError: if a class has no scores, a score is NaN, or the method is unknown.
 
     >>> compute_eer([2.0, 3.0, 4.0, 1.0], [0.0, 1.5, -1.0, -2.0])
     (0.25, 1.0)
@@ -50,11 +56,17 @@ def compute_eer(
 
 
 def det_curve(bonafide: ArrayLike, spoof: ArrayLike) -> tuple[NDArray, NDArray, NDArray]:
-    """FRR and FAR at every threshold, by the ASVspoof rule: one step per trial, bona fide first among equal scores.
+    """Compute FRR and FAR at every threshold by the ASVspoof rule.
 
-    Returns ``(frr, far, thresholds)``, each of shape (B + S + 1,). The first point is the smallest score − 0.001, where
-    everything is accepted; point i > 0 is the rate after the i lowest trials were rejected, at the score of the last of them.
-    Raises :class:`InputError` for an empty class or NaN.
+    Every trial is a step, bona fide first among equal scores.
+
+    Returns:
+        ``(frr, far, thresholds)``, each of shape (B + S + 1,). At the first point everything is
+        accepted; its threshold is the smallest score − 0.001. Point i > 0 has the rates after the
+        i lowest trials are rejected, and its threshold is the score of the last of them.
+
+    Raises:
+        InputError: if a class has no scores or a score is NaN.
 
     >>> det_curve([1.0, 2.0], [0.0])[:2]
     (array([0. , 0. , 0.5, 1. ]), array([1., 0., 0., 0.]))
@@ -68,10 +80,16 @@ def det_curve(bonafide: ArrayLike, spoof: ArrayLike) -> tuple[NDArray, NDArray, 
 
 
 def roc_points(bonafide: ArrayLike, spoof: ArrayLike) -> tuple[NDArray, NDArray, NDArray]:
-    """Corners of the ROC curve from the highest threshold down: equal scores are one step, collinear points are dropped.
+    """Compute the corners of the ROC curve, from the highest threshold down.
 
-    Returns ``(frr, far, thresholds)``, the points of scikit-learn's ``roc_curve`` (FRR = 1 − TPR, FAR = FPR); the first is
-    threshold infinity, where everything is rejected. Raises :class:`InputError` for an empty class or NaN.
+    Equal scores are one step, and collinear points are left out.
+
+    Returns:
+        ``(frr, far, thresholds)``: the points of scikit-learn's ``roc_curve``, with FRR = 1 − TPR
+        and FAR = FPR. The first threshold is infinity, where everything is rejected.
+
+    Raises:
+        InputError: if a class has no scores or a score is NaN.
 
     >>> roc_points([1.0, 2.0], [0.0, 1.0])
     (array([1. , 0.5, 0. , 0. ]), array([0. , 0. , 0.5, 1. ]), array([inf,  2.,  1.,  0.]))
@@ -89,12 +107,12 @@ def roc_points(bonafide: ArrayLike, spoof: ArrayLike) -> tuple[NDArray, NDArray,
 
 
 def last_of_ties(scores: NDArray) -> NDArray:
-    """Where in sorted ``scores`` each run of equal values ends."""
+    """Find where each run of equal values ends in sorted ``scores``."""
     return np.append(np.flatnonzero(scores[1:] != scores[:-1]), scores.size - 1)
 
 
 def roc_corners(accepted_bonafide: NDArray, accepted_spoof: NDArray) -> NDArray:
-    """Which points of the ROC curve scikit-learn keeps: the ends, and those after which it goes on by another step."""
+    """Mark the points of the ROC curve that scikit-learn keeps: the ends and the bends."""
     if accepted_bonafide.size <= 2:
         return np.ones(accepted_bonafide.size, dtype=bool)
     bends = (np.diff(accepted_bonafide, 2) != 0) | (np.diff(accepted_spoof, 2) != 0)
@@ -102,7 +120,11 @@ def roc_corners(accepted_bonafide: NDArray, accepted_spoof: NDArray) -> NDArray:
 
 
 def checked_scores(scores: ArrayLike, name: str) -> NDArray:
-    """``scores`` as a float64 vector; :class:`InputError` when there are none or one is NaN. ``name`` is for the message."""
+    """Convert ``scores`` to a float64 vector; ``name`` is for the messages.
+
+    Raises:
+        InputError: if there are no scores, one is NaN, or they are not a vector.
+    """
     scores = np.asarray(scores, dtype=np.float64)
     if scores.ndim != 1:
         raise InputError(f"{name} scores must be one-dimensional, got shape {scores.shape}")
@@ -117,13 +139,16 @@ def checked_scores(scores: ArrayLike, name: str) -> NDArray:
 
 
 def walk(bonafide: NDArray, spoof: NDArray, order: ArrayLike | None = None) -> tuple[NDArray, NDArray]:
-    """All scores in ascending order and whether each is bona fide; equal scores stand by ``order`` (default: bona fide first)."""
+    """Sort all scores in ascending order, and say for each whether it is bona fide.
+
+    Equal scores are sorted by ``order``; by default bona fide comes first.
+    """
     index = walk_index(bonafide, spoof, order)
     return np.concatenate((bonafide, spoof))[index], index < bonafide.size
 
 
 def walk_index(bonafide: NDArray, spoof: NDArray, order: ArrayLike | None = None) -> NDArray:
-    """Where each step of :func:`walk` stands in the concatenation [bonafide, spoof]."""
+    """Find the position in [bonafide, spoof] of each step of :func:`walk`."""
     scores = np.concatenate((bonafide, spoof))
     if order is None:
         return np.argsort(scores, kind="stable")
@@ -142,10 +167,10 @@ def _eer_asvspoof(bonafide: ArrayLike, spoof: ArrayLike) -> tuple[float, float]:
 def _eer_interpolated(bonafide: ArrayLike, spoof: ArrayLike, order: ArrayLike | None) -> tuple[float, float]:
     bonafide, spoof = checked_scores(bonafide, "bona fide"), checked_scores(spoof, "spoof")
     scores, is_bonafide = walk(bonafide, spoof, order)
-    rejected_bonafide = np.cumsum(is_bonafide) - is_bonafide  # strictly before each trial: accepted is "at or above"
+    rejected_bonafide = np.cumsum(is_bonafide) - is_bonafide  # without the trial: at the threshold it is accepted
     frr = rejected_bonafide / bonafide.size
     far = (spoof.size - np.arange(scores.size) + rejected_bonafide) / spoof.size
-    # FAR − FRR starts at 1 and falls with every step; in integers, so that "equal" is exact.
+    # FAR − FRR starts at 1 and falls with every step; in integers, so that equality is exact.
     gap = (spoof.size - np.arange(scores.size) + rejected_bonafide) * bonafide.size - rejected_bonafide * spoof.size
     after = int(np.argmax(gap <= 0))
     before = after - 1

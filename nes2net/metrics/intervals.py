@@ -1,7 +1,8 @@
-"""Bootstrap confidence intervals of a metric, and paired comparison of two systems, over trials or over speakers.
+"""Bootstrap confidence intervals of a metric, and paired comparison of two systems.
 
-Trials of one speaker are not independent; an interval over trials is then too narrow. Drawing whole speakers keeps what they
-share: Ferrer and Riera, "Confidence Intervals for Evaluation in Machine Learning" (2023), with the percentile interval of Efron.
+The bootstrap draws trials or whole speakers. Trials of one speaker are not independent, and an
+interval over trials is then too narrow: Ferrer and Riera, "Confidence Intervals for Evaluation in
+Machine Learning" (2023). The interval is the percentile interval of Efron.
 """
 
 from __future__ import annotations
@@ -18,14 +19,14 @@ from nes2net.machine.processors import usable_processors
 from nes2net.metrics.eer import checked_scores
 from nes2net.metrics.resampling import any_metric, quick_metric
 
-# Below this a resample is done before a thread has woken up.
+# With fewer trials a resample is done before a thread has started.
 _FEWEST_TRIALS_FOR_THREADS = 20_000
 
 Draw = Callable[[np.random.Generator], NDArray]
 
 
 class Comparison(NamedTuple):
-    """Two systems on the same trials; see :func:`compare_systems`. ``difference`` is first − second, ``interval`` its interval."""
+    """Result of :func:`compare_systems`. ``interval`` is that of ``difference``, first − second."""
 
     first: float
     second: float
@@ -46,24 +47,31 @@ def bootstrap_interval(
     spoof_groups: Sequence | None = None,
     num_threads: int | None = None,
 ) -> tuple[float, float]:
-    """Percentile bootstrap interval ``(low, high)`` of ``metric(bonafide, spoof)``.
+    """Compute the percentile bootstrap interval ``(low, high)`` of ``metric(bonafide, spoof)``.
+
+    A bootstrap cannot see errors that are not in the sample: an EER of 0 gets the interval (0, 0),
+    and few speakers, or few trials of a class, give an interval that is too narrow.
 
     Args:
-        metric: Any function of two score vectors that gives a number, or a tuple whose first item is the number.
-            ``compute_eer``, ``compute_min_dcf``, ``compute_act_dcf``, ``compute_cllr`` and ``compute_min_tdcf`` of this
-            package, also with keywords as ``functools.partial(compute_eer, method=…)``, are computed from scores that were
-            sorted once; other functions are called on each resample.
+        metric: A function of two score vectors that returns a number, or a tuple with the number
+            first. For ``compute_eer``, ``compute_min_dcf``, ``compute_act_dcf``, ``compute_cllr``
+            and ``compute_min_tdcf`` the scores are sorted once for all resamples; their options
+            are given as ``functools.partial(compute_eer, method=…)``. Other functions are called
+            on each resample.
         bonafide, spoof: Scores, shapes (B,) and (S,).
-        bonafide_groups, spoof_groups: The speaker of each trial, lengths B and S; give both or neither. With them whole
-            speakers are drawn, each with all its trials of both classes (the same name is the same speaker); without them
-            trials, B and S of them. A draw without one of the classes, which few speakers can bring about, is made again.
-        num_threads: Threads for the metrics named above, by default one per core; the result does not depend on it.
-
-    A bootstrap cannot see errors that the sample does not hold: an EER of 0 gets the interval (0, 0), and few speakers, or few
-    trials of a class, give an interval that is too narrow.
+        num_resamples: Bootstrap draws, at least 1.
+        confidence: Share of the draws inside the interval, between 0 and 1.
+        seed: Seed of the draws, 0 or more.
+        bonafide_groups, spoof_groups: The speaker of each trial, lengths B and S; give both or
+            neither. With them whole speakers are drawn, each with all its trials of both classes.
+            Without them B bona fide and S spoofed trials are drawn. A draw that lacks a class,
+            possible with few speakers, is repeated.
+        num_threads: Threads for the metrics named above, by default one per core. The result does
+            not depend on it.
 
     Raises:
-        InputError: A class is empty, a score is NaN, groups do not fit the scores, or a setting is out of range.
+        InputError: if a class is empty, a score is NaN, groups do not fit the scores, or a setting
+            is out of range.
 
     >>> from nes2net.metrics import compute_eer
     >>> rng = np.random.default_rng(0)
@@ -89,23 +97,27 @@ def compare_systems(
     spoof_groups: Sequence | None = None,
     num_threads: int | None = None,
 ) -> Comparison:
-    """Paired bootstrap comparison of two systems: is ``metric`` of the first another than that of the second?
+    """Compare two systems on the same trials by a paired bootstrap.
 
-    Every resample is of the trials, and both systems are evaluated on it, so that what makes a trial hard for both cancels;
-    the interval of the difference is narrower than the two intervals suggest. Bisani and Ney, "Bootstrap estimates for
-    confidence intervals in ASR performance evaluation", ICASSP 2004.
+    Both systems are evaluated on the same resamples, so trials that are hard for both cancel, and
+    the interval of the difference is narrower than the intervals of the two systems suggest: Bisani
+    and Ney, "Bootstrap estimates for confidence intervals in ASR performance evaluation", ICASSP
+    2004.
 
     Args:
-        first, second: ``(bonafide, spoof)`` scores of each system, shapes (B,) and (S,), of the same trials in the same order.
-        metric, num_resamples, confidence, seed, bonafide_groups, spoof_groups, num_threads: As in :func:`bootstrap_interval`.
+        metric, num_resamples, confidence, seed: As in :func:`bootstrap_interval`.
+        first, second: ``(bonafide, spoof)`` scores of each system, shapes (B,) and (S,), of the
+            same trials in the same order.
+        bonafide_groups, spoof_groups, num_threads: As in :func:`bootstrap_interval`.
 
     Returns:
-        A :class:`Comparison`. ``p_value`` is two-sided: twice the share of resamples on the other side of zero, zero itself
-        counted on both, at least 1 / (num_resamples + 1), at most 1. It is below 1 − confidence where the interval leaves
-        out zero, but for the rounding of one resample.
+        A :class:`Comparison`. With R resamples, of which k lie at or beyond zero on the rarer side,
+        ``p_value`` is min(1, 2 · (k + 1) / (R + 1)), two-sided. But for the rounding of one
+        resample it is below 1 − confidence if the interval leaves out zero.
 
     Raises:
-        InputError: As :func:`bootstrap_interval`, or the systems have different numbers of scores.
+        InputError: as in :func:`bootstrap_interval`, or if the systems have different numbers of
+            scores.
 
     >>> from nes2net.metrics import compute_eer
     >>> rng = np.random.default_rng(0)
@@ -124,11 +136,13 @@ def compare_systems(
         )
     draw = _draw(bonafide_groups, spoof_groups, *systems[0])
     values = _resample([(metric, *system) for system in systems], draw, num_resamples, seed, num_threads)
-    at = [any_metric(metric, *system)(np.ones(sum(counts[0]), dtype=np.int64)) for system in systems]
+    once = np.ones(sum(counts[0]), dtype=np.int64)
+    first_value, second_value = (any_metric(metric, *system)(once) for system in systems)
     differences = values[:, 0] - values[:, 1]
     beyond = min((differences <= 0).sum(), (differences >= 0).sum())
     p_value = min(1.0, 2 * (int(beyond) + 1) / (num_resamples + 1))
-    return Comparison(*at, at[0] - at[1], _percentiles(differences, confidence), p_value)
+    interval = _percentiles(differences, confidence)
+    return Comparison(first_value, second_value, first_value - second_value, interval, p_value)
 
 
 def _checked(bonafide: ArrayLike, spoof: ArrayLike) -> tuple[NDArray, NDArray]:
@@ -145,9 +159,9 @@ def _percentiles(values: NDArray, confidence: float) -> tuple[float, float]:
 def _resample(
     systems: list[tuple[Callable, NDArray, NDArray]], draw: Draw, num_resamples: int, seed: int, num_threads: int | None
 ) -> NDArray:
-    """The metric of each system on each resample, shape (num_resamples, systems).
+    """Compute the metric of each system on each resample, shape (num_resamples, systems).
 
-    Each resample has a generator of its own, so that it is the same whichever thread makes it.
+    Each resample has its own generator, so it does not depend on the thread that makes it.
     """
     if num_resamples < 1:
         raise InputError(f"`num_resamples` must be at least 1, got {num_resamples}")
@@ -170,7 +184,7 @@ def _resample(
 
 
 def _draw(bonafide_groups: Sequence | None, spoof_groups: Sequence | None, bonafide: NDArray, spoof: NDArray) -> Draw:
-    """What draws how often each trial of [bonafide, spoof] is taken."""
+    """Make the function that draws how often each trial of [bonafide, spoof] is in a resample."""
     if bonafide_groups is None and spoof_groups is None:
         return lambda rng: np.concatenate([_counts(rng, n) for n in (bonafide.size, spoof.size)])
     codes = _group_codes(bonafide_groups, spoof_groups, bonafide.size, spoof.size)
@@ -186,7 +200,7 @@ def _draw(bonafide_groups: Sequence | None, spoof_groups: Sequence | None, bonaf
 
 
 def _counts(rng: np.random.Generator, size: int) -> NDArray:
-    """How often each of ``size`` things comes in as many draws."""
+    """Draw ``size`` times out of ``size`` things, and count how often each is drawn."""
     return np.bincount(rng.integers(size, size=size), minlength=size)
 
 

@@ -1,7 +1,8 @@
 """The value of a metric on a bootstrap resample, from how often each trial was drawn.
 
-A resample repeats trials but moves none, so the scores are sorted once for all resamples, and each takes a few passes over the
-counts in that order: O(n), where sorting the resample would be O(n log n). Any other metric is computed from the repeated scores.
+A resample repeats trials but keeps their order, so the scores are sorted once for all resamples.
+Each resample then takes a few passes over the counts in that order: O(n) instead of O(n log n).
+A metric without such a form is computed from the repeated scores.
 """
 
 from __future__ import annotations
@@ -26,26 +27,26 @@ from nes2net.metrics.dcf import (
 from nes2net.metrics.eer import compute_eer, last_of_ties, roc_corners, walk_index
 from nes2net.metrics.tdcf import asv_error_rates, compute_min_tdcf, tandem_weights, tdcf
 
-#: How often each trial of [bonafide, spoof] was drawn, shape (B + S,) → the value on that resample.
+#: Takes how often each trial of [bonafide, spoof] was drawn, shape (B + S,); gives the value.
 Resampled = Callable[[NDArray], float]
 
 
 def quick_metric(metric: Callable[..., Any], bonafide: NDArray, spoof: NDArray) -> Resampled | None:
-    """``metric`` by counts without sorting again; None where there is no such form of it."""
+    """Make the form of ``metric`` that does not sort again; None if there is no such form."""
     options: dict[str, Any] = {}
     if isinstance(metric, functools.partial) and not metric.args:
-        metric, options = metric.func, metric.keywords
+        options, metric = metric.keywords, metric.func
     make = next((make for known, make in _QUICK.items() if known is metric), None)
     if make is None:
         return None
     settings = inspect.signature(metric).bind(bonafide, spoof, **options)
     settings.apply_defaults()
-    metric(bonafide, spoof, **options)  # raises what is wrong with scores or settings
+    metric(bonafide, spoof, **options)  # raises if scores or settings are wrong
     return make(**settings.arguments)
 
 
 def any_metric(metric: Callable[..., Any], bonafide: NDArray, spoof: NDArray) -> Resampled:
-    """``metric`` of the trials repeated as often as they were drawn."""
+    """Make the form of ``metric`` that repeats each trial as often as it was drawn."""
 
     def evaluate(counts: NDArray) -> float:
         value = metric(np.repeat(bonafide, counts[: bonafide.size]), np.repeat(spoof, counts[bonafide.size :]))
@@ -64,7 +65,8 @@ def _eer(bonafide: NDArray, spoof: NDArray, method: str, order: Any) -> Resample
     def evaluate(counts: NDArray) -> float:
         num_bonafide, num_spoof = _class_sizes(counts, bonafide.size)
         counts = counts[index]
-        # FRR − FAR rises from −1 to 1: by 1/num_bonafide or 1/num_spoof a step. Times num_bonafide · num_spoof it is in integers.
+        # FRR − FAR rises from −1 to 1, by 1/num_bonafide or 1/num_spoof a step. Multiplied by
+        # num_bonafide · num_spoof, it is an integer.
         rise = np.cumsum(counts * np.where(is_bonafide, num_spoof, num_bonafide))
         to_climb = num_bonafide * num_spoof
         crossing = int(np.searchsorted(rise, to_climb))  # the trial during whose copies FRR reaches FAR
@@ -117,10 +119,10 @@ def _min_tdcf(bonafide, spoof, asv_target, asv_nontarget, asv_spoof, version) ->
 
 
 def _minimum(bonafide: NDArray, spoof: NDArray, cost: Callable, *, ties_are_one_step: bool) -> Resampled:
-    """The minimum over all thresholds of a cost that is linear in FRR and FAR.
+    """Make the minimum over all thresholds of a cost that is linear in FRR and FAR.
 
-    Between the copies of a trial, and along a straight piece of the ROC, a linear cost is least at an end: the steps within
-    need no look.
+    Between the copies of a trial, and along a straight piece of the ROC curve, a linear cost is
+    smallest at an end, so the steps between are left out.
     """
     index = walk_index(bonafide, spoof)
     is_bonafide = index < bonafide.size

@@ -1,8 +1,9 @@
 """Metrics of spoofing-robust speaker verification: track 2 of ASVspoof 5.
 
-a-DCF: Shim et al., "a-DCF: an architecture agnostic metric with application to spoofing-robust speaker verification", Odyssey
-2024. t-EER: Kinnunen et al., "t-EER: Parameter-Free Tandem Evaluation of Countermeasures and Biometric Comparators", IEEE TPAMI
-2024. The min t-DCF of the track is ``tdcf_curve(bonafide, spoof, ASVSPOOF5_WEIGHTS).min()``.
+a-DCF: Shim et al., "a-DCF: an architecture agnostic metric with application to spoofing-robust
+speaker verification", Odyssey 2024. t-EER: Kinnunen et al., "t-EER: Parameter-Free Tandem
+Evaluation of Countermeasures and Biometric Comparators", IEEE TPAMI 2024. The min t-DCF of the
+track is ``tdcf_curve(bonafide, spoof, ASVSPOOF5_WEIGHTS).min()``.
 """
 
 from __future__ import annotations
@@ -15,19 +16,24 @@ from nes2net.metrics.tdcf import C_FALSE_ALARM, C_FALSE_ALARM_SPOOF, C_MISS, P_N
 
 
 def compute_a_dcf(target: ArrayLike, nontarget: ArrayLike, spoof: ArrayLike) -> tuple[float, float]:
-    """Smallest architecture-agnostic detection cost of a system that accepts target speakers and nobody else.
+    """Compute the normalised minimum of the architecture-agnostic detection cost (a-DCF).
+
+    The system is to accept bona fide trials of the target speaker only. With the priors π and costs
+    C of ASVspoof 5, the cost at a threshold is π_target · C_miss · P_miss + π_nontarget · C_fa ·
+    P_fa,nontarget + π_spoof · C_fa,spoof · P_fa,spoof. It is divided by the cost of accepting all
+    or rejecting all, whichever is cheaper.
 
     Args:
-        target, nontarget, spoof: Scores of the whole system, shapes (T,), (N,) and (S,); higher is more the claimed speaker,
-            bona fide.
+        target, nontarget, spoof: Scores of the whole system, shapes (T,), (N,) and (S,); higher is
+            more the claimed speaker and bona fide.
 
     Returns:
-        ``(a_dcf, threshold)``: The cost at the best of the observed scores (a trial is accepted above it), over that of
-        accepting or rejecting all, whichever is cheaper; and the lowest score that attains it. No observed score accepts all,
-        so a useless system may cost up to 1.58.
+        ``(a_dcf, threshold)``: The smallest cost with an observed score as threshold, above which a
+        trial is accepted, and the lowest score that attains it. No observed score accepts all
+        trials, so a useless system may cost up to 1.58.
 
     Raises:
-        InputError: A class has no scores, or a score is NaN.
+        InputError: if a class has no scores or a score is NaN.
 
     >>> compute_a_dcf([2.0, 3.0], [0.0], [1.0, -1.0])
     (0.0, 1.0)
@@ -44,21 +50,24 @@ def compute_a_dcf(target: ArrayLike, nontarget: ArrayLike, spoof: ArrayLike) -> 
 def compute_t_eer(
     bonafide: ArrayLike, spoof: ArrayLike, asv_target: ArrayLike, asv_nontarget: ArrayLike, asv_spoof: ArrayLike
 ) -> float:
-    """Concurrent tandem EER: the error rate where misses, accepted impostors and accepted spoofs of a tandem are all equal.
+    """Compute the concurrent tandem EER (t-EER) of a countermeasure and an ASV system.
 
-    For each threshold of the ASV system the countermeasure's threshold is put where the misses of the tandem are nearest to
-    the mean of its two false alarm rates; of these pairs that one counts where misses and accepted nontargets are nearest.
+    It is the error rate where the tandem misses targets, accepts nontargets and accepts spoofed
+    trials equally often. For each threshold of the ASV system, the countermeasure's threshold is
+    the one where misses are nearest to the mean of the two false alarm rates. Of these pairs the
+    one with the nearest rates of misses and accepted nontargets is taken.
 
     Args:
-        bonafide, spoof: Scores of the countermeasure, shapes (B,) and (S,); its thresholds are those of
-            :func:`~nes2net.metrics.eer.det_curve`.
-        asv_target, asv_nontarget, asv_spoof: Scores of the ASV system, which accepts above its threshold.
+        bonafide, spoof: Scores of the countermeasure, shapes (B,) and (S,). Its thresholds are
+            those of :func:`~nes2net.metrics.eer.det_curve`.
+        asv_target, asv_nontarget, asv_spoof: Scores of the ASV system, which accepts above its
+            threshold.
 
     Returns:
         The rate at which the tandem accepts spoofed trials there, a fraction in [0, 1].
 
     Raises:
-        InputError: A class has no scores, or a score is NaN.
+        InputError: if a class has no scores or a score is NaN.
 
     >>> compute_t_eer([1.0, 2.0], [-1.0, 0.0], [2.0, 3.0], [0.0, 1.0], [2.5, 0.5])
     0.0
@@ -69,11 +78,14 @@ def compute_t_eer(
         checked_scores(asv_nontarget, "ASV nontarget"),
         checked_scores(asv_spoof, "ASV spoof"),
     )
-    # The threshold below all scores: everything is accepted.
+    # First the threshold below all scores, which accepts everything.
     miss, nontarget_alarm, spoof_alarm = (np.append(first, rate) for first, rate in zip((0, 1, 1), rates))
 
     def tandem(index: NDArray) -> tuple[NDArray, NDArray, NDArray]:
-        """Misses, accepted nontargets and accepted spoofs with the countermeasure's threshold ``index`` at each ASV threshold."""
+        """Compute the rates of misses and of accepted nontargets and spoofs at each ASV threshold.
+
+        ``index`` is the countermeasure's threshold for each of them.
+        """
         passed = 1 - cm_miss[index]
         return cm_miss[index] + passed * miss, passed * nontarget_alarm, cm_alarm[index] * spoof_alarm
 
@@ -81,8 +93,8 @@ def compute_t_eer(
         misses, nontargets, spoofs = tandem(index)
         return misses - (nontargets + spoofs) / 2
 
-    # As the countermeasure rejects more, misses rise and alarms fall, so the imbalance rises, to 1 in the end: bisect for
-    # where it stops being negative, at all thresholds of the ASV system at once (the imbalance with its terms collected).
+    # As the countermeasure rejects more, misses rise and alarms fall, so the imbalance rises to 1.
+    # Bisect for the first threshold where it is not negative, for all ASV thresholds at once.
     by_passed, by_alarm = miss - nontarget_alarm / 2, spoof_alarm / 2
     low, high = np.zeros(miss.size, dtype=np.int32), np.full(miss.size, cm_miss.size - 1, dtype=np.int32)
     while (low < high).any():
@@ -97,7 +109,11 @@ def compute_t_eer(
 
 
 def _rates(target: NDArray, nontarget: NDArray, spoof: NDArray) -> tuple[NDArray, NDArray, NDArray, NDArray]:
-    """Each distinct score as threshold, ascending: share of targets at or below it, of nontargets and of spoofs above it."""
+    """Compute the error rates at each distinct score, ascending.
+
+    Returns the thresholds, the share of targets at or below each, and the shares of nontargets and
+    of spoofed trials above it.
+    """
     classes = (target, nontarget, spoof)
     scores = np.concatenate(classes)
     index = np.argsort(scores, kind="stable")

@@ -1,9 +1,9 @@
-"""The result tables of CtrSVDD and ASVspoof 5, as figures and as the text their evaluation programs print."""
+"""The result tables of CtrSVDD and ASVspoof 5, as figures and as the published text."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -12,18 +12,20 @@ from nes2net.errors import InputError
 from nes2net.metrics.dcf import compute_act_dcf, compute_cllr, compute_min_dcf
 from nes2net.metrics.eer import checked_scores, compute_eer
 
-#: ½ FRR + ½ FAR, the costs of the published CtrSVDD figures, as options of ``compute_min_dcf``.
-CTRSVDD_DCF = {"p_spoof": 0.5, "c_fa": 1, "method": "sklearn", "normalize": False}
-# Of the CtrSVDD test set: a source that was no part of the challenge, an attack that saw the bona fide singers, and the others.
+#: Options of ``compute_min_dcf`` for the published figures on CtrSVDD: ½ FRR + ½ FAR.
+CTRSVDD_DCF: dict[str, Any] = {"p_spoof": 0.5, "c_fa": 1, "method": "sklearn", "normalize": False}
+# The CtrSVDD test set has a source outside of the challenge, and an attack that saw the bona fide
+# singers. The table leaves them out; ``_ATTACKS`` are the other attacks.
 _LEFT_OUT_SOURCE, _LEFT_OUT_ATTACK = "acesinger", "A14"
 _ATTACKS = ("A09", "A10", "A11", "A12", "A13")
 _RULE = "-" * 57
 
 
 class CtrSvddRow(NamedTuple):
-    """A line of the CtrSVDD table. ``eer`` and ``min_dcf`` are fractions; None where a class has no trials.
+    """A row of the CtrSVDD table, with figures as fractions; None if a class has no trials.
 
-    ``kind`` is ``"source"``, ``"subset"`` (``name``: what is left out) or ``"attack"``.
+    ``kind`` is ``"source"``, ``"attack"`` or ``"subset"``; the name of a subset says what is left
+    out.
     """
 
     kind: str
@@ -37,28 +39,32 @@ class CtrSvddRow(NamedTuple):
 def ctrsvdd_rows(
     scores: ArrayLike, is_bonafide: ArrayLike, sources: Sequence[str], attacks: Sequence[str | None]
 ) -> list[CtrSvddRow]:
-    """The official table of CtrSVDD: Zang et al., "CtrSVDD: A Benchmark Dataset and Baseline Analysis", Interspeech 2024.
+    """Compute the official table of CtrSVDD.
+
+    Source: Zang et al., "CtrSVDD: A Benchmark Dataset and Baseline Analysis", Interspeech 2024, and
+    its evaluation program. The EER goes by the rule ``"sklearn"``; minDCF is ½ FRR + ½ FAR.
 
     Args:
-        scores: Shape (N,), in the order of the score file: sources are listed as they first appear there.
+        scores: Shape (N,), in the order of the score file. Sources are listed in the order of their
+            first trial.
         is_bonafide: Whether each trial is bona fide, shape (N,).
         sources: The source set of each trial, such as ``"m4singer"``, length N.
         attacks: A09–A14 of each trial, length N; anything for bona fide trials.
 
     Returns:
-        One row per source (A14 included, acesinger not), then without A14, without A14 and acesinger, and for A09–A13 each
-        against all bona fide trials but those of acesinger. EER by the rule ``"sklearn"``; minDCF is ½·FRR + ½·FAR.
+        One row per source, A14 included and acesinger left out; then all trials without A14, and
+        without A14 and acesinger; then each of A09–A13 against all bona fide trials but acesinger.
 
     Raises:
-        InputError: The arguments have different lengths, or a score is NaN.
+        InputError: if the arguments have different lengths, or a score is NaN.
     """
     scores = checked_scores(scores, "CtrSVDD")
     bonafide = np.asarray(is_bonafide, dtype=bool)
     source, attack = np.array(sources, dtype=object), np.array(attacks, dtype=object)
     if not scores.size == bonafide.size == source.size == attack.size:
         raise InputError(
-            f"one class, source and attack per score is needed: {scores.size} scores, but {bonafide.size}, {source.size} "
-            f"and {attack.size}"
+            f"each score needs a class, a source and an attack: there are {scores.size} scores, but {bonafide.size} "
+            f"classes, {source.size} sources and {attack.size} attacks"
         )
     in_challenge = source != _LEFT_OUT_SOURCE
     seen = ~bonafide & (attack == _LEFT_OUT_ATTACK)
@@ -80,7 +86,7 @@ def _row(kind: str, name: str, bonafide: np.ndarray, spoof: np.ndarray) -> CtrSv
 
 
 def ctrsvdd_lines(rows: Sequence[CtrSvddRow]) -> str:
-    """What ``EER_minDCF.py`` of CtrSVDD prints for these rows; a row without one of the classes has ``–`` for figures."""
+    """Write the text of CtrSVDD's ``EER_minDCF.py``, with ``–`` for figures that are None."""
     lines = [_RULE]
     for row in rows:
         figures = "EER: –  minDCF: –" if row.eer is None else f"EER: {100 * row.eer:.4f}%  minDCF: {row.min_dcf:.6f}"
@@ -96,7 +102,11 @@ def ctrsvdd_lines(rows: Sequence[CtrSvddRow]) -> str:
 
 
 def asvspoof5_track1_lines(bonafide: ArrayLike, spoof: ArrayLike) -> str:
-    """What ``evaluation.py --m t1`` of ASVspoof 5 prints: minDCF, EER, Cllr and actDCF. Raises as those do."""
+    """Write the text of ASVspoof 5's ``evaluation.py --m t1``: minDCF, EER, Cllr and actDCF.
+
+    Raises:
+        InputError: if a class has no scores or a score is NaN.
+    """
     min_dcf, act_dcf = compute_min_dcf(bonafide, spoof), compute_act_dcf(bonafide, spoof)
     (eer, _), cllr = compute_eer(bonafide, spoof), compute_cllr(bonafide, spoof)
     return (
@@ -112,9 +122,13 @@ def asvspoof5_track1_lines(bonafide: ArrayLike, spoof: ArrayLike) -> str:
 
 
 def asvspoof5_track2_lines(a_dcf: float, t_eer: float | None = None, min_tdcf: float | None = None) -> str:
-    """What ``evaluation.py`` of ASVspoof 5 prints for track 2: ``--m t2_tandem``, and ``--m t2_single`` with ``a_dcf`` alone.
+    """Write the text that ``evaluation.py`` of ASVspoof 5 prints for track 2.
 
-    ``t_eer`` is a fraction; :class:`InputError` if only one of it and ``min_tdcf`` is given.
+    It is the text of ``--m t2_tandem``, or of ``--m t2_single`` if only ``a_dcf`` is given.
+    ``t_eer`` is a fraction.
+
+    Raises:
+        InputError: if only one of ``t_eer`` and ``min_tdcf`` is given.
     """
     if (t_eer is None) != (min_tdcf is None):
         raise InputError("the tandem lines hold both t_eer and min_tdcf; give both, or neither for a single system")

@@ -1,8 +1,9 @@
-"""Minimum tandem detection cost function (t-DCF): the cost of a countermeasure in front of a fixed speaker-verification system.
+"""Tandem detection cost function (t-DCF) of a countermeasure and a speaker-verification system.
 
-Revised form: Kinnunen et al., "Tandem Assessment of Spoofing Countermeasures and Automatic Speaker Verification: Fundamentals",
-IEEE/ACM TASLP 28, 2020 (ASVspoof 2021). Legacy form: Kinnunen et al., "t-DCF: a Detection Cost Function for the Tandem Assessment
-of Spoofing Countermeasures and Automatic Speaker Verification", Odyssey 2018 (ASVspoof 2019).
+Revised form (ASVspoof 2021): Kinnunen et al., "Tandem Assessment of Spoofing Countermeasures and
+Automatic Speaker Verification: Fundamentals", IEEE/ACM TASLP 28, 2020. Legacy form (ASVspoof 2019):
+Kinnunen et al., "t-DCF: a Detection Cost Function for the Tandem Assessment of Spoofing
+Countermeasures and Automatic Speaker Verification", Odyssey 2018.
 """
 
 from __future__ import annotations
@@ -25,7 +26,10 @@ C_FALSE_ALARM_SPOOF = 10.0
 
 
 class AsvErrorRates(NamedTuple):
-    """Error rates of the speaker-verification (ASV) system at its EER threshold, fractions in [0, 1]."""
+    """Error rates of a speaker-verification (ASV) system at its EER threshold, in [0, 1].
+
+    ``spoof_false_alarm`` is the share of spoofed trials that the ASV system accepts.
+    """
 
     miss: float
     false_alarm: float
@@ -33,7 +37,7 @@ class AsvErrorRates(NamedTuple):
 
 
 class TandemWeights(NamedTuple):
-    """t-DCF before normalisation is ``c0 + c1 · FRR + c2 · FAR`` of the countermeasure."""
+    """Weights of the t-DCF ``c0 + c1 · FRR + c2 · FAR`` before normalisation."""
 
     c0: float
     c1: float
@@ -41,7 +45,8 @@ class TandemWeights(NamedTuple):
 
 
 _ASVSPOOF5_ASV_COST = 0.019469691934153443
-#: Track 2 of ASVspoof 5: the revised form with the error rates of the organisers' own ASV system, whatever ASV was submitted.
+#: Track 2 of ASVspoof 5: the revised form with the error rates of the organisers' ASV system,
+#: whatever ASV system was submitted.
 ASVSPOOF5_WEIGHTS = TandemWeights(
     _ASVSPOOF5_ASV_COST, P_TARGET * C_MISS - _ASVSPOOF5_ASV_COST, P_SPOOF * C_FALSE_ALARM_SPOOF * 50501 / 109616
 )
@@ -55,20 +60,25 @@ def compute_min_tdcf(
     asv_spoof: ArrayLike,
     version: int = 2021,
 ) -> float:
-    """Normalised minimum t-DCF of a countermeasure, given the scores of the ASV system it protects.
+    """Compute the normalised minimum t-DCF of a countermeasure before an ASV system.
+
+    t-DCF(θ) = (c0 + c1 · FRR(θ) + c2 · FAR(θ)) / (c0 + min(c1, c2)) with the weights of
+    :func:`tandem_weights`, minimised over the thresholds θ of the countermeasure.
 
     Args:
         bonafide, spoof: Countermeasure scores, shapes (B,) and (S,); higher is more bona fide.
-        asv_target, asv_nontarget, asv_spoof: ASV scores of the same phase; higher is more the claimed speaker. The ASV
-            system runs at its EER threshold (target against nontarget, ASVspoof rule).
+        asv_target, asv_nontarget, asv_spoof: ASV scores of the same phase; higher is more the
+            claimed speaker. The threshold of the ASV system is that of its EER, target against
+            nontarget, by the ASVspoof rule.
         version: 2021 for the revised form, 2019 for the legacy form.
 
     Returns:
-        The smallest normalised t-DCF over all thresholds; 1 is a countermeasure that does not help.
+        The minimum, in [0, 1]; a countermeasure that does not help costs 1.
 
     Raises:
-        InputError: A class is empty, a score is NaN or infinite, there are fewer than three distinct countermeasure scores
-            (decisions, not scores), the ASV system is useless (a weight is negative), or the version is unknown.
+        InputError: if a class is empty, a score is NaN or infinite, fewer than three countermeasure
+            scores are distinct (decisions, not scores), the ASV system is useless (a weight is
+            negative), or the version is unknown.
 
     >>> asv = {"asv_target": [2.0, 3.0], "asv_nontarget": [0.0, 1.0], "asv_spoof": [2.5]}
     >>> compute_min_tdcf([1.0, 2.0], [-2.0, -1.0], **asv, version=2019)
@@ -79,7 +89,7 @@ def compute_min_tdcf(
 
 
 def asv_error_rates(target: ArrayLike, nontarget: ArrayLike, spoof: ArrayLike) -> AsvErrorRates:
-    """Error rates of an ASV system at its EER threshold; a trial is accepted at or above it."""
+    """Compute the error rates of an ASV system at its EER threshold; it accepts at or above it."""
     target = checked_scores(target, "ASV target")
     nontarget = checked_scores(nontarget, "ASV nontarget")
     spoof = checked_scores(spoof, "ASV spoof")
@@ -92,12 +102,23 @@ def asv_error_rates(target: ArrayLike, nontarget: ArrayLike, spoof: ArrayLike) -
 
 
 def tandem_weights(asv: AsvErrorRates, version: int = 2021) -> TandemWeights:
-    """Weights of the countermeasure's error rates in the t-DCF; the legacy form (2019) is the one with ``c0`` = 0."""
+    """Compute the weights of the countermeasure's error rates in the t-DCF.
+
+    With the priors π and costs C of the ASVspoof 2019 and 2021 evaluation plans:
+
+    - c0 = π_target · C_miss · P_miss + π_nontarget · C_fa · P_fa of the ASV system in the revised
+      form (2021), and 0 in the legacy form (2019),
+    - c1 = π_target · C_miss − (π_target · C_miss · P_miss + π_nontarget · C_fa · P_fa),
+    - c2 = π_spoof · C_fa,spoof · P_fa,spoof.
+
+    Raises:
+        InputError: if a weight is negative, or the version is unknown.
+    """
     asv_cost = P_TARGET * C_MISS * asv.miss + P_NONTARGET * C_FALSE_ALARM * asv.false_alarm
     c1 = P_TARGET * C_MISS - asv_cost
     c2 = P_SPOOF * C_FALSE_ALARM_SPOOF * asv.spoof_false_alarm
     if c1 < 0 or c2 < 0:
-        raise InputError(f"the ASV system is worse than none ({asv}); t-DCF has no meaning then: check the ASV scores")
+        raise InputError(f"an ASV system with {asv} is useless, and t-DCF has no meaning then: check the ASV scores")
     if version == 2021:
         return TandemWeights(asv_cost, c1, c2)
     if version == 2019:
@@ -106,7 +127,10 @@ def tandem_weights(asv: AsvErrorRates, version: int = 2021) -> TandemWeights:
 
 
 def tdcf_curve(bonafide: ArrayLike, spoof: ArrayLike, weights: TandemWeights) -> NDArray:
-    """Normalised t-DCF at each threshold of :func:`~nes2net.metrics.eer.det_curve`, shape (B + S + 1,)."""
+    """Compute the normalised t-DCF at each threshold of :func:`~nes2net.metrics.eer.det_curve`.
+
+    Returns shape (B + S + 1,); arguments and errors as in :func:`compute_min_tdcf`.
+    """
     bonafide, spoof = checked_scores(bonafide, "bona fide"), checked_scores(spoof, "spoof")
     scores = np.concatenate((bonafide, spoof))
     if not np.isfinite(scores).all():
@@ -124,5 +148,5 @@ def tdcf_curve(bonafide: ArrayLike, spoof: ArrayLike, weights: TandemWeights) ->
 
 
 def tdcf(frr, far, weights: TandemWeights):
-    """The normalised t-DCF at given error rates of the countermeasure, numbers or arrays."""
+    """Compute the normalised t-DCF at error rates of the countermeasure, numbers or arrays."""
     return (weights.c0 + weights.c1 * frr + weights.c2 * far) / (weights.c0 + min(weights.c1, weights.c2))

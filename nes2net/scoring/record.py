@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import platform
@@ -15,7 +14,7 @@ from typing import Any
 import torch
 
 from nes2net import __version__
-from nes2net.corpora.trial import Trial
+from nes2net.corpora.trial import Trial, trials_digest
 from nes2net.errors import InputError
 from nes2net.machine.processors import processor_name
 from nes2net.scoring.scorer import Scorer
@@ -43,11 +42,11 @@ def _digest(trials: Sequence[Trial]) -> str:
     def resolved(folder: str) -> str:
         return os.path.realpath(folder) if "\0" not in folder else folder  # no file system allows a null byte
 
-    digest = hashlib.sha256()
-    for trial in trials:
+    def line(trial: Trial) -> str:
         folder, name = os.path.split(trial.path or "")
-        digest.update(json.dumps([trial.id, resolved(folder), name]).encode())
-    return digest.hexdigest()
+        return json.dumps([trial.id, resolved(folder), name])
+
+    return trials_digest(trials, line)
 
 
 def plain(about: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import Any
 
 from nes2net.errors import InputError, did_you_mean
 from nes2net.machine.files import write_text
+from nes2net.machine.terminal import text_table
 from nes2net.recipes.recipe import AugmentConfig, Recipe, ValidationConfig
 from nes2net.training.validation import passes
 
@@ -116,9 +117,7 @@ class Selection:
         for row in self.history:
             marks = {name for name in self.measures if best[name] == [row["epoch"]]}
             rows.append([_cell(row, c) + ("*" if c in marks else "") for c in columns])
-        widths = [max(len(row[i]) for row in rows) for i in range(len(columns))]
-        lines = ["  ".join(cell.rjust(width) for cell, width in zip(row, widths)).rstrip() for row in rows]
-        return "\n".join([*lines, *self._averages()])
+        return "\n".join([*text_table(rows, "r"), *self._averages()])
 
     def _averages(self) -> list[str]:
         kept = self.kept_epochs()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-import zlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -15,7 +14,7 @@ from torch.optim import Optimizer
 from nes2net.augment.legacy import LegacyStream
 from nes2net.checkpoints.state_dict import save_atomically
 from nes2net.checkpoints.torch_file import read_torch_file
-from nes2net.corpora.trial import Trial
+from nes2net.corpora.trial import Trial, trials_digest
 from nes2net.detector import Detector
 from nes2net.errors import InputError
 from nes2net.recipes.recipe import Recipe
@@ -72,7 +71,7 @@ class RunState:
     """
 
     recipe: Recipe
-    data: dict[str, dict[str, int]]
+    data: dict[str, dict[str, int | str]]
 
     detector: Detector
     optimizer: Optimizer
@@ -134,7 +133,7 @@ class RunState:
             self.stream.load_state(content["stream"])
         self.progress = Progress(**content["progress"])
 
-    def _check_data(self, before: dict[str, dict[str, int]]) -> None:
+    def _check_data(self, before: dict[str, dict[str, int | str]]) -> None:
         for part, now in self.data.items():
             if now != before[part]:
                 counts = f"{before[part]['trials']} then and {now['trials']} now"
@@ -152,10 +151,9 @@ class RunState:
         return sum(t.numel() * t.element_size() for t in weights) + moments * trained
 
 
-def fingerprint(trials: Sequence[Trial]) -> dict[str, int]:
-    """What tells one list of trials from another, wherever their audio lies: how many, and a checksum of names and labels in order."""
-    lines = (f"{trial.id}\t{trial.target}\n" for trial in trials)
-    return {"trials": len(trials), "checksum": zlib.crc32("".join(lines).encode("utf-8", "surrogateescape"))}
+def fingerprint(trials: Sequence[Trial]) -> dict[str, int | str]:
+    """Tell one list of trials from another by its length and the ids and labels in order, wherever the audio lies."""
+    return {"trials": len(trials), "digest": trials_digest(trials, lambda trial: f"{trial.id}\t{trial.target}")}
 
 
 def read_resume_file(folder: Path) -> dict[str, Any] | None:

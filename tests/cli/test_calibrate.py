@@ -15,7 +15,7 @@ PROTOCOLS = {"dev": "ASVspoof2019.LA.cm.dev.trl.txt", "eval": "ASVspoof2019.LA.c
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    """Protocols of a dev and an eval split, and the scores ``A`` and ``B`` of two systems on each; the working directory."""
+    """Work in a folder with protocols of dev and eval, and scores of systems ``A`` and ``B``."""
     monkeypatch.chdir(tmp_path)
     rng = np.random.default_rng(0)
     for split, name in PROTOCOLS.items():
@@ -43,7 +43,7 @@ def by_class(scores, split="eval"):
 
 
 def figures_printed(stdout):
-    """Name of each line of the table → its numbers."""
+    """Read the table: name of each line → its numbers."""
     lines = stdout[stdout.index("EER %") :].splitlines()[1:]
     lines = [line.rsplit(maxsplit=5) for line in lines if not line.endswith((".txt", ".json"))]
     return {name: [float(number) for number in numbers] for name, *numbers in lines}
@@ -72,12 +72,12 @@ def test_calibrate(folder, capsys):
             metrics.compute_cllr(*classes),
         )
         assert table[name] == pytest.approx(expected, abs=5.1e-5)
-    assert table["eval calibrated"][:2] == table["eval A.dev"][:2]  # the order of scores is the same
+    assert table["eval calibrated"][:2] == table["eval A.dev"][:2]  # calibration keeps the order of scores
     assert table["eval calibrated"][4] < table["eval A.dev"][4]
     assert json.loads((folder / "A.json").read_text())["trained_on"]["num_bonafide"] == 60
 
 
-def test_fuse_and_apply_what_was_saved(folder, capsys):
+def test_fuse_and_apply_a_saved_fusion(folder, capsys):
     command = (
         "fuse asvspoof2019_la A.dev.txt B.dev.txt --prior 0.655 --apply A.eval.txt B.eval.txt --out F.txt --save F.json"
     )
@@ -85,7 +85,7 @@ def test_fuse_and_apply_what_was_saved(folder, capsys):
     table = figures_printed(capsys.readouterr().out)
     assert table["eval fused"][0] < min(table["eval A.dev"][0], table["eval B.dev"][0])
     assert table["eval fused"][4] < min(table["eval A.dev"][4], table["eval B.dev"][4])
-    # Files in another order of trials fuse to the same.
+    # The order of trials in the files does not matter.
     write("shuffled.txt", dict(reversed(read("B.eval.txt").items())))
     command = "apply-calibration F.json A.eval.txt shuffled.txt --out again.txt --eval-corpus asvspoof2019_la"
     assert main(command.split()) == 0
@@ -96,7 +96,7 @@ def test_fuse_and_apply_what_was_saved(folder, capsys):
     assert "EER" not in capsys.readouterr().out
 
 
-def test_without_labels_of_eval_scores_are_written_all_the_same(folder, capsys):
+def test_without_labels_of_eval_scores_are_written_but_not_evaluated(folder, capsys):
     (folder / PROTOCOLS["eval"]).unlink()
     assert main("calibrate asvspoof2019_la A.dev.txt --apply A.eval.txt --out A.txt".split()) == 0
     printed = capsys.readouterr().out
@@ -104,7 +104,7 @@ def test_without_labels_of_eval_scores_are_written_all_the_same(folder, capsys):
     assert len(read("A.txt")) == 200
 
 
-def test_what_is_odd_is_said(folder, capsys):
+def test_notes_on_negative_weights_and_separated_classes(folder, capsys):
     write("B.dev.txt", {id: -score for id, score in read("B.dev.txt").items()})
     assert main("fuse asvspoof2019_la A.dev.txt B.dev.txt".split()) == 0
     assert "note: the weight of B.dev is negative" in capsys.readouterr().out
@@ -145,10 +145,10 @@ def test_partial_scores(folder, capsys):
         ),
         ("calibrate asvspoof2019_la constant.txt", "constant: all trials have the same score"),
         ("calibrate asvspoof2019_la A.dev.txt --keys onesided", "60 bona fide trials with scores, but no spoofed ones"),
-        ("apply-calibration A.dev.txt A.eval.txt --out x.txt", "A.dev.txt: no parameters of a calibration"),
+        ("apply-calibration A.dev.txt A.eval.txt --out x.txt", "A.dev.txt: not a calibration"),
         (
             "apply-calibration A.json A.eval.txt B.eval.txt --out x.txt",
-            "A.json is of 1 systems (A.dev), but 2 score files",
+            "A.json needs scores of 1 systems (A.dev), but 2 score files",
         ),
         (
             "calibrate asvspoof2019_la A.dev.txt --apply A.eval.txt --out x.txt --save ./x.txt",
@@ -187,7 +187,7 @@ def test_errors_are_one_line(folder, capsys, command, message):
     assert not (folder / "x.txt").exists()
 
 
-def test_a_corpus_of_one_part_is_trained_on_by_name_and_that_is_said(tmp_path, monkeypatch, capsys):
+def test_a_corpus_without_parts_needs_the_phase_all_and_is_noted(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     labels = ["real", "fake"] * 20
     (tmp_path / "list.csv").write_text("path,label\n" + "".join(f"{n}.wav,{x}\n" for n, x in enumerate(labels)))
@@ -197,13 +197,13 @@ def test_a_corpus_of_one_part_is_trained_on_by_name_and_that_is_said(tmp_path, m
     assert main(command) == 2
     assert "the list names no parts, so there is no phase 'dev'" in capsys.readouterr().err
     assert main([*command, "--phase", "all"]) == 0
-    assert "note: 40 of the trials applied to were trained on" in capsys.readouterr().out
+    assert "note: 40 of the trials to evaluate were trained on" in capsys.readouterr().out
     table = "path,label,split\n" + "".join(f"{n}.wav,{x},{'dev' if n < 20 else 'eval'}\n" for n, x in enumerate(labels))
     (tmp_path / "list.csv").write_text(table)
     assert main(command) == 0
     assert "trained on;" not in capsys.readouterr().out
     assert main([*command, "--phase", "all"]) == 0
-    assert "note: 20 of the trials applied to were trained on" in capsys.readouterr().out
+    assert "note: 20 of the trials to evaluate were trained on" in capsys.readouterr().out
 
 
 def test_the_eer_goes_by_the_rule_of_the_corpus(tmp_path, monkeypatch, capsys):
@@ -221,7 +221,7 @@ def test_the_eer_goes_by_the_rule_of_the_corpus(tmp_path, monkeypatch, capsys):
 
 
 def test_scores_of_a_real_system(shared, tmp_path, monkeypatch, capsys):
-    """CQCC-GMM on the dev set of ASVspoof 2019 LA: log-likelihood ratios as they stand, ill calibrated."""
+    """CQCC-GMM on the dev set of ASVspoof 2019 LA gives badly calibrated log-likelihood ratios."""
     monkeypatch.chdir(tmp_path)
     source = shared / "real" / "scores" / "asvspoof2019_la"
     (tmp_path / PROTOCOLS["dev"]).write_bytes(lzma.open(source / f"{PROTOCOLS['dev']}.xz").read())

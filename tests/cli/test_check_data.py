@@ -1,4 +1,4 @@
-"""`nes2net check-data`: what it says and its exit status."""
+"""`nes2net check-data`: output and exit status."""
 
 import csv
 import shutil
@@ -17,7 +17,7 @@ def corpora(tmp_path_factory) -> Path:
 
 
 def run(capsys, *arguments) -> tuple[int, str]:
-    """Exit status, and what was printed without the line ends of the layout."""
+    """Return the exit status and the output, with all white space as single spaces."""
     capsys.readouterr()
     status = main(["check-data", *map(str, arguments)])
     return status, " ".join(capsys.readouterr().out.split())

@@ -1,4 +1,4 @@
-"""`nes2net evaluate`: what it prints and writes, and when."""
+"""`nes2net evaluate`: output, files and errors."""
 
 import json
 
@@ -14,7 +14,7 @@ def case(tmp_path_factory):
     return make_case(tmp_path_factory.mktemp("case"))
 
 
-def test_files_that_cannot_be_written_are_known_before_the_bootstrap(case, tmp_path, monkeypatch):
+def test_a_file_that_cannot_be_written_is_an_error_before_the_bootstrap(case, tmp_path, monkeypatch):
     def too_late(*args, **options):
         raise AssertionError("evaluated")
 
@@ -31,7 +31,8 @@ def test_the_result_is_printed_before_it_is_written(case, tmp_path, monkeypatch,
         raise InputError("the disk is full")
 
     monkeypatch.setattr("nes2net.evaluation.page.write_report", fails)
-    assert main(["evaluate", "asvspoof2021_la", str(case / "good.txt"), "--keys", str(case), "--resamples", "5"]) == 2
+    arguments = ["--keys", str(case), "--resamples", "5", "--json", str(tmp_path / "r.json")]
+    assert main(["evaluate", "asvspoof2021_la", str(case / "good.txt"), *arguments]) == 2
     assert "95 % interval" in capsys.readouterr().out
 
 

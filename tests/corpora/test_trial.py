@@ -8,7 +8,7 @@ import pytest
 
 from nes2net.corpora.corpus import Counts, count
 from nes2net.corpora.protocol import checked_trials, or_none
-from nes2net.corpora.trial import Trial
+from nes2net.corpora.trial import Trial, trials_digest
 
 FULL = Trial(
     *(Path("a/b.flac") if f.name == "path" else f.name for f in dataclasses.fields(Trial)[:-1]), (("room", "x"),)
@@ -65,3 +65,15 @@ def test_counts():
         "3 trials instead of 1,000",
         "codec opus: 1 instead of 0",
     ]
+
+
+def test_the_digest_of_trials():
+    """The order counts if asked for, and everything in the lines; an id need not be UTF-8."""
+    trials = [Trial("a", label="bonafide"), Trial("b", label="spoof"), Trial("\udcff", label="spoof")]
+
+    def digests(trials):
+        return [trials_digest(trials, lambda trial: f"{trial.id} {trial.label}", in_order=order) for order in (0, 1)]
+
+    plain, backwards = digests(trials), digests(trials[::-1])
+    assert plain[0] == backwards[0] == plain[1] != backwards[1]
+    assert not set(plain) & set(digests([dataclasses.replace(trials[0], label="spoof"), *trials[1:]]))

@@ -1,4 +1,4 @@
-"""Calibration and fusion: the true log-likelihood ratios, scikit-learn's minimum, invariances, degenerate and bad input."""
+"""Calibration and fusion: true likelihood ratios, the minimum, invariances, bad input."""
 
 import json
 
@@ -17,13 +17,16 @@ overlapping = st.lists(st.integers(-6, 6).map(float), min_size=2, max_size=30)
 
 @pytest.fixture(scope="module")
 def two_systems():
-    """Unit normals one apart either way in each of two independent systems, scaled: the log-likelihood ratio is 2 (x + y)."""
+    """Draw scores of two independent systems: unit normals with means 1 and −1, then scaled.
+
+    The log-likelihood ratio of the unscaled scores x and y is 2 (x + y).
+    """
     rng = np.random.default_rng(0)
     unit = np.array([10, 0.5])
     return rng.normal(1, 1, (6000, 2)) * unit + 3, rng.normal(-1, 1, (9000, 2)) * unit + 3
 
 
-def test_the_likelihood_ratio_is_found(two_systems):
+def test_fit_finds_the_likelihood_ratio(two_systems):
     found = calibration.fit(*two_systems)
     assert np.array(found.weights) * (10, 0.5) == pytest.approx(2, rel=0.05)
     assert found.offset == pytest.approx(-3 * sum(found.weights), abs=0.15)
@@ -52,12 +55,12 @@ def test_the_minimum_is_that_of_scikit_learn(two_systems, prior):
 
 @settings(max_examples=50, deadline=None)
 @given(overlapping, overlapping)
-def test_calibrated_scores_beat_the_raw_ones_and_those_that_say_nothing(bonafide, spoof):
+def test_calibrated_scores_beat_raw_and_uninformative_scores(bonafide, spoof):
     if len({*bonafide, *spoof}) == 1:
         return
     found = calibration.fit(bonafide, spoof)
     cllr = metrics.compute_cllr(found(bonafide), found(spoof))
-    assert cllr <= min(1, metrics.compute_cllr(bonafide, spoof)) + 1e-4  # what the penalty may cost
+    assert cllr <= min(1, metrics.compute_cllr(bonafide, spoof)) + 1e-4  # the penalty may cost so much
     assert cllr >= metrics.compute_min_cllr(found(bonafide), found(spoof)) - 1e-12
 
 
@@ -109,7 +112,7 @@ def test_classes_that_touch_are_separated_too():
     assert useless.weights == pytest.approx((0,)) and not calibration.separates(useless, [1.0, -1.0], [1.0, -1.0])
 
 
-def test_weights_that_were_not_found_are_no_result(two_systems, monkeypatch):
+def test_raises_if_no_minimum_is_found(two_systems, monkeypatch):
     monkeypatch.setattr(calibration, "_MOST_STEPS", 1)
     with pytest.raises(InputError, match="no best weights were found .*Maximum number of iterations"):
         calibration.fit(*two_systems)
@@ -137,7 +140,7 @@ def test_a_useless_system_gets_no_weight(two_systems):
         ([1.0], [], {}, "there are no spoof scores"),
         ([1.0, np.nan], [1.0], {}, "1 of 2 bona fide scores are NaN or infinite"),
         ([1.0], [np.inf], {}, "1 of 1 spoof scores are NaN or infinite"),
-        ([1.0, 1.0], [1.0], {}, "system 1: all trials have the same score, which says nothing"),
+        ([1.0, 1.0], [1.0], {}, "system 1: all trials have the same score; leave this system out"),
         ([[1.0, 2.0]], [[3.0, 2.0]], {"systems": ["A", "B"]}, "B: all trials have the same score"),
         ([[1.0, 2.0]], [[3.0]], {}, "of 2 systems for bona fide, but of 1"),
         ([[[1.0]]], [1.0], {}, r"must have shape \(N,\) or \(N, systems\)"),
@@ -151,7 +154,7 @@ def test_bad_input(bonafide, spoof, options, message):
         calibration.fit(bonafide, spoof, **options)
 
 
-def test_another_number_of_systems():
+def test_the_number_of_systems_is_checked():
     found = calibration.fit([1.0, 2.0], [0.0, 1.5], systems=["A"])
     with pytest.raises(InputError, match=r"of 1 systems \(A\), got 2"):
         found([[1.0, 2.0]])
@@ -160,7 +163,7 @@ def test_another_number_of_systems():
 # Files
 
 
-def test_saved_parameters_are_read_back_to_the_last_bit(tmp_path, two_systems):
+def test_a_saved_calibration_is_read_back_to_the_last_bit(tmp_path, two_systems):
     found = calibration.fit(*two_systems, prior=0.3, systems=["première", "B"])
     found.save(tmp_path / "new" / "parameters.json")
     assert calibration.load(tmp_path / "new" / "parameters.json") == found
@@ -176,14 +179,14 @@ def test_saved_parameters_are_read_back_to_the_last_bit(tmp_path, two_systems):
         {"trained_on": 3},
     ],
 )
-def test_files_that_are_no_parameters(tmp_path, change):
+def test_files_that_are_not_a_calibration(tmp_path, change):
     path = tmp_path / "parameters.json"
     calibration.fit([1.0, 2.0], [0.0, 1.5]).save(path)
     path.write_text(json.dumps(json.loads(path.read_text()) | change))
-    with pytest.raises(InputError, match=r"parameters\.json: no parameters of a calibration"):
+    with pytest.raises(InputError, match=r"parameters\.json: not a calibration"):
         calibration.load(path)
     path.write_text("b1 2.0\n")
-    with pytest.raises(InputError, match="no parameters of a calibration"):
+    with pytest.raises(InputError, match="not a calibration"):
         calibration.load(path)
     with pytest.raises(InputError, match=r"none\.json: cannot be read"):
         calibration.load(tmp_path / "none.json")

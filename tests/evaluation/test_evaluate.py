@@ -59,7 +59,7 @@ def test_2021_df_and_in_the_wild_against_the_published_programs(case):
 
 
 def test_ctrsvdd_against_the_published_program(case):
-    """The headline, with and without acesinger, and every line of the official table."""
+    """The pooled figures, with and without acesinger, and every row of the official table."""
     published = case.results["CtrSVDD_EER_minDCF"]["values_subsets"]
     scores, key = case.folder / "scores_CtrSVDD.txt", case.folder / "test.txt"
     result = evaluate("ctrsvdd", scores, key, num_resamples=20)
@@ -86,7 +86,7 @@ def test_ctrsvdd_against_the_published_program(case):
         assert row.num_bonafide + row.num_spoof == values["n"]
 
 
-def test_a_corpus_that_shares_a_rule_of_the_eer_shares_nothing_else(register_corpus, tmp_path):
+def test_corpora_that_share_an_eer_rule_share_nothing_else(register_corpus, tmp_path):
     register_corpus("songs", replace(generic.CORPUS, title="Songs", eer_method="sklearn"))
     rows = [("a", "real", ""), ("b", "real", ""), ("c", "fake", "A09"), ("d", "fake", "A14"), ("e", "fake", "A14")]
     key = write(
@@ -101,7 +101,7 @@ def test_a_corpus_that_shares_a_rule_of_the_eer_shares_nothing_else(register_cor
     assert result.rows("part") == []
 
 
-def test_costs_exclusions_and_official_table_are_those_of_the_corpus(register_corpus, tmp_path):
+def test_costs_exclusions_and_official_table_come_from_the_corpus(register_corpus, tmp_path):
     def official_table(trials, scores):
         assert [trial.id for trial in trials] == ["b", "a", "c", "d"] and scores.tolist() == [1, 3, 2, 0]
         return [OfficialRow("all of them", 2, 2, 0.5), OfficialRow("c alone", 2, 1, 0.25, 0.125)]
@@ -142,7 +142,7 @@ def test_asvspoof5_against_the_published_program(case, tmp_path):
     assert len(result.rows("codec")) == 5 and len(result.rows("attack", "codec")) == 15
 
 
-def test_what_a_result_says(tmp_path):
+def test_the_text_of_a_result(tmp_path):
     key = tmp_path / "trial_metadata.txt"
     rows = [
         ("s1", "a", "none", "bonafide", "bonafide"),
@@ -170,7 +170,7 @@ def test_what_a_result_says(tmp_path):
     assert "ASV key of ASVspoof 2021 LA not found" in result.notes[0]
     table = result.table()
     assert "5 trials (2 bona fide, 3 spoof)" in table
-    assert "bootstrap over 5 trials" in table  # two speakers are too few to draw from
+    assert "bootstrap over 5 trials" in table  # two speakers are too few to draw
     assert "PARTIAL" not in table
     lines = [line.split() for line in table.splitlines()]
     assert ["attack", "EER", "%", "95", "%", "interval", "bona", "fide", "spoof"] in lines
@@ -227,7 +227,7 @@ def test_breakdown_by_any_field():
     assert breakdown(matched, "codec") == []
 
 
-def test_fields_that_only_spoofed_trials_have_stand_against_all_bona_fide_ones():
+def test_fields_of_the_spoofing_are_compared_with_all_bona_fide_trials():
     key = [
         Trial("a", label="bonafide", language="en"),
         Trial("b", label="spoof", team="T01", language="en"),
@@ -241,7 +241,7 @@ def test_fields_that_only_spoofed_trials_have_stand_against_all_bona_fide_ones()
     assert [(r.group["language"], r.num_bonafide) for r in breakdown(matched, "language")] == [("de", 0), ("en", 1)]
 
 
-def test_further_columns_are_tabulated_and_a_single_value_is_not():
+def test_further_columns_are_tabulated_unless_they_have_a_single_value():
     key = [
         Trial("a", label="bonafide", codec="x", extra=(("room", "kitchen"),)),
         Trial("b", label="spoof", codec="x", extra=(("room", "kitchen"),)),
@@ -255,17 +255,17 @@ def test_further_columns_are_tabulated_and_a_single_value_is_not():
     ]
 
 
-def test_rows_have_intervals_that_hold_their_eer(case):
+def test_the_interval_of_each_row_contains_its_eer(case):
     result = evaluate("asvspoof2021_la", case.folder / "scores_LA.txt", case.folder / "keys", num_resamples=500)
     rows = [row for row in result.rows("codec") + result.rows("attack") if row.eer is not None]
     assert len(rows) > 15
     for row in rows:
         assert row.interval[0] <= row.eer <= row.interval[1]
     widths = [row.interval[1] - row.interval[0] for row in rows]
-    assert sorted(widths)[len(widths) // 2] > result.interval[1] - result.interval[0]  # fewer trials say less
+    assert sorted(widths)[len(widths) // 2] > result.interval[1] - result.interval[0]  # rows have fewer trials
 
 
-def test_costs_are_those_of_the_scores(case):
+def test_costs_are_those_of_the_metrics(case):
     result = evaluate("asvspoof2021_df", case.folder / "scores_DF.txt", case.folder / "keys", num_resamples=10)
     scores = (result.bonafide_scores, result.spoof_scores)
     assert result.min_dcf == metrics.compute_min_dcf(*scores)
@@ -274,7 +274,7 @@ def test_costs_are_those_of_the_scores(case):
     assert f"actDCF {result.act_dcf:.5f}" in result.table()
 
 
-# Leaving trials out by definition
+# Trials left out by definition
 
 
 def la_key(folder):
@@ -289,7 +289,7 @@ def la_key(folder):
     return key, ids
 
 
-def test_excluded_trials_count_for_neither_class_and_are_no_partial_result(tmp_path):
+def test_excluded_trials_are_not_counted_and_do_not_make_the_result_partial(tmp_path):
     key, ids = la_key(tmp_path)
     scores = write(
         tmp_path / "s.txt", "".join(f"{id} {2 if id[0] == 'b' else 3 if 'A14' in id else 0}\n" for id in ids)
@@ -304,7 +304,7 @@ def test_excluded_trials_count_for_neither_class_and_are_no_partial_result(tmp_p
     assert evaluate("asvspoof2021_la", scores, key, exclude={"codec": ["gsm"]}, num_resamples=10).num_spoof == 3
 
 
-def test_excluded_trials_need_their_scores_all_the_same(tmp_path):
+def test_excluded_trials_still_need_scores(tmp_path):
     key, ids = la_key(tmp_path)
     scores = write(tmp_path / "s.txt", "".join(f"{id} {len(id)}\n" for id in ids if id != "A140"))
     with pytest.raises(InputError, match="1 of 10 trials without a score: A140"):
@@ -321,14 +321,14 @@ def test_excluded_trials_need_their_scores_all_the_same(tmp_path):
         ({"label": ["spoof"]}, "there are no spoof scores"),
     ],
 )
-def test_exclusions_that_make_no_sense(tmp_path, exclude, message):
+def test_wrong_exclusions(tmp_path, exclude, message):
     key, ids = la_key(tmp_path)
     scores = write(tmp_path / "s.txt", "".join(f"{id} {n}\n" for n, id in enumerate(ids)))
     with pytest.raises(InputError, match=message):
         evaluate("asvspoof2021_la", scores, key, exclude=exclude)
 
 
-def test_what_is_left_out_of_a_partial_result_counts_the_trials_that_are_asked_for(tmp_path):
+def test_a_partial_result_counts_only_trials_that_are_not_excluded(tmp_path):
     key, ids = la_key(tmp_path)
     scores = write(tmp_path / "s.txt", "".join(f"{id} {n}\n" for n, id in enumerate(ids) if id not in ("A140", "A070")))
     options = {"allow_partial": True, "num_resamples": 5}
@@ -352,7 +352,7 @@ def test_what_is_left_out_of_a_partial_result_counts_the_trials_that_are_asked_f
         ),
     ],
 )
-def test_a_phase_that_is_none(tmp_path, corpus, phase, message):
+def test_an_unknown_phase(tmp_path, corpus, phase, message):
     la_key(tmp_path)
     write(tmp_path / "meta.csv", "file,speaker,label\n0.wav,A,spoof\n1.wav,A,bona-fide\n")
     write(tmp_path / "list.csv", "path,label\n0.wav,spoof\n1.wav,real\n")
@@ -362,7 +362,7 @@ def test_a_phase_that_is_none(tmp_path, corpus, phase, message):
         evaluate(corpus, scores, tmp_path / keys, phase, num_resamples=5)
 
 
-def test_all_of_a_corpus_of_ones_own(tmp_path):
+def test_the_phase_all_of_a_generic_corpus(tmp_path):
     scores = write(tmp_path / "s.txt", "0 0\n1 1\n")
     key = write(tmp_path / "list.csv", "path,label,split\n0.wav,spoof,dev\n1.wav,real,eval\n")
     assert evaluate("generic", scores, key, "all", num_resamples=5).num_expected == 2
@@ -371,7 +371,7 @@ def test_all_of_a_corpus_of_ones_own(tmp_path):
         assert evaluate("generic", scores, key, phase, num_resamples=5).num_expected == 2
 
 
-def test_interval_is_over_trials_where_speakers_are_not_named(tmp_path):
+def test_interval_is_over_trials_if_speakers_are_unknown(tmp_path):
     write(tmp_path / "meta.csv", "file,speaker,label\n0.wav,,spoof\n1.wav,A,bona-fide\n2.wav,B,spoof\n")
     result = evaluate("in_the_wild", write(tmp_path / "scores.txt", "0 0\n1 1\n2 2\n"), tmp_path, num_resamples=10)
     assert (result.interval_over, result.num_groups) == ("trials", 3)
@@ -392,7 +392,7 @@ def test_unknown_corpus(tmp_path):
 
 
 @pytest.mark.parametrize("num_speakers, over", [(9, "18 trials"), (10, "10 speakers")])
-def test_intervals_are_over_speakers_where_there_are_enough(tmp_path, num_speakers, over):
+def test_interval_is_over_speakers_if_there_are_enough(tmp_path, num_speakers, over):
     key, scores = [], []
     for speaker in range(num_speakers):
         for label, attack in (("bonafide", "bonafide"), ("spoof", "A07")):

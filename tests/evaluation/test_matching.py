@@ -26,7 +26,7 @@ def test_match_keeps_the_order_of_the_score_file():
     assert not matched.mismatch
 
 
-def test_another_phase_of_the_key_is_not_asked_for_but_known():
+def test_scores_of_another_phase_are_left_out():
     assert len(match(KEY, ["b1", "b2", "s1", "s2"], [1.0, 2, 3, 4], "eval").trials) == 4
     with pytest.raises(InputError, match="1 of 5 trials without a score: p1"):
         match(KEY, ["b1", "b2", "s1", "s2"], [1.0, 2, 3, 4])
@@ -45,7 +45,7 @@ def test_repeated_rows_and_suffixes_are_accepted():
 BAD = (["b1", "b2", "b2", "s1", "zz", "p1"], [1.0, 2.0, 2.5, float("inf"), 0.0, 3.0])
 
 
-def test_everything_that_does_not_fit_is_named():
+def test_the_message_names_everything_that_does_not_fit():
     with pytest.raises(InputError) as error:
         match(KEY, *BAD, "eval")
     assert str(error.value) == (
@@ -63,13 +63,13 @@ def test_allow_partial_evaluates_the_rest_and_says_so():
         match(KEY, ["zz"], [1.0], "eval", allow_partial=True)
 
 
-def test_up_to_ten_are_named():
+def test_the_message_names_up_to_ten_trials():
     key = [Trial(f"t{n}", label="spoof") for n in range(100)]
     with pytest.raises(InputError, match=r"99 of 100 trials without a score: (t\d+, ){10}… \(99 in all\)"):
         match(key, ["t0"], [0.0])
 
 
-def test_a_key_without_labels_is_no_key():
+def test_a_key_without_labels():
     with pytest.raises(InputError, match="1 trials have no label in the key: a; give a key with labels"):
         match([Trial("a")], ["a"], [1.0])
 

@@ -1,4 +1,4 @@
-"""The page of an evaluation in headless Chromium: nothing sticks out, and it is drawn on a light and on a dark ground."""
+"""The page of an evaluation in headless Chromium: its width, and a light and a dark ground."""
 
 import html
 import json
@@ -52,7 +52,7 @@ def browse(chromium: str, folder: Path, *arguments: str) -> str:
 @pytest.mark.parametrize("width", [1280, 400])
 @pytest.mark.parametrize("which", ["single", "several"])
 def test_nothing_sticks_out_of_the_page(chromium, which, width, request, tmp_path):
-    """The page in a frame of this width: it is no wider, and what is wider than it scrolls in a frame of its own."""
+    """In a frame of this width the page is no wider; wider tables scroll in their own frames."""
     write_report(request.getfixturevalue(which), tmp_path / "report.html")
     probe = """<body><iframe id=f width=WIDTH height=900 style="border:0" src="report.html"></iframe><script>
     f.onload = () => {
@@ -101,7 +101,7 @@ def test_the_script_for_chromium_never_fails(tmp_path):
     if bash is None or not shutil.which("id"):
         pytest.skip("no bash")
     (tmp_path / "id").symlink_to(shutil.which("id"))
-    # Where there is neither a browser nor apt-get it says so; where there is a browser there is nothing to say.
+    # Without a browser and apt-get it says so; with a browser it prints nothing.
     done = subprocess.run([bash, script], env={"PATH": str(tmp_path)}, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
     assert "will be skipped" in done.stdout

@@ -1,4 +1,4 @@
-"""When a measured result may stand beside a published one: trials, architecture, speaker verification."""
+"""Comparing the conditions of measurements: trials, architecture, speaker verification."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -32,13 +32,13 @@ ROW = PublishedRow(
 
 
 def built(config: dict) -> dict:
-    """The configuration that a detector built from ``config`` tells of itself."""
+    """Return the full configuration of a detector built from ``config``."""
     with torch.device("meta"):
         return Detector.from_config(config).config
 
 
 def conditions_of(row: PublishedRow, keys: Path, folder: Path, config: dict = SPECTRAL, **options):
-    """The conditions of a measurement with scores that are worth nothing."""
+    """Compare the conditions of a measurement with scores that are not of a detector."""
     ids = [line.split()[1] for line in (keys / "LA" / "CM" / "trial_metadata.txt").read_text().splitlines()]
     ids = ids[1:] if options else ids
     (folder / "s.txt").write_text("".join(f"{id} {n % 5}\n" for n, id in enumerate(ids)))
@@ -48,7 +48,7 @@ def conditions_of(row: PublishedRow, keys: Path, folder: Path, config: dict = SP
 
 @pytest.fixture
 def tiny(register_corpus):
-    """Register ASVspoof 2021 LA with the numbers of the corpus of a few seconds as its official ones."""
+    """Register ASVspoof 2021 LA with the numbers of the tiny corpus as its official ones."""
 
     def register(**facts):
         key_counts = {"eval": Counts(12, 6, 6, {"attack": {"A07": 6}})}
@@ -73,7 +73,7 @@ def test_other_numbers_of_trials(corpus, tmp_path, tiny):
     ]
 
 
-def test_as_many_trials_but_others(corpus, tmp_path, tiny):
+def test_other_trials_of_the_same_number(corpus, tmp_path, tiny):
     digest = key_digest(asvspoof2021_la.keys(corpus / "keys"))
     tiny(key_digests={"eval": digest})
     assert conditions_of(ROW, corpus / "keys", tmp_path).differences == []
@@ -107,7 +107,7 @@ def test_a_toy_speaker_verification_system(corpus, tmp_path, tiny):
     (difference,) = conditions.differences
     assert difference.startswith("the speaker-verification scores are not the organisers': ")
     assert difference.endswith(" instead of 5,370 target, 33,327 nontarget, 63,882 spoof")
-    # Without a published min t-DCF nothing rests on it.
+    # It does not matter without a published min t-DCF.
     assert conditions_of(ROW, corpus / "keys", tmp_path).differences == []
 
 
@@ -154,7 +154,7 @@ def test_another_architecture(corpus, tmp_path, tiny, config, difference):
     assert conditions.differences == [f"the architecture is not that of asp_mlp: {difference}"]
 
 
-def test_an_architecture_that_weights_do_not_show(corpus, tmp_path, tiny):
+def test_options_that_weights_do_not_show(corpus, tmp_path, tiny):
     tiny()
     row = replace(ROW, model="WavLM_Nes2Net_X")
     published = published_architecture(row)
@@ -166,7 +166,7 @@ def test_an_architecture_that_weights_do_not_show(corpus, tmp_path, tiny):
         "back-end dilation 2 instead of 1"
     )
     config = {**published, "frontend": {**published["frontend"], "dropout": 0.1, "encoder_layerdrop": 0.05}}
-    assert conditions_of(row, corpus / "keys", tmp_path, config).differences == []  # they act in training alone
+    assert conditions_of(row, corpus / "keys", tmp_path, config).differences == []  # they act only in training
 
 
 def test_a_row_that_names_no_model_is_not_checked(corpus, tmp_path, tiny):

@@ -4,7 +4,8 @@ import os
 
 import pytest
 
-from nes2net.machine.files import replacing, write_text
+from nes2net.errors import InputError
+from nes2net.machine.files import check_writable, replacing, write_text
 
 
 @pytest.mark.skipif(os.name != "posix", reason="folders are written to disk on POSIX systems")
@@ -33,3 +34,12 @@ def test_what_is_durable_is_on_the_disk_in_order(tmp_path, monkeypatch):
     with replacing(tmp_path / "entry.npy") as temporary:
         temporary.write_bytes(b"1")
     assert done == ["replaced"]
+
+
+def test_where_a_file_can_be_written_is_known_before(tmp_path):
+    check_writable(tmp_path / "report.html")
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(InputError, match=r"is a folder; name a file to write"):
+        check_writable(tmp_path)
+    with pytest.raises(InputError, match=r"cannot be written \(No such file or directory\); name a file in a folder"):
+        check_writable(tmp_path / "none" / "report.html")

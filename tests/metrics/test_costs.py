@@ -29,7 +29,7 @@ def test_normalised_costs_lie_between_0_and_1(bonafide, spoof):
 
 @settings(deadline=None)
 @given(scores, scores)
-def test_minimum_costs_depend_on_the_order_of_scores_alone(bonafide, spoof):
+def test_minimum_costs_depend_only_on_the_order_of_scores(bonafide, spoof):
     warped = [[math.sinh(score / 3) for score in scores] for scores in (bonafide, spoof)]
     assert metrics.compute_min_dcf(*warped) == metrics.compute_min_dcf(bonafide, spoof)
     if len({*bonafide, *spoof}) >= 3:
@@ -110,7 +110,7 @@ def test_bad_input_of_tdcf(version):
 
 
 def test_tdcf_of_a_useless_asv_system():
-    with pytest.raises(InputError, match="worse than none"):
+    with pytest.raises(InputError, match="is useless, and t-DCF has no meaning"):
         metrics.compute_min_tdcf([1.0, 2.0], [0.0], np.arange(20), [30.0], [2.0])
     with pytest.raises(InputError, match="nothing to normalise by"):
         metrics.compute_min_tdcf([1.0, 2.0], [0.0], [2.0, 3.0], [0.0], [-1.0], version=2019)

@@ -10,7 +10,7 @@ from nes2net import metrics
 from nes2net.errors import InputError
 from nes2net.metrics.eer import METHODS
 
-# Few distinct values, so that ties within and between the classes are the rule.
+# Few distinct values, so that most scores are tied within and between the classes.
 tied_scores = st.lists(st.integers(-6, 6).map(float), min_size=1, max_size=40)
 
 
@@ -57,7 +57,7 @@ def test_eer_is_a_rate(bonafide, spoof, method):
 
 @settings(deadline=None)
 @given(tied_scores, tied_scores, st.sampled_from(METHODS))
-def test_eer_depends_on_the_order_of_scores_alone(bonafide, spoof, method):
+def test_eer_depends_only_on_the_order_of_scores(bonafide, spoof, method):
     def warp(scores):  # strictly increasing
         return [np.arctan(score) * 100 - 7 for score in scores]
 

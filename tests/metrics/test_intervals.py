@@ -120,7 +120,7 @@ def test_whole_speakers_are_drawn():
     assert wide_high - wide_low > 2 * (high - low)
 
 
-def test_a_draw_without_one_class_is_made_again():
+def test_a_draw_that_lacks_a_class_is_repeated():
     low, high = metrics.bootstrap_interval(
         metrics.compute_eer, [1.0, 2.0], [0.0], num_resamples=50, bonafide_groups=["a", "a"], spoof_groups=["b"]
     )

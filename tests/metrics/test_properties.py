@@ -135,7 +135,7 @@ def test_rules_agree_within_a_trial_on_alternating_scores(seed, shift):
 
 @settings(deadline=None)
 @given(tied)
-def test_scores_that_say_nothing(scores):
+def test_uninformative_scores(scores):
     assert metrics.compute_eer(scores, scores, "sklearn")[0] == pytest.approx(0.5)
     assert metrics.compute_min_cllr(scores, scores) == pytest.approx(1)
     assert metrics.compute_min_dcf(scores, scores, method="sklearn") == pytest.approx(1)

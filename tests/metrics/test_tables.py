@@ -26,7 +26,7 @@ def test_a_row_without_a_class_has_no_figures():
 
 
 def test_arguments_of_different_lengths():
-    with pytest.raises(InputError, match="2 scores, but 2, 1 and 2"):
+    with pytest.raises(InputError, match="2 scores, but 2 classes, 1 sources and 2 attacks"):
         metrics.ctrsvdd_rows([1.0, 0.0], [True, False], ["kising"], ["-", "A09"])
     with pytest.raises(InputError, match="CtrSVDD scores are NaN"):
         metrics.ctrsvdd_rows([float("nan")], [True], ["kising"], ["-"])

@@ -1,0 +1,60 @@
+"""Text for a terminal: tables in columns, and names that can be printed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+
+def table_line(cells: Sequence[str], widths: Sequence[int], align: str = "lr", gap: int = 2) -> str:
+    """Pad ``cells`` to columns and join them, without spaces at the end.
+
+    The last width and the last letter of ``align`` stand for all further columns.
+
+    Args:
+        widths: Characters of each column; a longer cell keeps its length.
+        align: A letter for each column: ``l`` for left, ``r`` for right.
+        gap: Spaces between columns.
+
+    >>> table_line(["a.wav", "0.5", "3 s"], [8, 6], "lr")
+    'a.wav        0.5     3 s'
+    """
+    padded = [
+        f"{cell:{'<' if align[min(i, len(align) - 1)] == 'l' else '>'}{widths[min(i, len(widths) - 1)]}}"
+        for i, cell in enumerate(cells)
+    ]
+    return (" " * gap).join(padded).rstrip()
+
+
+def text_table(rows: Sequence[Sequence[str]], align: str = "lr") -> list[str]:
+    """Lay out ``rows`` of as many cells each as lines, every column as wide as its longest cell.
+
+    ``align`` is that of :func:`table_line`.
+
+    >>> print(*text_table([["attack", "EER %"], ["A07", "0.5"], ["A08", "12.25"]]), sep="\\n")
+    attack  EER %
+    A07       0.5
+    A08     12.25
+    """
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [table_line(row, widths, align) for row in rows]
+
+
+def markdown_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Write a Markdown table with the first column to the left and the others to the right.
+
+    >>> print(markdown_table(["system", "EER in %"], [["Nes2Net-X", "1.65"]]))
+    | system | EER in % |
+    | --- | ---: |
+    | Nes2Net-X | 1.65 |
+    """
+    rule = ["---", *("---:" for _ in head[1:])]
+    return "\n".join(f"| {' | '.join(row)} |" for row in (head, rule, *rows))
+
+
+def printable(text: object) -> str:
+    r"""Write the bytes of a file name that are no UTF-8 as ``\udcff``, so that the name can be printed.
+
+    >>> printable(b"take\xff.wav".decode("utf-8", "surrogateescape"))
+    'take\\udcff.wav'
+    """
+    return str(text).encode("utf-8", "backslashreplace").decode()
