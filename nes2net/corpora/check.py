@@ -1,4 +1,4 @@
-"""What of a corpus is there: layout, trials, files, keys; what can be done with it, what is missing and where to get that."""
+"""Checking a copy of a corpus: what is there, which tasks it allows, where to get the rest."""
 
 from __future__ import annotations
 
@@ -19,8 +19,10 @@ from nes2net.errors import InputError, listed
 
 @dataclass
 class SplitCheck:
-    """One part of a corpus. ``missing`` and ``extra`` are paths below the folder ``audio``, ``present`` are the files to read;
-    ``problems`` say in words what is wrong, and the way out.
+    """What was found of one part of a corpus.
+
+    ``missing`` and ``extra`` are paths below the folder ``audio``, ``present`` are the files to
+    read. ``problems`` say what is wrong and what to do.
     """
 
     split: str
@@ -36,12 +38,12 @@ class SplitCheck:
 
     @property
     def labelled(self) -> bool:
-        """Whether both classes are there."""
+        """Whether there are labelled trials of both classes."""
         return bool(self.counts.bonafide and self.counts.spoof)
 
     @property
     def why_no_audio(self) -> str:
-        """Why not every trial can be read; empty if all can."""
+        """The reason why not all trials can be read; empty if all can."""
         if self.audio is None or not self.counts.trials:
             return "its audio is not there" if self.audio is None else "its trials are not known"
         if self.missing:
@@ -53,7 +55,7 @@ class SplitCheck:
 
 @dataclass
 class KeyCheck:
-    """The labels, where they come apart from the protocol: ``counts`` and the ``official`` ones by phase."""
+    """What was found of labels in files of their own: phase → ``counts``, ``official`` counts."""
 
     path: Path | None = None
     counts: dict[str, Counts] = field(default_factory=dict)
@@ -63,7 +65,11 @@ class KeyCheck:
 
 @dataclass
 class CorpusCheck:
-    """What :func:`check_corpus` found. ``asv_problem`` is why there is no min t-DCF; None where the corpus has none."""
+    """The findings of :func:`check_corpus`.
+
+    ``asv_problem`` is the reason why min t-DCF cannot be computed: empty if it can, None if the
+    corpus does not define it.
+    """
 
     title: str
     root: Path
@@ -73,7 +79,7 @@ class CorpusCheck:
 
     @property
     def missing(self) -> list[str]:
-        """What is missing or wrong, one text each, with where to get it."""
+        """Everything missing or wrong, one text each, with the place to get it."""
         problems = [f"{part.split}: {problem}" for part in self.splits for problem in part.problems]
         problems += [f"keys: {problem}" for problem in (self.key.problems if self.key else [])]
         return problems + ([f"min t-DCF: {self.asv_problem}"] if self.asv_problem else [])
@@ -85,11 +91,11 @@ class CorpusCheck:
 
     @property
     def is_whole(self) -> bool:
-        """Whether the corpus names no parts (generic corpora alone)."""
+        """Whether the corpus has no parts (only generic corpora)."""
         return [part.split for part in self.splits] == [WHOLE]
 
     def tasks(self) -> list[tuple[str, str]]:
-        """What one may want to do, and ``"yes"``, ``"in part: …"`` or ``"no: …"``."""
+        """Pairs of a task and ``"yes"``, ``"in part: …"`` or ``"no: …"``."""
         train, score, evaluate = [], [], []
         for part in self.splits:
             for task, split in (("train", "train"), ("validate", "dev")):
@@ -134,18 +140,20 @@ def check_corpus(
     decode: bool = False,
     workers: int | None = None,
 ) -> CorpusCheck:
-    """Check what of ``corpus`` is in ``root``. What is missing or malformed is part of the result and raises nothing.
+    """Check the copy of ``corpus`` in ``root``.
+
+    Missing and malformed files are reported in the result.
 
     Args:
         root, protocols: As for ``trials`` of the corpus.
-        keys: The folder of the keys, where they come apart; looked for in ``root`` when not given. For a corpus whose protocols hold
-            the labels, another place where to look for protocols.
-        splits: The parts to check; all when not given.
-        subset: The protocols are a selection: numbers that differ from the official ones are no fault.
+        keys: The folder of the keys, by default ``root``. For a corpus whose protocols hold the
+            labels, another folder in which protocols are sought.
+        splits: The parts to check, by default all.
+        subset: The protocols are a selection, so counts may differ from the official ones.
         decode: Decode every file, in ``workers`` processes.
 
     Raises:
-        InputError: ``root`` is no folder (or list), or there is no such split.
+        InputError: if ``root`` is not a folder (or list), or there is no such split.
     """
     root = Path(root)
     if not (root.is_file() and corpus.user_defined):
@@ -227,7 +235,10 @@ def _without_protocol(corpus: Corpus, root: Path, split: str) -> list[Trial]:
 
 
 def _check_files(part: SplitCheck, trials: Sequence[Trial], beside: str | None) -> int:
-    """Compare the trials with the folders they lie in; returns how many of the missing are there under another suffix."""
+    """Compare the trials with the folders of their files.
+
+    Returns how many missing files are there under another suffix.
+    """
     expected: dict[str, dict[str, Trial]] = defaultdict(dict)
     for trial in trials:
         folder, name = os.path.split(trial.path)
@@ -250,7 +261,7 @@ def _check_files(part: SplitCheck, trials: Sequence[Trial], beside: str | None) 
 
 
 def _is_extra(name: str, beside: str | None) -> bool:
-    """Whether a file that belongs to no trial is extra: a visible recording that ``beside`` does not match."""
+    """Whether a file without a trial is a visible recording that ``beside`` does not match."""
     return is_recording(name) and not (beside is not None and re.fullmatch(beside, _stem(name)))
 
 
@@ -302,7 +313,7 @@ def _check_key(corpus: Corpus, place: Path, ids: dict[str, None], subset: bool) 
 
 
 def _check_asv(corpus: Corpus, places: Sequence[Path]) -> str:
-    """Why there are no scores of a speaker-verification system; empty if they are there."""
+    """The reason why there are no scores of a speaker-verification system; empty if there are."""
     tried = []
     for place in places:
         try:
