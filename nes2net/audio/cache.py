@@ -61,10 +61,11 @@ class AudioCache:
             ) from error
         # Shared by all caches of a folder, also in workers of a DataLoader, so that one warns for all.
         name = os.path.realpath(folder)
-        self._full = _FULL.get(name)
-        if self._full is None:
-            _FULL[name] = self._full = torch.zeros(1, dtype=torch.uint8).share_memory_()
+        full = _FULL.get(name)
+        if full is None:
+            _FULL[name] = full = torch.zeros(1, dtype=torch.uint8).share_memory_()
             _remove_unfinished(self.folder)
+        self._full = full
 
     def load(self, path: str | Path, num_samples: int | None = None) -> np.ndarray:
         """``load_audio(path)``, or ``load_head(path, num_samples)``, with their errors."""
@@ -98,7 +99,7 @@ class AudioCache:
         try:
             with replacing(entry) as temporary, open(temporary, "wb") as file:
                 file.write(_header("<i2" if samples.dtype == np.int16 else "<f4", len(samples)))
-                file.write(samples)  # numpy's own writing does not say why it failed
+                file.write(samples.data)  # numpy's own writing does not say why it failed
                 file.write(_checksum(samples))
         except OSError as error:
             # A single entry may belong to somebody else or, on Windows, be in use: the error of
@@ -144,7 +145,7 @@ def _header(descr: str, length: int) -> bytes:
 
 
 def _checksum(samples: np.ndarray) -> bytes:
-    return zlib.crc32(samples).to_bytes(_CHECKSUM_BYTES, "little")
+    return zlib.crc32(samples.data).to_bytes(_CHECKSUM_BYTES, "little")
 
 
 def _read(entry: Path, num_samples: int | None) -> np.ndarray | None:

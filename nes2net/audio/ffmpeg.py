@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 
 import av
@@ -19,7 +19,7 @@ _STRICT = {"err_detect": "crccheck+bitstream+buffer+explode"}
 _TYPES = {"u8": "u1", "s16": "i2", "s32": "i4", "s64": "i8", "flt": "f4", "dbl": "f8"}  # of samples
 
 
-def ffmpeg_blocks(path: Path, *, strict: bool = True) -> Iterator[tuple[np.ndarray, int]]:
+def ffmpeg_blocks(path: Path, *, strict: bool = True) -> Generator[tuple[np.ndarray, int], None, None]:
     """The audio of ``path`` frame after frame: float32 (channels, N) and the rate in Hz.
 
     Args:
@@ -87,14 +87,18 @@ def _samples(frame: av.AudioFrame, channels: int) -> np.ndarray:
     samples = np.empty((channels, count), np.float32)
     if planar:
         for i in range(channels):
-            samples[i] = np.frombuffer(AudioPlane(frame, i), dtype, count)
+            samples[i] = _plane(frame, i, dtype, count)
     else:
-        samples[:] = np.frombuffer(AudioPlane(frame, 0), dtype, count * channels).reshape(count, channels).T
+        samples[:] = _plane(frame, 0, dtype, count * channels).reshape(count, channels).T
     if dtype == np.uint8:
         samples -= 128
     if dtype.kind != "f":
         samples *= np.float32(2.0 ** (1 - 8 * dtype.itemsize))
     return samples
+
+
+def _plane(frame: av.AudioFrame, index: int, dtype: np.dtype, count: int) -> np.ndarray:
+    return np.frombuffer(AudioPlane(frame, index), dtype, count)  # type: ignore[call-overload]  # it is a buffer
 
 
 def _announced_samples(container: av.container.InputContainer, stream: av.audio.stream.AudioStream) -> int:

@@ -74,7 +74,7 @@ class FlacDigest:
             scaled = np.ascontiguousarray(scaled.astype("<i4")[..., None].view(np.uint8)[..., :3])
         else:
             scaled = np.ascontiguousarray(scaled.astype("<i2" if self.bits == 16 else "i1"))
-        self._md5.update(scaled)
+        self._md5.update(scaled.data)
 
     def digest(self) -> bytes:
         return self._md5.digest()

@@ -89,7 +89,7 @@ def asv_scores(path: str | Path, phase: str = "eval") -> tuple[np.ndarray, np.nd
         scores[files.checked_word(key, tuple(scores), "ASV key", file, line)].append(
             files.checked_float(score, file, line)
         )
-    return tuple(np.array(values) for values in scores.values())
+    return np.array(scores["target"]), np.array(scores["nontarget"]), np.array(scores["spoof"])
 
 
 def find_protocol(root: str | Path, split: str, protocols: str | Path | None = None) -> Path:

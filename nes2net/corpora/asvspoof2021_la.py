@@ -112,7 +112,7 @@ def asv_scores(path: str | Path, phase: str = "eval") -> tuple[np.ndarray, np.nd
         values = scores[files.checked_word(row[5], tuple(scores), "ASV key", key_file, line)]
         if files.canonical_phase(row[7]) == files.canonical_phase(phase):
             values.append(files.checked_float(score, score_file, score_line))
-    return tuple(np.array(values) for values in scores.values())
+    return np.array(scores["target"]), np.array(scores["nontarget"]), np.array(scores["spoof"])
 
 
 def eval_trials(track: str, root: str | Path, split: str, protocols: str | Path | None) -> list[Trial]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -59,7 +59,7 @@ class KeyCheck:
 
     path: Path | None = None
     counts: dict[str, Counts] = field(default_factory=dict)
-    official: dict[str, Counts] = field(default_factory=dict)
+    official: Mapping[str, Counts] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
 
 
@@ -166,19 +166,22 @@ def check_corpus(
     names = [canonical_phase(split) for split in splits]
     for split in names:
         check_split(split, corpus.accepted_splits, corpus.title)
-    parts, ids = [], {}
+    parts: list[SplitCheck] = []
+    ids: dict[str, None] = {}
     for split in names:
         part, trials = _check_split(corpus, root, split, lists, subset)
         if decode and part.audio is not None:
-            _decode(part, workers, corpus)
+            _decode(part, part.audio, workers, corpus)
         parts.append(part)
         ids |= dict.fromkeys(trial.id for trial in trials)
     check = CorpusCheck(corpus.title, root, parts)
     place = root if keys is None else Path(keys)
     if corpus.find_key:
-        check.key = _check_key(corpus, place, ids, subset)
+        check.key = _check_key(corpus, corpus.find_key, place, ids, subset)
     if corpus.asv_scores and "eval" in names:
-        check.asv_problem = _check_asv(corpus, [place, *(p.protocol for p in parts if p.protocol is not None)])
+        check.asv_problem = _check_asv(
+            corpus, corpus.asv_scores, [place, *(p.protocol for p in parts if p.protocol is not None)]
+        )
     return check
 
 
@@ -239,10 +242,11 @@ def _check_files(part: SplitCheck, trials: Sequence[Trial], beside: str | None) 
 
     Returns how many missing files are there under another suffix.
     """
-    expected: dict[str, dict[str, Trial]] = defaultdict(dict)
+    expected: dict[str, dict[str, Path]] = defaultdict(dict)
     for trial in trials:
-        folder, name = os.path.split(trial.path)
-        expected[folder][name] = trial
+        if trial.path is not None:
+            folder, name = os.path.split(trial.path)
+            expected[folder][name] = trial.path
     other_suffix = 0
     for folder, named in sorted(expected.items()):
         try:
@@ -253,7 +257,7 @@ def _check_files(part: SplitCheck, trials: Sequence[Trial], beside: str | None) 
         missing = named.keys() - there
         extra = {name for name in there - named.keys() if _is_extra(name, beside)}
         other_suffix += len({_stem(name) for name in missing} & {_stem(name) for name in extra})
-        part.present += [trial.path for name, trial in named.items() if name not in missing]
+        part.present += [path for name, path in named.items() if name not in missing]
         below = os.path.relpath(folder, part.audio)
         for names, found in ((part.missing, missing), (part.extra, extra)):
             names += sorted(os.path.normpath(os.path.join(below, name)) for name in found)
@@ -269,8 +273,8 @@ def _stem(name: str) -> str:
     return os.path.splitext(name)[0]
 
 
-def _decode(part: SplitCheck, workers: int | None, corpus: Corpus) -> None:
-    part.decoding = decode_all(part.present, part.audio, workers, f"decoding {part.split}")
+def _decode(part: SplitCheck, audio: Path, workers: int | None, corpus: Corpus) -> None:
+    part.decoding = decode_all(part.present, audio, workers, f"decoding {part.split}")
     unreadable = part.decoding.unreadable
     if unreadable:
         reasons = [f"{name} ({reason})" for name, reason in unreadable.items()]
@@ -279,10 +283,12 @@ def _decode(part: SplitCheck, workers: int | None, corpus: Corpus) -> None:
         )
 
 
-def _check_key(corpus: Corpus, place: Path, ids: dict[str, None], subset: bool) -> KeyCheck:
+def _check_key(
+    corpus: Corpus, find_key: Callable[..., Path], place: Path, ids: dict[str, None], subset: bool
+) -> KeyCheck:
     key = KeyCheck()
     try:
-        key.path = corpus.find_key(place)
+        key.path = find_key(place)
         trials = corpus.keys(key.path)
     except NotFound as error:
         key.problems.append(_not_there(error.tried, corpus, "keys"))
@@ -312,12 +318,12 @@ def _check_key(corpus: Corpus, place: Path, ids: dict[str, None], subset: bool) 
     return key
 
 
-def _check_asv(corpus: Corpus, places: Sequence[Path]) -> str:
+def _check_asv(corpus: Corpus, asv_scores: Callable[..., object], places: Sequence[Path]) -> str:
     """The reason why there are no scores of a speaker-verification system; empty if there are."""
     tried = []
     for place in places:
         try:
-            corpus.asv_scores(place, "eval")
+            asv_scores(place, "eval")
             return ""
         except NotFound as error:
             tried += error.tried

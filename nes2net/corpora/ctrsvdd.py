@@ -89,7 +89,7 @@ def official_table(trials: Sequence[Trial], scores: NDArray) -> list[OfficialRow
     rows = ctrsvdd_rows(
         scores,
         [trial.label == BONAFIDE for trial in trials],
-        [trial.source for trial in trials],
+        [str(trial.source) for trial in trials],
         [trial.attack for trial in trials],
     )
     return [

@@ -168,7 +168,7 @@ def _folder_of(folder: Path, split: str) -> Path | None:
 
 def _classes(folder: Path) -> dict[str, Path]:
     """Label → the folder in ``folder`` that is named after it."""
-    found = {}
+    found: dict[str, Path] = {}
     for inner in sorted(folder.iterdir()):
         if inner.is_dir() and (label := _LABELS.get(inner.name.lower())):
             if label in found:
@@ -178,9 +178,9 @@ def _classes(folder: Path) -> dict[str, Path]:
 
 
 def _read_folder(folder: Path, root: Path) -> Iterator[Trial]:
-    parts = {split: inner for split in CORPUS.splits if (inner := _folder_of(folder, split))} or {None: folder}
+    parts: dict[str | None, Path] = {split: own for split in CORPUS.splits if (own := _folder_of(folder, split))}
     phase_of_root = _SPLITS.get(folder.name) if folder != root else None
-    for split, part in parts.items():
+    for split, part in (parts or {None: folder}).items():
         for label, place in _classes(part).items():
             for path in recordings_below(place):
                 inner = path.relative_to(place).parts

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from operator import attrgetter
 from pathlib import Path
+from typing import Any
 
 BONAFIDE, SPOOF = "bonafide", "spoof"
 
@@ -77,5 +78,5 @@ class Trial:
 _values = attrgetter(*Trial.__slots__)
 
 
-def _rebuild(id: str, path: str | None, *further: str | None) -> Trial:
+def _rebuild(id: str, path: str | None, *further: Any) -> Trial:
     return Trial(id, None if path is None else Path(path), *further)
