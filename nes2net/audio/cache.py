@@ -1,4 +1,4 @@
-"""Decoded audio on disk: from the second epoch on an utterance is read memory-mapped instead of being decoded again."""
+"""Decoded audio on disk: from the second epoch on, utterances are read instead of decoded again."""
 
 from __future__ import annotations
 
@@ -21,30 +21,34 @@ from nes2net.audio.read import load_audio, load_head
 from nes2net.errors import InputError
 from nes2net.machine.files import replacing
 
-# Raised when :func:`load_audio` comes to give other samples of the same file: entries made before are then not found.
+# To be raised when :func:`load_audio` changes the samples of a file: entries made before are then
+# not found.
 _DECODING = 1
 _HEADER_BYTES, _CHECKSUM_BYTES = 128, 4
 _TYPES = {"<i2": np.int16, "<f4": np.float32}
 _FULL_SCALE = np.float32(32768)  # of 16-bit samples
-# Where these are met, the next file cannot be written either.
+# After these errors the next file cannot be written either.
 _LASTING = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS)
 _STALE = 3600  # seconds; no file takes so long to write
-# Whether nothing more is written to a folder: of each that is in use in this process.
+# Folder in use in this process → whether nothing more is written to it.
 _FULL: WeakValueDictionary[str, torch.Tensor] = WeakValueDictionary()
 
 
 class AudioCache:
-    """What :func:`load_audio` gives, kept in ``folder``, for any number of processes at once. The samples are the same to the last bit.
+    """The results of :func:`load_audio` in ``folder``, to the last bit, for many processes at once.
 
-    An utterance is one ``.npy`` file: int16 where every sample is a whole number of 1/32768 (so are 16-bit files at 16 kHz of one
-    channel; two bytes a sample), else float32. Its name is a digest of the recording's resolved path, size and time of modification, so
-    that a file that has changed is decoded again; entries of files that are gone stay until the folder is removed. The CRC-32 of the
-    samples follows them: an entry that is damaged, however, or is none at all, is made anew. Where nothing more can be written (the disk
-    is full, the folder belongs to somebody else) one line says so, and what is not there yet is decoded every time; so is an entry that
-    alone cannot be written. What processes that were killed left unfinished is removed an hour later.
+    An entry is a ``.npy`` file with the CRC-32 of its samples at the end. The samples are int16 if
+    all are multiples of 1/32768, as in files of 16 bits, 16 kHz and one channel; otherwise float32.
+    The name is a digest of the recording's resolved path, size and time of modification, so a file
+    that has changed is decoded again. Entries of files that are gone stay until the folder is
+    removed.
+
+    A damaged entry is replaced. An entry that cannot be written is decoded every time. If the disk
+    is full or the folder may not be written to, one line says so and nothing more is cached. Files
+    that killed processes left unfinished are removed an hour later.
 
     Raises:
-        InputError: the folder cannot be made.
+        InputError: if the folder cannot be made.
     """
 
     def __init__(self, folder: str | Path) -> None:
@@ -55,15 +59,16 @@ class AudioCache:
             raise InputError(
                 f"cache folder {folder} cannot be made ({error.strerror}): name a folder of yours with `data.cache`"
             ) from error
-        # Shared by the caches of a folder and with the processes of a DataLoader, so that one of them warns and none tries again.
+        # Shared by all caches of a folder, also in workers of a DataLoader, so that one warns for all.
         name = os.path.realpath(folder)
-        self._full = _FULL.get(name)
-        if self._full is None:
-            _FULL[name] = self._full = torch.zeros(1, dtype=torch.uint8).share_memory_()
+        full = _FULL.get(name)
+        if full is None:
+            _FULL[name] = full = torch.zeros(1, dtype=torch.uint8).share_memory_()
             _remove_unfinished(self.folder)
+        self._full = full
 
     def load(self, path: str | Path, num_samples: int | None = None) -> np.ndarray:
-        """``load_audio(path)``, or ``load_head(path, num_samples)``; raises what they raise."""
+        """``load_audio(path)``, or ``load_head(path, num_samples)``, with their errors."""
         entry = self.entry(path)
         waveform = _read(entry, num_samples)
         if waveform is not None:
@@ -73,12 +78,12 @@ class AudioCache:
         except InputError:
             if num_samples is None:
                 raise
-            return load_head(path, num_samples)  # it may be damaged after the head
+            return load_head(path, num_samples)  # the damage may lie behind the head
         self._write(entry, waveform)
         return waveform[:num_samples]
 
     def entry(self, path: str | Path) -> Path:
-        """Where the samples of ``path`` are kept. :class:`InputError` if there is no such recording."""
+        """The file for the samples of ``path``. :class:`InputError` if ``path`` does not exist."""
         try:
             status = os.stat(path)
         except OSError as error:
@@ -94,23 +99,25 @@ class AudioCache:
         try:
             with replacing(entry) as temporary, open(temporary, "wb") as file:
                 file.write(_header("<i2" if samples.dtype == np.int16 else "<f4", len(samples)))
-                file.write(samples)  # numpy's own writing does not say why it failed
+                file.write(samples.data)  # numpy's own writing does not say why it failed
                 file.write(_checksum(samples))
         except OSError as error:
-            # One entry alone may be somebody else's or, on Windows, being read: then it is the replacing, of two names, that is forbidden.
-            # And a machine that shares the folder may be writing the same under the same process number.
+            # A single entry may belong to somebody else or, on Windows, be in use: the error of
+            # replacing has two names. Or another machine that shares the folder writes the same
+            # entry under the same process number.
             one_entry = isinstance(error, PermissionError) and error.filename2 is not None
             if one_entry or error.errno not in _LASTING:
                 return
             self._full[0] = 1
             print(
-                f"warning: nothing more is cached in {self.folder} ({error.strerror}); what is missing there is decoded every time",
+                f"warning: nothing more is cached in {self.folder} ({error.strerror}); "
+                "recordings not yet in it are decoded every time",
                 file=sys.stderr,
             )
 
 
 def _remove_unfinished(folder: Path) -> None:
-    """Temporary files of processes that were killed."""
+    """Remove temporary files of processes that were killed."""
     with suppress(OSError):  # another process may be doing the same
         for temporary in folder.glob("??/.*.npy.*.tmp"):
             if time.time() - temporary.stat().st_mtime > _STALE:
@@ -118,16 +125,16 @@ def _remove_unfinished(folder: Path) -> None:
 
 
 def _smallest(waveform: np.ndarray) -> np.ndarray:
-    """``waveform`` (N,) float32 as int16 in units of 1/32768 where that gives the same bits back, else itself."""
+    """``waveform`` (N,) float32 as int16 in units of 1/32768 if no bit is lost, otherwise as it is."""
     steps = np.rint(np.clip(waveform * _FULL_SCALE, -32768, 32767)).astype(np.int16)
     same = np.array_equal(
         (steps.astype(np.float32) / _FULL_SCALE).view(np.uint32), waveform.view(np.uint32)
-    )  # of bits: −0 is not 0
+    )  # compared as bits: −0 is not 0
     return steps if same else waveform
 
 
 def _header(descr: str, length: int) -> bytes:
-    """Of a ``.npy`` file with (``length``,) samples, as :func:`numpy.save` writes it."""
+    """The header of a ``.npy`` file of (``length``,) samples, as :func:`numpy.save` writes it."""
     text = f"{{'descr': '{descr}', 'fortran_order': False, 'shape': ({length},), }}"
     return (
         b"\x93NUMPY\x01\x00"
@@ -138,11 +145,11 @@ def _header(descr: str, length: int) -> bytes:
 
 
 def _checksum(samples: np.ndarray) -> bytes:
-    return zlib.crc32(samples).to_bytes(_CHECKSUM_BYTES, "little")
+    return zlib.crc32(samples.data).to_bytes(_CHECKSUM_BYTES, "little")
 
 
 def _read(entry: Path, num_samples: int | None) -> np.ndarray | None:
-    """The first ``num_samples`` of an entry as float32; None where there is none, or a damaged one."""
+    """The first ``num_samples`` of an entry as float32; None if it is missing or damaged."""
     try:
         if not stat.S_ISREG(os.stat(entry).st_mode):  # opening a pipe would wait for ever
             return None
@@ -160,7 +167,7 @@ def _read(entry: Path, num_samples: int | None) -> np.ndarray | None:
 
 
 def _mapped(file: BinaryIO) -> np.ndarray | None:
-    """The samples of an entry; None where the header is not one that the cache writes, for a file of this size."""
+    """The samples of an entry; None if its header is not what the cache writes at this size."""
     header, size = file.read(_HEADER_BYTES), os.fstat(file.fileno()).st_size
     for descr, dtype in _TYPES.items():
         length, rest = divmod(size - _HEADER_BYTES - _CHECKSUM_BYTES, np.dtype(dtype).itemsize)

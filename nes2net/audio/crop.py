@@ -1,4 +1,4 @@
-"""Crop and pad: bringing an utterance to the number of samples that training or a '4sec' protocol asks for."""
+"""Crop and pad utterances to the number of samples of training or of a '4sec' protocol."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ import numpy as np
 
 from nes2net.errors import InputError
 
-#: Samples of training, development and '4sec' scoring on ASVspoof 2019 and 2021.
+#: Samples in training, development and '4sec' scoring on ASVspoof 2019 and 2021.
 ASVSPOOF_SAMPLES = 64600
-#: Samples of '4sec' scoring on In-the-Wild and of the single-file demo (deviation 3).
+#: Samples in '4sec' scoring on In-the-Wild and in the single-file demo (deviation 3).
 IN_THE_WILD_SAMPLES = 64000
 
-
-#: Which part of an utterance is trained on: its head, or that of :func:`random_crop` or :func:`random_tiled_crop`.
+#: Parts of an utterance to train on, see :func:`head_crop`, :func:`random_crop`,
+#: :func:`random_tiled_crop`.
 CROPS = ("head", "random", "random_tiled")
 
 
 def head_crop(waveform: np.ndarray, num_samples: int, utterance: str = "the waveform") -> np.ndarray:
-    """The first ``num_samples``; a shorter utterance is repeated whole and then cut.
+    """The first ``num_samples``; a shorter utterance is repeated and then cut.
 
-    Raises :class:`InputError` for an empty utterance, naming it.
+    :class:`InputError`, naming the ``utterance``, if it is empty.
 
     >>> head_crop(np.array([1, 2, 3]), 7)
     array([1, 2, 3, 1, 2, 3, 1])
@@ -35,9 +35,10 @@ def head_crop(waveform: np.ndarray, num_samples: int, utterance: str = "the wave
 def random_crop(
     waveform: np.ndarray, num_samples: int, rng: np.random.Generator, utterance: str = "the waveform"
 ) -> np.ndarray:
-    """``num_samples`` from a place of the utterance that ``rng`` draws, each equally likely; a shorter one as in :func:`head_crop`.
+    """``num_samples`` from a start that ``rng`` draws, all equally likely.
 
-    The last possible start is one of them; the published ASVspoof 5 code never draws it (deviation 15).
+    The last possible start is included; the published ASVspoof 5 code never draws it (deviation
+    15). A shorter utterance is treated as in :func:`head_crop`.
 
     >>> random_crop(np.arange(100), 4, np.random.default_rng(0))
     array([82, 83, 84, 85])
@@ -49,16 +50,18 @@ def random_crop(
 def random_tiled_crop(
     waveform: np.ndarray, num_samples: int, rng: np.random.Generator, utterance: str = "the waveform"
 ) -> np.ndarray:
-    """The crop of the CtrSVDD recipe: one of ``num_samples`` or less is first repeated ⌊``num_samples``/length⌋ + 1 times.
+    """The crop of the CtrSVDD recipe: ``num_samples`` from a start that ``rng`` draws.
 
-    The start is drawn from all but the last possible one, as published; an utterance of exactly ``num_samples`` comes out rotated.
+    An utterance of ``num_samples`` or less is first repeated ⌊``num_samples``/length⌋ + 1 times. As
+    published, the last possible start is never drawn, and an utterance of exactly ``num_samples``
+    comes out rotated.
 
     >>> random_tiled_crop(np.arange(3), 7, np.random.default_rng(0))
     array([1, 2, 0, 1, 2, 0, 1])
     """
     length = len(waveform)
     if length == 0:
-        return head_crop(waveform, num_samples, utterance)  # says what is wrong
+        return head_crop(waveform, num_samples, utterance)  # raises the error
     if length <= num_samples:
         waveform = np.tile(waveform, num_samples // length + 1)
     start = int(rng.integers(len(waveform) - num_samples))

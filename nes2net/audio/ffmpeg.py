@@ -1,40 +1,46 @@
-"""Decoding by FFmpeg (PyAV), the second decoder: what libsndfile does not read."""
+"""Decoding by FFmpeg (PyAV), the second decoder, for the files that libsndfile does not read."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 
+import av
 import numpy as np
+from av.audio.plane import AudioPlane
 
-from nes2net.audio.integrity import DamagedAudio, FlacHeader
+from nes2net.audio.flac import parse_stream_info
+from nes2net.audio.integrity import DamagedAudio
+
+# A FLAC frame whose checksum is wrong is an error instead of being left out. Other codecs find no
+# more damage with it.
+_STRICT = {"err_detect": "crccheck+bitstream+buffer+explode"}
+
+_TYPES = {"u8": "u1", "s16": "i2", "s32": "i4", "s64": "i8", "flt": "f4", "dbl": "f8"}  # of samples
 
 
-def ffmpeg_blocks(path: Path, header: FlacHeader | None, strict: bool = True) -> Iterator[tuple[np.ndarray, int]]:
+def ffmpeg_blocks(path: Path, *, strict: bool = True) -> Generator[tuple[np.ndarray, int], None, None]:
     """The audio of ``path`` frame after frame: float32 (channels, N) and the rate in Hz.
 
     Args:
-        header: of a FLAC file, whose length is then held against what was decoded.
-        strict: a FLAC frame whose checksum is wrong is an error, whatever container it is in.
+        strict: stop at a FLAC frame whose checksum is wrong.
 
     Raises:
-        DamagedAudio: a frame is damaged, or the file holds less than its header announces.
-        ValueError: there is no audio in it.
-        av.FFmpegError: FFmpeg does not read it.
+        DamagedAudio: if a frame is damaged or the file holds less than its header announces.
+        ValueError: if there is no audio in the file.
+        av.FFmpegError: if FFmpeg does not read the file.
     """
-    import av
-
-    count, complete = 0, False
-    begin = end = None  # seconds, of the first frame and behind the last one
-    # A file and no path, and no protocols: a playlist that is called .flac would otherwise have FFmpeg open what it names.
+    count, kind, channels = 0, None, 0
+    begin = end = None  # seconds: start of the first frame, end of the last one
+    # An open file and no protocols: otherwise FFmpeg would open the files that a playlist called
+    # .flac names.
     with open(path, "rb") as file, av.open(file, options={"protocol_whitelist": ""}) as container:
         if not container.streams.audio:
             raise ValueError("no audio stream")
         stream = container.streams.audio[0]
         if strict and stream.codec_context.name == "flac":
-            stream.codec_context.options = {"err_detect": "crccheck+explode"}
-        resampler = av.AudioResampler(format="fltp")
-        announced = header.num_samples if header else 0
+            stream.codec_context.options = _STRICT
+        announced = _announced_samples(container, stream)
         try:
             for frame in container.decode(stream):
                 if frame.is_corrupt:
@@ -42,26 +48,71 @@ def ffmpeg_blocks(path: Path, header: FlacHeader | None, strict: bool = True) ->
                 if frame.time is not None:
                     begin = frame.time if begin is None else begin
                     end = frame.time + frame.samples / frame.sample_rate
-                for out in resampler.resample(frame):
-                    count += out.samples
-                    yield out.to_ndarray(), stream.rate
-            for out in resampler.resample(None):
-                count += out.samples
-                yield out.to_ndarray(), stream.rate
-            complete = True
+                if kind is None:
+                    kind, channels = (frame.sample_rate, frame.layout.name), len(frame.layout.channels)
+                elif kind != (frame.sample_rate, frame.layout.name):
+                    raise DamagedAudio("its rate or channels change")
+                count += frame.samples
+                yield _samples(frame, channels), stream.rate
         except (av.FFmpegError, DamagedAudio) as error:
-            if announced and not complete:
-                raise DamagedAudio(
-                    f"its header announces {announced:,} samples, {count:,} could be decoded: {error}"
-                ) from error
+            if announced:
+                raise _incomplete(announced, count, error) from error
             raise
         if announced and count != announced:
-            raise DamagedAudio(f"its header announces {announced:,} samples, {count:,} could be decoded")
+            raise _incomplete(announced, count)
+        if container.format.name == "caf" and count < stream.frames:  # each has a sample or more
+            raise _incomplete(stream.frames, count)
         if "mp4" in container.format.name and stream.duration and stream.time_base:
             seconds = float(stream.duration * stream.time_base)
-            # Time that the stream leaves out, as recorders do that lose packets, is in its duration and its time stamps alike.
+            # Recorders that lose packets leave out their time; it is in the duration and in the
+            # time stamps alike.
             found = max(count / stream.rate, 0 if end is None else end - begin)
             if found < 0.998 * seconds - 0.1:
-                raise DamagedAudio(f"its header announces {seconds:.2f} s, {found:.2f} s could be decoded")
+                raise DamagedAudio(f"cut off: its header announces {seconds:.2f} s, {found:.2f} s could be decoded")
         if not count:
             raise ValueError("no audio frames")
+
+
+def _samples(frame: av.AudioFrame, channels: int) -> np.ndarray:
+    """The samples of a frame, (channels, N) float32 in [−1, 1].
+
+    PyAV's own conversions are not safe. ``AudioResampler`` has filters with threads: in a process
+    forked later, such as a worker of a DataLoader, the garbage collector would wait for these
+    threads for ever. ``frame.to_ndarray`` ends the process at 8 planes and more (PyAV 18) or raises
+    an error (PyAV 19).
+    """
+    name, count = frame.format.name, frame.samples
+    planar = name.endswith("p")
+    dtype = np.dtype(_TYPES[name.removesuffix("p")])
+    samples = np.empty((channels, count), np.float32)
+    if planar:
+        for i in range(channels):
+            samples[i] = _plane(frame, i, dtype, count)
+    else:
+        samples[:] = _plane(frame, 0, dtype, count * channels).reshape(count, channels).T
+    if dtype == np.uint8:
+        samples -= 128
+    if dtype.kind != "f":
+        samples *= np.float32(2.0 ** (1 - 8 * dtype.itemsize))
+    return samples
+
+
+def _plane(frame: av.AudioFrame, index: int, dtype: np.dtype, count: int) -> np.ndarray:
+    return np.frombuffer(AudioPlane(frame, index), dtype, count)  # type: ignore[call-overload]  # it is a buffer
+
+
+def _announced_samples(container: av.container.InputContainer, stream: av.audio.stream.AudioStream) -> int:
+    """Samples per channel stated by FLAC in any container or NIST SPHERE; 0 for other formats."""
+    stream_info = stream.codec_context.extradata
+    if stream.codec_context.name == "flac" and stream_info:
+        return parse_stream_info(stream_info).num_samples
+    if container.format.name == "nistsphere" and stream.duration:
+        return stream.duration  # in samples
+    return 0
+
+
+def _incomplete(announced: int, count: int, reason: Exception | None = None) -> DamagedAudio:
+    suffix = f": {reason}" if reason else ""
+    return DamagedAudio(
+        f"cut off or damaged: its header announces {announced:,} samples, {count:,} could be decoded{suffix}"
+    )

@@ -13,7 +13,7 @@ AUDIO_SUFFIXES = frozenset(".wav .flac .mp3 .ogg .opus .m4a .aac .aiff .aif .au 
 
 
 def is_recording(name: str) -> bool:
-    """Whether a file of this name is a recording: neither hidden nor one of the ``._*`` that macOS makes.
+    """Whether the name is that of a recording and not hidden, as ``._1.wav`` made by macOS.
 
     >>> is_recording("LA_E_1.FLAC"), is_recording("._1.wav"), is_recording("meta.csv")
     (True, False, False)
@@ -22,7 +22,7 @@ def is_recording(name: str) -> bool:
 
 
 def recordings_below(folder: Path) -> list[Path]:
-    """The recordings in and below ``folder``, sorted by the parts of their paths, whatever the file system."""
+    """The recordings in and below ``folder``, sorted by the parts of their paths."""
     named = (Path(place, name) for place, _, names in os.walk(folder) for name in names if is_recording(name))
     return sorted(path for path in named if path.is_file())
 
@@ -31,7 +31,7 @@ def with_folders_listed(names: Iterable[str]) -> list[Path]:
     """Replace the folders among ``names`` by the recordings in and below them.
 
     Raises:
-        InputError: a folder holds no recordings.
+        InputError: if a folder holds no recordings.
     """
     files: list[Path] = []
     for path in map(Path, names):

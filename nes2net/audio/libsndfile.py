@@ -1,35 +1,53 @@
-"""Decoding by libsndfile (soundfile), the first decoder: what it reads, held against what the file says of itself."""
+"""Decoding by libsndfile (soundfile), the first decoder, which stops at the length it assumes."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
+import soundfile
 
-from nes2net.audio.integrity import DamagedAudio, FlacDigest, FlacHeader, lacks_length, states_mp3_length
-from nes2net.errors import InputError
+from nes2net.audio.flac import FlacDigest, FlacHeader, exceeds_length
+from nes2net.audio.integrity import DamagedAudio, cut_off
+from nes2net.audio.mp3 import states_length
+from nes2net.audio.riff import lacks_length
 
-if TYPE_CHECKING:
-    import soundfile
-
-#: Its own are RuntimeErrors; the last two come of a damaged header that announces more samples than there is memory.
+#: libsndfile's own are RuntimeErrors. The last two come from damaged headers with more samples than
+#: there is memory for.
 LIBSNDFILE_ERRORS = (RuntimeError, OSError, ValueError, MemoryError)
+#: What ``SoundFile.format`` may say of an MP3 file.
+MP3 = ("MP3", "MPEG")
 
-# Samples that the length in an MP3 header may be too long by: encoders count their own delay in different ways.
+_BLOCK = 1 << 18  # samples read at a time where libsndfile cannot seek
+# Samples that the length in an MP3 header may be too long by: encoders count their own delay in
+# different ways.
 _MP3_FRAMES = 2 * 1152
+# Format → the line of libsndfile's log that alone says that the file is shorter than announced.
+_LOGGED_LENGTH = {"AU": "Data Size", "CAF": "data", "W64": "riff"}
+_UNKNOWN_SIZE = 0x7FFFF000  # written by programs that do not know the length
 
 
-def libsndfile_blocks(path: Path, header: FlacHeader | None, length: int) -> Iterator[tuple[np.ndarray, int]]:
-    """Blocks of ``length`` samples (−1: one of all). What was read is checked in the end; :class:`DamagedAudio` says what is wrong."""
-    import soundfile
+def libsndfile_blocks(
+    path: Path, header: FlacHeader | None, length: int, *, verify_md5: bool = False
+) -> Iterator[tuple[np.ndarray, int]]:
+    """Blocks (channels, N) of ``length`` samples (−1: one block of all), and their rate in Hz.
 
+    Args:
+        header: that of a FLAC file.
+        verify_md5: compare the samples with the MD5 sum in ``header``.
+
+    Raises:
+        DamagedAudio: if the file holds other audio than announced; maybe only after the last block.
+        InputError: if the file was cut off.
+    """
     with soundfile.SoundFile(path) as file:
-        check_length(file, path)
-        if not file.seekable():  # G.721 and its like, of which soundfile gives only so many samples
-            length = 1 << 18 if length < 0 else length
-        md5 = FlacDigest(header.bits) if header and header.has_md5 else None
+        check_length(file, path, header)
+        # as G.721, of which soundfile does not read all samples in one piece
+        if not file.seekable() and length < 0:
+            length = _BLOCK
+        md5 = FlacDigest(header.bits) if verify_md5 and header and header.has_md5 else None
         count = 0
         while True:
             samples = file.read(length, dtype="float32", always_2d=True)
@@ -40,23 +58,35 @@ def libsndfile_blocks(path: Path, header: FlacHeader | None, length: int) -> Ite
                 yield samples.T, file.samplerate
             if length < 0 or len(samples) < length:
                 break
-        if file.format in ("MP3", "MPEG"):
-            if count < file.frames - _MP3_FRAMES:  # FFmpeg would read it, without a word
-                raise InputError(
-                    f"audio file {path} is cut off: its header announces {file.frames:,} samples, {count:,} are there"
-                )
+        if file.format in MP3:
+            if count < file.frames - _MP3_FRAMES:  # FFmpeg would not notice
+                raise cut_off(path, file.frames, count, "samples")
         elif count < file.frames:
             raise DamagedAudio(f"its header announces {file.frames:,} samples, {count:,} could be decoded")
-        if md5 and md5.digest() != header.md5:
+        if md5 and header and md5.digest() != header.md5:
             raise DamagedAudio("the MD5 sum of its samples is not that of its header")
 
 
-def check_length(file: soundfile.SoundFile, path: Path) -> None:
-    """:class:`DamagedAudio` where the length that libsndfile believes, and stops at, is none that the file states."""
+def check_length(file: soundfile.SoundFile, path: Path, header: FlacHeader | None) -> None:
+    """Compare the length at which libsndfile stops reading with what the file holds.
+
+    Raises:
+        DamagedAudio: if libsndfile would stop too early.
+        InputError: if the file was cut off.
+    """
+    if line := _LOGGED_LENGTH.get(file.format):
+        if found := re.search(rf"{line} *: (\d+) \(should be (\d+)\)", file.extra_info):
+            announced, present = map(int, found.groups())
+            if present < announced < _UNKNOWN_SIZE:
+                raise cut_off(path, announced, present, "bytes")
+    if file.format == "NIST":
+        raise DamagedAudio("libsndfile reads SPHERE files that were cut off as shorter ones")
+    if header is None and file.format not in MP3 and file.frames:
+        return
     with open(path, "rb") as raw:
-        if file.format in ("MP3", "MPEG") and not states_mp3_length(raw):
-            raise DamagedAudio(
-                "libsndfile guesses the length of MP3 files that do not state that of all they hold, and stops there"
-            )
+        if file.format in MP3 and not states_length(raw):
+            raise DamagedAudio("libsndfile guesses the length of MP3 files that do not state it, and stops there")
         if file.format in ("WAV", "WAVEX") and not file.frames and lacks_length(raw):
-            raise DamagedAudio("its header says that there are no samples, which was never filled in")
+            raise DamagedAudio("its header announces no samples, but was never filled in")
+        if header is not None and exceeds_length(raw, header):
+            raise DamagedAudio(f"it holds more than the {header.num_samples:,} samples that its header announces")

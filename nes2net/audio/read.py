@@ -1,41 +1,47 @@
-"""Reading audio: any format and rate → 16 kHz mono float32 in [−1, 1]; a file that was cut off is an error, not a shorter one."""
+"""Reading audio files of any format and rate as 16 kHz mono float32.
+
+A file that was cut off or damaged is an error, not a shorter recording.
+"""
 
 from __future__ import annotations
 
 import math
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
+import soundfile
+import soxr
 
 from nes2net.audio.ffmpeg import ffmpeg_blocks
-from nes2net.audio.integrity import DamagedAudio, FlacDigest, FlacHeader, missing_audio, read_flac_header
-from nes2net.audio.libsndfile import LIBSNDFILE_ERRORS, check_length, libsndfile_blocks
-from nes2net.audio.ogg import ogg_fault
+from nes2net.audio.flac import FlacDigest, FlacHeader, read_flac_header
+from nes2net.audio.integrity import DamagedAudio, check_whole
+from nes2net.audio.libsndfile import LIBSNDFILE_ERRORS, MP3, check_length, libsndfile_blocks
+from nes2net.audio.waveform import (
+    SAMPLE_RATE,
+    check_rate,
+    fault_of,
+    mean_of_channels,
+    resampled_length,
+    to_mono_16k,
+)
 from nes2net.errors import InputError
 
-if TYPE_CHECKING:
-    import soundfile
-
-#: Hz; every detector works at this rate.
-SAMPLE_RATE = 16000
-
-# Samples at 16 kHz read on both sides of an excerpt that is resampled: beyond the reach of soxr's filter.
+# Samples at 16 kHz read on both sides of an excerpt that is resampled: beyond the reach of soxr's
+# filter.
 _RESAMPLING_MARGIN = 1024
 # libsndfile 1.2 gives other samples after a seek in these.
-_INEXACT_SEEK = frozenset({"OGG", "MP3", "MPEG"})
-# Hz; outside lies no recording, but what a damaged header can say, and resampling would make gigabytes of.
-_RATES = (1000, 1_000_000)
-# Sample values beyond this are no loud recording but integers in floating-point numbers.
-_LOUDEST = 16.0
+_INEXACT_SEEK = frozenset({"OGG", *MP3})
 _BLOCK = 1 << 18  # samples read at a time where a file is not read whole
+
+_T = TypeVar("_T")
 
 
 class DecodedAudio(NamedTuple):
-    """Samples (channels, N) float32 at the file's own rate in Hz, and whether it was FFmpeg that read them."""
+    """Samples (channels, N) float32 at the file's own rate in Hz, and whether FFmpeg read them."""
 
     samples: np.ndarray
     sample_rate: int
@@ -43,15 +49,20 @@ class DecodedAudio(NamedTuple):
 
 
 def load_audio(path: str | Path, *, channel: int | None = None) -> np.ndarray:
-    """Read ``path`` as 16 kHz mono float32 (N,): the mean of its channels, or the one named (counted from 0).
+    """Read ``path`` as 16 kHz mono float32 (N,): the mean of its channels, or one of them.
 
-    libsndfile is tried first and FFmpeg (PyAV) second: many FLAC files of ASVspoof 2021 open only with the second. What was decoded is
-    held against what the header says: length (WAV, AIFF, AU, CAF, SPHERE, FLAC, MP4, MP3 where it says one), checksums (FLAC, Ogg)
-    and rate (FLAC). Formats that carry no length (Ogg, AAC and MP3 streams) are as long as they are.
+    Channels are counted from 0.
+
+    libsndfile reads it, or FFmpeg (PyAV) if libsndfile cannot: many FLAC files of ASVspoof 2021
+    open only with the second. The samples are compared with what the header states: the length
+    (WAV, AIFF, AU, CAF, W64, SPHERE, FLAC, MP4, MP3 with a Xing header), the checksums of frames
+    and pages (FLAC, Ogg) and the rate (FLAC). A stream without a length (Ogg, AAC, other MP3) is
+    read to its end.
 
     Raises:
-        InputError: the file is missing or no regular file, cut off, damaged, empty, holds values that are not finite or far outside
-            [−1, 1], has no such channel or an impossible rate, or neither decoder reads it.
+        InputError: if the file is missing, not a regular file, cut off, damaged or empty; if it has
+            values that are not finite or far outside [−1, 1], no such channel or an impossible
+            rate; or if neither decoder reads it.
     """
     path = _existing(path)
     samples, sample_rate, _ = decode_audio(path)
@@ -63,21 +74,21 @@ def load_audio(path: str | Path, *, channel: int | None = None) -> np.ndarray:
 
 
 def stream_audio(path: str | Path) -> Iterator[np.ndarray]:
-    """The blocks of ``load_audio(path)``, read one after the other, so that hours of audio take no more memory than minutes.
+    """The samples of ``load_audio(path)`` in blocks, so that long recordings take little memory.
 
-    Raises :class:`InputError` as :func:`load_audio` does; that a file was cut off may show only after its last block.
+    Raises:
+        InputError: as :func:`load_audio`; that a file was cut off may show only after its last
+            block.
     """
     path = _existing(path)
-    header = _header(path)
+    header = check_whole(path)
     read = found = 0
     resampler, rate = None, SAMPLE_RATE
     for samples, rate in _decoded_blocks(path, header):
         if resampler is None and rate != SAMPLE_RATE:
-            import soxr
-
-            _check_rate(rate, f"audio file {path}")
+            check_rate(rate, f"audio file {path}")
             resampler = soxr.ResampleStream(rate, SAMPLE_RATE, 1, dtype="float32", quality="HQ")
-        block = _mean_of_channels(samples)
+        block = mean_of_channels(samples)
         read += len(block)
         if resampler is not None:
             block = resampler.resample_chunk(block)
@@ -86,7 +97,7 @@ def stream_audio(path: str | Path) -> Iterator[np.ndarray]:
             yield _finite(np.ascontiguousarray(block, np.float32), path)
     if resampler is not None:
         tail = resampler.resample_chunk(np.zeros(0, np.float32), last=True)
-        tail = np.pad(tail, (0, max(0, _resampled_length(read, rate) - found - len(tail))))
+        tail = np.pad(tail, (0, max(0, resampled_length(read, rate) - found - len(tail))))
         found += len(tail)
         if len(tail):
             yield _finite(tail, path)
@@ -95,108 +106,104 @@ def stream_audio(path: str | Path) -> Iterator[np.ndarray]:
 
 
 def load_excerpt(path: str | Path, start: int, num_samples: int) -> np.ndarray:
-    """``load_audio(path)[start : start + num_samples]``, for which only that part of the file is read.
+    """``load_audio(path)[start : start + num_samples]``, reading only that part of the file.
 
-    A file in which libsndfile cannot seek (exactly: Ogg, MP3) is read whole. Like a slice, the excerpt ends where the file does.
+    A file in which libsndfile cannot seek (or not exactly: Ogg, MP3) is read whole. Like a slice,
+    the excerpt ends where the file does.
 
     Args:
         path: audio file of any rate.
         start, num_samples: in samples at 16 kHz, ≥ 0.
 
     Raises:
-        InputError: the file is missing or cut off, the excerpt holds values that are not finite, or no decoder reads it.
+        InputError: if the file is missing or cut off, the excerpt holds values that are not finite,
+            or no decoder reads it.
     """
-    import soundfile
-
     path = _existing(path)
-    _header(path)
-    try:
-        with soundfile.SoundFile(path) as file:
-            check_length(file, path)
-            if file.seekable() and file.format not in _INEXACT_SEEK:
-                return _finite(_read_excerpt(file, start, num_samples), path)
-    except InputError:
-        raise
-    except LIBSNDFILE_ERRORS:
-        pass
-    return load_audio(path)[start : start + num_samples]
+
+    def excerpt(file: soundfile.SoundFile) -> np.ndarray | None:
+        if not file.seekable() or file.format in _INEXACT_SEEK:
+            return None
+        return _finite(_read_excerpt(file, start, num_samples), path)
+
+    found = _with_libsndfile(path, check_whole(path), excerpt)
+    return load_audio(path)[start : start + num_samples] if found is None else found
 
 
 def load_head(path: str | Path, num_samples: int) -> np.ndarray:
-    """``load_audio(path)[:num_samples]`` to the last bit, for which a longer file at 16 kHz is not decoded to its end.
+    """``load_audio(path)[:num_samples]`` to the last bit, without decoding what follows.
 
-    That a file is cut off is seen; other damage that comes later is not. Files of other rates and of lossy coding are decoded whole:
-    decoders of MP3 and Opus round differently when they are asked for less.
+    A file that was cut off is noticed; other damage behind the head is not. Files of other rates
+    and of lossy coding are decoded whole: decoders of MP3 and Opus round differently when they are
+    asked for less.
 
     Raises:
         InputError: as :func:`load_audio`, as far as it reads.
     """
-    import soundfile
-
     path = _existing(path)
-    _header(path)
-    try:
-        with soundfile.SoundFile(path) as file:
-            check_length(file, path)
-            lossless = file.subtype.startswith("PCM") or file.subtype in ("FLOAT", "DOUBLE")
-            if lossless and file.samplerate == SAMPLE_RATE and file.frames > num_samples:
-                samples = file.read(num_samples, dtype="float32", always_2d=True)
-                if len(samples) == num_samples:
-                    return _finite(to_mono_16k(samples.T, SAMPLE_RATE, f"audio file {path}"), path)
-    except InputError:
-        raise
-    except LIBSNDFILE_ERRORS:
-        pass
-    return load_audio(path)[:num_samples]
+
+    def head(file: soundfile.SoundFile) -> np.ndarray | None:
+        lossless = file.subtype.startswith("PCM") or file.subtype in ("FLOAT", "DOUBLE")
+        if not lossless or file.samplerate != SAMPLE_RATE or file.frames <= num_samples:
+            return None
+        samples = file.read(num_samples, dtype="float32", always_2d=True)
+        if len(samples) != num_samples:
+            return None
+        return _finite(to_mono_16k(samples.T, SAMPLE_RATE, f"audio file {path}"), path)
+
+    found = _with_libsndfile(path, check_whole(path), head)
+    return load_audio(path)[:num_samples] if found is None else found
 
 
 def count_samples(path: str | Path) -> int:
-    """Length of ``load_audio(path)`` to within a sample, read from the header where libsndfile knows the format.
+    """Length of ``load_audio(path)`` to within a sample, if possible from the header.
 
     Raises:
-        InputError: the file is missing or cut off, or no decoder reads it. A file without samples is 0.
+        InputError: if the file is missing or cut off, or no decoder reads it. A file without
+            samples is 0 long.
     """
-    import soundfile
-
     path = _existing(path)
-    header = _header(path)
-    try:
-        with soundfile.SoundFile(path) as file:
-            check_length(file, path)
-            frames, rate = file.frames, file.samplerate
-            mp3 = file.format in ("MP3", "MPEG") or file.subtype.startswith("MPEG")
-            guessed = mp3 or not file.seekable() or (header is not None and not header.num_samples)
-    except LIBSNDFILE_ERRORS:
-        guessed = True
-    return len(load_audio(path)) if guessed else -(-frames * SAMPLE_RATE // rate)
+    header = check_whole(path)
+
+    def length(file: soundfile.SoundFile) -> int | None:
+        mp3 = file.format in MP3 or file.subtype.startswith("MPEG")
+        guessed = mp3 or not file.seekable() or (header is not None and not header.num_samples)
+        return None if guessed else _at_16k(file.frames, file.samplerate)
+
+    found = _with_libsndfile(path, header, length)
+    return len(load_audio(path)) if found is None else found
 
 
-def to_mono_16k(samples: np.ndarray, sample_rate: float, what: str = "audio") -> np.ndarray:
-    """Mean of the channels ((N,) or (channels, N)), resampled to 16 kHz as ``librosa.load`` does: by soxr in high quality, with
-    a last sample of 0 where soxr gives one less than the length asks for.
+def stated_length(path: str | Path) -> int | None:
+    """Samples at 16 kHz that the header of ``path`` announces, unchecked; None if it does not.
 
-    Raises :class:`InputError`, naming ``what``, for other shapes, no samples, and rates below 1 kHz or above 1 MHz.
+    None also for MP3, whose length libsndfile may only guess.
     """
-    samples = _mean_of_channels(samples)
-    _check_rate(sample_rate, what)
-    if sample_rate != SAMPLE_RATE and len(samples):
-        import soxr
-
-        length = _resampled_length(len(samples), sample_rate)
-        samples = soxr.resample(samples, sample_rate, SAMPLE_RATE, quality="HQ")[:length]
-        samples = np.pad(samples, (0, length - len(samples)))
-    if not len(samples):
-        raise InputError(f"{what} has no samples")
-    return np.ascontiguousarray(samples, dtype=np.float32)
-
-
-def decode_audio(path: str | Path) -> DecodedAudio:
-    """Decode ``path`` whole, as it is. :class:`InputError` if it is missing, empty, cut off, damaged, or neither decoder reads it."""
-
-    path = _existing(path)
-    header = _header(path)
+    with open(path, "rb") as file:
+        flac = read_flac_header(file)  # libsndfile does not open every FLAC file of ASVspoof 2021
+    if flac is not None:
+        return _at_16k(flac.num_samples, flac.sample_rate) or None
     try:
-        samples, sample_rate = _join(libsndfile_blocks(path, header, -1))
+        info = soundfile.info(path)
+    except soundfile.LibsndfileError:
+        return None
+    return None if info.format in MP3 else _at_16k(info.frames, info.samplerate) or None
+
+
+def decode_audio(path: str | Path, *, verify_md5: bool = False) -> DecodedAudio:
+    """Decode ``path`` whole, at its own rate and with all its channels.
+
+    Args:
+        verify_md5: compare the samples of a FLAC file with the MD5 sum in its header; if they
+            differ, FFmpeg reads the file again.
+
+    Raises:
+        InputError: if the file is missing, empty, cut off or damaged, or neither decoder reads it.
+    """
+    path = _existing(path)
+    header = check_whole(path)
+    try:
+        samples, sample_rate = _join(libsndfile_blocks(path, header, -1, verify_md5=verify_md5))
         second = False
     except InputError:
         raise
@@ -220,50 +227,24 @@ def _existing(path: str | Path) -> Path:
     if stat.S_ISDIR(status.st_mode):
         raise InputError(f"audio file {path} is a folder")
     if not stat.S_ISREG(status.st_mode):
-        raise InputError(f"audio file {path} is no regular file but a pipe or a device")
+        raise InputError(f"audio file {path} is not a regular file but a pipe or a device")
     if not status.st_size:  # PyAV would write a traceback on standard error
         raise InputError(f"audio file {path} is empty: copy or download it again")
     return path
 
 
-def _header(path: Path) -> FlacHeader | None:
-    """The header of a FLAC file; :class:`InputError` for a file that contradicts its own header."""
+def _with_libsndfile(
+    path: Path, header: FlacHeader | None, read: Callable[[soundfile.SoundFile], _T | None]
+) -> _T | None:
+    """``read(file)``; None if libsndfile does not read the file, or not to its end."""
     try:
-        with open(path, "rb") as file:
-            if cut := missing_audio(file):
-                raise InputError(
-                    f"audio file {path} is cut off: its header announces {cut[0]:,} {cut[2]}, {cut[1]:,} are there"
-                )
-            if fault := ogg_fault(file):
-                raise InputError(f"audio file {path} {fault}")
-            header = read_flac_header(file)
-    except OSError as error:
-        raise InputError(f"audio file {path} cannot be opened ({error.strerror})") from None
-    if header and header.first_frame_rate not in (None, header.sample_rate):
-        raise InputError(
-            f"audio file {path} is damaged: its header says {header.sample_rate} Hz, its first frame {header.first_frame_rate} Hz"
-        )
-    return header
-
-
-def _check_rate(sample_rate: float, what: str) -> None:
-    if not _RATES[0] <= sample_rate <= _RATES[1]:  # also catches NaN
-        raise InputError(
-            f"{what} is said to have {sample_rate:g} samples a second; {_RATES[0]:,} to {_RATES[1]:,} Hz are accepted"
-        )
-
-
-def _resampled_length(num_samples: int, sample_rate: float) -> int:
-    """At 16 kHz, in librosa's arithmetic."""
-    return math.ceil(num_samples * (SAMPLE_RATE / sample_rate))
-
-
-def _mean_of_channels(samples: np.ndarray) -> np.ndarray:
-    if samples.ndim == 2:
-        samples = samples.mean(axis=0, dtype=samples.dtype) if len(samples) != 1 else samples[0]
-    if samples.ndim != 1:
-        raise InputError(f"audio is (samples,) or (channels, samples), not an array of {samples.ndim} axes")
-    return samples
+        with soundfile.SoundFile(path) as file:
+            check_length(file, path, header)
+            return read(file)
+    except InputError:
+        raise
+    except LIBSNDFILE_ERRORS:
+        return None
 
 
 def _finite(waveform: np.ndarray, path: Path) -> np.ndarray:
@@ -272,22 +253,15 @@ def _finite(waveform: np.ndarray, path: Path) -> np.ndarray:
     return waveform
 
 
-def fault_of(samples: np.ndarray) -> str | None:
-    """What keeps ``samples`` from being audio in [−1, 1], to follow the name of the recording; None for those that are."""
-    if not samples.size:
-        return None
-    loudest = max(samples.max(), -samples.min())
-    if not np.isfinite(loudest):
-        return "holds NaN or infinite samples"
-    if loudest > _LOUDEST:
-        return f"has samples that reach {loudest:g}; values in [-1, 1] are expected: divide by full scale, 32768 for 16-bit audio"
-    return None
+def _at_16k(num_samples: int, sample_rate: int) -> int:
+    """Length at 16 kHz, rounded up."""
+    return -(-num_samples * SAMPLE_RATE // sample_rate)
 
 
 def _read_excerpt(file: soundfile.SoundFile, start: int, num_samples: int) -> np.ndarray:
     """The excerpt, read from a position that is a whole sample at both rates."""
     divisor = math.gcd(SAMPLE_RATE, file.samplerate)
-    ours, theirs = SAMPLE_RATE // divisor, file.samplerate // divisor  # samples of both rates in the same time
+    ours, theirs = SAMPLE_RATE // divisor, file.samplerate // divisor  # samples in the same time
     margin = 0 if ours == theirs else _RESAMPLING_MARGIN
     first = max(0, start - margin) // ours
     last = -(-(start + num_samples + margin) // ours)
@@ -297,9 +271,7 @@ def _read_excerpt(file: soundfile.SoundFile, start: int, num_samples: int) -> np
         return np.zeros(0, np.float32)
     samples = file.read(wanted, dtype="float32", always_2d=True)
     if len(samples) != wanted:
-        raise DamagedAudio(
-            f"{wanted:,} samples from number {position:,} on were to be read, {len(samples):,} are there"
-        )
+        raise DamagedAudio(f"{wanted:,} samples from {position:,} on were asked for, {len(samples):,} could be decoded")
     skipped = start - first * ours
     return to_mono_16k(samples.T, file.samplerate, f"audio file {file.name}")[skipped : skipped + num_samples]
 
@@ -312,8 +284,7 @@ def _join(blocks: Iterable[tuple[np.ndarray, int]]) -> tuple[np.ndarray, int]:
 
 
 def _decoded_blocks(path: Path, header: FlacHeader | None) -> Iterator[tuple[np.ndarray, int]]:
-    """Blocks (channels, N) and their rate, by the decoder that reads the file."""
-
+    """Blocks (channels, N) and their rate, from the decoder that reads the file."""
     given = 0
     try:
         for samples, rate in libsndfile_blocks(path, header, _BLOCK):
@@ -328,7 +299,7 @@ def _decoded_blocks(path: Path, header: FlacHeader | None) -> Iterator[tuple[np.
         samples, rate = _ffmpeg_whole(path, header, first)
         yield samples[:, given:], rate
         return
-    with closing(ffmpeg_blocks(path, None)) as blocks:
+    with closing(ffmpeg_blocks(path)) as blocks:
         try:
             for samples, rate in blocks:
                 dropped = min(given, samples.shape[1])
@@ -342,15 +313,16 @@ def _decoded_blocks(path: Path, header: FlacHeader | None) -> Iterator[tuple[np.
 
 
 def _ffmpeg_whole(path: Path, header: FlacHeader | None, first: Exception) -> tuple[np.ndarray, int]:
-    """Everything, by FFmpeg; ``first`` is why libsndfile failed."""
+    """All samples and their rate, by FFmpeg; ``first`` is the reason why libsndfile failed."""
     try:
         try:
-            return _join(ffmpeg_blocks(path, header))
+            return _join(ffmpeg_blocks(path))
         except Exception:
             if header is None or not header.has_md5:
                 raise
-            # What follows the last frame may trip the strict decoder; the checksum of everything outweighs that of the frames.
-            samples, rate = _join(ffmpeg_blocks(path, header, strict=False))
+            # Data behind the last frame may trip the strict decoder. The MD5 sum of all samples
+            # outweighs the frames' CRCs.
+            samples, rate = _join(ffmpeg_blocks(path, strict=False))
             md5 = FlacDigest(header.bits)
             md5.update(samples.T)
             if md5.digest() != header.md5:

@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from nes2net.audio.crop import ASVSPOOF_SAMPLES
-from nes2net.audio.read import SAMPLE_RATE
+from nes2net.audio.waveform import SAMPLE_RATE
 from nes2net.cli.entry import subcommand
 from nes2net.errors import InputError
 

@@ -12,7 +12,7 @@ from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Any
 
 from nes2net.audio.crop import ASVSPOOF_SAMPLES
-from nes2net.audio.read import SAMPLE_RATE
+from nes2net.audio.waveform import SAMPLE_RATE
 from nes2net.cli.entry import INCOMPLETE, add_architecture, subcommand
 from nes2net.errors import InputError, worded
 

@@ -1,7 +1,10 @@
-"""ASVspoof 2019 LA: Wang et al., "ASVspoof 2019: A large-scale public database", Computer Speech & Language 64, 2020.
+"""ASVspoof 2019 LA.
 
-Layout: ``<root>/ASVspoof2019_LA_{train,dev,eval}/flac/ID.flac`` and one protocol per split with five fields a line: speaker,
-utterance, ``-``, attack (``-`` or A01–A19), ``bonafide`` or ``spoof``. 25,380 / 24,844 / 71,237 trials.
+Wang et al., "ASVspoof 2019: A large-scale public database", Computer Speech & Language 64, 2020.
+
+Layout: ``<root>/ASVspoof2019_LA_{train,dev,eval}/flac/ID.flac`` and one protocol per split with
+five fields a line: speaker, utterance, ``-``, attack (``-`` or A01–A19), ``bonafide`` or ``spoof``.
+25,380 / 24,844 / 71,237 trials.
 """
 
 from __future__ import annotations
@@ -20,21 +23,24 @@ _PROTOCOLS = {
     "dev": ("ASVspoof2019.LA.cm.dev.trl.txt",),
     "eval": ("ASVspoof2019.LA.cm.eval.trl.txt",),
 }
-# As in the published code's database/ folder, as in the corpus itself, and directly in the folder given.
+# The first and third as in the published code's folder database/, the second as in the corpus.
 _PROTOCOL_FOLDERS = ("ASVspoof_LA_cm_protocols", "ASVspoof2019_LA_cm_protocols", "ASVspoof_DF_cm_protocols", ".")
 
 
 def trials(root: str | Path, split: str, *, protocols: str | Path | None = None) -> list[Trial]:
-    """Labelled trials of ``split`` with the paths of their audio, in the order of the protocol. No audio file is touched.
+    """The labelled trials of ``split`` in the order of the protocol, with the paths of their audio.
+
+    No audio file is touched.
 
     Args:
         root: The folder that holds ``ASVspoof2019_LA_train`` and so on, or ``LA`` with these.
         split: ``"train"``, ``"dev"`` or ``"eval"``.
-        protocols: The folder that holds the protocols, or one of the usual folders of protocols;
-            ``root`` is searched after it.
+        protocols: The folder that holds the protocols, or that holds one of the usual folders of
+            protocols; ``root`` is searched after it.
 
     Raises:
-        InputError: The split is unknown, a folder or the protocol is missing, or a line of the protocol is malformed.
+        InputError: if the split is unknown, a folder or the protocol is missing, or a line of the
+            protocol is malformed.
     """
     files.check_split(split, CORPUS.splits, CORPUS.title)
     files.corpus_root(root)
@@ -43,24 +49,31 @@ def trials(root: str | Path, split: str, *, protocols: str | Path | None = None)
 
 
 def keys(path: str | Path, phase: str | None = None) -> list[Trial]:
-    """Labelled trials without audio, for evaluation.
+    """The labelled trials without audio, for evaluation.
 
     Args:
         path: A protocol file, or a folder as for ``protocols`` in :func:`trials`.
-        phase: ``"train"``, ``"dev"`` or ``"eval"``; None for all whose protocols are there.
+        phase: ``"train"``, ``"dev"`` or ``"eval"``; None for all of which there is a protocol.
 
     Raises:
-        InputError: The phase is unknown, no protocol is there (the message names every path tried), or a line is malformed.
+        InputError: if the phase is unknown, no protocol is there (the message names every path
+            tried), or a line is malformed.
     """
     return files.keys_of_splits(path, phase, CORPUS.title, _PROTOCOLS, find_protocol, read_protocol)
 
 
 def asv_scores(path: str | Path, phase: str = "eval") -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Scores of the organisers' speaker-verification system: ``(target, nontarget, spoof)`` of the dev or eval trials.
+    """Scores of the organisers' speaker-verification system: ``(target, nontarget, spoof)``.
 
-    ``path`` is the file (three fields a line: bona fide or attack, target/nontarget/spoof, score), the folder of the corpus,
-    or a protocol or folder of protocols beside ``ASVspoof2019_LA_asv_scores``. Raises :class:`~nes2net.corpora.protocol.NotFound`
-    with every path tried, and :class:`InputError` for a malformed line.
+    Args:
+        path: The file (three fields a line: bona fide or attack, target/nontarget/spoof, score),
+            the folder of the corpus, or a protocol or folder of protocols beside
+            ``ASVspoof2019_LA_asv_scores``.
+        phase: ``"dev"`` or ``"eval"``.
+
+    Raises:
+        NotFound: if there are no scores; it lists where they were sought.
+        InputError: if a line is malformed.
     """
     path = Path(path)
     name, inner = f"ASVspoof2019.LA.asv.{phase}.gi.trl.scores.txt", "ASVspoof2019_LA_asv_scores"
@@ -76,11 +89,14 @@ def asv_scores(path: str | Path, phase: str = "eval") -> tuple[np.ndarray, np.nd
         scores[files.checked_word(key, tuple(scores), "ASV key", file, line)].append(
             files.checked_float(score, file, line)
         )
-    return tuple(np.array(values) for values in scores.values())
+    return np.array(scores["target"]), np.array(scores["nontarget"]), np.array(scores["spoof"])
 
 
 def find_protocol(root: str | Path, split: str, protocols: str | Path | None = None) -> Path:
-    """The protocol of ``split``; see :func:`trials`. :class:`~nes2net.corpora.protocol.NotFound` names every place tried."""
+    """The protocol of ``split``, sought as :func:`trials` does.
+
+    :class:`~nes2net.corpora.protocol.NotFound` lists where it was sought.
+    """
     split = files.known_split(split, CORPUS.splits, CORPUS.title)
     root, (name,) = Path(root), _PROTOCOLS[split]
     return files.first_file(
@@ -95,7 +111,7 @@ def find_protocol(root: str | Path, split: str, protocols: str | Path | None = N
 
 
 def find_audio(root: str | Path, split: str) -> Path:
-    """The folder of the audio of ``split``; :class:`~nes2net.corpora.protocol.NotFound` names every place tried."""
+    """The folder with the audio of ``split``, or :class:`~nes2net.corpora.protocol.NotFound`."""
     split = files.known_split(split, CORPUS.splits, CORPUS.title)
     root, folder = Path(root), f"ASVspoof2019_LA_{split}"
     return files.first_folder(
@@ -106,7 +122,7 @@ def find_audio(root: str | Path, split: str) -> Path:
 
 
 def read_protocol(path: Path, split: str | None, audio: Path | None = None, *, suffix: str = ".flac") -> list[Trial]:
-    """The trials of a protocol; :class:`InputError` names file and line of a malformed one."""
+    """The trials of a protocol. :class:`InputError` names the file and line that is malformed."""
     return files.checked_trials(_read_lines(path, split, audio, suffix), path)
 
 

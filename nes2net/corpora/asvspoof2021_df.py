@@ -1,7 +1,11 @@
-"""ASVspoof 2021 DF: Liu et al., "ASVspoof 2021: Towards Spoofed and Deepfake Speech Detection in the Wild", TASLP 31, 2023.
+"""ASVspoof 2021 DF.
 
-Layout: ``<root>/ASVspoof2021_DF_eval/flac/ID.flac`` (from four archives) and a protocol of ids. The labels come apart from it, as
-key archive: ``DF/CM/trial_metadata.txt``. 611,829 trials, 533,928 of them in phase ``eval``.
+Liu et al., "ASVspoof 2021: Towards Spoofed and Deepfake Speech Detection in the Wild", TASLP 31,
+2023.
+
+Layout: ``<root>/ASVspoof2021_DF_eval/flac/ID.flac`` (from four archives) and a protocol of ids. The
+labels come in an archive of their own, the keys: ``DF/CM/trial_metadata.txt``. 611,829 trials,
+533,928 of them in phase ``eval``.
 """
 
 from __future__ import annotations
@@ -21,17 +25,19 @@ _FIELDS = (
 
 
 def trials(root: str | Path, split: str = "eval", *, protocols: str | Path | None = None) -> list[Trial]:
-    """Trials of all phases with the paths of their audio, unlabelled, in the order of the protocol. No audio file is touched.
+    """The unlabelled trials of all phases in the order of the protocol.
 
-    Parameters and errors as in :func:`nes2net.corpora.asvspoof2021_la.trials`, with DF for LA in all names.
+    They have the paths of their audio; no audio file is touched. Parameters and errors are those of
+    :func:`nes2net.corpora.asvspoof2021_la.trials`, with DF for LA in all names.
     """
     return la.eval_trials("DF", root, split, protocols)
 
 
 def keys(path: str | Path, phase: str | None = None) -> list[Trial]:
-    """Labelled trials without audio from the key archive, for evaluation.
+    """The labelled trials without audio from the key archive, for evaluation.
 
-    Parameters and errors as in :func:`nes2net.corpora.asvspoof2021_la.keys`, with DF for LA in all names.
+    Parameters and errors are those of :func:`nes2net.corpora.asvspoof2021_la.keys`, with DF for LA
+    in all names.
     """
     la.check_phase(phase)
     path = find_key(path)
@@ -59,12 +65,12 @@ def _read_key(path: Path) -> Iterator[Trial]:
 
 
 def find_protocol(root: str | Path, split: str = "eval", protocols: str | Path | None = None) -> Path:
-    """The protocol of ids; see :func:`trials`. :class:`~nes2net.corpora.protocol.NotFound` names every place tried."""
+    """The protocol of ids, or :class:`~nes2net.corpora.protocol.NotFound`."""
     return la.find_eval_protocol("DF", root, protocols)
 
 
 def find_audio(root: str | Path, split: str = "eval") -> Path:
-    """The folder of the audio; :class:`~nes2net.corpora.protocol.NotFound` names every place tried."""
+    """The folder of the audio, or :class:`~nes2net.corpora.protocol.NotFound`."""
     return la.find_eval_audio("DF", root)
 
 
@@ -73,7 +79,7 @@ read_protocol = la.read_protocol
 
 
 def find_key(path: str | Path) -> Path:
-    """The key of the countermeasure; as :func:`nes2net.corpora.asvspoof2021_la.find_key`."""
+    """The key of the countermeasure, ``CM/trial_metadata.txt``, in any layout of its archives."""
     return la.find_track_key("DF", path)
 
 

@@ -1,8 +1,11 @@
-"""ASVspoof 2021 LA: Liu et al., "ASVspoof 2021: Towards Spoofed and Deepfake Speech Detection in the Wild", TASLP 31, 2023.
+"""ASVspoof 2021 LA.
 
-Layout: ``<root>/ASVspoof2021_LA_eval/flac/ID.flac`` and a protocol of ids. The labels come apart from it, as key archive:
-``LA/CM/trial_metadata.txt`` for the countermeasure, ``LA/ASV`` for the speaker-verification system of the t-DCF. 181,566 trials,
-148,176 of them in phase ``eval``.
+Liu et al., "ASVspoof 2021: Towards Spoofed and Deepfake Speech Detection in the Wild", TASLP 31,
+2023.
+
+Layout: ``<root>/ASVspoof2021_LA_eval/flac/ID.flac`` and a protocol of ids. The labels come in an
+archive of their own, the keys: ``LA/CM/trial_metadata.txt`` for the countermeasure, ``LA/ASV`` for
+the speaker-verification system of the t-DCF. 181,566 trials, 148,176 of them in phase ``eval``.
 """
 
 from __future__ import annotations
@@ -16,12 +19,14 @@ from nes2net.corpora.corpus import Corpus, Counts
 from nes2net.corpora.trial import Trial
 from nes2net.errors import InputError
 
-# As in the keys, and what the published scripts call the last.
+# As in the keys; the published scripts call "hidden" "hidden_track".
 PHASE_NAMES = ("progress", "eval", "hidden", "hidden_track")
 
 
 def trials(root: str | Path, split: str = "eval", *, protocols: str | Path | None = None) -> list[Trial]:
-    """Trials of all phases with the paths of their audio, unlabelled, in the order of the protocol. No audio file is touched.
+    """The unlabelled trials of all phases in the order of the protocol.
+
+    They have the paths of their audio; no audio file is touched.
 
     Args:
         root: The folder that holds ``ASVspoof2021_LA_eval``, or that folder itself.
@@ -30,21 +35,23 @@ def trials(root: str | Path, split: str = "eval", *, protocols: str | Path | Non
             searched after it.
 
     Raises:
-        InputError: The split is unknown, a folder or the protocol is missing, or a line of the protocol is malformed.
+        InputError: if the split is unknown, a folder or the protocol is missing, or a line of the
+            protocol is malformed.
     """
     return eval_trials("LA", root, split, protocols)
 
 
 def keys(path: str | Path, phase: str | None = None) -> list[Trial]:
-    """Labelled trials without audio from the key archive, for evaluation.
+    """The labelled trials without audio from the key archive, for evaluation.
 
     Args:
-        path: The folder that holds ``LA/CM`` (or ``keys/LA/CM``), the folder ``LA``, the folder ``CM``, or the file
-            ``trial_metadata.txt``.
+        path: The folder that holds ``LA/CM`` (or ``keys/LA/CM``), the folder ``LA``, the folder
+            ``CM``, or the file ``trial_metadata.txt``.
         phase: ``"progress"``, ``"eval"``, ``"hidden"`` (also ``"hidden_track"``), or None for all.
 
     Raises:
-        InputError: There is no key (the message names every path tried), a line is malformed, or the phase is unknown.
+        InputError: if there is no key (the message names every path tried), a line is malformed, or
+            the phase is unknown.
     """
     check_phase(phase)
     path = find_key(path)
@@ -68,11 +75,14 @@ def keys(path: str | Path, phase: str | None = None) -> list[Trial]:
 
 
 def asv_scores(path: str | Path, phase: str = "eval") -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Scores of the organisers' speaker-verification system: ``(target, nontarget, spoof)`` of the ASV trials of ``phase``.
+    """Scores of the organisers' speaker-verification system: ``(target, nontarget, spoof)``.
 
-    ``path`` as for :func:`keys`. The key and the scores stand in two files line by line. Raises
-    :class:`~nes2net.corpora.protocol.NotFound` with every path tried, and :class:`InputError` for a malformed line or two files
-    that do not belong together.
+    They are those of the ASV trials of ``phase``. Line by line, one file holds the key and another
+    the scores; ``path`` is that of :func:`keys`.
+
+    Raises:
+        NotFound: if one of the files is missing; it lists where it was sought.
+        InputError: if a line is malformed or the two files do not belong together.
     """
     check_phase(phase)
     folders = [folder / "ASV" for folder in _track_folders("LA", Path(path))]
@@ -102,7 +112,7 @@ def asv_scores(path: str | Path, phase: str = "eval") -> tuple[np.ndarray, np.nd
         values = scores[files.checked_word(row[5], tuple(scores), "ASV key", key_file, line)]
         if files.canonical_phase(row[7]) == files.canonical_phase(phase):
             values.append(files.checked_float(score, score_file, score_line))
-    return tuple(np.array(values) for values in scores.values())
+    return np.array(scores["target"]), np.array(scores["nontarget"]), np.array(scores["spoof"])
 
 
 def eval_trials(track: str, root: str | Path, split: str, protocols: str | Path | None) -> list[Trial]:
@@ -114,17 +124,20 @@ def eval_trials(track: str, root: str | Path, split: str, protocols: str | Path 
 
 
 def find_protocol(root: str | Path, split: str = "eval", protocols: str | Path | None = None) -> Path:
-    """The protocol of ids; see :func:`trials`. :class:`~nes2net.corpora.protocol.NotFound` names every place tried."""
+    """The protocol of ids, or :class:`~nes2net.corpora.protocol.NotFound`."""
     return find_eval_protocol("LA", root, protocols)
 
 
 def find_audio(root: str | Path, split: str = "eval") -> Path:
-    """The folder of the audio; :class:`~nes2net.corpora.protocol.NotFound` names every place tried."""
+    """The folder of the audio, or :class:`~nes2net.corpora.protocol.NotFound`."""
     return find_eval_audio("LA", root)
 
 
 def read_protocol(path: Path, split: str | None = "eval", audio: Path | None = None) -> list[Trial]:
-    """The unlabelled trials of a protocol of ids; :class:`InputError` names file and line of a malformed one."""
+    """The unlabelled trials of a protocol of ids.
+
+    :class:`InputError` names the file and line that is malformed.
+    """
     return files.protocol_trials(path, audio)
 
 
@@ -151,7 +164,7 @@ def find_eval_audio(track: str, root: str | Path) -> Path:
 
 
 def find_key(path: str | Path) -> Path:
-    """The key of the countermeasure, ``CM/trial_metadata.txt``, in any of the layouts its archives are found in."""
+    """The key of the countermeasure, ``CM/trial_metadata.txt``, in any layout of its archives."""
     return find_track_key("LA", path)
 
 
@@ -177,7 +190,7 @@ def check_phase(phase: str | None) -> None:
 
 
 def _track_folders(track: str, path: Path) -> list[Path]:
-    """Where ``CM`` and ``ASV`` may lie when ``path`` was given as the keys."""
+    """Folders in which ``CM`` and ``ASV`` may lie if ``path`` was given for the keys."""
     if path.is_file():
         return [path.parent.parent]
     return [path / track, path / "keys" / track, path, *([path.parent] if path.name == "CM" else [])]

@@ -1,8 +1,12 @@
-"""ASVspoof 5, track 1: Wang et al., "ASVspoof 5: Crowdsourced speech data, deepfakes, and adversarial attacks at scale", 2024.
+"""ASVspoof 5, track 1.
 
-Layout: ``<root>/flac_T``, ``flac_D``, ``flac_E_eval`` and one protocol per split with ten fields a line, separated by spaces although
-it is called ``.tsv``: speaker, utterance, gender, codec, codec quality, codec seed, attack tag, attack label, ``bonafide`` or
-``spoof``, ``-``. 182,357 / 140,950 / 680,774 trials.
+Wang et al., "ASVspoof 5: Crowdsourced speech data, deepfakes, and adversarial attacks at scale",
+2024.
+
+Layout: ``<root>/flac_T``, ``flac_D``, ``flac_E_eval`` and one protocol per split. Its ten fields a
+line are separated by spaces, although it is called ``.tsv``: speaker, utterance, gender, codec,
+codec quality, codec seed, attack tag, attack label, ``bonafide`` or ``spoof``, ``-``.
+182,357 / 140,950 / 680,774 trials.
 """
 
 from __future__ import annotations
@@ -25,15 +29,19 @@ _FIELDS = "speaker, utterance, gender, codec, quality, seed, attack tag, attack,
 
 
 def trials(root: str | Path, split: str, *, protocols: str | Path | None = None) -> list[Trial]:
-    """Labelled trials of ``split`` with the paths of their audio, in the order of the protocol. No audio file is touched.
+    """The labelled trials of ``split`` in the order of the protocol, with the paths of their audio.
+
+    No audio file is touched.
 
     Args:
         root: The folder that holds ``flac_T``, ``flac_D``, ``flac_E_eval``.
         split: ``"train"``, ``"dev"`` or ``"eval"``.
-        protocols: The folder of the protocols, if it is not ``root`` or ``ASVspoof5_protocols`` in it.
+        protocols: The folder of the protocols, if it is not ``root`` or ``ASVspoof5_protocols`` in
+            it.
 
     Raises:
-        InputError: The split is unknown, a folder or the protocol is missing, or a line of the protocol is malformed.
+        InputError: if the split is unknown, a folder or the protocol is missing, or a line of the
+            protocol is malformed.
     """
     files.check_split(split, CORPUS.splits, CORPUS.title)
     files.corpus_root(root)
@@ -42,20 +50,21 @@ def trials(root: str | Path, split: str, *, protocols: str | Path | None = None)
 
 
 def keys(path: str | Path, phase: str | None = None) -> list[Trial]:
-    """Labelled trials without audio, for evaluation.
+    """The labelled trials without audio, for evaluation.
 
     Args:
         path: A protocol file, or the folder of the corpus or of its protocols.
-        phase: ``"train"``, ``"dev"`` or ``"eval"``; None for all whose protocols are there.
+        phase: ``"train"``, ``"dev"`` or ``"eval"``; None for all of which there is a protocol.
 
     Raises:
-        InputError: The phase is unknown, no protocol is there (the message names every path tried), or a line is malformed.
+        InputError: if the phase is unknown, no protocol is there (the message names every path
+            tried), or a line is malformed.
     """
     return files.keys_of_splits(path, phase, CORPUS.title, _PROTOCOLS, find_protocol, read_protocol)
 
 
 def find_protocol(root: str | Path, split: str, protocols: str | Path | None = None) -> Path:
-    """The protocol of ``split``; :class:`~nes2net.corpora.protocol.NotFound` names every place tried."""
+    """The protocol of ``split``, or :class:`~nes2net.corpora.protocol.NotFound`."""
     split = files.known_split(split, CORPUS.splits, CORPUS.title)
     folders = [Path(root)] if protocols is None else [Path(protocols), Path(root)]
     (name,) = _PROTOCOLS[split]
@@ -67,7 +76,7 @@ def find_protocol(root: str | Path, split: str, protocols: str | Path | None = N
 
 
 def find_audio(root: str | Path, split: str) -> Path:
-    """The folder of the audio of ``split``; :class:`~nes2net.corpora.protocol.NotFound` names every place tried."""
+    """The folder with the audio of ``split``, or :class:`~nes2net.corpora.protocol.NotFound`."""
     split = files.known_split(split, CORPUS.splits, CORPUS.title)
     return files.first_folder(
         [Path(root) / name for name in _AUDIO[split]],
@@ -77,7 +86,7 @@ def find_audio(root: str | Path, split: str) -> Path:
 
 
 def read_protocol(path: Path, split: str | None, audio: Path | None = None) -> list[Trial]:
-    """The trials of a protocol; :class:`InputError` names file and line of a malformed one."""
+    """The trials of a protocol. :class:`InputError` names the file and line that is malformed."""
     return files.checked_trials(_read_lines(path, split, audio), path)
 
 
@@ -94,7 +103,7 @@ def _read_lines(path: Path, split: str | None, audio: Path | None) -> Iterator[T
             codec=files.or_none(codec) or "none",
             phase=split,
             gender=files.or_none(gender),
-            # An uncoded utterance has "-" in the training and development protocols and "0" in that of the evaluation.
+            # Without a codec it is "-" in training and development, "0" in evaluation.
             quality=files.or_none(quality, "0"),
             seed=files.or_none(seed),
             attack_type=files.or_none(attack_type, "bonafide"),
@@ -108,8 +117,8 @@ CORPUS = Corpus(
     find_protocol=find_protocol,
     find_audio=find_audio,
     read_protocol=read_protocol,
-    # Classes as in the paper's table of the database; codecs as counted in the published protocol of
-    # the evaluation set.
+    # Classes as in the paper's table of the database; codecs as counted in the published protocol
+    # of the evaluation set.
     counts={
         "train": Counts(182357, 18797, 163560),
         "dev": Counts(140950, 31334, 109616),

@@ -1,11 +1,11 @@
-"""What of a corpus is there: layout, trials, files, keys; what can be done with it, what is missing and where to get that."""
+"""Checking a copy of a corpus: what is there, which tasks it allows, where to get the rest."""
 
 from __future__ import annotations
 
 import os
 import re
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,8 +19,10 @@ from nes2net.errors import InputError, listed
 
 @dataclass
 class SplitCheck:
-    """One part of a corpus. ``missing`` and ``extra`` are paths below the folder ``audio``, ``present`` are the files to read;
-    ``problems`` say in words what is wrong, and the way out.
+    """What was found of one part of a corpus.
+
+    ``missing`` and ``extra`` are paths below the folder ``audio``, ``present`` are the files to
+    read. ``problems`` say what is wrong and what to do.
     """
 
     split: str
@@ -36,12 +38,12 @@ class SplitCheck:
 
     @property
     def labelled(self) -> bool:
-        """Whether both classes are there."""
+        """Whether there are labelled trials of both classes."""
         return bool(self.counts.bonafide and self.counts.spoof)
 
     @property
     def why_no_audio(self) -> str:
-        """Why not every trial can be read; empty if all can."""
+        """The reason why not all trials can be read; empty if all can."""
         if self.audio is None or not self.counts.trials:
             return "its audio is not there" if self.audio is None else "its trials are not known"
         if self.missing:
@@ -53,17 +55,21 @@ class SplitCheck:
 
 @dataclass
 class KeyCheck:
-    """The labels, where they come apart from the protocol: ``counts`` and the ``official`` ones by phase."""
+    """What was found of labels in files of their own: phase → ``counts``, ``official`` counts."""
 
     path: Path | None = None
     counts: dict[str, Counts] = field(default_factory=dict)
-    official: dict[str, Counts] = field(default_factory=dict)
+    official: Mapping[str, Counts] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
 
 
 @dataclass
 class CorpusCheck:
-    """What :func:`check_corpus` found. ``asv_problem`` is why there is no min t-DCF; None where the corpus has none."""
+    """The findings of :func:`check_corpus`.
+
+    ``asv_problem`` is the reason why min t-DCF cannot be computed: empty if it can, None if the
+    corpus does not define it.
+    """
 
     title: str
     root: Path
@@ -73,7 +79,7 @@ class CorpusCheck:
 
     @property
     def missing(self) -> list[str]:
-        """What is missing or wrong, one text each, with where to get it."""
+        """Everything missing or wrong, one text each, with the place to get it."""
         problems = [f"{part.split}: {problem}" for part in self.splits for problem in part.problems]
         problems += [f"keys: {problem}" for problem in (self.key.problems if self.key else [])]
         return problems + ([f"min t-DCF: {self.asv_problem}"] if self.asv_problem else [])
@@ -85,11 +91,11 @@ class CorpusCheck:
 
     @property
     def is_whole(self) -> bool:
-        """Whether the corpus names no parts (generic corpora alone)."""
+        """Whether the corpus has no parts (only generic corpora)."""
         return [part.split for part in self.splits] == [WHOLE]
 
     def tasks(self) -> list[tuple[str, str]]:
-        """What one may want to do, and ``"yes"``, ``"in part: …"`` or ``"no: …"``."""
+        """Pairs of a task and ``"yes"``, ``"in part: …"`` or ``"no: …"``."""
         train, score, evaluate = [], [], []
         for part in self.splits:
             for task, split in (("train", "train"), ("validate", "dev")):
@@ -134,18 +140,20 @@ def check_corpus(
     decode: bool = False,
     workers: int | None = None,
 ) -> CorpusCheck:
-    """Check what of ``corpus`` is in ``root``. What is missing or malformed is part of the result and raises nothing.
+    """Check the copy of ``corpus`` in ``root``.
+
+    Missing and malformed files are reported in the result.
 
     Args:
         root, protocols: As for ``trials`` of the corpus.
-        keys: The folder of the keys, where they come apart; looked for in ``root`` when not given. For a corpus whose protocols hold
-            the labels, another place where to look for protocols.
-        splits: The parts to check; all when not given.
-        subset: The protocols are a selection: numbers that differ from the official ones are no fault.
+        keys: The folder of the keys, by default ``root``. For a corpus whose protocols hold the
+            labels, another folder in which protocols are sought.
+        splits: The parts to check, by default all.
+        subset: The protocols are a selection, so counts may differ from the official ones.
         decode: Decode every file, in ``workers`` processes.
 
     Raises:
-        InputError: ``root`` is no folder (or list), or there is no such split.
+        InputError: if ``root`` is not a folder (or list), or there is no such split.
     """
     root = Path(root)
     if not (root.is_file() and corpus.user_defined):
@@ -158,19 +166,22 @@ def check_corpus(
     names = [canonical_phase(split) for split in splits]
     for split in names:
         check_split(split, corpus.accepted_splits, corpus.title)
-    parts, ids = [], {}
+    parts: list[SplitCheck] = []
+    ids: dict[str, None] = {}
     for split in names:
         part, trials = _check_split(corpus, root, split, lists, subset)
         if decode and part.audio is not None:
-            _decode(part, workers, corpus)
+            _decode(part, part.audio, workers, corpus)
         parts.append(part)
         ids |= dict.fromkeys(trial.id for trial in trials)
     check = CorpusCheck(corpus.title, root, parts)
     place = root if keys is None else Path(keys)
     if corpus.find_key:
-        check.key = _check_key(corpus, place, ids, subset)
+        check.key = _check_key(corpus, corpus.find_key, place, ids, subset)
     if corpus.asv_scores and "eval" in names:
-        check.asv_problem = _check_asv(corpus, [place, *(p.protocol for p in parts if p.protocol is not None)])
+        check.asv_problem = _check_asv(
+            corpus, corpus.asv_scores, [place, *(p.protocol for p in parts if p.protocol is not None)]
+        )
     return check
 
 
@@ -227,11 +238,15 @@ def _without_protocol(corpus: Corpus, root: Path, split: str) -> list[Trial]:
 
 
 def _check_files(part: SplitCheck, trials: Sequence[Trial], beside: str | None) -> int:
-    """Compare the trials with the folders they lie in; returns how many of the missing are there under another suffix."""
-    expected: dict[str, dict[str, Trial]] = defaultdict(dict)
+    """Compare the trials with the folders of their files.
+
+    Returns how many missing files are there under another suffix.
+    """
+    expected: dict[str, dict[str, Path]] = defaultdict(dict)
     for trial in trials:
-        folder, name = os.path.split(trial.path)
-        expected[folder][name] = trial
+        if trial.path is not None:
+            folder, name = os.path.split(trial.path)
+            expected[folder][name] = trial.path
     other_suffix = 0
     for folder, named in sorted(expected.items()):
         try:
@@ -242,7 +257,7 @@ def _check_files(part: SplitCheck, trials: Sequence[Trial], beside: str | None) 
         missing = named.keys() - there
         extra = {name for name in there - named.keys() if _is_extra(name, beside)}
         other_suffix += len({_stem(name) for name in missing} & {_stem(name) for name in extra})
-        part.present += [trial.path for name, trial in named.items() if name not in missing]
+        part.present += [path for name, path in named.items() if name not in missing]
         below = os.path.relpath(folder, part.audio)
         for names, found in ((part.missing, missing), (part.extra, extra)):
             names += sorted(os.path.normpath(os.path.join(below, name)) for name in found)
@@ -250,7 +265,7 @@ def _check_files(part: SplitCheck, trials: Sequence[Trial], beside: str | None) 
 
 
 def _is_extra(name: str, beside: str | None) -> bool:
-    """Whether a file that belongs to no trial is extra: a visible recording that ``beside`` does not match."""
+    """Whether a file without a trial is a visible recording that ``beside`` does not match."""
     return is_recording(name) and not (beside is not None and re.fullmatch(beside, _stem(name)))
 
 
@@ -258,8 +273,8 @@ def _stem(name: str) -> str:
     return os.path.splitext(name)[0]
 
 
-def _decode(part: SplitCheck, workers: int | None, corpus: Corpus) -> None:
-    part.decoding = decode_all(part.present, part.audio, workers, f"decoding {part.split}")
+def _decode(part: SplitCheck, audio: Path, workers: int | None, corpus: Corpus) -> None:
+    part.decoding = decode_all(part.present, audio, workers, f"decoding {part.split}")
     unreadable = part.decoding.unreadable
     if unreadable:
         reasons = [f"{name} ({reason})" for name, reason in unreadable.items()]
@@ -268,10 +283,12 @@ def _decode(part: SplitCheck, workers: int | None, corpus: Corpus) -> None:
         )
 
 
-def _check_key(corpus: Corpus, place: Path, ids: dict[str, None], subset: bool) -> KeyCheck:
+def _check_key(
+    corpus: Corpus, find_key: Callable[..., Path], place: Path, ids: dict[str, None], subset: bool
+) -> KeyCheck:
     key = KeyCheck()
     try:
-        key.path = corpus.find_key(place)
+        key.path = find_key(place)
         trials = corpus.keys(key.path)
     except NotFound as error:
         key.problems.append(_not_there(error.tried, corpus, "keys"))
@@ -301,12 +318,12 @@ def _check_key(corpus: Corpus, place: Path, ids: dict[str, None], subset: bool) 
     return key
 
 
-def _check_asv(corpus: Corpus, places: Sequence[Path]) -> str:
-    """Why there are no scores of a speaker-verification system; empty if they are there."""
+def _check_asv(corpus: Corpus, asv_scores: Callable[..., object], places: Sequence[Path]) -> str:
+    """The reason why there are no scores of a speaker-verification system; empty if there are."""
     tried = []
     for place in places:
         try:
-            corpus.asv_scores(place, "eval")
+            asv_scores(place, "eval")
             return ""
         except NotFound as error:
             tried += error.tried

@@ -1,7 +1,7 @@
-"""What the rest of the package may ask of a corpus, and how its trials are counted.
+"""The facts and functions that the package takes from a corpus, and counts of its trials.
 
-A corpus is a module that ends in ``CORPUS = Corpus(...)``. One of another package is registered by
-``nes2net.registry.corpora.add("mine", "my_module:CORPUS")``.
+A corpus is a module that ends in ``CORPUS = Corpus(...)``. A corpus of another package is
+registered by ``nes2net.registry.corpora.add("mine", "my_module:CORPUS")``.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from nes2net.corpora.trial import BONAFIDE, SPOOF, Trial, trials_digest
 from nes2net.errors import InputError
 from nes2net.metrics.dcf import ASVSPOOF5_COSTS
 
-#: Fields whose values are counted, where a corpus has them.
+#: Fields whose values are counted if a corpus has them.
 COUNTED = ("attack", "codec", "transmission", "source", "vocoder", "quality")
 
 
 @dataclass(frozen=True)
 class Counts:
-    """Trials of a part of a corpus; ``by`` holds field → value → number. None: not known."""
+    """Numbers of trials in a part of a corpus; ``by``: field → value → number. None: unknown."""
 
     trials: int
     bonafide: int | None = None
@@ -34,7 +34,7 @@ class Counts:
     by: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
     def differences(self, official: Counts) -> list[str]:
-        """How these counts differ from ``official``, one text each; what either of the two does not know is passed over.
+        """The differences from ``official``, one text each. Numbers unknown to either are left out.
 
         >>> Counts(3, 1, 2, {"attack": {"A07": 2}}).differences(Counts(3, 2, 1, {"attack": {"A07": 1, "A08": 1}}))
         ['1 bona fide instead of 2', '2 spoofed instead of 1', 'attack A07: 2 instead of 1', 'attack A08: 0 instead of 1']
@@ -59,7 +59,7 @@ class Counts:
 
 
 def count(trials: Iterable[Trial]) -> Counts:
-    """Count ``trials``. Classes are None where no trial is labelled.
+    """Count ``trials``. The numbers of the classes are None if no trial is labelled.
 
     >>> count([Trial("a", label="bonafide"), Trial("b", label="spoof", attack="A07")])
     Counts(trials=2, bonafide=1, spoof=1, by={'attack': {'A07': 1}})
@@ -86,7 +86,7 @@ def key_digest(trials: Sequence[Trial]) -> str:
 
 
 class OfficialRow(NamedTuple):
-    """A row of an official table. ``eer`` and ``min_dcf`` are fractions; None if a class has no trials."""
+    """A row of an official table; ``eer`` and ``min_dcf`` are fractions, None without trials."""
 
     part: str
     num_bonafide: int
@@ -99,14 +99,15 @@ class OfficialRow(NamedTuple):
 class Corpus:
     """The facts of a corpus and the functions that read it.
 
-    Functions raise :class:`~nes2net.errors.InputError` if a file is malformed or a part unknown, and
-    :class:`~nes2net.corpora.protocol.NotFound`, which names every path tried, if a file is missing.
+    Functions raise :class:`~nes2net.errors.InputError` if a file is malformed or a part unknown,
+    and :class:`~nes2net.corpora.protocol.NotFound`, which names every path tried, if a file is
+    missing.
     """
 
     title: str
-    """What people call it."""
+    """Its usual name."""
     trials: Callable[..., list[Trial]]
-    """``trials(root, split, *, protocols=None)``: the trials of a part, with the paths of their audio."""
+    """``trials(root, split, *, protocols=None)``: the trials of a part, with paths of audio."""
     keys: Callable[..., list[Trial]]
     """``keys(path, phase=None)``: labelled trials without audio, for evaluation."""
     find_protocol: Callable[..., Path]
@@ -114,16 +115,16 @@ class Corpus:
     find_audio: Callable[..., Path]
     """``find_audio(root, split)``: the folder of the audio of a part."""
     read_protocol: Callable[..., list[Trial]]
-    """``read_protocol(path, split, audio=None)``: the trials of a protocol, with paths below ``audio``."""
+    """``read_protocol(path, split, audio=None)``: its trials, with paths below ``audio``."""
     find_key: Callable[..., Path] | None = None
     """``find_key(path)``: the file of the labels; None if the protocols hold them."""
     find_splits: Callable[..., tuple[str, ...]] | None = None
-    """``find_splits(root, protocols=None)``: the parts that are there; None if all should be there."""
+    """``find_splits(root, protocols=None)``: the parts of a copy; None if it should have all."""
     asv_scores: Callable[..., tuple[NDArray, NDArray, NDArray]] | None = None
-    """``asv_scores(path, phase)``: target, nontarget and spoof scores of the organisers' system of speaker
-    verification; None if there is no such system, and so no min t-DCF."""
+    """``asv_scores(path, phase)``: target, nontarget and spoof scores of the organisers' system of
+    speaker verification; None if there is no such system, and so no min t-DCF."""
     official_table: Callable[[Sequence[Trial], NDArray], list[OfficialRow]] | None = None
-    """``official_table(trials, scores)``: the rows that are published of a system, from labelled trials and
+    """``official_table(trials, scores)``: the rows published for a system, from labelled trials and
     their scores, shape (N,), in the order of the score file; None if there is no such table."""
 
     splits: tuple[str, ...] = ("train", "dev", "eval")
@@ -131,7 +132,7 @@ class Corpus:
     phases: tuple[str, ...] = ()
     """The parts that its labels name; the ``splits`` if empty."""
     user_defined: bool = False
-    """Whether it holds recordings of the user's own: ``root`` may be a list, and ``"all"`` is a part."""
+    """Whether it is a user's own: ``root`` may be a list, and ``"all"`` is a part."""
     test_samples: int = ASVSPOOF_SAMPLES
     """Samples of an utterance in '4sec' scoring."""
 
@@ -140,24 +141,24 @@ class Corpus:
     min_dcf_options: Mapping[str, Any] = field(default_factory=dict)
     """Costs of the published minDCF, as options of :func:`nes2net.metrics.compute_min_dcf`."""
     min_dcf_costs: str = ASVSPOOF5_COSTS
-    """What these costs are called."""
+    """The name of these costs."""
     tdcf_version: int = 2021
     """Form of the published min t-DCF, see :func:`nes2net.metrics.compute_min_tdcf`."""
     excluded: Mapping[str, Collection[str]] = field(default_factory=dict)
-    """Field of a trial → values whose trials the published figures leave out."""
+    """Field of a trial → its values that the published figures leave out."""
 
     counts: Mapping[str, Counts] = field(default_factory=dict)
     """Split → the official numbers of its protocol."""
     key_counts: Mapping[str, Counts] = field(default_factory=dict)
     """Phase → the official numbers of its labels; those of ``counts`` if empty."""
     key_digests: Mapping[str, str] = field(default_factory=dict)
-    """Phase → :func:`key_digest` of its official labelled trials, where it is known."""
+    """Phase → :func:`key_digest` of its official labelled trials, if known."""
     asv_counts: Mapping[str, tuple[int, int, int]] = field(default_factory=dict)
-    """Phase → the official numbers of target, nontarget and spoof scores, where they are known."""
+    """Phase → the official numbers of target, nontarget and spoof scores, if known."""
     obtain: Mapping[str, str] = field(default_factory=dict)
     """``audio``, ``protocol``, ``keys`` or ``asv`` → where to get it."""
     beside: str | None = None
-    """Pattern (of :mod:`re`) for names, without suffix, of recordings that lie beside the trials."""
+    """Pattern (:mod:`re`) of names, without suffix, of recordings that are not trials."""
 
     @property
     def accepted_splits(self) -> tuple[str, ...]:
@@ -171,8 +172,8 @@ class Corpus:
     def check_phase(self, phase: str, key: Sequence[Trial]) -> None:
         """Raise :class:`~nes2net.errors.InputError` if there is no ``phase``.
 
-        Without this check, a key that names no phases would serve for any. ``key`` holds the labelled
-        trials. If the list of a user's own recordings names no parts, they have only ``eval`` and
+        Without this check, a key that names no phases would pass for any phase. ``key`` holds the
+        labelled trials. If a user's own list names no parts, its only phases are ``eval`` and
         ``all``, which are the same.
         """
         phase = canonical_phase(phase)

@@ -1,9 +1,13 @@
-"""CtrSVDD, singing voice deepfakes: Zang et al., "CtrSVDD: A Benchmark Dataset and Baseline Analysis for Controlled Singing Voice
+"""CtrSVDD, singing voice deepfakes.
+
+Zang et al., "CtrSVDD: A Benchmark Dataset and Baseline Analysis for Controlled Singing Voice
 Deepfake Detection", Interspeech 2024.
 
-Layout: ``<root>/{train,dev,test}_set/ID.flac`` and ``{train,dev,test}.txt`` with six fields a line: source set, singer, utterance, ``-``,
-attack (``-`` or A01–A14), ``bonafide`` or ``deepfake``. 84,404 / 43,625 / 92,769 trials. The evaluation set was first published without
-labels, and still counts as trials then. The published results leave out attack A14, and "w/o ACE" the source set ``acesinger``.
+Layout: ``<root>/{train,dev,test}_set/ID.flac`` and ``{train,dev,test}.txt`` with six fields a line:
+source set, singer, utterance, ``-``, attack (``-`` or A01–A14), ``bonafide`` or ``deepfake``.
+84,404 / 43,625 / 92,769 trials. The evaluation set was first published without labels; without them
+its files are unlabelled trials. The published results leave out attack A14, and those "w/o ACE"
+also the source set ``acesinger``.
 """
 
 from __future__ import annotations
@@ -36,18 +40,20 @@ _AUDIO = {"train": ("train_set", "train"), "dev": ("dev_set", "dev"), "eval": ("
 
 
 def trials(root: str | Path, split: str, *, protocols: str | Path | None = None) -> list[Trial]:
-    """Trials of ``split`` with the paths of their audio, in the order of the protocol. No audio file is touched.
+    """The trials of ``split``, in the order of the protocol, with the paths of their audio.
 
-    A file that is missing is an error that names it, where the published code trains on four seconds of silence (deviation 16).
+    No audio file is touched. Reading a missing file is an error that names it; the published code
+    trains on four seconds of silence instead (deviation 16).
 
     Args:
         root: The folder that holds ``train_set``, ``dev_set``, ``test_set``.
-        split: ``"train"``, ``"dev"`` or ``"eval"`` (also ``"test"``). Without its labels the evaluation set is every ``.flac``
-            file of its folder, unlabelled, sorted by name.
+        split: ``"train"``, ``"dev"`` or ``"eval"`` (also ``"test"``). An evaluation set without
+            protocol is all ``.flac`` files in its folder, unlabelled and sorted by name.
         protocols: The folder of ``train.txt``, ``dev.txt``, ``test.txt``, if it is not ``root``.
 
     Raises:
-        InputError: The split is unknown, a folder or the protocol is missing, or a line of the protocol is malformed.
+        InputError: if the split is unknown, a folder or the protocol is missing, or a line of the
+            protocol is malformed.
     """
     split = files.known_split(split, CORPUS.splits, CORPUS.title)
     files.corpus_root(root)
@@ -61,14 +67,15 @@ def trials(root: str | Path, split: str, *, protocols: str | Path | None = None)
 
 
 def keys(path: str | Path, phase: str | None = None) -> list[Trial]:
-    """Labelled trials without audio, for evaluation.
+    """The labelled trials without audio, for evaluation.
 
     Args:
         path: A protocol file, or the folder that holds them.
-        phase: ``"train"``, ``"dev"`` or ``"eval"`` (also ``"test"``); None for all whose protocols are there.
+        phase: ``"train"``, ``"dev"`` or ``"eval"`` (also ``"test"``); None for all protocols.
 
     Raises:
-        InputError: The phase is unknown, no protocol is there (the message names every path tried), or a line is malformed.
+        InputError: if the phase is unknown, no protocol is there (the message names every path
+            tried), or a line is malformed.
     """
     phase = None if phase is None else files.canonical_phase(phase)
     return files.keys_of_splits(path, phase, CORPUS.title, _PROTOCOLS, find_protocol, read_protocol)
@@ -77,12 +84,12 @@ def keys(path: str | Path, phase: str | None = None) -> list[Trial]:
 def official_table(trials: Sequence[Trial], scores: NDArray) -> list[OfficialRow]:
     """The table that ``EER_minDCF.py`` prints, from labelled trials and their scores, shape (N,).
 
-    Sources stand in the order in which they first appear in ``trials``, that of the score file.
+    Sources stand in the order of their first trials, which is the order of the score file.
     """
     rows = ctrsvdd_rows(
         scores,
         [trial.label == BONAFIDE for trial in trials],
-        [trial.source for trial in trials],
+        [str(trial.source) for trial in trials],
         [trial.attack for trial in trials],
     )
     return [
@@ -92,7 +99,7 @@ def official_table(trials: Sequence[Trial], scores: NDArray) -> list[OfficialRow
 
 
 def find_protocol(root: str | Path, split: str, protocols: str | Path | None = None) -> Path:
-    """The protocol of ``split``; :class:`~nes2net.corpora.protocol.NotFound` names every place tried."""
+    """The protocol of ``split``, or :class:`~nes2net.corpora.protocol.NotFound`."""
     split = files.known_split(split, CORPUS.splits, CORPUS.title)
     folders = [Path(root)] if protocols is None else [Path(protocols), Path(root)]
     return files.first_file(
@@ -103,7 +110,7 @@ def find_protocol(root: str | Path, split: str, protocols: str | Path | None = N
 
 
 def find_audio(root: str | Path, split: str) -> Path:
-    """The folder of the audio of ``split``; :class:`~nes2net.corpora.protocol.NotFound` names every place tried."""
+    """The folder with the audio of ``split``, or :class:`~nes2net.corpora.protocol.NotFound`."""
     split = files.known_split(split, CORPUS.splits, CORPUS.title)
     # Archives unpacked into a folder of their own name give train_set/train_set.
     folders = [Path(root) / outer / inner for outer in _AUDIO[split] for inner in (outer, ".")]
@@ -115,7 +122,7 @@ def find_audio(root: str | Path, split: str) -> Path:
 
 
 def read_protocol(path: Path, split: str | None, audio: Path | None = None) -> list[Trial]:
-    """The trials of a protocol; :class:`InputError` names file and line of a malformed one."""
+    """The trials of a protocol. :class:`InputError` names the file and line that is malformed."""
     return files.checked_trials(_read_lines(path, split, audio), path)
 
 

@@ -1,4 +1,4 @@
-"""Decoding every file of a corpus, in parallel: what needed the second decoder, what neither reads, how long they are and at which rate."""
+"""Decoding all files of a corpus in parallel, for their lengths, rates and faults."""
 
 from __future__ import annotations
 
@@ -13,18 +13,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from nes2net.audio.read import SAMPLE_RATE, decode_audio, fault_of
+from tqdm import tqdm
+
+from nes2net.audio.read import decode_audio
+from nes2net.audio.waveform import SAMPLE_RATE, fault_of
 from nes2net.errors import InputError
 from nes2net.machine.processors import usable_processors
 
-# Files that a process reads before it reports.
-_CHUNK = 32
-# Chunks that are handed out ahead of what was read, per process: no process waits, and memory does not grow with the corpus.
+_CHUNK = 32  # files that a process reads before it reports
+# Chunks handed out per process ahead of the results: no process waits, and memory does not grow
+# with the corpus.
 _AHEAD = 4
 
 
 class Decoded(NamedTuple):
-    """One file: its rate in Hz, channels and length, and whether FFmpeg had to read it; or the ``error`` that kept it from being read."""
+    """A file's rate in Hz, channels, length and decoder (FFmpeg is the second), or its fault."""
 
     path: Path
     sample_rate: int = 0
@@ -36,7 +39,10 @@ class Decoded(NamedTuple):
 
 @dataclass
 class Decoding:
-    """What the files of a corpus are like. Names are paths below the folder of audio; ``unreadable`` holds name → reason."""
+    """Statistics of the files of a corpus.
+
+    Names are paths below the folder of audio; ``unreadable`` holds name → reason.
+    """
 
     files: int = 0
     seconds: float = 0.0
@@ -66,18 +72,17 @@ class Decoding:
 
 
 def decode_all(paths: Sequence[Path], folder: Path, workers: int | None = None, title: str = "decoding") -> Decoding:
-    """Decode the files below ``folder`` whole, with a progress bar that is called ``title``.
+    """Decode the files below ``folder`` whole, with a progress bar called ``title``.
 
-    A file that cannot be decoded, or at which a decoder crashes, is named in the result and ends nothing.
+    A file that cannot be decoded, or that makes a decoder crash, is named in the result; the others
+    are decoded all the same.
 
     Args:
-        workers: Processes that decode; None for one per processor, 0 for none but this one.
+        workers: Processes that decode; None for one per processor, 0 to decode in this process.
 
     Raises:
-        InputError: ``workers`` is negative.
+        InputError: if ``workers`` is negative.
     """
-    from tqdm import tqdm
-
     if workers is None:
         workers = usable_processors()
     if workers < 0:
@@ -94,9 +99,9 @@ def decode_all(paths: Sequence[Path], folder: Path, workers: int | None = None, 
 
 
 def decode(path: Path) -> Decoded:
-    """Decode one file, as :func:`nes2net.audio.read.load_audio` does."""
+    """Decode a file as :func:`nes2net.audio.read.load_audio`, and verify the MD5 sum of FLAC."""
     try:
-        samples, sample_rate, second_decoder = decode_audio(path)
+        samples, sample_rate, second_decoder = decode_audio(path, verify_md5=True)
     except InputError as error:
         return Decoded(path, error=str(error).removeprefix(f"audio file {path} "))
     if fault := fault_of(samples):
@@ -112,7 +117,10 @@ def _decode_each(paths: Sequence[Path], decode: Callable[[Path], Decoded] = deco
 def decode_in_parallel(
     chunks: Sequence[Sequence[Path]], workers: int, decode: Callable[[Path], Decoded] = decode
 ) -> Iterator[list[Decoded]]:
-    """The files of one chunk after another, decoded in ``workers`` processes. A process that dies takes one file with it."""
+    """Decode one chunk after another in ``workers`` processes.
+
+    A file that kills its process costs no other file.
+    """
     waiting = deque(chunks)
     while waiting:
         handed_out: deque[tuple[Sequence[Path], Future]] = deque()
@@ -130,7 +138,8 @@ def decode_in_parallel(
                     unfinished.append(chunk)
         finally:
             pool.shutdown(cancel_futures=True)
-        # The file that killed a process is in one of the chunks that processes had taken or were about to, the first of those left.
+        # The file that killed a process is in a chunk that a process had taken or was about to
+        # take: one of the first.
         suspects, others = unfinished[: 2 * workers + 1], unfinished[2 * workers + 1 :]
         waiting.extendleft(reversed(others))
         for path in itertools.chain.from_iterable(suspects):
@@ -138,7 +147,7 @@ def decode_in_parallel(
 
 
 def _submit(pool: ProcessPoolExecutor, chunk: Sequence[Path], decode: Callable[[Path], Decoded]) -> Future:
-    """What will hold the files of ``chunk``; a pool that has broken already breaks it too."""
+    """The future result for ``chunk``; if the pool is broken already, it holds that exception."""
     try:
         return pool.submit(_decode_each, chunk, decode)
     except BrokenProcessPool as error:
@@ -156,7 +165,8 @@ def _decode_alone(path: Path, decode: Callable[[Path], Decoded]) -> Decoded:
 
 
 def _pool(workers: int) -> ProcessPoolExecutor:
-    # Not forked: this process may run threads (PyTorch's, the progress bar's) whose locks a fork would copy.
+    # Without fork, which would copy the locks of this process's threads (PyTorch's, the progress
+    # bar's).
     methods = multiprocessing.get_all_start_methods()
     context = multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
     return ProcessPoolExecutor(workers, mp_context=context)

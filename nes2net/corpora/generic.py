@@ -1,19 +1,29 @@
-"""Recordings of one's own: a CSV file that lists them, or a folder for each class.
+"""A user's own recordings: a CSV file that lists them, or a folder for each class.
 
-A list is a CSV file (tab-separated if it ends in ``.tsv``) with a header. The column ``path`` (or ``file``) is relative to the list;
-``label`` says ``bonafide``, ``genuine``, ``real``, ``human`` or ``spoof``, ``fake``, ``deepfake``, ``synthetic``, and may be empty;
-``id``, ``split`` (or ``phase``: train, dev, eval) and the other fields of :class:`~nes2net.corpora.trial.Trial` may follow; further
-columns are kept in a trial's ``extra``, a name that no column may have. Accepted are:
+A list is a CSV file (tab-separated if its name ends in ``.tsv``) with a header and these columns:
 
-======================= ============================================================================================
-``list.csv``            one list; with a column ``split`` (train, dev, eval) it has parts, without one it is a whole
-``<root>/train.csv``    a list for each part: ``train.csv``, ``dev.csv``, ``eval.csv``; the whole is all of them, and nothing else
+================== ============================================================================
+``path``           also ``file``; relative to the folder of the list
+``label``          ``bonafide``, ``genuine``, ``real``, ``human``; ``spoof``, ``fake``,
+                   ``deepfake``, ``synthetic``; or empty
+``split``          also ``phase``; train, dev or eval (optional)
+``id``, ``attack`` and other fields of :class:`~nes2net.corpora.trial.Trial` (optional)
+any other name     kept in ``extra`` of the trial; no column may itself be called ``extra``
+================== ============================================================================
+
+Accepted layouts:
+
+======================= ============================================================================
+``list.csv``            one list, with parts if it has a column ``split``
+``<root>/train.csv``    a list for each part: ``train.csv``, ``dev.csv``, ``eval.csv``;
+                        together they are the whole corpus
 ``<root>/metadata.csv`` also ``meta.csv``, ``list.csv``, or the only CSV file of the folder
 ``<root>/train/real/``  a folder for each part, with a folder for each class in it
 ``<root>/real/``        a folder for each class; below ``spoof``, the first folder names the attack
-======================= ============================================================================================
+======================= ============================================================================
 
-An id is the path from the root without suffix, with ``%20`` for a space, as score files are separated by spaces.
+An id is the path from the root without suffix. Spaces in it become ``%20``, because spaces separate
+the fields of score files.
 """
 
 from __future__ import annotations
@@ -41,20 +51,25 @@ _SPLITS = {
 _PATH_COLUMNS = ("path", "file", "filename", "file_name", "audio")
 _SPLIT_COLUMNS = ("split", "phase")
 _LISTS = ("metadata.csv", "meta.csv", "list.csv")
-# Columns that are fields of a trial. The others of a trial come from columns with names of their own.
+# Fields of a trial whose columns have the same name.
 _FIELDS = tuple(name for name in Trial.__slots__ if name not in ("id", "path", "label", "phase", "extra"))
 
 
 def trials(root: str | Path, split: str = WHOLE, *, protocols: str | Path | None = None) -> list[Trial]:
-    """Trials of ``split`` with the paths of their audio: in the order of the list, or sorted by path. No audio file is touched.
+    """The trials of ``split`` in the order of the list, or sorted by path.
+
+    They have the paths of their audio; no audio file is touched.
 
     Args:
         root: A list, or a folder in one of the layouts above.
-        split: ``"train"``, ``"dev"``, ``"eval"``, or ``"all"``. A corpus without parts is the same for every one.
-        protocols: The list, or the folder of the lists, if they are not in ``root``; their paths are then relative to ``root``.
+        split: ``"train"``, ``"dev"``, ``"eval"``, or ``"all"``. Every split of a corpus without
+            parts is the whole corpus.
+        protocols: The list or the folder of the lists, if they are not in ``root``; the paths in
+            them are then relative to ``root``.
 
     Raises:
-        InputError: Nothing in one of the layouts is there, a line of a list is malformed, or the split has no trials.
+        InputError: if ``root`` has none of the layouts, a line of a list is malformed, or the split
+            has no trials.
     """
     files.check_split(split, CORPUS.accepted_splits, CORPUS.title)
     path = find_protocol(root, split, protocols)
@@ -64,7 +79,7 @@ def trials(root: str | Path, split: str = WHOLE, *, protocols: str | Path | None
 
 
 def keys(path: str | Path, phase: str | None = None) -> list[Trial]:
-    """The labelled trials, for evaluation; parameters and errors as of :func:`trials`."""
+    """The labelled trials, for evaluation; parameters and errors are those of :func:`trials`."""
     labelled = [trial for trial in trials(path, phase or WHOLE) if trial.label is not None]
     if not labelled:
         raise InputError(f"{path}: no trial has a label; fill the column 'label'")
@@ -83,9 +98,9 @@ def find_splits(root: str | Path, protocols: str | Path | None = None) -> tuple[
 
 
 def find_protocol(root: str | Path, split: str = WHOLE, protocols: str | Path | None = None) -> Path:
-    """The list of ``split``, or the folder that holds its classes, or for ``"all"`` the lists of the parts.
+    """The list of ``split``, the folder of its classes, or the folder of all parts' lists.
 
-    :class:`~nes2net.corpora.protocol.NotFound` if none of them is there.
+    :class:`~nes2net.corpora.protocol.NotFound` if there is nothing of the kind.
     """
     place = Path(root if protocols is None else protocols)
     if place.is_file():
@@ -115,19 +130,22 @@ def find_audio(root: str | Path, split: str = WHOLE) -> Path:
 
 
 def read_protocol(path: Path, split: str | None = WHOLE, audio: Path | None = None) -> list[Trial]:
-    """The trials of a list, or of a folder of lists or classes; :class:`InputError` names file and line of a malformed one."""
+    """The trials of a list, or of a folder of lists or classes.
+
+    :class:`InputError` names the file and line that is malformed.
+    """
     if path.is_dir() and any(_list_of(path, part) for part in CORPUS.splits):
         return files.select_phase(files.checked_trials(_read_parts(path, audio or path), path), split)
     rows = _read_folder(path, audio or path) if path.is_dir() else _read_list(path, audio or path.parent)
     found = files.checked_trials(rows, path)
-    # A list of one part alone (train.csv) need not say so.
+    # The list of a single part (train.csv) need not name it.
     if split in (None, WHOLE) or all(trial.phase is None for trial in found):
         return found
     return files.select_phase(found, split)
 
 
 def _own(folder: Path, split: str) -> Path | None:
-    """What ``folder`` has for ``split`` alone: a list, or a folder of classes."""
+    """The list or the folder of classes in ``folder`` that is only for ``split``."""
     return _list_of(folder, split) or _folder_of(folder, split)
 
 
@@ -149,8 +167,8 @@ def _folder_of(folder: Path, split: str) -> Path | None:
 
 
 def _classes(folder: Path) -> dict[str, Path]:
-    """Label → folder, of the folders that are named for a class."""
-    found = {}
+    """Label → the folder in ``folder`` that is named after it."""
+    found: dict[str, Path] = {}
     for inner in sorted(folder.iterdir()):
         if inner.is_dir() and (label := _LABELS.get(inner.name.lower())):
             if label in found:
@@ -160,9 +178,9 @@ def _classes(folder: Path) -> dict[str, Path]:
 
 
 def _read_folder(folder: Path, root: Path) -> Iterator[Trial]:
-    parts = {split: inner for split in CORPUS.splits if (inner := _folder_of(folder, split))} or {None: folder}
+    parts: dict[str | None, Path] = {split: own for split in CORPUS.splits if (own := _folder_of(folder, split))}
     phase_of_root = _SPLITS.get(folder.name) if folder != root else None
-    for split, part in parts.items():
+    for split, part in (parts or {None: folder}).items():
         for label, place in _classes(part).items():
             for path in recordings_below(place):
                 inner = path.relative_to(place).parts

@@ -1,7 +1,10 @@
-"""In-the-Wild: Müller et al., "Does Audio Deepfake Detection Generalize?", Interspeech 2022.
+"""In-the-Wild.
 
-Layout: ``release_in_the_wild/*.wav`` and, in the same folder, ``meta.csv`` (``file,speaker,label`` with label ``bona-fide`` or
-``spoof``). 31,779 trials, 19,963 of them bona fide. A trial's id is its file name without suffix.
+Müller et al., "Does Audio Deepfake Detection Generalize?", Interspeech 2022.
+
+Layout: ``release_in_the_wild/*.wav`` and, in the same folder, ``meta.csv`` (``file,speaker,label``
+with label ``bona-fide`` or ``spoof``). 31,779 trials, 19,963 of them bona fide. A trial's id is its
+file name without suffix.
 """
 
 from __future__ import annotations
@@ -21,7 +24,9 @@ _LABELS = {"bona-fide": BONAFIDE, "spoof": SPOOF}
 
 
 def trials(root: str | Path, split: str = "eval", *, protocols: str | Path | None = None) -> list[Trial]:
-    """One trial per ``.wav`` file, sorted by file name; with label and speaker where ``meta.csv`` is there. No audio is opened.
+    """One trial per ``.wav`` file, sorted by file name.
+
+    Trials have label and speaker if there is ``meta.csv``. No audio file is opened.
 
     Args:
         root: ``release_in_the_wild`` or the folder that holds it.
@@ -29,11 +34,12 @@ def trials(root: str | Path, split: str = "eval", *, protocols: str | Path | Non
         protocols: ``meta.csv`` or its folder, if it is not beside the audio.
 
     Raises:
-        InputError: The split is unknown, there is no audio, or a line of ``meta.csv`` is malformed.
+        InputError: if the split is unknown, there is no audio, or a line of ``meta.csv`` is
+            malformed.
     """
     files.check_split(split, CORPUS.splits, CORPUS.title)
     audio = find_audio(root, split)
-    # Archives made on a Mac hold a file ._1.wav of attributes beside 1.wav.
+    # Archives made on a Mac hold beside 1.wav a file ._1.wav of its attributes.
     names = sorted(name for name in os.listdir(audio) if name.endswith(".wav") and not name.startswith("._"))
     if not names:
         raise InputError(f"{audio}: holds no .wav files; give `root` the folder {_FOLDER}")
@@ -52,14 +58,15 @@ def trials(root: str | Path, split: str = "eval", *, protocols: str | Path | Non
 
 
 def keys(path: str | Path, phase: str | None = None) -> list[Trial]:
-    """Labelled trials without audio from ``meta.csv``, for evaluation.
+    """The labelled trials without audio from ``meta.csv``, for evaluation.
 
     Args:
         path: ``meta.csv``, its folder, or the folder that holds ``release_in_the_wild``.
         phase: ``"eval"`` or None: the corpus has no phases.
 
     Raises:
-        InputError: There is no ``meta.csv`` (the message names every path tried), or a line is malformed.
+        InputError: if there is no ``meta.csv`` (the message names every path tried) or a line is
+            malformed.
     """
     if phase not in (None, "eval"):
         raise InputError(f"In-the-Wild has no phase '{phase}'; it has only 'eval'")
@@ -68,7 +75,7 @@ def keys(path: str | Path, phase: str | None = None) -> list[Trial]:
 
 
 def find_protocol(root: str | Path, split: str = "eval", protocols: str | Path | None = None) -> Path:
-    """``meta.csv``; :class:`~nes2net.corpora.protocol.NotFound` names every place tried."""
+    """``meta.csv``, or :class:`~nes2net.corpora.protocol.NotFound`."""
     own = [] if protocols is None else [Path(protocols)]
     return files.first_file(
         [
@@ -81,7 +88,7 @@ def find_protocol(root: str | Path, split: str = "eval", protocols: str | Path |
 
 
 def find_audio(root: str | Path, split: str = "eval") -> Path:
-    """The folder of the audio; :class:`~nes2net.corpora.protocol.NotFound` names every place tried."""
+    """The folder of the audio, or :class:`~nes2net.corpora.protocol.NotFound`."""
     return files.first_folder(
         [Path(root) / _FOLDER, Path(root)],
         what="audio of In-the-Wild",
@@ -90,7 +97,7 @@ def find_audio(root: str | Path, split: str = "eval") -> Path:
 
 
 def read_protocol(path: Path, split: str | None = "eval", audio: Path | None = None) -> list[Trial]:
-    """The trials of ``meta.csv``; :class:`InputError` names file and line of a malformed one."""
+    """The trials of ``meta.csv``. :class:`InputError` names the file and line that is malformed."""
     return files.checked_trials(_read_meta(path, audio), path)
 
 
@@ -126,7 +133,7 @@ CORPUS = Corpus(
     find_audio=find_audio,
     read_protocol=read_protocol,
     test_samples=IN_THE_WILD_SAMPLES,
-    eer_method="interpolated",  # the rule of the published script, and so of the published figures
+    eer_method="interpolated",  # as in the published script, and so in the published figures
     counts={"eval": Counts(31779, 19963, 11816)},
     # Of meta.csv as published.
     key_digests={"eval": "a07ce3031068bda01f17cd682b290218c50545b335c645bd446f16e691dd3a1b"},

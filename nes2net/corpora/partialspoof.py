@@ -1,9 +1,12 @@
-"""PartialSpoof: Zhang et al., "The PartialSpoof Database and Countermeasures for the Detection of Short Fake Speech Segments Embedded
-in an Utterance", IEEE/ACM TASLP 31, 2023.
+"""PartialSpoof.
 
-Layout: ``<root>/database/{train,dev,eval}/con_wav/ID.wav``, one protocol per split with the five fields of ASVspoof 2019 LA (the attack of
-a spoofed utterance is ``CON``), and labels of segments of 10 to 640 ms as ``.npy`` files. 25,380 / 24,844 / 71,237 trials. Nes2Net is
-evaluated on whole utterances.
+Zhang et al., "The PartialSpoof Database and Countermeasures for the Detection of Short Fake Speech
+Segments Embedded in an Utterance", IEEE/ACM TASLP 31, 2023.
+
+Layout: ``<root>/database/{train,dev,eval}/con_wav/ID.wav``, one protocol per split with the five
+fields of ASVspoof 2019 LA (the attack of a spoofed utterance is ``CON``), and labels of segments of
+10 to 640 ms as ``.npy`` files. 25,380 / 24,844 / 71,237 trials. Nes2Net is evaluated on whole
+utterances.
 """
 
 from __future__ import annotations
@@ -36,7 +39,9 @@ _PROTOCOL_FOLDERS = (
 
 
 def trials(root: str | Path, split: str, *, protocols: str | Path | None = None) -> list[Trial]:
-    """Labelled trials of ``split`` with the paths of their audio, in the order of the protocol. No audio file is touched.
+    """The labelled trials of ``split`` in the order of the protocol, with the paths of their audio.
+
+    No audio file is touched.
 
     Args:
         root: The folder that holds ``database``, or that folder itself.
@@ -44,7 +49,8 @@ def trials(root: str | Path, split: str, *, protocols: str | Path | None = None)
         protocols: The folder of the protocols, if it is not in its place in ``root``.
 
     Raises:
-        InputError: The split is unknown, a folder or the protocol is missing, or a line of the protocol is malformed.
+        InputError: if the split is unknown, a folder or the protocol is missing, or a line of the
+            protocol is malformed.
     """
     files.check_split(split, CORPUS.splits, CORPUS.title)
     files.corpus_root(root)
@@ -53,22 +59,23 @@ def trials(root: str | Path, split: str, *, protocols: str | Path | None = None)
 
 
 def keys(path: str | Path, phase: str | None = None) -> list[Trial]:
-    """Labelled trials without audio, for evaluation.
+    """The labelled trials without audio, for evaluation.
 
     Args:
         path: A protocol file, or the folder of the corpus or of its protocols.
-        phase: ``"train"``, ``"dev"`` or ``"eval"``; None for all whose protocols are there.
+        phase: ``"train"``, ``"dev"`` or ``"eval"``; None for all of which there is a protocol.
 
     Raises:
-        InputError: The phase is unknown, no protocol is there (the message names every path tried), or a line is malformed.
+        InputError: if the phase is unknown, no protocol is there (the message names every path
+            tried), or a line is malformed.
     """
     return files.keys_of_splits(path, phase, CORPUS.title, _PROTOCOLS, find_protocol, read_protocol)
 
 
 def segment_labels(path: str | Path, split: str, resolution: int = 20) -> dict[str, NDArray[np.uint8]]:
-    """Labels of the segments of every utterance of ``split``: (number of segments,) uint8, 1 for bona fide, 0 for spoofed.
+    """Utterance of ``split`` → labels of its segments: (segments,) uint8, 1 bona fide, 0 spoofed.
 
-    The files are pickled dictionaries; they are read without running what a pickle may ask for.
+    The files are pickled dictionaries; reading them runs no code.
 
     Args:
         path: The folder of the corpus, the folder ``segment_labels``, or a file of it.
@@ -76,7 +83,8 @@ def segment_labels(path: str | Path, split: str, resolution: int = 20) -> dict[s
         resolution: Length of a segment in ms, one of :data:`RESOLUTIONS`.
 
     Raises:
-        InputError: The split or resolution is unknown, the file is missing, damaged, or holds something else than labels.
+        InputError: if the split or resolution is unknown, or the file is missing, damaged or does
+            not hold labels.
     """
     files.check_split(split, CORPUS.splits, CORPUS.title)
     if resolution not in RESOLUTIONS:
@@ -93,13 +101,13 @@ def segment_labels(path: str | Path, split: str, resolution: int = 20) -> dict[s
         text = values.astype("U8")
         bonafide = text == "1"
         if values.ndim != 1 or not (bonafide | (text == "0")).all():
-            raise InputError(f"{path}: the labels of {utterance} are no row of '0' and '1'; get the file again")
+            raise InputError(f"{path}: the labels of {utterance} are not a row of '0' and '1'; get the file again")
         labels[utterance] = bonafide.astype(np.uint8)
     return labels
 
 
 def find_protocol(root: str | Path, split: str, protocols: str | Path | None = None) -> Path:
-    """The protocol of ``split``; :class:`~nes2net.corpora.protocol.NotFound` names every place tried."""
+    """The protocol of ``split``, or :class:`~nes2net.corpora.protocol.NotFound`."""
     split = files.known_split(split, CORPUS.splits, CORPUS.title)
     folders = [Path(root)] if protocols is None else [Path(protocols), Path(root)]
     (name,) = _PROTOCOLS[split]
@@ -111,7 +119,7 @@ def find_protocol(root: str | Path, split: str, protocols: str | Path | None = N
 
 
 def find_audio(root: str | Path, split: str) -> Path:
-    """The folder of the audio of ``split``; :class:`~nes2net.corpora.protocol.NotFound` names every place tried."""
+    """The folder with the audio of ``split``, or :class:`~nes2net.corpora.protocol.NotFound`."""
     split = files.known_split(split, CORPUS.splits, CORPUS.title)
     return files.first_folder(
         [Path(root) / inner / split / "con_wav" for inner in ("database", ".")],
@@ -121,7 +129,7 @@ def find_audio(root: str | Path, split: str) -> Path:
 
 
 def read_protocol(path: Path, split: str | None, audio: Path | None = None) -> list[Trial]:
-    """The trials of a protocol; :class:`InputError` names file and line of a malformed one."""
+    """The trials of a protocol. :class:`InputError` names the file and line that is malformed."""
     return asvspoof2019_la.read_protocol(path, split, audio, suffix=".wav")
 
 

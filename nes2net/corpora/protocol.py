@@ -1,4 +1,4 @@
-"""Reading the text files that corpora come with: finding them, splitting their lines, checking what they say."""
+"""The text files of corpora: finding them, splitting their lines, checking their fields."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from pathlib import Path
 from nes2net.corpora.trial import BONAFIDE, SPOOF, Trial
 from nes2net.errors import InputError, listed
 
-#: The part of a corpus that is all of it, whether it names parts or not.
+#: The whole of a corpus, asked for like one of its parts.
 WHOLE = "all"
 ASVSPOOF_LABELS = {"bonafide": BONAFIDE, "spoof": SPOOF}
 
 
 class NotFound(InputError):
-    """A file or folder was in none of the places where it may be; ``tried`` names them."""
+    """A file or folder is in none of the places (``tried``) where it may be."""
 
     def __init__(self, message: str, tried: Sequence[Path] = ()) -> None:
         super().__init__(message)
@@ -29,7 +29,7 @@ class NotFound(InputError):
 
 
 def corpus_root(root: str | Path) -> Path:
-    """``root`` as a path; :class:`NotFound` if it is no folder."""
+    """``root`` as a path; :class:`NotFound` if it is not a folder."""
     root = Path(root)
     if not root.is_dir():
         raise NotFound(f"corpus folder {root} not found; give `root` the folder of the corpus", [root])
@@ -37,12 +37,12 @@ def corpus_root(root: str | Path) -> Path:
 
 
 def first_file(candidates: Iterable[Path], *, what: str, remedy: str) -> Path:
-    """The first of ``candidates`` that is a file; :class:`NotFound` naming all of them and the ``remedy`` if none is."""
+    """The first of ``candidates`` that is a file, or :class:`NotFound` with the ``remedy``."""
     return _first(candidates, Path.is_file, what, remedy)
 
 
 def first_folder(candidates: Iterable[Path], *, what: str, remedy: str) -> Path:
-    """The first of ``candidates`` that is a folder; :class:`NotFound` naming all of them and the ``remedy`` if none is."""
+    """The first of ``candidates`` that is a folder, or :class:`NotFound` with the ``remedy``."""
     return _first(candidates, Path.is_dir, what, remedy)
 
 
@@ -59,7 +59,7 @@ _digests: ContextVar[dict[Path, str] | None] = ContextVar("digests", default=Non
 
 @contextmanager
 def recorded_digests() -> Iterator[dict[Path, str]]:
-    """A dictionary path → SHA-256 (hexadecimal) that fills with each file that :func:`read_text` reads: of the very bytes it read."""
+    """Path → SHA-256 (hexadecimal) of each file that :func:`read_text` reads in this context."""
     digests: dict[Path, str] = {}
     token = _digests.set(digests)
     try:
@@ -69,7 +69,10 @@ def recorded_digests() -> Iterator[dict[Path, str]]:
 
 
 def read_text(path: Path) -> str:
-    """The text of ``path`` (UTF-8, with or without a byte-order mark); :class:`InputError` when it cannot be read."""
+    """The text of ``path`` (UTF-8, with or without a byte-order mark).
+
+    :class:`InputError` if it cannot be read.
+    """
     try:
         content = path.read_bytes()
         if (digests := _digests.get()) is not None:
@@ -85,9 +88,12 @@ def read_text(path: Path) -> str:
 
 
 def read_rows(path: Path, num_fields: int, fields: str) -> Iterator[tuple[int, list[str]]]:
-    """Line number and fields of each line of ``path`` that is not blank; fields are separated by white space.
+    """Number and fields of each line of ``path`` that is not blank.
 
-    A line with another number of fields than ``num_fields`` raises :class:`InputError`; ``fields`` names them in its message.
+    White space separates the fields.
+
+    Raises:
+        InputError: if a line has not ``num_fields`` fields; the message names them (``fields``).
     """
     for number, line in enumerate(read_text(path).splitlines(), start=1):
         row = line.split()
@@ -101,9 +107,10 @@ def read_rows(path: Path, num_fields: int, fields: str) -> Iterator[tuple[int, l
 
 
 def read_csv(path: Path, delimiter: str = ",") -> Iterator[tuple[int, list[str]]]:
-    """Number of the first line, and fields, of each row of ``path``; rows of no fields too.
+    """Number of the first line and fields of each row of ``path``, also of rows without fields.
 
-    :class:`InputError` naming file and line where quotation marks do not match, or a field is longer than any that is meant.
+    Raises:
+        InputError: if quotation marks do not match, or a field is far longer than any real one.
     """
     rows = csv.reader(read_text(path).splitlines(), delimiter=delimiter, strict=True)
     while True:
@@ -114,29 +121,32 @@ def read_csv(path: Path, delimiter: str = ",") -> Iterator[tuple[int, list[str]]
             return
         except csv.Error as error:
             raise InputError(
-                f"{path}, line {line}: no row of a CSV file ({error}); close or double its quotation marks"
+                f"{path}, line {line}: not a row of a CSV file ({error}); close or double its quotation marks"
             ) from error
         yield line, row
 
 
 def checked_id(utterance: str, path: Path, line: int) -> str:
-    """``utterance``, unless as part of a path it would lead out of the corpus folder; then :class:`InputError`."""
+    """``utterance``; :class:`InputError` if a path with it would leave the corpus folder."""
     if "/" in utterance or "\\" in utterance or ".." in utterance:
         raise InputError(
-            f"{path}, line {line}: {utterance!r} is no utterance id (no path separators and no '..' are allowed)"
+            f"{path}, line {line}: {utterance!r} cannot be an utterance id: path separators and '..' are not allowed"
         )
     return utterance
 
 
 def checked_word(word: str, known: Mapping[str, str] | Sequence[str], what: str, path: Path, line: int) -> str:
-    """What ``word`` means by ``known`` (or itself, if that is a sequence); a word that is not there is :class:`InputError`."""
+    """``known[word]``, or ``word`` if ``known`` is a sequence.
+
+    :class:`InputError` if ``word`` is not in ``known``.
+    """
     if word not in known:
         raise InputError(f"{path}, line {line}: unknown {what} {word!r}; expected one of {', '.join(known)}")
     return known[word] if isinstance(known, Mapping) else word
 
 
 def checked_float(number: str, path: Path, line: int) -> float:
-    """``number`` as Python reads it; :class:`InputError` naming file and line if it is none."""
+    """``number`` as a float; :class:`InputError` with file and line if it is not a number."""
     try:
         return float(number)
     except ValueError:
@@ -144,12 +154,12 @@ def checked_float(number: str, path: Path, line: int) -> float:
 
 
 def or_none(field: str, *nothing: str) -> str | None:
-    """``field``, or None where it is ``-`` or one of ``nothing``.
+    """``field``, or None if it is ``-`` or one of ``nothing``.
 
     >>> or_none("A07", "bonafide"), or_none("-"), or_none("bonafide", "bonafide")
     ('A07', None, None)
     """
-    # Interned: the few different words of 600,000 lines are kept, and sent to other processes, once.
+    # Interned: the few different words of 600,000 lines are stored and sent to workers once.
     return None if field == "-" or field in nothing else sys.intern(field)
 
 
@@ -161,10 +171,14 @@ def keys_of_splits(
     find: Callable[[Path, str], Path],
     read: Callable[[Path, str | None], list[Trial]],
 ) -> list[Trial]:
-    """The labelled trials of the protocol ``path``, or of the protocols below it: of the split ``phase``, or of all that are there.
+    """The labelled trials of a protocol or of a folder of protocols.
 
-    ``names`` holds split → file names of its protocol, by which a file is known; ``find`` gives a split's protocol or raises
-    :class:`NotFound`; ``read`` reads it.
+    Args:
+        path: A protocol, or a folder given to ``find``.
+        phase: The split whose trials are wanted; None for all of which there is a protocol.
+        names: Split → file names of its protocol; they tell the split of a file.
+        find: Gives the protocol of a split, or raises :class:`NotFound`.
+        read: Reads the protocol of a split.
     """
     path = Path(path)
     if phase is not None:
@@ -186,9 +200,9 @@ def keys_of_splits(
 
 
 def checked_trials(trials: Iterable[Trial], path: Path) -> list[Trial]:
-    """``trials`` as a list; :class:`InputError` if there are none, or two with one id. ``path`` is where they were read."""
+    """``trials`` of ``path`` as a list; :class:`InputError` if it is empty or repeats an id."""
     collecting = gc.isenabled()
-    gc.disable()  # the garbage collector would go through all the trials made so far again and again
+    gc.disable()  # the garbage collector would inspect all trials made so far again and again
     try:
         trials = list(trials)
     finally:
@@ -203,10 +217,10 @@ def checked_trials(trials: Iterable[Trial], path: Path) -> list[Trial]:
 
 
 def canonical_phase(phase: str) -> str:
-    """One name for what corpora name differently.
+    """The name of a phase or split used here, whatever its corpus calls it.
 
-    The key files of ASVspoof 2021 write ``hidden`` where its scripts write ``hidden_track``; CtrSVDD calls its evaluation part
-    ``test``.
+    ``hidden_track`` in the scripts of ASVspoof 2021 is ``hidden`` in its keys; CtrSVDD calls its
+    evaluation part ``test``.
 
     >>> canonical_phase("hidden_track"), canonical_phase("test"), canonical_phase("progress")
     ('hidden', 'eval', 'progress')
@@ -221,7 +235,7 @@ def check_split(split: str, splits: Sequence[str], title: str) -> None:
 
 
 def known_split(split: str, splits: Sequence[str], title: str) -> str:
-    """The corpus's own name of ``split``; :class:`InputError` if it has none such.
+    """The corpus's own name of ``split``; :class:`InputError` if it has no such split.
 
     >>> known_split("test", ("train", "eval"), "CtrSVDD")
     'eval'
@@ -232,9 +246,12 @@ def known_split(split: str, splits: Sequence[str], title: str) -> str:
 
 
 def select_phase(trials: Sequence[Trial], phase: str | None) -> list[Trial]:
-    """The trials of ``phase`` (None and ``"all"``: of all). A trial that names no phase belongs to every one.
+    """The trials of ``phase`` (None or ``"all"``: all).
 
-    Raises :class:`InputError`, with the phases there are, when none is left.
+    A trial without a phase belongs to every phase.
+
+    Raises:
+        InputError: if no trial is left; the message lists the phases of ``trials``.
     """
     if phase in (None, WHOLE):
         return list(trials)
@@ -248,12 +265,12 @@ def select_phase(trials: Sequence[Trial], phase: str | None) -> list[Trial]:
 
 
 def audio_path(audio: Path | None, utterance: str, suffix: str = ".flac") -> Path | None:
-    """``audio/utterance.flac``, or None without a folder of audio."""
+    """``audio/utterance.flac``; None if there is no folder of audio."""
     return None if audio is None else audio / f"{utterance}{suffix}"
 
 
 def protocol_trials(protocol: Path, audio: Path | None) -> list[Trial]:
-    """Unlabelled trials of a protocol that holds one utterance id a line; the audio of ``ID`` is ``audio/ID.flac``."""
+    """The unlabelled trials of a protocol with one id a line; their audio is ``audio/ID.flac``."""
     return checked_trials(
         (
             Trial(id=checked_id(utterance, protocol, line), path=audio_path(audio, utterance))

@@ -1,4 +1,4 @@
-"""One trial: an utterance, where its audio lies, and all that its corpus says of it."""
+"""A trial: an utterance, the path of its audio, and what its corpus says of it."""
 
 from __future__ import annotations
 
@@ -14,28 +14,28 @@ BONAFIDE, SPOOF = "bonafide", "spoof"
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """An utterance of a corpus. Fields a corpus does not have, or that its protocol leaves open, are None.
+    """An utterance of a corpus. A field is None if the corpus does not have it or leaves it open.
 
-    ``id`` stands in protocol and score files; ``label`` is ``"bonafide"`` or ``"spoof"`` whatever the corpus calls it.
-    The other fields hold the corpus's own words:
+    ``id`` stands in protocols and score files. ``label`` is ``"bonafide"`` or ``"spoof"``, whatever
+    the corpus calls them. The other fields hold the corpus's own words:
 
-    ============ ==========================================================================================
+    ============ =========================================================================
     speaker      speaker, or singer (CtrSVDD)
     attack       spoofing system, ``A07``; None for bona fide
-    codec        codec, ``none``/``nocodec`` where the corpus says that there is none
+    codec        codec; ``none`` or ``nocodec`` if the corpus says so
     transmission telephone line, ``loc_tx`` (ASVspoof 2021 LA)
-    source       the data set the utterance was taken from (ASVspoof 2021 DF, CtrSVDD)
+    source       data set the utterance was taken from (ASVspoof 2021 DF, CtrSVDD)
     vocoder      kind of waveform generation (ASVspoof 2021 DF); None for bona fide
     phase        split or phase of the challenge
     trim         ``trim`` or ``notrim``: whether silence was cut off (ASVspoof 2021)
-    gender       of the speaker (ASVspoof 5); of source and target speaker, ``FM`` (ASVspoof 2021 DF)
+    gender       speaker's (ASVspoof 5), or source and target speaker's, ``FM`` (ASVspoof 2021 DF)
     quality      setting of the codec, 1–8 (ASVspoof 5)
-    seed         what the codec's conditions were drawn from (ASVspoof 5)
+    seed         seed of the codec's conditions (ASVspoof 5)
     attack_type  family of the attack, ``AC3`` (ASVspoof 5)
     language     of the Voice Conversion Challenge's utterance (ASVspoof 2021 DF)
     task, team   of the Voice Conversion Challenge (ASVspoof 2021 DF)
     extra        further columns of a generic corpus, as (name, value) pairs
-    ============ ==========================================================================================
+    ============ =========================================================================
 
     >>> trial = Trial("LA_E_1", label="spoof", attack="A07", extra=(("room", "kitchen"),))
     >>> trial.attack, trial.get("attack"), trial.get("room"), trial.get("window"), trial.target
@@ -64,15 +64,15 @@ class Trial:
 
     @property
     def target(self) -> int | None:
-        """1 for bona fide, 0 for spoof, None where the label is not known."""
+        """1 for bona fide, 0 for spoof, None for an unknown label."""
         return None if self.label is None else int(self.label == BONAFIDE)
 
     def get(self, name: str) -> str | None:
-        """The field ``name``, or the further column of that name, or None."""
+        """The field ``name`` or the item ``name`` of ``extra``; None if there is neither."""
         return getattr(self, name) if name in self.__slots__ else dict(self.extra).get(name)
 
     def __reduce__(self) -> tuple:
-        # A corpus of 600,000 trials goes to every reading process; like this in half the time of a dataclass's own pickle.
+        # Reading processes get up to 600,000 trials; a dataclass's own pickle takes twice as long.
         id, path, *further = _values(self)
         return _rebuild, (id, None if path is None else str(path), *further)
 

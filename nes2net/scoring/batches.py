@@ -11,16 +11,13 @@ from collections.abc import Callable, Container, Generator, Iterable, Iterator, 
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import groupby
 from operator import itemgetter
-from pathlib import Path
 from typing import NamedTuple
 
-import soundfile
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from nes2net.audio.integrity import read_flac_header
-from nes2net.audio.read import SAMPLE_RATE
+from nes2net.audio.read import stated_length
 from nes2net.corpora.trial import Trial
 from nes2net.errors import InputError, first_line
 from nes2net.machine.processors import usable_processors
@@ -152,30 +149,12 @@ def header_length(reader: WaveformReader) -> Callable[[Trial], int]:
         try:
             if trial.path is None or not os.path.isfile(trial.path):  # opening a pipe would wait for ever
                 return -1
-            stated = _stated_length(trial.path)
+            stated = stated_length(trial.path)
             return -2 - os.path.getsize(trial.path) if stated is None else reader.heard(stated)
         except Exception:  # a damaged header can cause any error
             return -1
 
     return length
-
-
-def _stated_length(path: Path) -> int | None:
-    """Samples at 16 kHz according to the header; None if it does not tell.
-
-    The length of an MP3 counts as unknown, because libsndfile guesses it.
-    """
-    with open(path, "rb") as file:
-        flac = read_flac_header(file)  # libsndfile does not open every FLAC file of ASVspoof 2021
-    if flac is not None:
-        num_samples, rate = flac.num_samples, flac.sample_rate
-    else:
-        try:
-            info = soundfile.info(path)
-        except soundfile.LibsndfileError:
-            return None
-        num_samples, rate = 0 if info.format in ("MP3", "MPEG") else info.frames, info.samplerate
-    return -(-num_samples * SAMPLE_RATE // rate) if num_samples else None
 
 
 class _Waveforms(Dataset):

@@ -1,4 +1,4 @@
-"""The cache of decoded audio: the same bits as decoding, whatever happens to its folder."""
+"""The cache of decoded audio gives the same bits as decoding, whatever happens to its folder."""
 
 import builtins
 import errno
@@ -20,7 +20,7 @@ from nes2net.audio.cache import AudioCache
 from nes2net.audio.read import load_audio, load_head
 
 SAMPLES = 0.3 * np.random.default_rng(0).standard_normal((9000, 3))
-# Name: rate, channels, subtype, bytes that a sample takes in the cache (lossy coding: as the decoder has it).
+# Name: rate, channels, subtype, bytes of a sample in the cache (None for lossy coding).
 FILES = {
     "16bit.wav": (16000, 1, "PCM_16", 2),
     "16bit.flac": (16000, 1, "PCM_16", 2),
@@ -71,7 +71,7 @@ def test_the_same_bits_first_and_later(audio, tmp_path, monkeypatch, name):
     assert same_bits(cache.load(path), expected)
 
 
-def test_minus_zero_and_what_is_louder_than_1_stay(tmp_path, audio, monkeypatch):
+def test_minus_zero_and_samples_beyond_1_are_kept(tmp_path, audio, monkeypatch):
     for waveform in ([-0.0, 0.5], [1.0, 0.0], [-1.5, 0.0], [2.0**-16, 0.0], [-1.0, 32767 / 32768]):
         waveform = np.array(waveform, np.float32)
         monkeypatch.setattr(cache_module, "load_audio", lambda _, waveform=waveform: waveform)
@@ -154,7 +154,7 @@ def test_a_damaged_entry_is_made_anew(audio, tmp_path, damage):
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes with a name")
-def test_a_pipe_under_the_name_of_an_entry_is_not_waited_for(audio, tmp_path):
+def test_a_pipe_in_the_place_of_an_entry_does_not_hang(audio, tmp_path):
     path, cache = audio / "16bit.flac", AudioCache(tmp_path)
     cache.entry(path).parent.mkdir()
     os.mkfifo(cache.entry(path))
@@ -166,7 +166,7 @@ def test_a_pipe_under_the_name_of_an_entry_is_not_waited_for(audio, tmp_path):
     assert process.exitcode == 0 and cache.entry(path).is_file() and same_bits(cache.load(path), load_audio(path))
 
 
-def test_a_folder_under_the_name_of_an_entry_costs_that_entry_only(audio, tmp_path, capsys):
+def test_a_folder_in_the_place_of_an_entry_costs_only_that_entry(audio, tmp_path, capsys):
     path, cache = audio / "16bit.flac", AudioCache(tmp_path)
     cache.entry(path).mkdir(parents=True)
     assert same_bits(cache.load(path), load_audio(path))
@@ -175,7 +175,7 @@ def test_a_folder_under_the_name_of_an_entry_costs_that_entry_only(audio, tmp_pa
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
-def test_a_full_disk_is_said_once_and_ends_nothing(audio, tmp_path, monkeypatch, capsys):
+def test_a_full_disk_is_reported_once_and_ends_nothing(audio, tmp_path, monkeypatch, capsys):
     def open_full(path, mode):
         return builtins.open("/dev/full" if mode == "wb" else path, mode)
 
@@ -199,7 +199,9 @@ def test_a_full_disk_is_said_once_and_ends_nothing(audio, tmp_path, monkeypatch,
         *((number, False) for number in (errno.EIO, errno.ENOENT, errno.EMFILE)),
     ],
 )
-def test_only_what_lasts_ends_the_writing_and_only_for_this_run(audio, tmp_path, monkeypatch, capsys, number, lasting):
+def test_only_lasting_errors_end_the_writing_and_only_for_this_run(
+    audio, tmp_path, monkeypatch, capsys, number, lasting
+):
     def failing(path, mode):
         raise OSError(number, os.strerror(number), str(path))
 
@@ -217,7 +219,7 @@ def test_only_what_lasts_ends_the_writing_and_only_for_this_run(audio, tmp_path,
 
 
 def test_an_entry_that_cannot_be_replaced_is_skipped(audio, tmp_path, monkeypatch, capsys):
-    """As on Windows, while another process has it mapped."""
+    """As on Windows while another process uses it."""
 
     def in_use(source, target):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(source), None, str(target))
@@ -231,7 +233,7 @@ def test_an_entry_that_cannot_be_replaced_is_skipped(audio, tmp_path, monkeypatc
     assert cache.entry(audio / "16bit.flac").is_file() and capsys.readouterr().err == ""
 
 
-def test_what_killed_processes_left_is_removed_an_hour_later(audio, tmp_path):
+def test_files_left_by_killed_processes_are_removed_an_hour_later(audio, tmp_path):
     cache = AudioCache(tmp_path)
     cache.load(audio / "16bit.wav")
     entry = cache.entry(audio / "16bit.wav")
@@ -241,7 +243,7 @@ def test_what_killed_processes_left_is_removed_an_hour_later(audio, tmp_path):
         path.touch()
         os.utime(path, (time.time() - age, time.time() - age))
     AudioCache(tmp_path)
-    assert left.exists()  # looked for once in a run
+    assert left.exists()  # sought once per run
     del cache
     AudioCache(tmp_path)
     assert sorted(entry.parent.iterdir()) == sorted([entry, new, others])

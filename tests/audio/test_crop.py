@@ -10,7 +10,7 @@ from nes2net.audio.crop import ASVSPOOF_SAMPLES, IN_THE_WILD_SAMPLES, head_crop,
 
 
 @pytest.mark.parametrize("num_samples", [ASVSPOOF_SAMPLES, IN_THE_WILD_SAMPLES])
-def test_every_sample_lands_where_published(golden, num_samples):
+def test_every_sample_is_where_the_published_code_puts_it(golden, num_samples):
     reference = np.load(golden / "pad_indices.npz")
     cases = [name for name in reference.files if name.startswith(f"pad{num_samples}_")]
     assert len(cases) > 3
@@ -29,7 +29,7 @@ def test_empty_is_an_error_that_names_the_utterance():
         head_crop(np.zeros(0), 7, "LA_T_1")
 
 
-def test_a_random_crop_starts_everywhere_alike():
+def test_all_starts_of_a_random_crop_are_equally_likely():
     starts = [random_crop(np.arange(10), 7, np.random.default_rng(seed))[0] for seed in range(400)]
     counts = np.bincount(starts)
     assert len(counts) == 4 and counts.min() > 65  # 100 expected, standard deviation 8.7
@@ -39,13 +39,13 @@ def test_a_random_crop_starts_everywhere_alike():
 
 
 @pytest.mark.parametrize("length", [1, 3, 6, 7])
-def test_a_random_crop_of_what_is_short_is_the_head(length):
+def test_a_random_crop_of_a_short_utterance_is_its_head(length):
     """At exactly the length asked for the published ASVspoof 5 code fails (deviation 15)."""
     rng = np.random.default_rng(0)
     np.testing.assert_array_equal(random_crop(np.arange(length), 7, rng), head_crop(np.arange(length), 7))
 
 
-def test_a_random_crop_of_nothing_names_the_utterance():
+def test_a_random_crop_of_an_empty_utterance_names_it():
     with pytest.raises(InputError, match="E_1 has no samples"):
         random_crop(np.zeros(0), 7, np.random.default_rng(0), "E_1")
 
@@ -84,7 +84,7 @@ def test_asvspoof5_crops_are_the_published_but_for_the_last_start(golden):
         np.testing.assert_array_equal(random_crop(np.arange(length), ASVSPOOF_SAMPLES, start), published)
 
 
-def test_a_tiled_crop_starts_everywhere_alike_but_at_the_last():
+def test_all_starts_but_the_last_of_a_tiled_crop_are_equally_likely():
     def starts(length):
         return np.bincount([random_tiled_crop(np.arange(length), 7, np.random.default_rng(s))[0] for s in range(700)])
 
@@ -94,12 +94,12 @@ def test_a_tiled_crop_starts_everywhere_alike_but_at_the_last():
 
 
 @pytest.mark.parametrize("length", [1, 3, 6, 7])
-def test_a_tiled_crop_of_what_is_short_goes_round(length):
+def test_a_tiled_crop_of_a_short_utterance_repeats_it(length):
     for seed in range(5):
         crop = random_tiled_crop(np.arange(length), 7, np.random.default_rng(seed))
         assert len(crop) == 7 and (np.diff(crop) % length == 1 % length).all()
 
 
-def test_a_tiled_crop_of_nothing_names_the_utterance():
+def test_a_tiled_crop_of_an_empty_utterance_names_it():
     with pytest.raises(InputError, match="E_1 has no samples"):
         random_tiled_crop(np.zeros(0), 7, np.random.default_rng(0), "E_1")

@@ -1,4 +1,4 @@
-"""Audio files of every kind and damage: each is scored exactly as its undamaged samples are, or is named among the failures."""
+"""Audio files of many kinds and with many faults: each has the score of its samples or a named failure."""
 
 import os
 import shutil
@@ -22,7 +22,7 @@ RATE = 16000
 
 @pytest.fixture(scope="module")
 def detector():
-    """Small, and each of its scores depends on every sample."""
+    """A small detector whose scores depend on every sample."""
     torch.manual_seed(0)
     config = {"frontend": {"name": "lps", "n_fft": 256, "hop_length": 80, "num_bins": 60}, "backend": "asp_mlp"}
     return Detector.from_config(config).eval()
@@ -39,7 +39,7 @@ def stream(path):
 
 
 def read(path):
-    """Samples as every reader gives them, or the error that every reader gives."""
+    """The samples, or the error, that all readers agree on."""
     results = []
     for reader in (load_audio, stream):
         try:
@@ -59,11 +59,11 @@ def encode_flac(path, samples, **options):
     return path.read_bytes()
 
 
-# ---- what is whole is read whole
+# ---- whole files
 
 
 def test_whole_files_of_many_kinds(detector, samples, tmp_path):
-    """Rates, channels, sample types and containers; the reference is the samples themselves, resampled in one piece."""
+    """Rates, channels, sample types and containers, compared with the resampled samples themselves."""
     from nes2net.audio.read import to_mono_16k
 
     kinds = [
@@ -103,7 +103,7 @@ def test_whole_files_of_many_kinds(detector, samples, tmp_path):
 
 
 def test_mp3_files_that_do_not_say_their_length(tmp_path):
-    """Of variable bit rate, of which libsndfile 1.2 stops after its own guess, a fifth of this one."""
+    """With a variable bit rate; libsndfile 1.2 stops at the length it guesses, a fifth of the file."""
     rng = np.random.default_rng(0)
     noise = (0.1 * rng.standard_normal(16000)).astype(np.float32)
     samples = np.concatenate([noise, np.zeros(32000, np.float32), noise])
@@ -123,7 +123,7 @@ def test_mp3_files_that_do_not_say_their_length(tmp_path):
 
 
 def test_flac_of_a_pipe_and_flac_with_other_data_around(samples, tmp_path):
-    """No length and no checksum in the header, a tag before the stream, one behind it: all is there."""
+    """No length or MD5 sum in the header, a tag before or behind the stream: all samples are read."""
     data = encode_flac(tmp_path / "clean.flac", samples)
     expected = load_audio(tmp_path / "clean.flac")
     unknown = bytearray(data)
@@ -143,9 +143,10 @@ def test_flac_of_a_pipe_and_flac_with_other_data_around(samples, tmp_path):
 
 
 def test_flac_that_libsndfile_refuses(tmp_path):
-    """Samples beyond 16 bits, which encoders before libFLAC 1.4 wrote and later decoders refuse: FFmpeg wraps them round.
+    """Samples beyond 16 bits: encoders before libFLAC 1.4 wrote them, later decoders refuse them.
 
-    Whole as they are, they are read whatever checksum their header has (that of other samples, as a rule).
+    FFmpeg wraps them round. The files are whole and are read in spite of the MD5 sum in their header,
+    which is often wrong.
     """
     clipped = np.round(34000 * np.sin(2 * np.pi * np.arange(4096) / 100)).astype(int)
     within = np.round(30000 * np.sin(2 * np.pi * np.arange(4096) / 100)).astype(int)
@@ -157,7 +158,7 @@ def test_flac_that_libsndfile_refuses(tmp_path):
             if refused:
                 with pytest.raises(RuntimeError):
                     soundfile.read(path)
-            decoded = decode_audio(path)
+            decoded = decode_audio(path, verify_md5=True)
             assert decoded.second_decoder == (refused or any(md5))
             wrapped = (values + 32768) % 65536 - 32768
             np.testing.assert_array_equal(read(path), wrapped / np.float32(32768))
@@ -167,7 +168,7 @@ def test_flac_that_libsndfile_refuses(tmp_path):
 
 
 def one_frame_of_flac(values, md5):
-    """A FLAC file of 4,096 samples at 16 kHz: one frame of differences from sample to sample (RFC 9639), whatever their size."""
+    """A FLAC file of 4,096 samples at 16 kHz, with one frame of differences (RFC 9639) of any size."""
     header = bytes([0xFF, 0xF8, 0b1100_0101, 0b0000_1000, 0])
     header += bytes([cyclic_redundancy(header, 0x07, 8)])
     bits = (
@@ -194,7 +195,7 @@ def cyclic_redundancy(data, polynomial, width):
     return value
 
 
-def test_wav_of_a_pipe_is_as_long_as_it_is(samples, tmp_path):
+def test_wav_of_a_pipe_is_read_to_its_end(samples, tmp_path):
     soundfile.write(tmp_path / "clean.wav", samples, RATE)
     content = bytearray((tmp_path / "clean.wav").read_bytes())
     content[4:8] = content[40:44] = b"\xff" * 4
@@ -202,7 +203,7 @@ def test_wav_of_a_pipe_is_as_long_as_it_is(samples, tmp_path):
     np.testing.assert_array_equal(read(tmp_path / "pipe.wav"), load_audio(tmp_path / "clean.wav"))
 
 
-# ---- what was cut off
+# ---- files that were cut off
 
 
 @pytest.mark.parametrize(
@@ -222,7 +223,7 @@ def test_wav_of_a_pipe_is_as_long_as_it_is(samples, tmp_path):
     ],
 )
 def test_no_cut_goes_unnoticed(samples, tmp_path, file_format, subtype):
-    """At every place, be it within the header, one byte from the end, or anywhere between."""
+    """Whether in the header, one byte from the end, or anywhere between."""
     clean, cut = tmp_path / "clean", tmp_path / "cut"
     soundfile.write(
         clean, np.stack([samples, -0.5 * samples], axis=1)[:6000], RATE, format=file_format, subtype=subtype
@@ -233,7 +234,7 @@ def test_no_cut_goes_unnoticed(samples, tmp_path, file_format, subtype):
     for place in (0, 1, 11, 12, 40, 42, 44, *places, len(content) - 1000, len(content) - 1):
         cut.write_bytes(content[:place])
         assert isinstance(read(cut), InputError), place
-        if place > 1100 and file_format != "FLAC":  # of which an excerpt of what is there is right
+        if place > 1100 and file_format != "FLAC":  # whose excerpts may be read before the cut
             for function in (lambda: load_excerpt(cut, 0, 100), lambda: count_samples(cut)):
                 with pytest.raises(InputError, match="cut off"):
                     function()
@@ -260,12 +261,12 @@ def test_an_mp3_file_that_says_its_length(tmp_path, samples):
         load_audio(path)
 
 
-# ---- what was damaged
+# ---- damaged files
 
 
 @pytest.mark.parametrize("channels, rate, subtype", [(1, 16000, "PCM_16"), (2, 44100, "PCM_24")])
 def test_no_flipped_byte_of_flac_goes_unnoticed(tmp_path, samples, channels, rate, subtype):
-    """FFmpeg, asked to be lenient, decodes a third of them to other samples without a word; libsndfile believes any rate."""
+    """A lenient FFmpeg decodes a third of them to other samples without a word."""
     data = np.stack([np.roll(samples, 50 * c) for c in range(channels)], axis=1)
     content = encode_flac(tmp_path / "clean.flac", data, rate=rate, subtype=subtype)
     expected = load_audio(tmp_path / "clean.flac")
@@ -279,13 +280,13 @@ def test_no_flipped_byte_of_flac_goes_unnoticed(tmp_path, samples, channels, rat
         waveform = read(path)
         if isinstance(waveform, InputError):
             refused += 1
-        else:  # of no consequence, as in a comment
+        else:  # harmless, as in a comment
             np.testing.assert_array_equal(waveform, expected, err_msg=str(place))
     assert refused > 60
 
 
 def test_a_wrong_checksum_over_right_samples(tmp_path, samples):
-    """Both decoders refuse the last frame; the header's checksum of everything says that it is right, where there is one."""
+    """Both decoders refuse the last frame. If the header has an MD5 sum, it shows that the samples are right."""
     content = bytearray(encode_flac(tmp_path / "clean.flac", samples))
     content[-1] ^= 1
     (tmp_path / "damaged.flac").write_bytes(content)
@@ -296,7 +297,7 @@ def test_a_wrong_checksum_over_right_samples(tmp_path, samples):
 
 
 def test_bytes_written_over(tmp_path, samples):
-    """Blocks of zeros and of noise in WAV headers, MP3 and Ogg: an error or some audio, and always an answer."""
+    """Blocks of zeros and of noise in WAV headers, MP3 and Ogg give an error or audio, and never hang."""
     rng = np.random.default_rng(3)
     for suffix in ("wav", "mp3", "ogg", "flac"):
         clean = tmp_path / f"clean.{suffix}"
@@ -312,11 +313,11 @@ def test_bytes_written_over(tmp_path, samples):
             assert isinstance(waveform, InputError) or (len(waveform) and np.isfinite(waveform).all())
 
 
-# ---- what is no audio
+# ---- files that are not audio
 
 
 def test_the_whole_cabinet(detector, samples, tmp_path, monkeypatch):
-    """One run over all that can be wrong: every good file has its score, every other is named with a reason."""
+    """One run over all faults: each good file has its score, each bad one is named with a reason."""
     good = {}
     for number in range(6):
         path = tmp_path / f"good_{number}.flac"
@@ -333,7 +334,7 @@ def test_the_whole_cabinet(detector, samples, tmp_path, monkeypatch):
     }
     bad["empty"].write_bytes(b"")
     bad["text"].write_text("no audio at all\n" * 100)
-    # FFmpeg would play the file that these name
+    # FFmpeg would play the file that the next two name
     bad["playlist"].write_text(f"#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\n{good['good_0']}\n#EXT-X-ENDLIST\n")
     bad["list"].write_text(f"ffconcat version 1.0\nfile '{good['good_0'].name}'\n")
     bad["folder"].mkdir()
@@ -355,7 +356,7 @@ def test_the_whole_cabinet(detector, samples, tmp_path, monkeypatch):
         bad["forbidden"] = tmp_path / "forbidden.flac"
         shutil.copy(good["good_0"], bad["forbidden"])
         bad["forbidden"].chmod(0)
-    monkeypatch.chdir(tmp_path)  # where a file may have the name of a protocol
+    monkeypatch.chdir(tmp_path)  # a file there may have the name of a protocol of FFmpeg
     shutil.copy(bad["text"], tmp_path / "pipe:0")
     bad["protocol"] = "pipe:0"
 
@@ -372,7 +373,7 @@ def test_the_whole_cabinet(detector, samples, tmp_path, monkeypatch):
         assert list(scores) == [name for name in names if name in good]
     assert "is a folder" in result.failures["folder"] and "NaN" in result.failures["nan"]
     if "pipe" in bad:
-        assert "no regular file" in result.failures["pipe"] and "no regular file" in result.failures["device"]
+        assert "not a regular file" in result.failures["pipe"] and "not a regular file" in result.failures["device"]
 
     failures = {}
     pairs = list(detector.score_files([trial.path for trial in trials], on_error=failures.__setitem__))
@@ -380,7 +381,7 @@ def test_the_whole_cabinet(detector, samples, tmp_path, monkeypatch):
 
 
 def _within(seconds, run):
-    """The result of ``run``, which must not wait for ever."""
+    """The result of ``run``, which must end in time."""
     results = []
     thread = threading.Thread(target=lambda: results.append(run()), daemon=True)
     thread.start()
@@ -405,7 +406,7 @@ def test_a_rate_that_no_recording_has(tmp_path, samples):
 
 @pytest.mark.slow
 def test_three_hours(detector, tmp_path):
-    """Of silence at 8 kHz, among short files: scored like any other."""
+    """Of silence at 8 kHz, scored like any other file."""
     path = tmp_path / "three_hours.wav"
     with wave.open(str(path), "wb") as file:
         file.setparams((1, 2, 8000, 0, "NONE", ""))

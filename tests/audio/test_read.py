@@ -8,6 +8,7 @@ import soundfile
 
 from nes2net import InputError
 from nes2net.audio.read import count_samples, load_audio, load_excerpt, stream_audio, to_mono_16k
+from nes2net.corpora.decoding import decode
 
 
 @pytest.fixture
@@ -29,7 +30,7 @@ def test_lossless_formats(tone, tmp_path, suffix, subtype):
 
 @pytest.mark.parametrize("rate", [8000, 11025, 22050, 24000, 44100, 48000])
 def test_resampling_is_librosas(tmp_path, rate):
-    for extra in range(4):  # lengths that are no whole number of samples at 16 kHz, where librosa ends with a zero
+    for extra in range(4):  # lengths for which librosa ends with a zero
         samples = 0.1 * np.random.default_rng(0).standard_normal((rate + extra, 2)).astype(np.float32)
         soundfile.write(tmp_path / "noise.wav", samples, rate, subtype="FLOAT")
         expected, _ = librosa.load(tmp_path / "noise.wav", sr=16000)
@@ -74,7 +75,7 @@ def test_bad_files_are_named(tmp_path):
 
 
 def test_files_that_trip_naive_readers(shared):
-    """Real files: an AppleDouble file is refused by name, everything else is read."""
+    """Of these real files, the AppleDouble file is refused by name and all others are read."""
     readable = 0
     for path in sorted((shared / "real" / "decoders").iterdir()):
         try:
@@ -95,6 +96,19 @@ def test_real_recordings(shared):
     for row in rows:
         waveform = load_audio(shared / "real" / "audio" / row["file"])
         assert len(waveform) / 16000 == pytest.approx(float(row["seconds"]), abs=0.12), row["file"]
+
+
+@pytest.mark.parametrize("scale, refused", [(1.0, False), (4.0, False), (32768.0, True)])
+def test_floating_point_files_far_outside_of_the_range(tone, tmp_path, scale, refused):
+    path = tmp_path / "tone.wav"
+    soundfile.write(path, scale * tone, 16000, subtype="FLOAT")
+    assert bool(decode(path).error) == refused
+    for reader in (load_audio, lambda path: list(stream_audio(path)), lambda path: load_excerpt(path, 10, 1000)):
+        if refused:
+            with pytest.raises(InputError, match=r"tone\.wav has samples that reach .*divide by full scale"):
+                reader(path)
+        else:
+            reader(path)
 
 
 # ---- excerpts

@@ -1,4 +1,4 @@
-"""What check_corpus finds in tiny corpora that are whole, damaged, or have the official size."""
+"""check_corpus on tiny corpora, whole and damaged, and on corpora of the official size."""
 
 import lzma
 import os

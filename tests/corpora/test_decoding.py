@@ -1,4 +1,4 @@
-"""Decoding many files in parallel: what is counted, what is named, and that nothing ends the run."""
+"""Decoding many files in parallel: statistics, named faults, and decoders that crash."""
 
 import os
 import signal
@@ -74,7 +74,7 @@ def test_a_decoder_that_crashes_takes_one_file_with_it(folder):
 
 
 class Unhurried(ProcessPoolExecutor):
-    """A pool that is asked for more only when all before is done: a process that dies has died by then."""
+    """A pool that gets more only after all before is done, when a dying process has died."""
 
     def __init__(self, *args, **options):
         super().__init__(*args, **options)

@@ -1,26 +1,15 @@
-"""Recordings of one's own: lists and folders, their parts, and what is refused."""
+"""A user's own recordings: lists and folders, their parts, and what is refused."""
 
 from pathlib import Path
 
 import pytest
+from builders.files import folder, write
 
 from nes2net.corpora import generic
 from nes2net.corpora.protocol import NotFound
 from nes2net.corpora.trial import Trial
 from nes2net.errors import InputError
 from nes2net.evaluation.evaluate import evaluate
-
-
-def write(path: Path, text: str = "") -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text)
-    return path
-
-
-def folder(path: Path) -> Path:
-    path.mkdir(parents=True, exist_ok=True)
-    return path
-
 
 LISTS = {
     "comma": ("list.csv", "path,label,speaker,split,room\na/1.wav,Real,Ann,train,hall\nb/2 x.flac,fake,,test,\n"),
@@ -112,8 +101,8 @@ def test_a_folder_for_each_class(tmp_path, part):
         ("path,label,extra\na.wav,spoof,x\n", "line 1: a column is named 'extra'; rename or remove it"),
         ("path,split,phase\na.wav,dev,dev\n", "line 1: there are the columns 'split' and 'phase'"),
         ("path,label,phase\na.wav,spoof,x\n", "line 2: unknown split 'x'"),
-        ('path,label\na.wav,spoof\nb.wav,"' + "x" * 140_000, r"line 3: no row of a CSV file \(field larger"),
-        ('path,label,room\na.wav,spoof,"hall\nb.wav,spoof,hall\n', r"line 2: no row of a CSV file \(unexpected end"),
+        ('path,label\na.wav,spoof\nb.wav,"' + "x" * 140_000, r"line 3: not a row of a CSV file \(field larger"),
+        ('path,label,room\na.wav,spoof,"hall\nb.wav,spoof,hall\n', r"line 2: not a row of a CSV file \(unexpected end"),
         ("path,label,split\na.wav,spoof,holdout\n", "line 2: unknown split 'holdout'; expected one of train"),
         ("path,label\na.wav,spoof\na.flac,spoof\n", "1 utterances stand in it more than once: a"),
         ("path,label\n", "holds no trials"),
@@ -125,7 +114,7 @@ def test_malformed_lists(tmp_path, text, message):
     assert "list.csv" in str(error.value)
 
 
-def test_no_recordings_of_ones_own(tmp_path):
+def test_a_folder_without_recordings_or_lists(tmp_path):
     with pytest.raises(NotFound, match="no list of trials and no folders of classes; give a CSV file"):
         generic.trials(tmp_path)
     with pytest.raises(NotFound, match="no list of trials"):

@@ -1,4 +1,4 @@
-"""Trials are light, and survive the way to a reading process."""
+"""Trials are light and can be pickled for reading processes."""
 
 import dataclasses
 import pickle

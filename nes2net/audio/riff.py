@@ -1,0 +1,81 @@
+"""The length that a WAV or AIFF file announces: libsndfile reads less without a word."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import BinaryIO, Literal
+
+# Programs that do not know how long a chunk will be write this size or more; with sizes of 64 bits,
+# the second.
+_UNKNOWN_SIZE, _UNKNOWN_LONG_SIZE = 0x7FFFF000, 1 << 62
+_MOST_CHUNKS = 10_000  # a file of zeros would seem to have more
+_FORMATS_OF_WHOLE_SAMPLES = {1, 3, 6, 7, 0xFFFE}  # PCM, float, A-law, μ-law, extensible
+
+
+def missing_audio(file: BinaryIO) -> tuple[int, int, str] | None:
+    """Announced and present length and their unit, if a WAV, RF64, BW64 or AIFF file was cut off.
+
+    None for a whole file, a file that does not know its length (written to a pipe), and other
+    formats.
+    """
+    start = file.read(12)
+    size_of_file = file.seek(0, 2)
+    form, kind = start[:4], start[8:]
+    if form in (b"RIFF", b"RF64", b"BW64") and kind == b"WAVE":
+        return _missing_from_chunks(file, "little", size_of_file)
+    if (form == b"RIFX" and kind == b"WAVE") or (form == b"FORM" and kind in (b"AIFF", b"AIFC")):
+        return _missing_from_chunks(file, "big", size_of_file)
+    return None
+
+
+def _missing_from_chunks(
+    file: BinaryIO, order: Literal["little", "big"], size_of_file: int
+) -> tuple[int, int, str] | None:
+    unit_bytes, unit, long_size = 1, "bytes", None
+    for name, size, start in _chunks(file, order):
+        body = file.read(min(size, 32))
+        if name in (b"data", b"SSND"):
+            present, limit = size_of_file - start, _UNKNOWN_SIZE
+            # libsndfile and FFmpeg then read to the end
+            if size == 0xFFFFFFFF and long_size is not None:
+                size, limit = long_size, _UNKNOWN_LONG_SIZE
+            # Some programs count the chunk's own header, the header of the file, or the whole file.
+            if size >= limit or size in (present + 8, size_of_file - 8, size_of_file):
+                return None
+            announced, present = size // unit_bytes, max(0, present) // unit_bytes
+            return (announced, present, unit) if announced > present else None
+        if name == b"ds64" and len(body) >= 16:
+            long_size = int.from_bytes(body[8:16], "little")
+        if name == b"fmt " and len(body) >= 14 and int.from_bytes(body[:2], order) in _FORMATS_OF_WHOLE_SAMPLES:
+            unit_bytes, unit = max(1, int.from_bytes(body[12:14], order)), "samples"
+    return None
+
+
+def lacks_length(file: BinaryIO) -> bool:
+    """Whether a WAV file holds samples but announces none, as after a recorder was killed."""
+    start = file.read(12)
+    if start[:4] != b"RIFF" or start[8:] != b"WAVE":
+        return False
+    for name, size, _ in _chunks(file, "little"):
+        if name == b"data":
+            head = file.read(8)
+            # another chunk may follow an empty one
+            return size == 0 and len(head) > 0 and not _is_chunk(head)
+    return False
+
+
+def _chunks(file: BinaryIO, order: Literal["little", "big"]) -> Iterator[tuple[bytes, int, int]]:
+    """Name, size and place of the body of each chunk, up to what cannot be a chunk."""
+    position = 12
+    for _ in range(_MOST_CHUNKS):
+        file.seek(position)
+        head = file.read(8)
+        if not _is_chunk(head):
+            return
+        size = int.from_bytes(head[4:], order)
+        yield head[:4], size, position + 8
+        position += 8 + size + size % 2
+
+
+def _is_chunk(head: bytes) -> bool:
+    return len(head) == 8 and all(32 <= byte < 127 for byte in head[:4])

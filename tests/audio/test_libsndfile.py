@@ -1,0 +1,37 @@
+"""Formats that libsndfile reads: codecs without seeking, and files that were cut off."""
+
+import numpy as np
+import pytest
+import soundfile
+from builders.recordings import read_every_way, tone
+
+from nes2net import InputError
+from nes2net.audio.read import count_samples, decode_audio, load_audio, to_mono_16k
+
+
+@pytest.mark.parametrize(
+    "file_format, subtype",
+    [("WAV", "G721_32"), ("AU", "G723_24"), ("AU", "G723_40"), ("WAV", "NMS_ADPCM_32"), ("XI", "DPCM_16")],
+)
+def test_codecs_in_which_libsndfile_cannot_seek(tmp_path, file_format, subtype):
+    path = tmp_path / "tone"
+    soundfile.write(path, tone(), 8000, format=file_format, subtype=subtype)
+    waveform = read_every_way(path)
+    rate = 44100 if file_format == "XI" else 8000  # XI has one rate
+    expected = to_mono_16k(tone(), rate)
+    assert 0 <= len(waveform) - len(expected) < 400  # whole blocks
+    assert np.corrcoef(waveform[: len(expected)], expected)[0, 1] > 0.99
+    assert not decode_audio(path).second_decoder
+
+
+@pytest.mark.parametrize("file_format, subtype", [("W64", "PCM_16"), ("CAF", "PCM_16"), ("CAF", "ALAC_16")])
+def test_other_files_that_were_cut_off(tmp_path, file_format, subtype):
+    path = tmp_path / "tone"
+    soundfile.write(path, tone(), 16000, format=file_format, subtype=subtype)
+    assert len(read_every_way(path)) == 16000
+    content = path.read_bytes()
+    for length in (len(content) - 200 if subtype == "PCM_16" else len(content) - 5000, len(content) // 2):
+        path.write_bytes(content[:length])
+        for reader in (load_audio, count_samples):
+            with pytest.raises(InputError, match="cut off" if subtype == "PCM_16" else "tone"):
+                reader(path)

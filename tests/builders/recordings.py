@@ -1,0 +1,70 @@
+"""Audio files for tests: WAV files with chosen headers, and files that FFmpeg encodes."""
+
+import struct
+from fractions import Fraction
+
+import av
+import numpy as np
+from av.audio.plane import AudioPlane
+
+from nes2net.audio.read import count_samples, load_audio, load_excerpt, load_head, stream_audio
+
+
+def tone():
+    """A second of 440 Hz at 16 kHz."""
+    time = np.arange(16000) / 16000
+    return (0.3 * np.sin(2 * np.pi * 440 * time)).astype(np.float32)
+
+
+def read_every_way(path):
+    """The samples, which every reader must give alike."""
+    whole = load_audio(path)
+    np.testing.assert_allclose(np.concatenate(list(stream_audio(path))), whole, rtol=0, atol=1e-7)
+    assert abs(count_samples(path) - len(whole)) <= 1
+    np.testing.assert_allclose(load_excerpt(path, 1000, 3000), whole[1000:4000], rtol=0, atol=1e-6)
+    np.testing.assert_array_equal(load_head(path, 2000), whole[:2000])
+    return whole
+
+
+def wav(samples, riff=None, data=None, behind=b"", before=b"", channels=1, bits=16):
+    """A WAV file of the bytes ``samples``, whose header may state other sizes (``riff``, ``data``)."""
+    frame = channels * bits // 8
+    chunks = b"fmt " + struct.pack("<IHHIIHH", 16, 1, channels, 16000, 16000 * frame, frame, bits) + before
+    chunks += b"data" + struct.pack("<I", len(samples) if data is None else data) + samples + behind
+    return b"RIFF" + struct.pack("<I", len(chunks) + 4 if riff is None else riff) + b"WAVE" + chunks
+
+
+def bw64(samples, num_samples, channels=1):
+    """The same as BW64 (ITU-R BS.2088), which FFmpeg reads and libsndfile does not."""
+    content = bytearray(wav(samples, riff=0xFFFFFFFF, data=0xFFFFFFFF, channels=channels))
+    content[:4] = b"BW64"
+    content[12:12] = b"ds64" + struct.pack("<IQQQI", 28, len(content) + 28, len(samples), num_samples, 0)
+    return bytes(content)
+
+
+#: Sample format → NumPy's type and full scale.
+_FORMATS = {"u8": (np.uint8, 128), "s16": (np.int16, 32768), "s32": (np.int32, 2**31), "dbl": (np.float64, 1)}
+
+
+def encode(path, samples, codec, sample_format="fltp", spread=0, quality=None, layout="mono", **container):
+    """Encode ``samples`` ((N,) or (channels, N)) at 16 kHz by FFmpeg.
+
+    The packets of the second half get time stamps that are later by ``spread``.
+    """
+    dtype, scale = _FORMATS.get(sample_format.removesuffix("p"), (np.float32, 1))
+    middle = 128 if dtype == np.uint8 else 0
+    samples = (np.atleast_2d(samples).astype(np.float64) * scale + middle).astype(dtype)
+    with av.open(str(path), "w", **container) as output:
+        stream = output.add_stream(codec, rate=16000, layout=layout)
+        if quality is not None:
+            stream.codec_context.flags |= 2
+            stream.codec_context.global_quality = 118 * quality
+        frame = av.AudioFrame(format=sample_format, layout=layout, samples=samples.shape[1])
+        for index, plane in enumerate(samples):  # not from_ndarray, which fails at 8 planes
+            AudioPlane(frame, index).update(np.ascontiguousarray(plane).tobytes())
+        frame.sample_rate, frame.pts, frame.time_base = 16000, 0, Fraction(1, 16000)
+        packets = [*stream.encode(frame), *stream.encode(None)]
+        for packet in packets[len(packets) // 2 :] if spread else ():
+            packet.pts += spread
+            packet.dts += spread
+        output.mux(packets)

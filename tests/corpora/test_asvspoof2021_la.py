@@ -1,0 +1,144 @@
+"""ASVspoof 2021 LA, and what the DF track shares with it."""
+
+import pytest
+from builders.files import folder, write
+
+from nes2net.corpora import (
+    asvspoof2021_df,
+    asvspoof2021_la,
+)
+from nes2net.corpora.protocol import NotFound
+from nes2net.corpora.trial import Trial
+from nes2net.errors import InputError
+
+TRACKS = [(asvspoof2021_la, "LA"), (asvspoof2021_df, "DF")]
+KEY_LA = (
+    "LA_0001 LA_E_1 none loc_tx bonafide bonafide notrim progress\n"
+    "LA_0002 LA_E_2 gsm ita_tx A07 spoof notrim eval\n"
+    "LA_0003 LA_E_3 opus mad_tx A19 spoof trim hidden\n"
+    "LA_0003 LA_E_4 opus mad_tx bonafide bonafide trim eval\n"
+)
+KEY_DF = (
+    "LA_0001 DF_E_1 nocodec asvspoof bonafide bonafide notrim eval bonafide - - - -\n"
+    "TEF1 DF_E_2 mp3m4a vcc2020 Task1-team20 spoof notrim progress neural_vocoder_autoregressive Task1 team20 FF E\n"
+)
+
+
+@pytest.mark.parametrize("corpus, track", TRACKS)
+@pytest.mark.parametrize("place", ["database/ASVspoof_{}_cm_protocols", "database", "DB/ASVspoof2021_{}_eval", "DB"])
+def test_trials(tmp_path, corpus, track, place):
+    write(tmp_path / place.format(track) / f"ASVspoof2021.{track}.cm.eval.trl.txt", f"{track}_E_2\n{track}_E_1\n")
+    audio = folder(tmp_path / "DB" / f"ASVspoof2021_{track}_eval" / "flac")
+    trials = corpus.trials(tmp_path / "DB", "eval", protocols=tmp_path / "database")
+    assert trials == [Trial(f"{track}_E_{n}", audio / f"{track}_E_{n}.flac") for n in (2, 1)]
+
+
+@pytest.mark.parametrize("corpus, track", TRACKS)
+def test_root_may_be_the_corpus_folder(tmp_path, corpus, track):
+    root = tmp_path / f"ASVspoof2021_{track}_eval"
+    audio = folder(root / "flac")
+    write(root / f"ASVspoof2021.{track}.cm.eval.trl.txt", f"{track}_E_1\n")
+    assert corpus.trials(root)[0].path == audio / f"{track}_E_1.flac"
+
+
+@pytest.mark.parametrize(
+    "given, at", [(".", "{}/CM"), (".", "keys/{}/CM"), (".", "CM"), ("{}", "{}/CM"), ("{}/CM", "{}/CM")]
+)
+@pytest.mark.parametrize("corpus, track, text", [(asvspoof2021_la, "LA", KEY_LA), (asvspoof2021_df, "DF", KEY_DF)])
+def test_key_layouts(tmp_path, corpus, track, text, given, at):
+    file = write(tmp_path / at.format(track) / "trial_metadata.txt", text)
+    expected = corpus.keys(file)
+    assert len(expected) == text.count("\n")
+    assert corpus.keys(tmp_path / given.format(track)) == expected
+
+
+def test_key_fields(tmp_path):
+    file = write(tmp_path / "trial_metadata.txt", KEY_LA)
+    assert asvspoof2021_la.keys(file)[:2] == [
+        Trial("LA_E_1", None, "bonafide", "LA_0001", None, "none", "loc_tx", phase="progress", trim="notrim"),
+        Trial("LA_E_2", None, "spoof", "LA_0002", "A07", "gsm", "ita_tx", phase="eval", trim="notrim"),
+    ]
+    assert [t.id for t in asvspoof2021_la.keys(file, "eval")] == ["LA_E_2", "LA_E_4"]
+    for phase in ("hidden", "hidden_track"):
+        assert [(t.id, t.phase) for t in asvspoof2021_la.keys(file, phase)] == [("LA_E_3", "hidden")]
+    write(file, KEY_LA.replace("hidden", "hidden_track"))
+    assert [t.id for t in asvspoof2021_la.keys(file, "hidden")] == ["LA_E_3"]
+
+
+ASV_KEY = (
+    "LA_0001-gsm-ita_tx LA_E_1-gsm-ita_tx gsm ita_tx bonafide target notrim eval\n"
+    "LA_0001-gsm-ita_tx LA_E_2-gsm-ita_tx gsm ita_tx bonafide nontarget notrim eval\n"
+    "LA_0001-gsm-ita_tx LA_E_3-gsm-ita_tx gsm ita_tx A07 spoof notrim eval\n"
+    "LA_0001-gsm-ita_tx LA_E_4-gsm-ita_tx gsm ita_tx bonafide target notrim hidden\n"
+)
+ASV_SCORES = "LA_0001 LA_E_1 3\nLA_0001 LA_E_2 -1\nLA_0001 LA_E_3 1.5\nLA_0001 LA_E_4 2\n"
+
+
+@pytest.mark.parametrize("system", ["ASVTorch_Kaldi", "ASVtorch_kaldi"])
+@pytest.mark.parametrize("given, at", [(".", "LA"), (".", "keys/LA"), (".", "."), ("LA", "LA"), ("LA/CM", "LA")])
+def test_asv_scores(tmp_path, system, given, at):
+    folder(tmp_path / "LA" / "CM")
+    write(tmp_path / at / "ASV" / "trial_metadata.txt", ASV_KEY)
+    write(tmp_path / at / "ASV" / system / "score.txt", ASV_SCORES)
+    scores = asvspoof2021_la.asv_scores(tmp_path / given, "eval")
+    assert [list(values) for values in scores] == [[3], [-1], [1.5]]
+    target, nontarget, spoof = asvspoof2021_la.asv_scores(tmp_path / given, "hidden_track")
+    assert (list(target), nontarget.size, spoof.size) == ([2], 0, 0)
+
+
+@pytest.mark.parametrize(
+    "scores, message",
+    [
+        (ASV_SCORES + "LA_0001 LA_E_5 2\n", "5 scores for the 4 trials"),
+        (
+            ASV_SCORES.replace("LA_E_3", "LA_E_9"),
+            r"score.txt, line 3: a score of LA_E_9, but the key says LA_E_3-gsm-ita_tx",
+        ),
+        (ASV_SCORES.replace("1.5", "high"), "line 3: expected a number as score, found 'high'"),
+    ],
+)
+def test_asv_scores_that_do_not_fit(tmp_path, scores, message):
+    write(tmp_path / "ASV" / "trial_metadata.txt", ASV_KEY)
+    write(tmp_path / "ASV" / "ASVTorch_Kaldi" / "score.txt", scores)
+    with pytest.raises(InputError, match=message):
+        asvspoof2021_la.asv_scores(tmp_path)
+
+
+@pytest.mark.parametrize("corpus, track", TRACKS)
+def test_missing_key_names_every_path(tmp_path, corpus, track):
+    with pytest.raises(NotFound) as error:
+        corpus.keys(tmp_path / "keys")
+    for path in (f"{track}/CM", f"keys/{track}/CM", "CM", "."):
+        assert str(tmp_path / "keys" / path / "trial_metadata.txt") in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "corpus, text, message",
+    [
+        (asvspoof2021_la, KEY_DF, r"line 1: expected 8 fields .*, found 13"),
+        (asvspoof2021_df, KEY_LA, r"line 1: expected 13 fields .*, found 8"),
+        (
+            asvspoof2021_la,
+            KEY_LA.replace("opus mad_tx A19 spoof", "opus mad_tx A19 fake"),
+            "line 3: unknown label 'fake'",
+        ),
+        (asvspoof2021_la, KEY_LA.replace("progress", "final"), "line 1: unknown phase 'final'"),
+        (asvspoof2021_la, KEY_LA + KEY_LA, r"4 utterances stand in it more than once: LA_E_1, LA_E_2, LA_E_3, LA_E_4"),
+    ],
+)
+def test_malformed_key(tmp_path, corpus, text, message):
+    with pytest.raises(InputError, match=message):
+        corpus.keys(write(tmp_path / "trial_metadata.txt", text))
+
+
+def test_a_protocol_of_ids_has_one_field(tmp_path):
+    write(tmp_path / "ASVspoof2021.LA.cm.eval.trl.txt", "LA_E_1\nLA_E_2 spoof\n")
+    folder(tmp_path / "flac")
+    with pytest.raises(InputError, match=r"line 2: expected 1 field \(utterance\), found 2"):
+        asvspoof2021_la.trials(tmp_path)
+
+
+@pytest.mark.parametrize("corpus", [asvspoof2021_la.CORPUS, asvspoof2021_df.CORPUS])
+def test_parts_add_up_to_the_whole(corpus):
+    assert sum(counts.trials for counts in corpus.key_counts.values()) == corpus.counts["eval"].trials
+    assert corpus.labelled_counts("hidden_track") is corpus.key_counts["hidden"]

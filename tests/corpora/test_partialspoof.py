@@ -1,0 +1,52 @@
+"""PartialSpoof: where its files may lie, every field, and the labels of segments."""
+
+import numpy as np
+import pytest
+from builders.files import folder, write
+
+from nes2net.corpora import (
+    partialspoof,
+)
+from nes2net.corpora.protocol import NotFound
+from nes2net.corpora.trial import Trial
+from nes2net.errors import InputError
+
+PARTIALSPOOF = "LA_0039 LA_E_2834763 - - bonafide\nLA_0014 CON_E_0033629 - CON spoof\n"
+
+
+@pytest.mark.parametrize("given", [".", "database"])
+@pytest.mark.parametrize("split", ["train", "dev", "eval"])
+def test_trials_and_keys(tmp_path, given, split):
+    protocols = tmp_path / "database" / "protocols" / "PartialSpoof_LA_cm_protocols"
+    write(protocols / f"PartialSpoof.LA.cm.{split}.trl.txt", PARTIALSPOOF)
+    audio = folder(tmp_path / "database" / split / "con_wav")
+    assert partialspoof.trials(tmp_path / given, split) == [
+        Trial("LA_E_2834763", audio / "LA_E_2834763.wav", "bonafide", "LA_0039", phase=split),
+        Trial("CON_E_0033629", audio / "CON_E_0033629.wav", "spoof", "LA_0014", "CON", phase=split),
+    ]
+    assert [t.label for t in partialspoof.keys(protocols, split)] == ["bonafide", "spoof"]
+
+
+@pytest.mark.parametrize("resolution, name", [(10, "0.01"), (20, "0.02"), (160, "0.16"), (640, "0.64")])
+def test_segment_labels(tmp_path, resolution, name):
+    file = folder(tmp_path / "database" / "segment_labels") / f"dev_seglab_{name}.npy"
+    np.save(file, {"CON_D_1": np.array(list("1001")), "LA_D_2": np.array(["1"]), "LA_D_3": np.array([1, 0])})
+    for place in (tmp_path, tmp_path / "database", file.parent, file):
+        labels = partialspoof.segment_labels(place, "dev", resolution)
+        assert {name: list(values) for name, values in labels.items()} == {
+            "CON_D_1": [1, 0, 0, 1],
+            "LA_D_2": [1],
+            "LA_D_3": [1, 0],
+        }
+        assert all(values.dtype == np.uint8 for values in labels.values())
+
+
+def test_files_without_segment_labels_are_refused(tmp_path):
+    with pytest.raises(InputError, match="no segments of 30 ms; it has 10, 20, 40, 80, 160, 320, 640"):
+        partialspoof.segment_labels(tmp_path, "dev", 30)
+    with pytest.raises(NotFound, match=r"dev_seglab_0\.04\.npy"):
+        partialspoof.segment_labels(tmp_path, "dev", 40)
+    for values in (np.array(["1", "2"]), np.array([["1"]]), np.array([0.5])):
+        np.save(tmp_path / "dev_seglab_0.02.npy", {"CON_D_1": values})
+        with pytest.raises(InputError, match=r"dev_seglab_0\.02\.npy: the labels of CON_D_1 are not a row of '0' and '1'"):
+            partialspoof.segment_labels(tmp_path, "dev")
