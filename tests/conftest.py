@@ -12,27 +12,31 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPOSITORY / "tests"))
 
 
+SHARED = Path(os.environ.get("NES2NET_SHARED", REPOSITORY.parent / "shared"))
+
+
 @pytest.fixture(scope="session")
 def shared() -> Path:
-    """The folder of reference outputs and real recordings beside the repository; tests that need it skip where it is not."""
-    folder = Path(os.environ.get("NES2NET_SHARED", REPOSITORY.parent / "shared"))
-    if not (folder / "golden").is_dir():
-        pytest.skip(f"no reference folder at {folder} (set NES2NET_SHARED)")
-    return folder
+    """The folder of real recordings, scores and weights beside the repository; a test that needs it skips if it is absent."""
+    if not (SHARED / "real").is_dir():
+        pytest.skip(f"no folder of real files at {SHARED} (set NES2NET_SHARED)")
+    return SHARED
 
 
 @pytest.fixture(scope="session")
-def golden(shared: Path) -> Path:
-    """``shared/golden``: outputs of the published code."""
-    return shared / "golden"
+def pretrained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the tiny checkpoints that fairseq and unilm wrote."""
+    from builders import golden
+
+    return golden.extract_checkpoints(tmp_path_factory.mktemp("pretrained"))
 
 
 @pytest.fixture(scope="session")
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A corpus of a few seconds in the published layouts: real recordings where they are there, generated ones otherwise."""
+    """A corpus of a few seconds in the published layouts, of real recordings if there are any, else of generated ones."""
     from builders import tiny_corpus
 
-    audio = Path(os.environ.get("NES2NET_SHARED", REPOSITORY.parent / "shared")) / "real" / "audio"
+    audio = SHARED / "real" / "audio"
     return tiny_corpus.make(tmp_path_factory.mktemp("corpus"), audio if audio.is_dir() else None)
 
 

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from builders import golden
 from builders import golden_backends as gb
 
 from nes2net import registry
@@ -25,15 +26,15 @@ CLASSES = {"weighted_sum": WeightedSum, "sea": SqueezeExcitationAggregation, "at
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
-def test_equals_published_code(golden, name):
+def test_equals_published_code(name):
     aggregation = PUBLISHED[name](25, 1024)
-    weights = {key.removeprefix("ssl_model."): value for key, value in gb.state_dict(golden, name).items()}
+    weights = {key.removeprefix("ssl_model."): value for key, value in gb.state_dict(name).items()}
     weights = {key: value for key, value in weights.items() if key in aggregation.state_dict()}
     if "weight_hidd" in weights:
         weights["weight_hidd"] = weights["weight_hidd"][:25]
     aggregation.load_state_dict(weights)
-    inputs = gb.load(golden, "inputs")
-    for case, expected in gb.load(golden, name)["agg_output"].items():
+    inputs = golden.read("inputs")
+    for case, expected in golden.read(name)["agg_output"].items():
         with torch.no_grad():
             merged = aggregation(inputs[case].unbind(1))
         assert list(merged.shape) == expected["shape"]

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from builders.golden_comparison import check_pinned
+from builders.pinned import check_pinned
 
 from nes2net.backends.asp_mlp import AspMlp
 from nes2net.errors import InputError

@@ -1,11 +1,11 @@
 """WavLM against unilm's and s3prl's outputs, the library's own forward, and the published names."""
 
-import json
 from itertools import pairwise
 
 import numpy as np
 import pytest
 import torch
+from builders import golden
 
 from nes2net import InputError, create_frontend
 from nes2net.checkpoints.fairseq import to_fairseq, to_transformers
@@ -14,17 +14,13 @@ TINY = {"encoder_layers": 3, "encoder_embed_dim": 48, "encoder_ffn_embed_dim": 9
 
 
 @pytest.fixture
-def unilm_file(golden):
-    return golden / "frontends" / "tiny_wavlm_unilm.pt"
-
-
-@pytest.fixture
-def reference(golden):
-    return np.load(golden / "frontends" / "tiny_wavlm_golden.npz")
+def unilm_file(pretrained):
+    return pretrained / "tiny_wavlm_unilm.pt"
 
 
 @pytest.mark.parametrize("length", [64600, 16000, 520])
-def test_every_hidden_state_is_unilms(unilm_file, reference, length):
+def test_every_hidden_state_is_unilms(unilm_file, length):
+    reference = golden.read("frontends/tiny_wavlm")["arrays"]
     frontend = create_frontend("wavlm", unilm_file, normalize=False).eval()
     assert (frontend.out_dim, frontend.num_layers, frontend.hop_length) == (48, 4, 320)
     with torch.inference_mode():
@@ -40,12 +36,12 @@ def test_every_hidden_state_is_unilms(unilm_file, reference, length):
         np.testing.assert_allclose(state.numpy(), reference[f"s3prl{i}_{length}"], atol=5e-6)
 
 
-def test_gradients_are_unilms(golden, unilm_file, reference):
+def test_gradients_are_unilms(unilm_file):
     frontend = create_frontend("wavlm", unilm_file, normalize=False).eval()
-    norms = json.loads((golden / "frontends" / "tiny_wavlm_gradnorms.json").read_text())
-    for length, expected in norms.items():
+    published = golden.read("frontends/tiny_wavlm")
+    for length, expected in published["gradient_norms"].items():
         frontend.zero_grad()
-        frontend(torch.from_numpy(reference[f"in_{length}"]))[-1].square().mean().backward()
+        frontend(torch.from_numpy(published["arrays"][f"in_{length}"]))[-1].square().mean().backward()
         for name, parameter in frontend.model.named_parameters():
             value = expected[to_fairseq(name)]
             assert parameter.grad.norm().item() == pytest.approx(value, rel=1e-3, abs=1e-7), name
@@ -181,8 +177,8 @@ def test_one_graph_serves_every_batch_and_length():
             torch.testing.assert_close(exported(waveform)[0], expected, atol=1e-5, rtol=0)
 
 
-def test_wavlm_large_has_the_manifests_names_and_shapes(golden):
-    manifest = json.loads((golden / "frontends" / "manifest_wavlm_large_unilm.json").read_text())["keys"]
+def test_wavlm_large_has_the_manifests_names_and_shapes():
+    manifest = golden.read("manifests")["wavlm_large_unilm"]["keys"]
     with torch.device("meta"):
         frontend = create_frontend("wavlm_large")
     state_dict = {k.removeprefix("model."): list(v.shape) for k, v in frontend.state_dict().items()}
@@ -192,6 +188,6 @@ def test_wavlm_large_has_the_manifests_names_and_shapes(golden):
     assert [to_transformers(to_fairseq(name)) for name in names] == names
 
 
-def test_a_wav2vec_file_is_no_wavlm(golden):
+def test_a_wav2vec_file_is_no_wavlm(pretrained):
     with pytest.raises(InputError, match=r"tiny_w2v2_plain\.pt does not fit this model; missing: .*grep"):
-        create_frontend("wavlm", golden / "frontends" / "tiny_w2v2_plain.pt")
+        create_frontend("wavlm", pretrained / "tiny_w2v2_plain.pt")
