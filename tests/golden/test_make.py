@@ -53,7 +53,9 @@ def test_checkpoints(reference, pretrained):
     written = sorted((reference / "frontends").glob("*.pt"))
     assert sorted(path.name for path in pretrained.iterdir()) == [path.name for path in written]
     for path in written:
-        assert hashlib.sha256((pretrained / path.name).read_bytes()).digest() == hashlib.sha256(path.read_bytes()).digest()
+        assert (
+            hashlib.sha256((pretrained / path.name).read_bytes()).digest() == hashlib.sha256(path.read_bytes()).digest()
+        )
 
 
 def test_drawn_numbers_are_found_again():

@@ -29,7 +29,9 @@ def test_asvspoof5_changes_every_step():
     train = TrainConfig(epochs=10, lr=1e-6, min_lr=1e-7, schedule="cosine")
     rate = learning_rate(train, published["total_steps"] // 10)
     taken = [rate(step) / train.lr for step in range(published["total_steps"] + 1)]
-    assert taken == pytest.approx(published["factors"][: len(taken)], rel=0, abs=1e-12)  # steps beyond the last never come
+    assert taken == pytest.approx(
+        published["factors"][: len(taken)], rel=0, abs=1e-12
+    )  # steps beyond the last never come
 
 
 def test_inverse_square_root_is_the_mpif_groups():
