@@ -12,7 +12,8 @@ from nes2net.aggregations.sea import SqueezeExcitationAggregation
 from nes2net.aggregations.weighted_sum import WeightedSum
 from nes2net.errors import InputError
 
-#: reference file → aggregation; the SVDD2024 code keeps 30 weights and uses as many as there are layers, and keeps weights it does not use
+#: reference file → aggregation. The SVDD2024 code keeps 30 weights and uses one for each layer;
+#: it also keeps weights that it does not use.
 PUBLISHED = {
     "svdd2024_model_weightedSum": WeightedSum,
     "svdd2024_model_SE": SqueezeExcitationAggregation,
@@ -76,7 +77,7 @@ FORMULAS = {"weighted_sum": weighted_sum_formula, "sea": sea_formula, "attm": at
 
 @pytest.mark.parametrize("name", FORMULAS)
 def test_equals_formula_on_a_stack_of_layers_with_gradients(name):
-    """The layers are added up one by one; the result is that of the formula on all of them at once."""
+    """Adding up layer by layer equals the formula on all layers at once."""
     torch.manual_seed(0)
     aggregation = randomised(CLASSES[name](25, 16))
     states = hidden_states()

@@ -1,4 +1,4 @@
-"""RawBoost against outputs of the published code, against a plain rendering with SciPy, and its properties."""
+"""RawBoost: equal to the published code and to a plain rendering with SciPy, and its properties."""
 
 import importlib.util
 import pickle
@@ -107,7 +107,8 @@ def test_band_stop_is_firwin(low, width, half_length):
     high = min(low + width, sample_rate / 2 - 0.001)
     taps = _band_stop(np.array([low / sample_rate]), np.array([high / sample_rate]), np.array([half_length]))
     expected = signal.firwin(2 * half_length + 1, [low, high], window="hamming", fs=sample_rate)
-    # A wide stop band near 0 Hz leaves little there to normalise by: the taps grow, and their relative error with them.
+    # A wide stop band near 0 Hz leaves little there to normalise by: the taps grow, and their
+    # relative error with them.
     magnification = max(1, np.abs(expected).max())
     np.testing.assert_allclose(whole(taps)[0], expected, rtol=0, atol=1e-13 * magnification**2)
 
@@ -184,7 +185,10 @@ def test_equals_the_plain_rendering_in_float64_at_another_rate(algo):
 
 @pytest.mark.parametrize("peak", [0.5, 0.7, 1.0])
 def test_single_precision_is_accurate_enough_for_the_hardest_signal(peak):
-    """A square wave has the most energy for its peak; the level at which float32 FFTs are given up lies near peak 0.7."""
+    """A square wave has the most energy for its peak.
+
+    Near peak 0.7 the float32 FFT is no longer used.
+    """
     x = (peak * np.sign(np.sin(np.arange(40000) * 0.03 + 0.01))).astype(np.float32)
     for seed in range(5):
         expected = PlainRawBoost(np.random.RandomState(seed), RawBoostParameters())(x, 1)
@@ -242,7 +246,7 @@ def test_silence_stays_silence(algo, length):
 
 
 def test_stationary_noise_that_the_filter_drops_altogether_adds_nothing():
-    """With one tap and one sample, the sample that the filtering drops is all there is."""
+    """With one tap and one sample, the filtering drops the only sample."""
     y = rawboost(np.array([0.5]), 3, np.random.default_rng(0), nBands=1, minCoeff=1, maxCoeff=1)
     np.testing.assert_array_equal(y, [0.5])
 

@@ -1,4 +1,4 @@
-"""AASIST on features and on the waveform: equal to the published code and, with the published weights, to their outputs."""
+"""AASIST on features and on waveforms equals the published code, also with published weights."""
 
 import hashlib
 
@@ -105,7 +105,7 @@ def test_graph_pool_keeps_the_best_nodes_in_descending_order(nodes, ratio, kept)
 
 
 def test_filters_are_band_passes_that_tile_the_band():
-    """At the middle of its band (mel scale) a filter passes more than any other, and together they pass everything between."""
+    """A filter passes most in the middle of its band (mel scale); all together pass everything."""
     filters = sinc_filters(70, 129, 16000)[:, 0].double().numpy()
     edges = 700 * (10 ** (np.linspace(0, 2595 * np.log10(1 + 8000 / 700), 71) / 2595) - 1)
     response = np.abs(np.fft.rfft(filters, 16000))  # one bin a hertz

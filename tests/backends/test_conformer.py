@@ -18,7 +18,7 @@ PUBLISHED = {
 
 
 def published(name):
-    """The model with the weights of the file ``name``, which has everything but the table of positions."""
+    """The model with the weights of the file ``name``, which lacks only the table of positions."""
     model = tcm(**PUBLISHED[name])
     positions = model.conformer.positional_emb.detach()
     model.load_state_dict({**gb.state_dict(name), "conformer.positional_emb": positions})

@@ -1,4 +1,4 @@
-"""XLSR-Mamba equals the published code; the scan is that of a loop."""
+"""XLSR-Mamba equals the published code, and its scan equals a loop."""
 
 import math
 
@@ -28,7 +28,7 @@ def published(name):
 
 
 def check(model, x: Tensor, output: Tensor, norms: dict[str, float | None]) -> None:
-    """Outputs within 1e-5, gradient norms within 2e-3; below 2e-6 a norm is float32's noise about zero."""
+    """Outputs within 1e-5, gradient norms within 2e-3; norms below 2e-6 are rounded zeros."""
     x = x.clone().requires_grad_()
     logits = model(x)
     torch.testing.assert_close(logits, output, rtol=0, atol=1e-5)
@@ -212,7 +212,7 @@ def test_deltas_start_in_their_range():
 
 
 def documented_scan(u, delta, A, B, C, D=None, z=None, delta_bias=None, delta_softplus=False):
-    """What mamba_ssm documents of its kernel: B×D×T in and out, Δ = softplus(delta + bias), a gate by SiLU(z)."""
+    """mamba_ssm's kernel as documented: B×D×T, Δ = softplus(delta + bias), gated by SiLU(z)."""
     assert all(tensor.is_contiguous() for tensor in (u, delta, B, C, z)) and delta_softplus
     delta = F.softplus(delta + delta_bias[:, None])
     y = loop(*(tensor.mT for tensor in (u, delta)), A, B.mT, C.mT).mT
@@ -220,7 +220,7 @@ def documented_scan(u, delta, A, B, C, D=None, z=None, delta_bias=None, delta_so
 
 
 def test_fused_scan_is_called_as_documented(monkeypatch):
-    """Without CUDA only the arguments can be checked; the kernel itself is the next test."""
+    """Check the arguments, which needs no CUDA; the next test runs the kernel."""
     monkeypatch.setattr(mamba, "fused_selective_scan", lambda: documented_scan)
     torch.manual_seed(0)
     mixer = Mixer(24)

@@ -1,4 +1,4 @@
-"""Nes2Net, Nes2Net-X and Nes2Net-X SeLU: equal to the published code, and clear about options that do not fit."""
+"""Nes2Net, Nes2Net-X and Nes2Net-X SeLU: equal to the published code, and their options."""
 
 import importlib.util
 from pathlib import Path
@@ -34,12 +34,12 @@ PUBLISHED = {
         AttentiveMerging,
     ),
 }
-#: Its numbers were computed in float32, in which its train mode is ill-conditioned: float64 gives others.
+#: Its numbers are float32, in which its train mode is ill-conditioned: float64 gives others.
 FLOAT32_ONLY = "svdd_WavLM_Nes2Net_X__AttM_mean_16_8_se8_d1"
 
 
 class Head(nn.Module):
-    """Aggregation and back-end under the published names; an input without a layer axis goes straight to the back-end."""
+    """Aggregation and back-end under the published names; the back-end alone takes B×T×D."""
 
     def __init__(self, aggregation: nn.Module, backend: Nes2Net) -> None:
         super().__init__()
@@ -77,7 +77,7 @@ def test_gradients_equal_published_code_in_float32():
 
 
 def transcription():
-    """The plain transcription of the published computation that the benchmark races against."""
+    """The plain transcription of the published computation, from the benchmarks."""
     path = Path(__file__).resolve().parents[2] / "scripts" / "benchmarks" / "_published.py"
     spec = importlib.util.spec_from_file_location("published_transcriptions", path)
     module = importlib.util.module_from_spec(spec)
@@ -108,7 +108,7 @@ def test_number_of_parameters_is_the_papers(pool, parameters):
 
 
 def test_cost_at_200_frames_is_the_papers():
-    """0.167 GFLOP, a multiply-add counted as two."""
+    """0.167 GFLOP; a multiply-add counts as two."""
     backend = nes2net_x().eval()
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         backend(torch.randn(1, 200, 1024))
@@ -169,7 +169,7 @@ def test_train_mode_of_one_frame_of_one_utterance_is_an_error_not_a_nan():
 @pytest.mark.parametrize("build", [nes2net, nes2net_x])
 @pytest.mark.parametrize("dilation", [1, 2])
 def test_receptive_field_is_what_a_frame_depends_on(build, dilation):
-    """Gradient of one frame before the pooling, without the squeeze-excitation, which sees everything."""
+    """The gradient of one frame before the pooling, without the squeeze-excitation over all frames."""
     backend = build(feature_dim=16, nes_ratio=(4, 4), dilation=dilation).double().eval()
     backend.activation = nn.Identity()  # a rectifier may cut paths off
     for block in backend.Build_in_Res2Nets:

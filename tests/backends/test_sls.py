@@ -1,4 +1,4 @@
-"""SLS equals the published code, and says what it reads."""
+"""SLS equals the published code, and declares what it reads."""
 
 import pytest
 import torch
@@ -39,7 +39,7 @@ def test_eval_equals_published_code(reference):
 def test_training_equals_published_code(reference):
     case, x, model = reference
     before = {key: value.clone() for key, value in model.first_bn.state_dict().items()}
-    # In float64: one norm is so small that float32 rounds it differently from processor to processor.
+    # In float64: one norm is so small that processors round it differently in float32.
     logits = gb.check_gradients(model.double().train(), x.double(), case["train_grad_norms"], rtol=2e-3)
     torch.testing.assert_close(logits.float(), case["train_mode_output"], rtol=0, atol=1e-5)
     for key, expected in case["bn_after_train_abs_sums"].items():

@@ -1,4 +1,4 @@
-"""Reads the numbers of the published code in ``tests/golden``; its README says what they are and how they are stored."""
+"""Reads ``tests/golden``, the numbers of the published code; its README has the format."""
 
 import json
 import lzma
@@ -54,7 +54,7 @@ def unpack(tree: Any, stored: dict[str, np.ndarray]) -> Any:
 
 
 def build(about: dict, stored: dict[str, np.ndarray]) -> np.ndarray:
-    """The array that ``about`` describes: a part of a stored one, or numbers that are drawn again."""
+    """The array that ``about`` describes: a part of a stored one, or drawn again."""
     kind, shape, start = about["kind"], about["shape"], about["at"]
     size = math.prod(shape)
     if kind in stored:
@@ -65,14 +65,18 @@ def build(about: dict, stored: dict[str, np.ndarray]) -> np.ndarray:
     return values.reshape(shape)
 
 
-# Most weights and inputs were drawn from seeded generators: only the seed, the place in its stream and the rounding are stored.
+# Most weights and inputs were drawn from seeded generators: only the seed, the place in its stream
+# and the rounding are stored.
 
 BLOCK = 1 << 20
 
 
 @lru_cache(maxsize=4)
 def uniform_block(seed: int, block: int) -> np.ndarray:
-    """A block of the numbers in [0, 1) that PyTorch's CPU generator draws: the low 24 bits of each word of its Mersenne twister."""
+    """A block of the numbers in [0, 1) that PyTorch's CPU generator draws.
+
+    They are the low 24 bits of each word of the Mersenne twister.
+    """
     state = np.random.RandomState(seed)
     for _ in range(block + 1):
         words = state.randint(0, 2**32, BLOCK, np.uint32)
@@ -87,15 +91,15 @@ def uniform(seed: int, start: int, size: int) -> np.ndarray:
 
 
 def torch_uniform(seed: int, start: int, size: int, low: float, high: float) -> np.ndarray:
-    """What ``torch.empty(size).uniform_(low, high)`` gives in float32 after ``start`` draws, to a few units in the last place."""
+    """``torch.empty(size).uniform_(low, high)`` after ``start`` draws, to rounding."""
     return uniform(seed, start, size) * np.float32(high - low) + np.float32(low)
 
 
 def torch_normal(seed: int, start: int, size: int, scale: float) -> np.ndarray:
-    """What ``scale * torch.randn(size)`` gives in float32 after ``start`` draws, to a few units in the last place.
+    """``scale * torch.randn(size)`` after ``start`` draws, to rounding.
 
-    PyTorch applies the Box-Muller transform to blocks of 16 numbers, and draws the last 16 again unless ``size`` is a
-    multiple of 16. How its logarithm and cosine round depends on the processor.
+    PyTorch applies the Box-Muller transform to blocks of 16 numbers, and draws the last 16 again
+    unless ``size`` is a multiple of 16. How its logarithm and cosine round depends on the processor.
     """
     values = np.empty(size, np.float32)
     whole = size // 16 * 16
@@ -114,7 +118,7 @@ def box_muller(numbers: np.ndarray) -> np.ndarray:
 
 
 def numpy_normal(seed: int, start: int, size: int, scale: float) -> np.ndarray:
-    """What ``scale * default_rng(seed).standard_normal(size)`` gives in float32 after ``start`` numbers."""
+    """``scale * default_rng(seed).standard_normal(size)`` after ``start`` numbers, in float32."""
     return (scale * np.random.default_rng(seed).standard_normal(start + size)[start:]).astype(np.float32)
 
 

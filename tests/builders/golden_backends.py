@@ -1,4 +1,4 @@
-"""Compare back-ends and heads with the outputs of the published code (parts of a file, tolerances: tests/golden/README.md)."""
+"""Compares back-ends with the published code; tests/golden/README.md has the tolerances."""
 
 import numpy as np
 import pytest
@@ -24,7 +24,7 @@ def state_dict(name: str) -> dict[str, Tensor]:
 
 
 def hashed(seed: int, scale: float, shape: list[int]) -> Tensor:
-    """Numbers within ±``scale`` from an integer hash of their index: the tensors that are too large to store."""
+    """A tensor that is too large to store: an integer hash of the index, within ±``scale``."""
     x = np.arange(np.prod(shape), dtype=np.uint32) + np.uint32(seed * 0x9E3779B9 & 0xFFFFFFFF)
     for shift, factor in ((16, 0x85EBCA6B), (13, 0xC2B2AE35)):
         x ^= x >> np.uint32(shift)
@@ -57,7 +57,7 @@ def published_loss(logits: Tensor) -> Tensor:
 
 
 def check_eval(model: nn.Module, case: dict, x: Tensor, atol: float) -> None:
-    """Float32 outputs within ``atol``, and the float64 outputs and gradient norms that the file has."""
+    """Float32 outputs within ``atol``; float64 outputs and gradient norms if the file has them."""
     model.eval()
     with torch.no_grad():
         torch.testing.assert_close(model(x), case["output"], rtol=0, atol=atol)
@@ -67,7 +67,7 @@ def check_eval(model: nn.Module, case: dict, x: Tensor, atol: float) -> None:
 
 
 def check_train(model: nn.Module, case: dict, x: Tensor) -> None:
-    """Train mode with batch statistics and no dropout, in float64: outputs, gradients and new running statistics."""
+    """Train mode without dropout, in float64: outputs, gradients and new running statistics."""
     without_dropout(model).double().train()
     logits = check_gradients(model, x.double(), case["train_grad_norms"], rtol=GRADIENTS_F64)
     torch.testing.assert_close(logits.float(), case["train_mode_output"].float(), rtol=0, atol=1e-6)

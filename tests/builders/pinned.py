@@ -1,6 +1,7 @@
-"""Outputs of back-ends for which no published numbers travel, recorded when the others equalled the published code.
+"""Outputs of back-ends for which no published numbers travel.
 
-They show that nothing has moved since. Weights and inputs come from NumPy's PCG64; outputs are float64.
+They were recorded when all other back-ends equalled the published code, and show that nothing has
+moved since. Weights and inputs come from NumPy's PCG64; outputs are float64.
 """
 
 import json
@@ -55,6 +56,7 @@ def check_pinned(name: str) -> None:
     np.testing.assert_allclose(logits(name), golden.read("pinned")[name], rtol=0, atol=1e-9)
 
 
-if __name__ == "__main__":  # PYTHONPATH=.:tests python -m builders.pinned, only when every other comparison holds
+# PYTHONPATH=.:tests python -m builders.pinned, only when every other comparison holds
+if __name__ == "__main__":
     numbers = {name: logits(name).tolist() for name in MODELS}
     (golden.FOLDER / "pinned.json").write_text(json.dumps(numbers, indent=1))

@@ -1,4 +1,4 @@
-"""The original fairseq module beside the transformers one: the same names, hidden states and gradients."""
+"""fairseq's own module and the transformers one: the same names, hidden states, gradients."""
 
 import sys
 from itertools import pairwise

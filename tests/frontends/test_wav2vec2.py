@@ -1,4 +1,4 @@
-"""wav2vec 2.0 against fairseq's outputs, the library's own forward, and the published names."""
+"""wav2vec 2.0: fairseq's outputs, the library's own forward, and the published names."""
 
 from itertools import pairwise
 
@@ -25,7 +25,7 @@ def test_every_hidden_state_is_fairseqs(pretrained, packing):
         with torch.inference_mode():
             states = frontend(waveform, layers="all")
             (last,) = frontend(waveform)
-        # hidden state i is the input of layer i, so fairseq's output of layer i is hidden state i + 1
+        # hidden state i is the input of layer i: fairseq's output of layer i is hidden state i + 1
         expected = [reference[f"layer{i}_{length}"] for i in range(2)] + [reference[f"x_{length}"]]
         for state, value in zip(states[1:], expected):
             np.testing.assert_allclose(state.numpy(), value, atol=5e-6)
@@ -36,7 +36,7 @@ def test_every_hidden_state_is_fairseqs(pretrained, packing):
 
 @pytest.mark.parametrize("options", [{}, {"extractor_mode": "default", "layer_norm_first": False, "conv_bias": False}])
 def test_a_written_file_is_read_back(tmp_path, options):
-    """fairseq's packing with configuration objects of classes that are not installed; the options come from the file alone."""
+    """The options come from the file alone, though its configuration classes are not installed."""
     torch.manual_seed(0)
     written = create_frontend(
         "wav2vec2", **{**SMALL, **options, "pretraining_heads": True, "encoder_layerdrop": 0.25, "dropout": 0.125}
@@ -77,7 +77,7 @@ def test_xlsr_300m_has_the_manifests_names_and_shapes():
     "options", [SMALL, {**SMALL, "extractor_mode": "default", "layer_norm_first": False, "conv_bias": False}]
 )
 def test_forward_is_the_librarys_own(options):
-    """Both families (pre-norm with layer norm, post-norm with group norm as in Base) against transformers' forward."""
+    """Both families: pre-norm with layer norm, and post-norm with group norm as in Base."""
     torch.manual_seed(0)
     frontend = create_frontend("wav2vec2", **options).eval()
     waveform = 0.1 * torch.randn(2, 8000)

@@ -1,4 +1,4 @@
-"""WavLM against unilm's and s3prl's outputs, the library's own forward, and the published names."""
+"""WavLM: unilm's and s3prl's outputs, the library's own forward, and the published names."""
 
 from itertools import pairwise
 
@@ -58,7 +58,7 @@ def test_normalised_waveforms_do_not_depend_on_level_or_batch():
 
 
 def eager(frontend):
-    """The library's own model, eager attention and all, with the weights of ``frontend``."""
+    """The library's own model with its eager attention and the weights of ``frontend``."""
     from transformers import WavLMModel
 
     model = WavLMModel(frontend.model.config).to(next(frontend.parameters()).dtype)
@@ -68,7 +68,7 @@ def eager(frontend):
 
 @pytest.mark.parametrize("layer_norm_first", [True, False])
 def test_attention_is_the_librarys_eager_form(layer_norm_first):
-    """In float64, where the order of summation does not show: outputs and the gradients of every parameter."""
+    """Outputs and all gradients, in float64, where the order of summation does not show."""
     torch.manual_seed(0)
     frontend = create_frontend("wavlm", normalize=False, layer_norm_first=layer_norm_first, **TINY).double()
     for layer in frontend.model.encoder.layers:  # the initial values are all one
@@ -87,7 +87,8 @@ def test_attention_is_the_librarys_eager_form(layer_norm_first):
 
 
 def test_the_library_is_still_as_this_code_takes_it_to_be():
-    """A release that changes this makes :class:`GatedRelativeAttention` superfluous, or another hidden state the last one."""
+    """If a release changes this, :class:`GatedRelativeAttention` is no longer needed, or the
+    last hidden state is another one."""
     from transformers import WavLMConfig, WavLMModel
 
     with pytest.raises(ValueError, match="does not support .*scaled_dot_product_attention"):
@@ -111,7 +112,7 @@ def test_position_bias_is_made_once_for_all_layers():
 
 
 def test_attention_drops_with_the_published_probability():
-    """With equal weights 1/T and values of one, an output is the share of weights kept over 1 − p."""
+    """With weights 1/T and values of one, an output is the share of weights kept over 1 − p."""
     torch.manual_seed(0)
     frontend = create_frontend("wavlm", **{**TINY, "attention_dropout": 0.3})
     attention = frontend.model.encoder.layers[0].attention

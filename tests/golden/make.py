@@ -1,4 +1,4 @@
-"""Makes the files of this folder from the whole reference folder: ``python tests/golden/make.py ../shared/golden``.
+"""Makes the files of this folder: ``python tests/golden/make.py ../shared/golden``.
 
 Nothing is rounded. Numbers that a seeded generator drew are stored as their place in its stream (see ``builders/golden.py``).
 """
@@ -21,7 +21,7 @@ import torch
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from builders import golden
 
-#: File → seed of the PyTorch generator that drew its weights or inputs; the seeds were found by search.
+#: File → seed of the PyTorch generator that drew its weights or inputs (found by search).
 TORCH_SEEDS = {
     "inputs": 1000,
     "aasist_raw_L_random": 1006,
@@ -44,7 +44,7 @@ TORCH_SEEDS = {
     "xlsr_mamba_e32_n4": 1095,
     "xlsr_mamba_e24_n2": 1096,
 }
-#: Seed → block where the search begins, where that is not the first: a large matrix was drawn before.
+#: Seed → block where the search begins, if a large matrix was drawn before.
 FIRST_BLOCK = {1043: 25}
 #: Standard deviations and ranges that were drawn from; a matrix also has 1/√(its inputs).
 SCALES = (1.0, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.25, 0.2, 0.15, 0.1, 0.05, 0.02)

@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from builders import golden
-from conftest import SHARED
+from builders import SHARED, golden
 from golden import make
 
 MEGABYTE = 1_000_000

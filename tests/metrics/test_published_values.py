@@ -1,4 +1,4 @@
-"""Every metric against the full-precision values of the published evaluation programs, and the tables against what they print."""
+"""Every metric equals the published programs in full precision; tables equal what they print."""
 
 import lzma
 
@@ -216,12 +216,12 @@ def test_2019_figures_of_the_training_code(case):
     assert [line.partition(" (")[0] for line in printed[8:]] == by_attack
 
 
-# Scores of real systems, and what was published of them
+# Scores of real systems, and their published figures
 
 
 @pytest.fixture(scope="module")
 def real(shared):
-    """Reads a file of the real scores and keys as fields of its lines."""
+    """A function that reads a file of the real scores or keys as fields of its lines."""
     return lambda path: [line.split() for line in lzma.open(shared / "real" / "scores" / path, "rt")]
 
 
