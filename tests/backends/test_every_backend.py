@@ -9,6 +9,7 @@ import re
 
 import pytest
 import torch
+from builders.golden_backends import without_dropout
 from torch import nn
 
 from nes2net import registry
@@ -75,13 +76,6 @@ def utterance(features, index: int):
     if isinstance(features, list):
         return [state[index : index + 1] for state in features]
     return features[index : index + 1]
-
-
-def without_dropout(backend: nn.Module) -> nn.Module:
-    for module in backend.modules():
-        if isinstance(module, nn.Dropout):
-            module.p = 0.0
-    return backend
 
 
 @every_backend

@@ -52,8 +52,8 @@ def test_a_perfect_countermeasure_leaves_the_cost_of_the_asv_system():
 
 
 def test_dcf_by_hand():
-    # One of two bona fide trials is missed at the best threshold: 0.95 · 0.5 over min(0.95, 0.5). Accepting one of four
-    # spoofs instead costs 0.5 · 0.25.
+    # One of two bona fide trials is missed at the best threshold: 0.95 · 0.5 over min(0.95, 0.5).
+    # Accepting one of four spoofs instead costs 0.5 · 0.25.
     assert metrics.compute_min_dcf([0.0, 2.0], [1.0, -1.0, -2.0, -3.0]) == pytest.approx(0.125 / 0.5)
     assert metrics.compute_act_dcf([-0.65, 2.0], [-0.64, -1.0]) == pytest.approx((0.95 * 0.5 + 0.5 * 0.5) / 0.5)
 
