@@ -85,9 +85,10 @@ def uniform_block(seed: int, block: int) -> np.ndarray:
 
 def uniform(seed: int, start: int, size: int) -> np.ndarray:
     """``size`` numbers of PyTorch's generator after the first ``start``."""
-    first, last = start // BLOCK, (start + size - 1) // BLOCK
-    blocks = np.concatenate([uniform_block(seed, block) for block in range(first, last + 1)])
-    return blocks[start - first * BLOCK :][:size]
+    parts = []
+    for block in range(start // BLOCK, (start + size - 1) // BLOCK + 1):
+        parts.append(uniform_block(seed, block)[max(start - block * BLOCK, 0) : start + size - block * BLOCK])
+    return np.concatenate(parts)
 
 
 def torch_uniform(seed: int, start: int, size: int, low: float, high: float) -> np.ndarray:

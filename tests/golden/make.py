@@ -1,6 +1,6 @@
 """Makes the files of this folder: ``python tests/golden/make.py ../shared/golden``.
 
-Nothing is rounded. Numbers that a seeded generator drew are stored as their place in its stream (see ``builders/golden.py``).
+Nothing is rounded. What a seeded generator drew is stored as its place in the generator's stream.
 """
 
 import gzip
