@@ -1,4 +1,4 @@
-"""The files of this folder have the numbers of the whole reference folder, to the bit."""
+"""The files of tests/golden have the numbers of the whole reference folder, to the bit."""
 
 import hashlib
 from pathlib import Path
