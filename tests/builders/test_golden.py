@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from builders import SHARED, golden
 from golden import make
+
+from builders import SHARED, golden
 
 MEGABYTE = 1_000_000
 
