@@ -1,6 +1,5 @@
 """Fixtures that many tests share."""
 
-import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -11,34 +10,36 @@ import pytest
 REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPOSITORY / "tests"))
 
+from builders import SHARED  # noqa: E402
+
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
-    """The folder of reference outputs and real recordings beside the repository; tests that need it skip where it is not."""
-    folder = Path(os.environ.get("NES2NET_SHARED", REPOSITORY.parent / "shared"))
-    if not (folder / "golden").is_dir():
-        pytest.skip(f"no reference folder at {folder} (set NES2NET_SHARED)")
-    return folder
+    """The folder of real recordings, scores and weights; its tests skip if it is absent."""
+    if not (SHARED / "real").is_dir():
+        pytest.skip(f"no folder of real files at {SHARED} (set NES2NET_SHARED)")
+    return SHARED
 
 
 @pytest.fixture(scope="session")
-def golden(shared: Path) -> Path:
-    """``shared/golden``: outputs of the published code."""
-    return shared / "golden"
+def pretrained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the tiny checkpoints that fairseq and unilm wrote."""
+    from builders import golden
+
+    return golden.extract_checkpoints(tmp_path_factory.mktemp("pretrained"))
 
 
 @pytest.fixture(scope="session")
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A corpus of a few seconds in the published layouts: real recordings where they are there, generated ones otherwise."""
+    """A corpus of a few seconds in the published layouts, of real recordings if there are any."""
     from builders import tiny_corpus
 
-    audio = Path(os.environ.get("NES2NET_SHARED", REPOSITORY.parent / "shared")) / "real" / "audio"
-    return tiny_corpus.make(tmp_path_factory.mktemp("corpus"), audio if audio.is_dir() else None)
+    return tiny_corpus.make(tmp_path_factory.mktemp("corpus"), tiny_corpus.real_recordings())
 
 
 @pytest.fixture
 def register_corpus(monkeypatch: pytest.MonkeyPatch) -> Callable:
-    """``register_corpus(name, corpus)``: a corpus of another package, known until the test ends."""
+    """A function that registers a corpus of another package until the test ends."""
     from nes2net.registry import corpora
 
     monkeypatch.setattr(corpora, "_table", dict(corpora._table))
@@ -54,13 +55,14 @@ def register_corpus(monkeypatch: pytest.MonkeyPatch) -> Callable:
 
 @pytest.fixture
 def small_model() -> dict:
-    """Configuration of a detector that is built in a moment."""
+    """The configuration of a detector that is built quickly."""
     frontend = {
         "name": "wav2vec2_small",
         "encoder_layers": 2,
         "encoder_embed_dim": 64,
         "encoder_ffn_embed_dim": 64,
-        # Not 16 channels: oneDNN's bfloat16 convolution of that width, kernel 4 and stride 4 is wrong on processors with AMX.
+        # Not 16 channels: with kernel 4 and stride 4 oneDNN's bfloat16 convolution of that width is
+        # wrong on AMX.
         "conv_feature_layers": [[32, 16, 8], [32, 4, 4], [32, 4, 4], [32, 4, 2]],
     }
     return {
@@ -72,7 +74,7 @@ def small_model() -> dict:
 
 @pytest.fixture
 def detector(small_model: dict):
-    """A detector of :func:`small_model` with weights of a seed, in eval mode."""
+    """A detector of :func:`small_model` with seeded weights, in eval mode."""
     import torch
 
     from nes2net import Detector
@@ -83,7 +85,7 @@ def detector(small_model: dict):
 
 @pytest.fixture
 def spectral_detector():
-    """The fastest detector there is: a small spectrum and ASP + MLP."""
+    """The fastest detector: a small spectrum and ASP + MLP."""
     import torch
 
     from nes2net import Detector

@@ -1,11 +1,11 @@
 """The Detector: published names, files, scores."""
 
-import json
-
 import numpy as np
 import pytest
 import soundfile
 import torch
+from builders import golden
+from builders.golden_backends import manifest, shapes
 
 from nes2net import Detector, InputError
 from nes2net.detector import PUBLISHED_MODELS
@@ -17,18 +17,17 @@ def waveform():
     return (0.1 * np.random.default_rng(0).standard_normal(20000)).astype(np.float32)
 
 
-def test_full_size_names_are_those_of_the_manifest(golden):
+def test_full_size_names_are_those_of_the_manifest():
     """XLS-R 300M + Nes2Net-X has each name and shape of the published whole-model checkpoint."""
-    front = json.loads((golden / "frontends" / "manifest_xlsr300m_fairseq.json").read_text())["keys"]
-    head = json.loads((golden / "manifest_nes2net_x_main__mean_8_8_se1_d2_o2.json").read_text())["keys"]
-    expected = {f"ssl_model.model.{k}": v[0] for k, v in front.items()} | {k: v[0] for k, v in head.items()}
+    expected = {f"ssl_model.model.{key}": shape for key, shape in manifest("xlsr300m_fairseq").items()}
+    expected |= manifest("nes2net_x_main__mean_8_8_se1_d2_o2")
     with torch.device("meta"):
-        state_dict = Detector.from_config(PUBLISHED_MODELS["wav2vec2_Nes2Net_X"]).state_dict()
-    assert {k: list(v.shape) for k, v in state_dict.items()} == expected
+        detector = Detector.from_config(PUBLISHED_MODELS["wav2vec2_Nes2Net_X"])
+    assert shapes(detector) == expected
 
 
 @pytest.mark.parametrize("name", PUBLISHED_MODELS)
-def test_each_published_model_is_built(name, golden):
+def test_each_published_model_is_built(name):
     """On the meta device: the parts fit each other and have the names of the golden heads."""
     with torch.device("meta"):
         detector = Detector.from_config(PUBLISHED_MODELS[name])
@@ -48,14 +47,13 @@ def test_each_published_model_is_built(name, golden):
         "AASIST-L": "clovaai_AASIST-L",
     }
     if name in heads:
-        manifest = json.loads((golden / f"manifest_{heads[name]}.json").read_text())["keys"]
-        own = {k: list(v.shape) for k, v in detector.state_dict().items() if not k.startswith("ssl_model.model.")}
-        assert own == {k: v[0] for k, v in manifest.items()}
+        own = {key: shape for key, shape in shapes(detector).items() if not key.startswith("ssl_model.model.")}
+        assert own == manifest(heads[name])
 
 
 @pytest.mark.parametrize("name", ["AASIST", "AASIST-L"])
-def test_published_aasist_weights_give_the_published_logits(golden, shared, name):
-    reference = torch.load(golden / "aasist_raw_published_weights_outputs.pt", weights_only=True)
+def test_published_aasist_weights_give_the_published_logits(shared, name):
+    reference = golden.read("aasist_raw_published_weights_outputs")
     path = shared / "real" / "aasist" / f"{name}.pth"
     detector = Detector.from_pretrained(path, device="cpu", config=PUBLISHED_MODELS[name])
     with torch.inference_mode():

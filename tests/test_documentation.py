@@ -1,4 +1,4 @@
-"""The Markdown pages: their links lead somewhere, their commands are accepted, their benchmarks exist."""
+"""The Markdown pages: links lead somewhere, commands are accepted, and what is named exists."""
 
 import re
 import shlex
@@ -7,10 +7,12 @@ from pathlib import Path
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-PAGES = sorted(page for folder in (REPOSITORY, REPOSITORY / "docs") for page in folder.glob("*.md"))
+PAGES = sorted(page for folder in (".", "docs", "tests/golden") for page in (REPOSITORY / folder).glob("*.md"))
 LINK = re.compile(r"\]\((?!https?:)([^)\s]+)\)")
 BLOCK = re.compile(r"^```(?P<language>\w+)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
 HEADING = re.compile(r"^#+ (.*)$", re.MULTILINE)
+#: Paths that only show a form: a reader's own new file, a pattern.
+SHOWN = re.compile(r"NAME|RECIPE|[*{<…]|nes2net/a/|tests/a/")
 
 
 def text(page: Path) -> str:
@@ -24,6 +26,11 @@ def anchors(page: Path) -> set[str]:
 
 def blocks(page: Path, *languages: str) -> list[str]:
     return [block["text"] for block in BLOCK.finditer(text(page)) if block["language"] in languages]
+
+
+def inline(page: Path) -> list[str]:
+    """What stands in backticks outside of blocks."""
+    return re.findall(r"`([^`\n]+)`", re.sub(r"^```.*?^```$", "", text(page), flags=re.MULTILINE | re.DOTALL))
 
 
 def commands() -> list:
@@ -79,12 +86,34 @@ def test_benchmarks_exist(page):
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_files_named_exist(page):
-    """Every test, module, script and recipe that a page names by its path is there."""
-    named = re.findall(r"`((?:tests|nes2net|scripts|configs|\.ci)/[\w./]+\w)(?=[ `])", text(page))
-    shown = ("a/", "NAME", "nes2net/a/b.py", "tests/a/test_b.py")
-    missing = [path for path in named if not (REPOSITORY / path).exists() and not any(part in path for part in shown)]
+def test_files_and_tests_named_exist(page):
+    """Every file or folder that a page names by its path is there, and every ``FILE::TEST``."""
+    missing = []
+    for word in " ".join(inline(page)).split():
+        path, _, test = word.rstrip(",;.").partition("::")
+        if not re.match(r"(tests|nes2net|scripts|configs|docs|\.ci)/", path) or SHOWN.search(path):
+            continue
+        file = REPOSITORY / path
+        if not file.exists() or (test and f"def {test}(" not in text(file)):
+            missing.append(word)
     assert missing == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_commands_named_exist(page):
+    """Commands in the running text, as `nes2net score`; those of blocks are read whole above."""
+    from nes2net.cli.main import build_parser
+
+    known = next(action.choices for action in build_parser()._actions if isinstance(action.choices, dict))
+    named = {match[1] for words in inline(page) if (match := re.match(r"nes2net ([a-z][a-z-]*)", words))}
+    assert named <= set(known)
+
+
+def test_every_row_of_faithfulness_names_a_test():
+    checked = text(REPOSITORY / "docs" / "faithfulness.md").partition("## What could not")[0]
+    rows = [line for line in checked.splitlines() if line.startswith("| ") and not line.startswith("| behaviour")]
+    assert len(rows) > 50
+    assert [row for row in rows if "`tests/" not in row.split("|")[4]] == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from builders import golden
 from builders import golden_backends as gb
 
 from nes2net import registry
@@ -11,7 +12,8 @@ from nes2net.aggregations.sea import SqueezeExcitationAggregation
 from nes2net.aggregations.weighted_sum import WeightedSum
 from nes2net.errors import InputError
 
-#: reference file → aggregation; the SVDD2024 code keeps 30 weights and uses as many as there are layers, and keeps weights it does not use
+#: reference file → aggregation. The SVDD2024 code keeps 30 weights and uses one for each layer;
+#: it also keeps weights that it does not use.
 PUBLISHED = {
     "svdd2024_model_weightedSum": WeightedSum,
     "svdd2024_model_SE": SqueezeExcitationAggregation,
@@ -25,15 +27,15 @@ CLASSES = {"weighted_sum": WeightedSum, "sea": SqueezeExcitationAggregation, "at
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
-def test_equals_published_code(golden, name):
+def test_equals_published_code(name):
     aggregation = PUBLISHED[name](25, 1024)
-    weights = {key.removeprefix("ssl_model."): value for key, value in gb.state_dict(golden, name).items()}
+    weights = {key.removeprefix("ssl_model."): value for key, value in gb.state_dict(name).items()}
     weights = {key: value for key, value in weights.items() if key in aggregation.state_dict()}
     if "weight_hidd" in weights:
         weights["weight_hidd"] = weights["weight_hidd"][:25]
     aggregation.load_state_dict(weights)
-    inputs = gb.load(golden, "inputs")
-    for case, expected in gb.load(golden, name)["agg_output"].items():
+    inputs = golden.read("inputs")
+    for case, expected in golden.read(name)["agg_output"].items():
         with torch.no_grad():
             merged = aggregation(inputs[case].unbind(1))
         assert list(merged.shape) == expected["shape"]
@@ -75,7 +77,7 @@ FORMULAS = {"weighted_sum": weighted_sum_formula, "sea": sea_formula, "attm": at
 
 @pytest.mark.parametrize("name", FORMULAS)
 def test_equals_formula_on_a_stack_of_layers_with_gradients(name):
-    """The layers are added up one by one; the result is that of the formula on all of them at once."""
+    """Adding up layer by layer equals the formula on all layers at once."""
     torch.manual_seed(0)
     aggregation = randomised(CLASSES[name](25, 16))
     states = hidden_states()

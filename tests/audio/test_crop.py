@@ -4,15 +4,16 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from builders import golden
 
 from nes2net import InputError
 from nes2net.audio.crop import ASVSPOOF_SAMPLES, IN_THE_WILD_SAMPLES, head_crop, random_crop, random_tiled_crop
 
 
 @pytest.mark.parametrize("num_samples", [ASVSPOOF_SAMPLES, IN_THE_WILD_SAMPLES])
-def test_every_sample_is_where_the_published_code_puts_it(golden, num_samples):
-    reference = np.load(golden / "pad_indices.npz")
-    cases = [name for name in reference.files if name.startswith(f"pad{num_samples}_")]
+def test_every_sample_is_where_the_published_code_puts_it(num_samples):
+    reference = golden.read("pad_indices")
+    cases = [name for name in reference if name.startswith(f"pad{num_samples}_")]
     assert len(cases) > 3
     for name in cases:
         length = int(name.rsplit("_", 1)[1])
@@ -57,15 +58,15 @@ def published_draws(seed):
 
 
 def golden_cases(reference, kind):
-    for name in reference.files:
+    for name in reference:
         if name.startswith(kind) and not name.endswith("_next"):
             length, seed = name.removeprefix(f"{kind}_").split("_seed")
             yield name, int(length), int(seed)
 
 
-def test_ctrsvdd_crops_are_the_published(golden):
+def test_ctrsvdd_crops_are_the_published():
     """Every sample, and the number of draws."""
-    reference = np.load(golden / "pad_indices.npz")
+    reference = golden.read("pad_indices")
     cases = list(golden_cases(reference, "svrand"))
     assert {length for _, length, _ in cases} == {100, 64000, 64599, 64600, 64601, 130000}
     for name, length, seed in cases:
@@ -75,9 +76,9 @@ def test_ctrsvdd_crops_are_the_published(golden):
         assert rng.rand() == reference[f"{name}_next"]
 
 
-def test_asvspoof5_crops_are_the_published_but_for_the_last_start(golden):
+def test_asvspoof5_crops_are_the_published_but_for_the_last_start():
     """The same draw gives the same crop; here one more start can be drawn."""
-    reference = np.load(golden / "pad_indices.npz")
+    reference = golden.read("pad_indices")
     for name, length, _ in golden_cases(reference, "a5rand"):
         published = np.cumsum(reference[name])
         start = SimpleNamespace(integers=lambda high, start=int(published[0]): start)

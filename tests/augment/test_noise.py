@@ -1,4 +1,4 @@
-"""MUSAN and RIR noise against a plain rendering of the ASVspoof 5 recipe, its draws, and what it makes of odd folders."""
+"""MUSAN and RIR noise equals a plain rendering of the ASVspoof 5 recipe; draws and folders."""
 
 import os
 import pickle
@@ -56,7 +56,7 @@ def plain_level(x):
 
 
 def plain_noise(x, noises, snr):
-    """Short noises repeated, several averaged, the mean brought to its level below that of ``x``."""
+    """Repeat short noises, average them, and add the mean at ``snr`` dB below ``x``."""
     noise = np.mean([np.resize(n, len(x)) for n in noises], axis=0, dtype=np.float64)
     return x + np.sqrt(10 ** ((plain_level(x) - plain_level(noise) - snr) / 10)) * noise
 
@@ -158,7 +158,7 @@ def test_equals_the_plain_rendering(musan, rirs, length):
 
 
 def tones_in(y):
-    """Names of the noises that a second of audio holds."""
+    """Names of the noises in a second of audio."""
     spectrum = np.abs(np.fft.rfft(y))
     return [name for name, hz in noise_folders.TONES.items() if spectrum[round(hz)] > 0.05 * spectrum.max()]
 

@@ -1,7 +1,6 @@
-"""RawBoost against outputs of the published code, against a plain rendering with SciPy, and its properties."""
+"""RawBoost: equal to the published code and to a plain rendering with SciPy, and its properties."""
 
 import importlib.util
-import json
 import pickle
 import random
 import subprocess
@@ -11,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from builders import golden
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -23,7 +23,6 @@ from nes2net.errors import InputError
 pytestmark = pytest.mark.filterwarnings("error")
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-FIXTURES = REPOSITORY / "tests" / "golden"
 TOLERANCE = 1e-6
 unhurried = settings(deadline=None)
 
@@ -51,81 +50,51 @@ def whole(right_halves):
 # ---- the published code's outputs
 
 
-def check_digest(case, x):
-    """One case of rawboost_digests.json: ends, peak, energy and mean of the output, and both generators after the call."""
-    rng, gate_rng = np.random.RandomState(case["seed"]), random.Random(case["seed"])
-    parameters = dict(case.get("override", {}))
-    parameters.update({name: case[name] for name in case if name.endswith("_ratio")})
-    y = rawboost(x, case["algo"], rng, gate_rng=gate_rng, **parameters)
-    assert (str(y.dtype), len(y)) == (case["dtype"], case["n"])
-    assert rng.random_sample() == case["np_next_rand"]
-    assert gate_rng.random() == case["py_next_random"]
-    np.testing.assert_allclose(y[:5], case["first5"], rtol=0, atol=TOLERANCE)
-    np.testing.assert_allclose(y[-5:], case["last5"], rtol=0, atol=TOLERANCE)
-    assert np.abs(y).max() == pytest.approx(case["absmax"], abs=TOLERANCE)
-    y = y.astype(np.float64)
-    assert np.sum(y**2) == pytest.approx(case["sumsq"], rel=1e-6, abs=1e-12)
-    assert np.mean(y) == pytest.approx(case["sum"] / case["n"], abs=1e-9)
+GOLDEN = golden.read("rawboost")
+WAVES = GOLDEN["arrays"]
 
 
-@pytest.fixture(scope="module")
-def fixture_arrays():
-    with np.load(FIXTURES / "rawboost.npz") as arrays:
-        return dict(arrays)
-
-
-def fixture_cases():
-    return json.loads((FIXTURES / "rawboost_digests.json").read_text())["cases"]
-
-
-@pytest.mark.parametrize("algo", ALGORITHMS[1:])
-def test_digests_of_the_fixture(fixture_arrays, algo):
-    cases = [case for case in fixture_cases() if case["algo"] == algo]
-    assert len(cases) >= 2
-    for case in cases:
-        check_digest(case, fixture_arrays[f"in_{case['wave']}"])
+def test_every_published_case_is_there():
+    assert len(GOLDEN["cases"]) == 217
+    assert {case["algo"] for case in GOLDEN["cases"]} == set(ALGORITHMS)
 
 
 @pytest.mark.parametrize("algo", ALGORITHMS)
-def test_all_published_digests(golden, algo):
-    cases = [c for c in json.loads((golden / "rawboost_digests.json").read_text())["cases"] if c["algo"] == algo]
-    assert len(cases) >= 11
-    with np.load(golden / "rawboost_arrays.npz") as arrays:
-        for case in cases:
-            check_digest(case, arrays[f"in_{case['wave']}"])
+def test_equals_published_code_and_draws_as_often(algo):
+    """Ends, peak, energy and mean of the output, and the next number of both generators."""
+    for case in GOLDEN["cases"]:
+        if case["algo"] != algo:
+            continue
+        rng, gate_rng = np.random.RandomState(case["seed"]), random.Random(case["seed"])
+        parameters = dict(case.get("override", {}))
+        parameters.update({name: case[name] for name in case if name.endswith("_ratio")})
+        y = rawboost(WAVES[f"in_{case['wave']}"], algo, rng, gate_rng=gate_rng, **parameters)
+        assert (str(y.dtype), len(y)) == (case["dtype"], case["n"])
+        assert rng.random_sample() == case["np_next_rand"]
+        assert gate_rng.random() == case["py_next_random"]
+        np.testing.assert_allclose(y[:5], case["first5"], rtol=0, atol=TOLERANCE)
+        np.testing.assert_allclose(y[-5:], case["last5"], rtol=0, atol=TOLERANCE)
+        assert np.abs(y).max() == pytest.approx(case["absmax"], abs=TOLERANCE)
+        y = y.astype(np.float64)
+        assert np.sum(y**2) == pytest.approx(case["sumsq"], rel=1e-6, abs=1e-12)
+        assert np.mean(y) == pytest.approx(case["sum"] / case["n"], abs=1e-9)
 
 
-@pytest.mark.parametrize("algo", range(1, 6))
-def test_samples_of_the_fixture(fixture_arrays, algo):
-    y = rawboost(fixture_arrays["in_w16000"], algo, np.random.RandomState(0))
-    expected = fixture_arrays[f"algo{algo}_seed0_w16000_every16"]
-    np.testing.assert_allclose(y[::16], expected, rtol=0, atol=TOLERANCE)
+@pytest.mark.parametrize("name", [name for name in WAVES if name.startswith("algo")])
+def test_every_sample_equals_published_code(name):
+    algo, _, wave = name.split("_")
+    y = rawboost(WAVES[f"in_{wave}"], int(algo.removeprefix("algo")), np.random.RandomState(0))
+    np.testing.assert_allclose(y, WAVES[name], rtol=0, atol=TOLERANCE)
 
 
-@pytest.mark.parametrize("algo", [8, 9])
-def test_whole_short_outputs_of_the_fixture(fixture_arrays, algo):
-    y = rawboost(fixture_arrays["in_short400"], algo, np.random.RandomState(0))
-    np.testing.assert_allclose(y, fixture_arrays[f"algo{algo}_seed0_short400"], rtol=0, atol=TOLERANCE)
-
-
-def test_all_published_arrays(golden):
-    with np.load(golden / "rawboost_arrays.npz") as arrays:
-        names = [name for name in arrays if name.startswith("algo")]
-        assert len(names) == 7
-        for name in names:
-            algo, _, wave = name.split("_")
-            y = rawboost(arrays[f"in_{wave}"], int(algo[4:]), np.random.RandomState(0))
-            np.testing.assert_allclose(y, arrays[name], rtol=0, atol=TOLERANCE, err_msg=name)
-
-
-def test_published_notch_filter_and_filtering(fixture_arrays):
+def test_published_notch_filter_and_filtering():
     rng = np.random.RandomState(2)
     filters, gains = design_notch_filters(rng.random((1, 16)), np.zeros((1, 2)), RawBoostParameters(), 16000)
-    assert rng.random() == json.loads((FIXTURES / "rawboost_digests.json").read_text())["genNotch_next_rand"]
+    assert rng.random() == GOLDEN["genNotch_next_rand"]
     assert gains == [1.0]
-    np.testing.assert_allclose(whole(filters)[0], fixture_arrays["genNotchCoeffs_defaults_seed2"], rtol=0, atol=1e-14)
-    filtered = filter_powers(fixture_arrays["in_short400"], filters, np.float64)
-    np.testing.assert_allclose(filtered, fixture_arrays["filterFIR_w_short400_b"], rtol=0, atol=1e-14)
+    np.testing.assert_allclose(whole(filters)[0], WAVES["genNotchCoeffs_defaults_seed2"], rtol=0, atol=1e-14)
+    filtered = filter_powers(WAVES["in_short400"], filters, np.float64)
+    np.testing.assert_allclose(filtered, WAVES["filterFIR_w_short400_b"], rtol=0, atol=1e-14)
 
 
 # ---- SciPy
@@ -138,7 +107,8 @@ def test_band_stop_is_firwin(low, width, half_length):
     high = min(low + width, sample_rate / 2 - 0.001)
     taps = _band_stop(np.array([low / sample_rate]), np.array([high / sample_rate]), np.array([half_length]))
     expected = signal.firwin(2 * half_length + 1, [low, high], window="hamming", fs=sample_rate)
-    # A wide stop band near 0 Hz leaves little there to normalise by: the taps grow, and their relative error with them.
+    # A wide stop band near 0 Hz leaves little there to normalise by: the taps grow, and their
+    # relative error with them.
     magnification = max(1, np.abs(expected).max())
     np.testing.assert_allclose(whole(taps)[0], expected, rtol=0, atol=1e-13 * magnification**2)
 
@@ -215,7 +185,10 @@ def test_equals_the_plain_rendering_in_float64_at_another_rate(algo):
 
 @pytest.mark.parametrize("peak", [0.5, 0.7, 1.0])
 def test_single_precision_is_accurate_enough_for_the_hardest_signal(peak):
-    """A square wave has the most energy for its peak; the level at which float32 FFTs are given up lies near peak 0.7."""
+    """A square wave has the most energy for its peak.
+
+    Near peak 0.7 the float32 FFT is no longer used.
+    """
     x = (peak * np.sign(np.sin(np.arange(40000) * 0.03 + 0.01))).astype(np.float32)
     for seed in range(5):
         expected = PlainRawBoost(np.random.RandomState(seed), RawBoostParameters())(x, 1)
@@ -273,7 +246,7 @@ def test_silence_stays_silence(algo, length):
 
 
 def test_stationary_noise_that_the_filter_drops_altogether_adds_nothing():
-    """With one tap and one sample, the sample that the filtering drops is all there is."""
+    """With one tap and one sample, the filtering drops the only sample."""
     y = rawboost(np.array([0.5]), 3, np.random.default_rng(0), nBands=1, minCoeff=1, maxCoeff=1)
     np.testing.assert_array_equal(y, [0.5])
 

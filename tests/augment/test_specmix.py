@@ -23,7 +23,7 @@ seeds = st.integers(0, 2**32)
 
 
 def batch_of(shape, seed=0):
-    """Spectrograms with no two equal values, so that each value says where it comes from, and targets 0, 1, 0, …"""
+    """Spectrograms of distinct values, which show where each comes from, and targets 0, 1, 0, …"""
     values = torch.randperm(math.prod(shape), generator=torch.Generator().manual_seed(seed))
     return values.float().reshape(shape), torch.arange(shape[0]) % 2
 
@@ -33,7 +33,7 @@ def generator(seed):
 
 
 def pasted(mixed, spectrograms):
-    """Where something else stands, B×T×F."""
+    """Where the mixed batch differs from the original, B×T×F."""
     return mixed.spectrograms != spectrograms
 
 
@@ -52,7 +52,7 @@ def test_area_labels_and_source(shape, specmix, seed):
         if not there.any():
             assert mixed.kept[i] == 1 and torch.equal(mixed.targets[i], hard[i])
             continue
-        # what was pasted stands at the same place in one other sample, and the label has that one's part
+        # the pasted part comes from the same place of one other sample, which the label names
         (partner,) = {j for j in range(shape[0]) if torch.equal(mixed.spectrograms[i][there], spectrograms[j][there])}
         assert partner != i
         expected = mixed.kept[i] * hard[i] + (1 - mixed.kept[i]) * hard[partner] if specmix.mix_labels else hard[i]
@@ -96,7 +96,8 @@ def test_untouched_samples_are_bit_equal_and_inputs_are_left_alone(shape, seed):
 
 
 def test_how_often_and_how_much():
-    """Half of the samples, 1 to 3 bands of uniform number, each of mean width (1 + ⌊0.3·100⌋)/2; a partner with equal chance."""
+    """Half of the samples are mixed, with 1 to 3 bands of mean width (1 + ⌊0.3·100⌋)/2; every
+    partner is equally likely."""
     spectrograms = torch.arange(2000.0).view(2000, 1, 1).expand(2000, 2, 100)
     targets = torch.zeros(2000, dtype=torch.long)
     one_band = Specmix(frequency_bands=1, time_bands=0, probability=0.5)(spectrograms, targets, generator(1))
@@ -119,7 +120,7 @@ def test_samples_are_mixed_each_in_its_own_way():
 
 
 def test_distributions_stay_distributions():
-    """Mixed targets may be mixed again, over any number of classes."""
+    """Mixed targets can be mixed again, with any number of classes."""
     spectrograms, targets = batch_of((6, 20, 30))
     specmix = Specmix()
     once = specmix(spectrograms, targets, generator(0), num_classes=3)

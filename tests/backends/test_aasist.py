@@ -1,11 +1,13 @@
-"""AASIST on features and on the waveform: equal to the published code and, with the published weights, to their outputs."""
+"""AASIST on features and on waveforms equals the published code, also with published weights."""
 
 import hashlib
 
 import numpy as np
 import pytest
 import torch
+from builders import golden
 from builders import golden_backends as gb
+from builders.pinned import check_pinned
 
 from nes2net.backends.aasist import GraphPool, aasist
 from nes2net.backends.raw_aasist import RawAasist, raw_aasist, raw_aasist_l, sinc_filters
@@ -14,31 +16,29 @@ from nes2net.errors import InputError
 RAW = {"AASIST": raw_aasist, "AASIST-L": raw_aasist_l}
 
 
-def published(golden):
+def published():
     model = aasist()
-    model.load_state_dict(gb.state_dict(golden, "aasist_w2v_main"))
+    model.load_state_dict(gb.state_dict("aasist_w2v_main"))
     return model
 
 
-def test_state_dict_has_published_names_and_shapes(golden):
-    gb.check_names_and_shapes(aasist(), golden, "aasist_w2v_main")
-    for name, factory in RAW.items():
-        gb.check_names_and_shapes(factory(), golden, f"clovaai_{name}")
+@pytest.mark.parametrize("name", RAW)
+def test_state_dict_has_published_names_and_shapes(name):
+    assert gb.shapes(RAW[name]()) == gb.manifest(f"clovaai_{name}")
 
 
-def test_eval_equals_published_code(golden):
-    for case, x in gb.cases(golden, "aasist_w2v_main").values():
-        gb.check_eval(published(golden), case, x, atol=1e-5)
+def test_eval_equals_published_code():
+    for case, x in gb.cases("aasist_w2v_main"):
+        gb.check_eval(published(), case, x, atol=1e-5)
 
 
-def test_training_equals_published_code(golden):
-    for case, x in gb.cases(golden, "aasist_w2v_main").values():
-        gb.check_train(published(golden), case, x)
+def test_training_equals_published_code():
+    for case, x in gb.cases("aasist_w2v_main"):
+        gb.check_train(published(), case, x)
 
 
-@pytest.mark.parametrize("name", ["aasist", "raw_aasist", "raw_aasist_l"])
-def test_equals_numbers_pinned_when_equal_to_published_code(name):
-    gb.check_pinned(name)
+def test_raw_aasist_equals_pinned_numbers():
+    check_pinned("raw_aasist")
 
 
 @pytest.mark.parametrize("name", RAW)
@@ -46,7 +46,7 @@ def test_published_weights_give_their_outputs(shared, name):
     file = shared / "real" / "aasist" / f"{name}.pth"
     if not file.is_file():
         pytest.skip(f"no published weights at {file}")
-    expected = gb.load(shared / "golden", "aasist_raw_published_weights_outputs")
+    expected = golden.read("aasist_raw_published_weights_outputs")
     waveforms, expected = expected["waveforms"], expected[name]
     assert hashlib.sha256(file.read_bytes()).hexdigest() == expected["weights_sha256"]
     model = RAW[name]().eval()
@@ -59,11 +59,11 @@ def test_published_weights_give_their_outputs(shared, name):
     torch.testing.assert_close(logits, expected["logits_f64"][:1], rtol=0, atol=gb.AGREES_F64)
 
 
-def test_raw_aasist_l_equals_published_code(golden):
-    """Its file was made in float32, gradients too."""
-    file = gb.load(golden, "aasist_raw_L_random")
+def test_raw_aasist_l_equals_published_code():
+    """Its numbers are float32, the gradients too."""
+    file = golden.read("aasist_raw_L_random")
     case = file["cases"]["wav_2x64600"]
-    waveforms = gb.load(golden, "aasist_raw_published_weights_outputs")["waveforms"]
+    waveforms = golden.read("aasist_raw_published_weights_outputs")["waveforms"]
     model = gb.without_dropout(raw_aasist_l()).eval()
     model.load_state_dict(file["state_dict"])
     logits = gb.check_gradients(model, waveforms, case["grad_norms"], rtol=2e-3)
@@ -105,7 +105,7 @@ def test_graph_pool_keeps_the_best_nodes_in_descending_order(nodes, ratio, kept)
 
 
 def test_filters_are_band_passes_that_tile_the_band():
-    """At the middle of its band (mel scale) a filter passes more than any other, and together they pass everything between."""
+    """A filter passes most in the middle of its band (mel scale); all together pass everything."""
     filters = sinc_filters(70, 129, 16000)[:, 0].double().numpy()
     edges = 700 * (10 ** (np.linspace(0, 2595 * np.log10(1 + 8000 / 700), 71) / 2595) - 1)
     response = np.abs(np.fft.rfft(filters, 16000))  # one bin a hertz

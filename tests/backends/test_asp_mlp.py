@@ -1,8 +1,8 @@
-"""ASP + MLP, of which nothing is published to compare with: it does what its docstring says."""
+"""ASP + MLP does what its docstring says; there are no published numbers to compare with."""
 
 import pytest
 import torch
-from builders.golden_comparison import check_pinned
+from builders.pinned import check_pinned
 
 from nes2net.backends.asp_mlp import AspMlp
 from nes2net.errors import InputError
@@ -25,7 +25,7 @@ def test_without_attention_it_reads_mean_and_standard_deviation():
 
 
 def test_attention_weighs_frames():
-    """With a bottleneck that tells apart frames by channel 0, and a large weight, only the frames where it is high are seen."""
+    """The bottleneck weighs channel 0 so much that only frames where it is high count."""
     model, x = small(), torch.randn(3, 11, 6, dtype=torch.float64)
     x[:, :, 0] = -5.0
     x[:, 4:7, 0] = 5.0

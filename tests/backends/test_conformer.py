@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from builders import golden_backends as gb
-from builders.golden_comparison import check_pinned
+from builders.pinned import check_pinned
 from torch import nn
 
 from nes2net.backends.conformer import MAX_FRAMES, DepthwiseConv, SelfAttention, conformer, position_table, tcm
@@ -17,33 +17,32 @@ PUBLISHED = {
 }
 
 
-def published(golden, name):
-    """The positions are a formula, not in the files; everything else is loaded strictly."""
+def published(name):
+    """The model with the weights of the file ``name``, which lacks only the table of positions."""
     model = tcm(**PUBLISHED[name])
     positions = model.conformer.positional_emb.detach()
-    model.load_state_dict({**gb.state_dict(golden, name), "conformer.positional_emb": positions})
+    model.load_state_dict({**gb.state_dict(name), "conformer.positional_emb": positions})
     return model
 
 
-def test_state_dict_has_published_names_and_shapes(golden):
-    gb.check_names_and_shapes(tcm(), golden, "tcm_full_e144_h4_k31_n4")
+def test_state_dict_has_published_names_and_shapes():
+    assert gb.shapes(tcm()) == gb.manifest("tcm_full_e144_h4_k31_n4")
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
-def test_eval_equals_published_code(golden, name):
-    for case, x in gb.cases(golden, name).values():
-        gb.check_eval(published(golden, name), case, x, atol=1e-5)
+def test_eval_equals_published_code(name):
+    for case, x in gb.cases(name):
+        gb.check_eval(published(name), case, x, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
-def test_training_equals_published_code(golden, name):
-    for case, x in gb.cases(golden, name).values():
-        gb.check_train(published(golden, name), case, x)
+def test_training_equals_published_code(name):
+    for case, x in gb.cases(name):
+        gb.check_train(published(name), case, x)
 
 
-@pytest.mark.parametrize("name", ["conformer", "tcm"])
-def test_equals_pinned_numbers(name):
-    check_pinned(name)
+def test_plain_conformer_equals_pinned_numbers():
+    check_pinned("conformer")
 
 
 def test_positions_are_rounded_before_their_sine_is_taken():

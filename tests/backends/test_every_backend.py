@@ -1,7 +1,7 @@
-"""What every registered back-end must do, whatever it is inside: registering a name is enough to be tested here.
+"""What every registered back-end must do: a name that is registered is tested here.
 
-A back-end says of itself what it takes: ``wants_layers`` ("last": B×T×D, "all": a list of hidden states), ``min_frames``, and
-``fixed_frames`` where it takes one number of frames only. To one that reads the waveform a frame is a sample.
+A back-end declares what it takes: ``wants_layers`` ("last": B×T×D, "all": a list of hidden states), ``min_frames``, and
+``fixed_frames`` if it takes one number of frames only. If it reads the waveform, a frame is a sample.
 """
 
 import io
@@ -9,6 +9,7 @@ import re
 
 import pytest
 import torch
+from builders.golden_backends import without_dropout
 from torch import nn
 
 from nes2net import registry
@@ -27,17 +28,18 @@ SMALLER = {
     "mpif_res2net": {"num_frames": 64, "planes": (8, 16, 32, 64), "scale": 4},
     "tcm": {"num_blocks": 2},
 }
-#: parameters that the published computation does not use; they are in its checkpoints and get no gradient
+#: parameters of the published checkpoints that are not used in the computation: no gradient
 UNUSED = {
     **dict.fromkeys(["aasist", "raw_aasist", "raw_aasist_l"], r"encoder\.[1-5]\.0\.bn1\."),
     "attm_lstm": r"feat_merge\.linear_proj\.1\.inplace\.",
     "mamba": r"conformer\.(forward|backward)_layers\.1\.",
 }
-#: how far bfloat16 may be from float32, as a part of the logits' size; in AASIST rounding changes which nodes are kept
+#: largest difference of bfloat16 from float32, relative to the logits; in AASIST rounding changes
+#: which nodes are kept
 BFLOAT16 = {"aasist": 0.15, "raw_aasist": 0.25, "raw_aasist_l": 0.25}
 #: torch.compile does not trace recurrent layers, and torch.export fixes their number of frames
 RECURRENT = {"attm_lstm"}
-#: these take minutes to export for any number of samples; test_aasist.py does
+#: they take minutes to export for any number of samples: test_aasist.py does that
 SLOW_TO_EXPORT = WAVEFORM
 
 every_backend = pytest.mark.parametrize("name", registry.backends.names())
@@ -53,7 +55,7 @@ def create(name: str, seed: int = 0, **options) -> nn.Module:
 
 
 def frames_of(backend: nn.Module, frames: int = 50) -> int:
-    """About as long as ``frames`` of 20 ms, and something that ``backend`` takes."""
+    """A number of frames that ``backend`` takes, near ``frames`` of 20 ms."""
     if backend.config["name"] in WAVEFORM:
         frames *= SAMPLES_PER_FRAME
     return backend.fixed_frames or max(frames, backend.min_frames)
@@ -62,7 +64,7 @@ def frames_of(backend: nn.Module, frames: int = 50) -> int:
 def features_for(
     backend: nn.Module, batch: int, frames: int | None = None, dim: int | None = None, dtype=torch.float32
 ):
-    """What ``backend`` takes, from a fixed seed."""
+    """Seeded features of the kind that ``backend`` takes."""
     shape = (batch, frames_of(backend) if frames is None else frames, dim or dim_of(backend.config["name"]))
     generator = torch.Generator().manual_seed(batch)
     states = [torch.randn(shape, generator=generator).to(dtype) for _ in range(LAYERS)]
@@ -74,13 +76,6 @@ def utterance(features, index: int):
     if isinstance(features, list):
         return [state[index : index + 1] for state in features]
     return features[index : index + 1]
-
-
-def without_dropout(backend: nn.Module) -> nn.Module:
-    for module in backend.modules():
-        if isinstance(module, nn.Dropout):
-            module.p = 0.0
-    return backend
 
 
 @every_backend
@@ -222,7 +217,7 @@ def test_exports_with_any_batch_and_number_of_frames(name):
 @every_backend
 @pytest.mark.slow
 def test_compiles_into_one_graph_in_training(name):
-    """Only the capture of graphs, forward and backward: no code is generated, which would take minutes."""
+    """Only the graphs are captured, forward and backward: generating code would take minutes."""
     backend, same = (without_dropout(create(name)).train() for _ in range(2))
     compiled = torch.compile(same, fullgraph=name not in RECURRENT, backend="aot_eager")
     features = features_for(backend, batch=2)

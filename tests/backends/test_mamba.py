@@ -1,4 +1,4 @@
-"""XLSR-Mamba equals the published code; the scan is that of a loop."""
+"""XLSR-Mamba equals the published code, and its scan equals a loop."""
 
 import math
 
@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from builders import golden_backends as gb
-from builders.golden_comparison import check_pinned
+from builders.pinned import check_pinned
 from torch import Tensor
 
 from nes2net.backends import mamba
@@ -14,21 +14,21 @@ from nes2net.backends.mamba import Mamba, Mixer
 from nes2net.backends.selective_scan import selective_scan
 from nes2net.errors import InputError
 
-#: reference file → options. Its numbers are float32 throughout: mamba_ssm's reference scan knows nothing else.
+#: reference file → options. All its numbers are float32, as mamba_ssm's reference scan is.
 PUBLISHED = {
     "xlsr_mamba_e24_n2": {"embed_dim": 24, "num_layers": 2},
     "xlsr_mamba_e32_n4": {"embed_dim": 32, "num_layers": 4},
 }
 
 
-def published(golden, name):
+def published(name):
     model = Mamba(**PUBLISHED[name])
-    model.load_state_dict(gb.state_dict(golden, name))
+    model.load_state_dict(gb.state_dict(name))
     return model
 
 
 def check(model, x: Tensor, output: Tensor, norms: dict[str, float | None]) -> None:
-    """Outputs within 1e-5, gradient norms within 2e-3; below 2e-6 a norm is float32's noise about zero."""
+    """Outputs within 1e-5, gradient norms within 2e-3; norms below 2e-6 are rounded zeros."""
     x = x.clone().requires_grad_()
     logits = model(x)
     torch.testing.assert_close(logits, output, rtol=0, atol=1e-5)
@@ -43,30 +43,27 @@ def check(model, x: Tensor, output: Tensor, norms: dict[str, float | None]) -> N
             assert gradient.double().norm().item() == pytest.approx(expected, rel=2e-3, abs=2e-6), key
 
 
-def test_state_dict_has_published_names_and_shapes(golden):
-    gb.check_names_and_shapes(Mamba(), golden, "xlsr_mamba_full_e144_n12")
+def test_state_dict_has_published_names_and_shapes():
+    assert gb.shapes(Mamba()) == gb.manifest("xlsr_mamba_full_e144_n12")
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
-def test_eval_equals_published_code(golden, name):
-    for case, x in gb.cases(golden, name).values():
-        check(published(golden, name).eval(), x, case["output"], case["grad_norms"])
+def test_eval_equals_published_code(name):
+    for case, x in gb.cases(name):
+        check(published(name).eval(), x, case["output"], case["grad_norms"])
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
-def test_training_equals_published_code(golden, name):
-    for case, x in gb.cases(golden, name).values():
-        if "train_mode_output" not in case:
-            continue
-        model = published(golden, name).train()
+def test_training_equals_published_code(name):
+    for case, x in gb.cases(name):
+        model = published(name).train()
         check(model, x, case["train_mode_output"], case["train_grad_norms"])
         for key, expected in case["bn_after_train_abs_sums"].items():
             assert model.state_dict()[key].abs().sum().item() == pytest.approx(expected, rel=1e-6), key
 
 
-@pytest.mark.parametrize("name", ["mamba", "mamba_output"])
-def test_equals_pinned_numbers(name):
-    check_pinned(name)
+def test_output_norm_equals_pinned_numbers():
+    check_pinned("mamba_output")
 
 
 def loop(x: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor) -> Tensor:
@@ -215,7 +212,7 @@ def test_deltas_start_in_their_range():
 
 
 def documented_scan(u, delta, A, B, C, D=None, z=None, delta_bias=None, delta_softplus=False):
-    """What mamba_ssm documents of its kernel: B×D×T in and out, Δ = softplus(delta + bias), a gate by SiLU(z)."""
+    """mamba_ssm's kernel as documented: B×D×T, Δ = softplus(delta + bias), gated by SiLU(z)."""
     assert all(tensor.is_contiguous() for tensor in (u, delta, B, C, z)) and delta_softplus
     delta = F.softplus(delta + delta_bias[:, None])
     y = loop(*(tensor.mT for tensor in (u, delta)), A, B.mT, C.mT).mT
@@ -223,7 +220,7 @@ def documented_scan(u, delta, A, B, C, D=None, z=None, delta_bias=None, delta_so
 
 
 def test_fused_scan_is_called_as_documented(monkeypatch):
-    """Without CUDA only the arguments can be checked; the kernel itself is the next test."""
+    """Check the arguments, which needs no CUDA; the next test runs the kernel."""
     monkeypatch.setattr(mamba, "fused_selective_scan", lambda: documented_scan)
     torch.manual_seed(0)
     mixer = Mixer(24)

@@ -1,4 +1,4 @@
-"""MPIF-Res2Net against a plain transcription of its parts, and its options. (test_every_backend.py has what every back-end must do.)"""
+"""MPIF-Res2Net: equal to a plain transcription of its parts, and its options."""
 
 import math
 
@@ -18,7 +18,7 @@ def small(**options):
 
 
 def settled(backend):
-    """In eval mode, with running statistics that are not the initial ones."""
+    """A model in eval mode whose running statistics are not the initial ones."""
     generator = torch.Generator().manual_seed(1)
     for module in backend.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
@@ -123,7 +123,7 @@ def test_the_gate_chooses_between_own_and_previous():
 
 @pytest.mark.parametrize("perspective, same", [("channel", (2, 3)), ("time", (3,)), ("frequency", (2,))])
 def test_a_perspective_is_blind_to_what_it_pools(perspective, same):
-    """The gate, read off where own − previous is 1, is constant along the pooled axes and nowhere else."""
+    """With own − previous = 1 the output shows the gate: constant along the pooled axes only."""
     fusion = PerspectiveFusion(5, (perspective,), 4)
     previous = torch.randn(2, 5, 7, 9)
     with torch.no_grad():
@@ -162,7 +162,7 @@ def test_options_switch_parts_off():
 
 
 def test_whole_detector_of_the_recipe():
-    """First 80,000 samples, F0 sub-band, 600 frames; what is beyond them changes nothing."""
+    """The first 80,000 samples, the F0 sub-band, 600 frames: later samples change nothing."""
     frontend = {"name": "lps", "num_bins": 45, "num_samples": 80000}
     detector = Detector.from_config({"frontend": frontend, "backend": "mpif_res2net"}).eval()
     time = torch.arange(90000) / 16000

@@ -40,7 +40,7 @@ def test_constant_features_have_the_smallest_deviation_and_finite_gradients(fram
 
 
 def test_bfloat16_keeps_the_variance_of_features_with_a_large_mean():
-    """In bfloat16 the difference of squares would lose it: 100² has a step of 64."""
+    """The difference of squares would lose it in bfloat16, where numbers near 100² are 64 apart."""
     torch.manual_seed(0)
     pooling = AttentiveStatisticsPooling(8)
     x = (100 + torch.randn(2, 8, 400)).bfloat16()

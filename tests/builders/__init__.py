@@ -1,1 +1,7 @@
 """What several tests build: corpora, checkpoints, reports, and reference numbers."""
+
+import os
+from pathlib import Path
+
+#: The folder of real recordings, scores and weights, which need not be there.
+SHARED = Path(os.environ.get("NES2NET_SHARED", Path(__file__).resolve().parents[3] / "shared"))

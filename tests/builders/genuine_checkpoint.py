@@ -1,4 +1,4 @@
-"""Writes a front-end as fairseq does: its names, and pickled configuration objects of classes that are not installed here."""
+"""Writes a front-end as fairseq does, with objects of classes that are not installed."""
 
 import argparse
 import sys
@@ -12,7 +12,7 @@ from nes2net.frontends.ssl import SSLFrontend
 
 
 def _class(module: str, name: str) -> type:
-    """A class that pickles under ``module.name``; the module stands in ``sys.modules`` for as long as it is pickled."""
+    """A class that pickles as ``module.name``, which pickle looks up in ``sys.modules``."""
     made = type(name, (), {"__module__": module})
     sys.modules.setdefault(module, types.ModuleType(module))
     setattr(sys.modules[module], name, made)
@@ -20,7 +20,7 @@ def _class(module: str, name: str) -> type:
 
 
 def _node(value: Any, dict_config: type, any_node: type) -> Any:
-    """omegaconf's tree of configuration nodes, each of which knows its parent."""
+    """A tree of configuration nodes as omegaconf has it; each node knows its parent."""
     if isinstance(value, dict):
         node = dict_config()
         content = {k: _node(v, dict_config, any_node) for k, v in value.items()}
@@ -34,7 +34,7 @@ def _node(value: Any, dict_config: type, any_node: type) -> Any:
 
 
 def write(frontend: SSLFrontend, path: Path) -> None:
-    """What fairseq's trainer saves of a wav2vec 2.0 model, with a DictConfig and a Namespace."""
+    """Save ``frontend`` as fairseq's trainer does, with a DictConfig and a Namespace."""
     options = dict(frontend.config)
     options["conv_feature_layers"] = str([tuple(layer) for layer in options["conv_feature_layers"]])
     packages = ("omegaconf", "omegaconf.dictconfig", "omegaconf.nodes")

@@ -1,19 +1,16 @@
-"""Score files and keys with what the published evaluation programs made of them: small ones from tests/golden, the rest from shared.
+"""Score files and keys, with the results of the published evaluation programs.
 
-`Case.folder` has the files in the official layouts, `Case.results` the printed output and full-precision values by command.
+``Case.folder`` has the files in the official layouts, ``Case.results`` the printed output and full-precision values by command.
 """
 
-import gzip
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pytest
 
-_SMALL = Path(__file__).parents[1] / "golden" / "metrics"
-SMALL = ("g200", "single", "all_equal", "inverted", "separated")
-NAMES = (*SMALL, "g5k", "g5k_cont", "g60k")
+from builders import golden
+
+NAMES = ("g200", "single", "all_equal", "inverted", "separated", "g5k", "g5k_cont", "g60k")
 
 
 @dataclass(frozen=True)
@@ -55,34 +52,10 @@ class Case:
         )
 
 
-def load(request: pytest.FixtureRequest, folder: Path) -> Case:
-    """The case ``request.param``, its files unpacked into ``folder``; skips where it needs the shared folder and there is none."""
-    name = request.param
-    case = read_small(name) if name in SMALL else read_shared(request.getfixturevalue("golden") / "metrics" / name)
+def load(name: str, folder: Path) -> Case:
+    """The case ``name``, its files unpacked into ``folder``."""
+    case = golden.read_case(name)
     for file, text in case["files"].items():
         (folder / file).parent.mkdir(parents=True, exist_ok=True)
         (folder / file).write_text(text)
     return Case(name, folder, case["results"], case["cli_errors"])
-
-
-def read_small(name: str) -> dict:
-    """Files, results and cli_errors of a case in tests/golden."""
-    return json.loads(gzip.decompress((_SMALL / f"{name}.json.gz").read_bytes()))
-
-
-def read_shared(source: Path) -> dict:
-    """Files, results and cli_errors of a case in the shared folder."""
-    paths = {path.relative_to(source).as_posix(): path for path in source.rglob("*") if path.is_file()}
-    files = {
-        name.removesuffix(".gz"): (gzip.open(path, "rt") if path.suffix == ".gz" else path.open()).read()
-        for name, path in paths.items()
-    }
-    case = _plain(json.loads(files.pop("result.json")))
-    return {"files": files, "results": case["results"], "cli_errors": case.get("cli_errors", {})}
-
-
-def _plain(value):
-    """Golden floats stand as value, repr and hexadecimal; the value is enough."""
-    if not isinstance(value, dict):
-        return value
-    return value["v"] if set(value) == {"v", "repr", "hex"} else {key: _plain(item) for key, item in value.items()}

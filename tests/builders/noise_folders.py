@@ -1,4 +1,7 @@
-"""Small MUSAN and RIRS_NOISES folders in their published layouts. Every noise is a tone of its own, so that it can be recognised."""
+"""Small MUSAN and RIRS_NOISES folders in their published layouts.
+
+Each noise is another tone, by which it is recognised.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,7 @@ TONES = {
 
 
 def make_musan(root: Path, seconds: float = 1.0) -> Path:
-    """``TONES`` of ``seconds`` each below ``root/musan``, with the text files that MUSAN has beside them."""
+    """Write ``TONES`` to ``root/musan``, with text files beside them as in MUSAN."""
     time = np.arange(int(seconds * SAMPLE_RATE)) / SAMPLE_RATE
     for name, frequency in TONES.items():
         path = root / "musan" / name
@@ -31,7 +34,7 @@ def make_musan(root: Path, seconds: float = 1.0) -> Path:
 
 
 def make_rirs(root: Path) -> Path:
-    """Decaying noise below ``root/RIRS_NOISES``: two simulated rooms, a real one with two channels, and noises beside them."""
+    """Write two simulated rooms, a real one of two channels, and noises to ``root/RIRS_NOISES``."""
     rng = np.random.default_rng(0)
     decay = np.exp(-np.arange(4000) / 600)
     responses = rng.standard_normal((4000, 4)) * decay[:, None] * 0.2

@@ -1,25 +1,26 @@
-"""Corpora of a few seconds in the layouts of the real ones, of real speech where it is there."""
+"""Corpora of a few seconds in the layouts of the real ones, of real or generated speech."""
 
 from __future__ import annotations
 
 import csv
-import os
 from pathlib import Path
 
 import numpy as np
 import soundfile
 
+from builders import SHARED
+
 SAMPLE_RATE = 16000
 
 
 def real_recordings() -> Path | None:
-    """The folder of real recordings beside the repository, if it is there."""
-    shared = Path(os.environ.get("NES2NET_SHARED", Path(__file__).resolve().parents[3] / "shared"))
-    return shared / "real" / "audio" if (shared / "real" / "audio").is_dir() else None
+    """The folder of real recordings, or None if it is absent."""
+    folder = SHARED / "real" / "audio"
+    return folder if folder.is_dir() else None
 
 
 def generated_clips(label: str, count: int) -> list[np.ndarray]:
-    """Clips of 0.9 to 2.4 s that a detector can tell apart: vowel-like glottal pulses, with breath noise where bona fide."""
+    """Clips of 0.9 to 2.4 s that a detector can tell apart: only bona fide ones have breath noise."""
     rng = np.random.default_rng(7 if label == "bonafide" else 8)
     clips = []
     for _ in range(count):
@@ -33,7 +34,7 @@ def generated_clips(label: str, count: int) -> list[np.ndarray]:
 
 
 def real_clips(folder: Path, label: str, count: int) -> list[np.ndarray]:
-    """The first ``count`` recordings of ``folder/metadata.csv`` with this label, as FLAC and at most 4 s."""
+    """``count`` FLAC recordings of ``folder/metadata.csv`` with this label, cut to 4 s."""
     from nes2net.audio.read import load_audio
 
     with open(folder / "metadata.csv") as file:
@@ -42,7 +43,7 @@ def real_clips(folder: Path, label: str, count: int) -> list[np.ndarray]:
 
 
 def make_all(root: Path, audio: Path | None = None, per_class: int = 2) -> Path:
-    """Every corpus under ``root``, complete but for its size: as :func:`make`, and the others, 2·``per_class`` clips a part."""
+    """Make every corpus under ``root``, with 2·``per_class`` clips in each part."""
     make(root, audio, per_class)
     rows = _labelled_clips(audio, per_class)
     for make_one in (make_2019_eval, make_asvspoof5, make_ctrsvdd, make_partialspoof, make_generic):
@@ -51,7 +52,7 @@ def make_all(root: Path, audio: Path | None = None, per_class: int = 2) -> Path:
 
 
 def make_2019_eval(root: Path, rows: list[tuple[str, np.ndarray]]) -> None:
-    """The evaluation part of ASVspoof 2019 LA, with the scores of the speaker-verification system."""
+    """The evaluation part of ASVspoof 2019 LA, with scores of speaker verification."""
     lines = []
     for number, (label, clip) in enumerate(rows):
         name = f"LA_E_{3000001 + number}"
@@ -63,7 +64,7 @@ def make_2019_eval(root: Path, rows: list[tuple[str, np.ndarray]]) -> None:
 
 
 def make_asvspoof5(root: Path, rows: list[tuple[str, np.ndarray]]) -> None:
-    """ASVspoof 5 in ``root/asvspoof5``, with an enrolment recording of track 2 besides."""
+    """ASVspoof 5 in ``root/asvspoof5``, with an enrolment recording of track 2."""
     root = root / "asvspoof5"
     names = (("train", "flac_T"), ("dev.track_1", "flac_D"), ("eval.track_1", "flac_E_eval"))
     for protocol, folder in names:
@@ -93,7 +94,7 @@ def make_ctrsvdd(root: Path, rows: list[tuple[str, np.ndarray]]) -> None:
 
 
 def make_partialspoof(root: Path, rows: list[tuple[str, np.ndarray]]) -> None:
-    """PartialSpoof in ``root/partialspoof``, with labels of segments of 20 ms."""
+    """PartialSpoof in ``root/partialspoof``, with labels every 20 ms."""
     root = root / "partialspoof" / "database"
     for split in ("train", "dev", "eval"):
         lines, segments = [], {}
@@ -110,7 +111,7 @@ def make_partialspoof(root: Path, rows: list[tuple[str, np.ndarray]]) -> None:
 
 
 def make_generic(root: Path, rows: list[tuple[str, np.ndarray]]) -> None:
-    """A folder for each class in ``root/generic``, with a list ``list.csv`` beside it that says more of the same files."""
+    """A folder for each class in ``root/generic``, and ``root/list.csv`` with more columns."""
     lines = ["path,label,speaker,attack,room"]
     for number, (label, clip) in enumerate(rows):
         name = f"real/clip {number}.wav" if label == "bonafide" else f"fake/vocoder{number % 2}/clip{number}.wav"
@@ -129,7 +130,7 @@ def _labelled_clips(audio: Path | None, per_class: int) -> list[tuple[str, np.nd
 
 
 def make(root: Path, audio: Path | None = None, per_class: int = 6) -> Path:
-    """Build the corpus under ``root``: 2·``per_class`` clips in train, dev, 2021 LA, 2021 DF and In-the-Wild each, and keys."""
+    """Make train, dev, 2021 LA, 2021 DF and In-the-Wild, each of 2·``per_class`` clips, and keys."""
     rows = _labelled_clips(audio, per_class)
     protocols = root / "ASVspoof_LA_cm_protocols"
     for split, letter, suffix in (("train", "T", "trn"), ("dev", "D", "trl")):

@@ -5,14 +5,15 @@ import weakref
 
 import pytest
 import torch
+from builders import golden
 
 from nes2net import InputError, average_checkpoints
 from nes2net.checkpoints import averaging
 
 
 @pytest.fixture
-def reference(golden):
-    return torch.load(golden / "checkpoint_average.pt", weights_only=True)
+def reference():
+    return golden.read("checkpoint_average")
 
 
 def write(folder, states):

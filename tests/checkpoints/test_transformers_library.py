@@ -1,4 +1,4 @@
-"""The transformers library where it cannot be imported: what to do is said in one line."""
+"""If the transformers library cannot be imported, one line says what to do."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""The original fairseq module beside the transformers one: the same names, hidden states and gradients."""
+"""fairseq's own module and the transformers one: the same names, hidden states, gradients."""
 
 import sys
 from itertools import pairwise
@@ -6,6 +6,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
+from builders import golden
 
 from nes2net import Detector, InputError, create_frontend
 from nes2net.checkpoints.fairseq import to_fairseq
@@ -69,9 +70,9 @@ def test_gradients_are_the_same(fairseq, options):
 
 
 @pytest.mark.parametrize("packing", ["plain", "namespace", "omegaconf", "taskstate"])
-def test_a_checkpoint_gives_fairseqs_recorded_outputs(fairseq, golden, packing):
-    frontend = create_frontend("wav2vec2", golden / "frontends" / f"tiny_w2v2_{packing}.pt", engine="fairseq").eval()
-    reference = np.load(golden / "frontends" / "tiny_w2v2_golden.npz")
+def test_a_checkpoint_gives_fairseqs_recorded_outputs(fairseq, pretrained, packing):
+    frontend = create_frontend("wav2vec2", pretrained / f"tiny_w2v2_{packing}.pt", engine="fairseq").eval()
+    reference = golden.read("frontends/tiny_w2v2")["arrays"]
     for length in (64600, 16000, 520):
         with torch.inference_mode():
             states = frontend(torch.from_numpy(reference[f"in_{length}"]), layers="all")

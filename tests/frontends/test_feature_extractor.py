@@ -1,4 +1,4 @@
-"""The convolutions with the channels innermost, against the library's own forward."""
+"""The convolutions with channels innermost equal the library's own forward."""
 
 import pytest
 import torch
@@ -48,7 +48,7 @@ def test_bfloat16():
 
 
 def test_channels_stay_innermost():
-    """Nothing is copied between the convolutions: each gets and gives its channels next to each other."""
+    """Nothing is copied between the convolutions: channels stay next to each other."""
     module, seen = extractor("layer_norm"), []
     for layer in module.conv_layers:
         layer.layer_norm.register_forward_pre_hook(lambda _, args: seen.append(args[0].is_contiguous()))

@@ -1,4 +1,4 @@
-"""Linear layers on oneDNN: the same numbers and gradients as PyTorch's own, and PyTorch's own wherever oneDNN does not serve."""
+"""Linear layers on oneDNN equal PyTorch's own, which serve where oneDNN cannot."""
 
 import copy
 
@@ -19,7 +19,7 @@ needs_onednn = pytest.mark.skipif(onednn._product is None, reason="this build of
 
 @pytest.fixture
 def products(monkeypatch):
-    """What oneDNN is called with."""
+    """The arguments of the calls of oneDNN."""
     calls, product = [], onednn._product
     monkeypatch.setattr(onednn, "_product", lambda *args: calls.append(args) or product(*args))
     return calls
@@ -38,7 +38,7 @@ def test_outputs_are_pytorchs(products, bias, shape):
 
 
 def gradients(layer, x, gradient):
-    """Of the input and the parameters for ``gradient`` of the output."""
+    """Gradients of the input and the parameters, for ``gradient`` of the output."""
     x = x.clone().requires_grad_()
     layer.zero_grad()
     layer(x).backward(gradient)

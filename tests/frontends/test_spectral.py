@@ -1,4 +1,4 @@
-"""Log-power spectrum and LFCC against SciPy, librosa and a plain transcription of their definitions."""
+"""Log-power spectrum and LFCC equal SciPy, librosa and a transcription of the definitions."""
 
 import librosa
 import numpy as np
@@ -36,7 +36,10 @@ def speech_like(samples=24000, seed=0):
 
 
 def assert_log_magnitudes_close(found, expected):
-    """In single precision an FFT errs by 1e-7 of the peak: logarithms within 1e-4 down to 52 dB below it, magnitudes anywhere."""
+    """A float32 FFT errs by 1e-7 of the peak.
+
+    Logarithms agree to 1e-4 down to 52 dB below it, magnitudes everywhere.
+    """
     if found.dtype == torch.float64:
         np.testing.assert_allclose(found.numpy(), expected, atol=1e-9)
         return
@@ -60,7 +63,7 @@ def transcribed_lfcc(
     pre_emphasis=0.97,
     delta_scale=1.0,
 ):
-    """The baselines' LFCC, step by step in float64: frame by frame, filter by filter, with SciPy's DCT."""
+    """The baselines' LFCC in float64: frame by frame, filter by filter, with SciPy's DCT."""
     x = emphasised(waveform, pre_emphasis)
     frequencies = np.arange(n_fft // 2 + 1) * 16000 / n_fft
     edges = np.linspace(0, max_frequency, num_filters + 2)
@@ -94,7 +97,8 @@ def test_spectrum_is_scipys(window, bins, dtype):
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_published_setting_is_librosas(dtype):
-    """Full band and F0 sub-band of the SR-LA Res2Net group: 80,000 samples, pre-emphasis 0.97, Blackman 1,728, hop 130."""
+    """Full band and F0 sub-band of the SR-LA Res2Net group: 80,000 samples, pre-emphasis 0.97,
+    Blackman 1,728, hop 130."""
     waveform = speech_like(90000)
     symmetric = scipy.signal.windows.blackman(1728, sym=True)
     emphasis = librosa.effects.preemphasis(waveform[:80000], coef=0.97, zi=np.zeros(1))
@@ -122,7 +126,7 @@ def test_lfcc_are_the_baselines(year, dtype):
 
 
 def test_lfcc_filters_are_librosas_cosine_transform_and_triangles():
-    """Without differences, from librosa's power spectrogram and SciPy's DCT; the filters as a matrix by their definition."""
+    """LFCC without deltas, from librosa's power spectrogram and SciPy's DCT."""
     waveform = speech_like()
     (found,) = create_frontend("lfcc", n_fft=512, window_length=512, deltas=0, pre_emphasis=0.0)(
         torch.from_numpy(waveform)[None]

@@ -1,12 +1,11 @@
-"""wav2vec 2.0 against fairseq's outputs, the library's own forward, and the published names."""
+"""wav2vec 2.0: fairseq's outputs, the library's own forward, and the published names."""
 
-import json
 from itertools import pairwise
 
 import numpy as np
 import pytest
 import torch
-from builders import genuine_checkpoint
+from builders import genuine_checkpoint, golden
 
 from nes2net import InputError, create_frontend
 from nes2net.checkpoints.fairseq import to_fairseq, to_transformers
@@ -17,16 +16,16 @@ PACKINGS = ("plain", "namespace", "omegaconf", "taskstate")
 
 
 @pytest.mark.parametrize("packing", PACKINGS)
-def test_every_hidden_state_is_fairseqs(golden, packing):
-    frontend = create_frontend("wav2vec2", golden / "frontends" / f"tiny_w2v2_{packing}.pt").eval()
-    reference = np.load(golden / "frontends" / "tiny_w2v2_golden.npz")
+def test_every_hidden_state_is_fairseqs(pretrained, packing):
+    frontend = create_frontend("wav2vec2", pretrained / f"tiny_w2v2_{packing}.pt").eval()
+    reference = golden.read("frontends/tiny_w2v2")["arrays"]
     assert (frontend.out_dim, frontend.num_layers, frontend.hop_length, frontend.min_samples) == (48, 4, 320, 400)
     for length in (64600, 16000, 520):
         waveform = torch.from_numpy(reference[f"in_{length}"])
         with torch.inference_mode():
             states = frontend(waveform, layers="all")
             (last,) = frontend(waveform)
-        # hidden state i is the input of layer i, so fairseq's output of layer i is hidden state i + 1
+        # hidden state i is the input of layer i: fairseq's output of layer i is hidden state i + 1
         expected = [reference[f"layer{i}_{length}"] for i in range(2)] + [reference[f"x_{length}"]]
         for state, value in zip(states[1:], expected):
             np.testing.assert_allclose(state.numpy(), value, atol=5e-6)
@@ -37,7 +36,7 @@ def test_every_hidden_state_is_fairseqs(golden, packing):
 
 @pytest.mark.parametrize("options", [{}, {"extractor_mode": "default", "layer_norm_first": False, "conv_bias": False}])
 def test_a_written_file_is_read_back(tmp_path, options):
-    """fairseq's packing with configuration objects of classes that are not installed; the options come from the file alone."""
+    """The options come from the file alone, though its configuration classes are not installed."""
     torch.manual_seed(0)
     written = create_frontend(
         "wav2vec2", **{**SMALL, **options, "pretraining_heads": True, "encoder_layerdrop": 0.25, "dropout": 0.125}
@@ -51,13 +50,12 @@ def test_a_written_file_is_read_back(tmp_path, options):
         torch.testing.assert_close(read.eval()(waveform), written.eval()(waveform), atol=0, rtol=0)
 
 
-def test_gradients_are_fairseqs(golden):
-    frontend = create_frontend("wav2vec2", golden / "frontends" / "tiny_w2v2_plain.pt").eval()
-    reference = np.load(golden / "frontends" / "tiny_w2v2_golden.npz")
-    norms = json.loads((golden / "frontends" / "tiny_w2v2_gradnorms.json").read_text())
-    for length, expected in norms.items():
+def test_gradients_are_fairseqs(pretrained):
+    frontend = create_frontend("wav2vec2", pretrained / "tiny_w2v2_plain.pt").eval()
+    published = golden.read("frontends/tiny_w2v2")
+    for length, expected in published["gradient_norms"].items():
         frontend.zero_grad()
-        frontend(torch.from_numpy(reference[f"in_{length}"]))[-1].square().mean().backward()
+        frontend(torch.from_numpy(published["arrays"][f"in_{length}"]))[-1].square().mean().backward()
         found = {to_fairseq(n): p.grad.norm().item() for n, p in frontend.model.named_parameters()}
         with_gradient = {k: v for k, v in expected.items() if v is not None}
         assert found.keys() == with_gradient.keys()
@@ -65,8 +63,8 @@ def test_gradients_are_fairseqs(golden):
             assert found[name] == pytest.approx(value, rel=1e-3, abs=1e-7), name
 
 
-def test_xlsr_300m_has_the_manifests_names_and_shapes(golden):
-    manifest = json.loads((golden / "frontends" / "manifest_xlsr300m_fairseq.json").read_text())
+def test_xlsr_300m_has_the_manifests_names_and_shapes():
+    manifest = golden.read("manifests")["xlsr300m_fairseq"]
     with torch.device("meta"):
         state_dict = create_frontend("xlsr_300m").state_dict()
     assert {k.removeprefix("model."): list(v.shape) for k, v in state_dict.items()} == {
@@ -79,7 +77,7 @@ def test_xlsr_300m_has_the_manifests_names_and_shapes(golden):
     "options", [SMALL, {**SMALL, "extractor_mode": "default", "layer_norm_first": False, "conv_bias": False}]
 )
 def test_forward_is_the_librarys_own(options):
-    """Both families (pre-norm with layer norm, post-norm with group norm as in Base) against transformers' forward."""
+    """Both families: pre-norm with layer norm, and post-norm with group norm as in Base."""
     torch.manual_seed(0)
     frontend = create_frontend("wav2vec2", **options).eval()
     waveform = 0.1 * torch.randn(2, 8000)
@@ -104,8 +102,8 @@ def test_names_go_there_and_back(mode):
         torch.testing.assert_close(tensor, state_dict[key])
 
 
-def test_pretraining_tensors_are_kept_but_not_trained(golden):
-    path = golden / "frontends" / "tiny_w2v2_plain.pt"
+def test_pretraining_tensors_are_kept_but_not_trained(pretrained):
+    path = pretrained / "tiny_w2v2_plain.pt"
     frontend = create_frontend("wav2vec2", path)
     trained = {to_fairseq(n) for n, _ in frontend.named_parameters()}
     assert not any("quantizer" in n or "mask_emb" in n for n in trained)
@@ -202,8 +200,8 @@ def test_wrong_files_say_what_they_are(tmp_path):
         create_frontend("wav2vec2", tmp_path / "other.pt")
 
 
-def test_a_file_that_lacks_a_tensor_is_refused(golden, tmp_path):
-    content = torch.load(golden / "frontends" / "tiny_w2v2_plain.pt", weights_only=True)
+def test_a_file_that_lacks_a_tensor_is_refused(pretrained, tmp_path):
+    content = torch.load(pretrained / "tiny_w2v2_plain.pt", weights_only=True)
     del content["model"]["encoder.layers.1.fc1.weight"]
     torch.save(content, tmp_path / "torn.pt")
     with pytest.raises(InputError, match=r"missing: model\.encoder\.layers\.1\.fc1\.weight"):

@@ -1,11 +1,11 @@
-"""WavLM against unilm's and s3prl's outputs, the library's own forward, and the published names."""
+"""WavLM: unilm's and s3prl's outputs, the library's own forward, and the published names."""
 
-import json
 from itertools import pairwise
 
 import numpy as np
 import pytest
 import torch
+from builders import golden
 
 from nes2net import InputError, create_frontend
 from nes2net.checkpoints.fairseq import to_fairseq, to_transformers
@@ -14,17 +14,13 @@ TINY = {"encoder_layers": 3, "encoder_embed_dim": 48, "encoder_ffn_embed_dim": 9
 
 
 @pytest.fixture
-def unilm_file(golden):
-    return golden / "frontends" / "tiny_wavlm_unilm.pt"
-
-
-@pytest.fixture
-def reference(golden):
-    return np.load(golden / "frontends" / "tiny_wavlm_golden.npz")
+def unilm_file(pretrained):
+    return pretrained / "tiny_wavlm_unilm.pt"
 
 
 @pytest.mark.parametrize("length", [64600, 16000, 520])
-def test_every_hidden_state_is_unilms(unilm_file, reference, length):
+def test_every_hidden_state_is_unilms(unilm_file, length):
+    reference = golden.read("frontends/tiny_wavlm")["arrays"]
     frontend = create_frontend("wavlm", unilm_file, normalize=False).eval()
     assert (frontend.out_dim, frontend.num_layers, frontend.hop_length) == (48, 4, 320)
     with torch.inference_mode():
@@ -40,12 +36,12 @@ def test_every_hidden_state_is_unilms(unilm_file, reference, length):
         np.testing.assert_allclose(state.numpy(), reference[f"s3prl{i}_{length}"], atol=5e-6)
 
 
-def test_gradients_are_unilms(golden, unilm_file, reference):
+def test_gradients_are_unilms(unilm_file):
     frontend = create_frontend("wavlm", unilm_file, normalize=False).eval()
-    norms = json.loads((golden / "frontends" / "tiny_wavlm_gradnorms.json").read_text())
-    for length, expected in norms.items():
+    published = golden.read("frontends/tiny_wavlm")
+    for length, expected in published["gradient_norms"].items():
         frontend.zero_grad()
-        frontend(torch.from_numpy(reference[f"in_{length}"]))[-1].square().mean().backward()
+        frontend(torch.from_numpy(published["arrays"][f"in_{length}"]))[-1].square().mean().backward()
         for name, parameter in frontend.model.named_parameters():
             value = expected[to_fairseq(name)]
             assert parameter.grad.norm().item() == pytest.approx(value, rel=1e-3, abs=1e-7), name
@@ -62,7 +58,7 @@ def test_normalised_waveforms_do_not_depend_on_level_or_batch():
 
 
 def eager(frontend):
-    """The library's own model, eager attention and all, with the weights of ``frontend``."""
+    """The library's own model with its eager attention and the weights of ``frontend``."""
     from transformers import WavLMModel
 
     model = WavLMModel(frontend.model.config).to(next(frontend.parameters()).dtype)
@@ -72,7 +68,7 @@ def eager(frontend):
 
 @pytest.mark.parametrize("layer_norm_first", [True, False])
 def test_attention_is_the_librarys_eager_form(layer_norm_first):
-    """In float64, where the order of summation does not show: outputs and the gradients of every parameter."""
+    """Outputs and all gradients, in float64, where the order of summation does not show."""
     torch.manual_seed(0)
     frontend = create_frontend("wavlm", normalize=False, layer_norm_first=layer_norm_first, **TINY).double()
     for layer in frontend.model.encoder.layers:  # the initial values are all one
@@ -91,7 +87,8 @@ def test_attention_is_the_librarys_eager_form(layer_norm_first):
 
 
 def test_the_library_is_still_as_this_code_takes_it_to_be():
-    """A release that changes this makes :class:`GatedRelativeAttention` superfluous, or another hidden state the last one."""
+    """If a release changes this, :class:`GatedRelativeAttention` is no longer needed, or the
+    last hidden state is another one."""
     from transformers import WavLMConfig, WavLMModel
 
     with pytest.raises(ValueError, match="does not support .*scaled_dot_product_attention"):
@@ -115,7 +112,7 @@ def test_position_bias_is_made_once_for_all_layers():
 
 
 def test_attention_drops_with_the_published_probability():
-    """With equal weights 1/T and values of one, an output is the share of weights kept over 1 − p."""
+    """With weights 1/T and values of one, an output is the share of weights kept over 1 − p."""
     torch.manual_seed(0)
     frontend = create_frontend("wavlm", **{**TINY, "attention_dropout": 0.3})
     attention = frontend.model.encoder.layers[0].attention
@@ -181,8 +178,8 @@ def test_one_graph_serves_every_batch_and_length():
             torch.testing.assert_close(exported(waveform)[0], expected, atol=1e-5, rtol=0)
 
 
-def test_wavlm_large_has_the_manifests_names_and_shapes(golden):
-    manifest = json.loads((golden / "frontends" / "manifest_wavlm_large_unilm.json").read_text())["keys"]
+def test_wavlm_large_has_the_manifests_names_and_shapes():
+    manifest = golden.read("manifests")["wavlm_large_unilm"]["keys"]
     with torch.device("meta"):
         frontend = create_frontend("wavlm_large")
     state_dict = {k.removeprefix("model."): list(v.shape) for k, v in frontend.state_dict().items()}
@@ -192,6 +189,6 @@ def test_wavlm_large_has_the_manifests_names_and_shapes(golden):
     assert [to_transformers(to_fairseq(name)) for name in names] == names
 
 
-def test_a_wav2vec_file_is_no_wavlm(golden):
+def test_a_wav2vec_file_is_no_wavlm(pretrained):
     with pytest.raises(InputError, match=r"tiny_w2v2_plain\.pt does not fit this model; missing: .*grep"):
-        create_frontend("wavlm", golden / "frontends" / "tiny_w2v2_plain.pt")
+        create_frontend("wavlm", pretrained / "tiny_w2v2_plain.pt")

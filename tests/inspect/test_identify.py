@@ -15,16 +15,16 @@ from nes2net.training.state import Progress, RunState
 
 
 @pytest.mark.parametrize("packing", ["plain", "namespace", "omegaconf", "taskstate"])
-def test_fairseq_files(golden, packing):
-    identity = identify(golden / "frontends" / f"tiny_w2v2_{packing}.pt")
+def test_fairseq_files(pretrained, packing):
+    identity = identify(pretrained / f"tiny_w2v2_{packing}.pt")
     assert identity.kind == "wav2vec 2.0 pre-training file (fairseq)" and identity.models == ["wav2vec2"]
     assert identity.config["frontend"]["encoder_layers"] == 3
     assert identity.parameters == 97_152 and identity.dtypes == {"float32": 97_152} and not identity.misfit
     assert bool(identity.records) == (packing != "plain")
 
 
-def test_unilm_file(golden):
-    identity = identify(golden / "frontends" / "tiny_wavlm_unilm.pt")
+def test_unilm_file(pretrained):
+    identity = identify(pretrained / "tiny_wavlm_unilm.pt")
     assert identity.kind == "WavLM pre-training file (unilm)" and not identity.misfit
     assert identity.config["frontend"]["num_buckets"] == 320
 
@@ -119,10 +119,10 @@ def test_wavlm_inside_s3prl_is_found(wrapper):
     assert not recognise(wrapped)["WavLM_Nes2Net"]
 
 
-def test_a_wrapped_detector_loads_and_scores_alike(golden, tmp_path):
+def test_a_wrapped_detector_loads_and_scores_alike(pretrained, tmp_path):
     torch.manual_seed(0)
     config = {"frontend": "wavlm", "aggregation": "sea", "backend": {"name": "nes2net_x", "nes_ratio": [4, 4]}}
-    detector = Detector.from_config(config, golden / "frontends" / "tiny_wavlm_unilm.pt").eval()
+    detector = Detector.from_config(config, pretrained / "tiny_wavlm_unilm.pt").eval()
     wrapped = {
         k.replace("ssl_model.model.", "module.ssl_model.model.upstream.model.")
         if k.startswith("ssl_model.model.")

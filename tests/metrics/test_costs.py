@@ -52,8 +52,8 @@ def test_a_perfect_countermeasure_leaves_the_cost_of_the_asv_system():
 
 
 def test_dcf_by_hand():
-    # One of two bona fide trials is missed at the best threshold: 0.95 · 0.5 over min(0.95, 0.5); accepting one of four
-    # spoofs instead costs 0.5 · 0.25.
+    # One of two bona fide trials is missed at the best threshold: 0.95 · 0.5 over min(0.95, 0.5).
+    # Accepting one of four spoofs instead costs 0.5 · 0.25.
     assert metrics.compute_min_dcf([0.0, 2.0], [1.0, -1.0, -2.0, -3.0]) == pytest.approx(0.125 / 0.5)
     assert metrics.compute_act_dcf([-0.65, 2.0], [-0.64, -1.0]) == pytest.approx((0.95 * 0.5 + 0.5 * 0.5) / 0.5)
 
@@ -72,7 +72,8 @@ def test_cllr_of_uninformative_scores_is_one_bit(bonafide, spoof):
 
 
 def test_min_cllr_by_hand():
-    # Pools {0 b, 1 s} and {2 b}: of two bona fide trials one is in each, the spoof in the first, where the LR is 1/2.
+    # Pools {0 b, 1 s} and {2 b}: of two bona fide trials one is in each, the spoof in the first,
+    # where the LR is 1/2.
     expected = (0.5 * math.log2(1 + 2) + math.log2(1 + 0.5)) / 2
     assert metrics.compute_min_cllr([0.0, 2.0], [1.0]) == pytest.approx(expected)
     assert metrics.compute_min_cllr([0.0, 2.0], [0.0]) == pytest.approx(expected)  # equal scores are one pool

@@ -93,9 +93,10 @@ def test_ties_go_by_the_rule():
 
 
 def test_interpolated_rule_by_hand():
-    # Rejected so far, in score order b s b s: FRR 0 0.5 0.5 1 and FAR 1 1 0.5 0.5 at the scores 0 1 2 3.
+    # Score order b s b s: FRR 0 0.5 0.5 1 and FAR 1 1 0.5 0.5 at the scores 0 1 2 3.
     assert metrics.compute_eer([0.0, 2.0], [1.0, 3.0], "interpolated") == (0.5, 2.0)
-    # s b s with one bona fide trial: FRR 0 0 1, FAR 1 0.5 0.5; FAR − FRR falls from 0.5 to −0.5, so half of the step counts.
+    # s b s with one bona fide trial: FRR 0 0 1, FAR 1 0.5 0.5; FAR − FRR falls from 0.5 to −0.5, so
+    # half of the step counts.
     assert metrics.compute_eer([1.0], [0.0, 2.0], "interpolated") == (0.5, 2.0)
 
 

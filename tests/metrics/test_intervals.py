@@ -1,4 +1,4 @@
-"""Bootstrap intervals and comparisons: the quick metrics against recomputing them, what is drawn, coverage, and bad input."""
+"""Bootstrap intervals and comparisons: quick metrics, draws, coverage, and bad input."""
 
 import functools
 
@@ -28,7 +28,7 @@ QUICK = {
 
 
 def plain(metric):
-    """``metric`` in a form that is not known, and so is computed anew on each resample."""
+    """``metric`` as an unknown function, which is computed anew on each resample."""
 
     def number(bonafide, spoof):
         value = metric(bonafide, spoof)
@@ -108,7 +108,7 @@ def test_interval_covers_the_true_eer_about_as_often_as_it_says():
 
 
 def test_whole_speakers_are_drawn():
-    """Where the trials of a speaker are alike, an interval over trials is far too narrow."""
+    """If the trials of a speaker are alike, an interval over trials is far too narrow."""
     rng = np.random.default_rng(0)
     speakers = np.repeat(np.arange(20), 50)
     offset = rng.normal(0, 1, 20)[speakers]
@@ -159,7 +159,7 @@ def test_an_unknown_setting_of_a_quick_metric_is_its_own_error():
 
 @pytest.fixture
 def two_systems():
-    """A system and another one that is a little worse on the same trials."""
+    """A system and a slightly worse one on the same trials."""
     rng = np.random.default_rng(0)
     first = rng.normal(2, 1, 800), rng.normal(0, 1, 1200)
     return first, tuple(scores + rng.normal(0, 0.35, scores.size) for scores in first)

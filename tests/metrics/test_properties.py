@@ -1,4 +1,4 @@
-"""What every metric must obey: monotone maps, exchange of the classes, bounds, and how far the EER rules may lie apart."""
+"""What holds for every metric: monotone maps, exchange of classes, bounds; how EER rules differ."""
 
 import functools
 
@@ -30,7 +30,7 @@ def value(metric, bonafide, spoof):
 
 @st.composite
 def distinct(draw):
-    """Scores of two classes, no two of them equal."""
+    """Scores of two classes, all distinct."""
     labels = np.array(draw(st.lists(st.booleans(), min_size=2, max_size=60).filter(lambda labels: len({*labels}) == 2)))
     scores = np.array(draw(st.permutations(range(len(labels)))), dtype=float)
     return scores[labels], scores[~labels]
@@ -79,7 +79,7 @@ def test_the_best_calibration_costs_least(bonafide, spoof):
 @given(tied, tied)
 def test_exchanging_the_classes_and_the_sign_of_tied_scores(bonafide, spoof):
     negated = [-score for score in spoof], [-score for score in bonafide]
-    # Of two steps that are equally near one is taken, which may be the other one when walking backwards.
+    # Of two equally near steps one is taken; walking backwards it may be the other one.
     half_a_step = 0.5 / min(len(bonafide), len(spoof)) + 1e-12
     assert metrics.compute_eer(*negated)[0] == pytest.approx(metrics.compute_eer(bonafide, spoof)[0], abs=half_a_step)
     costs, exchanged = {"p_spoof": 0.2, "c_miss": 3, "c_fa": 7}, {"p_spoof": 0.8, "c_miss": 7, "c_fa": 3}
@@ -114,7 +114,7 @@ def test_rules_agree_within_a_step_without_ties(scores):
     smallest = min(bonafide.size, spoof.size)
     asvspoof, interpolated, sklearn = (metrics.compute_eer(bonafide, spoof, method)[0] for method in METHODS)
     assert asvspoof == pytest.approx(interpolated, abs=0.5 / smallest + 1e-12)
-    # scikit-learn drops the points within a straight piece of the ROC; it may be half that piece off.
+    # scikit-learn drops the points within a straight piece of the ROC: up to half of it is lost.
     frr, far, _ = metrics.roc_points(bonafide, spoof)
     crossing = np.argmax(far >= frr)
     piece = np.abs(np.diff(frr)[crossing - 1]) + np.abs(np.diff(far)[crossing - 1])
@@ -124,7 +124,7 @@ def test_rules_agree_within_a_step_without_ties(scores):
 @settings(deadline=None)
 @given(st.integers(0, 2**32 - 1), st.floats(0.5, 3))
 def test_rules_agree_within_a_trial_on_alternating_scores(seed, shift):
-    """No straight piece is longer than a trial where the classes alternate around the threshold, as with many trials of each."""
+    """If the classes alternate near the threshold, a straight piece of the curve is one trial."""
     rng = np.random.default_rng(seed)
     middle = np.sort(rng.normal(0, 0.01, 60))
     bonafide = np.concatenate((rng.normal(shift + 1, 0.1, 50), rng.normal(-shift - 1, 0.1, 20), middle[::2]))

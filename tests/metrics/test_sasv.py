@@ -1,4 +1,4 @@
-"""a-DCF and t-EER of ASVspoof 5, track 2: the quick forms against the definitions, and bad input."""
+"""a-DCF and t-EER of ASVspoof 5, track 2: the quick forms equal the definitions; bad input."""
 
 import numpy as np
 import pytest
@@ -30,7 +30,10 @@ def test_a_dcf_is_its_definition(target, nontarget, spoof):
 
 
 def t_eer_by_definition(bonafide, spoof, asv):
-    """For each ASV threshold all of the countermeasure's; returns the distance |misses − nontargets| and the spoofs there."""
+    """Take, for each ASV threshold, the countermeasure's threshold where the errors are nearest.
+
+    Returns |misses − nontargets| and the rate of accepted spoofs there.
+    """
     cm_miss, cm_alarm, _ = metrics.det_curve(bonafide, spoof)
     found = []
     for threshold in (min(map(min, asv)) - 0.001, *sorted(score for scores in asv for score in scores)):
@@ -69,7 +72,8 @@ def test_a_perfect_and_a_useless_tandem():
     asv = [2.0, 3.0], [0.0, 1.0], [2.5, 0.5]
     assert metrics.compute_t_eer([1.0, 2.0], [-1.0, 0.0], *asv) == 0
     assert metrics.compute_a_dcf([3.0], [0.0], [1.0]) == (0, 1)
-    # Rejecting all is the best that an observed score can do; accepting all, which would cost 1, is at none of them.
+    # Rejecting all is the best that an observed score can do; accepting all, which would cost 1, is
+    # at none of them.
     assert metrics.compute_a_dcf([0.0], [1.0], [1.0]) == (pytest.approx(0.9405 / 0.595), 1)
 
 

@@ -1,4 +1,4 @@
-"""The official tables where the golden cases do not reach: empty classes and bad input."""
+"""The official tables beyond the golden cases: empty classes and bad input."""
 
 import pytest
 

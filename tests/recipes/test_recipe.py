@@ -1,11 +1,11 @@
 """Recipes: YAML, overrides, errors, and the published run-folder names."""
 
-import json
 from dataclasses import fields
 from pathlib import Path
 
 import pytest
 import yaml
+from builders import golden
 
 from nes2net import InputError
 from nes2net.audio.crop import CROPS
@@ -19,8 +19,8 @@ from nes2net.training.distributed import PRECISIONS
 CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))
 
 
-def test_run_folder_names_are_the_published(golden):
-    for case in json.loads((golden / "losses_schedules_names.json").read_text())["itw_model_tags"]:
+def test_run_folder_names_are_the_published():
+    for case in golden.read("losses_schedules_names")["itw_model_tags"]:
         args = case["args"]
         seed = args.get("seed", 1234)
         ratios = {k: v for k, v in args.items() if k.endswith("_ratio")}

@@ -1,4 +1,4 @@
-"""`scripts/bench metrics`: it runs, its plain transcriptions agree with the metrics, and what it leaves out is said."""
+"""`scripts/bench metrics`: plain transcriptions agree with the metrics; what is left out."""
 
 import importlib.util
 import re

@@ -1,4 +1,4 @@
-"""The demonstration, whole: `bash scripts/demo.sh` in an empty folder, and what it claims of itself."""
+"""The whole demonstration: `bash scripts/demo.sh` in an empty folder does what it claims."""
 
 import re
 import subprocess

@@ -1,17 +1,16 @@
 """Losses agree with the published values and gradients, and parts with the whole."""
 
-import json
 import math
-from pathlib import Path
 
 import pytest
 import torch
+from builders import golden
 from torch import nn
 
 from nes2net import InputError
 from nes2net.training.losses import AngularSoftmax, BinaryFocal, WeightedCrossEntropy
 
-GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "losses_schedules.json").read_text())
+GOLDEN = golden.read("losses_schedules_names")
 
 
 def criteria():
@@ -28,13 +27,13 @@ def criteria():
     [("focal", BinaryFocal(2.0, 0.25, label_smoothing=0.1)), ("weighted_ce", WeightedCrossEntropy((0.1, 0.9)))],
 )
 def test_values_and_gradients_are_the_published(name, criterion):
-    golden = GOLDEN[name]
-    shape = (len(golden["labels"]), -1)
-    logits = torch.tensor(golden["logits"], dtype=torch.float64).reshape(shape).requires_grad_()
-    loss = criterion(logits, torch.tensor(golden["labels"]).long())
+    published = GOLDEN[name]
+    shape = (len(published["labels"]), -1)
+    logits = torch.tensor(published["logits"], dtype=torch.float64).reshape(shape).requires_grad_()
+    loss = criterion(logits, torch.tensor(published["labels"]).long())
     loss.backward()
-    assert loss.item() == pytest.approx(golden["loss"], rel=0, abs=1e-12)
-    expected = torch.tensor(golden["grad"], dtype=torch.float64).reshape(shape)
+    assert loss.item() == pytest.approx(published["loss"], rel=0, abs=1e-12)
+    expected = torch.tensor(published["grad"], dtype=torch.float64).reshape(shape)
     torch.testing.assert_close(logits.grad, expected, rtol=0, atol=1e-12)
 
 

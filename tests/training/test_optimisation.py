@@ -1,16 +1,14 @@
 """Optimisers and schedules agree with the published learning rates."""
 
-import json
-from pathlib import Path
-
 import pytest
 import torch
+from builders import golden
 from torch import nn
 
 from nes2net.recipes.recipe import TrainConfig
 from nes2net.training.optimisation import create_optimizer, learning_rate
 
-GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "losses_schedules.json").read_text())
+GOLDEN = golden.read("losses_schedules_names")
 
 
 def rates(train, steps_per_epoch, steps):
@@ -27,11 +25,13 @@ def test_ctrsvdd_changes_once_an_epoch():
 
 
 def test_asvspoof5_changes_every_step():
-    golden = GOLDEN["asv5_cosine_factor"]
+    published = GOLDEN["asv5_cosine_factor"]
     train = TrainConfig(epochs=10, lr=1e-6, min_lr=1e-7, schedule="cosine")
-    rate = learning_rate(train, golden["total_steps"] // 10)
-    taken = [rate(step) / train.lr for step in range(golden["total_steps"] + 1)]
-    assert taken == pytest.approx(golden["factors"][: len(taken)], rel=0, abs=1e-12)  # steps beyond the last never come
+    rate = learning_rate(train, published["total_steps"] // 10)
+    taken = [rate(step) / train.lr for step in range(published["total_steps"] + 1)]
+    assert taken == pytest.approx(
+        published["factors"][: len(taken)], rel=0, abs=1e-12
+    )  # steps beyond the last never come
 
 
 def test_inverse_square_root_is_the_mpif_groups():

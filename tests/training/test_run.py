@@ -224,17 +224,6 @@ def test_a_whole_model_needs_no_pre_training_file(recipe, small_model):
     assert config["frontend"]["activation_dropout"] == 0.25
 
 
-def test_weighted_cross_entropy_is_the_published(golden):
-    import json
-
-    case = json.loads((golden / "losses_schedules_names.json").read_text())["weighted_ce"]
-    logits = torch.tensor(case["logits"], dtype=torch.float32, requires_grad=True)
-    loss = WeightedCrossEntropy(case["weight"])(logits, torch.tensor(case["labels"]).long())
-    loss.backward()
-    assert loss.item() == pytest.approx(case["loss"], rel=1e-6)
-    torch.testing.assert_close(logits.grad, torch.tensor(case["grad"]), atol=1e-7, rtol=1e-5)
-
-
 def test_batch_statistics_of_an_average_are_estimated_anew(recipe):
     folder = train(recipe())
     plain = load_state_dict(average_run(folder, last=1).path)

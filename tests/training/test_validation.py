@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from accelerate import Accelerator
+from builders import golden
 
 from nes2net import Detector, InputError, metrics
 from nes2net.corpora import asvspoof2019_la
@@ -19,7 +20,7 @@ from nes2net.training.objective import Objective
 from nes2net.training.sampling import EpochBatches
 from nes2net.training.validation import NUM_RESAMPLES, Validator, _BatchResult, is_due, passes
 
-GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "losses_schedules.json").read_text())
+GOLDEN = golden.read("losses_schedules_names")
 SAMPLES, BATCH = 8000, 5  # 12 trials: the last batch has two
 
 

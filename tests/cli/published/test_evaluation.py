@@ -43,7 +43,7 @@ NUM_RUNS = {
 
 @pytest.fixture(scope="module", params=golden_metrics.NAMES)
 def case(request, tmp_path_factory):
-    return golden_metrics.load(request, tmp_path_factory.mktemp(request.param))
+    return golden_metrics.load(request.param, tmp_path_factory.mktemp(request.param))
 
 
 def run(command, folder, monkeypatch, capsys):
@@ -75,9 +75,8 @@ def test_every_published_run(case, monkeypatch, capsys):
 
 
 @pytest.fixture
-def g200(request, tmp_path):
-    request.param = "g200"
-    return golden_metrics.load(request, tmp_path)
+def g200(tmp_path):
+    return golden_metrics.load("g200", tmp_path)
 
 
 @pytest.mark.parametrize(

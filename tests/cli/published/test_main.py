@@ -1,17 +1,17 @@
 """The published flags: names, types, defaults; what they mean in a recipe; errors in one line."""
 
-import json
 from pathlib import Path
 
 import pytest
 import torch
+from builders import golden
 
 from nes2net import Detector
 from nes2net.cli.published import easy_inference_demo as demo
 from nes2net.cli.published import main as legacy
 from nes2net.recipes.recipe import Recipe
 
-FLAGS = json.loads((Path(__file__).parents[2] / "golden" / "cli_flags.json").read_text())
+FLAGS = golden.read("cli_flags")
 OWN_PATHS = "<a path of the user>"
 PARSERS = {"main.py": legacy.build_parser, "easy_inference_demo.py": demo.build_parser}
 
