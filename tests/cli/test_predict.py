@@ -15,7 +15,6 @@ from matplotlib.image import imread
 from nes2net import Detector
 from nes2net.audio.read import decode_audio
 from nes2net.cli.main import main
-from nes2net.scoring.track_plot import envelope, plot_track
 
 
 @pytest.fixture(scope="module")
@@ -126,23 +125,6 @@ def test_pictures(predict, place, tmp_path):
     assert sorted(p.name for p in (tmp_path / "pictures").iterdir()) == ["a.png", "a_2.png", "b.png", "c.png"]
     status, _, err = predict("speech", "--plot", str(tmp_path / "a.png"))
     assert status == 2 and "there are 3 files: name a folder" in err
-
-
-def test_the_envelope_is_that_of_the_samples(tmp_path):
-    samples = 0.1 * np.random.default_rng(0).standard_normal(30001)
-    soundfile.write(tmp_path / "noise.wav", samples, 16000, subtype="FLOAT")
-    low, high = envelope(tmp_path / "noise.wav", 30001 / 16000)
-    column = np.arange(30001) * 2000 // 30001
-    for expected, found, function in ((low, low, np.min), (high, high, np.max)):
-        expected = [function(samples[column == number]) for number in range(2000)]
-        np.testing.assert_allclose(found, expected, atol=1e-7)
-
-
-def test_a_picture_of_one_score_and_a_strange_name(detector, tmp_path):
-    path = tmp_path / "cost $5$_{x}.wav"
-    soundfile.write(path, np.zeros(8000), 16000)
-    plot_track(tmp_path / "picture.png", path, detector.score_track(path))
-    assert (tmp_path / "picture.png").stat().st_size > 5000
 
 
 def test_a_picture_that_cannot_be_written_is_said_before_anything_is_scored(predict, place, tmp_path):
