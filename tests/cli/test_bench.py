@@ -1,4 +1,4 @@
-"""`nes2net bench`: a table of every stage, and what it depends on."""
+"""`nes2net bench`: a table of every stage, below the settings that it depends on."""
 
 import re
 
@@ -15,7 +15,7 @@ STAGES += ["files to scores, batch 3", "matrix product, "]
 
 
 def check(out, dtype, files, samples):
-    """The head says what was measured with; every stage has a row of numbers above zero."""
+    """Assert that the head names the settings, and that each stage has a row of positive numbers."""
     head, rows = out.split("\n\n")
     assert "nes2net 0" in head and f"torch {torch.__version__}" in head and "threads" in head
     assert f"{dtype} on cpu" in head and f"{files}, utterances of {samples:,} samples" in head
