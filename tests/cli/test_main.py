@@ -89,7 +89,6 @@ def test_help(command, capsys):
         ("average a b --ids 1", "--ids, --last and --best go with one run folder"),
         ("average a.pth --out b.pth --update-bn 3", "--update-bn goes with a run folder"),
         ("average a --ids 1 --last 2", "not allowed with argument"),
-        ("export a.pth", "--to and --out"),
         ("fly", "invalid choice"),
     ],
 )

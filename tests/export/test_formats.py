@@ -1,10 +1,6 @@
 """Exported detectors give the same logits, here and in the library of each format."""
 
-import os
-import re
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -99,16 +95,6 @@ def test_a_spectral_front_end_has_no_huggingface_form(tmp_path):
         export(Detector.from_config(model), "hf", tmp_path / "out")
 
 
-def test_command_line(detector, tmp_path, capsys):
-    detector.save(tmp_path / "in.pth")
-    command = ["export", str(tmp_path / "in.pth"), "--to", "safetensors", "--out", str(tmp_path / "out")]
-    assert main(command) == 0 and (tmp_path / "out" / "model.safetensors").is_file()
-    assert main(command) == 2 and "--overwrite" in capsys.readouterr().err
-    assert main([*command, "--overwrite"]) == 0
-    assert main(["export", str(tmp_path / "in.pth"), "--to", "hf"]) == 2
-    assert main(["export", str(tmp_path / "in.pth")]) == 2
-
-
 class LocalHub:
     """A folder in place of the hub: uploads are copied into it, downloads out of it."""
 
@@ -171,17 +157,3 @@ def test_a_refusal_of_the_hub_is_one_line(detector, monkeypatch):
         InputError, match=r"'a/b/c' was not pushed to the Hugging Face hub: Repo id must be in the form 'owner/name'$"
     ):
         detector.push_to_hub("a/b/c")
-
-
-def test_an_unreachable_hub_is_one_line(detector, tmp_path):
-    """The hub's own library connects, to an address where nothing listens."""
-    detector.save(tmp_path / "in.pth")
-    arguments = ["export", str(tmp_path / "in.pth"), "--push", "somebody/detector"]
-    command = [sys.executable, "-m", "nes2net.cli.main", *arguments]
-    environment = {**os.environ, "HF_ENDPOINT": "http://127.0.0.1:9", "HF_HUB_OFFLINE": "0"}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True)
-    assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
-    expected = (
-        r"nes2net: error: 'somebody/detector' was not pushed to the Hugging Face hub: .*; check the network connection"
-    )
-    assert re.fullmatch(expected, done.stderr.strip())
