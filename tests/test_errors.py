@@ -1,4 +1,4 @@
-"""Messages name settings as the program that prints them does: by flag, by key or in Python."""
+"""Messages name a setting by its flag or key in the program that prints them."""
 
 import ast
 import re
