@@ -21,7 +21,7 @@ def umask():
 
 @pytest.mark.skipif(os.name != "posix", reason="permissions are those of POSIX systems")
 @pytest.mark.parametrize("mask", [0o022, 0o077])
-def test_every_written_file_has_the_permissions_of_the_umask(corpus, small_model, tmp_path, monkeypatch, capsys, umask, mask):
+def test_every_command_respects_the_umask(corpus, small_model, tmp_path, monkeypatch, capsys, umask, mask):
     pytest.importorskip("onnxscript")
     monkeypatch.chdir(tmp_path)
     umask(mask)
