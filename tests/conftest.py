@@ -54,14 +54,13 @@ def register_corpus(monkeypatch: pytest.MonkeyPatch) -> Callable:
 
 @pytest.fixture
 def small_model() -> dict:
-    """Configuration of a detector that is quickly built."""
+    """Configuration of a detector that is built in a moment."""
     frontend = {
         "name": "wav2vec2_small",
         "encoder_layers": 2,
         "encoder_embed_dim": 64,
         "encoder_ffn_embed_dim": 64,
-        # Not 16 channels: on processors with AMX, oneDNN's bfloat16 convolution of that width is wrong
-        # for kernel 4 and stride 4.
+        # Not 16 channels: oneDNN's bfloat16 convolution of that width, kernel 4 and stride 4 is wrong on processors with AMX.
         "conv_feature_layers": [[32, 16, 8], [32, 4, 4], [32, 4, 4], [32, 4, 2]],
     }
     return {
@@ -73,7 +72,7 @@ def small_model() -> dict:
 
 @pytest.fixture
 def detector(small_model: dict):
-    """A detector of :func:`small_model` with seeded random weights, in eval mode."""
+    """A detector of :func:`small_model` with weights of a seed, in eval mode."""
     import torch
 
     from nes2net import Detector
@@ -84,7 +83,7 @@ def detector(small_model: dict):
 
 @pytest.fixture
 def spectral_detector():
-    """The fastest detector: a small spectrum and ASP + MLP."""
+    """The fastest detector there is: a small spectrum and ASP + MLP."""
     import torch
 
     from nes2net import Detector

@@ -1,4 +1,4 @@
-"""`scripts/bench metrics`: its plain transcriptions agree with the metrics; its table is complete."""
+"""`scripts/bench metrics`: plain transcriptions agree with the metrics; what is left out."""
 
 import importlib.util
 import re

@@ -1,4 +1,4 @@
-"""The whole demonstration: `bash scripts/demo.sh` in an empty folder, and the claims it makes."""
+"""The whole demonstration: `bash scripts/demo.sh` in an empty folder does what it claims."""
 
 import re
 import subprocess

@@ -1,4 +1,4 @@
-"""The builder of the demonstration corpus: channel, codecs and methods, and a small corpus."""
+"""The demonstration corpus: its parts on seconds of audio, and (slow) the whole of it."""
 
 import shutil
 import signal
@@ -26,7 +26,7 @@ SIZES = plan.Sizes(train=8, dev=8, evaluation=8, spoofs_in_training=0.25, spoofs
 
 
 def speech_like(seconds: float, seed: int, pitch: float = 120.0) -> np.ndarray:
-    """Syllables of a gliding buzz with two resonances, noise and pauses, which every method can analyse."""
+    """Syllables of a gliding buzz, noise and pauses, which every method can analyse."""
     rng = np.random.default_rng(seed)
     t = np.arange(int(seconds * RATE)) / RATE
     phase = np.cumsum(pitch * (1 + 0.1 * np.sin(2 * np.pi * 0.7 * t + seed))) / RATE
@@ -70,7 +70,7 @@ class TestChannel:
         assert power[frequencies > 7500].mean() < 1e-3 * inside
 
     def test_two_unlike_inputs_come_out_alike(self, speech):
-        """Level, crest factor, dynamics and coarse spectrum depend on the drawn channel, not the input."""
+        """Level, crest factor, dynamics and spectrum depend on the drawn channel, not the input."""
         rng = np.random.default_rng(1)
         unlike = np.sign(speech) * np.abs(speech) ** 1.8 + 0.02 * rng.standard_normal(len(speech))
         unlike = 5 * np.append(unlike[0], unlike[1:] - 0.7 * unlike[:-1])
@@ -440,7 +440,7 @@ def trial_line(part: str, name: str, label: str) -> str:
 
 
 def test_cues_find_a_trivial_difference(tmp_path):
-    """The check finds an uneven level, so a high EER means that there is no such cue."""
+    """The check finds an uneven level, so a high EER of the check is meaningful."""
     rng = np.random.default_rng(0)
     folders = {"train": "ASVspoof2019_LA_train/flac", "dev": "ASVspoof2019_LA_dev/flac", "wild": "release_in_the_wild"}
     rows = {}
