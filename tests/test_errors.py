@@ -1,4 +1,4 @@
-"""Messages name the flags and keys of the program that prints them; the library's own names are those of Python and of recipes."""
+"""Messages name a setting by its flag or key in the program that prints them."""
 
 import ast
 import re
@@ -27,7 +27,7 @@ FLAG = re.compile(r"(?<![\w-])(?<!var\()(?<!style=\")--[a-z]")
 
 
 def literals(path: Path) -> Iterator[tuple[int, str]]:
-    """Line and text of each string of a module but for docstrings; what an f-string inserts is ``{}``."""
+    """Yield line and text of each string of a module except docstrings; ``{}`` marks f-string values."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
     alone = {node.value for node in ast.walk(tree) if isinstance(node, ast.Expr)}
     joined = [node for node in ast.walk(tree) if isinstance(node, ast.JoinedStr)]
@@ -51,11 +51,11 @@ def test_the_library_names_no_flags():
     assert [place for place, text in MESSAGES if FLAG.search(COMMAND.sub("", text))] == []
 
 
-def test_every_setting_in_a_message_is_one():
-    """A program has a flag for it, or recipes have its key."""
+def test_every_setting_in_a_message_exists():
+    """Each name in backticks is a flag of a program or a key of recipes."""
     commands = next(action for action in build_parser()._actions if action.dest == "command").choices.values()
     known = {name for parser in (*commands, legacy.build_parser(), demo.build_parser()) for name in parser.flags()}
-    known |= {"on_error"}  # Python's alone, where the command line has choices
+    known |= {"on_error"}  # an argument of Python that has several values
     used = {(place, name) for place, text in MESSAGES for name in SETTING.findall(text)}
     assert len(used) > 60 and {(place, name) for place, name in used if name not in known} == set()
 
@@ -90,7 +90,7 @@ def error_of(capsys: pytest.CaptureFixture, status: int) -> str:
     return capsys.readouterr().err
 
 
-def test_a_corpus_that_is_not_named(tmp_path, monkeypatch, capsys):
+def test_a_recipe_without_the_folder_of_its_corpus(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "recipe.yaml").write_text("name: tiny\n")
     expected = "nes2net: error: where is the corpus? name its folder with `data.root`\n"
@@ -100,8 +100,8 @@ def test_a_corpus_that_is_not_named(tmp_path, monkeypatch, capsys):
 
 
 @pytest.mark.parametrize("root, protocols", [("nowhere", None), (".", "protocols")])
-def test_a_corpus_that_is_not_there(tmp_path, monkeypatch, capsys, root, protocols):
-    """One message of the corpus's module, which four programs print."""
+def test_a_corpus_whose_folder_is_missing(tmp_path, monkeypatch, capsys, root, protocols):
+    """Four programs print the same message of the corpus's module."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "recipe.yaml").write_text("name: tiny\n")
     python = "`protocols`" if protocols else "`root`"
@@ -130,7 +130,7 @@ def test_values_out_of_range(capsys):
     assert said == "main.py: error: --set train.t_max is a whole number of at least 1, not 0\n"
 
 
-def test_scores_that_do_not_fit(tmp_path, capsys):
+def test_a_trial_without_a_score(tmp_path, capsys):
     (tmp_path / "list.csv").write_text("path,label\na.wav,bonafide\nb.wav,spoof\n")
     write_scores(tmp_path / "scores.txt", ["a"], [1.0])
     evaluated = ["generic", tmp_path / "scores.txt", tmp_path / "list.csv"]
@@ -140,7 +140,7 @@ def test_scores_that_do_not_fit(tmp_path, capsys):
     assert said.endswith("1 of 2 trials without a score: b (--allow-partial evaluates the rest)\n")
 
 
-def test_a_line_that_is_no_error():
+def test_advice_during_training():
     line = advice(0.3, 1, most=4)
     with settings_called(build_parser().parse_args(["train", "recipe.yaml"]).parser.flags()):
         assert worded(line).endswith("try `data.num_workers=2`")

@@ -1,4 +1,4 @@
-"""XLS-R 300M and its detector at full size with random weights: built, saved, loaded strictly, scored on the CPU."""
+"""XLS-R 300M and its detector at full size, with random weights, on the CPU."""
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ from nes2net.inspect.identify import identify
 
 @pytest.mark.slow
 def test_built_saved_loaded_and_scored(tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)  # no xlsr2_300m.pt here
+    monkeypatch.chdir(tmp_path)  # a folder without xlsr2_300m.pt
     torch.manual_seed(0)
     detector = Detector.from_config(PUBLISHED_MODELS["wav2vec2_Nes2Net_X"]).eval()
     assert sum(v.numel() for v in detector.frontend.state_dict().values()) == 317_390_592
@@ -22,7 +22,7 @@ def test_built_saved_loaded_and_scored(tmp_path, monkeypatch, capsys):
     score = detector.score(waveform)
     bare = dict(detector.state_dict())
     del detector
-    torch.save(bare, "published.pth")  # as the published code saves: no record of the architecture
+    torch.save(bare, "published.pth")  # like the published code, without a record of the architecture
 
     detector = Detector.from_pretrained("published.pth", device="cpu")
     assert detector.score(waveform) == score
@@ -39,7 +39,7 @@ def test_built_saved_loaded_and_scored(tmp_path, monkeypatch, capsys):
 
 @pytest.mark.slow
 def test_a_pretraining_file_of_full_size_is_read_back(tmp_path):
-    """XLS-R 300M in fairseq's packing, against the transformers library's own forward of the module it was written from."""
+    """XLS-R 300M in fairseq's format gives the outputs of the transformers model that was written."""
     torch.manual_seed(0)
     frontend = create_frontend("xlsr_300m").eval()
     genuine_checkpoint.write(frontend, tmp_path / "xlsr2_300m.pt")

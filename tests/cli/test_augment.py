@@ -1,9 +1,10 @@
-"""`nes2net augment`: what training hears, as a file and as a picture."""
+"""`nes2net augment`: the augmented waveform of training, as a file and as a picture."""
 
 import numpy as np
 import pytest
 import soundfile
 from builders import noise_folders
+from matplotlib.image import imread
 
 from nes2net.augment import NoiseAugmentation, RawBoostParameters
 from nes2net.cli.augment import spectrogram_db
@@ -25,7 +26,7 @@ def written(folder):
     return waveform
 
 
-def test_it_is_what_training_hears(corpus, folders, tmp_path, capsys):
+def test_the_waveform_is_that_of_training(corpus, folders, tmp_path, capsys):
     trials = asvspoof2019_la.trials(corpus, "train")
     noise = NoiseAugmentation(**folders)
     cases = [
@@ -55,12 +56,10 @@ def test_it_is_what_training_hears(corpus, folders, tmp_path, capsys):
         out = tmp_path / str(number)
         assert main(["augment", str(trials[index].path), *arguments.split(), "--out", str(out)]) == 0
         np.testing.assert_array_equal(written(out), dataset[epoch, index].waveform.numpy())
-    assert "nothing was changed" in capsys.readouterr().out  # at a probability of 0.5 some of the epochs draw nothing
+    assert "nothing was changed" in capsys.readouterr().out  # probability 0.5: some epochs draw no noise
 
 
 def test_the_picture(corpus, tmp_path, capsys):
-    from matplotlib.image import imread
-
     path = asvspoof2019_la.trials(corpus, "train")[0].path
     assert main(["augment", str(path), "--algo", "4", "--seed", "1", "--out", str(tmp_path), "--plot"]) == 0
     names = sorted(p.name for p in tmp_path.iterdir())
@@ -75,21 +74,21 @@ def test_the_picture(corpus, tmp_path, capsys):
 
 
 @pytest.mark.parametrize("length", [1, 100, 600, 50000])
-def test_lengths_and_silence_are_drawn(length, tmp_path):
+def test_silence_of_any_length_is_drawn(length, tmp_path):
     soundfile.write(tmp_path / "a.wav", np.zeros(length), 16000)
     assert main(["augment", str(tmp_path / "a.wav"), "--algo", "4", "--out", str(tmp_path / "o"), "--plot"]) == 0
     assert len(written(tmp_path / "o")) == length
     assert len(list((tmp_path / "o").glob("*.png"))) == 1
 
 
-def test_levels_are_those_of_a_full_scale_sine():
+def test_a_full_scale_sine_is_at_0_db():
     levels = spectrogram_db(np.sin(2 * np.pi * 1000 * np.arange(16000) / 16000))
     assert levels.shape == (257, 126)
     assert np.argmax(levels[:, 60]) == 32  # 1000 Hz at 31.25 Hz a row
     assert levels[32, 60] == pytest.approx(0, abs=0.01)
 
 
-def test_files_are_kept(corpus, tmp_path, capsys):
+def test_existing_files_are_kept(corpus, tmp_path, capsys):
     path = str(asvspoof2019_la.trials(corpus, "train")[0].path)
     arguments = ["augment", path, "--algo", "2", "--out", str(tmp_path)]
     assert main(arguments) == 0
@@ -98,7 +97,7 @@ def test_files_are_kept(corpus, tmp_path, capsys):
     assert main(arguments) == 2
     error = capsys.readouterr().err
     assert "is there already: give --overwrite" in error and file.name in error
-    assert main([*arguments, "--plot"]) == 2  # not even the picture that is not there
+    assert main([*arguments, "--plot"]) == 2  # the missing picture is not written either
     assert file.read_bytes() == b"mine" and list(tmp_path.iterdir()) == [file]
     assert main([*arguments, "--overwrite"]) == 0
     assert len(written(tmp_path)) > 0 and list(tmp_path.iterdir()) == [file]
@@ -136,7 +135,7 @@ def test_errors_are_one_line(arguments, message, tmp_path, monkeypatch, capsys):
     assert not (tmp_path / "o").exists()
 
 
-def test_parsing_needs_a_folder(capsys):
+def test_the_output_folder_is_required(capsys):
     with pytest.raises(SystemExit) as stop:
         main(["augment", "a.wav"])
     assert stop.value.code == 2 and "--out" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""`nes2net bench`: a table of every stage, and what it depends on."""
+"""`nes2net bench`: a table of every stage, below the settings that it depends on."""
 
 import re
 
@@ -9,15 +9,13 @@ import torch
 
 from nes2net import Detector
 from nes2net.cli.main import main
-from nes2net.inspect.benchmark import Measured, measure
-from nes2net.inspect.info import count_flops
 
 STAGES = ["decode, one thread", "front-end, batch 1", "back-end, batch 1", "front-end, batch 3", "back-end, batch 3"]
 STAGES += ["files to scores, batch 3", "matrix product, "]
 
 
 def check(out, dtype, files, samples):
-    """The head says what was measured with; every stage has a row of numbers above zero."""
+    """Assert that the head names the settings, and that each stage has a row of positive numbers."""
     head, rows = out.split("\n\n")
     assert "nes2net 0" in head and f"torch {torch.__version__}" in head and "threads" in head
     assert f"{dtype} on cpu" in head and f"{files}, utterances of {samples:,} samples" in head
@@ -47,20 +45,6 @@ def test_a_checkpoint_and_files(tmp_path, capsys):
     arguments = [str(tmp_path), "--model", str(tmp_path / "model.pth"), "--device", "cpu", "--seconds", "0.5"]
     assert main(["bench", *arguments, "--batch-size", "1", "3", "--rounds", "2"]) == 0
     check(capsys.readouterr().out, "float32", "3 files", 8000)
-
-
-def test_what_is_counted(tmp_path):
-    detector = Detector.from_config({"frontend": "wav2vec2_small", "backend": "asp_mlp"}).eval()
-    file = tmp_path / "speech.wav"
-    soundfile.write(file, np.zeros(24000), 16000)
-    measured, product = measure(detector, [file, file], 8000, [4], 1)
-    decode, frontend, backend, end = measured
-    assert product > 0 and (decode.utterances, decode.audio, decode.flops) == (2, 3.0, None)
-    assert (frontend.utterances, frontend.audio) == (4, 2.0) and (end.utterances, end.audio) == (4, 2.0)
-    counted = count_flops(Detector.on_meta(detector.config), torch.zeros(1, 8000, device="meta"))
-    assert frontend.flops + backend.flops == end.flops == 4 * counted
-    stage = Measured("stage", seconds=0.5, utterances=4, audio=16.0)
-    assert stage.per_second == 8 and stage.times_real_time == 32
 
 
 @pytest.mark.parametrize(

@@ -5,14 +5,13 @@ import shutil
 from pathlib import Path
 
 import pytest
+from builders import tiny_corpus
 
 from nes2net.cli.main import main
 
 
 @pytest.fixture(scope="module")
 def corpora(tmp_path_factory) -> Path:
-    from builders import tiny_corpus
-
     return tiny_corpus.make_all(tmp_path_factory.mktemp("corpora"), tiny_corpus.real_recordings())
 
 
@@ -47,7 +46,7 @@ def test_whole_corpora(corpora, name, inner, expected, capsys):
     assert text.endswith("Nothing is missing.") and " no: " not in text
 
 
-def test_what_is_missing(corpora, tmp_path, capsys):
+def test_missing_and_extra_files(corpora, tmp_path, capsys):
     root = Path(shutil.copytree(corpora, tmp_path / "corpora"))
     flac = root / "ASVspoof2019_LA_train" / "flac"
     (flac / "LA_T_1000001.flac").rename(flac / "other.flac")

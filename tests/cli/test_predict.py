@@ -1,4 +1,4 @@
-"""`nes2net predict`: tables, JSON lines, tracks, pictures, bad files."""
+"""`nes2net predict`: tables, JSON lines, tracks, pictures and unreadable files."""
 
 import json
 import os
@@ -15,12 +15,11 @@ from matplotlib.image import imread
 from nes2net import Detector
 from nes2net.audio.read import decode_audio
 from nes2net.cli.main import main
-from nes2net.scoring.track_plot import envelope, plot_track
 
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
-    """A folder with a checkpoint and recordings of 1.5 and 0.7 s, in the folder and in one below it."""
+    """A folder with a checkpoint and three recordings, one of them in a subfolder."""
     place = tmp_path_factory.mktemp("predict")
     torch.manual_seed(0)
     Detector.from_config({"frontend": "lfcc", "backend": "asp_mlp"}).save(place / "model.pth")
@@ -80,7 +79,7 @@ def test_json_lines_in_the_order_given(predict, detector, place):
 
 @pytest.mark.parametrize("how", [["--json"], []])
 @pytest.mark.parametrize("track", [[], ["--track"]])
-def test_bad_files_have_rows_of_their_own(predict, place, tmp_path, how, track):
+def test_a_bad_file_has_a_row_with_the_reason(predict, place, tmp_path, how, track):
     whole = (place / FILES[0]).read_bytes()
     (tmp_path / "cut.wav").write_bytes(whole[:20044])
     files = [FILES[0], str(tmp_path / "cut.wav"), "none.wav", FILES[1]]
@@ -128,31 +127,14 @@ def test_pictures(predict, place, tmp_path):
     assert status == 2 and "there are 3 files: name a folder" in err
 
 
-def test_the_envelope_is_that_of_the_samples(tmp_path):
-    samples = 0.1 * np.random.default_rng(0).standard_normal(30001)
-    soundfile.write(tmp_path / "noise.wav", samples, 16000, subtype="FLOAT")
-    low, high = envelope(tmp_path / "noise.wav", 30001 / 16000)
-    column = np.arange(30001) * 2000 // 30001
-    for expected, found, function in ((low, low, np.min), (high, high, np.max)):
-        expected = [function(samples[column == number]) for number in range(2000)]
-        np.testing.assert_allclose(found, expected, atol=1e-7)
-
-
-def test_a_picture_of_one_score_and_a_strange_name(detector, tmp_path):
-    path = tmp_path / "cost $5$_{x}.wav"
-    soundfile.write(path, np.zeros(8000), 16000)
-    plot_track(tmp_path / "picture.png", path, detector.score_track(path))
-    assert (tmp_path / "picture.png").stat().st_size > 5000
-
-
-def test_a_picture_that_cannot_be_written_is_said_before_anything_is_scored(predict, place, tmp_path):
+def test_a_picture_that_cannot_be_written_is_an_error_before_scoring(predict, place, tmp_path):
     (tmp_path / "file").write_text("no folder")
     for plot in (tmp_path / "file" / "a.png", tmp_path / "file" / "folder"):
         status, out, err = predict("none.wav", "--plot", str(plot))
         assert status == 2 and not out and "cannot be written" in err and "--plot" in err and err.count("\n") == 1
 
 
-def test_files_of_macos_beside_others_are_left_out(predict, place, tmp_path):
+def test_resource_files_of_macos_are_skipped(predict, place, tmp_path):
     (tmp_path / "more").mkdir()
     shutil.copy(place / FILES[0], tmp_path / "more" / "a.wav")
     (tmp_path / "more" / "._a.wav").write_bytes(b"\0\5\x16\7" + bytes(100))
@@ -161,7 +143,7 @@ def test_files_of_macos_beside_others_are_left_out(predict, place, tmp_path):
 
 
 def test_nothing_is_decoded_twice(predict, place, tmp_path, monkeypatch):
-    """Not even MP3, of which only decoding tells the length."""
+    """Only decoding tells the length of an MP3; its duration comes from the same pass."""
     soundfile.write(tmp_path / "a.mp3", soundfile.read(place / FILES[0])[0], 16000)
     decoded = []
     monkeypatch.setattr("nes2net.audio.read.decode_audio", lambda path: decoded.append(path) or decode_audio(path))
@@ -172,7 +154,7 @@ def test_nothing_is_decoded_twice(predict, place, tmp_path, monkeypatch):
 
 
 def test_a_terminal_that_is_not_utf_8(place):
-    """Neither a file's name nor the '–' of a failure may end the run."""
+    """A file's name and the '–' of a failure can be printed in any encoding."""
     name = "speech/中文.wav"
     command = [sys.executable, "-m", "nes2net.cli.main", "predict", name, "--model", "model.pth", "--device", "cpu"]
     environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
@@ -181,18 +163,18 @@ def test_a_terminal_that_is_not_utf_8(place):
     assert "\\u4e2d" in done.stdout and "not found" in done.stdout
 
 
-def test_an_interrupted_run_begins_again(predict, monkeypatch):
+def test_an_interruption_gives_status_130(predict, monkeypatch):
     monkeypatch.setattr("nes2net.cli.predict._scores", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
     status, _, err = predict(FILES[0])
     assert status == 130 and err.strip().endswith("interrupted")
 
 
-def test_names_that_are_no_text(predict, place, tmp_path):
+def test_file_names_that_are_not_utf_8(predict, place, tmp_path):
     path = os.fsdecode(os.fsencode(tmp_path) + b"/\xff.wav")
     try:
         shutil.copy(place / "speech" / "a.wav", path)
     except OSError:
-        pytest.skip("this file system takes text only")
+        pytest.skip("this file system takes UTF-8 names only")
     status, out, _ = predict(path, path + "x")
     assert status == 1 and "\\udcff.wav " in out and "\\udcff.wavx" in out
     status, out, _ = predict(path, "--json", "--plot", str(tmp_path / "picture.png"))
@@ -221,34 +203,25 @@ def test_errors_are_one_line(predict, place, arguments, message):
 @pytest.mark.parametrize(
     "model, message",
     [
-        ("protocol.txt", "protocol.txt is a text file, not a checkpoint"),
         ("recipe.yaml", "recipe.yaml is a text file, not a checkpoint"),
         ("model.onnx", "`nes2net score … --model model.onnx --engine onnx` scores with it"),
         ("none.onnx", "checkpoint none.onnx not found"),
     ],
 )
-def test_what_is_no_checkpoint(place, monkeypatch, capsys, model, message):
+def test_a_model_that_is_not_a_checkpoint(place, monkeypatch, capsys, model, message):
     monkeypatch.chdir(place)
-    for name in ("protocol.txt", "recipe.yaml", "model.onnx"):
+    for name in ("recipe.yaml", "model.onnx"):
         (place / name).write_text("name: tiny\n")
     assert main(["predict", "speech", "--model", model]) == 2
     error = capsys.readouterr().err
     assert message in error and error.count("\n") == 1
 
 
-def test_an_empty_file_is_a_row_and_nothing_else(place):
-    """Standard error is that of the process: decoders write there by themselves."""
+def test_decoders_print_nothing_about_an_empty_file(place):
+    """Decoders write to the standard error of the process, so this command runs in its own process."""
     (place / "empty.flac").touch()
-    command = [
-        sys.executable,
-        "-m",
-        "nes2net.cli.main",
-        "predict",
-        "empty.flac",
-        "speech/a.wav",
-        "--model",
-        "model.pth",
-    ]
+    arguments = ["empty.flac", "speech/a.wav", "--model", "model.pth"]
+    command = [sys.executable, "-m", "nes2net.cli.main", "predict", *arguments]
     done = subprocess.run(command, cwd=place, capture_output=True, text=True)
     assert done.returncode == 1
     assert done.stderr == "1 of 2 files could not be scored\n"

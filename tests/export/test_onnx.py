@@ -1,4 +1,4 @@
-"""Detectors as ONNX files: the same scores, from a file that is whole, says what it is and can do no harm."""
+"""ONNX files give the scores of the detector, describe themselves and can do no harm."""
 
 import json
 import shutil
@@ -26,7 +26,8 @@ from nes2net.export.onnx import export_onnx  # noqa: E402
 from nes2net.export.onnx_detector import OnnxDetector  # noqa: E402
 
 TOLERANCE = 1e-4
-#: onnxruntime 1.23, the last one for Python 3.10, reads weights wherever they lie, and is therefore given whole files only
+#: onnxruntime 1.23, the last for Python 3.10, reads weights from any place, so it may read only
+#: files that contain their weights.
 CHECKS_LOCATIONS = int(onnxruntime.__version__.split(".")[1]) > 23
 CONVOLUTIONS = [[16, 16, 8], [16, 4, 4], [16, 4, 4], [16, 4, 2]]  # 16 ms hop
 TRANSFORMER = {
@@ -38,7 +39,7 @@ TRANSFORMER = {
     "conv_pos": 16,
     "conv_pos_groups": 4,
 }
-#: options that make a part small
+#: Options that make a part small.
 FRONTENDS = {"lps": {"n_fft": 256, "num_bins": 64, "normalize": True}, "lfcc": {}, "waveform": {}}
 BACKENDS = {
     "attm_lstm": {"num_layers": 2},
@@ -63,7 +64,7 @@ def create(frontend: str, backend: str, aggregation: str = "last") -> Detector:
 
 
 def published(name: str) -> Detector:
-    """A published model with a small front-end; its options and everything behind it are the published ones."""
+    """A published model with a small front-end; every other option is published."""
     torch.manual_seed(0)
     config = dict(PUBLISHED_MODELS[name])
     frontend = config["frontend"]
@@ -74,9 +75,10 @@ def published(name: str) -> Detector:
 
 
 def assert_same(detector: Detector, exported: OnnxDetector) -> None:
-    """Logits and scores at the lengths of the first few frames, and at lengths and batches far from what was traced.
+    """Assert equal logits and scores for few frames, and for lengths and batches unlike the traced.
 
-    Of two or three frames alike a standard deviation is mostly rounding, in torch as well: there the comparison is rough.
+    The standard deviation of two or three similar frames is mostly rounding error, in torch as well.
+    With so few frames the tolerance is therefore larger.
     """
     shortest, hop = exported.min_samples, max(detector.frontend.hop_length, 200)
     sizes = [(1, shortest), (5, shortest)]
@@ -93,12 +95,12 @@ def assert_same(detector: Detector, exported: OnnxDetector) -> None:
         torch.testing.assert_close(exported(waveform), expected, rtol=tolerance, atol=tolerance)
         assert torch.equal(exported.scores(waveform), exported(waveform)[:, -1])
         found.append(expected[:, -1])
-    assert torch.cat(found).std() > 1e-4  # what is compared depends on the waveform
+    assert torch.cat(found).std() > 1e-4  # scores depend on the waveform
 
 
 @pytest.mark.parametrize("frontend, options", [("lps", {}), ("lfcc", {"n_fft": 500}), ("lps", {"num_samples": 4000})])
 def test_spectra_of_any_length_and_of_silence(frontend, options, tmp_path, monkeypatch):
-    """The ONNX graph keeps the floor under the logarithm, and the accuracy for transforms whose length is no power of two."""
+    """The graph keeps the floor of the logarithm, and its accuracy if n_fft is not a power of two."""
     monkeypatch.setitem(FRONTENDS, frontend, options)
     detector = create(frontend, "asp_mlp")
     exported = OnnxDetector(export_onnx(detector, tmp_path / "d.onnx"))
@@ -119,17 +121,17 @@ def detector() -> Detector:
 def file(detector, tmp_path_factory) -> Path:
     detector.train()
     path = export_onnx(detector, tmp_path_factory.mktemp("onnx") / "new" / "detector.onnx")
-    assert detector.training  # as it was
+    assert detector.training  # the mode is restored
     detector.eval()
     assert [p.name for p in path.parent.iterdir()] == ["detector.onnx"]
     return path
 
 
-def test_scores_are_torchs_for_any_batch_and_length(detector, file):
+def test_scores_equal_those_of_torch_for_any_batch_and_length(detector, file):
     assert_same(detector, OnnxDetector(file))
 
 
-def test_the_file_says_what_scoring_has_to_know(detector, file):
+def test_the_file_describes_its_detector(detector, file):
     model = onnx.load(file)
     onnx.checker.check_model(model, full_check=True)
     description = json.loads({p.key: p.value for p in model.metadata_props}["nes2net"])
@@ -144,7 +146,7 @@ def test_the_file_says_what_scoring_has_to_know(detector, file):
     assert str(Path(nes2net.__file__).parent).encode() not in file.read_bytes()
 
 
-def test_a_back_end_of_one_length_fixes_the_time(tmp_path):
+def test_a_back_end_of_one_length_fixes_the_number_of_samples(tmp_path):
     sls = create("wav2vec2_small", "sls")
     exported = OnnxDetector(export_onnx(sls, tmp_path / "sls.onnx"))
     assert exported.min_samples == exported.max_samples == sls.min_samples
@@ -173,7 +175,7 @@ def test_weights_of_a_large_detector_lie_beside_the_file(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("protocol", ["4sec", "full"])
-def test_both_engines_write_one_score_file(detector, file, corpus, tmp_path, monkeypatch, capsys, protocol):
+def test_both_engines_write_the_same_scores(detector, file, corpus, tmp_path, monkeypatch, capsys, protocol):
     monkeypatch.chdir(tmp_path)
     detector.save("detector.pth")
     score = ["score", "asvspoof2021_la", str(corpus), "--protocol", protocol, "--workers", "0", "--samples", "8000"]
@@ -189,16 +191,16 @@ def test_both_engines_write_one_score_file(detector, file, corpus, tmp_path, mon
     capsys.readouterr()
     assert main([*onnx_command, "onnx.txt"]) == 0
     assert "complete already" in capsys.readouterr().out
-    assert main([*onnx_command, "torch.txt"]) == 2  # never some scores of one engine and some of the other
+    assert main([*onnx_command, "torch.txt"]) == 2  # a file never mixes scores of two engines
     assert "another run" in capsys.readouterr().err
 
 
-def test_scoring_goes_on_where_it_stopped(file, corpus, tmp_path):
+def test_interrupted_scoring_resumes(file, corpus, tmp_path):
     trials, whole = asvspoof2021_la.trials(corpus, "eval"), tmp_path / "whole"
     score_trials(OnnxDetector(file), trials, whole, num_samples=8000, batch_size=2, num_workers=0)
     run = json.loads((tmp_path / "whole.json").read_text())["run"]
     lines = whole.read_text().splitlines()
-    marked = f"{lines[0].split(' ')[0]} 123.0"  # a score that is taken over, not computed again
+    marked = f"{lines[0].split(' ')[0]} 123.0"  # a score that is kept, not computed again
     (tmp_path / "torn.partial").write_text("\n".join([json.dumps(run), marked, *lines[1:4], lines[4][:5]]))
     score_trials(OnnxDetector(file), trials, tmp_path / "torn", num_samples=8000, batch_size=2, num_workers=0)
     assert (tmp_path / "torn").read_text().splitlines() == [marked, *lines[1:]]
@@ -210,7 +212,7 @@ def test_there_is_no_train_mode(file, corpus, tmp_path):
         score_trials(OnnxDetector(file), trials, tmp_path / "s", num_samples=8000, legacy_train_mode=True)
 
 
-def test_too_short_a_waveform_is_named(file):
+def test_a_waveform_that_is_too_short_is_an_error(file):
     shortest = OnnxDetector(file).min_samples
     with pytest.raises(InputError, match=f"at least {shortest} samples, got {shortest - 1}"):
         OnnxDetector(file).scores(torch.zeros(1, shortest - 1))
@@ -246,7 +248,7 @@ def test_errors_are_one_line(file, corpus, tmp_path, monkeypatch, capsys, model,
 
 
 @pytest.mark.parametrize("module", ["onnxruntime", "onnxscript"])
-def test_a_missing_package_says_what_to_install(detector, file, tmp_path, monkeypatch, module):
+def test_a_missing_package_is_an_error_with_its_command(detector, file, tmp_path, monkeypatch, module):
     monkeypatch.setitem(__import__("sys").modules, module, None)
     with pytest.raises(InputError, match=rf"{module} is not installed: pip install nes2net\[onnx\]"):
         if module == "onnxruntime":
@@ -255,7 +257,7 @@ def test_a_missing_package_says_what_to_install(detector, file, tmp_path, monkey
             export_onnx(detector, tmp_path / "d.onnx")
 
 
-def test_a_device_that_is_not_there_is_named(file):
+def test_a_missing_device_is_named(file):
     with pytest.raises(InputError, match="unknown device 'tpu9'"):
         OnnxDetector(file, device="tpu9")
     with pytest.raises(InputError, match="has no mps"):
@@ -266,7 +268,7 @@ def test_a_device_that_is_not_there_is_named(file):
 
 
 def write_model(path: Path, *, location: str | None = None, domain: str = "", description: dict | None = None) -> Path:
-    """A graph of two nodes, with weights at ``location`` or an operator of a ``domain``."""
+    """Write a graph of two nodes, with weights at ``location`` or operators of ``domain``."""
     weights = onnx.numpy_helper.from_array(np.ones(4, np.float32), "w")
     if location is not None:
         weights.ClearField("raw_data")
@@ -304,7 +306,7 @@ def test_weights_outside_the_folder_are_refused(tmp_path):
             OnnxDetector(write_model(folder / "m.onnx", location=location, description=DESCRIPTION))
 
 
-def test_an_onnxruntime_that_checks_no_places_gets_whole_files_only(file, tmp_path, monkeypatch):
+def test_an_old_onnxruntime_reads_only_files_with_their_weights(file, tmp_path, monkeypatch):
     monkeypatch.setattr(onnxruntime, "__version__", "1.23.2")
     assert OnnxDetector(file).config
     model = write_model(tmp_path / "m.onnx", location="weights", description=DESCRIPTION)
@@ -323,13 +325,13 @@ def test_custom_operators_are_refused(tmp_path):
 @pytest.mark.parametrize(
     "wrong", [{"external_data": "../weights"}, {"external_data": 3}, {"min_samples": "4"}, {"config": []}, None]
 )
-def test_a_description_that_is_none_is_refused(tmp_path, wrong):
+def test_a_wrong_description_is_refused(tmp_path, wrong):
     description = [] if wrong is None else {**DESCRIPTION, **wrong}
     with pytest.raises(InputError, match="is not a detector of this toolkit"):
         OnnxDetector(write_model(tmp_path / "m.onnx", description=description))
 
 
-def test_what_cannot_be_exported_is_named(detector, tmp_path):
+def test_errors_of_an_export(detector, tmp_path):
     with pytest.raises(InputError, match=r"d\.pt has the wrong suffix: the name of an ONNX file ends in \.onnx"):
         export_onnx(detector, tmp_path / "d.pt")
     with pytest.raises(InputError, match=r"bfloat16: call detector\.cpu\(\)\.float\(\) first"):
@@ -340,7 +342,7 @@ def test_what_cannot_be_exported_is_named(detector, tmp_path):
 
 
 class Untranslatable(Backend):
-    """A back-end that torch runs and ONNX has no operator for."""
+    """A back-end that torch can run and ONNX has no operator for."""
 
     config = {"name": "untranslatable"}  # noqa: RUF012
 
@@ -348,27 +350,27 @@ class Untranslatable(Backend):
         return torch.linalg.eigvals(features.mT @ features).abs()[:, :2]
 
 
-def test_a_back_end_without_a_translation_leaves_nothing(tmp_path):
+def test_a_back_end_without_a_translation_leaves_no_file(tmp_path):
     detector = create("lfcc", "asp_mlp")
     detector.backend = Untranslatable()
-    detector.aggregation.anchor = nn.Parameter(torch.zeros(1))  # a detector has a device and a dtype
+    detector.aggregation.anchor = nn.Parameter(torch.zeros(1))  # gives the detector a device and a dtype
     with pytest.raises(InputError, match=r"d\.onnx was not written: torch\.onnx cannot translate this detector"):
         export_onnx(detector, tmp_path / "d.onnx")
     assert not list(tmp_path.iterdir())
 
 
-def test_a_file_that_differs_does_not_appear(detector, file, tmp_path, monkeypatch):
+def test_a_file_with_other_scores_does_not_replace_the_old_one(detector, file, tmp_path, monkeypatch):
     def write_another(_detector, _description, path):
         shutil.copy(file, path)
 
     monkeypatch.setattr(onnx_engine, "_write", write_another)
-    (tmp_path / "d.onnx").write_text("what was there")
+    (tmp_path / "d.onnx").write_text("old")
     other = create("wav2vec2_small", "nes2net_x")
     with torch.no_grad():
         other.backend.fc.bias += 2e-4
     with pytest.raises(InputError, match=r"d\.onnx was not written: .* differ from torch's by 2\.0e-04"):
         export_onnx(other, tmp_path / "d.onnx")
-    assert [p.name for p in tmp_path.iterdir()] == ["d.onnx"] and (tmp_path / "d.onnx").read_text() == "what was there"
+    assert [p.name for p in tmp_path.iterdir()] == ["d.onnx"] and (tmp_path / "d.onnx").read_text() == "old"
 
 
 @pytest.mark.slow
@@ -399,7 +401,7 @@ def test_every_published_model(name, tmp_path):
     assert_same(detector, OnnxDetector(export_onnx(detector, tmp_path / "d.onnx")))
 
 
-def test_info_says_what_the_file_is(file, detector, capsys):
+def test_info_describes_the_file(file, detector, capsys):
     assert main(["info", str(file)]) == 0
     printed = capsys.readouterr().out
     assert "detector exported to ONNX" in printed and "or more samples at 16 kHz" in printed and "nes2net_x" in printed

@@ -1,9 +1,10 @@
-"""What a file is, from its content."""
+"""Files are identified by their content."""
 
 import pytest
 import torch
 
 from nes2net import Detector, InputError
+from nes2net.checkpoints.state_dict import save_state_dict
 from nes2net.cli.main import main
 from nes2net.detector import PUBLISHED_MODELS, recognise, unwrap_frontend
 from nes2net.export.formats import export
@@ -29,13 +30,7 @@ def test_unilm_file(pretrained):
     assert identity.config["frontend"]["num_buckets"] == 320
 
 
-@pytest.fixture
-def detector(small_model):
-    torch.manual_seed(0)
-    return Detector.from_config(small_model).eval()
-
-
-def test_every_form_of_a_detector(detector, tmp_path):
+def test_each_format_of_a_detector(detector, tmp_path):
     detector.save(tmp_path / "own.pth", epoch=3)
     export(detector, "safetensors", tmp_path / "folder")
     export(detector, "hf", tmp_path / "hf")
@@ -48,14 +43,12 @@ def test_every_form_of_a_detector(detector, tmp_path):
         assert identity.parameters == own.parameters
 
 
-def test_what_is_missing_or_left_over_is_listed(detector, tmp_path, capsys):
+def test_missing_and_extra_tensors_are_listed(detector, tmp_path, capsys):
     detector.save(tmp_path / "own.pth")
     state_dict = detector.state_dict()
     state_dict["Nested_Res2Net_TDNN.extra"] = torch.zeros(1)
     removed = next(k for k in state_dict if k.endswith("fc.weight"))
     del state_dict[removed]
-    from nes2net.checkpoints.state_dict import save_state_dict
-
     save_state_dict(state_dict, tmp_path / "other.pth", model=detector.config)
     identity = identify(tmp_path / "other.pth")
     assert identity.misfit.missing == [removed] and identity.misfit.left_over == ["Nested_Res2Net_TDNN.extra"]
@@ -67,9 +60,7 @@ def test_what_is_missing_or_left_over_is_listed(detector, tmp_path, capsys):
     "model",
     [5, {"frontend": 5}, {"frontend": {"name": "lps", "n_fft": "x"}, "backend": "nes2net_x"}, {"frontend": None}, "x"],
 )
-def test_an_impossible_description_of_itself_names_the_file(model, tmp_path):
-    from nes2net.checkpoints.state_dict import save_state_dict
-
+def test_a_wrong_record_of_the_model_is_an_error_with_the_file(model, tmp_path):
     save_state_dict({"w": torch.zeros(1)}, tmp_path / "odd.pth", model=model, other={1, 2})
     for read in (identify, Detector.from_pretrained):
         with pytest.raises(InputError, match=r"odd\.pth"):
@@ -136,7 +127,7 @@ def test_a_wrapped_detector_loads_and_scores_alike(pretrained, tmp_path):
         torch.testing.assert_close(loaded(waveform), detector(waveform), atol=0, rtol=0)
 
 
-def test_checkpoints_that_do_not_say_what_they_are(detector, tmp_path, monkeypatch):
+def test_checkpoints_without_a_record_of_their_model(detector, tmp_path, monkeypatch):
     torch.save(dict(detector.state_dict()), tmp_path / "bare.pth")
     with pytest.raises(InputError, match=r"fits no published model.*`config`"):
         Detector.from_pretrained(tmp_path / "bare.pth")

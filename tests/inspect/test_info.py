@@ -1,4 +1,4 @@
-"""`nes2net info`: for every name, with the paper's own figures."""
+"""`nes2net info`: every name is described, with the figures of its paper."""
 
 import pytest
 import torch
@@ -18,7 +18,7 @@ def test_every_name_is_described(name, capsys):
 
 
 def test_the_papers_cost_and_size():
-    """0.167 GFLOP on 200 frames and 512,039 parameters (arXiv 2504.05657), XLS-R about 149 GFLOP on 64,600 samples."""
+    """0.167 GFLOP on 200 frames, 512,039 parameters; XLS-R 149 GFLOP on 64,600 samples (2504.05657)."""
     (backend,) = info.describe("nes2net_x")
     assert backend.parameters == 512_039
     assert "0.167 GFLOP on 200 frames" in backend.notes[0]

@@ -28,7 +28,7 @@ def test_demonstration(tmp_path):
     out = tmp_path / "demo"
     corpus = out / "corpus"
 
-    # nothing trivial tells the classes apart
+    # no trivial cue separates the classes
     sys.path.insert(0, str(REPOSITORY / "scripts"))
     from demo_corpus import cues
 
@@ -52,7 +52,7 @@ def test_demonstration(tmp_path):
         assert {t.id for t in trials} == {t.id for t in keys}
         assert all(t.path.is_file() for t in trials)
         assert not speakers & {t.speaker for t in keys}
-        assert part == "in_the_wild" or {t.attack for t in keys} - attacks  # methods that training has not
+        assert part == "in_the_wild" or {t.attack for t in keys} - attacks  # attacks that are not in training
 
     for name in ("wav2vec2_small", "log_spectrum"):
         (folder,) = out.glob(f"models/demo_*_{name}")
@@ -69,7 +69,7 @@ def test_demonstration(tmp_path):
         assert len(cells) == 3
         assert all(0 < float(eer) < 45 and float(low) <= float(eer) <= float(high) for eer, low, high in cells)
 
-    # a second run starts from what is there
+    # a second run makes nothing again
     before = {
         p: p.stat().st_mtime_ns for p in out.rglob("*") if p.is_file() and "logs" not in p.parts and p.suffix != ".md"
     }

@@ -55,7 +55,7 @@ class TestChannel:
         tone = 0.3 * np.sin(2 * np.pi * 300 * np.arange(RATE) / RATE)
         x = np.concatenate([silence(0.5), tone, silence(0.7), tone, silence(0.3)])
         cut = channel.speech_only(x)
-        assert len(cut) / RATE == pytest.approx(2.1, abs=0.1)  # two tones and 100 ms; the filter rings
+        assert len(cut) / RATE == pytest.approx(2.1, abs=0.1)  # two tones and 100 ms, as the filter rings
 
     @pytest.mark.parametrize("x", [silence(1.0), silence(0.01), 1e-5 * np.ones(RATE)])
     def test_no_speech(self, x):
@@ -133,7 +133,7 @@ class TestCodecs:
 
 class TestSynthesis:
     @pytest.mark.parametrize("method", sorted(synthesis.METHODS))
-    def test_makes_speech_of_that_length(self, speech, method):
+    def test_spoofs_are_speech_of_the_same_length(self, speech, method):
         program = {"espeak": "espeak-ng", "klatt": "espeak-ng", "flite": "flite"}.get(method)
         if program and not shutil.which(program):
             pytest.skip(f"{program} is not installed")
@@ -169,7 +169,7 @@ def _band_powers(x: np.ndarray) -> np.ndarray:
 
 
 def voices(folder: Path, files: int = 20, speakers: int = 4) -> Path:
-    """A folder of recordings, a subfolder per speaker, in several formats and rates."""
+    """Fill a folder with recordings of several formats and rates, in one subfolder per speaker."""
     for speaker in range(speakers):
         for number in range(files):
             container, rate = [("wav", 16000), ("flac", 22050), ("ogg", 48000)][number % 3]
@@ -242,14 +242,14 @@ class TestCorpus:
         result = evaluation.evaluate("asvspoof2021_la", tmp_path / "scores.txt", built / "keys")
         assert 0 < result.min_tdcf <= 1
 
-    def test_readme_names_the_attacks_and_the_toy(self, built):
+    def test_readme_names_the_attacks_and_calls_the_corpus_a_toy(self, built):
         text = (built / "README.md").read_text()
         for trial in asvspoof2021_la.keys(built / "keys"):
             assert trial.label == "bonafide" or f"| {trial.attack} |" in text
         assert "toy" in text
 
     def test_second_call_returns_at_once(self, built, bonafide, monkeypatch, capsys):
-        monkeypatch.setattr(build, "Workers", None)  # nothing is to be made
+        monkeypatch.setattr(build, "Workers", None)  # no clip is made
         before = contents(built)
         eers = build.build(built, bonafide, jobs=1, seed=0, sizes=SIZES)
         assert "complete already" in capsys.readouterr().out
@@ -280,7 +280,7 @@ class TestCorpus:
         build.build(out, bonafide, jobs=1, seed=0, sizes=SIZES)
         assert contents(out) == contents(built)
 
-    def test_two_interrupts_end_it(self, bonafide, tmp_path):
+    def test_two_interrupts_end_the_build(self, bonafide, tmp_path):
         pytest.importorskip("pyworld", reason="pyworld is not installed")
         command = [sys.executable, REPOSITORY / "scripts/demo_corpus", "--out", tmp_path / "o", "--bonafide", bonafide]
         with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
@@ -324,7 +324,7 @@ def planned(shared_out) -> list[plan.Clip]:
 
 class TestPlan:
     @pytest.mark.parametrize("part", plan.EVALUATION_PARTS)
-    def test_codecs_do_not_tell_the_classes(self, planned, part):
+    def test_codecs_are_as_frequent_in_both_classes(self, planned, part):
         human, spoof = ([c.codec for c in planned if c.part == part and c.is_human is h] for h in (True, False))
         for codec in set(human):
             assert human.count(codec) / len(human) == pytest.approx(spoof.count(codec) / len(spoof), abs=0.01)
@@ -366,7 +366,7 @@ class TestOwnRecordings:
         read = np.concatenate([recordings.read(p.path, p.start, p.stop) for p in pieces])
         np.testing.assert_allclose(read, x, atol=1e-4)
 
-    def test_what_only_ffmpeg_reads(self, tmp_path):
+    def test_a_format_that_only_ffmpeg_reads(self, tmp_path):
         x = 0.3 * speech_like(2.0, 0)
         path = tmp_path / "voice.m4a"
         path.write_bytes(codecs._encode(x, RATE, codecs._CODECS["high_m4a"]).getvalue())
@@ -376,7 +376,7 @@ class TestOwnRecordings:
 
 
 class TestErrors:
-    """One line that names the way out, and exit status 2."""
+    """An error is one line that names the remedy, and exit status 2."""
 
     def failing(self, capsys, *arguments) -> str:
         assert build.main([str(a) for a in arguments]) == 2

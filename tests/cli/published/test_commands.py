@@ -1,6 +1,7 @@
-"""Every command of the published README, verbatim with paths changed, on a tiny corpus and a tiny XLS-R in fairseq's format.
+"""The commands of the published README, with other paths, on a tiny corpus and a tiny XLS-R.
 
-And what these commands print: the published lines on standard output, in the published order, and the rest on standard error.
+They print the published lines on standard output, in the published order, and everything else on
+standard error.
 """
 
 import re
@@ -20,19 +21,22 @@ from nes2net.machine.devices import choose_device
 REPOSITORY = Path(__file__).parents[3]
 
 TRAIN = """python main.py --track=LA --lr=0.00000025 --batch_size=12 --algo 4 --date 0520 --seed 12345 --loss=WCE \
- --model_name wav2vec2_Nes2Net_X --num_epochs {epochs} --pool_func 'mean' --SE_ratio 1 --Nes_ratio 8 8 --database_path DB/"""
-SCORE = """python main.py --track={track} --batch_size=2 --is_eval --eval --model_name wav2vec2_Nes2Net_X --pool_func 'mean' --SE_ratio 1 \
- --Nes_ratio 8 8 --test_protocol '4sec' --database_path DB/ --model_path={model} --eval_output={track}.txt"""
-AVERAGE = """python main.py --track=DF --batch_size=2 --is_eval --eval --model_name wav2vec2_Nes2Net_X --pool_func 'mean' --SE_ratio 1 \
- --Nes_ratio 8 8 --test_protocol '4sec' --database_path DB/ --num_average_model 5 --model_ID_to_average 56 60 62 76 95 \
- --model_folder_path={folder} --eval_output=averaged.txt"""
-WILD = """python main.py --track=in_the_wild --batch_size=2 --is_eval --eval --model_name wav2vec2_Nes2Net_X --pool_func 'mean' \
- --SE_ratio 1 --test_protocol 'full' --in_the_wild_path={wild} --model_path={model} --eval_output=wild.txt"""
+ --model_name wav2vec2_Nes2Net_X --num_epochs {epochs} --pool_func 'mean' --SE_ratio 1 --Nes_ratio 8 8 \
+ --database_path DB/"""
+SCORE = """python main.py --track={track} --batch_size=2 --is_eval --eval --model_name wav2vec2_Nes2Net_X \
+ --pool_func 'mean' --SE_ratio 1 --Nes_ratio 8 8 --test_protocol '4sec' --database_path DB/ --model_path={model} \
+ --eval_output={track}.txt"""
+AVERAGE = """python main.py --track=DF --batch_size=2 --is_eval --eval --model_name wav2vec2_Nes2Net_X \
+ --pool_func 'mean' --SE_ratio 1 --Nes_ratio 8 8 --test_protocol '4sec' --database_path DB/ --num_average_model 5 \
+ --model_ID_to_average 56 60 62 76 95 --model_folder_path={folder} --eval_output=averaged.txt"""
+WILD = """python main.py --track=in_the_wild --batch_size=2 --is_eval --eval --model_name wav2vec2_Nes2Net_X \
+ --pool_func 'mean' --SE_ratio 1 --test_protocol 'full' --in_the_wild_path={wild} --model_path={model} \
+ --eval_output=wild.txt"""
 DEMO = "python easy_inference_demo.py --model_path {model} --file_to_test {file} --model_name wav2vec2_Nes2Net_X {mode}"
 RUN = "models/0520_wav2vec2_Nes2Net_X_e{epochs}_bz12_lr2.5e-07_algo4_seed12345"
 
 
-#: Python's writing of a number: 0.25, 12.0, 3e-05
+#: A number as Python prints it: 0.25, 12.0, 3e-05.
 VALUE = r"\d+(\.\d+)?(e-\d+)?"
 LOSS = r"\d+\.\d{5}"
 EPOCH = (
@@ -43,7 +47,7 @@ STARTED = r"training started at: (Mon|Tue|Wed|Thu|Fri|Sat|Sun), \d\d [A-Z][a-z]{
 
 
 def assert_lines(printed: str, *patterns: str) -> None:
-    """Each line of ``printed`` matches its pattern."""
+    """Assert that each line of ``printed`` matches its pattern."""
     lines = printed.splitlines()
     assert len(lines) == len(patterns), printed
     for line, pattern in zip(lines, patterns):
@@ -66,7 +70,7 @@ def run(command: str, cwd: Path, status: int = 0) -> subprocess.CompletedProcess
 
 @pytest.fixture(scope="module")
 def folder(corpus, tmp_path_factory):
-    """A working folder with DB/ and xlsr2_300m.pt, which is fairseq's format and names but small."""
+    """A working folder with DB/ and a small xlsr2_300m.pt in fairseq's format."""
     folder = tmp_path_factory.mktemp("work")
     (folder / "DB").symlink_to(corpus)
     torch.manual_seed(0)
@@ -88,7 +92,8 @@ def folder(corpus, tmp_path_factory):
     return folder
 
 
-def published_commands(folder: Path, epochs: int) -> None:
+def assert_published_output(folder: Path, epochs: int) -> None:
+    """Run every command of the published README and compare what it prints."""
     done = run(TRAIN.format(epochs=epochs), folder)
     run_folder = folder / RUN.format(epochs=epochs)
     assert f"checkpoints are in {RUN.format(epochs=epochs)}" in done.stderr
@@ -142,7 +147,7 @@ def published_commands(folder: Path, epochs: int) -> None:
 
 
 def test_published_commands_with_three_epochs(folder):
-    published_commands(folder, epochs=3)
+    assert_published_output(folder, epochs=3)
 
 
 @pytest.mark.slow
@@ -150,4 +155,4 @@ def test_published_commands_verbatim(folder):
     for name in ("LA.txt", "DF.txt", "averaged.txt", "wild.txt"):
         for file in folder.glob(f"{name}*"):
             file.unlink()
-    published_commands(folder, epochs=100)
+    assert_published_output(folder, epochs=100)

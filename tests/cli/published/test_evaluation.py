@@ -1,4 +1,4 @@
-"""The published evaluation commands: their printed lines and exit statuses, character by character, and where they differ."""
+"""The published evaluation commands: their exact output, their exit status, and our differences."""
 
 import shlex
 import subprocess
@@ -16,19 +16,18 @@ MAIN = {
     "evaluate_2021_DF.py": official.evaluate_2021_df,
     "Cal_EER_in_the_wild.py": official.cal_eer_in_the_wild,
 }
-# (case, command) → (exit status, stdout) here, and why it is not what the published program gives.
+#: (case, command) → our (exit status, stdout) where the published program gives another, and why.
 DIFFERENT = {
-    # Ties are sorted unstably there.
+    # The published program sorts ties unstably.
     ("all_equal", "Cal_EER_in_the_wild"): (0, "EER: 0.5166666666666667\n"),
     ("g60k", "Cal_EER_in_the_wild"): (0, "EER: 0.12724074074074074\n"),
-    # One trial scored twice and another one not at all: rows are counted there, trials here.
+    # One trial has two scores and another has no score. The published program counts rows, we trials.
     ("g200", "LA_dup"): (1, "CHECK: submission has 199 of 200 expected trials.\n"),
-    # The folder above LA is accepted here.
+    # We also accept the folder above LA.
     ("g200", "LA_wrong_truth_dir"): (0, "min_tDCF: 0.1437\neer: 7.67\n"),
 }
 
-
-# Runs of these three programs that the reference holds, so that none is left out unnoticed.
+#: Number of runs of these three programs in the reference, so that no run is skipped unnoticed.
 NUM_RUNS = {
     "g200": 17,
     "single": 3,
@@ -47,7 +46,7 @@ def case(request, tmp_path_factory):
 
 
 def run(command, folder, monkeypatch, capsys):
-    """Exit status, stdout, stderr of ``python SCRIPT ARGUMENTS`` in ``folder``, run in this process."""
+    """Run ``python SCRIPT ARGUMENTS`` in ``folder``, in this process: exit status, stdout, stderr."""
     _, script, *arguments = shlex.split(command)
     monkeypatch.chdir(folder)
     try:
@@ -82,7 +81,7 @@ def g200(tmp_path):
 @pytest.mark.parametrize(
     "command", ["LA_short", "evaluate_2021_LA:eval", "evaluate_2021_DF:eval", "Cal_EER_in_the_wild"]
 )
-def test_the_files_at_the_top_level(g200, command):
+def test_the_scripts_at_the_top_level(g200, command):
     published = {**g200.results, **g200.cli_errors}[command]
     _, script, *arguments = shlex.split(published["cmd"])
     done = subprocess.run(
@@ -91,7 +90,7 @@ def test_the_files_at_the_top_level(g200, command):
     assert (done.returncode, done.stdout) == (published["rc"], published["stdout"])
 
 
-def test_trials_that_do_not_fit_are_named(g200, monkeypatch, capsys):
+def test_missing_and_non_finite_scores_are_named(g200, monkeypatch, capsys):
     _, _, stderr = run("python evaluate_2021_LA.py bad_short_LA.txt keys/LA eval", g200.folder, monkeypatch, capsys)
     assert stderr == "bad_short_LA.txt: 3 of 200 trials without a score: LA_E_1000045, LA_E_1000111, LA_E_1000176\n"
     _, _, stderr = run("python evaluate_2021_LA.py bad_nan_LA.txt keys/LA eval", g200.folder, monkeypatch, capsys)
@@ -122,21 +121,21 @@ def test_identical_rows_are_one_trial(g200, monkeypatch, capsys):
     assert evaluate_edited(g200, monkeypatch, capsys) == (0, "min_tDCF: 0.1437\neer: 7.67\n", "")
 
 
-def test_scored_twice_with_different_values(g200, monkeypatch, capsys):
+def test_two_different_scores_of_one_trial_are_an_error(g200, monkeypatch, capsys):
     edit(g200, lambda lines: [*lines, f"{lines[0].split()[0]} 17"])
     status, stdout, stderr = evaluate_edited(g200, monkeypatch, capsys)
     assert (status, stdout) == (2, "")
     assert stderr == "error: edited.txt: 1 scored twice with different values: LA_E_1000001\n"
 
 
-def test_another_name_in_place_of_a_trial(g200, monkeypatch, capsys):
+def test_an_unknown_trial_is_named(g200, monkeypatch, capsys):
     edit(g200, lambda lines: ["LA_E_9999999 0.5", *lines[1:]])
     status, stdout, stderr = evaluate_edited(g200, monkeypatch, capsys)
     assert (status, stdout) == (2, "")
     assert "1 of 200 trials without a score: LA_E_1000001; 1 scored but not in the key: LA_E_9999999" in stderr
 
 
-def test_not_one_trial_that_fits(g200, monkeypatch, capsys):
+def test_scores_of_other_trials_and_scores_that_are_not_numbers(g200, monkeypatch, capsys):
     edit(g200, lambda lines: [f"other_{line}" for line in lines[:150]])
     status, stdout, stderr = evaluate_edited(g200, monkeypatch, capsys)
     assert (status, stdout) == (1, "CHECK: submission has 150 of 200 expected trials.\n")
@@ -177,12 +176,12 @@ def test_warning_when_negating_changes_nothing(tmp_path, monkeypatch, capsys):
     status, stdout, _ = run("python evaluate_2021_LA.py scores.txt . eval", tmp_path, monkeypatch, capsys)
     assert status == 0
     assert stdout.splitlines()[-1] == (
-        "WARNING: your classifier might not work correctly, we checked if negating your scores gives different min t-DCF "
-        "- it does not. Are all values the same?"
+        "WARNING: your classifier might not work correctly, we checked if negating your scores gives different "
+        "min t-DCF - it does not. Are all values the same?"
     )
 
 
-def test_missing_asv_scores_name_every_path(g200, monkeypatch, capsys):
+def test_missing_asv_scores_are_an_error_with_each_path(g200, monkeypatch, capsys):
     (g200.folder / "keys/LA/ASV/ASVTorch_Kaldi/score.txt").unlink()
     status, stdout, stderr = run("python evaluate_2021_LA.py scores_LA.txt keys eval", g200.folder, monkeypatch, capsys)
     assert (status, stdout) == (2, "")

@@ -1,4 +1,4 @@
-"""What main.py prints where its commands differ from the published ones: other losses, going on, old averages, several processes."""
+"""Lines of main.py in further cases: no augmentation, resuming, old averages, several processes."""
 
 import os
 import shutil
@@ -25,7 +25,7 @@ def row(epoch, loss, w_aug, wo_aug):
 
 
 def test_the_lines_of_an_epoch(capsys):
-    """The best of each loss, of equal ones the last."""
+    """The best epoch of each loss is printed, and of equal epochs the last."""
     history = [row(1, 0.7, 0.5, 0.25), row(2, 0.123456, 0.5, 0.5), row(3, 0.1, 12.0, 0.375)]
     for length in (1, 2, 3):
         TrainingLines().epoch_ended(history[:length])
@@ -41,7 +41,7 @@ def test_the_lines_of_an_epoch(capsys):
     )
 
 
-def test_an_epoch_without_a_validation_has_no_lines(capsys):
+def test_an_epoch_without_validation_prints_nothing(capsys):
     first = {"epoch": 1, "loss": 0.7, "seconds": 1.0}
     TrainingLines().epoch_ended([first])
     assert capsys.readouterr().out == ""
@@ -51,7 +51,7 @@ def test_an_epoch_without_a_validation_has_no_lines(capsys):
 
 @pytest.fixture
 def main(corpus, tmp_path, monkeypatch, capsys):
-    """Runs main.py's command with flags in an empty folder; lines of standard output, and standard error as it is."""
+    """Return a function that runs main.py in an empty folder: lines of stdout, and text of stderr."""
     monkeypatch.chdir(tmp_path)
 
     def run(flags, status=0):
@@ -63,8 +63,8 @@ def main(corpus, tmp_path, monkeypatch, capsys):
     return run
 
 
-def test_training_without_rawboost_and_going_on(main):
-    """The loss of the one pass stands in both places; what was done before is not printed again."""
+def test_training_without_rawboost_and_resuming(main):
+    """Both validation losses are that of the one pass. Finished epochs are not printed again."""
     lines, remarks = main(TRAIN)
     assert lines[0] == "Device: cpu" and lines[2] == "num_params_SSL: 0"  # a spectrum has no parameters
     assert lines[3:5] == ["no. of training trials 12", "no. of validation trials 12"]
@@ -79,15 +79,15 @@ def test_training_without_rawboost_and_going_on(main):
     assert again == lines[:5] and "is trained already, 2 epochs" in remarks
 
 
-def test_training_from_a_checkpoint_says_so(main):
+def test_training_from_a_checkpoint_prints_its_path(main):
     main(TRAIN)
     (folder,) = Path("models").iterdir()
     lines, _ = main(f"{TRAIN} --comment again --model_path {folder}/epoch_1.pth")
     assert lines[2:4] == ["num_params_SSL: 0", f"Model loaded : {folder}/epoch_1.pth"]
 
 
-def test_an_average_older_than_its_checkpoints(main, small_model):
-    """Is made anew, which the published program would not do, and a remark says why."""
+def test_an_average_older_than_its_checkpoints_is_made_again(main, small_model):
+    """The published program would use the old average; a remark tells the difference."""
     Path("run").mkdir()
     for number in (1, 2):
         Detector.from_config(small_model).save(f"run/epoch_{number}.pth")
@@ -107,14 +107,16 @@ def test_unreadable_files_are_named_on_standard_error(main, detector, corpus, tm
     (bad,) = (tmp_path / "DB").rglob("LA_E_1000003.flac")
     bad.write_bytes(b"no audio")
     detector.save("detector.pth")
-    lines, remarks = main(f"{SCORE} --model_path detector.pth".format(corpus="DB"), status=1)
+    flags = f"{SCORE} --model_path detector.pth".format(corpus="DB")
+    lines, remarks = main(flags, status=1)
     assert lines[5] == "no. of eval trials 12" and lines[6] == "Scores saved to s.txt" and len(lines) == 8
     assert "1 files were left out: LA_E_1000003" in remarks
+    main(f"{flags} --on-error raise --overwrite", status=2)
 
 
 @pytest.mark.slow
-def test_of_several_processes_the_first_one_prints(corpus, detector, tmp_path):
-    """In training and in scoring; the lines are those of one process."""
+def test_only_the_first_of_several_processes_prints(corpus, detector, tmp_path):
+    """In training and in scoring, the lines are those of a single process."""
     detector.save(tmp_path / "detector.pth")
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     script = str(Path(__file__).parents[3] / "main.py")

@@ -1,4 +1,4 @@
-"""Every command that writes files gives them the permissions of the umask."""
+"""Every command gives the files that it writes the permissions of the umask."""
 
 import os
 import stat
@@ -13,7 +13,7 @@ from nes2net.cli.published import main as legacy
 
 @pytest.fixture
 def umask():
-    """Set the umask for this test."""
+    """Return a function that sets the umask for this test."""
     before = os.umask(0o022)
     yield os.umask
     os.umask(before)
@@ -21,18 +21,14 @@ def umask():
 
 @pytest.mark.skipif(os.name != "posix", reason="permissions are those of POSIX systems")
 @pytest.mark.parametrize("mask", [0o022, 0o077])
-def test_all_that_is_written(corpus, small_model, tmp_path, monkeypatch, capsys, umask, mask):
+def test_every_command_respects_the_umask(corpus, small_model, tmp_path, monkeypatch, capsys, umask, mask):
     pytest.importorskip("onnxscript")
     monkeypatch.chdir(tmp_path)
     umask(mask)
-    monkeypatch.setattr("nes2net.export.onnx.LARGEST_FILE", 1000)  # weights in a file of their own
+    monkeypatch.setattr("nes2net.export.onnx.LARGEST_FILE", 1000)  # so the ONNX weights get their own file
     data = {"num_workers": 0, "num_samples": 8000, "cache": "cache", "root": str(corpus)}
-    recipe = {
-        "name": "tiny",
-        "model": small_model,
-        "data": data,
-        "train": {"epochs": 1, "batch_size": 4, "keep": "all"},
-    }
+    train = {"epochs": 1, "batch_size": 4, "keep": "all"}
+    recipe = {"name": "tiny", "model": small_model, "data": data, "train": train}
     Path("recipe.yaml").write_text(yaml.safe_dump(recipe))
     wav, keys = corpus / "release_in_the_wild" / "1.wav", corpus / "keys"
     scoring = "--model mean.pth --samples 8000 --workers 0 --out"
