@@ -1,4 +1,4 @@
-"""Averaging the weights of checkpoints."""
+"""Averages of a run's checkpoints: which epochs, the file's name, and new batch statistics."""
 
 from __future__ import annotations
 

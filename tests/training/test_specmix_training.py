@@ -65,7 +65,7 @@ def equal(a, b):
 
 
 def test_cross_entropy_of_mixed_labels():
-    """Σ_i Σ_c w_c q_ic ℓ_ic / Σ_i Σ_c w_c q_ic, written out; hard labels give the published loss."""
+    """Σ_i Σ_c w_c q_ic ℓ_ic / Σ_i Σ_c w_c q_ic, written out; hard labels: the published loss."""
     logits = torch.randn(5, 2, generator=torch.Generator().manual_seed(0))
     criterion = WeightedCrossEntropy((0.1, 0.9))
     bonafide_share = [0.0, 0.25, 0.5, 1.0, 0.9]
