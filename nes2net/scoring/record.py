@@ -54,7 +54,9 @@ def plain(about: Mapping[str, Any]) -> dict[str, Any]:
     try:
         return json.loads(json.dumps(dict(about), default=str))
     except (TypeError, ValueError) as error:
-        raise InputError(f"the facts given about the scores cannot be written as JSON ({error}): give plain data") from error
+        raise InputError(
+            f"the facts given about the scores cannot be written as JSON ({error}): give plain data"
+        ) from error
 
 
 def read_record(path: Path) -> dict[str, Any]:

@@ -48,5 +48,7 @@ def test_files_without_segment_labels_are_refused(tmp_path):
         partialspoof.segment_labels(tmp_path, "dev", 40)
     for values in (np.array(["1", "2"]), np.array([["1"]]), np.array([0.5])):
         np.save(tmp_path / "dev_seglab_0.02.npy", {"CON_D_1": values})
-        with pytest.raises(InputError, match=r"dev_seglab_0\.02\.npy: the labels of CON_D_1 are not a row of '0' and '1'"):
+        with pytest.raises(
+            InputError, match=r"dev_seglab_0\.02\.npy: the labels of CON_D_1 are not a row of '0' and '1'"
+        ):
             partialspoof.segment_labels(tmp_path, "dev")

@@ -16,5 +16,7 @@ def test_not_a_text_file(tmp_path):
 
 
 def test_windows_line_ends_and_byte_order_mark(tmp_path):
-    (tmp_path / "meta.csv").write_bytes(b"\xef\xbb\xbf" + b"file,speaker,label\r\n0.wav,A,spoof\r\n1.wav,B,bona-fide\r\n")
+    (tmp_path / "meta.csv").write_bytes(
+        b"\xef\xbb\xbf" + b"file,speaker,label\r\n0.wav,A,spoof\r\n1.wav,B,bona-fide\r\n"
+    )
     assert [t.id for t in in_the_wild.keys(tmp_path)] == ["0", "1"]
