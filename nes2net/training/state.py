@@ -157,7 +157,7 @@ def fingerprint(trials: Sequence[Trial]) -> dict[str, int | str]:
 
 
 def read_resume_file(folder: Path) -> dict[str, Any] | None:
-    """Read the ``resume.pt`` of the run in ``folder``; None if there is none.
+    """Read the ``resume.pt`` of the run in ``folder``; None if the folder has no such file.
 
     Raises:
         InputError: if the file is damaged, or was written by another version of this package.

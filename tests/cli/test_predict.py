@@ -187,7 +187,7 @@ def test_file_names_that_are_not_utf_8(predict, place, tmp_path):
         (["speech/a.wav", "--samples", "0"], "--samples is at least 1"),
         (["speech/a.wav", "--samples", "100", "--track"], "--samples is for one score a file"),
         (["speech/a.wav", "--track", "--window", "0.001"], "window of 0.001 s is too short"),
-        (["speech/a.wav", "--track", "--hop", "0"], "the hop is a positive number"),
+        (["speech/a.wav", "--track", "--hop", "0"], "the hop must be a positive number"),
         (["speech/a.wav", "--batch-size", "0"], "--batch-size is at least 1"),
         (["speech/a.wav", "--device", "gpu0"], "unknown device"),
         (["empty"], "there are no audio files in empty"),
@@ -204,7 +204,7 @@ def test_errors_are_one_line(predict, place, arguments, message):
     "model, message",
     [
         ("recipe.yaml", "recipe.yaml is a text file, not a checkpoint"),
-        ("model.onnx", "`nes2net score … --model model.onnx --engine onnx` scores with it"),
+        ("model.onnx", "score with it by `nes2net score … --model model.onnx --engine onnx`"),
         ("none.onnx", "checkpoint none.onnx not found"),
     ],
 )

@@ -6,7 +6,6 @@ import torch
 from nes2net import Detector, InputError
 from nes2net.checkpoints.state_dict import save_state_dict
 from nes2net.cli.main import main
-from nes2net.detector import PUBLISHED_MODELS, recognise, unwrap_frontend
 from nes2net.export.formats import export
 from nes2net.inspect.identify import identify
 from nes2net.recipes.recipe import Recipe
@@ -84,59 +83,3 @@ def test_run_folder_resume_file_and_others(detector, tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match="is not a folder of a detector"):
         identify(tmp_path / "empty")
-
-
-def published_state(name):
-    with torch.device("meta"):
-        return Detector.from_config(PUBLISHED_MODELS[name]).state_dict()
-
-
-@pytest.mark.parametrize("name", PUBLISHED_MODELS)
-def test_published_models_are_recognised(name):
-    fitting = [known for known, misfit in recognise(published_state(name)).items() if not misfit]
-    # SELU instead of ReLU changes no tensor: those two share every name and shape.
-    alike = {"WavLM_Nes2Net_X", "WavLM_Nes2Net_X_SeLU"}
-    assert set(fitting) == (alike if name in alike else {name})
-
-
-@pytest.mark.parametrize(
-    "wrapper", ["ssl_model.upstream.model.", "ssl_model.model.upstream.model.", "ssl_model.featurizer.m."]
-)
-def test_wavlm_inside_s3prl_is_found(wrapper):
-    state_dict = published_state("WavLM_Nes2Net")
-    wrapped = {k.replace("ssl_model.model.", wrapper): v for k, v in state_dict.items()}
-    assert set(wrapped) != set(state_dict)
-    assert set(unwrap_frontend(wrapped)) == set(state_dict)
-    assert not recognise(wrapped)["WavLM_Nes2Net"]
-
-
-def test_a_wrapped_detector_loads_and_scores_alike(pretrained, tmp_path):
-    torch.manual_seed(0)
-    config = {"frontend": "wavlm", "aggregation": "sea", "backend": {"name": "nes2net_x", "nes_ratio": [4, 4]}}
-    detector = Detector.from_config(config, pretrained / "tiny_wavlm_unilm.pt").eval()
-    wrapped = {
-        k.replace("ssl_model.model.", "module.ssl_model.model.upstream.model.")
-        if k.startswith("ssl_model.model.")
-        else f"module.{k}": v
-        for k, v in detector.state_dict().items()
-    }
-    torch.save(wrapped, tmp_path / "published.pth")
-    loaded = Detector.from_pretrained(tmp_path / "published.pth", device="cpu", config=detector.config)
-    waveform = torch.randn(1, 16000)
-    with torch.inference_mode():
-        torch.testing.assert_close(loaded(waveform), detector(waveform), atol=0, rtol=0)
-
-
-def test_checkpoints_without_a_record_of_their_model(detector, tmp_path, monkeypatch):
-    torch.save(dict(detector.state_dict()), tmp_path / "bare.pth")
-    with pytest.raises(InputError, match=r"fits no published model.*`config`"):
-        Detector.from_pretrained(tmp_path / "bare.pth")
-    published = {"A": detector.config}
-    monkeypatch.setattr("nes2net.detector.PUBLISHED_MODELS", published)
-    assert Detector.from_pretrained(tmp_path / "bare.pth", device="cpu").config == detector.config
-    published["B"] = detector.config
-    with pytest.raises(InputError, match="fits A and B, .*`config`"):
-        Detector.from_pretrained(tmp_path / "bare.pth")
-    assert Detector.from_pretrained(tmp_path / "bare.pth", device="cpu", config="B").config == detector.config
-    with pytest.raises(InputError, match="architecture 'C' is neither a published model nor a recipe"):
-        Detector.from_pretrained(tmp_path / "bare.pth", config="C")

@@ -1,4 +1,4 @@
-"""The demonstration corpus: its parts on seconds of audio, and (slow) the whole of it."""
+"""The demonstration corpus: its parts on seconds of audio, and a small corpus."""
 
 import shutil
 import signal
@@ -439,8 +439,8 @@ def trial_line(part: str, name: str, label: str) -> str:
     }.get(part, f"s {name} - A01 {label}")
 
 
-def test_cues_see_what_is_trivial(tmp_path):
-    """The check finds an uneven level, so a high EER of the check is meaningful."""
+def test_cues_find_a_trivial_difference(tmp_path):
+    """The check finds an uneven level, so a high EER means that there is no such cue."""
     rng = np.random.default_rng(0)
     folders = {"train": "ASVspoof2019_LA_train/flac", "dev": "ASVspoof2019_LA_dev/flac", "wild": "release_in_the_wild"}
     rows = {}
