@@ -96,9 +96,9 @@ frontends: Registry[Frontend] = Registry(
         "xlsr_300m": "nes2net.frontends.wav2vec2:xlsr_300m",
         "wavlm": "nes2net.frontends.wavlm:WavLMFrontend",
         "wavlm_large": "nes2net.frontends.wavlm:wavlm_large",
-        "lps": "nes2net.frontends.spectral:LogPowerSpectrum",
-        "lfcc": "nes2net.frontends.spectral:LinearFrequencyCepstrum",
-        "waveform": "nes2net.frontends.spectral:Waveform",
+        "lps": "nes2net.frontends.lps:LogPowerSpectrum",
+        "lfcc": "nes2net.frontends.lfcc:LinearFrequencyCepstrum",
+        "waveform": "nes2net.frontends.waveform:Waveform",
     },
 )
 aggregations: Registry[Aggregation] = Registry(

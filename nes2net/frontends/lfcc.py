@@ -1,7 +1,4 @@
-"""Front-ends without parameters: log spectrum (``lps``), ``lfcc`` and ``waveform``.
-
-They compute on the device of the waveform.
-"""
+"""Linear-frequency cepstral coefficients (``lfcc``), computed on the device of the waveform."""
 
 from __future__ import annotations
 
@@ -11,93 +8,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from nes2net.audio.read import SAMPLE_RATE
+from nes2net.audio.waveform import SAMPLE_RATE
 from nes2net.errors import InputError
 from nes2net.frontends.base import Frontend, Layers, UsedSamples
-
-_WINDOWS = {
-    "blackman": torch.blackman_window,
-    "hamming": torch.hamming_window,
-    "hann": torch.hann_window,
-}
-
-
-class LogPowerSpectrum(Frontend):
-    """Logarithm of the magnitude spectrum, one frame per ``hop_length`` samples: B×N → B×T×bins.
-
-    Each frame goes through pre-emphasis x[n] − 0.97·x[n−1], a symmetric window, an FFT and log(|X|
-    + e^−80). The defaults are the full-band setting of the group's SR-LA Res2Net (Neural Networks
-    2024). That MPIF-Res2Net shares it is an assumption, see DEVIATIONS.md. Its F0 sub-band, 0 to
-    416 Hz, is ``num_bins=45``, and it reads the first 80,000 samples (``num_samples``).
-
-    Args:
-        n_fft: length of the FFT and of the window in samples.
-        hop_length: samples from one frame to the next.
-        window: ``"blackman"``, ``"hamming"`` or ``"hann"``.
-        pre_emphasis: coefficient in [0, 1); 0 for no pre-emphasis.
-        num_bins: how many of the lowest bins to keep; None for all n_fft/2 + 1.
-        normalize: subtract the mean of each bin over the utterance, and divide by the standard
-            deviation over all bins and frames. No value of it is published.
-        num_samples: how many leading samples of a waveform are read; None for all.
-
-    Raises:
-        InputError: if an option is out of its range.
-
-    >>> frontend = LogPowerSpectrum(n_fft=512, hop_length=160, num_bins=256)
-    >>> [tuple(state.shape) for state in frontend(torch.zeros(2, 16000))]
-    [(2, 97, 256)]
-    """
-
-    def __init__(
-        self,
-        checkpoint: str | Path | None = None,
-        *,
-        n_fft: int = 1728,
-        hop_length: int = 130,
-        window: str = "blackman",
-        pre_emphasis: float = 0.97,
-        num_bins: int | None = None,
-        normalize: bool = False,
-        num_samples: int | None = None,
-    ) -> None:
-        super().__init__()
-        _check_no_checkpoint("lps", checkpoint)
-        if window not in _WINDOWS:
-            raise InputError(f"window must be one of {', '.join(_WINDOWS)}, not '{window}'")
-        all_bins = n_fft // 2 + 1
-        if num_bins is not None and not 0 < num_bins <= all_bins:
-            raise InputError(f"num_bins must be 1 to {all_bins} for n_fft {n_fft}, not {num_bins}")
-        if num_samples is not None and num_samples < n_fft:
-            raise InputError(f"num_samples must be at least n_fft, {n_fft}, or null for all, not {num_samples}")
-        self.config = {"name": "lps", "n_fft": n_fft, "hop_length": hop_length, "window": window}
-        self.config.update(pre_emphasis=pre_emphasis, num_bins=num_bins, normalize=normalize, num_samples=num_samples)
-        self.out_dim = num_bins or all_bins
-        self.hop_length = hop_length
-        self.min_samples = n_fft
-        self.used_samples = UsedSamples(n_fft, hop_length, num_samples)
-        self.n_fft, self.pre_emphasis, self.normalize, self.num_samples = n_fft, pre_emphasis, normalize, num_samples
-        self.window = _WINDOWS[window]
-
-    def forward(self, waveform: Tensor, layers: Layers = "last", final_norm: bool = True) -> list[Tensor]:
-        """Compute the log spectrum of ``waveform`` B×N: one hidden state B×T×bins.
-
-        T = 1 + (N − n_fft) // hop_length.
-
-        ``layers`` and ``final_norm`` have no effect: there is one layer, and no norm.
-
-        Raises:
-            InputError: if the waveform is shorter than one frame.
-        """
-        _check_long_enough(waveform, self.min_samples)
-        x = _emphasised(waveform[:, : self.num_samples], self.pre_emphasis)
-        window = self.window(self.n_fft, periodic=False, dtype=x.dtype, device=x.device)
-        spectrum = torch.stft(x, self.n_fft, self.hop_length, window=window, center=False, return_complex=True)
-        # B×all bins×T → B×T×bins
-        log_magnitude = torch.log(spectrum[:, : self.out_dim].abs() + torch.e**-80).transpose(1, 2)
-        if self.normalize:
-            log_magnitude = log_magnitude - log_magnitude.mean(1, keepdim=True)
-            log_magnitude = log_magnitude / (log_magnitude.square().mean((1, 2), keepdim=True).sqrt() + 1e-5)
-        return [log_magnitude.to(waveform.dtype)]
+from nes2net.frontends.spectrum import check_long_enough, check_no_checkpoint, emphasised
 
 
 class LinearFrequencyCepstrum(Frontend):
@@ -149,7 +63,7 @@ class LinearFrequencyCepstrum(Frontend):
         num_samples: int | None = None,
     ) -> None:
         super().__init__()
-        _check_no_checkpoint("lfcc", checkpoint)
+        check_no_checkpoint("lfcc", checkpoint)
         if not 0 < window_length <= n_fft:
             raise InputError(f"window_length must be 1 to n_fft, {n_fft}, not {window_length}")
         if not 0 < num_coefficients <= num_filters:
@@ -192,8 +106,8 @@ class LinearFrequencyCepstrum(Frontend):
         Raises:
             InputError: if the waveform is shorter than one frame.
         """
-        _check_long_enough(waveform, self.min_samples)
-        x = _emphasised(waveform[:, : self.num_samples], self.pre_emphasis)
+        check_long_enough(waveform, self.min_samples)
+        x = emphasised(waveform[:, : self.num_samples], self.pre_emphasis)
         window = torch.hamming_window(self.window_length, periodic=False, dtype=x.dtype, device=x.device)
         frames = x.unfold(1, self.window_length, self.hop_length) * window  # B×T×window
         power = torch.view_as_real(torch.fft.rfft(frames, self.n_fft)).square().sum(-1)  # B×T×bins
@@ -203,22 +117,6 @@ class LinearFrequencyCepstrum(Frontend):
         for _ in range(self.deltas):
             features.append(self.delta_scale * _difference(features[-1]))
         return [torch.cat(features, dim=2).to(waveform.dtype)]
-
-
-def _check_no_checkpoint(name: str, checkpoint: str | Path | None) -> None:
-    if checkpoint is not None:
-        raise InputError(f"the {name} front-end has no weights and takes no checkpoint: leave out {checkpoint}")
-
-
-def _check_long_enough(waveform: Tensor, min_samples: int) -> None:
-    if waveform.shape[-1] < min_samples:
-        raise InputError(f"a waveform of {waveform.shape[-1]} samples is too short: one frame needs {min_samples}")
-
-
-def _emphasised(waveform: Tensor, coefficient: float) -> Tensor:
-    """x[n] − coefficient·x[n−1] of ``waveform`` B×N, in at least float32, as FFTs need."""
-    x = waveform.to(torch.promote_types(waveform.dtype, torch.float32))
-    return torch.cat([x[:, :1], x[:, 1:] - coefficient * x[:, :-1]], dim=1)
 
 
 def _triangular_filters(n_fft: int, num_filters: int, max_frequency: float, like: Tensor) -> Tensor:
@@ -242,22 +140,3 @@ def _difference(x: Tensor) -> Tensor:
     """x[t+1] − x[t−1] of B×T×D, with the first and last frame repeated."""
     padded = torch.cat([x[:, :1], x, x[:, -1:]], dim=1)
     return padded[:, 2:] - padded[:, :-2]
-
-
-class Waveform(Frontend):
-    """The waveform itself as one hidden state B×N×1, for back-ends with their own filters.
-
-    >>> Waveform()(torch.zeros(2, 100))[0].shape
-    torch.Size([2, 100, 1])
-    """
-
-    out_dim = hop_length = min_samples = 1
-
-    def __init__(self, checkpoint: str | Path | None = None) -> None:
-        super().__init__()
-        _check_no_checkpoint("waveform", checkpoint)
-        self.config = {"name": "waveform"}
-
-    def forward(self, waveform: Tensor, layers: Layers = "last", final_norm: bool = True) -> list[Tensor]:
-        """Return ``waveform`` B×N as one hidden state B×N×1; the other arguments have no effect."""
-        return [waveform.unsqueeze(-1)]

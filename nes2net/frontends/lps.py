@@ -1,0 +1,96 @@
+"""Logarithm of the magnitude spectrum (``lps``), computed on the device of the waveform."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from nes2net.errors import InputError
+from nes2net.frontends.base import Frontend, Layers, UsedSamples
+from nes2net.frontends.spectrum import check_long_enough, check_no_checkpoint, emphasised
+
+_WINDOWS = {
+    "blackman": torch.blackman_window,
+    "hamming": torch.hamming_window,
+    "hann": torch.hann_window,
+}
+
+
+class LogPowerSpectrum(Frontend):
+    """Logarithm of the magnitude spectrum, one frame per ``hop_length`` samples: B×N → B×T×bins.
+
+    Each frame goes through pre-emphasis x[n] − 0.97·x[n−1], a symmetric window, an FFT and log(|X|
+    + e^−80). The defaults are the full-band setting of the group's SR-LA Res2Net (Neural Networks
+    2024). That MPIF-Res2Net shares it is an assumption, see DEVIATIONS.md. Its F0 sub-band, 0 to
+    416 Hz, is ``num_bins=45``, and it reads the first 80,000 samples (``num_samples``).
+
+    Args:
+        n_fft: length of the FFT and of the window in samples.
+        hop_length: samples from one frame to the next.
+        window: ``"blackman"``, ``"hamming"`` or ``"hann"``.
+        pre_emphasis: coefficient in [0, 1); 0 for no pre-emphasis.
+        num_bins: how many of the lowest bins to keep; None for all n_fft/2 + 1.
+        normalize: subtract the mean of each bin over the utterance, and divide by the standard
+            deviation over all bins and frames. No value of it is published.
+        num_samples: how many leading samples of a waveform are read; None for all.
+
+    Raises:
+        InputError: if an option is out of its range.
+
+    >>> frontend = LogPowerSpectrum(n_fft=512, hop_length=160, num_bins=256)
+    >>> [tuple(state.shape) for state in frontend(torch.zeros(2, 16000))]
+    [(2, 97, 256)]
+    """
+
+    def __init__(
+        self,
+        checkpoint: str | Path | None = None,
+        *,
+        n_fft: int = 1728,
+        hop_length: int = 130,
+        window: str = "blackman",
+        pre_emphasis: float = 0.97,
+        num_bins: int | None = None,
+        normalize: bool = False,
+        num_samples: int | None = None,
+    ) -> None:
+        super().__init__()
+        check_no_checkpoint("lps", checkpoint)
+        if window not in _WINDOWS:
+            raise InputError(f"window must be one of {', '.join(_WINDOWS)}, not '{window}'")
+        all_bins = n_fft // 2 + 1
+        if num_bins is not None and not 0 < num_bins <= all_bins:
+            raise InputError(f"num_bins must be 1 to {all_bins} for n_fft {n_fft}, not {num_bins}")
+        if num_samples is not None and num_samples < n_fft:
+            raise InputError(f"num_samples must be at least n_fft, {n_fft}, or null for all, not {num_samples}")
+        self.config = {"name": "lps", "n_fft": n_fft, "hop_length": hop_length, "window": window}
+        self.config.update(pre_emphasis=pre_emphasis, num_bins=num_bins, normalize=normalize, num_samples=num_samples)
+        self.out_dim = num_bins or all_bins
+        self.hop_length = hop_length
+        self.min_samples = n_fft
+        self.used_samples = UsedSamples(n_fft, hop_length, num_samples)
+        self.n_fft, self.pre_emphasis, self.normalize, self.num_samples = n_fft, pre_emphasis, normalize, num_samples
+        self.window = _WINDOWS[window]
+
+    def forward(self, waveform: Tensor, layers: Layers = "last", final_norm: bool = True) -> list[Tensor]:
+        """Compute the log spectrum of ``waveform`` B×N: one hidden state B×T×bins.
+
+        T = 1 + (N − n_fft) // hop_length.
+
+        ``layers`` and ``final_norm`` have no effect: there is one layer, and no norm.
+
+        Raises:
+            InputError: if the waveform is shorter than one frame.
+        """
+        check_long_enough(waveform, self.min_samples)
+        x = emphasised(waveform[:, : self.num_samples], self.pre_emphasis)
+        window = self.window(self.n_fft, periodic=False, dtype=x.dtype, device=x.device)
+        spectrum = torch.stft(x, self.n_fft, self.hop_length, window=window, center=False, return_complex=True)
+        # B×all bins×T → B×T×bins
+        log_magnitude = torch.log(spectrum[:, : self.out_dim].abs() + torch.e**-80).transpose(1, 2)
+        if self.normalize:
+            log_magnitude = log_magnitude - log_magnitude.mean(1, keepdim=True)
+            log_magnitude = log_magnitude / (log_magnitude.square().mean((1, 2), keepdim=True).sqrt() + 1e-5)
+        return [log_magnitude.to(waveform.dtype)]
