@@ -55,7 +55,7 @@ def test_noise_then_rawboost_then_crop_from_one_stream(trials, folders):
         expected = rawboost(expected, 4, rng)
         expected = random_crop(expected, 8000, rng).astype(np.float32)
         example = dataset[epoch, index]
-        assert (example.index, example.target, example.error) == (index, trial.target, None)
+        assert (example.target, example.error) == (trial.target, None)
         assert example.waveform.dtype == torch.float32
         np.testing.assert_array_equal(example.waveform.numpy(), expected)
 
