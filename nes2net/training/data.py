@@ -29,7 +29,7 @@ def read_trials(data: DataConfig, part: str) -> list[Trial]:
         raise InputError(
             f"the {name} set needs bona fide and spoofed trials, it has {len(trials)} trials of one class or none"
         )
-    missing = [trial for trial in trials if not trial.path.is_file()]
+    missing = [trial for trial in trials if not trial.audio_path().is_file()]
     if missing:
         raise InputError(
             f"{len(missing)} of {len(trials)} audio files of the {name} set are missing, the first of them "

@@ -96,11 +96,14 @@ class TrainingSet(Dataset):
     def __getitem__(self, epoch_and_index: tuple[int, int]) -> Example:
         epoch, index = epoch_and_index
         trial = self.trials[index]
+        target = trial.target
+        if target is None:
+            raise InputError(f"trial '{trial.id}' has no label: training needs labelled trials")
         try:
             waveform = self.prepare(trial, epoch)
         except InputError as error:
-            return Example(None, trial.target, str(error))
-        return Example(torch.from_numpy(waveform), trial.target)
+            return Example(None, target, str(error))
+        return Example(torch.from_numpy(waveform), target)
 
     def prepare(self, trial: Trial, epoch: int) -> np.ndarray:
         """Prepare ``trial`` for ``epoch``: (num_samples,) float32.
@@ -124,11 +127,10 @@ class TrainingSet(Dataset):
         return np.ascontiguousarray(waveform, dtype=np.float32)
 
     def _read(self, trial: Trial) -> np.ndarray:
+        path = trial.audio_path()
         if self.cache is not None:
-            return self.cache.load(trial.path, self.samples_to_read)
-        if self.samples_to_read is not None:
-            return load_head(trial.path, self.samples_to_read)
-        return load_audio(trial.path)
+            return self.cache.load(path, self.samples_to_read)
+        return load_audio(path) if self.samples_to_read is None else load_head(path, self.samples_to_read)
 
 
 def longest_first(trials: Sequence[Trial]) -> list[Trial]:
@@ -137,7 +139,7 @@ def longest_first(trials: Sequence[Trial]) -> list[Trial]:
     The memory for the longest is then known at once. Workers and processes side by side have
     utterances of similar length, and no long one is left for the end.
     """
-    return sorted(trials, key=lambda trial: -trial.path.stat().st_size)
+    return sorted(trials, key=lambda trial: -trial.audio_path().stat().st_size)
 
 
 def collate(examples: list[Example]) -> Batch:

@@ -151,7 +151,7 @@ def _fit(trainer: Trainer) -> None:
 def _prepare(
     recipe: Recipe,
     folder: Path,
-    data: dict[str, dict[str, int]],
+    data: dict[str, dict[str, int | str]],
     detector: Detector,
     accelerator: Accelerator,
     stream: LegacyStream | None,
