@@ -103,6 +103,11 @@ def test_nan_names_the_file(tmp_path):
     assert example.waveform is None and "LA_T_9.wav holds NaN" in example.error
 
 
+def test_a_trial_without_a_label_is_refused(trials):
+    with pytest.raises(InputError, match="trial 'LA_E_1' has no label"):
+        TrainingSet([Trial("LA_E_1", trials[0].path)], 8000)[1, 0]
+
+
 # ---- what is read, and where
 
 
