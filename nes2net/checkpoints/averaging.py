@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from nes2net.checkpoints.state_dict import check_fit, load_state_dict
+from nes2net.checkpoints.state_dict import check_fit, load_state_dict, metadata_of, with_metadata
 from nes2net.errors import InputError
 
 MODES = ("mean", "legacy")
@@ -67,7 +67,8 @@ def _weighted_mean(paths: Sequence[str | Path], weights: Sequence[float]) -> Ord
 
 def _accumulate(paths: Sequence[str | Path], term: Callable[[int, Tensor], Tensor]) -> OrderedDict[str, Tensor]:
     """Sum ``term(number of the checkpoint, tensor)`` over all checkpoints, in float64 or int64."""
-    total, like = OrderedDict(), None
+    total: OrderedDict[str, Tensor] = OrderedDict()
+    like: dict[str, Tensor] = {}
     for number, path in enumerate(paths):
         state = load_state_dict(path)
         like = like or _shapes(state)
@@ -91,24 +92,18 @@ def _cast(
         if value.is_floating_point() and not tensor.is_floating_point():
             value = value.round()
         result[key] = value.to(tensor.dtype)
-    return _with_metadata(result, state)
+    return with_metadata(result, metadata_of(state))
 
 
 def _shapes(state: OrderedDict[str, Tensor]) -> dict[str, Tensor]:
     return {key: torch.empty(tensor.shape, device="meta") for key, tensor in state.items()}
 
 
-def _with_metadata(result: OrderedDict[str, Tensor], state: OrderedDict[str, Tensor]) -> OrderedDict[str, Tensor]:
-    if hasattr(state, "_metadata"):
-        result._metadata = state._metadata
-    return result
-
-
 def _legacy_mean(paths: Sequence[str | Path]) -> OrderedDict[str, Tensor]:
     # Loading the second checkpoint overwrites the accumulator, to which it is then added once more.
     first = load_state_dict(paths[0])
     order = [paths[0]] if len(paths) == 1 else [paths[1], *paths[1:]]
-    total = OrderedDict()
+    total: OrderedDict[str, Tensor] = OrderedDict()
     for path in order:
         state = load_state_dict(path)
         check_fit(state, first, f"{path} (averaged with others)")
@@ -116,4 +111,4 @@ def _legacy_mean(paths: Sequence[str | Path]) -> OrderedDict[str, Tensor]:
             total[key] = total[key].add_(tensor) if key in total else tensor.clone()
     for key, tensor in total.items():
         total[key] = tensor / len(paths) if tensor.is_floating_point() else tensor // len(paths)
-    return _with_metadata(total, first)
+    return with_metadata(total, metadata_of(first))

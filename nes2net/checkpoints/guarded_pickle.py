@@ -11,12 +11,16 @@ import pickle
 import struct
 from typing import Any, ClassVar
 
+# Written in Python, where a huge memo index costs no memory. The types of the library do not
+# declare its stack and its load_… methods.
+_Unpickler: Any = pickle._Unpickler
+
 
 class Refused(pickle.UnpicklingError):
     """The pickle asks for something that has no place in the file."""
 
 
-class GuardedUnpickler(pickle._Unpickler):  # written in Python, where a huge memo index costs no memory
+class GuardedUnpickler(_Unpickler):
     """Reads one pickle of ``stream``, which has ``size`` bytes."""
 
     #: Classes whose objects a pickle may give state and items.
@@ -63,7 +67,7 @@ class GuardedUnpickler(pickle._Unpickler):  # written in Python, where a huge me
         check_keys(keys)
 
     dispatch: ClassVar = {
-        **pickle._Unpickler.dispatch,
+        **_Unpickler.dispatch,
         pickle.BUILD[0]: load_build,
         pickle.SETITEM[0]: load_setitem,
         pickle.SETITEMS[0]: load_setitems,

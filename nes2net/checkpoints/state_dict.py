@@ -58,13 +58,24 @@ def state_dict_of(content: Any, path: str | Path) -> OrderedDict[str, Tensor]:
     tensors = isinstance(content, dict) and content and all(isinstance(v, Tensor) for v in content.values())
     if not tensors or not all(isinstance(k, str) for k in content):
         raise InputError(f"{path} holds no state dict: expected names and tensors, found {_describe(content)}")
-    metadata = getattr(content, "_metadata", None)
+    metadata = metadata_of(content)
     if all(k.startswith("module.") for k in content):
         content = {k[len("module.") :]: v for k, v in content.items()}
-    state_dict = OrderedDict(content)
-    if isinstance(metadata, dict):
-        state_dict._metadata = metadata
-    return state_dict
+    return with_metadata(content, metadata)
+
+
+def metadata_of(state_dict: Mapping[str, Tensor]) -> dict[str, Any] | None:
+    """Return the metadata that PyTorch keeps in an attribute of its state dicts, if there are any."""
+    metadata = getattr(state_dict, "_metadata", None)
+    return metadata if isinstance(metadata, dict) else None
+
+
+def with_metadata(state_dict: Mapping[str, Tensor], metadata: dict[str, Any] | None) -> OrderedDict[str, Tensor]:
+    """Copy a state dict, with ``metadata`` instead of its own."""
+    copy = OrderedDict(state_dict)
+    if metadata is not None:
+        copy._metadata = metadata  # type: ignore[attr-defined]  # PyTorch's own attribute
+    return copy
 
 
 def _describe(content: Any) -> str:
@@ -89,16 +100,14 @@ def save_state_dict(state_dict: Mapping[str, Tensor], path: str | Path, **record
 
     The file appears whole or not at all.
     """
-    out = OrderedDict(state_dict)
-    metadata = OrderedDict(getattr(state_dict, "_metadata", {}))
+    metadata = OrderedDict(metadata_of(state_dict) or {})
     metadata[""] = {**metadata.get("", {"version": 1}), _METADATA: record}
-    out._metadata = metadata
-    save_atomically(out, path)
+    save_atomically(with_metadata(state_dict, metadata), path)
 
 
 def read_record(state_dict: Mapping[str, Tensor]) -> dict[str, Any]:
     """Return the record of :func:`save_state_dict`; empty for a checkpoint of other code."""
-    record = getattr(state_dict, "_metadata", {})
+    record: Any = metadata_of(state_dict)
     for key in ("", _METADATA):
         record = record.get(key) if isinstance(record, dict) else None
     return dict(record) if isinstance(record, dict) else {}

@@ -12,6 +12,7 @@ import struct
 import zipfile
 from collections import deque
 from collections.abc import Iterator
+from io import BufferedReader
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -128,7 +129,7 @@ def _data_offset(file: BinaryIO, member: zipfile.ZipInfo) -> int:
     return member.header_offset + 30 + name + extra
 
 
-def _read_legacy(path: Path, file: BinaryIO, records: set[str], tensors_only: bool) -> Any:
+def _read_legacy(path: Path, file: BufferedReader, records: set[str], tensors_only: bool) -> Any:
     """Read the format before PyTorch 1.6: five pickles, then length and bytes of each storage."""
     size = path.stat().st_size
     storages: dict[str, torch.UntypedStorage] = {}
@@ -150,7 +151,7 @@ def _read_legacy(path: Path, file: BinaryIO, records: set[str], tensors_only: bo
     for key in load():
         file.read(8)  # the number of elements, which the pickle has given
         buffer = torch.empty(0, dtype=torch.uint8, device="cpu").set_(storages[key]).numpy()
-        if file.readinto(memoryview(buffer)) != len(buffer):
+        if file.readinto(buffer.data) != len(buffer):
             raise EOFError("it ends too early")
     return content
 

@@ -64,6 +64,10 @@ class Record:
     """An object of a class that was not rebuilt: its arguments, items, elements and state."""
 
     class_name = ""
+    arguments: tuple[Any, ...]
+    state: Any
+    items: dict[Any, Any]
+    elements: list[Any]
 
     def __new__(cls, *arguments: Any) -> Record:
         self = super().__new__(cls)

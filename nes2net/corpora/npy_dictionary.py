@@ -101,7 +101,11 @@ class _DataType:
 class _Array:
     """An array in the pickle: the state ``(version, shape, data type, Fortran order, data)``."""
 
-    shape, dtype, fortran, data = (), None, False, None
+    # The file sets any value here.
+    shape: Any = ()
+    dtype: Any = None
+    fortran: Any = False
+    data: Any = None
 
     def __init__(self, *_: Any) -> None:
         pass
@@ -122,8 +126,7 @@ class _Array:
             raise ValueError("an array has an unknown shape")
         if math.prod(self.shape) * dtype.itemsize != len(self.data):
             raise ValueError(f"an array of shape {self.shape} has {len(self.data)} bytes")
-        order = "F" if self.fortran else "C"
-        return np.frombuffer(self.data, dtype).reshape(self.shape, order=order)
+        return np.frombuffer(self.data, dtype).reshape(self.shape, order="F" if self.fortran else "C")
 
 
 def _as_array(value: Any) -> NDArray:

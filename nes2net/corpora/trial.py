@@ -9,6 +9,8 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
+from nes2net.errors import InputError
+
 BONAFIDE, SPOOF = "bonafide", "spoof"
 
 
@@ -66,6 +68,18 @@ class Trial:
     def target(self) -> int | None:
         """1 for bona fide, 0 for spoof, None for an unknown label."""
         return None if self.label is None else int(self.label == BONAFIDE)
+
+    def audio_path(self) -> Path:
+        """The path of the audio, for those who cannot do without.
+
+        Raises:
+            InputError: if there is no path, as in keys.
+        """
+        if self.path is None:
+            raise InputError(
+                f"trial '{self.id}' has no path of its audio: list the corpus by its folder, not by its key"
+            )
+        return self.path
 
     def get(self, name: str) -> str | None:
         """The field ``name`` or the item ``name`` of ``extra``; None if there is neither."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import functools
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -124,23 +125,28 @@ def breakdown(
         eer, _ = rule(part[: counts[0]], part[counts[0] :])
         interval = None
         if num_resamples:
-            groups = speaker_groups([matched.trials[i] for i in positions])
+            bonafide_speakers, spoof_speakers = speaker_groups([matched.trials[i] for i in positions])
             interval = metrics.bootstrap_interval(
-                rule, part[: counts[0]], part[counts[0] :], num_resamples=num_resamples, seed=seed, **groups
+                rule,
+                part[: counts[0]],
+                part[counts[0] :],
+                num_resamples=num_resamples,
+                seed=seed,
+                bonafide_groups=bonafide_speakers,
+                spoof_groups=spoof_speakers,
             )
         rows.append(Row(group, *counts, eer, interval))
     return rows
 
 
-def speaker_groups(trials: list[Trial]) -> dict[str, Any]:
-    """Make the arguments of :func:`nes2net.metrics.bootstrap_interval` that draw speakers.
+def speaker_groups(trials: Sequence[Trial]) -> tuple[list[str | None], list[str | None]] | tuple[None, None]:
+    """List the speakers of bona fide and of spoofed trials, for a bootstrap that draws speakers.
 
-    Empty, so that trials are drawn, if a trial has no speaker or there are fewer than ten speakers.
+    Both are None, so that trials are drawn, if a trial has no speaker or there are fewer than ten
+    speakers.
     """
     speakers = {trial.speaker for trial in trials}
     if None in speakers or len(speakers) < _FEWEST_SPEAKERS:
-        return {}
-    return {
-        "bonafide_groups": [trial.speaker for trial in trials if trial.label == BONAFIDE],
-        "spoof_groups": [trial.speaker for trial in trials if trial.label != BONAFIDE],
-    }
+        return None, None
+    bonafide = [trial.speaker for trial in trials if trial.label == BONAFIDE]
+    return bonafide, [trial.speaker for trial in trials if trial.label != BONAFIDE]

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from nes2net.errors import InputError
 
-try:
+if sys.platform != "win32":
     import fcntl
-except ImportError:  # Windows, where nothing is locked
-    fcntl = None
 
 
 @contextmanager
@@ -36,7 +35,7 @@ def exclusive_lock(path: Path, refusal: str) -> Iterator[None]:
 
 
 def _acquire(path: Path, refusal: str) -> int | None:
-    if fcntl is None:
+    if sys.platform == "win32":  # without this kind of lock
         return None
     while True:
         try:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -92,20 +91,20 @@ def average_run(
         raise InputError(
             f"{folder} has no {', '.join(missing)}; epochs saved there: {', '.join(map(str, _epochs(folder))) or 'none'}"
         )
-    average = average_checkpoints(sources, mode, weights)
-    made = {"ids": list(ids), "mode": mode}
+    average: Mapping[str, Tensor] = average_checkpoints(sources, mode, weights)
+    made: dict[str, Any] = {"ids": list(ids), "mode": mode}
     if weights:
         made["weights"] = list(weights)
     record = record_of_average(average, made)
     if batch_norm_batches is not None:
         made["batch_norm_batches"] = batch_norm_batches
         average = _with_new_batch_statistics(average, record, folder, batch_norm_batches)
-    earlier = "replaced" if target.is_file() else "absent"
+    earlier: Literal["replaced", "absent"] = "replaced" if target.is_file() else "absent"
     save_state_dict(average, target, **record)
     return RunAverage(target, sources, earlier)
 
 
-def record_of_average(average: OrderedDict[str, Tensor], made: dict[str, Any]) -> dict[str, Any]:
+def record_of_average(average: Mapping[str, Tensor], made: dict[str, Any]) -> dict[str, Any]:
     """Record model and recipe of the first checkpoint, and how the average was ``made``."""
     record = read_record(average)
     return {**{key: record[key] for key in ("model", "recipe") if key in record}, "average": made}
@@ -138,8 +137,8 @@ def _last_epochs(folder: Path, last: int) -> list[int]:
 
 
 def _with_new_batch_statistics(
-    state_dict: OrderedDict[str, Tensor], record: dict[str, Any], folder: Path, num_batches: int
-) -> OrderedDict[str, Tensor]:
+    state_dict: Mapping[str, Tensor], record: dict[str, Any], folder: Path, num_batches: int
+) -> Mapping[str, Tensor]:
     if "model" not in record or not (folder / RECIPE_FILE).is_file():
         raise InputError(
             f"new batch statistics need checkpoints of this package and their {RECIPE_FILE}, which {folder} lacks: "

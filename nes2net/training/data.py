@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from torch.utils.data import DataLoader
-
 from nes2net.audio.cache import AudioCache
 from nes2net.augment.legacy import LegacyStream
 from nes2net.augment.noise import NoiseAugmentation
@@ -14,7 +10,7 @@ from nes2net.corpora.trial import Trial
 from nes2net.errors import InputError
 from nes2net.recipes.recipe import DataConfig, Recipe
 from nes2net.registry import corpora
-from nes2net.training.dataset import TrainingSet, longest_first, training_loader
+from nes2net.training.dataset import BatchLoader, TrainingSet, longest_first, training_loader
 from nes2net.training.sampling import EpochBatches
 from nes2net.training.validation import passes
 
@@ -33,7 +29,7 @@ def read_trials(data: DataConfig, part: str) -> list[Trial]:
         raise InputError(
             f"the {name} set needs bona fide and spoofed trials, it has {len(trials)} trials of one class or none"
         )
-    missing = [trial for trial in trials if not trial.path.is_file()]
+    missing = [trial for trial in trials if not trial.audio_path().is_file()]
     if missing:
         raise InputError(
             f"{len(missing)} of {len(trials)} audio files of the {name} set are missing, the first of them "
@@ -51,7 +47,7 @@ def training_batches(
     world_size: int = 1,
     accumulate: int = 1,
     pin_memory: bool = False,
-) -> DataLoader:
+) -> BatchLoader:
     """Load the batches of training: process ``rank``'s parts of each step.
 
     Args:
@@ -60,10 +56,18 @@ def training_batches(
     """
     data, augment = recipe.data, recipe.augment
     recipe.check_noise()
-    noise = NoiseAugmentation(augment.musan, augment.rir, augment.noise_probability)
+    probability = augment.noise_probability or 0.0  # AugmentConfig leaves no None here
+    noise = NoiseAugmentation(augment.musan, augment.rir, probability)
     dataset = _dataset(recipe, trials, "train", augment.algo, data.num_samples, stream, noise=noise, crop=data.crop)
-    shares = {"rank": rank, "world_size": world_size, "accumulate": accumulate}
-    batches = EpochBatches(len(trials), recipe.train.batch_size, recipe.seed, True, **shares)
+    batches = EpochBatches(
+        len(trials),
+        recipe.train.batch_size,
+        recipe.seed,
+        True,
+        rank=rank,
+        world_size=world_size,
+        accumulate=accumulate,
+    )
     return training_loader(dataset, batches, data.num_workers, pin_memory)
 
 
@@ -75,14 +79,14 @@ def development_batches(
     rank: int = 0,
     world_size: int = 1,
     pin_memory: bool = False,
-) -> dict[str, DataLoader]:
+) -> dict[str, BatchLoader]:
     """Load process ``rank``'s batches of each pass over the development set.
 
     Only training adds noise or takes another crop than the head.
     """
-    num_samples, batch_size = recipe.data.num_samples, recipe.train.batch_size
-    if recipe.validation.whole_utterances:
-        trials, num_samples, batch_size = longest_first(trials), None, 1
+    whole = recipe.validation.whole_utterances
+    trials = longest_first(trials) if whole else trials
+    num_samples, batch_size = (None, 1) if whole else (recipe.data.num_samples, recipe.train.batch_size)
     loaders = {}
     for name in passes(recipe.augment, recipe.validation):
         algo = recipe.augment.algo if name == "w_aug" else 0
@@ -99,8 +103,21 @@ def _dataset(
     algo: int,
     num_samples: int | None,
     stream: LegacyStream | None,
-    **options: Any,
+    *,
+    noise: NoiseAugmentation | None = None,
+    crop: str = "head",
 ) -> TrainingSet:
     parameters = RawBoostParameters.of(**recipe.augment.parameters)
     cache = AudioCache(recipe.data.cache) if recipe.data.cache else None
-    return TrainingSet(trials, num_samples, algo, parameters, recipe.seed, part, cache=cache, stream=stream, **options)
+    return TrainingSet(
+        trials,
+        num_samples,
+        algo,
+        parameters,
+        recipe.seed,
+        part,
+        noise=noise,
+        crop=crop,
+        cache=cache,
+        stream=stream,
+    )

@@ -27,7 +27,6 @@ _RANDOM_CROPS = {"random": random_crop, "random_tiled": random_tiled_crop}
 class Example(NamedTuple):
     """One prepared trial."""
 
-    index: int
     #: (N,) float32; None if the file could not be used, and then ``error`` says why
     waveform: Tensor | None
     target: int
@@ -97,11 +96,14 @@ class TrainingSet(Dataset):
     def __getitem__(self, epoch_and_index: tuple[int, int]) -> Example:
         epoch, index = epoch_and_index
         trial = self.trials[index]
+        target = trial.target
+        if target is None:
+            raise InputError(f"trial '{trial.id}' has no label: training needs labelled trials")
         try:
             waveform = self.prepare(trial, epoch)
         except InputError as error:
-            return Example(index, None, trial.target, str(error))
-        return Example(index, torch.from_numpy(waveform), trial.target)
+            return Example(None, target, str(error))
+        return Example(torch.from_numpy(waveform), target)
 
     def prepare(self, trial: Trial, epoch: int) -> np.ndarray:
         """Prepare ``trial`` for ``epoch``: (num_samples,) float32.
@@ -115,8 +117,8 @@ class TrainingSet(Dataset):
         if self.noise:
             waveform = self.noise(waveform, rng)
         if self.algo:
-            draws = {"rng": rng} if self.stream is None else {"rng": self.stream.rng, "gate_rng": self.stream.gates}
-            waveform = rawboost(waveform, self.algo, utterance=trial.id, **draws, **self.parameters)
+            draws, gates = (rng, None) if self.stream is None else (self.stream.rng, self.stream.gates)
+            waveform = rawboost(waveform, self.algo, draws, gate_rng=gates, utterance=trial.id, **self.parameters)
         if self.num_samples is not None:
             if self.crop == "head":
                 waveform = head_crop(waveform, self.num_samples, trial.id)
@@ -125,11 +127,10 @@ class TrainingSet(Dataset):
         return np.ascontiguousarray(waveform, dtype=np.float32)
 
     def _read(self, trial: Trial) -> np.ndarray:
+        path = trial.audio_path()
         if self.cache is not None:
-            return self.cache.load(trial.path, self.samples_to_read)
-        if self.samples_to_read is not None:
-            return load_head(trial.path, self.samples_to_read)
-        return load_audio(trial.path)
+            return self.cache.load(path, self.samples_to_read)
+        return load_audio(path) if self.samples_to_read is None else load_head(path, self.samples_to_read)
 
 
 def longest_first(trials: Sequence[Trial]) -> list[Trial]:
@@ -138,24 +139,38 @@ def longest_first(trials: Sequence[Trial]) -> list[Trial]:
     The memory for the longest is then known at once. Workers and processes side by side have
     utterances of similar length, and no long one is left for the end.
     """
-    return sorted(trials, key=lambda trial: -trial.path.stat().st_size)
+    return sorted(trials, key=lambda trial: -trial.audio_path().stat().st_size)
 
 
 def collate(examples: list[Example]) -> Batch:
     """Stack the usable examples; if there are none, the batch has no rows."""
-    usable = [e for e in examples if e.waveform is not None]
-    waveforms = torch.stack([e.waveform for e in usable]) if usable else torch.zeros(0, 0)
-    targets = torch.tensor([e.target for e in usable], dtype=torch.long)
-    return Batch(waveforms, targets, [e.error for e in examples if e.error])
+    waveforms = [e.waveform for e in examples if e.waveform is not None]
+    targets = [e.target for e in examples if e.waveform is not None]
+    return Batch(
+        torch.stack(waveforms) if waveforms else torch.zeros(0, 0),
+        torch.tensor(targets, dtype=torch.long),
+        [e.error for e in examples if e.error],
+    )
 
 
-def training_loader(dataset: TrainingSet, batches: EpochBatches, num_workers: int, pin_memory: bool) -> DataLoader:
-    """Load ``dataset`` in ``batches``; first set ``loader.batch_sampler.epoch`` and ``start``.
+class BatchLoader(DataLoader):
+    """Batches of training examples; call :meth:`begin` before each iteration."""
+
+    dataset: TrainingSet
+    batch_sampler: EpochBatches
+
+    def begin(self, epoch: int, start: int = 0) -> None:
+        """Let the next iteration be that of ``epoch``, from its step ``start`` on."""
+        self.batch_sampler.epoch, self.batch_sampler.start = epoch, start
+
+
+def training_loader(dataset: TrainingSet, batches: EpochBatches, num_workers: int, pin_memory: bool) -> BatchLoader:
+    """Load ``dataset`` in ``batches``.
 
     A data set with a :class:`LegacyStream` is read in this process, one batch at a time, whatever
     ``num_workers``.
     """
-    return DataLoader(
+    return BatchLoader(
         dataset,
         batch_sampler=batches,
         collate_fn=collate,

@@ -102,14 +102,14 @@ def all_or_none(accelerator: Accelerator) -> Iterator[None]:
 
     Otherwise the processes that go on would wait for the main process, which has ended.
     """
-    failure = None
+    failure: BaseException | None = None
     try:
         yield
     except (OSError, InputError) as error:
         failure = error.__cause__ if isinstance(error.__cause__, OSError) else error
-    for error in (failure, *gathered(accelerator, failure)):
-        if error is not None:
-            raise error
+    for failed in (failure, *gathered(accelerator, failure)):
+        if failed is not None:
+            raise failed
 
 
 def synchronise_batch_norms(module: nn.Module, device: torch.device) -> nn.Module:
@@ -167,10 +167,12 @@ class SyncedBatchNorm(nn.modules.batchnorm._BatchNorm):
 
     @torch.no_grad()
     def _track(self, mean: Tensor, variance: Tensor) -> None:
-        self.num_batches_tracked += 1
-        momentum = 1 / float(self.num_batches_tracked) if self.momentum is None else self.momentum
-        self.running_mean.lerp_(mean.to(self.running_mean.dtype), momentum)
-        self.running_var.lerp_(variance.to(self.running_var.dtype), momentum)
+        number, running_mean, running_var = self.num_batches_tracked, self.running_mean, self.running_var
+        assert number is not None and running_mean is not None and running_var is not None
+        number += 1
+        momentum = 1 / float(number) if self.momentum is None else self.momentum
+        running_mean.lerp_(mean.to(running_mean.dtype), momentum)
+        running_var.lerp_(variance.to(running_var.dtype), momentum)
 
 
 def _summed(x: Tensor) -> Tensor:
@@ -222,17 +224,16 @@ def plan_step(
         weights: weight of the utterances in each of this process's parts.
         counts: number of these utterances.
     """
-    terminate, interrupt = signal == SIGTERM, signal == SIGINT
-    own = [terminate, interrupt, save, *weights, *counts, *(count == 0 for count in counts)]
-    terminate, interrupt, save, *parts = sums_over_processes(accelerator, own)
-    weights, counts, empty = (parts[i * len(counts) : (i + 1) * len(counts)] for i in range(3))
+    own = [signal == SIGTERM, signal == SIGINT, save, *weights, *counts, *(count == 0 for count in counts)]
+    terminate, interrupt, saves, *parts = sums_over_processes(accelerator, own)
+    all_weights, all_counts, empty = (parts[i * len(counts) : (i + 1) * len(counts)] for i in range(3))
     used = [part for part, unusable in enumerate(empty) if not unusable]
-    utterances = int(sum(counts[part] for part in used))
+    utterances = int(sum(all_counts[part] for part in used))
     return StepPlan(
         used,
-        sum(weights[part] for part in used),
+        sum(all_weights[part] for part in used),
         utterances,
-        int(sum(counts)) - utterances,
+        int(sum(all_counts)) - utterances,
         SIGTERM if terminate else SIGINT if interrupt else 0,
-        bool(save),
+        bool(saves),
     )

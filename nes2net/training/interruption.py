@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 from nes2net.errors import InputError, Unfinished, readable_size
 
@@ -49,7 +50,7 @@ class StopRequests:
         self.agree: Callable[[int], int] | None = None
         self._deferred = False
         self._since = 0.0
-        self._before: dict[int, object] = {}
+        self._before: dict[int, Callable[[int, FrameType | None], Any] | int | signal.Handlers | None] = {}
         self._process = os.getpid()
 
     def __enter__(self) -> StopRequests:
@@ -102,7 +103,7 @@ def failing_disk_is_temporary(folder: Path, needed: int) -> Iterator[None]:
         yield
     except (OSError, InputError) as error:
         cause = error if isinstance(error, OSError) else error.__cause__
-        if not isinstance(cause, OSError) or cause.errno not in _FULL | _FAILING:
+        if not isinstance(cause, OSError) or cause.errno is None or cause.errno not in _FULL | _FAILING:
             raise
         what, why = cause.filename or folder, os.strerror(cause.errno)
         if cause.errno in _FULL:

@@ -12,11 +12,10 @@ from pathlib import Path
 import torch
 from accelerate import Accelerator
 from torch import Tensor
-from torch.utils.data import DataLoader
 
 from nes2net.errors import InputError
 from nes2net.recipes.recipe import Recipe
-from nes2net.training.dataset import Batch
+from nes2net.training.dataset import Batch, BatchLoader
 from nes2net.training.distributed import all_or_none, plan_step, sums_over_processes
 from nes2net.training.interruption import StopRequests
 from nes2net.training.monitor import Monitor, check_finite
@@ -35,7 +34,7 @@ class Trainer:
     recipe: Recipe
     folder: Path
     objective: Objective
-    loader: DataLoader  # this process's parts of the steps, see EpochBatches
+    loader: BatchLoader  # this process's parts of the steps, see EpochBatches
     validator: Validator
     state: RunState
     accelerator: Accelerator
@@ -63,11 +62,11 @@ class Trainer:
 
     def train_epoch(self, epoch: int) -> None:
         """Do the remaining steps of ``epoch``; a signal ends it after a step of all processes."""
-        progress, sampler = self.state.progress, self.loader.batch_sampler
+        progress = self.state.progress
         if progress.step == self.steps_per_epoch:
             return
         self.objective.begin_training(epoch)
-        sampler.epoch, sampler.start = epoch, progress.step
+        self.loader.begin(epoch, progress.step)
         steps = by_step(self.loader, self.recipe.train.accumulate)
         meter = self.monitor.meter(steps, epoch, progress.step, self.steps_per_epoch)
         saved = time.monotonic()

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from nes2net.backends.base import AngularHeadContract
 from nes2net.errors import InputError
 
 
@@ -38,6 +39,10 @@ class Criterion(nn.Module):
         numerator = self._numerator(outputs if outputs.dtype == torch.float64 else outputs.float(), targets, step)
         return numerator, self.weight_of(targets).to(numerator.dtype)
 
+    def logits(self, outputs: Tensor) -> Tensor:
+        """Turn the back-end's outputs, logits or embeddings, into logits."""
+        return outputs
+
     def weight_of(self, targets: Tensor) -> Tensor:
         """Compute the denominator, the weight of a batch with these targets, in float64."""
         raise NotImplementedError
@@ -48,6 +53,8 @@ class Criterion(nn.Module):
 
 class _ClassWeighted(Criterion):
     """Weighs each sample by its class: Σ_i Σ_c w_c·q_ic of the classes' shares q."""
+
+    weight: Tensor
 
     def __init__(self, class_weights: Sequence[float]) -> None:
         super().__init__()
@@ -152,7 +159,7 @@ class AngularSoftmax(_ClassWeighted):
 
     def __init__(
         self,
-        head: nn.Module,
+        head: AngularHeadContract,
         class_weights: Sequence[float] = (1.0, 1.0),
         *,
         margin: int = 4,
@@ -182,6 +189,9 @@ class AngularSoftmax(_ClassWeighted):
         if targets.ndim == 1:
             targets = F.one_hot(targets, len(classes)).to(losses.dtype)
         return (self.weight.to(losses.dtype) * targets * losses).sum()
+
+    def logits(self, outputs: Tensor) -> Tensor:
+        return self.head(outputs)
 
     def annealed(self, step: int | None) -> float:
         """Compute λ at ``step``; None, for validation, is the end of the annealing."""

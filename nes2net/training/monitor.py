@@ -15,7 +15,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Protocol, TypeVar
 
-from torch.utils.data import DataLoader
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
@@ -23,6 +22,7 @@ from nes2net.detector import Detector
 from nes2net.errors import InputError, worded
 from nes2net.recipes.recipe import Recipe, TrainConfig
 from nes2net.training.curves import plot_curves
+from nes2net.training.dataset import BatchLoader
 from nes2net.training.progress import Meter, advice
 from nes2net.training.selection import Row, Selection
 
@@ -69,7 +69,7 @@ class Monitor:
     ) -> None:
         self.recipe, self.folder, self.selection, self.shown = recipe, folder, selection, shown
         self.reporter = reporter
-        self.writer = None
+        self.writer: SummaryWriter | None = None
         self._bad_files: set[str] = set()
         self._advised = False
         self._unused = 0
@@ -177,7 +177,7 @@ class Monitor:
             self._drawn_at, self._is_drawn = time.monotonic(), True
 
 
-def check_finite(loss: float, norm: float, train: TrainConfig, loader: DataLoader, epoch: int, step: int) -> None:
+def check_finite(loss: float, norm: float, train: TrainConfig, loader: BatchLoader, epoch: int, step: int) -> None:
     """Raise :class:`InputError` if the loss or the gradients' norm of a step is not finite.
 
     The message names the step and its utterances, and says what to try.
@@ -185,9 +185,8 @@ def check_finite(loss: float, norm: float, train: TrainConfig, loader: DataLoade
     if math.isfinite(loss) and math.isfinite(norm):
         return
     what = f"loss is {loss}" if not math.isfinite(loss) else f"gradients' norm is {norm}"
-    batches = loader.batch_sampler
-    batches.epoch, batches.start = epoch, step
-    parts = islice(batches, train.accumulate)
+    loader.begin(epoch, step)
+    parts = islice(loader.batch_sampler, train.accumulate)
     names = ", ".join(loader.dataset.trials[index].id for part in parts for _, index in part)
     precision = "`train.precision=bf16` or fp32, " if train.precision == "fp16" else ""
     raise InputError(

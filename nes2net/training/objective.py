@@ -65,7 +65,9 @@ class Objective(nn.Module):
         parts = [part] if part else []
         stream = np.random.SeedSequence(stream_of_epoch(self.seed, epoch, step, _SPECMIX_STREAM, *parts))
         generator = torch.Generator().manual_seed(int(stream.generate_state(1)[0]))
-        return self.specmix(self._features(waveforms), targets, generator)[:2]
+        spectrograms = self._features(waveforms)
+        assert isinstance(spectrograms, Tensor)  # _check_has_spectrogram refuses all hidden states
+        return self.specmix(spectrograms, targets, generator)[:2]
 
     def forward(self, inputs: Tensor, targets: Tensor, iteration: int | None = None) -> Tensor:
         """Compute the numerator of the loss; the denominator is ``criterion.weight_of(targets)``.
@@ -91,8 +93,7 @@ class Objective(nn.Module):
         Nothing is mixed, and the margin of angular softmax is that at the end of its annealing.
         """
         outputs = self._outputs(self._features(waveforms))
-        logits = self.detector.backend.angular_head(outputs) if self.criterion.takes_embeddings else outputs
-        return self.criterion(outputs, targets), bonafide_scores(logits)
+        return self.criterion(outputs, targets), bonafide_scores(self.criterion.logits(outputs))
 
     def _features(self, waveforms: Tensor) -> Tensor | list[Tensor]:
         """Compute the back-end's input: B×T×D, or all hidden states."""
@@ -103,7 +104,10 @@ class Objective(nn.Module):
     def _outputs(self, features: Tensor | list[Tensor]) -> Tensor:
         """Compute embeddings or logits, whichever the loss takes."""
         backend = self.detector.backend
-        return backend.embed(features) if self.criterion.takes_embeddings else backend(features)
+        if not self.criterion.takes_embeddings:
+            return backend(features)
+        assert isinstance(features, Tensor)  # no back-end with an angular head reads all hidden states
+        return backend.embed(features)
 
 
 def _criterion(train: TrainConfig, detector: Detector) -> Criterion:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sized
 from typing import Generic, TypeVar
 
 from tqdm import tqdm
@@ -38,7 +38,7 @@ class Meter(Generic[T]):
 
     Args:
         title: text before the bar.
-        total: batches of the whole pass; by default ``len(batches)``.
+        total: batches of the whole pass; by default ``len(batches)``, if they have a length.
         start: batches that were done before this run resumed.
         shown: False in processes other than the main one.
         clock: gives the time in seconds.
@@ -60,7 +60,7 @@ class Meter(Generic[T]):
         self._utterances = 0  # since then
         self.waited = self._elapsed = 0.0
         self.bar = tqdm(
-            total=len(batches) if total is None else total,  # type: ignore[arg-type]
+            total=len(batches) if total is None and isinstance(batches, Sized) else total,
             initial=start,
             desc=title,
             unit="batch",

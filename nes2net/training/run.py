@@ -9,7 +9,7 @@ from accelerate import Accelerator
 
 from nes2net.augment.legacy import LegacyStream
 from nes2net.checkpoints.state_dict import load_state_dict, read_record
-from nes2net.corpora.trial import Trial
+from nes2net.corpora.trial import BONAFIDE, Trial
 from nes2net.detector import Detector
 from nes2net.errors import InputError
 from nes2net.recipes.recipe import Recipe
@@ -82,10 +82,20 @@ def train(
                 check_same_run(folder, recipe, resume["recipe"])
             # The data first: wrong folders of noise are found before a large model is read.
             stream = augmentation_stream(recipe, accelerator.num_processes)
-            share = {"rank": accelerator.process_index, "world_size": accelerator.num_processes}
-            share["pin_memory"] = accelerator.device.type == "cuda"
-            loader = training_batches(recipe, train_trials, stream, accumulate=recipe.train.accumulate, **share)
-            dev_loaders = development_batches(recipe, dev_trials, stream, **share)
+            rank, world_size = accelerator.process_index, accelerator.num_processes
+            pin_memory = accelerator.device.type == "cuda"
+            loader = training_batches(
+                recipe,
+                train_trials,
+                stream,
+                rank=rank,
+                world_size=world_size,
+                accumulate=recipe.train.accumulate,
+                pin_memory=pin_memory,
+            )
+            dev_loaders = development_batches(
+                recipe, dev_trials, stream, rank=rank, world_size=world_size, pin_memory=pin_memory
+            )
             seed_everything(recipe.seed)
             detector = _build_detector(recipe, resume).to(accelerator.device)
             data = {"training": fingerprint(train_trials), "development": fingerprint(dev_trials)}
@@ -141,7 +151,7 @@ def _fit(trainer: Trainer) -> None:
 def _prepare(
     recipe: Recipe,
     folder: Path,
-    data: dict[str, dict[str, int]],
+    data: dict[str, dict[str, int | str]],
     detector: Detector,
     accelerator: Accelerator,
     stream: LegacyStream | None,
@@ -165,7 +175,7 @@ def _summary(
     detector: Detector, train_trials: list[Trial], dev_trials: list[Trial], accelerator: Accelerator
 ) -> list[str]:
     def count(trials: list[Trial]) -> str:
-        bonafide = sum(t.target for t in trials)
+        bonafide = sum(t.label == BONAFIDE for t in trials)
         return f"{len(trials)} ({bonafide} bona fide, {len(trials) - bonafide} spoof)"
 
     parts = " + ".join(detector.config[part]["name"] for part in ("frontend", "aggregation", "backend"))

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 import sys
+from collections.abc import Sequence
 from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from accelerate import Accelerator
-from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from nes2net import metrics
@@ -20,6 +20,7 @@ from nes2net.evaluation.breakdown import speaker_groups
 from nes2net.recipes.recipe import AugmentConfig, Recipe, TrainConfig, ValidationConfig
 from nes2net.registry import corpora
 from nes2net.scoring.kernel import scoring_mode
+from nes2net.training.dataset import BatchLoader
 from nes2net.training.distributed import gathered
 from nes2net.training.objective import Objective
 
@@ -84,7 +85,7 @@ class Validator:
     """
 
     def __init__(
-        self, recipe: Recipe, objective: Objective, loaders: dict[str, DataLoader], accelerator: Accelerator
+        self, recipe: Recipe, objective: Objective, loaders: dict[str, BatchLoader], accelerator: Accelerator
     ) -> None:
         self.recipe, self.objective, self.loaders, self.accelerator = recipe, objective, loaders, accelerator
         self.eer_method = corpora.get(recipe.data.corpus).eer_method
@@ -109,7 +110,7 @@ class Validator:
         Raises:
             InputError: if no file of a class can be used, or a loss or score is not finite.
         """
-        values = {}
+        values: dict[str, float] = {}
         with scoring_mode(self.objective.detector):
             for name, loader in self.loaders.items():
                 results = self._gathered(self._pass(name, loader, epoch))
@@ -117,9 +118,9 @@ class Validator:
         return values
 
     @torch.inference_mode()
-    def _pass(self, name: str, loader: DataLoader, epoch: int) -> list[_BatchResult]:
+    def _pass(self, name: str, loader: BatchLoader, epoch: int) -> list[_BatchResult]:
         """Compute the results of this process's batches."""
-        loader.batch_sampler.epoch = epoch
+        loader.begin(epoch)
         accelerator, results = self.accelerator, []
         bar = tqdm(
             loader,
@@ -154,7 +155,7 @@ class Validator:
                     tqdm.write(f"left out: {error}", file=sys.stderr)
         return sorted(results, key=lambda result: result.number)
 
-    def _values(self, name: str, results: list[_BatchResult], trials: list[Trial], epoch: int) -> dict[str, float]:
+    def _values(self, name: str, results: list[_BatchResult], trials: Sequence[Trial], epoch: int) -> dict[str, float]:
         scores = np.concatenate([result.scores for result in results])
         targets = np.concatenate([result.targets for result in results])
         bonafide, spoof = scores[targets == 1], scores[targets == 0]
@@ -180,9 +181,16 @@ class Validator:
             values |= {f"val_eer_{name}_low": low, f"val_eer_{name}_high": high}
         return values
 
-    def _interval(self, bonafide: np.ndarray, spoof: np.ndarray, trials: list[Trial]) -> tuple[float, float]:
+    def _interval(self, bonafide: np.ndarray, spoof: np.ndarray, trials: Sequence[Trial]) -> tuple[float, float]:
         """Resample speakers if every trial has one and there are enough, otherwise trials."""
         rule = partial(metrics.compute_eer, method=self.eer_method)
+        bonafide_speakers, spoof_speakers = speaker_groups(trials)
         return metrics.bootstrap_interval(
-            rule, bonafide, spoof, num_resamples=NUM_RESAMPLES, seed=self.recipe.seed, **speaker_groups(trials)
+            rule,
+            bonafide,
+            spoof,
+            num_resamples=NUM_RESAMPLES,
+            seed=self.recipe.seed,
+            bonafide_groups=bonafide_speakers,
+            spoof_groups=spoof_speakers,
         )

@@ -9,6 +9,7 @@ import pytest
 from nes2net.corpora.corpus import Counts, count
 from nes2net.corpora.protocol import checked_trials, or_none
 from nes2net.corpora.trial import Trial, trials_digest
+from nes2net.errors import InputError
 
 FULL = Trial(
     *(Path("a/b.flac") if f.name == "path" else f.name for f in dataclasses.fields(Trial)[:-1]), (("room", "x"),)
@@ -77,3 +78,9 @@ def test_the_digest_of_trials():
     plain, backwards = digests(trials), digests(trials[::-1])
     assert plain[0] == backwards[0] == plain[1] != backwards[1]
     assert not set(plain) & set(digests([dataclasses.replace(trials[0], label="spoof"), *trials[1:]]))
+
+
+def test_the_path_of_the_audio_is_there_or_an_error_says_so():
+    assert FULL.audio_path() == Path("a/b.flac")
+    with pytest.raises(InputError, match="trial 'a' has no path of its audio: list the corpus by its folder"):
+        Trial("a").audio_path()

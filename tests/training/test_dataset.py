@@ -55,7 +55,7 @@ def test_noise_then_rawboost_then_crop_from_one_stream(trials, folders):
         expected = rawboost(expected, 4, rng)
         expected = random_crop(expected, 8000, rng).astype(np.float32)
         example = dataset[epoch, index]
-        assert (example.index, example.target, example.error) == (index, trial.target, None)
+        assert (example.target, example.error) == (trial.target, None)
         assert example.waveform.dtype == torch.float32
         np.testing.assert_array_equal(example.waveform.numpy(), expected)
 
@@ -101,6 +101,11 @@ def test_nan_names_the_file(tmp_path):
     soundfile.write(tmp_path / "LA_T_9.wav", np.array([0.1, np.nan]), 16000, subtype="FLOAT")
     example = TrainingSet([Trial("LA_T_9", tmp_path / "LA_T_9.wav", "spoof")], 8000, 4)[1, 0]
     assert example.waveform is None and "LA_T_9.wav holds NaN" in example.error
+
+
+def test_a_trial_without_a_label_is_refused(trials):
+    with pytest.raises(InputError, match="trial 'LA_E_1' has no label"):
+        TrainingSet([Trial("LA_E_1", trials[0].path)], 8000)[1, 0]
 
 
 # ---- what is read, and where
