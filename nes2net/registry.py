@@ -93,9 +93,9 @@ frontends: Registry[Frontend] = Registry(
     {
         "wav2vec2": "nes2net.frontends.wav2vec2:Wav2Vec2Frontend",
         "wav2vec2_small": "nes2net.frontends.wav2vec2:wav2vec2_small",
-        "xlsr_300m": "nes2net.frontends.wav2vec2:xlsr_300m",
+        "xlsr_300m": "nes2net.frontends.wav2vec2:Wav2Vec2Frontend",
         "wavlm": "nes2net.frontends.wavlm:WavLMFrontend",
-        "wavlm_large": "nes2net.frontends.wavlm:wavlm_large",
+        "wavlm_large": "nes2net.frontends.wavlm:WavLMFrontend",
         "lps": "nes2net.frontends.lps:LogPowerSpectrum",
         "lfcc": "nes2net.frontends.lfcc:LinearFrequencyCepstrum",
         "waveform": "nes2net.frontends.waveform:Waveform",
