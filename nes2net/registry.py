@@ -15,7 +15,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from nes2net.errors import InputError, did_you_mean
+from nes2net.errors import InputError, check_known
 
 if TYPE_CHECKING:
     from nes2net.aggregations.base import Aggregation
@@ -67,8 +67,7 @@ class Registry(Generic[T]):
         Raises:
             InputError: if there is no such name; the message has the nearest one.
         """
-        if name not in self._table:
-            raise InputError(f"unknown {self.kind} '{name}'{did_you_mean(name, self._table)}")
+        check_known([name], self._table, f"unknown {self.kind}")
         module, _, attribute = self._table[name].partition(":")
         return getattr(import_module(module), attribute)
 
@@ -81,9 +80,7 @@ class Registry(Generic[T]):
         factory = self.get(name)
         parameters = inspect.signature(factory).parameters
         if not any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
-            for option in options:
-                if option not in parameters:
-                    raise InputError(f"{self.kind} '{name}' has no option '{option}'{did_you_mean(option, parameters)}")
+            check_known(options, parameters, f"{self.kind} '{name}' has no option")
         return factory(**options)
 
 
