@@ -115,7 +115,7 @@ backends: Registry[Backend] = Registry(
         "nes2net": "nes2net.backends.nes2net:nes2net",
         "nes2net_x": "nes2net.backends.nes2net:nes2net_x",
         "nes2net_x_selu": "nes2net.backends.nes2net:nes2net_x_selu",
-        "aasist": "nes2net.backends.aasist:aasist",
+        "aasist": "nes2net.backends.aasist:Aasist",
         "raw_aasist": "nes2net.backends.raw_aasist:raw_aasist",
         "raw_aasist_l": "nes2net.backends.raw_aasist:raw_aasist_l",
         "sls": "nes2net.backends.sls:SLS",

@@ -268,11 +268,25 @@ class SpectroTemporalGraph(Backend):
 
 
 class Aasist(SpectroTemporalGraph):
-    """AASIST after a self-supervised front-end; built by :func:`aasist`."""
+    """AASIST after a self-supervised front-end: B×T×``feature_dim`` → logits B×``num_logits``.
+
+    T is at least 3. In a graph of ``torch.export`` it is at least 24, so that two temporal nodes
+    are left after both poolings.
+
+    Args:
+        feature_dim: D, the front-end's ``out_dim``.
+        num_logits: n.
+
+    Raises:
+        InputError: if an option is not a positive number.
+
+    >>> sum(p.numel() for p in Aasist().parameters())
+    447242
+    """
 
     min_frames = 3  # one step of the 3×3 max-pooling
 
-    def __init__(self, feature_dim: int, num_logits: int) -> None:
+    def __init__(self, *, feature_dim: int = 1024, num_logits: int = 2) -> None:
         check_positive(feature_dim=feature_dim, num_logits=num_logits)
         reduced, channels = 128, 64
         super().__init__(
@@ -302,23 +316,3 @@ class Aasist(SpectroTemporalGraph):
         spectral = (x * torch.softmax(weights, dim=3)).sum(dim=3).transpose(1, 2)  # B×42×64
         temporal = (x * torch.softmax(weights, dim=2)).sum(dim=2).transpose(1, 2)  # B×T/3×64
         return self.out_layer(self.drop(self.readout(spectral, temporal)))
-
-
-def aasist(*, feature_dim: int = 1024, num_logits: int = 2) -> Aasist:
-    """AASIST, features B×T×``feature_dim`` → logits B×``num_logits``.
-
-    T is at least 3. In a graph of ``torch.export`` it is at least 24, so that two temporal nodes
-    are left after both poolings.
-
-    Args:
-        feature_dim: D, the front-end's ``out_dim``.
-        num_logits: n.
-
-    Raises:
-        InputError: if an option is not a positive number.
-
-    >>> backend = aasist()
-    >>> sum(p.numel() for p in backend.parameters())
-    447242
-    """
-    return Aasist(feature_dim, num_logits)
