@@ -89,11 +89,12 @@ def measure(
     stages.append((lambda: [load_audio(file) for file in files], decoding))
     for size in batch_sizes:
         waveform = 0.1 * torch.randn(size, num_samples).to(detector.device)
-        features = _frontend(detector, waveform)
+        with torch.inference_mode():
+            states = detector.hidden_states(waveform)
         amount = {"utterances": size, "audio": size * seconds}
         parts: dict[str, Callable[[], Any]] = {
-            "front-end": partial(_frontend, detector, waveform),
-            "back-end": partial(_head, detector, features),
+            "front-end": partial(detector.hidden_states, waveform),
+            "back-end": partial(_head, detector, states),
         }
         for name, compute in parts.items():
             stages.append((compute, {"stage": f"{name}, batch {size}", **amount, "flops": size * flops[name]}))
@@ -102,13 +103,14 @@ def measure(
     end = {"stage": f"files to scores, batch {size}", "utterances": len(given), "audio": len(given) * seconds}
     end["flops"] = len(given) * (flops["front-end"] + flops["back-end"])
     stages.append((lambda: list(detector.score_files(given, num_samples, batch_size=size, workers=workers)), end))
-    product = _PRODUCT_SIZE[detector.device.type] if detector.device.type in _PRODUCT_SIZE else 2048
+    product = _PRODUCT_SIZE.get(detector.device.type, 2048)
     matrix = torch.randn(product, product).to(detector.device, detector.dtype)
-    stages.append((_product(matrix), {}))
+    stages.append((partial(_linear(matrix), matrix), {}))
 
     taken: list[list[float]] = [[] for _ in stages]
     with (
         scoring_mode(detector),
+        torch.inference_mode(),
         tqdm(total=(rounds + 1) * len(stages), desc="measuring", unit="run", dynamic_ncols=True) as bar,
     ):
         for number in range(rounds + 1):
@@ -122,40 +124,23 @@ def measure(
     return measured, 2 * product**3 / medians[-1]
 
 
-def _frontend(detector: Detector, waveform: Tensor) -> list[Tensor]:
-    with torch.inference_mode():
-        return detector.hidden_states(waveform)
-
-
 def _head(detector: Detector, hidden_states: list[Tensor]) -> Tensor:
     """Aggregation and back-end."""
-    with torch.inference_mode():
-        return detector.backend(detector.features(hidden_states))
+    return detector.backend(detector.features(hidden_states))
 
 
-def _product(matrix: Tensor) -> Callable[[], Tensor]:
-    """Return a function for a square product, which oneDNN computes if it computes the detector's layers."""
+def _linear(matrix: Tensor) -> nn.Module:
+    """Return a layer for a product by ``matrix``, which oneDNN computes if it computes the detector's layers."""
     rows, columns = matrix.shape
     linear = nn.Linear(columns, rows, bias=False, device="meta")
     linear.weight = nn.Parameter(matrix, requires_grad=False)
-    layer = OneDNNLinear(linear)
-
-    def run() -> Tensor:
-        with torch.inference_mode():
-            return layer(matrix)
-
-    return run
+    return OneDNNLinear(linear)
 
 
 def _flops(detector: Detector, num_samples: int) -> dict[str, float]:
     """Count the operations for one utterance, without computing anything if the architecture allows it."""
-    copy = Detector.on_meta(detector.config)
-    if copy is None:
-        copy, device = detector, detector.device
-    else:
-        device = torch.device("meta")
-    copy.eval()
-    waveform = torch.zeros(1, num_samples, device=device, dtype=copy.dtype)
+    copy = Detector.on_meta(detector.config) or detector
+    waveform = torch.zeros(1, num_samples, device=copy.device, dtype=copy.dtype)
     whole = count_flops(copy, waveform)
     frontend = count_flops(copy.frontend, waveform)
     return {"front-end": frontend, "back-end": whole - frontend}
@@ -190,7 +175,8 @@ def environment(detector: Detector) -> list[str]:
     """List the versions and the hardware that the figures depend on, as lines of a Markdown list."""
     versions = f"nes2net {__version__}, Python {platform.python_version()}, torch {torch.__version__}, "
     versions += f"transformers {transformers.__version__}, NumPy {np.__version__}, libsndfile {soundfile.__libsndfile_version__}"
-    lines = [versions, f"{platform.system()} {platform.release()}, {processor_name()}, {_threads()}"]
+    threads = f"{usable_processors()} processors, {torch.get_num_threads()} threads"
+    lines = [versions, f"{platform.system()} {platform.release()}, {processor_name()}, {threads}"]
     if detector.device.type == "cuda":
         lines.append(
             f"{torch.cuda.get_device_name(detector.device)}, CUDA {torch.version.cuda}, cuDNN {torch.backends.cudnn.version()}"
@@ -201,10 +187,6 @@ def environment(detector: Detector) -> list[str]:
     if memory := peak_memory(detector.device):
         lines.append(memory)
     return [f"- {line}" for line in lines]
-
-
-def _threads() -> str:
-    return f"{usable_processors()} processors, {torch.get_num_threads()} threads"
 
 
 def peak_memory(device: torch.device) -> str:

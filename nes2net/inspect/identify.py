@@ -33,8 +33,7 @@ class Identity:
         kind: Kind in words, e.g. ``"detector checkpoint"``.
         models: Published models or front-end with these tensors; several if they share all names and shapes.
         config: Configuration of the detector (``{"frontend": …}``) or front-end; empty if the file has none.
-        parameters: Count of numbers in the state dict, with buffers and pre-training heads.
-        dtypes: Count of numbers of each type.
+        dtypes: Count of numbers of each type in the state dict, with buffers and pre-training heads.
         misfit: Missing and left-over tensors, compared with the file's own configuration or else with the
             nearest published model.
         records: Names of classes in the file that were not rebuilt.
@@ -45,11 +44,15 @@ class Identity:
     kind: str
     models: list[str] = field(default_factory=list)
     config: dict[str, Any] = field(default_factory=dict)
-    parameters: int = 0
     dtypes: dict[str, int] = field(default_factory=dict)
     misfit: Misfit = field(default_factory=lambda: Misfit([], [], []))
     records: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+
+    @property
+    def parameters(self) -> int:
+        """Count of all numbers in the state dict."""
+        return sum(self.dtypes.values())
 
     def text(self) -> str:
         """Return the description as lines of text."""
@@ -104,9 +107,8 @@ def _identify_folder(folder: Path) -> Identity:
     if (folder / CONFIG).is_file():
         state_dict, description = read_folder(folder)
         config = description["model"]
-        return _with_tensors(
-            Identity(folder, "detector folder", config=config), state_dict, _detector_state(config, folder)
-        )
+        misfit = _misfit(state_dict, config, folder)
+        return Identity(folder, "detector folder", config=config, dtypes=_dtypes(state_dict), misfit=misfit)
     if (folder / CONFIG_FILE).is_file():
         kind = read_json(folder / CONFIG_FILE).get("model_type")
         if kind not in ("wav2vec2", "wavlm"):
@@ -114,9 +116,9 @@ def _identify_folder(folder: Path) -> Identity:
                 f"{folder} holds a model of type '{kind}': of Hugging Face folders, wav2vec2 and wavlm are read"
             )
         frontend = create_frontend(kind, folder)
-        identity = Identity(folder, f"Hugging Face folder of a {kind} front-end", [kind], {"frontend": frontend.config})
-        state_dict = frontend.state_dict()
-        return _with_tensors(identity, state_dict, state_dict)
+        config = {"frontend": frontend.config}
+        dtypes = _dtypes(frontend.state_dict())
+        return Identity(folder, f"Hugging Face folder of a {kind} front-end", [kind], config, dtypes)
     if checkpoints := sorted(folder.glob("*.pth"), key=lambda p: (len(p.name), p.name)):
         names = ", ".join(p.name for p in checkpoints)
         return Identity(
@@ -139,52 +141,47 @@ def _identify_pretraining(path: Path, state_dict: Mapping[str, Tensor]) -> Ident
     wavlm = any("relative_attention_bias" in name for name in state_dict)
     kind = "WavLM pre-training file (unilm)" if wavlm else "wav2vec 2.0 pre-training file (fairseq)"
     name = "wavlm" if wavlm else "wav2vec2"
-    identity = Identity(path, kind, [name])
+    identity = Identity(path, kind, [name], dtypes=_dtypes(state_dict))
     try:
         frontend = create_frontend(name, path)
     except InputError as error:
         identity.notes.append(f"not usable as a front-end: {error}")
-        return _with_tensors(identity, state_dict, state_dict)
+        return identity
     identity.config = {"frontend": frontend.config}
-    expected = {k.removeprefix("model."): v for k, v in frontend.state_dict().items()}
-    return _with_tensors(identity, state_dict, expected)
+    identity.misfit = compare(state_dict, {k.removeprefix("model."): v for k, v in frontend.state_dict().items()})
+    return identity
 
 
 def _identify_state_dict(path: Path, state_dict: Mapping[str, Tensor]) -> Identity:
-    record = read_record(state_dict)
+    record, dtypes = read_record(state_dict), _dtypes(state_dict)
     unwrapped = unwrap_frontend(dict(state_dict))
     wrapped = [] if unwrapped.keys() == state_dict.keys() else ["the names of its front-end carry a prefix (s3prl)"]
     if config := record.get("model"):
-        identity = Identity(path, "detector checkpoint of this package", config=config)
-        identity.notes = [f"{key}: {json.dumps(value, default=str)}" for key, value in record.items() if key != "model"]
-        return _with_tensors(identity, unwrapped, _detector_state(config, path))
+        notes = [f"{key}: {json.dumps(value, default=str)}" for key, value in record.items() if key != "model"]
+        misfit = _misfit(unwrapped, config, path)
+        return Identity(path, "detector checkpoint of this package", [], config, dtypes, misfit, notes=notes)
     misfits = recognise(state_dict)
     fitting = [name for name, misfit in misfits.items() if not misfit]
     if fitting:
-        identity = Identity(path, "detector checkpoint of the published code", fitting, notes=wrapped)
-        return _with_tensors(identity, unwrapped, unwrapped)
+        return Identity(path, "detector checkpoint of the published code", fitting, dtypes=dtypes, notes=wrapped)
     nearest, misfit = next(iter(misfits.items()))
     known = len(unwrapped) - len(misfit.left_over) - len(misfit.shapes)
     if known < _FIT_LEAST * (known + len(misfit)):
-        return _with_tensors(Identity(path, "state dict of an unknown model"), state_dict, state_dict)
-    identity = Identity(path, f"detector checkpoint, nearest to the published {nearest}", [nearest], notes=wrapped)
-    return _with_tensors(identity, unwrapped, unwrapped, misfit)
+        return Identity(path, "state dict of an unknown model", dtypes=dtypes)
+    kind = f"detector checkpoint, nearest to the published {nearest}"
+    return Identity(path, kind, [nearest], {}, dtypes, misfit, notes=wrapped)
 
 
-def _detector_state(config: dict[str, Any], path: Path) -> dict[str, Tensor]:
+def _misfit(state_dict: Mapping[str, Tensor], config: dict[str, Any], path: Path) -> Misfit:
+    """Compare ``state_dict`` with that of the detector that ``path`` describes."""
     with sound_description(str(path)), torch.device("meta"):
-        return Detector.from_config(config).state_dict()
+        expected = Detector.from_config(config).state_dict()
+    return compare(state_dict, expected)
 
 
-def _with_tensors(
-    identity: Identity,
-    state_dict: Mapping[str, Tensor],
-    expected: Mapping[str, Tensor],
-    misfit: Misfit | None = None,
-) -> Identity:
+def _dtypes(state_dict: Mapping[str, Tensor]) -> dict[str, int]:
+    """Count the numbers of each type, the most frequent type first."""
     numbers: Counter[str] = Counter()
     for tensor in state_dict.values():
         numbers[str(tensor.dtype).removeprefix("torch.")] += tensor.numel()
-    identity.parameters, identity.dtypes = sum(numbers.values()), dict(numbers.most_common())
-    identity.misfit = misfit or compare(state_dict, expected)
-    return identity
+    return dict(numbers.most_common())

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from nes2net.aggregations.base import Aggregation
@@ -73,17 +73,19 @@ def describe(name: str) -> list[PartInfo]:
         return _describe_detector(Detector.from_pretrained(name, device="cpu"))
     with torch.device("meta"):
         if name in frontends.names():
-            return [_describe_frontend(create_frontend(name), "meta")]
+            return [_describe_frontend(create_frontend(name))]
         if name in backends.names():
             backend = create_backend(name)
             if backend.feature_dim == 1:  # it reads the waveform
                 waveform = torch.zeros(1, ASVSPOOF_SAMPLES, 1)
                 return [_describe_head("back-end", backend, waveform, ASVSPOOF_SAMPLES, ASVSPOOF_SAMPLES / SAMPLE_RATE)]
             frames = backend.fixed_frames or PAPER_FRAMES
-            return [_describe_head("back-end", backend, _inputs(backend, frames, "meta"), frames)]
+            features = torch.zeros(1, frames, backend.feature_dim)
+            inputs = [features] * backend.num_states if backend.wants_layers == "all" else features
+            return [_describe_head("back-end", backend, inputs, frames)]
         if name in aggregations.names():
             part = create_aggregation(name, _LAYERS, _DIM)
-            return [_describe_head("aggregation", part, _states(_DIM, PAPER_FRAMES, _LAYERS, "meta"), PAPER_FRAMES)]
+            return [_describe_head("aggregation", part, [torch.zeros(1, PAPER_FRAMES, _DIM)] * _LAYERS, PAPER_FRAMES)]
     raise InputError(f"'{name}' is neither a model nor a checkpoint{did_you_mean(name, names())}")
 
 
@@ -93,12 +95,9 @@ def names() -> list[str]:
 
 
 def _describe_detector(detector: Detector) -> list[PartInfo]:
-    device = next(detector.parameters()).device
-    frontend = detector.frontend
-    parts = [_describe_frontend(frontend, device)]
-    waveform = torch.zeros(1, ASVSPOOF_SAMPLES, device=device)
+    parts = [_describe_frontend(detector.frontend)]
     with torch.no_grad():
-        states = frontend.eval()(waveform, layers=detector.layers)
+        states = detector.frontend.eval()(torch.zeros(1, ASVSPOOF_SAMPLES), layers=detector.layers)
     frames = states[0].shape[1]
     seconds = ASVSPOOF_SAMPLES / SAMPLE_RATE
     if detector.backend.wants_layers == "all":
@@ -109,9 +108,8 @@ def _describe_detector(detector: Detector) -> list[PartInfo]:
     return [*parts, _describe_head("back-end", detector.backend, features, frames, seconds)]
 
 
-def _describe_frontend(frontend: Frontend, device: Any) -> PartInfo:
-    waveform = torch.zeros(1, ASVSPOOF_SAMPLES, device=device)
-    flops = count_flops(frontend, waveform)
+def _describe_frontend(frontend: Frontend) -> PartInfo:
+    flops = count_flops(frontend, torch.zeros(1, ASVSPOOF_SAMPLES))
     hop, width = 1e3 * frontend.hop_length / SAMPLE_RATE, 1e3 * frontend.min_samples / SAMPLE_RATE
     notes = [f"{frontend.num_layers} hidden states of {frontend.out_dim}, a frame of {width:g} ms every {hop:g} ms"]
     if frontend.num_unused:
@@ -148,16 +146,6 @@ def _layer(name: str, module: nn.Module) -> str:
     return f"{name} ({times}{f', {parameters:,}' if parameters else ''})"
 
 
-def _inputs(backend: Backend, frames: int, device: str) -> Tensor | list[Tensor]:
-    if backend.wants_layers == "all":
-        return _states(backend.feature_dim, frames, backend.num_states, device)
-    return torch.zeros(1, frames, backend.feature_dim, device=device)
-
-
-def _states(dim: int, frames: int, layers: int, device: str) -> list[Tensor]:
-    return [torch.zeros(1, frames, dim, device=device) for _ in range(layers)]
-
-
 def _parameters(module: nn.Module) -> int:
     return sum(p.numel() for p in module.parameters() if p.requires_grad)
 
@@ -184,7 +172,7 @@ def _describe_config(config: dict[str, Any]) -> list[PartInfo]:
         if "backend" in config:
             return _describe_detector(Detector.from_config(config))
         options = dict(config["frontend"])
-        return [_describe_frontend(create_frontend(options.pop("name"), **options), "meta")]
+        return [_describe_frontend(create_frontend(options.pop("name"), **options))]
 
 
 def _table(parts: list[PartInfo]) -> list[str]:
