@@ -89,7 +89,6 @@ class RawAasist(SpectroTemporalGraph):
             num_logits=num_logits,
             gat_dims=gat_dims,
             pool_ratios=pool_ratios,
-            temperatures=(2.0, 2.0, 100.0),
         )
         self.feature_dim = feature_dim
         filters = sinc_filters(self.num_filters, self.num_taps, self.sample_rate)
