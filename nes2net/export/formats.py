@@ -12,6 +12,7 @@ from nes2net.errors import InputError
 from nes2net.frontends.ssl import SSLFrontend
 
 FORMATS = ("pth", "safetensors", "hf", "onnx")
+_SUFFIXES = {"pth": (".pth", ".pt"), "onnx": (".onnx",)}  # of the formats that are one file
 
 
 def export(detector: Detector, to: str, out: str | Path) -> Path:
@@ -32,10 +33,10 @@ def export(detector: Detector, to: str, out: str | Path) -> Path:
     out = Path(out)
     if to not in FORMATS:
         raise InputError(f"unknown export format '{to}': take one of {', '.join(FORMATS)}")
-    suffix = {"pth": (".pth", ".pt"), "onnx": (".onnx",)}.get(to, ("",))
-    if out.suffix not in suffix and to in ("pth", "onnx"):
-        raise InputError(f"`to={to}` writes a file: give it a name that ends in {suffix[0]}, not {out.name}")
-    if to in ("safetensors", "hf") and (out.is_file() or out.suffix in (".pth", ".pt", ".onnx", ".safetensors")):
+    if to in _SUFFIXES:
+        if out.suffix not in _SUFFIXES[to]:
+            raise InputError(f"`to={to}` writes a file: give it a name that ends in {_SUFFIXES[to][0]}, not {out.name}")
+    elif out.is_file() or out.suffix in (".pth", ".pt", ".onnx", ".safetensors"):
         raise InputError(f"`to={to}` writes a folder: give the name of one, not {out}")
     if to == "onnx":
         from nes2net.export.onnx import export_onnx  # optional: the extra nes2net[onnx]

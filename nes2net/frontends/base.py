@@ -62,8 +62,6 @@ class Frontend(nn.Module):
     """How many leading samples the hidden states depend on; all of them by default."""
     num_unused: int = 0
     """Size of the pre-training tensors that it only keeps for its checkpoints, in numbers."""
-    engine: str = "torch"
-    """The library whose network computes; checkpoints do not depend on it."""
 
     def forward(self, waveform: Tensor, layers: Layers = "last", final_norm: bool = True) -> list[Tensor]:
         """Compute the hidden states of ``waveform`` B×N.

@@ -37,7 +37,8 @@ class SSLFrontend(Frontend):
 
     name: str
     """Name of the front-end in the registry."""
-    engine = "transformers"
+    engine: str = "transformers"
+    """The library whose network computes; checkpoints do not depend on it."""
     model: Any
     """The network of the transformers library, or of fairseq."""
 
