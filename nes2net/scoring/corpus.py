@@ -57,12 +57,15 @@ class ScoringResult:
     """The score file."""
     total: int
     """Number of trials."""
-    scored: int
-    """Number of trials with a score."""
     failures: dict[str, str] = field(default_factory=dict)
     """Reasons by id, for the trials without a score."""
     already_complete: bool = False
     """Whether an earlier run had finished the file."""
+
+    @property
+    def scored(self) -> int:
+        """Number of trials with a score."""
+        return self.total - len(self.failures)
 
     @property
     def record_path(self) -> Path:
@@ -218,7 +221,7 @@ def _earlier_scores(
     None if the journals are to be removed: those of another run that is to be overwritten, or of a
     file that is complete.
     """
-    result = ScoringResult(out, len(trials), 0)
+    result = ScoringResult(out, len(trials))
     finished: dict[str, float] = {}
     if out.exists() and not overwrite:
         previous = read_record(result.record_path)
@@ -228,7 +231,7 @@ def _earlier_scores(
                 "pass `overwrite=True` or name another file"
             )
         if not previous["failures"]:
-            result.scored, result.already_complete = previous["scored"], True
+            result.already_complete = True
             another = read_journals(out, run) is None  # of an interrupted run that was to overwrite the file
             return result, {}, Journalled({}, {}) if another else None
         ids, scores = read_scores(out)
@@ -396,7 +399,6 @@ def _merge(
         remove_journals(result.path)  # they hold only failures, which the next run must try again
         some = "; ".join(f"{name}: {reason}" for name, reason in list(result.failures.items())[:3])
         raise InputError(f"not one of {len(trials)} trials could be scored: {some}")
-    result.scored = len(scores)
     return scores
 
 
