@@ -1,4 +1,4 @@
-"""Identification of a file or folder: kind, model, configuration, parameters, missing and left-over tensors."""
+"""Identify a file or folder: its kind, model, configuration, parameters and missing tensors."""
 
 from __future__ import annotations
 
@@ -21,33 +21,29 @@ from nes2net.detector import Detector, recognise, sound_description, unwrap_fron
 from nes2net.errors import InputError
 from nes2net.registry import create_frontend
 
-_FIT_LEAST = 0.5  # a state dict with a smaller share of the names of a published model is called unknown
+_FIT_LEAST = 0.5  # with a smaller share of the names of a published model, a state dict is unknown
 
 
 @dataclass
 class Identity:
-    """Result of :func:`identify`.
-
-    Attributes:
-        path: The file or folder.
-        kind: Kind in words, e.g. ``"detector checkpoint"``.
-        models: Published models or front-end with these tensors; several if they share all names and shapes.
-        config: Configuration of the detector (``{"frontend": …}``) or front-end; empty if the file has none.
-        dtypes: Count of numbers of each type in the state dict, with buffers and pre-training heads.
-        misfit: Missing and left-over tensors, compared with the file's own configuration or else with the
-            nearest published model.
-        records: Names of classes in the file that were not rebuilt.
-        notes: Further lines of text.
-    """
+    """The result of :func:`identify`."""
 
     path: Path
+    """The file or folder."""
     kind: str
+    """Its kind in words, such as ``"detector checkpoint"``."""
     models: list[str] = field(default_factory=list)
+    """Published models, or the front-end, with these tensors; several may share names and shapes."""
     config: dict[str, Any] = field(default_factory=dict)
+    """Configuration of the detector or front-end, ``{"frontend": …}``; empty if it has none."""
     dtypes: dict[str, int] = field(default_factory=dict)
+    """Count of numbers of each type in the state dict, with buffers and pre-training heads."""
     misfit: Misfit = field(default_factory=lambda: Misfit([], [], []))
+    """Difference from the file's own configuration, or else from the nearest published model."""
     records: list[str] = field(default_factory=list)
+    """Names of classes in the file that were not rebuilt."""
     notes: list[str] = field(default_factory=list)
+    """Further lines of text."""
 
     @property
     def parameters(self) -> int:
@@ -55,7 +51,7 @@ class Identity:
         return sum(self.dtypes.values())
 
     def text(self) -> str:
-        """Return the description as lines of text."""
+        """The description as lines of text."""
         dtypes = ", ".join(f"{count:,} {dtype}" for dtype, count in self.dtypes.items())
         lines = [f"{self.path}: {self.kind}"]
         lines += [f"  model: {' or '.join(self.models)}"] if self.models else []
@@ -69,11 +65,11 @@ class Identity:
 
 
 def identify(path: str | Path) -> Identity:
-    """Identify ``path`` by its content, without executing anything in it.
+    """Identify ``path`` by its content; nothing in it is executed.
 
-    It recognises pre-training files of fairseq and unilm, Hugging Face folders of wav2vec 2.0 and WavLM,
-    checkpoints of the published code and of this package, folders of this package, ONNX files, run
-    folders, resume files, and other state dicts.
+    These kinds are known: pre-training files of fairseq and unilm, Hugging Face folders of wav2vec
+    2.0 and WavLM, checkpoints of the published code, checkpoints and folders of this package, ONNX
+    files, run folders, resume files, and other state dicts.
 
     Raises:
         InputError: if ``path`` is missing, damaged, or holds no weights.

@@ -21,14 +21,15 @@ from nes2net.frontends.base import Frontend
 from nes2net.inspect.identify import identify
 from nes2net.registry import aggregations, backends, create_aggregation, create_backend, create_frontend, frontends
 
-#: Frames at which the paper counts a back-end's cost, 4 s of XLS-R or WavLM features (arXiv 2504.05657).
+#: Frames at which the paper counts a back-end's cost: 4 s of XLS-R or WavLM features (arXiv
+#: 2504.05657).
 PAPER_FRAMES = 200
 _DIM, _LAYERS = 1024, 25  # XLS-R 300M and WavLM-Large
 
 
 @dataclass
 class PartInfo:
-    """One part of a detector: ``multiply_adds`` per second of audio, and ``notes`` as lines of text."""
+    """A part of a detector, with ``multiply_adds`` per second of audio and ``notes`` as lines."""
 
     role: str
     name: str
@@ -38,7 +39,7 @@ class PartInfo:
 
 
 def count_flops(module: nn.Module, *inputs: Any) -> int:
-    """Count the floating-point operations of matrix products and convolutions in one forward pass.
+    """Count the operations of matrix products and convolutions in one forward pass.
 
     A multiply-add counts as two.
 
@@ -59,12 +60,15 @@ def count_flops(module: nn.Module, *inputs: Any) -> int:
 
 
 def describe(name: str) -> list[PartInfo]:
-    """Describe the parts of a whole model, front-end, aggregation or back-end by name, or of a checkpoint or folder.
+    """Describe the parts of a model, front-end, aggregation or back-end, or of a checkpoint.
 
     Front-ends are counted on 64,600 samples, back-ends and aggregations on the resulting frames.
 
+    Args:
+        name: a registered or published name, or a file or folder.
+
     Raises:
-        InputError: if the name is unknown; the message gives the nearest one.
+        InputError: if the name is unknown; the message has the nearest one.
     """
     if name in PUBLISHED_MODELS:
         with torch.device("meta"):
@@ -90,7 +94,7 @@ def describe(name: str) -> list[PartInfo]:
 
 
 def names() -> list[str]:
-    """List every name that :func:`describe` accepts."""
+    """All names that :func:`describe` knows."""
     return [*PUBLISHED_MODELS, *frontends.names(), *aggregations.names(), *backends.names()]
 
 
@@ -151,9 +155,10 @@ def _parameters(module: nn.Module) -> int:
 
 
 def text(name: str, results: Sequence[str] = ()) -> str:
-    """Return the text that ``nes2net info`` prints for a name, a file or a folder.
+    """The text that ``nes2net info`` prints for a name, a file or a folder.
 
-    ``results`` are the published results of that name, one line each.
+    Args:
+        results: the published results of that name, one line each.
     """
     if name in names() or not Path(name).exists():
         lines = _table(describe(name))
