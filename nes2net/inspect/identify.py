@@ -82,15 +82,13 @@ def identify(path: str | Path) -> Identity:
     if path.suffix == ".safetensors":
         return _identify_state_dict(path, load_state_dict(path))
     content, records = read_torch_file(path)
+    model = content.get("model") if isinstance(content, dict) else None
     if isinstance(content, dict) and isinstance(content.get("progress"), dict) and "detector" in content:
         identity = _identify_state_dict(path, state_dict_of(content["detector"], path))
         progress = content["progress"]
         identity.kind = f"resume file of a training run, in epoch {progress.get('epoch')}, step {progress.get('step')}"
-    elif isinstance(content, dict) and isinstance(content.get("model"), dict):
-        if "encoder.pos_conv.0.weight_v" in content["model"]:
-            identity = _identify_pretraining(path, content["model"])
-        else:
-            identity = _identify_state_dict(path, state_dict_of(content, path))
+    elif isinstance(model, dict) and "encoder.pos_conv.0.weight_v" in model:
+        identity = _identify_pretraining(path, model)
     elif isinstance(content, dict) and not any(isinstance(v, Tensor) for v in walk(content)):
         raise InputError(f"{path} holds no weights")
     else:

@@ -101,14 +101,12 @@ def names() -> list[str]:
 def _describe_detector(detector: Detector) -> list[PartInfo]:
     parts = [_describe_frontend(detector.frontend)]
     with torch.no_grad():
-        states = detector.frontend.eval()(torch.zeros(1, ASVSPOOF_SAMPLES), layers=detector.layers)
+        states = detector.eval().hidden_states(torch.zeros(1, ASVSPOOF_SAMPLES))
+        features = detector.features(states)
     frames = states[0].shape[1]
     seconds = ASVSPOOF_SAMPLES / SAMPLE_RATE
-    if detector.backend.wants_layers == "all":
-        return [*parts, _describe_head("back-end", detector.backend, states, frames, seconds)]
-    parts.append(_describe_head("aggregation", detector.aggregation, states, frames, seconds))
-    with torch.no_grad():
-        features = detector.aggregation.eval()(states)
+    if detector.backend.wants_layers == "last":
+        parts.append(_describe_head("aggregation", detector.aggregation, states, frames, seconds))
     return [*parts, _describe_head("back-end", detector.backend, features, frames, seconds)]
 
 
