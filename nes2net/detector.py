@@ -20,7 +20,7 @@ from nes2net.backends.base import Backend, bonafide_scores
 from nes2net.checkpoints.folder import download, read_folder, upload, write_folder
 from nes2net.checkpoints.published_names import read_published_names, write_published_names
 from nes2net.checkpoints.state_dict import Misfit, check_fit, compare, load_state_dict, read_record, save_state_dict
-from nes2net.errors import InputError, MissingLibrary, did_you_mean
+from nes2net.errors import InputError, MissingLibrary, check_known, did_you_mean
 from nes2net.frontends.base import Frontend, Layers, UsedSamples
 from nes2net.machine.devices import choose_device, named_dtype
 from nes2net.recipes.recipe import load_recipe
@@ -99,14 +99,9 @@ class Detector(nn.Module):
             InputError: if a name or option is unknown, or the checkpoint cannot be used.
         """
         if isinstance(config, str):
-            if config not in PUBLISHED_MODELS:
-                raise InputError(f"there is no published model '{config}'{did_you_mean(config, PUBLISHED_MODELS)}")
+            check_known([config], PUBLISHED_MODELS, "there is no published model")
             config = PUBLISHED_MODELS[config]
-        if left_over := set(config) - {"frontend", "aggregation", "backend"}:
-            name = min(left_over)
-            raise InputError(
-                f"a model has no part '{name}'{did_you_mean(name, ['frontend', 'aggregation', 'backend'])}"
-            )
+        check_known(config, ("frontend", "aggregation", "backend"), "a model has no part")
         frontend_name, frontend_options = _name_and_options(config, "frontend")
         frontend = create_frontend(frontend_name, checkpoint, **frontend_options)
         name, options = _name_and_options(config, "aggregation", "last")

@@ -99,6 +99,20 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     return nearest(name, known) or f"; known: {', '.join(known)}"
 
 
+def check_known(names: Iterable[str], known: Iterable[str], problem: str) -> None:
+    """Raise :class:`InputError` for the first of ``names`` that is not among ``known``.
+
+    Args:
+        problem: begins the message; the name and the nearest known one follow.
+
+    >>> check_known(["pool"], ["dilation", "pool"], "there is no option")
+    """
+    known = list(known)
+    for name in names:
+        if name not in known:
+            raise InputError(f"{problem} '{name}'{did_you_mean(str(name), known)}")
+
+
 def listed(names: Sequence[str], limit: int = 10) -> str:
     """List up to ``limit`` of ``names``, and say how many there are if that is not all.
 

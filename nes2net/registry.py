@@ -15,7 +15,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from nes2net.errors import InputError, did_you_mean
+from nes2net.errors import InputError, check_known
 
 if TYPE_CHECKING:
     from nes2net.aggregations.base import Aggregation
@@ -67,8 +67,7 @@ class Registry(Generic[T]):
         Raises:
             InputError: if there is no such name; the message has the nearest one.
         """
-        if name not in self._table:
-            raise InputError(f"unknown {self.kind} '{name}'{did_you_mean(name, self._table)}")
+        check_known([name], self._table, f"unknown {self.kind}")
         module, _, attribute = self._table[name].partition(":")
         return getattr(import_module(module), attribute)
 
@@ -81,9 +80,7 @@ class Registry(Generic[T]):
         factory = self.get(name)
         parameters = inspect.signature(factory).parameters
         if not any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
-            for option in options:
-                if option not in parameters:
-                    raise InputError(f"{self.kind} '{name}' has no option '{option}'{did_you_mean(option, parameters)}")
+            check_known(options, parameters, f"{self.kind} '{name}' has no option")
         return factory(**options)
 
 
@@ -93,9 +90,9 @@ frontends: Registry[Frontend] = Registry(
     {
         "wav2vec2": "nes2net.frontends.wav2vec2:Wav2Vec2Frontend",
         "wav2vec2_small": "nes2net.frontends.wav2vec2:wav2vec2_small",
-        "xlsr_300m": "nes2net.frontends.wav2vec2:xlsr_300m",
+        "xlsr_300m": "nes2net.frontends.wav2vec2:Wav2Vec2Frontend",
         "wavlm": "nes2net.frontends.wavlm:WavLMFrontend",
-        "wavlm_large": "nes2net.frontends.wavlm:wavlm_large",
+        "wavlm_large": "nes2net.frontends.wavlm:WavLMFrontend",
         "lps": "nes2net.frontends.lps:LogPowerSpectrum",
         "lfcc": "nes2net.frontends.lfcc:LinearFrequencyCepstrum",
         "waveform": "nes2net.frontends.waveform:Waveform",
@@ -118,7 +115,7 @@ backends: Registry[Backend] = Registry(
         "nes2net": "nes2net.backends.nes2net:nes2net",
         "nes2net_x": "nes2net.backends.nes2net:nes2net_x",
         "nes2net_x_selu": "nes2net.backends.nes2net:nes2net_x_selu",
-        "aasist": "nes2net.backends.aasist:aasist",
+        "aasist": "nes2net.backends.aasist:Aasist",
         "raw_aasist": "nes2net.backends.raw_aasist:raw_aasist",
         "raw_aasist_l": "nes2net.backends.raw_aasist:raw_aasist_l",
         "sls": "nes2net.backends.sls:SLS",

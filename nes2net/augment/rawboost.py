@@ -29,7 +29,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from nes2net.errors import InputError, did_you_mean
+from nes2net.errors import InputError, check_known
 
 #: NumPy's generators: today's, and the one whose order of draws the published code has.
 NumPyRandom: TypeAlias = np.random.Generator | np.random.RandomState
@@ -120,10 +120,7 @@ class RawBoostParameters:
             InputError: if a name is unknown (the message has the nearest one), or a value
                 impossible.
         """
-        known = [field.name for field in fields(cls)]
-        for name in parameters:
-            if name not in known:
-                raise InputError(f"RawBoost has no parameter '{name}'{did_you_mean(name, known)}")
+        check_known(parameters, [field.name for field in fields(cls)], "RawBoost has no parameter")
         return cls(**parameters)
 
 

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from nes2net.errors import InputError, did_you_mean
+from nes2net.errors import InputError, check_known
 
 
 class Mixed(NamedTuple):
@@ -84,10 +84,7 @@ class Specmix:
             InputError: if a name is unknown (the message has the nearest one), or a value out of
                 range.
         """
-        known = [field.name for field in fields(cls)]
-        for name in settings:
-            if name not in known:
-                raise InputError(f"Specmix has no setting '{name}'{did_you_mean(name, known)}")
+        check_known(settings, [field.name for field in fields(cls)], "Specmix has no setting")
         return cls(**settings)
 
     def __call__(

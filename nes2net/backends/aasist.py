@@ -73,7 +73,9 @@ class GraphAttention(nn.Module):
     nodes.
     """
 
-    def __init__(self, in_dim: int, out_dim: int, temperature: float) -> None:
+    temperature = 2.0
+
+    def __init__(self, in_dim: int, out_dim: int) -> None:
         super().__init__()
         self.att_weight = _attention_vector(out_dim)
         self.att_proj = nn.Linear(in_dim, out_dim)
@@ -81,7 +83,6 @@ class GraphAttention(nn.Module):
         self.proj_without_att = nn.Linear(in_dim, out_dim)
         self.bn = nn.BatchNorm1d(out_dim)
         self.input_drop = nn.Dropout(0.2)
-        self.temperature = temperature
 
     def forward(self, x: Tensor) -> Tensor:
         """Update the nodes ``x`` B×N×D to B×N×D'."""
@@ -98,7 +99,9 @@ class HeterogeneousGraphAttention(nn.Module):
     The master node gathers from both types.
     """
 
-    def __init__(self, in_dim: int, out_dim: int, temperature: float) -> None:
+    temperature = 100.0
+
+    def __init__(self, in_dim: int, out_dim: int) -> None:
         super().__init__()
         self.att_weight11 = _attention_vector(out_dim)
         self.att_weight22 = _attention_vector(out_dim)
@@ -114,7 +117,6 @@ class HeterogeneousGraphAttention(nn.Module):
         self.proj_without_attM = nn.Linear(in_dim, out_dim)
         self.bn = nn.BatchNorm1d(out_dim)
         self.input_drop = nn.Dropout(0.2)
-        self.temperature = temperature
 
     def forward(self, type1: Tensor, type2: Tensor, master: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Update ``type1`` B×N₁×D, ``type2`` B×N₂×D and ``master`` B×1×D to D' dimensions each."""
@@ -177,8 +179,7 @@ class SpectroTemporalGraph(Backend):
         num_logits: n.
         gat_dims: sizes of a node after the first and after the heterogeneous attention.
         pool_ratios: of the spectral, the temporal and the heterogeneous graphs. The published
-            configurations name a fourth one, which is not used.
-        temperatures: of the attention in the same three graphs, with an unused fourth one likewise.
+            configurations name a fourth ratio and a fourth temperature, which are not used.
     """
 
     def __init__(
@@ -188,19 +189,18 @@ class SpectroTemporalGraph(Backend):
         num_logits: int,
         gat_dims: tuple[int, int],
         pool_ratios: Sequence[float],
-        temperatures: Sequence[float],
     ) -> None:
         super().__init__()
         dim, mixed_dim = gat_dims
         self.pos_S = nn.Parameter(torch.randn(1, spectral_nodes, channels))
         self.master1 = nn.Parameter(torch.randn(1, 1, dim))
         self.master2 = nn.Parameter(torch.randn(1, 1, dim))
-        self.GAT_layer_S = GraphAttention(channels, dim, temperatures[0])
-        self.GAT_layer_T = GraphAttention(channels, dim, temperatures[1])
-        self.HtrgGAT_layer_ST11 = HeterogeneousGraphAttention(dim, mixed_dim, temperatures[2])
-        self.HtrgGAT_layer_ST12 = HeterogeneousGraphAttention(mixed_dim, mixed_dim, temperatures[2])
-        self.HtrgGAT_layer_ST21 = HeterogeneousGraphAttention(dim, mixed_dim, temperatures[2])
-        self.HtrgGAT_layer_ST22 = HeterogeneousGraphAttention(mixed_dim, mixed_dim, temperatures[2])
+        self.GAT_layer_S = GraphAttention(channels, dim)
+        self.GAT_layer_T = GraphAttention(channels, dim)
+        self.HtrgGAT_layer_ST11 = HeterogeneousGraphAttention(dim, mixed_dim)
+        self.HtrgGAT_layer_ST12 = HeterogeneousGraphAttention(mixed_dim, mixed_dim)
+        self.HtrgGAT_layer_ST21 = HeterogeneousGraphAttention(dim, mixed_dim)
+        self.HtrgGAT_layer_ST22 = HeterogeneousGraphAttention(mixed_dim, mixed_dim)
         self.pool_S = GraphPool(pool_ratios[0], dim)
         self.pool_T = GraphPool(pool_ratios[1], dim)
         self.pool_hS1 = GraphPool(pool_ratios[2], mixed_dim)
@@ -268,11 +268,25 @@ class SpectroTemporalGraph(Backend):
 
 
 class Aasist(SpectroTemporalGraph):
-    """AASIST after a self-supervised front-end; built by :func:`aasist`."""
+    """AASIST after a self-supervised front-end: B×T×``feature_dim`` → logits B×``num_logits``.
+
+    T is at least 3. In a graph of ``torch.export`` it is at least 24, so that two temporal nodes
+    are left after both poolings.
+
+    Args:
+        feature_dim: D, the front-end's ``out_dim``.
+        num_logits: n.
+
+    Raises:
+        InputError: if an option is not a positive number.
+
+    >>> sum(p.numel() for p in Aasist().parameters())
+    447242
+    """
 
     min_frames = 3  # one step of the 3×3 max-pooling
 
-    def __init__(self, feature_dim: int, num_logits: int) -> None:
+    def __init__(self, *, feature_dim: int = 1024, num_logits: int = 2) -> None:
         check_positive(feature_dim=feature_dim, num_logits=num_logits)
         reduced, channels = 128, 64
         super().__init__(
@@ -281,7 +295,6 @@ class Aasist(SpectroTemporalGraph):
             num_logits=num_logits,
             gat_dims=(64, 32),
             pool_ratios=(0.5, 0.5, 0.5),
-            temperatures=(2.0, 2.0, 100.0),
         )
         self.feature_dim = feature_dim
         self.LL = nn.Linear(feature_dim, reduced)
@@ -302,23 +315,3 @@ class Aasist(SpectroTemporalGraph):
         spectral = (x * torch.softmax(weights, dim=3)).sum(dim=3).transpose(1, 2)  # B×42×64
         temporal = (x * torch.softmax(weights, dim=2)).sum(dim=2).transpose(1, 2)  # B×T/3×64
         return self.out_layer(self.drop(self.readout(spectral, temporal)))
-
-
-def aasist(*, feature_dim: int = 1024, num_logits: int = 2) -> Aasist:
-    """AASIST, features B×T×``feature_dim`` → logits B×``num_logits``.
-
-    T is at least 3. In a graph of ``torch.export`` it is at least 24, so that two temporal nodes
-    are left after both poolings.
-
-    Args:
-        feature_dim: D, the front-end's ``out_dim``.
-        num_logits: n.
-
-    Raises:
-        InputError: if an option is not a positive number.
-
-    >>> backend = aasist()
-    >>> sum(p.numel() for p in backend.parameters())
-    447242
-    """
-    return Aasist(feature_dim, num_logits)

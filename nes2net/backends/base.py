@@ -58,38 +58,31 @@ class Backend(nn.Module):
         """Embeddings B×E of ``features`` B×T×D, for a loss over class directions."""
         raise TypeError(f"{type(self).__name__} has no angular head, and so no embeddings")
 
-    def check_features(self, features: Tensor, min_frames: int | None = None) -> None:
-        """Raise :class:`InputError` unless ``features`` is B×T×D with enough frames.
-
-        A frame is 20 ms after XLS-R or WavLM.
-
-        Args:
-            min_frames: smallest T; None for :attr:`min_frames`.
-        """
-        min_frames = self.min_frames if min_frames is None else min_frames
+    def check_features(self, features: Tensor) -> None:
+        """Raise :class:`InputError` unless ``features`` is B×T×D with enough frames."""
         if features.ndim != 3 or features.shape[2] != self.feature_dim:
             raise InputError(
                 f"features must be batch × frames × {self.feature_dim}, got {' × '.join(map(str, features.shape))}; "
                 "build the back-end with feature_dim = the front-end's out_dim"
             )
-        if features.shape[1] < min_frames:
+        self.check_frames(features.shape[1])
+
+    def check_frames(self, num_frames: int) -> None:
+        """Raise :class:`InputError` if there are too few frames, of 20 ms after XLS-R or WavLM."""
+        if num_frames < self.min_frames:
             raise InputError(
-                f"{features.shape[1]} frames are too few, this back-end needs at least {min_frames}; "
+                f"{num_frames} frames are too few, this back-end needs at least {self.min_frames}; "
                 "pad or repeat the waveform"
             )
 
-    def check_hidden_states(self, hidden_states: Sequence[Tensor], min_frames: int | None = None) -> None:
-        """Raise :class:`InputError` unless there are enough hidden states, all B×T×D of one shape.
-
-        Args:
-            min_frames: as for :meth:`check_features`.
-        """
+    def check_hidden_states(self, hidden_states: Sequence[Tensor]) -> None:
+        """Raise :class:`InputError` unless there are enough hidden states, all B×T×D of one shape."""
         if len(hidden_states) < self.num_states:
             raise InputError(
                 f"this back-end reads {self.num_states} hidden states, got {len(hidden_states)}; "
                 "ask the front-end for layers='all', or build the back-end with a smaller num_layers"
             )
-        self.check_features(hidden_states[0], min_frames)
+        self.check_features(hidden_states[0])
         for index, state in enumerate(hidden_states):
             if state.shape != hidden_states[0].shape:
                 raise InputError(

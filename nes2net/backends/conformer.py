@@ -9,6 +9,8 @@ per head to each self-attention: a summary of that head's channels over the whol
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -219,9 +221,27 @@ class Encoder(nn.Module):
 
 
 class Conformer(Backend):
-    """The whole back-end, features B×T×D → logits B×n, T at most 10,000 frames (200 s).
+    """Features B×T×``feature_dim`` → logits B×``num_logits``, T at most 10,000 frames (200 s).
 
-    Built by :func:`conformer` or :func:`tcm`.
+    :data:`conformer` and :data:`tcm` are the published variants.
+
+    Args:
+        attention: the self-attention of each block.
+        feature_dim: D, the front-end's ``out_dim``.
+        embed_dim: E, channels of a token, a multiple of ``num_heads``.
+        num_blocks: conformer blocks.
+        num_heads: h, heads of the self-attention.
+        kernel_size: of the depthwise convolution, in frames.
+        dropout: in the feed-forward layers and after the convolution, 0 in the published code.
+        num_logits: n.
+
+    Raises:
+        InputError: if an option is out of its range.
+
+    >>> conformer(embed_dim=16, num_blocks=1)(torch.randn(2, 50, 1024)).shape
+    torch.Size([2, 2])
+    >>> sum(p.numel() for p in tcm().parameters() if p.requires_grad)
+    2382628
     """
 
     max_frames = MAX_FRAMES
@@ -230,13 +250,13 @@ class Conformer(Backend):
         self,
         attention: type[SelfAttention],
         *,
-        feature_dim: int,
-        embed_dim: int,
-        num_blocks: int,
-        num_heads: int,
-        kernel_size: int,
-        dropout: float,
-        num_logits: int,
+        feature_dim: int = 1024,
+        embed_dim: int = 144,
+        num_blocks: int = 4,
+        num_heads: int = 4,
+        kernel_size: int = 31,
+        dropout: float = 0.0,
+        num_logits: int = 2,
     ) -> None:
         super().__init__()
         check_positive(feature_dim=feature_dim, embed_dim=embed_dim, num_blocks=num_blocks, num_heads=num_heads)
@@ -267,72 +287,12 @@ class Conformer(Backend):
         return self.conformer(F.selu(self.first_bn(image)).squeeze(1))
 
 
-def conformer(
-    *,
-    feature_dim: int = 1024,
-    embed_dim: int = 144,
-    num_blocks: int = 4,
-    num_heads: int = 4,
-    kernel_size: int = 31,
-    dropout: float = 0.0,
-    num_logits: int = 2,
-) -> Conformer:
-    """The plain conformer: :func:`tcm` without head tokens; options as there.
+tcm = partial(Conformer, HeadTokenAttention)
+"""Conformer with temporal-channel modelling."""
+conformer = partial(Conformer, SelfAttention)
+"""The plain conformer: :data:`tcm` without head tokens.
 
-    Assumption: it shares TCM's fixed sinusoidal positions, so that the two differ only in the head
-    tokens. The code of Rosello et al. learns relative positions inside the attention and names its
-    parameters differently, so its checkpoints do not load here.
-
-    >>> conformer(embed_dim=16, num_blocks=1)(torch.randn(2, 50, 1024)).shape
-    torch.Size([2, 2])
-    """
-    return Conformer(
-        SelfAttention,
-        feature_dim=feature_dim,
-        embed_dim=embed_dim,
-        num_blocks=num_blocks,
-        num_heads=num_heads,
-        kernel_size=kernel_size,
-        dropout=dropout,
-        num_logits=num_logits,
-    )
-
-
-def tcm(
-    *,
-    feature_dim: int = 1024,
-    embed_dim: int = 144,
-    num_blocks: int = 4,
-    num_heads: int = 4,
-    kernel_size: int = 31,
-    dropout: float = 0.0,
-    num_logits: int = 2,
-) -> Conformer:
-    """Conformer with temporal-channel modelling: B×T×``feature_dim`` → logits B×``num_logits``.
-
-    Args:
-        feature_dim: D, the front-end's ``out_dim``.
-        embed_dim: E, channels of a token, a multiple of ``num_heads``.
-        num_blocks: conformer blocks.
-        num_heads: h, heads of the self-attention.
-        kernel_size: of the depthwise convolution, in frames.
-        dropout: in the feed-forward layers and after the convolution, 0 in the published code.
-        num_logits: n.
-
-    Raises:
-        InputError: if an option is out of its range.
-
-    >>> backend = tcm()
-    >>> sum(p.numel() for p in backend.parameters() if p.requires_grad)
-    2382628
-    """
-    return Conformer(
-        HeadTokenAttention,
-        feature_dim=feature_dim,
-        embed_dim=embed_dim,
-        num_blocks=num_blocks,
-        num_heads=num_heads,
-        kernel_size=kernel_size,
-        dropout=dropout,
-        num_logits=num_logits,
-    )
+Assumption: it shares TCM's fixed sinusoidal positions, so that the two differ only in the head
+tokens. The code of Rosello et al. learns relative positions inside the attention and names its
+parameters differently, so its checkpoints do not load here.
+"""

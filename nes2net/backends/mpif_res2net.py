@@ -115,13 +115,11 @@ class Res2NetBlock(nn.Module):
         outputs: list[Tensor] = []
         for index, (part, conv, bn) in enumerate(zip(parts, self.convs, self.bns)):
             if outputs and not self.opens_stage:
-                part = self._join(index - 1, part, outputs[-1])
+                join = torch.add if self.joins is None else self.joins[index - 1]
+                part = join(part, outputs[-1])
             outputs.append(F.relu(bn(conv(part))))
         y = self.bn3(self.conv3(torch.cat([*outputs, self.pool(parts[-1])], dim=1)))
         return F.relu(self.attention(y) + self.shortcut(x))
-
-    def _join(self, index: int, own: Tensor, previous: Tensor) -> Tensor:
-        return own + previous if self.joins is None else self.joins[index](own, previous)
 
 
 class AngularHead(nn.Module):

@@ -13,6 +13,7 @@ writes contiguous channels; 1-D convolutions have no such layout.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -127,11 +128,32 @@ class Res2NetXBlock(Res2NetBlock):
 
 
 class Nes2Net(Backend):
-    """The outer level: features B×T×D → logits B×``num_logits``.
+    """The outer level: features B×T×``feature_dim`` → logits B×``num_logits``.
 
-    Built by :func:`nes2net`, :func:`nes2net_x` or :func:`nes2net_x_selu`. The D channels are split
-    into ``nes_ratio[0]`` groups. Each group but the last passes through an inner block, together
-    with the output of the group before it. The number of channels never changes.
+    :data:`nes2net`, :data:`nes2net_x` and :data:`nes2net_x_selu` are the published variants. The D
+    channels are split into ``nes_ratio[0]`` groups. Each group but the last passes through an inner
+    block, together with the output of the group before it. The number of channels never changes.
+
+    Args:
+        block, activation: of the inner level.
+        feature_dim: D, the front-end's ``out_dim``.
+        nes_ratio: the number of outer groups, which must divide ``feature_dim``, and the inner
+            scale, which must divide the quotient C.
+        dilation: of the inner convolutions of three frames. It is 2 in the ASVspoof 2019 and 2021
+            recipes, and 1 in those of CtrSVDD and ASVspoof 5.
+        pool: ``"mean"`` or ``"astp"`` (:mod:`nes2net.backends.pooling`).
+        se_ratio, se_floor: the hidden layer of the squeeze-excitation has
+            max(C // ``se_ratio``, ``se_floor``) channels. The floor is 2 in the ASVspoof 5 and SeLU
+            code; 1 means no floor.
+        num_logits: n, 1 or more.
+
+    Raises:
+        InputError: if an option is out of its range, or a split does not divide evenly.
+
+    >>> nes2net(num_logits=1)(torch.randn(2, 201, 1024)).shape
+    torch.Size([2, 1])
+    >>> sum(p.numel() for p in nes2net_x().parameters())
+    512039
     """
 
     checkpoint_prefix = "Nested_Res2Net_TDNN."
@@ -141,13 +163,13 @@ class Nes2Net(Backend):
         block: type[Res2NetBlock],
         activation: type[nn.Module],
         *,
-        feature_dim: int,
-        nes_ratio: Sequence[int],
-        dilation: int,
-        pool: str,
-        se_ratio: int,
-        se_floor: int,
-        num_logits: int,
+        feature_dim: int = 1024,
+        nes_ratio: Sequence[int] = (8, 8),
+        dilation: int = 2,
+        pool: str = "mean",
+        se_ratio: int = 1,
+        se_floor: int = 1,
+        num_logits: int = 2,
     ) -> None:
         super().__init__()
         check_positive(
@@ -157,9 +179,8 @@ class Nes2Net(Backend):
         channels = feature_dim // groups
         se_channels = max(channels // se_ratio, se_floor)
         self.feature_dim = feature_dim
-        self.receptive_field = 1 + 2 * dilation * (scale - 1) * (
-            groups - 1
-        )  # without squeeze-excitation, which sees all
+        # Without squeeze-excitation, which sees all frames.
+        self.receptive_field = 1 + 2 * dilation * (scale - 1) * (groups - 1)
         self.groups = groups
         self.activation = activation(inplace=True)
         self.Build_in_Res2Nets = nn.ModuleList(
@@ -209,100 +230,9 @@ def _divisors(number: int) -> str:
     return f"{number} can be split into {', '.join(divisors)}" if divisors else f"{number} cannot be split at all"
 
 
-def nes2net(
-    *,
-    feature_dim: int = 1024,
-    nes_ratio: Sequence[int] = (8, 8),
-    dilation: int = 2,
-    pool: str = "mean",
-    se_ratio: int = 1,
-    se_floor: int = 1,
-    num_logits: int = 2,
-) -> Nes2Net:
-    """Plain Nes2Net, features B×T×``feature_dim`` → logits B×``num_logits``.
-
-    Args:
-        feature_dim: D, the front-end's ``out_dim``.
-        nes_ratio: the number of outer groups, which must divide ``feature_dim``, and the inner
-            scale, which must divide the quotient C.
-        dilation: of the inner convolutions of three frames. It is 2 in the ASVspoof 2019 and 2021
-            recipes, and 1 in those of CtrSVDD and ASVspoof 5.
-        pool: ``"mean"`` or ``"astp"`` (:mod:`nes2net.backends.pooling`).
-        se_ratio, se_floor: the hidden layer of the squeeze-excitation has
-            max(C // ``se_ratio``, ``se_floor``) channels. The floor is 2 in the ASVspoof 5 and SeLU
-            code; 1 means no floor.
-        num_logits: n, 1 or more.
-
-    Raises:
-        InputError: if an option is out of its range, or a split does not divide evenly.
-
-    >>> nes2net(num_logits=1)(torch.randn(2, 201, 1024)).shape
-    torch.Size([2, 1])
-    """
-    return Nes2Net(
-        Res2NetBlock,
-        nn.ReLU,
-        feature_dim=feature_dim,
-        nes_ratio=nes_ratio,
-        dilation=dilation,
-        pool=pool,
-        se_ratio=se_ratio,
-        se_floor=se_floor,
-        num_logits=num_logits,
-    )
-
-
-def nes2net_x(
-    *,
-    feature_dim: int = 1024,
-    nes_ratio: Sequence[int] = (8, 8),
-    dilation: int = 2,
-    pool: str = "mean",
-    se_ratio: int = 1,
-    se_floor: int = 1,
-    num_logits: int = 2,
-) -> Nes2Net:
-    """Nes2Net-X, with learned weighted sums in the inner block; options as for :func:`nes2net`.
-
-    >>> backend = nes2net_x()
-    >>> sum(p.numel() for p in backend.parameters())
-    512039
-    """
-    return Nes2Net(
-        Res2NetXBlock,
-        nn.ReLU,
-        feature_dim=feature_dim,
-        nes_ratio=nes_ratio,
-        dilation=dilation,
-        pool=pool,
-        se_ratio=se_ratio,
-        se_floor=se_floor,
-        num_logits=num_logits,
-    )
-
-
-def nes2net_x_selu(
-    *,
-    feature_dim: int = 1024,
-    nes_ratio: Sequence[int] = (8, 8),
-    dilation: int = 2,
-    pool: str = "mean",
-    se_ratio: int = 1,
-    se_floor: int = 2,
-    num_logits: int = 2,
-) -> Nes2Net:
-    """Nes2Net-X with SELU in place of ReLU, except in the squeeze-excitation.
-
-    Options are as for :func:`nes2net`.
-    """
-    return Nes2Net(
-        Res2NetXBlock,
-        nn.SELU,
-        feature_dim=feature_dim,
-        nes_ratio=nes_ratio,
-        dilation=dilation,
-        pool=pool,
-        se_ratio=se_ratio,
-        se_floor=se_floor,
-        num_logits=num_logits,
-    )
+nes2net = partial(Nes2Net, Res2NetBlock, nn.ReLU)
+"""Plain Nes2Net."""
+nes2net_x = partial(Nes2Net, Res2NetXBlock, nn.ReLU)
+"""Nes2Net-X, with learned weighted sums in the inner block."""
+nes2net_x_selu = partial(Nes2Net, Res2NetXBlock, nn.SELU, se_floor=2)
+"""Nes2Net-X with SELU in place of ReLU, except in the squeeze-excitation."""

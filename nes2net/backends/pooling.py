@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from nes2net.errors import InputError, did_you_mean
+from nes2net.errors import check_known
 
 
 class Pooling(nn.Module):
@@ -79,6 +79,5 @@ def create_pooling(name: str, feature_dim: int) -> Pooling:
     >>> create_pooling("astp", 1024).out_dim
     2048
     """
-    if name not in POOLINGS:
-        raise InputError(f"unknown pooling '{name}'{did_you_mean(str(name), POOLINGS)}")
+    check_known([name], POOLINGS, "unknown pooling")
     return POOLINGS[name](feature_dim)

@@ -1,8 +1,8 @@
 """AASIST and AASIST-L: detectors on the waveform itself, with a fixed filter bank.
 
 J.-w. Jung et al., ICASSP 2022 (arXiv 2110.01200), with the filter bank of RawNet2 for anti-spoofing
-(H. Tak et al., ICASSP 2021). The published weights load into :func:`raw_aasist` and
-:func:`raw_aasist_l` unchanged. In a Detector they stand after the front-end ``waveform``, whose
+(H. Tak et al., ICASSP 2021). The published weights load into :data:`raw_aasist` and
+:data:`raw_aasist_l` unchanged. In a Detector they stand after the front-end ``waveform``, whose
 only hidden state is the waveform, B×N×1.
 """
 
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 import torch
@@ -47,7 +48,19 @@ def sinc_filters(num_filters: int, num_taps: int, sample_rate: int) -> Tensor:
 class RawAasist(SpectroTemporalGraph):
     """Waveform B×N or B×N×1 at 16 kHz → logits B×``num_logits``.
 
-    Built by :func:`raw_aasist` or :func:`raw_aasist_l`. A frame is one sample here.
+    :data:`raw_aasist` and :data:`raw_aasist_l` are the published variants. A frame is one sample
+    here; at least 2,315 are needed.
+
+    Args:
+        channels, gat_dims, pool_ratios: of the encoder, and as for :class:`SpectroTemporalGraph`.
+        feature_dim: 1, a sample.
+        num_logits: n.
+
+    Raises:
+        InputError: if ``feature_dim`` is not 1, or ``num_logits`` is not a positive number.
+
+    >>> [sum(p.numel() for p in model.parameters()) for model in (raw_aasist(), raw_aasist_l())]
+    [297866, 85306]
     """
 
     sample_rate = 16000
@@ -60,8 +73,9 @@ class RawAasist(SpectroTemporalGraph):
         channels: Sequence[int],
         gat_dims: tuple[int, int],
         pool_ratios: Sequence[float],
-        feature_dim: int,
-        num_logits: int,
+        *,
+        feature_dim: int = 1,
+        num_logits: int = 2,
     ) -> None:
         check_positive(num_logits=num_logits)
         if feature_dim != 1:
@@ -75,7 +89,6 @@ class RawAasist(SpectroTemporalGraph):
             num_logits=num_logits,
             gat_dims=gat_dims,
             pool_ratios=pool_ratios,
-            temperatures=(2.0, 2.0, 100.0),
         )
         self.feature_dim = feature_dim
         filters = sinc_filters(self.num_filters, self.num_taps, self.sample_rate)
@@ -105,25 +118,7 @@ class RawAasist(SpectroTemporalGraph):
         return self.out_layer(self.drop(self.embedding(waveform)))
 
 
-def raw_aasist(*, feature_dim: int = 1, num_logits: int = 2) -> RawAasist:
-    """AASIST on the waveform.
-
-    It takes at least 2,315 samples, and at least 13,250 in a graph of ``torch.export``.
-
-    Options: ``feature_dim`` is 1, and ``num_logits`` is n.
-
-    >>> model = raw_aasist()
-    >>> sum(p.numel() for p in model.parameters())
-    297866
-    """
-    return RawAasist((32, 32, 64, 64, 64, 64), (64, 32), (0.5, 0.7, 0.5), feature_dim, num_logits)
-
-
-def raw_aasist_l(*, feature_dim: int = 1, num_logits: int = 2) -> RawAasist:
-    """AASIST-L, the light variant, on the waveform; options and limits as for :func:`raw_aasist`.
-
-    >>> model = raw_aasist_l()
-    >>> sum(p.numel() for p in model.parameters())
-    85306
-    """
-    return RawAasist((32, 32, 24, 24, 24, 24), (24, 32), (0.4, 0.5, 0.7), feature_dim, num_logits)
+raw_aasist = partial(RawAasist, (32, 32, 64, 64, 64, 64), (64, 32), (0.5, 0.7, 0.5))
+"""AASIST on the waveform. A graph of ``torch.export`` takes at least 13,250 samples."""
+raw_aasist_l = partial(RawAasist, (32, 32, 24, 24, 24, 24), (24, 32), (0.4, 0.5, 0.7))
+"""AASIST-L, the light variant, with the limits of :data:`raw_aasist`."""

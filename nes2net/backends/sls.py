@@ -77,15 +77,15 @@ class SLS(Backend):
 
     def forward(self, hidden_states: Sequence[Tensor]) -> Tensor:
         """Log-probabilities B×n of ``hidden_states``, at least L tensors; column 1 is the score."""
-        self.check_hidden_states(hidden_states, min_frames=1)  # _check_frames has a clearer message
-        self._check_frames(hidden_states[0].shape[1])
+        self.check_hidden_states(hidden_states)
         layers = list(hidden_states)[-self.num_layers :]
         merged = gated_sum(layers, self.gates(layers).unsqueeze(2).unbind(dim=1))  # B×T×D
         image = F.selu(self.first_bn(merged.unsqueeze(1)))  # B×1×T×D
         x = F.max_pool2d(image, POOL).flatten(1)  # B×(T/3)·(D/3)
         return F.log_softmax(F.selu(self.fc3(F.selu(self.fc1(x)))), dim=1)
 
-    def _check_frames(self, num_frames: int) -> None:
+    def check_frames(self, num_frames: int) -> None:
+        """Raise :class:`InputError` unless pooling makes the size of ``fc1`` of ``num_frames``."""
         if num_frames // POOL != self.num_frames // POOL:
             raise InputError(
                 f"this sls reads {self.num_frames} frames, got {num_frames}; crop or repeat the waveform to that "

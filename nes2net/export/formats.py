@@ -1,4 +1,4 @@
-"""Export of a detector as a published ``.pth``, as this package's folder, as a Hugging Face folder or as ONNX."""
+"""Export a detector: as a published ``.pth``, as a folder, for the transformers library, as ONNX."""
 
 from __future__ import annotations
 
@@ -12,30 +12,32 @@ from nes2net.errors import InputError
 from nes2net.frontends.ssl import SSLFrontend
 
 FORMATS = ("pth", "safetensors", "hf", "onnx")
+_SUFFIXES = {"pth": (".pth", ".pt"), "onnx": (".onnx",)}  # of the formats that are one file
 
 
 def export(detector: Detector, to: str, out: str | Path) -> Path:
     """Write ``detector`` to ``out`` in one of the :data:`FORMATS` and return the path.
 
-    - ``pth``: a file with the bare state dict under the published names; the published code loads it strictly.
+    - ``pth``: a file with the bare state dict under the published names, which the published code
+      loads strictly.
     - ``safetensors``: a folder with weights, architecture and a model card.
-    - ``hf``: a folder in two parts. ``AutoModel.from_pretrained`` of transformers reads the front-end; the
-      head lies beside it.
+    - ``hf``: a folder in two parts. ``AutoModel.from_pretrained`` of transformers reads the
+      front-end; the head lies beside it.
     - ``onnx``: a file; see :func:`nes2net.export.onnx.export_onnx`.
 
     :meth:`Detector.from_pretrained` reads all of them back except ONNX.
 
     Raises:
-        InputError: if the format is unknown, ``out`` has the wrong kind of name, or the format cannot hold
-            this detector.
+        InputError: if the format is unknown or cannot hold this detector, or ``out`` has the wrong
+            kind of name.
     """
     out = Path(out)
     if to not in FORMATS:
         raise InputError(f"unknown export format '{to}': take one of {', '.join(FORMATS)}")
-    suffix = {"pth": (".pth", ".pt"), "onnx": (".onnx",)}.get(to, ("",))
-    if out.suffix not in suffix and to in ("pth", "onnx"):
-        raise InputError(f"`to={to}` writes a file: give it a name that ends in {suffix[0]}, not {out.name}")
-    if to in ("safetensors", "hf") and (out.is_file() or out.suffix in (".pth", ".pt", ".onnx", ".safetensors")):
+    if to in _SUFFIXES:
+        if out.suffix not in _SUFFIXES[to]:
+            raise InputError(f"`to={to}` writes a file: give it a name that ends in {_SUFFIXES[to][0]}, not {out.name}")
+    elif out.is_file() or out.suffix in (".pth", ".pt", ".onnx", ".safetensors"):
         raise InputError(f"`to={to}` writes a folder: give the name of one, not {out}")
     if to == "onnx":
         from nes2net.export.onnx import export_onnx  # optional: the extra nes2net[onnx]

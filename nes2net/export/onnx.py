@@ -1,9 +1,10 @@
-"""Export of detectors as ONNX files, for :class:`nes2net.export.onnx_detector.OnnxDetector` and any ONNX runtime.
+"""Export a detector as an ONNX file.
 
-The graph takes ``waveform``, B×N float32 at 16 kHz in [−1, 1], and returns ``scores`` (B,), higher
-meaning more bona fide, and ``logits`` B×n. Batch size and number of samples are free, unless the
-back-end reads one length only. The metadata describe the detector, as JSON under ``nes2net``. The graph
-uses standard ONNX operators only and holds up to 2 GB of weights itself.
+:class:`nes2net.export.onnx_detector.OnnxDetector` and any ONNX runtime can run it. The graph takes
+``waveform``, B×N float32 at 16 kHz in [−1, 1]. It returns ``scores`` (B,), higher meaning more bona
+fide, and ``logits`` B×n. Batch size and number of samples are free, unless the back-end reads one
+length only. The metadata describe the detector, as JSON under ``nes2net``. The graph uses only
+standard ONNX operators and holds up to 2 GB of weights itself.
 """
 
 from __future__ import annotations
@@ -34,11 +35,13 @@ from nes2net.scoring.kernel import scoring_mode
 
 #: The opset that torch.onnx translates to; it only converts to later ones.
 OPSET = 18
-#: Largest accepted difference between the logits of onnxruntime and torch, relative to a largest logit above 1.
+#: Largest accepted difference between the logits of onnxruntime and torch, relative to a largest
+#: logit above 1.
 TOLERANCE = 1e-4
-#: The same for the shortest waveform, where the standard deviation of two similar frames magnifies rounding.
+#: The same for the shortest waveform, where the standard deviation of two similar frames magnifies
+#: rounding.
 ROUGH_TOLERANCE = 1e-2
-#: Bytes of weights that one file can hold: protobuf ends at 2 GiB, and the graph needs some of them.
+#: Bytes of weights that one file can hold: protobuf ends at 2 GiB, of which the graph needs some.
 LARGEST_FILE = 2**31 - 2**26
 
 
@@ -57,20 +60,22 @@ class _WithScores(nn.Module):
 def export_onnx(detector: Detector, path: str | Path, *, num_samples: int | None = None) -> Path:
     """Write ``detector``, on the CPU in float32, as an ONNX file in eval mode.
 
-    Before the file appears, the logits of onnxruntime are compared with those of torch, on batches and
-    lengths other than the traced ones. Weights above 2 GB go to ``{path}.data``, which has to stay beside
-    the file. The export needs memory for three to four copies of the weights, besides the detector.
+    Before the file appears, the logits of onnxruntime are compared with those of torch, on batches
+    and lengths other than the traced ones. Weights above 2 GB go to ``{path}.data``, which has to
+    stay beside the file. Besides the detector, the export needs memory for three to four copies of
+    the weights.
 
     Args:
-        path: File name ending in ``.onnx``.
-        num_samples: The only length that the file accepts; None leaves the length free. A back-end that
-            reads one number of frames (SLS) always fixes the length: 64,600 samples if they give these
-            frames, as in the published recipes, otherwise the shortest.
+        path: a name that ends in ``.onnx``.
+        num_samples: the only length that the file accepts; None leaves the length free. A back-end
+            that reads one number of frames (SLS) always fixes the length: at 64,600 samples if they
+            give these frames, as in the published recipes, and otherwise at the shortest.
 
     Raises:
-        InputError: if onnx, onnxscript or onnxruntime is missing; the detector is elsewhere or of another
-            dtype; ``num_samples`` does not fit; torch.onnx cannot translate the detector; or the logits
-            differ by more than :data:`TOLERANCE` (:data:`ROUGH_TOLERANCE` at the shortest length).
+        InputError: if onnx, onnxscript or onnxruntime is missing; if the detector is on another
+            device or of another dtype; if ``num_samples`` does not fit; if torch.onnx cannot
+            translate the detector; or if the logits differ by more than :data:`TOLERANCE`, or
+            :data:`ROUGH_TOLERANCE` at the shortest length.
     """
     require("onnx", "onnxscript", "onnxruntime")
     path = Path(path)
@@ -107,7 +112,10 @@ def export_onnx(detector: Detector, path: str | Path, *, num_samples: int | None
 
 
 def _lengths(detector: Detector, num_samples: int | None) -> tuple[int, int | None]:
-    """Return the shortest and the longest waveform in samples: None without a limit, equal if time is fixed."""
+    """Samples of the shortest and of the longest waveform.
+
+    The longest is None without a limit, and equal to the shortest if time is fixed.
+    """
     frontend, backend = detector.frontend, detector.backend
     shortest = detector.min_samples
     most_frames = backend.fixed_frames or backend.max_frames
@@ -167,7 +175,10 @@ def _is_fixed(description: dict[str, Any]) -> bool:
 
 
 def _traced_samples(detector: Detector, description: dict[str, Any]) -> int:
-    """Return a length that leaves several frames after every pooling; torch.export takes a size of one for a constant."""
+    """A length that leaves several frames after every pooling.
+
+    torch.export would take a size of one for a constant.
+    """
     if _is_fixed(description):
         return description["min_samples"]
     frames = max(32, 8 * detector.backend.min_frames)
@@ -211,7 +222,7 @@ def _check(detector: Detector, unchecked: Path, path: Path) -> None:
 
 
 def _noise(batch: int, samples: int) -> Tensor:
-    """Make white noise B×N; the second half of the last row is silent, to test the floor of a logarithm."""
+    """White noise B×N; half of the last row is silent, to test the floor of a logarithm."""
     waveform = 0.1 * torch.randn(batch, samples, generator=torch.Generator().manual_seed(samples))
     waveform[-1, samples // 2 :] = 0
     return waveform

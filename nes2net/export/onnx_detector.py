@@ -16,14 +16,15 @@ from nes2net.frontends.base import UsedSamples
 
 
 class OnnxDetector(OnnxFile):
-    """A detector in an ONNX file of :func:`nes2net.export.onnx.export_onnx`; a :class:`nes2net.scoring.scorer.Scorer`.
+    """A detector in an ONNX file of :func:`nes2net.export.onnx.export_onnx`.
 
-    It is always in eval mode. Arguments and errors are those of :class:`OnnxFile`.
+    It is a :class:`nes2net.scoring.scorer.Scorer`, always in eval mode. Arguments and errors are
+    those of :class:`OnnxFile`.
 
     Attributes:
-        device: The CPU: waveforms are given there, even if onnxruntime computes on CUDA.
+        device: the CPU: waveforms are given there, even if onnxruntime computes on CUDA.
         dtype: float32.
-        record: Empty; an ONNX file does not record how the detector was trained.
+        record: empty; an ONNX file does not record how the detector was trained.
     """
 
     device, dtype = torch.device("cpu"), torch.float32
@@ -34,29 +35,29 @@ class OnnxDetector(OnnxFile):
         self.record: dict[str, Any] = {}
 
     def __call__(self, waveform: Tensor) -> Tensor:
-        """Compute the logits B×n of ``waveform`` B×N, on the CPU."""
+        """Logits B×n of ``waveform`` B×N, on the CPU."""
         return self._run("logits", waveform)
 
     def scores(self, waveform: Tensor) -> Tensor:
-        """Compute the scores (B,) of ``waveform`` B×N, on the CPU; higher means more bona fide."""
+        """Scores (B,) of ``waveform`` B×N, on the CPU; higher means more bona fide."""
         return self._run("scores", waveform)
 
     def fingerprint(self) -> str:
-        """Return the SHA-256 of the file and of any weights beside it."""
+        """SHA-256 of the file and of any weights beside it."""
         return self.sha256()
 
     def modules(self) -> Iterable[nn.Module]:
-        """Return no modules, since there is no train mode."""
+        """No modules: there is no train mode."""
         return ()
 
     def train(self, mode: bool = True) -> OnnxDetector:
-        """Do nothing for eval mode; raise :class:`InputError` for train mode."""
+        """Raise :class:`InputError` for train mode; it is in eval mode already."""
         if mode:
             raise InputError(f"{self.path} holds a detector in eval mode: train mode needs its checkpoint")
         return self
 
     def compile(self, **_: Any) -> None:
-        """Raise :class:`InputError`: onnxruntime has its own optimisation."""
+        """Raise :class:`InputError`: onnxruntime optimises in its own way."""
         raise InputError(f"{self.path} is an exported detector, which cannot be compiled: leave out `compile=True`")
 
     def _run(self, output: str, waveform: Tensor) -> Tensor:

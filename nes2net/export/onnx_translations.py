@@ -1,4 +1,7 @@
-"""Translations to ONNX of operators that torch.onnx lacks, or translates too roughly for spectral front-ends."""
+"""Translate to ONNX some operators that spectral front-ends need.
+
+torch.onnx lacks them or translates them too roughly.
+"""
 
 from __future__ import annotations
 
@@ -15,9 +18,10 @@ from onnxscript import opset18 as op
 def translations() -> dict[Callable, Callable]:
     """Map PyTorch operators to functions that build their ONNX nodes.
 
-    A complex tensor is a real one with a last axis of two. Windows of a given length become constants.
-    Spectra become products with the Fourier matrix: for lengths other than powers of two, onnxruntime's
-    own transform errs by 1e-4 of the largest bin, so that the logarithm of a small bin may be anything.
+    A complex tensor is a real one with a last axis of two. Windows of a given length become
+    constants. Spectra become products with the Fourier matrix. For lengths other than powers of
+    two, onnxruntime's own transform errs by 1e-4 of the largest bin, so that the logarithm of a
+    small bin may be anything.
     """
 
     def constant(array: np.ndarray) -> Any:
@@ -56,6 +60,6 @@ def translations() -> dict[Callable, Callable]:
 
 
 def _fourier_basis(length: int) -> np.ndarray:
-    """Compute exp(−2πi·n·k/length), length×bins×2, for real signals in float64; returned as float32."""
+    """exp(−2πi·n·k/length), length×bins×2, for real signals; computed in float64, then float32."""
     phase = 2 * np.pi * (np.outer(np.arange(length), np.arange(length // 2 + 1)) % length) / length
     return np.stack([np.cos(phase), -np.sin(phase)], axis=2).astype(np.float32)

@@ -60,13 +60,8 @@ class Frontend(nn.Module):
     """Samples of the shortest waveform that gives a frame."""
     used_samples: UsedSamples = UsedSamples()
     """How many leading samples the hidden states depend on; all of them by default."""
-    engine: str = "torch"
-    """The library whose network computes; checkpoints do not depend on it."""
-
-    @property
-    def num_unused(self) -> int:
-        """Size of the pre-training tensors that it only keeps for its checkpoints, in numbers."""
-        return 0
+    num_unused: int = 0
+    """Size of the pre-training tensors that it only keeps for its checkpoints, in numbers."""
 
     def forward(self, waveform: Tensor, layers: Layers = "last", final_norm: bool = True) -> list[Tensor]:
         """Compute the hidden states of ``waveform`` B×N.
@@ -76,6 +71,14 @@ class Frontend(nn.Module):
             final_norm: whether the last state is taken after the final layer norm.
         """
         raise TypeError(f"{type(self).__name__} is not a front-end by itself")
+
+    def check_length(self, waveform: Tensor) -> None:
+        """Raise :class:`InputError` if ``waveform`` B×N is too short for one frame."""
+        if waveform.shape[-1] < self.min_samples:
+            raise InputError(
+                f"a waveform of {waveform.shape[-1]} samples is too short: one frame needs {self.min_samples}; "
+                "repeat it"
+            )
 
     def checkpoint_activations(self) -> None:
         """From now on compute activations again in the backward pass instead of keeping them.

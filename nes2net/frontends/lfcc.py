@@ -11,7 +11,7 @@ from torch import Tensor
 from nes2net.audio.waveform import SAMPLE_RATE
 from nes2net.errors import InputError
 from nes2net.frontends.base import Frontend, Layers, UsedSamples
-from nes2net.frontends.spectrum import check_long_enough, check_no_checkpoint, emphasised
+from nes2net.frontends.spectrum import check_no_checkpoint, emphasised
 
 
 class LinearFrequencyCepstrum(Frontend):
@@ -62,6 +62,7 @@ class LinearFrequencyCepstrum(Frontend):
         delta_scale: float = 1.0,
         num_samples: int | None = None,
     ) -> None:
+        options = {k: v for k, v in locals().items() if k not in ("self", "checkpoint", "__class__")}
         super().__init__()
         check_no_checkpoint("lfcc", checkpoint)
         if not 0 < window_length <= n_fft:
@@ -76,19 +77,7 @@ class LinearFrequencyCepstrum(Frontend):
             raise InputError(
                 f"num_samples must be at least window_length, {window_length}, or null for all, not {num_samples}"
             )
-        self.config = {
-            "name": "lfcc",
-            "window_length": window_length,
-            "hop_length": hop_length,
-            "n_fft": n_fft,
-            "num_filters": num_filters,
-            "num_coefficients": num_coefficients,
-            "max_frequency": max_frequency,
-            "pre_emphasis": pre_emphasis,
-            "deltas": deltas,
-            "delta_scale": delta_scale,
-            "num_samples": num_samples,
-        }
+        self.config = {"name": "lfcc", **options}
         self.out_dim = (1 + deltas) * num_coefficients
         self.hop_length, self.window_length, self.n_fft = hop_length, window_length, n_fft
         self.min_samples = window_length
@@ -106,7 +95,7 @@ class LinearFrequencyCepstrum(Frontend):
         Raises:
             InputError: if the waveform is shorter than one frame.
         """
-        check_long_enough(waveform, self.min_samples)
+        self.check_length(waveform)
         x = emphasised(waveform[:, : self.num_samples], self.pre_emphasis)
         window = torch.hamming_window(self.window_length, periodic=False, dtype=x.dtype, device=x.device)
         frames = x.unfold(1, self.window_length, self.hop_length) * window  # B×T×window

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from nes2net.errors import InputError
 from nes2net.frontends.base import Frontend, Layers, UsedSamples
-from nes2net.frontends.spectrum import check_long_enough, check_no_checkpoint, emphasised
+from nes2net.frontends.spectrum import check_no_checkpoint, emphasised
 
 _WINDOWS = {
     "blackman": torch.blackman_window,
@@ -56,6 +56,7 @@ class LogPowerSpectrum(Frontend):
         normalize: bool = False,
         num_samples: int | None = None,
     ) -> None:
+        options = {k: v for k, v in locals().items() if k not in ("self", "checkpoint", "__class__")}
         super().__init__()
         check_no_checkpoint("lps", checkpoint)
         if window not in _WINDOWS:
@@ -65,8 +66,7 @@ class LogPowerSpectrum(Frontend):
             raise InputError(f"num_bins must be 1 to {all_bins} for n_fft {n_fft}, not {num_bins}")
         if num_samples is not None and num_samples < n_fft:
             raise InputError(f"num_samples must be at least n_fft, {n_fft}, or null for all, not {num_samples}")
-        self.config = {"name": "lps", "n_fft": n_fft, "hop_length": hop_length, "window": window}
-        self.config.update(pre_emphasis=pre_emphasis, num_bins=num_bins, normalize=normalize, num_samples=num_samples)
+        self.config = {"name": "lps", **options}
         self.out_dim = num_bins or all_bins
         self.hop_length = hop_length
         self.min_samples = n_fft
@@ -84,7 +84,7 @@ class LogPowerSpectrum(Frontend):
         Raises:
             InputError: if the waveform is shorter than one frame.
         """
-        check_long_enough(waveform, self.min_samples)
+        self.check_length(waveform)
         x = emphasised(waveform[:, : self.num_samples], self.pre_emphasis)
         window = self.window(self.n_fft, periodic=False, dtype=x.dtype, device=x.device)
         spectrum = torch.stft(x, self.n_fft, self.hop_length, window=window, center=False, return_complex=True)

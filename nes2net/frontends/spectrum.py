@@ -1,4 +1,4 @@
-"""Shared by the front-ends without weights: pre-emphasis, and checks of their arguments."""
+"""Shared by the front-ends without weights: pre-emphasis, and the check of the checkpoint."""
 
 from __future__ import annotations
 
@@ -14,12 +14,6 @@ def check_no_checkpoint(name: str, checkpoint: str | Path | None) -> None:
     """Raise :class:`InputError` if a checkpoint is given to a front-end without weights."""
     if checkpoint is not None:
         raise InputError(f"the {name} front-end has no weights and takes no checkpoint: leave out {checkpoint}")
-
-
-def check_long_enough(waveform: Tensor, min_samples: int) -> None:
-    """Raise :class:`InputError` if ``waveform`` B×N is shorter than ``min_samples``."""
-    if waveform.shape[-1] < min_samples:
-        raise InputError(f"a waveform of {waveform.shape[-1]} samples is too short: one frame needs {min_samples}")
 
 
 def emphasised(waveform: Tensor, coefficient: float) -> Tensor:

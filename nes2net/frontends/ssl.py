@@ -5,13 +5,12 @@ Checkpoints have fairseq's parameter names.
 
 from __future__ import annotations
 
-import inspect
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -23,8 +22,6 @@ from nes2net.checkpoints.state_dict import check_fit
 from nes2net.errors import InputError
 from nes2net.frontends.base import Frontend, Layers, UsedSamples
 from nes2net.frontends.feature_extractor import extract_features
-
-Factory = TypeVar("Factory", bound="Callable[..., SSLFrontend]")
 
 #: Seven convolutions (channels, kernel, stride): 20 ms hop, 25 ms receptive field at 16 kHz.
 STANDARD_CONVOLUTIONS = ((512, 10, 5), *((512, 3, 2),) * 4, *((512, 2, 2),) * 2)
@@ -40,7 +37,8 @@ class SSLFrontend(Frontend):
 
     name: str
     """Name of the front-end in the registry."""
-    engine = "transformers"
+    engine: str = "transformers"
+    """The library whose network computes; checkpoints do not depend on it."""
     model: Any
     """The network of the transformers library, or of fairseq."""
 
@@ -73,6 +71,7 @@ class SSLFrontend(Frontend):
         with nullcontext() if state_dict is None else torch.device("meta"):
             self.model = self.build_model(options)
             self.unused = _buffers(self.unused_shapes(options)) if options["pretraining_heads"] else nn.Module()
+        self.num_unused = sum(buffer.numel() for buffer in self.unused.buffers())
         # Otherwise the library makes the waveform require a gradient in train mode, for gradient
         # checkpointing.
         self.model.feature_extractor._requires_grad = False
@@ -82,10 +81,6 @@ class SSLFrontend(Frontend):
             state_dict = {f"model.{k}": v.float() if v.is_floating_point() else v for k, v in state_dict.items()}
             check_fit(state_dict, self.state_dict(), str(checkpoint))
             self.load_state_dict(state_dict, assign=True)
-
-    @property
-    def num_unused(self) -> int:
-        return sum(buffer.numel() for buffer in self.unused.buffers())
 
     def build_model(self, options: dict[str, Any]) -> nn.Module:
         """Build the network of the transformers library for ``options``."""
@@ -129,11 +124,7 @@ class SSLFrontend(Frontend):
         Raises:
             InputError: if the waveform is too short for one frame.
         """
-        if waveform.shape[-1] < self.min_samples:
-            raise InputError(
-                f"a waveform of {waveform.shape[-1]} samples is too short: one frame needs {self.min_samples}; "
-                "repeat it"
-            )
+        self.check_length(waveform)
         return self.encode(waveform, layers, final_norm)
 
     def encode(self, waveform: Tensor, layers: Layers, final_norm: bool) -> list[Tensor]:
@@ -157,16 +148,6 @@ class SSLFrontend(Frontend):
             x, shared = self.run_layer(layer, x, shared)
         hidden_states.append(encoder.layer_norm(x) if self.layer_norm_first and final_norm else x)
         return hidden_states
-
-
-def signature_of(frontend: type[SSLFrontend]) -> Callable[[Factory], Factory]:
-    """Give a factory of ``frontend`` its signature, from which the registry reads the options."""
-
-    def decorate(factory: Factory) -> Factory:
-        factory.__dict__["__signature__"] = inspect.signature(frontend)
-        return factory
-
-    return decorate
 
 
 def receptive_field(conv_feature_layers: Sequence[Sequence[int]]) -> int:

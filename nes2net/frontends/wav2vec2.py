@@ -8,6 +8,7 @@ configuration can be passed on unchanged.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from nes2net.errors import InputError
 from nes2net.frontends import fairseq_engine
 from nes2net.frontends.base import Layers
 from nes2net.frontends.onednn import with_onednn
-from nes2net.frontends.ssl import STANDARD_CONVOLUTIONS, SSLFrontend, signature_of
+from nes2net.frontends.ssl import STANDARD_CONVOLUTIONS, SSLFrontend
 
 ENGINES = ("transformers", "fairseq")
 
@@ -44,7 +45,8 @@ class Wav2Vec2Frontend(SSLFrontend):
     although XLS-R's task configuration asks for it (see DEVIATIONS.md).
 
     The parameters that are not listed here have fairseq's names and meanings. The defaults are
-    those of XLS-R 300M, from its pre-training file, with every dropout 0.
+    those of XLS-R 300M, from its pre-training file, with every dropout 0: 24 layers of 1024, and
+    317,390,592 parameters with the pre-training heads.
 
     Args:
         checkpoint: a fairseq pre-training file or a Hugging Face folder, whose configuration then
@@ -128,16 +130,5 @@ class Wav2Vec2Frontend(SSLFrontend):
         }
 
 
-@signature_of(Wav2Vec2Frontend)
-def xlsr_300m(checkpoint: str | Path | None = None, **options: Any) -> Wav2Vec2Frontend:
-    """XLS-R 300M: 24 layers of 1024, 317,390,592 parameters with the pre-training heads.
-
-    The weights are random without a ``checkpoint``; options as for :class:`Wav2Vec2Frontend`.
-    """
-    return Wav2Vec2Frontend(checkpoint, **options)
-
-
-@signature_of(Wav2Vec2Frontend)
-def wav2vec2_small(checkpoint: str | Path | None = None, **options: Any) -> Wav2Vec2Frontend:
-    """A front-end of 0.6 M parameters that learns from scratch, for tests and the demonstration."""
-    return Wav2Vec2Frontend(checkpoint, **{**SMALL, **options})
+#: The front-end of :data:`SMALL`, for tests and the demonstration: 0.6 M parameters.
+wav2vec2_small = partial(Wav2Vec2Frontend, **SMALL)

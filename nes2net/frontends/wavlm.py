@@ -19,14 +19,14 @@ from nes2net.checkpoints.transformers_library import from_transformers
 from nes2net.frontends.base import Layers, UsedSamples
 from nes2net.frontends.onednn import with_onednn
 from nes2net.frontends.relative_attention import GatedRelativeAttention
-from nes2net.frontends.ssl import STANDARD_CONVOLUTIONS, SSLFrontend, signature_of
+from nes2net.frontends.ssl import STANDARD_CONVOLUTIONS, SSLFrontend
 
 
 class WavLMFrontend(SSLFrontend):
     """Waveform B×N → hidden states B×T×D of a WavLM transformer.
 
     The parameters that are not listed here have unilm's names and meanings. The defaults are those
-    of WavLM-Large.
+    of WavLM-Large: 24 layers of 1024, 315,453,120 parameters.
 
     Args:
         checkpoint: a unilm pre-training file or a Hugging Face folder, whose configuration then
@@ -99,12 +99,3 @@ class WavLMFrontend(SSLFrontend):
         if self.normalize:
             waveform = functional.layer_norm(waveform, waveform.shape[-1:])
         return super().forward(waveform, layers, final_norm)
-
-
-@signature_of(WavLMFrontend)
-def wavlm_large(checkpoint: str | Path | None = None, **options: Any) -> WavLMFrontend:
-    """WavLM-Large: 24 layers of 1024, 315,453,120 parameters.
-
-    The weights are random without a ``checkpoint``; options as for :class:`WavLMFrontend`.
-    """
-    return WavLMFrontend(checkpoint, **options)

@@ -1,4 +1,7 @@
-"""Speed of a detector on this machine, by stage: decoding, front-end, back-end, and from files to scores."""
+"""Speed of a detector on this machine, by stage.
+
+The stages are decoding, the front-end, the back-end, and all of it, from files to scores.
+"""
 
 from __future__ import annotations
 
@@ -29,27 +32,23 @@ from nes2net.scoring.kernel import scoring_mode
 
 if sys.platform != "win32":
     import resource
-# Size of the square matrices whose product serves as the yardstick, by kind of device.
+# Size of the square matrices whose product is the yardstick, by kind of device.
 _PRODUCT_SIZE = {"cpu": 2048, "cuda": 8192}
 
 
 @dataclass(frozen=True)
 class Measured:
-    """Result of one stage.
-
-    Attributes:
-        stage: Name of the stage.
-        seconds: Median duration of a round.
-        utterances: Utterances in a round.
-        audio: Seconds of audio in a round.
-        flops: Floating-point operations of a round; None if they are not counted.
-    """
+    """The speed of one stage."""
 
     stage: str
     seconds: float
+    """Median duration of a round."""
     utterances: int
+    """Utterances in a round."""
     audio: float
+    """Seconds of audio in a round."""
     flops: float | None = None
+    """Floating-point operations of a round; None if they are not counted."""
 
     @property
     def per_second(self) -> float:
@@ -71,15 +70,13 @@ def measure(
     """Measure every stage once in each of ``rounds`` rounds, after one round to warm up.
 
     Args:
-        detector: The detector to measure.
-        files: Files to decode, and to score by their first ``num_samples``; they repeat to fill a batch.
-        num_samples: Samples of an utterance at 16 kHz.
-        batch_sizes: Utterances that the network gets at once.
-        rounds: Number of measured rounds.
-        workers: Threads that decode while files are scored.
+        files: decoded, and scored by their first ``num_samples``; they repeat to fill a batch.
+        num_samples: samples of an utterance at 16 kHz.
+        batch_sizes: numbers of utterances that the network gets at once.
+        workers: threads that decode while files are scored.
 
     Returns:
-        the stages, and the speed of a matrix product in FLOP/s.
+        The stages, and the speed of a matrix product in FLOP/s.
     """
     flops = _flops(detector, num_samples)
     seconds_of_files = sum(len(load_audio(file)) for file in files) / SAMPLE_RATE
@@ -89,11 +86,12 @@ def measure(
     stages.append((lambda: [load_audio(file) for file in files], decoding))
     for size in batch_sizes:
         waveform = 0.1 * torch.randn(size, num_samples).to(detector.device)
-        features = _frontend(detector, waveform)
+        with torch.inference_mode():
+            states = detector.hidden_states(waveform)
         amount = {"utterances": size, "audio": size * seconds}
         parts: dict[str, Callable[[], Any]] = {
-            "front-end": partial(_frontend, detector, waveform),
-            "back-end": partial(_head, detector, features),
+            "front-end": partial(detector.hidden_states, waveform),
+            "back-end": partial(_head, detector, states),
         }
         for name, compute in parts.items():
             stages.append((compute, {"stage": f"{name}, batch {size}", **amount, "flops": size * flops[name]}))
@@ -102,13 +100,14 @@ def measure(
     end = {"stage": f"files to scores, batch {size}", "utterances": len(given), "audio": len(given) * seconds}
     end["flops"] = len(given) * (flops["front-end"] + flops["back-end"])
     stages.append((lambda: list(detector.score_files(given, num_samples, batch_size=size, workers=workers)), end))
-    product = _PRODUCT_SIZE[detector.device.type] if detector.device.type in _PRODUCT_SIZE else 2048
+    product = _PRODUCT_SIZE.get(detector.device.type, 2048)
     matrix = torch.randn(product, product).to(detector.device, detector.dtype)
-    stages.append((_product(matrix), {}))
+    stages.append((partial(_linear(matrix), matrix), {}))
 
     taken: list[list[float]] = [[] for _ in stages]
     with (
         scoring_mode(detector),
+        torch.inference_mode(),
         tqdm(total=(rounds + 1) * len(stages), desc="measuring", unit="run", dynamic_ncols=True) as bar,
     ):
         for number in range(rounds + 1):
@@ -122,40 +121,23 @@ def measure(
     return measured, 2 * product**3 / medians[-1]
 
 
-def _frontend(detector: Detector, waveform: Tensor) -> list[Tensor]:
-    with torch.inference_mode():
-        return detector.hidden_states(waveform)
-
-
 def _head(detector: Detector, hidden_states: list[Tensor]) -> Tensor:
-    """Aggregation and back-end."""
-    with torch.inference_mode():
-        return detector.backend(detector.features(hidden_states))
+    """Compute aggregation and back-end."""
+    return detector.backend(detector.features(hidden_states))
 
 
-def _product(matrix: Tensor) -> Callable[[], Tensor]:
-    """Return a function for a square product, which oneDNN computes if it computes the detector's layers."""
+def _linear(matrix: Tensor) -> nn.Module:
+    """Layer for a product by ``matrix``; oneDNN computes it if it computes the detector's layers."""
     rows, columns = matrix.shape
     linear = nn.Linear(columns, rows, bias=False, device="meta")
     linear.weight = nn.Parameter(matrix, requires_grad=False)
-    layer = OneDNNLinear(linear)
-
-    def run() -> Tensor:
-        with torch.inference_mode():
-            return layer(matrix)
-
-    return run
+    return OneDNNLinear(linear)
 
 
 def _flops(detector: Detector, num_samples: int) -> dict[str, float]:
-    """Count the operations for one utterance, without computing anything if the architecture allows it."""
-    copy = Detector.on_meta(detector.config)
-    if copy is None:
-        copy, device = detector, detector.device
-    else:
-        device = torch.device("meta")
-    copy.eval()
-    waveform = torch.zeros(1, num_samples, device=device, dtype=copy.dtype)
+    """Count the operations for one utterance; on the meta device if the architecture allows it."""
+    copy = Detector.on_meta(detector.config) or detector
+    waveform = torch.zeros(1, num_samples, device=copy.device, dtype=copy.dtype)
     whole = count_flops(copy, waveform)
     frontend = count_flops(copy.frontend, waveform)
     return {"front-end": frontend, "back-end": whole - frontend}
@@ -187,10 +169,11 @@ def table(measured: Sequence[Measured], product: float, detector: Detector) -> l
 
 
 def environment(detector: Detector) -> list[str]:
-    """List the versions and the hardware that the figures depend on, as lines of a Markdown list."""
+    """List the versions and hardware that the figures depend on, as lines of a Markdown list."""
     versions = f"nes2net {__version__}, Python {platform.python_version()}, torch {torch.__version__}, "
     versions += f"transformers {transformers.__version__}, NumPy {np.__version__}, libsndfile {soundfile.__libsndfile_version__}"
-    lines = [versions, f"{platform.system()} {platform.release()}, {processor_name()}, {_threads()}"]
+    threads = f"{usable_processors()} processors, {torch.get_num_threads()} threads"
+    lines = [versions, f"{platform.system()} {platform.release()}, {processor_name()}, {threads}"]
     if detector.device.type == "cuda":
         lines.append(
             f"{torch.cuda.get_device_name(detector.device)}, CUDA {torch.version.cuda}, cuDNN {torch.backends.cudnn.version()}"
@@ -203,12 +186,8 @@ def environment(detector: Detector) -> list[str]:
     return [f"- {line}" for line in lines]
 
 
-def _threads() -> str:
-    return f"{usable_processors()} processors, {torch.get_num_threads()} threads"
-
-
 def peak_memory(device: torch.device) -> str:
-    """Report the peak memory of this process, and of its part of the GPU; empty if the system does not tell."""
+    """Peak memory of this process and of its part of the GPU; empty if the system keeps no count."""
     text = ""
     if sys.platform != "win32":
         unit = 1 if sys.platform == "darwin" else 1024

@@ -1,4 +1,4 @@
-"""Identification of a file or folder: kind, model, configuration, parameters, missing and left-over tensors."""
+"""Identify a file or folder: its kind, model, configuration, parameters and missing tensors."""
 
 from __future__ import annotations
 
@@ -21,38 +21,37 @@ from nes2net.detector import Detector, recognise, sound_description, unwrap_fron
 from nes2net.errors import InputError
 from nes2net.registry import create_frontend
 
-_FIT_LEAST = 0.5  # a state dict with a smaller share of the names of a published model is called unknown
+_FIT_LEAST = 0.5  # with a smaller share of the names of a published model, a state dict is unknown
 
 
 @dataclass
 class Identity:
-    """Result of :func:`identify`.
-
-    Attributes:
-        path: The file or folder.
-        kind: Kind in words, e.g. ``"detector checkpoint"``.
-        models: Published models or front-end with these tensors; several if they share all names and shapes.
-        config: Configuration of the detector (``{"frontend": …}``) or front-end; empty if the file has none.
-        parameters: Count of numbers in the state dict, with buffers and pre-training heads.
-        dtypes: Count of numbers of each type.
-        misfit: Missing and left-over tensors, compared with the file's own configuration or else with the
-            nearest published model.
-        records: Names of classes in the file that were not rebuilt.
-        notes: Further lines of text.
-    """
+    """The result of :func:`identify`."""
 
     path: Path
+    """The file or folder."""
     kind: str
+    """Its kind in words, such as ``"detector checkpoint"``."""
     models: list[str] = field(default_factory=list)
+    """Published models, or the front-end, with these tensors; several may share names and shapes."""
     config: dict[str, Any] = field(default_factory=dict)
-    parameters: int = 0
+    """Configuration of the detector or front-end, ``{"frontend": …}``; empty if it has none."""
     dtypes: dict[str, int] = field(default_factory=dict)
+    """Count of numbers of each type in the state dict, with buffers and pre-training heads."""
     misfit: Misfit = field(default_factory=lambda: Misfit([], [], []))
+    """Difference from the file's own configuration, or else from the nearest published model."""
     records: list[str] = field(default_factory=list)
+    """Names of classes in the file that were not rebuilt."""
     notes: list[str] = field(default_factory=list)
+    """Further lines of text."""
+
+    @property
+    def parameters(self) -> int:
+        """Count of all numbers in the state dict."""
+        return sum(self.dtypes.values())
 
     def text(self) -> str:
-        """Return the description as lines of text."""
+        """The description as lines of text."""
         dtypes = ", ".join(f"{count:,} {dtype}" for dtype, count in self.dtypes.items())
         lines = [f"{self.path}: {self.kind}"]
         lines += [f"  model: {' or '.join(self.models)}"] if self.models else []
@@ -66,11 +65,11 @@ class Identity:
 
 
 def identify(path: str | Path) -> Identity:
-    """Identify ``path`` by its content, without executing anything in it.
+    """Identify ``path`` by its content; nothing in it is executed.
 
-    It recognises pre-training files of fairseq and unilm, Hugging Face folders of wav2vec 2.0 and WavLM,
-    checkpoints of the published code and of this package, folders of this package, ONNX files, run
-    folders, resume files, and other state dicts.
+    These kinds are known: pre-training files of fairseq and unilm, Hugging Face folders of wav2vec
+    2.0 and WavLM, checkpoints of the published code, checkpoints and folders of this package, ONNX
+    files, run folders, resume files, and other state dicts.
 
     Raises:
         InputError: if ``path`` is missing, damaged, or holds no weights.
@@ -83,15 +82,13 @@ def identify(path: str | Path) -> Identity:
     if path.suffix == ".safetensors":
         return _identify_state_dict(path, load_state_dict(path))
     content, records = read_torch_file(path)
+    model = content.get("model") if isinstance(content, dict) else None
     if isinstance(content, dict) and isinstance(content.get("progress"), dict) and "detector" in content:
         identity = _identify_state_dict(path, state_dict_of(content["detector"], path))
         progress = content["progress"]
         identity.kind = f"resume file of a training run, in epoch {progress.get('epoch')}, step {progress.get('step')}"
-    elif isinstance(content, dict) and isinstance(content.get("model"), dict):
-        if "encoder.pos_conv.0.weight_v" in content["model"]:
-            identity = _identify_pretraining(path, content["model"])
-        else:
-            identity = _identify_state_dict(path, state_dict_of(content, path))
+    elif isinstance(model, dict) and "encoder.pos_conv.0.weight_v" in model:
+        identity = _identify_pretraining(path, model)
     elif isinstance(content, dict) and not any(isinstance(v, Tensor) for v in walk(content)):
         raise InputError(f"{path} holds no weights")
     else:
@@ -104,9 +101,8 @@ def _identify_folder(folder: Path) -> Identity:
     if (folder / CONFIG).is_file():
         state_dict, description = read_folder(folder)
         config = description["model"]
-        return _with_tensors(
-            Identity(folder, "detector folder", config=config), state_dict, _detector_state(config, folder)
-        )
+        misfit = _misfit(state_dict, config, folder)
+        return Identity(folder, "detector folder", config=config, dtypes=_dtypes(state_dict), misfit=misfit)
     if (folder / CONFIG_FILE).is_file():
         kind = read_json(folder / CONFIG_FILE).get("model_type")
         if kind not in ("wav2vec2", "wavlm"):
@@ -114,9 +110,9 @@ def _identify_folder(folder: Path) -> Identity:
                 f"{folder} holds a model of type '{kind}': of Hugging Face folders, wav2vec2 and wavlm are read"
             )
         frontend = create_frontend(kind, folder)
-        identity = Identity(folder, f"Hugging Face folder of a {kind} front-end", [kind], {"frontend": frontend.config})
-        state_dict = frontend.state_dict()
-        return _with_tensors(identity, state_dict, state_dict)
+        config = {"frontend": frontend.config}
+        dtypes = _dtypes(frontend.state_dict())
+        return Identity(folder, f"Hugging Face folder of a {kind} front-end", [kind], config, dtypes)
     if checkpoints := sorted(folder.glob("*.pth"), key=lambda p: (len(p.name), p.name)):
         names = ", ".join(p.name for p in checkpoints)
         return Identity(
@@ -139,52 +135,47 @@ def _identify_pretraining(path: Path, state_dict: Mapping[str, Tensor]) -> Ident
     wavlm = any("relative_attention_bias" in name for name in state_dict)
     kind = "WavLM pre-training file (unilm)" if wavlm else "wav2vec 2.0 pre-training file (fairseq)"
     name = "wavlm" if wavlm else "wav2vec2"
-    identity = Identity(path, kind, [name])
+    identity = Identity(path, kind, [name], dtypes=_dtypes(state_dict))
     try:
         frontend = create_frontend(name, path)
     except InputError as error:
         identity.notes.append(f"not usable as a front-end: {error}")
-        return _with_tensors(identity, state_dict, state_dict)
+        return identity
     identity.config = {"frontend": frontend.config}
-    expected = {k.removeprefix("model."): v for k, v in frontend.state_dict().items()}
-    return _with_tensors(identity, state_dict, expected)
+    identity.misfit = compare(state_dict, {k.removeprefix("model."): v for k, v in frontend.state_dict().items()})
+    return identity
 
 
 def _identify_state_dict(path: Path, state_dict: Mapping[str, Tensor]) -> Identity:
-    record = read_record(state_dict)
+    record, dtypes = read_record(state_dict), _dtypes(state_dict)
     unwrapped = unwrap_frontend(dict(state_dict))
     wrapped = [] if unwrapped.keys() == state_dict.keys() else ["the names of its front-end carry a prefix (s3prl)"]
     if config := record.get("model"):
-        identity = Identity(path, "detector checkpoint of this package", config=config)
-        identity.notes = [f"{key}: {json.dumps(value, default=str)}" for key, value in record.items() if key != "model"]
-        return _with_tensors(identity, unwrapped, _detector_state(config, path))
+        notes = [f"{key}: {json.dumps(value, default=str)}" for key, value in record.items() if key != "model"]
+        misfit = _misfit(unwrapped, config, path)
+        return Identity(path, "detector checkpoint of this package", [], config, dtypes, misfit, notes=notes)
     misfits = recognise(state_dict)
     fitting = [name for name, misfit in misfits.items() if not misfit]
     if fitting:
-        identity = Identity(path, "detector checkpoint of the published code", fitting, notes=wrapped)
-        return _with_tensors(identity, unwrapped, unwrapped)
+        return Identity(path, "detector checkpoint of the published code", fitting, dtypes=dtypes, notes=wrapped)
     nearest, misfit = next(iter(misfits.items()))
     known = len(unwrapped) - len(misfit.left_over) - len(misfit.shapes)
     if known < _FIT_LEAST * (known + len(misfit)):
-        return _with_tensors(Identity(path, "state dict of an unknown model"), state_dict, state_dict)
-    identity = Identity(path, f"detector checkpoint, nearest to the published {nearest}", [nearest], notes=wrapped)
-    return _with_tensors(identity, unwrapped, unwrapped, misfit)
+        return Identity(path, "state dict of an unknown model", dtypes=dtypes)
+    kind = f"detector checkpoint, nearest to the published {nearest}"
+    return Identity(path, kind, [nearest], {}, dtypes, misfit, notes=wrapped)
 
 
-def _detector_state(config: dict[str, Any], path: Path) -> dict[str, Tensor]:
+def _misfit(state_dict: Mapping[str, Tensor], config: dict[str, Any], path: Path) -> Misfit:
+    """Compare ``state_dict`` with that of the detector that ``path`` describes."""
     with sound_description(str(path)), torch.device("meta"):
-        return Detector.from_config(config).state_dict()
+        expected = Detector.from_config(config).state_dict()
+    return compare(state_dict, expected)
 
 
-def _with_tensors(
-    identity: Identity,
-    state_dict: Mapping[str, Tensor],
-    expected: Mapping[str, Tensor],
-    misfit: Misfit | None = None,
-) -> Identity:
+def _dtypes(state_dict: Mapping[str, Tensor]) -> dict[str, int]:
+    """Count the numbers of each type, the most frequent type first."""
     numbers: Counter[str] = Counter()
     for tensor in state_dict.values():
         numbers[str(tensor.dtype).removeprefix("torch.")] += tensor.numel()
-    identity.parameters, identity.dtypes = sum(numbers.values()), dict(numbers.most_common())
-    identity.misfit = misfit or compare(state_dict, expected)
-    return identity
+    return dict(numbers.most_common())

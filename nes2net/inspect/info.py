@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from nes2net.aggregations.base import Aggregation
@@ -21,14 +21,15 @@ from nes2net.frontends.base import Frontend
 from nes2net.inspect.identify import identify
 from nes2net.registry import aggregations, backends, create_aggregation, create_backend, create_frontend, frontends
 
-#: Frames at which the paper counts a back-end's cost, 4 s of XLS-R or WavLM features (arXiv 2504.05657).
+#: Frames at which the paper counts a back-end's cost: 4 s of XLS-R or WavLM features (arXiv
+#: 2504.05657).
 PAPER_FRAMES = 200
 _DIM, _LAYERS = 1024, 25  # XLS-R 300M and WavLM-Large
 
 
 @dataclass
 class PartInfo:
-    """One part of a detector: ``multiply_adds`` per second of audio, and ``notes`` as lines of text."""
+    """A part of a detector, with ``multiply_adds`` per second of audio and ``notes`` as lines."""
 
     role: str
     name: str
@@ -38,7 +39,7 @@ class PartInfo:
 
 
 def count_flops(module: nn.Module, *inputs: Any) -> int:
-    """Count the floating-point operations of matrix products and convolutions in one forward pass.
+    """Count the operations of matrix products and convolutions in one forward pass.
 
     A multiply-add counts as two.
 
@@ -59,12 +60,15 @@ def count_flops(module: nn.Module, *inputs: Any) -> int:
 
 
 def describe(name: str) -> list[PartInfo]:
-    """Describe the parts of a whole model, front-end, aggregation or back-end by name, or of a checkpoint or folder.
+    """Describe the parts of a model, front-end, aggregation or back-end, or of a checkpoint.
 
     Front-ends are counted on 64,600 samples, back-ends and aggregations on the resulting frames.
 
+    Args:
+        name: a registered or published name, or a file or folder.
+
     Raises:
-        InputError: if the name is unknown; the message gives the nearest one.
+        InputError: if the name is unknown; the message has the nearest one.
     """
     if name in PUBLISHED_MODELS:
         with torch.device("meta"):
@@ -73,45 +77,41 @@ def describe(name: str) -> list[PartInfo]:
         return _describe_detector(Detector.from_pretrained(name, device="cpu"))
     with torch.device("meta"):
         if name in frontends.names():
-            return [_describe_frontend(create_frontend(name), "meta")]
+            return [_describe_frontend(create_frontend(name))]
         if name in backends.names():
             backend = create_backend(name)
             if backend.feature_dim == 1:  # it reads the waveform
                 waveform = torch.zeros(1, ASVSPOOF_SAMPLES, 1)
                 return [_describe_head("back-end", backend, waveform, ASVSPOOF_SAMPLES, ASVSPOOF_SAMPLES / SAMPLE_RATE)]
             frames = backend.fixed_frames or PAPER_FRAMES
-            return [_describe_head("back-end", backend, _inputs(backend, frames, "meta"), frames)]
+            features = torch.zeros(1, frames, backend.feature_dim)
+            inputs = [features] * backend.num_states if backend.wants_layers == "all" else features
+            return [_describe_head("back-end", backend, inputs, frames)]
         if name in aggregations.names():
             part = create_aggregation(name, _LAYERS, _DIM)
-            return [_describe_head("aggregation", part, _states(_DIM, PAPER_FRAMES, _LAYERS, "meta"), PAPER_FRAMES)]
+            return [_describe_head("aggregation", part, [torch.zeros(1, PAPER_FRAMES, _DIM)] * _LAYERS, PAPER_FRAMES)]
     raise InputError(f"'{name}' is neither a model nor a checkpoint{did_you_mean(name, names())}")
 
 
 def names() -> list[str]:
-    """List every name that :func:`describe` accepts."""
+    """All names that :func:`describe` knows."""
     return [*PUBLISHED_MODELS, *frontends.names(), *aggregations.names(), *backends.names()]
 
 
 def _describe_detector(detector: Detector) -> list[PartInfo]:
-    device = next(detector.parameters()).device
-    frontend = detector.frontend
-    parts = [_describe_frontend(frontend, device)]
-    waveform = torch.zeros(1, ASVSPOOF_SAMPLES, device=device)
+    parts = [_describe_frontend(detector.frontend)]
     with torch.no_grad():
-        states = frontend.eval()(waveform, layers=detector.layers)
+        states = detector.eval().hidden_states(torch.zeros(1, ASVSPOOF_SAMPLES))
+        features = detector.features(states)
     frames = states[0].shape[1]
     seconds = ASVSPOOF_SAMPLES / SAMPLE_RATE
-    if detector.backend.wants_layers == "all":
-        return [*parts, _describe_head("back-end", detector.backend, states, frames, seconds)]
-    parts.append(_describe_head("aggregation", detector.aggregation, states, frames, seconds))
-    with torch.no_grad():
-        features = detector.aggregation.eval()(states)
+    if detector.backend.wants_layers == "last":
+        parts.append(_describe_head("aggregation", detector.aggregation, states, frames, seconds))
     return [*parts, _describe_head("back-end", detector.backend, features, frames, seconds)]
 
 
-def _describe_frontend(frontend: Frontend, device: Any) -> PartInfo:
-    waveform = torch.zeros(1, ASVSPOOF_SAMPLES, device=device)
-    flops = count_flops(frontend, waveform)
+def _describe_frontend(frontend: Frontend) -> PartInfo:
+    flops = count_flops(frontend, torch.zeros(1, ASVSPOOF_SAMPLES))
     hop, width = 1e3 * frontend.hop_length / SAMPLE_RATE, 1e3 * frontend.min_samples / SAMPLE_RATE
     notes = [f"{frontend.num_layers} hidden states of {frontend.out_dim}, a frame of {width:g} ms every {hop:g} ms"]
     if frontend.num_unused:
@@ -148,24 +148,15 @@ def _layer(name: str, module: nn.Module) -> str:
     return f"{name} ({times}{f', {parameters:,}' if parameters else ''})"
 
 
-def _inputs(backend: Backend, frames: int, device: str) -> Tensor | list[Tensor]:
-    if backend.wants_layers == "all":
-        return _states(backend.feature_dim, frames, backend.num_states, device)
-    return torch.zeros(1, frames, backend.feature_dim, device=device)
-
-
-def _states(dim: int, frames: int, layers: int, device: str) -> list[Tensor]:
-    return [torch.zeros(1, frames, dim, device=device) for _ in range(layers)]
-
-
 def _parameters(module: nn.Module) -> int:
     return sum(p.numel() for p in module.parameters() if p.requires_grad)
 
 
 def text(name: str, results: Sequence[str] = ()) -> str:
-    """Return the text that ``nes2net info`` prints for a name, a file or a folder.
+    """The text that ``nes2net info`` prints for a name, a file or a folder.
 
-    ``results`` are the published results of that name, one line each.
+    Args:
+        results: the published results of that name, one line each.
     """
     if name in names() or not Path(name).exists():
         lines = _table(describe(name))
@@ -184,7 +175,7 @@ def _describe_config(config: dict[str, Any]) -> list[PartInfo]:
         if "backend" in config:
             return _describe_detector(Detector.from_config(config))
         options = dict(config["frontend"])
-        return [_describe_frontend(create_frontend(options.pop("name"), **options), "meta")]
+        return [_describe_frontend(create_frontend(options.pop("name"), **options))]
 
 
 def _table(parts: list[PartInfo]) -> list[str]:

@@ -35,17 +35,15 @@ _HEADERS_AT_ONCE = 64
 class Item(NamedTuple):
     """The facts of a trial that a reading process gets."""
 
-    number: int
-    """Its index among the trials."""
-    name: str
+    id: str
     path: str
 
 
 class Group(NamedTuple):
     """Utterances of one length."""
 
-    indices: list[int]
-    """Indices of their trials."""
+    ids: list[str]
+    """Ids of their trials."""
     waveforms: Tensor
     """B×N float32."""
 
@@ -55,8 +53,8 @@ class ReadBatch(NamedTuple):
 
     groups: list[Group]
     """One group, unless headers gave wrong lengths."""
-    failures: dict[int, str]
-    """Reasons by index, of the trials that are in no group."""
+    failures: dict[str, str]
+    """Reasons by id, of the trials that are in no group."""
 
 
 def plan_batches(
@@ -83,7 +81,7 @@ def plan_batches(
 
     >>> trials = [Trial(name, name) for name in "abcde"]
     >>> batches = plan_batches(trials, 2, lambda trial: 5 if trial.id in "ace" else 7)
-    >>> sorted("".join(item.name for item in batch) for batch in batches)
+    >>> sorted("".join(item.id for item in batch) for batch in batches)
     ['ac', 'bd', 'e']
     """
     windows = [window for window in _windows(len(trials), batch_size) if not all(trials[i].id in done for i in window)]
@@ -94,7 +92,7 @@ def plan_batches(
             random.Random(window.start).shuffle(batches)
         for number, batch in enumerate(batches):
             if number % num_processes == rank and not all(trials[i].id in done for i in batch):
-                yield [Item(i, trials[i].id, str(trials[i].path)) for i in batch]
+                yield [Item(trials[i].id, str(trials[i].path)) for i in batch]
 
 
 def _windows(num_trials: int, batch_size: int) -> Iterator[range]:
@@ -158,29 +156,33 @@ def header_length(reader: WaveformReader) -> Callable[[Trial], int]:
 
 
 class _Waveforms(Dataset):
-    """Items → pairs of the item and its waveform, or the reason why that is missing."""
+    """Items → pairs of the id and the waveform, or the reason why that is missing."""
 
     def __init__(self, reader: WaveformReader) -> None:
         self.reader = reader
 
-    def __getitem__(self, item: Item) -> tuple[Item, Tensor | str]:
+    def __getitem__(self, item: Item) -> tuple[str, Tensor | str]:
         try:
-            return item, torch.from_numpy(self.reader.read(item.path).waveform)
+            return item.id, torch.from_numpy(self.reader.read(item.path).waveform)
         except InputError as error:
-            return item, str(error)
+            return item.id, str(error)
         except Exception as error:  # no error of a decoder on a damaged file may end the run
-            return item, f"{item.path} could not be read ({type(error).__name__}: {error})"
+            return item.id, f"{item.path} could not be read ({type(error).__name__}: {error})"
 
 
-def collate(read: Sequence[tuple[Item, Tensor | str]]) -> ReadBatch:
-    """Stack waveforms by length, in the order of the trials."""
-    failures = {item.number: reason for item, reason in read if isinstance(reason, str)}
-    usable = sorted((w.shape[0], item.number, w) for item, w in read if not isinstance(w, str))
+def collate(read: Sequence[tuple[str, Tensor | str]]) -> ReadBatch:
+    """Stack waveforms by length; those of one length stay in order."""
+    failures = {id: reason for id, reason in read if isinstance(reason, str)}
+    usable = [(id, waveform) for id, waveform in read if not isinstance(waveform, str)]
     groups = []
-    for _, same in groupby(usable, key=itemgetter(0)):
-        _, indices, waveforms = zip(*same)
-        groups.append(Group(list(indices), torch.stack(waveforms)))
+    for _, same in groupby(sorted(usable, key=_length), key=_length):
+        ids, waveforms = zip(*same)
+        groups.append(Group(list(ids), torch.stack(waveforms)))
     return ReadBatch(groups, failures)
+
+
+def _length(read: tuple[str, Tensor]) -> int:
+    return len(read[1])
 
 
 def read_batches(
@@ -200,20 +202,15 @@ def read_batches(
         pin_memory=pin_memory,
         **worker_options(num_workers),
     )
-    read = iter(loader)
-    while True:
-        try:
-            batch = next(read, None)
-        except RuntimeError as error:
-            if "worker" not in str(error):
-                raise
-            raise InputError(
-                "a process that reads audio was killed, most likely because memory ran out: lower `num_workers` "
-                f"({first_line(error)})"
-            ) from error
-        if batch is None:
-            return
-        yield batch
+    try:
+        yield from loader
+    except RuntimeError as error:
+        if "worker" not in str(error):
+            raise
+        raise InputError(
+            "a process that reads audio was killed, most likely because memory ran out: lower `num_workers` "
+            f"({first_line(error)})"
+        ) from error
 
 
 def default_workers(device: torch.device) -> int:

@@ -57,12 +57,15 @@ class ScoringResult:
     """The score file."""
     total: int
     """Number of trials."""
-    scored: int
-    """Number of trials with a score."""
     failures: dict[str, str] = field(default_factory=dict)
     """Reasons by id, for the trials without a score."""
     already_complete: bool = False
     """Whether an earlier run had finished the file."""
+
+    @property
+    def scored(self) -> int:
+        """Number of trials with a score."""
+        return self.total - len(self.failures)
 
     @property
     def record_path(self) -> Path:
@@ -74,7 +77,6 @@ class ScoringResult:
 class _Settings:
     """The arguments of :func:`score_trials` that say how trials are scored."""
 
-    num_samples: int | None
     batch_size: int
     num_workers: int | None
     on_error: str
@@ -82,20 +84,13 @@ class _Settings:
     compile: bool
 
 
-class _Kept(NamedTuple):
-    """Scores of earlier runs: those of a finished but incomplete file, and those of journals."""
-
-    finished: dict[str, float]
-    journalled: Journalled
-
-
 class _Share(NamedTuple):
     """The scores of a batch, or of one process."""
 
-    scores: dict[int, float]
-    """By index of the trial."""
-    failures: dict[int, str]
-    """Reasons for missing scores, by index of the trial."""
+    scores: dict[str, float]
+    """By id of the trial."""
+    failures: dict[str, str]
+    """Reasons for missing scores, by id of the trial."""
     num_samples: int
     """How many samples the detector got."""
 
@@ -161,7 +156,7 @@ def score_trials(
         )
     about = plain(about or {})
     batch_size = default_batch_size(scorer.device) if batch_size is None else batch_size
-    settings = _Settings(num_samples, batch_size, num_workers, on_error, legacy_train_mode, compile)
+    settings = _Settings(batch_size, num_workers, on_error, legacy_train_mode, compile)
     run = run_identity(scorer, trials, num_samples, legacy_train_mode, compile)
     lock = out.with_name(f".{out.name}.lock")
     with scoring_mode(scorer, legacy_train_mode), joined() as processes:
@@ -183,22 +178,22 @@ def _score_together(
 ) -> ScoringResult:
     """Score the share of this process; the first process also writes the file."""
     began = time.monotonic()
-    result, kept = _earlier_scores(out, trials, run, overwrite)
+    result, finished, journalled = _earlier_scores(out, trials, run, overwrite)
     processes.wait()  # all processes must have read the same journals before one changes
-    if processes.rank == 0 and kept is None:
+    if processes.rank == 0 and journalled is None:
         remove_journals(out)
     processes.wait()
     if result.already_complete:
         return result
-    kept = kept or _Kept({}, Journalled({}, {}))
-    known = kept.finished | kept.journalled.scores
-    failed = {} if settings.on_error == "raise" else kept.journalled.failures
+    journalled = journalled or Journalled({}, {})
+    known = finished | journalled.scores
+    failed = {} if settings.on_error == "raise" else journalled.failures
 
     if settings.compile:
         scorer.compile(dynamic=False)
     with Journal(journal_path(out, processes.rank), run) as journal:
         if processes.rank == 0:  # keep the scores of the finished file, which is removed before the new one appears
-            journal.add({name: score for name, score in kept.finished.items() if name not in kept.journalled.scores})
+            journal.add({name: score for name, score in finished.items() if name not in journalled.scores})
         share = _score_share(scorer, trials, known.keys() | failed.keys(), journal, settings, reader, processes)
 
     shares = processes.gather(share)
@@ -220,13 +215,13 @@ def _score_together(
 
 def _earlier_scores(
     out: Path, trials: Sequence[Trial], run: dict[str, Any], overwrite: bool
-) -> tuple[ScoringResult, _Kept | None]:
-    """Find the scores from which to continue.
+) -> tuple[ScoringResult, dict[str, float], Journalled | None]:
+    """Find the scores from which to continue: those of an incomplete file, and those of journals.
 
     None if the journals are to be removed: those of another run that is to be overwritten, or of a
     file that is complete.
     """
-    result = ScoringResult(out, len(trials), 0)
+    result = ScoringResult(out, len(trials))
     finished: dict[str, float] = {}
     if out.exists() and not overwrite:
         previous = read_record(result.record_path)
@@ -236,9 +231,9 @@ def _earlier_scores(
                 "pass `overwrite=True` or name another file"
             )
         if not previous["failures"]:
-            result.scored, result.already_complete = previous["scored"], True
+            result.already_complete = True
             another = read_journals(out, run) is None  # of an interrupted run that was to overwrite the file
-            return result, _Kept({}, Journalled({}, {})) if another else None
+            return result, {}, Journalled({}, {}) if another else None
         ids, scores = read_scores(out)
         finished = dict(zip(ids, scores.tolist()))
     journalled = read_journals(out, run)
@@ -247,7 +242,7 @@ def _earlier_scores(
             f"{journal_path(out)} was left by a run of another model, protocol or corpus, length, precision or device: "
             "pass `overwrite=True` or remove it"
         )
-    return result, None if journalled is None else _Kept(finished, journalled)
+    return result, finished, journalled
 
 
 def _differing(theirs: Any, ours: dict[str, Any]) -> str:
@@ -275,19 +270,18 @@ def _score_share(
     batches = plan_batches(
         trials,
         1 if legacy else settings.batch_size,
-        None if settings.num_samples is not None or legacy else header_length(reader),
+        None if reader.num_samples is not None or legacy else header_length(reader),
         done=done,
         rank=processes.rank,
         num_processes=processes.count,
     )
     workers = default_workers(device) if settings.num_workers is None else settings.num_workers
     read = read_batches(batches, reader, workers, pin_memory=device.type == "cuda")
-    names = [trial.id for trial in trials] if legacy else None
     rows = settings.batch_size if settings.compile and not legacy else None
     with (
         torch.cuda.device(device) if device.type == "cuda" else nullcontext(),  # the device to pin memory for
         closing(read),
-        closing(score_batches(scorer, read, names, rows=rows)) as scored,
+        closing(score_batches(scorer, read, random_streams=legacy, rows=rows)) as scored,
     ):
         return _collect(scored, trials, done, journal, settings.on_error, processes)
 
@@ -295,16 +289,16 @@ def _score_share(
 def score_batches(
     scorer: Scorer,
     batches: Iterable[ReadBatch],
-    names: Sequence[str] | None = None,
     *,
+    random_streams: bool = False,
     rows: int | None = None,
     ahead: int | None = None,
 ) -> Generator[_Share, None, None]:
     """Score one batch after another, in the current mode of ``scorer``.
 
     Args:
-        names: ids of the trials by index, for a detector in train mode: the first id of a batch
-            gives its stream of random numbers.
+        random_streams: for a detector in train mode: the first id of a batch names its stream of
+            random numbers.
         rows: see :func:`nes2net.scoring.kernel.start`.
         ahead: how many further batches are started before the scores of one are waited for; None
             for one on a GPU, which is then never idle, and 0 on a CPU.
@@ -314,7 +308,7 @@ def score_batches(
     for batch in batches:
         started = []
         for group in batch.groups:
-            stream = None if names is None else names[group.indices[0]]
+            stream = group.ids[0] if random_streams else None
             started.append((group, start(scorer, group.waveforms, stream=stream, rows=rows)))
         under_way.append((batch, started))
         if len(under_way) > ahead:
@@ -324,14 +318,14 @@ def score_batches(
 
 
 def _wait_for(batch: ReadBatch, started: list[tuple[Group, Callable[[], list[Result]]]]) -> _Share:
-    scores: dict[int, float] = {}
+    scores: dict[str, float] = {}
     failures = dict(batch.failures)
     for group, wait in started:
-        for index, result in zip(group.indices, wait()):
+        for id, result in zip(group.ids, wait()):
             if isinstance(result, str):
-                failures[index] = result
+                failures[id] = result
             else:
-                scores[index] = result
+                scores[id] = result
     return _Share(scores, failures, sum(group.waveforms.numel() for group in batch.groups))
 
 
@@ -347,8 +341,8 @@ def _collect(
 
     Only the first process shows it, for its share.
     """
-    scores: dict[int, float] = {}
-    failures: dict[int, str] = {}
+    scores: dict[str, float] = {}
+    failures: dict[str, str] = {}
     num_samples, began = 0, time.monotonic()
     alone, num_done = processes.count == 1, sum(trial.id in done for trial in trials)
     with tqdm(
@@ -360,21 +354,18 @@ def _collect(
         disable=processes.rank > 0,
     ) as bar:
         for batch in scored:
-            journal.add(
-                {trials[i].id: score for i, score in batch.scores.items()},
-                {trials[i].id: reason for i, reason in batch.failures.items()},
-            )
-            for i, reason in batch.failures.items():
+            journal.add(batch.scores, batch.failures)
+            for id, reason in batch.failures.items():
                 if on_error == "raise":
-                    raise InputError(f"{trials[i].id}: {reason}")
+                    raise InputError(f"{id}: {reason}")
                 if processes.rank == 0:
-                    tqdm.write(worded(f"left out: {trials[i].id}: {reason}"), file=sys.stderr)
+                    tqdm.write(worded(f"left out: {id}: {reason}"), file=sys.stderr)
             scores |= batch.scores
             failures |= batch.failures
             num_samples += batch.num_samples
             speed = num_samples / SAMPLE_RATE / max(time.monotonic() - began, 1e-9)
             bar.set_postfix_str(f"{speed:.1f}× real time", refresh=False)
-            bar.update(sum(trials[i].id not in done for i in (*batch.scores, *batch.failures)))
+            bar.update(sum(id not in done for id in (*batch.scores, *batch.failures)))
         bar.total = bar.n
     return _Share(scores, failures, num_samples)
 
@@ -398,21 +389,16 @@ def _merge(
     shares: Sequence[_Share],
 ) -> dict[str, float]:
     """Put the scores of all processes and earlier runs in order, and complete ``result``."""
-    found = {i: score for share in shares for i, score in share.scores.items()}
-    reasons = {i: reason for share in shares for i, reason in share.failures.items()}
-    scores: dict[str, float] = {}
-    for i, trial in enumerate(trials):
-        if i in found:
-            scores[trial.id] = found[i]
-        elif trial.id in known:
-            scores[trial.id] = known[trial.id]
-        else:
-            result.failures[trial.id] = reasons[i] if i in reasons else failed[trial.id]
+    found, reasons = dict(known), dict(failed)
+    for share in shares:
+        found |= share.scores
+        reasons |= share.failures
+    scores = {trial.id: found[trial.id] for trial in trials if trial.id in found}
+    result.failures = {trial.id: reasons[trial.id] for trial in trials if trial.id not in found}
     if not scores:
         remove_journals(result.path)  # they hold only failures, which the next run must try again
         some = "; ".join(f"{name}: {reason}" for name, reason in list(result.failures.items())[:3])
         raise InputError(f"not one of {len(trials)} trials could be scored: {some}")
-    result.scored = len(scores)
     return scores
 
 

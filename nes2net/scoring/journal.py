@@ -39,7 +39,7 @@ class Journal:
             path.parent.mkdir(parents=True, exist_ok=True)
             # No buffer: closing the file must not write a line again that did not fit on the disk.
             self._file = open(path, "ab", buffering=0)
-            self._file.truncate(_end_of_last_line(path))
+            self._file.truncate(path.read_bytes().rfind(b"\n") + 1)  # the end of the last complete line
         except OSError as error:
             raise InputError(f"{path}: cannot be written ({error.strerror})") from error
         if os.path.getsize(path) == 0:
@@ -89,15 +89,10 @@ def journal_path(out: Path, rank: int = 0) -> Path:
 
 def journals(out: Path) -> list[Path]:
     """All journals beside ``out``, of any run."""
-    first = journal_path(out)
     if not out.parent.is_dir():
         return []
-    others = [
-        path
-        for path in out.parent.iterdir()
-        if path.name.startswith(f"{first.name}.") and path.name.removeprefix(f"{first.name}.").isdigit()
-    ]
-    return [path for path in (first, *sorted(others)) if path.exists()]
+    name = re.compile(rf"{re.escape(journal_path(out).name)}(\.\d+)?")
+    return sorted(path for path in out.parent.iterdir() if name.fullmatch(path.name))
 
 
 def remove_journals(out: Path) -> None:
@@ -133,12 +128,7 @@ def read_journals(out: Path, run: Mapping[str, Any]) -> Journalled | None:
     header = json.dumps(run) + "\n"
     for path in journals(out):
         with open(path, encoding="utf-8", errors="replace", newline="\n") as file:
-            first = file.readline()
-            if not first.endswith("\n"):  # killed while it wrote its first line, or not a journal
-                if header.startswith(first):
-                    continue
-                return None
-            if not _says(first, run):
+            if not header.startswith(file.readline()):  # a run that was killed at once left the beginning of it
                 return None
             for name, found in _entries(file):
                 if isinstance(found, str):
@@ -161,26 +151,3 @@ def _entries(text: Iterable[str]) -> Iterator[tuple[str, float | str]]:
                 yield str(name), str(reason)
             except (ValueError, TypeError):  # damaged: the utterance is scored again
                 continue
-
-
-def _says(line: str, run: Mapping[str, Any]) -> bool:
-    """Whether ``line`` is the JSON of ``run``."""
-    try:
-        return json.loads(line) == run
-    except json.JSONDecodeError:
-        return False
-
-
-def _end_of_last_line(path: Path) -> int:
-    """Size of a journal up to the end of its last complete line."""
-    with open(path, "rb") as file:
-        end = file.seek(0, os.SEEK_END)
-        block = 4096
-        while end:
-            start = max(0, end - block)
-            file.seek(start)
-            found = file.read(end - start).rfind(b"\n")
-            if found >= 0:
-                return start + found + 1
-            end = start
-        return 0

@@ -10,7 +10,7 @@ import math
 import threading
 import zlib
 from collections.abc import Callable, Hashable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any, TypeAlias
 
 import torch
@@ -141,10 +141,9 @@ def scoring_mode(scorer: Scorer, train: bool = False) -> Iterator[None]:
         train: put it into train mode instead. Batch normalisation then changes its running
             statistics, on which no score depends; they are restored too.
     """
-    with ExitStack() as stack:
-        stack.enter_context(_shared((id(scorer), train), lambda: _switch_mode(scorer, train)))
-        if scorer.device.type == "cuda":
-            stack.enter_context(_shared("float32", _switch_tf32_off))
+    on_gpu = scorer.device.type == "cuda"
+    exact = _shared("float32", _switch_tf32_off) if on_gpu else nullcontext()
+    with _shared((id(scorer), train), lambda: _switch_mode(scorer, train)), exact:
         yield
 
 

@@ -178,7 +178,7 @@ def length_of(trial: Trial) -> int:
 
 
 def indices(batches) -> list[list[int]]:
-    return [[item.number for item in batch] for batch in batches]
+    return [[int(item.id[1:]) for item in batch] for batch in batches]
 
 
 @pytest.mark.parametrize("by_length", [None, length_of])
@@ -267,9 +267,12 @@ def test_wrong_headers_and_bad_files_change_no_other_score(tmp_path):
     lengths = header_length(reading)
     assert [lengths(t) for t in trials] == [5000, 5000, 7000, -2 - len("no audio"), -1, -1]
     (batch,) = read_batches(plan_batches(trials, 6, lambda trial: 0), reading, num_workers=0)
-    assert [(group.indices, group.waveforms.shape) for group in batch.groups] == [([0, 1], (2, 5000)), ([2], (1, 7000))]
+    assert [(group.ids, group.waveforms.shape) for group in batch.groups] == [
+        (["a", "b"], (2, 5000)),
+        (["c"], (1, 7000)),
+    ]
     np.testing.assert_array_equal(batch.groups[0].waveforms[1].numpy(), load_audio(trials[1].path))
-    assert list(batch.failures) == [3, 4, 5] and "not found" in batch.failures[4]
+    assert list(batch.failures) == ["d", "e", "f"] and "not found" in batch.failures["e"]
 
 
 def test_nothing_is_decoded_to_plan_batches(tmp_path):
