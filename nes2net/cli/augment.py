@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from nes2net.cli.entry import subcommand
+from nes2net.cli.entry import check_at_least, subcommand
 from nes2net.errors import InputError
 from nes2net.machine.files import replacing
 
@@ -76,10 +76,7 @@ def augmented(args: argparse.Namespace) -> np.ndarray:
         raise InputError(f"--algo is 0 (no RawBoost) to {ALGORITHMS[-1]}, not {args.algo}")
     if not (args.algo or args.musan or args.rir or args.samples):
         raise InputError("nothing to do: choose --algo 1 to 11, or name a folder with --musan or --rir")
-    for name, least in (("seed", 0), ("epoch", 1), ("samples", 1)):
-        value = getattr(args, name)
-        if value is not None and value < least:
-            raise InputError(f"--{name} is at least {least}, not {value}")
+    check_at_least(args, seed=0, epoch=1, samples=1)
     parameters = RawBoostParameters.of(**dict(_parameter(text) for text in args.set))
     noise = NoiseAugmentation(args.musan, args.rir, args.noise_probability)
     trial = Trial(Path(args.file).stem, Path(args.file))

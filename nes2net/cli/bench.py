@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from nes2net.audio.crop import ASVSPOOF_SAMPLES
 from nes2net.audio.waveform import SAMPLE_RATE
-from nes2net.cli.entry import subcommand
+from nes2net.cli.entry import check_at_least, subcommand
 from nes2net.errors import InputError
 
 if TYPE_CHECKING:
@@ -50,11 +50,7 @@ def add(commands: argparse._SubParsersAction) -> None:
 def _bench(args: argparse.Namespace) -> int:
     from nes2net.inspect.benchmark import environment, measure, table
 
-    for name in ("rounds", "workers"):
-        if getattr(args, name) < 1:
-            raise InputError(f"--{name} is at least 1, not {getattr(args, name)}")
-    if min(args.batch_size) < 1:
-        raise InputError(f"--batch-size is at least 1, not {min(args.batch_size)}")
+    check_at_least(args, rounds=1, workers=1, batch_size=1)
     if args.frontend and args.model:
         raise InputError("--frontend goes with --architecture: a checkpoint has its front-end")
     detector = _detector(args)
