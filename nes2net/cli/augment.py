@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from nes2net.audio.waveform import SAMPLE_RATE
 from nes2net.cli.entry import check_at_least, subcommand
 from nes2net.errors import InputError
 from nes2net.machine.files import replacing
@@ -46,13 +47,17 @@ def add(commands: argparse._SubParsersAction) -> None:
 
 
 def _augment(args: argparse.Namespace) -> int:
-    from nes2net.audio.read import SAMPLE_RATE, load_audio
+    import soundfile
+
+    from nes2net.audio.read import load_audio
 
     path = Path(args.file)
     before, after = load_audio(path), augmented(args)
     name = f"{path.stem}_{_describe(args, '_', '')}"
     writers: dict[Path, Callable[[Path], None]] = {
-        Path(args.out) / f"{name}.wav": lambda file: _write_float_wav(file, after, SAMPLE_RATE)
+        Path(args.out) / f"{name}.wav": lambda file: soundfile.write(
+            file, after, SAMPLE_RATE, subtype="FLOAT", format="WAV"
+        )
     }
     if args.plot:
         title = f"after: {_describe(args, ', ', ' ')}"
@@ -116,12 +121,6 @@ def _write_all(writers: dict[Path, Callable[[Path], None]], overwrite: bool) -> 
             raise InputError(f"{file} cannot be written ({error}): choose another folder with --out") from error
 
 
-def _write_float_wav(file: Path, waveform: np.ndarray, sample_rate: int) -> None:
-    import soundfile
-
-    soundfile.write(file, waveform, sample_rate, subtype="FLOAT", format="WAV")
-
-
 def plot(file: Path, before: np.ndarray, after: np.ndarray, before_title: str, after_title: str) -> None:
     """Draw both waveforms (N,) with their spectrograms below them, on common scales, to the PNG ``file``."""
     from matplotlib.figure import Figure
@@ -152,8 +151,6 @@ def spectrogram_db(waveform: np.ndarray) -> np.ndarray:
 
 def _draw_waveform(axes: Axes, waveform: np.ndarray) -> None:
     """Draw the band between the smallest and the largest sample of each column, whatever the length."""
-    from nes2net.audio.read import SAMPLE_RATE
-
     starts = np.unique(np.linspace(0, len(waveform), _WAVEFORM_COLUMNS, endpoint=False).astype(int))
     low, high = np.minimum.reduceat(waveform, starts), np.maximum.reduceat(waveform, starts)
     axes.fill_between(starts / SAMPLE_RATE, low, high, linewidth=0.5, edgecolor="C0")
@@ -161,8 +158,6 @@ def _draw_waveform(axes: Axes, waveform: np.ndarray) -> None:
 
 
 def _draw_spectrogram(axes: Axes, levels: np.ndarray, waveform: np.ndarray, top: float) -> AxesImage:
-    from nes2net.audio.read import SAMPLE_RATE
-
     seconds = len(waveform) / SAMPLE_RATE
     axes.set_xlabel("time in s")
     return axes.imshow(

@@ -31,20 +31,15 @@ _COLUMNS = {
 
 
 def add(commands: argparse._SubParsersAction) -> None:
-    one = subcommand(
-        commands,
-        "calibrate",
-        _train,
-        "Turn scores into log-likelihood ratios by logistic regression on labelled scores",
+    by = "by logistic regression on labelled scores"
+    trained = (
+        ("calibrate", f"Turn scores into log-likelihood ratios {by}", 1, "score file to train on"),
+        ("fuse", f"Fuse the scores of systems {by}", "+", "score files to train on, one per system"),
     )
-    one.add_argument("corpus", choices=corpora.names(), help="corpus of the labelled scores")
-    one.add_argument("scores", nargs=1, metavar="dev_scores", help="score file to train on")
-    several = subcommand(
-        commands, "fuse", _train, "Fuse the scores of systems by logistic regression on labelled scores"
-    )
-    several.add_argument("corpus", choices=corpora.names(), help="corpus of the labelled scores")
-    several.add_argument("scores", nargs="+", metavar="dev_scores", help="score files to train on, one per system")
-    for parser in (one, several):
+    for name, text, nargs, scores in trained:
+        parser = subcommand(commands, name, _train, text)
+        parser.add_argument("corpus", choices=corpora.names(), help="corpus of the labelled scores")
+        parser.add_argument("scores", nargs=nargs, metavar="dev_scores", help=scores)
         parser.add_argument("--keys", default=".", metavar="DIR", help="folder or file of the keys")
         parser.add_argument(
             "--phase", default="dev", help="phase or split to train on; 'all' for your own corpus without parts"

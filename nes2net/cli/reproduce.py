@@ -66,13 +66,12 @@ def _reproduce(args: argparse.Namespace) -> int:
     places = Places(args.data, out, args.keys, args.protocols, args.checkpoint, args.ssl_checkpoint, args.recipe)
     print(row.describe())
     missing = find_missing(row, places)
-    if missing and args.allow_partial and all(m.spares_some for m in missing):
-        print(
-            worded("\n".join(["warning: the result will be partial, missing are", *map(str, missing)])), file=sys.stderr
-        )
-    elif missing:
-        print(worded("\n".join([f"missing, {len(missing)} in all:", *map(str, missing)])), file=sys.stderr)
-        return WRONG_INPUT
+    if missing:
+        goes_on = args.allow_partial and all(m.spares_some for m in missing)
+        head = "warning: the result will be partial, missing are" if goes_on else f"missing, {len(missing)} in all:"
+        print(worded("\n".join([head, *map(str, missing)])), file=sys.stderr)
+        if not goes_on:
+            return WRONG_INPUT
     result = reproduce(
         row,
         places,

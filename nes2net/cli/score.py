@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from nes2net.cli.entry import INCOMPLETE, add_architecture, subcommand
-from nes2net.errors import InputError
+from nes2net.errors import InputError, listed
 from nes2net.registry import corpora
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def _score(args: argparse.Namespace) -> int:
         compile=args.compile,
         about={
             "corpus": {"name": args.corpus, "root": str(args.root), "split": args.split, "protocol": args.protocol},
-            "checkpoint": describe_checkpoint(args.model, scorer),
+            "checkpoint": {**scorer.record, "path": str(args.model)},
         },
     )
     return report_scoring(result)
@@ -109,11 +109,6 @@ def _scorer(args: argparse.Namespace) -> Scorer:
     return Detector.from_pretrained(args.model, own_device(args.device), args.dtype, args.config)
 
 
-def describe_checkpoint(model: str | Path, scorer: Scorer) -> dict[str, Any]:
-    """Describe a detector for the record beside its scores: its path, and what its file records (such as the recipe)."""
-    return {**scorer.record, "path": str(model)}
-
-
 def report_scoring(result: ScoringResult, file: TextIO | None = None) -> int:
     """Print what was written and, on standard error, what is missing; return the exit status.
 
@@ -129,10 +124,9 @@ def report_scoring(result: ScoringResult, file: TextIO | None = None) -> int:
     print(f"{result.scored} of {result.total} scores written to {result.path}", file=file)
     if not result.failures:
         return 0
-    names = list(result.failures)
-    more = f" and {len(names) - 10} more" if len(names) > 10 else ""
+    names = listed(list(result.failures))
     print(
-        f"{len(names)} files were left out: {', '.join(names[:10])}{more}; {result.record_path} says why for each",
+        f"{len(result.failures)} files were left out: {names}; {result.record_path} says why for each",
         file=sys.stderr,
     )
     return INCOMPLETE

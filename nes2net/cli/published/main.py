@@ -19,7 +19,7 @@ from nes2net.cli.published.lines import (
     print_parameters,
     print_saved_scores,
 )
-from nes2net.cli.score import add_precision, describe_checkpoint, report_scoring
+from nes2net.cli.score import add_precision, report_scoring
 from nes2net.errors import InputError
 
 if TYPE_CHECKING:
@@ -54,7 +54,6 @@ _RECIPE_KEYS = {
     "comment": "comment",
 }
 
-_GATES = ("LnL_ratio", "ISD_ratio", "SSI_ratio")
 _RAWBOOST = {  # flag → help; types and defaults are RawBoostParameters'
     "LnL_ratio": "probability of convolutive noise in algorithms 10 and 11",
     "ISD_ratio": "probability of impulsive noise in algorithms 10 and 11",
@@ -78,10 +77,10 @@ _RAWBOOST = {  # flag → help; types and defaults are RawBoostParameters'
 }
 
 
-def build_parser(prog: str = "main.py") -> OneLineParser:
+def build_parser() -> OneLineParser:
     """Build the parser of the published flags with their defaults, and of this toolkit's flags in a group."""
     parser = OneLineParser(
-        prog=prog,
+        prog="main.py",
         description="Train a detector on ASVspoof 2019 LA, or score 2021 LA, 2021 DF or In-the-Wild with --eval. "
         "On several GPUs: torchrun --nproc-per-node N main.py …",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
@@ -129,14 +128,9 @@ def build_parser(prog: str = "main.py") -> OneLineParser:
     add("--algo", type=int, default=8, help="RawBoost algorithm 0 (none) to 11; the published recipe has 4")
     from nes2net.augment import RawBoostParameters  # start-up: augment reads audio
 
-    defaults = RawBoostParameters()
+    defaults = vars(RawBoostParameters())
     for name, text in _RAWBOOST.items():
-        add(
-            f"--{name}",
-            type=float if name in _GATES else int,
-            default=getattr(defaults, name),
-            help=f"RawBoost: {text}",
-        )
+        add(f"--{name}", type=type(defaults[name]), default=defaults[name], help=f"RawBoost: {text}")
     _add_own_flags(parser.add_argument_group("flags of this toolkit"))
     parser.names |= _names()
     return parser
@@ -377,7 +371,7 @@ def _score(args: argparse.Namespace) -> int:
         compile=args.compile,
         about={
             "corpus": {"name": TRACKS[args.track], "split": "eval", "protocol": args.test_protocol},
-            "checkpoint": describe_checkpoint(checkpoint, detector),
+            "checkpoint": {**detector.record, "path": str(checkpoint)},
         },
     )
     if args.track != "in_the_wild":
