@@ -32,14 +32,14 @@ def add(commands: argparse._SubParsersAction) -> None:
     parser.add_argument(
         "--set", nargs="+", default=[], metavar="KEY=VALUE", help="RawBoost parameters, e.g. --set N_f=3 SNRmin=5"
     )
-    parser.add_argument("--musan", default=None, help="folder of MUSAN, for background noise")
-    parser.add_argument("--rir", default=None, help="folder of room impulse responses, for reverberation")
+    parser.add_argument("--musan", help="folder of MUSAN, for background noise")
+    parser.add_argument("--rir", help="folder of room impulse responses, for reverberation")
     parser.add_argument(
         "--noise-probability", type=float, default=0.5, help="probability of background noise or reverberation"
     )
     parser.add_argument("--seed", type=int, default=1234, help="seed of the run")
     parser.add_argument("--epoch", type=int, default=1, help="epoch, from 1")
-    parser.add_argument("--samples", type=int, default=None, help="crop to this length, e.g. 64600; whole if not given")
+    parser.add_argument("--samples", type=int, help="crop to this length, e.g. 64600; whole if not given")
     parser.add_argument("--crop", default="head", choices=["head", "random"], help="part that --samples takes")
     parser.add_argument("--out", required=True, metavar="DIR", help="folder to write to")
     parser.add_argument("--plot", action="store_true", help="draw waveform and spectrogram before and after")

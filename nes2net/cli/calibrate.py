@@ -46,9 +46,7 @@ def add(commands: argparse._SubParsersAction) -> None:
         )
         parser.add_argument("--prior", type=float, default=0.5, help="prior of bona fide, costs included")
         parser.add_argument("--l2", type=float, default=1e-6, help="penalty on the weights of standardised scores")
-        parser.add_argument(
-            "--save", default=None, metavar="FILE", help="file to write the calibration to, for apply-calibration"
-        )
+        parser.add_argument("--save", metavar="FILE", help="file to write the calibration to, for apply-calibration")
         parser.add_argument(
             "--apply",
             nargs="+",

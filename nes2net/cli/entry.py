@@ -90,8 +90,12 @@ def check_at_least(args: argparse.Namespace, **least: int) -> None:
                 raise InputError(f"`{name}` is at least {smallest}, not {value}")
 
 
-def add_debug(parser: argparse.ArgumentParser) -> None:
+def add_debug(parser: argparse._ActionsContainer) -> None:
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+
+
+def add_device(parser: argparse._ActionsContainer) -> None:
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
 
 
 def subcommand(
@@ -107,5 +111,10 @@ def subcommand(
 
 
 def add_architecture(parser: argparse.ArgumentParser) -> None:
-    text = "architecture of a checkpoint without a record of it: a published model's name or a recipe; recognised if not given"
-    parser.add_argument("--architecture", dest="config", default=None, metavar="NAME|RECIPE", help=text)
+    parser.add_argument(
+        "--architecture",
+        dest="config",
+        metavar="NAME|RECIPE",
+        help="architecture of a checkpoint without a record of it: a published model's name or a recipe; "
+        "recognised if not given",
+    )

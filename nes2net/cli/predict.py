@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from nes2net.audio.crop import ASVSPOOF_SAMPLES
 from nes2net.audio.waveform import SAMPLE_RATE
-from nes2net.cli.entry import INCOMPLETE, add_architecture, check_at_least, subcommand
+from nes2net.cli.entry import INCOMPLETE, add_architecture, add_device, check_at_least, subcommand
 from nes2net.errors import InputError, worded
 from nes2net.machine.files import check_writable, replacing, writing
 from nes2net.machine.terminal import printable, table_line
@@ -33,23 +33,35 @@ def add(commands: argparse._SubParsersAction) -> None:
     add_one("files", nargs="+", metavar="FILE", help="audio files, or folders, which are searched for audio files")
     add_one("--model", required=True, help="checkpoint (.pth), folder, or name on the Hugging Face hub")
     add_architecture(parser)
-    text = "score the first N samples at 16 kHz, repeating shorter files (64600: the '4sec' protocol); all samples if not given"
-    add_one("--samples", dest="num_samples", type=int, default=None, metavar="N", help=text)
+    add_one(
+        "--samples",
+        dest="num_samples",
+        type=int,
+        metavar="N",
+        help="score the first N samples at 16 kHz, repeating shorter files (64600: the '4sec' protocol); "
+        "all samples if not given",
+    )
     add_one("--track", action="store_true", help="scores along each file, for long recordings")
     add_one(
         "--window", type=float, default=ASVSPOOF_SAMPLES / SAMPLE_RATE, help="seconds of audio for one score of --track"
     )
     add_one("--hop", type=float, default=0.5, help="seconds from one score of --track to the next")
-    text = (
-        "draw the scores of --track over the waveform into a .png, .svg or .pdf (one file) or a folder; implies --track"
+    add_one(
+        "--plot",
+        metavar="FILE|DIR",
+        help="draw the scores of --track over the waveform into a .png, .svg or .pdf (one file) or a folder; "
+        "implies --track",
     )
-    add_one("--plot", default=None, metavar="FILE|DIR", help=text)
     add_one("--json", action="store_true", help="print one JSON object a line for each file")
     add_one("--batch-size", type=int, default=8, help="utterances or windows computed at once")
     add_one("--workers", type=int, default=2, help="threads that read files")
-    add_one("--device", default="auto", help="auto, cpu, cuda or cuda:N")
-    text = "precision: auto is that of the checkpoint; bfloat16 is faster and changes scores a little"
-    add_one("--dtype", default="auto", choices=["auto", "float32", "bfloat16", "float16"], help=text)
+    add_device(parser)
+    add_one(
+        "--dtype",
+        default="auto",
+        choices=["auto", "float32", "bfloat16", "float16"],
+        help="precision: auto is that of the checkpoint; bfloat16 is faster and changes scores a little",
+    )
 
 
 def _predict(args: argparse.Namespace) -> int:
