@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from nes2net.audio.crop import ASVSPOOF_SAMPLES
 from nes2net.audio.waveform import SAMPLE_RATE
-from nes2net.cli.entry import add_device, check_at_least, subcommand
+from nes2net.cli.entry import add_device, add_dtype, check_at_least, subcommand
 from nes2net.errors import InputError
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def add(commands: argparse._SubParsersAction) -> None:
     )
     add_one("--frontend", help="another front-end for --architecture, e.g. wav2vec2_small for a short trial")
     add_device(parser)
-    add_one("--dtype", default="auto", choices=["auto", "float32", "bfloat16", "float16"], help="precision")
+    add_dtype(parser, "precision")
     add_one("--seconds", type=float, default=ASVSPOOF_SAMPLES / SAMPLE_RATE, help="length of the utterances")
     add_one(
         "--batch-size", type=int, nargs="+", default=[1, 8], help="utterances at once; each size is measured by itself"

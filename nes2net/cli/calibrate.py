@@ -113,7 +113,10 @@ def _train(args: argparse.Namespace) -> int:
     if args.save:
         calibration.save(args.save)
     print(_table(rows))
-    _say_where(args.out, args.save)
+    if args.out:
+        print(f"scores written to {args.out}")
+    if args.save:
+        print(f"parameters written to {args.save}")
     return 0
 
 
@@ -135,7 +138,7 @@ def _apply_saved(args: argparse.Namespace) -> int:
     rows = _apply(calibration, args, corpus, key)
     if rows:
         print(_table(rows))
-    _say_where(args.out)
+    print(f"scores written to {args.out}")
     return 0
 
 
@@ -212,10 +215,3 @@ def _table(rows: list[tuple[str, dict]]) -> str:
         lines.append([name, *(f"{factor * values[column]:.4f}" for column, (_, factor) in _COLUMNS.items())])
     widths = [max(len(name) for name, _ in rows), 10]
     return "\n".join(table_line(line, widths, gap=0) for line in lines)
-
-
-def _say_where(out: str | None, save: str | None = None) -> None:
-    if out:
-        print(f"scores written to {out}")
-    if save:
-        print(f"parameters written to {save}")

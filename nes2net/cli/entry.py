@@ -98,6 +98,10 @@ def add_device(parser: argparse._ActionsContainer) -> None:
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
 
 
+def add_dtype(parser: argparse._ActionsContainer, text: str) -> None:
+    parser.add_argument("--dtype", default="auto", choices=["auto", "float32", "bfloat16", "float16"], help=text)
+
+
 def subcommand(
     commands: argparse._SubParsersAction, name: str, function: Callable[[argparse.Namespace], int | None], text: str
 ) -> OneLineParser:

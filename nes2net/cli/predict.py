@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from nes2net.audio.crop import ASVSPOOF_SAMPLES
 from nes2net.audio.waveform import SAMPLE_RATE
-from nes2net.cli.entry import INCOMPLETE, add_architecture, add_device, check_at_least, subcommand
+from nes2net.cli.entry import INCOMPLETE, add_architecture, add_device, add_dtype, check_at_least, subcommand
 from nes2net.errors import InputError, worded
 from nes2net.machine.files import check_writable, replacing, writing
 from nes2net.machine.terminal import printable, table_line
@@ -56,12 +56,7 @@ def add(commands: argparse._SubParsersAction) -> None:
     add_one("--batch-size", type=int, default=8, help="utterances or windows computed at once")
     add_one("--workers", type=int, default=2, help="threads that read files")
     add_device(parser)
-    add_one(
-        "--dtype",
-        default="auto",
-        choices=["auto", "float32", "bfloat16", "float16"],
-        help="precision: auto is that of the checkpoint; bfloat16 is faster and changes scores a little",
-    )
+    add_dtype(parser, "precision: auto is that of the checkpoint; bfloat16 is faster and changes scores a little")
 
 
 def _predict(args: argparse.Namespace) -> int:

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
-from nes2net.cli.entry import INCOMPLETE, add_architecture, add_device, subcommand
+from nes2net.cli.entry import INCOMPLETE, add_architecture, add_device, add_dtype, subcommand
 from nes2net.errors import InputError, listed
 from nes2net.registry import corpora
 
@@ -65,11 +65,8 @@ def add(commands: argparse._SubParsersAction) -> None:
 
 def add_precision(parser: argparse._ActionsContainer) -> None:
     """Add the flags of precision and compilation, which change the last digits of scores (bfloat16: more)."""
-    parser.add_argument(
-        "--dtype",
-        default="auto",
-        choices=["auto", "float32", "bfloat16", "float16"],
-        help="precision of weights and computation; auto is that of the checkpoint, float32 in the published ones",
+    add_dtype(
+        parser, "precision of weights and computation; auto is that of the checkpoint, float32 in the published ones"
     )
     parser.add_argument(
         "--compile",
