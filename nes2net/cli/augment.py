@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from nes2net.cli.entry import subcommand
+from nes2net.audio.waveform import SAMPLE_RATE
+from nes2net.cli.entry import check_at_least, subcommand
 from nes2net.errors import InputError
 from nes2net.machine.files import replacing
 
@@ -31,14 +32,14 @@ def add(commands: argparse._SubParsersAction) -> None:
     parser.add_argument(
         "--set", nargs="+", default=[], metavar="KEY=VALUE", help="RawBoost parameters, e.g. --set N_f=3 SNRmin=5"
     )
-    parser.add_argument("--musan", default=None, help="folder of MUSAN, for background noise")
-    parser.add_argument("--rir", default=None, help="folder of room impulse responses, for reverberation")
+    parser.add_argument("--musan", help="folder of MUSAN, for background noise")
+    parser.add_argument("--rir", help="folder of room impulse responses, for reverberation")
     parser.add_argument(
         "--noise-probability", type=float, default=0.5, help="probability of background noise or reverberation"
     )
     parser.add_argument("--seed", type=int, default=1234, help="seed of the run")
     parser.add_argument("--epoch", type=int, default=1, help="epoch, from 1")
-    parser.add_argument("--samples", type=int, default=None, help="crop to this length, e.g. 64600; whole if not given")
+    parser.add_argument("--samples", type=int, help="crop to this length, e.g. 64600; whole if not given")
     parser.add_argument("--crop", default="head", choices=["head", "random"], help="part that --samples takes")
     parser.add_argument("--out", required=True, metavar="DIR", help="folder to write to")
     parser.add_argument("--plot", action="store_true", help="draw waveform and spectrogram before and after")
@@ -46,13 +47,17 @@ def add(commands: argparse._SubParsersAction) -> None:
 
 
 def _augment(args: argparse.Namespace) -> int:
-    from nes2net.audio.read import SAMPLE_RATE, load_audio
+    import soundfile
+
+    from nes2net.audio.read import load_audio
 
     path = Path(args.file)
     before, after = load_audio(path), augmented(args)
     name = f"{path.stem}_{_describe(args, '_', '')}"
     writers: dict[Path, Callable[[Path], None]] = {
-        Path(args.out) / f"{name}.wav": lambda file: _write_float_wav(file, after, SAMPLE_RATE)
+        Path(args.out) / f"{name}.wav": lambda file: soundfile.write(
+            file, after, SAMPLE_RATE, subtype="FLOAT", format="WAV"
+        )
     }
     if args.plot:
         title = f"after: {_describe(args, ', ', ' ')}"
@@ -76,10 +81,7 @@ def augmented(args: argparse.Namespace) -> np.ndarray:
         raise InputError(f"--algo is 0 (no RawBoost) to {ALGORITHMS[-1]}, not {args.algo}")
     if not (args.algo or args.musan or args.rir or args.samples):
         raise InputError("nothing to do: choose --algo 1 to 11, or name a folder with --musan or --rir")
-    for name, least in (("seed", 0), ("epoch", 1), ("samples", 1)):
-        value = getattr(args, name)
-        if value is not None and value < least:
-            raise InputError(f"--{name} is at least {least}, not {value}")
+    check_at_least(args, seed=0, epoch=1, samples=1)
     parameters = RawBoostParameters.of(**dict(_parameter(text) for text in args.set))
     noise = NoiseAugmentation(args.musan, args.rir, args.noise_probability)
     trial = Trial(Path(args.file).stem, Path(args.file))
@@ -119,12 +121,6 @@ def _write_all(writers: dict[Path, Callable[[Path], None]], overwrite: bool) -> 
             raise InputError(f"{file} cannot be written ({error}): choose another folder with --out") from error
 
 
-def _write_float_wav(file: Path, waveform: np.ndarray, sample_rate: int) -> None:
-    import soundfile
-
-    soundfile.write(file, waveform, sample_rate, subtype="FLOAT", format="WAV")
-
-
 def plot(file: Path, before: np.ndarray, after: np.ndarray, before_title: str, after_title: str) -> None:
     """Draw both waveforms (N,) with their spectrograms below them, on common scales, to the PNG ``file``."""
     from matplotlib.figure import Figure
@@ -155,8 +151,6 @@ def spectrogram_db(waveform: np.ndarray) -> np.ndarray:
 
 def _draw_waveform(axes: Axes, waveform: np.ndarray) -> None:
     """Draw the band between the smallest and the largest sample of each column, whatever the length."""
-    from nes2net.audio.read import SAMPLE_RATE
-
     starts = np.unique(np.linspace(0, len(waveform), _WAVEFORM_COLUMNS, endpoint=False).astype(int))
     low, high = np.minimum.reduceat(waveform, starts), np.maximum.reduceat(waveform, starts)
     axes.fill_between(starts / SAMPLE_RATE, low, high, linewidth=0.5, edgecolor="C0")
@@ -164,8 +158,6 @@ def _draw_waveform(axes: Axes, waveform: np.ndarray) -> None:
 
 
 def _draw_spectrogram(axes: Axes, levels: np.ndarray, waveform: np.ndarray, top: float) -> AxesImage:
-    from nes2net.audio.read import SAMPLE_RATE
-
     seconds = len(waveform) / SAMPLE_RATE
     axes.set_xlabel("time in s")
     return axes.imshow(

@@ -40,7 +40,7 @@ def add(commands: argparse._SubParsersAction) -> None:
         metavar="N",
         help="recompute batch statistics from N training batches, as SWA does; run folders only",
     )
-    parser.add_argument("--out", default=None, help="file to write; a run folder gives it a name if not given")
+    parser.add_argument("--out", help="file to write; a run folder gives it a name if not given")
     parser.add_argument(
         "--mode", default="mean", choices=["mean", "legacy"], help="the mean, or what the published code computes"
     )

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from nes2net.audio.crop import ASVSPOOF_SAMPLES
 from nes2net.audio.waveform import SAMPLE_RATE
-from nes2net.cli.entry import subcommand
+from nes2net.cli.entry import add_device, add_dtype, check_at_least, subcommand
 from nes2net.errors import InputError
 
 if TYPE_CHECKING:
@@ -31,14 +31,13 @@ def add(commands: argparse._SubParsersAction) -> None:
     add_one = parser.add_argument
     add_one("files", nargs="*", metavar="FILE", help="audio to decode and score; generated FLAC files if not given")
     which = parser.add_mutually_exclusive_group()
-    which.add_argument("--model", default=None, help="checkpoint (.pth), folder, or name on the Hugging Face hub")
-    text = f"published model or recipe to build with random weights; {_DEFAULT} if neither is given"
-    which.add_argument("--architecture", default=None, help=text)
-    add_one(
-        "--frontend", default=None, help="another front-end for --architecture, e.g. wav2vec2_small for a short trial"
+    which.add_argument("--model", help="checkpoint (.pth), folder, or name on the Hugging Face hub")
+    which.add_argument(
+        "--architecture", help=f"published model or recipe to build with random weights; {_DEFAULT} if neither is given"
     )
-    add_one("--device", default="auto", help="auto, cpu, cuda or cuda:N")
-    add_one("--dtype", default="auto", choices=["auto", "float32", "bfloat16", "float16"], help="precision")
+    add_one("--frontend", help="another front-end for --architecture, e.g. wav2vec2_small for a short trial")
+    add_device(parser)
+    add_dtype(parser, "precision")
     add_one("--seconds", type=float, default=ASVSPOOF_SAMPLES / SAMPLE_RATE, help="length of the utterances")
     add_one(
         "--batch-size", type=int, nargs="+", default=[1, 8], help="utterances at once; each size is measured by itself"
@@ -50,11 +49,7 @@ def add(commands: argparse._SubParsersAction) -> None:
 def _bench(args: argparse.Namespace) -> int:
     from nes2net.inspect.benchmark import environment, measure, table
 
-    for name in ("rounds", "workers"):
-        if getattr(args, name) < 1:
-            raise InputError(f"--{name} is at least 1, not {getattr(args, name)}")
-    if min(args.batch_size) < 1:
-        raise InputError(f"--batch-size is at least 1, not {min(args.batch_size)}")
+    check_at_least(args, rounds=1, workers=1, batch_size=1)
     if args.frontend and args.model:
         raise InputError("--frontend goes with --architecture: a checkpoint has its front-end")
     detector = _detector(args)

@@ -31,29 +31,22 @@ _COLUMNS = {
 
 
 def add(commands: argparse._SubParsersAction) -> None:
-    one = subcommand(
-        commands,
-        "calibrate",
-        _train,
-        "Turn scores into log-likelihood ratios by logistic regression on labelled scores",
+    by = "by logistic regression on labelled scores"
+    trained = (
+        ("calibrate", f"Turn scores into log-likelihood ratios {by}", 1, "score file to train on"),
+        ("fuse", f"Fuse the scores of systems {by}", "+", "score files to train on, one per system"),
     )
-    one.add_argument("corpus", choices=corpora.names(), help="corpus of the labelled scores")
-    one.add_argument("scores", nargs=1, metavar="dev_scores", help="score file to train on")
-    several = subcommand(
-        commands, "fuse", _train, "Fuse the scores of systems by logistic regression on labelled scores"
-    )
-    several.add_argument("corpus", choices=corpora.names(), help="corpus of the labelled scores")
-    several.add_argument("scores", nargs="+", metavar="dev_scores", help="score files to train on, one per system")
-    for parser in (one, several):
+    for name, text, nargs, scores in trained:
+        parser = subcommand(commands, name, _train, text)
+        parser.add_argument("corpus", choices=corpora.names(), help="corpus of the labelled scores")
+        parser.add_argument("scores", nargs=nargs, metavar="dev_scores", help=scores)
         parser.add_argument("--keys", default=".", metavar="DIR", help="folder or file of the keys")
         parser.add_argument(
             "--phase", default="dev", help="phase or split to train on; 'all' for your own corpus without parts"
         )
         parser.add_argument("--prior", type=float, default=0.5, help="prior of bona fide, costs included")
         parser.add_argument("--l2", type=float, default=1e-6, help="penalty on the weights of standardised scores")
-        parser.add_argument(
-            "--save", default=None, metavar="FILE", help="file to write the calibration to, for apply-calibration"
-        )
+        parser.add_argument("--save", metavar="FILE", help="file to write the calibration to, for apply-calibration")
         parser.add_argument(
             "--apply",
             nargs="+",
@@ -120,7 +113,10 @@ def _train(args: argparse.Namespace) -> int:
     if args.save:
         calibration.save(args.save)
     print(_table(rows))
-    _say_where(args.out, args.save)
+    if args.out:
+        print(f"scores written to {args.out}")
+    if args.save:
+        print(f"parameters written to {args.save}")
     return 0
 
 
@@ -142,7 +138,7 @@ def _apply_saved(args: argparse.Namespace) -> int:
     rows = _apply(calibration, args, corpus, key)
     if rows:
         print(_table(rows))
-    _say_where(args.out)
+    print(f"scores written to {args.out}")
     return 0
 
 
@@ -219,10 +215,3 @@ def _table(rows: list[tuple[str, dict]]) -> str:
         lines.append([name, *(f"{factor * values[column]:.4f}" for column, (_, factor) in _COLUMNS.items())])
     widths = [max(len(name) for name, _ in rows), 10]
     return "\n".join(table_line(line, widths, gap=0) for line in lines)
-
-
-def _say_where(out: str | None, save: str | None = None) -> None:
-    if out:
-        print(f"scores written to {out}")
-    if save:
-        print(f"parameters written to {save}")

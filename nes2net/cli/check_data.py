@@ -149,10 +149,5 @@ def _row(name: str, text: str) -> list[str]:
 
 def _wrapped(text: str, first: str, further: str) -> list[str]:
     return textwrap.wrap(
-        text,
-        120,
-        initial_indent=first,
-        subsequent_indent=further,
-        break_long_words=False,
-        break_on_hyphens=False,
+        text, 120, initial_indent=first, subsequent_indent=further, break_long_words=False, break_on_hyphens=False
     )

@@ -81,8 +81,25 @@ def run(
             return INTERRUPTED
 
 
-def add_debug(parser: argparse.ArgumentParser) -> None:
+def check_at_least(args: argparse.Namespace, **least: int) -> None:
+    """Refuse a number below the least one of its flag, and a list that holds such a number."""
+    for name, smallest in least.items():
+        given = getattr(args, name)
+        for value in given if isinstance(given, list) else [given]:
+            if value is not None and value < smallest:
+                raise InputError(f"`{name}` is at least {smallest}, not {value}")
+
+
+def add_debug(parser: argparse._ActionsContainer) -> None:
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+
+
+def add_device(parser: argparse._ActionsContainer) -> None:
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
+
+
+def add_dtype(parser: argparse._ActionsContainer, text: str) -> None:
+    parser.add_argument("--dtype", default="auto", choices=["auto", "float32", "bfloat16", "float16"], help=text)
 
 
 def subcommand(
@@ -98,5 +115,10 @@ def subcommand(
 
 
 def add_architecture(parser: argparse.ArgumentParser) -> None:
-    text = "architecture of a checkpoint without a record of it: a published model's name or a recipe; recognised if not given"
-    parser.add_argument("--architecture", dest="config", default=None, metavar="NAME|RECIPE", help=text)
+    parser.add_argument(
+        "--architecture",
+        dest="config",
+        metavar="NAME|RECIPE",
+        help="architecture of a checkpoint without a record of it: a published model's name or a recipe; "
+        "recognised if not given",
+    )

@@ -30,17 +30,20 @@ def add(commands: argparse._SubParsersAction) -> None:
     parser.add_argument(
         "--exclude",
         nargs="*",
-        default=None,
         metavar="FIELD=VALUE",
         help="leave trials out, e.g. attack=A14 source=acesinger; if not given, those that the published figures leave "
         "out; without values, none",
     )
-    parser.add_argument("--html", default=None, metavar="FILE", help="write an HTML page with tables and plots")
+    parser.add_argument("--html", metavar="FILE", help="write an HTML page with tables and plots")
+    parser.add_argument("--json", metavar="FILE", help="write all figures, and hashes of the inputs, as JSON")
     parser.add_argument(
-        "--json", default=None, metavar="FILE", help="write all figures, and hashes of the inputs, as JSON"
+        "--resamples",
+        dest="num_resamples",
+        type=int,
+        default=1000,
+        metavar="N",
+        help="bootstrap draws for each interval",
     )
-    text = "bootstrap draws for each interval"
-    parser.add_argument("--resamples", dest="num_resamples", type=int, default=1000, metavar="N", help=text)
     parser.add_argument("--seed", type=int, default=0, help="seed of the bootstrap")
     parser.names |= {"root": "--keys", "protocols": "--keys"}  # some protocols hold the labels
 

@@ -16,12 +16,10 @@ def add(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("model", help="checkpoint (.pth), folder, or name on the Hugging Face hub")
     add_architecture(parser)
     formats = "pth: published names; safetensors: folder of this package; hf: transformers folder of the front-end, with the head; onnx"
-    parser.add_argument("--to", choices=["pth", "safetensors", "hf", "onnx"], default=None, help=formats)
-    parser.add_argument("--out", default=None, help="file (pth, onnx) or folder to write")
+    parser.add_argument("--to", choices=["pth", "safetensors", "hf", "onnx"], help=formats)
+    parser.add_argument("--out", help="file (pth, onnx) or folder to write")
     parser.add_argument("--overwrite", action="store_true", help="replace what is there")
-    parser.add_argument(
-        "--push", default=None, metavar="OWNER/NAME", help="upload the safetensors folder to the hub under this name"
-    )
+    parser.add_argument("--push", metavar="OWNER/NAME", help="upload the safetensors folder to the hub under this name")
     parser.add_argument("--private", action="store_true", help="make the hub's repository private")
 
 

@@ -5,22 +5,23 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from pathlib import Path
-from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Any
 
 from nes2net.audio.crop import ASVSPOOF_SAMPLES
 from nes2net.audio.waveform import SAMPLE_RATE
-from nes2net.cli.entry import INCOMPLETE, add_architecture, subcommand
+from nes2net.cli.entry import INCOMPLETE, add_architecture, add_device, add_dtype, check_at_least, subcommand
 from nes2net.errors import InputError, worded
+from nes2net.machine.files import check_writable, replacing, writing
+from nes2net.machine.terminal import printable, table_line
 
 if TYPE_CHECKING:
     from nes2net.detector import Detector
     from nes2net.scoring.track import Track
 
 MEANING = "higher means more bona fide; it is no probability, so choose a threshold on data of your own"
+_OTHER_PLOT = "name another with --plot"
 
 
 def add(commands: argparse._SubParsersAction) -> None:
@@ -32,23 +33,30 @@ def add(commands: argparse._SubParsersAction) -> None:
     add_one("files", nargs="+", metavar="FILE", help="audio files, or folders, which are searched for audio files")
     add_one("--model", required=True, help="checkpoint (.pth), folder, or name on the Hugging Face hub")
     add_architecture(parser)
-    text = "score the first N samples at 16 kHz, repeating shorter files (64600: the '4sec' protocol); all samples if not given"
-    add_one("--samples", dest="num_samples", type=int, default=None, metavar="N", help=text)
+    add_one(
+        "--samples",
+        dest="num_samples",
+        type=int,
+        metavar="N",
+        help="score the first N samples at 16 kHz, repeating shorter files (64600: the '4sec' protocol); "
+        "all samples if not given",
+    )
     add_one("--track", action="store_true", help="scores along each file, for long recordings")
     add_one(
         "--window", type=float, default=ASVSPOOF_SAMPLES / SAMPLE_RATE, help="seconds of audio for one score of --track"
     )
     add_one("--hop", type=float, default=0.5, help="seconds from one score of --track to the next")
-    text = (
-        "draw the scores of --track over the waveform into a .png, .svg or .pdf (one file) or a folder; implies --track"
+    add_one(
+        "--plot",
+        metavar="FILE|DIR",
+        help="draw the scores of --track over the waveform into a .png, .svg or .pdf (one file) or a folder; "
+        "implies --track",
     )
-    add_one("--plot", default=None, metavar="FILE|DIR", help=text)
     add_one("--json", action="store_true", help="print one JSON object a line for each file")
     add_one("--batch-size", type=int, default=8, help="utterances or windows computed at once")
     add_one("--workers", type=int, default=2, help="threads that read files")
-    add_one("--device", default="auto", help="auto, cpu, cuda or cuda:N")
-    text = "precision: auto is that of the checkpoint; bfloat16 is faster and changes scores a little"
-    add_one("--dtype", default="auto", choices=["auto", "float32", "bfloat16", "float16"], help=text)
+    add_device(parser)
+    add_dtype(parser, "precision: auto is that of the checkpoint; bfloat16 is faster and changes scores a little")
 
 
 def _predict(args: argparse.Namespace) -> int:
@@ -57,14 +65,18 @@ def _predict(args: argparse.Namespace) -> int:
 
     if args.num_samples is not None and (args.track or args.plot):
         raise InputError("--samples is for one score a file; --track has --window and --hop")
-    for name in ("num_samples", "batch_size", "workers"):
-        if (value := getattr(args, name)) is not None and value < 1:
-            raise InputError(f"`{name}` is at least 1, not {value}")
+    check_at_least(args, num_samples=1, batch_size=1, workers=1)
     files = with_folders_listed(args.files)
     pictures = _pictures(args.plot, files) if args.plot else {}
     detector = Detector.from_pretrained(args.model, args.device, args.dtype, config=args.config)
     rows = _tracks(detector, files, args, pictures) if args.track or args.plot else _scores(detector, files, args)
-    failed = _print_json(rows) if args.json else _print_table(rows, max(len(_shown(file)) for file in files))
+    widths = [max(len(printable(file)) for file in files), 10, 10, 0]
+    if not args.json:
+        print(f"# score: {MEANING}\n{table_line(['file', 'score', 'duration'], widths)}")
+    failed = 0
+    for row in rows:
+        failed += "error" in row
+        print(json.dumps(row) if args.json else _lines(row, widths), flush=True)
     if failed:
         print(f"{failed} of {len(files)} files could not be scored", file=sys.stderr)
     return INCOMPLETE if failed else 0
@@ -115,29 +127,19 @@ def _reason(path: Path, error: InputError) -> str:
 
 
 def _draw(picture: Path, path: Path, track: Track) -> None:
-    from nes2net.machine.files import replacing
     from nes2net.scoring.track_plot import plot_track
 
-    with _writable(picture), replacing(picture) as temporary:
+    with writing(picture, _OTHER_PLOT), replacing(picture) as temporary:
         plot_track(temporary, path, track, file_format=picture.suffix[1:])
-
-
-@contextmanager
-def _writable(picture: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise InputError(f"{picture} cannot be written ({error.strerror}): name another with --plot") from error
 
 
 def _pictures(plot: str, files: list[Path]) -> dict[Path, Path]:
     """Map each file to its picture; raise :class:`InputError` before hours of scoring if pictures cannot be written."""
     pictures = _names_of_pictures(Path(plot), files)
-    folder = next(iter(pictures.values())).parent
-    with _writable(Path(plot)):
-        folder.mkdir(parents=True, exist_ok=True)
-        with TemporaryFile(dir=folder):
-            pass
+    first = next(iter(pictures.values()))
+    with writing(plot, _OTHER_PLOT):
+        first.parent.mkdir(parents=True, exist_ok=True)
+    check_writable(first, _OTHER_PLOT)
     return pictures
 
 
@@ -156,34 +158,15 @@ def _names_of_pictures(target: Path, files: list[Path]) -> dict[Path, Path]:
     return {path: target / name for name, path in names.items()}
 
 
-def _print_json(rows: Iterable[dict[str, Any]]) -> int:
-    failed = 0
-    for row in rows:
-        failed += "error" in row
-        print(json.dumps(row), flush=True)
-    return failed
-
-
-def _print_table(rows: Iterable[dict[str, Any]], width: int) -> int:
-    """Print ``rows`` as they come and return the number of failures."""
-    print(f"# score: {MEANING}")
-    print(f"{'file':<{width}}  {'score':>10}  {'duration':>10}")
-    failed = 0
-    for row in rows:
-        file = f"{_shown(row['file']):<{width}}"
-        if "error" in row:
-            failed += 1
-            print(f"{file}  {'–':>10}  {'–':>10}  {_shown(row['error'])}", flush=True)
-            continue
-        mean = "  mean of the track" if len(row.get("times", ())) > 1 else ""
-        print(f"{file}  {row['score']:>10.4f}  {row['duration']:>8.2f} s{mean}", flush=True)
-        if mean:
-            for time, score in zip(row["times"], row["scores"]):
-                at = f"at {time:.2f} s"
-                print(f"{at:>{width}}  {score:>10.4f}", flush=True)
-    return failed
-
-
-def _shown(file: str | Path) -> str:
-    """Make a file name printable, whatever bytes it consists of."""
-    return str(file).encode("utf-8", "backslashreplace").decode()
+def _lines(row: dict[str, Any], widths: list[int]) -> str:
+    """Write ``row`` as lines of the table: one for the file, and one for each score of a track."""
+    file = printable(row["file"])
+    if "error" in row:
+        return table_line([file, "–", "–", printable(row["error"])], widths, "lrrl")
+    track = list(zip(row.get("times", ()), row.get("scores", ())))
+    if len(track) == 1:
+        track = []
+    about = "mean of the track" if track else ""
+    lines = [table_line([file, f"{row['score']:.4f}", f"{row['duration']:.2f} s", about], widths, "lrrl")]
+    lines += [table_line([f"at {time:.2f} s", f"{score:.4f}"], widths, "r") for time, score in track]
+    return "\n".join(lines)

@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from nes2net.cli.entry import INCOMPLETE, WRONG_INPUT, subcommand
+from nes2net.cli.entry import INCOMPLETE, WRONG_INPUT, add_device, subcommand
 from nes2net.errors import InputError, worded
 from nes2net.machine.terminal import text_table
 
@@ -44,9 +44,15 @@ def add(commands: argparse._SubParsersAction) -> None:
     parser.add_argument(
         "--overwrite", action="store_true", help="score anew, even over the scores of another checkpoint"
     )
-    text = "bootstrap draws for the interval"
-    parser.add_argument("--resamples", dest="num_resamples", type=int, default=1000, metavar="N", help=text)
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
+    parser.add_argument(
+        "--resamples",
+        dest="num_resamples",
+        type=int,
+        default=1000,
+        metavar="N",
+        help="bootstrap draws for the interval",
+    )
+    add_device(parser)
     parser.names |= {"root": "--data", "data.root": "--data", "data.protocols": "--protocols"}
 
 
@@ -66,13 +72,12 @@ def _reproduce(args: argparse.Namespace) -> int:
     places = Places(args.data, out, args.keys, args.protocols, args.checkpoint, args.ssl_checkpoint, args.recipe)
     print(row.describe())
     missing = find_missing(row, places)
-    if missing and args.allow_partial and all(m.spares_some for m in missing):
-        print(
-            worded("\n".join(["warning: the result will be partial, missing are", *map(str, missing)])), file=sys.stderr
-        )
-    elif missing:
-        print(worded("\n".join([f"missing, {len(missing)} in all:", *map(str, missing)])), file=sys.stderr)
-        return WRONG_INPUT
+    if missing:
+        goes_on = args.allow_partial and all(m.spares_some for m in missing)
+        head = "warning: the result will be partial, missing are" if goes_on else f"missing, {len(missing)} in all:"
+        print(worded("\n".join([head, *map(str, missing)])), file=sys.stderr)
+        if not goes_on:
+            return WRONG_INPUT
     result = reproduce(
         row,
         places,

@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, TextIO
 
-from nes2net.cli.entry import INCOMPLETE, add_architecture, subcommand
-from nes2net.errors import InputError
+from nes2net.cli.entry import INCOMPLETE, add_architecture, add_device, add_dtype, subcommand
+from nes2net.errors import InputError, listed
 from nes2net.registry import corpora
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def add(commands: argparse._SubParsersAction) -> None:
     )
     parser.add_argument("--out", required=True, help="score file to write")
     parser.add_argument("--split", default="eval", help="train, dev or eval, where the corpus has them")
-    parser.add_argument("--protocols", default=None, help="folder of the protocols; searched for in root if not given")
+    parser.add_argument("--protocols", help="folder of the protocols; searched for in root if not given")
     parser.add_argument(
         "--protocol", default="4sec", choices=["4sec", "full"], help="the first 4 s, or whole utterances"
     )
@@ -42,30 +42,38 @@ def add(commands: argparse._SubParsersAction) -> None:
         "--samples",
         dest="num_samples",
         type=int,
-        default=None,
         metavar="N",
         help="samples of '4sec'; the corpus's published number if not given",
     )
-    text = "utterances per batch at most; 8 on the CPU and 64 on a GPU if not given"
-    parser.add_argument("--batch-size", type=int, default=None, help=text)
-    text = "processes that read audio; if not given, 1 for the CPU and up to 16 for a GPU"
-    parser.add_argument("--workers", dest="num_workers", type=int, default=None, metavar="N", help=text)
+    parser.add_argument(
+        "--batch-size", type=int, help="utterances per batch at most; 8 on the CPU and 64 on a GPU if not given"
+    )
+    parser.add_argument(
+        "--workers",
+        dest="num_workers",
+        type=int,
+        metavar="N",
+        help="processes that read audio; if not given, 1 for the CPU and up to 16 for a GPU",
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace a score file that another run made")
     parser.add_argument(
         "--on-error", default="skip", choices=["skip", "raise"], help="leave unreadable files out, or stop"
     )
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
+    add_device(parser)
     add_precision(parser)
 
 
-def add_precision(parser: Any) -> None:
+def add_precision(parser: argparse._ActionsContainer) -> None:
     """Add the flags of precision and compilation, which change the last digits of scores (bfloat16: more)."""
-    text = "precision of weights and computation; auto is that of the checkpoint, float32 in the published ones"
-    parser.add_argument("--dtype", default="auto", choices=["auto", "float32", "bfloat16", "float16"], help=text)
-    text = (
-        "compile the detector first (torch.compile), which takes minutes and pays for a large corpus scored in '4sec'"
+    add_dtype(
+        parser, "precision of weights and computation; auto is that of the checkpoint, float32 in the published ones"
     )
-    parser.add_argument("--compile", action="store_true", help=text)
+    parser.add_argument(
+        "--compile",
+        action="store_true",
+        help="compile the detector first (torch.compile), which takes minutes and pays for a large corpus "
+        "scored in '4sec'",
+    )
 
 
 def _score(args: argparse.Namespace) -> int:
@@ -87,7 +95,7 @@ def _score(args: argparse.Namespace) -> int:
         compile=args.compile,
         about={
             "corpus": {"name": args.corpus, "root": str(args.root), "split": args.split, "protocol": args.protocol},
-            "checkpoint": describe_checkpoint(args.model, scorer),
+            "checkpoint": {**scorer.record, "path": str(args.model)},
         },
     )
     return report_scoring(result)
@@ -109,11 +117,6 @@ def _scorer(args: argparse.Namespace) -> Scorer:
     return Detector.from_pretrained(args.model, own_device(args.device), args.dtype, args.config)
 
 
-def describe_checkpoint(model: str | Path, scorer: Scorer) -> dict[str, Any]:
-    """Describe a detector for the record beside its scores: its path, and what its file records (such as the recipe)."""
-    return {**scorer.record, "path": str(model)}
-
-
 def report_scoring(result: ScoringResult, file: TextIO | None = None) -> int:
     """Print what was written and, on standard error, what is missing; return the exit status.
 
@@ -129,10 +132,8 @@ def report_scoring(result: ScoringResult, file: TextIO | None = None) -> int:
     print(f"{result.scored} of {result.total} scores written to {result.path}", file=file)
     if not result.failures:
         return 0
-    names = list(result.failures)
-    more = f" and {len(names) - 10} more" if len(names) > 10 else ""
+    names = listed(list(result.failures))
     print(
-        f"{len(names)} files were left out: {', '.join(names[:10])}{more}; {result.record_path} says why for each",
-        file=sys.stderr,
+        f"{len(result.failures)} files were left out: {names}; {result.record_path} says why for each", file=sys.stderr
     )
     return INCOMPLETE

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from nes2net.cli.entry import subcommand
+from nes2net.cli.entry import add_device, subcommand
 
 _EPILOG = (
     "One process trains on one device. For N devices: torchrun --nproc-per-node N -m nes2net.cli.main train RECIPE "
@@ -24,7 +24,7 @@ def add(commands: argparse._SubParsersAction) -> None:
         metavar="key=value",
         help="override a key, e.g. data.root=DB train.lr=1e-6; nes2net info recipe lists them",
     )
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
+    add_device(parser)
     parser.add_argument(
         "--keep",
         metavar="WHICH",

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from nes2net.corpora.trial import BONAFIDE, Trial
 from nes2net.errors import InputError, listed
-from nes2net.evaluation.matching import match
+from nes2net.evaluation.matching import match_file
 from nes2net.scoring.score_file import read_scores
 
 
@@ -37,13 +37,7 @@ def labelled_scores(
     Raises:
         InputError: if a file is malformed or does not fit the key, or a class has no trials.
     """
-    by_file = []
-    for path in paths:
-        try:
-            matched = match(key, *read_scores(path), phase, allow_partial=allow_partial)
-        except InputError as error:
-            raise InputError(str(error) if str(error).startswith(path) else f"{path}: {error}") from error
-        by_file.append({trial.id: score for trial, score in zip(matched.trials, matched.scores)})
+    by_file = [match_file(key, path, phase, allow_partial=allow_partial).by_id for path in paths]
     common = [trial for trial in key if all(trial.id in scores for scores in by_file)]
     scores = np.array([[scores[trial.id] for scores in by_file] for trial in common])
     is_bonafide = np.array([trial.label == BONAFIDE for trial in common], dtype=bool)

@@ -115,27 +115,23 @@ def breakdown(
     for values in sorted(values for values in spoof if None not in values):
         group = dict(zip(names, values))
         against = bonafide.get(tuple(group[name] for name in shared), [])
-        counts = (len(against), len(spoof[values]))
-        if not against:
-            rows.append(Row(group, *counts, None))
-            continue
-        positions = [*against, *spoof[values]]
-        part = matched.scores[positions]
-        rule = functools.partial(metrics.compute_eer, method=method, order=positions)
-        eer, _ = rule(part[: counts[0]], part[counts[0] :])
-        interval = None
-        if num_resamples:
-            bonafide_speakers, spoof_speakers = speaker_groups([matched.trials[i] for i in positions])
-            interval = metrics.bootstrap_interval(
-                rule,
-                part[: counts[0]],
-                part[counts[0] :],
-                num_resamples=num_resamples,
-                seed=seed,
-                bonafide_groups=bonafide_speakers,
-                spoof_groups=spoof_speakers,
-            )
-        rows.append(Row(group, *counts, eer, interval))
+        eer = interval = None
+        if against:
+            positions = [*against, *spoof[values]]
+            rule = functools.partial(metrics.compute_eer, method=method, order=positions)
+            scores = matched.scores[against], matched.scores[spoof[values]]
+            eer, _ = rule(*scores)
+            if num_resamples:
+                bonafide_speakers, spoof_speakers = speaker_groups([matched.trials[i] for i in positions])
+                interval = metrics.bootstrap_interval(
+                    rule,
+                    *scores,
+                    num_resamples=num_resamples,
+                    seed=seed,
+                    bonafide_groups=bonafide_speakers,
+                    spoof_groups=spoof_speakers,
+                )
+        rows.append(Row(group, len(against), len(spoof[values]), eer, interval))
     return rows
 
 

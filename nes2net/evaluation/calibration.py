@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from pydantic import FiniteFloat, TypeAdapter
 from scipy.optimize import minimize
 from scipy.special import expit
 
@@ -38,10 +39,10 @@ class LinearCalibration:
     a single system and a positive weight, neither the EER nor any minimum cost changes.
     """
 
-    weights: tuple[float, ...]
-    offset: float
-    prior: float
-    l2: float
+    weights: tuple[FiniteFloat, ...]
+    offset: FiniteFloat
+    prior: FiniteFloat
+    l2: FiniteFloat
     systems: tuple[str, ...]
     trained_on: dict[str, Any] = field(default_factory=dict)
 
@@ -79,14 +80,7 @@ def load(path: str | Path) -> LinearCalibration:
         values = json.loads(Path(path).read_text(encoding="utf-8"))
         if values["format"] != _FORMAT:
             raise ValueError(values["format"])
-        return LinearCalibration(
-            weights=tuple(_finite(weight) for weight in values["weights"]),
-            offset=_finite(values["offset"]),
-            prior=_finite(values["prior"]),
-            l2=_finite(values["l2"]),
-            systems=tuple(map(str, values["systems"])),
-            trained_on=dict(values["trained_on"]),
-        )
+        return TypeAdapter(LinearCalibration).validate_python(values)
     except OSError as error:
         raise InputError(
             f"{path}: cannot be read ({error.strerror}); give a file that calibrate or fuse saved"
@@ -230,9 +224,3 @@ def _check_settings(prior: float, l2: float, names: tuple[str, ...], num_systems
         raise InputError(f"`l2` must be 0 or more, got {l2}")
     if len(names) != num_systems:
         raise InputError(f"{num_systems} systems have scores, but {len(names)} names are given")
-
-
-def _finite(value: Any) -> float:
-    if not math.isfinite(value):
-        raise ValueError(value)
-    return float(value)

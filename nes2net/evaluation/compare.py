@@ -8,7 +8,7 @@ import platform
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from nes2net.corpora.trial import BONAFIDE, Trial
 from nes2net.errors import InputError
 from nes2net.evaluation.aligned import system_names
 from nes2net.evaluation.breakdown import speaker_groups
-from nes2net.evaluation.evaluate import Evaluation, evaluate_with_key
+from nes2net.evaluation.evaluate import Evaluation, evaluate
 from nes2net.registry import corpora
 
 _PACKAGES = ("numpy", "scipy", "matplotlib")
@@ -66,7 +66,7 @@ class Report:
 
         systems = []
         for system in self.systems:
-            frr, far = thinned_det(system.bonafide_scores, system.spoof_scores)
+            frr, far = thinned_det(system.matched.bonafide, system.matched.spoof)
             systems.append(system.to_dict() | {"det": {"frr": frr.tolist(), "far": far.tolist()}})
         return {
             "corpus": self.corpus,
@@ -123,16 +123,16 @@ def evaluate_systems(
     systems, inputs = [], []
     for path, name in zip(paths, system_names(paths)):
         with recorded_digests() as digests:
-            result = evaluate_with_key(
+            result = evaluate(
                 corpus,
                 path,
-                key,
                 keys_path,
                 phase,
                 allow_partial=allow_partial,
                 exclude=exclude,
                 num_resamples=num_resamples,
                 seed=seed,
+                key=key,
             )
         inputs.append({"kind": "scores", "path": str(path), "sha256": digests[path]})
         systems.append(replace(result, system=name))
@@ -147,7 +147,7 @@ def evaluate_systems(
 def _compare(
     first: Evaluation, second: Evaluation, key: Sequence[Trial], method: str, num_resamples: int, seed: int
 ) -> Pair:
-    scores = [dict(zip((t.id for t in s.matched.trials), s.matched.scores.tolist())) for s in (first, second)]
+    scores = [system.matched.by_id for system in (first, second)]
     common = [trial for trial in key if trial.id in scores[0] and trial.id in scores[1]]
     if {trial.label for trial in common} != {t.label for t in first.matched.trials}:
         raise InputError(
@@ -164,16 +164,7 @@ def _compare(
         bonafide_groups=bonafide_speakers,
         spoof_groups=spoof_speakers,
     )
-    return Pair(
-        first.system,
-        second.system,
-        len(common),
-        result.first,
-        result.second,
-        result.difference,
-        (float(result.interval[0]), float(result.interval[1])),
-        result.p_value,
-    )
+    return Pair(first.system, second.system, len(common), *result)
 
 
 def format_p(p_value: float) -> str:
@@ -186,13 +177,8 @@ def format_p(p_value: float) -> str:
 
 def versions() -> dict[str, str]:
     """List the versions of everything that figures and plots depend on."""
-    found = {"nes2net": __version__, "python": platform.python_version()}
-    for package in _PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            found[package] = "not installed"
-    return found
+    own = {"nes2net": __version__, "python": platform.python_version()}
+    return own | {package: version(package) for package in _PACKAGES}
 
 
 def _key_input(

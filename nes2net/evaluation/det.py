@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtri
 
-from nes2net.metrics import det_curve
+from nes2net.metrics.eer import det_curve, roc_corners
 
 #: Rates at which the axes may have ticks.
 RATES = (1e-4, 1e-3, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 0.9, 0.95, 0.98, 0.99, 0.999)
@@ -29,7 +29,7 @@ def thinned_det(bonafide: NDArray, spoof: NDArray) -> tuple[NDArray, NDArray]:
     )
     moved = np.append(True, (np.diff(x) != 0) | (np.diff(y) != 0))
     frr, far, x, y = frr[moved], far[moved], x[moved], y[moved]
-    bends = np.append(np.append(True, (np.diff(x, 2) != 0) | (np.diff(y, 2) != 0)), True)[: x.size]
+    bends = roc_corners(x, y)
     return frr[bends], far[bends]
 
 

@@ -17,11 +17,10 @@ from nes2net.corpora.protocol import NotFound, canonical_phase, select_phase
 from nes2net.corpora.trial import Trial
 from nes2net.errors import InputError, did_you_mean, listed
 from nes2net.evaluation.breakdown import OFFICIAL, Row, Table, speaker_groups, tables
-from nes2net.evaluation.matching import Matched, match
+from nes2net.evaluation.matching import Matched, match_file
 from nes2net.machine.terminal import markdown_table, text_table
 from nes2net.metrics.dcf import ASVSPOOF5_COSTS
 from nes2net.registry import corpora
-from nes2net.scoring.score_file import read_scores
 
 # Bootstrap draws for each row of a breakdown, fewer than for the pooled EER because rows are many.
 _ROW_RESAMPLES = 200
@@ -67,16 +66,6 @@ class Evaluation:
     tables: list[Table] = field(default_factory=list)
     left_out: str = ""
     notes: tuple[str, ...] = ()
-
-    @property
-    def bonafide_scores(self) -> NDArray:
-        """Scores of the bona fide trials, in the order of the score file."""
-        return self.matched.bonafide
-
-    @property
-    def spoof_scores(self) -> NDArray:
-        """Scores of the spoofed trials, in the order of the score file."""
-        return self.matched.spoof
 
     @property
     def is_partial(self) -> bool:
@@ -150,6 +139,7 @@ def evaluate(
     exclude: Mapping[str, Collection[str]] | None = None,
     num_resamples: int = 1000,
     seed: int = 0,
+    key: Sequence[Trial] | None = None,
 ) -> Evaluation:
     """Evaluate a score file.
 
@@ -168,48 +158,20 @@ def evaluate(
         num_resamples, seed: Draws and seed of the bootstrap. Speakers are drawn if every trial has
             one and there are at least ten, otherwise trials. The rows of a breakdown get a fifth of
             the draws, but at most 200.
+        key: What ``keys`` of the corpus read from ``keys_path``, if that is done already.
 
     Raises:
         InputError: if a file is missing or malformed, scores and key do not fit (see
             :func:`~nes2net.evaluation.matching.match`), the corpus has no such phase, no trial has
             a value to exclude, no trial is left, or a class has no trials.
     """
-    key = corpora.get(corpus).keys(keys_path)
-    return evaluate_with_key(
-        corpus,
-        scores_path,
-        key,
-        keys_path,
-        phase,
-        allow_partial=allow_partial,
-        exclude=exclude,
-        num_resamples=num_resamples,
-        seed=seed,
-    )
-
-
-def evaluate_with_key(
-    corpus: str,
-    scores_path: str | Path,
-    key: Sequence[Trial],
-    keys_path: str | Path,
-    phase: str,
-    *,
-    allow_partial: bool,
-    exclude: Mapping[str, Collection[str]] | None,
-    num_resamples: int,
-    seed: int,
-) -> Evaluation:
-    """Evaluate a score file against ``key``, as read by the corpus; see :func:`evaluate`."""
     definition: Corpus = corpora.get(corpus)
+    if key is None:
+        key = definition.keys(keys_path)
     excluded = definition.excluded if exclude is None else exclude
     definition.check_phase(phase, key)
     _check_fields(excluded, key, check_values=exclude is not None)
-    ids, scores = read_scores(scores_path)
-    try:
-        matched = match(key, ids, scores, phase, allow_partial=allow_partial)
-    except InputError as error:
-        raise InputError(f"{scores_path}: {error}") from error
+    matched = match_file(key, scores_path, phase, allow_partial=allow_partial)
     official = _official_tables(definition, matched)
     kept = [trial for trial in select_phase(key, phase) if _is_kept(trial, excluded)]
     if not kept:
@@ -284,30 +246,31 @@ def comparison_table(systems: Mapping[str, Iterable[Evaluation]]) -> str:
 def _cell(evaluation: Evaluation | None, count: tuple[int, int]) -> str:
     if evaluation is None:
         return "–"
-    low, high = evaluation.interval
     own = (evaluation.num_bonafide, evaluation.num_spoof)
     trials = "" if own == count else f", on {own[0]} + {own[1]}"
-    return f"{100 * evaluation.eer:.2f} ({100 * low:.2f}–{100 * high:.2f}{trials})"
+    return f"{percent(evaluation.eer)} ({percent_interval(evaluation.interval)}{trials})"
+
+
+def percent(rate: float | None, digits: int = 2) -> str:
+    """Write a rate in percent, without the sign."""
+    return "–" if rate is None else f"{100 * rate:.{digits}f}"
+
+
+def percent_interval(interval: Sequence[float] | None) -> str:
+    """Write an interval of rates in percent; empty if there is none."""
+    return "" if interval is None else f"{100 * interval[0]:.2f}–{100 * interval[1]:.2f}"
 
 
 def _table_of(rows: list[Row]) -> list[str]:
     names = list(rows[0].group)
     with_interval = any(row.interval for row in rows)
     with_dcf = any(row.min_dcf is not None for row in rows)
-    lines = [
-        [
-            *names,
-            "EER %",
-            *(["95 % interval"] if with_interval else []),
-            *(["minDCF"] if with_dcf else []),
-            "bona fide",
-            "spoof",
-        ]
-    ]
+    optional = [*["95 % interval"] * with_interval, *["minDCF"] * with_dcf]
+    lines = [[*names, "EER %", *optional, "bona fide", "spoof"]]
     for row in rows:
-        line = [*row.group.values(), "–" if row.eer is None else f"{100 * row.eer:.3f}"]
+        line = [*row.group.values(), percent(row.eer, 3)]
         if with_interval:
-            line.append("" if row.interval is None else f"{100 * row.interval[0]:.2f}–{100 * row.interval[1]:.2f}")
+            line.append(percent_interval(row.interval))
         if with_dcf:
             line.append("–" if row.min_dcf is None else f"{row.min_dcf:.6f}")
         lines.append([*line, str(row.num_bonafide), str(row.num_spoof)])

@@ -17,6 +17,7 @@ import functools
 import math
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +25,7 @@ from numpy.typing import NDArray
 from nes2net.corpora.protocol import select_phase
 from nes2net.corpora.trial import BONAFIDE, Trial
 from nes2net.errors import InputError, listed
+from nes2net.scoring.score_file import read_scores
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,7 @@ class Mismatch:
     not_finite: list[str]
 
     def __bool__(self) -> bool:
-        return bool(self.missing or self.conflicting or self.unknown or self.not_finite)
+        return any(vars(self).values())
 
     def without(self, ids: Collection[str]) -> Mismatch:
         """Leave out the utterances ``ids``."""
@@ -79,6 +81,11 @@ class Matched:
     def spoof(self) -> NDArray:
         """Scores of the spoofed trials."""
         return self.scores[~self.is_bonafide]
+
+    @property
+    def by_id(self) -> dict[str, float]:
+        """The score of each trial, by its id."""
+        return {trial.id: score for trial, score in zip(self.trials, self.scores.tolist())}
 
     @property
     def positions(self) -> NDArray:
@@ -160,3 +167,18 @@ def match(
             f"{len(unlabelled)} trials have no label in the key: {listed(unlabelled)}; give a key with labels"
         )
     return Matched(matched, np.array(list(evaluated.values())), len(expected), mismatch)
+
+
+def match_file(
+    trials: Sequence[Trial], path: str | Path, phase: str | None = None, *, allow_partial: bool = False
+) -> Matched:
+    """Match the scores of the file ``path`` by :func:`match`; its errors then begin with ``path``.
+
+    Raises:
+        InputError: as :func:`match`, or if the file is malformed.
+    """
+    ids, scores = read_scores(path)
+    try:
+        return match(trials, ids, scores, phase, allow_partial=allow_partial)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error

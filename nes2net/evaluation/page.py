@@ -18,7 +18,7 @@ from markupsafe import Markup
 
 from nes2net.evaluation.breakdown import OFFICIAL, Row
 from nes2net.evaluation.compare import Pair, Report, format_p
-from nes2net.evaluation.evaluate import Evaluation, describe_excluded
+from nes2net.evaluation.evaluate import Evaluation, describe_excluded, percent, percent_interval
 from nes2net.evaluation.plots import det_svg, distribution_svg, series_style
 from nes2net.machine.files import write_text
 from nes2net.machine.terminal import printable
@@ -149,14 +149,6 @@ def _num_trials(row: Row) -> int:
     return row.num_bonafide + row.num_spoof
 
 
-def _percent(rate: float | None, digits: int = 2) -> str:
-    return "–" if rate is None else f"{100 * rate:.{digits}f}"
-
-
-def _interval(interval: Sequence[float] | None) -> str:
-    return "" if interval is None else f"{100 * interval[0]:.2f}–{100 * interval[1]:.2f}"
-
-
 def _points(difference: float) -> str:
     return f"{100 * difference:+.2f}".replace("-", "−")
 
@@ -189,9 +181,9 @@ _FILTERS = {
     "cost": _cost,
     "equals_p": _equals_p,
     "excluded": describe_excluded,
-    "interval": _interval,
+    "interval": percent_interval,
     "line_style": _line_style,
-    "percent": _percent,
+    "percent": percent,
     "points": _points,
     "words": _words,
 }

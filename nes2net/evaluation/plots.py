@@ -39,7 +39,7 @@ def series_style(number: int) -> tuple[str, str]:
 
 def det_svg(systems: Sequence[Evaluation]) -> str:
     """Draw the DET curves of ``systems`` with a dot at each EER; the page has the legend."""
-    curves = [thinned_det(system.bonafide_scores, system.spoof_scores) for system in systems]
+    curves = [thinned_det(system.matched.bonafide, system.matched.spoof) for system in systems]
     low, high = det_range(curves, [system.eer for system in systems])
     ticks = [rate for rate in RATES if low <= rate <= high]
     figure, axes = _figure(4.4, 4.2)
@@ -69,7 +69,7 @@ def distribution_svg(system: Evaluation, name: str) -> str:
 
     ``name`` makes the ids of the plot unique in its page.
     """
-    bonafide, spoof = system.bonafide_scores, system.spoof_scores
+    bonafide, spoof = system.matched.bonafide, system.matched.spoof
     ends = np.array([np.quantile(scores, [0.0005, 0.9995]) for scores in (bonafide, spoof)])
     low, high = ends[:, 0].min(), ends[:, 1].max()
     if low == high:

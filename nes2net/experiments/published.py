@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import MISSING, dataclass, field, fields
 from functools import cache
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from nes2net.corpora.protocol import read_text
 from nes2net.errors import InputError, did_you_mean
 
-_MEASURES = ("val_loss_wo_aug", "val_loss_w_aug", "val_eer_wo_aug")
+_PACKAGED = Path(__file__).with_name("published.yaml")
 _ALLOWED = {
     "metric": ("EER",),
     "protocol": ("4sec", "full"),
-    "select": _MEASURES,
+    "select": ("val_loss_wo_aug", "val_loss_w_aug", "val_eer_wo_aug"),
     "average_mode": ("mean", "legacy"),
     "legacy_train_mode": (True, False),
 }
@@ -73,13 +73,24 @@ class PublishedRow:
         return "" if self.min_tdcf is None else f", min t-DCF {self.min_tdcf:.4f}"
 
 
+@cache
 def published_rows(path: str | Path | None = None) -> tuple[PublishedRow, ...]:
     """Read the packaged ``published.yaml``, or another file of rows.
 
     Raises:
         InputError: if the file cannot be read or is malformed.
     """
-    return _read_rows(None if path is None else Path(path))
+    path = Path(path or _PACKAGED)
+    try:
+        rows = yaml.safe_load(read_text(path))
+    except yaml.YAMLError as error:
+        raise InputError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(rows, list):
+        raise InputError(f"{path}: a list of rows is expected, found {type(rows).__name__}")
+    found = tuple(_row(row, f"{path}, row {number}") for number, row in enumerate(rows, start=1))
+    if len({row.id for row in found}) < len(found):
+        raise InputError(f"{path}: two rows have one id")
+    return found
 
 
 def results_of(model: str) -> list[str]:
@@ -89,24 +100,6 @@ def results_of(model: str) -> list[str]:
     ['0.2557 [arXiv 2306.15389]']
     """
     return [row.describe_result() for row in published_rows() if row.model == model]
-
-
-@cache
-def _read_rows(path: Path | None) -> tuple[PublishedRow, ...]:
-    name = "published.yaml" if path is None else str(path)
-    try:
-        source = files("nes2net.experiments") / "published.yaml" if path is None else path
-        rows = yaml.safe_load(source.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"{name}: cannot be read ({error.strerror}); give a file of rows as published.yaml") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"{name} is not valid YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(rows, list):
-        raise InputError(f"{name}: a list of rows is expected, found {type(rows).__name__}")
-    found = tuple(_row(row, f"{name}, row {number}") for number, row in enumerate(rows, start=1))
-    if len({row.id for row in found}) < len(found):
-        raise InputError(f"{name}: two rows have one id")
-    return found
 
 
 def _row(values: Any, where: str) -> PublishedRow:

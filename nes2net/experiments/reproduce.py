@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from importlib.resources import files
 from pathlib import Path
 
 from nes2net.audio.files import is_recording
@@ -16,7 +15,7 @@ from nes2net.evaluation.compare import Report, evaluate_systems
 from nes2net.evaluation.page import write_report
 from nes2net.experiments.comparability import Conditions, compare_conditions, published_architecture
 from nes2net.experiments.published import PublishedRow
-from nes2net.recipes.recipe import load_recipe
+from nes2net.recipes.recipe import PACKAGED, load_recipe
 from nes2net.registry import corpora
 from nes2net.scoring.corpus import score_trials
 from nes2net.training.averaging import average_run
@@ -121,10 +120,7 @@ def _missing_corpus(name: str, splits: Sequence[str], places: Places) -> list[Mi
     corpus, root = _corpus(name), places.root(name)
     if corpus is None:
         return [Missing(f"corpus {name}", "this version of nes2net does not read it", "a newer version")]
-    missing = []
-    for split in splits:
-        missing += _missing_split(corpus, root, split, places)
-    return missing
+    return [missing for split in splits for missing in _missing_split(corpus, root, split, places)]
 
 
 def _missing_split(corpus: Corpus, root: Path, split: str, places: Places) -> list[Missing]:
@@ -177,7 +173,7 @@ def _keys(row: PublishedRow, places: Places) -> Path:
 def _recipe_path(row: PublishedRow, places: Places) -> Path | None:
     if places.recipe is not None or row.recipe is None:
         return places.recipe
-    packaged = Path(str(files("nes2net.recipes") / "published" / Path(row.recipe).name))
+    packaged = PACKAGED / Path(row.recipe).name
     return packaged if packaged.is_file() else Path(row.recipe)
 
 
@@ -251,7 +247,8 @@ def reproduce(
     checkpoint = places.checkpoint or _trained(row, places, device)
     corpus = corpora.get(row.corpus)
     scores = places.out / "scores.txt"
-    detector = _detector(row, checkpoint, device)
+    config = None if row.model is None else published_architecture(row)  # for a file that records none
+    detector = Detector.from_pretrained(checkpoint, device, config=config)
     score_trials(
         detector,
         corpus.trials(places.root(row.corpus), row.split, protocols=places.protocols),
@@ -296,12 +293,6 @@ def _trained(row: PublishedRow, places: Places, device: str) -> Path:
     folder = train(recipe, device)
     best = best_epochs(folder, row.average, row.select)
     return average_run(folder, best, row.average_mode).path if len(best) > 1 else folder / f"epoch_{best[0]}.pth"
-
-
-def _detector(row: PublishedRow, checkpoint: Path, device: str) -> Detector:
-    """Read the detector of ``checkpoint``; a file without an architecture has that of ``row``."""
-    config = None if row.model is None else published_architecture(row)
-    return Detector.from_pretrained(checkpoint, device, config=config)
 
 
 def judge(published: float, low: float, high: float) -> str:

@@ -50,7 +50,16 @@ def replacing(path: str | Path, *, durable: bool = False) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def check_writable(path: str | Path) -> None:
+@contextmanager
+def writing(path: str | Path, remedy: str = "name a file in a folder of yours") -> Iterator[None]:
+    """Turn an :class:`OSError` in this context into an :class:`InputError` that names ``path``."""
+    try:
+        yield
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written ({error.strerror}); {remedy}") from error
+
+
+def check_writable(path: str | Path, remedy: str = "name a file in a folder that exists") -> None:
     """Try whether a file can be written at ``path``, before hours are spent on what goes into it.
 
     Raises:
@@ -59,12 +68,8 @@ def check_writable(path: str | Path) -> None:
     path = Path(path)
     if path.is_dir():
         raise InputError(f"{path}: is a folder; name a file to write")
-    try:
-        with TemporaryFile(dir=path.parent):
-            pass
-    except OSError as error:
-        reason = error.strerror
-        raise InputError(f"{path}: cannot be written ({reason}); name a file in a folder that exists") from error
+    with writing(path, remedy), TemporaryFile(dir=path.parent):
+        pass
 
 
 def _to_disk(path: Path) -> None:
@@ -81,8 +86,5 @@ def write_text(path: str | Path, text: str) -> None:
     Raises:
         InputError: if the file cannot be written.
     """
-    try:
-        with replacing(path, durable=True) as temporary:
-            temporary.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise InputError(f"{path}: cannot be written ({error.strerror}); name a file in a folder of yours") from error
+    with writing(path), replacing(path, durable=True) as temporary:
+        temporary.write_text(text, encoding="utf-8")

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nes2net.errors import InputError
-from nes2net.metrics.eer import checked_scores, det_curve, last_of_ties, roc_points, walk
+from nes2net.metrics.eer import checked_classes, det_curve, last_of_ties, roc_points, walk
 
 # Evaluation plan of ASVspoof 5, track 1: prior of spoofing and costs of the two errors.
 ASVSPOOF5_COSTS = "ASVspoof 5, track 1"
@@ -79,7 +79,7 @@ def compute_act_dcf(
     >>> compute_act_dcf([2.0, 3.0], [-2.0, -1.0])
     0.0
     """
-    bonafide, spoof = checked_scores(bonafide, "bona fide"), checked_scores(spoof, "spoof")
+    bonafide, spoof = checked_classes(bonafide, spoof)
     threshold = act_dcf_threshold(p_spoof, c_miss, c_fa)
     frr, far = float(np.mean(bonafide < threshold)), float(np.mean(spoof >= threshold))
     return act_dcf(frr, far, p_spoof, c_miss, c_fa)
@@ -99,7 +99,7 @@ def compute_cllr(bonafide: ArrayLike, spoof: ArrayLike) -> float:
     >>> compute_cllr([0.0], [0.0])
     1.0
     """
-    bonafide, spoof = checked_scores(bonafide, "bona fide"), checked_scores(spoof, "spoof")
+    bonafide, spoof = checked_classes(bonafide, spoof)
     of_bonafide, of_spoof = cllr_terms(bonafide, spoof)
     return float((np.mean(of_bonafide) + np.mean(of_spoof)) / 2)
 
@@ -117,7 +117,7 @@ def compute_min_cllr(bonafide: ArrayLike, spoof: ArrayLike) -> float:
     # For start-up time: loading SciPy takes longer than computing all other metrics.
     from scipy.optimize import isotonic_regression
 
-    bonafide, spoof = checked_scores(bonafide, "bona fide"), checked_scores(spoof, "spoof")
+    bonafide, spoof = checked_classes(bonafide, spoof)
     scores, is_bonafide = walk(bonafide, spoof)
     ends, num_bonafide = last_of_ties(scores), np.cumsum(is_bonafide)
     trials = np.diff(ends, prepend=-1)

@@ -46,13 +46,13 @@ def compute_eer(
     >>> compute_eer([2.0, 3.0, 4.0, 1.0], [0.0, 1.5, -1.0, -2.0])
     (0.25, 1.0)
     """
-    if method == "asvspoof":
-        return _eer_asvspoof(bonafide, spoof)
     if method == "interpolated":
         return _eer_interpolated(bonafide, spoof, order)
-    if method == "sklearn":
-        return _eer_sklearn(bonafide, spoof)
-    raise InputError(f"unknown EER method '{method}'; known: {', '.join(METHODS)}")
+    if method not in METHODS:
+        raise InputError(f"unknown EER method '{method}'; known: {', '.join(METHODS)}")
+    frr, far, thresholds = (det_curve if method == "asvspoof" else roc_points)(bonafide, spoof)
+    nearest = np.argmin(np.abs(frr - far))
+    return float((frr[nearest] + far[nearest]) / 2), float(thresholds[nearest])
 
 
 def det_curve(bonafide: ArrayLike, spoof: ArrayLike) -> tuple[NDArray, NDArray, NDArray]:
@@ -71,7 +71,7 @@ def det_curve(bonafide: ArrayLike, spoof: ArrayLike) -> tuple[NDArray, NDArray, 
     >>> det_curve([1.0, 2.0], [0.0])[:2]
     (array([0. , 0. , 0.5, 1. ]), array([1., 0., 0., 0.]))
     """
-    bonafide, spoof = checked_scores(bonafide, "bona fide"), checked_scores(spoof, "spoof")
+    bonafide, spoof = checked_classes(bonafide, spoof)
     scores, is_bonafide = walk(bonafide, spoof)
     rejected_bonafide = np.concatenate(([0], np.cumsum(is_bonafide)))
     rejected_spoof = np.arange(scores.size + 1) - rejected_bonafide
@@ -94,7 +94,7 @@ def roc_points(bonafide: ArrayLike, spoof: ArrayLike) -> tuple[NDArray, NDArray,
     >>> roc_points([1.0, 2.0], [0.0, 1.0])
     (array([1. , 0.5, 0. , 0. ]), array([0. , 0. , 0.5, 1. ]), array([inf,  2.,  1.,  0.]))
     """
-    bonafide, spoof = checked_scores(bonafide, "bona fide"), checked_scores(spoof, "spoof")
+    bonafide, spoof = checked_classes(bonafide, spoof)
     scores, is_bonafide = walk(bonafide, spoof)
     scores, is_bonafide = scores[::-1], is_bonafide[::-1]
     ends = last_of_ties(scores)
@@ -138,6 +138,11 @@ def checked_scores(scores: ArrayLike, name: str) -> NDArray:
     return scores
 
 
+def checked_classes(bonafide: ArrayLike, spoof: ArrayLike) -> tuple[NDArray, NDArray]:
+    """Convert the scores of both classes by :func:`checked_scores`."""
+    return checked_scores(bonafide, "bona fide"), checked_scores(spoof, "spoof")
+
+
 def walk(bonafide: NDArray, spoof: NDArray, order: ArrayLike | None = None) -> tuple[NDArray, NDArray]:
     """Sort all scores in ascending order, and say for each whether it is bona fide.
 
@@ -158,27 +163,14 @@ def walk_index(bonafide: NDArray, spoof: NDArray, order: ArrayLike | None = None
     return np.lexsort((order, scores))
 
 
-def _eer_asvspoof(bonafide: ArrayLike, spoof: ArrayLike) -> tuple[float, float]:
-    frr, far, thresholds = det_curve(bonafide, spoof)
-    nearest = np.argmin(np.abs(frr - far))
-    return float((frr[nearest] + far[nearest]) / 2), float(thresholds[nearest])
-
-
 def _eer_interpolated(bonafide: ArrayLike, spoof: ArrayLike, order: ArrayLike | None) -> tuple[float, float]:
-    bonafide, spoof = checked_scores(bonafide, "bona fide"), checked_scores(spoof, "spoof")
+    bonafide, spoof = checked_classes(bonafide, spoof)
     scores, is_bonafide = walk(bonafide, spoof, order)
     rejected_bonafide = np.cumsum(is_bonafide) - is_bonafide  # without the trial: at the threshold it is accepted
-    frr = rejected_bonafide / bonafide.size
-    far = (spoof.size - np.arange(scores.size) + rejected_bonafide) / spoof.size
+    accepted_spoof = spoof.size - np.arange(scores.size) + rejected_bonafide
+    frr, far = rejected_bonafide / bonafide.size, accepted_spoof / spoof.size
     # FAR − FRR starts at 1 and falls with every step; in integers, so that equality is exact.
-    gap = (spoof.size - np.arange(scores.size) + rejected_bonafide) * bonafide.size - rejected_bonafide * spoof.size
-    after = int(np.argmax(gap <= 0))
+    after = int(np.argmax(accepted_spoof * bonafide.size <= rejected_bonafide * spoof.size))
     before = after - 1
     share = (far[before] - frr[before]) / ((far[before] - frr[before]) - (far[after] - frr[after]))
     return float(frr[before] + share * (frr[after] - frr[before])), float(scores[after])
-
-
-def _eer_sklearn(bonafide: ArrayLike, spoof: ArrayLike) -> tuple[float, float]:
-    frr, far, thresholds = roc_points(bonafide, spoof)
-    nearest = np.argmin(np.abs(frr - far))
-    return float((frr[nearest] + far[nearest]) / 2), float(thresholds[nearest])

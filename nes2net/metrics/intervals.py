@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from nes2net.errors import InputError
 from nes2net.machine.processors import usable_processors
-from nes2net.metrics.eer import checked_scores
+from nes2net.metrics.eer import checked_classes
 from nes2net.metrics.resampling import any_metric, quick_metric
 
 # With fewer trials a resample is done before a thread has started.
@@ -79,7 +79,7 @@ def bootstrap_interval(
     >>> round(low, 2), round(high, 2)
     (0.12, 0.16)
     """
-    system = _checked(bonafide, spoof)
+    system = checked_classes(bonafide, spoof)
     draw = _draw(bonafide_groups, spoof_groups, *system)
     values = _resample([(metric, *system)], draw, num_resamples, seed, num_threads)
     return _percentiles(values[:, 0], confidence)
@@ -127,7 +127,7 @@ def compare_systems(
     >>> result.difference < 0, result.p_value < 0.05
     (True, True)
     """
-    systems = [_checked(*scores) for scores in (first, second)]
+    systems = [checked_classes(*scores) for scores in (first, second)]
     counts = [(bonafide.size, spoof.size) for bonafide, spoof in systems]
     if counts[0] != counts[1]:
         raise InputError(
@@ -143,10 +143,6 @@ def compare_systems(
     p_value = min(1.0, 2 * (int(beyond) + 1) / (num_resamples + 1))
     interval = _percentiles(differences, confidence)
     return Comparison(first_value, second_value, first_value - second_value, interval, p_value)
-
-
-def _checked(bonafide: ArrayLike, spoof: ArrayLike) -> tuple[NDArray, NDArray]:
-    return checked_scores(bonafide, "bona fide"), checked_scores(spoof, "spoof")
 
 
 def _percentiles(values: NDArray, confidence: float) -> tuple[float, float]:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nes2net.errors import InputError
-from nes2net.metrics.eer import checked_scores, compute_eer, det_curve
+from nes2net.metrics.eer import checked_classes, checked_scores, compute_eer, det_curve
 
 # Priors and costs of the ASVspoof 2019 and 2021 evaluation plans.
 P_SPOOF = 0.05
@@ -131,7 +131,7 @@ def tdcf_curve(bonafide: ArrayLike, spoof: ArrayLike, weights: TandemWeights) ->
 
     Returns shape (B + S + 1,); arguments and errors as in :func:`compute_min_tdcf`.
     """
-    bonafide, spoof = checked_scores(bonafide, "bona fide"), checked_scores(spoof, "spoof")
+    bonafide, spoof = checked_classes(bonafide, spoof)
     scores = np.concatenate((bonafide, spoof))
     if not np.isfinite(scores).all():
         raise InputError(

@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from nes2net.audio.read import SAMPLE_RATE, stream_audio
+from nes2net.machine.terminal import printable
 from nes2net.scoring.track import Track
 
 _COLUMNS = 2000  # the picture has fewer pixels
@@ -42,7 +43,8 @@ def plot_track(picture: str | Path, audio: str | Path, track: Track, file_format
     score.grid(axis="y", linewidth=0.4, alpha=0.6)
     score.margins(y=0.15)
     title = f"{Path(audio).name}: a score for each {track.window:.3g} s, drawn at its middle"
-    score.set_title(_printable(title), fontsize="medium")
+    # Without the escape, matplotlib reads text between dollar signs as mathematics.
+    score.set_title(printable(title.replace("$", r"\$")), fontsize="medium")
     figure.savefig(picture, dpi=130, format=file_format)
 
 
@@ -61,8 +63,3 @@ def envelope(audio: str | Path, duration: float) -> tuple[np.ndarray, np.ndarray
     empty = ~np.isfinite(low)
     low[empty] = high[empty] = 0
     return low, high
-
-
-def _printable(text: str) -> str:
-    """Escape dollar signs, which matplotlib reads as mathematics, and undecodable bytes."""
-    return text.replace("$", r"\$").encode("utf-8", "backslashreplace").decode()

@@ -267,7 +267,7 @@ def test_the_interval_of_each_row_contains_its_eer(case):
 
 def test_costs_are_those_of_the_metrics(case):
     result = evaluate("asvspoof2021_df", case.folder / "scores_DF.txt", case.folder / "keys", num_resamples=10)
-    scores = (result.bonafide_scores, result.spoof_scores)
+    scores = (result.matched.bonafide, result.matched.spoof)
     assert result.min_dcf == metrics.compute_min_dcf(*scores)
     assert result.act_dcf == metrics.compute_act_dcf(*scores)
     assert result.cllr == metrics.compute_cllr(*scores)

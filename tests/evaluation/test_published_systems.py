@@ -73,5 +73,5 @@ def test_published_system_on_in_the_wild(shared, tmp_path):
     assert (result.num_bonafide, result.num_spoof) == (19963, 11816)
     assert f"{100 * result.eer:.2f}" == "7.46"
     # The paper's figure was computed by the ASVspoof rule.
-    eer, _ = metrics.compute_eer(result.bonafide_scores, result.spoof_scores, "asvspoof")
+    eer, _ = metrics.compute_eer(result.matched.bonafide, result.matched.spoof, "asvspoof")
     assert f"{100 * eer:.6f}" == "7.464132"

@@ -19,7 +19,6 @@ import torch
 from nes2net import Detector, InputError
 from nes2net.cli.main import main
 from nes2net.cli.published import main as legacy
-from nes2net.cli.score import describe_checkpoint
 from nes2net.corpora import in_the_wild
 from nes2net.machine.devices import own_device
 from nes2net.scoring import journal as score_journal
@@ -267,7 +266,7 @@ def test_the_record_repeats_the_facts_of_the_checkpoint(wild, checkpoint, tmp_pa
         ("named", {"mean": "tensor([0., 0.])"}),
     ):
         scorer = Detector.from_pretrained(tmp_path / name, "cpu")
-        about = {"checkpoint": describe_checkpoint(tmp_path / name, scorer)}
+        about = {"checkpoint": {**scorer.record, "path": str(tmp_path / name)}}
         options = {"num_samples": 8000, "num_workers": 0, "overwrite": True, "about": about}
         result = score_trials(scorer, in_the_wild.trials(wild)[:2], out, **options)
         record = json.loads(result.record_path.read_text())

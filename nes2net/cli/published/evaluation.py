@@ -26,10 +26,10 @@ _PHASES = ("progress", "eval", "hidden_track", "hidden")
 
 
 class _Stop(Exception):
-    """A message of the published scripts: ``message`` (`CHECK` and the like) on stdout, ``error`` on stderr."""
+    """A message of the published scripts: ``out`` (`CHECK` and the like) on stdout, ``error`` on stderr."""
 
-    def __init__(self, message: str = "", *, error: str = "", detail: str = "") -> None:
-        self.message, self.error, self.detail = message, error, detail
+    def __init__(self, out: str = "", error: str = "") -> None:
+        self.out, self.error = out, error
 
 
 def evaluate_2021_la(arguments: Sequence[str] | None = None) -> int:
@@ -76,7 +76,7 @@ def _run(command: Callable[[argparse.Namespace], None], options: argparse.Namesp
         try:
             command(options)
         except _Stop as stop:
-            for text, stream in ((stop.message, sys.stdout), (stop.detail, sys.stderr), (stop.error, sys.stderr)):
+            for text, stream in ((stop.out, sys.stdout), (stop.error, sys.stderr)):
                 if text:
                     print(text, file=stream)
             return 1
@@ -158,9 +158,9 @@ def _check_all_phases(trials: list[Trial], ids: list[str], scores: np.ndarray, p
         return
     detail, num_scored = f"{path}: {problem}", len(set(ids))
     if num_scored != len(trials):
-        raise _Stop(f"CHECK: submission has {num_scored} of {len(trials)} expected trials.", detail=detail)
+        raise _Stop(f"CHECK: submission has {num_scored} of {len(trials)} expected trials.", detail)
     if not_finite:
-        raise _Stop(error="ERROR: Your scores contain nan or inf.", detail=detail)
+        raise _Stop(error=f"{detail}\nERROR: Your scores contain nan or inf.")
     raise InputError(detail)
 
 

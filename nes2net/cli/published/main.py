@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from nes2net.cli.entry import OneLineParser, add_debug, run
+from nes2net.cli.entry import OneLineParser, add_debug, add_device, run
 from nes2net.cli.published.lines import (
     TrainingLines,
     print_average,
@@ -19,7 +19,7 @@ from nes2net.cli.published.lines import (
     print_parameters,
     print_saved_scores,
 )
-from nes2net.cli.score import add_precision, describe_checkpoint, report_scoring
+from nes2net.cli.score import add_precision, report_scoring
 from nes2net.errors import InputError
 
 if TYPE_CHECKING:
@@ -54,7 +54,6 @@ _RECIPE_KEYS = {
     "comment": "comment",
 }
 
-_GATES = ("LnL_ratio", "ISD_ratio", "SSI_ratio")
 _RAWBOOST = {  # flag → help; types and defaults are RawBoostParameters'
     "LnL_ratio": "probability of convolutive noise in algorithms 10 and 11",
     "ISD_ratio": "probability of impulsive noise in algorithms 10 and 11",
@@ -78,22 +77,18 @@ _RAWBOOST = {  # flag → help; types and defaults are RawBoostParameters'
 }
 
 
-def build_parser(prog: str = "main.py") -> OneLineParser:
+def build_parser() -> OneLineParser:
     """Build the parser of the published flags with their defaults, and of this toolkit's flags in a group."""
     parser = OneLineParser(
-        prog=prog,
+        prog="main.py",
         description="Train a detector on ASVspoof 2019 LA, or score 2021 LA, 2021 DF or In-the-Wild with --eval. "
         "On several GPUs: torchrun --nproc-per-node N main.py …",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     add = parser.add_argument
-    add("--in_the_wild_path", default=None, help="folder of In-the-Wild: release_in_the_wild or its parent")
-    add("--database_path", default=None, help="folder that holds ASVspoof2019_LA_train/, ASVspoof2021_LA_eval/, …")
-    add(
-        "--protocols_path",
-        default="database/",
-        help="folder of the protocols; --database_path is searched too",
-    )
+    add("--in_the_wild_path", help="folder of In-the-Wild: release_in_the_wild or its parent")
+    add("--database_path", help="folder that holds ASVspoof2019_LA_train/, ASVspoof2021_LA_eval/, …")
+    add("--protocols_path", default="database/", help="folder of the protocols; --database_path is searched too")
     add("--date", default="unknown", help="first part of the run folder's name")
     add_model_flags(parser)
     add(
@@ -106,37 +101,28 @@ def build_parser(prog: str = "main.py") -> OneLineParser:
     add("--BTN_ratio", type=float, default=0.8, help="accepted for compatibility; changes nothing")
     add("--num_average_model", type=int, default=1, help="number of checkpoints to average before scoring")
     add("--model_ID_to_average", type=int, nargs="+", default=[], help="epochs of the checkpoints to average")
-    add("--model_folder_path", default=None, help="run folder with the epoch_N.pth to average")
+    add("--model_folder_path", help="run folder with the epoch_N.pth to average")
     add("--batch_size", type=int, default=12, help="utterances per batch")
     add("--num_epochs", type=int, default=100, help="epochs to train")
     add("--lr", type=float, default=1e-6, help="learning rate; the published recipe has 2.5e-7")
     add("--weight_decay", type=float, default=1e-4, help="L2 decay of Adam")
     add("--loss", default="weighted_CCE", help="accepted for compatibility; weighted cross-entropy always")
     add("--seed", type=int, default=1234, help="random seed; the published recipe has 12345")
-    add("--model_path", default=None, help="detector checkpoint to score with, or to start training from")
-    add("--comment", default=None, help="last part of the run folder's name")
+    add("--model_path", help="detector checkpoint to score with, or to start training from")
+    add("--comment", help="last part of the run folder's name")
     add("--track", default="LA", choices=list(TRACKS), help="evaluation set to score; training always uses 2019 LA")
-    add("--eval_output", default=None, help="score file to write")
+    add("--eval_output", help="score file to write")
     add("--eval", action="store_true", help="score instead of training")
     add("--is_eval", action="store_true", help="accepted for compatibility; changes nothing")
     add("--eval_part", type=int, default=0, help="accepted for compatibility; changes nothing")
-    add(
-        "--cudnn-deterministic-toggle",
-        action="store_false",
-        help="allow cuDNN algorithms that are not deterministic",
-    )
+    add("--cudnn-deterministic-toggle", action="store_false", help="allow cuDNN algorithms that are not deterministic")
     add("--cudnn-benchmark-toggle", action="store_true", help="let cuDNN time its algorithms and take the fastest")
     add("--algo", type=int, default=8, help="RawBoost algorithm 0 (none) to 11; the published recipe has 4")
     from nes2net.augment import RawBoostParameters  # start-up: augment reads audio
 
-    defaults = RawBoostParameters()
+    defaults = vars(RawBoostParameters())
     for name, text in _RAWBOOST.items():
-        add(
-            f"--{name}",
-            type=float if name in _GATES else int,
-            default=getattr(defaults, name),
-            help=f"RawBoost: {text}",
-        )
+        add(f"--{name}", type=type(defaults[name]), default=defaults[name], help=f"RawBoost: {text}")
     _add_own_flags(parser.add_argument_group("flags of this toolkit"))
     parser.names |= _names()
     return parser
@@ -174,7 +160,7 @@ def add_model_flags(parser: argparse.ArgumentParser) -> None:
     add("--SE_ratio", type=int, nargs="+", default=[1], help="reduction in the squeeze-excitation of Nes2Net")
 
 
-def _add_own_flags(group: Any) -> None:
+def _add_own_flags(group: argparse._ActionsContainer) -> None:
     add = group.add_argument
     add("--frontend", default="wav2vec2", choices=["wav2vec2", "lps"], help="wav2vec 2.0, or a log-power spectrum")
     add(
@@ -183,11 +169,7 @@ def _add_own_flags(group: Any) -> None:
         choices=list(SSL_CONFIGS),
         help="size of wav2vec 2.0; small is trained from scratch",
     )
-    add(
-        "--ssl_checkpoint",
-        default=None,
-        help="pre-training file of the front-end (xlsr2_300m.pt for --ssl_config xlsr_300m)",
-    )
+    add("--ssl_checkpoint", help="pre-training file of the front-end (xlsr2_300m.pt for --ssl_config xlsr_300m)")
     add(
         "--average_mode",
         default="mean",
@@ -195,13 +177,13 @@ def _add_own_flags(group: Any) -> None:
         help="the mean, or what the published code computes",
     )
     add("--legacy_train_mode", action="store_true", help="score In-the-Wild as published: never left train mode")
-    add("--test_samples", type=int, default=None, help="samples of '4sec'; 64600 if not given, 64000 on In-the-Wild")
+    add("--test_samples", type=int, help="samples of '4sec'; 64600 if not given, 64000 on In-the-Wild")
     add("--overwrite", action="store_true", help="replace a score file that another run made")
     add(
         "--on-error", default="skip", choices=["skip", "raise"], help="leave unreadable files out, or stop at the first"
     )
     add("--num_workers", type=int, default=4, help="processes that read audio, for each training process")
-    add("--device", default="auto", help="auto, cpu, cuda or cuda:N")
+    add_device(group)
     _add_training_flags(group)
     add_precision(group)
     add(
@@ -214,7 +196,7 @@ def _add_own_flags(group: Any) -> None:
     add_debug(group)
 
 
-def _add_training_flags(group: Any) -> None:
+def _add_training_flags(group: argparse._ActionsContainer) -> None:
     from nes2net.recipes.recipe import TrainConfig, ValidationConfig
 
     add, train, validation = group.add_argument, TrainConfig(), ValidationConfig()
@@ -236,31 +218,21 @@ def _add_training_flags(group: Any) -> None:
         default=train.keep,
         help="checkpoints to keep: improved (as published), all, or any of last, best and a number k (the k best), joined by commas",
     )
-    add(
-        "--patience",
-        type=int,
-        default=None,
-        help="stop after this many validations without an improvement; never if not given",
-    )
+    add("--patience", type=int, help="stop after this many validations without an improvement; never if not given")
     add(
         "--precision",
         default=train.precision,
         choices=["fp32", "bf16", "fp16"],
         help="precision of the forward pass; fp16 on CUDA only",
     )
-    add(
-        "--accumulate",
-        type=int,
-        default=train.accumulate,
-        help="parts into which a batch is split to save memory",
-    )
+    add("--accumulate", type=int, default=train.accumulate, help="parts into which a batch is split to save memory")
     add(
         "--activation_checkpointing",
         action="store_true",
         help="compute activations twice instead of keeping them, to save memory",
     )
     add("--freeze_frontend_epochs", type=int, default=0, help="first epochs in which the front-end is not trained")
-    add("--cache", default=None, metavar="DIR", help="folder that keeps decoded audio, so that it is decoded once")
+    add("--cache", metavar="DIR", help="folder that keeps decoded audio, so that it is decoded once")
 
 
 def _measure(text: str) -> str:
@@ -299,8 +271,8 @@ def recipe_from_flags(args: argparse.Namespace) -> Recipe:
     from nes2net.augment import RawBoostParameters  # start-up: augment reads audio
     from nes2net.recipes.recipe import apply_overrides, recipe_from_dict
 
-    parameters = {name: getattr(args, name) for name in _RAWBOOST}
     published = vars(RawBoostParameters())
+    changed = {name: getattr(args, name) for name in _RAWBOOST if getattr(args, name) != published[name]}
     ssl_checkpoint = args.ssl_checkpoint
     if (
         ssl_checkpoint is None
@@ -315,7 +287,7 @@ def recipe_from_flags(args: argparse.Namespace) -> Recipe:
         (values[section[0]] if section else values)[name] = getattr(args, flag)
     values |= {"model": model_from_flags(args), "ssl_checkpoint": ssl_checkpoint}
     # Without RawBoost its flags change nothing, as in the published program.
-    values["augment"]["parameters"] = {k: v for k, v in parameters.items() if v != published[k]} if args.algo else {}
+    values["augment"]["parameters"] = changed if args.algo else {}
     return recipe_from_dict(apply_overrides(values, args.set))
 
 
@@ -377,7 +349,7 @@ def _score(args: argparse.Namespace) -> int:
         compile=args.compile,
         about={
             "corpus": {"name": TRACKS[args.track], "split": "eval", "protocol": args.test_protocol},
-            "checkpoint": describe_checkpoint(checkpoint, detector),
+            "checkpoint": {**detector.record, "path": str(checkpoint)},
         },
     )
     if args.track != "in_the_wild":
