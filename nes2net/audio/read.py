@@ -17,7 +17,7 @@ import soundfile
 import soxr
 
 from nes2net.audio.ffmpeg import ffmpeg_blocks
-from nes2net.audio.flac import FlacDigest, FlacHeader, read_flac_header
+from nes2net.audio.flac import FlacHeader, has_md5_of, read_flac_header
 from nes2net.audio.integrity import DamagedAudio, check_whole
 from nes2net.audio.libsndfile import LIBSNDFILE_ERRORS, MP3, check_length, libsndfile_blocks
 from nes2net.audio.waveform import (
@@ -64,7 +64,6 @@ def load_audio(path: str | Path, *, channel: int | None = None) -> np.ndarray:
             values that are not finite or far outside [−1, 1], no such channel or an impossible
             rate; or if neither decoder reads it.
     """
-    path = _existing(path)
     samples, sample_rate, _ = decode_audio(path)
     if channel is not None:
         if channel >= len(samples):
@@ -203,16 +202,16 @@ def decode_audio(path: str | Path, *, verify_md5: bool = False) -> DecodedAudio:
     path = _existing(path)
     header = check_whole(path)
     try:
-        samples, sample_rate = _join(libsndfile_blocks(path, header, -1, verify_md5=verify_md5))
-        second = False
+        decoded = DecodedAudio(*_join(libsndfile_blocks(path, header, -1)), second_decoder=False)
+        if verify_md5 and header and header.has_md5 and not has_md5_of(decoded.samples, header):
+            raise DamagedAudio("the MD5 sum of its samples is not that of its header")
     except InputError:
         raise
     except LIBSNDFILE_ERRORS as error:
-        samples, sample_rate = _ffmpeg_whole(path, header, error)
-        second = True
-    if not samples.shape[1]:
+        decoded = DecodedAudio(*_ffmpeg_whole(path, header, error), second_decoder=True)
+    if not decoded.samples.shape[1]:
         raise InputError(f"audio file {path} has no samples")
-    return DecodedAudio(samples, sample_rate, second)
+    return decoded
 
 
 def _existing(path: str | Path) -> Path:
@@ -247,7 +246,7 @@ def _with_libsndfile(
         return None
 
 
-def _finite(waveform: np.ndarray, path: Path) -> np.ndarray:
+def _finite(waveform: np.ndarray, path: str | Path) -> np.ndarray:
     if fault := fault_of(waveform):
         raise InputError(f"audio file {path} {fault}")
     return waveform
@@ -277,10 +276,8 @@ def _read_excerpt(file: soundfile.SoundFile, start: int, num_samples: int) -> np
 
 
 def _join(blocks: Iterable[tuple[np.ndarray, int]]) -> tuple[np.ndarray, int]:
-    arrays, rate = [], SAMPLE_RATE
-    for samples, rate in blocks:  # noqa: B007 the rate of the last block is the file's
-        arrays.append(samples)
-    return (arrays[0] if len(arrays) == 1 else np.concatenate(arrays, axis=1) if arrays else np.zeros((1, 0))), rate
+    arrays, rates = zip(*blocks)
+    return arrays[0] if len(arrays) == 1 else np.concatenate(arrays, axis=1), rates[-1]
 
 
 def _decoded_blocks(path: Path, header: FlacHeader | None) -> Iterator[tuple[np.ndarray, int]]:
@@ -323,9 +320,7 @@ def _ffmpeg_whole(path: Path, header: FlacHeader | None, first: Exception) -> tu
             # Data behind the last frame may trip the strict decoder. The MD5 sum of all samples
             # outweighs the frames' CRCs.
             samples, rate = _join(ffmpeg_blocks(path, strict=False))
-            md5 = FlacDigest(header.bits)
-            md5.update(samples.T)
-            if md5.digest() != header.md5:
+            if not has_md5_of(samples, header):
                 raise
             return samples, rate
     except Exception as second:
