@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from nes2net.audio.crop import IN_THE_WILD_SAMPLES
@@ -49,12 +50,8 @@ def trials(root: str | Path, split: str = "eval", *, protocols: str | Path | Non
         if protocols is not None:
             raise
         labelled = {}
-    found = []
-    for name in names:
-        id = name.removesuffix(".wav")
-        known = labelled.get(id)
-        found.append(Trial(id, audio / name, known.label, known.speaker) if known else Trial(id, audio / name))
-    return found
+    ids = [name.removesuffix(".wav") for name in names]
+    return [replace(labelled.get(id, Trial(id)), path=audio / f"{id}.wav") for id in ids]
 
 
 def keys(path: str | Path, phase: str | None = None) -> list[Trial]:
