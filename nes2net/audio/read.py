@@ -118,14 +118,13 @@ def load_excerpt(path: str | Path, start: int, num_samples: int) -> np.ndarray:
         InputError: if the file is missing or cut off, the excerpt holds values that are not finite,
             or no decoder reads it.
     """
-    path = _existing(path)
 
-    def excerpt(file: soundfile.SoundFile) -> np.ndarray | None:
+    def excerpt(file: soundfile.SoundFile, _: FlacHeader | None) -> np.ndarray | None:
         if not file.seekable() or file.format in _INEXACT_SEEK:
             return None
         return _finite(_read_excerpt(file, start, num_samples), path)
 
-    found = _with_libsndfile(path, check_whole(path), excerpt)
+    found = _with_libsndfile(path, excerpt)
     return load_audio(path)[start : start + num_samples] if found is None else found
 
 
@@ -139,9 +138,8 @@ def load_head(path: str | Path, num_samples: int) -> np.ndarray:
     Raises:
         InputError: as :func:`load_audio`, as far as it reads.
     """
-    path = _existing(path)
 
-    def head(file: soundfile.SoundFile) -> np.ndarray | None:
+    def head(file: soundfile.SoundFile, _: FlacHeader | None) -> np.ndarray | None:
         lossless = file.subtype.startswith("PCM") or file.subtype in ("FLOAT", "DOUBLE")
         if not lossless or file.samplerate != SAMPLE_RATE or file.frames <= num_samples:
             return None
@@ -150,7 +148,7 @@ def load_head(path: str | Path, num_samples: int) -> np.ndarray:
             return None
         return _finite(to_mono_16k(samples.T, SAMPLE_RATE, f"audio file {path}"), path)
 
-    found = _with_libsndfile(path, check_whole(path), head)
+    found = _with_libsndfile(path, head)
     return load_audio(path)[:num_samples] if found is None else found
 
 
@@ -161,15 +159,13 @@ def count_samples(path: str | Path) -> int:
         InputError: if the file is missing or cut off, or no decoder reads it. A file without
             samples is 0 long.
     """
-    path = _existing(path)
-    header = check_whole(path)
 
-    def length(file: soundfile.SoundFile) -> int | None:
+    def length(file: soundfile.SoundFile, header: FlacHeader | None) -> int | None:
         mp3 = file.format in MP3 or file.subtype.startswith("MPEG")
         guessed = mp3 or not file.seekable() or (header is not None and not header.num_samples)
         return None if guessed else _at_16k(file.frames, file.samplerate)
 
-    found = _with_libsndfile(path, header, length)
+    found = _with_libsndfile(path, length)
     return len(load_audio(path)) if found is None else found
 
 
@@ -233,13 +229,15 @@ def _existing(path: str | Path) -> Path:
 
 
 def _with_libsndfile(
-    path: Path, header: FlacHeader | None, read: Callable[[soundfile.SoundFile], _T | None]
+    path: str | Path, read: Callable[[soundfile.SoundFile, FlacHeader | None], _T | None]
 ) -> _T | None:
-    """``read(file)``; None if libsndfile does not read the file, or not to its end."""
+    """``read(file, FLAC header)``; None if libsndfile does not read the file, or not to its end."""
+    path = _existing(path)
+    header = check_whole(path)
     try:
         with soundfile.SoundFile(path) as file:
             check_length(file, path, header)
-            return read(file)
+            return read(file, header)
     except InputError:
         raise
     except LIBSNDFILE_ERRORS:
