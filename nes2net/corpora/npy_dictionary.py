@@ -150,9 +150,7 @@ def _from_buffer(data: Any, dtype: Any, shape: Any, order: Any) -> _Array:
 def _scalar(dtype: Any, data: Any) -> Any:
     if len(data) > _LONGEST_SCALAR:
         raise ValueError(f"a single value has {len(data)} bytes")
-    array = _Array()
-    array.__setstate__((1, (), dtype, False, data))
-    return array.numpy()[()]
+    return _from_buffer(data, dtype, (), "C").numpy()[()]
 
 
 def _empty() -> bytes:
