@@ -33,6 +33,11 @@ class Counts:
     spoof: int | None = None
     by: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
+    @property
+    def labelled(self) -> bool:
+        """Whether there are labelled trials of both classes."""
+        return bool(self.bonafide and self.spoof)
+
     def differences(self, official: Counts) -> list[str]:
         """The differences from ``official``, one text each. Numbers unknown to either are left out.
 
