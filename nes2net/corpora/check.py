@@ -6,6 +6,7 @@ import os
 import re
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -201,7 +202,8 @@ def _check_split(
         trials = corpus.read_protocol(part.protocol, split, part.audio)
     except NotFound as error:
         part.problems.append(f"its protocol is {_not_there(error.tried, corpus, 'protocol')}")
-        trials = _without_protocol(corpus, root, split)
+        with suppress(InputError):  # some corpora can be scored without a protocol
+            trials = corpus.trials(root, split)
     except InputError as error:
         part.problems.append(f"{error}{_obtain(corpus, 'protocol')}")
     part.counts = count(trials)
@@ -221,14 +223,6 @@ def _check_split(
                 f"{_obtain(corpus, 'audio')}"
             )
     return part, trials
-
-
-def _without_protocol(corpus: Corpus, root: Path, split: str) -> list[Trial]:
-    """The unlabelled trials of the corpora that can be scored without a protocol."""
-    try:
-        return corpus.trials(root, split)
-    except InputError:
-        return []
 
 
 def _check_files(part: SplitCheck, trials: Sequence[Trial], beside: str | None) -> int:
