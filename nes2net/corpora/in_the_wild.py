@@ -100,14 +100,12 @@ def read_protocol(path: Path, split: str | None = "eval", audio: Path | None = N
 
 def _read_meta(path: Path, audio: Path | None) -> Iterator[Trial]:
     rows = files.read_csv(path)
-    _, header = next(rows, (1, []))
+    line, header = next(rows, (1, []))
     missing = {"file", "speaker", "label"} - set(header)
     if missing:
-        raise InputError(f"{path}, line 1: expected the columns file,speaker,label, found {','.join(header)!r}")
+        raise InputError(f"{path}, line {line}: expected the columns file,speaker,label, found {','.join(header)!r}")
     file, speaker, label = (header.index(name) for name in ("file", "speaker", "label"))
     for line, row in rows:
-        if not row:
-            continue
         if len(row) != len(header):
             raise InputError(
                 f"{path}, line {line}: expected {len(header)} fields ({', '.join(header)}), found {len(row)}"

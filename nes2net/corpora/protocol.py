@@ -123,23 +123,22 @@ def read_rows(path: Path, num_fields: int, fields: str) -> Iterator[tuple[int, l
 
 
 def read_csv(path: Path, delimiter: str = ",") -> Iterator[tuple[int, list[str]]]:
-    """Number of the first line and fields of each row of ``path``, also of rows without fields.
+    """Number of the first line and fields of each row of ``path`` that is not blank.
 
     Raises:
         InputError: if quotation marks do not match, or a field is far longer than any real one.
     """
     rows = csv.reader(read_text(path).splitlines(), delimiter=delimiter, strict=True)
-    while True:
-        line = rows.line_num + 1
-        try:
-            row = next(rows)
-        except StopIteration:
-            return
-        except csv.Error as error:
-            raise InputError(
-                f"{path}, line {line}: not a row of a CSV file ({error}); close or double its quotation marks"
-            ) from error
-        yield line, row
+    line = 1
+    try:
+        for row in rows:
+            if row:
+                yield line, row
+            line = rows.line_num + 1
+    except csv.Error as error:
+        raise InputError(
+            f"{path}, line {line}: not a row of a CSV file ({error}); close or double its quotation marks"
+        ) from error
 
 
 def checked_id(utterance: str, path: Path, line: int) -> str:
