@@ -301,8 +301,6 @@ def _decoded_blocks(path: Path, header: FlacHeader | None) -> Iterator[tuple[np.
                 given -= dropped
                 if dropped < samples.shape[1]:
                     yield samples[:, dropped:], rate
-        except InputError:
-            raise
         except Exception as second:
             raise _unreadable(path, first, second) from second
 
