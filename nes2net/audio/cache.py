@@ -25,7 +25,7 @@ from nes2net.machine.files import replacing
 # not found.
 _DECODING = 1
 _HEADER_BYTES, _CHECKSUM_BYTES = 128, 4
-_TYPES = {"<i2": np.int16, "<f4": np.float32}
+_TYPES = (np.dtype(np.int16), np.dtype(np.float32))
 _FULL_SCALE = np.float32(32768)  # of 16-bit samples
 # After these errors the next file cannot be written either.
 _LASTING = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS)
@@ -98,7 +98,7 @@ class AudioCache:
         samples = _smallest(waveform)
         try:
             with replacing(entry) as temporary, open(temporary, "wb") as file:
-                file.write(_header("<i2" if samples.dtype == np.int16 else "<f4", len(samples)))
+                file.write(_header(samples.dtype, len(samples)))
                 file.write(samples.data)  # numpy's own writing does not say why it failed
                 file.write(_checksum(samples))
         except OSError as error:
@@ -133,9 +133,9 @@ def _smallest(waveform: np.ndarray) -> np.ndarray:
     return steps if same else waveform
 
 
-def _header(descr: str, length: int) -> bytes:
+def _header(dtype: np.dtype, length: int) -> bytes:
     """The header of a ``.npy`` file of (``length``,) samples, as :func:`numpy.save` writes it."""
-    text = f"{{'descr': '{descr}', 'fortran_order': False, 'shape': ({length},), }}"
+    text = f"{{'descr': '{dtype.str}', 'fortran_order': False, 'shape': ({length},), }}"
     return (
         b"\x93NUMPY\x01\x00"
         + (_HEADER_BYTES - 10).to_bytes(2, "little")
@@ -169,8 +169,8 @@ def _read(entry: Path, num_samples: int | None) -> np.ndarray | None:
 def _mapped(file: BinaryIO) -> np.ndarray | None:
     """The samples of an entry; None if its header is not what the cache writes at this size."""
     header, size = file.read(_HEADER_BYTES), os.fstat(file.fileno()).st_size
-    for descr, dtype in _TYPES.items():
-        length, rest = divmod(size - _HEADER_BYTES - _CHECKSUM_BYTES, np.dtype(dtype).itemsize)
-        if length > 0 and not rest and header == _header(descr, length):
+    for dtype in _TYPES:
+        length, rest = divmod(size - _HEADER_BYTES - _CHECKSUM_BYTES, dtype.itemsize)
+        if length > 0 and not rest and header == _header(dtype, length):
             return np.memmap(file, dtype, "r", _HEADER_BYTES, (length,))
     return None

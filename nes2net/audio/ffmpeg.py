@@ -40,7 +40,10 @@ def ffmpeg_blocks(path: Path, *, strict: bool = True) -> Generator[tuple[np.ndar
         stream = container.streams.audio[0]
         if strict and stream.codec_context.name == "flac":
             stream.codec_context.options = _STRICT
-        announced = _announced_samples(container, stream)
+        stream_info = stream.codec_context.extradata if stream.codec_context.name == "flac" else None
+        announced = parse_stream_info(stream_info).num_samples if stream_info else 0
+        if container.format.name == "nistsphere":
+            announced = stream.duration or 0  # in samples
         try:
             for frame in container.decode(stream):
                 if frame.is_corrupt:
@@ -99,16 +102,6 @@ def _samples(frame: av.AudioFrame, channels: int) -> np.ndarray:
 
 def _plane(frame: av.AudioFrame, index: int, dtype: np.dtype, count: int) -> np.ndarray:
     return np.frombuffer(AudioPlane(frame, index), dtype, count)  # type: ignore[call-overload]  # it is a buffer
-
-
-def _announced_samples(container: av.container.InputContainer, stream: av.audio.stream.AudioStream) -> int:
-    """Samples per channel stated by FLAC in any container or NIST SPHERE; 0 for other formats."""
-    stream_info = stream.codec_context.extradata
-    if stream.codec_context.name == "flac" and stream_info:
-        return parse_stream_info(stream_info).num_samples
-    if container.format.name == "nistsphere" and stream.duration:
-        return stream.duration  # in samples
-    return 0
 
 
 def _incomplete(announced: int, count: int, reason: Exception | None = None) -> DamagedAudio:

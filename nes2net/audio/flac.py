@@ -7,7 +7,7 @@ from typing import BinaryIO, NamedTuple
 
 import numpy as np
 
-from nes2net.audio.tags import skip_id3v2
+from nes2net.audio.mp3 import skip_id3v2
 
 # Sec. 9.1.2, code of the sampling rate → Hz. With the codes 12 to 14 the rate follows at the end of
 # the header.
@@ -17,6 +17,7 @@ _RATES_AT_END = {12: (1, 1000), 13: (2, 1), 14: (2, 10)}  # code → bytes, fact
 # bytes.
 _BLOCK_SIZES = {1: 192} | {n: 144 << n for n in range(2, 6)} | {n: 1 << n for n in range(8, 16)}
 _BLOCK_SIZES_AT_END = {6: 1, 7: 2}
+_INTEGERS = {8: "i1", 16: "<i2", 24: "<i4"}  # bits of a sample → type of the samples in the MD5 sum
 _FRAME_HEADER_BYTES = 16  # at most
 _STREAM_INFO_BYTES = 34
 _BEHIND_LAST_FRAME = 1024  # bytes of tags looked through for the last frame
@@ -43,7 +44,7 @@ class FlacHeader(NamedTuple):
 
     @property
     def has_md5(self) -> bool:
-        return any(self.md5) and self.bits in (8, 16, 24)
+        return any(self.md5) and self.bits in _INTEGERS
 
     @property
     def first_frame_rate(self) -> int | None:
@@ -57,27 +58,16 @@ class FlacHeader(NamedTuple):
         return factor * int.from_bytes(frame[end - size : end], "big")
 
 
-class FlacDigest:
-    """The MD5 sum of decoded audio as FLAC defines it.
+def has_md5_of(samples: np.ndarray, header: FlacHeader) -> bool:
+    """Whether ``samples`` (channels, N), float32 in [−1, 1), have the MD5 sum in ``header``.
 
-    It is that of the interleaved samples as integers in the fewest bytes that hold ``bits``.
+    It is that of the interleaved samples as integers in the fewest bytes that hold them.
     """
-
-    def __init__(self, bits: int) -> None:
-        self.bits = bits
-        self._md5 = hashlib.md5(usedforsecurity=False)
-
-    def update(self, samples: np.ndarray) -> None:
-        """Add ``samples`` (N, channels), float32 in [−1, 1)."""
-        scaled = samples * np.float32(2 ** (self.bits - 1))  # exact: float32 holds 24 bits
-        if self.bits == 24:
-            scaled = np.ascontiguousarray(scaled.astype("<i4")[..., None].view(np.uint8)[..., :3])
-        else:
-            scaled = np.ascontiguousarray(scaled.astype("<i2" if self.bits == 16 else "i1"))
-        self._md5.update(scaled.data)
-
-    def digest(self) -> bytes:
-        return self._md5.digest()
+    scaled = samples.T * np.float32(2 ** (header.bits - 1))  # exact: float32 holds 24 bits
+    integers = scaled.astype(_INTEGERS[header.bits], order="C")
+    if header.bits == 24:
+        integers = np.ascontiguousarray(integers[..., None].view(np.uint8)[..., :3])
+    return hashlib.md5(integers.data, usedforsecurity=False).digest() == header.md5
 
 
 def read_flac_header(file: BinaryIO) -> FlacHeader | None:

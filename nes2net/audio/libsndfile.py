@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from nes2net.audio.flac import FlacDigest, FlacHeader, exceeds_length
+from nes2net.audio.flac import FlacHeader, exceeds_length
 from nes2net.audio.integrity import DamagedAudio, cut_off
 from nes2net.audio.mp3 import states_length
 from nes2net.audio.riff import lacks_length
@@ -24,19 +24,16 @@ _BLOCK = 1 << 18  # samples read at a time where libsndfile cannot seek
 # Samples that the length in an MP3 header may be too long by: encoders count their own delay in
 # different ways.
 _MP3_FRAMES = 2 * 1152
-# Format → the line of libsndfile's log that alone says that the file is shorter than announced.
-_LOGGED_LENGTH = {"AU": "Data Size", "CAF": "data", "W64": "riff"}
+# libsndfile's log alone says that a file of these formats was cut off.
+_LOGGING_CUTS = ("AU", "CAF", "W64")
 _UNKNOWN_SIZE = 0x7FFFF000  # written by programs that do not know the length
 
 
-def libsndfile_blocks(
-    path: Path, header: FlacHeader | None, length: int, *, verify_md5: bool = False
-) -> Iterator[tuple[np.ndarray, int]]:
+def libsndfile_blocks(path: Path, header: FlacHeader | None, length: int) -> Iterator[tuple[np.ndarray, int]]:
     """Blocks (channels, N) of ``length`` samples (−1: one block of all), and their rate in Hz.
 
     Args:
         header: that of a FLAC file.
-        verify_md5: compare the samples with the MD5 sum in ``header``.
 
     Raises:
         DamagedAudio: if the file holds other audio than announced; maybe only after the last block.
@@ -47,13 +44,10 @@ def libsndfile_blocks(
         # as G.721, of which soundfile does not read all samples in one piece
         if not file.seekable() and length < 0:
             length = _BLOCK
-        md5 = FlacDigest(header.bits) if verify_md5 and header and header.has_md5 else None
         count = 0
         while True:
             samples = file.read(length, dtype="float32", always_2d=True)
             count += len(samples)
-            if md5:
-                md5.update(samples)
             if len(samples) or not count:
                 yield samples.T, file.samplerate
             if length < 0 or len(samples) < length:
@@ -63,8 +57,6 @@ def libsndfile_blocks(
                 raise cut_off(path, file.frames, count, "samples")
         elif count < file.frames:
             raise DamagedAudio(f"its header announces {file.frames:,} samples, {count:,} could be decoded")
-        if md5 and header and md5.digest() != header.md5:
-            raise DamagedAudio("the MD5 sum of its samples is not that of its header")
 
 
 def check_length(file: soundfile.SoundFile, path: Path, header: FlacHeader | None) -> None:
@@ -74,11 +66,10 @@ def check_length(file: soundfile.SoundFile, path: Path, header: FlacHeader | Non
         DamagedAudio: if libsndfile would stop too early.
         InputError: if the file was cut off.
     """
-    if line := _LOGGED_LENGTH.get(file.format):
-        if found := re.search(rf"{line} *: (\d+) \(should be (\d+)\)", file.extra_info):
-            announced, present = map(int, found.groups())
-            if present < announced < _UNKNOWN_SIZE:
-                raise cut_off(path, announced, present, "bytes")
+    if file.format in _LOGGING_CUTS and (sizes := re.search(r": (\d+) \(should be (\d+)\)", file.extra_info)):
+        announced, present = map(int, sizes.groups())
+        if present < announced < _UNKNOWN_SIZE:
+            raise cut_off(path, announced, present, "bytes")
     if file.format == "NIST":
         raise DamagedAudio("libsndfile reads SPHERE files that were cut off as shorter ones")
     if header is None and file.format not in MP3 and file.frames:

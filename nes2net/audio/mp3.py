@@ -1,13 +1,33 @@
-"""Whether an MP3 file states its length, which libsndfile otherwise guesses, reading no further."""
+"""MP3: the ID3v2 tags before the audio, and whether the file states its length.
+
+libsndfile guesses a length that the file does not state, and reads no further.
+"""
 
 from __future__ import annotations
 
+import re
+import struct
 from typing import BinaryIO
 
-from nes2net.audio.tags import skip_id3v2
-
+_MOST_TAGS = 1024  # a file made to be read for ever could hold more
 # Bytes by which a file may be longer than its header says: a frame or two, an ID3v1 tag, padding.
 _SLACK = 4096
+
+
+def skip_id3v2(file: BinaryIO) -> int:
+    """Leave ``file`` behind the ID3v2 tags at its beginning; return that position.
+
+    Such tags may stand before FLAC, too.
+    """
+    position = 0
+    for _ in range(_MOST_TAGS):
+        file.seek(position)
+        tag = file.read(10)
+        if tag[:3] != b"ID3" or len(tag) < 10:
+            break
+        # 28 bits, seven in each byte
+        position += 10 + sum((byte & 0x7F) << shift for byte, shift in zip(tag[6:], (21, 14, 7, 0)))
+    return file.seek(position)
 
 
 def states_length(file: BinaryIO) -> bool:
@@ -17,14 +37,10 @@ def states_length(file: BinaryIO) -> bool:
     no.
     """
     start = skip_id3v2(file)
-    frame = file.read(192)
-    if len(frame) < 60 or frame[0] != 0xFF or frame[1] & 0xE0 != 0xE0:
+    # behind the side information, whose length depends on the version and the channels
+    header = re.match(rb"\xff[\xe0-\xff].{11,34}(?:Xing|Info)(.{12})", file.read(60), re.DOTALL)
+    if header is None:
         return False
-    version_1, mono = frame[1] >> 3 & 3 == 3, frame[3] >> 6 == 3
-    side_information = (17 if mono else 32) if version_1 else (9 if mono else 17)
-    tag = frame[4 + side_information :][:16]
-    flags = int.from_bytes(tag[4:8], "big")
-    if tag[:4] not in (b"Xing", b"Info") or not flags & 1:
-        return False
-    counted = int.from_bytes(tag[12:16], "big") if flags & 2 else 0
-    return not counted or file.seek(0, 2) - start <= counted + _SLACK
+    flags, _, counted = struct.unpack(">III", header[1])
+    has_frames, has_bytes = flags & 1, flags & 2
+    return bool(has_frames) and (not has_bytes or file.seek(0, 2) - start <= counted + _SLACK)

@@ -17,7 +17,7 @@ import soundfile
 import soxr
 
 from nes2net.audio.ffmpeg import ffmpeg_blocks
-from nes2net.audio.flac import FlacDigest, FlacHeader, read_flac_header
+from nes2net.audio.flac import FlacHeader, has_md5_of, read_flac_header
 from nes2net.audio.integrity import DamagedAudio, check_whole
 from nes2net.audio.libsndfile import LIBSNDFILE_ERRORS, MP3, check_length, libsndfile_blocks
 from nes2net.audio.waveform import (
@@ -64,7 +64,6 @@ def load_audio(path: str | Path, *, channel: int | None = None) -> np.ndarray:
             values that are not finite or far outside [−1, 1], no such channel or an impossible
             rate; or if neither decoder reads it.
     """
-    path = _existing(path)
     samples, sample_rate, _ = decode_audio(path)
     if channel is not None:
         if channel >= len(samples):
@@ -119,14 +118,13 @@ def load_excerpt(path: str | Path, start: int, num_samples: int) -> np.ndarray:
         InputError: if the file is missing or cut off, the excerpt holds values that are not finite,
             or no decoder reads it.
     """
-    path = _existing(path)
 
-    def excerpt(file: soundfile.SoundFile) -> np.ndarray | None:
+    def excerpt(file: soundfile.SoundFile, _: FlacHeader | None) -> np.ndarray | None:
         if not file.seekable() or file.format in _INEXACT_SEEK:
             return None
         return _finite(_read_excerpt(file, start, num_samples), path)
 
-    found = _with_libsndfile(path, check_whole(path), excerpt)
+    found = _with_libsndfile(path, excerpt)
     return load_audio(path)[start : start + num_samples] if found is None else found
 
 
@@ -140,9 +138,8 @@ def load_head(path: str | Path, num_samples: int) -> np.ndarray:
     Raises:
         InputError: as :func:`load_audio`, as far as it reads.
     """
-    path = _existing(path)
 
-    def head(file: soundfile.SoundFile) -> np.ndarray | None:
+    def head(file: soundfile.SoundFile, _: FlacHeader | None) -> np.ndarray | None:
         lossless = file.subtype.startswith("PCM") or file.subtype in ("FLOAT", "DOUBLE")
         if not lossless or file.samplerate != SAMPLE_RATE or file.frames <= num_samples:
             return None
@@ -151,7 +148,7 @@ def load_head(path: str | Path, num_samples: int) -> np.ndarray:
             return None
         return _finite(to_mono_16k(samples.T, SAMPLE_RATE, f"audio file {path}"), path)
 
-    found = _with_libsndfile(path, check_whole(path), head)
+    found = _with_libsndfile(path, head)
     return load_audio(path)[:num_samples] if found is None else found
 
 
@@ -162,15 +159,13 @@ def count_samples(path: str | Path) -> int:
         InputError: if the file is missing or cut off, or no decoder reads it. A file without
             samples is 0 long.
     """
-    path = _existing(path)
-    header = check_whole(path)
 
-    def length(file: soundfile.SoundFile) -> int | None:
+    def length(file: soundfile.SoundFile, header: FlacHeader | None) -> int | None:
         mp3 = file.format in MP3 or file.subtype.startswith("MPEG")
         guessed = mp3 or not file.seekable() or (header is not None and not header.num_samples)
         return None if guessed else _at_16k(file.frames, file.samplerate)
 
-    found = _with_libsndfile(path, header, length)
+    found = _with_libsndfile(path, length)
     return len(load_audio(path)) if found is None else found
 
 
@@ -203,16 +198,16 @@ def decode_audio(path: str | Path, *, verify_md5: bool = False) -> DecodedAudio:
     path = _existing(path)
     header = check_whole(path)
     try:
-        samples, sample_rate = _join(libsndfile_blocks(path, header, -1, verify_md5=verify_md5))
-        second = False
+        decoded = DecodedAudio(*_join(libsndfile_blocks(path, header, -1)), second_decoder=False)
+        if verify_md5 and header and header.has_md5 and not has_md5_of(decoded.samples, header):
+            raise DamagedAudio("the MD5 sum of its samples is not that of its header")
     except InputError:
         raise
     except LIBSNDFILE_ERRORS as error:
-        samples, sample_rate = _ffmpeg_whole(path, header, error)
-        second = True
-    if not samples.shape[1]:
+        decoded = DecodedAudio(*_ffmpeg_whole(path, header, error), second_decoder=True)
+    if not decoded.samples.shape[1]:
         raise InputError(f"audio file {path} has no samples")
-    return DecodedAudio(samples, sample_rate, second)
+    return decoded
 
 
 def _existing(path: str | Path) -> Path:
@@ -234,20 +229,22 @@ def _existing(path: str | Path) -> Path:
 
 
 def _with_libsndfile(
-    path: Path, header: FlacHeader | None, read: Callable[[soundfile.SoundFile], _T | None]
+    path: str | Path, read: Callable[[soundfile.SoundFile, FlacHeader | None], _T | None]
 ) -> _T | None:
-    """``read(file)``; None if libsndfile does not read the file, or not to its end."""
+    """``read(file, FLAC header)``; None if libsndfile does not read the file, or not to its end."""
+    path = _existing(path)
+    header = check_whole(path)
     try:
         with soundfile.SoundFile(path) as file:
             check_length(file, path, header)
-            return read(file)
+            return read(file, header)
     except InputError:
         raise
     except LIBSNDFILE_ERRORS:
         return None
 
 
-def _finite(waveform: np.ndarray, path: Path) -> np.ndarray:
+def _finite(waveform: np.ndarray, path: str | Path) -> np.ndarray:
     if fault := fault_of(waveform):
         raise InputError(f"audio file {path} {fault}")
     return waveform
@@ -277,10 +274,8 @@ def _read_excerpt(file: soundfile.SoundFile, start: int, num_samples: int) -> np
 
 
 def _join(blocks: Iterable[tuple[np.ndarray, int]]) -> tuple[np.ndarray, int]:
-    arrays, rate = [], SAMPLE_RATE
-    for samples, rate in blocks:  # noqa: B007 the rate of the last block is the file's
-        arrays.append(samples)
-    return (arrays[0] if len(arrays) == 1 else np.concatenate(arrays, axis=1) if arrays else np.zeros((1, 0))), rate
+    arrays, rates = zip(*blocks)
+    return arrays[0] if len(arrays) == 1 else np.concatenate(arrays, axis=1), rates[-1]
 
 
 def _decoded_blocks(path: Path, header: FlacHeader | None) -> Iterator[tuple[np.ndarray, int]]:
@@ -306,8 +301,6 @@ def _decoded_blocks(path: Path, header: FlacHeader | None) -> Iterator[tuple[np.
                 given -= dropped
                 if dropped < samples.shape[1]:
                     yield samples[:, dropped:], rate
-        except InputError:
-            raise
         except Exception as second:
             raise _unreadable(path, first, second) from second
 
@@ -323,9 +316,7 @@ def _ffmpeg_whole(path: Path, header: FlacHeader | None, first: Exception) -> tu
             # Data behind the last frame may trip the strict decoder. The MD5 sum of all samples
             # outweighs the frames' CRCs.
             samples, rate = _join(ffmpeg_blocks(path, strict=False))
-            md5 = FlacDigest(header.bits)
-            md5.update(samples.T)
-            if md5.digest() != header.md5:
+            if not has_md5_of(samples, header):
                 raise
             return samples, rate
     except Exception as second:

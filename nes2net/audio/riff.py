@@ -3,8 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import BinaryIO, Literal
+from typing import BinaryIO, Literal, TypeAlias
 
+_ByteOrder: TypeAlias = Literal["little", "big"]
+
+# First bytes of the file → byte order of its sizes.
+_BYTE_ORDERS: dict[bytes, _ByteOrder] = {
+    **dict.fromkeys((b"RIFF", b"RF64", b"BW64"), "little"),
+    **dict.fromkeys((b"RIFX", b"FORM"), "big"),
+}
 # Programs that do not know how long a chunk will be write this size or more; with sizes of 64 bits,
 # the second.
 _UNKNOWN_SIZE, _UNKNOWN_LONG_SIZE = 0x7FFFF000, 1 << 62
@@ -19,23 +26,15 @@ def missing_audio(file: BinaryIO) -> tuple[int, int, str] | None:
     formats.
     """
     start = file.read(12)
-    size_of_file = file.seek(0, 2)
-    form, kind = start[:4], start[8:]
-    if form in (b"RIFF", b"RF64", b"BW64") and kind == b"WAVE":
-        return _missing_from_chunks(file, "little", size_of_file)
-    if (form == b"RIFX" and kind == b"WAVE") or (form == b"FORM" and kind in (b"AIFF", b"AIFC")):
-        return _missing_from_chunks(file, "big", size_of_file)
-    return None
-
-
-def _missing_from_chunks(
-    file: BinaryIO, order: Literal["little", "big"], size_of_file: int
-) -> tuple[int, int, str] | None:
+    order = _BYTE_ORDERS.get(start[:4])
+    if order is None or start[8:] not in (b"WAVE", b"AIFF", b"AIFC"):
+        return None
     unit_bytes, unit, long_size = 1, "bytes", None
-    for name, size, start in _chunks(file, order):
+    size_of_file = file.seek(0, 2)
+    for name, size, place in _chunks(file, order):
         body = file.read(min(size, 32))
         if name in (b"data", b"SSND"):
-            present, limit = size_of_file - start, _UNKNOWN_SIZE
+            present, limit = size_of_file - place, _UNKNOWN_SIZE
             # libsndfile and FFmpeg then read to the end
             if size == 0xFFFFFFFF and long_size is not None:
                 size, limit = long_size, _UNKNOWN_LONG_SIZE
@@ -53,9 +52,6 @@ def _missing_from_chunks(
 
 def lacks_length(file: BinaryIO) -> bool:
     """Whether a WAV file holds samples but announces none, as after a recorder was killed."""
-    start = file.read(12)
-    if start[:4] != b"RIFF" or start[8:] != b"WAVE":
-        return False
     for name, size, _ in _chunks(file, "little"):
         if name == b"data":
             head = file.read(8)
@@ -64,7 +60,7 @@ def lacks_length(file: BinaryIO) -> bool:
     return False
 
 
-def _chunks(file: BinaryIO, order: Literal["little", "big"]) -> Iterator[tuple[bytes, int, int]]:
+def _chunks(file: BinaryIO, order: _ByteOrder) -> Iterator[tuple[bytes, int, int]]:
     """Name, size and place of the body of each chunk, up to what cannot be a chunk."""
     position = 12
     for _ in range(_MOST_CHUNKS):

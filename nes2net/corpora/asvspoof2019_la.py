@@ -42,10 +42,7 @@ def trials(root: str | Path, split: str, *, protocols: str | Path | None = None)
         InputError: if the split is unknown, a folder or the protocol is missing, or a line of the
             protocol is malformed.
     """
-    files.check_split(split, CORPUS.splits, CORPUS.title)
-    files.corpus_root(root)
-    path = find_protocol(root, split, protocols)
-    return read_protocol(path, split, find_audio(root, split))
+    return CORPUS.read_split(root, split, protocols)
 
 
 def keys(path: str | Path, phase: str | None = None) -> list[Trial]:
@@ -98,16 +95,8 @@ def find_protocol(root: str | Path, split: str, protocols: str | Path | None = N
     :class:`~nes2net.corpora.protocol.NotFound` lists where it was sought.
     """
     split = files.known_split(split, CORPUS.splits, CORPUS.title)
-    root, (name,) = Path(root), _PROTOCOLS[split]
-    return files.first_file(
-        [
-            folder / inner / name
-            for folder in [*([] if protocols is None else [Path(protocols)]), root, root / "LA"]
-            for inner in _PROTOCOL_FOLDERS
-        ],
-        what=f"protocol of ASVspoof 2019 LA {split}",
-        remedy=f"give `protocols` the folder that holds {name}",
-    )
+    inner = [*_PROTOCOL_FOLDERS, *(f"LA/{folder}" for folder in _PROTOCOL_FOLDERS)]
+    return files.first_protocol(root, protocols, inner, _PROTOCOLS[split], f"ASVspoof 2019 LA {split}")
 
 
 def find_audio(root: str | Path, split: str) -> Path:
@@ -130,9 +119,8 @@ def _read_lines(path: Path, split: str | None, audio: Path | None, suffix: str) 
     for line, (speaker, utterance, _, attack, label) in files.read_rows(
         path, 5, "speaker, utterance, -, attack, label"
     ):
-        files.checked_id(utterance, path, line)
         yield Trial(
-            id=utterance,
+            id=files.checked_id(utterance, path, line),
             path=files.audio_path(audio, utterance, suffix),
             label=files.checked_word(label, files.ASVSPOOF_LABELS, "label", path, line),
             speaker=files.or_none(speaker),

@@ -30,7 +30,7 @@ def trials(root: str | Path, split: str = "eval", *, protocols: str | Path | Non
     They have the paths of their audio; no audio file is touched. Parameters and errors are those of
     :func:`nes2net.corpora.asvspoof2021_la.trials`, with DF for LA in all names.
     """
-    return la.eval_trials("DF", root, split, protocols)
+    return CORPUS.read_split(root, split, protocols)
 
 
 def keys(path: str | Path, phase: str | None = None) -> list[Trial]:
@@ -66,12 +66,12 @@ def _read_key(path: Path) -> Iterator[Trial]:
 
 def find_protocol(root: str | Path, split: str = "eval", protocols: str | Path | None = None) -> Path:
     """The protocol of ids, or :class:`~nes2net.corpora.protocol.NotFound`."""
-    return la.find_eval_protocol("DF", root, protocols)
+    return la.find_protocol(root, split, protocols, track="DF")
 
 
 def find_audio(root: str | Path, split: str = "eval") -> Path:
     """The folder of the audio, or :class:`~nes2net.corpora.protocol.NotFound`."""
-    return la.find_eval_audio("DF", root)
+    return la.find_audio(root, split, track="DF")
 
 
 #: The protocols of both tracks are lists of ids.
@@ -80,7 +80,7 @@ read_protocol = la.read_protocol
 
 def find_key(path: str | Path) -> Path:
     """The key of the countermeasure, ``CM/trial_metadata.txt``, in any layout of its archives."""
-    return la.find_track_key("DF", path)
+    return la.find_key(path, track="DF")
 
 
 CORPUS = Corpus(

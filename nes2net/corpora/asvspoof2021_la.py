@@ -38,7 +38,7 @@ def trials(root: str | Path, split: str = "eval", *, protocols: str | Path | Non
         InputError: if the split is unknown, a folder or the protocol is missing, or a line of the
             protocol is malformed.
     """
-    return eval_trials("LA", root, split, protocols)
+    return CORPUS.read_split(root, split, protocols)
 
 
 def keys(path: str | Path, phase: str | None = None) -> list[Trial]:
@@ -115,46 +115,32 @@ def asv_scores(path: str | Path, phase: str = "eval") -> tuple[np.ndarray, np.nd
     return np.array(scores["target"]), np.array(scores["nontarget"]), np.array(scores["spoof"])
 
 
-def eval_trials(track: str, root: str | Path, split: str, protocols: str | Path | None) -> list[Trial]:
-    """:func:`trials` of track ``"LA"`` or ``"DF"``."""
-    files.check_split(split, CORPUS.splits, f"ASVspoof 2021 {track}")
-    files.corpus_root(root)
-    path = find_eval_protocol(track, root, protocols)
-    return read_protocol(path, split, find_eval_audio(track, root))
+def find_protocol(
+    root: str | Path, split: str = "eval", protocols: str | Path | None = None, *, track: str = "LA"
+) -> Path:
+    """The protocol of ids, or :class:`~nes2net.corpora.protocol.NotFound`.
 
-
-def find_protocol(root: str | Path, split: str = "eval", protocols: str | Path | None = None) -> Path:
-    """The protocol of ids, or :class:`~nes2net.corpora.protocol.NotFound`."""
-    return find_eval_protocol("LA", root, protocols)
-
-
-def find_audio(root: str | Path, split: str = "eval") -> Path:
-    """The folder of the audio, or :class:`~nes2net.corpora.protocol.NotFound`."""
-    return find_eval_audio("LA", root)
+    In this function and the next ones, ``track`` is ``"LA"`` or ``"DF"``.
+    """
+    inner = (f"ASVspoof_{track}_cm_protocols", f"ASVspoof2021_{track}_eval", ".")
+    names = (f"ASVspoof2021.{track}.cm.eval.trl.txt",)
+    return files.first_protocol(root, protocols, inner, names, f"ASVspoof 2021 {track}")
 
 
 def read_protocol(path: Path, split: str | None = "eval", audio: Path | None = None) -> list[Trial]:
-    """The unlabelled trials of a protocol of ids.
+    """The unlabelled trials of a protocol of ids; their audio is ``audio/ID.flac``.
 
     :class:`InputError` names the file and line that is malformed.
     """
-    return files.protocol_trials(path, audio)
-
-
-def find_eval_protocol(track: str, root: str | Path, protocols: str | Path | None) -> Path:
-    """:func:`find_protocol` of track ``"LA"`` or ``"DF"``."""
-    root = Path(root)
-    folder, name = f"ASVspoof2021_{track}_eval", f"ASVspoof2021.{track}.cm.eval.trl.txt"
-    places = [root] if protocols is None else [Path(protocols), root]
-    return files.first_file(
-        [place / inner / name for place in places for inner in (f"ASVspoof_{track}_cm_protocols", folder, ".")],
-        what=f"protocol of ASVspoof 2021 {track}",
-        remedy=f"give `protocols` the folder that holds {name}",
+    listed = (
+        Trial(id=files.checked_id(utterance, path, line), path=files.audio_path(audio, utterance))
+        for line, (utterance,) in files.read_rows(path, 1, "utterance")
     )
+    return files.checked_trials(listed, path)
 
 
-def find_eval_audio(track: str, root: str | Path) -> Path:
-    """:func:`find_audio` of track ``"LA"`` or ``"DF"``."""
+def find_audio(root: str | Path, split: str = "eval", *, track: str = "LA") -> Path:
+    """The folder of the audio, or :class:`~nes2net.corpora.protocol.NotFound`."""
     root, folder = Path(root), f"ASVspoof2021_{track}_eval"
     return files.first_folder(
         [root / folder / "flac", root / "flac"],
@@ -163,13 +149,8 @@ def find_eval_audio(track: str, root: str | Path) -> Path:
     )
 
 
-def find_key(path: str | Path) -> Path:
+def find_key(path: str | Path, *, track: str = "LA") -> Path:
     """The key of the countermeasure, ``CM/trial_metadata.txt``, in any layout of its archives."""
-    return find_track_key("LA", path)
-
-
-def find_track_key(track: str, path: str | Path) -> Path:
-    """:func:`find_key` of track ``"LA"`` or ``"DF"``."""
     path = Path(path)
     if path.is_file():
         return path

@@ -43,10 +43,7 @@ def trials(root: str | Path, split: str, *, protocols: str | Path | None = None)
         InputError: if the split is unknown, a folder or the protocol is missing, or a line of the
             protocol is malformed.
     """
-    files.check_split(split, CORPUS.splits, CORPUS.title)
-    files.corpus_root(root)
-    path = find_protocol(root, split, protocols)
-    return read_protocol(path, split, find_audio(root, split))
+    return CORPUS.read_split(root, split, protocols)
 
 
 def keys(path: str | Path, phase: str | None = None) -> list[Trial]:
@@ -66,13 +63,7 @@ def keys(path: str | Path, phase: str | None = None) -> list[Trial]:
 def find_protocol(root: str | Path, split: str, protocols: str | Path | None = None) -> Path:
     """The protocol of ``split``, or :class:`~nes2net.corpora.protocol.NotFound`."""
     split = files.known_split(split, CORPUS.splits, CORPUS.title)
-    folders = [Path(root)] if protocols is None else [Path(protocols), Path(root)]
-    (name,) = _PROTOCOLS[split]
-    return files.first_file(
-        [folder / inner / name for folder in folders for inner in _PROTOCOL_FOLDERS],
-        what=f"protocol of ASVspoof 5 {split}",
-        remedy=f"give `protocols` the folder that holds {name}",
-    )
+    return files.first_protocol(root, protocols, _PROTOCOL_FOLDERS, _PROTOCOLS[split], f"ASVspoof 5 {split}")
 
 
 def find_audio(root: str | Path, split: str) -> Path:
@@ -93,9 +84,8 @@ def read_protocol(path: Path, split: str | None, audio: Path | None = None) -> l
 def _read_lines(path: Path, split: str | None, audio: Path | None) -> Iterator[Trial]:
     for line, row in files.read_rows(path, 10, _FIELDS):
         speaker, utterance, gender, codec, quality, seed, attack_type, attack, label, _ = row
-        files.checked_id(utterance, path, line)
         yield Trial(
-            id=utterance,
+            id=files.checked_id(utterance, path, line),
             path=files.audio_path(audio, utterance),
             label=files.checked_word(label, files.ASVSPOOF_LABELS, "label", path, line),
             speaker=files.or_none(speaker),

@@ -6,6 +6,7 @@ import os
 import re
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -35,11 +36,6 @@ class SplitCheck:
     extra: list[str] = field(default_factory=list)
     decoding: Decoding | None = None
     problems: list[str] = field(default_factory=list)
-
-    @property
-    def labelled(self) -> bool:
-        """Whether there are labelled trials of both classes."""
-        return bool(self.counts.bonafide and self.counts.spoof)
 
     @property
     def why_no_audio(self) -> str:
@@ -100,22 +96,21 @@ class CorpusCheck:
         for part in self.splits:
             for task, split in (("train", "train"), ("validate", "dev")):
                 if part.split in (split, WHOLE):
-                    train.append((task, _verdict(part.why_no_audio or ("" if part.labelled else _UNLABELLED))))
+                    train.append((task, _verdict(part.why_no_audio or ("" if part.counts.labelled else _UNLABELLED))))
             name = "" if self.is_whole else f" {part.split}"
             readable = len(part.present) - len(part.decoding.unreadable if part.decoding else ())
             score.append((f"score{name}", _verdict(part.why_no_audio, "in part" if readable else "no")))
             if self.key is None:
-                evaluate.append((f"evaluate{name}", self._evaluation(part.split, part.labelled, _UNLABELLED)))
+                evaluate.append((f"evaluate{name}", self._evaluation(part.split, part.counts, _UNLABELLED)))
         if self.key is not None:
             reason = "the keys are not there" if self.key.path is None else "the keys cannot be used"
             for phase in self.key.counts or ("eval",):
                 counts = self.key.counts.get(phase, Counts(0))
-                labelled = bool(counts.bonafide and counts.spoof)
-                evaluate.append((f"evaluate {phase}", self._evaluation(phase, labelled, reason)))
+                evaluate.append((f"evaluate {phase}", self._evaluation(phase, counts, reason)))
         return train + score + evaluate
 
-    def _evaluation(self, phase: str, labelled: bool, reason: str) -> str:
-        if not labelled:
+    def _evaluation(self, phase: str, counts: Counts, reason: str) -> str:
+        if not counts.labelled:
             return f"no: {reason}"
         if self.asv_problem is None or phase != "eval":
             return "yes"
@@ -207,7 +202,8 @@ def _check_split(
         trials = corpus.read_protocol(part.protocol, split, part.audio)
     except NotFound as error:
         part.problems.append(f"its protocol is {_not_there(error.tried, corpus, 'protocol')}")
-        trials = _without_protocol(corpus, root, split)
+        with suppress(InputError):  # some corpora can be scored without a protocol
+            trials = corpus.trials(root, split)
     except InputError as error:
         part.problems.append(f"{error}{_obtain(corpus, 'protocol')}")
     part.counts = count(trials)
@@ -227,14 +223,6 @@ def _check_split(
                 f"{_obtain(corpus, 'audio')}"
             )
     return part, trials
-
-
-def _without_protocol(corpus: Corpus, root: Path, split: str) -> list[Trial]:
-    """The unlabelled trials of the corpora that can be scored without a protocol."""
-    try:
-        return corpus.trials(root, split)
-    except InputError:
-        return []
 
 
 def _check_files(part: SplitCheck, trials: Sequence[Trial], beside: str | None) -> int:

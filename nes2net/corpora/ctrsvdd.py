@@ -101,12 +101,7 @@ def official_table(trials: Sequence[Trial], scores: NDArray) -> list[OfficialRow
 def find_protocol(root: str | Path, split: str, protocols: str | Path | None = None) -> Path:
     """The protocol of ``split``, or :class:`~nes2net.corpora.protocol.NotFound`."""
     split = files.known_split(split, CORPUS.splits, CORPUS.title)
-    folders = [Path(root)] if protocols is None else [Path(protocols), Path(root)]
-    return files.first_file(
-        [folder / inner / name for folder in folders for inner in (".", *_AUDIO[split]) for name in _PROTOCOLS[split]],
-        what=f"protocol of CtrSVDD {split}",
-        remedy=f"give `protocols` the folder that holds {_PROTOCOLS[split][0]}",
-    )
+    return files.first_protocol(root, protocols, (".", *_AUDIO[split]), _PROTOCOLS[split], f"CtrSVDD {split}")
 
 
 def find_audio(root: str | Path, split: str) -> Path:
@@ -130,9 +125,8 @@ def _read_lines(path: Path, split: str | None, audio: Path | None) -> Iterator[T
     for line, (source, singer, utterance, _, attack, label) in files.read_rows(
         path, 6, "source set, singer, utterance, -, attack, label"
     ):
-        files.checked_id(utterance, path, line)
         yield Trial(
-            id=utterance,
+            id=files.checked_id(utterance, path, line),
             path=files.audio_path(audio, utterance),
             label=files.checked_word(label, _LABELS, "label", path, line),
             speaker=files.or_none(singer),

@@ -195,11 +195,11 @@ def _id(path: Path) -> str:
 
 def _read_list(path: Path, audio: Path) -> Iterator[Trial]:
     rows = files.read_csv(path, "\t" if path.suffix == ".tsv" else ",")
-    _, first = next(rows, (1, []))
+    line, first = next(rows, (1, []))
     header = [name.strip().lower() for name in first]
     file_column = next((header.index(name) for name in _PATH_COLUMNS if name in header), None)
     if file_column is None:
-        raise InputError(f"{path}, line 1: expected a column 'path' (and 'label'), found {','.join(header)!r}")
+        raise InputError(f"{path}, line {line}: expected a column 'path' (and 'label'), found {','.join(header)!r}")
     split_columns = [name for name in _SPLIT_COLUMNS if name in header]
     if "extra" in header or len(split_columns) > 1:
         wrong = (
@@ -207,12 +207,10 @@ def _read_list(path: Path, audio: Path) -> Iterator[Trial]:
             if "extra" in header
             else "there are the columns 'split' and 'phase', which say the same"
         )
-        raise InputError(f"{path}, line 1: {wrong}; rename or remove it")
+        raise InputError(f"{path}, line {line}: {wrong}; rename or remove it")
     columns = {name: header.index(name) for name in ("id", "label", *split_columns, *_FIELDS) if name in header}
     further = [(i, name) for i, name in enumerate(header) if i != file_column and name and name not in columns]
     for line, row in rows:
-        if not row:
-            continue
         if len(row) != len(header) or not Path(row[file_column]).name:
             raise InputError(
                 f"{path}, line {line}: expected {len(header)} fields ({', '.join(header)}), found {len(row)}: {','.join(row)[:120]!r}"

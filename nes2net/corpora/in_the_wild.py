@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from nes2net.audio.crop import IN_THE_WILD_SAMPLES
@@ -49,12 +50,8 @@ def trials(root: str | Path, split: str = "eval", *, protocols: str | Path | Non
         if protocols is not None:
             raise
         labelled = {}
-    found = []
-    for name in names:
-        id = name.removesuffix(".wav")
-        known = labelled.get(id)
-        found.append(Trial(id, audio / name, known.label, known.speaker) if known else Trial(id, audio / name))
-    return found
+    ids = [name.removesuffix(".wav") for name in names]
+    return [replace(labelled.get(id, Trial(id)), path=audio / f"{id}.wav") for id in ids]
 
 
 def keys(path: str | Path, phase: str | None = None) -> list[Trial]:
@@ -103,14 +100,12 @@ def read_protocol(path: Path, split: str | None = "eval", audio: Path | None = N
 
 def _read_meta(path: Path, audio: Path | None) -> Iterator[Trial]:
     rows = files.read_csv(path)
-    _, header = next(rows, (1, []))
+    line, header = next(rows, (1, []))
     missing = {"file", "speaker", "label"} - set(header)
     if missing:
-        raise InputError(f"{path}, line 1: expected the columns file,speaker,label, found {','.join(header)!r}")
+        raise InputError(f"{path}, line {line}: expected the columns file,speaker,label, found {','.join(header)!r}")
     file, speaker, label = (header.index(name) for name in ("file", "speaker", "label"))
     for line, row in rows:
-        if not row:
-            continue
         if len(row) != len(header):
             raise InputError(
                 f"{path}, line {line}: expected {len(header)} fields ({', '.join(header)}), found {len(row)}"

@@ -140,10 +140,6 @@ def _as_array(value: Any) -> NDArray:
     raise ValueError(f"it holds a {type(value).__name__} where an array was expected")
 
 
-def _reconstruct(*_: Any) -> _Array:
-    return _Array()
-
-
 def _from_buffer(data: Any, dtype: Any, shape: Any, order: Any) -> _Array:
     """Make an array as pickle protocol 5 writes it."""
     array = _Array()
@@ -154,9 +150,7 @@ def _from_buffer(data: Any, dtype: Any, shape: Any, order: Any) -> _Array:
 def _scalar(dtype: Any, data: Any) -> Any:
     if len(data) > _LONGEST_SCALAR:
         raise ValueError(f"a single value has {len(data)} bytes")
-    array = _Array()
-    array.__setstate__((1, (), dtype, False, data))
-    return array.numpy()[()]
+    return _from_buffer(data, dtype, (), "C").numpy()[()]
 
 
 def _empty() -> bytes:
@@ -165,7 +159,7 @@ def _empty() -> bytes:
 
 
 _ALLOWED = {
-    **{(f"numpy.{core}.multiarray", "_reconstruct"): _reconstruct for core in ("core", "_core")},
+    **{(f"numpy.{core}.multiarray", "_reconstruct"): _Array for core in ("core", "_core")},
     **{(f"numpy.{core}.multiarray", "scalar"): _scalar for core in ("core", "_core")},
     **{(f"numpy.{core}.numeric", "_frombuffer"): _from_buffer for core in ("core", "_core")},
     ("numpy", "ndarray"): _Array,

@@ -52,10 +52,7 @@ def trials(root: str | Path, split: str, *, protocols: str | Path | None = None)
         InputError: if the split is unknown, a folder or the protocol is missing, or a line of the
             protocol is malformed.
     """
-    files.check_split(split, CORPUS.splits, CORPUS.title)
-    files.corpus_root(root)
-    path = find_protocol(root, split, protocols)
-    return read_protocol(path, split, find_audio(root, split))
+    return CORPUS.read_split(root, split, protocols)
 
 
 def keys(path: str | Path, phase: str | None = None) -> list[Trial]:
@@ -109,13 +106,7 @@ def segment_labels(path: str | Path, split: str, resolution: int = 20) -> dict[s
 def find_protocol(root: str | Path, split: str, protocols: str | Path | None = None) -> Path:
     """The protocol of ``split``, or :class:`~nes2net.corpora.protocol.NotFound`."""
     split = files.known_split(split, CORPUS.splits, CORPUS.title)
-    folders = [Path(root)] if protocols is None else [Path(protocols), Path(root)]
-    (name,) = _PROTOCOLS[split]
-    return files.first_file(
-        [folder / inner / name for folder in folders for inner in _PROTOCOL_FOLDERS],
-        what=f"protocol of PartialSpoof {split}",
-        remedy=f"give `protocols` the folder that holds {name}",
-    )
+    return files.first_protocol(root, protocols, _PROTOCOL_FOLDERS, _PROTOCOLS[split], f"PartialSpoof {split}")
 
 
 def find_audio(root: str | Path, split: str) -> Path:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gc
 import hashlib
+import itertools
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -44,6 +45,21 @@ def first_file(candidates: Iterable[Path], *, what: str, remedy: str) -> Path:
 def first_folder(candidates: Iterable[Path], *, what: str, remedy: str) -> Path:
     """The first of ``candidates`` that is a folder, or :class:`NotFound` with the ``remedy``."""
     return _first(candidates, Path.is_dir, what, remedy)
+
+
+def first_protocol(
+    root: str | Path, protocols: str | Path | None, inner: Iterable[str], names: Sequence[str], what: str
+) -> Path:
+    """The first of ``names`` in one of the folders ``inner`` of ``protocols``, then of ``root``.
+
+    :class:`NotFound` if there is none of them.
+    """
+    folders = [Path(root)] if protocols is None else [Path(protocols), Path(root)]
+    return first_file(
+        [folder / place / name for folder, place, name in itertools.product(folders, inner, names)],
+        what=f"protocol of {what}",
+        remedy=f"give `protocols` the folder that holds {names[0]}",
+    )
 
 
 def _first(candidates: Iterable[Path], exists: Callable[[Path], bool], what: str, remedy: str) -> Path:
@@ -107,23 +123,22 @@ def read_rows(path: Path, num_fields: int, fields: str) -> Iterator[tuple[int, l
 
 
 def read_csv(path: Path, delimiter: str = ",") -> Iterator[tuple[int, list[str]]]:
-    """Number of the first line and fields of each row of ``path``, also of rows without fields.
+    """Number of the first line and fields of each row of ``path`` that is not blank.
 
     Raises:
         InputError: if quotation marks do not match, or a field is far longer than any real one.
     """
     rows = csv.reader(read_text(path).splitlines(), delimiter=delimiter, strict=True)
-    while True:
-        line = rows.line_num + 1
-        try:
-            row = next(rows)
-        except StopIteration:
-            return
-        except csv.Error as error:
-            raise InputError(
-                f"{path}, line {line}: not a row of a CSV file ({error}); close or double its quotation marks"
-            ) from error
-        yield line, row
+    line = 1
+    try:
+        for row in rows:
+            if row:
+                yield line, row
+            line = rows.line_num + 1
+    except csv.Error as error:
+        raise InputError(
+            f"{path}, line {line}: not a row of a CSV file ({error}); close or double its quotation marks"
+        ) from error
 
 
 def checked_id(utterance: str, path: Path, line: int) -> str:
@@ -267,14 +282,3 @@ def select_phase(trials: Sequence[Trial], phase: str | None) -> list[Trial]:
 def audio_path(audio: Path | None, utterance: str, suffix: str = ".flac") -> Path | None:
     """``audio/utterance.flac``; None if there is no folder of audio."""
     return None if audio is None else audio / f"{utterance}{suffix}"
-
-
-def protocol_trials(protocol: Path, audio: Path | None) -> list[Trial]:
-    """The unlabelled trials of a protocol with one id a line; their audio is ``audio/ID.flac``."""
-    return checked_trials(
-        (
-            Trial(id=checked_id(utterance, protocol, line), path=audio_path(audio, utterance))
-            for line, (utterance,) in read_rows(protocol, 1, "utterance")
-        ),
-        protocol,
-    )

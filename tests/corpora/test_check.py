@@ -54,7 +54,7 @@ def test_whole(whole, name):
     for part in found.splits:
         assert part.counts.trials == len(part.present) == part.decoding.files == 4
         assert part.extra == [] and part.decoding.seconds > 0
-        assert part.labelled == (name not in ("asvspoof2021_la", "asvspoof2021_df"))
+        assert part.counts.labelled == (name not in ("asvspoof2021_la", "asvspoof2021_df"))
     if name.startswith("asvspoof2021"):
         assert [(phase, c.bonafide, c.spoof) for phase, c in found.key.counts.items()] == [("eval", 2, 2)]
 

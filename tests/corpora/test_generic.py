@@ -45,6 +45,15 @@ def test_a_list_without_parts_is_the_same_for_every_part(tmp_path):
     assert generic.keys(file) == trials[:1]
 
 
+def test_blank_lines_are_skipped_and_counted(tmp_path):
+    file = write(tmp_path / "list.csv", "\npath,label\n\na.wav,real\n\n")
+    assert [t.id for t in generic.trials(file)] == ["a"]
+    with pytest.raises(InputError, match="line 4: unknown label 'x'"):
+        generic.trials(write(file, "\npath,label\n\na.wav,x\n"))
+    with pytest.raises(InputError, match="line 2: expected a column 'path'"):
+        generic.trials(write(file, "\nname,label\n"))
+
+
 def test_a_list_for_each_part(tmp_path):
     for name in ("train", "validation"):
         write(tmp_path / f"{name}.csv", f"path,label\n{name}.wav,spoof\n")
