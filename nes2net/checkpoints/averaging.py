@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -40,63 +40,48 @@ def average_checkpoints(
         raise InputError(f"averaging mode is one of {', '.join(MODES)}, not '{mode}'")
     if not paths:
         raise InputError("no checkpoints to average: give at least one file")
-    if weights is None:
-        return _legacy_mean(paths) if mode == "legacy" else _mean(paths)
     if mode == "legacy":
-        raise InputError("the published code has no weights: use `mode=mean`")
+        if weights is not None:
+            raise InputError("the published code has no weights: use `mode=mean`")
+        return _legacy_mean(paths)
+    if weights is None:
+        return _mean(paths)
     if len(weights) != len(paths) or not all(0 <= w < math.inf for w in weights) or not sum(weights):
         raise InputError(
             f"{len(paths)} checkpoints need {len(paths)} weights of at least 0, not all 0; given: {list(weights)}"
         )
-    return _weighted_mean(paths, [w / sum(weights) for w in weights])
+    return _mean(paths, [w / sum(weights) for w in weights])
 
 
-def _mean(paths: Sequence[str | Path]) -> OrderedDict[str, Tensor]:
-    total = _accumulate(paths, lambda _, tensor: tensor)  # integers are summed as integers
-
-    def mean(total: Tensor) -> Tensor:
-        return total / len(paths) if total.is_floating_point() else total // len(paths)
-
-    return _cast(total, mean, paths[0])
-
-
-def _weighted_mean(paths: Sequence[str | Path], weights: Sequence[float]) -> OrderedDict[str, Tensor]:
-    total = _accumulate(paths, lambda number, tensor: tensor.double() * weights[number])
-    return _cast(total, lambda total: total, paths[0])
-
-
-def _accumulate(paths: Sequence[str | Path], term: Callable[[int, Tensor], Tensor]) -> OrderedDict[str, Tensor]:
-    """Sum ``term(number of the checkpoint, tensor)`` over all checkpoints, in float64 or int64."""
+def _mean(paths: Sequence[str | Path], shares: Sequence[float] | None = None) -> OrderedDict[str, Tensor]:
+    """Sum all checkpoints, each times its share; without shares, divide the sum by their number."""
     total: OrderedDict[str, Tensor] = OrderedDict()
     like: dict[str, Tensor] = {}
     for number, path in enumerate(paths):
         state = load_state_dict(path)
-        like = like or _shapes(state)
+        like = like or {key: tensor.to("meta") for key, tensor in state.items()}
         check_fit(state, like, f"{path} (averaged with others)")
         while state:  # free each tensor as soon as it has been added
             key, tensor = state.popitem(last=False)
-            value = term(number, tensor)
-            value = value.to(torch.float64 if value.is_floating_point() else torch.int64)
+            if shares is not None:
+                value = tensor.double() * shares[number]
+            else:  # integers are summed as integers
+                value = tensor.to(torch.float64 if tensor.is_floating_point() else torch.int64)
             total[key] = total[key].add_(value) if key in total else value.clone()
-    return total
-
-
-def _cast(
-    total: OrderedDict[str, Tensor], mean: Callable[[Tensor], Tensor], first: str | Path
-) -> OrderedDict[str, Tensor]:
-    """Take ``mean`` of each sum, with the data types and metadata of the first checkpoint."""
-    state = load_state_dict(first)
+    first = load_state_dict(paths[0])  # again, for its data types and metadata
     result = OrderedDict()
-    for key, tensor in state.items():
-        value = mean(total.pop(key))
-        if value.is_floating_point() and not tensor.is_floating_point():
+    for key, tensor in first.items():
+        value = total.pop(key)
+        if shares is None:
+            value = _divided(value, len(paths))
+        elif not tensor.is_floating_point():
             value = value.round()
         result[key] = value.to(tensor.dtype)
-    return with_metadata(result, metadata_of(state))
+    return with_metadata(result, metadata_of(first))
 
 
-def _shapes(state: OrderedDict[str, Tensor]) -> dict[str, Tensor]:
-    return {key: torch.empty(tensor.shape, device="meta") for key, tensor in state.items()}
+def _divided(total: Tensor, number: int) -> Tensor:
+    return total / number if total.is_floating_point() else total // number
 
 
 def _legacy_mean(paths: Sequence[str | Path]) -> OrderedDict[str, Tensor]:
@@ -110,5 +95,5 @@ def _legacy_mean(paths: Sequence[str | Path]) -> OrderedDict[str, Tensor]:
         for key, tensor in state.items():
             total[key] = total[key].add_(tensor) if key in total else tensor.clone()
     for key, tensor in total.items():
-        total[key] = tensor / len(paths) if tensor.is_floating_point() else tensor // len(paths)
+        total[key] = _divided(tensor, len(paths))
     return with_metadata(total, metadata_of(first))

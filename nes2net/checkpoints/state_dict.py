@@ -144,9 +144,6 @@ class Misfit:
     left_over: list[str]
     shapes: list[str]
 
-    def __bool__(self) -> bool:
-        return bool(self.missing or self.left_over or self.shapes)
-
     def __len__(self) -> int:
         return len(self.missing) + len(self.left_over) + len(self.shapes)
 

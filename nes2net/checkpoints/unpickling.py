@@ -12,6 +12,7 @@ import sys
 from _compat_pickle import IMPORT_MAPPING, NAME_MAPPING
 from collections import OrderedDict, deque
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
@@ -46,18 +47,18 @@ _HARMLESS = (
     "torch.optim.",
     "torch.device",
 )
-_HARMLESS_BUILTINS = (
-    "int",
-    "float",
-    "complex",
-    "bool",
-    "str",
-    "bytes",
-    "tuple",
-    "object",
-    "slice",
-    "NoneType",
-)
+_HARMLESS_BUILTINS = {
+    "builtins.int",
+    "builtins.float",
+    "builtins.complex",
+    "builtins.bool",
+    "builtins.str",
+    "builtins.bytes",
+    "builtins.tuple",
+    "builtins.object",
+    "builtins.slice",
+    "builtins.NoneType",
+}
 
 
 class Record:
@@ -143,13 +144,12 @@ class TensorUnpickler(GuardedUnpickler):
     dispatch: ClassVar = {**GuardedUnpickler.dispatch, pickle.BUILD[0]: load_build}
 
 
+@dataclass(eq=False, slots=True)
 class _Storage:
     """Bytes, and the data type of the numbers in them."""
 
-    __slots__ = ("data", "dtype")
-
-    def __init__(self, data: torch.UntypedStorage, dtype: torch.dtype) -> None:
-        self.data, self.dtype = data, dtype
+    data: torch.UntypedStorage
+    dtype: torch.dtype
 
 
 def _refused(full_name: str) -> bool:
@@ -157,8 +157,7 @@ def _refused(full_name: str) -> bool:
     package = full_name.partition(".")[0]
     if package not in sys.stdlib_module_names and package != "torch":
         return False
-    builtin = full_name.removeprefix("builtins.")
-    return not (full_name.startswith(_HARMLESS) or (builtin != full_name and builtin in _HARMLESS_BUILTINS))
+    return not (full_name.startswith(_HARMLESS) or full_name in _HARMLESS_BUILTINS)
 
 
 def _rebuild_tensor(storage: _Storage, offset: int, size: tuple, stride: tuple, *_: Any) -> Tensor:

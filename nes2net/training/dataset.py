@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from nes2net.audio.cache import AudioCache
-from nes2net.audio.crop import CROPS, head_crop, random_crop, random_tiled_crop
+from nes2net.audio.crop import head_crop, random_crop, random_tiled_crop
 from nes2net.audio.read import load_audio, load_head
 from nes2net.augment import NoiseAugmentation, RawBoostParameters, rawboost
 from nes2net.augment.legacy import LegacyStream
@@ -78,8 +78,6 @@ class TrainingSet(Dataset):
         cache: AudioCache | None = None,
         stream: LegacyStream | None = None,
     ) -> None:
-        if crop not in CROPS:
-            raise InputError(f"crop is one of {', '.join(CROPS)}, not '{crop}'")
         self.trials = trials
         self.num_samples = num_samples
         self.algo = algo

@@ -24,7 +24,7 @@ from nes2net.training.optimisation import learning_rate
 from nes2net.training.sampling import by_step
 from nes2net.training.seeding import seed_step
 from nes2net.training.state import Progress, RunState
-from nes2net.training.validation import Validator
+from nes2net.training.validation import Validator, is_due
 
 
 @dataclass
@@ -55,7 +55,7 @@ class Trainer:
             with self.stop.deferred():
                 self.train_epoch(epoch)
             values = {"loss": self.state.progress.loss, "lr": self.state.progress.lr}
-            if self.validator.due(epoch):
+            if is_due(epoch, self.recipe.train, self.recipe.validation):
                 values |= self.validator.run(epoch)
             with self.stop.deferred():
                 self.end_epoch(epoch, values)

@@ -58,8 +58,6 @@ class _ClassWeighted(Criterion):
 
     def __init__(self, class_weights: Sequence[float]) -> None:
         super().__init__()
-        if len(class_weights) != 2 or not all(0 < weight < math.inf for weight in class_weights):
-            raise InputError(f"class_weights are two numbers above 0 (spoof, bona fide), not {list(class_weights)}")
         self.register_buffer("weight", torch.tensor(class_weights, dtype=torch.float64), persistent=False)
 
     def weight_of(self, targets: Tensor) -> Tensor:
@@ -116,11 +114,6 @@ class BinaryFocal(Criterion):
 
     def __init__(self, gamma: float = 2.0, alpha: float = 0.25, label_smoothing: float = 0.0) -> None:
         super().__init__()
-        if gamma < 0 or alpha <= 0 or not 0 <= label_smoothing < 1:
-            raise InputError(
-                "focal loss: gamma ≥ 0, alpha > 0 and label_smoothing from 0 to below 1, "
-                f"not {gamma}, {alpha}, {label_smoothing}"
-            )
         self.gamma, self.alpha, self.label_smoothing = gamma, alpha, label_smoothing
 
     def weight_of(self, targets: Tensor) -> Tensor:
@@ -168,8 +161,6 @@ class AngularSoftmax(_ClassWeighted):
         lambda_decay: float = 0.1,
     ) -> None:
         super().__init__(class_weights)
-        if isinstance(margin, bool) or not isinstance(margin, int) or margin < 1:
-            raise InputError(f"the angular margin is a whole number of at least 1, not {margin!r}")
         if not 0 <= lambda_min <= lambda_max or lambda_decay < 0:
             raise InputError(
                 f"angular softmax: 0 ≤ lambda_min ≤ lambda_max and lambda_decay ≥ 0, not {lambda_min}, {lambda_max}, {lambda_decay}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sized
@@ -71,19 +70,15 @@ class Meter(Generic[T]):
         )
 
     def __iter__(self) -> Iterator[T]:
-        iterator = iter(self.batches)
+        asked = self.clock()
         try:
-            for number in itertools.count():
-                asked = self.clock()
-                if number == 1:
-                    self._began = asked
-                try:
-                    batch = next(iterator)
-                except StopIteration:
-                    return
-                if number > 0:
+            for batch in self.batches:
+                if self._began is not None:
                     self.waited += self.clock() - asked
                 yield batch
+                asked = self.clock()
+                if self._began is None:
+                    self._began = asked
         finally:
             self.bar.close()
 

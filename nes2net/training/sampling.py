@@ -62,8 +62,6 @@ class EpochBatches(Sampler[list[tuple[int, int]]]):
         world_size: int = 1,
         accumulate: int = 1,
     ) -> None:
-        if batch_size < 1 or accumulate < 1:
-            raise InputError(f"batch size and accumulation are at least 1, not {batch_size} and {accumulate}")
         if shuffle and batch_size < accumulate * world_size:
             raise InputError(
                 f"a batch of {batch_size} cannot be cut into {accumulate} × {world_size} parts: `train.batch_size` "
@@ -73,12 +71,12 @@ class EpochBatches(Sampler[list[tuple[int, int]]]):
         self.length, self.batch_size, self.seed, self.shuffle = length, batch_size, seed, shuffle
         self.rank, self.world_size, self.accumulate = rank, world_size, accumulate
         self.epoch, self.start = 1, 0
+        #: without ``shuffle``, first item of each of this process's batches
+        self._firsts = range(rank * batch_size, length, world_size * batch_size)
 
     def __len__(self) -> int:
         """Number of steps in an epoch; without ``shuffle``, of this process's batches."""
-        if self.shuffle:
-            return self.length // self.batch_size
-        return len(range(self.rank, -(-self.length // self.batch_size), self.world_size))
+        return self.length // self.batch_size if self.shuffle else len(self._firsts)
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
         return self._training_parts() if self.shuffle else self._batches_in_order()
@@ -92,10 +90,7 @@ class EpochBatches(Sampler[list[tuple[int, int]]]):
                 yield [(self.epoch, int(index)) for index in part]
 
     def _batches_in_order(self) -> Iterator[list[tuple[int, int]]]:
-        for batch in range(
-            self.rank + self.start * self.world_size, -(-self.length // self.batch_size), self.world_size
-        ):
-            first = batch * self.batch_size
+        for first in self._firsts[self.start :]:
             yield [(self.epoch, index) for index in range(first, min(first + self.batch_size, self.length))]
 
 

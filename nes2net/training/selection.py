@@ -38,7 +38,7 @@ def measures(augment: AugmentConfig, validation: ValidationConfig) -> list[str]:
 class Selection:
     """The epochs of a run so far, judged by ``recipe``.
 
-    Everything is derived from ``history``, which has a row per epoch. An epoch is improved if one
+    Everything is derived from ``history``, plain data with a row per epoch. An epoch is improved if one
     of its :func:`measures` is at most the best so far, as published. An epoch without validation is
     never improved.
 
@@ -97,13 +97,6 @@ class Selection:
         kept = self.kept_epochs()
         files = [self.folder / f"epoch_{row['epoch']}.pth" for row in self.history if row["epoch"] not in kept]
         return [file for file in files if file.is_file()]
-
-    def state(self) -> list[Row]:
-        """Return plain data for :meth:`load_state`."""
-        return [dict(row) for row in self.history]
-
-    def load_state(self, state: list[Row]) -> None:
-        self.history = [dict(row) for row in state]
 
     def write_history(self) -> None:
         """Write ``history.json``: a list with a row per epoch."""

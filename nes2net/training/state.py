@@ -92,7 +92,7 @@ class RunState:
             "model": self.detector.config,
             "detector": self.detector.state_dict(),
             "optimizer": self.optimizer.state_dict(),
-            "selection": self.selection.state(),
+            "selection": self.selection.history,
             "scaler": self.scaler.state_dict() if self.scaler else None,
             "stream": self.stream.state() if self.stream else None,
             "progress": progress,
@@ -126,7 +126,7 @@ class RunState:
             for name, value in moments.items():
                 if isinstance(value, Tensor) and value.device.type == "cpu":  # otherwise it is a copy already
                     moments[name] = value.clone()
-        self.selection.load_state(content["selection"])
+        self.selection.history = content["selection"]
         if self.scaler:
             self.scaler.load_state_dict(content["scaler"])
         if self.stream:

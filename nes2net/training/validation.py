@@ -77,8 +77,7 @@ class Validator:
     Each of n processes takes every n-th batch, and all of them get the same values.
 
     Args:
-        recipe: names the epochs to validate, the corpus, whose rule for the EER is used, and the
-            seed of the bootstrap.
+        recipe: names the corpus, whose rule for the EER is used, and the seed of the bootstrap.
         objective: computes the loss and the scores of a batch.
         loaders: this process's batches of each pass, by the names of :func:`passes`, in the order
             of the set (:class:`nes2net.training.sampling.EpochBatches`).
@@ -90,10 +89,6 @@ class Validator:
         self.recipe, self.objective, self.loaders, self.accelerator = recipe, objective, loaders, accelerator
         self.eer_method = corpora.get(recipe.data.corpus).eer_method
         self.bad_files: set[str] = set()
-
-    def due(self, epoch: int) -> bool:
-        """Tell whether ``epoch`` ends with a validation."""
-        return is_due(epoch, self.recipe.train, self.recipe.validation)
 
     def run(self, epoch: int) -> dict[str, float]:
         """Measure ``val_loss_…``, ``val_eer_…`` and ``val_min_dcf_…`` of each pass, as fractions.

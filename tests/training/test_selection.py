@@ -118,9 +118,9 @@ def test_a_resumed_selection_goes_on_as_if_it_had_not_stopped():
     run(whole)
     for epoch, pair in enumerate(PAIRS, 1):
         run_one(torn, epoch, pair)
-        state = json.loads(json.dumps(torn.state()))  # plain data
+        state = json.loads(json.dumps(torn.history))  # plain data
         torn = make(validation={"patience": 3})
-        torn.load_state(state)
+        torn.history = state
     assert [row["improved"] for row in torn.history] == [row["improved"] for row in whole.history]
     assert torn.kept_epochs() == whole.kept_epochs() and torn.should_stop == whole.should_stop
 
