@@ -15,7 +15,6 @@ import numpy as np
 
 from nes2net.audio.crop import head_crop
 from nes2net.audio.files import recordings_below
-from nes2net.audio.read import count_samples, load_audio, load_excerpt
 from nes2net.errors import InputError
 
 
@@ -96,12 +95,16 @@ class NoiseAugmentation:
         return add_noise(x, np.mean(excerpts, axis=0), rng.uniform(*category.snr))
 
     def _reverberated(self, x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        from nes2net.audio.read import load_audio  # start-up: `nes2net.augment` is imported for --help
+
         path = self.impulse_responses[rng.integers(len(self.impulse_responses))]
         return reverberate(x, load_audio(path, channel=0), str(path))
 
 
 def draw_excerpt(file: NoiseFile, num_samples: int, rng: np.random.Generator) -> np.ndarray:
     """Read ``num_samples`` of ``file`` from a random place; a shorter file is repeated."""
+    from nes2net.audio.read import load_excerpt  # start-up: `nes2net.augment` is imported for --help
+
     spare = file.num_samples - num_samples
     start = int(rng.integers(spare + 1)) if spare > 0 else 0
     return head_crop(load_excerpt(file.path, start, num_samples), num_samples, str(file.path))
@@ -208,6 +211,8 @@ def _folder(root: str | Path, what: str, example: str) -> Path:
 
 
 def _checked_length(path: Path) -> int:
+    from nes2net.audio.read import count_samples  # start-up: `nes2net.augment` is imported for --help
+
     num_samples = count_samples(path)
     if num_samples == 0:
         raise InputError(f"audio file {path} has no samples; take it out of its folder")
