@@ -8,6 +8,7 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from nes2net.augment import RawBoostParameters
 from nes2net.cli.entry import OneLineParser, add_debug, add_device, run
 from nes2net.cli.published.lines import (
     TrainingLines,
@@ -118,7 +119,6 @@ def build_parser() -> OneLineParser:
     add("--cudnn-deterministic-toggle", action="store_false", help="allow cuDNN algorithms that are not deterministic")
     add("--cudnn-benchmark-toggle", action="store_true", help="let cuDNN time its algorithms and take the fastest")
     add("--algo", type=int, default=8, help="RawBoost algorithm 0 (none) to 11; the published recipe has 4")
-    from nes2net.augment import RawBoostParameters  # start-up: augment reads audio
 
     defaults = vars(RawBoostParameters())
     for name, text in _RAWBOOST.items():
@@ -268,7 +268,6 @@ def backend_from_flags(args: argparse.Namespace) -> dict[str, Any]:
 
 def recipe_from_flags(args: argparse.Namespace) -> Recipe:
     """Build the recipe from the flags, ``--set`` last."""
-    from nes2net.augment import RawBoostParameters  # start-up: augment reads audio
     from nes2net.recipes.recipe import apply_overrides, recipe_from_dict
 
     published = vars(RawBoostParameters())
