@@ -188,10 +188,12 @@ def check_convolutions(layers: Any) -> Any:
     Raises:
         InputError: unless they are 1 to 64 triples of whole numbers from 1 to 65,536.
     """
-    whole = isinstance(layers, (list, tuple)) and 0 < len(layers) <= 64
-    for layer in layers if whole else ():
-        numbers = isinstance(layer, (list, tuple)) and len(layer) == 3 and all(isinstance(n, int) for n in layer)
-        whole = whole and numbers and all(0 < n <= 65536 for n in layer)
-    if not whole:
+    sequence = isinstance(layers, (list, tuple)) and 0 < len(layers) <= 64
+    if not sequence or not all(_is_convolution(layer) for layer in layers):
         raise InputError(f"conv_feature_layers must be a list of (channels, kernel, stride), not {str(layers)[:80]}")
     return layers
+
+
+def _is_convolution(layer: Any) -> bool:
+    triple = isinstance(layer, (list, tuple)) and len(layer) == 3
+    return triple and all(isinstance(n, int) and 0 < n <= 65536 for n in layer)

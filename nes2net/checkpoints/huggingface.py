@@ -105,12 +105,12 @@ def read_huggingface_folder(
     for activation in ("hidden_act", "feat_extract_activation"):
         if config.get(activation, "gelu") != "gelu":
             raise InputError(f"{folder} has {activation} '{config[activation]}': only 'gelu' is supported")
+    mode = "default" if config.get("feat_extract_norm", "group") == "group" else "layer_norm"
     state_dict = {}
     for name, tensor in _read_weights(folder).items():
         name = name.removeprefix(f"{kind}.")
         if not name.startswith(_HEADS):
-            mode = config.get("feat_extract_norm", "group")
-            state_dict[_RENAMED.get(name) or to_fairseq(name, "default" if mode == "group" else "layer_norm")] = tensor
+            state_dict[_RENAMED.get(name) or to_fairseq(name, mode)] = tensor
     options = _options(config, folder)
     heads = "mask_emb" in state_dict and (kind == "wavlm" or "quantizer.vars" in state_dict)
     if not heads:

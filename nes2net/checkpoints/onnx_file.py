@@ -138,11 +138,14 @@ def _read_description(session: InferenceSession, path: Path) -> dict[str, Any]:
     try:
         description = json.loads(session.get_modelmeta().custom_metadata_map[METADATA])
         shortest, longest, beside = (description[k] for k in ("min_samples", "max_samples", "external_data"))
-        complete = isinstance(description["config"], dict) and isinstance(shortest, int)
-        complete &= longest is None or isinstance(longest, int)
-        complete &= beside is None or Path(beside).name == beside
-        complete &= [i.name for i in session.get_inputs()] == ["waveform"]
-        complete &= [o.name for o in session.get_outputs()] == ["scores", "logits"]
+        complete = (
+            isinstance(description["config"], dict)
+            and isinstance(shortest, int)
+            and isinstance(longest, int | None)
+            and (beside is None or Path(beside).name == beside)
+            and [i.name for i in session.get_inputs()] == ["waveform"]
+            and [o.name for o in session.get_outputs()] == ["scores", "logits"]
+        )
     except (KeyError, TypeError, json.JSONDecodeError):
         complete = False
     if not complete:

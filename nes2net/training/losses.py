@@ -56,7 +56,7 @@ class _ClassWeighted(Criterion):
 
     weight: Tensor
 
-    def __init__(self, class_weights: Sequence[float]) -> None:
+    def __init__(self, class_weights: Sequence[float] = (0.1, 0.9)) -> None:
         super().__init__()
         self.register_buffer("weight", torch.tensor(class_weights, dtype=torch.float64), persistent=False)
 
@@ -80,9 +80,6 @@ class WeightedCrossEntropy(_ClassWeighted):
     >>> criterion(torch.zeros(1, 2), torch.tensor([[0.3, 0.7]])).item()  # doctest: +ELLIPSIS
     0.693147...
     """
-
-    def __init__(self, class_weights: Sequence[float] = (0.1, 0.9)) -> None:
-        super().__init__(class_weights)
 
     def _numerator(self, outputs: Tensor, targets: Tensor, step: int | None) -> Tensor:
         if outputs.shape[1] != 2:

@@ -151,8 +151,7 @@ class Monitor:
     def epoch(self, epoch: int, values: dict[str, float], saved: str | None) -> None:
         """Report an epoch: a line, TensorBoard's scalars as published, and at times the curves."""
         parts = [f"{name}: {value:.6f}" for name, value in values.items() if "loss" in name]
-        eers = {name: value for name, value in values.items() if name in ("val_eer_w_aug", "val_eer_wo_aug")}
-        parts += [f"{name}: {value:.2%}" for name, value in eers.items()]
+        parts += [f"{name}: {values[name]:.2%}" for name in ("val_eer_w_aug", "val_eer_wo_aug") if name in values]
         if saved:
             parts.append(f"saved {saved}")
         self.say(" - ".join([f"epoch {epoch}", *parts]))

@@ -58,12 +58,9 @@ def learning_rate(train: TrainConfig, steps_per_epoch: int) -> Callable[[int], f
     def cosine(turns: float) -> float:
         return floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * turns))
 
-    def inverse_sqrt(step: int) -> float:
-        peak = max(1, train.warmup_steps)
-        return min((step + 1) / peak, (peak / (step + 1)) ** 0.5)
-
     if train.schedule == "inverse_sqrt":
-        return lambda step: train.lr * inverse_sqrt(step)
+        peak = max(1, train.warmup_steps)
+        return lambda step: train.lr * min((step + 1) / peak, (peak / (step + 1)) ** 0.5)
     shapes = {
         "constant": lambda step: 1.0,
         "cosine": lambda step: cosine(step / steps),

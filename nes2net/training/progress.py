@@ -24,15 +24,14 @@ class Meter(Generic[T]):
     >>> meter = Meter([3, 4], title="epoch 1/9 train")
     >>> for batch in meter:
     ...     meter.update(utterances=batch, loss=0.5)
-    >>> meter.utterances
-    7
+    >>> 0 <= meter.wait_share <= 1
+    True
 
     The first batch counts neither as time nor as waiting, because the reading processes start with
     it. With a GPU, waiting is that of the process that feeds the GPU. It means an idle GPU only if
     each step waits for its result, for example to read the loss.
 
     Attributes:
-        utterances: number of utterances done.
         waited: seconds spent waiting for batches.
 
     Args:
@@ -54,7 +53,6 @@ class Meter(Generic[T]):
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self.batches, self.clock = batches, clock
-        self.utterances = 0
         self._began: float | None = None  # time at which the first batch was done
         self._utterances = 0  # since then
         self.waited = self._elapsed = 0.0
@@ -84,7 +82,6 @@ class Meter(Generic[T]):
 
     def update(self, utterances: int, **values: float) -> None:
         """Count a step with ``utterances`` and show ``values``, such as ``loss`` and ``lr``."""
-        self.utterances += utterances
         if self._began is not None:
             self._utterances += utterances
             self._elapsed = self.clock() - self._began
