@@ -84,7 +84,7 @@ def test_the_bar_shows_everything(monkeypatch):
     text = shown(monkeypatch)
     for expected in ("epoch 4/9 train", "10/10", "loss=0.2500", "lr=2.50e-07", "utterances/s=", "data wait=", "<"):
         assert expected in text, expected
-    assert "40%" in text and "30%" not in text.split("4/10")[1]  # goes on from where the run was
+    assert "40%|" in text and "30%|" not in text.split("4/10")[1]  # goes on from where the run was
 
 
 def test_no_bar_on_other_processes(monkeypatch):
