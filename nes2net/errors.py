@@ -19,7 +19,13 @@ class InputError(ValueError):
     backticks, by the name of the parameter or of the recipe's key: "pass `overwrite=True`". The
     command line prints it in its own words (:func:`worded`), without a traceback, and exits with
     status 2.
+
+    A message may quote a file's content. Therefore characters that a terminal obeys are escaped,
+    and a long message loses its middle.
     """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(one_line(message))
 
 
 class MissingLibrary(InputError):
@@ -31,6 +37,24 @@ class Unfinished(Exception):
 
     The work done is kept, and the same command goes on from there.
     """
+
+
+_LONGEST_MESSAGE = 1000  # characters
+
+
+def one_line(text: str) -> str:
+    """Put ``text`` on one line of at most 1,000 characters, with what is not printable escaped.
+
+    >>> one_line("a\\x1b[2J\\n  b"), len(one_line("\\0" * 10**6))
+    ('a\\\\x1b[2J b', 1000)
+    """
+    line = " ".join(filter(None, map(str.strip, _without_middle(text).splitlines())))
+    return _without_middle("".join(c if c.isprintable() else ascii(c)[1:-1] for c in line))
+
+
+def _without_middle(text: str) -> str:
+    half = _LONGEST_MESSAGE // 2
+    return text if len(text) <= _LONGEST_MESSAGE else f"{text[: half - 1]} … {text[-half + 2 :]}"
 
 
 _SETTING = re.compile(r"`([\w.]+)(?:=([^`\s]+))?`")

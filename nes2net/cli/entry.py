@@ -9,7 +9,7 @@ from collections import ChainMap
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn
 
-from nes2net.errors import InputError, Unfinished, nearest, settings_called, worded
+from nes2net.errors import InputError, Unfinished, nearest, one_line, settings_called, worded
 
 #: Exit status if the command finished, but its result is incomplete or cannot be compared.
 INCOMPLETE = 1
@@ -68,10 +68,10 @@ def run(
         except InputError as error:
             if args.debug:
                 raise
-            print(f"{parser.prog}: error: {' '.join(worded(str(error)).split())}", file=sys.stderr)
+            print(f"{parser.prog}: error: {worded(str(error))}", file=sys.stderr)
             return WRONG_INPUT
         except Unfinished as error:
-            print(f"{parser.prog}: {' '.join(worded(str(error)).split())}", file=sys.stderr)
+            print(f"{parser.prog}: {one_line(worded(str(error)))}", file=sys.stderr)
             return TEMPORARY
         except BrokenPipeError:
             return INCOMPLETE

@@ -84,7 +84,7 @@ def published_rows(path: str | Path | None = None) -> tuple[PublishedRow, ...]:
     try:
         rows = yaml.safe_load(read_text(path))
     except yaml.YAMLError as error:
-        raise InputError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
+        raise InputError(f"{path} is not valid YAML: {error}") from error
     if not isinstance(rows, list):
         raise InputError(f"{path}: a list of rows is expected, found {type(rows).__name__}")
     found = tuple(_row(row, f"{path}, row {number}") for number, row in enumerate(rows, start=1))

@@ -68,7 +68,7 @@ def read_yaml(text: str, hint: Any, what: str) -> Any:
         _prepare(node, hint)
         return loader.construct_document(node)
     except (yaml.YAMLError, ValueError) as error:
-        raise InputError(f"{what} is not valid YAML: {' '.join(str(error).split())}") from error
+        raise InputError(f"{what} is not valid YAML: {error}") from error
 
 
 def read_value(text: str, hint: Any, what: str) -> Any:

@@ -1,0 +1,7 @@
+"""ONNX files."""
+
+from __future__ import annotations
+
+from builders.hostile import Case
+
+CASES: list[Case] = []

@@ -1,0 +1,18 @@
+"""No file from outside hangs a program, takes its memory, or ends in anything but one line of error."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+from builders import hostile
+
+pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the limit on memory is Linux's")
+
+
+@pytest.mark.parametrize(
+    ("family", "name"), [(family, name) for family in hostile.FAMILIES for name in hostile.table(family)]
+)
+def test_hostile_file(family, name, tmp_path):
+    case = hostile.table(family)[name]
+    hostile.check(case, hostile.tried(family, name, case.make(tmp_path)))
