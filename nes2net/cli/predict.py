@@ -123,7 +123,7 @@ def _reason(path: Path, error: InputError) -> str:
     reason = str(error)
     for start in (f"audio file {path} ", f"{path}: "):
         reason = reason.removeprefix(start)
-    return " ".join(worded(reason).split())
+    return worded(reason)
 
 
 def _draw(picture: Path, path: Path, track: Track) -> None:
