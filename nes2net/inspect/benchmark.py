@@ -161,15 +161,7 @@ def table(measured: Sequence[Measured], product: float, detector: Detector) -> l
         speed = share = "–"
         if stage.flops:
             speed, share = f"{stage.flops / stage.seconds / 1e9:,.1f}", f"{stage.flops / stage.seconds / product:.0%}"
-        rows.append(
-            [
-                stage.stage,
-                f"{stage.per_second:,.2f}",
-                f"{stage.times_real_time:,.1f}",
-                speed,
-                share,
-            ]
-        )
+        rows.append([stage.stage, f"{stage.per_second:,.2f}", f"{stage.times_real_time:,.1f}", speed, share])
     rows.append([f"matrix product, {_type_name(detector.dtype)}", "–", "–", f"{product / 1e9:,.1f}", "100%"])
     head = ["stage", "utterances / s", "× real time", "GFLOP/s", "of the matrix product"]
     return markdown_table(head, rows).splitlines()
