@@ -218,37 +218,13 @@ class SpectroTemporalGraph(Backend):
         """
         spectral = self.pool_S(self.GAT_layer_S(spectral + self.pos_S))
         temporal = self.pool_T(self.GAT_layer_T(temporal))
-        branch1 = self._branch(
-            temporal,
-            spectral,
-            self.master1,
-            self.HtrgGAT_layer_ST11,
-            self.pool_hT1,
-            self.pool_hS1,
-            self.HtrgGAT_layer_ST12,
-        )
-        branch2 = self._branch(
-            temporal,
-            spectral,
-            self.master2,
-            self.HtrgGAT_layer_ST21,
-            self.pool_hT2,
-            self.pool_hS2,
-            self.HtrgGAT_layer_ST22,
-        )
-        temporal, spectral, master = (
-            torch.maximum(self.drop_way(a), self.drop_way(b)) for a, b in zip(branch1, branch2)
-        )
-        return torch.cat(
-            [
-                temporal.abs().amax(dim=1),
-                temporal.mean(dim=1),
-                spectral.abs().amax(dim=1),
-                spectral.mean(dim=1),
-                master.squeeze(1),
-            ],
-            dim=1,
-        )
+        parts1 = self.master1, self.HtrgGAT_layer_ST11, self.pool_hT1, self.pool_hS1, self.HtrgGAT_layer_ST12
+        parts2 = self.master2, self.HtrgGAT_layer_ST21, self.pool_hT2, self.pool_hS2, self.HtrgGAT_layer_ST22
+        branches = zip(self._branch(temporal, spectral, *parts1), self._branch(temporal, spectral, *parts2))
+        temporal, spectral, master = (torch.maximum(self.drop_way(a), self.drop_way(b)) for a, b in branches)
+        pooled_temporal = torch.cat([temporal.abs().amax(dim=1), temporal.mean(dim=1)], dim=1)
+        pooled_spectral = torch.cat([spectral.abs().amax(dim=1), spectral.mean(dim=1)], dim=1)
+        return torch.cat([pooled_temporal, pooled_spectral, master.squeeze(1)], dim=1)
 
     @staticmethod
     def _branch(

@@ -98,6 +98,14 @@ def add_device(parser: argparse._ActionsContainer) -> None:
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
 
 
+def add_workers(parser: argparse._ActionsContainer, default: int | None, text: str) -> None:
+    parser.add_argument("--workers", dest="num_workers", type=int, default=default, metavar="N", help=text)
+
+
+def add_resamples(parser: argparse._ActionsContainer, text: str) -> None:
+    parser.add_argument("--resamples", dest="num_resamples", type=int, default=1000, metavar="N", help=text)
+
+
 def add_dtype(parser: argparse._ActionsContainer, text: str) -> None:
     parser.add_argument("--dtype", default="auto", choices=["auto", "float32", "bfloat16", "float16"], help=text)
 

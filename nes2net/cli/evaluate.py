@@ -6,7 +6,7 @@ import argparse
 from collections import defaultdict
 from pathlib import Path
 
-from nes2net.cli.entry import subcommand
+from nes2net.cli.entry import add_resamples, subcommand
 from nes2net.errors import InputError
 from nes2net.machine.files import check_writable
 from nes2net.registry import corpora
@@ -36,14 +36,7 @@ def add(commands: argparse._SubParsersAction) -> None:
     )
     parser.add_argument("--html", metavar="FILE", help="write an HTML page with tables and plots")
     parser.add_argument("--json", metavar="FILE", help="write all figures, and hashes of the inputs, as JSON")
-    parser.add_argument(
-        "--resamples",
-        dest="num_resamples",
-        type=int,
-        default=1000,
-        metavar="N",
-        help="bootstrap draws for each interval",
-    )
+    add_resamples(parser, "bootstrap draws for each interval")
     parser.add_argument("--seed", type=int, default=0, help="seed of the bootstrap")
     parser.names |= {"root": "--keys", "protocols": "--keys"}  # some protocols hold the labels
 

@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from nes2net.cli.entry import INCOMPLETE, WRONG_INPUT, add_device, subcommand
+from nes2net.cli.entry import INCOMPLETE, WRONG_INPUT, add_device, add_resamples, add_workers, subcommand
 from nes2net.errors import InputError, worded
 from nes2net.machine.terminal import text_table
 
@@ -37,21 +37,12 @@ def add(commands: argparse._SubParsersAction) -> None:
         "--rows", type=Path, metavar="FILE", help="your own rows, in the layout of nes2net/experiments/published.yaml"
     )
     parser.add_argument("--batch-size", type=int, default=8, help="utterances per batch in scoring")
-    parser.add_argument(
-        "--workers", dest="num_workers", type=int, default=2, metavar="N", help="processes that read audio"
-    )
+    add_workers(parser, 2, "processes that read audio")
     parser.add_argument("--allow-partial", action="store_true", help="evaluate even if files are missing or unreadable")
     parser.add_argument(
         "--overwrite", action="store_true", help="score anew, even over the scores of another checkpoint"
     )
-    parser.add_argument(
-        "--resamples",
-        dest="num_resamples",
-        type=int,
-        default=1000,
-        metavar="N",
-        help="bootstrap draws for the interval",
-    )
+    add_resamples(parser, "bootstrap draws for the interval")
     add_device(parser)
     parser.names |= {"root": "--data", "data.root": "--data", "data.protocols": "--protocols"}
 

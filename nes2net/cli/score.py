@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
-from nes2net.cli.entry import INCOMPLETE, add_architecture, add_device, add_dtype, subcommand
+from nes2net.cli.entry import INCOMPLETE, add_architecture, add_device, add_dtype, add_workers, subcommand
 from nes2net.errors import InputError, listed
 from nes2net.registry import corpora
 
@@ -48,13 +48,7 @@ def add(commands: argparse._SubParsersAction) -> None:
     parser.add_argument(
         "--batch-size", type=int, help="utterances per batch at most; 8 on the CPU and 64 on a GPU if not given"
     )
-    parser.add_argument(
-        "--workers",
-        dest="num_workers",
-        type=int,
-        metavar="N",
-        help="processes that read audio; if not given, 1 for the CPU and up to 16 for a GPU",
-    )
+    add_workers(parser, None, "processes that read audio; if not given, 1 for the CPU and up to 16 for a GPU")
     parser.add_argument("--overwrite", action="store_true", help="replace a score file that another run made")
     parser.add_argument(
         "--on-error", default="skip", choices=["skip", "raise"], help="leave unreadable files out, or stop"

@@ -11,6 +11,7 @@ labels come in an archive of their own, the keys: ``DF/CM/trial_metadata.txt``. 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 from nes2net.corpora import asvspoof2021_la as la
@@ -64,23 +65,11 @@ def _read_key(path: Path) -> Iterator[Trial]:
         )
 
 
-def find_protocol(root: str | Path, split: str = "eval", protocols: str | Path | None = None) -> Path:
-    """The protocol of ids, or :class:`~nes2net.corpora.protocol.NotFound`."""
-    return la.find_protocol(root, split, protocols, track="DF")
-
-
-def find_audio(root: str | Path, split: str = "eval") -> Path:
-    """The folder of the audio, or :class:`~nes2net.corpora.protocol.NotFound`."""
-    return la.find_audio(root, split, track="DF")
-
-
+find_protocol = partial(la.find_protocol, track="DF")
+find_audio = partial(la.find_audio, track="DF")
+find_key = partial(la.find_key, track="DF")
 #: The protocols of both tracks are lists of ids.
 read_protocol = la.read_protocol
-
-
-def find_key(path: str | Path) -> Path:
-    """The key of the countermeasure, ``CM/trial_metadata.txt``, in any layout of its archives."""
-    return la.find_key(path, track="DF")
 
 
 CORPUS = Corpus(

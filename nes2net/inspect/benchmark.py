@@ -28,6 +28,7 @@ from nes2net.detector import Detector
 from nes2net.frontends.onednn import OneDNNLinear
 from nes2net.inspect.info import count_flops
 from nes2net.machine.processors import processor_name, usable_processors
+from nes2net.machine.terminal import markdown_table
 from nes2net.scoring.kernel import scoring_mode
 
 if sys.platform != "win32":
@@ -155,17 +156,15 @@ def _time(run: Callable[[], Any], device: torch.device) -> float:
 
 def table(measured: Sequence[Measured], product: float, detector: Detector) -> list[str]:
     """Format the stages as lines of a Markdown table."""
-    lines = [
-        "| stage | utterances / s | × real time | GFLOP/s | of the matrix product |",
-        "| --- | ---: | ---: | ---: | ---: |",
-    ]
+    rows = []
     for stage in measured:
         speed = share = "–"
         if stage.flops:
             speed, share = f"{stage.flops / stage.seconds / 1e9:,.1f}", f"{stage.flops / stage.seconds / product:.0%}"
-        lines.append(f"| {stage.stage} | {stage.per_second:,.2f} | {stage.times_real_time:,.1f} | {speed} | {share} |")
-    lines.append(f"| matrix product, {_type_name(detector.dtype)} | – | – | {product / 1e9:,.1f} | 100% |")
-    return lines
+        rows.append([stage.stage, f"{stage.per_second:,.2f}", f"{stage.times_real_time:,.1f}", speed, share])
+    rows.append([f"matrix product, {_type_name(detector.dtype)}", "–", "–", f"{product / 1e9:,.1f}", "100%"])
+    head = ["stage", "utterances / s", "× real time", "GFLOP/s", "of the matrix product"]
+    return markdown_table(head, rows).splitlines()
 
 
 def environment(detector: Detector) -> list[str]:
