@@ -122,27 +122,21 @@ def breakdown(
             scores = matched.scores[against], matched.scores[spoof[values]]
             eer, _ = rule(*scores)
             if num_resamples:
-                bonafide_speakers, spoof_speakers = speaker_groups([matched.trials[i] for i in positions])
-                interval = metrics.bootstrap_interval(
-                    rule,
-                    *scores,
-                    num_resamples=num_resamples,
-                    seed=seed,
-                    bonafide_groups=bonafide_speakers,
-                    spoof_groups=spoof_speakers,
-                )
+                speakers = speaker_groups([matched.trials[i] for i in positions])
+                interval = metrics.bootstrap_interval(rule, *scores, num_resamples=num_resamples, seed=seed, **speakers)
         rows.append(Row(group, len(against), len(spoof[values]), eer, interval))
     return rows
 
 
-def speaker_groups(trials: Sequence[Trial]) -> tuple[list[str | None], list[str | None]] | tuple[None, None]:
-    """List the speakers of bona fide and of spoofed trials, for a bootstrap that draws speakers.
+def speaker_groups(trials: Sequence[Trial]) -> dict[str, Any]:
+    """List the speakers of both classes, as :func:`nes2net.metrics.bootstrap_interval` takes them.
 
-    Both are None, so that trials are drawn, if a trial has no speaker or there are fewer than ten
-    speakers.
+    Empty, so that trials are drawn, if a trial has no speaker or there are fewer than ten speakers.
     """
     speakers = {trial.speaker for trial in trials}
     if None in speakers or len(speakers) < _FEWEST_SPEAKERS:
-        return None, None
-    bonafide = [trial.speaker for trial in trials if trial.label == BONAFIDE]
-    return bonafide, [trial.speaker for trial in trials if trial.label != BONAFIDE]
+        return {}
+    return {
+        "bonafide_groups": [trial.speaker for trial in trials if trial.label == BONAFIDE],
+        "spoof_groups": [trial.speaker for trial in trials if trial.label != BONAFIDE],
+    }

@@ -155,14 +155,12 @@ def _compare(
         )
     is_bonafide = np.array([trial.label == BONAFIDE for trial in common])
     of = [np.array([by_id[trial.id] for trial in common]) for by_id in scores]
-    bonafide_speakers, spoof_speakers = speaker_groups(common)
     result = metrics.compare_systems(
         functools.partial(metrics.compute_eer, method=method),
         *((values[is_bonafide], values[~is_bonafide]) for values in of),
         num_resamples=num_resamples,
         seed=seed,
-        bonafide_groups=bonafide_speakers,
-        spoof_groups=spoof_speakers,
+        **speaker_groups(common),
     )
     return Pair(first.system, second.system, len(common), *result)
 

@@ -183,17 +183,8 @@ def evaluate(
     rule = functools.partial(metrics.compute_eer, method=definition.eer_method, order=matched.positions)
     bonafide, spoof = matched.bonafide, matched.spoof
     eer, threshold = rule(bonafide, spoof)
-    bonafide_speakers, spoof_speakers = speaker_groups(matched.trials)
-    over_speakers = bonafide_speakers is not None
-    interval = metrics.bootstrap_interval(
-        rule,
-        bonafide,
-        spoof,
-        num_resamples=num_resamples,
-        seed=seed,
-        bonafide_groups=bonafide_speakers,
-        spoof_groups=spoof_speakers,
-    )
+    speakers = speaker_groups(matched.trials)
+    interval = metrics.bootstrap_interval(rule, bonafide, spoof, num_resamples=num_resamples, seed=seed, **speakers)
     min_tdcf, notes = _min_tdcf(definition, keys_path, phase, bonafide, spoof)
     row_resamples = min(_ROW_RESAMPLES, 1 + num_resamples // 5)
     return Evaluation(
@@ -206,8 +197,8 @@ def evaluate(
         eer=eer,
         threshold=threshold,
         interval=interval,
-        interval_over="speakers" if over_speakers else "trials",
-        num_groups=len({trial.speaker for trial in matched.trials}) if over_speakers else len(matched.trials),
+        interval_over="speakers" if speakers else "trials",
+        num_groups=len({trial.speaker for trial in matched.trials}) if speakers else len(matched.trials),
         num_resamples=num_resamples,
         num_row_resamples=row_resamples,
         min_tdcf=min_tdcf,

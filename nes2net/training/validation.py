@@ -179,13 +179,11 @@ class Validator:
     def _interval(self, bonafide: np.ndarray, spoof: np.ndarray, trials: Sequence[Trial]) -> tuple[float, float]:
         """Resample speakers if every trial has one and there are enough, otherwise trials."""
         rule = partial(metrics.compute_eer, method=self.eer_method)
-        bonafide_speakers, spoof_speakers = speaker_groups(trials)
         return metrics.bootstrap_interval(
             rule,
             bonafide,
             spoof,
             num_resamples=NUM_RESAMPLES,
             seed=self.recipe.seed,
-            bonafide_groups=bonafide_speakers,
-            spoof_groups=spoof_speakers,
+            **speaker_groups(trials),
         )
