@@ -23,7 +23,8 @@ from pydantic_core import ErrorDetails
 
 from nes2net.audio.crop import ASVSPOOF_SAMPLES
 from nes2net.errors import InputError, did_you_mean, nearest, shown
-from nes2net.recipes.keys import Source, Takes, UsedWith, what_it_takes
+from nes2net.options import Takes, what_it_takes
+from nes2net.recipes.keys import Source, UsedWith
 from nes2net.recipes.yaml_text import hint_of, read_value, read_yaml
 
 #: The packaged recipes, one file for each published system; ``configs/`` links to them.
