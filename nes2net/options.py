@@ -17,7 +17,7 @@ from typing import Annotated, Any
 from pydantic import ConfigDict, Field, GetJsonSchemaHandler, PydanticUserError, TypeAdapter, ValidationError
 from pydantic_core import CoreSchema
 
-from nes2net.errors import InputError, nearest, shown
+from nes2net.errors import InputError, check_known, nearest, shown
 
 
 @dataclass(frozen=True)
@@ -117,6 +117,27 @@ def check_options(factory: Callable[..., Any], options: Mapping[str, Any], owner
             option = known[name]
             meant = nearest(value[:100], option.choices) if isinstance(value, str) else ""
             raise InputError(f"{owner}: {name} is {option.takes}, not {shown(value)}{meant}")
+
+
+PARTS = ("frontend", "aggregation", "backend")
+
+
+def check_model(model: Any) -> Any:
+    """Check that ``model`` is a mapping of parts, each a name or a mapping of ``name`` and options.
+
+    Raises:
+        InputError: if it is not.
+    """
+    if not isinstance(model, dict):
+        raise InputError(f"a model is a mapping of {', '.join(PARTS)}, not {shown(model)}")
+    check_known((key if isinstance(key, str) else shown(key) for key in model), PARTS, "a model has no part")
+    for part, value in model.items():
+        options = {"name": value} if isinstance(value, str) else value
+        if not isinstance(options, dict) or not isinstance(options.get("name"), str):
+            raise InputError(f"the model's {part} has no name: write '{part}: {{name: …}}', not {shown(value)}")
+        if wrong := [key for key in options if not isinstance(key, str)]:
+            raise InputError(f"the model's {part} has an option {shown(wrong[0])}: its name is text")
+    return model
 
 
 _WORDS = {

@@ -15,7 +15,7 @@ from nes2net.aggregations.base import Aggregation
 from nes2net.audio.crop import ASVSPOOF_SAMPLES
 from nes2net.audio.read import SAMPLE_RATE
 from nes2net.backends.base import Backend
-from nes2net.detector import PUBLISHED_MODELS, Detector
+from nes2net.detector import PUBLISHED_MODELS, Detector, sound_description
 from nes2net.errors import InputError, did_you_mean
 from nes2net.frontends.base import Frontend
 from nes2net.inspect.identify import identify
@@ -166,7 +166,8 @@ def text(name: str, results: Sequence[str] = ()) -> str:
     identity = identify(name)
     if not identity.config or identity.misfit:
         return identity.text()
-    return "\n".join([identity.text(), "", *_table(_describe_config(identity.config))])
+    with sound_description(name):
+        return "\n".join([identity.text(), "", *_table(_describe_config(identity.config))])
 
 
 def _describe_config(config: dict[str, Any]) -> list[PartInfo]:

@@ -23,9 +23,9 @@ from pydantic_core import ErrorDetails
 
 from nes2net.audio.crop import ASVSPOOF_SAMPLES
 from nes2net.errors import InputError, did_you_mean, nearest, shown
-from nes2net.options import Takes, what_it_takes
+from nes2net.machine.yaml_text import hint_of, read_value, read_yaml_file
+from nes2net.options import Takes, check_model, what_it_takes
 from nes2net.recipes.keys import Source, UsedWith
-from nes2net.recipes.yaml_text import hint_of, read_value, read_yaml
 
 #: The packaged recipes, one file for each published system; ``configs/`` links to them.
 PACKAGED = Path(__file__).parent / "published"
@@ -370,7 +370,9 @@ class Recipe(Section):
         Source("main.py --seed"),
     ] = 1234
     """Seed of everything random: weights, order of the utterances, augmentation, dropout."""
-    model: Annotated[dict[str, Any], Source("main.py --model_name; arXiv 2504.05657")] = Field(default=_DEFAULT_MODEL)
+    model: Annotated[dict[str, Any], AfterValidator(check_model), Source("main.py --model_name; arXiv 2504.05657")] = (
+        Field(default=_DEFAULT_MODEL)
+    )
     """`frontend`, `aggregation` and `backend`, each a name or a mapping of `name` and options."""
     ssl_checkpoint: Annotated[Text | None, Source("main.py: xlsr2_300m.pt")] = None
     """Pre-training file of the front-end; null starts from random weights."""
@@ -467,11 +469,7 @@ def _find(recipe: str | Path) -> Path:
 
 
 def _read_file(path: Path) -> dict[str, Any]:
-    try:
-        text = path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise InputError(f"recipe {path} is not valid YAML: {error}") from error
-    values = read_yaml(text, Recipe, f"recipe {path}")
+    values = read_yaml_file(path, Recipe, f"recipe {path}")
     if not isinstance(values, dict | None):
         raise InputError(f"recipe {path} is a mapping of keys, not a {type(values).__name__}")
     return values or {}
