@@ -191,7 +191,7 @@ def test_lfcc_fit_too():
         ({"perspectives": ()}, "one or more of channel"),
         ({"attention_kernel": 2}, "attention_kernel is an odd number up to 255, or 0 for none, not 2"),
         ({"head": "cosine"}, "head is one of angular, linear, not 'cosine'"),
-        ({"feature_dim": 8193, "stem_channels": 128}, "128 channels are too many for 600 frames of 8193"),
+        ({"feature_dim": 8193, "stem_channels": 1024}, "1024 channels are too many for 600 frames of 8193"),
         ({"plane": (1,)}, "no option 'plane'; did you mean 'planes'"),
     ],
 )
