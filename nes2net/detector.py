@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from os.path import exists, isfile
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -338,7 +339,7 @@ class Detector(nn.Module):
         """
         precision = None if dtype == "auto" else named_dtype(dtype)
         path = Path(path_or_name)
-        if not path.exists():
+        if not exists(path):
             path = download(str(path_or_name))
         if path.suffix == ".onnx":
             raise InputError(
@@ -396,7 +397,7 @@ def named_architecture(name: str) -> dict[str, Any]:
     """
     if name in PUBLISHED_MODELS:
         return PUBLISHED_MODELS[name]
-    if Path(name).is_file():
+    if isfile(name):
         return load_recipe(name).model
     raise InputError(
         f"architecture '{name}' is neither a published model nor a recipe{did_you_mean(name, PUBLISHED_MODELS)}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from os.path import exists
 from typing import Any
 
 import torch
@@ -73,7 +73,7 @@ def describe(name: str) -> list[PartInfo]:
     if name in PUBLISHED_MODELS:
         with torch.device("meta"):
             return _describe_detector(Detector.from_config(PUBLISHED_MODELS[name]))
-    if name not in names() and Path(name).exists():
+    if name not in names() and exists(name):
         return _describe_detector(Detector.from_pretrained(name, device="cpu"))
     with torch.device("meta"):
         if name in frontends.names():
@@ -158,7 +158,7 @@ def text(name: str, results: Sequence[str] = ()) -> str:
     Args:
         results: the published results of that name, one line each.
     """
-    if name in names() or not Path(name).exists():
+    if name in names() or not exists(name):
         lines = _table(describe(name))
         if results:
             lines += ["published:", *(f"  {result}" for result in results)]

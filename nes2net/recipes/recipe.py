@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from os.path import isfile
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -458,7 +459,7 @@ def packaged_recipes() -> list[str]:
 
 def _find(recipe: str | Path) -> Path:
     path, names = Path(recipe), packaged_recipes()
-    if path.is_file():
+    if isfile(path):
         return path
     if str(recipe) in names:
         return PACKAGED / f"{recipe}.yaml"
@@ -483,7 +484,7 @@ def _with_base(path: Path, values: dict[str, Any]) -> dict[str, Any]:
     if not isinstance(base, str) or not base or Path(base).name != base:
         raise InputError(f"recipe {path}: base is the name of a file beside it, not {shown(base)}")
     base_path = path.parent / base
-    if not base_path.is_file():
+    if not isfile(base_path):
         raise InputError(f"recipe {path} builds on {base_path}, which is not there: base is a file beside it")
     merged = _read_file(base_path)
     if "base" in merged:

@@ -118,7 +118,7 @@ def _nested(opening: str, closing: str, depth: int) -> str:
 
 YAML = {
     "doubled 40 times": (CONFIG + doubled(40), "deep|values"),
-    "a wide doubling": (CONFIG + doubled(12), "more than 10,000 values"),
+    "a wide doubling": (CONFIG + doubled(14), "more than 10,000 values"),
     "doubled mapping": (
         CONFIG + doubled(40).replace("[", "{x: ").replace(", ", ", y: ").replace("]", "}"),
         "deep|values|YAML",

@@ -109,7 +109,7 @@ PARTS = {
     "strides": "frontend: lps, backend: {name: mpif_res2net, strides: [1, 2, 2, 100000000]}",
     "num_logits": "frontend: lps, backend: {name: asp_mlp, num_logits: two}",
     "hidden_dim": "frontend: lps, backend: {name: asp_mlp, hidden_dim: null}",
-    "modules": "frontend: lps, backend: {name: mpif_res2net, num_frames: 64, blocks: [64, 64, 64, 64], scale: 64}",
+    "modules": "frontend: lps, backend: {name: mpif_res2net, num_frames: 8, blocks: [64, 64, 64, 64], scale: 64}",
 }
 SPECIAL: dict[str, tuple[Callable[[Path], Any], str]] = {
     "a pipe": (os.mkfifo, "not found|pipe"),
@@ -118,7 +118,7 @@ SPECIAL: dict[str, tuple[Callable[[Path], Any], str]] = {
     "a loop": (lambda path: path.symlink_to(path.name), "not found"),
 }
 OVERRIDES = {
-    "doubled lists": ("comment=" + doubled(40).replace("\n", ", "), ""),
+    "doubled lists": ("train.class_weights={" + doubled(40).replace("\n", ", ") + "}", "no aliases"),
     "aliases": ("train.class_weights=[&a 1, *a]", "no aliases"),
     "nested": ("model.backend=" + "[" * 5000, "YAML|deep"),
     "100,000 values": ("train.class_weights=[" + "1," * 100_000 + "]", "values"),
