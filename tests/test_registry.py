@@ -74,7 +74,7 @@ def test_defaults_pass_and_wrong_values_are_named(kind, name, option):
         ("back-end", "sls", {"num_frames": 2}, "num_frames is a whole number from 3 to 10000, not 2"),
         ("back-end", "raw_aasist", {"feature_dim": 1024}, "feature_dim is 1, the samples of the front-end 'waveform'"),
         ("back-end", "aasist", {"feature_dim": 1}, "feature_dim is a whole number from 2 to 65536, not 1"),
-        ("front-end", "lps", {"hop_length": 0}, "hop_length is a whole number from 1 to 16384, not 0"),
+        ("front-end", "lps", {"hop_length": 0}, "hop_length is a whole number from 32 to 16384, not 0"),
     ],
 )
 def test_messages(kind, name, options, message):

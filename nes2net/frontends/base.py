@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -46,16 +45,12 @@ class UsedSamples:
 Layers = Literal["last", "all"]
 
 
-LEAST_HOP = 32  # samples: 2 ms, 2,000 frames of an utterance of 4 s
-
-
-def check_hop_length(hop_length: int, window_length: int = 0) -> None:
+def check_hop_length(hop_length: int, least: int) -> None:
     """Check that there are not so many frames that a short waveform takes all memory.
 
     Raises:
-        InputError: if ``hop_length`` is below 32 samples, or below a 64th of the window.
+        InputError: if ``hop_length`` is below ``least`` samples.
     """
-    least = max(LEAST_HOP, math.ceil(window_length / 64))
     if hop_length < least:
         raise InputError(f"there are {hop_length} samples from one frame to the next: at least {least} are expected")
 

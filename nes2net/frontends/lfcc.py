@@ -14,6 +14,7 @@ from nes2net.audio.waveform import SAMPLE_RATE
 from nes2net.errors import InputError
 from nes2net.frontends.base import Frontend, Layers, UsedSamples, check_hop_length
 from nes2net.frontends.spectrum import (
+    MOST_OVERLAP,
     HopLength,
     LeadingSamples,
     PreEmphasis,
@@ -76,7 +77,7 @@ class LinearFrequencyCepstrum(Frontend):
         options = {k: v for k, v in locals().items() if k not in ("self", "checkpoint", "__class__")}
         super().__init__()
         check_no_checkpoint("lfcc", checkpoint)
-        check_hop_length(hop_length, window_length)
+        check_hop_length(hop_length, window_length // MOST_OVERLAP)
         if window_length > n_fft:
             raise InputError(f"window_length must be 1 to n_fft, {n_fft}, not {window_length}")
         if num_coefficients > num_filters:

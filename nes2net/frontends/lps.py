@@ -12,6 +12,7 @@ from torch import Tensor
 from nes2net.errors import InputError
 from nes2net.frontends.base import Frontend, Layers, UsedSamples, check_hop_length
 from nes2net.frontends.spectrum import (
+    MOST_OVERLAP,
     HopLength,
     LeadingSamples,
     PreEmphasis,
@@ -68,7 +69,7 @@ class LogPowerSpectrum(Frontend):
         options = {k: v for k, v in locals().items() if k not in ("self", "checkpoint", "__class__")}
         super().__init__()
         check_no_checkpoint("lps", checkpoint)
-        check_hop_length(hop_length, n_fft)
+        check_hop_length(hop_length, n_fft // MOST_OVERLAP)
         all_bins = n_fft // 2 + 1
         if num_bins is not None and num_bins > all_bins:
             raise InputError(f"num_bins must be 1 to {all_bins} for n_fft {n_fft}, not {num_bins}")

@@ -12,7 +12,8 @@ from torch import Tensor
 from nes2net.errors import InputError
 
 WindowLength = Annotated[int, Field(ge=16, le=16_384)]
-HopLength = Annotated[int, Field(ge=1, le=16_384)]
+HopLength = Annotated[int, Field(ge=32, le=16_384)]
+MOST_OVERLAP = 64  # frames that read the same sample
 PreEmphasis = Annotated[float, Field(ge=0, lt=1)]
 LeadingSamples = Annotated[int, Field(ge=1)] | None
 

@@ -27,7 +27,7 @@ from nes2net.options import Takes, check_options
 
 #: Seven convolutions (channels, kernel, stride): 20 ms hop, 25 ms receptive field at 16 kHz.
 STANDARD_CONVOLUTIONS = ((512, 10, 5), *((512, 3, 2),) * 4, *((512, 2, 2),) * 2)
-_LONGEST_FRAME = 160_000  # samples
+_LONGEST_FRAME, _LEAST_HOP = 160_000, 128  # samples; 400 and 320 in XLS-R
 _MOST_NUMBERS = 1024  # per sample of the waveform, between two convolutions; 103 in XLS-R
 
 # Types of the options that both front-ends have.
@@ -198,7 +198,7 @@ def _check_together(options: dict[str, Any]) -> None:
                 f"conv_feature_layers make {channels} numbers of every {hop} samples: at most {_MOST_NUMBERS} of each "
                 "sample are expected"
             )
-    check_hop_length(hop)
+    check_hop_length(hop, _LEAST_HOP)
     if (length := receptive_field(layers)) > _LONGEST_FRAME:
         raise InputError(
             f"conv_feature_layers read {length:.3g} samples for a frame: at most {_LONGEST_FRAME} are expected"

@@ -223,7 +223,7 @@ def test_a_file_that_lacks_a_tensor_is_refused(pretrained, tmp_path):
         ("encoder_attention_heads", 5, "not divisible"),
         ("conv_pos_groups", 5, "not divisible"),
         ("conv_feature_layers", [[64, 10]], r"a list of 1 to 16 lists \[channels, kernel, stride\]"),
-        ("conv_feature_layers", [[64, 10, 5]], "5 samples from one frame to the next: at least 32"),
+        ("conv_feature_layers", [[64, 10, 5]], "5 samples from one frame to the next: at least 128"),
         ("conv_feature_layers", [[4096, 10, 2], [8, 8, 64]], "4096 numbers of every 2 samples"),
         ("conv_feature_layers", [[64, 4096, 4096]] * 16, "read .* samples for a frame: at most 160000"),
     ],

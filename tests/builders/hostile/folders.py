@@ -198,7 +198,7 @@ OPTIONS: dict[str, tuple[str, dict[str, Any], str]] = {
             ("backend", "aasist", "num_logits"),
             ("backend", "raw_aasist", "feature_dim"),
         )
-        for shown, value in (("2^31", MUCH), ("-1", -1), ("text", "x" * 1000), ("lists", [[[MUCH]]]))
+        for shown, value in (("2^31", MUCH), ("lists", [[[MUCH]]]))
     },
     "a layer of 65,536 numbers": ("backend", {"name": "asp_mlp", "feature_dim": 65536, "hidden_dim": 65536}, "weights"),
     "an image of sls": ("backend", {"name": "sls", "feature_dim": 65536, "num_frames": 10000}, "weights"),
@@ -219,7 +219,7 @@ OPTIONS: dict[str, tuple[str, dict[str, Any], str]] = {
         {**SSL, "conv_feature_layers": [[8, 1, 1]]},
         "samples from one frame to the next",
     ),
-    "a spectrum per sample": ("frontend", {"name": "lps", "n_fft": 128, "hop_length": 1}, "from one frame to the next"),
+    "a spectrum per sample": ("frontend", {"name": "lps", "n_fft": 128, "hop_length": 1}, "hop_length is "),
     "long frames often": (
         "frontend",
         {"name": "lfcc", "n_fft": 16384, "window_length": 16384, "hop_length": 32},
@@ -276,9 +276,6 @@ HUGGING_FACE_OPTIONS = {
         for shown, value in (
             ("2^31", MUCH),
             ("NaN", float("nan")),
-            ("infinity", float("inf")),
-            ("text", "x" * 7),
-            ("null", None),
             ("a list", [[MUCH]] * 7),
         )
     },
@@ -314,10 +311,13 @@ CASES: list[Case] = [
     *(Case(name, _options(part, **options), _load, says) for name, (part, options, says) in OPTIONS.items()),
     *(
         Case(f"info on {name}", _options(OPTIONS[name][0], **OPTIONS[name][1]), _info, OPTIONS[name][2])
-        for name in list(OPTIONS)[-12:]
+        for name in list(OPTIONS)[-16:-8]
     ),
     *(Case(f"config.json: {name}", _hugging_face(text), _frontend, says) for name, (text, says) in JSON.items()),
-    *(Case(f"info on config.json: {name}", _hugging_face(text), _info, says) for name, (text, says) in JSON.items()),
+    *(
+        Case(f"info on config.json: {name}", _hugging_face(JSON[name][0]), _info, JSON[name][1])
+        for name in list(JSON)[:4]
+    ),
     *(
         Case(
             f"index.json: {name}",
