@@ -117,6 +117,10 @@ def _nested(opening: str, closing: str, depth: int) -> str:
 
 
 YAML = {
+    "an option doubled 40 times": (
+        doubled(40) + "model: {frontend: {name: lps}, backend: {name: nes2net_x, nes_ratio: *a39}}",
+        "deep|values",
+    ),
     "doubled 40 times": (CONFIG + doubled(40), "deep|values"),
     "a wide doubling": (CONFIG + doubled(14), "more than 10,000 values"),
     "doubled mapping": (
@@ -307,7 +311,7 @@ SHORT_OF = r"does not fit|describes a model that cannot be built"
 
 CASES: list[Case] = [
     *(Case(f"config.yaml: {name}", _detector(text), _load, says) for name, (text, says) in YAML.items()),
-    *(Case(f"info on config.yaml: {name}", _detector(YAML[name][0]), _info, YAML[name][1]) for name in list(YAML)[:4]),
+    *(Case(f"info on config.yaml: {name}", _detector(YAML[name][0]), _info, YAML[name][1]) for name in list(YAML)[:5]),
     *(Case(name, _options(part, **options), _load, says) for name, (part, options, says) in OPTIONS.items()),
     *(
         Case(f"info on {name}", _options(OPTIONS[name][0], **OPTIONS[name][1]), _info, OPTIONS[name][2])
