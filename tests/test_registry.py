@@ -86,7 +86,7 @@ def test_messages(kind, name, options, message):
     ("kind", "name", "options", "message"),
     [
         ("back-end", "sls", {"feature_dim": 60_000, "num_frames": 10_000}, "'sls' has more than 5,000,000,000 weights"),
-        ("back-end", "mpif_res2net", {"blocks": [64] * 4, "scale": 64}, "'mpif_res2net' has more than 5,000 modules"),
+        ("back-end", "mpif_res2net", {"blocks": [64] * 4, "scale": 64}, "'mpif_res2net' has more than 3,000 modules"),
         ("front-end", "wav2vec2", {"encoder_embed_dim": 64 * 1024}, "'wav2vec2' has more than 5,000,000,000 weights"),
     ],
 )

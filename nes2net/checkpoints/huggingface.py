@@ -141,7 +141,11 @@ def _read_weights(folder: Path) -> dict[str, Tensor]:
     for name in _INDEX_FILES:
         if (folder / name).is_file():
             index = read_json(folder / name).get("weight_map")
-            shards = list(index.values()) if isinstance(index, dict) and index else [None]
+            if not isinstance(index, dict) or not index:
+                raise InputError(
+                    f"{folder / name} names no files: a mapping 'weight_map' of tensors to files is expected"
+                )
+            shards = list(index.values())
             beside = {path.name for path in folder.iterdir() if path.is_file()}
             if missing := [shard for shard in shards if not isinstance(shard, str) or shard not in beside]:
                 raise InputError(

@@ -20,7 +20,7 @@ detector folder, and in Python by `create_frontend` and `create_backend`. The cl
 what each option means. Aggregations have no options.
 
 Values of another type or out of range are refused with one line. A part has at most 5·10⁹ weights
-and 5,000 modules. `feature_dim` is the front-end's size of a hidden state unless it is given.
+and 3,000 modules. `feature_dim` is the front-end's size of a hidden state unless it is given.
 
 This page is made from the constructors:
 `python -m nes2net.inspect.part_options docs/part-options.md`.

@@ -16,7 +16,7 @@ from torch.nn.modules.module import (
 
 from nes2net.errors import InputError
 
-MOST_NUMBERS, MOST_MODULES = 5 * 10**9, 5_000  # the largest XLS-R has 2·10^9 weights in 1,000 modules
+MOST_NUMBERS, MOST_MODULES = 5 * 10**9, 3_000  # the largest XLS-R has 2·10^9 weights in 1,000 modules
 
 
 @contextmanager
@@ -30,7 +30,7 @@ def limited_size(owner: str) -> Iterator[None]:
         owner: names the network in messages.
 
     Raises:
-        InputError: if the network has more than 5·10^9 weights or 5,000 modules.
+        InputError: if the network has more than 5·10^9 weights or 3,000 modules.
 
     >>> with limited_size("this"):
     ...     _ = nn.Linear(10**5, 10**5, device="meta")

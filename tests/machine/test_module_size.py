@@ -13,7 +13,7 @@ from nes2net.machine.module_size import MOST_MODULES, limited_size
 def test_too_many_weights_and_modules():
     with pytest.raises(InputError, match="^it has more than 5,000,000,000 weights"), limited_size("it"):
         nn.Sequential(*(nn.Linear(2**15, 2**15, device="meta") for _ in range(9)))
-    with pytest.raises(InputError, match="^it has more than 5,000 modules"), limited_size("it"):
+    with pytest.raises(InputError, match="^it has more than 3,000 modules"), limited_size("it"):
         nn.ModuleList(nn.Identity() for _ in range(MOST_MODULES + 1))
 
 
