@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from os.path import exists, isfile
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -20,9 +21,10 @@ from nes2net.backends.base import Backend, bonafide_scores
 from nes2net.checkpoints.folder import download, read_folder, upload, write_folder
 from nes2net.checkpoints.published_names import read_published_names, write_published_names
 from nes2net.checkpoints.state_dict import Misfit, check_fit, compare, load_state_dict, read_record, save_state_dict
-from nes2net.errors import InputError, MissingLibrary, check_known, did_you_mean
+from nes2net.errors import InputError, MissingLibrary, check_known, did_you_mean, first_line
 from nes2net.frontends.base import Frontend, Layers, UsedSamples
 from nes2net.machine.devices import choose_device, named_dtype
+from nes2net.options import check_model
 from nes2net.recipes.recipe import load_recipe
 from nes2net.registry import create_aggregation, create_backend, create_frontend
 from nes2net.scoring.files import OnError, score_files
@@ -101,10 +103,10 @@ class Detector(nn.Module):
         if isinstance(config, str):
             check_known([config], PUBLISHED_MODELS, "there is no published model")
             config = PUBLISHED_MODELS[config]
-        check_known(config, ("frontend", "aggregation", "backend"), "a model has no part")
-        frontend_name, frontend_options = _name_and_options(config, "frontend")
+        check_model(config)
+        frontend_name, frontend_options = _name_and_options(config, "frontend", given=("checkpoint",))
         frontend = create_frontend(frontend_name, checkpoint, **frontend_options)
-        name, options = _name_and_options(config, "aggregation", "last")
+        name, options = _name_and_options(config, "aggregation", "last", given=("num_layers", "feature_dim"))
         aggregation = create_aggregation(name, frontend.num_layers, frontend.out_dim, **options)
         name, options = _name_and_options(config, "backend")
         backend = create_backend(name, **{"feature_dim": frontend.out_dim, **options})
@@ -118,9 +120,13 @@ class Detector(nn.Module):
         """
         with torch.device("meta"):
             detector = cls.from_config(config)
-        held = detector.state_dict(keep_vars=True).values()
-        own = {id(t) for t in (*detector.parameters(), *detector.buffers())} - {id(t) for t in held}
-        return None if own else detector
+        return detector if detector.saves_all else None
+
+    @property
+    def saves_all(self) -> bool:
+        """Whether its state dict has all its tensors: none is computed when it is built."""
+        held = {id(tensor) for tensor in self.state_dict(keep_vars=True).values()}
+        return all(id(tensor) in held for tensor in (*self.parameters(), *self.buffers()))
 
     @property
     def config(self) -> dict[str, Any]:
@@ -333,7 +339,7 @@ class Detector(nn.Module):
         """
         precision = None if dtype == "auto" else named_dtype(dtype)
         path = Path(path_or_name)
-        if not path.exists():
+        if not exists(path):
             path = download(str(path_or_name))
         if path.suffix == ".onnx":
             raise InputError(
@@ -348,10 +354,12 @@ class Detector(nn.Module):
         if isinstance(config, str):
             config = named_architecture(config)
         config = record.pop("model", None) or config or _recognised_architecture(state_dict, str(path_or_name))
-        with sound_description(str(path_or_name)):
-            empty = cls.on_meta(config)
-            detector = empty or cls.from_config(config)
-        detector.load_published(state_dict, str(path_or_name), assign=empty is not None)
+        with sound_description(str(path_or_name)), torch.device("meta"):
+            empty = cls.from_config(config)
+        # Weights of the file's own size come before memory is taken for those that it describes.
+        check_fit(unwrap_frontend(state_dict), empty.state_dict(), str(path_or_name))
+        detector = empty if empty.saves_all else cls.from_config(config)
+        detector.load_published(state_dict, str(path_or_name), assign=detector is empty)
         detector.record = record
         return detector.to(choose_device(device), precision).eval()
 
@@ -364,13 +372,21 @@ def _read_published_names(detector: Detector, state_dict: dict, prefix: str, *_:
     read_published_names(state_dict, prefix, detector.backend.checkpoint_prefix)
 
 
-def _name_and_options(config: dict[str, Any], part: str, default: str | None = None) -> tuple[str, dict[str, Any]]:
-    """Name and options of a part in ``config``, which may be the name alone."""
+def _name_and_options(
+    config: dict[str, Any], part: str, default: str | None = None, given: Sequence[str] = ()
+) -> tuple[str, dict[str, Any]]:
+    """Name and options of a part in ``config``, which may be the name alone.
+
+    Args:
+        given: what the part is given besides its options.
+    """
     value = config.get(part, default)
-    options = {"name": value} if isinstance(value, str) else dict(value or {})
-    if "name" not in options:
+    if value is None:
         raise InputError(f"the model's {part} has no name: write '{part}: {{name: …}}'")
-    return options.pop("name"), options
+    options = {"name": value} if isinstance(value, str) else dict(value)
+    name = options.pop("name")
+    check_known([key for key in options if key in given], (), f"the model's {part} has no option")
+    return name, options
 
 
 def named_architecture(name: str) -> dict[str, Any]:
@@ -381,7 +397,7 @@ def named_architecture(name: str) -> dict[str, Any]:
     """
     if name in PUBLISHED_MODELS:
         return PUBLISHED_MODELS[name]
-    if Path(name).is_file():
+    if isfile(name):
         return load_recipe(name).model
     raise InputError(
         f"architecture '{name}' is neither a published model nor a recipe{did_you_mean(name, PUBLISHED_MODELS)}"
@@ -398,7 +414,9 @@ def sound_description(path: str) -> Iterator[None]:
     except InputError as error:
         raise InputError(f"{path} describes a model that cannot be built: {error}") from error
     except (TypeError, ValueError, AttributeError, KeyError, IndexError, ArithmeticError, RuntimeError) as error:
-        raise InputError(f"{path} describes a model that cannot be built ({type(error).__name__}: {error})") from error
+        raise InputError(
+            f"{path} describes a model that cannot be built ({type(error).__name__}: {first_line(error)})"
+        ) from error
 
 
 def unwrap_frontend(state_dict: Mapping[str, Tensor]) -> Mapping[str, Tensor]:

@@ -146,7 +146,12 @@ def listed(names: Sequence[str], limit: int = 10) -> str:
     return ", ".join(names) if len(names) <= limit else f"{', '.join(names[:limit])}, … ({len(names)} in all)"
 
 
-_shortened = reprlib.Repr()
+class _Shortened(reprlib.Repr):
+    def repr_int(self, x: int, level: int) -> str:
+        return super().repr_int(x, level) if x.bit_length() < 4096 else f"<a number of {x.bit_length()} bits>"
+
+
+_shortened = _Shortened()
 _shortened.maxstring = _shortened.maxother = _shortened.maxlong = 100
 
 

@@ -75,13 +75,19 @@ class Registry(Generic[T]):
         """Call the factory ``name`` with ``options``.
 
         Raises:
-            InputError: if there is no such name or option; the message has the nearest one.
+            InputError: if there is no such name or option, with the nearest one; if an option has
+                another type or range than the factory declares; or if the part is too large.
         """
-        factory = self.get(name)
+        from nes2net.machine.module_size import limited_size  # start-up: names are listed without torch
+        from nes2net.options import check_options  # start-up: names are listed without pydantic
+
+        factory, owner = self.get(name), f"{self.kind} '{name}'"
         parameters = inspect.signature(factory).parameters
         if not any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
-            check_known(options, parameters, f"{self.kind} '{name}' has no option")
-        return factory(**options)
+            check_known(options, parameters, f"{owner} has no option")
+        check_options(factory, options, owner)
+        with limited_size(owner):
+            return factory(**options)
 
 
 frontends: Registry[Frontend] = Registry(

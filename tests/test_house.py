@@ -15,6 +15,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 FLOORS = {
     "errors": -1,  # the ground, below everything
     "machine": 0,
+    "options": 0,
     "metrics": 1,
     "audio": 2,
     "checkpoints": 2,
@@ -82,7 +83,7 @@ def module_of(name: str) -> str:
 def test_every_module_stands_in_a_room():
     assert {room(dotted(path)) for path in MODULES} - {FACE} == set(FLOORS)
     top = {path.stem for path in PACKAGE.glob("*.py")}
-    assert top == {"__init__", "errors", "registry", "detector"}
+    assert top == {"__init__", "errors", "options", "registry", "detector"}
 
 
 @pytest.mark.parametrize("path", MODULES, ids=dotted)

@@ -15,7 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nes2net.backends.base import Backend, check_positive
+from nes2net.backends.base import Backend
+from nes2net.options import FeatureDim, Logits
 
 
 class ResidualBlock(nn.Module):
@@ -253,17 +254,13 @@ class Aasist(SpectroTemporalGraph):
         feature_dim: D, the front-end's ``out_dim``.
         num_logits: n.
 
-    Raises:
-        InputError: if an option is not a positive number.
-
     >>> sum(p.numel() for p in Aasist().parameters())
     447242
     """
 
     min_frames = 3  # one step of the 3×3 max-pooling
 
-    def __init__(self, *, feature_dim: int = 1024, num_logits: int = 2) -> None:
-        check_positive(feature_dim=feature_dim, num_logits=num_logits)
+    def __init__(self, *, feature_dim: FeatureDim = 1024, num_logits: Logits = 2) -> None:
         reduced, channels = 128, 64
         super().__init__(
             channels,

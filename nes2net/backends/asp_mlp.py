@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from nes2net.backends.base import Backend, check_positive
+from nes2net.backends.base import Backend
 from nes2net.backends.pooling import AttentiveStatisticsPooling
+from nes2net.options import FeatureDim, Logits, Size
 
 
 class AspMlp(Backend):
@@ -24,9 +25,6 @@ class AspMlp(Backend):
         hidden_dim: hidden size of the MLP.
         num_logits: n, 1 or more.
 
-    Raises:
-        InputError: if an option is not a positive number.
-
     >>> import torch
     >>> AspMlp(num_logits=1)(torch.randn(2, 50, 1024)).shape
     torch.Size([2, 1])
@@ -35,12 +33,14 @@ class AspMlp(Backend):
     min_frames = 2
 
     def __init__(
-        self, *, feature_dim: int = 1024, bottleneck_dim: int = 128, hidden_dim: int = 256, num_logits: int = 2
+        self,
+        *,
+        feature_dim: FeatureDim = 1024,
+        bottleneck_dim: Size = 128,
+        hidden_dim: Size = 256,
+        num_logits: Logits = 2,
     ) -> None:
         super().__init__()
-        check_positive(
-            feature_dim=feature_dim, bottleneck_dim=bottleneck_dim, hidden_dim=hidden_dim, num_logits=num_logits
-        )
         self.feature_dim = feature_dim
         self.pooling = AttentiveStatisticsPooling(feature_dim, bottleneck_dim)
         self.mlp = nn.Sequential(

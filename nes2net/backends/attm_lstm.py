@@ -7,14 +7,16 @@ speech model for anti-spoofing detection", Interspeech 2024.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Annotated
 
 import torch
 import torch.nn.functional as F
+from pydantic import Field
 from torch import Tensor, nn
 
 from nes2net.aggregations.attm import AttentiveMerging
-from nes2net.backends.base import Backend, check_positive
-from nes2net.errors import InputError
+from nes2net.backends.base import Backend
+from nes2net.options import FeatureDim, Logits, Size
 
 
 class SiLU(nn.Module):
@@ -88,9 +90,6 @@ class AttMLSTM(Backend):
         lstm_dim: hidden size of the LSTM.
         num_logits: n.
 
-    Raises:
-        InputError: if an option is out of its range.
-
     >>> backend = AttMLSTM(feature_dim=16, num_layers=4)
     >>> backend([torch.randn(2, 50, 16)] * 5).shape
     torch.Size([2, 2])
@@ -100,15 +99,14 @@ class AttMLSTM(Backend):
     wants_final_norm = False
 
     def __init__(
-        self, *, feature_dim: int = 1024, num_layers: int = 12, lstm_dim: int = 192, num_logits: int = 2
+        self,
+        *,
+        feature_dim: FeatureDim = 1024,
+        num_layers: Annotated[int, Field(ge=2, le=128)] = 12,
+        lstm_dim: Size = 192,
+        num_logits: Logits = 2,
     ) -> None:
         super().__init__()
-        check_positive(feature_dim=feature_dim, num_layers=num_layers, lstm_dim=lstm_dim, num_logits=num_logits)
-        if num_layers < 2 or num_layers * feature_dim < 4:
-            raise InputError(
-                "attm_lstm needs num_layers of at least 2 and num_layers · feature_dim of at least 4, "
-                f"got {num_layers} and {feature_dim}"
-            )
         self.feature_dim = feature_dim
         self.num_layers, self.num_states = num_layers, num_layers + 1
         self.feat_merge = Merging(num_layers, feature_dim)

@@ -99,6 +99,8 @@ def bonafide_scores(logits: Tensor) -> Tensor:
 def check_positive(**options: int) -> None:
     """Raise :class:`InputError` for the first option that is not a whole number of at least 1.
 
+    For parts of other packages whose options have no annotation that says so.
+
     >>> check_positive(num_logits=2, num_heads=4)
     """
     for name, value in options.items():

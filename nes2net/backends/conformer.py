@@ -10,13 +10,16 @@ per head to each self-attention: a summary of that head's channels over the whol
 from __future__ import annotations
 
 from functools import partial
+from typing import Annotated
 
 import torch
 import torch.nn.functional as F
+from pydantic import Field
 from torch import Tensor, nn
 
-from nes2net.backends.base import Backend, check_positive
+from nes2net.backends.base import Backend
 from nes2net.errors import InputError
+from nes2net.options import FeatureDim, Logits, Probability
 
 MAX_FRAMES = 10_000
 FEED_FORWARD_EXPANSION = 4
@@ -236,7 +239,7 @@ class Conformer(Backend):
         num_logits: n.
 
     Raises:
-        InputError: if an option is out of its range.
+        InputError: if the heads do not divide ``embed_dim``.
 
     >>> conformer(embed_dim=16, num_blocks=1)(torch.randn(2, 50, 1024)).shape
     torch.Size([2, 2])
@@ -250,23 +253,19 @@ class Conformer(Backend):
         self,
         attention: type[SelfAttention],
         *,
-        feature_dim: int = 1024,
-        embed_dim: int = 144,
-        num_blocks: int = 4,
-        num_heads: int = 4,
-        kernel_size: int = 31,
-        dropout: float = 0.0,
-        num_logits: int = 2,
+        feature_dim: FeatureDim = 1024,
+        embed_dim: Annotated[int, Field(ge=1, le=4096)] = 144,
+        num_blocks: Annotated[int, Field(ge=1, le=128)] = 4,
+        num_heads: Annotated[int, Field(ge=1, le=64)] = 4,
+        kernel_size: Annotated[int, Field(ge=1, le=1000)] = 31,
+        dropout: Probability = 0.0,
+        num_logits: Logits = 2,
     ) -> None:
         super().__init__()
-        check_positive(feature_dim=feature_dim, embed_dim=embed_dim, num_blocks=num_blocks, num_heads=num_heads)
-        check_positive(kernel_size=kernel_size, num_logits=num_logits)
         if embed_dim % num_heads:
             raise InputError(
                 f"embed_dim {embed_dim} cannot be split among num_heads {num_heads}; give a multiple of num_heads"
             )
-        if not 0 <= dropout < 1:
-            raise InputError(f"dropout must be at least 0 and below 1, got {dropout}")
         self.feature_dim = feature_dim
         self.LL = nn.Linear(feature_dim, embed_dim)
         self.first_bn = nn.BatchNorm2d(1)

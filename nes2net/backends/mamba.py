@@ -10,14 +10,16 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from functools import cache
+from typing import Annotated, Literal
 
 import torch
 import torch.nn.functional as F
+from pydantic import Field
 from torch import Tensor, nn
 
-from nes2net.backends.base import Backend, check_positive
+from nes2net.backends.base import Backend
 from nes2net.backends.selective_scan import selective_scan
-from nes2net.errors import InputError
+from nes2net.options import FeatureDim, Logits, Takes
 
 STATE_DIM = 16
 CONV_KERNEL = 4
@@ -178,9 +180,6 @@ class Mamba(Backend):
             reversed.
         num_logits: n.
 
-    Raises:
-        InputError: if an option is out of its range.
-
     >>> Mamba(embed_dim=16, num_layers=2)(torch.randn(2, 50, 1024)).shape
     torch.Size([2, 2])
     """
@@ -188,18 +187,15 @@ class Mamba(Backend):
     def __init__(
         self,
         *,
-        feature_dim: int = 1024,
-        embed_dim: int = 144,
-        num_layers: int = 12,
-        final_norm: str = "published",
-        num_logits: int = 2,
+        feature_dim: FeatureDim = 1024,
+        embed_dim: Annotated[int, Field(ge=1, le=4096)] = 144,
+        num_layers: Annotated[
+            int, Field(ge=2, le=128, multiple_of=2), Takes("an even number from 2 to 128, which counts both columns")
+        ] = 12,
+        final_norm: Literal["published", "output"] = "published",
+        num_logits: Logits = 2,
     ) -> None:
         super().__init__()
-        check_positive(feature_dim=feature_dim, embed_dim=embed_dim, num_layers=num_layers, num_logits=num_logits)
-        if num_layers % 2:
-            raise InputError(f"num_layers counts both columns and must be even, got {num_layers}")
-        if final_norm not in ("published", "output"):
-            raise InputError(f"final_norm must be 'published' or 'output', got {final_norm!r}")
         self.feature_dim = feature_dim
         self.LL = nn.Linear(feature_dim, embed_dim)
         self.first_bn = nn.BatchNorm2d(1)

@@ -9,17 +9,36 @@ assumptions.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Annotated, Literal
 
 import torch
 import torch.nn.functional as F
+from pydantic import AfterValidator, Field
 from torch import Tensor, nn
 
-from nes2net.backends.base import Backend, check_positive
+from nes2net.backends.base import Backend
 from nes2net.errors import InputError
+from nes2net.options import FeatureDim, Logits, Takes
 
 #: The axes of an image B×C×T×F that are averaged for the gate of each perspective.
 _POOLED = {"channel": (2, 3), "time": (3,), "frequency": (2,)}
 _BOTTLENECK_FLOOR = 4  # channels
+_MOST_STAGES = 8
+_MOST_NUMBERS = 10**8  # of an utterance between two layers
+_ASSUMED_FRAMES = 600  # if the number of frames depends on the utterance
+
+
+def _odd_or_zero(number: int) -> int:
+    if number and number % 2 == 0:
+        raise ValueError("even")
+    return number
+
+
+Channels = Annotated[int, Field(ge=1, le=4096)]
+Blocks = Annotated[int, Field(ge=1, le=64)]
+Stride = Annotated[int, Field(ge=1, le=8)]
+Perspective = Literal["channel", "time", "frequency"]
+Stages = Field(min_length=1, max_length=_MOST_STAGES)
 
 
 class PerspectiveFusion(nn.Module):
@@ -177,34 +196,44 @@ class MpifRes2Net(Backend):
     def __init__(
         self,
         *,
-        feature_dim: int = 45,
-        num_frames: int | None = 600,
-        stem_channels: int = 16,
-        stem_convolutions: int = 3,
-        planes: Sequence[int] = (16, 32, 64, 128),
-        blocks: Sequence[int] = (2, 2, 2, 2),
-        strides: Sequence[int] = (1, 2, 2, 2),
-        expansion: int = 2,
-        base_width: int = 26,
-        scale: int = 8,
+        feature_dim: FeatureDim = 45,
+        num_frames: Annotated[int, Field(ge=1, le=10_000)] | None = 600,
+        stem_channels: Channels = 16,
+        stem_convolutions: Blocks = 3,
+        planes: Annotated[Sequence[Channels], Stages] = (16, 32, 64, 128),
+        blocks: Annotated[Sequence[Blocks], Stages] = (2, 2, 2, 2),
+        strides: Annotated[Sequence[Stride], Stages] = (1, 2, 2, 2),
+        expansion: Annotated[int, Field(ge=1, le=64)] = 2,
+        base_width: Channels = 26,
+        scale: Annotated[int, Field(ge=2, le=64)] = 8,
         fusion: bool = True,
-        perspectives: Sequence[str] = ("channel", "time", "frequency"),
-        fusion_reduction: int = 4,
-        attention_kernel: int = 3,
-        head: str = "angular",
-        num_logits: int = 2,
+        perspectives: Annotated[
+            Sequence[Perspective], Field(min_length=1, max_length=3), Takes("one or more of channel, time, frequency")
+        ] = ("channel", "time", "frequency"),
+        fusion_reduction: Channels = 4,
+        attention_kernel: Annotated[
+            int, Field(ge=0, le=255), AfterValidator(_odd_or_zero), Takes("an odd number up to 255, or 0 for none")
+        ] = 3,
+        head: Literal["angular", "linear"] = "angular",
+        num_logits: Logits = 2,
     ) -> None:
         super().__init__()
-        _check_options(num_frames, planes, blocks, strides, perspectives, attention_kernel, head)
-        check_positive(feature_dim=feature_dim, stem_channels=stem_channels, stem_convolutions=stem_convolutions)
-        check_positive(expansion=expansion, base_width=base_width, fusion_reduction=fusion_reduction)
-        check_positive(num_logits=num_logits)
+        if not len(planes) == len(blocks) == len(strides):
+            raise InputError(
+                "planes, blocks and strides are lists of one length, one number per stage, not of "
+                f"{len(planes)}, {len(blocks)} and {len(strides)}"
+            )
         if head == "angular" and num_logits < 2:
             raise InputError(
                 f"an angular head compares classes: num_logits is at least 2, not {num_logits}, or take head=linear"
             )
-        if isinstance(scale, bool) or not isinstance(scale, int) or scale < 2:
-            raise InputError(f"scale must be a whole number of at least 2, got {scale!r}")
+        widths = [max(stage_planes * base_width // 64, 1) for stage_planes in planes]
+        most = max(stem_channels, scale * max(widths), expansion * max(planes))
+        if (num_frames or _ASSUMED_FRAMES) * feature_dim * most > _MOST_NUMBERS:
+            raise InputError(
+                f"{most} channels are too many for {num_frames or _ASSUMED_FRAMES} frames of {feature_dim}: "
+                f"their product is at most {_MOST_NUMBERS:,}"
+            )
         self.feature_dim, self.num_frames = feature_dim, num_frames
 
         layers: list[nn.Module] = []
@@ -219,8 +248,7 @@ class MpifRes2Net(Backend):
         self.stem = nn.Sequential(*layers)
 
         stages: list[nn.Module] = []
-        for stage_planes, number, stride in zip(planes, blocks, strides):
-            width = max(stage_planes * base_width // 64, 1)
+        for stage_planes, width, number, stride in zip(planes, widths, blocks, strides):
             for index in range(number):
                 joins = [PerspectiveFusion(width, perspectives, fusion_reduction) for _ in range(scale - 2)]
                 stages.append(
@@ -262,29 +290,3 @@ class MpifRes2Net(Backend):
     def forward(self, features: Tensor) -> Tensor:
         """Logits B×n of ``features`` B×T×D; the last column is the score."""
         return self.head(self.embed(features))
-
-
-def _check_options(
-    num_frames: int | None,
-    planes: Sequence[int],
-    blocks: Sequence[int],
-    strides: Sequence[int],
-    perspectives: Sequence[str],
-    attention_kernel: int,
-    head: str,
-) -> None:
-    if num_frames is not None:
-        check_positive(num_frames=num_frames)
-    for name, values in (("planes", planes), ("blocks", blocks), ("strides", strides)):
-        if isinstance(values, str) or not isinstance(values, Sequence) or len(values) != len(planes) or not values:
-            raise InputError(
-                f"planes, blocks and strides are lists of one length, one number per stage; {name} is {values!r}"
-            )
-        for value in values:
-            check_positive(**{name: value})
-    if not perspectives or any(name not in _POOLED for name in perspectives):
-        raise InputError(f"perspectives are one or more of {', '.join(_POOLED)}, not {list(perspectives)}")
-    if attention_kernel != 0 and (not isinstance(attention_kernel, int) or attention_kernel % 2 != 1):
-        raise InputError(f"attention_kernel is an odd number of channels, or 0 for none, not {attention_kernel!r}")
-    if head not in ("angular", "linear"):
-        raise InputError(f"head is angular or linear, not '{head}'")

@@ -14,14 +14,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
+from typing import Annotated, Literal
 
 import torch
 import torch.nn.functional as F
+from pydantic import Field
 from torch import Tensor, nn
 
-from nes2net.backends.base import Backend, check_positive
+from nes2net.backends.base import Backend
 from nes2net.backends.pooling import create_pooling
 from nes2net.errors import InputError
+from nes2net.options import FeatureDim, Logits, Size
+
+Split = Annotated[int, Field(ge=2, le=64)]
 
 
 class Conv(nn.Conv1d):
@@ -148,7 +153,7 @@ class Nes2Net(Backend):
         num_logits: n, 1 or more.
 
     Raises:
-        InputError: if an option is out of its range, or a split does not divide evenly.
+        InputError: if a split does not divide evenly.
 
     >>> nes2net(num_logits=1)(torch.randn(2, 201, 1024)).shape
     torch.Size([2, 1])
@@ -163,19 +168,17 @@ class Nes2Net(Backend):
         block: type[Res2NetBlock],
         activation: type[nn.Module],
         *,
-        feature_dim: int = 1024,
-        nes_ratio: Sequence[int] = (8, 8),
-        dilation: int = 2,
-        pool: str = "mean",
-        se_ratio: int = 1,
-        se_floor: int = 1,
-        num_logits: int = 2,
+        feature_dim: FeatureDim = 1024,
+        nes_ratio: Annotated[Sequence[Split], Field(min_length=2, max_length=2)] = (8, 8),
+        dilation: Annotated[int, Field(ge=1, le=1000)] = 2,
+        pool: Literal["mean", "astp"] = "mean",
+        se_ratio: Size = 1,
+        se_floor: Size = 1,
+        num_logits: Logits = 2,
     ) -> None:
         super().__init__()
-        check_positive(
-            feature_dim=feature_dim, dilation=dilation, se_ratio=se_ratio, se_floor=se_floor, num_logits=num_logits
-        )
-        groups, scale = _check_ratio(nes_ratio, feature_dim)
+        groups, scale = nes_ratio
+        _check_splits(groups, scale, feature_dim)
         channels = feature_dim // groups
         se_channels = max(channels // se_ratio, se_floor)
         self.feature_dim = feature_dim
@@ -203,14 +206,8 @@ class Nes2Net(Backend):
         return self.fc(self.pooling(self.activation(self.bn(y)).squeeze(2)))  # B×D×T → B×D or B×2D → B×n
 
 
-def _check_ratio(nes_ratio: Sequence[int], feature_dim: int) -> tuple[int, int]:
-    """Number of outer groups and inner scale, if they split ``feature_dim`` evenly."""
-    ratio = list(nes_ratio) if isinstance(nes_ratio, Sequence) else []
-    if len(ratio) != 2 or any(not isinstance(n, int) or n < 2 for n in ratio):
-        raise InputError(
-            f"nes_ratio must be two whole numbers of at least 2, the outer split and the inner scale, got {nes_ratio!r}"
-        )
-    groups, scale = ratio
+def _check_splits(groups: int, scale: int, feature_dim: int) -> None:
+    """Check that the outer groups and the inner scale split ``feature_dim`` evenly."""
     if feature_dim % groups:
         raise InputError(
             f"feature_dim {feature_dim} cannot be split into nes_ratio[0] = {groups} equal groups; "
@@ -222,7 +219,6 @@ def _check_ratio(nes_ratio: Sequence[int], feature_dim: int) -> tuple[int, int]:
             f"the {channels} channels of a group (feature_dim {feature_dim} / {groups}) cannot be split into "
             f"nes_ratio[1] = {scale} equal parts; {_divisors(channels)}"
         )
-    return groups, scale
 
 
 def _divisors(number: int) -> str:

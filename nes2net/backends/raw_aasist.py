@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import partial
+from typing import Annotated, Literal
 
 import numpy as np
 import torch
@@ -18,8 +19,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nes2net.backends.aasist import SpectroTemporalGraph, residual_encoder
-from nes2net.backends.base import check_positive
 from nes2net.errors import InputError
+from nes2net.options import Logits, Takes
 
 
 def sinc_filters(num_filters: int, num_taps: int, sample_rate: int) -> Tensor:
@@ -56,9 +57,6 @@ class RawAasist(SpectroTemporalGraph):
         feature_dim: 1, a sample.
         num_logits: n.
 
-    Raises:
-        InputError: if ``feature_dim`` is not 1, or ``num_logits`` is not a positive number.
-
     >>> [sum(p.numel() for p in model.parameters()) for model in (raw_aasist(), raw_aasist_l())]
     [297866, 85306]
     """
@@ -74,15 +72,9 @@ class RawAasist(SpectroTemporalGraph):
         gat_dims: tuple[int, int],
         pool_ratios: Sequence[float],
         *,
-        feature_dim: int = 1,
-        num_logits: int = 2,
+        feature_dim: Annotated[Literal[1], Takes("1, the samples of the front-end 'waveform'")] = 1,
+        num_logits: Logits = 2,
     ) -> None:
-        check_positive(num_logits=num_logits)
-        if feature_dim != 1:
-            raise InputError(
-                f"raw AASIST reads the waveform itself, feature_dim 1, got {feature_dim}; "
-                "give it the front-end 'waveform'"
-            )
         super().__init__(
             channels[-1],
             spectral_nodes=self.num_filters // 3,

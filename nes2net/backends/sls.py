@@ -7,14 +7,17 @@ ACM Multimedia 2024.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Annotated
 
 import torch
 import torch.nn.functional as F
+from pydantic import Field
 from torch import Tensor, nn
 
 from nes2net.aggregations.base import gated_sum
-from nes2net.backends.base import Backend, check_positive
+from nes2net.backends.base import Backend
 from nes2net.errors import InputError
+from nes2net.options import Takes
 
 POOL = 3
 HIDDEN_DIM = 1024
@@ -38,9 +41,6 @@ class SLS(Backend):
             code; any other T is an error.
         num_logits: n, at least 2.
 
-    Raises:
-        InputError: if an option is out of its range.
-
     >>> backend = SLS(feature_dim=48, num_layers=4, num_frames=9)
     >>> backend([torch.randn(2, 9, 48)] * 4).shape
     torch.Size([2, 2])
@@ -51,17 +51,16 @@ class SLS(Backend):
     min_frames = fixed_frames = 201
 
     def __init__(
-        self, *, feature_dim: int = 1024, num_layers: int = 24, num_frames: int = 201, num_logits: int = 2
+        self,
+        *,
+        feature_dim: Annotated[int, Field(ge=POOL, le=65_536)] = 1024,
+        num_layers: Annotated[int, Field(ge=1, le=129)] = 24,
+        num_frames: Annotated[int, Field(ge=POOL, le=10_000)] = 201,
+        num_logits: Annotated[
+            int, Field(ge=2, le=1000), Takes("a whole number from 2 to 1000, as sls ends in a log-softmax")
+        ] = 2,
     ) -> None:
         super().__init__()
-        check_positive(feature_dim=feature_dim, num_layers=num_layers, num_frames=num_frames, num_logits=num_logits)
-        if num_logits < 2:
-            raise InputError(f"sls ends in a log-softmax and needs num_logits of at least 2, got {num_logits}")
-        if min(feature_dim, num_frames) < POOL:
-            raise InputError(
-                f"sls pools over {POOL}×{POOL} and needs feature_dim and num_frames of at least {POOL}, "
-                f"got {feature_dim} and {num_frames}"
-            )
         self.feature_dim = feature_dim
         self.num_layers = self.num_states = num_layers
         self.min_frames = self.fixed_frames = self.num_frames = num_frames

@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import yaml
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -15,6 +14,7 @@ from nes2net.checkpoints.huggingface import CONFIG_FILE, PREPROCESSOR_FILE, read
 from nes2net.checkpoints.state_dict import load_state_dict
 from nes2net.errors import InputError, first_line
 from nes2net.machine.files import replacing, write_text
+from nes2net.machine.yaml_text import read_yaml_file, write_yaml
 
 #: If there is a file of the head, the weights are those of the front-end alone, under the names of
 #: the transformers library.
@@ -60,13 +60,11 @@ def read_folder(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         raise InputError(
             f"{folder} is not a detector folder: it has no {CONFIG} (to use a run folder, name one of its epoch_N.pth)"
         )
-    try:
-        description = yaml.safe_load(config_file.read_text(encoding="utf-8"))
-        kind = description["model"]["frontend"]["name"]
-    except (yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError) as error:
-        raise InputError(
-            f"{config_file} does not describe a model: a mapping with the key 'model' is expected"
-        ) from error
+    description = read_yaml_file(config_file, None, str(config_file), aliases=True)
+    model = description.get("model") if isinstance(description, dict) else None
+    frontend = model.get("frontend") if isinstance(model, dict) else None
+    if not isinstance(frontend, dict) or not isinstance(kind := frontend.get("name"), str):
+        raise InputError(f"{config_file} does not describe a model: a mapping with the key 'model' is expected")
     if not (folder / HEAD).is_file():
         return load_state_dict(folder / WEIGHTS), description
     frontend, _ = read_huggingface_folder(folder, kind, known=())
@@ -77,7 +75,7 @@ def read_folder(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 def write_description(folder: Path, config: dict[str, Any], record: dict[str, Any] | None = None) -> None:
     """Write the architecture and the model card of a detector's folder."""
     write_text(folder / "README.md", _model_card(config))
-    write_text(folder / CONFIG, yaml.safe_dump({"model": config, **(record or {})}, sort_keys=False))
+    write_text(folder / CONFIG, write_yaml({"model": config, **(record or {})}))
 
 
 def upload(folder: str | Path, name: str, private: bool = False, token: str | None = None) -> str:

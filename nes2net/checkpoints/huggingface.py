@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,8 @@ from torch import Tensor
 from nes2net.checkpoints.fairseq import to_fairseq
 from nes2net.checkpoints.state_dict import load_state_dict
 from nes2net.checkpoints.transformers_library import from_transformers
-from nes2net.errors import InputError
+from nes2net.errors import InputError, shown
+from nes2net.machine.plain_data import read_json
 
 CONFIG_FILE, PREPROCESSOR_FILE = "config.json", "preprocessor_config.json"
 _WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
@@ -97,14 +97,15 @@ def read_huggingface_folder(
         InputError: if the folder has no configuration or weights, or holds another kind of model.
     """
     folder = Path(folder)
-    config = read_json(folder / CONFIG_FILE)
+    config = read_configuration(folder)
     if config.get("model_type") != kind:
         raise InputError(
-            f"{folder} holds a model of type '{config.get('model_type')}', not '{kind}': choose the front-end of that type"
+            f"{folder} holds a model of type {shown(config.get('model_type'))}, not '{kind}': choose the front-end of "
+            "that type"
         )
     for activation in ("hidden_act", "feat_extract_activation"):
         if config.get(activation, "gelu") != "gelu":
-            raise InputError(f"{folder} has {activation} '{config[activation]}': only 'gelu' is supported")
+            raise InputError(f"{folder} has {activation} {shown(config[activation])}: only 'gelu' is supported")
     mode = "default" if config.get("feat_extract_norm", "group") == "group" else "layer_norm"
     state_dict = {}
     for name, tensor in _read_weights(folder).items():
@@ -140,21 +141,28 @@ def _read_weights(folder: Path) -> dict[str, Tensor]:
     for name in _INDEX_FILES:
         if (folder / name).is_file():
             index = read_json(folder / name).get("weight_map")
-            shards = sorted(set(map(str, index.values()))) if isinstance(index, dict) else [""]
-            if not all(shard and Path(shard).name == shard for shard in shards):
-                raise InputError(f"{folder / name} names no files, or files outside its folder, which are not read")
-            return {k: v for shard in shards for k, v in load_state_dict(folder / shard).items()}
+            if not isinstance(index, dict) or not index:
+                raise InputError(
+                    f"{folder / name} names no files: a mapping 'weight_map' of tensors to files is expected"
+                )
+            shards = list(index.values())
+            beside = {path.name for path in folder.iterdir() if path.is_file()}
+            if missing := [shard for shard in shards if not isinstance(shard, str) or shard not in beside]:
+                raise InputError(
+                    f"{folder / name} names {shown(missing[0])}, which is not a file beside it: files outside its "
+                    "folder are not read"
+                )
+            return {k: v for shard in sorted(set(shards)) for k, v in load_state_dict(folder / shard).items()}
     raise InputError(f"{folder} has no weights: {' or '.join(_WEIGHT_FILES)} is expected")
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """Read a mapping from a JSON file of a Hugging Face folder."""
+def read_configuration(folder: Path) -> dict[str, Any]:
+    """Read the configuration of a Hugging Face folder.
+
+    Raises:
+        InputError: if the folder has none, or it is damaged.
+    """
+    path = folder / CONFIG_FILE
     if not path.is_file():
-        raise InputError(f"{path.parent} is not a Hugging Face folder: it has no {path.name}")
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise InputError(f"{path} is damaged: it is not valid JSON") from error
-    if not isinstance(content, dict):
-        raise InputError(f"{path} is damaged: a mapping is expected")
-    return content
+        raise InputError(f"{folder} is not a Hugging Face folder: it has no {path.name}")
+    return read_json(path)

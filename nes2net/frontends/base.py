@@ -45,6 +45,16 @@ class UsedSamples:
 Layers = Literal["last", "all"]
 
 
+def check_hop_length(hop_length: int, least: int) -> None:
+    """Check that there are not so many frames that a short waveform takes all memory.
+
+    Raises:
+        InputError: if ``hop_length`` is below ``least`` samples.
+    """
+    if hop_length < least:
+        raise InputError(f"there are {hop_length} samples from one frame to the next: at least {least} are expected")
+
+
 class Frontend(nn.Module):
     """Waveform B×N (16 kHz, in [−1, 1]) → hidden states B×T×D."""
 

@@ -4,14 +4,26 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Annotated
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
 from nes2net.audio.waveform import SAMPLE_RATE
 from nes2net.errors import InputError
-from nes2net.frontends.base import Frontend, Layers, UsedSamples
-from nes2net.frontends.spectrum import check_no_checkpoint, emphasised
+from nes2net.frontends.base import Frontend, Layers, UsedSamples, check_hop_length
+from nes2net.frontends.spectrum import (
+    MOST_OVERLAP,
+    HopLength,
+    LeadingSamples,
+    PreEmphasis,
+    WindowLength,
+    check_no_checkpoint,
+    emphasised,
+)
+
+Filters = Annotated[int, Field(ge=1, le=1024)]
 
 
 class LinearFrequencyCepstrum(Frontend):
@@ -41,7 +53,7 @@ class LinearFrequencyCepstrum(Frontend):
         num_samples: how many leading samples of a waveform are read; None for all.
 
     Raises:
-        InputError: if an option is out of its range.
+        InputError: if options do not go together.
 
     >>> [tuple(state.shape) for state in LinearFrequencyCepstrum()(torch.zeros(2, 16000))]
     [(2, 99, 60)]
@@ -51,28 +63,25 @@ class LinearFrequencyCepstrum(Frontend):
         self,
         checkpoint: str | Path | None = None,
         *,
-        window_length: int = 320,
-        hop_length: int = 160,
-        n_fft: int = 512,
-        num_filters: int = 20,
-        num_coefficients: int = 20,
-        max_frequency: float = SAMPLE_RATE / 2,
-        pre_emphasis: float = 0.97,
-        deltas: int = 2,
+        window_length: WindowLength = 320,
+        hop_length: HopLength = 160,
+        n_fft: WindowLength = 512,
+        num_filters: Filters = 20,
+        num_coefficients: Filters = 20,
+        max_frequency: Annotated[float, Field(gt=0, le=SAMPLE_RATE / 2)] = SAMPLE_RATE / 2,
+        pre_emphasis: PreEmphasis = 0.97,
+        deltas: Annotated[int, Field(ge=0, le=2)] = 2,
         delta_scale: float = 1.0,
-        num_samples: int | None = None,
+        num_samples: LeadingSamples = None,
     ) -> None:
         options = {k: v for k, v in locals().items() if k not in ("self", "checkpoint", "__class__")}
         super().__init__()
         check_no_checkpoint("lfcc", checkpoint)
-        if not 0 < window_length <= n_fft:
+        check_hop_length(hop_length, window_length // MOST_OVERLAP)
+        if window_length > n_fft:
             raise InputError(f"window_length must be 1 to n_fft, {n_fft}, not {window_length}")
-        if not 0 < num_coefficients <= num_filters:
+        if num_coefficients > num_filters:
             raise InputError(f"num_coefficients must be 1 to num_filters, {num_filters}, not {num_coefficients}")
-        if not 0 < max_frequency <= SAMPLE_RATE / 2:
-            raise InputError(f"max_frequency must be above 0 and at most {SAMPLE_RATE // 2} Hz, not {max_frequency}")
-        if deltas not in (0, 1, 2):
-            raise InputError(f"deltas must be 0, 1 or 2, not {deltas}")
         if num_samples is not None and num_samples < window_length:
             raise InputError(
                 f"num_samples must be at least window_length, {window_length}, or null for all, not {num_samples}"

@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated, Literal
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
 from nes2net.errors import InputError
-from nes2net.frontends.base import Frontend, Layers, UsedSamples
-from nes2net.frontends.spectrum import check_no_checkpoint, emphasised
+from nes2net.frontends.base import Frontend, Layers, UsedSamples, check_hop_length
+from nes2net.frontends.spectrum import (
+    MOST_OVERLAP,
+    HopLength,
+    LeadingSamples,
+    PreEmphasis,
+    WindowLength,
+    check_no_checkpoint,
+    emphasised,
+)
 
 _WINDOWS = {
     "blackman": torch.blackman_window,
@@ -37,7 +47,7 @@ class LogPowerSpectrum(Frontend):
         num_samples: how many leading samples of a waveform are read; None for all.
 
     Raises:
-        InputError: if an option is out of its range.
+        InputError: if options do not go together.
 
     >>> frontend = LogPowerSpectrum(n_fft=512, hop_length=160, num_bins=256)
     >>> [tuple(state.shape) for state in frontend(torch.zeros(2, 16000))]
@@ -48,21 +58,20 @@ class LogPowerSpectrum(Frontend):
         self,
         checkpoint: str | Path | None = None,
         *,
-        n_fft: int = 1728,
-        hop_length: int = 130,
-        window: str = "blackman",
-        pre_emphasis: float = 0.97,
-        num_bins: int | None = None,
+        n_fft: WindowLength = 1728,
+        hop_length: HopLength = 130,
+        window: Literal["blackman", "hamming", "hann"] = "blackman",
+        pre_emphasis: PreEmphasis = 0.97,
+        num_bins: Annotated[int, Field(ge=1)] | None = None,
         normalize: bool = False,
-        num_samples: int | None = None,
+        num_samples: LeadingSamples = None,
     ) -> None:
         options = {k: v for k, v in locals().items() if k not in ("self", "checkpoint", "__class__")}
         super().__init__()
         check_no_checkpoint("lps", checkpoint)
-        if window not in _WINDOWS:
-            raise InputError(f"window must be one of {', '.join(_WINDOWS)}, not '{window}'")
+        check_hop_length(hop_length, n_fft // MOST_OVERLAP)
         all_bins = n_fft // 2 + 1
-        if num_bins is not None and not 0 < num_bins <= all_bins:
+        if num_bins is not None and num_bins > all_bins:
             raise InputError(f"num_bins must be 1 to {all_bins} for n_fft {n_fft}, not {num_bins}")
         if num_samples is not None and num_samples < n_fft:
             raise InputError(f"num_samples must be at least n_fft, {n_fft}, or null for all, not {num_samples}")

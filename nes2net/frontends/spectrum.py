@@ -1,13 +1,21 @@
-"""Shared by the front-ends without weights: pre-emphasis, and the check of the checkpoint."""
+"""Shared by the front-ends without weights: options, pre-emphasis, the check of the checkpoint."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
 from nes2net.errors import InputError
+
+WindowLength = Annotated[int, Field(ge=16, le=16_384)]
+HopLength = Annotated[int, Field(ge=32, le=16_384)]
+MOST_OVERLAP = 64  # frames that read the same sample
+PreEmphasis = Annotated[float, Field(ge=0, lt=1)]
+LeadingSamples = Annotated[int, Field(ge=1)] | None
 
 
 def check_no_checkpoint(name: str, checkpoint: str | Path | None) -> None:

@@ -10,21 +10,38 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint as recomputed
 
-from nes2net.checkpoints.fairseq import check_convolutions, read_ssl_checkpoint, to_fairseq, to_transformers
-from nes2net.checkpoints.huggingface import EXTRACTOR_MODES, read_huggingface_folder
+from nes2net.checkpoints.fairseq import read_ssl_checkpoint, to_fairseq, to_transformers
+from nes2net.checkpoints.huggingface import read_huggingface_folder
 from nes2net.checkpoints.state_dict import check_fit
 from nes2net.errors import InputError
-from nes2net.frontends.base import Frontend, Layers, UsedSamples
+from nes2net.frontends.base import Frontend, Layers, UsedSamples, check_hop_length
 from nes2net.frontends.feature_extractor import extract_features
+from nes2net.options import Takes, check_options
 
 #: Seven convolutions (channels, kernel, stride): 20 ms hop, 25 ms receptive field at 16 kHz.
 STANDARD_CONVOLUTIONS = ((512, 10, 5), *((512, 3, 2),) * 4, *((512, 2, 2),) * 2)
+_LONGEST_FRAME, _LEAST_HOP = 160_000, 128  # samples; 400 and 320 in XLS-R
+_MOST_NUMBERS = 1024  # per sample of the waveform, between two convolutions; 103 in XLS-R
+
+# Types of the options that both front-ends have.
+ExtractorMode = Literal["layer_norm", "default"]
+_Number = Annotated[int, Field(ge=1, le=4096)]
+Convolutions = Annotated[
+    Sequence[Annotated[Sequence[_Number], Field(min_length=3, max_length=3)]],
+    Field(min_length=1, max_length=16),
+    Takes("a list of 1 to 16 lists [channels, kernel, stride] of whole numbers from 1 to 4096"),
+]
+EncoderLayers = Annotated[int, Field(ge=1, le=128)]
+Heads = Annotated[int, Field(ge=1, le=64)]
+Kernel = Annotated[int, Field(ge=1, le=1024)]
+GradientFactor = Annotated[float, Field(ge=0, le=1)]
 
 
 class SSLFrontend(Frontend):
@@ -50,9 +67,10 @@ class SSLFrontend(Frontend):
                 state_dict, in_file = read_huggingface_folder(checkpoint, self.name, known=options)
             else:
                 state_dict, in_file = read_ssl_checkpoint(checkpoint, known=options)
+            check_options(type(self), in_file, str(checkpoint))
             options = {**options, **in_file}
-        options["conv_feature_layers"] = [list(layer) for layer in check_convolutions(options["conv_feature_layers"])]
-        _check(options)
+        options["conv_feature_layers"] = [list(layer) for layer in options["conv_feature_layers"]]
+        _check_together(options)
         self.config = {"name": self.name, **options}
         self.encoder_layerdrop = options["encoder_layerdrop"]
         self.layer_norm_first = options["layer_norm_first"]
@@ -162,33 +180,29 @@ def receptive_field(conv_feature_layers: Sequence[Sequence[int]]) -> int:
     return length
 
 
-def _check(options: dict[str, Any]) -> None:
-    """Refuse options of a downloaded file that would build endlessly or fail far from here.
+def _check_together(options: dict[str, Any]) -> None:
+    """Check the options that limit each other.
 
     Raises:
-        InputError: if an option is out of its range.
+        InputError: if they do not go together, or make frames that are too many or too long.
     """
-    if options["extractor_mode"] not in EXTRACTOR_MODES:
-        raise InputError(f"extractor_mode is one of {', '.join(EXTRACTOR_MODES)}, not '{options['extractor_mode']}'")
-    for name in _SIZES & options.keys():
-        value, most = options[name], 1000 if name == "encoder_layers" else 65536
-        if not isinstance(value, int) or not 0 < value <= most:
-            raise InputError(f"{name} is a whole number from 1 to {most}, not {value!r}")
-    for name in _PROBABILITIES & options.keys():
-        if not isinstance(options[name], (int, float)) or not 0 <= options[name] < 1:
-            raise InputError(f"{name} is a probability below 1, not {options[name]!r}")
-    if not isinstance(scale := options["feature_grad_mult"], (int, float)) or not 0 <= scale <= 1:
-        raise InputError(f"feature_grad_mult is a number from 0 to 1, not {scale!r}")
-    dim, heads = options["encoder_embed_dim"], options["encoder_attention_heads"]
-    if dim % heads:
-        raise InputError(f"encoder_embed_dim {dim} is not divisible by encoder_attention_heads {heads}")
-
-
-_SIZES = {
-    *("encoder_layers", "encoder_embed_dim", "encoder_ffn_embed_dim", "encoder_attention_heads", "conv_pos"),
-    *("conv_pos_groups", "final_dim", "latent_vars", "latent_groups", "num_buckets", "max_distance"),
-}
-_PROBABILITIES = {"dropout", "attention_dropout", "activation_dropout", "dropout_input", "encoder_layerdrop"}
+    dim = options["encoder_embed_dim"]
+    for name in ("encoder_attention_heads", "conv_pos_groups"):
+        if dim % options[name]:
+            raise InputError(f"encoder_embed_dim {dim} is not divisible by {name} {options[name]}")
+    layers, hop = options["conv_feature_layers"], 1
+    for channels, _, stride in layers:
+        hop *= stride
+        if channels > _MOST_NUMBERS * hop:
+            raise InputError(
+                f"conv_feature_layers make {channels} numbers of every {hop} samples: at most {_MOST_NUMBERS} of each "
+                "sample are expected"
+            )
+    check_hop_length(hop, _LEAST_HOP)
+    if (length := receptive_field(layers)) > _LONGEST_FRAME:
+        raise InputError(
+            f"conv_feature_layers read {length:.3g} samples for a frame: at most {_LONGEST_FRAME} are expected"
+        )
 
 
 def _buffers(shapes: dict[str, tuple[int, ...]]) -> nn.Module:

@@ -7,22 +7,28 @@ configuration can be passed on unchanged.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from torch import Tensor, nn
 
 from nes2net.checkpoints.huggingface import library_options
 from nes2net.checkpoints.transformers_library import from_transformers
-from nes2net.errors import InputError
 from nes2net.frontends import fairseq_engine
 from nes2net.frontends.base import Layers
 from nes2net.frontends.onednn import with_onednn
-from nes2net.frontends.ssl import STANDARD_CONVOLUTIONS, SSLFrontend
-
-ENGINES = ("transformers", "fairseq")
+from nes2net.frontends.ssl import (
+    STANDARD_CONVOLUTIONS,
+    Convolutions,
+    EncoderLayers,
+    ExtractorMode,
+    GradientFactor,
+    Heads,
+    Kernel,
+    SSLFrontend,
+)
+from nes2net.options import Probability, Size
 
 #: A front-end that learns from scratch in minutes on a CPU; its four convolutions have a hop of 16
 #: ms. It is not a published model.
@@ -60,7 +66,7 @@ class Wav2Vec2Frontend(SSLFrontend):
             the engine.
 
     Raises:
-        InputError: if an option is out of its range, or the checkpoint cannot be used.
+        InputError: if options do not go together, or the checkpoint cannot be used.
 
     >>> import torch
     >>> frontend = Wav2Vec2Frontend(**SMALL)
@@ -75,31 +81,29 @@ class Wav2Vec2Frontend(SSLFrontend):
         self,
         checkpoint: str | Path | None = None,
         *,
-        extractor_mode: str = "layer_norm",
-        conv_feature_layers: Sequence[Sequence[int]] = STANDARD_CONVOLUTIONS,
+        extractor_mode: ExtractorMode = "layer_norm",
+        conv_feature_layers: Convolutions = STANDARD_CONVOLUTIONS,
         conv_bias: bool = True,
         layer_norm_first: bool = True,
-        encoder_layers: int = 24,
-        encoder_embed_dim: int = 1024,
-        encoder_ffn_embed_dim: int = 4096,
-        encoder_attention_heads: int = 16,
-        conv_pos: int = 128,
-        conv_pos_groups: int = 16,
-        dropout: float = 0.0,
-        attention_dropout: float = 0.0,
-        activation_dropout: float = 0.0,
-        dropout_input: float = 0.0,
-        encoder_layerdrop: float = 0.0,
-        feature_grad_mult: float = 1.0,
+        encoder_layers: EncoderLayers = 24,
+        encoder_embed_dim: Size = 1024,
+        encoder_ffn_embed_dim: Size = 4096,
+        encoder_attention_heads: Heads = 16,
+        conv_pos: Kernel = 128,
+        conv_pos_groups: Size = 16,
+        dropout: Probability = 0.0,
+        attention_dropout: Probability = 0.0,
+        activation_dropout: Probability = 0.0,
+        dropout_input: Probability = 0.0,
+        encoder_layerdrop: Probability = 0.0,
+        feature_grad_mult: GradientFactor = 1.0,
         pretraining_heads: bool = True,
-        final_dim: int = 768,
-        latent_vars: int = 320,
-        latent_groups: int = 2,
-        engine: str = "transformers",
+        final_dim: Size = 768,
+        latent_vars: Size = 320,
+        latent_groups: Size = 2,
+        engine: Literal["transformers", "fairseq"] = "transformers",
     ) -> None:
         options = {k: v for k, v in locals().items() if k not in ("self", "checkpoint", "__class__")}
-        if engine not in ENGINES:
-            raise InputError(f"engine is one of {', '.join(ENGINES)}, not '{engine}'")
         super().__init__(checkpoint, options)
         self.engine = self.config.pop("engine")
 

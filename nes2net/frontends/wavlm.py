@@ -7,7 +7,6 @@ have the names of unilm's ``WavLMConfig``.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,17 @@ from nes2net.checkpoints.transformers_library import from_transformers
 from nes2net.frontends.base import Layers, UsedSamples
 from nes2net.frontends.onednn import with_onednn
 from nes2net.frontends.relative_attention import GatedRelativeAttention
-from nes2net.frontends.ssl import STANDARD_CONVOLUTIONS, SSLFrontend
+from nes2net.frontends.ssl import (
+    STANDARD_CONVOLUTIONS,
+    Convolutions,
+    EncoderLayers,
+    ExtractorMode,
+    GradientFactor,
+    Heads,
+    Kernel,
+    SSLFrontend,
+)
+from nes2net.options import Probability, Size
 
 
 class WavLMFrontend(SSLFrontend):
@@ -39,7 +48,7 @@ class WavLMFrontend(SSLFrontend):
         feature_grad_mult: factor of the gradient that the convolutions get, 0 to 1.
 
     Raises:
-        InputError: if an option is out of its range, or the checkpoint cannot be used.
+        InputError: if options do not go together, or the checkpoint cannot be used.
 
     >>> import torch
     >>> small = {"encoder_embed_dim": 32, "encoder_ffn_embed_dim": 32, "encoder_attention_heads": 4}
@@ -55,24 +64,24 @@ class WavLMFrontend(SSLFrontend):
         checkpoint: str | Path | None = None,
         *,
         normalize: bool = True,
-        extractor_mode: str = "layer_norm",
-        conv_feature_layers: Sequence[Sequence[int]] = STANDARD_CONVOLUTIONS,
+        extractor_mode: ExtractorMode = "layer_norm",
+        conv_feature_layers: Convolutions = STANDARD_CONVOLUTIONS,
         conv_bias: bool = False,
         layer_norm_first: bool = True,
-        encoder_layers: int = 24,
-        encoder_embed_dim: int = 1024,
-        encoder_ffn_embed_dim: int = 4096,
-        encoder_attention_heads: int = 16,
-        conv_pos: int = 128,
-        conv_pos_groups: int = 16,
-        num_buckets: int = 320,
-        max_distance: int = 800,
-        dropout: float = 0.0,
-        attention_dropout: float = 0.0,
-        activation_dropout: float = 0.0,
-        dropout_input: float = 0.0,
-        encoder_layerdrop: float = 0.0,
-        feature_grad_mult: float = 1.0,
+        encoder_layers: EncoderLayers = 24,
+        encoder_embed_dim: Size = 1024,
+        encoder_ffn_embed_dim: Size = 4096,
+        encoder_attention_heads: Heads = 16,
+        conv_pos: Kernel = 128,
+        conv_pos_groups: Size = 16,
+        num_buckets: Size = 320,
+        max_distance: Size = 800,
+        dropout: Probability = 0.0,
+        attention_dropout: Probability = 0.0,
+        activation_dropout: Probability = 0.0,
+        dropout_input: Probability = 0.0,
+        encoder_layerdrop: Probability = 0.0,
+        feature_grad_mult: GradientFactor = 1.0,
         pretraining_heads: bool = True,
     ) -> None:
         options = {k: v for k, v in locals().items() if k not in ("self", "checkpoint", "__class__", "normalize")}

@@ -13,12 +13,12 @@ import torch
 from torch import Tensor
 
 from nes2net.checkpoints.folder import CONFIG, read_folder
-from nes2net.checkpoints.huggingface import CONFIG_FILE, read_json
+from nes2net.checkpoints.huggingface import CONFIG_FILE, read_configuration
 from nes2net.checkpoints.onnx_file import OnnxFile
 from nes2net.checkpoints.state_dict import Misfit, compare, load_state_dict, read_record, state_dict_of
 from nes2net.checkpoints.torch_file import read_torch_file, walk
 from nes2net.detector import Detector, recognise, sound_description, unwrap_frontend
-from nes2net.errors import InputError
+from nes2net.errors import InputError, shown
 from nes2net.registry import create_frontend
 
 _FIT_LEAST = 0.5  # with a smaller share of the names of a published model, a state dict is unknown
@@ -104,10 +104,10 @@ def _identify_folder(folder: Path) -> Identity:
         misfit = _misfit(state_dict, config, folder)
         return Identity(folder, "detector folder", config=config, dtypes=_dtypes(state_dict), misfit=misfit)
     if (folder / CONFIG_FILE).is_file():
-        kind = read_json(folder / CONFIG_FILE).get("model_type")
+        kind = read_configuration(folder).get("model_type")
         if kind not in ("wav2vec2", "wavlm"):
             raise InputError(
-                f"{folder} holds a model of type '{kind}': of Hugging Face folders, wav2vec2 and wavlm are read"
+                f"{folder} holds a model of type {shown(kind)}: of Hugging Face folders, wav2vec2 and wavlm are read"
             )
         frontend = create_frontend(kind, folder)
         config = {"frontend": frontend.config}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from os.path import exists
 from typing import Any
 
 import torch
@@ -15,7 +15,7 @@ from nes2net.aggregations.base import Aggregation
 from nes2net.audio.crop import ASVSPOOF_SAMPLES
 from nes2net.audio.read import SAMPLE_RATE
 from nes2net.backends.base import Backend
-from nes2net.detector import PUBLISHED_MODELS, Detector
+from nes2net.detector import PUBLISHED_MODELS, Detector, sound_description
 from nes2net.errors import InputError, did_you_mean
 from nes2net.frontends.base import Frontend
 from nes2net.inspect.identify import identify
@@ -73,7 +73,7 @@ def describe(name: str) -> list[PartInfo]:
     if name in PUBLISHED_MODELS:
         with torch.device("meta"):
             return _describe_detector(Detector.from_config(PUBLISHED_MODELS[name]))
-    if name not in names() and Path(name).exists():
+    if name not in names() and exists(name):
         return _describe_detector(Detector.from_pretrained(name, device="cpu"))
     with torch.device("meta"):
         if name in frontends.names():
@@ -158,7 +158,7 @@ def text(name: str, results: Sequence[str] = ()) -> str:
     Args:
         results: the published results of that name, one line each.
     """
-    if name in names() or not Path(name).exists():
+    if name in names() or not exists(name):
         lines = _table(describe(name))
         if results:
             lines += ["published:", *(f"  {result}" for result in results)]
@@ -166,7 +166,8 @@ def text(name: str, results: Sequence[str] = ()) -> str:
     identity = identify(name)
     if not identity.config or identity.misfit:
         return identity.text()
-    return "\n".join([identity.text(), "", *_table(_describe_config(identity.config))])
+    with sound_description(name):
+        return "\n".join([identity.text(), "", *_table(_describe_config(identity.config))])
 
 
 def _describe_config(config: dict[str, Any]) -> list[PartInfo]:

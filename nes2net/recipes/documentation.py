@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from nes2net.errors import InputError, did_you_mean
-from nes2net.recipes.keys import what_it_takes
+from nes2net.options import what_it_takes
 from nes2net.recipes.recipe import PACKAGED, SECTIONS, Recipe, Section
 
 #: Lies beside the packaged recipes, whose first line names it; ``configs/`` links to it too.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from os.path import isfile
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -23,8 +24,9 @@ from pydantic_core import ErrorDetails
 
 from nes2net.audio.crop import ASVSPOOF_SAMPLES
 from nes2net.errors import InputError, did_you_mean, nearest, shown
-from nes2net.recipes.keys import Source, Takes, UsedWith, what_it_takes
-from nes2net.recipes.yaml_text import hint_of, read_value, read_yaml
+from nes2net.machine.yaml_text import hint_of, read_value, read_yaml_file
+from nes2net.options import Takes, check_model, what_it_takes
+from nes2net.recipes.keys import Source, UsedWith
 
 #: The packaged recipes, one file for each published system; ``configs/`` links to them.
 PACKAGED = Path(__file__).parent / "published"
@@ -369,7 +371,9 @@ class Recipe(Section):
         Source("main.py --seed"),
     ] = 1234
     """Seed of everything random: weights, order of the utterances, augmentation, dropout."""
-    model: Annotated[dict[str, Any], Source("main.py --model_name; arXiv 2504.05657")] = Field(default=_DEFAULT_MODEL)
+    model: Annotated[dict[str, Any], AfterValidator(check_model), Source("main.py --model_name; arXiv 2504.05657")] = (
+        Field(default=_DEFAULT_MODEL)
+    )
     """`frontend`, `aggregation` and `backend`, each a name or a mapping of `name` and options."""
     ssl_checkpoint: Annotated[Text | None, Source("main.py: xlsr2_300m.pt")] = None
     """Pre-training file of the front-end; null starts from random weights."""
@@ -455,7 +459,7 @@ def packaged_recipes() -> list[str]:
 
 def _find(recipe: str | Path) -> Path:
     path, names = Path(recipe), packaged_recipes()
-    if path.is_file():
+    if isfile(path):
         return path
     if str(recipe) in names:
         return PACKAGED / f"{recipe}.yaml"
@@ -466,11 +470,7 @@ def _find(recipe: str | Path) -> Path:
 
 
 def _read_file(path: Path) -> dict[str, Any]:
-    try:
-        text = path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise InputError(f"recipe {path} is not valid YAML: {error}") from error
-    values = read_yaml(text, Recipe, f"recipe {path}")
+    values = read_yaml_file(path, Recipe, f"recipe {path}")
     if not isinstance(values, dict | None):
         raise InputError(f"recipe {path} is a mapping of keys, not a {type(values).__name__}")
     return values or {}
@@ -484,7 +484,7 @@ def _with_base(path: Path, values: dict[str, Any]) -> dict[str, Any]:
     if not isinstance(base, str) or not base or Path(base).name != base:
         raise InputError(f"recipe {path}: base is the name of a file beside it, not {shown(base)}")
     base_path = path.parent / base
-    if not base_path.is_file():
+    if not isfile(base_path):
         raise InputError(f"recipe {path} builds on {base_path}, which is not there: base is a file beside it")
     merged = _read_file(base_path)
     if "base" in merged:

@@ -143,14 +143,3 @@ def test_waveform_as_the_only_channel_of_a_feature_map():
     waveform = torch.randn(2, 4000)
     with torch.no_grad():
         assert torch.equal(model(waveform), model(waveform.unsqueeze(2)))
-
-
-def test_raw_aasist_takes_no_other_features():
-    with pytest.raises(InputError, match="feature_dim 1, got 1024; give it the front-end 'waveform'"):
-        raw_aasist(feature_dim=1024)
-
-
-@pytest.mark.parametrize("options", [{"num_logits": 0}, {"feature_dim": 0}])
-def test_options_that_do_not_fit_are_named(options):
-    with pytest.raises(InputError, match="must be"):
-        Aasist(**options)

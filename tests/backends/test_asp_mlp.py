@@ -42,9 +42,3 @@ def test_attention_weighs_frames():
 def test_features_that_do_not_fit_are_named(shape):
     with pytest.raises(InputError, match="at least 2|frames × 6"):
         small()(torch.zeros(shape, dtype=torch.float64))
-
-
-@pytest.mark.parametrize("option", ["feature_dim", "bottleneck_dim", "hidden_dim", "num_logits"])
-def test_options_that_do_not_fit_are_named(option):
-    with pytest.raises(InputError, match=f"{option} must be a whole number of at least 1, got 0"):
-        AspMlp(**{option: 0})

@@ -101,16 +101,3 @@ def test_the_unused_layer_has_no_effect_and_no_gradient():
 def test_hidden_states_that_do_not_fit_are_named(given, message):
     with pytest.raises(InputError, match=message):
         small()(given)
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"num_layers": 1}, "num_layers of at least 2"),
-        ({"lstm_dim": 0}, "lstm_dim must be a whole number of at least 1, got 0"),
-        ({"num_logits": -1}, "num_logits must be"),
-    ],
-)
-def test_options_that_do_not_fit_are_named(options, message):
-    with pytest.raises(InputError, match=message):
-        AttMLSTM(feature_dim=8, **options)

@@ -102,21 +102,10 @@ def test_dropout_is_off_unless_asked_for():
         assert torch.equal(model(x), model(x)) == same
 
 
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"embed_dim": 144, "num_heads": 5}, "embed_dim 144 cannot be split among num_heads 5"),
-        ({"num_heads": 0}, "num_heads must be a whole number of at least 1, got 0"),
-        ({"num_blocks": 0}, "num_blocks must be"),
-        ({"kernel_size": 2.5}, "kernel_size must be a whole number of at least 1, got 2.5"),
-        ({"num_logits": True}, "num_logits must be a whole number"),
-        ({"dropout": 1.0}, "dropout must be at least 0 and below 1, got 1.0"),
-    ],
-)
-def test_options_that_do_not_fit_are_named(options, message):
-    for factory in (conformer, tcm):
-        with pytest.raises(InputError, match=message):
-            factory(**options)
+@pytest.mark.parametrize("factory", [conformer, tcm])
+def test_heads_that_do_not_divide_the_channels_are_named(factory):
+    with pytest.raises(InputError, match="embed_dim 144 cannot be split among num_heads 5"):
+        factory(embed_dim=144, num_heads=5)
 
 
 def test_more_frames_than_positions_are_an_error():

@@ -12,7 +12,6 @@ from torch import Tensor
 from nes2net.backends import mamba
 from nes2net.backends.mamba import Mamba, Mixer
 from nes2net.backends.selective_scan import selective_scan
-from nes2net.errors import InputError
 
 #: reference file → options. All its numbers are float32, as mamba_ssm's reference scan is.
 PUBLISHED = {
@@ -238,18 +237,3 @@ def test_fused_scan_equals_ours():
     with torch.no_grad():
         fused = mixer(x)
         torch.testing.assert_close(fused, mixer.double()(x.double()).float(), rtol=1e-4, atol=1e-5)
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"num_layers": 3}, "num_layers counts both columns and must be even, got 3"),
-        ({"num_layers": 0}, "num_layers must be a whole number of at least 1, got 0"),
-        ({"final_norm": "input"}, "final_norm must be 'published' or 'output', got 'input'"),
-        ({"embed_dim": 0}, "embed_dim must be"),
-        ({"num_logits": 0}, "num_logits must be"),
-    ],
-)
-def test_options_that_do_not_fit_are_named(options, message):
-    with pytest.raises(InputError, match=message):
-        Mamba(**options)

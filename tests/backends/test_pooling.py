@@ -4,7 +4,6 @@ import pytest
 import torch
 
 from nes2net.backends.pooling import AttentiveStatisticsPooling, create_pooling
-from nes2net.errors import InputError
 
 
 def test_mean():
@@ -54,11 +53,3 @@ def test_bfloat16_keeps_the_variance_of_features_with_a_large_mean():
 def test_out_dim_is_what_comes_out(name, out_dim):
     pooling = create_pooling(name, 8)
     assert pooling.out_dim == out_dim == pooling(torch.randn(2, 8, 5)).shape[1]
-
-
-@pytest.mark.parametrize(
-    ("name", "hint"), [("ast", "did you mean 'astp'"), ("zzz", "known: astp, mean"), (None, "known")]
-)
-def test_unknown_name(name, hint):
-    with pytest.raises(InputError, match=f"unknown pooling '{name}'; {hint}"):
-        create_pooling(name, 8)

@@ -99,16 +99,3 @@ def test_another_number_of_frames_is_named(frames):
 def test_hidden_states_that_do_not_fit_are_named(given, message):
     with pytest.raises(InputError, match=message):
         small()(given)
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"num_logits": 1}, "num_logits of at least 2, got 1"),
-        ({"num_frames": 2}, "at least 3, got 12 and 2"),
-        ({"num_layers": 0}, "num_layers must be a whole number of at least 1, got 0"),
-    ],
-)
-def test_options_that_do_not_fit_are_named(options, message):
-    with pytest.raises(InputError, match=message):
-        small(**options)

@@ -286,7 +286,7 @@ def test_wrong_files(tmp_path):
     with pytest.raises(InputError, match="no aliases and no tags"):
         load_recipe(tmp_path / "d.yaml")
     (tmp_path / "e.yaml").write_bytes(b"name: \xff\n")
-    with pytest.raises(InputError, match=r"e\.yaml is not valid YAML"):
+    with pytest.raises(InputError, match=r"e\.yaml is not a text file: byte 6 is not UTF-8"):
         load_recipe(tmp_path / "e.yaml")
 
 

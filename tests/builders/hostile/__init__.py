@@ -29,6 +29,8 @@ _PRELOADED = [
     "nes2net.scoring.corpus",
     "nes2net.training.run",
     "transformers",
+    "transformers.models.wav2vec2.modeling_wav2vec2",
+    "transformers.models.wavlm.modeling_wavlm",
     "builders.hostile",
     *(f"builders.hostile.{family}" for family in FAMILIES),
 ]

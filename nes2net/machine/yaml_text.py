@@ -1,19 +1,23 @@
-"""YAML as recipes use it: text stays as written, and neither aliases nor repeated keys pass."""
+"""YAML of recipes and detector folders, read within limits; what is written reads the same again."""
 
 from __future__ import annotations
 
 import re
 import types
 import typing
+from pathlib import Path
 from typing import Any
 
 import yaml
 from pydantic import BaseModel
 
 from nes2net.errors import InputError, shown
+from nes2net.machine.plain_data import check_plain, read_small_text
 
 _TAG = "tag:yaml.org,2002:"
 _MAX_DEPTH = 20
+_MAX_VALUES = 10_000
+_MAX_BYTES = 200_000
 _NULL = ("", "~", "null", "Null", "NULL")
 
 
@@ -45,30 +49,67 @@ _Loader.add_implicit_resolver(
 )
 
 
-def read_yaml(text: str, hint: Any, what: str) -> Any:
+class _Dumper(yaml.SafeDumper):
+    """Write text that :class:`_Loader` reads as text, and no aliases."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
+_Dumper.yaml_implicit_resolvers = {
+    first: yaml.SafeDumper.yaml_implicit_resolvers.get(first, []) + _Loader.yaml_implicit_resolvers.get(first, [])
+    for first in yaml.SafeDumper.yaml_implicit_resolvers.keys() | _Loader.yaml_implicit_resolvers.keys()
+}
+
+
+def write_yaml(values: dict[str, Any]) -> str:
+    """Write plain data as YAML.
+
+    >>> shared = [8, 8]
+    >>> print(write_yaml({"date": "1e-6", "one": shared, "other": shared}), end="")
+    date: '1e-6'
+    one:
+    - 8
+    - 8
+    other:
+    - 8
+    - 8
+    """
+    return yaml.dump(values, Dumper=_Dumper, sort_keys=False)
+
+
+def read_yaml_file(path: Path, hint: Any, what: str, aliases: bool = False) -> Any:
+    """Read a small YAML file, as :func:`read_yaml`."""
+    return read_yaml(read_small_text(path, _MAX_BYTES), hint, what, aliases)
+
+
+def read_yaml(text: str, hint: Any, what: str, aliases: bool = False) -> Any:
     """Read ``text`` as plain data. Where ``hint`` has text, a scalar stays as written: ``date: 0520``.
 
     Args:
         hint: the model or the type that the data is for.
         what: names the text in messages.
+        aliases: whether a value may refer to another one, as in folders of older versions.
 
     Raises:
-        InputError: if the text is not valid YAML, has aliases or tags, is nested too deep, or names
-            a key twice.
+        InputError: if the text is not valid YAML, has tags or forbidden aliases, has too many
+            values, also when its aliases are written out, is nested too deep, or names a key twice.
 
     >>> read_yaml("{lr: 1e-6, layers: [0x10, 12:30, 2026-02-30]}", None, "this")
     {'lr': 1e-06, 'layers': [16, '12:30', '2026-02-30']}
     """
     try:
-        _check_events(text)
+        _check_events(text, aliases)
         loader = _Loader(text)
         node = loader.get_single_node()
         if node is None:
             return None
-        _prepare(node, hint)
-        return loader.construct_document(node)
+        _prepare(node, hint, set())
+        values = loader.construct_document(node)
     except (yaml.YAMLError, ValueError) as error:
         raise InputError(f"{what} is not valid YAML: {error}") from error
+    check_plain(values, what, values=_MAX_VALUES, depth=_MAX_DEPTH)
+    return values
 
 
 def read_value(text: str, hint: Any, what: str) -> Any:
@@ -99,24 +140,29 @@ def _has_text(hint: Any) -> bool:
     return hint is str
 
 
-def _check_events(text: str) -> None:
+def _check_events(text: str, aliases: bool) -> None:
     depth = 0
-    for event in yaml.parse(text, yaml.SafeLoader):
+    for number, event in enumerate(yaml.parse(text, yaml.SafeLoader)):
         has_tag = isinstance(event, (yaml.ScalarEvent, yaml.CollectionStartEvent)) and event.tag is not None
-        if has_tag or isinstance(event, yaml.AliasEvent):
-            _refuse("recipes have no aliases and no tags", event)
+        if has_tag or (isinstance(event, yaml.AliasEvent) and not aliases):
+            _refuse(f"{'no tags' if aliases else 'no aliases and no tags'} are read here", event)
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         if depth > _MAX_DEPTH:
             _refuse(f"nested more than {_MAX_DEPTH} deep", event)
+        if number > 2 * _MAX_VALUES:
+            _refuse(f"more than {_MAX_VALUES} values", event)
 
 
-def _prepare(node: yaml.Node, hint: Any) -> None:
+def _prepare(node: yaml.Node, hint: Any, done: set[yaml.Node]) -> None:
     """Mark as text the scalars that ``hint`` says are text, and refuse a key that stands twice."""
+    if node in done:  # an alias
+        return
+    done.add(node)
     if isinstance(node, yaml.ScalarNode) and _has_text(hint) and node.tag != f"{_TAG}null":
         node.tag = f"{_TAG}str"
     elif isinstance(node, yaml.SequenceNode):
         for item in node.value:
-            _prepare(item, None)
+            _prepare(item, None, done)
     elif isinstance(node, yaml.MappingNode):
         seen = set()
         for key, value in node.value:
@@ -125,7 +171,7 @@ def _prepare(node: yaml.Node, hint: Any) -> None:
             if key.value in seen:
                 _refuse(f"the key {shown(key.value)} stands there twice", key)
             seen.add(key.value)
-            _prepare(value, hint_of(hint, key.value))
+            _prepare(value, hint_of(hint, key.value), done)
 
 
 def _refuse(problem: str, place: yaml.Event | yaml.Node) -> typing.NoReturn:

@@ -1,0 +1,107 @@
+"""Plain data from files of others: small text files, JSON, and limits on what data expands to."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from pathlib import Path
+from typing import Any
+
+from nes2net.errors import InputError, first_line, readable_size, shown
+
+MOST_BYTES = 1_000_000  # of a configuration's file
+MOST_VALUES, MOST_DEPTH = 100_000, 32  # of the data in it
+
+
+def read_small_text(path: Path, most: int = MOST_BYTES) -> str:
+    """Read a text file in UTF-8 that has at most ``most`` bytes.
+
+    Raises:
+        InputError: if the file is no regular file, cannot be read, is larger, or is not UTF-8.
+    """
+    try:
+        with open(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)), "rb") as file:  # a pipe must not block
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise InputError(f"{path} is a pipe or a device: a text file is expected")
+            content = file.read(most + 1)
+    except IsADirectoryError as error:
+        raise InputError(f"{path} is a folder: a text file is expected") from error
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror}): a text file is expected") from error
+    if len(content) > most:
+        raise InputError(f"{path} is too large: at most {readable_size(most)} are expected")
+    try:
+        return content.decode("utf-8-sig").replace("\r\n", "\n")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} is not a text file: byte {error.start} is not UTF-8") from error
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a small JSON file that holds a mapping.
+
+    Raises:
+        InputError: if it is not such a file, or :func:`check_plain` refuses its data.
+    """
+    try:
+        content = json.loads(read_small_text(path), object_pairs_hook=_without_repeated_keys)
+    except InputError:
+        raise
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path} is damaged: it is not valid JSON ({first_line(error)})") from error
+    if not isinstance(content, dict):
+        raise InputError(f"{path} is damaged: a mapping is expected")
+    check_plain(content, str(path))
+    return content
+
+
+def _without_repeated_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    content = dict(pairs)
+    if len(content) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise ValueError(f"the key {shown(next(k for k in keys if keys.count(k) > 1))} stands there twice")
+    return content
+
+
+def check_plain(value: Any, what: str, *, values: int = MOST_VALUES, depth: int = MOST_DEPTH) -> None:
+    """Check that ``value`` is plain data, and not too much of it when it is written out.
+
+    A value that stands in several places counts in each: a list that is doubled 40 times is small
+    in memory and in a file, but endless for whoever walks through it.
+
+    Args:
+        what: names the data in messages.
+
+    Raises:
+        InputError: if there are other objects than mappings, lists, text, numbers, true, false and
+            null in it, too many of them, a mapping or list too deep, a number of more than 64 bits,
+            or more than a million characters.
+
+    >>> double = []
+    >>> for _ in range(40):
+    ...     double = [double, double]
+    >>> check_plain(double, "this", depth=50)
+    Traceback (most recent call last):
+    nes2net.errors.InputError: this has more than 100,000 values when it is written out
+    """
+    left, characters = values, MOST_BYTES
+    pending = [(value, 0)]
+    while pending:
+        item, level = pending.pop()
+        left -= 1
+        if left < len(pending):
+            raise InputError(f"{what} has more than {values:,} values when it is written out")
+        if level > depth:
+            raise InputError(f"{what} is nested more than {depth} deep")
+        if isinstance(item, dict):
+            pending += [(part, level + 1) for pair in item.items() for part in pair]
+        elif isinstance(item, (list, tuple)):
+            pending += [(part, level + 1) for part in item]
+        elif isinstance(item, str):
+            characters -= len(item)
+            if characters < 0:
+                raise InputError(f"{what} has more than {MOST_BYTES:,} characters when it is written out")
+        elif isinstance(item, int) and item.bit_length() > 64:
+            raise InputError(f"{what} has the number {shown(item)}: numbers of at most 64 bits are expected")
+        elif item is not None and not isinstance(item, (int, float)):
+            raise InputError(f"{what} has a value of type {type(item).__name__}: plain data is expected")

@@ -1,0 +1,51 @@
+"""Limits on plain data; tests/builders/hostile/folders.py tries the files."""
+
+import math
+
+import pytest
+
+from nes2net import InputError
+from nes2net.machine.plain_data import check_plain, read_json
+
+
+def doubled(times: int, kind=list):
+    value = kind([1, 1]) if kind is not dict else {"a": 1, "b": 1}
+    for _ in range(times):
+        value = kind([value, value]) if kind is not dict else {"a": value, "b": value}
+    return value
+
+
+def test_plain_data_passes():
+    check_plain({"a": [1, -1.5, math.nan, True, None, "text", (2, 3)], 5: {}, "big": 2**64 - 1}, "this")
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (doubled(25), "more than 100,000 values when it is written out"),
+        (doubled(25, tuple), "more than 100,000 values"),
+        (doubled(25, dict), "more than 100,000 values"),
+        (doubled(10**5), "nested more than 32 deep"),
+        ([0] * 200_000, "more than 100,000 values"),
+        (["x" * 500_000] * 3, "more than 1,000,000 characters"),
+        ({"x" * 2_000_000: 1}, "more than 1,000,000 characters"),
+        ([10**5000], "the number <a number of 16610 bits>: numbers of at most 64 bits"),
+        ({1, 2}, "a value of type set: plain data is expected"),
+        ([object()], "a value of type object"),
+    ],
+)
+def test_what_is_not_plain_or_too_much_is_named(value, message):
+    with pytest.raises(InputError, match=f"^this (has|is) {message}"):
+        check_plain(value, "this")
+
+
+def test_itself_in_itself():
+    value: list = []
+    value.append(value)
+    with pytest.raises(InputError, match="nested more than 32 deep"):
+        check_plain(value, "this")
+
+
+def test_json_is_read_as_it_stands(tmp_path):
+    (tmp_path / "a.json").write_bytes(b'\xef\xbb\xbf{"a": [1, 2.5, "x", null, true]}')
+    assert read_json(tmp_path / "a.json") == {"a": [1, 2.5, "x", None, True]}
