@@ -11,6 +11,7 @@ from av.audio.plane import AudioPlane
 
 from nes2net.audio.flac import parse_stream_info
 from nes2net.audio.integrity import DamagedAudio
+from nes2net.audio.libsndfile import BLOCK_VALUES
 
 # A FLAC frame whose checksum is wrong is an error instead of being left out. Other codecs find no
 # more damage with it.
@@ -20,7 +21,7 @@ _TYPES = {"u8": "u1", "s16": "i2", "s32": "i4", "s64": "i8", "flt": "f4", "dbl":
 
 
 def ffmpeg_blocks(path: Path, *, strict: bool = True) -> Generator[tuple[np.ndarray, int], None, None]:
-    """The audio of ``path`` frame after frame: float32 (channels, N) and the rate in Hz.
+    """The samples in blocks (channels, N) float32, with their rate in Hz; a frame or more in each.
 
     Args:
         strict: stop at a FLAC frame whose checksum is wrong.
@@ -31,6 +32,8 @@ def ffmpeg_blocks(path: Path, *, strict: bool = True) -> Generator[tuple[np.ndar
         av.FFmpegError: if FFmpeg does not read the file.
     """
     count, kind, channels = 0, None, 0
+    frames: list[np.ndarray] = []
+    held = 0  # samples in ``frames``
     begin = end = None  # seconds: start of the first frame, end of the last one
     # An open file and no protocols: otherwise FFmpeg would open the files that a playlist called
     # .flac names.
@@ -56,7 +59,13 @@ def ffmpeg_blocks(path: Path, *, strict: bool = True) -> Generator[tuple[np.ndar
                 elif kind != (frame.sample_rate, frame.layout.name):
                     raise DamagedAudio("its rate or channels change")
                 count += frame.samples
-                yield _samples(frame, channels), stream.rate
+                frames.append(_samples(frame, channels))
+                held += frame.samples
+                if held * channels >= BLOCK_VALUES:
+                    yield np.concatenate(frames, axis=1), stream.rate
+                    frames, held = [], 0
+            if frames:
+                yield np.concatenate(frames, axis=1), stream.rate
         except (av.FFmpegError, DamagedAudio) as error:
             if announced:
                 raise _incomplete(announced, count, error) from error

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,8 @@ LIBSNDFILE_ERRORS = (RuntimeError, OSError, ValueError, MemoryError)
 #: What ``SoundFile.format`` may say of an MP3 file.
 MP3 = ("MP3", "MPEG")
 
-_BLOCK = 1 << 18  # samples read at a time where libsndfile cannot seek
+#: Samples of all channels together that are decoded at a time.
+BLOCK_VALUES = 1 << 20
 # Samples that the length in an MP3 header may be too long by: encoders count their own delay in
 # different ways.
 _MP3_FRAMES = 2 * 1152
@@ -29,28 +31,41 @@ _LOGGING_CUTS = ("AU", "CAF", "W64")
 _UNKNOWN_SIZE = 0x7FFFF000  # written by programs that do not know the length
 
 
-def libsndfile_blocks(path: Path, header: FlacHeader | None, length: int) -> Iterator[tuple[np.ndarray, int]]:
-    """Blocks (channels, N) of ``length`` samples (−1: one block of all), and their rate in Hz.
+class _InOrder(soundfile.SoundFile):
+    """A file that is read from its beginning on, without going back.
+
+    soundfile seeks after each block; MP3 would then be decoded to other bits than in one piece.
+    """
+
+    def seekable(self) -> bool:
+        return False
+
+
+def libsndfile_blocks(
+    path: Path, header: FlacHeader | None, seconds: float | None = None
+) -> Generator[tuple[np.ndarray, int], None, None]:
+    """The samples in blocks (channels, N) float32, with their rate in Hz; at least one block.
 
     Args:
         header: that of a FLAC file.
+        seconds: length of a block where only the beginning is wanted.
 
     Raises:
         DamagedAudio: if the file holds other audio than announced; maybe only after the last block.
         InputError: if the file was cut off.
     """
-    with soundfile.SoundFile(path) as file:
+    with _InOrder(path) as file:
         check_length(file, path, header)
-        # as G.721, of which soundfile does not read all samples in one piece
-        if not file.seekable() and length < 0:
-            length = _BLOCK
+        length = max(1, BLOCK_VALUES // file.channels)
+        if seconds is not None:
+            length = min(length, math.ceil(seconds * file.samplerate))
         count = 0
         while True:
-            samples = file.read(length, dtype="float32", always_2d=True)
+            samples = file.read(min(length, file.frames - count), dtype="float32", always_2d=True)
             count += len(samples)
             if len(samples) or not count:
                 yield samples.T, file.samplerate
-            if length < 0 or len(samples) < length:
+            if len(samples) < length:
                 break
         if file.format in MP3:
             if count < file.frames - _MP3_FRAMES:  # FFmpeg would not notice

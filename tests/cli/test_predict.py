@@ -13,7 +13,7 @@ import torch
 from matplotlib.image import imread
 
 from nes2net import Detector
-from nes2net.audio.read import decode_audio
+from nes2net.audio.libsndfile import libsndfile_blocks
 from nes2net.cli.main import main
 
 
@@ -146,7 +146,10 @@ def test_nothing_is_decoded_twice(predict, place, tmp_path, monkeypatch):
     """Only decoding tells the length of an MP3; its duration comes from the same pass."""
     soundfile.write(tmp_path / "a.mp3", soundfile.read(place / FILES[0])[0], 16000)
     decoded = []
-    monkeypatch.setattr("nes2net.audio.read.decode_audio", lambda path: decoded.append(path) or decode_audio(path))
+    monkeypatch.setattr(
+        "nes2net.audio.read.libsndfile_blocks",
+        lambda path, *options: decoded.append(path) or libsndfile_blocks(path, *options),
+    )
     for samples in ([], ["--samples", "8000"]):
         status, out, _ = predict(str(tmp_path / "a.mp3"), "--json", *samples)
         assert status == 0 and json.loads(out)["duration"] == pytest.approx(1.5, abs=0.1)
