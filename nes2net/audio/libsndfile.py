@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Generator
 from pathlib import Path
@@ -41,14 +40,11 @@ class _InOrder(soundfile.SoundFile):
         return False
 
 
-def libsndfile_blocks(
-    path: Path, header: FlacHeader | None, seconds: float | None = None
-) -> Generator[tuple[np.ndarray, int], None, None]:
+def libsndfile_blocks(path: Path, header: FlacHeader | None) -> Generator[tuple[np.ndarray, int], None, None]:
     """The samples in blocks (channels, N) float32, with their rate in Hz; at least one block.
 
     Args:
         header: that of a FLAC file.
-        seconds: length of a block where only the beginning is wanted.
 
     Raises:
         DamagedAudio: if the file holds other audio than announced; maybe only after the last block.
@@ -57,8 +53,6 @@ def libsndfile_blocks(
     with _InOrder(path) as file:
         check_length(file, path, header)
         length = max(1, BLOCK_VALUES // file.channels)
-        if seconds is not None:
-            length = min(length, math.ceil(seconds * file.samplerate))
         count = 0
         while True:
             samples = file.read(min(length, file.frames - count), dtype="float32", always_2d=True)

@@ -31,8 +31,8 @@ _INEXACT_SEEK = frozenset({"OGG", *MP3})
 # Samples of all channels, over two hours of one channel at 16 kHz. So many are searched for damage
 # where only the beginning is wanted.
 _SEARCHED_VALUES = 1 << 27
-_SOUGHT_VALUES = 1 << 24  # samples of all channels that are read in one piece
-_RESAMPLING_DELAY = 0.1  # seconds by which soxr's output lies behind its input, at most
+_MOST_VALUES = 1 << 24  # samples of all channels that are read in one piece
+_RESAMPLING_DELAY = 1600  # samples at 16 kHz by which soxr's output lies behind its input, at most
 
 #: Samples (channels, N) float32 and their rate in Hz.
 _Blocks: TypeAlias = Generator[tuple[np.ndarray, int], None, None]
@@ -110,18 +110,32 @@ def load_excerpt(path: str | Path, start: int, num_samples: int) -> np.ndarray:
         return _sought_excerpt(file, start, num_samples)
 
     found = _with_libsndfile(path, excerpt)
-    return _decoded_excerpt(path, start, num_samples) if found is None else _finite(found, path)
+    return _decoded_excerpt(path, start, num_samples)[0] if found is None else _finite(found, path)
 
 
 def load_head(path: str | Path, num_samples: int) -> np.ndarray:
-    """``load_audio(path)[:num_samples]`` to the last bit, without decoding what follows.
+    """``load_audio(path)[:num_samples]`` to the last bit, if possible without decoding what follows.
 
-    A cut that shows without decoding is noticed; other damage behind the head is not.
+    A file that was cut off is noticed; other damage behind the head is not. Lossy coding is decoded
+    to the end, because nothing else shows a cut in it.
 
     Raises:
         InputError: as :func:`load_audio`, as far as it reads.
     """
-    return _decoded_excerpt(path, 0, num_samples)
+
+    def head(file: soundfile.SoundFile, _: FlacHeader | None) -> np.ndarray | None:
+        lossless = file.subtype.startswith("PCM") or file.subtype in ("FLOAT", "DOUBLE")
+        check_rate(file.samplerate, f"audio file {path}")
+        delay = 0 if file.samplerate == SAMPLE_RATE else _RESAMPLING_DELAY
+        wanted = math.ceil((num_samples + delay) * file.samplerate / SAMPLE_RATE)
+        if not lossless or file.frames <= wanted or wanted * file.channels > _MOST_VALUES:
+            return None
+        samples = file.read(wanted, dtype="float32", always_2d=True)
+        found = next(blocks_at_16k([(samples.T, file.samplerate)]), samples[:0])[:num_samples]
+        return _finite(found, path) if len(found) == num_samples else None
+
+    found = _with_libsndfile(path, head)
+    return load_head_and_length(path, num_samples)[0] if found is None else found
 
 
 def load_head_and_length(path: str | Path, num_samples: int) -> tuple[np.ndarray, int]:
@@ -133,28 +147,7 @@ def load_head_and_length(path: str | Path, num_samples: int) -> tuple[np.ndarray
     Raises:
         InputError: as :func:`load_audio`, as far as it reads.
     """
-
-    def head(blocks: _Blocks) -> tuple[np.ndarray, int]:
-        pieces, length, searched = [], 0, 0
-
-        def counted() -> Iterator[tuple[np.ndarray, int]]:
-            nonlocal searched
-            for samples, rate in blocks:
-                searched += samples.size
-                yield samples, rate
-
-        for block in blocks_at_16k(counted(), f"audio file {path}"):
-            _finite(block, path)
-            if length < num_samples:
-                pieces.append(block[: num_samples - length].copy())
-            length += len(block)
-            if searched > _SEARCHED_VALUES and length > num_samples:
-                if (stated := _stated_samples(path)) is not None:
-                    return np.concatenate(pieces), stated
-                searched = 0
-        return np.concatenate(pieces), length
-
-    return _read(path, head)[0]
+    return _decoded_excerpt(path, 0, num_samples)
 
 
 def count_samples(path: str | Path) -> int:
@@ -267,22 +260,32 @@ def _stated_samples(path: str | Path) -> int | None:
     return _with_libsndfile(path, length)
 
 
-def _decoded_excerpt(path: str | Path, start: int, num_samples: int) -> np.ndarray:
-    """The excerpt, decoded from the beginning of the file up to its end."""
+def _decoded_excerpt(path: str | Path, start: int, num_samples: int) -> tuple[np.ndarray, int]:
+    """The excerpt, and the length of the whole, see :func:`load_head_and_length`."""
 
-    def excerpt(blocks: _Blocks) -> np.ndarray:
-        pieces, position = [], 0
-        for block in blocks_at_16k(blocks, f"audio file {path}"):
-            piece = block[max(0, start - position) : max(0, start + num_samples - position)]
+    def excerpt(blocks: _Blocks) -> tuple[np.ndarray, int]:
+        pieces: list[np.ndarray] = []
+        end = searched = 0
+
+        def counted() -> Iterator[tuple[np.ndarray, int]]:
+            nonlocal searched
+            for samples, rate in blocks:
+                searched += samples.size
+                yield samples, rate
+
+        for block in blocks_at_16k(counted(), f"audio file {path}"):
+            piece = _finite(block, path)[max(0, start - end) : max(0, start + num_samples - end)]
             # A copy of a part: a view would keep the whole block in memory.
-            pieces.append(piece if len(piece) == len(block) else piece.copy())
-            position += len(block)
-            if position >= start + num_samples:
-                break
-        return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
+            if len(piece) or not pieces:
+                pieces.append(piece if len(piece) == len(block) else piece.copy())
+            end += len(block)
+            if searched > _SEARCHED_VALUES and end >= start + num_samples:
+                if (stated := _stated_samples(path)) is not None:
+                    return _joined(pieces), stated
+                searched = 0
+        return _joined(pieces), end
 
-    seconds = (start + num_samples) / SAMPLE_RATE + _RESAMPLING_DELAY
-    return _finite(_read(path, excerpt, seconds=seconds)[0], path)
+    return _read(path, excerpt)[0]
 
 
 def _sought_excerpt(file: soundfile.SoundFile, start: int, num_samples: int) -> np.ndarray | None:
@@ -300,7 +303,7 @@ def _sought_excerpt(file: soundfile.SoundFile, start: int, num_samples: int) -> 
     wanted = min((last - first) * theirs, file.frames - position)
     if wanted <= 0:
         return np.zeros(0, np.float32)
-    if wanted * file.channels > _SOUGHT_VALUES:
+    if wanted * file.channels > _MOST_VALUES:
         return None
     samples = file.read(wanted, dtype="float32", always_2d=True)
     if len(samples) != wanted:
@@ -324,20 +327,17 @@ def _joined(blocks: Iterable[np.ndarray]) -> np.ndarray:
     return whole if len(whole) else first
 
 
-def _read(
-    path: str | Path, read: Callable[[_Blocks], _T], *, seconds: float | None = None, verify_md5: bool = False
-) -> tuple[_T, bool]:
+def _read(path: str | Path, read: Callable[[_Blocks], _T], *, verify_md5: bool = False) -> tuple[_T, bool]:
     """``read`` of the blocks from the decoder that reads the file, and whether that is FFmpeg.
 
     ``read`` is called again, with the blocks of the next decoder, if one fails.
 
     Args:
-        seconds: length of a block where only the beginning is wanted.
         verify_md5: compare the samples with the MD5 sum of a FLAC file.
     """
     path = _existing(path)
     failures: list[Exception] = []
-    for blocks in _decoders(path, check_whole(path), seconds, verify_md5):
+    for blocks in _decoders(path, check_whole(path), verify_md5):
         try:
             with closing(blocks):
                 return read(blocks), bool(failures)
@@ -371,12 +371,10 @@ def _spliced(path: str | Path) -> Iterator[tuple[np.ndarray, int]]:
     raise _unreadable(path, failures)
 
 
-def _decoders(
-    path: Path, header: FlacHeader | None, seconds: float | None = None, verify_md5: bool = False
-) -> Iterator[_Blocks]:
+def _decoders(path: Path, header: FlacHeader | None, verify_md5: bool = False) -> Iterator[_Blocks]:
     """The blocks of ``path`` from each decoder that may read it, the best one first."""
     has_md5 = header is not None and header.has_md5
-    first = libsndfile_blocks(path, header, seconds)
+    first = libsndfile_blocks(path, header)
     yield _with_md5_of(header, first) if header and has_md5 and verify_md5 else first
     yield ffmpeg_blocks(path)
     if header and has_md5:
