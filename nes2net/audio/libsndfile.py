@@ -10,7 +10,7 @@ import numpy as np
 import soundfile
 
 from nes2net.audio.flac import FlacHeader, exceeds_length
-from nes2net.audio.integrity import DamagedAudio, cut_off
+from nes2net.audio.integrity import DamagedAudio, check_format, cut_off
 from nes2net.audio.mp3 import states_length
 from nes2net.audio.riff import lacks_length
 
@@ -73,8 +73,9 @@ def check_length(file: soundfile.SoundFile, path: Path, header: FlacHeader | Non
 
     Raises:
         DamagedAudio: if libsndfile would stop too early.
-        InputError: if the file was cut off.
+        InputError: if the file was cut off, or is of a format in which that cannot be noticed.
     """
+    check_format(path, file.format)
     if file.format in _LOGGING_CUTS and (sizes := re.search(r": (\d+) \(should be (\d+)\)", file.extra_info)):
         announced, present = map(int, sizes.groups())
         if present < announced < _UNKNOWN_SIZE:
