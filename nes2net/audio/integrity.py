@@ -16,7 +16,7 @@ from nes2net.audio.matroska import matroska_fault
 from nes2net.audio.mp3 import states_length
 from nes2net.audio.mpeg import missing_of_last_frame
 from nes2net.audio.ogg import ogg_fault
-from nes2net.audio.riff import missing_audio
+from nes2net.audio.riff import RIFF_FORMATS, missing_audio
 from nes2net.errors import InputError
 
 #: Setting of the environment: read formats in which a cut cannot be noticed.
@@ -41,15 +41,18 @@ def check_whole(path: Path) -> FlacHeader | None:
     """
     try:
         with open(path, "rb") as file:
-            if cut := missing_audio(file):
-                raise cut_off(path, *cut)
+            kind = file.read(4)
+            if kind in RIFF_FORMATS:
+                if cut := missing_audio(file):
+                    raise cut_off(path, *cut)
+                return None
             if fault := ogg_fault(file) or matroska_fault(file):
                 raise InputError(f"audio file {path} {fault}")
             if missing := missing_bytes(file):
                 raise InputError(f"audio file {path} is cut off: {missing:,} bytes are missing at its end")
-            if (missing := missing_of_last_frame(file)) and not states_length(file):
-                raise InputError(f"audio file {path} is cut off: its last frame lacks {missing:,} bytes")
             header = read_flac_header(file)
+            if header is None and not states_length(file) and (missing := missing_of_last_frame(file)):
+                raise InputError(f"audio file {path} is cut off: its last frame lacks {missing:,} bytes")
     except OSError as error:
         raise InputError(f"audio file {path} cannot be opened ({error.strerror})") from None
     if header and header.first_frame_rate not in (None, header.sample_rate):

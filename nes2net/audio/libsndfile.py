@@ -26,8 +26,8 @@ BLOCK_VALUES = 1 << 20
 # different ways.
 _MP3_FRAMES = 2 * 1152
 # libsndfile's log alone says that a file of these formats was cut off.
-_LOGGING_CUTS = ("AU", "CAF", "W64")
-_UNKNOWN_SIZE = 0x7FFFF000  # written by programs that do not know the length
+# Programs that do not know the length write these sizes or more.
+_LOGGING_CUTS = {"AU": 0x7FFFF000, "CAF": 1 << 62, "W64": 1 << 62}
 
 
 class _InOrder(soundfile.SoundFile):
@@ -78,7 +78,7 @@ def check_length(file: soundfile.SoundFile, path: Path, header: FlacHeader | Non
     check_format(path, file.format)
     if file.format in _LOGGING_CUTS and (sizes := re.search(r": (\d+) \(should be (\d+)\)", file.extra_info)):
         announced, present = map(int, sizes.groups())
-        if present < announced < _UNKNOWN_SIZE:
+        if present < announced < _LOGGING_CUTS[file.format]:
             raise cut_off(path, announced, present, "bytes")
     if file.format == "NIST":
         raise DamagedAudio("libsndfile reads SPHERE files that were cut off as shorter ones")

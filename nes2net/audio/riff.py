@@ -7,8 +7,8 @@ from typing import BinaryIO, Literal, TypeAlias
 
 _ByteOrder: TypeAlias = Literal["little", "big"]
 
-# First bytes of the file → byte order of its sizes.
-_BYTE_ORDERS: dict[bytes, _ByteOrder] = {
+#: First bytes of the file → byte order of its sizes.
+RIFF_FORMATS: dict[bytes, _ByteOrder] = {
     **dict.fromkeys((b"RIFF", b"RF64", b"BW64"), "little"),
     **dict.fromkeys((b"RIFX", b"FORM"), "big"),
 }
@@ -25,10 +25,11 @@ def missing_audio(file: BinaryIO) -> tuple[int, int, str] | None:
     None for a whole file, a file that does not know its length (written to a pipe), and other
     formats.
     """
+    file.seek(0)
     start = file.read(12)
     if start[:4] == b"RIFF" and start[8:] == b"AVI ":
         return _missing_video(file)
-    order = _BYTE_ORDERS.get(start[:4])
+    order = RIFF_FORMATS.get(start[:4])
     if order is None or start[8:] not in (b"WAVE", b"AIFF", b"AIFC"):
         return None
     unit_bytes, unit, long_size = 1, "bytes", None

@@ -17,6 +17,7 @@ from nes2net.audio.read import (
     stream_audio,
     to_mono_16k,
 )
+from nes2net.audio.waveform import mean_of_channels
 from nes2net.corpora.decoding import decode
 
 
@@ -176,6 +177,14 @@ def test_one_channel_of_several(tmp_path):
         np.testing.assert_array_equal(load_audio(tmp_path / "three.wav", channel=channel), samples[:, channel])
     with pytest.raises(InputError, match=r"three\.wav has 3 channel\(s\), so none with number 3"):
         load_audio(tmp_path / "three.wav", channel=3)
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_the_mean_of_two_channels_has_the_bits_of_numpys(order):
+    samples = np.random.default_rng(0).standard_normal((2, 1001)).astype(np.float32, order=order)
+    samples[:, :4] = [[0, -0.0, 0, -0.0], [-0.0, -0.0, 0, 0.0]]
+    expected = samples.mean(axis=0, dtype=np.float32)
+    np.testing.assert_array_equal(mean_of_channels(samples).view(np.uint32), expected.view(np.uint32))
 
 
 # ---- memory
