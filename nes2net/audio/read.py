@@ -9,7 +9,7 @@ import hashlib
 import math
 import stat
 from collections.abc import Callable, Generator, Iterable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple, TypeAlias, TypeVar
 
@@ -204,38 +204,49 @@ def measure_audio(path: str | Path) -> MeasuredAudio:
     return MeasuredAudio(*measured, second_decoder)
 
 
-def _existing(path: str | Path) -> Path:
-    """``path``, if it is a regular file that is not empty: opening a pipe would wait for ever."""
+@contextmanager
+def _opened(path: str | Path) -> Iterator[tuple[Path, FlacHeader | None]]:
+    """``path`` and the header of a FLAC file, for reading within this context.
+
+    Opening a pipe would wait for ever; therefore the file must be a regular one.
+
+    Raises:
+        InputError: if it is not, or is empty, cut off or damaged as far as :func:`check_whole`
+            tells, or changes within the context.
+    """
     path = Path(path)
     try:
-        status = path.stat()
+        before = path.stat()
     except (FileNotFoundError, NotADirectoryError):
         raise InputError(f"audio file {path} not found") from None
     except (OSError, ValueError) as error:
         raise InputError(f"audio file {path} cannot be opened ({getattr(error, 'strerror', None) or error})") from None
-    if stat.S_ISDIR(status.st_mode):
+    if stat.S_ISDIR(before.st_mode):
         raise InputError(f"audio file {path} is a folder")
-    if not stat.S_ISREG(status.st_mode):
+    if not stat.S_ISREG(before.st_mode):
         raise InputError(f"audio file {path} is not a regular file but a pipe or a device")
-    if not status.st_size:  # PyAV would write a traceback on standard error
+    if not before.st_size:  # PyAV would write a traceback on standard error
         raise InputError(f"audio file {path} is empty: copy or download it again")
-    return path
+    yield path, check_whole(path)
+    with suppress(OSError):  # a file may be removed once it has been read
+        after = path.stat()
+        if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
+            raise InputError(f"audio file {path} changed while it was read: read it again when it is complete")
 
 
 def _with_libsndfile(
     path: str | Path, read: Callable[[soundfile.SoundFile, FlacHeader | None], _T | None]
 ) -> _T | None:
     """``read(file, FLAC header)``; None if libsndfile does not read the file, or not to its end."""
-    path = _existing(path)
-    header = check_whole(path)
-    try:
-        with soundfile.SoundFile(path) as file:
-            check_length(file, path, header)
-            return read(file, header)
-    except InputError:
-        raise
-    except LIBSNDFILE_ERRORS:
-        return None
+    with _opened(path) as (path, header):
+        try:
+            with soundfile.SoundFile(path) as file:
+                check_length(file, path, header)
+                return read(file, header)
+        except InputError:
+            raise
+        except LIBSNDFILE_ERRORS:
+            return None
 
 
 def _finite(waveform: np.ndarray, path: str | Path) -> np.ndarray:
@@ -335,39 +346,39 @@ def _read(path: str | Path, read: Callable[[_Blocks], _T], *, verify_md5: bool =
     Args:
         verify_md5: compare the samples with the MD5 sum of a FLAC file.
     """
-    path = _existing(path)
     failures: list[Exception] = []
-    for blocks in _decoders(path, check_whole(path), verify_md5):
-        try:
-            with closing(blocks):
-                return read(blocks), bool(failures)
-        except InputError:
-            raise
-        except Exception as error:  # a decoder can raise anything on a damaged file
-            failures.append(error)
+    with _opened(path) as (path, header):
+        for blocks in _decoders(path, header, verify_md5):
+            try:
+                with closing(blocks):
+                    return read(blocks), bool(failures)
+            except InputError:
+                raise
+            except Exception as error:  # a decoder can raise anything on a damaged file
+                failures.append(error)
     raise _unreadable(path, failures)
 
 
 def _spliced(path: str | Path) -> Iterator[tuple[np.ndarray, int]]:
     """The blocks of a file; if a decoder fails, those of the next one go on where it stopped."""
-    path = _existing(path)
     failures: list[Exception] = []
     given = 0
-    for blocks in _decoders(path, check_whole(path)):
-        skipped = given
-        try:
-            with closing(blocks):
-                for samples, rate in blocks:
-                    again = min(skipped, samples.shape[1])
-                    skipped -= again
-                    given += samples.shape[1] - again
-                    if again < samples.shape[1]:
-                        yield samples[:, again:], rate
-            return
-        except InputError:
-            raise
-        except Exception as error:  # as in _read
-            failures.append(error)
+    with _opened(path) as (path, header):
+        for blocks in _decoders(path, header):
+            skipped = given
+            try:
+                with closing(blocks):
+                    for samples, rate in blocks:
+                        again = min(skipped, samples.shape[1])
+                        skipped -= again
+                        given += samples.shape[1] - again
+                        if again < samples.shape[1]:
+                            yield samples[:, again:], rate
+                return
+            except InputError:
+                raise
+            except Exception as error:  # as in _read
+                failures.append(error)
     raise _unreadable(path, failures)
 
 
@@ -394,5 +405,5 @@ def _with_md5_of(header: FlacHeader, blocks: _Blocks) -> _Blocks:
         raise DamagedAudio("the MD5 sum of its samples is not that of its header")
 
 
-def _unreadable(path: Path, failures: list[Exception]) -> InputError:
+def _unreadable(path: str | Path, failures: list[Exception]) -> InputError:
     return InputError(f"audio file {path} was read by neither libsndfile ({failures[0]}) nor FFmpeg ({failures[1]})")

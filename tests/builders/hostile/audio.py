@@ -244,7 +244,7 @@ CASES: list[Case] = [
         for file_format, at, value in (
             ("AU", 8, b"\x7f\xff\0\0"),
             ("AIFF", 42, b"\x7f\xff\0\0"),
-            ("W64", 96, (_HUGE).to_bytes(8, "little")),
+            ("W64", 16, (_HUGE).to_bytes(8, "little")),
             ("CAF", 56, b"\x0f" + bytes(7)),
         )
         for name, read in _ALL.items()
