@@ -139,6 +139,27 @@ _KINDS = {
 }
 
 
+def _frames_of_mp4(folder: Path, count: int, fragmented: bool) -> Path:
+    """MP4 that announces many frames of a byte each, or in a fragment of no bytes at all."""
+    path = folder / "noise.m4a"
+    options = {"movflags": "frag_keyframe+empty_moov"} if fragmented else {}
+    noise = 0.1 * np.random.default_rng(0).standard_normal(16000).astype(np.float32)
+    encode(path, noise, "aac", format="mp4", options=options)
+    content = bytearray(path.read_bytes())
+    if fragmented:
+        at = content.index(b"trun")
+        content[at + 5 : at + 12] = bytes(3) + struct.pack(">I", count)
+    else:
+        at = content.index(b"stsz")
+        content[at + 8 : at + 16] = struct.pack(">II", 1, count)
+        at = content.index(b"stsc")
+        content[at + 16 : at + 20] = struct.pack(">I", count)
+        at = content.index(b"stts")
+        content[at + 12 : at + 16] = struct.pack(">I", count)
+    path.write_bytes(content)
+    return path
+
+
 def _old(folder: Path, file_format: str) -> Path:
     path = folder / f"noise.{file_format.lower()}"
     subtype = soundfile.default_subtype(file_format) if soundfile.check_format(file_format) else "ALAW"
@@ -151,9 +172,11 @@ def _little(attempt: Callable[[Path], object]) -> Callable[[Path], object]:
 
     def measured(path: Path) -> object:
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        result = attempt(path)
-        taken = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
-        assert taken < 500, f"{taken:.0f} MB were taken"
+        try:
+            result = attempt(path)
+        finally:
+            taken = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+            assert taken < 500, f"{taken:.0f} MB were taken"
         return result if isinstance(result, (int, float, MeasuredAudio)) else None
 
     return measured
@@ -248,6 +271,16 @@ CASES: list[Case] = [
             ("CAF", 56, b"\x0f" + bytes(7)),
         )
         for name, read in _ALL.items()
+    ),
+    *(
+        Case(
+            f"MP4 of {count:,} frames{' in a fragment' * fragmented}",
+            partial(_frames_of_mp4, count=count, fragmented=fragmented),
+            _little(load_audio),
+            "noise",
+        )
+        for count in (5 * 10**7, 2**28 - 1, 2**31 - 1, 2**32 - 1)
+        for fragmented in (False, True)
     ),
     *(Case(f"{kind}, whole", partial(_encoded, kind=kind, cut=1), load_audio, None) for kind in _KINDS),
     *(
