@@ -279,7 +279,7 @@ CASES: list[Case] = [
             _little(load_audio),
             "noise",
         )
-        for count in (5 * 10**7, 2**28 - 1, 2**31 - 1, 2**32 - 1)
+        for count in (25 * 10**6, 2**28 - 1, 2**31 - 1, 2**32 - 1)
         for fragmented in (False, True)
     ),
     *(Case(f"{kind}, whole", partial(_encoded, kind=kind, cut=1), load_audio, None) for kind in _KINDS),
