@@ -57,15 +57,14 @@ def load_audio(path: str | Path, *, channel: int | None = None) -> np.ndarray:
     Channels are counted from 0.
 
     libsndfile reads it, or FFmpeg (PyAV) if libsndfile cannot: many FLAC files of ASVspoof 2021
-    open only with the second. The samples are compared with what the header states: the length
-    (WAV, AIFF, AU, CAF, W64, SPHERE, FLAC, MP4, MP3 with a Xing header), the checksums of frames
-    and pages (FLAC, Ogg) and the rate (FLAC). A stream without a length (Ogg, AAC, other MP3) is
-    read to its end.
+    open only with the second. What was decoded is compared with the length that the header states,
+    or each page or frame must be complete; docs/own-data.md says which format has what. Formats in
+    which a cut cannot be noticed are refused.
 
     Raises:
         InputError: if the file is missing, not a regular file, cut off, damaged or empty; if it has
             values that are not finite or far outside [−1, 1], no such channel or an impossible
-            rate; or if neither decoder reads it.
+            rate; if a cut could not be noticed in its format; or if neither decoder reads it.
     """
 
     def one_channel(blocks: _Blocks) -> Iterator[tuple[np.ndarray, int]]:
