@@ -170,7 +170,7 @@ def stated_length(path: str | Path) -> int | None:
     with open(path, "rb") as file:
         flac = read_flac_header(file)  # libsndfile does not open every FLAC file of ASVspoof 2021
     if flac is not None:
-        return _at_16k(flac.num_samples, flac.sample_rate) or None
+        return _at_16k(flac.num_samples, max(1, flac.sample_rate)) or None
     try:
         info = soundfile.info(path)
     except soundfile.LibsndfileError:

@@ -22,6 +22,7 @@ from nes2net.audio.read import (
     load_excerpt,
     load_head,
     measure_audio,
+    stated_length,
     stream_audio,
 )
 from nes2net.scoring.waveforms import WaveformReader
@@ -281,6 +282,13 @@ CASES: list[Case] = [
         )
         for count in (25 * 10**6, 2**28 - 1, 2**31 - 1, 2**32 - 1)
         for fragmented in (False, True)
+    ),
+    Case("FLAC of 0 Hz", partial(_patched, file_format="FLAC", at=18, value=bytes([0, 0, 0])), load_audio, "noise"),
+    Case(
+        "length of FLAC of 0 Hz",
+        partial(_patched, file_format="FLAC", at=18, value=bytes([0, 0, 0])),
+        stated_length,
+        None,
     ),
     *(Case(f"{kind}, whole", partial(_encoded, kind=kind, cut=1), load_audio, None) for kind in _KINDS),
     *(
