@@ -25,14 +25,15 @@ def recordings_below(folder: Path) -> list[Path]:
     """The recordings in and below ``folder``, sorted by the parts of their paths.
 
     What has the name of a recording counts, also a pipe or a link to nowhere: reading it says so.
-    Links to folders are not followed.
+    Links to folders are not followed. A missing folder holds none.
 
     Raises:
         InputError: if a folder cannot be listed.
     """
 
     def unreadable(error: OSError) -> None:
-        raise InputError(f"folder {error.filename} cannot be listed ({error.strerror})") from error
+        if not isinstance(error, FileNotFoundError):
+            raise InputError(f"folder {error.filename} cannot be listed ({error.strerror})") from error
 
     walk = os.walk(folder, onerror=unreadable)
     return sorted(Path(place, name) for place, _, names in walk for name in names if is_recording(name))
