@@ -54,10 +54,10 @@ def matroska_fault(file: BinaryIO) -> str | None:
 
 def states_duration(file: BinaryIO) -> bool:
     """Whether a Matroska file states its duration, which a program that writes to a pipe leaves out."""
-    position = 0
-    for _ in range(_MOST_ELEMENTS):
-        element = _element(file, position)
-        if element is None or element.id == _CLUSTER:
+    size_of_file, position = file.seek(0, 2), 0
+    for number in range(_MOST_ELEMENTS):
+        element = _element(file, position) if position < size_of_file else None
+        if element is None or element.id == _CLUSTER or (element.id != _EBML and not number):
             return False
         if element.id == _INFO:
             file.seek(element.body)

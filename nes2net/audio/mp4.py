@@ -18,7 +18,7 @@ def mp4_fault(file: BinaryIO) -> str | None:
     """
     size = file.seek(0, 2)
     frames = 0
-    for name, place in _boxes(file):
+    for name, place in _boxes(file, size):
         if name in _COUNTS:
             file.seek(place + _COUNTS[name])
             frames += int.from_bytes(file.read(4), "big")
@@ -27,10 +27,12 @@ def mp4_fault(file: BinaryIO) -> str | None:
     return None
 
 
-def _boxes(file: BinaryIO) -> Iterator[tuple[bytes, int]]:
+def _boxes(file: BinaryIO, size: int) -> Iterator[tuple[bytes, int]]:
     """Name and place of the content of each box, also of those inside others."""
     position = 0
     for number in range(_MOST_BOXES):
+        if position >= size:
+            return
         file.seek(position)
         head = file.read(16)
         length, name, header = int.from_bytes(head[:4], "big"), head[4:8], 8
