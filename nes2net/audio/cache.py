@@ -27,6 +27,7 @@ _DECODING = 1
 _HEADER_BYTES, _CHECKSUM_BYTES = 128, 4
 _TYPES = (np.dtype(np.int16), np.dtype(np.float32))
 _FULL_SCALE = np.float32(32768)  # of 16-bit samples
+_LONGEST = 1 << 24  # samples; more would take hundreds of megabytes to turn into an entry
 # After these errors the next file cannot be written either.
 _LASTING = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS)
 _STALE = 3600  # seconds; no file takes so long to write
@@ -43,9 +44,10 @@ class AudioCache:
     that has changed is decoded again. Entries of files that are gone stay until the folder is
     removed.
 
-    A damaged entry is replaced. An entry that cannot be written is decoded every time. If the disk
-    is full or the folder may not be written to, one line says so and nothing more is cached. Files
-    that killed processes left unfinished are removed an hour later.
+    A damaged entry is replaced. An entry that cannot be written is decoded every time, and so is a
+    recording of more than 17 minutes. If the disk is full or the folder may not be written to, one
+    line says so and nothing more is cached. Files that killed processes left unfinished are removed
+    an hour later.
 
     Raises:
         InputError: if the folder cannot be made.
@@ -74,11 +76,14 @@ class AudioCache:
         if waveform is not None:
             return waveform
         try:
-            waveform = load_audio(path)
+            waveform = load_head(path, _LONGEST + 1)
         except InputError:
             if num_samples is None:
                 raise
             return load_head(path, num_samples)  # the damage may lie behind the head
+        if len(waveform) > _LONGEST:
+            del waveform
+            return load_audio(path) if num_samples is None else load_head(path, num_samples)
         self._write(entry, waveform)
         return waveform[:num_samples]
 

@@ -10,17 +10,22 @@ import numpy as np
 from av.audio.plane import AudioPlane
 
 from nes2net.audio.flac import parse_stream_info
-from nes2net.audio.integrity import DamagedAudio
+from nes2net.audio.integrity import DamagedAudio, check_format
+from nes2net.audio.libsndfile import BLOCK_VALUES
+from nes2net.audio.matroska import states_duration
 
 # A FLAC frame whose checksum is wrong is an error instead of being left out. Other codecs find no
 # more damage with it.
 _STRICT = {"err_detect": "crccheck+bitstream+buffer+explode"}
 
+# Formats whose headers state how long the longest stream is, or each one.
+_DURATION_OF_ALL = ("matroska,webm", "flv")
+_DURATION_OF_STREAM = ("mov", "avi", "wv", "tta", "ape")
 _TYPES = {"u8": "u1", "s16": "i2", "s32": "i4", "s64": "i8", "flt": "f4", "dbl": "f8"}  # of samples
 
 
 def ffmpeg_blocks(path: Path, *, strict: bool = True) -> Generator[tuple[np.ndarray, int], None, None]:
-    """The audio of ``path`` frame after frame: float32 (channels, N) and the rate in Hz.
+    """The samples in blocks (channels, N) float32, with their rate in Hz; a frame or more in each.
 
     Args:
         strict: stop at a FLAC frame whose checksum is wrong.
@@ -31,13 +36,19 @@ def ffmpeg_blocks(path: Path, *, strict: bool = True) -> Generator[tuple[np.ndar
         av.FFmpegError: if FFmpeg does not read the file.
     """
     count, kind, channels = 0, None, 0
-    begin = end = None  # seconds: start of the first frame, end of the last one
+    frames: list[np.ndarray] = []
+    held = 0  # samples in ``frames``
+    begin = end = latest = 0.0  # seconds: of the frames, and of what lies beside them
+    with open(path, "rb") as file:
+        has_duration = states_duration(file)
     # An open file and no protocols: otherwise FFmpeg would open the files that a playlist called
     # .flac names.
     with open(path, "rb") as file, av.open(file, options={"protocol_whitelist": ""}) as container:
         if not container.streams.audio:
             raise ValueError("no audio stream")
+        check_format(path, container.format.name)
         stream = container.streams.audio[0]
+        seconds = _stated_seconds(container, stream, has_duration)
         if strict and stream.codec_context.name == "flac":
             stream.codec_context.options = _STRICT
         stream_info = stream.codec_context.extradata if stream.codec_context.name == "flac" else None
@@ -45,18 +56,28 @@ def ffmpeg_blocks(path: Path, *, strict: bool = True) -> Generator[tuple[np.ndar
         if container.format.name == "nistsphere":
             announced = stream.duration or 0  # in samples
         try:
-            for frame in container.decode(stream):
-                if frame.is_corrupt:
-                    raise DamagedAudio("a frame is damaged")
-                if frame.time is not None:
-                    begin = frame.time if begin is None else begin
-                    end = frame.time + frame.samples / frame.sample_rate
-                if kind is None:
-                    kind, channels = (frame.sample_rate, frame.layout.name), len(frame.layout.channels)
-                elif kind != (frame.sample_rate, frame.layout.name):
-                    raise DamagedAudio("its rate or channels change")
-                count += frame.samples
-                yield _samples(frame, channels), stream.rate
+            for packet in container.demux(*(() if container.format.name in _DURATION_OF_ALL else (stream,))):
+                if packet.stream.index != stream.index:
+                    latest = max(latest, float((packet.pts or 0) * packet.time_base))
+                    continue
+                for frame in packet.decode():
+                    if frame.is_corrupt:
+                        raise DamagedAudio("a frame is damaged")
+                    if frame.time is not None:
+                        begin = begin if count else frame.time
+                        end = frame.time + frame.samples / frame.sample_rate
+                    if kind is None:
+                        kind, channels = (frame.sample_rate, frame.layout.name), len(frame.layout.channels)
+                    elif kind != (frame.sample_rate, frame.layout.name):
+                        raise DamagedAudio("its rate or channels change")
+                    count += frame.samples
+                    frames.append(_samples(frame, channels))
+                    held += frame.samples
+                    if held * channels >= BLOCK_VALUES:
+                        yield np.concatenate(frames, axis=1), stream.rate
+                        frames, held = [], 0
+            if frames:
+                yield np.concatenate(frames, axis=1), stream.rate
         except (av.FFmpegError, DamagedAudio) as error:
             if announced:
                 raise _incomplete(announced, count, error) from error
@@ -65,15 +86,29 @@ def ffmpeg_blocks(path: Path, *, strict: bool = True) -> Generator[tuple[np.ndar
             raise _incomplete(announced, count)
         if container.format.name == "caf" and count < stream.frames:  # each has a sample or more
             raise _incomplete(stream.frames, count)
-        if "mp4" in container.format.name and stream.duration and stream.time_base:
-            seconds = float(stream.duration * stream.time_base)
-            # Recorders that lose packets leave out their time; it is in the duration and in the
-            # time stamps alike.
-            found = max(count / stream.rate, 0 if end is None else end - begin)
-            if found < 0.998 * seconds - 0.1:
-                raise DamagedAudio(f"cut off: its header announces {seconds:.2f} s, {found:.2f} s could be decoded")
+        # Recorders that lose packets leave out their time; it is in the duration and in the time
+        # stamps alike.
+        found = max(count / stream.rate, end - begin, latest)
+        # Matroska counts the samples that the encoder put before the first one, which are left out.
+        delay = 4096 / stream.rate if container.format.name in _DURATION_OF_ALL else 0.0
+        if found < 0.998 * seconds - max(0.1, delay):
+            raise DamagedAudio(f"cut off: its header announces {seconds:.2f} s, {found:.2f} s could be decoded")
         if not count:
             raise ValueError("no audio frames")
+
+
+def _stated_seconds(container: av.container.InputContainer, stream: av.AudioStream, has_duration: bool) -> float:
+    """The duration in the header; 0 if it states none, whatever FFmpeg makes of the bit rate.
+
+    Args:
+        has_duration: whether a Matroska file states one.
+    """
+    name = container.format.name
+    if name in _DURATION_OF_ALL:
+        return (container.duration or 0) / av.time_base if has_duration or name == "flv" else 0.0
+    if name.split(",")[0] in _DURATION_OF_STREAM and stream.duration and stream.time_base:
+        return float(stream.duration * stream.time_base)
+    return 0.0
 
 
 def _samples(frame: av.AudioFrame, channels: int) -> np.ndarray:

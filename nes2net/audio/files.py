@@ -22,16 +22,28 @@ def is_recording(name: str) -> bool:
 
 
 def recordings_below(folder: Path) -> list[Path]:
-    """The recordings in and below ``folder``, sorted by the parts of their paths."""
-    named = (Path(place, name) for place, _, names in os.walk(folder) for name in names if is_recording(name))
-    return sorted(path for path in named if path.is_file())
+    """The recordings in and below ``folder``, sorted by the parts of their paths.
+
+    What has the name of a recording counts, also a pipe or a link to nowhere: reading it says so.
+    Links to folders are not followed. A missing folder holds none.
+
+    Raises:
+        InputError: if a folder cannot be listed.
+    """
+
+    def unreadable(error: OSError) -> None:
+        if not isinstance(error, FileNotFoundError):
+            raise InputError(f"folder {error.filename} cannot be listed ({error.strerror})") from error
+
+    walk = os.walk(folder, onerror=unreadable)
+    return sorted(Path(place, name) for place, _, names in walk for name in names if is_recording(name))
 
 
 def with_folders_listed(names: Iterable[str]) -> list[Path]:
     """Replace the folders among ``names`` by the recordings in and below them.
 
     Raises:
-        InputError: if a folder holds no recordings.
+        InputError: if a folder holds no recordings or cannot be listed.
     """
     files: list[Path] = []
     for path in map(Path, names):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from typing import BinaryIO, NamedTuple
 
 import numpy as np
@@ -58,8 +57,8 @@ class FlacHeader(NamedTuple):
         return factor * int.from_bytes(frame[end - size : end], "big")
 
 
-def has_md5_of(samples: np.ndarray, header: FlacHeader) -> bool:
-    """Whether ``samples`` (channels, N), float32 in [−1, 1), have the MD5 sum in ``header``.
+def md5_content(samples: np.ndarray, header: FlacHeader) -> memoryview:
+    """What ``samples`` (channels, N), float32 in [−1, 1), contribute to the MD5 sum in ``header``.
 
     It is that of the interleaved samples as integers in the fewest bytes that hold them.
     """
@@ -67,7 +66,7 @@ def has_md5_of(samples: np.ndarray, header: FlacHeader) -> bool:
     integers = scaled.astype(_INTEGERS[header.bits], order="C")
     if header.bits == 24:
         integers = np.ascontiguousarray(integers[..., None].view(np.uint8)[..., :3])
-    return hashlib.md5(integers.data, usedforsecurity=False).digest() == header.md5
+    return integers.data
 
 
 def read_flac_header(file: BinaryIO) -> FlacHeader | None:

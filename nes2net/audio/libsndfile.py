@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 
 import numpy as np
 import soundfile
 
 from nes2net.audio.flac import FlacHeader, exceeds_length
-from nes2net.audio.integrity import DamagedAudio, cut_off
+from nes2net.audio.integrity import DamagedAudio, check_format, cut_off
 from nes2net.audio.mp3 import states_length
 from nes2net.audio.riff import lacks_length
 
@@ -20,17 +20,28 @@ LIBSNDFILE_ERRORS = (RuntimeError, OSError, ValueError, MemoryError)
 #: What ``SoundFile.format`` may say of an MP3 file.
 MP3 = ("MP3", "MPEG")
 
-_BLOCK = 1 << 18  # samples read at a time where libsndfile cannot seek
+#: Samples of all channels together that are decoded at a time.
+BLOCK_VALUES = 1 << 20
 # Samples that the length in an MP3 header may be too long by: encoders count their own delay in
 # different ways.
 _MP3_FRAMES = 2 * 1152
 # libsndfile's log alone says that a file of these formats was cut off.
-_LOGGING_CUTS = ("AU", "CAF", "W64")
-_UNKNOWN_SIZE = 0x7FFFF000  # written by programs that do not know the length
+# Programs that do not know the length write these sizes or more.
+_LOGGING_CUTS = {"AU": 0x7FFFF000, "CAF": 1 << 62, "W64": 1 << 62}
 
 
-def libsndfile_blocks(path: Path, header: FlacHeader | None, length: int) -> Iterator[tuple[np.ndarray, int]]:
-    """Blocks (channels, N) of ``length`` samples (−1: one block of all), and their rate in Hz.
+class _InOrder(soundfile.SoundFile):
+    """A file that is read from its beginning on, without going back.
+
+    soundfile seeks after each block; MP3 would then be decoded to other bits than in one piece.
+    """
+
+    def seekable(self) -> bool:
+        return False
+
+
+def libsndfile_blocks(path: Path, header: FlacHeader | None) -> Generator[tuple[np.ndarray, int], None, None]:
+    """The samples in blocks (channels, N) float32, with their rate in Hz; at least one block.
 
     Args:
         header: that of a FLAC file.
@@ -39,18 +50,16 @@ def libsndfile_blocks(path: Path, header: FlacHeader | None, length: int) -> Ite
         DamagedAudio: if the file holds other audio than announced; maybe only after the last block.
         InputError: if the file was cut off.
     """
-    with soundfile.SoundFile(path) as file:
+    with _InOrder(path) as file:
         check_length(file, path, header)
-        # as G.721, of which soundfile does not read all samples in one piece
-        if not file.seekable() and length < 0:
-            length = _BLOCK
+        length = max(1, BLOCK_VALUES // file.channels)
         count = 0
         while True:
-            samples = file.read(length, dtype="float32", always_2d=True)
+            samples = file.read(min(length, file.frames - count), dtype="float32", always_2d=True)
             count += len(samples)
             if len(samples) or not count:
                 yield samples.T, file.samplerate
-            if length < 0 or len(samples) < length:
+            if len(samples) < length:
                 break
         if file.format in MP3:
             if count < file.frames - _MP3_FRAMES:  # FFmpeg would not notice
@@ -64,11 +73,12 @@ def check_length(file: soundfile.SoundFile, path: Path, header: FlacHeader | Non
 
     Raises:
         DamagedAudio: if libsndfile would stop too early.
-        InputError: if the file was cut off.
+        InputError: if the file was cut off, or is of a format in which that cannot be noticed.
     """
+    check_format(path, file.format)
     if file.format in _LOGGING_CUTS and (sizes := re.search(r": (\d+) \(should be (\d+)\)", file.extra_info)):
         announced, present = map(int, sizes.groups())
-        if present < announced < _UNKNOWN_SIZE:
+        if present < announced < _LOGGING_CUTS[file.format]:
             raise cut_off(path, announced, present, "bytes")
     if file.format == "NIST":
         raise DamagedAudio("libsndfile reads SPHERE files that were cut off as shorter ones")

@@ -5,29 +5,22 @@ A file that was cut off or damaged is an error, not a shorter recording.
 
 from __future__ import annotations
 
+import hashlib
 import math
 import stat
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import closing
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
 import soundfile
-import soxr
 
 from nes2net.audio.ffmpeg import ffmpeg_blocks
-from nes2net.audio.flac import FlacHeader, has_md5_of, read_flac_header
+from nes2net.audio.flac import FlacHeader, md5_content, read_flac_header
 from nes2net.audio.integrity import DamagedAudio, check_whole
 from nes2net.audio.libsndfile import LIBSNDFILE_ERRORS, MP3, check_length, libsndfile_blocks
-from nes2net.audio.waveform import (
-    SAMPLE_RATE,
-    check_rate,
-    fault_of,
-    mean_of_channels,
-    resampled_length,
-    to_mono_16k,
-)
+from nes2net.audio.waveform import SAMPLE_RATE, blocks_at_16k, check_rate, fault_of, to_mono_16k
 from nes2net.errors import InputError
 
 # Samples at 16 kHz read on both sides of an excerpt that is resampled: beyond the reach of soxr's
@@ -35,17 +28,27 @@ from nes2net.errors import InputError
 _RESAMPLING_MARGIN = 1024
 # libsndfile 1.2 gives other samples after a seek in these.
 _INEXACT_SEEK = frozenset({"OGG", *MP3})
-_BLOCK = 1 << 18  # samples read at a time where a file is not read whole
+# Samples of all channels, over two hours of one channel at 16 kHz. So many are searched for damage
+# where only the beginning is wanted.
+_SEARCHED_VALUES = 1 << 27
+_MOST_VALUES = 1 << 24  # samples of all channels that are read in one piece
+_RESAMPLING_DELAY = 1600  # samples at 16 kHz by which soxr's output lies behind its input, at most
 
+#: Samples (channels, N) float32 and their rate in Hz.
+_Blocks: TypeAlias = Generator[tuple[np.ndarray, int], None, None]
 _T = TypeVar("_T")
 
 
-class DecodedAudio(NamedTuple):
-    """Samples (channels, N) float32 at the file's own rate in Hz, and whether FFmpeg read them."""
+class MeasuredAudio(NamedTuple):
+    """What a file holds, found by decoding all of it."""
 
-    samples: np.ndarray
     sample_rate: int
+    """Hz."""
+    channels: int
+    num_samples: int
+    """Samples of each channel."""
     second_decoder: bool
+    """Whether FFmpeg read the file."""
 
 
 def load_audio(path: str | Path, *, channel: int | None = None) -> np.ndarray:
@@ -54,61 +57,42 @@ def load_audio(path: str | Path, *, channel: int | None = None) -> np.ndarray:
     Channels are counted from 0.
 
     libsndfile reads it, or FFmpeg (PyAV) if libsndfile cannot: many FLAC files of ASVspoof 2021
-    open only with the second. The samples are compared with what the header states: the length
-    (WAV, AIFF, AU, CAF, W64, SPHERE, FLAC, MP4, MP3 with a Xing header), the checksums of frames
-    and pages (FLAC, Ogg) and the rate (FLAC). A stream without a length (Ogg, AAC, other MP3) is
-    read to its end.
+    open only with the second. What was decoded is compared with the length that the header states,
+    or each page or frame must be complete; docs/own-data.md says which format has what. Formats in
+    which a cut cannot be noticed are refused.
 
     Raises:
         InputError: if the file is missing, not a regular file, cut off, damaged or empty; if it has
             values that are not finite or far outside [−1, 1], no such channel or an impossible
-            rate; or if neither decoder reads it.
+            rate; if a cut could not be noticed in its format; or if neither decoder reads it.
     """
-    samples, sample_rate, _ = decode_audio(path)
-    if channel is not None:
-        if channel >= len(samples):
-            raise InputError(f"audio file {path} has {len(samples)} channel(s), so none with number {channel}")
-        samples = samples[channel]
-    return _finite(to_mono_16k(samples, sample_rate, f"audio file {path}"), path)
+
+    def one_channel(blocks: _Blocks) -> Iterator[tuple[np.ndarray, int]]:
+        for samples, rate in blocks:
+            if channel is not None and channel >= len(samples):
+                raise InputError(f"audio file {path} has {len(samples)} channel(s), so none with number {channel}")
+            yield samples if channel is None else samples[channel], rate
+
+    waveform, _ = _read(path, lambda blocks: _joined(blocks_at_16k(one_channel(blocks), f"audio file {path}")))
+    return _finite(waveform, path)
 
 
 def stream_audio(path: str | Path) -> Iterator[np.ndarray]:
     """The samples of ``load_audio(path)`` in blocks, so that long recordings take little memory.
 
     Raises:
-        InputError: as :func:`load_audio`; that a file was cut off may show only after its last
-            block.
+        InputError: as :func:`load_audio`; that a file was cut off or damaged may show only after
+            its last block.
     """
-    path = _existing(path)
-    header = check_whole(path)
-    read = found = 0
-    resampler, rate = None, SAMPLE_RATE
-    for samples, rate in _decoded_blocks(path, header):
-        if resampler is None and rate != SAMPLE_RATE:
-            check_rate(rate, f"audio file {path}")
-            resampler = soxr.ResampleStream(rate, SAMPLE_RATE, 1, dtype="float32", quality="HQ")
-        block = mean_of_channels(samples)
-        read += len(block)
-        if resampler is not None:
-            block = resampler.resample_chunk(block)
-        found += len(block)
-        if len(block):
-            yield _finite(np.ascontiguousarray(block, np.float32), path)
-    if resampler is not None:
-        tail = resampler.resample_chunk(np.zeros(0, np.float32), last=True)
-        tail = np.pad(tail, (0, max(0, resampled_length(read, rate) - found - len(tail))))
-        found += len(tail)
-        if len(tail):
-            yield _finite(tail, path)
-    if not found:
-        raise InputError(f"audio file {path} has no samples")
+    for block in blocks_at_16k(_spliced(path), f"audio file {path}"):
+        yield _finite(block, path)
 
 
 def load_excerpt(path: str | Path, start: int, num_samples: int) -> np.ndarray:
     """``load_audio(path)[start : start + num_samples]``, reading only that part of the file.
 
-    A file in which libsndfile cannot seek (or not exactly: Ogg, MP3) is read whole. Like a slice,
-    the excerpt ends where the file does.
+    A file in which libsndfile cannot seek (or not exactly: Ogg, MP3) is decoded from its beginning.
+    Like a slice, the excerpt ends where the file does.
 
     Args:
         path: audio file of any rate.
@@ -122,18 +106,17 @@ def load_excerpt(path: str | Path, start: int, num_samples: int) -> np.ndarray:
     def excerpt(file: soundfile.SoundFile, _: FlacHeader | None) -> np.ndarray | None:
         if not file.seekable() or file.format in _INEXACT_SEEK:
             return None
-        return _finite(_read_excerpt(file, start, num_samples), path)
+        return _sought_excerpt(file, start, num_samples)
 
     found = _with_libsndfile(path, excerpt)
-    return load_audio(path)[start : start + num_samples] if found is None else found
+    return _decoded_excerpt(path, start, num_samples)[0] if found is None else _finite(found, path)
 
 
 def load_head(path: str | Path, num_samples: int) -> np.ndarray:
-    """``load_audio(path)[:num_samples]`` to the last bit, without decoding what follows.
+    """``load_audio(path)[:num_samples]`` to the last bit, if possible without decoding what follows.
 
-    A file that was cut off is noticed; other damage behind the head is not. Files of other rates
-    and of lossy coding are decoded whole: decoders of MP3 and Opus round differently when they are
-    asked for less.
+    A file that was cut off is noticed; other damage behind the head is not. Lossy coding is decoded
+    to the end, because nothing else shows a cut in it.
 
     Raises:
         InputError: as :func:`load_audio`, as far as it reads.
@@ -141,15 +124,29 @@ def load_head(path: str | Path, num_samples: int) -> np.ndarray:
 
     def head(file: soundfile.SoundFile, _: FlacHeader | None) -> np.ndarray | None:
         lossless = file.subtype.startswith("PCM") or file.subtype in ("FLOAT", "DOUBLE")
-        if not lossless or file.samplerate != SAMPLE_RATE or file.frames <= num_samples:
+        check_rate(file.samplerate, f"audio file {path}")
+        delay = 0 if file.samplerate == SAMPLE_RATE else _RESAMPLING_DELAY
+        wanted = math.ceil((num_samples + delay) * file.samplerate / SAMPLE_RATE)
+        if not lossless or file.frames <= wanted or wanted * file.channels > _MOST_VALUES:
             return None
-        samples = file.read(num_samples, dtype="float32", always_2d=True)
-        if len(samples) != num_samples:
-            return None
-        return _finite(to_mono_16k(samples.T, SAMPLE_RATE, f"audio file {path}"), path)
+        samples = file.read(wanted, dtype="float32", always_2d=True)
+        found = next(blocks_at_16k([(samples.T, file.samplerate)]), samples[:0])[:num_samples]
+        return _finite(found, path) if len(found) == num_samples else None
 
     found = _with_libsndfile(path, head)
-    return load_audio(path)[:num_samples] if found is None else found
+    return load_head_and_length(path, num_samples)[0] if found is None else found
+
+
+def load_head_and_length(path: str | Path, num_samples: int) -> tuple[np.ndarray, int]:
+    """``load_audio(path)[:num_samples]`` to the last bit, and the length of the whole.
+
+    What follows the head is decoded as well, because damage anywhere is an error, but not kept. Of
+    hours of audio it is decoded in part, if the header states the length.
+
+    Raises:
+        InputError: as :func:`load_audio`, as far as it reads.
+    """
+    return _decoded_excerpt(path, 0, num_samples)
 
 
 def count_samples(path: str | Path) -> int:
@@ -159,14 +156,10 @@ def count_samples(path: str | Path) -> int:
         InputError: if the file is missing or cut off, or no decoder reads it. A file without
             samples is 0 long.
     """
-
-    def length(file: soundfile.SoundFile, header: FlacHeader | None) -> int | None:
-        mp3 = file.format in MP3 or file.subtype.startswith("MPEG")
-        guessed = mp3 or not file.seekable() or (header is not None and not header.num_samples)
-        return None if guessed else _at_16k(file.frames, file.samplerate)
-
-    found = _with_libsndfile(path, length)
-    return len(load_audio(path)) if found is None else found
+    stated = _stated_samples(path)
+    if stated is not None:
+        return stated
+    return _read(path, lambda blocks: sum(map(len, blocks_at_16k(blocks, f"audio file {path}"))))[0]
 
 
 def stated_length(path: str | Path) -> int | None:
@@ -177,7 +170,7 @@ def stated_length(path: str | Path) -> int | None:
     with open(path, "rb") as file:
         flac = read_flac_header(file)  # libsndfile does not open every FLAC file of ASVspoof 2021
     if flac is not None:
-        return _at_16k(flac.num_samples, flac.sample_rate) or None
+        return _at_16k(flac.num_samples, max(1, flac.sample_rate)) or None
     try:
         info = soundfile.info(path)
     except soundfile.LibsndfileError:
@@ -185,63 +178,74 @@ def stated_length(path: str | Path) -> int | None:
     return None if info.format in MP3 else _at_16k(info.frames, info.samplerate) or None
 
 
-def decode_audio(path: str | Path, *, verify_md5: bool = False) -> DecodedAudio:
-    """Decode ``path`` whole, at its own rate and with all its channels.
+def measure_audio(path: str | Path) -> MeasuredAudio:
+    """Decode ``path`` whole, as :func:`load_audio`, for its length, rate and faults.
 
-    Args:
-        verify_md5: compare the samples of a FLAC file with the MD5 sum in its header; if they
-            differ, FFmpeg reads the file again.
+    The samples of a FLAC file are compared with the MD5 sum in its header; if they differ, FFmpeg
+    reads the file again.
 
     Raises:
-        InputError: if the file is missing, empty, cut off or damaged, or neither decoder reads it.
+        InputError: as :func:`load_audio`.
     """
-    path = _existing(path)
-    header = check_whole(path)
-    try:
-        decoded = DecodedAudio(*_join(libsndfile_blocks(path, header, -1)), second_decoder=False)
-        if verify_md5 and header and header.has_md5 and not has_md5_of(decoded.samples, header):
-            raise DamagedAudio("the MD5 sum of its samples is not that of its header")
-    except InputError:
-        raise
-    except LIBSNDFILE_ERRORS as error:
-        decoded = DecodedAudio(*_ffmpeg_whole(path, header, error), second_decoder=True)
-    if not decoded.samples.shape[1]:
-        raise InputError(f"audio file {path} has no samples")
-    return decoded
+
+    def measure(blocks: _Blocks) -> tuple[int, int, int]:
+        rate, channels, length = 0, 0, 0
+        for samples, rate in blocks:
+            check_rate(rate, f"audio file {path}")
+            _finite(samples, path)
+            channels = len(samples)
+            length += samples.shape[1]
+        if not length:
+            raise InputError(f"audio file {path} has no samples")
+        return rate, channels, length
+
+    measured, second_decoder = _read(path, measure, verify_md5=True)
+    return MeasuredAudio(*measured, second_decoder)
 
 
-def _existing(path: str | Path) -> Path:
-    """``path``, if it is a regular file that is not empty: opening a pipe would wait for ever."""
+@contextmanager
+def _opened(path: str | Path) -> Iterator[tuple[Path, FlacHeader | None]]:
+    """``path`` and the header of a FLAC file, for reading within this context.
+
+    Opening a pipe would wait for ever; therefore the file must be a regular one.
+
+    Raises:
+        InputError: if it is not, or is empty, cut off or damaged as far as :func:`check_whole`
+            tells, or changes within the context.
+    """
     path = Path(path)
     try:
-        status = path.stat()
+        before = path.stat()
     except (FileNotFoundError, NotADirectoryError):
         raise InputError(f"audio file {path} not found") from None
     except (OSError, ValueError) as error:
         raise InputError(f"audio file {path} cannot be opened ({getattr(error, 'strerror', None) or error})") from None
-    if stat.S_ISDIR(status.st_mode):
+    if stat.S_ISDIR(before.st_mode):
         raise InputError(f"audio file {path} is a folder")
-    if not stat.S_ISREG(status.st_mode):
+    if not stat.S_ISREG(before.st_mode):
         raise InputError(f"audio file {path} is not a regular file but a pipe or a device")
-    if not status.st_size:  # PyAV would write a traceback on standard error
+    if not before.st_size:  # PyAV would write a traceback on standard error
         raise InputError(f"audio file {path} is empty: copy or download it again")
-    return path
+    yield path, check_whole(path)
+    with suppress(OSError):  # a file may be removed once it has been read
+        after = path.stat()
+        if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
+            raise InputError(f"audio file {path} changed while it was read: read it again when it is complete")
 
 
 def _with_libsndfile(
     path: str | Path, read: Callable[[soundfile.SoundFile, FlacHeader | None], _T | None]
 ) -> _T | None:
     """``read(file, FLAC header)``; None if libsndfile does not read the file, or not to its end."""
-    path = _existing(path)
-    header = check_whole(path)
-    try:
-        with soundfile.SoundFile(path) as file:
-            check_length(file, path, header)
-            return read(file, header)
-    except InputError:
-        raise
-    except LIBSNDFILE_ERRORS:
-        return None
+    with _opened(path) as (path, header):
+        try:
+            with soundfile.SoundFile(path) as file:
+                check_length(file, path, header)
+                return read(file, header)
+        except InputError:
+            raise
+        except LIBSNDFILE_ERRORS:
+            return None
 
 
 def _finite(waveform: np.ndarray, path: str | Path) -> np.ndarray:
@@ -255,8 +259,51 @@ def _at_16k(num_samples: int, sample_rate: int) -> int:
     return -(-num_samples * SAMPLE_RATE // sample_rate)
 
 
-def _read_excerpt(file: soundfile.SoundFile, start: int, num_samples: int) -> np.ndarray:
-    """The excerpt, read from a position that is a whole sample at both rates."""
+def _stated_samples(path: str | Path) -> int | None:
+    """Length at 16 kHz that the header of ``path`` states; None if decoding alone tells it."""
+
+    def length(file: soundfile.SoundFile, header: FlacHeader | None) -> int | None:
+        mp3 = file.format in MP3 or file.subtype.startswith("MPEG")
+        guessed = mp3 or not file.seekable() or (header is not None and not header.num_samples)
+        return None if guessed else _at_16k(file.frames, file.samplerate)
+
+    return _with_libsndfile(path, length)
+
+
+def _decoded_excerpt(path: str | Path, start: int, num_samples: int) -> tuple[np.ndarray, int]:
+    """The excerpt, and the length of the whole, see :func:`load_head_and_length`."""
+
+    def excerpt(blocks: _Blocks) -> tuple[np.ndarray, int]:
+        pieces: list[np.ndarray] = []
+        end = searched = 0
+
+        def counted() -> Iterator[tuple[np.ndarray, int]]:
+            nonlocal searched
+            for samples, rate in blocks:
+                searched += samples.size
+                yield samples, rate
+
+        for block in blocks_at_16k(counted(), f"audio file {path}"):
+            piece = _finite(block, path)[max(0, start - end) : max(0, start + num_samples - end)]
+            # A copy of a part: a view would keep the whole block in memory.
+            if len(piece) or not pieces:
+                pieces.append(piece if len(piece) == len(block) else piece.copy())
+            end += len(block)
+            if searched > _SEARCHED_VALUES and end >= start + num_samples:
+                if (stated := _stated_samples(path)) is not None:
+                    return _joined(pieces), stated
+                searched = 0
+        return _joined(pieces), end
+
+    return _read(path, excerpt)[0]
+
+
+def _sought_excerpt(file: soundfile.SoundFile, start: int, num_samples: int) -> np.ndarray | None:
+    """The excerpt, read from a position that is a whole sample at both rates.
+
+    None if that would be too much to read in one piece.
+    """
+    check_rate(file.samplerate, f"audio file {file.name}")
     divisor = math.gcd(SAMPLE_RATE, file.samplerate)
     ours, theirs = SAMPLE_RATE // divisor, file.samplerate // divisor  # samples in the same time
     margin = 0 if ours == theirs else _RESAMPLING_MARGIN
@@ -266,6 +313,8 @@ def _read_excerpt(file: soundfile.SoundFile, start: int, num_samples: int) -> np
     wanted = min((last - first) * theirs, file.frames - position)
     if wanted <= 0:
         return np.zeros(0, np.float32)
+    if wanted * file.channels > _MOST_VALUES:
+        return None
     samples = file.read(wanted, dtype="float32", always_2d=True)
     if len(samples) != wanted:
         raise DamagedAudio(f"{wanted:,} samples from {position:,} on were asked for, {len(samples):,} could be decoded")
@@ -273,55 +322,87 @@ def _read_excerpt(file: soundfile.SoundFile, start: int, num_samples: int) -> np
     return to_mono_16k(samples.T, file.samplerate, f"audio file {file.name}")[skipped : skipped + num_samples]
 
 
-def _join(blocks: Iterable[tuple[np.ndarray, int]]) -> tuple[np.ndarray, int]:
-    arrays, rates = zip(*blocks)
-    return arrays[0] if len(arrays) == 1 else np.concatenate(arrays, axis=1), rates[-1]
+def _joined(blocks: Iterable[np.ndarray]) -> np.ndarray:
+    """``blocks`` in one array, without holding the samples twice."""
+    blocks = iter(blocks)
+    first = next(blocks)
+    whole = np.zeros(0, np.float32)
+    for block in blocks:
+        if not len(whole):
+            whole.resize(len(first), refcheck=False)
+            whole[:] = first
+        length = len(whole)
+        whole.resize(length + len(block), refcheck=False)
+        whole[length:] = block
+    return whole if len(whole) else first
 
 
-def _decoded_blocks(path: Path, header: FlacHeader | None) -> Iterator[tuple[np.ndarray, int]]:
-    """Blocks (channels, N) and their rate, from the decoder that reads the file."""
+def _read(path: str | Path, read: Callable[[_Blocks], _T], *, verify_md5: bool = False) -> tuple[_T, bool]:
+    """``read`` of the blocks from the decoder that reads the file, and whether that is FFmpeg.
+
+    ``read`` is called again, with the blocks of the next decoder, if one fails.
+
+    Args:
+        verify_md5: compare the samples with the MD5 sum of a FLAC file.
+    """
+    failures: list[Exception] = []
+    with _opened(path) as (path, header):
+        for blocks in _decoders(path, header, verify_md5):
+            try:
+                with closing(blocks):
+                    return read(blocks), bool(failures)
+            except InputError:
+                raise
+            except Exception as error:  # a decoder can raise anything on a damaged file
+                failures.append(error)
+    raise _unreadable(path, failures)
+
+
+def _spliced(path: str | Path) -> Iterator[tuple[np.ndarray, int]]:
+    """The blocks of a file; if a decoder fails, those of the next one go on where it stopped."""
+    failures: list[Exception] = []
     given = 0
-    try:
-        for samples, rate in libsndfile_blocks(path, header, _BLOCK):
-            given += samples.shape[1]
+    with _opened(path) as (path, header):
+        for blocks in _decoders(path, header):
+            skipped = given
+            try:
+                with closing(blocks):
+                    for samples, rate in blocks:
+                        again = min(skipped, samples.shape[1])
+                        skipped -= again
+                        given += samples.shape[1] - again
+                        if again < samples.shape[1]:
+                            yield samples[:, again:], rate
+                return
+            except InputError:
+                raise
+            except Exception as error:  # as in _read
+                failures.append(error)
+    raise _unreadable(path, failures)
+
+
+def _decoders(path: Path, header: FlacHeader | None, verify_md5: bool = False) -> Iterator[_Blocks]:
+    """The blocks of ``path`` from each decoder that may read it, the best one first."""
+    has_md5 = header is not None and header.has_md5
+    first = libsndfile_blocks(path, header)
+    yield _with_md5_of(header, first) if header and has_md5 and verify_md5 else first
+    yield ffmpeg_blocks(path)
+    if header and has_md5:
+        # Data behind the last frame may trip the strict decoder. The MD5 sum of all samples
+        # outweighs the frames' CRCs.
+        yield _with_md5_of(header, ffmpeg_blocks(path, strict=False))
+
+
+def _with_md5_of(header: FlacHeader, blocks: _Blocks) -> _Blocks:
+    """``blocks``; :class:`DamagedAudio` behind the last one if their MD5 sum is not that of ``header``."""
+    md5 = hashlib.md5(usedforsecurity=False)
+    with closing(blocks):
+        for samples, rate in blocks:
+            md5.update(md5_content(samples, header))
             yield samples, rate
-        return
-    except InputError:
-        raise
-    except LIBSNDFILE_ERRORS as error:
-        first = error
-    if header is not None:  # whole, for its checksums
-        samples, rate = _ffmpeg_whole(path, header, first)
-        yield samples[:, given:], rate
-        return
-    with closing(ffmpeg_blocks(path)) as blocks:
-        try:
-            for samples, rate in blocks:
-                dropped = min(given, samples.shape[1])
-                given -= dropped
-                if dropped < samples.shape[1]:
-                    yield samples[:, dropped:], rate
-        except Exception as second:
-            raise _unreadable(path, first, second) from second
+    if md5.digest() != header.md5:
+        raise DamagedAudio("the MD5 sum of its samples is not that of its header")
 
 
-def _ffmpeg_whole(path: Path, header: FlacHeader | None, first: Exception) -> tuple[np.ndarray, int]:
-    """All samples and their rate, by FFmpeg; ``first`` is the reason why libsndfile failed."""
-    try:
-        try:
-            return _join(ffmpeg_blocks(path))
-        except Exception:
-            if header is None or not header.has_md5:
-                raise
-            # Data behind the last frame may trip the strict decoder. The MD5 sum of all samples
-            # outweighs the frames' CRCs.
-            samples, rate = _join(ffmpeg_blocks(path, strict=False))
-            if not has_md5_of(samples, header):
-                raise
-            return samples, rate
-    except Exception as second:
-        raise _unreadable(path, first, second) from second
-
-
-def _unreadable(path: Path, first: Exception, second: Exception) -> InputError:
-    return InputError(f"audio file {path} was read by neither libsndfile ({first}) nor FFmpeg ({second})")
+def _unreadable(path: str | Path, failures: list[Exception]) -> InputError:
+    return InputError(f"audio file {path} was read by neither libsndfile ({failures[0]}) nor FFmpeg ({failures[1]})")

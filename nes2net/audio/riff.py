@@ -1,4 +1,4 @@
-"""The length that a WAV or AIFF file announces: libsndfile reads less without a word."""
+"""The length that a WAV, AIFF or AVI file announces: decoders read less without a word."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import BinaryIO, Literal, TypeAlias
 
 _ByteOrder: TypeAlias = Literal["little", "big"]
 
-# First bytes of the file → byte order of its sizes.
-_BYTE_ORDERS: dict[bytes, _ByteOrder] = {
+#: First bytes of the file → byte order of its sizes.
+RIFF_FORMATS: dict[bytes, _ByteOrder] = {
     **dict.fromkeys((b"RIFF", b"RF64", b"BW64"), "little"),
     **dict.fromkeys((b"RIFX", b"FORM"), "big"),
 }
@@ -20,13 +20,16 @@ _FORMATS_OF_WHOLE_SAMPLES = {1, 3, 6, 7, 0xFFFE}  # PCM, float, A-law, μ-law, e
 
 
 def missing_audio(file: BinaryIO) -> tuple[int, int, str] | None:
-    """Announced and present length and their unit, if a WAV, RF64, BW64 or AIFF file was cut off.
+    """Announced and present length and their unit, if a WAV, RF64, BW64, AIFF or AVI file was cut off.
 
     None for a whole file, a file that does not know its length (written to a pipe), and other
     formats.
     """
+    file.seek(0)
     start = file.read(12)
-    order = _BYTE_ORDERS.get(start[:4])
+    if start[:4] == b"RIFF" and start[8:] == b"AVI ":
+        return _missing_video(file)
+    order = RIFF_FORMATS.get(start[:4])
     if order is None or start[8:] not in (b"WAVE", b"AIFF", b"AIFC"):
         return None
     unit_bytes, unit, long_size = 1, "bytes", None
@@ -47,6 +50,21 @@ def missing_audio(file: BinaryIO) -> tuple[int, int, str] | None:
             long_size = int.from_bytes(body[8:16], "little")
         if name == b"fmt " and len(body) >= 14 and int.from_bytes(body[:2], order) in _FORMATS_OF_WHOLE_SAMPLES:
             unit_bytes, unit = max(1, int.from_bytes(body[12:14], order)), "samples"
+    return None
+
+
+def _missing_video(file: BinaryIO) -> tuple[int, int, str] | None:
+    """The same of an AVI file, which may consist of several RIFF chunks."""
+    size_of_file, position = file.seek(0, 2), 0
+    for _ in range(_MOST_CHUNKS):
+        file.seek(position)
+        head = file.read(8)
+        size, present = int.from_bytes(head[4:], "little"), size_of_file - position - 8
+        if head[:4] != b"RIFF" or not 0 < size < _UNKNOWN_SIZE:
+            return None
+        if size > present + 8:  # see above
+            return size, present, "bytes"
+        position += 8 + size + size % 2
     return None
 
 

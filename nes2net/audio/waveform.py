@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import soxr
@@ -40,10 +41,48 @@ def to_mono_16k(samples: np.ndarray, sample_rate: float, what: str = "audio") ->
     return np.ascontiguousarray(samples, dtype=np.float32)
 
 
+def blocks_at_16k(blocks: Iterable[tuple[np.ndarray, int]], what: str = "audio") -> Iterator[np.ndarray]:
+    """The result of :func:`to_mono_16k` in blocks, to the last bit.
+
+    Args:
+        blocks: consecutive samples (channels, N), and their rate in Hz, the same in all blocks.
+
+    Raises:
+        InputError: as :func:`to_mono_16k`.
+    """
+    resampler, rate = None, SAMPLE_RATE
+    read = found = 0
+    for samples, rate in blocks:
+        block = mean_of_channels(samples)
+        read += len(block)
+        if rate != SAMPLE_RATE:
+            if resampler is None:
+                check_rate(rate, what)
+                resampler = soxr.ResampleStream(rate, SAMPLE_RATE, 1, dtype="float32", quality="HQ")
+            block = resampler.resample_chunk(block)
+        found += len(block)
+        if len(block):
+            yield np.ascontiguousarray(block, np.float32)
+    if not read:
+        raise InputError(f"{what} has no samples")
+    if resampler is not None:
+        missing = resampled_length(read, rate) - found
+        tail = resampler.resample_chunk(np.zeros(0, np.float32), last=True)[:missing]
+        if missing > 0:
+            yield np.pad(tail, (0, missing - len(tail)))
+
+
 def mean_of_channels(samples: np.ndarray) -> np.ndarray:
     """(N,) of ``samples``, (N,) or (channels, N). :class:`InputError` if they have more axes."""
     if samples.ndim == 2:
-        samples = samples.mean(axis=0, dtype=samples.dtype) if len(samples) != 1 else samples[0]
+        if len(samples) == 1:
+            samples = samples[0]
+        elif len(samples) == 2:  # to the bits of NumPy's mean, in a quarter of its time
+            samples = samples[0] + samples[1]
+            samples += 0  # which makes −0 to 0
+            samples /= 2
+        else:
+            samples = samples.mean(axis=0, dtype=samples.dtype)
     if samples.ndim != 1:
         raise InputError(f"audio is (samples,) or (channels, samples), not an array of {samples.ndim} axes")
     return samples

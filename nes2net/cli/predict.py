@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 from nes2net.audio.crop import ASVSPOOF_SAMPLES
 from nes2net.audio.waveform import SAMPLE_RATE
 from nes2net.cli.entry import INCOMPLETE, add_architecture, add_device, add_dtype, check_at_least, subcommand
-from nes2net.errors import InputError, worded
+from nes2net.errors import InputError, one_line, worded
 from nes2net.machine.files import check_writable, replacing, writing
-from nes2net.machine.terminal import printable, table_line
+from nes2net.machine.terminal import printable_name, table_line
 
 if TYPE_CHECKING:
     from nes2net.detector import Detector
@@ -70,7 +70,7 @@ def _predict(args: argparse.Namespace) -> int:
     pictures = _pictures(args.plot, files) if args.plot else {}
     detector = Detector.from_pretrained(args.model, args.device, args.dtype, config=args.config)
     rows = _tracks(detector, files, args, pictures) if args.track or args.plot else _scores(detector, files, args)
-    widths = [max(len(printable(file)) for file in files), 10, 10, 0]
+    widths = [max(len(printable_name(file)) for file in files), 10, 10, 0]
     if not args.json:
         print(f"# score: {MEANING}\n{table_line(['file', 'score', 'duration'], widths)}")
     failed = 0
@@ -120,8 +120,8 @@ def _tracks(
 
 
 def _reason(path: Path, error: InputError) -> str:
-    reason = str(error)
-    for start in (f"audio file {path} ", f"{path}: "):
+    reason, name = str(error), one_line(str(path))
+    for start in (f"audio file {name} ", f"{name}: "):
         reason = reason.removeprefix(start)
     return worded(reason)
 
@@ -160,9 +160,9 @@ def _names_of_pictures(target: Path, files: list[Path]) -> dict[Path, Path]:
 
 def _lines(row: dict[str, Any], widths: list[int]) -> str:
     """Write ``row`` as lines of the table: one for the file, and one for each score of a track."""
-    file = printable(row["file"])
+    file = printable_name(row["file"])
     if "error" in row:
-        return table_line([file, "–", "–", printable(row["error"])], widths, "lrrl")
+        return table_line([file, "–", "–", row["error"]], widths, "lrrl")
     track = list(zip(row.get("times", ()), row.get("scores", ())))
     if len(track) == 1:
         track = []

@@ -15,8 +15,8 @@ from typing import NamedTuple
 
 from tqdm import tqdm
 
-from nes2net.audio.read import decode_audio
-from nes2net.audio.waveform import SAMPLE_RATE, fault_of
+from nes2net.audio.read import measure_audio
+from nes2net.audio.waveform import SAMPLE_RATE
 from nes2net.errors import InputError
 from nes2net.machine.processors import usable_processors
 
@@ -101,12 +101,9 @@ def decode_all(paths: Sequence[Path], folder: Path, workers: int | None = None, 
 def decode(path: Path) -> Decoded:
     """Decode a file as :func:`nes2net.audio.read.load_audio`, and verify the MD5 sum of FLAC."""
     try:
-        samples, sample_rate, second_decoder = decode_audio(path, verify_md5=True)
+        sample_rate, channels, length, second_decoder = measure_audio(path)
     except InputError as error:
         return Decoded(path, error=str(error).removeprefix(f"audio file {path} "))
-    if fault := fault_of(samples):
-        return Decoded(path, error=fault)
-    channels, length = samples.shape
     return Decoded(path, sample_rate, channels, length / sample_rate, second_decoder)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from unicodedata import category
 
 
 def table_line(cells: Sequence[str], widths: Sequence[int], align: str = "lr", gap: int = 2) -> str:
@@ -49,6 +50,17 @@ def markdown_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """
     rule = ["---", *("---:" for _ in head[1:])]
     return "\n".join(f"| {' | '.join(row)} |" for row in (head, rule, *rows))
+
+
+def printable_name(name: object) -> str:
+    r"""Like :func:`printable`, with control characters written out as well.
+
+    A file name may hold line breaks, and sequences that a terminal obeys.
+
+    >>> printable_name("a\x1b[2J\n.wav")
+    'a\\x1b[2J\\n.wav'
+    """
+    return "".join(c if c.isprintable() or category(c) == "Zs" else ascii(c)[1:-1] for c in str(name))
 
 
 def printable(text: object) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from nes2net.audio.read import SAMPLE_RATE, stream_audio
-from nes2net.machine.terminal import printable
+from nes2net.machine.terminal import printable_name
 from nes2net.scoring.track import Track
 
 _COLUMNS = 2000  # the picture has fewer pixels
@@ -44,7 +44,7 @@ def plot_track(picture: str | Path, audio: str | Path, track: Track, file_format
     score.margins(y=0.15)
     title = f"{Path(audio).name}: a score for each {track.window:.3g} s, drawn at its middle"
     # Without the escape, matplotlib reads text between dollar signs as mathematics.
-    score.set_title(printable(title.replace("$", r"\$")), fontsize="medium")
+    score.set_title(printable_name(title.replace("$", r"\$")), fontsize="medium")
     figure.savefig(picture, dpi=130, format=file_format)
 
 

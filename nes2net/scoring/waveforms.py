@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,12 +11,11 @@ import torch
 from torch import Tensor
 
 from nes2net.audio.crop import head_crop
-from nes2net.audio.read import SAMPLE_RATE, fault_of, load_audio, stream_audio, to_mono_16k
+from nes2net.audio.read import load_audio, load_head_and_length
+from nes2net.audio.waveform import SAMPLE_RATE, fault_of, to_mono_16k
 from nes2net.errors import InputError
 from nes2net.frontends.base import UsedSamples
 from nes2net.scoring.scorer import Scorer
-
-_LARGE_FILE = 32 * 2**20  # bytes: hours of audio, of which '4sec' needs only the beginning
 
 
 class Recording(NamedTuple):
@@ -66,8 +64,8 @@ class WaveformReader:
         Raises:
             InputError: if the file cannot be read.
         """
-        if self.num_samples is not None and os.path.isfile(path) and os.path.getsize(path) > _LARGE_FILE:
-            return self._cut(*_read_head(path, self.num_samples), str(path))
+        if self.num_samples is not None:
+            return self._cut(*load_head_and_length(path, self.num_samples), str(path))
         waveform = load_audio(path)
         return self._cut(waveform, len(waveform), str(path))
 
@@ -80,20 +78,6 @@ class WaveformReader:
         whole = head_crop(waveform, self.num_samples or max(len(waveform), self.min_samples), name)
         # A copy: a view would keep the whole recording in memory.
         return Recording(whole[: self.used(len(whole))].copy(), num_samples)
-
-
-def _read_head(path: str | Path, num_samples: int) -> tuple[np.ndarray, int]:
-    """The first samples of a very long recording, and its length.
-
-    All of it is read, because damage anywhere is an error.
-    """
-    blocks, missing, length = [], num_samples, 0
-    for block in stream_audio(path):
-        length += len(block)
-        if missing > 0:
-            blocks.append(block[:missing].copy())
-            missing -= len(blocks[-1])
-    return np.concatenate(blocks), length
 
 
 def as_waveform(samples: Any, sample_rate: float = SAMPLE_RATE) -> np.ndarray:

@@ -47,10 +47,10 @@ def same_bits(a, b):
 
 
 def forbid_decoding(monkeypatch):
-    def load_audio(path):
+    def load_head(path, num_samples):
         raise AssertionError(f"{path} was decoded again")
 
-    monkeypatch.setattr(cache_module, "load_audio", load_audio)
+    monkeypatch.setattr(cache_module, "load_head", load_head)
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -74,7 +74,7 @@ def test_the_same_bits_first_and_later(audio, tmp_path, monkeypatch, name):
 def test_minus_zero_and_samples_beyond_1_are_kept(tmp_path, audio, monkeypatch):
     for waveform in ([-0.0, 0.5], [1.0, 0.0], [-1.5, 0.0], [2.0**-16, 0.0], [-1.0, 32767 / 32768]):
         waveform = np.array(waveform, np.float32)
-        monkeypatch.setattr(cache_module, "load_audio", lambda _, waveform=waveform: waveform)
+        monkeypatch.setattr(cache_module, "load_head", lambda *_, waveform=waveform: waveform)
         cache = AudioCache(tmp_path / str(waveform))
         cache.load(audio / "16bit.wav")
         forbid_decoding(monkeypatch)
@@ -289,3 +289,13 @@ def test_many_processes_share_a_folder(audio, tmp_path):
     assert all(sums == expected for sums in heard)
     files = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert len(files) == len(FILES) and all(path.suffix == ".npy" for path in files)
+
+
+def test_long_recordings_are_not_kept(tmp_path, audio, monkeypatch):
+    """To make an entry of hours would take gigabytes."""
+    monkeypatch.setattr(cache_module, "_LONGEST", 8999)  # the files have 9,000 samples
+    cache, path = AudioCache(tmp_path), audio / "16bit.wav"
+    assert same_bits(cache.load(path), load_audio(path)) and same_bits(cache.load(path, 100), load_head(path, 100))
+    assert not cache.entry(path).exists()
+    monkeypatch.setattr(cache_module, "_LONGEST", 9000)
+    assert same_bits(cache.load(path, 100), load_head(path, 100)) and cache.entry(path).is_file()

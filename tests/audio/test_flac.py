@@ -7,7 +7,7 @@ from builders.recordings import encode, tone
 
 from nes2net import InputError
 from nes2net.audio.flac import exceeds_length, read_flac_header
-from nes2net.audio.read import count_samples, decode_audio, load_audio, load_head, stream_audio
+from nes2net.audio.read import count_samples, load_audio, load_head, measure_audio, stream_audio
 from nes2net.corpora.decoding import decode
 
 
@@ -66,7 +66,7 @@ def test_the_last_frame_of_whole_files_ends_where_the_header_says(tmp_path):
     for length in (1, 191, 192, 256, 576, 1152, 4095, 4096, 4097, 65_536, 600_001):
         for rate in (8000, 11_025, 12_345, 16_000, 192_000):
             soundfile.write(path, 0.1 * rng.standard_normal(length), rate)
-            assert not decode_audio(path).second_decoder
+            assert not measure_audio(path).second_decoder
             content = bytearray(path.read_bytes())
             content[22:26] = (length - 1 or length + 1).to_bytes(4, "big")
             path.write_bytes(content)
@@ -74,12 +74,11 @@ def test_the_last_frame_of_whole_files_ends_where_the_header_says(tmp_path):
                 assert exceeds_length(file, read_flac_header(file)) == (length > 1)
 
 
-def test_the_md5_sum_is_compared_when_asked_for(tmp_path):
+def test_the_md5_sum_is_compared_when_a_file_is_measured(tmp_path):
     path = tmp_path / "noise.flac"
     soundfile.write(path, 0.1 * np.random.default_rng(0).standard_normal(12_000), 16000)
-    assert not decode_audio(path, verify_md5=True).second_decoder
+    assert not measure_audio(path).second_decoder
     content = bytearray(path.read_bytes())
     content[30] ^= 1
     path.write_bytes(content)
-    assert not decode_audio(path).second_decoder
-    assert decode_audio(path, verify_md5=True).second_decoder and decode(path).second_decoder
+    assert measure_audio(path).second_decoder and decode(path).second_decoder

@@ -7,7 +7,7 @@ import pytest
 from builders.recordings import encode, read_every_way
 
 from nes2net import InputError
-from nes2net.audio.read import decode_audio, load_audio
+from nes2net.audio.read import load_audio, measure_audio
 
 
 @pytest.fixture
@@ -43,7 +43,7 @@ def test_files_with_and_without_a_stated_length(variable_mp3, tmp_path):
         path = tmp_path / f"{name}.mp3"
         path.write_bytes(changed)
         assert len(read_every_way(path)) == pytest.approx(80000, abs=3000), name
-        assert decode_audio(path).second_decoder == (name in ("no_number", "vbri")), name
+        assert measure_audio(path).second_decoder == (name in ("no_number", "vbri")), name
 
 
 def test_a_file_with_more_than_a_tag_behind_it_is_read_or_named(variable_mp3, tmp_path):

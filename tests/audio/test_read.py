@@ -5,9 +5,19 @@ import librosa
 import numpy as np
 import pytest
 import soundfile
+from builders.recordings import encode
 
 from nes2net import InputError
-from nes2net.audio.read import count_samples, load_audio, load_excerpt, stream_audio, to_mono_16k
+from nes2net.audio.read import (
+    count_samples,
+    load_audio,
+    load_excerpt,
+    load_head,
+    load_head_and_length,
+    stream_audio,
+    to_mono_16k,
+)
+from nes2net.audio.waveform import mean_of_channels
 from nes2net.corpora.decoding import decode
 
 
@@ -167,3 +177,65 @@ def test_one_channel_of_several(tmp_path):
         np.testing.assert_array_equal(load_audio(tmp_path / "three.wav", channel=channel), samples[:, channel])
     with pytest.raises(InputError, match=r"three\.wav has 3 channel\(s\), so none with number 3"):
         load_audio(tmp_path / "three.wav", channel=3)
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_the_mean_of_two_channels_has_the_bits_of_numpys(order):
+    samples = np.random.default_rng(0).standard_normal((2, 1001)).astype(np.float32, order=order)
+    samples[:, :4] = [[0, -0.0, 0, -0.0], [-0.0, -0.0, 0, 0.0]]
+    expected = samples.mean(axis=0, dtype=np.float32)
+    np.testing.assert_array_equal(mean_of_channels(samples).view(np.uint32), expected.view(np.uint32))
+
+
+# ---- memory
+
+
+@pytest.mark.parametrize("rate", [16000, 11025, 48000])
+@pytest.mark.parametrize(
+    "file_format, subtype, channels",
+    [("WAV", "PCM_16", 1), ("WAV", "FLOAT", 3), ("WAV", "PCM_16", 130), ("FLAC", "PCM_24", 2), ("MP3", None, 2),
+     ("OGG", "VORBIS", 2), ("OGG", "OPUS", 1), ("AU", "G721_32", 1), ("WAV", "IMA_ADPCM", 2), ("FFmpeg", "aac", 2)],
+)  # fmt: skip
+def test_blocks_have_the_bits_of_the_whole(tmp_path, monkeypatch, rate, file_format, subtype, channels):
+    if subtype == "OPUS" and rate == 11025:
+        pytest.skip("Opus has no such rate")
+    path = tmp_path / "noise"
+    samples = 0.1 * np.random.default_rng(0).standard_normal((rate, channels))
+    if file_format == "FFmpeg":
+        encode(path, samples.T, subtype, format="matroska", layout="stereo")  # at 16 kHz
+    else:
+        soundfile.write(path, samples, rate, format=file_format, subtype=subtype)
+    whole = load_audio(path)
+    for values in (5000, 1 << 16):
+        monkeypatch.setattr("nes2net.audio.libsndfile.BLOCK_VALUES", values)
+        monkeypatch.setattr("nes2net.audio.ffmpeg.BLOCK_VALUES", values)
+        np.testing.assert_array_equal(load_audio(path), whole)
+        np.testing.assert_array_equal(np.concatenate(list(stream_audio(path))), whole)
+        for length in (1, 1000, 9000, len(whole) + 5):
+            np.testing.assert_array_equal(load_head(path, length), whole[:length])
+            head, total = load_head_and_length(path, length)
+            np.testing.assert_array_equal(head, whole[:length])
+            assert total == len(whole)
+        if (file_format, subtype) == ("OGG", "VORBIS") or file_format in ("MP3", "FFmpeg"):  # decoded from the start
+            np.testing.assert_array_equal(load_excerpt(path, 3000, 2000), whole[3000:5000])
+
+
+def test_hours_are_searched_for_damage_in_part(tmp_path, monkeypatch):
+    """Where the header states their length; a stream is read to its end to know it."""
+    samples = 0.1 * np.random.default_rng(0).standard_normal(30000)
+    monkeypatch.setattr("nes2net.audio.libsndfile.BLOCK_VALUES", 1000)
+    monkeypatch.setattr("nes2net.audio.read._SEARCHED_VALUES", 5000)
+    for name in ("noise.flac", "noise.mp3"):
+        path = tmp_path / name
+        soundfile.write(path, samples, 16000)
+        whole = load_audio(path)
+        damaged = bytearray(path.read_bytes())
+        middle = len(damaged) // 2
+        damaged[middle : middle + 200] = bytes(200)
+        path.write_bytes(damaged)
+        if name == "noise.flac":
+            with pytest.raises(InputError):
+                load_audio(path)
+        head, length = load_head_and_length(path, 4000)
+        np.testing.assert_array_equal(head, whole[:4000])
+        assert length == 30000 if name == "noise.flac" else abs(length - 30000) < 3000

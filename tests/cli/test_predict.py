@@ -13,7 +13,7 @@ import torch
 from matplotlib.image import imread
 
 from nes2net import Detector
-from nes2net.audio.read import decode_audio
+from nes2net.audio.libsndfile import libsndfile_blocks
 from nes2net.cli.main import main
 
 
@@ -142,11 +142,64 @@ def test_resource_files_of_macos_are_skipped(predict, place, tmp_path):
     assert status == 0 and json.loads(out)["file"] == str(tmp_path / "more" / "a.wav")
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes here")
+@pytest.mark.parametrize("how", [["--json"], [], ["--track", "--json"], ["--samples", "64600", "--json"]])
+def test_a_folder_with_pipes_devices_and_links(predict, place, tmp_path, how):
+    """Each is named with a reason, nothing is waited for, and the recordings are scored."""
+    folder = tmp_path / "folder"
+    (folder / "below").mkdir(parents=True)
+    shutil.copy(place / FILES[0], folder / "below" / "a.wav")
+    (folder / "below" / "loop").symlink_to(folder)
+    os.mkfifo(folder / "pipe.wav")
+    (folder / "device.flac").symlink_to("/dev/zero")
+    (folder / "gone.mp3").symlink_to(folder / "nowhere.mp3")
+    (folder / "round.ogg").symlink_to(folder / "round.ogg")
+    shutil.copy(place / FILES[0], folder / "z\x1b[2J\nz.wav")
+    (folder / "zz\x1b[2J\nz.wav").write_text("no audio at all")
+    status, out, err = predict(str(folder), *how)
+    assert status == 1 and err == "5 of 7 files could not be scored\n"
+    reasons = ["", "not a regular file", "not found", "not a regular file", "cannot be opened", "", "read by neither"]
+    if how:
+        rows = [json.loads(line) for line in out.splitlines()]
+        assert [bool(row.get("error")) for row in rows] == [bool(reason) for reason in reasons]
+        assert all(reason in row.get("error", "") for row, reason in zip(rows, reasons))
+        assert not any(row["error"].startswith("audio file") for row in rows if "error" in row)
+    else:
+        rows = out.splitlines()[2:]
+        assert len(rows) == 7 and all(reason in row for row, reason in zip(rows, reasons))
+        assert all(row.isprintable() for row in rows) and "\\x1b[2J\\nz.wav" in rows[5]
+
+
+@pytest.mark.parametrize("how", [[], ["--track"], ["--samples", "64600"]])
+def test_a_file_that_changes_while_it_is_read(predict, place, tmp_path, monkeypatch, how):
+    """It is cut, removed or replaced between the look at its header and the reading of its samples."""
+    changes = {
+        "cut.wav": lambda path: os.truncate(path, 20000),
+        "gone.wav": os.unlink,
+        "text.wav": lambda path: path.write_text("no audio"),
+        "empty.wav": lambda path: path.write_bytes(b""),
+    }
+    for name in changes:
+        shutil.copy(place / FILES[0], tmp_path / name)
+
+    def change_first(path, *options):
+        changes[path.name](path)
+        yield from libsndfile_blocks(path, *options)
+
+    monkeypatch.setattr("nes2net.audio.read.libsndfile_blocks", change_first)
+    status, out, err = predict(str(tmp_path), "--json", *how)
+    assert status == 1 and err == "4 of 4 files could not be scored\n"
+    assert all(json.loads(line)["error"] for line in out.splitlines())
+
+
 def test_nothing_is_decoded_twice(predict, place, tmp_path, monkeypatch):
     """Only decoding tells the length of an MP3; its duration comes from the same pass."""
     soundfile.write(tmp_path / "a.mp3", soundfile.read(place / FILES[0])[0], 16000)
     decoded = []
-    monkeypatch.setattr("nes2net.audio.read.decode_audio", lambda path: decoded.append(path) or decode_audio(path))
+    monkeypatch.setattr(
+        "nes2net.audio.read.libsndfile_blocks",
+        lambda path, *options: decoded.append(path) or libsndfile_blocks(path, *options),
+    )
     for samples in ([], ["--samples", "8000"]):
         status, out, _ = predict(str(tmp_path / "a.mp3"), "--json", *samples)
         assert status == 0 and json.loads(out)["duration"] == pytest.approx(1.5, abs=0.1)

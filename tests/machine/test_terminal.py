@@ -2,7 +2,7 @@
 
 import pytest
 
-from nes2net.machine.terminal import printable, table_line, text_table
+from nes2net.machine.terminal import printable, printable_name, table_line, text_table
 
 
 def test_columns_are_as_wide_as_their_longest_cell():
@@ -33,4 +33,4 @@ def test_rows_of_different_lengths_are_refused():
 
 @pytest.mark.parametrize("name", ["plain.wav", "Füße.wav", "録音.wav"])
 def test_names_that_are_text_stay(name):
-    assert printable(name) == name
+    assert printable(name) == printable_name(name) == name

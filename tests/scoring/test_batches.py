@@ -12,6 +12,7 @@ import soundfile
 import torch
 
 from nes2net import Detector, InputError, registry
+from nes2net.audio.crop import head_crop
 from nes2net.audio.read import load_audio
 from nes2net.corpora.trial import Trial
 from nes2net.detector import PUBLISHED_MODELS
@@ -294,14 +295,14 @@ def test_nothing_is_decoded_to_plan_batches(tmp_path):
 
 
 @pytest.mark.parametrize("rate", [16000, 44100])
-def test_a_large_file_is_checked_completely_but_only_its_head_is_kept(tmp_path, monkeypatch, rate):
+def test_a_file_is_checked_completely_when_its_head_is_scored(tmp_path, rate):
     path = tmp_path / "long.flac"
     soundfile.write(path, 0.1 * np.random.default_rng(2).standard_normal((30 * rate, 2)), rate)
-    expected = WaveformReader(20000).read(path).waveform
-    longer = WaveformReader(31 * 16000).read(path).waveform
-    monkeypatch.setattr("nes2net.scoring.waveforms._LARGE_FILE", 0)
-    np.testing.assert_allclose(WaveformReader(20000).read(path).waveform, expected, rtol=0, atol=1e-6)
-    np.testing.assert_allclose(WaveformReader(31 * 16000).read(path).waveform, longer, rtol=0, atol=1e-6)
+    whole = load_audio(path)
+    for num_samples in (20000, 31 * 16000):
+        waveform, length = WaveformReader(num_samples).read(path)
+        assert length == len(whole)
+        np.testing.assert_array_equal(waveform, head_crop(whole, num_samples))
     path.write_bytes(path.read_bytes()[:-20000])
     with pytest.raises(InputError):
         WaveformReader(20000).read(path)

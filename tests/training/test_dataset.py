@@ -116,7 +116,7 @@ def test_a_cache_changes_nothing(trials, tmp_path, monkeypatch, crop, algo):
     plain, cached = (TrainingSet(trials, 8000, algo, seed=3, crop=crop, cache=c) for c in (None, cache))
     expected = heard(plain, 0)
     assert all(torch.equal(a, b) for a, b in zip(expected, heard(cached, 2)))
-    monkeypatch.setattr("nes2net.audio.cache.load_audio", None)  # all is there
+    monkeypatch.setattr("nes2net.audio.cache.load_head", None)  # all is there
     assert all(torch.equal(a, b) for a, b in zip(expected, heard(cached, 0)))
     assert len(list(tmp_path.rglob("*.npy"))) == len(trials)
 

@@ -1,0 +1,27 @@
+"""ASF and FLV that were cut off."""
+
+import numpy as np
+import pytest
+from builders.recordings import encode, read_every_way
+
+from nes2net import InputError
+from nes2net.audio.read import count_samples, load_audio, load_head, stream_audio
+
+
+@pytest.mark.parametrize("codec, container", [("aac", "flv"), ("aac", "asf")])
+def test_no_cut_goes_unnoticed(tmp_path, codec, container):
+    noise = 0.1 * np.random.default_rng(0).standard_normal(40000).astype(np.float32)
+    path = tmp_path / f"noise.{container}"
+    encode(path, noise, codec, format=container)
+    assert len(read_every_way(path)) == pytest.approx(40000, abs=2100)
+    content = path.read_bytes()
+    for place in (*np.random.default_rng(1).integers(800, len(content), 6).tolist(), len(content) - 5):
+        path.write_bytes(content[:place])
+        for reader in (
+            load_audio,
+            count_samples,
+            lambda path: load_head(path, 100),
+            lambda path: [*stream_audio(path)],
+        ):
+            with pytest.raises(InputError, match=rf"noise\.{container} is cut off: [\d,]+ bytes are missing"):
+                reader(path)

@@ -1,0 +1,55 @@
+"""Matroska and WebM that were cut off or damaged."""
+
+import numpy as np
+import pytest
+from builders.recordings import encode, read_every_way
+
+from nes2net import InputError
+from nes2net.audio.matroska import matroska_fault, states_duration
+from nes2net.audio.read import count_samples, load_audio, load_head, stream_audio
+
+READERS = (load_audio, count_samples, lambda path: load_head(path, 100), lambda path: list(stream_audio(path)))
+
+
+@pytest.mark.parametrize("codec, sample_format", [("libopus", "flt"), ("aac", "fltp"), ("pcm_s16le", "s16")])
+@pytest.mark.parametrize("live", [False, True])
+def test_no_cut_goes_unnoticed(tmp_path, codec, sample_format, live):
+    """With and without the sizes and the duration that a program leaves out if it writes to a pipe."""
+    noise = 0.1 * np.random.default_rng(0).standard_normal(40000).astype(np.float32)
+    path = tmp_path / "noise.mka"
+    encode(path, noise, codec, sample_format, format="matroska", options={"live": "1"} if live else {})
+    assert len(read_every_way(path)) == pytest.approx(40000, abs=2100)
+    content = path.read_bytes()
+    with open(path, "rb") as file:
+        assert states_duration(file) == (not live) and matroska_fault(file) is None
+    (tmp_path / "tag.mka").write_bytes(content + b"" if live else content + b"TAG" + bytes(125))
+    assert len(load_audio(tmp_path / "tag.mka")) == len(load_audio(path))
+    for place in (*np.random.default_rng(1).integers(800, len(content), 6).tolist(), len(content) - 1):
+        path.write_bytes(content[:place])
+        for reader in READERS:
+            with pytest.raises(InputError, match=r"noise\.mka is cut off: its element at byte [\d,]+ lacks"):
+                reader(path)
+
+
+def test_damage_between_the_blocks_is_noticed(tmp_path):
+    """FFmpeg goes on with the next cluster that it finds."""
+    noise = 0.1 * np.random.default_rng(0).standard_normal(160000).astype(np.float32)
+    path = tmp_path / "noise.webm"
+    encode(path, noise, "libopus", "flt", format="webm", options={"cluster_time_limit": "500"})
+    content = path.read_bytes()
+    start = content.index(b"\x1f\x43\xb6\x75")
+    for place in np.random.default_rng(0).integers(start, len(content) - 400, 10).tolist():
+        path.write_bytes(content[:place] + bytes(400) + content[place + 400 :])
+        for reader in READERS:
+            with pytest.raises(InputError, match=r"noise\.webm is (damaged|cut off)"):
+                reader(path)
+
+
+def test_an_endless_file_is_followed_to_a_limit(tmp_path):
+    path = tmp_path / "zeros.webm"
+    path.write_bytes(b"\x1a\x45\xdf\xa3\x80" + b"\x18\x53\x80\x67\x01" + b"\xff" * 7 + b"\xec\x80" * 10)
+    with open(path, "rb") as file:
+        assert matroska_fault(file) is None and not states_duration(file)
+    path.write_bytes(b"\xff\xfd\x84\x04" + bytes(100))  # MP2, whose bytes would be a size beyond that of any file
+    with open(path, "rb") as file:
+        assert matroska_fault(file) is None and not states_duration(file)
