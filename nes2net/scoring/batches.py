@@ -15,13 +15,13 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from nes2net.audio.read import stated_length
 from nes2net.corpora.trial import Trial
-from nes2net.errors import InputError, first_line
+from nes2net.errors import InputError
 from nes2net.machine.processors import usable_processors
-from nes2net.machine.workers import worker_options
+from nes2net.machine.workers import Loader, handed_over
 from nes2net.scoring.waveforms import WaveformReader
 
 # Whole utterances are sorted by length within a window of at most so many batches and trials. That
@@ -177,7 +177,7 @@ def collate(read: Sequence[tuple[str, Tensor | str]]) -> ReadBatch:
     groups = []
     for _, same in groupby(sorted(usable, key=_length), key=_length):
         ids, waveforms = zip(*same)
-        groups.append(Group(list(ids), torch.stack(waveforms)))
+        groups.append(Group(list(ids), handed_over(torch.stack(waveforms))))
     return ReadBatch(groups, failures)
 
 
@@ -193,24 +193,9 @@ def read_batches(
     Neither trials nor batches pile up: a reading process gets an item only shortly before its turn.
 
     Raises:
-        InputError: if a reading process was killed.
+        InputError, Unfinished: if the reading processes fail, see :class:`nes2net.machine.workers.Loader`.
     """
-    loader = DataLoader(
-        _Waveforms(reader),
-        batch_sampler=batches,
-        collate_fn=collate,
-        pin_memory=pin_memory,
-        **worker_options(num_workers),
-    )
-    try:
-        yield from loader
-    except RuntimeError as error:
-        if "worker" not in str(error):
-            raise
-        raise InputError(
-            "a process that reads audio was killed, most likely because memory ran out: lower `num_workers` "
-            f"({first_line(error)})"
-        ) from error
+    yield from Loader(_Waveforms(reader), batches, collate, num_workers, pin_memory=pin_memory)
 
 
 def default_workers(device: torch.device) -> int:
