@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import sys
@@ -15,13 +16,15 @@ from multiprocessing.queues import Queue
 from multiprocessing.util import Finalize, is_exiting
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, cast
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, get_worker_info
+from tqdm import tqdm
 
-from nes2net.errors import InputError, Unfinished, first_line, readable_size
+from nes2net.errors import InputError, Unfinished, first_line, readable_size, worded
 from nes2net.machine.processors import usable_processors
 
 # Seconds without any batch after which waiting ends: hours of audio are decoded in less.
@@ -41,33 +44,50 @@ def reading_processes(num_workers: int) -> int:
 def handed_over(tensor: Tensor) -> Tensor:
     """Move ``tensor`` to shared memory if this is a reading process; for a ``collate``.
 
-    PyTorch would do so later, in a thread whose errors lose the batch without a word.
+    If there is no room, it goes through a pipe instead. PyTorch would move it later, in a thread
+    whose errors lose the batch, for which the main process would wait for ever.
     """
     if get_worker_info() is None or not tensor.numel():
         return tensor
     try:
         return tensor.share_memory_()
     except (OSError, RuntimeError) as error:
-        raise _NoRoom(first_line(error)) from None
+        if left := re.search(r"/(torch_\w+)", str(error)):  # PyTorch leaves the name of the file that failed
+            (_SHARED_MEMORY / left[1]).unlink(missing_ok=True)
+        return cast(Tensor, _Piped(tensor.numpy()))
 
 
-class _NoRoom(Exception):
-    """Shared memory cannot take a batch."""
+class _Piped:
+    """A tensor of a reading process that its pickle holds whole, and that arrives as a tensor."""
+
+    arrived = False
+
+    def __init__(self, array: np.ndarray) -> None:
+        self.array = array
+
+    def __reduce__(self) -> tuple:
+        return _arrived, (self.array,)
+
+
+def _arrived(array: np.ndarray) -> Tensor:
+    _Piped.arrived = True
+    return torch.from_numpy(array)
 
 
 class Loader(DataLoader[Any]):
     """A ``DataLoader`` whose reading processes may fail: waiting for them then ends with an error.
 
-    Its ``collate`` gives each tensor of a batch to :func:`handed_over`.
-
     Args:
+        collate: makes a batch, each tensor of which it gives to :func:`handed_over`.
         num_workers: processes that read; 0 for reading in this process.
         setting: name of the setting for the number of processes, for messages.
 
     Iterating raises:
-        InputError: if shared memory or another resource of the machine does not suffice.
+        InputError: if the machine cannot start the processes, or open more files.
         Unfinished: if a reading process ended or hangs, or SIGTERM came and no batch afterwards.
     """
+
+    _told = False
 
     def __init__(
         self,
@@ -101,6 +121,8 @@ class Loader(DataLoader[Any]):
         with _attentive(self._check_readers):
             self._check_readers()
             try:
+                if not self.readers:
+                    _check_locks(self.num_workers)
                 batches = super().__iter__()
             except (OSError, RuntimeError) as error:
                 raise self._refusal("the reading processes cannot be started", first_line(error)) from None
@@ -128,11 +150,11 @@ class Loader(DataLoader[Any]):
                 # hold for the start of a pass, where it does not.
                 batches._timeout = _LOOK
                 try:
-                    return next(batches)
+                    batch = next(batches)
+                    self._tell_of_pipes()
+                    return batch
                 except StopIteration:
                     raise
-                except _NoRoom as error:
-                    raise self._refusal("shared memory has no room for a batch", _reason(error)) from None
                 except Exception as error:
                     self._check_readers()
                     if "Too many open files" in str(error):
@@ -153,6 +175,12 @@ class Loader(DataLoader[Any]):
                         f"the processes that read audio have delivered nothing for {_PATIENCE / 60:.0f} minutes, most "
                         "likely because a disk or a network hangs; the same command goes on from the work done"
                     )
+
+    def _tell_of_pipes(self) -> None:
+        if _Piped.arrived and not Loader._told:
+            Loader._told = True
+            text = f"warning: shared memory is full, so reading is slower: {self._remedy()}"
+            tqdm.write(worded(text), file=sys.stderr)
 
     def _check_readers(self) -> None:
         """Raise :class:`Unfinished` if a reading process has ended."""
@@ -180,9 +208,13 @@ class Loader(DataLoader[Any]):
         return f"{fewer}, or enlarge {_SHARED_MEMORY} (now {size}; docker run --shm-size=8g)"
 
 
-def _reason(error: _NoRoom) -> str:
-    """The reason in the reader's traceback, which PyTorch makes the text of an error."""
-    return str(error).rstrip().rpartition(f"{_NoRoom.__name__}: ")[2]
+def _check_locks(num_workers: int) -> None:
+    """Raise :class:`OSError` if the locks of so many processes have no room in shared memory.
+
+    PyTorch's iterator would raise it too, and print a traceback later because it is half made.
+    """
+    locks = [torch.multiprocessing.Lock() for _ in range(3 * num_workers + 8)]
+    locks.clear()
 
 
 @contextmanager
