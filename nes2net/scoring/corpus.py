@@ -267,13 +267,13 @@ def _earlier_scores(
 
 
 def _of_same_audio(journalled: Journalled, trials: Sequence[Trial], processes: Processes) -> Journalled:
-    """Leave out scores of files that were replaced since, and say so."""
+    """Leave out scores of files that were replaced since, or may have been, and say so."""
     stamps = _stamps([trial for trial in trials if trial.id in journalled.scores], processes)
     scores = {id: scored for id, scored in journalled.scores.items() if scored.audio == stamps.get(id)}
     if (replaced := len(journalled.scores) - len(scores)) and processes.rank == 0:
         tqdm.write(
-            f"{replaced} of {len(stamps)} files scored earlier were replaced since (another size or time of change): "
-            "they are scored again",
+            f"{replaced} of {len(journalled.scores)} files scored earlier were replaced since (another size or time of "
+            "change), or scored by an earlier version: they are scored again",
             file=sys.stderr,
         )
     return Journalled(scores, journalled.failures)

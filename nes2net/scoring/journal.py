@@ -177,16 +177,16 @@ def read_journals(out: Path, run: Mapping[str, Any]) -> Journalled | None:
 def _entries(text: Iterable[str]) -> Iterator[tuple[str, Scored | str]]:
     """Yield utterances, each with its score or with the reason why it has none.
 
-    A line that is damaged, or has no stamp as in earlier versions, is left out: the utterance is
-    scored again.
+    A damaged line is left out: the utterance is scored again. A line of an earlier version has no
+    stamp, and so another one than any file.
     """
     for line in text:
         if not line.endswith("\n"):  # incomplete
             continue
         try:
-            id, score, audio = line.split()
+            id, score, *audio = line.split()
             if math.isfinite(float(score)):
-                yield id, Scored(float(score), audio)
+                yield id, Scored(float(score), " ".join(audio))
         except ValueError:
             try:
                 name, reason = json.loads(line)

@@ -369,6 +369,7 @@ def test_scores_of_an_earlier_version_are_not_taken_unseen(detector, own_trials,
     (tmp_path / "s.partial").write_bytes(json.dumps(record["run"]).encode() + b"\n" + whole)
     out.unlink()
     assert score_trials(detector, own_trials, out, **options).scored == 12
+    assert "12 of 12 files scored earlier were replaced since" in capsys.readouterr().err
     assert out.read_bytes() == whole and json.loads(record_path.read_text())["kept_from_earlier_runs"] == 0
 
 

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from builders.shared_memory import with_shared_memory
 
 from nes2net import Detector, InputError
 from nes2net.cli.main import main
@@ -188,6 +189,44 @@ def test_another_number_of_processes_continues(command, tmp_path):
     assert main(command(out)) == 1
     assert out.read_bytes() == whole.read_bytes()
     assert sorted(p.name for p in tmp_path.glob("out*")) == ["out.txt", "out.txt.json"]
+
+
+def test_little_shared_memory(command, tmp_path):
+    """Scoring in a container with little /dev/shm finishes, says what makes it slow, and gives the same."""
+    whole, out = tmp_path / "whole.txt", tmp_path / "out.txt"
+    assert main(command(whole)) == 1
+    program = [sys.executable, "-m", "nes2net.cli.main", *command(out, "--workers", "2")]
+    done = subprocess.run(
+        with_shared_memory("256k", program), env=environment(), capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 1 and out.read_bytes() == whole.read_bytes(), done.stderr
+    assert done.stderr.count("warning: shared memory is full") == 1
+    assert "lower --workers (now " in done.stderr and "docker run --shm-size" in done.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_while_no_file_can_be_read(command, wild, tmp_path, number):
+    """As where a network hangs: here one file is a pipe that never gives anything."""
+    out = tmp_path / "out.txt"
+    trial = wild / "zz.wav"
+    os.mkfifo(trial)
+    kept_open = os.open(trial, os.O_RDWR)
+    try:
+        process = start("nes2net.cli.main", *command(out, "--workers", "1", "--samples", "8000", "--protocol", "4sec"))
+        lines = 0
+        while lines != num_lines(out) or lines < NUMBER // 2:
+            lines = num_lines(out)
+            time.sleep(0.5)
+        readers = children_of(process.pid)
+        began = time.monotonic()
+        process.send_signal(number)
+        process.communicate(timeout=30)
+        assert time.monotonic() - began < 5
+        assert process.returncode == (130 if number == signal.SIGINT else -number)
+    finally:
+        trial.unlink()
+        os.close(kept_open)
+    assert num_lines(out) == lines and readers
 
 
 # In this process
