@@ -263,6 +263,8 @@ def _begin_reading(_worker: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     Queue._on_queue_feeder_error = staticmethod(_cannot_hand_over)  # type: ignore[attr-defined]
+    # At its end, before it waits to hand over batches that nobody takes if the main process was killed.
+    Finalize(None, os._exit, args=(0,), exitpriority=100)
 
 
 def _cannot_hand_over(error: Exception, _batch: Any) -> None:

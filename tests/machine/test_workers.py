@@ -230,6 +230,30 @@ def test_readers_that_hang_are_killed_with_their_loader():
     assert not set(readers) & set(active_children())
 
 
+ORPHANS = f"""{PROGRAM.partition("assert")[0]}
+import os, signal
+batches = loader(Numbers())
+next(iter(batches))
+print(*(reader.pid for reader in batches.readers), flush=True)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.parametrize("size", ["512k", "64m"])
+def test_readers_end_when_the_main_process_is_killed(size):
+    """Also those with a batch in a pipe that nobody reads."""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = with_shared_memory(size, [sys.executable, "-c", ORPHANS])
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, timeout=120, env=environment)
+    assert done.returncode == -signal.SIGKILL
+    readers = [Path("/proc", number) for number in done.stdout.split()]
+    deadline = time.monotonic() + 30
+    while any(reader.is_dir() for reader in readers):  # PyTorch's readers look for their parent every 5 s
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    assert len(readers) == 2
+
+
 def test_an_error_of_the_data_is_raised_as_it_is():
     def fail():
         raise RuntimeError("something else")

@@ -343,7 +343,7 @@ def test_a_reading_process_is_killed(runs, whole, monkeypatch, tmp_path):
 
 def test_little_shared_memory(runs, whole, tmp_path):
     command = [sys.executable, "-m", "nes2net.cli.main", *command_of(runs("small", data={"num_workers": 2}), tmp_path)]
-    done = subprocess.run(with_shared_memory("128k", command), capture_output=True, text=True, timeout=300)
+    done = subprocess.run(with_shared_memory("384k", command), capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     assert done.stderr.count("warning: shared memory is full") == 1 and "lower `data.num_workers`" in done.stderr
     assert_same_run(next((tmp_path / "small").glob("*_tiny_*")), whole)
