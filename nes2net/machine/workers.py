@@ -9,7 +9,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from multiprocessing.process import BaseProcess
 from multiprocessing.queues import Queue
@@ -41,20 +41,23 @@ def reading_processes(num_workers: int) -> int:
     return max(0, min(num_workers, usable_processors()))
 
 
-def handed_over(tensor: Tensor) -> Tensor:
-    """Move ``tensor`` to shared memory if this is a reading process; for a ``collate``.
+def stacked(rows: Sequence[Tensor]) -> Tensor:
+    """``torch.stack``; in a reading process in shared memory, where the main process takes it from.
 
-    If there is no room, it goes through a pipe instead. PyTorch would move it later, in a thread
-    whose errors lose the batch, for which the main process would wait for ever.
+    If there is no room, the tensor goes through a pipe instead. PyTorch would move it later, in a
+    thread whose errors lose the batch, for which the main process would wait for ever.
     """
-    if get_worker_info() is None or not tensor.numel():
-        return tensor
+    if get_worker_info() is None:
+        return torch.stack(tuple(rows))
+    size = len(rows) * rows[0].nbytes
     try:
-        return tensor.share_memory_()
+        storage = torch.UntypedStorage._new_shared(size)  # as PyTorch's default_collate
     except (OSError, RuntimeError) as error:
         if left := re.search(r"/(torch_\w+)", str(error)):  # PyTorch leaves the name of the file that failed
             (_SHARED_MEMORY / left[1]).unlink(missing_ok=True)
-        return cast(Tensor, _Piped(tensor.numpy()))
+        return cast(Tensor, _Piped(torch.stack(tuple(rows)).numpy()))
+    shared = torch.empty(0, dtype=rows[0].dtype).set_(storage).view(len(rows), *rows[0].shape)
+    return torch.stack(tuple(rows), out=shared)
 
 
 class _Piped:
@@ -78,7 +81,7 @@ class Loader(DataLoader[Any]):
     """A ``DataLoader`` whose reading processes may fail: waiting for them then ends with an error.
 
     Args:
-        collate: makes a batch, each tensor of which it gives to :func:`handed_over`.
+        collate: makes a batch, each tensor of which :func:`stacked` makes.
         num_workers: processes that read; 0 for reading in this process.
         setting: name of the setting for the number of processes, for messages.
 

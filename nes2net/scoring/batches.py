@@ -21,7 +21,7 @@ from nes2net.audio.read import stated_length
 from nes2net.corpora.trial import Trial
 from nes2net.errors import InputError, one_line
 from nes2net.machine.processors import usable_processors
-from nes2net.machine.workers import Loader, handed_over
+from nes2net.machine.workers import Loader, stacked
 from nes2net.scoring.journal import stamp
 from nes2net.scoring.waveforms import WaveformReader
 
@@ -194,7 +194,7 @@ def collate(read: Sequence[Read]) -> ReadBatch:
     groups = []
     for _, same in groupby(sorted(usable, key=_length), key=_length):
         ids, audio, waveforms = zip(*same)
-        groups.append(Group(list(ids), list(audio), handed_over(torch.stack(waveforms))))
+        groups.append(Group(list(ids), list(audio), stacked(waveforms)))
     return ReadBatch(groups, failures)
 
 

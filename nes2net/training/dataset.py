@@ -18,7 +18,7 @@ from nes2net.augment import NoiseAugmentation, RawBoostParameters, rawboost
 from nes2net.augment.legacy import LegacyStream
 from nes2net.corpora.trial import Trial
 from nes2net.errors import InputError
-from nes2net.machine.workers import Loader, handed_over
+from nes2net.machine.workers import Loader, stacked
 from nes2net.training.sampling import EpochBatches, stream_of_epoch
 
 _RANDOM_CROPS = {"random": random_crop, "random_tiled": random_tiled_crop}
@@ -143,10 +143,10 @@ def longest_first(trials: Sequence[Trial]) -> list[Trial]:
 def collate(examples: list[Example]) -> Batch:
     """Stack the usable examples; if there are none, the batch has no rows."""
     waveforms = [e.waveform for e in examples if e.waveform is not None]
-    targets = [e.target for e in examples if e.waveform is not None]
+    targets = [torch.tensor(e.target) for e in examples if e.waveform is not None]
     return Batch(
-        handed_over(torch.stack(waveforms)) if waveforms else torch.zeros(0, 0),
-        handed_over(torch.tensor(targets, dtype=torch.long)),
+        stacked(waveforms) if waveforms else torch.zeros(0, 0),
+        stacked(targets) if targets else torch.zeros(0, dtype=torch.long),
         [e.error for e in examples if e.error],
     )
 

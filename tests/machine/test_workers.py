@@ -17,7 +17,7 @@ from torch.utils.data import Dataset
 from nes2net import InputError
 from nes2net.errors import Unfinished
 from nes2net.machine import workers
-from nes2net.machine.workers import Loader, handed_over
+from nes2net.machine.workers import Loader, stacked
 from nes2net.training.interruption import StopRequests
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals and forks of POSIX")
@@ -37,7 +37,7 @@ class Numbers(Dataset):
 
 
 def collate(rows):
-    return handed_over(torch.stack(rows)), [len(row) for row in rows]
+    return stacked(rows), [len(row) for row in rows]
 
 
 def loader(dataset, num_workers=2, collate=collate):
