@@ -11,6 +11,8 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from multiprocessing import get_start_method, parent_process
+from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
 from multiprocessing.queues import Queue
 from multiprocessing.util import Finalize, is_exiting
@@ -159,6 +161,8 @@ class Loader(DataLoader[Any]):
                 except StopIteration:
                     raise
                 except Exception as error:
+                    if isinstance(error, (OSError, EOFError)):  # of a connection to a reader that is about to be dead
+                        wait([reader.sentinel for reader in self.readers], timeout=_LOOK)
                     self._check_readers()
                     if "Too many open files" in str(error):
                         raise self._refusal("too many files are open for more batches", "see ulimit -n") from None
@@ -263,6 +267,9 @@ def _begin_reading(_worker: int) -> None:
 
     It ignores a signal to all processes: the main process finishes its step and ends its readers.
     """
+    parent = parent_process()
+    if get_start_method() == "fork" and parent is not None and os.getppid() != parent.pid:
+        os._exit(0)  # PyTorch would not notice that the main process was killed so early
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     Queue._on_queue_feeder_error = staticmethod(_cannot_hand_over)  # type: ignore[attr-defined]
