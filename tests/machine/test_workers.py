@@ -196,7 +196,8 @@ def test_a_signal_while_readers_hang(soon):
         assert not reader.is_alive()
 
 
-def test_a_deferred_signal_waits_for_a_batch_that_comes(soon):
+def test_a_deferred_signal_waits_for_a_batch_that_comes(monkeypatch):
+    monkeypatch.setattr(workers, "_LOOK", 0.1)
     with StopRequests() as stop:
         stop._deferred = True
         signal_in(0.3)
