@@ -161,8 +161,11 @@ class Loader(DataLoader[Any]):
                 except StopIteration:
                     raise
                 except Exception as error:
-                    if isinstance(error, (OSError, EOFError)):  # of a connection to a reader that is about to be dead
-                        wait([reader.sentinel for reader in self.readers], timeout=_LOOK)
+                    if isinstance(error, (OSError, EOFError)):  # a connection to a reader that is dying
+                        dying = wait([reader.sentinel for reader in self.readers], timeout=_LOOK)
+                        for reader in self.readers:
+                            if reader.sentinel in dying:
+                                reader.join()
                     self._check_readers()
                     if "Too many open files" in str(error):
                         raise self._refusal("too many files are open for more batches", "see ulimit -n") from None
