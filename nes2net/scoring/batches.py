@@ -15,13 +15,14 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from nes2net.audio.read import stated_length
 from nes2net.corpora.trial import Trial
-from nes2net.errors import InputError, first_line
+from nes2net.errors import InputError, one_line
 from nes2net.machine.processors import usable_processors
-from nes2net.machine.workers import worker_options
+from nes2net.machine.workers import Loader, stacked
+from nes2net.scoring.journal import stamp
 from nes2net.scoring.waveforms import WaveformReader
 
 # Whole utterances are sorted by length within a window of at most so many batches and trials. That
@@ -44,6 +45,8 @@ class Group(NamedTuple):
 
     ids: list[str]
     """Ids of their trials."""
+    audio: list[str]
+    """Stamps of their files."""
     waveforms: Tensor
     """B×N float32."""
 
@@ -155,34 +158,48 @@ def header_length(reader: WaveformReader) -> Callable[[Trial], int]:
     return length
 
 
+class Read(NamedTuple):
+    """A trial after reading."""
+
+    id: str
+    found: Tensor | str
+    """The waveform, or the reason why that is missing."""
+    audio: str
+    """The stamp of the file."""
+
+
 class _Waveforms(Dataset):
-    """Items → pairs of the id and the waveform, or the reason why that is missing."""
+    """Items → what is read."""
 
     def __init__(self, reader: WaveformReader) -> None:
         self.reader = reader
 
-    def __getitem__(self, item: Item) -> tuple[str, Tensor | str]:
+    def __getitem__(self, item: Item) -> Read:
+        audio = stamp(item.path)  # before reading: a file that is replaced meanwhile has another one afterwards
+        return Read(item.id, self._read(item.path), audio)
+
+    def _read(self, path: str) -> Tensor | str:
         try:
-            return item.id, torch.from_numpy(self.reader.read(item.path).waveform)
+            return torch.from_numpy(self.reader.read(path).waveform)
         except InputError as error:
-            return item.id, str(error)
+            return str(error)
         except Exception as error:  # no error of a decoder on a damaged file may end the run
-            return item.id, f"{item.path} could not be read ({type(error).__name__}: {error})"
+            return one_line(f"{path} could not be read ({type(error).__name__}: {error})")
 
 
-def collate(read: Sequence[tuple[str, Tensor | str]]) -> ReadBatch:
+def collate(read: Sequence[Read]) -> ReadBatch:
     """Stack waveforms by length; those of one length stay in order."""
-    failures = {id: reason for id, reason in read if isinstance(reason, str)}
-    usable = [(id, waveform) for id, waveform in read if not isinstance(waveform, str)]
+    failures = {id: found for id, found, _ in read if isinstance(found, str)}
+    usable = [(id, audio, found) for id, found, audio in read if not isinstance(found, str)]
     groups = []
     for _, same in groupby(sorted(usable, key=_length), key=_length):
-        ids, waveforms = zip(*same)
-        groups.append(Group(list(ids), torch.stack(waveforms)))
+        ids, audio, waveforms = zip(*same)
+        groups.append(Group(list(ids), list(audio), stacked(waveforms)))
     return ReadBatch(groups, failures)
 
 
-def _length(read: tuple[str, Tensor]) -> int:
-    return len(read[1])
+def _length(read: tuple[str, str, Tensor]) -> int:
+    return len(read[2])
 
 
 def read_batches(
@@ -193,24 +210,9 @@ def read_batches(
     Neither trials nor batches pile up: a reading process gets an item only shortly before its turn.
 
     Raises:
-        InputError: if a reading process was killed.
+        InputError, Unfinished: if the reading processes fail, see :class:`nes2net.machine.workers.Loader`.
     """
-    loader = DataLoader(
-        _Waveforms(reader),
-        batch_sampler=batches,
-        collate_fn=collate,
-        pin_memory=pin_memory,
-        **worker_options(num_workers),
-    )
-    try:
-        yield from loader
-    except RuntimeError as error:
-        if "worker" not in str(error):
-            raise
-        raise InputError(
-            "a process that reads audio was killed, most likely because memory ran out: lower `num_workers` "
-            f"({first_line(error)})"
-        ) from error
+    yield from Loader(_Waveforms(reader), batches, collate, num_workers, pin_memory=pin_memory)
 
 
 def default_workers(device: torch.device) -> int:

@@ -37,13 +37,22 @@ from nes2net.scoring.batches import (
 from nes2net.scoring.journal import (
     Journal,
     Journalled,
+    Scored,
     journal_path,
     read_journals,
     remove_journals,
+    stamp,
     write_finished,
 )
 from nes2net.scoring.kernel import Result, scoring_mode, start
-from nes2net.scoring.record import circumstances, plain, read_record, run_identity
+from nes2net.scoring.record import (
+    audio_digest,
+    check_unchanged,
+    circumstances,
+    plain,
+    read_record,
+    run_identity,
+)
 from nes2net.scoring.score_file import check_ids, read_scores
 from nes2net.scoring.scorer import Scorer
 from nes2net.scoring.waveforms import WaveformReader
@@ -87,7 +96,7 @@ class _Settings:
 class _Share(NamedTuple):
     """The scores of a batch, or of one process."""
 
-    scores: dict[str, float]
+    scores: dict[str, Scored]
     """By id of the trial."""
     failures: dict[str, str]
     """Reasons for missing scores, by id of the trial."""
@@ -135,9 +144,11 @@ def score_trials(
         about: plain data for ``{out}.json``, such as the corpus, the checkpoint and its recipe.
 
     Raises:
-        InputError: if ``out`` belongs to another run, or another run is writing it; if there are no
-            trials, or a score file cannot hold an id; if no trial could be scored; if an argument
-            is out of its range; or if the disk is full.
+        InputError: if ``out`` belongs to another run, or another run is writing it; if it, or audio
+            of its trials, was changed since it was finished; if there are no trials, or a score
+            file cannot hold an id; if no trial could be scored; if an argument is out of its range;
+            or if the disk is full.
+        Unfinished: if a process that reads audio was killed or hangs; the scores so far are kept.
     """
     out = Path(out)
     if not trials:
@@ -145,6 +156,8 @@ def score_trials(
     check_ids(trial.id for trial in trials)
     if out.is_dir():
         raise InputError(f"{out} is a folder: name a file in it for the scores")
+    if out.exists() and not out.is_file():
+        raise InputError(f"{out} is a device or pipe: name a regular file for the scores")
     if batch_size is not None and batch_size < 1:
         raise InputError(f"`batch_size` is at least 1, not {batch_size}")
     reader = WaveformReader.of(scorer, num_samples)
@@ -178,7 +191,7 @@ def _score_together(
 ) -> ScoringResult:
     """Score the share of this process; the first process also writes the file."""
     began = time.monotonic()
-    result, finished, journalled = _earlier_scores(out, trials, run, overwrite)
+    result, finished, journalled = _earlier_scores(out, trials, run, overwrite, processes)
     processes.wait()  # all processes must have read the same journals before one changes
     if processes.rank == 0 and journalled is None:
         remove_journals(out)
@@ -204,8 +217,11 @@ def _score_together(
             "total": result.total,
             "scored": result.scored,
             "failures": result.failures,
+            "audio_sha256": audio_digest(
+                [trial for trial in trials if trial.id in scores], {id: audio for id, (_, audio) in scores.items()}
+            ),
             **about,
-            "architecture": scorer.config,
+            "architecture": plain(scorer.config),
             **circumstances(scorer, settings.batch_size, processes.count),
             **_speed(shares, time.monotonic() - began, len(known)),
         }
@@ -214,44 +230,67 @@ def _score_together(
 
 
 def _earlier_scores(
-    out: Path, trials: Sequence[Trial], run: dict[str, Any], overwrite: bool
-) -> tuple[ScoringResult, dict[str, float], Journalled | None]:
+    out: Path, trials: Sequence[Trial], run: dict[str, Any], overwrite: bool, processes: Processes
+) -> tuple[ScoringResult, dict[str, Scored], Journalled | None]:
     """Find the scores from which to continue: those of an incomplete file, and those of journals.
 
     None if the journals are to be removed: those of another run that is to be overwritten, or of a
     file that is complete.
     """
     result = ScoringResult(out, len(trials))
-    finished: dict[str, float] = {}
+    finished: dict[str, Scored] = {}
     if out.exists() and not overwrite:
-        previous = read_record(result.record_path)
-        if previous.get("run") != run:
+        record = read_record(result.record_path, len(trials))
+        if record is None or record.run != run:
             raise InputError(
-                f"{out} exists and was made by another run or program{_differing(previous.get('run'), run)}: "
+                f"{out} exists and was made by another run or program{_differing(record.run if record else None, run)}: "
                 "pass `overwrite=True` or name another file"
             )
-        if not previous["failures"]:
+        scored = [trial for trial in trials if trial.id not in record.failures]
+        stamps = _stamps(scored, processes)
+        check_unchanged(out, record, audio_digest(scored, stamps))
+        if not record.failures:
             result.already_complete = True
             another = read_journals(out, run) is None  # of an interrupted run that was to overwrite the file
             return result, {}, Journalled({}, {}) if another else None
-        ids, scores = read_scores(out)
-        finished = dict(zip(ids, scores.tolist()))
+        ids, values = read_scores(out)
+        finished = {id: Scored(score, stamps[id]) for id, score in zip(ids, values.tolist()) if id in stamps}
     journalled = read_journals(out, run)
     if journalled is None and not overwrite:
         raise InputError(
             f"{journal_path(out)} was left by a run of another model, protocol or corpus, length, precision or device: "
             "pass `overwrite=True` or remove it"
         )
+    if journalled is not None:
+        journalled = _of_same_audio(journalled, trials, processes)
     return result, finished, journalled
 
 
-def _differing(theirs: Any, ours: dict[str, Any]) -> str:
+def _of_same_audio(journalled: Journalled, trials: Sequence[Trial], processes: Processes) -> Journalled:
+    """Leave out scores of files that were replaced since, or may have been, and say so."""
+    stamps = _stamps([trial for trial in trials if trial.id in journalled.scores], processes)
+    scores = {id: scored for id, scored in journalled.scores.items() if scored.audio == stamps.get(id)}
+    if (replaced := len(journalled.scores) - len(scores)) and processes.rank == 0:
+        tqdm.write(
+            f"{replaced} of {len(journalled.scores)} files scored earlier were replaced since (another size or time of "
+            "change), or scored by an earlier version: they are scored again",
+            file=sys.stderr,
+        )
+    return Journalled(scores, journalled.failures)
+
+
+def _stamps(trials: Sequence[Trial], processes: Processes) -> dict[str, str]:
+    """The stamps of the files of ``trials`` by id, as the first process sees them."""
+    return processes.broadcast({trial.id: stamp(trial.path) for trial in trials} if processes.rank == 0 else None)
+
+
+def _differing(theirs: dict[str, Any] | None, ours: dict[str, Any]) -> str:
     """Name the differences between two runs.
 
     >>> _differing({"model": "a", "dtype": "float32"}, {"model": "a", "dtype": "bfloat16"})
     ' (another dtype)'
     """
-    if not isinstance(theirs, dict):
+    if theirs is None:
         return ""
     return f" (another {', '.join(name for name in ours if theirs.get(name) != ours[name])})"
 
@@ -318,14 +357,14 @@ def score_batches(
 
 
 def _wait_for(batch: ReadBatch, started: list[tuple[Group, Callable[[], list[Result]]]]) -> _Share:
-    scores: dict[str, float] = {}
+    scores: dict[str, Scored] = {}
     failures = dict(batch.failures)
     for group, wait in started:
-        for id, result in zip(group.ids, wait()):
+        for id, audio, result in zip(group.ids, group.audio, wait()):
             if isinstance(result, str):
                 failures[id] = result
             else:
-                scores[id] = result
+                scores[id] = Scored(result, audio)
     return _Share(scores, failures, sum(group.waveforms.numel() for group in batch.groups))
 
 
@@ -341,7 +380,7 @@ def _collect(
 
     Only the first process shows it, for its share.
     """
-    scores: dict[str, float] = {}
+    scores: dict[str, Scored] = {}
     failures: dict[str, str] = {}
     num_samples, began = 0, time.monotonic()
     alone, num_done = processes.count == 1, sum(trial.id in done for trial in trials)
@@ -384,10 +423,10 @@ def _speed(shares: Sequence[_Share], seconds: float, num_kept: int) -> dict[str,
 def _merge(
     result: ScoringResult,
     trials: Sequence[Trial],
-    known: Mapping[str, float],
+    known: Mapping[str, Scored],
     failed: Mapping[str, str],
     shares: Sequence[_Share],
-) -> dict[str, float]:
+) -> dict[str, Scored]:
     """Put the scores of all processes and earlier runs in order, and complete ``result``."""
     found, reasons = dict(known), dict(failed)
     for share in shares:
@@ -402,7 +441,7 @@ def _merge(
     return scores
 
 
-def _finish(result: ScoringResult, scores: Mapping[str, float], record: Mapping[str, Any]) -> None:
+def _finish(result: ScoringResult, scores: Mapping[str, Scored], record: Mapping[str, Any]) -> None:
     """Write the score file and its record.
 
     Raises:

@@ -1,14 +1,17 @@
 """The journals that keep the scores of an unfinished score file, and how that is finished.
 
 Each process that scores has a journal beside the score file ``out``: ``out.partial`` or
-``out.partial.N``. Its first line is JSON and identifies the run. Then come the lines of a score
-file, batch by batch, and a line ``["utterance", "reason"]`` for each utterance without a score. A
-process that is killed leaves at worst an incomplete last line.
+``out.partial.N``. Its first line is JSON and identifies the run. Then come, batch by batch, a line
+``utterance score audio`` for each score (see :class:`Scored`), and a line ``["utterance",
+"reason"]`` for each utterance without a score. A process that is killed leaves at worst an
+incomplete last line.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
+import math
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -18,7 +21,27 @@ from typing import Any, NamedTuple
 
 from nes2net.errors import InputError
 from nes2net.machine.files import replacing
-from nes2net.scoring.score_file import lines, parse_line
+from nes2net.scoring.score_file import lines
+
+# Characters; a longer line is damaged.
+_LONGEST_LINE = 1 << 20
+
+
+class Scored(NamedTuple):
+    """The score of an utterance."""
+
+    score: float
+    audio: str
+    """The :func:`stamp` of its file when that was read."""
+
+
+def stamp(path: str | Path | None) -> str:
+    """Size and time of the last change of a file, as one word: another file has another stamp."""
+    try:
+        found = os.stat(path or "")
+    except (OSError, ValueError):  # no such file, or a name that no file can have
+        return "-"
+    return f"{found.st_size}:{found.st_mtime_ns}"
 
 
 class Journal:
@@ -45,10 +68,11 @@ class Journal:
         if os.path.getsize(path) == 0:
             self._write(json.dumps(run) + "\n")
 
-    def add(self, scores: Mapping[str, float], failures: Mapping[str, str] | None = None) -> None:
+    def add(self, scores: Mapping[str, Scored], failures: Mapping[str, str] | None = None) -> None:
         """Hand the scores and failures of a batch to the operating system."""
+        scored = (f"{id} {float(score)!r} {audio}\n" for id, (score, audio) in scores.items())
         failed = (f"{json.dumps(pair)}\n" for pair in (failures or {}).items())
-        self._write("".join([*lines(scores.items()), *failed]))
+        self._write("".join([*scored, *failed]))
 
     def _write(self, text: str) -> None:
         left = memoryview(text.encode())
@@ -73,7 +97,7 @@ class Journal:
 class Journalled(NamedTuple):
     """Scores and failures by utterance."""
 
-    scores: dict[str, float]
+    scores: dict[str, Scored]
     failures: dict[str, str]
     """Reasons why the other utterances have no score."""
 
@@ -88,11 +112,19 @@ def journal_path(out: Path, rank: int = 0) -> Path:
 
 
 def journals(out: Path) -> list[Path]:
-    """All journals beside ``out``, of any run."""
+    """All journals beside ``out``, of any run.
+
+    Raises:
+        InputError: if something else has the name of a journal, such as a pipe, which is not opened.
+    """
     if not out.parent.is_dir():
         return []
     name = re.compile(rf"{re.escape(journal_path(out).name)}(\.\d+)?")
-    return sorted(path for path in out.parent.iterdir() if name.fullmatch(path.name))
+    found = sorted(path for path in out.parent.iterdir() if name.fullmatch(path.name))
+    for path in found:
+        if not path.is_file():
+            raise InputError(f"{path}: is not a regular file, but its name is that of a journal: remove it")
+    return found
 
 
 def remove_journals(out: Path) -> None:
@@ -101,8 +133,10 @@ def remove_journals(out: Path) -> None:
         path.unlink()
 
 
-def write_finished(out: Path, scores: Mapping[str, float], record_path: Path, record: Mapping[str, Any]) -> None:
+def write_finished(out: Path, scores: Mapping[str, Scored], record_path: Path, record: Mapping[str, Any]) -> None:
     """Write the score file and its record, completely or not at all; then remove the journals.
+
+    The record gets the SHA-256 of the score file.
 
     Not even a power cut loses scores: both files are on the disk before the journals are removed.
 
@@ -110,8 +144,9 @@ def write_finished(out: Path, scores: Mapping[str, float], record_path: Path, re
         OSError: if the system refuses to write.
     """
     with replacing(out, durable=True) as scores_file, replacing(record_path, durable=True) as record_of_them:
-        with open(scores_file, "w", encoding="utf-8", newline="\n") as file:
-            file.writelines(lines(scores.items()))
+        text = "".join(lines((id, score) for id, (score, _) in scores.items())).encode()
+        scores_file.write_bytes(text)
+        record = {**record, "scores_sha256": hashlib.sha256(text).hexdigest()}
         record_of_them.write_text(json.dumps(record, indent=1), encoding="utf-8")
         out.unlink(missing_ok=True)  # so that old scores never have the new record beside them
     remove_journals(out)
@@ -123,14 +158,15 @@ def write_finished(out: Path, scores: Mapping[str, float], record_path: Path, re
 
 def read_journals(out: Path, run: Mapping[str, Any]) -> Journalled | None:
     """Read the journals of interrupted runs beside ``out``; None if one is of another run."""
-    scores: dict[str, float] = {}
+    scores: dict[str, Scored] = {}
     failures: dict[str, str] = {}
     header = json.dumps(run) + "\n"
     for path in journals(out):
         with open(path, encoding="utf-8", errors="replace", newline="\n") as file:
-            if not header.startswith(file.readline()):  # a run that was killed at once left the beginning of it
+            # A run that was killed at once left the beginning of the header.
+            if not header.startswith(file.readline(len(header))):
                 return None
-            for name, found in _entries(file):
+            for name, found in _entries(iter(lambda: file.readline(_LONGEST_LINE), "")):
                 if isinstance(found, str):
                     failures[name] = found
                 else:
@@ -138,16 +174,22 @@ def read_journals(out: Path, run: Mapping[str, Any]) -> Journalled | None:
     return Journalled(scores, {name: reason for name, reason in failures.items() if name not in scores})
 
 
-def _entries(text: Iterable[str]) -> Iterator[tuple[str, float | str]]:
-    """Yield utterances, each with its score or with the reason why it has none."""
+def _entries(text: Iterable[str]) -> Iterator[tuple[str, Scored | str]]:
+    """Yield utterances, each with its score or with the reason why it has none.
+
+    A damaged line is left out: the utterance is scored again. A line of an earlier version has no
+    stamp, and so another one than any file.
+    """
     for line in text:
         if not line.endswith("\n"):  # incomplete
             continue
         try:
-            yield parse_line(line)
+            id, score, *audio = line.split()
+            if math.isfinite(float(score)):
+                yield id, Scored(float(score), " ".join(audio))
         except ValueError:
             try:
                 name, reason = json.loads(line)
                 yield str(name), str(reason)
-            except (ValueError, TypeError):  # damaged: the utterance is scored again
+            except (ValueError, TypeError, RecursionError):
                 continue

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import platform
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from nes2net import __version__
 from nes2net.corpora.trial import Trial, trials_digest
 from nes2net.errors import InputError
 from nes2net.machine.processors import processor_name
 from nes2net.scoring.scorer import Scorer
+
+#: What to do about a score file or record that is not that of this run.
+REMEDY = "pass `overwrite=True` to score anew, or name another file"
+_LARGEST_ABOUT = 16 << 20  # bytes
 
 
 def run_identity(
@@ -50,22 +56,79 @@ def _digest(trials: Sequence[Trial]) -> str:
 
 
 def plain(about: Mapping[str, Any]) -> dict[str, Any]:
-    """Convert ``about`` to what JSON can hold; other values, such as a date, become their text."""
+    """Convert ``about`` to what JSON can hold; other values, such as a date or NaN, become text."""
     try:
-        return json.loads(json.dumps(dict(about), default=str))
+        return json.loads(json.dumps(dict(about), default=str), parse_constant=str)
     except (TypeError, ValueError) as error:
         raise InputError(
             f"the facts given about the scores cannot be written as JSON ({error}): give plain data"
         ) from error
 
 
-def read_record(path: Path) -> dict[str, Any]:
-    """Read a record; empty if the file is missing or holds something else."""
+class Record(BaseModel):
+    """The facts of a record that a later run reads."""
+
+    model_config = ConfigDict(frozen=True, strict=True)
+
+    run: dict[str, str | int | float | bool | None]
+    """See :func:`run_identity`."""
+    failures: dict[str, str]
+    """Reasons for missing scores, by id of the trial."""
+    scores_sha256: str | None = None
+    """SHA-256 of the score file; None in a record of an earlier version."""
+    audio_sha256: str | None = None
+    """See :func:`audio_digest`."""
+
+
+def read_record(path: Path, num_trials: int) -> Record | None:
+    """Read the record of the scores of at most ``num_trials`` trials; None if there is no file.
+
+    Raises:
+        InputError: if the file is no such record.
+    """
+    if not path.exists():
+        return None
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return record if isinstance(record, dict) else {}
+        # A pipe is not opened. A reason may be 1,000 characters, escaped as up to 12 bytes each.
+        if not path.is_file() or path.stat().st_size > _LARGEST_ABOUT + 16_000 * num_trials:
+            raise InputError(f"{path}: is no record of scores but something else, or far too large: {REMEDY}")
+        return Record.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise InputError(f"{path}: the record of the scores cannot be read ({error.strerror}): {REMEDY}") from error
+    except ValidationError as error:
+        fault = error.errors(include_url=False)[0]
+        place = ".".join(map(str, fault["loc"]))
+        raise InputError(
+            f"{path}: is no record of scores as `nes2net score` writes them ({place and f'{place}: '}{fault['msg']}): "
+            f"{REMEDY}"
+        ) from None
+
+
+def check_unchanged(out: Path, record: Record, audio: str) -> None:
+    """Check that a finished score file and the audio are those of its record.
+
+    Args:
+        audio: the :func:`audio_digest` of the trials with a score, as their files are now.
+
+    Raises:
+        InputError: if they are others, or the record is of an earlier version and cannot tell.
+    """
+    if record.scores_sha256 is None or record.audio_sha256 is None:
+        raise InputError(
+            f"{out}: its record was written by an earlier version, without the checksum of the scores and the times of "
+            f"the audio, so changes since then cannot be seen: {REMEDY}"
+        )
+    if hashlib.sha256(out.read_bytes()).hexdigest() != record.scores_sha256:
+        raise InputError(f"{out}: was cut, edited or replaced since it was written (another SHA-256): {REMEDY}")
+    if audio != record.audio_sha256:
+        raise InputError(
+            f"{out}: audio of its trials was replaced since then (a file has another size or time of change): {REMEDY}"
+        )
+
+
+def audio_digest(trials: Iterable[Trial], stamps: Mapping[str, str]) -> str:
+    """SHA-256 of the stamps of ``trials``, which are given by id."""
+    return trials_digest(trials, lambda trial: f"{trial.id} {stamps[trial.id]}")
 
 
 def circumstances(scorer: Scorer, batch_size: int, num_processes: int) -> dict[str, Any]:

@@ -57,19 +57,6 @@ def read_scores(path: str | Path) -> tuple[list[str], NDArray]:
     return ids, np.array(scores)
 
 
-def parse_line(line: str) -> tuple[str, float]:
-    """Split one line into id and score.
-
-    Raises:
-        ValueError: if the line is anything else.
-
-    >>> parse_line("LA_E_1000147 0.3333333333333333\\n")
-    ('LA_E_1000147', 0.3333333333333333)
-    """
-    id, score = line.split()
-    return id, float(score)
-
-
 def check_ids(ids: Iterable[str]) -> None:
     """Raise :class:`InputError` unless each id is one word, can be encoded and occurs once."""
     seen: set[str] = set()

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from nes2net.audio.cache import AudioCache
 from nes2net.audio.crop import head_crop, random_crop, random_tiled_crop
@@ -18,7 +18,7 @@ from nes2net.augment import NoiseAugmentation, RawBoostParameters, rawboost
 from nes2net.augment.legacy import LegacyStream
 from nes2net.corpora.trial import Trial
 from nes2net.errors import InputError
-from nes2net.machine.workers import worker_options
+from nes2net.machine.workers import Loader, stacked
 from nes2net.training.sampling import EpochBatches, stream_of_epoch
 
 _RANDOM_CROPS = {"random": random_crop, "random_tiled": random_tiled_crop}
@@ -143,15 +143,15 @@ def longest_first(trials: Sequence[Trial]) -> list[Trial]:
 def collate(examples: list[Example]) -> Batch:
     """Stack the usable examples; if there are none, the batch has no rows."""
     waveforms = [e.waveform for e in examples if e.waveform is not None]
-    targets = [e.target for e in examples if e.waveform is not None]
+    targets = [torch.tensor(e.target) for e in examples if e.waveform is not None]
     return Batch(
-        torch.stack(waveforms) if waveforms else torch.zeros(0, 0),
-        torch.tensor(targets, dtype=torch.long),
+        stacked(waveforms) if waveforms else torch.zeros(0, 0),
+        stacked(targets) if targets else torch.zeros(0, dtype=torch.long),
         [e.error for e in examples if e.error],
     )
 
 
-class BatchLoader(DataLoader):
+class BatchLoader(Loader):
     """Batches of training examples; call :meth:`begin` before each iteration."""
 
     dataset: TrainingSet
@@ -168,10 +168,5 @@ def training_loader(dataset: TrainingSet, batches: EpochBatches, num_workers: in
     A data set with a :class:`LegacyStream` is read in this process, one batch at a time, whatever
     ``num_workers``.
     """
-    return BatchLoader(
-        dataset,
-        batch_sampler=batches,
-        collate_fn=collate,
-        pin_memory=pin_memory,
-        **worker_options(0 if dataset.stream is not None else num_workers),
-    )
+    workers = 0 if dataset.stream is not None else num_workers
+    return BatchLoader(dataset, batches, collate, workers, pin_memory=pin_memory, setting="data.num_workers")

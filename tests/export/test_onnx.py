@@ -16,6 +16,7 @@ from nes2net.corpora import asvspoof2021_la
 from nes2net.detector import PUBLISHED_MODELS
 from nes2net.export import onnx as onnx_engine
 from nes2net.scoring.corpus import score_trials
+from nes2net.scoring.journal import stamp
 
 onnx = pytest.importorskip("onnx", reason="the extra 'onnx' is not installed")
 pytest.importorskip("onnxscript", reason="the extra 'onnx' is not installed")
@@ -201,7 +202,8 @@ def test_interrupted_scoring_resumes(file, corpus, tmp_path):
     run = json.loads((tmp_path / "whole.json").read_text())["run"]
     lines = whole.read_text().splitlines()
     marked = f"{lines[0].split(' ')[0]} 123.0"  # a score that is kept, not computed again
-    (tmp_path / "torn.partial").write_text("\n".join([json.dumps(run), marked, *lines[1:4], lines[4][:5]]))
+    kept = [f"{line} {stamp(trial.path)}" for line, trial in zip([marked, *lines[1:4]], trials)]
+    (tmp_path / "torn.partial").write_text("\n".join([json.dumps(run), *kept, lines[4][:5]]))
     score_trials(OnnxDetector(file), trials, tmp_path / "torn", num_samples=8000, batch_size=2, num_workers=0)
     assert (tmp_path / "torn").read_text().splitlines() == [marked, *lines[1:]]
 

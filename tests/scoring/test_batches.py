@@ -16,6 +16,7 @@ from nes2net.audio.crop import head_crop
 from nes2net.audio.read import load_audio
 from nes2net.corpora.trial import Trial
 from nes2net.detector import PUBLISHED_MODELS
+from nes2net.errors import Unfinished
 from nes2net.frontends.base import UsedSamples
 from nes2net.scoring import batches as batching
 from nes2net.scoring.batches import default_batch_size, header_length, plan_batches, read_batches
@@ -312,7 +313,9 @@ def test_a_file_is_checked_completely_when_its_head_is_scored(tmp_path, rate):
 
 def test_a_reading_process_that_is_killed_is_named(utterances):
     """The system kills it if memory is short; here the reader kills itself."""
-    with pytest.raises(InputError, match="a process that reads audio was killed.*exited unexpectedly"):
+    with pytest.raises(
+        Unfinished, match=r"a process that reads audio was killed \(SIGKILL\).*lower `num_workers` \(now 1\)"
+    ):
         list(read_batches(plan_batches(utterances, 2), Suicidal(8000), num_workers=1))
 
 

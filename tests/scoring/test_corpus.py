@@ -1,6 +1,7 @@
 """Score files: complete, in order, equal to scores computed alone, resumed, never half written."""
 
 import json
+import os
 import shutil
 
 import numpy as np
@@ -11,7 +12,7 @@ from nes2net import Detector, InputError
 from nes2net.corpora import asvspoof2021_la, in_the_wild
 from nes2net.machine import files as atomic
 from nes2net.scoring.corpus import score_trials
-from nes2net.scoring.journal import Journal
+from nes2net.scoring.journal import Journal, stamp
 
 
 @pytest.fixture
@@ -113,7 +114,7 @@ def test_a_batch_with_a_missing_score_is_scored_completely(detector, trials, tmp
     options = {"num_samples": 8000, "batch_size": 5, "num_workers": 0}
     score_trials(detector, trials, tmp_path / "whole.txt", **options)
     run = json.loads((tmp_path / "whole.txt.json").read_text())["run"]
-    lines = (tmp_path / "whole.txt").read_text().splitlines()
+    lines = [f"{name} {score!r} {stamp(t.path)}" for t, (name, score) in zip(trials, read(tmp_path / "whole.txt"))]
     (tmp_path / "torn.txt.partial").write_text("\n".join([json.dumps(run), *lines[:8], lines[8][:12]]))
     again = stop_after(None)
     score_trials(detector, trials, tmp_path / "torn.txt", **options)
@@ -244,6 +245,9 @@ def test_wrong_arguments(detector, trials, tmp_path):
     assert not list(tmp_path.iterdir())
     (tmp_path / "s").write_text("a 1.0\n")
     (tmp_path / "s.json").write_text("[1, 2]")
+    with pytest.raises(InputError, match=r"s\.json: is no record of scores"):
+        score_trials(detector, trials, tmp_path / "s", num_samples=8000)
+    (tmp_path / "s.json").unlink()
     with pytest.raises(InputError, match="another run or program: pass"):
         score_trials(detector, trials, tmp_path / "s", num_samples=8000)
 
@@ -295,6 +299,84 @@ def test_the_same_ids_with_other_audio_are_another_run(detector, trials, corpus,
     (tmp_path / "link").symlink_to(trials[0].path.parent)
     linked = [t.__class__(t.id, tmp_path / "link" / t.path.name) for t in trials]
     assert score_trials(detector, linked, out, **options).already_complete
+
+
+@pytest.fixture
+def own_trials(trials, tmp_path):
+    """Trials whose audio may be replaced."""
+    shutil.copytree(trials[0].path.parent, tmp_path / "own")
+    return [t.__class__(t.id, tmp_path / "own" / t.path.name) for t in trials]
+
+
+def changed(path, how):
+    text = path.read_bytes()
+    path.write_bytes({"cut": text[:-30], "edited": text.replace(b"1", b"2", 1), "empty": b""}[how])
+
+
+@pytest.mark.parametrize("how", ["cut", "edited", "empty"])
+@pytest.mark.parametrize("complete", [True, False])
+def test_a_finished_file_that_was_changed_is_not_taken(detector, own_trials, tmp_path, how, complete):
+    out, options = tmp_path / "s", {"num_samples": 8000, "num_workers": 0}
+    if not complete:
+        own_trials[3].path.unlink()
+    score_trials(detector, own_trials, out, **options)
+    whole = out.read_bytes()
+    changed(out, how)
+    with pytest.raises(InputError, match=r"s: was cut, edited or replaced.*pass `overwrite=True`"):
+        score_trials(detector, own_trials, out, **options)
+    score_trials(detector, own_trials, out, **options, overwrite=True)
+    assert out.read_bytes() == whole
+
+
+@pytest.mark.parametrize("complete", [True, False])
+def test_audio_replaced_after_the_file_was_finished_is_noticed(detector, own_trials, tmp_path, complete):
+    out, options = tmp_path / "s", {"num_samples": 8000, "num_workers": 0}
+    if not complete:
+        own_trials[3].path.unlink()
+    score_trials(detector, own_trials, out, **options)
+    os.utime(own_trials[5].path)  # as copying another file of the same size would
+    with pytest.raises(InputError, match=r"s: audio of its trials was replaced.*pass `overwrite=True`"):
+        score_trials(detector, own_trials, out, **options)
+    score_trials(detector, own_trials, out, **options, overwrite=True)
+    assert score_trials(detector, own_trials, out, **options).already_complete == complete
+
+
+def test_audio_replaced_during_an_interruption_is_scored_again(
+    detector, own_trials, tmp_path, stop_after, monkeypatch, capsys
+):
+    out, options = tmp_path / "s", {"num_samples": 8000, "batch_size": 2, "num_workers": 0}
+    with pytest.raises(KeyboardInterrupt):
+        stop_after(3)
+        score_trials(detector, own_trials, out, **options)
+    monkeypatch.undo()
+    shutil.copy(own_trials[11].path, own_trials[1].path)
+    score_trials(detector, own_trials, out, **options)
+    assert "1 of 6 files scored earlier were replaced since" in capsys.readouterr().err
+    found = dict(read(out))
+    assert found[own_trials[1].id] == pytest.approx(found[own_trials[11].id], abs=1e-6)
+    assert score_trials(detector, own_trials, out, **options).already_complete
+
+
+def test_scores_of_an_earlier_version_are_not_taken_unseen(detector, own_trials, tmp_path, capsys):
+    """Neither finished ones, whose record has no checksums, nor those of a journal without stamps."""
+    out, options = tmp_path / "s", {"num_samples": 8000, "num_workers": 0}
+    record_path = score_trials(detector, own_trials, out, **options).record_path
+    whole, record = out.read_bytes(), json.loads(record_path.read_text())
+    del record["scores_sha256"], record["audio_sha256"]
+    record_path.write_text(json.dumps(record))
+    with pytest.raises(InputError, match="by an earlier version, without the checksum.*pass `overwrite=True`"):
+        score_trials(detector, own_trials, out, **options)
+    (tmp_path / "s.partial").write_bytes(json.dumps(record["run"]).encode() + b"\n" + whole)
+    out.unlink()
+    assert score_trials(detector, own_trials, out, **options).scored == 12
+    assert "12 of 12 files scored earlier were replaced since" in capsys.readouterr().err
+    assert out.read_bytes() == whole and json.loads(record_path.read_text())["kept_from_earlier_runs"] == 0
+
+
+def test_a_pipe_is_no_score_file(detector, trials, tmp_path):
+    os.mkfifo(tmp_path / "s")
+    with pytest.raises(InputError, match="s is a device or pipe: name a regular file"):
+        score_trials(detector, trials, tmp_path / "s", num_samples=8000, overwrite=True)
 
 
 def test_legacy_train_mode_uses_the_statistics_of_one_utterance(detector, trials, tmp_path):

@@ -1,5 +1,6 @@
 """Scoring as users run it: killed, by several processes, with a full disk, in other precisions."""
 
+import contextlib
 import datetime
 import json
 import os
@@ -15,6 +16,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from builders.shared_memory import with_shared_memory
 
 from nes2net import Detector, InputError
 from nes2net.cli.main import main
@@ -188,6 +190,73 @@ def test_another_number_of_processes_continues(command, tmp_path):
     assert main(command(out)) == 1
     assert out.read_bytes() == whole.read_bytes()
     assert sorted(p.name for p in tmp_path.glob("out*")) == ["out.txt", "out.txt.json"]
+
+
+@pytest.fixture
+def few(tmp_path) -> Path:
+    """A folder like In-the-Wild with 24 files of a second."""
+    folder = tmp_path / "release_in_the_wild"
+    folder.mkdir()
+    rng = np.random.default_rng(3)
+    for number in range(24):
+        soundfile.write(folder / f"{number}.wav", 0.1 * rng.standard_normal(16000), 16000)
+    return folder
+
+
+@pytest.fixture
+def command_of_few(few, spectral_detector, tmp_path):
+    """Arguments of `nes2net score` for ``few``."""
+    spectral_detector.save(tmp_path / "spectral.pth")
+
+    def arguments(out: Path, *further: str) -> list[str]:
+        base = ["score", "in_the_wild", str(few), "--model", str(tmp_path / "spectral.pth"), "--out", str(out)]
+        return [*base, "--protocol", "4sec", "--batch-size", "4", "--device", "cpu", *further]
+
+    return arguments
+
+
+def test_little_shared_memory(command_of_few, tmp_path):
+    """Scoring in a container with little /dev/shm finishes, says what makes it slow, and gives the same."""
+    whole, out = tmp_path / "whole.txt", tmp_path / "out.txt"
+    assert main(command_of_few(whole, "--workers", "0")) == 0
+    program = [sys.executable, "-m", "nes2net.cli.main", *command_of_few(out, "--workers", "2")]
+    done = subprocess.run(
+        with_shared_memory("1m", program), env=environment(), capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0 and out.read_bytes() == whole.read_bytes(), done.stderr
+    assert done.stderr.count("warning: shared memory is full") == 1
+    assert "lower --workers (now " in done.stderr and "docker run --shm-size" in done.stderr
+
+
+HANGING_FILE = """
+import os, sys, time
+from nes2net.cli.main import main
+from nes2net.scoring.waveforms import WaveformReader
+
+read = WaveformReader.read
+WaveformReader.read = lambda self, path: time.sleep(600) if path.endswith("/9.wav") else read(self, path)
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_while_a_file_hangs(command_of_few, tmp_path, number):
+    """As a network does: the command ends at once, and keeps the scores so far."""
+    out = tmp_path / "out.txt"
+    command = [sys.executable, "-c", HANGING_FILE, *command_of_few(out, "--workers", "1")]
+    process = subprocess.Popen(command, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while num_lines(out) < 1 + 20:  # the last batch holds the file
+        assert process.poll() is None
+        time.sleep(0.1)
+    (reader,) = children_of(process.pid)
+    began = time.monotonic()
+    process.send_signal(number)
+    process.wait(timeout=30)
+    assert time.monotonic() - began < 5
+    assert process.returncode == (130 if number == signal.SIGINT else -number)
+    assert num_lines(out) == 1 + 20
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(reader, signal.SIGKILL)
 
 
 # In this process

@@ -14,7 +14,7 @@ from nes2net import InputError
 from nes2net.corpora.trial import Trial
 from nes2net.machine.locks import exclusive_lock
 from nes2net.scoring.corpus import score_trials
-from nes2net.scoring.journal import Journal, Journalled, journal_path, read_journals
+from nes2net.scoring.journal import Journal, Journalled, Scored, journal_path, read_journals, stamp
 
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
 
@@ -30,18 +30,41 @@ def test_names_and_reasons_are_read_back(tmp_path):
         "two%20words": 4.0,
         "日本": 5.0,
     }
+    scores = {name: Scored(score, "44:1700000000000000000") for name, score in scores.items()}
     failures = {"three more words": "not found", "[1": 'a "reason"\nof two lines', "\u00e4": "bad \udc80 byte"}
     with Journal(journal_path(out), run) as journal:
         journal.add(scores, failures)
         journal.add({}, {"later": "not found"})
-        journal.add({"later": 7.0})  # a score is more than a failure, whichever came first
+        journal.add({"later": Scored(7.0, "-")})  # a score is more than a failure, whichever came first
         journal.add({}, {"plain": "gone"})
-    assert read_journals(out, run) == Journalled({**scores, "later": 7.0}, failures)
+    assert read_journals(out, run) == Journalled({**scores, "later": Scored(7.0, "-")}, failures)
     with open(journal_path(out), "a") as file:
-        file.write('damaged\n["one"]\n[1, 2, 3]\n{}\n["torn", "rea')
+        file.write('damaged\n["one"]\n[1, 2, 3]\n{}\nx nan -\nx inf\n')
+        file.write(f'{"[" * 10**5}\nx {"1" * 5 * 10**6} -\n["torn", "rea')
     found = read_journals(out, run)
     assert found.failures == failures and len(found.scores) == len(scores) + 1
     assert read_journals(out, {"model": "another"}) is None
+
+
+@needs_fork
+def test_what_is_no_journal_is_not_opened(tmp_path):
+    """Opening a pipe would wait for ever."""
+    os.mkfifo(tmp_path / "s.partial.1")
+    with pytest.raises(InputError, match=r"s\.partial\.1: is not a regular file"):
+        read_journals(tmp_path / "s", {})
+
+
+def test_stamps(tmp_path):
+    path = tmp_path / "a"
+    path.write_text("one")
+    first = stamp(path)
+    assert first == stamp(str(path)) and len(first.split()) == 1
+    os.utime(path, ns=(0, 1))
+    assert stamp(path) == "3:1"
+    path.write_text("four")
+    os.utime(path, ns=(0, 1))
+    assert stamp(path) == "4:1"
+    assert {stamp(tmp_path / "none"), stamp("nul\0"), stamp(None), stamp("x" * 5000)} == {"-"}
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """The record beside a score file: which facts identify a run, and plain data."""
 
 import datetime
+import json
 import os
 
 import pytest
@@ -49,6 +50,71 @@ def test_plain_data(tmp_path):
     around["self"] = around
     with pytest.raises(InputError, match="cannot be written as JSON"):
         plain(around)
-    for text in ("[1]", "no JSON", ""):
-        (tmp_path / "s.json").write_text(text)
-        assert read_record(tmp_path / "s.json") == {}
+    assert plain({"eer": float("nan"), "losses": [float("inf")]}) == {"eer": "NaN", "losses": ["Infinity"]}
+
+
+RECORD = {"run": {"model": "m", "num_samples": None, "compiled": False}, "failures": {"a": "not found"}}
+
+
+def test_a_record_is_read(tmp_path):
+    path = tmp_path / "s.json"
+    assert read_record(path, 1) is None
+    path.write_text(json.dumps({**RECORD, "scores_sha256": "0", "further": [1.5, {"x": None}]}))
+    record = read_record(path, 1)
+    assert record.run == RECORD["run"] and record.failures == {"a": "not found"}
+    assert (record.scores_sha256, record.audio_sha256) == ("0", None)
+
+
+def without(key):
+    return json.dumps({name: value for name, value in RECORD.items() if name != key})
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "no JSON",
+        "[1]",
+        "NaN",
+        b"\xff\xfe",
+        without("run"),
+        without("failures"),
+        json.dumps({**RECORD, "run": [1]}),
+        json.dumps({**RECORD, "run": {"model": {"a": 1}}}),
+        json.dumps({**RECORD, "failures": ["a"]}),
+        json.dumps({**RECORD, "failures": {"a": 1}}),
+        json.dumps({**RECORD, "failures": None}),
+        json.dumps({**RECORD, "scores_sha256": 5}),
+        json.dumps({**RECORD, "audio_sha256": {}}),
+        '{"run": ' + "[" * 10**6,
+        '{"run": ' + "[" * 10**5 + "]" * 10**5 + ', "failures": {}}',
+        '{"further": ' + '{"a":' * 10**5 + "1" + "}" * 10**5 + "}",
+        '{"run": {"num_samples": ' + "9" * 5000 + "},",
+        '{"run": {"' + "\x1b" * 10 + '": 1}}',
+        json.dumps({"x" * 10**6: 1}),
+    ],
+    ids=range(20),
+)
+def test_a_record_that_is_none(text, tmp_path):
+    path = tmp_path / "s.json"
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(InputError, match=r"s\.json: is no record of scores.*pass `overwrite=True`") as error:
+        read_record(path, 1)
+    assert str(error.value).isprintable() and len(str(error.value)) <= 1000
+
+
+def test_a_record_that_is_too_large_or_no_file_is_not_read(tmp_path):
+    path = tmp_path / "s.json"
+    with open(path, "wb") as file:
+        file.truncate(1 << 32)
+    with pytest.raises(InputError, match="far too large"):
+        read_record(path, 100_000)
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(InputError, match="something else"):
+        read_record(path, 1)
+    if hasattr(os, "mkfifo"):
+        path.rmdir()
+        os.mkfifo(path)
+        with pytest.raises(InputError, match="something else"):
+            read_record(path, 1)

@@ -22,7 +22,7 @@ from nes2net.augment import NoiseAugmentation, RawBoostParameters, rawboost
 from nes2net.augment.legacy import LegacyStream
 from nes2net.corpora import asvspoof2019_la
 from nes2net.corpora.trial import Trial
-from nes2net.machine.workers import worker_options
+from nes2net.machine.workers import reading_processes
 from nes2net.recipes.recipe import recipe_from_dict
 from nes2net.training import dataset as dataset_module
 from nes2net.training.dataset import TrainingSet, longest_first, training_loader
@@ -145,18 +145,18 @@ def test_whole_utterances_are_given_longest_first(trials):
 
 def test_workers_share_the_processors_of_the_machine(monkeypatch):
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
-    assert [worker_options(n)["num_workers"] for n in (0, 3, 8, 20)] == [0, 3, 8, 8]
+    assert [reading_processes(n) for n in (0, 3, 8, 20)] == [0, 3, 8, 8]
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "3")
-    assert [worker_options(n)["num_workers"] for n in (0, 1, 3)] == [0, 1, 2]
+    assert [reading_processes(n) for n in (0, 1, 3)] == [0, 1, 2]
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "16")
-    assert worker_options(4)["num_workers"] == 1
+    assert reading_processes(4) == 1
 
 
 def test_a_signal_to_all_processes_leaves_the_workers_reading(trials):
     loader = training_loader(TrainingSet(trials, 8000, 5), EpochBatches(len(trials), 2, 0, True), 2, False)
     batches = iter(loader)
     first = [next(batches), next(batches)]  # one of each worker, so that both are under way
-    workers = batches._workers
+    workers = loader.readers
     for worker in workers:
         os.kill(worker.pid, signal.SIGINT)
         os.kill(worker.pid, signal.SIGTERM)
@@ -181,10 +181,11 @@ from nes2net.corpora import asvspoof2019_la
 from nes2net.training.dataset import TrainingSet, training_loader
 from nes2net.training.sampling import EpochBatches
 trials = asvspoof2019_la.trials(sys.argv[1], "train")
-kept = iter(training_loader(TrainingSet(trials, 8000, 5), EpochBatches(len(trials), 2, 0, True), 2, False))
-kept.cycle = kept
+loader = training_loader(TrainingSet(trials, 8000, 5), EpochBatches(len(trials), 2, 0, True), 2, False)
+kept = iter(loader)
+loader.cycle = loader, kept
 next(kept), next(kept)
-for worker in kept._workers:
+for worker in loader.readers:
     os.kill(worker.pid, signal.SIGTERM)
 raise SystemExit(75)
 """

@@ -13,11 +13,13 @@ import time
 import pytest
 import torch
 import yaml
+from builders.shared_memory import with_shared_memory
 
 from nes2net import InputError
 from nes2net.cli.main import main
 from nes2net.errors import Unfinished
 from nes2net.training import loop
+from nes2net.training.dataset import TrainingSet
 from nes2net.training.run import train
 from nes2net.training.selection import Selection
 
@@ -279,6 +281,7 @@ KILLED_IN_A_STEP = """
 import os, signal, sys
 from nes2net.cli.main import main
 from nes2net.training import loop
+from nes2net.training.dataset import TrainingSet
 
 step = loop.Trainer.train_step
 def killed(self, batches, epoch, number, due):
@@ -315,6 +318,35 @@ def test_killed_in_a_step(runs, whole, tmp_path):
 
     events = EventAccumulator(str(folder.parent / folder.name)).Reload()  # logs are beside the checkpoints here
     assert [e.step for e in events.Scalars("loss")] == [1, 2, 3]
+
+
+def test_a_reading_process_is_killed(runs, whole, monkeypatch, tmp_path):
+    """As the system does if memory runs out: training stops with what is saved, and goes on from it."""
+    changes = {"train": {"save_every_minutes": 0.0}, "data": {"num_workers": 1}}
+    original = TrainingSet.prepare
+
+    def prepare(self, trial, epoch):
+        if (self.part, epoch) == ("train", 2):
+            os.kill(os.getpid(), signal.SIGKILL)
+        return original(self, trial, epoch)
+
+    with (
+        monkeypatch.context() as patch,
+        pytest.raises(Unfinished, match=r"\(SIGKILL\).*lower `data.num_workers` \(now 1"),
+    ):
+        patch.setattr(TrainingSet, "prepare", prepare)
+        train(runs("torn", **changes))
+    (resume,) = (tmp_path / "torn").glob("*/resume.pt")
+    assert content(resume)["progress"]["epoch"] == 2
+    assert_same_run(train(runs("torn", **changes)), whole)
+
+
+def test_little_shared_memory(runs, whole, tmp_path):
+    command = [sys.executable, "-m", "nes2net.cli.main", *command_of(runs("small", data={"num_workers": 2}), tmp_path)]
+    done = subprocess.run(with_shared_memory("384k", command), capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("warning: shared memory is full") == 1 and "lower `data.num_workers`" in done.stderr
+    assert_same_run(next((tmp_path / "small").glob("*_tiny_*")), whole)
 
 
 @pytest.mark.slow

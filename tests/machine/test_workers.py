@@ -1,0 +1,278 @@
+"""Reading processes: full shared memory, deaths, hangs and signals while a batch is waited for."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from multiprocessing import active_children
+from pathlib import Path
+
+import pytest
+import torch
+from builders.shared_memory import with_shared_memory
+from torch.utils.data import Dataset
+
+from nes2net import InputError
+from nes2net.errors import Unfinished
+from nes2net.machine import workers
+from nes2net.machine.workers import Loader, stacked
+from nes2net.training.interruption import StopRequests
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals and forks of POSIX")
+NUM_BATCHES = 12
+
+
+class Numbers(Dataset):
+    """Tensors of 0.5 MB; reading number ``at`` calls ``what``."""
+
+    def __init__(self, at=-1, what=None):
+        self.at, self.what = at, what
+
+    def __getitem__(self, number):
+        if number == self.at:
+            self.what()
+        return torch.full((1 << 17,), number)
+
+
+def collate(rows):
+    return stacked(rows), [len(row) for row in rows]
+
+
+def loader(dataset, num_workers=2, collate=collate):
+    return Loader(dataset, [[2 * n, 2 * n + 1] for n in range(NUM_BATCHES)], collate, num_workers)
+
+
+def numbers(batches):
+    return [tensor[:, -1].tolist() for tensor, _ in batches]
+
+
+EXPECTED = [[2 * n, 2 * n + 1] for n in range(NUM_BATCHES)]
+
+
+def kill():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def hang():
+    while True:
+        time.sleep(0.1)
+
+
+@pytest.fixture
+def soon(monkeypatch):
+    """Looks at the readers often, and waits little after a signal."""
+    monkeypatch.setattr(workers, "_LOOK", 0.1)
+    monkeypatch.setattr(workers, "_GRACE", 0.3)
+
+
+def signal_in(seconds, number=signal.SIGTERM):
+    threading.Timer(seconds, os.kill, (os.getpid(), number)).start()
+
+
+def took(began):
+    return time.monotonic() - began
+
+
+@pytest.mark.parametrize("num_workers", [0, 1, 2])
+def test_batches_in_order_in_every_pass(num_workers):
+    batches = loader(Numbers(), num_workers)
+    assert numbers(batches) == numbers(batches) == EXPECTED
+    assert len(batches.readers) == batches.num_workers
+
+
+PROGRAM = f"""
+import pathlib, sys
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+from test_workers import EXPECTED, Numbers, loader, numbers
+assert numbers(loader(Numbers())) == EXPECTED, "the batches differ"
+left = list(pathlib.Path("/dev/shm").iterdir())
+assert not left, left
+"""
+
+
+@pytest.mark.parametrize("size, said", [("512k", "warning: shared memory is full"), ("64m", "")])
+def test_little_shared_memory(size, said):
+    """The batches are the same, and no file is left."""
+    command = with_shared_memory(size, [sys.executable, "-c", PROGRAM])
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, env=environment)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("warning: ") == bool(said) and said in done.stderr
+    assert not said or ("lower `num_workers` (now 2)" in done.stderr and "--shm-size" in done.stderr)
+
+
+def test_processes_that_cannot_be_started():
+    program = PROGRAM.replace("assert numbers", "numbers")
+    command = with_shared_memory("8k", [sys.executable, "-c", program])
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, env=environment)
+    line = done.stderr.splitlines()[-1]
+    assert "InputError: the reading processes cannot be started ([Errno 28] No space left" in line
+    assert "--shm-size" in line and "Exception ignored" not in done.stderr
+
+
+def test_a_system_that_refuses_a_process(monkeypatch):
+    def refuse():
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(os, "fork", refuse)
+    with pytest.raises(InputError, match=r"cannot be started \(.*unavailable\): lower `num_workers` \(now 2\)"):
+        iter(loader(Numbers()))
+
+
+def test_too_many_open_files():
+    resource = pytest.importorskip("resource")
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    batches = iter(loader(Numbers()))
+    kept = [next(batches)]
+    used = len(os.listdir("/proc/self/fd")) if Path("/proc/self/fd").is_dir() else pytest.skip("no /proc")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (used + 3, limits[1]))
+    try:
+        with pytest.raises(InputError, match="too many files are open for more batches"):
+            kept.extend(batches)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+
+
+@pytest.mark.parametrize("at", [0, 9])
+def test_a_reader_that_is_killed(at):
+    began = time.monotonic()
+    with pytest.raises(Unfinished, match=r"was killed \(SIGKILL\).*memory ran out: lower `num_workers` \(now 2\)"):
+        numbers(loader(Numbers(at, kill)))
+    assert took(began) < 4
+
+
+def test_a_reader_that_dies_while_nobody_waits():
+    """The main process finishes its step; PyTorch's handler would raise amid it."""
+    batches = loader(Numbers())
+    waiting = iter(batches)
+    next(waiting)
+    before = signal.getsignal(signal.SIGCHLD)
+    batches.readers[0].kill()
+    batches.readers[0].join()
+    for _ in range(1000):
+        torch.zeros(10).sum()  # a step
+    assert signal.getsignal(signal.SIGCHLD) is before
+    with pytest.raises(Unfinished, match="was killed"):
+        numbers(waiting)
+
+
+def test_a_reader_that_dies_between_two_passes():
+    batches = loader(Numbers())
+    numbers(batches)
+    batches.readers[1].kill()
+    batches.readers[1].join()
+    began = time.monotonic()
+    with pytest.raises(Unfinished, match="was killed"):
+        numbers(batches)
+    assert took(began) < 4
+
+
+def test_a_batch_that_cannot_be_handed_over(capfd):
+    def with_a_function(rows):
+        return collate(rows), lambda: None
+
+    with pytest.raises(Unfinished, match=r"ended \(exit status 1\): see its message above, or try `num_workers=0`"):
+        list(loader(Numbers(), collate=with_a_function))
+    said = capfd.readouterr().err
+    assert "a batch could not be handed over: " in said and "Traceback" not in said
+
+
+def test_a_signal_while_readers_hang(soon):
+    """Training defers signals to the end of a step, which never comes."""
+    began = time.monotonic()
+    batches = loader(Numbers(5, hang))
+    with StopRequests() as stop, pytest.raises(Unfinished, match="stopped by SIGTERM while waiting"), stop.deferred():
+        signal_in(0.3)
+        numbers(batches)
+    handler = signal.getsignal(signal.SIGTERM)
+    assert handler is signal.SIG_DFL and took(began) < 4
+    readers = batches.readers
+    del batches
+    for reader in readers:
+        reader.join(5)
+        assert not reader.is_alive()
+
+
+def test_a_deferred_signal_waits_for_a_batch_that_comes(monkeypatch):
+    monkeypatch.setattr(workers, "_LOOK", 0.1)
+    with StopRequests() as stop:
+        stop._deferred = True
+        signal_in(0.3)
+        assert numbers(loader(Numbers(5, lambda: time.sleep(0.5)))) == EXPECTED
+        assert stop.requested == signal.SIGTERM
+
+
+def test_an_interruption_ends_waiting_at_once():
+    began = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        signal_in(0.3, signal.SIGINT)
+        numbers(loader(Numbers(5, hang)))
+    assert took(began) < 3
+
+
+def test_patience_ends(monkeypatch, soon):
+    monkeypatch.setattr(workers, "_PATIENCE", 0.5)
+    with pytest.raises(Unfinished, match="have delivered nothing for .* minutes.*a disk or a network hangs"):
+        numbers(loader(Numbers(5, hang)))
+
+
+def test_readers_that_hang_are_killed_with_their_loader():
+    batches = loader(Numbers(5, hang))
+    next(iter(batches))
+    readers = batches.readers
+    began = time.monotonic()
+    del batches
+    for reader in readers:
+        reader.join(5)
+    assert not any(reader.is_alive() for reader in readers) and took(began) < 4
+    assert not set(readers) & set(active_children())
+
+
+ORPHANS = f"""{PROGRAM.partition("assert")[0]}
+import os, signal
+batches = loader(Numbers())
+next(iter(batches))
+print(*(reader.pid for reader in batches.readers), flush=True)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.parametrize("size", ["512k", "64m"])
+def test_readers_end_when_the_main_process_is_killed(size):
+    """Also those with a batch in a pipe that nobody reads."""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = with_shared_memory(size, [sys.executable, "-c", ORPHANS])
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, timeout=120, env=environment)
+    assert done.returncode == -signal.SIGKILL
+    readers = [Path("/proc", number) for number in done.stdout.split()]
+    deadline = time.monotonic() + 30
+    while any(reader.is_dir() for reader in readers):  # PyTorch's readers look for their parent every 5 s
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    assert len(readers) == 2
+
+
+def test_an_error_of_the_data_is_raised_as_it_is():
+    def fail():
+        raise RuntimeError("something else")
+
+    with pytest.raises(RuntimeError, match="something else"):
+        numbers(loader(Numbers(3, fail)))
+
+
+def test_waiting_outside_the_main_thread():
+    found = []
+
+    def read():
+        try:
+            found.append(numbers(loader(Numbers(9, kill))))
+        except Unfinished as error:
+            found.append(str(error))
+
+    thread = threading.Thread(target=read)
+    thread.start()
+    thread.join(30)
+    assert "was killed (SIGKILL)" in found[0]
