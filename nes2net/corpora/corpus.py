@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from numpy.typing import NDArray
 
 from nes2net.audio.crop import ASVSPOOF_SAMPLES
-from nes2net.corpora.protocol import WHOLE, canonical_phase, check_split, corpus_root
+from nes2net.corpora.protocol import WHOLE, canonical_phase
 from nes2net.corpora.trial import BONAFIDE, SPOOF, Trial, trials_digest
 from nes2net.errors import InputError
 from nes2net.metrics.dcf import ASVSPOOF5_COSTS
@@ -169,13 +169,6 @@ class Corpus:
     def accepted_splits(self) -> tuple[str, ...]:
         """The parts that may be asked for."""
         return (*self.splits, WHOLE) if self.user_defined else self.splits
-
-    def read_split(self, root: str | Path, split: str, protocols: str | Path | None) -> list[Trial]:
-        """The trials of the protocol of ``split``, as most corpora define :attr:`trials`."""
-        check_split(split, self.splits, self.title)
-        corpus_root(root)
-        path = self.find_protocol(root, split, protocols)
-        return self.read_protocol(path, split, self.find_audio(root, split))
 
     def labelled_counts(self, phase: str) -> Counts | None:
         """The official numbers of labelled trials of ``phase``; None if they are not known."""

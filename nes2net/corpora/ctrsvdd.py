@@ -13,7 +13,7 @@ also the source set ``acesinger``.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from numpy.typing import NDArray
@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from nes2net.audio.crop import IN_THE_WILD_SAMPLES
 from nes2net.corpora import protocol as files
 from nes2net.corpora.corpus import Corpus, Counts, OfficialRow
+from nes2net.corpora.layout import Columns, Layout, Part
 from nes2net.corpora.trial import BONAFIDE, SPOOF, Trial
 from nes2net.errors import InputError
 from nes2net.metrics.tables import CTRSVDD_DCF, ctrsvdd_rows
@@ -29,14 +30,30 @@ _BONAFIDE = (
     "the recordings of Oniku Kurumi, Ofuton P, Kiritan and JVS-MuSiC are not in the archives: get them from their owners and cut "
     "them with segment.py of https://github.com/SVDDChallenge/CtrSVDD_Utils"
 )
-_LABELS = {"bonafide": BONAFIDE, "deepfake": SPOOF}
-_PROTOCOLS = {
-    "train": ("train.txt",),
-    "dev": ("dev.txt",),
-    "eval": ("test.txt", "test_labels.txt", "test_set.txt", "eval.txt"),
-}
 _PARTS = {"source": "source {} (with A14)", "subset": "all without {}", "attack": "attack {} (without acesinger)"}
-_AUDIO = {"train": ("train_set", "train"), "dev": ("dev_set", "dev"), "eval": ("test_set", "test", "eval_set", "eval")}
+
+
+def _part(protocols: Sequence[str], audio: Sequence[str]) -> Part:
+    # Archives unpacked into a folder of their own name give train_set/train_set.
+    folders = [place for folder in audio for place in (f"{folder}/{folder}", folder)]
+    return Part(protocols, folders, (".", *audio), f"give the folder that holds {audio[0]}")
+
+
+LAYOUT = Layout(
+    title="CtrSVDD",
+    columns=Columns(
+        "source set, singer, utterance, -, attack, label",
+        labels={"bonafide": BONAFIDE, "deepfake": SPOOF},
+        fields={"source set": "source", "singer": "speaker"},
+    ),
+    parts={
+        "train": _part(["train.txt"], ["train_set", "train"]),
+        "dev": _part(["dev.txt"], ["dev_set", "dev"]),
+        "eval": _part(
+            ["test.txt", "test_labels.txt", "test_set.txt", "eval.txt"], ["test_set", "test", "eval_set", "eval"]
+        ),
+    },
+)
 
 
 def trials(root: str | Path, split: str, *, protocols: str | Path | None = None) -> list[Trial]:
@@ -55,15 +72,14 @@ def trials(root: str | Path, split: str, *, protocols: str | Path | None = None)
         InputError: if the split is unknown, a folder or the protocol is missing, or a line of the
             protocol is malformed.
     """
-    split = files.known_split(split, CORPUS.splits, CORPUS.title)
-    files.corpus_root(root)
-    try:
-        path = find_protocol(root, split, protocols)
-    except files.NotFound:
-        if split != "eval":
-            raise
-        return _unlabelled(find_audio(root, split))
-    return read_protocol(path, split, find_audio(root, split))
+    split = files.known_split(split, tuple(LAYOUT.parts), LAYOUT.title)
+    if split == "eval":
+        files.corpus_root(root)
+        try:
+            LAYOUT.find_protocol(root, split, protocols)
+        except files.NotFound:
+            return _unlabelled(LAYOUT.find_audio(root, split))
+    return LAYOUT.trials(root, split, protocols=protocols)
 
 
 def keys(path: str | Path, phase: str | None = None) -> list[Trial]:
@@ -77,8 +93,7 @@ def keys(path: str | Path, phase: str | None = None) -> list[Trial]:
         InputError: if the phase is unknown, no protocol is there (the message names every path
             tried), or a line is malformed.
     """
-    phase = None if phase is None else files.canonical_phase(phase)
-    return files.keys_of_splits(path, phase, CORPUS.title, _PROTOCOLS, find_protocol, read_protocol)
+    return LAYOUT.keys(path, None if phase is None else files.canonical_phase(phase))
 
 
 def official_table(trials: Sequence[Trial], scores: NDArray) -> list[OfficialRow]:
@@ -98,44 +113,6 @@ def official_table(trials: Sequence[Trial], scores: NDArray) -> list[OfficialRow
     ]
 
 
-def find_protocol(root: str | Path, split: str, protocols: str | Path | None = None) -> Path:
-    """The protocol of ``split``, or :class:`~nes2net.corpora.protocol.NotFound`."""
-    split = files.known_split(split, CORPUS.splits, CORPUS.title)
-    return files.first_protocol(root, protocols, (".", *_AUDIO[split]), _PROTOCOLS[split], f"CtrSVDD {split}")
-
-
-def find_audio(root: str | Path, split: str) -> Path:
-    """The folder with the audio of ``split``, or :class:`~nes2net.corpora.protocol.NotFound`."""
-    split = files.known_split(split, CORPUS.splits, CORPUS.title)
-    # Archives unpacked into a folder of their own name give train_set/train_set.
-    folders = [Path(root) / outer / inner for outer in _AUDIO[split] for inner in (outer, ".")]
-    return files.first_folder(
-        folders,
-        what=f"audio of CtrSVDD {split}",
-        remedy=f"give the folder that holds {_AUDIO[split][0]}",
-    )
-
-
-def read_protocol(path: Path, split: str | None, audio: Path | None = None) -> list[Trial]:
-    """The trials of a protocol. :class:`InputError` names the file and line that is malformed."""
-    return files.checked_trials(_read_lines(path, split, audio), path)
-
-
-def _read_lines(path: Path, split: str | None, audio: Path | None) -> Iterator[Trial]:
-    for line, (source, singer, utterance, _, attack, label) in files.read_rows(
-        path, 6, "source set, singer, utterance, -, attack, label"
-    ):
-        yield Trial(
-            id=files.checked_id(utterance, path, line),
-            path=files.audio_path(audio, utterance),
-            label=files.checked_word(label, _LABELS, "label", path, line),
-            speaker=files.or_none(singer),
-            attack=files.or_none(attack),
-            source=files.or_none(source),
-            phase=split,
-        )
-
-
 def _unlabelled(audio: Path) -> list[Trial]:
     names = sorted(name for name in os.listdir(audio) if name.endswith(".flac") and not name.startswith("."))
     if not names:
@@ -144,12 +121,7 @@ def _unlabelled(audio: Path) -> list[Trial]:
 
 
 CORPUS = Corpus(
-    title="CtrSVDD",
-    trials=trials,
-    keys=keys,
-    find_protocol=find_protocol,
-    find_audio=find_audio,
-    read_protocol=read_protocol,
+    **LAYOUT.functions | {"trials": trials, "keys": keys},
     official_table=official_table,
     test_samples=IN_THE_WILD_SAMPLES,
     eer_method="sklearn",

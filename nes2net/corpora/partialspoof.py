@@ -19,14 +19,13 @@ from numpy.typing import NDArray
 from nes2net.corpora import asvspoof2019_la
 from nes2net.corpora import protocol as files
 from nes2net.corpora.corpus import Corpus, Counts
+from nes2net.corpora.layout import Layout, Part
 from nes2net.corpora.npy_dictionary import read_npy_dictionary
-from nes2net.corpora.trial import Trial
 from nes2net.errors import InputError
 
 #: Lengths of the labelled segments, in ms.
 RESOLUTIONS = (10, 20, 40, 80, 160, 320, 640)
 
-_PROTOCOLS = {split: (f"PartialSpoof.LA.cm.{split}.trl.txt",) for split in ("train", "dev", "eval")}
 _INNER = "PartialSpoof_LA_cm_protocols"
 _PROTOCOL_FOLDERS = (
     f"database/protocols/{_INNER}",
@@ -38,35 +37,19 @@ _PROTOCOL_FOLDERS = (
 )
 
 
-def trials(root: str | Path, split: str, *, protocols: str | Path | None = None) -> list[Trial]:
-    """The labelled trials of ``split`` in the order of the protocol, with the paths of their audio.
-
-    No audio file is touched.
-
-    Args:
-        root: The folder that holds ``database``, or that folder itself.
-        split: ``"train"``, ``"dev"`` or ``"eval"``.
-        protocols: The folder of the protocols, if it is not in its place in ``root``.
-
-    Raises:
-        InputError: if the split is unknown, a folder or the protocol is missing, or a line of the
-            protocol is malformed.
-    """
-    return CORPUS.read_split(root, split, protocols)
-
-
-def keys(path: str | Path, phase: str | None = None) -> list[Trial]:
-    """The labelled trials without audio, for evaluation.
-
-    Args:
-        path: A protocol file, or the folder of the corpus or of its protocols.
-        phase: ``"train"``, ``"dev"`` or ``"eval"``; None for all of which there is a protocol.
-
-    Raises:
-        InputError: if the phase is unknown, no protocol is there (the message names every path
-            tried), or a line is malformed.
-    """
-    return files.keys_of_splits(path, phase, CORPUS.title, _PROTOCOLS, find_protocol, read_protocol)
+LAYOUT = Layout(
+    title="PartialSpoof",
+    columns=asvspoof2019_la.LAYOUT.columns,
+    parts={
+        split: Part(
+            protocols=(f"PartialSpoof.LA.cm.{split}.trl.txt",),
+            folders=_PROTOCOL_FOLDERS,
+            audio=(f"database/{split}/con_wav", f"{split}/con_wav"),
+        )
+        for split in ("train", "dev", "eval")
+    },
+    suffix=".wav",
+)
 
 
 def segment_labels(path: str | Path, split: str, resolution: int = 20) -> dict[str, NDArray[np.uint8]]:
@@ -103,34 +86,8 @@ def segment_labels(path: str | Path, split: str, resolution: int = 20) -> dict[s
     return labels
 
 
-def find_protocol(root: str | Path, split: str, protocols: str | Path | None = None) -> Path:
-    """The protocol of ``split``, or :class:`~nes2net.corpora.protocol.NotFound`."""
-    split = files.known_split(split, CORPUS.splits, CORPUS.title)
-    return files.first_protocol(root, protocols, _PROTOCOL_FOLDERS, _PROTOCOLS[split], f"PartialSpoof {split}")
-
-
-def find_audio(root: str | Path, split: str) -> Path:
-    """The folder with the audio of ``split``, or :class:`~nes2net.corpora.protocol.NotFound`."""
-    split = files.known_split(split, CORPUS.splits, CORPUS.title)
-    return files.first_folder(
-        [Path(root) / inner / split / "con_wav" for inner in ("database", ".")],
-        what=f"audio of PartialSpoof {split}",
-        remedy=f"give the folder that holds database/{split}/con_wav",
-    )
-
-
-def read_protocol(path: Path, split: str | None, audio: Path | None = None) -> list[Trial]:
-    """The trials of a protocol. :class:`InputError` names the file and line that is malformed."""
-    return asvspoof2019_la.read_protocol(path, split, audio, suffix=".wav")
-
-
 CORPUS = Corpus(
-    title="PartialSpoof",
-    trials=trials,
-    keys=keys,
-    find_protocol=find_protocol,
-    find_audio=find_audio,
-    read_protocol=read_protocol,
+    **LAYOUT.functions,
     # As many utterances as ASVspoof 2019 LA, from which the corpus was made.
     counts={
         "train": Counts(25380, 2580, 22800, {"attack": {"CON": 22800}}),
@@ -142,3 +99,5 @@ CORPUS = Corpus(
         "protocol": "the archive of the protocols from https://zenodo.org/records/5766198",
     },
 )
+
+trials, keys = CORPUS.trials, CORPUS.keys

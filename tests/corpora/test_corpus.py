@@ -119,16 +119,16 @@ def test_unknown_split_and_phase(tmp_path, corpus):
 @pytest.mark.parametrize("find", ["find_protocol", "find_audio"])
 def test_test_is_another_name_of_eval(tmp_path, module, find):
     with pytest.raises(NotFound, match="eval not found"):
-        getattr(module, find)(tmp_path, "test")
+        getattr(module.CORPUS, find)(tmp_path, "test")
     with pytest.raises(InputError, match="has no split 'progress'"):
-        getattr(module, find)(tmp_path, "progress")
+        getattr(module.CORPUS, find)(tmp_path, "progress")
 
 
 def test_protocols_in_other_folders_and_missing_fields(tmp_path):
     meta = write(tmp_path / "labels" / "meta.csv", "file,speaker,label\n0.wav,-,spoof\n1.wav,A,bona-fide\n")
-    found = in_the_wild.read_protocol(meta, "eval", tmp_path)
+    found = in_the_wild.CORPUS.read_protocol(meta, "eval", tmp_path)
     assert [(t.path, t.speaker) for t in found] == [(tmp_path / "0.wav", None), (tmp_path / "1.wav", "A")]
-    assert in_the_wild.find_protocol(tmp_path, "eval", tmp_path / "labels") == meta
+    assert in_the_wild.CORPUS.find_protocol(tmp_path, "eval", tmp_path / "labels") == meta
     write(tmp_path / "ASVspoof2019.LA.cm.dev.trl.txt", "LA_1 LA_D_1 - - bonafide\n")
     assert [t.id for t in asvspoof2019_la.keys(tmp_path)] == ["LA_D_1"]
 

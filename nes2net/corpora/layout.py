@@ -1,0 +1,164 @@
+"""The layout of a corpus, declared: where its files lie, what the columns of its lists hold.
+
+The methods of a :class:`Layout` are the functions of a :class:`~nes2net.corpora.corpus.Corpus`::
+
+    CORPUS = Corpus(**LAYOUT.functions, counts=...)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from nes2net.corpora import protocol as files
+from nes2net.corpora.trial import Trial
+from nes2net.errors import InputError
+
+
+@dataclass(frozen=True)
+class Columns:
+    """The columns of a list without header, separated by white space."""
+
+    names: str
+    """The names, separated by ``, ``. ``utterance`` is the id of a trial; ``-`` is not read."""
+    labels: Mapping[str, str] = field(default_factory=lambda: files.ASVSPOOF_LABELS)
+    """Word in the column ``label`` → our label."""
+    phases: Mapping[str, str] = field(default_factory=dict)
+    """Word in the column ``phase`` → our phase."""
+    fields: Mapping[str, str] = field(default_factory=dict)
+    """Column → field of :class:`~nes2net.corpora.trial.Trial`, if their names differ."""
+    words: Mapping[str, Mapping[str, str | None]] = field(default_factory=dict)
+    """Field → word → its value, if it is not the word itself; ``-`` is None."""
+
+    def read(self, path: Path, phase: str | None, audio: Path | None, suffix: str) -> Iterator[Trial]:
+        """The trials of ``path``, of ``phase`` unless a column tells it."""
+        columns = self.names.split(", ")
+        fields = [self.fields.get(column, column) for column in columns]
+        further = [(i, name, self.words.get(name, {})) for i, name in enumerate(fields) if name not in _CHECKED]
+        utterance = fields.index("utterance")
+        label, of_phase = (fields.index(name) if name in fields else None for name in ("label", "phase"))
+        for line, row in files.read_rows(path, len(columns), self.names):
+            id = files.checked_id(row[utterance], path, line)
+            values: dict[str, Any] = {
+                name: words[row[i]] if row[i] in words else files.or_none(row[i]) for i, name, words in further
+            }
+            if label is not None:
+                values["label"] = files.checked_word(row[label], self.labels, "label", path, line)
+            if of_phase is not None:
+                phase = files.checked_word(row[of_phase], self.phases, "phase", path, line)
+            yield Trial(id, files.audio_path(audio, id, suffix), phase=phase, **values)
+
+
+_CHECKED = ("utterance", "label", "phase", "-")
+
+
+@dataclass(frozen=True)
+class Part:
+    """Where the files of a split are, in the order in which the places are tried."""
+
+    protocols: Sequence[str]
+    """Names of the protocol."""
+    audio: Sequence[str]
+    """Folders of the audio, below the root."""
+    folders: Sequence[str] = (".",)
+    """Folders of the protocol, below the root or the folder of the protocols."""
+    remedy: str = ""
+    """What to do without audio; by default, give the folder that holds the first of ``audio``."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layout:
+    """Where the files of a corpus are and how they are read.
+
+    Methods raise as the functions of a :class:`~nes2net.corpora.corpus.Corpus` do. They touch no
+    audio file.
+    """
+
+    title: str
+    parts: Mapping[str, Part]
+    """Split → its files."""
+    columns: Columns
+    """The columns of the protocols."""
+    suffix: str = ".flac"
+    """Suffix of the audio files."""
+    key: Columns | None = None
+    """The columns of the key; None if the protocols hold the labels."""
+    key_files: Sequence[str] = ()
+    """Where the key may be, below the folder of keys."""
+
+    @property
+    def functions(self) -> dict[str, Any]:
+        """Title, splits and functions, as arguments of :class:`~nes2net.corpora.corpus.Corpus`."""
+        names = ("title", "trials", "keys", "find_protocol", "find_audio", "read_protocol")
+        functions = {name: getattr(self, name) for name in names}
+        return functions | {"splits": tuple(self.parts), "find_key": self.find_key if self.key else None}
+
+    def trials(self, root: str | Path, split: str = "eval", *, protocols: str | Path | None = None) -> list[Trial]:
+        """The trials of ``split`` in the order of the protocol, with the paths of their audio.
+
+        Args:
+            root: The folder of the corpus.
+            protocols: The folder of the protocols; ``root`` is searched after it.
+        """
+        files.check_split(split, tuple(self.parts), self.title)
+        files.corpus_root(root)
+        path = self.find_protocol(root, split, protocols)
+        return self.read_protocol(path, split, self.find_audio(root, split))
+
+    def keys(self, path: str | Path, phase: str | None = None) -> list[Trial]:
+        """The labelled trials of ``phase`` without audio, for evaluation.
+
+        Args:
+            path: A key or protocol, or a folder in which it is sought.
+            phase: None for all phases, or all splits of which there is a protocol.
+        """
+        if self.key is None:
+            names = {split: part.protocols for split, part in self.parts.items()}
+            return files.keys_of_splits(path, phase, self.title, names, self.find_protocol, self.read_protocol)
+        self.check_phase(phase)
+        path = self.find_key(path)
+        labelled = self.key.read(path, None, None, self.suffix)
+        return files.select_phase(files.checked_trials(labelled, path), phase)
+
+    def check_phase(self, phase: str | None) -> None:
+        """Raise :class:`InputError` if the key has no ``phase``."""
+        known = self.key.phases if self.key else {}
+        if phase is not None and phase not in known:
+            phases = dict.fromkeys(known.values())
+            raise InputError(f"{self.title} has no phase '{phase}'; it has {', '.join(phases)}")
+
+    def find_protocol(self, root: str | Path, split: str = "eval", protocols: str | Path | None = None) -> Path:
+        """The protocol of ``split``, or :class:`~nes2net.corpora.protocol.NotFound`."""
+        part, what = self._part(split)
+        return files.first_protocol(root, protocols, part.folders, part.protocols, what)
+
+    def find_audio(self, root: str | Path, split: str = "eval") -> Path:
+        """The folder of the audio of ``split``, or :class:`~nes2net.corpora.protocol.NotFound`."""
+        part, what = self._part(split)
+        return files.first_folder(
+            [Path(root) / folder for folder in part.audio],
+            what=f"audio of {what}",
+            remedy=part.remedy or f"give the folder that holds {part.audio[0]}",
+        )
+
+    def _part(self, split: str) -> tuple[Part, str]:
+        split = files.known_split(split, tuple(self.parts), self.title)
+        return self.parts[split], f"{self.title} {split}" if len(self.parts) > 1 else self.title
+
+    def read_protocol(self, path: Path, split: str | None = None, audio: Path | None = None) -> list[Trial]:
+        """The trials of a protocol. :class:`InputError` names the file and line that is malformed."""
+        phase = None if self.key else split
+        return files.checked_trials(self.columns.read(path, phase, audio, self.suffix), path)
+
+    def find_key(self, path: str | Path) -> Path:
+        """The key, or :class:`~nes2net.corpora.protocol.NotFound`."""
+        path = Path(path)
+        if path.is_file():
+            return path
+        return files.first_file(
+            [path / file for file in self.key_files],
+            what=f"key of {self.title}",
+            remedy=f"give the folder of keys that holds {self.key_files[0]}",
+        )
