@@ -47,7 +47,7 @@ def _evaluate(args: argparse.Namespace) -> int:
     for path in filter(None, (args.html, args.json)):
         if Path(path).resolve() in {Path(scores).resolve() for scores in args.scores}:
             raise InputError(f"{path} is one of the score files; name another file to write")
-        check_writable(path)
+        check_writable(path, stream=True)
     report = evaluate_systems(
         args.corpus,
         args.scores,

@@ -199,7 +199,9 @@ def _read_list(path: Path, audio: Path) -> Iterator[Trial]:
     header = [name.strip().lower() for name in first]
     file_column = next((header.index(name) for name in _PATH_COLUMNS if name in header), None)
     if file_column is None:
-        raise InputError(f"{path}, line {line}: expected a column 'path' (and 'label'), found {shown(','.join(header))}")
+        raise InputError(
+            f"{path}, line {line}: expected a column 'path' (and 'label'), found {shown(','.join(header))}"
+        )
     split_columns = [name for name in _SPLIT_COLUMNS if name in header]
     if "extra" in header or len(split_columns) > 1:
         wrong = (

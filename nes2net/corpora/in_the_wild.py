@@ -103,7 +103,9 @@ def _read_meta(path: Path, audio: Path | None) -> Iterator[Trial]:
     line, header = next(rows, (1, []))
     missing = {"file", "speaker", "label"} - set(header)
     if missing:
-        raise InputError(f"{path}, line {line}: expected the columns file,speaker,label, found {shown(','.join(header))}")
+        raise InputError(
+            f"{path}, line {line}: expected the columns file,speaker,label, found {shown(','.join(header))}"
+        )
     file, speaker, label = (header.index(name) for name in ("file", "speaker", "label"))
     for line, row in rows:
         if len(row) != len(header):

@@ -23,6 +23,7 @@ from tqdm import tqdm
 from nes2net.audio.read import SAMPLE_RATE
 from nes2net.corpora.trial import Trial
 from nes2net.errors import InputError, worded
+from nes2net.machine.files import check_no_device
 from nes2net.machine.locks import exclusive_lock
 from nes2net.machine.processes import Processes, joined
 from nes2net.scoring.batches import (
@@ -135,9 +136,9 @@ def score_trials(
         about: plain data for ``{out}.json``, such as the corpus, the checkpoint and its recipe.
 
     Raises:
-        InputError: if ``out`` belongs to another run, or another run is writing it; if there are no
-            trials, or a score file cannot hold an id; if no trial could be scored; if an argument
-            is out of its range; or if the disk is full.
+        InputError: if ``out`` is a folder or a device, belongs to another run, or another run is
+            writing it; if there are no trials, or a score file cannot hold an id; if no trial could
+            be scored; if an argument is out of its range; or if the disk is full.
     """
     out = Path(out)
     if not trials:
@@ -145,6 +146,7 @@ def score_trials(
     check_ids(trial.id for trial in trials)
     if out.is_dir():
         raise InputError(f"{out} is a folder: name a file in it for the scores")
+    check_no_device(out)
     if batch_size is not None and batch_size < 1:
         raise InputError(f"`batch_size` is at least 1, not {batch_size}")
     reader = WaveformReader.of(scorer, num_samples)

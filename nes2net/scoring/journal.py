@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from nes2net.errors import InputError
-from nes2net.machine.files import replacing
+from nes2net.machine.files import json_text, replacing
 from nes2net.scoring.score_file import lines, parse_line
 
 
@@ -112,7 +112,7 @@ def write_finished(out: Path, scores: Mapping[str, float], record_path: Path, re
     with replacing(out, durable=True) as scores_file, replacing(record_path, durable=True) as record_of_them:
         with open(scores_file, "w", encoding="utf-8", newline="\n") as file:
             file.writelines(lines(scores.items()))
-        record_of_them.write_text(json.dumps(record, indent=1), encoding="utf-8")
+        record_of_them.write_text(json_text(record, indent=1), encoding="utf-8")
         out.unlink(missing_ok=True)  # so that old scores never have the new record beside them
     remove_journals(out)
     left = re.compile(rf"\.({re.escape(out.name)}|{re.escape(record_path.name)})\.\d+\.tmp")
