@@ -9,6 +9,7 @@ from pathlib import Path
 from nes2net.cli.entry import add_resamples, subcommand
 from nes2net.errors import InputError
 from nes2net.machine.files import check_writable
+from nes2net.machine.terminal import printable
 from nes2net.registry import corpora
 
 
@@ -58,7 +59,7 @@ def _evaluate(args: argparse.Namespace) -> int:
         num_resamples=args.num_resamples,
         seed=args.seed,
     )
-    print(report.text())
+    print(printable(report.text()))
     if args.html or args.json:
         from nes2net.evaluation.page import write_report
 

@@ -14,8 +14,10 @@ from typing import Any
 import torch
 
 from nes2net import __version__
+from nes2net.corpora.protocol import MOST_BYTES
 from nes2net.corpora.trial import Trial, trials_digest
 from nes2net.errors import InputError
+from nes2net.machine.files import read_bounded
 from nes2net.machine.processors import processor_name
 from nes2net.scoring.scorer import Scorer
 
@@ -65,8 +67,8 @@ def plain(about: Mapping[str, Any]) -> dict[str, Any]:
 def read_record(path: Path) -> dict[str, Any]:
     """Read a record; empty if the file is missing or holds something else."""
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        record = json.loads(read_bounded(path, MOST_BYTES))
+    except (ValueError, RecursionError):  # InputError is a ValueError
         return {}
     return record if isinstance(record, dict) else {}
 
