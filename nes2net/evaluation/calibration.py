@@ -23,6 +23,7 @@ from scipy.special import expit
 from nes2net import metrics
 from nes2net.errors import InputError, shown
 from nes2net.machine.files import json_text, read_bounded, write_output
+from nes2net.machine.terminal import printable
 
 _FORMAT = "nes2net linear calibration"
 _SAVED = "a file that calibrate or fuse saved"
@@ -76,7 +77,8 @@ class LinearCalibration:
         Raises:
             InputError: if the file cannot be written.
         """
-        text = json_text({"format": _FORMAT, **asdict(self)}, indent=1, ensure_ascii=False)
+        named = {"systems": [printable(name) for name in self.systems]}  # file names need not be UTF-8
+        text = json_text({"format": _FORMAT, **asdict(self), **named}, indent=1, ensure_ascii=False)
         write_output(path, f"{text}\n")
 
 

@@ -190,9 +190,11 @@ def read_bounded(path: str | Path, most: int, kind: str = "a file") -> bytes:
     chunks: list[bytes] = []
     left = most + 1
     try:
-        is_pipe = stat.S_ISFIFO(os.stat(path).st_mode)
-        if is_pipe and not os.path.realpath(path).startswith(("/proc/", "/dev/fd/")):
+        status = os.stat(path)
+        if stat.S_ISFIFO(status.st_mode) and not os.path.realpath(path).startswith(("/proc/", "/dev/fd/")):
             raise InputError(f"{path}: is a named pipe; {wanted}, or /dev/stdin")
+        if status.st_size > most:
+            left = 0
         with open(path, "rb", buffering=0) as file:
             while left > 0 and (chunk := file.read(min(left, _CHUNK))):
                 chunks.append(chunk)

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 _CONTROLS = {*range(0x20), *range(0x7F, 0xA0)} - {ord("\n")}
 _ESCAPES = {code: f"\\u{code:04x}" for code in _CONTROLS}
 
+
 def table_line(cells: Sequence[str], widths: Sequence[int], align: str = "lr", gap: int = 2) -> str:
     """Pad ``cells`` to columns and join them, without spaces at the end.
 
