@@ -207,26 +207,17 @@ def checked_word(word: str, known: Mapping[str, str] | Sequence[str], what: str,
     return known[word] if isinstance(known, Mapping) else word
 
 
-def plain_float(number: str) -> float:
-    """``number`` as a float, if it is written in ASCII and without Python's ``_`` between digits.
-
-    Raises:
-        ValueError: if it is anything else.
-
-    >>> plain_float("-2e-3"), plain_float("nan")
-    (-0.002, nan)
-    """
-    if "_" in number or not number.isascii():
-        raise ValueError("not a plain number")
-    return float(number)
-
-
 def checked_float(number: str, path: Path, line: int) -> float:
-    """``number`` by :func:`plain_float`; :class:`InputError` with file and line if it is none."""
+    """``number`` as a float, written in ASCII and without Python's ``_`` between digits.
+
+    :class:`InputError` with file and line if it is anything else.
+    """
     try:
-        return plain_float(number)
+        if number.isascii() and "_" not in number:
+            return float(number)
     except ValueError:
-        raise InputError(f"{path}, line {line}: expected a number as score, found {shown(number)}") from None
+        pass
+    raise InputError(f"{path}, line {line}: expected a number as score, found {shown(number)}")
 
 
 def or_none(field: str, *nothing: str) -> str | None:

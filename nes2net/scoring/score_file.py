@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from nes2net.corpora.protocol import checked_float, plain_float, read_rows
+from nes2net.corpora.protocol import checked_float, read_rows
 from nes2net.errors import InputError, shown
 from nes2net.machine.files import write_output
 
@@ -67,7 +67,7 @@ def parse_line(line: str) -> tuple[str, float]:
     ('LA_E_1000147', 0.3333333333333333)
     """
     id, score = line.split()
-    return id, plain_float(score)
+    return id, float(score)
 
 
 def check_ids(ids: Iterable[str]) -> None:
