@@ -11,6 +11,9 @@ A list is a CSV file (tab-separated if its name ends in ``.tsv``) with a header 
 any other name     kept in ``extra`` of the trial; no column may itself be called ``extra``
 ================== ============================================================================
 
+A list is trusted to say where files lie: absolute paths and ``..`` are allowed. The files are only
+decoded as audio.
+
 Accepted layouts:
 
 ======================= ============================================================================

@@ -14,7 +14,7 @@ from contextvars import ContextVar
 from pathlib import Path
 
 from nes2net.corpora.trial import BONAFIDE, SPOOF, Trial
-from nes2net.errors import InputError, listed, shown
+from nes2net.errors import InputError, listed, one_line, shown
 from nes2net.machine.files import read_bounded
 
 #: The whole of a corpus, asked for like one of its parts.
@@ -35,6 +35,8 @@ class NotFound(InputError):
 
     def __init__(self, message: str, tried: Sequence[Path] = ()) -> None:
         super().__init__(message)
+        # Each place is named, however many there are.
+        self.args = (" ".join(map(one_line, message.split(" "))),)
         self.tried = list(tried)
 
 

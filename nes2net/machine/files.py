@@ -1,4 +1,4 @@
-"""Files that appear complete or not at all, outputs that may be streams, and reading within limits."""
+"""Files read within limits, and written whole or not at all."""
 
 from __future__ import annotations
 

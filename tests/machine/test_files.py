@@ -1,4 +1,4 @@
-"""Files that appear complete or not at all."""
+"""Files read within limits, and written whole or not at all, or through a device or a pipe."""
 
 import json
 import os
