@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-_CONTROLS = {*range(0x20), *range(0x7F, 0xA0)} - {ord("\n")}
+_CONTROLS = {*range(0x20), *range(0x7F, 0xA0)} - {ord("\n"), ord("\t")}
 _ESCAPES = {code: f"\\u{code:04x}" for code in _CONTROLS}
 
 
@@ -58,7 +58,7 @@ def markdown_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 def printable(text: object) -> str:
     r"""Escape what a terminal obeys, and the bytes of a file name that are no UTF-8, as ``\udcff``.
 
-    Ends of lines stay. The escapes are those of JSON.
+    Ends of lines and tabs stay. The escapes are those of JSON.
 
     >>> printable(b"take\xff.wav".decode("utf-8", "surrogateescape")), printable("\x1b[2J")
     ('take\\udcff.wav', '\\u001b[2J')

@@ -26,6 +26,7 @@ from nes2net.errors import InputError, worded
 from nes2net.machine.files import check_no_device
 from nes2net.machine.locks import exclusive_lock
 from nes2net.machine.processes import Processes, joined
+from nes2net.machine.terminal import printable
 from nes2net.scoring.batches import (
     Group,
     ReadBatch,
@@ -146,7 +147,8 @@ def score_trials(
     check_ids(trial.id for trial in trials)
     if out.is_dir():
         raise InputError(f"{out} is a folder: name a file in it for the scores")
-    check_no_device(out)
+    for written in (out, ScoringResult(out, len(trials)).record_path):
+        check_no_device(written)
     if batch_size is not None and batch_size < 1:
         raise InputError(f"`batch_size` is at least 1, not {batch_size}")
     reader = WaveformReader.of(scorer, num_samples)
@@ -361,7 +363,7 @@ def _collect(
                 if on_error == "raise":
                     raise InputError(f"{id}: {reason}")
                 if processes.rank == 0:
-                    tqdm.write(worded(f"left out: {id}: {reason}"), file=sys.stderr)
+                    tqdm.write(printable(worded(f"left out: {id}: {reason}")), file=sys.stderr)
             scores |= batch.scores
             failures |= batch.failures
             num_samples += batch.num_samples

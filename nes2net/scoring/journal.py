@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from nes2net.errors import InputError
-from nes2net.machine.files import json_text, replacing
+from nes2net.machine.files import check_no_device, json_text, replacing
 from nes2net.scoring.score_file import lines, parse_line
 
 
@@ -127,6 +127,7 @@ def read_journals(out: Path, run: Mapping[str, Any]) -> Journalled | None:
     failures: dict[str, str] = {}
     header = json.dumps(run) + "\n"
     for path in journals(out):
+        check_no_device(path)  # reading a pipe might wait for ever
         with open(path, encoding="utf-8", errors="replace", newline="\n") as file:
             if not header.startswith(file.readline()):  # a run that was killed at once left the beginning of it
                 return None

@@ -70,7 +70,7 @@ def test_a_command_replaces_no_pipe_or_device(spectral_detector, tmp_path, monke
     spectral_detector.save("detector.pth")
     Path("list.csv").write_text("path,label\n" + "".join(f"{n},{('real', 'fake')[n % 2]}\n" for n in range(8)))
     Path("s.txt").write_text("".join(f"{n} {n % 3}\n" for n in range(8)))
-    for name in ("out", "out.pth", "out.onnx", "out.png"):
+    for name in ("out", "out.pth", "out.onnx", "out.png", "a.json", "b.partial"):
         os.mkfifo(name)
     before = {path: path.stat().st_ino for path in tmp_path.iterdir()}
     for command in (
@@ -79,6 +79,8 @@ def test_a_command_replaces_no_pipe_or_device(spectral_detector, tmp_path, monke
         "export detector.pth --to onnx --out out.onnx --overwrite",
         "score generic list.csv --model detector.pth --out out --overwrite",
         "score generic list.csv --model detector.pth --out out",
+        "score generic list.csv --model detector.pth --out a",
+        "score generic list.csv --model detector.pth --out b",
         "predict 1.wav --model detector.pth --plot out.png",
     ):
         assert main(command.split()) == 2
