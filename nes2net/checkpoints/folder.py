@@ -13,7 +13,7 @@ from torch import Tensor
 from nes2net.checkpoints.huggingface import CONFIG_FILE, PREPROCESSOR_FILE, read_huggingface_folder
 from nes2net.checkpoints.state_dict import load_state_dict
 from nes2net.errors import InputError, first_line
-from nes2net.machine.files import replacing, write_text
+from nes2net.machine.files import replacing, write_text, writing
 from nes2net.machine.yaml_text import read_yaml_file, write_yaml
 
 #: If there is a file of the head, the weights are those of the front-end alone, under the names of
@@ -43,7 +43,7 @@ def write_tensors(tensors: dict[str, Tensor], path: Path) -> None:
 
     The tensors may be mapped from the very file that is replaced.
     """
-    with replacing(path) as temporary:
+    with writing(path), replacing(path) as temporary:
         save_file({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, temporary, metadata={"format": "pt"})
 
 

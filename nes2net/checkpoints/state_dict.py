@@ -21,7 +21,7 @@ from torch import Tensor
 from nes2net.checkpoints.torch_file import read_torch_file
 from nes2net.checkpoints.unpickling import Record
 from nes2net.errors import InputError, listed
-from nes2net.machine.files import replacing
+from nes2net.machine.files import replacing, writing
 
 _METADATA = "nes2net"
 
@@ -102,7 +102,8 @@ def save_state_dict(state_dict: Mapping[str, Tensor], path: str | Path, **record
     """
     metadata = OrderedDict(metadata_of(state_dict) or {})
     metadata[""] = {**metadata.get("", {"version": 1}), _METADATA: record}
-    save_atomically(with_metadata(state_dict, metadata), path)
+    with writing(path):
+        save_atomically(with_metadata(state_dict, metadata), path)
 
 
 def read_record(state_dict: Mapping[str, Tensor]) -> dict[str, Any]:

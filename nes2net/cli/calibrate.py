@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from nes2net.cli.entry import subcommand
 from nes2net.errors import InputError
-from nes2net.machine.terminal import table_line
+from nes2net.machine.terminal import printable, table_line
 from nes2net.registry import corpora
 
 if TYPE_CHECKING:
@@ -206,7 +206,7 @@ def _weights(calibration: LinearCalibration) -> str:
     lines = [f"  {table_line([name, f'{weight:+.6g}'], [width, 0], 'l', gap=1)}" for name, weight in named]
     if negative := [name for name, weight in zip(calibration.systems, calibration.weights) if weight < 0]:
         lines.append(f"note: the weight of {', '.join(negative)} is negative: higher scores count as spoofed")
-    return "\n".join(["weights:", *lines])
+    return printable("\n".join(["weights:", *lines]))
 
 
 def _table(rows: list[tuple[str, dict]]) -> str:

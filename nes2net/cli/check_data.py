@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from nes2net.cli.entry import INCOMPLETE, subcommand
 from nes2net.errors import listed, worded
-from nes2net.machine.terminal import text_table
+from nes2net.machine.terminal import printable, text_table
 from nes2net.registry import corpora
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def _check_data(args: argparse.Namespace) -> int:
         decode=args.audio,
         workers=args.workers,
     )
-    print(worded(report(check)))
+    print(printable(worded(report(check))))
     return 0 if check.complete else INCOMPLETE
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from nes2net.cli.entry import add_resamples, subcommand
 from nes2net.errors import InputError
 from nes2net.machine.files import check_writable
+from nes2net.machine.terminal import printable
 from nes2net.registry import corpora
 
 
@@ -47,7 +48,7 @@ def _evaluate(args: argparse.Namespace) -> int:
     for path in filter(None, (args.html, args.json)):
         if Path(path).resolve() in {Path(scores).resolve() for scores in args.scores}:
             raise InputError(f"{path} is one of the score files; name another file to write")
-        check_writable(path)
+        check_writable(path, stream=True)
     report = evaluate_systems(
         args.corpus,
         args.scores,
@@ -58,7 +59,7 @@ def _evaluate(args: argparse.Namespace) -> int:
         num_resamples=args.num_resamples,
         seed=args.seed,
     )
-    print(report.text())
+    print(printable(report.text()))
     if args.html or args.json:
         from nes2net.evaluation.page import write_report
 

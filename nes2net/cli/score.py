@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TextIO
 
 from nes2net.cli.entry import INCOMPLETE, add_architecture, add_device, add_dtype, add_workers, subcommand
 from nes2net.errors import InputError, listed
+from nes2net.machine.terminal import printable
 from nes2net.registry import corpora
 
 if TYPE_CHECKING:
@@ -126,7 +127,7 @@ def report_scoring(result: ScoringResult, file: TextIO | None = None) -> int:
     print(f"{result.scored} of {result.total} scores written to {result.path}", file=file)
     if not result.failures:
         return 0
-    names = listed(list(result.failures))
+    names = printable(listed(list(result.failures)))
     print(
         f"{len(result.failures)} files were left out: {names}; {result.record_path} says why for each", file=sys.stderr
     )

@@ -11,6 +11,9 @@ A list is a CSV file (tab-separated if its name ends in ``.tsv``) with a header 
 any other name     kept in ``extra`` of the trial; no column may itself be called ``extra``
 ================== ============================================================================
 
+A list is trusted to say where files lie: absolute paths and ``..`` are allowed. The files are only
+decoded as audio.
+
 Accepted layouts:
 
 ======================= ============================================================================
@@ -37,7 +40,7 @@ from nes2net.corpora import protocol as files
 from nes2net.corpora.corpus import Corpus
 from nes2net.corpora.protocol import WHOLE
 from nes2net.corpora.trial import BONAFIDE, SPOOF, Trial
-from nes2net.errors import InputError
+from nes2net.errors import InputError, shown
 
 _LABELS = {
     **dict.fromkeys(("bonafide", "bona-fide", "bona_fide", "bona fide", "genuine", "real", "human"), BONAFIDE),
@@ -199,7 +202,9 @@ def _read_list(path: Path, audio: Path) -> Iterator[Trial]:
     header = [name.strip().lower() for name in first]
     file_column = next((header.index(name) for name in _PATH_COLUMNS if name in header), None)
     if file_column is None:
-        raise InputError(f"{path}, line {line}: expected a column 'path' (and 'label'), found {','.join(header)!r}")
+        raise InputError(
+            f"{path}, line {line}: expected a column 'path' (and 'label'), found {shown(','.join(header))}"
+        )
     split_columns = [name for name in _SPLIT_COLUMNS if name in header]
     if "extra" in header or len(split_columns) > 1:
         wrong = (
@@ -213,7 +218,7 @@ def _read_list(path: Path, audio: Path) -> Iterator[Trial]:
     for line, row in rows:
         if len(row) != len(header) or not Path(row[file_column]).name:
             raise InputError(
-                f"{path}, line {line}: expected {len(header)} fields ({', '.join(header)}), found {len(row)}: {','.join(row)[:120]!r}"
+                f"{path}, line {line}: expected {len(header)} fields ({', '.join(header)}), found {len(row)}: {shown(','.join(row))}"
             )
         values = {name: row[column].strip() for name, column in columns.items()}
         label, split = values.pop("label", ""), "".join(values.pop(name) for name in split_columns)

@@ -18,7 +18,7 @@ from nes2net.audio.crop import IN_THE_WILD_SAMPLES
 from nes2net.corpora import protocol as files
 from nes2net.corpora.corpus import Corpus, Counts
 from nes2net.corpora.trial import BONAFIDE, SPOOF, Trial
-from nes2net.errors import InputError
+from nes2net.errors import InputError, shown
 
 _FOLDER = "release_in_the_wild"
 _LABELS = {"bona-fide": BONAFIDE, "spoof": SPOOF}
@@ -103,7 +103,9 @@ def _read_meta(path: Path, audio: Path | None) -> Iterator[Trial]:
     line, header = next(rows, (1, []))
     missing = {"file", "speaker", "label"} - set(header)
     if missing:
-        raise InputError(f"{path}, line {line}: expected the columns file,speaker,label, found {','.join(header)!r}")
+        raise InputError(
+            f"{path}, line {line}: expected the columns file,speaker,label, found {shown(','.join(header))}"
+        )
     file, speaker, label = (header.index(name) for name in ("file", "speaker", "label"))
     for line, row in rows:
         if len(row) != len(header):

@@ -18,7 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nes2net.checkpoints.guarded_pickle import GuardedUnpickler, Refused, encode_latin1
-from nes2net.errors import InputError, first_line
+from nes2net.corpora.protocol import MOST_BYTES
+from nes2net.errors import InputError, first_line, shown
+from nes2net.machine.files import read_bounded
 
 
 def read_npy_dictionary(path: str | Path) -> dict[str, NDArray]:
@@ -28,11 +30,7 @@ def read_npy_dictionary(path: str | Path) -> dict[str, NDArray]:
         InputError: if the file is missing or damaged, holds something else, or asks for anything
             but arrays.
     """
-    path = Path(path)
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}); give the path of a .npy file") from error
+    content = read_bounded(path, MOST_BYTES, "a .npy file")
     try:
         return _dictionary(io.BytesIO(content))
     except Refused as error:
@@ -49,6 +47,7 @@ def read_npy_dictionary(path: str | Path) -> dict[str, NDArray]:
 _LONGEST_SCALAR = 256
 # Characters that lists of text may be padded to, per byte of the file.
 _MOST_PADDING = 16
+_MOST_DIMENSIONS = 32
 
 
 def _dictionary(stream: io.BytesIO) -> dict[str, NDArray]:
@@ -66,6 +65,8 @@ def _dictionary(stream: io.BytesIO) -> dict[str, NDArray]:
 
 def _as_arrays(content: dict, size: int) -> dict[str, NDArray]:
     """Make arrays of what a file of ``size`` bytes holds; a shared list becomes a shared array."""
+    if not all(isinstance(name, str) for name in content):
+        raise ValueError("a name in it is no text")
     arrays: dict[int, NDArray] = {}
     padded = 0
     for value in content.values():
@@ -77,7 +78,7 @@ def _as_arrays(content: dict, size: int) -> dict[str, NDArray]:
             if padded > _MOST_PADDING * size:
                 raise ValueError("its lists would take far more memory than the file is long")
         arrays[id(value)] = _as_array(value)
-    return {str(name): arrays[id(value)] for name, value in content.items()}
+    return {name: arrays[id(value)] for name, value in content.items()}
 
 
 class _DataType:
@@ -92,7 +93,7 @@ class _DataType:
     def numpy(self) -> np.dtype:
         """Return the data type if it is of numbers, truth values or text; objects are refused."""
         if not (isinstance(self.name, str) and re.fullmatch(r"[biufSU]\d{1,6}", self.name)):
-            raise ValueError(f"it holds an array of {str(self.name)[:40]!r}")
+            raise ValueError(f"it holds an array of {shown(self.name)}")
         if self.byte_order not in ("<", ">", "|", "="):
             raise ValueError("a data type has an unknown byte order")
         return np.dtype(f"{self.byte_order}{self.name}")
@@ -122,10 +123,12 @@ class _Array:
         if not isinstance(self.dtype, _DataType) or not isinstance(self.data, (bytes, bytearray)):
             raise ValueError("an array has no data")
         dtype = self.dtype.numpy()
-        if not isinstance(self.shape, tuple) or not all(isinstance(n, int) and n >= 0 for n in self.shape):
+        if not isinstance(self.shape, tuple) or len(self.shape) > _MOST_DIMENSIONS:
+            raise ValueError("an array has an unknown shape")
+        if not all(isinstance(n, int) and 0 <= n < 1 << 63 for n in self.shape):
             raise ValueError("an array has an unknown shape")
         if math.prod(self.shape) * dtype.itemsize != len(self.data):
-            raise ValueError(f"an array of shape {self.shape} has {len(self.data)} bytes")
+            raise ValueError(f"an array of shape {shown(self.shape)} has {len(self.data)} bytes")
         return np.frombuffer(self.data, dtype).reshape(self.shape, order="F" if self.fortran else "C")
 
 
@@ -187,4 +190,4 @@ class _ArrayUnpickler(GuardedUnpickler):
         try:
             return _ALLOWED[module, name]
         except KeyError:
-            raise Refused(f"it asks for {' '.join(f'{module}.{name}'.split())[:100]}") from None
+            raise Refused(f"it asks for {f'{module}.{name}'[:100]}") from None

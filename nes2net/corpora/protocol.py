@@ -14,11 +14,20 @@ from contextvars import ContextVar
 from pathlib import Path
 
 from nes2net.corpora.trial import BONAFIDE, SPOOF, Trial
-from nes2net.errors import InputError, listed
+from nes2net.errors import InputError, listed, one_line, shown
+from nes2net.machine.files import read_bounded
 
 #: The whole of a corpus, asked for like one of its parts.
 WHOLE = "all"
 ASVSPOOF_LABELS = {"bonafide": BONAFIDE, "spoof": SPOOF}
+
+#: Limits of a list or a score file. The largest published ones, of ASVspoof 5 and of ASVspoof 2021
+#: DF, have 681,000 lines and 54 MB.
+MOST_BYTES = 256 << 20
+MOST_LINES = 5_000_000
+# Characters of a row of a CSV file, whose fields may hold the ends of lines.
+_LONGEST_ROW = 1 << 20
+_MOST_COLUMNS = 200
 
 
 class NotFound(InputError):
@@ -26,6 +35,8 @@ class NotFound(InputError):
 
     def __init__(self, message: str, tried: Sequence[Path] = ()) -> None:
         super().__init__(message)
+        # Each place is named, however many there are.
+        self.args = (" ".join(map(one_line, message.split(" "))),)
         self.tried = list(tried)
 
 
@@ -85,22 +96,32 @@ def recorded_digests() -> Iterator[dict[Path, str]]:
 
 
 def read_text(path: Path) -> str:
-    """The text of ``path`` (UTF-8, with or without a byte-order mark).
+    """The text of ``path`` (UTF-8, with or without a byte-order mark), with ``\\n`` as line ends.
 
-    :class:`InputError` if it cannot be read.
+    Raises:
+        InputError: if it cannot be read, is no text, or is longer than any list.
     """
+    text = _decoded(path)
+    return text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text
+
+
+def _decoded(path: Path) -> str:
+    content = read_bounded(path, MOST_BYTES, "a text file")
+    if (digests := _digests.get()) is not None:
+        digests[path] = hashlib.sha256(content).hexdigest()
+    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise InputError(f"{path}: is encoded as UTF-16; save it as UTF-8")
+    if content.count(b"\n") > MOST_LINES:
+        raise InputError(f"{path}: has more than {MOST_LINES:,} lines; split it")
     try:
-        content = path.read_bytes()
-        if (digests := _digests.get()) is not None:
-            digests[path] = hashlib.sha256(content).hexdigest()
         text = content.decode("utf-8-sig")
-        return text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}); give the path of a text file") from error
     except UnicodeDecodeError as error:
         raise InputError(
             f"{path}: not a text file (byte {error.start} is not UTF-8); give the unpacked text file"
         ) from error
+    if "\0" in text:
+        raise InputError(f"{path}: not a text file (it holds null bytes); give a text file in UTF-8")
+    return text
 
 
 def read_rows(path: Path, num_fields: int, fields: str) -> Iterator[tuple[int, list[str]]]:
@@ -111,41 +132,69 @@ def read_rows(path: Path, num_fields: int, fields: str) -> Iterator[tuple[int, l
     Raises:
         InputError: if a line has not ``num_fields`` fields; the message names them (``fields``).
     """
-    for number, line in enumerate(read_text(path).splitlines(), start=1):
-        row = line.split()
+    for number, line in enumerate(read_text(path).split("\n"), start=1):
+        row = line.split(None, num_fields)  # no more parts than tell that there are too many
         if len(row) == num_fields:
             yield number, row
         elif row:
             plural = "" if num_fields == 1 else "s"
             raise InputError(
-                f"{path}, line {number}: expected {num_fields} field{plural} ({fields}), found {len(row)}: {line.strip()[:120]!r}"
+                f"{path}, line {number}: expected {num_fields} field{plural} ({fields}), "
+                f"found {len(line[:_LONGEST_ROW].split())}: {shown(line[:_LONGEST_ROW].strip())}"
             )
 
 
 def read_csv(path: Path, delimiter: str = ",") -> Iterator[tuple[int, list[str]]]:
     """Number of the first line and fields of each row of ``path`` that is not blank.
 
+    The first row is the header. A field in quotation marks is taken as it is, with any ends of
+    lines in it.
+
     Raises:
-        InputError: if quotation marks do not match, or a field is far longer than any real one.
+        InputError: if two columns have one name, quotation marks do not match, or a field is far
+            longer than any real one.
     """
-    rows = csv.reader(read_text(path).splitlines(), delimiter=delimiter, strict=True)
-    line = 1
+    text = _decoded(path)
+    length = 0  # characters of the current row
+
+    def lines() -> Iterator[str]:
+        nonlocal length
+        for line in (text if "\n" in text else text.replace("\r", "\n")).split("\n"):
+            length += len(line)
+            if length > _LONGEST_ROW:
+                raise csv.Error(f"it has more than {_LONGEST_ROW:,} characters")
+            yield f"{line}\n"
+
+    rows = csv.reader(lines(), delimiter=delimiter, strict=True)
+    line, is_header = 1, True
     try:
         for row in rows:
+            if row and is_header:
+                _check_header(row, path, line)
+                is_header = False
             if row:
                 yield line, row
-            line = rows.line_num + 1
+            line, length = rows.line_num + 1, 0
     except csv.Error as error:
         raise InputError(
             f"{path}, line {line}: not a row of a CSV file ({error}); close or double its quotation marks"
         ) from error
 
 
+def _check_header(header: Sequence[str], path: Path, line: int) -> None:
+    names = Counter(name.strip().lower() for name in header)
+    twice = [name for name, count in names.items() if name and count > 1]
+    if twice:
+        raise InputError(f"{path}, line {line}: more than one column is called {shown(twice[0])}; rename or remove one")
+    if len(header) > _MOST_COLUMNS:
+        raise InputError(f"{path}, line {line}: {len(header)} columns, more than {_MOST_COLUMNS}; remove some")
+
+
 def checked_id(utterance: str, path: Path, line: int) -> str:
     """``utterance``; :class:`InputError` if a path with it would leave the corpus folder."""
     if "/" in utterance or "\\" in utterance or ".." in utterance:
         raise InputError(
-            f"{path}, line {line}: {utterance!r} cannot be an utterance id: path separators and '..' are not allowed"
+            f"{path}, line {line}: {shown(utterance)} cannot be an utterance id: path separators and '..' are not allowed"
         )
     return utterance
 
@@ -156,16 +205,21 @@ def checked_word(word: str, known: Mapping[str, str] | Sequence[str], what: str,
     :class:`InputError` if ``word`` is not in ``known``.
     """
     if word not in known:
-        raise InputError(f"{path}, line {line}: unknown {what} {word!r}; expected one of {', '.join(known)}")
+        raise InputError(f"{path}, line {line}: unknown {what} {shown(word)}; expected one of {', '.join(known)}")
     return known[word] if isinstance(known, Mapping) else word
 
 
 def checked_float(number: str, path: Path, line: int) -> float:
-    """``number`` as a float; :class:`InputError` with file and line if it is not a number."""
+    """``number`` as a float, written in ASCII and without Python's ``_`` between digits.
+
+    :class:`InputError` with file and line if it is anything else.
+    """
     try:
-        return float(number)
+        if number.isascii() and "_" not in number:
+            return float(number)
     except ValueError:
-        raise InputError(f"{path}, line {line}: expected a number as score, found {number!r}") from None
+        pass
+    raise InputError(f"{path}, line {line}: expected a number as score, found {shown(number)}")
 
 
 def or_none(field: str, *nothing: str) -> str | None:

@@ -83,7 +83,9 @@ class Trial:
 
     def get(self, name: str) -> str | None:
         """The field ``name`` or the item ``name`` of ``extra``; None if there is neither."""
-        return getattr(self, name) if name in self.__slots__ else dict(self.extra).get(name)
+        if name in self.__slots__:
+            return getattr(self, name)
+        return next((value for column, value in self.extra if column == name), None)
 
     def __reduce__(self) -> tuple:
         # Reading processes get up to 600,000 trials; a dataclass's own pickle takes twice as long.

@@ -37,6 +37,8 @@ _SPOOF_FIELDS = ("attack", "vocoder")
 _NOT_TABULATED = ("id", "path", "label", "speaker", "phase", "seed", "extra")
 # A field with more values numbers the trials, like a seed or a segment, and does not sort them.
 _MOST_VALUES = 400
+# Intervals take most of the time. No published corpus has as many rows.
+_MOST_INTERVALS = 500
 # With fewer clusters a bootstrap interval is too narrow (Cameron, Gelbach and Miller, 2008).
 _FEWEST_SPEAKERS = 10
 
@@ -76,14 +78,18 @@ class Table:
 def tables(matched: Matched, method: str = "asvspoof", *, num_resamples: int = 0, seed: int = 0) -> list[Table]:
     """Tabulate every field that sorts the trials, and every pair of :data:`CROSSED` among them.
 
-    Tables of one field have intervals. A field with a single value has no table.
+    Tables of one field have intervals, but for those beyond the first 500 rows. A field with a
+    single value has no table.
     """
     extra = dict.fromkeys(name for trial in matched.trials for name, _ in trial.extra)
-    single = []
+    single: list[Table] = []
+    left = _MOST_INTERVALS
     for name in [*(f.name for f in fields(Trial) if f.name not in _NOT_TABULATED), *extra]:
         values = {trial.get(name) for trial in matched.trials if trial.label != BONAFIDE} - {None}
         if 1 < len(values) <= _MOST_VALUES:
-            rows = breakdown(matched, name, method=method, num_resamples=num_resamples, seed=seed)
+            left -= len(values)
+            draws = num_resamples if left >= 0 else 0
+            rows = breakdown(matched, name, method=method, num_resamples=draws, seed=seed)
             single.append(Table((name,), rows))
     known = {table.fields[0] for table in single}
     pairs = [pair for pair in CROSSED if known.issuperset(pair)]

@@ -7,27 +7,33 @@ al., "Fusion of heterogeneous speaker recognition systems in the STBU submission
 
 from __future__ import annotations
 
-import json
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from pydantic import FiniteFloat, TypeAdapter
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 from scipy.optimize import minimize
 from scipy.special import expit
 
 from nes2net import metrics
-from nes2net.errors import InputError
-from nes2net.machine.files import write_text
+from nes2net.errors import InputError, shown
+from nes2net.machine.files import json_text, read_bounded, write_output
+from nes2net.machine.terminal import printable
 
 _FORMAT = "nes2net linear calibration"
+_SAVED = "a file that calibrate or fuse saved"
 # A slope of the loss that counts as zero: the weights are right to about as many digits.
 _FLAT = 1e-6
 _MOST_STEPS = 500
+# Standard deviations of scores, relative to their mean and absolute, that leave digits to work with.
+_NARROWEST, _SMALLEST = 1e-13, 1e-290
+_MOST_BYTES = 1 << 20  # of a calibration file
+_MOST_SYSTEMS = 1000
 
 
 @dataclass(frozen=True)
@@ -39,10 +45,10 @@ class LinearCalibration:
     a single system and a positive weight, neither the EER nor any minimum cost changes.
     """
 
-    weights: tuple[FiniteFloat, ...]
-    offset: FiniteFloat
-    prior: FiniteFloat
-    l2: FiniteFloat
+    weights: tuple[float, ...]
+    offset: float
+    prior: float
+    l2: float
     systems: tuple[str, ...]
     trained_on: dict[str, Any] = field(default_factory=dict)
 
@@ -50,7 +56,8 @@ class LinearCalibration:
         """Compute log-likelihood ratios, shape (N,), from scores, shape (N, K), or (N,) if K = 1.
 
         Raises:
-            InputError: if the number of systems is not K, or a score is NaN or infinite.
+            InputError: if the number of systems is not K, or a score is NaN or infinite, before or
+                after.
         """
         scores = _matrix(scores, "")
         if scores.shape[1] != len(self.weights):
@@ -58,7 +65,11 @@ class LinearCalibration:
                 f"this calibration needs scores of {len(self.weights)} systems ({', '.join(self.systems)}), "
                 f"got {scores.shape[1]}"
             )
-        return scores @ np.array(self.weights) + self.offset
+        with np.errstate(over="ignore", invalid="ignore"):
+            calibrated = scores @ np.array(self.weights) + self.offset
+        if bad := int((~np.isfinite(calibrated)).sum()):
+            raise InputError(f"{bad} of {len(scores)} calibrated scores are too large for a number; scale the scores")
+        return calibrated
 
     def save(self, path: str | Path) -> None:
         """Write the calibration as JSON, from which :func:`load` restores every bit.
@@ -66,8 +77,23 @@ class LinearCalibration:
         Raises:
             InputError: if the file cannot be written.
         """
-        text = json.dumps({"format": _FORMAT, **asdict(self)}, indent=1, ensure_ascii=False)
-        write_text(path, f"{text}\n")
+        named = {"systems": [printable(name) for name in self.systems]}  # file names need not be UTF-8
+        text = json_text({"format": _FORMAT, **asdict(self), **named}, indent=1, ensure_ascii=False)
+        write_output(path, f"{text}\n")
+
+
+class _Saved(BaseModel):
+    """What a calibration file holds."""
+
+    model_config = ConfigDict(strict=True)
+
+    format: Literal["nes2net linear calibration"]
+    weights: Annotated[tuple[FiniteFloat, ...], Field(min_length=1, max_length=_MOST_SYSTEMS)]
+    offset: FiniteFloat
+    prior: Annotated[FiniteFloat, Field(gt=0, lt=1)]
+    l2: Annotated[FiniteFloat, Field(ge=0)]
+    systems: Annotated[tuple[str, ...], Field(max_length=_MOST_SYSTEMS)]
+    trained_on: dict[str, Any] = {}
 
 
 def load(path: str | Path) -> LinearCalibration:
@@ -76,17 +102,18 @@ def load(path: str | Path) -> LinearCalibration:
     Raises:
         InputError: if the file cannot be read or is not a calibration.
     """
+    content = read_bounded(path, _MOST_BYTES, _SAVED)
     try:
-        values = json.loads(Path(path).read_text(encoding="utf-8"))
-        if values["format"] != _FORMAT:
-            raise ValueError(values["format"])
-        return TypeAdapter(LinearCalibration).validate_python(values)
-    except OSError as error:
+        saved = _Saved.model_validate_json(content)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(map(str, first["loc"])) or "the file"
+        raise InputError(f"{path}: not a calibration ({shown(where)}: {first['msg']}); give {_SAVED}") from error
+    if len(saved.weights) != len(saved.systems):
         raise InputError(
-            f"{path}: cannot be read ({error.strerror}); give a file that calibrate or fuse saved"
-        ) from error
-    except (ValueError, TypeError, KeyError) as error:
-        raise InputError(f"{path}: not a calibration; give a file that calibrate or fuse saved") from error
+            f"{path}: not a calibration ({len(saved.weights)} weights of {len(saved.systems)} systems); give {_SAVED}"
+        )
+    return LinearCalibration(**saved.model_dump(exclude={"format"}))
 
 
 def fit(
@@ -133,7 +160,14 @@ def fit(
     constant = [name for name, low, high in zip(names, scores.min(0), scores.max(0)) if low == high]
     if constant:
         raise InputError(f"{', '.join(constant)}: all trials have the same score; leave this system out")
-    centre, scale = scores.mean(0), scores.std(0)
+    with np.errstate(over="ignore", invalid="ignore"):
+        centre, scale = scores.mean(0), scores.std(0)
+        usable = np.isfinite(scale) & (scale > np.maximum(_NARROWEST * np.abs(centre), _SMALLEST))
+    if not usable.all():
+        raise InputError(
+            f"{', '.join(itertools.compress(names, ~usable))}: the scores are too large or too close together to "
+            "calibrate; scale or shift them, or leave this system out"
+        )
     parameters, problem = _minimise((scores - centre) / scale, len(bonafide), prior, l2)
     weights = parameters[:-1] / scale
     calibration = LinearCalibration(tuple(weights.tolist()), float(parameters[-1] - weights @ centre), prior, l2, names)

@@ -186,6 +186,8 @@ def evaluate(
     speakers = speaker_groups(matched.trials)
     interval = metrics.bootstrap_interval(rule, bonafide, spoof, num_resamples=num_resamples, seed=seed, **speakers)
     min_tdcf, notes = _min_tdcf(definition, keys_path, phase, bonafide, spoof)
+    if matched.scores.min() == matched.scores.max():
+        notes += (f"all trials have the same score, {matched.scores[0]:.6g}, so no rate here tells the classes apart",)
     row_resamples = min(_ROW_RESAMPLES, 1 + num_resamples // 5)
     return Evaluation(
         system=Path(scores_path).stem,

@@ -27,6 +27,9 @@ from nes2net.corpora.trial import BONAFIDE, Trial
 from nes2net.errors import InputError, listed
 from nes2net.scoring.score_file import read_scores
 
+# Sums of millions of scores up to here are finite.
+_LARGEST = 1e300
+
 
 @dataclass(frozen=True)
 class Mismatch:
@@ -126,7 +129,8 @@ def match(
     Raises:
         InputError: if a trial has no score, two different scores or a score that is not finite, or
             an utterance is unknown. The message names the totals and up to ten ids of each kind.
-            With ``allow_partial``, only if nothing is left. Also if a trial has no label.
+            With ``allow_partial``, only if nothing is left. Also if a trial has no label, or a score
+        lies beyond ±1e300.
     """
     expected = select_phase(trials, phase)
     known = {trial.id for trial in trials}
@@ -166,7 +170,13 @@ def match(
         raise InputError(
             f"{len(unlabelled)} trials have no label in the key: {listed(unlabelled)}; give a key with labels"
         )
-    return Matched(matched, np.array(list(evaluated.values())), len(expected), mismatch)
+    finite = np.array(list(evaluated.values()))
+    largest = int(np.abs(finite).argmax())
+    if abs(finite[largest]) > _LARGEST:
+        raise InputError(
+            f"the score of {matched[largest].id} is {finite[largest]:g}; scale the scores to lie within ±{_LARGEST:g}"
+        )
+    return Matched(matched, finite, len(expected), mismatch)
 
 
 def match_file(

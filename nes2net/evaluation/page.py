@@ -7,7 +7,6 @@ bytes.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from importlib.resources import files
@@ -20,7 +19,7 @@ from nes2net.evaluation.breakdown import OFFICIAL, Row
 from nes2net.evaluation.compare import Pair, Report, format_p
 from nes2net.evaluation.evaluate import Evaluation, describe_excluded, percent, percent_interval
 from nes2net.evaluation.plots import det_svg, distribution_svg, series_style
-from nes2net.machine.files import write_text
+from nes2net.machine.files import json_text, write_output
 from nes2net.machine.terminal import printable
 from nes2net.metrics.dcf import ASVSPOOF5_COSTS
 from nes2net.registry import corpora
@@ -30,16 +29,16 @@ _LONG = 40
 
 
 def write_report(report: Report, page: str | Path | None = None, data: str | Path | None = None) -> None:
-    """Write the page and the JSON of ``report``, each whole or not at all.
+    """Write the page and the JSON of ``report``, each whole or not at all, or to a device or a pipe.
 
     Raises:
         InputError: if one of the files cannot be written.
     """
     if page is not None:
-        write_text(page, printable(html_page(report)))
+        write_output(page, printable(html_page(report)))
     if data is not None:
-        text = json.dumps(report.to_dict(), indent=1, ensure_ascii=False, allow_nan=False)
-        write_text(data, printable(text) + "\n")
+        text = json_text(report.to_dict(), indent=1, ensure_ascii=False)
+        write_output(data, printable(text) + "\n")
 
 
 def html_page(report: Report) -> str:

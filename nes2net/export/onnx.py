@@ -31,6 +31,7 @@ from nes2net.checkpoints.onnx_file import METADATA, require
 from nes2net.detector import Detector
 from nes2net.errors import InputError, first_line
 from nes2net.export.onnx_detector import OnnxDetector
+from nes2net.machine.files import replacing, writing
 from nes2net.scoring.kernel import scoring_mode
 
 #: The opset that torch.onnx translates to; it only converts to later ones.
@@ -107,7 +108,9 @@ def export_onnx(detector: Detector, path: str | Path, *, num_samples: int | None
         _write(detector, description, unchecked)
         _check(detector, unchecked, path)
         for file in sorted(Path(folder).iterdir(), reverse=True):  # weights first, then the graph that names them
-            os.replace(file, path.parent / file.name)
+            target = path.parent / file.name
+            with writing(target), replacing(target) as temporary:
+                os.replace(file, temporary)
     return path
 
 

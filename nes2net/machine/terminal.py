@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from unicodedata import category
 
+_CONTROLS = {*range(0x20), *range(0x7F, 0xA0)} - {ord("\n"), ord("\t")}
+_ESCAPES = {code: f"\\u{code:04x}" for code in _CONTROLS}
+
 
 def table_line(cells: Sequence[str], widths: Sequence[int], align: str = "lr", gap: int = 2) -> str:
     """Pad ``cells`` to columns and join them, without spaces at the end.
@@ -19,6 +22,7 @@ def table_line(cells: Sequence[str], widths: Sequence[int], align: str = "lr", g
     >>> table_line(["a.wav", "0.5", "3 s"], [8, 6], "lr")
     'a.wav        0.5     3 s'
     """
+    cells = [printable(cell).replace("\n", "\\n") for cell in cells]
     padded = [
         f"{cell:{'<' if align[min(i, len(align) - 1)] == 'l' else '>'}{widths[min(i, len(widths) - 1)]}}"
         for i, cell in enumerate(cells)
@@ -64,9 +68,11 @@ def printable_name(name: object) -> str:
 
 
 def printable(text: object) -> str:
-    r"""Write the bytes of a file name that are no UTF-8 as ``\udcff``, so that the name can be printed.
+    r"""Escape what a terminal obeys, and the bytes of a file name that are no UTF-8, as ``\udcff``.
 
-    >>> printable(b"take\xff.wav".decode("utf-8", "surrogateescape"))
-    'take\\udcff.wav'
+    Ends of lines and tabs stay. The escapes are those of JSON.
+
+    >>> printable(b"take\xff.wav".decode("utf-8", "surrogateescape")), printable("\x1b[2J")
+    ('take\\udcff.wav', '\\u001b[2J')
     """
-    return str(text).encode("utf-8", "backslashreplace").decode()
+    return str(text).translate(_ESCAPES).encode("utf-8", "backslashreplace").decode()

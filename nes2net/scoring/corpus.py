@@ -23,8 +23,10 @@ from tqdm import tqdm
 from nes2net.audio.read import SAMPLE_RATE
 from nes2net.corpora.trial import Trial
 from nes2net.errors import InputError, worded
+from nes2net.machine.files import check_no_device
 from nes2net.machine.locks import exclusive_lock
 from nes2net.machine.processes import Processes, joined
+from nes2net.machine.terminal import printable
 from nes2net.scoring.batches import (
     Group,
     ReadBatch,
@@ -144,10 +146,10 @@ def score_trials(
         about: plain data for ``{out}.json``, such as the corpus, the checkpoint and its recipe.
 
     Raises:
-        InputError: if ``out`` belongs to another run, or another run is writing it; if it, or audio
-            of its trials, was changed since it was finished; if there are no trials, or a score
-            file cannot hold an id; if no trial could be scored; if an argument is out of its range;
-            or if the disk is full.
+        InputError: if ``out`` is a folder or a device, belongs to another run, or another run is
+            writing it; if it, or audio of its trials, was changed since it was finished; if there
+            are no trials, or a score file cannot hold an id; if no trial could be scored; if an
+            argument is out of its range; or if the disk is full.
         Unfinished: if a process that reads audio was killed or hangs; the scores so far are kept.
     """
     out = Path(out)
@@ -156,8 +158,8 @@ def score_trials(
     check_ids(trial.id for trial in trials)
     if out.is_dir():
         raise InputError(f"{out} is a folder: name a file in it for the scores")
-    if out.exists() and not out.is_file():
-        raise InputError(f"{out} is a device or pipe: name a regular file for the scores")
+    for written in (out, ScoringResult(out, len(trials)).record_path):
+        check_no_device(written)
     if batch_size is not None and batch_size < 1:
         raise InputError(f"`batch_size` is at least 1, not {batch_size}")
     reader = WaveformReader.of(scorer, num_samples)
@@ -398,7 +400,7 @@ def _collect(
                 if on_error == "raise":
                     raise InputError(f"{id}: {reason}")
                 if processes.rank == 0:
-                    tqdm.write(worded(f"left out: {id}: {reason}"), file=sys.stderr)
+                    tqdm.write(printable(worded(f"left out: {id}: {reason}")), file=sys.stderr)
             scores |= batch.scores
             failures |= batch.failures
             num_samples += batch.num_samples

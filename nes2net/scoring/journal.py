@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from nes2net.errors import InputError
-from nes2net.machine.files import replacing
+from nes2net.machine.files import json_text, replacing
 from nes2net.scoring.score_file import lines
 
 # Characters; a longer line is damaged.
@@ -147,7 +147,7 @@ def write_finished(out: Path, scores: Mapping[str, Scored], record_path: Path, r
         text = "".join(lines((id, score) for id, (score, _) in scores.items())).encode()
         scores_file.write_bytes(text)
         record = {**record, "scores_sha256": hashlib.sha256(text).hexdigest()}
-        record_of_them.write_text(json.dumps(record, indent=1), encoding="utf-8")
+        record_of_them.write_text(json_text(record, indent=1), encoding="utf-8")
         out.unlink(missing_ok=True)  # so that old scores never have the new record beside them
     remove_journals(out)
     left = re.compile(rf"\.({re.escape(out.name)}|{re.escape(record_path.name)})\.\d+\.tmp")

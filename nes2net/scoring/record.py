@@ -56,10 +56,13 @@ def _digest(trials: Sequence[Trial]) -> str:
 
 
 def plain(about: Mapping[str, Any]) -> dict[str, Any]:
-    """Convert ``about`` to what JSON can hold; other values, such as a date or NaN, become text."""
+    """Convert ``about`` to what JSON can hold.
+
+    Other values, such as a date, become their text, and numbers that are not finite become None.
+    """
     try:
-        return json.loads(json.dumps(dict(about), default=str), parse_constant=str)
-    except (TypeError, ValueError) as error:
+        return json.loads(json.dumps(dict(about), default=str), parse_constant=lambda _: None)
+    except (TypeError, ValueError, RecursionError) as error:
         raise InputError(
             f"the facts given about the scores cannot be written as JSON ({error}): give plain data"
         ) from error

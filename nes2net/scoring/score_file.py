@@ -13,14 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nes2net.corpora.protocol import checked_float, read_rows
-from nes2net.errors import InputError
-from nes2net.machine.files import write_text
+from nes2net.errors import InputError, shown
+from nes2net.machine.files import write_output
 
 _BYTE_ORDER_MARK = "\ufeff"
 
 
 def write_scores(path: str | Path, ids: Iterable[str], scores: Iterable[float]) -> None:
-    """Write a score file, completely or not at all.
+    """Write a score file, completely or not at all, or scores to a device or a pipe.
 
     Raises:
         InputError: if an id could not be read back (see :func:`check_ids`), or the file cannot be
@@ -28,7 +28,7 @@ def write_scores(path: str | Path, ids: Iterable[str], scores: Iterable[float]) 
     """
     ids = list(ids)
     check_ids(ids)
-    write_text(path, "".join(lines(zip(ids, scores, strict=True))))
+    write_output(path, "".join(lines(zip(ids, scores, strict=True))))
 
 
 def lines(scores: Iterable[tuple[str, float]]) -> Iterator[str]:
@@ -43,7 +43,7 @@ def lines(scores: Iterable[tuple[str, float]]) -> Iterator[str]:
 def read_scores(path: str | Path) -> tuple[list[str], NDArray]:
     """Read ids and scores, shape (N,) float64, in file order.
 
-    Blank lines are skipped. ``nan`` and ``inf`` are numbers here.
+    Blank lines are skipped. ``nan`` and ``inf`` are numbers here; ``1_0`` is not.
 
     Raises:
         InputError: if the file is missing, or a line has another number of fields or a score that
@@ -63,11 +63,11 @@ def check_ids(ids: Iterable[str]) -> None:
     for id in ids:
         if id in seen:
             raise InputError(
-                f"two trials have the id {id!r}, but a score file has one line per id: name each trial once"
+                f"two trials have the id {shown(id)}, but a score file has one line per id: name each trial once"
             )
         seen.add(id)
         if fault := _fault_of(id):
-            raise InputError(f"a score file cannot hold the id {id!r}: {fault}")
+            raise InputError(f"a score file cannot hold the id {shown(id)}: {fault}")
 
 
 def _fault_of(id: str) -> str | None:
@@ -77,7 +77,9 @@ def _fault_of(id: str) -> str | None:
         return "it is empty; give the trial a name"
     if words != [id]:
         renamed = "%20".join(words)
-        return f"white space separates id and score there; rename the trial, for example to {renamed!r}"
+        return f"white space separates id and score there; rename the trial, for example to {shown(renamed)}"
+    if "\0" in id:
+        return "no text file holds a null byte; rename the trial"
     if id.startswith(_BYTE_ORDER_MARK):
         return "readers drop the byte-order mark (U+FEFF) at its start; remove it from the protocol"
     try:

@@ -57,3 +57,15 @@ def test_command_line(case, tmp_path, capsys):
         assert main(["evaluate", "asvspoof2021_la", scores[0], *common, *wrong]) == 2
         error = capsys.readouterr().err
         assert message in error and error.count("\n") == 1
+
+
+def test_what_a_terminal_obeys_is_escaped(tmp_path, capsys):
+    (tmp_path / "list.csv").write_text("path,label,attack\na,real,\nb,fake,\x1b[2J\nc,fake,A\x9b1m\n")
+    (tmp_path / "scores.txt").write_text("a 1\nb 0\nc 2\n")
+    arguments = ["generic", str(tmp_path / "scores.txt"), "--keys", str(tmp_path / "list.csv"), "--resamples", "5"]
+    assert main(["evaluate", *arguments, "--json", str(tmp_path / "r.json"), "--html", str(tmp_path / "r.html")]) == 0
+    printed = capsys.readouterr().out
+    assert r"\u001b[2J" in printed and r"A\u009b1m" in printed and not {"\x1b", "\x9b"} & set(printed)
+    rows = json.loads((tmp_path / "r.json").read_text())["systems"][0]["tables"][0]["rows"]
+    assert [row["group"]["attack"] for row in rows] == ["\x1b[2J", "A\x9b1m"]
+    assert not {"\x1b", "\x9b"} & set((tmp_path / "r.html").read_text())

@@ -1,7 +1,8 @@
-"""Every command gives the files that it writes the permissions of the umask."""
+"""Every command gives the files that it writes the permissions of the umask, and replaces no device."""
 
 import os
 import stat
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -58,3 +59,45 @@ def test_every_command_respects_the_umask(corpus, small_model, tmp_path, monkeyp
     assert legacy.main([*published.split(), "--test_samples", "8000", "--num_workers", "0"]) == 0
     modes = {path: stat.S_IMODE(path.stat().st_mode) for path in tmp_path.rglob("*") if path.is_file()}
     assert len(modes) > 40 and {path for path, mode in modes.items() if mode != 0o666 & ~mask} == set()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="pipes are those of POSIX systems")
+def test_a_command_replaces_no_pipe_or_device(spectral_detector, tmp_path, monkeypatch, capsys):
+    """Text goes through it; what must be a file is refused, before hours are spent on it."""
+    pytest.importorskip("onnxscript")
+    pytest.importorskip("onnxruntime")
+    monkeypatch.chdir(tmp_path)
+    spectral_detector.save("detector.pth")
+    Path("list.csv").write_text("path,label\n" + "".join(f"{n},{('real', 'fake')[n % 2]}\n" for n in range(8)))
+    Path("s.txt").write_text("".join(f"{n} {n % 3}\n" for n in range(8)))
+    for name in ("out", "out.pth", "out.onnx", "out.png", "a.json", "b.partial"):
+        os.mkfifo(name)
+    before = {path: path.stat().st_ino for path in tmp_path.iterdir()}
+    for command in (
+        "average detector.pth --out out",
+        "export detector.pth --to pth --out out.pth --overwrite",
+        "export detector.pth --to onnx --out out.onnx --overwrite",
+        "score generic list.csv --model detector.pth --out out --overwrite",
+        "score generic list.csv --model detector.pth --out out",
+        "score generic list.csv --model detector.pth --out a",
+        "score generic list.csv --model detector.pth --out b",
+        "predict 1.wav --model detector.pth --plot out.png",
+    ):
+        assert main(command.split()) == 2
+        error = capsys.readouterr().err
+        assert "is a device or a pipe, which cannot hold this output" in error and error.count("\n") == 1, command
+    if os.path.exists("/dev/fd"):
+        calibrate = "calibrate generic s.txt --keys list.csv --phase all"
+        for command in (
+            "evaluate generic s.txt --keys list.csv --resamples 5 --json /dev/fd/{}",
+            "evaluate generic s.txt --keys list.csv --resamples 5 --html /dev/fd/{}",
+            f"{calibrate} --save /dev/fd/{{}}",
+            f"{calibrate} --apply s.txt --out /dev/fd/{{}}",
+        ):
+            receiving, sending = os.pipe()
+            with open(receiving, encoding="utf-8") as pipe:
+                reader = ThreadPoolExecutor(1).submit(pipe.read)
+                assert main(command.format(sending).split()) == 0, capsys.readouterr().err
+                os.close(sending)
+                assert reader.result(10).startswith(("{", "<!doctype html>", "0 "))
+    assert {path: path.stat().st_ino for path in tmp_path.iterdir()} == before

@@ -147,3 +147,24 @@ def test_a_generic_corpus_is_scored_and_evaluated_like_any_other(tmp_path):
     )
     write(tmp_path / "scores.txt", "".join(f"{n} {n % 2 + 0.01 * n}\n" for n in range(10)))
     assert evaluate("generic", tmp_path / "scores.txt", file, num_resamples=10).eer == 0
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_a_quoted_end_of_line_belongs_to_the_name(tmp_path, end):
+    """Without it, the name would be that of another file."""
+    names = ["a\nb.wav", "c\r\nd.wav", "e\x0cf.wav", "g\u2028h.wav"]
+    rows = ["path,label", *(f'"{name}",real' for name in names), "ab.wav,fake", "last.wav,fake"]
+    (tmp_path / "list.csv").write_bytes((end.join(rows) + end).encode())
+    found = generic.trials(tmp_path / "list.csv")
+    assert [t.path.name for t in found] == [*names, "ab.wav", "last.wav"]
+    assert [t.id for t in found] == ["a%20b", "c%20d", "e%20f", "g%20h", "ab", "last"]
+    (tmp_path / "list.csv").write_bytes((end.join([*rows, "x.wav,wrong"])).encode())
+    with pytest.raises(InputError, match="line 10: unknown label 'wrong'"):
+        generic.trials(tmp_path / "list.csv")
+
+
+def test_lists_may_name_files_anywhere(tmp_path):
+    """A list is its user's own, and the files that it names are decoded as audio only."""
+    file = write(tmp_path / "lists" / "list.csv", "path,label\n../audio/a.wav,real\n/b.wav,fake\n")
+    assert [t.path for t in generic.trials(file)] == [tmp_path / "lists" / "../audio/a.wav", Path("/b.wav")]
+    assert [t.id for t in generic.trials(file)] == ["../audio/a", "/b"]

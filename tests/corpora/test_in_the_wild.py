@@ -84,3 +84,9 @@ def test_an_open_quotation_mark_in_the_key(tmp_path):
     write(tmp_path / "meta.csv", 'file,speaker,label\n0.wav,A,spoof\n1.wav,"' + "B,spoof\n" * 20_000)
     with pytest.raises(InputError, match=r"meta\.csv, line 3: not a row of a CSV file .*quotation marks"):
         in_the_wild.keys(tmp_path)
+
+
+def test_two_columns_of_one_name(tmp_path):
+    (tmp_path / "meta.csv").write_text("file,speaker,label,label\n0.wav,A,spoof,bona-fide\n")
+    with pytest.raises(InputError, match="line 1: more than one column is called 'label'; rename or remove one"):
+        in_the_wild.keys(tmp_path)

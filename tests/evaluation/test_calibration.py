@@ -1,6 +1,7 @@
 """Calibration and fusion: true likelihood ratios, the minimum, invariances, bad input."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -190,3 +191,10 @@ def test_files_that_are_not_a_calibration(tmp_path, change):
         calibration.load(path)
     with pytest.raises(InputError, match=r"none\.json: cannot be read"):
         calibration.load(tmp_path / "none.json")
+
+
+def test_names_that_are_not_utf8_are_saved(tmp_path):
+    """A system has the name of its file, which on Linux may be any bytes."""
+    fitted = calibration.fit([2.0, 1.0, -0.5], [-2.0, 0.0, 0.7], systems=["take\udcff"])
+    fitted.save(tmp_path / "c.json")
+    assert calibration.load(tmp_path / "c.json") == replace(fitted, systems=("take\\udcff",))

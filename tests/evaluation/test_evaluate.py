@@ -401,3 +401,23 @@ def test_interval_is_over_speakers_if_there_are_enough(tmp_path, num_speakers, o
     file = write(tmp_path / "trial_metadata.txt", "".join(key))
     result = evaluate("asvspoof2021_la", write(tmp_path / "scores.txt", "".join(scores)), file, num_resamples=50)
     assert f"bootstrap over {over}" in result.table()
+
+
+def test_constant_scores_are_noted(tmp_path):
+    keys = write(tmp_path / "list.csv", "path,label\na,real\nb,fake\nc,fake\n")
+    scores = write(tmp_path / "scores.txt", "a 0.5\nb 0.5\nc 0.5\n")
+    result = evaluate("generic", scores, keys, num_resamples=5)
+    note = "all trials have the same score, 0.5, so no rate here tells the classes apart"
+    assert result.notes == (note,) and f"note: {note}" in result.table()
+
+
+def test_rows_beyond_the_first_have_no_interval(tmp_path):
+    """A list may have hundreds of columns with hundreds of values each."""
+    rows = [f"{n},{('real', 'fake')[n % 2]},{n // 4},{n // 4},{n // 4}\n" for n in range(800)]
+    keys = write(tmp_path / "list.csv", "path,label,a,b,c\n" + "".join(rows))
+    scores = write(tmp_path / "scores.txt", "".join(f"{n} {n % 7}\n" for n in range(800)))
+    result = evaluate("generic", scores, keys, num_resamples=5)
+    assert [len(table.rows) for table in result.tables] == [200, 200, 200]
+    with_interval = [{row.interval is not None for row in table.rows} for table in result.tables]
+    assert with_interval == [{True}, {True}, {False}]
+    assert [row.eer for row in result.rows("a")] == [row.eer for row in result.rows("c")]

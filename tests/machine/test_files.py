@@ -1,11 +1,48 @@
-"""Files that appear complete or not at all."""
+"""Files read within limits, and written whole or not at all, or through a device or a pipe."""
 
+import json
 import os
+import socket
+import stat
+import subprocess
+import sys
+import threading
+from pathlib import Path
 
 import pytest
 
 from nes2net.errors import InputError
-from nes2net.machine.files import check_writable, replacing, write_text
+from nes2net.machine.files import (
+    check_no_device,
+    check_writable,
+    json_text,
+    read_bounded,
+    replacing,
+    write_output,
+    write_text,
+)
+
+on_posix = pytest.mark.skipif(os.name != "posix", reason="devices and pipes are POSIX's")
+
+
+def device(path):
+    """Make a device like /dev/null; only root may."""
+    try:
+        os.mknod(path, stat.S_IFCHR | 0o666, os.makedev(1, 3))
+        path.write_text("")  # a file system may hold devices, but not open them
+    except PermissionError:
+        pytest.skip("this user or file system cannot make devices")
+    return path
+
+
+def pipe(path):
+    os.mkfifo(path)
+    return path
+
+
+def bound_socket(path):
+    socket.socket(socket.AF_UNIX).bind(str(path))
+    return path
 
 
 @pytest.mark.skipif(os.name != "posix", reason="folders are written to disk on POSIX systems")
@@ -43,3 +80,105 @@ def test_where_a_file_can_be_written_is_known_before(tmp_path):
         check_writable(tmp_path)
     with pytest.raises(InputError, match=r"cannot be written \(No such file or directory\); name a file in a folder"):
         check_writable(tmp_path / "none" / "report.html")
+
+
+@on_posix
+@pytest.mark.parametrize("special", [device, pipe, bound_socket])
+@pytest.mark.parametrize("linked", [False, True])
+def test_a_file_does_not_replace_a_device(tmp_path, monkeypatch, special, linked):
+    monkeypatch.chdir(tmp_path)  # the name of a socket is short
+    place = special(Path("special"))
+    path = tmp_path / "link" if linked else tmp_path / "special"
+    if linked:
+        path.symlink_to("special")
+    before = os.stat(place)
+    for write in (lambda: write_text(path, "[]"), lambda: check_no_device(path), lambda: check_writable(path)):
+        with pytest.raises(InputError, match="is a device or a pipe, which cannot hold this output; name a file"):
+            write()
+    with pytest.raises(InputError, match="is a device"), replacing(path, durable=True):
+        raise AssertionError("nothing is written")
+    assert os.path.samestat(before, os.stat(place)) and os.path.islink(path) == linked
+    assert set(os.listdir(tmp_path)) <= {"special", "link"}
+
+
+@on_posix
+def test_text_goes_through_a_device(tmp_path):
+    path = device(tmp_path / "null")
+    before = os.stat(path)
+    check_writable(path, stream=True)
+    write_output(path, "text")
+    assert os.path.samestat(before, os.stat(path)) and os.listdir(tmp_path) == ["null"]
+
+
+@on_posix
+def test_text_goes_through_a_pipe(tmp_path):
+    path, read = pipe(tmp_path / "pipe"), []
+    reader = threading.Thread(target=lambda: read.append(path.read_text(encoding="utf-8")))
+    reader.start()
+    check_writable(path, stream=True)
+    write_output(path, "ä" * 100_000)
+    reader.join(10)
+    assert read == ["ä" * 100_000] and stat.S_ISFIFO(os.stat(path).st_mode)
+
+
+@on_posix
+@pytest.mark.parametrize("target", ["file", "missing"])
+def test_a_link_to_a_file_stays_where_a_person_names_it(tmp_path, target):
+    """In a folder, which may come from elsewhere, the link is replaced and its target untouched."""
+    (tmp_path / "file").write_text("old")
+    (tmp_path / "link").symlink_to(target)
+    check_writable(tmp_path / "link", stream=True)
+    write_output(tmp_path / "link", "new")
+    assert (tmp_path / "link").is_symlink() and (tmp_path / target).read_text() == "new"
+    write_text(tmp_path / "link", "newer")
+    assert not (tmp_path / "link").is_symlink() and (tmp_path / target).read_text() == "new"
+    assert (tmp_path / "link").read_text() == "newer"
+
+
+@on_posix
+@pytest.mark.parametrize("into", ["file", "pipe"])
+def test_text_for_dev_stdout_stands_in_order_among_what_is_printed(tmp_path, into):
+    """The shell has opened the file, which must neither be replaced nor written from its start."""
+    program = (
+        "import sys; from nes2net.machine.files import check_writable, write_output; print('before');"
+        "check_writable('/dev/stdout', stream=True); write_output('/dev/stdout', 'text\\n'); print('after')"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    with open(tmp_path / "out.txt", "w+") as out:
+        to = out if into == "file" else subprocess.PIPE
+        done = subprocess.run([sys.executable, "-c", program], stdout=to, env=environment, text=True, check=True)
+    assert (done.stdout or (tmp_path / "out.txt").read_text()) == "before\ntext\nafter\n"
+    assert [file.name for file in tmp_path.iterdir()] == ["out.txt"]
+
+
+def test_json_holds_no_number_that_json_does_not_have():
+    content = {"a": [float("nan"), {"b": float("-inf")}], "c": 1 / 3, "d": None, "ä": True}
+    assert json.loads(json_text(content)) == {"a": [None, {"b": None}], "c": 1 / 3, "d": None, "ä": True}
+    assert json_text({"ä": [1.0]}, indent=1, ensure_ascii=False) == json.dumps(
+        {"ä": [1.0]}, indent=1, ensure_ascii=False
+    )
+
+
+def test_a_file_is_read_up_to_a_length(tmp_path):
+    path = tmp_path / "file"
+    path.write_bytes(bytes(1000))
+    assert read_bounded(path, 1000) == bytes(1000)
+    with pytest.raises(InputError, match=r"file: is longer than 999 bytes; give the path of a list"):
+        read_bounded(path, 999, "a list")
+    for wrong, message in ((tmp_path, "cannot be read"), ("a\0b", "null byte"), (tmp_path / "none", "No such file")):
+        with pytest.raises(InputError, match=message):
+            read_bounded(wrong, 10)
+
+
+@on_posix
+def test_a_pipe_of_the_shell_is_read_and_a_named_one_is_not(tmp_path):
+    with pytest.raises(InputError, match="is a named pipe; give the path of a list, or /dev/stdin"):
+        read_bounded(pipe(tmp_path / "pipe"), 10, "a list")
+    receiving, sending = os.pipe()
+    os.write(sending, b"text")
+    os.close(sending)
+    assert read_bounded(f"/dev/fd/{receiving}", 10) == b"text"
+    os.close(receiving)
+    if os.path.exists("/dev/zero"):
+        with pytest.raises(InputError, match="is longer than 100 bytes"):
+            read_bounded("/dev/zero", 100)

@@ -375,7 +375,7 @@ def test_scores_of_an_earlier_version_are_not_taken_unseen(detector, own_trials,
 
 def test_a_pipe_is_no_score_file(detector, trials, tmp_path):
     os.mkfifo(tmp_path / "s")
-    with pytest.raises(InputError, match="s is a device or pipe: name a regular file"):
+    with pytest.raises(InputError, match="s: is a device or a pipe"):
         score_trials(detector, trials, tmp_path / "s", num_samples=8000, overwrite=True)
 
 

@@ -46,11 +46,11 @@ def test_facts_that_identify_a_run(detector, tmp_path, monkeypatch):
 def test_plain_data(tmp_path):
     about = {"recipe": {"made": datetime.date(2025, 1, 31), "mean": torch.zeros(1)}, 1: (2, None)}
     assert plain(about) == {"recipe": {"made": "2025-01-31", "mean": "tensor([0.])"}, "1": [2, None]}
+    assert plain({"loss": [float("nan"), float("-inf"), 0.5]}) == {"loss": [None, None, 0.5]}  # JSON has neither
     around = {}
     around["self"] = around
     with pytest.raises(InputError, match="cannot be written as JSON"):
         plain(around)
-    assert plain({"eer": float("nan"), "losses": [float("inf")]}) == {"eer": "NaN", "losses": ["Infinity"]}
 
 
 RECORD = {"run": {"model": "m", "num_samples": None, "compiled": False}, "failures": {"a": "not found"}}

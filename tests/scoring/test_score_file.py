@@ -148,15 +148,3 @@ def test_malformed_score_file(path, text, message):
 def test_missing_score_file(tmp_path):
     with pytest.raises(InputError, match=r"none\.txt: cannot be read \(No such file or directory\)"):
         read_scores(tmp_path / "none.txt")
-
-
-def test_a_damaged_file_is_not_continued(spectral_detector, tmp_path):
-    """A finished file without some scores is read by the same reader, which names the damage."""
-    rng = np.random.default_rng(0)
-    for number in range(2):
-        soundfile.write(tmp_path / f"{number}.wav", 0.1 * rng.standard_normal(8000), 16000)
-    trials, out = [Trial(str(n), tmp_path / f"{n}.wav") for n in range(3)], tmp_path / "s"
-    assert score_trials(spectral_detector, trials, out, num_samples=8000, num_workers=0).scored == 2
-    out.write_text(out.read_text() + "damaged\n")
-    with pytest.raises(InputError, match="s, line 3: expected 2 fields"):
-        score_trials(spectral_detector, trials, out, num_samples=8000, num_workers=0)

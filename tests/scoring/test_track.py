@@ -100,7 +100,7 @@ def test_the_mode_does_not_change_scores(detector, waveform):
 @pytest.mark.parametrize("rate", [8000, 16000, 44100])
 @pytest.mark.parametrize("suffix, subtype", [("wav", "PCM_16"), ("flac", "PCM_24"), ("ogg", "VORBIS"), ("mp3", None)])
 def test_files_are_read_in_pieces(tmp_path, rate, suffix, subtype, monkeypatch):
-    monkeypatch.setattr("nes2net.audio.read._BLOCK", 3001)
+    monkeypatch.setattr("nes2net.audio.libsndfile.BLOCK_VALUES", 6002)
     path = tmp_path / f"recording.{suffix}"
     samples = 0.1 * np.random.default_rng(2).standard_normal((2 * rate, 2))
     soundfile.write(path, samples, rate, subtype=subtype)

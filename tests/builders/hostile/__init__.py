@@ -26,6 +26,8 @@ FAMILIES = ("checkpoints", "folders", "onnx_files", "resume_files", "recipes", "
 _PRELOADED = [
     "nes2net.cli.main",
     "nes2net.detector",
+    "nes2net.evaluation.calibration",
+    "nes2net.evaluation.page",
     "nes2net.scoring.corpus",
     "nes2net.training.run",
     "transformers",
