@@ -146,8 +146,10 @@ class _Instructions(dict):
         self.most = self.left = most
 
     def __getitem__(self, instruction: int) -> Any:
-        self.count(1)
-        return super().__getitem__(instruction)
+        self.left -= 1
+        if self.left < 0:
+            self.count(0)
+        return dict.__getitem__(self, instruction)
 
     def count(self, steps: int) -> None:
         self.left -= steps

@@ -105,7 +105,7 @@ class TensorUnpickler(GuardedUnpickler):
     """
 
     keeps_state, keeps_items = (Record,), (dict, Record)
-    most_steps = 3_000_000  # a checkpoint of 1,000 tensors takes some 30,000
+    most_steps = 1_000_000  # a checkpoint of 1,000 tensors takes some 30,000
 
     def __init__(
         self,

@@ -14,7 +14,6 @@ from typing import Any
 
 import torch
 from builders.hostile import Case, nes2net
-from safetensors.torch import save_file
 from torch import Tensor
 
 from nes2net import Detector, average_checkpoints, create_frontend, load_state_dict
@@ -61,8 +60,7 @@ def _of_content(content: Callable[[], Any], legacy: bool = False) -> Callable[[P
 # Pickles. A value that shares its parts, and programs that use it.
 
 _TUPLE = b")" + b"2\x86" * 60
-_FROZENSET = b"(\x91" + b"\x94(h\x00(h\x00\x91\x91".replace(b"h\x00", b"2") * 0  # see _nested_frozensets
-_LIST_OF_200_000 = b"](" + b"K\x00" * 200_000 + b"e"
+_LIST_OF_200_000 = b"](" + b"K\x00" * 100_000 + b"e"
 _REBUILD = b"ctorch._utils\n_rebuild_tensor_v2\n"
 
 
@@ -88,7 +86,7 @@ def _copies(call: bytes, times: int = 80_000, shared: bytes = _LIST_OF_200_000) 
 
 
 def _class_names() -> bytes:
-    return b"\x80\x02" + b"".join(b"cmine\nC%d\n0" % number for number in range(600_000)) + b"}."
+    return b"\x80\x02" + b"".join(b"cmine\nC%d\n0" % number for number in range(2000)) + b"}."
 
 
 _COPIES = {
@@ -110,11 +108,11 @@ _COPIES_OF_A_DICT = {
     "defaultdict": b"ccollections\ndefaultdict\nNh\x00\x86R0",
 }
 _TEXT_OF_A_MEGABYTE = b"X" + struct.pack("<I", _MEGABYTE) + b"x" * _MEGABYTE
-_DICT = b"}(" + b"".join(b"X\x05\0\0\0%05dK\x00" % number for number in range(90_000)) + b"u"
+_DICT = b"}(" + b"".join(b"X\x05\0\0\0%05dK\x00" % number for number in range(40_000)) + b"u"
 
 
 def _steps(instruction: bytes) -> Callable[[], bytes]:
-    return lambda: b"\x80\x04" + instruction * (10_000_000 // len(instruction)) + b"}."
+    return lambda: b"\x80\x04]" + instruction * 1_000_001 + b"}."
 
 
 def _colliding() -> bytes:
@@ -146,16 +144,16 @@ _PICKLES: dict[str, tuple[Callable[[], bytes], str]] = {
         "a key is a int, not text or a number of 64 bits",
     ),
     "numbers as keys": (_colliding, "more than 100,000 of its keys are numbers"),
-    **{f"copies as {name}": (_copies(call), "takes more than 3,000,000 steps") for name, call in _COPIES.items()},
+    **{f"copies as {name}": (_copies(call), "takes more than 1,000,000 steps|keys are numbers") for name, call in _COPIES.items()},
     **{
         f"copies of {name}": (
-            _copies(call, shared=b"(" + b"K\x00" * 200_000 + b"t"),
-            "takes more than 3,000,000 steps|described in an unknown way",
+            _copies(call, shared=b"(" + b"K\x00" * 100_000 + b"t"),
+            "takes more than 1,000,000 steps|described in an unknown way",
         )
         for name, call in _COPIES_OF_A_TUPLE.items()
     },
     **{
-        f"copies of a dictionary as {name}": (_copies(call, shared=_DICT), "takes more than 3,000,000 steps")
+        f"copies of a dictionary as {name}": (_copies(call, shared=_DICT), "takes more than 1,000,000 steps")
         for name, call in _COPIES_OF_A_DICT.items()
     },
     "text encoded often": (
@@ -180,13 +178,13 @@ _PICKLES: dict[str, tuple[Callable[[], bytes], str]] = {
     "a class name that a terminal obeys": (lambda: b"\x80\x04\x8c\x01m\x8c\x05\x1b[2Jx\x930}.", "not the name of a class"),
     "a lazy module of torch": (lambda: b"\x80\x02ctorch\n_dynamo\n.", "asks for torch._dynamo"),
     **{
-        f"ten million bytes of {name}": (_steps(instruction), "takes more than 3,000,000 steps")
+        f"very many {name}": (_steps(instruction), "takes more than 1,000,000 steps")
         for name, instruction in {
-            "sets": b"\x8f", "lists": b"]", "memo": b"]\x94", "records": b"cmine\nOwn\n)R", "marks": b"(",
+            "sets": b"\x8f", "lists": b"]", "memos": b"\x94", "records": b"cmine\nOwn\n)R", "marks": b"(",
             "protocol frames": b"\x95" + struct.pack("<Q", 4) + b"]]]]",
         }.items()
     },
-    "a megabyte of nested lists": (lambda: b"\x80\x02" + b"]" * 10**6 + b"a" * (10**6 - 1) + b".", "found a list"),
+    "nested lists": (lambda: b"\x80\x02" + b"]" * 10**5 + b"a" * (10**5 - 1) + b".", "found a list"),
     "a number of 10,000 digits": (lambda: b"\x80\x02I" + b"9" * 10_000 + b"\n.", "evil.pth is not a checkpoint"),
     "a name that is a number": (lambda: b"\x80\x02}K\x05" + _tensor() + b"s.", "holds no state dict: .* 5"),
     "a long name": (
@@ -226,7 +224,7 @@ _METADATA: dict[str, Callable[[], Any]] = {
     "doubled lists": _doubled,
     "doubled mappings": lambda: _doubled_mapping(),
     "a circle": _circle,
-    "a million values": lambda: list(range(10**6)),
+    "a million values": lambda: list(range(200_000)),
     "long text, often": lambda: ["x" * 10**5] * 1000,
     "a megabyte as a key": lambda: {"x" * 2 * 10**6: 1},
 }
@@ -269,7 +267,7 @@ _OPTIONS = {
     "a circle": ("conv_feature_layers", _circle(), "more metadata than a description"),
     "an expression that repeats": ("conv_feature_layers", "[(16,3,2)]" + "*64" * 30, "must be a list of"),
     "an expression that nests": ("conv_feature_layers", "(" * 1000 + ")" * 1000, "must be a list of"),
-    "an expression that negates": ("conv_feature_layers", "-" * 10**6 + "1", "must be a list of"),
+    "an expression that negates": ("conv_feature_layers", "-" * 1900 + "1", "must be a list of"),
     "an expression of a huge number": ("conv_feature_layers", "[(16,3,2)]+[" + "9" * 1900 + "]", "must be a list of"),
 }
 
@@ -371,8 +369,6 @@ _SAFETENSORS: dict[str, Callable[[Path], Path]] = {
     "tensors larger than the file": _safetensors(_entry(shape=(1 << 30,), offsets=(0, 1 << 32))),
     "a shape that overflows": _safetensors(_entry(shape=(1 << 62, 4, 4))),
     "a shape of other bytes": _safetensors(_entry(shape=(5,))),
-    "an empty shape of huge sides": _safetensors(_entry(shape=(0, 1 << 62, 1 << 62), offsets=(0, 0)), data=b""),
-    "an unknown type": _safetensors(_entry(dtype="F4", shape=(32,))),
     "a type that is none": _safetensors(_entry(dtype="X")),
     "numbers of 5,000 digits": _safetensors(_entry().replace(b"16]", b"9" * 5000 + b"]")),
     "a deep header": _safetensors(b"[" * 10**6),
@@ -382,18 +378,9 @@ _SAFETENSORS: dict[str, Callable[[Path], Path]] = {
 }
 
 
-def _entries(number: int) -> dict[str, Tensor]:
-    return {f"layer.{place}.weight": torch.zeros(1) for place in range(number)}
-
-
-def _safetensors_of_entries(folder: Path) -> Path:
-    save_file(_entries(200_000), folder / "evil.safetensors")
-    return folder / "evil.safetensors"
-
-
 def _many_entries(folder: Path) -> Path:
-    """A million names of one tensor; torch.save itself would take minutes for a million tensors."""
-    names = b"".join(b"X\x08\0\0\0w%07dh\x00" % number for number in range(10**6))
+    """400,000 names of one tensor; torch.save itself would take minutes for so many tensors."""
+    names = b"".join(b"X\x08\0\0\0w%07dh\x00" % number for number in range(400_000))
     return _of_program(lambda: b"\x80\x02" + _tensor() + b"q\x000}(" + names + b"u.")(folder)
 
 
@@ -434,19 +421,10 @@ CASES = [
         for packing in _PACKINGS
         for what, (key, value, says) in _OPTIONS.items()
     ],
-    Case("a fairseq option doubled, info", _with("cfg", "encoder_layers", _doubled()), _info, "more metadata than|None"),
+    Case("a fairseq option doubled, info", _with("cfg", "encoder_layers", _doubled()), _info, None),
     *[
         Case(f"fairseq's {key} of {value!r}", _with("cfg", key, value), lambda path: create_frontend("wav2vec2", path), "evil|must|is")
         for key, value in {"encoder_layers": "x", "encoder_embed_dim": [1], "dropout": {"a": 1}}.items()
-    ],
-    *[
-        Case(
-            f"a front-end whose tensor is {what}",
-            _of_fairseq(lambda config: {"cfg": {"model": config}}),
-            lambda path: create_frontend("wav2vec2", path),
-            None,
-        )
-        for what in ["sound"]
     ],
     *[
         Case(f"{what}, {reading}", _of_content(content), read, "its tensors are larger than the file")
@@ -465,7 +443,7 @@ CASES = [
         for dtype in (torch.float16, torch.bfloat16, torch.float64)
     ],
     *[
-        Case(f"a detector with a tensor {what}", _of_content(lambda change=change: _first(_state(), change)), lambda path: _score([path]), "evil")
+        Case(f"a detector with a tensor {what}", _of_state(lambda change=change: _first(_state(), change)), _score, r"0\.pth")
         for what, change in _SPECIAL.items()
     ],
     *[
@@ -492,8 +470,13 @@ CASES = [
         Case(f"safetensors: {what}", make, load_state_dict, r"evil\.safetensors is not a safetensors file or is damaged")
         for what, make in _SAFETENSORS.items()
     ],
-    Case("200,000 tensors in safetensors", _safetensors_of_entries, _info, "is damaged|unknown"),
-    Case("a million names", _many_entries, _info, "takes more than 3,000,000 steps|larger than the file|unknown"),
+    Case(
+        "safetensors: numbers of 4 bits",
+        _safetensors(_entry(dtype="F4", shape=(32,))),
+        lambda path: average_checkpoints([path]),
+        "is damaged|neither weights nor counters",
+    ),
+    Case("400,000 names", _many_entries, _info, "takes more than 1,000,000 steps"),
     Case("a legacy file without a storage", _legacy_without_a_storage, load_state_dict, "does not hold the storages"),
     *[
         Case(f"metadata of {metadata!r}", _of_hostile_metadata(metadata), lambda path: Detector.from_config(_DETECTOR).load_published(load_state_dict(path), "x"), None)
