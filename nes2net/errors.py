@@ -181,15 +181,19 @@ class _Shortened(reprlib.Repr):
         return self.repr_instance(value[: self.maxother], level)
 
     def repr_dict(self, value: dict, level: int) -> str:
-        if level <= 0:
-            return "{...}"
-        items = [f"{self.repr1(k, level - 1)}: {self.repr1(v, level - 1)}" for k, v in islice(value.items(), 4)]
-        return f"{{{', '.join(items + ['...'] * (len(value) > 4))}}}"
+        return self._in_braces(
+            (f"{self.repr1(k, level - 1)}: {self.repr1(v, level - 1)}" for k, v in value.items()), level
+        )
 
     def repr_set(self, value: Set, level: int) -> str:
-        return self._repr_iterable(value, level, "{", "}", self.maxset) if value else "set()"
+        return self._in_braces((self.repr1(v, level - 1) for v in value), level) if value else "set()"
 
-    repr_frozenset = repr_set
+    def repr_frozenset(self, value: Set, level: int) -> str:
+        return self.repr_set(value, level)
+
+    def _in_braces(self, items: Iterator[str], level: int) -> str:
+        first = [*islice(items, 4), *("..." for _ in islice(items, 1))] if level > 0 else ["..."]
+        return f"{{{', '.join(first)}}}"
 
 
 _MOST_BITS = 512

@@ -65,7 +65,9 @@ def average_checkpoints(
 def _read(path: str | Path, like: Mapping[str, Tensor] | None = None) -> OrderedDict[str, Tensor]:
     """Read a checkpoint to average, which fits another one, with weights and counters alone."""
     state = load_state_dict(path)
-    if other := [f"{k} ({named_type(v)})" for k, v in state.items() if v.dtype not in (*WEIGHTS, *COUNTERS, torch.bool)]:
+    if other := [
+        f"{k} ({named_type(v)})" for k, v in state.items() if v.dtype not in (*WEIGHTS, *COUNTERS, torch.bool)
+    ]:
         raise InputError(f"{path} cannot be averaged: {listed(other, 3)} are neither weights nor counters")
     if like is not None:
         check_fit(state, like, f"{path} (averaged with others)")

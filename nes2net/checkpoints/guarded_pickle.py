@@ -37,7 +37,7 @@ class GuardedUnpickler(_Unpickler):
 
     def __init__(self, stream: Any, size: int, encoding: str) -> None:
         super().__init__(_Bounded(stream, size), encoding=encoding)
-        self.dispatch = _Instructions(type(self).dispatch, self.most_steps)
+        self.dispatch = _Instructions(self.instructions, self.most_steps)
         self.numbers = 0
         self.encoded: dict[int, tuple[str, bytes]] = {}
 
@@ -123,7 +123,7 @@ class GuardedUnpickler(_Unpickler):
             raise ValueError(f"a call has a {type(arguments).__name__} instead of arguments")
         self.copied(arguments)
 
-    dispatch: Any = {
+    instructions: ClassVar = {
         **_Unpickler.dispatch,
         pickle.BUILD[0]: load_build,
         pickle.SETITEM[0]: load_setitem,

@@ -25,7 +25,7 @@ from nes2net.errors import InputError, first_line, listed, shown
 from nes2net.machine.files import replacing
 
 _METADATA = "nes2net"
-_LONGEST_NAME = 1000  # characters
+_MOST_TENSORS, _LONGEST_NAME = 50_000, 1000  # characters
 _MOST_HEADER = 1 << 24  # bytes that describe the tensors of a safetensors file, some 150 each
 
 #: Types of the numbers of weights, and of counters such as that of a batch normalisation.
@@ -65,6 +65,10 @@ def state_dict_of(content: Any, path: str | Path) -> OrderedDict[str, Tensor]:
     tensors = isinstance(content, dict) and content and all(isinstance(v, Tensor) for v in content.values())
     if not tensors or not all(isinstance(k, str) and len(k) <= _LONGEST_NAME for k in content):
         raise InputError(f"{path} holds no state dict: expected names and tensors, found {_describe(content)}")
+    if len(content) > _MOST_TENSORS:
+        raise InputError(
+            f"{path} holds {len(content):,} tensors, more than any model: at most {_MOST_TENSORS:,} are read"
+        )
     metadata = _read_metadata(metadata_of(content), path)
     if all(k.startswith("module.") for k in content):
         content = {k[len("module.") :]: v for k, v in content.items()}
@@ -213,7 +217,9 @@ def named_type(tensor: Tensor) -> str:
 
 
 def _can_stand_for(found: torch.dtype, expected: torch.dtype) -> bool:
-    return found == expected or found in WEIGHTS and expected in WEIGHTS + COUNTERS or {found, expected} <= {*COUNTERS}
+    return (
+        found == expected or (found in WEIGHTS and expected in WEIGHTS + COUNTERS) or {found, expected} <= {*COUNTERS}
+    )
 
 
 def check_fit(found: Mapping[str, Tensor], expected: Mapping[str, Tensor], path: str) -> None:

@@ -113,7 +113,7 @@ def _read_zip(path: Path, file: BinaryIO, records: dict[str, type[Record]], tens
                 storages[key] = storage if start % 8 == 0 else storage.clone()
             return storages[key]
 
-        with BufferedReader(archive.open(members["data.pkl"])) as stream:  # type: ignore[arg-type]
+        with BufferedReader(archive.open(members["data.pkl"])) as stream:  # type: ignore[type-var]
             return TensorUnpickler(stream, members["data.pkl"].file_size, storage_of, records, tensors_only).load()
 
 

@@ -14,7 +14,7 @@ from collections import OrderedDict, deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -171,7 +171,7 @@ class TensorUnpickler(GuardedUnpickler):
         if isinstance(state, dict) and isinstance(state.get("_metadata"), dict):
             target._metadata = state["_metadata"]
 
-    dispatch: Any = {**GuardedUnpickler.dispatch, pickle.BUILD[0]: load_build}
+    instructions: ClassVar = {**GuardedUnpickler.instructions, pickle.BUILD[0]: load_build}
 
 
 @dataclass(eq=False, slots=True)
