@@ -41,6 +41,12 @@ class GuardedUnpickler(_Unpickler):
         self.numbers = 0
         self.encoded: dict[int, tuple[str, bytes]] = {}
 
+    def load(self) -> Any:
+        try:
+            return super().load()
+        finally:  # the tensors there would stay in memory, because functions there refer to this object
+            self.memo.clear()
+
     def copied(self, items: Collection) -> Any:
         """Return ``items``, a copy of which is about to be made, and count them as steps."""
         self.dispatch.count(len(items))

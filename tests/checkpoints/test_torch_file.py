@@ -5,6 +5,7 @@ import codecs
 import collections
 import copyreg
 import enum
+import gc
 import io
 import os
 import pickle
@@ -14,6 +15,7 @@ import subprocess
 import tarfile
 import tracemalloc
 import typing
+import weakref
 import zipfile
 from pathlib import Path
 
@@ -400,6 +402,19 @@ def test_every_type_and_view_comes_back(tmp_path, zipped):
         assert found[name].dtype == tensor.dtype and found[name].stride() == tensor.stride(), name
         assert torch.equal(found[name], tensor.data), name
     assert found["view"].untyped_storage().data_ptr() == found["transposed"].untyped_storage().data_ptr()
+
+
+def test_the_content_alone_keeps_the_tensors_in_memory(tmp_path):
+    """Reading leaves no circle of references, which would hold them until the next collection."""
+    torch.save(collections.OrderedDict(TENSORS), tmp_path / "file.pth")
+    gc.disable()
+    try:
+        content, _ = read_torch_file(tmp_path / "file.pth")
+        tensor = weakref.ref(content["layer.weight"])
+        del content
+        assert tensor() is None
+    finally:
+        gc.enable()
 
 
 def test_a_read_file_is_not_written_to(tmp_path):
