@@ -127,7 +127,7 @@ class GuardedUnpickler(_Unpickler):
     def _check_arguments(self, arguments: Any) -> None:
         if not isinstance(arguments, tuple):
             raise ValueError(f"a call has a {type(arguments).__name__} instead of arguments")
-        self.copied(arguments)
+        self.dispatch.count(len(arguments) + 5)  # an object takes the time and memory of several values
 
     instructions: ClassVar = {
         **_Unpickler.dispatch,
