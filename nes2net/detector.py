@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import reduce
 from os.path import exists, isfile
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -329,7 +330,7 @@ class Detector(nn.Module):
                 name on the Hugging Face hub.
             device: ``"auto"`` for CUDA if there is one, else the CPU.
             dtype: ``"float32"``, ``"bfloat16"``, ``"float16"`` or ``"float64"``; ``"auto"`` keeps
-                that of the file.
+                that of the file, or the type that holds all of its numbers if it has several.
             config: the architecture, for a checkpoint that does not contain it, such as those of
                 the published code. It is given as for :meth:`from_config`, or as the file of a
                 recipe. None for the published model with the keys and shapes of the checkpoint.
@@ -361,6 +362,9 @@ class Detector(nn.Module):
         detector = empty if empty.saves_all else cls.from_config(config)
         detector.load_published(state_dict, str(path_or_name), assign=detector is empty)
         detector.record = record
+        types = {tensor.dtype for tensor in detector.state_dict().values() if tensor.is_floating_point()}
+        if len(types) > 1:
+            precision = precision or reduce(torch.promote_types, types)
         return detector.to(choose_device(device), precision).eval()
 
 

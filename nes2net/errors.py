@@ -5,9 +5,13 @@ from __future__ import annotations
 import difflib
 import re
 import reprlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from contextvars import ContextVar
+from datetime import date, time
+from itertools import islice
+from pathlib import PurePath
 from types import MappingProxyType
 from typing import Any
 
@@ -49,7 +53,12 @@ def one_line(text: str) -> str:
     ('a\\\\x1b[2J b', 1000)
     """
     line = " ".join(filter(None, map(str.strip, _without_middle(text).splitlines())))
-    return _without_middle("".join(c if c.isprintable() else ascii(c)[1:-1] for c in line))
+    return _without_middle(visible(line))
+
+
+def visible(text: str) -> str:
+    """Escape the characters of ``text`` that are not printable, which a terminal may obey."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
 def _without_middle(text: str) -> str:
@@ -147,19 +156,57 @@ def listed(names: Sequence[str], limit: int = 10) -> str:
 
 
 class _Shortened(reprlib.Repr):
-    def repr_int(self, x: int, level: int) -> str:
-        return super().repr_int(x, level) if x.bit_length() < 4096 else f"<a number of {x.bit_length()} bits>"
+    """``repr`` of a few parts of plain values and containers; of other objects, the class alone.
+
+    The library's own calls the full ``repr`` of a class that it does not know, and sorts
+    dictionaries and sets. Both may take for ever on a value that shares its parts.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxstring = self.maxother = self.maxlong = 100
+        self.maxlevel = 4
+
+    def repr1(self, value: Any, level: int) -> str:
+        for kind in (str, dict, list, tuple, set, frozenset, deque, bytes):
+            if isinstance(value, kind):
+                return getattr(self, f"repr_{kind.__name__}")(value, level)  # type: ignore[no-any-return]
+        if isinstance(value, int) and value.bit_length() > _MOST_BITS:
+            return f"<a number of {value.bit_length()} bits>"
+        if value is None or isinstance(value, (int, float, date, time, PurePath)):
+            return self.repr_instance(value, level)
+        return f"<{type(value).__name__}>"
+
+    def repr_bytes(self, value: bytes, level: int) -> str:
+        return self.repr_instance(value[: self.maxother], level)
+
+    def repr_dict(self, value: dict, level: int) -> str:
+        return self._in_braces(
+            (f"{self.repr1(k, level - 1)}: {self.repr1(v, level - 1)}" for k, v in value.items()), level
+        )
+
+    def repr_set(self, value: Set, level: int) -> str:
+        return self._in_braces((self.repr1(v, level - 1) for v in value), level) if value else "set()"
+
+    def repr_frozenset(self, value: Set, level: int) -> str:
+        return self.repr_set(value, level)
+
+    def _in_braces(self, items: Iterator[str], level: int) -> str:
+        first = [*islice(items, 4), *("..." for _ in islice(items, 1))] if level > 0 else ["..."]
+        return f"{{{', '.join(first)}}}"
 
 
+_MOST_BITS = 512
 _shortened = _Shortened()
-_shortened.maxstring = _shortened.maxother = _shortened.maxlong = 100
 
 
 def shown(value: Any) -> str:
     """``repr`` of a wrong value for a message, shortened to what fits on one line.
 
-    >>> shown({"max": 1}), len(shown("x" * 10**6))
-    ("{'max': 1}", 100)
+    Neither a huge value nor an unknown class of object can make it slow.
+
+    >>> shown({"max": 1}), len(shown("x" * 10**6)), shown(10**5000)
+    ("{'max': 1}", 100, '<a number of 16610 bits>')
     """
     return _shortened.repr(value)
 
@@ -170,7 +217,9 @@ def first_line(error: BaseException) -> str:
     >>> first_line(ValueError("no such size")), first_line(KeyError())
     ('no such size', 'KeyError')
     """
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+    foreign = len(error.args) == 1 and not isinstance(error.args[0], str)  # such as the key of a KeyError
+    text = shown(error.args[0]) if foreign else str(error)
+    return (text.strip().splitlines() or [type(error).__name__])[0][:200]
 
 
 _UNITS = ("bytes", "kB", "MB", "GB", "TB")

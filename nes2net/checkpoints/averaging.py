@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from nes2net.checkpoints.state_dict import check_fit, load_state_dict, metadata_of, with_metadata
-from nes2net.errors import InputError
+from nes2net.checkpoints.state_dict import (
+    COUNTERS,
+    WEIGHTS,
+    check_fit,
+    load_state_dict,
+    metadata_of,
+    named_type,
+    with_metadata,
+)
+from nes2net.errors import InputError, listed
 
 MODES = ("mean", "legacy")
 
@@ -34,7 +42,8 @@ def average_checkpoints(
 
     Raises:
         InputError: if there are no paths, the mode is unknown, the weights are unusable, or the
-            checkpoints do not fit each other; the message names the tensors.
+            checkpoints do not fit each other or hold numbers that have no mean; the message names
+            the tensors.
     """
     if mode not in MODES:
         raise InputError(f"averaging mode is one of {', '.join(MODES)}, not '{mode}'")
@@ -53,20 +62,31 @@ def average_checkpoints(
     return _mean(paths, [w / sum(weights) for w in weights])
 
 
+def _read(path: str | Path, like: Mapping[str, Tensor] | None = None) -> OrderedDict[str, Tensor]:
+    """Read a checkpoint to average, which fits another one, with weights and counters alone."""
+    state = load_state_dict(path)
+    if other := [
+        f"{k} ({named_type(v)})" for k, v in state.items() if v.dtype not in (*WEIGHTS, *COUNTERS, torch.bool)
+    ]:
+        raise InputError(f"{path} cannot be averaged: {listed(other, 3)} are neither weights nor counters")
+    if like is not None:
+        check_fit(state, like, f"{path} (averaged with others)")
+    return state
+
+
 def _mean(paths: Sequence[str | Path], shares: Sequence[float] | None = None) -> OrderedDict[str, Tensor]:
     """Sum all checkpoints, each times its share; without shares, divide the sum by their number."""
     total: OrderedDict[str, Tensor] = OrderedDict()
-    like: dict[str, Tensor] = {}
+    like: dict[str, Tensor] | None = None
     for number, path in enumerate(paths):
-        state = load_state_dict(path)
+        state = _read(path, like)
         like = like or {key: tensor.to("meta") for key, tensor in state.items()}
-        check_fit(state, like, f"{path} (averaged with others)")
         while state:  # free each tensor as soon as it has been added
             key, tensor = state.popitem(last=False)
             if shares is not None:
                 value = tensor.double() * shares[number]
             else:  # integers are summed as integers
-                value = tensor.to(torch.float64 if tensor.is_floating_point() else torch.int64)
+                value = tensor.to(torch.float64 if like[key].is_floating_point() else torch.int64)
             total[key] = total[key].add_(value) if key in total else value.clone()
     first = load_state_dict(paths[0])  # again, for its data types and metadata
     result = OrderedDict()
@@ -86,13 +106,12 @@ def _divided(total: Tensor, number: int) -> Tensor:
 
 def _legacy_mean(paths: Sequence[str | Path]) -> OrderedDict[str, Tensor]:
     # Loading the second checkpoint overwrites the accumulator, to which it is then added once more.
-    first = load_state_dict(paths[0])
+    first = _read(paths[0])
     order = [paths[0]] if len(paths) == 1 else [paths[1], *paths[1:]]
     total: OrderedDict[str, Tensor] = OrderedDict()
     for path in order:
-        state = load_state_dict(path)
-        check_fit(state, first, f"{path} (averaged with others)")
-        for key, tensor in state.items():
+        for key, tensor in _read(path, first).items():
+            tensor = tensor.to(first[key].dtype)
             total[key] = total[key].add_(tensor) if key in total else tensor.clone()
     for key, tensor in total.items():
         total[key] = _divided(tensor, len(paths))

@@ -10,9 +10,11 @@ from typing import Any
 
 from torch import Tensor
 
+from nes2net.checkpoints.metadata import content_of, plain
+from nes2net.checkpoints.state_dict import state_dict_of
 from nes2net.checkpoints.torch_file import read_torch_file
 from nes2net.checkpoints.unpickling import Record
-from nes2net.errors import InputError
+from nes2net.errors import InputError, shown
 
 # fairseq's name and the transformers library's; {n} is a number, {rest} the end of the name.
 # Names that both share are not listed.
@@ -37,6 +39,8 @@ _NAMES = [
 ]
 # Group norm (wav2vec 2.0 Base, fairseq's extractor mode "default") is one level higher.
 _GROUP_NORM = ("feature_extractor.conv_layers.{n}.2.{rest}", "feature_extractor.conv_layers.{n}.layer_norm.{rest}")
+
+_MOST_CONVOLUTIONS, _LONGEST_EXPRESSION = 64, 2000  # characters
 
 _Rules = list[tuple[re.Pattern, str]]
 
@@ -105,11 +109,11 @@ def read_ssl_checkpoint(path: str | Path, known: Iterable[str]) -> tuple[dict[st
         raise InputError(
             f"{path} is not a fairseq checkpoint: it has no 'model' state dict (a detector's .pth goes to `train.init_from`)"
         )
-    state_dict = content["model"]
+    state_dict = state_dict_of(content, path)
     if "encoder.pos_conv.0.weight_v" not in state_dict:
         raise InputError(f"{path} is not a wav2vec 2.0 or WavLM checkpoint: it has no 'encoder.pos_conv.0.weight_v'")
     config = _model_configuration(content)
-    options = {k: config[k] for k in known if k in config}
+    options = plain({k: config[k] for k in known if k in config}, f"the configuration in {path}")
     if isinstance(options.get("conv_feature_layers"), str):
         options["conv_feature_layers"] = parse_convolutions(options["conv_feature_layers"])
     options["pretraining_heads"] = "mask_emb" in state_dict
@@ -122,33 +126,17 @@ def _model_configuration(content: dict[str, Any]) -> dict[str, Any]:
     It is in ``cfg`` (fairseq: dict or DictConfig; unilm: flat), or in ``args`` (Namespace) of older
     files.
     """
-    cfg = _plain(content.get("cfg"))
-    if isinstance(cfg, dict) and cfg:
-        return cfg["model"] if isinstance(cfg.get("model"), dict) else cfg
-    args = _plain(content.get("args"))
-    return args if isinstance(args, dict) else {}
+    if cfg := _mapping(content.get("cfg")):
+        return _mapping(cfg.get("model")) or cfg
+    return _mapping(content.get("args"))
 
 
-def _plain(value: Any, done: dict[int, Any] | None = None) -> Any:
-    """Turn the records of Namespace, omegaconf's nodes and enumerations into plain containers."""
-    done = {} if done is None else done  # convert each once, because omegaconf's nodes refer to their parents
-    if id(value) in done:
-        return done[id(value)]
-    done[id(value)] = None
-    if isinstance(value, Record):
-        state = value.state if isinstance(value.state, dict) else value.items
-        if state or not value.arguments:
-            plain = _plain(state.get("_val", state.get("_content", state)), done)
-        else:
-            plain = _plain(value.arguments[0], done)
-    elif isinstance(value, dict):
-        plain = {str(k): _plain(v, done) for k, v in value.items()}
-    elif isinstance(value, (list, tuple)):
-        plain = [_plain(v, done) for v in value]
-    else:
-        plain = value
-    done[id(value)] = plain
-    return plain
+def _mapping(value: Any) -> dict[str, Any]:
+    """Return a mapping, or the mapping that a Namespace or a node of omegaconf holds; else an empty one."""
+    for _ in range(4):
+        if isinstance(value, Record):
+            value = content_of(value)
+    return value if isinstance(value, dict) else {}
 
 
 def parse_convolutions(text: str) -> list[tuple[int, int, int]]:
@@ -169,16 +157,21 @@ def parse_convolutions(text: str) -> list[tuple[int, int, int]]:
             case ast.Constant(value=int() as number):
                 return number
             case ast.BinOp(left=left, op=ast.Add(), right=right):
-                return value(left) + value(right)
+                return few(value(left) + value(right))
             case ast.BinOp(left=left, op=ast.Mult(), right=ast.Constant(value=int() as times)) if 0 < times <= 64:
-                return value(left) * times
+                return few(value(left) * times)
         raise ValueError
 
+    def few(layers: Any) -> Any:
+        if not isinstance(layers, list) or len(layers) > _MOST_CONVOLUTIONS:
+            raise ValueError
+        return layers
+
     try:
-        return check_convolutions(value(ast.parse(text, mode="eval").body))
+        return check_convolutions(value(ast.parse(text if len(text) <= _LONGEST_EXPRESSION else "", mode="eval").body))
     except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
         raise InputError(
-            f"conv_feature_layers must be a list of (channels, kernel, stride), not {text[:80]!r}"
+            f"conv_feature_layers must be a list of (channels, kernel, stride), not {shown(text)}"
         ) from None
 
 
@@ -188,9 +181,9 @@ def check_convolutions(layers: Any) -> Any:
     Raises:
         InputError: unless they are 1 to 64 triples of whole numbers from 1 to 65,536.
     """
-    sequence = isinstance(layers, (list, tuple)) and 0 < len(layers) <= 64
+    sequence = isinstance(layers, (list, tuple)) and 0 < len(layers) <= _MOST_CONVOLUTIONS
     if not sequence or not all(_is_convolution(layer) for layer in layers):
-        raise InputError(f"conv_feature_layers must be a list of (channels, kernel, stride), not {str(layers)[:80]}")
+        raise InputError(f"conv_feature_layers must be a list of (channels, kernel, stride), not {shown(layers)}")
     return layers
 
 

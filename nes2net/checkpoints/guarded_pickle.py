@@ -2,18 +2,24 @@
 
 A pickle is a program. Each unpickler decides in ``find_class`` which names it may ask for. Whatever
 they are, it sets state and items only of objects that are meant for it, and its cost in memory and
-time stays in proportion to its size.
+time is limited: the number of steps, keys that are quick to hash, and lines and names of a length.
 """
 
 from __future__ import annotations
 
 import pickle
 import struct
+from collections.abc import Collection, Iterable
 from typing import Any, ClassVar
 
 # Written in Python, where a huge memo index costs no memory. The types of the library do not
 # declare its stack and its load_… methods.
 _Unpickler: Any = pickle._Unpickler
+
+#: Keys that are numbers, in all dictionaries and sets of a pickle: their hashes can be made to collide.
+MOST_NUMBERS_AS_KEYS = 100_000
+_LONGEST_NUMBER = 64  # bits of a key
+_LONGEST_LINE = 1 << 24  # bytes
 
 
 class Refused(pickle.UnpicklingError):
@@ -23,12 +29,48 @@ class Refused(pickle.UnpicklingError):
 class GuardedUnpickler(_Unpickler):
     """Reads one pickle of ``stream``, which has ``size`` bytes."""
 
+    #: Limit on the instructions of a pickle and the elements that it asks to copy.
+    most_steps: ClassVar[int]
     #: Classes whose objects a pickle may give state and items.
     keeps_state: ClassVar[tuple[type, ...]] = ()
     keeps_items: ClassVar[tuple[type, ...]] = (dict,)
 
     def __init__(self, stream: Any, size: int, encoding: str) -> None:
         super().__init__(_Bounded(stream, size), encoding=encoding)
+        self.dispatch = _Instructions(self.instructions, self.most_steps)
+        self.numbers = 0
+        self.encoded: dict[int, tuple[str, bytes]] = {}
+
+    def load(self) -> Any:
+        try:
+            return super().load()
+        finally:  # the tensors there would stay in memory, because functions there refer to this object
+            self.memo.clear()
+
+    def copied(self, items: Collection) -> Any:
+        """Return ``items``, a copy of which is about to be made, and count them as steps."""
+        self.dispatch.count(len(items))
+        return items
+
+    def check_keys(self, keys: Iterable) -> None:
+        """Refuse keys that are slow to hash or to compare: tuples and long numbers, or very many numbers."""
+        for key in keys:
+            if isinstance(key, (str, bytes)) or type(key).__hash__ is object.__hash__:
+                continue
+            number = isinstance(key, (int, float, type(None)))
+            if not number or (isinstance(key, int) and key.bit_length() > _LONGEST_NUMBER):
+                raise ValueError(f"a key is a {type(key).__name__}, not text or a number of 64 bits")
+            self.numbers += 1
+        if self.numbers > MOST_NUMBERS_AS_KEYS:
+            raise ValueError(f"more than {MOST_NUMBERS_AS_KEYS:,} of its keys are numbers")
+
+    def encode(self, text: Any, encoding: Any) -> bytes:
+        """Do what ``_codecs.encode`` does where protocol 2 writes bytes, once for each text."""
+        if encoding != "latin1" or not isinstance(text, str):
+            raise ValueError("bytes are encoded in an unknown way")
+        if id(text) not in self.encoded:
+            self.encoded[id(text)] = text, text.encode("latin1")
+        return self.encoded[id(text)][1]
 
     def get_extension(self, code: int) -> Any:
         raise Refused(f"it asks for the registered extension {code}")
@@ -46,13 +88,29 @@ class GuardedUnpickler(_Unpickler):
         self._check_items(self.metastack[-1][-1], self.stack[::2])
         super().load_setitems()
 
+    def load_dict(self) -> None:
+        self.check_keys(self.stack[::2])
+        super().load_dict()
+
     def load_additems(self) -> None:
-        check_keys(self.stack)
+        self.check_keys(self.stack)
         super().load_additems()
 
     def load_frozenset(self) -> None:
-        check_keys(self.stack)
+        self.check_keys(self.stack)
         super().load_frozenset()
+
+    def load_reduce(self) -> None:
+        self._check_arguments(self.stack[-1])
+        super().load_reduce()
+
+    def load_newobj(self) -> None:
+        self._check_arguments(self.stack[-1])
+        super().load_newobj()
+
+    def load_newobj_ex(self) -> None:
+        self._check_arguments(self.stack[-2])
+        super().load_newobj_ex()
 
     def load_bytearray8(self) -> None:
         (length,) = struct.unpack("<Q", self.read(8))
@@ -64,40 +122,60 @@ class GuardedUnpickler(_Unpickler):
     def _check_items(self, target: Any, keys: list) -> None:
         if not isinstance(target, self.keeps_items):
             raise ValueError(f"it sets items of a {type(target).__name__}")
-        check_keys(keys)
+        self.check_keys(keys)
 
-    dispatch: ClassVar = {
+    def _check_arguments(self, arguments: Any) -> None:
+        if not isinstance(arguments, tuple):
+            raise ValueError(f"a call has a {type(arguments).__name__} instead of arguments")
+        self.dispatch.count(len(arguments) + 5)  # an object takes the time and memory of several values
+
+    instructions: ClassVar = {
         **_Unpickler.dispatch,
         pickle.BUILD[0]: load_build,
         pickle.SETITEM[0]: load_setitem,
         pickle.SETITEMS[0]: load_setitems,
+        pickle.DICT[0]: load_dict,
         pickle.ADDITEMS[0]: load_additems,
         pickle.FROZENSET[0]: load_frozenset,
+        pickle.REDUCE[0]: load_reduce,
+        pickle.NEWOBJ[0]: load_newobj,
+        pickle.NEWOBJ_EX[0]: load_newobj_ex,
         pickle.BYTEARRAY8[0]: load_bytearray8,
     }
+
+
+class _Instructions(dict):
+    """The methods of the instructions; looking one up is a step."""
+
+    def __init__(self, methods: dict[int, Any], most: int) -> None:
+        super().__init__(methods)
+        self.most = self.left = most
+
+    def __getitem__(self, instruction: int) -> Any:
+        self.left -= 1
+        if self.left < 0:
+            self.count(0)
+        return dict.__getitem__(self, instruction)
+
+    def count(self, steps: int) -> None:
+        self.left -= steps
+        if self.left < 0:
+            raise ValueError(f"reading it takes more than {self.most:,} steps")
 
 
 class _Bounded:
     """A stream of ``size`` bytes, which reserves no memory for more."""
 
     def __init__(self, stream: Any, size: int) -> None:
-        self.stream, self.size, self.readline = stream, size, stream.readline
+        self.stream, self.size = stream, size
 
     def read(self, length: int) -> bytes:
         if length > self.size:
             raise EOFError(f"it ends too early for the {length} bytes that it claims to hold in one piece")
         return self.stream.read(length)
 
-
-def check_keys(keys: Any) -> None:
-    """Refuse nested tuples as keys: hashing them may take for ever, or crash if they are deep."""
-    for key in keys:
-        if isinstance(key, tuple) and any(isinstance(part, (tuple, frozenset)) for part in key):
-            raise ValueError("a key is a nested tuple")
-
-
-def encode_latin1(text: Any, encoding: Any) -> bytes:
-    """Do what ``_codecs.encode`` does where protocol 2 writes bytes, with no other encoding."""
-    if encoding != "latin1" or not isinstance(text, str):
-        raise ValueError("bytes are encoded in an unknown way")
-    return text.encode("latin1")
+    def readline(self) -> bytes:
+        line = self.stream.readline(_LONGEST_LINE)
+        if len(line) == _LONGEST_LINE:
+            raise ValueError(f"it has a line of more than {_LONGEST_LINE:,} bytes")
+        return line

@@ -9,21 +9,28 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from nes2net.checkpoints.torch_file import read_torch_file
+from nes2net.checkpoints.metadata import plain
+from nes2net.checkpoints.torch_file import check_file, read_torch_file
 from nes2net.checkpoints.unpickling import Record
-from nes2net.errors import InputError, listed
+from nes2net.errors import InputError, first_line, listed, shown
 from nes2net.machine.files import replacing, writing
 
 _METADATA = "nes2net"
+_MOST_TENSORS, _LONGEST_NAME = 50_000, 1000  # characters
+_MOST_HEADER = 1 << 24  # bytes that describe the tensors of a safetensors file, some 150 each
+
+#: Types of the numbers of weights, and of counters such as that of a batch normalisation.
+WEIGHTS = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
+COUNTERS = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
 
 
 def load_state_dict(path: str | Path, *, tensors_only: bool = False) -> OrderedDict[str, Tensor]:
@@ -42,7 +49,7 @@ def load_state_dict(path: str | Path, *, tensors_only: bool = False) -> OrderedD
     """
     path = Path(path)
     if path.suffix == ".safetensors":
-        return _load_safetensors(path)
+        return state_dict_of(_read_safetensors(path), path)
     return state_dict_of(read_torch_file(path, tensors_only)[0], path)
 
 
@@ -50,18 +57,36 @@ def state_dict_of(content: Any, path: str | Path) -> OrderedDict[str, Tensor]:
     """Return the state dict in the content of a checkpoint file.
 
     Raises:
-        InputError: if there is no state dict in it.
+        InputError: if there is no state dict in it, or its metadata are endless.
     """
     for key in ("model", "state_dict"):
         if isinstance(content, dict) and isinstance(content.get(key), dict):
             content = content[key]
     tensors = isinstance(content, dict) and content and all(isinstance(v, Tensor) for v in content.values())
-    if not tensors or not all(isinstance(k, str) for k in content):
+    if not tensors or not all(isinstance(k, str) and len(k) <= _LONGEST_NAME for k in content):
         raise InputError(f"{path} holds no state dict: expected names and tensors, found {_describe(content)}")
-    metadata = metadata_of(content)
+    if len(content) > _MOST_TENSORS:
+        raise InputError(
+            f"{path} holds {len(content):,} tensors, more than any model: at most {_MOST_TENSORS:,} are read"
+        )
+    metadata = _read_metadata(metadata_of(content), path)
     if all(k.startswith("module.") for k in content):
         content = {k[len("module.") :]: v for k, v in content.items()}
     return with_metadata(content, metadata)
+
+
+def _read_metadata(metadata: dict[Any, Any] | None, path: str | Path) -> dict[str, Any] | None:
+    """Keep the versions of modules, which PyTorch reads, and our record."""
+    if metadata is None:
+        return None
+    kept: OrderedDict[str, dict[str, Any]] = OrderedDict()
+    for module, entries in metadata.items():
+        if isinstance(module, str) and isinstance(entries, dict):
+            version, record = entries.get("version"), entries.get(_METADATA)
+            kept[module] = {"version": version} if isinstance(version, int) else {}
+            if isinstance(record, dict) and not module:
+                kept[module][_METADATA] = plain(record, f"{path}")
+    return kept
 
 
 def metadata_of(state_dict: Mapping[str, Tensor]) -> dict[str, Any] | None:
@@ -82,17 +107,20 @@ def _describe(content: Any) -> str:
     if isinstance(content, Record):
         return f"a pickled object of {content.class_name}: save its state_dict() with the code that made it"
     if isinstance(content, dict):
-        return f"a dictionary with {', '.join(map(repr, list(content)[:5])) or 'nothing'}"
+        return f"a dictionary with {', '.join(map(shown, islice(content, 5))) or 'nothing'}"
     return f"a {type(content).__name__}"
 
 
-def _load_safetensors(path: Path) -> OrderedDict[str, Tensor]:
-    if not path.is_file():
-        raise InputError(f"checkpoint {path} not found")
+def _read_safetensors(path: Path) -> dict[str, Tensor]:
+    check_file(path)
     try:
-        return OrderedDict(load_file(path))
-    except (SafetensorError, OSError) as error:
-        raise InputError(f"{path} is not a safetensors file or is damaged ({str(error)[:200]})") from error
+        with open(path, "rb") as file:
+            header = int.from_bytes(file.read(8), "little")
+        if header > min(_MOST_HEADER, path.stat().st_size):
+            raise ValueError(f"its header would take {header} bytes")
+        return load_file(path)
+    except Exception as error:  # of the library, or of PyTorch for a type or a shape that it does not have
+        raise InputError(f"{path} is not a safetensors file or is damaged ({first_line(error)})") from error
 
 
 def save_state_dict(state_dict: Mapping[str, Tensor], path: str | Path, **record: Any) -> None:
@@ -139,22 +167,35 @@ class Misfit:
         missing: names that only the model has.
         left_over: names that only the state dict has.
         shapes: for each tensor of another shape, its name and both shapes.
+        types: for each tensor that is no weight or counter where one is needed, its name and type.
     """
 
-    missing: list[str]
-    left_over: list[str]
-    shapes: list[str]
+    missing: list[str] = field(default_factory=list)
+    left_over: list[str] = field(default_factory=list)
+    shapes: list[str] = field(default_factory=list)
+    types: list[str] = field(default_factory=list)
+
+    def _parts(self) -> list[tuple[str, list[str]]]:
+        return [
+            ("missing", self.missing),
+            ("left over", self.left_over),
+            ("other shape", self.shapes),
+            ("other type", self.types),
+        ]
 
     def __len__(self) -> int:
-        return len(self.missing) + len(self.left_over) + len(self.shapes)
+        return sum(len(names) for _, names in self._parts())
 
     def __str__(self) -> str:
-        parts = (("missing", self.missing), ("left over", self.left_over), ("other shape", self.shapes))
-        return "; ".join(f"{title}: {listed(names, 5)}" for title, names in parts if names)
+        return "; ".join(f"{title}: {listed(names, 5)}" for title, names in self._parts() if names)
 
 
 def compare(found: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> Misfit:
-    """Compare the names and shapes of two state dicts."""
+    """Compare the names and shapes of two state dicts, and the kinds of their numbers.
+
+    Weights are floating-point numbers of any precision. Averages by other programs have counters
+    that are floating-point numbers too.
+    """
     return Misfit(
         missing=[k for k in expected if k not in found],
         left_over=[k for k in found if k not in expected],
@@ -163,11 +204,27 @@ def compare(found: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> Misf
             for k in expected
             if k in found and found[k].shape != expected[k].shape
         ],
+        types=[
+            f"{k} {named_type(found[k])} where {named_type(expected[k])} is needed"
+            for k in expected
+            if k in found and not _can_stand_for(found[k].dtype, expected[k].dtype)
+        ],
+    )
+
+
+def named_type(tensor: Tensor) -> str:
+    """Name of the type of a tensor's numbers, such as ``"float32"``."""
+    return str(tensor.dtype).removeprefix("torch.")
+
+
+def _can_stand_for(found: torch.dtype, expected: torch.dtype) -> bool:
+    return (
+        found == expected or (found in WEIGHTS and expected in WEIGHTS + COUNTERS) or {found, expected} <= {*COUNTERS}
     )
 
 
 def check_fit(found: Mapping[str, Tensor], expected: Mapping[str, Tensor], path: str) -> None:
-    """Check that two state dicts have the same names and shapes.
+    """Check that two state dicts have the same names and shapes, and weights where weights are needed.
 
     Raises:
         InputError: if they differ; the message names the tensors.

@@ -8,10 +8,12 @@ without limit: docs/architecture.md.
 from __future__ import annotations
 
 import codecs
+import math
+import os
 import struct
 import zipfile
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable
 from io import BufferedReader
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -21,10 +23,13 @@ from torch import Tensor
 
 from nes2net.checkpoints.guarded_pickle import Refused
 from nes2net.checkpoints.unpickling import Record, TensorUnpickler
-from nes2net.errors import InputError, first_line
+from nes2net.errors import InputError, first_line, readable_size
 
 # What torch.save wrote before PyTorch 1.6, in front of everything else.
 _LEGACY_MAGIC, _LEGACY_PROTOCOL = 0x1950A86A20F9469CFC6C, 1001
+# Bytes that tensors may take, as a multiple of those of the file. A tensor that repeats its storage
+# (a stride of 0) or shares it (tied weights) takes memory wherever it is copied.
+_MOST_EXPANSION, _ALWAYS_FIT = 4, 1 << 20
 
 
 def read_torch_file(path: Path, tensors_only: bool = False) -> tuple[Any, list[str]]:
@@ -36,15 +41,17 @@ def read_torch_file(path: Path, tensors_only: bool = False) -> tuple[Any, list[s
     Raises:
         InputError: if the file is missing, damaged or of another kind, or asks for functions.
     """
-    if not path.is_file():
-        raise InputError(f"checkpoint {path} not found")
-    records: set[str] = set()
+    check_file(path)
+    records: dict[str, type[Record]] = {}
     try:
         with open(path, "rb") as file:
             zipped = file.read(4) == b"PK\x03\x04"
             file.seek(0)
             content = (_read_zip if zipped else _read_legacy)(path, file, records, tensors_only)
-        _check_sizes(content, path.stat().st_size)
+        if (expanded := _expanded(content)) > max(_MOST_EXPANSION * path.stat().st_size, _ALWAYS_FIT):
+            raise ValueError(
+                f"its tensors are larger than the file: {readable_size(expanded)} where repeated parts are counted"
+            )
     except InputError:
         raise
     except Refused as error:
@@ -62,6 +69,12 @@ def read_torch_file(path: Path, tensors_only: bool = False) -> tuple[Any, list[s
     return content, sorted(records)
 
 
+def check_file(path: Path) -> None:
+    """Raise :class:`InputError` unless ``path`` is a file."""
+    if not os.path.isfile(path):  # False also for a name that no file can have
+        raise InputError(f"checkpoint {path} not found")
+
+
 def _other_kind(path: Path) -> str | None:
     """Say what an unreadable file is, if its beginning tells."""
     with open(path, "rb") as file:
@@ -74,7 +87,7 @@ def _other_kind(path: Path) -> str | None:
     return None
 
 
-def _read_zip(path: Path, file: BinaryIO, records: set[str], tensors_only: bool) -> Any:
+def _read_zip(path: Path, file: BinaryIO, records: dict[str, type[Record]], tensors_only: bool) -> Any:
     with zipfile.ZipFile(file) as archive:
         if any(name.endswith("/constants.pkl") for name in archive.namelist()):
             raise InputError(
@@ -83,7 +96,7 @@ def _read_zip(path: Path, file: BinaryIO, records: set[str], tensors_only: bool)
         members = _members(archive, path.stat().st_size)
         if "data.pkl" not in members:
             raise InputError(f"{path} is a zip archive but not a checkpoint: it has no data.pkl")
-        if "byteorder" in members and archive.read(members["byteorder"]) != b"little":
+        if "byteorder" in members and archive.open(members["byteorder"]).read(7) != b"little":
             raise InputError(f"{path} was written on a big-endian machine: save it again on a little-endian one")
         if damaged := archive.testzip():
             raise InputError(f"{path} is damaged at '{damaged}' (its checksum differs): copy or download it again")
@@ -100,7 +113,7 @@ def _read_zip(path: Path, file: BinaryIO, records: set[str], tensors_only: bool)
                 storages[key] = storage if start % 8 == 0 else storage.clone()
             return storages[key]
 
-        with archive.open(members["data.pkl"]) as stream:
+        with BufferedReader(archive.open(members["data.pkl"])) as stream:  # type: ignore[type-var]
             return TensorUnpickler(stream, members["data.pkl"].file_size, storage_of, records, tensors_only).load()
 
 
@@ -129,7 +142,7 @@ def _data_offset(file: BinaryIO, member: zipfile.ZipInfo) -> int:
     return member.header_offset + 30 + name + extra
 
 
-def _read_legacy(path: Path, file: BufferedReader, records: set[str], tensors_only: bool) -> Any:
+def _read_legacy(path: Path, file: BufferedReader, records: dict[str, type[Record]], tensors_only: bool) -> Any:
     """Read the format before PyTorch 1.6: five pickles, then length and bytes of each storage."""
     size = path.stat().st_size
     storages: dict[str, torch.UntypedStorage] = {}
@@ -148,7 +161,10 @@ def _read_legacy(path: Path, file: BufferedReader, records: set[str], tensors_on
         raise ValueError("it does not begin as a checkpoint does")
     load()  # byte order and integer sizes of the machine that wrote it; every machine in use is little-endian
     content = load()
-    for key in load():
+    keys = load()
+    if keys != sorted(storages):
+        raise ValueError("it does not hold the storages that its tensors use")
+    for key in keys:
         file.read(8)  # the number of elements, which the pickle has given
         buffer = torch.empty(0, dtype=torch.uint8, device="cpu").set_(storages[key]).numpy()
         if file.readinto(buffer.data) != len(buffer):
@@ -156,25 +172,27 @@ def _read_legacy(path: Path, file: BufferedReader, records: set[str], tensors_on
     return content
 
 
-def walk(content: Any) -> Iterator[Any]:
-    """Yield everything in nested containers and records; each object once, even if it is shared."""
-    seen, queue = set(), [content]
-    while queue:
-        value = queue.pop()
-        if id(value) in seen:
-            continue
-        seen.add(id(value))
-        yield value
-        if isinstance(value, dict):
-            queue += value.values()
-        elif isinstance(value, (list, tuple, set, frozenset, deque)):
-            queue += value
-        elif isinstance(value, Record):
-            queue += [value.arguments, value.state, value.items, value.elements]
+def _parts(value: Any) -> Iterable[Any]:
+    """The values in a container or record."""
+    if isinstance(value, dict):
+        return value.values()
+    if isinstance(value, (list, tuple, set, frozenset, deque)):
+        return value
+    return [value.arguments, value.state, value.items, value.elements] if isinstance(value, Record) else ()
 
 
-def _check_sizes(content: Any, file_size: int) -> None:
-    """Refuse tensors larger than the file: one of stride 0 repeats its storage without limit."""
-    for value in walk(content):
-        if isinstance(value, Tensor) and value.numel() * value.element_size() > max(file_size, 1 << 20):
-            raise ValueError(f"a tensor of {tuple(value.shape)} is larger than the file")
+def _expanded(content: Any) -> int:
+    """Count the bytes of all tensors in nested containers and records, in each place that holds them."""
+    sizes: dict[int, int] = {}
+    stack = [(content, False)]
+    while stack:
+        value, parts_are_known = stack.pop()
+        if isinstance(value, Tensor):
+            sizes[id(value)] = math.prod(value.shape) * value.element_size()
+        elif parts_are_known:
+            sizes[id(value)] = sum(sizes.get(id(part), 0) for part in _parts(value))
+        elif id(value) not in sizes and (parts := _parts(value)):
+            sizes[id(value)] = 0  # for a part that holds the whole, as a node of omegaconf holds its parent
+            stack.append((value, True))
+            stack += [(part, False) for part in parts]
+    return sizes.get(id(content), 0)

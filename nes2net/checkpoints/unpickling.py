@@ -13,12 +13,14 @@ from _compat_pickle import IMPORT_MAPPING, NAME_MAPPING
 from collections import OrderedDict, deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
-from nes2net.checkpoints.guarded_pickle import GuardedUnpickler, Refused, check_keys, encode_latin1
+from nes2net.checkpoints.guarded_pickle import GuardedUnpickler, Refused
+from nes2net.errors import shown
 
 _STORAGES = {
     "DoubleStorage": torch.float64,
@@ -60,10 +62,15 @@ _HARMLESS_BUILTINS = {
     "builtins.NoneType",
 }
 
+#: Classes that became records, and characters of a class's name.
+MOST_CLASSES, LONGEST_NAME = 1000, 500
+_MOST_DIMENSIONS = 64  # of a tensor
+
 
 class Record:
     """An object of a class that was not rebuilt: its arguments, items, elements and state."""
 
+    __slots__ = ("arguments", "elements", "items", "state")
     class_name = ""
     arguments: tuple[Any, ...]
     state: Any
@@ -93,18 +100,19 @@ class TensorUnpickler(GuardedUnpickler):
 
     Args:
         storage_of: returns a tensor's storage for its key and number of bytes.
-        records: receives the names of the classes that became records.
+        records: receives the classes that became records, by name.
         tensors_only: make records of refused names too.
     """
 
     keeps_state, keeps_items = (Record,), (dict, Record)
+    most_steps = 1_000_000  # a checkpoint of 1,000 tensors takes some 30,000
 
     def __init__(
         self,
         file: Any,
         size: int,
         storage_of: Callable[[str, int], torch.UntypedStorage],
-        records: set[str],
+        records: dict[str, type[Record]],
         tensors_only: bool,
     ) -> None:
         super().__init__(file, size, encoding="utf-8")
@@ -113,23 +121,45 @@ class TensorUnpickler(GuardedUnpickler):
     def find_class(self, module: str, name: str) -> Any:
         if module in ("torch", "torch.storage") and name in _STORAGES:
             return _STORAGES[name]
-        if module == "torch" and isinstance(getattr(torch, name, None), torch.dtype):
-            return getattr(torch, name)
+        if module == "torch" and isinstance(dtype := vars(torch).get(name), torch.dtype):
+            return dtype
         if self.proto < 3:  # torch.save writes protocol 2, which has Python 2's names
             module, name = NAME_MAPPING.get((module, name), (IMPORT_MAPPING.get(module, module), name))
         full_name = f"{module}.{name}"
         if function := _FUNCTIONS.get(full_name):
             return function
+        if full_name in _CONTAINERS:
+            return partial(self._container, *_CONTAINERS[full_name])
+        if full_name == "_codecs.encode":
+            return self.encode
         if not self.tensors_only and _refused(full_name):
             raise Refused(f"it asks for {full_name[:120]}")
-        self.records.add(full_name)
-        return type("Record", (Record,), {"class_name": full_name})
+        if full_name not in self.records:
+            if len(full_name) > LONGEST_NAME or not full_name.isprintable():
+                raise ValueError(f"{shown(full_name)} is not the name of a class")
+            if len(self.records) == MOST_CLASSES:
+                raise ValueError(f"it names more than {MOST_CLASSES:,} classes")
+            self.records[full_name] = type("Record", (Record,), {"class_name": full_name, "__slots__": ()})
+        return self.records[full_name]
+
+    def _container(self, kind: type, place: int, *arguments: Any) -> Any:
+        """Make a container of the argument at ``place``, or an empty one without it."""
+        items = arguments[place] if place < len(arguments) else ()
+        if not isinstance(items, (list, tuple, dict, set, frozenset)):
+            raise TypeError(f"a {kind.__name__} is made of items")
+        if issubclass(kind, (set, frozenset, dict)) and not isinstance(items, dict):
+            self.check_keys([item[0] for item in items] if issubclass(kind, dict) else items)
+        return kind(self.copied(items))
 
     def persistent_load(self, saved_id: Any) -> _Storage:
-        kind, dtype, key, _location, numel = saved_id[:5]
-        if kind != "storage" or not isinstance(dtype, torch.dtype) or not isinstance(numel, int) or numel < 0:
-            raise ValueError("a tensor's storage is described in an unknown way")
-        if any(view is not None for view in saved_id[5:]):
+        match saved_id:
+            case ("storage", torch.dtype() as dtype, str() | int() as key, _, int() as numel, *view) if (
+                numel >= 0 and len(view) <= 1
+            ):
+                pass
+            case _:
+                raise ValueError("a tensor's storage is described in an unknown way")
+        if view not in ([], [None]):
             raise ValueError("storages that are views of others are not read: load and save it with a newer PyTorch")
         return _Storage(self.storage_of(str(key), numel * dtype.itemsize), dtype)
 
@@ -141,7 +171,7 @@ class TensorUnpickler(GuardedUnpickler):
         if isinstance(state, dict) and isinstance(state.get("_metadata"), dict):
             target._metadata = state["_metadata"]
 
-    dispatch: ClassVar = {**GuardedUnpickler.dispatch, pickle.BUILD[0]: load_build}
+    instructions: ClassVar = {**GuardedUnpickler.instructions, pickle.BUILD[0]: load_build}
 
 
 @dataclass(eq=False, slots=True)
@@ -161,8 +191,10 @@ def _refused(full_name: str) -> bool:
 
 
 def _rebuild_tensor(storage: _Storage, offset: int, size: tuple, stride: tuple, *_: Any) -> Tensor:
+    if not (isinstance(size, tuple) and isinstance(stride, tuple) and len(size) == len(stride) <= _MOST_DIMENSIONS):
+        raise ValueError("a tensor's shape is described in an unknown way")
     whole = torch.empty(0, dtype=storage.dtype, device="cpu").set_(storage.data)
-    return whole.as_strided(tuple(size), tuple(stride), offset)  # set_ would enlarge a small storage
+    return whole.as_strided(size, stride, offset)  # set_ would enlarge a small storage
 
 
 def _rebuild_tensor_of(
@@ -175,21 +207,6 @@ def _rebuild_parameter(data: Tensor, *_: Any) -> Tensor:
     if not isinstance(data, Tensor):
         raise TypeError("a parameter is not a tensor")
     return data
-
-
-def _container(kind: type) -> Callable[..., Any]:
-    def build(items: Any = ()) -> Any:
-        if not isinstance(items, (list, tuple, dict, set, frozenset)):
-            raise TypeError(f"a {kind.__name__} is made of items")
-        if issubclass(kind, (set, frozenset, dict)) and not isinstance(items, dict):
-            check_keys([item[0] for item in items] if issubclass(kind, dict) else items)
-        return kind(items)
-
-    return build
-
-
-def _default_dict(_factory: Any = None, items: Any = ()) -> dict:
-    return _container(dict)(items)
 
 
 def _reconstruct(cls: type, _base: Any, _state: Any) -> Record:
@@ -220,21 +237,24 @@ _FUNCTIONS: dict[str, Callable[..., Any]] = {
     "torch._utils._rebuild_tensor_v3": _rebuild_tensor_of,
     "torch._utils._rebuild_parameter": _rebuild_parameter,
     "torch._utils._rebuild_parameter_with_state": _rebuild_parameter,
-    "torch.Size": _container(tuple),
-    "collections.OrderedDict": _container(OrderedDict),
-    "collections.defaultdict": _default_dict,
-    "collections.Counter": _container(dict),
-    "collections.deque": lambda items=(), _length=None: _container(deque)(items),
-    "builtins.set": _container(set),
-    "builtins.frozenset": _container(frozenset),
-    "builtins.list": _container(list),
-    "builtins.dict": _container(dict),
     "builtins.getattr": _enum_member,
-    "_codecs.encode": encode_latin1,
     "copyreg._reconstructor": _reconstruct,
     "builtins.type": _annotation,  # of None
     "_operator.getitem": _annotation,
     "_operator.or_": _annotation,
     "functools.reduce": _annotation,
     "types.GenericAlias": _annotation,
+}
+
+# Containers, and the place of the items among the arguments of their call.
+_CONTAINERS: dict[str, tuple[type, int]] = {
+    "torch.Size": (tuple, 0),
+    "collections.OrderedDict": (OrderedDict, 0),
+    "collections.defaultdict": (dict, 1),
+    "collections.Counter": (dict, 0),
+    "collections.deque": (deque, 0),
+    "builtins.set": (set, 0),
+    "builtins.frozenset": (frozenset, 0),
+    "builtins.list": (list, 0),
+    "builtins.dict": (dict, 0),
 }

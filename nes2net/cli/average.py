@@ -81,13 +81,20 @@ def _average_run(args: argparse.Namespace) -> None:
 def _average_files(args: argparse.Namespace) -> None:
     from nes2net.checkpoints.averaging import average_checkpoints
     from nes2net.checkpoints.state_dict import save_state_dict
-    from nes2net.training.averaging import record_of_average
+    from nes2net.machine.files import sha256_of
+    from nes2net.training.averaging import check_target, record_of_average
 
     if args.update_bn is not None:
         raise InputError("--update-bn goes with a run folder, whose recipe says what the training data is")
     if not args.out:
         raise InputError("where should the average go? name a file with --out")
+    check_target(args.out)
     average = average_checkpoints(args.checkpoints, args.mode, args.weights)
-    made = {"of": [Path(p).name for p in args.checkpoints], "mode": args.mode, "weights": args.weights}
+    made = {
+        "of": [Path(p).name for p in args.checkpoints],
+        "sha256": [sha256_of(p) for p in args.checkpoints],
+        "mode": args.mode,
+        "weights": args.weights,
+    }
     save_state_dict(average, args.out, **record_of_average(average, made))
     print(f"average written to {args.out}")

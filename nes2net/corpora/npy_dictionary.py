@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nes2net.checkpoints.guarded_pickle import GuardedUnpickler, Refused, encode_latin1
+from nes2net.checkpoints.guarded_pickle import GuardedUnpickler, Refused
 from nes2net.corpora.protocol import MOST_BYTES
 from nes2net.errors import InputError, first_line, shown
 from nes2net.machine.files import read_bounded
@@ -173,16 +173,10 @@ _ALLOWED = {
 
 class _ArrayUnpickler(GuardedUnpickler):
     keeps_state = (_Array, _DataType)
+    most_steps = 100_000_000  # labels of every frame of a corpus may be lists
 
     def __init__(self, stream: io.BytesIO) -> None:
         super().__init__(stream, stream.getbuffer().nbytes, encoding="latin1")
-        self.encoded: dict[int, tuple[Any, bytes]] = {}
-
-    def encode(self, text: Any, encoding: Any) -> bytes:
-        """Return the bytes that protocol 2 writes as a call, the same object for the same text."""
-        if id(text) not in self.encoded:
-            self.encoded[id(text)] = text, encode_latin1(text, encoding)
-        return self.encoded[id(text)][1]
 
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) == ("_codecs", "encode"):

@@ -16,9 +16,9 @@ from nes2net.checkpoints.folder import CONFIG, read_folder
 from nes2net.checkpoints.huggingface import CONFIG_FILE, read_configuration
 from nes2net.checkpoints.onnx_file import OnnxFile
 from nes2net.checkpoints.state_dict import Misfit, compare, load_state_dict, read_record, state_dict_of
-from nes2net.checkpoints.torch_file import read_torch_file, walk
+from nes2net.checkpoints.torch_file import read_torch_file
 from nes2net.detector import Detector, recognise, sound_description, unwrap_frontend
-from nes2net.errors import InputError, shown
+from nes2net.errors import InputError, shown, visible
 from nes2net.registry import create_frontend
 
 _FIT_LEAST = 0.5  # with a smaller share of the names of a published model, a state dict is unknown
@@ -38,7 +38,7 @@ class Identity:
     """Configuration of the detector or front-end, ``{"frontend": …}``; empty if it has none."""
     dtypes: dict[str, int] = field(default_factory=dict)
     """Count of numbers of each type in the state dict, with buffers and pre-training heads."""
-    misfit: Misfit = field(default_factory=lambda: Misfit([], [], []))
+    misfit: Misfit = field(default_factory=Misfit)
     """Difference from the file's own configuration, or else from the nearest published model."""
     records: list[str] = field(default_factory=list)
     """Names of classes in the file that were not rebuilt."""
@@ -61,7 +61,7 @@ class Identity:
             lines.append(f"  names and shapes: {self.misfit or 'all there, none left over'}")
         if self.records:
             lines.append(f"  classes not rebuilt: {', '.join(self.records)}")
-        return "\n".join(lines + [f"  {note}" for note in self.notes])
+        return "\n".join(map(visible, lines + [f"  {note}" for note in self.notes]))
 
 
 def identify(path: str | Path) -> Identity:
@@ -86,11 +86,10 @@ def identify(path: str | Path) -> Identity:
     if isinstance(content, dict) and isinstance(content.get("progress"), dict) and "detector" in content:
         identity = _identify_state_dict(path, state_dict_of(content["detector"], path))
         progress = content["progress"]
-        identity.kind = f"resume file of a training run, in epoch {progress.get('epoch')}, step {progress.get('step')}"
+        epoch, step = shown(progress.get("epoch")), shown(progress.get("step"))
+        identity.kind = f"resume file of a training run, in epoch {epoch}, step {step}"
     elif isinstance(model, dict) and "encoder.pos_conv.0.weight_v" in model:
-        identity = _identify_pretraining(path, model)
-    elif isinstance(content, dict) and not any(isinstance(v, Tensor) for v in walk(content)):
-        raise InputError(f"{path} holds no weights")
+        identity = _identify_pretraining(path, state_dict_of(content, path))
     else:
         identity = _identify_state_dict(path, state_dict_of(content, path))
     identity.records = records

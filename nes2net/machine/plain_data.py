@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
-import stat
 from pathlib import Path
 from typing import Any
 
-from nes2net.errors import InputError, first_line, readable_size, shown
+from nes2net.errors import InputError, first_line, shown
+from nes2net.machine.files import read_bounded
 
 MOST_BYTES = 1_000_000  # of a configuration's file
 MOST_VALUES, MOST_DEPTH = 100_000, 32  # of the data in it
@@ -18,19 +17,9 @@ def read_small_text(path: Path, most: int = MOST_BYTES) -> str:
     """Read a text file in UTF-8 that has at most ``most`` bytes.
 
     Raises:
-        InputError: if the file is no regular file, cannot be read, is larger, or is not UTF-8.
+        InputError: as :func:`nes2net.machine.files.read_bounded`, or if the file is not UTF-8.
     """
-    try:
-        with open(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)), "rb") as file:  # a pipe must not block
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                raise InputError(f"{path} is a pipe or a device: a text file is expected")
-            content = file.read(most + 1)
-    except IsADirectoryError as error:
-        raise InputError(f"{path} is a folder: a text file is expected") from error
-    except OSError as error:
-        raise InputError(f"{path} cannot be read ({error.strerror}): a text file is expected") from error
-    if len(content) > most:
-        raise InputError(f"{path} is too large: at most {readable_size(most)} are expected")
+    content = read_bounded(path, most, "a text file")
     try:
         return content.decode("utf-8-sig").replace("\r\n", "\n")
     except UnicodeDecodeError as error:

@@ -12,10 +12,11 @@ from torch.optim.swa_utils import update_bn
 from tqdm import tqdm
 
 from nes2net.checkpoints.averaging import average_checkpoints
-from nes2net.checkpoints.state_dict import read_record, save_state_dict
+from nes2net.checkpoints.state_dict import load_state_dict, read_record, save_state_dict
 from nes2net.detector import Detector
 from nes2net.errors import InputError
 from nes2net.machine.devices import choose_device
+from nes2net.machine.files import check_writable, sha256_of, writing
 from nes2net.recipes.recipe import load_recipe
 from nes2net.training.augmentation import augmentation_stream
 from nes2net.training.data import read_trials, training_batches
@@ -49,8 +50,8 @@ def average_run(
 
     The average is ``Averaged_Model_IDs_{id}_{id}….pth`` in that folder. The name ends in
     ``_legacy`` in that mode, in ``_weighted`` and the weights if there are any, and in ``_bn`` with
-    new batch statistics. A plain average that is there already is used, unless one of its
-    checkpoints is newer.
+    new batch statistics. A plain average that is there already is used if its record holds the
+    SHA-256 of the very checkpoints that are in the folder now; otherwise it is made again.
 
     Args:
         ids: epochs to average; or give ``last`` or ``best``.
@@ -68,7 +69,8 @@ def average_run(
 
     Raises:
         InputError: if not exactly one of ``ids``, ``last`` and ``best`` is given, a checkpoint is
-            missing, or the checkpoints do not fit each other.
+            missing (even if its average is there, which cannot be confirmed without it), the
+            checkpoints do not fit each other, or ``out`` cannot be written.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -84,15 +86,18 @@ def average_run(
     target = folder / _file_name(ids, mode, weights, batch_norm_batches) if out is None else Path(out)
     sources = [folder / f"epoch_{i}.pth" for i in ids]
     missing = [s.name for s in sources if not s.is_file()]
-    plain = not weights and batch_norm_batches is None and out is None
-    if plain and target.is_file() and (missing or target.stat().st_mtime >= max(s.stat().st_mtime for s in sources)):
-        return RunAverage(target, sources, "used")
     if missing:
+        there = f"; {target.name} is there, but cannot be confirmed without them: name it itself as the checkpoint"
         raise InputError(
-            f"{folder} has no {', '.join(missing)}; epochs saved there: {', '.join(map(str, _epochs(folder))) or 'none'}"
+            f"{folder} has no {', '.join(missing)}; epochs saved there: "
+            f"{', '.join(map(str, _epochs(folder))) or 'none'}{there if target.is_file() and out is None else ''}"
         )
+    check_target(target)
+    made: dict[str, Any] = {"ids": list(ids), "mode": mode, "sha256": [sha256_of(source) for source in sources]}
+    plain = not weights and batch_norm_batches is None and out is None
+    if plain and target.is_file() and _how_made(target) == made:
+        return RunAverage(target, sources, "used")
     average: Mapping[str, Tensor] = average_checkpoints(sources, mode, weights)
-    made: dict[str, Any] = {"ids": list(ids), "mode": mode}
     if weights:
         made["weights"] = list(weights)
     record = record_of_average(average, made)
@@ -102,6 +107,21 @@ def average_run(
     earlier: Literal["replaced", "absent"] = "replaced" if target.is_file() else "absent"
     save_state_dict(average, target, **record)
     return RunAverage(target, sources, earlier)
+
+
+def check_target(path: str | Path) -> None:
+    """Raise :class:`InputError` if an average cannot be written to ``path``; make its folder."""
+    with writing(path):
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+    check_writable(path)
+
+
+def _how_made(average: Path) -> dict[str, Any] | None:
+    """Return the record of how an average was made; None for a file that is damaged or is no average."""
+    try:
+        return read_record(load_state_dict(average)).get("average")
+    except InputError:
+        return None
 
 
 def record_of_average(average: Mapping[str, Tensor], made: dict[str, Any]) -> dict[str, Any]:

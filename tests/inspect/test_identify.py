@@ -78,7 +78,7 @@ def test_run_folder_resume_file_and_others(detector, tmp_path):
     torch.save({"x": torch.zeros(3)}, tmp_path / "x.pth")
     assert identify(tmp_path / "x.pth").kind == "state dict of an unknown model"
     torch.save({"lr": 0.1}, tmp_path / "y.pth")
-    with pytest.raises(InputError, match=r"y\.pth holds no weights"):
+    with pytest.raises(InputError, match=r"y\.pth holds no state dict: .*found a dictionary with 'lr'"):
         identify(tmp_path / "y.pth")
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match="is not a folder of a detector"):

@@ -1,6 +1,8 @@
 """Averages of a run folder: which checkpoints are taken, and what the file is called."""
 
+import hashlib
 import json
+import os
 
 import pytest
 import torch
@@ -34,7 +36,9 @@ def test_averaging_a_run(states, tmp_path):
     assert [path.name for path in checkpoints] == ["epoch_3.pth", "epoch_8.pth"]
     average = load_state_dict(target)
     torch.testing.assert_close(average["w"], (states[0]["w"] + states[2]["w"]) / 2)
-    expected = {"model": {"frontend": "x"}, "recipe": {"seed": 1}, "average": {"ids": [3, 8], "mode": "mean"}}
+    hashes = [hashlib.sha256(path.read_bytes()).hexdigest() for path in checkpoints]
+    made = {"ids": [3, 8], "mode": "mean", "sha256": hashes}
+    expected = {"model": {"frontend": "x"}, "recipe": {"seed": 1}, "average": made}
     assert read_record(average) == expected  # and no epoch and losses, which are the first one's
     legacy = average_run(tmp_path, [3, 8], "legacy").path
     assert legacy.name == "Averaged_Model_IDs_3_8_legacy.pth"
@@ -56,6 +60,46 @@ def test_averaging_a_run(states, tmp_path):
         average_run(tmp_path, list(range(80)))
 
 
+def test_contents_decide_whether_an_average_is_used_again(states, tmp_path):
+    """Not times, which a copy keeps, nor the name."""
+    for number, state in zip((1, 2), states):
+        save_state_dict(state, tmp_path / f"epoch_{number}.pth")
+    target = average_run(tmp_path, [1, 2]).path
+    assert average_run(tmp_path, [1, 2]).earlier == "used"
+
+    save_state_dict(states[2], tmp_path / "epoch_2.pth")
+    os.utime(tmp_path / "epoch_2.pth", (0, 0))  # as cp -p of an older run
+    assert average_run(tmp_path, [1, 2]).earlier == "replaced"
+    expected = (states[0]["w"].double() + states[2]["w"].double()) / 2
+    assert torch.equal(load_state_dict(target)["w"], expected.float())
+
+    target.write_bytes(target.read_bytes()[:-100])
+    assert average_run(tmp_path, [1, 2]).earlier == "replaced"
+    save_state_dict(states[0], target, average={"ids": [1, 2], "mode": "mean"})  # of an earlier release
+    assert average_run(tmp_path, [1, 2]).earlier == "replaced"
+    assert average_run(tmp_path, [1, 2]).earlier == "used"
+
+    (tmp_path / "epoch_2.pth").unlink()
+    with pytest.raises(
+        InputError, match=r"has no epoch_2\.pth; .*; Averaged_Model_IDs_1_2\.pth is there, but cannot be confirmed"
+    ):
+        average_run(tmp_path, [1, 2])
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes in folders")
+@pytest.mark.parametrize("which", ["files", "run folder"])
+def test_an_output_that_is_no_file_is_refused_before_the_work(states, tmp_path, which, capsys):
+    from nes2net.cli.main import main
+
+    save_state_dict(states[0], tmp_path / "epoch_1.pth")
+    os.mkfifo(tmp_path / "pipe")
+    sources = [str(tmp_path / "epoch_1.pth")] if which == "files" else [str(tmp_path), "--ids", "1"]
+    for out in ("pipe", "."):
+        assert main(["average", *sources, "--out", str(tmp_path / out)]) == 2
+        assert "name a file" in capsys.readouterr().err
+    assert main(["average", *sources, "--out", str(tmp_path / "new" / "mean.pth")]) == 0
+
+
 def test_the_last_epochs_of_a_run(states, tmp_path):
     for number, state in zip((3, 9, 10), states):
         save_state_dict(state, tmp_path / f"epoch_{number}.pth")
@@ -64,7 +108,8 @@ def test_the_last_epochs_of_a_run(states, tmp_path):
     weighted = average_run(tmp_path, last=2, weights=[3, 1]).path
     assert weighted.name == "Averaged_Model_IDs_9_10_weighted_3_1.pth"
     assert average_run(tmp_path, last=2, weights=[0.25, 1]).path.name == "Averaged_Model_IDs_9_10_weighted_0.25_1.pth"
-    assert read_record(load_state_dict(weighted))["average"] == {"ids": [9, 10], "mode": "mean", "weights": [3, 1]}
+    made = read_record(load_state_dict(weighted))["average"]
+    assert made.pop("sha256") and made == {"ids": [9, 10], "mode": "mean", "weights": [3, 1]}
     for last in (0, 4, -1):
         with pytest.raises(InputError, match=r"has 3 epochs saved \(3, 9, 10\), not"):
             average_run(tmp_path, last=last)

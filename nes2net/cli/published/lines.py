@@ -33,7 +33,10 @@ def print_loaded(checkpoint: str | Path) -> None:
 
 
 def print_average(average: RunAverage) -> None:
-    """Print what averaging did; an outdated average, which the published program would use, counts as missing."""
+    """Print what averaging did.
+
+    An average of other checkpoints, which the published program would use, counts as missing.
+    """
     if average.earlier == "used":
         _print(f"File '{average.path}' already exists. Model averaging operation skipped.")
         return

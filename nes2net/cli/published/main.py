@@ -377,7 +377,7 @@ def _average(args: argparse.Namespace) -> RunAverage | None:
         raise InputError("which run? name the folder that holds its epoch_N.pth with --model_folder_path")
     average = average_run(args.model_folder_path, ids, args.average_mode)
     if average.earlier == "replaced" and is_first():
-        print(f"note: {average.path} was older than its checkpoints and was made anew", file=sys.stderr)
+        print(f"note: {average.path} was not made of these checkpoints and was made anew", file=sys.stderr)
     return average
 
 
