@@ -59,7 +59,7 @@ class GuardedUnpickler(_Unpickler):
                 continue
             number = isinstance(key, (int, float, type(None)))
             if not number or (isinstance(key, int) and key.bit_length() > _LONGEST_NUMBER):
-                raise ValueError(f"a key is a {type(key).__name__}, not text or a number of 64 bits")
+                raise ValueError(f"a key has the type {type(key).__name__}: it is not text or a number of 64 bits")
             self.numbers += 1
         if self.numbers > MOST_NUMBERS_AS_KEYS:
             raise ValueError(f"more than {MOST_NUMBERS_AS_KEYS:,} of its keys are numbers")

@@ -218,7 +218,7 @@ def test_keys_that_take_for_ever_to_hash(tmp_path, opcodes):
     """Sixty doublings of a tuple, as a key or an element of a set."""
     nested = b")" + b"2\x86" * 60
     write_archive(tmp_path / "evil.pth", b"\x80\x04" + opcodes.replace(b"%b", nested))
-    with pytest.raises(InputError, match="a key is a tuple, not text"):
+    with pytest.raises(InputError, match="a key has the type tuple"):
         load_state_dict(tmp_path / "evil.pth")
 
 
@@ -339,7 +339,7 @@ def test_calls_that_would_do_harm_without_being_functions_of_the_system(tmp_path
 def test_a_key_too_deep_for_the_interpreter(tmp_path):
     """Hashing 900,000 tuples within each other would crash it."""
     write_archive(tmp_path / "evil.pth", b"\x80\x02})" + b"\x85" * 900_000 + b"K\x01s.")
-    with pytest.raises(InputError, match="a key is a tuple, not text"):
+    with pytest.raises(InputError, match="a key has the type tuple"):
         load_state_dict(tmp_path / "evil.pth")
 
 

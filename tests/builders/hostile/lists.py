@@ -248,7 +248,7 @@ _ARRAYS = {
     "shape of huge numbers": (lambda: _npy({"a": _Array((1 << 20_000,) * 20, b"1")}), "unknown shape"),
     "many dimensions": (lambda: _npy({"a": _Array((1 << 62,) * 100_000, b"1")}), "unknown shape"),
     "names that are nested sets": (lambda: _npy({_nested(60): np.zeros(1)}), "not a .npy file"),
-    "names that are numbers": (lambda: _npy({1 << 30_000: np.zeros(1)}), "a name in it is no text"),
+    "names that are numbers": (lambda: _npy({1 << 30_000: np.zeros(1)}), "a key has the type int"),
     "a program": (lambda: _npy({"a": os.getcwd}), "asks for .*getcwd, which has no place.* nothing was run"),
     "cut": (lambda: _npy({"a": np.zeros(100)})[:-50], "is damaged"),
 }
