@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import atexit
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from signal import SIGINT, SIGTERM
 from typing import Any, NamedTuple
 
@@ -92,15 +91,15 @@ def signal_of_all(accelerator: Accelerator, signal: int) -> int:
     return max(gathered(accelerator, signal))  # SIGTERM is 15, SIGINT 2
 
 
-@contextmanager
-def all_or_none(accelerator: Accelerator) -> Iterator[None]:
-    """Let only the main process write here; if it fails, all processes raise its error.
+def write_once(accelerator: Accelerator, write: Callable[[], None]) -> None:
+    """Let only the main process ``write``; if it fails, all processes raise its error.
 
     Otherwise the processes that go on would wait for the main process, which has ended.
     """
     failure: BaseException | None = None
     try:
-        yield
+        if accelerator.is_main_process:
+            write()
     except (OSError, InputError) as error:
         failure = error.__cause__ if isinstance(error.__cause__, OSError) else error
     for failed in (failure, *gathered(accelerator, failure)):

@@ -71,7 +71,7 @@ def run_folder(folder: Path, recipe: Recipe, writes: bool = True) -> Iterator[No
 
 def write_recipe(folder: Path, recipe: Recipe) -> None:
     """Save the resolved recipe if the folder has none yet."""
-    if not _has_recipe(folder):
+    if _saved_recipe(folder) is None:
         write_text(folder / RECIPE_FILE, yaml.safe_dump(recipe.to_dict(), sort_keys=False, allow_unicode=True))
 
 
@@ -83,7 +83,7 @@ def check_recipe(folder: Path, recipe: Recipe) -> None:
     there = _saved_recipe(folder)
     if _numbers_from_0(folder, there):
         raise InputError(f"{folder} holds a run of {NUMBERED_FROM_0}")
-    if _has_recipe(folder):
+    if there is not None:
         check_same_run(folder, recipe, there)
     elif any(folder.glob("*.pth")) and not (folder / RESUME_FILE).is_file():
         raise InputError(
@@ -93,12 +93,11 @@ def check_recipe(folder: Path, recipe: Recipe) -> None:
 
 def _saved_recipe(folder: Path) -> Any:
     """Content of the folder's ``recipe.yaml``; None if there is no such file or it is empty."""
-    if not _has_recipe(folder):
-        return None
+    path = folder / RECIPE_FILE
     try:
-        return yaml.safe_load((folder / RECIPE_FILE).read_text(encoding="utf-8"))
+        return yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(_UNUSABLE.format(folder / RECIPE_FILE, error)) from error
+        raise InputError(_UNUSABLE.format(path, error)) from error
 
 
 def _numbers_from_0(folder: Path, recipe: Any) -> bool:
@@ -129,13 +128,7 @@ def check_same_run(folder: Path, recipe: Recipe, there: dict[str, Any]) -> None:
         )
 
 
-def _has_recipe(folder: Path) -> bool:
-    path = folder / RECIPE_FILE
-    return path.is_file() and bool(path.read_bytes().strip())
-
-
-def _differences(ours: dict, theirs: dict | None, prefix: str = "") -> list[str]:
-    theirs = theirs if isinstance(theirs, dict) else {}
+def _differences(ours: dict, theirs: dict, prefix: str = "") -> list[str]:
     differing = []
     for key in sorted({*ours, *theirs}):
         name, a, b = prefix + key, ours.get(key), theirs.get(key)

@@ -17,7 +17,6 @@ from nes2net.checkpoints.torch_file import read_torch_file
 from nes2net.corpora.trial import Trial, trials_digest
 from nes2net.detector import Detector
 from nes2net.errors import InputError
-from nes2net.recipes.recipe import Recipe
 from nes2net.training.selection import Selection
 
 RESUME_FILE = "resume.pt"
@@ -66,11 +65,11 @@ class Progress:
 class RunState:
     """The parts of a run that have a state; :meth:`load` restores exactly what :meth:`save` wrote.
 
-    ``recipe`` and ``data`` (:func:`fingerprint` of each part) identify the run. There is a
-    ``scaler`` in fp16 only, and a ``stream`` for ``augment.rng: legacy`` only.
+    ``recipe``, as plain data, and ``data`` (:func:`fingerprint` of each part) identify the run.
+    There is a ``scaler`` in fp16 only, and a ``stream`` for ``augment.rng: legacy`` only.
     """
 
-    recipe: Recipe
+    recipe: dict[str, Any]
     data: dict[str, dict[str, int | str]]
 
     detector: Detector
@@ -87,7 +86,7 @@ class RunState:
         del progress["since"]
         return {
             "version": _VERSION,
-            "recipe": self.recipe.to_dict(),
+            "recipe": self.recipe,
             "data": self.data,
             "model": self.detector.config,
             "detector": self.detector.state_dict(),
@@ -98,20 +97,15 @@ class RunState:
             "progress": progress,
         }
 
-    def save(self, folder: Path) -> None:
+    def save(self) -> None:
         """Replace ``resume.pt`` as a whole, and only then remove checkpoints not to be kept."""
-        save_atomically(self.content(), folder / RESUME_FILE)
+        save_atomically(self.content(), self.selection.folder / RESUME_FILE)
         self.remove_files()
 
     def remove_files(self) -> None:
         """Remove checkpoints that are not to be kept; call this once the history is saved."""
         for file in self.selection.files_to_remove():
             file.unlink()
-
-    @property
-    def is_done(self) -> bool:
-        """Whether no epoch is left."""
-        return self.progress.epoch > self.recipe.train.epochs or self.selection.should_stop
 
     def load(self, content: dict[str, Any]) -> None:
         """Restore what :func:`read_resume_file` read, without keeping the file mapped.

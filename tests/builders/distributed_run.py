@@ -41,10 +41,10 @@ def trouble(kind, recipe):
             terminate()
         return before[1](self, epoch)
 
-    def save(self, folder):
+    def save(self):
         if (self.progress.epoch, self.progress.step) == (3, 0):
-            raise OSError(errno.ENOSPC, "", str(folder / "resume.pt"))
-        before[2](self, folder)
+            raise OSError(errno.ENOSPC, "", str(self.selection.folder / "resume.pt"))
+        before[2](self)
 
     before = loop.seed_step, loop.Validator.run, loop.RunState.save
     if kind == "step":

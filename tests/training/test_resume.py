@@ -197,10 +197,10 @@ def test_the_best_stays_until_there_is_a_better_one(runs, monkeypatch):
     monkeypatch.setattr(loop.Validator, "run", lambda self, epoch: {"val_loss_wo_aug": next(losses), **fixed})
     save = loop.RunState.save
 
-    def cut_at_the_end(self, folder):
+    def cut_at_the_end(self):
         if self.progress.epoch == 3:
             raise Cut
-        save(self, folder)
+        save(self)
 
     with monkeypatch.context() as patch, pytest.raises(Cut):
         patch.setattr(loop.RunState, "save", cut_at_the_end)
@@ -216,8 +216,8 @@ def test_a_disk_that_fails(runs, whole, monkeypatch, tmp_path, capsys):
         assert main(command) == 75
     capsys.readouterr()
 
-    def fails(self, folder):
-        raise OSError(errno.EIO, "", str(folder / "resume.pt"))
+    def fails(self):
+        raise OSError(errno.EIO, "", str(self.selection.folder / "resume.pt"))
 
     with monkeypatch.context() as patch:
         patch.setattr(loop.RunState, "save", fails)
@@ -239,10 +239,10 @@ def test_cut_off_between_the_files_of_an_epoch(runs, monkeypatch, tmp_path):
     def cut(*_, **__):
         raise Cut
 
-    def cut_at_end_of_epoch(self, folder):
+    def cut_at_end_of_epoch(self):
         if self.progress.step == 0:
             raise Cut
-        save(self, folder)
+        save(self)
 
     save = loop.RunState.save
     cuts = [

@@ -16,8 +16,10 @@ from nes2net import Detector, InputError, metrics
 from nes2net.corpora import asvspoof2019_la
 from nes2net.recipes.recipe import AugmentConfig, TrainConfig, ValidationConfig, recipe_from_dict
 from nes2net.training.dataset import TrainingSet, training_loader
+from nes2net.training.monitor import Monitor
 from nes2net.training.objective import Objective
 from nes2net.training.sampling import EpochBatches
+from nes2net.training.selection import Selection
 from nes2net.training.validation import NUM_RESAMPLES, Validator, _BatchResult, is_due, passes
 
 GOLDEN = golden.read("losses_schedules_names")
@@ -72,7 +74,9 @@ def make(detector, corpus, recipe, rank=0, world_size=1, *, copies=1, batch_size
         dataset = TrainingSet(trials, SAMPLES, algo, seed=recipe.seed, part="dev")
         batches = EpochBatches(len(trials), batch_size, recipe.seed, False, rank=rank, world_size=world_size)
         loaders[name] = training_loader(dataset, batches, num_workers, False)
-    return Validator(recipe, Objective(recipe, detector), loaders, Accelerator(cpu=True))
+    monitor = Monitor(Selection("run", recipe.train, recipe.validation, list(loaders)), Path("log"))
+    objective = Objective(detector, recipe.train)
+    return Validator(objective, loaders, Accelerator(cpu=True), monitor, eer_method="asvspoof", seed=recipe.seed)
 
 
 def test_values_are_the_published_ones(detector, corpus):
