@@ -16,7 +16,7 @@ from nes2net.errors import InputError
 from nes2net.recipes.recipe import Recipe
 from nes2net.training.dataset import Batch, BatchLoader
 from nes2net.training.distributed import plan_step, sums_over_processes, write_once
-from nes2net.training.interruption import StopRequests
+from nes2net.training.interruption import StopRequests, stop_without_data
 from nes2net.training.monitor import Monitor, check_finite
 from nes2net.training.objective import Objective
 from nes2net.training.optimisation import learning_rate
@@ -85,7 +85,12 @@ class Trainer:
         self.monitor.after_training(meter, self.loader)
 
     def train_step(self, batches: list[Batch], epoch: int, step: int, due: bool) -> tuple[int, bool]:
-        """Do a step; return the signal to stop by (0: none) and whether to save."""
+        """Do a step; return the signal to stop by (0: none) and whether to save.
+
+        Raises:
+            Unfinished: if a file of the step cannot be read at present, or no file of it can be used
+                in any process. Nothing of the step is done or saved.
+        """
         accelerator, progress = self.accelerator, self.state.progress
         iteration = (epoch - 1) * self.steps_per_epoch + step
         seed_step(self.recipe.seed, epoch, step, accelerator.process_index)
@@ -95,7 +100,11 @@ class Trainer:
         parts = [self.prepare(batch, epoch, step, place) for place, batch in enumerate(batches)]
         targets = [t.cpu() for _, t in parts] if self.objective.specmix else [batch.targets for batch in batches]
         weights, counts = [self.criterion.weight_of(t).item() for t in targets], [len(t) for t in targets]
-        plan = plan_step(accelerator, weights, counts, self.stop.requested, due and accelerator.is_main_process)
+        lost = [why for batch in batches for why in batch.lost]
+        due = due and accelerator.is_main_process
+        plan = plan_step(accelerator, weights, counts, self.stop.requested, due, len(lost))
+        if plan.lost or not plan.utterances + plan.unused:
+            stop_without_data(lost, f"epoch {epoch}, step {step}")
         self.monitor.unused += plan.unused
         if plan.denominator > 0:
             numerator = torch.zeros((), dtype=torch.float64, device=accelerator.device)
@@ -129,7 +138,7 @@ class Trainer:
         path = selection.folder / f"epoch_{epoch}.pth"
         state.progress.count_time()
         selection.update(epoch, {**values, "seconds": state.progress.seconds})
-        state.progress = Progress(epoch + 1)
+        state.progress = Progress(epoch=epoch + 1)
         kept = epoch in selection.kept_epochs()
 
         def write() -> None:

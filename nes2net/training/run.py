@@ -27,10 +27,11 @@ from nes2net.training.loop import Trainer
 from nes2net.training.monitor import Monitor, RunReporter
 from nes2net.training.objective import Objective
 from nes2net.training.optimisation import create_optimizer
+from nes2net.training.resume_file import REMEDY, RESUME_FILE, read_resume_file
 from nes2net.training.run_folder import check_same_run, run_folder, write_recipe
 from nes2net.training.seeding import cuda_algorithms, seed_everything
 from nes2net.training.selection import Selection
-from nes2net.training.state import RunState, fingerprint, read_resume_file
+from nes2net.training.state import RunState, fingerprint
 from nes2net.training.validation import Validator
 
 
@@ -85,7 +86,7 @@ def train(
         with run_folder(folder, recipe, writes):
             resume = read_resume_file(folder)
             if resume is not None:
-                check_same_run(folder, recipe, resume["recipe"])
+                check_same_run(folder / RESUME_FILE, recipe, resume["recipe"])
             # The data first: wrong folders of noise are found before a large model is read.
             stream = augmentation_stream(recipe, accelerator.num_processes)
             rank, world_size = accelerator.process_index, accelerator.num_processes
@@ -103,7 +104,7 @@ def train(
                 recipe, dev_trials, stream, rank=rank, world_size=world_size, pin_memory=pin_memory
             )
             seed_everything(recipe.seed)
-            detector = _build_detector(recipe, resume).to(accelerator.device)
+            detector = _build_detector(recipe, folder, resume).to(accelerator.device)
             data = {"training": fingerprint(train_trials), "development": fingerprint(dev_trials)}
             objective = _prepare(recipe, detector, accelerator)
             optimizer = create_optimizer(detector.parameters(), recipe.train)
@@ -192,7 +193,7 @@ def _summary(
     ]
 
 
-def _build_detector(recipe: Recipe, resume: dict | None) -> Detector:
+def _build_detector(recipe: Recipe, folder: Path, resume: dict | None) -> Detector:
     frontend = recipe.model.get("frontend", {})
     if isinstance(frontend, str):
         frontend = {"name": frontend}
@@ -200,7 +201,10 @@ def _build_detector(recipe: Recipe, resume: dict | None) -> Detector:
         model = resume["model"]
         if "engine" in frontend:
             model = {**model, "frontend": {**model["frontend"], "engine": frontend["engine"]}}
-        return Detector.from_config(model)
+        try:
+            return Detector.from_config(model)
+        except InputError as error:
+            raise InputError(f"{folder / RESUME_FILE} does not fit this version ({error}): {REMEDY}") from error
     if frontend.get("name") == "xlsr_300m" and not recipe.ssl_checkpoint and not recipe.train.init_from:
         raise InputError(
             "refusing to train XLS-R 300M from random weights: name its pre-training file with `ssl_checkpoint`, or "

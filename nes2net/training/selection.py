@@ -12,12 +12,10 @@ from nes2net.errors import InputError, did_you_mean
 from nes2net.machine.files import write_text
 from nes2net.machine.terminal import text_table
 from nes2net.recipes.recipe import TrainConfig, ValidationConfig
+from nes2net.training.history import HISTORY_FILE, Row, read_history
 
-HISTORY_FILE = "history.json"
 #: Numbers of checkpoints in the published averages.
 AVERAGES = (3, 5)
-
-Row = dict[str, Any]
 
 
 class Selection:
@@ -130,7 +128,9 @@ def best_epochs(folder: str | Path, count: int, by: str) -> list[int]:
         InputError: if the folder has no history, fewer checkpoints, or no such value.
     """
     path = Path(folder) / HISTORY_FILE
-    history = _read_history(path)
+    if not path.is_file():
+        raise InputError(f"{folder} has no {HISTORY_FILE}, which training writes: name the epochs with `ids`")
+    history = read_history(path)
     known = {key for row in history for key in row if key.startswith("val_") and not key.endswith(("_low", "_high"))}
     if by not in known:
         raise InputError(f"`by` is one of the values of {path}, not '{by}'{did_you_mean(by, known)}")
@@ -140,22 +140,6 @@ def best_epochs(folder: str | Path, count: int, by: str) -> list[int]:
         ids = ", ".join(str(row["epoch"]) for row in saved) or "none"
         raise InputError(f"{folder} has checkpoints of {len(saved)} epochs with {by} ({ids}), not of {count}")
     return _best(saved, count, by)
-
-
-def _read_history(path: Path) -> list[Row]:
-    """Read the rows of a history, each of another epoch, from a file of unknown origin."""
-    if not path.is_file():
-        raise InputError(f"{path.parent} has no {HISTORY_FILE}, which training writes: name the epochs with `ids`")
-    problem = "it is not a list with one row per epoch"
-    try:
-        history = json.loads(path.read_text(encoding="utf-8"))
-        epochs = [row["epoch"] for row in history]  # from 0 in runs of earlier versions
-        sound = all(type(epoch) is int and 0 <= epoch < 10**9 for epoch in epochs) and len(set(epochs)) == len(epochs)
-    except (ValueError, TypeError, KeyError, RecursionError) as error:
-        sound, problem = False, str(error)[:200]
-    if not sound:
-        raise InputError(f"{path} is not a history that training wrote ({problem}): name the epochs with `ids`")
-    return history
 
 
 def _is_number(value: Any) -> bool:

@@ -20,6 +20,7 @@ from nes2net.recipes.recipe import AugmentConfig, TrainConfig, ValidationConfig
 from nes2net.scoring.kernel import scoring_mode
 from nes2net.training.dataset import BatchLoader
 from nes2net.training.distributed import gathered
+from nes2net.training.interruption import stop_without_data
 from nes2net.training.monitor import Monitor
 from nes2net.training.objective import Objective
 
@@ -60,7 +61,7 @@ def is_due(epoch: int, train: TrainConfig, validation: ValidationConfig) -> bool
 
 
 class _BatchResult(NamedTuple):
-    """Result of one batch; ``errors`` are those of the files that were left out."""
+    """Result of one batch; ``errors`` and ``lost`` are those of :class:`nes2net.training.dataset.Batch`."""
 
     #: place in the order of the development set
     number: int
@@ -68,6 +69,7 @@ class _BatchResult(NamedTuple):
     scores: np.ndarray
     targets: np.ndarray
     errors: list[str]
+    lost: list[str]
 
 
 class Validator:
@@ -141,15 +143,17 @@ class Validator:
                 loss, scores = self.objective.validation_parts(waveforms, targets)
             number = accelerator.process_index + place * accelerator.num_processes
             # A worker's tensor keeps a file open until it is freed, so keep a copy.
-            results.append((number, loss, scores, batch.targets.clone(), batch.errors))
+            results.append((number, loss, scores, batch.targets.clone(), batch.errors, batch.lost))
         return [  # the device is waited for here, once
-            _BatchResult(number, loss.item(), scores.double().cpu().numpy(), targets.numpy(), errors)
-            for number, loss, scores, targets, errors in results
+            _BatchResult(number, loss.item(), scores.double().cpu().numpy(), targets.numpy(), errors, lost)
+            for number, loss, scores, targets, errors, lost in results
         ]
 
     def _gathered(self, own: list[_BatchResult]) -> list[_BatchResult]:
         """Collect all processes' results in the order of the set; name each bad file once."""
         results = [result for part in gathered(self.accelerator, own) for result in part]
+        if lost := [why for result in results for why in result.lost]:
+            stop_without_data(lost, "validation")
         if self.accelerator.is_main_process:
             self.monitor.left_out([error for result in results for error in result.errors])
         return sorted(results, key=lambda result: result.number)
