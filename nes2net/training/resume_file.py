@@ -182,9 +182,9 @@ def read_resume_file(folder: Path) -> dict[str, Any] | None:
         return None
     content = read_torch_file(path)[0]
     version = content.get("version", 1) if isinstance(content, dict) else None
-    if version in (1, 2, 3):
+    if type(version) is int and version in (1, 2, 3):
         raise InputError(f"{path} was written by {NUMBERED_FROM_0}")
-    if version != VERSION:
+    if type(version) is not int or version != VERSION:
         raise InputError(
             f"{path} was written by another version of nes2net, and this one cannot go on from it: go on with that "
             "version, or move the folder away and start from its last epoch_N.pth with `train.init_from`"
