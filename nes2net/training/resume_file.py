@@ -147,6 +147,13 @@ class _SavedRow(HistoryRow):
     seconds: NotNegative
     improved: bool
 
+    @model_validator(mode="after")
+    def _check(self) -> _SavedRow:
+        values, eer = self.__pydantic_extra__, "val_eer_wo_aug"
+        if eer in values and not {f"{eer}_low", f"{eer}_high"} <= values.keys():
+            raise ValueError(f"expected the interval of {eer}")
+        return self
+
 
 class _ResumeFile(_Part):
     version: int
@@ -163,6 +170,8 @@ class _ResumeFile(_Part):
 
     @model_validator(mode="after")
     def _check(self) -> _ResumeFile:
+        if missing := Progress.model_fields.keys() - self.progress.model_fields_set:
+            raise ValueError(f"progress lacks {', '.join(sorted(missing))}")
         if [row.epoch for row in self.selection] != list(range(1, self.progress.epoch)):
             raise ValueError(f"expected a row for each epoch before {self.progress.epoch}")
         return self
