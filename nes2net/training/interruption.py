@@ -1,4 +1,4 @@
-"""Interruptions of a run: SIGTERM, Ctrl-C, and a disk that is full or fails."""
+"""Interruptions of a run: SIGTERM, Ctrl-C, a disk that is full or fails, and data that goes away."""
 
 from __future__ import annotations
 

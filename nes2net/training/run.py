@@ -65,7 +65,8 @@ def train(
     Raises:
         InputError: if something in the recipe or on disk is missing or wrong, the folder holds
             another run, or the loss is not finite.
-        Unfinished: if SIGTERM came, or the disk is full or fails; the work done is saved.
+        Unfinished: if SIGTERM came, or the disk is full or fails; the work done is saved. Also if
+            the data cannot be read any more; the work done since the last save is lost.
         KeyboardInterrupt: if Ctrl-C was pressed; the work done is saved.
     """
     with StopRequests() as stop, cuda_algorithms(deterministic, benchmark):
@@ -130,6 +131,7 @@ def train(
 
 
 def _begin_writing(recipe: Recipe, state: RunState, monitor: Monitor) -> None:
+    """Write what a run begins with, and remove what an interrupted save left behind."""
     write_recipe(state.selection.folder, recipe)
     state.remove_files()
     if not state.selection.is_done:
