@@ -89,6 +89,8 @@ class RunState:
         if self.stream:
             self.stream.load_state(content["stream"])
         self.progress = Progress(**content["progress"])
+        for group in self.optimizer.param_groups:  # the rest of a group is the recipe's
+            group["lr"] = self.progress.lr
 
     def _paired(self, moments: dict[int, dict[str, Tensor]]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Name the optimiser's tensors, those of a file and those that its parameters ask for.
