@@ -107,7 +107,7 @@ class TrainingSet(Dataset):
             raise InputError(f"trial '{trial.id}' has no label: training needs labelled trials")
         try:
             waveform = self.prepare(trial, epoch)
-        except LostFile as error:
+        except (LostFile, OSError) as error:
             return Example(None, target, lost=str(error))
         except InputError as error:
             return Example(None, target, str(error))

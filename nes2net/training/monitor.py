@@ -93,15 +93,10 @@ class Monitor:
             if kind is None:  # otherwise the full disk has been reported already
                 raise
 
-    def say(self, text: str) -> None:
-        """Print a result, or the state of the run."""
+    def say(self, text: str, *, remark: bool = False) -> None:
+        """Print a result, the state of the run, or on standard error a ``remark``."""
         if self.shown:
-            tqdm.write(worded(text), file=sys.stdout if self.reporter is None else sys.stderr)
-
-    def remark(self, text: str) -> None:
-        """Print a remark on standard error."""
-        if self.shown:
-            tqdm.write(worded(text), file=sys.stderr)
+            tqdm.write(worded(text), file=sys.stderr if remark or self.reporter is not None else sys.stdout)
 
     def left_out(self, errors: Sequence[str]) -> None:
         """Name each unusable file once in a run; every process names its own files."""
@@ -113,9 +108,10 @@ class Monitor:
     def after_training(self, meter: Meter, loader: BatchLoader) -> None:
         """Report unused utterances, and once in a run how to shorten long waits for data."""
         if self.unused:
-            self.remark(
+            self.say(
                 f"{self.unused} utterances were left out although they could be read: in their part of a step, another "
-                "process could read none of its files, which the lines above name"
+                "process could read none of its files, which the lines above name",
+                remark=True,
             )
             self.unused = 0
         data, most = loader.dataset, None if loader.dataset.stream is None else 0
@@ -124,7 +120,7 @@ class Monitor:
         )
         if line and not self._advised:
             self._advised = True
-            self.remark(line)
+            self.say(line, remark=True)
 
     def epoch(self, epoch: int, values: dict[str, float], saved: str | None) -> None:
         """Report an epoch: a line, TensorBoard's scalars as published, and at times the curves."""

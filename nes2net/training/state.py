@@ -118,10 +118,12 @@ class RunState:
             )
 
     def _check_progress(self, content: dict[str, Any]) -> None:
-        epoch, step = content["progress"]["epoch"], content["progress"]["step"]
-        steps = self.data["training"]["trials"] // self.recipe["train"]["batch_size"]
-        further = [(self.scaler, content["scaler"]), (self.stream, content["stream"])]
-        if epoch > self.selection.epochs + 1 or step > steps or any((a is None) != (b is None) for a, b in further):
+        epoch, step, utterances = (content["progress"][key] for key in ("epoch", "step", "utterances"))
+        batch_size: int = self.recipe["train"]["batch_size"]
+        steps = int(self.data["training"]["trials"]) // batch_size
+        too_far = epoch > self.selection.epochs + 1 or step > steps or utterances > step * batch_size
+        parts = ((self.scaler, content["scaler"]), (self.stream, content["stream"]))
+        if too_far or any((ours is None) != (theirs is None) for ours, theirs in parts):
             raise InputError(
                 f"{self.selection.folder / RESUME_FILE} does not fit this run, which has {self.selection.epochs} epochs "
                 f"of {steps} steps (there epoch {epoch}, step {step}): {REMEDY}"
