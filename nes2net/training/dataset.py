@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -24,13 +25,18 @@ from nes2net.training.sampling import EpochBatches, stream_of_epoch
 _RANDOM_CROPS = {"random": random_crop, "random_tiled": random_tiled_crop}
 
 
+class LostFile(InputError):
+    """A file cannot be read at present, though nothing says that it is damaged: its disk is gone or fails."""
+
+
 class Example(NamedTuple):
     """One prepared trial."""
 
-    #: (N,) float32; None if the file could not be used, and then ``error`` says why
+    #: (N,) float32; None if the file could not be used, and then ``error`` or ``lost`` says why
     waveform: Tensor | None
     target: int
     error: str | None = None
+    lost: str | None = None
 
 
 class Batch(NamedTuple):
@@ -42,6 +48,8 @@ class Batch(NamedTuple):
     targets: Tensor
     #: one for each file that was left out
     errors: list[str]
+    #: one for each file that cannot be read at present
+    lost: list[str]
 
 
 class TrainingSet(Dataset):
@@ -99,6 +107,8 @@ class TrainingSet(Dataset):
             raise InputError(f"trial '{trial.id}' has no label: training needs labelled trials")
         try:
             waveform = self.prepare(trial, epoch)
+        except (LostFile, OSError) as error:
+            return Example(None, target, lost=str(error))
         except InputError as error:
             return Example(None, target, str(error))
         return Example(torch.from_numpy(waveform), target)
@@ -107,13 +117,19 @@ class TrainingSet(Dataset):
         """Prepare ``trial`` for ``epoch``: (num_samples,) float32.
 
         Raises:
+            LostFile: if the file, or one of noise, cannot be read at present.
             InputError: if the file cannot be used.
         """
         utterance = zlib.crc32(f"{self.part}/{trial.id}".encode())
         rng = np.random.default_rng(stream_of_epoch(self.seed, epoch, utterance))
         waveform = self._read(trial)
         if self.noise:
-            waveform = self.noise(waveform, rng)
+            try:
+                waveform = self.noise(waveform, rng)
+            except InputError:
+                noises = [file.path for files in self.noise.noises.values() for file in files]
+                _check_there(*noises, *self.noise.impulse_responses)
+                raise
         if self.algo:
             draws, gates = (rng, None) if self.stream is None else (self.stream.rng, self.stream.gates)
             waveform = rawboost(waveform, self.algo, draws, gate_rng=gates, utterance=trial.id, **self.parameters)
@@ -125,10 +141,34 @@ class TrainingSet(Dataset):
         return np.ascontiguousarray(waveform, dtype=np.float32)
 
     def _read(self, trial: Trial) -> np.ndarray:
-        path = trial.audio_path()
+        try:
+            return self._decode(trial.audio_path())
+        except (InputError, OSError):
+            _check_readable(trial.audio_path())
+        return self._decode(trial.audio_path())  # the trouble may be over; damage is found again
+
+    def _decode(self, path: Path) -> np.ndarray:
         if self.cache is not None:
             return self.cache.load(path, self.samples_to_read)
         return load_audio(path) if self.samples_to_read is None else load_head(path, self.samples_to_read)
+
+
+def _check_there(*paths: Path) -> None:
+    """Raise :class:`LostFile` if one of ``paths``, which were files when training began, is none now."""
+    for path in paths:
+        if not path.is_file():
+            raise LostFile(f"{path} is not there any more")
+
+
+def _check_readable(path: Path) -> None:
+    """Raise :class:`LostFile` if ``path`` cannot be read to its end."""
+    try:
+        _check_there(path)
+        with open(path, "rb") as file:
+            while file.read(1 << 20):
+                pass
+    except OSError as error:
+        raise LostFile(f"{path} cannot be read at present ({error.strerror})") from error
 
 
 def longest_first(trials: Sequence[Trial]) -> list[Trial]:
@@ -148,6 +188,7 @@ def collate(examples: list[Example]) -> Batch:
         stacked(waveforms) if waveforms else torch.zeros(0, 0),
         stacked(targets) if targets else torch.zeros(0, dtype=torch.long),
         [e.error for e in examples if e.error],
+        [e.lost for e in examples if e.lost],
     )
 
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import atexit
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from signal import SIGINT, SIGTERM
 from typing import Any, NamedTuple
 
@@ -92,15 +91,15 @@ def signal_of_all(accelerator: Accelerator, signal: int) -> int:
     return max(gathered(accelerator, signal))  # SIGTERM is 15, SIGINT 2
 
 
-@contextmanager
-def all_or_none(accelerator: Accelerator) -> Iterator[None]:
-    """Let only the main process write here; if it fails, all processes raise its error.
+def write_once(accelerator: Accelerator, write: Callable[[], None]) -> None:
+    """Let only the main process ``write``; if it fails, all processes raise its error.
 
     Otherwise the processes that go on would wait for the main process, which has ended.
     """
     failure: BaseException | None = None
     try:
-        yield
+        if accelerator.is_main_process:
+            write()
     except (OSError, InputError) as error:
         failure = error.__cause__ if isinstance(error.__cause__, OSError) else error
     for failed in (failure, *gathered(accelerator, failure)):
@@ -200,10 +199,12 @@ class StepPlan(NamedTuple):
     signal: int
     #: whether to save after the step
     save: bool
+    #: files that cannot be read at present, in all processes
+    lost: int
 
 
 def plan_step(
-    accelerator: Accelerator, weights: Sequence[float], counts: Sequence[int], signal: int, save: bool
+    accelerator: Accelerator, weights: Sequence[float], counts: Sequence[int], signal: int, save: bool, lost: int = 0
 ) -> StepPlan:
     """Agree on a step, in one reduction.
 
@@ -214,9 +215,10 @@ def plan_step(
     Args:
         weights: weight of the utterances in each of this process's parts.
         counts: number of these utterances.
+        lost: number of this process's files that cannot be read at present.
     """
-    own = [signal == SIGTERM, signal == SIGINT, save, *weights, *counts, *(count == 0 for count in counts)]
-    terminate, interrupt, saves, *parts = sums_over_processes(accelerator, own)
+    own = [signal == SIGTERM, signal == SIGINT, save, lost, *weights, *counts, *(count == 0 for count in counts)]
+    terminate, interrupt, saves, all_lost, *parts = sums_over_processes(accelerator, own)
     all_weights, all_counts, empty = (parts[i * len(counts) : (i + 1) * len(counts)] for i in range(3))
     used = [part for part, unusable in enumerate(empty) if not unusable]
     utterances = int(sum(all_counts[part] for part in used))
@@ -227,4 +229,5 @@ def plan_step(
         int(sum(all_counts)) - utterances,
         SIGTERM if terminate else SIGINT if interrupt else 0,
         bool(saves),
+        int(all_lost),
     )

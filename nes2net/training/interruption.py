@@ -1,4 +1,4 @@
-"""Interruptions of a run: SIGTERM, Ctrl-C, and a disk that is full or fails."""
+"""Interruptions of a run: SIGTERM, Ctrl-C, a disk that is full or fails, and data that goes away."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, NoReturn
 
 from nes2net.errors import InputError, Unfinished, readable_size
 
@@ -89,6 +89,22 @@ class StopRequests:
             self.requested, self._since = number, time.monotonic()
         if again or not (self._deferred or self.agree):
             self.stop(number)
+
+
+def stop_without_data(lost: Sequence[str], place: str) -> NoReturn:
+    """End a run whose files cannot be read at present.
+
+    Args:
+        lost: one line for each file of this process that cannot be read.
+        place: where in the run it happened.
+
+    Raises:
+        Unfinished: always.
+    """
+    why = lost[0] if lost else "its files cannot be used, here or in another process, which has said why"
+    raise Unfinished(
+        f"stopped in {place}: {why}. Bring the files back, and the same command goes on from the last save"
+    )
 
 
 @contextmanager

@@ -7,7 +7,6 @@ import math
 import time
 from contextlib import nullcontext
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from accelerate import Accelerator
@@ -16,11 +15,12 @@ from torch import Tensor
 from nes2net.errors import InputError
 from nes2net.recipes.recipe import Recipe
 from nes2net.training.dataset import Batch, BatchLoader
-from nes2net.training.distributed import all_or_none, plan_step, sums_over_processes
-from nes2net.training.interruption import StopRequests
+from nes2net.training.distributed import plan_step, sums_over_processes, write_once
+from nes2net.training.interruption import StopRequests, stop_without_data
 from nes2net.training.monitor import Monitor, check_finite
 from nes2net.training.objective import Objective
 from nes2net.training.optimisation import learning_rate
+from nes2net.training.progress import Meter
 from nes2net.training.sampling import by_step
 from nes2net.training.seeding import seed_step
 from nes2net.training.state import Progress, RunState
@@ -29,10 +29,9 @@ from nes2net.training.validation import Validator, is_due
 
 @dataclass
 class Trainer:
-    """Trains from ``state`` to the recipe's end; only the main process writes to ``folder``."""
+    """Trains from ``state`` to the recipe's end; only the main process writes."""
 
     recipe: Recipe
-    folder: Path
     objective: Objective
     loader: BatchLoader  # this process's parts of the steps, see EpochBatches
     validator: Validator
@@ -50,7 +49,7 @@ class Trainer:
 
     def fit(self) -> None:
         """Train the remaining epochs. A signal waits for the end of a step or of a save."""
-        while not self.state.is_done:
+        while not self.state.selection.is_done:
             epoch = self.state.progress.epoch
             with self.stop.deferred():
                 self.train_epoch(epoch)
@@ -68,7 +67,8 @@ class Trainer:
         self.objective.begin_training(epoch)
         self.loader.begin(epoch, progress.step)
         steps = by_step(self.loader, self.recipe.train.accumulate)
-        meter = self.monitor.meter(steps, epoch, progress.step, self.steps_per_epoch)
+        title, shown = f"epoch {epoch}/{self.recipe.train.epochs} train", self.accelerator.is_main_process
+        meter = Meter(steps, title=title, total=self.steps_per_epoch, start=progress.step, shown=shown)
         saved = time.monotonic()
         for batches in meter:
             due = time.monotonic() - saved >= 60 * self.recipe.train.save_every_minutes
@@ -78,14 +78,19 @@ class Trainer:
             if last and not progress.utterances:
                 raise InputError("in no step had each process a usable file; the lines above name those that are not")
             if signal or save or last:
-                self.save()
+                write_once(self.accelerator, self.state.save)
                 saved = time.monotonic()
             if signal:
                 self.stop.stop(signal)
-        self.monitor.after_training(meter)
+        self.monitor.after_training(meter, self.loader)
 
     def train_step(self, batches: list[Batch], epoch: int, step: int, due: bool) -> tuple[int, bool]:
-        """Do a step; return the signal to stop by (0: none) and whether to save."""
+        """Do a step; return the signal to stop by (0: none) and whether to save.
+
+        Raises:
+            Unfinished: if a file of the step cannot be read at present, or no file of it can be used
+                in any process. Nothing of the step is done or saved.
+        """
         accelerator, progress = self.accelerator, self.state.progress
         iteration = (epoch - 1) * self.steps_per_epoch + step
         seed_step(self.recipe.seed, epoch, step, accelerator.process_index)
@@ -95,8 +100,12 @@ class Trainer:
         parts = [self.prepare(batch, epoch, step, place) for place, batch in enumerate(batches)]
         targets = [t.cpu() for _, t in parts] if self.objective.specmix else [batch.targets for batch in batches]
         weights, counts = [self.criterion.weight_of(t).item() for t in targets], [len(t) for t in targets]
-        plan = plan_step(accelerator, weights, counts, self.stop.requested, due and accelerator.is_main_process)
-        self.monitor.not_used(plan.unused)
+        lost = [why for batch in batches for why in batch.lost]
+        due = due and accelerator.is_main_process
+        plan = plan_step(accelerator, weights, counts, self.stop.requested, due, len(lost))
+        if plan.lost or not plan.utterances + plan.unused:
+            stop_without_data(lost, f"epoch {epoch}, step {step}")
+        self.monitor.unused += plan.unused
         if plan.denominator > 0:
             numerator = torch.zeros((), dtype=torch.float64, device=accelerator.device)
             for place in plan.used:
@@ -125,20 +134,18 @@ class Trainer:
 
     def end_epoch(self, epoch: int, values: dict[str, float]) -> None:
         """Select, write and report. Earlier checkpoints stay until this epoch is saved."""
-        state, selection, path = self.state, self.state.selection, self.folder / f"epoch_{epoch}.pth"
+        state, selection = self.state, self.state.selection
+        path = selection.folder / f"epoch_{epoch}.pth"
         state.progress.count_time()
         selection.update(epoch, {**values, "seconds": state.progress.seconds})
-        state.progress = Progress(epoch + 1)
+        state.progress = Progress(epoch=epoch + 1)
         kept = epoch in selection.kept_epochs()
-        with all_or_none(self.accelerator):
-            if self.accelerator.is_main_process:
-                if kept:
-                    state.detector.save(path, recipe=self.recipe.to_dict(), epoch=epoch, **values)
-                selection.write_history()
-                self.monitor.epoch(epoch, values, path.name if kept else None)
-                state.save(self.folder)
 
-    def save(self) -> None:
-        with all_or_none(self.accelerator):
-            if self.accelerator.is_main_process:
-                self.state.save(self.folder)
+        def write() -> None:
+            if kept:
+                state.detector.save(path, recipe=state.recipe, epoch=epoch, **values)
+            selection.write_history()
+            self.monitor.epoch(epoch, values, path.name if kept else None)
+            state.save()
+
+        write_once(self.accelerator, write)

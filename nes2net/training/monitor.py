@@ -9,18 +9,18 @@ from __future__ import annotations
 import math
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol, TypeVar
+from typing import Protocol
 
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
 from nes2net.detector import Detector
 from nes2net.errors import InputError, worded
-from nes2net.recipes.recipe import Recipe, TrainConfig
+from nes2net.recipes.recipe import TrainConfig
 from nes2net.training.curves import plot_curves
 from nes2net.training.dataset import BatchLoader
 from nes2net.training.progress import Meter, advice
@@ -28,8 +28,6 @@ from nes2net.training.selection import Row, Selection
 
 CURVES_FILE = "curves.png"
 _DRAW_EVERY = 60.0  # seconds at least; drawing takes about one
-
-T = TypeVar("T")
 
 
 class RunReporter(Protocol):
@@ -49,48 +47,43 @@ class RunReporter(Protocol):
 
 
 class Monitor:
-    """Reports a run of ``recipe`` in ``folder``.
+    """Reports a run.
 
-    On exit it draws the curves and closes TensorBoard's log, ``{logs}/{tag}``.
+    On exit it draws the curves and closes TensorBoard's log.
 
     Args:
         selection: the history of the run.
+        log: folder of TensorBoard's log.
         shown: False in processes other than the main one; those name unreadable files only.
         reporter: prints the run in the lines of another program, alone on standard output.
     """
 
     def __init__(
-        self,
-        recipe: Recipe,
-        folder: Path,
-        selection: Selection,
-        shown: bool = True,
-        reporter: RunReporter | None = None,
+        self, selection: Selection, log: Path, shown: bool = True, reporter: RunReporter | None = None
     ) -> None:
-        self.recipe, self.folder, self.selection, self.shown = recipe, folder, selection, shown
-        self.reporter = reporter
+        self.selection, self.log, self.shown, self.reporter = selection, log, shown, reporter
+        self.curves = selection.folder / CURVES_FILE
         self.writer: SummaryWriter | None = None
         self._bad_files: set[str] = set()
         self._advised = False
-        self._unused = 0
+        #: utterances of this epoch that were read but left out of a step
+        self.unused = 0
         self._drawn_at, self._is_drawn = time.monotonic(), True
 
     def open_log(self, first_epoch: int) -> None:
         """Open TensorBoard's log without what was written before from ``first_epoch`` on."""
-        if self.shown:
-            folder = Path(self.recipe.logs) / self.recipe.tag
-            try:
-                self.writer = SummaryWriter(folder, purge_step=first_epoch)
-            except (PermissionError, NotADirectoryError, FileExistsError) as error:
-                raise InputError(
-                    f"{folder} cannot be written to ({error.strerror}): name another folder with `logs`"
-                ) from None
+        try:
+            self.writer = SummaryWriter(self.log, purge_step=first_epoch)
+        except (PermissionError, NotADirectoryError, FileExistsError) as error:
+            raise InputError(
+                f"{self.log} cannot be written to ({error.strerror}): name another folder with `logs`"
+            ) from None
 
     def __enter__(self) -> Monitor:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: BaseException | TracebackType | None) -> None:
-        if not self._is_drawn or not (self.folder / CURVES_FILE).is_file():
+        if not self._is_drawn or not self.curves.is_file():
             self._draw()
         if self.writer is None:
             return
@@ -100,15 +93,10 @@ class Monitor:
             if kind is None:  # otherwise the full disk has been reported already
                 raise
 
-    def say(self, text: str) -> None:
-        """Print a result, or the state of the run."""
+    def say(self, text: str, *, remark: bool = False) -> None:
+        """Print a result, the state of the run, or on standard error a ``remark``."""
         if self.shown:
-            tqdm.write(worded(text), file=sys.stdout if self.reporter is None else sys.stderr)
-
-    def remark(self, text: str) -> None:
-        """Print a remark on standard error."""
-        if self.shown:
-            tqdm.write(worded(text), file=sys.stderr)
+            tqdm.write(worded(text), file=sys.stderr if remark or self.reporter is not None else sys.stdout)
 
     def left_out(self, errors: Sequence[str]) -> None:
         """Name each unusable file once in a run; every process names its own files."""
@@ -117,36 +105,22 @@ class Monitor:
                 self._bad_files.add(error)
                 tqdm.write(f"left out: {error}", file=sys.stderr)
 
-    def not_used(self, utterances: int) -> None:
-        """Count utterances that were read but left out of a step."""
-        self._unused += utterances
-
-    def meter(self, steps: Iterable[T], epoch: int, start: int, total: int) -> Meter[T]:
-        """Make the progress bar of a training pass."""
-        title = f"epoch {epoch}/{self.recipe.train.epochs} train"
-        return Meter(steps, title=title, total=total, start=start, shown=self.shown)
-
-    def after_training(self, meter: Meter) -> None:
+    def after_training(self, meter: Meter, loader: BatchLoader) -> None:
         """Report unused utterances, and once in a run how to shorten long waits for data."""
-        if self._unused:
-            self.remark(
-                f"{self._unused} utterances were left out although they could be read: in their part of a step, another "
-                "process could read none of its files, which the lines above name"
+        if self.unused:
+            self.say(
+                f"{self.unused} utterances were left out although they could be read: in their part of a step, another "
+                "process could read none of its files, which the lines above name",
+                remark=True,
             )
-            self._unused = 0
-        if self._advised:
-            return
-        data = self.recipe.data
-        most = 0 if self.recipe.augment.rng == "legacy" else None
-        line = advice(meter.wait_share, data.num_workers, waited=meter.waited, cached=data.cache is not None, most=most)
-        if line:
+            self.unused = 0
+        data, most = loader.dataset, None if loader.dataset.stream is None else 0
+        line = advice(
+            meter.wait_share, loader.num_workers, waited=meter.waited, cached=data.cache is not None, most=most
+        )
+        if line and not self._advised:
             self._advised = True
-            self.remark(line)
-
-    def started(self, detector: Detector, checkpoint: str | None, num_training: int, num_development: int) -> None:
-        """Report that training begins: see :class:`RunReporter`."""
-        if self.shown and self.reporter is not None:
-            self.reporter.started(detector, checkpoint, num_training, num_development)
+            self.say(line, remark=True)
 
     def epoch(self, epoch: int, values: dict[str, float], saved: str | None) -> None:
         """Report an epoch: a line, TensorBoard's scalars as published, and at times the curves."""
@@ -165,14 +139,9 @@ class Monitor:
         if time.monotonic() - self._drawn_at >= _DRAW_EVERY:
             self._draw()
 
-    def table(self) -> None:
-        """Print the table of all epochs."""
-        if self.selection.history:
-            self.say(self.selection.table())
-
     def _draw(self) -> None:
         if self.shown and self.selection.history:
-            plot_curves(self.selection.history, self.folder / CURVES_FILE)
+            plot_curves(self.selection.history, self.curves)
             self._drawn_at, self._is_drawn = time.monotonic(), True
 
 

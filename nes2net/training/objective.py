@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -10,7 +12,7 @@ from nes2net.augment.specmix import Specmix
 from nes2net.backends.base import bonafide_scores
 from nes2net.detector import Detector
 from nes2net.errors import InputError
-from nes2net.recipes.recipe import Recipe, TrainConfig
+from nes2net.recipes.recipe import TrainConfig
 from nes2net.training.losses import AngularSoftmax, BinaryFocal, Criterion, WeightedCrossEntropy
 from nes2net.training.sampling import stream_of_epoch
 
@@ -18,13 +20,16 @@ _SPECMIX_STREAM = 0x5BEC  # keeps Specmix's draws apart from other streams of th
 
 
 class Objective(nn.Module):
-    """Loss of a batch under ``recipe``.
+    """Loss of a batch for ``detector``.
 
     :meth:`forward` uses everything with parameters, so DistributedDataParallel wraps this module.
 
-    >>> from nes2net.recipes.recipe import Recipe
+    Args:
+        specmix: settings of Specmix; None mixes nothing.
+        seed: seed of Specmix's draws.
+
     >>> model = {"frontend": {"name": "lps", "num_bins": 64}, "backend": {"name": "nes2net_x", "nes_ratio": [4, 4]}}
-    >>> objective = Objective(Recipe(model=model), Detector.from_config(model))
+    >>> objective = Objective(Detector.from_config(model), TrainConfig())
     >>> numerator = objective(torch.randn(2, 16000), torch.tensor([0, 1]))
     >>> numerator.shape, round(objective.criterion.weight_of(torch.tensor([0, 1])).item(), 6)
     (torch.Size([]), 1.0)
@@ -33,18 +38,20 @@ class Objective(nn.Module):
         InputError: if the loss, Specmix or freezing the front-end does not fit the detector.
     """
 
-    def __init__(self, recipe: Recipe, detector: Detector) -> None:
+    def __init__(
+        self, detector: Detector, train: TrainConfig, specmix: dict[str, Any] | None = None, seed: int = 0
+    ) -> None:
         super().__init__()
-        self.detector, self.seed = detector, recipe.seed
-        self.criterion = _criterion(recipe.train, detector).to(detector.device)
-        self.freeze_epochs = recipe.train.freeze_frontend_epochs
+        self.detector, self.seed = detector, seed
+        self.criterion = _criterion(train, detector).to(detector.device)
+        self.freeze_epochs = train.freeze_frontend_epochs
         self.frozen = False
         if self.freeze_epochs and not any(p.requires_grad for p in detector.frontend.parameters()):
             name = detector.frontend.config["name"]
             raise InputError(f"front-end '{name}' has nothing to train: leave `train.freeze_frontend_epochs` out")
         self.specmix = None
-        if recipe.augment.specmix is not None:
-            self.specmix = Specmix.of(**recipe.augment.specmix)
+        if specmix is not None:
+            self.specmix = Specmix.of(**specmix)
             _check_has_spectrogram(detector)
 
     def begin_training(self, epoch: int) -> None:

@@ -124,15 +124,9 @@ def advice(
     processes = "1 reading process" if num_workers == 1 else f"{num_workers} reading processes"
     said = f"training waits for data for more than {100 * WAIT_LIMIT:.0f} % of its time with {processes}"
     if num_workers < most:
-        workers = min(most, _workers_needed(wait_share, num_workers))
-        return f"{said}: try `data.num_workers={workers}`"
+        # As many as read as fast as a step computes, if each adds the same speed; with 0, all waiting is reading.
+        needed = math.ceil((num_workers or wait_share) / max(1 - wait_share, 1e-6))
+        return f"{said}: try `data.num_workers={min(most, max(num_workers + 1, needed))}`"
     if not cached:
         return f"{said}, the most that can be used: keep decoded audio with `data.cache=DIR`"
     return f"{said}, the most that can be used, and decoded audio is cached: the disk or the augmentation is the limit"
-
-
-def _workers_needed(wait_share: float, num_workers: int) -> int:
-    """Estimate how many processes read as fast as a step computes, if each adds the same speed."""
-    if num_workers == 0:  # all waiting is reading
-        return max(1, math.ceil(wait_share / max(1 - wait_share, 1e-6)))
-    return max(num_workers + 1, math.ceil(num_workers / max(1 - wait_share, 1e-6)))

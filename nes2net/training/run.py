@@ -7,30 +7,31 @@ from pathlib import Path
 
 from accelerate import Accelerator
 
-from nes2net.augment.legacy import LegacyStream
 from nes2net.checkpoints.state_dict import load_state_dict, read_record
 from nes2net.corpora.trial import BONAFIDE, Trial
 from nes2net.detector import Detector
 from nes2net.errors import InputError
 from nes2net.recipes.recipe import Recipe
+from nes2net.registry import corpora
 from nes2net.training.augmentation import augmentation_stream
 from nes2net.training.data import development_batches, read_trials, training_batches
 from nes2net.training.distributed import (
-    all_or_none,
     create_accelerator,
     gathered,
     signal_of_all,
     synchronise_batch_norms,
+    write_once,
 )
 from nes2net.training.interruption import StopRequests, failing_disk_is_temporary
 from nes2net.training.loop import Trainer
 from nes2net.training.monitor import Monitor, RunReporter
 from nes2net.training.objective import Objective
 from nes2net.training.optimisation import create_optimizer
+from nes2net.training.resume_file import REMEDY, RESUME_FILE, read_resume_file
 from nes2net.training.run_folder import check_same_run, run_folder, write_recipe
 from nes2net.training.seeding import cuda_algorithms, seed_everything
 from nes2net.training.selection import Selection
-from nes2net.training.state import RunState, fingerprint, read_resume_file
+from nes2net.training.state import RunState, fingerprint
 from nes2net.training.validation import Validator
 
 
@@ -64,7 +65,8 @@ def train(
     Raises:
         InputError: if something in the recipe or on disk is missing or wrong, the folder holds
             another run, or the loss is not finite.
-        Unfinished: if SIGTERM came, or the disk is full or fails; the work done is saved.
+        Unfinished: if SIGTERM came, or the disk is full or fails; the work done is saved. Also if
+            the data cannot be read any more; the work done since the last save is lost.
         KeyboardInterrupt: if Ctrl-C was pressed; the work done is saved.
     """
     with StopRequests() as stop, cuda_algorithms(deterministic, benchmark):
@@ -74,12 +76,18 @@ def train(
                 f"{len(train_trials)} training trials do not fill one batch of {recipe.train.batch_size}: lower "
                 "`train.batch_size`"
             )
+        if {trial.path for trial in dev_trials} <= {trial.path for trial in train_trials}:
+            raise InputError(
+                f"all {len(dev_trials)} development trials are training trials too, so they would choose the epoch that "
+                "knows them best: in a list of your own, fill a column 'split' with train and dev; or name another list "
+                "or folder with `data.root`"
+            )
         accelerator = create_accelerator(device, recipe.train.precision)
         folder, writes = Path(recipe.output) / recipe.tag, accelerator.is_main_process
         with run_folder(folder, recipe, writes):
             resume = read_resume_file(folder)
             if resume is not None:
-                check_same_run(folder, recipe, resume["recipe"])
+                check_same_run(folder / RESUME_FILE, recipe, resume["recipe"])
             # The data first: wrong folders of noise are found before a large model is read.
             stream = augmentation_stream(recipe, accelerator.num_processes)
             rank, world_size = accelerator.process_index, accelerator.num_processes
@@ -97,78 +105,78 @@ def train(
                 recipe, dev_trials, stream, rank=rank, world_size=world_size, pin_memory=pin_memory
             )
             seed_everything(recipe.seed)
-            detector = _build_detector(recipe, resume).to(accelerator.device)
+            detector = _build_detector(recipe, folder, resume).to(accelerator.device)
             data = {"training": fingerprint(train_trials), "development": fingerprint(dev_trials)}
-            objective, state = _prepare(recipe, folder, data, detector, accelerator, stream)
-            disk = failing_disk_is_temporary(folder, state.num_bytes)
-            with disk, Monitor(recipe, folder, state.selection, writes, reporter) as monitor:
-                validator = Validator(recipe, objective, dev_loaders, accelerator)
-                trainer = Trainer(recipe, folder, objective, loader, validator, state, accelerator, monitor, stop)
+            objective = _prepare(recipe, detector, accelerator)
+            optimizer = create_optimizer(detector.parameters(), recipe.train)
+            selection = Selection(folder, recipe.train, recipe.validation, list(dev_loaders))
+            state = RunState(recipe.to_dict(), data, detector, optimizer, selection, accelerator.scaler, stream)
+            log, disk = Path(recipe.logs) / recipe.tag, failing_disk_is_temporary(folder, state.num_bytes)
+            with disk, Monitor(selection, log, writes, reporter) as monitor:
+                rule = corpora.get(recipe.data.corpus).eer_method
+                validator = Validator(objective, dev_loaders, accelerator, monitor, eer_method=rule, seed=recipe.seed)
+                trainer = Trainer(recipe, objective, loader, validator, state, accelerator, monitor, stop)
                 checkpoint = recipe.train.init_from if resume is None else None
                 if resume is not None:  # after accelerate has moved the optimiser, whose step counters stay on the CPU
                     state.load(resume)
                 del resume
-                _check_processes(folder, state, accelerator)
-                with all_or_none(accelerator):
-                    if writes:
-                        write_recipe(folder, recipe)
-                        state.remove_files()
-                        if not state.is_done:
-                            monitor.open_log(state.progress.epoch)
+                _check_processes(state, accelerator)
+                write_once(accelerator, partial(_begin_writing, recipe, state, monitor))
                 for line in _summary(detector, train_trials, dev_trials, accelerator):
                     monitor.say(line)
-                monitor.started(detector, checkpoint, len(train_trials), len(dev_trials))
+                if writes and reporter is not None:
+                    reporter.started(detector, checkpoint, len(train_trials), len(dev_trials))
                 _fit(trainer)
     return folder
 
 
-def _check_processes(folder: Path, state: RunState, accelerator: Accelerator) -> None:
+def _begin_writing(recipe: Recipe, state: RunState, monitor: Monitor) -> None:
+    """Write what a run begins with, and remove what an interrupted save left behind."""
+    write_recipe(state.selection.folder, recipe)
+    state.remove_files()
+    if not state.selection.is_done:
+        monitor.open_log(state.progress.epoch)
+
+
+def _check_processes(state: RunState, accelerator: Accelerator) -> None:
     """Wait for all processes to read the folder, and refuse different runs or corpora."""
-    known = (state.progress.epoch, state.progress.step, len(state.selection.history), state.data)
+    known = (state.progress.epoch, state.progress.step, state.data)
     if any(theirs != known for theirs in gathered(accelerator, known)):
         raise InputError(
-            f"the processes do not see the same corpus, or the same run in {folder}: put both where every process can "
-            "read them"
+            f"the processes do not see the same corpus, or the same run in {state.selection.folder}: put both where "
+            "every process can read them"
         )
 
 
 def _fit(trainer: Trainer) -> None:
     """Train the remaining epochs, and report where the run begins and ends."""
-    state, monitor = trainer.state, trainer.monitor
-    epoch, step = state.progress.epoch, state.progress.step
-    if state.is_done:
-        monitor.say(f"{trainer.folder} is trained already, {epoch - 1} epochs")
-    else:
-        if epoch > 1 or step:
-            monitor.say(f"going on in epoch {epoch}, step {step}" if step else f"going on after epoch {epoch - 1}")
-        if trainer.accelerator.num_processes > 1:
-            trainer.stop.agree = partial(signal_of_all, trainer.accelerator)
-        trainer.fit()
-    monitor.table()
-    monitor.say(f"checkpoints are in {trainer.folder}")
+    selection, monitor = trainer.state.selection, trainer.monitor
+    epoch, step = trainer.state.progress.epoch, trainer.state.progress.step
+    if selection.is_done:
+        monitor.say(f"{selection.folder} is trained already, {epoch - 1} epochs")
+    elif step:
+        monitor.say(f"going on in epoch {epoch}, step {step}")
+    elif epoch > 1:
+        monitor.say(f"going on after epoch {epoch - 1}")
+    if trainer.accelerator.num_processes > 1:
+        trainer.stop.agree = partial(signal_of_all, trainer.accelerator)
+    trainer.fit()
+    monitor.say(selection.table())
+    monitor.say(f"checkpoints are in {selection.folder}")
 
 
-def _prepare(
-    recipe: Recipe,
-    folder: Path,
-    data: dict[str, dict[str, int | str]],
-    detector: Detector,
-    accelerator: Accelerator,
-    stream: LegacyStream | None,
-) -> tuple[Objective, RunState]:
-    """Set up the objective, and the state of the run that is saved."""
-    train, scaler = recipe.train, accelerator.scaler
-    if train.activation_checkpointing:
+def _prepare(recipe: Recipe, detector: Detector, accelerator: Accelerator) -> Objective:
+    """Make the objective of ``detector``, after what the recipe changes in its layers."""
+    if recipe.train.activation_checkpointing:
         detector.frontend.checkpoint_activations()
     if accelerator.num_processes > 1:
         synchronise_batch_norms(detector, accelerator.device)
-    objective = Objective(recipe, detector)
-    optimizer = create_optimizer(detector.parameters(), train)
-    if train.compile:  # in place, so that the names of weights stay
+    objective = Objective(detector, recipe.train, recipe.augment.specmix, recipe.seed)
+    if recipe.train.compile:  # in place, so that the names of weights stay
         for part in (detector.frontend, detector.backend):
             if any(p.requires_grad for p in part.parameters()):
                 part.compile()
-    return objective, RunState(recipe, data, detector, optimizer, Selection(recipe, folder), scaler, stream)
+    return objective
 
 
 def _summary(
@@ -187,15 +195,19 @@ def _summary(
     ]
 
 
-def _build_detector(recipe: Recipe, resume: dict | None) -> Detector:
+def _build_detector(recipe: Recipe, folder: Path, resume: dict | None) -> Detector:
     frontend = recipe.model.get("frontend", {})
-    name = frontend if isinstance(frontend, str) else frontend.get("name")
+    if isinstance(frontend, str):
+        frontend = {"name": frontend}
     if resume is not None:  # architecture and weights are the run's own
-        model = resume.get("model") or recipe.model
-        if not isinstance(frontend, str) and "engine" in frontend:
+        model = resume["model"]
+        if "engine" in frontend:
             model = {**model, "frontend": {**model["frontend"], "engine": frontend["engine"]}}
-        return Detector.from_config(model)
-    if name == "xlsr_300m" and not recipe.ssl_checkpoint and not recipe.train.init_from:
+        try:
+            return Detector.from_config(model)
+        except InputError as error:
+            raise InputError(f"{folder / RESUME_FILE} does not fit this version ({error}): {REMEDY}") from error
+    if frontend.get("name") == "xlsr_300m" and not recipe.ssl_checkpoint and not recipe.train.init_from:
         raise InputError(
             "refusing to train XLS-R 300M from random weights: name its pre-training file with `ssl_checkpoint`, or "
             "take a small front-end: `model.frontend=wav2vec2_small`"
@@ -206,8 +218,7 @@ def _build_detector(recipe: Recipe, resume: dict | None) -> Detector:
     state_dict = load_state_dict(recipe.train.init_from)
     model, theirs = recipe.model, read_record(state_dict).get("model")
     if recipe.ssl_checkpoint and isinstance(theirs, dict) and isinstance(theirs.get("frontend"), dict):
-        own = {"name": frontend} if isinstance(frontend, str) else frontend
-        model = {**model, "frontend": {**theirs["frontend"], **own}}
+        model = {**model, "frontend": {**theirs["frontend"], **frontend}}
     detector = Detector.from_config(model)
     detector.load_published(state_dict, recipe.train.init_from)
     return detector

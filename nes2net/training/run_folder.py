@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import errno
-import json
 import os
+import re
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,15 +13,19 @@ from typing import Any
 
 import yaml
 
-from nes2net.errors import InputError
+from nes2net.errors import InputError, readable_size
 from nes2net.machine.files import write_text
 from nes2net.machine.locks import exclusive_lock
 from nes2net.recipes.recipe import Recipe, recipe_from_dict
-from nes2net.training.selection import HISTORY_FILE
-from nes2net.training.state import NUMBERED_FROM_0, RESUME_FILE
+from nes2net.recipes.yaml_text import read_yaml
+from nes2net.training.history import HISTORY_FILE, read_history
+from nes2net.training.resume_file import NUMBERED_FROM_0, RESUME_FILE
 
 RECIPE_FILE = "recipe.yaml"
 _LOCK_FILE = ".lock"
+# Names that training gives to files in the folder, and the most bytes that a recipe may have.
+_OURS = re.compile(r"epoch_\d+\.pth|\..*\.tmp|" + "|".join(map(re.escape, (RESUME_FILE, HISTORY_FILE, RECIPE_FILE))))
+_LARGEST_RECIPE = 100_000
 _UNUSABLE = "{} cannot be used ({}): move the folder away and start again"
 
 # Keys that may change when a run is resumed: places, speed, memory, how often to save. Precision,
@@ -58,6 +63,7 @@ def run_folder(folder: Path, recipe: Recipe, writes: bool = True) -> Iterator[No
         ) from error
     refusal = f"another process is training in {folder}: wait for it, or give this run a `comment` of its own"
     try:
+        _check_regular(folder)
         with exclusive_lock(folder / _LOCK_FILE, refusal):
             check_recipe(folder, recipe)
             for torn in folder.glob(".*.tmp"):
@@ -69,9 +75,18 @@ def run_folder(folder: Path, recipe: Recipe, writes: bool = True) -> Iterator[No
                 path.rmdir()
 
 
+def _check_regular(folder: Path) -> None:
+    """Refuse folders, pipes and devices where training writes files; a file may be linked from elsewhere."""
+    for path in folder.iterdir():
+        mode = path.lstat().st_mode
+        linked = stat.S_ISLNK(mode) and path.name != _LOCK_FILE and not path.is_dir()
+        if (_OURS.fullmatch(path.name) or path.name == _LOCK_FILE) and not (stat.S_ISREG(mode) or linked):
+            raise InputError(f"{path} is not a regular file, but training writes a file of that name: move it away")
+
+
 def write_recipe(folder: Path, recipe: Recipe) -> None:
     """Save the resolved recipe if the folder has none yet."""
-    if not _has_recipe(folder):
+    if _saved_recipe(folder) is None:
         write_text(folder / RECIPE_FILE, yaml.safe_dump(recipe.to_dict(), sort_keys=False, allow_unicode=True))
 
 
@@ -83,8 +98,8 @@ def check_recipe(folder: Path, recipe: Recipe) -> None:
     there = _saved_recipe(folder)
     if _numbers_from_0(folder, there):
         raise InputError(f"{folder} holds a run of {NUMBERED_FROM_0}")
-    if _has_recipe(folder):
-        check_same_run(folder, recipe, there)
+    if there is not None:
+        check_same_run(folder / RECIPE_FILE, recipe, there)
     elif any(folder.glob("*.pth")) and not (folder / RESUME_FILE).is_file():
         raise InputError(
             f"{folder} holds checkpoints but no {RECIPE_FILE}: give this run a `comment` of its own or move the folder away"
@@ -93,12 +108,15 @@ def check_recipe(folder: Path, recipe: Recipe) -> None:
 
 def _saved_recipe(folder: Path) -> Any:
     """Content of the folder's ``recipe.yaml``; None if there is no such file or it is empty."""
-    if not _has_recipe(folder):
+    path = folder / RECIPE_FILE
+    if not path.is_file():
         return None
     try:
-        return yaml.safe_load((folder / RECIPE_FILE).read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(_UNUSABLE.format(folder / RECIPE_FILE, error)) from error
+        if (size := path.stat().st_size) > _LARGEST_RECIPE:
+            raise InputError(f"it has {readable_size(size)}, too much for a recipe")
+        return read_yaml(path.read_text(encoding="utf-8"), Recipe, "it")
+    except (InputError, UnicodeDecodeError) as error:
+        raise InputError(_UNUSABLE.format(path, error)) from error
 
 
 def _numbers_from_0(folder: Path, recipe: Any) -> bool:
@@ -109,33 +127,24 @@ def _numbers_from_0(folder: Path, recipe: Any) -> bool:
     """
     validation = recipe.get("validation") if isinstance(recipe, dict) else None
     first_validated = validation.get("first_epoch") if isinstance(validation, dict) else None
-    try:
-        first_row = json.loads((folder / HISTORY_FILE).read_text(encoding="utf-8"))[0]["epoch"]
-    except (OSError, ValueError, TypeError, LookupError, RecursionError):  # no history, or none that can be read
-        first_row = None
-    return 0 in (first_validated, first_row) or (folder / "epoch_0.pth").is_file()
+    history = read_history(folder / HISTORY_FILE) if (folder / HISTORY_FILE).is_file() else []
+    return 0 in (first_validated, *(row["epoch"] for row in history)) or (folder / "epoch_0.pth").is_file()
 
 
-def check_same_run(folder: Path, recipe: Recipe, there: dict[str, Any]) -> None:
-    """Raise :class:`InputError` if the recipe ``there`` in ``folder`` differs, naming the keys."""
+def check_same_run(file: Path, recipe: Recipe, there: dict[str, Any]) -> None:
+    """Raise :class:`InputError` if the recipe ``there``, in ``file`` of the folder, differs, naming the keys."""
     try:
         there = recipe_from_dict(there).to_dict()  # gives keys added since then their defaults
     except InputError as error:
-        raise InputError(_UNUSABLE.format(folder / RECIPE_FILE, error)) from error
+        raise InputError(_UNUSABLE.format(file, error)) from error
     if differing := _differences(recipe.to_dict(), there):
         raise InputError(
-            f"{folder} holds another run, which differs in {', '.join(differing)}: give this one a `comment` of its "
+            f"{file.parent} holds another run, which differs in {', '.join(differing)}: give this one a `comment` of its "
             "own or move the folder away"
         )
 
 
-def _has_recipe(folder: Path) -> bool:
-    path = folder / RECIPE_FILE
-    return path.is_file() and bool(path.read_bytes().strip())
-
-
-def _differences(ours: dict, theirs: dict | None, prefix: str = "") -> list[str]:
-    theirs = theirs if isinstance(theirs, dict) else {}
+def _differences(ours: dict, theirs: dict, prefix: str = "") -> list[str]:
     differing = []
     for key in sorted({*ours, *theirs}):
         name, a, b = prefix + key, ours.get(key), theirs.get(key)

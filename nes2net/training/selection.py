@@ -11,47 +11,37 @@ from typing import Any
 from nes2net.errors import InputError, did_you_mean
 from nes2net.machine.files import write_text
 from nes2net.machine.terminal import text_table
-from nes2net.recipes.recipe import AugmentConfig, Recipe, ValidationConfig
-from nes2net.training.validation import passes
+from nes2net.recipes.recipe import TrainConfig, ValidationConfig
+from nes2net.training.history import HISTORY_FILE, Row, read_history
 
-HISTORY_FILE = "history.json"
 #: Numbers of checkpoints in the published averages.
 AVERAGES = (3, 5)
 
-Row = dict[str, Any]
-
-
-def measures(augment: AugmentConfig, validation: ValidationConfig) -> list[str]:
-    """Name the values whose minimum is the best epoch.
-
-    They are the loss of each pass, as published, or the EER or minDCF of the pass without
-    augmentation (deviations 13 and 14).
-
-    >>> measures(AugmentConfig(), ValidationConfig())
-    ['val_loss_wo_aug']
-    """
-    if validation.select_on == "loss":
-        return [f"val_loss_{name}" for name in passes(augment, validation)]
-    return [f"val_{validation.select_on}_wo_aug"]
-
 
 class Selection:
-    """The epochs of a run so far, judged by ``recipe``.
+    """The epochs of a run so far, and which of them count.
 
     Everything is derived from ``history``, plain data with a row per epoch. An epoch is improved if one
-    of its :func:`measures` is at most the best so far, as published. An epoch without validation is
-    never improved.
+    of the ``measures`` is at most the best so far, as published. An epoch without validation is never
+    improved.
 
     Args:
         folder: the run folder, which holds ``history.json`` and ``epoch_{n}.pth``.
+        passes: the passes over the development set (:func:`nes2net.training.validation.passes`).
+
+    Attributes:
+        measures: the values whose minimum is the best epoch: the loss of each pass, as published,
+            or the EER or minDCF of the pass without augmentation (deviations 13 and 14).
     """
 
-    def __init__(self, recipe: Recipe, folder: str | Path) -> None:
-        self.folder, self.patience = Path(folder), recipe.validation.patience
-        self.measures = measures(recipe.augment, recipe.validation)
-        losses = [f"val_loss_{name}" for name in passes(recipe.augment, recipe.validation)]
+    def __init__(
+        self, folder: str | Path, train: TrainConfig, validation: ValidationConfig, passes: Sequence[str]
+    ) -> None:
+        self.folder, self.epochs, self.patience = Path(folder), train.epochs, validation.patience
+        losses, rate = [f"val_loss_{name}" for name in passes], f"val_{validation.select_on}_wo_aug"
+        self.measures = losses if validation.select_on == "loss" else [rate]
         self.averaged_by = list(dict.fromkeys([*losses, *self.measures]))
-        self.keep = [word.strip() for word in recipe.train.keep.split(",")]
+        self.keep = [word.strip() for word in train.keep.split(",")]
         self.history: list[Row] = []
 
     def update(self, epoch: int, values: dict[str, float]) -> bool:
@@ -68,28 +58,25 @@ class Selection:
         return improved
 
     @property
-    def should_stop(self) -> bool:
-        """Whether no measure became strictly lower in the last ``patience`` validations."""
+    def is_done(self) -> bool:
+        """Whether no epoch is left, or no measure became lower in the last ``patience`` validations."""
         rows = self._validated()
-        if self.patience is None or len(rows) <= self.patience:
-            return False
+        if len(self.history) >= self.epochs or self.patience is None or len(rows) <= self.patience:
+            return len(self.history) >= self.epochs
         before, last = rows[: -self.patience], rows[-self.patience :]
         return all(min(row[name] for row in last) >= min(row[name] for row in before) for name in self.measures)
 
     def kept_epochs(self) -> set[int]:
         """Choose the epochs to keep by ``train.keep``; each measure has its own best ones."""
+        improved = [row for row in self.history if row["improved"]]
+        rows = {"all": self.history, "improved": improved, "last": self.history[-1:]}
         kept: set[int] = set()
         for word in self.keep:
-            if word == "all":
-                kept |= {row["epoch"] for row in self.history}
-            elif word == "improved":
-                kept |= {row["epoch"] for row in self.history if row["improved"]}
-            elif word == "last":
-                kept |= {row["epoch"] for row in self.history[-1:]}
-            else:
-                count = 1 if word == "best" else int(word)
-                for name in self.measures:
-                    kept |= set(_best(self._validated(), count, name))
+            if word in rows:
+                kept.update(row["epoch"] for row in rows[word])
+                continue
+            for name in self.measures:
+                kept.update(_best(self._validated(), 1 if word == "best" else int(word), name))
         return kept
 
     def files_to_remove(self) -> list[Path]:
@@ -141,7 +128,9 @@ def best_epochs(folder: str | Path, count: int, by: str) -> list[int]:
         InputError: if the folder has no history, fewer checkpoints, or no such value.
     """
     path = Path(folder) / HISTORY_FILE
-    history = _read_history(path)
+    if not path.is_file():
+        raise InputError(f"{folder} has no {HISTORY_FILE}, which training writes: name the epochs with `ids`")
+    history = read_history(path)
     known = {key for row in history for key in row if key.startswith("val_") and not key.endswith(("_low", "_high"))}
     if by not in known:
         raise InputError(f"`by` is one of the values of {path}, not '{by}'{did_you_mean(by, known)}")
@@ -151,22 +140,6 @@ def best_epochs(folder: str | Path, count: int, by: str) -> list[int]:
         ids = ", ".join(str(row["epoch"]) for row in saved) or "none"
         raise InputError(f"{folder} has checkpoints of {len(saved)} epochs with {by} ({ids}), not of {count}")
     return _best(saved, count, by)
-
-
-def _read_history(path: Path) -> list[Row]:
-    """Read the rows of a history, each of another epoch, from a file of unknown origin."""
-    if not path.is_file():
-        raise InputError(f"{path.parent} has no {HISTORY_FILE}, which training writes: name the epochs with `ids`")
-    problem = "it is not a list with one row per epoch"
-    try:
-        history = json.loads(path.read_text(encoding="utf-8"))
-        epochs = [row["epoch"] for row in history]  # from 0 in runs of earlier versions
-        sound = all(type(epoch) is int and 0 <= epoch < 10**9 for epoch in epochs) and len(set(epochs)) == len(epochs)
-    except (ValueError, TypeError, KeyError, RecursionError) as error:
-        sound, problem = False, str(error)[:200]
-    if not sound:
-        raise InputError(f"{path} is not a history that training wrote ({problem}): name the epochs with `ids`")
-    return history
 
 
 def _is_number(value: Any) -> bool:

@@ -2,75 +2,32 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
 from nes2net.augment.legacy import LegacyStream
-from nes2net.checkpoints.state_dict import save_atomically
-from nes2net.checkpoints.torch_file import read_torch_file
+from nes2net.checkpoints.state_dict import compare, metadata_of, save_atomically, with_metadata
 from nes2net.corpora.trial import Trial, trials_digest
 from nes2net.detector import Detector
-from nes2net.errors import InputError
-from nes2net.recipes.recipe import Recipe
+from nes2net.errors import InputError, listed
+from nes2net.training.resume_file import REMEDY, RESUME_FILE, VERSION, Progress
 from nes2net.training.selection import Selection
-
-RESUME_FILE = "resume.pt"
-# Version of the content: 1 held whole epochs, 2 lacked recipe and data, 3 counted epochs from 0.
-_VERSION = 4
-#: End of the message about a run of those versions.
-NUMBERED_FROM_0 = (
-    "an earlier version of nes2net, which numbered epochs from 0; this version numbers them from 1 and cannot go on from it: go on with "
-    "that version, or move the folder away and start from its last epoch_N.pth with `train.init_from`"
-)
-
-
-@dataclass
-class Progress:
-    """How far a run is.
-
-    Together with the recipe's seed it determines all random numbers, except those of
-    ``augment.rng: legacy``.
-    """
-
-    epoch: int = 1
-    """Number of the epoch in training or awaiting its validation, counted from 1."""
-    step: int = 0
-    """Optimisation steps done in this epoch."""
-    loss_sum: float = 0.0
-    """Σ batch loss × utterances over these steps."""
-    utterances: int = 0
-    lr: float = 0.0
-    """Learning rate of the last step."""
-    seconds: float = 0.0
-    """Time spent on this epoch up to the last save."""
-    since: float = field(default_factory=time.monotonic, repr=False, compare=False)
-
-    @property
-    def loss(self) -> float:
-        """Mean loss of the epoch so far, as published: Σ(batch loss × batch size) / utterances."""
-        return self.loss_sum / self.utterances if self.utterances else 0.0
-
-    def count_time(self) -> None:
-        """Add the time since the last call to ``seconds``."""
-        now = time.monotonic()
-        self.seconds, self.since = self.seconds + now - self.since, now
 
 
 @dataclass
 class RunState:
     """The parts of a run that have a state; :meth:`load` restores exactly what :meth:`save` wrote.
 
-    ``recipe`` and ``data`` (:func:`fingerprint` of each part) identify the run. There is a
-    ``scaler`` in fp16 only, and a ``stream`` for ``augment.rng: legacy`` only.
+    ``recipe``, as plain data, and ``data`` (:func:`fingerprint` of each part) identify the run.
+    There is a ``scaler`` in fp16 only, and a ``stream`` for ``augment.rng: legacy`` only.
     """
 
-    recipe: Recipe
+    recipe: dict[str, Any]
     data: dict[str, dict[str, int | str]]
 
     detector: Detector
@@ -83,11 +40,9 @@ class RunState:
     def content(self) -> dict[str, Any]:
         """Collect plain data and tensors; the tensors are the run's own, not copies."""
         self.progress.count_time()
-        progress = asdict(self.progress)
-        del progress["since"]
         return {
-            "version": _VERSION,
-            "recipe": self.recipe.to_dict(),
+            "version": VERSION,
+            "recipe": self.recipe,
             "data": self.data,
             "model": self.detector.config,
             "detector": self.detector.state_dict(),
@@ -95,12 +50,12 @@ class RunState:
             "selection": self.selection.history,
             "scaler": self.scaler.state_dict() if self.scaler else None,
             "stream": self.stream.state() if self.stream else None,
-            "progress": progress,
+            "progress": self.progress.model_dump(),
         }
 
-    def save(self, folder: Path) -> None:
+    def save(self) -> None:
         """Replace ``resume.pt`` as a whole, and only then remove checkpoints not to be kept."""
-        save_atomically(self.content(), folder / RESUME_FILE)
+        save_atomically(self.content(), self.selection.folder / RESUME_FILE)
         self.remove_files()
 
     def remove_files(self) -> None:
@@ -108,20 +63,22 @@ class RunState:
         for file in self.selection.files_to_remove():
             file.unlink()
 
-    @property
-    def is_done(self) -> bool:
-        """Whether no epoch is left."""
-        return self.progress.epoch > self.recipe.train.epochs or self.selection.should_stop
-
     def load(self, content: dict[str, Any]) -> None:
-        """Restore what :func:`read_resume_file` read, without keeping the file mapped.
+        """Restore what :func:`nes2net.training.resume_file.read_resume_file` read.
+
+        The file is not kept mapped.
 
         Raises:
-            InputError: if the training or the development trials have changed.
+            InputError: if the training or the development trials have changed, or the content is
+                not that of this run.
         """
         self._check_data(content["data"])
-        self.detector.load_state_dict(content["detector"])
-        self.optimizer.load_state_dict(content["optimizer"])
+        weights, moments = self.detector.state_dict(), content["optimizer"]["state"]
+        self._check_tensors("detector", content["detector"], weights)
+        self._check_tensors("optimizer", *self._paired(moments))
+        self._check_progress(content)
+        self.detector.load_state_dict(with_metadata(content["detector"], metadata_of(weights)))
+        self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": moments})
         for moments in self.optimizer.state.values():
             for name, value in moments.items():
                 if isinstance(value, Tensor) and value.device.type == "cpu":  # otherwise it is a copy already
@@ -132,6 +89,45 @@ class RunState:
         if self.stream:
             self.stream.load_state(content["stream"])
         self.progress = Progress(**content["progress"])
+        for group in self.optimizer.param_groups:  # the rest of a group is the recipe's
+            group["lr"] = self.progress.lr
+
+    def _paired(self, moments: dict[int, dict[str, Tensor]]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Name the optimiser's tensors, those of a file and those that its parameters ask for.
+
+        Parameters without a gradient so far have none.
+        """
+        parameters = dict(enumerate(p for group in self.optimizer.param_groups for p in group["params"]))
+        names = ["exp_avg", "exp_avg_sq", *(["max_exp_avg_sq"] if self.optimizer.defaults["amsgrad"] else [])]
+        expected = {f"{i}.{name}": parameters[i] for i in moments if i in parameters for name in names}
+        expected |= {f"{i}.step": torch.zeros(()) for i in moments if i in parameters}
+        return {f"{i}.{name}": value for i, of in moments.items() for name, value in of.items()}, expected
+
+    def _check_tensors(self, part: str, found: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
+        """Compare names, shapes and types, and refuse values that are not finite where ours are."""
+        problem = str(compare(found, expected))
+        if not problem:
+            unlike = [name for name, value in found.items() if value.dtype != expected[name].dtype]
+            problem = f"other type: {listed(unlike, 5)}" if unlike else ""
+        if not problem:
+            lost = [n for n, value in found.items() if not value.isfinite().all() and expected[n].isfinite().all()]
+            problem = f"not finite: {listed(lost, 5)}" if lost else ""
+        if problem:
+            raise InputError(
+                f"{self.selection.folder / RESUME_FILE} does not fit this run ({part}; {problem}): {REMEDY}"
+            )
+
+    def _check_progress(self, content: dict[str, Any]) -> None:
+        epoch, step, utterances = (content["progress"][key] for key in ("epoch", "step", "utterances"))
+        batch_size: int = self.recipe["train"]["batch_size"]
+        steps = int(self.data["training"]["trials"]) // batch_size
+        too_far = epoch > self.selection.epochs + 1 or step > steps or utterances > step * batch_size
+        parts = ((self.scaler, content["scaler"]), (self.stream, content["stream"]))
+        if too_far or any((ours is None) != (theirs is None) for ours, theirs in parts):
+            raise InputError(
+                f"{self.selection.folder / RESUME_FILE} does not fit this run, which has {self.selection.epochs} epochs "
+                f"of {steps} steps (there epoch {epoch}, step {step}): {REMEDY}"
+            )
 
     def _check_data(self, before: dict[str, dict[str, int | str]]) -> None:
         for part, now in self.data.items():
@@ -154,24 +150,3 @@ class RunState:
 def fingerprint(trials: Sequence[Trial]) -> dict[str, int | str]:
     """Tell one list of trials from another by its length and the ids and labels in order, wherever the audio lies."""
     return {"trials": len(trials), "digest": trials_digest(trials, lambda trial: f"{trial.id}\t{trial.target}")}
-
-
-def read_resume_file(folder: Path) -> dict[str, Any] | None:
-    """Read the ``resume.pt`` of the run in ``folder``; None if the folder has no such file.
-
-    Raises:
-        InputError: if the file is damaged, or was written by another version of this package.
-    """
-    path = folder / RESUME_FILE
-    if not path.is_file():
-        return None
-    content = read_torch_file(path)[0]
-    version = content.get("version", 1) if isinstance(content, dict) else None
-    if version in (1, 2, 3):
-        raise InputError(f"{path} was written by {NUMBERED_FROM_0}")
-    if version != _VERSION:
-        raise InputError(
-            f"{path} was written by another version of nes2net, and this one cannot go on from it: go on with that "
-            "version, or move the folder away and start from its last epoch_N.pth with `train.init_from`"
-        )
-    return content

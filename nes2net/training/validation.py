@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Sequence
 from functools import partial
 from typing import NamedTuple
@@ -17,11 +16,12 @@ from nes2net import metrics
 from nes2net.corpora.trial import Trial
 from nes2net.errors import InputError
 from nes2net.evaluation.breakdown import speaker_groups
-from nes2net.recipes.recipe import AugmentConfig, Recipe, TrainConfig, ValidationConfig
-from nes2net.registry import corpora
+from nes2net.recipes.recipe import AugmentConfig, TrainConfig, ValidationConfig
 from nes2net.scoring.kernel import scoring_mode
 from nes2net.training.dataset import BatchLoader
 from nes2net.training.distributed import gathered
+from nes2net.training.interruption import stop_without_data
+from nes2net.training.monitor import Monitor
 from nes2net.training.objective import Objective
 
 #: Bootstrap samples for the EER's interval: its width to two digits, in a second for 25,000 trials.
@@ -61,7 +61,7 @@ def is_due(epoch: int, train: TrainConfig, validation: ValidationConfig) -> bool
 
 
 class _BatchResult(NamedTuple):
-    """Result of one batch; ``errors`` are those of the files that were left out."""
+    """Result of one batch; ``errors`` and ``lost`` are those of :class:`nes2net.training.dataset.Batch`."""
 
     #: place in the order of the development set
     number: int
@@ -69,6 +69,7 @@ class _BatchResult(NamedTuple):
     scores: np.ndarray
     targets: np.ndarray
     errors: list[str]
+    lost: list[str]
 
 
 class Validator:
@@ -77,18 +78,26 @@ class Validator:
     Each of n processes takes every n-th batch, and all of them get the same values.
 
     Args:
-        recipe: names the corpus, whose rule for the EER is used, and the seed of the bootstrap.
         objective: computes the loss and the scores of a batch.
         loaders: this process's batches of each pass, by the names of :func:`passes`, in the order
             of the set (:class:`nes2net.training.sampling.EpochBatches`).
+        monitor: names the files that were left out.
+        eer_method: the corpus's rule for the EER.
+        seed: seed of the bootstrap.
     """
 
     def __init__(
-        self, recipe: Recipe, objective: Objective, loaders: dict[str, BatchLoader], accelerator: Accelerator
+        self,
+        objective: Objective,
+        loaders: dict[str, BatchLoader],
+        accelerator: Accelerator,
+        monitor: Monitor,
+        *,
+        eer_method: str,
+        seed: int,
     ) -> None:
-        self.recipe, self.objective, self.loaders, self.accelerator = recipe, objective, loaders, accelerator
-        self.eer_method = corpora.get(recipe.data.corpus).eer_method
-        self.bad_files: set[str] = set()
+        self.objective, self.loaders, self.accelerator, self.monitor = objective, loaders, accelerator, monitor
+        self.eer_method, self.seed = eer_method, seed
 
     def run(self, epoch: int) -> dict[str, float]:
         """Measure ``val_loss_…``, ``val_eer_…`` and ``val_min_dcf_…`` of each pass, as fractions.
@@ -119,7 +128,7 @@ class Validator:
         accelerator, results = self.accelerator, []
         bar = tqdm(
             loader,
-            desc=f"epoch {epoch}/{self.recipe.train.epochs} {name}",
+            desc=f"epoch {epoch}/{self.monitor.selection.epochs} {name}",
             unit="batch",
             leave=False,
             dynamic_ncols=True,
@@ -134,20 +143,19 @@ class Validator:
                 loss, scores = self.objective.validation_parts(waveforms, targets)
             number = accelerator.process_index + place * accelerator.num_processes
             # A worker's tensor keeps a file open until it is freed, so keep a copy.
-            results.append((number, loss, scores, batch.targets.clone(), batch.errors))
+            results.append((number, loss, scores, batch.targets.clone(), batch.errors, batch.lost))
         return [  # the device is waited for here, once
-            _BatchResult(number, loss.item(), scores.double().cpu().numpy(), targets.numpy(), errors)
-            for number, loss, scores, targets, errors in results
+            _BatchResult(number, loss.item(), scores.double().cpu().numpy(), targets.numpy(), errors, lost)
+            for number, loss, scores, targets, errors, lost in results
         ]
 
     def _gathered(self, own: list[_BatchResult]) -> list[_BatchResult]:
         """Collect all processes' results in the order of the set; name each bad file once."""
         results = [result for part in gathered(self.accelerator, own) for result in part]
-        for error in (error for result in results for error in result.errors):
-            if error not in self.bad_files:
-                self.bad_files.add(error)
-                if self.accelerator.is_main_process:
-                    tqdm.write(f"left out: {error}", file=sys.stderr)
+        if lost := [why for result in results for why in result.lost]:
+            stop_without_data(lost, "validation")
+        if self.accelerator.is_main_process:
+            self.monitor.left_out([error for result in results for error in result.errors])
         return sorted(results, key=lambda result: result.number)
 
     def _values(self, name: str, results: list[_BatchResult], trials: Sequence[Trial], epoch: int) -> dict[str, float]:
@@ -163,7 +171,7 @@ class Validator:
         if not math.isfinite(loss) or not np.isfinite(scores).all():
             raise InputError(
                 f"the development loss is {loss} after epoch {epoch}, or a score is not finite: lower the learning "
-                f"rate (`train.lr`, now {self.recipe.train.lr})"
+                "rate, `train.lr`"
             )
         values = {
             f"val_loss_{name}": loss,
@@ -184,6 +192,6 @@ class Validator:
             bonafide,
             spoof,
             num_resamples=NUM_RESAMPLES,
-            seed=self.recipe.seed,
+            seed=self.seed,
             **speaker_groups(trials),
         )

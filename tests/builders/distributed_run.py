@@ -24,7 +24,8 @@ def trouble(kind, recipe):
     """Cause trouble of ``kind`` while a recipe trains.
 
     ``step`` and ``validation`` send a signal to the second process alone, in the second epoch.
-    ``full`` fills the disk at the end. ``elsewhere`` hides the run folder from the second process.
+    ``full`` fills the disk at the end. ``lost`` takes a recording from the second process in a step.
+    ``elsewhere`` hides the run folder from the second process.
     """
 
     def terminate():
@@ -41,24 +42,31 @@ def trouble(kind, recipe):
             terminate()
         return before[1](self, epoch)
 
-    def save(self, folder):
+    def save(self):
         if (self.progress.epoch, self.progress.step) == (3, 0):
-            raise OSError(errno.ENOSPC, "", str(folder / "resume.pt"))
-        before[2](self, folder)
+            raise OSError(errno.ENOSPC, "", str(self.selection.folder / "resume.pt"))
+        before[2](self)
 
-    before = loop.seed_step, loop.Validator.run, loop.RunState.save
+    def train_step(self, batches, epoch, step, due):
+        if RANK == 1 and (epoch, step) == (2, 1):
+            batches = [batch._replace(lost=["a.flac is not there any more"]) for batch in batches]
+        return before[3](self, batches, epoch, step, due)
+
+    before = loop.seed_step, loop.Validator.run, loop.RunState.save, loop.Trainer.train_step
     if kind == "step":
         loop.seed_step = seed_step
     elif kind == "validation":
         loop.Validator.run = validate
     elif kind == "full":
         loop.RunState.save = save
+    elif kind == "lost":
+        loop.Trainer.train_step = train_step
     elif kind == "elsewhere" and RANK == 1:
         recipe.output += "_elsewhere"
     try:
         yield
     finally:
-        loop.seed_step, loop.Validator.run, loop.RunState.save = before
+        loop.seed_step, loop.Validator.run, loop.RunState.save, loop.Trainer.train_step = before
 
 
 def main(folder: str, runs: list[str]) -> None:

@@ -70,7 +70,8 @@ def test_run_folder_resume_file_and_others(detector, tmp_path):
     recipe = Recipe(model=detector.config)
     optimizer = create_optimizer(detector.parameters(), recipe.train)
     progress = Progress(epoch=5, step=7)
-    RunState(recipe, {}, detector, optimizer, Selection(recipe, tmp_path), progress=progress).save(tmp_path)
+    selection = Selection(tmp_path, recipe.train, recipe.validation, ["wo_aug"])
+    RunState(recipe.to_dict(), {}, detector, optimizer, selection, progress=progress).save()
     assert identify(tmp_path / "resume.pt").kind == "resume file of a training run, in epoch 5, step 7"
     detector.save(tmp_path / "epoch_10.pth")
     detector.save(tmp_path / "epoch_9.pth")

@@ -68,16 +68,17 @@ def test_one_process_is_not_distributed(monkeypatch):
     accelerator = create_accelerator("cpu")
     assert accelerator.num_processes == 1 and not dist.is_initialized()
     plan = plan_step(accelerator, [0.5, 0.0, 0.25], [3, 0, 2], signal=0, save=True)
-    assert plan == ([0, 2], 0.75, 5, 0, 0, True)
-    assert plan_step(accelerator, [0.5], [3], signal.SIGINT, save=False) == ([0], 0.5, 3, 0, signal.SIGINT, False)
-    assert plan_step(accelerator, [0.0], [0], signal.SIGTERM, save=False) == ([], 0, 0, 0, signal.SIGTERM, False)
+    assert plan == ([0, 2], 0.75, 5, 0, 0, True, 0)
+    assert plan_step(accelerator, [0.5], [3], signal.SIGINT, save=False) == ([0], 0.5, 3, 0, signal.SIGINT, False, 0)
+    plan = plan_step(accelerator, [0.0], [0], signal.SIGTERM, save=False, lost=2)
+    assert plan == ([], 0, 0, 0, signal.SIGTERM, False, 2)
 
 
 def test_a_part_that_one_process_cannot_read_is_left_out_by_all(monkeypatch):
     """All processes also know how many readable utterances are left out with it."""
-    other = [False, False, False, *(0.5, 0.0), *(2, 0), *(0, 1)]
+    other = [False, False, False, 1, *(0.5, 0.0), *(2, 0), *(0, 1)]
     monkeypatch.setattr(distributed, "sums_over_processes", lambda _, own: [a + b for a, b in zip(own, other)])
-    assert plan_step(None, [0.5, 0.25], [3, 2], signal=0, save=False) == ([0], 1.0, 5, 2, 0, False)
+    assert plan_step(None, [0.5, 0.25], [3, 2], signal=0, save=False) == ([0], 1.0, 5, 2, 0, False, 1)
 
 
 def test_more_processes_than_gpus(monkeypatch):
@@ -218,10 +219,10 @@ def check_first_step_of_adam(one, two, lr):
 
 @pytest.mark.slow
 def test_two_processes_end_together_and_go_on(recipe, model_with_dropout, tmp_path):
-    """A signal or a full disk ends both processes without a traceback, and both can go on.
+    """A signal, a full disk or lost data ends both processes without a traceback, and both can go on.
 
     The signal reaches one process, in a step or in a validation; the disk is full for the process
-    that writes. The resumed runs end with the weights of an uninterrupted one, bit for bit.
+    that writes; one process cannot read a file. The resumed runs end with the weights of an uninterrupted one, bit for bit.
     """
 
     def values(name):
@@ -230,14 +231,17 @@ def test_two_processes_end_together_and_go_on(recipe, model_with_dropout, tmp_pa
             model=model_with_dropout, train=train, output=str(tmp_path / name), logs=str(tmp_path / name), comment=name
         )
 
-    troubles = ("step", "validation", "full")
+    troubles = ("step", "validation", "full", "lost")
     runs = [values("whole"), *((values(name), name) for name in troubles)]
     runs += [(values("step"), "elsewhere"), *map(values, troubles)]
     _, _, reports = torchrun(2, tmp_path, *runs)
     one, two = (report["ended"] for report in reports)
+    lost, lost_elsewhere = one.pop(4), two.pop(4)
+    assert lost.startswith("Unfinished: stopped in epoch 2, step 1: its files cannot be used, here or in another")
+    assert lost_elsewhere.startswith("Unfinished: stopped in epoch 2, step 1: a.flac is not there any more. Bring")
     assert [end.replace("_elsewhere", "") for end in two] == one
     stopped = "Unfinished: stopped by SIGTERM; the same command goes on from what is saved"
-    assert one[:3] == ["", stopped, stopped] and one[5:] == ["", "", ""]
+    assert one[:3] == ["", stopped, stopped] and one[5:] == ["", "", "", ""]
     assert one[3].startswith("Unfinished: no room to write") and "resume.pt (No space left" in one[3]
     assert one[4].startswith("InputError: the processes do not see the same corpus, or the same run")
     whole = state_of(values("whole"))

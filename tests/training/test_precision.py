@@ -6,7 +6,7 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from nes2net import Detector, InputError
 from nes2net.checkpoints.state_dict import load_state_dict
-from nes2net.recipes.recipe import Recipe
+from nes2net.recipes.recipe import TrainConfig
 from nes2net.training import run
 from nes2net.training.objective import Objective
 from nes2net.training.run import train
@@ -113,7 +113,7 @@ def test_recomputed_activations_change_no_gradient(model_with_dropout, frontend)
     waveforms, targets = 0.1 * torch.randn(2, 8000), torch.tensor([0, 1])
     torch.manual_seed(0)
     detector = Detector.from_config({**model_with_dropout, "frontend": config})
-    objective = Objective(Recipe(), detector)
+    objective = Objective(detector, TrainConfig())
     found, kept = [], []
 
     def keep(tensor):
@@ -149,7 +149,7 @@ def test_a_front_end_frozen_at_first(recipe, model_with_dropout):
         assert not any(torch.equal(epoch[k], start[k]) for k in moved)
     assert not any(torch.equal(epochs[2][k], start[k]) for k in ours if k.endswith("fc1.weight"))
 
-    objective = Objective(values, Detector.from_config(values.model))
+    objective = Objective(Detector.from_config(values.model), values.train)
     objective.begin_training(2)
     assert not any(m.training for m in objective.detector.frontend.modules()) and objective.detector.backend.training
     objective.begin_training(3)

@@ -18,7 +18,7 @@ from builders.shared_memory import with_shared_memory
 from nes2net import InputError
 from nes2net.cli.main import main
 from nes2net.errors import Unfinished
-from nes2net.training import loop
+from nes2net.training import dataset, loop
 from nes2net.training.dataset import TrainingSet
 from nes2net.training.run import train
 from nes2net.training.selection import Selection
@@ -199,10 +199,10 @@ def test_the_best_stays_until_there_is_a_better_one(runs, monkeypatch):
     monkeypatch.setattr(loop.Validator, "run", lambda self, epoch: {"val_loss_wo_aug": next(losses), **fixed})
     save = loop.RunState.save
 
-    def cut_at_the_end(self, folder):
+    def cut_at_the_end(self):
         if self.progress.epoch == 3:
             raise Cut
-        save(self, folder)
+        save(self)
 
     with monkeypatch.context() as patch, pytest.raises(Cut):
         patch.setattr(loop.RunState, "save", cut_at_the_end)
@@ -218,8 +218,8 @@ def test_a_disk_that_fails(runs, whole, monkeypatch, tmp_path, capsys):
         assert main(command) == 75
     capsys.readouterr()
 
-    def fails(self, folder):
-        raise OSError(errno.EIO, "", str(folder / "resume.pt"))
+    def fails(self):
+        raise OSError(errno.EIO, "", str(self.selection.folder / "resume.pt"))
 
     with monkeypatch.context() as patch:
         patch.setattr(loop.RunState, "save", fails)
@@ -227,6 +227,72 @@ def test_a_disk_that_fails(runs, whole, monkeypatch, tmp_path, capsys):
     (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("nes2net")]
     assert "resume.pt: Input/output error" in line and "the same command goes on" in line
     assert_same_run(train(runs("torn")), whole)
+
+
+@pytest.mark.parametrize("what", ["folder", "a file", "folder while validating", "too many open files"])
+def test_the_data_goes_away_and_comes_back(runs, whole, corpus, monkeypatch, tmp_path, capsys, what):
+    """Nothing is done without the files, and the run goes on where they went."""
+    root = tmp_path / "mounted"
+    shutil.copytree(corpus, root)
+    torn = runs("torn", data={"root": str(root)}, train={"save_every_minutes": 0.0})
+    (file,) = root.rglob("LA_T_1000007.flac")
+    place = file if what == "a file" else root
+    seed_step, validate = loop.seed_step, loop.Validator.run
+
+    def step(seed, epoch, number, rank):
+        if (epoch, number) == (2, 0) and what in ("folder", "a file"):
+            place.rename(tmp_path / "away")
+        if (epoch, number) == (2, 0) and what == "too many open files":
+            patch.setattr(dataset, "open", refused, raising=False)
+            patch.setattr(dataset, "load_audio", refused)
+        seed_step(seed, epoch, number, rank)
+
+    def run(self, epoch):
+        if epoch == 2 and what == "folder while validating":
+            place.rename(tmp_path / "away")
+        return validate(self, epoch)
+
+    def refused(path, *_):
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE), str(path))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "seed_step", step)
+        patch.setattr(loop.Validator, "run", run)
+        assert main(command_of(torn, tmp_path)) == 75
+    *_, line = capsys.readouterr().err.splitlines()
+    assert line.startswith("nes2net: ") and "the same command goes on from the last save" in line
+    assert ("Too many open files" if what == "too many open files" else "is not there any more") in line
+    progress = content(tmp_path / "torn" / torn.tag / "resume.pt")["progress"]
+    assert progress["epoch"] == 2 and progress["step"] == 3 if "validating" in what else progress["step"] in (1, 2)
+    if (tmp_path / "away").exists():
+        (tmp_path / "away").rename(place)
+    assert_same_run(train(torn), whole)
+
+
+def test_an_error_of_reading_that_passes_changes_nothing(runs, whole, monkeypatch):
+    read, failed = dataset.load_audio, []
+
+    def load_audio(path):
+        if len(failed) < 5 and path not in failed:
+            failed.append(path)
+            raise OSError(errno.EIO, os.strerror(errno.EIO), str(path))
+        return read(path)
+
+    monkeypatch.setattr(dataset, "load_audio", load_audio)
+    assert_same_run(train(runs("torn")), whole)
+    assert len(failed) == 5
+
+
+def test_a_step_without_a_usable_file_ends_the_run(runs, corpus, tmp_path):
+    """Damaged files are left out as long as a step has others."""
+    root = tmp_path / "damaged"
+    shutil.copytree(corpus, root)
+    for file in root.glob("ASVspoof2019_LA_train/flac/*.flac"):
+        file.write_bytes(b"no audio")
+    values = runs("torn", data={"root": str(root)})
+    with pytest.raises(Unfinished, match="stopped in epoch 1, step 0: its files cannot be used"):
+        train(values)
+    assert not (tmp_path / "torn" / values.tag / "resume.pt").exists()
 
 
 class Cut(BaseException):
@@ -241,10 +307,10 @@ def test_cut_off_between_the_files_of_an_epoch(runs, monkeypatch, tmp_path):
     def cut(*_, **__):
         raise Cut
 
-    def cut_at_end_of_epoch(self, folder):
+    def cut_at_end_of_epoch(self):
         if self.progress.step == 0:
             raise Cut
-        save(self, folder)
+        save(self)
 
     save = loop.RunState.save
     cuts = [

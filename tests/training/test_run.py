@@ -138,6 +138,19 @@ def test_checkpoints_are_kept_where_either_loss_improves(recipe, monkeypatch):
     assert sorted(p.name for p in folder.glob("epoch_*.pth")) == ["epoch_1.pth", "epoch_2.pth", "epoch_4.pth"]
 
 
+def test_a_list_without_parts_is_no_corpus_to_train_on(recipe, corpus, tmp_path):
+    """Its trials would train and develop the detector."""
+    folder, path = corpus / "release_in_the_wild", tmp_path / "list.csv"
+    values = recipe(data={"corpus": "generic", "root": str(folder), "protocols": str(path)}, train={"epochs": 1})
+    rows = (folder / "meta.csv").read_text()
+    path.write_text(rows)
+    with pytest.raises(InputError, match="all 12 development trials are training trials too.*column 'split'"):
+        train(values)
+    parts = (f"{row},{part}" for row, part in zip(rows.splitlines(), ["split", *["train", "train", "dev"] * 4]))
+    path.write_text("".join(f"{row}\n" for row in parts))
+    assert (train(values) / "history.json").is_file()
+
+
 def test_another_run_in_the_folder_is_refused(recipe):
     folder = train(recipe(train={"epochs": 1}))
     with pytest.raises(InputError, match=r"holds another run, which differs in `train\.weight_decay`: .* `comment`"):

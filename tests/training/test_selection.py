@@ -7,10 +7,12 @@ import pytest
 from nes2net import InputError
 from nes2net.recipes.recipe import recipe_from_dict
 from nes2net.training.selection import HISTORY_FILE, Selection, best_epochs
+from nes2net.training.validation import passes
 
 
 def make(folder="run", *, algo=4, **sections):
-    return Selection(recipe_from_dict({"augment": {"algo": algo}, **sections}), folder)
+    recipe = recipe_from_dict({"augment": {"algo": algo}, **sections})
+    return Selection(folder, recipe.train, recipe.validation, passes(recipe.augment, recipe.validation))
 
 
 def losses(with_augmentation, without):
@@ -68,7 +70,7 @@ def test_patience_counts_validations_without_a_lower_value():
         seen = []
         for epoch, value in enumerate(values, 1):
             selection.update(epoch, losses(0, value) if value is not None else {"loss": 1.0})
-            seen.append(selection.should_stop)
+            seen.append(selection.is_done)
         return seen
 
     assert stops([5, 4, 4, 4]) == [False, False, False, True]  # an equal one is no better one
@@ -77,11 +79,11 @@ def test_patience_counts_validations_without_a_lower_value():
     assert stops([5, 5, 5], patience=None) == [False] * 3
     either = make(validation={"patience": 2})
     run(either, [(5.0, 5.0), (6.0, 6.0), (6.0, 4.0)])
-    assert not either.should_stop
+    assert not either.is_done
     run(either, [(5.0, 5.0)])
-    assert not either.should_stop
+    assert not either.is_done
     run(either, [(5.0, 5.0)])
-    assert either.should_stop
+    assert either.is_done
 
 
 @pytest.mark.parametrize(
@@ -122,7 +124,7 @@ def test_a_resumed_selection_goes_on_as_if_it_had_not_stopped():
         torn = make(validation={"patience": 3})
         torn.history = state
     assert [row["improved"] for row in torn.history] == [row["improved"] for row in whole.history]
-    assert torn.kept_epochs() == whole.kept_epochs() and torn.should_stop == whole.should_stop
+    assert torn.kept_epochs() == whole.kept_epochs() and torn.is_done == whole.is_done
 
 
 def test_the_table_marks_the_best_and_names_what_to_average(tmp_path):

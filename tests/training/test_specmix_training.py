@@ -138,6 +138,10 @@ def test_wrong_loss_options():
 # Specmix in training
 
 
+def objective_of(recipe, detector):
+    return Objective(detector, recipe.train, recipe.augment.specmix, recipe.seed)
+
+
 def training_loss(objective, waveforms, targets, epoch, step, part=0):
     inputs, targets = objective.mixed(waveforms, targets, epoch, step, part)
     iteration = (epoch - 1) * 3 + step  # of three steps an epoch
@@ -149,7 +153,7 @@ def test_a_step_mixes_by_its_own_stream(recipe):
     torch.manual_seed(0)
     detector = Detector.from_config(SMALL).eval()  # the same batch statistics whatever is mixed
     waveforms, targets = torch.randn(8, 8000), torch.arange(8) % 2
-    objective = Objective(recipe(), detector).eval()
+    objective = objective_of(recipe(), detector).eval()
     losses = {
         (epoch, step, part): training_loss(objective, waveforms, targets, epoch, step, part).item()
         for epoch in (1, 2, 3)
@@ -159,11 +163,11 @@ def test_a_step_mixes_by_its_own_stream(recipe):
     assert len(set(losses.values())) == 18
     torch.manual_seed(99)  # no global state counts
     assert training_loss(objective, waveforms, targets, 1, 2).item() == losses[1, 2, 0]
-    other = Objective(recipe(seed=7), detector).eval()
+    other = objective_of(recipe(seed=7), detector).eval()
     assert training_loss(other, waveforms, targets, 1, 2).item() != losses[1, 2, 0]
 
-    plain = Objective(recipe(augment={"specmix": None}), detector).eval()
-    never = Objective(recipe(augment={"specmix": {**SPECMIX, "probability": 0.0}}), detector).eval()
+    plain = objective_of(recipe(augment={"specmix": None}), detector).eval()
+    never = objective_of(recipe(augment={"specmix": {**SPECMIX, "probability": 0.0}}), detector).eval()
     expected = training_loss(plain, waveforms, targets, 1, 2)
     torch.testing.assert_close(training_loss(never, waveforms, targets, 1, 2), expected)
     assert expected.item() != losses[1, 2, 0]
@@ -177,7 +181,7 @@ def test_features_that_reach_the_back_end_are_mixed_ones(recipe):
     seen = []
     detector = Detector.from_config({**SMALL, "backend": {**SMALL["backend"], "head": "linear"}})
     detector.backend.register_forward_pre_hook(lambda _, arguments: seen.append(arguments[0].detach()))
-    objective = Objective(recipe(train={"loss": "cross_entropy"}), detector)
+    objective = objective_of(recipe(train={"loss": "cross_entropy"}), detector)
     waveforms, targets = torch.randn(8, 8000), torch.arange(8) % 2
     training_loss(objective, waveforms, targets, 1, 0)
     objective.validation_parts(waveforms, targets)

@@ -16,8 +16,10 @@ from nes2net import Detector, InputError, metrics
 from nes2net.corpora import asvspoof2019_la
 from nes2net.recipes.recipe import AugmentConfig, TrainConfig, ValidationConfig, recipe_from_dict
 from nes2net.training.dataset import TrainingSet, training_loader
+from nes2net.training.monitor import Monitor
 from nes2net.training.objective import Objective
 from nes2net.training.sampling import EpochBatches
+from nes2net.training.selection import Selection
 from nes2net.training.validation import NUM_RESAMPLES, Validator, _BatchResult, is_due, passes
 
 GOLDEN = golden.read("losses_schedules_names")
@@ -72,7 +74,9 @@ def make(detector, corpus, recipe, rank=0, world_size=1, *, copies=1, batch_size
         dataset = TrainingSet(trials, SAMPLES, algo, seed=recipe.seed, part="dev")
         batches = EpochBatches(len(trials), batch_size, recipe.seed, False, rank=rank, world_size=world_size)
         loaders[name] = training_loader(dataset, batches, num_workers, False)
-    return Validator(recipe, Objective(recipe, detector), loaders, Accelerator(cpu=True))
+    monitor = Monitor(Selection("run", recipe.train, recipe.validation, list(loaders)), Path("log"))
+    objective = Objective(detector, recipe.train)
+    return Validator(objective, loaders, Accelerator(cpu=True), monitor, eer_method="asvspoof", seed=recipe.seed)
 
 
 def test_values_are_the_published_ones(detector, corpus):
@@ -149,7 +153,7 @@ def test_speakers_are_drawn_where_there_are_enough(detector, corpus):
 def test_results_are_in_the_order_of_the_set(detector, corpus):
     """The interval draws from scores in the order of trials, whatever order they arrive in."""
     validator = make(detector, corpus, recipe_of())
-    results = [_BatchResult(n, 0.0, np.array([float(n)]), np.array([0]), []) for n in (0, 2, 4, 1, 3)]
+    results = [_BatchResult(n, 0.0, np.array([float(n)]), np.array([0]), [], []) for n in (0, 2, 4, 1, 3)]
     assert [result.number for result in validator._gathered(results)] == [0, 1, 2, 3, 4]
 
 

@@ -1,0 +1,240 @@
+"""The file ``resume.pt``: what it holds, and the check of a file from anywhere against it."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from types import NoneType
+from typing import Annotated, Any, Literal
+
+import torch
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    FailFast,
+    Field,
+    FiniteFloat,
+    PrivateAttr,
+    ValidationError,
+    model_validator,
+)
+from torch import Tensor
+
+from nes2net.checkpoints.torch_file import read_torch_file
+from nes2net.errors import InputError
+from nes2net.training.history import HistoryRow, first_problem
+
+RESUME_FILE = "resume.pt"
+# Version of the content: 1 held whole epochs, 2 lacked recipe and data, 3 counted epochs from 0.
+VERSION = 4
+#: End of the message about a run of those versions.
+NUMBERED_FROM_0 = (
+    "an earlier version of nes2net, which numbered epochs from 0; this version numbers them from 1 and cannot go on from it: go on with "
+    "that version, or move the folder away and start from its last epoch_N.pth with `train.init_from`"
+)
+#: End of the message about a file that no version has written.
+REMEDY = "copy it again from where it is whole, or move the folder away and start anew"
+
+# Limits of what a part of the file holds, and the parts that hold tensors.
+_MOST_VALUES, _MOST_KEYS, _MOST_CHARACTERS, _MOST_DEPTH = 10**6, 10_000, 10**7, 30
+_WITH_TENSORS = ("detector", "optimizer", "stream")
+
+Natural = Annotated[int, Field(ge=0)]
+NotNegative = Annotated[FiniteFloat, Field(ge=0)]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, arbitrary_types_allowed=True)
+
+
+class Progress(_Part):
+    """How far a run is.
+
+    Together with the recipe's seed it determines all random numbers, except those of
+    ``augment.rng: legacy``.
+    """
+
+    epoch: Annotated[int, Field(ge=1)] = 1
+    """Number of the epoch in training or awaiting its validation, counted from 1."""
+    step: Natural = 0
+    """Optimisation steps done in this epoch."""
+    loss_sum: FiniteFloat = 0.0
+    """Σ batch loss × utterances over these steps."""
+    utterances: Natural = 0
+    lr: NotNegative = 0.0
+    """Learning rate of the last step."""
+    seconds: NotNegative = 0.0
+    """Time spent on this epoch up to the last save."""
+    _since: float = PrivateAttr(default_factory=time.monotonic)
+
+    @property
+    def loss(self) -> float:
+        """Mean loss of the epoch so far, as published: Σ(batch loss × batch size) / utterances."""
+        return self.loss_sum / self.utterances if self.utterances else 0.0
+
+    def count_time(self) -> None:
+        """Add the time since the last call to ``seconds``."""
+        now = time.monotonic()
+        self.seconds, self._since = self.seconds + now - self._since, now
+
+
+class _Trials(_Part):
+    trials: Natural
+    digest: str
+
+
+class _Data(_Part):
+    training: _Trials
+    development: _Trials
+
+
+class _ModelPart(_Part, extra="allow"):
+    name: str
+
+
+class _Model(_Part):
+    frontend: _ModelPart
+    aggregation: _ModelPart
+    backend: _ModelPart
+
+
+class _Optimizer(_Part):
+    state: dict[int, dict[str, Tensor]]
+    param_groups: list[Any]
+    """Not read, because the recipe says it all."""
+
+
+class _Scaler(_Part):
+    scale: Annotated[FiniteFloat, Field(gt=0)]
+    growth_factor: Annotated[FiniteFloat, Field(gt=1)]
+    backoff_factor: Annotated[float, Field(gt=0, lt=1)]
+    growth_interval: Annotated[int, Field(ge=1)]
+    growth_tracker: Annotated[int, Field(ge=0, alias="_growth_tracker")]
+
+
+def _words(value: Tensor) -> Tensor:
+    if value.dtype != torch.int64 or value.ndim != 1 or not ((value >= 0) & (value < 2**32)).all():
+        raise ValueError("expected whole numbers of 32 bits")
+    return value
+
+
+class _Stream(_Part):
+    """Two Mersenne Twisters, each of 624 words and a position in them."""
+
+    keys: Annotated[Tensor, AfterValidator(_words)]
+    position: Annotated[int, Field(ge=0, le=624)]
+    has_gauss: Annotated[int, Field(ge=0, le=1)]
+    cached_gaussian: FiniteFloat
+    gates: Annotated[Tensor, AfterValidator(_words)]
+    gates_version: Literal[3]
+    gates_gauss_next: FiniteFloat | None
+
+    @model_validator(mode="after")
+    def _check(self) -> _Stream:
+        if len(self.keys) != 624 or len(self.gates) != 625 or self.gates[-1] > 624:
+            raise ValueError("expected generators of 624 words")
+        return self
+
+
+class _SavedRow(HistoryRow):
+    """The row of an epoch; the values of a validation are further keys."""
+
+    __pydantic_extra__: dict[str, FiniteFloat]
+    epoch: Annotated[int, Field(ge=1)]
+    loss: FiniteFloat
+    lr: NotNegative
+    seconds: NotNegative
+    improved: bool
+
+    @model_validator(mode="after")
+    def _check(self) -> _SavedRow:
+        values, eer = self.__pydantic_extra__, "val_eer_wo_aug"
+        if eer in values and not {f"{eer}_low", f"{eer}_high"} <= values.keys():
+            raise ValueError(f"expected the interval of {eer}")
+        return self
+
+
+class _ResumeFile(_Part):
+    version: int
+    recipe: dict[str, Any]
+    """Checked by :func:`nes2net.training.run_folder.check_same_run`."""
+    data: _Data
+    model: _Model
+    detector: dict[str, Tensor]
+    optimizer: _Optimizer
+    selection: Annotated[list[_SavedRow], FailFast()]
+    scaler: _Scaler | None
+    stream: _Stream | None
+    progress: Progress
+
+    @model_validator(mode="after")
+    def _check(self) -> _ResumeFile:
+        if missing := Progress.model_fields.keys() - self.progress.model_fields_set:
+            raise ValueError(f"progress lacks {', '.join(sorted(missing))}")
+        if [row.epoch for row in self.selection] != list(range(1, self.progress.epoch)):
+            raise ValueError(f"expected a row for each epoch before {self.progress.epoch}")
+        return self
+
+
+def read_resume_file(folder: Path) -> dict[str, Any] | None:
+    """Read the ``resume.pt`` of the run in ``folder``; None if the folder has no such file.
+
+    Its tensors are still to be compared with those of the run.
+
+    Raises:
+        InputError: if the file is damaged, holds anything but the state of a run, or was written by
+            another version of this package.
+    """
+    path = folder / RESUME_FILE
+    if not path.is_file():
+        return None
+    content = read_torch_file(path)[0]
+    version = content.get("version", 1) if isinstance(content, dict) else None
+    if type(version) is int and version in (1, 2, 3):
+        raise InputError(f"{path} was written by {NUMBERED_FROM_0}")
+    if type(version) is not int or version != VERSION:
+        raise InputError(
+            f"{path} was written by another version of nes2net, and this one cannot go on from it: go on with that "
+            "version, or move the folder away and start from its last epoch_N.pth with `train.init_from`"
+        )
+    try:
+        _check_size(dict.fromkeys(content), (str,))
+        for name, part in content.items():
+            _check_size(part, (str, int) if name == "optimizer" else (str,), name in _WITH_TENSORS)
+        _ResumeFile.model_validate(content)
+    except ValueError as error:
+        problem = first_problem(error) if isinstance(error, ValidationError) else error
+        raise InputError(f"{path} is not the state of a run ({problem}): {REMEDY}") from error
+    return content
+
+
+def _check_size(part: Any, keys: tuple[type, ...], tensors: bool = False) -> None:
+    """Raise ValueError unless ``part`` is plain data, or has ``tensors``, of a size that a run can have.
+
+    An object that occurs in several places counts in each: whoever copies or prints the part meets
+    it as often.
+    """
+    values, characters, queue = 0, 0, [(part, 0)]
+    while queue:
+        value, depth = queue.pop()
+        inner: list[Any] = []
+        if isinstance(value, dict):
+            if len(value) > _MOST_KEYS or not all(type(key) in keys for key in value):
+                raise ValueError(f"it holds a mapping with more than {_MOST_KEYS} keys, or with keys that are no names")
+            inner = [*value, *value.values()]
+        elif isinstance(value, (list, tuple)):
+            inner = list(value)
+        elif isinstance(value, str):
+            characters += len(value)
+        elif isinstance(value, Tensor):
+            if not tensors:
+                raise ValueError("it holds a tensor where it has settings")
+        elif not isinstance(value, (int, float, NoneType)):
+            raise ValueError(f"it holds a {type(value).__name__}")
+        elif isinstance(value, int) and value.bit_length() > 63:
+            raise ValueError(f"it holds a number of {value.bit_length()} bits")
+        values += len(inner)
+        if values > _MOST_VALUES or characters > _MOST_CHARACTERS or depth > _MOST_DEPTH:
+            raise ValueError("it holds more, or is nested deeper, than any run needs")
+        queue += [(item, depth + 1) for item in inner]
