@@ -29,6 +29,8 @@ _PRELOADED = [
     "nes2net.scoring.corpus",
     "nes2net.training.run",
     "transformers",
+    "onnx",
+    "onnxruntime",
     "builders.hostile",
     *(f"builders.hostile.{family}" for family in FAMILIES),
 ]
