@@ -182,9 +182,7 @@ def _check_weights(path: Path, name: str, size: int) -> None:
 
 
 def _foreign(path: Path, why: str) -> InputError:
-    return InputError(
-        f"{path} is not a detector of this toolkit ({why}): `nes2net export --to onnx` writes one"
-    )
+    return InputError(f"{path} is not a detector of this toolkit ({why}): `nes2net export --to onnx` writes one")
 
 
 def _check_interface(session: InferenceSession, path: Path) -> None:

@@ -15,7 +15,7 @@ from typing import NamedTuple, TypeAlias
 from nes2net.errors import InputError, readable_size, shown
 
 _LARGEST_FILE = 2**31 - 1  # bytes, the limit of protobuf
-_MOST_NUMBERS = 2_000_000  # outside the tensors
+_MOST_NUMBERS = 1_000_000  # outside the tensors; XLS-R 300M with Nes2Net-X has fewer than 100,000
 _DEEPEST = 32  # messages within messages
 _LARGEST_METADATA = 2**20  # bytes
 _MOST_PER_BYTE = 4  # numbers of a tensor, in ONNX's smallest types

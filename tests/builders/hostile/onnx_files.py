@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 from collections.abc import Callable
@@ -11,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
+
 from builders.hostile import Case, nes2net
 
 if find_spec("onnx") and find_spec("onnxruntime"):
@@ -185,15 +187,11 @@ def _sized(model: Any, *dims: int) -> None:
     model.graph.initializer[0].dims.extend(dims)
 
 
-def _doubled(times: int) -> Callable[[Any], None]:
-    """Weights that are put behind themselves again and again."""
-
-    def change(model: Any) -> None:
-        names = ["w", *(f"d{i}" for i in range(times))]
-        _add(model, *(helper.make_node("Concat", [a, a], [b], axis=0) for a, b in zip(names, names[1:])))
-        _add_output(model, names[-1])
-
-    return change
+def _repeated(model: Any) -> None:
+    """Weights that are put behind themselves 1,000 times, and the result 1,000 times, and so on."""
+    names = ["w", *(f"r{i}" for i in range(10))]
+    _add(model, *(helper.make_node("Concat", [a] * 1000, [b], axis=0) for a, b in itertools.pairwise(names)))
+    _add_output(model, names[-1])
 
 
 def _add_output(model: Any, name: str) -> None:
@@ -311,7 +309,7 @@ def _cases() -> list[Case]:
             "sparse",
         ),
         # What a graph makes of small constants.
-        ("doubled 60 times", _changed(_doubled(60)), "memory"),
+        ("repeated 1,000 times ten times", _changed(_repeated), "memory"),
         *(
             (f"{kind} of 2^{power} numbers", _changed(_filled(kind, 1 << power)), rf"memory|{_DAMAGED}|m\.onnx fails")
             for kind in ("ConstantOfShape", "Expand", "Tile")
@@ -320,7 +318,11 @@ def _cases() -> list[Case]:
         ("functions that double 60 times", _changed(lambda m: _function(m, 60)), "functions|operators of"),
         ("graphs within graphs", lambda folder: write(folder, _graphs_within_graphs(5000)), _DAMAGED),
         *(
-            (f"operators of {domain[:20]!r}", _changed(lambda m, d=domain: setattr(m.graph.node[0], "domain", d)), "operators")
+            (
+                f"operators of {domain[:20]!r}",
+                _changed(lambda m, d=domain: setattr(m.graph.node[0], "domain", d)),
+                "operators",
+            )
             for domain in ("com.example", "com.microsoft", "ai.onnx.ml", "x" * 10_000, "\x1b[2J")
         ),
         ("an unknown operator", _changed(lambda m: setattr(m.graph.node[0], "op_type", "Nothing")), _DAMAGED),
@@ -331,7 +333,11 @@ def _cases() -> list[Case]:
         # Inputs and outputs.
         ("scores of another name", _changed(_renamed), _FOREIGN),
         ("scores in whole numbers", _changed(_integer_scores), _FOREIGN),
-        ("scores of two dimensions", _changed(_of_value("output", "scores", 1, ["batch", 1])), f"{_FOREIGN}|{_DAMAGED}"),
+        (
+            "scores of two dimensions",
+            _changed(_of_value("output", "scores", 1, ["batch", 1])),
+            f"{_FOREIGN}|{_DAMAGED}",
+        ),
         ("as many scores as it likes", _changed(_more_scores), r"computed scores of shape \(3,\) for 2 waveforms"),
         ("no logits", _changed(lambda m: m.graph.output.pop()), _FOREIGN),
         ("no outputs", _changed(lambda m: m.graph.ClearField("output")), f"{_FOREIGN}|{_DAMAGED}"),
@@ -359,7 +365,18 @@ def _cases() -> list[Case]:
         ("no metadata", _changed(lambda m: m.ClearField("metadata_props")), _FOREIGN),
         *(
             (f"description {text[:10]!r}", _described(text), f"{_FOREIGN}|{_DAMAGED}")
-            for text in ("", "null", "[]", "{}", "{", deep, '{"config":' + deep + "}", "9" * 5000, " " * 2**21, "\ud7ff")
+            for text in (
+                "",
+                "null",
+                "[]",
+                "{}",
+                "{",
+                deep,
+                '{"config":' + deep + "}",
+                "9" * 5000,
+                " " * 2**21,
+                "\ud7ff",
+            )
         ),
         *(
             (f"description with {key} {json.dumps(value)[:20]}", _described({**DESCRIPTION, key: value}), _FOREIGN)
