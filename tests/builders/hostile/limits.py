@@ -71,16 +71,12 @@ class Worker:
         self._process = context.Process(target=_serve, args=(theirs, folder), daemon=True)
         self._process.start()
         theirs.close()
-        self._started = False
+        assert self._ours.poll(_START), "the process does not start"
+        self._ours.recv()
 
     def attempt(self, function: Callable[..., Any], *arguments: Any) -> Outcome | Fault:
         """Call ``function``, which is sent by its name; its process takes no more attempts after a fault."""
         try:
-            if not self._started:
-                if not self._ours.poll(_START):
-                    return Fault("hang", f"it did not start within {_START:.0f} s")
-                self._ours.recv()
-                self._started = True
             self._ours.send((function, arguments))
             if self._ours.poll(SECONDS + 5):  # the attempt limits itself as long as it runs Python
                 return self._ours.recv()
@@ -109,8 +105,10 @@ def _serve(connection: Any, folder: Path | None) -> None:
     seen: list[str] = []
     if folder is not None:
         os.chdir(folder)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # libraries write there what they think of a file
         _watch(folder.resolve(), seen)
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    gc.freeze()  # the libraries; collecting after an attempt is then quick
     connection.send("ready")
     while True:
         try:
