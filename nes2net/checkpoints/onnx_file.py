@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -88,7 +89,7 @@ def _check_name(path: Path) -> None:
         raise InputError(
             f"{path} is not an ONNX file: the onnx engine reads FILE.onnx, which `nes2net export --to onnx` writes"
         )
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise InputError(f"{path} not found: `nes2net export --to onnx` writes such a file")
 
 
@@ -172,7 +173,7 @@ def _first_problem(error: KeyError | ValidationError) -> str:
 def _check_weights(path: Path, name: str, size: int) -> None:
     """Check that ``name``, the file of the weights, lies beside ``path`` and has ``size`` bytes."""
     beside = path.parent / name
-    if not beside.is_file():
+    if not os.path.isfile(beside):  # False for a name that no system takes
         raise InputError(f"{path} needs its weights in {beside}, which is missing or not a file: copy both")
     if beside.resolve().parent not in (path.parent.resolve(), path.resolve().parent):
         raise InputError(f"{beside} with the weights of {path} is a link to another folder: copy the file itself")

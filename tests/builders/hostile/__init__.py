@@ -23,6 +23,8 @@ PRELOADED = [
     "nes2net.detector",
     "nes2net.scoring.corpus",
     "nes2net.training.run",
+    "nes2net.inspect.identify",
+    "nes2net.export.onnx_detector",
     "transformers",
     "onnx",
     "onnxruntime",
