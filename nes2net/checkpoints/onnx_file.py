@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from nes2net.checkpoints.onnx_format import read_onnx
 from nes2net.errors import InputError, MissingLibrary, first_line, shown
@@ -139,6 +140,12 @@ class _Description(BaseModel):
     min_samples: int = Field(ge=1, le=_LONGEST)
     max_samples: int | None = Field(ge=1, le=_LONGEST)
     external_data: Annotated[str, Field(pattern=r"^[^/\\\x00]{1,255}$")] | None
+
+    @field_validator("config")
+    @classmethod
+    def _is_finite(cls, config: dict[str, Any]) -> dict[str, Any]:
+        json.dumps(config, allow_nan=False)
+        return config
 
 
 def _read_description(path: Path) -> dict[str, Any]:

@@ -298,3 +298,5 @@ BOUNDARIES = {
         },
     ),
 }
+if not onnx_files.CASES:  # the extra nes2net[onnx] is not installed
+    del BOUNDARIES["ONNX file"]

@@ -382,7 +382,7 @@ def _cases() -> list[Case]:
         *(
             (f"description with {key} {json.dumps(value)[:20]}", _described({**DESCRIPTION, key: value}), _FOREIGN)
             for key, values in {
-                "config": ([], None, "x", {"\x1b[2J": 1}, {"": 1}, {"x" * 200: 1}, 10**400),
+                "config": ([], None, "x", {"\x1b[2J": 1}, {"": 1}, {"x" * 200: 1}, 10**400, {"a": [float("nan")]}),
                 "min_samples": (0, -1, True, "4", 4.5, None, [], 10**400, 1 << 40),
                 "max_samples": (0, -1, False, "4", 10**400, 1 << 62, {}),
                 "external_data": (3, "", "a/b", "../x", "/etc/passwd", "x" * 300, "a\0b", [], "a\\b"),
