@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from nes2net.checkpoints.onnx_format import read_onnx
 from nes2net.errors import InputError, MissingLibrary, first_line, shown
@@ -131,21 +131,38 @@ def _providers(device: str) -> list[Any]:
     return [("CUDAExecutionProvider", {"device_id": wanted.index or 0, "use_tf32": 0}), cpu]
 
 
+class _Part(BaseModel):
+    """A part of a detector: its name and options."""
+
+    model_config = ConfigDict(strict=True, extra="allow")
+
+    name: str
+
+    @model_validator(mode="after")
+    def _is_finite(self) -> _Part:
+        json.dumps(self.model_extra, allow_nan=False)
+        return self
+
+
+class _Config(BaseModel):
+    """The configuration of a detector."""
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+    frontend: _Part
+    aggregation: _Part
+    backend: _Part
+
+
 class _Description(BaseModel):
     """The description in a file's metadata; further keys are for people."""
 
     model_config = ConfigDict(strict=True, extra="allow")
 
-    config: dict[Annotated[str, Field(pattern=r"^\w{1,100}$")], Any]
+    config: _Config
     min_samples: int = Field(ge=1, le=_LONGEST)
     max_samples: int | None = Field(ge=1, le=_LONGEST)
     external_data: Annotated[str, Field(pattern=r"^[^/\\\x00]{1,255}$")] | None
-
-    @field_validator("config")
-    @classmethod
-    def _is_finite(cls, config: dict[str, Any]) -> dict[str, Any]:
-        json.dumps(config, allow_nan=False)
-        return config
 
 
 def _read_description(path: Path) -> dict[str, Any]:
@@ -174,7 +191,7 @@ def _first_problem(error: KeyError | ValidationError) -> str:
     if isinstance(error, KeyError):
         return "missing"
     problem = error.errors(include_url=False, include_input=False)[0]
-    return f"{'.'.join(map(str, problem['loc'][:1]))} {problem['msg']}".strip()
+    return f"{'.'.join(map(str, problem['loc'][:3]))} {problem['msg']}".strip()
 
 
 def _check_weights(path: Path, name: str, size: int) -> None:
@@ -194,6 +211,11 @@ def _foreign(path: Path, why: str) -> InputError:
 
 
 def _check_interface(session: InferenceSession, path: Path) -> None:
-    found = [[(v.name, v.type, len(v.shape)) for v in ends] for ends in (session.get_inputs(), session.get_outputs())]
+    try:
+        found = [
+            [(v.name, v.type, len(v.shape)) for v in ends] for ends in (session.get_inputs(), session.get_outputs())
+        ]
+    except UnicodeDecodeError:
+        raise _foreign(path, "names of its inputs and outputs are not UTF-8") from None
     if found != _INTERFACE:
         raise _foreign(path, f"inputs and outputs are {shown(found)}, expected {_INTERFACE}")

@@ -19,7 +19,8 @@ if find_spec("onnx") and find_spec("onnxruntime"):
     import onnx
     from onnx import TensorProto, helper
 
-DESCRIPTION = {"config": {"frontend": {"name": "lps"}}, "min_samples": 4, "max_samples": None, "external_data": None}
+CONFIG = {"frontend": {"name": "lfcc"}, "aggregation": {"name": "last"}, "backend": {"name": "asp_mlp"}}
+DESCRIPTION = {"config": CONFIG, "min_samples": 4, "max_samples": None, "external_data": None}
 WEIGHTS = "weights.data"
 
 
@@ -340,6 +341,7 @@ def _cases() -> list[Case]:
             f"{_FOREIGN}|{_DAMAGED}",
         ),
         ("as many scores as it likes", _changed(_more_scores), r"computed scores of shape \(3,\) for 2 waveforms"),
+        ("a waveform whose name is no text", _bytes(lambda c: c.replace(b"waveform", b"wave\xff\xfeor")), _FOREIGN),
         ("no logits", _changed(lambda m: m.graph.output.pop()), _FOREIGN),
         ("no outputs", _changed(lambda m: m.graph.ClearField("output")), f"{_FOREIGN}|{_DAMAGED}"),
         ("no graph", _changed(lambda m: m.ClearField("graph")), f"{_FOREIGN}|{_DAMAGED}"),
@@ -380,9 +382,15 @@ def _cases() -> list[Case]:
             )
         ),
         *(
-            (f"description with {key} {json.dumps(value)[:20]}", _described({**DESCRIPTION, key: value}), _FOREIGN)
+            (f"description with {key} {json.dumps(value)[-20:]}", _described({**DESCRIPTION, key: value}), _FOREIGN)
             for key, values in {
-                "config": ([], None, "x", {"\x1b[2J": 1}, {"": 1}, {"x" * 200: 1}, 10**400, {"a": [float("nan")]}),
+                "config": (
+                    *([], None, "x", {}, {"frontend": {"name": "lfcc"}}, {**CONFIG, "x": {"name": "x"}}, 10**400),
+                    *(
+                        {**CONFIG, "backend": part}
+                        for part in ("asp_mlp", [], {}, {"name": 1}, {"name": "x", "a": [1e999]})
+                    ),
+                ),
                 "min_samples": (0, -1, True, "4", 4.5, None, [], 10**400, 1 << 40),
                 "max_samples": (0, -1, False, "4", 10**400, 1 << 62, {}),
                 "external_data": (3, "", "a/b", "../x", "/etc/passwd", "x" * 300, "a\0b", [], "a\\b"),
