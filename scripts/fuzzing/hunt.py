@@ -120,7 +120,7 @@ class Hunt:
         """Start a process that tries inputs, in place of the last one."""
         self.close()
         self.work.mkdir(exist_ok=True)
-        self._worker, self._left = Worker([*PRELOADED, self.attempt.__module__], self.work), _ATTEMPTS_OF_A_WORKER
+        self._worker, self._left = Worker([PRELOADED, self.attempt.__module__], self.work), _ATTEMPTS_OF_A_WORKER
 
     def close(self) -> None:
         """End the process that tries inputs."""

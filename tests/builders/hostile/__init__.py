@@ -17,23 +17,7 @@ from typing import Any, NamedTuple
 from builders.hostile.limits import Outcome, Worker
 
 FAMILIES = ("checkpoints", "folders", "onnx_files", "resume_files", "recipes", "lists", "audio")
-# Loaded once, in the process from which those of the cases are forked.
-PRELOADED = [
-    "nes2net.cli.main",
-    "nes2net.detector",
-    "nes2net.scoring.corpus",
-    "nes2net.training.run",
-    "nes2net.inspect.identify",
-    "nes2net.export.onnx_detector",
-    "nes2net.frontends.wav2vec2",
-    "nes2net.frontends.wavlm",
-    "transformers.models.wav2vec2.modeling_wav2vec2",
-    "transformers.models.wavlm.modeling_wavlm",
-    "onnx",
-    "onnxruntime",
-    "builders.hostile",
-    *(f"builders.hostile.{family}" for family in FAMILIES),
-]
+PRELOADED = "builders.hostile.preload"
 
 
 class Case(NamedTuple):
@@ -82,7 +66,7 @@ def tried(family: str, name: str, made: Any) -> Outcome:
     Raises:
         AssertionError: if it takes longer, dies, or ends with any error but an InputError.
     """
-    worker = Worker(PRELOADED)
+    worker = Worker([PRELOADED])
     try:
         outcome = worker.attempt(_attempt, family, name, made)
     finally:
