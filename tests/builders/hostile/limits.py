@@ -13,6 +13,7 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
+from unittest import mock
 
 MEMORY = 2 << 30  # bytes of address space
 SECONDS = 10.0
@@ -69,7 +70,9 @@ class Worker:
         context.set_forkserver_preload(preloaded)
         self._ours, theirs = context.Pipe()
         self._process = context.Process(target=_serve, args=(theirs, folder), daemon=True)
-        self._process.start()
+        # The process from which they are forked looks for the modules where this one does.
+        with mock.patch.dict(os.environ, PYTHONPATH=os.pathsep.join(filter(None, sys.path))):
+            self._process.start()
         theirs.close()
         assert self._ours.poll(_START), "the process does not start"
         self._ours.recv()
