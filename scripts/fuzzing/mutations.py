@@ -42,15 +42,7 @@ def _plain(rng: Random) -> Any:
             *(None, True, False, "", [], {}, [[]], {"": ""}, [None], "x" * 300, "9" * 5000, deep, [1] * 10_000),
             *(rng.choice(_EDGES), rng.choice(_EDGES) + 0.5, 10**400, float("nan"), float("inf"), 1e308, 5e-324),
             *("../../x", "/etc/passwd", "/dev/zero", "a/b", "\0", "\x1b[2J", "a\nb", "٣", "1_0", "1e400", "nan", "NaN"),
-            *(
-                list(range(rng.randrange(20))),
-                "[" * 1000,
-                "cpu",
-                "lps",
-                "nes2net_x",
-                rng.random(),
-                rng.randrange(10**6),
-            ),
+            *(list(range(rng.randrange(20))), "[" * 1000, "cpu", "lps", "nes2net_x", rng.random()),
         )
     )
 
@@ -73,13 +65,22 @@ def _of_torch(rng: Random) -> Any:
             lambda: {1: 2, (1, 2): 3, None: 4, 1.5: 5, False: 6, "x": 7},
             lambda: {frozenset({1}): set(), b"x": b"y"},
             lambda: complex(1, 2),
+            lambda: _doubled(rng.choice((10, 40))),
             lambda: range(10**12),
             lambda: OrderedDict(a=torch.zeros(2)),
             lambda: _Runs(os.system, "touch RAN"),
-            lambda: _Runs(exec, "import os; os.mkdir('RAN')"),
+            lambda: _Runs(exec, "import os; os.mkdir('../RAN')"),
             lambda: _Runs(open, "/tmp/RAN", "w"),
         )
     )()
+
+
+def _doubled(times: int) -> list:
+    """A small pickle of 2^times numbers."""
+    value: list = [1]
+    for _ in range(times):
+        value = [value, value]
+    return value
 
 
 def _in_tree(tree: Any, rng: Random, value: Callable[[Random], Any]) -> Any:
