@@ -59,7 +59,9 @@ class OnnxFile:
         self.path = Path(path)
         _check_name(self.path)
         self.description = _read_description(self.path)
-        self.session = _open(self.path, device)
+        beside = self.description["external_data"]
+        self._files = [self.path] + ([self.path.parent / beside] if beside else [])
+        self.session = _open(self.path, device, sum(file.stat().st_size for file in self._files))
         _check_interface(self.session, self.path)
         self.config: dict[str, Any] = self.description["config"]
         self.min_samples: int = self.description["min_samples"]
@@ -68,8 +70,7 @@ class OnnxFile:
     def sha256(self) -> str:
         """Return the hash of the file and of the weights beside it, if there are any."""
         digest = hashlib.sha256()
-        beside = self.description["external_data"]
-        for file in [self.path] + ([self.path.with_name(beside)] if beside else []):
+        for file in self._files:
             with open(file, "rb") as stream:
                 while block := stream.read(2**20):
                     digest.update(block)
@@ -94,14 +95,14 @@ def _check_name(path: Path) -> None:
         raise InputError(f"{path} not found: `nes2net export --to onnx` writes such a file")
 
 
-def _open(path: Path, device: str) -> InferenceSession:
+def _open(path: Path, device: str, size: int) -> InferenceSession:
     import onnxruntime  # optional
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     options.log_severity_level = 4  # what goes wrong is raised
     options.add_session_config_entry(
-        "optimization.constant_folding_max_output_size_in_bytes", str(max(_LARGEST_CONSTANT, path.stat().st_size))
+        "optimization.constant_folding_max_output_size_in_bytes", str(max(_LARGEST_CONSTANT, size))
     )
     providers = _providers(device)
     try:

@@ -68,6 +68,8 @@ def read_onnx(path: Path) -> OnnxContent:
     try:
         with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
             return _Reader(path, content).read()
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror}): check its permissions and its disk") from error
     except (_Damaged, UnicodeDecodeError) as error:
         raise InputError(
             f"{path} is not an ONNX file or is damaged ({error}): copy it again or export it anew"
