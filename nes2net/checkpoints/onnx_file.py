@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-import mmap
-import re
+import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import torch
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from nes2net.errors import InputError, MissingLibrary, first_line
+from nes2net.checkpoints.onnx_format import read_onnx
+from nes2net.errors import InputError, MissingLibrary, first_line, shown
 from nes2net.machine.devices import named_device
 
 if TYPE_CHECKING:
@@ -19,14 +20,22 @@ if TYPE_CHECKING:
 
 #: Key of the file's metadata under which its description stands, as JSON.
 METADATA = "nes2net"
-_CHECKS_LOCATIONS = (1, 24, 4)  # the onnxruntime that refuses weights outside a file's folder; 1.23.2 does not
+#: Inputs and outputs of the graph: name, type and number of dimensions.
+_INTERFACE = [
+    [("waveform", "tensor(float)", 2)],
+    [("scores", "tensor(float)", 1), ("logits", "tensor(float)", 2)],
+]
+_LONGEST = 16_000 * 3600  # samples; the shortest input of a back-end is far below an hour
+_ALIGNMENT = 2**16  # bytes, the largest that ONNX pads tensors in a file to
+_LARGEST_CONSTANT = 2**28  # bytes that onnxruntime may compute ahead for one constant
 
 
 class OnnxFile:
     """A detector's ONNX file, open for computing.
 
-    onnxruntime computes with as many threads as torch would. Custom operators are never loaded, and
-    weights outside the file's folder are refused.
+    onnxruntime computes with as many threads as torch would. It loads only a file that
+    :func:`nes2net.checkpoints.onnx_format.read_onnx` found to be of this toolkit's kind, with all
+    weights in the file or in the one that it declares beside it.
 
     Args:
         path: the file.
@@ -48,8 +57,12 @@ class OnnxFile:
     def __init__(self, path: str | Path, device: str = "auto") -> None:
         require("onnxruntime")
         self.path = Path(path)
-        self.session = _open(self.path, device)
-        self.description = _read_description(self.session, self.path)
+        _check_name(self.path)
+        self.description = _read_description(self.path)
+        beside = self.description["external_data"]
+        self._files = [self.path] + ([self.path.parent / beside] if beside else [])
+        self.session = _open(self.path, device, sum(file.stat().st_size for file in self._files))
+        _check_interface(self.session, self.path)
         self.config: dict[str, Any] = self.description["config"]
         self.min_samples: int = self.description["min_samples"]
         self.max_samples: int | None = self.description["max_samples"]
@@ -57,8 +70,7 @@ class OnnxFile:
     def sha256(self) -> str:
         """Return the hash of the file and of the weights beside it, if there are any."""
         digest = hashlib.sha256()
-        beside = self.description["external_data"]
-        for file in [self.path] + ([self.path.with_name(beside)] if beside else []):
+        for file in self._files:
             with open(file, "rb") as stream:
                 while block := stream.read(2**20):
                     digest.update(block)
@@ -74,19 +86,24 @@ def require(*modules: str) -> None:
             raise MissingLibrary(f"{name} is not installed: pip install nes2net[onnx]") from error
 
 
-def _open(path: Path, device: str) -> InferenceSession:
-    import onnxruntime  # optional
-
+def _check_name(path: Path) -> None:
     if path.suffix != ".onnx":
         raise InputError(
             f"{path} is not an ONNX file: the onnx engine reads FILE.onnx, which `nes2net export --to onnx` writes"
         )
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise InputError(f"{path} not found: `nes2net export --to onnx` writes such a file")
-    _check_weights(path, onnxruntime.__version__)
+
+
+def _open(path: Path, device: str, size: int) -> InferenceSession:
+    import onnxruntime  # optional
+
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     options.log_severity_level = 4  # what goes wrong is raised
+    options.add_session_config_entry(
+        "optimization.constant_folding_max_output_size_in_bytes", str(max(_LARGEST_CONSTANT, size))
+    )
     providers = _providers(device)
     try:
         session = onnxruntime.InferenceSession(str(path), options, providers=providers)
@@ -99,25 +116,6 @@ def _open(path: Path, device: str) -> InferenceSession:
             "onnxruntime could not start CUDA, because its libraries do not fit: take `device=cpu`, or mend onnxruntime-gpu"
         )
     return session
-
-
-def _check_weights(path: Path, version: str) -> None:
-    """Check that weights lie in the file, unless this onnxruntime refuses those outside its folder.
-
-    A file that names another one holds the word ``location``, the key of that name (onnx.proto,
-    ``TensorProto.external_data``).
-
-    Raises:
-        InputError: if there may be weights outside the file.
-    """
-    if tuple(map(int, re.findall(r"\d+", version)[:3])) >= _CHECKS_LOCATIONS or not path.stat().st_size:
-        return
-    with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        if content.find(b"location") >= 0:
-            raise InputError(
-                f"{path} may have weights in other files, and onnxruntime {version} would read them wherever they lie: "
-                f"onnxruntime {'.'.join(map(str, _CHECKS_LOCATIONS))} or later keeps to the folder"
-            )
 
 
 def _providers(device: str) -> list[Any]:
@@ -134,20 +132,91 @@ def _providers(device: str) -> list[Any]:
     return [("CUDAExecutionProvider", {"device_id": wanted.index or 0, "use_tf32": 0}), cpu]
 
 
-def _read_description(session: InferenceSession, path: Path) -> dict[str, Any]:
+class _Part(BaseModel):
+    """A part of a detector: its name and options."""
+
+    model_config = ConfigDict(strict=True, extra="allow")
+
+    name: str
+
+    @model_validator(mode="after")
+    def _is_finite(self) -> _Part:
+        json.dumps(self.model_extra, allow_nan=False)
+        return self
+
+
+class _Config(BaseModel):
+    """The configuration of a detector."""
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+    frontend: _Part
+    aggregation: _Part
+    backend: _Part
+
+
+class _Description(BaseModel):
+    """The description in a file's metadata; further keys are for people."""
+
+    model_config = ConfigDict(strict=True, extra="allow")
+
+    config: _Config
+    min_samples: int = Field(ge=1, le=_LONGEST)
+    max_samples: int | None = Field(ge=1, le=_LONGEST)
+    external_data: Annotated[str, Field(pattern=r"^[^/\\\x00]{1,255}$")] | None
+
+
+def _read_description(path: Path) -> dict[str, Any]:
+    """Read the description in a file, and check the files that its tensors are in.
+
+    Raises:
+        InputError: if the file is not of this toolkit, or its weights are not where it says.
+    """
+    content = read_onnx(path)
     try:
-        description = json.loads(session.get_modelmeta().custom_metadata_map[METADATA])
-        shortest, longest, beside = (description[k] for k in ("min_samples", "max_samples", "external_data"))
-        complete = (
-            isinstance(description["config"], dict)
-            and isinstance(shortest, int)
-            and isinstance(longest, int | None)
-            and (beside is None or Path(beside).name == beside)
-            and [i.name for i in session.get_inputs()] == ["waveform"]
-            and [o.name for o in session.get_outputs()] == ["scores", "logits"]
+        description = _Description.model_validate_json(content.metadata[METADATA])
+    except (KeyError, ValidationError) as error:
+        raise _foreign(path, f"its metadata {METADATA}: {_first_problem(error)}") from None
+    declared = description.external_data
+    if undeclared := sorted(content.beside.keys() - {declared}):
+        raise InputError(
+            f"{path} has weights in {shown(undeclared[0])}, but declares {shown(declared)} as their file, "
+            "so they are not part of its identity: export it anew"
         )
-    except (KeyError, TypeError, json.JSONDecodeError):
-        complete = False
-    if not complete:
-        raise InputError(f"{path} is not a detector of this toolkit: `nes2net export --to onnx` writes one")
-    return description
+    if declared is not None:
+        _check_weights(path, declared, content.beside.get(declared, 0))
+    return description.model_dump()
+
+
+def _first_problem(error: KeyError | ValidationError) -> str:
+    if isinstance(error, KeyError):
+        return "missing"
+    problem = error.errors(include_url=False, include_input=False)[0]
+    return f"{'.'.join(map(str, problem['loc'][:3]))} {problem['msg']}".strip()
+
+
+def _check_weights(path: Path, name: str, size: int) -> None:
+    """Check that ``name``, the file of the weights, lies beside ``path`` and has ``size`` bytes."""
+    beside = path.parent / name
+    if not os.path.isfile(beside):  # False for a name that no system takes
+        raise InputError(f"{path} needs its weights in {beside}, which is missing or not a file: copy both")
+    if beside.resolve().parent not in (path.parent.resolve(), path.resolve().parent):
+        raise InputError(f"{beside} with the weights of {path} is a link to another folder: copy the file itself")
+    found = beside.stat().st_size
+    if not size <= found <= size + _ALIGNMENT:
+        raise InputError(f"{beside} has {found:,} bytes, but {path} declares {size:,}: copy both again or export anew")
+
+
+def _foreign(path: Path, why: str) -> InputError:
+    return InputError(f"{path} is not a detector of this toolkit ({why}): `nes2net export --to onnx` writes one")
+
+
+def _check_interface(session: InferenceSession, path: Path) -> None:
+    try:
+        found = [
+            [(v.name, v.type, len(v.shape)) for v in ends] for ends in (session.get_inputs(), session.get_outputs())
+        ]
+    except UnicodeDecodeError:
+        raise _foreign(path, "names of its inputs and outputs are not UTF-8") from None
+    if found != _INTERFACE:
+        raise _foreign(path, f"inputs and outputs are {shown(found)}, expected {_INTERFACE}")

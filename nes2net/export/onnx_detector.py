@@ -11,8 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from nes2net.checkpoints.onnx_file import OnnxFile
-from nes2net.errors import InputError
+from nes2net.errors import InputError, first_line
 from nes2net.frontends.base import UsedSamples
+from nes2net.scoring.kernel import is_out_of_memory
 
 
 class OnnxDetector(OnnxFile):
@@ -68,4 +69,17 @@ class OnnxDetector(OnnxFile):
                 limit = f"only {self.min_samples}"
             raise InputError(f"{self.path} takes {limit} samples, got {samples}: crop or repeat the waveform")
         array = np.ascontiguousarray(waveform.numpy(), dtype=np.float32)
-        return torch.from_numpy(self.session.run([output], {"waveform": array})[0])
+        try:
+            (computed,) = self.session.run([output], {"waveform": array})
+        except Exception as error:  # onnxruntime's exceptions have no common class
+            if is_out_of_memory(error):
+                raise
+            raise InputError(
+                f"{self.path} fails for {len(array)} × {samples} samples ({first_line(error)}): export it anew"
+            ) from error
+        expected = (len(array),) if output == "scores" else (len(array), *computed.shape[1:2])
+        if computed.shape != expected:
+            raise InputError(
+                f"{self.path} computed {output} of shape {computed.shape} for {len(array)} waveforms: export it anew"
+            )
+        return torch.from_numpy(computed)

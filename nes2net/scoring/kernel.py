@@ -63,7 +63,7 @@ def start(
         reason = str(error)
         return lambda: [reason] * count
     except Exception as error:  # onnxruntime has no class for running out of memory
-        if not _is_out_of_memory(error):
+        if not is_out_of_memory(error):
             raise
     if count == 1:
         seconds = waveforms.shape[1] / SAMPLE_RATE
@@ -119,7 +119,8 @@ def _random_stream(device: torch.device, name: str | None) -> Iterator[None]:
         yield
 
 
-def _is_out_of_memory(error: BaseException) -> bool:
+def is_out_of_memory(error: BaseException) -> bool:
+    """Say whether ``error`` of torch or onnxruntime means that memory ran out."""
     words = (
         "out of memory",
         "not enough memory",

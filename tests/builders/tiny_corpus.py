@@ -45,7 +45,7 @@ def real_clips(folder: Path, label: str, count: int) -> list[np.ndarray]:
 def make_all(root: Path, audio: Path | None = None, per_class: int = 2) -> Path:
     """Make every corpus under ``root``, with 2·``per_class`` clips in each part."""
     make(root, audio, per_class)
-    rows = _labelled_clips(audio, per_class)
+    rows = labelled_clips(audio, per_class)
     for make_one in (make_2019_eval, make_asvspoof5, make_ctrsvdd, make_partialspoof, make_generic):
         make_one(root, rows)
     return root
@@ -121,7 +121,7 @@ def make_generic(root: Path, rows: list[tuple[str, np.ndarray]]) -> None:
     _text(root / "list.csv", lines)
 
 
-def _labelled_clips(audio: Path | None, per_class: int) -> list[tuple[str, np.ndarray]]:
+def labelled_clips(audio: Path | None, per_class: int) -> list[tuple[str, np.ndarray]]:
     clips = {
         label: generated_clips(label, per_class) if audio is None else real_clips(audio, label, per_class)
         for label in ("bonafide", "spoof")
@@ -131,7 +131,7 @@ def _labelled_clips(audio: Path | None, per_class: int) -> list[tuple[str, np.nd
 
 def make(root: Path, audio: Path | None = None, per_class: int = 6) -> Path:
     """Make train, dev, 2021 LA, 2021 DF and In-the-Wild, each of 2·``per_class`` clips, and keys."""
-    rows = _labelled_clips(audio, per_class)
+    rows = labelled_clips(audio, per_class)
     protocols = root / "ASVspoof_LA_cm_protocols"
     for split, letter, suffix in (("train", "T", "trn"), ("dev", "D", "trl")):
         lines = []

@@ -7,35 +7,17 @@ case is tried in a process of its own with 2 GB of address space and 10 s.
 from __future__ import annotations
 
 import io
-import multiprocessing
 import re
-import resource
-import signal
-import time
 from collections.abc import Callable
 from contextlib import redirect_stderr, redirect_stdout
 from importlib import import_module
-from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, NamedTuple
 
-MEMORY = 2 << 30  # bytes of address space
-SECONDS = 10.0
+from builders.hostile.limits import Outcome, Worker
+
 FAMILIES = ("checkpoints", "folders", "onnx_files", "resume_files", "recipes", "lists", "audio")
-# Loaded once, in the process from which those of the cases are forked.
-_PRELOADED = [
-    "nes2net.cli.main",
-    "nes2net.detector",
-    "nes2net.evaluation.calibration",
-    "nes2net.evaluation.page",
-    "nes2net.scoring.corpus",
-    "nes2net.training.run",
-    "transformers",
-    "transformers.models.wav2vec2.modeling_wav2vec2",
-    "transformers.models.wavlm.modeling_wavlm",
-    "builders.hostile",
-    *(f"builders.hostile.{family}" for family in FAMILIES),
-]
+PRELOADED = "builders.hostile.preload"
 
 
 class Case(NamedTuple):
@@ -48,16 +30,6 @@ class Case(NamedTuple):
     """Reads the file, under the limits."""
     says: str | None
     """Pattern that the one-line :class:`InputError` holds; None: the attempt succeeds."""
-
-
-class Outcome(NamedTuple):
-    """How an attempt ended."""
-
-    error: str | None
-    """The message of the InputError; None if there was no error."""
-    value: str
-    """``repr`` of what the attempt returned."""
-    seconds: float
 
 
 def table(family: str) -> dict[str, Case]:
@@ -94,24 +66,12 @@ def tried(family: str, name: str, made: Any) -> Outcome:
     Raises:
         AssertionError: if it takes longer, dies, or ends with any error but an InputError.
     """
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(_PRELOADED)
-    ours, theirs = context.Pipe(duplex=False)
-    process = context.Process(target=_attempt, args=(theirs, family, name, made))
-    process.start()
-    theirs.close()
+    worker = Worker([PRELOADED])
     try:
-        # Starting the first process loads the libraries; the attempt limits itself.
-        assert ours.poll(120), f"{name}: no end"
-        outcome = ours.recv()
-    except EOFError:
-        process.join(10)
-        raise AssertionError(f"{name}: the process died with status {process.exitcode}") from None
+        outcome = worker.attempt(_attempt, family, name, made)
     finally:
-        process.kill()
-        process.join()
-        ours.close()
-    assert isinstance(outcome, Outcome), f"{name}: {outcome}"
+        worker.close()
+    assert isinstance(outcome, Outcome), f"{name}: {outcome.kind} instead of an InputError: {outcome.text}"
     return outcome
 
 
@@ -126,23 +86,5 @@ def check(case: Case, outcome: Outcome) -> None:
     assert len(outcome.error) < 1200, f"{len(outcome.error)} characters"
 
 
-def _attempt(result: Connection, family: str, name: str, made: Any) -> None:
-    from nes2net import InputError
-
-    def late(*_: object) -> None:
-        raise TimeoutError(f"it takes more than {SECONDS:.0f} s")
-
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
-    signal.signal(signal.SIGALRM, late)
-    signal.setitimer(signal.ITIMER_REAL, SECONDS)
-    began = time.monotonic()
-    try:
-        value, error = table(family)[name].attempt(made), None
-    except InputError as caught:
-        value, error = None, str(caught)
-    except BaseException as caught:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        result.send(f"{type(caught).__name__} instead of an InputError: {caught}"[:2000])
-        return
-    signal.setitimer(signal.ITIMER_REAL, 0)
-    result.send(Outcome(error, repr(value)[:500], time.monotonic() - began))
+def _attempt(family: str, name: str, made: Any) -> Any:
+    return table(family)[name].attempt(made)

@@ -1,0 +1,200 @@
+"""The content of an ONNX file, read from its bytes before onnxruntime loads it.
+
+The format is protobuf (onnx.proto). Only what an export of this toolkit writes may stand in a file:
+onnxruntime expands functions and sparse tensors to any size, runs operators of other domains, and
+reads tensors from any file that is named.
+"""
+
+from __future__ import annotations
+
+import mmap
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple, TypeAlias
+
+from nes2net.errors import InputError, readable_size, shown
+
+_LARGEST_FILE = 2**31 - 1  # bytes, the limit of protobuf
+_MOST_NUMBERS = 1_000_000  # outside the tensors; XLS-R 300M with Nes2Net-X has fewer than 100,000
+_DEEPEST = 32  # messages within messages
+_LARGEST_METADATA = 2**20  # bytes
+_MOST_PER_BYTE = 4  # numbers of a tensor, in ONNX's smallest types
+_MANY = 2**63  # more numbers than any file holds
+_EXTERNAL = 1  # TensorProto.DataLocation
+
+_Slice: TypeAlias = tuple[int, int]
+
+#: The fields of onnx.proto that lead to tensors, to domains of operators or to metadata, by message.
+PARTS: dict[str, dict[int, str]] = {
+    "ModelProto": {7: "GraphProto", 14: "metadata", 20: "training information", 25: "functions"},
+    "GraphProto": {1: "NodeProto", 5: "TensorProto", 15: "sparse tensors"},
+    "NodeProto": {5: "AttributeProto", 7: "domain"},
+    "AttributeProto": {
+        5: "TensorProto",
+        6: "GraphProto",
+        10: "TensorProto",
+        11: "GraphProto",
+        22: "sparse tensors",
+        23: "sparse tensors",
+    },
+}
+_REFUSED = ("training information", "functions", "sparse tensors")
+
+
+class OnnxContent(NamedTuple):
+    """The content of an ONNX file outside its computation."""
+
+    metadata: dict[str, str]
+    """Texts by name."""
+    beside: dict[str, int]
+    """Other files that tensors are in, and the bytes that each must have."""
+
+
+class _Damaged(Exception):
+    """The bytes are not the protobuf messages of ONNX."""
+
+
+def read_onnx(path: Path) -> OnnxContent:
+    """Read an ONNX file up to its tensors.
+
+    Raises:
+        InputError: if it is damaged, or holds anything that an export of this toolkit does not.
+    """
+    size = path.stat().st_size
+    if size > _LARGEST_FILE:
+        raise InputError(f"{path} has {readable_size(size)}, but an ONNX file ends at 2 GB: export it again")
+    if not size:
+        raise InputError(f"{path} is not an ONNX file: it is empty")
+    try:
+        with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            return _Reader(path, content).read()
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror}): check its permissions and its disk") from error
+    except (_Damaged, UnicodeDecodeError) as error:
+        raise InputError(
+            f"{path} is not an ONNX file or is damaged ({error}): copy it again or export it anew"
+        ) from None
+
+
+class _Reader:
+    def __init__(self, path: Path, content: mmap.mmap) -> None:
+        self.path, self.content = path, content
+        self.numbers_left = _MOST_NUMBERS
+        self.found = OnnxContent({}, {})
+
+    def read(self) -> OnnxContent:
+        self.message("ModelProto", (0, len(self.content)), 0)
+        return self.found
+
+    def message(self, kind: str, where: _Slice, depth: int) -> None:
+        if depth > _DEEPEST:
+            raise _Damaged(f"more than {_DEEPEST} messages within each other")
+        for number, value in self.fields(where):
+            part = PARTS[kind].get(number)
+            if part is None or isinstance(value, int):
+                continue
+            if part in _REFUSED:
+                raise self.foreign(part)
+            if part == "metadata":
+                key, text = self.entry(value)
+                self.found.metadata[key] = text
+            elif part == "domain":
+                if (domain := self.content[slice(*value)]) not in (b"", b"ai.onnx"):
+                    raise self.foreign(f"operators of {shown(domain.decode())}")
+            elif part == "TensorProto":
+                self.tensor(value)
+            else:
+                self.message(part, value, depth + 1)
+
+    def tensor(self, where: _Slice) -> None:
+        """Check that a tensor holds as many numbers as its dimensions say; note the file that it is in."""
+        count, location, outside = 1, 0, {}
+        for number, value in self.fields(where):
+            if number == 1:
+                for size in [value] if isinstance(value, int) else self.varints(value):
+                    count = min(count * size, _MANY)
+            elif number == 13 and isinstance(value, tuple):
+                key, text = self.entry(value)
+                if key in outside:
+                    raise _Damaged(f"two entries {shown(key)} for external data")
+                outside[key] = text
+            elif number == 14 and isinstance(value, int):
+                location = value
+        num_bytes = where[1] - where[0]
+        if outside or location == _EXTERNAL:
+            num_bytes = self.external(outside)
+        if count > _MOST_PER_BYTE * num_bytes:
+            raise _Damaged(f"a tensor of {count:,} numbers has {num_bytes:,} bytes")
+
+    def external(self, entries: dict[str, str]) -> int:
+        """Note the file that a tensor is in; return the bytes that it has there."""
+        if entries.keys() != {"location", "offset", "length"}:
+            raise _Damaged("external data without location, offset and length")
+        offset, length = (_number(entries[key]) for key in ("offset", "length"))
+        name = entries["location"]
+        self.found.beside[name] = max(self.found.beside.get(name, 0), offset + length)
+        return length
+
+    def entry(self, where: _Slice) -> tuple[str, str]:
+        """A StringStringEntryProto: key and value."""
+        if where[1] - where[0] > _LARGEST_METADATA:
+            raise _Damaged(f"a text of {readable_size(where[1] - where[0])}")
+        texts = {n: self.content[slice(*v)].decode() for n, v in self.fields(where) if isinstance(v, tuple)}
+        return texts.get(1, ""), texts.get(2, "")
+
+    def foreign(self, what: str) -> InputError:
+        return InputError(
+            f"{self.path} is not a detector of this toolkit, because it holds {what}: "
+            "`nes2net export --to onnx` writes one"
+        )
+
+    def fields(self, where: _Slice) -> Iterator[tuple[int, int | _Slice]]:
+        """Yield the number and value of each field: a varint as a number, and bytes as their place."""
+        at, end = where
+        while at < end:
+            tag, at = self.varint(at, end)
+            number, kind = tag >> 3, tag & 7
+            if not 0 < number < 2**29:
+                raise _Damaged(f"a field of number {number}")
+            if kind == 0:
+                value, at = self.varint(at, end)
+                yield number, value
+                continue
+            if kind == 2:
+                length, at = self.varint(at, end)
+            elif kind in (1, 5):
+                length = 8 if kind == 1 else 4
+            else:
+                raise _Damaged(f"a field of wire type {kind}")
+            if length > end - at:
+                raise _Damaged("cut off")
+            if kind == 2:
+                yield number, (at, at + length)
+            at += length
+
+    def varints(self, where: _Slice) -> Iterator[int]:
+        at, end = where
+        while at < end:
+            value, at = self.varint(at, end)
+            yield value
+
+    def varint(self, at: int, end: int) -> tuple[int, int]:
+        self.numbers_left -= 1
+        if self.numbers_left < 0:
+            raise _Damaged(f"more than {_MOST_NUMBERS:,} numbers outside its tensors")
+        value = 0
+        for shift in range(0, 70, 7):
+            if at >= end:
+                raise _Damaged("cut off")
+            byte = self.content[at]
+            at += 1
+            value |= (byte & 127) << shift
+            if byte < 128:
+                return value, at
+        raise _Damaged("a number of more than ten bytes")
+
+
+def _number(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) <= 18):
+        raise _Damaged(f"external data at {shown(text)}")
+    return int(text)

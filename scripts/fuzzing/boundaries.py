@@ -1,0 +1,302 @@
+"""The boundaries: every kind of file that comes from outside, with good examples and what reads them."""
+
+from __future__ import annotations
+
+import io
+import shutil
+import threading
+from contextlib import redirect_stderr, redirect_stdout
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import numpy as np
+import soundfile
+import torch
+import yaml
+from builders import genuine_checkpoint, recordings, tiny_corpus
+from builders.hostile import nes2net, onnx_files
+from tqdm import tqdm
+from transformers import Wav2Vec2Config, Wav2Vec2Model
+
+from fuzzing import FIXED, Boundary
+from nes2net import Detector, create_frontend, registry
+from nes2net.audio import read
+from nes2net.checkpoints.averaging import average_checkpoints
+from nes2net.checkpoints.state_dict import save_state_dict
+from nes2net.corpora import asvspoof2021_la
+from nes2net.evaluation import calibration
+from nes2net.recipes.recipe import Recipe, load_recipe, recipe_from_dict
+from nes2net.scoring.kernel import score_or_raise
+from nes2net.training.run import train
+from nes2net.training.state import RunState
+
+_TRANSFORMER = {
+    "conv_feature_layers": [[16, 16, 8], [16, 4, 4], [16, 4, 4], [16, 4, 2]],
+    "encoder_layers": 1,
+    "encoder_embed_dim": 16,
+    "encoder_ffn_embed_dim": 16,
+    "encoder_attention_heads": 2,
+    "conv_pos": 16,
+    "conv_pos_groups": 4,
+}
+tqdm.set_lock(threading.RLock())  # the lock that it would make is left over when a process is killed
+
+_SMALL = {"frontend": {"name": "lfcc"}, "aggregation": "last", "backend": {"name": "asp_mlp"}}
+
+
+def attempt(boundary: str, name: str, folder: Path) -> Any:
+    """Do with a folder what the attempt ``name`` does, without a word."""
+    with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
+        return BOUNDARIES[boundary].attempts[name](folder)
+
+
+def _only(folder: Path) -> Path:
+    """The one file of an example."""
+    (path,) = (path for path in folder.iterdir() if path.name != FIXED)
+    return path
+
+
+def _make(folder: Path, name: str) -> Path:
+    path = folder / name
+    path.parent.mkdir(parents=True)
+    return path
+
+
+def _small_detector() -> Detector:
+    torch.manual_seed(0)
+    return Detector.from_config(_SMALL).eval()
+
+
+def _checkpoints(folder: Path) -> None:
+    detector = _small_detector()
+    detector.save(_make(folder, "zip/d.pth"))
+    weights = detector.state_dict()
+    torch.save(weights, _make(folder, "legacy/d.pth"), _use_new_zipfile_serialization=False)
+    torch.save({"model": weights, "epoch": 3, "args": {"lr": 1e-4}}, _make(folder, "nested/d.pth"))
+    save_state_dict(weights, _make(folder, "safetensors/d.safetensors"))
+    genuine_checkpoint.write(create_frontend("wav2vec2_small", **_TRANSFORMER), _make(folder, "fairseq/d.pt"))
+
+
+def _folders(folder: Path) -> None:
+    _small_detector().save(folder / "detector")
+
+
+def _huggingface(folder: Path) -> None:
+    config = Wav2Vec2Config(
+        hidden_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=16,
+        conv_dim=(16, 16),
+        conv_kernel=(10, 8),
+        conv_stride=(5, 4),
+        num_conv_pos_embeddings=16,
+        num_conv_pos_embedding_groups=4,
+    )
+    torch.manual_seed(0)
+    Wav2Vec2Model(config).save_pretrained(folder / "wav2vec2")
+    (folder / "wav2vec2" / "preprocessor_config.json").write_text('{"do_normalize": true, "sampling_rate": 16000}')
+
+
+def _onnx(folder: Path) -> None:
+    onnx_files.write(_make(folder, "inside/m.onnx").parent, onnx_files.good())
+    beside = _make(folder, "beside/m.onnx").parent
+    model = onnx_files.good({**onnx_files.DESCRIPTION, "external_data": onnx_files.WEIGHTS})
+    onnx_files.external(model.graph.initializer[0])
+    onnx_files.write(beside, model)
+    np.ones(2, np.float32).tofile(beside / onnx_files.WEIGHTS)
+
+
+def _recipe(folder: Path) -> Recipe:
+    return recipe_from_dict(
+        {
+            "name": "tiny",
+            "output": str(folder / "models"),
+            "logs": str(folder / "logs"),
+            "model": _SMALL,
+            "data": {"corpus": "generic", "root": str(folder / FIXED), "num_workers": 0, "num_samples": 8000},
+            "train": {"epochs": 2, "batch_size": 4, "lr": 1e-3},
+        }
+    )
+
+
+def _resume_files(folder: Path) -> None:
+    """The folder of a run of two epochs as it is after the first."""
+    run = folder / "run"
+    _own_corpus(run / FIXED)
+    save = RunState.save
+
+    def save_and_keep(state: RunState, where: Path) -> None:
+        save(state, where)
+        if not (folder / "kept").exists():
+            shutil.copytree(where, folder / "kept")
+
+    with mock.patch.object(RunState, "save", save_and_keep):
+        where = train(_recipe(run))
+    shutil.rmtree(where)
+    shutil.rmtree(run / "logs")
+    (folder / "kept").rename(where)
+
+
+def _own_corpus(folder: Path) -> None:
+    tiny_corpus.make_generic(folder, tiny_corpus.labelled_clips(None, 2))
+    text = (folder / "list.csv").read_text()
+    (folder / "list.csv").unlink()
+    for split in ("train", "dev", "eval"):
+        (folder / f"{split}.csv").write_text(text)
+
+
+def _recipes(folder: Path) -> None:
+    for name in ("asvspoof2019_nes2net_x", "asvspoof5_nes2net_x"):
+        text = yaml.safe_dump(load_recipe(name).to_dict(), sort_keys=False)
+        _make(folder, f"{name}/recipe.yaml").write_text(text)
+    _make(folder, "short/recipe.yaml").write_text(
+        "model: {frontend: lfcc, backend: {name: asp_mlp, hidden_dim: 8}}\ntrain: &t {lr: 1e-4}\n"
+    )
+
+
+def _lists(folder: Path) -> None:
+    corpus = tiny_corpus.make_all(folder / "corpora")
+    ids = [trial.id for trial in asvspoof2021_la.keys(corpus / "keys")]
+    scores = "".join(f"{id} {number / 7:.4f}\n" for number, id in enumerate(ids))
+    shutil.copytree(corpus / "keys" / "LA", folder / "asvspoof2021_la" / "keys" / "LA")
+    (folder / "asvspoof2021_la" / "scores.txt").write_text(scores)
+    for name, file in (
+        ("asvspoof2019_la", "ASVspoof_LA_cm_protocols/ASVspoof2019.LA.cm.train.trn.txt"),
+        ("asvspoof2021_df", "keys/DF/CM/trial_metadata.txt"),
+        ("in_the_wild", "release_in_the_wild/meta.csv"),
+        ("generic", "list.csv"),
+    ):
+        shutil.copy(corpus / file, _make(folder, f"{name}/{Path(file).name}"))
+    fitted = _make(folder, "calibration/calibration.json")
+    calibration.fit(np.arange(5.0) + 1, np.arange(5.0) - 2).save(fitted)
+    (fitted.parent / "scores.txt").write_text(scores)
+    clips = _make(folder, f"scored/{FIXED}/list.csv").parent
+    _own_corpus(clips)
+    detector = _small_detector()
+    detector.save(clips / "d.pth")
+    _score(folder / "scored")
+    shutil.rmtree(folder / "corpora")
+
+
+def _score(folder: Path) -> str:
+    """Score a corpus into a file, which may be finished already."""
+    out = ("--out", folder / "scores.txt", "--workers", 0, "--device", "cpu")
+    return nes2net("score", "generic", folder / FIXED, "--split", "eval", "--model", folder / FIXED / "d.pth", *out)
+
+
+def _audio(folder: Path) -> None:
+    tone = recordings.tone()[:8000]
+    for suffix, subtype in (
+        *(("wav", subtype) for subtype in ("PCM_16", "PCM_24", "FLOAT", "ULAW", "IMA_ADPCM")),
+        *(("flac", "PCM_16"), ("ogg", "VORBIS"), ("ogg", "OPUS"), ("mp3", "MPEG_LAYER_III")),
+        *(("aiff", "PCM_16"), ("au", "PCM_16"), ("caf", "PCM_16"), ("w64", "PCM_16"), ("rf64", "PCM_16")),
+    ):
+        soundfile.write(_make(folder, f"{suffix}_{subtype}/a.{suffix}"), tone, 16000, subtype=subtype)
+    for suffix, codec in (("webm", "libopus"), ("mkv", "flac"), ("m4a", "aac"), ("avi", "pcm_s16le"), ("flv", "aac")):
+        sample_format = {"flac": "s16", "pcm_s16le": "s16", "libopus": "flt"}.get(codec, "fltp")
+        recordings.encode(_make(folder, f"{suffix}/a.{suffix}"), tone, codec, sample_format)
+
+
+def _scored(detector: Any) -> list[float]:
+    return score_or_raise(detector, 0.1 * torch.ones(1, max(8000, detector.min_samples)))
+
+
+def _averaged(folder: Path) -> None:
+    path = _only(folder)
+    average_checkpoints([path, path], folder / "mean.pth")
+
+
+def _keys(folder: Path) -> int:
+    """Read the one list of an example as the corpus that the example is named after."""
+    corpus = registry.corpora.get(folder.name)
+    return len(corpus.keys(_only(folder), None))
+
+
+def _evaluated(folder: Path) -> str:
+    out = ("--html", folder / "page.html", "--json", folder / "figures.json", "--resamples", 5)
+    return nes2net("evaluate", "asvspoof2021_la", folder / "scores.txt", "--keys", folder / "keys", *out)
+
+
+BOUNDARIES = {
+    "checkpoint": Boundary(
+        _checkpoints,
+        {
+            "info": lambda folder: nes2net("info", _only(folder)),
+            "load": lambda folder: _scored(Detector.from_pretrained(_only(folder), "cpu")),
+            "front-end": lambda folder: create_frontend("wav2vec2", _only(folder)).config,
+            "average": _averaged,
+        },
+        {
+            "fairseq": ("info", "front-end"),
+            **dict.fromkeys(("zip", "legacy", "nested", "safetensors"), ("info", "load", "average")),
+        },
+    ),
+    "detector folder": Boundary(
+        _folders,
+        {
+            "info": lambda folder: nes2net("info", folder),
+            "load": lambda folder: _scored(Detector.from_pretrained(folder, "cpu")),
+        },
+    ),
+    "Hugging Face folder": Boundary(
+        _huggingface,
+        {
+            "info": lambda folder: nes2net("info", folder),
+            "front-end": lambda folder: create_frontend("wav2vec2", folder)(torch.zeros(1, 8000))[-1].sum(),
+        },
+    ),
+    "ONNX file": Boundary(
+        _onnx,
+        {
+            "info": lambda folder: nes2net("info", folder / "m.onnx"),
+            "score": lambda folder: onnx_files.score(folder / "m.onnx"),
+        },
+    ),
+    "resume file": Boundary(
+        _resume_files,
+        {
+            "info": lambda folder: nes2net("info", next(folder.glob("models/*/resume.pt"))),
+            "train": lambda folder: train(_recipe(folder)),
+            "average": lambda folder: nes2net("average", *folder.glob("models/*"), "--last", 1),
+        },
+    ),
+    "recipe": Boundary(
+        _recipes,
+        {
+            "read": lambda folder: load_recipe(_only(folder)).tag,
+            "train": lambda folder: nes2net("train", _only(folder), "data.root=nowhere", f"output={folder}/models"),
+        },
+    ),
+    "list": Boundary(
+        _lists,
+        {
+            "evaluate": _evaluated,
+            "keys": _keys,
+            "calibrate": lambda folder: nes2net(
+                *("apply-calibration", folder / "calibration.json", folder / "scores.txt", "--out", folder / "out.txt")
+            ),
+            "score": _score,
+        },
+        {
+            "asvspoof2021_la": ("evaluate",),
+            "calibration": ("calibrate",),
+            "scored": ("score",),
+            **dict.fromkeys(("asvspoof2019_la", "asvspoof2021_df", "in_the_wild", "generic"), ("keys",)),
+        },
+    ),
+    "audio": Boundary(
+        _audio,
+        {
+            "whole": lambda folder: len(read.load_audio(_only(folder))),
+            "stream": lambda folder: sum(map(len, read.stream_audio(_only(folder)))),
+            "head": lambda folder: len(read.load_head(_only(folder), 4000)),
+            "excerpt": lambda folder: len(read.load_excerpt(_only(folder), 1000, 2000)),
+            "count": lambda folder: read.count_samples(_only(folder)),
+            "decode": lambda folder: read.decode_audio(_only(folder), verify_md5=True).sample_rate,
+        },
+    ),
+}
+if not onnx_files.CASES:  # the extra nes2net[onnx] is not installed
+    del BOUNDARIES["ONNX file"]

@@ -1,0 +1,179 @@
+"""The hunt: inputs one after another, in processes that are watched, and the findings among them."""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import redirect_stderr, redirect_stdout
+from pathlib import Path
+from random import Random
+from typing import Any, NamedTuple
+
+from builders.hostile import PRELOADED
+from builders.hostile.limits import Fault, Outcome, Worker
+from tqdm import tqdm
+
+from fuzzing import FIXED, Boundary
+from fuzzing.mutations import mutate
+
+_ATTEMPTS_OF_A_WORKER = 200  # then a new one, because libraries keep some memory
+_KEPT = 3  # inputs of one finding
+
+
+class Finding(NamedTuple):
+    """An input whose attempt did not end as it should."""
+
+    boundary: str
+    example: str
+    attempt: str
+    seed: int
+    number: int
+    how: str
+    """What was changed."""
+    kind: str
+    text: str
+    where: str
+    """What tells findings apart besides boundary and kind."""
+
+
+class Hunt:
+    """Spoils good examples of each boundary and tries them.
+
+    Args:
+        folder: for the examples, the inputs while they are tried, and the findings.
+        seed: of all inputs; input ``number`` of a boundary depends on nothing else.
+        boundaries: those to try, by name; the same time is spent on each.
+        attempt: does with an input what an attempt does, given the names of the boundary and the
+            attempt, and the input's folder. It is sent to other processes by its name.
+
+    Attributes:
+        tried, accepted, refused: numbers of inputs by boundary.
+        findings: all that were found.
+    """
+
+    def __init__(
+        self, folder: Path, seed: int, boundaries: Mapping[str, Boundary], attempt: Callable[[str, str, Path], Any]
+    ) -> None:
+        self.seed, self.boundaries, self.attempt = seed, boundaries, attempt
+        self.examples, self.work, self.kept = (folder / name for name in ("examples", "work", "findings"))
+        self.tried: Counter[str] = Counter()
+        self.accepted: Counter[str] = Counter()
+        self.refused: Counter[str] = Counter()
+        self.findings: list[Finding] = []
+        self._worker: Worker | None = None
+        self._left = 0
+        for name, boundary in boundaries.items():
+            with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
+                boundary.make(self.examples / name)
+        self._start()
+
+    def run(self, seconds: float) -> None:
+        """Try inputs for this time."""
+        began, spent = time.monotonic(), dict.fromkeys(self.boundaries, 0.0)
+        with tqdm(total=round(seconds), unit="s", bar_format="{l_bar}{bar}| {n_fmt}/{total_fmt} s{postfix}") as bar:
+            while (now := time.monotonic()) - began < seconds:
+                boundary = min(spent, key=lambda name: spent[name])
+                self.one(boundary, self.tried[boundary])
+                spent[boundary] += time.monotonic() - now
+                bar.n = min(round(seconds), round(time.monotonic() - began))
+                bar.set_postfix_str(f"{self.tried.total()} inputs, {len(self.findings)} findings", refresh=False)
+                bar.update(0)
+        self.close()
+
+    def one(self, boundary: str, number: int) -> None:
+        """Try input ``number`` of a boundary."""
+        example, name, how, folder = self.input(boundary, number)
+        result = self._attempt(boundary, name, folder)
+        if isinstance(result, Fault):  # the input alone has to do it, not those before it
+            shutil.rmtree(folder.parent)
+            self.input(boundary, number)
+            result = self._attempt(boundary, name, folder)
+        self.tried[boundary] += 1
+        if isinstance(result, Fault):
+            self._found(Finding(boundary, example, name, self.seed, number, how, *result))
+        elif result.error is None:
+            self.accepted[boundary] += 1
+        else:
+            self.refused[boundary] += 1
+        shutil.rmtree(folder.parent)
+
+    def input(self, boundary: str, number: int) -> tuple[str, str, str, Path]:
+        """Make an input: its example, the attempt at it, what was changed, and its folder."""
+        rng = Random(f"{self.seed} {boundary} {number}")
+        examples = sorted(path.name for path in (self.examples / boundary).iterdir())
+        example = rng.choice(examples)
+        known = self.boundaries[boundary]
+        name = rng.choice(known.only.get(example) or tuple(known.attempts))
+        folder = self.work / "input" / example
+        source = self.examples / boundary / example
+        shutil.copytree(source, folder, ignore=shutil.ignore_patterns(FIXED))
+        if (source / FIXED).exists():
+            (folder / FIXED).symlink_to((source / FIXED).resolve())
+        files = sorted(path for path in folder.rglob("*") if path.is_file() and FIXED not in path.parts)
+        return example, name, mutate(rng.choice(files), rng), folder
+
+    def _start(self) -> None:
+        """Start a process that tries inputs, in place of the last one."""
+        self.close()
+        self.work.mkdir(exist_ok=True)
+        self._worker, self._left = Worker([PRELOADED, self.attempt.__module__], self.work), _ATTEMPTS_OF_A_WORKER
+
+    def close(self) -> None:
+        """End the process that tries inputs."""
+        if self._worker is not None:
+            self._worker.close()
+        self._worker = None
+
+    def _attempt(self, boundary: str, name: str, folder: Path) -> Outcome | Fault:
+        if self._worker is None or not self._left:
+            self._start()
+        assert self._worker is not None
+        before = _listing(self.examples)
+        result = self._worker.attempt(self.attempt, boundary, name, folder)
+        self._left -= 1
+        if isinstance(result, Outcome) and result.error is not None and not _is_one_line(result.error):
+            result = Fault("message", result.error[:2000], "message of several lines or 1,000 characters")
+        if _listing(self.examples) != before:
+            result = Fault("outside", "a file beside the input changed")
+        if isinstance(result, Fault):
+            self.close()
+        return result
+
+    def _found(self, finding: Finding) -> None:
+        self.findings.append(finding)
+        same = [other for other in self.findings if _key(other) == _key(finding)]
+        if len(same) > _KEPT:
+            return
+        self.kept.mkdir(exist_ok=True)
+        place = self.kept / f"{finding.boundary.replace(' ', '_')}-{finding.seed}-{finding.number}"
+        shutil.copytree(self.work / "input" / finding.example, place / finding.example, symlinks=True)
+        (place / "finding.json").write_text(json.dumps(finding._asdict(), indent=1))
+
+    def table(self) -> Iterator[str]:
+        """Lines of the result by boundary, and of each finding once."""
+        yield f"{'boundary':22}{'tried':>8}{'accepted':>10}{'refused':>9}{'findings':>10}"
+        counts = Counter(finding.boundary for finding in self.findings)
+        for name in self.boundaries:
+            numbers = self.tried[name], self.accepted[name], self.refused[name], counts[name]
+            yield f"{name:22}{numbers[0]:8}{numbers[1]:10}{numbers[2]:9}{numbers[3]:10}"
+        seen = Counter(map(_key, self.findings))
+        for key, count in seen.items():
+            first = next(finding for finding in self.findings if _key(finding) == key)
+            yield f"{count} × {first.boundary}, {first.attempt}: {first.kind}: {first.where}: {first.text[:300]!r}"
+            yield f"    scripts/fuzz --seed {first.seed} --repeat {first.boundary!r} {first.number}"
+
+
+def _key(finding: Finding) -> tuple[str, ...]:
+    return finding.boundary, finding.kind, finding.where or finding.text[:60]
+
+
+def _is_one_line(message: str) -> bool:
+    return message.isprintable() and len(message) < 1200
+
+
+def _listing(folder: Path) -> list[tuple[Any, ...]]:
+    return sorted((str(path), path.lstat().st_size, path.lstat().st_mtime_ns) for path in folder.rglob("*"))

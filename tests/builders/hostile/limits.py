@@ -1,0 +1,180 @@
+"""Attempts in a process with little memory and time, which may be watched for what it should not do."""
+
+from __future__ import annotations
+
+import gc
+import multiprocessing
+import os
+import resource
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple, NoReturn
+from unittest import mock
+
+MEMORY = 2 << 30  # bytes of address space
+SECONDS = 10.0
+_START = 120.0  # seconds, for the libraries that the first process loads
+_WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
+#: Audit events of starting programs and of the network.
+_RUNNING = (
+    "os.system",
+    "os.exec",
+    "os.posix_spawn",
+    "os.spawn",
+    "os.fork",
+    "os.forkpty",
+    "subprocess.Popen",
+    "pty.spawn",
+)
+_NETWORK = ("socket.connect", "socket.bind", "socket.getaddrinfo", "urllib.Request")
+#: Audit events whose first arguments are paths that change.
+_CHANGING = ("os.remove", "os.rename", "os.mkdir", "os.rmdir", "os.truncate", "os.chmod", "os.chown", "os.link")
+_CHANGING += ("os.symlink", "os.utime", "shutil.rmtree", "shutil.move")
+
+
+class Outcome(NamedTuple):
+    """An attempt that ended as it should: it succeeded, or raised an InputError."""
+
+    error: str | None
+    """The message of the InputError; None if there was no error."""
+    value: str
+    """``repr`` of what the attempt returned."""
+    seconds: float
+
+
+class Fault(NamedTuple):
+    """An attempt that ended in any other way."""
+
+    kind: str
+    """``hang``, ``memory``, ``death``, ``exception`` or ``outside``."""
+    text: str
+    where: str = ""
+    """The last line of this package in the traceback."""
+
+
+class Worker:
+    """A process that makes attempts one after another, until one ends in a fault.
+
+    Args:
+        preloaded: modules, loaded once in the process from which all workers are forked.
+        folder: the only place where an attempt may create, change or remove files. It may start no
+            program and reach no network either. None allows all of it.
+    """
+
+    def __init__(self, preloaded: list[str], folder: Path | None = None) -> None:
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload(preloaded)
+        self._ours, theirs = context.Pipe()
+        self._process = context.Process(target=_serve, args=(theirs, folder), daemon=True)
+        # The process from which they are forked looks for the modules where this one does.
+        with mock.patch.dict(os.environ, PYTHONPATH=os.pathsep.join(filter(None, sys.path))):
+            self._process.start()
+        theirs.close()
+        assert self._ours.poll(_START), "the process does not start"
+        self._ours.recv()
+
+    def attempt(self, function: Callable[..., Any], *arguments: Any) -> Outcome | Fault:
+        """Call ``function``, which is sent by its name; its process takes no more attempts after a fault."""
+        try:
+            self._ours.send((function, arguments))
+            if self._ours.poll(SECONDS + 5):  # the attempt limits itself as long as it runs Python
+                return self._ours.recv()
+            return Fault("hang", f"no end after {SECONDS + 5:.0f} s")
+        except (EOFError, ConnectionError):
+            self._process.join(10)
+            return Fault("death", f"the process died with status {self._process.exitcode}")
+
+    def close(self) -> None:
+        """End the process."""
+        self._process.kill()
+        self._process.join()
+        self._ours.close()
+
+
+class _Late(BaseException):
+    """The time is up; no code that handles an Exception takes it for an error of its own."""
+
+
+def _late(*_: object) -> NoReturn:
+    raise _Late
+
+
+def _serve(connection: Any, folder: Path | None) -> None:
+    signal.signal(signal.SIGALRM, _late)
+    seen: list[str] = []
+    if folder is not None:
+        os.chdir(folder)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # libraries write there what they think of a file
+        _watch(folder.resolve(), seen)
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    gc.freeze()  # the libraries; collecting after an attempt is then quick
+    connection.send("ready")
+    while True:
+        try:
+            function, arguments = connection.recv()
+        except EOFError:
+            return
+        seen.clear()
+        result = _attempted(function, arguments)
+        if seen:
+            result = Fault("outside", "; ".join(dict.fromkeys(seen))[:2000], seen[0].partition(" ")[0])
+        connection.send(result)
+        gc.collect()
+
+
+def _attempted(function: Callable[..., Any], arguments: tuple) -> Outcome | Fault:
+    from nes2net import InputError
+
+    began = time.monotonic()
+    signal.setitimer(signal.ITIMER_REAL, SECONDS)
+    try:
+        try:
+            value, error = function(*arguments), None
+        except InputError as caught:
+            value, error = None, str(caught)
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+    except _Late as caught:
+        return Fault("hang", f"it takes more than {SECONDS:.0f} s", _place(caught))
+    except MemoryError as caught:
+        return Fault("memory", f"MemoryError: {caught}"[:2000], _place(caught))
+    except BaseException as caught:
+        return Fault("exception", f"{type(caught).__name__}: {caught}"[:2000], _place(caught))
+    return Outcome(error, repr(value)[:500], time.monotonic() - began)
+
+
+def _place(error: BaseException) -> str:
+    """The last line of this package in an error's traceback, and the type of the error."""
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if "/nes2net/" in frame.filename]
+    if not frames:
+        return type(error).__name__
+    return f"{type(error).__name__} in nes2net/{frames[-1].filename.rpartition('/nes2net/')[2]}:{frames[-1].lineno}"
+
+
+def _watch(folder: Path, seen: list[str]) -> None:
+    """Note in ``seen`` each change outside ``folder``, each start of a program and each use of the network."""
+    inside = str(folder) + os.sep
+
+    def is_outside(path: Any) -> bool:
+        if not isinstance(path, str | bytes):  # a number of an open file
+            return False
+        whole = os.path.abspath(os.fsdecode(path))
+        return not (whole + os.sep).startswith(inside) and whole != os.devnull and "__pycache__" not in whole
+
+    def hook(event: str, arguments: tuple) -> None:
+        if event == "open":
+            path, _, flags = arguments
+            if flags & _WRITING and is_outside(path):
+                seen.append(f"open for writing: {path!r}")
+        elif event in _CHANGING:
+            paths = arguments[:2] if event in ("os.rename", "os.link", "shutil.move") else arguments[:1]
+            if any(map(is_outside, paths)):
+                seen.append(f"{event} {paths!r}")
+        elif event in _RUNNING or event in _NETWORK:
+            seen.append(f"{event} {arguments!r}"[:500])
+
+    sys.addaudithook(hook)

@@ -1,0 +1,56 @@
+"""scripts/fuzz attacks every boundary, and finds what goes wrong."""
+
+import json
+import sys
+from importlib.machinery import SourceFileLoader
+from types import ModuleType
+
+import pytest
+from conftest import REPOSITORY
+
+sys.path.insert(0, str(REPOSITORY / "scripts"))
+
+from builders import planted_faults
+from fuzzing.hunt import Hunt
+
+pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the limit on memory is Linux's")
+
+
+def test_every_boundary_is_attacked(tmp_path, capsys):
+    path = str(REPOSITORY / "scripts" / "fuzz")
+    fuzz = ModuleType("fuzz")
+    fuzz.__file__ = path
+    SourceFileLoader("fuzz", path).exec_module(fuzz)
+    status = fuzz.main(fuzz.arguments(["--minutes", "0.1", "--out", str(tmp_path)]))
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split() == ["boundary", "tried", "accepted", "refused", "findings"]
+    made = sorted(folder.name for folder in (tmp_path / "examples").iterdir())
+    rows = {line[:22].strip(): [int(number) for number in line[22:].split()] for line in lines[1 : 1 + len(made)]}
+    assert sorted(rows) == made
+    for tried, accepted, refused, findings in rows.values():
+        assert tried == accepted + refused + findings > 0
+    assert status == (tmp_path / "findings").exists() == any(findings for *_, findings in rows.values())
+
+
+def test_planted_faults_are_found(tmp_path):
+    hunt = Hunt(tmp_path, 0, planted_faults.BOUNDARIES, planted_faults.attempt)
+    for number in range(40):
+        hunt.one("planted", number)
+    hunt.close()
+    assert {finding.kind for finding in hunt.findings} == {"exception", "outside", "death", "memory"}
+    texts = " ".join(finding.text for finding in hunt.findings)
+    assert "os.system" in texts and "open for writing" in texts and "KeyError" in texts
+    assert hunt.refused["planted"] + len(hunt.findings) + hunt.accepted["planted"] == hunt.tried["planted"] == 40
+    kept = sorted((tmp_path / "findings").iterdir())
+    about = json.loads((kept[0] / "finding.json").read_text())
+    assert (kept[0] / "example" / "data.bin").read_bytes() != planted_faults.GOOD
+    assert any(f"--seed 0 --repeat 'planted' {about['number']}" in line for line in hunt.table())
+
+
+def test_a_seed_repeats_its_inputs(tmp_path):
+    made = []
+    for place in (tmp_path / "a", tmp_path / "b"):
+        hunt = Hunt(place, 7, planted_faults.BOUNDARIES, planted_faults.attempt)
+        hunt.close()
+        made.append(hunt.input("planted", 3)[3].joinpath("data.bin").read_bytes())
+    assert made[0] == made[1] != planted_faults.GOOD
