@@ -106,6 +106,8 @@ class AudioCache:
                 file.write(_header(samples.dtype, len(samples)))
                 file.write(samples.data)  # numpy's own writing does not say why it failed
                 file.write(_checksum(samples))
+        except InputError:  # a pipe stands in the place of the entry
+            return
         except OSError as error:
             # A single entry may belong to somebody else or, on Windows, be in use: the error of
             # replacing has two names. Or another machine that shares the folder writes the same

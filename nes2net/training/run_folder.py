@@ -13,19 +13,18 @@ from typing import Any
 
 import yaml
 
-from nes2net.errors import InputError, readable_size
+from nes2net.errors import InputError
 from nes2net.machine.files import write_text
 from nes2net.machine.locks import exclusive_lock
+from nes2net.machine.yaml_text import read_yaml_file
 from nes2net.recipes.recipe import Recipe, recipe_from_dict
-from nes2net.recipes.yaml_text import read_yaml
 from nes2net.training.history import HISTORY_FILE, read_history
 from nes2net.training.resume_file import NUMBERED_FROM_0, RESUME_FILE
 
 RECIPE_FILE = "recipe.yaml"
 _LOCK_FILE = ".lock"
-# Names that training gives to files in the folder, and the most bytes that a recipe may have.
+# Names that training gives to files in the folder.
 _OURS = re.compile(r"epoch_\d+\.pth|\..*\.tmp|" + "|".join(map(re.escape, (RESUME_FILE, HISTORY_FILE, RECIPE_FILE))))
-_LARGEST_RECIPE = 100_000
 _UNUSABLE = "{} cannot be used ({}): move the folder away and start again"
 
 # Keys that may change when a run is resumed: places, speed, memory, how often to save. Precision,
@@ -112,10 +111,8 @@ def _saved_recipe(folder: Path) -> Any:
     if not path.is_file():
         return None
     try:
-        if (size := path.stat().st_size) > _LARGEST_RECIPE:
-            raise InputError(f"it has {readable_size(size)}, too much for a recipe")
-        return read_yaml(path.read_text(encoding="utf-8"), Recipe, "it")
-    except (InputError, UnicodeDecodeError) as error:
+        return read_yaml_file(path, Recipe, "it")
+    except InputError as error:
         raise InputError(_UNUSABLE.format(path, error)) from error
 
 

@@ -127,10 +127,10 @@ def _resume_files(folder: Path) -> None:
     _own_corpus(run / FIXED)
     save = RunState.save
 
-    def save_and_keep(state: RunState, where: Path) -> None:
-        save(state, where)
+    def save_and_keep(state: RunState) -> None:
+        save(state)
         if not (folder / "kept").exists():
-            shutil.copytree(where, folder / "kept")
+            shutil.copytree(state.selection.folder, folder / "kept")
 
     with mock.patch.object(RunState, "save", save_and_keep):
         where = train(_recipe(run))
@@ -140,11 +140,11 @@ def _resume_files(folder: Path) -> None:
 
 
 def _own_corpus(folder: Path) -> None:
-    tiny_corpus.make_generic(folder, tiny_corpus.labelled_clips(None, 2))
-    text = (folder / "list.csv").read_text()
+    tiny_corpus.make_generic(folder, tiny_corpus.labelled_clips(None, 3))
+    rows = (folder / "list.csv").read_text().splitlines(keepends=True)
     (folder / "list.csv").unlink()
-    for split in ("train", "dev", "eval"):
-        (folder / f"{split}.csv").write_text(text)
+    for split, chosen in (("train", rows[:-2]), ("dev", rows), ("eval", rows)):
+        (folder / f"{split}.csv").write_text("".join(chosen))
 
 
 def _recipes(folder: Path) -> None:

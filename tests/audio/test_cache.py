@@ -163,7 +163,7 @@ def test_a_pipe_in_the_place_of_an_entry_does_not_hang(audio, tmp_path):
     process.join(20)
     process.kill()
     process.join()
-    assert process.exitcode == 0 and cache.entry(path).is_file() and same_bits(cache.load(path), load_audio(path))
+    assert process.exitcode == 0 and cache.entry(path).is_fifo() and same_bits(cache.load(path), load_audio(path))
 
 
 def test_a_folder_in_the_place_of_an_entry_costs_only_that_entry(audio, tmp_path, capsys):

@@ -1,6 +1,7 @@
 """Every command gives the files that it writes the permissions of the umask, and replaces no device."""
 
 import os
+import re
 import stat
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -82,7 +83,8 @@ def test_a_command_replaces_no_pipe_or_device(spectral_detector, tmp_path, monke
     ):
         assert main(command.split()) == 2
         error = capsys.readouterr().err
-        assert "is a device or a pipe, which cannot hold this output" in error and error.count("\n") == 1, command
+        assert re.search("is a device or a pipe, which|b.partial: is not a regular file", error), (command, error)
+        assert error.count("\n") == 1
     if os.path.exists("/dev/fd"):
         calibrate = "calibrate generic s.txt --keys list.csv --phase all"
         for command in (

@@ -332,7 +332,7 @@ def test_the_record_repeats_the_facts_of_the_checkpoint(wild, checkpoint, tmp_pa
     (tmp_path / "named.pth").rename(tmp_path / "named")
     for name, expected in (
         ("folder", {"recipe": {"name": "tiny"}, "made": "2025-01-31"}),
-        ("named", {"mean": "tensor([0., 0.])"}),
+        ("named", {"mean": "<Tensor>"}),
     ):
         scorer = Detector.from_pretrained(tmp_path / name, "cpu")
         about = {"checkpoint": {**scorer.record, "path": str(tmp_path / name)}}
