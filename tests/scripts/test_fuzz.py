@@ -1,7 +1,10 @@
 """scripts/fuzz attacks every boundary, and finds what goes wrong."""
 
+import io
 import json
+import shutil
 import sys
+from contextlib import nullcontext, redirect_stdout
 from importlib.machinery import SourceFileLoader
 from types import ModuleType
 
@@ -11,25 +14,52 @@ from conftest import REPOSITORY
 sys.path.insert(0, str(REPOSITORY / "scripts"))
 
 from builders import planted_faults
+from fuzzing import FIXED, boundaries
 from fuzzing.hunt import Hunt
+
+from nes2net import InputError
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the limit on memory is Linux's")
 
 
-def test_every_boundary_is_attacked(tmp_path, capsys):
+@pytest.fixture(scope="module")
+def hunt(tmp_path_factory):
+    """The folder of a hunt of some seconds, its status, and the lines that it printed."""
+    folder = tmp_path_factory.mktemp("hunt")
     path = str(REPOSITORY / "scripts" / "fuzz")
     fuzz = ModuleType("fuzz")
     fuzz.__file__ = path
     SourceFileLoader("fuzz", path).exec_module(fuzz)
-    status = fuzz.main(fuzz.arguments(["--minutes", "0.1", "--out", str(tmp_path)]))
-    lines = capsys.readouterr().out.splitlines()
+    printed = io.StringIO()
+    with redirect_stdout(printed):
+        status = fuzz.main(fuzz.arguments(["--minutes", "0.1", "--out", str(folder)]))
+    return folder, status, printed.getvalue().splitlines()
+
+
+def test_every_boundary_is_attacked(hunt):
+    folder, status, lines = hunt
     assert lines[0].split() == ["boundary", "tried", "accepted", "refused", "findings"]
-    made = sorted(folder.name for folder in (tmp_path / "examples").iterdir())
+    made = sorted(folder.name for folder in (folder / "examples").iterdir())
     rows = {line[:22].strip(): [int(number) for number in line[22:].split()] for line in lines[1 : 1 + len(made)]}
     assert sorted(rows) == made
     for tried, accepted, refused, findings in rows.values():
         assert tried == accepted + refused + findings > 0
-    assert status == (tmp_path / "findings").exists() == any(findings for *_, findings in rows.values())
+    assert status == (folder / "findings").exists() == any(findings for *_, findings in rows.values())
+
+
+@pytest.mark.parametrize("boundary", boundaries.BOUNDARIES)
+def test_good_examples_are_accepted(hunt, boundary, tmp_path):
+    """Otherwise an attempt finds nothing behind its own mistake."""
+    known = boundaries.BOUNDARIES[boundary]
+    for example in sorted((hunt[0] / "examples" / boundary).iterdir()):
+        for attempt in known.only.get(example.name) or known.attempts:
+            folder = tmp_path / attempt / example.name
+            shutil.copytree(example, folder, ignore=shutil.ignore_patterns(FIXED))
+            if (example / FIXED).exists():
+                (folder / FIXED).symlink_to(example / FIXED)
+            no_corpus = pytest.raises(InputError, match="nowhere")
+            with no_corpus if (boundary, attempt) == ("recipe", "train") else nullcontext():
+                boundaries.attempt(boundary, attempt, folder)
 
 
 def test_planted_faults_are_found(tmp_path):
