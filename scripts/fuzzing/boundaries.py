@@ -23,6 +23,7 @@ from fuzzing import FIXED, Boundary
 from nes2net import Detector, create_frontend, registry
 from nes2net.audio import read
 from nes2net.checkpoints.averaging import average_checkpoints
+from nes2net.checkpoints.folder import write_tensors
 from nes2net.checkpoints.state_dict import save_state_dict
 from nes2net.corpora import asvspoof2021_la
 from nes2net.evaluation import calibration
@@ -74,7 +75,7 @@ def _checkpoints(folder: Path) -> None:
     weights = detector.state_dict()
     torch.save(weights, _make(folder, "legacy/d.pth"), _use_new_zipfile_serialization=False)
     torch.save({"model": weights, "epoch": 3, "args": {"lr": 1e-4}}, _make(folder, "nested/d.pth"))
-    save_state_dict(weights, _make(folder, "safetensors/d.safetensors"))
+    write_tensors(weights, _make(folder, "safetensors/d.safetensors"))
     genuine_checkpoint.write(create_frontend("wav2vec2_small", **_TRANSFORMER), _make(folder, "fairseq/d.pt"))
 
 
