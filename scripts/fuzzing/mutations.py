@@ -57,7 +57,7 @@ def _of_torch(rng: Random) -> Any:
             lambda: torch.zeros(shape).to(rng.choice(dtypes)),
             lambda: torch.full(shape, float("nan")),
             lambda: torch.zeros(1).expand(rng.choice((10, 10**6, 2**28))),
-            lambda: torch.zeros(4).as_strided((2, 2), (rng.randrange(3), rng.randrange(3)), 0),
+            lambda: torch.zeros(5).as_strided((2, 2), (rng.randrange(3), rng.randrange(3)), 0),
             lambda: torch.zeros(shape, requires_grad=True),
             lambda: torch.zeros(shape).to_sparse(),
             lambda: torch.Size(shape),
