@@ -65,7 +65,9 @@ class AudioCache:
         name = os.path.realpath(folder)
         full = _FULL.get(name)
         if full is None:
-            _FULL[name] = full = torch.zeros(1, dtype=torch.uint8).share_memory_()
+            _FULL[name] = full = torch.zeros(1, dtype=torch.uint8)
+            with suppress(RuntimeError):  # shared memory is full: then each process warns for itself
+                full.share_memory_()
             _remove_unfinished(self.folder)
         self._full = full
 

@@ -6,6 +6,8 @@ import io
 import multiprocessing
 import os
 import shutil
+import subprocess
+import sys
 import time
 import zlib
 from pathlib import Path
@@ -13,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from builders.shared_memory import with_shared_memory
 
 from nes2net import InputError
 from nes2net.audio import cache as cache_module
@@ -299,3 +302,15 @@ def test_long_recordings_are_not_kept(tmp_path, audio, monkeypatch):
     assert not cache.entry(path).exists()
     monkeypatch.setattr(cache_module, "_LONGEST", 9000)
     assert same_bits(cache.load(path, 100), load_head(path, 100)) and cache.entry(path).is_file()
+
+
+def test_full_shared_memory(audio, tmp_path):
+    program = (
+        "import sys; from contextlib import suppress; from nes2net.audio.cache import AudioCache\n"
+        "with suppress(OSError), open('/dev/shm/all', 'wb', buffering=0) as file:\n"
+        "    while file.write(b'x' * 4096): pass\n"
+        "AudioCache(sys.argv[1]).load(sys.argv[2])"
+    )
+    command = with_shared_memory("64k", [sys.executable, "-c", program, str(tmp_path), str(audio / "16bit.flac")])
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stderr) == (0, "") and len(list(tmp_path.rglob("*.npy"))) == 1
