@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 from unittest import mock
 
-MEMORY = 2 << 30  # bytes of address space
+MEMORY = 2 << 30  # bytes of address space, of which the libraries take about half
+_BESIDE_LIBRARIES = 3 << 28  # bytes that are left where they take more, as those for CUDA do
 SECONDS = 10.0
 _START = 120.0  # seconds, for the libraries that the first process loads
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
@@ -110,7 +111,9 @@ def _serve(connection: Any, folder: Path | None) -> None:
         os.chdir(folder)
         os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # libraries write there what they think of a file
         _watch(folder.resolve(), seen)
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    memory = max(MEMORY, taken + _BESIDE_LIBRARIES)
+    resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
     gc.freeze()  # the libraries; collecting after an attempt is then quick
     connection.send("ready")
     while True:
