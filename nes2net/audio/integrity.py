@@ -53,7 +53,7 @@ def check_whole(path: Path) -> FlacHeader | None:
                 raise InputError(f"audio file {path} is cut off: {missing:,} bytes are missing at its end")
             header = read_flac_header(file)
             if header is None and not states_length(file) and (missing := missing_of_last_frame(file)):
-                raise InputError(f"audio file {path} is cut off: its last frame lacks {missing:,} bytes")
+                raise InputError(f"audio file {path} is cut off: its last frame lacks at least {missing:,} bytes")
     except OSError as error:
         raise InputError(f"audio file {path} cannot be opened ({error.strerror})") from None
     if header and header.first_frame_rate not in (None, header.sample_rate):

@@ -10,7 +10,6 @@ from typing import BinaryIO
 from nes2net.audio.mp3 import skip_id3v2
 
 _HEADER_BYTES = 6
-_FEWEST_FRAMES = 4  # fewer may be found in any file
 # ISO 11172-3 and 13818-3: kilobits a second by the version (1, 2) and the layer.
 _BIT_RATES = {
     (1, 1): (32, 64, 96, 128, 160, 192, 224, 256, 288, 320, 352, 384, 416, 448),
@@ -25,17 +24,19 @@ _RATE_DIVISORS = {3: 1, 2: 2, 0: 4}  # by the code of the version: 1, 2, 2.5
 
 
 def missing_of_last_frame(file: BinaryIO) -> int | None:
-    """Bytes that the last frame of a stream lacks; None if it is complete or there are no frames."""
+    """Bytes that the last frame of a stream lacks at least; None if it is complete or there are no frames."""
     position, count = skip_id3v2(file), 0
     size_of_file = file.seek(0, 2)
     while True:
         file.seek(position)
-        length = _frame_length(file.read(_HEADER_BYTES))
+        head = file.read(_HEADER_BYTES)
+        length = _frame_length(head)
         if length is None:
-            return None
+            is_cut = count > 0 and len(head) < _HEADER_BYTES and head.startswith(b"\xff")
+            return _HEADER_BYTES - len(head) if is_cut else None
         position, count = position + length, count + 1
-        if position > size_of_file:
-            return position - size_of_file if count > _FEWEST_FRAMES else None
+        if position > size_of_file:  # one header alone may stand in any file
+            return position - size_of_file if count > 1 else None
 
 
 def _frame_length(head: bytes) -> int | None:
