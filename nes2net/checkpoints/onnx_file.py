@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from pathlib import Path
@@ -14,6 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from nes2net.checkpoints.onnx_format import read_onnx
 from nes2net.errors import InputError, MissingLibrary, first_line, shown
 from nes2net.machine.devices import named_device
+from nes2net.machine.files import sha256_of
+from nes2net.machine.plain_data import first_problem
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
@@ -67,14 +68,9 @@ class OnnxFile:
         self.min_samples: int = self.description["min_samples"]
         self.max_samples: int | None = self.description["max_samples"]
 
-    def sha256(self) -> str:
-        """Return the hash of the file and of the weights beside it, if there are any."""
-        digest = hashlib.sha256()
-        for file in self._files:
-            with open(file, "rb") as stream:
-                while block := stream.read(2**20):
-                    digest.update(block)
-        return digest.hexdigest()
+    def fingerprint(self) -> str:
+        """SHA-256 of the file and of any weights beside it."""
+        return sha256_of(*self._files)
 
 
 def require(*modules: str) -> None:
@@ -173,10 +169,12 @@ def _read_description(path: Path) -> dict[str, Any]:
         InputError: if the file is not of this toolkit, or its weights are not where it says.
     """
     content = read_onnx(path)
+    if METADATA not in content.metadata:
+        raise _foreign(path, f"its metadata {METADATA} are missing")
     try:
         description = _Description.model_validate_json(content.metadata[METADATA])
-    except (KeyError, ValidationError) as error:
-        raise _foreign(path, f"its metadata {METADATA}: {_first_problem(error)}") from None
+    except ValidationError as error:
+        raise _foreign(path, f"its metadata {METADATA}: {first_problem(error)}") from None
     declared = description.external_data
     if undeclared := sorted(content.beside.keys() - {declared}):
         raise InputError(
@@ -186,13 +184,6 @@ def _read_description(path: Path) -> dict[str, Any]:
     if declared is not None:
         _check_weights(path, declared, content.beside.get(declared, 0))
     return description.model_dump()
-
-
-def _first_problem(error: KeyError | ValidationError) -> str:
-    if isinstance(error, KeyError):
-        return "missing"
-    problem = error.errors(include_url=False, include_input=False)[0]
-    return f"{'.'.join(map(str, problem['loc'][:3]))} {problem['msg']}".strip()
 
 
 def _check_weights(path: Path, name: str, size: int) -> None:

@@ -106,7 +106,7 @@ def read_text(path: Path) -> str:
 
 
 def _decoded(path: Path) -> str:
-    content = read_bounded(path, MOST_BYTES, "a text file")
+    content = read_bounded(path, MOST_BYTES, "give the path of a text file")
     if (digests := _digests.get()) is not None:
         digests[path] = hashlib.sha256(content).hexdigest()
     if content.startswith((b"\xff\xfe", b"\xfe\xff")):

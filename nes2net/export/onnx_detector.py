@@ -43,10 +43,6 @@ class OnnxDetector(OnnxFile):
         """Scores (B,) of ``waveform`` B×N, on the CPU; higher means more bona fide."""
         return self._run("scores", waveform)
 
-    def fingerprint(self) -> str:
-        """SHA-256 of the file and of any weights beside it."""
-        return self.sha256()
-
     def modules(self) -> Iterable[nn.Module]:
         """No modules: there is no train mode."""
         return ()

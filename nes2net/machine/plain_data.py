@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
 
 from nes2net.errors import InputError, first_line, shown
 from nes2net.machine.files import read_bounded
@@ -19,7 +21,7 @@ def read_small_text(path: Path, most: int = MOST_BYTES) -> str:
     Raises:
         InputError: as :func:`nes2net.machine.files.read_bounded`, or if the file is not UTF-8.
     """
-    content = read_bounded(path, most, "a text file")
+    content = read_bounded(path, most, "give the path of a text file")
     try:
         return content.decode("utf-8-sig").replace("\r\n", "\n")
     except UnicodeDecodeError as error:
@@ -42,6 +44,37 @@ def read_json(path: Path) -> dict[str, Any]:
         raise InputError(f"{path} is damaged: a mapping is expected")
     check_plain(content, str(path))
     return content
+
+
+_Model = TypeVar("_Model", bound=BaseModel)
+
+
+def read_json_as(model: type[_Model], path: str | Path, most: int, kind: str, remedy: str) -> _Model:
+    """Read a JSON file of at most ``most`` bytes as ``model`` describes it.
+
+    Args:
+        kind: what the file should be, such as ``"a calibration"``.
+        remedy: ends the message with what to do.
+
+    Raises:
+        InputError: as :func:`nes2net.machine.files.read_bounded`, or if the file is no such JSON.
+    """
+    content = read_bounded(path, most, remedy)
+    try:
+        return model.model_validate_json(content)
+    except ValidationError as error:
+        raise InputError(f"{path}: not {kind} ({first_problem(error)}); {remedy}") from error
+
+
+def first_problem(error: ValidationError) -> str:
+    """Say where the first problem is, what was expected there, and what stands there."""
+    problem = error.errors(include_url=False)[0]
+    place = "".join(f"{str(key)[:50]}." for key in problem["loc"]).removesuffix(".")
+    if problem["type"] == "value_error":  # raised by a model, which says it all
+        text = str(problem["ctx"]["error"])
+    else:
+        text = f"{problem['msg']}, not {shown(problem['input'])}"
+    return f"{place}: {text}" if place else text
 
 
 def _without_repeated_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

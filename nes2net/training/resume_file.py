@@ -23,7 +23,8 @@ from torch import Tensor
 
 from nes2net.checkpoints.torch_file import read_torch_file
 from nes2net.errors import InputError
-from nes2net.training.history import HistoryRow, first_problem
+from nes2net.machine.plain_data import first_problem
+from nes2net.training.history import HistoryRow
 
 RESUME_FILE = "resume.pt"
 # Version of the content: 1 held whole epochs, 2 lacked recipe and data, 3 counted epochs from 0.

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from nes2net.errors import InputError, did_you_mean
-from nes2net.machine.files import write_text
+from nes2net.machine.files import json_text, write_text
 from nes2net.machine.terminal import text_table
 from nes2net.recipes.recipe import TrainConfig, ValidationConfig
 from nes2net.training.history import HISTORY_FILE, Row, read_history
@@ -87,7 +86,7 @@ class Selection:
 
     def write_history(self) -> None:
         """Write ``history.json``: a list with a row per epoch."""
-        write_text(self.folder / HISTORY_FILE, json.dumps(self.history, indent=1) + "\n")
+        write_text(self.folder / HISTORY_FILE, json_text(self.history, indent=1) + "\n")
 
     def table(self) -> str:
         """Lay out all epochs, with ``*`` at each measure's lowest value, and what to average."""
