@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from nes2net.checkpoints.onnx_format import read_onnx
 from nes2net.errors import InputError, MissingLibrary, first_line, shown
 from nes2net.machine.devices import named_device
 from nes2net.machine.files import sha256_of
 from nes2net.machine.plain_data import first_problem
+from nes2net.options import ModelDescription
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
@@ -82,6 +82,17 @@ def require(*modules: str) -> None:
             raise MissingLibrary(f"{name} is not installed: pip install nes2net[onnx]") from error
 
 
+def accepted_lengths(shortest: int, longest: int | None) -> str:
+    """Say which numbers of samples a detector takes.
+
+    >>> accepted_lengths(400, None), accepted_lengths(400, 64_000), accepted_lengths(64_000, 64_000)
+    ('at least 400', '400 to 64000', 'only 64000')
+    """
+    if shortest == longest:
+        return f"only {shortest}"
+    return f"{shortest} to {longest}" if longest else f"at least {shortest}"
+
+
 def _check_name(path: Path) -> None:
     if path.suffix != ".onnx":
         raise InputError(
@@ -128,35 +139,12 @@ def _providers(device: str) -> list[Any]:
     return [("CUDAExecutionProvider", {"device_id": wanted.index or 0, "use_tf32": 0}), cpu]
 
 
-class _Part(BaseModel):
-    """A part of a detector: its name and options."""
-
-    model_config = ConfigDict(strict=True, extra="allow")
-
-    name: str
-
-    @model_validator(mode="after")
-    def _is_finite(self) -> _Part:
-        json.dumps(self.model_extra, allow_nan=False)
-        return self
-
-
-class _Config(BaseModel):
-    """The configuration of a detector."""
-
-    model_config = ConfigDict(strict=True, extra="forbid")
-
-    frontend: _Part
-    aggregation: _Part
-    backend: _Part
-
-
 class _Description(BaseModel):
     """The description in a file's metadata; further keys are for people."""
 
     model_config = ConfigDict(strict=True, extra="allow")
 
-    config: _Config
+    config: ModelDescription
     min_samples: int = Field(ge=1, le=_LONGEST)
     max_samples: int | None = Field(ge=1, le=_LONGEST)
     external_data: Annotated[str, Field(pattern=r"^[^/\\\x00]{1,255}$")] | None
