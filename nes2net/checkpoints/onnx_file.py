@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from nes2net.checkpoints.onnx_format import read_onnx
+from nes2net.checkpoints.onnx_format import damaged, foreign, read_onnx
 from nes2net.errors import InputError, MissingLibrary, first_line, shown
 from nes2net.machine.devices import named_device
 from nes2net.machine.files import sha256_of
@@ -115,9 +115,7 @@ def _open(path: Path, device: str, size: int) -> InferenceSession:
     try:
         session = onnxruntime.InferenceSession(str(path), options, providers=providers)
     except Exception as error:  # onnxruntime's exceptions have no common class
-        raise InputError(
-            f"{path} is not an ONNX file or is damaged ({first_line(error)}): copy it again or export it anew"
-        ) from error
+        raise damaged(path, first_line(error)) from error
     if device.startswith("cuda") and "CUDAExecutionProvider" not in session.get_providers():
         raise InputError(
             "onnxruntime could not start CUDA, because its libraries do not fit: take `device=cpu`, or mend onnxruntime-gpu"
@@ -158,11 +156,11 @@ def _read_description(path: Path) -> dict[str, Any]:
     """
     content = read_onnx(path)
     if METADATA not in content.metadata:
-        raise _foreign(path, f"its metadata {METADATA} are missing")
+        raise foreign(path, f"its metadata {METADATA} are missing")
     try:
         description = _Description.model_validate_json(content.metadata[METADATA])
     except ValidationError as error:
-        raise _foreign(path, f"its metadata {METADATA}: {first_problem(error)}") from None
+        raise foreign(path, f"its metadata {METADATA}: {first_problem(error)}") from None
     declared = description.external_data
     if undeclared := sorted(content.beside.keys() - {declared}):
         raise InputError(
@@ -186,16 +184,12 @@ def _check_weights(path: Path, name: str, size: int) -> None:
         raise InputError(f"{beside} has {found:,} bytes, but {path} declares {size:,}: copy both again or export anew")
 
 
-def _foreign(path: Path, why: str) -> InputError:
-    return InputError(f"{path} is not a detector of this toolkit ({why}): `nes2net export --to onnx` writes one")
-
-
 def _check_interface(session: InferenceSession, path: Path) -> None:
     try:
         found = [
             [(v.name, v.type, len(v.shape)) for v in ends] for ends in (session.get_inputs(), session.get_outputs())
         ]
     except UnicodeDecodeError:
-        raise _foreign(path, "names of its inputs and outputs are not UTF-8") from None
+        raise foreign(path, "names of its inputs and outputs are not UTF-8") from None
     if found != _INTERFACE:
-        raise _foreign(path, f"inputs and outputs are {shown(found)}, expected {_INTERFACE}")
+        raise foreign(path, f"inputs and outputs are {shown(found)}, expected {_INTERFACE}")
