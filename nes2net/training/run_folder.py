@@ -143,7 +143,7 @@ def check_same_run(file: Path, recipe: Recipe, there: dict[str, Any]) -> None:
 
 def _differences(ours: dict, theirs: dict, prefix: str = "") -> list[str]:
     differing = []
-    for key in sorted({*ours, *theirs}, key=str):
+    for key in sorted({*ours, *theirs}):
         name, a, b = prefix + key, ours.get(key), theirs.get(key)
         if name in _NOT_COMPARED:
             continue
