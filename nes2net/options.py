@@ -8,13 +8,23 @@ constructor, which can then trust them.
 from __future__ import annotations
 
 import inspect
+import json
 import typing
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache, partial
 from typing import Annotated, Any
 
-from pydantic import ConfigDict, Field, GetJsonSchemaHandler, PydanticUserError, TypeAdapter, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    GetJsonSchemaHandler,
+    PydanticUserError,
+    TypeAdapter,
+    ValidationError,
+    model_validator,
+)
 from pydantic_core import CoreSchema
 
 from nes2net.errors import InputError, check_known, nearest, shown
@@ -138,6 +148,29 @@ def check_model(model: Any) -> Any:
         if wrong := [key for key in options if not isinstance(key, str)]:
             raise InputError(f"the model's {part} has an option {shown(wrong[0])}: its name is text")
     return model
+
+
+class PartDescription(BaseModel):
+    """A part of a detector: its name and options."""
+
+    model_config = ConfigDict(strict=True, extra="allow")
+
+    name: str
+
+    @model_validator(mode="after")
+    def _is_finite(self) -> PartDescription:
+        json.dumps(self.model_extra, allow_nan=False)
+        return self
+
+
+class ModelDescription(BaseModel):
+    """The configuration of a detector, whole: each part with its name."""
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+    frontend: PartDescription
+    aggregation: PartDescription
+    backend: PartDescription
 
 
 _WORDS = {

@@ -11,13 +11,17 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, fields
-from numbers import Real
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
 from nes2net.errors import InputError, check_known
+from nes2net.options import check_options
+
+Bands = Annotated[int, Field(ge=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class Mixed(NamedTuple):
@@ -52,29 +56,19 @@ class Specmix:
     tensor([1., 1., 1., 1.])
     """
 
-    frequency_bands: int = 3
+    frequency_bands: Bands = 3
     """Largest number of frequency bands; 0 for none."""
-    time_bands: int = 3
+    time_bands: Bands = 3
     """Largest number of time bands; 0 for none."""
-    gamma: float = 0.3
+    gamma: Share = 0.3
     """Largest share of its axis that a band covers."""
-    probability: float = 1.0
+    probability: Share = 1.0
     """Probability that a sample is mixed."""
     mix_labels: bool = True
     """Mix the labels in proportion to the area kept; otherwise a sample keeps its own label."""
 
     def __post_init__(self) -> None:
-        values: dict[str, Any] = vars(self)
-        for name in ("frequency_bands", "time_bands"):
-            value = values[name]
-            if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-                raise InputError(f"Specmix: {name} is a whole number of at least 0, not {value!r}")
-        for name in ("gamma", "probability"):
-            value = values[name]
-            if isinstance(value, bool) or not isinstance(value, Real) or not 0 <= float(value) <= 1:
-                raise InputError(f"Specmix: {name} is a number from 0 to 1, not {value!r}")
-        if not isinstance(self.mix_labels, bool):
-            raise InputError(f"Specmix: mix_labels is true or false, not {self.mix_labels!r}")
+        check_options(type(self), vars(self), "Specmix")
 
     @classmethod
     def of(cls, **settings: Any) -> Specmix:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from nes2net.checkpoints.onnx_format import read_onnx
+from nes2net.checkpoints.onnx_format import damaged, foreign, read_onnx
 from nes2net.errors import InputError, MissingLibrary, first_line, shown
 from nes2net.machine.devices import named_device
+from nes2net.machine.files import sha256_of
+from nes2net.machine.plain_data import first_problem
+from nes2net.options import ModelDescription
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
@@ -67,14 +68,9 @@ class OnnxFile:
         self.min_samples: int = self.description["min_samples"]
         self.max_samples: int | None = self.description["max_samples"]
 
-    def sha256(self) -> str:
-        """Return the hash of the file and of the weights beside it, if there are any."""
-        digest = hashlib.sha256()
-        for file in self._files:
-            with open(file, "rb") as stream:
-                while block := stream.read(2**20):
-                    digest.update(block)
-        return digest.hexdigest()
+    def fingerprint(self) -> str:
+        """SHA-256 of the file and of any weights beside it."""
+        return sha256_of(*self._files)
 
 
 def require(*modules: str) -> None:
@@ -84,6 +80,17 @@ def require(*modules: str) -> None:
             __import__(name)
         except ImportError as error:
             raise MissingLibrary(f"{name} is not installed: pip install nes2net[onnx]") from error
+
+
+def accepted_lengths(shortest: int, longest: int | None) -> str:
+    """Say which numbers of samples a detector takes.
+
+    >>> accepted_lengths(400, None), accepted_lengths(400, 64_000), accepted_lengths(64_000, 64_000)
+    ('at least 400', '400 to 64000', 'only 64000')
+    """
+    if shortest == longest:
+        return f"only {shortest}"
+    return f"{shortest} to {longest}" if longest else f"at least {shortest}"
 
 
 def _check_name(path: Path) -> None:
@@ -108,9 +115,7 @@ def _open(path: Path, device: str, size: int) -> InferenceSession:
     try:
         session = onnxruntime.InferenceSession(str(path), options, providers=providers)
     except Exception as error:  # onnxruntime's exceptions have no common class
-        raise InputError(
-            f"{path} is not an ONNX file or is damaged ({first_line(error)}): copy it again or export it anew"
-        ) from error
+        raise damaged(path, first_line(error)) from error
     if device.startswith("cuda") and "CUDAExecutionProvider" not in session.get_providers():
         raise InputError(
             "onnxruntime could not start CUDA, because its libraries do not fit: take `device=cpu`, or mend onnxruntime-gpu"
@@ -132,35 +137,12 @@ def _providers(device: str) -> list[Any]:
     return [("CUDAExecutionProvider", {"device_id": wanted.index or 0, "use_tf32": 0}), cpu]
 
 
-class _Part(BaseModel):
-    """A part of a detector: its name and options."""
-
-    model_config = ConfigDict(strict=True, extra="allow")
-
-    name: str
-
-    @model_validator(mode="after")
-    def _is_finite(self) -> _Part:
-        json.dumps(self.model_extra, allow_nan=False)
-        return self
-
-
-class _Config(BaseModel):
-    """The configuration of a detector."""
-
-    model_config = ConfigDict(strict=True, extra="forbid")
-
-    frontend: _Part
-    aggregation: _Part
-    backend: _Part
-
-
 class _Description(BaseModel):
     """The description in a file's metadata; further keys are for people."""
 
     model_config = ConfigDict(strict=True, extra="allow")
 
-    config: _Config
+    config: ModelDescription
     min_samples: int = Field(ge=1, le=_LONGEST)
     max_samples: int | None = Field(ge=1, le=_LONGEST)
     external_data: Annotated[str, Field(pattern=r"^[^/\\\x00]{1,255}$")] | None
@@ -173,10 +155,12 @@ def _read_description(path: Path) -> dict[str, Any]:
         InputError: if the file is not of this toolkit, or its weights are not where it says.
     """
     content = read_onnx(path)
+    if METADATA not in content.metadata:
+        raise foreign(path, f"its metadata {METADATA} are missing")
     try:
         description = _Description.model_validate_json(content.metadata[METADATA])
-    except (KeyError, ValidationError) as error:
-        raise _foreign(path, f"its metadata {METADATA}: {_first_problem(error)}") from None
+    except ValidationError as error:
+        raise foreign(path, f"its metadata {METADATA}: {first_problem(error)}") from None
     declared = description.external_data
     if undeclared := sorted(content.beside.keys() - {declared}):
         raise InputError(
@@ -186,13 +170,6 @@ def _read_description(path: Path) -> dict[str, Any]:
     if declared is not None:
         _check_weights(path, declared, content.beside.get(declared, 0))
     return description.model_dump()
-
-
-def _first_problem(error: KeyError | ValidationError) -> str:
-    if isinstance(error, KeyError):
-        return "missing"
-    problem = error.errors(include_url=False, include_input=False)[0]
-    return f"{'.'.join(map(str, problem['loc'][:3]))} {problem['msg']}".strip()
 
 
 def _check_weights(path: Path, name: str, size: int) -> None:
@@ -207,16 +184,12 @@ def _check_weights(path: Path, name: str, size: int) -> None:
         raise InputError(f"{beside} has {found:,} bytes, but {path} declares {size:,}: copy both again or export anew")
 
 
-def _foreign(path: Path, why: str) -> InputError:
-    return InputError(f"{path} is not a detector of this toolkit ({why}): `nes2net export --to onnx` writes one")
-
-
 def _check_interface(session: InferenceSession, path: Path) -> None:
     try:
         found = [
             [(v.name, v.type, len(v.shape)) for v in ends] for ends in (session.get_inputs(), session.get_outputs())
         ]
     except UnicodeDecodeError:
-        raise _foreign(path, "names of its inputs and outputs are not UTF-8") from None
+        raise foreign(path, "names of its inputs and outputs are not UTF-8") from None
     if found != _INTERFACE:
-        raise _foreign(path, f"inputs and outputs are {shown(found)}, expected {_INTERFACE}")
+        raise foreign(path, f"inputs and outputs are {shown(found)}, expected {_INTERFACE}")

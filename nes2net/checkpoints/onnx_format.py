@@ -71,9 +71,15 @@ def read_onnx(path: Path) -> OnnxContent:
     except OSError as error:
         raise InputError(f"{path} cannot be read ({error.strerror}): check its permissions and its disk") from error
     except (_Damaged, UnicodeDecodeError) as error:
-        raise InputError(
-            f"{path} is not an ONNX file or is damaged ({error}): copy it again or export it anew"
-        ) from None
+        raise damaged(path, str(error)) from None
+
+
+def damaged(path: Path, why: str) -> InputError:
+    return InputError(f"{path} is not an ONNX file or is damaged ({why}): copy it again or export it anew")
+
+
+def foreign(path: Path, why: str) -> InputError:
+    return InputError(f"{path} is not a detector of this toolkit ({why}): `nes2net export --to onnx` writes one")
 
 
 class _Reader:
@@ -94,13 +100,13 @@ class _Reader:
             if part is None or isinstance(value, int):
                 continue
             if part in _REFUSED:
-                raise self.foreign(part)
+                raise foreign(self.path, f"it holds {part}")
             if part == "metadata":
                 key, text = self.entry(value)
                 self.found.metadata[key] = text
             elif part == "domain":
                 if (domain := self.content[slice(*value)]) not in (b"", b"ai.onnx"):
-                    raise self.foreign(f"operators of {shown(domain.decode())}")
+                    raise foreign(self.path, f"it holds operators of {shown(domain.decode())}")
             elif part == "TensorProto":
                 self.tensor(value)
             else:
@@ -141,12 +147,6 @@ class _Reader:
             raise _Damaged(f"a text of {readable_size(where[1] - where[0])}")
         texts = {n: self.content[slice(*v)].decode() for n, v in self.fields(where) if isinstance(v, tuple)}
         return texts.get(1, ""), texts.get(2, "")
-
-    def foreign(self, what: str) -> InputError:
-        return InputError(
-            f"{self.path} is not a detector of this toolkit, because it holds {what}: "
-            "`nes2net export --to onnx` writes one"
-        )
 
     def fields(self, where: _Slice) -> Iterator[tuple[int, int | _Slice]]:
         """Yield the number and value of each field: a varint as a number, and bytes as their place."""

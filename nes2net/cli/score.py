@@ -1,4 +1,4 @@
-"""`nes2net score`: score a corpus; `main.py --eval` shares its report and its flags of precision."""
+"""`nes2net score`: score a corpus; `main.py --eval` shares its report and flags."""
 
 from __future__ import annotations
 
@@ -50,16 +50,19 @@ def add(commands: argparse._SubParsersAction) -> None:
         "--batch-size", type=int, help="utterances per batch at most; 8 on the CPU and 64 on a GPU if not given"
     )
     add_workers(parser, None, "processes that read audio; if not given, 1 for the CPU and up to 16 for a GPU")
+    add_device(parser)
+    add_scoring(parser)
+
+
+def add_scoring(parser: argparse._ActionsContainer) -> None:
+    """Add the flags of the score file, and of precision and compilation.
+
+    The latter two change the last digits of scores (bfloat16: more).
+    """
     parser.add_argument("--overwrite", action="store_true", help="replace a score file that another run made")
     parser.add_argument(
-        "--on-error", default="skip", choices=["skip", "raise"], help="leave unreadable files out, or stop"
+        "--on-error", default="skip", choices=["skip", "raise"], help="leave unreadable files out, or stop at the first"
     )
-    add_device(parser)
-    add_precision(parser)
-
-
-def add_precision(parser: argparse._ActionsContainer) -> None:
-    """Add the flags of precision and compilation, which change the last digits of scores (bfloat16: more)."""
     add_dtype(
         parser, "precision of weights and computation; auto is that of the checkpoint, float32 in the published ones"
     )

@@ -108,10 +108,6 @@ def _read_meta(path: Path, audio: Path | None) -> Iterator[Trial]:
         )
     file, speaker, label = (header.index(name) for name in ("file", "speaker", "label"))
     for line, row in rows:
-        if len(row) != len(header):
-            raise InputError(
-                f"{path}, line {line}: expected {len(header)} fields ({', '.join(header)}), found {len(row)}"
-            )
         id = files.checked_id(row[file], path, line).removesuffix(".wav")
         yield Trial(
             id=id,

@@ -30,7 +30,7 @@ def read_npy_dictionary(path: str | Path) -> dict[str, NDArray]:
         InputError: if the file is missing or damaged, holds something else, or asks for anything
             but arrays.
     """
-    content = read_bounded(path, MOST_BYTES, "a .npy file")
+    content = read_bounded(path, MOST_BYTES, "give the path of a .npy file")
     try:
         return _dictionary(io.BytesIO(content))
     except Refused as error:

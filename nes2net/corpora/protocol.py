@@ -106,7 +106,7 @@ def read_text(path: Path) -> str:
 
 
 def _decoded(path: Path) -> str:
-    content = read_bounded(path, MOST_BYTES, "a text file")
+    content = read_bounded(path, MOST_BYTES, "give the path of a text file")
     if (digests := _digests.get()) is not None:
         digests[path] = hashlib.sha256(content).hexdigest()
     if content.startswith((b"\xff\xfe", b"\xfe\xff")):
@@ -151,8 +151,8 @@ def read_csv(path: Path, delimiter: str = ",") -> Iterator[tuple[int, list[str]]
     lines in it.
 
     Raises:
-        InputError: if two columns have one name, quotation marks do not match, or a field is far
-            longer than any real one.
+        InputError: if two columns have one name, a row has another number of fields than the header,
+            quotation marks do not match, or a field is far longer than any real one.
     """
     text = _decoded(path)
     length = 0  # characters of the current row
@@ -166,12 +166,18 @@ def read_csv(path: Path, delimiter: str = ",") -> Iterator[tuple[int, list[str]]
             yield f"{line}\n"
 
     rows = csv.reader(lines(), delimiter=delimiter, strict=True)
-    line, is_header = 1, True
+    line = 1
+    header: list[str] = []
     try:
         for row in rows:
-            if row and is_header:
-                _check_header(row, path, line)
-                is_header = False
+            if row and not header:
+                header = row
+                _check_header(header, path, line)
+            if row and len(row) != len(header):
+                raise InputError(
+                    f"{path}, line {line}: expected {len(header)} fields ({', '.join(header)}), found {len(row)}: "
+                    f"{shown(','.join(row))}"
+                )
             if row:
                 yield line, row
             line, length = rows.line_num + 1, 0

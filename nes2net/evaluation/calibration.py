@@ -16,17 +16,17 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
 from scipy.optimize import minimize
 from scipy.special import expit
 
 from nes2net import metrics
-from nes2net.errors import InputError, shown
-from nes2net.machine.files import json_text, read_bounded, write_output
+from nes2net.errors import InputError
+from nes2net.machine.files import json_text, write_output
+from nes2net.machine.plain_data import read_json_as
 from nes2net.machine.terminal import printable
 
 _FORMAT = "nes2net linear calibration"
-_SAVED = "a file that calibrate or fuse saved"
 # A slope of the loss that counts as zero: the weights are right to about as many digits.
 _FLAT = 1e-6
 _MOST_STEPS = 500
@@ -95,6 +95,12 @@ class _Saved(BaseModel):
     systems: Annotated[tuple[str, ...], Field(max_length=_MOST_SYSTEMS)]
     trained_on: dict[str, Any] = {}
 
+    @model_validator(mode="after")
+    def _check(self) -> _Saved:
+        if len(self.weights) != len(self.systems):
+            raise ValueError(f"{len(self.weights)} weights of {len(self.systems)} systems")
+        return self
+
 
 def load(path: str | Path) -> LinearCalibration:
     """Read what :meth:`LinearCalibration.save` wrote.
@@ -102,17 +108,8 @@ def load(path: str | Path) -> LinearCalibration:
     Raises:
         InputError: if the file cannot be read or is not a calibration.
     """
-    content = read_bounded(path, _MOST_BYTES, _SAVED)
-    try:
-        saved = _Saved.model_validate_json(content)
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join(map(str, first["loc"])) or "the file"
-        raise InputError(f"{path}: not a calibration ({shown(where)}: {first['msg']}); give {_SAVED}") from error
-    if len(saved.weights) != len(saved.systems):
-        raise InputError(
-            f"{path}: not a calibration ({len(saved.weights)} weights of {len(saved.systems)} systems); give {_SAVED}"
-        )
+    remedy = "give the path of a file that calibrate or fuse saved"
+    saved = read_json_as(_Saved, path, _MOST_BYTES, "a calibration", remedy)
     return LinearCalibration(**saved.model_dump(exclude={"format"}))
 
 

@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import dataclass, field
 from functools import cache
+from inspect import Parameter
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import yaml
 
 from nes2net.corpora.protocol import read_text
-from nes2net.errors import InputError, did_you_mean
+from nes2net.errors import InputError, check_known
+from nes2net.options import Takes, check_options, declared
 
 _PACKAGED = Path(__file__).with_name("published.yaml")
-_ALLOWED = {
-    "metric": ("EER",),
-    "protocol": ("4sec", "full"),
-    "select": ("val_loss_wo_aug", "val_loss_w_aug", "val_eer_wo_aug"),
-    "average_mode": ("mean", "legacy"),
-    "legacy_train_mode": (True, False),
-}
 
 
 @dataclass(frozen=True)
@@ -35,7 +30,7 @@ class PublishedRow:
     system: str
     train: str
     test: str
-    metric: str
+    metric: Annotated[Literal["EER"], Takes("EER")]
     best: float
     source: str
     corpus: str
@@ -45,14 +40,14 @@ class PublishedRow:
     split: str = "eval"
     phase: str = "eval"
     exclude: dict[str, list[str]] = field(default_factory=dict)
-    protocol: str = "4sec"
+    protocol: Literal["4sec", "full"] = "4sec"
     samples: int | None = None
     checkpoint: str | None = None
     recipe: str | None = None
     overrides: list[str] = field(default_factory=list)
-    select: str = "val_loss_wo_aug"
+    select: Literal["val_loss_wo_aug", "val_loss_w_aug", "val_eer_wo_aug"] = "val_loss_wo_aug"
     average: int = 1
-    average_mode: str = "mean"
+    average_mode: Literal["mean", "legacy"] = "mean"
     legacy_train_mode: bool = False
     min_tdcf: float | None = None
 
@@ -103,19 +98,15 @@ def results_of(model: str) -> list[str]:
 
 
 def _row(values: Any, where: str) -> PublishedRow:
-    known = {f.name: f for f in fields(PublishedRow)}
     if not isinstance(values, dict):
         raise InputError(f"{where}: a mapping is expected, found {values!r}")
-    for name in values:
-        if name not in known:
-            raise InputError(f"{where}: unknown key '{name}'{did_you_mean(str(name), known)}")
-    required = [n for n, f in known.items() if f.default is MISSING and f.default_factory is MISSING]
-    if lacking := [name for name in required if values.get(name) is None]:
+    options = declared(PublishedRow)
+    check_known(values, options, f"{where}: unknown key")
+    given = {name: value for name, value in values.items() if value is not None}
+    if lacking := [name for name, option in options.items() if option.default is Parameter.empty and name not in given]:
         raise InputError(f"{where}: lacks {', '.join(lacking)}")
-    row = PublishedRow(**{name: value for name, value in values.items() if value is not None})
-    for name, allowed in _ALLOWED.items():
-        if getattr(row, name) not in allowed:
-            raise InputError(f"{where}: {name} is one of {', '.join(map(str, allowed))}, not '{getattr(row, name)}'")
+    check_options(PublishedRow, given, where)
+    row = PublishedRow(**given)
     if row.protocol == "4sec" and row.samples is None:
         raise InputError(f"{where}: protocol 4sec needs the number of samples")
     return row
@@ -128,6 +119,5 @@ def find_row(id: str, rows: Sequence[PublishedRow]) -> PublishedRow:
         InputError: if no row has this id; the message names the nearest.
     """
     by_id = {row.id: row for row in rows}
-    if id not in by_id:
-        raise InputError(f"no published row '{id}'{did_you_mean(id, by_id)}")
+    check_known([id], by_id, "no published row")
     return by_id[id]

@@ -27,7 +27,7 @@ from nes2net import __version__
 from nes2net.audio.crop import ASVSPOOF_SAMPLES
 from nes2net.audio.read import SAMPLE_RATE
 from nes2net.backends.base import bonafide_scores
-from nes2net.checkpoints.onnx_file import METADATA, require
+from nes2net.checkpoints.onnx_file import METADATA, accepted_lengths, require
 from nes2net.detector import Detector
 from nes2net.errors import InputError, first_line
 from nes2net.export.onnx_detector import OnnxDetector
@@ -128,7 +128,7 @@ def _lengths(detector: Detector, num_samples: int | None) -> tuple[int, int | No
     if num_samples is None:
         return shortest, longest
     if num_samples < shortest or (longest and num_samples > longest):
-        limit = f"{shortest} to {longest}" if longest else f"at least {shortest}"
+        limit = accepted_lengths(shortest, longest)
         raise InputError(f"this detector takes {limit} samples, so it cannot be exported for {num_samples}")
     return num_samples, num_samples
 
@@ -204,7 +204,7 @@ def _quiet() -> Iterator[None]:
 def _check(detector: Detector, unchecked: Path, path: Path) -> None:
     exported = OnnxDetector(unchecked, device="cpu")
     traced = _traced_samples(detector, exported.description)
-    if exported.min_samples == exported.max_samples:
+    if _is_fixed(exported.description):
         sizes = [(1, traced, TOLERANCE), (3, traced, TOLERANCE)]
     else:
         sizes = [

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from nes2net.checkpoints.onnx_file import OnnxFile
+from nes2net.checkpoints.onnx_file import OnnxFile, accepted_lengths
 from nes2net.errors import InputError, first_line
 from nes2net.frontends.base import UsedSamples
 from nes2net.scoring.kernel import is_out_of_memory
@@ -43,10 +43,6 @@ class OnnxDetector(OnnxFile):
         """Scores (B,) of ``waveform`` B×N, on the CPU; higher means more bona fide."""
         return self._run("scores", waveform)
 
-    def fingerprint(self) -> str:
-        """SHA-256 of the file and of any weights beside it."""
-        return self.sha256()
-
     def modules(self) -> Iterable[nn.Module]:
         """No modules: there is no train mode."""
         return ()
@@ -64,9 +60,7 @@ class OnnxDetector(OnnxFile):
     def _run(self, output: str, waveform: Tensor) -> Tensor:
         samples = waveform.shape[1]
         if samples < self.min_samples or (self.max_samples and samples > self.max_samples):
-            limit = f"{self.min_samples} to {self.max_samples}" if self.max_samples else f"at least {self.min_samples}"
-            if self.min_samples == self.max_samples:
-                limit = f"only {self.min_samples}"
+            limit = accepted_lengths(self.min_samples, self.max_samples)
             raise InputError(f"{self.path} takes {limit} samples, got {samples}: crop or repeat the waveform")
         array = np.ascontiguousarray(waveform.numpy(), dtype=np.float32)
         try:

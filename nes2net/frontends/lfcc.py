@@ -12,13 +12,13 @@ from torch import Tensor
 
 from nes2net.audio.waveform import SAMPLE_RATE
 from nes2net.errors import InputError
-from nes2net.frontends.base import Frontend, Layers, UsedSamples, check_hop_length
+from nes2net.frontends.base import Frontend, Layers, UsedSamples
 from nes2net.frontends.spectrum import (
-    MOST_OVERLAP,
     HopLength,
     LeadingSamples,
     PreEmphasis,
     WindowLength,
+    check_frames,
     check_no_checkpoint,
     emphasised,
 )
@@ -77,15 +77,11 @@ class LinearFrequencyCepstrum(Frontend):
         options = {k: v for k, v in locals().items() if k not in ("self", "checkpoint", "__class__")}
         super().__init__()
         check_no_checkpoint("lfcc", checkpoint)
-        check_hop_length(hop_length, window_length // MOST_OVERLAP)
+        check_frames(window_length, hop_length, num_samples, "window_length")
         if window_length > n_fft:
             raise InputError(f"window_length must be 1 to n_fft, {n_fft}, not {window_length}")
         if num_coefficients > num_filters:
             raise InputError(f"num_coefficients must be 1 to num_filters, {num_filters}, not {num_coefficients}")
-        if num_samples is not None and num_samples < window_length:
-            raise InputError(
-                f"num_samples must be at least window_length, {window_length}, or null for all, not {num_samples}"
-            )
         self.config = {"name": "lfcc", **options}
         self.out_dim = (1 + deltas) * num_coefficients
         self.hop_length, self.window_length, self.n_fft = hop_length, window_length, n_fft

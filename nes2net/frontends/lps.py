@@ -10,13 +10,13 @@ from pydantic import Field
 from torch import Tensor
 
 from nes2net.errors import InputError
-from nes2net.frontends.base import Frontend, Layers, UsedSamples, check_hop_length
+from nes2net.frontends.base import Frontend, Layers, UsedSamples
 from nes2net.frontends.spectrum import (
-    MOST_OVERLAP,
     HopLength,
     LeadingSamples,
     PreEmphasis,
     WindowLength,
+    check_frames,
     check_no_checkpoint,
     emphasised,
 )
@@ -69,12 +69,10 @@ class LogPowerSpectrum(Frontend):
         options = {k: v for k, v in locals().items() if k not in ("self", "checkpoint", "__class__")}
         super().__init__()
         check_no_checkpoint("lps", checkpoint)
-        check_hop_length(hop_length, n_fft // MOST_OVERLAP)
+        check_frames(n_fft, hop_length, num_samples, "n_fft")
         all_bins = n_fft // 2 + 1
         if num_bins is not None and num_bins > all_bins:
             raise InputError(f"num_bins must be 1 to {all_bins} for n_fft {n_fft}, not {num_bins}")
-        if num_samples is not None and num_samples < n_fft:
-            raise InputError(f"num_samples must be at least n_fft, {n_fft}, or null for all, not {num_samples}")
         self.config = {"name": "lps", **options}
         self.out_dim = num_bins or all_bins
         self.hop_length = hop_length

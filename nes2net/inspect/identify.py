@@ -14,7 +14,7 @@ from torch import Tensor
 
 from nes2net.checkpoints.folder import CONFIG, read_folder
 from nes2net.checkpoints.huggingface import CONFIG_FILE, read_configuration
-from nes2net.checkpoints.onnx_file import OnnxFile
+from nes2net.checkpoints.onnx_file import OnnxFile, accepted_lengths
 from nes2net.checkpoints.state_dict import Misfit, compare, load_state_dict, read_record, state_dict_of
 from nes2net.checkpoints.torch_file import read_torch_file
 from nes2net.detector import Detector, recognise, sound_description, unwrap_frontend
@@ -122,10 +122,7 @@ def _identify_folder(folder: Path) -> Identity:
 
 def _identify_onnx(path: Path) -> Identity:
     detector = OnnxFile(path, "cpu")
-    shortest, longest = detector.min_samples, detector.max_samples
-    samples = (
-        f"only {shortest}" if shortest == longest else f"{shortest} to {longest}" if longest else f"{shortest} or more"
-    )
+    samples = accepted_lengths(detector.min_samples, detector.max_samples)
     notes = [f"takes {samples} samples at 16 kHz; `nes2net score … --engine onnx` scores with it"]
     return Identity(path, "detector exported to ONNX", config=detector.config, notes=notes)
 

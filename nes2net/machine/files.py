@@ -106,12 +106,13 @@ def _to_disk(path: Path) -> None:
         os.close(opened)
 
 
-def sha256_of(path: str | Path) -> str:
-    """Return the SHA-256 of a file's content in hexadecimal digits."""
+def sha256_of(*paths: str | Path) -> str:
+    """Return the SHA-256 of the content of files, one after the other, in hexadecimal digits."""
     digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
+    for path in paths:
+        with open(path, "rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
     return digest.hexdigest()
 
 
@@ -184,25 +185,24 @@ def json_text(content: Any, *, indent: int | None = None, ensure_ascii: bool = T
 _CHUNK = 1 << 24  # bytes read at once from what may not end
 
 
-def read_bounded(path: str | Path, most: int, kind: str = "a file") -> bytes:
+def read_bounded(path: str | Path, most: int, remedy: str = "give the path of a file") -> bytes:
     """Read a file of at most ``most`` bytes.
 
     Args:
-        kind: names for the message what should have been given, such as ``"a text file"``.
+        remedy: ends the message with what to do.
 
     Raises:
         InputError: if the file cannot be read or is longer, or if it is a named pipe, in which a
             reader would wait for ever. A pipe of the shell, such as ``<(command)``, is read.
     """
-    wanted = f"give the path of {kind}"
     if "\0" in str(path):
-        raise InputError(f"{path}: no file has a null byte in its name; {wanted}")
+        raise InputError(f"{path}: no file has a null byte in its name; {remedy}")
     chunks: list[bytes] = []
     left = most + 1
     try:
         status = os.stat(path)
         if stat.S_ISFIFO(status.st_mode) and not os.path.realpath(path).startswith(("/proc/", "/dev/fd/")):
-            raise InputError(f"{path}: is a named pipe; {wanted}, or /dev/stdin")
+            raise InputError(f"{path}: is a named pipe, not a file or /dev/stdin; {remedy}")
         if status.st_size > most:
             left = 0
         with open(path, "rb", buffering=0) as file:
@@ -210,7 +210,7 @@ def read_bounded(path: str | Path, most: int, kind: str = "a file") -> bytes:
                 chunks.append(chunk)
                 left -= len(chunk)
     except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}); {wanted}") from error
+        raise InputError(f"{path}: cannot be read ({error.strerror}); {remedy}") from error
     if left <= 0:
-        raise InputError(f"{path}: is longer than {readable_size(most)}; {wanted}")
+        raise InputError(f"{path}: is longer than {readable_size(most)}; {remedy}")
     return b"".join(chunks)

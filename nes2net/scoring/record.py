@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import platform
@@ -13,11 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from nes2net import __version__
 from nes2net.corpora.trial import Trial, trials_digest
 from nes2net.errors import InputError
+from nes2net.machine.files import sha256_of
+from nes2net.machine.plain_data import read_json_as
 from nes2net.machine.processors import processor_name
 from nes2net.scoring.scorer import Scorer
 
@@ -91,20 +92,9 @@ def read_record(path: Path, num_trials: int) -> Record | None:
     """
     if not path.exists():
         return None
-    try:
-        # A pipe is not opened. A reason may be 1,000 characters, escaped as up to 12 bytes each.
-        if not path.is_file() or path.stat().st_size > _LARGEST_ABOUT + 16_000 * num_trials:
-            raise InputError(f"{path}: is no record of scores but something else, or far too large: {REMEDY}")
-        return Record.model_validate_json(path.read_bytes())
-    except OSError as error:
-        raise InputError(f"{path}: the record of the scores cannot be read ({error.strerror}): {REMEDY}") from error
-    except ValidationError as error:
-        fault = error.errors(include_url=False)[0]
-        place = ".".join(map(str, fault["loc"]))
-        raise InputError(
-            f"{path}: is no record of scores as `nes2net score` writes them ({place and f'{place}: '}{fault['msg']}): "
-            f"{REMEDY}"
-        ) from None
+    # A reason may be 1,000 characters, escaped as up to 12 bytes each.
+    most = _LARGEST_ABOUT + 16_000 * num_trials
+    return read_json_as(Record, path, most, "a record of scores as `nes2net score` writes them", REMEDY)
 
 
 def check_unchanged(out: Path, record: Record, audio: str) -> None:
@@ -121,7 +111,7 @@ def check_unchanged(out: Path, record: Record, audio: str) -> None:
             f"{out}: its record was written by an earlier version, without the checksum of the scores and the times of "
             f"the audio, so changes since then cannot be seen: {REMEDY}"
         )
-    if hashlib.sha256(out.read_bytes()).hexdigest() != record.scores_sha256:
+    if sha256_of(out) != record.scores_sha256:
         raise InputError(f"{out}: was cut, edited or replaced since it was written (another SHA-256): {REMEDY}")
     if audio != record.audio_sha256:
         raise InputError(

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, FailFast, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, FailFast, Field, RootModel, model_validator
 
-from nes2net.errors import InputError, readable_size, shown
+from nes2net.machine.plain_data import read_json_as
 
 HISTORY_FILE = "history.json"
 _LARGEST = 16 << 20  # bytes; the row of an epoch has some 400
@@ -22,7 +22,12 @@ class HistoryRow(BaseModel):
     epoch: Annotated[int, Field(ge=0, lt=10**9)]
 
 
-_ROWS = TypeAdapter(Annotated[list[HistoryRow], FailFast()])
+class _History(RootModel[Annotated[list[HistoryRow], FailFast()]]):
+    @model_validator(mode="after")
+    def _check(self) -> _History:
+        if len({row.epoch for row in self.root}) < len(self.root):
+            raise ValueError("an epoch has two rows")
+        return self
 
 
 def read_history(path: Path) -> list[Row]:
@@ -31,22 +36,5 @@ def read_history(path: Path) -> list[Row]:
     Raises:
         InputError: if the file is not a history.
     """
-    try:
-        if path.stat().st_size > _LARGEST:
-            raise ValueError(f"it has {readable_size(path.stat().st_size)}")
-        rows = [row.model_dump() for row in _ROWS.validate_json(path.read_bytes())]
-        if len({row["epoch"] for row in rows}) < len(rows):
-            raise ValueError("an epoch has two rows")
-    except ValueError as error:
-        problem = first_problem(error) if isinstance(error, ValidationError) else error
-        raise InputError(
-            f"{path} is not a history that training wrote ({problem}): move it away, and name epochs to average with `ids`"
-        ) from error
-    return rows
-
-
-def first_problem(error: ValidationError) -> str:
-    """Say where the first problem is, what was expected there, and what stands there."""
-    problem = error.errors(include_url=False, include_context=False)[0]
-    place = ".".join(str(key)[:50] for key in problem["loc"])
-    return f"{place}: {problem['msg']}, not {shown(problem['input'])}".removeprefix(": ")
+    remedy = "move it away, and name epochs to average with `ids`"
+    return read_json_as(_History, path, _LARGEST, "a history that training wrote", remedy).model_dump()

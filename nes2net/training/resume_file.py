@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from types import NoneType
 from typing import Annotated, Any, Literal
 
 import torch
@@ -23,7 +22,9 @@ from torch import Tensor
 
 from nes2net.checkpoints.torch_file import read_torch_file
 from nes2net.errors import InputError
-from nes2net.training.history import HistoryRow, first_problem
+from nes2net.machine.plain_data import check_plain, first_problem
+from nes2net.options import ModelDescription
+from nes2net.training.history import HistoryRow
 
 RESUME_FILE = "resume.pt"
 # Version of the content: 1 held whole epochs, 2 lacked recipe and data, 3 counted epochs from 0.
@@ -37,7 +38,7 @@ NUMBERED_FROM_0 = (
 REMEDY = "copy it again from where it is whole, or move the folder away and start anew"
 
 # Limits of what a part of the file holds, and the parts that hold tensors.
-_MOST_VALUES, _MOST_KEYS, _MOST_CHARACTERS, _MOST_DEPTH = 10**6, 10_000, 10**7, 30
+_MOST_VALUES, _MOST_CHARACTERS = 10**6, 10**7
 _WITH_TENSORS = ("detector", "optimizer", "stream")
 
 Natural = Annotated[int, Field(ge=0)]
@@ -87,16 +88,6 @@ class _Trials(_Part):
 class _Data(_Part):
     training: _Trials
     development: _Trials
-
-
-class _ModelPart(_Part, extra="allow"):
-    name: str
-
-
-class _Model(_Part):
-    frontend: _ModelPart
-    aggregation: _ModelPart
-    backend: _ModelPart
 
 
 class _Optimizer(_Part):
@@ -160,7 +151,7 @@ class _ResumeFile(_Part):
     recipe: dict[str, Any]
     """Checked by :func:`nes2net.training.run_folder.check_same_run`."""
     data: _Data
-    model: _Model
+    model: ModelDescription
     detector: dict[str, Tensor]
     optimizer: _Optimizer
     selection: Annotated[list[_SavedRow], FailFast()]
@@ -199,42 +190,12 @@ def read_resume_file(folder: Path) -> dict[str, Any] | None:
             "version, or move the folder away and start from its last epoch_N.pth with `train.init_from`"
         )
     try:
-        _check_size(dict.fromkeys(content), (str,))
+        check_plain(dict.fromkeys(content), "it")
         for name, part in content.items():
-            _check_size(part, (str, int) if name == "optimizer" else (str,), name in _WITH_TENSORS)
+            tensors = (Tensor,) if name in _WITH_TENSORS else ()
+            check_plain(part, "it", values=_MOST_VALUES, characters=_MOST_CHARACTERS, also=tensors)
         _ResumeFile.model_validate(content)
     except ValueError as error:
         problem = first_problem(error) if isinstance(error, ValidationError) else error
         raise InputError(f"{path} is not the state of a run ({problem}): {REMEDY}") from error
     return content
-
-
-def _check_size(part: Any, keys: tuple[type, ...], tensors: bool = False) -> None:
-    """Raise ValueError unless ``part`` is plain data, or has ``tensors``, of a size that a run can have.
-
-    An object that occurs in several places counts in each: whoever copies or prints the part meets
-    it as often.
-    """
-    values, characters, queue = 0, 0, [(part, 0)]
-    while queue:
-        value, depth = queue.pop()
-        inner: list[Any] = []
-        if isinstance(value, dict):
-            if len(value) > _MOST_KEYS or not all(type(key) in keys for key in value):
-                raise ValueError(f"it holds a mapping with more than {_MOST_KEYS} keys, or with keys that are no names")
-            inner = [*value, *value.values()]
-        elif isinstance(value, (list, tuple)):
-            inner = list(value)
-        elif isinstance(value, str):
-            characters += len(value)
-        elif isinstance(value, Tensor):
-            if not tensors:
-                raise ValueError("it holds a tensor where it has settings")
-        elif not isinstance(value, (int, float, NoneType)):
-            raise ValueError(f"it holds a {type(value).__name__}")
-        elif isinstance(value, int) and value.bit_length() > 63:
-            raise ValueError(f"it holds a number of {value.bit_length()} bits")
-        values += len(inner)
-        if values > _MOST_VALUES or characters > _MOST_CHARACTERS or depth > _MOST_DEPTH:
-            raise ValueError("it holds more, or is nested deeper, than any run needs")
-        queue += [(item, depth + 1) for item in inner]

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from nes2net.errors import InputError, did_you_mean
-from nes2net.machine.files import write_text
+from nes2net.errors import InputError, check_known
+from nes2net.machine.files import json_text, write_text
 from nes2net.machine.terminal import text_table
 from nes2net.recipes.recipe import TrainConfig, ValidationConfig
 from nes2net.training.history import HISTORY_FILE, Row, read_history
@@ -87,7 +86,7 @@ class Selection:
 
     def write_history(self) -> None:
         """Write ``history.json``: a list with a row per epoch."""
-        write_text(self.folder / HISTORY_FILE, json.dumps(self.history, indent=1) + "\n")
+        write_text(self.folder / HISTORY_FILE, json_text(self.history, indent=1) + "\n")
 
     def table(self) -> str:
         """Lay out all epochs, with ``*`` at each measure's lowest value, and what to average."""
@@ -132,8 +131,7 @@ def best_epochs(folder: str | Path, count: int, by: str) -> list[int]:
         raise InputError(f"{folder} has no {HISTORY_FILE}, which training writes: name the epochs with `ids`")
     history = read_history(path)
     known = {key for row in history for key in row if key.startswith("val_") and not key.endswith(("_low", "_high"))}
-    if by not in known:
-        raise InputError(f"`by` is one of the values of {path}, not '{by}'{did_you_mean(by, known)}")
+    check_known([by], known, f"`by` is one of the values of {path}, not")
     valued = [row for row in history if _is_number(row.get(by))]
     saved = [row for row in valued if (Path(folder) / f"epoch_{row['epoch']}.pth").is_file()]
     if not 0 < count <= len(saved):

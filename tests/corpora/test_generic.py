@@ -105,7 +105,7 @@ def test_a_folder_for_each_class(tmp_path, part):
         ("name,label\na,spoof\n", "line 1: expected a column 'path' .* found 'name,label'"),
         ("", "line 1: expected a column 'path'"),
         ("path,label\na.wav\n", r"line 2: expected 2 fields \(path, label\), found 1: 'a.wav'"),
-        ("path,label\n\n,spoof\n", "line 3: expected 2 fields"),
+        ("path,label\n\n,spoof\n", "line 3: names no file: ',spoof'"),
         ("path,label\na.wav,1\n", "line 2: unknown label '1'; expected one of bonafide"),
         ("path,label,extra\na.wav,spoof,x\n", "line 1: a column is named 'extra'; rename or remove it"),
         ("path,split,phase\na.wav,dev,dev\n", "line 1: there are the columns 'split' and 'phase'"),

@@ -47,11 +47,11 @@ def test_the_results_of_a_model():
     [
         ({"bst": 1.0}, "row 1: unknown key 'bst'; did you mean 'best'"),
         ({"source": None}, "row 1: lacks source"),
-        ({"metric": "min t-DCF"}, "metric is one of EER, not 'min t-DCF'"),
+        ({"metric": "min t-DCF"}, "metric is EER, not 'min t-DCF'"),
         ({"protocol": "4s"}, "protocol is one of 4sec, full, not '4s'"),
         ({"samples": None}, "protocol 4sec needs the number of samples"),
         ({"average_mode": "old"}, "average_mode is one of mean, legacy, not 'old'"),
-        ({"legacy_train_mode": "yes"}, "legacy_train_mode is one of True, False, not 'yes'"),
+        ({"legacy_train_mode": "yes"}, "legacy_train_mode is true or false, not 'yes'"),
         ({"select": "loss"}, "select is one of val_loss_wo_aug, val_loss_w_aug"),
     ],
 )

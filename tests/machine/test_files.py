@@ -164,7 +164,7 @@ def test_a_file_is_read_up_to_a_length(tmp_path):
     path.write_bytes(bytes(1000))
     assert read_bounded(path, 1000) == bytes(1000)
     with pytest.raises(InputError, match=r"file: is longer than 999 bytes; give the path of a list"):
-        read_bounded(path, 999, "a list")
+        read_bounded(path, 999, "give the path of a list")
     for wrong, message in ((tmp_path, "cannot be read"), ("a\0b", "null byte"), (tmp_path / "none", "No such file")):
         with pytest.raises(InputError, match=message):
             read_bounded(wrong, 10)
@@ -172,8 +172,8 @@ def test_a_file_is_read_up_to_a_length(tmp_path):
 
 @on_posix
 def test_a_pipe_of_the_shell_is_read_and_a_named_one_is_not(tmp_path):
-    with pytest.raises(InputError, match="is a named pipe; give the path of a list, or /dev/stdin"):
-        read_bounded(pipe(tmp_path / "pipe"), 10, "a list")
+    with pytest.raises(InputError, match="is a named pipe, not a file or /dev/stdin; give the path of a list"):
+        read_bounded(pipe(tmp_path / "pipe"), 10, "give the path of a list")
     receiving, sending = os.pipe()
     os.write(sending, b"text")
     os.close(sending)

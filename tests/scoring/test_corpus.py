@@ -245,7 +245,7 @@ def test_wrong_arguments(detector, trials, tmp_path):
     assert not list(tmp_path.iterdir())
     (tmp_path / "s").write_text("a 1.0\n")
     (tmp_path / "s.json").write_text("[1, 2]")
-    with pytest.raises(InputError, match=r"s\.json: is no record of scores"):
+    with pytest.raises(InputError, match=r"s\.json: not a record of scores"):
         score_trials(detector, trials, tmp_path / "s", num_samples=8000)
     (tmp_path / "s.json").unlink()
     with pytest.raises(InputError, match="another run or program: pass"):

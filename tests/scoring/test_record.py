@@ -98,7 +98,7 @@ def without(key):
 def test_a_record_that_is_none(text, tmp_path):
     path = tmp_path / "s.json"
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
-    with pytest.raises(InputError, match=r"s\.json: is no record of scores.*pass `overwrite=True`") as error:
+    with pytest.raises(InputError, match=r"s\.json: not a record of scores.*pass `overwrite=True`") as error:
         read_record(path, 1)
     assert str(error.value).isprintable() and len(str(error.value)) <= 1000
 
@@ -107,14 +107,14 @@ def test_a_record_that_is_too_large_or_no_file_is_not_read(tmp_path):
     path = tmp_path / "s.json"
     with open(path, "wb") as file:
         file.truncate(1 << 32)
-    with pytest.raises(InputError, match="far too large"):
+    with pytest.raises(InputError, match="is longer than .*name another file"):
         read_record(path, 100_000)
     path.unlink()
     path.mkdir()
-    with pytest.raises(InputError, match="something else"):
+    with pytest.raises(InputError, match="cannot be read"):
         read_record(path, 1)
     if hasattr(os, "mkfifo"):
         path.rmdir()
         os.mkfifo(path)
-        with pytest.raises(InputError, match="something else"):
+        with pytest.raises(InputError, match="is a named pipe"):
             read_record(path, 1)

@@ -20,7 +20,7 @@ from nes2net.cli.published.lines import (
     print_parameters,
     print_saved_scores,
 )
-from nes2net.cli.score import add_precision, report_scoring
+from nes2net.cli.score import add_scoring, report_scoring
 from nes2net.errors import InputError
 
 if TYPE_CHECKING:
@@ -178,14 +178,10 @@ def _add_own_flags(group: argparse._ActionsContainer) -> None:
     )
     add("--legacy_train_mode", action="store_true", help="score In-the-Wild as published: never left train mode")
     add("--test_samples", type=int, help="samples of '4sec'; 64600 if not given, 64000 on In-the-Wild")
-    add("--overwrite", action="store_true", help="replace a score file that another run made")
-    add(
-        "--on-error", default="skip", choices=["skip", "raise"], help="leave unreadable files out, or stop at the first"
-    )
     add("--num_workers", type=int, default=4, help="processes that read audio, for each training process")
     add_device(group)
     _add_training_flags(group)
-    add_precision(group)
+    add_scoring(group)
     add(
         "--set",
         nargs="+",

@@ -249,7 +249,7 @@ def _average(recipe: Path) -> str:
     return nes2net("average", run, "--best", 1, "--by", "val_loss_wo_aug")
 
 
-_NO_HISTORY = r"history\.json is not a history that training wrote .*move it away"
+_NO_HISTORY = r"history\.json: (not a history that training wrote|is longer than) .*move it away"
 _HISTORIES = {
     "nested": "[" * 10**5,
     "nested in a row": '[{"epoch": 1, "x": ' + "[" * 10**5,
