@@ -2,7 +2,6 @@
 
 import re
 import subprocess
-import sys
 
 import pytest
 from conftest import REPOSITORY
@@ -29,7 +28,6 @@ def test_demonstration(tmp_path):
     corpus = out / "corpus"
 
     # no trivial cue separates the classes
-    sys.path.insert(0, str(REPOSITORY / "scripts"))
     from demo_corpus import cues
 
     eers = cues.trivial_cue_eer(corpus)

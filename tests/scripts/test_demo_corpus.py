@@ -12,9 +12,6 @@ import pytest
 import soundfile
 import soxr
 from conftest import REPOSITORY
-
-sys.path.insert(0, str(REPOSITORY / "scripts"))
-
 from demo_corpus import build, channel, codecs, cues, layout, plan, recordings, synthesis, verification
 
 from nes2net import InputError

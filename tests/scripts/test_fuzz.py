@@ -9,11 +9,8 @@ from importlib.machinery import SourceFileLoader
 from types import ModuleType
 
 import pytest
-from conftest import REPOSITORY
-
-sys.path.insert(0, str(REPOSITORY / "scripts"))
-
 from builders import planted_faults
+from conftest import REPOSITORY
 from fuzzing import FIXED, boundaries
 from fuzzing.hunt import Hunt
 
