@@ -20,20 +20,37 @@ _Unpickler: Any = pickle._Unpickler
 MOST_NUMBERS_AS_KEYS = 100_000
 _LONGEST_NUMBER = 64  # bits of a key
 _LONGEST_LINE = 1 << 24  # bytes
+#: Instructions that make an object or keep one in the memo, and the steps that its memory counts as.
+_MAKING = frozenset(
+    getattr(pickle, name)[0]
+    for name in (
+        *("MARK", "EMPTY_LIST", "EMPTY_DICT", "EMPTY_SET", "LIST", "DICT", "FROZENSET"),
+        *("TUPLE", "TUPLE1", "TUPLE2", "TUPLE3", "BYTEARRAY8", "INT", "BININT", "BININT2", "LONG", "LONG1", "LONG4"),
+        *("FLOAT", "BINFLOAT", "STRING", "BINSTRING", "SHORT_BINSTRING", "BINBYTES", "SHORT_BINBYTES", "BINBYTES8"),
+        *("UNICODE", "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8", "PUT", "BINPUT", "LONG_BINPUT", "MEMOIZE"),
+    )
+)
+_OBJECT = 5
 
 
 class Refused(pickle.UnpicklingError):
     """The pickle asks for something that has no place in the file."""
 
 
+class Exceeded(ValueError):
+    """The pickle is larger, or of another form, than files of its kind are."""
+
+
 class GuardedUnpickler(_Unpickler):
     """Reads one pickle of ``stream``, which has ``size`` bytes."""
 
-    #: Limit on the instructions of a pickle and the elements that it asks to copy.
+    #: Limit on the instructions of a pickle, the objects that it makes and the elements that it copies.
     most_steps: ClassVar[int]
     #: Classes whose objects a pickle may give state and items.
     keeps_state: ClassVar[tuple[type, ...]] = ()
     keeps_items: ClassVar[tuple[type, ...]] = (dict,)
+    #: Classes of keys beside text and numbers; each is equal to itself alone.
+    keys: ClassVar[tuple[type, ...]] = ()
 
     def __init__(self, stream: Any, size: int, encoding: str) -> None:
         super().__init__(_Bounded(stream, size), encoding=encoding)
@@ -55,14 +72,14 @@ class GuardedUnpickler(_Unpickler):
     def check_keys(self, keys: Iterable) -> None:
         """Refuse keys that are slow to hash or to compare: tuples and long numbers, or very many numbers."""
         for key in keys:
-            if isinstance(key, (str, bytes)) or type(key).__hash__ is object.__hash__:
+            if isinstance(key, (str, bytes, *self.keys)) or type(key).__hash__ is object.__hash__:
                 continue
             number = isinstance(key, (int, float, type(None)))
             if not number or (isinstance(key, int) and key.bit_length() > _LONGEST_NUMBER):
-                raise ValueError(f"a key has the type {type(key).__name__}: it is not text or a number of 64 bits")
+                raise Exceeded(f"a key has the type {type(key).__name__}: it is not text or a number of 64 bits")
             self.numbers += 1
         if self.numbers > MOST_NUMBERS_AS_KEYS:
-            raise ValueError(f"more than {MOST_NUMBERS_AS_KEYS:,} of its keys are numbers")
+            raise Exceeded(f"more than {MOST_NUMBERS_AS_KEYS:,} of its keys are numbers")
 
     def encode(self, text: Any, encoding: Any) -> bytes:
         """Do what ``_codecs.encode`` does where protocol 2 writes bytes, once for each text."""
@@ -127,7 +144,7 @@ class GuardedUnpickler(_Unpickler):
     def _check_arguments(self, arguments: Any) -> None:
         if not isinstance(arguments, tuple):
             raise ValueError(f"a call has a {type(arguments).__name__} instead of arguments")
-        self.dispatch.count(len(arguments) + 5)  # an object takes the time and memory of several values
+        self.dispatch.count(len(arguments) + _OBJECT)
 
     instructions: ClassVar = {
         **_Unpickler.dispatch,
@@ -145,14 +162,14 @@ class GuardedUnpickler(_Unpickler):
 
 
 class _Instructions(dict):
-    """The methods of the instructions; looking one up is a step."""
+    """The methods of the instructions; looking one up is a step, or several if it makes an object."""
 
     def __init__(self, methods: dict[int, Any], most: int) -> None:
         super().__init__(methods)
         self.most = self.left = most
 
     def __getitem__(self, instruction: int) -> Any:
-        self.left -= 1
+        self.left -= _OBJECT if instruction in _MAKING else 1
         if self.left < 0:
             self.count(0)
         return dict.__getitem__(self, instruction)
@@ -160,7 +177,7 @@ class _Instructions(dict):
     def count(self, steps: int) -> None:
         self.left -= steps
         if self.left < 0:
-            raise ValueError(f"reading it takes more than {self.most:,} steps")
+            raise Exceeded(f"reading it takes more than {self.most:,} steps")
 
 
 class _Bounded:

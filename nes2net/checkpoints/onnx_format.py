@@ -17,7 +17,8 @@ from nes2net.errors import InputError, readable_size, shown
 _LARGEST_FILE = 2**31 - 1  # bytes, the limit of protobuf
 _MOST_NUMBERS = 1_000_000  # outside the tensors; XLS-R 300M with Nes2Net-X has fewer than 100,000
 _DEEPEST = 32  # messages within messages
-_LARGEST_METADATA = 2**20  # bytes
+_LARGEST_METADATA = 2**20  # bytes, of all its texts outside the computation
+_LONGEST_DOMAIN = 1000  # bytes
 _MOST_PER_BYTE = 4  # numbers of a tensor, in ONNX's smallest types
 _MANY = 2**63  # more numbers than any file holds
 _EXTERNAL = 1  # TensorProto.DataLocation
@@ -85,7 +86,7 @@ def foreign(path: Path, why: str) -> InputError:
 class _Reader:
     def __init__(self, path: Path, content: mmap.mmap) -> None:
         self.path, self.content = path, content
-        self.numbers_left = _MOST_NUMBERS
+        self.numbers_left, self.text_left = _MOST_NUMBERS, _LARGEST_METADATA
         self.found = OnnxContent({}, {})
 
     def read(self) -> OnnxContent:
@@ -105,8 +106,9 @@ class _Reader:
                 key, text = self.entry(value)
                 self.found.metadata[key] = text
             elif part == "domain":
-                if (domain := self.content[slice(*value)]) not in (b"", b"ai.onnx"):
-                    raise foreign(self.path, f"it holds operators of {shown(domain.decode())}")
+                domain = self.content[value[0] : min(value[1], value[0] + _LONGEST_DOMAIN)]
+                if domain not in (b"", b"ai.onnx"):
+                    raise foreign(self.path, f"it holds operators of {shown(domain.decode(errors='replace'))}")
             elif part == "TensorProto":
                 self.tensor(value)
             else:
@@ -143,8 +145,9 @@ class _Reader:
 
     def entry(self, where: _Slice) -> tuple[str, str]:
         """A StringStringEntryProto: key and value."""
-        if where[1] - where[0] > _LARGEST_METADATA:
-            raise _Damaged(f"a text of {readable_size(where[1] - where[0])}")
+        self.text_left -= where[1] - where[0]
+        if self.text_left < 0:
+            raise _Damaged(f"more than {readable_size(_LARGEST_METADATA)} of texts")
         texts = {n: self.content[slice(*v)].decode() for n, v in self.fields(where) if isinstance(v, tuple)}
         return texts.get(1, ""), texts.get(2, "")
 

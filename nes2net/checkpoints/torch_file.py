@@ -21,7 +21,7 @@ from typing import Any, BinaryIO
 import torch
 from torch import Tensor
 
-from nes2net.checkpoints.guarded_pickle import Refused
+from nes2net.checkpoints.guarded_pickle import Exceeded, Refused
 from nes2net.checkpoints.unpickling import Record, TensorUnpickler
 from nes2net.errors import InputError, first_line, readable_size
 
@@ -29,7 +29,7 @@ from nes2net.errors import InputError, first_line, readable_size
 _LEGACY_MAGIC, _LEGACY_PROTOCOL = 0x1950A86A20F9469CFC6C, 1001
 # Bytes that tensors may take, as a multiple of those of the file. A tensor that repeats its storage
 # (a stride of 0) or shares it (tied weights) takes memory wherever it is copied.
-_MOST_EXPANSION, _ALWAYS_FIT = 4, 1 << 20
+_MOST_EXPANSION, _ALWAYS_FIT = 4, 1 << 28
 
 
 def read_torch_file(path: Path, tensors_only: bool = False) -> tuple[Any, list[str]]:
@@ -49,7 +49,7 @@ def read_torch_file(path: Path, tensors_only: bool = False) -> tuple[Any, list[s
             file.seek(0)
             content = (_read_zip if zipped else _read_legacy)(path, file, records, tensors_only)
         if (expanded := _expanded(content)) > max(_MOST_EXPANSION * path.stat().st_size, _ALWAYS_FIT):
-            raise ValueError(
+            raise Exceeded(
                 f"its tensors are larger than the file: {readable_size(expanded)} where repeated parts are counted"
             )
     except InputError:
@@ -59,6 +59,10 @@ def read_torch_file(path: Path, tensors_only: bool = False) -> tuple[Any, list[s
             f"{path} was not read: {error}, which could run code and has no place in a checkpoint; nothing was run. If it is a "
             "configuration class that should be known, report the name; its tensors alone come with "
             "load_state_dict(path, tensors_only=True)"
+        ) from error
+    except Exceeded as error:
+        raise InputError(
+            f"{path} was not read: {error}; if it is a checkpoint all the same, save its state_dict() alone with torch.save"
         ) from error
     except Exception as error:  # a damaged pickle fails in whatever way its bytes happen to ask for
         if what := _other_kind(path):

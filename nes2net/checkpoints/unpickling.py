@@ -105,7 +105,8 @@ class TensorUnpickler(GuardedUnpickler):
     """
 
     keeps_state, keeps_items = (Record,), (dict, Record)
-    most_steps = 1_000_000  # a checkpoint of 1,000 tensors takes some 30,000
+    keys = (Tensor,)
+    most_steps = 6_000_000  # a checkpoint of 1,000 tensors takes some 110,000
 
     def __init__(
         self,

@@ -234,7 +234,7 @@ def _check_files(part: SplitCheck, trials: Sequence[Trial], beside: str | None) 
     for trial in trials:
         if trial.path is not None:
             folder, name = os.path.split(trial.path)
-            expected[folder][name] = trial.path
+            expected[folder or "."][name] = trial.path
     other_suffix = 0
     for folder, named in sorted(expected.items()):
         try:

@@ -163,7 +163,9 @@ class _ResumeFile(_Part):
     def _check(self) -> _ResumeFile:
         if missing := Progress.model_fields.keys() - self.progress.model_fields_set:
             raise ValueError(f"progress lacks {', '.join(sorted(missing))}")
-        if [row.epoch for row in self.selection] != list(range(1, self.progress.epoch)):
+        if len(self.selection) != self.progress.epoch - 1 or any(
+            row.epoch != number for number, row in enumerate(self.selection, 1)
+        ):
             raise ValueError(f"expected a row for each epoch before {self.progress.epoch}")
         return self
 

@@ -290,6 +290,23 @@ def test_other_classes_become_records(tmp_path):
         assert "argparse.Namespace" in records and any("OwnConfiguration" in name for name in records)
 
 
+def test_objects_that_hold_an_optimizer(tmp_path):
+    """Its state is kept by parameter."""
+    parameter = torch.nn.Parameter(torch.ones(3))
+    optimizer = torch.optim.AdamW([parameter])
+    parameter.sum().backward()
+    optimizer.step()
+    scheduler = torch.optim.lr_scheduler.StepLR(optimizer, 1)
+    torch.save({"model": TENSORS, "optimizer": optimizer, "scheduler": scheduler}, tmp_path / "file.pt")
+    assert load_state_dict(tmp_path / "file.pt").keys() == TENSORS.keys()
+
+
+def test_very_many_tensors(tmp_path):
+    tensors = {f"experts.{number}.weight": torch.ones(1) for number in range(49_000)}
+    torch.save(tensors, tmp_path / "file.pt")
+    assert len(load_state_dict(tmp_path / "file.pt")) == 49_000
+
+
 def test_annotations_of_structured_configurations_are_records(tmp_path):
     old = {"a": typing.Tuple[int, str], "b": typing.Optional[int], "c": typing.List[typing.Dict[str, int]]}  # noqa: UP006, UP045
     annotations = {**old, "d": list[int], "e": dict[str, list[int]], "f": int | None}

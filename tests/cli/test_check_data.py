@@ -4,7 +4,9 @@ import csv
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 from builders import tiny_corpus
 
 from nes2net.cli.main import main
@@ -66,6 +68,14 @@ def test_missing_and_extra_files(corpora, tmp_path, capsys):
 def test_a_selection_is_not_the_official_corpus(corpora, capsys):
     status, text = run(capsys, "in_the_wild", corpora)
     assert status == 1 and "4 trials instead of 31,779" in text and "--subset accepts a selection" in text
+
+
+def test_a_list_in_this_folder(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    soundfile.write("a.wav", np.zeros(16000), 16000)
+    Path("list.csv").write_text("path,label\na.wav,bonafide\nb.wav,spoof\n")
+    status, text = run(capsys, "generic", "list.csv")
+    assert status == 1 and "1 of 2 files are missing: b.wav" in text
 
 
 def test_help(capsys):

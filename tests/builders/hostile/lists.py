@@ -130,8 +130,9 @@ def _calibration(**changed: Any) -> str:
 
 
 def _npy(content: object) -> bytes:
+    program = content if isinstance(content, bytes) else pickle.dumps(content, 4)
     header = "{'descr': '|O', 'fortran_order': False, 'shape': (), }".ljust(117) + "\n"
-    return b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header.encode() + pickle.dumps(content, 4)
+    return b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header.encode() + program
 
 
 class _Array:
@@ -249,6 +250,10 @@ _ARRAYS = {
     "many dimensions": (lambda: _npy({"a": _Array((1 << 62,) * 100_000, b"1")}), "unknown shape"),
     "names that are nested sets": (lambda: _npy({_nested(60): np.zeros(1)}), "not a .npy file"),
     "names that are numbers": (lambda: _npy({1 << 30_000: np.zeros(1)}), "a key has the type int"),
+    **{
+        f"very many {name}": (lambda made=made: _npy(b"\x80\x04K\x01" + made * 50_000_000 + b"."), "20,000,000 steps")
+        for name, made in {"dictionaries": b"}", "memos": b"\x94", "marks": b"("}.items()
+    },
     "a program": (lambda: _npy({"a": os.getcwd}), "asks for .*getcwd, which has no place.* nothing was run"),
     "cut": (lambda: _npy({"a": np.zeros(100)})[:-50], "is damaged"),
 }

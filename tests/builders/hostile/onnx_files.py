@@ -239,6 +239,11 @@ def _renamed(model: Any) -> None:
     model.graph.output[0].name, model.graph.node[-1].output[0] = "other", "other"
 
 
+def _texts(model: Any) -> None:
+    for number in range(200):
+        model.metadata_props.add(key=str(number), value="x" * 500_000)
+
+
 def _more_scores(model: Any) -> None:
     """Three scores, whatever the batch, under a declared shape of (batch,)."""
     model.graph.initializer.append(_tensor("three", np.ones(3, np.float32)))
@@ -327,6 +332,12 @@ def _cases() -> list[Case]:
             )
             for domain in ("com.example", "com.microsoft", "ai.onnx.ml", "x" * 10_000, "\x1b[2J")
         ),
+        (
+            "an operator's domain of 100 MB",
+            _changed(lambda m: setattr(m.graph.node[0], "domain", "x" * 10**8)),
+            "operators",
+        ),
+        ("200 texts of 500 kB", _changed(_texts), "more than 1.0 MB of texts"),
         ("an unknown operator", _changed(lambda m: setattr(m.graph.node[0], "op_type", "Nothing")), _DAMAGED),
         ("a circle", _changed(lambda m: m.graph.node[0].input.__setitem__(0, "logits")), _DAMAGED),
         ("a missing tensor", _changed(lambda m: m.graph.node[0].input.__setitem__(1, "none")), _DAMAGED),
