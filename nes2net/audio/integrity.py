@@ -26,7 +26,7 @@ UNCHECKED = "NES2NET_UNCHECKED_AUDIO"
 # frames of stated length, so that a cut is noticed.
 _CHECKED = frozenset(
     "WAV WAVEX RF64 AIFF AU CAF W64 NIST FLAC OGG MP3 MPEG HTK "
-    "wav w64 aiff au caf nistsphere flac ogg mp3 aac mov matroska avi flv asf wv tta ape amr ac3 eac3 dts loas mpegts".split()
+    "wav w64 aiff au caf nistsphere flac ogg mp3 aac mov matroska avi flv asf wv tta ape amr ac3 eac3 dts loas".split()
 )
 
 
