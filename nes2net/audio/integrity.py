@@ -47,7 +47,12 @@ def check_whole(path: Path) -> FlacHeader | None:
                 if cut := missing_audio(file):
                     raise cut_off(path, *cut)
                 return None
-            if fault := ogg_fault(file) or matroska_fault(file) or mp4_fault(file) or tag_fault(file):
+            if (
+                fault := ogg_fault(file)
+                or matroska_fault(file)
+                or mp4_fault(file)
+                or (kind[:3] == b"ID3" and tag_fault(file))
+            ):
                 raise InputError(f"audio file {path} {fault}")
             if missing := missing_bytes(file):
                 raise InputError(f"audio file {path} is cut off: {missing:,} bytes are missing at its end")
