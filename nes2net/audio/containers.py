@@ -9,7 +9,6 @@ _ASF_HEADER = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
 _ASF_FILE_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
 _ASF_BROADCAST = 1  # flag of a recording that was not finished
 _MOST_HEADER = 1 << 20  # bytes
-_MOST_TAGS = 1 << 20
 
 
 def missing_bytes(file: BinaryIO) -> int | None:
@@ -39,13 +38,14 @@ def _asf_size(file: BinaryIO, header_bytes: int) -> int:
 def _flv_size(file: BinaryIO, start: int, size: int) -> int:
     """Where the last tag ends; a tag states its own size."""
     position = start + 4
-    for _ in range(_MOST_TAGS):
+    while True:
         file.seek(position)
         head = file.read(11)
+        if not any(head):  # the end, or the zeros of a file with a hole, which may be of any size
+            return 0
         if len(head) < 11:
-            return position + 11 if head else 0
+            return position + 11
         position += 11 + int.from_bytes(head[1:4], "big")
         if position >= size:
             return position
         position += 4  # the size once more
-    return 0

@@ -13,6 +13,7 @@ from nes2net.audio.flac import parse_stream_info
 from nes2net.audio.integrity import DamagedAudio, check_format
 from nes2net.audio.libsndfile import BLOCK_VALUES
 from nes2net.audio.matroska import states_duration
+from nes2net.audio.mp3 import states_length
 
 # A FLAC frame whose checksum is wrong is an error instead of being left out. Other codecs find no
 # more damage with it.
@@ -40,7 +41,7 @@ def ffmpeg_blocks(path: Path, *, strict: bool = True) -> Generator[tuple[np.ndar
     held = 0  # samples in ``frames``
     begin = end = latest = 0.0  # seconds: of the frames, and of what lies beside them
     with open(path, "rb") as file:
-        has_duration = states_duration(file)
+        has_duration = states_duration(file) or states_length(file)
     # An open file and no protocols: otherwise FFmpeg would open the files that a playlist called
     # .flac names.
     with open(path, "rb") as file, av.open(file, options={"protocol_whitelist": ""}) as container:
@@ -101,12 +102,16 @@ def _stated_seconds(container: av.container.InputContainer, stream: av.AudioStre
     """The duration in the header; 0 if it states none, whatever FFmpeg makes of the bit rate.
 
     Args:
-        has_duration: whether a Matroska file states one.
+        has_duration: whether a Matroska or MP3 file states one.
     """
     name = container.format.name
     if name in _DURATION_OF_ALL:
         return (container.duration or 0) / av.time_base if has_duration or name == "flv" else 0.0
-    if name.split(",")[0] in _DURATION_OF_STREAM and stream.duration and stream.time_base:
+    if (
+        (name.split(",")[0] in _DURATION_OF_STREAM or (name == "mp3" and has_duration))
+        and stream.duration
+        and stream.time_base
+    ):
         return float(stream.duration * stream.time_base)
     return 0.0
 

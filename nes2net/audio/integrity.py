@@ -13,7 +13,7 @@ from pathlib import Path
 from nes2net.audio.containers import missing_bytes
 from nes2net.audio.flac import FlacHeader, read_flac_header
 from nes2net.audio.matroska import matroska_fault
-from nes2net.audio.mp3 import states_length
+from nes2net.audio.mp3 import states_length, tag_fault
 from nes2net.audio.mp4 import mp4_fault
 from nes2net.audio.mpeg import missing_of_last_frame
 from nes2net.audio.ogg import ogg_fault
@@ -26,7 +26,7 @@ UNCHECKED = "NES2NET_UNCHECKED_AUDIO"
 # frames of stated length, so that a cut is noticed.
 _CHECKED = frozenset(
     "WAV WAVEX RF64 AIFF AU CAF W64 NIST FLAC OGG MP3 MPEG HTK "
-    "wav w64 aiff au caf nistsphere flac ogg mp3 aac mov matroska avi flv asf wv tta ape amr ac3 eac3 dts loas mpegts".split()
+    "wav w64 aiff au caf nistsphere flac ogg mp3 aac mov matroska avi flv asf wv tta ape amr ac3 eac3 dts loas".split()
 )
 
 
@@ -47,7 +47,12 @@ def check_whole(path: Path) -> FlacHeader | None:
                 if cut := missing_audio(file):
                     raise cut_off(path, *cut)
                 return None
-            if fault := ogg_fault(file) or matroska_fault(file) or mp4_fault(file):
+            if (
+                fault := ogg_fault(file)
+                or matroska_fault(file)
+                or mp4_fault(file)
+                or (kind[:3] == b"ID3" and tag_fault(file))
+            ):
                 raise InputError(f"audio file {path} {fault}")
             if missing := missing_bytes(file):
                 raise InputError(f"audio file {path} is cut off: {missing:,} bytes are missing at its end")

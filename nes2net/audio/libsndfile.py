@@ -40,6 +40,18 @@ class _InOrder(soundfile.SoundFile):
         return False
 
 
+def open_with_libsndfile(
+    path: str | Path, kind: type[soundfile.SoundFile] = soundfile.SoundFile
+) -> soundfile.SoundFile:
+    """``kind(path)``, with one of :data:`LIBSNDFILE_ERRORS` if it cannot be opened."""
+    try:
+        return kind(path)
+    except TypeError as error:  # soundfile looks at the name only
+        if Path(path).suffix.lower() != ".raw":
+            raise
+        raise ValueError("a file whose name ends in .raw is taken for samples without a header") from error
+
+
 def libsndfile_blocks(path: Path, header: FlacHeader | None) -> Generator[tuple[np.ndarray, int], None, None]:
     """The samples in blocks (channels, N) float32, with their rate in Hz; at least one block.
 
@@ -50,7 +62,7 @@ def libsndfile_blocks(path: Path, header: FlacHeader | None) -> Generator[tuple[
         DamagedAudio: if the file holds other audio than announced; maybe only after the last block.
         InputError: if the file was cut off.
     """
-    with _InOrder(path) as file:
+    with open_with_libsndfile(path, _InOrder) as file:
         check_length(file, path, header)
         length = max(1, BLOCK_VALUES // file.channels)
         count = 0

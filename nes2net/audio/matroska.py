@@ -15,7 +15,8 @@ _IN_SEGMENT = {0x114D9B74, 0x1654AE6B, 0x1C53BB6B, 0x1941A469, 0x1043A770, 0x125
 _IN_CLUSTER = {0xE7, 0x5854, 0xA7, 0xAB, 0xA3, 0xA0, 0xAF}
 _ANYWHERE = {0xEC, 0xBF}  # void, CRC-32
 _KNOWN = {_EBML, _SEGMENT, _CLUSTER, _INFO} | _IN_SEGMENT | _IN_CLUSTER | _ANYWHERE
-_MOST_ELEMENTS = 1 << 20  # 17 hours of blocks of 60 ms
+# A block of silence takes 7 bytes or more.
+_MANY_ELEMENTS, _ELEMENT_BYTES = 1 << 20, 7
 _DURATION = b"\x44\x89"
 _MOST_INFO = 1 << 16  # bytes
 
@@ -35,10 +36,10 @@ def matroska_fault(file: BinaryIO) -> str | None:
     size. A stream that does not may end behind any block.
     """
     size_of_file = end = file.seek(0, 2)
-    position = 0
-    for number in range(_MOST_ELEMENTS):
-        if number and position >= end:
-            break
+    position = number = 0
+    while not number or position < end:
+        if number > _MANY_ELEMENTS + size_of_file // _ELEMENT_BYTES:
+            return f"has more than {number:,} elements in {size_of_file:,} bytes"
         element = _element(file, position)
         if element is None or element.id not in _KNOWN or (element.id != _EBML and not number):
             return f"is damaged: no element of Matroska begins at byte {position:,}" if number else None
@@ -49,13 +50,14 @@ def matroska_fault(file: BinaryIO) -> str | None:
             end = size_of_file if element.size is None else element.body + element.size
         entered = element.id in (_SEGMENT, _CLUSTER)
         position = element.body if entered else element.body + (element.size or 0)
+        number += 1
     return None
 
 
 def states_duration(file: BinaryIO) -> bool:
     """Whether a Matroska file states its duration, which a program that writes to a pipe leaves out."""
     size_of_file, position = file.seek(0, 2), 0
-    for number in range(_MOST_ELEMENTS):
+    for number in range(_MANY_ELEMENTS):
         element = _element(file, position) if position < size_of_file else None
         if element is None or element.id == _CLUSTER or (element.id != _EBML and not number):
             return False

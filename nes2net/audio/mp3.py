@@ -9,17 +9,16 @@ import re
 import struct
 from typing import BinaryIO
 
-_MOST_TAGS = 1024  # a file made to be read for ever could hold more
+_MOST_TAGS = 16
 # Bytes by which a file may be longer than its header says: a frame or two, an ID3v1 tag, padding.
 _SLACK = 4096
 
 
-def skip_id3v2(file: BinaryIO) -> int:
-    """Leave ``file`` behind the ID3v2 tags at its beginning; return that position.
+def skip_id3v2(file: BinaryIO, position: int = 0) -> int:
+    """Leave ``file`` behind the ID3v2 tags that begin at ``position``; return where they end.
 
     Such tags may stand before FLAC, too.
     """
-    position = 0
     for _ in range(_MOST_TAGS):
         file.seek(position)
         tag = file.read(10)
@@ -28,6 +27,15 @@ def skip_id3v2(file: BinaryIO) -> int:
         # 28 bits, seven in each byte
         position += 10 + sum((byte & 0x7F) << shift for byte, shift in zip(tag[6:], (21, 14, 7, 0)))
     return file.seek(position)
+
+
+def tag_fault(file: BinaryIO) -> str | None:
+    """The fault of a file that begins with too many ID3v2 tags, in words that follow its name.
+
+    libmpg123 would write a line on standard error about each one that is empty.
+    """
+    skip_id3v2(file)
+    return f"begins with more than {_MOST_TAGS} ID3v2 tags" if file.read(3) == b"ID3" else None
 
 
 def states_length(file: BinaryIO) -> bool:

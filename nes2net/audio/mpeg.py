@@ -10,6 +10,7 @@ from typing import BinaryIO
 from nes2net.audio.mp3 import skip_id3v2
 
 _HEADER_BYTES = 6
+_MOST_PADDING = 1 << 16  # bytes of zeros before the first frame; libmpg123 gives up earlier
 # ISO 11172-3 and 13818-3: kilobits a second by the version (1, 2) and the layer.
 _BIT_RATES = {
     (1, 1): (32, 64, 96, 128, 160, 192, 224, 256, 288, 320, 352, 384, 416, 448),
@@ -26,6 +27,8 @@ _RATE_DIVISORS = {3: 1, 2: 2, 0: 4}  # by the code of the version: 1, 2, 2.5
 def missing_of_last_frame(file: BinaryIO) -> int | None:
     """Bytes that the last frame of a stream lacks at least; None if it is complete or there are no frames."""
     position, count = skip_id3v2(file), 0
+    padding = file.read(_MOST_PADDING)
+    position = skip_id3v2(file, position + len(padding) - len(padding.lstrip(b"\0")))
     size_of_file = file.seek(0, 2)
     while True:
         file.seek(position)

@@ -19,7 +19,7 @@ import soundfile
 from nes2net.audio.ffmpeg import ffmpeg_blocks
 from nes2net.audio.flac import FlacHeader, md5_content, read_flac_header
 from nes2net.audio.integrity import DamagedAudio, check_whole
-from nes2net.audio.libsndfile import LIBSNDFILE_ERRORS, MP3, check_length, libsndfile_blocks
+from nes2net.audio.libsndfile import LIBSNDFILE_ERRORS, MP3, check_length, libsndfile_blocks, open_with_libsndfile
 from nes2net.audio.waveform import SAMPLE_RATE, blocks_at_16k, check_rate, fault_of, to_mono_16k
 from nes2net.errors import InputError
 
@@ -172,10 +172,10 @@ def stated_length(path: str | Path) -> int | None:
     if flac is not None:
         return _at_16k(flac.num_samples, max(1, flac.sample_rate)) or None
     try:
-        info = soundfile.info(path)
-    except soundfile.LibsndfileError:
+        with open_with_libsndfile(path) as info:
+            return None if info.format in MP3 else _at_16k(info.frames, info.samplerate) or None
+    except (soundfile.LibsndfileError, ValueError):
         return None
-    return None if info.format in MP3 else _at_16k(info.frames, info.samplerate) or None
 
 
 def measure_audio(path: str | Path) -> MeasuredAudio:
@@ -239,7 +239,7 @@ def _with_libsndfile(
     """``read(file, FLAC header)``; None if libsndfile does not read the file, or not to its end."""
     with _opened(path) as (path, header):
         try:
-            with soundfile.SoundFile(path) as file:
+            with open_with_libsndfile(path) as file:
                 check_length(file, path, header)
                 return read(file, header)
         except InputError:

@@ -1,10 +1,13 @@
 """ASF and FLV that were cut off."""
 
+import os
+
 import numpy as np
 import pytest
 from builders.recordings import encode, read_every_way
 
 from nes2net import InputError
+from nes2net.audio.containers import missing_bytes
 from nes2net.audio.read import count_samples, load_audio, load_head, stream_audio
 
 
@@ -25,3 +28,13 @@ def test_no_cut_goes_unnoticed(tmp_path, codec, container):
         ):
             with pytest.raises(InputError, match=rf"noise\.{container} is cut off: [\d,]+ bytes are missing"):
                 reader(path)
+
+
+def test_a_cut_behind_a_million_tags_is_noticed(tmp_path):
+    path = tmp_path / "long.flv"
+    tags = b"FLV\1\5\0\0\0\x09\0\0\0\0" + (b"\x08\0\0\1" + bytes(8) + b"\0\0\0\x0c") * 1_100_000
+    path.write_bytes(tags)
+    for size, missing in ((len(tags), None), (len(tags) - 7, 2), (1 << 40, None)):
+        os.truncate(path, size)
+        with open(path, "rb") as file:
+            assert missing_bytes(file) == missing

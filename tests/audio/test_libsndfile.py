@@ -6,7 +6,16 @@ import soundfile
 from builders.recordings import read_every_way, tone
 
 from nes2net import InputError
-from nes2net.audio.read import count_samples, load_audio, measure_audio, to_mono_16k
+from nes2net.audio.libsndfile import open_with_libsndfile
+from nes2net.audio.read import (
+    count_samples,
+    load_audio,
+    load_excerpt,
+    load_head,
+    measure_audio,
+    stated_length,
+    to_mono_16k,
+)
 
 
 @pytest.mark.parametrize(
@@ -36,3 +45,20 @@ def test_other_files_that_were_cut_off(tmp_path, file_format, subtype):
         for reader in (load_audio, count_samples):
             with pytest.raises(InputError, match="cut off" if subtype == "PCM_16" else "tone"):
                 reader(path)
+
+
+@pytest.mark.parametrize("name", ["tone.raw", "tone.RAW"])
+def test_a_name_that_soundfile_takes_for_samples_without_a_header(tmp_path, name):
+    path = tmp_path / name
+    soundfile.write(tmp_path / "tone.wav", tone(), 16000)
+    path.write_bytes((tmp_path / "tone.wav").read_bytes())
+    assert len(read_every_way(path)) == 16000 and stated_length(path) is None
+    path.write_bytes(bytes(32000))
+    for reader in (load_audio, count_samples, lambda path: load_head(path, 100), lambda path: load_excerpt(path, 0, 9)):
+        with pytest.raises(InputError, match=rf"(?i){name} was read by neither libsndfile \(.*\.raw"):
+            reader(path)
+
+
+def test_errors_of_ours_are_not_hidden():
+    with pytest.raises(TypeError):
+        open_with_libsndfile("tone.wav", lambda path: [] + 1)

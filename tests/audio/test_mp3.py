@@ -7,7 +7,7 @@ import pytest
 from builders.recordings import encode, read_every_way
 
 from nes2net import InputError
-from nes2net.audio.read import load_audio, measure_audio
+from nes2net.audio.read import count_samples, load_audio, measure_audio
 
 
 @pytest.fixture
@@ -44,6 +44,30 @@ def test_files_with_and_without_a_stated_length(variable_mp3, tmp_path):
         path.write_bytes(changed)
         assert len(read_every_way(path)) == pytest.approx(80000, abs=3000), name
         assert measure_audio(path).second_decoder == (name in ("no_number", "vbri")), name
+
+
+def test_a_cut_that_libsndfile_does_not_read_is_noticed(variable_mp3, tmp_path):
+    """FFmpeg reads what is left of the first frames."""
+    content, at = variable_mp3
+    path = tmp_path / "cut.mp3"
+    for length in (*range(at + 120, at + 700, 40), len(content) // 2):
+        path.write_bytes(content[:length])
+        for reader in (load_audio, count_samples):
+            with pytest.raises(InputError, match=r"cut\.mp3"):
+                reader(path)
+
+
+def test_a_file_that_begins_with_many_tags_is_refused(variable_mp3, tmp_path, capfd):
+    """libmpg123 would write a line about each empty one."""
+    path = tmp_path / "tags.mp3"
+    tag = b"ID3\3\0\0\0\0\0\0"
+    path.write_bytes(tag * 16 + variable_mp3[0])
+    assert len(load_audio(path)) == pytest.approx(80000, abs=3000)
+    capfd.readouterr()
+    path.write_bytes(tag * 100_000 + variable_mp3[0])
+    with pytest.raises(InputError, match=r"tags\.mp3 begins with more than 16 ID3v2 tags"):
+        load_audio(path)
+    assert not capfd.readouterr().err
 
 
 def test_a_file_with_more_than_a_tag_behind_it_is_read_or_named(variable_mp3, tmp_path):

@@ -19,7 +19,7 @@ def test_an_incomplete_last_frame_is_a_cut(tmp_path, codec, container, sample_fo
     encode(path, noise, codec, sample_format, format=container, options=options)
     content = path.read_bytes()
     tags = b"ID3\4\0\0\0\0\0\x0a" + bytes(10), b"TAG" + bytes(125)
-    for whole in (content, tags[0] + content, content + tags[1]):
+    for whole in (content, tags[0] + content, content + tags[1], bytes(500) + content):
         path.write_bytes(whole)
         with open(path, "rb") as file:
             assert missing_of_last_frame(file) is None
@@ -31,6 +31,8 @@ def test_an_incomplete_last_frame_is_a_cut(tmp_path, codec, container, sample_fo
         content[:-30],
         content[: round(0.03 * len(content))],
         content + b"\xff\xf3",
+        bytes(500) + content[:-20],
+        tags[0] + bytes(500) + content[:-20],
     ):
         path.write_bytes(cut)
         for reader in (

@@ -140,8 +140,11 @@ _KINDS = {
 }
 
 
-def _frames_of_mp4(folder: Path, count: int, fragmented: bool) -> Path:
-    """MP4 that announces many frames of a byte each, or in a fragment of no bytes at all."""
+def _frames_of_mp4(folder: Path, count: int, fragmented: bool, size: int = 0) -> Path:
+    """MP4 that announces many frames of a byte each, or in a fragment of no bytes at all.
+
+    A hole behind its content fills it up to ``size`` bytes.
+    """
     path = folder / "noise.m4a"
     options = {"movflags": "frag_keyframe+empty_moov"} if fragmented else {}
     noise = 0.1 * np.random.default_rng(0).standard_normal(16000).astype(np.float32)
@@ -157,6 +160,24 @@ def _frames_of_mp4(folder: Path, count: int, fragmented: bool) -> Path:
         content[at + 16 : at + 20] = struct.pack(">I", count)
         at = content.index(b"stts")
         content[at + 12 : at + 16] = struct.pack(">I", count)
+    path.write_bytes(content)
+    os.truncate(path, max(size, len(content)))
+    return path
+
+
+def _blocks_of_mov(folder: Path) -> Path:
+    """MOV of PCM whose forty chunks announce 2^31 samples each: FFmpeg lists blocks of them."""
+    path = folder / "noise.mov"
+    encode(path, np.zeros(16000, np.float32), "pcm_s16le", "s16")
+    content = bytearray(path.read_bytes())
+    at = content.index(b"stsc")
+    content[at + 16 : at + 20] = b"\x7f\xff\xff\xff"
+    at, chunks = content.index(b"stco"), 40
+    content[at - 4 : at + 12] = struct.pack(">I4sII", 16 + 4 * chunks, b"stco", 0, chunks)
+    content[at + 12 : at + 12] = content[at + 12 : at + 16] * (chunks - 1)
+    for name in (b"moov", b"trak", b"mdia", b"minf", b"stbl"):
+        place = content.index(name) - 4
+        content[place : place + 4] = struct.pack(">I", struct.unpack_from(">I", content, place)[0] + 4 * chunks - 4)
     path.write_bytes(content)
     return path
 
@@ -275,14 +296,15 @@ CASES: list[Case] = [
     ),
     *(
         Case(
-            f"MP4 of {count:,} frames{' in a fragment' * fragmented}",
-            partial(_frames_of_mp4, count=count, fragmented=fragmented),
+            f"MP4 of {count:,} frames{' in a fragment' * fragmented}{' with a hole' * (size > 0)}",
+            partial(_frames_of_mp4, count=count, fragmented=fragmented, size=size),
             _little(load_audio),
-            "noise",
+            r"announces [\d,]+ frames in [\d,]+ bytes; at most",
         )
-        for count in (25 * 10**6, 2**28 - 1, 2**31 - 1, 2**32 - 1)
+        for count, size in ((25 * 10**6, 0), (2**28 - 1, 0), (2**31 - 1, 0), (2**32 - 1, 0), (30 * 10**6, 30_001_000))
         for fragmented in (False, True)
     ),
+    Case("MOV of blocks of PCM", _blocks_of_mov, _little(load_audio), r"announces [\d,]+ blocks of PCM"),
     Case("FLAC of 0 Hz", partial(_patched, file_format="FLAC", at=18, value=bytes([0, 0, 0])), load_audio, "noise"),
     Case(
         "length of FLAC of 0 Hz",
