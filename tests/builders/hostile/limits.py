@@ -11,6 +11,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
+from multiprocessing import forkserver
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 from unittest import mock
@@ -18,6 +19,7 @@ from unittest import mock
 MEMORY = 2 << 30  # bytes of address space, of which the libraries take about half
 _BESIDE_LIBRARIES = 3 << 28  # bytes that are left where they take more, as those for CUDA do
 SECONDS = 10.0
+_server: Any = forkserver._forkserver
 _START = 120.0  # seconds, for the libraries that the first process loads
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 #: Audit events of starting programs and of the network.
@@ -68,7 +70,9 @@ class Worker:
 
     def __init__(self, preloaded: list[str], folder: Path | None = None) -> None:
         context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(preloaded)
+        if _server._preload_modules != preloaded:
+            _server._stop()  # what others have started would load everything for each attempt
+            context.set_forkserver_preload(preloaded)
         self._ours, theirs = context.Pipe()
         self._process = context.Process(target=_serve, args=(theirs, folder), daemon=True)
         # The process from which they are forked looks for the modules where this one does.
