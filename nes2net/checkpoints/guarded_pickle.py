@@ -12,13 +12,14 @@ import struct
 from collections.abc import Collection, Iterable
 from typing import Any, ClassVar
 
+from nes2net.machine.plain_data import LONGEST_NUMBER
+
 # Written in Python, where a huge memo index costs no memory. The types of the library do not
 # declare its stack and its load_… methods.
 _Unpickler: Any = pickle._Unpickler
 
 #: Keys that are numbers, in all dictionaries and sets of a pickle: their hashes can be made to collide.
 MOST_NUMBERS_AS_KEYS = 100_000
-_LONGEST_NUMBER = 64  # bits of a key
 _LONGEST_LINE = 1 << 24  # bytes
 #: Instructions that make an object or keep one in the memo, and the steps that its memory counts as.
 _MAKING = frozenset(
@@ -75,7 +76,7 @@ class GuardedUnpickler(_Unpickler):
             if isinstance(key, (str, bytes, *self.keys)) or type(key).__hash__ is object.__hash__:
                 continue
             number = isinstance(key, (int, float, type(None)))
-            if not number or (isinstance(key, int) and key.bit_length() > _LONGEST_NUMBER):
+            if not number or (isinstance(key, int) and key.bit_length() > LONGEST_NUMBER):
                 raise Exceeded(f"a key has the type {type(key).__name__}: it is not text or a number of 64 bits")
             self.numbers += 1
         if self.numbers > MOST_NUMBERS_AS_KEYS:

@@ -6,9 +6,7 @@ from typing import Any
 
 from nes2net.checkpoints.unpickling import Record
 from nes2net.errors import InputError, shown
-from nes2net.machine.plain_data import MOST_BYTES, MOST_DEPTH, MOST_VALUES
-
-_LONGEST_NUMBER = 64  # bits
+from nes2net.machine.plain_data import LONGEST_NUMBER, MOST_BYTES, MOST_DEPTH, MOST_VALUES
 
 
 def plain(value: Any, what: str) -> Any:
@@ -46,7 +44,7 @@ def plain(value: Any, what: str) -> Any:
             return type(value)([copy(v, level + 1) for v in value])
         if value is None or isinstance(value, (str, float)):
             return value
-        return value if isinstance(value, int) and value.bit_length() <= _LONGEST_NUMBER else shown(value)
+        return value if isinstance(value, int) and value.bit_length() <= LONGEST_NUMBER else shown(value)
 
     return copy(value, 0)
 

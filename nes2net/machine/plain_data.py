@@ -13,6 +13,7 @@ from nes2net.machine.files import read_bounded
 
 MOST_BYTES = 1_000_000  # of a configuration's file
 MOST_VALUES, MOST_DEPTH = 100_000, 32  # of the data in it
+LONGEST_NUMBER = 64  # bits
 _MOST_KEYS = 10_000  # of one mapping
 
 
@@ -136,7 +137,7 @@ def check_plain(
             characters_left -= len(item)
             if characters_left < 0:
                 raise InputError(f"{what} has more than {characters:,} characters when it is written out")
-        elif isinstance(item, int) and item.bit_length() > 64:
+        elif isinstance(item, int) and item.bit_length() > LONGEST_NUMBER:
             raise InputError(f"{what} has the number {shown(item)}: numbers of at most 64 bits are expected")
         elif item is not None and not isinstance(item, (int, float, *also)):
             raise InputError(f"{what} has a value of type {type(item).__name__}: plain data is expected")

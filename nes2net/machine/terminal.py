@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from unicodedata import category
 
+from nes2net.errors import visible
+
 _CONTROLS = {*range(0x20), *range(0x7F, 0xA0)} - {ord("\n"), ord("\t")}
 _ESCAPES = {code: f"\\u{code:04x}" for code in _CONTROLS}
 
@@ -64,7 +66,7 @@ def printable_name(name: object) -> str:
     >>> printable_name("a\x1b[2J\n.wav")
     'a\\x1b[2J\\n.wav'
     """
-    return "".join(c if c.isprintable() or category(c) == "Zs" else ascii(c)[1:-1] for c in str(name))
+    return "".join(c if category(c) == "Zs" else visible(c) for c in str(name))
 
 
 def printable(text: object) -> str:

@@ -70,7 +70,7 @@ def _of_torch(rng: Random) -> Any:
             lambda: OrderedDict(a=torch.zeros(2)),
             lambda: _Runs(os.system, "touch RAN"),
             lambda: _Runs(exec, "import os; os.mkdir('../RAN')"),
-            lambda: _Runs(open, "/tmp/RAN", "w"),
+            lambda: _Runs(open, "../RAN", "w"),
         )
     )()
 
