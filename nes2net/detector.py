@@ -24,7 +24,9 @@ from nes2net.checkpoints.published_names import read_published_names, write_publ
 from nes2net.checkpoints.state_dict import Misfit, check_fit, compare, load_state_dict, read_record, save_state_dict
 from nes2net.errors import InputError, MissingLibrary, check_known, did_you_mean, first_line
 from nes2net.frontends.base import Frontend, Layers, UsedSamples
-from nes2net.machine.devices import choose_device, named_dtype
+from nes2net.machine.cuda_graph import Replayed
+from nes2net.machine.devices import choose_device
+from nes2net.machine.precision import PRECISIONS, check_precision, named_precision
 from nes2net.options import check_model
 from nes2net.recipes.recipe import load_recipe
 from nes2net.registry import create_aggregation, create_backend, create_frontend
@@ -85,6 +87,8 @@ class Detector(nn.Module):
         self.frontend, self.aggregation, self.backend = frontend, aggregation, backend
         self.layers: Layers = "all" if "all" in (backend.wants_layers, aggregation.wants_layers) else "last"
         self.record: dict[str, Any] = {}
+        self._asked_for = ""  # a precision that the type of the weights does not tell
+        self._replayed: Replayed | None = None  # once it is compiled
         self.register_state_dict_post_hook(_write_published_names)
         self.register_load_state_dict_pre_hook(_read_published_names)
 
@@ -145,8 +149,40 @@ class Detector(nn.Module):
 
     @property
     def dtype(self) -> torch.dtype:
-        """Precision of its weights."""
+        """Type of its weights."""
         return next(self.parameters()).dtype
+
+    @property
+    def precision(self) -> str:
+        """Precision of its scores: the type of its weights, ``"tf32"`` or ``"int8"``."""
+        if self._asked_for == "int8" or (self._asked_for == "tf32" and self.dtype == torch.float32):
+            return self._asked_for
+        return str(self.dtype).removeprefix("torch.")
+
+    def set_precision(self, precision: str | torch.dtype) -> Detector:
+        """Compute scores in ``precision`` from now on; return this detector.
+
+        Args:
+            precision: one of :data:`nes2net.machine.precision.PRECISIONS`. ``"float32"`` has its
+                whole mantissa also on a GPU, ``"tf32"`` is faster there. ``"int8"`` quantises the
+                weights, see :mod:`nes2net.quantisation`, which cannot be undone.
+
+        Raises:
+            InputError: if the precision is unknown, the device does not compute it, or the weights
+                are quantised already.
+        """
+        name = named_precision(precision)
+        check_precision(name, self.device)
+        if self.precision == "int8" != name:
+            raise InputError(f"the weights of this detector are quantised to int8: load it again in {name}")
+        if name != "int8":
+            self.to(PRECISIONS[name])
+        elif self.precision != "int8":
+            from nes2net.quantisation import quantise
+
+            quantise(self)
+        self._asked_for = name
+        return self
 
     @property
     def min_samples(self) -> int:
@@ -180,7 +216,25 @@ class Detector(nn.Module):
 
     def scores(self, waveform: Tensor) -> Tensor:
         """Scores (B,) of ``waveform`` B×N, in the current mode and precision of the detector."""
+        compute = self._scores if self._replayed is None or self.training else self._replayed
+        return compute(waveform)
+
+    def _scores(self, waveform: Tensor) -> Tensor:
         return bonafide_scores(self(waveform))
+
+    def compile(self, **options: Any) -> None:
+        """Compile it in place (``torch.compile``); on a GPU, replay its kernels as a CUDA graph too.
+
+        Args:
+            options: those of ``torch.compile``.
+        """
+        super().compile(**options)
+        self._replayed = Replayed(self._scores)
+
+    def _apply(self, *args: Any, **options: Any) -> Detector:
+        if self._replayed is not None:  # recordings know where the weights were
+            self._replayed = Replayed(self._scores)
+        return super()._apply(*args, **options)
 
     def fingerprint(self) -> str:
         """SHA-256 of the architecture and the weights."""
@@ -222,8 +276,8 @@ class Detector(nn.Module):
         paths: Iterable[str | Path],
         num_samples: int | None = None,
         *,
-        batch_size: int = 8,
-        workers: int = 2,
+        batch_size: int | None = None,
+        workers: int | None = None,
         on_error: OnError = "raise",
     ) -> Iterator[tuple[str | Path, float]]:
         """Score files lazily: yield (path, score) in the order of ``paths``, which may be endless.
@@ -233,8 +287,9 @@ class Detector(nn.Module):
 
         Args:
             num_samples: as for :meth:`score`.
-            batch_size: largest number of files that are computed at once.
-            workers: threads that read files.
+            batch_size: largest number of files that are computed at once; None for 8 on a CPU and 64
+                on a GPU.
+            workers: threads that read files; None for a number that suits the device.
             on_error: ``"raise"`` raises :class:`InputError`, which names the file, after the scores
                 of the files before it. A function is called with the path and the error, and the
                 file is skipped.
@@ -249,7 +304,7 @@ class Detector(nn.Module):
         *,
         window: float = TRACK_WINDOW,
         hop: float = 0.5,
-        batch_size: int = 8,
+        batch_size: int | None = None,
     ) -> Track:
         """Score along a long recording: one score per ``window`` seconds, every ``hop`` seconds.
 
@@ -261,6 +316,7 @@ class Detector(nn.Module):
             audio, sample_rate: as for :meth:`score`.
             window, hop: in seconds. The default window is the length of training, 64,600 samples. A
                 hop longer than the window leaves gaps.
+            batch_size: as for :meth:`score_files`.
 
         Raises:
             InputError: as for :meth:`score`; or if the window is too short for the detector, or the
@@ -329,8 +385,8 @@ class Detector(nn.Module):
             path_or_name: a ``.pth`` whole-model state dict, a folder written by :meth:`save`, or a
                 name on the Hugging Face hub.
             device: ``"auto"`` for CUDA if there is one, else the CPU.
-            dtype: ``"float32"``, ``"bfloat16"``, ``"float16"`` or ``"float64"``; ``"auto"`` keeps
-                that of the file, or the type that holds all of its numbers if it has several.
+            dtype: the precision of scores, see :meth:`set_precision`; ``"auto"`` keeps that of the
+                file, or the type that holds all of its numbers if it has several.
             config: the architecture, for a checkpoint that does not contain it, such as those of
                 the published code. It is given as for :meth:`from_config`, or as the file of a
                 recipe. None for the published model with the keys and shapes of the checkpoint.
@@ -338,7 +394,10 @@ class Detector(nn.Module):
         Raises:
             InputError: if there is no such checkpoint, or it is damaged or does not fit.
         """
-        precision = None if dtype == "auto" else named_dtype(dtype)
+        precision = None if dtype == "auto" else named_precision(dtype)
+        on = choose_device(device)
+        if precision is not None:
+            check_precision(precision, on)
         path = Path(path_or_name)
         if not exists(path):
             path = download(str(path_or_name))
@@ -363,9 +422,9 @@ class Detector(nn.Module):
         detector.load_published(state_dict, str(path_or_name), assign=detector is empty)
         detector.record = record
         types = {tensor.dtype for tensor in detector.state_dict().values() if tensor.is_floating_point()}
-        if len(types) > 1:
-            precision = precision or reduce(torch.promote_types, types)
-        return detector.to(choose_device(device), precision).eval()
+        if precision is None:
+            precision = named_precision(reduce(torch.promote_types, types))
+        return detector.to(on, PRECISIONS[precision]).set_precision(precision).eval()
 
 
 def _write_published_names(detector: Detector, state_dict: dict, prefix: str, _metadata: dict) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from nes2net.audio.crop import ASVSPOOF_SAMPLES
 from nes2net.audio.waveform import SAMPLE_RATE
-from nes2net.cli.entry import add_device, add_dtype, check_at_least, subcommand
+from nes2net.cli.entry import add_device, add_dtype, add_workers, check_at_least, subcommand
 from nes2net.errors import InputError
 
 if TYPE_CHECKING:
@@ -40,16 +40,20 @@ def add(commands: argparse._SubParsersAction) -> None:
     add_dtype(parser, "precision")
     add_one("--seconds", type=float, default=ASVSPOOF_SAMPLES / SAMPLE_RATE, help="length of the utterances")
     add_one(
-        "--batch-size", type=int, nargs="+", default=[1, 8], help="utterances at once; each size is measured by itself"
+        "--batch-size",
+        type=int,
+        nargs="+",
+        help="utterances at once, each size is measured by itself; 1 and 8 on the CPU, 1 and 64 on a GPU if not given",
     )
     add_one("--rounds", type=int, default=3, help="measured rounds, after one that warms up")
-    add_one("--workers", type=int, default=1, help="threads that decode while files are scored")
+    add_workers(parser, None, "processes that read audio; those of `nes2net score` if not given")
 
 
 def _bench(args: argparse.Namespace) -> int:
     from nes2net.inspect.benchmark import environment, measure, table
+    from nes2net.scoring.batches import default_batch_size
 
-    check_at_least(args, rounds=1, workers=1, batch_size=1)
+    check_at_least(args, rounds=1, num_workers=0, batch_size=1)
     if args.frontend and args.model:
         raise InputError("--frontend goes with --architecture: a checkpoint has its front-end")
     detector = _detector(args)
@@ -57,8 +61,9 @@ def _bench(args: argparse.Namespace) -> int:
     if num_samples < detector.min_samples:
         shortest = detector.min_samples / SAMPLE_RATE
         raise InputError(f"--seconds is {shortest:.4g} or more for this detector and below an hour, not {args.seconds}")
-    with _files(args.files, num_samples, max(args.batch_size)) as files:
-        measured, product = measure(detector, files, num_samples, args.batch_size, args.rounds, args.workers)
+    sizes = args.batch_size or [1, default_batch_size(detector.device)]
+    with _files(args.files, num_samples, max(sizes)) as files:
+        measured, product = measure(detector, files, num_samples, sizes, args.rounds, args.num_workers)
     what = f"{len(files)} {'files' if args.files else 'generated FLAC files'}, utterances of {num_samples:,} samples"
     lines = [*environment(detector), f"- {what}, medians of {args.rounds} rounds by turns", ""]
     print("\n".join([*lines, *table(measured, product, detector)]))
@@ -76,11 +81,8 @@ def _detector(args: argparse.Namespace) -> Detector:
     if args.frontend:
         config["frontend"] = args.frontend
     print("building a detector of random weights; at full size this takes a while", file=sys.stderr)
-    import torch
-
-    detector = Detector.from_config(config)
-    dtype = torch.float32 if args.dtype == "auto" else getattr(torch, args.dtype)
-    return detector.to(device, dtype).eval()
+    detector = Detector.from_config(config).to(device)
+    return detector.set_precision("float32" if args.dtype == "auto" else args.dtype).eval()
 
 
 @contextmanager

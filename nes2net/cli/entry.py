@@ -107,7 +107,8 @@ def add_resamples(parser: argparse._ActionsContainer, text: str) -> None:
 
 
 def add_dtype(parser: argparse._ActionsContainer, text: str) -> None:
-    parser.add_argument("--dtype", default="auto", choices=["auto", "float32", "bfloat16", "float16"], help=text)
+    known = ["auto", "float32", "tf32", "bfloat16", "float16", "int8"]
+    parser.add_argument("--dtype", default="auto", choices=known, help=text)
 
 
 def subcommand(

@@ -53,10 +53,17 @@ def add(commands: argparse._SubParsersAction) -> None:
         "implies --track",
     )
     add_one("--json", action="store_true", help="print one JSON object a line for each file")
-    add_one("--batch-size", type=int, default=8, help="utterances or windows computed at once")
-    add_one("--workers", type=int, default=2, help="threads that read files")
+    add_one(
+        "--batch-size",
+        type=int,
+        help="utterances or windows computed at once; 8 on the CPU and 64 on a GPU if not given",
+    )
+    add_one("--workers", type=int, help="threads that read files; 2 for the CPU and up to 4 for a GPU if not given")
     add_device(parser)
-    add_dtype(parser, "precision: auto is that of the checkpoint; bfloat16 is faster and changes scores a little")
+    add_dtype(
+        parser,
+        "precision: auto is that of the checkpoint; bfloat16, and int8 on a CPU, are faster and change scores a little",
+    )
 
 
 def _predict(args: argparse.Namespace) -> int:

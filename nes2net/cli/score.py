@@ -47,9 +47,12 @@ def add(commands: argparse._SubParsersAction) -> None:
         help="samples of '4sec'; the corpus's published number if not given",
     )
     parser.add_argument(
-        "--batch-size", type=int, help="utterances per batch at most; 8 on the CPU and 64 on a GPU if not given"
+        "--batch-size",
+        type=int,
+        help="utterances of 4 s per batch at most, or as much audio in longer ones; 8 on the CPU and 64 on a GPU if not "
+        "given",
     )
-    add_workers(parser, None, "processes that read audio; if not given, 1 for the CPU and up to 16 for a GPU")
+    add_workers(parser, None, "processes that read audio; if not given, 1 for the CPU and up to 4 for a GPU")
     add_device(parser)
     add_scoring(parser)
 
@@ -57,14 +60,16 @@ def add(commands: argparse._SubParsersAction) -> None:
 def add_scoring(parser: argparse._ActionsContainer) -> None:
     """Add the flags of the score file, and of precision and compilation.
 
-    The latter two change the last digits of scores (bfloat16: more).
+    The latter two change the last digits of scores (bfloat16, tf32 and int8: more).
     """
     parser.add_argument("--overwrite", action="store_true", help="replace a score file that another run made")
     parser.add_argument(
         "--on-error", default="skip", choices=["skip", "raise"], help="leave unreadable files out, or stop at the first"
     )
     add_dtype(
-        parser, "precision of weights and computation; auto is that of the checkpoint, float32 in the published ones"
+        parser,
+        "precision of weights and computation; auto is that of the checkpoint, float32 in the published ones; tf32 is "
+        "for GPUs, int8 for the CPU",
     )
     parser.add_argument(
         "--compile",

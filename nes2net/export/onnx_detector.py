@@ -24,11 +24,11 @@ class OnnxDetector(OnnxFile):
 
     Attributes:
         device: the CPU: waveforms are given there, even if onnxruntime computes on CUDA.
-        dtype: float32.
+        precision: float32.
         record: empty; an ONNX file does not record how the detector was trained.
     """
 
-    device, dtype = torch.device("cpu"), torch.float32
+    device, precision = torch.device("cpu"), "float32"
     used_samples = UsedSamples()
 
     def __init__(self, path: str | Path, device: str = "auto") -> None:

@@ -9,7 +9,7 @@ import platform
 import statistics
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -24,12 +24,16 @@ from tqdm import tqdm
 
 from nes2net import __version__
 from nes2net.audio.read import SAMPLE_RATE, load_audio
+from nes2net.corpora.trial import Trial
 from nes2net.detector import Detector
+from nes2net.errors import InputError
 from nes2net.frontends.onednn import OneDNNLinear
 from nes2net.inspect.info import count_flops
 from nes2net.machine.processors import processor_name, usable_processors
 from nes2net.machine.terminal import markdown_table
+from nes2net.scoring.corpus import Share, batches_scored
 from nes2net.scoring.kernel import scoring_mode
+from nes2net.scoring.waveforms import WaveformReader
 
 if sys.platform != "win32":
     import resource
@@ -66,7 +70,7 @@ def measure(
     num_samples: int,
     batch_sizes: Sequence[int],
     rounds: int,
-    workers: int = 1,
+    num_workers: int | None = None,
 ) -> tuple[list[Measured], float]:
     """Measure every stage once in each of ``rounds`` rounds, after one round to warm up.
 
@@ -74,7 +78,8 @@ def measure(
         files: decoded, and scored by their first ``num_samples``; they repeat to fill a batch.
         num_samples: samples of an utterance at 16 kHz.
         batch_sizes: numbers of utterances that the network gets at once.
-        workers: threads that decode while files are scored.
+        num_workers: processes that read files while others are scored; None for those of
+            :func:`nes2net.scoring.corpus.score_trials`.
 
     Returns:
         The stages, and the speed of a matrix product in FLOP/s.
@@ -100,7 +105,9 @@ def measure(
     given = [*files] * -(-size // len(files))  # at least one batch
     end = {"stage": f"files to scores, batch {size}", "utterances": len(given), "audio": len(given) * seconds}
     end["flops"] = len(given) * (flops["front-end"] + flops["back-end"])
-    stages.append((lambda: list(detector.score_files(given, num_samples, batch_size=size, workers=workers)), end))
+    trials = [Trial(str(number), path) for number, path in enumerate(given)]
+    reader = WaveformReader.of(detector, num_samples)
+    stages.append((lambda: _scored(batches_scored(detector, trials, reader, size, num_workers)), end))
     product = _PRODUCT_SIZE.get(detector.device.type, 2048)
     matrix = torch.randn(product, product).to(detector.device, detector.dtype)
     stages.append((partial(_linear(matrix), matrix), {}))
@@ -120,6 +127,17 @@ def measure(
     medians = [statistics.median(times) for times in taken]
     measured = [Measured(seconds=median, **what) for median, (_, what) in zip(medians, stages[:-1])]
     return measured, 2 * product**3 / medians[-1]
+
+
+def _scored(shares: Iterable[Share]) -> None:
+    """Wait for all scores.
+
+    Raises:
+        InputError: for the first file without one.
+    """
+    for share in shares:
+        for name, reason in share.failures.items():
+            raise InputError(f"{name}: {reason}")
 
 
 def _head(detector: Detector, hidden_states: list[Tensor]) -> Tensor:
@@ -179,7 +197,7 @@ def environment(detector: Detector) -> list[str]:
         )
     parts = " + ".join(detector.config[part]["name"] for part in ("frontend", "aggregation", "backend"))
     size = sum(p.numel() for p in detector.parameters())
-    lines.append(f"{parts}, {size:,} parameters, {_type_name(detector.dtype)} on {detector.device}")
+    lines.append(f"{parts}, {size:,} parameters, {detector.precision} on {detector.device}")
     if memory := peak_memory(detector.device):
         lines.append(memory)
     return [f"- {line}" for line in lines]

@@ -1,4 +1,4 @@
-"""The device that computes, and its precision."""
+"""The device that computes."""
 
 from __future__ import annotations
 
@@ -6,9 +6,7 @@ import os
 
 import torch
 
-from nes2net.errors import InputError, nearest
-
-_DTYPES = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
+from nes2net.errors import InputError
 
 
 def choose_device(device: str = "auto") -> torch.device:
@@ -33,24 +31,6 @@ def named_device(device: str) -> torch.device:
         return torch.device(device)
     except RuntimeError as error:
         raise InputError(f"unknown device '{device}': auto, cpu, cuda or cuda:N is expected") from error
-
-
-def named_dtype(dtype: str | torch.dtype) -> torch.dtype:
-    """Make the precision of that name.
-
-    Raises:
-        InputError: if the name is unknown; the message gives the nearest one.
-
-    >>> named_dtype("bfloat16")
-    torch.bfloat16
-    """
-    known = {str(kind).removeprefix("torch."): kind for kind in _DTYPES}
-    if dtype in _DTYPES:
-        return dtype
-    if dtype in known:
-        return known[dtype]
-    meant = nearest(str(dtype), known, cutoff=0.5)  # low enough for "fp16"
-    raise InputError(f"unknown dtype '{dtype}': auto, {', '.join(known)} are known{meant}")
 
 
 def own_device(device: str) -> str:

@@ -36,6 +36,9 @@ _GRACE = 5.0
 # Seconds after which waiting looks at the readers and at signals.
 _LOOK = 1.0
 _SHARED_MEMORY = Path("/dev/shm")
+# How many batches the readers hold or are reading, if they are no more than so many: a batch of 64
+# utterances of 4 s has 16 MB, and the memory is pinned beside a GPU.
+_IN_FLIGHT = 8
 
 
 def reading_processes(num_workers: int) -> int:
@@ -111,6 +114,7 @@ class Loader(DataLoader[Any]):
             collate_fn=collate,
             pin_memory=pin_memory,
             num_workers=workers,
+            prefetch_factor=max(1, min(2, _IN_FLIGHT // workers)) if workers else None,
             persistent_workers=workers > 0,
             worker_init_fn=_begin_reading if workers else None,
             timeout=_PATIENCE if workers else 0,

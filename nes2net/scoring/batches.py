@@ -31,6 +31,11 @@ from nes2net.scoring.waveforms import WaveformReader
 _WINDOW_BATCHES, _WINDOW_TRIALS = 1024, 65536
 _FIRST_WINDOW_BATCHES, _GROWTH = 16, 4
 _HEADERS_AT_ONCE = 64
+# In place of the length of a trial without a file that can be read; and the assumed number of
+# samples for a byte of a compressed file, whose length only decoding tells.
+_NO_FILE, _SAMPLES_A_BYTE = -1, 4
+# Numbers of rows that a GPU computes, see filled_rows.
+_ROWS = (8, 16, 32)
 
 
 class Item(NamedTuple):
@@ -65,6 +70,7 @@ def plan_batches(
     batch_size: int,
     length_of: Callable[[Trial], int] | None = None,
     *,
+    most_samples: int | None = None,
     done: Container[str] = frozenset(),
     rank: int = 0,
     num_processes: int = 1,
@@ -79,6 +85,8 @@ def plan_batches(
         length_of: samples of a trial's utterance, or anything else that the utterances of a batch
             must share. It is called in threads, somewhat ahead. None: batches are in the order of
             the trials, whatever their lengths.
+        most_samples: most samples in a batch of more than one trial, by the lengths of
+            ``length_of``.
         done: ids of trials; a batch that has only such trials is left out.
         rank, num_processes: yield every ``num_processes``-th batch, starting with number ``rank``.
 
@@ -89,7 +97,10 @@ def plan_batches(
     """
     windows = [window for window in _windows(len(trials), batch_size) if not all(trials[i].id in done for i in window)]
     for window, groups in _grouped_by_length(windows, trials, length_of):
-        batches = [group[i : i + batch_size] for group in groups for i in range(0, len(group), batch_size)]
+        batches = []
+        for length, group in groups:
+            size = batch_size if most_samples is None else min(batch_size, _rows_of(length, most_samples))
+            batches += [group[i : i + size] for i in range(0, len(group), size)]
         if length_of is not None:
             # Mix short and long ones, so that the progress so far predicts the remaining time.
             random.Random(window.start).shuffle(batches)
@@ -110,13 +121,13 @@ def _windows(num_trials: int, batch_size: int) -> Iterator[range]:
 
 def _grouped_by_length(
     windows: Sequence[range], trials: Sequence[Trial], length_of: Callable[[Trial], int] | None
-) -> Iterator[tuple[range, list[list[int]]]]:
+) -> Iterator[tuple[range, list[tuple[int, list[int]]]]]:
     """Yield each window with its trials grouped by length.
 
     The lengths of the next window are read meanwhile.
     """
     if length_of is None:
-        yield from ((window, [list(window)]) for window in windows)
+        yield from ((window, [(-1, list(window))]) for window in windows)
         return
 
     def lengths(indices: range) -> list[int]:
@@ -133,9 +144,17 @@ def _grouped_by_length(
             found = [length for part in ahead for length in part.result()]
             ahead = start(windows[number + 1]) if number + 1 < len(windows) else []
             in_order = sorted(zip(found, window))
-            yield window, [[i for _, i in same] for _, same in groupby(in_order, key=itemgetter(0))]
+            yield window, [(length, [i for _, i in same]) for length, same in groupby(in_order, key=itemgetter(0))]
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _rows_of(length: int, most_samples: int) -> int:
+    """How many waveforms of a length of :func:`header_length` have at most ``most_samples`` together."""
+    if length == _NO_FILE:
+        return most_samples
+    samples = length if length > 0 else _SAMPLES_A_BYTE * -length
+    return max(1, most_samples // samples)
 
 
 def header_length(reader: WaveformReader) -> Callable[[Trial], int]:
@@ -149,11 +168,11 @@ def header_length(reader: WaveformReader) -> Callable[[Trial], int]:
     def length(trial: Trial) -> int:
         try:
             if trial.path is None or not os.path.isfile(trial.path):  # opening a pipe would wait for ever
-                return -1
+                return _NO_FILE
             stated = stated_length(trial.path)
             return -2 - os.path.getsize(trial.path) if stated is None else reader.heard(stated)
         except Exception:  # a damaged header can cause any error
-            return -1
+            return _NO_FILE
 
     return length
 
@@ -218,12 +237,32 @@ def read_batches(
 def default_workers(device: torch.device) -> int:
     """Number of reading processes that keep ``device`` busy.
 
-    One is enough for a CPU, which decodes faster than it computes. A GPU needs several. Processes
-    that ``torchrun`` started on this machine share its processors.
+    One is enough for a CPU, which decodes faster than it computes. Four decode some 5,000 utterances
+    of 4 s in a second, more than a GPU computes. Processes that ``torchrun`` started on this machine
+    share its processors.
     """
-    return 1 if device.type == "cpu" else max(1, min(16, usable_processors() - 1))
+    return 1 if device.type == "cpu" else max(1, min(4, usable_processors() - 1))
 
 
 def default_batch_size(device: torch.device) -> int:
     """Number of utterances of 4 s in a batch that keeps ``device`` busy."""
     return 64 if device.type == "cuda" else 8
+
+
+def default_threads(device: torch.device) -> int:
+    """Number of threads that read files for ``device``, where no processes do."""
+    return max(2, default_workers(device))
+
+
+def filled_rows(device: torch.device, count: int, most: int) -> int:
+    """How many rows, at most ``most``, to compute for ``count`` waveforms: on a CPU just those.
+
+    A GPU plans its convolutions anew for each number of rows, which takes longer than computing
+    some rows that nobody needs.
+
+    >>> [filled_rows(torch.device("cuda"), count, 64) for count in (1, 9, 33)]
+    [8, 16, 64]
+    """
+    if device.type != "cuda":
+        return count
+    return next((rows for rows in _ROWS if count <= rows < most), max(count, most))

@@ -18,8 +18,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+from torch import Tensor
 from tqdm import tqdm
 
+from nes2net.audio.crop import ASVSPOOF_SAMPLES
 from nes2net.audio.read import SAMPLE_RATE
 from nes2net.corpora.trial import Trial
 from nes2net.errors import InputError, worded
@@ -32,6 +34,7 @@ from nes2net.scoring.batches import (
     ReadBatch,
     default_batch_size,
     default_workers,
+    filled_rows,
     header_length,
     plan_batches,
     read_batches,
@@ -95,7 +98,7 @@ class _Settings:
     compile: bool
 
 
-class _Share(NamedTuple):
+class Share(NamedTuple):
     """The scores of a batch, or of one process."""
 
     scores: dict[str, Scored]
@@ -131,8 +134,9 @@ def score_trials(
     Args:
         num_samples: how many leading samples of each utterance to take, repeated if there are fewer
             ('4sec'); None for whole utterances ('full').
-        batch_size: largest number of utterances in a batch; None for 8 on a CPU and 64 on a GPU. A
-            batch that does not fit into memory is scored in parts.
+        batch_size: largest number of utterances in a batch; None for 8 on a CPU and 64 on a GPU.
+            Whole utterances of more than 4 s share a batch up to as many samples. A batch that does
+            not fit into memory is scored in parts.
         num_workers: processes that read audio; 0 for reading in this process, None for a number
             that suits the device.
         on_error: ``"skip"`` leaves out a file that cannot be read and names it in the result; the
@@ -141,8 +145,8 @@ def score_trials(
         legacy_train_mode: score as the published In-the-Wild scoring, which never left train mode:
             with the batch statistics of single utterances, and with dropout (deviation 2). The
             random numbers come from one stream per utterance.
-        compile: compile the detector for the batches of '4sec', which takes minutes. It stays
-            compiled.
+        compile: compile the detector for the batches of '4sec' (:meth:`nes2net.Detector.compile`).
+            It stays compiled.
         about: plain data for ``{out}.json``, such as the corpus, the checkpoint and its recipe.
 
     Raises:
@@ -305,26 +309,74 @@ def _score_share(
     settings: _Settings,
     reader: WaveformReader,
     processes: Processes,
-) -> _Share:
+) -> Share:
     """Score the trials of this process that are not done."""
-    legacy, device = settings.legacy_train_mode, scorer.device
+    shares = batches_scored(
+        scorer,
+        trials,
+        reader,
+        settings.batch_size,
+        settings.num_workers,
+        legacy_train_mode=settings.legacy_train_mode,
+        compiled=settings.compile,
+        done=done,
+        processes=processes,
+    )
+    with closing(shares):
+        return _collect(shares, trials, done, journal, settings.on_error, processes)
+
+
+def batches_scored(
+    scorer: Scorer,
+    trials: Sequence[Trial],
+    reader: WaveformReader,
+    batch_size: int,
+    num_workers: int | None = None,
+    *,
+    legacy_train_mode: bool = False,
+    compiled: bool = False,
+    done: Container[str] = frozenset(),
+    processes: Processes | None = None,
+) -> Generator[Share, None, None]:
+    """Read and score ``trials`` batch by batch, in the current mode of ``scorer``.
+
+    Whole utterances share a batch up to the samples of ``batch_size`` utterances of 4 s.
+
+    Args:
+        compiled: compute ``batch_size`` rows for every batch.
+        done: ids of trials; a batch that has only such trials is left out.
+        processes: score the share of this one of them.
+
+    The other arguments are those of :func:`score_trials`.
+    """
+    device, processes = scorer.device, processes or Processes()
+    whole = reader.num_samples is None and not legacy_train_mode
+    most_samples = batch_size * ASVSPOOF_SAMPLES
     batches = plan_batches(
         trials,
-        1 if legacy else settings.batch_size,
-        None if reader.num_samples is not None or legacy else header_length(reader),
+        1 if legacy_train_mode else batch_size,
+        header_length(reader) if whole else None,
+        most_samples=most_samples if whole else None,
         done=done,
         rank=processes.rank,
         num_processes=processes.count,
     )
-    workers = default_workers(device) if settings.num_workers is None else settings.num_workers
+
+    def rows(waveforms: Tensor) -> int | None:
+        if legacy_train_mode:  # the statistics of a batch are those of its one utterance
+            return None
+        if compiled:
+            return batch_size
+        most = max(1, most_samples // waveforms.shape[1]) if whole else batch_size
+        return filled_rows(device, len(waveforms), min(most, batch_size))
+
+    workers = default_workers(device) if num_workers is None else num_workers
     read = read_batches(batches, reader, workers, pin_memory=device.type == "cuda")
-    rows = settings.batch_size if settings.compile and not legacy else None
     with (
         torch.cuda.device(device) if device.type == "cuda" else nullcontext(),  # the device to pin memory for
         closing(read),
-        closing(score_batches(scorer, read, random_streams=legacy, rows=rows)) as scored,
     ):
-        return _collect(scored, trials, done, journal, settings.on_error, processes)
+        yield from score_batches(scorer, read, random_streams=legacy_train_mode, rows=rows)
 
 
 def score_batches(
@@ -332,15 +384,15 @@ def score_batches(
     batches: Iterable[ReadBatch],
     *,
     random_streams: bool = False,
-    rows: int | None = None,
+    rows: Callable[[Tensor], int | None] = lambda _: None,
     ahead: int | None = None,
-) -> Generator[_Share, None, None]:
+) -> Generator[Share, None, None]:
     """Score one batch after another, in the current mode of ``scorer``.
 
     Args:
         random_streams: for a detector in train mode: the first id of a batch names its stream of
             random numbers.
-        rows: see :func:`nes2net.scoring.kernel.start`.
+        rows: gives the ``rows`` of :func:`nes2net.scoring.kernel.start` for waveforms B×N.
         ahead: how many further batches are started before the scores of one are waited for; None
             for one on a GPU, which is then never idle, and 0 on a CPU.
     """
@@ -350,7 +402,7 @@ def score_batches(
         started = []
         for group in batch.groups:
             stream = group.ids[0] if random_streams else None
-            started.append((group, start(scorer, group.waveforms, stream=stream, rows=rows)))
+            started.append((group, start(scorer, group.waveforms, stream=stream, rows=rows(group.waveforms))))
         under_way.append((batch, started))
         if len(under_way) > ahead:
             yield _wait_for(*under_way.popleft())
@@ -358,7 +410,7 @@ def score_batches(
         yield _wait_for(*under_way.popleft())
 
 
-def _wait_for(batch: ReadBatch, started: list[tuple[Group, Callable[[], list[Result]]]]) -> _Share:
+def _wait_for(batch: ReadBatch, started: list[tuple[Group, Callable[[], list[Result]]]]) -> Share:
     scores: dict[str, Scored] = {}
     failures = dict(batch.failures)
     for group, wait in started:
@@ -367,17 +419,17 @@ def _wait_for(batch: ReadBatch, started: list[tuple[Group, Callable[[], list[Res
                 failures[id] = result
             else:
                 scores[id] = Scored(result, audio)
-    return _Share(scores, failures, sum(group.waveforms.numel() for group in batch.groups))
+    return Share(scores, failures, sum(group.waveforms.numel() for group in batch.groups))
 
 
 def _collect(
-    scored: Iterable[_Share],
+    scored: Iterable[Share],
     trials: Sequence[Trial],
     done: Container[str],
     journal: Journal,
     on_error: str,
     processes: Processes,
-) -> _Share:
+) -> Share:
     """Put the batches together and into the journal, and show the progress.
 
     Only the first process shows it, for its share.
@@ -408,10 +460,10 @@ def _collect(
             bar.set_postfix_str(f"{speed:.1f}× real time", refresh=False)
             bar.update(sum(id not in done for id in (*batch.scores, *batch.failures)))
         bar.total = bar.n
-    return _Share(scores, failures, num_samples)
+    return Share(scores, failures, num_samples)
 
 
-def _speed(shares: Sequence[_Share], seconds: float, num_kept: int) -> dict[str, Any]:
+def _speed(shares: Sequence[Share], seconds: float, num_kept: int) -> dict[str, Any]:
     """Duration of this run and of the audio that it scored, without the runs that it continues."""
     heard = sum(share.num_samples for share in shares) / SAMPLE_RATE
     return {
@@ -427,7 +479,7 @@ def _merge(
     trials: Sequence[Trial],
     known: Mapping[str, Scored],
     failed: Mapping[str, str],
-    shares: Sequence[_Share],
+    shares: Sequence[Share],
 ) -> dict[str, Scored]:
     """Put the scores of all processes and earlier runs in order, and complete ``result``."""
     found, reasons = dict(known), dict(failed)

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from nes2net.errors import InputError
+from nes2net.scoring.batches import default_batch_size, default_threads
 from nes2net.scoring.kernel import Result, score_batch
 from nes2net.scoring.scorer import Scorer
 from nes2net.scoring.waveforms import Recording, WaveformReader
@@ -44,8 +45,8 @@ def score_files(
     paths: Iterable[str | Path],
     num_samples: int | None = None,
     *,
-    batch_size: int = 8,
-    workers: int = 2,
+    batch_size: int | None = None,
+    workers: int | None = None,
     on_error: OnError = "raise",
 ) -> Iterator[ScoredFile]:
     """Score files lazily, in the order of ``paths``, which may be endless.
@@ -55,8 +56,9 @@ def score_files(
 
     Args:
         num_samples: see :class:`~nes2net.scoring.waveforms.WaveformReader`.
-        batch_size: largest number of files that are computed at once.
-        workers: threads that read files.
+        batch_size: largest number of files that are computed at once; None for 8 on a CPU and 64 on
+            a GPU.
+        workers: threads that read files; None for a number that suits the device.
         on_error: ``"raise"`` raises :class:`InputError`, which names the file, after the scores of
             the files before it. A function is called with the path and the error, and the file is
             skipped.
@@ -68,6 +70,8 @@ def score_files(
         raise InputError(
             f"score_files takes several paths; for {paths} alone there is score(), or give [{str(paths)!r}]"
         )
+    batch_size = default_batch_size(scorer.device) if batch_size is None else batch_size
+    workers = default_threads(scorer.device) if workers is None else workers
     for name, value in (("batch_size", batch_size), ("workers", workers)):
         if value < 1:
             raise InputError(f"`{name}` is at least 1, not {value}")

@@ -10,14 +10,16 @@ import math
 import threading
 import zlib
 from collections.abc import Callable, Hashable, Iterator
-from contextlib import contextmanager, nullcontext
-from typing import Any, TypeAlias
+from contextlib import contextmanager
+from typing import TypeAlias
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
 
 from nes2net.audio.read import SAMPLE_RATE
 from nes2net.errors import InputError
+from nes2net.machine.precision import float32_products
 from nes2net.scoring.scorer import Scorer
 
 #: A score, or the reason why it is missing.
@@ -46,18 +48,24 @@ def start(
     """Start to score ``waveforms`` B×N in the current mode of ``scorer``.
 
     The returned function waits for the results; meanwhile a GPU continues to compute. A batch that
-    does not fit into memory is scored in parts. A score is missing if it is not finite, if the
-    detector does not take that length, or if the utterance alone does not fit into memory.
+    does not fit into memory is scored in parts, and so are later batches of that size at once. A
+    score is missing if it is not finite, if the detector does not take that length, or if the
+    utterance alone does not fit into memory.
 
     Args:
         stream: a name on which alone the random numbers of a detector in train mode then depend.
         rows: how many waveforms to compute at once; smaller batches are filled up, because a
-            compiled detector is compiled again for each size.
+            detector is compiled, and a GPU's convolutions are planned, again for each size.
     """
     count = len(waveforms)
+    if fitting := _fitting.get(scorer):
+        most = max(1, fitting // waveforms.shape[1])
+        if count > most:
+            return _start_parts(scorer, waveforms, stream, most)
+        rows = None if rows and rows > most else rows
     try:
         with torch.inference_mode(), _random_stream(scorer.device, stream):
-            on_device = waveforms.to(scorer.device, non_blocking=True)
+            on_device = _on(scorer.device, waveforms)
             return _PendingScores(scorer.scores(_filled_up(on_device, rows))[:count]).wait
     except InputError as error:
         reason = str(error)
@@ -72,8 +80,27 @@ def start(
             "or along the time (score_track, `nes2net predict … --track`)"
         )
         return lambda: [too_long]
-    parts = [start(scorer, part, stream=stream) for part in waveforms.split(-(-count // 2))]
+    half = -(-count // 2)
+    _fitting[scorer] = half * waveforms.shape[1]
+    return _start_parts(scorer, waveforms, stream, half)
+
+
+# Of a scorer for which a batch did not fit into memory: how many samples, of all rows together, to
+# compute at once.
+_fitting: WeakKeyDictionary[Scorer, int] = WeakKeyDictionary()
+
+
+def _start_parts(scorer: Scorer, waveforms: Tensor, stream: str | None, size: int) -> Callable[[], list[Result]]:
+    """Start to score ``waveforms``, ``size`` of them at once."""
+    parts = [start(scorer, part, stream=stream) for part in waveforms.split(size)]
     return lambda: [result for part in parts for result in part()]
+
+
+def _on(device: torch.device, waveforms: Tensor) -> Tensor:
+    """Copy ``waveforms`` to ``device``; to a GPU from pinned memory, which does not wait for it."""
+    if device.type == "cuda" and waveforms.device.type == "cpu" and not waveforms.is_pinned():
+        waveforms = waveforms.pin_memory()
+    return waveforms.to(device, non_blocking=True)
 
 
 class _PendingScores:
@@ -133,18 +160,18 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 @contextmanager
 def scoring_mode(scorer: Scorer, train: bool = False) -> Iterator[None]:
-    """Put ``scorer`` into eval mode, on a GPU without TF32 in float32; restore both at the end.
+    """Put ``scorer`` into eval mode, with products of float32 in its precision; restore both at the end.
 
     Any number of threads may be inside: the first one makes the changes, the last one undoes them.
-    A detector that is already in eval mode is not touched.
+    A detector that is already in eval mode is not touched. Products are those of
+    :func:`nes2net.machine.precision.float32_products`.
 
     Args:
         train: put it into train mode instead. Batch normalisation then changes its running
             statistics, on which no score depends; they are restored too.
     """
-    on_gpu = scorer.device.type == "cuda"
-    exact = _shared("float32", _switch_tf32_off) if on_gpu else nullcontext()
-    with _shared((id(scorer), train), lambda: _switch_mode(scorer, train)), exact:
+    key = (id(scorer), train)
+    with _shared(key, lambda: _switch_mode(scorer, train)), float32_products(scorer.precision):
         yield
 
 
@@ -187,30 +214,5 @@ def _switch_mode(scorer: Scorer, train: bool) -> Callable[[], None]:
         with torch.no_grad():
             for buffer, before in buffers:
                 buffer.copy_(before)
-
-    return undo
-
-
-def _switch_tf32_off() -> Callable[[], None]:
-    """Compute float32 with its whole mantissa; return a function that restores the settings.
-
-    By default PyTorch gives convolutions ten bits of it (TF32).
-    """
-    backends: Any = torch.backends
-    name: str
-    exact: str | bool
-    if hasattr(backends, "fp32_precision"):  # torch 2.9 or newer
-        name, exact = "fp32_precision", "ieee"
-        switches = [backends.cuda.matmul, backends.cudnn.conv, backends.cudnn.rnn]
-    else:
-        name, exact = "allow_tf32", False
-        switches = [backends.cuda.matmul, backends.cudnn]
-    before = [getattr(switch, name) for switch in switches]
-    for switch in switches:
-        setattr(switch, name, exact)
-
-    def undo() -> None:
-        for switch, value in zip(switches, before):
-            setattr(switch, name, value)
 
     return undo

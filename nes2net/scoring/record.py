@@ -19,6 +19,7 @@ from nes2net.corpora.trial import Trial, trials_digest
 from nes2net.errors import InputError
 from nes2net.machine.files import sha256_of
 from nes2net.machine.plain_data import read_json_as
+from nes2net.machine.precision import float32_settings
 from nes2net.machine.processors import processor_name
 from nes2net.scoring.scorer import Scorer
 
@@ -36,7 +37,7 @@ def run_identity(
         "trials": _digest(trials),
         "num_samples": num_samples,
         "legacy_train_mode": legacy_train_mode,
-        "dtype": str(scorer.dtype).removeprefix("torch."),
+        "dtype": scorer.precision,
         "device": scorer.device.type,
         "compiled": compiled,
     }
@@ -134,7 +135,7 @@ def circumstances(scorer: Scorer, batch_size: int, num_processes: int) -> dict[s
         "versions": {"nes2net": __version__, "python": platform.python_version(), **versions},
         "device": str(device),
         "device_name": torch.cuda.get_device_name(device) if cuda else processor_name(),
-        **({"tf32": False} if cuda else {}),  # see scoring_mode
+        "float32_products": float32_settings(),  # in scoring_mode
         "threads": torch.get_num_threads(),
         "batch_size": batch_size,
         "processes": num_processes,

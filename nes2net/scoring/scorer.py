@@ -22,8 +22,8 @@ class Scorer(Protocol):
         """The device that computes; :meth:`scores` takes waveforms there."""
 
     @property
-    def dtype(self) -> torch.dtype:
-        """Precision of the computation."""
+    def precision(self) -> str:
+        """Precision of the computation, one of :data:`nes2net.machine.precision.PRECISIONS`."""
 
     @property
     def config(self) -> dict[str, Any]:

@@ -14,6 +14,7 @@ import torch
 from nes2net.audio.crop import ASVSPOOF_SAMPLES
 from nes2net.audio.read import SAMPLE_RATE, stream_audio
 from nes2net.errors import InputError
+from nes2net.scoring.batches import default_batch_size
 from nes2net.scoring.kernel import score_or_raise
 from nes2net.scoring.scorer import Scorer
 from nes2net.scoring.waveforms import as_waveform
@@ -46,10 +47,11 @@ def score_track(
     *,
     window: float = TRACK_WINDOW,
     hop: float = 0.5,
-    batch_size: int = 8,
+    batch_size: int | None = None,
 ) -> Track:
     """Score a recording along time, as :meth:`nes2net.Detector.score_track`."""
     length, step = window_samples(scorer, window, hop)
+    batch_size = default_batch_size(scorer.device) if batch_size is None else batch_size
     if batch_size < 1:
         raise InputError(f"`batch_size` is at least 1, not {batch_size}")
     blocks = stream_audio(audio) if isinstance(audio, (str, Path)) else [as_waveform(audio, sample_rate)]

@@ -19,7 +19,14 @@ from nes2net.detector import PUBLISHED_MODELS
 from nes2net.errors import Unfinished
 from nes2net.frontends.base import UsedSamples
 from nes2net.scoring import batches as batching
-from nes2net.scoring.batches import default_batch_size, header_length, plan_batches, read_batches
+from nes2net.scoring.batches import (
+    default_batch_size,
+    default_workers,
+    filled_rows,
+    header_length,
+    plan_batches,
+    read_batches,
+)
 from nes2net.scoring.corpus import score_batches, score_trials
 from nes2net.scoring.waveforms import WaveformReader
 
@@ -226,6 +233,14 @@ def test_scoring_starts_after_few_headers():
     assert [len(window) for window in batching._windows(200_000, 90_000)] == [90_000, 90_000, 20_000]
 
 
+def test_long_utterances_share_a_batch_up_to_its_samples():
+    """Of a compressed file whose length is unknown (a negative number), four samples a byte are assumed."""
+    lengths = dict(zip("abcdefgh", (100, 100, 100, 40, 40, -50, -50, -1)))
+    trials = [Trial(name, name) for name in lengths]
+    batches = plan_batches(trials, 4, lambda trial: lengths[trial.id], most_samples=200)
+    assert sorted("".join(item.id for item in batch) for batch in batches) == ["ab", "c", "de", "f", "g", "h"]
+
+
 @pytest.mark.parametrize("by_length", [None, length_of])
 def test_memory_does_not_grow_with_the_number_of_trials(by_length):
     """Ten times as many trials take no more memory: only one or two windows of lengths are held."""
@@ -334,5 +349,18 @@ def test_batches_ahead_do_not_change_scores(utterances):
     assert results[0] == results[1] == results[2] and len(results[0]) == 3
 
 
-def test_batch_sizes():
-    assert [default_batch_size(torch.device(name)) for name in ("cpu", "cuda", "cuda:1")] == [8, 64, 64]
+def test_what_suits_a_device(monkeypatch):
+    devices = [torch.device(name) for name in ("cpu", "cuda", "cuda:1")]
+    assert [default_batch_size(device) for device in devices] == [8, 64, 64]
+    for processors, readers in ((1, 1), (3, 2), (64, 4)):
+        monkeypatch.setattr(batching, "usable_processors", lambda n=processors: n)
+        assert [default_workers(device) for device in devices] == [1, readers, readers]
+
+
+def test_a_gpu_computes_few_numbers_of_rows():
+    """Each one costs plans of convolutions; rows that nobody needs take no more memory than a whole batch."""
+    cpu, gpu = torch.device("cpu"), torch.device("cuda")
+    assert {filled_rows(gpu, count, 64) for count in range(1, 65)} == {8, 16, 32, 64}
+    assert {filled_rows(gpu, count, 20) for count in range(1, 21)} == {8, 16, 20}
+    assert [filled_rows(gpu, count, 3) for count in (1, 2, 3)] == [3, 3, 3]
+    assert [filled_rows(cpu, count, 64) for count in (1, 5, 64)] == [1, 5, 64]

@@ -1,7 +1,6 @@
 """The scoring kernel: modes and settings are restored, memory may run out, sizes compile once."""
 
 import threading
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -47,8 +46,8 @@ def test_a_short_batch_is_filled_up(detector):
         MemoryError(),
     ],
 )
-def test_a_batch_that_does_not_fit_into_memory_is_scored_in_parts(detector, error, monkeypatch):
-    """Memory may run out in the detector or before it. Parts of a batch are not filled up."""
+def test_a_batch_that_does_not_fit_into_memory_is_scored_in_parts(detector, error):
+    """Parts are not filled up, and what did not fit is not tried again."""
     plain, computed = score_batch(detector, waveforms(4)), detector.scores
     sizes = []
 
@@ -60,12 +59,20 @@ def test_a_batch_that_does_not_fit_into_memory_is_scored_in_parts(detector, erro
 
     detector.scores = at_most_one
     assert start(detector, waveforms(4), rows=4)() == pytest.approx(plain, abs=1e-6)
-    assert sizes == [4, 2, 1, 1, 2, 1, 1]
-    detector.scores, move = computed, torch.Tensor.to
+    assert sizes == [4, 2, 1, 1, 1, 1]
+    half_as_long = [tensor[:, :2000] for tensor in (waveforms(3), waveforms(2))]
+    plain_halves = [score_batch(detector, part[:1])[0] for part in half_as_long]
+    sizes.clear()
+    assert [start(detector, part, rows=2)()[0] for part in half_as_long] == pytest.approx(plain_halves, abs=1e-6)
+    assert sizes == [2, 1, 1, 1, 1, 1]  # 4,000 samples fitted, so two of 2,000 are tried, once
+
+
+def test_memory_may_run_out_before_the_detector(detector, monkeypatch):
+    plain, move = score_batch(detector, waveforms(4)), torch.Tensor.to
 
     def no_room(tensor, *arguments, **options):
         if tensor.dim() == 2 and len(tensor) > 2 and "non_blocking" in options:
-            raise error
+            raise MemoryError
         return move(tensor, *arguments, **options)
 
     monkeypatch.setattr(torch.Tensor, "to", no_room)
@@ -145,28 +152,15 @@ def test_the_last_thread_to_leave_restores_the_mode(small_model):
     assert all(modes(detector))
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_a_gpu_computes_float32_without_tf32(dtype):
-    """Only settings are checked, so no GPU is needed."""
-    before = torch.backends.cudnn.allow_tf32, torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("high")
-    scorer = SimpleNamespace(device=torch.device("cuda"), dtype=dtype, modules=lambda: (), train=lambda mode: None)
+def test_scores_do_not_depend_on_settings_for_float32(detector):
+    """A program may have allowed bfloat16 products for float32; tests/machine/test_precision.py has the rest."""
+    plain = score_batch(detector, waveforms(4))
+    torch.set_float32_matmul_precision("medium")
     try:
-        with pytest.raises(InputError), scoring_mode(scorer), scoring_mode(scorer):
-            assert not tf32_in_use()
-            raise InputError("enough")
-        assert tf32_in_use() and torch.get_float32_matmul_precision() == "high"
+        assert score_batch(detector, waveforms(4)) == plain
+        assert torch.get_float32_matmul_precision() == "medium"
     finally:
-        torch.set_float32_matmul_precision(before[1])
-    assert torch.backends.cudnn.allow_tf32 == before[0]
-
-
-def tf32_in_use() -> bool:
-    backends = torch.backends
-    if not hasattr(backends, "fp32_precision"):
-        return backends.cuda.matmul.allow_tf32 or backends.cudnn.allow_tf32
-    parts = (backends.cuda.matmul, backends.cudnn.conv, backends.cudnn.rnn)
-    return any(part.fp32_precision != "ieee" for part in parts)
+        torch.set_float32_matmul_precision("highest")
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")

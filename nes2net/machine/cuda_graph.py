@@ -1,0 +1,70 @@
+"""CUDA graphs: the kernels of a computation, recorded once and launched all at once."""
+
+from __future__ import annotations
+
+import threading
+import warnings
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from nes2net.errors import first_line
+
+# Calls before the recording, in which libraries choose their kernels and take their memory.
+_WARM_UP = 3
+
+
+class Replayed:
+    """``compute`` of one tensor on a GPU, recorded for each shape and type and replayed.
+
+    A GPU computes a batch of some milliseconds faster than Python launches its hundreds of kernels.
+    ``compute`` must be the same computation each time: no random numbers, no value that the CPU
+    looks at, and weights that stay where they are in memory. What cannot be recorded is computed in
+    the ordinary way, after a warning. Inputs of at most ``most`` shapes are recorded, because each
+    recording keeps its memory. Any number of threads may call. A copy has no recordings.
+
+    >>> Replayed(torch.square)(torch.tensor([3.0]))  # on a CPU there is nothing to record
+    tensor([9.])
+    """
+
+    def __init__(self, compute: Callable[[Tensor], Tensor], most: int = 4) -> None:
+        self.compute, self.most = compute, most
+        self._lock = threading.Lock()
+        self._recorded: dict[tuple, tuple[torch.cuda.CUDAGraph, Tensor, Tensor]] = {}
+
+    def __call__(self, x: Tensor) -> Tensor:
+        if not x.is_cuda:
+            return self.compute(x)
+        key = (x.device, x.dtype, *x.shape)
+        with self._lock:
+            if key not in self._recorded and len(self._recorded) < self.most:
+                try:
+                    self._recorded[key] = self._record(x)
+                except torch.OutOfMemoryError:
+                    raise
+                except RuntimeError as error:
+                    warnings.warn(f"no CUDA graph can be recorded ({first_line(error)})", stacklevel=2)
+                    self.most = 0
+            if key not in self._recorded:
+                return self.compute(x)
+            graph, given, result = self._recorded[key]
+            given.copy_(x)
+            graph.replay()
+            return result.clone()  # the next replay writes over it
+
+    def __reduce__(self) -> tuple:
+        return Replayed, (self.compute, self.most)
+
+    def _record(self, x: Tensor) -> tuple[torch.cuda.CUDAGraph, Tensor, Tensor]:
+        given, graph = x.clone(), torch.cuda.CUDAGraph()
+        stream = torch.cuda.Stream(x.device)
+        stream.wait_stream(torch.cuda.current_stream(x.device))
+        with torch.cuda.stream(stream):
+            for _ in range(_WARM_UP):
+                self.compute(given)
+        torch.cuda.current_stream(x.device).wait_stream(stream)
+        # Reading threads may pin memory meanwhile, which the recording of this thread may ignore.
+        with torch.cuda.graph(graph, capture_error_mode="thread_local"):
+            result = self.compute(given)
+        return graph, given, result
