@@ -1,7 +1,8 @@
-"""What a GPU does differently: transfers, memory that is too small, precisions, determinism, resuming.
+"""What a GPU does differently: transfers, too little memory, precisions, determinism, resuming.
 
-``pytest tests/test_cuda.py`` on a machine with a GPU. Without one, the tests that mean something on a CPU run there, and
-the others skip. What another test asks of the CPU is asked only of the GPU here; a comment names that test.
+``pytest tests/test_cuda.py`` checks it on a machine with a GPU. Without one, the tests that mean
+something on a CPU run there, and the others skip. What another test asks of the CPU is asked only
+of the GPU here; a comment names that test.
 """
 
 import copy
@@ -149,7 +150,7 @@ def test_autocast_does_not_change_spectra(name, precision):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
 @pytest.mark.parametrize("num_samples", [NUM_SAMPLES, None])
 def test_a_score_file_in_every_precision(detector, recordings, tmp_path, device, dtype, num_samples):
-    """Of batches that other processes read, on a GPU into pinned memory, against scores in float32 on the CPU."""
+    """From batches that other processes read, into pinned memory for a GPU; against float32 on the CPU."""
     score_trials(copy.deepcopy(detector), recordings, tmp_path / "cpu.txt", num_samples=num_samples, num_workers=0)
     options = {"num_samples": num_samples, "num_workers": 2, "batch_size": 5}
     result = score_trials(detector.to(device, dtype), recordings, tmp_path / "found.txt", **options)
@@ -266,7 +267,7 @@ def strict():
 @every_system
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_a_training_step_is_deterministic(strict, build, name, device, precision):
-    """Every operation of it, forward and backward, has a deterministic algorithm, and repeats itself bit for bit."""
+    """Every operation, forward and backward, has a deterministic algorithm; bit for bit, twice."""
     x, targets = waveforms(4).to(device), torch.tensor([0, 1, 1, 0], device=device)
     settings = TrainConfig(loss="angular_softmax" if name == "mpif_res2net" else "cross_entropy")
     states = []

@@ -96,9 +96,9 @@ class Backend(nn.Module):
 class LogitLayer(nn.Linear):
     """The last linear layer of a back-end, B×E → B×n, whose logits are float32 in any precision.
 
-    With weights in half precision, and under autocast, only its inputs and weights are rounded.
-    Logits in bfloat16 would have eight bits: among thousands of scores most would be equal, and
-    ties move error rates.
+    It rounds no logit, also within autocast and with inputs and weights in half precision. Logits in
+    bfloat16 have eight bits: most of some thousand scores are then equal to others, and ties move
+    error rates.
 
     >>> import torch
     >>> LogitLayer(4, 2).bfloat16()(torch.zeros(3, 4, dtype=torch.bfloat16)).dtype
