@@ -73,6 +73,13 @@ def small_model() -> dict:
 
 
 @pytest.fixture
+def model_with_dropout(small_model: dict) -> dict:
+    """A small model with dropout and layer drop, which draw from the global generator."""
+    drop = {"dropout": 0.1, "attention_dropout": 0.1, "activation_dropout": 0.1, "encoder_layerdrop": 0.3}
+    return {**small_model, "frontend": {**small_model["frontend"], **drop}}
+
+
+@pytest.fixture
 def detector(small_model: dict):
     """A detector of :func:`small_model` with seeded weights, in eval mode."""
     import torch
@@ -93,3 +100,26 @@ def spectral_detector():
     torch.manual_seed(0)
     frontend = {"name": "lps", "n_fft": 128, "num_bins": 20}
     return Detector.from_config({"frontend": frontend, "backend": "asp_mlp"}).eval()
+
+
+@pytest.fixture
+def recipe(corpus: Path, small_model: dict, tmp_path: Path) -> Callable:
+    """A function that builds a recipe of three epochs of three steps, with changes merged into it."""
+
+    from nes2net.recipes.recipe import recipe_from_dict
+
+    def make(**changes):
+        values = {
+            "name": "tiny",
+            "model": small_model,
+            "data": {"root": str(corpus), "num_samples": 8000, "num_workers": 0},
+            "augment": {"algo": 4},
+            "train": {"epochs": 3, "batch_size": 4, "lr": 1e-3},
+            "output": str(tmp_path / "models"),
+            "logs": str(tmp_path / "logs"),
+        }
+        for key, value in changes.items():
+            values[key] = {**values[key], **value} if isinstance(values.get(key), dict) else value
+        return recipe_from_dict(values)
+
+    return make

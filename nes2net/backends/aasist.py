@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nes2net.backends.base import Backend
+from nes2net.backends.base import Backend, LogitLayer
 from nes2net.options import FeatureDim, Logits
 
 
@@ -210,7 +210,7 @@ class SpectroTemporalGraph(Backend):
         self.pool_hT2 = GraphPool(pool_ratios[2], mixed_dim)
         self.drop_way = nn.Dropout(0.2)
         self.drop = nn.Dropout(0.5)
-        self.out_layer = nn.Linear(5 * mixed_dim, num_logits)
+        self.out_layer = LogitLayer(5 * mixed_dim, num_logits)
 
     def readout(self, spectral: Tensor, temporal: Tensor) -> Tensor:
         """Embedding B×5·``gat_dims[1]`` of ``spectral`` B×N_S×C and ``temporal`` B×N_T×C.

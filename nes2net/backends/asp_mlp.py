@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from nes2net.backends.base import Backend
+from nes2net.backends.base import Backend, LogitLayer
 from nes2net.backends.pooling import AttentiveStatisticsPooling
 from nes2net.options import FeatureDim, Logits, Size
 
@@ -47,7 +47,7 @@ class AspMlp(Backend):
             nn.Linear(self.pooling.out_dim, hidden_dim),
             nn.BatchNorm1d(hidden_dim),
             nn.ReLU(),
-            nn.Linear(hidden_dim, num_logits),
+            LogitLayer(hidden_dim, num_logits),
         )
 
     def forward(self, features: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from nes2net.aggregations.attm import AttentiveMerging
-from nes2net.backends.base import Backend
+from nes2net.backends.base import Backend, LogitLayer
 from nes2net.options import FeatureDim, Logits, Size
 
 
@@ -62,7 +62,7 @@ class Decoder(nn.Module):
     def __init__(self, feature_dim: int, lstm_dim: int, num_logits: int) -> None:
         super().__init__()
         self.lstm = nn.LSTM(feature_dim, lstm_dim, batch_first=True)
-        self.LL = nn.Linear(lstm_dim, num_logits)
+        self.LL = LogitLayer(lstm_dim, num_logits)
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits B×n of ``x`` B×T×D."""

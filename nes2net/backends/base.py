@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Literal, Protocol
 
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nes2net.errors import InputError
+from nes2net.machine.autocast import at_least_float32, without_autocast
 
 
 class AngularHeadContract(Protocol):
@@ -89,6 +91,29 @@ class Backend(nn.Module):
                     f"hidden states must have one shape, got {tuple(hidden_states[0].shape)} first and "
                     f"{tuple(state.shape)} at {index}"
                 )
+
+
+class LogitLayer(nn.Linear):
+    """The last linear layer of a back-end, B×E → B×n, whose logits are float32 in any precision.
+
+    It rounds no logit, also within autocast and with inputs and weights in half precision. Logits in
+    bfloat16 have eight bits: most of some thousand scores are then equal to others, and ties move
+    error rates.
+
+    >>> import torch
+    >>> LogitLayer(4, 2).bfloat16()(torch.zeros(3, 4, dtype=torch.bfloat16)).dtype
+    torch.float32
+    """
+
+    def forward(self, embeddings: Tensor) -> Tensor:
+        """Logits B×n of ``embeddings`` B×E, in float32, or in float64 if they are."""
+        return precise_linear(embeddings, self.weight, self.bias)
+
+
+def precise_linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """Compute x Wᵀ + b in at least float32, also within autocast."""
+    with without_autocast(x.device):
+        return F.linear(at_least_float32(x), at_least_float32(weight), None if bias is None else at_least_float32(bias))
 
 
 def bonafide_scores(logits: Tensor) -> Tensor:

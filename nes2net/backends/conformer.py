@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
-from nes2net.backends.base import Backend
+from nes2net.backends.base import Backend, LogitLayer
 from nes2net.errors import InputError
 from nes2net.options import FeatureDim, Logits, Probability
 
@@ -212,7 +212,7 @@ class Encoder(nn.Module):
         self.positional_emb = nn.Parameter(position_table(MAX_FRAMES, embed_dim), requires_grad=False)
         self.encoder_blocks = nn.ModuleList(blocks)
         self.class_token = nn.Parameter(torch.rand(1, embed_dim))
-        self.fc5 = nn.Linear(embed_dim, num_logits)
+        self.fc5 = LogitLayer(embed_dim, num_logits)
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits B×n of the frames ``x`` B×T×E, T at most ``MAX_FRAMES``."""

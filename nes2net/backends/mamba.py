@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
-from nes2net.backends.base import Backend
+from nes2net.backends.base import Backend, LogitLayer
 from nes2net.backends.selective_scan import selective_scan
 from nes2net.options import FeatureDim, Logits, Takes
 
@@ -135,7 +135,7 @@ class DualColumn(nn.Module):
         self.f_attention_pool = nn.Linear(embed_dim, 1)
         self.b_attention_pool = nn.Linear(embed_dim, 1)
         self.LL = nn.Linear(2 * embed_dim, embed_dim)
-        self.classifier = nn.Linear(embed_dim, num_logits)
+        self.classifier = LogitLayer(embed_dim, num_logits)
         with torch.no_grad():  # as in GPT-2 and mamba_ssm, so that n layers add up to the variance of one
             for layer in [*self.forward_layers, *self.backward_layers]:
                 layer.mixer.out_proj.weight.div_(math.sqrt(layers_per_column))

@@ -16,8 +16,9 @@ import torch.nn.functional as F
 from pydantic import AfterValidator, Field
 from torch import Tensor, nn
 
-from nes2net.backends.base import Backend
+from nes2net.backends.base import Backend, LogitLayer, precise_linear
 from nes2net.errors import InputError
+from nes2net.machine.autocast import at_least_float32
 from nes2net.options import FeatureDim, Logits, Takes
 
 #: The axes of an image B×C×T×F that are averaged for the gate of each perspective.
@@ -146,7 +147,7 @@ class AngularHead(nn.Module):
 
     A softmax is unchanged by the subtraction, and the last of two logits becomes the cosine-logit
     difference, which is the score. ``weight`` is n×E; its rows are scaled to unit length and there
-    is no bias (A-softmax, Liu et al., CVPR 2017).
+    is no bias (A-softmax, Liu et al., CVPR 2017). The logits are float32 in any precision.
     """
 
     def __init__(self, embedding_dim: int, num_logits: int) -> None:
@@ -155,8 +156,8 @@ class AngularHead(nn.Module):
 
     def forward(self, embeddings: Tensor) -> Tensor:
         """Logits B×n of ``embeddings`` B×E."""
-        unit = F.normalize(self.weight, dim=1)
-        return F.linear(embeddings, unit - unit[:1])
+        unit = F.normalize(at_least_float32(self.weight), dim=1)
+        return precise_linear(embeddings, unit - unit[:1])
 
 
 class MpifRes2Net(Backend):
@@ -264,7 +265,7 @@ class MpifRes2Net(Backend):
                 )
                 channels = stage_planes * expansion
         self.blocks = nn.ModuleList(stages)
-        self.head = AngularHead(channels, num_logits) if head == "angular" else nn.Linear(channels, num_logits)
+        self.head = AngularHead(channels, num_logits) if head == "angular" else LogitLayer(channels, num_logits)
         for name, module in self.named_modules():
             if isinstance(module, nn.Conv2d) and ".gates." not in name:  # a gate begins near one half
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")

@@ -21,7 +21,7 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
-from nes2net.backends.base import Backend
+from nes2net.backends.base import Backend, LogitLayer
 from nes2net.backends.pooling import create_pooling
 from nes2net.errors import InputError
 from nes2net.options import FeatureDim, Logits, Size
@@ -192,7 +192,7 @@ class Nes2Net(Backend):
         self.bns = nn.ModuleList(nn.BatchNorm2d(channels) for _ in range(groups - 1))
         self.bn = nn.BatchNorm2d(feature_dim)
         self.pooling = create_pooling(pool, feature_dim)
-        self.fc = nn.Linear(self.pooling.out_dim, num_logits)
+        self.fc = LogitLayer(self.pooling.out_dim, num_logits)
 
     def forward(self, features: Tensor) -> Tensor:
         """Logits B×n of ``features`` B×T×D; the last column is the score."""

@@ -15,7 +15,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from nes2net.aggregations.base import gated_sum
-from nes2net.backends.base import Backend
+from nes2net.backends.base import Backend, LogitLayer
 from nes2net.errors import InputError
 from nes2net.options import Takes
 
@@ -67,7 +67,7 @@ class SLS(Backend):
         self.first_bn = nn.BatchNorm2d(1)
         self.fc0 = nn.Linear(feature_dim, 1)
         self.fc1 = nn.Linear((num_frames // POOL) * (feature_dim // POOL), HIDDEN_DIM)
-        self.fc3 = nn.Linear(HIDDEN_DIM, num_logits)
+        self.fc3 = LogitLayer(HIDDEN_DIM, num_logits)
 
     def gates(self, hidden_states: Sequence[Tensor]) -> Tensor:
         """Gate of each utterance and layer, B×L×1 in (0, 1), from the layer's mean over time."""

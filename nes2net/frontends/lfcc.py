@@ -12,21 +12,21 @@ from torch import Tensor
 
 from nes2net.audio.waveform import SAMPLE_RATE
 from nes2net.errors import InputError
-from nes2net.frontends.base import Frontend, Layers, UsedSamples
+from nes2net.frontends.base import UsedSamples
 from nes2net.frontends.spectrum import (
     HopLength,
     LeadingSamples,
     PreEmphasis,
+    SpectralFrontend,
     WindowLength,
     check_frames,
     check_no_checkpoint,
-    emphasised,
 )
 
 Filters = Annotated[int, Field(ge=1, le=1024)]
 
 
-class LinearFrequencyCepstrum(Frontend):
+class LinearFrequencyCepstrum(SpectralFrontend):
     """LFCC with first and second differences, as in the ASVspoof baselines: B×N → B×T×D.
 
     M. Sahidullah, T. Kinnunen, C. Hanilçi, "A comparison of features for synthetic speech
@@ -91,17 +91,11 @@ class LinearFrequencyCepstrum(Frontend):
         self.pre_emphasis, self.deltas, self.delta_scale = pre_emphasis, deltas, delta_scale
         self.num_samples = num_samples
 
-    def forward(self, waveform: Tensor, layers: Layers = "last", final_norm: bool = True) -> list[Tensor]:
-        """Compute the LFCC of ``waveform`` B×N: one hidden state B×T×D, static, Δ and ΔΔ.
+    def features(self, x: Tensor) -> Tensor:
+        """Compute the LFCC of ``x`` B×N: static, Δ and ΔΔ, B×T×D.
 
-        T = 1 + (N − window_length) // hop_length. ``layers`` and ``final_norm`` have no effect:
-        there is one layer, and no norm.
-
-        Raises:
-            InputError: if the waveform is shorter than one frame.
+        T = 1 + (N − window_length) // hop_length.
         """
-        self.check_length(waveform)
-        x = emphasised(waveform[:, : self.num_samples], self.pre_emphasis)
         window = torch.hamming_window(self.window_length, periodic=False, dtype=x.dtype, device=x.device)
         frames = x.unfold(1, self.window_length, self.hop_length) * window  # B×T×window
         power = torch.view_as_real(torch.fft.rfft(frames, self.n_fft)).square().sum(-1)  # B×T×bins
@@ -110,7 +104,7 @@ class LinearFrequencyCepstrum(Frontend):
         features = [log_bands @ _cosine_transform(self.num_filters, self.num_coefficients, x)]
         for _ in range(self.deltas):
             features.append(self.delta_scale * _difference(features[-1]))
-        return [torch.cat(features, dim=2).to(waveform.dtype)]
+        return torch.cat(features, dim=2)
 
 
 def _triangular_filters(n_fft: int, num_filters: int, max_frequency: float, like: Tensor) -> Tensor:

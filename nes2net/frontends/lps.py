@@ -10,15 +10,15 @@ from pydantic import Field
 from torch import Tensor
 
 from nes2net.errors import InputError
-from nes2net.frontends.base import Frontend, Layers, UsedSamples
+from nes2net.frontends.base import UsedSamples
 from nes2net.frontends.spectrum import (
     HopLength,
     LeadingSamples,
     PreEmphasis,
+    SpectralFrontend,
     WindowLength,
     check_frames,
     check_no_checkpoint,
-    emphasised,
 )
 
 _WINDOWS = {
@@ -28,7 +28,7 @@ _WINDOWS = {
 }
 
 
-class LogPowerSpectrum(Frontend):
+class LogPowerSpectrum(SpectralFrontend):
     """Logarithm of the magnitude spectrum, one frame per ``hop_length`` samples: B×N → B×T×bins.
 
     Each frame goes through pre-emphasis x[n] − 0.97·x[n−1], a symmetric window, an FFT and log(|X|
@@ -81,18 +81,8 @@ class LogPowerSpectrum(Frontend):
         self.n_fft, self.pre_emphasis, self.normalize, self.num_samples = n_fft, pre_emphasis, normalize, num_samples
         self.window = _WINDOWS[window]
 
-    def forward(self, waveform: Tensor, layers: Layers = "last", final_norm: bool = True) -> list[Tensor]:
-        """Compute the log spectrum of ``waveform`` B×N: one hidden state B×T×bins.
-
-        T = 1 + (N − n_fft) // hop_length.
-
-        ``layers`` and ``final_norm`` have no effect: there is one layer, and no norm.
-
-        Raises:
-            InputError: if the waveform is shorter than one frame.
-        """
-        self.check_length(waveform)
-        x = emphasised(waveform[:, : self.num_samples], self.pre_emphasis)
+    def features(self, x: Tensor) -> Tensor:
+        """Compute the log spectrum B×T×bins of ``x`` B×N; T = 1 + (N − n_fft) // hop_length."""
         window = self.window(self.n_fft, periodic=False, dtype=x.dtype, device=x.device)
         spectrum = torch.stft(x, self.n_fft, self.hop_length, window=window, center=False, return_complex=True)
         # B×all bins×T → B×T×bins
@@ -100,4 +90,4 @@ class LogPowerSpectrum(Frontend):
         if self.normalize:
             log_magnitude = log_magnitude - log_magnitude.mean(1, keepdim=True)
             log_magnitude = log_magnitude / (log_magnitude.square().mean((1, 2), keepdim=True).sqrt() + 1e-5)
-        return [log_magnitude.to(waveform.dtype)]
+        return log_magnitude

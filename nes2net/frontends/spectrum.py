@@ -1,4 +1,4 @@
-"""Shared by the front-ends without weights: options, pre-emphasis, the check of the checkpoint."""
+"""Shared by the front-ends without weights: options, precision, pre-emphasis, no checkpoint."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from pydantic import Field
 from torch import Tensor
 
 from nes2net.errors import InputError
-from nes2net.frontends.base import check_hop_length
+from nes2net.frontends.base import Frontend, Layers, check_hop_length
+from nes2net.machine.autocast import at_least_float32, without_autocast
 
 WindowLength = Annotated[int, Field(ge=16, le=16_384)]
 HopLength = Annotated[int, Field(ge=32, le=16_384)]
@@ -32,7 +33,35 @@ def check_frames(length: int, hop_length: int, num_samples: int | None, name: st
         raise InputError(f"num_samples must be at least {name}, {length}, or null for all, not {num_samples}")
 
 
+class SpectralFrontend(Frontend):
+    """Waveform B×N → features of frames B×T×D, after pre-emphasis.
+
+    They are computed and returned in float32 in any precision, also within autocast, and in float64
+    if the waveform is: powers of a spectrum leave the range of float16.
+    """
+
+    pre_emphasis: float
+    """Coefficient in [0, 1)."""
+    num_samples: int | None
+    """How many leading samples of a waveform are read; None for all."""
+
+    def forward(self, waveform: Tensor, layers: Layers = "last", final_norm: bool = True) -> list[Tensor]:
+        """Compute the features of ``waveform`` B×N: one hidden state B×T×D.
+
+        ``layers`` and ``final_norm`` have no effect: there is one layer, and no norm.
+
+        Raises:
+            InputError: if the waveform is shorter than one frame.
+        """
+        self.check_length(waveform)
+        with without_autocast(waveform.device):
+            return [self.features(emphasised(at_least_float32(waveform[:, : self.num_samples]), self.pre_emphasis))]
+
+    def features(self, x: Tensor) -> Tensor:
+        """Compute the features B×T×D of ``x`` B×N, float32 or float64, after pre-emphasis."""
+        raise NotImplementedError
+
+
 def emphasised(waveform: Tensor, coefficient: float) -> Tensor:
-    """Compute x[n] − coefficient·x[n−1] of ``waveform`` B×N, in at least float32, as FFTs need."""
-    x = waveform.to(torch.promote_types(waveform.dtype, torch.float32))
-    return torch.cat([x[:, :1], x[:, 1:] - coefficient * x[:, :-1]], dim=1)
+    """Compute x[n] − coefficient·x[n−1] of ``waveform`` B×N."""
+    return torch.cat([waveform[:, :1], waveform[:, 1:] - coefficient * waveform[:, :-1]], dim=1)

@@ -160,11 +160,23 @@ def test_first_samples_only(name):
 
 
 @pytest.mark.parametrize("name", SPECTRAL)
-def test_silence_half_precision_and_no_state(name):
+@pytest.mark.parametrize("precision", [torch.bfloat16, torch.float16])
+def test_autocast_changes_nothing(name, precision):
+    """Nor do numbers leave the range of float16: of 2 s of full scale and of silence."""
+    frontend = create_frontend(name)
+    waveform = torch.cat([torch.sin(0.4 * torch.arange(32000)), torch.full((32000,), 1e-5)]).expand(2, -1)
+    (exact,) = frontend(waveform)
+    with torch.autocast("cpu", precision):
+        (found,) = frontend(waveform)
+    assert torch.equal(found, exact) and found.isfinite().all()
+    assert torch.equal(frontend(waveform.to(precision))[0], frontend(waveform.to(precision).float())[0])
+
+
+@pytest.mark.parametrize("name", SPECTRAL)
+def test_silence_and_no_state(name):
     frontend = create_frontend(name)
     (silent,) = frontend(torch.zeros(2, 8000))
     assert torch.isfinite(silent).all()
-    assert frontend(torch.randn(1, 8000, dtype=torch.bfloat16))[0].dtype == torch.bfloat16
     assert not frontend.state_dict()
     waveform = torch.randn(1, 8000, requires_grad=True)
     frontend(waveform)[0].sum().backward()

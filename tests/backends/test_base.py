@@ -1,0 +1,77 @@
+"""The contract of a back-end: logits in float32, and what back-ends of other packages may do."""
+
+import pytest
+import torch
+from torch import nn
+
+from nes2net import Detector, create_frontend
+from nes2net.aggregations.last import Last
+from nes2net.backends.base import Backend, LogitLayer
+from nes2net.backends.mpif_res2net import AngularHead
+from nes2net.scoring.kernel import score_or_raise
+
+
+def embeddings(dtype: torch.dtype = torch.float32) -> torch.Tensor:
+    return torch.randn(24, 64, generator=torch.Generator().manual_seed(0)).to(dtype)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_logit_layer_is_a_linear_layer(dtype):
+    """With its names, numbers and gradients, bit for bit."""
+    torch.manual_seed(0)
+    layer, plain = LogitLayer(64, 2).to(dtype), nn.Linear(64, 2).to(dtype)
+    plain.load_state_dict(layer.state_dict())
+    gradients = []
+    for linear in (layer, plain):
+        x = embeddings(dtype).requires_grad_()
+        logits = linear(x)
+        logits.square().sum().backward()
+        gradients.append([logits, x.grad, *(p.grad for p in linear.parameters())])
+    assert all(a.dtype == dtype and torch.equal(a, b) for a, b in zip(*gradients))
+
+
+@pytest.mark.parametrize("build", [LogitLayer, AngularHead])
+@pytest.mark.parametrize("precision", [torch.bfloat16, torch.float16])
+def test_half_precision_rounds_what_goes_in_and_not_what_comes_out(build, precision):
+    torch.manual_seed(0)
+    layer, x = build(64, 2), embeddings(precision)
+    with torch.autocast("cpu", precision):
+        assert torch.equal(layer(x), layer(x.float())) and layer(x).dtype == torch.float32
+    assert torch.equal(layer(x), layer(x.float()))
+    layer.to(precision)
+    found = layer(x)
+    found.sum().backward()
+    assert {p.grad.dtype for p in layer.parameters()} == {precision}
+    assert torch.equal(found, layer.float()(x.float()))
+
+
+def test_logits_of_a_compiled_layer_under_autocast():
+    layer = LogitLayer(64, 2)
+    compiled = torch.compile(layer, fullgraph=True, backend="aot_eager")
+    expected = layer(embeddings())
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(compiled(embeddings()), expected)
+    assert torch.equal(compiled(embeddings()), expected)
+
+
+class MeanLinear(Backend):
+    """As in CONTRIBUTING.md: the logits have the precision of the weights."""
+
+    feature_dim = 60
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(self.feature_dim, 2)
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        return self.linear(features.mean(1))
+
+
+def test_a_back_end_of_another_package_may_give_logits_in_half_precision():
+    torch.manual_seed(0)
+    detector = Detector(create_frontend("lfcc"), Last(1, 60), MeanLinear()).eval()
+    waveforms = 0.1 * torch.randn(3, 16000)
+    expected = score_or_raise(detector, waveforms)
+    detector.bfloat16()
+    assert detector(waveforms).dtype == torch.bfloat16
+    assert score_or_raise(detector, waveforms) == pytest.approx(expected, abs=0.1)

@@ -1,0 +1,319 @@
+"""What a GPU does differently: transfers, too little memory, precisions, determinism, resuming.
+
+``pytest tests/test_cuda.py`` checks it on a machine with a GPU. Without one, the tests that mean
+something on a CPU run there, and the others skip. What another test asks of the CPU is asked only
+of the GPU here; a comment names that test.
+"""
+
+import copy
+import os
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+import torch.nn.functional as F
+
+from nes2net import Detector, create_frontend, registry
+from nes2net.backends.base import bonafide_scores
+from nes2net.corpora.trial import Trial
+from nes2net.errors import Unfinished
+from nes2net.recipes.recipe import TrainConfig
+from nes2net.scoring.batches import Group, ReadBatch
+from nes2net.scoring.corpus import score_batches, score_trials
+from nes2net.scoring.kernel import scoring_mode
+from nes2net.training import loop
+from nes2net.training.objective import Objective
+from nes2net.training.optimisation import create_optimizer
+from nes2net.training.run import train
+
+os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # PyTorch reads it at its first product on a GPU
+
+needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+CUDA = pytest.param("cuda", marks=needs_cuda)
+every_device = pytest.mark.parametrize("device", ["cpu", CUDA])
+
+NUM_SAMPLES = 8000
+NES = {"nes_ratio": [4, 4]}
+#: options that make a back-end small and let it take 8,000 samples
+BACKENDS = {
+    "attm_lstm": {"num_layers": 2, "lstm_dim": 16},
+    "conformer": {"num_blocks": 2},
+    "mamba": {"num_layers": 4},
+    "mpif_res2net": {"num_frames": 64, "planes": [8, 16, 32, 64], "scale": 4},
+    "nes2net": NES,
+    "nes2net_x": NES,
+    "nes2net_x_selu": NES,
+    "sls": {"num_layers": 2, "num_frames": 30},
+    "tcm": {"num_blocks": 2},
+}
+#: back-ends that do not read hidden states of wav2vec 2.0
+FRONTENDS = {
+    "mpif_res2net": {"name": "lps", "n_fft": 512, "hop_length": 160, "num_bins": 45},
+    "raw_aasist": {"name": "waveform"},
+    "raw_aasist_l": {"name": "waveform"},
+}
+WAVLM = {"encoder_attention_heads": 4, "conv_pos": 16, "conv_pos_groups": 4}
+
+
+def systems() -> list[str]:
+    """Names of small systems: every back-end, and every aggregation after WavLM."""
+    return [*registry.backends.names(), *(f"wavlm {name}" for name in registry.aggregations.names())]
+
+
+every_system = pytest.mark.parametrize("name", systems())
+
+
+@pytest.fixture
+def build(small_model):
+    """A function that builds a system of :func:`systems` with seeded weights."""
+
+    def build(name: str) -> Detector:
+        torch.manual_seed(0)
+        wavlm, _, aggregation = name.partition(" ")
+        if aggregation:
+            frontend = {**small_model["frontend"], **WAVLM, "name": wavlm}
+            return Detector.from_config({**small_model, "frontend": frontend, "aggregation": aggregation})
+        frontend = FRONTENDS.get(name, small_model["frontend"])
+        return Detector.from_config({"frontend": frontend, "backend": {"name": name, **BACKENDS.get(name, {})}})
+
+    return build
+
+
+def waveforms(count: int, samples: int = NUM_SAMPLES) -> torch.Tensor:
+    return 0.1 * torch.randn(count, samples, generator=torch.Generator().manual_seed(count))
+
+
+@pytest.fixture
+def recordings(tmp_path):
+    """Trials of 0.3 to 2 s."""
+    rng = np.random.default_rng(0)
+    trials = []
+    for number in range(12):
+        path = tmp_path / f"{number}.flac"
+        soundfile.write(path, 0.1 * rng.standard_normal(int(rng.uniform(0.3, 2) * 16000)), 16000)
+        trials.append(Trial(str(number), path))
+    return trials
+
+
+def read(path):
+    return {name: float(score) for name, score in (line.split() for line in path.read_text().splitlines())}
+
+
+@every_device
+@every_system
+def test_logits_and_gradients_are_those_of_float64(build, name, device):
+    """In float32 on the device, against a copy in float64 on the CPU."""
+    exact = build(name).eval()
+    detector = copy.deepcopy(exact).to(device)
+    exact.double()
+    x = waveforms(3)
+    with scoring_mode(detector):
+        logits = detector(x.to(device))
+        logits.square().sum().backward()
+    expected = exact(x.double())
+    expected.square().sum().backward()
+    torch.testing.assert_close(logits.cpu().double(), expected, rtol=1e-3, atol=1e-4)
+    pairs = [(a.grad.cpu(), b.grad) for a, b in zip(detector.parameters(), exact.parameters()) if b.grad is not None]
+    norm = torch.cat([b.flatten() for _, b in pairs]).norm()
+    assert torch.cat([(a - b).flatten() for a, b in pairs]).norm() < 1e-3 * norm
+
+
+@needs_cuda  # on the CPU: test_every_backend.py
+@every_system
+@pytest.mark.parametrize("precision", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("how", ["weights", "autocast"])
+def test_scores_of_half_precision_have_no_ties(build, name, precision, how):
+    detector = build(name).eval().to("cuda", precision if how == "weights" else torch.float32)
+    with torch.inference_mode(), torch.autocast("cuda", precision, enabled=how == "autocast"):
+        logits = detector(waveforms(24).cuda())
+    assert logits.dtype == torch.float32 and logits.isfinite().all()
+    assert len(set(bonafide_scores(logits).tolist())) == 24
+
+
+@needs_cuda  # on the CPU: test_spectrum.py
+@pytest.mark.parametrize("precision", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("name", ["lps", "lfcc"])
+def test_autocast_does_not_change_spectra(name, precision):
+    """Neither silence nor full scale leaves the range of half precision."""
+    x = torch.cat([torch.sin(0.4 * torch.arange(32000)), torch.full((16000,), 1e-5)])[None].cuda()
+    frontend = create_frontend(name)
+    with torch.autocast("cuda", precision):
+        (found,) = frontend(x)
+    assert torch.equal(found, frontend(x)[0]) and found.isfinite().all()
+
+
+@every_device
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("num_samples", [NUM_SAMPLES, None])
+def test_a_score_file_in_every_precision(detector, recordings, tmp_path, device, dtype, num_samples):
+    """From batches that other processes read, into pinned memory for a GPU; against float32 on the CPU."""
+    score_trials(copy.deepcopy(detector), recordings, tmp_path / "cpu.txt", num_samples=num_samples, num_workers=0)
+    options = {"num_samples": num_samples, "num_workers": 2, "batch_size": 5}
+    result = score_trials(detector.to(device, dtype), recordings, tmp_path / "found.txt", **options)
+    assert not result.failures
+    expected, found = read(tmp_path / "cpu.txt"), read(tmp_path / "found.txt")
+    assert list(found) == list(expected) and len(set(found.values())) == len(found)
+    assert found == pytest.approx(expected, abs=1e-4 if dtype == torch.float32 else 0.1)
+
+
+@needs_cuda  # on the CPU: test_corpus.py, test_files.py
+def test_one_score_whichever_way(detector, recordings, tmp_path):
+    """Float32 is float32 in `score` and `score_files` too."""
+    detector.cuda()
+    score_trials(detector, recordings, tmp_path / "s.txt", num_samples=16000, num_workers=0, batch_size=4)
+    corpus = read(tmp_path / "s.txt")
+    assert {t.id: detector.score(t.path, num_samples=16000) for t in recordings} == pytest.approx(corpus, abs=1e-6)
+    files = dict(detector.score_files([t.path for t in recordings], 16000, batch_size=4))
+    assert {t.id: files[t.path] for t in recordings} == pytest.approx(corpus, abs=1e-6)
+
+
+@needs_cuda
+def test_what_memory_is_too_small_for_is_scored_in_parts(detector):
+    """And to the same scores; what does not fit alone is a failure that says so."""
+    detector.cuda()
+    total = torch.cuda.get_device_properties(0).total_memory
+
+    def scores(group):
+        with scoring_mode(detector):
+            return next(iter(score_batches(detector, [ReadBatch(groups=[group], failures={})])))
+
+    def peak(group):
+        torch.cuda.reset_peak_memory_stats()
+        found = scores(group)
+        return found, torch.cuda.max_memory_allocated() - before
+
+    before = torch.cuda.memory_allocated()
+    ids = [str(number) for number in range(32)]
+    group = Group(ids=ids, audio=ids, waveforms=waveforms(32, 960000).pin_memory())
+    whole, needed = peak(group)
+    torch.cuda.empty_cache()
+    try:
+        torch.cuda.set_per_process_memory_fraction((before + 0.4 * needed) / total)
+        parts = scores(group)
+        torch.cuda.empty_cache()
+        torch.cuda.set_per_process_memory_fraction((before + 0.01 * needed) / total)
+        nothing = scores(group)
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)
+    expected = {id: scored.score for id, scored in whole.scores.items()}
+    assert len(expected) == 32 and not parts.failures
+    assert {id: scored.score for id, scored in parts.scores.items()} == pytest.approx(expected, abs=1e-4)
+    assert len(nothing.failures) == 32 and "do not fit into the memory of cuda:0" in nothing.failures["0"]
+
+
+@needs_cuda  # on the CPU: test_corpus_runs.py
+def test_legacy_train_mode_repeats_itself(model_with_dropout, recordings, tmp_path):
+    torch.manual_seed(0)
+    detector = Detector.from_config(model_with_dropout).cuda()
+    for name in ("a", "b"):
+        score_trials(
+            detector, recordings[:4], tmp_path / name, num_samples=16000, num_workers=0, legacy_train_mode=True
+        )
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+def rounds_products() -> bool:
+    """Whether the GPU rounds the factors of a float32 product to the ten bits of TF32."""
+    x = torch.full((256, 256), 1 + 2.0**-12, device="cuda")
+    return not torch.equal(x @ torch.eye(256, device="cuda"), x)
+
+
+def rounds_convolutions() -> bool:
+    x = torch.full((8, 64, 32, 32), 1 + 2.0**-12, device="cuda")
+    return not torch.equal(F.conv2d(x, torch.eye(64, device="cuda")[:, :, None, None]), x)
+
+
+@needs_cuda
+def test_float32_is_not_rounded_while_scoring(detector):
+    """Whatever the process chose before, which holds again afterwards."""
+    if torch.cuda.get_device_capability() < (8, 0):
+        pytest.skip("this GPU has no TF32")
+    detector.cuda()
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("high")
+    try:
+        assert rounds_products()
+        with scoring_mode(detector), scoring_mode(detector):
+            assert not rounds_products() and not rounds_convolutions()
+            # torch.compile reads the old switch, which raises if it disagrees with the new ones.
+            assert not torch.backends.cuda.matmul.allow_tf32
+        assert rounds_products() and torch.get_float32_matmul_precision() == "high"
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
+@needs_cuda
+def test_float32_is_not_rounded_in_containers_of_nvidia():
+    """They set a variable that switches TF32 on, which PyTorch reads when it starts."""
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", __file__, "-k", "not_rounded_while"]
+    environment = {**os.environ, "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE": "1"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stdout[-3000:]
+
+
+@pytest.fixture
+def strict():
+    """Operations that have no deterministic algorithm raise."""
+    torch.use_deterministic_algorithms(True)
+    yield
+    torch.use_deterministic_algorithms(False)
+
+
+@every_device
+@every_system
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_training_step_is_deterministic(strict, build, name, device, precision):
+    """Every operation, forward and backward, has a deterministic algorithm; bit for bit, twice."""
+    x, targets = waveforms(4).to(device), torch.tensor([0, 1, 1, 0], device=device)
+    settings = TrainConfig(loss="angular_softmax" if name == "mpif_res2net" else "cross_entropy")
+    states = []
+    for _ in range(2):
+        detector = build(name).to(device)
+        objective, optimizer = Objective(detector, settings), create_optimizer(detector.parameters(), settings)
+        objective.begin_training(1)
+        with torch.autocast(device, torch.bfloat16, enabled=precision == "bf16"):
+            numerator = objective(x, targets, 0)
+        numerator.backward()
+        optimizer.step()
+        states.append([numerator.detach(), *detector.state_dict().values()])
+    assert all(torch.equal(a, b) for a, b in zip(*states)) and states[0][0].isfinite()
+
+
+@pytest.mark.parametrize(
+    "device, precision",
+    [("cpu", "bf16"), *(pytest.param("cuda", name, marks=needs_cuda) for name in ("fp32", "bf16", "fp16"))],
+)  # on the CPU in fp32: test_resume.py
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_training_goes_on_to_the_same_end(
+    recipe, model_with_dropout, monkeypatch, tmp_path, device, precision, checkpointing
+):
+    """Bit for bit, after SIGTERM in the middle of a step."""
+    options = {"epochs": 2, "precision": precision, "activation_checkpointing": checkpointing}
+
+    def run(name):
+        places = {"output": str(tmp_path / name), "logs": str(tmp_path / name)}
+        return train(recipe(model=model_with_dropout, train=options, **places), device)
+
+    def state(folder):
+        return torch.load(folder / "resume.pt", weights_only=True, map_location="cpu")
+
+    whole = state(run("whole"))
+    original = loop.seed_step
+
+    def stopped(seed, epoch, step, rank):
+        if (epoch, step) == (1, 1):
+            os.kill(os.getpid(), signal.SIGTERM)
+        original(seed, epoch, step, rank)
+
+    with monkeypatch.context() as patch, pytest.raises(Unfinished):
+        patch.setattr(loop, "seed_step", stopped)
+        run("torn")
+    torn = state(run("torn"))
+    assert all(torch.equal(torn["detector"][name], value) for name, value in whole["detector"].items())
+    assert (torn["scaler"] is None) == (precision != "fp16")
+    loaded = Detector.from_pretrained(next((tmp_path / "torn").glob("*/epoch_*.pth")), device="cpu")
+    assert all(torch.isfinite(p).all() for p in loaded.parameters())
