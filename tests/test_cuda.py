@@ -21,6 +21,7 @@ from nes2net import Detector, create_frontend, registry
 from nes2net.backends.base import bonafide_scores
 from nes2net.corpora.trial import Trial
 from nes2net.errors import Unfinished
+from nes2net.machine.cuda_graph import Replayed
 from nes2net.recipes.recipe import TrainConfig
 from nes2net.scoring.batches import Group, ReadBatch
 from nes2net.scoring.corpus import score_batches, score_trials
@@ -317,3 +318,45 @@ def test_training_goes_on_to_the_same_end(
     assert (torn["scaler"] is None) == (precision != "fp16")
     loaded = Detector.from_pretrained(next((tmp_path / "torn").glob("*/epoch_*.pth")), device="cpu")
     assert all(torch.isfinite(p).all() for p in loaded.parameters())
+
+
+# What tests/machine/test_cuda_graph.py asks of the CPU is only that nothing is recorded there.
+@needs_cuda
+@pytest.mark.parametrize("name", ["nes2net_x", "aasist", "wavlm sea"])
+def test_a_cuda_graph_computes_the_same_scores(build, name):
+    detector = build(name).eval().cuda()
+    x, y = waveforms(4).cuda(), waveforms(5)[1:].cuda()
+    with scoring_mode(detector), torch.inference_mode():
+        expected = detector.scores(x), detector.scores(y)
+        replayed = Replayed(detector.scores, most=1)
+        for _ in range(2):
+            found = replayed(x), replayed(y)  # both, before either is looked at
+            for a, b in zip(found, expected):
+                torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-6)
+        assert len(replayed._recorded) == 1
+        other = waveforms(3).cuda()
+        torch.testing.assert_close(replayed(other), detector.scores(other), rtol=1e-5, atol=1e-6)
+        assert len(replayed._recorded) == 1  # no more than `most`
+
+
+@needs_cuda
+def test_what_cannot_be_recorded_is_computed():
+    replayed = Replayed(lambda x: x * x.sum().item())
+    x = torch.ones(2, device="cuda")
+    with pytest.warns(UserWarning, match="no CUDA graph can be recorded"):
+        assert replayed(x).tolist() == [2, 2]
+    assert replayed(2 * x).tolist() == [8, 8]
+
+
+@needs_cuda
+@pytest.mark.slow
+def test_a_compiled_detector_scores_alike_also_after_its_weights_moved(detector, recordings, tmp_path):
+    detector = detector.cuda()
+    options = {"num_samples": 16000, "num_workers": 0, "batch_size": 5}
+    score_trials(detector, recordings, tmp_path / "plain.txt", **options)
+    for name in ("compiled.txt", "moved.txt"):
+        score_trials(detector, recordings, tmp_path / name, compile=True, **options)
+        assert read(tmp_path / name) == pytest.approx(read(tmp_path / "plain.txt"), abs=1e-4)
+        assert detector._replayed._recorded
+        detector.cpu().cuda()
+        assert not detector._replayed._recorded
