@@ -22,8 +22,8 @@ from nes2net.detector import Detector
 from nes2net.errors import first_line
 from nes2net.scoring.kernel import scoring_mode
 
-#: Names of the precisions that score on a GPU, the exact one first.
-PRECISIONS = ["float32", *(["tf32"] if find_spec("nes2net.machine.precision") else []), "bfloat16", "float16"]
+#: Whether the package scores in TF32.
+KNOWS_TF32 = find_spec("nes2net.machine.precision") is not None
 
 _SMALL = {
     "encoder_layers": 1, "encoder_ffn_embed_dim": 64, "encoder_attention_heads": 4, "conv_pos": 16,
@@ -63,6 +63,9 @@ class Stage:
         self.began = time.monotonic()
         self.cuda = self.device.type == "cuda"
         self.num_samples = 8000 if self.small else ASVSPOOF_SAMPLES
+        tf32 = ["tf32"] if self.cuda and KNOWS_TF32 else []
+        #: precisions that the device scores in, the exact one first
+        self.precisions = ["float32", *tf32, "bfloat16", "float16"]
 
     def add(self, section: str, what: str, **row: Any) -> None:
         """Write a row of the table ``section`` and print it; values that are None are left out."""

@@ -13,7 +13,7 @@ import accelerate
 import numpy as np
 import torch
 import transformers
-from _gpu import PRECISIONS, Run, Stage
+from _gpu import Run, Stage
 from torch import Tensor
 
 from nes2net import __version__
@@ -24,10 +24,10 @@ try:
 except ImportError:
 
     @contextmanager
-    def float32_products(device: torch.device, precision: str) -> Iterator[None]:
+    def float32_products(precision: str) -> Iterator[None]:
         """Until the package has its own."""
         before = torch.get_float32_matmul_precision()
-        torch.set_float32_matmul_precision("highest" if precision == "float32" else "high")
+        torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
         yield
         torch.set_float32_matmul_precision(before)
 
@@ -64,13 +64,13 @@ def _products(stage: Stage) -> None:
         a, b = (torch.randn(size, size, device=stage.device, dtype=dtype) for _ in range(2))
 
         def run(count: int) -> None:
-            with float32_products(stage.device, "tf32" if precision == "tf32" else "float32"), torch.inference_mode():
+            with float32_products(precision), torch.inference_mode():
                 for _ in range(count):
                     a @ b
 
         return run
 
-    seconds = stage.race("ceilings", {precision: product(precision) for precision in PRECISIONS})
+    seconds = stage.race("ceilings", {precision: product(precision) for precision in stage.precisions})
     for precision, each in seconds.items():
         stage.add("ceilings", f"product of {size} × {size}, {precision}", **{"TFLOP/s": 2 * size**3 / each / 1e12})
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from _gpu import PRECISIONS, Stage
+from _gpu import Stage
 from scoring import PUBLISHED_BATCH, PublishedDetector, by_turns, difference, quietly, score_as_published
 from torch import Tensor, nn
 from train import generated_trials
@@ -54,7 +54,7 @@ def measure(stage: Stage) -> None:
     folder.mkdir()
     recordings = generated_trials(folder, 12 if stage.small else 512)
     path = stage.published()
-    models = {precision: stage.load(path, precision) for precision in PRECISIONS}
+    models = {precision: stage.load(path, precision) for precision in stage.precisions}
     low = models["bfloat16"]
     published = OnDevice(PublishedDetector(models["float32"]), stage.device)
     stage.attempt("decoding", "recordings", partial(decoding, stage, recordings, models["float32"]))
@@ -147,7 +147,7 @@ def complete(model: Detector, trials: Sequence[Trial], out: Path, settings: dict
 
 def compare(stage: Stage, folder: Path) -> None:
     """Scores in each precision against those in float32, and how many of them differ from each other."""
-    for precision in PRECISIONS[1:]:
+    for precision in stage.precisions[1:]:
         path = folder / f"{precision}, first.txt"
         distinct = len({line.split()[-1] for line in path.read_text().splitlines()})
         stage.add(

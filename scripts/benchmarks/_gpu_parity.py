@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from _gpu import PRECISIONS, Stage, configuration, relative
+from _gpu import Stage, configuration, relative
 from scoring import quietly
 from torch import Tensor, nn
 from train import generated_trials
@@ -69,9 +69,9 @@ def measure(stage: Stage) -> None:
         stage.attempt("small detectors against the CPU", name, partial(small, stage, name, config), 3)
     for name in ("xlsr_300m", "wavlm_large"):
         stage.attempt("full size against the CPU", name, partial(full_size, stage, name), 25)
-    for precision in PRECISIONS:
+    for precision in stage.precisions:
         stage.attempt("batches", precision, partial(batches, stage, precision))
-    for precision in PRECISIONS:
+    for precision in stage.precisions:
         what = f"score, score_files, score_trials, {precision}"
         stage.attempt("one score", what, partial(one_score, stage, what, precision))
     if stage.cuda:
@@ -95,7 +95,7 @@ def small(stage: Stage, name: str, config: dict[str, Any]) -> None:
     with torch.inference_mode():
         reference = exact(waveforms.double())
         errors = {"float32, CPU": relative(here(waveforms), reference)}
-    for precision in PRECISIONS:
+    for precision in stage.precisions:
         there = stage.load(path, precision)
         with scoring_mode(there), torch.inference_mode():
             errors[precision] = relative(there(waveforms.to(stage.device)), reference)
@@ -126,7 +126,7 @@ def full_size(stage: Stage, frontend: str) -> None:
     here = stage.load(path, "float32", "cpu")
     with torch.inference_mode():
         features, logits = here.hidden_states(waveforms)[-1], here(waveforms)
-    for precision in PRECISIONS:
+    for precision in stage.precisions:
         there, x = stage.load(path, precision), waveforms.to(stage.device)
         with scoring_mode(there), torch.inference_mode():
             found, y = there.hidden_states(x)[-1], there(x)

@@ -6,7 +6,7 @@ import time
 from functools import partial
 
 import torch
-from _gpu import PRECISIONS, Run, Stage, configuration, scoring
+from _gpu import Run, Stage, configuration, scoring
 from scoring import PUBLISHED_BATCH, PublishedDetector
 from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
@@ -21,7 +21,7 @@ REFERENCE = "published way"
 
 def measure(stage: Stage) -> None:
     path = stage.published()
-    models = {precision: stage.load(path, precision) for precision in PRECISIONS}
+    models = {precision: stage.load(path, precision) for precision in stage.precisions}
     published = PublishedDetector(models["float32"]).eval()
     meta = Detector.on_meta(configuration(small=stage.small))
     flops = count_flops(meta, torch.zeros(1, stage.num_samples, device="meta"))
@@ -36,7 +36,7 @@ def measure(stage: Stage) -> None:
         for batch in (1, 8, 64):
             run = partial(as_graph, stage, published, models["bfloat16"], batch, flops)
             stage.attempt(SECTION, "bfloat16, CUDA graph", run, 10)
-    for precision in PRECISIONS:
+    for precision in stage.precisions:
         what = f"kernels, {precision}"
         stage.attempt(what, what, partial(kernels, stage, what, models[precision], batches[0]), 10)
 
