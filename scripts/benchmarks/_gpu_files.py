@@ -20,6 +20,7 @@ from train import generated_trials
 from nes2net.audio.read import load_audio
 from nes2net.corpora.trial import Trial
 from nes2net.detector import Detector
+from nes2net.errors import first_line
 from nes2net.scoring.batches import default_batch_size, default_workers, plan_batches, read_batches
 from nes2net.scoring.corpus import score_trials
 from nes2net.scoring.waveforms import WaveformReader
@@ -125,13 +126,20 @@ def end_to_end(
         runs[name] = partial(complete, model, trials, folder / f"{name}.txt", settings)
         runs[name, "first"] = partial(complete, model, trials[:batch], folder / f"{name}, first.txt", settings)
         start = time.perf_counter()
-        quietly(runs[name, "first"])
+        try:
+            quietly(runs[name, "first"])
+        except Exception as error:  # the others can be measured all the same
+            stage.add(SECTION, name, error=f"{type(error).__name__}: {first_line(error)}")
+            del runs[name], runs[name, "first"]
+            continue
         if "compiled" in name:
             stage.add("compiling", f"score_trials, {name}", seconds=time.perf_counter() - start)
     seconds = by_turns(runs, 1 if stage.small else 2)
     reference = len(few) / seconds[REFERENCE]
     stage.add(SECTION, REFERENCE, batch=PUBLISHED_BATCH, trials=len(few), **{"utterances/s": reference})
     for name, (_, copies, batch, _) in jobs.items():
+        if name not in seconds:
+            continue
         trials = copies * len(recordings)
         speed = trials / seconds[name]
         steady = (trials - batch) / max(1e-9, seconds[name] - seconds[name, "first"])

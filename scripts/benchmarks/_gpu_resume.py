@@ -57,16 +57,18 @@ def kind(strict: bool) -> str:
 
 @contextlib.contextmanager
 def algorithms(strict: bool) -> Iterator[None]:
-    """PyTorch's strict determinism if ``strict``."""
-    torch.use_deterministic_algorithms(strict)
+    """PyTorch's strict determinism if ``strict``, otherwise what `train` chooses."""
+    before = torch.are_deterministic_algorithms_enabled()
     filled, torch.utils.deterministic.fill_uninitialized_memory = (
         torch.utils.deterministic.fill_uninitialized_memory,
         False,
     )
+    if strict:
+        torch.use_deterministic_algorithms(True)
     try:
         yield
     finally:
-        torch.use_deterministic_algorithms(False)
+        torch.use_deterministic_algorithms(before)
         torch.utils.deterministic.fill_uninitialized_memory = filled
 
 
@@ -126,8 +128,9 @@ def gap(a: list[Tensor], b: list[Tensor]) -> float:
 
 
 def add(stage: Stage, section: str, what: str, gaps: dict[str, float], strict: bool, **row: Any) -> None:
-    """Add a row; strict determinism, and everything on a CPU, must repeat bit for bit."""
-    promised = strict or not stage.cuda
+    """Add a row; on a CPU, and with strict determinism, everything must repeat bit for bit."""
+    with cuda_algorithms(True, False):
+        promised = strict or not stage.cuda or torch.are_deterministic_algorithms_enabled()
     holds = all(value == 0 for value in gaps.values()) if promised else None
     stage.add(section, what, **{f"{k}, largest": v for k, v in gaps.items()}, **row, holds=holds)
 

@@ -60,16 +60,14 @@ def race(stage: Stage, published: nn.Module, models: dict[str, Detector], batch:
 def finish(stage: Stage, published: nn.Module, runs: dict[str, Run], batch: int, flops: int) -> None:
     """Measure ``runs`` of a batch and add a row for each; ``flops`` counts one utterance."""
     few = forward_with_autograd(published, stage.noise(PUBLISHED_BATCH).to(stage.device))
-    seconds = stage.race(SECTION, {REFERENCE: few, **runs})
+    runs = {REFERENCE: few, **runs}
+    seconds = stage.race(SECTION, runs)
     reference = PUBLISHED_BATCH / seconds[REFERENCE]
     for name, each in seconds.items():
         size = PUBLISHED_BATCH if name == REFERENCE else batch
         speed = size / each
         columns = {"utterances/s": speed, "ms": 1e3 * each, "× published": speed / reference}
-        columns |= {
-            "TFLOP/s": speed * flops / 1e12,
-            "GiB": stage.memory(lambda n=name: ({REFERENCE: few} | runs)[n](1)),
-        }
+        columns |= {"TFLOP/s": speed * flops / 1e12, "GiB": stage.memory(partial(runs[name], 1))}
         stage.add(SECTION, name, batch=size, **columns)
 
 
