@@ -9,6 +9,7 @@ import torch
 from _gpu import Run, Stage, configuration, scoring
 from scoring import PUBLISHED_BATCH, PublishedDetector
 from torch import Tensor, nn
+from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
 
 from nes2net.detector import Detector
@@ -122,7 +123,8 @@ def kernels(stage: Stage, what: str, model: Detector, batch: int) -> None:
     def milliseconds(event: object) -> float:
         return (event.self_device_time_total if stage.cuda else event.self_cpu_time_total) / 1e3
 
-    events = [e for e in profiler.key_averages() if milliseconds(e)]
+    kind = DeviceType.CUDA if stage.cuda else DeviceType.CPU  # an operation has the time of its kernels too
+    events = [e for e in profiler.key_averages() if e.device_type == kind]
     whole = sum(milliseconds(event) for event in events)
     for event in sorted(events, key=milliseconds, reverse=True)[:12]:
         each = {"ms": milliseconds(event), "share": milliseconds(event) / whole, "calls": event.count}
