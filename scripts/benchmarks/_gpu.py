@@ -9,7 +9,6 @@ import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +20,6 @@ from nes2net.audio.crop import ASVSPOOF_SAMPLES
 from nes2net.detector import Detector
 from nes2net.errors import first_line
 from nes2net.scoring.kernel import scoring_mode
-
-#: Whether the package scores in TF32.
-KNOWS_TF32 = find_spec("nes2net.machine.precision") is not None
 
 _SMALL = {
     "encoder_layers": 1, "encoder_ffn_embed_dim": 64, "encoder_attention_heads": 4, "conv_pos": 16,
@@ -63,7 +59,7 @@ class Stage:
         self.began = time.monotonic()
         self.cuda = self.device.type == "cuda"
         self.num_samples = 8000 if self.small else ASVSPOOF_SAMPLES
-        tf32 = ["tf32"] if self.cuda and KNOWS_TF32 else []
+        tf32 = ["tf32"] if self.cuda else []
         #: precisions that the device scores in, the exact one first
         self.precisions = ["float32", *tf32, "bfloat16", "float16"]
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import platform
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 
 import accelerate
@@ -17,19 +15,8 @@ from _gpu import Run, Stage
 from torch import Tensor
 
 from nes2net import __version__
+from nes2net.machine.precision import float32_products
 from nes2net.machine.processors import processor_name, usable_processors
-
-try:
-    from nes2net.machine.precision import float32_products
-except ImportError:
-
-    @contextmanager
-    def float32_products(precision: str) -> Iterator[None]:
-        """Until the package has its own."""
-        before = torch.get_float32_matmul_precision()
-        torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
-        yield
-        torch.set_float32_matmul_precision(before)
 
 
 def measure(stage: Stage) -> None:
