@@ -18,7 +18,7 @@ from unittest.mock import patch
 import torch
 from _gpu import Stage, configuration
 from _gpu_parity import WAV2VEC2
-from _gpu_train import batch_size, make_trainer, precisions, training_batch
+from _gpu_train import as_in_a_run, batch_size, make_trainer, precisions, training_batch
 from torch import Tensor
 from train import generated_trials
 
@@ -84,14 +84,15 @@ def steps(stage: Stage, what: str, precision: str, strict: bool) -> None:
         stage.release()
 
     def go(through: Trainer, numbers: range) -> None:
-        for step in numbers:
-            through.train_step([training_batch(stage, batch, seed=step)], 1, step, False)
+        with as_in_a_run(through), algorithms(strict):
+            for step in numbers:
+                through.train_step([training_batch(stage, batch, seed=step)], 1, step, False)
 
     def weights(of: Trainer) -> list[Tensor]:
         return [p.detach().cpu().clone() for p in of.state.detector.parameters()]
 
     found = []
-    with cuda_algorithms(True, False), algorithms(strict), TemporaryDirectory() as temporary:
+    with TemporaryDirectory() as temporary:
         folder = Path(temporary)
         for _ in range(2):
             with trainer(folder) as whole:

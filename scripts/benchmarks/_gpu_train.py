@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,6 +16,7 @@ from _gpu import Run, Stage, configuration
 from scoring import PublishedDetector
 from torch import nn
 
+from nes2net.machine.precision import float32_products
 from nes2net.recipes.recipe import TrainConfig, recipe_from_dict
 from nes2net.training.dataset import Batch
 from nes2net.training.distributed import create_accelerator
@@ -84,7 +87,7 @@ def mode(
         given, steps = training_batch(stage, batch), iter(range(10**9))
 
         def run(count: int) -> None:
-            with cuda_algorithms(deterministic, not deterministic):
+            with as_in_a_run(trainer, deterministic):
                 for _ in range(count):
                     trainer.train_step([given], 1, next(steps), False)
 
@@ -94,6 +97,14 @@ def mode(
         reference, speed = batch_size(stage) / seconds[REFERENCE], batch / seconds[name]
         columns = {"utterances/s": speed, "ms": 1e3 * seconds[name], "× published": speed / reference}
         stage.add(SECTION, name, batch=batch, **columns, GiB=stage.memory(lambda: run(1)), loss=last_loss(trainer))
+
+
+@contextmanager
+def as_in_a_run(trainer: Trainer, deterministic: bool = True) -> Iterator[None]:
+    """What `train` sets round the steps of an epoch."""
+    products = "tf32" if trainer.recipe.train.precision == "tf32" else "float32"
+    with cuda_algorithms(deterministic, not deterministic), float32_products(products):
+        yield
 
 
 def last_loss(trainer: Trainer) -> float:
