@@ -1,0 +1,276 @@
+"""Parity: what a GPU computes against the CPU in float32, and scores that must not depend on how they are asked for."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from _gpu import Stage, configuration, relative
+from scoring import quietly
+from torch import Tensor, nn
+from train import generated_trials
+
+from nes2net import registry
+from nes2net.detector import Detector
+from nes2net.machine.devices import choose_device
+from nes2net.machine.processors import usable_processors
+from nes2net.scoring.corpus import score_trials
+from nes2net.scoring.kernel import Result, score_batch, scoring_mode
+from nes2net.scoring.score_file import read_scores
+
+# Largest errors of float32, relative; with TF32 they would be ten times larger at least.
+LOGITS, GRADIENTS = 1e-4, 1e-3
+# Largest difference of two float32 scores of one utterance.
+SCORES = 1e-5
+
+_SSL = {
+    "encoder_layers": 2, "encoder_embed_dim": 64, "encoder_ffn_embed_dim": 64, "encoder_attention_heads": 4, "conv_pos": 16,
+    "conv_pos_groups": 4, "conv_feature_layers": [[32, 16, 8], [32, 4, 4], [32, 4, 4], [32, 4, 2]],
+}  # fmt: skip
+WAV2VEC2, WAVLM = {"name": "wav2vec2_small", **_SSL}, {"name": "wavlm", **_SSL}
+FRONTENDS = {"raw_aasist": "waveform", "raw_aasist_l": "waveform", "mpif_res2net": {"name": "lps", "num_bins": 45}}
+SMALLER: dict[str, dict[str, Any]] = {
+    "attm_lstm": {"num_layers": 2},
+    "conformer": {"num_blocks": 2},
+    "mamba": {"num_layers": 4},
+    "mpif_res2net": {"num_frames": 64, "planes": [8, 16, 32, 64], "scale": 4},
+    **{name: {"nes_ratio": [4, 4]} for name in ("nes2net", "nes2net_x", "nes2net_x_selu")},
+    "sls": {"num_layers": 2},
+    "tcm": {"num_blocks": 2},
+}
+
+
+def systems() -> dict[str, dict[str, Any]]:
+    """Small detectors with every registered back-end, aggregation and kind of front-end."""
+    found = {}
+    for name in registry.backends.names():
+        backend = {"name": name, **SMALLER.get(name, {})}
+        found[f"back-end {name}"] = {"frontend": FRONTENDS.get(name, WAV2VEC2), "backend": backend}
+    for name in registry.aggregations.names():
+        found[f"aggregation {name}"] = {"frontend": WAV2VEC2, "aggregation": name, "backend": "asp_mlp"}
+    for name, frontend in {"wavlm": WAVLM, "lps": "lps", "lfcc": "lfcc"}.items():
+        found[f"front-end {name}"] = {"frontend": frontend, "backend": "asp_mlp"}
+    return found
+
+
+def measure(stage: Stage) -> None:
+    if stage.cuda:
+        torch.set_num_threads(usable_processors())  # for the reference
+    for name, config in list(systems().items())[:: 6 if stage.small else 1]:
+        stage.attempt("small detectors against the CPU", name, partial(small, stage, name, config), 3)
+    for name in ("xlsr_300m", "wavlm_large"):
+        stage.attempt("full size against the CPU", name, partial(full_size, stage, name), 25)
+    for precision in stage.precisions:
+        stage.attempt("batches", precision, partial(batches, stage, precision))
+    for precision in stage.precisions:
+        what = f"score, score_files, score_trials, {precision}"
+        stage.attempt("one score", what, partial(one_score, stage, what, precision))
+    if stage.cuda:
+        stage.attempt("memory", "memory that is too small", partial(too_little_memory, stage), 10)
+        for precision, batch, seconds in (("bfloat16", 64, 24), ("float32", 32, 48)):
+            what = f"{batch} × {seconds} s, {precision}"
+            stage.attempt("2³¹ elements", what, partial(many_elements, stage, what, precision, batch, seconds), 10)
+    stage.attempt("float32 inside scoring_mode", "switches", partial(switches, stage), 20)
+
+
+def small(stage: Stage, name: str, config: dict[str, Any]) -> None:
+    """Relative errors of the logits, against the CPU in float64, and of the gradient, against the CPU in float32."""
+    path = stage.work / "small.pth"
+    torch.manual_seed(0)
+    here = Detector.from_config(config).eval()
+    here.save(path)
+    frames = here.backend.fixed_frames
+    samples = here.frontend.min_samples + frames * here.frontend.hop_length if frames else stage.num_samples // 2
+    waveforms = stage.noise(3, samples)
+    exact = stage.load(path, "float64", "cpu")
+    with torch.inference_mode():
+        reference = exact(waveforms.double())
+        errors = {"float32, CPU": relative(here(waveforms), reference)}
+    for precision in stage.precisions:
+        there = stage.load(path, precision)
+        with scoring_mode(there), torch.inference_mode():
+            errors[precision] = relative(there(waveforms.to(stage.device)), reference)
+    there = stage.load(path, "float32")
+    expected, found = gradient(here, waveforms), gradient(there, waveforms.to(stage.device))
+    gap = relative(found, expected)
+    holds = errors["float32"] <= LOGITS and gap <= GRADIENTS
+    stage.add("small detectors against the CPU", name, **errors, gradient=gap, holds=holds)
+
+
+def gradient(detector: Detector, waveforms: Tensor) -> Tensor:
+    """All gradients of the sum of squared logits, in one row."""
+    with scoring_mode(detector):
+        for module in detector.modules():
+            if isinstance(module, nn.RNNBase):
+                module.train()  # cuDNN has no gradient in eval mode; these have no dropout of their own
+        parameters = [p for p in detector.parameters() if p.requires_grad]
+        found = torch.autograd.grad(detector(waveforms).square().sum(), parameters, allow_unused=True)
+    return torch.cat([torch.zeros(1), *(g.flatten().cpu() for g in found if g is not None)])
+
+
+def full_size(stage: Stage, frontend: str) -> None:
+    """Relative errors of features and logits against the CPU in float32."""
+    path = stage.published() if frontend == "xlsr_300m" else stage.checkpoint(
+        frontend, configuration(frontend, small=stage.small)
+    )  # fmt: skip
+    waveforms = stage.noise(2)
+    here = stage.load(path, "float32", "cpu")
+    with torch.inference_mode():
+        features, logits = here.hidden_states(waveforms)[-1], here(waveforms)
+    for precision in stage.precisions:
+        there, x = stage.load(path, precision), waveforms.to(stage.device)
+        with scoring_mode(there), torch.inference_mode():
+            found, y = there.hidden_states(x)[-1], there(x)
+        error = relative(y, logits)
+        stage.add(
+            "full size against the CPU",
+            f"{frontend} + nes2net_x, {precision}",
+            features=relative(found, features),
+            logits=error,
+            largest=(y.float().cpu() - logits).abs().max().item(),
+            holds=error <= LOGITS if precision == "float32" else None,
+        )
+
+
+def batches(stage: Stage, precision: str) -> None:
+    """Is a score the same alone, in half the batch, and twice?"""
+    detector, waveforms = stage.load(stage.published(), precision), stage.noise(4 if stage.small else 64)
+    together, again = score_batch(detector, waveforms), score_batch(detector, waveforms)
+    alone = [score_batch(detector, w[None])[0] for w in waveforms[:8]]
+    half = score_batch(detector, waveforms[: len(waveforms) // 2])
+    largest = max(difference(together, alone), difference(together, half))
+    stage.add(
+        "batches",
+        f"{len(waveforms)} together, {precision}",
+        alone=difference(together, alone),
+        half=difference(together, half),
+        deviation=float(np.std(np.array(together, float))),
+        **{"twice the same": together == again},
+        holds=largest <= SCORES if precision == "float32" else None,
+    )
+
+
+def difference(a: Sequence[Result], b: Sequence[Result]) -> float:
+    """Largest difference of the scores that both have; NaN if one is missing."""
+    pairs = list(zip(a, b))
+    if any(isinstance(x, str) for pair in pairs for x in pair):
+        return math.nan
+    return max(abs(float(x) - float(y)) for x, y in pairs)
+
+
+def one_score(stage: Stage, what: str, precision: str) -> None:
+    """`score` and `score_files` against `score_trials`."""
+    detector = stage.load(stage.published(), precision)
+    folder = stage.work / "one_score"
+    folder.mkdir(exist_ok=True)
+    trials = generated_trials(folder, 4 if stage.small else 16)
+    options = {"num_samples": stage.num_samples, "batch_size": 8, "num_workers": 2, "overwrite": True}
+    quietly(lambda: score_trials(detector, trials, folder / "scores.txt", **options))
+    corpus = read_scores(folder / "scores.txt")[1].tolist()
+    alone = [detector.score(trial.path, num_samples=stage.num_samples) for trial in trials]
+    paths = [trial.path for trial in trials]
+    files = [score for _, score in detector.score_files(paths, stage.num_samples, batch_size=8)]
+    gaps = {"score": difference(alone, corpus), "score_files": difference(files, corpus)}
+    holds = max(gaps.values()) <= SCORES if precision == "float32" else None
+    stage.add("one score", what, **gaps, deviation=float(np.std(corpus)), holds=holds)
+
+
+def too_little_memory(stage: Stage) -> None:
+    """What does not fit is scored in parts, to the same scores; what does not fit alone has a reason."""
+    detector, waveforms = stage.load(stage.published(), "float32"), stage.noise(64).pin_memory()
+    whole = score_batch(detector, waveforms)
+    stage.release()
+    needed = stage.memory(lambda: score_batch(detector, waveforms)) or 0.0
+    total, held = torch.cuda.get_device_properties(stage.device).total_memory, torch.cuda.memory_allocated()
+    for share in (0.4, 0.1, 0.005):
+        stage.release()
+        torch.cuda.set_per_process_memory_fraction((held + share * needed * 2**30) / total)
+        try:
+            found = score_batch(detector, waveforms)
+        finally:
+            torch.cuda.set_per_process_memory_fraction(1.0)
+        missing = [result for result in found if isinstance(result, str)]
+        gap = math.nan if missing else difference(whole, found)
+        in_parts = not missing and gap <= SCORES
+        refused = len(missing) == len(found) and "do not fit into the memory" in missing[0]
+        stage.add(
+            "memory",
+            f"64 utterances in {share:.1%} of {needed:.1f} GiB",
+            largest=gap,
+            missing=len(missing),
+            holds=in_parts if share >= 0.1 else refused,
+        )
+
+
+def many_elements(stage: Stage, what: str, precision: str, batch: int, seconds: int) -> None:
+    """The first convolution of a batch of long utterances has more elements than 32 bits count."""
+    detector, waveforms = stage.load(stage.published(), precision), stage.noise(batch, seconds * 16000)
+    ends = [0, batch - 1]
+    alone = score_batch(detector, waveforms[ends])
+    together = score_batch(detector, waveforms)
+    gap = difference([together[i] for i in ends], alone)
+    limit = SCORES if precision == "float32" else 0.05
+    stage.add("2³¹ elements", what, largest=gap, memory=stage.memory(lambda: score_batch(detector, waveforms)),
+              holds=gap <= limit)  # fmt: skip
+
+
+# What a program may have chosen before it scores, in the order of torch's versions.
+CHOICES = {
+    "as PyTorch comes": "",
+    "set_float32_matmul_precision('high')": "torch.set_float32_matmul_precision('high')",
+    "backends.fp32_precision = 'tf32'": "torch.backends.fp32_precision = 'tf32'",
+}
+
+
+def switches(stage: Stage) -> None:
+    """float32 stays float32 whatever the program and the machine have chosen, and their choice is put back."""
+    override = {"TORCH_ALLOW_TF32_CUBLAS_OVERRIDE": "1"}  # as in NVIDIA's containers
+    cases = [(name, line, {}) for name, line in CHOICES.items()]
+    cases.append(("TORCH_ALLOW_TF32_CUBLAS_OVERRIDE=1", "", override))
+    path = os.pathsep.join([str(Path(__file__).parent), *filter(None, [os.environ.get("PYTHONPATH")])])
+    children = []
+    for name, line, extra in cases[: 1 if stage.small else None]:
+        code = f"import torch, _gpu_parity\n{line}\nprint(_gpu_parity.errors_inside({str(stage.device)!r}))"
+        command = [sys.executable, "-W", "ignore", "-c", code]
+        environment = {**os.environ, "PYTHONPATH": path, **extra}
+        children.append((name, subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)))
+    for name, child in children:
+        found = json.loads(child.communicate(timeout=120)[0])
+        holds = found["product"] < 1e-5 and found["convolution"] < 1e-5 and found["put back"]
+        stage.add("float32 inside scoring_mode", name, **found, holds=holds)
+
+
+def errors_inside(device: str) -> str:
+    """Relative errors of a product and a convolution in scoring mode, and whether the switches are as before; JSON."""
+    there = choose_device(device)
+    detector = Detector.from_config({"frontend": "lps", "backend": "asp_mlp"}).to(there)
+    a, b = torch.randn(512, 512), torch.randn(512, 512)
+    x, weight = torch.randn(4, 64, 512), torch.randn(64, 64, 3)
+    before = chosen()
+    with scoring_mode(detector), torch.inference_mode():
+        product = a.to(there) @ b.to(there)
+        convolution = nn.functional.conv1d(x.to(there), weight.to(there))
+    put_back = chosen() == before
+    errors = {
+        "product": relative(product, a.double() @ b.double()),
+        "convolution": relative(convolution, nn.functional.conv1d(x.double(), weight.double())),
+    }
+    return json.dumps({**errors, "put back": put_back})
+
+
+def chosen() -> list[Any]:
+    """What the switches of TF32 say."""
+    backends: Any = torch.backends
+    if hasattr(backends, "fp32_precision"):  # torch 2.9 or newer
+        parts = (backends, backends.cuda.matmul, backends.cudnn, backends.cudnn.conv, backends.cudnn.rnn)
+        return [part.fp32_precision for part in parts]
+    return [backends.cuda.matmul.allow_tf32, backends.cudnn.allow_tf32]

@@ -1,0 +1,161 @@
+"""Training steps of the project's trainer: precisions, activation checkpointing, Adam, compiled; memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from types import SimpleNamespace
+from typing import Any, get_args
+
+import torch
+import torch.nn.functional as F
+from _gpu import Run, Stage, configuration
+from scoring import PublishedDetector
+from torch import nn
+
+from nes2net.machine.precision import float32_products
+from nes2net.recipes.recipe import TrainConfig, recipe_from_dict
+from nes2net.training.dataset import Batch
+from nes2net.training.distributed import create_accelerator
+from nes2net.training.loop import Trainer
+from nes2net.training.monitor import Monitor
+from nes2net.training.optimisation import create_optimizer
+from nes2net.training.run import _prepare
+from nes2net.training.seeding import cuda_algorithms
+from nes2net.training.selection import Selection
+from nes2net.training.state import RunState
+
+SECTION = "training step"
+REFERENCE = "published way"
+#: Precisions that a recipe can name.
+RECIPE_PRECISIONS: tuple[str, ...] = get_args(TrainConfig.model_fields["precision"].annotation)
+
+
+def precisions(stage: Stage) -> list[str]:
+    """Precisions that ``stage`` can train in."""
+    return [name for name in RECIPE_PRECISIONS if stage.cuda or name in ("fp32", "bf16")]
+
+
+def batch_size(stage: Stage) -> int:
+    return 2 if stage.small else 12
+
+
+def measure(stage: Stage) -> None:
+    model = PublishedDetector(stage.load(stage.published(), "float32"))
+    published = published_step(stage, model)
+    modes: dict[str, dict[str, Any]] = {name: {"precision": name} for name in precisions(stage)}
+    for name in ("bf16", "fp32"):
+        modes[f"{name}, activation checkpointing"] = {"precision": name, "activation_checkpointing": True}
+    modes["bf16, fused Adam"] = {"precision": "bf16", "adam": {"fused": True}}
+    modes["bf16, Adam for each tensor"] = {"precision": "bf16", "adam": {"fused": False, "foreach": False}}
+    modes["bf16, cuDNN times its algorithms"] = {"precision": "bf16", "deterministic": False}
+    modes["bf16, four times the batch"] = {"precision": "bf16", "batch": 4 * batch_size(stage)}
+    modes["bf16, compiled"] = {"precision": "bf16", "compile": True}
+    for name, options in list(modes.items())[1::3] if stage.small else modes.items():
+        needs = 60 if "compiled" in name else 12
+        stage.attempt(SECTION, name, partial(mode, stage, published, name, **options), needs)
+
+
+def published_step(stage: Stage, model: nn.Module) -> Run:
+    """A step of the published computation: float32, weighted cross-entropy, Adam."""
+    optimizer = torch.optim.Adam(model.train().parameters(), lr=1e-6, weight_decay=1e-4)
+    waveforms, targets, *_ = training_batch(stage, batch_size(stage))
+    waveforms, targets = waveforms.to(stage.device), targets.to(stage.device)
+    weights = torch.tensor([0.1, 0.9], device=stage.device)
+
+    def run(count: int) -> None:
+        for _ in range(count):
+            loss = F.cross_entropy(model(waveforms), targets, weights)
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            optimizer.step()
+            loss.item()  # the published program prints it
+
+    return run
+
+
+def mode(
+    stage: Stage, published: Run, name: str, *, deterministic: bool = True, batch: int | None = None, **options: Any
+) -> None:
+    """Measure steps of one kind and the published step in turn."""
+    batch = batch or batch_size(stage)
+    with TemporaryDirectory() as folder:
+        trainer = make_trainer(stage, stage.published(), Path(folder), batch=batch, **options)
+        given, steps = training_batch(stage, batch), iter(range(10**9))
+
+        def run(count: int) -> None:
+            with as_in_a_run(trainer, deterministic):
+                for _ in range(count):
+                    trainer.train_step([given], 1, next(steps), False)
+
+        seconds = stage.race(SECTION, {REFERENCE: published, name: run}, 1.0, 3)
+        if name not in seconds:
+            return
+        reference, speed = batch_size(stage) / seconds[REFERENCE], batch / seconds[name]
+        columns = {"utterances/s": speed, "ms": 1e3 * seconds[name], "× published": speed / reference}
+        stage.add(SECTION, name, batch=batch, **columns, GiB=stage.memory(lambda: run(1)), loss=last_loss(trainer))
+
+
+@contextmanager
+def as_in_a_run(trainer: Trainer, deterministic: bool = True) -> Iterator[None]:
+    """What `train` sets round the steps of an epoch."""
+    products = "tf32" if trainer.recipe.train.precision == "tf32" else "float32"
+    with cuda_algorithms(deterministic, not deterministic), float32_products(products):
+        yield
+
+
+def last_loss(trainer: Trainer) -> float:
+    """Mean loss of the steps so far."""
+    progress = trainer.state.progress
+    return progress.loss_sum / max(1, progress.utterances)
+
+
+def make_trainer(
+    stage: Stage,
+    checkpoint: Path,
+    folder: Path,
+    *,
+    precision: str,
+    batch: int,
+    adam: dict[str, Any] | None = None,
+    **train: Any,
+) -> Trainer:
+    """The trainer of a run that starts from ``checkpoint``, without a corpus.
+
+    Args:
+        folder: the run folder.
+        adam: options of an Adam in place of the project's own.
+        train: further keys of a recipe's section `train`.
+    """
+    settings = {"batch_size": batch, "precision": precision, "epochs": 1, "lr": 1e-6, **train}
+    places = {"output": str(folder), "logs": str(folder / "logs")}
+    recipe = recipe_from_dict(
+        {"model": configuration(small=stage.small), "augment": {"algo": 0}, "train": settings, **places}
+    )
+    accelerator = create_accelerator(str(stage.device), precision)
+    detector = stage.load(checkpoint, "float32")
+    objective = _prepare(recipe, detector, accelerator)
+    optimizer = create_optimizer(detector.parameters(), recipe.train)
+    if adam is not None:
+        optimizer = torch.optim.Adam(detector.parameters(), lr=recipe.train.lr, weight_decay=1e-4, **adam)
+    selection = Selection(folder, recipe.train, recipe.validation, [])
+    data = {part: {"trials": 1000 * batch, "digest": ""} for part in ("training", "development")}
+    state = RunState(recipe.to_dict(), data, detector, optimizer, selection, accelerator.scaler)
+    loader: Any = SimpleNamespace(batch_sampler=range(1000))  # of the loader only the number of steps is asked for
+    stop: Any = SimpleNamespace(requested=0)
+    validator: Any = None
+    monitor = Monitor(selection, folder / "logs", shown=False)
+    trainer = Trainer(recipe, objective, loader, validator, state, accelerator, monitor, stop)
+    objective.begin_training(1)
+    return trainer
+
+
+def training_batch(stage: Stage, batch: int, seed: int = 0) -> Batch:
+    """Noise with alternating labels, as the loader gives it."""
+    waveforms, targets = stage.noise(batch, seed=seed), torch.arange(batch) % 2
+    if stage.cuda:
+        waveforms, targets = waveforms.pin_memory(), targets.pin_memory()
+    return Batch(waveforms, targets, [], [])

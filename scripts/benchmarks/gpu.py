@@ -1,0 +1,176 @@
+"""Goals on one H200: bfloat16 scores 1,500 utterances of 4 s a second, 10 times the published way; a training step is 3 times as fast.
+
+With XLS-R 300M + Nes2Net-X of random weights and generated recordings. Stages:
+
+==========  ================================================================================================
+env         versions, GPU, /dev/shm; products in float32, TF32, bfloat16 and float16; copies
+parity      every back-end, front-end and aggregation, small, and XLS-R and WavLM in full size against the CPU
+            in float32; batches against single utterances; `score` against `score_trials`; memory that is too
+            small; more than 2³¹ elements; the switches of TF32
+resume      the same steps twice, saved and loaded; small runs that SIGTERM interrupts; as `train` sets the
+            algorithms, and with PyTorch's strict determinism
+throughput  batches of 1 to 128 in every precision, compiled, as CUDA graph; the kernels
+files       decoding, `score_trials` by precision, batch, readers, compiled; whole utterances; `score_files`;
+            two processes on one GPU
+train       the trainer at batch 12: precisions, activation checkpointing, Adam, compiled; memory
+report      the tables of what is in --out
+==========  ================================================================================================
+
+The published way is batch 2 (training: 12) in float32 with autograd, PyTorch's settings as they come, and a
+transcription of the published modules (fairseq's front-end if it is installed). What is compared runs in
+turn (A B A B …); figures are medians.
+
+Each stage is a process of its own, and each row goes to {out}/STAGE.jsonl as soon as it is measured. So a
+stage that fails or runs out of time leaves its rows, and the others go on. At the end there are
+results.json and tables.md. The exit status is 1 if something failed, or a row's "holds" is no; goals of
+speed do not count.
+
+    scripts/bench gpu                        # all: at most 20 minutes on an H200
+    scripts/bench gpu correct                # env parity resume: at most 7 minutes
+    scripts/bench gpu speed                  # env throughput files train: at most 14 minutes
+    scripts/bench gpu parity --seconds 100
+    scripts/bench gpu --device cpu --small   # tiny models, as a test; the figures mean nothing
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from nes2net.errors import InputError
+from nes2net.machine.terminal import markdown_table
+
+#: Stages, each with its most seconds on an H200.
+STAGES = {"env": 40, "parity": 220, "resume": 140, "throughput": 260, "files": 300, "train": 200}
+GROUPS = {
+    "all": list(STAGES),
+    "correct": ["env", "parity", "resume"],
+    "speed": ["env", "throughput", "files", "train"],
+}
+
+
+def goals(rows: list[dict[str, Any]]) -> Iterable[list[str]]:
+    """The goals of speed: what, measured, wanted, whether it is reached."""
+    wanted = (
+        ("bfloat16, utterances of 4 s per second", "throughput", "bfloat16", "utterances/s", 1500),
+        ("bfloat16 against the published way", "throughput", "bfloat16", "× published", 10),
+        ("training step in bf16 against the published way", "training step", "bf16", "× published", 3),
+    )
+    for what, section, precision, column, least in wanted:
+        kinds = (precision, f"{precision}, compiled")
+        found = [row[column] for row in rows if row["section"] == section and row["what"] in kinds and column in row]
+        best = max(found, default=None)
+        reached = "not measured" if best is None else "yes" if best >= least else "no"
+        yield [what, "–" if best is None else f"{best:,.1f}", f"{least:,}", reached]
+
+
+def report(out: Path) -> bool:
+    """Print the tables of ``out`` and write them; return whether everything ran and holds."""
+    from _gpu import shown  # imports torch
+
+    rows = []
+    for stage in STAGES:
+        path = out / f"{stage}.jsonl"
+        rows += [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
+    lines = []
+    for section in dict.fromkeys(row["section"] for row in rows):
+        own = [row for row in rows if row["section"] == section]
+        columns = [name for name in dict.fromkeys(name for row in own for name in row) if name != "section"]
+        cells = [[shown(row.get(name, "")) for name in columns] for row in own]
+        lines += [f"\n## {section}\n", markdown_table(["" if c == "what" else c for c in columns], cells)]
+    lines += ["\n## goals\n", markdown_table(["", "measured", "wanted", "reached"], goals(rows))]
+    problems = [row for row in rows if "error" in row or row.get("holds") is False]
+    for row in problems:
+        lines.append(f"\nproblem: {row['section']}, {row['what']}: {row.get('error', 'does not hold')}")
+    text = "\n".join(lines)
+    (out / "results.json").write_text(json.dumps(rows, indent=1, ensure_ascii=False))
+    (out / "tables.md").write_text(text + "\n")
+    print(text)
+    return bool(rows) and not problems
+
+
+def run_stages(names: list[str], arguments: argparse.Namespace) -> None:
+    """Run each stage in its own process, in the share of the time that is left."""
+    seconds = arguments.seconds or sum(STAGES[name] for name in names) * (10 if arguments.small else 1)
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    if arguments.small:
+        environment["TORCH_COMPILE_DISABLE"] = "1"  # compiling takes minutes, for whatever size
+    end = time.monotonic() + seconds
+    with tempfile.TemporaryDirectory() as work:
+        for number, name in enumerate(names):
+            share = STAGES[name] / sum(STAGES[later] for later in names[number:])
+            limit = (end - time.monotonic()) * share
+            print(f"\n=== {name}, at most {limit:.0f} s", flush=True)
+            flags = ["--work", work, "--seconds", str(limit), "--out", str(arguments.out), "--device", arguments.device]
+            command = [sys.executable, __file__, name, *flags, *(["--small"] if arguments.small else [])]
+            path = arguments.out / f"{name}.jsonl"
+            path.unlink(missing_ok=True)
+            problem = None
+            try:
+                # cuBLAS reads it when it is first used, which may be for the published way.
+                cublas = {"CUBLAS_WORKSPACE_CONFIG": ":4096:8"} if name in ("resume", "train") else {}
+                environment_of_stage = {**cublas, **environment}
+                status = subprocess.run(
+                    command, env=environment_of_stage, timeout=max(1.0, limit) + 10, check=False
+                ).returncode
+                problem = f"ended with status {status}" if status else None
+            except subprocess.TimeoutExpired:
+                problem = f"stopped after {limit:.0f} s"
+            if problem:
+                with open(path, "a") as file:
+                    file.write(json.dumps({"section": "stages", "what": name, "error": problem}) + "\n")
+
+
+def run_stage(name: str, arguments: argparse.Namespace) -> None:
+    """Measure a stage in this process."""
+    from _gpu import Stage
+
+    from nes2net.machine.devices import choose_device
+
+    stage = Stage(
+        name, choose_device(arguments.device), arguments.small, arguments.seconds, arguments.out, arguments.work
+    )
+    importlib.import_module(f"_gpu_{name}").measure(stage)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__.partition("\n\n    scripts/bench")[0], formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add("stages", nargs="*", metavar="STAGE", default=["all"], help=", ".join([*GROUPS, *STAGES, "report"]))
+    add("--device", default="cuda", help="cuda, cuda:N or cpu")
+    add("--small", action="store_true", help="tiny models, to see that it runs")
+    add("--seconds", type=float, help="for all stages together; 20 minutes for all of them if not given")
+    add("--out", type=Path, default=Path(tempfile.gettempdir(), "nes2net_gpu"), help="folder of the results")
+    add("--work", type=Path, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if unknown := set(arguments.stages) - {*GROUPS, *STAGES, "report"}:
+        parser.error(f"no stage {', '.join(sorted(unknown))}; there are {', '.join([*GROUPS, *STAGES, 'report'])}")
+    if arguments.work:
+        run_stage(arguments.stages[0], arguments)
+        return 0
+    chosen = {stage for name in arguments.stages for stage in GROUPS.get(name, [name])}
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    if arguments.small or arguments.device == "cpu":
+        print("without meaning: figures of " + ("tiny models" if arguments.small else "a CPU"))
+    run_stages([name for name in STAGES if name in chosen], arguments)
+    holds = report(arguments.out)
+    print(f"\nresults are in {arguments.out}")
+    return 0 if holds else 1
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except InputError as error:
+        sys.exit(f"error: {error}")
