@@ -170,7 +170,7 @@ def score_trials(
             "a detector can be compiled only for waveforms of one length, as in '4sec': leave out `compile=True`"
         )
     about = plain(about or {})
-    batch_size = default_batch_size(scorer.device) if batch_size is None else batch_size
+    batch_size = default_batch_size(scorer.computes_on) if batch_size is None else batch_size
     settings = _Settings(batch_size, num_workers, on_error, legacy_train_mode, compile)
     run = run_identity(scorer, trials, num_samples, legacy_train_mode, compile)
     lock = out.with_name(f".{out.name}.lock")
@@ -316,7 +316,7 @@ def _score_share(
         rank=processes.rank,
         num_processes=processes.count,
     )
-    workers = default_workers(device) if settings.num_workers is None else settings.num_workers
+    workers = default_workers(scorer.computes_on) if settings.num_workers is None else settings.num_workers
     read = read_batches(batches, reader, workers, pin_memory=device.type == "cuda")
     rows = settings.batch_size if settings.compile and not legacy else None
     with (

@@ -37,7 +37,7 @@ def run_identity(
         "num_samples": num_samples,
         "legacy_train_mode": legacy_train_mode,
         "dtype": str(scorer.dtype).removeprefix("torch."),
-        "device": scorer.device.type,
+        "device": scorer.computes_on.type,
         "compiled": compiled,
     }
 
@@ -128,14 +128,21 @@ def circumstances(scorer: Scorer, batch_size: int, num_processes: int) -> dict[s
     """The software and hardware of a run; all of it may change the last digits of scores."""
     packages = ("torch", "transformers", "onnxruntime", "numpy")
     versions = {name: sys.modules[name].__version__ for name in packages if name in sys.modules}
-    device = scorer.device
+    device = scorer.computes_on
     cuda = device.type == "cuda"
     return {
         "versions": {"nes2net": __version__, "python": platform.python_version(), **versions},
         "device": str(device),
-        "device_name": torch.cuda.get_device_name(device) if cuda else processor_name(),
+        "device_name": _device_name(device),
         **({"tf32": False} if cuda else {}),  # see scoring_mode
         "threads": torch.get_num_threads(),
         "batch_size": batch_size,
         "processes": num_processes,
     }
+
+
+def _device_name(device: torch.device) -> str | None:
+    """The name of a GPU or processor; None for a GPU that onnxruntime has and this torch has not."""
+    if device.type != "cuda":
+        return processor_name()
+    return torch.cuda.get_device_name(device) if torch.cuda.is_available() else None
