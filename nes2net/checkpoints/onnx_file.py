@@ -163,7 +163,7 @@ def device_in_use(options: Mapping[str, Mapping[str, str]]) -> torch.device:
 
 
 def _device_for_int8(device: str, path: Path) -> str:
-    """The CPU, whose int8 products are fast; CUDA has no kernels that quantise activations."""
+    """The CPU; on a GPU, onnxruntime computes quantised graphs through TensorRT only."""
     if device != "auto" and named_device(device).type == "cuda":
         raise InputError(
             f"{path} is quantised to int8, which computes on the CPU only: take `device=cpu`, or export without `quantize`"
