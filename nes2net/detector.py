@@ -148,6 +148,11 @@ class Detector(nn.Module):
         return next(self.parameters()).device
 
     @property
+    def computes_on(self) -> torch.device:
+        """The device that computes: that of its weights."""
+        return self.device
+
+    @property
     def dtype(self) -> torch.dtype:
         """Type of its weights."""
         return next(self.parameters()).dtype

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -29,6 +30,7 @@ _INTERFACE = [
 _LONGEST = 16_000 * 3600  # samples; the shortest input of a back-end is far below an hour
 _ALIGNMENT = 2**16  # bytes, the largest that ONNX pads tensors in a file to
 _LARGEST_CONSTANT = 2**28  # bytes that onnxruntime may compute ahead for one constant
+_CPU, _CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 
 
 class OnnxFile:
@@ -40,19 +42,21 @@ class OnnxFile:
 
     Args:
         path: the file.
-        device: ``"auto"`` takes CUDA if onnxruntime has it (the package onnxruntime-gpu); or
-            ``"cpu"``, ``"cuda"``, ``"cuda:N"``.
+        device: ``"auto"`` takes CUDA if onnxruntime has it (the package onnxruntime-gpu) and the
+            file is not quantised; or ``"cpu"``, ``"cuda"``, ``"cuda:N"``.
 
     Attributes:
         session: onnxruntime's.
+        computes_on: the device of the provider that the session really uses.
         description: the description in the file, as JSON holds it.
+        precision: ``"int8"`` if the file is quantised, otherwise ``"float32"``.
         config: configuration of the detector that was exported.
         min_samples, max_samples: lengths of the shortest and longest waveform that it takes. The
             longest is None without a limit, and equal to the shortest if time is fixed.
 
     Raises:
-        InputError: if the file is missing, damaged or not of this toolkit, or if onnxruntime is
-            missing or has no CUDA.
+        InputError: if the file is missing, damaged or not of this toolkit; if onnxruntime is
+            missing or has no CUDA; or if a quantised file is to compute on CUDA.
     """
 
     def __init__(self, path: str | Path, device: str = "auto") -> None:
@@ -62,8 +66,12 @@ class OnnxFile:
         self.description = _read_description(self.path)
         beside = self.description["external_data"]
         self._files = [self.path] + ([self.path.parent / beside] if beside else [])
+        self.precision: str = self.description["quantize"] or "float32"
+        if self.precision == "int8":
+            device = _device_for_int8(device, self.path)
         self.session = _open(self.path, device, sum(file.stat().st_size for file in self._files))
         _check_interface(self.session, self.path)
+        self.computes_on = device_in_use(self.session.get_provider_options())
         self.config: dict[str, Any] = self.description["config"]
         self.min_samples: int = self.description["min_samples"]
         self.max_samples: int | None = self.description["max_samples"]
@@ -111,30 +119,56 @@ def _open(path: Path, device: str, size: int) -> InferenceSession:
     options.add_session_config_entry(
         "optimization.constant_folding_max_output_size_in_bytes", str(max(_LARGEST_CONSTANT, size))
     )
-    providers = _providers(device)
+    wanted = providers(device, onnxruntime.get_available_providers())
     try:
-        session = onnxruntime.InferenceSession(str(path), options, providers=providers)
+        session = onnxruntime.InferenceSession(str(path), options, providers=wanted)
     except Exception as error:  # onnxruntime's exceptions have no common class
         raise damaged(path, first_line(error)) from error
-    if device.startswith("cuda") and "CUDAExecutionProvider" not in session.get_providers():
+    if device.startswith("cuda") and _CUDA not in session.get_providers():
         raise InputError(
             "onnxruntime could not start CUDA, because its libraries do not fit: take `device=cpu`, or mend onnxruntime-gpu"
         )
     return session
 
 
-def _providers(device: str) -> list[Any]:
-    import onnxruntime  # optional
+def providers(device: str, available: Collection[str]) -> list[str | tuple[str, dict[str, Any]]]:
+    """The providers that onnxruntime is to use for ``device``, of those that it has.
 
-    cpu = "CPUExecutionProvider"
-    has_cuda = "CUDAExecutionProvider" in onnxruntime.get_available_providers()
-    wanted = named_device(("cuda" if has_cuda else "cpu") if device == "auto" else device)
+    On CUDA, float32 has its whole mantissa: TF32 products have ten bits of it, and the scores would
+    not be torch's. cuDNN estimates which convolution is fast, because the exhaustive search, the
+    default, would be done again for each new length.
+
+    Raises:
+        InputError: if the device is unknown or onnxruntime does not have it.
+
+    >>> providers("auto", ["CPUExecutionProvider"])
+    ['CPUExecutionProvider']
+    """
+    wanted = named_device(("cuda" if _CUDA in available else "cpu") if device == "auto" else device)
     if wanted.type == "cpu":
-        return [cpu]
-    if wanted.type != "cuda" or not has_cuda:
+        return [_CPU]
+    if wanted.type != "cuda" or _CUDA not in available:
         raise InputError(f"this onnxruntime has no {wanted.type}: install onnxruntime-gpu, or take `device=cpu`")
-    # TF32 products have ten bits of mantissa, and the scores would not be torch's.
-    return [("CUDAExecutionProvider", {"device_id": wanted.index or 0, "use_tf32": 0}), cpu]
+    options = {"device_id": wanted.index or 0, "use_tf32": 0, "cudnn_conv_algo_search": "HEURISTIC"}
+    return [(_CUDA, options), _CPU]
+
+
+def device_in_use(options: Mapping[str, Mapping[str, str]]) -> torch.device:
+    """The device that computes, from the options of a session's providers by their names.
+
+    >>> device_in_use({"CUDAExecutionProvider": {"device_id": "1"}, "CPUExecutionProvider": {}})
+    device(type='cuda', index=1)
+    """
+    return torch.device("cuda", int(options[_CUDA]["device_id"])) if _CUDA in options else torch.device("cpu")
+
+
+def _device_for_int8(device: str, path: Path) -> str:
+    """The CPU; on a GPU, onnxruntime computes quantised graphs through TensorRT only."""
+    if device != "auto" and named_device(device).type == "cuda":
+        raise InputError(
+            f"{path} is quantised to int8, which computes on the CPU only: take `device=cpu`, or export without `quantize`"
+        )
+    return "cpu" if device == "auto" else device
 
 
 class _Description(BaseModel):
@@ -146,6 +180,7 @@ class _Description(BaseModel):
     min_samples: int = Field(ge=1, le=_LONGEST)
     max_samples: int | None = Field(ge=1, le=_LONGEST)
     external_data: Annotated[str, Field(pattern=r"^[^/\\\x00]{1,255}$")] | None
+    quantize: Literal["int8"] | None = None  # absent from files of earlier versions
 
 
 def _read_description(path: Path) -> dict[str, Any]:

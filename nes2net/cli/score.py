@@ -108,11 +108,12 @@ def _scorer(args: argparse.Namespace) -> Scorer:
     from nes2net.machine.devices import own_device
 
     if args.engine == "onnx":
-        if args.dtype not in ("auto", "float32"):
-            raise InputError(f"--engine onnx computes in float32, not in {args.dtype}: leave out --dtype")
         from nes2net.export.onnx_detector import OnnxDetector
 
-        return OnnxDetector(args.model, own_device(args.device))
+        detector = OnnxDetector(args.model, own_device(args.device))
+        if args.dtype not in ("auto", detector.precision):
+            raise InputError(f"{args.model} computes in {detector.precision}, not in {args.dtype}: leave out --dtype")
+        return detector
     if Path(args.model).suffix == ".onnx":
         raise InputError(f"{args.model} is an exported detector: add --engine onnx")
     from nes2net.detector import Detector

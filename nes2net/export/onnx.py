@@ -4,7 +4,8 @@
 ``waveform``, B×N float32 at 16 kHz in [−1, 1]. It returns ``scores`` (B,), higher meaning more bona
 fide, and ``logits`` B×n. Batch size and number of samples are free, unless the back-end reads one
 length only. The metadata describe the detector, as JSON under ``nes2net``. The graph uses only
-standard ONNX operators and holds up to 2 GB of weights itself.
+standard ONNX operators and holds up to 2 GB of weights itself. Weights of the front-end may be
+quantised to int8, which makes the file smaller and its scores faster on a CPU.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ import io
 import json
 import logging
 import os
+import re
+import sys
 import tempfile
 import warnings
 from collections.abc import Iterator
@@ -42,6 +45,10 @@ TOLERANCE = 1e-4
 #: The same for the shortest waveform, where the standard deviation of two similar frames magnifies
 #: rounding.
 ROUGH_TOLERANCE = 1e-2
+#: The same for int8. It finds a quantisation that fails, not a small loss of accuracy.
+INT8_TOLERANCE = 0.1
+#: Fewest inputs and outputs of a linear layer that int8 makes faster.
+_FEWEST_FEATURES = 64
 #: Bytes of weights that one file can hold: protobuf ends at 2 GiB, of which the graph needs some.
 LARGEST_FILE = 2**31 - 2**26
 
@@ -58,25 +65,32 @@ class _WithScores(nn.Module):
         return bonafide_scores(logits), logits
 
 
-def export_onnx(detector: Detector, path: str | Path, *, num_samples: int | None = None) -> Path:
+def export_onnx(
+    detector: Detector, path: str | Path, *, num_samples: int | None = None, quantize: str | None = None
+) -> Path:
     """Write ``detector``, on the CPU in float32, as an ONNX file in eval mode.
 
     Before the file appears, the logits of onnxruntime are compared with those of torch, on batches
     and lengths other than the traced ones. Weights above 2 GB go to ``{path}.data``, which has to
     stay beside the file. Besides the detector, the export needs memory for three to four copies of
-    the weights.
+    the weights, and five to quantise them.
 
     Args:
         path: a name that ends in ``.onnx``.
         num_samples: the only length that the file accepts; None leaves the length free. A back-end
             that reads one number of frames (SLS) always fixes the length: at 64,600 samples if they
             give these frames, as in the published recipes, and otherwise at the shortest.
+        quantize: ``"int8"`` quantises the linear layers of the front-end, by onnxruntime's own
+            tool: weights to whole numbers from −64 to 64, with a scale per output, and activations
+            while they are computed, to 8 bits with one range per layer and waveform. Everything
+            else stays float32. A line on standard error says how much logits change.
 
     Raises:
         InputError: if onnx, onnxscript or onnxruntime is missing; if the detector is on another
             device or of another dtype; if ``num_samples`` does not fit; if torch.onnx cannot
-            translate the detector; or if the logits differ by more than :data:`TOLERANCE`, or
-            :data:`ROUGH_TOLERANCE` at the shortest length.
+            translate the detector; if ``quantize`` is unknown, or the front-end has no linear
+            layers for it; or if the logits differ by more than :data:`TOLERANCE`,
+            :data:`ROUGH_TOLERANCE` at the shortest length, or :data:`INT8_TOLERANCE`.
     """
     require("onnx", "onnxscript", "onnxruntime")
     path = Path(path)
@@ -87,6 +101,8 @@ def export_onnx(detector: Detector, path: str | Path, *, num_samples: int | None
             f"export to ONNX needs a detector on the CPU in float32, not on {detector.device} in {detector.dtype}: "
             "call detector.cpu().float() first"
         )
+    if quantize not in (None, "int8"):
+        raise InputError(f"unknown `quantize` {quantize!r}: 'int8' is known")
     shortest, longest = _lengths(detector, num_samples)
     description = {
         "nes2net": __version__,
@@ -97,6 +113,7 @@ def export_onnx(detector: Detector, path: str | Path, *, num_samples: int | None
         "min_samples": shortest,
         "max_samples": longest,
         "scores": "scores = logits[:, -1]; higher means more bona fide; no probability",
+        "quantize": None,
         "external_data": f"{path.name}.data" if _num_bytes(detector) > LARGEST_FILE else None,
     }
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -105,12 +122,21 @@ def export_onnx(detector: Detector, path: str | Path, *, num_samples: int | None
         tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder,
     ):
         unchecked = Path(folder) / path.name
-        _write(detector, description, unchecked)
+        linear_layers = _write(detector, description, unchecked)
         _check(detector, unchecked, path)
+        if quantize:
+            if not linear_layers:
+                name = detector.frontend.config["name"]
+                raise InputError(f"the front-end '{name}' has no linear layers to quantise: leave out `quantize`")
+            _quantise(unchecked, linear_layers, {**description, "quantize": quantize})
+            difference, largest = _check(detector, unchecked, path)
         for file in sorted(Path(folder).iterdir(), reverse=True):  # weights first, then the graph that names them
             target = path.parent / file.name
             with writing(target), replacing(target) as temporary:
                 os.replace(file, temporary)
+    if quantize:
+        note = f"{quantize} changes the logits of noise, the largest of which is {largest:.2g}, by at most {difference:.1g}"
+        print(note, file=sys.stderr)
     return path
 
 
@@ -137,7 +163,8 @@ def _num_bytes(detector: Detector) -> int:
     return sum(t.numel() * t.element_size() for t in (*detector.parameters(), *detector.buffers()))
 
 
-def _write(detector: Detector, description: dict[str, Any], path: Path) -> None:
+def _write(detector: Detector, description: dict[str, Any], path: Path) -> list[str]:
+    """Write the float32 graph; return the names of the linear layers in the front-end."""
     from onnxscript.optimizer import fold_constants  # optional: the extra nes2net[onnx]
 
     from nes2net.export.onnx_translations import translations  # optional, as above
@@ -166,11 +193,63 @@ def _write(detector: Detector, description: dict[str, Any], path: Path) -> None:
         raise InputError(
             f"{path.name} was not written: torch.onnx cannot translate this detector ({reason})"
         ) from error
-    for node in program.model.graph.all_nodes():  # remove the source paths of this machine
-        node.metadata_props.clear()
+    linear_layers = []
+    for node in program.model.graph.all_nodes():
+        if _is_linear_in_frontend(node):
+            linear_layers.append(str(node.name))
+        node.metadata_props.clear()  # source paths of this machine
         node.doc_string = None
     program.model.metadata_props[METADATA] = json.dumps(description)
     program.save(path, external_data=description["external_data"] is not None)
+    return linear_layers
+
+
+def _is_linear_in_frontend(node: Any) -> bool:
+    """Say whether a node is the product of a linear layer of the front-end, of a size worth quantising.
+
+    Products with constants, such as the Fourier matrix of a spectrum, are none.
+    """
+    scopes = node.metadata_props.get("pkg.torch.onnx.name_scopes", "")  # modules from outside in, then the operator
+    if node.op_type != "MatMul" or not ("'detector.frontend'" in scopes and re.search(r", 'linear\w*'\]$", scopes)):
+        return False
+    weight = node.inputs[1]
+    return weight.is_initializer() and min(weight.shape) >= _FEWEST_FEATURES
+
+
+def _quantise(path: Path, nodes: list[str], description: dict[str, Any]) -> None:
+    """Quantise the weights of ``nodes`` in an ONNX file to int8, and describe it by ``description``.
+
+    The weights get 7 bits (``reduce_range``). Processors without VNNI add two products of 8 bits in
+    16 bits, and where such a sum is too large, the scores would be wrong without an error.
+    """
+    import onnx  # optional: the extra nes2net[onnx]
+    from onnxruntime.quantization import QuantType, quantize_dynamic  # optional, as above
+
+    model = onnx.load(path)
+    model.graph.ClearField("value_info")  # shapes, which the tool does not correct where it turns Gemm into MatMul
+    weights = {node.input[1] for node in model.graph.node if node.name in nodes}
+    size = sum(t.ByteSize() // (4 if t.name in weights else 1) for t in model.graph.initializer)
+    beside = f"{path.name}.data" if size > LARGEST_FILE else None
+    (entry,) = (entry for entry in model.metadata_props if entry.key == METADATA)
+    entry.value = json.dumps({**description, "external_data": beside})
+    path.with_name(f"{path.name}.data").unlink(missing_ok=True)
+    try:
+        with _quiet():
+            quantize_dynamic(
+                model,
+                path,
+                op_types_to_quantize=["MatMul"],
+                nodes_to_quantize=nodes,
+                per_channel=True,
+                reduce_range=True,
+                weight_type=QuantType.QInt8,
+                use_external_data_format=beside is not None,
+            )
+    except Exception as error:  # the tool raises many types
+        reason = first_line(error)
+        raise InputError(
+            f"{path.name} was not written: onnxruntime cannot quantise this detector ({reason})"
+        ) from error
 
 
 def _is_fixed(description: dict[str, Any]) -> bool:
@@ -201,7 +280,8 @@ def _quiet() -> Iterator[None]:
         logging.disable(level)
 
 
-def _check(detector: Detector, unchecked: Path, path: Path) -> None:
+def _check(detector: Detector, unchecked: Path, path: Path) -> tuple[float, float]:
+    """Compare with torch; return the largest difference between two logits, and the largest logit."""
     exported = OnnxDetector(unchecked, device="cpu")
     traced = _traced_samples(detector, exported.description)
     if _is_fixed(exported.description):
@@ -212,16 +292,23 @@ def _check(detector: Detector, unchecked: Path, path: Path) -> None:
             (1, traced + 37, TOLERANCE),
             (4, 2 * traced + 1, TOLERANCE),
         ]
+    remedy = "try another version of torch, onnxscript or onnxruntime"
+    if exported.precision == "int8":  # the shortest waveform, the first of three, would magnify its rounding
+        sizes = [(batch, samples, INT8_TOLERANCE) for batch, samples, _ in sizes[-2:]]
+        remedy = "this detector needs float32, so leave out `quantize`"
+    found = []
     for batch, samples, tolerance in sizes:
         waveform = _noise(batch, samples)
         with torch.inference_mode():
             expected = detector(waveform)
-        difference = (exported(waveform) - expected).abs().max().item()
-        if not difference <= tolerance * max(1.0, expected.abs().max().item()):
+        difference, largest = (exported(waveform) - expected).abs().max().item(), expected.abs().max().item()
+        if not difference <= tolerance * max(1.0, largest):
             raise InputError(
                 f"{path} was not written: for {batch} × {samples} samples onnxruntime's logits differ from torch's "
-                f"by {difference:.1e}, more than {tolerance:.0e}: try another version of torch, onnxscript or onnxruntime"
+                f"by {difference:.1e}, more than {tolerance:.0e}: {remedy}"
             )
+        found.append((difference, largest))
+    return max(difference for difference, _ in found), max(largest for _, largest in found)
 
 
 def _noise(batch: int, samples: int) -> Tensor:

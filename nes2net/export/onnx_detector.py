@@ -22,13 +22,17 @@ class OnnxDetector(OnnxFile):
     It is a :class:`nes2net.scoring.scorer.Scorer`, always in eval mode. Arguments and errors are
     those of :class:`OnnxFile`.
 
+    A quantised file computes one waveform after another. onnxruntime quantises activations with one
+    range for the whole batch, so a score would otherwise depend on the utterances that it shares a
+    batch with.
+
     Attributes:
-        device: the CPU: waveforms are given there, even if onnxruntime computes on CUDA.
-        precision: float32.
+        device: the CPU: waveforms are given there, even if onnxruntime computes on CUDA, which
+            :attr:`computes_on` says.
         record: empty; an ONNX file does not record how the detector was trained.
     """
 
-    device, precision = torch.device("cpu"), "float32"
+    device = torch.device("cpu")
     used_samples = UsedSamples()
 
     def __init__(self, path: str | Path, device: str = "auto") -> None:
@@ -63,6 +67,11 @@ class OnnxDetector(OnnxFile):
             limit = accepted_lengths(self.min_samples, self.max_samples)
             raise InputError(f"{self.path} takes {limit} samples, got {samples}: crop or repeat the waveform")
         array = np.ascontiguousarray(waveform.numpy(), dtype=np.float32)
+        parts = np.split(array, len(array)) if self.precision == "int8" else [array]
+        return torch.from_numpy(np.concatenate([self._compute(output, part) for part in parts]))
+
+    def _compute(self, output: str, array: np.ndarray) -> np.ndarray:
+        samples = array.shape[1]
         try:
             (computed,) = self.session.run([output], {"waveform": array})
         except Exception as error:  # onnxruntime's exceptions have no common class
@@ -76,4 +85,4 @@ class OnnxDetector(OnnxFile):
             raise InputError(
                 f"{self.path} computed {output} of shape {computed.shape} for {len(array)} waveforms: export it anew"
             )
-        return torch.from_numpy(computed)
+        return computed

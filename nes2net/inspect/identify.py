@@ -124,6 +124,8 @@ def _identify_onnx(path: Path) -> Identity:
     detector = OnnxFile(path, "cpu")
     samples = accepted_lengths(detector.min_samples, detector.max_samples)
     notes = [f"takes {samples} samples at 16 kHz; `nes2net score … --engine onnx` scores with it"]
+    if detector.precision != "float32":
+        notes.append(f"weights of its front-end are quantised to {detector.precision}")
     return Identity(path, "detector exported to ONNX", config=detector.config, notes=notes)
 
 

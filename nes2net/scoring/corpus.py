@@ -174,7 +174,7 @@ def score_trials(
             "a detector can be compiled only for waveforms of one length, as in '4sec': leave out `compile=True`"
         )
     about = plain(about or {})
-    batch_size = default_batch_size(scorer.device) if batch_size is None else batch_size
+    batch_size = default_batch_size(scorer.computes_on) if batch_size is None else batch_size
     settings = _Settings(batch_size, num_workers, on_error, legacy_train_mode, compile)
     run = run_identity(scorer, trials, num_samples, legacy_train_mode, compile)
     lock = out.with_name(f".{out.name}.lock")
@@ -368,9 +368,9 @@ def batches_scored(
         if compiled:
             return batch_size
         most = max(1, most_samples // waveforms.shape[1]) if whole else batch_size
-        return filled_rows(device, len(waveforms), min(most, batch_size))
+        return filled_rows(scorer.computes_on, len(waveforms), min(most, batch_size))
 
-    workers = default_workers(device) if num_workers is None else num_workers
+    workers = default_workers(scorer.computes_on) if num_workers is None else num_workers
     read = read_batches(batches, reader, workers, pin_memory=device.type == "cuda")
     with (
         torch.cuda.device(device) if device.type == "cuda" else nullcontext(),  # the device to pin memory for

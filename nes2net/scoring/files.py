@@ -70,8 +70,8 @@ def score_files(
         raise InputError(
             f"score_files takes several paths; for {paths} alone there is score(), or give [{str(paths)!r}]"
         )
-    batch_size = default_batch_size(scorer.device) if batch_size is None else batch_size
-    workers = default_threads(scorer.device) if workers is None else workers
+    batch_size = default_batch_size(scorer.computes_on) if batch_size is None else batch_size
+    workers = default_threads(scorer.computes_on) if workers is None else workers
     for name, value in (("batch_size", batch_size), ("workers", workers)):
         if value < 1:
             raise InputError(f"`{name}` is at least 1, not {value}")

@@ -76,7 +76,7 @@ def start(
     if count == 1:
         seconds = waveforms.shape[1] / SAMPLE_RATE
         too_long = (
-            f"{seconds:.0f} s do not fit into the memory of {scorer.device}: score the first seconds (`num_samples`), "
+            f"{seconds:.0f} s do not fit into the memory of {scorer.computes_on}: score the first seconds (`num_samples`), "
             "or along the time (score_track, `nes2net predict … --track`)"
         )
         return lambda: [too_long]

@@ -38,7 +38,7 @@ def run_identity(
         "num_samples": num_samples,
         "legacy_train_mode": legacy_train_mode,
         "dtype": scorer.precision,
-        "device": scorer.device.type,
+        "device": scorer.computes_on.type,
         "compiled": compiled,
     }
 
@@ -129,14 +129,20 @@ def circumstances(scorer: Scorer, batch_size: int, num_processes: int) -> dict[s
     """The software and hardware of a run; all of it may change the last digits of scores."""
     packages = ("torch", "transformers", "onnxruntime", "numpy")
     versions = {name: sys.modules[name].__version__ for name in packages if name in sys.modules}
-    device = scorer.device
-    cuda = device.type == "cuda"
+    device = scorer.computes_on
     return {
         "versions": {"nes2net": __version__, "python": platform.python_version(), **versions},
         "device": str(device),
-        "device_name": torch.cuda.get_device_name(device) if cuda else processor_name(),
+        "device_name": _device_name(device),
         "float32_products": float32_settings(),  # in scoring_mode
         "threads": torch.get_num_threads(),
         "batch_size": batch_size,
         "processes": num_processes,
     }
+
+
+def _device_name(device: torch.device) -> str | None:
+    """The name of a GPU or processor; None for a GPU that onnxruntime has and this torch has not."""
+    if device.type != "cuda":
+        return processor_name()
+    return torch.cuda.get_device_name(device) if torch.cuda.is_available() else None

@@ -19,7 +19,11 @@ class Scorer(Protocol):
 
     @property
     def device(self) -> torch.device:
-        """The device that computes; :meth:`scores` takes waveforms there."""
+        """The device on which :meth:`scores` takes waveforms."""
+
+    @property
+    def computes_on(self) -> torch.device:
+        """The device that computes, which may be another one."""
 
     @property
     def precision(self) -> str:

@@ -51,7 +51,7 @@ def score_track(
 ) -> Track:
     """Score a recording along time, as :meth:`nes2net.Detector.score_track`."""
     length, step = window_samples(scorer, window, hop)
-    batch_size = default_batch_size(scorer.device) if batch_size is None else batch_size
+    batch_size = default_batch_size(scorer.computes_on) if batch_size is None else batch_size
     if batch_size < 1:
         raise InputError(f"`batch_size` is at least 1, not {batch_size}")
     blocks = stream_audio(audio) if isinstance(audio, (str, Path)) else [as_waveform(audio, sample_rate)]

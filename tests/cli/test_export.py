@@ -25,6 +25,16 @@ def test_a_place_for_the_export_is_required(arguments, capsys):
     assert "--to and --out" in error and error.count("\n") == 1
 
 
+@pytest.mark.parametrize("arguments", ["--to pth --out OUT", "--push a/b"])
+def test_only_onnx_files_are_quantised(detector, tmp_path, capsys, arguments):
+    detector.save(tmp_path / "in.pth")
+    given = arguments.replace("OUT", str(tmp_path / "out.pth")).split()
+    assert main(["export", str(tmp_path / "in.pth"), *given, "--quantize", "int8"]) == 2
+    error = capsys.readouterr().err
+    assert "--to onnx" in error and "--quantize" in error and error.count("\n") == 1
+    assert not (tmp_path / "out.pth").exists()
+
+
 def test_an_unreachable_hub_is_one_line(detector, tmp_path):
     """The hub's own library connects, to an address where nothing listens."""
     detector.save(tmp_path / "in.pth")

@@ -11,18 +11,21 @@ from torch import nn
 
 import nes2net
 from nes2net import Detector, InputError, registry
+from nes2net.checkpoints.onnx_file import device_in_use
 from nes2net.cli.main import main
 from nes2net.corpora import asvspoof2021_la
 from nes2net.detector import PUBLISHED_MODELS
 from nes2net.export import onnx as onnx_engine
 from nes2net.scoring.corpus import score_trials
 from nes2net.scoring.journal import stamp
+from nes2net.scoring.record import run_identity
 
 onnx = pytest.importorskip("onnx", reason="the extra 'onnx' is not installed")
 pytest.importorskip("onnxscript", reason="the extra 'onnx' is not installed")
 onnxruntime = pytest.importorskip("onnxruntime", reason="the extra 'onnx' is not installed")
 
 from nes2net.backends.base import Backend  # noqa: E402
+from nes2net.export.formats import export  # noqa: E402
 from nes2net.export.onnx import export_onnx  # noqa: E402
 from nes2net.export.onnx_detector import OnnxDetector  # noqa: E402
 
@@ -305,6 +308,103 @@ def test_a_file_with_other_scores_does_not_replace_the_old_one(detector, file, t
     with pytest.raises(InputError, match=r"d\.onnx was not written: .* differ from torch's by 2\.0e-04"):
         export_onnx(other, tmp_path / "d.onnx")
     assert [p.name for p in tmp_path.iterdir()] == ["d.onnx"] and (tmp_path / "d.onnx").read_text() == "old"
+
+
+def test_runs_on_two_providers_have_two_identities(file, corpus):
+    trials, exported = asvspoof2021_la.trials(corpus, "eval"), OnnxDetector(file)
+    assert exported.device == exported.computes_on == torch.device("cpu")
+    on_cpu = run_identity(exported, trials, 8000, False, False)
+    exported.computes_on = device_in_use({"CUDAExecutionProvider": {"device_id": "0"}, "CPUExecutionProvider": {}})
+    on_cuda = run_identity(exported, trials, 8000, False, False)
+    assert {name for name in on_cpu if on_cpu[name] != on_cuda[name]} == {"device"}
+
+
+@pytest.fixture(scope="module")
+def int8_file(detector, tmp_path_factory) -> Path:
+    path = export(detector, "onnx", tmp_path_factory.mktemp("onnx") / "int8.onnx", quantize="int8")
+    assert [p.name for p in path.parent.iterdir()] == ["int8.onnx"]
+    return path
+
+
+def noise(batch: int, samples: int) -> torch.Tensor:
+    """White noise B×N of several levels."""
+    generator = torch.Generator().manual_seed(0)
+    return torch.logspace(-2, 0, batch)[:, None] * torch.randn(batch, samples, generator=generator)
+
+
+def test_int8_scores_are_near_those_of_float32(detector, file, int8_file):
+    waveforms, exported = noise(4, 16_000), OnnxDetector(int8_file)
+    with torch.inference_mode():
+        difference = (exported(waveforms) - detector(waveforms)).abs().max().item()
+    assert 1e-6 < difference < 0.02
+    assert int8_file.stat().st_size < 0.7 * file.stat().st_size
+
+
+def test_an_int8_score_does_not_depend_on_its_batch(int8_file):
+    waveforms, exported = noise(4, 16_000), OnnxDetector(int8_file)
+    alone = torch.cat([exported.scores(waveform) for waveform in waveforms.split(1)])
+    assert torch.equal(exported.scores(waveforms), alone)
+
+
+def test_int8_products_are_those_of_the_transformer(int8_file):
+    model = onnx.load(int8_file)
+    onnx.checker.check_model(model, full_check=True)
+    kinds = [node.op_type for node in model.graph.node]
+    assert kinds.count("MatMulInteger") == 6 * TRANSFORMER["encoder_layers"]  # four of attention, two of the rest
+    assert "ConvInteger" not in kinds and {node.domain for node in model.graph.node} == {""}
+    weights = {tensor.name: tensor for tensor in model.graph.initializer}
+    products = [weights[node.input[1]] for node in model.graph.node if node.op_type == "MatMulInteger"]
+    assert {tensor.data_type for tensor in products} == {onnx.TensorProto.INT8}
+    largest = max(abs(onnx.numpy_helper.to_array(tensor).astype(int)).max() for tensor in products)
+    assert largest <= 64  # 7 bits: two products with 8 bits of activations fit into 16 bits
+    assert weights["detector.backend.fc.weight"].data_type == onnx.TensorProto.FLOAT
+
+
+def test_an_int8_file_says_so(int8_file, file, capsys):
+    assert main(["info", str(int8_file)]) == 0
+    assert "quantised to int8" in capsys.readouterr().out
+    quantised, plain = OnnxDetector(int8_file), OnnxDetector(file)
+    assert (quantised.description["quantize"], quantised.precision) == ("int8", "int8")
+    assert (plain.description["quantize"], plain.precision) == (None, "float32")
+    assert quantised.description["fingerprint"] == plain.description["fingerprint"]
+
+
+def test_int8_scores_are_the_same_for_any_batch_size_and_after_an_interruption(int8_file, corpus, tmp_path):
+    trials, whole, scored = asvspoof2021_la.trials(corpus, "eval"), tmp_path / "whole", OnnxDetector(int8_file)
+    score_trials(scored, trials, whole, num_samples=8000, batch_size=1, num_workers=0)
+    score_trials(scored, trials, tmp_path / "batches", num_samples=8000, batch_size=5, num_workers=0)
+    assert (tmp_path / "batches").read_bytes() == whole.read_bytes()
+    run = json.loads((tmp_path / "whole.json").read_text())["run"]
+    lines = whole.read_text().splitlines()
+    kept = [f"{line} {stamp(trial.path)}" for line, trial in zip(lines[:4], trials)]
+    (tmp_path / "torn.partial").write_text("\n".join([json.dumps(run), *kept, lines[4][:5]]))
+    score_trials(scored, trials, tmp_path / "torn", num_samples=8000, batch_size=3, num_workers=0)
+    assert (tmp_path / "torn").read_bytes() == whole.read_bytes()
+
+
+@pytest.mark.parametrize("name, beside", [("of float32 only", False), ("of both", True)])
+def test_int8_weights_beside_the_file(detector, tmp_path, monkeypatch, name, beside):
+    monkeypatch.setattr(onnx_engine, "LARGEST_FILE", 1000 if beside else onnx_engine._num_bytes(detector) - 1)
+    exported = OnnxDetector(export_onnx(detector, tmp_path / "d.onnx", quantize="int8"))
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["d.onnx", "d.onnx.data"][: 1 + beside]
+    waveforms = noise(2, 16_000)
+    with torch.inference_mode():
+        torch.testing.assert_close(exported(waveforms), detector(waveforms), rtol=0, atol=0.02)
+
+
+def test_errors_of_quantisation(detector, int8_file, tmp_path, monkeypatch):
+    with pytest.raises(InputError, match="unknown `quantize` 'int4': 'int8' is known"):
+        export_onnx(detector, tmp_path / "d.onnx", quantize="int4")
+    with pytest.raises(InputError, match="only ONNX files are quantised, not `to=pth`"):
+        export(detector, "pth", tmp_path / "d.pth", quantize="int8")
+    with pytest.raises(InputError, match="front-end 'lps' has no linear layers to quantise: leave out `quantize`"):
+        export_onnx(create("lps", "asp_mlp"), tmp_path / "d.onnx", quantize="int8")
+    with pytest.raises(InputError, match="quantised to int8, which computes on the CPU only: take `device=cpu`"):
+        OnnxDetector(int8_file, device="cuda")
+    monkeypatch.setattr(onnx_engine, "INT8_TOLERANCE", 0.0)
+    with pytest.raises(InputError, match="this detector needs float32, so leave out `quantize`"):
+        export_onnx(detector, tmp_path / "d.onnx", quantize="int8")
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.slow

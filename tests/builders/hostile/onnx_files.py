@@ -21,6 +21,7 @@ if find_spec("onnx") and find_spec("onnxruntime"):
 
 CONFIG = {"frontend": {"name": "lfcc"}, "aggregation": {"name": "last"}, "backend": {"name": "asp_mlp"}}
 DESCRIPTION = {"config": CONFIG, "min_samples": 4, "max_samples": None, "external_data": None}
+INT8 = {**DESCRIPTION, "quantize": "int8"}
 WEIGHTS = "weights.data"
 
 
@@ -76,11 +77,11 @@ def _tensor(name: str, array: np.ndarray) -> onnx.TensorProto:
     return onnx.numpy_helper.from_array(array, name)
 
 
-def _changed(change: Callable[[Any], None]) -> Callable[[Path], Path]:
+def _changed(change: Callable[[Any], None], description: Any = DESCRIPTION) -> Callable[[Path], Path]:
     """A good model after ``change``."""
 
     def make(folder: Path) -> Path:
-        model = good()
+        model = good(description)
         change(model)
         return write(folder, model)
 
@@ -250,6 +251,18 @@ def _more_scores(model: Any) -> None:
     model.graph.node[-1].CopyFrom(helper.make_node("Identity", ["three"], ["scores"]))
 
 
+def _large_int8(model: Any) -> None:
+    weights = _tensor("q", np.ones(4, np.int8))
+    weights.dims[0] = 1 << 40
+    model.graph.initializer.append(weights)
+
+
+def _fused(model: Any) -> None:
+    model.opset_import.append(helper.make_opsetid("com.microsoft", 1))
+    inputs = ["waveform", "q", "s", "z"]
+    _add(model, helper.make_node("DynamicQuantizeMatMul", inputs, ["unused"], domain="com.microsoft"))
+
+
 def _integer_scores(model: Any) -> None:
     cast = helper.make_node("Cast", ["sum"], ["scores"], to=TensorProto.INT64)
     model.graph.node[-1].output[0] = "sum"
@@ -279,6 +292,11 @@ def _cases() -> list[Case]:
     made = [
         ("good", _changed(lambda _: None), None),
         ("good, weights beside it", _beside(_ones), None),
+        ("good, called int8", _described(INT8), None),
+        # Quantised graphs.
+        ("int8 weights of a terabyte", _changed(_large_int8), "a tensor of 1,.* numbers has"),
+        ("an operator that onnxruntime makes of others", _changed(_fused), "operators of"),
+        ("as many int8 scores as it likes", _changed(_more_scores, INT8), r"of shape \(3,\) for 1 waveforms"),
         # Weights in other files.
         *(
             (f"undeclared weights in {place}", _changed(change), f"{_UNDECLARED}|{_DAMAGED}")
@@ -404,6 +422,7 @@ def _cases() -> list[Case]:
                 ),
                 "min_samples": (0, -1, True, "4", 4.5, None, [], 10**400, 1 << 40),
                 "max_samples": (0, -1, False, "4", 10**400, 1 << 62, {}),
+                "quantize": ("int4", "", 8, True, [], {"int8": 1}),
                 "external_data": (3, "", "a/b", "../x", "/etc/passwd", "x" * 300, "a\0b", [], "a\\b"),
             }.items()
             for value in values
