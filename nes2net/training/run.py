@@ -11,6 +11,7 @@ from nes2net.checkpoints.state_dict import load_state_dict, read_record
 from nes2net.corpora.trial import BONAFIDE, Trial
 from nes2net.detector import Detector
 from nes2net.errors import InputError
+from nes2net.machine.memory import enough_memory
 from nes2net.recipes.recipe import Recipe
 from nes2net.registry import corpora
 from nes2net.training.augmentation import augmentation_stream
@@ -24,6 +25,7 @@ from nes2net.training.distributed import (
 )
 from nes2net.training.interruption import StopRequests, failing_disk_is_temporary
 from nes2net.training.loop import Trainer
+from nes2net.training.memory import batch_too_large, detector_too_large
 from nes2net.training.monitor import Monitor, RunReporter
 from nes2net.training.objective import Objective
 from nes2net.training.optimisation import create_optimizer
@@ -64,7 +66,7 @@ def train(
 
     Raises:
         InputError: if something in the recipe or on disk is missing or wrong, the folder holds
-            another run, or the loss is not finite.
+            another run, the loss is not finite, or memory runs out; the last save is intact.
         Unfinished: if SIGTERM came, or the disk is full or fails; the work done is saved. Also if
             the data cannot be read any more; the work done since the last save is lost.
         KeyboardInterrupt: if Ctrl-C was pressed; the work done is saved.
@@ -105,7 +107,8 @@ def train(
                 recipe, dev_trials, stream, rank=rank, world_size=world_size, pin_memory=pin_memory
             )
             seed_everything(recipe.seed)
-            detector = _build_detector(recipe, folder, resume).to(accelerator.device)
+            with enough_memory(lambda: detector_too_large(accelerator.device)):
+                detector = _build_detector(recipe, folder, resume).to(accelerator.device)
             data = {"training": fingerprint(train_trials), "development": fingerprint(dev_trials)}
             objective = _prepare(recipe, detector, accelerator)
             optimizer = create_optimizer(detector.parameters(), recipe.train)
@@ -118,7 +121,8 @@ def train(
                 trainer = Trainer(recipe, objective, loader, validator, state, accelerator, monitor, stop)
                 checkpoint = recipe.train.init_from if resume is None else None
                 if resume is not None:  # after accelerate has moved the optimiser, whose step counters stay on the CPU
-                    state.load(resume)
+                    with enough_memory(lambda: detector_too_large(accelerator.device)):
+                        state.load(resume)
                 del resume
                 _check_processes(state, accelerator)
                 write_once(accelerator, partial(_begin_writing, recipe, state, monitor))
@@ -126,7 +130,8 @@ def train(
                     monitor.say(line)
                 if writes and reporter is not None:
                     reporter.started(detector, checkpoint, len(train_trials), len(dev_trials))
-                _fit(trainer)
+                with enough_memory(lambda: batch_too_large(trainer)):
+                    _fit(trainer)
     return folder
 
 
