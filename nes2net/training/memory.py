@@ -40,9 +40,7 @@ def batch_too_large(trainer: Trainer) -> str:
     if not (trainer.state.selection.folder / RESUME_FILE).is_file():
         return f"{ran_out}; nothing is saved yet: take {_one_of([*same, *other])}"
     go_on = f"go on from it with {same[0]}, or " if same else ""
-    return (
-        f"{ran_out}; the last save is intact: {go_on}begin another run, with a `comment` of its own and {_one_of(other)}"
-    )
+    return f"{ran_out}; the last save is intact: {go_on}begin another run, with a `comment` of its own and {_one_of(other)}"
 
 
 def _can_recompute(frontend: Frontend) -> bool:
