@@ -65,18 +65,3 @@ def own_device(device: str) -> str:
     if device in ("auto", "cuda") and "LOCAL_RANK" in os.environ and torch.cuda.is_available():
         return f"cuda:{int(os.environ['LOCAL_RANK']) % torch.cuda.device_count()}"
     return device
-
-
-def check_bfloat16(device: torch.device) -> None:
-    """Raise :class:`InputError` if ``device`` is a GPU without bfloat16, which PyTorch would emulate.
-
-    GPUs have it from compute capability 8.0 on (Ampere, 2020). The CPU always computes in it.
-    """
-    if device.type != "cuda" or torch.version.hip is not None:
-        return
-    major, minor = torch.cuda.get_device_capability(device)
-    if major < 8:
-        raise InputError(
-            f"{torch.cuda.get_device_name(device)} has compute capability {major}.{minor}, but bfloat16 (bf16) needs 8.0: "
-            "take float16 (fp16) or float32 (fp32)"
-        )

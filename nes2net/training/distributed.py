@@ -17,10 +17,12 @@ from accelerate.utils import GradientAccumulationPlugin, gather_object
 from torch import Tensor, nn
 
 from nes2net.errors import InputError
-from nes2net.machine.devices import check_bfloat16, choose_device
+from nes2net.machine.devices import choose_device
+from nes2net.machine.precision import check_precision
 
-#: Names of precisions in a recipe → accelerate's names.
+#: Names of precisions in a recipe → accelerate's names, and ours in scoring.
 PRECISIONS = {"fp32": "no", "tf32": "no", "bf16": "bf16", "fp16": "fp16"}
+IN_SCORING = {"fp32": "float32", "tf32": "tf32", "bf16": "bfloat16", "fp16": "float16"}
 #: How long a process waits for the others. The main process alone saves: 4 GB take over an hour at
 #: 1 MB/s. PyTorch would give up after 10 minutes on GPUs. If a process dies, torchrun ends the others.
 _PATIENCE = timedelta(hours=2)
@@ -59,8 +61,7 @@ def create_accelerator(device: str = "auto", precision: str = "fp32") -> Acceler
         ],
         gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=1),  # the training loop accumulates itself
     )
-    if precision == "bf16":
-        check_bfloat16(accelerator.device)
+    check_precision(IN_SCORING[precision], accelerator.device)
     if first and dist.is_initialized():
         atexit.register(dist.destroy_process_group)  # until then, later runs in this process use the group
     return accelerator

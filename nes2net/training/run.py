@@ -41,8 +41,6 @@ def train(
     recipe: Recipe,
     device: str = "auto",
     *,
-    deterministic: bool = True,
-    benchmark: bool = False,
     reporter: RunReporter | None = None,
 ) -> Path:
     """Train as ``recipe`` says and return the run folder ``{output}/{tag}``.
@@ -50,17 +48,12 @@ def train(
     The folder gets ``epoch_{n}.pth`` (n from 1) as ``train.keep`` says, ``recipe.yaml``,
     ``history.json``, ``curves.png``, and ``resume.pt`` every few minutes and after each epoch.
 
-    Calling this again with the same recipe resumes the run. On one CPU in float32 the weights are
-    then, bit for bit, those of an uninterrupted run; on one GPU they are if its kernels are
-    deterministic. Processes started by ``torchrun`` or ``accelerate launch`` share each batch and
+    Calling this again with the same recipe resumes the run. On one device the weights are then, bit
+    for bit, those of an uninterrupted run, on a GPU unless the recipe gives up
+    ``train.deterministic``. Processes started by ``torchrun`` or ``accelerate launch`` share each batch and
     reach the weights of a single process up to rounding.
 
     Args:
-        deterministic: whether cuDNN and cuBLAS take deterministic algorithms. Operations for which
-            PyTorch has none, such as the backward pass of its memory-efficient attention, still
-            differ in the last digits.
-        benchmark: whether cuDNN times its algorithms and takes the fastest, which may be another
-            one the next time.
         reporter: prints the run on standard output in lines of its own; this package's own messages
             then go to standard error.
 
@@ -71,7 +64,8 @@ def train(
             the data cannot be read any more; the work done since the last save is lost.
         KeyboardInterrupt: if Ctrl-C was pressed; the work done is saved.
     """
-    with StopRequests() as stop, cuda_algorithms(deterministic, benchmark):
+    algorithms = cuda_algorithms(recipe.train.deterministic, recipe.train.cudnn_benchmark)
+    with StopRequests() as stop, algorithms:
         train_trials, dev_trials = read_trials(recipe.data, "train"), read_trials(recipe.data, "dev")
         if len(train_trials) < recipe.train.batch_size:
             raise InputError(

@@ -1,0 +1,119 @@
+"""Names of precisions, and products of float32 that keep the whole mantissa whatever was set before."""
+
+import os
+import subprocess
+import sys
+import threading
+
+import pytest
+import torch
+
+from nes2net.errors import InputError
+from nes2net.machine.precision import check_precision, float32_products, float32_settings, named_precision
+
+CPU = torch.device("cpu")
+needs_new_settings = pytest.mark.skipif(
+    not hasattr(torch.backends, "fp32_precision"), reason="torch before 2.9 has one setting for convolutions and RNNs"
+)
+
+
+@pytest.fixture
+def settings():
+    """Restores what a test sets by hand."""
+    before = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
+    yield
+    torch.set_float32_matmul_precision(before[0])
+    torch.backends.cudnn.allow_tf32 = before[1]
+    if hasattr(torch.backends, "fp32_precision"):
+        torch.backends.mkldnn.matmul.fp32_precision = torch.backends.mkldnn.conv.fp32_precision = "none"
+
+
+@pytest.mark.parametrize("given", ["medium", "high"])
+def test_the_whole_mantissa_is_kept_and_settings_return(settings, given):
+    """On processors with bfloat16 products a program may have allowed them for float32."""
+    x = torch.randn(256, 256, generator=torch.Generator().manual_seed(0))
+    exact = x @ x
+    torch.set_float32_matmul_precision(given)
+    rounded, before = x @ x, float32_settings()
+    with pytest.raises(InputError), float32_products():
+        assert torch.equal(x @ x, exact)
+        raise InputError("enough")
+    assert float32_settings() == before and torch.get_float32_matmul_precision() == given
+    assert torch.equal(x @ x, rounded)
+
+
+def test_both_kinds_of_settings_agree_inside(settings):
+    """torch.compile reads the old ones, kernels the new ones; PyTorch raises where they contradict each other."""
+    torch.set_float32_matmul_precision("high")
+    for precision, matmul in (("float32", "highest"), ("bfloat16", "highest"), ("tf32", "high")):
+        with float32_products(precision):
+            assert torch.get_float32_matmul_precision() == matmul
+            assert torch.backends.cudnn.allow_tf32 == torch.backends.cuda.matmul.allow_tf32 == (precision == "tf32")
+
+
+@needs_new_settings
+def test_settings_that_pytorch_calls_contradictory_are_put_back(settings):
+    torch.backends.cudnn.conv.fp32_precision = "ieee"  # but not the one of RNNs, so that the old one is neither
+    torch.backends.mkldnn.conv.fp32_precision = "bf16"
+    before = float32_settings()
+    with float32_products():
+        assert set(float32_settings().values()) == {"highest", "False", "ieee"}
+    assert float32_settings() == before
+
+
+def test_the_last_thread_puts_them_back_and_the_exact_one_prevails():
+    before = float32_settings()
+    entered, leave = threading.Event(), threading.Event()
+
+    def compute() -> None:
+        with float32_products("tf32"):
+            entered.set()
+            leave.wait(60)
+
+    with float32_products("float32"):
+        thread = threading.Thread(target=compute)
+        thread.start()
+        assert entered.wait(60)
+        assert not torch.backends.cudnn.allow_tf32
+    assert torch.backends.cudnn.allow_tf32 and torch.get_float32_matmul_precision() == "high"  # one thread is inside
+    leave.set()
+    thread.join()
+    assert float32_settings() == before
+
+
+def test_a_container_that_allows_tf32_everywhere():
+    """NVIDIA's containers set the variable, which PyTorch reads when it is loaded."""
+    code = (
+        "import torch; from nes2net.machine.precision import float32_products as exact\n"
+        "before = torch.backends.cuda.matmul.allow_tf32\n"
+        "with exact(): inside = torch.backends.cuda.matmul.allow_tf32\n"
+        "print(before, inside, torch.backends.cuda.matmul.allow_tf32)"
+    )
+    environment = {**os.environ, "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE": "1"}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["True", "False", "True"]
+
+
+def test_names():
+    assert [named_precision(name) for name in ("int8", torch.float16)] == ["int8", "float16"]
+    for wrong in ("fp16", torch.int8, None):
+        with pytest.raises(InputError, match="unknown dtype"):
+            named_precision(wrong)
+
+
+def test_what_a_processor_does_not_compute_is_refused():
+    check_precision("int8", CPU)
+    with pytest.raises(InputError, match="precision of NVIDIA GPUs, not of cpu: take float32 or bfloat16"):
+        check_precision("tf32", CPU)
+    with pytest.raises(InputError, match="int8` is for the CPU, not for cuda:0: take bfloat16"):
+        check_precision("int8", torch.device("cuda:0"))
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "tf32"])
+def test_a_gpu_too_old_for_it_is_named(monkeypatch, precision):
+    """A GPU of that age need not be there: only what PyTorch says of it is replaced."""
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: (7, 5))
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: "Tesla T4")
+    with pytest.raises(InputError, match="Tesla T4 .compute capability 7.5. does not compute .*: take float16"):
+        check_precision(precision, torch.device("cuda:0"))
+    check_precision("float16", torch.device("cuda:0"))
