@@ -49,9 +49,9 @@ def train(
     ``history.json``, ``curves.png``, and ``resume.pt`` every few minutes and after each epoch.
 
     Calling this again with the same recipe resumes the run. On one device the weights are then, bit
-    for bit, those of an uninterrupted run, on a GPU unless the recipe gives up
-    ``train.deterministic``. Processes started by ``torchrun`` or ``accelerate launch`` share each batch and
-    reach the weights of a single process up to rounding.
+    for bit, those of an uninterrupted run; on a GPU this needs ``train.deterministic``. Processes
+    started by ``torchrun`` or ``accelerate launch`` share each batch and reach the weights of a
+    single process up to rounding.
 
     Args:
         reporter: prints the run on standard output in lines of its own; this package's own messages
