@@ -75,9 +75,15 @@ class Mixer(nn.Module):
         x = F.silu(self.conv1d(F.pad(x.transpose(1, 2), (CONV_KERNEL - 1, 0)))).transpose(1, 2)
         delta, B, C = self.x_proj(x).split([self.delta_rank, STATE_DIM, STATE_DIM], dim=2)
         delta = F.linear(delta, self.dt_proj.weight)  # B×T×2E; its bias is added at the precision of the scan
-        fused = fused_selective_scan() if x.is_cuda and not torch.compiler.is_compiling() else None
-        scan = self._scan if fused is None or x.dtype == torch.float64 else self._fused_scan
+        scan = self._fused_scan if self._takes_fused_scan(x) else self._scan
         return self.out_proj(scan(x, delta, B, C, z))
+
+    @staticmethod
+    def _takes_fused_scan(x: Tensor) -> bool:
+        """Whether mamba_ssm's kernel scans; its backward pass adds in any order (atomicAdd)."""
+        repeatable = torch.is_grad_enabled() and torch.are_deterministic_algorithms_enabled()
+        usable = x.is_cuda and x.dtype != torch.float64 and not torch.compiler.is_compiling()
+        return usable and not repeatable and fused_selective_scan() is not None
 
     def _scan(self, x: Tensor, delta: Tensor, B: Tensor, C: Tensor, z: Tensor) -> Tensor:
         """Scan and gate, all B×T×2E.

@@ -8,10 +8,13 @@ of 16 frames, and all chunks step together, twice. The first pass starts from ze
 contribution of each chunk to the state after it. The second pass starts each chunk from its true
 state. Decays are multiplied by adding their logarithms, which are never positive, and are never
 divided, so nothing overflows and the result equals that of the loop up to rounding.
+
+Every operation has a deterministic implementation on CUDA. ``torch.cumsum`` of floats has none.
 """
 
 from collections import deque
 from collections.abc import Iterable, Iterator
+from itertools import accumulate
 from typing import Any
 
 import torch
@@ -128,7 +131,7 @@ def _state_before(log_decay: Tensor, drive: Tensor) -> Tensor:
     """
     log_decays, drives = _steps(log_decay), _steps(drive)
     states = torch.stack(list(_run(zip(torch.exp(log_decays), drives))))
-    since = log_decays.cumsum(dim=0)
+    since = torch.stack(list(accumulate(log_decays)))  # sums of the first 1, 2, … steps of a chunk
     ends = _all_pairs(since[-1], states[-1])
     before = F.pad(ends, (0, 0, 0, 0, 1, -1))  # a chunk starts in the last state of the chunk before it
     return _in_order(torch.addcmul(states, torch.exp(since), before), drive.shape[1], first=1)
@@ -140,10 +143,10 @@ def _all_pairs(log_decay: Tensor, drive: Tensor) -> Tensor:
     Both arguments are B×K×D×N, and so is the result.
     """
     index = torch.arange(drive.shape[1], device=drive.device)
-    later = (index[:, None] > index)[:, :, None, None]  # of k and j
-    earlier = (index[:, None] < index)[:, :, None, None]
-    log_weight = (log_decay.unsqueeze(2) * later).cumsum(dim=1)  # B×k×j×D×N
-    weight = torch.exp(log_weight).masked_fill(earlier, 0.0)
+    k, j = index[:, None], index
+    between = (j.unsqueeze(1) < index) & (index <= k.unsqueeze(2))  # k×j×i: whether j < i ≤ k
+    log_weight = torch.einsum("kji,bidn->bkjdn", between.to(drive.dtype), log_decay)
+    weight = torch.exp(log_weight).masked_fill((k < j)[:, :, None, None], 0.0)
     return (weight * drive.unsqueeze(1)).sum(dim=2)
 
 

@@ -15,6 +15,7 @@ from torch.nn.modules.module import (
 )
 
 from nes2net.errors import InputError
+from nes2net.machine.memory import enough_memory
 
 MOST_NUMBERS, MOST_MODULES = 5 * 10**9, 3_000  # the largest XLS-R has 2·10^9 weights in 1,000 modules
 
@@ -30,7 +31,8 @@ def limited_size(owner: str) -> Iterator[None]:
         owner: names the network in messages.
 
     Raises:
-        InputError: if the network has more than 5·10^9 weights or 3,000 modules.
+        InputError: if the network has more than 5·10^9 weights or 3,000 modules, or does not fit
+            into memory.
 
     >>> with limited_size("this"):
     ...     _ = nn.Linear(10**5, 10**5, device="meta")
@@ -59,8 +61,10 @@ def limited_size(owner: str) -> Iterator[None]:
         register_module_buffer_registration_hook(count_tensor),
         register_module_module_registration_hook(count_module),
     ]
+    too_large = f"{owner} does not fit into the memory of this machine: give smaller options"
     try:
-        yield
+        with enough_memory(lambda: too_large):
+            yield
     finally:
         for hook in hooks:
             hook.remove()

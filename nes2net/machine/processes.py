@@ -23,12 +23,14 @@ class Processes:
 
     rank: int = 0
     count: int = 1
+    group: Any = None
+    """The group of torch.distributed; None is the default one."""
 
     def wait(self) -> None:
         """Wait until all processes have called this."""
         if self.count > 1:
             with _one_has_ended():
-                dist.barrier()
+                dist.barrier(self.group)
 
     def gather(self, value: Any) -> list[Any]:
         """Return every process's ``value``, in order, to process 0, and to the others their own."""
@@ -36,7 +38,7 @@ class Processes:
             return [value]
         values = [None] * self.count if self.rank == 0 else None
         with _one_has_ended():
-            dist.gather_object(value, values)
+            dist.gather_object(value, values, group=self.group)
         return [value] if values is None else values
 
     def broadcast(self, value: Any) -> Any:
@@ -45,25 +47,29 @@ class Processes:
             return value
         values = [value]
         with _one_has_ended():
-            dist.broadcast_object_list(values)
+            dist.broadcast_object_list(values, group=self.group)
         return values[0]
 
 
 @contextmanager
 def joined() -> Iterator[Processes]:
-    """Connect the processes that ``torchrun`` started, if it did, over TCP (gloo)."""
+    """Connect the processes that ``torchrun`` started, if it did, over TCP (gloo).
+
+    Training in the same process may have connected them already, but less patiently.
+    """
     if _count() == 1:
         yield Processes()
         return
-    ours = not dist.is_initialized()
-    if ours:
-        with _one_has_ended():
+    group = None
+    with _one_has_ended():
+        if dist.is_initialized():
+            group = dist.new_group(timeout=_PATIENCE, backend="gloo")
+        else:
             dist.init_process_group("gloo", timeout=_PATIENCE)
     try:
-        yield Processes(dist.get_rank(), dist.get_world_size())
+        yield Processes(dist.get_rank(), dist.get_world_size(), group)
     finally:
-        if ours:
-            dist.destroy_process_group()
+        dist.destroy_process_group(group)
 
 
 def is_first() -> bool:

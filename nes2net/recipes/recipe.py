@@ -305,8 +305,17 @@ class TrainConfig(Section):
         NotNegative, UsedWith("loss", ("angular_softmax",)), Source("SR-LA Res2Net code")
     ] = 0.1
     """How fast λ of angular softmax falls, per step."""
-    precision: Annotated[Literal["fp32", "bf16", "fp16"], Source("toolkit")] = "fp32"
-    """Precision of the forward pass; `fp16` needs CUDA. Weights and optimiser stay in float32."""
+    precision: Annotated[Literal["fp32", "tf32", "bf16", "fp16"], Source("toolkit")] = "fp32"
+    """Precision of the forward pass; weights and optimiser stay in float32. `tf32` rounds what
+    enters products and convolutions to 10 bits (TF32). It needs CUDA, as does `fp16`; on a GPU,
+    `bf16` needs compute capability 8.0."""
+    deterministic: Annotated[Flag, Source("main.py --cudnn-deterministic-toggle")] = True
+    """Take algorithms that repeat themselves, so that the same recipe gives the same weights, bit
+    for bit, also after an interruption. Without it a GPU is faster, and weights differ in the last
+    digits. The CPU always repeats itself."""
+    cudnn_benchmark: Annotated[Flag, Source("main.py --cudnn-benchmark-toggle")] = False
+    """Let cuDNN time its algorithms on a GPU and take the fastest, which may be another one the
+    next time."""
     activation_checkpointing: Annotated[Flag, Source("toolkit")] = False
     """Compute the activations of the transformer layers again in the backward pass instead of
     keeping them: less memory, more time."""

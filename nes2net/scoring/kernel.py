@@ -19,6 +19,7 @@ from torch import Tensor
 
 from nes2net.audio.read import SAMPLE_RATE
 from nes2net.errors import InputError
+from nes2net.machine.memory import is_out_of_memory
 from nes2net.machine.precision import float32_products
 from nes2net.scoring.scorer import Scorer
 
@@ -144,18 +145,6 @@ def _random_stream(device: torch.device, name: str | None) -> Iterator[None]:
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(zlib.crc32(name.encode()))
         yield
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Say whether ``error`` of torch or onnxruntime means that memory ran out."""
-    words = (
-        "out of memory",
-        "not enough memory",
-        "can't allocate memory",
-        "failed to allocate memory",
-        "_alloc_failed",
-    )
-    return isinstance(error, MemoryError) or any(word in str(error).lower() for word in words)
 
 
 @contextmanager

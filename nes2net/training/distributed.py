@@ -5,21 +5,27 @@ from __future__ import annotations
 import atexit
 import os
 from collections.abc import Callable, Sequence
+from datetime import timedelta
 from signal import SIGINT, SIGTERM
 from typing import Any, NamedTuple
 
 import torch
 import torch.distributed as dist
-from accelerate import Accelerator, DistributedDataParallelKwargs
+from accelerate import Accelerator, DistributedDataParallelKwargs, InitProcessGroupKwargs
 from accelerate.state import AcceleratorState, GradientState, PartialState
 from accelerate.utils import GradientAccumulationPlugin, gather_object
 from torch import Tensor, nn
 
 from nes2net.errors import InputError
 from nes2net.machine.devices import choose_device
+from nes2net.machine.precision import check_precision
 
-#: Names of precisions in a recipe → accelerate's names.
-PRECISIONS = {"fp32": "no", "bf16": "bf16", "fp16": "fp16"}
+#: Names of precisions in a recipe → accelerate's names, and ours in scoring.
+PRECISIONS = {"fp32": "no", "tf32": "no", "bf16": "bf16", "fp16": "fp16"}
+IN_SCORING = {"fp32": "float32", "tf32": "tf32", "bf16": "bfloat16", "fp16": "float16"}
+#: How long a process waits for the others. The main process alone saves: 4 GB take over an hour at
+#: 1 MB/s. PyTorch would give up after 10 minutes on GPUs. If a process dies, torchrun ends the others.
+_PATIENCE = timedelta(hours=2)
 
 
 def create_accelerator(device: str = "auto", precision: str = "fp32") -> Accelerator:
@@ -30,7 +36,7 @@ def create_accelerator(device: str = "auto", precision: str = "fp32") -> Acceler
 
     Args:
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
-        precision: ``fp32``, ``bf16`` or ``fp16``, of the forward pass.
+        precision: ``fp32``, ``tf32``, ``bf16`` or ``fp16``, of the forward pass.
 
     Raises:
         InputError: if the device is not there, there are fewer GPUs than processes, or the device
@@ -39,8 +45,8 @@ def create_accelerator(device: str = "auto", precision: str = "fp32") -> Acceler
     chosen = choose_device(device)
     if chosen.type == "cuda":
         _take_own_gpu(chosen)
-    if precision == "fp16" and chosen.type != "cuda":
-        raise InputError(f"`train.precision=fp16` needs CUDA, not {chosen.type}: take bf16 or fp32")
+    if precision in ("fp16", "tf32") and chosen.type != "cuda":
+        raise InputError(f"`train.precision={precision}` needs CUDA, not {chosen.type}: take bf16 or fp32")
     # Accelerate keeps one precision per process, but each run in a process has its own.
     for state in (AcceleratorState, GradientState, PartialState):
         state._reset_state()
@@ -49,9 +55,13 @@ def create_accelerator(device: str = "auto", precision: str = "fp32") -> Acceler
         mixed_precision=PRECISIONS[precision],
         cpu=chosen.type == "cpu",
         # Layer drop, a frozen front-end and Mamba's last block leave parameters without a gradient.
-        kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],
+        kwargs_handlers=[
+            DistributedDataParallelKwargs(find_unused_parameters=True),
+            InitProcessGroupKwargs(timeout=_PATIENCE),
+        ],
         gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=1),  # the training loop accumulates itself
     )
+    check_precision(IN_SCORING[precision], accelerator.device)
     if first and dist.is_initialized():
         atexit.register(dist.destroy_process_group)  # until then, later runs in this process use the group
     return accelerator

@@ -13,9 +13,10 @@ from accelerate import Accelerator
 from torch import Tensor
 
 from nes2net.errors import InputError
+from nes2net.machine.precision import float32_products
 from nes2net.recipes.recipe import Recipe
 from nes2net.training.dataset import Batch, BatchLoader
-from nes2net.training.distributed import plan_step, sums_over_processes, write_once
+from nes2net.training.distributed import IN_SCORING, plan_step, write_once
 from nes2net.training.interruption import StopRequests, stop_without_data
 from nes2net.training.monitor import Monitor, check_finite
 from nes2net.training.objective import Objective
@@ -51,7 +52,7 @@ class Trainer:
         """Train the remaining epochs. A signal waits for the end of a step or of a save."""
         while not self.state.selection.is_done:
             epoch = self.state.progress.epoch
-            with self.stop.deferred():
+            with self.stop.deferred(), float32_products(IN_SCORING[self.recipe.train.precision]):
                 self.train_epoch(epoch)
             values = {"loss": self.state.progress.loss, "lr": self.state.progress.lr}
             if is_due(epoch, self.recipe.train, self.recipe.validation):
@@ -114,10 +115,12 @@ class Trainer:
                     loss: Tensor = self.model(*parts[place], iteration)
                     accelerator.backward(loss * (accelerator.num_processes / plan.denominator))
                 numerator += loss.detach()
-            loss_of_step = sums_over_processes(accelerator, [numerator.item()])[0] / plan.denominator
+            numerator = accelerator.reduce(numerator, "sum")
             norm = accelerator.clip_grad_norm_(self.model.parameters(), self.recipe.train.max_grad_norm or math.inf)
-            norm = 0.0 if accelerator.scaler else norm.item()  # a GradScaler skips steps that are not finite
-            check_finite(loss_of_step, norm, self.recipe.train, self.loader, epoch, step)
+            # The only place of a step that waits for a GPU.
+            loss_of_step, length = torch.stack([numerator / plan.denominator, norm.to(numerator)]).tolist()
+            length = 0.0 if accelerator.scaler else length  # a GradScaler skips steps that are not finite
+            check_finite(loss_of_step, length, self.recipe.train, self.loader, epoch, step)
             self.optimizer.step()
             self.optimizer.zero_grad(set_to_none=True)
             progress.loss_sum += loss_of_step * plan.utterances

@@ -114,7 +114,7 @@ class BinaryFocal(Criterion):
         self.gamma, self.alpha, self.label_smoothing = gamma, alpha, label_smoothing
 
     def weight_of(self, targets: Tensor) -> Tensor:
-        return torch.tensor(len(targets), dtype=torch.float64, device=targets.device)
+        return targets.new_full((), len(targets), dtype=torch.float64)  # made on the device, which nothing waits for
 
     def _numerator(self, outputs: Tensor, targets: Tensor, step: int | None) -> Tensor:
         if outputs.ndim != 2 or outputs.shape[1] != 1:

@@ -18,11 +18,12 @@ def create_optimizer(parameters: Iterable[nn.Parameter], train: TrainConfig) -> 
 
     Weight decay is an L2 term of the gradient with ``adam`` (ASVspoof recipes) and separate from
     the gradient with ``adamw`` (Loshchilov and Hutter, ICLR 2019; CtrSVDD recipe), so the same
-    number acts differently.
+    number acts differently. On CUDA a step is a single kernel (``fused``).
 
     >>> create_optimizer([nn.Parameter(torch.zeros(2))], TrainConfig(optimizer="adamw", lr=1e-6)).defaults["weight_decay"]
     0.0001
     """
+    parameters = list(parameters)
     return _OPTIMIZERS[train.optimizer](
         parameters,
         lr=train.lr,
@@ -30,6 +31,7 @@ def create_optimizer(parameters: Iterable[nn.Parameter], train: TrainConfig) -> 
         betas=tuple(train.adam_betas),
         eps=train.adam_eps,
         amsgrad=train.amsgrad,
+        fused=all(parameter.is_cuda for parameter in parameters) or None,  # None: as PyTorch does by default
     )
 
 

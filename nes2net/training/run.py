@@ -11,6 +11,7 @@ from nes2net.checkpoints.state_dict import load_state_dict, read_record
 from nes2net.corpora.trial import BONAFIDE, Trial
 from nes2net.detector import Detector
 from nes2net.errors import InputError
+from nes2net.machine.memory import enough_memory
 from nes2net.recipes.recipe import Recipe
 from nes2net.registry import corpora
 from nes2net.training.augmentation import augmentation_stream
@@ -24,6 +25,7 @@ from nes2net.training.distributed import (
 )
 from nes2net.training.interruption import StopRequests, failing_disk_is_temporary
 from nes2net.training.loop import Trainer
+from nes2net.training.memory import batch_too_large, detector_too_large
 from nes2net.training.monitor import Monitor, RunReporter
 from nes2net.training.objective import Objective
 from nes2net.training.optimisation import create_optimizer
@@ -39,8 +41,6 @@ def train(
     recipe: Recipe,
     device: str = "auto",
     *,
-    deterministic: bool = True,
-    benchmark: bool = False,
     reporter: RunReporter | None = None,
 ) -> Path:
     """Train as ``recipe`` says and return the run folder ``{output}/{tag}``.
@@ -48,28 +48,24 @@ def train(
     The folder gets ``epoch_{n}.pth`` (n from 1) as ``train.keep`` says, ``recipe.yaml``,
     ``history.json``, ``curves.png``, and ``resume.pt`` every few minutes and after each epoch.
 
-    Calling this again with the same recipe resumes the run. On one CPU in float32 the weights are
-    then, bit for bit, those of an uninterrupted run; on one GPU they are if its kernels are
-    deterministic. Processes started by ``torchrun`` or ``accelerate launch`` share each batch and
-    reach the weights of a single process up to rounding.
+    Calling this again with the same recipe resumes the run. On one device the weights are then, bit
+    for bit, those of an uninterrupted run; on a GPU this needs ``train.deterministic``. Processes
+    started by ``torchrun`` or ``accelerate launch`` share each batch and reach the weights of a
+    single process up to rounding.
 
     Args:
-        deterministic: whether cuDNN and cuBLAS take deterministic algorithms. Operations for which
-            PyTorch has none, such as the backward pass of its memory-efficient attention, still
-            differ in the last digits.
-        benchmark: whether cuDNN times its algorithms and takes the fastest, which may be another
-            one the next time.
         reporter: prints the run on standard output in lines of its own; this package's own messages
             then go to standard error.
 
     Raises:
         InputError: if something in the recipe or on disk is missing or wrong, the folder holds
-            another run, or the loss is not finite.
+            another run, the loss is not finite, or memory runs out; the last save is intact.
         Unfinished: if SIGTERM came, or the disk is full or fails; the work done is saved. Also if
             the data cannot be read any more; the work done since the last save is lost.
         KeyboardInterrupt: if Ctrl-C was pressed; the work done is saved.
     """
-    with StopRequests() as stop, cuda_algorithms(deterministic, benchmark):
+    algorithms = cuda_algorithms(recipe.train.deterministic, recipe.train.cudnn_benchmark)
+    with StopRequests() as stop, algorithms:
         train_trials, dev_trials = read_trials(recipe.data, "train"), read_trials(recipe.data, "dev")
         if len(train_trials) < recipe.train.batch_size:
             raise InputError(
@@ -105,7 +101,8 @@ def train(
                 recipe, dev_trials, stream, rank=rank, world_size=world_size, pin_memory=pin_memory
             )
             seed_everything(recipe.seed)
-            detector = _build_detector(recipe, folder, resume).to(accelerator.device)
+            with enough_memory(lambda: detector_too_large(accelerator.device)):
+                detector = _build_detector(recipe, folder, resume).to(accelerator.device)
             data = {"training": fingerprint(train_trials), "development": fingerprint(dev_trials)}
             objective = _prepare(recipe, detector, accelerator)
             optimizer = create_optimizer(detector.parameters(), recipe.train)
@@ -118,7 +115,8 @@ def train(
                 trainer = Trainer(recipe, objective, loader, validator, state, accelerator, monitor, stop)
                 checkpoint = recipe.train.init_from if resume is None else None
                 if resume is not None:  # after accelerate has moved the optimiser, whose step counters stay on the CPU
-                    state.load(resume)
+                    with enough_memory(lambda: detector_too_large(accelerator.device)):
+                        state.load(resume)
                 del resume
                 _check_processes(state, accelerator)
                 write_once(accelerator, partial(_begin_writing, recipe, state, monitor))
@@ -126,7 +124,8 @@ def train(
                     monitor.say(line)
                 if writes and reporter is not None:
                     reporter.started(detector, checkpoint, len(train_trials), len(dev_trials))
-                _fit(trainer)
+                with enough_memory(lambda: batch_too_large(trainer)):
+                    _fit(trainer)
     return folder
 
 

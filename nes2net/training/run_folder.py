@@ -84,25 +84,34 @@ def _check_regular(folder: Path) -> None:
 
 
 def write_recipe(folder: Path, recipe: Recipe) -> None:
-    """Save the resolved recipe if the folder has none yet."""
-    if _saved_recipe(folder) is None:
+    """Save the resolved recipe if the folder has no run yet."""
+    if not _is_begun(folder) or _saved_recipe(folder) is None:
         write_text(folder / RECIPE_FILE, yaml.safe_dump(recipe.to_dict(), sort_keys=False, allow_unicode=True))
 
 
 def check_recipe(folder: Path, recipe: Recipe) -> None:
     """Raise :class:`InputError` if ``folder`` holds another run, or one that cannot be recognised.
 
-    A run without its ``recipe.yaml`` is still known by its ``resume.pt``.
+    A run without its ``recipe.yaml`` is still known by its ``resume.pt``. A run that ended before
+    its first save, such as one that memory was too small for, leaves the folder to any recipe.
     """
     there = _saved_recipe(folder)
     if _numbers_from_0(folder, there):
         raise InputError(f"{folder} holds a run of {NUMBERED_FROM_0}")
     if there is not None:
-        check_same_run(folder / RECIPE_FILE, recipe, there)
+        if _is_begun(folder):
+            check_same_run(folder / RECIPE_FILE, recipe, there)
+        else:
+            _completed(folder / RECIPE_FILE, there)
     elif any(folder.glob("*.pth")) and not (folder / RESUME_FILE).is_file():
         raise InputError(
             f"{folder} holds checkpoints but no {RECIPE_FILE}: give this run a `comment` of its own or move the folder away"
         )
+
+
+def _is_begun(folder: Path) -> bool:
+    """Whether a run in ``folder`` has saved anything but its recipe."""
+    return any((folder / name).exists() for name in (RESUME_FILE, HISTORY_FILE)) or any(folder.glob("*.pth"))
 
 
 def _saved_recipe(folder: Path) -> Any:
@@ -130,15 +139,19 @@ def _numbers_from_0(folder: Path, recipe: Any) -> bool:
 
 def check_same_run(file: Path, recipe: Recipe, there: dict[str, Any]) -> None:
     """Raise :class:`InputError` if the recipe ``there``, in ``file`` of the folder, differs, naming the keys."""
-    try:
-        there = recipe_from_dict(there).to_dict()  # gives keys added since then their defaults
-    except InputError as error:
-        raise InputError(_UNUSABLE.format(file, error)) from error
-    if differing := _differences(recipe.to_dict(), there):
+    if differing := _differences(recipe.to_dict(), _completed(file, there)):
         raise InputError(
             f"{file.parent} holds another run, which differs in {', '.join(differing)}: give this one a `comment` of its "
             "own or move the folder away"
         )
+
+
+def _completed(file: Path, recipe: dict[str, Any]) -> dict[str, Any]:
+    """Check the ``recipe`` in ``file``, and give keys added since then their defaults."""
+    try:
+        return recipe_from_dict(recipe).to_dict()
+    except InputError as error:
+        raise InputError(_UNUSABLE.format(file, error)) from error
 
 
 def _differences(ours: dict, theirs: dict, prefix: str = "") -> list[str]:

@@ -1,4 +1,4 @@
-"""Reproducibility: seeds of the global generators, for dropout, and algorithms on CUDA."""
+"""Reproducibility: seeds of the global generators, for dropout, and deterministic algorithms."""
 
 from __future__ import annotations
 
@@ -9,10 +9,13 @@ from contextlib import contextmanager
 
 import numpy as np
 import torch
+import torch.utils.deterministic
 
+from nes2net.errors import InputError, first_line
 from nes2net.training.sampling import stream_of_epoch
 
 _STEP_STREAM = 0x57E9  # keeps these seeds apart from other streams of the same (seed, epoch, step)
+_CUBLAS, _REPEATABLE_WORKSPACES = "CUBLAS_WORKSPACE_CONFIG", (":4096:8", ":16:8")  # NVIDIA's cuBLAS manual, 2.1.4
 
 
 def seed_everything(seed: int) -> None:
@@ -37,19 +40,45 @@ def seed_step(seed: int, epoch: int, step: int, rank: int = 0) -> None:
 
 @contextmanager
 def cuda_algorithms(deterministic: bool, benchmark: bool) -> Iterator[None]:
-    """Choose the algorithms of CUDA within this context; the CPU is not affected.
+    """Choose algorithms within this context, above all those of CUDA; then restore the settings.
 
     Args:
-        deterministic: whether cuDNN and cuBLAS take algorithms that always sum in the same order.
-            cuBLAS reads this setting when it is first used in the process.
+        deterministic: whether every operation must repeat itself bit for bit, which is the strict
+            mode of ``torch.use_deterministic_algorithms``. It changes no number on the CPU.
         benchmark: whether cuDNN times its algorithms and takes the fastest.
+
+    Raises:
+        InputError: if an operation has no such algorithm on its device, or the environment asks
+            cuBLAS for a workspace with which it does not repeat itself.
     """
-    cudnn = torch.backends.cudnn
-    before = cudnn.deterministic, cudnn.benchmark
-    cudnn.deterministic, cudnn.benchmark = deterministic, benchmark
+    cudnn, settings = torch.backends.cudnn, torch.utils.deterministic
+    before = cudnn.deterministic, cudnn.benchmark, settings.fill_uninitialized_memory  # type: ignore[attr-defined]
+    strict, warn_only = (
+        torch.are_deterministic_algorithms_enabled(),
+        torch.is_deterministic_algorithms_warn_only_enabled(),
+    )
+    workspace = os.environ.get(_CUBLAS)
+    if deterministic and workspace not in (None, *_REPEATABLE_WORKSPACES):
+        raise InputError(
+            f"with {_CUBLAS}={workspace} in the environment, cuBLAS does not repeat itself: leave it out, set it to "
+            f"{' or '.join(_REPEATABLE_WORKSPACES)}, or take `train.deterministic=false`"
+        )
     if deterministic:
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        os.environ[_CUBLAS] = workspace or _REPEATABLE_WORKSPACES[0]  # read when cuBLAS is first used in the process
+    cudnn.deterministic, cudnn.benchmark = deterministic, benchmark
+    # Filling new tensors, which strict mode does by default, would only take time.
+    settings.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+    torch.use_deterministic_algorithms(deterministic)
     try:
         yield
+    except RuntimeError as error:
+        if "deterministic" not in str(error):
+            raise
+        raise InputError(
+            f"training cannot repeat itself bit for bit here ({first_line(error)}): take `train.deterministic=false`"
+        ) from error
     finally:
-        cudnn.deterministic, cudnn.benchmark = before
+        torch.use_deterministic_algorithms(strict, warn_only=warn_only)
+        cudnn.deterministic, cudnn.benchmark, settings.fill_uninitialized_memory = before  # type: ignore[attr-defined]
+        if deterministic and workspace is None:
+            del os.environ[_CUBLAS]

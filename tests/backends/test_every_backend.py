@@ -9,12 +9,14 @@ import re
 
 import pytest
 import torch
+from builders.determinism import not_repeatable
 from builders.golden_backends import without_dropout
 from torch import nn
 
 from nes2net import registry
 from nes2net.backends.base import bonafide_scores
 from nes2net.errors import InputError
+from nes2net.training.seeding import cuda_algorithms
 
 LAYERS = 25
 WAVEFORM = {"raw_aasist", "raw_aasist_l"}
@@ -215,6 +217,22 @@ def test_a_seed_determines_weights_dropout_and_gradients(name):
         logits.sum().backward()
         results.append([logits, *(p.grad for p in backend.parameters() if p.grad is not None)])
     assert all(torch.equal(a, b) for a, b in zip(*results))
+
+
+@every_backend
+def test_training_repeats_itself_on_a_gpu_too(name):
+    """All its operations have deterministic implementations, and asking for them changes nothing on a CPU."""
+    found = []
+
+    def step() -> None:
+        backend = create(name)
+        backend(features_for(backend, 3)).square().sum().backward()
+        found.append([p.grad for p in backend.parameters() if p.grad is not None])
+
+    step()
+    with cuda_algorithms(deterministic=True, benchmark=False):
+        assert not not_repeatable(step)
+    assert all(torch.equal(plain, strict) for plain, strict in zip(*found, strict=True))
 
 
 @every_backend

@@ -8,10 +8,12 @@ import torch.nn.functional as F
 from builders import golden_backends as gb
 from builders.pinned import check_pinned
 from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from nes2net.backends import mamba
 from nes2net.backends.mamba import Mamba, Mixer
 from nes2net.backends.selective_scan import selective_scan
+from nes2net.training.seeding import cuda_algorithms
 
 #: reference file → options. All its numbers are float32, as mamba_ssm's reference scan is.
 PUBLISHED = {
@@ -227,6 +229,17 @@ def test_fused_scan_is_called_as_documented(monkeypatch):
     B, C = torch.randn(2, 2, 21, 16)
     with torch.no_grad():
         torch.testing.assert_close(mixer._fused_scan(x, delta, B, C, z), mixer._scan(x, delta, B, C, z))
+
+
+def test_fused_scan_is_not_taken_for_gradients_that_must_repeat_themselves(monkeypatch):
+    monkeypatch.setattr(mamba, "fused_selective_scan", lambda: documented_scan)
+    with FakeTensorMode():
+        on_gpu = torch.empty(1, device="cuda")
+    assert Mixer._takes_fused_scan(on_gpu) and not Mixer._takes_fused_scan(torch.empty(1))
+    with cuda_algorithms(deterministic=True, benchmark=False):
+        assert not Mixer._takes_fused_scan(on_gpu)
+        with torch.no_grad():
+            assert Mixer._takes_fused_scan(on_gpu)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="mamba_ssm's kernel needs CUDA")

@@ -11,6 +11,9 @@ import sys
 from contextlib import contextmanager
 from pathlib import Path
 
+import torch
+import torch.distributed as dist
+
 from nes2net.recipes.recipe import load_recipe
 from nes2net.training import loop
 from nes2net.training.run import train
@@ -86,7 +89,9 @@ def main(folder: str, runs: list[str]) -> None:
                 ended.append("")
             except Exception as error:
                 ended.append(f"{type(error).__name__}: {error}")
-    report = json.dumps({"ended": ended, "written": written})
+    backend = dist.group.WORLD._get_backend(torch.device("cpu"))
+    patience = backend.options._timeout.total_seconds()
+    report = json.dumps({"ended": ended, "written": written, "patience": patience})
     Path(folder, f"rank{RANK}.json").write_text(report)
 
 

@@ -59,6 +59,24 @@ def test_a_step_is_the_named_optimisers(name, kind):
     assert torch.equal(ours, theirs) and not torch.equal(ours, torch.tensor([1.0, -2.0]))
 
 
+def test_moments_pass_between_the_fused_optimiser_and_the_other():
+    """On CUDA it is fused, so a run that moves between a GPU and a CPU hands them over."""
+    taken = []
+    for first, then in ((None, None), (None, True), (True, None)):
+        parameter = nn.Parameter(torch.tensor([1.0, -2.0]))
+        state = None
+        for fused in (first, then):
+            optimizer = torch.optim.Adam([parameter], lr=0.1, fused=fused)
+            if state is not None:  # as RunState.load does
+                optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
+            parameter.grad = torch.tensor([1.0, 2.0])
+            optimizer.step()
+            state = optimizer.state_dict()["state"]
+        taken.append(parameter.detach())
+    torch.testing.assert_close(taken[1], taken[0], rtol=1e-6, atol=0)
+    torch.testing.assert_close(taken[2], taken[0], rtol=1e-6, atol=0)
+
+
 def test_a_frozen_parameter_stays_as_it_is():
     """Without a gradient nothing is subtracted, not even weight decay."""
     frozen, trained = nn.Parameter(torch.ones(1)), nn.Parameter(torch.ones(1))

@@ -99,14 +99,17 @@ def test_one_utterance_has_no_batch_statistics(recipe, small_model):
 def test_algorithms_that_repeat_themselves(recipe, monkeypatch):
     from nes2net.training import run
 
-    cudnn, found = torch.backends.cudnn, []
-    monkeypatch.setattr(run, "read_trials", lambda *_: found.append((cudnn.deterministic, cudnn.benchmark)) or [])
-    before = cudnn.deterministic, cudnn.benchmark
-    for options in ({}, {"deterministic": False, "benchmark": True}):
+    def settings():
+        cudnn = torch.backends.cudnn
+        return cudnn.deterministic, torch.are_deterministic_algorithms_enabled(), cudnn.benchmark
+
+    found, before = [], settings()
+    monkeypatch.setattr(run, "read_trials", lambda *_: found.append(settings()) or [])
+    for options in ({}, {"deterministic": False, "cudnn_benchmark": True}):
         with pytest.raises(InputError, match="0 training trials"):
-            train(recipe(), **options)
-    assert found[::2] == [(True, False), (False, True)]  # once for each part
-    assert (cudnn.deterministic, cudnn.benchmark) == before
+            train(recipe(train=options))
+    assert found[::2] == [(True, True, False), (False, False, True)]  # once for each part
+    assert settings() == before
 
 
 def test_a_run_goes_on_without_the_file_it_started_from(recipe, small_model, tmp_path):

@@ -141,6 +141,8 @@ def _names() -> dict[str, str]:
         **{key: f"--set {key}" for key in keys},
         **{key: f"--{flag}" for key, flag in _RECIPE_KEYS.items()},
         "model.frontend=wav2vec2_small": "--ssl_config small",
+        "train.deterministic=false": "--cudnn-deterministic-toggle",
+        "train.cudnn_benchmark=true": "--cudnn-benchmark-toggle",
         "root": "--database_path",
         "protocols": "--protocols_path",
         "num_samples": "--test_samples",
@@ -218,8 +220,8 @@ def _add_training_flags(group: argparse._ActionsContainer) -> None:
     add(
         "--precision",
         default=train.precision,
-        choices=["fp32", "bf16", "fp16"],
-        help="precision of the forward pass; fp16 on CUDA only",
+        choices=["fp32", "tf32", "bf16", "fp16"],
+        help="precision of the forward pass; tf32 and fp16 on CUDA only",
     )
     add("--accumulate", type=int, default=train.accumulate, help="parts into which a batch is split to save memory")
     add(
@@ -281,6 +283,10 @@ def recipe_from_flags(args: argparse.Namespace) -> Recipe:
         *section, name = key.split(".")
         (values[section[0]] if section else values)[name] = getattr(args, flag)
     values |= {"model": model_from_flags(args), "ssl_checkpoint": ssl_checkpoint}
+    values["train"] |= {
+        "deterministic": args.cudnn_deterministic_toggle,
+        "cudnn_benchmark": args.cudnn_benchmark_toggle,
+    }
     # Without RawBoost its flags change nothing, as in the published program.
     values["augment"]["parameters"] = changed if args.algo else {}
     return recipe_from_dict(apply_overrides(values, args.set))
@@ -298,8 +304,7 @@ def _say_what_changes_nothing(args: argparse.Namespace, parser: argparse.Argumen
 def _train(args: argparse.Namespace) -> int:
     from nes2net.training.run import train
 
-    repeatable = {"deterministic": args.cudnn_deterministic_toggle, "benchmark": args.cudnn_benchmark_toggle}
-    train(recipe_from_flags(args), args.device, **repeatable, reporter=TrainingLines())
+    train(recipe_from_flags(args), args.device, reporter=TrainingLines())
     return 0
 
 

@@ -1,0 +1,62 @@
+"""Training that memory is too small for ends in one line, and goes on where it takes less."""
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from training.test_resume import send_at
+
+from nes2net.errors import Unfinished
+from nes2net.training.run import train
+
+
+def messages(folder, *recipes):
+    """Errors of training ``recipes`` in a process with 100 MB of memory for them, a line each."""
+    paths = [folder / f"{number}.yaml" for number in range(len(recipes))]
+    for path, recipe in zip(paths, recipes):
+        path.write_text(yaml.safe_dump(recipe.to_dict()))
+    program = Path(__file__).parents[1] / "builders" / "little_memory.py"
+    done = subprocess.run(
+        [sys.executable, str(program), str(100 << 20), *map(str, paths)], capture_output=True, text=True, timeout=600
+    )
+    assert done.returncode == 0, done.stderr[-4000:]
+    return done.stderr.splitlines()
+
+
+def test_what_does_not_fit(recipe, small_model, monkeypatch, capsys, tmp_path):
+    """A step takes some 500 MB. What is saved stays; a run without a save leaves its folder to another."""
+
+    def long(comment, **train):
+        return recipe(
+            comment=comment,
+            train={"epochs": 1, "batch_size": 6, **train},
+            data={"num_samples": 160_000},
+            augment={"algo": 0},
+        )
+
+    with monkeypatch.context() as patch, pytest.raises(Unfinished):
+        send_at(patch, signal.SIGTERM, (1, 0))
+        train(long("torn"))
+    (resume,) = (tmp_path / "models").glob("*_torn/resume.pt")
+    saved = resume.read_bytes()
+    frontend = {**small_model["frontend"], "encoder_embed_dim": 1024, "encoder_ffn_embed_dim": 65536}
+    large = recipe(comment="large", model={"frontend": frontend})
+    lines = messages(tmp_path, recipe(train={"epochs": 1}, comment="first"), long("torn"), long("new"), large)
+    assert lines == [
+        "the memory of cpu ran out in epoch 1, step 1, which computes 6 × 160000 samples at once; the last save is "
+        "intact: go on from it with `train.activation_checkpointing=true`, or begin another run, with a `comment` of its "
+        "own and `train.accumulate=2`, `train.precision=bf16` or a smaller `train.batch_size`",
+        "the memory of cpu ran out in epoch 1, step 0, which computes 6 × 160000 samples at once; nothing is saved yet: "
+        "take `train.activation_checkpointing=true`, `train.accumulate=2`, `train.precision=bf16` or a smaller "
+        "`train.batch_size`",
+        "front-end 'wav2vec2_small' does not fit into the memory of this machine: give smaller options",
+    ]
+    assert resume.read_bytes() == saved
+    capsys.readouterr()
+    train(long("torn", activation_checkpointing=True))
+    assert "going on in epoch 1, step 1" in capsys.readouterr().out
+    folder = train(long("new", accumulate=2))
+    assert yaml.safe_load((folder / "recipe.yaml").read_text())["train"]["accumulate"] == 2
