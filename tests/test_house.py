@@ -25,6 +25,7 @@ FLOORS = {
     "backends": 4,
     "frontends": 4,
     "recipes": 4,
+    "quantisation": 5,
     "registry": 5,
     "scoring": 5,
     "detector": 6,
@@ -83,7 +84,7 @@ def module_of(name: str) -> str:
 def test_every_module_stands_in_a_room():
     assert {room(dotted(path)) for path in MODULES} - {FACE} == set(FLOORS)
     top = {path.stem for path in PACKAGE.glob("*.py")}
-    assert top == {"__init__", "errors", "options", "registry", "detector"}
+    assert top == {"__init__", "errors", "options", "quantisation", "registry", "detector"}
 
 
 @pytest.mark.parametrize("path", MODULES, ids=dotted)

@@ -63,10 +63,14 @@ class GatedRelativeAttention(nn.Module):
         if position_bias is None:  # the library's own encoder lets its first layer make it
             position_bias = self.position_bias(hidden_states.shape[1])
         query, key, value = (self._heads(proj(hidden_states)) for proj in (self.q_proj, self.k_proj, self.v_proj))
-        gated = self._gate(self._heads(hidden_states)) * position_bias  # B×H×T×T
+        bias = self.gated_bias(hidden_states, position_bias)
         dropout = self.dropout if self.training else 0.0
-        out = functional.scaled_dot_product_attention(query, key, value, gated.to(query.dtype), dropout_p=dropout)
+        out = functional.scaled_dot_product_attention(query, key, value, bias.to(query.dtype), dropout_p=dropout)
         return self.out_proj(out.transpose(1, 2).flatten(2)), None, position_bias
+
+    def gated_bias(self, hidden_states: Tensor, position_bias: Tensor) -> Tensor:
+        """Bias B×H×T×T of the attention over ``hidden_states`` B×T×D."""
+        return self._gate(self._heads(hidden_states)) * position_bias
 
     def _heads(self, x: Tensor) -> Tensor:
         return x.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)  # B×T×D → B×H×T×D/H
