@@ -28,6 +28,7 @@ from nes2net.machine.cuda_graph import Replayed
 from nes2net.machine.devices import choose_device
 from nes2net.machine.precision import PRECISIONS, check_precision, named_precision
 from nes2net.options import check_model
+from nes2net.quantisation import quantise
 from nes2net.recipes.recipe import load_recipe
 from nes2net.registry import create_aggregation, create_backend, create_frontend
 from nes2net.scoring.files import OnError, score_files
@@ -88,6 +89,7 @@ class Detector(nn.Module):
         self.layers: Layers = "all" if "all" in (backend.wants_layers, aggregation.wants_layers) else "last"
         self.record: dict[str, Any] = {}
         self._asked_for = ""  # a precision that the type of the weights does not tell
+        self._fingerprint = ""  # of the weights before they were quantised
         self._replayed: Replayed | None = None  # once it is compiled
         self.register_state_dict_post_hook(_write_published_names)
         self.register_load_state_dict_pre_hook(_read_published_names)
@@ -183,8 +185,7 @@ class Detector(nn.Module):
         if name != "int8":
             self.to(PRECISIONS[name])
         elif self.precision != "int8":
-            from nes2net.quantisation import quantise
-
+            self._fingerprint = self.fingerprint()
             quantise(self)
         self._asked_for = name
         return self
@@ -242,7 +243,9 @@ class Detector(nn.Module):
         return super()._apply(*args, **options)
 
     def fingerprint(self) -> str:
-        """SHA-256 of the architecture and the weights."""
+        """SHA-256 of the architecture and the weights, in int8 of those before quantisation."""
+        if self.precision == "int8":
+            return self._fingerprint
         digest = hashlib.sha256(json.dumps(self.config, sort_keys=True).encode())
         for name, tensor in self.state_dict().items():
             digest.update(name.encode())
