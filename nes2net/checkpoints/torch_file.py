@@ -24,6 +24,7 @@ from torch import Tensor
 from nes2net.checkpoints.guarded_pickle import Exceeded, Refused
 from nes2net.checkpoints.unpickling import Record, TensorUnpickler
 from nes2net.errors import InputError, first_line, readable_size
+from nes2net.machine.memory import is_out_of_memory
 
 # What torch.save wrote before PyTorch 1.6, in front of everything else.
 _LEGACY_MAGIC, _LEGACY_PROTOCOL = 0x1950A86A20F9469CFC6C, 1001
@@ -67,6 +68,10 @@ def read_torch_file(path: Path, tensors_only: bool = False) -> tuple[Any, list[s
     except Exception as error:  # a damaged pickle fails in whatever way its bytes happen to ask for
         if what := _other_kind(path):
             raise InputError(f"{path} is {what}, not a checkpoint: name the file that holds the weights") from error
+        if is_out_of_memory(error):
+            raise InputError(
+                f"{path} does not fit into the memory of this machine ({first_line(error)}): free some; or it is damaged"
+            ) from error
         raise InputError(
             f"{path} is not a checkpoint or is damaged ({first_line(error)}): copy or download it again"
         ) from error

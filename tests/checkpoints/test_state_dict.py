@@ -2,7 +2,9 @@
 
 import os
 import pickle
+import resource
 import zipfile
+from pathlib import Path
 
 import pytest
 import torch
@@ -90,6 +92,20 @@ def test_a_zip_that_is_no_checkpoint(tmp_path):
         archive.writestr("readme.txt", "nothing")
     with pytest.raises(InputError, match=r"other\.pth"):
         load_state_dict(tmp_path / "other.pth")
+
+
+def test_a_file_larger_than_memory(tmp_path):
+    """Reading it maps the whole file, here where the process may take no more memory."""
+    path = tmp_path / "large.pth"
+    torch.save({"w": torch.zeros(64 << 20)}, path)
+    taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    limits = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (taken + (32 << 20), limits[1]))
+    try:
+        with pytest.raises(InputError, match=r"large\.pth does not fit into the memory of this machine \(.*free some"):
+            load_state_dict(path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, limits)
 
 
 @pytest.mark.parametrize("legacy", [False, True])
