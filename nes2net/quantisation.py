@@ -226,7 +226,7 @@ def quantise(detector: nn.Module) -> nn.Module:
     and no dropout, and cannot be saved.
 
     Raises:
-        InputError: if the detector is not on the CPU.
+        InputError: if the detector is not on the CPU, or has no such layers.
     """
     if any(parameter.device.type != "cpu" for parameter in detector.parameters()):
         raise InputError("int8 is for scoring on the CPU: choose `device` cpu, or bfloat16 for a GPU")
@@ -240,4 +240,6 @@ def quantise(detector: nn.Module) -> nn.Module:
                 setattr(module, name, Int8FeedForward(child))
             elif isinstance(child, nn.Conv1d) and parametrize.is_parametrized(child, "weight"):
                 setattr(module, name, _with_constant_weight(child))
+    if not any(isinstance(module, Int8Linear) for module in detector.modules()):
+        raise InputError("this detector has no transformer layers to quantise to int8: take bfloat16 or float32")
     return detector.to(torch.bfloat16 if has_fast_bfloat16() else torch.float32).eval()

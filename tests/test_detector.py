@@ -182,7 +182,7 @@ def test_precisions(spectral_detector, tmp_path, dtype):
         ("bf16", "bfloat16"),
         ("fp32", "float32"),
         ("Float64", "float64"),
-        (torch.int8, None),
+        (torch.uint8, "int8"),
         ("", None),
     ],
 )
@@ -191,7 +191,32 @@ def test_an_unknown_precision_is_an_error_with_the_known_ones(dtype, meant):
     end = f"; did you mean '{meant}'?" if meant else ""
     with pytest.raises(InputError) as error:
         Detector.from_pretrained("none.pth", dtype=dtype)
-    assert str(error.value) == f"unknown dtype '{dtype}': auto, float32, bfloat16, float16, float64 are known{end}"
+    assert (
+        str(error.value)
+        == f"unknown dtype '{dtype}': auto, float32, tf32, bfloat16, float16, float64, int8 are known{end}"
+    )
+
+
+def test_int8(detector, waveform, tmp_path):
+    """It scores alike, is known by the weights that it was made from, and cannot be undone or saved."""
+    detector.save(tmp_path / "d.pth")
+    quantised = Detector.from_pretrained(tmp_path / "d.pth", "cpu", "int8")
+    assert quantised.precision == "int8" and not quantised.training
+    assert quantised.score(waveform) == pytest.approx(detector.score(waveform), abs=0.02)
+    assert quantised.fingerprint() == detector.fingerprint()
+    assert quantised.set_precision("int8") is quantised
+    with pytest.raises(InputError, match="quantised to int8: load it again in float32"):
+        quantised.set_precision("float32")
+    with pytest.raises(InputError, match="a detector in int8 cannot be saved"):
+        quantised.save(tmp_path / "int8.pth")
+
+
+def test_precisions_that_do_not_fit(detector, spectral_detector, tmp_path):
+    with pytest.raises(InputError, match="no transformer layers to quantise"):
+        spectral_detector.set_precision("int8")
+    with pytest.raises(InputError, match="precision of NVIDIA GPUs"):
+        Detector.from_pretrained(tmp_path / "none.pth", "cpu", "tf32")  # before the file is read
+    assert detector.set_precision("bfloat16").set_precision("float32").precision == "float32"
 
 
 def test_a_missing_checkpoint_is_named(tmp_path, monkeypatch):

@@ -9,7 +9,8 @@ from collections import ChainMap
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn
 
-from nes2net.errors import InputError, Unfinished, nearest, one_line, settings_called, worded
+from nes2net.errors import InputError, Unfinished, first_line, nearest, one_line, settings_called, worded
+from nes2net.machine.memory import is_out_of_memory
 
 #: Exit status if the command finished, but its result is incomplete or cannot be compared.
 INCOMPLETE = 1
@@ -75,6 +76,11 @@ def run(
             return TEMPORARY
         except BrokenPipeError:
             return INCOMPLETE
+        except (MemoryError, RuntimeError, OSError) as error:
+            if args.debug or not is_out_of_memory(error):
+                raise
+            print(f"{parser.prog}: error: memory ran out ({one_line(first_line(error))})", file=sys.stderr)
+            return WRONG_INPUT
         except KeyboardInterrupt:
             resumes = "; the same command resumes from what is done" if args.parser.resumes else ""
             print(f"\n{parser.prog}: interrupted{resumes}", file=sys.stderr)

@@ -37,7 +37,7 @@ def named_precision(precision: str | torch.dtype) -> str:
     name = str(precision).removeprefix("torch.")
     if name in PRECISIONS and not (name == "int8" and isinstance(precision, torch.dtype)):
         return name
-    meant = nearest(name, PRECISIONS, cutoff=0.5)  # low enough for "fp16"
+    meant = nearest(name.replace("fp", "float"), PRECISIONS, cutoff=0.5)  # low enough for "bf16"
     raise InputError(f"unknown dtype '{precision}': auto, {', '.join(PRECISIONS)} are known{meant}")
 
 
