@@ -103,7 +103,8 @@ def test_score_takes_files_and_arrays(detector, waveform, tmp_path):
         (tmp_path / "speech.wav", pytest.approx(score, abs=1e-6))
     ]
     with torch.inference_mode():
-        assert score == detector(torch.from_numpy(waveform)[None])[0, 1].item()
+        # With several threads the last digit depends on where the samples lie in memory.
+        assert detector(torch.from_numpy(waveform)[None])[0, 1].item() == pytest.approx(score, abs=1e-6)
     assert detector.score(np.repeat(waveform, 2), sample_rate=32000) != score
     assert detector.score(waveform, num_samples=4000) == detector.score(waveform[:4000])
     tiled = np.tile(waveform, 2)[:30000]
