@@ -246,7 +246,7 @@ def digest(state_dict: Mapping[str, Tensor]) -> bytes:
     def digest_of(item: tuple[str, Tensor]) -> bytes:
         name, tensor = item
         facts = f"{name} {tensor.dtype} {tuple(tensor.shape)}"
-        numbers = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
+        numbers: Any = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
         return hashlib.sha256(facts.encode()).digest() + hashlib.sha256(numbers).digest()
 
     with ThreadPoolExecutor(usable_processors()) as threads:
