@@ -7,8 +7,10 @@ dict's own metadata, which PyTorch preserves and other code ignores.
 
 from __future__ import annotations
 
+import hashlib
 from collections import OrderedDict
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -23,6 +25,7 @@ from nes2net.checkpoints.torch_file import check_file, read_torch_file
 from nes2net.checkpoints.unpickling import Record
 from nes2net.errors import InputError, first_line, listed, shown
 from nes2net.machine.files import replacing, writing
+from nes2net.machine.processors import usable_processors
 
 _METADATA = "nes2net"
 _MOST_TENSORS, _LONGEST_NAME = 50_000, 1000  # characters
@@ -231,3 +234,20 @@ def check_fit(found: Mapping[str, Tensor], expected: Mapping[str, Tensor], path:
     """
     if misfit := compare(found, expected):
         raise InputError(f"{path} does not fit this model; {misfit}. Give the options that it was trained with")
+
+
+def digest(state_dict: Mapping[str, Tensor]) -> bytes:
+    """SHA-256 of the names, types, shapes and numbers of all tensors.
+
+    Tensors are hashed by several threads, each for itself, so that hashing is not slower than reading
+    the file.
+    """
+
+    def digest_of(item: tuple[str, Tensor]) -> bytes:
+        name, tensor = item
+        facts = f"{name} {tensor.dtype} {tuple(tensor.shape)}"
+        numbers: Any = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
+        return hashlib.sha256(facts.encode()).digest() + hashlib.sha256(numbers).digest()
+
+    with ThreadPoolExecutor(usable_processors()) as threads:
+        return hashlib.sha256(b"".join(threads.map(digest_of, state_dict.items()))).digest()

@@ -123,6 +123,19 @@ class SSLFrontend(Frontend):
         for layer in self.model.encoder.layers:
             layer.forward = partial(recomputed, layer.forward, use_reentrant=False)
 
+    def compile(self, *args: Any, **options: Any) -> None:
+        """Compile the transformer layers in place, with the arguments of ``torch.compile``.
+
+        All layers share what is compiled for the first one. The convolutions before them stay as
+        they are: compiled, they are not faster on a CPU.
+        """
+        for layer in self.model.encoder.layers:
+            if isinstance(layer.forward, partial):  # recomputed: what is computed twice is compiled
+                forward = torch.compile(layer.forward.args[0], *args, **options)
+                layer.forward = partial(recomputed, forward, use_reentrant=False)
+            else:
+                layer.compile(*args, **options)
+
     def forward(self, waveform: Tensor, layers: Layers = "last", final_norm: bool = True) -> list[Tensor]:
         """Compute the hidden states of ``waveform`` (B×N, 16 kHz, in [−1, 1]).
 

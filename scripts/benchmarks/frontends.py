@@ -3,8 +3,8 @@
 On the CPU, with random weights, in batches of 1, 4 and 12 utterances of 64,600 samples (201 frames):
 
 * wav2vec 2.0: the reference is fairseq in float32, or a plain transcription of it if fairseq is not
-  installed. This toolkit runs in float32 (not slower), in bfloat16 (at least 3× at batch 4) and compiled
-  in bfloat16 (at least 3.3×).
+  installed. This toolkit runs in float32 (not slower), in bfloat16 (at least 3× at batch 4), in int8 (at
+  least 5×), and compiled by layer in these two.
 * WavLM: the reference is the eager form of the transformers library. This toolkit's is at least 1.1×
   as fast; both run in float32.
 
@@ -33,6 +33,7 @@ from nes2net import create_frontend
 from nes2net.audio.crop import ASVSPOOF_SAMPLES
 from nes2net.frontends.onednn import OneDNNLinear
 from nes2net.inspect.info import count_flops
+from nes2net.quantisation import has_fast_product, onednn_product, plain_product, quantise
 
 TINY = {"encoder_layers": 2, "encoder_embed_dim": 64, "encoder_ffn_embed_dim": 128, "encoder_attention_heads": 4}
 PEAK_SIZE = 2048  # size of the square matrices whose product is the yardstick
@@ -63,6 +64,12 @@ def forward_pass(model: Callable, waveform: Tensor) -> Callable[[], Any]:
 
 def matrix_products(dtype: torch.dtype) -> dict[str, Callable[[], Tensor]]:
     """Return functions for a product of square matrices, by PyTorch's choice of library and by oneDNN."""
+    if dtype == torch.int8:
+        weight = torch.randint(-127, 128, (PEAK_SIZE, PEAK_SIZE), dtype=torch.int8)
+        values = torch.randint(1, 256, (PEAK_SIZE, PEAK_SIZE), dtype=torch.uint8)
+        prepare = onednn_product if has_fast_product() else plain_product
+        product = prepare(weight, torch.ones(PEAK_SIZE))
+        return {"oneDNN" if has_fast_product() else "PyTorch": lambda: product(values, torch.float32)}
     linear = nn.Linear(PEAK_SIZE, PEAK_SIZE, bias=False, dtype=dtype)
     x = torch.randn(PEAK_SIZE, PEAK_SIZE).to(dtype)
     return {"PyTorch": forward_pass(linear, x), "oneDNN": forward_pass(OneDNNLinear(linear), x)}
@@ -75,9 +82,10 @@ def measure(
     for batch in batches:
         waveform = 0.1 * torch.randn(batch, samples)
         runs = {name: forward_pass(model, waveform.to(dtype)) for name, (model, dtype) in models.items()}
+        kinds = {name: torch.int8 if "int8" in name else dtype for name, (_, dtype) in models.items()}
         products = {
             (dtype, library): run
-            for dtype in dict.fromkeys(dtype for _, dtype in models.values())
+            for dtype in dict.fromkeys(kinds.values())
             for library, run in matrix_products(dtype).items()
         }
         seconds = seconds_by_turns(runs | products, rounds)
@@ -88,7 +96,7 @@ def measure(
             peak[dtype] = max(peak.get(dtype, 0.0), speed)
             print(f"{f'product, {_name(dtype)}, {library}':>30}  {speed / 1e9:8.1f} GFLOP/s")
         reference = seconds[next(iter(models))]
-        for name, (_, dtype) in models.items():
+        for name, dtype in kinds.items():
             share = flops * batch / seconds[name] / peak[dtype]
             each = 1000 * seconds[name] / batch
             print(f"{name:>30}  {each:8.1f} ms/utterance  {reference / seconds[name]:5.2f}×  {share:4.0%} of peak")
@@ -108,16 +116,20 @@ def compare(models: dict[str, tuple[nn.Module, torch.dtype]], samples: int) -> N
 def wav2vec2(options: dict[str, Any], samples: int, arguments: argparse.Namespace) -> None:
     frontend = create_frontend("xlsr_300m", pretraining_heads=False, **options).eval()
     what, original = fairseq_model(frontend)
-    low = copy.deepcopy(frontend).bfloat16()
+    low, int8 = copy.deepcopy(frontend).bfloat16(), quantise(copy.deepcopy(frontend))
     models: dict[str, tuple[nn.Module, torch.dtype]] = {
         f"{what}, float32": (original.eval(), torch.float32),
         "nes2net, float32": (frontend, torch.float32),
         "nes2net, bfloat16": (low, torch.bfloat16),
+        "nes2net, int8": (int8, next(int8.parameters()).dtype),
     }
     print(f"wav2vec 2.0, {_size(frontend)}")
     compare(models, samples)
     if not arguments.no_compile:
-        models["nes2net, bfloat16, compiled"] = torch.compile(low, fullgraph=True, dynamic=False), torch.bfloat16
+        for name in ("bfloat16", "int8"):
+            model, dtype = models[f"nes2net, {name}"]
+            (compiled := copy.deepcopy(model)).compile(dynamic=False)
+            models[f"nes2net, {name}, compiled"] = compiled, dtype
     measure(models, _flops("xlsr_300m", options, samples), samples, arguments.batches, arguments.rounds)
 
 

@@ -1,4 +1,4 @@
-"""Claim: from FLAC files to scores, XLS-R 300M + Nes2Net-X takes 1/1.25 of the published time in float32, 1/3.6 in bfloat16.
+"""Claim: from FLAC files to scores, XLS-R 300M + Nes2Net-X takes 1/1.25 of the published time in float32, 1/3.6 in bfloat16, 1/5 in int8.
 
 On the CPU, with random weights, in the '4sec' protocol (64,600 samples). The reference,
 :func:`score_as_published`, has batches of 2, autograd on, files decoded in the main process and plain
@@ -13,7 +13,8 @@ otherwise generated.
 
     OMP_NUM_THREADS=2 scripts/bench scoring                          # minutes
     OMP_NUM_THREADS=2 scripts/bench scoring --compile --batches 4 8 16
-    scripts/bench scoring --model CKPT --corpus DEMO                 # effect of bfloat16 on the EER of a trained detector
+    OMP_NUM_THREADS=2 scripts/bench scoring --start                  # peak memory, and time to the first scores
+    scripts/bench scoring --model CKPT --corpus DEMO                 # a trained detector: EER in every precision
     scripts/bench scoring --trials 600000                            # memory against the number of trials, tiny model
     scripts/bench scoring --small                                    # tiny model, as a test; the figures mean nothing
 """
@@ -49,6 +50,8 @@ from nes2net.scoring.score_file import read_scores
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PUBLISHED_BATCH = 2
+PEAKS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "int8": torch.int8}
+PRECISIONS = tuple(PEAKS)
 
 
 class PublishedDetector(nn.Module):
@@ -131,14 +134,18 @@ def with_weights(config: dict[str, Any], state_dict: dict[str, Tensor]) -> Detec
     return detector.eval()
 
 
+def in_precision(detector: Detector, precision: str) -> Detector:
+    """Build a detector of that precision with the weights of ``detector``, which stays as it is."""
+    return with_weights(detector.config, detector.state_dict()).set_precision(precision)
+
+
 def measure(arguments: argparse.Namespace, folder: Path) -> None:
     num_samples = 16000 if arguments.small else ASVSPOOF_SAMPLES
     config = configuration(arguments.small)
     detector = Detector.from_config(config).eval()
-    low = {k: v.bfloat16() if v.is_floating_point() else v for k, v in detector.state_dict().items()}
-    models = {"float32": detector, "bfloat16": with_weights(config, low)}
+    models = {precision: in_precision(detector, precision) for precision in PRECISIONS}
     if arguments.compile:
-        models["bfloat16, compiled"] = with_weights(config, low)
+        models |= {f"{precision}, compiled": in_precision(detector, precision) for precision in PRECISIONS}
     published = PublishedDetector(detector)
     flops = count_flops(Detector.on_meta(config), torch.zeros(1, num_samples, device="meta"))
     size = sum(p.numel() for p in detector.parameters())
@@ -152,7 +159,7 @@ def measure(arguments: argparse.Namespace, folder: Path) -> None:
     for batch in arguments.batches:
         for kind, model in models.items():
             name = f"{kind}, batch {batch}"
-            candidates[name] = model.dtype, batch
+            candidates[name] = PEAKS[model.precision], batch
             options = {
                 "num_samples": num_samples,
                 "batch_size": batch,
@@ -163,15 +170,14 @@ def measure(arguments: argparse.Namespace, folder: Path) -> None:
             runs[name] = partial(score_trials, model, trials, folder / f"{name}.txt", **options)
             # one batch alone: the rest of its time is the work done once per run
             runs[name, "first"] = partial(score_trials, model, trials[:batch], folder / "first.txt", **options)
-    products = {
-        (dtype, library): run
-        for dtype in (torch.float32, torch.bfloat16)
-        for library, run in matrix_products(dtype).items()
-    }
+    products = {(dtype, library): run for dtype in PEAKS.values() for library, run in matrix_products(dtype).items()}
     quietly(lambda: score_as_published(published, trials[:PUBLISHED_BATCH], folder / "published.txt", num_samples))
     for name, run in (runs | products).items():  # to warm up
-        if name != "published" and (name not in candidates or "compiled" in name):
+        if name in products:
             quietly(run)
+        elif name in candidates and "compiled" in name:
+            once, again = (by_turns({name: runs[name, "first"]}, 1)[name] for _ in range(2))
+            print(f"{name:>28}  compiling took {once - again:.0f} s")
     seconds = by_turns(runs | products, arguments.rounds)
 
     peaks: dict[torch.dtype, float] = {}
@@ -203,22 +209,77 @@ def difference(reference: Path, other: Path) -> str:
 
 
 def trained(model: str, root: Path, batch_size: int, folder: Path) -> None:
-    """Print the effect of bfloat16 on the scores and EERs of a trained detector on the demonstration corpus."""
+    """Print the EERs of a trained detector on the demonstration corpus in every precision, and how its scores change."""
     from nes2net.evaluation.evaluate import evaluate
     from nes2net.registry import corpora
 
+    places = dict.fromkeys(PRECISIONS, "cpu")
+    if torch.cuda.is_available():
+        places = {"float32": "cuda", "tf32": "cuda", "bfloat16": "cuda", "float16": "cuda", "int8": "cpu"}
     for name in ("asvspoof2021_la", "asvspoof2021_df", "in_the_wild"):
         corpus = corpora.get(name)
         keys = root / ("release_in_the_wild" if name == "in_the_wild" else "keys")
-        eers = []
-        for dtype in ("float32", "bfloat16"):
-            detector = Detector.from_pretrained(model, "cpu", dtype)
-            out = folder / f"{name}_{dtype}.txt"
-            scoring = {"num_samples": corpus.test_samples, "batch_size": batch_size}
-            quietly(lambda d=detector, n=name, o=out, s=scoring: score_trials(d, corpora.get(n).trials(root), o, **s))
-            eers.append(evaluate(name, out, keys, num_resamples=1).eer)
-        change = difference(folder / f"{name}_float32.txt", folder / f"{name}_bfloat16.txt")
-        print(f"{name:>16}  EER {100 * eers[0]:.2f} % in float32, {100 * eers[1]:.2f} % in bfloat16; {change}")
+        trials, options = corpus.trials(root), {"num_samples": corpus.test_samples, "batch_size": batch_size}
+        for precision, device in places.items():
+            detector = Detector.from_pretrained(model, device, precision)
+            out = folder / f"{name}_{precision}.txt"
+            quietly(partial(score_trials, detector, trials, out, **options))
+            eer = evaluate(name, out, keys, num_resamples=1).eer
+            change = "" if precision == "float32" else difference(folder / f"{name}_float32.txt", out)
+            print(f"{name:>16}  {precision:>8} on {device:4}  EER {100 * eer:6.2f} %  {change}")
+
+
+def starts(arguments: argparse.Namespace, folder: Path) -> None:
+    """Print peak memory and time to the first scores in each precision, in processes of their own."""
+    config, num_samples = configuration(arguments.small), 16000 if arguments.small else ASVSPOOF_SAMPLES
+    checkpoint, batch = folder / "detector.pth", arguments.batches[0]
+    Detector.from_config(config).save(checkpoint)
+    trials = recordings(folder, batch)
+    size = checkpoint.stat().st_size
+    for _ in range(2):  # the second time from the cache of the system, as below
+        start = time.perf_counter()
+        with open(checkpoint, "rb", buffering=0) as file:
+            buffer = bytearray(2**22)
+            while file.readinto(buffer):
+                pass
+        reading = time.perf_counter() - start
+    print(f"reading the {size / 2**20:,.0f} MiB of the checkpoint once: {reading:.2f} s")
+    print(f"seconds from the start of a process to the scores of a batch of {batch}, and its peak memory:")
+    for round in range(arguments.rounds):
+        for precision in PRECISIONS:
+            work = [checkpoint, folder / f"{precision}_{round}.txt", precision, time.time(), num_samples]
+            command = [sys.executable, __file__, "--start-of", *work, *(trial.path for trial in trials)]
+            subprocess.run([str(word) for word in command], check=True)
+
+
+def start_of(checkpoint: str, out: str, precision: str, began: str, num_samples: str, *paths: str) -> None:
+    """Load, score one batch, and print how long each part took; ``began`` is the time when the process was started."""
+    import resource
+
+    imported = time.time()
+    hashing, fingerprint = [0.0], Detector.fingerprint
+
+    def timed(detector: Detector) -> str:
+        start = time.time()
+        digest = fingerprint(detector)
+        hashing[0] += time.time() - start
+        return digest
+
+    Detector.fingerprint = timed  # type: ignore[method-assign]
+    detector = Detector.from_pretrained(checkpoint, "cpu", precision)
+    loaded, hashed = time.time(), hashing[0]
+    trials = [Trial(f"{number:04d}", Path(path)) for number, path in enumerate(paths)]
+    quietly(lambda: score_trials(detector, trials, out, num_samples=int(num_samples), batch_size=len(paths)))
+    scored = time.time()
+    parts = {
+        "imports": imported - float(began),
+        "loading": loaded - imported - hashed,
+        "hashing": hashing[0],
+        "scores": scored - loaded - (hashing[0] - hashed),
+    }
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
+    text = "  ".join(f"{name} {seconds:5.2f}" for name, seconds in parts.items())
+    print(f"{precision:>9}  {scored - float(began):6.2f} s: {text}  peak {peak:7,.0f} MiB", flush=True)
 
 
 def memory(count: int) -> None:
@@ -268,23 +329,29 @@ def main() -> None:
     add("--rounds", type=int, default=3)
     add("--batches", type=int, nargs="+", default=[8], help="batch sizes of this toolkit")
     add("--workers", type=int, default=None, help="processes that read audio; chosen by score_trials when not given")
-    add("--compile", action="store_true", help="bfloat16 compiled as well, which takes minutes more")
+    add("--compile", action="store_true", help="each precision compiled as well, which takes minutes more")
     add("--small", action="store_true", help="tiny model and one second, to see that it runs")
     add("--model", help="a trained checkpoint, for --corpus")
     add("--corpus", type=Path, help="folder of the demonstration corpus, for --model")
     add("--trials", type=int, help="only the memory of scoring so many protocol lines with a tiny model")
     add("--memory-of", type=int, help=argparse.SUPPRESS)
+    add("--start", action="store_true", help="only the peak memory, and the time from the start to the first scores")
+    add("--start-of", nargs="+", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if bool(arguments.model) != bool(arguments.corpus):
         parser.error("--model and --corpus go together")
     if arguments.files <= max(arguments.batches):
         parser.error(f"--files is more than one batch: {max(arguments.batches) + 1} or more")
+    if arguments.start_of:
+        return start_of(*arguments.start_of)
     torch.manual_seed(0)
     with tempfile.TemporaryDirectory() as temporary:
         if arguments.memory_of:
             memory_of(arguments.memory_of, Path(temporary))
         elif arguments.trials:
             memory(arguments.trials)
+        elif arguments.start:
+            starts(arguments, Path(temporary))
         elif arguments.model:
             trained(arguments.model, arguments.corpus, arguments.batches[0], Path(temporary))
         else:

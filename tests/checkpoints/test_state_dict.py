@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import save_file
 
 from nes2net import InputError, load_state_dict
-from nes2net.checkpoints.state_dict import check_fit, read_record, save_atomically, save_state_dict
+from nes2net.checkpoints.state_dict import check_fit, digest, read_record, save_atomically, save_state_dict
 
 
 class Malicious:
@@ -177,3 +177,17 @@ def test_truncated_safetensors_are_named(tmp_path, part):
     (tmp_path / "torn.safetensors").write_bytes(content[: int(part * len(content))])
     with pytest.raises(InputError, match=r"torn\.safetensors is not a safetensors file or is damaged"):
         load_state_dict(tmp_path / "torn.safetensors")
+
+
+def test_a_digest_tells_names_types_shapes_numbers_and_order():
+    whole = {"a": torch.arange(6.0).reshape(2, 3), "b": torch.tensor(3)}
+    others = [
+        {"a": whole["a"], "c": whole["b"]},
+        {"a": whole["a"].view(torch.int32), "b": whole["b"]},
+        {"a": whole["a"].reshape(3, 2), "b": whole["b"]},
+        {"a": whole["a"] + 1e-6, "b": whole["b"]},
+        {"b": whole["b"], "a": whole["a"]},
+        {"a": whole["a"]},
+    ]
+    assert len({digest(state) for state in (whole, *others)}) == 7
+    assert digest({"a": whole["a"].mT.contiguous().mT, "b": whole["b"].clone()}) == digest(whole)

@@ -1,0 +1,82 @@
+"""What the self-supervised front-ends share: compiling by layer."""
+
+import copy
+
+import pytest
+import torch
+from torch._dynamo.utils import counters
+
+from nes2net import create_frontend
+from nes2net.quantisation import quantise
+
+LAYERS = 10  # more than PyTorch would compile one by one
+SMALL = {
+    "encoder_layers": LAYERS,
+    "encoder_embed_dim": 32,
+    "encoder_ffn_embed_dim": 48,
+    "encoder_attention_heads": 4,
+    "pretraining_heads": False,
+}
+
+
+@pytest.fixture(params=["wav2vec2", "wavlm"])
+def frontend(request):
+    torch.manual_seed(0)
+    return create_frontend(request.param, **SMALL).eval()
+
+
+@pytest.fixture(autouse=True)
+def forget():
+    torch._dynamo.reset()
+    counters.clear()
+    yield
+    torch._dynamo.reset()
+
+
+def graphs():
+    return counters["stats"]["unique_graphs"]
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16", "int8"])
+def test_equal_layers_are_compiled_once_per_shape(frontend, precision):
+    if precision == "int8":
+        quantise(frontend)
+    elif precision == "bfloat16":
+        frontend.bfloat16()
+    waveforms = (0.1 * torch.randn(3, 8000)).to(next(frontend.parameters()).dtype)
+    with torch.inference_mode():
+        expected = frontend(waveforms)[0]
+        frontend.compile(dynamic=False, backend="eager")
+        for _ in range(2):
+            torch.testing.assert_close(
+                frontend(waveforms)[0], expected, rtol=0, atol=0.05 * expected.float().std().item()
+            )
+            assert graphs() == 1
+        frontend(waveforms[:2])
+        assert graphs() == 2
+
+
+def test_gradients_of_compiled_and_recomputed_layers_are_the_same(frontend):
+    waveforms = 0.1 * torch.randn(2, 8000)
+    plain, compiled = frontend.train(), copy.deepcopy(frontend)
+    compiled.checkpoint_activations()
+    compiled.compile(backend="eager")
+    for model in (plain, compiled):
+        model(waveforms)[0].square().mean().backward()
+    assert graphs() == 1
+    for expected, found in zip(plain.parameters(), compiled.parameters(), strict=True):
+        if expected.grad is not None:
+            torch.testing.assert_close(found.grad, expected.grad, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.slow
+def test_compiled_int8_scores_as_eager_int8(frontend):
+    """By inductor, which takes the products as they are and fuses what is between them."""
+    quantise(frontend)
+    waveforms = (0.1 * torch.randn(2, 8000)).to(next(frontend.parameters()).dtype)
+    with torch.inference_mode():
+        expected = frontend(waveforms)[0].float()
+        frontend.compile(dynamic=False)
+        difference = frontend(waveforms)[0].float() - expected
+    assert graphs() == 1
+    assert difference.abs().mean() < 0.02 * expected.std()
