@@ -8,6 +8,7 @@ few speakers would otherwise take their pitch for a sign of human speech.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -25,6 +26,7 @@ def change_speed(x: np.ndarray, speed: float) -> np.ndarray:
     return soxr.resample(x, speed, 1.0) if speed != 1 else x
 
 
-def draw_speed(low: float, high: float, rng: np.random.Generator) -> float:
-    """Draw a speed from ``low`` to ``high``, equally likely on a logarithmic scale."""
+def draw_speed(limits: Sequence[float], rng: np.random.Generator) -> float:
+    """Draw a speed between the two ``limits``, equally likely on a logarithmic scale."""
+    low, high = limits
     return math.exp(rng.uniform(math.log(low), math.log(high)))

@@ -128,7 +128,7 @@ class TrainingSet(Dataset):
         rng = np.random.default_rng(stream_of_epoch(self.seed, epoch, utterance))
         waveform = self._read(trial)
         if self.speed:
-            waveform = change_speed(waveform, draw_speed(*self.speed, rng))
+            waveform = change_speed(waveform, draw_speed(self.speed, rng))
         if self.noise:
             try:
                 waveform = self.noise(waveform, rng)

@@ -24,7 +24,7 @@ def test_speed_1_changes_nothing():
 
 def test_draws():
     rng = np.random.default_rng(0)
-    drawn = np.array([draw_speed(0.5, 2.0, rng) for _ in range(4000)])
+    drawn = np.array([draw_speed((0.5, 2.0), rng) for _ in range(4000)])
     assert 0.5 <= drawn.min() < 0.51 and 1.96 < drawn.max() <= 2
     assert np.mean(drawn < 1) == pytest.approx(0.5, abs=0.03)  # as often slower as faster
-    assert draw_speed(1.1, 1.1, rng) == pytest.approx(1.1)
+    assert draw_speed((1.1, 1.1), rng) == pytest.approx(1.1)

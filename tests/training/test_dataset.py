@@ -52,7 +52,7 @@ def test_speed_then_noise_then_rawboost_then_crop_from_one_stream(trials, folder
     for epoch, index in ((1, 0), (1, 7), (4, 7)):
         trial = trials[index]
         rng = stream(5, epoch, f"train/{trial.id}")
-        expected = change_speed(load_audio(trial.path), draw_speed(0.8, 1.2, rng))
+        expected = change_speed(load_audio(trial.path), draw_speed((0.8, 1.2), rng))
         expected = rawboost(noise(expected, rng), 4, rng)
         expected = random_crop(expected, 8000, rng).astype(np.float32)
         example = dataset[epoch, index]
