@@ -1,8 +1,7 @@
 """Speed perturbation: play an utterance faster or slower, so that pitch and formants move.
 
 T. Ko, V. Peddinti, D. Povey, S. Khudanpur, "Audio augmentation for speech recognition", Interspeech
-2015. There the speeds are 0.9, 1 and 1.1; here they are drawn from a range. A detector trained on
-few speakers would otherwise take their pitch for a sign of human speech.
+2015. There the speeds are 0.9, 1 and 1.1; here they are drawn from a range.
 """
 
 from __future__ import annotations
