@@ -38,7 +38,7 @@ train() { # NAME EPOCHS FLAGS…
   echo
   echo "== $name"
   "$python" "$root/main.py" --model_name wav2vec2_Nes2Net_X --track LA --database_path corpus/ --date demo --comment "$name" \
-    --seed 12345 --batch_size 12 --num_epochs "$epochs" --lr 1e-3 --num_workers 2 "$@"
+    --seed 12345 --num_epochs "$epochs" --num_workers 2 --cache cache "$@"
   local folder
   folder=$(ls -d models/demo_*_"$name")
   # Checkpoints are saved when a development loss improves, so the last two are the best two.
@@ -81,11 +81,15 @@ train_mpif_res2net() {
   done
 }
 
-train wav2vec2_small 11 --algo 5 --ssl_config small --Nes_ratio 4 4 \
-  --set data.num_samples=32000 train.schedule=cosine train.warmup_steps=30 train.max_grad_norm=1
-train log_spectrum 6 --algo 5 --frontend lps --Nes_ratio 4 4 \
-  --set data.num_samples=48000 train.schedule=cosine model.frontend.n_fft=512 model.frontend.hop_length=160 \
-  model.frontend.num_bins=256 model.frontend.normalize=true
+train wav2vec2_small 15 --algo 5 --ssl_config small --Nes_ratio 4 4 --batch_size 16 --lr 1e-3 \
+  --set data.num_samples=32000 data.crop=random train.schedule=cosine train.warmup_steps=100 train.max_grad_norm=1 \
+  train.class_weights=[0.4,0.6] validation.first_epoch=12 validation.augmented=false \
+  model.frontend.conv_feature_layers=[[256,512,128],[128,3,2]]
+train log_spectrum 40 --algo 5 --frontend lps --Nes_ratio 4 4 --batch_size 8 --lr 2e-3 \
+  --set data.num_samples=32000 data.crop=random augment.speed=[0.6,1.2] train.schedule=cosine train.class_weights=[0.4,0.6] \
+  validation.first_epoch=31 validation.augmented=false \
+  model.frontend.n_fft=1024 model.frontend.hop_length=256 model.frontend.num_bins=512 model.frontend.window=hann \
+  model.frontend.normalize=true
 [ -z "$all" ] || train_mpif_res2net
 
 echo

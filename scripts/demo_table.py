@@ -9,8 +9,8 @@ from pathlib import Path
 from nes2net.evaluation.evaluate import comparison_table, evaluate
 
 SYSTEMS = {
-    "wav2vec 2.0, small + Nes2Net-X": "wav2vec2_small",
     "log spectrum + Nes2Net-X": "log_spectrum",
+    "wav2vec 2.0, small + Nes2Net-X": "wav2vec2_small",
     "log spectrum + MPIF-Res2Net, random Specmix": "mpif_res2net",
 }
 PARTS = {

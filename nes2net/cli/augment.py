@@ -32,6 +32,9 @@ def add(commands: argparse._SubParsersAction) -> None:
     parser.add_argument(
         "--set", nargs="+", default=[], metavar="KEY=VALUE", help="RawBoost parameters, e.g. --set N_f=3 SNRmin=5"
     )
+    parser.add_argument(
+        "--speed", type=float, nargs=2, metavar=("LOW", "HIGH"), help="play at a speed drawn from LOW to HIGH"
+    )
     parser.add_argument("--musan", help="folder of MUSAN, for background noise")
     parser.add_argument("--rir", help="folder of room impulse responses, for reverberation")
     parser.add_argument(
@@ -75,17 +78,19 @@ def augmented(args: argparse.Namespace) -> np.ndarray:
     from nes2net.augment import NoiseAugmentation, RawBoostParameters
     from nes2net.augment.rawboost import ALGORITHMS
     from nes2net.corpora.trial import Trial
+    from nes2net.recipes.recipe import AugmentConfig
     from nes2net.training.dataset import TrainingSet
 
     if args.algo not in ALGORITHMS:
         raise InputError(f"--algo is 0 (no RawBoost) to {ALGORITHMS[-1]}, not {args.algo}")
-    if not (args.algo or args.musan or args.rir or args.samples):
-        raise InputError("nothing to do: choose --algo 1 to 11, or name a folder with --musan or --rir")
+    if not (args.algo or args.speed or args.musan or args.rir or args.samples):
+        raise InputError("nothing to do: choose --algo 1 to 11 or --speed, or name a folder with --musan or --rir")
+    AugmentConfig(speed=args.speed)  # checks it
     check_at_least(args, seed=0, epoch=1, samples=1)
     parameters = RawBoostParameters.of(**dict(_parameter(text) for text in args.set))
     noise = NoiseAugmentation(args.musan, args.rir, args.noise_probability)
     trial = Trial(Path(args.file).stem, Path(args.file))
-    options = {"noise": noise, "crop": args.crop}
+    options = {"speed": args.speed, "noise": noise, "crop": args.crop}
     return TrainingSet([trial], args.samples, args.algo, parameters, args.seed, **options).prepare(trial, args.epoch)
 
 
@@ -102,6 +107,7 @@ def _parameter(text: str) -> tuple[str, float]:
 def _describe(args: argparse.Namespace, separator: str, space: str) -> str:
     """Join the augmentations asked for into a file name or a title."""
     parts = [f"algo{space}{args.algo}", *args.set] if args.algo else []
+    parts += [f"speed{space}{args.speed[0]:g}-{args.speed[1]:g}"] if args.speed else []
     parts += [kind for kind in ("musan", "rir") if getattr(args, kind)]
     parts += [f"seed{space}{args.seed}", f"epoch{space}{args.epoch}"]
     if args.samples:

@@ -72,6 +72,7 @@ Count = Annotated[int, Strict(), Field(ge=1)]
 AboveZero = Annotated[float, Field(gt=0), BeforeValidator(_not_boolean)]
 NotNegative = Annotated[float, Field(ge=0), BeforeValidator(_not_boolean)]
 Probability = Annotated[float, Field(ge=0, le=1), BeforeValidator(_not_boolean)]
+Speed = Annotated[float, Field(ge=0.5, le=2), BeforeValidator(_not_boolean)]
 BelowOne = Annotated[float, Field(ge=0, lt=1), BeforeValidator(_not_boolean)]
 Text = Annotated[str, PlainValidator(_text), WithJsonSchema({"type": "string"})]
 FolderPart = Annotated[
@@ -170,7 +171,7 @@ class DataConfig(Section):
 
 
 class AugmentConfig(Section):
-    """Noise, reverberation and RawBoost, in this order, before the crop. Validation has only RawBoost."""
+    """Speed, noise or reverberation, and RawBoost, in this order, before the crop. Validation has only RawBoost."""
 
     prefix: ClassVar[str] = "augment."
 
@@ -179,6 +180,12 @@ class AugmentConfig(Section):
     4 to 11 combine these."""
     parameters: Annotated[dict[str, Any], Source("main.py: N_f, nBands, …; arXiv 2111.04433")] = Field(default={})
     """Parameters of RawBoost with other values than the published ones, by their published names."""
+    speed: Annotated[
+        Annotated[list[Speed], Field(min_length=2, max_length=2)] | None,
+        Source("Ko et al., Interspeech 2015: 0.9, 1 or 1.1"),
+    ] = None
+    """Lowest and highest speed at which a training utterance is played, as `[0.9, 1.1]`. Pitch and
+    formants move with it. It is drawn for each utterance and epoch, on a logarithmic scale."""
     musan: Annotated[Text | None, Source("ASVspoof 5 program; openslr.org/17")] = None
     """Folder of MUSAN, for background noise."""
     rir: Annotated[Text | None, Source("ASVspoof 5 program; openslr.org/28")] = None
@@ -202,6 +209,8 @@ class AugmentConfig(Section):
                 "`augment.musan` and `augment.rir` change nothing with `augment.noise_probability=0`: "
                 "leave them out, or set it to 0.5"
             )
+        if self.speed and self.speed[0] > self.speed[1]:
+            raise InputError(f"`augment.speed` is the lowest and the highest speed, in this order, not {self.speed}")
         if self.parameters and not self.algo:
             raise InputError(
                 f"`augment.parameters` ({', '.join(self.parameters)[:100]}) change nothing with `augment.algo=0`: "

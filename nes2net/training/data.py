@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from nes2net.audio.cache import AudioCache
 from nes2net.augment.legacy import LegacyStream
 from nes2net.augment.noise import NoiseAugmentation
@@ -58,7 +60,17 @@ def training_batches(
     recipe.check_noise()
     probability = augment.noise_probability or 0.0  # AugmentConfig leaves no None here
     noise = NoiseAugmentation(augment.musan, augment.rir, probability)
-    dataset = _dataset(recipe, trials, "train", augment.algo, data.num_samples, stream, noise=noise, crop=data.crop)
+    dataset = _dataset(
+        recipe,
+        trials,
+        "train",
+        augment.algo,
+        data.num_samples,
+        stream,
+        speed=augment.speed,
+        noise=noise,
+        crop=data.crop,
+    )
     batches = EpochBatches(
         len(trials),
         recipe.train.batch_size,
@@ -82,7 +94,7 @@ def development_batches(
 ) -> dict[str, BatchLoader]:
     """Load process ``rank``'s batches of each pass over the development set.
 
-    Only training adds noise or takes another crop than the head.
+    Only training changes the speed, adds noise or takes another crop than the head.
     """
     whole = recipe.validation.whole_utterances
     trials = longest_first(trials) if whole else trials
@@ -104,6 +116,7 @@ def _dataset(
     num_samples: int | None,
     stream: LegacyStream | None,
     *,
+    speed: Sequence[float] | None = None,
     noise: NoiseAugmentation | None = None,
     crop: str = "head",
 ) -> TrainingSet:
@@ -116,6 +129,7 @@ def _dataset(
         parameters,
         recipe.seed,
         part,
+        speed=speed,
         noise=noise,
         crop=crop,
         cache=cache,

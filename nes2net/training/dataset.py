@@ -17,6 +17,7 @@ from nes2net.audio.crop import head_crop, random_crop, random_tiled_crop
 from nes2net.audio.read import load_audio, load_head
 from nes2net.augment import NoiseAugmentation, RawBoostParameters, rawboost
 from nes2net.augment.legacy import LegacyStream
+from nes2net.augment.speed import change_speed, draw_speed
 from nes2net.corpora.trial import Trial
 from nes2net.errors import InputError
 from nes2net.machine.workers import Loader, stacked
@@ -55,7 +56,8 @@ class Batch(NamedTuple):
 class TrainingSet(Dataset):
     """Labelled trials, read from disk when indexed by ``(epoch, index)``; epochs count from 1.
 
-    The whole utterance gets background noise or reverberation, then RawBoost, and is cropped last.
+    The whole utterance gets another speed, background noise or reverberation, then RawBoost, and is
+    cropped last.
     Every (seed, epoch, utterance) has a random stream of its own, from which these steps draw in
     turn. So an utterance is augmented alike whichever worker reads it, in whatever order
     (deviation 8). If the crop is the head and nothing augments, only the head is decoded; damage
@@ -65,6 +67,7 @@ class TrainingSet(Dataset):
         num_samples: length of an example; None keeps the length of each utterance.
         algo: RawBoost algorithm, 0 for none.
         part: distinguishes the streams of training and development.
+        speed: lowest and highest speed to play at; None leaves it.
         noise: background noise and reverberation.
         crop: part of a longer utterance to take, one of :data:`nes2net.audio.crop.CROPS`.
         cache: keeps decoded audio.
@@ -81,6 +84,7 @@ class TrainingSet(Dataset):
         seed: int = 0,
         part: str = "train",
         *,
+        speed: Sequence[float] | None = None,
         noise: NoiseAugmentation | None = None,
         crop: str = "head",
         cache: AudioCache | None = None,
@@ -90,10 +94,10 @@ class TrainingSet(Dataset):
         self.num_samples = num_samples
         self.algo = algo
         self.parameters = vars(parameters) if parameters else {}
-        self.seed, self.part = seed, part
+        self.seed, self.part, self.speed = seed, part, speed
         self.noise = noise if noise and (noise.noises or noise.impulse_responses) else None
         self.crop, self.cache, self.stream = crop, cache, stream
-        head_is_enough = crop == "head" and not algo and self.noise is None
+        head_is_enough = crop == "head" and not algo and not speed and self.noise is None
         self.samples_to_read = num_samples if head_is_enough else None
 
     def __len__(self) -> int:
@@ -123,6 +127,8 @@ class TrainingSet(Dataset):
         utterance = zlib.crc32(f"{self.part}/{trial.id}".encode())
         rng = np.random.default_rng(stream_of_epoch(self.seed, epoch, utterance))
         waveform = self._read(trial)
+        if self.speed:
+            waveform = change_speed(waveform, draw_speed(self.speed, rng))
         if self.noise:
             try:
                 waveform = self.noise(waveform, rng)

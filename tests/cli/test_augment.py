@@ -45,6 +45,7 @@ def test_the_waveform_is_that_of_training(corpus, folders, tmp_path, capsys):
             )
             for epoch in range(1, 5)
         ),
+        ("--speed 0.9 1.1 --seed 2", TrainingSet(trials, None, speed=(0.9, 1.1), seed=2), 1),
         (
             f"--algo 3 --musan {folders['musan']} --noise-probability 1",
             TrainingSet(trials, None, 3, noise=NoiseAugmentation(folders["musan"], probability=1), seed=1234),
@@ -110,6 +111,7 @@ def test_existing_files_are_kept(corpus, tmp_path, capsys):
         ("text.wav --algo 4", "text.wav was read by neither"),
         ("a.wav", "nothing to do: choose --algo 1 to 11"),
         ("a.wav --algo 12", "--algo is 0 (no RawBoost) to 11, not 12"),
+        ("a.wav --speed 2 1", "`augment.speed` is the lowest and the highest speed"),
         ("a.wav --algo 4 --set N=3", "no parameter 'N'"),
         ("a.wav --algo 4 --set N_f", "'N_f' is not of the form KEY=NUMBER"),
         ("a.wav --algo 4 --set N_f=many", "'N_f=many' is not of the form KEY=NUMBER"),

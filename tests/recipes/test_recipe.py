@@ -93,6 +93,8 @@ def test_overrides_and_types(tmp_path):
             r"`augment\.parameters` \(P, SNRmin\) change nothing with `augment\.algo=0`",
         ),
         # out of range
+        ("augment.speed=[0.1, 1]", r"`augment.speed` is a list of two numbers from 0.5 to 2, or null, not \[0.1, 1\]"),
+        ("augment.speed=[1.2, 0.8]", "`augment.speed` is the lowest and the highest speed, in this order"),
         ("train.max_grad_norm=0", "`train.max_grad_norm` is a number above 0, or null, not 0"),
         ("train.max_grad_norm=-1", "`train.max_grad_norm` is a number above 0, or null, not -1"),
         ("train.max_grad_norm=.inf", "`train.max_grad_norm` is a number above 0, or null, not inf"),

@@ -59,13 +59,13 @@ def test_demonstration(tmp_path):
             ids, _ = read_scores(out / "scores" / f"{name}.{part}.txt")
             assert ids == [t.id for t in trials]
 
-    # one table: EER, interval and trials of two detectors on three parts, each better than chance
+    # one table: EER, interval and trials of two detectors on three parts, each better than chance, the first by far
     rows = [line for line in (out / "table.md").read_text().splitlines() if "Nes2Net-X" in line]
     assert len(rows) == 2
-    for row in rows:
+    for row, most in zip(rows, (25, 45)):
         cells = re.findall(r"([\d.]+) \(([\d.]+)–([\d.]+)\)", row)
         assert len(cells) == 3
-        assert all(0 < float(eer) < 45 and float(low) <= float(eer) <= float(high) for eer, low, high in cells)
+        assert all(0 < float(eer) < most and float(low) <= float(eer) <= float(high) for eer, low, high in cells)
 
     # a second run makes nothing again
     before = {

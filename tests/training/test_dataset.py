@@ -20,6 +20,7 @@ from nes2net.audio.crop import CROPS, head_crop, random_crop
 from nes2net.audio.read import load_audio
 from nes2net.augment import NoiseAugmentation, RawBoostParameters, rawboost
 from nes2net.augment.legacy import LegacyStream
+from nes2net.augment.speed import change_speed, draw_speed
 from nes2net.corpora import asvspoof2019_la
 from nes2net.corpora.trial import Trial
 from nes2net.machine.workers import reading_processes
@@ -45,14 +46,14 @@ def stream(seed, epoch, name):
     return np.random.default_rng([seed, epoch - 1, zlib.crc32(name.encode())])
 
 
-def test_noise_then_rawboost_then_crop_from_one_stream(trials, folders):
+def test_speed_then_noise_then_rawboost_then_crop_from_one_stream(trials, folders):
     noise = NoiseAugmentation(**folders, probability=1)
-    dataset = TrainingSet(trials, 8000, 4, seed=5, noise=noise, crop="random")
+    dataset = TrainingSet(trials, 8000, 4, seed=5, speed=(0.8, 1.2), noise=noise, crop="random")
     for epoch, index in ((1, 0), (1, 7), (4, 7)):
         trial = trials[index]
         rng = stream(5, epoch, f"train/{trial.id}")
-        expected = noise(load_audio(trial.path), rng)
-        expected = rawboost(expected, 4, rng)
+        expected = change_speed(load_audio(trial.path), draw_speed((0.8, 1.2), rng))
+        expected = rawboost(noise(expected, rng), 4, rng)
         expected = random_crop(expected, 8000, rng).astype(np.float32)
         example = dataset[epoch, index]
         assert (example.target, example.error) == (trial.target, None)
@@ -128,7 +129,7 @@ def test_only_the_head_is_decoded_where_that_is_enough(trials, folders, monkeypa
     for dataset in (TrainingSet(trials, 8000), TrainingSet(trials, 8000, noise=NoiseAugmentation())):
         for index in range(len(trials)):
             np.testing.assert_array_equal(dataset[1, index].waveform.numpy(), whole[index])
-    for options in ({"algo": 5}, {"noise": noise}, {"crop": "random"}, {"num_samples": None}):
+    for options in ({"algo": 5}, {"speed": (0.9, 1.1)}, {"noise": noise}, {"crop": "random"}, {"num_samples": None}):
         with pytest.raises(TypeError, match="not callable"):
             TrainingSet(trials, **{"num_samples": 8000, **options})[1, 0]
 
@@ -295,7 +296,7 @@ def recipe(corpus, small_model, tmp_path):
     return make
 
 
-def test_noise_and_random_crop_are_for_training_alone(recipe, trials, corpus, folders):
+def test_speed_noise_and_random_crop_are_for_training_alone(recipe, trials, corpus, folders):
     from nes2net.training.data import development_batches, training_batches
 
     dev_trials = asvspoof2019_la.trials(corpus, "dev")
@@ -306,7 +307,12 @@ def test_noise_and_random_crop_are_for_training_alone(recipe, trials, corpus, fo
         return [[b.waveforms for b in loader] for loader in (training, development["w_aug"], development["wo_aug"])]
 
     plain = batches(recipe())
-    for augment, data in ((folders, {}), ({}, {"crop": "random"}), ({**folders, "noise_probability": 1}, {})):
+    for augment, data in (
+        ({"speed": [0.9, 1.1]}, {}),
+        (folders, {}),
+        ({}, {"crop": "random"}),
+        ({**folders, "noise_probability": 1}, {}),
+    ):
         train, dev_augmented, dev = batches(recipe(augment, data))
         assert not all(torch.equal(a, b) for a, b in zip(train, plain[0]))
         assert all(torch.equal(a, b) for a, b in zip(dev_augmented, plain[1]))
