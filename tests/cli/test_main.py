@@ -78,7 +78,7 @@ def test_help(command, capsys):
     [
         ("train none.yaml", "recipe none.yaml not found"),
         ("score asvspoof2021_xx DB --model m --out o", "; did you mean 'asvspoof2021_la'?"),
-        ("predict a.wav --model m --dtype fp16", "'float16'); did you mean 'float16'?"),
+        ("predict a.wav --model m --dtype fp16", "'int8'); did you mean 'float16'?"),
         ("score asvspoof2021_la none --model m --out o", "not found"),
         ("evaluate asvspoof2021_la none.txt --keys none", "none"),
         ("train none.yaml --device cpu --keeps all seed=1", "unrecognized arguments: --keeps"),
