@@ -20,10 +20,24 @@ from torch import Tensor, nn
 from torch.autograd.forward_ad import unpack_dual
 from torch.utils.flop_counter import register_flop_formula
 
-# An operator that PyTorch's compiler uses. Builds without it get plain layers.
-_product: Callable[..., Tensor] | None = None
-if torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise"):
-    _product = torch.ops.mkldnn._linear_pointwise
+
+def _working_product() -> Callable[..., Tensor] | None:
+    """Try an operator that PyTorch's compiler uses; None if layers are to stay plain.
+
+    Builds of PyTorch without oneDNN do not have it. Without AVX-512, MKL is as fast on any processor.
+    """
+    if not torch.backends.mkldnn.is_available() or torch.backends.cpu.get_cpu_capability() != "AVX512":
+        return None
+    ones = torch.ones(3, 4)
+    try:
+        product: Callable[..., Tensor] = torch.ops.mkldnn._linear_pointwise
+        works = torch.equal(product(ones, ones, ones[:, 0], "none", [], ""), torch.full((3, 3), 5.0))
+    except (AttributeError, RuntimeError):
+        return None
+    return product if works else None
+
+
+_product = _working_product()
 
 
 class _Linear(torch.autograd.Function):

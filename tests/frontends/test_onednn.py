@@ -1,6 +1,10 @@
 """Linear layers on oneDNN equal PyTorch's own, which serve where oneDNN cannot."""
 
 import copy
+import json
+import os
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -14,7 +18,9 @@ from nes2net.frontends.onednn import OneDNNLinear, with_onednn
 from nes2net.frontends.wav2vec2 import SMALL
 from nes2net.inspect.info import count_flops
 
-needs_onednn = pytest.mark.skipif(onednn._product is None, reason="this build of PyTorch has no oneDNN")
+needs_onednn = pytest.mark.skipif(
+    onednn._product is None, reason="this processor or build of PyTorch has no fast oneDNN"
+)
 
 
 @pytest.fixture
@@ -171,3 +177,32 @@ def test_parameters_keep_their_names():
     assert list(dict(with_onednn(module).named_parameters())) == names
     assert all(a is b for a, b in zip(module.parameters(), parameters))
     assert all(isinstance(module.get_submodule(name), OneDNNLinear) for name in ("0", "1.0"))
+
+
+SCORES = """
+import json, torch
+from nes2net import Detector
+from nes2net.frontends import onednn
+from nes2net.quantisation import has_fast_product
+torch.manual_seed(0)
+frontend = {"name": "wav2vec2_small", "encoder_layers": 2}
+detector = Detector.from_config({"frontend": frontend, "backend": {"name": "nes2net_x", "nes_ratio": [4, 4]}}).eval()
+x = 0.1 * torch.randn(16000)
+scores = [detector.set_precision(name).score(x) for name in ("float32", "bfloat16", "float32", "int8")]
+print(json.dumps([onednn._product is None and not has_fast_product(), scores]))
+"""
+
+
+@pytest.mark.parametrize("capability", ["default", "avx2"])
+def test_older_processors_compute_with_plain_layers(capability):
+    """PyTorch is told that the processor is an older one; no precision is an error there."""
+
+    def run(**changes):
+        command, environment = [sys.executable, "-c", SCORES], {**os.environ, **changes}
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+        return json.loads(done.stdout)
+
+    isa = {"default": "SSE41", "avx2": "AVX2"}[capability]
+    plain, scores = run(ATEN_CPU_CAPABILITY=capability, ONEDNN_MAX_CPU_ISA=isa)
+    assert plain
+    assert scores == pytest.approx(run()[1], abs=0.01)
