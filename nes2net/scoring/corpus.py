@@ -8,6 +8,7 @@ missing.
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections import deque
@@ -351,6 +352,10 @@ def batches_scored(
     """
     device, processes = scorer.device, processes or Processes()
     whole = reader.num_samples is None and not legacy_train_mode
+    if whole and device.type == "cuda":
+        # How many plans of convolutions PyTorch keeps, at 200 KiB each; read at the first one. A
+        # shape has some 85, and a length hardly ever returns.
+        os.environ.setdefault("TORCH_CUDNN_V8_API_LRU_CACHE_LIMIT", "1000")
     most_samples = batch_size * ASVSPOOF_SAMPLES
     batches = plan_batches(
         trials,
