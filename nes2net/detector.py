@@ -21,7 +21,15 @@ from nes2net.audio.read import SAMPLE_RATE
 from nes2net.backends.base import Backend, bonafide_scores
 from nes2net.checkpoints.folder import download, read_folder, upload, write_folder
 from nes2net.checkpoints.published_names import read_published_names, write_published_names
-from nes2net.checkpoints.state_dict import Misfit, check_fit, compare, load_state_dict, read_record, save_state_dict
+from nes2net.checkpoints.state_dict import (
+    Misfit,
+    check_fit,
+    compare,
+    digest,
+    load_state_dict,
+    read_record,
+    save_state_dict,
+)
 from nes2net.errors import InputError, MissingLibrary, check_known, did_you_mean, first_line
 from nes2net.frontends.base import Frontend, Layers, UsedSamples
 from nes2net.machine.cuda_graph import Replayed
@@ -250,11 +258,8 @@ class Detector(nn.Module):
         """SHA-256 of the architecture and the weights, in int8 of those before quantisation."""
         if self.precision == "int8":
             return self._fingerprint
-        digest = hashlib.sha256(json.dumps(self.config, sort_keys=True).encode())
-        for name, tensor in self.state_dict().items():
-            digest.update(name.encode())
-            digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
-        return digest.hexdigest()
+        architecture = json.dumps(self.config, sort_keys=True).encode()
+        return hashlib.sha256(architecture + digest(self.state_dict())).hexdigest()
 
     def score(
         self,

@@ -67,7 +67,7 @@ class Int8Linear(nn.Module):
         ]
         self.bias: Tensor
         self.register_buffer("bias", torch.cat(biases).detach())
-        self.product = (onednn_product if has_fast_product() else plain_product)(values, scale)
+        self.product = fastest_product(values, scale)
         self.register_state_dict_pre_hook(_refuse_saving)
 
     def forward(self, rows: Rows) -> Tensor:
@@ -112,6 +112,11 @@ def plain_product(weight: Tensor, scale: Tensor) -> Product:
         return (functional.linear(values.float() - _OFFSET, weight.float()) * scale).to(dtype)
 
     return product
+
+
+def fastest_product(weight: Tensor, scale: Tensor) -> Product:
+    """Prepare the product in the way that is fastest on this processor."""
+    return (onednn_product if has_fast_product() else plain_product)(weight, scale)
 
 
 @cache
@@ -221,19 +226,17 @@ def _with_constant_weight(conv: nn.Conv1d) -> nn.Conv1d:
     return plain
 
 
-def quantise(detector: nn.Module) -> nn.Module:
-    """Quantise the transformer layers of ``detector``, in place, and return it in eval mode.
+def quantise(model: nn.Module) -> nn.Module:
+    """Quantise the transformer layers of ``model`` on the CPU, in place, and return it in eval mode.
 
     They are those of the front-ends wav2vec 2.0 and WavLM. Everything else becomes bfloat16, or
-    float32 (:func:`has_fast_bfloat16`). The result is for scoring on the CPU: it has no gradients
-    and no dropout, and cannot be saved.
+    float32 (:func:`has_fast_bfloat16`). The result is for scoring: it has no gradients and no
+    dropout, and cannot be saved.
 
     Raises:
-        InputError: if the detector is not on the CPU, or has no such layers.
+        InputError: if it has no such layers.
     """
-    if any(parameter.device.type != "cpu" for parameter in detector.parameters()):
-        raise InputError("int8 is for scoring on the CPU: choose `device` cpu, or bfloat16 for a GPU")
-    for module in list(detector.modules()):
+    for module in list(model.modules()):
         for name, child in module.named_children():
             linear = {part for part, layer in child.named_children() if isinstance(layer, nn.Linear)}
             if linear.issuperset(_PROJECTIONS):
@@ -243,6 +246,6 @@ def quantise(detector: nn.Module) -> nn.Module:
                 setattr(module, name, Int8FeedForward(child))
             elif isinstance(child, nn.Conv1d) and parametrize.is_parametrized(child, "weight"):
                 setattr(module, name, _with_constant_weight(child))
-    if not any(isinstance(module, Int8Linear) for module in detector.modules()):
+    if not any(isinstance(module, Int8Linear) for module in model.modules()):
         raise InputError("this detector has no transformer layers to quantise to int8: take bfloat16 or float32")
-    return detector.to(torch.bfloat16 if has_fast_bfloat16() else torch.float32).eval()
+    return model.to(torch.bfloat16 if has_fast_bfloat16() else torch.float32).eval()

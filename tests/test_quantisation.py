@@ -161,10 +161,3 @@ def test_a_quantised_detector_cannot_be_saved(detector, tmp_path):
     with pytest.raises(InputError, match="cannot be saved: save the detector that it was made from"):
         quantise(detector).save(tmp_path / "detector.pth")
     assert not any(tmp_path.iterdir())
-
-
-def test_other_devices_are_refused():
-    with torch.device("meta"):
-        detector = Detector.from_config({"frontend": "wav2vec2_small", **SMALL})
-    with pytest.raises(InputError, match="int8 is for scoring on the CPU"):
-        quantise(detector)

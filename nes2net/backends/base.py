@@ -96,9 +96,8 @@ class Backend(nn.Module):
 class LogitLayer(nn.Linear):
     """The last linear layer of a back-end, B×E → B×n, whose logits are float32 in any precision.
 
-    It rounds no logit, also within autocast and with inputs and weights in half precision. Logits in
-    bfloat16 have eight bits: most of some thousand scores are then equal to others, and ties move
-    error rates.
+    Logits are not rounded to half precision, not even within autocast or with half-precision weights.
+    In bfloat16 most of a thousand scores equal another one, and ties move error rates.
 
     >>> import torch
     >>> LogitLayer(4, 2).bfloat16()(torch.zeros(3, 4, dtype=torch.bfloat16)).dtype

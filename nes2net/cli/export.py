@@ -20,7 +20,7 @@ def add(commands: argparse._SubParsersAction) -> None:
     parser.add_argument(
         "--quantize",
         choices=["int8"],
-        help="onnx: weights of the front-end in 8 bits, for a smaller file, faster on a CPU",
+        help="onnx only: the front-end's linear layers in int8; smaller and faster on a CPU",
     )
     parser.add_argument("--out", help="file (pth, onnx) or folder to write")
     parser.add_argument("--overwrite", action="store_true", help="replace what is there")

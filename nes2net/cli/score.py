@@ -74,7 +74,7 @@ def add_scoring(parser: argparse._ActionsContainer) -> None:
     parser.add_argument(
         "--compile",
         action="store_true",
-        help="compile the detector first (torch.compile), which takes minutes and pays for a large corpus "
+        help="compile the detector first (torch.compile), which takes a while and pays for a large corpus "
         "scored in '4sec'",
     )
 

@@ -207,7 +207,7 @@ def _write(detector: Detector, description: dict[str, Any], path: Path) -> list[
 def _is_linear_in_frontend(node: Any) -> bool:
     """Say whether a node is the product of a linear layer of the front-end, of a size worth quantising.
 
-    Products with constants, such as the Fourier matrix of a spectrum, are none.
+    Products with constants, such as the Fourier matrix of a spectrum, do not count.
     """
     scopes = node.metadata_props.get("pkg.torch.onnx.name_scopes", "")  # modules from outside in, then the operator
     if node.op_type != "MatMul" or not ("'detector.frontend'" in scopes and re.search(r", 'linear\w*'\]$", scopes)):

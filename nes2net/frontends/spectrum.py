@@ -1,4 +1,4 @@
-"""Shared by the front-ends without weights: options, precision, pre-emphasis, no checkpoint."""
+"""Shared by the front-ends without weights: options, precision, pre-emphasis, refusing checkpoints."""
 
 from __future__ import annotations
 

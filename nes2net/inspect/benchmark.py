@@ -180,7 +180,8 @@ def table(measured: Sequence[Measured], product: float, detector: Detector) -> l
         if stage.flops:
             speed, share = f"{stage.flops / stage.seconds / 1e9:,.1f}", f"{stage.flops / stage.seconds / product:.0%}"
         rows.append([stage.stage, f"{stage.per_second:,.2f}", f"{stage.times_real_time:,.1f}", speed, share])
-    rows.append([f"matrix product, {_type_name(detector.dtype)}", "–", "–", f"{product / 1e9:,.1f}", "100%"])
+    product_in = "tf32" if detector.precision == "tf32" else str(detector.dtype).removeprefix("torch.")
+    rows.append([f"matrix product, {product_in}", "–", "–", f"{product / 1e9:,.1f}", "100%"])
     head = ["stage", "utterances / s", "× real time", "GFLOP/s", "of the matrix product"]
     return markdown_table(head, rows).splitlines()
 
@@ -213,7 +214,3 @@ def peak_memory(device: torch.device) -> str:
     if device.type == "cuda":
         text += f", on the GPU {torch.cuda.max_memory_allocated(device) / 2**30:.2f} GiB"
     return text.removeprefix(", ")
-
-
-def _type_name(dtype: torch.dtype) -> str:
-    return str(dtype).removeprefix("torch.")

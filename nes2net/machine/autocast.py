@@ -18,9 +18,9 @@ def at_least_float32(tensor: Tensor) -> Tensor:
 
 
 def without_autocast(device: torch.device) -> AbstractContextManager[None]:
-    """Compute in the types of the tensors, whatever autocast is on for ``device``.
+    """Compute in the types of the tensors, even if autocast is on for ``device``.
 
-    Where it is off nothing is entered, so that an exported graph has no trace of it.
+    If it is off, nothing is entered, so that an exported graph has no trace of it.
     """
     if not torch.amp.is_autocast_available(device.type) or not torch.is_autocast_enabled(device.type):
         return nullcontext()

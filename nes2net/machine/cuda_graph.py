@@ -20,7 +20,7 @@ class Replayed:
 
     A GPU computes a batch of some milliseconds faster than Python launches its hundreds of kernels.
     ``compute`` must be the same computation each time: no random numbers, no value that the CPU
-    looks at, and weights that stay where they are in memory. What cannot be recorded is computed in
+    reads, and weights that stay where they are in memory. What cannot be recorded is computed in
     the ordinary way, after a warning. Inputs of at most ``most`` shapes are recorded, because each
     recording keeps its memory. Any number of threads may call. A copy has no recordings.
 

@@ -45,7 +45,7 @@ def check_precision(precision: str, device: torch.device) -> None:
     """Refuse a precision that ``device`` does not compute, or emulates slowly.
 
     Raises:
-        InputError: if it is so; the message names what to take instead.
+        InputError: if the device does not compute it; the message names what to take instead.
     """
     if precision == "tf32" and device.type != "cuda":
         raise InputError(f"`dtype=tf32` is a precision of NVIDIA GPUs, not of {device}: take float32 or bfloat16")
@@ -57,7 +57,7 @@ def check_precision(precision: str, device: torch.device) -> None:
     if major < 8 and torch.version.hip is None:
         name = torch.cuda.get_device_name(device)
         raise InputError(
-            f"{name} (compute capability {major}.{minor}) does not compute {precision}, which begins with 8.0: take "
+            f"{name} (compute capability {major}.{minor}) does not compute {precision}, which needs 8.0 or more: take "
             "float16 or float32"
         )
 

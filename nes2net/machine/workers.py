@@ -36,8 +36,8 @@ _GRACE = 5.0
 # Seconds after which waiting looks at the readers and at signals.
 _LOOK = 1.0
 _SHARED_MEMORY = Path("/dev/shm")
-# How many batches the readers hold or are reading, if they are no more than so many: a batch of 64
-# utterances of 4 s has 16 MB, and the memory is pinned beside a GPU.
+# Batches that up to 8 readers hold or read, all together. A batch of 64 utterances of 4 s has 16 MB,
+# and beside a GPU its memory is pinned.
 _IN_FLIGHT = 8
 
 

@@ -353,8 +353,8 @@ def batches_scored(
     device, processes = scorer.device, processes or Processes()
     whole = reader.num_samples is None and not legacy_train_mode
     if whole and device.type == "cuda":
-        # How many plans of convolutions PyTorch keeps, at 200 KiB each; read at the first one. A
-        # shape has some 85, and a length hardly ever returns.
+        # How many plans of convolutions PyTorch keeps, at 200 KiB each; it reads this at the first
+        # convolution. Each shape has some 85 plans, and a length hardly ever returns.
         os.environ.setdefault("TORCH_CUDNN_V8_API_LRU_CACHE_LIMIT", "1000")
     most_samples = batch_size * ASVSPOOF_SAMPLES
     batches = plan_batches(

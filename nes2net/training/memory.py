@@ -18,7 +18,7 @@ def detector_too_large(device: torch.device) -> str:
 
 
 def batch_too_large(trainer: Trainer) -> str:
-    """Say for which batch memory ran out, what takes less, and with what this run can go on."""
+    """Say for which batch memory ran out, what takes less, and which setting lets this run go on."""
     recipe, progress, train = trainer.recipe, trainer.state.progress, trainer.recipe.train
     part = -(-train.batch_size // (train.accumulate * trainer.accelerator.num_processes))
     validates = progress.step == trainer.steps_per_epoch

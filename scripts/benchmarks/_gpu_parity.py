@@ -22,6 +22,7 @@ from train import generated_trials
 from nes2net import registry
 from nes2net.detector import Detector
 from nes2net.machine.devices import choose_device
+from nes2net.machine.precision import float32_settings
 from nes2net.machine.processors import usable_processors
 from nes2net.scoring.corpus import score_trials
 from nes2net.scoring.kernel import Result, score_batch, scoring_mode
@@ -255,22 +256,13 @@ def errors_inside(device: str) -> str:
     detector = Detector.from_config({"frontend": "lps", "backend": "asp_mlp"}).to(there)
     a, b = torch.randn(512, 512), torch.randn(512, 512)
     x, weight = torch.randn(4, 64, 512), torch.randn(64, 64, 3)
-    before = chosen()
+    before = float32_settings()
     with scoring_mode(detector), torch.inference_mode():
         product = a.to(there) @ b.to(there)
         convolution = nn.functional.conv1d(x.to(there), weight.to(there))
-    put_back = chosen() == before
+    put_back = float32_settings() == before
     errors = {
         "product": relative(product, a.double() @ b.double()),
         "convolution": relative(convolution, nn.functional.conv1d(x.double(), weight.double())),
     }
     return json.dumps({**errors, "put back": put_back})
-
-
-def chosen() -> list[Any]:
-    """What the switches of TF32 say."""
-    backends: Any = torch.backends
-    if hasattr(backends, "fp32_precision"):  # torch 2.9 or newer
-        parts = (backends, backends.cuda.matmul, backends.cudnn, backends.cudnn.conv, backends.cudnn.rnn)
-        return [part.fp32_precision for part in parts]
-    return [backends.cuda.matmul.allow_tf32, backends.cudnn.allow_tf32]

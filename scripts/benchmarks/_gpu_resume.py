@@ -28,7 +28,6 @@ from nes2net.training import loop
 from nes2net.training.loop import Trainer
 from nes2net.training.resume_file import RESUME_FILE, read_resume_file
 from nes2net.training.run import train
-from nes2net.training.seeding import cuda_algorithms
 
 DROP = {"dropout": 0.1, "attention_dropout": 0.1, "activation_dropout": 0.1, "encoder_layerdrop": 0.3}
 #: Steps ``(epoch, step)`` in which a run is interrupted.
@@ -36,43 +35,18 @@ STOPS = ((1, 1), (2, 0))
 
 
 def measure(stage: Stage) -> None:
-    for strict in (False, True):
-        for precision in precisions(stage)[: 1 if stage.small else None]:
-            what = f"{precision}, {kind(strict)}"
-            stage.attempt("steps", what, partial(steps, stage, what, precision, strict), 20)
+    for precision in precisions(stage)[: 1 if stage.small else None]:
+        stage.attempt("steps", precision, partial(steps, stage, precision), 20)
     folder = stage.work / "resume"
     folder.mkdir()
     recordings(folder)
     kinds: dict[str, dict[str, Any]] = {precision: {"precision": precision} for precision in precisions(stage)}
     kinds["fp32, activation checkpointing"] = {"activation_checkpointing": True}
-    for strict in (False,) if stage.small else (False, True):
-        for name, options in list(kinds.items())[: 1 if stage.small else None]:
-            what = f"{name}, {kind(strict)}"
-            stage.attempt("interrupted runs", what, partial(interrupted, stage, folder, what, options, strict), 12)
+    for name, options in list(kinds.items())[: 1 if stage.small else None]:
+        stage.attempt("interrupted runs", name, partial(interrupted, stage, folder, name, options), 12)
 
 
-def kind(strict: bool) -> str:
-    return "strict" if strict else "as `train` sets it"
-
-
-@contextlib.contextmanager
-def algorithms(strict: bool) -> Iterator[None]:
-    """PyTorch's strict determinism if ``strict``, otherwise what `train` chooses."""
-    before = torch.are_deterministic_algorithms_enabled()
-    filled, torch.utils.deterministic.fill_uninitialized_memory = (
-        torch.utils.deterministic.fill_uninitialized_memory,
-        False,
-    )
-    if strict:
-        torch.use_deterministic_algorithms(True)
-    try:
-        yield
-    finally:
-        torch.use_deterministic_algorithms(before)
-        torch.utils.deterministic.fill_uninitialized_memory = filled
-
-
-def steps(stage: Stage, what: str, precision: str, strict: bool) -> None:
+def steps(stage: Stage, precision: str) -> None:
     """Four steps of the detector in full size, twice, and with a save and a load after two of them."""
     checkpoint = stage.checkpoint("with_dropout", configuration(small=stage.small, **DROP))
     batch = batch_size(stage)
@@ -84,7 +58,7 @@ def steps(stage: Stage, what: str, precision: str, strict: bool) -> None:
         stage.release()
 
     def go(through: Trainer, numbers: range) -> None:
-        with as_in_a_run(through), algorithms(strict):
+        with as_in_a_run(through):
             for step in numbers:
                 through.train_step([training_batch(stage, batch, seed=step)], 1, step, False)
 
@@ -118,7 +92,7 @@ def steps(stage: Stage, what: str, precision: str, strict: bool) -> None:
             go(second, range(2, 4))
             resumed = weights(second)
             del second
-    add(stage, "steps", what, {"twice": gap(*found), "resumed": gap(found[0], resumed)}, strict, **row)
+    add(stage, "steps", precision, {"twice": gap(*found), "resumed": gap(found[0], resumed)}, **row)
 
 
 def gap(a: list[Tensor], b: list[Tensor]) -> float:
@@ -128,11 +102,9 @@ def gap(a: list[Tensor], b: list[Tensor]) -> float:
     return max((x.double() - y.double()).abs().max().item() for x, y in zip(a, b) if x.numel()) or float("nan")
 
 
-def add(stage: Stage, section: str, what: str, gaps: dict[str, float], strict: bool, **row: Any) -> None:
-    """Add a row; on a CPU, and with strict determinism, everything must repeat bit for bit."""
-    with cuda_algorithms(True, False):
-        promised = strict or not stage.cuda or torch.are_deterministic_algorithms_enabled()
-    holds = all(value == 0 for value in gaps.values()) if promised else None
+def add(stage: Stage, section: str, what: str, gaps: dict[str, float], **row: Any) -> None:
+    """Add a row; everything must repeat bit for bit, as `train` promises."""
+    holds = all(value == 0 for value in gaps.values())
     stage.add(section, what, **{f"{k}, largest": v for k, v in gaps.items()}, **row, holds=holds)
 
 
@@ -145,7 +117,7 @@ def recordings(folder: Path) -> None:
         writer.writerows([t.path.name, t.label, "train" if number < 12 else "dev"] for number, t in enumerate(rows))
 
 
-def interrupted(stage: Stage, folder: Path, what: str, options: dict[str, Any], strict: bool) -> None:
+def interrupted(stage: Stage, folder: Path, what: str, options: dict[str, Any]) -> None:
     """A run of two epochs of three steps: twice without interruption, and stopped by SIGTERM in two steps."""
     frontend = {**WAV2VEC2, **DROP}
 
@@ -174,17 +146,16 @@ def interrupted(stage: Stage, folder: Path, what: str, options: dict[str, Any], 
         moments = (t for state in content["optimizer"]["state"].values() for t in state.values())
         return [*content["detector"].values(), *(t for t in moments if isinstance(t, Tensor))]
 
-    with algorithms(strict):
-        whole, again = run("whole"), run("again")
-        for stop in STOPS:
-            try:
-                run("torn", stop)
-            except Unfinished:
-                torch.manual_seed(99)
-            else:
-                raise RuntimeError(f"SIGTERM in epoch {stop[0]}, step {stop[1]} did not stop the run")
-        torn = run("torn")
-    add(stage, "interrupted runs", what, {"twice": gap(whole, again), "resumed": gap(whole, torn)}, strict)
+    whole, again = run("whole"), run("again")
+    for stop in STOPS:
+        try:
+            run("torn", stop)
+        except Unfinished:
+            torch.manual_seed(99)
+        else:
+            raise RuntimeError(f"SIGTERM in epoch {stop[0]}, step {stop[1]} did not stop the run")
+    torn = run("torn")
+    add(stage, "interrupted runs", what, {"twice": gap(whole, again), "resumed": gap(whole, torn)})
 
 
 def stopping(seed_step: Callable, stop: tuple[int, int] | None) -> Callable:

@@ -14,6 +14,7 @@ from torch.profiler import ProfilerActivity, profile
 
 from nes2net.detector import Detector
 from nes2net.inspect.info import count_flops
+from nes2net.machine.cuda_graph import Replayed
 from nes2net.scoring.kernel import scoring_mode
 
 SECTION = "throughput"
@@ -88,25 +89,16 @@ def compiled(
 
 
 def as_graph(stage: Stage, published: nn.Module, model: Detector, batch: int, flops: int) -> None:
-    """The plain forward pass captured once: what is left without the time for launching kernels."""
-    waveforms = stage.noise(batch).to(stage.device)
+    """The plain forward pass as a CUDA graph: what is left without the time for launching kernels."""
+    waveforms, replayed = stage.noise(batch).to(stage.device), Replayed(model.scores)
     with scoring_mode(model), torch.inference_mode():
-        stream = torch.cuda.Stream()
-        stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(stream):  # plans and workspaces must be there before the capture
-            for _ in range(3):
-                model.scores(waveforms)
-        torch.cuda.current_stream().wait_stream(stream)
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
-            scores = model.scores(waveforms)
-        graph.replay()
-        largest = (scores - model.scores(waveforms)).abs().max().item()
+        largest = (replayed(waveforms) - model.scores(waveforms)).abs().max().item()
     stage.add("CUDA graph against plain", f"batch {batch}", largest=largest)
 
     def run(count: int) -> None:
-        for _ in range(count):
-            graph.replay()
+        with scoring_mode(model), torch.inference_mode():
+            for _ in range(count):
+                replayed(waveforms)
 
     finish(stage, published, {"bfloat16": scoring(model, waveforms), "bfloat16, CUDA graph": run}, batch, flops)
 

@@ -19,7 +19,7 @@ from torch import nn
 from nes2net.machine.precision import float32_products
 from nes2net.recipes.recipe import TrainConfig, recipe_from_dict
 from nes2net.training.dataset import Batch
-from nes2net.training.distributed import create_accelerator
+from nes2net.training.distributed import IN_SCORING, create_accelerator
 from nes2net.training.loop import Trainer
 from nes2net.training.monitor import Monitor
 from nes2net.training.optimisation import create_optimizer
@@ -49,7 +49,6 @@ def measure(stage: Stage) -> None:
     modes: dict[str, dict[str, Any]] = {name: {"precision": name} for name in precisions(stage)}
     for name in ("bf16", "fp32"):
         modes[f"{name}, activation checkpointing"] = {"precision": name, "activation_checkpointing": True}
-    modes["bf16, fused Adam"] = {"precision": "bf16", "adam": {"fused": True}}
     modes["bf16, Adam for each tensor"] = {"precision": "bf16", "adam": {"fused": False, "foreach": False}}
     modes["bf16, cuDNN times its algorithms"] = {"precision": "bf16", "deterministic": False}
     modes["bf16, four times the batch"] = {"precision": "bf16", "batch": 4 * batch_size(stage)}
@@ -102,8 +101,8 @@ def mode(
 @contextmanager
 def as_in_a_run(trainer: Trainer, deterministic: bool = True) -> Iterator[None]:
     """What `train` sets round the steps of an epoch."""
-    products = "tf32" if trainer.recipe.train.precision == "tf32" else "float32"
-    with cuda_algorithms(deterministic, not deterministic), float32_products(products):
+    precision = IN_SCORING[trainer.recipe.train.precision]
+    with cuda_algorithms(deterministic, not deterministic), float32_products(precision):
         yield
 
 

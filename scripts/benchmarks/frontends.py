@@ -33,7 +33,7 @@ from nes2net import create_frontend
 from nes2net.audio.crop import ASVSPOOF_SAMPLES
 from nes2net.frontends.onednn import OneDNNLinear
 from nes2net.inspect.info import count_flops
-from nes2net.quantisation import has_fast_product, onednn_product, plain_product, quantise
+from nes2net.quantisation import fastest_product, has_fast_product, quantise
 
 TINY = {"encoder_layers": 2, "encoder_embed_dim": 64, "encoder_ffn_embed_dim": 128, "encoder_attention_heads": 4}
 PEAK_SIZE = 2048  # size of the square matrices whose product is the yardstick
@@ -67,8 +67,7 @@ def matrix_products(dtype: torch.dtype) -> dict[str, Callable[[], Tensor]]:
     if dtype == torch.int8:
         weight = torch.randint(-127, 128, (PEAK_SIZE, PEAK_SIZE), dtype=torch.int8)
         values = torch.randint(1, 256, (PEAK_SIZE, PEAK_SIZE), dtype=torch.uint8)
-        prepare = onednn_product if has_fast_product() else plain_product
-        product = prepare(weight, torch.ones(PEAK_SIZE))
+        product = fastest_product(weight, torch.ones(PEAK_SIZE))
         return {"oneDNN" if has_fast_product() else "PyTorch": lambda: product(values, torch.float32)}
     linear = nn.Linear(PEAK_SIZE, PEAK_SIZE, bias=False, dtype=dtype)
     x = torch.randn(PEAK_SIZE, PEAK_SIZE).to(dtype)

@@ -7,8 +7,7 @@ env         versions, GPU, /dev/shm; products in float32, TF32, bfloat16 and flo
 parity      every back-end, front-end and aggregation, small, and XLS-R and WavLM in full size against the CPU
             in float32; batches against single utterances; `score` against `score_trials`; memory that is too
             small; more than 2³¹ elements; the switches of TF32
-resume      the same steps twice, saved and loaded; small runs that SIGTERM interrupts; as `train` sets the
-            algorithms, and with PyTorch's strict determinism
+resume      the same steps twice, saved and loaded; small runs that SIGTERM interrupts
 throughput  batches of 1 to 128 in every precision, compiled, as CUDA graph; the kernels
 files       decoding, `score_trials` by precision, batch, readers, compiled; whole utterances; `score_files`;
             two processes on one GPU

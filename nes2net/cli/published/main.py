@@ -116,7 +116,7 @@ def build_parser() -> OneLineParser:
     add("--eval", action="store_true", help="score instead of training")
     add("--is_eval", action="store_true", help="accepted for compatibility; changes nothing")
     add("--eval_part", type=int, default=0, help="accepted for compatibility; changes nothing")
-    add("--cudnn-deterministic-toggle", action="store_false", help="allow cuDNN algorithms that are not deterministic")
+    add("--cudnn-deterministic-toggle", action="store_false", help="allow algorithms that do not repeat themselves")
     add("--cudnn-benchmark-toggle", action="store_true", help="let cuDNN time its algorithms and take the fastest")
     add("--algo", type=int, default=8, help="RawBoost algorithm 0 (none) to 11; the published recipe has 4")
 
