@@ -41,8 +41,11 @@ def named_precision(precision: str | torch.dtype) -> str:
     raise InputError(f"unknown dtype '{precision}': auto, {', '.join(PRECISIONS)} are known{meant}")
 
 
-def check_precision(precision: str, device: torch.device) -> None:
+def check_precision(precision: str, device: torch.device, instead: str = "float16 or float32") -> None:
     """Refuse a precision that ``device`` does not compute, or emulates slowly.
+
+    Args:
+        instead: what to take on a GPU that is too old.
 
     Raises:
         InputError: if the device does not compute it; the message names what to take instead.
@@ -58,7 +61,7 @@ def check_precision(precision: str, device: torch.device) -> None:
         name = torch.cuda.get_device_name(device)
         raise InputError(
             f"{name} (compute capability {major}.{minor}) does not compute {precision}, which needs 8.0 or more: take "
-            "float16 or float32"
+            f"{instead}"
         )
 
 

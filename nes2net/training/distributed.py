@@ -61,7 +61,7 @@ def create_accelerator(device: str = "auto", precision: str = "fp32") -> Acceler
         ],
         gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=1),  # the training loop accumulates itself
     )
-    check_precision(IN_SCORING[precision], accelerator.device)
+    check_precision(IN_SCORING[precision], accelerator.device, "`train.precision=fp16` or `train.precision=fp32`")
     if first and dist.is_initialized():
         atexit.register(dist.destroy_process_group)  # until then, later runs in this process use the group
     return accelerator

@@ -49,7 +49,7 @@ def train(
     ``history.json``, ``curves.png``, and ``resume.pt`` every few minutes and after each epoch.
 
     Calling this again with the same recipe resumes the run. On one device the weights are then, bit
-    for bit, those of an uninterrupted run; on a GPU this needs ``train.deterministic``. Processes
+    for bit, those of an uninterrupted run; of a GPU ``train.deterministic`` asks this. Processes
     started by ``torchrun`` or ``accelerate launch`` share each batch and reach the weights of a
     single process up to rounding.
 
