@@ -174,6 +174,8 @@ def score_trials(
         raise InputError(
             "a detector can be compiled only for waveforms of one length, as in '4sec': leave out `compile=True`"
         )
+    if legacy_train_mode and scorer.precision == "int8":
+        raise InputError("a detector in int8 has no train mode: score as published in float32")
     about = plain(about or {})
     batch_size = default_batch_size(scorer.computes_on) if batch_size is None else batch_size
     settings = _Settings(batch_size, num_workers, on_error, legacy_train_mode, compile)
