@@ -250,9 +250,17 @@ class Detector(nn.Module):
         self._replayed = Replayed(self._scores)
 
     def _apply(self, *args: Any, **options: Any) -> Detector:
-        if self._replayed is not None:  # recordings know where the weights were
-            self._replayed = Replayed(self._scores)
+        self.forget_recordings()
         return super()._apply(*args, **options)
+
+    def forget_recordings(self) -> None:
+        """Drop the CUDA graphs of :meth:`compile`, which know where in memory the weights were.
+
+        That is done when the detector is moved or converted, and when weights are loaded. Call it
+        after moving a part of a compiled detector.
+        """
+        if self._replayed is not None:
+            self._replayed = Replayed(self._scores)
 
     def fingerprint(self) -> str:
         """SHA-256 of the architecture and the weights, in int8 of those before quantisation."""
@@ -449,6 +457,7 @@ def _write_published_names(detector: Detector, state_dict: dict, prefix: str, _m
 
 
 def _read_published_names(detector: Detector, state_dict: dict, prefix: str, *_: object) -> None:
+    detector.forget_recordings()
     read_published_names(state_dict, prefix, detector.backend.checkpoint_prefix)
 
 

@@ -70,6 +70,12 @@ class Int8Linear(nn.Module):
         self.product = fastest_product(values, scale)
         self.register_state_dict_pre_hook(_refuse_saving)
 
+    def _apply(self, *args: Any, **options: Any) -> Int8Linear:
+        super()._apply(*args, **options)
+        if self.bias.device.type != "cpu":
+            raise InputError("a detector in int8 computes on the CPU only: load it again for another device")
+        return self
+
     def forward(self, rows: Rows) -> Tensor:
         """Compute x Wᵀ + b of the quantised ``rows`` …×K: …×N."""
         return torch.addcmul(self.bias, self.product(rows.values, rows.scale.dtype), rows.scale)
@@ -234,8 +240,10 @@ def quantise(model: nn.Module) -> nn.Module:
     dropout, and cannot be saved.
 
     Raises:
-        InputError: if it has no such layers.
+        InputError: if it has no such layers, or fairseq computes them.
     """
+    if any(getattr(module, "engine", None) == "fairseq" for module in model.modules()):
+        raise InputError("int8 is for the engine transformers, not for fairseq: leave out `engine=fairseq`")
     for module in list(model.modules()):
         for name, child in module.named_children():
             linear = {part for part, layer in child.named_children() if isinstance(layer, nn.Linear)}

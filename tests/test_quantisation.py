@@ -161,3 +161,8 @@ def test_a_quantised_detector_cannot_be_saved(detector, tmp_path):
     with pytest.raises(InputError, match="cannot be saved: save the detector that it was made from"):
         quantise(detector).save(tmp_path / "detector.pth")
     assert not any(tmp_path.iterdir())
+
+
+def test_a_quantised_detector_stays_on_the_cpu(detector):
+    with pytest.raises(InputError, match="computes on the CPU only"):
+        quantise(detector).to("meta")

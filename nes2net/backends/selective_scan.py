@@ -145,7 +145,8 @@ def _all_pairs(log_decay: Tensor, drive: Tensor) -> Tensor:
     index = torch.arange(drive.shape[1], device=drive.device)
     k, j = index[:, None], index
     between = (j.unsqueeze(1) < index) & (index <= k.unsqueeze(2))  # k×j×i: whether j < i ≤ k
-    log_weight = torch.einsum("kji,bidn->bkjdn", between.to(drive.dtype), log_decay)
+    # In float64, which neither TF32 nor a long sum rounds much.
+    log_weight = torch.einsum("kji,bidn->bkjdn", between.double(), log_decay.double()).to(drive.dtype)
     weight = torch.exp(log_weight).masked_fill((k < j)[:, :, None, None], 0.0)
     return (weight * drive.unsqueeze(1)).sum(dim=2)
 

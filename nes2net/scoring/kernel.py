@@ -59,11 +59,10 @@ def start(
             detector is compiled, and a GPU's convolutions are planned, again for each size.
     """
     count = len(waveforms)
-    if fitting := _fitting.get(scorer):
-        most = max(1, fitting // waveforms.shape[1])
-        if count > most:
-            return _start_parts(scorer, waveforms, stream, most)
-        rows = None if rows and rows > most else rows
+    most = _most_rows(scorer, waveforms.shape[1])
+    if most is not None and count > most:
+        return _start_parts(scorer, waveforms, stream, rows and most, most)
+    rows = rows if most is None or rows is None else min(rows, most)
     try:
         with torch.inference_mode(), _random_stream(scorer.device, stream):
             on_device = _on(scorer.device, waveforms)
@@ -74,26 +73,37 @@ def start(
     except Exception as error:  # onnxruntime has no class for running out of memory
         if not is_out_of_memory(error):
             raise
-    if count == 1:
+    tried = max(count, rows or 0)
+    if tried == 1:
         seconds = waveforms.shape[1] / SAMPLE_RATE
         too_long = (
             f"{seconds:.0f} s do not fit into the memory of {scorer.computes_on}: score the first seconds (`num_samples`), "
             "or along the time (score_track, `nes2net predict … --track`)"
         )
         return lambda: [too_long]
-    half = -(-count // 2)
-    _fitting[scorer] = half * waveforms.shape[1]
-    return _start_parts(scorer, waveforms, stream, half)
+    half = -(-tried // 2)
+    _fitting[scorer] = scorer.computes_on, scorer.precision, half * waveforms.shape[1]
+    return _start_parts(scorer, waveforms, stream, rows and half, half)
 
 
-# Of a scorer for which a batch did not fit into memory: how many samples, of all rows together, to
-# compute at once.
-_fitting: WeakKeyDictionary[Scorer, int] = WeakKeyDictionary()
+# Of a scorer for which a batch did not fit into memory: where and in what precision, and how many
+# samples, of all rows together, to compute at once.
+_fitting: WeakKeyDictionary[Scorer, tuple[torch.device, str, int]] = WeakKeyDictionary()
 
 
-def _start_parts(scorer: Scorer, waveforms: Tensor, stream: str | None, size: int) -> Callable[[], list[Result]]:
-    """Start to score ``waveforms``, ``size`` of them at once."""
-    parts = [start(scorer, part, stream=stream) for part in waveforms.split(size)]
+def _most_rows(scorer: Scorer, num_samples: int) -> int | None:
+    """How many waveforms of ``num_samples`` fit into memory; None if all did so far."""
+    device, precision, fitting = _fitting.get(scorer, (None, "", 0))
+    if (device, precision) != (scorer.computes_on, scorer.precision):
+        return None
+    return max(1, fitting // num_samples)
+
+
+def _start_parts(
+    scorer: Scorer, waveforms: Tensor, stream: str | None, rows: int | None, size: int
+) -> Callable[[], list[Result]]:
+    """Start to score ``waveforms``, ``size`` of them at once, each part filled up to ``rows``."""
+    parts = [start(scorer, part, stream=stream, rows=rows) for part in waveforms.split(size)]
     return lambda: [result for part in parts for result in part()]
 
 

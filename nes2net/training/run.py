@@ -114,7 +114,7 @@ def train(
                 validator = Validator(objective, dev_loaders, accelerator, monitor, eer_method=rule, seed=recipe.seed)
                 trainer = Trainer(recipe, objective, loader, validator, state, accelerator, monitor, stop)
                 checkpoint = recipe.train.init_from if resume is None else None
-                if resume is not None:  # after accelerate has moved the optimiser, whose step counters stay on the CPU
+                if resume is not None:  # after accelerate has moved the optimiser
                     with enough_memory(lambda: detector_too_large(accelerator.device)):
                         state.load(resume)
                 del resume

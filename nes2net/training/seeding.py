@@ -74,9 +74,10 @@ def cuda_algorithms(deterministic: bool, benchmark: bool) -> Iterator[None]:
     except RuntimeError as error:
         if "deterministic" not in str(error):
             raise
-        raise InputError(
-            f"training cannot repeat itself bit for bit here ({first_line(error)}): take `train.deterministic=false`"
-        ) from error
+        remedy = "take `train.deterministic=false`"
+        if "CuBLAS" in str(error) and workspace is None:  # it was read before this context
+            remedy = f"start Python with {_CUBLAS}={_REPEATABLE_WORKSPACES[0]} in the environment, or {remedy}"
+        raise InputError(f"training cannot repeat itself bit for bit here ({first_line(error)}): {remedy}") from error
     finally:
         torch.use_deterministic_algorithms(strict, warn_only=warn_only)
         cudnn.deterministic, cudnn.benchmark, settings.fill_uninitialized_memory = before  # type: ignore[attr-defined]

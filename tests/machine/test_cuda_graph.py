@@ -22,3 +22,16 @@ def test_a_compiled_detector_can_be_copied(detector):
             parameter.zero_()
     assert twin._replayed.compute.__self__ is twin
     assert twin.scores(torch.zeros(1, 16000)).item() != detector.scores(torch.zeros(1, 16000)).item()
+
+
+def test_recordings_are_dropped_with_the_weights(detector, small_model):
+    """They know where in memory the weights were."""
+    changes = [
+        lambda: detector.to(torch.float64),
+        lambda: detector.load_state_dict(detector.state_dict(), assign=True),
+        lambda: detector.load_published(detector.state_dict(), "weights", assign=True),
+    ]
+    for change in changes:
+        detector._replayed = before = Replayed(detector._scores)
+        change()
+        assert detector._replayed is not before

@@ -67,6 +67,24 @@ def test_a_batch_that_does_not_fit_into_memory_is_scored_in_parts(detector, erro
     assert sizes == [2, 1, 1, 1, 1, 1]  # 4,000 samples fitted, so two of 2,000 are tried, once
 
 
+def test_rows_that_nobody_needs_do_not_cost_a_score(detector):
+    """What was filled up may not fit where the waveforms do."""
+    plain, computed = score_batch(detector, waveforms(1)), detector.scores
+    sizes = []
+
+    def at_most_two(x):
+        sizes.append(len(x))
+        if len(x) > 2:
+            raise MemoryError
+        return computed(x)
+
+    detector.scores = at_most_two
+    assert start(detector, waveforms(1), rows=8)() == pytest.approx(plain, abs=1e-6) and sizes == [8, 4, 2]
+    detector.bfloat16()  # in which twice as many might fit
+    start(detector, waveforms(1), rows=8)
+    assert sizes == [8, 4, 2, 8, 4, 2]
+
+
 def test_memory_may_run_out_before_the_detector(detector, monkeypatch):
     plain, move = score_batch(detector, waveforms(4)), torch.Tensor.to
 
