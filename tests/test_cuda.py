@@ -267,9 +267,11 @@ def strict():
     torch.use_deterministic_algorithms(False)
 
 
-@every_device
 @every_system
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize(
+    "device, precision",
+    [("cpu", "bf16"), *(pytest.param("cuda", name, marks=needs_cuda) for name in ("fp32", "bf16"))],
+)  # on the CPU in fp32: test_every_backend.py
 def test_a_training_step_is_deterministic(strict, build, name, device, precision):
     """Every operation, forward and backward, has a deterministic algorithm; bit for bit, twice."""
     x, targets = waveforms(4).to(device), torch.tensor([0, 1, 1, 0], device=device)

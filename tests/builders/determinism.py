@@ -24,7 +24,6 @@ _NOT_REPEATABLE = (
     "median",
     "kthvalue",
     "grid_sample",
-    "grid_sampler",
     "scatter_reduce",
 )
 
