@@ -105,21 +105,7 @@ def spectral_detector():
 @pytest.fixture
 def recipe(corpus: Path, small_model: dict, tmp_path: Path) -> Callable:
     """A function that builds a recipe of three epochs of three steps, with changes merged into it."""
+    from builders.recipes import short_run
 
-    from nes2net.recipes.recipe import recipe_from_dict
-
-    def make(**changes):
-        values = {
-            "name": "tiny",
-            "model": small_model,
-            "data": {"root": str(corpus), "num_samples": 8000, "num_workers": 0},
-            "augment": {"algo": 4},
-            "train": {"epochs": 3, "batch_size": 4, "lr": 1e-3},
-            "output": str(tmp_path / "models"),
-            "logs": str(tmp_path / "logs"),
-        }
-        for key, value in changes.items():
-            values[key] = {**values[key], **value} if isinstance(values.get(key), dict) else value
-        return recipe_from_dict(values)
-
-    return make
+    values = {"name": "tiny", "model": small_model, "augment": {"algo": 4}}
+    return lambda **changes: short_run(corpus, tmp_path, values, changes)

@@ -127,7 +127,7 @@ def _grouped_by_length(
     The lengths of the next window are read meanwhile.
     """
     if length_of is None:
-        yield from ((window, [(-1, list(window))]) for window in windows)
+        yield from ((window, [(_NO_FILE, list(window))]) for window in windows)
         return
 
     def lengths(indices: range) -> list[int]:

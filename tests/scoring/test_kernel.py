@@ -18,6 +18,20 @@ def waveforms(count: int) -> torch.Tensor:
     return 0.1 * torch.randn(count, 4000, generator=torch.Generator().manual_seed(1))
 
 
+def with_room_for(detector, rows: int, error: Exception) -> list[int]:
+    """Let ``detector`` raise ``error`` for more rows, and return the list of the numbers of rows it gets."""
+    computed, sizes = detector.scores, []
+
+    def scores(x):
+        sizes.append(len(x))
+        if len(x) > rows:
+            raise error
+        return computed(x)
+
+    detector.scores = scores
+    return sizes
+
+
 def modes(detector) -> list[bool]:
     return [module.training for module in detector.modules()]
 
@@ -48,16 +62,7 @@ def test_a_short_batch_is_filled_up(detector):
 )
 def test_a_batch_that_does_not_fit_into_memory_is_scored_in_parts(detector, error):
     """Parts are not filled up, and what did not fit is not tried again."""
-    plain, computed = score_batch(detector, waveforms(4)), detector.scores
-    sizes = []
-
-    def at_most_one(x):
-        sizes.append(len(x))
-        if len(x) > 1:
-            raise error
-        return computed(x)
-
-    detector.scores = at_most_one
+    plain, sizes = score_batch(detector, waveforms(4)), with_room_for(detector, 1, error)
     assert start(detector, waveforms(4), rows=4)() == pytest.approx(plain, abs=1e-6)
     assert sizes == [4, 2, 1, 1, 1, 1]
     half_as_long = [tensor[:, :2000] for tensor in (waveforms(3), waveforms(2))]
@@ -69,16 +74,7 @@ def test_a_batch_that_does_not_fit_into_memory_is_scored_in_parts(detector, erro
 
 def test_rows_that_nobody_needs_do_not_cost_a_score(detector):
     """What was filled up may not fit where the waveforms do."""
-    plain, computed = score_batch(detector, waveforms(1)), detector.scores
-    sizes = []
-
-    def at_most_two(x):
-        sizes.append(len(x))
-        if len(x) > 2:
-            raise MemoryError
-        return computed(x)
-
-    detector.scores = at_most_two
+    plain, sizes = score_batch(detector, waveforms(1)), with_room_for(detector, 2, MemoryError())
     assert start(detector, waveforms(1), rows=8)() == pytest.approx(plain, abs=1e-6) and sizes == [8, 4, 2]
     detector.bfloat16()  # in which twice as many might fit
     start(detector, waveforms(1), rows=8)

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from builders.recipes import short_run
 
 from nes2net import Detector, InputError, create_backend
 from nes2net.augment.specmix import RANDOM_SPECMIX
@@ -18,7 +19,7 @@ from nes2net.backends.mpif_res2net import AngularHead
 from nes2net.checkpoints.state_dict import load_state_dict
 from nes2net.cli.main import main
 from nes2net.evaluation.evaluate import evaluate
-from nes2net.recipes.recipe import load_recipe, recipe_from_dict
+from nes2net.recipes.recipe import load_recipe
 from nes2net.training.losses import AngularSoftmax, WeightedCrossEntropy
 from nes2net.training.objective import Objective
 from nes2net.training.optimisation import create_optimizer, learning_rate
@@ -36,21 +37,9 @@ SPECMIX = {"frequency_bands": 3, "time_bands": 0, "gamma": 0.3, "probability": 0
 
 @pytest.fixture
 def recipe(corpus, tmp_path):
-    def make(**changes):
-        values = {
-            "name": "mpif",
-            "model": SMALL,
-            "data": {"root": str(corpus), "num_samples": 8000, "num_workers": 0},
-            "augment": {"specmix": dict(SPECMIX)},
-            "train": {"epochs": 3, "batch_size": 4, "lr": 1e-3, "loss": "angular_softmax", "class_weights": [1, 1]},
-            "output": str(tmp_path / "models"),
-            "logs": str(tmp_path / "logs"),
-        }
-        for key, value in changes.items():
-            values[key] = {**values[key], **value} if isinstance(values.get(key), dict) else value
-        return recipe_from_dict(values)
-
-    return make
+    train = {"loss": "angular_softmax", "class_weights": [1, 1]}
+    values = {"name": "mpif", "model": SMALL, "augment": {"specmix": dict(SPECMIX)}, "train": train}
+    return lambda **changes: short_run(corpus, tmp_path, values, changes)
 
 
 def last_state(folder):

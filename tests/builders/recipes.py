@@ -1,0 +1,21 @@
+"""Recipes of short runs on the corpus of a few seconds."""
+
+from pathlib import Path
+from typing import Any
+
+from nes2net.recipes.recipe import Recipe, recipe_from_dict
+
+
+def short_run(corpus: Path, folder: Path, values: dict[str, Any], changes: dict[str, Any]) -> Recipe:
+    """A recipe of ``values``, with ``changes`` merged into their sections, that writes to ``folder``.
+
+    Batches of four utterances of 8,000 samples are read in this process, for three epochs.
+    """
+    data = {"root": str(corpus), "num_samples": 8000, "num_workers": 0}
+    train = {"epochs": 3, "batch_size": 4, "lr": 1e-3}
+    places = {"output": str(folder / "models"), "logs": str(folder / "logs")}
+    merged = {"data": data, "train": train, **places}
+    for section in (values, changes):
+        for key, value in section.items():
+            merged[key] = {**merged[key], **value} if isinstance(merged.get(key), dict) else value
+    return recipe_from_dict(merged)
