@@ -18,13 +18,16 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.image import AxesImage
 
+_EXAMPLE = "nes2net augment recording.flac --algo 4 --plot --out augmented"
+
 _WINDOW = 512  # samples: 32 ms
 _SPECTRUM_COLUMNS, _WAVEFORM_COLUMNS = 1500, 2000  # more than these would fall on one pixel
 _DYNAMIC_RANGE = 80  # dB
 
 
 def add(commands: argparse._SubParsersAction) -> None:
-    parser = subcommand(commands, "augment", _augment, "Write a file as training would hear it, and a picture of it")
+    text = "Write a file as training would hear it, and a picture of it"
+    parser = subcommand(commands, "augment", _augment, text, example=_EXAMPLE)
     parser.add_argument(
         "file", help="audio file; its name without suffix is the utterance id, which seeds the random stream"
     )

@@ -10,7 +10,8 @@ from nes2net.errors import InputError
 
 
 def add(commands: argparse._SubParsersAction) -> None:
-    parser = subcommand(commands, "average", _average, "Average checkpoints")
+    example = "nes2net average models/0520_nes2net_x --best 5"
+    parser = subcommand(commands, "average", _average, "Average checkpoints", example=example)
     parser.names |= {"folder": "checkpoints", "batch_norm_batches": "--update-bn"}
     parser.add_argument(
         "checkpoints", nargs="+", help="checkpoint files, or one run folder with --ids, --last or --best"

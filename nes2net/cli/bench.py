@@ -22,7 +22,8 @@ _DEFAULT = "wav2vec2_Nes2Net_X"
 
 
 def add(commands: argparse._SubParsersAction) -> None:
-    parser = subcommand(commands, "bench", _bench, "Measure how fast this machine runs a detector")
+    text = "Measure how fast this machine runs a detector"
+    parser = subcommand(commands, "bench", _bench, text, example="nes2net bench --model detector.pth")
     parser.epilog = (
         "Every round runs all stages in turn. The medians are printed as a Markdown table, below the versions and the "
         "hardware. At full size a round takes a minute or more on a CPU."

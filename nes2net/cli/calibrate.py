@@ -29,15 +29,21 @@ _COLUMNS = {
     "cllr": ("Cllr", 1),
 }
 
+_CALIBRATE = """nes2net calibrate asvspoof2019_la dev.txt --keys DB --save calibration.json \\
+  --apply eval.txt --out calibrated.txt"""
+_FUSE = """nes2net fuse asvspoof2019_la A_dev.txt B_dev.txt --keys DB --save f.json \\
+  --apply A_eval.txt B_eval.txt --out fused.txt"""
+_APPLY = "nes2net apply-calibration calibration.json eval.txt --out calibrated.txt"
+
 
 def add(commands: argparse._SubParsersAction) -> None:
     by = "by logistic regression on labelled scores"
     trained = (
-        ("calibrate", f"Turn scores into log-likelihood ratios {by}", 1, "score file to train on"),
-        ("fuse", f"Fuse the scores of systems {by}", "+", "score files to train on, one per system"),
+        ("calibrate", f"Turn scores into log-likelihood ratios {by}", _CALIBRATE, 1, "score file to train on"),
+        ("fuse", f"Fuse the scores of systems {by}", _FUSE, "+", "score files to train on, one per system"),
     )
-    for name, text, nargs, scores in trained:
-        parser = subcommand(commands, name, _train, text)
+    for name, text, example, nargs, scores in trained:
+        parser = subcommand(commands, name, _train, text, example=example)
         parser.add_argument("corpus", choices=corpora.names(), help="corpus of the labelled scores")
         parser.add_argument("scores", nargs=nargs, metavar="dev_scores", help=scores)
         parser.add_argument("--keys", default=".", metavar="DIR", help="folder or file of the keys")
@@ -57,7 +63,8 @@ def add(commands: argparse._SubParsersAction) -> None:
         _add_applying(parser, out_required=False, corpus="that of the training if not given")
         parser.names |= {"root": "--keys", "protocols": "--keys"}  # some protocols hold the labels
         parser.set_defaults(parameters=None)
-    saved = subcommand(commands, "apply-calibration", _apply_saved, "Apply a saved calibration or fusion to scores")
+    text = "Apply a saved calibration or fusion to scores"
+    saved = subcommand(commands, "apply-calibration", _apply_saved, text, example=_APPLY)
     saved.add_argument("parameters", help="file written by --save")
     saved.add_argument("apply", nargs="+", metavar="scores", help="score files, in the order of the systems trained on")
     _add_applying(saved, out_required=True, corpus="no evaluation if not given")

@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 import io
 import sys
+import textwrap
 from collections import ChainMap
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NoReturn
 
 from nes2net.errors import InputError, Unfinished, first_line, nearest, one_line, settings_called, worded
@@ -22,15 +23,55 @@ TEMPORARY = 75
 INTERRUPTED = 130
 
 
+class HelpFormatter(argparse.HelpFormatter):
+    """Help with a usage line of what has to be given, and with the defaults that say something."""
+
+    def add_usage(self, usage: str | None, actions: Iterable[argparse.Action], groups: Any, *prefix: Any) -> None:
+        actions = list(actions)
+        needed = [action for action in actions if action.required or not action.option_strings]
+        if len(needed) < len(actions):
+            needed.insert(0, argparse.Action([], "option", nargs="*", metavar="option"))
+        super().add_usage(usage, needed, (), *prefix)
+
+    def _metavar_formatter(self, action: argparse.Action, default_metavar: str) -> Callable[[int], tuple[str, ...]]:
+        if action.metavar is None and _has_many_choices(action):
+            return lambda size: (default_metavar,) * size  # the help names the choices
+        return super()._metavar_formatter(action, default_metavar)
+
+    def _get_help_string(self, action: argparse.Action) -> str:
+        text, default = action.help or "", action.default
+        if _has_many_choices(action):
+            text = f"{text}; one of {', '.join(map(str, action.choices or ()))}"
+        if not action.option_strings or action.nargs == 0 or default in (None, argparse.SUPPRESS, []):
+            return text
+        return f"{text} (default: {' '.join(map(str, default)) if isinstance(default, list) else '%(default)s'})"
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        if "\n" in text:  # an example of several lines
+            return textwrap.indent(text, indent)
+        return super()._fill_text(text, width, indent)
+
+
+def _has_many_choices(action: argparse.Action) -> bool:
+    return not isinstance(action, argparse._SubParsersAction) and len(list(action.choices or ())) > 6
+
+
 class OneLineParser(argparse.ArgumentParser):
     """An argument parser with one-line errors that name the nearest choice.
+
+    Its help shows ``example``, a command to paste, before the arguments.
 
     It also maps the library's settings to this program's flags: the ``dest`` of a flag is the name of
     a setting, and ``names`` holds the remaining ones. The parsed arguments hold it as ``parser``.
     """
 
-    def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **options)
+    def __init__(self, *args: Any, example: str = "", **options: Any) -> None:
+        super().__init__(*args, **{"formatter_class": HelpFormatter, **options})
+        #: A command to paste; further lines of it are indented, and the lines before them end in a backslash.
+        self.example = example
+        if example:
+            self.add_argument_group("example", example)
+            self._action_groups.insert(0, self._action_groups.pop())
         self.names: dict[str, str] = {}
         #: Whether the same command resumes an interrupted run.
         self.resumes = True
@@ -118,12 +159,20 @@ def add_dtype(parser: argparse._ActionsContainer, text: str) -> None:
 
 
 def subcommand(
-    commands: argparse._SubParsersAction, name: str, function: Callable[[argparse.Namespace], int | None], text: str
+    commands: argparse._SubParsersAction,
+    name: str,
+    function: Callable[[argparse.Namespace], int | None],
+    text: str,
+    *,
+    example: str,
 ) -> OneLineParser:
-    """Add the subcommand ``name``, which runs ``function``; ``text`` describes it, without a full stop."""
-    parser: OneLineParser = commands.add_parser(
-        name, help=text, description=f"{text}.", formatter_class=argparse.ArgumentDefaultsHelpFormatter
-    )
+    """Add the subcommand ``name``, which runs ``function``.
+
+    Args:
+        text: describes it, without a full stop.
+        example: a command to paste, of one or two lines of at most 76 characters.
+    """
+    parser: OneLineParser = commands.add_parser(name, help=text, description=f"{text}.", example=example)
     parser.set_defaults(function=function)
     add_debug(parser)
     return parser

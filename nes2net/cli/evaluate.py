@@ -14,9 +14,9 @@ from nes2net.registry import corpora
 
 
 def add(commands: argparse._SubParsersAction) -> None:
-    parser = subcommand(
-        commands, "evaluate", _evaluate, "Evaluate score files against the keys of a corpus, and compare them"
-    )
+    text = "Evaluate score files against the keys of a corpus, and compare them"
+    example = "nes2net evaluate asvspoof2021_df scores.txt --keys keys --html report.html"
+    parser = subcommand(commands, "evaluate", _evaluate, text, example=example)
     parser.add_argument("corpus", choices=corpora.names(), help="which corpus")
     parser.add_argument("scores", nargs="+", help="score file; several are compared on the same trials")
     parser.add_argument("--keys", default=".", metavar="DIR", help="folder or file of the keys")

@@ -10,9 +10,9 @@ from nes2net.errors import InputError
 
 
 def add(commands: argparse._SubParsersAction) -> None:
-    parser = subcommand(
-        commands, "export", _export, "Write a detector in another format, or push it to the Hugging Face hub"
-    )
+    text = "Write a detector in another format, or push it to the Hugging Face hub"
+    example = "nes2net export detector.pth --to onnx --out detector.onnx"
+    parser = subcommand(commands, "export", _export, text, example=example)
     parser.add_argument("model", help="checkpoint (.pth), folder, or name on the Hugging Face hub")
     add_architecture(parser)
     formats = "pth: published names; safetensors: folder of this package; hf: transformers folder of the front-end, with the head; onnx"

@@ -9,7 +9,8 @@ from nes2net.errors import InputError
 
 
 def add(commands: argparse._SubParsersAction) -> None:
-    parser = subcommand(commands, "info", _info, "Describe a model or a file, with the results published for it")
+    text = "Describe a model or a file, with the results published for it"
+    parser = subcommand(commands, "info", _info, text, example="nes2net info wav2vec2_Nes2Net_X")
     parser.add_argument(
         "model",
         nargs="?",

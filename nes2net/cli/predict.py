@@ -25,7 +25,8 @@ _OTHER_PLOT = "name another with --plot"
 
 
 def add(commands: argparse._SubParsersAction) -> None:
-    parser = subcommand(commands, "predict", _predict, "Score audio files of any format")
+    example = "nes2net predict recording.mp3 folder/ --model detector.pth"
+    parser = subcommand(commands, "predict", _predict, "Score audio files of any format", example=example)
     parser.epilog = f"The score is the detector's own: {MEANING}. Exit status 1: a file could not be scored."
     parser.resumes = False
     parser.names["score_track"] = "--track"

@@ -10,11 +10,12 @@ from nes2net.cli.entry import INCOMPLETE, WRONG_INPUT, add_device, add_resamples
 from nes2net.errors import InputError, worded
 from nes2net.machine.terminal import text_table
 
+_EXAMPLE = "nes2net reproduce nes2net_x-2021_df --data DB --checkpoint detector.pth"
+
 
 def add(commands: argparse._SubParsersAction) -> None:
-    parser = subcommand(
-        commands, "reproduce", _reproduce, "Measure a published result again, and compare it with the publication"
-    )
+    text = "Measure a published result again, and compare it with the publication"
+    parser = subcommand(commands, "reproduce", _reproduce, text, example=_EXAMPLE)
     parser.epilog = (
         "Exit status 1 means that there is no verdict, because the trials, the architecture or the speaker-verification "
         "system differ from those of the published result."

@@ -24,7 +24,8 @@ _EPILOG = (
 
 
 def add(commands: argparse._SubParsersAction) -> None:
-    parser = subcommand(commands, "score", _score, "Score a corpus with a trained detector")
+    example = "nes2net score asvspoof2021_df DB --model detector.pth --out scores_DF.txt"
+    parser = subcommand(commands, "score", _score, "Score a corpus with a trained detector", example=example)
     parser.epilog = _EPILOG
     parser.add_argument("corpus", choices=corpora.names(), help="which corpus")
     parser.add_argument("root", help="its folder")

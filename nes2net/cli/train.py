@@ -15,7 +15,8 @@ _EPILOG = (
 
 
 def add(commands: argparse._SubParsersAction) -> None:
-    parser = subcommand(commands, "train", _train, "Train a detector from a recipe")
+    example = "nes2net train asvspoof2019_nes2net_x data.root=DB"
+    parser = subcommand(commands, "train", _train, "Train a detector from a recipe", example=example)
     parser.epilog = _EPILOG
     parser.add_argument("recipe", help="YAML file, or name of a packaged recipe, e.g. asvspoof2019_nes2net_x")
     parser.add_argument(

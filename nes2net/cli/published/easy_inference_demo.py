@@ -10,12 +10,15 @@ from nes2net.cli.entry import OneLineParser, add_debug, add_device, run
 from nes2net.cli.published.lines import print_device, print_loaded, print_score
 from nes2net.cli.published.main import add_model_flags, backend_from_flags
 
+_EXAMPLE = """python easy_inference_demo.py --model_name wav2vec2_Nes2Net_X \\
+  --model_path detector.pth --file_to_test recording.flac"""
+
 
 def build_parser() -> OneLineParser:
     parser = OneLineParser(
         prog="easy_inference_demo.py",
         description="Score one audio file: higher means more bona fide.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        example=_EXAMPLE,
     )
     add_model_flags(parser)
     add = parser.add_argument

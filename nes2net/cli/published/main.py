@@ -55,6 +55,9 @@ _RECIPE_KEYS = {
     "comment": "comment",
 }
 
+_EXAMPLE = """python main.py --model_name wav2vec2_Nes2Net_X --algo 4 --lr 2.5e-7 \\
+  --batch_size 12 --seed 12345 --database_path DB/"""
+
 _RAWBOOST = {  # flag → help; types and defaults are RawBoostParameters'
     "LnL_ratio": "probability of convolutive noise in algorithms 10 and 11",
     "ISD_ratio": "probability of impulsive noise in algorithms 10 and 11",
@@ -84,7 +87,7 @@ def build_parser() -> OneLineParser:
         prog="main.py",
         description="Train a detector on ASVspoof 2019 LA, or score 2021 LA, 2021 DF or In-the-Wild with --eval. "
         "On several GPUs: torchrun --nproc-per-node N main.py …",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        example=_EXAMPLE,
     )
     add = parser.add_argument
     add("--in_the_wild_path", help="folder of In-the-Wild: release_in_the_wild or its parent")
