@@ -18,7 +18,7 @@ CONSOLE = re.compile(r"^```console\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 COMMAND = re.compile(r"^\$ (?P<command>.*)\n(?P<output>(?:(?!\$ ).*\n)*)", re.MULTILINE)
 INSTALL = "pip install --no-deps --no-build-isolation -e ."
 PROGRAMS = {
-    "nes2net": [sys.executable, "-m", "nes2net.cli.main"],
+    "nes2net": [sys.executable, "-m", "nes2net"],
     "python": [sys.executable],
     "pip": [sys.executable, "-m", "pip"],
 }

@@ -2,6 +2,7 @@
 
 import re
 import shlex
+from itertools import takewhile
 from pathlib import Path
 
 import pytest
@@ -39,9 +40,9 @@ def commands() -> list:
     for page in PAGES:
         for block in blocks(page, "bash") if page.name != "CONTRIBUTING.md" else []:
             for line in block.replace("\\\n", " ").splitlines():
-                words = shlex.split(line, comments=True)
+                words = list(takewhile(lambda word: word not in (">", "&&"), shlex.split(line, comments=True)))
                 if words[:1] == ["torchrun"]:
-                    words = ["nes2net", *words[words.index("nes2net.cli.main") + 1 :]]
+                    words = ["nes2net", *words[words.index("nes2net") + 1 :]]
                 if words[:1] == ["nes2net"] or words[:1] == ["python"]:
                     found.append(pytest.param(words, id=f"{page.name}: {' '.join(words)[:60]}"))
     return found

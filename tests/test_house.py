@@ -35,6 +35,7 @@ FLOORS = {
     "export": 8,
     "inspect": 8,
     "cli": 9,
+    "__main__": 10,
 }
 #: What stands outside of the house: the package's face, which imports each public name when it is first used.
 FACE = "__init__"
@@ -84,7 +85,7 @@ def module_of(name: str) -> str:
 def test_every_module_stands_in_a_room():
     assert {room(dotted(path)) for path in MODULES} - {FACE} == set(FLOORS)
     top = {path.stem for path in PACKAGE.glob("*.py")}
-    assert top == {"__init__", "errors", "options", "quantisation", "registry", "detector"}
+    assert top == {"__init__", "__main__", "errors", "options", "quantisation", "registry", "detector"}
 
 
 @pytest.mark.parametrize("path", MODULES, ids=dotted)

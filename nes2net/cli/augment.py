@@ -26,25 +26,26 @@ _DYNAMIC_RANGE = 80  # dB
 
 
 def add(commands: argparse._SubParsersAction) -> None:
-    text = "Write a file as training would hear it, and a picture of it"
+    text = "Write a file as training would hear it, with a picture"
     parser = subcommand(commands, "augment", _augment, text, example=_EXAMPLE)
     parser.add_argument(
         "file", help="audio file; its name without suffix is the utterance id, which seeds the random stream"
     )
-    parser.add_argument("--algo", type=int, default=0, help="RawBoost algorithm 0 (none) to 11")
-    parser.add_argument(
+    draws = parser.add_argument_group("augmentation")
+    draws.add_argument("--algo", type=int, default=0, help="RawBoost algorithm 0 (none) to 11")
+    draws.add_argument(
         "--set", nargs="+", default=[], metavar="KEY=VALUE", help="RawBoost parameters, e.g. --set N_f=3 SNRmin=5"
     )
-    parser.add_argument(
+    draws.add_argument(
         "--speed", type=float, nargs=2, metavar=("LOW", "HIGH"), help="play at a speed drawn from LOW to HIGH"
     )
-    parser.add_argument("--musan", help="folder of MUSAN, for background noise")
-    parser.add_argument("--rir", help="folder of room impulse responses, for reverberation")
-    parser.add_argument(
+    draws.add_argument("--musan", help="folder of MUSAN, for background noise")
+    draws.add_argument("--rir", help="folder of room impulse responses, for reverberation")
+    draws.add_argument(
         "--noise-probability", type=float, default=0.5, help="probability of background noise or reverberation"
     )
-    parser.add_argument("--seed", type=int, default=1234, help="seed of the run")
-    parser.add_argument("--epoch", type=int, default=1, help="epoch, from 1")
+    draws.add_argument("--seed", type=int, default=1234, help="seed of the run")
+    draws.add_argument("--epoch", type=int, default=1, help="epoch, from 1")
     parser.add_argument("--samples", type=int, help="crop to this length, e.g. 64600; whole if not given")
     parser.add_argument("--crop", default="head", choices=["head", "random"], help="part that --samples takes")
     parser.add_argument("--out", required=True, metavar="DIR", help="folder to write to")

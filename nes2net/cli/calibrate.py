@@ -37,13 +37,13 @@ _APPLY = "nes2net apply-calibration calibration.json eval.txt --out calibrated.t
 
 
 def add(commands: argparse._SubParsersAction) -> None:
-    by = "by logistic regression on labelled scores"
     trained = (
-        ("calibrate", f"Turn scores into log-likelihood ratios {by}", _CALIBRATE, 1, "score file to train on"),
-        ("fuse", f"Fuse the scores of systems {by}", _FUSE, "+", "score files to train on, one per system"),
+        ("calibrate", "Turn scores into log-likelihood ratios", _CALIBRATE, 1, "score file to train on"),
+        ("fuse", "Fuse the scores of several systems into one", _FUSE, "+", "score files to train on, one per system"),
     )
     for name, text, example, nargs, scores in trained:
         parser = subcommand(commands, name, _train, text, example=example)
+        parser.description = f"{text}, by logistic regression on labelled scores."
         parser.add_argument("corpus", choices=corpora.names(), help="corpus of the labelled scores")
         parser.add_argument("scores", nargs=nargs, metavar="dev_scores", help=scores)
         parser.add_argument("--keys", default=".", metavar="DIR", help="folder or file of the keys")
@@ -53,14 +53,15 @@ def add(commands: argparse._SubParsersAction) -> None:
         parser.add_argument("--prior", type=float, default=0.5, help="prior of bona fide, costs included")
         parser.add_argument("--l2", type=float, default=1e-6, help="penalty on the weights of standardised scores")
         parser.add_argument("--save", metavar="FILE", help="file to write the calibration to, for apply-calibration")
-        parser.add_argument(
+        applying = parser.add_argument_group("the scores to calibrate")
+        applying.add_argument(
             "--apply",
             nargs="+",
             default=[],
             metavar="SCORES",
             help="score files of the same systems in the same order, to be calibrated",
         )
-        _add_applying(parser, out_required=False, corpus="that of the training if not given")
+        _add_applying(applying, out_required=False, corpus="that of the training if not given")
         parser.names |= {"root": "--keys", "protocols": "--keys"}  # some protocols hold the labels
         parser.set_defaults(parameters=None)
     text = "Apply a saved calibration or fusion to scores"
@@ -72,7 +73,7 @@ def add(commands: argparse._SubParsersAction) -> None:
     saved.names |= {"root": "--eval-keys", "protocols": "--eval-keys"}
 
 
-def _add_applying(parser: argparse.ArgumentParser, *, out_required: bool, corpus: str) -> None:
+def _add_applying(parser: argparse._ActionsContainer, *, out_required: bool, corpus: str) -> None:
     parser.add_argument("--out", required=out_required, metavar="FILE", help="score file to write")
     parser.add_argument("--eval-corpus", choices=corpora.names(), help=f"corpus of the scores to calibrate; {corpus}")
     parser.add_argument("--eval-keys", metavar="DIR", help="its keys, for the figures before and after")

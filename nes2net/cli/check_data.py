@@ -22,7 +22,7 @@ _MOST_VALUES = 40
 
 def add(commands: argparse._SubParsersAction) -> None:
     """Add the subcommand."""
-    text = "Check whether a corpus is complete, and say what can be done with it"
+    text = "Check a corpus, and say what can be done with it"
     parser = subcommand(commands, "check-data", _check_data, text, example="nes2net check-data asvspoof2019_la DB/LA")
     parser.add_argument("corpus", choices=corpora.names(), help="which corpus (generic: recordings of your own)")
     parser.add_argument("root", help="its folder; generic: a CSV list, or a folder with a folder for each class")

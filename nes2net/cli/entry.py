@@ -81,7 +81,23 @@ class OneLineParser(argparse.ArgumentParser):
         """Map settings of the library to this program's flags; later changes of ``names`` show."""
         return ChainMap(self.names, {a.dest: a.option_strings[-1] for a in self._actions if a.option_strings})
 
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:
+        words = list(sys.argv[1:] if args is None else args)
+        if not any(action.nargs in (argparse.PARSER, argparse.REMAINDER) for action in self._actions):
+            self._check_flags(words)  # all of them are this parser's
+        return super().parse_known_args(words, namespace)
+
+    def _check_flags(self, words: Sequence[str]) -> None:
+        """Name the nearest flag for an unknown one, before what it should have given counts as missing."""
+        known = self._option_string_actions
+        for word in words[: words.index("--")] if "--" in words else words:
+            flag = word.partition("=")[0]
+            if flag.startswith("--") and " " not in word and not any(name.startswith(flag) for name in known):
+                self.error(f"unrecognized arguments: {flag}{nearest(flag, known, cutoff=0.7)}")
+
     def _check_value(self, action: argparse.Action, value: Any) -> None:
+        if isinstance(action, argparse._SubParsersAction) and value not in action.choices:
+            raise argparse.ArgumentError(None, f"unknown command '{value}'{nearest(value, action.choices, cutoff=0.5)}")
         try:
             super()._check_value(action, value)
         except argparse.ArgumentError as error:
@@ -89,7 +105,8 @@ class OneLineParser(argparse.ArgumentParser):
             raise
 
     def error(self, message: str) -> NoReturn:
-        self.exit(WRONG_INPUT, f"{self.prog}: error: {message} (--help lists what is accepted)\n")
+        advice = "" if message.endswith("?") else " (--help lists what is accepted)"
+        self.exit(WRONG_INPUT, f"{self.prog}: error: {one_line(message)}{advice}\n")
 
 
 def run(
@@ -126,6 +143,15 @@ def run(
             resumes = "; the same command resumes from what is done" if args.parser.resumes else ""
             print(f"\n{parser.prog}: interrupted{resumes}", file=sys.stderr)
             return INTERRUPTED
+
+
+def command_of(prog: str) -> str:
+    """What to type for the program ``prog``.
+
+    >>> command_of("main.py"), command_of("nes2net published main")
+    ('python main.py', 'nes2net published main')
+    """
+    return f"python {prog}" if prog.endswith(".py") else prog
 
 
 def check_at_least(args: argparse.Namespace, **least: int) -> None:

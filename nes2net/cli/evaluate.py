@@ -14,7 +14,7 @@ from nes2net.registry import corpora
 
 
 def add(commands: argparse._SubParsersAction) -> None:
-    text = "Evaluate score files against the keys of a corpus, and compare them"
+    text = "Evaluate score files against a key, and compare them"
     example = "nes2net evaluate asvspoof2021_df scores.txt --keys keys --html report.html"
     parser = subcommand(commands, "evaluate", _evaluate, text, example=example)
     parser.add_argument("corpus", choices=corpora.names(), help="which corpus")

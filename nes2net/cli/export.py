@@ -10,7 +10,7 @@ from nes2net.errors import InputError
 
 
 def add(commands: argparse._SubParsersAction) -> None:
-    text = "Write a detector in another format, or push it to the Hugging Face hub"
+    text = "Write a detector in another format, or upload it"
     example = "nes2net export detector.pth --to onnx --out detector.onnx"
     parser = subcommand(commands, "export", _export, text, example=example)
     parser.add_argument("model", help="checkpoint (.pth), folder, or name on the Hugging Face hub")

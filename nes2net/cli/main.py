@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from nes2net import __version__
@@ -13,6 +14,7 @@ from nes2net.cli import (
     bench,
     calibrate,
     check_data,
+    completion,
     evaluate,
     export,
     info,
@@ -21,7 +23,11 @@ from nes2net.cli import (
     score,
     train,
 )
-from nes2net.cli.entry import OneLineParser, run
+from nes2net.cli.entry import WRONG_INPUT, OneLineParser, run
+from nes2net.cli.published import command as published
+
+_EXAMPLE = """nes2net predict recording.wav --model detector.pth
+nes2net train asvspoof2019_nes2net_x data.root=DB"""
 
 
 class _Parser(OneLineParser):
@@ -36,29 +42,36 @@ class _Parser(OneLineParser):
 
 
 def build_parser() -> OneLineParser:
-    parser = _Parser(prog="nes2net", description="Speech anti-spoofing with Nes2Net.")
+    """Build the parser of all commands, whose help groups them by task."""
+    parser = _Parser(prog="nes2net", description="Speech anti-spoofing with Nes2Net.", example=_EXAMPLE)
+    parser.epilog = "nes2net COMMAND --help says more about a command."
     parser.add_argument("--version", action="version", version=f"nes2net {__version__}")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for add in (
-        check_data.add,
-        train.add,
-        average.add,
-        score.add,
-        predict.add,
-        evaluate.add,
-        calibrate.add,
-        reproduce.add,
-        info.add,
-        export.add,
-        augment.add,
-        bench.add,
-    ):
-        add(commands)
+    commands = parser.add_subparsers(title="commands", dest="command", required=True, metavar="COMMAND")
+    tasks: dict[str, list[Callable]] = {
+        "prepare": [check_data.add, augment.add],
+        "train": [train.add, average.add],
+        "score": [predict.add, score.add],
+        "evaluate": [evaluate.add, calibrate.add, reproduce.add],
+        "inspect and share": [info.add, bench.add, export.add],
+        "more": [published.add, partial(completion.add, parser=parser)],
+    }
+    for task, additions in tasks.items():
+        listed = len(commands._choices_actions)
+        for add in additions:
+            add(commands)
+        # The commands of a task are a group of the help, instead of one long list of all.
+        parser.add_argument_group(task)._group_actions += commands._choices_actions[listed:]
+    others = [group for group in parser._action_groups if group not in (parser._subparsers, parser._optionals)]
+    parser._action_groups = [*others, parser._optionals]
     return parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    return run(lambda args: args.function(args), build_parser(), argv)
+    parser = build_parser()
+    if not (sys.argv[1:] if argv is None else argv):
+        parser.print_help(sys.stderr)
+        return WRONG_INPUT
+    return run(lambda args: args.function(args), parser, argv)
 
 
 if __name__ == "__main__":

@@ -42,6 +42,7 @@ def add(commands: argparse._SubParsersAction) -> None:
         help="score the first N samples at 16 kHz, repeating shorter files (64600: the '4sec' protocol); "
         "all samples if not given",
     )
+    add_one = parser.add_argument_group("scores along a recording").add_argument
     add_one("--track", action="store_true", help="scores along each file, for long recordings")
     add_one(
         "--window", type=float, default=ASVSPOOF_SAMPLES / SAMPLE_RATE, help="seconds of audio for one score of --track"
@@ -53,6 +54,7 @@ def add(commands: argparse._SubParsersAction) -> None:
         help="draw the scores of --track over the waveform into a .png, .svg or .pdf (one file) or a folder; "
         "implies --track",
     )
+    add_one = parser.add_argument
     add_one("--json", action="store_true", help="print one JSON object a line for each file")
     add_one(
         "--batch-size",

@@ -14,27 +14,28 @@ _EXAMPLE = "nes2net reproduce nes2net_x-2021_df --data DB --checkpoint detector.
 
 
 def add(commands: argparse._SubParsersAction) -> None:
-    text = "Measure a published result again, and compare it with the publication"
+    text = "Measure a published result again, and compare"
     parser = subcommand(commands, "reproduce", _reproduce, text, example=_EXAMPLE)
     parser.epilog = (
         "Exit status 1 means that there is no verdict, because the trials, the architecture or the speaker-verification "
         "system differ from those of the published result."
     )
     parser.add_argument("row", nargs="?", help="which published result; lists all if not given")
-    parser.add_argument("--data", type=Path, metavar="ROOT", help="folder that holds the corpora")
-    parser.add_argument(
+    places = parser.add_argument_group("files and folders")
+    places.add_argument("--data", type=Path, metavar="ROOT", help="folder that holds the corpora")
+    places.add_argument(
         "--keys", type=Path, metavar="DIR", help="folder or file of the keys; searched for in ROOT if not given"
     )
-    parser.add_argument(
+    places.add_argument(
         "--protocols", type=Path, metavar="DIR", help="folder of the protocols; searched for in ROOT if not given"
     )
-    parser.add_argument(
+    places.add_argument(
         "--checkpoint", type=Path, metavar="FILE", help="trained detector; if not given, one is trained by the recipe"
     )
-    parser.add_argument("--recipe", type=Path, metavar="FILE", help="recipe to train by, instead of the published one")
-    parser.add_argument("--ssl-checkpoint", type=Path, metavar="FILE", help="pre-trained front-end, for training")
-    parser.add_argument("--out", type=Path, metavar="DIR", help="folder to work in; reproduce/ROW if not given")
-    parser.add_argument(
+    places.add_argument("--recipe", type=Path, metavar="FILE", help="recipe to train by, instead of the published one")
+    places.add_argument("--ssl-checkpoint", type=Path, metavar="FILE", help="pre-trained front-end, for training")
+    places.add_argument("--out", type=Path, metavar="DIR", help="folder to work in; reproduce/ROW if not given")
+    places.add_argument(
         "--rows", type=Path, metavar="FILE", help="your own rows, in the layout of nes2net/experiments/published.yaml"
     )
     parser.add_argument("--batch-size", type=int, default=8, help="utterances per batch in scoring")

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from nes2net.scoring.scorer import Scorer
 
 _EPILOG = (
-    "On several GPUs or processes, torchrun --nproc-per-node N -m nes2net.cli.main score … writes the same file; the "
+    "On several GPUs or processes, torchrun --nproc-per-node N -m nes2net score … writes the same file; the "
     "progress bar counts the share of the first process. Exit status 1 means that some files were left out; torchrun "
     "reports it as FAILED. The same command resumes an interrupted run, with any number of processes."
 )
@@ -35,30 +35,32 @@ def add(commands: argparse._SubParsersAction) -> None:
         "--engine", default="torch", choices=["torch", "onnx"], help="PyTorch, or onnxruntime for an exported FILE.onnx"
     )
     parser.add_argument("--out", required=True, help="score file to write")
-    parser.add_argument("--split", default="eval", help="train, dev or eval, where the corpus has them")
-    parser.add_argument("--protocols", help="folder of the protocols; searched for in root if not given")
-    parser.add_argument(
+    which = parser.add_argument_group("which trials, and how much of them")
+    which.add_argument("--split", default="eval", help="train, dev or eval, where the corpus has them")
+    which.add_argument("--protocols", help="folder of the protocols; searched for in root if not given")
+    which.add_argument(
         "--protocol", default="4sec", choices=["4sec", "full"], help="the first 4 s, or whole utterances"
     )
-    parser.add_argument(
+    which.add_argument(
         "--samples",
         dest="num_samples",
         type=int,
         metavar="N",
         help="samples of '4sec'; the corpus's published number if not given",
     )
-    parser.add_argument(
+    computing = parser.add_argument_group("computing")
+    computing.add_argument(
         "--batch-size",
         type=int,
         help="utterances of 4 s per batch at most, or as much audio in longer ones; 8 on the CPU and 64 on a GPU if not "
         "given",
     )
-    add_workers(parser, None, "processes that read audio; if not given, 1 for the CPU and up to 4 for a GPU")
-    add_device(parser)
-    add_scoring(parser)
+    add_workers(computing, None, "processes that read audio; if not given, 1 for the CPU and up to 4 for a GPU")
+    add_device(computing)
+    add_scoring(parser, computing)
 
 
-def add_scoring(parser: argparse._ActionsContainer) -> None:
+def add_scoring(parser: argparse._ActionsContainer, computing: argparse._ActionsContainer) -> None:
     """Add the flags of the score file, and of precision and compilation.
 
     The latter two change the last digits of scores (bfloat16, tf32 and int8: more).
@@ -68,11 +70,11 @@ def add_scoring(parser: argparse._ActionsContainer) -> None:
         "--on-error", default="skip", choices=["skip", "raise"], help="leave unreadable files out, or stop at the first"
     )
     add_dtype(
-        parser,
+        computing,
         "precision of weights and computation; auto is that of the checkpoint, float32 in the published ones; tf32 is "
         "for GPUs, int8 for the CPU",
     )
-    parser.add_argument(
+    computing.add_argument(
         "--compile",
         action="store_true",
         help="compile the detector first (torch.compile), which takes a while and pays for a large corpus "

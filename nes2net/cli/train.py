@@ -7,8 +7,8 @@ import argparse
 from nes2net.cli.entry import add_device, subcommand
 
 _EPILOG = (
-    "One process trains on one device. For N devices: torchrun --nproc-per-node N -m nes2net.cli.main train RECIPE "
-    "key=value …, or accelerate launch -m nes2net.cli.main train …; train.batch_size counts the utterances of all "
+    "One process trains on one device. For N devices: torchrun --nproc-per-node N -m nes2net train RECIPE "
+    "key=value …, or accelerate launch -m nes2net train …; train.batch_size counts the utterances of all "
     "processes together. The same command resumes an interrupted run (exit status 75 after SIGTERM or on a full disk, "
     "130 after Ctrl-C; torchrun itself exits with 1 in both cases)."
 )

@@ -73,6 +73,13 @@ def test_help(command, capsys):
     assert "usage: nes2net" in capsys.readouterr().out
 
 
+def test_without_arguments_the_commands_are_listed_by_task(capsys):
+    assert main([]) == 2
+    text = capsys.readouterr().err
+    assert text.index("prepare:") < text.index("check-data") < text.index("train:") < text.index("average")
+    assert len(text.splitlines()) <= 50
+
+
 @pytest.mark.parametrize(
     "arguments, message",
     [
@@ -89,7 +96,14 @@ def test_help(command, capsys):
         ("average a b --ids 1", "--ids, --last and --best go with one run folder"),
         ("average a.pth --out b.pth --update-bn 3", "--update-bn goes with a run folder"),
         ("average a --ids 1 --last 2", "not allowed with argument"),
-        ("fly", "invalid choice"),
+        ("fly", "unknown command 'fly' (--help"),
+        ("evalute asvspoof2021_la s.txt", "nes2net: error: unknown command 'evalute'; did you mean 'evaluate'?\n"),
+        ("score asvspoof2021_la DB --batchsize 3", "--batchsize; did you mean '--batch-size'?"),
+        ("evaluate asvspoof2021_la s --htm x --jsno y", "--jsno; did you mean '--json'?"),
+        ("train asvspoof2019_nes2net data.root=DB", "did you mean 'asvspoof2019_nes2net_x'?"),
+        ("train asvspoof2019_nes2net_x data.rot=DB", "did you mean 'data.root'?"),
+        ("published mian", "did you mean 'main'?"),
+        ("published main --model_nme x", "nes2net published main: error: unrecognized arguments: --model_nme; did you"),
     ],
 )
 def test_errors_are_one_line(arguments, message, tmp_path, monkeypatch, capsys):

@@ -6,19 +6,19 @@ import argparse
 from collections.abc import Sequence
 
 from nes2net.audio.crop import IN_THE_WILD_SAMPLES
-from nes2net.cli.entry import OneLineParser, add_debug, add_device, run
+from nes2net.cli.entry import OneLineParser, add_debug, add_device, command_of, run
 from nes2net.cli.published.lines import print_device, print_loaded, print_score
 from nes2net.cli.published.main import add_model_flags, backend_from_flags
 
-_EXAMPLE = """python easy_inference_demo.py --model_name wav2vec2_Nes2Net_X \\
+_EXAMPLE = """{} --model_name wav2vec2_Nes2Net_X \\
   --model_path detector.pth --file_to_test recording.flac"""
 
 
-def build_parser() -> OneLineParser:
+def build_parser(prog: str = "easy_inference_demo.py") -> OneLineParser:
     parser = OneLineParser(
-        prog="easy_inference_demo.py",
+        prog=prog,
         description="Score one audio file: higher means more bona fide.",
-        example=_EXAMPLE,
+        example=_EXAMPLE.format(command_of(prog)),
     )
     add_model_flags(parser)
     add = parser.add_argument
@@ -45,5 +45,5 @@ def _score(args: argparse.Namespace) -> int:
     return 0
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    return run(_score, build_parser(), argv)
+def main(argv: Sequence[str] | None = None, prog: str = "easy_inference_demo.py") -> int:
+    return run(_score, build_parser(prog), argv)

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from nes2net import metrics
+from nes2net.cli.entry import OneLineParser, command_of
 from nes2net.corpora import asvspoof2021_df, asvspoof2021_la, in_the_wild
 from nes2net.corpora.protocol import first_file, read_text
 from nes2net.corpora.trial import Trial
@@ -32,20 +33,22 @@ class _Stop(Exception):
         self.out, self.error = out, error
 
 
-def evaluate_2021_la(arguments: Sequence[str] | None = None) -> int:
+def evaluate_2021_la(arguments: Sequence[str] | None = None, prog: str = "evaluate_2021_LA.py") -> int:
     """Run ``evaluate_2021_LA.py SCORES KEYS PHASE``: print min t-DCF and EER in %, return the exit status."""
-    return _run(_evaluate_2021_la, _parse_2021("LA", arguments))
+    return _run(_evaluate_2021_la, _parse_2021("LA", arguments, prog))
 
 
-def evaluate_2021_df(arguments: Sequence[str] | None = None) -> int:
+def evaluate_2021_df(arguments: Sequence[str] | None = None, prog: str = "evaluate_2021_DF.py") -> int:
     """Run ``evaluate_2021_DF.py SCORES KEYS PHASE``: print the EER in %, return the exit status."""
-    return _run(_evaluate_2021_df, _parse_2021("DF", arguments))
+    return _run(_evaluate_2021_df, _parse_2021("DF", arguments, prog))
 
 
-def cal_eer_in_the_wild(arguments: Sequence[str] | None = None) -> int:
+def cal_eer_in_the_wild(arguments: Sequence[str] | None = None, prog: str = "Cal_EER_in_the_wild.py") -> int:
     """Run ``Cal_EER_in_the_wild.py --path SCORES [--labels_file META]``: print the EER as a fraction, return the exit status."""
-    parser = argparse.ArgumentParser(
-        description="EER of a score file on In-the-Wild, by the rule of the published figures."
+    parser = OneLineParser(
+        prog=prog,
+        description="EER of a score file on In-the-Wild, by the rule of the published figures.",
+        example=f"{command_of(prog)} --path scores.txt --labels_file meta.csv",
     )
     parser.add_argument("--path", required=True, help="score file: one line 'utterance score' a trial")
     parser.add_argument(
@@ -56,8 +59,12 @@ def cal_eer_in_the_wild(arguments: Sequence[str] | None = None) -> int:
     return _run(_cal_eer_in_the_wild, parser.parse_args(arguments))
 
 
-def _parse_2021(track: str, arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=f"The figures of ASVspoof 2021 {track} for a score file.")
+def _parse_2021(track: str, arguments: Sequence[str] | None, prog: str) -> argparse.Namespace:
+    parser = OneLineParser(
+        prog=prog,
+        description=f"The figures of ASVspoof 2021 {track} for a score file.",
+        example=f"{command_of(prog)} scores.txt keys eval",
+    )
     parser.add_argument("scores", metavar="PATH_TO_SCORE_FILE", help="one line 'utterance score' a trial of all phases")
     parser.add_argument(
         "keys", metavar="PATH_TO_GROUNDTRUTH_DIR", help=f"folder of the keys, such as keys or keys/{track}"

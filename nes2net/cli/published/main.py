@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from nes2net.augment import RawBoostParameters
-from nes2net.cli.entry import OneLineParser, add_debug, add_device, run
+from nes2net.cli.entry import OneLineParser, add_debug, add_device, command_of, run
 from nes2net.cli.published.lines import (
     TrainingLines,
     print_average,
@@ -55,7 +55,7 @@ _RECIPE_KEYS = {
     "comment": "comment",
 }
 
-_EXAMPLE = """python main.py --model_name wav2vec2_Nes2Net_X --algo 4 --lr 2.5e-7 \\
+_EXAMPLE = """{} --model_name wav2vec2_Nes2Net_X --algo 4 --lr 2.5e-7 \\
   --batch_size 12 --seed 12345 --database_path DB/"""
 
 _RAWBOOST = {  # flag → help; types and defaults are RawBoostParameters'
@@ -81,13 +81,13 @@ _RAWBOOST = {  # flag → help; types and defaults are RawBoostParameters'
 }
 
 
-def build_parser() -> OneLineParser:
+def build_parser(prog: str = "main.py") -> OneLineParser:
     """Build the parser of the published flags with their defaults, and of this toolkit's flags in a group."""
     parser = OneLineParser(
-        prog="main.py",
+        prog=prog,
         description="Train a detector on ASVspoof 2019 LA, or score 2021 LA, 2021 DF or In-the-Wild with --eval. "
         "On several GPUs: torchrun --nproc-per-node N main.py …",
-        example=_EXAMPLE,
+        example=_EXAMPLE.format(command_of(prog)),
     )
     add = parser.add_argument
     add("--in_the_wild_path", help="folder of In-the-Wild: release_in_the_wild or its parent")
@@ -124,8 +124,9 @@ def build_parser() -> OneLineParser:
     add("--algo", type=int, default=8, help="RawBoost algorithm 0 (none) to 11; the published recipe has 4")
 
     defaults = vars(RawBoostParameters())
+    rawboost = parser.add_argument_group("parameters of RawBoost")
     for name, text in _RAWBOOST.items():
-        add(f"--{name}", type=type(defaults[name]), default=defaults[name], help=f"RawBoost: {text}")
+        rawboost.add_argument(f"--{name}", type=type(defaults[name]), default=defaults[name], help=text)
     _add_own_flags(parser.add_argument_group("flags of this toolkit"))
     parser.names |= _names()
     return parser
@@ -186,7 +187,7 @@ def _add_own_flags(group: argparse._ActionsContainer) -> None:
     add("--num_workers", type=int, default=4, help="processes that read audio, for each training process")
     add_device(group)
     _add_training_flags(group)
-    add_scoring(group)
+    add_scoring(group, group)
     add(
         "--set",
         nargs="+",
@@ -385,8 +386,8 @@ def _average(args: argparse.Namespace) -> RunAverage | None:
     return average
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    parser = build_parser()
+def main(argv: Sequence[str] | None = None, prog: str = "main.py") -> int:
+    parser = build_parser(prog)
 
     def command(args: argparse.Namespace) -> int:
         import torch

@@ -1,0 +1,74 @@
+"""`nes2net completion`: what bash completes after the script was sourced, and that of the other shells."""
+
+import shutil
+import subprocess
+
+import pytest
+
+from nes2net.cli.completion import _names
+from nes2net.cli.main import build_parser, main
+from nes2net.recipes.recipe import packaged_recipes
+
+
+@pytest.fixture(scope="module")
+def script(tmp_path_factory):
+    from contextlib import redirect_stdout
+
+    path = tmp_path_factory.mktemp("completion") / "nes2net.bash"
+    with path.open("w") as file, redirect_stdout(file):
+        assert main(["completion", "bash"]) == 0
+    return path
+
+
+def completed(script, line, folder):
+    """What bash offers for the last word of ``line``."""
+    words = line.split(" ")
+    quoted = " ".join(f"'{word}'" for word in words)
+    program = f"""source {script}; COMP_WORDS=({quoted}); COMP_CWORD={len(words) - 1}
+        _shtab_nes2net; printf '%s\\n' "${{COMPREPLY[@]}}" """
+    done = subprocess.run(["bash", "-c", program], cwd=folder, capture_output=True, text=True, check=True)
+    assert done.stderr == ""
+    return set(done.stdout.split())
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
+@pytest.mark.parametrize(
+    "line, expected",
+    [
+        ("nes2net ev", {"evaluate"}),
+        ("nes2net score --eng", {"--engine"}),
+        ("nes2net score --engine ", {"torch", "onnx"}),
+        ("nes2net evaluate asvspoof2021_", {"asvspoof2021_la", "asvspoof2021_df"}),
+        ("nes2net evaluate asvspoof2021_la sc", {"scores.txt"}),
+        ("nes2net score asvspoof2021_la DB --model de", {"detector.pth"}),
+        ("nes2net train asvspoof2019_", {name for name in packaged_recipes() if name.startswith("asvspoof2019_")}),
+        ("nes2net train own", {"own.yaml"}),
+        ("nes2net info nes2net_x_s", {"nes2net_x_selu"}),
+        ("nes2net reproduce nes2net_x-2021", {"nes2net_x-2021_la", "nes2net_x-2021_df"}),
+        ("nes2net published Cal", {"Cal_EER_in_the_wild"}),
+        ("nes2net completion z", {"zsh"}),
+    ],
+)
+def test_bash(line, expected, script, tmp_path):
+    for name in ("scores.txt", "detector.pth", "own.yaml"):
+        (tmp_path / name).touch()
+    assert completed(script, line, tmp_path) == expected
+
+
+@pytest.mark.parametrize("shell", ["zsh", "tcsh"])
+def test_other_shells(shell, tmp_path, capsys):
+    assert main(["completion", shell]) == 0
+    script = capsys.readouterr().out
+    assert "evaluate" in script and "asvspoof2021_la" in script
+    if program := shutil.which(shell):
+        (tmp_path / "script").write_text(script)
+        subprocess.run([program, "-n", tmp_path / "script"], check=True)
+
+
+def test_names_belong_to_arguments():
+    """A name of the table that no command has would complete nothing, silently."""
+    parser = build_parser()
+    commands = next(action.choices for action in parser._actions if isinstance(action.choices, dict))
+    there = {f"{name} {action.dest}" for name, command in commands.items() for action in command._actions}
+    there |= {place.split(" ")[1] for place in there}
+    assert set(_names()) <= there
