@@ -151,4 +151,4 @@ def test_a_packaged_recipe_names_the_schema_beside_it(path):
     first = path.read_text(encoding="utf-8").splitlines()[0]
     mark, equals, schema = first.partition("=")
     assert (mark, equals) == ("# yaml-language-server: $schema", "=")
-    assert (path.parent / schema).resolve() == SCHEMA.resolve()
+    assert (path.parent / schema).read_bytes() == SCHEMA.read_bytes()  # a source archive has files for links

@@ -107,7 +107,7 @@ def checkpoint(small_model, tmp_path):
             "--augment_rng legacy is the order of RawBoost's draws, and --algo 0 draws nothing",
         ),
         ("--lr much", "argument --lr: invalid float value: 'much'"),
-        ("--colour red", "unrecognized arguments: --colour red"),
+        ("--colour red", "unrecognized arguments: --colour"),
         ("", "where is the corpus? name its folder with --database_path"),
         ("--database_path {nowhere}", "not found"),
         ("--database_path {corpus}", "front-end checkpoint xlsr2_300m.pt not found"),

@@ -1,0 +1,157 @@
+"""The wheel holds all that a user runs, and the source archive all that its own tests need."""
+
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+import yaml
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+def files_of_the_repository() -> list[Path]:
+    """Every file but those that git ignores; in an unpacked source archive, every file of it."""
+    git = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    if (REPOSITORY / ".git").exists() and shutil.which("git"):
+        listed = subprocess.run(git, cwd=REPOSITORY, capture_output=True, text=True, check=True).stdout
+        return [path for name in listed.split("\0") if name and (REPOSITORY / (path := Path(name))).is_file()]
+    sources = (REPOSITORY / "nes2net.egg-info" / "SOURCES.txt").read_text(encoding="utf-8")
+    return [path for name in sources.splitlines() if not (path := Path(name)).match("*.egg-info/*")]
+
+
+FILES = files_of_the_repository()
+
+
+def test_the_wheel_declares_every_file_of_the_package():
+    """Whoever adds a template, a style or a table of data names it in pyproject.toml."""
+    tomllib = pytest.importorskip("tomllib")  # Python 3.11
+    with (REPOSITORY / "pyproject.toml").open("rb") as file:
+        declared = tomllib.load(file)["tool"]["setuptools"]["package-data"]
+    found = {
+        path
+        for package, patterns in declared.items()
+        for pattern in patterns
+        for path in (REPOSITORY / package.replace(".", "/")).glob(pattern)
+    }
+    data = {REPOSITORY / path for path in FILES if path.parts[0] == "nes2net" and path.suffix != ".py"}
+    assert found == data
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    """A source archive of this checkout, and the wheel that is built from it, without a network."""
+    pytest.importorskip("build")
+    folder = tmp_path_factory.mktemp("built")
+    for path in FILES:
+        target = folder / "source" / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(REPOSITORY / path, target, follow_symlinks=False)
+    command = [sys.executable, "-m", "build", "--no-isolation", "--outdir", "dist", "source"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return folder / "dist"
+
+
+@pytest.fixture(scope="module")
+def unpacked(built, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("unpacked")
+    (archive,) = built.glob("*.tar.gz")
+    with tarfile.open(archive) as file:
+        file.extractall(folder, filter="data")
+    (source,) = folder.iterdir()
+    return source
+
+
+@pytest.fixture(scope="module")
+def user(built, tmp_path_factory):
+    """A function that runs a command as one who has the wheel, and no checkout, in an empty folder."""
+    folder = tmp_path_factory.mktemp("user")
+    environment, place = folder / "environment", folder / "empty"
+    place.mkdir()
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", environment], check=True)
+    programs = environment / "bin"
+    (wheel,) = built.glob("*.whl")
+    pip = [sys.executable, "-m", "pip", "--python", programs / "python", "install", "--quiet"]
+    subprocess.run([*pip, "--no-deps", "--no-index", "--no-compile", wheel], check=True)
+    # Packages of this environment, but no links of it to a checkout: those of a folder named here are not followed.
+    (packages,) = environment.rglob("site-packages")
+    libraries = [entry for entry in sys.path if Path(entry).name in ("site-packages", "dist-packages")]
+    (packages / "libraries.pth").write_text("\n".join(libraries) + "\n")
+    variables = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    variables["PATH"] = f"{programs}{os.pathsep}{variables['PATH']}"
+
+    def run(*command, status=0):
+        done = subprocess.run([programs / command[0], *command[1:]], cwd=place, env=variables, **CAPTURED)
+        assert done.returncode == status, f"{command}: {done.stdout}{done.stderr}"
+        return done.stdout
+
+    run.folder = place
+    return run
+
+
+CAPTURED = {"capture_output": True, "text": True, "stdin": subprocess.DEVNULL}
+
+
+@pytest.mark.slow
+def test_the_source_archive_is_the_repository(unpacked):
+    """Also the links of configs/, as files."""
+    there = {path.relative_to(unpacked) for path in unpacked.rglob("*") if path.is_file()}
+    assert set(FILES) - there == set()
+    assert not any(path.is_symlink() for path in unpacked.rglob("*"))
+    for path in FILES:
+        assert (unpacked / path).read_bytes() == (REPOSITORY / path).read_bytes(), path
+
+
+@pytest.mark.slow
+def test_the_wheel_is_the_package(built):
+    """Although it is built from the source archive."""
+    (wheel,) = built.glob("*.whl")
+    with zipfile.ZipFile(wheel) as file:
+        names = {Path(name) for name in file.namelist() if ".dist-info/" not in name}
+    assert names == {path for path in FILES if path.parts[0] == "nes2net"}
+
+
+@pytest.mark.slow
+def test_the_source_archive_passes_its_tests(unpacked):
+    """A few quick ones, of the code, the pages and the files around."""
+    tests = ["recipes/test_published.py", "recipes/test_documentation.py", "metrics/test_eer.py", "test_house.py"]
+    tests += ["test_imports.py", "test_documentation.py", "test_wheel.py"]
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *(f"tests/{name}" for name in tests)]
+    variables = {**os.environ, "PYTHONPATH": str(unpacked), "PYTHONDONTWRITEBYTECODE": "1"}
+    done = subprocess.run(command, cwd=unpacked, env=variables, **CAPTURED)
+    assert done.returncode == 0, done.stdout[-5000:]
+
+
+@pytest.mark.slow
+def test_a_whole_experiment_with_nothing_but_the_wheel(user, corpus, small_model):
+    """Train by the name of a recipe, average, score, evaluate, predict; `corpus` has a few short utterances."""
+    where = "import nes2net, sys; print(nes2net.__file__.startswith(sys.prefix), nes2net.__version__)"
+    inside, version = user("python", "-c", where).split()
+    assert inside == "True"
+    assert user("python", "-m", "nes2net", "--version") == user("nes2net", "--version") == f"nes2net {version}\n"
+    assert "asvspoof2021_df" in user("nes2net", "check-data", "--help")
+    assert "nes2net_x_selu" in user("nes2net", "info")
+
+    sizes = ["train.epochs=2", "train.batch_size=4", "train.lr=1e-3", "train.keep=all", "augment.algo=0"]
+    sizes += ["data.num_samples=8000", "data.num_workers=0", "ssl_checkpoint=null", "date='1121'"]
+    model = [f"model={yaml.safe_dump(small_model, default_flow_style=True, width=10_000).strip()}"]
+    recipe = "asvspoof2019_nes2net_x"
+    user("nes2net", "train", recipe, f"data.root={corpus}", "--device", "cpu", *sizes, *model)
+    (run,) = (user.folder / "models").iterdir()
+    user("nes2net", "average", run, "--last", "2", "--out", "detector.pth")
+    detector = ["--model", "detector.pth", "--device", "cpu"]
+    user("nes2net", "score", "asvspoof2021_la", corpus, *detector, "--out", "scores.txt", "--workers", "0")
+    evaluate = ["asvspoof2021_la", "scores.txt", "--keys", corpus / "keys", "--html", "report.html"]
+    assert "EER" in user("nes2net", "evaluate", *evaluate, "--resamples", "20")
+    assert "<style>" in (user.folder / "report.html").read_text()
+    recording = corpus / "release_in_the_wild" / "3.wav"
+    assert "3.wav" in user("nes2net", "predict", recording, *detector)
+    published = ["published", "evaluate_2021_LA", "scores.txt", corpus / "keys", "eval"]
+    assert user("nes2net", *published).startswith("min_tDCF: ")
+    assert "usage: nes2net published main" in user("nes2net", "published", "main", "--help")
+    assert "nes2net_x-2021_df" in user("nes2net", "reproduce")
