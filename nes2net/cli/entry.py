@@ -33,6 +33,14 @@ class HelpFormatter(argparse.HelpFormatter):
             needed.insert(0, argparse.Action([], "option", nargs="*", metavar="option"))
         super().add_usage(usage, needed, (), *prefix)
 
+    def add_arguments(self, actions: Iterable[argparse.Action]) -> None:
+        """Add them with those that every command has at the end."""
+        super().add_arguments(sorted(actions, key=lambda action: action.dest in ("help", "debug")))
+
+    def _get_default_metavar_for_optional(self, action: argparse.Action) -> str:
+        short = {int: "N", float: "X"}.get(action.type)  # type: ignore[call-overload]
+        return short or super()._get_default_metavar_for_optional(action)
+
     def _metavar_formatter(self, action: argparse.Action, default_metavar: str) -> Callable[[int], tuple[str, ...]]:
         if action.metavar is None and _has_many_choices(action):
             return lambda size: (default_metavar,) * size  # the help names the choices

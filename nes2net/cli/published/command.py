@@ -22,8 +22,9 @@ def add(commands: argparse._SubParsersAction) -> None:
     parser = subcommand(commands, "published", _run, text, example=example)
     parser.epilog = "nes2net published PROGRAM --help lists the arguments of a program."
     parser.resumes = False
-    programs = ", ".join(f"{name} ({does})" for name, does in PROGRAMS.items())
-    parser.add_argument("program", choices=list(PROGRAMS), metavar="PROGRAM", help=programs)
+    width = max(map(len, PROGRAMS)) + 2
+    parser.add_argument_group("programs", "\n".join(f"{name:{width}}{does}" for name, does in PROGRAMS.items()))
+    parser.add_argument("program", choices=list(PROGRAMS), metavar="PROGRAM", help="one of those below")
     parser.add_argument(
         "arguments", nargs=argparse.REMAINDER, metavar="...", help="its arguments, which it gets as they are"
     )

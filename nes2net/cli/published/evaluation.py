@@ -48,7 +48,7 @@ def cal_eer_in_the_wild(arguments: Sequence[str] | None = None, prog: str = "Cal
     parser = OneLineParser(
         prog=prog,
         description="EER of a score file on In-the-Wild, by the rule of the published figures.",
-        example=f"{command_of(prog)} --path scores.txt --labels_file meta.csv",
+        example=f"{command_of(prog)} --path scores.txt \\\n  --labels_file release_in_the_wild/meta.csv",
     )
     parser.add_argument("--path", required=True, help="score file: one line 'utterance score' a trial")
     parser.add_argument(
