@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+from datetime import datetime, timezone
 from collections import deque
 from collections.abc import Callable, Container, Generator, Iterable, Mapping, Sequence
 from contextlib import closing, nullcontext
@@ -230,6 +231,7 @@ def _score_together(
                 [trial for trial in trials if trial.id in scores], {id: audio for id, (_, audio) in scores.items()}
             ),
             **about,
+            "scored_at": datetime.now(timezone.utc).isoformat(timespec="seconds"),
             "architecture": plain(scorer.config),
             **circumstances(scorer, settings.batch_size, processes.count),
             **_speed(shares, time.monotonic() - began, len(known)),
