@@ -320,9 +320,7 @@ def _min_tdcf(
     except NotFound as error:
         return None, None, (f"no min t-DCF: {error}",)
     try:
-        min_tdcf = metrics.compute_min_tdcf(
-            bonafide, spoof, target, nontarget, asv_spoof, version=corpus.tdcf_version
-        )
+        min_tdcf = metrics.compute_min_tdcf(bonafide, spoof, target, nontarget, asv_spoof, version=corpus.tdcf_version)
     except InputError as error:
         return None, None, (f"no min t-DCF: {error}",)
     return min_tdcf, (target.size, nontarget.size, asv_spoof.size), ()

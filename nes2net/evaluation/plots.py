@@ -79,8 +79,8 @@ def det_svg(systems: Sequence[Evaluation]) -> Markup:
     limits = (float(ndtri(low)), float(ndtri(high)))
     axes.plot(limits, limits, color=_GRID, linewidth=0.8, linestyle=":")
     for number, (frr, far) in enumerate(curves):
-        colour, line = _line(number)
-        colour = _SERIES_PLACEHOLDERS[colour]
+        series, line = _line(number)
+        colour = _SERIES_PLACEHOLDERS[series]
         # A rate of 0 or 1 lies at infinity; the line ends outside the frame.
         x, y = (np.clip(ndtri(rate), limits[0] - 1, limits[1] + 1) for rate in (far, frr))
         axes.plot(x, y, color=colour, linewidth=1.6, linestyle=(0, line.dashes) if line.dashes else "-")
@@ -158,17 +158,18 @@ def score_range(classes: Sequence[NDArray]) -> tuple[float, float]:
 def num_bins(classes: Sequence[NDArray], low: float, high: float) -> int:
     """Choose the number of bins between ``low`` and ``high``, 5 to 100.
 
-    Each class wants the bins of Freedman and Diaconis (1981), but at least those of Sturges (1926).
-    The class that wants fewer decides, so that the bars of neither are noise.
+    Each class wants the bins of Freedman and Diaconis (1981), but at least those of Sturges (1926)
+    and at most twice the square root of its trials. The class that wants fewer decides, so that the
+    bars of neither are noise.
     """
     return int(np.clip(min(_wanted_bins(scores, high - low) for scores in classes), _FEWEST_BINS, _MOST_BINS))
 
 
 def _wanted_bins(scores: NDArray, span: float) -> int:
-    sturges = math.ceil(math.log2(scores.size) + 1)
+    sturges, most = math.log2(scores.size) + 1, 2 * math.sqrt(scores.size)
     lower, upper = np.quantile(scores, [0.25, 0.75])
     width = 2 * (upper - lower) / np.cbrt(scores.size)
-    return max(sturges, math.ceil(min(span / width, _MOST_BINS)) if width > 0 else _MOST_BINS)
+    return math.ceil(min(max(sturges, span / width), most) if width > 0 else most)
 
 
 def _figure(width: float, height: float) -> tuple[Figure, Axes]:

@@ -212,7 +212,7 @@ _LATEX = str.maketrans(
         "<": r"\textless{}",
         ">": r"\textgreater{}",
         "|": r"\textbar{}",
-        '"': r"\textquotedbl{}",
+        '"': r"{\char34}",
         "[": "{[}",  # after \\ a bracket would begin an option
         "*": "{*}",  # and a star would be one
         "-": "-{}",  # two are no dash

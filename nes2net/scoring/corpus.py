@@ -11,11 +11,11 @@ from __future__ import annotations
 import os
 import sys
 import time
-from datetime import datetime, timezone
 from collections import deque
 from collections.abc import Callable, Container, Generator, Iterable, Mapping, Sequence
 from contextlib import closing, nullcontext
 from dataclasses import dataclass, field
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, NamedTuple
 
