@@ -21,7 +21,7 @@ class Origin:
     checkpoint: str | None
     """Path of the checkpoint."""
     recipe: str | None
-    """Name of the recipe that the detector was trained by."""
+    """Name of the recipe that the detector was trained by, and the comment of the run."""
     protocol: str | None
     """What was scored of each utterance: ``"4sec"`` or ``"full"``."""
     scored_at: str | None
@@ -47,11 +47,12 @@ def read_origin(scores: Path, sha256: str) -> Origin | None:
         return None
     parts = [_text(content, "architecture", part, "name") for part in ("frontend", "aggregation", "backend")]
     versions = [(name, _text(content, "versions", name)) for name in ("nes2net", "torch")]
+    recipe, comment = (_text(content, "checkpoint", "recipe", key) for key in ("name", "comment"))
     return Origin(
         record=str(record),
         model=" + ".join(filter(None, parts)) or None,
         checkpoint=_text(content, "checkpoint", "path"),
-        recipe=_text(content, "checkpoint", "recipe", "name"),
+        recipe=f"{recipe} ({comment})" if recipe and comment else recipe,
         protocol=_text(content, "corpus", "protocol"),
         scored_at=_text(content, "scored_at"),
         software=", ".join(f"{name} {version}" for name, version in versions if version) or None,

@@ -215,7 +215,7 @@ _LATEX = str.maketrans(
         '"': r"{\char34}",
         "[": "{[}",  # after \\ a bracket would begin an option
         "*": "{*}",  # and a star would be one
-        "-": "-{}",  # two are no dash
+        "\0": "{}",
         "`": r"\textasciigrave{}",
         "'": r"\textquotesingle{}",
         "−": "$-$",
@@ -232,7 +232,7 @@ def latex_text(text: str) -> str:
     >>> latex_text("50 % of a_b & c\\d")
     '50 \\% of a\\_b \\& c\\textbackslash{}d'
     """
-    return printable_name(text).translate(_LATEX)
+    return re.sub("-(?=-)", "-\0", printable_name(text)).translate(_LATEX)  # two hyphens would be a dash
 
 
 def markdown_text(text: str) -> str:

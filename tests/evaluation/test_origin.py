@@ -24,7 +24,7 @@ def record_of(scores, **changes):
     return {
         "run": {"model": "91327857", "num_samples": 64600},
         "corpus": {"name": "asvspoof2021_la", "split": "eval", "protocol": "4sec"},
-        "checkpoint": {"recipe": {"name": "nes2net_x", "seed": 1}, "path": "models/run/epoch_3.pth"},
+        "checkpoint": {"recipe": {"name": "nes2net_x", "comment": "small"}, "path": "models/run/epoch_3.pth"},
         "scored_at": "2026-01-02T03:04:05+00:00",
         "architecture": {
             "frontend": {"name": "xlsr_300m"},
@@ -55,7 +55,7 @@ def test_a_record_names_model_recipe_and_date(case):
             record=str(path),
             model="xlsr_300m + last + nes2net_x",
             checkpoint="models/run/epoch_3.pth",
-            recipe="nes2net_x",
+            recipe="nes2net_x (small)",
             protocol="4sec",
             scored_at="2026-01-02T03:04:05+00:00",
             software="nes2net 0.3.0, torch 2.9.0",
@@ -68,7 +68,7 @@ def test_a_record_names_model_recipe_and_date(case):
     assert "no record of these scores" in page
     assert page == html_page(report_of(case, "good", "worse"))
     good, worse = report.to_dict()["systems"]
-    assert good["origin"]["recipe"] == "nes2net_x" and worse["origin"] is None
+    assert good["origin"]["recipe"] == "nes2net_x (small)" and worse["origin"] is None
 
 
 def test_without_records_the_page_says_so(case):
