@@ -37,6 +37,10 @@ def add(commands: argparse._SubParsersAction) -> None:
     )
     parser.add_argument("--html", metavar="FILE", help="write an HTML page with tables and plots")
     parser.add_argument("--json", metavar="FILE", help="write all figures, and hashes of the inputs, as JSON")
+    parser.add_argument(
+        "--latex", metavar="FILE", help="write the tables of the page in LaTeX, for the package booktabs"
+    )
+    parser.add_argument("--markdown", metavar="FILE", help="write the tables of the page in Markdown")
     add_resamples(parser, "bootstrap draws for each interval")
     parser.add_argument("--seed", type=int, default=0, help="seed of the bootstrap")
     parser.names |= {"root": "--keys", "protocols": "--keys"}  # some protocols hold the labels
@@ -45,7 +49,8 @@ def add(commands: argparse._SubParsersAction) -> None:
 def _evaluate(args: argparse.Namespace) -> int:
     from nes2net.evaluation.compare import evaluate_systems
 
-    for path in filter(None, (args.html, args.json)):
+    files = (args.html, args.json, args.latex, args.markdown)
+    for path in filter(None, files):
         if Path(path).resolve() in {Path(scores).resolve() for scores in args.scores}:
             raise InputError(f"{path} is one of the score files; name another file to write")
         check_writable(path, stream=True)
@@ -60,10 +65,10 @@ def _evaluate(args: argparse.Namespace) -> int:
         seed=args.seed,
     )
     print(printable(report.text()))
-    if args.html or args.json:
+    if any(files):
         from nes2net.evaluation.page import write_report
 
-        write_report(report, args.html, args.json)
+        write_report(report, *files)
     return 0
 
 

@@ -174,6 +174,18 @@ class Corpus:
         """The official numbers of labelled trials of ``phase``; None if they are not known."""
         return (self.key_counts or self.counts).get(canonical_phase(phase))
 
+    def differences_from_official(self, key: Sequence[Trial], phase: str) -> list[str] | None:
+        """The differences of the labelled trials ``key`` of ``phase`` from the official ones.
+
+        Each is one text. None if the official numbers are not known.
+        """
+        official, digest = self.labelled_counts(phase), self.key_digests.get(canonical_phase(phase))
+        if official is None:
+            return None
+        if differences := count(key).differences(official):
+            return differences
+        return ["as many trials, but other ids or labels"] if digest is not None and key_digest(key) != digest else []
+
     def check_phase(self, phase: str, key: Sequence[Trial]) -> None:
         """Raise :class:`~nes2net.errors.InputError` if there is no ``phase``.
 

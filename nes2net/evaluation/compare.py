@@ -16,14 +16,17 @@ import numpy as np
 
 from nes2net import __version__, metrics
 from nes2net.corpora.corpus import Corpus, key_digest
-from nes2net.corpora.protocol import recorded_digests
+from nes2net.corpora.protocol import recorded_digests, select_phase
 from nes2net.corpora.trial import BONAFIDE, Trial
 from nes2net.errors import InputError
 from nes2net.evaluation.aligned import system_names
 from nes2net.evaluation.breakdown import speaker_groups
 from nes2net.evaluation.evaluate import Evaluation, evaluate
+from nes2net.evaluation.origin import Origin, read_origin
 from nes2net.registry import corpora
 
+#: Kind of the inputs that min t-DCF needs beside the key.
+ASV_SCORES = "speaker-verification scores"
 _PACKAGES = ("numpy", "scipy", "matplotlib")
 
 
@@ -50,7 +53,10 @@ class Pair:
 class Report:
     """The evaluation of one or more score files on one corpus.
 
-    ``inputs`` names the files that were read, with their SHA-256.
+    - ``inputs`` names the files that were read, with their SHA-256.
+    - ``origins`` holds what the record beside each score file says, None if there is no record.
+    - ``unofficial`` holds the differences of the key from the official trials, each as one text;
+      None if the official numbers are not known.
     """
 
     corpus: str
@@ -59,18 +65,22 @@ class Report:
     pairs: list[Pair]
     inputs: list[dict[str, str]]
     versions: dict[str, str]
+    origins: list[Origin | None]
+    unofficial: list[str] | None
 
     def to_dict(self) -> dict[str, Any]:
         """Convert to plain data for JSON, with DET curves thinned to what a plot can show."""
         from nes2net.evaluation.det import thinned_det  # for start-up time: the text needs no SciPy
 
         systems = []
-        for system in self.systems:
+        for system, origin in zip(self.systems, self.origins):
             frr, far = thinned_det(system.matched.bonafide, system.matched.spoof)
-            systems.append(system.to_dict() | {"det": {"frr": frr.tolist(), "far": far.tolist()}})
+            further = {"det": {"frr": frr.tolist(), "far": far.tolist()}, "origin": asdict(origin) if origin else None}
+            systems.append(system.to_dict() | further)
         return {
             "corpus": self.corpus,
             "phase": self.phase,
+            "differences_from_official_trials": self.unofficial,
             "systems": systems,
             "pairs": [asdict(pair) | {"interval": list(pair.interval)} for pair in self.pairs],
             "inputs": self.inputs,
@@ -120,7 +130,8 @@ def evaluate_systems(
     definition = corpora.get(corpus)
     with recorded_digests() as key_digests:
         key = definition.keys(keys_path)
-    systems, inputs = [], []
+    systems, inputs, origins = [], [], []
+    asv_files: dict[Path, str] = {}
     for path, name in zip(paths, system_names(paths)):
         with recorded_digests() as digests:
             result = evaluate(
@@ -135,13 +146,18 @@ def evaluate_systems(
                 key=key,
             )
         inputs.append({"kind": "scores", "path": str(path), "sha256": digests[path]})
+        origins.append(read_origin(path, digests[path]))
         systems.append(replace(result, system=name))
+        if result.min_tdcf is not None:
+            asv_files |= {other: digest for other, digest in digests.items() if other != path}
     pairs = [
         _compare(first, second, key, definition.eer_method, num_resamples, seed)
         for first, second in itertools.combinations(systems, 2)
     ]
+    inputs += [{"kind": ASV_SCORES, "path": str(path), "sha256": digest} for path, digest in asv_files.items()]
     inputs.append(_key_input(definition, keys_path, phase, key, key_digests))
-    return Report(corpus, systems[0].phase, systems, pairs, inputs, versions())
+    unofficial = definition.differences_from_official(select_phase(key, phase), phase)
+    return Report(corpus, systems[0].phase, systems, pairs, inputs, versions(), origins, unofficial)
 
 
 def _compare(

@@ -36,9 +36,11 @@ def thinned_det(bonafide: NDArray, spoof: NDArray) -> tuple[NDArray, NDArray]:
 def det_range(curves: Sequence[tuple[NDArray, NDArray]], eers: Sequence[float]) -> tuple[float, float]:
     """Choose the rates between which the axes run.
 
-    The upper end lies above every EER, the lower end below the smallest rate above 0 in that range.
+    The upper end lies well above every EER, so that marks are not in a corner. The lower end lies
+    below the smallest rate above 0 in that range.
     """
-    high = min((rate for rate in RATES if rate >= max(0.4, 1.3 * max(eers))), default=RATES[-1])
+    wanted = max(0.4, min(2 * max(eers), 0.95), 1.02 * max(eers))
+    high = min((rate for rate in RATES if rate >= wanted), default=RATES[-1])
     seen = [rate[(rate > 0) & (frr <= high) & (far <= high)] for frr, far in curves for rate in (frr, far)]
     smallest = min((float(rates.min()) for rates in seen if rates.size), default=RATES[0])
     low = max((rate for rate in RATES if rate <= min(smallest, 0.05)), default=RATES[0])

@@ -37,6 +37,8 @@ class Evaluation:
     - ``num_expected`` counts the trials of the phase in the key. With ``allow_partial``
       fewer may be evaluated; ``left_out`` then says why.
     - ``min_tdcf`` is None if it cannot be computed; ``notes`` then says why.
+    - ``asv_counts`` are the numbers of target, nontarget and spoof scores of the speaker-verification
+      system in ``min_tdcf``.
     - ``min_dcf`` is normalised or not as the costs named by ``min_dcf_costs`` demand.
     - ``act_dcf``, by the costs of ASVspoof 5, track 1, and ``cllr``, in bits, read scores as
       natural-log likelihood ratios.
@@ -58,6 +60,7 @@ class Evaluation:
     num_row_resamples: int
     matched: Matched = field(repr=False, compare=False)
     min_tdcf: float | None = None
+    asv_counts: tuple[int, int, int] | None = None
     min_dcf: float | None = None
     act_dcf: float | None = None
     cllr: float | None = None
@@ -82,6 +85,7 @@ class Evaluation:
         return plain | {
             "threshold": self.threshold if math.isfinite(self.threshold) else None,
             "interval": list(self.interval),
+            "asv_counts": None if self.asv_counts is None else list(self.asv_counts),
             "notes": list(self.notes),
             "excluded": {name: list(values) for name, values in self.excluded.items()},
             "tables": [table.to_dict() for table in self.tables],
@@ -185,7 +189,7 @@ def evaluate(
     eer, threshold = rule(bonafide, spoof)
     speakers = speaker_groups(matched.trials)
     interval = metrics.bootstrap_interval(rule, bonafide, spoof, num_resamples=num_resamples, seed=seed, **speakers)
-    min_tdcf, notes = _min_tdcf(definition, keys_path, phase, bonafide, spoof)
+    min_tdcf, asv_counts, notes = _min_tdcf(definition, keys_path, phase, bonafide, spoof)
     if matched.scores.min() == matched.scores.max():
         notes += (f"all trials have the same score, {matched.scores[0]:.6g}, so no rate here tells the classes apart",)
     row_resamples = min(_ROW_RESAMPLES, 1 + num_resamples // 5)
@@ -204,6 +208,7 @@ def evaluate(
         num_resamples=num_resamples,
         num_row_resamples=row_resamples,
         min_tdcf=min_tdcf,
+        asv_counts=asv_counts,
         min_dcf=metrics.compute_min_dcf(bonafide, spoof, **definition.min_dcf_options),
         act_dcf=metrics.compute_act_dcf(bonafide, spoof),
         cllr=metrics.compute_cllr(bonafide, spoof),
@@ -302,18 +307,20 @@ def _official_tables(corpus: Corpus, matched: Matched) -> list[Table]:
 
 def _min_tdcf(
     corpus: Corpus, keys_path: str | Path, phase: str, bonafide: NDArray, spoof: NDArray
-) -> tuple[float | None, tuple[str, ...]]:
+) -> tuple[float | None, tuple[int, int, int] | None, tuple[str, ...]]:
     """Compute the min t-DCF if the corpus has scores of a speaker-verification system.
 
-    Otherwise it is None, with a note if the scores are missing or unsuitable.
+    With it come the numbers of these scores. Otherwise both are None, with a note if the scores are
+    missing or unsuitable.
     """
     if corpus.asv_scores is None:
-        return None, ()
+        return None, None, ()
     try:
-        asv = corpus.asv_scores(keys_path, phase)
+        target, nontarget, asv_spoof = corpus.asv_scores(keys_path, phase)
     except NotFound as error:
-        return None, (f"no min t-DCF: {error}",)
+        return None, None, (f"no min t-DCF: {error}",)
     try:
-        return metrics.compute_min_tdcf(bonafide, spoof, *asv, version=corpus.tdcf_version), ()
+        min_tdcf = metrics.compute_min_tdcf(bonafide, spoof, target, nontarget, asv_spoof, version=corpus.tdcf_version)
     except InputError as error:
-        return None, (f"no min t-DCF: {error}",)
+        return None, None, (f"no min t-DCF: {error}",)
+    return min_tdcf, (target.size, nontarget.size, asv_spoof.size), ()

@@ -7,18 +7,31 @@ bytes.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from nes2net.evaluation.breakdown import OFFICIAL, Row
-from nes2net.evaluation.compare import Pair, Report, format_p
-from nes2net.evaluation.evaluate import Evaluation, describe_excluded, percent, percent_interval
-from nes2net.evaluation.plots import det_svg, distribution_svg, series_style
+from nes2net.evaluation.breakdown import Row
+from nes2net.evaluation.compare import ASV_SCORES, Report, format_p
+from nes2net.evaluation.evaluate import describe_excluded, percent, percent_interval
+from nes2net.evaluation.glossary import terms_in
+from nes2net.evaluation.plots import det_svg, distribution_svg, swatch_svg
+from nes2net.evaluation.report_tables import (
+    Breakdown,
+    breakdowns,
+    calibration,
+    cost,
+    count,
+    latex,
+    markdown,
+    points,
+    same_trials,
+    summary,
+    title_of,
+    words,
+)
 from nes2net.machine.files import json_text, write_output
 from nes2net.machine.terminal import printable
 from nes2net.metrics.dcf import ASVSPOOF5_COSTS
@@ -28,8 +41,14 @@ from nes2net.registry import corpora
 _LONG = 40
 
 
-def write_report(report: Report, page: str | Path | None = None, data: str | Path | None = None) -> None:
-    """Write the page and the JSON of ``report``, each whole or not at all, or to a device or a pipe.
+def write_report(
+    report: Report,
+    page: str | Path | None = None,
+    data: str | Path | None = None,
+    latex_tables: str | Path | None = None,
+    markdown_tables: str | Path | None = None,
+) -> None:
+    """Write the page, the JSON and the tables of ``report``, each whole or not at all, or to a pipe.
 
     Raises:
         InputError: if one of the files cannot be written.
@@ -39,6 +58,10 @@ def write_report(report: Report, page: str | Path | None = None, data: str | Pat
     if data is not None:
         text = json_text(report.to_dict(), indent=1, ensure_ascii=False)
         write_output(data, printable(text) + "\n")
+    if latex_tables is not None:
+        write_output(latex_tables, latex(report))
+    if markdown_tables is not None:
+        write_output(markdown_tables, markdown(report))
 
 
 def html_page(report: Report) -> str:
@@ -52,112 +75,49 @@ def html_page(report: Report) -> str:
     )
     environment.filters |= _FILTERS
     systems = report.systems
-    breakdowns = _breakdowns(systems)
+    tables = breakdowns(systems)
     return environment.get_template("page.html.jinja").render(
-        title=f"{corpora.get(report.corpus).title}, {report.phase}",
+        title=title_of(report),
         style=Markup((files("nes2net.evaluation") / "page.css").read_text(encoding="utf-8")),
+        corpus=corpora.get(report.corpus),
         report=report,
         systems=systems,
         several=len(systems) > 1,
+        marked=same_trials(systems),
         notes=dict.fromkeys(note for system in systems for note in system.notes),
         asvspoof5_costs=ASVSPOOF5_COSTS,
-        differences_by_row=_differences_by_row(report),
-        det=Markup(det_svg(systems)),
-        distributions=[Markup(distribution_svg(system, str(number))) for number, system in enumerate(systems)],
-        by_one_field=[breakdown for breakdown in breakdowns if len(breakdown.fields) == 1],
-        by_two_fields=[breakdown for breakdown in breakdowns if len(breakdown.fields) == 2],
+        asv_system=_asv_system(report),
+        summary_table=summary(report),
+        calibration_table=calibration(report),
+        pairs={(pair.first, pair.second): pair for pair in report.pairs},
+        det=det_svg(systems),
+        distributions=[distribution_svg(system, str(number)) for number, system in enumerate(systems)],
+        by_one_field=[breakdown for breakdown in tables if len(breakdown.fields) == 1],
+        by_two_fields=[breakdown for breakdown in tables if len(breakdown.fields) == 2],
+        latex=latex(report),
+        markdown=markdown(report),
+        terms_in=terms_in,
     )
 
 
-@dataclass(frozen=True)
-class _SystemRows:
-    """The rows of one system in a breakdown, by their values of the breakdown's fields."""
-
-    name: str
-    rows: dict[tuple[str, ...], Row]
-
-    @property
-    def worst(self) -> float:
-        return max((row.eer for row in self.rows.values() if row.eer is not None), default=0)
-
-    def values(self, position: int) -> list[str]:
-        """The values of the field at ``position``, sorted."""
-        return sorted({values[position] for values in self.rows})
+def _asv_system(report: Report) -> str:
+    """Name the speaker-verification system of min t-DCF: the organisers', or a file."""
+    official = corpora.get(report.corpus).asv_counts.get(report.phase)
+    if official is not None and all(s.asv_counts in (None, official) for s in report.systems):
+        return "the organisers’ ASV system"
+    scores = [entry["path"] for entry in report.inputs if entry["kind"] == ASV_SCORES]
+    return f"the ASV scores of {', '.join(scores)}"
 
 
-@dataclass(frozen=True)
-class _Breakdown:
-    """A breakdown of all systems that have it."""
-
-    fields: tuple[str, ...]
-    systems: list[_SystemRows]
-
-    @property
-    def title(self) -> str:
-        return "Official table" if self.fields == OFFICIAL else "By " + " and ".join(map(_words, self.fields))
-
-    @property
-    def open(self) -> bool | None:
-        """Whether the section starts open; None if it cannot be folded."""
-        longest = max(len(system.rows) for system in self.systems)
-        if len(self.fields) == 1:
-            return False if longest > _LONG else None
-        return len(self.systems) == 1 and longest <= 10 * _LONG
-
-    @property
-    def worst(self) -> float:
-        return max(system.worst for system in self.systems)
-
-    @property
-    def largest(self) -> dict[tuple[str, ...], Row]:
-        """Each combination of values with the row that rests on the most trials."""
-        largest: dict[tuple[str, ...], Row] = {}
-        for system in self.systems:
-            for values, row in system.rows.items():
-                if values not in largest or _num_trials(row) > _num_trials(largest[values]):
-                    largest[values] = row
-        return largest
+def _starts_open(breakdown: Breakdown) -> bool | None:
+    """Whether the section of a breakdown starts open; None if it cannot be folded."""
+    if len(breakdown.fields) == 1:
+        return False if breakdown.longest > _LONG else None
+    return len(breakdown.systems) == 1 and breakdown.longest <= 10 * _LONG
 
 
-def _breakdowns(systems: Sequence[Evaluation]) -> list[_Breakdown]:
-    return [
-        _Breakdown(
-            fields,
-            [
-                _SystemRows(system.system, {tuple(row.group.values()): row for row in rows})
-                for system in systems
-                if (rows := system.rows(*fields))
-            ],
-        )
-        for fields in dict.fromkeys(table.fields for system in systems for table in system.tables)
-    ]
-
-
-def _differences_by_row(report: Report) -> dict[str, list[Pair | None]]:
-    """Each system with its comparisons to all systems, in their order; None for that to itself."""
-    pairs: dict[tuple[str, str], Pair] = {}
-    for pair in report.pairs:
-        low, high = pair.interval
-        pairs[pair.first, pair.second] = pair
-        pairs[pair.second, pair.first] = replace(pair, difference=-pair.difference, interval=(-high, -low))
-    names = [system.system for system in report.systems]
-    return {row: [pairs.get((row, column)) for column in names] for row in names}
-
-
-def _num_trials(row: Row) -> int:
-    return row.num_bonafide + row.num_spoof
-
-
-def _points(difference: float) -> str:
-    return f"{100 * difference:+.2f}".replace("-", "−")
-
-
-def _cost(cost: float | None, absent: str = "–") -> str:
-    return absent if cost is None else f"{cost:.4f}"
-
-
-def _count(number: int) -> str:
-    return f"{number:,}".replace(",", "\N{NARROW NO-BREAK SPACE}")
+def _trials(row: Row) -> str:
+    return f"{count(row.num_bonafide)} + {count(row.num_spoof)}"
 
 
 def _equals_p(p_value: float) -> str:
@@ -165,24 +125,28 @@ def _equals_p(p_value: float) -> str:
     return text if text.startswith("<") else f"= {text}"
 
 
-def _words(field: str) -> str:
-    return field.replace("_", " ")
+def _date(scored_at: str) -> str:
+    """Shorten a date and time of ISO 8601 to minutes; other text stays.
 
-
-def _line_style(number: int) -> str:
-    """Write the style of the line of system ``number`` in the plots as CSS."""
-    colour, line = series_style(number)
-    return f"{ {'-': 'solid', '--': 'dashed', '-.': 'double', ':': 'dotted'}[line] } {colour}"
+    >>> _date("2026-01-02T03:04:05+00:00"), _date("yesterday")
+    ('2026-01-02 03:04 UTC', 'yesterday')
+    """
+    if scored_at.endswith("+00:00") and scored_at[10:11] == "T":
+        return f"{scored_at[:10]} {scored_at[11:16]} UTC"
+    return scored_at
 
 
 _FILTERS = {
-    "count": _count,
-    "cost": _cost,
+    "count": count,
+    "cost": cost,
+    "date": _date,
     "equals_p": _equals_p,
     "excluded": describe_excluded,
     "interval": percent_interval,
-    "line_style": _line_style,
     "percent": percent,
-    "points": _points,
-    "words": _words,
+    "points": points,
+    "starts_open": _starts_open,
+    "swatch": swatch_svg,
+    "trials": _trials,
+    "words": words,
 }

@@ -3,21 +3,39 @@
 from __future__ import annotations
 
 import io
+import math
 import re
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import matplotlib
 import numpy as np
+from markupsafe import Markup, escape
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 from scipy.special import ndtri
 
 from nes2net.evaluation.det import RATES, det_range, thinned_det
 from nes2net.evaluation.evaluate import Evaluation
 
-#: CSS colours of the systems in turn, as variables of the page. More systems get other line styles.
+
+class _Line(NamedTuple):
+    """Dashes (on, off, …) in line widths, and the mark of the EER for Matplotlib and as an SVG path."""
+
+    dashes: tuple[float, ...]
+    marker: str
+    path: str
+
+
+#: CSS colours of the systems in turn, as variables of the page. The two classes have others.
 SERIES = [f"var(--series-{n})" for n in range(1, 9)]
-_LINE_STYLES = ("-", "--", "-.", ":")
+_LINES = (
+    _Line((), "o", "M14 6a4 4 0 1 0 8 0a4 4 0 1 0 -8 0z"),
+    _Line((4, 1.5), "s", "M14.5 2.5h7v7h-7z"),
+    _Line((5, 1.5, 1, 1.5), "^", "M18 1.5l4.5 8h-9z"),
+    _Line((1, 1.3), "D", "M18 1l5 5l-5 5l-5 -5z"),
+)
 # Plots are drawn in placeholder colours, which become CSS variables to suit light and dark pages.
 _INK, _GRID = "#010203", "#010204"
 _BONAFIDE, _SPOOF = "#010205", "#010206"
@@ -25,34 +43,49 @@ _PLACEHOLDERS = {_INK: "currentColor", _GRID: "var(--line)", _BONAFIDE: "var(--b
     f"#0102{16 + n:02x}": colour for n, colour in enumerate(SERIES)
 }
 _SERIES_PLACEHOLDERS = [placeholder for placeholder, colour in _PLACEHOLDERS.items() if colour in SERIES]
-_BINS = 80
+_FEWEST_BINS, _MOST_BINS = 5, 100
+# The axis of a histogram holds all but so much of each tail, the wider part if the axis allows it.
+_TAILS = (0.001, 0.01)
 
 
-def series_style(number: int) -> tuple[str, str]:
-    """Choose the CSS colour and the Matplotlib line style of system ``number``.
+def _line(number: int) -> tuple[int, _Line]:
+    """Choose colour and line of system ``number``: 32 systems have different ones.
 
-    >>> series_style(0), series_style(8)
-    (('var(--series-1)', '-'), ('var(--series-1)', '--'))
+    Systems of one line style have colours that all readers can tell apart.
+
+    >>> [(colour, line.marker) for colour, line in map(_line, (0, 1, 4, 8))]
+    [(0, 'o'), (1, 's'), (4, 'o'), (0, 's')]
     """
-    return SERIES[number % len(SERIES)], _LINE_STYLES[number // len(SERIES) % len(_LINE_STYLES)]
+    return number % len(SERIES), _LINES[(number + number // len(SERIES)) % len(_LINES)]
 
 
-def det_svg(systems: Sequence[Evaluation]) -> str:
-    """Draw the DET curves of ``systems`` with a dot at each EER; the page has the legend."""
+def swatch_svg(number: int) -> Markup:
+    """Draw the line and the mark of system ``number`` as in the plots, for legends."""
+    colour, line = _line(number)
+    dashes = f' stroke-dasharray="{" ".join(f"{2.2 * dash:g}" for dash in line.dashes)}"' if line.dashes else ""
+    return Markup(
+        f'<svg class="swatch" viewBox="0 0 36 12" aria-hidden="true" style="color: {SERIES[colour]}">'
+        f'<path d="M0 6H36" stroke="currentColor" stroke-width="2.2"{dashes}/>'
+        f'<path d="{line.path}" fill="currentColor"/></svg>'
+    )
+
+
+def det_svg(systems: Sequence[Evaluation]) -> Markup:
+    """Draw the DET curves of ``systems`` with a mark at each EER; the page has the legend."""
     curves = [thinned_det(system.matched.bonafide, system.matched.spoof) for system in systems]
     low, high = det_range(curves, [system.eer for system in systems])
     ticks = [rate for rate in RATES if low <= rate <= high]
-    figure, axes = _figure(4.4, 4.2)
+    figure, axes = _figure(5.2, 5.0)
     limits = (float(ndtri(low)), float(ndtri(high)))
     axes.plot(limits, limits, color=_GRID, linewidth=0.8, linestyle=":")
     for number, (frr, far) in enumerate(curves):
-        _, line_style = series_style(number)
-        colour = _SERIES_PLACEHOLDERS[number % len(SERIES)]
+        series, line = _line(number)
+        colour = _SERIES_PLACEHOLDERS[series]
         # A rate of 0 or 1 lies at infinity; the line ends outside the frame.
         x, y = (np.clip(ndtri(rate), limits[0] - 1, limits[1] + 1) for rate in (far, frr))
-        axes.plot(x, y, color=colour, linewidth=1.6, linestyle=line_style)
+        axes.plot(x, y, color=colour, linewidth=1.6, linestyle=(0, line.dashes) if line.dashes else "-")
         eer = float(np.clip(ndtri(systems[number].eer), *limits))
-        axes.plot([eer], [eer], marker="o", markersize=4.5, color=colour)
+        axes.plot([eer], [eer], marker=line.marker, markersize=5.5, color=colour, clip_on=False, zorder=3)
     axes.set(xlim=limits, ylim=limits, aspect="equal", xlabel="false alarms: spoof accepted, %")
     axes.set_ylabel("misses: bona fide rejected, %")
     for axis, rotation in ((axes.xaxis, 90 if len(ticks) > 9 else 0), (axes.yaxis, 0)):
@@ -60,31 +93,83 @@ def det_svg(systems: Sequence[Evaluation]) -> str:
             [float(ndtri(rate)) for rate in ticks], labels=[f"{100 * rate:g}" for rate in ticks], rotation=rotation
         )
     axes.grid(color=_GRID, linewidth=0.5)
-    names = f"of {len(systems)} systems" if len(systems) > 1 else ""
-    return _svg(figure, "det", f"DET curve {names}: misses against false alarms".replace("  ", " "))
+    title = f"DET curves of {len(systems)} systems" if len(systems) > 1 else "DET curve"
+    eers = "; ".join(f"{system.system}: EER {100 * system.eer:.2f} %" for system in systems)
+    return _svg(figure, "det", title, f"Misses against false alarms at all thresholds. {eers}.")
 
 
-def distribution_svg(system: Evaluation, name: str) -> str:
-    """Draw histograms of both classes' scores, each of area one, with the threshold of the EER.
+def distribution_svg(system: Evaluation, name: str) -> Markup:
+    """Draw histograms of both classes' scores with the threshold of the EER.
 
-    ``name`` makes the ids of the plot unique in its page.
+    Scores beyond the axis are counted at its ends. ``name`` makes the ids of the plot unique in its
+    page.
     """
-    bonafide, spoof = system.matched.bonafide, system.matched.spoof
-    ends = np.array([np.quantile(scores, [0.0005, 0.9995]) for scores in (bonafide, spoof)])
-    low, high = ends[:, 0].min(), ends[:, 1].max()
-    if low == high:
-        low, high = low - 0.5, high + 0.5
-    edges = np.linspace(low, high, _BINS + 1)
-    figure, axes = _figure(4.8, 3.0)
-    for scores, colour in ((spoof, _SPOOF), (bonafide, _BONAFIDE)):
-        share = np.histogram(np.clip(scores, low, high), bins=edges)[0] / scores.size
+    classes = {"bona fide": system.matched.bonafide, "spoof": system.matched.spoof}
+    low, high = score_range(list(classes.values()))
+    edges = np.linspace(low, high, num_bins(list(classes.values()), low, high) + 1)
+    figure, axes = _figure(5.2, 3.3)
+    for scores, colour in ((classes["spoof"], _SPOOF), (classes["bona fide"], _BONAFIDE)):
+        share = np.histogram(scores, bins=edges)[0] / scores.size
         axes.stairs(100 * share, edges, fill=True, color=colour, alpha=0.35)
         axes.stairs(100 * share, edges, color=colour, linewidth=1.4)
-    if low <= system.threshold <= high:
-        axes.axvline(system.threshold, color=_INK, linewidth=1, linestyle="--")
     axes.set(xlim=(low, high), xlabel="score", ylabel="trials of the class, %")
     axes.set_ylim(bottom=0)
-    return _svg(figure, f"scores-{name}", "Distribution of the scores of bona fide and spoofed trials")
+    threshold = f"threshold of the EER: {system.threshold:.4g}"
+    if low <= system.threshold <= high:
+        axes.axvline(system.threshold, color=_INK, linewidth=1, linestyle="--")
+        place = (system.threshold - low) / (high - low)
+        align = "left" if place < 0.3 else "right" if place > 0.7 else "center"
+        axes.text(place, 1.02, threshold, transform=axes.transAxes, ha=align, va="bottom", color=_INK, fontsize=9)
+    outside = []
+    for place, align, beyond in ((0, "left", lambda s: s < low), (1, "right", lambda s: s > high)):
+        counts = [(int(beyond(scores).sum()), kind) for kind, scores in classes.items()]
+        if text := ", ".join(f"{number} {kind}" for number, kind in counts if number):
+            outside.append(f"{text} {'below' if align == 'left' else 'above'} the axis")
+            text = f"◂ {text}" if align == "left" else f"{text} ▸"
+            offset = matplotlib.transforms.ScaledTranslation(0, -24 / 72, figure.dpi_scale_trans)
+            axes.text(place, 0, text, transform=axes.transAxes + offset, ha=align, va="top", color=_INK, fontsize=9)
+    description = f"Scores of {classes['bona fide'].size} bona fide and {classes['spoof'].size} spoofed trials; "
+    return _svg(
+        figure,
+        f"scores-{name}",
+        f"Scores of {system.system} by class",
+        description + "; ".join([threshold, *outside]) + ".",
+    )
+
+
+def score_range(classes: Sequence[NDArray]) -> tuple[float, float]:
+    """Choose the ends of an axis for the scores of the ``classes``.
+
+    It holds 99.8 % of each class, or 98 % if the rest would take more than half of it. All scores
+    of a class count below a thousand, or a hundred.
+    """
+    (low, high), (inner_low, inner_high) = (
+        (
+            min(float(np.quantile(scores, tail, method="lower")) for scores in classes),
+            max(float(np.quantile(scores, 1 - tail, method="higher")) for scores in classes),
+        )
+        for tail in _TAILS
+    )
+    if inner_high - inner_low < (high - low) / 2:
+        low, high = inner_low, inner_high
+    return (low, high) if low < high else (low - 0.5, high + 0.5)
+
+
+def num_bins(classes: Sequence[NDArray], low: float, high: float) -> int:
+    """Choose the number of bins between ``low`` and ``high``, 5 to 100.
+
+    Each class wants the bins of Freedman and Diaconis (1981), but at least those of Sturges (1926)
+    and at most twice the square root of its trials. The class that wants fewer decides, so that the
+    bars of neither are noise.
+    """
+    return int(np.clip(min(_wanted_bins(scores, high - low) for scores in classes), _FEWEST_BINS, _MOST_BINS))
+
+
+def _wanted_bins(scores: NDArray, span: float) -> int:
+    sturges, most = math.log2(scores.size) + 1, 2 * math.sqrt(scores.size)
+    lower, upper = np.quantile(scores, [0.25, 0.75])
+    width = 2 * (upper - lower) / np.cbrt(scores.size)
+    return math.ceil(min(max(sturges, span / width), most) if width > 0 else most)
 
 
 def _figure(width: float, height: float) -> tuple[Figure, Axes]:
@@ -99,7 +184,7 @@ def _figure(width: float, height: float) -> tuple[Figure, Axes]:
     return figure, axes
 
 
-def _svg(figure: Figure, name: str, title: str) -> str:
+def _svg(figure: Figure, name: str, title: str, description: str) -> Markup:
     """Write the figure as an ``<svg>`` element, the same every time; ids begin with ``name``."""
     buffer = io.BytesIO()
     with matplotlib.rc_context(
@@ -116,4 +201,7 @@ def _svg(figure: Figure, name: str, title: str) -> str:
     text = re.sub(r"font: ([\d.]+)px [^;\"]*", r"font: \1px sans-serif", text)
     for placeholder, colour in _PLACEHOLDERS.items():
         text = text.replace(placeholder, colour)
-    return text.replace("<svg ", f'<svg role="img" aria-label="{title}" ', 1).strip()
+    head, _, body = text.strip().partition(">")
+    named = head.replace("<svg ", f'<svg role="img" aria-labelledby="{name}-title" aria-describedby="{name}-desc" ', 1)
+    about = f'<title id="{name}-title">{escape(title)}</title>\n<desc id="{name}-desc">{escape(description)}</desc>'
+    return Markup(f"{named}>\n{about}{body}")  # markup of our own; `title` and `description` are escaped

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from nes2net.corpora.corpus import Corpus, count, key_digest
+from nes2net.corpora.corpus import Corpus
 from nes2net.corpora.protocol import canonical_phase
 from nes2net.detector import PUBLISHED_MODELS, Detector
 from nes2net.errors import listed
@@ -75,16 +75,10 @@ def published_architecture(row: PublishedRow) -> dict[str, Any]:
 
 
 def _compare_trials(conditions: Conditions, corpus: Corpus, phase: str, keys: Path) -> None:
-    official, digest = corpus.labelled_counts(phase), corpus.key_digests.get(phase)
-    if official is None:
+    if corpus.labelled_counts(phase) is None:
         conditions.unchecked.append(f"the trials: the official numbers of {corpus.title}, phase {phase}, are not known")
-        return
-    key = corpus.keys(keys, phase)
-    if differences := count(key).differences(official):
+    elif differences := corpus.differences_from_official(corpus.keys(keys, phase), phase):
         text = f"the trials are not the official ones of {corpus.title}, phase {phase}: {listed(differences)}"
-        conditions.differences.append(text)
-    elif digest is not None and key_digest(key) != digest:
-        text = f"the trials are as many as the official ones of {corpus.title}, phase {phase}, but other ids or labels"
         conditions.differences.append(text)
 
 

@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import Callable, Container, Generator, Iterable, Mapping, Sequence
 from contextlib import closing, nullcontext
 from dataclasses import dataclass, field
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -230,6 +231,7 @@ def _score_together(
                 [trial for trial in trials if trial.id in scores], {id: audio for id, (_, audio) in scores.items()}
             ),
             **about,
+            "scored_at": datetime.now(timezone.utc).isoformat(timespec="seconds"),
             "architecture": plain(scorer.config),
             **circumstances(scorer, settings.batch_size, processes.count),
             **_speed(shares, time.monotonic() - began, len(known)),

@@ -1,9 +1,18 @@
 """DET curves thinned for a plot."""
 
 import numpy as np
+import pytest
 
 from nes2net import metrics
-from nes2net.evaluation.det import thinned_det
+from nes2net.evaluation.det import RATES, det_range, thinned_det
+
+
+@pytest.mark.parametrize("eer, high", [(0.001, 0.4), (0.17, 0.4), (0.27, 0.6), (0.5, 0.95), (0.96, 0.98), (1.0, 0.999)])
+def test_the_axes_end_well_above_the_worst_eer(eer, high):
+    curve = np.array([0.0, eer, 1.0]), np.array([1.0, eer, 0.0])
+    low, found = det_range([curve], [0.0005, eer])
+    assert found == high
+    assert RATES[0] <= low <= 0.05
 
 
 def test_a_thinned_det_curve_lies_on_the_curve_and_keeps_its_corners():

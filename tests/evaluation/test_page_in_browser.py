@@ -61,7 +61,7 @@ def test_nothing_sticks_out_of_the_page(chromium, which, width, request, tmp_pat
         const box = e.getBoundingClientRect();
         if (box.width && box.right > WIDTH + 1 && !e.closest(".scroll, svg")) wide.push(e.tagName + "." + e.className);
       }
-      const plots = [...page.querySelectorAll("figure svg")].map(e => e.getBoundingClientRect().width);
+      const plots = [...page.querySelectorAll("figure svg[role]")].map(e => e.getBoundingClientRect().width);
       document.title = JSON.stringify({width: root.scrollWidth, wide, plots, rows: page.querySelectorAll("tr").length});
     }</script></body>"""
     (tmp_path / "probe.html").write_text(probe.replace("WIDTH", str(width)))
@@ -93,6 +93,28 @@ def test_a_screenshot_on_a_light_and_on_a_dark_ground(chromium, several, scheme,
     assert (contrast > 150).sum() > 5000  # text that can be read
     colours = {tuple(colour) for colour in pixels.reshape(-1, 3)[::7]}
     assert len(colours) > 200  # plots and shaded cells
+
+
+@pytest.mark.parametrize("width, shadow", [(1280, False), (300, True)])
+def test_a_table_that_scrolls_has_a_shadow_at_its_end(chromium, several, width, shadow, tmp_path):
+    """The cover scrolls along with the table, so the shadow shows where there is more of it."""
+    import matplotlib.image
+
+    write_report(several, tmp_path / "report.html")
+    probe = f"""<body style="margin:0"><iframe id=f width={width} height=600 style="border:0" src="report.html"></iframe><script>
+    f.onload = () => {{
+      const box = f.contentDocument.querySelector(".scroll").getBoundingClientRect();
+      document.title = JSON.stringify({{right: box.right, bottom: box.bottom, top: box.top}});
+    }}</script></body>"""
+    (tmp_path / "probe.html").write_text(probe)
+    arguments = ["--allow-file-access-from-files", "--window-size=1400,700", "--blink-settings=preferredColorScheme=1"]
+    url = (tmp_path / "probe.html").as_uri()
+    dom = browse(chromium, tmp_path, *arguments, "--dump-dom", url)
+    box = json.loads(html.unescape(re.search(r"<title>(.*?)</title>", dom).group(1)))
+    browse(chromium, tmp_path, *arguments, f"--screenshot={tmp_path / 'probe.png'}", url)
+    pixels = matplotlib.image.imread(tmp_path / "probe.png")[..., :3]
+    edge = pixels[int(box["top"]) : int(box["bottom"]), int(box["right"]) - 2]
+    assert (np.median(edge) < 0.9) == shadow  # most of the column is ground
 
 
 def test_the_script_for_chromium_never_fails(tmp_path):

@@ -82,7 +82,9 @@ def test_other_trials_of_the_same_number(corpus, tmp_path, tiny):
     text = (corpus / "keys" / "LA" / "CM" / "trial_metadata.txt").read_text()
     (keys / "trial_metadata.txt").write_text(text.replace("LA_E_1000001", "LA_E_9000001"))
     (difference,) = conditions_of(ROW, tmp_path / "keys", tmp_path).differences
-    assert difference == "the trials are as many as the official ones of Tiny LA, phase eval, but other ids or labels"
+    assert difference == (
+        "the trials are not the official ones of Tiny LA, phase eval: as many trials, but other ids or labels"
+    )
 
 
 def test_trials_without_official_numbers_are_not_checked(tmp_path, register_corpus):

@@ -1,0 +1,110 @@
+"""The terms of a report's page, each in one or two sentences and with its source."""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+
+class Term(NamedTuple):
+    """A term, what it means, and where it comes from; ``sign`` is a pattern of its occurrences."""
+
+    name: str
+    meaning: str
+    source: str = ""
+    sign: str = ""
+
+
+_T_DCF = "Kinnunen et al., IEEE/ACM TASLP 28, 2020; the form of 2019: Odyssey 2018"
+_ASVSPOOF_5 = "ASVspoof 5 evaluation plan, track 1, 2024"
+_CLLR = "Brümmer and du Preez, Computer Speech & Language 20, 2006"
+_BOOTSTRAP = "Efron and Tibshirani, An Introduction to the Bootstrap, 1993"
+
+GLOSSARY = (
+    Term(
+        "score",
+        "A detector’s number for an utterance. Higher means more likely bona fide; the scale is the detector’s own.",
+    ),
+    Term("bona fide, spoof", "Recorded human speech, and speech that was synthesised, converted or otherwise faked."),
+    Term("trial", "One utterance with its label, for which every system has one score."),
+    Term(
+        "EER",
+        "Equal error rate: the rate of errors at the threshold where as large a share of bona fide trials is rejected "
+        "as of spoofed trials is accepted. Lower is better; guessing has 50 %.",
+        "Wang et al., Computer Speech & Language 64, 2020",
+    ),
+    Term(
+        "threshold",
+        "Trials whose score lies above it count as bona fide. That of the EER is read off the evaluated trials "
+        "themselves, so it is no threshold for use.",
+    ),
+    Term(
+        "miss, false alarm",
+        "A bona fide trial that is rejected, and a spoofed one that is accepted.",
+        sign=r"\bmiss|false alarm",
+    ),
+    Term(
+        "DET curve",
+        "Detection error trade-off: misses against false alarms at all thresholds, on the scale of the normal "
+        "deviate, on which normally distributed scores give a straight line. Lower left is better.",
+        "Martin et al., Eurospeech 1997",
+        r"\bDET\b",
+    ),
+    Term(
+        "95 % interval",
+        "If trials or speakers were drawn anew, 95 of 100 such intervals would hold the figure of the whole "
+        "population. It comes from a bootstrap, which draws them with replacement.",
+        f"{_BOOTSTRAP}; over speakers: Ferrer and Riera, 2023",
+    ),
+    Term(
+        "p-value",
+        "How often a difference at least as large would turn up if the systems were equally good. It comes from "
+        "a paired bootstrap, which draws the same trials or speakers for both.",
+        _BOOTSTRAP,
+    ),
+    Term(
+        "min t-DCF",
+        "Cost of a spoofing detector in front of speaker verification (ASV), by the priors and costs of ASVspoof, at "
+        "the best threshold. 1 is a detector that does not help.",
+        _T_DCF,
+    ),
+    Term("ASV", "Automatic speaker verification: is this the voice of the claimed speaker?", _T_DCF, r"\bASV\b"),
+    Term(
+        "minDCF",
+        "Detection cost: misses and false alarms, weighted by priors and costs, at the best threshold for the "
+        "evaluated trials.",
+        _ASVSPOOF_5,
+    ),
+    Term(
+        "actDCF",
+        "The detection cost at the threshold that is best for log-likelihood ratios. What it exceeds minDCF by is "
+        "lost by calibration.",
+        _ASVSPOOF_5,
+    ),
+    Term(
+        "Cllr",
+        "Cost of log-likelihood ratios in bits, over all thresholds. 0 is perfect, and 1 is a system that tells "
+        "nothing; scores that mislead may cost more.",
+        _CLLR,
+    ),
+    Term(
+        "log-likelihood ratio",
+        "The natural logarithm of how much more probable the recording is if it is bona fide than if it is spoofed.",
+        _CLLR,
+    ),
+    Term(
+        "calibration",
+        "A function, learned on other trials, that turns raw scores into log-likelihood ratios.",
+        _CLLR,
+        r"\bcalibrat",
+    ),
+)
+
+
+def terms_in(page: str) -> list[Term]:
+    """Choose the terms that occur in ``page``, in their order.
+
+    >>> [term.name for term in terms_in("<p>The EER of 240 trials")]
+    ['trial', 'EER']
+    """
+    return [term for term in GLOSSARY if re.search(term.sign or rf"\b{re.escape(term.name.split(',')[0])}", page)]

@@ -1,0 +1,66 @@
+"""The origin of a score file, as the record beside it tells: model, recipe, date, software."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from nes2net.errors import InputError
+from nes2net.machine.plain_data import read_json
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What the record of a score file says. None stands for what it does not say."""
+
+    record: str
+    """Path of the record."""
+    model: str | None
+    """Front-end, aggregation and back-end."""
+    checkpoint: str | None
+    """Path of the checkpoint."""
+    recipe: str | None
+    """Name of the recipe that the detector was trained by, and the comment of the run."""
+    protocol: str | None
+    """What was scored of each utterance: ``"4sec"`` or ``"full"``."""
+    scored_at: str | None
+    """When the scores were finished, as ISO 8601."""
+    software: str | None
+    """Versions of nes2net and torch."""
+
+
+def read_origin(scores: Path, sha256: str) -> Origin | None:
+    """Read the record beside ``scores``, a file with that SHA-256.
+
+    The result is None if there is no record of these scores: no such file, one of other scores, or
+    one of another kind. An evaluation does not depend on it.
+    """
+    record = scores.with_name(f"{scores.name}.json")
+    if not record.is_file():
+        return None
+    try:
+        content = read_json(record)
+    except InputError:
+        return None
+    if "run" not in content or content.get("scores_sha256", sha256) != sha256:
+        return None
+    parts = [_text(content, "architecture", part, "name") for part in ("frontend", "aggregation", "backend")]
+    versions = [(name, _text(content, "versions", name)) for name in ("nes2net", "torch")]
+    recipe, comment = (_text(content, "checkpoint", "recipe", key) for key in ("name", "comment"))
+    return Origin(
+        record=str(record),
+        model=" + ".join(filter(None, parts)) or None,
+        checkpoint=_text(content, "checkpoint", "path"),
+        recipe=f"{recipe} ({comment})" if recipe and comment else recipe,
+        protocol=_text(content, "corpus", "protocol"),
+        scored_at=_text(content, "scored_at"),
+        software=", ".join(f"{name} {version}" for name, version in versions if version) or None,
+    )
+
+
+def _text(content: Any, *keys: str) -> str | None:
+    """The text at ``keys`` of nested mappings; None if something else or nothing stands there."""
+    for key in keys:
+        content = content.get(key) if isinstance(content, dict) else None
+    return content if isinstance(content, str) else None

@@ -1,0 +1,119 @@
+"""The record beside a score file, as the report reads it."""
+
+import hashlib
+import json
+from datetime import datetime, timedelta
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from builders.report_case import make_case, report_of
+
+from nes2net import Detector
+from nes2net.corpora.trial import Trial
+from nes2net.evaluation.origin import Origin, read_origin
+from nes2net.evaluation.page import html_page
+from nes2net.scoring.corpus import score_trials
+
+HOSTILE = "<script>alert(1)</script>"
+
+
+def record_of(scores, **changes):
+    """The part of a record of `nes2net score` that a report reads."""
+    return {
+        "run": {"model": "91327857", "num_samples": 64600},
+        "corpus": {"name": "asvspoof2021_la", "split": "eval", "protocol": "4sec"},
+        "checkpoint": {"recipe": {"name": "nes2net_x", "comment": "small"}, "path": "models/run/epoch_3.pth"},
+        "scored_at": "2026-01-02T03:04:05+00:00",
+        "architecture": {
+            "frontend": {"name": "xlsr_300m"},
+            "aggregation": {"name": "last"},
+            "backend": {"name": "nes2net_x"},
+        },
+        "versions": {"nes2net": "0.3.0", "python": "3.11.7", "torch": "2.9.0"},
+        "scores_sha256": hashlib.sha256(scores.read_bytes()).hexdigest(),
+    } | changes
+
+
+@pytest.fixture
+def case(tmp_path):
+    return make_case(tmp_path)
+
+
+def write_record(scores, content):
+    path = scores.with_name(f"{scores.name}.json")
+    path.write_text(content if isinstance(content, str) else json.dumps(content))
+    return path
+
+
+def test_a_record_names_model_recipe_and_date(case):
+    path = write_record(case / "good.txt", record_of(case / "good.txt"))
+    report = report_of(case, "good", "worse")
+    assert report.origins == [
+        Origin(
+            record=str(path),
+            model="xlsr_300m + last + nes2net_x",
+            checkpoint="models/run/epoch_3.pth",
+            recipe="nes2net_x (small)",
+            protocol="4sec",
+            scored_at="2026-01-02T03:04:05+00:00",
+            software="nes2net 0.3.0, torch 2.9.0",
+        ),
+        None,
+    ]
+    page = html_page(report)
+    for text in ("xlsr_300m + last + nes2net_x", "models/run/epoch_3.pth", "2026-01-02 03:04 UTC", "torch 2.9.0"):
+        assert text in page
+    assert "no record of these scores" in page
+    assert page == html_page(report_of(case, "good", "worse"))
+    good, worse = report.to_dict()["systems"]
+    assert good["origin"]["recipe"] == "nes2net_x (small)" and worse["origin"] is None
+
+
+def test_without_records_the_page_says_so(case):
+    assert "no score file has a record of its scores" in html_page(report_of(case, "good"))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "no JSON",
+        "[]",
+        {},
+        {"corpus": "asvspoof2021_la", "systems": []},  # such as `nes2net evaluate --json` writes
+        {"run": {}, "scores_sha256": "0" * 64},  # the record of other scores
+    ],
+)
+def test_other_files_are_no_records(case, content):
+    write_record(case / "good.txt", content)
+    assert read_origin(case / "good.txt", "1" * 64) is None
+
+
+def test_a_record_may_lack_anything_or_hold_something_else(case):
+    write_record(case / "good.txt", {"run": {}, "checkpoint": {"recipe": "old"}, "architecture": [], "scored_at": 3})
+    origin = read_origin(case / "good.txt", "1" * 64)
+    assert {value for name, value in vars(origin).items() if name != "record"} == {None}
+
+
+def test_texts_of_a_record_are_escaped(case):
+    scores = case / "good.txt"
+    changes = {"scored_at": HOSTILE, "checkpoint": {"path": HOSTILE, "recipe": {"name": HOSTILE}}}
+    write_record(scores, record_of(scores, **changes))
+    page = html_page(report_of(case, "good", "worse"))
+    assert "<script>" not in page and page.count("&lt;script&gt;") >= 3
+
+
+def test_a_record_that_scoring_writes_is_read(tmp_path):
+    torch.manual_seed(0)
+    config = {"frontend": {"name": "lps", "n_fft": 128, "num_bins": 20}, "backend": "asp_mlp"}
+    detector = Detector.from_config(config).eval()
+    soundfile.write(tmp_path / "a.wav", np.random.default_rng(0).uniform(-0.5, 0.5, 8000), 16000)
+    scores = tmp_path / "scores.txt"
+    about = {"corpus": {"protocol": "4sec"}, "checkpoint": {"recipe": {"name": "mine"}, "path": "m.pth"}}
+    score_trials(detector, [Trial("a", tmp_path / "a.wav")], scores, num_samples=8000, num_workers=0, about=about)
+    origin = read_origin(scores, hashlib.sha256(scores.read_bytes()).hexdigest())
+    assert (origin.model, origin.recipe, origin.checkpoint) == ("lps + last + asp_mlp", "mine", "m.pth")
+    assert datetime.fromisoformat(origin.scored_at).utcoffset() == timedelta(0)
+    assert origin.software.startswith("nes2net ") and "torch" in origin.software
+    assert read_origin(scores, "0" * 64) is None

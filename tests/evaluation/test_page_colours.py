@@ -1,0 +1,111 @@
+"""The colours of the page: enough contrast, and different also for colour-blind readers."""
+
+import itertools
+import re
+from importlib.resources import files
+
+import numpy as np
+import pytest
+
+STYLE = (files("nes2net.evaluation") / "page.css").read_text(encoding="utf-8")
+SERIES = [f"series-{n}" for n in range(1, 9)]
+# Machado et al., "A physiologically-based model for simulation of color vision deficiency", 2009: severity 1.
+VISIONS = {
+    "normal": np.eye(3),
+    "protanopia": [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]],
+    "deuteranopia": [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.01182, 0.04294, 0.968881]],
+    "tritanopia": [[1.255528, -0.076749, -0.178779], [-0.078411, 0.930809, 0.147602], [0.004733, 0.691367, 0.3039]],
+}
+# Ottosson, "A perceptual color space for image processing", 2020: linear sRGB → cone responses → OKLab.
+TO_CONES = np.array(
+    [
+        [0.4122214708, 0.5363325363, 0.0514459929],
+        [0.2119034982, 0.6806995451, 0.1073969566],
+        [0.0883024619, 0.2817188376, 0.6299787005],
+    ]
+)
+TO_OKLAB = np.array(
+    [
+        [0.2104542553, 0.7936177850, -0.0040720468],
+        [1.9779984951, -2.4285922050, 0.4505937099],
+        [0.0259040371, 0.7827717662, -0.8086757660],
+    ]
+)
+
+
+def colours_of(theme):
+    """Name → linear sRGB of each colour without transparency."""
+    light, dark = (
+        dict(re.findall(r"--([\w-]+): #(\w{6});", block)) for block in re.findall(r":root \{(.*?)\}", STYLE, re.DOTALL)
+    )
+    assert light.keys() == dark.keys() >= {"ground", "text", "bonafide", "spoof", *SERIES}
+    encoded = {
+        name: np.array([int(text[i : i + 2], 16) for i in (0, 2, 4)]) / 255
+        for name, text in {"light": light, "dark": dark}[theme].items()
+    }
+    return {name: linear(colour) for name, colour in encoded.items()}
+
+
+def linear(encoded):
+    return np.where(encoded <= 0.04045, encoded / 12.92, ((encoded + 0.055) / 1.055) ** 2.4)
+
+
+def contrast(one, other):
+    """The contrast ratio of WCAG 2."""
+    dark, light = sorted(colour @ [0.2126, 0.7152, 0.0722] for colour in (one, other))
+    return (light + 0.05) / (dark + 0.05)
+
+
+def seen(colour, vision):
+    """A colour in OKLab, in which distances are about those that are seen."""
+    return TO_OKLAB @ np.cbrt(TO_CONES @ np.clip(np.array(VISIONS[vision]) @ colour, 0, 1))
+
+
+def distance(one, other, vision):
+    return float(np.linalg.norm(seen(one, vision) - seen(other, vision)))
+
+
+@pytest.fixture(params=["light", "dark"])
+def colours(request):
+    return colours_of(request.param)
+
+
+def test_the_measures_are_right():
+    assert contrast(np.zeros(3), np.ones(3)) == pytest.approx(21)
+    red, green = np.array([1.0, 0, 0]), np.array([0.0, 1, 0])
+    assert seen(np.ones(3), "normal") == pytest.approx([1, 0, 0], abs=1e-4)
+    assert distance(red, green, "deuteranopia") < distance(red, green, "normal") / 1.5
+
+
+def test_text_and_lines_have_contrast(colours):
+    for name, ground in itertools.product(["text", "quiet", "bonafide", "spoof", *SERIES], ["ground", "raised"]):
+        assert contrast(colours[name], colours[ground]) >= 4.5, (name, ground)
+
+
+def test_text_has_contrast_on_the_darkest_ground_of_a_table(colours):
+    (share,) = re.findall(r"var\(--text\) calc\(var\(--heat\) \* ([\d.]+)\), transparent", STYLE)
+    encode = np.vectorize(lambda x: 12.92 * x if x <= 0.0031308 else 1.055 * x ** (1 / 2.4) - 0.055)
+    shaded = linear(float(share) * encode(colours["text"]) + (1 - float(share)) * encode(colours["ground"]))
+    assert contrast(colours["text"], shaded) >= 4.5
+
+
+@pytest.mark.parametrize("vision", VISIONS)
+def test_systems_differ_for_every_reader(colours, vision):
+    for one, other in itertools.combinations(SERIES, 2):
+        assert distance(colours[one], colours[other], vision) > 0.09, (one, other)
+    for one, other in zip(SERIES[:4], SERIES[4:]):  # these have the same line
+        assert distance(colours[one], colours[other], vision) > 0.15, (one, other)
+
+
+@pytest.mark.parametrize("vision", VISIONS)
+def test_the_classes_own_their_colours(colours, vision):
+    assert distance(colours["bonafide"], colours["spoof"], vision) > 0.11
+    for series, name in itertools.product(SERIES, ("bonafide", "spoof")):
+        smallest = 0.13 if vision == "normal" else 0.05
+        assert distance(colours[series], colours[name], vision) > smallest, (series, name)
+
+
+def test_no_other_rule_has_the_colours_of_the_classes():
+    rules = re.findall(r"([^{}]+)\{([^{}]*)\}", re.sub(r"/\*.*?\*/", "", STYLE, flags=re.DOTALL))
+    users = {selector.strip() for selector, body in rules if re.search(r"var\(--(bonafide|spoof)\)", body)}
+    assert users == {".box.bonafide", ".box.spoof"}

@@ -1,0 +1,84 @@
+"""The axes and bins of the plots, and what they say of themselves."""
+
+import re
+
+import numpy as np
+import pytest
+from builders.report_case import make_case, report_of
+
+from nes2net.evaluation.plots import SERIES, det_svg, distribution_svg, num_bins, score_range, swatch_svg
+
+RNG = np.random.default_rng(0)
+
+
+def test_the_axis_holds_all_of_a_handful_and_not_the_last_of_many():
+    few = [np.array([1.0, 2, 3]), np.array([-1.0, 0])]
+    assert score_range(few) == (-1, 3)
+    many = [RNG.normal(size=100_000), RNG.normal(5, 1, 100_000)]
+    low, high = score_range(many)
+    assert np.mean(many[0] < low) == pytest.approx(0.001, abs=1e-4)
+    assert np.mean(many[1] > high) == pytest.approx(0.001, abs=1e-4)
+
+
+@pytest.mark.parametrize("num", [200, 20_000])
+def test_one_wild_score_does_not_flatten_the_plot(num):
+    scores = RNG.normal(size=num)
+    wild = scores.copy()
+    wild[0] = 1e9
+    assert score_range([wild, scores])[1] < 10
+
+
+def test_a_long_tail_that_is_no_accident_stays():
+    probabilities = np.concatenate((np.full(900, 1e-6), RNG.uniform(size=100)))
+    assert score_range([probabilities, 1 - probabilities]) == (
+        pytest.approx(0, abs=1e-5),
+        pytest.approx(1, abs=1e-5),
+    )
+
+
+def test_equal_scores_have_an_axis():
+    low, high = score_range([np.ones(3), np.ones(4)])
+    assert low < 1 < high
+
+
+def test_more_trials_have_more_bins():
+    bins = [num_bins([RNG.normal(size=n), RNG.normal(size=n)], -4, 4) for n in (5, 100, 1000, 100_000)]
+    assert bins == sorted(set(bins)) and bins[0] == 5 and bins[-1] == 100
+
+
+def test_the_smaller_class_chooses_the_bins():
+    assert num_bins([RNG.normal(size=30), RNG.normal(size=100_000)], -4, 4) < 20
+
+
+def test_an_axis_counts_what_lies_beyond_it(tmp_path):
+    folder = make_case(tmp_path, num=600)
+    lines = (folder / "good.txt").read_text().splitlines()
+    names = [line.split()[0] for line in lines]
+    for number in (1, 2):  # spoofed trials
+        lines[number] = f"{names[number]} -1e6"
+    lines[0] = f"{names[0]} 1e6"  # a bona fide one
+    (folder / "good.txt").write_text("\n".join(lines) + "\n")
+    (system,) = report_of(folder, "good").systems
+    text = distribution_svg(system, "0")
+    below, above = (
+        int(re.search(pattern, text).group(1)) for pattern in (r">◂ .*?(\d+) spoof<", r">(\d+) bona fide.* ▸<")
+    )
+    assert below >= 2 and above >= 1
+    assert f"threshold of the EER: {system.threshold:.4g}" in text
+
+
+def test_plots_have_a_title_and_a_description(tmp_path):
+    folder = make_case(tmp_path)
+    (folder / "good.txt").rename(folder / "<b>&.txt")
+    report = report_of(folder, "<b>&", "worse")
+    for text in (det_svg(report.systems), distribution_svg(report.systems[0], "0")):
+        (labelled,) = re.findall(r'aria-labelledby="(\S+)" ', text)
+        (described,) = re.findall(r'aria-describedby="(\S+)"', text)
+        assert f'<title id="{labelled}">' in text and f'<desc id="{described}">' in text
+        assert "&lt;b&gt;&amp;" in text and "<b>" not in text
+
+
+def test_32_systems_have_different_lines():
+    swatches = [swatch_svg(number) for number in range(32)]
+    assert len(set(swatches)) == 32
+    assert all(colour in "".join(swatches[:8]) for colour in SERIES)

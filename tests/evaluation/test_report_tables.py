@@ -1,0 +1,130 @@
+"""The tables of a report: what is marked as the best, and what LaTeX and Markdown make of any text."""
+
+import itertools
+import re
+import shutil
+import subprocess
+
+import pytest
+from builders.report_case import make_case, report_of
+
+from nes2net.cli.main import main
+from nes2net.evaluation.compare import evaluate_systems
+from nes2net.evaluation.report_tables import latex, latex_text, markdown, paper_tables, summary
+
+SPECIALS = r"""a\b{c}$d&e#f^g_h~i%j|k"l[m]n`o'p<q>r--s*t"""
+
+
+@pytest.fixture(scope="module")
+def case(tmp_path_factory):
+    return make_case(tmp_path_factory.mktemp("case"))
+
+
+def column(table, name):
+    return [row[table.head.index(name)] for row in table.rows]
+
+
+def test_the_best_figure_of_each_column_is_marked(case):
+    report = report_of(case, "good", "worse", "useless")
+    assert min(report.systems, key=lambda system: system.eer).system == "good"
+    table = summary(report)
+    for name in ("EER %", "minDCF"):
+        assert [cell.best for cell in column(table, name)] == [True, False, False]
+    assert not any(cell.best for name in ("system", "95 % interval", "trials") for cell in column(table, name))
+
+
+def test_ties_are_all_marked(case, tmp_path):
+    shutil.copy(case / "good.txt", tmp_path / "same.txt")
+    paths = [case / "good.txt", tmp_path / "same.txt", case / "worse.txt"]
+    table = summary(evaluate_systems("asvspoof2021_la", paths, case, num_resamples=5))
+    assert [cell.best for cell in column(table, "EER %")] == [True, True, False]
+
+
+def test_nothing_is_marked_for_one_system_or_other_trials(case, tmp_path):
+    assert not any(cell.best for table in paper_tables(report_of(case, "good")) for row in table.rows for cell in row)
+    lines = (case / "good.txt").read_text().splitlines(keepends=True)
+    (tmp_path / "part.txt").write_text("".join(lines[:-7]))
+    report = evaluate_systems(
+        "asvspoof2021_la", [tmp_path / "part.txt", case / "worse.txt"], case, allow_partial=True, num_resamples=5
+    )
+    assert not any(cell.best for table in paper_tables(report) for row in table.rows for cell in row)
+
+
+def test_the_tables_hold_the_figures_of_the_report(case):
+    report = report_of(case, "good", "worse")
+    figures, ratios, differences, attack, codec = paper_tables(report)
+    good, worse = report.systems
+    assert [cell.text for cell in column(figures, "EER %")] == [f"{100 * s.eer:.2f}" for s in (good, worse)]
+    assert [cell.text for cell in column(ratios, "actDCF")] == [f"{s.act_dcf:.4f}" for s in (good, worse)]
+    assert differences.rows[0][0].text == "good − worse"
+    assert [cell.text for cell in column(attack, "worse")] == [f"{100 * r.eer:.2f}" for r in worse.rows("attack")]
+    assert codec.caption == "ASVspoof 2021 LA, eval: EER in %, by codec."
+
+
+@pytest.fixture(scope="module")
+def hostile(tmp_path_factory):
+    folder = make_case(tmp_path_factory.mktemp("hostile"), attacks=(SPECIALS, "A08"))
+    (folder / "good.txt").rename(folder / f"{SPECIALS}.txt")
+    return report_of(folder, SPECIALS, "worse")
+
+
+def test_latex_escapes_what_it_would_obey(hostile):
+    text = latex(hostile)
+    assert text.count(latex_text(SPECIALS)) == 6  # 2 tables of figures, a difference, 2 breakdowns, an attack
+    body = re.sub(r"\\[a-zA-Z]+|\\[&%$#_{},\\]|\$-\$", " ", text.partition("\n")[2])  # without commands and escapes
+    assert not re.search(r"[\\$#^_~%|\"`'<>]", body)
+    depth = 0
+    for bracket in re.findall(r"[{}]", body):
+        depth += 1 if bracket == "{" else -1
+        assert depth >= 0
+    assert depth == 0
+    assert not re.search(r"\\\\\s*[\[*]", text)  # which would be an option of the end of a row
+    assert "--" not in latex_text(SPECIALS)
+
+
+def test_every_row_of_latex_has_the_columns_of_its_table(hostile):
+    for columns, inner in re.findall(
+        r"\\begin\{tabular\}\{(l[r]+)\}\n(.*?)\\end\{tabular\}", latex(hostile), re.DOTALL
+    ):
+        rows = [line for line in inner.splitlines() if line.endswith(r"\\")]
+        assert len(rows) >= 2
+        assert {len(re.findall(r"(?<!\\)&", row)) + 1 for row in rows} == {len(columns)}
+
+
+def test_latex_compiles(hostile, tmp_path):
+    if not shutil.which("pdflatex"):
+        pytest.skip("no pdflatex")
+    begin = "\\documentclass{article}\\usepackage[T1]{fontenc}\\usepackage{textcomp,booktabs}\\begin{document}\n"
+    (tmp_path / "t.tex").write_text(begin + latex(hostile) + "\\end{document}\n")
+    command = ["pdflatex", "-halt-on-error", "-interaction=nonstopmode", "t.tex"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+
+
+def test_markdown_is_rendered_as_the_tables(hostile):
+    markdown_it = pytest.importorskip("markdown_it")
+    tokens = markdown_it.MarkdownIt("commonmark").enable("table").parse(markdown(hostile))
+    cells = [
+        (
+            "".join(child.content for child in inline.children if child.type == "text"),
+            any(child.type == "strong_open" for child in inline.children),
+        )
+        for opened, inline in itertools.pairwise(tokens)
+        if opened.type in ("th_open", "td_open")
+    ]
+    expected = []
+    for table in paper_tables(hostile):
+        expected += [(text, False) for text in table.head]
+        expected += [(cell.text, cell.best) for row in table.rows for cell in row]
+    assert cells == expected
+    assert {child.type for token in tokens for child in token.children or []} == {"text", "strong_open", "strong_close"}
+
+
+def test_the_command_writes_both(case, tmp_path, capsys):
+    files = ["--latex", str(tmp_path / "t.tex"), "--markdown", str(tmp_path / "t.md")]
+    scores = [str(case / "good.txt"), str(case / "worse.txt")]
+    assert main(["evaluate", "asvspoof2021_la", *scores, "--keys", str(case), "--resamples", "50", *files]) == 0
+    report = report_of(case, "good", "worse")
+    assert (tmp_path / "t.tex").read_text() == latex(report)
+    assert (tmp_path / "t.md").read_text() == markdown(report)
+    capsys.readouterr()
