@@ -135,7 +135,8 @@ def _training_facts(record: Mapping[str, Any]) -> dict[str, Any]:
         facts["recipe"] = f"{recipe.name}, seed {recipe.seed}, run {recipe.tag}"
         facts["trained on"] = f"{recipe.data.corpus} in {recipe.data.root}"
     if isinstance(average, dict):
-        of = ", ".join(map(str, average.get("of") or ()))
+        ids = average.get("ids")
+        of = f"epochs {', '.join(map(str, ids))}" if ids else ", ".join(map(str, average.get("of") or ()))
         facts["average"] = f"{average.get('mode', 'mean')} of {of}"
     if "epoch" in record:
         facts["epoch"] = f"{record['epoch']} of {recipe.train.epochs}" if recipe is not None else str(record["epoch"])

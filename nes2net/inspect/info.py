@@ -121,7 +121,9 @@ def _describe_detector(detector: Detector) -> list[PartInfo]:
 def _describe_frontend(frontend: Frontend) -> PartInfo:
     flops = count_flops(frontend, torch.zeros(1, ASVSPOOF_SAMPLES))
     hop, width = 1e3 * frontend.hop_length / SAMPLE_RATE, 1e3 * frontend.min_samples / SAMPLE_RATE
-    notes = [f"{_counted(frontend.num_layers, 'hidden state')} of {frontend.out_dim}, a frame of {width:g} ms every {hop:g} ms"]
+    notes = [
+        f"{_counted(frontend.num_layers, 'hidden state')} of {frontend.out_dim}, a frame of {width:g} ms every {hop:g} ms"
+    ]
     if frontend.num_unused:
         notes.append(f"its files hold {frontend.num_unused:,} more numbers, used in pre-training only")
     return PartInfo(

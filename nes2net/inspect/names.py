@@ -299,7 +299,9 @@ def corpus_sheet(name: str, results: Sequence[Result] = ()) -> Sheet:
 def _lines_of(docstring: str) -> str:
     """The lines of a docstring without markup, with its columns where they are."""
     text = re.sub(r"^=+ =+\n", "", docstring.strip(), flags=re.MULTILINE)
-    text = re.sub(r"``(.*?)``(  +)", r"\1    \2", re.sub(r":\w+:`~?(?:[\w.]*\.)?(\w+)`", r"\1", text))
+    text = re.sub(
+        r"^``(.*?)``( +)", r"\1    \2", re.sub(r":\w+:`~?(?:[\w.]*\.)?(\w+)`", r"\1", text), flags=re.MULTILINE
+    )
     return text.replace("``", "").replace("=" * 18, "").rstrip("= \n")
 
 

@@ -70,8 +70,11 @@ class Sheet:
 
 def table(rows: Sequence[Mapping[str, Any]], brief: bool = False) -> list[str]:
     """Lay out ``rows`` in columns, by default below their headings. The last column is wrapped, or cut if ``brief``."""
-    *columns, last = rows[0]
-    cells = [{name: printable_name((_yaml if name in _AS_WRITTEN else shown)(row[name])) for name in row} for row in rows]
+    *columns, last = [name for name in rows[0] if any(row[name] not in ("", None) for row in rows)]
+    cells = [
+        {name: printable_name((_yaml if name in _AS_WRITTEN else shown)(row[name])) for name in (*columns, last)}
+        for row in rows
+    ]
     longest = {name: max([len(name), *(len(row[name]) for row in cells)]) for name in columns}
     widths = [min(longest[name], _WIDEST_COLUMN) for name in columns]
     aligned = "".join("r" if all(isinstance(row[name], (int, float)) for row in rows) else "l" for name in columns)
