@@ -474,8 +474,8 @@ class Detector(nn.Module):
         return detector.to(on, PRECISIONS[precision]).set_precision(precision).eval()
 
 
-def _part_line(role: str, part: nn.Module, about: str) -> str:
-    """A line of a detector's text, for a part with ``config``."""
+def _part_line(role: str, part: Frontend | Aggregation | Backend, about: str) -> str:
+    """A line of a detector's text."""
     facts = [f"{_count(part):,} parameters"] if _count(part) else []
     facts += [about] if about else []
     return shorten(

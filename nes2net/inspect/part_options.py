@@ -99,7 +99,7 @@ def _meanings(docstring: str) -> dict[str, str]:
     {'a': 'of the first layer.', 'b': 'of the first layer.', 'c': 'no.'}
     """
     arguments = re.search(r"^Args:\n((?:    .*\n?)+)", docstring, re.MULTILINE)
-    found = {}
+    found: dict[str, str] = {}
     for entry in re.findall(
         r"^    (\w[\w, ]*): ((?:.*\n?)(?:        .*\n?)*)", arguments[1] if arguments else "", re.M
     ):

@@ -7,13 +7,13 @@ import re
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from typing import Any
 
 from nes2net.machine.terminal import printable_name, table_line
 
 WIDTH = 100
 _AS_WRITTEN = ("value", "default")  # columns whose values are shown as a recipe has them
-_WIDEST_COLUMN = 40  # of all columns but the last; a longer cell gets its row to itself
 
 
 @dataclass
@@ -38,7 +38,7 @@ class Sheet:
     notes: str = ""
     """Text whose lines stay as they are."""
     tables: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
-    """Heading → rows with the same columns. The last column may be long; it is wrapped."""
+    """Heading → rows with the same columns."""
     commands: list[str] = field(default_factory=list)
     """What to type next."""
     brief: bool = False
@@ -54,7 +54,7 @@ class Sheet:
                 start = "" if number else printable_name(heading)
                 lines += _wrapped(shown(item), f"  {start:<{width}}  ", " " * (width + 4))
         if self.notes:
-            lines += ["", *(f"  {printable_name(line)}".rstrip() for line in self.notes.splitlines())]
+            lines += ["", *map(printable_name, self.notes.splitlines())]
         for heading, rows in self.tables.items():
             if rows:
                 lines += ["", printable_name(heading), *table(rows, self.brief)]
@@ -69,27 +69,31 @@ class Sheet:
 
 
 def table(rows: Sequence[Mapping[str, Any]], brief: bool = False) -> list[str]:
-    """Lay out ``rows`` in columns, by default below their headings. The last column is wrapped, or cut if ``brief``."""
-    *columns, last = [name for name in rows[0] if any(row[name] not in ("", None) for row in rows)]
-    cells = [
-        {name: printable_name((_yaml if name in _AS_WRITTEN else shown)(row[name])) for name in (*columns, last)}
-        for row in rows
+    """Lay out ``rows`` in columns below their headings, or, if ``brief``, on one line each, which is cut at the right.
+
+    Cells are wrapped in the widest columns until the table fits. A column without any value is left
+    out.
+    """
+    columns = [name for name in rows[0] if any(row[name] not in ("", None) for row in rows)]
+    cells = [[printable_name((_yaml if name in _AS_WRITTEN else shown)(row[name])) for name in columns] for row in rows]
+    if brief:
+        room = WIDTH - 4 - max(len(name) for name, _ in cells)
+        cells = [[name, textwrap.shorten(text, room, placeholder=" …")] for name, text in cells]
+    else:
+        cells.insert(0, columns)
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    words = [
+        max(len(word) for cell in column for word in (cell.split() or [""])) for column in zip(*cells, strict=True)
     ]
-    longest = {name: max([len(name), *(len(row[name]) for row in cells)]) for name in columns}
-    widths = [min(longest[name], _WIDEST_COLUMN) for name in columns]
+    while sum(widths) + 2 * len(widths) > WIDTH and any(width > word for width, word in zip(widths, words)):
+        widest = max((width, index) for index, width in enumerate(widths) if width > words[index])[1]
+        widths[widest] -= 1
     aligned = "".join("r" if all(isinstance(row[name], (int, float)) for row in rows) else "l" for name in columns)
-    start = 2 + sum(width + 2 for width in widths)
-    room = max(WIDTH - start, 24)
-    lines = [] if brief else ["  " + table_line([*columns, last], [*widths, 0], aligned + "l")]
+    lines = []
     for row in cells:
-        text = [textwrap.shorten(row[last], room, placeholder=" …")] if brief else _split(row[last], room)
-        first = [row[name] for name in columns]
-        if any(len(cell) > width for cell, width in zip(first, widths)):  # the last column goes on the lines below
-            lines.append("  " + table_line(first, widths, aligned))
-        else:
-            lines.append("  " + table_line([*first, text.pop(0)], [*widths, 0], aligned + "l"))
-        lines += [" " * start + line for line in text]
-    return lines
+        wrapped = [_split(cell, width) for cell, width in zip(row, widths)]
+        lines += ["  " + table_line(line, widths, aligned) for line in zip_longest(*wrapped, fillvalue="")]
+    return [line.rstrip() for line in lines]
 
 
 def _split(text: str, width: int) -> list[str]:
