@@ -66,7 +66,8 @@ class Wav2Vec2Frontend(SSLFrontend):
         encoder_embed_dim: D, size of a hidden state.
         encoder_ffn_embed_dim: hidden size of the feed-forward networks.
         encoder_attention_heads: heads of the self-attention.
-        conv_pos, conv_pos_groups: kernel and groups of the convolution that encodes positions.
+        conv_pos: kernel of the convolution that encodes positions, in frames.
+        conv_pos_groups: groups of that convolution.
         dropout: chance of dropping a number of a layer's output, in training as all of them.
         attention_dropout: chance of dropping an attention weight.
         activation_dropout: chance of dropping a number inside a feed-forward network.
@@ -77,7 +78,8 @@ class Wav2Vec2Frontend(SSLFrontend):
             strictly.
         feature_grad_mult: factor of the gradient that the convolutions get, 0 to 1.
         final_dim: size of the projections of pre-training.
-        latent_vars, latent_groups: entries of a codebook of pre-training, and how many codebooks.
+        latent_vars: entries of each codebook of pre-training.
+        latent_groups: codebooks of pre-training.
         engine: ``"transformers"``, or ``"fairseq"`` for the original module if fairseq is
             installed. Names, shapes and outputs are the same, so a checkpoint does not depend on
             the engine.

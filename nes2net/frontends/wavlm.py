@@ -51,7 +51,8 @@ class WavLMFrontend(SSLFrontend):
         encoder_embed_dim: D, size of a hidden state.
         encoder_ffn_embed_dim: hidden size of the feed-forward networks.
         encoder_attention_heads: heads of the self-attention.
-        conv_pos, conv_pos_groups: kernel and groups of the convolution that encodes positions.
+        conv_pos: kernel of the convolution that encodes positions, in frames.
+        conv_pos_groups: groups of that convolution.
         num_buckets, max_distance: of the relative position bias. All frames further apart than
             ``max_distance`` share a bucket.
         dropout: chance of dropping a number of a layer's output, in training as all of them.

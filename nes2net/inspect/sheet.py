@@ -20,7 +20,8 @@ _AS_WRITTEN = ("value", "default")  # columns whose values are shown as a recipe
 class Sheet:
     """What ``nes2net info`` says about one thing.
 
-    >>> sheet = Sheet("sea: aggregation", {"parameters": 1234}, {"options": [{"option": "a", "default": 1}]})
+    >>> options = [{"option": "a", "default": 1}]
+    >>> sheet = Sheet("sea: aggregation", {"parameters": 1234}, tables={"options": options})
     >>> print(sheet.text())
     sea: aggregation
       parameters  1,234
@@ -85,15 +86,28 @@ def table(rows: Sequence[Mapping[str, Any]], brief: bool = False) -> list[str]:
     words = [
         max(len(word) for cell in column for word in (cell.split() or [""])) for column in zip(*cells, strict=True)
     ]
-    while sum(widths) + 2 * len(widths) > WIDTH and any(width > word for width, word in zip(widths, words)):
-        widest = max((width, index) for index, width in enumerate(widths) if width > words[index])[1]
-        widths[widest] -= 1
+    while (wide := _to_narrow(widths, words)) is not None:
+        widths[wide] -= 1
     aligned = "".join("r" if all(isinstance(row[name], (int, float)) for row in rows) else "l" for name in columns)
     lines = []
     for row in cells:
         wrapped = [_split(cell, width) for cell, width in zip(row, widths)]
         lines += ["  " + table_line(line, widths, aligned) for line in zip_longest(*wrapped, fillvalue="")]
     return [line.rstrip() for line in lines]
+
+
+def _to_narrow(widths: Sequence[int], words: Sequence[int]) -> int | None:
+    """The column to narrow, none below its longest word; None if the table fits or cannot.
+
+    The last column, a text as a rule, stays at least 46 wide if the others can be narrower.
+    """
+    if sum(widths) + 2 * len(widths) <= WIDTH:
+        return None
+    last = len(widths) - 1
+    if widths[last] > max(words[last], 46):
+        return last
+    wide = [index for index, width in enumerate(widths) if width > words[index]]
+    return max(wide, key=lambda index: (index != last, widths[index]), default=None)
 
 
 def _split(text: str, width: int) -> list[str]:
