@@ -105,9 +105,11 @@ def _detector_sheet(identity: Identity, results: Sequence[Result]) -> Sheet:
         ]
     commands = []
     if "backend" in config and not identity.misfit and "resume" not in identity.kind:
-        engine = " --engine onnx" if path.suffix == ".onnx" else ""
-        commands = [f"nes2net score CORPUS FOLDER --model {path}{engine} --out scores.txt"]
-        commands += [] if engine else [f"nes2net predict --model {path} recording.wav"]
+        commands = [f"nes2net score CORPUS FOLDER --model {path} --out scores.txt"]
+        if path.suffix == ".onnx":
+            commands = [f"nes2net score CORPUS FOLDER --model {path} --engine onnx --out scores.txt"]
+        else:
+            commands.append(f"nes2net predict --model {path} recording.wav")
     return Sheet(f"{path}: {identity.kind}", facts, tables=tables, commands=commands)
 
 

@@ -189,7 +189,10 @@ def model_sheet(name: str, results: Sequence[Result] = ()) -> Sheet:
         "published": [result.line for result in results if name in result.about],
     }
     tables = {"costs": costs(describe(name)), "options that differ from the defaults of the parts": model_rows(config)}
-    commands = [f"Build it: Detector.from_config('{name}')", f"A checkpoint of it: --architecture {name}"]
+    commands = [
+        f"Build it: Detector.from_config('{name}')",
+        f"nes2net score CORPUS FOLDER --model FILE --architecture {name} --out scores.txt",
+    ]
     return Sheet(f"{name}: published model", facts, tables=tables, commands=commands)
 
 

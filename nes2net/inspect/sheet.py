@@ -88,7 +88,10 @@ def table(rows: Sequence[Mapping[str, Any]], brief: bool = False) -> list[str]:
     ]
     while (wide := _to_narrow(widths, words)) is not None:
         widths[wide] -= 1
-    aligned = "".join("r" if all(isinstance(row[name], (int, float)) for row in rows) else "l" for name in columns)
+    aligned = "".join(
+        "r" if name not in _AS_WRITTEN and all(isinstance(row[name], (int, float)) for row in rows) else "l"
+        for name in columns
+    )
     lines = []
     for row in cells:
         wrapped = [_split(cell, width) for cell, width in zip(row, widths)]
