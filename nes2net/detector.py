@@ -10,7 +10,8 @@ from functools import reduce
 from os.path import exists, isfile
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from textwrap import shorten
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -35,10 +36,11 @@ from nes2net.frontends.base import Frontend, Layers, UsedSamples
 from nes2net.machine.cuda_graph import Replayed
 from nes2net.machine.devices import choose_device
 from nes2net.machine.precision import PRECISIONS, check_precision, named_precision
-from nes2net.options import check_model
+from nes2net.machine.terminal import printable_name
+from nes2net.options import check_model, declared
 from nes2net.quantisation import quantise
 from nes2net.recipes.recipe import load_recipe
-from nes2net.registry import create_aggregation, create_backend, create_frontend
+from nes2net.registry import backends, create_aggregation, create_backend, create_frontend
 from nes2net.scoring.files import OnError, score_files
 from nes2net.scoring.kernel import score_or_raise
 from nes2net.scoring.track import TRACK_WINDOW, Track, score_track
@@ -84,6 +86,9 @@ class Detector(nn.Module):
     Attributes:
         record: the facts of its training that its checkpoint holds, such as the recipe; empty for a
             detector that was not loaded.
+        source: the file, folder or name that it was loaded from; empty if it was not loaded.
+
+    Its text is a few lines; the layers are those of its parts, as in ``print(detector.backend)``.
 
     >>> backend = {"name": "nes2net_x", "nes_ratio": [4, 4]}
     >>> detector = Detector.from_config({"frontend": "wav2vec2_small", "backend": backend})
@@ -96,6 +101,7 @@ class Detector(nn.Module):
         self.frontend, self.aggregation, self.backend = frontend, aggregation, backend
         self.layers: Layers = "all" if "all" in (backend.wants_layers, aggregation.wants_layers) else "last"
         self.record: dict[str, Any] = {}
+        self.source = ""
         self._asked_for = ""  # a precision that the type of the weights does not tell
         self._fingerprint = ""  # of the weights before they were quantised
         self._replayed: Replayed | None = None  # once it is compiled
@@ -151,6 +157,22 @@ class Detector(nn.Module):
             "aggregation": dict(self.aggregation.config),
             "backend": dict(self.backend.config),
         }
+
+    def __repr__(self) -> str:
+        states = f"{self.frontend.num_layers} hidden state{'s' * (self.frontend.num_layers > 1)}"
+        unused = "" if self.backend.wants_layers == "last" else "not used: the back-end reads all layers"
+        parts = [
+            _part_line("front-end", self.frontend, f"{states} of {self.frontend.out_dim}"),
+            _part_line("aggregation", self.aggregation, unused),
+            _part_line("back-end", self.backend, _main_options(self.backend)),
+        ]
+        size = f"{_count(self):,} parameters, {self.precision} on {self.device}, {'train' if self.training else 'eval'} mode"
+        origin = [f"from {printable_name(self.source)}"] if self.source else []
+        return "\n  ".join(["Detector", *parts, size, *origin])
+
+    if TYPE_CHECKING:  # torch.nn.Module says no more than that it can be called
+
+        def __call__(self, waveform: Tensor) -> Tensor: ...
 
     @property
     def device(self) -> torch.device:
@@ -445,11 +467,36 @@ class Detector(nn.Module):
         check_fit(unwrap_frontend(state_dict), empty.state_dict(), str(path_or_name))
         detector = empty if empty.saves_all else cls.from_config(config)
         detector.load_published(state_dict, str(path_or_name), assign=detector is empty)
-        detector.record = record
+        detector.record, detector.source = record, str(path_or_name)
         types = {tensor.dtype for tensor in detector.state_dict().values() if tensor.is_floating_point()}
         if precision is None:
             precision = named_precision(reduce(torch.promote_types, types))
         return detector.to(on, PRECISIONS[precision]).set_precision(precision).eval()
+
+
+def _part_line(role: str, part: Frontend | Aggregation | Backend, about: str) -> str:
+    """A line of a detector's text."""
+    facts = [f"{_count(part):,} parameters"] if _count(part) else []
+    facts += [about] if about else []
+    return shorten(
+        f"{role}: {part.config['name']}" + (f" ({', '.join(facts)})" if facts else ""), 98, placeholder=" …)"
+    )
+
+
+def _main_options(backend: Backend) -> str:
+    """The options of ``backend``, also those with their default, but for the size that its front-end gives."""
+    name = backend.config["name"]
+    known = declared(backends.get(name)) if name in backends.names() else {}
+    options = {key: option.default for key, option in known.items()} | backend.config
+    return ", ".join(
+        f"{key}={list(value) if isinstance(value, tuple) else value}"
+        for key, value in options.items()
+        if key not in ("name", "feature_dim")
+    )
+
+
+def _count(module: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters())
 
 
 def _write_published_names(detector: Detector, state_dict: dict, prefix: str, _metadata: dict) -> None:

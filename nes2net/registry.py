@@ -49,6 +49,10 @@ class Registry(Generic[T]):
         """All registered names, sorted."""
         return sorted(self._table)
 
+    def module(self, name: str) -> str:
+        """The name of the module that holds what is registered under ``name``."""
+        return self._table[name].partition(":")[0]
+
     def add(self, name: str, target: str) -> None:
         """Register ``target`` (``"module:attribute"``) under ``name``.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -31,6 +31,10 @@ class Aggregation(nn.Module):
         super().__init__()
         self.num_layers = num_layers
         self.feature_dim = feature_dim
+
+    if TYPE_CHECKING:  # torch.nn.Module says no more than that it can be called
+
+        def __call__(self, hidden_states: Sequence[Tensor]) -> Tensor: ...
 
     def forward(self, hidden_states: Sequence[Tensor]) -> Tensor:
         """Aggregate ``hidden_states``, L tensors B×T×D, to B×T×D."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -50,6 +50,10 @@ class Backend(nn.Module):
     """The only T that it takes; None if it takes any."""
     receptive_field: int | None = None
     """Frames that its convolutions see; None if they see the whole utterance."""
+
+    if TYPE_CHECKING:  # torch.nn.Module says no more than that it can be called
+
+        def __call__(self, features: Tensor | Sequence[Tensor]) -> Tensor: ...
 
     @property
     def angular_head(self) -> AngularHeadContract | None:

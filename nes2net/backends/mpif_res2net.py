@@ -186,6 +186,21 @@ class MpifRes2Net(Backend):
     6. ``head``: ``"angular"`` for the angular softmax loss, with the cosine-logit difference as
        score, or ``"linear"`` for cross-entropy, with the logit of bona fide as score.
 
+    Args:
+        feature_dim: D, the front-end's ``out_dim``.
+        num_frames: T that every utterance is cut or repeated to; None for its own.
+        stem_channels, stem_convolutions: channels and number of the convolutions of the stem.
+        planes, blocks, strides: of each stage.
+        expansion: output channels of a block for each of its planes.
+        base_width: width of a group's channels, per 64 planes.
+        scale: groups of a block.
+        fusion: fuse the groups through gates; otherwise they are added up.
+        perspectives: what the gates look along.
+        fusion_reduction: how many times narrower the bottleneck of a gate is.
+        attention_kernel: channels that the local channel attention sees; 0 for no attention.
+        head: ``"angular"`` or ``"linear"``, see 6.
+        num_logits: n.
+
     Raises:
         InputError: if an option is out of its range.
 

@@ -13,6 +13,7 @@ from nes2net.audio.waveform import SAMPLE_RATE
 from nes2net.cli.entry import check_at_least, subcommand
 from nes2net.errors import InputError
 from nes2net.machine.files import replacing
+from nes2net.machine.terminal import say_written
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -73,7 +74,7 @@ def _augment(args: argparse.Namespace) -> int:
     if np.array_equal(before, after):
         print("nothing was changed: this seed and epoch draw no augmentation for this utterance")
     for file in writers:
-        print(f"written: {file}")
+        say_written(file)
     return 0
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from nes2net.cli.entry import subcommand
 from nes2net.errors import InputError
-from nes2net.machine.terminal import printable, table_line
+from nes2net.machine.terminal import printable, say_written, table_line
 from nes2net.registry import corpora
 
 if TYPE_CHECKING:
@@ -121,10 +121,8 @@ def _train(args: argparse.Namespace) -> int:
     if args.save:
         calibration.save(args.save)
     print(_table(rows))
-    if args.out:
-        print(f"scores written to {args.out}")
-    if args.save:
-        print(f"parameters written to {args.save}")
+    for path in filter(None, (args.out, args.save)):
+        say_written(path, beside_data=True)
     return 0
 
 
@@ -146,7 +144,7 @@ def _apply_saved(args: argparse.Namespace) -> int:
     rows = _apply(calibration, args, corpus, key)
     if rows:
         print(_table(rows))
-    print(f"scores written to {args.out}")
+    say_written(args.out, beside_data=True)
     return 0
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from nes2net.cli.entry import add_resamples, subcommand
 from nes2net.errors import InputError
 from nes2net.machine.files import check_writable
-from nes2net.machine.terminal import printable
+from nes2net.machine.terminal import printable, say_written
 from nes2net.registry import corpora
 
 
@@ -69,6 +69,8 @@ def _evaluate(args: argparse.Namespace) -> int:
         from nes2net.evaluation.page import write_report
 
         write_report(report, *files)
+        for path in filter(None, files):
+            say_written(path, beside_data=True)
     return 0
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from nes2net.cli.entry import add_architecture, subcommand
 from nes2net.errors import InputError
+from nes2net.machine.terminal import say_written
 
 
 def add(commands: argparse._SubParsersAction) -> None:
@@ -40,7 +41,10 @@ def _export(args: argparse.Namespace) -> int:
         raise InputError(f"{args.out} exists: pass --overwrite or name another")
     detector = Detector.from_pretrained(args.model, device="cpu", config=args.config)
     if args.to:
-        print(f"written to {export(detector, args.to, args.out, quantize=args.quantize)}")
+        written = export(detector, args.to, args.out, quantize=args.quantize)
+        say_written(written)
+        if (weights := written.with_name(f"{written.name}.data")).exists():  # of an ONNX file beyond 2 GB
+            say_written(weights)
     if args.push:
         print(f"pushed to {detector.push_to_hub(args.push, private=args.private)}")
     return 0

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from nes2net.cli.entry import INCOMPLETE, WRONG_INPUT, add_device, add_resamples, add_workers, subcommand
 from nes2net.errors import InputError, worded
-from nes2net.machine.terminal import text_table
+from nes2net.machine.terminal import say_written, text_table
 
 _EXAMPLE = "nes2net reproduce nes2net_x-2021_df --data DB --checkpoint detector.pth"
 
@@ -82,5 +82,6 @@ def _reproduce(args: argparse.Namespace) -> int:
         num_resamples=args.num_resamples,
     )
     print(result.text())
-    print(f"scores, page and figures are in {out}")
+    for name in ("scores.txt", "scores.txt.json", "report.html", "report.json"):
+        say_written(out / name, beside_data=True)
     return INCOMPLETE if result.conditions.differences else 0

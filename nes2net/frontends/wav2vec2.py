@@ -50,17 +50,36 @@ class Wav2Vec2Frontend(SSLFrontend):
     The waveform, in [−1, 1], is not layer-normalised. The published detectors do not do it either,
     although XLS-R's task configuration asks for it (see DEVIATIONS.md).
 
-    The parameters that are not listed here have fairseq's names and meanings. The defaults are
-    those of XLS-R 300M, from its pre-training file, with every dropout 0: 24 layers of 1024, and
-    317,390,592 parameters with the pre-training heads.
+    The parameters have fairseq's names and meanings, except ``pretraining_heads`` and ``engine``.
+    The defaults are those of XLS-R 300M, from its pre-training file, with every dropout 0: 24
+    layers of 1024, and 317,390,592 parameters with the pre-training heads.
 
     Args:
         checkpoint: a fairseq pre-training file or a Hugging Face folder, whose configuration then
             replaces the options; None for random weights.
+        extractor_mode: ``"layer_norm"``: a layer norm follows each convolution; ``"default"``: a
+            group norm follows the first one.
+        conv_feature_layers: the convolutions on the waveform, each [channels, kernel, stride].
+        conv_bias: whether these convolutions have a bias.
+        layer_norm_first: normalise before attention and feed-forward network, not after them.
+        encoder_layers: transformer layers, L − 1.
+        encoder_embed_dim: D, size of a hidden state.
+        encoder_ffn_embed_dim: hidden size of the feed-forward networks.
+        encoder_attention_heads: heads of the self-attention.
+        conv_pos: kernel of the convolution that encodes positions, in frames.
+        conv_pos_groups: groups of that convolution.
+        dropout: chance of dropping a number of a layer's output, in training as all of them.
+        attention_dropout: chance of dropping an attention weight.
+        activation_dropout: chance of dropping a number inside a feed-forward network.
+        dropout_input: chance of dropping a number of what the convolutions give.
+        encoder_layerdrop: chance of skipping a transformer layer.
         pretraining_heads: keep the quantizer, its projections and the mask embedding. The detector
             never uses them, but the published checkpoints hold them and the published code loads
             strictly.
         feature_grad_mult: factor of the gradient that the convolutions get, 0 to 1.
+        final_dim: size of the projections of pre-training.
+        latent_vars: entries of each codebook of pre-training.
+        latent_groups: codebooks of pre-training.
         engine: ``"transformers"``, or ``"fairseq"`` for the original module if fairseq is
             installed. Names, shapes and outputs are the same, so a checkpoint does not depend on
             the engine.

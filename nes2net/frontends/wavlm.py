@@ -34,17 +34,33 @@ from nes2net.options import Probability, Size
 class WavLMFrontend(SSLFrontend):
     """Waveform B×N → hidden states B×T×D of a WavLM transformer.
 
-    The parameters that are not listed here have unilm's names and meanings. The defaults are those
-    of WavLM-Large: 24 layers of 1024, 315,453,120 parameters.
+    The parameters have unilm's names and meanings, except ``pretraining_heads``. The defaults are
+    those of WavLM-Large: 24 layers of 1024, 315,453,120 parameters.
 
     Args:
         checkpoint: a unilm pre-training file or a Hugging Face folder, whose configuration then
             replaces the options except ``normalize``; None for random weights.
         normalize: layer-normalise each waveform first. The CtrSVDD systems do it (s3prl, following
             WavLM-Large's configuration), the ASVspoof 5 systems do not.
-        pretraining_heads: keep the mask embedding, which the published checkpoints hold.
+        extractor_mode: ``"layer_norm"``: a layer norm follows each convolution; ``"default"``: a
+            group norm follows the first one.
+        conv_feature_layers: the convolutions on the waveform, each [channels, kernel, stride].
+        conv_bias: whether these convolutions have a bias.
+        layer_norm_first: normalise before attention and feed-forward network, not after them.
+        encoder_layers: transformer layers, L − 1.
+        encoder_embed_dim: D, size of a hidden state.
+        encoder_ffn_embed_dim: hidden size of the feed-forward networks.
+        encoder_attention_heads: heads of the self-attention.
+        conv_pos: kernel of the convolution that encodes positions, in frames.
+        conv_pos_groups: groups of that convolution.
         num_buckets, max_distance: of the relative position bias. All frames further apart than
             ``max_distance`` share a bucket.
+        dropout: chance of dropping a number of a layer's output, in training as all of them.
+        attention_dropout: chance of dropping an attention weight.
+        activation_dropout: chance of dropping a number inside a feed-forward network.
+        dropout_input: chance of dropping a number of what the convolutions give.
+        encoder_layerdrop: chance of skipping a transformer layer.
+        pretraining_heads: keep the mask embedding, which the published checkpoints hold.
         feature_grad_mult: factor of the gradient that the convolutions get, 0 to 1.
 
     Raises:

@@ -1,8 +1,7 @@
-"""Identify a file or folder: its kind, model, configuration, parameters and missing tensors."""
+"""Identify a file or folder: its kind, and of a detector its model, record and missing tensors."""
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -17,8 +16,9 @@ from nes2net.checkpoints.huggingface import CONFIG_FILE, read_configuration
 from nes2net.checkpoints.onnx_file import OnnxFile, accepted_lengths
 from nes2net.checkpoints.state_dict import Misfit, compare, load_state_dict, read_record, state_dict_of
 from nes2net.checkpoints.torch_file import read_torch_file
-from nes2net.detector import Detector, recognise, sound_description, unwrap_frontend
-from nes2net.errors import InputError, shown, visible
+from nes2net.detector import PUBLISHED_MODELS, Detector, recognise, sound_description, unwrap_frontend
+from nes2net.errors import InputError, shown
+from nes2net.machine.plain_data import check_plain
 from nes2net.registry import create_frontend
 
 _FIT_LEAST = 0.5  # with a smaller share of the names of a published model, a state dict is unknown
@@ -42,6 +42,8 @@ class Identity:
     """Difference from the file's own configuration, or else from the nearest published model."""
     records: list[str] = field(default_factory=list)
     """Names of classes in the file that were not rebuilt."""
+    record: dict[str, Any] = field(default_factory=dict)
+    """Facts of its training that it holds, such as the recipe and the epoch."""
     notes: list[str] = field(default_factory=list)
     """Further lines of text."""
 
@@ -50,18 +52,10 @@ class Identity:
         """Count of all numbers in the state dict."""
         return sum(self.dtypes.values())
 
-    def text(self) -> str:
-        """The description as lines of text."""
-        dtypes = ", ".join(f"{count:,} {dtype}" for dtype, count in self.dtypes.items())
-        lines = [f"{self.path}: {self.kind}"]
-        lines += [f"  model: {' or '.join(self.models)}"] if self.models else []
-        lines += [f"  {part}: {json.dumps(options, default=str)}" for part, options in self.config.items()]
-        lines += [f"  numbers: {self.parameters:,} ({dtypes})"] if self.parameters else []
-        if self.parameters and (self.config or self.models):
-            lines.append(f"  names and shapes: {self.misfit or 'all there, none left over'}")
-        if self.records:
-            lines.append(f"  classes not rebuilt: {', '.join(self.records)}")
-        return "\n".join(map(visible, lines + [f"  {note}" for note in self.notes]))
+    @property
+    def architecture(self) -> dict[str, Any]:
+        """The configuration, or that of the published model if only one has these tensors."""
+        return self.config or (PUBLISHED_MODELS.get(self.models[0], {}) if len(self.models) == 1 else {})
 
 
 def identify(path: str | Path) -> Identity:
@@ -69,7 +63,7 @@ def identify(path: str | Path) -> Identity:
 
     These kinds are known: pre-training files of fairseq and unilm, Hugging Face folders of wav2vec
     2.0 and WavLM, checkpoints of the published code, checkpoints and folders of this package, ONNX
-    files, run folders, resume files, and other state dicts.
+    files, resume files, and other state dicts.
 
     Raises:
         InputError: if ``path`` is missing, damaged, or holds no weights.
@@ -84,10 +78,7 @@ def identify(path: str | Path) -> Identity:
     content, records = read_torch_file(path)
     model = content.get("model") if isinstance(content, dict) else None
     if isinstance(content, dict) and isinstance(content.get("progress"), dict) and "detector" in content:
-        identity = _identify_state_dict(path, state_dict_of(content["detector"], path))
-        progress = content["progress"]
-        epoch, step = shown(progress.get("epoch")), shown(progress.get("step"))
-        identity.kind = f"resume file of a training run, in epoch {epoch}, step {step}"
+        identity = _identify_resume_file(path, content)
     elif isinstance(model, dict) and "encoder.pos_conv.0.weight_v" in model:
         identity = _identify_pretraining(path, state_dict_of(content, path))
     else:
@@ -100,8 +91,9 @@ def _identify_folder(folder: Path) -> Identity:
     if (folder / CONFIG).is_file():
         state_dict, description = read_folder(folder)
         config = description["model"]
+        facts = {key: value for key, value in description.items() if key != "model"}
         misfit = _misfit(state_dict, config, folder)
-        return Identity(folder, "detector folder", config=config, dtypes=_dtypes(state_dict), misfit=misfit)
+        return Identity(folder, "detector folder", [], config, _dtypes(state_dict), misfit, record=facts)
     if (folder / CONFIG_FILE).is_file():
         kind = read_configuration(folder).get("model_type")
         if kind not in ("wav2vec2", "wavlm"):
@@ -112,11 +104,6 @@ def _identify_folder(folder: Path) -> Identity:
         config = {"frontend": frontend.config}
         dtypes = _dtypes(frontend.state_dict())
         return Identity(folder, f"Hugging Face folder of a {kind} front-end", [kind], config, dtypes)
-    if checkpoints := sorted(folder.glob("*.pth"), key=lambda p: (len(p.name), p.name)):
-        names = ", ".join(p.name for p in checkpoints)
-        return Identity(
-            folder, "run folder", notes=[f"checkpoints: {names}", "name one of them for its own description"]
-        )
     raise InputError(f"{folder} is not a folder of a detector, a Hugging Face model or a training run")
 
 
@@ -144,14 +131,25 @@ def _identify_pretraining(path: Path, state_dict: Mapping[str, Tensor]) -> Ident
     return identity
 
 
+def _identify_resume_file(path: Path, content: dict[str, Any]) -> Identity:
+    state_dict = state_dict_of(content["detector"], path)
+    facts = {key: content[key] for key in ("model", "recipe", "progress") if isinstance(content.get(key), dict)}
+    check_plain(facts, str(path))
+    config = facts.pop("model", {})
+    epoch, step = (shown(facts["progress"].get(key)) for key in ("epoch", "step"))
+    kind = f"resume file of a training run, in epoch {epoch}, step {step}"
+    misfit = _misfit(state_dict, config, path) if config else Misfit()
+    return Identity(path, kind, [], config, _dtypes(state_dict), misfit, record=facts)
+
+
 def _identify_state_dict(path: Path, state_dict: Mapping[str, Tensor]) -> Identity:
     record, dtypes = read_record(state_dict), _dtypes(state_dict)
     unwrapped = unwrap_frontend(dict(state_dict))
     wrapped = [] if unwrapped.keys() == state_dict.keys() else ["the names of its front-end carry a prefix (s3prl)"]
     if config := record.get("model"):
-        notes = [f"{key}: {json.dumps(value, default=str)}" for key, value in record.items() if key != "model"]
+        facts = {key: value for key, value in record.items() if key != "model"}
         misfit = _misfit(unwrapped, config, path)
-        return Identity(path, "detector checkpoint of this package", [], config, dtypes, misfit, notes=notes)
+        return Identity(path, "detector checkpoint of this package", [], config, dtypes, misfit, record=facts)
     misfits = recognise(state_dict)
     fitting = [name for name, misfit in misfits.items() if not misfit]
     if fitting:

@@ -15,11 +15,18 @@ from nes2net.aggregations.base import Aggregation
 from nes2net.audio.crop import ASVSPOOF_SAMPLES
 from nes2net.audio.read import SAMPLE_RATE
 from nes2net.backends.base import Backend
-from nes2net.detector import PUBLISHED_MODELS, Detector, sound_description
+from nes2net.detector import PUBLISHED_MODELS, Detector
 from nes2net.errors import InputError, did_you_mean
 from nes2net.frontends.base import Frontend
-from nes2net.inspect.identify import identify
-from nes2net.registry import aggregations, backends, create_aggregation, create_backend, create_frontend, frontends
+from nes2net.registry import (
+    Registry,
+    aggregations,
+    backends,
+    create_aggregation,
+    create_backend,
+    create_frontend,
+    frontends,
+)
 
 #: Frames at which the paper counts a back-end's cost: 4 s of XLS-R or WavLM features (arXiv
 #: 2504.05657).
@@ -59,26 +66,27 @@ def count_flops(module: nn.Module, *inputs: Any) -> int:
     return counter.get_total_flops()
 
 
-def describe(name: str) -> list[PartInfo]:
+def describe(name: str, registry: Registry | None = None) -> list[PartInfo]:
     """Describe the parts of a model, front-end, aggregation or back-end, or of a checkpoint.
 
     Front-ends are counted on 64,600 samples, back-ends and aggregations on the resulting frames.
 
     Args:
         name: a registered or published name, or a file or folder.
+        registry: that of the name, if parts of several kinds are called so.
 
     Raises:
         InputError: if the name is unknown; the message has the nearest one.
     """
-    if name in PUBLISHED_MODELS:
+    if registry is None and name in PUBLISHED_MODELS:
         with torch.device("meta"):
             return _describe_detector(Detector.from_config(PUBLISHED_MODELS[name]))
     if name not in names() and exists(name):
         return _describe_detector(Detector.from_pretrained(name, device="cpu"))
     with torch.device("meta"):
-        if name in frontends.names():
+        if registry in (None, frontends) and name in frontends.names():
             return [_describe_frontend(create_frontend(name))]
-        if name in backends.names():
+        if registry in (None, backends) and name in backends.names():
             backend = create_backend(name)
             if backend.feature_dim == 1:  # it reads the waveform
                 waveform = torch.zeros(1, ASVSPOOF_SAMPLES, 1)
@@ -87,7 +95,7 @@ def describe(name: str) -> list[PartInfo]:
             features = torch.zeros(1, frames, backend.feature_dim)
             inputs = [features] * backend.num_states if backend.wants_layers == "all" else features
             return [_describe_head("back-end", backend, inputs, frames)]
-        if name in aggregations.names():
+        if registry in (None, aggregations) and name in aggregations.names():
             part = create_aggregation(name, _LAYERS, _DIM)
             return [_describe_head("aggregation", part, [torch.zeros(1, PAPER_FRAMES, _DIM)] * _LAYERS, PAPER_FRAMES)]
     raise InputError(f"'{name}' is neither a model nor a checkpoint{did_you_mean(name, names())}")
@@ -113,7 +121,9 @@ def _describe_detector(detector: Detector) -> list[PartInfo]:
 def _describe_frontend(frontend: Frontend) -> PartInfo:
     flops = count_flops(frontend, torch.zeros(1, ASVSPOOF_SAMPLES))
     hop, width = 1e3 * frontend.hop_length / SAMPLE_RATE, 1e3 * frontend.min_samples / SAMPLE_RATE
-    notes = [f"{frontend.num_layers} hidden states of {frontend.out_dim}, a frame of {width:g} ms every {hop:g} ms"]
+    notes = [
+        f"{_counted(frontend.num_layers, 'hidden state')} of {frontend.out_dim}, a frame of {width:g} ms every {hop:g} ms"
+    ]
     if frontend.num_unused:
         notes.append(f"its files hold {frontend.num_unused:,} more numbers, used in pre-training only")
     return PartInfo(
@@ -135,9 +145,13 @@ def _describe_head(
             if width
             else "it sees the whole utterance"
         )
-        notes.append(f"{sees}; it needs at least {part.min_frames} frames")
+        notes.append(f"{sees}; it needs at least {_counted(part.min_frames, 'frame')}")
         notes.append("layers: " + ", ".join(_layer(name, child) for name, child in part.named_children()))
     return PartInfo(role, part.config["name"], _parameters(part), flops / 2 / seconds, notes)
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
 def _layer(name: str, module: nn.Module) -> str:
@@ -152,25 +166,7 @@ def _parameters(module: nn.Module) -> int:
     return sum(p.numel() for p in module.parameters() if p.requires_grad)
 
 
-def text(name: str, results: Sequence[str] = ()) -> str:
-    """The text that ``nes2net info`` prints for a name, a file or a folder.
-
-    Args:
-        results: the published results of that name, one line each.
-    """
-    if name in names() or not exists(name):
-        lines = _table(describe(name))
-        if results:
-            lines += ["published:", *(f"  {result}" for result in results)]
-        return "\n".join(lines)
-    identity = identify(name)
-    if not identity.config or identity.misfit:
-        return identity.text()
-    with sound_description(name):
-        return "\n".join([identity.text(), "", *_table(_describe_config(identity.config))])
-
-
-def _describe_config(config: dict[str, Any]) -> list[PartInfo]:
+def describe_config(config: dict[str, Any]) -> list[PartInfo]:
     """Describe the parts of a detector, or of a front-end alone."""
     with torch.device("meta"):
         if "backend" in config:
@@ -179,16 +175,12 @@ def _describe_config(config: dict[str, Any]) -> list[PartInfo]:
         return [_describe_frontend(create_frontend(options.pop("name"), **options))]
 
 
-def _table(parts: list[PartInfo]) -> list[str]:
-    lines = [f"{'part':<12} {'name':<16} {'parameters':>12} {'multiply-adds / s':>18}"]
-    for part in parts:
-        lines.append(f"{part.role:<12} {part.name:<16} {part.parameters:>12,} {_giga(part.multiply_adds):>18}")
-        lines += [f"{'':<12} {note}" for note in part.notes]
+def costs(parts: Sequence[PartInfo]) -> list[dict[str, Any]]:
+    """A row for each part and for their sum: parameters and multiply-adds per second of audio."""
+    rows = [(part.role, part.name, part.parameters, part.multiply_adds, "; ".join(part.notes[:2])) for part in parts]
     if len(parts) > 1:
-        total, cost = sum(p.parameters for p in parts), sum(p.multiply_adds for p in parts)
-        lines.append(f"{'total':<12} {'':<16} {total:>12,} {_giga(cost):>18}")
-    return lines
-
-
-def _giga(multiply_adds: float) -> str:
-    return f"{multiply_adds / 1e9:.3f} G"
+        rows.append(("total", "", sum(p.parameters for p in parts), sum(p.multiply_adds for p in parts), ""))
+    return [
+        {"part": role, "name": name, "parameters": number, "multiply-adds / s": f"{cost / 1e9:.3f} G", "notes": notes}
+        for role, name, number, cost, notes in rows
+    ]

@@ -1,23 +1,29 @@
-"""The manual's page of the options of all parts, from what their constructors declare.
+"""The options of a part as its constructor declares them, and the manual's page of all parts.
 
 ``python -m nes2net.inspect.part_options docs/part-options.md`` writes the page anew.
 """
 
 from __future__ import annotations
 
+import inspect
 import json
+import re
 import sys
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
+from typing import Any
 
+from nes2net.inspect.sheet import plain, shown
 from nes2net.options import declared
-from nes2net.registry import Registry, backends, frontends
+from nes2net.registry import Registry, aggregations, backends, frontends
 
 _PAGE = """\
 # Options of parts
 
 A front-end or a back-end takes these options in a recipe, in the configuration of a checkpoint or a
-detector folder, and in Python by `create_frontend` and `create_backend`. The class of a part says
-what each option means. Aggregations have no options.
+detector folder, and in Python by `create_frontend` and `create_backend`. `nes2net info NAME` shows
+those of one part. Aggregations have no options.
 
 Values of another type or out of range are refused with one line. A part has at most 5·10⁹ weights
 and 3,000 modules. `feature_dim` is the front-end's size of a hidden state unless it is given.
@@ -25,28 +31,102 @@ and 3,000 modules. `feature_dim` is the front-end's size of a hidden state unles
 This page is made from the constructors:
 `python -m nes2net.inspect.part_options docs/part-options.md`.
 """
+#: Parameters of constructors that are not options: what a detector gives to its parts.
+_GIVEN = {frontends.kind: ("checkpoint",), aggregations.kind: ("num_layers", "feature_dim"), backends.kind: ()}
+_SECTIONS = re.compile(r"\n\n(?=Args:|Attributes:|Raises:|>>> )")
+_YEAR = re.compile(r"\b(19|20)\d\d\b")
+
+
+def option_rows(registry: Registry, name: str) -> list[dict[str, Any]]:
+    """The options of a part, one row each: ``option``, ``takes``, ``default``, ``meaning``."""
+    factory = registry.get(name)
+    meanings = _meanings(inspect.getdoc(_written(factory)) or "")
+    return [
+        {
+            "option": option,
+            "takes": facts.takes,
+            "default": json.loads(json.dumps(facts.default)),
+            "meaning": meanings.get(option, ""),
+        }
+        for option, facts in declared(factory).items()
+        if option not in _GIVEN[registry.kind]
+    ]
+
+
+def title(registry: Registry, name: str) -> str:
+    """What a part is: the first line of the module of its own, or of its class."""
+    factory = _written(registry.get(name))
+    module = inspect.getdoc(inspect.getmodule(factory)) or ""
+    text = inspect.getdoc(factory) if registry.kind == frontends.kind else module
+    return plain((text or inspect.getdoc(factory) or name).partition("\n\n")[0])
+
+
+def about(registry: Registry, name: str) -> list[str]:
+    """What the docstring of a part's class says before its arguments, in paragraphs."""
+    text = _SECTIONS.split(inspect.getdoc(_written(registry.get(name))) or "")[0]
+    return [plain(item) for item in re.split(r"\n\n|\n(?=\d\. )", text)]
+
+
+def source(registry: Registry, name: str) -> str:
+    """The publication of a part: the first paragraph of its class or module that has a year."""
+    factory = _written(registry.get(name))
+    texts = (inspect.getdoc(factory) or "", inspect.getdoc(inspect.getmodule(factory)) or "")
+    paragraphs = [item for text in reversed(texts) for item in _SECTIONS.split(text)[0].split("\n\n")]
+    return next((plain(item) for item in paragraphs if _YEAR.search(item)), "")
+
+
+def variant(registry: Registry, name: str) -> str:
+    """What a part of a family is made of; empty if the class itself is the part."""
+    factory, given = registry.get(name), []
+    while isinstance(factory, partial):
+        given += [getattr(value, "__name__", shown(value)) for value in factory.args]
+        given += [f"{key} {shown(value)}" for key, value in factory.keywords.items() if isinstance(value, (int, str))]
+        factory = factory.func
+    return ", ".join(given)
+
+
+def _written(factory: Callable[..., Any]) -> Callable[..., Any]:
+    """The class or function that a registered factory is, or is made of by ``partial``."""
+    while isinstance(factory, partial):
+        factory = factory.func
+    return factory
+
+
+def _meanings(docstring: str) -> dict[str, str]:
+    """Option → its text in the section ``Args`` of a docstring.
+
+    >>> _meanings("A part.\\n\\nArgs:\\n    a, b: of the\\n        first layer.\\n    c: no.\\n\\nRaises:\\n    d: e")
+    {'a': 'of the first layer.', 'b': 'of the first layer.', 'c': 'no.'}
+    """
+    arguments = re.search(r"^Args:\n((?:    .*\n?)+)", docstring, re.MULTILINE)
+    found: dict[str, str] = {}
+    for entry in re.findall(
+        r"^    (\w[\w, ]*): ((?:.*\n?)(?:        .*\n?)*)", arguments[1] if arguments else "", re.M
+    ):
+        found |= dict.fromkeys(entry[0].split(", "), plain(entry[1]))
+    return found
 
 
 def page() -> str:
     """The page in Markdown."""
     parts = [_PAGE]
-    for title, registry in (("Front-ends", frontends), ("Back-ends", backends)):
-        parts.append(f"## {title}")
+    for heading, registry in (("Front-ends", frontends), ("Back-ends", backends)):
+        parts.append(f"## {heading}")
         tables: dict[str, list[str]] = {}
         for name in registry.names():
-            tables.setdefault(_table(registry, name), []).append(name)
+            tables.setdefault(_table(option_rows(registry, name)), []).append(name)
         for table, names in tables.items():
             parts.append(f"### {', '.join(f'`{name}`' for name in names)}\n\n{table}")
     return "\n\n".join(part.strip() for part in parts) + "\n"
 
 
-def _table(registry: Registry, name: str) -> str:
-    rows = [
-        f"| `{option}` | {facts.takes} | `{json.dumps(facts.default)}` |"
-        for option, facts in declared(registry.get(name)).items()
-        if option != "checkpoint"
+def _table(rows: Sequence[dict[str, Any]]) -> str:
+    lines = [
+        f"| `{row['option']}` | {row['takes']} | `{json.dumps(row['default'])}` | {row['meaning'].replace('|', chr(92) + '|')} |"
+        for row in rows
     ]
-    return "\n".join(["| option | takes | default |", "| --- | --- | --- |", *rows]) if rows else "No options."
+    head = ["| option | takes | default | meaning |", "| --- | --- | --- | --- |"]
+    return "\n".join([*head, *lines]) if rows else "No options."
 
 
 if __name__ == "__main__":

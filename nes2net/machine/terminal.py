@@ -1,7 +1,8 @@
-"""Text for a terminal: tables in columns, and names that can be printed."""
+"""Text for a terminal: tables in columns, names that can be printed, and what was written."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Sequence
 from unicodedata import category
 
@@ -78,3 +79,16 @@ def printable(text: object) -> str:
     ('take\\udcff.wav', '\\u001b[2J')
     """
     return str(text).translate(_ESCAPES).encode("utf-8", "backslashreplace").decode()
+
+
+def say_written(path: object, *, beside_data: bool = False) -> None:
+    """Say on the terminal that ``path`` was written: every command does so for each of its files.
+
+    Args:
+        beside_data: whether standard output holds a table or other data, which stays by itself; the
+            line then goes to standard error.
+
+    >>> say_written("scores.txt")
+    wrote scores.txt
+    """
+    print(f"wrote {printable_name(path)}", file=sys.stderr if beside_data else sys.stdout)

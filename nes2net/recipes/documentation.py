@@ -88,19 +88,39 @@ def describe(name: str | None = None) -> str:
     Raises:
         InputError: if there is no such key or section.
     """
+    keys = named(name)
     if name is None:
-        return "\n".join([*map(_in_short, all_keys()), "", f"schema for editors: {SCHEMA}"])
+        return "\n".join([*map(_in_short, keys), "", f"schema for editors: {SCHEMA}"])
     if name in SECTIONS:
-        return "\n".join(map(_in_short, keys_of(SECTIONS[name])))
+        return "\n".join(map(_in_short, keys))
+    (key,) = keys
+    facts = {"takes": key.takes, "default": key.default, "used with": key.used_with, "source": key.source}
+    lines = [f"  {heading:<10} {fact}" for heading, fact in facts.items() if fact is not None]
+    return "\n".join([key.name, _wrapped(key.meaning, "  "), *lines])
+
+
+def facts_of(name: str | None = None) -> list[dict[str, Any]]:
+    """The same as plain data, for ``nes2net info recipe --json``."""
+    names = ("name", "meaning", "takes", "used_with", "source")
+    return [{**{fact: getattr(key, fact) for fact in names}, "default": key.schema["default"]} for key in named(name)]
+
+
+def named(name: str | None) -> list[Key]:
+    """The key ``name``, those of the section ``name``, or all keys.
+
+    Raises:
+        InputError: if there is no such key or section.
+    """
+    if name is None:
+        return all_keys()
+    if name in SECTIONS:
+        return keys_of(SECTIONS[name])
     known = {key.name: key for key in all_keys()}
     if name not in known:
         sections = [full for full in known if full.endswith(f".{name}")]  # given without its section
         meant = f"; did you mean '{sections[0]}'?" if sections else did_you_mean(name, [*known, *SECTIONS])
         raise InputError(f"a recipe has no key '{name}'{meant}")
-    key = known[name]
-    facts = {"takes": key.takes, "default": key.default, "used with": key.used_with, "source": key.source}
-    lines = [f"  {heading:<10} {fact}" for heading, fact in facts.items() if fact is not None]
-    return "\n".join([key.name, _wrapped(key.meaning, "  "), *lines])
+    return [known[name]]
 
 
 def _in_short(key: Key) -> str:

@@ -65,7 +65,7 @@ def test_the_picture(corpus, tmp_path, capsys):
     assert main(["augment", str(path), "--algo", "4", "--seed", "1", "--out", str(tmp_path), "--plot"]) == 0
     names = sorted(p.name for p in tmp_path.iterdir())
     assert names == [f"{path.stem}_algo4_seed1_epoch1.{suffix}" for suffix in ("png", "wav")]
-    assert [line.split(": ")[0] for line in capsys.readouterr().out.splitlines()] == ["written", "written"]
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == ["wrote", "wrote"]
     picture = imread(tmp_path / names[0])
     height, width, _ = picture.shape
     assert width > 1200 and height > 600

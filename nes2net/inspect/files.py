@@ -1,0 +1,286 @@
+"""What a file or folder is, for a person: detectors, runs, scores, calibrations and recipes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from pydantic import ConfigDict
+
+from nes2net.checkpoints.folder import CONFIG, WEIGHTS
+from nes2net.checkpoints.huggingface import CONFIG_FILE
+from nes2net.detector import PUBLISHED_MODELS, Detector, sound_description
+from nes2net.errors import InputError
+from nes2net.evaluation.calibration import load as load_calibration
+from nes2net.inspect.identify import Identity, identify
+from nes2net.inspect.info import costs, describe_config
+from nes2net.inspect.names import Result, describe_recipe, model_rows
+from nes2net.inspect.sheet import Sheet
+from nes2net.machine.files import sha256_of
+from nes2net.machine.plain_data import read_json_as
+from nes2net.recipes.recipe import Recipe, load_recipe, recipe_from_dict
+from nes2net.scoring.record import Record
+from nes2net.scoring.score_file import read_scores
+from nes2net.training.history import HISTORY_FILE, Row, read_history
+from nes2net.training.resume_file import RESUME_FILE
+from nes2net.training.run_folder import RECIPE_FILE
+
+_LARGEST_RECORD = 64 << 20  # bytes; a reason for each of the missing scores is in it
+_OTHER_FILE = "info reads checkpoints, folders, scores, records, calibrations, recipes and histories"
+_HEADINGS = {
+    "loss": "loss",
+    "val_loss_wo_aug": "dev loss",
+    "val_loss_w_aug": "dev loss, augmented",
+    "val_eer_wo_aug": "dev EER",
+    "val_min_dcf_wo_aug": "dev minDCF",
+}
+
+
+def file_sheet(path: str | Path, results: Sequence[Result] = ()) -> Sheet:
+    """Describe a file or folder by its content; nothing in it is executed.
+
+    Args:
+        results: published results, of which those of the detector's architecture are shown.
+
+    Raises:
+        InputError: if ``path`` is missing, damaged, or of another kind.
+    """
+    path = Path(path)
+    if path.is_dir():
+        is_detector = (path / CONFIG).is_file() or (path / CONFIG_FILE).is_file()
+        is_run = any(path.glob("epoch_*.pth")) or any(
+            (path / name).is_file() for name in (RECIPE_FILE, HISTORY_FILE, RESUME_FILE)
+        )
+        return _run_sheet(path) if is_run and not is_detector else _detector_sheet(identify(path), results)
+    if path.suffix in (".yaml", ".yml"):
+        sheet = describe_recipe(load_recipe(path))
+        sheet.title, sheet.commands = f"{path}: recipe", [f"nes2net train {path} data.root=FOLDER", *sheet.commands]
+        return sheet
+    if path.suffix == ".json":
+        return _json_sheet(path)
+    if path.suffix not in (".onnx", ".safetensors") and _is_text(path):
+        return _scores_sheet(path)
+    return _detector_sheet(identify(path), results)
+
+
+def _is_text(path: Path) -> bool:
+    """Whether a file begins as text; a checkpoint begins with a zip archive or a pickle."""
+    try:
+        with open(path, "rb") as file:
+            start = file.read(4096)
+    except OSError:
+        return False  # the reader of checkpoints says why
+    return bool(start) and not any(byte < 9 or 13 < byte < 32 for byte in start)
+
+
+def _detector_sheet(identity: Identity, results: Sequence[Result]) -> Sheet:
+    path, config = identity.path, identity.architecture
+    types = ", ".join(f"{count:,} {kind}" for kind, count in identity.dtypes.items())
+    published = identity.models if not identity.config else _published_models(config)
+    weights = path / WEIGHTS if path.is_dir() else path
+    compared = identity.parameters and (config or identity.models)
+    facts: dict[str, Any] = {
+        "model": " or ".join(identity.models),
+        "names and shapes": str(identity.misfit) or "all there, none left over" if compared else "",
+        "numbers": f"{identity.parameters:,} ({types})" if identity.parameters else "",
+        "SHA-256": sha256_of(weights) if weights.is_file() else "",
+        **_training_facts(identity.record),
+        "not rebuilt": ", ".join(identity.records),
+        "notes": identity.notes,
+        "published": [result.line for result in results if result.about.intersection(published)],
+    }
+    tables: dict[str, list[dict[str, Any]]] = {}
+    if config and not identity.misfit:
+        with sound_description(str(path)):
+            tables["parts"] = costs(describe_config(config))
+    if config:
+        tables["options of the parts that differ from their defaults"] = model_rows(config)
+    if (recipe := _recipe_of(identity.record)) is not None:
+        tables["keys of the recipe that differ from the defaults"] = describe_recipe(recipe).tables[
+            "keys that differ from the defaults"
+        ]
+    commands = []
+    if "backend" in config and not identity.misfit and "resume" not in identity.kind:
+        commands = [f"nes2net score CORPUS FOLDER --model {path} --out scores.txt"]
+        if path.suffix == ".onnx":
+            commands = [f"nes2net score CORPUS FOLDER --model {path} --engine onnx --out scores.txt"]
+        else:
+            commands.append(f"nes2net predict --model {path} recording.wav")
+    return Sheet(f"{path}: {identity.kind}", facts, tables=tables, commands=commands)
+
+
+def _published_models(config: Mapping[str, Any]) -> list[str]:
+    """The published models with this architecture."""
+    backend = config.get("backend", {}).get("name")
+    near = {name: model for name, model in PUBLISHED_MODELS.items() if backend and backend in str(model["backend"])}
+    with torch.device("meta"):
+        return [name for name, model in near.items() if Detector.from_config(model).config == config]
+
+
+def _recipe_of(record: Mapping[str, Any]) -> Recipe | None:
+    """The recipe in a record; None if there is none that this version can read."""
+    try:
+        return recipe_from_dict(dict(record["recipe"])) if isinstance(record.get("recipe"), dict) else None
+    except InputError:
+        return None
+
+
+def _training_facts(record: Mapping[str, Any]) -> dict[str, Any]:
+    """What a record says about the training: recipe, epoch, data and values, in words."""
+    recipe, average = _recipe_of(record), record.get("average")
+    facts: dict[str, Any] = {}
+    if recipe is not None:
+        facts["recipe"] = f"{recipe.name}, seed {recipe.seed}, run {recipe.tag}"
+        facts["trained on"] = f"{recipe.data.corpus} in {recipe.data.root}"
+    if isinstance(average, dict):
+        ids = average.get("ids")
+        of = f"epochs {', '.join(map(str, ids))}" if ids else ", ".join(map(str, average.get("of") or ()))
+        facts["average"] = f"{average.get('mode', 'mean')} of {of}"
+    if "epoch" in record:
+        facts["epoch"] = f"{record['epoch']} of {recipe.train.epochs}" if recipe is not None else str(record["epoch"])
+    if progress := record.get("progress"):
+        facts["progress"] = f"{progress.get('step')} steps into epoch {progress.get('epoch')}"
+    facts |= {heading: _value(name, record[name]) for name, heading in _HEADINGS.items() if name in record}
+    rest = {key: value for key, value in record.items() if not isinstance(value, (dict, list))}
+    known = ("epoch", "val_eer_wo_aug_low", "val_eer_wo_aug_high", *_HEADINGS)
+    return facts | {key: value for key, value in rest.items() if key not in known}
+
+
+def _value(name: str, value: Any) -> Any:
+    is_rate = "eer" in name and isinstance(value, float) and math.isfinite(value)
+    return f"{100 * value:.2f} %" if is_rate else f"{value:.6g}" if isinstance(value, float) else value
+
+
+def _run_sheet(folder: Path) -> Sheet:
+    """What a run folder holds: its recipe, and its epochs with the checkpoints that are there."""
+    facts: dict[str, Any] = {}
+    tables: dict[str, list[dict[str, Any]]] = {}
+    recipe = load_recipe(folder / RECIPE_FILE) if (folder / RECIPE_FILE).is_file() else None
+    rows = read_history(folder / HISTORY_FILE) if (folder / HISTORY_FILE).is_file() else []
+    if recipe is not None:
+        facts = _training_facts({"recipe": recipe.to_dict()})
+        facts["model"] = describe_recipe(recipe).facts["model"]
+        facts["epochs"] = f"{len(rows)} of {recipe.train.epochs} are done"
+    checkpoints = sorted(folder.glob("*.pth"), key=lambda path: (len(path.name), path.name))
+    facts["checkpoints"] = ", ".join(path.name for path in checkpoints) or "none"
+    facts["to resume from"] = RESUME_FILE if (folder / RESUME_FILE).is_file() else ""
+    tables["epochs"] = _epoch_rows(rows, {path.name for path in checkpoints})
+    if recipe is not None:
+        tables["keys of the recipe that differ from the defaults"] = describe_recipe(recipe).tables[
+            "keys that differ from the defaults"
+        ]
+    commands = [f"nes2net average {folder} --best 3"] if rows and len(checkpoints) > 1 else []
+    commands += [f"nes2net info {checkpoints[-1]}"] if checkpoints else []
+    return Sheet(f"{folder}: run folder", facts, tables=tables, commands=commands)
+
+
+def _epoch_rows(rows: Sequence[Row], checkpoints: set[str]) -> list[dict[str, Any]]:
+    there = [name for name in _HEADINGS if any(name in row for row in rows)]
+    return [
+        {
+            "epoch": row["epoch"],
+            **{_HEADINGS[name]: _value(name, row.get(name)) for name in there},
+            "kept": name if (name := f"epoch_{row['epoch']}.pth") in checkpoints else "",
+        }
+        for row in rows
+    ]
+
+
+class _WholeRecord(Record):
+    model_config = ConfigDict(extra="allow", frozen=True, strict=True)
+
+
+def _json_sheet(path: Path) -> Sheet:
+    """A calibration, a history, or the record of a score file: the first whose reader takes it."""
+    problems = []
+    for describe in (_calibration_sheet, _history_sheet, _record_sheet):
+        try:
+            return describe(path)
+        except InputError as error:
+            problems.append(str(error))
+    raise InputError(f"{path} is neither a calibration nor a history nor a record of scores: {_OTHER_FILE}")
+
+
+def _calibration_sheet(path: Path) -> Sheet:
+    calibration = load_calibration(path)
+    kind = "calibration" if len(calibration.weights) == 1 else "fusion"
+    facts = {"offset": calibration.offset, "prior of bona fide": calibration.prior, "l2": calibration.l2}
+    trained = {key: value for key, value in calibration.trained_on.items() if not isinstance(value, (dict, list))}
+    facts |= {f"trained on, {key}": value for key, value in trained.items()}
+    rows = [{"weight": weight, "system": system} for system, weight in zip(calibration.systems, calibration.weights)]
+    figures = calibration.trained_on.get("figures")
+    measured = [{"figure": key, "value": value} for key, value in figures.items()] if isinstance(figures, dict) else []
+    tables = {"weights": rows, "figures on the training trials": measured}
+    scores = "SCORES" if len(rows) == 1 else "SCORES …"
+    commands = [f"nes2net apply-calibration {path} {scores} --out calibrated.txt"]
+    return Sheet(f"{path}: {kind} of scores", facts, tables=tables, commands=commands)
+
+
+def _history_sheet(path: Path) -> Sheet:
+    rows = read_history(path)
+    return Sheet(
+        f"{path}: history of a training run",
+        {"epochs": len(rows)},
+        tables={"epochs": _epoch_rows(rows, {file.name for file in path.parent.glob("epoch_*.pth")})},
+        commands=[f"nes2net info {path.parent}"],
+    )
+
+
+def _record_facts(path: Path) -> dict[str, Any]:
+    """What the record of a score file says, in words."""
+    record = read_json_as(_WholeRecord, path, _LARGEST_RECORD, "a record of scores", _OTHER_FILE)
+    extra: dict[str, Any] = record.model_extra or {}
+    corpus, checkpoint, versions = (
+        extra[key] if isinstance(extra.get(key), dict) else {} for key in ("corpus", "checkpoint", "versions")
+    )
+    facts: dict[str, Any] = {}
+    if corpus:
+        facts["corpus"] = ", ".join(str(corpus[key]) for key in ("name", "split", "protocol", "root") if key in corpus)
+    if checkpoint:
+        facts["checkpoint"] = checkpoint.get("path")
+        facts |= {
+            key: value for key, value in _training_facts(checkpoint).items() if key in ("recipe", "epoch", "average")
+        }
+    samples = record.run.get("num_samples")
+    facts["utterances"] = "whole" if samples is None else f"the first {samples:,} samples"
+    facts["precision"] = record.run.get("dtype")
+    facts["device"] = extra.get("device_name") or extra.get("device")
+    facts["versions"] = ", ".join(f"{name} {version}" for name, version in versions.items())
+    facts["without a score"] = f"{len(record.failures):,} files" if record.failures else ""
+    facts["detector"] = f"{record.run.get('model')} (SHA-256 of architecture and weights)"
+    return facts
+
+
+def _record_sheet(path: Path) -> Sheet:
+    scores = path.with_suffix("")
+    commands = [f"nes2net info {scores}"] if scores.is_file() else []
+    return Sheet(f"{path}: record of a score file", _record_facts(path), commands=commands)
+
+
+def _scores_sheet(path: Path) -> Sheet:
+    try:
+        ids, scores = read_scores(path)
+    except InputError as error:
+        raise InputError(f"{path} is text, but not a score file ({error}): {_OTHER_FILE}") from error
+    if not ids:
+        raise InputError(f"{path} holds no score: {_OTHER_FILE}")
+    facts: dict[str, Any] = {"trials": len(ids), "first trial": ids[0]}
+    finite = scores[np.isfinite(scores)]
+    if len(finite):
+        low, middle, high = np.quantile(finite, [0, 0.5, 1]).tolist()
+        facts["scores"] = f"{low:.4f} to {high:.4f}, median {middle:.4f}; higher means more bona fide"
+    facts["not finite"] = len(scores) - len(finite) or ""
+    facts["tied"] = len(scores) - len(np.unique(scores)) or ""
+    facts["SHA-256"] = sha256_of(path)
+    record = path.with_name(f"{path.name}.json")
+    corpus = "CORPUS"
+    if record.is_file():
+        facts |= _record_facts(record)
+        corpus = str(facts.get("corpus", corpus)).partition(",")[0]
+    else:
+        facts["record"] = f"{record.name} is not beside it, so what made the scores is not known"
+    return Sheet(f"{path}: score file", facts, commands=[f"nes2net evaluate {corpus} {path} --keys FOLDER"])

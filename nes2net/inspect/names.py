@@ -1,0 +1,335 @@
+"""Every name that ``nes2net info`` knows: recipes, models, parts, corpora and published results."""
+
+from __future__ import annotations
+
+import inspect
+import re
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from nes2net.corpora.corpus import Corpus, Counts
+from nes2net.corpora.layout import Layout
+from nes2net.detector import PUBLISHED_MODELS
+from nes2net.errors import InputError, nearest
+from nes2net.inspect.info import costs, describe
+from nes2net.inspect.part_options import about, option_rows, source, title, variant
+from nes2net.inspect.sheet import Sheet, plain, shown
+from nes2net.metrics.eer import compute_eer
+from nes2net.options import PARTS
+from nes2net.recipes.recipe import PACKAGED, SECTIONS, Recipe, load_recipe, packaged_recipes
+from nes2net.registry import Registry, aggregations, backends, corpora, frontends
+
+REGISTRIES: dict[str, Registry] = dict(zip(PARTS, (frontends, aggregations, backends)))
+_PLURALS = {"corpus": "corpora"}
+
+
+@dataclass(frozen=True)
+class Result:
+    """A published result, as the room of the experiments describes it."""
+
+    id: str
+    figure: str
+    """System and figure, in short."""
+    line: str
+    """Training and test corpus, figures and source, on one line."""
+    about: frozenset[str]
+    """Names of its model, recipe and corpora."""
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+def overview(results: Sequence[Result]) -> Sheet:
+    """The map: every name under the heading of its kind, with one line that says what it is."""
+    tables = {
+        _PLURALS.get(kind, f"{kind}s"): [{"name": name, "meaning": line} for name, line in lines.items()]
+        for kind, lines in _lines(results).items()
+    }
+    tables["keys of a recipe"] = [
+        {"name": f"recipe {name}", "meaning": plain(section.__doc__ or "").partition(". ")[0].rstrip(".")}
+        for name, section in SECTIONS.items()
+    ]
+    commands = ["nes2net info NAME says more about one of these; nes2net info FILE says what a file or folder is"]
+    return Sheet("What nes2net knows by name", tables=tables, commands=commands, brief=True)
+
+
+def names(results: Sequence[Result] = ()) -> dict[str, list[str]]:
+    """Kind → its names."""
+    return {
+        "recipe": packaged_recipes(),
+        "model": list(PUBLISHED_MODELS),
+        **{registry.kind: registry.names() for registry in REGISTRIES.values()},
+        "corpus": corpora.names(),
+        "published result": [result.id for result in results],
+    }
+
+
+def sheets(name: str, results: Sequence[Result] = ()) -> list[Sheet]:
+    """Describe everything that is called ``name``: as a rule one thing.
+
+    Raises:
+        InputError: if nothing is called so; the message names what is nearest.
+    """
+    describers: dict[str, Callable[[str, Sequence[Result]], Sheet]] = {
+        "recipe": recipe_sheet,
+        "model": model_sheet,
+        **{registry.kind: partial(part_sheet, registry) for registry in REGISTRIES.values()},
+        "corpus": corpus_sheet,
+        "published result": _result_sheet,
+    }
+    by_kind = names(results)
+    found = [describers[kind](name, results) for kind, known in by_kind.items() if name in known]
+    if not found:
+        known = [word for words in by_kind.values() for word in words]
+        meant = nearest(name, known) or _other_case(name, known) or "; `nes2net info` lists all names"
+        raise InputError(f"'{name}' is neither a name nor a file or folder{meant}")
+    for sheet in found:
+        others = [word for words in by_kind.values() for word in words if word.lower() == name.lower() and word != name]
+        if others:
+            sheet.facts["not to be confused with"] = f"{others[0]}, which differs in its capital letters"
+        if len(found) > 1:
+            sheet.facts["note"] = f"{len(found)} things are called {name}; each is described here"
+    return found
+
+
+def _other_case(name: str, known: Iterable[str]) -> str:
+    return next((f"; did you mean '{word}'?" for word in known if word.lower() == name.lower()), "")
+
+
+def _lines(results: Sequence[Result]) -> dict[str, dict[str, str]]:
+    """Kind → name → what it is, on one line."""
+    by_kind = names(results)
+    figures = {result.id: result.figure for result in results}
+    parts = {
+        registry.kind: {name: _part_line(registry, name) for name in by_kind[registry.kind]}
+        for registry in REGISTRIES.values()
+    }
+    return {
+        "recipe": {name: plain(comment(name)[0]).partition(". ")[0].rstrip(".") for name in by_kind["recipe"]},
+        "model": {name: architecture(PUBLISHED_MODELS[name]) for name in by_kind["model"]},
+        **parts,
+        "corpus": {name: _corpus_line(corpora.get(name)) for name in by_kind["corpus"]},
+        "published result": {name: figures[name] for name in by_kind["published result"]},
+    }
+
+
+def _part_line(registry: Registry, name: str) -> str:
+    what = re.sub(r":? B×\S* → \S+$", "", title(registry, name).rstrip("."))
+    blocks = [word for word in variant(registry, name).split(", ") if word.isidentifier()]
+    return f"{', '.join(blocks)}: {what.partition(': ')[2] or what}" if blocks else what
+
+
+def _corpus_line(corpus: Corpus) -> str:
+    counts = ", ".join(f"{split} {counts.trials:,}" for split, counts in corpus.counts.items())
+    own = "recordings of your own: a CSV list, or a folder for each class" if corpus.user_defined else ""
+    return ": ".join(filter(None, [corpus.title, f"{counts} trials" if counts else own]))
+
+
+def architecture(config: Mapping[str, Any]) -> str:
+    """The parts of a model by name, with the options that it gives them.
+
+    >>> architecture({"frontend": "lps", "backend": {"name": "nes2net_x", "dilation": 1}})
+    'lps + nes2net_x (dilation 1)'
+    """
+    parts = []
+    for part in PARTS:
+        value = config.get(part)
+        if value is not None:
+            options = {} if isinstance(value, str) else {k: v for k, v in value.items() if k != "name"}
+            given = ", ".join(f"{key} {shown(option)}" for key, option in options.items())
+            parts.append((value if isinstance(value, str) else value["name"]) + (f" ({given})" if given else ""))
+    return " + ".join(parts)
+
+
+def model_rows(config: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The options of a model's parts that differ from the defaults; one row without them for a part at its defaults."""
+    rows = []
+    for part, registry in REGISTRIES.items():
+        value = config.get(part)
+        if value is None:
+            continue
+        options = {"name": value} if isinstance(value, str) else dict(value)
+        name = options.pop("name")
+        known = option_rows(registry, name) if name in registry.names() else []
+        defaults = {row["option"]: row["default"] for row in known}
+        changed = [(key, option) for key, option in options.items() if key not in defaults or option != defaults[key]]
+        for key, option in changed or [("(its defaults)", "")]:
+            default = defaults.get(key, "") if changed else ""
+            rows.append({"part": registry.kind, "name": name, "option": key, "value": option, "default": default})
+    return rows
+
+
+def part_sheet(registry: Registry, name: str, results: Sequence[Result] = ()) -> Sheet:
+    """What a front-end, an aggregation or a back-end is, what it costs, and its options."""
+    (cost,) = describe(name, registry)
+    of_it = [result for result in results if name in result.about]
+    facts = {
+        "what": title(registry, name),
+        "made of": variant(registry, name),
+        "about": about(registry, name),
+        "source": source(registry, name),
+        "parameters": cost.parameters,
+        "multiply-adds": f"{cost.multiply_adds / 1e9:.3f} G per second of audio",
+        "size": cost.notes,
+        "published": [result.line for result in of_it],
+    }
+    part = next(part for part, known in REGISTRIES.items() if known is registry)
+    options = option_rows(registry, name)
+    commands = [f"In a recipe: model.{part}.name={name}"]
+    commands += [f"An option of it: model.{part}.{options[0]['option']}=…"] if options else []
+    return Sheet(f"{name}: {registry.kind}", facts, tables={"options": options}, commands=commands)
+
+
+def model_sheet(name: str, results: Sequence[Result] = ()) -> Sheet:
+    """The parts of a published model, their costs, and what was published for it."""
+    config = PUBLISHED_MODELS[name]
+    facts = {
+        "parts": architecture(config),
+        "published": [result.line for result in results if name in result.about],
+    }
+    tables = {"costs": costs(describe(name)), "options that differ from the defaults of the parts": model_rows(config)}
+    commands = [
+        f"Build it: Detector.from_config('{name}')",
+        f"nes2net score CORPUS FOLDER --model FILE --architecture {name} --out scores.txt",
+    ]
+    return Sheet(f"{name}: published model", facts, tables=tables, commands=commands)
+
+
+def comment(recipe: str) -> list[str]:
+    """The paragraphs at the head of a packaged recipe; a line that ends a sentence ends a paragraph."""
+    text = (PACKAGED / f"{recipe}.yaml").read_text(encoding="utf-8")
+    head = re.match(r"(?:#.*\n)*", text)
+    lines = [line.lstrip("# ") for line in (head[0] if head else "").splitlines() if "$schema" not in line]
+    return re.split(r"(?<=\.)\n", "\n".join(lines)) or [""]
+
+
+def recipe_sheet(name: str, results: Sequence[Result] = ()) -> Sheet:
+    """What a packaged recipe trains, on what, and what differs from the defaults."""
+    sheet = describe_recipe(load_recipe(name), _value_comments(name))
+    sheet.title = f"{name}: recipe"
+    sheet.facts = {
+        "what": [plain(text) for text in comment(name)],
+        **sheet.facts,
+        "published": [result.line for result in results if name in result.about],
+        "file": str(PACKAGED / f"{name}.yaml"),
+    }
+    sheet.commands = [f"nes2net train {name} data.root=FOLDER", *sheet.commands]
+    return sheet
+
+
+def describe_recipe(recipe: Recipe, sources: Mapping[str, str] | None = None) -> Sheet:
+    """What a recipe trains, on what, and which keys differ from the defaults.
+
+    Args:
+        sources: key → where its value comes from.
+    """
+    corpus = recipe.data.corpus
+    known = f" ({corpora.get(corpus).title})" if corpus in corpora.names() else ""
+    facts = {
+        "trains on": f"{corpus}{known}, from {recipe.data.root}" if recipe.data.root else f"{corpus}{known}",
+        "model": architecture(recipe.model),
+        "starts from": recipe.train.init_from or recipe.ssl_checkpoint or "random weights",
+        "run folder": f"{recipe.output}/{recipe.tag}",
+    }
+    values, defaults = _flat(recipe.to_dict()), _flat(Recipe().to_dict())
+    changed = [
+        {"key": key, "value": value, "default": defaults.get(key), "source": (sources or {}).get(key, "")}
+        for key, value in values.items()
+        if value != defaults.get(key)
+    ]
+    if sources is None:
+        changed = [{key: value for key, value in row.items() if key != "source"} for row in changed]
+    tables = {"options of the parts that differ from their defaults": model_rows(recipe.model)}
+    tables["keys that differ from the defaults"] = changed
+    commands = [f"nes2net check-data {corpus} FOLDER", "nes2net info recipe KEY, what a key means"]
+    return Sheet("recipe", facts, tables=tables, commands=commands)
+
+
+def _flat(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """The keys of a recipe by their full names, without the model."""
+    flat: dict[str, Any] = {}
+    for key, value in recipe.items():
+        if key in SECTIONS:
+            flat |= {f"{key}.{inner}": item for inner, item in value.items()}
+        elif key != "model":
+            flat[key] = value
+    return flat
+
+
+def _value_comments(recipe: str) -> dict[str, str]:
+    """Key → the comment beside its value in a packaged recipe, or in its base."""
+    found: dict[str, str] = {}
+    section = ""
+    for line in (PACKAGED / f"{recipe}.yaml").read_text(encoding="utf-8").splitlines():
+        entry = re.match(r"( *)(\w+):(.*?)(?: +# (.*))?$", line)
+        if entry and len(entry[1]) <= 2:
+            section = section if entry[1] else entry[2]
+            if entry[2] == "base":
+                found = {**_value_comments(entry[3].strip().removesuffix(".yaml")), **found}
+            elif entry[4]:
+                found[f"{section}.{entry[2]}" if entry[1] else entry[2]] = entry[4]
+    return found
+
+
+def corpus_sheet(name: str, results: Sequence[Result] = ()) -> Sheet:
+    """The parts of a corpus, where its files are expected, its official figures, how to check a copy."""
+    corpus = corpora.get(name)
+    rule = re.search(rf'- ``"{corpus.eer_method}"``, (.*?)(?=\n\n|\n- )', inspect.getdoc(compute_eer) or "", re.DOTALL)
+    trained = [recipe for recipe in packaged_recipes() if load_recipe(recipe).data.corpus == name]
+    facts = {
+        "parts": ", ".join(corpus.splits),
+        "phases": ", ".join(corpus.phases),
+        "EER rule": f"{corpus.eer_method}: {plain(rule[1])}" if rule else corpus.eer_method,
+        "min t-DCF": f"form of {corpus.tdcf_version}" if corpus.asv_scores else "",
+        "minDCF costs": f"those of {corpus.min_dcf_costs}",
+        "left out": [f"{key} {', '.join(values)}" for key, values in corpus.excluded.items()],
+        "'4sec' scoring": f"{corpus.test_samples:,} samples",
+        "to be had": [f"{what}: {place}" for what, place in corpus.obtain.items()],
+        "recipes": ", ".join(trained),
+        "published": [f"{result.id}: {result.figure}" for result in results if name in result.about],
+    }
+    tables = {
+        "official numbers": _count_rows(corpus.counts),
+        "official numbers of the labels": _count_rows(corpus.key_counts),
+        "expected layout, the first that is there": _layout_rows(corpus),
+    }
+    notes = _lines_of((sys.modules[corpora.module(name)].__doc__ or "").partition("\n\n")[2])
+    commands = [f"nes2net check-data {name} {'LIST.csv|FOLDER' if corpus.user_defined else 'FOLDER'}"]
+    return Sheet(f"{name}: corpus, {corpus.title}", facts, notes, tables, commands)
+
+
+def _lines_of(docstring: str) -> str:
+    """The lines of a docstring without markup, with its columns where they are."""
+    text = re.sub(r"^=+ =+\n", "", docstring.strip(), flags=re.MULTILINE)
+    text = re.sub(
+        r"^``(.*?)``( +)", r"\1    \2", re.sub(r":\w+:`~?(?:[\w.]*\.)?(\w+)`", r"\1", text), flags=re.MULTILINE
+    )
+    return text.replace("``", "").replace("=" * 18, "").rstrip("= \n")
+
+
+def _count_rows(counts: Mapping[str, Counts]) -> list[dict[str, Any]]:
+    return [
+        {"part": part, "trials": of.trials, "bona fide": of.bonafide, "spoofed": of.spoof, "by": _by(of)}
+        for part, of in counts.items()
+    ]
+
+
+def _by(counts: Counts) -> str:
+    return "; ".join(f"{len(values)} values of {name}" for name, values in counts.by.items())
+
+
+def _layout_rows(corpus: Corpus) -> list[dict[str, Any]]:
+    layout = getattr(corpus.find_protocol, "__self__", None)
+    if not isinstance(layout, Layout):
+        return []
+    return [
+        {"part": split, "protocol": " or ".join(part.protocols), "audio": " or ".join(part.audio)}
+        for split, part in layout.parts.items()
+    ]
+
+
+def _result_sheet(name: str, results: Sequence[Result]) -> Sheet:
+    result = next(result for result in results if result.id == name)
+    commands = [f"nes2net reproduce {name} --data FOLDER"]
+    return Sheet(f"{name}: published result", {"what": result.line, **result.facts}, commands=commands)

@@ -1,0 +1,164 @@
+"""A description of anything as facts and tables: text for a terminal, or plain data for JSON."""
+
+from __future__ import annotations
+
+import json
+import re
+import textwrap
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import zip_longest
+from typing import Any
+
+from nes2net.machine.terminal import printable_name, table_line
+
+WIDTH = 100
+_AS_WRITTEN = ("value", "default")  # columns whose values are shown as a recipe has them
+
+
+@dataclass
+class Sheet:
+    """What ``nes2net info`` says about one thing.
+
+    >>> options = [{"option": "a", "default": 1}]
+    >>> sheet = Sheet("sea: aggregation", {"parameters": 1234}, tables={"options": options})
+    >>> print(sheet.text())
+    sea: aggregation
+      parameters  1,234
+    <BLANKLINE>
+    options
+      option  default
+      a       1
+    >>> sheet.to_dict()
+    {'title': 'sea: aggregation', 'parameters': 1234, 'options': [{'option': 'a', 'default': 1}]}
+    """
+
+    title: str
+    facts: dict[str, Any] = field(default_factory=dict)
+    """Heading → text, number, or a list of texts. Empty ones are left out."""
+    notes: str = ""
+    """Text whose lines stay as they are."""
+    tables: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    """Heading → rows with the same columns."""
+    commands: list[str] = field(default_factory=list)
+    """What to type next."""
+    brief: bool = False
+    """Whether tables have one line for each row, cut at the right, and no headings of columns."""
+
+    def text(self) -> str:
+        """The description for a terminal, at most 100 columns wide unless a word is longer."""
+        facts = {heading: value for heading, value in self.facts.items() if value not in ("", None, [])}
+        width = max(map(len, facts), default=0)
+        lines = _wrapped(self.title, "", "  ")
+        for heading, value in facts.items():
+            for number, item in enumerate(value if isinstance(value, list) else [value]):
+                start = "" if number else printable_name(heading)
+                lines += _wrapped(shown(item), f"  {start:<{width}}  ", " " * (width + 4))
+        if self.notes:
+            lines += ["", *map(printable_name, self.notes.splitlines())]
+        for heading, rows in self.tables.items():
+            if rows:
+                lines += ["", printable_name(heading), *table(rows, self.brief)]
+        if self.commands:
+            lines += ["", *(f"  {printable_name(command)}" for command in self.commands)]
+        return "\n".join(lines)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The description as plain data."""
+        parts = {"title": self.title, **self.facts, "notes": self.notes, **self.tables, "next": self.commands}
+        return {key: value for key, value in parts.items() if value not in ("", None, [])}
+
+
+def table(rows: Sequence[Mapping[str, Any]], brief: bool = False) -> list[str]:
+    """Lay out ``rows`` in columns below their headings, or, if ``brief``, on one line each, which is cut at the right.
+
+    Cells are wrapped in the widest columns until the table fits. A column without any value is left
+    out.
+    """
+    columns = [name for name in rows[0] if any(row[name] not in ("", None) for row in rows)]
+    cells = [[printable_name((_yaml if name in _AS_WRITTEN else shown)(row[name])) for name in columns] for row in rows]
+    if brief:
+        room = WIDTH - 4 - max(len(name) for name, _ in cells)
+        cells = [[name, textwrap.shorten(text, room, placeholder=" …")] for name, text in cells]
+    else:
+        cells.insert(0, columns)
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    words = [
+        max(len(word) for cell in column for word in (cell.split() or [""])) for column in zip(*cells, strict=True)
+    ]
+    while (wide := _to_narrow(widths, words)) is not None:
+        widths[wide] -= 1
+    aligned = "".join(
+        "r" if name not in _AS_WRITTEN and all(isinstance(row[name], (int, float)) for row in rows) else "l"
+        for name in columns
+    )
+    lines = []
+    for row in cells:
+        wrapped = [_split(cell, width) for cell, width in zip(row, widths)]
+        lines += ["  " + table_line(line, widths, aligned) for line in zip_longest(*wrapped, fillvalue="")]
+    return [line.rstrip() for line in lines]
+
+
+def _to_narrow(widths: Sequence[int], words: Sequence[int]) -> int | None:
+    """The column to narrow, none below its longest word; None if the table fits or cannot.
+
+    The last column, a text as a rule, stays at least 46 wide if the others can be narrower.
+    """
+    if sum(widths) + 2 * len(widths) <= WIDTH:
+        return None
+    last = len(widths) - 1
+    if widths[last] > max(words[last], 46):
+        return last
+    wide = [index for index, width in enumerate(widths) if width > words[index]]
+    return max(wide, key=lambda index: (index != last, widths[index]), default=None)
+
+
+def _split(text: str, width: int) -> list[str]:
+    return textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False) or [""]
+
+
+def shown(value: Any) -> str:
+    """A value for a person: numbers with separators, lists as in YAML, nothing as a dash.
+
+    >>> [shown(value) for value in (1234567, 2.5e-07, True, None, [8, 8], "mean", {"a": [1]})]
+    ['1,234,567', '2.5e-07', 'yes', '–', '[8, 8]', 'mean', 'a: [1]']
+    """
+    if value is None:
+        return "–"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if isinstance(value, (list, tuple)):
+        return f"[{', '.join(str(item) if isinstance(item, int) else shown(item) for item in value)}]"
+    if isinstance(value, dict):
+        return ", ".join(f"{key}: {shown(item)}" for key, item in value.items())
+    return str(value)
+
+
+def _yaml(value: Any) -> str:
+    """A value as a recipe has it on one line."""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+
+
+def plain(text: str) -> str:
+    """Text of a docstring without its markup, on one line.
+
+    >>> plain(":data:`nes2net.backends.nes2net_x` reads\\n``feature_dim`` numbers")
+    'nes2net_x reads feature_dim numbers'
+    """
+    text = re.sub(r":\w+:`~?(?:[\w.]*\.)?(\w+)`", r"\1", text)
+    return " ".join(text.replace("``", "").split())
+
+
+def _wrapped(text: str, first: str, further: str) -> list[str]:
+    return textwrap.wrap(
+        printable_name(text),
+        WIDTH,
+        initial_indent=first,
+        subsequent_indent=further,
+        break_long_words=False,
+        break_on_hyphens=False,
+    ) or [first.rstrip()]

@@ -1,0 +1,143 @@
+#!/usr/bin/env python3
+"""Go through the Dockerfile's steps in a chroot, on a machine without a Docker daemon. It needs root and Debian.
+
+    sudo debootstrap --variant=minbase bookworm ROOT    # what FROM names
+    sudo scripts/dockerfile_in_chroot.py ROOT [--arg NAME=VALUE …] [--bind FOLDER …] [--run COMMAND …]
+
+COPY, RUN, ENV, ARG, WORKDIR, USER and SHELL are done as Docker does them; FROM is taken as done. --bind shows a folder
+of this machine in the chroot (a local package index, say). --run gives commands to run in the finished image, each by
+bash as the image's user in /work; without --build only these are run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import fnmatch
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+CHECKOUT = Path(__file__).resolve().parents[1]
+
+
+def steps(text: str) -> list[tuple[str, str]]:
+    """The instructions of a Dockerfile, each with its argument on one line.
+
+    >>> steps("# comment\\nFROM a AS b\\nRUN one \\\\\\n    && two\\n")
+    [('FROM', 'a AS b'), ('RUN', 'one     && two')]
+    """
+    lines = [line for line in text.splitlines() if not line.lstrip().startswith("#")]
+    joined = re.sub(r"\\\n", "", "\n".join(lines))
+    pairs = (line.split(maxsplit=1) for line in joined.splitlines() if line.strip())
+    return [(name.upper(), argument.strip()) for name, argument in pairs]
+
+
+def ignored(path: Path, patterns: list[str]) -> bool:
+    """Whether .dockerignore leaves ``path``, below the checkout, or a folder above it out.
+
+    >>> [ignored(Path(name), ["demo", "**/*.pth"]) for name in ("demo/a", "x/demo", "x/y.pth", "z.pth")]
+    [True, False, True, True]
+    """
+    places = [path, *path.parents][:-1]
+    return any(
+        fnmatch.fnmatch(place.name if pattern.startswith("**/") else str(place), pattern.removeprefix("**/"))
+        for pattern in patterns
+        for place in places
+    )
+
+
+class Image:
+    """A chroot with the environment, folder and user that the steps so far have set."""
+
+    def __init__(self, root: Path, args: dict[str, str]) -> None:
+        self.root, self.args = root, args
+        self.environment = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
+        self.folder, self.user, self.shell = "/", "root", ["/bin/sh", "-c"]
+
+    def expanded(self, text: str) -> str:
+        return re.sub(r"\$\{?(\w+)\}?", lambda match: self.environment.get(match[1], ""), text)
+
+    def inside(self, path: str) -> Path:
+        return self.root / os.path.join(self.folder, path).lstrip("/")
+
+    def run(self, command: list[str]) -> None:
+        settings = [f"{name}={value}" for name, value in self.environment.items()]
+        go = f"cd {shlex.quote(self.folder)} && exec {shlex.join(command)}"
+        user = self.user if self.user == "root" else f"{self.user}:{self.user}"
+        chroot = ["chroot", f"--userspec={user}", str(self.root), "/usr/bin/env", "-i", *settings, "/bin/sh", "-c", go]
+        subprocess.run(chroot, check=True)
+
+    def copy(self, argument: str) -> None:
+        *sources, target = [word for word in argument.split() if not word.startswith("--")]
+        patterns = (CHECKOUT / ".dockerignore").read_text(encoding="utf-8").splitlines()
+        patterns = [line for line in patterns if line and not line.startswith("#")]
+        for source in sources:
+            if (CHECKOUT / source).is_file():
+                self.copy_file(CHECKOUT / source, self.inside(target) / Path(source).name)
+                continue
+            for path in sorted((CHECKOUT / source).rglob("*")):
+                if path.is_file() and not ignored(path.relative_to(CHECKOUT), patterns):
+                    self.copy_file(path, self.inside(target) / path.relative_to(CHECKOUT / source))
+        if owner := re.search(r"--chown=(\w+)", argument):
+            self.run(["chown", "-R", owner[1], target])
+
+    @staticmethod
+    def copy_file(source: Path, target: Path) -> None:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.unlink(missing_ok=True)
+        shutil.copy2(source, target, follow_symlinks=False)
+
+    def do(self, name: str, argument: str, build: bool) -> None:
+        if name == "ENV":
+            words = {pair.partition("=")[0]: pair.partition("=")[2] for pair in shlex.split(argument)}
+            self.environment |= {key: self.expanded(value) for key, value in words.items()}
+        elif name == "ARG":
+            key, _, value = argument.partition("=")
+            self.environment[key] = self.args.get(key, value)
+        elif name == "SHELL":
+            self.shell = json.loads(argument)
+        elif name == "USER":
+            self.user = argument
+        elif name == "WORKDIR":
+            self.folder = argument
+            self.inside(".").mkdir(parents=True, exist_ok=True)
+        elif build and name == "COPY":
+            self.copy(argument)
+        elif build and name == "RUN":
+            self.run([*self.shell, argument])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("root", type=Path)
+    parser.add_argument("--arg", action="append", default=[], metavar="NAME=VALUE")
+    parser.add_argument("--bind", action="append", default=[], metavar="FOLDER")
+    parser.add_argument("--build", action="store_true", help="do the steps of the Dockerfile")
+    parser.add_argument("--run", nargs="+", default=[], metavar="COMMAND")
+    args = parser.parse_args()
+    if "DOCKERFILE_IN_CHROOT" not in os.environ:  # in a mount namespace of its own, so that no mount is left behind
+        os.environ["DOCKERFILE_IN_CHROOT"] = "1"
+        os.execvp("unshare", ["unshare", "--mount", "--pid", "--fork", sys.executable, *sys.argv])
+    mounts = [["-t", "proc", "proc"], ["--rbind", "/dev"], *(["--bind", folder] for folder in args.bind)]
+    for *options, what in mounts:
+        target = args.root / ("proc" if what == "proc" else what.lstrip("/"))
+        target.mkdir(parents=True, exist_ok=True)
+        subprocess.run(["mount", *options, what, str(target)], check=True)
+    shutil.copy("/etc/resolv.conf", args.root / "etc" / "resolv.conf")
+    image = Image(args.root, dict(pair.split("=", 1) for pair in args.arg))
+    for number, (name, argument) in enumerate(steps((CHECKOUT / "Dockerfile").read_text(encoding="utf-8")), 1):
+        if args.build:
+            print(f"step {number}: {name} {argument}", flush=True)
+        image.do(name, argument, args.build)
+    for command in args.run:
+        print(f"run: {command}", flush=True)
+        image.run(["/bin/bash", "-c", command])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,130 @@
+"""`nes2net info FILE`: a readable summary of every kind of file."""
+
+import json
+import shutil
+
+import pytest
+import torch
+import yaml
+
+from nes2net import Detector
+from nes2net.cli.main import main
+from nes2net.evaluation.calibration import LinearCalibration
+from nes2net.export.formats import export
+from nes2net.training.run import train
+
+
+@pytest.fixture(scope="module")
+def run(corpus, tmp_path_factory):
+    """The folder of a short run."""
+    from builders.recipes import short_run
+
+    folder = tmp_path_factory.mktemp("run")
+    model = {"frontend": {"name": "lps", "n_fft": 128, "num_bins": 20}, "backend": "asp_mlp"}
+    changes = {"train": {"epochs": 2, "keep": "all"}, "validation": {"augmented": False}}
+    train(short_run(corpus, folder, {"name": "tiny", "model": model}, changes), "cpu")
+    (made,) = (folder / "models").iterdir()
+    return made
+
+
+def shown(path, capsys):
+    assert main(["info", str(path)]) == 0
+    text = capsys.readouterr().out
+    assert all(len(line) <= 100 for line in text.splitlines() if "/" not in line)
+    return text
+
+
+def facts(path, capsys):
+    assert main(["info", str(path), "--json"]) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def test_a_checkpoint_of_a_run(run, capsys):
+    text = shown(run / "epoch_2.pth", capsys)
+    for line in ("detector checkpoint of this package", "all there, none left over", "2 of 2", "asvspoof2019_la in"):
+        assert line in text
+    found = facts(run / "epoch_2.pth", capsys)
+    assert {row["part"] for row in found["parts"]} == {"front-end", "aggregation", "back-end", "total"}
+    options = {row["option"]: row["value"] for row in found["options of the parts that differ from their defaults"]}
+    assert options["n_fft"] == 128 and "hop_length" not in options
+    assert "train.epochs" in {row["key"] for row in found["keys of the recipe that differ from the defaults"]}
+    assert len(found["SHA-256"]) == 64 and any("predict" in line for line in found["next"])
+
+
+def test_a_run_and_what_is_in_it(run, capsys):
+    found = facts(run, capsys)
+    assert found["title"].endswith(": run folder") and found["epochs"][0]["kept"] == "epoch_1.pth"
+    assert found["checkpoints"] == "epoch_1.pth, epoch_2.pth"
+    assert "recipe" in shown(run / "recipe.yaml", capsys) and "train.epochs" in shown(run / "recipe.yaml", capsys)
+    assert "history of a training run" in shown(run / "history.json", capsys)
+    assert "resume file of a training run" in shown(run / "resume.pt", capsys)
+
+
+def test_an_average(run, tmp_path, capsys):
+    assert main(["average", str(run), "--ids", "1", "2", "--out", str(tmp_path / "mean.pth")]) == 0
+    capsys.readouterr()
+    assert facts(tmp_path / "mean.pth", capsys)["average"] == "mean of epochs 1, 2"
+
+
+def test_a_folder_and_an_onnx_file(spectral_detector, tmp_path, capsys):
+    export(spectral_detector, "safetensors", tmp_path / "folder")
+    assert "detector folder" in shown(tmp_path / "folder", capsys)
+    pytest.importorskip("onnxscript")
+    export(spectral_detector, "onnx", tmp_path / "d.onnx")
+    found = facts(tmp_path / "d.onnx", capsys)
+    assert "exported to ONNX" in found["title"] and "--engine onnx" in found["next"][0] and found["parts"]
+
+
+def test_scores_and_their_record(run, corpus, tmp_path, capsys):
+    scores = tmp_path / "s.txt"
+    command = ["score", "asvspoof2019_la", str(corpus), "--split", "dev", "--model", str(run / "epoch_2.pth")]
+    assert main([*command, "--out", str(scores), "--samples", "8000", "--workers", "0"]) == 0
+    capsys.readouterr()
+    found = facts(scores, capsys)
+    assert found["trials"] == 12 and found["corpus"].startswith("asvspoof2019_la, dev, 4sec")
+    assert found["checkpoint"].endswith("epoch_2.pth") and found["epoch"] == "2 of 2"
+    assert found["utterances"] == "the first 8,000 samples"
+    assert "record of a score file" in shown(f"{scores}.json", capsys)
+    lone = shutil.copy(scores, tmp_path / "lone.txt")
+    assert "what made the scores is not known" in shown(lone, capsys)
+
+
+def test_a_calibration(tmp_path, capsys):
+    fusion = LinearCalibration(
+        (1.5, -0.25), 0.125, 0.5, 1e-6, ("a", "b"), {"corpus": "generic", "figures": {"eer": 0.1}}
+    )
+    fusion.save(tmp_path / "c.json")
+    found = facts(tmp_path / "c.json", capsys)
+    assert found["title"].endswith("fusion of scores") and found["offset"] == 0.125
+    assert found["weights"] == [{"weight": 1.5, "system": "a"}, {"weight": -0.25, "system": "b"}]
+    assert "apply-calibration" in shown(tmp_path / "c.json", capsys)
+
+
+def test_a_published_checkpoint_has_its_published_results(tmp_path, capsys):
+    Detector.from_config("AASIST").save(tmp_path / "own.pth")
+    torch.save(Detector.from_config("AASIST").state_dict(), tmp_path / "published.pth")
+    for name in ("own.pth", "published.pth"):
+        assert "0.83 %" in shown(tmp_path / name, capsys)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [("notes.txt", "three words here\n"), ("x.json", "{}"), ("empty.txt", "\n"), ("x.yaml", "unknown_key: 1\n")],
+)
+def test_other_files_are_refused_in_one_line(name, text, tmp_path, capsys):
+    (tmp_path / name).write_text(text)
+    assert main(["info", str(tmp_path / name)]) == 2
+    error = capsys.readouterr().err
+    assert name in error or "unknown_key" in error
+    assert error.count("\n") == 1
+
+
+def test_what_a_file_says_cannot_reach_the_terminal_as_it_is(run, tmp_path, capsys):
+    recipe = yaml.safe_load((run / "recipe.yaml").read_text())
+    recipe["data"]["root"] = "\x1b[2Jgone\x1b]0;title\x07"
+    (tmp_path / "r.yaml").write_text(yaml.safe_dump(recipe))
+    (tmp_path / "s.txt").write_text("a\x1b[2J 1.0\n")
+    for name in ("r.yaml", "s.txt"):
+        main(["info", str(tmp_path / name)])
+        captured = capsys.readouterr()
+        assert "\x1b" not in captured.out + captured.err and "\x07" not in captured.out + captured.err

@@ -1,0 +1,145 @@
+"""`nes2net info` as a map, and of every name."""
+
+import json
+from collections import Counter
+
+import pytest
+
+from nes2net.cli.info import _results
+from nes2net.cli.main import main
+from nes2net.errors import InputError
+from nes2net.inspect import names
+from nes2net.inspect.part_options import option_rows
+from nes2net.recipes.recipe import load_recipe, packaged_recipes
+from nes2net.registry import backends, corpora, frontends
+
+RESULTS = _results()
+KINDS = names.names(RESULTS)
+
+
+def shown(capsys, *arguments):
+    """What `nes2net info` prints; no line is longer than 100 characters."""
+    assert main(["info", *arguments]) == 0
+    text = capsys.readouterr().out
+    assert max(map(len, text.splitlines())) <= 100
+    return text
+
+
+def test_the_map_has_a_line_for_every_name(capsys):
+    text = shown(capsys)
+    lines = text.splitlines()
+    for kind, known in KINDS.items():
+        start = lines.index("corpora" if kind == "corpus" else f"{kind}s") + 1
+        section = [line.split(maxsplit=1) for line in lines[start : start + len(known)]]
+        assert [line[0] for line in section] == known
+        assert all(len(line) == 2 for line in section), "a name without a meaning"
+    assert lines[-1].strip().startswith("nes2net info NAME")
+
+
+def test_the_map_as_json_is_not_cut(capsys):
+    found = json.loads(shown_json(capsys))
+    assert {row["name"] for row in found["back-ends"]} == set(backends.names())
+    assert all("…" not in row["meaning"] for kind in ("recipes", "back-ends") for row in found[kind])
+
+
+def shown_json(capsys, *arguments):
+    assert main(["info", *arguments, "--json"]) == 0
+    return capsys.readouterr().out
+
+
+def test_names_are_unique_across_kinds():
+    counted = Counter(name for known in KINDS.values() for name in known)
+    assert [name for name, number in counted.items() if number > 1] == []
+
+
+@pytest.mark.parametrize("name", [name for known in KINDS.values() for name in known])
+def test_every_name_is_described(name):
+    kind = next(kind for kind, known in KINDS.items() if name in known)
+    (sheet,) = names.sheets(name, RESULTS)
+    lines = sheet.text().splitlines()
+    assert lines[0].startswith(f"{name}: ") and kind.split()[-1] in lines[0]
+    assert [line for line in lines if len(line) > 100] == []
+    assert json.loads(json.dumps(sheet.to_dict()))["next"] == sheet.commands != []
+
+
+@pytest.mark.parametrize(
+    ("registry", "name"), [(registry, name) for registry in (frontends, backends) for name in registry.names()]
+)
+def test_every_option_has_a_meaning(registry, name):
+    assert [row["option"] for row in option_rows(registry, name) if not row["meaning"]] == []
+
+
+def test_a_part_has_its_options_and_source(capsys):
+    found = json.loads(shown_json(capsys, "nes2net_x"))
+    (option,) = [row for row in found["options"] if row["option"] == "nes_ratio"]
+    assert (
+        option["default"] == [8, 8]
+        and option["takes"].startswith("a list of two")
+        and "outer groups" in option["meaning"]
+    )
+    assert "arXiv 2504.05657" in found["source"] and found["parameters"] == 512_039
+
+
+def test_a_recipe_says_what_differs_and_from_where(capsys):
+    found = json.loads(shown_json(capsys, "asvspoof2019_nes2net_x"))
+    rows = {row["key"]: row for row in found["keys that differ from the defaults"]}
+    assert rows["augment.algo"]["value"] == 4 and rows["augment.algo"]["source"].startswith("command")
+    assert "train.lr" not in rows  # it has the default
+    assert any("1.73 %" in line for line in found["published"])
+    assert found["next"][0] == "nes2net train asvspoof2019_nes2net_x data.root=FOLDER"
+    assert shown(capsys, "recipe", "asvspoof2019_nes2net_x").startswith("asvspoof2019_nes2net_x: recipe")
+
+
+@pytest.mark.parametrize("name", packaged_recipes())
+def test_the_sources_beside_values_are_those_of_the_recipe(name):
+    sources = names._value_comments(name)
+    values = names._flat(load_recipe(name).to_dict())
+    assert sources and set(sources) - {"base", "model"} <= {
+        *values,
+        *(key for key in sources if key.startswith("model.")),
+    }
+
+
+@pytest.mark.parametrize("name", corpora.names())
+def test_a_corpus_says_how_to_check_it(name, capsys):
+    found = json.loads(shown_json(capsys, name))
+    corpus = corpora.get(name)
+    assert found["EER rule"].startswith(f"{corpus.eer_method}: ")
+    assert [row["trials"] for row in found.get("official numbers", [])] == [of.trials for of in corpus.counts.values()]
+    assert found["next"] == [f"nes2net check-data {name} {'LIST.csv|FOLDER' if name == 'generic' else 'FOLDER'}"]
+
+
+def test_a_key_of_a_recipe(capsys):
+    assert "2.5e-07" in shown(capsys, "recipe", "train.lr")
+    (key,) = json.loads(shown_json(capsys, "recipe", "train.lr"))
+    assert key["default"] == 2.5e-7 and key["source"].startswith("main.py --lr")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "meant"),
+    [
+        ("nes2netx", "nes2net_x"),
+        ("asvspoof5_nes2net", "asvspoof5_nes2net_x"),
+        ("asvspof5", "asvspoof5"),
+        ("SLS", "sls"),
+    ],
+)
+def test_a_misspelt_name_gets_the_nearest(wrong, meant, capsys):
+    assert main(["info", wrong]) == 2
+    assert f"did you mean '{meant}'?" in capsys.readouterr().err
+
+
+def test_what_is_called_the_same_is_told(monkeypatch, tmp_path, capsys):
+    assert "wavlm_nes2net" in shown(capsys, "WavLM_Nes2Net").split("not to be confused with")[1]
+    monkeypatch.setattr(frontends, "_table", {**frontends._table, "sls": frontends._table["lps"]})
+    text = shown(capsys, "sls")
+    assert text.count("2 things are called sls") == 2 and "sls: front-end" in text and "sls: back-end" in text
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "lps").write_text("a 1.0\n")
+    assert "nes2net info ./lps" in shown(capsys, "lps")
+    assert "./lps: score file" in shown(capsys, "./lps") or "lps: score file" in shown(capsys, "./lps")
+
+
+def test_nothing_of_that_name():
+    with pytest.raises(InputError, match="nes2net info` lists all names"):
+        names.sheets("qqqqqqqqqq")

@@ -1,0 +1,86 @@
+"""The Dockerfile names what is there; `scripts/dockerfile_in_chroot.py` goes through its steps."""
+
+import importlib.util
+import re
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="module")
+def script():
+    path = REPOSITORY / "scripts" / "dockerfile_in_chroot.py"
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def steps(script):
+    return script.steps((REPOSITORY / "Dockerfile").read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="module")
+def patterns():
+    lines = (REPOSITORY / ".dockerignore").read_text(encoding="utf-8").splitlines()
+    return [line for line in lines if line and not line.startswith("#")]
+
+
+def test_the_parts_of_the_dockerfile(steps):
+    assert steps[0] == ("FROM", "debian:bookworm-slim")
+    assert dict(steps)["ENTRYPOINT"] == '["nes2net"]'
+    assert dict(steps)["USER"] == "1000"  # not root
+    assert {argument.partition("=")[0] for name, argument in steps if name == "ARG"} == {"TORCH", "TORCH_INDEX"}
+
+
+def test_what_is_copied_is_there(steps, patterns, script):
+    sources = [
+        source
+        for name, argument in steps
+        if name == "COPY"
+        for source in [word for word in argument.split() if not word.startswith("--")][:-1]
+    ]
+    assert "pyproject.toml" in sources and "." in sources
+    for source in sources:
+        assert (REPOSITORY / source).exists(), source
+        assert source == "." or not script.ignored(Path(source), patterns), source
+
+
+def test_what_is_run_was_copied_before(steps):
+    copied: set[str] = set()
+    for name, argument in steps:
+        words = argument.split()
+        if name == "COPY":
+            copied |= {Path(words[-1], Path(word).name).as_posix() for word in words[:-1]}
+        called = re.findall(r"scripts/\w+\.sh", argument) if name == "RUN" else []
+        assert set(called) <= copied
+        for path in called:
+            for inner in re.findall(r"scripts/(\w+\.sh)", (REPOSITORY / path).read_text(encoding="utf-8")):
+                assert (REPOSITORY / "scripts" / inner).is_file()
+
+
+def test_the_environment_has_the_extras_that_it_names():
+    project = (REPOSITORY / "pyproject.toml").read_text(encoding="utf-8")
+    section = project.partition("[project.optional-dependencies]")[2].partition("\n[")[0]
+    script = (REPOSITORY / "scripts" / "environment.sh").read_text(encoding="utf-8")
+    (extras,) = re.findall(r'--editable "\.\[([\w,]+)\]"', script)
+    assert set(extras.split(",")) <= set(re.findall(r"^(\w+) = \[", section, re.MULTILINE))
+
+
+def test_the_image_gets_what_the_two_commands_need(patterns, script):
+    for needed in ("scripts/demo.sh", "scripts/test.sh", "tests/conftest.py", "configs", "nes2net/py.typed", "main.py"):
+        assert (REPOSITORY / needed).exists() and not script.ignored(Path(needed), patterns)
+    for left_out in (
+        ".git/config",
+        ".venv/bin/python",
+        "demo/corpus",
+        "models/x/epoch_1.pth",
+        "nes2net/__pycache__/a.pyc",
+    ):
+        assert script.ignored(Path(left_out), patterns)
+    golden = [path for path in (REPOSITORY / "tests" / "golden").rglob("*") if path.is_file()]
+    lost = [path for path in golden if script.ignored(path.relative_to(REPOSITORY), patterns)]
+    assert lost == []

@@ -1,0 +1,90 @@
+"""What an editor and a type checker know of the public names."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import nes2net
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+SCRIPT = """\
+from pathlib import Path
+
+import nes2net
+from nes2net import Detector, InputError, augment, average_checkpoints, create_aggregation, create_backend
+from nes2net import create_frontend, load_state_dict, metrics
+from torch import zeros
+
+
+def score(checkpoint: Path) -> float:
+    detector = Detector.from_pretrained(checkpoint, device="cpu")
+    reveal_type(detector)  # nes2net.detector.Detector
+    reveal_type(detector(zeros(1, 16000)))  # torch._tensor.Tensor
+    reveal_type(detector.eval().forward(zeros(1, 16000)))  # torch._tensor.Tensor
+    reveal_type(detector.scores(zeros(1, 16000)))  # torch._tensor.Tensor
+    reveal_type(detector.score("a.wav"))  # float
+    reveal_type(detector.backend)  # nes2net.backends.base.Backend
+    for _, value in detector.score_files(["a.wav"]):
+        reveal_type(value)  # float
+    frontend = create_frontend("lps")
+    states = frontend(zeros(1, 16000))
+    reveal_type(states)  # list[torch._tensor.Tensor]
+    features = create_aggregation("last", frontend.num_layers, frontend.out_dim)(states)
+    reveal_type(create_backend("nes2net_x")(features))  # torch._tensor.Tensor
+    reveal_type(average_checkpoints(["a.pth"])["w"])  # torch._tensor.Tensor
+    reveal_type(load_state_dict("a.pth")["w"])  # torch._tensor.Tensor
+    reveal_type(metrics.compute_eer([1.0], [0.0]))  # tuple[float, float]
+    reveal_type(augment.RawBoostParameters())  # nes2net.augment.rawboost.RawBoostParameters
+    reveal_type(nes2net.__version__)  # str
+    try:
+        return detector.score("x.wav")
+    except InputError as error:
+        reveal_type(error)  # nes2net.errors.InputError
+        return 0.0
+"""
+
+
+@pytest.mark.slow
+def test_a_users_script_passes_mypy_strict(tmp_path):
+    (tmp_path / "script.py").write_text(SCRIPT)
+    # Only the script is judged, as if the package were installed.
+    options = ["--strict", "--follow-imports=silent", "--no-error-summary", f"--cache-dir={tmp_path}"]
+    command = [sys.executable, "-m", "mypy", *options, "script.py"]
+    done = subprocess.run(command, cwd=tmp_path, env={"MYPYPATH": str(REPOSITORY)}, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = dict(re.findall(r'^script\.py:(\d+): note: Revealed type is "(.*)"$', done.stdout, re.MULTILINE))
+    lines = enumerate(SCRIPT.splitlines(), 1)
+    expected = {str(number): line.split("  # ")[1] for number, line in lines if "reveal_type" in line}
+    assert {line: kind.split("[")[0] for line, kind in found.items()} == {
+        line: kind.split("[")[0] for line, kind in expected.items()
+    }
+
+
+def completions(code):
+    jedi = pytest.importorskip("jedi")
+    project = jedi.Project(REPOSITORY)
+    return jedi.Script(code, project=project)
+
+
+def test_an_editor_completes_a_detector():
+    script = completions("from nes2net import Detector\nDetector.")
+    known = {completion.name for completion in script.complete(2, len("Detector."))}
+    assert {"from_pretrained", "from_config", "score", "score_files", "score_track", "save", "config"} <= known
+    script = completions("from nes2net import Detector\nDetector.from_pretrained(")
+    (signature,) = script.get_signatures(2, len("Detector.from_pretrained("))
+    assert [parameter.name for parameter in signature.params] == ["path_or_name", "device", "dtype", "config"]
+    assert signature.docstring(raw=True).startswith("Load a trained detector, in eval mode")
+
+
+def test_an_editor_completes_the_package():
+    script = completions("import nes2net\nnes2net.")
+    known = {completion.name for completion in script.complete(2, len("nes2net."))}
+    assert set(nes2net.__all__) <= known
+    assert set(nes2net.__all__) <= set(dir(nes2net))
+
+
+def test_the_package_says_that_it_is_typed():
+    assert (Path(nes2net.__file__).parent / "py.typed").is_file()
