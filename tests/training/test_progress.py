@@ -59,7 +59,7 @@ class Terminal(io.StringIO):
 
 def test_a_pass_that_is_broken_off_closes_its_bar(monkeypatch):
     terminal = Terminal(monkeypatch)
-    meter = Meter([1, 2, 3], title="epoch 4/9 train")
+    meter = Meter([1, 2, 3], title="epoch 4 of 9")
     with pytest.raises(KeyboardInterrupt):
         for _ in meter:
             meter.bar.refresh()
@@ -67,13 +67,13 @@ def test_a_pass_that_is_broken_off_closes_its_bar(monkeypatch):
             raise KeyboardInterrupt
     assert meter.bar.disable
     *_, last, cleared, rest = terminal.getvalue().split("\r")
-    assert "epoch 4/9 train" in last and not cleared.strip() and rest == ""
+    assert "epoch 4 of 9" in last and not cleared.strip() and rest == ""
 
 
 def shown(monkeypatch, **options):
     """Return what the bar writes in a pass over steps 3 to 9 of 10."""
     terminal = Terminal(monkeypatch)
-    meter = Meter(range(7), title="epoch 4/9 train", total=10, start=3, **options)
+    meter = Meter(range(7), title="epoch 4 of 9", total=10, start=3, **options)
     for _ in meter:
         meter.update(12, loss=0.25, lr=2.5e-7)
         meter.bar.refresh()
@@ -82,7 +82,7 @@ def shown(monkeypatch, **options):
 
 def test_the_bar_shows_everything(monkeypatch):
     text = shown(monkeypatch)
-    for expected in ("epoch 4/9 train", "10/10", "loss=0.2500", "lr=2.50e-07", "utterances/s=", "data wait=", "<"):
+    for expected in ("epoch 4 of 9", "10/10", "loss=0.2500", "lr=2.50e-07", "utterances/s=", "data wait=", "<"):
         assert expected in text, expected
     assert "40%|" in text and "30%|" not in text.split("4/10")[1]  # goes on from where the run was
 
