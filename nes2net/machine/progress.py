@@ -39,12 +39,13 @@ class ProgressDisplay(Generic[T]):
 
     Attributes:
         facts: what to show besides, the most important first.
-        later: seconds of work that follow the last step of this epoch.
 
     Args:
         steps: what to iterate over, if this object is.
         total: number of all steps; by default ``len(steps)``, if they have a length.
         start: number of those done before.
+        later_steps: number of steps that follow in later epochs.
+        later_seconds: other work that follows.
         shown: False for a display that counts only.
         leave: whether a bar stays on the terminal.
         delay: seconds before the bar appears.
@@ -59,6 +60,8 @@ class ProgressDisplay(Generic[T]):
         unit: str,
         total: int | None = None,
         start: int = 0,
+        later_steps: int = 0,
+        later_seconds: float = 0.0,
         shown: bool = True,
         leave: bool = False,
         delay: float = 0.0,
@@ -66,7 +69,8 @@ class ProgressDisplay(Generic[T]):
     ) -> None:
         self.steps, self.title, self.unit, self.shown, self.clock = steps, title, unit, shown, clock
         self.total = len(steps) if total is None and isinstance(steps, Sized) else total
-        self.done, self.facts, self.later = start, list[str](), 0.0
+        self.later_steps, self.later_seconds = later_steps, later_seconds
+        self.done, self.facts = start, list[str]()
         self._first: tuple[float, int] | None = None  # time of the first step, and the steps done then
         self._seconds = _seconds_between_lines() if shown else 0.0
         self._due = clock() + min(self._seconds, _FIRST)
@@ -103,12 +107,12 @@ class ProgressDisplay(Generic[T]):
     def line(self) -> str:
         """What is known, as one line."""
         counts = f"{self.unit} {self.done}" + (f" of {self.total}" if self.total else "")
-        left = self.seconds_left()
         parts = [f"{self.title}: {counts}", *self.facts]
-        if left is not None and self.later:
-            parts.append(f"{readable_duration(left + self.later)} left (epoch {readable_duration(left)})")
-        elif left is not None:
-            parts.append(f"{readable_duration(left)} left")
+        left, per_step = self.seconds_left(), self.seconds_per_step()
+        if left is not None and per_step is not None:
+            later = self.later_seconds + self.later_steps * per_step
+            of_epoch = f" (epoch {readable_duration(left)})" if later else ""
+            parts.append(f"{readable_duration(left + later)} left{of_epoch}")
         return ", ".join(parts)
 
     def seconds_left(self) -> float | None:
@@ -130,13 +134,13 @@ class _Bar(tqdm):
 
     def __init__(self, display: ProgressDisplay, **options: Any) -> None:
         self.display_of = display
-        super().__init__(total=display.total, dynamic_ncols=True, **options)
+        super().__init__(total=display.total, ncols=80, nrows=20, **options)
 
     @property
     def format_dict(self) -> dict[str, Any]:
         """What tqdm makes the bar of: its format is what there is room for."""
         values, display = super().format_dict, self.display_of
-        columns = int(os.environ.get("COLUMNS") or 0) or values.get("ncols") or 80
+        columns = _columns()
         left = display.seconds_left()
         head = f"{display.title}: {display.done}" + (f"/{display.total}" if display.total else "")
         facts = [*([] if left is None else [f"{readable_duration(left)} left"]), *display.facts]
@@ -151,6 +155,16 @@ class _Bar(tqdm):
             head, text = f"{head}, {text}"[: columns - 1], ""
         head, text = (part.replace("{", "{{").replace("}", "}}") for part in (head, text))
         return {**values, "ncols": columns - 1, "bar_format": f"{head} |{{bar}}| {text}" if with_bar else head}
+
+
+def _columns() -> int:
+    """Columns of the terminal of standard error; 80 if it does not tell, as some of containers do not."""
+    given = os.environ.get("COLUMNS", "")
+    if given.isdecimal() and int(given):
+        return int(given)
+    with suppress(OSError, ValueError):
+        return os.get_terminal_size(sys.stderr.fileno()).columns or 80
+    return 80
 
 
 def _seconds_between_lines() -> float:

@@ -58,13 +58,19 @@ class Meter(Generic[T]):
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self.batches, self.clock = batches, clock
-        self.later_steps, self.later_seconds = later_steps, later_seconds
         self._began: float | None = None  # time at which the first batch was done
         self._utterances = 0  # since then
         self.waited = self._elapsed = 0.0
         total = len(batches) if total is None and isinstance(batches, Sized) else total
         self.display: ProgressDisplay[T] = ProgressDisplay(
-            title=title, unit=unit, total=total, start=start, shown=shown, clock=clock
+            title=title,
+            unit=unit,
+            total=total,
+            start=start,
+            later_steps=later_steps,
+            later_seconds=later_seconds,
+            shown=shown,
+            clock=clock,
         )
 
     def __iter__(self) -> Iterator[T]:
@@ -90,7 +96,6 @@ class Meter(Generic[T]):
         if lr is not None:
             facts.append(f"lr {lr:.2e}")
         self.display.facts = facts
-        self.display.later = self.later_seconds + self.later_steps * (self.display.seconds_per_step() or 0.0)
         self.display.update()
 
     @property

@@ -41,6 +41,8 @@ class RunLog(logging.FileHandler):
 
     def close(self) -> None:
         LOGGER.removeHandler(self)
+        LOGGER.setLevel(logging.NOTSET)
+        LOGGER.propagate = True
         with suppress(OSError):  # lines that had no room have none now
             super().close()
 
