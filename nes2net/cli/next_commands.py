@@ -52,7 +52,7 @@ def after_averaging(checkpoint: Path, recipe: Recipe) -> list[Words]:
         return []
     corpus = corpora.get(data.corpus)
     split = _part_to_score(corpus, data)
-    scores = checkpoint.with_name(f"scores_{data.corpus}_{split}.txt")
+    scores = checkpoint.with_name(f"{checkpoint.stem}_{data.corpus}_{split}.txt")
     words: list[object] = ["score", data.corpus, data.root, "--model", checkpoint, "--out", scores]
     words += [] if split == "eval" else ["--split", split]
     words += [] if data.protocols is None else ["--protocols", data.protocols]

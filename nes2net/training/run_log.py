@@ -67,7 +67,7 @@ def circumstances(device: torch.device) -> list[str]:
     """Say in lines what runs where: versions, command, host and device."""
     versions = f"nes2net {__version__}, Python {platform.python_version()}, torch {torch.__version__}"
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else processor_name()
-    threads = f"{usable_processors()} processors, {torch.get_num_threads()} threads"
+    threads = f"processors: {usable_processors()}, threads: {torch.get_num_threads()}"
     return [
         f"{versions}, process {os.getpid()} on {socket.gethostname()}",
         f"command: {one_line(shlex.join(sys.argv))}",

@@ -21,7 +21,7 @@ def recipe(corpus, root, **data):
 
 
 def test_the_evaluation_part_if_it_is_there(corpora, corpus):
-    scores = Path("models/run/scores_asvspoof2019_la_eval.txt")
+    scores = Path("models/run/epoch_1_asvspoof2019_la_eval.txt")
     assert after_averaging(MODEL, recipe("asvspoof2019_la", corpora)) == [
         ["score", "asvspoof2019_la", str(corpora), "--model", MODEL, "--out", scores],
         ["evaluate", "asvspoof2019_la", scores, "--keys", str(corpora)],
