@@ -25,7 +25,6 @@ venv=$(cd "$root" && realpath "${VENV:-.venv}")
 python=$venv/bin/python
 
 mkdir -p "$out"
-export OMP_WAIT_POLICY=PASSIVE # the processes that read audio share the cores with training
 started=$SECONDS
 "$python" "$root/scripts/demo_corpus" --out "$out/corpus" "${bonafide[@]}"
 built=$SECONDS

@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from nes2net.cli.entry import subcommand
+from nes2net.cli.entry import WRONG_INPUT, subcommand
+from nes2net.cli.next_commands import after_averaging, print_next
 from nes2net.errors import InputError
+from nes2net.machine.terminal import printable_name
+
+if TYPE_CHECKING:
+    from nes2net.recipes.recipe import Recipe
 
 
 def add(commands: argparse._SubParsersAction) -> None:
@@ -14,7 +21,9 @@ def add(commands: argparse._SubParsersAction) -> None:
     parser = subcommand(commands, "average", _average, "Average checkpoints", example=example)
     parser.names |= {"folder": "checkpoints", "batch_norm_batches": "--update-bn"}
     parser.add_argument(
-        "checkpoints", nargs="+", help="checkpoint files, or one run folder with --ids, --last or --best"
+        "checkpoints",
+        nargs="+",
+        help="checkpoint files, or one run folder with --ids, --last or --best; without these its epochs are listed",
     )
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--ids", type=int, nargs="+", help="epochs N of the run folder's epoch_N.pth")
@@ -51,13 +60,40 @@ def _average(args: argparse.Namespace) -> int:
     if args.by and args.best is None:
         raise InputError("--by goes with --best")
     if args.ids or args.last is not None or args.best is not None:
-        _average_run(args)
+        path = _average_run(args)
+    elif len(args.checkpoints) == 1 and Path(args.checkpoints[0]).is_dir():
+        return _say_choices(args.checkpoints[0])
     else:
-        _average_files(args)
+        path = _average_files(args)
+    if recipe := _recipe_of(path):
+        print_next(after_averaging(path, recipe))
     return 0
 
 
-def _average_run(args: argparse.Namespace) -> None:
+def _say_choices(folder: str) -> int:
+    """Print which epochs could be averaged; average nothing."""
+    from nes2net.training.selection import choices
+
+    found, table = choices(folder)
+    print(f"saved in {printable_name(folder)}, epochs counted from 1; best means the lowest val_loss_wo_aug (--by):")
+    print("\n".join(table))
+    print_next([["average", folder, *choice.flags.split()] for choice in found])
+    print("nothing was averaged: choose with --best K, --last K or --ids N …", file=sys.stderr)
+    return WRONG_INPUT
+
+
+def _recipe_of(average: Path) -> Recipe | None:
+    """The recipe that the record of ``average`` holds; None for one of another program, or an earlier version."""
+    from nes2net.checkpoints.state_dict import load_state_dict, read_record
+    from nes2net.recipes.recipe import recipe_from_dict
+
+    try:
+        return recipe_from_dict(read_record(load_state_dict(average))["recipe"])
+    except (InputError, KeyError):
+        return None
+
+
+def _average_run(args: argparse.Namespace) -> Path:
     from nes2net.training.averaging import average_run
 
     if len(args.checkpoints) != 1:
@@ -77,9 +113,10 @@ def _average_run(args: argparse.Namespace) -> None:
         print(f"{average.path} is there already, made of these checkpoints, and stays; --out names another file")
     else:
         print(f"average written to {average.path}")
+    return average.path
 
 
-def _average_files(args: argparse.Namespace) -> None:
+def _average_files(args: argparse.Namespace) -> Path:
     from nes2net.checkpoints.averaging import average_checkpoints
     from nes2net.checkpoints.state_dict import save_state_dict
     from nes2net.machine.files import sha256_of
@@ -99,3 +136,4 @@ def _average_files(args: argparse.Namespace) -> None:
     }
     save_state_dict(average, args.out, **record_of_average(average, made))
     print(f"average written to {args.out}")
+    return Path(args.out)

@@ -14,6 +14,7 @@ from nes2net.audio.waveform import SAMPLE_RATE
 from nes2net.cli.entry import INCOMPLETE, add_architecture, add_device, add_dtype, check_at_least, subcommand
 from nes2net.errors import InputError, one_line, worded
 from nes2net.machine.files import check_writable, replacing, writing
+from nes2net.machine.progress import ProgressDisplay
 from nes2net.machine.terminal import printable_name, table_line
 
 if TYPE_CHECKING:
@@ -80,6 +81,8 @@ def _predict(args: argparse.Namespace) -> int:
     pictures = _pictures(args.plot, files) if args.plot else {}
     detector = Detector.from_pretrained(args.model, args.device, args.dtype, config=args.config)
     rows = _tracks(detector, files, args, pictures) if args.track or args.plot else _scores(detector, files, args)
+    # On a terminal the rows themselves show how far it is.
+    rows = iter(ProgressDisplay(rows, title="scoring", unit="file", total=len(files), shown=not sys.stdout.isatty()))
     widths = [max(len(printable_name(file)) for file in files), 10, 10, 0]
     if not args.json:
         print(f"# score: {MEANING}\n{table_line(['file', 'score', 'duration'], widths)}")

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from nes2net.cli.entry import INCOMPLETE, add_architecture, add_device, add_dtype, add_workers, subcommand
+from nes2net.cli.next_commands import after_scoring, print_next
 from nes2net.errors import InputError, listed
 from nes2net.machine.terminal import printable
 from nes2net.registry import corpora
@@ -104,7 +105,9 @@ def _score(args: argparse.Namespace) -> int:
             "checkpoint": {**scorer.record, "path": str(args.model)},
         },
     )
-    return report_scoring(result)
+    status = report_scoring(result)
+    print_next(after_scoring(args.corpus, args.root, args.split, args.out, args.protocols))
+    return status
 
 
 def _scorer(args: argparse.Namespace) -> Scorer:

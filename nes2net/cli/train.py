@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from nes2net.cli.entry import add_device, subcommand
+from nes2net.cli.next_commands import after_training, print_next
 
 _EPILOG = (
     "One process trains on one device. For N devices: torchrun --nproc-per-node N -m nes2net train RECIPE "
@@ -39,5 +40,6 @@ def _train(args: argparse.Namespace) -> int:
     from nes2net.training.run import train
 
     keep = [] if args.keep is None else [f"train.keep={args.keep}"]
-    train(load_recipe(args.recipe, [*args.overrides, *keep]), args.device)
+    recipe = load_recipe(args.recipe, [*args.overrides, *keep])
+    print_next(after_training(train(recipe, args.device), recipe))
     return 0

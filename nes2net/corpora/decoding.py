@@ -13,12 +13,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from tqdm import tqdm
-
 from nes2net.audio.read import measure_audio
 from nes2net.audio.waveform import SAMPLE_RATE
 from nes2net.errors import InputError
 from nes2net.machine.processors import usable_processors
+from nes2net.machine.progress import ProgressDisplay
 
 _CHUNK = 32  # files that a process reads before it reports
 # Chunks handed out per process ahead of the results: no process waits, and memory does not grow
@@ -72,7 +71,7 @@ class Decoding:
 
 
 def decode_all(paths: Sequence[Path], folder: Path, workers: int | None = None, title: str = "decoding") -> Decoding:
-    """Decode the files below ``folder`` whole, with a progress bar called ``title``.
+    """Decode the files below ``folder`` whole, and show the progress under ``title``.
 
     A file that cannot be decoded, or that makes a decoder crash, is named in the result; the others
     are decoded all the same.
@@ -90,11 +89,11 @@ def decode_all(paths: Sequence[Path], folder: Path, workers: int | None = None, 
     chunks = [paths[start : start + _CHUNK] for start in range(0, len(paths), _CHUNK)]
     results = map(_decode_each, chunks) if workers == 0 else decode_in_parallel(chunks, workers)
     decoding = Decoding()
-    with tqdm(total=len(paths), desc=title, unit="file", dynamic_ncols=True) as bar:
+    with ProgressDisplay[None](title=title, unit="file", total=len(paths), leave=True) as display:
         for chunk in results:
             for decoded in chunk:
                 decoding.add(decoded, os.path.relpath(decoded.path, folder))
-            bar.update(len(chunk))
+            display.update(len(chunk))
     return decoding
 
 

@@ -20,7 +20,6 @@ import soundfile
 import torch
 import transformers
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from nes2net import __version__
 from nes2net.audio.read import SAMPLE_RATE, load_audio
@@ -30,6 +29,7 @@ from nes2net.errors import InputError
 from nes2net.frontends.onednn import OneDNNLinear
 from nes2net.inspect.info import count_flops
 from nes2net.machine.processors import processor_name, usable_processors
+from nes2net.machine.progress import ProgressDisplay
 from nes2net.machine.terminal import markdown_table
 from nes2net.scoring.corpus import Share, batches_scored
 from nes2net.scoring.kernel import scoring_mode
@@ -116,14 +116,14 @@ def measure(
     with (
         scoring_mode(detector),
         torch.inference_mode(),
-        tqdm(total=(rounds + 1) * len(stages), desc="measuring", unit="run", dynamic_ncols=True) as bar,
+        ProgressDisplay[None](title="measuring", unit="run", total=(rounds + 1) * len(stages)) as display,
     ):
         for number in range(rounds + 1):
             for (run, _), times in zip(stages, taken):
                 elapsed = _time(run, detector.device)
                 if number:
                     times.append(elapsed)
-                bar.update()
+                display.update()
     medians = [statistics.median(times) for times in taken]
     measured = [Measured(seconds=median, **what) for median, (_, what) in zip(medians, stages[:-1])]
     return measured, 2 * product**3 / medians[-1]

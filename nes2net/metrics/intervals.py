@@ -7,8 +7,9 @@ Machine Learning" (2023). The interval is the percentile interval of Efron.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,11 +17,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from nes2net.errors import InputError
 from nes2net.machine.processors import usable_processors
+from nes2net.machine.progress import ProgressDisplay
 from nes2net.metrics.eer import checked_classes
 from nes2net.metrics.resampling import any_metric, quick_metric
 
 # With fewer trials a resample is done before a thread has started.
 _FEWEST_TRIALS_FOR_THREADS = 20_000
+_SHORT = 3.0  # seconds; a shorter bootstrap shows no progress
 
 Draw = Callable[[np.random.Generator], NDArray]
 
@@ -173,10 +176,13 @@ def _resample(
         return [evaluate(counts) for evaluate in evaluators]
 
     _, bonafide, spoof = systems[0]
-    if None in quick or bonafide.size + spoof.size < _FEWEST_TRIALS_FOR_THREADS:
-        return np.array([one(number) for number in range(num_resamples)])
-    with ThreadPoolExecutor(num_threads or usable_processors()) as pool:
-        return np.array(list(pool.map(one, range(num_resamples))))
+    with ExitStack() as stack:
+        values: Iterable[list[float]] = map(one, range(num_resamples))
+        if None not in quick and bonafide.size + spoof.size >= _FEWEST_TRIALS_FOR_THREADS:
+            pool = stack.enter_context(ThreadPoolExecutor(num_threads or usable_processors()))
+            values = pool.map(one, range(num_resamples))
+        display = ProgressDisplay(values, title="bootstrap", unit="draw", total=num_resamples, delay=_SHORT)
+        return np.array(list(display))
 
 
 def _draw(bonafide_groups: Sequence | None, spoof_groups: Sequence | None, bonafide: NDArray, spoof: NDArray) -> Draw:

@@ -407,6 +407,10 @@ class Recipe(Section):
     """Folder in which the run folder is made."""
     logs: Annotated[Text, Source("main.py")] = "logs"
     """Folder of the TensorBoard logs."""
+    tracker: Annotated[Literal["wandb", "mlflow"] | None, Source("toolkit")] = None
+    """Where the values of each epoch go besides TensorBoard's logs: Weights & Biases (`wandb`) or
+    MLflow (`mlflow`), whose own environment variables hold, such as `WANDB_MODE` and
+    `MLFLOW_TRACKING_URI`."""
 
     @model_validator(mode="after")
     def _check(self) -> Recipe:

@@ -30,6 +30,7 @@ from nes2net.errors import InputError, worded
 from nes2net.machine.files import check_no_device
 from nes2net.machine.locks import exclusive_lock
 from nes2net.machine.processes import Processes, joined
+from nes2net.machine.progress import ProgressDisplay
 from nes2net.machine.terminal import printable
 from nes2net.scoring.batches import (
     Group,
@@ -447,14 +448,14 @@ def _collect(
     failures: dict[str, str] = {}
     num_samples, began = 0, time.monotonic()
     alone, num_done = processes.count == 1, sum(trial.id in done for trial in trials)
-    with tqdm(
+    with ProgressDisplay[None](
+        title=f"scoring{'' if alone else f' (process 1 of {processes.count})'}",
+        unit="utterance",
         total=len(trials) if alone else -(-(len(trials) - num_done) // processes.count),
-        initial=num_done if alone else 0,
-        desc=f"scoring{'' if alone else f' (process 1 of {processes.count})'}",
-        unit="utt",
-        dynamic_ncols=True,
-        disable=processes.rank > 0,
-    ) as bar:
+        start=num_done if alone else 0,
+        shown=processes.rank == 0,
+        leave=True,
+    ) as display:
         for batch in scored:
             journal.add(batch.scores, batch.failures)
             for id, reason in batch.failures.items():
@@ -465,10 +466,14 @@ def _collect(
             scores |= batch.scores
             failures |= batch.failures
             num_samples += batch.num_samples
-            speed = num_samples / SAMPLE_RATE / max(time.monotonic() - began, 1e-9)
-            bar.set_postfix_str(f"{speed:.1f}× real time", refresh=False)
-            bar.update(sum(id not in done for id in (*batch.scores, *batch.failures)))
-        bar.total = bar.n
+            seconds = max(time.monotonic() - began, 1e-9)
+            display.facts = [
+                f"{len(scores) / seconds:.1f} utterances/s",
+                f"{num_samples / SAMPLE_RATE / seconds:.1f}× real time",
+            ]
+            if failures:
+                display.facts.append(f"{len(failures)} left out")
+            display.update(sum(id not in done for id in (*batch.scores, *batch.failures)))
     return Share(scores, failures, num_samples)
 
 

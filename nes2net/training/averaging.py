@@ -9,7 +9,6 @@ from typing import Any, Literal, NamedTuple
 
 from torch import Tensor
 from torch.optim.swa_utils import update_bn
-from tqdm import tqdm
 
 from nes2net.checkpoints.averaging import average_checkpoints
 from nes2net.checkpoints.state_dict import load_state_dict, read_record, save_state_dict
@@ -17,12 +16,13 @@ from nes2net.detector import Detector
 from nes2net.errors import InputError
 from nes2net.machine.devices import choose_device
 from nes2net.machine.files import check_writable, sha256_of, writing
+from nes2net.machine.progress import ProgressDisplay
 from nes2net.recipes.recipe import load_recipe
 from nes2net.training.augmentation import augmentation_stream
 from nes2net.training.data import read_trials, training_batches
 from nes2net.training.run_folder import RECIPE_FILE
 from nes2net.training.seeding import seed_everything
-from nes2net.training.selection import best_epochs
+from nes2net.training.selection import best_epochs, saved_epochs
 
 
 class RunAverage(NamedTuple):
@@ -83,14 +83,14 @@ def average_run(
         ids = best_epochs(folder, best, by)
     if not ids:
         raise InputError("no checkpoints to average: name epochs, or how many of the last ones")
-    target = folder / _file_name(ids, mode, weights, batch_norm_batches) if out is None else Path(out)
+    target = average_path(folder, ids, mode, weights, batch_norm_batches) if out is None else Path(out)
     sources = [folder / f"epoch_{i}.pth" for i in ids]
     missing = [s.name for s in sources if not s.is_file()]
     if missing:
         there = f"; {target.name} is there, but cannot be confirmed without them: name it itself as the checkpoint"
         raise InputError(
             f"{folder} has no {', '.join(missing)}; epochs saved there: "
-            f"{', '.join(map(str, _epochs(folder))) or 'none'}{there if target.is_file() and out is None else ''}"
+            f"{', '.join(map(str, saved_epochs(folder))) or 'none'}{there if target.is_file() and out is None else ''}"
         )
     check_target(target)
     made: dict[str, Any] = {"ids": list(ids), "mode": mode, "sha256": [sha256_of(source) for source in sources]}
@@ -130,7 +130,18 @@ def record_of_average(average: Mapping[str, Tensor], made: dict[str, Any]) -> di
     return {**{key: record[key] for key in ("model", "recipe") if key in record}, "average": made}
 
 
-def _file_name(ids: Sequence[int], mode: str, weights: Sequence[float] | None, batch_norm_batches: int | None) -> str:
+def average_path(
+    folder: Path,
+    ids: Sequence[int],
+    mode: str = "mean",
+    weights: Sequence[float] | None = None,
+    batch_norm_batches: int | None = None,
+) -> Path:
+    """The file of ``folder`` for an average by :func:`average_run`, which has these arguments.
+
+    >>> average_path(Path("models/run"), [3, 5]).as_posix()
+    'models/run/Averaged_Model_IDs_3_5.pth'
+    """
     name = f"Averaged_Model_IDs_{'_'.join(str(i) for i in ids)}" + ("_legacy" if mode == "legacy" else "")
     if weights:
         name += "_weighted_" + "_".join(str(float(weight)).removesuffix(".0") for weight in weights)
@@ -140,15 +151,11 @@ def _file_name(ids: Sequence[int], mode: str, weights: Sequence[float] | None, b
             f"the file name of an average of {len(ids)} checkpoints is too long: choose one with "
             "`nes2net average … --out FILE`"
         )
-    return name
-
-
-def _epochs(folder: Path) -> list[int]:
-    return sorted(int(p.stem[6:]) for p in folder.glob("epoch_*.pth") if p.stem[6:].isdigit())
+    return folder / name
 
 
 def _last_epochs(folder: Path, last: int) -> list[int]:
-    epochs = _epochs(folder)
+    epochs = saved_epochs(folder)
     if not 0 < last <= len(epochs):
         raise InputError(
             f"{folder} has {len(epochs)} epochs saved ({', '.join(map(str, epochs)) or 'none'}), not {last}"
@@ -174,9 +181,7 @@ def _with_new_batch_statistics(
         raise InputError(
             f"batch statistics are estimated on 1 to {len(batches)} batches, an epoch of this run, not on {num_batches}"
         )
-    progress = tqdm(
-        islice(batches, num_batches), total=num_batches, desc="batch statistics", unit="batch", dynamic_ncols=True
-    )
+    progress = ProgressDisplay(islice(batches, num_batches), title="batch statistics", unit="batch", total=num_batches)
     seed_everything(recipe.seed)  # for dropout
     update_bn((batch.waveforms for batch in progress if len(batch.targets)), detector, detector.device)
     return detector.cpu().state_dict()

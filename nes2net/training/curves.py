@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import sys
+import textwrap
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from nes2net.machine.files import replacing
 
@@ -25,34 +28,52 @@ _EERS = {
 }
 
 
-def plot_curves(history: list[dict[str, Any]], path: str | Path) -> None:
+def plot_curves(history: list[dict[str, Any]], path: str | Path, title: str = "", saved: Collection[int] = ()) -> None:
     """Draw ``history``, the rows of ``history.json``, to the PNG file ``path``.
+
+    Args:
+        title: name of the run.
+        saved: epochs whose checkpoints are kept; they are marked.
 
     The file is replaced as a whole. Epochs without validation lack its values. An error prints one
     line on standard error, so that training does not end for a picture.
     """
     try:
         with replacing(path) as temporary:
-            _draw(history, temporary)
+            _draw(history, temporary, title, saved)
     except Exception as error:
         print(f"warning: {path} was not drawn ({error})", file=sys.stderr)
 
 
-def _draw(history: list[dict[str, Any]], path: Path) -> None:
+def _draw(history: list[dict[str, Any]], path: Path, title: str, saved: Collection[int]) -> None:
     panels = [_losses, _learning_rates]
     if any(name in epoch for epoch in history for name in _EERS):
         panels.insert(1, _error_rates)
     figure = Figure(figsize=(8, 2.6 * len(panels)), layout="constrained")
     FigureCanvasAgg(figure)
+    figure.suptitle(textwrap.fill(title, 80), fontsize="medium", parse_math=False)
     axes = figure.subplots(len(panels), sharex=True)
     for axis, panel in zip(axes, panels):
         panel(axis, history)
         axis.grid(alpha=0.3)
         axis.spines[["top", "right"]].set_visible(False)
+    marked = [epoch["epoch"] for epoch in history if epoch["epoch"] in saved]
+    if marked:  # below the curves of the loss, whatever their values
+        axes[0].plot(
+            marked,
+            [0.03] * len(marked),
+            "^",
+            color="#009E73",
+            markersize=5,
+            label="saved",
+            transform=axes[0].get_xaxis_transform(),
+        )
+    for axis in axes:
         if axis.get_legend_handles_labels()[0]:
             axis.legend(frameon=False, fontsize="small")
     axes[-1].set_xlabel("epoch")
-    axes[-1].xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes[-1].set_xlim(history[0]["epoch"] - 0.5, history[-1]["epoch"] + 0.5)
+    axes[-1].xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     figure.savefig(path, format="png", dpi=120)
 
 
@@ -60,6 +81,16 @@ def _losses(axis: Axes, history: list[dict[str, Any]]) -> None:
     for name, (label, colour) in _LOSSES.items():
         _line(axis, history, name, label, colour)
     axis.set_ylabel("loss")
+    losses = np.array([epoch[name] for epoch in history for name in _LOSSES if epoch.get(name) is not None], float)
+    losses = losses[np.isfinite(losses)]
+    if len(losses) and losses.min() > 0:
+        axis.set_yscale("log")
+        # Within a decade, powers of ten would leave an axis with one number or none.
+        wide = losses.max() > 10 * losses.min()
+        axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)) if wide else MaxNLocator(6, steps=[1, 2, 5, 10]))
+        axis.yaxis.set_major_formatter(FuncFormatter(lambda loss, _: f"{loss:g}"))
+        axis.yaxis.set_minor_formatter(NullFormatter())
+        axis.margins(y=0.15)  # room for the marks below
 
 
 def _error_rates(axis: Axes, history: list[dict[str, Any]]) -> None:

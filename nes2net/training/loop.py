@@ -21,7 +21,6 @@ from nes2net.training.interruption import StopRequests, stop_without_data
 from nes2net.training.monitor import Monitor, check_finite
 from nes2net.training.objective import Objective
 from nes2net.training.optimisation import learning_rate
-from nes2net.training.progress import Meter
 from nes2net.training.sampling import by_step
 from nes2net.training.seeding import seed_step
 from nes2net.training.state import Progress, RunState
@@ -68,13 +67,13 @@ class Trainer:
         self.objective.begin_training(epoch)
         self.loader.begin(epoch, progress.step)
         steps = by_step(self.loader, self.recipe.train.accumulate)
-        title, shown = f"epoch {epoch}/{self.recipe.train.epochs} train", self.accelerator.is_main_process
-        meter = Meter(steps, title=title, total=self.steps_per_epoch, start=progress.step, shown=shown)
+        meter = self.monitor.meter(steps, epoch, self.steps_per_epoch, progress.step)
         saved = time.monotonic()
         for batches in meter:
             due = time.monotonic() - saved >= 60 * self.recipe.train.save_every_minutes
+            before = progress.utterances
             signal, save = self.train_step(batches, epoch, progress.step, due)
-            meter.update(sum(len(batch.targets) for batch in batches), loss=progress.loss, lr=progress.lr)
+            meter.update(progress.utterances - before, loss=progress.loss, lr=progress.lr)
             last = progress.step == self.steps_per_epoch
             if last and not progress.utterances:
                 raise InputError("in no step had each process a usable file; the lines above name those that are not")

@@ -1,7 +1,7 @@
-"""The monitor of a run: lines, a bar, TensorBoard, a table and a picture.
+"""The monitor of a run: lines, progress, a log, TensorBoard, other trackers, a table and a picture.
 
-Only the main process reports. Results go to standard output and remarks to standard error. A
-:class:`RunReporter` has standard output to itself.
+Only the main process reports. Results go to standard output, remarks and progress to standard
+error, and all of it to ``train.log``. A :class:`RunReporter` has standard output to itself.
 """
 
 from __future__ import annotations
@@ -9,25 +9,30 @@ from __future__ import annotations
 import math
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol
+from typing import Protocol, TypeVar
 
+import torch
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
 from nes2net.detector import Detector
-from nes2net.errors import InputError, worded
-from nes2net.recipes.recipe import TrainConfig
+from nes2net.errors import InputError, first_line, one_line, worded
+from nes2net.recipes.recipe import Recipe, TrainConfig
 from nes2net.training.curves import plot_curves
 from nes2net.training.dataset import BatchLoader
 from nes2net.training.progress import Meter, advice
+from nes2net.training.run_log import LOG_FILE, RunLog, circumstances
 from nes2net.training.selection import Row, Selection
+from nes2net.training.tracker import Tracker, start_tracker
 
 CURVES_FILE = "curves.png"
 _DRAW_EVERY = 60.0  # seconds at least; drawing takes about one
+
+T = TypeVar("T")
 
 
 class RunReporter(Protocol):
@@ -49,7 +54,7 @@ class RunReporter(Protocol):
 class Monitor:
     """Reports a run.
 
-    On exit it draws the curves and closes TensorBoard's log.
+    On exit it draws the curves and closes the logs.
 
     Args:
         selection: the history of the run.
@@ -64,27 +69,45 @@ class Monitor:
         self.selection, self.log, self.shown, self.reporter = selection, log, shown, reporter
         self.curves = selection.folder / CURVES_FILE
         self.writer: SummaryWriter | None = None
+        self.run_log = RunLog(selection.folder / LOG_FILE)
+        self.tracker: Tracker | None = None
         self._bad_files: set[str] = set()
         self._advised = False
         #: utterances of this epoch that were read but left out of a step
         self.unused = 0
+        #: seconds that the last validation took, for the time left
+        self.validation_seconds = 0.0
         self._drawn_at, self._is_drawn = time.monotonic(), True
 
-    def open_log(self, first_epoch: int) -> None:
-        """Open TensorBoard's log without what was written before from ``first_epoch`` on."""
+    def open_logs(self, first_epoch: int, recipe: Recipe, device: torch.device) -> None:
+        """Open the logs: TensorBoard's without what was written before from ``first_epoch`` on.
+
+        Raises:
+            InputError: if TensorBoard's folder cannot be written to, or the recipe's tracker cannot start.
+        """
+        self.run_log.open()
+        for line in circumstances(device):
+            self.run_log.write(line)
         try:
             self.writer = SummaryWriter(self.log, purge_step=first_epoch)
         except (PermissionError, NotADirectoryError, FileExistsError) as error:
             raise InputError(
                 f"{self.log} cannot be written to ({error.strerror}): name another folder with `logs`"
             ) from None
+        if recipe.tracker is not None:
+            self.tracker = start_tracker(recipe, self.selection.folder, self.say)
 
     def __enter__(self) -> Monitor:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, *_: BaseException | TracebackType | None) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
         if not self._is_drawn or not self.curves.is_file():
             self._draw()
+        if error is not None:
+            self.run_log.write(one_line(f"ended by {type(error).__name__}: {worded(first_line(error))}"))
+        if self.tracker is not None:
+            self.tracker.finish(finished=error is None)
+        self.run_log.close()
         if self.writer is None:
             return
         try:
@@ -93,10 +116,26 @@ class Monitor:
             if kind is None:  # otherwise the full disk has been reported already
                 raise
 
+    def meter(self, steps: Iterable[T], epoch: int, total: int, start: int) -> Meter[T]:
+        """Make the meter of the training ``steps`` of ``epoch``, which knows what follows in the run."""
+        later = self.selection.epochs - epoch
+        return Meter(
+            steps,
+            title=f"epoch {epoch} of {self.selection.epochs}",
+            total=total,
+            start=start,
+            later_steps=later * total,
+            later_seconds=(later + 1) * self.validation_seconds,
+            shown=self.shown,
+        )
+
     def say(self, text: str, *, remark: bool = False) -> None:
         """Print a result, the state of the run, or on standard error a ``remark``."""
         if self.shown:
-            tqdm.write(worded(text), file=sys.stderr if remark or self.reporter is not None else sys.stdout)
+            stream = sys.stderr if remark or self.reporter is not None else sys.stdout
+            tqdm.write(worded(text), file=stream)
+            stream.flush()  # in a file it would appear hours later
+            self.run_log.write(worded(text))
 
     def left_out(self, errors: Sequence[str]) -> None:
         """Name each unusable file once in a run; every process names its own files."""
@@ -104,6 +143,7 @@ class Monitor:
             if error not in self._bad_files:
                 self._bad_files.add(error)
                 tqdm.write(f"left out: {error}", file=sys.stderr)
+                self.run_log.write(f"left out: {error}")
 
     def after_training(self, meter: Meter, loader: BatchLoader) -> None:
         """Report unused utterances, and once in a run how to shorten long waits for data."""
@@ -135,13 +175,15 @@ class Monitor:
             for name, value in values.items():
                 self.writer.add_scalar(name, value, epoch)
             self.writer.flush()
+        if self.tracker is not None:
+            self.tracker.log(values, epoch)
         self._is_drawn = False
         if time.monotonic() - self._drawn_at >= _DRAW_EVERY:
             self._draw()
 
     def _draw(self) -> None:
         if self.shown and self.selection.history:
-            plot_curves(self.selection.history, self.curves)
+            plot_curves(self.selection.history, self.curves, self.selection.folder.name, self.selection.kept_epochs())
             self._drawn_at, self._is_drawn = time.monotonic(), True
 
 

@@ -1,4 +1,4 @@
-"""Progress of a pass: a bar with loss, learning rate, speed and time left, and waiting for data."""
+"""Progress of a pass: loss, speed, learning rate and time left, and waiting for data."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sized
 from typing import Generic, TypeVar
 
-from tqdm import tqdm
-
 from nes2net.machine.processors import usable_processors
+from nes2net.machine.progress import ProgressDisplay
 
 #: Share of a pass spent waiting for data above which :func:`advice` speaks, if it is seconds.
 WAIT_LIMIT = 0.2
@@ -19,9 +18,9 @@ T = TypeVar("T")
 
 
 class Meter(Generic[T]):
-    """Iterates over ``batches``, measures speed and waiting, and shows a bar on a terminal.
+    """Iterates over ``batches``, measures speed and waiting, and shows both (:class:`ProgressDisplay`).
 
-    >>> meter = Meter([3, 4], title="epoch 1/9 train")
+    >>> meter = Meter([3, 4], title="epoch 1 of 9")
     >>> for batch in meter:
     ...     meter.update(utterances=batch, loss=0.5)
     >>> 0 <= meter.wait_share <= 1
@@ -35,9 +34,12 @@ class Meter(Generic[T]):
         waited: seconds spent waiting for batches.
 
     Args:
-        title: text before the bar.
+        title: text before the counts.
+        unit: what one of ``batches`` is called.
         total: batches of the whole pass; by default ``len(batches)``, if they have a length.
         start: batches that were done before this run resumed.
+        later_steps: steps of later passes, each as long as one of this pass.
+        later_seconds: other work after this pass.
         shown: False in processes other than the main one.
         clock: gives the time in seconds.
     """
@@ -47,8 +49,11 @@ class Meter(Generic[T]):
         batches: Iterable[T],
         *,
         title: str = "",
+        unit: str = "step",
         total: int | None = None,
         start: int = 0,
+        later_steps: int = 0,
+        later_seconds: float = 0.0,
         shown: bool = True,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
@@ -56,20 +61,21 @@ class Meter(Generic[T]):
         self._began: float | None = None  # time at which the first batch was done
         self._utterances = 0  # since then
         self.waited = self._elapsed = 0.0
-        self.bar = tqdm(
-            total=len(batches) if total is None and isinstance(batches, Sized) else total,
-            initial=start,
-            desc=title,
-            unit="batch",
-            leave=False,
-            dynamic_ncols=True,
-            mininterval=0.5,
-            disable=None if shown else True,  # None disables the bar if the output is not a terminal
+        total = len(batches) if total is None and isinstance(batches, Sized) else total
+        self.display: ProgressDisplay[T] = ProgressDisplay(
+            title=title,
+            unit=unit,
+            total=total,
+            start=start,
+            later_steps=later_steps,
+            later_seconds=later_seconds,
+            shown=shown,
+            clock=clock,
         )
 
     def __iter__(self) -> Iterator[T]:
         asked = self.clock()
-        try:
+        with self.display:
             for batch in self.batches:
                 if self._began is not None:
                     self.waited += self.clock() - asked
@@ -77,19 +83,20 @@ class Meter(Generic[T]):
                 asked = self.clock()
                 if self._began is None:
                     self._began = asked
-        finally:
-            self.bar.close()
 
-    def update(self, utterances: int, **values: float) -> None:
-        """Count a step with ``utterances`` and show ``values``, such as ``loss`` and ``lr``."""
+    def update(self, utterances: int, *, loss: float | None = None, lr: float | None = None) -> None:
+        """Count a step with ``utterances``, and show its ``loss`` and learning rate ``lr``."""
         if self._began is not None:
             self._utterances += utterances
             self._elapsed = self.clock() - self._began
-        shown = {name: f"{value:.2e}" if name == "lr" else f"{value:.4f}" for name, value in values.items()}
-        shown["utterances/s"] = f"{self.utterances_per_second:.1f}"
-        shown["data wait"] = f"{self.wait_share:.0%}"
-        self.bar.set_postfix(shown, refresh=False)
-        self.bar.update()
+        facts = [] if loss is None else [f"loss {loss:.4f}"]
+        if self._elapsed:
+            facts.append(f"{self.utterances_per_second:.1f} utterances/s")
+            facts.append(f"data wait {100 * self.wait_share:.0f} %")
+        if lr is not None:
+            facts.append(f"lr {lr:.2e}")
+        self.display.facts = facts
+        self.display.update()
 
     @property
     def wait_share(self) -> float:

@@ -34,6 +34,7 @@ from nes2net.training.run_folder import check_same_run, run_folder, write_recipe
 from nes2net.training.seeding import cuda_algorithms, seed_everything
 from nes2net.training.selection import Selection
 from nes2net.training.state import RunState, fingerprint
+from nes2net.training.tracker import require_library
 from nes2net.training.validation import Validator
 
 
@@ -46,7 +47,8 @@ def train(
     """Train as ``recipe`` says and return the run folder ``{output}/{tag}``.
 
     The folder gets ``epoch_{n}.pth`` (n from 1) as ``train.keep`` says, ``recipe.yaml``,
-    ``history.json``, ``curves.png``, and ``resume.pt`` every few minutes and after each epoch.
+    ``history.json``, ``curves.png``, ``train.log``, and ``resume.pt`` every few minutes and after
+    each epoch.
 
     Calling this again with the same recipe resumes the run. On one device the weights are then, bit
     for bit, those of an uninterrupted run; of a GPU ``train.deterministic`` asks this. Processes
@@ -64,6 +66,7 @@ def train(
             the data cannot be read any more; the work done since the last save is lost.
         KeyboardInterrupt: if Ctrl-C was pressed; the work done is saved.
     """
+    require_library(recipe.tracker)
     algorithms = cuda_algorithms(recipe.train.deterministic, recipe.train.cudnn_benchmark)
     with StopRequests() as stop, algorithms:
         train_trials, dev_trials = read_trials(recipe.data, "train"), read_trials(recipe.data, "dev")
@@ -134,7 +137,7 @@ def _begin_writing(recipe: Recipe, state: RunState, monitor: Monitor) -> None:
     write_recipe(state.selection.folder, recipe)
     state.remove_files()
     if not state.selection.is_done:
-        monitor.open_log(state.progress.epoch)
+        monitor.open_logs(state.progress.epoch, recipe, state.detector.device)
 
 
 def _check_processes(state: RunState, accelerator: Accelerator) -> None:

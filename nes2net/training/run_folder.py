@@ -20,17 +20,20 @@ from nes2net.machine.yaml_text import read_yaml_file
 from nes2net.recipes.recipe import Recipe, recipe_from_dict
 from nes2net.training.history import HISTORY_FILE, read_history
 from nes2net.training.resume_file import NUMBERED_FROM_0, RESUME_FILE
+from nes2net.training.run_log import LOG_FILE
+from nes2net.training.tracker import TRACKER_FILE
 
 RECIPE_FILE = "recipe.yaml"
 _LOCK_FILE = ".lock"
 # Names that training gives to files in the folder.
-_OURS = re.compile(r"epoch_\d+\.pth|\..*\.tmp|" + "|".join(map(re.escape, (RESUME_FILE, HISTORY_FILE, RECIPE_FILE))))
+_NAMES = (RESUME_FILE, HISTORY_FILE, RECIPE_FILE, LOG_FILE, TRACKER_FILE)
+_OURS = re.compile(r"epoch_\d+\.pth|\..*\.tmp|" + "|".join(map(re.escape, _NAMES)))
 _UNUSABLE = "{} cannot be used ({}): move the folder away and start again"
 
 # Keys that may change when a run is resumed: places, speed, memory, how often to save. Precision,
 # compilation and accumulation change numbers and may not: batch statistics are those of the parts.
 _NOT_COMPARED = (
-    *("data.root", "data.protocols", "data.num_workers", "data.cache", "ssl_checkpoint", "output", "logs"),
+    *("data.root", "data.protocols", "data.num_workers", "data.cache", "ssl_checkpoint", "output", "logs", "tracker"),
     *("train.activation_checkpointing", "train.keep", "train.save_every_minutes"),
 )
 _COMPARED_IF_GIVEN = ("augment.musan", "augment.rir")  # folders may move, but must still be given or absent

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from nes2net.errors import InputError, check_known
 from nes2net.machine.files import json_text, write_text
@@ -106,12 +107,52 @@ class Selection:
             for count in AVERAGES:
                 if len(rows) >= count:
                     ids = " ".join(str(epoch) for epoch in _best(rows, count, name))
-                    command = f"nes2net average {self.folder} --best {count} --by {name}"
+                    command = f"nes2net average {shlex.quote(str(self.folder))} --best {count} --by {name}"
                     lines.append(f"to average {count} by {name}: epochs {ids}: {command}")
         return lines
 
     def _validated(self) -> list[Row]:
         return [row for row in self.history if all(name in row for name in self.measures)]
+
+
+class Choice(NamedTuple):
+    """Epochs that could be averaged, and the flags of ``nes2net average`` that choose them."""
+
+    flags: str
+    epochs: list[int]
+
+
+def choices(folder: str | Path, by: str = "val_loss_wo_aug") -> tuple[list[Choice], list[str]]:
+    """List what could be averaged in a run folder, and lay out its saved epochs as a table.
+
+    Args:
+        by: the value whose lowest ones are the best, as in :func:`best_epochs`.
+
+    Raises:
+        InputError: if the folder holds no ``epoch_N.pth``, or its history is damaged.
+    """
+    path = Path(folder) / HISTORY_FILE
+    history = {row["epoch"]: row for row in read_history(path)} if path.is_file() else {}
+    rows = [history.get(epoch, {"epoch": epoch}) for epoch in saved_epochs(Path(folder))]
+    if not rows:
+        raise InputError(f"{folder} holds no epoch_N.pth: name checkpoint files, or the folder of a run")
+    valued = [row for row in rows if _is_number(row.get(by))]
+    found = []
+    for count in sorted({min(count, len(rows)) for count in AVERAGES}, reverse=True):
+        if len(valued) >= count:
+            found.append(Choice(f"--best {count}", _best(valued, count, by)))
+        found.append(Choice(f"--last {count}", [row["epoch"] for row in rows[-count:]]))
+    columns = [c for c in _COLUMNS if c != "improved" and any(row.get(c) is not None for row in rows)]
+    table = [[*(_COLUMNS[c][0] for c in columns), *(choice.flags for choice in found)]]
+    for row in rows:
+        marks = ["*" if row["epoch"] in choice.epochs else "" for choice in found]
+        table.append([*(_cell(row, c) for c in columns), *marks])
+    return found, text_table(table, "r")
+
+
+def saved_epochs(folder: Path) -> list[int]:
+    """The epochs whose ``epoch_N.pth`` is in ``folder``, in ascending order."""
+    return sorted(int(p.stem[6:]) for p in folder.glob("epoch_*.pth") if p.stem[6:].isdecimal())
 
 
 def best_epochs(folder: str | Path, count: int, by: str) -> list[int]:
@@ -166,9 +207,9 @@ _COLUMNS = {
 def _cell(row: Row, column: str) -> str:
     if column == "improved":
         return "improved" if row[column] else ""
-    if column not in row:
+    if row.get(column) is None:
         return "–"
     text = _COLUMNS[column][1].format(row[column]).removesuffix("%")
-    if column == "val_eer_wo_aug":
+    if column == "val_eer_wo_aug" and _is_number(row.get(f"{column}_low")) and _is_number(row.get(f"{column}_high")):
         text += f" ({100 * row[f'{column}_low']:.2f}–{100 * row[f'{column}_high']:.2f})"
     return text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Sequence
 from functools import partial
 from typing import NamedTuple
@@ -10,7 +11,6 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from accelerate import Accelerator
-from tqdm import tqdm
 
 from nes2net import metrics
 from nes2net.corpora.trial import Trial
@@ -23,9 +23,11 @@ from nes2net.training.distributed import gathered
 from nes2net.training.interruption import stop_without_data
 from nes2net.training.monitor import Monitor
 from nes2net.training.objective import Objective
+from nes2net.training.progress import Meter
 
 #: Bootstrap samples for the EER's interval: its width to two digits, in a second for 25,000 trials.
 NUM_RESAMPLES = 200
+_DESCRIBED = {"w_aug": " with RawBoost", "wo_aug": ""}
 
 
 def passes(augment: AugmentConfig, validation: ValidationConfig) -> tuple[str, ...]:
@@ -115,10 +117,12 @@ class Validator:
             InputError: if no file of a class can be used, or a loss or score is not finite.
         """
         values: dict[str, float] = {}
+        began = time.monotonic()
         with scoring_mode(self.objective.detector):
             for name, loader in self.loaders.items():
                 results = self._gathered(self._pass(name, loader, epoch))
                 values |= self._values(name, results, loader.dataset.trials, epoch)
+        self.monitor.validation_seconds = time.monotonic() - began
         return values
 
     @torch.inference_mode()
@@ -126,16 +130,13 @@ class Validator:
         """Compute the results of this process's batches."""
         loader.begin(epoch)
         accelerator, results = self.accelerator, []
-        bar = tqdm(
+        meter = Meter(
             loader,
-            desc=f"epoch {epoch}/{self.monitor.selection.epochs} {name}",
+            title=f"epoch {epoch} of {self.monitor.selection.epochs}, development set{_DESCRIBED[name]}",
             unit="batch",
-            leave=False,
-            dynamic_ncols=True,
-            mininterval=0.5,
-            disable=None if accelerator.is_main_process else True,
+            shown=accelerator.is_main_process,
         )
-        for place, batch in enumerate(bar):
+        for place, batch in enumerate(meter):
             loss, scores = torch.zeros(()), torch.zeros(0)
             if len(batch.targets):
                 waveforms = batch.waveforms.to(accelerator.device, non_blocking=True)
@@ -144,6 +145,7 @@ class Validator:
             number = accelerator.process_index + place * accelerator.num_processes
             # A worker's tensor keeps a file open until it is freed, so keep a copy.
             results.append((number, loss, scores, batch.targets.clone(), batch.errors, batch.lost))
+            meter.update(len(batch.targets) * accelerator.num_processes)
         return [  # the device is waited for here, once
             _BatchResult(number, loss.item(), scores.double().cpu().numpy(), targets.numpy(), errors, lost)
             for number, loss, scores, targets, errors, lost in results

@@ -1,11 +1,10 @@
-"""Progress of a run: the meter of a pass, advice about workers, and the curves."""
+"""Progress of a run: the meter of a pass, and advice about workers."""
 
 import io
 import os
 
 import pytest
 
-from nes2net.training.curves import plot_curves
 from nes2net.training.progress import Meter, advice
 
 
@@ -59,36 +58,50 @@ class Terminal(io.StringIO):
 
 def test_a_pass_that_is_broken_off_closes_its_bar(monkeypatch):
     terminal = Terminal(monkeypatch)
-    meter = Meter([1, 2, 3], title="epoch 4/9 train")
+    meter = Meter([1, 2, 3], title="epoch 4 of 9")
     with pytest.raises(KeyboardInterrupt):
         for _ in meter:
-            meter.bar.refresh()
-            assert not meter.bar.disable
+            meter.display.bar.refresh()
+            assert not meter.display.bar.disable
             raise KeyboardInterrupt
-    assert meter.bar.disable
+    assert meter.display.bar.disable
     *_, last, cleared, rest = terminal.getvalue().split("\r")
-    assert "epoch 4/9 train" in last and not cleared.strip() and rest == ""
+    assert "epoch 4 of 9" in last and not cleared.strip() and rest == ""
 
 
 def shown(monkeypatch, **options):
     """Return what the bar writes in a pass over steps 3 to 9 of 10."""
+    monkeypatch.setenv("COLUMNS", "150")
     terminal = Terminal(monkeypatch)
-    meter = Meter(range(7), title="epoch 4/9 train", total=10, start=3, **options)
+    meter = Meter(range(7), title="epoch 4 of 9", total=10, start=3, **options)
     for _ in meter:
         meter.update(12, loss=0.25, lr=2.5e-7)
-        meter.bar.refresh()
+        meter.display.bar.refresh()
     return terminal.getvalue()
 
 
 def test_the_bar_shows_everything(monkeypatch):
     text = shown(monkeypatch)
-    for expected in ("epoch 4/9 train", "10/10", "loss=0.2500", "lr=2.50e-07", "utterances/s=", "data wait=", "<"):
+    for expected in ("epoch 4 of 9", "10/10", "loss 0.2500", "lr 2.50e-07", " utterances/s", "data wait ", " s left"):
         assert expected in text, expected
-    assert "40%|" in text and "30%|" not in text.split("4/10")[1]  # goes on from where the run was
+    assert "3/10" in text and "2/10" not in text  # goes on from where the run was
 
 
 def test_no_bar_on_other_processes(monkeypatch):
     assert shown(monkeypatch, shown=False) == ""
+
+
+def test_time_left_of_the_whole_run():
+    clock = Clock()
+    meter = Meter(range(4), title="epoch 1 of 9", later_steps=100, later_seconds=700.0, clock=clock, shown=False)
+    lines = []
+    for _ in meter:
+        clock.now += 5
+        meter.update(12, loss=0.5)
+        lines.append(meter.display.line())
+    assert lines[0] == "epoch 1 of 9: step 1 of 4, loss 0.5000"
+    left = "20 min left (epoch 10 s)"  # 2 + 100 steps of 5 s, and 700 s of validation
+    assert lines[1] == f"epoch 1 of 9: step 2 of 4, loss 0.5000, 2.4 utterances/s, data wait 0 %, {left}"
 
 
 def test_no_bar_where_there_is_no_terminal(capsys):
@@ -127,34 +140,3 @@ def test_advice_knows_the_processors(monkeypatch):
     assert "try `data.num_workers=6`" in advice(0.9, 3)
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
     assert "the most that can be used" in advice(0.9, 3)
-
-
-HISTORY = [
-    {"epoch": 1, "loss": 0.7, "lr": 1e-6, "seconds": 3.0},
-    {"epoch": 2, "loss": 0.5, "lr": 1e-6, "val_loss_wo_aug": 0.6, "val_eer_wo_aug": 0.2},
-    {
-        "epoch": 3, "loss": 0.4, "lr": 5e-7, "val_loss_w_aug": 0.7, "val_loss_wo_aug": 0.5, "val_eer_w_aug": 0.3,
-        "val_eer_wo_aug": 0.1, "val_eer_wo_aug_low": 0.05, "val_eer_wo_aug_high": 0.2,
-    },
-]  # fmt: skip
-
-
-@pytest.mark.parametrize("epochs, panels", [(1, 2), (2, 3), (3, 3)])
-def test_curves_of_what_there_is(tmp_path, capsys, epochs, panels):
-    from matplotlib.image import imread
-
-    plot_curves(HISTORY[:epochs], tmp_path / "curves.png")
-    assert [path.name for path in tmp_path.iterdir()] == ["curves.png"] and capsys.readouterr().err == ""
-    image = imread(tmp_path / "curves.png")
-    assert image.shape[0] == pytest.approx(panels * 312, abs=2) and image.min() < 0.1
-
-
-def test_curves_that_cannot_be_drawn_end_nothing(tmp_path, capsys):
-    (tmp_path / "file").touch()
-    plot_curves(HISTORY, tmp_path / "file" / "curves.png")
-    plot_curves([{"epoch": "x", "loss": 1.0}, {"epoch": 2, "loss": object()}], tmp_path / "curves.png")
-    lines = capsys.readouterr().err.splitlines()
-    assert len(lines) == 2 and all(
-        line.startswith("warning: ") and "curves.png was not drawn" in line for line in lines
-    )
-    assert [path.name for path in tmp_path.iterdir()] == ["file"]

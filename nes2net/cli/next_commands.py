@@ -1,0 +1,87 @@
+"""The commands that come next, with real paths, quoted for the shell."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nes2net.machine.terminal import printable_name
+
+if TYPE_CHECKING:
+    from nes2net.corpora.corpus import Corpus
+    from nes2net.recipes.recipe import DataConfig, Recipe
+
+Words = Sequence[object]
+
+
+def print_next(commands: Sequence[Words]) -> None:
+    """Print ``commands``, each as the words after ``nes2net``; of several processes, the first one prints."""
+    from nes2net.machine.processes import is_first
+
+    if commands and is_first():
+        print("next:")
+        for words in commands:
+            print(f"  {printable_name(shlex.join(['nes2net', *map(str, words)]))}")
+
+
+def after_training(folder: Path, recipe: Recipe) -> list[Words]:
+    """Average the best epochs of ``folder`` if there are several, then score and evaluate."""
+    from nes2net.errors import InputError
+    from nes2net.training.averaging import average_path
+    from nes2net.training.selection import AVERAGES, best_epochs
+
+    for count in (*sorted(AVERAGES, reverse=True), 2, 1):
+        try:
+            ids = best_epochs(folder, count, "val_loss_wo_aug")
+        except InputError:  # fewer are saved
+            continue
+        if count == 1:
+            return after_averaging(folder / f"epoch_{ids[0]}.pth", recipe)
+        return [["average", folder, "--best", count], *after_averaging(average_path(folder, ids), recipe)]
+    return []
+
+
+def after_averaging(checkpoint: Path, recipe: Recipe) -> list[Words]:
+    """Score the corpus that ``checkpoint`` was trained on: its evaluation part if it is there."""
+    from nes2net.registry import corpora
+
+    data = recipe.data
+    if data.root is None or data.corpus not in corpora.names():
+        return []
+    corpus = corpora.get(data.corpus)
+    split = _part_to_score(corpus, data)
+    scores = checkpoint.with_name(f"{checkpoint.stem}_{data.corpus}_{split}.txt")
+    words: list[object] = ["score", data.corpus, data.root, "--model", checkpoint, "--out", scores]
+    words += [] if split == "eval" else ["--split", split]
+    words += [] if data.protocols is None else ["--protocols", data.protocols]
+    words += [] if data.num_samples == corpus.test_samples else ["--samples", data.num_samples]
+    return [words, *after_scoring(data.corpus, data.root, split, scores, data.protocols)]
+
+
+def after_scoring(
+    name: str, root: str | Path, split: str, scores: str | Path, protocols: str | Path | None = None
+) -> list[Words]:
+    """Evaluate ``scores`` of the part ``split`` of the corpus ``name``, if its labels have that part."""
+    from nes2net.registry import corpora
+
+    corpus = corpora.get(name)
+    if split not in (corpus.phases or corpus.accepted_splits):
+        return []
+    keys = root if protocols is None or corpus.find_key is not None else protocols
+    return [["evaluate", name, scores, "--keys", keys, *([] if split == "eval" else ["--phase", split])]]
+
+
+def _part_to_score(corpus: Corpus, data: DataConfig) -> str:
+    from nes2net.errors import InputError
+
+    assert data.root is not None
+    try:
+        if corpus.find_splits is not None and "eval" not in corpus.find_splits(data.root, data.protocols):
+            return "dev"
+        corpus.find_protocol(data.root, "eval", data.protocols)
+        corpus.find_audio(data.root, "eval")
+    except InputError:  # it is not there
+        return "dev"
+    return "eval"

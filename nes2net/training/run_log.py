@@ -1,0 +1,76 @@
+"""``train.log``: every line of a run with its time, for runs that nobody watches."""
+
+from __future__ import annotations
+
+import logging
+import os
+import platform
+import shlex
+import socket
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+import torch
+
+from nes2net import __version__
+from nes2net.errors import one_line
+from nes2net.machine.processors import processor_name, usable_processors
+from nes2net.machine.progress import LOGGER
+from nes2net.machine.terminal import printable_name
+
+LOG_FILE = "train.log"
+
+
+class RunLog(logging.FileHandler):
+    """Appends what :data:`nes2net.machine.progress.LOGGER` is told to ``path``, from :meth:`open` to :meth:`close`.
+
+    If that fails, one line on standard error says so. The run goes on.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, encoding="utf-8", delay=True)
+        self.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S"))
+        self._failed = False
+
+    def open(self) -> None:
+        """Append from now on what the logger is told; nobody else gets it."""
+        LOGGER.addHandler(self)
+        LOGGER.setLevel(logging.INFO)
+        LOGGER.propagate = False
+
+    def close(self) -> None:
+        LOGGER.removeHandler(self)
+        LOGGER.setLevel(logging.NOTSET)
+        LOGGER.propagate = True
+        with suppress(OSError):  # lines that had no room have none now
+            super().close()
+
+    def write(self, text: str) -> None:
+        """Append the lines of ``text``."""
+        for line in text.splitlines():
+            LOGGER.info("%s", printable_name(line))
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            super().emit(record)
+        except OSError:  # the file cannot be opened
+            self.handleError(record)
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        if not self._failed:
+            self._failed = True
+            print(f"warning: {self.baseFilename} cannot be written ({sys.exc_info()[1]})", file=sys.stderr)
+
+
+def circumstances(device: torch.device) -> list[str]:
+    """Say in lines what runs where: versions, command, host and device."""
+    versions = f"nes2net {__version__}, Python {platform.python_version()}, torch {torch.__version__}"
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else processor_name()
+    threads = f"processors: {usable_processors()}, threads: {torch.get_num_threads()}"
+    return [
+        f"{versions}, process {os.getpid()} on {socket.gethostname()}",
+        f"command: {one_line(shlex.join(sys.argv))}",
+        f"folder: {Path.cwd()}",
+        f"device: {device} ({name}; {threads})",
+    ]

@@ -1,0 +1,144 @@
+"""Weights & Biases or MLflow for a run, by accelerate's trackers."""
+
+from __future__ import annotations
+
+import importlib
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from secrets import token_hex
+from typing import Annotated, Any, Protocol
+
+from accelerate.tracking import GeneralTracker, MLflowTracker, WandBTracker
+from pydantic import BaseModel, ConfigDict, Field
+
+from nes2net.errors import InputError, MissingLibrary, first_line
+from nes2net.machine.files import json_text, write_text
+from nes2net.machine.plain_data import read_json_as
+from nes2net.recipes.recipe import Recipe
+
+#: File of the run folder with the id of the tracker's run, which a resumed run continues.
+TRACKER_FILE = "tracker.json"
+_LARGEST = 1 << 16  # bytes
+_TITLES = {"wandb": "Weights & Biases", "mlflow": "MLflow"}
+#: Its name for all runs together; the run has the name of its folder.
+_PROJECT = "nes2net"
+
+
+class Say(Protocol):
+    """Prints a line."""
+
+    def __call__(self, text: str, *, remark: bool = False) -> None: ...
+
+
+class _Ids(BaseModel):
+    """Id of the run by the tracker's name."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+    wandb: Annotated[str, Field(pattern=r"^[\w.-]{1,128}$")] | None = None
+    mlflow: Annotated[str, Field(pattern=r"^[\w.-]{1,128}$")] | None = None
+
+
+class Tracker:
+    """Hands values to a tracker that has started; from its first failure on, it is left alone."""
+
+    def __init__(self, name: str, tracker: GeneralTracker, say: Say) -> None:
+        self.name, self.say = name, say
+        self._tracker: GeneralTracker | None = tracker
+
+    def log(self, values: Mapping[str, float], epoch: int) -> None:
+        """Hand over the ``values`` of an epoch."""
+        self._try(lambda tracker: tracker.log(dict(values), step=epoch))
+
+    def finish(self, finished: bool) -> None:
+        """End the tracker's run, as interrupted unless the training has ``finished``."""
+        self._try(lambda tracker: _end(tracker, finished))
+
+    def _try(self, call: Callable[[GeneralTracker], Any]) -> None:
+        if self._tracker is None:
+            return
+        try:
+            call(self._tracker)
+        except Exception as error:  # whatever it is, training goes on
+            self._tracker = None
+            self.say(f"warning: {_failed(self.name, error)}; training goes on without it", remark=True)
+
+
+def require_library(name: str | None) -> None:
+    """Raise :class:`MissingLibrary` if the library of the tracker ``name`` is not installed."""
+    try:
+        if name is not None:
+            importlib.import_module(name)
+    except ImportError as error:
+        raise MissingLibrary(f"`tracker={name}` needs a library that is not installed: pip install {name}") from error
+
+
+def start_tracker(recipe: Recipe, folder: Path, say: Say) -> Tracker | None:
+    """Start, or continue, the run of the recipe's tracker; its project is ``nes2net``, its name the folder's.
+
+    Raises:
+        InputError: if a new run cannot start. If a run is resumed, a remark says so, and the result
+            is None.
+    """
+    name = recipe.tracker
+    assert name is not None
+    path = folder / TRACKER_FILE
+    ids = read_json_as(_Ids, path, _LARGEST, "a file of tracker ids", "remove it") if path.is_file() else _Ids()
+    earlier = getattr(ids, name)
+    try:
+        tracker, id = _STARTS[name](folder, earlier)
+        if earlier is None:  # MLflow refuses values that have changed, such as the folder of the corpus
+            tracker.store_init_configuration(_flat(recipe.to_dict()))
+    except Exception as error:  # of the network, of its settings, …
+        if earlier is None:
+            raise InputError(f"{_failed(name, error)}: mend that, or leave out `tracker={name}`") from error
+        say(f"warning: {_failed(name, error)}; training goes on without it", remark=True)
+        return None
+    write_text(path, json_text({**ids.model_dump(exclude_none=True), name: id}) + "\n")
+    return Tracker(name, tracker, say)
+
+
+def _start_wandb(folder: Path, earlier: str | None) -> tuple[GeneralTracker, str]:
+    id = os.environ.get("WANDB_RUN_ID") or earlier or token_hex(8)
+    tracker = WandBTracker(
+        os.environ.get("WANDB_PROJECT") or _PROJECT,
+        name=os.environ.get("WANDB_NAME") or folder.name,
+        id=id,
+        resume=os.environ.get("WANDB_RESUME") or "allow",
+    )
+    tracker.start()
+    return tracker, id
+
+
+def _start_mlflow(folder: Path, earlier: str | None) -> tuple[GeneralTracker, str]:
+    tracker = MLflowTracker(_PROJECT, run_id=earlier, run_name=os.environ.get("MLFLOW_RUN_NAME") or folder.name)
+    tracker.start()
+    return tracker, tracker.tracker.info.run_id
+
+
+_STARTS = {"wandb": _start_wandb, "mlflow": _start_mlflow}
+
+
+def _end(tracker: GeneralTracker, finished: bool) -> None:
+    if tracker.name == "wandb":
+        tracker.tracker.finish(exit_code=int(not finished))
+        return
+    import mlflow  # optional
+
+    mlflow.end_run("FINISHED" if finished else "KILLED")
+
+
+def _failed(name: str, error: Exception) -> str:
+    return f"{_TITLES[name]} failed ({type(error).__name__}: {first_line(error)})"
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Name values in sections as the keys of a recipe.
+
+    >>> _flat({"train": {"lr": 1e-3}, "seed": 1})
+    {'train.lr': 0.001, 'seed': 1}
+    """
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {prefix + key: value}
+    return flat

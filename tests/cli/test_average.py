@@ -1,0 +1,68 @@
+"""`nes2net average` of a run folder without a choice lists what could be chosen, and averages nothing."""
+
+import json
+import shlex
+
+import pytest
+
+from nes2net.cli.main import main
+from nes2net.detector import Detector
+
+
+@pytest.fixture
+def folder(tmp_path, small_model):
+    folder = tmp_path / "a run"
+    folder.mkdir()
+    rows = []
+    for epoch in range(1, 8):
+        row = {
+            "epoch": epoch,
+            "loss": 1 / epoch,
+            "lr": 1e-3,
+            "val_loss_wo_aug": abs(epoch - 4.1),
+            "val_eer_wo_aug": 0.1,
+        }
+        rows.append({**row, "val_eer_wo_aug_low": 0.05, "val_eer_wo_aug_high": 0.2, "improved": False})
+    (folder / "history.json").write_text(json.dumps(rows))
+    for epoch in (1, 2, 4, 5, 6, 7):
+        (folder / f"epoch_{epoch}.pth").touch()
+    return folder
+
+
+def test_a_run_folder_without_a_choice(folder, capsys):
+    before = sorted(folder.iterdir())
+    assert main(["average", str(folder)]) == 2
+    said = capsys.readouterr()
+    table = [line.split() for line in said.out.splitlines()]
+    (head,) = (number for number, cells in enumerate(table) if cells[:1] == ["epoch"])
+    lines = said.out.splitlines()[head : head + 7]
+    names = ["--best 5", "--last 5", "--best 3", "--last 3"]
+    ends = [lines[0].index(name) + len(name) - 1 for name in names]
+    chosen = [[int(line.split()[0]) for line in lines[1:] if len(line) > end and line[end] == "*"] for end in ends]
+    assert chosen == [[2, 4, 5, 6, 7], [2, 4, 5, 6, 7], [4, 5, 6], [5, 6, 7]]
+    assert "10.000 (5.00–20.00)" in lines[1] and "val_loss_wo_aug" in lines[0]
+    commands = [shlex.split(line) for line in said.out.splitlines()[head + 8 :]]
+    assert commands == [["nes2net", "average", str(folder), *name.split()] for name in names]
+    assert "nothing was averaged" in said.err and sorted(folder.iterdir()) == before
+
+
+def test_fewer_checkpoints_and_no_history(folder, capsys):
+    (folder / "history.json").unlink()
+    for epoch in (1, 4, 5, 6):
+        (folder / f"epoch_{epoch}.pth").unlink()
+    assert main(["average", str(folder)]) == 2
+    out = capsys.readouterr().out
+    assert "--last 2" in out and "--best" not in out
+
+
+def test_a_folder_without_checkpoints(tmp_path, capsys):
+    assert main(["average", str(tmp_path)]) == 2
+    assert "holds no epoch_N.pth" in capsys.readouterr().err
+
+
+def test_an_average_of_another_program_has_no_next_command(tmp_path, small_model, capsys):
+    for number in (1, 2):
+        Detector.from_config(small_model).save(tmp_path / f"{number}.pth")
+    out = tmp_path / "average.pth"
+    assert main(["average", *(str(tmp_path / f"{number}.pth") for number in (1, 2)), "--out", str(out)]) == 0
+    assert capsys.readouterr().out == f"average written to {out}\n"

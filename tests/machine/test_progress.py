@@ -1,0 +1,138 @@
+"""Progress: lines without a terminal, and a bar that fits its terminal."""
+
+import fcntl
+import io
+import os
+import pty
+import re
+import struct
+import subprocess
+import sys
+import termios
+
+import pytest
+
+from nes2net.errors import InputError
+from nes2net.machine.progress import LOGGER, SECONDS, ProgressDisplay, readable_duration
+
+
+class Clock:
+    """Time that passes only when told to."""
+
+    now = 0.0
+
+    def __call__(self):
+        return self.now
+
+
+def lines_of(capsys, seconds, monkeypatch, steps=30, per_step=5.0):
+    """Lines of a pass whose steps take ``per_step`` seconds each."""
+    monkeypatch.setenv(SECONDS, seconds)
+    clock = Clock()
+    display = ProgressDisplay(range(steps), title="scoring", unit="file", clock=clock)
+    for _ in display:
+        clock.now += per_step
+        display.facts = ["0.2 files/s"]
+    return capsys.readouterr().err.splitlines()
+
+
+def test_lines_where_there_is_no_terminal(capsys, monkeypatch):
+    """The first one after ten seconds, then one a minute."""
+    lines = lines_of(capsys, "", monkeypatch)
+    assert [re.sub(r"^\d\d:\d\d:\d\d ", "", line) for line in lines] == [
+        "scoring: file 2 of 30, 0.2 files/s, 2 min left",
+        "scoring: file 14 of 30, 0.2 files/s, 1 min left",
+        "scoring: file 26 of 30, 0.2 files/s, 20 s left",
+    ]
+    assert all(re.match(r"\d\d:\d\d:\d\d ", line) for line in lines)
+
+
+@pytest.mark.parametrize("seconds, count", [("5", 30), ("1e9", 1), ("0", 0)])
+def test_the_interval_is_set(capsys, monkeypatch, seconds, count):
+    assert len(lines_of(capsys, seconds, monkeypatch)) == count
+
+
+@pytest.mark.parametrize("seconds", ["-1", "nan", "a minute"])
+def test_a_wrong_interval(monkeypatch, seconds):
+    monkeypatch.setenv(SECONDS, seconds)
+    with pytest.raises(InputError, match=f"{SECONDS} is a number of seconds, 0 for no lines, not '{seconds}'"):
+        ProgressDisplay(title="scoring", unit="file")
+
+
+def test_the_logger_gets_the_same_lines(caplog, capsys, monkeypatch):
+    monkeypatch.setattr(LOGGER, "propagate", True)
+    with caplog.at_level("INFO", LOGGER.name):
+        lines = lines_of(capsys, "60", monkeypatch)
+    assert caplog.messages == [line[9:] for line in lines] and lines
+
+
+def test_a_reader_that_went_away_ends_nothing(monkeypatch):
+    class Gone(io.StringIO):
+        def write(self, text):
+            raise BrokenPipeError
+
+    monkeypatch.setattr(sys, "stderr", Gone())
+    monkeypatch.setenv(SECONDS, "1e-9")
+    assert list(ProgressDisplay(range(3), title="scoring", unit="file")) == [0, 1, 2]
+
+
+def test_time_left_of_the_run_and_of_the_epoch():
+    clock = Clock()
+    later = {"later_steps": 90, "later_seconds": 1800.0}
+    display = ProgressDisplay(title="epoch 3 of 12", unit="step", total=10, start=4, shown=False, clock=clock, **later)
+    display.update()
+    assert display.line() == "epoch 3 of 12: step 5 of 10"  # the speed is not known yet
+    clock.now = 60.0
+    display.update()
+    assert display.line() == "epoch 3 of 12: step 6 of 10, 2 h 4 min left (epoch 4 min)"
+
+
+def test_a_number_of_steps_that_is_not_known():
+    display = ProgressDisplay(iter("abc"), title="reading", unit="file", shown=False)
+    assert list(display) == list("abc") and display.line() == "reading: file 3"
+
+
+@pytest.mark.parametrize(
+    "seconds, text", [(0, "0 s"), (59.6, "1 min"), (3569, "59 min"), (3580, "1 h 0 min"), (86400, "1 d 0 h")]
+)
+def test_durations(seconds, text):
+    assert readable_duration(seconds) == text
+
+
+BAR = """
+from nes2net.machine.progress import ProgressDisplay
+display = ProgressDisplay(range(4), title="epoch 11 of 11", unit="step", leave=True)
+for _ in display:
+    display.facts = ["loss 0.0312", "24.1 utterances/s", "data wait 12 %", "lr 2.50e-07"]
+    display.bar.refresh()
+"""
+
+
+@pytest.mark.parametrize("columns", [0, 30, 80, 200])
+def test_the_bar_fits_the_terminal(columns):
+    """What matters most is shown first. A terminal that does not tell its width has 80 columns."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    environment = {name: value for name, value in os.environ.items() if name != "COLUMNS"}
+    process = subprocess.Popen([sys.executable, "-c", BAR], stderr=theirs, stdout=theirs, env=environment)
+    os.close(theirs)
+    shown = re.split(r"[\r\n]+", _everything(ours))
+    assert process.wait() == 0
+    assert max(map(len, shown)) < (columns or 80)
+    last = next(line for line in reversed(shown) if line.strip())
+    assert last.startswith("epoch 11 of 11: 4/4")
+    assert ("loss 0.0312, 24.1 utterances/s" in last) == (columns != 30)
+    assert ("lr 2.50e-07" in last) == (columns == 200)
+    assert ("█" in last) == (columns != 30)
+
+
+def _everything(terminal):
+    """Read ``terminal`` until nobody writes to it."""
+    content = b""
+    while True:
+        try:
+            content += (read := os.read(terminal, 1 << 16))
+        except OSError:  # how Linux ends a terminal
+            return content.decode()
+        if not read:
+            return content.decode()

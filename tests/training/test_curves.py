@@ -1,0 +1,90 @@
+"""The picture of a run's losses, error rates and learning rates."""
+
+import pytest
+from matplotlib.figure import Figure
+
+from nes2net.training.curves import plot_curves
+
+HISTORY = [
+    {"epoch": 1, "loss": 0.7, "lr": 1e-6, "seconds": 3.0},
+    {"epoch": 2, "loss": 0.5, "lr": 1e-6, "val_loss_wo_aug": 0.6, "val_eer_wo_aug": 0.2},
+    {
+        "epoch": 3, "loss": 0.4, "lr": 5e-7, "val_loss_w_aug": 0.7, "val_loss_wo_aug": 0.5, "val_eer_w_aug": 0.3,
+        "val_eer_wo_aug": 0.1, "val_eer_wo_aug_low": 0.05, "val_eer_wo_aug_high": 0.2,
+    },
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("epochs, panels", [(1, 2), (2, 3), (3, 3)])
+def test_curves_of_what_there_is(tmp_path, capsys, epochs, panels):
+    from matplotlib.image import imread
+
+    plot_curves(HISTORY[:epochs], tmp_path / "curves.png")
+    assert [path.name for path in tmp_path.iterdir()] == ["curves.png"] and capsys.readouterr().err == ""
+    image = imread(tmp_path / "curves.png")
+    assert image.shape[0] == pytest.approx(panels * 312, abs=2) and image.min() < 0.1
+
+
+def test_curves_that_cannot_be_drawn_end_nothing(tmp_path, capsys):
+    (tmp_path / "file").touch()
+    plot_curves(HISTORY, tmp_path / "file" / "curves.png")
+    plot_curves([{"epoch": "x", "loss": 1.0}, {"epoch": 2, "loss": object()}], tmp_path / "curves.png")
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 2 and all(
+        line.startswith("warning: ") and "curves.png was not drawn" in line for line in lines
+    )
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.fixture
+def figures(monkeypatch):
+    """The figures that are drawn, instead of files."""
+    drawn = []
+    monkeypatch.setattr(Figure, "savefig", lambda figure, *_, **__: drawn.append(figure))
+    return drawn
+
+
+def drawn(figures, tmp_path, history, **options):
+    plot_curves(history, tmp_path / "curves.png", **options)
+    (figure,) = figures
+    figure.canvas.draw()
+    return figure
+
+
+def labels(axis, ticks):
+    """The numbers at the ticks that are inside of the axis."""
+    low, high = axis.get_view_interval()
+    return [t.label1.get_text() for t in ticks if low <= t.get_loc() <= high and t.label1.get_text()]
+
+
+def test_the_loss_is_logarithmic_and_epochs_are_whole_numbers(figures, tmp_path):
+    history = [{"epoch": n, "loss": 0.7 * 0.5**n, "val_loss_wo_aug": 0.6, "lr": 1e-6} for n in range(1, 101)]
+    figure = drawn(figures, tmp_path, history, title="0520_a_$run$", saved={3, 100})
+    loss, rate = figure.axes
+    assert (loss.get_yscale(), rate.get_yscale()) == ("log", "linear")
+    assert figure.get_suptitle() == "0520_a_$run$"
+    (marks,) = (line for line in loss.lines if line.get_label() == "saved")
+    assert list(marks.get_xdata()) == [3, 100]
+    numbers = labels(rate.xaxis, rate.xaxis.get_major_ticks())
+    assert len(numbers) >= 5 and all(number.isdecimal() for number in numbers)
+
+
+def test_one_epoch(figures, tmp_path):
+    loss, rate = drawn(figures, tmp_path, HISTORY[:1], title="run").axes
+    assert labels(rate.xaxis, rate.xaxis.get_major_ticks()) == ["1"]
+    assert loss.get_yscale() == "log" and labels(loss.yaxis, loss.yaxis.get_major_ticks())
+
+
+@pytest.mark.parametrize("low, high", [(0.30, 0.34), (0.2, 0.9), (0.001, 0.7)])
+def test_the_axis_of_the_loss_has_numbers(figures, tmp_path, low, high):
+    history = [{"epoch": n, "loss": loss, "lr": 1e-6} for n, loss in ((1, high), (2, low))]
+    loss, _ = drawn(figures, tmp_path, history).axes
+    numbers = [float(text) for text in labels(loss.yaxis, loss.yaxis.get_major_ticks())]
+    assert len(numbers) >= 3
+
+
+@pytest.mark.parametrize("losses, scale", [([float("nan"), 0.5], "log"), ([0.5, 0.0], "linear"), ([None], "linear")])
+def test_losses_that_are_no_positive_numbers(figures, tmp_path, losses, scale, capsys):
+    history = [{"epoch": n, "loss": loss, "lr": 1e-6} for n, loss in enumerate(losses, 1)]
+    assert drawn(figures, tmp_path, history).axes[0].get_yscale() == scale
+    assert capsys.readouterr().err == ""

@@ -1,0 +1,94 @@
+"""`train.log`: the lines of a run, appended, and no reason for a run to end."""
+
+import re
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from nes2net.errors import InputError
+from nes2net.machine.progress import LOGGER, SECONDS
+from nes2net.training.run import train
+from nes2net.training.run_log import LOG_FILE, RunLog, circumstances
+
+STAMP = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d "
+
+
+def without_times(path: Path) -> list[str]:
+    lines = path.read_text(encoding="utf-8").splitlines()
+    assert all(re.match(STAMP, line) for line in lines)
+    return [re.sub(STAMP, "", line) for line in lines]
+
+
+def test_a_run_that_is_interrupted_and_goes_on(recipe, capsys, monkeypatch):
+    """What is printed is in the log too, with the beginning of each part and how it ended."""
+    monkeypatch.setenv(SECONDS, "1e-9")
+    from nes2net.training.validation import Validator
+
+    run = Validator.run
+    monkeypatch.setattr(Validator, "run", lambda self, epoch: run(self, epoch) if epoch < 2 else 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        train(recipe())
+    (log,) = Path(recipe().output).glob(f"*/{LOG_FILE}")
+    first, printed = without_times(log), capsys.readouterr()
+    assert first[0].startswith("nes2net ") and any(line.startswith("command: ") for line in first)
+    assert any(line.startswith("epoch 1 of 3: step 3 of 3, loss ") for line in first)
+    assert any(line.startswith("epoch 1 of 3, development set with RawBoost: batch 1 of 3") for line in first)
+    assert first[-1] == "ended by ZeroDivisionError: division by zero"
+    for line in printed.out.splitlines():
+        assert line in first
+    for line in printed.err.splitlines():
+        assert re.sub(r"^\d\d:\d\d:\d\d ", "", line) in first
+
+    monkeypatch.undo()
+    train(recipe())
+    lines = without_times(log)
+    assert lines[: len(first)] == first
+    again = lines[len(first) :]
+    assert again[0] == first[0] and any(line.startswith("going on in epoch 2, step 3") for line in again)
+    assert again[-1].startswith("checkpoints are in ") and LOGGER.handlers == [] and LOGGER.propagate
+
+
+def test_a_log_that_cannot_be_written_ends_nothing(tmp_path, capsys):
+    (tmp_path / "file").touch()
+    log = RunLog(tmp_path / "file" / LOG_FILE)
+    log.open()
+    log.write("a")
+    log.write("b")
+    log.close()
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1 and lines[0].startswith("warning: ") and "cannot be written" in lines[0]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
+def test_a_full_disk_ends_nothing(capsys):
+    log = RunLog(Path("/dev/full"))
+    log.open()
+    log.write("a")
+    log.close()
+    assert "No space left on device" in capsys.readouterr().err
+
+
+def test_names_of_files_cannot_forge_lines(tmp_path):
+    log = RunLog(tmp_path / LOG_FILE)
+    log.open()
+    log.write("left out: \x1b[2J\udcff.wav")
+    log.close()
+    assert without_times(tmp_path / LOG_FILE) == ["left out: \\x1b[2J\\udcff.wav"]
+
+
+def test_circumstances(monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["nes2net", "train", "my recipe.yaml"])
+    lines = circumstances(torch.device("cpu"))
+    assert "command: nes2net train 'my recipe.yaml'" in lines and lines[-1].startswith("device: cpu (")
+
+
+def test_a_pipe_in_place_of_the_log_is_refused(recipe):
+    import os
+
+    folder = Path(recipe().output) / recipe().tag
+    folder.mkdir(parents=True)
+    os.mkfifo(folder / LOG_FILE)
+    with pytest.raises(InputError, match="is not a regular file"):
+        train(recipe())

@@ -1,0 +1,141 @@
+"""Weights & Biases and MLflow: the real libraries, without a network."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from nes2net.errors import InputError, MissingLibrary
+from nes2net.training import tracker
+from nes2net.training.run import train
+from nes2net.training.state import RunState
+from nes2net.training.tracker import TRACKER_FILE, Tracker
+
+
+def weights(folder: Path) -> dict:
+    return torch.load(folder / "resume.pt", weights_only=True)["detector"]
+
+
+def ended_after_an_epoch(recipe, monkeypatch) -> Path:
+    """Train until the first epoch is saved, and fail."""
+    save = RunState.save
+
+    def save_and_fail(self):
+        save(self)
+        if self.progress.epoch == 2:
+            raise RuntimeError("as if it was killed")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RunState, "save", save_and_fail)
+        with pytest.raises(RuntimeError):
+            train(recipe)
+    return Path(recipe.output) / recipe.tag
+
+
+@pytest.fixture
+def mlflow(tmp_path, monkeypatch):
+    mlflow = pytest.importorskip("mlflow")
+    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"file:{tmp_path}/mlruns")
+    mlflow.set_tracking_uri(None)
+    yield mlflow
+    mlflow.end_run()
+
+
+def test_mlflow(recipe, mlflow, monkeypatch, tmp_path):
+    """An interrupted run goes on as the same one, and has every epoch."""
+    folder = ended_after_an_epoch(recipe(tracker="mlflow"), monkeypatch)
+    id, client = json.loads((folder / TRACKER_FILE).read_text())["mlflow"], mlflow.MlflowClient()
+    assert client.get_run(id).info.status == "KILLED"
+    assert train(recipe(tracker="mlflow", data={"num_workers": 1})) == folder  # MLflow takes no new value of it
+    run = client.get_run(id)
+    assert (run.info.run_name, run.info.status) == (folder.name, "FINISHED")
+    assert client.get_experiment(run.info.experiment_id).name == "nes2net"
+    assert run.data.params["train.lr"] == "0.001" and run.data.params["augment.algo"] == "4"
+    history = json.loads((folder / "history.json").read_text())
+    for name in ("loss", "val_loss_wo_aug", "val_eer_wo_aug", "lr"):
+        logged = [(m.step, m.value) for m in client.get_metric_history(id, name)]
+        assert logged == [(row["epoch"], pytest.approx(row[name])) for row in history]
+
+    alone = train(recipe(output=str(tmp_path / "alone")))
+    ours, theirs = weights(folder), weights(alone)
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+
+
+def test_a_tracker_that_fails_amid_a_run_ends_nothing(recipe, mlflow, monkeypatch, capsys):
+    def fail(*_, **__):
+        raise ConnectionError("the server went away")
+
+    monkeypatch.setattr(mlflow, "log_metrics", fail)
+    folder = train(recipe(tracker="mlflow"))
+    told = "warning: MLflow failed (ConnectionError: the server went away); training goes on without it"
+    assert capsys.readouterr().err.count(told) == 1 and told in (folder / "train.log").read_text()
+
+
+def test_a_tracker_that_cannot_start(recipe, mlflow, monkeypatch, capsys):
+    """A new run ends, for its person is there; one that goes on by itself does not."""
+    folder = ended_after_an_epoch(recipe(tracker="mlflow"), monkeypatch)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "nonsense:")
+    with pytest.raises(InputError, match=r"MLflow failed \(.*: mend that, or leave out `tracker=mlflow`"):
+        train(recipe(tracker="mlflow", seed=2))
+    assert train(recipe(tracker="mlflow")) == folder
+    assert "training goes on without it" in capsys.readouterr().err
+
+
+def test_wandb(recipe, monkeypatch, tmp_path):
+    """Offline, in a folder of its own; the interrupted run and the one that continues it have one id."""
+    pytest.importorskip("wandb")
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("WANDB_DIR", str(tmp_path))
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    folder = ended_after_an_epoch(recipe(tracker="wandb"), monkeypatch)
+    id = json.loads((folder / TRACKER_FILE).read_text())["wandb"]
+    train(recipe(tracker="wandb"))
+    assert json.loads((folder / TRACKER_FILE).read_text()) == {"wandb": id}
+    files = sorted(tmp_path.glob(f"wandb/offline-run-*-{id}/run-{id}.wandb"))
+    assert files
+    content = b"".join(file.read_bytes() for file in files)
+    for text in (b"val_loss_wo_aug", b"nes2net", folder.name.encode(), b"augment.algo"):
+        assert text in content
+
+
+def test_a_library_that_is_not_installed(recipe, monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "wandb", None)
+    with pytest.raises(MissingLibrary, match=r"`tracker=wandb` needs a library .*: pip install wandb"):
+        train(recipe(tracker="wandb"))
+    assert not Path(recipe().output).exists()
+
+
+def test_another_tracker_may_be_taken_up_on_the_way(recipe, mlflow):
+    folder = train(recipe(train={"epochs": 1}))
+    assert not (folder / TRACKER_FILE).exists()
+    assert train(recipe(train={"epochs": 1}, tracker="mlflow")) == folder  # no other run
+
+
+def test_a_damaged_file_of_ids(recipe, tmp_path):
+    folder = Path(recipe().output) / recipe().tag
+    folder.mkdir(parents=True)
+    (folder / TRACKER_FILE).write_text('{"mlflow": "../../x"}')
+    with pytest.raises(InputError, match="remove it"):
+        tracker.start_tracker(recipe(tracker="mlflow"), folder, print)
+
+
+def test_after_a_failure_nothing_is_tried_again():
+    said = []
+
+    class Failing:
+        name = "wandb"
+        calls = 0
+
+        def log(self, values, step):
+            self.calls += 1
+            raise RuntimeError("no room")
+
+    failing = Failing()
+    handed = Tracker("wandb", failing, lambda text, remark=False: said.append((text, remark)))
+    for epoch in (1, 2):
+        handed.log({"loss": 1.0}, epoch)
+    handed.finish(finished=True)
+    assert failing.calls == 1
+    assert said == [("warning: Weights & Biases failed (RuntimeError: no room); training goes on without it", True)]
