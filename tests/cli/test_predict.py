@@ -109,7 +109,7 @@ def test_a_track(predict, detector, place):
     assert row["score"] == pytest.approx(float(track.scores.mean()), abs=1e-6)
     _, out, _ = predict(FILES[0], *options)
     lines = out.splitlines()[2:]
-    assert "mean of the track" in lines[0]
+    assert "mean of 5 windows; the lowest, " in lines[0]
     assert [line.split()[:3] for line in lines[1:]] == [["at", f"{time:.2f}", "s"] for time in track.times]
 
 
