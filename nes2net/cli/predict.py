@@ -115,6 +115,8 @@ def _predict(args: argparse.Namespace) -> int:
         print(f"# score: {meaning}\n{table_line(['file', 'score', 'duration'], widths)}")
     failed = 0
     for row in score(detector, files, args, calibration, pictures):
+        if calibration is not None and "score" in row:
+            row["calibration"] = args.calibration
         failed += "error" in row
         print(json.dumps(row) if args.json else _lines(row, widths, args.track), flush=True)
     if failed:
@@ -148,7 +150,7 @@ def _scores(
                 yield {"file": str(path), "error": _reason(path, error)}
         unscored.clear()
 
-    method = {"method": "whole"} if args.num_samples is None else {"method": "beginning", "samples": args.num_samples}
+    facts = {"method": "whole"} if args.num_samples is None else {"method": "beginning", "samples": args.num_samples}
     longest = None if args.whole or args.num_samples else round(LONG_RECORDING * SAMPLE_RATE)
     scored = score_files(
         detector,
@@ -162,7 +164,7 @@ def _scores(
     for path, score, num_samples in scored:
         yield from rows_of_unscored()
         score = score if calibration is None else float(calibration([score])[0])
-        yield {"file": str(path), "score": score, "duration": num_samples / SAMPLE_RATE, **method}
+        yield {"file": str(path), "score": score, "duration": num_samples / SAMPLE_RATE, **facts}
     yield from rows_of_unscored()
 
 

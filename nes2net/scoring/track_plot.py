@@ -129,9 +129,11 @@ def _draw_threshold(axes: Axes, threshold: float) -> None:
     low, high = axes.get_ylim()
     axes.axhspan(threshold, high, color=BONAFIDE, alpha=0.08, linewidth=0)
     axes.axhspan(low, threshold, color=SPOOF, alpha=0.08, linewidth=0)
-    axes.axhline(threshold, color=_INK, linewidth=1, linestyle="--", label=f"threshold {threshold:.4g}")
-    for y, side, colour, name in ((0.97, "top", BONAFIDE, "bona fide"), (0.03, "bottom", SPOOF, "spoof")):
-        axes.text(0.995, y, name, color=colour, transform=axes.transAxes, ha="right", va=side, weight="bold")
+    axes.axhline(
+        threshold, color=_INK, linewidth=1, linestyle="--", label=f"threshold {threshold:.4g}".replace("-", "−")
+    )
+    for y, side, colour, name in ((1, "top", BONAFIDE, "bona fide"), (0, "bottom", SPOOF, "spoof")):
+        axes.text(1.005, y, name, color=colour, transform=axes.transAxes, va=side, rotation=270, weight="bold")
     axes.set_ylim(low, high)
 
 
