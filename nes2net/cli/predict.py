@@ -61,7 +61,7 @@ def add(commands: argparse._SubParsersAction) -> None:
         "--hop",
         type=float,
         default=0.5,
-        help="seconds from one score of a track to the next; with 4, an hour takes an eighth of the time",
+        help="seconds from one score of a track to the next; with 4, there are an eighth as many to compute",
     )
     add_one(
         "--plot",

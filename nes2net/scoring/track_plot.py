@@ -25,7 +25,7 @@ LEAST_SPAN = 4.0
 
 # A line of more scores fills the picture, about 1,280 pixels wide: it becomes bands over so many
 # columns, of at least so many scores each.
-_MOST_POINTS, _COLUMNS, _SCORES_PER_COLUMN = 640, 320, 6
+_MOST_POINTS, _COLUMNS, _SCORES_PER_COLUMN = 640, 160, 6
 _BANDS = {"lowest to highest": (0.0, 1.0, 0.15), "10 to 90 % of the scores": (0.1, 0.9, 0.3)}  # quantiles, opacity
 _ENVELOPE_COLUMNS = 2000  # the picture has fewer pixels
 _STEPS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 28800)
@@ -65,7 +65,9 @@ def plot_track(
     for axes in (scores, waveform):
         axes.grid(linewidth=0.4, alpha=0.5)
         axes.spines[["top", "right"]].set_visible(False)
-    window = f"a score for each {track.window:.3g} s, drawn at its middle" if len(track) > 1 else "one score"
+    window = (
+        f"a score for each {track.window:.3g} s, drawn at its middle" if len(track) > 1 else "one score for all of it"
+    )
     # Without parse_math=False, text between dollar signs would be mathematics.
     left = {"loc": "left", "color": _INK, "parse_math": False}
     scores.set_title(f"{_drawable(model)}: {window}" if model else window, fontsize="small", **left)
@@ -78,8 +80,8 @@ def plot_track(
 def score_limits(scores: np.ndarray, threshold: float | None = None) -> tuple[float, float]:
     """Choose the ends of the score axis: at least :data:`LEAST_SPAN` apart, with the threshold.
 
-    >>> score_limits(np.array([1.0, 1.01])), score_limits(np.array([-4.0, 4.0]))
-    ((-0.995, 3.005), (-4.4, 4.4))
+    >>> score_limits(np.array([1.0])), score_limits(np.array([-10.0, 10.0]))
+    ((-1.0, 3.0), (-11.0, 11.0))
     """
     shown = scores if threshold is None else np.append(scores, threshold)
     low, high = float(shown.min()), float(shown.max())

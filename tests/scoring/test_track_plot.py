@@ -61,8 +61,8 @@ def test_columns_hold_all_scores_in_turn():
     scores = np.random.default_rng(0).standard_normal(7193).astype(np.float32)
     track = track_of(scores, 3600.0)
     times, quantiles = columns(track)
-    assert len(times) == 320 and (np.diff(times) > 0).all()
-    ends = np.arange(321) * 7193 // 320
+    assert len(times) == 160 and (np.diff(times) > 0).all()
+    ends = np.arange(161) * 7193 // 160
     for number, (first, last) in enumerate(pairwise(ends)):
         part = scores[first:last]
         assert track.times[first] < times[number] < track.times[last - 1]
