@@ -297,7 +297,11 @@ class Detector(nn.Module):
         sample_rate: float = SAMPLE_RATE,
         num_samples: int | None = None,
     ) -> float:
-        """Score one recording: higher means more bona fide.
+        """Score one recording in one piece: higher means more bona fide.
+
+        In one piece, the memory and the time of a transformer grow with the square of the length.
+        Use :meth:`score_track` for minutes of audio. `nes2net predict` does so beyond two minutes,
+        and its score is then ``score_track(audio).score``.
 
         A detector in train mode is put into eval mode for the call and back afterwards. Any number
         of threads may score at once, but none may train the detector meanwhile.
@@ -330,7 +334,7 @@ class Detector(nn.Module):
         """Score files lazily: yield (path, score) in the order of ``paths``, which may be endless.
 
         Each score equals that of :meth:`score`, to 1e-6, because only utterances of one length
-        share a batch. Threads read a few batches of files ahead.
+        share a batch; each file is scored in one piece. Threads read a few batches of files ahead.
 
         Args:
             num_samples: as for :meth:`score`.

@@ -39,6 +39,10 @@ _Blocks: TypeAlias = Generator[tuple[np.ndarray, int], None, None]
 _T = TypeVar("_T")
 
 
+class LongAudio(InputError):
+    """A recording is longer than its reader takes in one piece."""
+
+
 class MeasuredAudio(NamedTuple):
     """What a file holds, found by decoding all of it."""
 
@@ -51,10 +55,11 @@ class MeasuredAudio(NamedTuple):
     """Whether FFmpeg read the file."""
 
 
-def load_audio(path: str | Path, *, channel: int | None = None) -> np.ndarray:
+def load_audio(path: str | Path, *, channel: int | None = None, longest: int | None = None) -> np.ndarray:
     """Read ``path`` as 16 kHz mono float32 (N,): the mean of its channels, or one of them.
 
-    Channels are counted from 0.
+    Channels are counted from 0. A recording of more than ``longest`` samples is not read further
+    than these.
 
     libsndfile reads it, or FFmpeg (PyAV) if libsndfile cannot: many FLAC files of ASVspoof 2021
     open only with the second. What was decoded is compared with the length that the header states,
@@ -65,6 +70,7 @@ def load_audio(path: str | Path, *, channel: int | None = None) -> np.ndarray:
         InputError: if the file is missing, not a regular file, cut off, damaged or empty; if it has
             values that are not finite or far outside [−1, 1], no such channel or an impossible
             rate; if a cut could not be noticed in its format; or if neither decoder reads it.
+        LongAudio: if it has more than ``longest`` samples.
     """
 
     def one_channel(blocks: _Blocks) -> Iterator[tuple[np.ndarray, int]]:
@@ -73,8 +79,18 @@ def load_audio(path: str | Path, *, channel: int | None = None) -> np.ndarray:
                 raise InputError(f"audio file {path} has {len(samples)} channel(s), so none with number {channel}")
             yield samples if channel is None else samples[channel], rate
 
-    waveform, _ = _read(path, lambda blocks: _joined(blocks_at_16k(one_channel(blocks), f"audio file {path}")))
-    return _finite(waveform, path)
+    def not_too_long(blocks: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
+        length = 0
+        for block in blocks:
+            length += len(block)
+            if longest is not None and length > longest:
+                raise LongAudio(f"audio file {path} is longer than {longest / SAMPLE_RATE:g} s")
+            yield block
+
+    def whole(blocks: _Blocks) -> np.ndarray:
+        return _joined(not_too_long(blocks_at_16k(one_channel(blocks), f"audio file {path}")))
+
+    return _finite(_read(path, whole)[0], path)
 
 
 def stream_audio(path: str | Path) -> Iterator[np.ndarray]:

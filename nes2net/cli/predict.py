@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,16 +21,21 @@ from nes2net.machine.terminal import printable_name, table_line
 
 if TYPE_CHECKING:
     from nes2net.detector import Detector
+    from nes2net.evaluation.calibration import LinearCalibration
     from nes2net.scoring.track import Track
 
 MEANING = "higher means more bona fide; it is no probability, so choose a threshold on data of your own"
+_CALIBRATED = "natural-log likelihood ratio of bona fide against spoof: above 0, the recording makes bona fide likelier"
 _OTHER_PLOT = "name another with --plot"
 
 
 def add(commands: argparse._SubParsersAction) -> None:
     example = "nes2net predict recording.mp3 folder/ --model detector.pth"
     parser = subcommand(commands, "predict", _predict, "Score audio files of any format", example=example)
-    parser.epilog = f"The score is the detector's own: {MEANING}. Exit status 1: a file could not be scored."
+    parser.epilog = (
+        f"The score is the detector's own: {MEANING}. A recording longer than two minutes is scored along its time, and "
+        "its score is the mean. Exit status 1: a file could not be scored."
+    )
     parser.resumes = False
     parser.names["score_track"] = "--track"
     add_one = parser.add_argument
@@ -44,16 +51,33 @@ def add(commands: argparse._SubParsersAction) -> None:
         "all samples if not given",
     )
     add_one = parser.add_argument_group("scores along a recording").add_argument
-    add_one("--track", action="store_true", help="scores along each file, for long recordings")
     add_one(
-        "--window", type=float, default=ASVSPOOF_SAMPLES / SAMPLE_RATE, help="seconds of audio for one score of --track"
+        "--whole",
+        action="store_true",
+        help="score a recording of any length in one piece; much memory for minutes of it",
     )
-    add_one("--hop", type=float, default=0.5, help="seconds from one score of --track to the next")
+    add_one("--track", action="store_true", help="print the scores along each file, also of short ones")
+    add_one(
+        "--window", type=float, default=ASVSPOOF_SAMPLES / SAMPLE_RATE, help="seconds of audio for one score of a track"
+    )
+    add_one(
+        "--hop",
+        type=float,
+        default=0.5,
+        help="seconds from one score of a track to the next; with 4, there are an eighth as many to compute",
+    )
     add_one(
         "--plot",
         metavar="FILE|DIR",
-        help="draw the scores of --track over the waveform into a .png, .svg or .pdf (one file) or a folder; "
+        help="draw the scores of --track above the waveform into a .png, .svg or .pdf (one file) or a folder; "
         "implies --track",
+    )
+    add_one("--threshold", type=float, metavar="X", help="draw this threshold, and shade both sides of it, in --plot")
+    add_one(
+        "--calibration",
+        metavar="FILE",
+        help="turn scores into log-likelihood ratios, by what `nes2net calibrate … --save FILE` wrote for this "
+        "detector; --plot then draws the threshold 0",
     )
     add_one = parser.add_argument
     add_one("--json", action="store_true", help="print one JSON object a line for each file")
@@ -74,62 +98,181 @@ def _predict(args: argparse.Namespace) -> int:
     from nes2net.audio.files import with_folders_listed
     from nes2net.detector import Detector
 
-    if args.num_samples is not None and (args.track or args.plot):
+    tracked = args.track or bool(args.plot)
+    if args.num_samples is not None and tracked:
         raise InputError("--samples is for one score a file; --track has --window and --hop")
+    if args.whole and (tracked or args.num_samples is not None):
+        raise InputError("--whole scores a file in one piece: leave out --samples, --track and --plot")
+    if args.threshold is not None and not args.plot:
+        raise InputError("--threshold is drawn by --plot: name a picture with --plot FILE, or leave it out")
+    if args.threshold is not None and not math.isfinite(args.threshold):
+        raise InputError(f"--threshold is a number, not {args.threshold}")
     check_at_least(args, num_samples=1, batch_size=1, workers=1)
     files = with_folders_listed(args.files)
     pictures = _pictures(args.plot, files) if args.plot else {}
+    calibration = _calibration(args.calibration) if args.calibration else None
     detector = Detector.from_pretrained(args.model, args.device, args.dtype, config=args.config)
-    rows = _tracks(detector, files, args, pictures) if args.track or args.plot else _scores(detector, files, args)
+    rows = (_tracks if tracked else _scores)(detector, files, args, calibration, pictures)
     # On a terminal the rows themselves show how far it is.
     rows = iter(ProgressDisplay(rows, title="scoring", unit="file", total=len(files), shown=not sys.stdout.isatty()))
     widths = [max(len(printable_name(file)) for file in files), 10, 10, 0]
     if not args.json:
-        print(f"# score: {MEANING}\n{table_line(['file', 'score', 'duration'], widths)}")
+        meaning = f"{_CALIBRATED}, by {printable_name(args.calibration)}" if calibration else MEANING
+        print(f"# score: {meaning}\n{table_line(['file', 'score', 'duration'], widths)}")
     failed = 0
     for row in rows:
+        if calibration is not None and "score" in row:
+            row["calibration"] = args.calibration
         failed += "error" in row
-        print(json.dumps(row) if args.json else _lines(row, widths), flush=True)
+        print(json.dumps(row) if args.json else _lines(row, widths, args.track), flush=True)
     if failed:
         print(f"{failed} of {len(files)} files could not be scored", file=sys.stderr)
     return INCOMPLETE if failed else 0
 
 
-def _scores(detector: Detector, files: list[Path], args: argparse.Namespace) -> Iterator[dict[str, Any]]:
-    """Yield a row per file: ``file``, ``score`` and ``duration`` in seconds, or ``file`` and ``error``."""
+def _scores(
+    detector: Detector,
+    files: list[Path],
+    args: argparse.Namespace,
+    calibration: LinearCalibration | None,
+    _pictures: dict[Path, Path],
+) -> Iterator[dict[str, Any]]:
+    """Yield a row per file.
+
+    It has ``file``, ``score``, ``duration`` in seconds and ``method``, or ``file`` and ``error``. A
+    long recording has the row of :func:`_track_row`.
+    """
+    from nes2net.audio.read import LongAudio
     from nes2net.scoring.files import score_files
+    from nes2net.scoring.track import LONG_RECORDING
 
-    failures: list[dict[str, Any]] = []
+    unscored: list[tuple[Path, InputError]] = []
 
-    def failed(path: Path, error: InputError) -> None:
-        failures.append({"file": str(path), "error": _reason(path, error)})
+    def rows_of_unscored() -> Iterator[dict[str, Any]]:
+        for path, error in unscored:
+            if isinstance(error, LongAudio):
+                yield _track_row(detector, path, args, calibration)
+            else:
+                yield {"file": str(path), "error": _reason(path, error)}
+        unscored.clear()
 
-    batches = {"batch_size": args.batch_size, "workers": args.workers}
-    for scored in score_files(detector, files, args.num_samples, **batches, on_error=failed):
-        yield from failures
-        failures.clear()
-        yield {"file": str(scored.path), "score": scored.score, "duration": scored.num_samples / SAMPLE_RATE}
-    yield from failures
+    facts = {"method": "whole"} if args.num_samples is None else {"method": "beginning", "samples": args.num_samples}
+    longest = None if args.whole or args.num_samples else round(LONG_RECORDING * SAMPLE_RATE)
+    scored = score_files(
+        detector,
+        files,
+        args.num_samples,
+        batch_size=args.batch_size,
+        workers=args.workers,
+        on_error=lambda path, error: unscored.append((path, error)),
+        longest=longest,
+    )
+    for path, score, num_samples in scored:
+        yield from rows_of_unscored()
+        score = score if calibration is None else float(calibration([score])[0])
+        yield {"file": str(path), "score": score, "duration": num_samples / SAMPLE_RATE, **facts}
+    yield from rows_of_unscored()
 
 
 def _tracks(
-    detector: Detector, files: list[Path], args: argparse.Namespace, pictures: dict[Path, Path]
+    detector: Detector,
+    files: list[Path],
+    args: argparse.Namespace,
+    calibration: LinearCalibration | None,
+    pictures: dict[Path, Path],
 ) -> Iterator[dict[str, Any]]:
-    """Yield rows like those of :func:`_scores`; ``score`` is the mean of ``scores`` at ``times``."""
     from nes2net.scoring.track import window_samples
 
     window_samples(detector, args.window, args.hop)  # raises for wrong flags, so that later errors are those of files
-    for path in files:
-        try:
-            track = detector.score_track(path, window=args.window, hop=args.hop, batch_size=args.batch_size)
-        except InputError as error:
-            yield {"file": str(path), "error": _reason(path, error)}
-            continue
-        if picture := pictures.get(path):
-            _draw(picture, path, track)
-        times, scores = track.times.round(6).tolist(), track.scores.tolist()
-        row = {"file": str(path), "score": sum(scores) / len(scores), "duration": track.duration}
-        yield {**row, "window": track.window, "times": times, "scores": scores}
+    return (_track_row(detector, path, args, calibration, pictures.get(path)) for path in files)
+
+
+def _track_row(
+    detector: Detector,
+    path: Path,
+    args: argparse.Namespace,
+    calibration: LinearCalibration | None,
+    picture: Path | None = None,
+) -> dict[str, Any]:
+    """Score ``path`` along its time: a row like those of :func:`_scores`, with the facts of the track.
+
+    ``score`` is the mean. With --track or --plot the row has all ``scores`` at ``times`` too.
+    """
+    try:
+        track = _score_track(detector, path, args)
+    except InputError as error:
+        return {"file": str(path), "error": _reason(path, error)}
+    if calibration is not None:
+        track = replace(track, scores=calibration(track.scores).astype("float32"))
+    if picture is not None:
+        _draw(picture, path, track, args)
+    start, end, lowest = track.lowest
+    row = {"file": str(path), "score": track.score, "duration": track.duration, "method": "track"}
+    row |= {"window": track.window, "hop": args.hop, "windows": len(track)}
+    row |= {"lowest": {"score": lowest, "start": round(start, 6), "end": round(end, 6)}}
+    if args.track or args.plot:
+        row |= {"times": track.times.round(6).tolist(), "scores": track.scores.tolist()}
+    return row
+
+
+def _score_track(detector: Detector, path: Path, args: argparse.Namespace) -> Track:
+    """Score a file in windows; say so before, unless that was asked for."""
+    from nes2net.audio.read import count_samples
+    from nes2net.scoring.track import score_track
+
+    duration = count_samples(path) / SAMPLE_RATE
+    name = printable_name(path.name)
+    if not (args.track or args.plot):
+        print(
+            f"{name} lasts {_in_words(duration)}: its score is the mean over windows of {args.window:.3g} s, one every "
+            f"{args.hop:g} s; --samples N scores the beginning alone, --whole all of it in one piece",
+            file=sys.stderr,
+        )
+    with ProgressDisplay[None](title=name, unit="second", total=round(duration), delay=1) as display:
+        return score_track(
+            detector,
+            path,
+            window=args.window,
+            hop=args.hop,
+            batch_size=args.batch_size,
+            progress=lambda seconds: display.update(round(seconds) - display.done),
+        )
+
+
+def _in_words(seconds: float) -> str:
+    """Say how long a recording is.
+
+    >>> _in_words(125), _in_words(3725)
+    ('2 min 5 s', '1 h 2 min')
+    """
+    if seconds < 3600:
+        return "{} min {} s".format(*divmod(round(seconds), 60))
+    return "{} h {} min".format(*divmod(round(seconds / 60), 60))
+
+
+def _clock(seconds: float) -> str:
+    """Write a place in a recording.
+
+    >>> _clock(3725.2), _clock(65), _clock(5.25)
+    ('1:02:05', '1:05', '5.25 s')
+    """
+    if seconds < 60:
+        return f"{seconds:.2f} s"
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"
+
+
+def _calibration(path: str) -> LinearCalibration:
+    from nes2net.evaluation.calibration import load
+
+    calibration = load(path)
+    if len(calibration.weights) > 1:
+        raise InputError(
+            f"{path}: fuses {len(calibration.weights)} systems, and predict has the scores of one: name a calibration "
+            "that `nes2net calibrate … --save FILE` wrote"
+        )
+    return calibration
 
 
 def _reason(path: Path, error: InputError) -> str:
@@ -139,11 +282,15 @@ def _reason(path: Path, error: InputError) -> str:
     return worded(reason)
 
 
-def _draw(picture: Path, path: Path, track: Track) -> None:
+def _draw(picture: Path, path: Path, track: Track, args: argparse.Namespace) -> None:
     from nes2net.scoring.track_plot import plot_track
 
+    scale, threshold = ("log-likelihood ratio", 0.0) if args.calibration else ("score", None)
+    threshold = threshold if args.threshold is None else args.threshold
+    model, file_format = Path(args.model).name, picture.suffix[1:]
     with writing(picture, _OTHER_PLOT), replacing(picture) as temporary:
-        plot_track(temporary, path, track, file_format=picture.suffix[1:])
+        plot_track(temporary, path, track, file_format, model=model, threshold=threshold, scale=scale)
+    print(f"wrote {printable_name(picture)}", file=sys.stderr)
 
 
 def _pictures(plot: str, files: list[Path]) -> dict[Path, Path]:
@@ -171,15 +318,18 @@ def _names_of_pictures(target: Path, files: list[Path]) -> dict[Path, Path]:
     return {path: target / name for name, path in names.items()}
 
 
-def _lines(row: dict[str, Any], widths: list[int]) -> str:
-    """Write ``row`` as lines of the table: one for the file, and one for each score of a track."""
+def _lines(row: dict[str, Any], widths: list[int], windows: bool) -> str:
+    """Write ``row`` as lines of the table: one for the file and, if wanted, one for each of its windows."""
     file = printable_name(row["file"])
     if "error" in row:
         return table_line([file, "–", "–", row["error"]], widths, "lrrl")
-    track = list(zip(row.get("times", ()), row.get("scores", ())))
-    if len(track) == 1:
-        track = []
-    about = "mean of the track" if track else ""
+    about = ""
+    if row.get("windows", 1) > 1:
+        lowest = row["lowest"]
+        stretch = f"{_clock(lowest['start'])}–{_clock(lowest['end'])}"
+        about = f"mean of {row['windows']:,} windows; the lowest, {lowest['score']:.4f}, at {stretch}"
     lines = [table_line([file, f"{row['score']:.4f}", f"{row['duration']:.2f} s", about], widths, "lrrl")]
-    lines += [table_line([f"at {time:.2f} s", f"{score:.4f}"], widths, "r") for time, score in track]
+    if about and windows:
+        track = zip(row["times"], row["scores"])
+        lines += [table_line([f"at {time:.2f} s", f"{score:.4f}"], widths, "r") for time, score in track]
     return "\n".join(lines)

@@ -48,6 +48,7 @@ def score_files(
     batch_size: int | None = None,
     workers: int | None = None,
     on_error: OnError = "raise",
+    longest: int | None = None,
 ) -> Iterator[ScoredFile]:
     """Score files lazily, in the order of ``paths``, which may be endless.
 
@@ -62,6 +63,8 @@ def score_files(
         on_error: ``"raise"`` raises :class:`InputError`, which names the file, after the scores of
             the files before it. A function is called with the path and the error, and the file is
             skipped.
+        longest: samples at 16 kHz; a whole recording of more is the error
+            :class:`~nes2net.audio.read.LongAudio`, found without reading all of it.
 
     Raises:
         InputError: if an argument is out of its range.
@@ -77,7 +80,7 @@ def score_files(
             raise InputError(f"`{name}` is at least 1, not {value}")
     if on_error != "raise" and not callable(on_error):
         raise InputError(f"`on_error` is 'raise' or a function of a path and an error, not {on_error!r}")
-    reader = WaveformReader.of(scorer, num_samples)
+    reader = WaveformReader.of(scorer, num_samples, longest)
     return _score_in_order(scorer, iter(paths), reader, batch_size, workers, on_error)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -21,6 +21,9 @@ from nes2net.scoring.waveforms import as_waveform
 
 #: Seconds of a window: the 64,600 samples that detectors are trained on.
 TRACK_WINDOW = ASVSPOOF_SAMPLES / SAMPLE_RATE
+#: Seconds beyond which ``nes2net predict`` scores along a recording. In one piece, the memory and
+#: the time of a transformer grow with the square of its length.
+LONG_RECORDING = 120.0
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,18 @@ class Track:
     def __len__(self) -> int:
         return len(self.times)
 
+    @property
+    def score(self) -> float:
+        """The mean of the scores: one score for the recording."""
+        return float(self.scores.mean(dtype=np.float64))
+
+    @property
+    def lowest(self) -> tuple[float, float, float]:
+        """The window least like bona fide speech: its start and end in seconds, and its score."""
+        place = int(self.scores.argmin())
+        start = float(self.times[place]) - self.window / 2
+        return start, start + self.window, float(self.scores[place])
+
 
 def score_track(
     scorer: Scorer,
@@ -48,8 +63,13 @@ def score_track(
     window: float = TRACK_WINDOW,
     hop: float = 0.5,
     batch_size: int | None = None,
+    progress: Callable[[float], object] | None = None,
 ) -> Track:
-    """Score a recording along time, as :meth:`nes2net.Detector.score_track`."""
+    """Score a recording along time, as :meth:`nes2net.Detector.score_track`.
+
+    Args:
+        progress: is called after each batch with the seconds up to which windows are scored.
+    """
     length, step = window_samples(scorer, window, hop)
     batch_size = default_batch_size(scorer.computes_on) if batch_size is None else batch_size
     if batch_size < 1:
@@ -66,6 +86,8 @@ def score_track(
             waveforms = (np.resize(waveforms[0], scorer.min_samples),)  # repeated, as score() does
         starts += batch_starts
         scores += score_or_raise(scorer, torch.from_numpy(np.stack(waveforms)))
+        if progress is not None:
+            progress(end / SAMPLE_RATE)
     heard = min(length, end) / SAMPLE_RATE
     times = np.array(starts) / SAMPLE_RATE + heard / 2
     return Track(times, np.array(scores, np.float32), heard, end / SAMPLE_RATE)

@@ -36,14 +36,17 @@ class WaveformReader:
             for the whole recording ('full').
         min_samples: a shorter whole recording is repeated up to this length.
         used: how many leading samples the detector's scores depend on; the others are cut off.
+        longest: a whole file of more samples is refused with
+            :class:`~nes2net.audio.read.LongAudio`; None for no limit.
     """
 
     num_samples: int | None
     min_samples: int = 1
     used: UsedSamples = field(default_factory=UsedSamples)
+    longest: int | None = None
 
     @classmethod
-    def of(cls, scorer: Scorer, num_samples: int | None) -> WaveformReader:
+    def of(cls, scorer: Scorer, num_samples: int | None, longest: int | None = None) -> WaveformReader:
         """Build the reader for ``scorer``.
 
         Raises:
@@ -52,7 +55,7 @@ class WaveformReader:
         whole_number = isinstance(num_samples, (int, np.integer)) and not isinstance(num_samples, bool)
         if num_samples is not None and not (whole_number and num_samples >= 1):
             raise InputError(f"`num_samples` is at least 1, or None for the whole recording, not {num_samples!r}")
-        return cls(num_samples, scorer.min_samples, scorer.used_samples)
+        return cls(num_samples, scorer.min_samples, scorer.used_samples, longest)
 
     def heard(self, num_samples: int) -> int:
         """How many samples the detector gets of a recording of ``num_samples``."""
@@ -62,11 +65,11 @@ class WaveformReader:
         """Read a file.
 
         Raises:
-            InputError: if the file cannot be read.
+            InputError: if the file cannot be read, or is too long.
         """
         if self.num_samples is not None:
             return self._cut(*load_head_and_length(path, self.num_samples), str(path))
-        waveform = load_audio(path)
+        waveform = load_audio(path, longest=self.longest)
         return self._cut(waveform, len(waveform), str(path))
 
     def take(self, samples: Any, sample_rate: float) -> Recording:

@@ -8,7 +8,9 @@ import soundfile
 from builders.recordings import encode
 
 from nes2net import InputError
+from nes2net.audio.libsndfile import libsndfile_blocks
 from nes2net.audio.read import (
+    LongAudio,
     count_samples,
     load_audio,
     load_excerpt,
@@ -177,6 +179,26 @@ def test_one_channel_of_several(tmp_path):
         np.testing.assert_array_equal(load_audio(tmp_path / "three.wav", channel=channel), samples[:, channel])
     with pytest.raises(InputError, match=r"three\.wav has 3 channel\(s\), so none with number 3"):
         load_audio(tmp_path / "three.wav", channel=3)
+
+
+@pytest.mark.parametrize("suffix", ["wav", "flac", "mp3"])
+def test_a_recording_that_is_too_long_is_not_read_to_its_end(tmp_path, monkeypatch, suffix):
+    monkeypatch.setattr("nes2net.audio.libsndfile.BLOCK_VALUES", 4000)
+    path = tmp_path / f"recording.{suffix}"
+    soundfile.write(path, 0.1 * np.random.default_rng(0).standard_normal(40000), 16000)
+    whole = load_audio(path)
+    np.testing.assert_array_equal(load_audio(path, longest=len(whole)), whole)
+    read = []
+
+    def counted(*given):
+        for samples, rate in libsndfile_blocks(*given):
+            read.append(samples.shape[1])
+            yield samples, rate
+
+    monkeypatch.setattr("nes2net.audio.read.libsndfile_blocks", counted)
+    with pytest.raises(LongAudio, match=f"recording.{suffix} is longer than 0.5 s"):
+        load_audio(path, longest=8000)
+    assert 8000 < sum(read) < 20000
 
 
 @pytest.mark.parametrize("order", ["C", "F"])

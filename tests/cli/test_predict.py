@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -15,6 +16,8 @@ from matplotlib.image import imread
 from nes2net import Detector
 from nes2net.audio.libsndfile import libsndfile_blocks
 from nes2net.cli.main import main
+from nes2net.evaluation.calibration import LinearCalibration
+from nes2net.scoring.track_plot import BONAFIDE
 
 
 @pytest.fixture(scope="module")
@@ -109,13 +112,14 @@ def test_a_track(predict, detector, place):
     assert row["score"] == pytest.approx(float(track.scores.mean()), abs=1e-6)
     _, out, _ = predict(FILES[0], *options)
     lines = out.splitlines()[2:]
-    assert "mean of the track" in lines[0]
+    assert "mean of 5 windows; the lowest, " in lines[0]
     assert [line.split()[:3] for line in lines[1:]] == [["at", f"{time:.2f}", "s"] for time in track.times]
 
 
 def test_pictures(predict, place, tmp_path):
-    status, _, _ = predict("speech/a.wav", "--plot", str(tmp_path / "a.png"), "--window", "0.5")
-    assert status == 0
+    status, out, err = predict("speech/a.wav", "--plot", str(tmp_path / "a.png"), "--window", "0.5")
+    assert status == 0 and err == f"wrote {tmp_path / 'a.png'}\n"
+    assert len(out.splitlines()) == 3  # the windows are lines with --track only
     height, width, _ = imread(tmp_path / "a.png").shape
     assert width > 1200 and height > 400
     assert predict("speech/a.wav", "--plot", str(tmp_path / "a.svg"))[0] == 0
@@ -125,6 +129,136 @@ def test_pictures(predict, place, tmp_path):
     assert sorted(p.name for p in (tmp_path / "pictures").iterdir()) == ["a.png", "a_2.png", "b.png", "c.png"]
     status, _, err = predict("speech", "--plot", str(tmp_path / "a.png"))
     assert status == 2 and "there are 3 files: name a folder" in err
+
+
+@pytest.fixture(scope="module")
+def long_recording(place):
+    """Noise of two minutes and a second."""
+    path = place / "long.flac"
+    soundfile.write(path, 0.1 * np.random.default_rng(1).standard_normal(121 * 16000), 16000)
+    return path
+
+
+@pytest.mark.parametrize("suffix", ["flac", "mp3"])
+def test_a_recording_of_more_than_two_minutes(predict, detector, place, long_recording, tmp_path, suffix):
+    """It is scored along its time, with a line that says so, in its place among short ones."""
+    path = long_recording
+    if suffix == "mp3":  # only decoding tells its length
+        path = tmp_path / "long.mp3"
+        soundfile.write(path, soundfile.read(long_recording)[0], 16000)
+    status, out, err = predict("speech/a.wav", str(path), "speech/b.flac", "--hop", "4", "--json")
+    assert status == 0 and err.count("\n") == 1
+    assert f"long.{suffix} lasts 2 min 1 s: its score is the mean over windows of 4.04 s, one every 4 s" in err
+    first, long, last = map(json.loads, out.splitlines())
+    for row, name in ((first, "a.wav"), (last, "b.flac")):
+        assert row["method"] == "whole" and "window" not in row
+        assert row["score"] == pytest.approx(detector.score(place / "speech" / name), abs=1e-6)
+    track = detector.score_track(path, hop=4)
+    assert long["score"] == pytest.approx(track.score, abs=1e-6) and long["duration"] == track.duration
+    facts = {"file": str(path), "method": "track", "window": 64600 / 16000, "hop": 4.0, "windows": len(track)}
+    assert long | facts == long and not {"times", "scores"} & long.keys()
+    start, end, lowest = track.lowest
+    assert long["lowest"] == pytest.approx({"score": lowest, "start": start, "end": end}, abs=1e-6)
+    status, out, _ = predict(str(path), "--hop", "4")
+    assert status == 0 and len(out.splitlines()) == 3
+    assert f"mean of {len(track)} windows; the lowest, {lowest:.4f}, at " in out
+
+
+def test_a_long_recording_in_one_piece(predict, detector, long_recording):
+    for flags, options, facts in (
+        (["--whole"], {}, {"method": "whole"}),
+        (["--samples", "64600"], {"num_samples": 64600}, {"method": "beginning", "samples": 64600}),
+    ):
+        status, out, err = predict("long.flac", "--json", *flags)
+        row = json.loads(out)
+        assert status == 0 and not err and row | facts == row and row["duration"] == 121
+        assert row["score"] == pytest.approx(detector.score(long_recording, **options), abs=1e-6)
+
+
+def test_two_minutes_are_scored_whole(predict, detector, long_recording, tmp_path):
+    samples, _ = soundfile.read(long_recording, frames=120 * 16000)
+    soundfile.write(tmp_path / "short.flac", samples, 16000)
+    status, out, err = predict(str(tmp_path / "short.flac"), "--json")
+    assert status == 0 and not err and json.loads(out)["method"] == "whole"
+    assert json.loads(out)["score"] == pytest.approx(detector.score(tmp_path / "short.flac"), abs=1e-6)
+
+
+def test_a_long_recording_that_is_cut_off(predict, long_recording, tmp_path):
+    (tmp_path / "cut.flac").write_bytes(long_recording.read_bytes()[:-5000])
+    status, out, _ = predict(str(tmp_path / "cut.flac"), "speech/a.wav", "--hop", "4", "--json")
+    first, second = map(json.loads, out.splitlines())
+    assert status == 1 and "score" not in first and "cut off" in first["error"] and "score" in second
+
+
+def test_calibrated_scores(predict, detector, place, long_recording, tmp_path):
+    calibration = LinearCalibration((2.0,), -0.5, 0.5, 1e-6, ("dev.txt",))
+    calibration.save(tmp_path / "calibration.json")
+    files = ["speech/a.wav", "long.flac", "--hop", "4"]
+    status, out, err = predict(*files, "--calibration", str(tmp_path / "calibration.json"), "--json")
+    assert status == 0
+    raw = [detector.score(place / "speech" / "a.wav"), detector.score_track(long_recording, hop=4).score]
+    rows = [json.loads(line) for line in out.splitlines()]
+    assert [row["score"] for row in rows] == pytest.approx([2 * score - 0.5 for score in raw], abs=1e-5)
+    assert all(row["calibration"] == str(tmp_path / "calibration.json") for row in rows)
+    _, out, _ = predict("speech/a.wav", "--calibration", str(tmp_path / "calibration.json"))
+    assert out.startswith("# score: natural-log likelihood ratio") and "no probability" not in out
+    LinearCalibration((1.0, 1.0), 0.0, 0.5, 1e-6, ("a", "b")).save(tmp_path / "fusion.json")
+    status, _, err = predict("speech/a.wav", "--calibration", str(tmp_path / "fusion.json"))
+    assert status == 2 and "fuses 2 systems" in err and err.count("\n") == 1
+
+
+def test_a_threshold_is_drawn(predict, tmp_path):
+    """Where the two sides are shaded, the picture has more colours."""
+    LinearCalibration((1.0,), 0.0, 0.5, 1e-6, ("dev.txt",)).save(tmp_path / "calibration.json")
+    pictures = {}
+    for name, flags in {
+        "none": [],
+        "given": ["--threshold", "0"],
+        "calibrated": ["--calibration", str(tmp_path / "calibration.json")],
+        "both": ["--calibration", str(tmp_path / "calibration.json"), "--threshold", "0.5"],
+    }.items():
+        picture = tmp_path / f"{name}.svg"
+        assert predict("speech/a.wav", "--plot", str(picture), *flags)[0] == 0
+        pictures[name] = picture.read_text().lower()
+    assert {name: text.count(BONAFIDE) > 0 for name, text in pictures.items()} == {
+        "none": False,
+        "given": True,
+        "calibrated": True,
+        "both": True,
+    }
+    comments = {name: re.findall("<!-- (.*?) -->", text) for name, text in pictures.items()}
+    assert "threshold 0" in comments["given"] and "score" in comments["given"]
+    assert "threshold 0" in comments["calibrated"] and "log-likelihood ratio" in comments["calibrated"]
+    assert "threshold 0.5" in comments["both"]
+
+
+HOUR = """
+import resource, sys
+from nes2net.cli.main import main
+
+def taken(name):
+    assert main(["predict", name, "--model", "model.pth", "--device", "cpu", "--hop", "12", *sys.argv[1:]]) == 0
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+few, many = taken("long.flac"), taken("hour.flac")
+print(many - few, many)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="peak memory in KiB is Linux's")
+@pytest.mark.parametrize("flags", [[], ["--plot", "pictures"]])
+def test_an_hour_takes_no_more_memory_than_minutes(place, long_recording, flags):
+    minute = 0.1 * np.random.default_rng(2).standard_normal(60 * 16000)
+    with soundfile.SoundFile(place / "hour.flac", "w", 16000, 1) as file:
+        for _ in range(60):
+            file.write(minute)
+    command = [sys.executable, "-c", HOUR, *flags]
+    done = subprocess.run(command, cwd=place, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "3600.00 s  mean of 301 windows" in done.stdout
+    more, peak = map(int, done.stdout.splitlines()[-1].split())
+    assert more < 60_000 and peak < 1_500_000  # KiB; the hour in float32 is 230 MB
 
 
 def test_a_picture_that_cannot_be_written_is_an_error_before_scoring(predict, place, tmp_path):
@@ -239,6 +373,11 @@ def test_file_names_that_are_not_utf_8(predict, place, tmp_path):
     [
         (["speech/a.wav", "--samples", "0"], "--samples is at least 1"),
         (["speech/a.wav", "--samples", "100", "--track"], "--samples is for one score a file"),
+        (["speech/a.wav", "--whole", "--track"], "--whole scores a file in one piece: leave out"),
+        (["speech/a.wav", "--whole", "--samples", "100"], "--whole scores a file in one piece: leave out"),
+        (["speech/a.wav", "--threshold", "0"], "--threshold is drawn by --plot"),
+        (["speech/a.wav", "--threshold", "nan", "--plot", "a.png"], "--threshold is a number, not nan"),
+        (["speech/a.wav", "--calibration", "none.json"], "none.json: cannot be read"),
         (["speech/a.wav", "--track", "--window", "0.001"], "window of 0.001 s is too short"),
         (["speech/a.wav", "--track", "--hop", "0"], "the hop must be a positive number"),
         (["speech/a.wav", "--batch-size", "0"], "--batch-size is at least 1"),

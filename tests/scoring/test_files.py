@@ -11,7 +11,8 @@ import soundfile
 import torch
 
 from nes2net import Detector, InputError
-from nes2net.audio.read import load_audio
+from nes2net.audio.read import LongAudio, load_audio
+from nes2net.scoring.files import score_files
 from nes2net.scoring.waveforms import WaveformReader
 
 
@@ -104,6 +105,18 @@ def test_a_refused_file_does_not_spoil_its_batch(detector, recordings):
     failures = {}
     assert not list(detector.score_files(recordings, batch_size=4, on_error=failures.__setitem__))
     assert len(failures) == len(recordings) and "score is nan" in str(failures[first])
+
+
+def test_files_beyond_a_length_are_errors_among_the_others(detector, recordings):
+    """Of four alternating lengths, the longest is 9,000 samples."""
+    failures = {}
+    scored = list(score_files(detector, recordings, longest=4300, batch_size=4, on_error=failures.__setitem__))
+    assert [file.path for file in scored] == [path for path, samples in recordings.items() if len(samples) <= 4300]
+    assert [file.score for file in scored] == pytest.approx([detector.score(file.path) for file in scored], abs=1e-6)
+    assert list(failures) == [path for path, samples in recordings.items() if len(samples) == 9000]
+    assert all(isinstance(error, LongAudio) for error in failures.values())
+    # The beginning of a long recording is a short one.
+    assert len(list(score_files(detector, recordings, 4300, longest=4300))) == 12
 
 
 def test_threads_score_as_one_alone(detector, recordings):

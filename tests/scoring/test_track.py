@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from nes2net import InputError
 from nes2net.audio.read import load_audio, stream_audio
-from nes2net.scoring.track import TRACK_WINDOW, sliding_windows
+from nes2net.scoring.track import TRACK_WINDOW, score_track, sliding_windows
 
 
 @pytest.fixture
@@ -80,6 +80,17 @@ def test_a_track_is_the_scores_of_its_windows(detector, waveform):
     assert longer.times[-1] == pytest.approx(40100 / 16000 - 0.25)
     last = np.append(waveform, waveform[:100])[-8000:]
     assert longer.scores[-1] == pytest.approx(detector.score(last), abs=1e-6)
+
+
+def test_one_score_and_the_lowest_window(detector, waveform):
+    reached = []
+    track = score_track(detector, waveform, window=0.5, hop=0.4, batch_size=2, progress=reached.append)
+    assert track.score == pytest.approx(float(np.mean(track.scores, dtype=np.float64)))
+    start, end, lowest = track.lowest
+    assert lowest == track.scores.min() and end == pytest.approx(start + 0.5)
+    first = round(start * 16000)
+    assert detector.score(waveform[first : first + 8000]) == pytest.approx(lowest, abs=1e-6)
+    assert reached == pytest.approx([0.9, 1.7, 2.5])  # the ends of windows 2, 4 and 6
 
 
 @pytest.mark.parametrize("length", [1, 50, 3000, 64599, 64600])

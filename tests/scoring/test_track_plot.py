@@ -1,9 +1,50 @@
-"""Pictures of a track: the waveform's envelope and the scores over time."""
+"""Pictures of a track: its axes, its columns of scores, and the waveform's envelope."""
+
+import re
+import warnings
+from importlib.resources import files
+from itertools import pairwise
 
 import numpy as np
+import pytest
 import soundfile
+from matplotlib.figure import Figure
+from matplotlib.image import imread
 
-from nes2net.scoring.track_plot import envelope, plot_track
+from nes2net.scoring.track import Track
+from nes2net.scoring.track_plot import (
+    BONAFIDE,
+    LEAST_SPAN,
+    SPOOF,
+    columns,
+    envelope,
+    name_time_axis,
+    plot_track,
+    score_limits,
+)
+
+
+@pytest.fixture
+def quiet(tmp_path):
+    """A file of half a second."""
+    soundfile.write(tmp_path / "quiet.wav", np.zeros(8000), 16000)
+    return tmp_path / "quiet.wav"
+
+
+def track_of(scores, duration):
+    scores = np.asarray(scores, np.float32)
+    window = min(4.0, duration)
+    return Track(np.linspace(window / 2, duration - window / 2, len(scores)), scores, window, duration)
+
+
+def pixels(picture, colour):
+    """Places of a picture whose colour is nearly ``colour`` (red, green, blue), as rows and columns."""
+    return np.argwhere(np.abs(imread(picture)[..., :3] - colour).max(-1) < 0.02)
+
+
+def blend(colour, opacity):
+    """What ``colour`` ("#rrggbb") looks like on white."""
+    return [1 - opacity * (1 - int(colour[i : i + 2], 16) / 255) for i in (1, 3, 5)]
 
 
 def test_the_envelope_has_the_extremes_of_the_samples(tmp_path):
@@ -16,8 +57,89 @@ def test_the_envelope_has_the_extremes_of_the_samples(tmp_path):
         np.testing.assert_allclose(found, expected, atol=1e-7)
 
 
-def test_a_picture_of_one_score_and_a_strange_name(spectral_detector, tmp_path):
-    path = tmp_path / "cost $5$_{x}.wav"
-    soundfile.write(path, np.zeros(8000), 16000)
-    plot_track(tmp_path / "picture.png", path, spectral_detector.score_track(path))
-    assert (tmp_path / "picture.png").stat().st_size > 5000
+def test_columns_hold_all_scores_in_turn():
+    scores = np.random.default_rng(0).standard_normal(7193).astype(np.float32)
+    track = track_of(scores, 3600.0)
+    times, quantiles = columns(track)
+    assert len(times) == 160 and (np.diff(times) > 0).all()
+    ends = np.arange(161) * 7193 // 160
+    for number, (first, last) in enumerate(pairwise(ends)):
+        part = scores[first:last]
+        assert track.times[first] < times[number] < track.times[last - 1]
+        assert quantiles[0.0][number] == part.min() and quantiles[1.0][number] == part.max()
+        assert quantiles[0.5][number] == pytest.approx(np.median(part), abs=1e-6)
+        assert quantiles[0.1][number] == pytest.approx(np.quantile(part, 0.1), abs=1e-6)
+        assert quantiles[0.9][number] == pytest.approx(np.quantile(part, 0.9), abs=1e-6)
+
+
+@pytest.mark.parametrize("scores", [[0.5], [0.5, 0.51, 0.505], [-1.0, 1.5], [-9.0, 7.0]])
+@pytest.mark.parametrize("threshold", [None, 0.0, 20.0])
+def test_the_score_axis_holds_all_and_does_not_enlarge_noise(scores, threshold):
+    low, high = score_limits(np.array(scores, np.float32), threshold)
+    assert high - low >= LEAST_SPAN * 0.999
+    shown = [*scores, *([] if threshold is None else [threshold])]
+    assert low < min(shown) and max(shown) < high
+    assert (low + high) / 2 == pytest.approx((min(shown) + max(shown)) / 2)
+
+
+@pytest.mark.parametrize(
+    "duration, label, first",
+    [
+        (0.5, "time, s", ["0", "0.1", "0.2"]),
+        (30, "time, s", ["0", "5", "10"]),
+        (119, "time, m:ss", ["0:00", "0:10", "0:20"]),
+        (600, "time, m:ss", ["0:00", "1:00", "2:00"]),
+        (3600, "time, h:mm", ["0:00", "0:05", "0:10"]),
+        (5 * 3600, "time, h:mm", ["0:00", "0:30", "1:00"]),
+        (200 * 3600, "time, h:mm", ["0:00"]),
+    ],
+)
+def test_the_time_axis(duration, label, first):
+    figure = Figure()
+    axes = figure.add_subplot()
+    name_time_axis(axes, duration)
+    figure.draw_without_rendering()
+    shown = [
+        tick.get_text() for place, tick in zip(axes.get_xticks(), axes.get_xticklabels()) if 0 <= place <= duration
+    ]
+    assert axes.get_xlabel() == label and shown[: len(first)] == first and len(shown) <= 14
+    assert len(set(shown)) == len(shown)
+
+
+def test_an_hour_is_a_median_and_bands(quiet, tmp_path):
+    """Of scores from −10 to 10, all of them would fill the picture; most of the time they are near 0."""
+    rng = np.random.default_rng(0)
+    scores = np.where(rng.random(7193) < 0.1, rng.uniform(-10, 10, 7193), 0)
+    plot_track(tmp_path / "hour.png", quiet, track_of(scores, 3600.0))
+    line = len(pixels(tmp_path / "hour.png", blend("#1d4ed8", 1)))
+    band = len(pixels(tmp_path / "hour.png", blend("#1d4ed8", 0.15)))
+    assert 1000 < line < 20_000 < band
+
+
+def test_both_sides_of_a_threshold_have_the_colours_of_the_classes(quiet, tmp_path):
+    track = track_of([0.0], 0.5)
+    for name, threshold in (("known.png", 1.0), ("unknown.png", None)):
+        plot_track(tmp_path / name, quiet, track, threshold=threshold)
+    bonafide, spoof = (pixels(tmp_path / "known.png", blend(colour, 0.08)) for colour in (BONAFIDE, SPOOF))
+    assert len(bonafide) > 50_000 and len(spoof) > 50_000
+    # Rows count from the top; a few pixels of the writing have these colours too.
+    assert np.quantile(bonafide[:, 0], 0.99) < np.quantile(spoof[:, 0], 0.01)
+    assert len(pixels(tmp_path / "unknown.png", blend(BONAFIDE, 0.08))) < 1000
+
+
+def test_the_colours_of_the_classes_are_those_of_the_report_page():
+    style = files("nes2net.evaluation").joinpath("page.css").read_text()
+    for name, colour in (("bonafide", BONAFIDE), ("spoof", SPOOF)):
+        assert re.search(rf"--{name}: (#\w+);", style)[1] == colour
+
+
+@pytest.mark.parametrize("name", ["cost $5$_{x}.wav", "中文 \x1b[2J.wav", f"{'a' * 240}.wav", "$\\frac{.wav"])
+def test_strange_names(quiet, tmp_path, name):
+    """They are text, not mathematics, and fit into the picture."""
+    path = quiet.rename(tmp_path / name)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for picture in ("picture.png", "picture.svg"):
+            plot_track(tmp_path / picture, path, track_of([1.0], 0.5), model=name)
+    assert imread(tmp_path / "picture.png").shape[:2] == (598, 1430)
+    assert (tmp_path / "picture.svg").read_text().startswith("<?xml")
