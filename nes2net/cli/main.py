@@ -19,6 +19,7 @@ from nes2net.cli import (
     predict,
     reproduce,
     score,
+    serve,
     train,
 )
 from nes2net.cli.entry import OneLineParser, run
@@ -45,6 +46,7 @@ def build_parser() -> OneLineParser:
         average.add,
         score.add,
         predict.add,
+        serve.add,
         evaluate.add,
         calibrate.add,
         reproduce.add,
