@@ -34,6 +34,7 @@ FLOORS = {
     "experiments": 8,
     "export": 8,
     "inspect": 8,
+    "serve": 8,
     "cli": 9,
 }
 #: What stands outside of the house: the package's face, which imports each public name when it is first used.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from importlib.util import find_spec
 
 from nes2net.cli.entry import add_architecture, add_device, add_dtype, subcommand
 from nes2net.errors import MissingLibrary
@@ -44,10 +45,8 @@ def add(commands: argparse._SubParsersAction) -> None:
 
 
 def _serve(args: argparse.Namespace) -> int:
-    try:
-        import gradio  # noqa: F401
-    except ImportError as error:
-        raise MissingLibrary(f"the page needs Gradio ({error}): pip install 'nes2net[serve]'") from error
+    if find_spec("gradio") is None:
+        raise MissingLibrary("the page needs Gradio, which is not installed: pip install 'nes2net[serve]'")
     from nes2net.serve.desk import Limits
     from nes2net.serve.server import serve
 

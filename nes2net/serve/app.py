@@ -16,7 +16,7 @@ from nes2net.errors import InputError
 from nes2net.machine.terminal import printable
 from nes2net.serve.desk import Busy, Closed, Desk, TooSlow, display_name, safe_suffix
 from nes2net.serve.guard import Guard
-from nes2net.serve.page import UPLOADS, mounted, room_for_uploads
+from nes2net.serve.page import UPLOAD_ROUTE, mounted, room_for_uploads
 
 _STATUS = {Busy: 503, Closed: 503, TooSlow: 504}
 
@@ -68,7 +68,7 @@ def build(desk: Desk, model: str, names: Iterable[str] = (), frames: Iterable[st
     mounted(app, desk, about(desk, model))
 
     def room(path: str) -> int:
-        return room_for_uploads(desk) if path == UPLOADS else desk.limits.max_bytes
+        return room_for_uploads(desk) if path == UPLOAD_ROUTE else desk.limits.max_bytes
 
     app.add_middleware(Guard, names=list(names), room=room, frames=list(frames))
     return app

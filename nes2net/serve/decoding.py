@@ -104,7 +104,9 @@ def _written(source: Path, whole: Path, heard: Path | None, longest: float) -> f
 def _reason(source: Path, message: str) -> str:
     """``message`` without the name of the file, which is a temporary one."""
     reason = message.removeprefix(f"audio file {source} ").replace(str(source), "the file")
-    return f"not a recording: {reason.removeprefix('was ')}" if reason.startswith(_UNREADABLE) else reason
+    if reason.startswith(_UNREADABLE):  # what the two libraries say of it tells their makers more than others
+        return "not a recording: neither libsndfile nor FFmpeg reads it"
+    return reason
 
 
 def readable_time(seconds: float) -> str:

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 HOP = 0.5
 #: Seconds; the score of a longer recording is the mean along its track, as in `nes2net predict`.
 LONGEST_WHOLE = 120.0
+#: The part of a desk's folder into which the page uploads.
+UPLOADS = "uploads"
 _OFFERED = 300.0  # seconds in which a browser can fetch what it plays
 #: Called with the share that is done and what is being done.
 Progress = Callable[[float, str], object]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import csv
 import io
-import os
 import shutil
 import stat
 import time
@@ -26,11 +25,11 @@ from nes2net.machine.files import json_text
 from nes2net.machine.terminal import printable, printable_name
 from nes2net.scoring.track import Track
 from nes2net.serve.decoding import readable_time
-from nes2net.serve.desk import Desk, Scored, display_name
+from nes2net.serve.desk import UPLOADS, Desk, Scored, display_name
 from nes2net.serve.picture import Picture
 
 #: The address to which the page sends files.
-UPLOADS = "/gradio_api/upload"
+UPLOAD_ROUTE = "/gradio_api/upload"
 #: Files that are scored after one drop.
 MOST_FILES = 100
 _FORGOTTEN = 3600.0  # seconds after which an uploaded file cannot be waiting any more
@@ -40,17 +39,7 @@ _FONTS = ("system-ui", "sans-serif"), ("ui-monospace", "monospace")
 
 
 def mounted(app: FastAPI, desk: Desk, about: dict[str, Any]) -> FastAPI:
-    """Mount the page at the root of ``app``.
-
-    Gradio's settings in the environment of this process are changed: nothing is reported to its
-    makers, no history is kept, and files are uploaded into the folder of ``desk``.
-    """
-    os.environ |= {
-        "GRADIO_ANALYTICS_ENABLED": "False",
-        "GRADIO_RUN_HISTORY": "False",
-        "GRADIO_TEMP_DIR": str(upload_folder(desk)),
-        "HF_HUB_DISABLE_TELEMETRY": "1",
-    }
+    """Mount the page at the root of ``app``; Gradio must have been set up for the folder of ``desk``."""
     fonts, monospaced = _FONTS
     theme = gradio.themes.Default(primary_hue="slate", neutral_hue="slate", font=fonts, font_mono=monospaced)
     return gradio.mount_gradio_app(
@@ -69,7 +58,7 @@ def mounted(app: FastAPI, desk: Desk, about: dict[str, Any]) -> FastAPI:
 
 def upload_folder(desk: Desk) -> Path:
     """Where Gradio puts uploaded files until they are scored."""
-    return desk.folder / "uploads"
+    return desk.folder / UPLOADS
 
 
 def room_for_uploads(desk: Desk) -> int:
@@ -85,6 +74,23 @@ def room_for_uploads(desk: Desk) -> int:
             else:
                 held += status.st_size
     return max(0, (desk.limits.waiting + 1) * desk.limits.max_bytes - held)
+
+
+def _uploads_only(component: gradio.components.Component) -> None:
+    """Let ``component`` take uploaded files alone.
+
+    Gradio would also fetch what is at an address, if a request names one in place of an upload.
+    """
+    take = component.async_move_resource_to_block_cache
+
+    async def take_upload(url_or_file_path: str | Path | None) -> str | None:
+        if url_or_file_path is not None:
+            path = Path(url_or_file_path).resolve()
+            if not path.is_relative_to(Path(component.GRADIO_CACHE).resolve()) or not path.is_file():
+                raise gradio.Error("not an uploaded file", print_exception=False)
+        return await take(url_or_file_path)
+
+    component.async_move_resource_to_block_cache = take_upload  # type: ignore[method-assign]
 
 
 def _blocks(desk: Desk, about: dict[str, Any]) -> gradio.Blocks:
@@ -119,9 +125,13 @@ def _blocks(desk: Desk, about: dict[str, Any]) -> gradio.Blocks:
                 editable=False, min_width=280,
             )  # fmt: skip
         shown = gradio.HTML(elem_id="n2-results", min_height=120, apply_default_css=False)
+        _uploads_only(dropped)
+        _uploads_only(spoken)
         private: dict[str, Any] = {"api_visibility": "private", "show_progress_on": shown, "concurrency_id": "desk"}
         dropped.upload(came, dropped, [shown, dropped], **private)
         spoken.stop_recording(came, spoken, [shown, spoken], **private)
+    # A page that is mounted, not launched, would take any path of this machine for that of an upload.
+    blocks.has_launched = blocks.is_running = True
     blocks.queue(max_size=desk.limits.waiting, default_concurrency_limit=1)
     return blocks
 
@@ -224,7 +234,7 @@ def span(track: Track, threshold: float | None) -> tuple[float, float]:
 
 
 def _levels(least: float, most: float) -> list[float]:
-    step = _nice((most - least) / 4)
+    step = _nice((most - least) / 5)
     first = np.ceil((least + 0.06 * (most - least)) / step)
     last = np.floor((most - 0.06 * (most - least)) / step)
     return [round(float(n * step), 6) + 0.0 for n in np.arange(first, last + 1)]  # + 0.0: not -0

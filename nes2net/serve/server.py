@@ -20,8 +20,7 @@ from nes2net.detector import Detector
 from nes2net.errors import InputError
 from nes2net.evaluation import calibration as calibrations
 from nes2net.machine.terminal import printable_name
-from nes2net.serve.app import build
-from nes2net.serve.desk import Desk, Limits, Operation
+from nes2net.serve.desk import UPLOADS, Desk, Limits, Operation
 from nes2net.serve.guard import is_address, is_loopback
 
 #: The port that pages of Gradio have.
@@ -67,6 +66,9 @@ def serve(
         signal.signal(signal.SIGTERM, _terminated)
         detector = Detector.from_pretrained(model, device, dtype, config=config)
         desk = Desk(detector, Path(folder), limits, operation)
+        set_up_gradio(desk.folder)
+        from nes2net.serve.app import build  # start-up: Gradio reads its settings when it is imported
+
         app = build(desk, Path(model).name, [*_names(host), *names], frames)
         address = _address(host, listener.getsockname()[1])
         if not local:
@@ -81,6 +83,19 @@ def serve(
             print("\nstopped", flush=True)
         finally:
             desk.close()
+
+
+def set_up_gradio(folder: Path) -> None:
+    """Change Gradio's settings in the environment of this process, before it is imported.
+
+    Nothing is reported to its makers, no history is kept, and files are uploaded below ``folder``.
+    """
+    os.environ |= {
+        "GRADIO_ANALYTICS_ENABLED": "False",
+        "GRADIO_RUN_HISTORY": "False",
+        "GRADIO_TEMP_DIR": str(folder / UPLOADS),
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+    }
 
 
 class _Server(uvicorn.Server):
@@ -114,9 +129,9 @@ def _listening(host: str, port: int | None) -> socket.socket:
         except (OSError, OverflowError) as error:
             listener.close()
             failure = error
-    tried = f"none of the ports {PORT} to {PORT + _TRIED - 1}" if port is None else f"not port {port}"
+    tried = f"none of the ports {PORT} to {PORT + _TRIED - 1}" if port is None else f"port {port}"
     reason = getattr(failure, "strerror", None) or failure
-    raise InputError(f"nothing listens yet: {tried} of {host} is free ({reason}): name another `port`")
+    raise InputError(f"{tried} of {host} is {'free' if port is None else 'not free'} ({reason}): name another `port`")
 
 
 def _address(host: str, port: int) -> str:
