@@ -34,6 +34,7 @@ FLOORS = {
     "experiments": 8,
     "export": 8,
     "inspect": 8,
+    "serve": 8,
     "cli": 9,
     "__main__": 10,
 }

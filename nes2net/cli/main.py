@@ -21,6 +21,7 @@ from nes2net.cli import (
     predict,
     reproduce,
     score,
+    serve,
     train,
 )
 from nes2net.cli.entry import WRONG_INPUT, OneLineParser, run
@@ -50,7 +51,7 @@ def build_parser() -> OneLineParser:
     tasks: dict[str, list[Callable]] = {
         "prepare": [check_data.add, augment.add],
         "train": [train.add, average.add],
-        "score": [predict.add, score.add],
+        "score": [predict.add, serve.add, score.add],
         "evaluate": [evaluate.add, calibrate.add, reproduce.add],
         "inspect and share": [info.add, bench.add, export.add],
         "more": [published.add, partial(completion.add, parser=parser)],

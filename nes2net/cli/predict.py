@@ -17,7 +17,7 @@ from nes2net.cli.entry import INCOMPLETE, add_architecture, add_device, add_dtyp
 from nes2net.errors import InputError, one_line, worded
 from nes2net.machine.files import check_writable, replacing, writing
 from nes2net.machine.progress import ProgressDisplay
-from nes2net.machine.terminal import printable_name, table_line
+from nes2net.machine.terminal import printable_name, say_written, table_line
 
 if TYPE_CHECKING:
     from nes2net.detector import Detector
@@ -290,7 +290,7 @@ def _draw(picture: Path, path: Path, track: Track, args: argparse.Namespace) -> 
     model, file_format = Path(args.model).name, picture.suffix[1:]
     with writing(picture, _OTHER_PLOT), replacing(picture) as temporary:
         plot_track(temporary, path, track, file_format, model=model, threshold=threshold, scale=scale)
-    print(f"wrote {printable_name(picture)}", file=sys.stderr)
+    say_written(picture, beside_data=True)
 
 
 def _pictures(plot: str, files: list[Path]) -> dict[Path, Path]:

@@ -9,13 +9,21 @@ from nes2net.checkpoints.folder import HEAD, WEIGHTS, clear, write_description, 
 from nes2net.checkpoints.huggingface import library_config
 from nes2net.detector import Detector
 from nes2net.errors import InputError
+from nes2net.export.space import write_space
 from nes2net.frontends.ssl import SSLFrontend
 
-FORMATS = ("pth", "safetensors", "hf", "onnx")
+FORMATS = ("pth", "safetensors", "hf", "onnx", "space")
 _SUFFIXES = {"pth": (".pth", ".pt"), "onnx": (".onnx",)}  # of the formats that are one file
 
 
-def export(detector: Detector, to: str, out: str | Path, *, quantize: str | None = None) -> Path:
+def export(
+    detector: Detector,
+    to: str,
+    out: str | Path,
+    *,
+    quantize: str | None = None,
+    calibration: str | Path | None = None,
+) -> Path:
     """Write ``detector`` to ``out`` in one of the :data:`FORMATS` and return the path.
 
     - ``pth``: a file with the bare state dict under the published names, which the published code
@@ -25,8 +33,10 @@ def export(detector: Detector, to: str, out: str | Path, *, quantize: str | None
       front-end; the head lies beside it.
     - ``onnx``: a file, which ``quantize="int8"`` makes smaller and faster on a CPU; see
       :func:`nes2net.export.onnx.export_onnx`.
+    - ``space``: a folder that becomes a Hugging Face Space, with ``calibration`` if it is given; see
+      :func:`nes2net.export.space.write_space`.
 
-    :meth:`Detector.from_pretrained` reads all of them back except ONNX.
+    :meth:`Detector.from_pretrained` reads back the first three.
 
     Raises:
         InputError: if the format is unknown, cannot hold this detector or cannot be quantised, or
@@ -37,6 +47,8 @@ def export(detector: Detector, to: str, out: str | Path, *, quantize: str | None
         raise InputError(f"unknown export format '{to}': take one of {', '.join(FORMATS)}")
     if quantize is not None and to != "onnx":
         raise InputError(f"only ONNX files are quantised, not `to={to}`: leave out `quantize`, or take `to=onnx`")
+    if calibration is not None and to != "space":
+        raise InputError(f"only a Space has a calibration beside it, not `to={to}`: leave out `calibration`")
     if to in _SUFFIXES:
         if out.suffix not in _SUFFIXES[to]:
             raise InputError(f"`to={to}` writes a file: give it a name that ends in {_SUFFIXES[to][0]}, not {out.name}")
@@ -46,6 +58,8 @@ def export(detector: Detector, to: str, out: str | Path, *, quantize: str | None
         from nes2net.export.onnx import export_onnx  # optional: the extra nes2net[onnx]
 
         export_onnx(detector, out, quantize=quantize)
+    elif to == "space":
+        write_space(detector, out, calibration)
     elif to == "hf":
         _save_huggingface(detector, out)
     else:

@@ -1,0 +1,104 @@
+"""A folder that becomes a Hugging Face Space with `git push`: a detector with the page of `nes2net serve`."""
+
+from __future__ import annotations
+
+import json
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from nes2net import __version__
+from nes2net.detector import Detector
+from nes2net.errors import InputError
+from nes2net.evaluation import calibration as calibrations
+from nes2net.machine.files import write_text
+
+_GRADIO = "6.0.0"  # the oldest that the page works with, if none is installed here
+_APP = '''\
+"""The page of `nes2net serve` for the detector in this folder; locally: python app.py."""
+
+import os
+from pathlib import Path
+
+from nes2net.serve.server import serve
+
+HERE = Path(__file__).resolve().parent
+CALIBRATION = HERE / "calibration.json"
+
+if __name__ == "__main__":
+    on_hub = "SPACE_ID" in os.environ
+    serve(
+        HERE / "detector",
+        CALIBRATION if CALIBRATION.is_file() else None,
+        prior=0.5,
+        host="0.0.0.0" if on_hub else "127.0.0.1",
+        port=int(os.environ.get("GRADIO_SERVER_PORT", 7860)) if on_hub else None,
+        names=[os.environ.get("SPACE_HOST", "localhost")],
+        frames=["https://huggingface.co"] if on_hub else [],
+    )
+'''
+_REQUIREMENTS = """\
+# If this version is not on PyPI: nes2net[serve] @ git+https://HOST/OWNER/nes2net@COMMIT
+nes2net[serve]=={version}
+"""
+_README = """\
+---
+title: {quoted}
+emoji: 👂
+colorFrom: gray
+colorTo: blue
+sdk: gradio
+sdk_version: {gradio}
+app_file: app.py
+pinned: false
+# Choose the licence of these weights before you publish them, as an identifier of the hub such as apache-2.0.
+license: other
+tags: [anti-spoofing, deepfake-speech-detection]
+---
+
+# {title}
+
+Is this speech bona fide or spoofed? The detector is {parts}. {meaning}
+
+Try it here before you push: `pip install -r requirements.txt`, then `python app.py`.
+
+To publish, make a Space of the kind Gradio on the Hugging Face hub, then in this folder:
+
+```console
+$ git init -b main && git lfs install && git add . && git commit -m "Add the detector and its page"
+$ git remote add space https://huggingface.co/spaces/OWNER/NAME
+$ git push --force space main
+```
+"""
+_ATTRIBUTES = "*.safetensors filter=lfs diff=lfs merge=lfs -text\n"
+
+
+def write_space(detector: Detector, folder: Path, calibration: str | Path | None = None) -> None:
+    """Write the detector, its calibration if there is one, and what a Space needs, to ``folder``.
+
+    Raises:
+        InputError: if the calibration cannot be used for one system, or a file cannot be written.
+    """
+    loaded = None if calibration is None else calibrations.load(calibration)
+    if loaded is not None and len(loaded.weights) != 1:
+        raise InputError(f"{calibration} fuses {len(loaded.weights)} systems: give the calibration of this one alone")
+    detector.save(folder / "detector")
+    if loaded is None:
+        (folder / "calibration.json").unlink(missing_ok=True)
+        meaning = "Its score is higher for bona fide speech and is no probability."
+    else:
+        loaded.save(folder / "calibration.json")
+        meaning = "Its score is calibrated: the page shows a probability at a prior of 0.5, which `app.py` can change."
+    parts = " → ".join(detector.config[part]["name"] for part in ("frontend", "aggregation", "backend"))
+    title = f"Speech anti-spoofing: {detector.config['backend']['name']}"
+    about = {"title": title, "quoted": json.dumps(title), "gradio": _gradio(), "parts": parts, "meaning": meaning}
+    write_text(folder / "README.md", _README.format(**about))
+    write_text(folder / "requirements.txt", _REQUIREMENTS.format(version=__version__))
+    write_text(folder / ".gitattributes", _ATTRIBUTES)
+    write_text(folder / "app.py", _APP)
+
+
+def _gradio() -> str:
+    try:
+        return version("gradio")
+    except PackageNotFoundError:
+        return _GRADIO

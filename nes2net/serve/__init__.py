@@ -1,0 +1,1 @@
+"""A page to listen with, and the same over HTTP."""

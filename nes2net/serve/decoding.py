@@ -1,0 +1,124 @@
+"""Decoding of uploaded files in a process of its own, which can be stopped and may crash.
+
+The files come from strangers and libsndfile and FFmpeg decode them in native code: whatever happens
+to the process that decodes a file, the server goes on.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+from nes2net.audio.read import stated_length, stream_audio
+from nes2net.audio.waveform import SAMPLE_RATE
+from nes2net.errors import InputError
+
+_LOOK = 0.2  # seconds after which waiting looks whether it should end
+_UNREADABLE = "was read by neither"
+
+
+class NotDecoded(InputError):
+    """An uploaded file cannot be used; the message does not name it."""
+
+
+class TooSlow(InputError):
+    """A recording took longer than the server gives it."""
+
+
+def decode(source: Path, whole: Path, heard: Path | None, *, longest: float, check: Callable[[], object]) -> float:
+    """Decode ``source`` to 16 kHz mono in another process and return its seconds.
+
+    Args:
+        whole: file to write: every sample as it goes to the detector (WAV of 32-bit floats).
+        heard: file to write for a player (WAV of 16-bit integers), or None.
+        longest: seconds; a longer recording is refused.
+        check: called every fraction of a second; what it raises ends the decoding.
+
+    Raises:
+        NotDecoded: if the file is not a recording, is damaged or is too long.
+    """
+    context = multiprocessing.get_context("spawn")
+    answers, answer = context.Pipe(duplex=False)
+    process = context.Process(target=_decode, args=(source, whole, heard, longest, answer), daemon=True)
+    with _ended(process), answers:
+        process.start()
+        answer.close()
+        while not answers.poll(_LOOK):
+            check()
+        try:
+            found = answers.recv()
+        except EOFError:
+            raise NotDecoded("cannot be decoded: the decoder crashed") from None
+    if isinstance(found, str):
+        raise NotDecoded(found)
+    return found
+
+
+@contextmanager
+def _ended(process: multiprocessing.process.BaseProcess) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        if process.pid is not None:
+            process.join(0)
+            process.kill()
+            process.join()
+
+
+def _decode(source: Path, whole: Path, heard: Path | None, longest: float, answer: Connection) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the server, which ends this process
+    try:
+        answer.send(_written(source, whole, heard, longest))
+    except InputError as error:
+        answer.send(_reason(source, str(error)))
+
+
+def _written(source: Path, whole: Path, heard: Path | None, longest: float) -> float:
+    too_long = f"longer than {readable_time(longest)}, the longest recording that is taken here"
+    if (stated_length(source) or 0) > longest * SAMPLE_RATE:
+        raise InputError(too_long)
+    length = 0
+    with ExitStack() as files:
+        formats = {whole: "FLOAT"} if heard is None else {whole: "FLOAT", heard: "PCM_16"}
+        outputs = [
+            files.enter_context(soundfile.SoundFile(path, "w", SAMPLE_RATE, 1, subtype, format="WAV"))
+            for path, subtype in formats.items()
+        ]
+        for block in stream_audio(source):
+            length += len(block)
+            if length > longest * SAMPLE_RATE:
+                raise InputError(too_long)
+            outputs[0].write(block)
+            for output in outputs[1:]:
+                output.write(np.clip(block, -1, 1))
+    return length / SAMPLE_RATE
+
+
+def _reason(source: Path, message: str) -> str:
+    """``message`` without the name of the file, which is a temporary one."""
+    reason = message.removeprefix(f"audio file {source} ").replace(str(source), "the file")
+    if reason.startswith(_UNREADABLE):  # what the two libraries say of it tells their makers more than others
+        return "not a recording: neither libsndfile nor FFmpeg reads it"
+    return reason
+
+
+def readable_time(seconds: float) -> str:
+    """Write a duration for a person.
+
+    >>> readable_time(7200), readable_time(5400), readable_time(90), readable_time(600), readable_time(2.5)
+    ('2 h', '1:30:00 h', '1:30 min', '10 min', '2.5 s')
+    """
+    if seconds < 60:
+        return f"{seconds:.3g} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes}:{rest:02d} min" if rest else f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d} h" if minutes or rest else f"{hours} h"

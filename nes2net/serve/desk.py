@@ -1,0 +1,275 @@
+"""The one place where uploaded recordings are scored, one at a time and within limits."""
+
+from __future__ import annotations
+
+import math
+import re
+import shutil
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from secrets import token_urlsafe
+from tempfile import mkdtemp
+from typing import TYPE_CHECKING, Any
+
+from scipy.special import expit
+
+from nes2net.errors import InputError
+from nes2net.scoring.track import LONG_RECORDING, TRACK_WINDOW, Track, score_track, window_samples
+from nes2net.serve.decoding import TooSlow, decode, readable_time
+from nes2net.serve.picture import Picture, draw
+
+if TYPE_CHECKING:
+    from nes2net.detector import Detector
+    from nes2net.evaluation.calibration import LinearCalibration
+
+#: Seconds from one score of a track to the next, as in `nes2net predict --track`.
+HOP = 0.5
+#: The part of a desk's folder into which the page uploads.
+UPLOADS = "uploads"
+_OFFERED = 300.0  # seconds in which a browser can fetch what it plays
+#: Called with the share that is done and what is being done.
+Progress = Callable[[float, str], object]
+
+
+class Busy(InputError):
+    """As many recordings wait as the server lets wait."""
+
+
+class Closed(InputError):
+    """The server is being stopped."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one recording may take, and how many may wait."""
+
+    max_size: float = 200.0
+    """Size of an upload in MB, of 10⁶ bytes."""
+    max_duration: float = 7200.0
+    """Seconds of a recording."""
+    timeout: float = 600.0
+    """Seconds for one recording, from the beginning of its decoding."""
+    waiting: int = 8
+    """Recordings that wait while one is scored."""
+
+    def __post_init__(self) -> None:
+        for name, value in asdict(self).items():
+            if not 0 < value < math.inf:
+                raise InputError(f"`{name}` is a number above 0, not {value}")
+        if self.max_duration > (most := 12 * 3600):  # a WAV file holds four gigabytes
+            raise InputError(f"`max_duration` is at most {most} s, not {self.max_duration:g}")
+
+    @property
+    def max_bytes(self) -> int:
+        """Bytes of an upload."""
+        return int(self.max_size * 1e6)
+
+
+@dataclass(frozen=True)
+class Operation:
+    """How scores become probabilities and decisions: a calibration at a prior of bona fide."""
+
+    calibration: LinearCalibration
+    prior: float = 0.5
+
+    def __post_init__(self) -> None:
+        if not 0 < self.prior < 1:
+            raise InputError(f"`prior` must lie between 0 and 1, got {self.prior}")
+        if (systems := len(self.calibration.weights)) != 1:
+            raise InputError(
+                f"the calibration fuses {systems} systems; one of a single system is expected: "
+                "make it with nes2net calibrate"
+            )
+
+    @property
+    def least_llr(self) -> float:
+        """The Bayes threshold: the log-likelihood ratio from which on bona fide is decided."""
+        return -math.log(self.prior / (1 - self.prior))
+
+    @property
+    def threshold(self) -> float | None:
+        """The score at that threshold; None if higher scores do not mean higher ratios."""
+        (weight,) = self.calibration.weights
+        return (self.least_llr - self.calibration.offset) / weight if weight > 0 else None
+
+    def __call__(self, score: float) -> dict[str, Any]:
+        """The fields that a calibrated score has besides."""
+        llr = float(self.calibration([score])[0])
+        return {
+            "llr": llr,
+            "probability": float(expit(llr - self.least_llr)),
+            "decision": "bonafide" if llr >= self.least_llr else "spoof",
+            "prior": self.prior,
+            "threshold": self.threshold,
+        }
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A recording and its scores."""
+
+    name: str
+    score: float
+    track: Track
+    calibrated: dict[str, Any]
+    picture: Picture | None = None
+    token: str = ""
+    """Under which :attr:`Desk.heard` has a file for a player."""
+
+    def row(self) -> dict[str, Any]:
+        """Plain data with the keys of `nes2net predict --track --json`, and those of the calibration."""
+        track = self.track
+        row = {"file": self.name, "score": self.score, "duration": track.duration, **self.calibrated}
+        row |= {"method": "track" if self.is_mean else "whole", "window": track.window, "hop": HOP}
+        return row | {"times": track.times.round(6).tolist(), "scores": track.scores.tolist()}
+
+    @property
+    def is_mean(self) -> bool:
+        """Whether the score is the mean along the track, as of long recordings in `nes2net predict`."""
+        return self.track.duration > LONG_RECORDING
+
+
+class Desk:
+    """Scores recordings one at a time, within limits.
+
+    Args:
+        folder: for temporary files; only what :attr:`heard` names stays, and not for long.
+        operation: None for raw scores.
+    """
+
+    def __init__(
+        self, detector: Detector, folder: Path, limits: Limits | None = None, operation: Operation | None = None
+    ) -> None:
+        window_samples(detector, TRACK_WINDOW, HOP)  # raises for a detector that needs longer windows
+        self.detector, self.folder, self.operation = detector, folder, operation
+        self.limits = limits or Limits()
+        self._one = threading.Lock()
+        self._here = 0  # recordings that are being scored or wait
+        self._counting = threading.Lock()
+        self._closed = threading.Event()
+        #: Files for the player by their tokens, each until it is fetched or its time is over.
+        self.heard: dict[str, Path] = {}
+
+    def close(self) -> None:
+        """End what is being scored at its next step."""
+        self._closed.set()
+
+    @property
+    def is_full(self) -> bool:
+        """Whether no further recording may wait."""
+        return self._here > self.limits.waiting
+
+    def busy(self) -> Busy:
+        """The error for a recording that cannot wait."""
+        return Busy(f"busy: {self.limits.waiting} recordings are waiting already; try again later")
+
+    def score(
+        self, source: Path, name: str, *, look: bool = False, progress: Progress = lambda share, what: None
+    ) -> Scored:
+        """Score the file ``source``, which is called ``name``, as soon as it is its turn.
+
+        Args:
+            look: whether to make a picture and a file for a player too.
+            progress: is told how far it is.
+
+        Raises:
+            InputError: if the file is not a recording, is damaged or too long; :class:`TooSlow`,
+                :class:`Busy` and :class:`Closed` for reasons of the server.
+        """
+        with self._turn(), self.work_folder() as folder:
+            watch = _Watch(time.monotonic() + self.limits.timeout, self._closed, self.limits.timeout)
+            progress(0.0, "decoding")
+            whole, heard = folder / "whole.wav", folder / "heard.wav" if look else None
+            duration = decode(source, whole, heard, longest=self.limits.max_duration, check=watch.check)
+            score, track = self._scores(whole, duration, watch, progress)
+            calibrated = self.operation(score) if self.operation else {}
+            picture = draw(whole, watch.check) if look else None
+            return Scored(name, score, track, calibrated, picture, self._offered(heard) if heard else "")
+
+    def _scores(self, path: Path, duration: float, watch: _Watch, progress: Progress) -> tuple[float, Track]:
+        """The score of a recording as that of `nes2net predict`, and its track."""
+
+        def scored(seconds: float) -> None:
+            watch.check()
+            progress(seconds / duration, f"scored {readable_time(seconds)} of {readable_time(duration)}")
+
+        watch.check()
+        track = score_track(self.detector, path, hop=HOP, progress=scored)
+        if duration > LONG_RECORDING:
+            return track.score, track
+        return self.detector.score(path), track
+
+    def _offered(self, path: Path) -> str:
+        """Keep ``path`` until it is fetched, or for a few minutes; return its token."""
+        token = token_urlsafe(16)
+        kept = self.heard[token] = path.rename(self.folder / f"{token}.wav")
+
+        def forget() -> None:
+            if self.heard.pop(token, None):
+                kept.unlink(missing_ok=True)
+
+        timer = threading.Timer(_OFFERED, forget)
+        timer.daemon = True
+        timer.start()
+        return token
+
+    @contextmanager
+    def work_folder(self) -> Iterator[Path]:
+        """A folder that is removed, with all that is in it, at the end of this context."""
+        folder = Path(mkdtemp(dir=self.folder))
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        with self._counting:
+            if self.is_full:
+                raise self.busy()
+            self._here += 1
+        try:
+            with self._one:
+                yield
+        finally:
+            with self._counting:
+                self._here -= 1
+
+
+@dataclass(frozen=True)
+class _Watch:
+    """Looks at the time and whether the server goes on."""
+
+    deadline: float
+    closed: threading.Event
+    timeout: float
+
+    def check(self) -> None:
+        if self.closed.is_set():
+            raise Closed("the server is being stopped")
+        if time.monotonic() > self.deadline:
+            raise TooSlow(f"took longer than {readable_time(self.timeout)}, the time that one recording is given here")
+
+
+def safe_suffix(name: str) -> str:
+    """The end of a file's name that helps FFmpeg to recognise its format; empty if it is unusual.
+
+    >>> safe_suffix("talk.m4a"), safe_suffix("a/../b.x y")
+    ('.m4a', '')
+    """
+    suffix = Path(name).suffix
+    return suffix if re.fullmatch(r"\.[A-Za-z0-9]{1,8}", suffix) else ""
+
+
+def display_name(name: str | None) -> str:
+    """The last part of a name that a stranger gave a file, for texts; never a path.
+
+    >>> display_name("C:\\\\talks\\\\a.wav"), display_name("../../etc/passwd"), display_name(None)
+    ('a.wav', 'passwd', 'recording')
+    """
+    last = re.split(r"[/\\]", name or "")[-1].strip()[:200]
+    return last or "recording"

@@ -1,0 +1,314 @@
+"""The page: drop files or record, listen, look at scores along time; built with Gradio."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import io
+import shutil
+import stat
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import gradio
+import numpy as np
+from fastapi import FastAPI
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from nes2net.errors import InputError
+from nes2net.machine.files import json_text
+from nes2net.machine.terminal import printable, printable_name
+from nes2net.scoring.track import Track
+from nes2net.serve.decoding import readable_time
+from nes2net.serve.desk import UPLOADS, Desk, Scored, display_name
+from nes2net.serve.picture import Picture
+
+#: The address to which the page sends files.
+UPLOAD_ROUTE = "/gradio_api/upload"
+#: Files that are scored after one drop.
+MOST_FILES = 100
+_FORGOTTEN = 3600.0  # seconds after which an uploaded file cannot be waiting any more
+_MOST_POINTS = 400  # of a line over the picture
+_LEAST_SPAN = 4.0  # of the axis of scores, as in the pictures of `nes2net predict --plot`
+_FONTS = ("system-ui", "sans-serif"), ("ui-monospace", "monospace")
+
+
+def mounted(app: FastAPI, desk: Desk, about: dict[str, Any]) -> FastAPI:
+    """Mount the page at the root of ``app``; Gradio must have been set up for the folder of ``desk``."""
+    fonts, monospaced = _FONTS
+    theme = gradio.themes.Default(primary_hue="slate", neutral_hue="slate", font=fonts, font_mono=monospaced)
+    return gradio.mount_gradio_app(
+        app,
+        _blocks(desk, about),
+        path="/",
+        footer_links=[],
+        allowed_paths=[],
+        max_file_size=desk.limits.max_bytes,
+        ssr_mode=False,
+        theme=theme,
+        css=_resource("page.css"),
+        head=f"<script>{_resource('page.js')}</script>",
+    )
+
+
+def upload_folder(desk: Desk) -> Path:
+    """Where Gradio puts uploaded files until they are scored."""
+    return desk.folder / UPLOADS
+
+
+def room_for_uploads(desk: Desk) -> int:
+    """Bytes that may still be uploaded; what a page left without having it scored is removed first."""
+    held = 0
+    for path in upload_folder(desk).rglob("*"):
+        with suppress(OSError):  # it was removed meanwhile
+            status = path.stat()
+            if not stat.S_ISREG(status.st_mode):
+                continue
+            if time.time() - status.st_mtime > _FORGOTTEN:
+                path.unlink()
+            else:
+                held += status.st_size
+    return max(0, (desk.limits.waiting + 1) * desk.limits.max_bytes - held)
+
+
+def _uploads_only(component: gradio.components.Component) -> None:
+    """Let ``component`` take uploaded files alone.
+
+    Gradio would also fetch what is at an address, if a request names one in place of an upload.
+    """
+    take = component.async_move_resource_to_block_cache
+
+    async def take_upload(url_or_file_path: str | Path | None) -> str | None:
+        if url_or_file_path is not None:
+            path = Path(url_or_file_path).resolve()
+            if not path.is_relative_to(Path(component.GRADIO_CACHE).resolve()) or not path.is_file():
+                raise gradio.Error("not an uploaded file", print_exception=False)
+        return await take(url_or_file_path)
+
+    component.async_move_resource_to_block_cache = take_upload  # type: ignore[method-assign]
+
+
+def _blocks(desk: Desk, about: dict[str, Any]) -> gradio.Blocks:
+    environment = _environment()
+    results = environment.get_template("results.html.jinja")
+
+    def came(paths: list[str] | str | None, progress: gradio.Progress = gradio.Progress()) -> tuple[str, None]:  # noqa: B008
+        paths = [paths] if isinstance(paths, str) else paths or []
+        found: list[Scored | dict[str, str]] = []
+        for number, path in enumerate(map(Path, paths)):
+            try:
+                found.append(_scored(desk, path, number, len(paths), progress))
+            except InputError as error:
+                found.append({"file": _name(path), "error": str(error)})
+            finally:
+                _remove(desk, path)
+        return results.render(rows=_rows(found), about=about, downloads=_downloads(found)), None
+
+    with gradio.Blocks(title="nes2net", analytics_enabled=False, delete_cache=(3600, 3600)) as blocks:
+        gradio.HTML(environment.get_template("head.html.jinja").render(about=about), apply_default_css=False)
+        with gradio.Row(equal_height=True):
+            dropped = gradio.File(
+                label="Recordings",
+                file_count="multiple",
+                height=170,
+                elem_id="n2-files",
+                scale=3,
+                min_width=280,
+            )
+            spoken = gradio.Audio(
+                label="Microphone", sources=["microphone"], type="filepath", elem_id="n2-microphone", scale=2, buttons=[],
+                editable=False, min_width=280,
+            )  # fmt: skip
+        shown = gradio.HTML(elem_id="n2-results", min_height=120, apply_default_css=False)
+        _uploads_only(dropped)
+        _uploads_only(spoken)
+        private: dict[str, Any] = {"api_visibility": "private", "show_progress_on": shown, "concurrency_id": "desk"}
+        dropped.upload(came, dropped, [shown, dropped], **private)
+        spoken.stop_recording(came, spoken, [shown, spoken], **private)
+    # A page that is mounted, not launched, would take any path of this machine for that of an upload.
+    blocks.has_launched = blocks.is_running = True
+    blocks.queue(max_size=desk.limits.waiting, default_concurrency_limit=1)
+    return blocks
+
+
+def _scored(desk: Desk, path: Path, number: int, count: int, progress: gradio.Progress) -> Scored:
+    if number >= MOST_FILES:
+        raise InputError(f"not scored: {MOST_FILES} files are taken at once")
+    if not path.resolve().is_relative_to(upload_folder(desk).resolve()):
+        raise InputError("is not an uploaded file")
+    name = _name(path)
+    which = f"{name}: " if count == 1 else f"{number + 1} of {count}, {name}: "
+
+    def tell(share: float, what: str) -> None:
+        progress((number + share) / count, desc=which + what)
+
+    return desk.score(path, name, look=True, progress=tell)
+
+
+def _name(path: Path) -> str:
+    return printable_name(display_name(path.name))
+
+
+def _remove(desk: Desk, path: Path) -> None:
+    """Remove an uploaded file, and the folder and the empty files that Gradio makes for it."""
+    folder = upload_folder(desk)
+    if path.resolve().is_relative_to(folder.resolve()):
+        shutil.rmtree(folder / path.resolve().relative_to(folder.resolve()).parts[0], ignore_errors=True)
+    for left in folder.glob("*"):
+        if left.is_file() and not left.stat().st_size:
+            left.unlink(missing_ok=True)
+
+
+def _rows(found: Sequence[Scored | dict[str, str]]) -> list[dict[str, Any]]:
+    return [
+        {"name": item["file"], "error": item["error"]}
+        if isinstance(item, dict)
+        else {
+            "name": item.name,
+            "error": "",
+            "score": item.score,
+            "duration": item.track.duration,
+            "token": item.token,
+            "windows": len(item.track),
+            "window": item.track.window,
+            "is_mean": item.is_mean,
+            "picture": _picture(item),
+            **item.calibrated,
+        }
+        for item in found
+    ]
+
+
+def _picture(scored: Scored) -> dict[str, Any]:
+    """What the template draws; x in thousandths of the duration, y in per cent of the height from the top."""
+    assert scored.picture is not None
+    track, picture = scored.track, scored.picture
+    times, low, middle, high = thinned(track)
+    threshold = scored.calibrated.get("threshold")
+    least, most = span(track, threshold)
+
+    def x(seconds: float) -> float:
+        return round(1000 * seconds / track.duration, 2)
+
+    def y(score: float) -> float:
+        return round(100 * (most - score) / (most - least), 2)
+
+    def line(values: Sequence[float]) -> list[str]:
+        return [f"{x(t)},{y(v)}" for t, v in zip(times, values)]
+
+    return {
+        "spectrogram": base64.b64encode(picture.spectrogram).decode(),
+        "waveform": _outline(picture),
+        "line": " ".join(line(middle)),
+        "band": " ".join([*line(low), *reversed(line(high))]) if len(track) > _MOST_POINTS else "",
+        "threshold": None if threshold is None else y(threshold),
+        "levels": [(value, y(value)) for value in _levels(least, most)],
+        "ticks": [(readable_clock(t), x(t) / 10) for t in _ticks(track.duration)],
+        "points": json_text([[round(t, 3), round(v, 4)] for t, v in zip(times, middle)]),
+    }
+
+
+def thinned(track: Track) -> tuple[list[float], list[float], list[float], list[float]]:
+    """Times, lowest, median and highest scores of at most ``_MOST_POINTS`` groups of windows.
+
+    The line begins and ends with the recording, because the first and last window do.
+    """
+    groups = np.array_split(np.arange(len(track)), min(len(track), _MOST_POINTS))
+    times = [float(track.times[group].mean()) for group in groups]
+    columns = [[float(f(track.scores[group])) for group in groups] for f in (np.min, np.median, np.max)]
+    low, middle, high = ([values[0], *values, values[-1]] for values in columns)
+    return [0.0, *times, track.duration], low, middle, high
+
+
+def span(track: Track, threshold: float | None) -> tuple[float, float]:
+    """The lowest and highest score of the axis: all scores and the threshold, and not too little."""
+    shown = [float(track.scores.min()), float(track.scores.max()), *([] if threshold is None else [threshold])]
+    middle = (min(shown) + max(shown)) / 2
+    half = max(_LEAST_SPAN, 1.15 * (max(shown) - min(shown))) / 2
+    return middle - half, middle + half
+
+
+def _levels(least: float, most: float) -> list[float]:
+    step = _nice((most - least) / 5)
+    first = np.ceil((least + 0.06 * (most - least)) / step)
+    last = np.floor((most - 0.06 * (most - least)) / step)
+    return [round(float(n * step), 6) + 0.0 for n in np.arange(first, last + 1)]  # + 0.0: not -0
+
+
+def _nice(step: float) -> float:
+    """The round number that is next above ``step``."""
+    power = 10.0 ** np.floor(np.log10(step))
+    return float(next(power * factor for factor in (1, 2, 5, 10) if power * factor >= step * 0.999))
+
+
+def _ticks(duration: float) -> list[float]:
+    steps = (0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200)
+    step = next((step for step in steps if duration / step <= 6), 14400)
+    return [float(t) for t in np.arange(0, duration * 0.93, step)]
+
+
+def readable_clock(seconds: float) -> str:
+    """Write a place in a recording.
+
+    >>> readable_clock(0.5), readable_clock(75), readable_clock(3600)
+    ('0:00.5', '1:15', '1:00:00')
+    """
+    whole, rest = divmod(round(seconds * 10), 10)
+    minutes, left = divmod(whole, 60)
+    text = f"{minutes}:{left:02d}" if minutes < 60 else f"{minutes // 60}:{minutes % 60:02d}:{left:02d}"
+    return f"{text}.{rest}" if rest else text
+
+
+def _outline(picture: Picture) -> str:
+    """The waveform as points of a polygon in a box of 1000 × 100."""
+    loudest = max(1e-4, float(np.abs([picture.low, picture.high]).max()))
+    xs = np.linspace(0, 1000, len(picture.low)) if len(picture.low) > 1 else np.array([500.0])
+    upper = [f"{x:.1f},{50 - 48 * v / loudest:.1f}" for x, v in zip(xs, picture.high)]
+    lower = [f"{x:.1f},{50 - 48 * v / loudest:.1f}" for x, v in zip(xs, picture.low)]
+    return " ".join([*upper, *reversed(lower)])
+
+
+def _downloads(found: Sequence[Scored | dict[str, str]]) -> dict[str, str]:
+    """CSV with a line per file, and JSON with the tracks too, as addresses that hold the content."""
+    rows: list[dict[str, Any]] = [item if isinstance(item, dict) else item.row() for item in found]
+    columns = ["file", "score", "duration", "llr", "probability", "decision", "prior", "error"]
+    columns = [column for column in columns if any(column in row for row in rows)]
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({**row, "file": _cell(row["file"])} for row in rows)
+    return {
+        "csv": _address("text/csv", text.getvalue()),
+        "json": _address("application/json", json_text(rows, indent=1, ensure_ascii=False)),
+    }
+
+
+def _cell(text: str) -> str:
+    """``text`` for a CSV file that a spreadsheet may open, which computes cells that begin so."""
+    return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text
+
+
+def _address(kind: str, text: str) -> str:
+    return f"data:{kind};charset=utf-8;base64,{base64.b64encode(printable(text).encode()).decode()}"
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("nes2net", "serve"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["time"] = readable_time
+    return environment
+
+
+def _resource(name: str) -> str:
+    return (files("nes2net.serve") / name).read_text(encoding="utf-8")

@@ -1,0 +1,156 @@
+"""The server: from a checkpoint to a page on an address, until it is stopped."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+import threading
+import webbrowser
+from collections.abc import Iterable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from types import FrameType
+from typing import Any, NoReturn
+
+import uvicorn
+
+from nes2net.detector import Detector
+from nes2net.errors import InputError
+from nes2net.evaluation import calibration as calibrations
+from nes2net.machine.terminal import printable_name
+from nes2net.serve.desk import UPLOADS, Desk, Limits, Operation
+from nes2net.serve.guard import is_address, is_loopback
+
+#: The port that pages of Gradio have.
+PORT = 7860
+_TRIED = 20  # ports from there on, if no port was named
+_GRACE = 2  # seconds for answers that are being sent when the server is stopped
+
+
+def serve(
+    model: str | Path,
+    calibration: str | Path | None = None,
+    *,
+    prior: float = 0.5,
+    host: str = "127.0.0.1",
+    port: int | None = None,
+    limits: Limits | None = None,
+    device: str = "auto",
+    dtype: str = "auto",
+    config: str | None = None,
+    names: Iterable[str] = (),
+    frames: Iterable[str] = (),
+    open_browser: bool = False,
+) -> None:
+    """Serve the page of ``model`` until Ctrl-C or SIGTERM.
+
+    Args:
+        model, device, dtype, config: see :meth:`nes2net.Detector.from_pretrained`.
+        calibration: file of `nes2net calibrate` with one system; None for raw scores.
+        prior: of bona fide, for probabilities and decisions.
+        host: address to listen at; other machines reach all but loopback addresses.
+        port: None for 7860, or the next one that is free.
+        names: further names by which browsers may call this machine.
+        frames: sites that may show the page in a frame.
+        open_browser: open the page in a browser.
+
+    Raises:
+        InputError: if the model or the calibration cannot be used, a limit is out of its range, or
+            the address cannot be listened at.
+    """
+    operation = Operation(calibrations.load(calibration), prior) if calibration is not None else None
+    local = is_loopback(host)
+    with _listening(host, port) as listener, TemporaryDirectory(prefix="nes2net-serve-") as folder:
+        signal.signal(signal.SIGTERM, _terminated)
+        detector = Detector.from_pretrained(model, device, dtype, config=config)
+        desk = Desk(detector, Path(folder), limits, operation)
+        set_up_gradio(desk.folder)
+        from nes2net.serve.app import build  # start-up: Gradio reads its settings when it is imported
+
+        app = build(desk, Path(model).name, [*_names(host), *names], frames)
+        address = _address(host, listener.getsockname()[1])
+        if not local:
+            _warn(address)
+        print(f"{printable_name(model)} is served at {address} (Ctrl-C ends it)", flush=True)
+        if open_browser:
+            threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
+        settings = uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=_GRACE)
+        try:
+            _Server(settings, desk).run(sockets=[listener])
+        except KeyboardInterrupt:
+            print("\nstopped", flush=True)
+        finally:
+            desk.close()
+
+
+def set_up_gradio(folder: Path) -> None:
+    """Change Gradio's settings in the environment of this process, before it is imported.
+
+    Nothing is reported to its makers, no history is kept, and files are uploaded below ``folder``.
+    """
+    os.environ |= {
+        "GRADIO_ANALYTICS_ENABLED": "False",
+        "GRADIO_RUN_HISTORY": "False",
+        "GRADIO_TEMP_DIR": str(folder / UPLOADS),
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+    }
+
+
+class _Server(uvicorn.Server):
+    """Ends what is being scored as soon as the server is to stop."""
+
+    def __init__(self, config: uvicorn.Config, desk: Desk) -> None:
+        super().__init__(config)
+        self.desk = desk
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        self.desk.close()
+        super().handle_exit(sig, frame)
+
+
+def _terminated(*_: Any) -> NoReturn:
+    sys.exit(128 + signal.SIGTERM)  # so that temporary files are removed
+
+
+def _listening(host: str, port: int | None) -> socket.socket:
+    family, _, _, _, found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)[0]
+    candidates = range(PORT, PORT + _TRIED) if port is None else [port]
+    failure = None
+    for number in candidates:
+        listener = socket.socket(family)
+        try:
+            if os.name == "posix":
+                listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind((found[0], number))
+            listener.listen()
+            return listener
+        except (OSError, OverflowError) as error:
+            listener.close()
+            failure = error
+    tried = f"none of the ports {PORT} to {PORT + _TRIED - 1}" if port is None else f"port {port}"
+    reason = getattr(failure, "strerror", None) or failure
+    raise InputError(f"{tried} of {host} is {'free' if port is None else 'not free'} ({reason}): name another `port`")
+
+
+def _address(host: str, port: int) -> str:
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _names(host: str) -> list[str]:
+    """Names of this machine, besides addresses and ``localhost``."""
+    own = [] if is_address(host) else [host]
+    if is_address(host) and is_loopback(host):
+        return own
+    name = socket.gethostname()
+    return [*own, name, f"{name}.local", socket.getfqdn()]
+
+
+def _warn(address: str) -> None:
+    print(
+        f"warning: everyone who can reach {address} can use this page; there is no password and no encryption. "
+        "Without --host, only this machine can.",
+        file=sys.stderr,
+        flush=True,
+    )

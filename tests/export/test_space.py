@@ -1,0 +1,90 @@
+"""A folder for a Hugging Face Space: what is in it, and that it runs here."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+
+import httpx
+import numpy as np
+import pytest
+import soundfile
+import torch
+import yaml
+
+from nes2net import Detector, __version__
+from nes2net.cli.main import main
+from nes2net.evaluation.calibration import LinearCalibration
+
+
+@pytest.fixture
+def model(tmp_path, spectral_detector):
+    spectral_detector.save(tmp_path / "model.pth")
+    LinearCalibration((3.0,), 0.5, 0.5, 1e-6, ("model",)).save(tmp_path / "calibration.json")
+    return tmp_path / "model.pth"
+
+
+def test_the_folder(model, tmp_path, spectral_detector, capsys):
+    space = tmp_path / "space"
+    arguments = ["export", str(model), "--to", "space", "--out", str(space)]
+    assert main([*arguments, "--calibration", str(tmp_path / "calibration.json")]) == 0
+    assert str(space) in capsys.readouterr().out
+    files = {path.relative_to(space).as_posix() for path in space.rglob("*") if path.is_file()}
+    detector = {f"detector/{name}" for name in ("README.md", "config.yaml", "model.safetensors")}
+    assert files == {".gitattributes", "README.md", "app.py", "requirements.txt", "calibration.json"} | detector
+    head = yaml.safe_load((space / "README.md").read_text().split("---\n")[1])
+    assert (head["sdk"], head["app_file"], head["license"]) == ("gradio", "app.py", "other")
+    assert re.fullmatch(r"\d+\.\d+\.\d+", head["sdk_version"]) and "asp_mlp" in head["title"]
+    assert (space / "requirements.txt").read_text().endswith(f"\nnes2net[serve]=={__version__}\n")
+    assert "*.safetensors filter=lfs" in (space / ".gitattributes").read_text()
+    waveform = 0.1 * torch.randn(1, 16000, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(Detector.from_pretrained(space / "detector")(waveform), spectral_detector(waveform))
+
+    assert main([*arguments, "--overwrite"]) == 0  # without the calibration of before
+    assert not (space / "calibration.json").exists()
+
+
+def test_a_calibration_goes_with_a_space_of_one_system(model, tmp_path, capsys):
+    calibration = str(tmp_path / "calibration.json")
+    assert (
+        main(["export", str(model), "--to", "pth", "--out", str(tmp_path / "b.pth"), "--calibration", calibration]) == 2
+    )
+    assert "leave out --calibration" in capsys.readouterr().err
+    LinearCalibration((1.0, 2.0), 0.0, 0.5, 1e-6, ("a", "b")).save(calibration)
+    assert (
+        main(["export", str(model), "--to", "space", "--out", str(tmp_path / "s"), "--calibration", calibration]) == 2
+    )
+    assert "fuses 2 systems" in capsys.readouterr().err and not (tmp_path / "s").exists()
+
+
+@pytest.mark.slow
+def test_its_program_runs(model, tmp_path, spectral_detector):
+    pytest.importorskip("gradio")
+    calibration = ["--calibration", str(tmp_path / "calibration.json")]
+    assert main(["export", str(model), "--to", "space", "--out", str(tmp_path / "space"), *calibration]) == 0
+    soundfile.write(tmp_path / "a.wav", 0.1 * np.random.default_rng(0).standard_normal(32000), 16000)
+    hub = {"SPACE_ID": "me/mine", "SPACE_HOST": "me-mine.hf.space", "GRADIO_SERVER_PORT": "0"}
+    for place in ({}, hub):
+        process = subprocess.Popen(
+            [sys.executable, "app.py"],
+            cwd=tmp_path / "space",
+            env={**os.environ, "OMP_NUM_THREADS": "1", **place},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        try:
+            port = re.search(r"http://\S+:(\d+)", process.stdout.readline())[1]
+            headers = {"host": "me-mine.hf.space", "origin": "https://me-mine.hf.space"} if place else {}
+            with (tmp_path / "a.wav").open("rb") as file:
+                url = f"http://127.0.0.1:{port}/api/score"
+                answer = httpx.post(url, files={"file": file}, headers=headers, timeout=60)
+            row = answer.json()
+            assert row["score"] == pytest.approx(spectral_detector.score(tmp_path / "a.wav"), abs=1e-6)
+            assert row["llr"] == pytest.approx(3 * row["score"] + 0.5)
+            assert ("https://huggingface.co" in answer.headers["content-security-policy"]) == bool(place)
+        finally:
+            process.send_signal(signal.SIGINT)
+            process.communicate(timeout=60)
+        assert process.returncode == 0

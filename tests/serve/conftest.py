@@ -1,0 +1,87 @@
+"""A small detector, recordings, and the real server of the page."""
+
+import os
+import socket
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from builders.recordings import encode
+
+from nes2net import Detector
+from nes2net.evaluation.calibration import LinearCalibration
+
+
+@pytest.fixture(scope="session")
+def model(tmp_path_factory) -> Path:
+    """The checkpoint of a small detector on log spectra, whose scores differ from recording to recording."""
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("model") / "small.pth"
+    frontend = {"name": "lps", "n_fft": 128, "num_bins": 20}
+    Detector.from_config({"frontend": frontend, "backend": "asp_mlp"}).save(path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def small(model) -> Detector:
+    return Detector.from_pretrained(model, device="cpu")
+
+
+@pytest.fixture(scope="session")
+def calibration(small, speech) -> LinearCalibration:
+    """One whose threshold lies within the scores of the talk, so that both sides are shaded."""
+    scores = small.score_track(speech / "talk.wav").scores
+    return LinearCalibration((20.0,), -20.0 * float(np.median(scores)), 0.5, 1e-6, ("small",))
+
+
+@pytest.fixture(scope="session")
+def speech(tmp_path_factory) -> Path:
+    """Ten seconds of harmonics with pauses as WAV, MP3 and M4A, and a text file."""
+    folder = tmp_path_factory.mktemp("speech")
+    time = np.arange(160_000) / 16000
+    pitch = 2 * np.pi * np.cumsum(140 + 40 * np.sin(2 * np.pi * 0.4 * time)) / 16000
+    tone = sum(np.sin(n * pitch) / n for n in range(1, 20))
+    noise = np.random.default_rng(0).standard_normal(len(time))
+    talk = 0.1 * tone * np.clip(np.sin(2 * np.pi * 0.7 * time), 0, 1) + 0.01 * noise * (1 + np.sin(time))
+    soundfile.write(folder / "talk.wav", talk, 16000)
+    encode(folder / "talk.mp3", talk[: 160_000 // 1152 * 1152], "mp3")
+    encode(folder / "talk.m4a", talk, "aac")
+    (folder / "notes.txt").write_text("no samples here\n" * 100)
+    return folder
+
+
+@pytest.fixture
+def serving(small, tmp_path, monkeypatch):
+    """A function that starts the server of a desk in a thread, and returns its address."""
+    pytest.importorskip("gradio")
+    import uvicorn
+
+    from nes2net.serve.app import build
+    from nes2net.serve.desk import Desk
+    from nes2net.serve.server import set_up_gradio
+
+    for name in ("GRADIO_TEMP_DIR", "GRADIO_ANALYTICS_ENABLED", "GRADIO_RUN_HISTORY", "HF_HUB_DISABLE_TELEMETRY"):
+        monkeypatch.setenv(name, os.environ.get(name, ""))  # put back when the test ends
+    running = []
+
+    def start(limits=None, operation=None):
+        folder = tmp_path / "server"
+        folder.mkdir()
+        desk = Desk(small, folder, limits, operation)
+        set_up_gradio(folder)
+        listener = socket.create_server(("127.0.0.1", 0))
+        config = uvicorn.Config(build(desk, "small.pth"), log_level="critical", timeout_graceful_shutdown=1)
+        server = uvicorn.Server(config)
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+        thread.start()
+        running.append((server, thread, desk))
+        return f"http://127.0.0.1:{listener.getsockname()[1]}", desk
+
+    yield start
+    for server, thread, desk in running:
+        desk.close()
+        server.should_exit = True
+        thread.join(30)

@@ -1,0 +1,132 @@
+"""The desk: scores as those of `nes2net predict`, one recording at a time, within limits, and nothing is kept."""
+
+import json
+import math
+import threading
+
+import numpy as np
+import pytest
+import soundfile
+
+from nes2net.cli.main import main
+from nes2net.errors import InputError
+from nes2net.evaluation.calibration import LinearCalibration
+from nes2net.serve.decoding import NotDecoded, TooSlow
+from nes2net.serve.desk import Busy, Closed, Desk, Limits, Operation, display_name, safe_suffix
+
+
+@pytest.fixture
+def desk(small, tmp_path):
+    return Desk(small, tmp_path)
+
+
+@pytest.mark.parametrize("name", ["talk.wav", "talk.mp3", "talk.m4a"])
+def test_the_score_is_that_of_predict(desk, model, small, speech, name, capsys):
+    assert main(["predict", str(speech / name), "--model", str(model), "--device", "cpu", "--json"]) == 0
+    expected = json.loads(capsys.readouterr().out)
+    row = desk.score(speech / name, name).row()
+    assert row["file"] == name
+    assert (row["score"], row["duration"]) == (expected["score"], expected["duration"])
+    track = small.score_track(speech / name)
+    np.testing.assert_array_equal(row["scores"], track.scores)
+    np.testing.assert_allclose(row["times"], track.times, atol=1e-6)
+    assert row["window"] == track.window
+    assert not list(desk.folder.iterdir())
+
+
+def test_a_long_recording_has_the_mean_of_its_track(desk, small, tmp_path_factory):
+    path = tmp_path_factory.mktemp("long") / "long.flac"
+    noise = np.random.default_rng(0).standard_normal(16000 * 121)
+    soundfile.write(path, 0.1 * noise * np.linspace(0, 1, len(noise)), 16000)
+    told = []
+    scored = desk.score(path, path.name, look=True, progress=lambda share, what: told.append((share, what)))
+    scores = small.score_track(path).scores.tolist()
+    assert scored.score == sum(scores) / len(scores) != small.score(path)
+    shares = [share for share, _ in told]
+    assert shares == sorted(shares) and shares[-1] == 1.0 and len(shares) > 10
+    assert told[0][1] == "decoding" and told[-1][1] == "scored 2:01 min of 2:01 min"
+    heard = desk.heard[scored.token]
+    assert soundfile.info(heard).subtype == "PCM_16" and soundfile.info(heard).frames == len(noise)
+    assert list(desk.folder.iterdir()) == [heard]  # until it is fetched
+
+
+def test_what_is_no_recording_or_too_long_is_refused_and_not_kept(small, speech, tmp_path):
+    desk = Desk(small, tmp_path, Limits(max_duration=5))
+    with pytest.raises(NotDecoded, match=r"^not a recording: neither libsndfile nor FFmpeg reads it$"):
+        desk.score(speech / "notes.txt", "notes.txt")
+    for name in ("talk.wav", "talk.m4a"):  # one whose header states its length, and one that is decoded
+        with pytest.raises(NotDecoded, match="^longer than 5 s"):
+            desk.score(speech / name, name, look=True)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_recording_that_takes_too_long_is_given_up(small, speech, tmp_path):
+    desk = Desk(small, tmp_path, Limits(timeout=1e-3))
+    with pytest.raises(TooSlow, match=r"took longer than 0\.001 s"):
+        desk.score(speech / "talk.wav", "talk.wav")
+    assert not list(tmp_path.iterdir())
+
+
+def test_one_is_scored_at_a_time_and_few_may_wait(small, speech, tmp_path):
+    desk = Desk(small, tmp_path, Limits(waiting=1))
+    started, go_on, order = threading.Event(), threading.Event(), []
+
+    def score(name, progress=lambda share, what: None):
+        desk.score(speech / "talk.wav", name, progress=progress)
+        order.append(name)
+
+    def hold(share, what):
+        started.set()
+        go_on.wait(60)
+
+    first = threading.Thread(target=score, args=("first", hold))
+    first.start()
+    assert started.wait(60)
+    second = threading.Thread(target=score, args=("second",))
+    second.start()
+    while not desk.is_full:
+        second.join(0.01)
+    with pytest.raises(Busy, match="1 recordings are waiting"):
+        desk.score(speech / "talk.wav", "third")
+    assert order == []
+    go_on.set()
+    first.join(60)
+    second.join(60)
+    assert order == ["first", "second"] and not desk.is_full
+
+
+def test_a_closed_desk_ends_what_is_being_scored(desk, speech):
+    with pytest.raises(Closed):
+        desk.score(speech / "talk.wav", "talk.wav", progress=lambda share, what: desk.close())
+    assert not list(desk.folder.iterdir())
+
+
+@pytest.mark.parametrize("prior", [0.5, 0.05])
+def test_the_operating_point(prior):
+    operation = Operation(LinearCalibration((2.0,), 1.0, 0.5, 1e-6, ("a",)), prior)
+    threshold = operation.threshold
+    for score in (-3.0, threshold - 1e-6, threshold + 1e-6, 4.0):
+        found = operation(score)
+        llr = 2 * score + 1
+        odds = math.exp(llr) * prior / (1 - prior)
+        assert found["llr"] == pytest.approx(llr)
+        assert found["probability"] == pytest.approx(odds / (1 + odds))
+        assert found["decision"] == ("bonafide" if found["probability"] > 0.5 else "spoof")
+        assert (found["prior"], found["threshold"]) == (prior, threshold)
+
+
+def test_wrong_settings(small):
+    with pytest.raises(InputError, match="`prior` must lie between 0 and 1"):
+        Operation(LinearCalibration((1.0,), 0.0, 0.5, 1e-6, ("a",)), 1.0)
+    with pytest.raises(InputError, match="fuses 2 systems"):
+        Operation(LinearCalibration((1.0, 2.0), 0.0, 0.5, 1e-6, ("a", "b")))
+    with pytest.raises(InputError, match="`max_size` is a number above 0"):
+        Limits(max_size=0)
+    with pytest.raises(InputError, match="`max_duration` is at most 43200 s"):
+        Limits(max_duration=1e6)
+
+
+def test_names_of_uploads():
+    assert display_name("..\\..\\boot.ini") == "boot.ini"
+    assert display_name("/") == "recording"
+    assert safe_suffix("a.tar.gz/../x") == "" and safe_suffix("A.FLAC") == ".FLAC"

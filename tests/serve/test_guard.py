@@ -1,0 +1,69 @@
+"""Who may ask, and how much a request may send."""
+
+import pytest
+from starlette.applications import Starlette
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route
+from starlette.testclient import TestClient
+
+from nes2net.errors import InputError
+from nes2net.serve.guard import Guard, is_address, is_loopback
+
+
+@pytest.fixture
+def client():
+    async def read(request):
+        return PlainTextResponse(str(len(await request.body())), headers={"access-control-allow-origin": "*"})
+
+    app = Starlette(routes=[Route("/", read, methods=["GET", "POST"])])
+    app.add_middleware(Guard, names=["lab.example"], room=lambda path: 1000, frames=["https://huggingface.co"])
+    return TestClient(app, base_url="http://127.0.0.1:7860")
+
+
+@pytest.mark.parametrize(
+    "host", ["127.0.0.1:7860", "localhost:9", "[::1]:7860", "192.168.1.7:7860", "lab.example", "LAB.example."]
+)
+def test_names_and_addresses_of_this_machine(client, host):
+    assert client.get("/", headers={"host": host}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "host", ["evil.example", "127.0.0.1.evil.example:7860", "localhost.evil.example", "", "[", "lab.example@evil"]
+)
+def test_a_foreign_name_is_refused(client, host):
+    """As a page of evil.example sends whose name was made to lead here."""
+    answer = client.get("/", headers={"host": host})
+    assert answer.status_code == 421 and "--allow-name" in answer.json()["error"]
+
+
+def test_a_page_of_another_site_may_not_ask(client):
+    for origin in ("http://evil.example", "https://evil.example:7860", "http://127.0.0.1:8888", "null"):
+        answer = client.post("/", headers={"origin": origin})
+        assert answer.status_code == 403 and "another site" in answer.json()["error"]
+    assert client.get("/", headers={"sec-fetch-site": "cross-site", "sec-fetch-mode": "no-cors"}).status_code == 403
+    assert client.post("/", headers={"origin": "http://127.0.0.1:7860"}).status_code == 200
+    assert client.get("/", headers={"sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate"}).status_code == 200
+
+
+def test_the_browser_may_load_nothing_from_elsewhere(client):
+    headers = client.get("/").headers
+    assert "default-src 'self'" in headers["content-security-policy"]
+    assert headers["content-security-policy"].endswith("frame-ancestors 'self' https://huggingface.co")
+    assert "http" not in headers["content-security-policy"].partition("frame-ancestors")[0]
+    assert "access-control-allow-origin" not in headers
+
+
+def test_a_body_that_is_too_large_is_refused_while_it_comes(client):
+    assert client.post("/", content=bytes(1000)).text == "1000"
+    assert client.post("/", content=bytes(3 << 20)).status_code == 413
+    big = (bytes(1 << 16) for _ in range(100))
+    answer = client.post("/", content=big)  # without a stated length
+    assert answer.status_code == 413 and answer.json()["error"] == "too large: 1.0 kB are taken here at once"
+
+
+def test_loopback():
+    assert is_loopback("127.0.0.1") and is_loopback("::1") and is_loopback("localhost")
+    assert not is_loopback("0.0.0.0")
+    assert is_address("10.0.0.1") and not is_address("example.org")
+    with pytest.raises(InputError, match="has no address here"):
+        is_loopback("no such host")

@@ -1,0 +1,75 @@
+"""What the page draws and writes."""
+
+import base64
+import csv
+import io
+import json
+import re
+from importlib.resources import files
+
+import numpy as np
+import pytest
+
+pytest.importorskip("gradio")
+
+from nes2net.scoring.track import Track
+from nes2net.serve.desk import Desk
+from nes2net.serve.page import _downloads, _environment, _levels, _rows, _ticks, span, thinned
+
+
+def content(address):
+    return base64.b64decode(address.partition("base64,")[2]).decode()
+
+
+@pytest.fixture
+def scored(small, speech, tmp_path):
+    return Desk(small, tmp_path).score(speech / "talk.wav", '"><script>alert(1)</script>&.wav', look=True)
+
+
+def test_names_and_errors_are_escaped(scored):
+    rows = _rows([scored, {"file": "<i>", "error": "<u>what</u>"}])
+    html = (
+        _environment()
+        .get_template("results.html.jinja")
+        .render(rows=rows, about={"calibrated": False}, downloads=_downloads([scored]))
+    )
+    assert "<script" not in html and "<i>" not in html and "<u>" not in html
+    assert html.count("&lt;script&gt;alert(1)") == 3 and "&lt;u&gt;what" in html
+
+
+def test_downloads(scored):
+    error = {"file": "=1+1.wav", "error": "not a recording, …"}
+    addresses = _downloads([scored, error])
+    assert json.loads(content(addresses["json"])) == [scored.row(), error]
+    first, second = csv.DictReader(io.StringIO(content(addresses["csv"])))
+    assert float(first["score"]) == scored.score and first["file"] == scored.name and first["error"] == ""
+    assert second["file"] == "'=1+1.wav"  # a spreadsheet would compute it
+    assert second["error"] == error["error"] and second["score"] == ""
+
+
+def test_a_long_track_is_thinned_to_medians_and_its_ends(small):
+    scores = np.random.default_rng(0).standard_normal(7000).astype(np.float32)
+    track = Track(2 + 0.5 * np.arange(7000), scores, 4.0, 3504.0)
+    times, low, middle, high = thinned(track)
+    assert len(times) == len(low) == len(middle) == len(high) == 402
+    assert (times[0], times[-1]) == (0, 3504) and times == sorted(times)
+    assert min(low) == scores.min() and max(high) == scores.max()
+    assert all(a <= b <= c for a, b, c in zip(low, middle, high))
+
+
+def test_the_axes():
+    track = Track(np.array([2.0, 3.0]), np.array([1.0, 1.01], np.float32), 4.0, 5.0)
+    assert np.ptp(span(track, None)) == 4  # noise does not look like a cliff
+    least, most = span(track, 9.0)
+    assert least < 1 and most > 9
+    assert _levels(-1, 3) == [0, 1, 2] and str(_levels(-1, 3)[0]) == "0.0"
+    assert _ticks(5.0) == [0, 1, 2, 3, 4] and _ticks(1800) == [0, 300, 600, 900, 1200, 1500]
+
+
+def test_classes_have_the_colours_of_the_report():
+    def colours(package, name, variable):
+        return re.findall(rf"--{variable}: (#\w+)", (files(package) / name).read_text(encoding="utf-8"))
+
+    for name in ("bonafide", "spoof"):
+        expected = colours("nes2net.evaluation", "page.css", name)
+        assert len(expected) == 2 and colours("nes2net.serve", "page.css", f"n2-{name}") == expected

@@ -1,0 +1,94 @@
+"""The command: from a checkpoint to a page on an address, until it is stopped."""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+
+import httpx
+import pytest
+
+from nes2net.cli.main import main
+from nes2net.evaluation.calibration import LinearCalibration
+
+
+@pytest.fixture
+def started(tmp_path):
+    """A function that starts the command, and returns the process and the address that it prints."""
+    pytest.importorskip("gradio")
+    processes = []
+
+    def start(*command, cwd=None, **environment):
+        process = subprocess.Popen(
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=cwd,
+            env={**os.environ, "TMPDIR": str(tmp_path), "OMP_NUM_THREADS": "1", **environment},
+        )
+        processes.append(process)
+        line = process.stdout.readline()
+        return process, re.search(r"http://\S+", line)[0]
+
+    yield start
+    for process in processes:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+
+
+def command(model, *arguments):
+    return [sys.executable, "-m", "nes2net.cli.main", "serve", "--model", str(model), "--device", "cpu", *arguments]
+
+
+@pytest.mark.slow
+def test_it_serves_until_ctrl_c(started, model, speech, small, tmp_path):
+    process, address = started(*command(model))
+    with (speech / "talk.wav").open("rb") as file:
+        row = httpx.post(f"{address}/api/score", files={"file": file}, timeout=60).json()
+    assert row["score"] == small.score(speech / "talk.wav")
+    assert address.startswith("http://127.0.0.1:78") and "<gradio-app" in httpx.get(address).text
+    assert [path.name.startswith("nes2net-serve-") for path in tmp_path.iterdir()] == [True]
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out, err) == (0, "\nstopped\n", "")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+def test_it_warns_when_others_can_use_it_and_ends_at_sigterm(started, model, tmp_path):
+    process, address = started(*command(model, "--host", "0.0.0.0", "--allow-name", "lab.example"))
+    port = address.rpartition(":")[2]
+    for host, status in (("lab.example", 200), (socket.gethostname(), 200), ("evil.example", 421)):
+        assert httpx.get(f"http://127.0.0.1:{port}/api/info", headers={"host": host}).status_code == status
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 143 and not list(tmp_path.iterdir())
+    assert err.startswith(f"warning: everyone who can reach {address} can use this page; there is no password")
+
+
+def test_wrong_input_is_one_line(model, tmp_path, capsys):
+    pytest.importorskip("gradio")
+    fusion = tmp_path / "fusion.json"
+    LinearCalibration((1.0, 2.0), 0.0, 0.5, 1e-6, ("a", "b")).save(fusion)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        for arguments, message in (
+            (["--port", port], f"port {port} of 127.0.0.1 is not free"),
+            (["--calibration", str(fusion)], "the calibration fuses 2 systems"),
+            (["--calibration", str(fusion), "--prior", "2"], "--prior must lie between 0 and 1, got 2"),
+            (["--max-duration", "0"], "--max-duration is a number above 0"),
+            (["--host", "no.such.host.invalid"], "--host no.such.host.invalid has no address here"),
+        ):
+            assert main(["serve", "--model", str(model), *arguments]) == 2
+            out, err = capsys.readouterr()
+            assert out == "" and err.count("\n") == 1 and message in err
+
+
+def test_without_gradio_it_says_what_to_install(model, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "gradio", None)
+    assert main(["serve", "--model", str(model)]) == 2
+    assert capsys.readouterr().err.rstrip().endswith("pip install 'nes2net[serve]'")
