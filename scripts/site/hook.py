@@ -77,7 +77,11 @@ API = {
     "augment": (
         "Augmentation",
         "What training does to a waveform. `nes2net augment` makes it heard.",
-        ["nes2net.augment"],
+        [
+            "nes2net.augment.rawboost.rawboost",
+            "nes2net.augment.rawboost.RawBoostParameters",
+            "nes2net.augment.noise.NoiseAugmentation",
+        ],
     ),
     "training": (
         "Recipes and training",
@@ -130,6 +134,13 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
         return f"{image}[{text}]({inside}{'#' + anchor if anchor else ''})"
 
     return LINK.sub(on_site, markdown)
+
+
+def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Make links of notebooks, which lead to files of docs/, links of the site."""
+    if not page.file.src_uri.endswith(".ipynb"):
+        return html
+    return re.sub(r'href="(?!https?:)([^"#]+)\.(?:md|ipynb)(#[^"]*)?"', r'href="\1.html\2"', html)
 
 
 def api_page(title: str, opening: str, objects: list[str]) -> str:

@@ -31,7 +31,7 @@ A recipe says what is trained on what and how. Those of this page come with the 
 name is enough:
 
 ```bash
-nes2net train configs/{example}.yaml data.root=DB ssl_checkpoint=xlsr2_300m.pt
+nes2net train {example} data.root=DB ssl_checkpoint=xlsr2_300m.pt
 ```
 
 Each value in a recipe's file has its source beside it. [Recipe keys](recipe-keys.md) explains the
@@ -65,18 +65,18 @@ scripts/bench gpu speed           # training steps, their memory, and scoring
 
 - *Parameters* are those that are trained, front-end included. They are counted.
 - *Utterances* are those of the training part by its official protocol, times the epochs.
-- *Operations* are those of matrix products and convolutions for one utterance in a training step: three
-  times those of the forward pass, which are counted on the network (a multiply-add is two).
-- *Hours* are utterances × operations / speed. The speed is assumed: {fp32:.0f}·10¹² operations per second in
-  float32 (`train.precision=fp32`, the published one), {bf16:.0f}·10¹² in bfloat16 (`train.precision=bf16`), as
-  an H100 or H200 may reach. An A100 takes two to three times as long. A
-  small network, such as MPIF-Res2Net, does not keep a GPU busy and takes longer than this says. Validation, which is a third of a step
-  for each utterance of the development part (twice with `validation.augmented`), is not counted, nor is
-  waiting for audio.
-- *Memory* is {bytes} bytes for each trained number (weight, gradient, Adam) and what the forward pass keeps for
-  the backward pass of the whole batch in float32, counted on the network. The library's own memory, about 1 GB,
-  comes on top. If it is too much: `train.accumulate=2` halves the second part, and
-  `train.activation_checkpointing=true` leaves little of it.
+- *Operations* are those of matrix products and convolutions for one utterance in a training step:
+  three times those of the forward pass, which are counted on the network (a multiply-add is two).
+- *Hours* are utterances × operations / speed. The speed is assumed: {fp32:.0f}·10¹² operations per
+  second in float32 (`train.precision=fp32`, the published one) and {bf16:.0f}·10¹² in bfloat16
+  (`train.precision=bf16`), as an H100 or H200 may reach. An A100 takes two to three times as long,
+  and a small network, such as MPIF-Res2Net, longer than this says, because it does not keep a GPU
+  busy. Not counted are waiting for audio and validation, a third of a step for each utterance of the
+  development part (twice that with `validation.augmented`).
+- *Memory* is {bytes} bytes for each trained number (weight, gradient, Adam) and what the forward pass
+  of the whole batch keeps for the backward pass, in float32, counted on the network. The library's
+  own memory, about 1 GB, comes on top. If it is too much, `train.accumulate=2` halves the second
+  part, and `train.activation_checkpointing=true` leaves little of it.
 
 This page is made from the recipes: `python scripts/site/recipes.py docs/recipes.md`.
 """
