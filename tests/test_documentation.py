@@ -77,7 +77,8 @@ def test_commands_are_accepted(words):
         return
     parsed = build_parser().parse_args(arguments)
     if parsed.command == "train":
-        load_recipe(REPOSITORY / parsed.recipe, parsed.overrides)
+        file = REPOSITORY / parsed.recipe
+        load_recipe(file if file.exists() else parsed.recipe, parsed.overrides)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

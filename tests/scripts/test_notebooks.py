@@ -1,0 +1,52 @@
+"""The notebooks of the manual run without the demonstration, and store outputs of the same kinds."""
+
+import shutil
+import sys
+
+import pytest
+from conftest import REPOSITORY
+
+nbformat = pytest.importorskip("nbformat", reason="nbformat is not installed: pip install -e .[docs]")
+pytest.importorskip("nbclient", reason="nbclient is not installed: pip install -e .[docs]")
+NOTEBOOKS = sorted((REPOSITORY / "docs" / "notebooks").glob("*.ipynb"))
+
+
+def kinds(book):
+    """For each cell of code, the kinds of its outputs: what is printed, shown and returned."""
+    return [[output.output_type for output in cell.outputs] for cell in book.cells if cell.cell_type == "code"]
+
+
+def joined(found):
+    """Without repetitions: what is printed may come in pieces."""
+    return [[kind for number, kind in enumerate(cell) if kind not in cell[:number]] for cell in found]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A copy of the notebooks, so that what they make does not stay."""
+    return shutil.copytree(
+        REPOSITORY / "docs" / "notebooks", tmp_path_factory.mktemp("docs") / "notebooks", ignore=lambda *_: ["made"]
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_notebook_runs(path, folder, monkeypatch):
+    monkeypatch.delenv("NES2NET_DEMO", raising=False)
+    monkeypatch.setenv("PYTHONPATH", str(REPOSITORY))
+    monkeypatch.syspath_prepend(REPOSITORY / "scripts" / "site")
+    sys.modules.pop("notebooks", None)
+    from notebooks import run
+
+    stored = nbformat.read(path, as_version=4)
+    assert joined(kinds(run(folder / path.name))) == joined(kinds(stored))
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_stored_notebook(path):
+    """It has outputs and a picture, and names no folder of the machine that made them."""
+    book = nbformat.read(path, as_version=4)
+    assert any(kind == ["display_data"] for kind in kinds(book))
+    assert path.stat().st_size < 150_000
+    text = path.read_text(encoding="utf-8")
+    assert "/home/" not in text and str(REPOSITORY) not in text and "stderr" not in text

@@ -1,0 +1,89 @@
+"""`scripts/why_different` measures every row on a corpus of a few seconds; docs/different.md has the same rows."""
+
+import importlib.util
+import re
+import sys
+from importlib.machinery import SourceFileLoader
+
+import pytest
+from builders import tiny_corpus
+from builders.recipes import short_run
+from conftest import REPOSITORY
+
+from nes2net.evaluation.evaluate import percent
+from nes2net.training.run import train
+
+PAGE = (REPOSITORY / "docs" / "different.md").read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def script():
+    loader = SourceFileLoader("why_different", str(REPOSITORY / "scripts" / "why_different"))
+    module = importlib.util.module_from_spec(importlib.util.spec_from_loader("why_different", loader))
+    sys.modules["why_different"] = module  # dataclasses look their module up
+    loader.exec_module(module)
+    yield module
+    del sys.modules["why_different"]
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory):
+    """A folder as scripts/demo.sh makes it, with a detector that was trained for three epochs."""
+    folder = tmp_path_factory.mktemp("demo")
+    corpus = tiny_corpus.make(folder / "corpus")
+    key = corpus / "keys" / "DF" / "CM" / "trial_metadata.txt"
+    lines = key.read_text().splitlines()
+    for number in (0, 1, -1, -2):  # two trials of each class
+        lines[number] = lines[number].replace(" eval", " progress")
+    key.write_text("\n".join(lines) + "\n")
+    frontend = {"name": "lps", "n_fft": 512, "hop_length": 256, "num_bins": 64}
+    model = {"frontend": frontend, "aggregation": "last", "backend": {"name": "nes2net_x", "nes_ratio": [4, 4]}}
+    train(short_run(corpus, folder, {"model": model, "train": {"keep": "all"}}, {"comment": "log_spectrum"}))
+    return folder
+
+
+def rows(text):
+    """Cause and change of each row of a table, without the head."""
+    return re.findall(r"^\| ([^|]+) \| ([^|]+) \| [\d–]", text, re.MULTILINE)
+
+
+@pytest.mark.slow
+def test_every_row_is_measured(script, demo, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["why_different", str(demo), "--run", "*_log_spectrum"])
+    assert script.main() == 0
+    printed = capsys.readouterr().out
+    assert rows(printed) == [("–", "nothing: the average of the last two checkpoints"), *script.ROWS]
+
+
+@pytest.mark.slow
+def test_the_first_row_is_what_the_commands_give(script, demo, tmp_path):
+    from nes2net.detector import Detector
+    from nes2net.evaluation.evaluate import evaluate
+    from nes2net.registry import corpora
+    from nes2net.scoring.corpus import score_trials
+
+    [run] = (demo / "models").iterdir()
+    measured = script.Measurement(demo, run, tmp_path)
+    corpus = corpora.get("asvspoof2021_df")
+    detector = Detector.from_pretrained(saved(measured), device="cpu")
+    scores = tmp_path / "scores.txt"
+    score_trials(detector, corpus.trials(demo / "corpus"), scores, num_samples=corpus.test_samples, num_workers=0)
+    result = evaluate("asvspoof2021_df", scores, demo / "corpus" / "keys")
+    assert measured.first_cell("DF").startswith(percent(result.eer) + " ")
+
+
+def saved(measured):
+    """The file of the average of the last two checkpoints."""
+    measured.detector("mean of 2")
+    [path] = measured.made.glob("* mean of 2.pth")
+    return path
+
+
+def test_the_page_has_the_rows_of_the_script(script):
+    assert rows(PAGE) == [("–", "nothing: the average of the last two checkpoints"), *script.ROWS]
+
+
+def test_a_folder_without_detectors(script, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["why_different", str(tmp_path)])
+    assert script.main() == 2
+    assert "run scripts/demo.sh first" in capsys.readouterr().err
