@@ -181,6 +181,6 @@ def costs(parts: Sequence[PartInfo]) -> list[dict[str, Any]]:
     if len(parts) > 1:
         rows.append(("total", "", sum(p.parameters for p in parts), sum(p.multiply_adds for p in parts), ""))
     return [
-        {"part": role, "name": name, "parameters": number, "multiply-adds / s": f"{cost / 1e9:.3f} G", "notes": notes}
+        {"part": role, "name": name, "parameters": number, "multiply-adds/s": f"{cost / 1e9:.3f} G", "notes": notes}
         for role, name, number, cost, notes in rows
     ]
