@@ -404,11 +404,10 @@ def test_scores_that_are_not_finite_are_failures(detector, trials, tmp_path):
         score_trials(detector, trials, tmp_path / "s", num_samples=8000, num_workers=0)
 
 
-def test_without_a_terminal_lines_say_how_far_it_is(detector, corpus, tmp_path, monkeypatch, capsys):
+def test_without_a_terminal_lines_say_how_far_it_is(detector, trials, tmp_path, monkeypatch, capsys):
     from nes2net.machine.progress import SECONDS
 
     monkeypatch.setenv(SECONDS, "1e-9")
-    trials = asvspoof2019_la.trials(corpus, "dev")
     score_trials(detector, trials, tmp_path / "scores.txt", num_samples=8000, batch_size=4, num_workers=0)
     lines = capsys.readouterr().err.splitlines()
     assert [line[9:].split(",")[0] for line in lines] == [f"scoring: utterance {n} of 12" for n in (4, 8, 12)]
