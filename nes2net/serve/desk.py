@@ -124,7 +124,12 @@ class Scored:
         """Plain data with the keys of `nes2net predict --track --json`, and those of the calibration."""
         track = self.track
         row = {"file": self.name, "score": self.score, "duration": track.duration, **self.calibrated}
-        row |= {"method": "track" if self.is_mean else "whole", "window": track.window, "hop": HOP}
+        row |= {
+            "method": "track" if self.is_mean else "whole",
+            "window": track.window,
+            "hop": HOP,
+            "windows": len(track),
+        }
         return row | {"times": track.times.round(6).tolist(), "scores": track.scores.tolist()}
 
     @property

@@ -139,7 +139,7 @@ def test_several_files(page, serving, model, speech, calibration, capsys):
 
 
 def test_half_an_hour(page, serving, model, long, capsys):
-    address, _desk = serving()
+    address, _ = serving()
     drop(page, address, long)
     row = predicted(model, [long], capsys, "--track")[long.name]
     shown = page.locator(".n2-card").inner_text()
