@@ -24,6 +24,7 @@ def add(commands: argparse._SubParsersAction) -> None:
         "raw scores if not given",
     )
     add_one("--prior", type=float, default=0.5, help="prior of bona fide, costs included, with --calibration")
+    add_one = parser.add_argument_group("where the page is").add_argument
     add_one("--port", type=int, help="port; 7860, or the next one that is free, if not given")
     add_one("--host", default="127.0.0.1", help="address to listen at; other than loopback, others can use the page")
     add_one(
@@ -35,6 +36,7 @@ def add(commands: argparse._SubParsersAction) -> None:
         help="with --host: a further name by which browsers call this machine",
     )
     add_one("--open", dest="open_browser", action="store_true", help="open the page in a browser")
+    add_one = parser.add_argument_group("limits, which protect this machine").add_argument
     add_one("--max-size", type=float, default=200.0, metavar="MB", help="largest file")
     add_one("--max-duration", type=float, default=7200.0, metavar="S", help="longest recording in seconds")
     add_one("--timeout", type=float, default=600.0, metavar="S", help="seconds that one recording may take")
