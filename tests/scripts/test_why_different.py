@@ -48,6 +48,7 @@ def rows(text):
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:An input array is constant")  # as whole numbers, few scores are all equal
 def test_every_row_is_measured(script, demo, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["why_different", str(demo), "--run", "*_log_spectrum"])
     assert script.main() == 0
