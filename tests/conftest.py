@@ -1,5 +1,6 @@
 """Fixtures that many tests share."""
 
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,9 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(REPOSITORY / "tests"), str(REPOSITORY / "scripts")]
 
 from builders import SHARED  # noqa: E402
+
+# On a slow machine, lines of progress would come in between what tests compare.
+os.environ.setdefault("NES2NET_PROGRESS_SECONDS", "0")
 
 
 @pytest.fixture(scope="session")
