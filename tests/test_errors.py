@@ -43,7 +43,8 @@ def literals(path: Path) -> Iterator[tuple[int, str]]:
 MESSAGES = [
     (f"{path.relative_to(PACKAGE)}, line {line}", text)
     for path in sorted(PACKAGE.rglob("*.py"))
-    if "cli" not in path.relative_to(PACKAGE).parts and path.name not in ("part_options.py", "space.py")  # which write pages
+    if path.relative_to(PACKAGE).parts[0] not in ("cli", "serve")  # which speak to users of the command line
+    and path.name not in ("part_options.py", "space.py")  # which write pages
     for line, text in literals(path)
 ]
 
