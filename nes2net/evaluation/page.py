@@ -10,7 +10,6 @@ from __future__ import annotations
 from importlib.resources import files
 from pathlib import Path
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from nes2net.evaluation.breakdown import Row
@@ -33,6 +32,7 @@ from nes2net.evaluation.report_tables import (
     words,
 )
 from nes2net.machine.files import json_text, write_output
+from nes2net.machine.templates import page_templates
 from nes2net.machine.terminal import printable
 from nes2net.metrics.dcf import ASVSPOOF5_COSTS
 from nes2net.registry import corpora
@@ -66,13 +66,7 @@ def write_report(
 
 def html_page(report: Report) -> str:
     """Make the page of ``report``."""
-    environment = Environment(
-        loader=PackageLoader("nes2net", "evaluation"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = page_templates("nes2net.evaluation")
     environment.filters |= _FILTERS
     systems = report.systems
     tables = breakdowns(systems)

@@ -18,10 +18,11 @@ from typing import Any
 import gradio
 import numpy as np
 from fastapi import FastAPI
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment
 
 from nes2net.errors import InputError
 from nes2net.machine.files import json_text
+from nes2net.machine.templates import page_templates
 from nes2net.machine.terminal import printable, printable_name
 from nes2net.scoring.track import Track
 from nes2net.serve.decoding import readable_time
@@ -299,13 +300,7 @@ def _address(kind: str, text: str) -> str:
 
 @cache
 def _environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("nes2net", "serve"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = page_templates("nes2net.serve")
     environment.filters["time"] = readable_time
     return environment
 
