@@ -1,13 +1,17 @@
 """The wheel holds all that a user runs, and the source archive all that its own tests need."""
 
+import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 import tarfile
 import zipfile
+from contextlib import contextmanager
 from pathlib import Path
 
+import httpx
 import pytest
 import yaml
 
@@ -90,11 +94,20 @@ def user(built, tmp_path_factory):
         assert done.returncode == status, f"{command}: {done.stdout}{done.stderr}"
         return done.stdout
 
-    run.folder = place
+    @contextmanager
+    def started(*command):
+        """The process, and the first line that it prints; stopped at the end."""
+        with subprocess.Popen([programs / command[0], *command[1:]], cwd=place, env=variables, **CAPTURED) as process:
+            try:
+                yield process, process.stdout.readline()
+            finally:
+                process.terminate()
+
+    run.folder, run.started = place, started
     return run
 
 
-CAPTURED = {"capture_output": True, "text": True, "stdin": subprocess.DEVNULL}
+CAPTURED = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "stdin": subprocess.DEVNULL}
 
 
 @pytest.mark.slow
@@ -129,7 +142,7 @@ def test_the_source_archive_passes_its_tests(unpacked):
 
 @pytest.mark.slow
 def test_a_whole_experiment_with_nothing_but_the_wheel(user, corpus, small_model):
-    """Train by the name of a recipe, average, score, evaluate, predict; `corpus` has a few short utterances."""
+    """Train by the name of a recipe, average, score, evaluate, predict, serve; `corpus` is a few short utterances."""
     where = "import nes2net, sys; print(nes2net.__file__.startswith(sys.prefix), nes2net.__version__)"
     inside, version = user("python", "-c", where).split()
     assert inside == "True"
@@ -150,8 +163,14 @@ def test_a_whole_experiment_with_nothing_but_the_wheel(user, corpus, small_model
     assert "EER" in user("nes2net", "evaluate", *evaluate, "--resamples", "20")
     assert "<style>" in (user.folder / "report.html").read_text()
     recording = corpus / "release_in_the_wild" / "3.wav"
-    assert "3.wav" in user("nes2net", "predict", recording, *detector)
     published = ["published", "evaluate_2021_LA", "scores.txt", corpus / "keys", "eval"]
     assert user("nes2net", *published).startswith("min_tDCF: ")
     assert "usage: nes2net published main" in user("nes2net", "published", "main", "--help")
     assert "nes2net_x-2021_df" in user("nes2net", "reproduce")
+    predicted = json.loads(user("nes2net", "predict", recording, *detector, "--json"))
+    pytest.importorskip("gradio")
+    with user.started("nes2net", "serve", *detector) as (_, line), recording.open("rb") as file:
+        address = re.search(r"http://\S+", line)[0]
+        assert "<gradio-app" in httpx.get(address, timeout=60).text
+        served = httpx.post(f"{address}/api/score", files={"file": file}, timeout=60).json()
+    assert served["score"] == predicted["score"] and served["duration"] == predicted["duration"]
