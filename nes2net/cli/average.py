@@ -77,7 +77,7 @@ def _say_choices(folder: str) -> int:
     found, table = choices(folder)
     print(f"saved in {printable_name(folder)}, epochs counted from 1; best means the lowest val_loss_wo_aug (--by):")
     print("\n".join(table))
-    print_next([["average", folder, *choice.flags.split()] for choice in found])
+    print_next([["average", folder, f"--{choice.which}", choice.number] for choice in found])
     print("nothing was averaged: choose with --best K, --last K or --ids N …", file=sys.stderr)
     return WRONG_INPUT
 

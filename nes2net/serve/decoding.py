@@ -39,7 +39,7 @@ def decode(source: Path, whole: Path, heard: Path | None, *, longest: float, che
         whole: file to write: every sample as it goes to the detector (WAV of 32-bit floats).
         heard: file to write for a player (WAV of 16-bit integers), or None.
         longest: seconds; a longer recording is refused.
-        check: called every fraction of a second; what it raises ends the decoding.
+        check: called at once and every fraction of a second; what it raises ends the decoding.
 
     Raises:
         NotDecoded: if the file is not a recording, is damaged or is too long.
@@ -50,6 +50,7 @@ def decode(source: Path, whole: Path, heard: Path | None, *, longest: float, che
     with _ended(process), answers:
         process.start()
         answer.close()
+        check()
         while not answers.poll(_LOOK):
             check()
         try:

@@ -12,6 +12,8 @@ from urllib.parse import urlsplit
 from nes2net.errors import InputError, readable_size
 
 _SLACK = 1 << 20  # bytes of a request besides the file
+# Bytes of a refused body that are read and thrown away: a client that is still sending may never see the answer.
+_THROWN_AWAY = 64 << 20
 # The page and everything in it comes from this server, so nothing is fetched from elsewhere.
 _POLICY = (
     "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; style-src 'self' 'unsafe-inline'; "
@@ -51,18 +53,18 @@ class Guard:
             return  # no WebSocket is served
         headers = {name.lower(): value.decode("latin-1") for name, value in scope["headers"]}
         if refusal := self._refusal(headers):
-            return await _answer(send, *refusal)
+            return await _answer(receive, send, *refusal)
         room = self.room(scope["path"])
         too_large = f"too large: {readable_size(room)} are taken here at once"
-        left, started = room + _SLACK, False
+        left, more, started = room + _SLACK, True, False
         length = headers.get(b"content-length", "")
         if length.isdecimal() and int(length) > left:
-            return await _answer(send, 413, too_large)
+            return await _answer(receive, send, 413, too_large)
 
         async def counted() -> Any:
-            nonlocal left
+            nonlocal left, more
             message = await receive()
-            left -= len(message.get("body", b""))
+            left, more = left - len(message.get("body", b"")), message.get("more_body", False)
             if left < 0:
                 raise _TooLarge
             return message
@@ -83,7 +85,7 @@ class Guard:
             if left >= 0:
                 raise
         if left < 0 and not started:
-            await _answer(send, 413, too_large)
+            await _answer(receive, send, 413, too_large, more)
 
     def _headers(self) -> list[tuple[bytes, bytes]]:
         return [
@@ -139,7 +141,11 @@ def is_loopback(host: str) -> bool:
     return all(ipaddress.ip_address(str(address[4][0]).partition("%")[0]).is_loopback for address in found)
 
 
-async def _answer(send: Any, status: int, error: str) -> None:
+async def _answer(receive: Any, send: Any, status: int, error: str, more: bool = True) -> None:
+    left = _THROWN_AWAY
+    while more and left > 0:
+        message = await receive()
+        left, more = left - len(message.get("body", b"")), message.get("more_body", False)
     body = json.dumps({"error": error}).encode()
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
     await send({"type": "http.response.start", "status": status, "headers": [*headers, (b"connection", b"close")]})

@@ -6,7 +6,7 @@ import math
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from nes2net.errors import InputError, check_known
 from nes2net.machine.files import json_text, write_text
@@ -116,9 +116,10 @@ class Selection:
 
 
 class Choice(NamedTuple):
-    """Epochs that could be averaged, and the flags of ``nes2net average`` that choose them."""
+    """The ``number`` best or last of the saved epochs, which could be averaged."""
 
-    flags: str
+    which: Literal["best", "last"]
+    number: int
     epochs: list[int]
 
 
@@ -140,10 +141,10 @@ def choices(folder: str | Path, by: str = "val_loss_wo_aug") -> tuple[list[Choic
     found = []
     for count in sorted({min(count, len(rows)) for count in AVERAGES}, reverse=True):
         if len(valued) >= count:
-            found.append(Choice(f"--best {count}", _best(valued, count, by)))
-        found.append(Choice(f"--last {count}", [row["epoch"] for row in rows[-count:]]))
+            found.append(Choice("best", count, _best(valued, count, by)))
+        found.append(Choice("last", count, [row["epoch"] for row in rows[-count:]]))
     columns = [c for c in _COLUMNS if c != "improved" and any(row.get(c) is not None for row in rows)]
-    table = [[*(_COLUMNS[c][0] for c in columns), *(choice.flags for choice in found)]]
+    table = [[*(_COLUMNS[c][0] for c in columns), *(f"{choice.which} {choice.number}" for choice in found)]]
     for row in rows:
         marks = ["*" if row["epoch"] in choice.epochs else "" for choice in found]
         table.append([*(_cell(row, c) for c in columns), *marks])

@@ -36,13 +36,13 @@ def test_a_run_folder_without_a_choice(folder, capsys):
     table = [line.split() for line in said.out.splitlines()]
     (head,) = (number for number, cells in enumerate(table) if cells[:1] == ["epoch"])
     lines = said.out.splitlines()[head : head + 7]
-    names = ["--best 5", "--last 5", "--best 3", "--last 3"]
+    names = ["best 5", "last 5", "best 3", "last 3"]
     ends = [lines[0].index(name) + len(name) - 1 for name in names]
     chosen = [[int(line.split()[0]) for line in lines[1:] if len(line) > end and line[end] == "*"] for end in ends]
     assert chosen == [[2, 4, 5, 6, 7], [2, 4, 5, 6, 7], [4, 5, 6], [5, 6, 7]]
     assert "10.000 (5.00–20.00)" in lines[1] and "val_loss_wo_aug" in lines[0]
     commands = [shlex.split(line) for line in said.out.splitlines()[head + 8 :]]
-    assert commands == [["nes2net", "average", str(folder), *name.split()] for name in names]
+    assert commands == [["nes2net", "average", str(folder), *f"--{name}".split()] for name in names]
     assert "nothing was averaged" in said.err and sorted(folder.iterdir()) == before
 
 
@@ -52,7 +52,7 @@ def test_fewer_checkpoints_and_no_history(folder, capsys):
         (folder / f"epoch_{epoch}.pth").unlink()
     assert main(["average", str(folder)]) == 2
     out = capsys.readouterr().out
-    assert "--last 2" in out and "--best" not in out
+    assert "--last 2" in out and "best 2" not in out
 
 
 def test_a_folder_without_checkpoints(tmp_path, capsys):

@@ -84,7 +84,7 @@ def test_scores_and_their_record(run, corpus, tmp_path, capsys):
     assert found["trials"] == 12 and found["corpus"].startswith("asvspoof2019_la, dev, 4sec")
     assert found["checkpoint"].endswith("epoch_2.pth") and found["epoch"] == "2 of 2"
     assert found["utterances"] == "the first 8,000 samples"
-    assert "record of a score file" in shown(f"{scores}.json", capsys)
+    assert "record of a score file" in " ".join(shown(f"{scores}.json", capsys).split())
     lone = shutil.copy(scores, tmp_path / "lone.txt")
     assert "what made the scores is not known" in shown(lone, capsys)
 
