@@ -164,7 +164,7 @@ def _fit(trainer: Trainer) -> None:
         trainer.stop.agree = partial(signal_of_all, trainer.accelerator)
     trainer.fit()
     monitor.say(selection.table())
-    monitor.say(f"checkpoints are in {selection.folder}")
+    monitor.say(f"checkpoints are in {selection.folder}, logs for TensorBoard in {monitor.log}")
 
 
 def _prepare(recipe: Recipe, detector: Detector, accelerator: Accelerator) -> Objective:

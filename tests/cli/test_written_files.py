@@ -76,8 +76,8 @@ def test_every_file_is_named(name, folder, capsys):
 
 
 def belongs(path: Path, words: set[Path]) -> bool:
-    """Whether a file is the record of a score file that is named, or TensorBoard's, whose folder the recipe names."""
-    return (path.suffix == ".json" and path.with_suffix("") in words) or path.parts[0] == "logs"
+    """Whether a file is the record of a score file that is named."""
+    return path.suffix == ".json" and path.with_suffix("") in words
 
 
 def test_reproduce(corpus, register_corpus, small_model, tmp_path, monkeypatch, capsys):
