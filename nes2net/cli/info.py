@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from nes2net.cli.entry import subcommand
 from nes2net.errors import InputError
+from nes2net.machine.terminal import printable
 
 if TYPE_CHECKING:
     from nes2net.inspect.names import Result
@@ -43,7 +44,7 @@ def _info(args: argparse.Namespace) -> int:
     sheets = [overview(_results())] if args.model is None else _sheets(args.model)
     if args.json:
         found = [sheet.to_dict() for sheet in sheets]
-        print(json.dumps(found[0] if len(found) == 1 else found, indent=1, ensure_ascii=False, default=str))
+        print(printable(json.dumps(found[0] if len(found) == 1 else found, indent=1, ensure_ascii=False, default=str)))
     else:
         print("\n\n".join(sheet.text() for sheet in sheets))
     return 0

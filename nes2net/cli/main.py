@@ -36,8 +36,9 @@ class _Parser(OneLineParser):
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:
         namespace, left = super().parse_known_args(args, namespace)
-        if "overrides" in namespace and not any(word.startswith("-") for word in left):
-            namespace.overrides += left
+        words = [word for word in left if word != "--"]
+        if "overrides" in namespace and not any(word.startswith("-") for word in words):
+            namespace.overrides = [*namespace.overrides, *words]
             left = []
         return namespace, left
 

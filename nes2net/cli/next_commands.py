@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from nes2net.machine.launch import is_first
 from nes2net.machine.terminal import printable_name
 
 if TYPE_CHECKING:
@@ -18,8 +19,6 @@ Words = Sequence[object]
 
 def print_next(commands: Sequence[Words]) -> None:
     """Print ``commands``, each as the words after ``nes2net``; of several processes, the first one prints."""
-    from nes2net.machine.processes import is_first
-
     if commands and is_first():
         print("next:")
         for words in commands:
@@ -52,6 +51,8 @@ def after_averaging(checkpoint: Path, recipe: Recipe) -> list[Words]:
         return []
     corpus = corpora.get(data.corpus)
     split = _part_to_score(corpus, data)
+    if split is None:
+        return []
     scores = checkpoint.with_name(f"{checkpoint.stem}_{data.corpus}_{split}.txt")
     words: list[object] = ["score", data.corpus, data.root, "--model", checkpoint, "--out", scores]
     words += [] if split == "eval" else ["--split", split]
@@ -73,15 +74,18 @@ def after_scoring(
     return [["evaluate", name, scores, "--keys", keys, *([] if split == "eval" else ["--phase", split])]]
 
 
-def _part_to_score(corpus: Corpus, data: DataConfig) -> str:
+def _part_to_score(corpus: Corpus, data: DataConfig) -> str | None:
+    """``"eval"`` if it is there, otherwise ``"dev"``; None if neither is."""
     from nes2net.errors import InputError
 
     assert data.root is not None
-    try:
-        if corpus.find_splits is not None and "eval" not in corpus.find_splits(data.root, data.protocols):
-            return "dev"
-        corpus.find_protocol(data.root, "eval", data.protocols)
-        corpus.find_audio(data.root, "eval")
-    except InputError:  # it is not there
-        return "dev"
-    return "eval"
+    for split in ("eval", "dev"):
+        try:
+            if corpus.find_splits is not None and split not in corpus.find_splits(data.root, data.protocols):
+                continue
+            corpus.find_protocol(data.root, split, data.protocols)
+            corpus.find_audio(data.root, split)
+            return split
+        except (InputError, OSError):  # it is not there
+            continue
+    return None

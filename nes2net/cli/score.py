@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, TextIO
 from nes2net.cli.entry import INCOMPLETE, add_architecture, add_device, add_dtype, add_workers, subcommand
 from nes2net.cli.next_commands import after_scoring, print_next
 from nes2net.errors import InputError, listed
+from nes2net.machine.launch import is_first
 from nes2net.machine.terminal import printable
 from nes2net.registry import corpora
 
@@ -106,7 +107,8 @@ def _score(args: argparse.Namespace) -> int:
         },
     )
     status = report_scoring(result)
-    print_next(after_scoring(args.corpus, args.root, args.split, args.out, args.protocols))
+    commands = after_scoring(args.corpus, args.root, args.split, args.out, args.protocols)
+    print_next([[*words, *(["--allow-partial"] if result.failures else [])] for words in commands])
     return status
 
 
@@ -132,8 +134,6 @@ def report_scoring(result: ScoringResult, file: TextIO | None = None) -> int:
 
     Only the first of several processes prints, for all of them. ``file`` is standard output if not given.
     """
-    from nes2net.machine.processes import is_first
-
     if not is_first():
         return 0
     if result.already_complete:

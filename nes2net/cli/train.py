@@ -23,6 +23,7 @@ def add(commands: argparse._SubParsersAction) -> None:
     parser.add_argument(
         "overrides",
         nargs="*",
+        default=[],  # otherwise they would be named if the recipe is missing
         metavar="key=value",
         help="override a key, e.g. data.root=DB train.lr=1e-6; nes2net info recipe lists them",
     )

@@ -77,8 +77,8 @@ GLOSSARY = (
     ),
     Term(
         "actDCF",
-        "The detection cost at the threshold that is best for log-likelihood ratios. What it exceeds minDCF by is "
-        "lost by calibration.",
+        "The detection cost at the threshold that is best for log-likelihood ratios. What it exceeds the minDCF of "
+        "the same costs by is lost by calibration.",
         _ASVSPOOF_5,
     ),
     Term(

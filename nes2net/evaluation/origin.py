@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from nes2net.errors import InputError
-from nes2net.machine.plain_data import read_json
+from nes2net.scoring.record import read_whole_record
 
 
 @dataclass(frozen=True)
@@ -40,11 +40,12 @@ def read_origin(scores: Path, sha256: str) -> Origin | None:
     if not record.is_file():
         return None
     try:
-        content = read_json(record)
+        found = read_whole_record(record)
     except InputError:
         return None
-    if "run" not in content or content.get("scores_sha256", sha256) != sha256:
+    if (found.scores_sha256 or sha256) != sha256:
         return None
+    content = found.model_extra or {}
     parts = [_text(content, "architecture", part, "name") for part in ("frontend", "aggregation", "backend")]
     versions = [(name, _text(content, "versions", name)) for name in ("nes2net", "torch")]
     recipe, comment = (_text(content, "checkpoint", "recipe", key) for key in ("name", "comment"))

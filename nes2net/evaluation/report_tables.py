@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from nes2net.evaluation.breakdown import OFFICIAL, Row
@@ -124,7 +124,7 @@ def summary(report: Report) -> ReportTable:
     first = systems[0]
     excluded = f", without {describe_excluded(first.excluded)}" if first.excluded else ""
     caption = f"{title_of(report)}{excluded}. minDCF with the costs of {first.min_dcf_costs}."
-    return _table(caption, "system", [system.system for system in systems], columns)
+    return _table(caption, "system", [system.system for system in systems], columns.items())
 
 
 def calibration(report: Report) -> ReportTable:
@@ -135,7 +135,7 @@ def calibration(report: Report) -> ReportTable:
         "Cllr, bits": _column([system.cllr for system in systems], cost, mark),
     }
     caption = f"Scores read as log-likelihood ratios. actDCF with the costs of {ASVSPOOF5_COSTS}."
-    return _table(caption, "system", [system.system for system in systems], columns)
+    return _table(caption, "system", [system.system for system in systems], columns.items())
 
 
 def paper_tables(report: Report) -> list[ReportTable]:
@@ -149,19 +149,20 @@ def paper_tables(report: Report) -> list[ReportTable]:
             "p": [Cell(format_p(pair.p_value)) for pair in report.pairs],
         }
         names = [f"{pair.first} − {pair.second}" for pair in report.pairs]
-        tables.append(_table("EER differences in percent points.", "systems", names, columns))
+        tables.append(_table("EER differences in percent points.", "systems", names, columns.items()))
     for breakdown in breakdowns(systems):
         if len(breakdown.fields) == 1:
             eers = [breakdown.eers(values, mark) for values in breakdown.largest]
-            columns = {
-                system.name if len(systems) > 1 else "EER %": [row[number] for row in eers]
+            # Pairs, not a mapping: a system may have the name of another column.
+            figures = [
+                (system.name if len(systems) > 1 else "EER %", [row[number] for row in eers])
                 for number, system in enumerate(breakdown.systems)
-            }
-            columns["bona fide"] = [Cell(count(row.num_bonafide)) for row in breakdown.largest.values()]
-            columns["spoof"] = [Cell(count(row.num_spoof)) for row in breakdown.largest.values()]
+            ]
+            figures.append(("bona fide", [Cell(count(row.num_bonafide)) for row in breakdown.largest.values()]))
+            figures.append(("spoof", [Cell(count(row.num_spoof)) for row in breakdown.largest.values()]))
             names = [values[0] for values in breakdown.largest]
             caption = f"{title_of(report)}: EER in %, {breakdown.title[0].lower()}{breakdown.title[1:]}."
-            tables.append(_table(caption, words(breakdown.fields[0]), names, columns))
+            tables.append(_table(caption, words(breakdown.fields[0]), names, figures))
     return tables
 
 
@@ -271,10 +272,9 @@ def _column(values: Sequence[float | None], write: Callable[[float | None], str]
     return [Cell(text, text == best) for text in map(write, values)]
 
 
-def _table(caption: str, first: str, names: Sequence[str], columns: dict[str, list[Cell]]) -> ReportTable:
-    return ReportTable(
-        caption, [first, *columns], [[Cell(name), *row] for name, row in zip(names, zip(*columns.values()))]
-    )
+def _table(caption: str, first: str, names: Sequence[str], columns: Iterable[tuple[str, list[Cell]]]) -> ReportTable:
+    heads, cells = zip(*columns)
+    return ReportTable(caption, [first, *heads], [[Cell(name), *row] for name, row in zip(names, zip(*cells))])
 
 
 def _num_trials(row: Row) -> int:

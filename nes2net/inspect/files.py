@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import numpy as np
 import torch
-from pydantic import ConfigDict
 
 from nes2net.checkpoints.folder import CONFIG, WEIGHTS
 from nes2net.checkpoints.huggingface import CONFIG_FILE
@@ -19,17 +19,17 @@ from nes2net.evaluation.calibration import load as load_calibration
 from nes2net.inspect.identify import Identity, identify
 from nes2net.inspect.info import costs, describe_config
 from nes2net.inspect.names import Result, describe_recipe, model_rows
-from nes2net.inspect.sheet import Sheet
+from nes2net.inspect.sheet import Sheet, shown
 from nes2net.machine.files import sha256_of
-from nes2net.machine.plain_data import read_json_as
 from nes2net.recipes.recipe import Recipe, load_recipe, recipe_from_dict
-from nes2net.scoring.record import Record
+from nes2net.registry import corpora
+from nes2net.scoring.record import read_whole_record
 from nes2net.scoring.score_file import read_scores
 from nes2net.training.history import HISTORY_FILE, Row, read_history
 from nes2net.training.resume_file import RESUME_FILE
 from nes2net.training.run_folder import RECIPE_FILE
+from nes2net.training.selection import saved_epochs
 
-_LARGEST_RECORD = 64 << 20  # bytes; a reason for each of the missing scores is in it
 _OTHER_FILE = "info reads checkpoints, folders, scores, records, calibrations, recipes and histories"
 _HEADINGS = {
     "loss": "loss",
@@ -58,7 +58,10 @@ def file_sheet(path: str | Path, results: Sequence[Result] = ()) -> Sheet:
         return _run_sheet(path) if is_run and not is_detector else _detector_sheet(identify(path), results)
     if path.suffix in (".yaml", ".yml"):
         sheet = describe_recipe(load_recipe(path))
-        sheet.title, sheet.commands = f"{path}: recipe", [f"nes2net train {path} data.root=FOLDER", *sheet.commands]
+        sheet.title, sheet.commands = (
+            f"{path}: recipe",
+            [f"nes2net train {quote(str(path))} data.root=FOLDER", *sheet.commands],
+        )
         return sheet
     if path.suffix == ".json":
         return _json_sheet(path)
@@ -105,11 +108,12 @@ def _detector_sheet(identity: Identity, results: Sequence[Result]) -> Sheet:
         ]
     commands = []
     if "backend" in config and not identity.misfit and "resume" not in identity.kind:
-        commands = [f"nes2net score CORPUS FOLDER --model {path} --out scores.txt"]
+        model = quote(str(path))
+        commands = [f"nes2net score CORPUS FOLDER --model {model} --out scores.txt"]
         if path.suffix == ".onnx":
-            commands = [f"nes2net score CORPUS FOLDER --model {path} --engine onnx --out scores.txt"]
+            commands = [f"nes2net score CORPUS FOLDER --model {model} --engine onnx --out scores.txt"]
         else:
-            commands.append(f"nes2net predict --model {path} recording.wav")
+            commands.append(f"nes2net predict --model {model} recording.wav")
     return Sheet(f"{path}: {identity.kind}", facts, tables=tables, commands=commands)
 
 
@@ -137,12 +141,13 @@ def _training_facts(record: Mapping[str, Any]) -> dict[str, Any]:
         facts["recipe"] = f"{recipe.name}, seed {recipe.seed}, run {recipe.tag}"
         facts["trained on"] = f"{recipe.data.corpus} in {recipe.data.root}"
     if isinstance(average, dict):
-        ids = average.get("ids")
-        of = f"epochs {', '.join(map(str, ids))}" if ids else ", ".join(map(str, average.get("of") or ()))
-        facts["average"] = f"{average.get('mode', 'mean')} of {of}"
+        ids, of = (
+            ", ".join(map(str, listed)) if isinstance(listed := average.get(key), list) else "" for key in ("ids", "of")
+        )
+        facts["average"] = f"{average.get('mode', 'mean')} of {f'epochs {ids}' if ids else of}"
     if "epoch" in record:
         facts["epoch"] = f"{record['epoch']} of {recipe.train.epochs}" if recipe is not None else str(record["epoch"])
-    if progress := record.get("progress"):
+    if isinstance(progress := record.get("progress"), dict):
         facts["progress"] = f"{progress.get('step')} steps into epoch {progress.get('epoch')}"
     facts |= {heading: _value(name, record[name]) for name, heading in _HEADINGS.items() if name in record}
     rest = {key: value for key, value in record.items() if not isinstance(value, (dict, list))}
@@ -173,8 +178,8 @@ def _run_sheet(folder: Path) -> Sheet:
         tables["keys of the recipe that differ from the defaults"] = describe_recipe(recipe).tables[
             "keys that differ from the defaults"
         ]
-    commands = [f"nes2net average {folder} --best 3"] if rows and len(checkpoints) > 1 else []
-    commands += [f"nes2net info {checkpoints[-1]}"] if checkpoints else []
+    commands = [f"nes2net average {quote(str(folder))}"] if len(saved_epochs(folder)) > 1 else []
+    commands += [f"nes2net info {quote(str(checkpoints[-1]))}"] if checkpoints else []
     return Sheet(f"{folder}: run folder", facts, tables=tables, commands=commands)
 
 
@@ -188,10 +193,6 @@ def _epoch_rows(rows: Sequence[Row], checkpoints: set[str]) -> list[dict[str, An
         }
         for row in rows
     ]
-
-
-class _WholeRecord(Record):
-    model_config = ConfigDict(extra="allow", frozen=True, strict=True)
 
 
 def _json_sheet(path: Path) -> Sheet:
@@ -216,7 +217,7 @@ def _calibration_sheet(path: Path) -> Sheet:
     measured = [{"figure": key, "value": value} for key, value in figures.items()] if isinstance(figures, dict) else []
     tables = {"weights": rows, "figures on the training trials": measured}
     scores = "SCORES" if len(rows) == 1 else "SCORES …"
-    commands = [f"nes2net apply-calibration {path} {scores} --out calibrated.txt"]
+    commands = [f"nes2net apply-calibration {quote(str(path))} {scores} --out calibrated.txt"]
     return Sheet(f"{path}: {kind} of scores", facts, tables=tables, commands=commands)
 
 
@@ -226,13 +227,13 @@ def _history_sheet(path: Path) -> Sheet:
         f"{path}: history of a training run",
         {"epochs": len(rows)},
         tables={"epochs": _epoch_rows(rows, {file.name for file in path.parent.glob("epoch_*.pth")})},
-        commands=[f"nes2net info {path.parent}"],
+        commands=[f"nes2net info {quote(str(path.parent))}"],
     )
 
 
 def _record_facts(path: Path) -> dict[str, Any]:
     """What the record of a score file says, in words."""
-    record = read_json_as(_WholeRecord, path, _LARGEST_RECORD, "a record of scores", _OTHER_FILE)
+    record = read_whole_record(path)
     extra: dict[str, Any] = record.model_extra or {}
     corpus, checkpoint, versions = (
         extra[key] if isinstance(extra.get(key), dict) else {} for key in ("corpus", "checkpoint", "versions")
@@ -246,7 +247,7 @@ def _record_facts(path: Path) -> dict[str, Any]:
             key: value for key, value in _training_facts(checkpoint).items() if key in ("recipe", "epoch", "average")
         }
     samples = record.run.get("num_samples")
-    facts["utterances"] = "whole" if samples is None else f"the first {samples:,} samples"
+    facts["utterances"] = "whole" if samples is None else f"the first {shown(samples)} samples"
     facts["precision"] = record.run.get("dtype")
     facts["device"] = extra.get("device_name") or extra.get("device")
     facts["versions"] = ", ".join(f"{name} {version}" for name, version in versions.items())
@@ -257,7 +258,7 @@ def _record_facts(path: Path) -> dict[str, Any]:
 
 def _record_sheet(path: Path) -> Sheet:
     scores = path.with_suffix("")
-    commands = [f"nes2net info {scores}"] if scores.is_file() else []
+    commands = [f"nes2net info {quote(str(scores))}"] if scores.is_file() else []
     return Sheet(f"{path}: record of a score file", _record_facts(path), commands=commands)
 
 
@@ -280,7 +281,8 @@ def _scores_sheet(path: Path) -> Sheet:
     corpus = "CORPUS"
     if record.is_file():
         facts |= _record_facts(record)
-        corpus = str(facts.get("corpus", corpus)).partition(",")[0]
+        named = str(facts.get("corpus")).partition(",")[0]
+        corpus = named if named in corpora.names() else corpus
     else:
         facts["record"] = f"{record.name} is not beside it, so what made the scores is not known"
-    return Sheet(f"{path}: score file", facts, commands=[f"nes2net evaluate {corpus} {path} --keys FOLDER"])
+    return Sheet(f"{path}: score file", facts, commands=[f"nes2net evaluate {corpus} {quote(str(path))} --keys FOLDER"])

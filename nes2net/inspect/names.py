@@ -242,7 +242,10 @@ def describe_recipe(recipe: Recipe, sources: Mapping[str, str] | None = None) ->
         changed = [{key: value for key, value in row.items() if key != "source"} for row in changed]
     tables = {"options of the parts that differ from their defaults": model_rows(recipe.model)}
     tables["keys that differ from the defaults"] = changed
-    commands = [f"nes2net check-data {corpus} FOLDER", "nes2net info recipe KEY, what a key means"]
+    commands = [
+        f"nes2net check-data {corpus if known else 'CORPUS'} FOLDER",
+        "nes2net info recipe KEY, what a key means",
+    ]
     return Sheet("recipe", facts, tables=tables, commands=commands)
 
 

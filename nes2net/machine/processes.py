@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from typing import Any
 import torch.distributed as dist
 
 from nes2net.errors import InputError
+from nes2net.machine.launch import process_count
 
 # Long enough to wait for the slowest process; when one dies, torchrun ends the others.
 _PATIENCE = timedelta(days=30)
@@ -57,7 +57,7 @@ def joined() -> Iterator[Processes]:
 
     Training in the same process may have connected them already, but less patiently.
     """
-    if _count() == 1:
+    if process_count() == 1:
         yield Processes()
         return
     group = None
@@ -70,17 +70,6 @@ def joined() -> Iterator[Processes]:
         yield Processes(dist.get_rank(), dist.get_world_size(), group)
     finally:
         dist.destroy_process_group(group)
-
-
-def is_first() -> bool:
-    """Tell whether this process is the one that reports: number 0, or alone."""
-    return _count() == 1 or os.environ["RANK"] == "0"
-
-
-def _count() -> int:
-    # All four must be set, because schedulers set some of them too.
-    started = {"RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"} <= os.environ.keys()
-    return int(os.environ["WORLD_SIZE"]) if started else 1
 
 
 @contextmanager

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nes2net.errors import InputError
+from nes2net.machine.launch import is_first
 from nes2net.machine.processors import usable_processors
 from nes2net.machine.progress import ProgressDisplay
 from nes2net.metrics.eer import checked_classes
@@ -181,7 +182,9 @@ def _resample(
         if None not in quick and bonafide.size + spoof.size >= _FEWEST_TRIALS_FOR_THREADS:
             pool = stack.enter_context(ThreadPoolExecutor(num_threads or usable_processors()))
             values = pool.map(one, range(num_resamples))
-        display = ProgressDisplay(values, title="bootstrap", unit="draw", total=num_resamples, delay=_SHORT)
+        display = ProgressDisplay(
+            values, title="bootstrap", unit="draw", total=num_resamples, delay=_SHORT, shown=is_first()
+        )
         return np.array(list(display))
 
 

@@ -26,6 +26,7 @@ from nes2net.scoring.scorer import Scorer
 #: What to do about a score file or record that is not that of this run.
 REMEDY = "pass `overwrite=True` to score anew, or name another file"
 _LARGEST_ABOUT = 16 << 20  # bytes
+_LARGEST_WHOLE = 64 << 20  # bytes; a reason for each of the missing scores is in it
 
 
 def run_identity(
@@ -96,6 +97,22 @@ def read_record(path: Path, num_trials: int) -> Record | None:
     # A reason may be 1,000 characters, escaped as up to 12 bytes each.
     most = _LARGEST_ABOUT + 16_000 * num_trials
     return read_json_as(Record, path, most, "a record of scores as `nes2net score` writes them", REMEDY)
+
+
+class WholeRecord(Record):
+    """All that a record says: what only people read is in ``model_extra``."""
+
+    model_config = ConfigDict(extra="allow", frozen=True, strict=True)
+
+
+def read_whole_record(path: Path) -> WholeRecord:
+    """Read a record for people, whatever it is the record of.
+
+    Raises:
+        InputError: if the file is no such record.
+    """
+    remedy = "give the JSON that stands beside a score file"
+    return read_json_as(WholeRecord, path, _LARGEST_WHOLE, "a record of scores as `nes2net score` writes them", remedy)
 
 
 def check_unchanged(out: Path, record: Record, audio: str) -> None:

@@ -149,5 +149,6 @@ class Trainer:
             selection.write_history()
             self.monitor.epoch(epoch, values, path.name if kept else None)
             state.save()
+            self.monitor.track(epoch, values)
 
         write_once(self.accelerator, write)

@@ -175,11 +175,14 @@ class Monitor:
             for name, value in values.items():
                 self.writer.add_scalar(name, value, epoch)
             self.writer.flush()
-        if self.tracker is not None:
-            self.tracker.log(values, epoch)
         self._is_drawn = False
         if time.monotonic() - self._drawn_at >= _DRAW_EVERY:
             self._draw()
+
+    def track(self, epoch: int, values: dict[str, float]) -> None:
+        """Hand the values of an epoch to the recipe's tracker; its server may let this wait."""
+        if self.tracker is not None:
+            self.tracker.log(values, epoch)
 
     def _draw(self) -> None:
         if self.shown and self.selection.history:

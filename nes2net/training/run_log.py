@@ -35,14 +35,15 @@ class RunLog(logging.FileHandler):
 
     def open(self) -> None:
         """Append from now on what the logger is told; nobody else gets it."""
+        self._before = LOGGER.level, LOGGER.propagate
         LOGGER.addHandler(self)
         LOGGER.setLevel(logging.INFO)
         LOGGER.propagate = False
 
     def close(self) -> None:
-        LOGGER.removeHandler(self)
-        LOGGER.setLevel(logging.NOTSET)
-        LOGGER.propagate = True
+        if self in LOGGER.handlers:
+            LOGGER.removeHandler(self)
+            LOGGER.level, LOGGER.propagate = self._before
         with suppress(OSError):  # lines that had no room have none now
             super().close()
 

@@ -208,7 +208,7 @@ _COLUMNS = {
 def _cell(row: Row, column: str) -> str:
     if column == "improved":
         return "improved" if row[column] else ""
-    if row.get(column) is None:
+    if not _is_number(row.get(column)):
         return "–"
     text = _COLUMNS[column][1].format(row[column]).removesuffix("%")
     if column == "val_eer_wo_aug" and _is_number(row.get(f"{column}_low")) and _is_number(row.get(f"{column}_high")):

@@ -111,6 +111,9 @@ def _start_wandb(folder: Path, earlier: str | None) -> tuple[GeneralTracker, str
 
 
 def _start_mlflow(folder: Path, earlier: str | None) -> tuple[GeneralTracker, str]:
+    # By default MLflow tries a server that does not answer for minutes, and the training waits.
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
     tracker = MLflowTracker(_PROJECT, run_id=earlier, run_name=os.environ.get("MLFLOW_RUN_NAME") or folder.name)
     tracker.start()
     return tracker, tracker.tracker.info.run_id

@@ -55,6 +55,13 @@ def test_fewer_checkpoints_and_no_history(folder, capsys):
     assert "--last 2" in out and "best 2" not in out
 
 
+def test_a_history_with_a_text_for_a_number(folder, capsys):
+    rows = json.loads((folder / "history.json").read_text())
+    (folder / "history.json").write_text(json.dumps([{**row, "loss": "x"} for row in rows]))
+    assert main(["average", str(folder)]) == 2
+    assert "–" in capsys.readouterr().out
+
+
 def test_a_folder_without_checkpoints(tmp_path, capsys):
     assert main(["average", str(tmp_path)]) == 2
     assert "holds no epoch_N.pth" in capsys.readouterr().err

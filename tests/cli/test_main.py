@@ -51,6 +51,7 @@ def test_train_average_score_and_evaluate(corpus, small_model, tmp_path, monkeyp
         "--device cpu recipe.yaml seed=7 date=1",
         "recipe.yaml seed=7 --device cpu date=1",
         "--keep all recipe.yaml seed=7 --device cpu date=1",
+        "recipe.yaml seed=7 --device cpu -- date=1",
     ],
 )
 def test_overrides_may_stand_between_options(arguments):

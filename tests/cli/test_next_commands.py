@@ -37,6 +37,7 @@ def test_protocols_elsewhere_hold_the_labels(corpora):
 
 
 def test_nothing_that_could_not_be_pasted(tmp_path):
+    assert after_averaging(MODEL, recipe("asvspoof2019_la", tmp_path / "moved away")) == []
     assert after_averaging(MODEL, recipe("asvspoof2019_la", None)) == []
     assert after_averaging(MODEL, recipe("a_corpus_of_another_package", tmp_path)) == []
     assert after_scoring("asvspoof2021_la", tmp_path, "dev", "scores.txt") == []  # its labels have no such part

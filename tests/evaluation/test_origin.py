@@ -23,6 +23,7 @@ def record_of(scores, **changes):
     """The part of a record of `nes2net score` that a report reads."""
     return {
         "run": {"model": "91327857", "num_samples": 64600},
+        "failures": {f"utterance {number}": "is damaged" for number in range(10_001)},
         "corpus": {"name": "asvspoof2021_la", "split": "eval", "protocol": "4sec"},
         "checkpoint": {"recipe": {"name": "nes2net_x", "comment": "small"}, "path": "models/run/epoch_3.pth"},
         "scored_at": "2026-01-02T03:04:05+00:00",
@@ -91,7 +92,10 @@ def test_other_files_are_no_records(case, content):
 
 
 def test_a_record_may_lack_anything_or_hold_something_else(case):
-    write_record(case / "good.txt", {"run": {}, "checkpoint": {"recipe": "old"}, "architecture": [], "scored_at": 3})
+    write_record(
+        case / "good.txt",
+        {"run": {}, "failures": {}, "checkpoint": {"recipe": "old"}, "architecture": [], "scored_at": 3},
+    )
     origin = read_origin(case / "good.txt", "1" * 64)
     assert {value for name, value in vars(origin).items() if name != "record"} == {None}
 

@@ -40,6 +40,15 @@ def test_ties_are_all_marked(case, tmp_path):
     assert [cell.best for cell in column(table, "EER %")] == [True, True, False]
 
 
+def test_a_system_may_be_called_like_a_column(case, tmp_path):
+    paths = [shutil.copy(case / "good.txt", tmp_path / f"{name}.txt") for name in ("spoof", "bona fide")]
+    tables = paper_tables(evaluate_systems("asvspoof2021_la", paths, case, num_resamples=5))
+    by_attack = next(table for table in tables if table.head[0] == "attack")
+    assert by_attack.head[1:] == ["spoof", "bona fide", "bona fide", "spoof"]
+    for _, first, second, bonafide, spoof in by_attack.rows:
+        assert first == second and bonafide.text.isdecimal() and spoof.text.isdecimal()
+
+
 def test_nothing_is_marked_for_one_system_or_other_trials(case, tmp_path):
     assert not any(cell.best for table in paper_tables(report_of(case, "good")) for row in table.rows for cell in row)
     lines = (case / "good.txt").read_text().splitlines(keepends=True)

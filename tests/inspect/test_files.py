@@ -89,6 +89,33 @@ def test_scores_and_their_record(run, corpus, tmp_path, capsys):
     assert "what made the scores is not known" in shown(lone, capsys)
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"corpus": {"name": "$(touch pwned)", "protocol": "\x9b31m"}},
+        {"run": {"num_samples": "x"}},
+        {"checkpoint": {"average": {"of": 5}}},
+        {"checkpoint": {"average": {"ids": 5}, "progress": 5}},
+    ],
+)
+def test_records_of_strangers(changes, tmp_path, capsys):
+    """What stands in them is neither trusted nor pasted into a command."""
+    scores = tmp_path / "two words.txt"
+    scores.write_text("a 1.0\nb -1.0\n")
+    (tmp_path / "two words.txt.json").write_text(json.dumps({"run": {}, "failures": {}} | changes))
+    assert facts(scores, capsys)["next"] == [f"nes2net evaluate CORPUS '{scores}' --keys FOLDER"]
+    assert main(["info", str(scores), "--json"]) == 0
+    assert "\x9b" not in capsys.readouterr().out
+
+
+def test_a_run_folder_proposes_what_can_be_done(run, tmp_path, capsys):
+    folder = tmp_path / "run of mine"
+    shutil.copytree(run, folder)
+    assert facts(folder, capsys)["next"][0] == f"nes2net average '{folder}'"
+    (folder / "epoch_1.pth").unlink()
+    assert facts(folder, capsys)["next"][0].startswith("nes2net info ")
+
+
 def test_a_calibration(tmp_path, capsys):
     fusion = LinearCalibration(
         (1.5, -0.25), 0.125, 0.5, 1e-6, ("a", "b"), {"corpus": "generic", "figures": {"eer": 0.1}}

@@ -8,8 +8,8 @@ import torch
 
 from nes2net.errors import InputError, MissingLibrary
 from nes2net.training import tracker
+from nes2net.training.monitor import Monitor
 from nes2net.training.run import train
-from nes2net.training.state import RunState
 from nes2net.training.tracker import TRACKER_FILE, Tracker
 
 
@@ -18,16 +18,16 @@ def weights(folder: Path) -> dict:
 
 
 def ended_after_an_epoch(recipe, monkeypatch) -> Path:
-    """Train until the first epoch is saved, and fail."""
-    save = RunState.save
+    """Train until the first epoch is saved and tracked, and fail."""
+    track = Monitor.track
 
-    def save_and_fail(self):
-        save(self)
-        if self.progress.epoch == 2:
-            raise RuntimeError("as if it was killed")
+    def track_and_fail(self, epoch, values):
+        assert (self.selection.folder / "resume.pt").is_file()  # the tracker's server may let this wait
+        track(self, epoch, values)
+        raise RuntimeError("as if it was killed")
 
     with monkeypatch.context() as patch:
-        patch.setattr(RunState, "save", save_and_fail)
+        patch.setattr(Monitor, "track", track_and_fail)
         with pytest.raises(RuntimeError):
             train(recipe)
     return Path(recipe.output) / recipe.tag

@@ -10,6 +10,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from nes2net.machine.launch import is_first
+
 if TYPE_CHECKING:
     from nes2net.detector import Detector
     from nes2net.training.averaging import RunAverage
@@ -97,7 +99,5 @@ def _best(history: list[Row], name: str) -> tuple[float, int]:
 
 
 def _print(line: str) -> None:
-    from nes2net.machine.processes import is_first  # imports torch, which takes seconds
-
     if is_first():
         print(line, flush=True)

@@ -22,6 +22,7 @@ from nes2net.cli.published.lines import (
 )
 from nes2net.cli.score import add_scoring, report_scoring
 from nes2net.errors import InputError
+from nes2net.machine.launch import is_first
 
 if TYPE_CHECKING:
     from nes2net.recipes.recipe import Recipe
@@ -364,7 +365,6 @@ def _score(args: argparse.Namespace) -> int:
 
 def _average(args: argparse.Namespace) -> RunAverage | None:
     """Make the average that the flags ask for; return None if a single checkpoint is to be scored."""
-    from nes2net.machine.processes import is_first
     from nes2net.training.averaging import average_run
 
     if args.num_average_model <= 1:
