@@ -1,5 +1,7 @@
 """Who may ask, and how much a request may send."""
 
+from contextlib import nullcontext
+
 import pytest
 from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
@@ -16,7 +18,7 @@ def client():
         return PlainTextResponse(str(len(await request.body())), headers={"access-control-allow-origin": "*"})
 
     app = Starlette(routes=[Route("/", read, methods=["GET", "POST"])])
-    app.add_middleware(Guard, names=["lab.example"], room=lambda path: 1000, frames=["https://huggingface.co"])
+    app.add_middleware(Guard, names=["lab.example"], admit=lambda *_: nullcontext(1000), frames=["https://huggingface.co"])
     return TestClient(app, base_url="http://127.0.0.1:7860")
 
 
@@ -37,7 +39,7 @@ def test_a_foreign_name_is_refused(client, host):
 
 
 def test_a_page_of_another_site_may_not_ask(client):
-    for origin in ("http://evil.example", "https://evil.example:7860", "http://127.0.0.1:8888", "null"):
+    for origin in ("http://evil.example", "https://evil.example:7860", "http://127.0.0.1:8888", "null", "http://["):
         answer = client.post("/", headers={"origin": origin})
         assert answer.status_code == 403 and "another site" in answer.json()["error"]
     assert client.get("/", headers={"sec-fetch-site": "cross-site", "sec-fetch-mode": "no-cors"}).status_code == 403
