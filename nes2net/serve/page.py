@@ -132,13 +132,14 @@ def _is_open(blocks: gradio.Blocks, session: str | None) -> bool:
 
 
 def _named(blocks: gradio.Blocks) -> Iterator[str]:
-    """The paths that drops name which wait or are being scored."""
-    waiting = [event for line in list(blocks._queue.event_queue_per_concurrency_id.values()) for event in line.queue]
+    """The paths that drops name which wait or are being scored, once for each drop."""
+    lines = list(blocks._queue.event_queue_per_concurrency_id.values())
+    waiting = [event for line in lines for event in list(line.queue)]
     for event in (*waiting, *_running(blocks)):
-        for value in event.data.data if event.data else ():
-            for item in value if isinstance(value, list) else [value]:
-                if isinstance(item, dict) and isinstance(item.get("path"), str):
-                    yield item["path"]
+        (value,) = event.data.data if event.data and len(event.data.data) == 1 else [None]
+        items = value if isinstance(value, list) else [value]
+        paths = [item.get("path") for item in items if isinstance(item, dict)]
+        yield from {path for path in paths if isinstance(path, str)}
 
 
 def _running(blocks: gradio.Blocks) -> list[Any]:

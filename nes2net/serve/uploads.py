@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -27,7 +29,7 @@ class Uploads:
     def __init__(self, desk: Desk) -> None:
         self.desk = desk
         self.folder = (desk.folder / UPLOADS).resolve()
-        #: Gives the paths that the drops name which wait or have just begun.
+        #: Gives the paths that drops name which wait or have begun, once for each drop.
         self.named: Callable[[], Iterable[str]] = tuple
         self._promised = 0  # bytes that may still come
         self._running = 0  # requests that send files
@@ -64,12 +66,17 @@ class Uploads:
         Those that are no uploads or were taken already are left out.
         """
         with self.desk.work_folder(_DROP) as folder:
-            taken = {}
+            taken: dict[str, Path] = {}
+            drops = Counter(map(os.path.realpath, self.named()))
             for number, path in enumerate(dict.fromkeys(paths)):
                 source = Path(path).resolve()
                 if source.parent.parent == self.folder:
+                    # The same file may have been dropped into a second page, whose drop waits.
+                    take = shutil.copyfile if drops[str(source)] > 1 else os.rename
+                    target = folder / f"{number}{safe_suffix(source.name)}"
                     with suppress(OSError):
-                        taken[path] = source.rename(folder / f"{number}{safe_suffix(source.name)}")
+                        take(source, target)
+                        taken[path] = target
             self.tidy()
             yield taken
 

@@ -237,6 +237,16 @@ def test_players_have_their_minutes_from_the_answer_on(serving):
     assert len(desk.heard) == 1  # of a drop that is still being scored
 
 
+def test_the_server_tidies_up_by_itself(serving, monkeypatch):
+    monkeypatch.setattr("nes2net.serve.app._TIDYING", 0.05)
+    monkeypatch.setattr("nes2net.serve.desk._OFFERED", 0.0)
+    monkeypatch.setattr("nes2net.serve.uploads._FORGOTTEN", 0.5)
+    address, desk = serving()
+    paths = upload(address, ("a.wav", wav()), ("never asked for.wav", wav()))
+    assert shown(ask_page(address, [given(paths[0])])) == ([], ["a.wav"])
+    wait(lambda: not left(desk))
+
+
 def io_file(desk, content):
     path = desk.folder / "sent.wav"
     path.write_bytes(content)

@@ -69,3 +69,13 @@ def test_a_drop_takes_its_files(uploads, tmp_path):
             with uploads.taken([str(path)]) as again:
                 assert again == {}
         assert secret.exists() and not taken[str(path)].exists()
+
+
+def test_two_pages_may_drop_the_same_file(uploads):
+    path = put(uploads, "one/a.wav")
+    drops = [str(path), str(path)]
+    uploads.named = lambda: drops
+    for left in (True, False):
+        with uploads.taken([str(path)]) as taken:
+            assert taken[str(path)].exists() and path.exists() == left
+        drops.pop()
