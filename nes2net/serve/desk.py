@@ -185,20 +185,27 @@ class Desk:
         return Busy(f"busy: {self.limits.waiting} recordings are waiting already; try again later")
 
     def score(
-        self, source: Path, name: str, *, look: bool = False, progress: Progress = lambda share, what: None
+        self,
+        source: Path,
+        name: str,
+        *,
+        look: bool = False,
+        progress: Progress = lambda share, what: None,
+        check: Callable[[], object] = lambda: None,
     ) -> Scored:
         """Score the file ``source``, which is called ``name``, as soon as it is its turn.
 
         Args:
             look: whether to make a picture and a file for a player too.
             progress: is told how far it is.
+            check: called every now and then; what it raises ends the work.
 
         Raises:
             InputError: if the file is not a recording, is damaged or too long; :class:`TooSlow`,
                 :class:`Busy` and :class:`Closed` for reasons of the server.
         """
         with self._turn(), self.work_folder() as folder:
-            watch = _Watch(time.monotonic() + self.limits.timeout, self._closed, self.limits.timeout)
+            watch = _Watch(time.monotonic() + self.limits.timeout, self._closed, self.limits.timeout, check)
             progress(0.0, "decoding")
             whole, heard = folder / "whole.wav", folder / "heard.wav" if look else None
             duration = decode(source, whole, heard, longest=self.limits.max_duration, check=watch.check)
@@ -273,13 +280,15 @@ class Desk:
 
 @dataclass(frozen=True)
 class _Watch:
-    """Looks at the time and whether the server goes on."""
+    """Looks at the time and whether the server goes on and the answer is waited for."""
 
     deadline: float
     closed: threading.Event
     timeout: float
+    also: Callable[[], object]
 
     def check(self) -> None:
+        self.also()
         if self.closed.is_set():
             raise Closed("the server is being stopped")
         if time.monotonic() > self.deadline:

@@ -160,7 +160,6 @@ def _row(
     which = f"{name}: " if count == 1 else f"{number + 1} of {count}, {name}: "
 
     def tell(share: float, what: str) -> None:
-        check()
         progress((number + share) / count, desc=which + what)
 
     check()
@@ -169,7 +168,7 @@ def _row(
             raise InputError(f"not scored: {MOST_FILES} files are taken at once")
         if taken is None:
             raise InputError("was removed already: drop it again")
-        return desk.score(taken, name, look=True, progress=tell)
+        return desk.score(taken, name, look=True, progress=tell, check=check)
     except Closed:
         raise
     except InputError as error:
