@@ -2,23 +2,40 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 import threading
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any
 
 from fastapi import FastAPI, File, Query, UploadFile
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse
 from starlette.background import BackgroundTask
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
 
 from nes2net import __version__
-from nes2net.errors import InputError
+from nes2net.errors import InputError, readable_size
 from nes2net.machine.terminal import printable
-from nes2net.serve.desk import Busy, Closed, Desk, TooSlow, display_name, safe_suffix
-from nes2net.serve.guard import Guard
-from nes2net.serve.page import UPLOAD_ROUTE, mounted, room_for_uploads
+from nes2net.serve.desk import Busy, Closed, Desk, TooLarge, TooSlow, display_name, safe_suffix
+from nes2net.serve.guard import Guard, Refused
+from nes2net.serve.page import mounted
+from nes2net.serve.uploads import Uploads
 
-_STATUS = {Busy: 503, Closed: 503, TooSlow: 504}
+_STATUS = {TooLarge: 413, Busy: 503, Closed: 503, TooSlow: 504}
+_SCORE = "/api/score"
+_UPLOAD = "/gradio_api/upload"
+# All that is answered; Gradio has other routes, which nothing here needs.
+_SENT_TO = {_SCORE, _UPLOAD, *(f"/gradio_api/{name}" for name in ("queue/join", "cancel", "reset"))}
+_FETCHED = {
+    *("/", "/config", "/theme.css", "/favicon.ico", "/manifest.json", "/robots.txt", "/api/info"),
+    *(f"/gradio_api/{name}" for name in ("app_id", "info", "queue/data", "startup-events", "theme.css")),
+    "/gradio_api/upload_progress",
+}
+_FETCHED_BELOW = ("/assets/", "/static/", "/svelte/", "/heard/", "/gradio_api/heartbeat/")
+_TIDYING = 20.0  # seconds from one look at what has to go to the next
 
 
 def build(desk: Desk, model: str, names: Iterable[str] = (), frames: Iterable[str] = ()) -> FastAPI:
@@ -28,30 +45,37 @@ def build(desk: Desk, model: str, names: Iterable[str] = (), frames: Iterable[st
         model: what the detector is called on the page.
         names, frames: see :class:`nes2net.serve.guard.Guard`.
     """
-    app = FastAPI(title="nes2net", version=__version__, docs_url=None, redoc_url=None, openapi_url=None)
-    uploads = threading.BoundedSemaphore(desk.limits.waiting + 1)
+    uploads = Uploads(desk)
+
+    @asynccontextmanager
+    async def tidied(_: FastAPI) -> AsyncIterator[None]:
+        task = asyncio.create_task(_tidy(desk, uploads))
+        yield
+        task.cancel()
+
+    app = FastAPI(
+        title="nes2net", version=__version__, docs_url=None, redoc_url=None, openapi_url=None, lifespan=tidied
+    )
 
     @app.get("/api/info")
     def info() -> dict[str, Any]:
         return about(desk, model)
 
-    # The whole body is read before this function is called; Guard limits it, and `uploads` how many
-    # of them are held. A plain function runs in a thread, in which it may wait.
-    @app.post("/api/score")
+    # The whole body is read before this function is called; `admitted` limits how many of them come
+    # and wait. A plain function runs in a thread, in which it may wait.
+    @app.post(_SCORE)
     def score(file: UploadFile = File(), track: bool = Query(True)) -> JSONResponse:  # noqa: B008
         name = printable(display_name(file.filename))
-        if desk.is_full or not uploads.acquire(blocking=False):
-            return _failed(name, desk.busy())
         try:
             with desk.work_folder() as folder:
                 source = folder / f"upload{safe_suffix(name)}"
                 with file.file as sent, source.open("wb") as copy:
                     shutil.copyfileobj(sent, copy)
+                if source.stat().st_size > (most := desk.limits.max_bytes):
+                    raise TooLarge(f"too large: {readable_size(most)} are taken here at once")
                 row = desk.score(source, name).row()
         except InputError as error:
             return _failed(name, error)
-        finally:
-            uploads.release()
         for key in () if track else ("times", "scores"):
             del row[key]
         return JSONResponse(row)
@@ -62,16 +86,55 @@ def build(desk: Desk, model: str, names: Iterable[str] = (), frames: Iterable[st
         path = desk.heard.pop(token, None)
         if path is None or not path.is_file():
             return JSONResponse({"error": "no such recording, or it was fetched already"}, 404)
-        remove = BackgroundTask(path.unlink, missing_ok=True)
+        remove = BackgroundTask(path.unlink, missing_ok=True)  # not called if sending fails: Desk.tidy is
         return FileResponse(path, media_type="audio/wav", headers={"cache-control": "no-store"}, background=remove)
 
-    mounted(app, desk, about(desk, model))
+    @app.exception_handler(RequestValidationError)
+    def misunderstood(_: Request, error: RequestValidationError) -> JSONResponse:
+        wrong = error.errors()[0]
+        text = f"{wrong['loc'][-1]}: {wrong['msg']}; the recording is expected in the form field file"
+        return JSONResponse({"error": printable(text)}, 422)
 
-    def room(path: str) -> int:
-        return room_for_uploads(desk) if path == UPLOAD_ROUTE else desk.limits.max_bytes
+    @app.exception_handler(HTTPException)
+    def failed(_: Request, error: HTTPException) -> JSONResponse:
+        return JSONResponse({"error": printable(str(error.detail))}, error.status_code)
 
-    app.add_middleware(Guard, names=list(names), room=room, frames=list(frames))
+    mounted(app, desk, uploads, about(desk, model))
+    slots = threading.BoundedSemaphore(desk.limits.waiting + 1)
+
+    @contextmanager
+    def admitted(method: str, path: str, length: int | None) -> Iterator[int]:
+        if not _is_answered(method, path):
+            raise Refused(404, "nothing is at this address; GET / is the page, POST /api/score the API")
+        if path == _UPLOAD:
+            with uploads.promised(length) as room:
+                yield room
+        elif path == _SCORE:
+            if desk.is_full or not slots.acquire(blocking=False):
+                raise Refused(503, str(desk.busy()))
+            try:
+                yield desk.limits.max_bytes
+            finally:
+                slots.release()
+        else:
+            yield 0
+
+    app.add_middleware(Guard, names=list(names), admit=admitted, frames=list(frames))
     return app
+
+
+def _is_answered(method: str, path: str) -> bool:
+    if method == "POST":
+        return path in _SENT_TO
+    return method in ("GET", "HEAD") and (path in _FETCHED or path.startswith(_FETCHED_BELOW))
+
+
+async def _tidy(desk: Desk, uploads: Uploads) -> None:
+    while True:
+        await asyncio.sleep(_TIDYING)
+        with suppress(OSError):  # the folder is being removed
+            desk.tidy()
+            uploads.tidy()
 
 
 def about(desk: Desk, model: str) -> dict[str, Any]:

@@ -79,6 +79,8 @@ def _decode(source: Path, whole: Path, heard: Path | None, longest: float, answe
         answer.send(_written(source, whole, heard, longest))
     except InputError as error:
         answer.send(_reason(source, str(error)))
+    except OSError as error:
+        answer.send(f"cannot be read: {error.strerror or type(error).__name__}")
 
 
 def _written(source: Path, whole: Path, heard: Path | None, longest: float) -> float:

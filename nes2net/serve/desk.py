@@ -7,8 +7,8 @@ import re
 import shutil
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from secrets import token_urlsafe
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 HOP = 0.5
 #: The part of a desk's folder into which the page uploads.
 UPLOADS = "uploads"
+_MOST_WAITING = 30  # each waits in a thread, of which the server has 40
 _OFFERED = 300.0  # seconds in which a browser can fetch what it plays
 #: Called with the share that is done and what is being done.
 Progress = Callable[[float, str], object]
@@ -39,8 +40,12 @@ class Busy(InputError):
     """As many recordings wait as the server lets wait."""
 
 
+class TooLarge(InputError):
+    """An upload has more bytes than are taken."""
+
+
 class Closed(InputError):
-    """The server is being stopped."""
+    """The server is being stopped, or nobody waits for the answer any more."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +65,8 @@ class Limits:
         for name, value in asdict(self).items():
             if not 0 < value < math.inf:
                 raise InputError(f"`{name}` is a number above 0, not {value}")
+        if self.waiting > _MOST_WAITING:
+            raise InputError(f"`waiting` is at most {_MOST_WAITING}, not {self.waiting}")
         if self.max_duration > (most := 12 * 3600):  # a WAV file holds four gigabytes
             raise InputError(f"`max_duration` is at most {most} s, not {self.max_duration:g}")
 
@@ -92,9 +99,10 @@ class Operation:
 
     @property
     def threshold(self) -> float | None:
-        """The score at that threshold; None if higher scores do not mean higher ratios."""
+        """The score at that threshold; None if there is none, or higher scores do not mean higher ratios."""
         (weight,) = self.calibration.weights
-        return (self.least_llr - self.calibration.offset) / weight if weight > 0 else None
+        score = (self.least_llr - self.calibration.offset) / weight if weight > 0 else math.inf
+        return score if math.isfinite(score) else None
 
     def __call__(self, score: float) -> dict[str, Any]:
         """The fields that a calibrated score has besides."""
@@ -123,12 +131,14 @@ class Scored:
     def row(self) -> dict[str, Any]:
         """Plain data with the keys of `nes2net predict --track --json`, and those of the calibration."""
         track = self.track
+        start, end, lowest = track.lowest
         row = {"file": self.name, "score": self.score, "duration": track.duration, **self.calibrated}
         row |= {
             "method": "track" if self.is_mean else "whole",
             "window": track.window,
             "hop": HOP,
             "windows": len(track),
+            "lowest": {"score": lowest, "start": round(start, 6), "end": round(end, 6)},
         }
         return row | {"times": track.times.round(6).tolist(), "scores": track.scores.tolist()}
 
@@ -142,7 +152,8 @@ class Desk:
     """Scores recordings one at a time, within limits.
 
     Args:
-        folder: for temporary files; only what :attr:`heard` names stays, and not for long.
+        folder: for temporary files; only what :attr:`heard` names stays, until :meth:`withdraw`,
+            or :meth:`tidy` minutes after :meth:`offer`.
         operation: None for raw scores.
     """
 
@@ -158,6 +169,7 @@ class Desk:
         self._closed = threading.Event()
         #: Files for the player by their tokens, each until it is fetched or its time is over.
         self.heard: dict[str, Path] = {}
+        self._until: dict[str, float] = {}  # when the time of those that were offered is over
 
     def close(self) -> None:
         """End what is being scored at its next step."""
@@ -173,27 +185,34 @@ class Desk:
         return Busy(f"busy: {self.limits.waiting} recordings are waiting already; try again later")
 
     def score(
-        self, source: Path, name: str, *, look: bool = False, progress: Progress = lambda share, what: None
+        self,
+        source: Path,
+        name: str,
+        *,
+        look: bool = False,
+        progress: Progress = lambda share, what: None,
+        check: Callable[[], object] = lambda: None,
     ) -> Scored:
         """Score the file ``source``, which is called ``name``, as soon as it is its turn.
 
         Args:
             look: whether to make a picture and a file for a player too.
             progress: is told how far it is.
+            check: called every now and then; what it raises ends the work.
 
         Raises:
             InputError: if the file is not a recording, is damaged or too long; :class:`TooSlow`,
                 :class:`Busy` and :class:`Closed` for reasons of the server.
         """
         with self._turn(), self.work_folder() as folder:
-            watch = _Watch(time.monotonic() + self.limits.timeout, self._closed, self.limits.timeout)
+            watch = _Watch(time.monotonic() + self.limits.timeout, self._closed, self.limits.timeout, check)
             progress(0.0, "decoding")
             whole, heard = folder / "whole.wav", folder / "heard.wav" if look else None
             duration = decode(source, whole, heard, longest=self.limits.max_duration, check=watch.check)
             score, track = self._scores(whole, duration, watch, progress)
             calibrated = self.operation(score) if self.operation else {}
             picture = draw(whole, watch.check) if look else None
-            return Scored(name, score, track, calibrated, picture, self._offered(heard) if heard else "")
+            return Scored(name, score, track, calibrated, picture, self._kept(heard) if heard else "")
 
     def _scores(self, path: Path, duration: float, watch: _Watch, progress: Progress) -> tuple[float, Track]:
         """The score of a recording as that of `nes2net predict`, and its track."""
@@ -208,24 +227,38 @@ class Desk:
             return track.score, track
         return self.detector.score(path), track
 
-    def _offered(self, path: Path) -> str:
-        """Keep ``path`` until it is fetched, or for a few minutes; return its token."""
+    def _kept(self, path: Path) -> str:
+        """Keep ``path`` for a player; return its token."""
         token = token_urlsafe(16)
-        kept = self.heard[token] = path.rename(self.folder / f"{token}.wav")
-
-        def forget() -> None:
-            if self.heard.pop(token, None):
-                kept.unlink(missing_ok=True)
-
-        timer = threading.Timer(_OFFERED, forget)
-        timer.daemon = True
-        timer.start()
+        self.heard[token] = path.rename(self._heard_path(token))
         return token
 
+    def _heard_path(self, token: str) -> Path:
+        return self.folder / f"{token}.wav"
+
+    def offer(self, tokens: Iterable[str]) -> None:
+        """Begin the minutes in which a browser can fetch these files for its player."""
+        until = time.monotonic() + _OFFERED
+        self._until |= dict.fromkeys(tokens, until)
+
+    def withdraw(self, tokens: Iterable[str]) -> None:
+        """Remove these files for the player."""
+        for token in tokens:
+            self.heard.pop(token, None)
+            with suppress(OSError):  # Windows: it is being sent
+                self._heard_path(token).unlink(missing_ok=True)
+
+    def tidy(self, later: float = 0.0) -> None:
+        """Remove files for the player whose time is over, ``later`` seconds from now."""
+        for token, until in list(self._until.items()):
+            if until < time.monotonic() + later:
+                self.withdraw([token])
+                self._until.pop(token, None)
+
     @contextmanager
-    def work_folder(self) -> Iterator[Path]:
+    def work_folder(self, prefix: str | None = None) -> Iterator[Path]:
         """A folder that is removed, with all that is in it, at the end of this context."""
-        folder = Path(mkdtemp(dir=self.folder))
+        folder = Path(mkdtemp(dir=self.folder, prefix=prefix))
         try:
             yield folder
         finally:
@@ -247,13 +280,15 @@ class Desk:
 
 @dataclass(frozen=True)
 class _Watch:
-    """Looks at the time and whether the server goes on."""
+    """Looks at the time and whether the server goes on and the answer is waited for."""
 
     deadline: float
     closed: threading.Event
     timeout: float
+    also: Callable[[], object]
 
     def check(self) -> None:
+        self.also()
         if self.closed.is_set():
             raise Closed("the server is being stopped")
         if time.monotonic() > self.deadline:

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import json
 import socket
+import time
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, suppress
 from typing import Any
 from urllib.parse import urlsplit
 
 from nes2net.errors import InputError, readable_size
 
+#: Seconds in which a request must have come as a whole.
+PATIENCE = 600.0
 _SLACK = 1 << 20  # bytes of a request besides the file
 # Bytes of a refused body that are read and thrown away: a client that is still sending may never see the answer.
 _THROWN_AWAY = 64 << 20
+_THROWN_AWAY_WITHIN = 60.0  # seconds
 # The page and everything in it comes from this server, so nothing is fetched from elsewhere.
 _POLICY = (
     "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; style-src 'self' 'unsafe-inline'; "
@@ -22,8 +28,17 @@ _POLICY = (
 )
 
 
-class _TooLarge(Exception):
-    """More bytes came than are taken."""
+class Refused(Exception):
+    """A request that is not answered but with this status and error."""
+
+    def __init__(self, status: int, error: str) -> None:
+        super().__init__(error)
+        self.status = status
+
+
+#: Called with the method, the path and the stated length of a request before its body is read: what
+#: it returns lasts as long as the request and gives the most bytes of the body. It may raise Refused.
+Admit = Callable[[str, str, "int | None"], AbstractContextManager[int]]
 
 
 class Guard:
@@ -32,17 +47,20 @@ class Guard:
     - A request must be addressed to this machine (``Host``) by an address or a known name. A web
       page of a stranger whose name was made to lead here (DNS rebinding) is refused.
     - A request that a browser sends for a page of another site (``Origin``) is refused.
-    - A body longer than the largest upload is refused while it comes.
+    - A body longer than it may be is refused while it comes, and so is one that comes too slowly.
     - The browser may load nothing from elsewhere and show the page in no other site's frame.
 
     Args:
         names: names of this machine, besides ``localhost`` and addresses.
-        room: the most bytes that may be sent to a path.
+        admit: decides about the remaining requests.
         frames: sites that may show the page in a frame.
+        patience: seconds in which a request must have come as a whole.
     """
 
-    def __init__(self, app: Any, names: Iterable[str], room: Callable[[str], int], frames: Iterable[str] = ()) -> None:
-        self.app, self.room = app, room
+    def __init__(
+        self, app: Any, names: Iterable[str], admit: Admit, frames: Iterable[str] = (), patience: float = PATIENCE
+    ) -> None:
+        self.app, self.admit, self.patience = app, admit, patience
         self.names = {"localhost", *(name.lower().rstrip(".") for name in names)}
         self.policy = _POLICY.format(" ".join(("'self'", *frames)))
 
@@ -52,26 +70,25 @@ class Guard:
                 await self.app(scope, receive, send)
             return  # no WebSocket is served
         headers = {name.lower(): value.decode("latin-1") for name, value in scope["headers"]}
-        if refusal := self._refusal(headers):
-            return await _answer(receive, send, *refusal)
-        room = self.room(scope["path"])
-        too_large = f"too large: {readable_size(room)} are taken here at once"
-        left, more, started = room + _SLACK, True, False
-        length = headers.get(b"content-length", "")
-        if length.isdecimal() and int(length) > left:
-            return await _answer(receive, send, 413, too_large)
+        stated = headers.get(b"content-length", "")
+        length = int(stated) if stated.isdecimal() else None
+        body = _Body(receive, self.patience)
+        try:
+            self._check_sender(headers)
+            with self.admit(scope["method"], scope["path"], length) as room:
+                body.allow(room)
+                if (length or 0) > body.left:
+                    raise body.too_large
+                await self._pass(scope, body, send)
+        except Refused as refusal:
+            await _answer(body, send, refusal)
 
-        async def counted() -> Any:
-            nonlocal left, more
-            message = await receive()
-            left, more = left - len(message.get("body", b"")), message.get("more_body", False)
-            if left < 0:
-                raise _TooLarge
-            return message
+    async def _pass(self, scope: dict[str, Any], body: _Body, send: Any) -> None:
+        started = False
 
         async def with_policy(message: dict[str, Any]) -> None:
             nonlocal started
-            if left < 0 and not started:
+            if body.refusal and not started:
                 return  # what the application makes of the interrupted body
             if message["type"] == "http.response.start":
                 started = True
@@ -80,12 +97,12 @@ class Guard:
             await send(message)
 
         try:
-            await self.app(scope, counted, with_policy)
+            await self.app(scope, body, with_policy)
         except Exception:
-            if left >= 0:
+            if not (body.refusal or body.gone):
                 raise
-        if left < 0 and not started:
-            await _answer(receive, send, 413, too_large, more)
+        if body.refusal and not started:
+            raise body.refusal
 
     def _headers(self) -> list[tuple[bytes, bytes]]:
         return [
@@ -94,18 +111,15 @@ class Guard:
             (b"referrer-policy", b"no-referrer"),
         ]
 
-    def _refusal(self, headers: dict[bytes, str]) -> tuple[int, str] | None:
+    def _check_sender(self, headers: dict[bytes, str]) -> None:
         host = headers.get(b"host", "")
         if not self._is_own(host):
-            return 421, (
-                "this server is not known by that name: open it by its address, or start it with --allow-name NAME"
-            )
+            known = "this server is not known by that name: open it by its address, or start it with --allow-name NAME"
+            raise Refused(421, known)
         origin = headers.get(b"origin")
-        if origin is not None and urlsplit(origin).netloc.lower() != host.lower():
-            return 403, "a page of another site may not use this server"
-        if headers.get(b"sec-fetch-site") == "cross-site" and headers.get(b"sec-fetch-mode") != "navigate":
-            return 403, "a page of another site may not use this server"
-        return None
+        foreign = headers.get(b"sec-fetch-site") == "cross-site" and headers.get(b"sec-fetch-mode") != "navigate"
+        if foreign or (origin is not None and _place(origin) != host.lower()):
+            raise Refused(403, "a page of another site may not use this server")
 
     def _is_own(self, host: str) -> bool:
         try:
@@ -141,12 +155,59 @@ def is_loopback(host: str) -> bool:
     return all(ipaddress.ip_address(str(address[4][0]).partition("%")[0]).is_loopback for address in found)
 
 
-async def _answer(receive: Any, send: Any, status: int, error: str, more: bool = True) -> None:
-    left = _THROWN_AWAY
-    while more and left > 0:
-        message = await receive()
-        left, more = left - len(message.get("body", b"")), message.get("more_body", False)
-    body = json.dumps({"error": error}).encode()
-    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
-    await send({"type": "http.response.start", "status": status, "headers": [*headers, (b"connection", b"close")]})
-    await send({"type": "http.response.body", "body": body})
+class _Body:
+    """The body of a request: so many bytes, within so many seconds."""
+
+    def __init__(self, receive: Any, patience: float) -> None:
+        self.receive, self.patience = receive, patience
+        self.deadline = time.monotonic() + patience
+        self.more, self.gone = True, False
+        self.refusal: Refused | None = None
+        self.allow(0)
+
+    def allow(self, room: int) -> None:
+        """Set how many bytes may come, a few besides included."""
+        self.left = room + _SLACK
+        self.too_large = Refused(413, f"too large: {readable_size(room)} are taken here at once")
+
+    async def __call__(self) -> Any:
+        try:
+            message = await self.part()
+        except asyncio.TimeoutError:
+            self.refusal = Refused(408, f"the request did not come as a whole within {self.patience:g} s")
+            raise self.refusal from None
+        self.left -= len(message.get("body", b""))
+        if self.left < 0:
+            self.refusal = self.too_large
+            raise self.refusal
+        return message
+
+    async def part(self) -> Any:
+        """The next message; when the body is complete, that the connection ended, for which one waits long."""
+        if not self.more:
+            return await self.receive()
+        message = await asyncio.wait_for(self.receive(), self.deadline - time.monotonic())
+        self.more = message.get("more_body", False)
+        self.gone = message["type"] == "http.disconnect"
+        return message
+
+
+async def _answer(body: _Body, send: Any, refusal: Refused) -> None:
+    left, body.deadline = _THROWN_AWAY, min(body.deadline, time.monotonic() + _THROWN_AWAY_WITHIN)
+    with suppress(asyncio.TimeoutError):
+        while body.more and left > 0:
+            left -= len((await body.part()).get("body", b""))
+    content = json.dumps({"error": str(refusal)}).encode()
+    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(content)).encode())]
+    headers += [(b"retry-after", b"10")] if refusal.status == 503 else []
+    start = {"type": "http.response.start", "status": refusal.status}
+    await send({**start, "headers": [*headers, (b"connection", b"close")]})
+    await send({"type": "http.response.body", "body": content})
+
+
+def _place(origin: str) -> str | None:
+    """Host and port of an origin."""
+    try:
+        return urlsplit(origin).netloc.lower()
+    except ValueError:
+        return None

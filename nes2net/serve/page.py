@@ -5,11 +5,8 @@ from __future__ import annotations
 import base64
 import csv
 import io
-import shutil
-import stat
-import time
-from collections.abc import Sequence
-from contextlib import suppress
+import traceback
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -26,30 +23,29 @@ from nes2net.machine.templates import page_templates
 from nes2net.machine.terminal import printable, printable_name
 from nes2net.scoring.track import Track
 from nes2net.serve.decoding import readable_time
-from nes2net.serve.desk import UPLOADS, Desk, Scored, display_name
+from nes2net.serve.desk import Closed, Desk, Scored, display_name
 from nes2net.serve.picture import Picture
+from nes2net.serve.uploads import Uploads
 
-#: The address to which the page sends files.
-UPLOAD_ROUTE = "/gradio_api/upload"
 #: Files that are scored after one drop.
 MOST_FILES = 100
-_FORGOTTEN = 3600.0  # seconds after which an uploaded file cannot be waiting any more
 _MOST_POINTS = 400  # of a line over the picture
 _LEAST_SPAN = 4.0  # of the axis of scores, as in the pictures of `nes2net predict --plot`
 _FONTS = ("system-ui", "sans-serif"), ("ui-monospace", "monospace")
 
 
-def mounted(app: FastAPI, desk: Desk, about: dict[str, Any]) -> FastAPI:
+def mounted(app: FastAPI, desk: Desk, uploads: Uploads, about: dict[str, Any]) -> FastAPI:
     """Mount the page at the root of ``app``; Gradio must have been set up for the folder of ``desk``."""
     fonts, monospaced = _FONTS
     theme = gradio.themes.Default(primary_hue="slate", neutral_hue="slate", font=fonts, font_mono=monospaced)
     return gradio.mount_gradio_app(
         app,
-        _blocks(desk, about),
+        _blocks(desk, uploads, about),
         path="/",
         footer_links=[],
         allowed_paths=[],
         max_file_size=desk.limits.max_bytes,
+        enable_monitoring=False,
         ssr_mode=False,
         theme=theme,
         css=_resource("page.css"),
@@ -57,60 +53,52 @@ def mounted(app: FastAPI, desk: Desk, about: dict[str, Any]) -> FastAPI:
     )
 
 
-def upload_folder(desk: Desk) -> Path:
-    """Where Gradio puts uploaded files until they are scored."""
-    return desk.folder / UPLOADS
-
-
-def room_for_uploads(desk: Desk) -> int:
-    """Bytes that may still be uploaded; what a page left without having it scored is removed first."""
-    held = 0
-    for path in upload_folder(desk).rglob("*"):
-        with suppress(OSError):  # it was removed meanwhile
-            status = path.stat()
-            if not stat.S_ISREG(status.st_mode):
-                continue
-            if time.time() - status.st_mtime > _FORGOTTEN:
-                path.unlink()
-            else:
-                held += status.st_size
-    return max(0, (desk.limits.waiting + 1) * desk.limits.max_bytes - held)
-
-
-def _uploads_only(component: gradio.components.Component) -> None:
-    """Let ``component`` take uploaded files alone.
+def _uploads_only(component: gradio.components.Component, folder: Path) -> None:
+    """Let ``component`` take files that were uploaded into ``folder`` alone.
 
     Gradio would also fetch what is at an address, if a request names one in place of an upload.
     """
-    take = component.async_move_resource_to_block_cache
 
     async def take_upload(url_or_file_path: str | Path | None) -> str | None:
         if url_or_file_path is not None:
-            path = Path(url_or_file_path).resolve()
-            if not path.is_relative_to(Path(component.GRADIO_CACHE).resolve()) or not path.is_file():
+            url_or_file_path = str(Path(url_or_file_path).resolve())
+            if Path(url_or_file_path).parent.parent != folder:
                 raise gradio.Error("not an uploaded file", print_exception=False)
-        return await take(url_or_file_path)
+        return url_or_file_path
 
     component.async_move_resource_to_block_cache = take_upload  # type: ignore[method-assign]
 
 
-def _blocks(desk: Desk, about: dict[str, Any]) -> gradio.Blocks:
+def _blocks(desk: Desk, uploads: Uploads, about: dict[str, Any]) -> gradio.Blocks:
     environment = _environment()
     results = environment.get_template("results.html.jinja")
 
-    def came(paths: list[str] | str | None, progress: gradio.Progress = gradio.Progress()) -> tuple[str, None]:  # noqa: B008
+    def came(
+        paths: list[str] | str | None,
+        request: gradio.Request,
+        progress: gradio.Progress = gradio.Progress(),  # noqa: B008
+    ) -> tuple[str, None]:
         paths = [paths] if isinstance(paths, str) else paths or []
         found: list[Scored | dict[str, str]] = []
-        for number, path in enumerate(map(Path, paths)):
-            try:
-                found.append(_scored(desk, path, number, len(paths), progress))
-            except InputError as error:
-                found.append({"file": _name(path), "error": str(error)})
-            finally:
-                _remove(desk, path)
-        return results.render(rows=_rows(found), about=about, downloads=_downloads(found)), None
 
-    with gradio.Blocks(title="nes2net", analytics_enabled=False, delete_cache=(3600, 3600)) as blocks:
+        def check() -> None:
+            if not _is_open(blocks, request.session_hash):
+                raise Closed("the page was closed")
+
+        try:
+            with uploads.taken(paths) as taken:
+                for number, path in enumerate(paths):
+                    found.append(_row(desk, path, taken.get(path), number, len(paths), progress, check))
+            shown = results.render(rows=_rows(found), about=about, downloads=_downloads(found))
+        except BaseException as error:
+            desk.withdraw(_tokens(found))
+            if isinstance(error, Closed):
+                raise gradio.Error(str(error), print_exception=False) from None
+            raise
+        desk.offer(_tokens(found))  # their time begins now, not when the first of many files was scored
+        return shown, None
+
+    with gradio.Blocks(title="nes2net", analytics_enabled=False) as blocks:
         gradio.HTML(environment.get_template("head.html.jinja").render(about=about), apply_default_css=False)
         with gradio.Row(equal_height=True):
             dropped = gradio.File(
@@ -126,43 +114,76 @@ def _blocks(desk: Desk, about: dict[str, Any]) -> gradio.Blocks:
                 editable=False, min_width=280,
             )  # fmt: skip
         shown = gradio.HTML(elem_id="n2-results", min_height=120, apply_default_css=False)
-        _uploads_only(dropped)
-        _uploads_only(spoken)
+        _uploads_only(dropped, uploads.folder)
+        _uploads_only(spoken, uploads.folder)
         private: dict[str, Any] = {"api_visibility": "private", "show_progress_on": shown, "concurrency_id": "desk"}
         dropped.upload(came, dropped, [shown, dropped], **private)
         spoken.stop_recording(came, spoken, [shown, spoken], **private)
     # A page that is mounted, not launched, would take any path of this machine for that of an upload.
     blocks.has_launched = blocks.is_running = True
-    blocks.queue(max_size=desk.limits.waiting, default_concurrency_limit=1)
+    blocks.queue(max_size=desk.limits.waiting, default_concurrency_limit=1, api_open=False)
+    uploads.named = lambda: _named(blocks)
     return blocks
 
 
-def _scored(desk: Desk, path: Path, number: int, count: int, progress: gradio.Progress) -> Scored:
-    if number >= MOST_FILES:
-        raise InputError(f"not scored: {MOST_FILES} files are taken at once")
-    if not path.resolve().is_relative_to(upload_folder(desk).resolve()):
-        raise InputError("is not an uploaded file")
-    name = _name(path)
+def _is_open(blocks: gradio.Blocks, session: str | None) -> bool:
+    """Whether the page is open whose drop is being scored."""
+    return any(event.alive for event in _running(blocks) if event.session_hash == session)
+
+
+def _named(blocks: gradio.Blocks) -> Iterator[str]:
+    """The paths that drops name which wait or are being scored, once for each drop."""
+    lines = list(blocks._queue.event_queue_per_concurrency_id.values())
+    waiting = [event for line in lines for event in list(line.queue)]
+    for event in (*waiting, *_running(blocks)):
+        (value,) = event.data.data if event.data and len(event.data.data) == 1 else [None]
+        items = value if isinstance(value, list) else [value]
+        paths = [item.get("path") for item in items if isinstance(item, dict)]
+        yield from {path for path in paths if isinstance(path, str)}
+
+
+def _running(blocks: gradio.Blocks) -> list[Any]:
+    return [event for job in list(blocks._queue.active_jobs) for event in job or ()]
+
+
+def _row(
+    desk: Desk,
+    path: str,
+    taken: Path | None,
+    number: int,
+    count: int,
+    progress: gradio.Progress,
+    check: Callable[[], object],
+) -> Scored | dict[str, str]:
+    """Score the uploaded file ``path``, which lies at ``taken``, or say why that cannot be done."""
+    name = _name(Path(path))
     which = f"{name}: " if count == 1 else f"{number + 1} of {count}, {name}: "
 
     def tell(share: float, what: str) -> None:
         progress((number + share) / count, desc=which + what)
 
-    return desk.score(path, name, look=True, progress=tell)
+    check()
+    try:
+        if number >= MOST_FILES:
+            raise InputError(f"not scored: {MOST_FILES} files are taken at once")
+        if taken is None:
+            raise InputError("was removed already: drop it again")
+        return desk.score(taken, name, look=True, progress=tell, check=check)
+    except Closed:
+        raise
+    except InputError as error:
+        return {"file": name, "error": str(error)}
+    except Exception as error:
+        traceback.print_exc()
+        return {"file": name, "error": f"not scored: the server failed ({type(error).__name__})"}
+
+
+def _tokens(found: Sequence[Scored | dict[str, str]]) -> list[str]:
+    return [item.token for item in found if isinstance(item, Scored)]
 
 
 def _name(path: Path) -> str:
     return printable_name(display_name(path.name))
-
-
-def _remove(desk: Desk, path: Path) -> None:
-    """Remove an uploaded file, and the folder and the empty files that Gradio makes for it."""
-    folder = upload_folder(desk)
-    if path.resolve().is_relative_to(folder.resolve()):
-        shutil.rmtree(folder / path.resolve().relative_to(folder.resolve()).parts[0], ignore_errors=True)
-    for left in folder.glob("*"):
-        if left.is_file() and not left.stat().st_size:
-            left.unlink(missing_ok=True)
 
 
 def _rows(found: Sequence[Scored | dict[str, str]]) -> list[dict[str, Any]]:

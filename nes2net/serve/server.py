@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import socket
@@ -26,6 +27,7 @@ from nes2net.serve.guard import is_address, is_loopback
 #: The port that pages of Gradio have.
 PORT = 7860
 _TRIED = 20  # ports from there on, if no port was named
+_CONNECTIONS = 500  # at once; more would use up the files that a process may open
 _GRACE = 2  # seconds for answers that are being sent when the server is stopped
 
 
@@ -44,7 +46,7 @@ def serve(
     frames: Iterable[str] = (),
     open_browser: bool = False,
 ) -> None:
-    """Serve the page of ``model`` until Ctrl-C or SIGTERM.
+    """Serve the page of ``model`` until Ctrl-C, SIGTERM or SIGHUP.
 
     Args:
         model, device, dtype, config: see :meth:`nes2net.Detector.from_pretrained`.
@@ -64,6 +66,8 @@ def serve(
     local = is_loopback(host)
     with _listening(host, port) as listener, TemporaryDirectory(prefix="nes2net-serve-") as folder:
         signal.signal(signal.SIGTERM, _terminated)
+        if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # nohup ignores it
+            signal.signal(signal.SIGHUP, lambda *_: signal.raise_signal(signal.SIGTERM))
         detector = Detector.from_pretrained(model, device, dtype, config=config)
         desk = Desk(detector, Path(folder), limits, operation)
         set_up_gradio(desk.folder)
@@ -76,7 +80,13 @@ def serve(
         print(f"{printable_name(model)} is served at {address} (Ctrl-C ends it)", flush=True)
         if open_browser:
             threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
-        settings = uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=_GRACE)
+        settings = uvicorn.Config(
+            app,
+            log_level="warning",
+            access_log=False,
+            timeout_graceful_shutdown=_GRACE,
+            limit_concurrency=_CONNECTIONS,
+        )
         try:
             _Server(settings, desk).run(sockets=[listener])
         except KeyboardInterrupt:
@@ -107,6 +117,8 @@ class _Server(uvicorn.Server):
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         self.desk.close()
+        # Open pages are answered without end: that this is cut off now is no error to tell of.
+        logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
         super().handle_exit(sig, frame)
 
 

@@ -35,3 +35,13 @@ def test_a_decoder_that_is_given_up_is_stopped(speech, tmp_path):
     with pytest.raises(TimeoutError):
         decode(speech / "talk.wav", tmp_path / "whole.wav", None, longest=60, check=give_up)
     assert not multiprocessing.active_children()
+
+
+def test_a_file_that_is_gone_has_a_reason(tmp_path):
+    with pytest.raises(NotDecoded, match="^(cannot be read: No such file|does not exist)"):
+        decode(tmp_path / "gone.wav", tmp_path / "whole.wav", None, longest=60, check=lambda: None)
+
+
+def test_a_disk_that_cannot_be_written_has_a_reason(speech, tmp_path):
+    with pytest.raises(NotDecoded, match="crashed|cannot"):
+        decode(speech / "talk.wav", tmp_path / "no folder" / "whole.wav", None, longest=60, check=lambda: None)

@@ -41,6 +41,7 @@ def test_a_long_recording_has_the_mean_of_its_track(desk, small, tmp_path_factor
     told = []
     scored = desk.score(path, path.name, look=True, progress=lambda share, what: told.append((share, what)))
     scores = small.score_track(path).scores.tolist()
+    assert scored.row()["lowest"]["score"] == min(scores)
     assert scored.score == pytest.approx(sum(scores) / len(scores), rel=1e-12) != small.score(path)
     shares = [share for share, _ in told]
     assert shares == sorted(shares) and shares[-1] == 1.0 and len(shares) > 10
@@ -115,6 +116,12 @@ def test_the_operating_point(prior):
         assert (found["prior"], found["threshold"]) == (prior, threshold)
 
 
+def test_a_threshold_out_of_all_scores_is_none():
+    for weight in (-2.0, 0.0, 1e-308):
+        operation = Operation(LinearCalibration((weight,), 0.3, 0.5, 1e-6, ("a",)), 1e-9)
+        assert operation.threshold is None and json.dumps(operation(0.5), allow_nan=False)
+
+
 def test_wrong_settings(small):
     with pytest.raises(InputError, match="`prior` must lie between 0 and 1"):
         Operation(LinearCalibration((1.0,), 0.0, 0.5, 1e-6, ("a",)), 1.0)
@@ -122,6 +129,8 @@ def test_wrong_settings(small):
         Operation(LinearCalibration((1.0, 2.0), 0.0, 0.5, 1e-6, ("a", "b")))
     with pytest.raises(InputError, match="`max_size` is a number above 0"):
         Limits(max_size=0)
+    with pytest.raises(InputError, match="`waiting` is at most 30, not 31"):
+        Limits(waiting=31)
     with pytest.raises(InputError, match="`max_duration` is at most 43200 s"):
         Limits(max_duration=1e6)
 

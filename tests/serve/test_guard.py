@@ -1,5 +1,8 @@
 """Who may ask, and how much a request may send."""
 
+import asyncio
+from contextlib import nullcontext
+
 import pytest
 from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
@@ -16,7 +19,9 @@ def client():
         return PlainTextResponse(str(len(await request.body())), headers={"access-control-allow-origin": "*"})
 
     app = Starlette(routes=[Route("/", read, methods=["GET", "POST"])])
-    app.add_middleware(Guard, names=["lab.example"], room=lambda path: 1000, frames=["https://huggingface.co"])
+    app.add_middleware(
+        Guard, names=["lab.example"], admit=lambda *_: nullcontext(1000), frames=["https://huggingface.co"]
+    )
     return TestClient(app, base_url="http://127.0.0.1:7860")
 
 
@@ -37,7 +42,7 @@ def test_a_foreign_name_is_refused(client, host):
 
 
 def test_a_page_of_another_site_may_not_ask(client):
-    for origin in ("http://evil.example", "https://evil.example:7860", "http://127.0.0.1:8888", "null"):
+    for origin in ("http://evil.example", "https://evil.example:7860", "http://127.0.0.1:8888", "null", "http://["):
         answer = client.post("/", headers={"origin": origin})
         assert answer.status_code == 403 and "another site" in answer.json()["error"]
     assert client.get("/", headers={"sec-fetch-site": "cross-site", "sec-fetch-mode": "no-cors"}).status_code == 403
@@ -59,6 +64,32 @@ def test_a_body_that_is_too_large_is_refused_while_it_comes(client):
     big = (bytes(1 << 16) for _ in range(100))
     answer = client.post("/", content=big)  # without a stated length
     assert answer.status_code == 413 and answer.json()["error"] == "too large: 1.0 kB are taken here at once"
+
+
+def test_a_request_that_comes_too_slowly_is_refused():
+    async def read(request):
+        return PlainTextResponse(str(len(await request.body())))
+
+    async def slow():
+        yield b"begun"
+        await asyncio.sleep(60)
+
+    async def ask():
+        guard = Guard(Starlette(routes=[Route("/", read, methods=["POST"])]), [], lambda *_: nullcontext(1000), (), 0.1)
+        sent, parts = [], slow()
+
+        async def receive():
+            return {"type": "http.request", "body": await anext(parts), "more_body": True}
+
+        async def send(message):
+            sent.append(message)
+
+        scope = {"type": "http", "method": "POST", "path": "/", "query_string": b"", "headers": [(b"host", b"[::1]")]}
+        await guard(scope, receive, send)
+        return sent
+
+    start, content = asyncio.run(ask())
+    assert start["status"] == 408 and b"did not come as a whole within 0.1 s" in content["body"]
 
 
 def test_loopback():

@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+from contextlib import suppress
 
 import httpx
 import pytest
@@ -56,6 +57,35 @@ def test_it_serves_until_ctrl_c(started, model, speech, small, tmp_path):
     out, err = process.communicate(timeout=60)
     assert (process.returncode, out, err) == (0, "\nstopped\n", "")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="needs POSIX")
+def test_open_pages_do_not_disturb_its_end(started, model, tmp_path):
+    """Ctrl-C says one line, and closing the terminal leaves nothing either."""
+    for number, status in ((signal.SIGINT, 0), (signal.SIGHUP, 143)):
+        process, address = started(*command(model))
+        with (
+            suppress(httpx.RemoteProtocolError),
+            httpx.stream("GET", f"{address}/gradio_api/heartbeat/one", timeout=60) as stream,
+        ):
+            for line in stream.iter_lines():
+                if line:
+                    process.send_signal(number)
+        out, err = process.communicate(timeout=60)
+        assert (process.returncode, out.strip(), err) == (status, "" if status else "stopped", "")
+        assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="needs POSIX")
+def test_nohup(started, model):
+    process, address = started("nohup", *command(model))
+    process.send_signal(signal.SIGHUP)
+    assert httpx.get(f"{address}/api/info").status_code == 200
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=60)
+    assert process.returncode == 143
 
 
 @pytest.mark.slow
