@@ -40,7 +40,13 @@ def add(commands: argparse._SubParsersAction) -> None:
     add_one("--max-size", type=float, default=200.0, metavar="MB", help="largest file")
     add_one("--max-duration", type=float, default=7200.0, metavar="S", help="longest recording in seconds")
     add_one("--timeout", type=float, default=600.0, metavar="S", help="seconds that one recording may take")
-    add_one("--waiting", type=int, default=8, metavar="N", help="recordings that may wait; one is scored at a time")
+    add_one(
+        "--waiting",
+        type=int,
+        default=8,
+        metavar="N",
+        help="recordings that may wait, at most 30; one is scored at a time",
+    )
     add_device(parser)
     add_dtype(parser, "precision: auto is that of the checkpoint")
 
