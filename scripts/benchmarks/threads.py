@@ -27,6 +27,8 @@ _SETTINGS = (
     "{model: {frontend: {name: lps, n_fft: 512, hop_length: 256, num_bins: 256}, backend: {name: nes2net_x, nes_ratio: [4, 4]}}, "
     "data: {corpus: generic, num_samples: 32000, num_workers: 2}, augment: {algo: 5}, train: {batch_size: 8}, date: bench}\n"
 )
+# It also ends with this process.
+_LOAD = "import os; parent = os.getppid()\nwhile os.getppid() == parent: pass"
 _KINDS = {
     "spinning": "import sys, torch; from nes2net.cli.main import main; sys.exit(main(sys.argv[1:]))",
     "sleeping": "import sys; from nes2net.cli.main import main; sys.exit(main(sys.argv[1:]))",
@@ -65,7 +67,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=2)
     parser.add_argument("--load", type=int, default=0, metavar="N", help="processes that compute beside the training")
     arguments = parser.parse_args()
-    beside = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(arguments.load)]
+    beside = [subprocess.Popen([sys.executable, "-c", _LOAD]) for _ in range(arguments.load)]
     taken: dict[str, list[float]] = {kind: [] for kind in _KINDS}
     try:
         with tempfile.TemporaryDirectory() as name:
