@@ -13,15 +13,11 @@ from matplotlib.ticker import FuncFormatter, MultipleLocator
 
 from nes2net.audio.read import SAMPLE_RATE, stream_audio
 from nes2net.errors import visible
-from nes2net.scoring.track import Track
+from nes2net.scoring.track import LEAST_SPAN, Track
 
 #: Colours of the two classes, those of the report page in its light style.
 BONAFIDE, SPOOF = "#0f766e", "#c2410c"
 _SCORE, _WAVEFORM, _INK = "#1d4ed8", "#6b7785", "#1f2933"
-#: The least span of the score axis, so that noise does not look like a cliff. Scores are logits: the
-#: medians of the classes lie 9.6 apart for AASIST on 2019 LA, 12.4 for SLS on In-the-Wild, and 1.4
-#: for the demonstration's small wav2vec 2.0, whose EER is 28.5 %.
-LEAST_SPAN = 4.0
 
 # A line of more scores fills the picture, about 1,280 pixels wide: it becomes bands over so many
 # columns, of at least so many scores each.

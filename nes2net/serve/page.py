@@ -21,7 +21,7 @@ from nes2net.errors import InputError
 from nes2net.machine.files import json_text
 from nes2net.machine.templates import page_templates
 from nes2net.machine.terminal import printable, printable_name
-from nes2net.scoring.track import Track
+from nes2net.scoring.track import LEAST_SPAN, Track
 from nes2net.serve.decoding import readable_time
 from nes2net.serve.desk import Closed, Desk, Scored, display_name
 from nes2net.serve.picture import Picture
@@ -30,7 +30,6 @@ from nes2net.serve.uploads import Uploads
 #: Files that are scored after one drop.
 MOST_FILES = 100
 _MOST_POINTS = 400  # of a line over the picture
-_LEAST_SPAN = 4.0  # of the axis of scores, as in the pictures of `nes2net predict --plot`
 _FONTS = ("system-ui", "sans-serif"), ("ui-monospace", "monospace")
 
 
@@ -251,7 +250,7 @@ def span(track: Track, threshold: float | None) -> tuple[float, float]:
     """The lowest and highest score of the axis: all scores and the threshold, and not too little."""
     shown = [float(track.scores.min()), float(track.scores.max()), *([] if threshold is None else [threshold])]
     middle = (min(shown) + max(shown)) / 2
-    half = max(_LEAST_SPAN, 1.15 * (max(shown) - min(shown))) / 2
+    half = max(LEAST_SPAN, 1.15 * (max(shown) - min(shown))) / 2
     return middle - half, middle + half
 
 
