@@ -297,13 +297,13 @@ def recipe(corpus, small_model, tmp_path):
 
 
 def test_speed_noise_and_random_crop_are_for_training_alone(recipe, trials, corpus, folders):
-    from nes2net.training.data import development_batches, training_batches
+    from nes2net.training.data import development_batches, examples, training_batches
 
     dev_trials = asvspoof2019_la.trials(corpus, "dev")
 
     def batches(recipe):
-        training = training_batches(recipe, trials, None)
-        development = development_batches(recipe, dev_trials, None)
+        training = training_batches(recipe, examples(recipe.data, trials), None)
+        development = development_batches(recipe, examples(recipe.data, dev_trials), None)
         return [[b.waveforms for b in loader] for loader in (training, development["w_aug"], development["wo_aug"])]
 
     plain = batches(recipe())
@@ -311,6 +311,7 @@ def test_speed_noise_and_random_crop_are_for_training_alone(recipe, trials, corp
         ({"speed": [0.9, 1.1]}, {}),
         (folders, {}),
         ({}, {"crop": "random"}),
+        ({}, {"crop": "dynamic", "chunk_samples": [4000, 9000]}),
         ({**folders, "noise_probability": 1}, {}),
     ):
         train, dev_augmented, dev = batches(recipe(augment, data))
