@@ -306,7 +306,7 @@ class TrainConfig(Section):
     ] = 0.0
     """Lowest learning rate of a cosine; at most `train.lr`."""
     t_max: Annotated[Count, UsedWith("schedule", ("cosine_epochs",)), Source("CtrSVDD program --T_max")] = 5
-    """Epochs from the highest learning rate to the lowest, `train.warmup_epochs` included."""
+    """Epochs from the highest learning rate to the lowest."""
     decay_epochs: Annotated[Count, UsedWith("schedule", ("step",)), Source("GF/LGF/LLGF code")] = 5
     """Epochs from one learning rate to the next."""
     decay_factor: Annotated[Probability, UsedWith("schedule", ("step",)), Source("GF/LGF/LLGF code")] = 0.5
@@ -316,7 +316,8 @@ class TrainConfig(Section):
     warmup_epochs: Annotated[
         Natural, UsedWith("schedule", ("cosine_epochs",)), Source("MoE code (arXiv 2409.11909): 3")
     ] = 0
-    """Epochs in which the learning rate rises linearly, once an epoch, before the cosine."""
+    """Epochs in which the learning rate rises linearly, once an epoch, before the cosine; these are
+    counted by `train.t_max`."""
     warmup_from_zero: Annotated[Flag, UsedWith("schedule", ("cosine_epochs",)), Source("MoE code: true")] = False
     """Begin the warm-up at 0, so that the first epoch changes no weight. Otherwise each of W epochs
     has an equal part of the way, the first one 1/(W + 1)."""

@@ -15,7 +15,7 @@ from nes2net.augment.rawboost import RawBoostParameters
 from nes2net.corpora.trial import Trial
 from nes2net.errors import InputError
 from nes2net.machine.progress import ProgressDisplay
-from nes2net.recipes.recipe import DataConfig, Recipe
+from nes2net.recipes.recipe import DataConfig, Recipe, TrainConfig
 from nes2net.registry import corpora
 from nes2net.training.dataset import (
     BatchLoader,
@@ -99,6 +99,14 @@ def examples(data: DataConfig, trials: list[Trial], part: str = "training", *, s
     return Examples(cut, excerpts, errors)
 
 
+def check_fills_a_batch(number: int, train: TrainConfig) -> None:
+    """Raise :class:`InputError` if ``number`` training trials are fewer than a batch."""
+    if number < train.batch_size:
+        raise InputError(
+            f"{number} training trials do not fill one batch of {train.batch_size}: lower `train.batch_size`"
+        )
+
+
 def training_batches(
     recipe: Recipe,
     training: Examples,
@@ -116,11 +124,7 @@ def training_batches(
         accumulate: number of parts of a process; with one part and one process, batches are whole.
     """
     data, augment = recipe.data, recipe.augment
-    if len(training.trials) < recipe.train.batch_size:
-        raise InputError(
-            f"{len(training.trials)} training trials do not fill one batch of {recipe.train.batch_size}: lower "
-            "`train.batch_size`"
-        )
+    check_fills_a_batch(len(training.trials), recipe.train)
     recipe.check_noise()
     probability = augment.noise_probability or 0.0  # AugmentConfig leaves no None here
     noise = NoiseAugmentation(augment.musan, augment.rir, probability)

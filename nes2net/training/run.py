@@ -15,7 +15,14 @@ from nes2net.machine.memory import enough_memory
 from nes2net.recipes.recipe import Recipe
 from nes2net.registry import corpora
 from nes2net.training.augmentation import augmentation_stream
-from nes2net.training.data import Examples, development_batches, examples, read_trials, training_batches
+from nes2net.training.data import (
+    Examples,
+    check_fills_a_batch,
+    development_batches,
+    examples,
+    read_trials,
+    training_batches,
+)
 from nes2net.training.distributed import (
     create_accelerator,
     gathered,
@@ -70,6 +77,7 @@ def train(
     algorithms = cuda_algorithms(recipe.train.deterministic, recipe.train.cudnn_benchmark)
     with StopRequests() as stop, algorithms:
         train_trials, dev_trials = read_trials(recipe.data, "train"), read_trials(recipe.data, "dev")
+        check_fills_a_batch(len(train_trials), recipe.train)
         if {trial.path for trial in dev_trials} <= {trial.path for trial in train_trials}:
             raise InputError(
                 f"all {len(dev_trials)} development trials are training trials too, so they would choose the epoch that "

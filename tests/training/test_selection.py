@@ -152,14 +152,14 @@ def test_epochs_to_average_are_those_of_the_table_that_are_there(tmp_path):
         (tmp_path / f"epoch_{epoch}.pth").touch()
     assert best_epochs(tmp_path, 3, "val_loss_w_aug") == [2, 5, 8]
     assert best_epochs(tmp_path, 3, "val_loss_wo_aug") == [1, 6, 8]
-    assert best_epochs(tmp_path, 2, "val_eer_wo_aug") == [1, 2]  # all equal
+    assert best_epochs(tmp_path, 2, "val_eer_wo_aug") == best_epochs(tmp_path, 2, "loss") == [1, 2]  # all equal
     (tmp_path / "epoch_5.pth").unlink()
     assert best_epochs(tmp_path, 3, "val_loss_w_aug") == [1, 2, 8]
     with pytest.raises(InputError, match=r"has checkpoints of 4 epochs with val_loss_w_aug \(1, 2, 6, 8\), not of 5"):
         best_epochs(tmp_path, 5, "val_loss_w_aug")
     with pytest.raises(InputError, match="not 'val_los_w_aug'; did you mean 'val_loss_w_aug'"):
         best_epochs(tmp_path, 1, "val_los_w_aug")
-    with pytest.raises(InputError, match="known: val_eer_w_aug, val_eer_wo_aug, val_loss_w_aug"):
+    with pytest.raises(InputError, match="known: loss, val_eer_w_aug, val_eer_wo_aug, val_loss_w_aug"):
         best_epochs(tmp_path, 1, "accuracy")
     (tmp_path / HISTORY_FILE).write_text("[1, 2")
     with pytest.raises(InputError, match="not a history that training wrote"):
