@@ -35,6 +35,7 @@ _DEFAULT_MODEL = {
     "aggregation": {"name": "last"},
     "backend": {"name": "nes2net_x"},
 }
+_MOST_NAMED = 20  # keys that a message names
 _KEPT = "(last|best|[1-9][0-9]{0,8})"
 
 
@@ -129,6 +130,8 @@ class Section(BaseModel):
         for section in SECTIONS.values():  # given without its section, or in another
             if name in section.model_fields:
                 return f"; did you mean '{section.prefix}{name}'?"
+        if len(cls.model_fields) > _MOST_NAMED:
+            return f"; `nes2net info recipe {cls.prefix.removesuffix('.')}` lists the keys"
         return did_you_mean(name, cls.model_fields)
 
     @model_validator(mode="after")

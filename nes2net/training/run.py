@@ -77,7 +77,8 @@ def train(
     algorithms = cuda_algorithms(recipe.train.deterministic, recipe.train.cudnn_benchmark)
     with StopRequests() as stop, algorithms:
         train_trials, dev_trials = read_trials(recipe.data, "train"), read_trials(recipe.data, "dev")
-        check_fills_a_batch(len(train_trials), recipe.train)
+        if recipe.data.crop != "pieces":  # of which there may be more
+            check_fills_a_batch(len(train_trials), recipe.train)
         if {trial.path for trial in dev_trials} <= {trial.path for trial in train_trials}:
             raise InputError(
                 f"all {len(dev_trials)} development trials are training trials too, so they would choose the epoch that "

@@ -58,6 +58,18 @@ def test_selection_on_a_rate_of_the_clean_pass(select_on):
     assert seen == [True, True, True, False, True]
 
 
+def test_selection_on_the_training_loss_needs_no_validation():
+    selection = make(validation={"select_on": "train_loss", "patience": 2, "epochs": "all"})
+    seen = []
+    for epoch, loss in enumerate([0.5, 0.4, 0.45, 0.3, 0.3, 0.31], 1):
+        values = losses(1.0, 1.0) if epoch == 1 else {"lr": 1e-6}
+        seen.append((selection.update(epoch, {**values, "loss": loss}), selection.is_done))
+    assert seen == [(True, False), (True, False), (False, False), (True, False), (True, False), (False, True)]
+    assert selection.kept_epochs() == {1, 2, 4, 5}
+    table = selection.table()
+    assert "0.300000*" in table and table.count("*") == 1 and "to average 3 by loss: epochs 2 4 5" in table
+
+
 def test_one_pass_has_one_loss():
     assert make(algo=0).measures == ["val_loss_wo_aug"]
     assert make(validation={"augmented": False}).measures == ["val_loss_wo_aug"]
