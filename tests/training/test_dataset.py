@@ -383,7 +383,7 @@ def in_pieces(recipe, trials):
 
 
 def test_pieces_are_the_samples_of_their_recordings(in_pieces, trials):
-    values, found = in_pieces
+    _, found = in_pieces
     waveforms = {trial.id: load_audio(trial.path) for trial in trials}
     expected = {}
     for name, waveform in waveforms.items():
@@ -436,7 +436,7 @@ def test_a_file_without_a_length_has_no_pieces_and_is_named(recipe, trials, tmp_
 def test_a_recording_shorter_than_a_piece_may_be_is_kept(recipe, trials, tmp_path):
     from nes2net.training.data import examples, training_batches
 
-    values = recipe({}, {"crop": "pieces", "num_samples": 8000, "min_piece": 3000})
+    values = recipe({"algo": 0}, {"crop": "pieces", "num_samples": 8000, "min_piece": 3000})
     short = []
     for number in range(16):
         soundfile.write(tmp_path / f"{number}.wav", np.full(100, 0.5), 16000)

@@ -431,10 +431,10 @@ def test_a_reading_process_is_killed(runs, whole, monkeypatch, tmp_path):
     changes = {"train": {"save_every_minutes": 0.0}, "data": {"num_workers": 1}}
     original = TrainingSet.prepare
 
-    def prepare(self, trial, epoch):
+    def prepare(self, trial, epoch, **options):
         if (self.part, epoch) == ("train", 2):
             os.kill(os.getpid(), signal.SIGKILL)
-        return original(self, trial, epoch)
+        return original(self, trial, epoch, **options)
 
     with (
         monkeypatch.context() as patch,

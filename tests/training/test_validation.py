@@ -241,10 +241,9 @@ def test_in_train_mode_batch_statistics_learn_from_the_development_set(corpus):
     assert any(not torch.equal(value, fresh[name]) for name, value in detector.state_dict().items())
 
 
-def test_dropout_in_validation_draws_by_seed_epoch_and_batch(corpus):
+def test_dropout_in_validation_draws_by_seed_epoch_and_batch(corpus, model_with_dropout):
     """What was drawn before does not matter."""
-    model = {"frontend": {"name": "lps", "n_fft": 128, "num_bins": 20}, "backend": {"name": "asp_mlp", "dropout": 0.5}}
-    detector = Detector.from_config(model)
+    detector = Detector.from_config(model_with_dropout)
     validator = make(detector, corpus, recipe_of(validation={"mode": "train"}))
     before = {name: value.clone() for name, value in detector.state_dict().items()}
     found = []
