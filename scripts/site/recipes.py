@@ -115,14 +115,14 @@ def aim(name: str, recipe: Recipe) -> list[str]:
 
 def result(row: PublishedRow) -> str:
     """A published figure, with the corpus and what is left out of it."""
-    mean = "" if row.mean is None else f" ({row.mean:.2f})"
+    mean = "" if row.mean is None else f" ({row.percent(row.mean)})"
     values = [value for values in row.exclude.values() for value in values]
     left_out = f" without {', '.join(values)}" if values else ""
     part = "" if row.phase == "eval" else f" {row.phase}"
     how = [f"mean of {row.average}"] if row.average > 1 else []
     how += ["selected with RawBoost"] if row.select == "val_loss_w_aug" else []
     tail = f" ({', '.join(how)})" if how else ""
-    return f"{corpora.get(row.corpus).title}{part}{left_out}{tail}: **{row.best:.2f}**{mean}"
+    return f"{corpora.get(row.corpus).title}{part}{left_out}{tail}: **{row.percent(row.best)}**{mean}"
 
 
 def cost(name: str, recipe: Recipe) -> list[str]:
