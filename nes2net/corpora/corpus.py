@@ -207,7 +207,9 @@ class Corpus:
     def _check_numbers(self, phase: str, found: Counts) -> None:
         """Raise :class:`~nes2net.errors.InputError` if labels without phases are those of another phase."""
         known = {name: counts for name, counts in (self.key_counts or self.counts).items() if counts.labelled}
-        fits = [name for name, counts in known.items() if (found.bonafide, found.spoof) == (counts.bonafide, counts.spoof)]
+        fits = [
+            name for name, counts in known.items() if (found.bonafide, found.spoof) == (counts.bonafide, counts.spoof)
+        ]
         if fits and phase not in fits:
             raise InputError(
                 f"the labels name no phases, and their numbers ({found.bonafide:,} bona fide, {found.spoof:,} spoofed) are "

@@ -111,12 +111,16 @@ class Layout:
         """The labelled trials of ``phase`` without audio, for evaluation.
 
         Args:
-            path: A key or protocol, a folder in which it is sought, or a file of labels alone: lines
-                ``utterance label``. Such a file names no phases, so its trials belong to each.
+            path: A key or protocol, a folder in which it is sought, or a file of another name with
+                labels alone: lines ``utterance label``. Such a file names no phases, so its trials
+                belong to each.
             phase: None for all phases, or all splits of which there is a protocol.
         """
-        columns = Columns("utterance, label", labels=(self.key or self.columns).labels)
-        if _num_fields(Path(path)) == len(columns.names.split(", ")):
+        official = [
+            Path(name).name for name in (*self.key_files, *(n for p in self.parts.values() for n in p.protocols))
+        ]
+        if Path(path).name not in official and _num_fields(Path(path)) == 2:
+            columns = Columns("utterance, label", labels=(self.key or self.columns).labels)
             if self.key is not None:
                 self.check_phase(phase)
             elif phase is not None:

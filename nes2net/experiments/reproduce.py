@@ -28,6 +28,7 @@ PRETRAINING = {
     "wavlm_large": "WavLM-Large.pt from https://github.com/microsoft/unilm/tree/master/wavlm",
 }
 
+
 @dataclass(frozen=True)
 class Places:
     """The files and folders of a reproduction.

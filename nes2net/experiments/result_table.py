@@ -67,9 +67,7 @@ def system_rows(table: PublishedTable, numbers: dict[str, int]) -> list[dict[str
                 "front-end": row.reported_frontend or "–",
                 "params": "–" if row.parameters is None else f"{round(row.parameters / 1000):,}k",
                 "avg.": {None: "–", 1: "N/A"}.get(row.averaged, str(row.averaged)),
-                **{
-                    heading: results[test].cell if test in results else "–" for test, heading in table.columns.items()
-                },
+                **{heading: results[test].cell if test in results else "–" for test, heading in table.columns.items()},
                 "here": " ".join(way[0].upper() for way in row.ways) or "–",
                 "notes": ", ".join(map(str, notes)),
             }
