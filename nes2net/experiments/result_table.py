@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import sys
+import textwrap
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -27,10 +28,10 @@ LEGEND = {
 _PAGE = """\
 # Published results
 
-These are the figures that `nes2net reproduce` measures again ([Reproduce](reproduce.md)), and those of
-the systems beside them in the same tables. None of them was measured here. The notes stand beside the
-rows because the tables put unlike things side by side. `nes2net info published` prints this page in a
-terminal, `nes2net info published --json` all that is known of each result.
+These are the figures that `nes2net reproduce` measures again ([Reproduce](reproduce.md)), and those
+of the systems beside them in the same tables. None of them was measured here. The notes stand
+beside the rows because the tables put unlike things side by side. `nes2net info published` prints
+the tables in a terminal, and `nes2net info published --json` all that is known of each result.
 
 {legend}
 
@@ -116,18 +117,22 @@ def page() -> str:
     numbers = numbered_notes(tables)
     parts = []
     for table in tables:
-        parts += [f"## {table.title}", table.about, *table.notes]
+        parts += [f"## {table.title}", *map(_wrapped, (table.about, *table.notes))]
         parts += [_markdown(system_rows(table, numbers))] if table.systems else []
     ways = [
         row | {"recipe": f"`{row['recipe']}`" if row["recipe"] else "", "checkpoint or code": _link(row)}
         for row in way_rows(tables)
     ]
     return _PAGE.format(
-        legend="\n".join(f"- *{sign}*: {meaning}." for sign, meaning in LEGEND.items()),
+        legend="\n".join(_wrapped(f"- *{sign}*: {meaning}.", 2) for sign, meaning in LEGEND.items()),
         tables="\n\n".join(parts),
-        notes="\n".join(f"{number}. {note}" for note, number in numbers.items()),
+        notes="\n".join(_wrapped(f"{number}. {note}", 4) for note, number in numbers.items()),
         ways=_markdown(ways),
     )
+
+
+def _wrapped(text: str, indent: int = 0) -> str:
+    return textwrap.fill(text, 100, subsequent_indent=" " * indent, break_long_words=False, break_on_hyphens=False)
 
 
 def _link(row: dict[str, str]) -> str:

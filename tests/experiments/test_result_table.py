@@ -33,7 +33,7 @@ def test_every_row_of_every_table_is_printed(capsys):
     assert moe == ["MoE", "wav2vec", "2.0", "–", "–", "2.96", "2.54", "9.17", "R", "C", "4,", "6"]
     notes = " ".join(text.partition("\nnotes\n")[2].split())
     assert " 6 The authors' own published score file gives 12.48 (12.483084) on In-the-Wild, not 9.17." in notes
-    assert "FTDKD Only reported. Nothing but the title is public." in notes
+    assert "FTDKD Only reported. Nothing but the title is known here." in notes
     assert "MoE recipe asvspoof2019_moe_aasist; checkpoint or code https://github.com/" in notes
 
 
