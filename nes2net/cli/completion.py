@@ -57,7 +57,7 @@ def _names() -> dict[str, list[str]]:
     parts = [*frontends.names(), *aggregations.names(), *backends.names()]
     return {
         "train recipe": recipes,
-        "info model": ["recipe", *models, *parts],
+        "info model": ["recipe", "published", *models, *parts],
         "reproduce row": [row.id for row in published_rows()],
         "config": models + recipes,
         "architecture": models + recipes,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Iterator
 from os.path import exists
 from typing import TYPE_CHECKING
 
@@ -24,7 +25,7 @@ def add(commands: argparse._SubParsersAction) -> None:
         nargs="?",
         metavar="NAME",
         help="a recipe, model, part, corpus or published result by name, or any file or folder of this package; "
-        "recipe: the keys of a recipe",
+        "recipe: the keys of a recipe; published: the tables of published results",
     )
     parser.add_argument("key", nargs="?", help="after recipe: one key or section of a recipe, e.g. train.lr")
     parser.add_argument("--json", action="store_true", help="print it as JSON")
@@ -37,6 +38,8 @@ def _info(args: argparse.Namespace) -> int:
         args.model, args.key = args.key, None
     if args.model == "recipe":
         return _keys(args)
+    if args.model == "published" and args.key is None:
+        return _published(args.json)
     if args.key is not None:
         raise InputError(f"a key goes with recipe, as in 'nes2net info recipe {args.key}', not with {args.model}")
     from nes2net.inspect.names import overview
@@ -55,6 +58,35 @@ def _keys(args: argparse.Namespace) -> int:
 
     print(json.dumps(facts_of(args.key), indent=1, ensure_ascii=False) if args.json else describe(args.key))
     return 0
+
+
+def _published(as_json: bool) -> int:
+    from nes2net.experiments.published import published_tables
+    from nes2net.experiments.result_table import LEGEND, numbered_notes, plain_tables, system_rows, way_rows
+    from nes2net.inspect.sheet import Sheet
+
+    tables = published_tables()
+    if as_json:
+        print(printable(json.dumps(plain_tables(tables), indent=1, ensure_ascii=False)))
+        return 0
+    numbers = numbered_notes(tables)
+    facts = LEGEND | {table.title: [table.about, *table.notes] for table in tables}
+    rows = {table.title: system_rows(table, numbers) for table in tables}
+    notes = [{"no.": number, "note": note} for note, number in numbers.items()]
+    commands = ["nes2net info ID, what is known of one result", "nes2net reproduce, the ids; nes2net reproduce ID"]
+    ways = [{"system": row["system"], "how": "; ".join(_ways(row))} for row in way_rows(tables)]
+    further = {"notes": notes, "how they are measured again": ways}
+    print(Sheet("Published results", facts, tables=rows | further, commands=commands).text())
+    return 0
+
+
+def _ways(row: dict[str, str]) -> Iterator[str]:
+    """The cells of a row that are not empty, each with its heading unless it is a sentence."""
+    for heading in ("recipe", "checkpoint or code"):
+        if row[heading]:
+            yield f"{heading} {row[heading]}"
+    if row["remark"]:
+        yield row["remark"]
 
 
 def _sheets(name: str) -> list[Sheet]:
@@ -77,6 +109,7 @@ def _results() -> list[Result]:
     from nes2net.experiments.published import published_rows
     from nes2net.inspect.names import Result
 
+    lengths = {"full": "whole utterances", "unknown": "the source does not say what length is scored"}
     found = []
     for row in published_rows():
         recipe = Path(row.recipe).stem if row.recipe else None
@@ -84,11 +117,21 @@ def _results() -> list[Result]:
         facts = {
             "model": row.model,
             "recipe": recipe,
-            "protocol": f"the first {row.samples:,} samples" if row.samples else "whole utterances",
+            "measured again": ", ".join(row.ways) or "only reported",
+            "here": row.here,
+            "front-end": row.reported_frontend,
+            "parameters": row.parameters,
+            "averaged": row.averaged,
+            "fusion": "several systems are fused" if row.fusion else "",
+            "paper": row.paper,
+            "notes": row.notes,
+            "protocol": lengths.get(row.protocol) or f"the first {row.samples:,} samples",
             "left out": ", ".join(f"{key} {', '.join(values)}" for key, values in row.exclude.items()),
             "average of": f"{row.average} checkpoints, best by {row.select}" if row.average > 1 else "",
             "checkpoint": row.checkpoint,
         }
-        figure = f"{row.metric} {row.best:.2f} % on {row.test}: {row.system}"
+        mean = "mean " if row.best is None else ""
+        best = row.percent(row.mean if row.best is None else row.best)
+        figure = f"{row.metric} {mean}{best} % on {row.test}: {row.system}"
         found.append(Result(row.id, figure, f"{row.id}: {row.describe()}", about, facts))
     return found

@@ -111,9 +111,21 @@ class Layout:
         """The labelled trials of ``phase`` without audio, for evaluation.
 
         Args:
-            path: A key or protocol, or a folder in which it is sought.
+            path: A key or protocol, a folder in which it is sought, or a file of another name with
+                labels alone: lines ``utterance label``. Such a file names no phases, so its trials
+                belong to each.
             phase: None for all phases, or all splits of which there is a protocol.
         """
+        official = [
+            Path(name).name for name in (*self.key_files, *(n for p in self.parts.values() for n in p.protocols))
+        ]
+        if Path(path).name not in official and _num_fields(Path(path)) == 2:
+            columns = Columns("utterance, label", labels=(self.key or self.columns).labels)
+            if self.key is not None:
+                self.check_phase(phase)
+            elif phase is not None:
+                files.check_split(phase, tuple(self.parts), self.title)
+            return files.checked_trials(columns.read(Path(path), None, None, self.suffix), Path(path))
         if self.key is None:
             names = {split: part.protocols for split, part in self.parts.items()}
             return files.keys_of_splits(path, phase, self.title, names, self.find_protocol, self.read_protocol)
@@ -162,3 +174,15 @@ class Layout:
             what=f"key of {self.title}",
             remedy=f"give the folder of keys that holds {self.key_files[0]}",
         )
+
+
+def _num_fields(path: Path) -> int | None:
+    """The number of fields of the first line of ``path``; None if it is no file, is blank or cannot be read."""
+    try:
+        if not path.is_file():
+            return None
+        with path.open("rb") as file:
+            start = file.read(1 << 16)
+    except OSError:
+        return None  # the reader of the file will say why
+    return next((len(line.split()) for line in start.splitlines() if line.strip()), None)

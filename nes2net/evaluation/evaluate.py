@@ -110,7 +110,8 @@ class Evaluation:
         if self.excluded:
             lines.append(f"left out by definition: {describe_excluded(self.excluded)}")
         if self.is_partial:
-            lines.append(f"PARTIAL: rests on {evaluated} of {self.num_expected} trials; {self.left_out}")
+            of = "all" if evaluated == self.num_expected else f"{evaluated} of"
+            lines.append(f"PARTIAL: rests on {of} {self.num_expected} trials; {self.left_out}")
         return lines + [f"note: {note}" for note in self.notes]
 
     def table(self) -> str:

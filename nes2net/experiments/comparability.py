@@ -16,6 +16,7 @@ from nes2net.detector import PUBLISHED_MODELS, Detector
 from nes2net.errors import listed
 from nes2net.evaluation.evaluate import Evaluation
 from nes2net.experiments.published import PublishedRow
+from nes2net.recipes.recipe import PACKAGED, load_recipe
 from nes2net.registry import Registry, aggregations, backends, corpora, frontends
 
 _PARTS: dict[str, tuple[str, Registry[Any]]] = {
@@ -54,6 +55,8 @@ def compare_conditions(row: PublishedRow, config: dict[str, Any], evaluation: Ev
         InputError: if the keys or the ASV scores cannot be read.
     """
     conditions = Conditions()
+    if row.protocol == "unknown":
+        conditions.unchecked.append("the length of what is scored: the source does not say; here whole utterances")
     if evaluation.is_partial:
         evaluated = evaluation.num_bonafide + evaluation.num_spoof
         conditions.differences.append(
@@ -68,10 +71,24 @@ def compare_conditions(row: PublishedRow, config: dict[str, Any], evaluation: Ev
 
 
 def published_architecture(row: PublishedRow) -> dict[str, Any]:
-    """Return the architecture of ``row.model``, as ``Detector.from_config`` takes it."""
+    """Return the architecture of ``row.model``, as ``Detector.from_config`` takes it.
+
+    That of a back-end is the one of the row's recipe, unless the row names a front-end.
+
+    Raises:
+        InputError: if the recipe cannot be read.
+    """
     if row.model in PUBLISHED_MODELS:
         return PUBLISHED_MODELS[row.model]
-    return {"frontend": row.frontend, "aggregation": "last", "backend": row.model}
+    if row.recipe is not None and row.frontend is None:
+        return load_recipe(recipe_path(row.recipe), row.overrides).model
+    return {"frontend": row.frontend or "xlsr_300m", "aggregation": "last", "backend": row.model}
+
+
+def recipe_path(recipe: str) -> Path:
+    """Find the ``recipe`` of a row: a packaged one by the name of its file, or any file."""
+    packaged = PACKAGED / Path(recipe).name
+    return packaged if packaged.is_file() else Path(recipe)
 
 
 def _compare_trials(conditions: Conditions, corpus: Corpus, phase: str, keys: Path) -> None:

@@ -13,9 +13,9 @@ from nes2net.detector import Detector
 from nes2net.errors import InputError, listed
 from nes2net.evaluation.compare import Report, evaluate_systems
 from nes2net.evaluation.page import write_report
-from nes2net.experiments.comparability import Conditions, compare_conditions, published_architecture
+from nes2net.experiments.comparability import Conditions, compare_conditions, published_architecture, recipe_path
 from nes2net.experiments.published import PublishedRow
-from nes2net.recipes.recipe import PACKAGED, load_recipe
+from nes2net.recipes.recipe import load_recipe
 from nes2net.registry import corpora
 from nes2net.scoring.corpus import score_trials
 from nes2net.training.averaging import average_run
@@ -27,8 +27,6 @@ PRETRAINING = {
     "xlsr_300m": "xlsr2_300m.pt from https://github.com/facebookresearch/fairseq/tree/main/examples/wav2vec/xlsr",
     "wavlm_large": "WavLM-Large.pt from https://github.com/microsoft/unilm/tree/master/wavlm",
 }
-# Half a unit of the last published digit, in percent.
-_ROUNDING = 0.005
 
 
 @dataclass(frozen=True)
@@ -93,6 +91,8 @@ def _problem(error: InputError) -> str:
 
 def _missing_model(row: PublishedRow, places: Places) -> list[Missing]:
     released = row.checkpoint or "no published checkpoint is known"
+    if not row.ways and row.here:
+        released += f". The figure is only reported: {row.here}"
     if places.checkpoint is not None:
         if places.checkpoint.exists():
             return []
@@ -173,8 +173,7 @@ def _keys(row: PublishedRow, places: Places) -> Path:
 def _recipe_path(row: PublishedRow, places: Places) -> Path | None:
     if places.recipe is not None or row.recipe is None:
         return places.recipe
-    packaged = PACKAGED / Path(row.recipe).name
-    return packaged if packaged.is_file() else Path(row.recipe)
+    return recipe_path(row.recipe)
 
 
 @dataclass(frozen=True)
@@ -193,9 +192,10 @@ class Reproduction:
         """Write the published and the measured figures and the verdict."""
         row, system = self.row, self.report.systems[0]
         low, high = (100 * bound for bound in system.interval)
-        mean = "" if row.mean is None else f"   mean {row.mean:.2f} %"
+        known = (("best", row.best), ("mean", row.mean))
+        figures = "   ".join(f"{name} {row.percent(value)} %" for name, value in known if value is not None)
         lines = [
-            f"published  best {row.best:.2f} %{mean}   ({row.metric} on {row.test}, {row.source})",
+            f"published  {figures}   ({row.metric} on {row.test}, {row.source})",
             f"measured   {100 * system.eer:.2f} %   95 % interval {low:.2f} to {high:.2f} %   "
             f"({system.num_bonafide} bona fide and {system.num_spoof} spoofed trials, bootstrap over {system.interval_over})",
         ]
@@ -214,7 +214,8 @@ class Reproduction:
             return "\n".join([*lines, *(f"- {difference}" for difference in self.conditions.differences)])
         for name, value in (("single best", row.best), ("mean over runs", row.mean)):
             if value is not None:
-                lines.append(f"against the published {name}, {value:.2f} %: {judge(value, low, high)}")
+                verdict = judge(value, low, high, row.digits)
+                lines.append(f"against the published {name}, {row.percent(value)} %: {verdict}")
         lines.append(
             "The interval covers the choice of trials, not that of seeds: another training run may differ by more."
         )
@@ -253,13 +254,17 @@ def reproduce(
         detector,
         corpus.trials(places.root(row.corpus), row.split, protocols=places.protocols),
         scores,
-        num_samples=None if row.protocol == "full" else row.samples,
+        num_samples=row.samples if row.protocol == "4sec" else None,
         batch_size=batch_size,
         num_workers=num_workers,
         overwrite=overwrite,
         legacy_train_mode=row.legacy_train_mode,
         about={
-            "corpus": {"name": row.corpus, "split": row.split, "protocol": row.protocol},
+            "corpus": {
+                "name": row.corpus,
+                "split": row.split,
+                "protocol": "4sec" if row.protocol == "4sec" else "full",
+            },
             "checkpoint": {**detector.record, "path": str(checkpoint)},
         },
     )
@@ -295,16 +300,17 @@ def _trained(row: PublishedRow, places: Places, device: str) -> Path:
     return average_run(folder, best, row.average_mode).path if len(best) > 1 else folder / f"epoch_{best[0]}.pth"
 
 
-def judge(published: float, low: float, high: float) -> str:
+def judge(published: float, low: float, high: float, digits: int = 2) -> str:
     """Say where a published figure lies relative to a measured interval, all in percent.
 
-    The published figure is taken to be rounded to two digits.
+    The published figure is taken to be rounded to ``digits`` decimal places.
 
     >>> judge(1.65, 1.50, 1.80), judge(1.65, 1.10, 1.40), judge(1.65, 1.654, 1.9)
     ('within the interval', 'better: the whole interval lies below it', 'within the interval')
     """
-    if published + _ROUNDING < low:
+    rounding = 0.5 * 10**-digits
+    if published + rounding < low:
         return "worse: the whole interval lies above it"
-    if published - _ROUNDING > high:
+    if published - rounding > high:
         return "better: the whole interval lies below it"
     return "within the interval"

@@ -50,7 +50,10 @@ def overview(results: Sequence[Result]) -> Sheet:
         {"name": f"recipe {name}", "meaning": plain(section.__doc__ or "").partition(". ")[0].rstrip(".")}
         for name, section in SECTIONS.items()
     ]
-    commands = ["nes2net info NAME says more about one of these; nes2net info FILE says what a file or folder is"]
+    commands = [
+        "nes2net info published prints the published results as tables",
+        "nes2net info NAME says more about one of these; nes2net info FILE says what a file or folder is",
+    ]
     return Sheet("What nes2net knows by name", tables=tables, commands=commands, brief=True)
 
 

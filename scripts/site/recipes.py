@@ -43,6 +43,7 @@ keys, and [Train](train.md) what a run writes. To see a recipe with all its valu
 EER in %, best (mean) of the runs that the source reports, for one checkpoint if nothing else is
 said. None of these has been measured here, because that takes the corpora and a GPU. `nes2net
 reproduce` lists the rows with their sources, trains and judges ([Reproduce](reproduce.md)).
+[Published results](results.md) says where a recipe assumes what its system's authors did not publish.
 
 {aims}
 
@@ -115,14 +116,14 @@ def aim(name: str, recipe: Recipe) -> list[str]:
 
 def result(row: PublishedRow) -> str:
     """A published figure, with the corpus and what is left out of it."""
-    mean = "" if row.mean is None else f" ({row.mean:.2f})"
+    mean = "" if row.mean is None else f" ({row.percent(row.mean)})"
     values = [value for values in row.exclude.values() for value in values]
     left_out = f" without {', '.join(values)}" if values else ""
     part = "" if row.phase == "eval" else f" {row.phase}"
     how = [f"mean of {row.average}"] if row.average > 1 else []
     how += ["selected with RawBoost"] if row.select == "val_loss_w_aug" else []
     tail = f" ({', '.join(how)})" if how else ""
-    return f"{corpora.get(row.corpus).title}{part}{left_out}{tail}: **{row.best:.2f}**{mean}"
+    return f"{corpora.get(row.corpus).title}{part}{left_out}{tail}: **{row.percent(row.best)}**{mean}"
 
 
 def cost(name: str, recipe: Recipe) -> list[str]:

@@ -4,6 +4,7 @@ import pytest
 from builders.files import folder, write
 
 from nes2net.corpora import (
+    asvspoof2019_la,
     asvspoof2021_df,
     asvspoof2021_la,
 )
@@ -129,6 +130,45 @@ def test_missing_key_names_every_path(tmp_path, corpus, track):
 def test_malformed_key(tmp_path, corpus, text, message):
     with pytest.raises(InputError, match=message):
         corpus.keys(write(tmp_path / "trial_metadata.txt", text))
+
+
+LABELS = "LA_E_1 bonafide\nLA_E_2 spoof\n"
+
+
+@pytest.mark.parametrize("corpus", [asvspoof2021_la, asvspoof2019_la])
+def test_labels_alone(tmp_path, corpus):
+    file = write(tmp_path / "progress.labels.txt", f"\n{LABELS}")
+    expected = [Trial("LA_E_1", None, "bonafide"), Trial("LA_E_2", None, "spoof")]
+    assert corpus.keys(file) == corpus.keys(file, "eval") == expected
+    with pytest.raises(InputError, match="has no (phase|split) 'final'"):
+        corpus.keys(file, "final")
+    for text, message in (
+        ("LA_E_1 -1.25\n", r"line 1: unknown label '-1.25'; expected one of bonafide, spoof"),
+        (f"{LABELS}LA_E_3\n", r"line 3: expected 2 fields \(utterance, label\), found 1"),
+        (f"{LABELS}LA_E_2 spoof\n", "1 utterances stand in it more than once: LA_E_2"),
+        ("a\0b spoof\n", "not a text file"),
+    ):
+        with pytest.raises(InputError, match=message):
+            corpus.keys(write(file, text))
+
+
+def test_a_file_of_the_official_name_has_the_official_fields(tmp_path):
+    with pytest.raises(InputError, match="line 1: expected 8 fields"):
+        asvspoof2021_la.keys(write(tmp_path / "trial_metadata.txt", LABELS))
+    with pytest.raises(InputError, match="line 1: expected 5 fields"):
+        asvspoof2019_la.keys(write(tmp_path / "ASVspoof2019.LA.cm.eval.trl.txt", LABELS))
+
+
+def test_labels_alone_are_not_taken_for_another_phase():
+    counts = asvspoof2021_la.CORPUS.key_counts["hidden"]
+    key = [Trial(f"b{n}", label="bonafide") for n in range(counts.bonafide)]
+    key += [Trial(f"s{n}", label="spoof") for n in range(counts.spoof)]
+    asvspoof2021_la.CORPUS.check_phase("hidden_track", key)
+    asvspoof2021_la.CORPUS.check_phase("eval", key[1:])  # numbers of no phase
+    with pytest.raises(
+        InputError, match=r"those of phase hidden of ASVspoof 2021 LA, not of eval; ask for `phase=hidden`"
+    ):
+        asvspoof2021_la.CORPUS.check_phase("eval", key)
 
 
 def test_a_protocol_of_ids_has_one_field(tmp_path):

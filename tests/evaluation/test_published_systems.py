@@ -1,11 +1,13 @@
 """Published figures of real systems, from their published scores."""
 
+import json
 import lzma
 from pathlib import Path
 
 import pytest
 
 from nes2net import metrics
+from nes2net.cli.main import main
 from nes2net.evaluation.evaluate import evaluate
 
 
@@ -23,6 +25,7 @@ def real_2019(shared, tmp_path_factory):
     for name in ("AASIST.eval", "fusion_weighted.eval", "CQCC-GMM.dev"):
         rows = (line.split() for line in lzma.open(source / f"{name}.txt.xz", "rt"))
         write(folder / f"{name}.txt", "".join(f"{row[0]} {row[3]}\n" for row in rows))
+    write(folder / "MoE.eval.txt", lzma.open(source / "MoE.eval.txt.xz", "rt").read())
     write(folder / "published.txt", lzma.open(source / "fusion_weighted.published.txt.xz", "rt").read())
     return folder
 
@@ -64,6 +67,58 @@ def test_asv_system_of_2019_la(real_2019):
     assert f"{100 * (1 - rates.spoof_false_alarm):.5f}" == "23.93475"
 
 
+def evaluated(folder: Path, corpus: str, *arguments: str) -> dict:
+    """The systems of `nes2net evaluate`, by name, as its JSON has them."""
+    assert main(["evaluate", corpus, *arguments, "--resamples", "5", "--json", str(folder / "report.json")]) == 0
+    report = json.loads((folder / "report.json").read_text())
+    assert report["differences_from_official_trials"] == []
+    return {system["system"]: system for system in report["systems"]}
+
+
+def test_the_command_on_2019_la(real_2019, tmp_path, capsys):
+    scores = str(real_2019 / "MoE.eval.txt")
+    (moe,) = evaluated(tmp_path, "asvspoof2019_la", scores, "--keys", str(real_2019)).values()
+    assert (f"{100 * moe['eer']:.7f}", f"{moe['min_tdcf']:.6f}") == ("0.7480226", "0.021260")
+    printed = capsys.readouterr().out
+    assert "EER 0.748 % at threshold" in printed and "min t-DCF 0.0213" in printed
+
+
+@pytest.fixture(scope="module")
+def progress(shared, tmp_path_factory):
+    """Folder with the labels of the progress trials of ASVspoof 2021 LA and two baselines' scores of all trials."""
+    folder = tmp_path_factory.mktemp("progress")
+    for path in (shared / "real" / "scores" / "asvspoof2021_la_progress").glob("*.xz"):
+        write(folder / path.stem, lzma.open(path, "rt").read())
+    return folder
+
+
+def test_baselines_on_the_progress_trials_of_2021_la(progress, tmp_path, capsys):
+    scores = [str(progress / f"{name}.txt") for name in ("LFCC-LCNN", "LFCC-GMM")]
+    keys = ["--keys", str(progress / "ASVspoof2021.LA.cm.progress.labels.txt")]
+    systems = evaluated(
+        tmp_path, "asvspoof2021_la", *scores, *keys, "--phase", "progress", "--allow-partial", "--html",
+        str(tmp_path / "report.html"),
+    )  # fmt: skip
+    eers = {name: f"{100 * system['eer']:.6f}" for name, system in systems.items()}
+    assert eers == {"LFCC-LCNN": "8.898042", "LFCC-GMM": "21.126859"}
+    for system in systems.values():
+        assert (system["phase"], system["num_bonafide"], system["num_spoof"]) == ("progress", 1676, 14788)
+    printed = capsys.readouterr().out
+    assert "EER 8.898 % at threshold" in printed and "EER 21.127 % at threshold" in printed
+    assert "rests on all 16464 trials; 165102 scored but not in the key" in printed
+    assert "rests on all 16\u202f464 trials" in (tmp_path / "report.html").read_text()
+
+
+def test_labels_of_the_progress_trials_are_those_of_no_other_phase(progress, capsys):
+    arguments = ["asvspoof2021_la", str(progress / "LFCC-GMM.txt"), "--keys"]
+    labels = str(progress / "ASVspoof2021.LA.cm.progress.labels.txt")
+    assert main(["evaluate", *arguments, labels, "--allow-partial"]) == 2
+    error = capsys.readouterr().err
+    assert "1,676 bona fide, 14,788 spoofed" in error and "not of eval; ask for --phase progress" in error
+    assert main(["evaluate", *arguments, labels, "--phase", "progress"]) == 2
+    assert "165102 scored but not in the key" in capsys.readouterr().err
+
+
 def test_published_system_on_in_the_wild(shared, tmp_path):
     source = shared / "real" / "scores" / "in_the_wild"
     key = (line.split() for line in lzma.open(source / "in_the_wild_key.txt.xz", "rt"))
@@ -75,3 +130,13 @@ def test_published_system_on_in_the_wild(shared, tmp_path):
     # The paper's figure was computed by the ASVspoof rule.
     eer, _ = metrics.compute_eer(result.matched.bonafide, result.matched.spoof, "asvspoof")
     assert f"{100 * eer:.6f}" == "7.464132"
+
+
+def test_the_command_on_in_the_wild(shared, tmp_path, capsys):
+    source = shared / "real" / "scores" / "in_the_wild"
+    key = (line.split() for line in lzma.open(source / "in_the_wild_key.txt.xz", "rt"))
+    write(tmp_path / "labels.csv", "path,label\n" + "".join(f"{row[1]},{row[-1]}\n" for row in key))
+    scores = write(tmp_path / "SLS.txt", lzma.open(source / "SLS_paper.scores_Wild.txt.xz", "rt").read())
+    # As a corpus of one's own, by the ASVspoof rule, which is the paper's.
+    assert main(["evaluate", "generic", str(scores), "--keys", str(tmp_path / "labels.csv"), "--resamples", "5"]) == 0
+    assert "31779 trials (19963 bona fide, 11816 spoof)\nEER 7.464 % at" in capsys.readouterr().out

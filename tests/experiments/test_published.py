@@ -1,13 +1,18 @@
-"""The rows of ``published.yaml``: complete, of models that exist, and refused if malformed."""
+"""The rows of ``published.yaml``: complete, of models and recipes that exist, and refused if malformed."""
+
+import re
 
 import pytest
 import yaml
+from conftest import REPOSITORY
 
 from nes2net.detector import PUBLISHED_MODELS
 from nes2net.errors import InputError
-from nes2net.experiments.published import published_rows, results_of
+from nes2net.experiments.published import published_rows, published_tables, results_of
+from nes2net.recipes.recipe import packaged_recipes
 from nes2net.registry import backends
 
+ROWS = published_rows()
 ROW = {
     "id": "tiny-2021_la",
     "system": "Tiny",
@@ -19,27 +24,113 @@ ROW = {
     "corpus": "asvspoof2021_la",
     "samples": 8000,
 }
+# The comparison tables of arXiv 2504.05657, typed: front-end, parameters, averaged checkpoints, 2021 LA, 2021 DF and
+# In-the-Wild.
+PAPER = """\
+FIR-NB                 | wav2vec 2.0 | –       | –   | 3.54        | 6.18        | –
+FIR-WB                 | wav2vec 2.0 | –       | –   | 7.08        | 4.98        | –
+LGF                    | wav2vec 2.0 | –       | –   | 9.66        | 4.75        | –
+Conformer (fix)        | wav2vec 2.0 | 2,506k  | –   | 1.38        | 2.27        | 8.42
+Conformer (var)        | wav2vec 2.0 | 2,506k  | –   | 0.87        | 7.36        | –
+Ensembling‡            | wav2vec 2.0 | –       | –   | 2.32 (4.48) | 5.60 (8.74) | –
+ASP+MLP                | WavLM       | 1,051k  | –   | 3.31        | 4.47        | –
+SLIM                   | wav2vec 2.0 | –       | –   | –           | – (4.4)     | – (12.5)
+AttM-LSTM              | WavLM       | 936k    | N/A | 3.50        | 3.19        | –
+FTDKD                  | wav2vec 2.0 | –       | –   | 2.96        | 2.82        | –
+AASIST2                | wav2vec 2.0 | –       | –   | 1.61        | 2.77        | –
+MFA                    | wav2vec 2.0 | –       | –   | 5.08        | 2.56        | –
+MoE                    | wav2vec 2.0 | –       | –   | 2.96        | 2.54        | 9.17
+OCKD                   | wav2vec 2.0 | –       | –   | 0.90        | 2.27        | 7.68
+Pascu et al.           | wav2vec 2.0 | –       | –   | –           | –           | – (7.2)
+TCM                    | wav2vec 2.0 | 2,383k  | 5   | 1.03        | 2.06        | 7.79
+SLS                    | wav2vec 2.0 | 23,399k | –   | 2.87 (3.88) | 1.92 (2.09) | 7.46 (8.87)
+LSR+LSA                | wav2vec 2.0 | –       | –   | 1.19        | 2.43        | 5.92
+LSR+LSA ※              | wav2vec 2.0 | –       | –   | 1.05        | 1.86        | 5.54
+WaveSpec               | wav2vec 2.0 | –       | –   | –           | 1.90        | 6.58
+Mamba                  | wav2vec 2.0 | 1,937k  | 5   | 0.93        | 1.88        | 6.71
+SSL-EOW-S‡             | wav2vec 2.0 | –       | –   | –           | 1.75 (2.91) | –
+Cal. Ensemble‡         | wav2vec 2.0 | –       | –   | –           | – (2.03)    | –
+AASIST                 | wav2vec 2.0 | 447k    | N/A | 0.82 (1.00) | 2.85 (3.69) | 10.46
+AASIST (algo4)         | wav2vec 2.0 | 447k    | N/A | 1.13 (1.36) | 3.37 (4.09) | –
+AASIST (algo5)         | wav2vec 2.0 | 447k    | N/A | 0.93 (1.40) | 3.56 (5.07) | –
+Nes2Net                | wav2vec 2.0 | 511k    | N/A | 1.61 (1.90) | 1.89 (2.12) | –
+Nes2Net-X              | wav2vec 2.0 | 511k    | N/A | 1.73 (1.95) | 1.65 (1.91) | –
+Nes2Net-X              | wav2vec 2.0 | 511k    | 3   | 1.66 (1.87) | 1.54 (1.98) | –
+Nes2Net-X              | wav2vec 2.0 | 511k    | 5   | 1.88 (2.00) | 1.49 (1.78) | –
+Nes2Net w/o Val Aug.   | wav2vec 2.0 | –       | –   | –           | –           | 5.80 (7.06)
+Nes2Net-X w/o Val Aug. | wav2vec 2.0 | –       | –   | –           | –           | 5.52 (6.60)
+Nes2Net-X w/ Val Aug.  | wav2vec 2.0 | –       | –   | –           | –           | 5.15 (6.31)
+"""
 
 
-def test_every_row_is_complete_and_names_a_model_that_exists():
-    rows = published_rows()
-    assert len(rows) > 30
-    for row in rows:
-        assert 0 < row.best < 100 and row.source
-        assert row.mean is None or row.mean >= row.best
-    named = {row.model for row in rows} - {None}
-    assert {"wav2vec2_Nes2Net_X", "wav2vec2_AASIST"} <= named
-    assert named <= {*PUBLISHED_MODELS, *backends.names()}
+def test_the_first_table_is_that_of_the_paper():
+    from nes2net.experiments.result_table import numbered_notes, system_rows
+
+    tables = published_tables()
+    rows = [list(row.values())[:7] for row in system_rows(tables[0], numbered_notes(tables))]
+    assert rows == [re.split(r" +\| ", line.rstrip()) for line in PAPER.splitlines()]
+    assert [table.title for table in tables[1:4]] == ["CtrSVDD", "ASVspoof 5", "PartialSpoof"]
+    assert [row.cell for table in tables[1:4] for row in table.rows] == [
+        *("2.53 (2.55)", "2.22 (2.27)", "2.48 (2.51)", "2.20 (2.24)", "2.28 (2.69)", "2.02 (2.37)"),
+        *("0.33", "0.64"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("id", "words"),
+    [
+        ("mfa-2021_la", "WavLM-Large"),
+        ("lgf-2021_df", "XLSR-53"),
+        ("ensembling-2021_la", "ASVspoof 2019 LA and selected on the progress trials"),
+        ("moe-in_the_wild", "12.483084"),
+        ("moe-2021_la", "same figure on 2021 LA, 2.96"),
+        ("ftdkd-2021_la", "same figure on 2021 LA, 2.96"),
+        ("wavespec-in_the_wild", "6.71 is Mamba's"),
+    ],
+)
+def test_what_cannot_be_compared_is_said(id, words):
+    row = next(row for row in ROWS if row.id == id)
+    assert any(words in note for note in row.notes)
+    assert "Nes2Net-LA" in published_tables()[0].notes[0]
+
+
+def test_every_row_is_complete():
+    assert {row.id.rpartition("-")[0] for row in ROWS if row.fusion} == {"ensembling", "ssl_eow_s", "cal_ensemble"}
+    for row in ROWS:
+        figures = [figure for figure in (row.best, row.mean) if figure is not None]
+        assert figures and all(0 < figure < 100 for figure in figures) and row.source
+        assert figures == sorted(figures)  # the best is not above the mean
+        assert row.ways or row.here, "why is it only reported?"
+        assert row.protocol != "unknown" or not row.recipe
+    only_reported = {row.id.rpartition("-")[0] for row in ROWS if not row.ways}
+    assert {"slim", "ftdkd", "wavespec", "cal_ensemble", "ssl_eow_s"} < only_reported
+
+
+@pytest.mark.parametrize("model", sorted({row.model for row in ROWS if row.model}))
+def test_the_model_of_every_row_exists(model):
+    assert model in {*PUBLISHED_MODELS, *backends.names()}
+
+
+@pytest.mark.parametrize("recipe", sorted({row.recipe for row in ROWS if row.recipe}))
+def test_the_recipe_of_every_row_exists(recipe):
+    assert recipe.removeprefix("configs/").removesuffix(".yaml") in packaged_recipes()
+    assert (REPOSITORY / recipe).is_file()
 
 
 def test_the_results_of_a_model():
-    rows = [row for row in published_rows() if row.model == "sls"]
-    results = results_of("sls")
-    assert len(results) == len(rows) > 1
+    rows = [row for row in ROWS if row.model == "mpif_res2net" or row.model == "sls"]
+    results = results_of("sls") + results_of("mpif_res2net")
+    assert len(results) == len(rows) > 2
     for row, result in zip(rows, results):
         assert result.startswith(f"{row.system}: trained on {row.train}, {row.test}: EER {row.best:.2f}")
-        assert result.endswith(f" %{'' if row.min_tdcf is None else ', min t-DCF'} [{row.source}]")
+        assert result.endswith(f" %{'' if row.min_tdcf is None else f', min t-DCF {row.min_tdcf}'} [{row.source}]")
     assert results_of("xlsr_300m") == []
+
+
+def test_a_mean_alone_has_as_many_digits_as_its_source():
+    row = next(row for row in ROWS if row.id == "pascu-in_the_wild")
+    assert (row.best, row.cell) == (None, "– (7.2)")
+    assert " in_the_wild mean 7.2 % [" in row.describe() and ": EER mean 7.2 % [" in row.describe_result()
 
 
 @pytest.mark.parametrize(
@@ -47,16 +138,63 @@ def test_the_results_of_a_model():
     [
         ({"bst": 1.0}, "row 1: unknown key 'bst'; did you mean 'best'"),
         ({"source": None}, "row 1: lacks source"),
+        ({"best": None}, "row 1: has no figure; give best, mean, or both"),
         ({"metric": "min t-DCF"}, "metric is EER, not 'min t-DCF'"),
-        ({"protocol": "4s"}, "protocol is one of 4sec, full, not '4s'"),
+        ({"protocol": "4s"}, "protocol is one of 4sec, full, unknown, not '4s'"),
         ({"samples": None}, "protocol 4sec needs the number of samples"),
         ({"average_mode": "old"}, "average_mode is one of mean, legacy, not 'old'"),
         ({"legacy_train_mode": "yes"}, "legacy_train_mode is true or false, not 'yes'"),
         ({"select": "loss"}, "select is one of val_loss_wo_aug, val_loss_w_aug"),
+        ({"averaged": 0}, "averaged is a whole number of at least 1, or null, not 0"),
     ],
 )
 def test_malformed_rows(change, message, tmp_path):
     path = tmp_path / "rows.yaml"
     path.write_text(yaml.safe_dump([{**ROW, **change}]))
-    with pytest.raises(InputError, match=message):
+    with pytest.raises(InputError, match=re.escape(message)):
         published_rows(path)
+
+
+def tables_file(path, **changes):
+    """A file with one table of one system, written with ``changes`` of its result's system."""
+    facts = {key: value for key, value in ROW.items() if key not in ("id", "test", "corpus", "best")}
+    system = {**facts, "notes": ["odd"], "results": {"2021_la": {"best": 12.34}}, **changes}
+    content = {
+        "notes": {"odd": "It is odd."},
+        "tests": {"2021_la": {"test": "asvspoof2021_la", "corpus": "asvspoof2021_la", "phase": "progress"}},
+        "tables": [
+            {"title": "One", "columns": {"2021_la": "LA"}, "shared": {"year": 2031}, "systems": {"tiny": system}}
+        ],
+    }
+    path.write_text(yaml.safe_dump(content))
+    return path
+
+
+def test_a_result_has_the_fields_of_its_test_table_and_system(tmp_path):
+    (row,) = published_rows(tables_file(tmp_path / "a.yaml"))
+    assert (row.id, row.phase, row.year, row.best, row.notes) == (
+        "tiny-2021_la",
+        "progress",
+        2031,
+        12.34,
+        ["It is odd."],
+    )
+    path = tables_file(tmp_path / "b.yaml", year=2030, results={"2021_la": {"id": "own", "best": 1, "phase": "eval"}})
+    (row,) = published_rows(path)
+    assert (row.id, row.phase, row.year, row.best) == ("own", "eval", 2030, 1)
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"notes": ["od"]}, "tiny-2021_la: no note 'od'; did you mean 'odd'?"),
+        ({"notes": "odd"}, "tiny-2021_la: notes is a list of names, not 'odd'"),
+        ({"results": {"2021_lb": {"best": 1.0}}}, "tiny: no column '2021_lb'; did you mean '2021_la'?"),
+        ({"results": {"2021_la": 1.0}}, "tiny-2021_la: a mapping is expected, found 1.0"),
+        ({"results": {"2021_la": {}}}, "tiny-2021_la: has no figure"),
+        ({"sistem": "x"}, "tiny-2021_la: unknown key 'sistem'; did you mean 'system'?"),
+    ],
+)
+def test_malformed_tables(change, message, tmp_path):
+    with pytest.raises(InputError, match=re.escape(message)):
+        published_rows(tables_file(tmp_path / "tables.yaml", **change))

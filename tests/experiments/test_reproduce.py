@@ -73,7 +73,7 @@ def test_every_row_is_listed_with_its_figures(capsys):
 @pytest.mark.parametrize("row", ROWS, ids=[row.id for row in ROWS])
 def test_every_row_can_be_run(row):
     assert row.split in corpora.get(row.corpus).splits
-    assert row.checkpoint or row.recipe or row.model is None
+    assert row.ways or row.here
     if row.recipe:
         recipe = load_recipe(REPOSITORY / row.recipe, row.overrides)
         assert recipe.data.corpus == row.train
@@ -86,7 +86,7 @@ def test_rows_that_train_differently_have_different_run_folders():
         for row in ROWS
         if row.recipe
     }
-    assert len(tags) == 8 and len(set(tags.values())) == 8
+    assert len(tags) > 8 and len(set(tags.values())) == len(tags)
 
 
 @pytest.mark.parametrize("row", ROWS, ids=[row.id for row in ROWS])
@@ -168,6 +168,7 @@ def test_a_corpus_may_lie_in_a_folder_of_its_name(corpus, tmp_path):
 def test_rows_record_what_the_published_code_did():
     """DEVIATIONS.md 1 and 2: averages that alias, and In-the-Wild scored in train mode."""
     assert {row.id for row in ROWS if row.legacy_train_mode} == {
+        "nes2net_val-in_the_wild",
         "nes2net_x_val-in_the_wild",
         "nes2net_x_val_aug-in_the_wild",
     }
@@ -373,7 +374,7 @@ def test_errors_are_one_line(tmp_path, capsys):
         (["nes2net_x-2021_la"], "name the folder that holds them with --data"),
         (["a", "--rows", str(tmp_path / "none.yaml")], "cannot be read"),
         (["a", "--rows", str(tmp_path / "bad.yaml")], "is not valid YAML"),
-        (["a", "--rows", str(tmp_path / "text.yaml")], "a list of rows is expected, found str"),
+        (["a", "--rows", str(tmp_path / "text.yaml")], "a list of rows or a mapping of tables is expected, found str"),
         (["a", "--rows", str(tmp_path / "rows.yaml")], "two rows have one id"),
     ):
         assert main(["reproduce", *arguments]) == 2

@@ -1,0 +1,72 @@
+"""The tables of published results: in a terminal, as the manual's page, and as plain data."""
+
+import json
+import re
+
+import pytest
+from conftest import REPOSITORY
+
+from nes2net.cli.main import main
+from nes2net.experiments.published import published_rows, published_tables
+from nes2net.experiments.result_table import page
+
+
+def printed(capsys, *arguments):
+    assert main(["info", "published", *arguments]) == 0
+    return capsys.readouterr().out
+
+
+def test_the_page_is_that_of_the_file():
+    anew = "run: python -m nes2net.experiments.result_table docs/results.md"
+    assert (REPOSITORY / "docs" / "results.md").read_text(encoding="utf-8") == page(), anew
+
+
+def test_every_row_of_every_table_is_printed(capsys):
+    text = printed(capsys)
+    assert max(map(len, text.splitlines())) <= 100
+    tables = text.partition("\nASVspoof 2021 and In-the-Wild\n")[2].partition("\nnotes\n")[0]
+    words = " ".join(tables.split())
+    for row in published_rows():
+        assert (row.label or row.system).split()[0] in tables
+        assert row.cell.split(",")[0] in words
+    (moe,) = [line.split() for line in tables.splitlines() if line.startswith("  MoE ")]
+    assert moe == ["MoE", "wav2vec", "2.0", "–", "–", "2.96", "2.54", "9.17", "R", "C", "4,", "6"]
+    notes = " ".join(text.partition("\nnotes\n")[2].split())
+    assert " 6 The authors' own published score file gives 12.48 (12.483084) on In-the-Wild, not 9.17." in notes
+    assert "FTDKD Only reported. Nothing but the title is known here." in notes
+    assert "MoE recipe asvspoof2019_moe_aasist; checkpoint or code https://github.com/" in notes
+
+
+def test_all_fields_as_json(capsys):
+    found = json.loads(printed(capsys, "--json"))
+    assert [table["title"] for table in found] == [table.title for table in published_tables()]
+    results = {row["id"]: row for table in found for row in table["results"]}
+    assert list(results) == [row.id for row in published_rows()]
+    moe = results["moe-in_the_wild"]
+    assert (moe["best"], moe["mean"], moe["ways"]) == (9.17, None, ["recipe", "checkpoint"])
+    assert results["cal_ensemble-2021_df"]["fusion"] and results["cal_ensemble-2021_df"]["best"] is None
+
+
+def test_one_result_has_its_facts(capsys):
+    assert main(["info", "ssl_eow_s-2021_df"]) == 0
+    text = " ".join(capsys.readouterr().out.split())
+    assert "several systems are fused" in text and "measured again only reported" in text
+    assert "the source does not say what length is scored" in text
+
+
+def test_the_word_is_found_by_those_who_look(capsys):
+    assert main(["info"]) == 0
+    assert "nes2net info published prints" in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        main(["info", "--help"])
+    assert "published: the tables" in " ".join(capsys.readouterr().out.split())
+    assert main(["info", "published", "train.lr"]) == 2
+    assert "a key goes with recipe" in capsys.readouterr().err
+
+
+def test_every_number_of_a_note_leads_to_a_note():
+    text = page()
+    numbers = {int(number) for number in re.findall(r"^(\d+)\. ", text, re.MULTILINE)}
+    rows = [line.rsplit("|", 2)[1] for line in text.partition("## Notes")[0].splitlines() if line.startswith("| ")]
+    named = {int(number) for cell in rows for number in re.findall(r"\b\d+\b", cell)}
+    assert named == numbers != set()
