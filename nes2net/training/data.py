@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from nes2net.audio.cache import AudioCache
+from nes2net.augment.fir import LowPass
 from nes2net.augment.legacy import LegacyStream
 from nes2net.augment.noise import NoiseAugmentation
 from nes2net.augment.rawboost import RawBoostParameters
@@ -69,6 +70,7 @@ def training_batches(
         stream,
         speed=augment.speed,
         noise=noise,
+        fir=None if augment.fir is None else LowPass.of(**augment.fir),
         crop=data.crop,
     )
     batches = EpochBatches(
@@ -94,7 +96,7 @@ def development_batches(
 ) -> dict[str, BatchLoader]:
     """Load process ``rank``'s batches of each pass over the development set.
 
-    Only training changes the speed, adds noise or takes another crop than the head.
+    Only training changes the speed, adds noise, filters or takes another crop than the head.
     """
     whole = recipe.validation.whole_utterances
     trials = longest_first(trials) if whole else trials
@@ -118,6 +120,7 @@ def _dataset(
     *,
     speed: Sequence[float] | None = None,
     noise: NoiseAugmentation | None = None,
+    fir: LowPass | None = None,
     crop: str = "head",
 ) -> TrainingSet:
     parameters = RawBoostParameters.of(**recipe.augment.parameters)
@@ -131,6 +134,7 @@ def _dataset(
         part,
         speed=speed,
         noise=noise,
+        fir=fir,
         crop=crop,
         cache=cache,
         stream=stream,
