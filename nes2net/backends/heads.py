@@ -97,6 +97,50 @@ class OneClassHead(Head):
         return torch.cat([-bonafide, bonafide], dim=1)
 
 
+class P2SGradHead(Head):
+    """Cosines of embeddings and two class vectors: B×E → B×2; that of bona fide is the score.
+
+    ``weight`` is E×2, column 1 for bona fide. The mean squared error of the cosines trains it (Wang
+    & Yamagishi, Interspeech 2021, arXiv 2103.11326). Columns are scaled as in the published
+    code, so that a cosine is true to 1e-7 only, and a column shorter than 1e-5 stays short.
+    """
+
+    score_rule = "cosine"
+
+    def __init__(self, in_features: int, out_features: int) -> None:
+        super().__init__(in_features, out_features)
+        self.weight = nn.Parameter(torch.empty(in_features, out_features).uniform_(-1, 1))
+
+    def forward(self, embeddings: Tensor) -> Tensor:
+        """Cosines B×2 of ``embeddings`` B×E."""
+        return renormed_cosines(embeddings, self.weight)
+
+
+class PrototypeHead(Head):
+    """Largest cosine of an embedding and the prototypes of a class: B×E → B×2.
+
+    The difference of both classes is the score. ``bonafide`` is 1×E, ``spoof`` K×E. The loss that
+    trains them is :class:`nes2net.training.losses.Prototypes` (Huang et al., ICASSP 2025, arXiv
+    2501.14240).
+
+    Args:
+        spoof_prototypes: K; 20 is an assumption.
+    """
+
+    score_rule = "difference"
+
+    def __init__(
+        self, in_features: int, out_features: int, *, spoof_prototypes: Annotated[int, Field(ge=1, le=1000)] = 20
+    ) -> None:
+        super().__init__(in_features, out_features)
+        self.bonafide = nn.Parameter(torch.randn(1, in_features))
+        self.spoof = nn.Parameter(torch.randn(spoof_prototypes, in_features))
+
+    def forward(self, embeddings: Tensor) -> Tensor:
+        """Largest cosines B×2 of ``embeddings`` B×E."""
+        return nearest_cosines(embeddings, self.spoof, self.bonafide)
+
+
 def cosines(embeddings: Tensor, vectors: Tensor) -> Tensor:
     """Cosines B×n of ``embeddings`` B×E and ``vectors`` n×E, in at least float32."""
     with without_autocast(embeddings.device):
@@ -104,13 +148,36 @@ def cosines(embeddings: Tensor, vectors: Tensor) -> Tensor:
         return unit @ F.normalize(at_least_float32(vectors), dim=1).T
 
 
+def renormed_cosines(embeddings: Tensor, weight: Tensor) -> Tensor:
+    """Cosines B×n of ``embeddings`` B×E and the columns of ``weight`` E×n, in at least float32.
+
+    The columns are scaled as published: those longer than 1e-5 are made that long, as PyTorch's
+    ``renorm`` does, which adds 1e-7 to the length; then all are multiplied by 1e5.
+    """
+    with without_autocast(embeddings.device):
+        weight = at_least_float32(weight)
+        length = weight.norm(dim=0, keepdim=True)
+        unit = weight * torch.where(length > 1e-5, 1 / (length + 1e-7), 1e5)
+        embeddings = at_least_float32(embeddings)
+        # A vector of zeros has the cosine 0.
+        norm = embeddings.norm(dim=1, keepdim=True).clamp_min(torch.finfo(embeddings.dtype).tiny)
+        return (embeddings @ unit / norm).clamp(-1, 1)
+
+
+def nearest_cosines(embeddings: Tensor, *classes: Tensor) -> Tensor:
+    """Largest cosine of ``embeddings`` B×E and the vectors K×E of each of n ``classes``: B×n."""
+    return torch.stack([cosines(embeddings, vectors).amax(dim=1) for vectors in classes], dim=1)
+
+
 HEADS: dict[str, type[Head] | type[LogitLayer]] = {
     "linear": LogitLayer,
     "angular": AngularHead,
     "cosine": CosineHead,
     "one_class": OneClassHead,
+    "p2sgrad": P2SGradHead,
+    "prototypes": PrototypeHead,
 }
-HeadName = Literal["linear", "angular", "cosine", "one_class"]
+HeadName = Literal["linear", "angular", "cosine", "one_class", "p2sgrad", "prototypes"]
 HeadOption = HeadName | Annotated[dict[str, Any], Field(min_length=1, max_length=32)]
 """A name of :data:`HEADS`, or a mapping of ``name`` and options."""
 

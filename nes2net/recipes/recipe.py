@@ -80,6 +80,7 @@ NotNegative = Annotated[float, Field(ge=0), BeforeValidator(_not_boolean)]
 Probability = Annotated[float, Field(ge=0, le=1), BeforeValidator(_not_boolean)]
 Speed = Annotated[float, Field(ge=0.5, le=2), BeforeValidator(_not_boolean)]
 BelowOne = Annotated[float, Field(ge=0, lt=1), BeforeValidator(_not_boolean)]
+Cosine = Annotated[float, Field(ge=-1, le=1), BeforeValidator(_not_boolean)]
 Text = Annotated[str, PlainValidator(_text), WithJsonSchema({"type": "string"})]
 FolderPart = Annotated[
     Text,
@@ -211,7 +212,8 @@ class DataConfig(Section):
 
 
 class AugmentConfig(Section):
-    """Speed, noise or reverberation, and RawBoost, in this order, before the crop. Validation has only RawBoost."""
+    """Speed, noise or reverberation, RawBoost, and a low-pass filter, in this order, before the crop. Validation has
+    only RawBoost."""
 
     prefix: ClassVar[str] = "augment."
 
@@ -239,6 +241,13 @@ class AugmentConfig(Section):
     specmix: Annotated[dict[str, Any] | None, Source("arXiv 2306.15389; arXiv 2108.03020")] = None
     """Settings of Specmix, which mixes spectrograms between front-end and back-end in training:
     `frequency_bands`, `time_bands`, `gamma`, `probability`, `mix_labels`."""
+    fir: Annotated[dict[str, Any] | None, Source("arXiv 2203.01573")] = None
+    """Settings of a low-pass filter over training utterances: `band` (`telephone` or `wide`),
+    `probability`, `taps`."""
+    latent: Annotated[dict[str, Any] | None, Source("arXiv 2501.14240")] = None
+    """Settings of latent augmentation, which perturbs embeddings of spoofed utterances before the
+    last layer in training: `kinds`, `probability`, `noise`, `affine`, `mixup`, `factor`. `{}` takes
+    the defaults."""
 
     @model_validator(mode="after")
     def _check(self) -> AugmentConfig:
@@ -327,11 +336,16 @@ class TrainConfig(Section):
     max_grad_norm: Annotated[AboveZero | None, Source("toolkit")] = None
     """L2 norm to which a longer gradient is scaled; null never scales."""
     loss: Annotated[
-        Literal["cross_entropy", "focal", "angular_softmax"],
-        Source("cross_entropy: main.py --loss WCE; focal: CtrSVDD program; angular_softmax: SR-LA Res2Net code"),
+        Literal["cross_entropy", "focal", "angular_softmax", "am_softmax", "oc_softmax", "p2sgrad", "prototypes"],
+        Source(
+            "cross_entropy: main.py --loss WCE; focal: CtrSVDD program; angular_softmax: SR-LA Res2Net code; "
+            "am_softmax and oc_softmax: arXiv 2010.13995; p2sgrad: arXiv 2103.11326; prototypes: arXiv 2501.14240"
+        ),
     ] = "cross_entropy"
-    """Loss: cross-entropy over two logits, focal loss on one logit, or angular softmax, which needs
-    a back-end with an angular head."""
+    """Loss: cross-entropy over two logits, focal loss on one logit, or a loss on embeddings, which
+    brings a head of its own as the last layer of the back-end: `angular_softmax` (head `angular`),
+    `am_softmax` (`cosine`), `oc_softmax` (`one_class`), `p2sgrad` and `prototypes` (of these
+    names)."""
     class_weights: Annotated[
         list[AboveZero],
         Field(min_length=2, max_length=2),
@@ -372,6 +386,36 @@ class TrainConfig(Section):
         NotNegative, UsedWith("loss", ("angular_softmax",)), Source("SR-LA Res2Net code")
     ] = 0.1
     """How fast λ of angular softmax falls, per step."""
+    am_scale: Annotated[AboveZero, UsedWith("loss", ("am_softmax",)), Source("AIR-ASVspoof code; AASIST2: 15")] = 20.0
+    """Factor of the cosines in additive-margin softmax."""
+    am_margin: Annotated[
+        NotNegative
+        | Annotated[
+            dict[Literal["slope", "intercept"], NotNegative],
+            Field(min_length=2),
+            Takes("a mapping of `slope` and `intercept`, for slope · seconds + intercept"),
+        ],
+        UsedWith("loss", ("am_softmax",)),
+        Source("AIR-ASVspoof code; by duration: arXiv 2309.08279, with slope 0.06 and intercept 0.14"),
+    ] = 0.9
+    """What additive-margin softmax takes off the cosine of the own class: a number, or more for a
+    longer utterance."""
+    oc_scale: Annotated[AboveZero, UsedWith("loss", ("oc_softmax",)), Source("arXiv 2010.13995")] = 20.0
+    """Factor of the cosine in one-class softmax."""
+    oc_bonafide_margin: Annotated[Cosine, UsedWith("loss", ("oc_softmax",)), Source("arXiv 2010.13995")] = 0.9
+    """Cosine that one-class softmax asks bona fide utterances to exceed."""
+    oc_spoof_margin: Annotated[
+        Cosine, UsedWith("loss", ("oc_softmax",)), Source("arXiv 2010.13995; 0.5 is the default of its code")
+    ] = 0.2
+    """Cosine that one-class softmax asks spoofed utterances to stay below."""
+    prototype_scale: Annotated[AboveZero, UsedWith("loss", ("prototypes",)), Source("assumption")] = 20.0
+    """γ, the factor of the cosines to the prototypes."""
+    prototype_margin: Annotated[NotNegative, UsedWith("loss", ("prototypes",)), Source("assumption")] = 0.2
+    """Margin that is added to the angle to the own class, in radians."""
+    prototype_collapse: Annotated[NotNegative, UsedWith("loss", ("prototypes",)), Source("assumption")] = 0.1
+    """Weight of the mean positive cosine between two spoof prototypes."""
+    prototype_separation: Annotated[NotNegative, UsedWith("loss", ("prototypes",)), Source("assumption")] = 0.1
+    """Weight of the mean positive cosine between the prototypes of spoof and of bona fide."""
     precision: Annotated[Literal["fp32", "tf32", "bf16", "fp16"], Source("toolkit")] = "fp32"
     """Precision of the forward pass; weights and optimiser stay in float32. `tf32` rounds what
     enters products and convolutions to 10 bits (TF32). It needs CUDA, as does `fp16`; on a GPU,

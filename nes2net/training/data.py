@@ -9,6 +9,7 @@ from typing import NamedTuple
 from nes2net.audio.cache import AudioCache
 from nes2net.audio.crop import pieces
 from nes2net.audio.read import count_samples
+from nes2net.augment.fir import LowPass
 from nes2net.augment.legacy import LegacyStream
 from nes2net.augment.noise import NoiseAugmentation
 from nes2net.augment.rawboost import RawBoostParameters
@@ -137,6 +138,7 @@ def training_batches(
         stream,
         speed=augment.speed,
         noise=noise,
+        fir=None if augment.fir is None else LowPass.of(**augment.fir),
         crop=data.crop,
     )
     batches = EpochBatches(
@@ -164,7 +166,7 @@ def development_batches(
 ) -> dict[str, BatchLoader]:
     """Load process ``rank``'s batches of each pass over the development set.
 
-    Only training changes the speed, adds noise or takes another crop than the head. Whole
+    Only training changes the speed, adds noise, filters or takes another crop than the head. Whole
     utterances and pieces are in order of length, the longest first.
     """
     data, whole = recipe.data, recipe.validation.whole_utterances
@@ -211,6 +213,7 @@ def _dataset(
     *,
     speed: Sequence[float] | None = None,
     noise: NoiseAugmentation | None = None,
+    fir: LowPass | None = None,
     crop: str = "head",
 ) -> TrainingSet:
     parameters = RawBoostParameters.of(**recipe.augment.parameters)
@@ -224,6 +227,7 @@ def _dataset(
         part,
         speed=speed,
         noise=noise,
+        fir=fir,
         crop=crop,
         cache=cache,
         stream=stream,

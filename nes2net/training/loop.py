@@ -111,7 +111,8 @@ class Trainer:
             for place in plan.used:
                 # DDP averages gradients over processes; the factor turns this into their sum.
                 with nullcontext() if place == plan.used[-1] else accelerator.no_sync(self.model):
-                    loss: Tensor = self.model(*parts[place], iteration)
+                    latent_seed = self.objective.latent_seed(epoch, step, self._part(place))
+                    loss: Tensor = self.model(*parts[place], iteration, latent_seed)
                     accelerator.backward(loss * (accelerator.num_processes / plan.denominator))
                 numerator += loss.detach()
             numerator = accelerator.reduce(numerator, "sum")
@@ -131,8 +132,13 @@ class Trainer:
         """Move a batch to the device and mix it if the recipe says so; it may be empty."""
         self.monitor.left_out(batch.errors)
         waveforms, targets = (t.to(self.accelerator.device, non_blocking=True) for t in batch[:2])
-        part = place * self.accelerator.num_processes + self.accelerator.process_index
-        return self.objective.mixed(waveforms, targets, epoch, step, part) if len(targets) else (waveforms, targets)
+        if not len(targets):
+            return waveforms, targets
+        return self.objective.mixed(waveforms, targets, epoch, step, self._part(place))
+
+    def _part(self, place: int) -> int:
+        """The number of this process's part ``place`` of a step, among those of all processes."""
+        return place * self.accelerator.num_processes + self.accelerator.process_index
 
     def end_epoch(self, epoch: int, values: dict[str, float]) -> None:
         """Select, write and report. Earlier checkpoints stay until this epoch is saved."""

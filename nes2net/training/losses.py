@@ -4,12 +4,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nes2net.backends.heads import AngularHead
+from nes2net.backends.heads import (
+    AngularHead,
+    CosineHead,
+    OneClassHead,
+    P2SGradHead,
+    PrototypeHead,
+    cosines,
+    nearest_cosines,
+    renormed_cosines,
+)
 from nes2net.errors import InputError
 
 
@@ -23,20 +33,26 @@ class Criterion(nn.Module):
     #: Whether the loss takes the back-end's embeddings instead of its logits.
     takes_embeddings = False
 
-    def forward(self, outputs: Tensor, targets: Tensor, step: int | None = None) -> Tensor:
+    def forward(
+        self, outputs: Tensor, targets: Tensor, step: int | None = None, durations: Tensor | None = None
+    ) -> Tensor:
         """Compute the loss of a batch: numerator over denominator of :meth:`parts`."""
-        numerator, denominator = self.parts(outputs, targets, step)
+        numerator, denominator = self.parts(outputs, targets, step, durations)
         return numerator / denominator
 
-    def parts(self, outputs: Tensor, targets: Tensor, step: int | None = None) -> tuple[Tensor, Tensor]:
+    def parts(
+        self, outputs: Tensor, targets: Tensor, step: int | None = None, durations: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Compute numerator and denominator, in the type of the loss.
 
         Args:
             outputs: B×n, logits or embeddings.
             targets: (B,) with 1 for bona fide, or B×2, each class's share in a mixed sample.
             step: optimisation step from 0, for annealing; None is the end of the annealing.
+            durations: (B,) in seconds, for a margin by duration.
         """
-        numerator = self._numerator(outputs if outputs.dtype == torch.float64 else outputs.float(), targets, step)
+        outputs = outputs if outputs.dtype == torch.float64 else outputs.float()
+        numerator = self._numerator(outputs, targets, step, durations)
         return numerator, self.weight_of(targets).to(numerator.dtype)
 
     def logits(self, outputs: Tensor) -> Tensor:
@@ -47,7 +63,7 @@ class Criterion(nn.Module):
         """Compute the denominator, the weight of a batch with these targets, in float64."""
         raise NotImplementedError
 
-    def _numerator(self, outputs: Tensor, targets: Tensor, step: int | None) -> Tensor:
+    def _numerator(self, outputs: Tensor, targets: Tensor, step: int | None, durations: Tensor | None) -> Tensor:
         raise NotImplementedError
 
 
@@ -96,7 +112,7 @@ class WeightedCrossEntropy(_ClassWeighted):
     def weight_of(self, targets: Tensor) -> Tensor:
         return super().weight_of(targets) if self.normalize else _number_of(targets)
 
-    def _numerator(self, outputs: Tensor, targets: Tensor, step: int | None) -> Tensor:
+    def _numerator(self, outputs: Tensor, targets: Tensor, step: int | None, durations: Tensor | None) -> Tensor:
         if outputs.shape[1] != 2:
             raise InputError(
                 f"weighted cross-entropy needs 2 logits, the back-end gives {outputs.shape[1]}: set num_logits=2"
@@ -107,7 +123,14 @@ class WeightedCrossEntropy(_ClassWeighted):
         return -(weight * targets * F.log_softmax(outputs, dim=1)).sum()
 
 
-class BinaryFocal(Criterion):
+class _Mean(Criterion):
+    """Divides by the number of samples."""
+
+    def weight_of(self, targets: Tensor) -> Tensor:
+        return _number_of(targets)
+
+
+class BinaryFocal(_Mean):
     """Mean of α·(1 − e^−ℓ)^γ·ℓ over the batch; ℓ is the binary cross-entropy of one logit.
 
     This is the loss of the CtrSVDD recipe. It differs from T.-Y. Lin et al., "Focal loss for dense
@@ -128,10 +151,7 @@ class BinaryFocal(Criterion):
         super().__init__()
         self.gamma, self.alpha, self.label_smoothing = gamma, alpha, label_smoothing
 
-    def weight_of(self, targets: Tensor) -> Tensor:
-        return _number_of(targets)
-
-    def _numerator(self, outputs: Tensor, targets: Tensor, step: int | None) -> Tensor:
+    def _numerator(self, outputs: Tensor, targets: Tensor, step: int | None, durations: Tensor | None) -> Tensor:
         if outputs.ndim != 2 or outputs.shape[1] != 1:
             raise InputError(f"focal loss needs 1 logit, the back-end gives {outputs.shape[-1]}: set num_logits=1")
         bonafide = (targets if targets.ndim == 1 else targets[:, 1]).to(outputs.dtype)
@@ -180,7 +200,7 @@ class AngularSoftmax(_ClassWeighted):
         self.head, self.margin = head, margin
         self.lambda_min, self.lambda_max, self.lambda_decay = lambda_min, lambda_max, lambda_decay
 
-    def _numerator(self, outputs: Tensor, targets: Tensor, step: int | None) -> Tensor:
+    def _numerator(self, outputs: Tensor, targets: Tensor, step: int | None, durations: Tensor | None) -> Tensor:
         norm = outputs.norm(dim=1, keepdim=True)
         directions = self.head.weight.to(outputs.dtype)
         cosine = F.cosine_similarity(outputs.unsqueeze(1), directions, dim=2).clamp(-1, 1)  # B×n
@@ -213,3 +233,211 @@ class AngularSoftmax(_ClassWeighted):
     def _loss_of_class(target: int, logits: Tensor, with_margin: Tensor) -> Tensor:
         chosen = torch.arange(logits.shape[1], device=logits.device) == target
         return -F.log_softmax(torch.where(chosen, with_margin, logits), dim=1)[:, target]
+
+
+class _OfVectors(_Mean):
+    """The mean of losses over the vectors of a head, Σ_c q_c·ℓ_c of each sample's shares q of the classes."""
+
+    takes_embeddings = True
+
+    def _numerator(self, outputs: Tensor, targets: Tensor, step: int | None, durations: Tensor | None) -> Tensor:
+        losses = self._losses(outputs, durations)  # B×2, as if each sample were spoof, as if it were bona fide
+        return (_shares(targets).to(losses.dtype) * losses).sum()
+
+    def _losses(self, embeddings: Tensor, durations: Tensor | None) -> Tensor:
+        raise NotImplementedError
+
+
+class OneClassSoftmax(_OfVectors):
+    """One-class softmax over the cosine s of an embedding and one vector (Zhang, Jiang, Duan).
+
+    Mean of softplus(α·(m − s)) for bona fide and softplus(α·(s − m')) for spoof: bona fide speech
+    gathers around the vector, whatever the spoof is (IEEE SPL 2021, arXiv 2010.13995).
+
+    Args:
+        feature_dim: size of an embedding.
+        scale: α.
+        bonafide_margin: m.
+        spoof_margin: m', 0.2 in the published run; the default of its code is 0.5.
+        head: the detector's head, whose vector is trained; None for a vector of its own.
+
+    >>> OneClassSoftmax(8)(torch.randn(4, 8), torch.tensor([0, 0, 1, 1])).shape
+    torch.Size([])
+    """
+
+    def __init__(
+        self,
+        feature_dim: int,
+        scale: float = 20.0,
+        bonafide_margin: float = 0.9,
+        spoof_margin: float = 0.2,
+        *,
+        head: OneClassHead | None = None,
+    ) -> None:
+        super().__init__()
+        self.center = (head or OneClassHead(feature_dim, 2)).center
+        self.scale, self.bonafide_margin, self.spoof_margin = scale, bonafide_margin, spoof_margin
+
+    def logits(self, outputs: Tensor) -> Tensor:
+        bonafide = cosines(outputs, self.center)
+        return torch.cat([-bonafide, bonafide], dim=1)
+
+    def _losses(self, embeddings: Tensor, durations: Tensor | None) -> Tensor:
+        cosine = cosines(embeddings, self.center)  # B×1
+        return F.softplus(self.scale * torch.cat([cosine - self.spoof_margin, self.bonafide_margin - cosine], dim=1))
+
+
+class AdditiveMarginSoftmax(_OfVectors):
+    """Cross-entropy of scale·(cos − margin·[own class]) over the cosines to two class vectors.
+
+    F. Wang et al., "Additive margin softmax for face verification", IEEE SPL 2018. With the margin
+    by duration a longer utterance has a larger one: slope·seconds + intercept (Zhang et al., ICASSP
+    2024, arXiv 2309.08279).
+
+    Args:
+        feature_dim: size of an embedding.
+        scale: of the cosines.
+        margin: a number, or ``("duration", slope, intercept)``.
+        head: the detector's head, whose vectors are trained; None for vectors of its own.
+
+    >>> criterion = AdditiveMarginSoftmax(8, 15.0, ("duration", 3 / 50, 7 / 50))
+    >>> criterion(torch.randn(4, 8), torch.tensor([0, 0, 1, 1]), torch.full((4,), 4.0)).shape
+    torch.Size([])
+    """
+
+    def __init__(
+        self,
+        feature_dim: int,
+        scale: float = 20.0,
+        margin: float | tuple[Literal["duration"], float, float] = 0.9,
+        *,
+        head: CosineHead | None = None,
+    ) -> None:
+        super().__init__()
+        self.centers = (head or CosineHead(feature_dim, 2)).centers
+        # The published code has the margin in float32, which counts in the 9th digit of its loss.
+        self.margin = margin if isinstance(margin, tuple) else torch.tensor(margin).item()
+        self.scale = scale
+
+    def forward(  # type: ignore[override]  # durations come third
+        self, outputs: Tensor, targets: Tensor, durations: Tensor | None = None, step: int | None = None
+    ) -> Tensor:
+        """Compute the loss of a batch, with ``durations`` (B,) in seconds for a margin by duration."""
+        return super().forward(outputs, targets, step, durations)
+
+    def logits(self, outputs: Tensor) -> Tensor:
+        return cosines(outputs, self.centers)
+
+    def _losses(self, embeddings: Tensor, durations: Tensor | None) -> Tensor:
+        return additive_margin_losses(cosines(embeddings, self.centers), self.scale, self._margins(durations))
+
+    def _margins(self, durations: Tensor | None) -> Tensor | float:
+        """The margin, or those of the utterances, B×1."""
+        if not isinstance(self.margin, tuple):
+            return self.margin
+        if durations is None:
+            raise InputError("a margin by duration needs the durations of the utterances, in seconds")
+        _, slope, intercept = self.margin
+        return (slope * durations + intercept).unsqueeze(1)
+
+
+def additive_margin_losses(cosine: Tensor, scale: float, margin: Tensor | float) -> Tensor:
+    """Loss B×n of each class as target, for cosines B×n and a ``margin`` for all or B×1."""
+    classes = torch.eye(cosine.shape[1], dtype=cosine.dtype, device=cosine.device)
+    return torch.stack(
+        [-F.log_softmax(scale * (cosine - margin * own), dim=1)[:, c] for c, own in enumerate(classes)], dim=1
+    )
+
+
+class P2SGrad(_OfVectors):
+    """Mean over samples and classes of (cos − one-hot)², for cosines to two class vectors.
+
+    X. Wang, J. Yamagishi, "A comparative study on recent neural spoofing countermeasures for
+    synthetic speech detection", Interspeech 2021 (arXiv 2103.11326). A mixed label takes the
+    place of the one-hot vector.
+
+    Args:
+        feature_dim: size of an embedding.
+        head: the detector's head, whose vectors are trained; None for vectors of its own.
+
+    >>> P2SGrad(8)(torch.randn(4, 8), torch.tensor([0, 0, 1, 1])).shape
+    torch.Size([])
+    """
+
+    def __init__(self, feature_dim: int, *, head: P2SGradHead | None = None) -> None:
+        super().__init__()
+        self.weight = (head or P2SGradHead(feature_dim, 2)).weight
+
+    def logits(self, outputs: Tensor) -> Tensor:
+        return renormed_cosines(outputs, self.weight)
+
+    def _numerator(self, outputs: Tensor, targets: Tensor, step: int | None, durations: Tensor | None) -> Tensor:
+        cosine = self.logits(outputs)
+        return (cosine - _shares(targets).to(cosine.dtype)).square().sum() / cosine.shape[1]
+
+
+class Prototypes(_OfVectors):
+    """Cross-entropy over the nearest of several prototypes of a class, with an angular margin.
+
+    W. Huang et al., "Generalizable audio deepfake detection via latent space refinement and
+    augmentation", ICASSP 2025 (arXiv 2501.14240). With θ_c the angle to the nearest prototype of
+    class c, the probabilities are those of a softmax over γ·cos θ_c, in which the target's angle is
+    enlarged by the margin (as in ArcFace, Deng et al., CVPR 2019). Two penalties are added to the
+    mean, whose forms and weights are assumptions, like γ and the margin: the mean positive cosine
+    between two spoof prototypes, so that they do not collapse, and that between the classes.
+
+    Args:
+        feature_dim: size of an embedding.
+        scale: γ.
+        margin: in radians.
+        collapse_penalty, separation_penalty: weights of the two penalties.
+        head: the detector's head, whose prototypes are trained; None for prototypes of its own.
+
+    >>> Prototypes(8)(torch.randn(4, 8), torch.tensor([0, 0, 1, 1])).shape
+    torch.Size([])
+    """
+
+    def __init__(
+        self,
+        feature_dim: int,
+        scale: float = 20.0,
+        margin: float = 0.2,
+        collapse_penalty: float = 0.1,
+        separation_penalty: float = 0.1,
+        *,
+        head: PrototypeHead | None = None,
+    ) -> None:
+        super().__init__()
+        head = head or PrototypeHead(feature_dim, 2)
+        self.bonafide, self.spoof = head.bonafide, head.spoof
+        self.scale, self.margin = scale, margin
+        self.collapse_penalty, self.separation_penalty = collapse_penalty, separation_penalty
+
+    def logits(self, outputs: Tensor) -> Tensor:
+        return nearest_cosines(outputs, self.spoof, self.bonafide)
+
+    def penalty(self) -> Tensor:
+        """The two penalties, each times its weight."""
+        among = cosines(self.spoof, self.spoof).relu().triu(diagonal=1)
+        pairs = max(len(self.spoof) * (len(self.spoof) - 1) // 2, 1)
+        between = cosines(self.spoof, self.bonafide).relu().mean()
+        return self.collapse_penalty * among.sum() / pairs + self.separation_penalty * between
+
+    def _numerator(self, outputs: Tensor, targets: Tensor, step: int | None, durations: Tensor | None) -> Tensor:
+        # Parts of a batch add up to its loss, so each sample brings the penalty.
+        return super()._numerator(outputs, targets, step, durations) + len(targets) * self.penalty()
+
+    def _losses(self, embeddings: Tensor, durations: Tensor | None) -> Tensor:
+        cosine = self.logits(embeddings)
+        # cos(θ + m) without the arc cosine, whose slope is infinite at the ends; beyond π − m it
+        # would rise again, so the line that ArcFace's code takes goes on falling.
+        sine = (1 - cosine.square()).clamp_min(1e-12).sqrt()
+        turned = cosine * math.cos(self.margin) - sine * math.sin(self.margin)
+        further = cosine - math.sin(math.pi - self.margin) * self.margin
+        enlarged = torch.where(cosine > math.cos(math.pi - self.margin), turned, further)
+        return additive_margin_losses(cosine, self.scale, cosine - enlarged)
+
+
+def _shares(targets: Tensor) -> Tensor:
+    """Each class's share in a sample, B×2, of class numbers (B,) or such shares."""
+    return F.one_hot(targets, 2) if targets.ndim == 1 else targets

@@ -5,21 +5,42 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from nes2net.audio.waveform import SAMPLE_RATE
+from nes2net.augment.latent import LatentAugmentation
 from nes2net.augment.specmix import Specmix
-from nes2net.backends.heads import AngularHead
+from nes2net.backends.base import Backend
+from nes2net.backends.heads import HEADS, AngularHead, CosineHead, OneClassHead, P2SGradHead, PrototypeHead
 from nes2net.detector import Detector
 from nes2net.errors import InputError
 from nes2net.recipes.recipe import TrainConfig
-from nes2net.training.losses import AngularSoftmax, BinaryFocal, Criterion, WeightedCrossEntropy
+from nes2net.training.losses import (
+    AdditiveMarginSoftmax,
+    AngularSoftmax,
+    BinaryFocal,
+    Criterion,
+    OneClassSoftmax,
+    P2SGrad,
+    Prototypes,
+    WeightedCrossEntropy,
+)
 from nes2net.training.sampling import stream_of_epoch
 
-_SPECMIX_STREAM = 0x5BEC  # keeps Specmix's draws apart from other streams of the same (seed, epoch)
+# They keep the draws apart from other streams of the same (seed, epoch).
+_SPECMIX_STREAM, _LATENT_STREAM = 0x5BEC, 0x1A7E
+#: The head of each loss that compares embeddings with vectors.
+HEAD_OF = {
+    "angular_softmax": "angular",
+    "am_softmax": "cosine",
+    "oc_softmax": "one_class",
+    "p2sgrad": "p2sgrad",
+    "prototypes": "prototypes",
+}
 
 
 class Objective(nn.Module):
@@ -30,7 +51,8 @@ class Objective(nn.Module):
 
     Args:
         specmix: settings of Specmix; None mixes nothing.
-        seed: seed of Specmix's draws.
+        seed: seed of the draws of Specmix and of latent augmentation.
+        latent: settings of latent augmentation; None perturbs nothing.
 
     >>> model = {"frontend": {"name": "lps", "num_bins": 64}, "backend": {"name": "nes2net_x", "nes_ratio": [4, 4]}}
     >>> objective = Objective(Detector.from_config(model), TrainConfig())
@@ -43,7 +65,13 @@ class Objective(nn.Module):
     """
 
     def __init__(
-        self, detector: Detector, train: TrainConfig, specmix: dict[str, Any] | None = None, seed: int = 0
+        self,
+        detector: Detector,
+        train: TrainConfig,
+        specmix: dict[str, Any] | None = None,
+        seed: int = 0,
+        *,
+        latent: dict[str, Any] | None = None,
     ) -> None:
         super().__init__()
         self.detector, self.seed = detector, seed
@@ -58,6 +86,10 @@ class Objective(nn.Module):
         if specmix is not None:
             self.specmix = Specmix.of(**specmix)
             _check_has_spectrogram(detector)
+        self.latent = None
+        if latent is not None:
+            self.latent = LatentAugmentation.of(**latent)
+            _check_has_embeddings(detector)
         if train.freeze_frontend:
             detector.frontend.requires_grad_(False)
 
@@ -82,23 +114,37 @@ class Objective(nn.Module):
         """
         if self.specmix is None:
             return waveforms, targets
-        parts = [part] if part else []
-        stream = np.random.SeedSequence(stream_of_epoch(self.seed, epoch, step, _SPECMIX_STREAM, *parts))
-        generator = torch.Generator().manual_seed(int(stream.generate_state(1)[0]))
+        generator = torch.Generator().manual_seed(self._seed_of_part(epoch, step, part, _SPECMIX_STREAM))
         spectrograms = self._features(waveforms)
         assert isinstance(spectrograms, Tensor)  # _check_has_spectrogram refuses all hidden states
         return self.specmix(spectrograms, targets, generator)[:2]
 
-    def forward(self, inputs: Tensor, targets: Tensor, iteration: int | None = None) -> Tensor:
+    def latent_seed(self, epoch: int, step: int, part: int = 0) -> int | None:
+        """Seed of the latent augmentation of a part of a step; None if the recipe has none.
+
+        There is one for each (seed, epoch, step, ``part``), as for Specmix.
+        """
+        return None if self.latent is None else self._seed_of_part(epoch, step, part, _LATENT_STREAM)
+
+    def _seed_of_part(self, epoch: int, step: int, part: int, stream: int) -> int:
+        parts = [part] if part else []
+        sequence = np.random.SeedSequence(stream_of_epoch(self.seed, epoch, step, stream, *parts))
+        return int(sequence.generate_state(1)[0])
+
+    def forward(
+        self, inputs: Tensor, targets: Tensor, iteration: int | None = None, latent_seed: int | None = None
+    ) -> Tensor:
         """Compute the numerator of the loss; the denominator is ``criterion.weight_of(targets)``.
 
         Args:
             inputs: inputs and ``targets`` are those of :meth:`mixed`.
             iteration: number of the optimisation step, from 0 over all epochs.
+            latent_seed: that of :meth:`latent_seed`; None leaves the embeddings as they are.
         """
         with _enough_for_statistics("a part of a step", "lower `train.accumulate` or raise `train.batch_size`"):
             features = self._features(inputs) if self.specmix is None else inputs
-            return self.criterion.parts(self._outputs(features), targets, iteration)[0]
+            outputs = self._outputs(features, targets, latent_seed)
+            return self.criterion.parts(outputs, targets, iteration, self._durations(inputs))[0]
 
     def validation_parts(self, waveforms: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         """Compute the loss of ``waveforms`` B×N for ``targets`` (B,), and scores (B,), in one pass.
@@ -108,7 +154,8 @@ class Objective(nn.Module):
         remedy = "take `validation.mode=eval`, or another `train.batch_size`, so that the last batch has more"
         with _enough_for_statistics("a batch of the development set", remedy):
             outputs = self._outputs(self._features(waveforms))
-        return self.criterion(outputs, targets), self.detector.backend.scores(self.criterion.logits(outputs))
+        numerator, denominator = self.criterion.parts(outputs, targets, durations=self._durations(waveforms))
+        return numerator / denominator, self.detector.backend.scores(self.criterion.logits(outputs))
 
     def _features(self, waveforms: Tensor) -> Tensor | list[Tensor]:
         """Compute the back-end's input: B×T×D, or all hidden states."""
@@ -116,12 +163,22 @@ class Objective(nn.Module):
             states = self.detector.hidden_states(waveforms)
         return self.detector.features(states)
 
-    def _outputs(self, features: Tensor | list[Tensor]) -> Tensor:
+    def _durations(self, inputs: Tensor) -> Tensor:
+        """Seconds (B,) of ``inputs``, waveforms or, with Specmix, spectrograms."""
+        samples = inputs.shape[1] * (1 if self.specmix is None else self.detector.frontend.hop_length)
+        return torch.full((len(inputs),), samples / SAMPLE_RATE, dtype=torch.float64, device=inputs.device)
+
+    def _outputs(
+        self, features: Tensor | list[Tensor], targets: Tensor | None = None, latent_seed: int | None = None
+    ) -> Tensor:
         """Compute embeddings or logits, whichever the loss takes."""
         backend = self.detector.backend
-        if not self.criterion.takes_embeddings:
+        if not self.criterion.takes_embeddings and latent_seed is None:
             return backend(features)
-        return backend.embed(features)
+        embeddings = backend.embed(features)
+        if self.latent is not None and latent_seed is not None and targets is not None:
+            embeddings = self.latent(embeddings, targets, np.random.default_rng(latent_seed))
+        return embeddings if self.criterion.takes_embeddings else backend.last_layer(embeddings)
 
 
 @contextmanager
@@ -141,21 +198,68 @@ def _criterion(train: TrainConfig, detector: Detector) -> Criterion:
     if train.loss == "focal":
         return BinaryFocal(train.focal_gamma, train.focal_alpha, train.label_smoothing)
     head = detector.backend.last_layer
-    if not isinstance(head, AngularHead):
+    needed = HEAD_OF[train.loss]
+    if not isinstance(head, HEADS[needed]):
+        theirs = next((name for name, kind in HEADS.items() if type(head) is kind), type(head).__name__)
         raise InputError(
-            "angular softmax needs an angular head: set `model.backend.head=angular`, or take "
-            "`train.loss=cross_entropy`"
+            f"`train.loss={train.loss}` needs the head {needed}, the back-end has {theirs}: set "
+            f"`model.backend.head={needed}`, or take `train.loss=cross_entropy`"
         )
-    if len(head.weight) != 2:
-        raise InputError(f"angular softmax needs 2 logits, the back-end has {len(head.weight)}: set num_logits=2")
-    return AngularSoftmax(
-        head,
-        train.class_weights,
-        margin=train.angular_margin,
-        lambda_min=train.angular_lambda_min,
-        lambda_max=train.angular_lambda_max,
-        lambda_decay=train.angular_lambda_decay,
-    )
+    match head:
+        case AngularHead():
+            if head.out_features != 2:
+                raise InputError(
+                    f"angular softmax needs 2 logits, the back-end has {head.out_features}: set num_logits=2"
+                )
+            return AngularSoftmax(
+                head,
+                train.class_weights,
+                margin=train.angular_margin,
+                lambda_min=train.angular_lambda_min,
+                lambda_max=train.angular_lambda_max,
+                lambda_decay=train.angular_lambda_decay,
+            )
+        case CosineHead():
+            return AdditiveMarginSoftmax(head.in_features, train.am_scale, _margin(train), head=head)
+        case OneClassHead():
+            margins = train.oc_bonafide_margin, train.oc_spoof_margin
+            return OneClassSoftmax(head.in_features, train.oc_scale, *margins, head=head)
+        case P2SGradHead():
+            return P2SGrad(head.in_features, head=head)
+        case PrototypeHead():
+            penalties = train.prototype_collapse, train.prototype_separation
+            return Prototypes(head.in_features, train.prototype_scale, train.prototype_margin, *penalties, head=head)
+    raise AssertionError(needed)  # each head of HEAD_OF has its case
+
+
+def _margin(train: TrainConfig) -> float | tuple[Literal["duration"], float, float]:
+    margin = train.am_margin
+    return ("duration", margin["slope"], margin["intercept"]) if isinstance(margin, dict) else margin
+
+
+def with_head(model: dict[str, Any], loss: str) -> dict[str, Any]:
+    """Give the back-end of ``model`` the head that ``loss`` needs, unless ``model`` names one.
+
+    >>> with_head({"backend": "aasist"}, "oc_softmax")
+    {'backend': {'name': 'aasist', 'head': 'one_class'}}
+    >>> with_head({"backend": "aasist"}, "cross_entropy")
+    {'backend': 'aasist'}
+    """
+    if loss not in HEAD_OF:
+        return model
+    backend = model.get("backend", {})
+    options = {"name": backend} if isinstance(backend, str) else backend
+    return {**model, "backend": {**options, "head": HEAD_OF[loss]}} if "head" not in options else model
+
+
+def _check_has_embeddings(detector: Detector) -> None:
+    """Refuse a back-end that makes its logits without a last layer over embeddings."""
+    backend = detector.backend
+    if not backend.last_layer_name or type(backend).forward is not Backend.forward:
+        raise InputError(
+            f"latent augmentation perturbs the input of a last layer, and back-end '{backend.config['name']}' has no "
+            "such layer of its own: leave `augment.latent` out"
+        )
 
 
 def _check_has_spectrogram(detector: Detector) -> None:

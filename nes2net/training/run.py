@@ -34,7 +34,7 @@ from nes2net.training.interruption import StopRequests, failing_disk_is_temporar
 from nes2net.training.loop import Trainer
 from nes2net.training.memory import batch_too_large, detector_too_large
 from nes2net.training.monitor import Monitor, RunReporter
-from nes2net.training.objective import Objective
+from nes2net.training.objective import Objective, with_head
 from nes2net.training.optimisation import create_optimizer
 from nes2net.training.resume_file import REMEDY, RESUME_FILE, read_resume_file
 from nes2net.training.run_folder import check_same_run, run_folder, write_recipe
@@ -192,7 +192,8 @@ def _prepare(recipe: Recipe, detector: Detector, accelerator: Accelerator) -> Ob
     learned = [
         part for part in (detector.frontend, detector.backend) if any(p.requires_grad for p in part.parameters())
     ]
-    objective = Objective(detector, recipe.train, recipe.augment.specmix, recipe.seed)
+    augment = recipe.augment
+    objective = Objective(detector, recipe.train, augment.specmix, recipe.seed, latent=augment.latent)
     if recipe.train.compile:  # in place, so that the names of weights stay
         for part in learned:
             part.compile()
@@ -234,11 +235,12 @@ def _build_detector(recipe: Recipe, folder: Path, resume: dict | None) -> Detect
             "refusing to train XLS-R 300M from random weights: name its pre-training file with `ssl_checkpoint`, or "
             "take a small front-end: `model.frontend=wav2vec2_small`"
         )
+    model = with_head(recipe.model, recipe.train.loss)
     if not recipe.train.init_from:
-        return Detector.from_config(recipe.model, recipe.ssl_checkpoint)
+        return Detector.from_config(model, recipe.ssl_checkpoint)
     # The whole model holds the pre-trained weights, and the options if this package wrote it.
     state_dict = load_state_dict(recipe.train.init_from)
-    model, theirs = recipe.model, read_record(state_dict).get("model")
+    theirs = read_record(state_dict).get("model")
     if recipe.ssl_checkpoint and isinstance(theirs, dict) and isinstance(theirs.get("frontend"), dict):
         model = {**model, "frontend": {**theirs["frontend"], **frontend}}
     detector = Detector.from_config(model)

@@ -1,0 +1,126 @@
+"""Latent augmentation: perturb the embeddings of spoofed utterances before the last layer.
+
+W. Huang et al., "Generalizable audio deepfake detection via latent space refinement and
+augmentation", ICASSP 2025 (arXiv 2501.14240), to make spoofing attacks more varied in training. No
+code is published: the kinds are remembered from the paper, all numbers are assumptions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from nes2net.errors import InputError, check_known
+from nes2net.options import Takes, check_options
+
+Kind = Literal["noise", "affine", "mixup", "interpolation", "extrapolation"]
+_KINDS: tuple[Kind, ...] = ("noise", "affine", "mixup", "interpolation", "extrapolation")
+Size = Annotated[float, Field(ge=0, le=10)]
+
+
+@dataclass(frozen=True)
+class LatentAugmentation:
+    """Latent augmentation with these settings.
+
+    One of the ``kinds`` is drawn for each batch; each spoofed utterance is perturbed with
+    ``probability``, with numbers of its own. Embeddings of bona fide and mixed utterances are not
+    touched. With x an embedding, r its root mean square, x' that of another spoofed utterance of
+    the batch, and g and h standard normal vectors:
+
+    - ``noise``: x + ``noise``·r·g
+    - ``affine``: (1 + ``affine``·g) ⊙ x + ``affine``·r·h, in which g and h are those of the batch
+    - ``mixup``: x + λ(x' − x) with λ from Beta(``mixup``, ``mixup``)
+    - ``interpolation``: x + λ(x' − x) with λ uniform from 0 to ``factor``
+    - ``extrapolation``: x − λ(x' − x), likewise
+
+    Raises:
+        InputError: if a setting is out of its range.
+
+    >>> embeddings, targets = torch.randn(4, 8), torch.tensor([0, 1, 0, 1])
+    >>> perturbed = LatentAugmentation(probability=1.0)(embeddings, targets, np.random.default_rng(0))
+    >>> (perturbed == embeddings).all(1)
+    tensor([False,  True, False,  True])
+    """
+
+    kinds: Annotated[Sequence[Kind], Field(min_length=1, max_length=5), Takes(f"a list of {', '.join(_KINDS)}")] = (
+        _KINDS
+    )
+    """Kinds of perturbation, equally likely."""
+    probability: Annotated[float, Field(ge=0, le=1)] = 0.5
+    """Chance of a spoofed utterance to be perturbed."""
+    noise: Size = 0.1
+    """Standard deviation of the noise, relative to the root mean square of the embedding."""
+    affine: Size = 0.1
+    """Standard deviation of the factors about 1 and, relative as above, of the shifts."""
+    mixup: Annotated[float, Field(gt=0, le=100)] = 0.5
+    """Both parameters of the beta distribution."""
+    factor: Size = 0.5
+    """Largest step towards the other utterance, or away from it."""
+
+    def __post_init__(self) -> None:
+        check_options(type(self), vars(self), "latent augmentation")
+
+    @classmethod
+    def of(cls, **settings: Any) -> LatentAugmentation:
+        """Build it from settings by name.
+
+        Raises:
+            InputError: if a name is unknown (the message has the nearest one), or a value out of
+                range.
+        """
+        check_known(settings, [field.name for field in fields(cls)], "latent augmentation has no setting")
+        return cls(**settings)
+
+    def __call__(self, embeddings: Tensor, targets: Tensor, rng: np.random.Generator) -> Tensor:
+        """Perturb ``embeddings`` B×E, in their type.
+
+        All numbers come from ``rng``, in an order that depends only on the shape and the settings.
+
+        Args:
+            targets: (B,) with 1 for bona fide, or B×2, each class's share in a mixed sample.
+        """
+        if embeddings.ndim != 2:
+            raise InputError(f"latent augmentation takes embeddings batch × size, not {tuple(embeddings.shape)}")
+        batch, size = embeddings.shape
+        kind = self.kinds[int(rng.integers(len(self.kinds)))]
+        order, chance = _moved(rng.random((2, batch)), embeddings)
+        spoof = targets == 0 if targets.ndim == 1 else targets[:, 1] == 0
+        level = embeddings.detach().square().mean(1, keepdim=True).sqrt()  # r
+        x = embeddings
+        if kind == "noise":
+            x = x + self.noise * level * _moved(rng.standard_normal((batch, size)), x)
+        elif kind == "affine":
+            g, h = _moved(rng.standard_normal((2, size)), x)
+            x = (1 + self.affine * g) * x + self.affine * level * h
+        else:
+            share = _moved(self._draw_shares(kind, batch, rng), x).unsqueeze(1)
+            x = x + share * (x[_partners(spoof, order)] - x)
+        chosen = spoof & (chance < self.probability)
+        return torch.where(chosen.unsqueeze(1), x, embeddings)
+
+    def _draw_shares(self, kind: Kind, batch: int, rng: np.random.Generator) -> np.ndarray:
+        """How far each embedding goes towards the other one: (batch,)."""
+        if kind == "mixup":
+            return rng.beta(self.mixup, self.mixup, batch)
+        return self.factor * rng.random(batch) * (1 if kind == "interpolation" else -1)
+
+
+def _moved(draws: np.ndarray, like: Tensor) -> Tensor:
+    return torch.from_numpy(draws).to(like)
+
+
+def _partners(spoof: Tensor, order: Tensor) -> Tensor:
+    """For each utterance of ``spoof`` (B,) the place of another one; the one itself if it is alone.
+
+    Nothing waits for a GPU: the spoofed utterances are put into the random ``order`` (B,), and each
+    one's partner is the next.
+    """
+    places = torch.where(spoof, order, 2.0).argsort()  # the spoofed ones first
+    following = (torch.arange(len(spoof), device=spoof.device) + 1) % spoof.sum().clamp_min(1)
+    return torch.empty_like(places).scatter_(0, places, places[following])

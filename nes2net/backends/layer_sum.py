@@ -1,0 +1,75 @@
+"""The trunk of ``asp_cosine`` and ``ensemble``: a weighted sum of normalised layers, projected.
+
+J. M. Martín-Doñas, A. Álvarez, "The Vicomtech audio deepfake detection system based on wav2vec2 for
+the 2022 ADD challenge", ICASSP 2022 (arXiv 2203.01573); parameter names are those of the published
+code of E. Rosello et al., Interspeech 2024.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from nes2net.backends.base import Backend
+from nes2net.machine.autocast import at_least_float32, without_autocast
+
+LayerWeights = Literal["sum", "softmax", "plain"]
+"""What the weights of the layers are divided by: their plain sum, that of a softmax, or nothing."""
+
+
+class LayerSum(Backend):
+    """Hidden states B×T×``feature_dim`` → B×T×``projection_dim``, for back-ends that begin so.
+
+    1. Each layer is normalised by itself, per utterance, over time and features together.
+    2. Weighted sum over the layers; the first hidden state, the input of the first layer, is left
+       out.
+    3. A linear layer, batch normalisation over the whole map, and SELU.
+
+    Args:
+        feature_dim: D, size of a hidden state.
+        num_layers: L, layers of the front-end; it gives L + 1 hidden states.
+        projection_dim: size of a frame after the linear layer.
+        layer_weights: see :data:`LayerWeights`.
+    """
+
+    wants_layers = "all"
+
+    def __init__(self, feature_dim: int, num_layers: int, projection_dim: int, layer_weights: LayerWeights) -> None:
+        super().__init__()
+        self.feature_dim, self.num_states, self.layer_weights = feature_dim, num_layers + 1, layer_weights
+        first = torch.zeros if layer_weights == "softmax" else torch.rand
+        self.pesos_capas_W2V = nn.Parameter(first(1, num_layers, 1, 1))
+        self.LL = nn.Linear(feature_dim, projection_dim)
+        self.first_bn = nn.BatchNorm2d(1)
+
+    def trunk(self, hidden_states: Sequence[Tensor]) -> Tensor:
+        """Frames B×T×``projection_dim`` of L + 1 ``hidden_states`` B×T×D."""
+        self.check_hidden_states(hidden_states)
+        weights = self.weights_of_layers()
+        total = torch.zeros_like(hidden_states[0], dtype=weights.dtype)
+        with without_autocast(total.device):
+            for weight, state in zip(weights, hidden_states[1 : self.num_states]):
+                total = total + weight * normalise_utterances(state)
+        x = self.LL(total.to(self.LL.weight.dtype))
+        return F.selu(self.first_bn(x.unsqueeze(1))).squeeze(1)
+
+    def weights_of_layers(self) -> Tensor:
+        """The weights of the layers (L,), in at least float32."""
+        weights = at_least_float32(self.pesos_capas_W2V).flatten()
+        if self.layer_weights == "softmax":
+            return torch.softmax(weights, dim=0)
+        return weights / weights.sum() if self.layer_weights == "sum" else weights
+
+
+def normalise_utterances(x: Tensor, eps: float = 1e-5) -> Tensor:
+    """Give each utterance of ``x`` B×T×D mean 0 and variance 1, over time and features together.
+
+    The result is in at least float32. The variance is the biased one.
+    """
+    x = at_least_float32(x)
+    variance, mean = torch.var_mean(x, dim=(1, 2), correction=0, keepdim=True)
+    return (x - mean) * torch.rsqrt(variance + eps)
