@@ -134,6 +134,7 @@ backends: Registry[Backend] = Registry(
         "mamba": "nes2net.backends.mamba:Mamba",
         "mpif_res2net": "nes2net.backends.mpif_res2net:MpifRes2Net",
         "asp_mlp": "nes2net.backends.asp_mlp:AspMlp",
+        "logistic": "nes2net.backends.logistic:Logistic",
         "attm_lstm": "nes2net.backends.attm_lstm:AttMLSTM",
     },
 )
