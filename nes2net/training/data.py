@@ -96,7 +96,7 @@ def development_batches(
 
     Only training changes the speed, adds noise or takes another crop than the head.
     """
-    whole = recipe.validation.whole_utterances
+    whole = recipe.validation.whole_utterances or recipe.data.num_samples is None
     trials = longest_first(trials) if whole else trials
     num_samples, batch_size = (None, 1) if whole else (recipe.data.num_samples, recipe.train.batch_size)
     loaders = {}
