@@ -274,7 +274,9 @@ class Detector(nn.Module):
             states = self.hidden_states(waveform, "last" if layer == "last" else "all")
             if isinstance(layer, int):
                 if not 0 <= layer < len(states):
-                    raise InputError(f"the front-end has hidden states 0 to {len(states) - 1}: there is no `layer` {layer}")
+                    raise InputError(
+                        f"the front-end has hidden states 0 to {len(states) - 1}: there is no `layer` {layer}"
+                    )
                 states = [states[layer]]
             elif layer not in ("last", "all"):
                 raise InputError(f"`layer` is 'last', 'all' or a number, not {layer!r}")

@@ -39,7 +39,9 @@ def add(commands: argparse._SubParsersAction) -> None:
     )
     parser = subcommand(commands, "embed", _embed, "Write the embeddings of a corpus or of files", example=example)
     parser.epilog = _EPILOG
-    parser.add_argument("corpus", nargs="?", choices=corpora.names(), help="which corpus; generic takes a list of yours")
+    parser.add_argument(
+        "corpus", nargs="?", choices=corpora.names(), help="which corpus; generic takes a list of yours"
+    )
     parser.add_argument("root", nargs="?", help="its folder or list")
     parser.add_argument("--out", required=True, help=".npy or .parquet file to write")
     parser.add_argument("--overwrite", action="store_true", help="replace a file that another run made")
@@ -165,7 +167,9 @@ def _detector(args: argparse.Namespace) -> tuple[Detector, dict[str, object]]:
     with torch.no_grad():  # so that the same front-end has the same fingerprint again
         for parameter in detector.backend.parameters():
             parameter.zero_()
-    detector = detector.to(choose_device(device)).set_precision("float32" if args.dtype == "auto" else args.dtype).eval()
+    detector = (
+        detector.to(choose_device(device)).set_precision("float32" if args.dtype == "auto" else args.dtype).eval()
+    )
     return detector, {"frontend": {"ssl_checkpoint": args.ssl_checkpoint}}
 
 

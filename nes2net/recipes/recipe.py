@@ -444,9 +444,13 @@ class Recipe(Section):
                 "`train.optimizer=logistic` embeds each utterance once, without augmentation: leave `augment` out"
             )
         if self.data.crop != "head":
-            raise InputError(f"`train.optimizer=logistic` takes the head of an utterance: leave out `data.crop={self.data.crop}`")
+            raise InputError(
+                f"`train.optimizer=logistic` takes the head of an utterance: leave out `data.crop={self.data.crop}`"
+            )
         if self.train.epochs != 1:
-            raise InputError(f"`train.optimizer=logistic` fits in one go: set `train.epochs=1`, not {self.train.epochs}")
+            raise InputError(
+                f"`train.optimizer=logistic` fits in one go: set `train.epochs=1`, not {self.train.epochs}"
+            )
 
     def to_dict(self) -> dict[str, Any]:
         """The recipe as plain data, in the order of its keys."""

@@ -9,7 +9,6 @@ of its rows, ``{out}.csv``.
 from __future__ import annotations
 
 import csv
-import hashlib
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -305,9 +304,7 @@ def _fill(
         done=done,
     )
     read = read_batches(batches, reader, workers, pin_memory=scorer.device.type == "cuda")
-    display = ProgressDisplay[None](
-        title="embedding", unit="utterance", total=len(trials), start=len(done), leave=True
-    )
+    display = ProgressDisplay[None](title="embedding", unit="utterance", total=len(trials), start=len(done), leave=True)
     with closing(read), display:
         for batch in read:
             failed = dict(batch.failures)
