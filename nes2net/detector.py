@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from nes2net.aggregations.base import Aggregation
 from nes2net.audio.read import SAMPLE_RATE
-from nes2net.backends.base import Backend, bonafide_scores
+from nes2net.backends.base import Backend
 from nes2net.checkpoints.folder import download, read_folder, upload, write_folder
 from nes2net.checkpoints.published_names import read_published_names, write_published_names
 from nes2net.checkpoints.state_dict import (
@@ -77,8 +77,9 @@ EmbeddingOf: TypeAlias = Literal["frontend", "aggregation", "backend"]
 class Detector(nn.Module):
     """A waveform B×N → logits B×n, or a score.
 
-    The score is the second logit of a back-end with two, or its only logit; higher means more bona
-    fide. It is not a probability: choose a threshold on a development set of your own conditions.
+    The score is made of the logits by the back-end's ``score_rule``: of most systems it is the
+    second of two logits, or the only one. Higher means more bona fide. It is not calibrated: choose
+    a threshold on a development set of your own conditions.
     ``state_dict()`` and ``load_state_dict`` use the parameter names of the published whole-model
     checkpoints.
 
@@ -230,6 +231,11 @@ class Detector(nn.Module):
         return self.frontend.min_samples + (self.backend.min_frames - 1) * self.frontend.hop_length
 
     @property
+    def score_rule(self) -> str:
+        """How its scores are made of its logits (:data:`nes2net.backends.base.ScoreRule`)."""
+        return self.backend.score_rule
+
+    @property
     def used_samples(self) -> UsedSamples:
         """How many leading samples of a waveform its scores depend on."""
         return self.frontend.used_samples
@@ -297,7 +303,7 @@ class Detector(nn.Module):
         return compute(waveform)
 
     def _scores(self, waveform: Tensor) -> Tensor:
-        return bonafide_scores(self(waveform))
+        return self.backend.scores(self(waveform))
 
     def compile(self, **options: Any) -> None:
         """Compile its parts in place, a front-end of equal layers by layer.

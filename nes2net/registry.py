@@ -194,14 +194,23 @@ def create_backend(name: str, **options: Any) -> Backend:
     Args:
         name: one of ``nes2net.registry.backends.names()``.
         options: keyword arguments of its function or class, such as ``feature_dim`` and
-            ``num_logits``.
+            ``num_logits``, and those of every back-end
+            (:class:`nes2net.backends.heads.GeneralOptions`): ``head`` and ``score_rule``.
 
     Raises:
         InputError: if a name or option is unknown.
     """
     from nes2net.backends.base import Backend  # start-up: names are listed without torch
+    from nes2net.backends.heads import GeneralOptions  # start-up, as above
+    from nes2net.options import check_options  # start-up: names are listed without pydantic
 
-    return _checked(backends.create(name, **options), Backend, "back-end", name, options)
+    own = inspect.signature(backends.get(name)).parameters
+    general: dict[str, Any] = {k: options[k] for k in ("head", "score_rule") if k in options and k not in own}
+    check_options(GeneralOptions, general, f"back-end '{name}'")
+    backend = backends.create(name, **{key: value for key, value in options.items() if key not in general})
+    backend = _checked(backend, Backend, "back-end", name, options)
+    GeneralOptions(**general).apply(backend)
+    return backend
 
 
 def _checked(part: Any, contract: type[Part], kind: str, name: str, options: dict[str, Any]) -> Part:

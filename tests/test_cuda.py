@@ -18,7 +18,6 @@ import torch
 import torch.nn.functional as F
 
 from nes2net import Detector, create_frontend, registry
-from nes2net.backends.base import bonafide_scores
 from nes2net.corpora.trial import Trial
 from nes2net.errors import Unfinished
 from nes2net.machine.cuda_graph import Replayed
@@ -135,7 +134,7 @@ def test_scores_of_half_precision_have_no_ties(build, name, precision, how):
     with torch.inference_mode(), torch.autocast("cuda", precision, enabled=how == "autocast"):
         logits = detector(waveforms(24).cuda())
     assert logits.dtype == torch.float32 and logits.isfinite().all()
-    assert len(set(bonafide_scores(logits).tolist())) == 24
+    assert len(set(detector.backend.scores(logits).tolist())) == 24
 
 
 @needs_cuda  # on the CPU: test_spectrum.py

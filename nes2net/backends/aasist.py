@@ -183,6 +183,8 @@ class SpectroTemporalGraph(Backend):
             configurations name a fourth ratio and a fourth temperature, which are not used.
     """
 
+    last_layer_name = "out_layer"
+
     def __init__(
         self,
         channels: int,
@@ -278,8 +280,8 @@ class Aasist(SpectroTemporalGraph):
             nn.Conv2d(channels, 128, 1), nn.SELU(), nn.BatchNorm2d(128), nn.Conv2d(128, channels, 1)
         )
 
-    def forward(self, features: Tensor) -> Tensor:
-        """Logits B×n of ``features`` B×T×D; the last column is the score."""
+    def embed(self, features: Tensor) -> Tensor:
+        """Embeddings B×160 of ``features`` B×T×D, after dropout in training."""
         self.check_features(features)
         image = self.LL(features).transpose(1, 2).unsqueeze(1)  # B×1×128×T
         x = self.encoder(F.selu(self.first_bn(F.max_pool2d(image, 3))))
@@ -287,4 +289,4 @@ class Aasist(SpectroTemporalGraph):
         weights = self.attention(x)
         spectral = (x * torch.softmax(weights, dim=3)).sum(dim=3).transpose(1, 2)  # B×42×64
         temporal = (x * torch.softmax(weights, dim=2)).sum(dim=2).transpose(1, 2)  # B×T/3×64
-        return self.out_layer(self.drop(self.readout(spectral, temporal)))
+        return self.drop(self.readout(spectral, temporal))

@@ -31,6 +31,7 @@ class AspMlp(Backend):
     """
 
     min_frames = 2
+    last_layer_name = "mlp.3"
 
     def __init__(
         self,
@@ -50,7 +51,7 @@ class AspMlp(Backend):
             LogitLayer(hidden_dim, num_logits),
         )
 
-    def forward(self, features: Tensor) -> Tensor:
-        """Logits B×n of ``features`` B×T×D, T ≥ 2; the last column is the score."""
+    def embed(self, features: Tensor) -> Tensor:
+        """Embeddings of ``features`` B×T×D, T ≥ 2: the hidden layer of the MLP."""
         self.check_features(features)
-        return self.mlp(self.pooling(features.transpose(1, 2)))  # B×D×T → B×2D → B×n
+        return self.mlp[:-1](self.pooling(features.transpose(1, 2)))  # B×D×T → B×2D → B×hidden_dim

@@ -57,7 +57,7 @@ class Merging(AttentiveMerging):
 
 
 class Decoder(nn.Module):
-    """One LSTM layer, the mean of its outputs over time, one linear layer: B×T×D → B×n."""
+    """One LSTM layer and the mean of its outputs over time, B×T×D → B×H; then ``LL``, B×H → B×n."""
 
     def __init__(self, feature_dim: int, lstm_dim: int, num_logits: int) -> None:
         super().__init__()
@@ -65,9 +65,9 @@ class Decoder(nn.Module):
         self.LL = LogitLayer(lstm_dim, num_logits)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits B×n of ``x`` B×T×D."""
+        """The means B×H of ``x`` B×T×D."""
         outputs, _ = self.lstm(x)
-        return self.LL(outputs.mean(dim=1))
+        return outputs.mean(dim=1)
 
 
 class AttMLSTM(Backend):
@@ -97,6 +97,7 @@ class AttMLSTM(Backend):
 
     wants_layers = "all"
     wants_final_norm = False
+    last_layer_name = "decoder.LL"
 
     def __init__(
         self,
@@ -112,7 +113,7 @@ class AttMLSTM(Backend):
         self.feat_merge = Merging(num_layers, feature_dim)
         self.decoder = Decoder(feature_dim, lstm_dim, num_logits)
 
-    def forward(self, hidden_states: Sequence[Tensor]) -> Tensor:
-        """Logits B×n of L + 1 or more ``hidden_states`` B×T×D; the last column is the score."""
+    def embed(self, hidden_states: Sequence[Tensor]) -> Tensor:
+        """Embeddings B×H of L + 1 or more ``hidden_states`` B×T×D; H is ``lstm_dim``."""
         self.check_hidden_states(hidden_states)
         return self.decoder(self.feat_merge(list(hidden_states)[1 : self.num_layers + 1]))

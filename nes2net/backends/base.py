@@ -3,31 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nes2net.errors import InputError
 from nes2net.machine.autocast import at_least_float32, without_autocast
 
-
-class AngularHeadContract(Protocol):
-    """A head that turns embeddings into logits by their angles to class directions."""
-
-    @property
-    def weight(self) -> Tensor:
-        """The class directions, n×E."""
-
-    def __call__(self, embeddings: Tensor) -> Tensor:
-        """Logits B×n of ``embeddings`` B×E."""
+ScoreRule = Literal["logit", "difference", "probability", "cosine"]
+"""How a score is made of logits, see :func:`scores_of`."""
 
 
 class Backend(nn.Module):
-    """Features B×T×D → logits B×n; the last column is the score, higher meaning more bona fide.
+    """Features B×T×D → logits B×n, of which :attr:`score_rule` makes the score.
 
-    A back-end with ``wants_layers = "all"`` takes the sequence of hidden states instead of the
-    features. State-dict keys are the published ones, without :attr:`checkpoint_prefix`.
+    Logits are those that the last layer makes of an embedding: ``last_layer(embed(features))``. A
+    subclass defines :meth:`embed` and names its last layer. A back-end with ``wants_layers =
+    "all"`` takes the sequence of hidden states instead of the features. State-dict keys are the
+    published ones, without :attr:`checkpoint_prefix`.
     """
 
     config: dict[str, Any]
@@ -50,19 +45,37 @@ class Backend(nn.Module):
     """The only T that it takes; None if it takes any."""
     receptive_field: int | None = None
     """Frames that its convolutions see; None if they see the whole utterance."""
+    score_rule: ScoreRule = "logit"
+    """How its score is made of its logits; higher means more bona fide."""
+    last_layer_name: str = ""
+    """Name of its last layer, as in ``get_submodule``; empty if it has none that can be replaced."""
 
     if TYPE_CHECKING:  # torch.nn.Module says no more than that it can be called
 
         def __call__(self, features: Tensor | Sequence[Tensor]) -> Tensor: ...
 
-    @property
-    def angular_head(self) -> AngularHeadContract | None:
-        """The head from embeddings to logits, if it has class directions."""
-        return None
+    def forward(self, features: Tensor | Sequence[Tensor]) -> Tensor:
+        """Logits B×n of ``features`` B×T×D, or of hidden states if it reads all layers."""
+        return self.last_layer(self.embed(features))
 
-    def embed(self, features: Tensor) -> Tensor:
-        """Embeddings B×E of ``features`` B×T×D, for a loss over class directions."""
-        raise TypeError(f"{type(self).__name__} has no angular head, and so no embeddings")
+    def embed(self, features: Any) -> Tensor:
+        """Embeddings B×E of ``features``, the input of the last layer."""
+        raise InputError(f"back-end '{self.config['name']}' gives logits only, no embeddings")
+
+    @property
+    def last_layer(self) -> nn.Module:
+        """The layer from embeddings B×E to logits B×n."""
+        if not self.last_layer_name:
+            raise InputError(f"back-end '{self.config['name']}' has no last layer of its own")
+        return self.get_submodule(self.last_layer_name)
+
+    def replace_last_layer(self, layer: nn.Module) -> None:
+        """Put ``layer``, from embeddings B×E to logits B×n, in the place of the last one."""
+        self.set_submodule(self.last_layer_name, layer)
+
+    def scores(self, logits: Tensor) -> Tensor:
+        """Scores (B,) of ``logits`` B×n, by the score rule."""
+        return scores_of(logits, self.score_rule)
 
     def check_features(self, features: Tensor) -> None:
         """Raise :class:`InputError` unless ``features`` is B×T×D with enough frames."""
@@ -119,9 +132,27 @@ def precise_linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Ten
         return F.linear(at_least_float32(x), at_least_float32(weight), None if bias is None else at_least_float32(bias))
 
 
-def bonafide_scores(logits: Tensor) -> Tensor:
-    """Scores (B,) of ``logits`` B×n: the second of two logits, or the only one."""
-    return logits[:, -1]
+def scores_of(logits: Tensor, rule: ScoreRule) -> Tensor:
+    """Scores (B,) of ``logits`` B×n; column 1 of two is bona fide, or the only one.
+
+    Args:
+        rule: ``"logit"`` takes the last logit, and ``"cosine"`` too, whose logits are cosines.
+            ``"difference"`` is column 1 − column 0, the log odds of a softmax over two.
+            ``"probability"`` is that softmax: it ranks as the difference does, but in float32 it is
+            1 from a difference of about 17 on, so that scores tie.
+
+    Raises:
+        InputError: if the rule compares two logits and there is another number of them.
+
+    >>> logits = torch.tensor([[-1.0, 2.0]])
+    >>> [round(scores_of(logits, rule).item(), 4) for rule in ("logit", "difference", "probability")]
+    [2.0, 3.0, 0.9526]
+    """
+    if rule in ("logit", "cosine"):
+        return logits[:, -1]
+    if logits.shape[1] != 2:
+        raise InputError(f"score_rule={rule} compares 2 logits, the back-end gives {logits.shape[1]}: set num_logits=2")
+    return logits[:, 1] - logits[:, 0] if rule == "difference" else torch.softmax(logits, dim=1)[:, 1]
 
 
 def check_positive(**options: int) -> None:

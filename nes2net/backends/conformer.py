@@ -204,7 +204,7 @@ class ConformerBlock(nn.Module):
 
 
 class Encoder(nn.Module):
-    """Add positions to the frames and a class token before them: B×T×E → logits B×n."""
+    """Add positions to the frames and a class token before them: B×T×E → the class token B×E."""
 
     def __init__(self, blocks: list[ConformerBlock], embed_dim: int, num_logits: int) -> None:
         super().__init__()
@@ -215,12 +215,12 @@ class Encoder(nn.Module):
         self.fc5 = LogitLayer(embed_dim, num_logits)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits B×n of the frames ``x`` B×T×E, T at most ``MAX_FRAMES``."""
+        """The class token B×E after the frames ``x`` B×T×E, T at most ``MAX_FRAMES``."""
         x = x + self.positional_emb[:, : x.shape[1]]
         x = torch.cat([self.class_token.expand(x.shape[0], 1, -1), x], dim=1)  # B×(T + 1)×E
         for block in self.encoder_blocks:
             x = block(x)
-        return self.fc5(x[:, 0])
+        return x[:, 0]
 
 
 class Conformer(Backend):
@@ -248,6 +248,7 @@ class Conformer(Backend):
     """
 
     max_frames = MAX_FRAMES
+    last_layer_name = "conformer.fc5"
 
     def __init__(
         self,
@@ -274,8 +275,8 @@ class Conformer(Backend):
         ]
         self.conformer = Encoder(blocks, embed_dim, num_logits)
 
-    def forward(self, features: Tensor) -> Tensor:
-        """Logits B×n of ``features`` B×T×D; the last column is the score."""
+    def embed(self, features: Tensor) -> Tensor:
+        """Embeddings B×E of ``features`` B×T×D, the class token."""
         self.check_features(features)
         if features.shape[1] > MAX_FRAMES:
             raise InputError(

@@ -127,7 +127,7 @@ class Layer(nn.Module):
 
 
 class DualColumn(nn.Module):
-    """Read frames B×T×E forwards and backwards and pool both by attention → logits B×n.
+    """Read frames B×T×E forwards and backwards and pool both by attention → B×E.
 
     See :class:`Mamba` for ``final_norm``.
     """
@@ -147,11 +147,11 @@ class DualColumn(nn.Module):
                 layer.mixer.out_proj.weight.div_(math.sqrt(layers_per_column))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits B×n of the frames ``x`` B×T×E."""
+        """The embedding B×E of the frames ``x`` B×T×E."""
         forwards = self.column(x, x, self.forward_layers)
         backwards = self.column(x.flip(1), x, self.backward_layers)
         pooled = [attend(forwards, self.f_attention_pool), attend(backwards, self.b_attention_pool)]  # B×E each
-        return self.classifier(self.LL(torch.cat(pooled, dim=1)))
+        return self.LL(torch.cat(pooled, dim=1))
 
     def column(self, x: Tensor, unreversed: Tensor, layers: nn.ModuleList) -> Tensor:
         """Pass ``x`` B×T×E through a column; the residual is at least float32, as published."""
@@ -190,6 +190,8 @@ class Mamba(Backend):
     torch.Size([2, 2])
     """
 
+    last_layer_name = "conformer.classifier"
+
     def __init__(
         self,
         *,
@@ -208,8 +210,8 @@ class Mamba(Backend):
         # "conformer" is its name in the published checkpoints.
         self.conformer = DualColumn(embed_dim, num_layers // 2, final_norm, num_logits)
 
-    def forward(self, features: Tensor) -> Tensor:
-        """Logits B×n of ``features`` B×T×D; the last column is the score."""
+    def embed(self, features: Tensor) -> Tensor:
+        """Embeddings B×E of ``features`` B×T×D."""
         self.check_features(features)
         image = self.LL(features).unsqueeze(1)  # B×1×T×E: one mean and variance for all channels
         return self.conformer(F.selu(self.first_bn(image)).squeeze(1))

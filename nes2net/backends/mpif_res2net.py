@@ -16,9 +16,9 @@ import torch.nn.functional as F
 from pydantic import AfterValidator, Field
 from torch import Tensor, nn
 
-from nes2net.backends.base import Backend, LogitLayer, precise_linear
+from nes2net.backends.base import Backend
+from nes2net.backends.heads import HeadOption, create_head
 from nes2net.errors import InputError
-from nes2net.machine.autocast import at_least_float32
 from nes2net.options import FeatureDim, Logits, Takes
 
 #: The axes of an image B×C×T×F that are averaged for the gate of each perspective.
@@ -142,24 +142,6 @@ class Res2NetBlock(nn.Module):
         return F.relu(self.attention(y) + self.shortcut(x))
 
 
-class AngularHead(nn.Module):
-    """Cosine logits of embeddings relative to class 0, |x|·(cos θ_j − cos θ_0): B×E → B×n.
-
-    A softmax is unchanged by the subtraction, and the last of two logits becomes the cosine-logit
-    difference, which is the score. ``weight`` is n×E; its rows are scaled to unit length and there
-    is no bias (A-softmax, Liu et al., CVPR 2017). The logits are float32 in any precision.
-    """
-
-    def __init__(self, embedding_dim: int, num_logits: int) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.randn(num_logits, embedding_dim))
-
-    def forward(self, embeddings: Tensor) -> Tensor:
-        """Logits B×n of ``embeddings`` B×E."""
-        unit = F.normalize(at_least_float32(self.weight), dim=1)
-        return precise_linear(embeddings, unit - unit[:1])
-
-
 class MpifRes2Net(Backend):
     """Features B×T×``feature_dim`` → logits B×``num_logits``.
 
@@ -198,7 +180,7 @@ class MpifRes2Net(Backend):
         perspectives: what the gates look along.
         fusion_reduction: how many times narrower the bottleneck of a gate is.
         attention_kernel: channels that the local channel attention sees; 0 for no attention.
-        head: ``"angular"`` or ``"linear"``, see 6.
+        head: last layer, see 6; ``"linear"`` or any other of :mod:`nes2net.backends.heads`.
         num_logits: n.
 
     Raises:
@@ -208,6 +190,8 @@ class MpifRes2Net(Backend):
     >>> backend(torch.randn(2, 600, 45)).shape
     torch.Size([2, 2])
     """
+
+    last_layer_name = "head"
 
     def __init__(
         self,
@@ -230,7 +214,7 @@ class MpifRes2Net(Backend):
         attention_kernel: Annotated[
             int, Field(ge=0, le=255), AfterValidator(_odd_or_zero), Takes("an odd number up to 255, or 0 for none")
         ] = 3,
-        head: Literal["angular", "linear"] = "angular",
+        head: HeadOption = "angular",
         num_logits: Logits = 2,
     ) -> None:
         super().__init__()
@@ -238,10 +222,6 @@ class MpifRes2Net(Backend):
             raise InputError(
                 "planes, blocks and strides are lists of one length, one number per stage, not of "
                 f"{len(planes)}, {len(blocks)} and {len(strides)}"
-            )
-        if head == "angular" and num_logits < 2:
-            raise InputError(
-                f"an angular head compares classes: num_logits is at least 2, not {num_logits}, or take head=linear"
             )
         widths = [max(stage_planes * base_width // 64, 1) for stage_planes in planes]
         most = max(stem_channels, scale * max(widths), expansion * max(planes))
@@ -280,20 +260,13 @@ class MpifRes2Net(Backend):
                 )
                 channels = stage_planes * expansion
         self.blocks = nn.ModuleList(stages)
-        self.head = AngularHead(channels, num_logits) if head == "angular" else LogitLayer(channels, num_logits)
+        self.head = create_head(head, channels, num_logits)
         for name, module in self.named_modules():
             if isinstance(module, nn.Conv2d) and ".gates." not in name:  # a gate begins near one half
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
-    @property
-    def angular_head(self) -> AngularHead | None:
-        return self.head if isinstance(self.head, AngularHead) else None
-
     def embed(self, features: Tensor) -> Tensor:
-        """Embeddings B×E of ``features`` B×T×D, for the head and the angular softmax loss.
-
-        E is ``expansion`` times the last of ``planes``.
-        """
+        """Embeddings B×E of ``features`` B×T×D; E is ``expansion`` times the last of ``planes``."""
         self.check_features(features)
         if self.num_frames is not None:  # repeat shorter utterances, cut longer ones
             places = torch.arange(self.num_frames, device=features.device) % features.shape[1]
@@ -302,7 +275,3 @@ class MpifRes2Net(Backend):
         for block in self.blocks:
             x = block(x)
         return x.mean((2, 3))
-
-    def forward(self, features: Tensor) -> Tensor:
-        """Logits B×n of ``features`` B×T×D; the last column is the score."""
-        return self.head(self.embed(features))

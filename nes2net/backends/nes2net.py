@@ -162,6 +162,7 @@ class Nes2Net(Backend):
     """
 
     checkpoint_prefix = "Nested_Res2Net_TDNN."
+    last_layer_name = "fc"
 
     def __init__(
         self,
@@ -194,8 +195,8 @@ class Nes2Net(Backend):
         self.pooling = create_pooling(pool, feature_dim)
         self.fc = LogitLayer(self.pooling.out_dim, num_logits)
 
-    def forward(self, features: Tensor) -> Tensor:
-        """Logits B×n of ``features`` B×T×D; the last column is the score."""
+    def embed(self, features: Tensor) -> Tensor:
+        """Embeddings of ``features`` B×T×D: B×D after mean pooling, B×2D after ``"astp"``."""
         self.check_features(features)
         parts = features.transpose(1, 2).unsqueeze(2).chunk(self.groups, dim=1)  # B×C×1×T each, C = D/groups
         outputs: list[Tensor] = []
@@ -203,7 +204,7 @@ class Nes2Net(Backend):
             x = part + outputs[-1] if outputs else part
             outputs.append(bn(self.activation(block(x))))
         y = torch.cat([*outputs, parts[-1]], dim=1)  # B×D×1×T
-        return self.fc(self.pooling(self.activation(self.bn(y)).squeeze(2)))  # B×D×T → B×D or B×2D → B×n
+        return self.pooling(self.activation(self.bn(y)).squeeze(2))
 
 
 def _check_splits(groups: int, scale: int, feature_dim: int) -> None:

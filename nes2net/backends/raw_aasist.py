@@ -102,12 +102,12 @@ class RawAasist(SpectroTemporalGraph):
         spectral, temporal = x.amax(dim=3).transpose(1, 2), x.amax(dim=2).transpose(1, 2)  # B×23×C, B×frames×C
         return self.readout(spectral, temporal)
 
-    def forward(self, waveform: Tensor) -> Tensor:
-        """Logits B×n of ``waveform`` B×N or B×N×1; the last column is the score.
+    def embed(self, waveform: Tensor) -> Tensor:
+        """Embeddings B×160 of ``waveform`` B×N or B×N×1, after dropout in training.
 
         N is 64,600 in training.
         """
-        return self.out_layer(self.drop(self.embedding(waveform)))
+        return self.drop(self.embedding(waveform))
 
 
 raw_aasist = partial(RawAasist, (32, 32, 64, 64, 64, 64), (64, 32), (0.5, 0.7, 0.5))

@@ -23,6 +23,13 @@ POOL = 3
 HIDDEN_DIM = 1024
 
 
+class LogProbabilityLayer(LogitLayer):
+    """A linear layer, SELU and log-softmax: embeddings B×E → log-probabilities B×n."""
+
+    def forward(self, embeddings: Tensor) -> Tensor:
+        return F.log_softmax(F.selu(super().forward(embeddings)), dim=1)
+
+
 class SLS(Backend):
     """Hidden states, L tensors B×T×``feature_dim`` → log-probabilities B×``num_logits``.
 
@@ -49,6 +56,7 @@ class SLS(Backend):
     wants_layers = "all"
     wants_final_norm = False
     min_frames = fixed_frames = 201
+    last_layer_name = "fc3"
 
     def __init__(
         self,
@@ -67,21 +75,21 @@ class SLS(Backend):
         self.first_bn = nn.BatchNorm2d(1)
         self.fc0 = nn.Linear(feature_dim, 1)
         self.fc1 = nn.Linear((num_frames // POOL) * (feature_dim // POOL), HIDDEN_DIM)
-        self.fc3 = LogitLayer(HIDDEN_DIM, num_logits)
+        self.fc3 = LogProbabilityLayer(HIDDEN_DIM, num_logits)
 
     def gates(self, hidden_states: Sequence[Tensor]) -> Tensor:
         """Gate of each utterance and layer, B×L×1 in (0, 1), from the layer's mean over time."""
         means = torch.stack([layer.mean(dim=1) for layer in hidden_states], dim=1)  # B×L×D
         return torch.sigmoid(self.fc0(means))
 
-    def forward(self, hidden_states: Sequence[Tensor]) -> Tensor:
-        """Log-probabilities B×n of ``hidden_states``, at least L tensors; column 1 is the score."""
+    def embed(self, hidden_states: Sequence[Tensor]) -> Tensor:
+        """Embeddings B×1024 of ``hidden_states``, at least L tensors B×T×D."""
         self.check_hidden_states(hidden_states)
         layers = list(hidden_states)[-self.num_layers :]
         merged = gated_sum(layers, self.gates(layers).unsqueeze(2).unbind(dim=1))  # B×T×D
         image = F.selu(self.first_bn(merged.unsqueeze(1)))  # B×1×T×D
         x = F.max_pool2d(image, POOL).flatten(1)  # B×(T/3)·(D/3)
-        return F.log_softmax(F.selu(self.fc3(F.selu(self.fc1(x)))), dim=1)
+        return F.selu(self.fc1(x))
 
     def check_frames(self, num_frames: int) -> None:
         """Raise :class:`InputError` unless pooling makes the size of ``fc1`` of ``num_frames``."""

@@ -181,6 +181,7 @@ class _Description(BaseModel):
     max_samples: int | None = Field(ge=1, le=_LONGEST)
     external_data: Annotated[str, Field(pattern=r"^[^/\\\x00]{1,255}$")] | None
     quantize: Literal["int8"] | None = None  # absent from files of earlier versions
+    score_rule: Literal["logit", "difference", "probability", "cosine"] = "logit"  # absent, as above
 
 
 def _read_description(path: Path) -> dict[str, Any]:

@@ -29,7 +29,6 @@ from torch import Tensor, nn
 from nes2net import __version__
 from nes2net.audio.crop import ASVSPOOF_SAMPLES
 from nes2net.audio.read import SAMPLE_RATE
-from nes2net.backends.base import bonafide_scores
 from nes2net.checkpoints.onnx_file import METADATA, accepted_lengths, require
 from nes2net.detector import Detector
 from nes2net.errors import InputError, first_line
@@ -53,6 +52,15 @@ _FEWEST_FEATURES = 64
 LARGEST_FILE = 2**31 - 2**26
 
 
+#: What an ONNX file says of its output `scores`, by the score rule.
+_SCORES = {
+    "logit": "scores = logits[:, -1]; higher means more bona fide; no probability",
+    "difference": "scores = logits[:, 1] - logits[:, 0]; higher means more bona fide; no probability",
+    "probability": "scores = softmax(logits)[:, 1]; higher means more bona fide; not calibrated",
+    "cosine": "scores = logits[:, -1], a cosine; higher means more bona fide; no probability",
+}
+
+
 class _WithScores(nn.Module):
     """A detector with the two outputs of the ONNX file."""
 
@@ -62,7 +70,7 @@ class _WithScores(nn.Module):
 
     def forward(self, waveform: Tensor) -> tuple[Tensor, Tensor]:
         logits = self.detector(waveform)
-        return bonafide_scores(logits), logits
+        return self.detector.backend.scores(logits), logits
 
 
 def export_onnx(
@@ -112,7 +120,8 @@ def export_onnx(
         "sample_rate": SAMPLE_RATE,
         "min_samples": shortest,
         "max_samples": longest,
-        "scores": "scores = logits[:, -1]; higher means more bona fide; no probability",
+        "scores": _SCORES[detector.backend.score_rule],
+        "score_rule": detector.backend.score_rule,
         "quantize": None,
         "external_data": f"{path.name}.data" if _num_bytes(detector) > LARGEST_FILE else None,
     }

@@ -38,6 +38,7 @@ class OnnxDetector(OnnxFile):
     def __init__(self, path: str | Path, device: str = "auto") -> None:
         super().__init__(path, device)
         self.record: dict[str, Any] = {}
+        self.score_rule: str = self.description["score_rule"]
 
     def __call__(self, waveform: Tensor) -> Tensor:
         """Logits B×n of ``waveform`` B×N, on the CPU."""

@@ -234,6 +234,7 @@ def _score_together(
             **about,
             "scored_at": datetime.now(timezone.utc).isoformat(timespec="seconds"),
             "architecture": plain(scorer.config),
+            "score_rule": scorer.score_rule,
             **circumstances(scorer, settings.batch_size, processes.count),
             **_speed(shares, time.monotonic() - began, len(known)),
         }

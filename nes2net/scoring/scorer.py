@@ -34,6 +34,10 @@ class Scorer(Protocol):
         """Plain data from which its architecture can be built again."""
 
     @property
+    def score_rule(self) -> str:
+        """How its scores are made of its logits, such as ``"logit"``."""
+
+    @property
     def min_samples(self) -> int:
         """Samples of the shortest waveform that it takes."""
 

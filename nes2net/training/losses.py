@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nes2net.backends.base import AngularHeadContract
+from nes2net.backends.heads import AngularHead
 from nes2net.errors import InputError
 
 
@@ -136,11 +136,11 @@ class AngularSoftmax(_ClassWeighted):
     for the two classes by its shares.
 
     Args:
-        head: :class:`nes2net.backends.mpif_res2net.AngularHead`, whose ``weight`` is n×D.
+        head: the back-end's last layer, whose ``weight`` is n×E.
         class_weights: weight of spoof, weight of bona fide.
         margin: m.
 
-    >>> head = nn.Linear(8, 2, bias=False)
+    >>> head = AngularHead(8, 2)
     >>> AngularSoftmax(head)(torch.randn(4, 8), torch.tensor([0, 0, 1, 1]), step=0).shape
     torch.Size([])
     """
@@ -149,7 +149,7 @@ class AngularSoftmax(_ClassWeighted):
 
     def __init__(
         self,
-        head: AngularHeadContract,
+        head: AngularHead,
         class_weights: Sequence[float] = (1.0, 1.0),
         *,
         margin: int = 4,

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from nes2net.augment.specmix import Specmix
-from nes2net.backends.base import bonafide_scores
+from nes2net.backends.heads import AngularHead
 from nes2net.detector import Detector
 from nes2net.errors import InputError
 from nes2net.recipes.recipe import TrainConfig
@@ -100,7 +100,7 @@ class Objective(nn.Module):
         Nothing is mixed, and the margin of angular softmax is that at the end of its annealing.
         """
         outputs = self._outputs(self._features(waveforms))
-        return self.criterion(outputs, targets), bonafide_scores(self.criterion.logits(outputs))
+        return self.criterion(outputs, targets), self.detector.backend.scores(self.criterion.logits(outputs))
 
     def _features(self, waveforms: Tensor) -> Tensor | list[Tensor]:
         """Compute the back-end's input: B×T×D, or all hidden states."""
@@ -113,7 +113,6 @@ class Objective(nn.Module):
         backend = self.detector.backend
         if not self.criterion.takes_embeddings:
             return backend(features)
-        assert isinstance(features, Tensor)  # no back-end with an angular head reads all hidden states
         return backend.embed(features)
 
 
@@ -122,10 +121,10 @@ def _criterion(train: TrainConfig, detector: Detector) -> Criterion:
         return WeightedCrossEntropy(train.class_weights)
     if train.loss == "focal":
         return BinaryFocal(train.focal_gamma, train.focal_alpha, train.label_smoothing)
-    head = detector.backend.angular_head
-    if head is None:
+    head = detector.backend.last_layer
+    if not isinstance(head, AngularHead):
         raise InputError(
-            "angular softmax needs a back-end with an angular head: take mpif_res2net with head=angular, or "
+            "angular softmax needs an angular head: set `model.backend.head=angular`, or take "
             "`train.loss=cross_entropy`"
         )
     if len(head.weight) != 2:

@@ -4,10 +4,10 @@ import pytest
 import torch
 from torch import nn
 
-from nes2net import Detector, create_frontend
+from nes2net import Detector, InputError, create_backend, create_frontend
 from nes2net.aggregations.last import Last
 from nes2net.backends.base import Backend, LogitLayer
-from nes2net.backends.mpif_res2net import AngularHead
+from nes2net.backends.heads import AngularHead
 from nes2net.scoring.kernel import score_or_raise
 
 
@@ -75,3 +75,52 @@ def test_a_back_end_of_another_package_may_give_logits_in_half_precision():
     detector.bfloat16()
     assert detector(waveforms).dtype == torch.bfloat16
     assert score_or_raise(detector, waveforms) == pytest.approx(expected, abs=0.1)
+
+
+@pytest.mark.parametrize("rule, expected", [("logit", 2.0), ("difference", 3.0), ("probability", 0.95257413)])
+def test_the_detector_applies_the_score_rule_of_its_back_end(rule, expected):
+    torch.manual_seed(0)
+    backend = {"name": "nes2net_x", "nes_ratio": [4, 4], "score_rule": rule}
+    detector = Detector.from_config({"frontend": {"name": "lps", "num_bins": 64}, "backend": backend}).eval()
+    assert detector.backend.scores(torch.tensor([[-1.0, 2.0]])).item() == pytest.approx(expected)
+    waveforms = 0.1 * torch.randn(2, 16000)
+    with torch.no_grad():
+        scores = detector.backend.scores(detector(waveforms))
+    assert score_or_raise(detector, waveforms) == pytest.approx(scores.tolist(), rel=1e-6)
+    assert detector.config["backend"]["score_rule"] == detector.score_rule == rule
+
+
+def test_a_rule_that_compares_two_logits_needs_two():
+    backend = create_backend("asp_mlp", feature_dim=8, num_logits=1, score_rule="difference")
+    with pytest.raises(InputError, match="compares 2 logits, the back-end gives 1: set num_logits=2"):
+        backend.scores(torch.zeros(3, 1))
+
+
+@pytest.mark.parametrize("head, rule", [("cosine", "difference"), ("one_class", "cosine"), ("angular", "logit")])
+@pytest.mark.parametrize("name", ["nes2net_x", "asp_mlp", "tcm"])
+def test_any_back_end_takes_any_head(name, head, rule):
+    backend = create_backend(name, feature_dim=64, head=head)
+    features = torch.randn(3, 20, 64)
+    logits = backend(features)
+    assert logits.shape == (3, 2) and backend.score_rule == rule
+    assert torch.equal(logits, backend.last_layer(backend.embed(features)))
+    if head != "angular":
+        assert logits.abs().max() <= 1 + 1e-6
+
+
+@pytest.mark.parametrize(
+    "head, message",
+    [
+        ("cosin", "head is one of linear, .*, not 'cosin'"),
+        ({"name": "cosin"}, "there is no head 'cosin'; did you mean 'cosine'"),
+        ({"name": "cosine", "scale": 3}, "head 'cosine' has no option 'scale'"),
+    ],
+)
+def test_wrong_heads(head, message):
+    with pytest.raises(InputError, match=message):
+        create_backend("nes2net_x", head=head)
+
+
+def test_a_head_over_two_classes_needs_two_logits():
+    with pytest.raises(InputError, match="num_logits is 2, not 1"):
+        create_backend("nes2net_x", head="cosine", num_logits=1)

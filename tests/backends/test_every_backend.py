@@ -14,7 +14,6 @@ from builders.golden_backends import without_dropout
 from torch import nn
 
 from nes2net import registry
-from nes2net.backends.base import bonafide_scores
 from nes2net.errors import InputError
 from nes2net.training.seeding import cuda_algorithms
 
@@ -195,7 +194,7 @@ def test_scores_of_half_precision_have_no_ties(name, precision, how):
     with torch.no_grad(), torch.autocast("cpu", precision, enabled=how == "autocast"):
         logits = backend(features)
     assert logits.dtype == torch.float32
-    assert len(set(bonafide_scores(logits).tolist())) == 24
+    assert len(set(backend.scores(logits).tolist())) == 24
 
 
 @every_backend

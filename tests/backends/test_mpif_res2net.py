@@ -7,7 +7,8 @@ import torch
 import torch.nn.functional as F
 
 from nes2net import Detector, InputError, create_backend
-from nes2net.backends.mpif_res2net import AngularHead, LocalChannelAttention, MpifRes2Net, PerspectiveFusion
+from nes2net.backends.heads import AngularHead
+from nes2net.backends.mpif_res2net import LocalChannelAttention, MpifRes2Net, PerspectiveFusion
 
 SMALL = {"planes": (8, 16), "blocks": (2, 2), "strides": (1, 2), "scale": 4, "num_frames": None}
 
@@ -190,7 +191,7 @@ def test_lfcc_fit_too():
         ({"perspectives": ("phase",)}, "one or more of channel, time, frequency, not"),
         ({"perspectives": ()}, "one or more of channel"),
         ({"attention_kernel": 2}, "attention_kernel is an odd number up to 255, or 0 for none, not 2"),
-        ({"head": "cosine"}, "head is one of angular, linear, not 'cosine'"),
+        ({"head": "cosines"}, "head is one of linear, angular, .*, not 'cosines'"),
         ({"feature_dim": 8193, "stem_channels": 1024}, "1024 channels are too many for 600 frames of 8193"),
         ({"plane": (1,)}, "no option 'plane'; did you mean 'planes'"),
     ],

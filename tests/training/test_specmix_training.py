@@ -15,7 +15,7 @@ from builders.recipes import short_run
 
 from nes2net import Detector, InputError, create_backend
 from nes2net.augment.specmix import RANDOM_SPECMIX
-from nes2net.backends.mpif_res2net import AngularHead
+from nes2net.backends.heads import AngularHead
 from nes2net.checkpoints.state_dict import load_state_dict
 from nes2net.cli.main import main
 from nes2net.evaluation.evaluate import evaluate
@@ -253,8 +253,8 @@ def test_the_recipe_states_the_back_ends_defaults():
             "`train.loss` is one of cross_entropy, focal, angular_softmax, not 'vocal'.*did you mean 'focal'",
         ),
         ({"train": {"angular_margin": 0}}, "`train.angular_margin` is a whole number of at least 1, not 0"),
-        ({"model": {"backend": {"name": "nes2net_x", "nes_ratio": [4, 4]}}}, "needs a back-end with an angular head"),
-        ({"model": {"backend": {**SMALL["backend"], "head": "linear"}}}, "needs a back-end with an angular head"),
+        ({"model": {"backend": {"name": "nes2net_x", "nes_ratio": [4, 4]}}}, "needs an angular head"),
+        ({"model": {"backend": {**SMALL["backend"], "head": "linear"}}}, "needs an angular head"),
         ({"train": {"adam_betas": [0.9]}}, "`train.adam_betas` is a list of two numbers from 0 to below 1"),
     ],
 )

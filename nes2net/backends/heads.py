@@ -1,0 +1,167 @@
+"""Heads: last layers of a back-end that compare an embedding with vectors of the classes.
+
+Any back-end takes one by its option ``head``, in place of its linear layer. The losses of
+:mod:`nes2net.training.losses` that need such vectors train those of the head.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field
+from torch import Tensor, nn
+
+from nes2net.backends.base import Backend, LogitLayer, ScoreRule, precise_linear
+from nes2net.errors import InputError, check_known
+from nes2net.machine.autocast import at_least_float32, without_autocast
+from nes2net.options import check_options
+
+
+class Head(nn.Module):
+    """Embeddings B×E → logits B×n, in at least float32.
+
+    Args:
+        in_features: E.
+        out_features: n.
+    """
+
+    score_rule: ScoreRule = "logit"
+    """How the score is made of its logits."""
+    compares_two = True
+    """Whether n is 2: spoof and bona fide."""
+
+    def __init__(self, in_features: int, out_features: int) -> None:
+        super().__init__()
+        self.in_features, self.out_features = in_features, out_features
+
+
+class AngularHead(Head):
+    """Cosine logits of embeddings relative to class 0, |x|·(cos θ_j − cos θ_0): B×E → B×n.
+
+    A softmax is unchanged by the subtraction, and the last of two logits becomes the cosine-logit
+    difference, which is the score. ``weight`` is n×E; its rows are scaled to unit length and there
+    is no bias (A-softmax, Liu et al., CVPR 2017).
+    """
+
+    compares_two = False
+
+    def __init__(self, in_features: int, out_features: int) -> None:
+        super().__init__(in_features, out_features)
+        self.weight = nn.Parameter(torch.randn(out_features, in_features))
+
+    def forward(self, embeddings: Tensor) -> Tensor:
+        """Logits B×n of ``embeddings`` B×E."""
+        unit = F.normalize(at_least_float32(self.weight), dim=1)
+        return precise_linear(embeddings, unit - unit[:1])
+
+
+class CosineHead(Head):
+    """Cosines of embeddings and two class vectors: B×E → B×2; their difference is the score.
+
+    ``centers`` is 2×E, row 1 for bona fide. Additive-margin softmax trains it (Wang et al., IEEE
+    SPL 2018).
+    """
+
+    score_rule = "difference"
+
+    def __init__(self, in_features: int, out_features: int) -> None:
+        super().__init__(in_features, out_features)
+        self.centers = nn.Parameter(torch.randn(out_features, in_features))
+
+    def forward(self, embeddings: Tensor) -> Tensor:
+        """Cosines B×2 of ``embeddings`` B×E."""
+        return cosines(embeddings, self.centers)
+
+
+class OneClassHead(Head):
+    """Cosine s of embeddings and the vector of bona fide speech: B×E → (−s, s), B×2.
+
+    ``center`` is 1×E. One-class softmax trains it (Zhang, Jiang, Duan, IEEE SPL 2021, arXiv
+    2010.13995, eq. 3); s is the score.
+    """
+
+    score_rule = "cosine"
+
+    def __init__(self, in_features: int, out_features: int) -> None:
+        super().__init__(in_features, out_features)
+        self.center = nn.Parameter(torch.empty(1, in_features))
+        nn.init.kaiming_uniform_(self.center, 0.25)
+
+    def forward(self, embeddings: Tensor) -> Tensor:
+        """(−s, s) B×2 of ``embeddings`` B×E."""
+        bonafide = cosines(embeddings, self.center)
+        return torch.cat([-bonafide, bonafide], dim=1)
+
+
+def cosines(embeddings: Tensor, vectors: Tensor) -> Tensor:
+    """Cosines B×n of ``embeddings`` B×E and ``vectors`` n×E, in at least float32."""
+    with without_autocast(embeddings.device):
+        unit = F.normalize(at_least_float32(embeddings), dim=1)
+        return unit @ F.normalize(at_least_float32(vectors), dim=1).T
+
+
+HEADS: dict[str, type[Head] | type[LogitLayer]] = {
+    "linear": LogitLayer,
+    "angular": AngularHead,
+    "cosine": CosineHead,
+    "one_class": OneClassHead,
+}
+HeadName = Literal["linear", "angular", "cosine", "one_class"]
+HeadOption = HeadName | Annotated[dict[str, Any], Field(min_length=1, max_length=32)]
+"""A name of :data:`HEADS`, or a mapping of ``name`` and options."""
+
+
+def create_head(head: str | Mapping[str, Any], in_features: int, num_logits: int) -> Head | LogitLayer:
+    """Build a head over embeddings of size ``in_features``.
+
+    Args:
+        head: a name of :data:`HEADS`, or a mapping of ``name`` and options.
+
+    Raises:
+        InputError: if the name or an option is unknown, or the head has another number of logits.
+    """
+    options = {"name": head} if isinstance(head, str) else dict(head)
+    name = str(options.pop("name", ""))
+    check_known([name], HEADS, "there is no head")
+    kind = HEADS[name]
+    own = [p.name for p in inspect.signature(kind).parameters.values() if p.kind is p.KEYWORD_ONLY]
+    check_known(options, own, f"head '{name}' has no option")
+    check_options(kind, options, f"head '{name}'")
+    if issubclass(kind, Head) and kind.compares_two and num_logits != 2:
+        raise InputError(f"head '{name}' compares spoof with bona fide: num_logits is 2, not {num_logits}")
+    if name == "angular" and num_logits < 2:
+        raise InputError(
+            f"an angular head compares classes: num_logits is at least 2, not {num_logits}, or take head=linear"
+        )
+    return kind(in_features, num_logits, **options)
+
+
+class GeneralOptions:
+    """The options that every back-end takes besides its own.
+
+    Args:
+        head: last layer: a name, or a mapping of ``name`` and its options; null leaves the
+            back-end's own.
+        score_rule: how the score is made of the logits; null leaves the rule of the head.
+    """
+
+    def __init__(self, *, head: HeadOption | None = None, score_rule: ScoreRule | None = None) -> None:
+        self.head, self.score_rule = head, score_rule
+
+    def apply(self, backend: Backend) -> None:
+        """Give ``backend`` the head and the score rule."""
+        if self.head is not None:
+            last = backend.last_layer
+            if not isinstance(last, (Head, LogitLayer)):
+                raise InputError(
+                    f"the last layer of this back-end is a {type(last).__name__}, which `head` cannot replace"
+                )
+            backend.replace_last_layer(create_head(self.head, last.in_features, last.out_features))
+        if backend.last_layer_name and isinstance(backend.last_layer, Head):
+            backend.score_rule = backend.last_layer.score_rule
+        if self.score_rule is not None:
+            backend.score_rule = self.score_rule
