@@ -7,6 +7,10 @@ import warnings
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 from torch import nn
 
 from nes2net.errors import InputError
@@ -114,12 +118,6 @@ def fit_logistic(embeddings: NDArray, targets: NDArray, c: float) -> tuple[NDArr
     >>> bool(weight[0] > 0), abs(round(weight[0] * 2.5 + bias, 3))
     (True, 0.0)
     """
-    # start-up: scikit-learn takes a second
-    from sklearn.exceptions import ConvergenceWarning
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
-
     model = make_pipeline(StandardScaler(), LogisticRegression(C=c, max_iter=_MOST_ITERATIONS))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # the number of iterations says so
