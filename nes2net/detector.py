@@ -11,7 +11,7 @@ from os.path import exists, isfile
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from textwrap import shorten
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 import torch
@@ -33,6 +33,7 @@ from nes2net.checkpoints.state_dict import (
 )
 from nes2net.errors import InputError, MissingLibrary, check_known, did_you_mean, first_line
 from nes2net.frontends.base import Frontend, Layers, UsedSamples
+from nes2net.machine.autocast import at_least_float32
 from nes2net.machine.cuda_graph import Replayed
 from nes2net.machine.devices import choose_device
 from nes2net.machine.precision import PRECISIONS, check_precision, named_precision
@@ -68,6 +69,9 @@ PUBLISHED_MODELS: dict[str, dict[str, Any]] = {
     "AASIST": {"frontend": "waveform", "backend": "raw_aasist"},
     "AASIST-L": {"frontend": "waveform", "backend": "raw_aasist_l"},
 }
+
+#: What an embedding is taken of, see :meth:`Detector.embeddings`.
+EmbeddingOf: TypeAlias = Literal["frontend", "aggregation", "backend"]
 
 
 class Detector(nn.Module):
@@ -243,18 +247,55 @@ class Detector(nn.Module):
         """
         return self.backend(self.features(self.hidden_states(waveform)))
 
-    def hidden_states(self, waveform: Tensor) -> list[Tensor]:
-        """The hidden states B×T×D of the front-end that aggregation and back-end ask for."""
+    def hidden_states(self, waveform: Tensor, layers: Layers | None = None) -> list[Tensor]:
+        """The hidden states B×T×D of the front-end.
+
+        Args:
+            layers: which of them; None for those that aggregation and back-end ask for.
+        """
         weight = next(self.frontend.parameters(), None)
         if weight is not None:
             waveform = waveform.to(weight.dtype)
-        states = self.frontend(waveform, layers=self.layers, final_norm=self.backend.wants_final_norm)
+        states = self.frontend(waveform, layers=layers or self.layers, final_norm=self.backend.wants_final_norm)
         # A front-end without weights, such as a spectrum, computes in the waveform's precision.
         return states if weight is not None else [state.to(self.dtype) for state in states]
 
     def features(self, hidden_states: list[Tensor]) -> Tensor | list[Tensor]:
         """Input of the back-end: the aggregation of the hidden states, B×T×D, or all of them."""
         return hidden_states if self.backend.wants_layers == "all" else self.aggregation(hidden_states)
+
+    def embeddings(self, waveform: Tensor, of: EmbeddingOf = "frontend", layer: int | str = "last") -> Tensor:
+        """Embeddings B×E of ``waveform`` B×N, in the current mode and precision of the detector.
+
+        Args:
+            of: ``"frontend"`` for the mean over time of a hidden state, ``"aggregation"`` for that
+                of the back-end's input, ``"backend"`` for what the back-end's last layer gets.
+            layer: of the front-end, ``"last"``, a number from 0, the input of the first transformer
+                layer, to L − 1, the last one, or ``"all"`` for all L of them in a row, E = L·D.
+
+        Raises:
+            InputError: if there is no such embedding.
+        """
+        if of == "frontend":
+            states = self.hidden_states(waveform, "last" if layer == "last" else "all")
+            if isinstance(layer, int):
+                if not 0 <= layer < len(states):
+                    raise InputError(
+                        f"the front-end has hidden states 0 to {len(states) - 1}: there is no `layer` {layer}"
+                    )
+                states = [states[layer]]
+            elif layer not in ("last", "all"):
+                raise InputError(f"`layer` is 'last', 'all' or a number, not {layer!r}")
+            return torch.cat([at_least_float32(state).mean(1) for state in states], dim=1)
+        if layer != "last":
+            raise InputError(f"`layer` names a hidden state of the front-end: leave it out for {of}")
+        features = self.features(self.hidden_states(waveform))
+        if of == "backend":
+            return self.backend.embed(features)
+        if isinstance(features, list):
+            name = self.backend.config["name"]
+            raise InputError(f"back-end '{name}' reads all hidden states without an aggregation: embed its front-end")
+        return at_least_float32(features).mean(1)
 
     def scores(self, waveform: Tensor) -> Tensor:
         """Scores (B,) of ``waveform`` B×N, in the current mode and precision of the detector."""

@@ -135,6 +135,7 @@ backends: Registry[Backend] = Registry(
         "mpif_res2net": "nes2net.backends.mpif_res2net:MpifRes2Net",
         "asp_mlp": "nes2net.backends.asp_mlp:AspMlp",
         "asp_cosine": "nes2net.backends.asp_cosine:AspCosine",
+        "logistic": "nes2net.backends.logistic:Logistic",
         "attm_lstm": "nes2net.backends.attm_lstm:AttMLSTM",
     },
 )

@@ -212,7 +212,7 @@ def subcommand(
     return parser
 
 
-def add_architecture(parser: argparse.ArgumentParser) -> None:
+def add_architecture(parser: argparse._ActionsContainer) -> None:
     parser.add_argument(
         "--architecture",
         dest="config",

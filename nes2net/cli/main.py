@@ -15,6 +15,7 @@ from nes2net.cli import (
     calibrate,
     check_data,
     completion,
+    embed,
     evaluate,
     export,
     info,
@@ -52,7 +53,7 @@ def build_parser() -> OneLineParser:
     tasks: dict[str, list[Callable]] = {
         "prepare": [check_data.add, augment.add],
         "train": [train.add, average.add],
-        "score": [predict.add, serve.add, score.add],
+        "score": [predict.add, serve.add, score.add, embed.add],
         "evaluate": [evaluate.add, calibrate.add, reproduce.add],
         "inspect and share": [info.add, bench.add, export.add],
         "more": [published.add, partial(completion.add, parser=parser)],

@@ -163,9 +163,10 @@ class DataConfig(Section):
     """Folder of the corpus."""
     protocols: Annotated[Text | None, Source("main.py --protocols_path")] = None
     """Folder of the protocols; if not given, they are looked for in `data.root`."""
-    num_samples: Annotated[Count, Source("main.py: 4.04 s; CtrSVDD program: 64000")] = ASVSPOOF_SAMPLES
+    num_samples: Annotated[Count | None, Source("main.py: 4.04 s; CtrSVDD program: 64000")] = ASVSPOOF_SAMPLES
     """Samples of each training utterance, at 16 kHz. A shorter utterance is repeated. With
-    `data.crop: pieces` most samples of a piece, with `dynamic` samples in validation alone."""
+    `data.crop: pieces` most samples of a piece, with `dynamic` samples in validation alone. null
+    takes whole utterances, which `train.optimizer=logistic` alone can do."""
     crop: Annotated[
         Literal["head", "random", "random_tiled", "dynamic", "pieces"],
         Source(
@@ -282,11 +283,21 @@ class TrainConfig(Section):
     """Parts in which a batch goes through the network one after the other, to save memory. The
     loss is that of the whole batch; batch normalisation sees the parts."""
     optimizer: Annotated[
-        Literal["adam", "adamw"],
-        Source("adam: main.py; adamw: CtrSVDD program; Loshchilov and Hutter, ICLR 2019"),
+        Literal["adam", "adamw", "logistic"],
+        Source(
+            "adam: main.py; adamw: CtrSVDD program; Loshchilov and Hutter, ICLR 2019; logistic: Pascu et al., "
+            "Interspeech 2024 (arXiv 2309.05384)"
+        ),
     ] = "adam"
     """Optimiser. The weight decay of `adam` is an L2 term of the gradient; that of `adamw` is
-    applied to the weights themselves."""
+    applied to the weights themselves. `logistic` takes no steps: scikit-learn fits the last layer
+    by logistic regression on the embeddings that all else gives, frozen and without augmentation.
+    Then learning rate, schedule and weight decay have no meaning, and `train.epochs` is 1."""
+    logistic_c: Annotated[
+        AboveZero, UsedWith("optimizer", ("logistic",)), Source("assumed; Pascu et al.: weak regularisation is best")
+    ] = 1e6
+    """C of the logistic regression, by which the loss counts against the L2 term ½|w|²; the larger,
+    the weaker the regularisation. It is of embeddings whose dimensions have unit variance."""
     lr: Annotated[AboveZero, Source("main.py --lr; 2.5e-7 in the published command")] = 2.5e-7
     """Learning rate; with a schedule its highest value."""
     weight_decay: Annotated[NotNegative, Source("main.py --weight_decay")] = 1e-4
@@ -579,7 +590,26 @@ class Recipe(Section):
                 "`augment.speed` changes the length of a piece, by which `data.crop=pieces` makes batches: leave it "
                 "out, or take `data.crop=random`"
             )
+        if self.train.optimizer == "logistic":
+            self._check_logistic()
+        elif self.data.num_samples is None:
+            raise InputError("`data.num_samples=null`, whole utterances, goes with `train.optimizer=logistic` only")
         return self
+
+    def _check_logistic(self) -> None:
+        """Refuse what logistic regression would not do."""
+        if self.augment.model_copy(update={"rng": "utterance"}) != AugmentConfig():
+            raise InputError(
+                "`train.optimizer=logistic` embeds each utterance once, without augmentation: leave `augment` out"
+            )
+        if self.data.crop != "head":
+            raise InputError(
+                f"`train.optimizer=logistic` takes the head of an utterance: leave out `data.crop={self.data.crop}`"
+            )
+        if self.train.epochs != 1:
+            raise InputError(
+                f"`train.optimizer=logistic` fits in one go: set `train.epochs=1`, not {self.train.epochs}"
+            )
 
     def to_dict(self) -> dict[str, Any]:
         """The recipe as plain data, in the order of its keys."""

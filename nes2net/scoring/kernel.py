@@ -1,7 +1,8 @@
 """From a batch of waveforms to scores, or to the reasons for missing scores: the one way to score.
 
 A file, many files, the windows of a long recording and a corpus all go through :func:`start`. It
-runs in :func:`scoring_mode`, and so does validation on a development set.
+runs in :func:`scoring_mode`, and so does validation on a development set. Embeddings are computed
+in the same way, by :func:`start_embedding`.
 """
 
 from __future__ import annotations
@@ -11,9 +12,10 @@ import threading
 import zlib
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 from weakref import WeakKeyDictionary
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -25,6 +27,8 @@ from nes2net.scoring.scorer import Scorer
 
 #: A score, or the reason why it is missing.
 Result: TypeAlias = float | str
+
+T = TypeVar("T")
 
 
 def score_batch(scorer: Scorer, waveforms: Tensor) -> list[Result]:
@@ -58,15 +62,45 @@ def start(
         rows: how many waveforms to compute at once; smaller batches are filled up, because a
             detector is compiled, and a GPU's convolutions are planned, again for each size.
     """
+    return _start(scorer, scorer.scores, _results_of_scores, waveforms, stream, rows)
+
+
+def start_embedding(
+    scorer: Scorer, embed: Callable[[Tensor], Tensor], waveforms: Tensor, *, rows: int | None = None
+) -> Callable[[], list[np.ndarray | str]]:
+    """Start to embed ``waveforms`` B×N; the results are embeddings (E,) float32, or why one is missing.
+
+    Args:
+        scorer: whose parts ``embed`` computes with; B×N → B×E.
+        embed, rows: as ``scorer.scores`` and ``rows`` of :func:`start`.
+    """
+    return _start(scorer, embed, _results_of_embeddings, waveforms, None, rows)
+
+
+def _start(
+    scorer: Scorer,
+    compute: Callable[[Tensor], Tensor],
+    results_of: Callable[[Tensor], list[T]],
+    waveforms: Tensor,
+    stream: str | None,
+    rows: int | None,
+) -> Callable[[], list[T | str]]:
+    """Start to ``compute`` ``waveforms``; ``results_of`` takes what it gives, in float32 on the CPU."""
     count = len(waveforms)
     most = _most_rows(scorer, waveforms.shape[1])
+
+    def start_parts(rows: int | None, size: int) -> Callable[[], list[T | str]]:
+        parts = [_start(scorer, compute, results_of, part, stream, rows) for part in waveforms.split(size)]
+        return lambda: [result for part in parts for result in part()]
+
     if most is not None and count > most:
-        return _start_parts(scorer, waveforms, stream, rows and most, most)
+        return start_parts(rows and most, most)
     rows = rows if most is None or rows is None else min(rows, most)
     try:
         with torch.inference_mode(), _random_stream(scorer.device, stream):
             on_device = _on(scorer.device, waveforms)
-            return _PendingScores(scorer.scores(_filled_up(on_device, rows))[:count]).wait
+            pending = _Pending(compute(_filled_up(on_device, rows))[:count])
+            return lambda: [*results_of(pending.wait())]
     except InputError as error:
         reason = str(error)
         return lambda: [reason] * count
@@ -83,7 +117,7 @@ def start(
         return lambda: [too_long]
     half = -(-tried // 2)
     _fitting[scorer] = scorer.computes_on, scorer.precision, half * waveforms.shape[1]
-    return _start_parts(scorer, waveforms, stream, rows and half, half)
+    return start_parts(rows and half, half)
 
 
 # Of a scorer for which a batch did not fit into memory: where and in what precision, and how many
@@ -99,14 +133,6 @@ def _most_rows(scorer: Scorer, num_samples: int) -> int | None:
     return max(1, fitting // num_samples)
 
 
-def _start_parts(
-    scorer: Scorer, waveforms: Tensor, stream: str | None, rows: int | None, size: int
-) -> Callable[[], list[Result]]:
-    """Start to score ``waveforms``, ``size`` of them at once, each part filled up to ``rows``."""
-    parts = [start(scorer, part, stream=stream, rows=rows) for part in waveforms.split(size)]
-    return lambda: [result for part in parts for result in part()]
-
-
 def _on(device: torch.device, waveforms: Tensor) -> Tensor:
     """Copy ``waveforms`` to ``device``; to a GPU from pinned memory, which does not wait for it."""
     if device.type == "cuda" and waveforms.device.type == "cpu" and not waveforms.is_pinned():
@@ -114,26 +140,35 @@ def _on(device: torch.device, waveforms: Tensor) -> Tensor:
     return waveforms.to(device, non_blocking=True)
 
 
-class _PendingScores:
-    """Scores (B,) that a GPU may still be computing.
+class _Pending:
+    """Numbers, a row per utterance, that a GPU may still be computing.
 
-    The copy to the CPU is queued directly behind the batch. Queued when the scores are needed, it
+    The copy to the CPU is queued directly behind the batch. Queued when the numbers are needed, it
     would wait for the next batch too.
     """
 
-    def __init__(self, scores: Tensor) -> None:
+    def __init__(self, rows: Tensor) -> None:
         self.computed: torch.cuda.Event | None = None
-        if not scores.is_cuda:
-            self.scores = scores.float()
+        if not rows.is_cuda:
+            self.rows = rows.float()
             return
-        self.scores = torch.empty(scores.shape, dtype=torch.float32, pin_memory=True)
-        self.scores.copy_(scores.float(), non_blocking=True)
-        self.computed = torch.cuda.current_stream(scores.device).record_event()
+        self.rows = torch.empty(rows.shape, dtype=torch.float32, pin_memory=True)
+        self.rows.copy_(rows.float(), non_blocking=True)
+        self.computed = torch.cuda.current_stream(rows.device).record_event()
 
-    def wait(self) -> list[Result]:
+    def wait(self) -> Tensor:
         if self.computed is not None:
             self.computed.synchronize()
-        return [score if math.isfinite(score) else _not_finite(score) for score in self.scores.tolist()]
+        return self.rows
+
+
+def _results_of_scores(scores: Tensor) -> list[Result]:
+    return [score if math.isfinite(score) else _not_finite(score) for score in scores.tolist()]
+
+
+def _results_of_embeddings(embeddings: Tensor) -> list[np.ndarray | str]:
+    fault = "its embedding is not finite: the weights are damaged, or the precision is too low"
+    return [row if np.isfinite(row).all() else fault for row in embeddings.numpy()]
 
 
 def _not_finite(score: float) -> str:

@@ -169,7 +169,8 @@ def development_batches(
     Only training changes the speed, adds noise, filters or takes another crop than the head. Whole
     utterances and pieces are in order of length, the longest first.
     """
-    data, whole = recipe.data, recipe.validation.whole_utterances
+    data = recipe.data
+    whole = recipe.validation.whole_utterances or data.num_samples is None
     if whole:
         development = Examples(longest_first(development.trials))
     elif development.excerpts is not None:

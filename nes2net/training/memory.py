@@ -22,7 +22,7 @@ def batch_too_large(trainer: Trainer) -> str:
     recipe, progress, train = trainer.recipe, trainer.state.progress, trainer.recipe.train
     part = -(-train.batch_size // (train.accumulate * trainer.accelerator.num_processes))
     validates = progress.step == trainer.steps_per_epoch
-    whole = validates and recipe.validation.whole_utterances
+    whole = recipe.data.num_samples is None or (validates and recipe.validation.whole_utterances)
     place = "validation" if validates else f"step {progress.step}"
     dynamic = recipe.data.crop == "dynamic" and not validates
     num_samples = recipe.data.chunk_samples[1] if dynamic else recipe.data.num_samples

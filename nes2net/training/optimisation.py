@@ -10,7 +10,8 @@ from torch import nn
 
 from nes2net.recipes.recipe import TrainConfig
 
-_OPTIMIZERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
+# Without gradients, `logistic` does no step of Adam: nes2net.training.logistic fits the last layer at once.
+_OPTIMIZERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "logistic": torch.optim.Adam}
 
 
 def create_optimizer(parameters: Iterable[nn.Parameter], train: TrainConfig) -> torch.optim.Optimizer:

@@ -31,6 +31,7 @@ from nes2net.training.distributed import (
     write_once,
 )
 from nes2net.training.interruption import StopRequests, failing_disk_is_temporary
+from nes2net.training.logistic import LogisticTrainer
 from nes2net.training.loop import Trainer
 from nes2net.training.memory import batch_too_large, detector_too_large
 from nes2net.training.monitor import Monitor, RunReporter
@@ -129,7 +130,8 @@ def train(
                     seed=recipe.seed,
                     mode=recipe.validation.mode,
                 )
-                trainer = Trainer(recipe, objective, loader, validator, state, accelerator, monitor, stop)
+                kind = LogisticTrainer if recipe.train.optimizer == "logistic" else Trainer
+                trainer = kind(recipe, objective, loader, validator, state, accelerator, monitor, stop)
                 checkpoint = recipe.train.init_from if resume is None else None
                 if resume is not None:  # after accelerate has moved the optimiser
                     with enough_memory(lambda: detector_too_large(accelerator.device)):

@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from nes2net.audio.crop import ASVSPOOF_SAMPLES
 from nes2net.detector import Detector
 from nes2net.experiments.published import PublishedRow, published_rows
 from nes2net.inspect.info import count_flops
@@ -64,7 +65,8 @@ scripts/bench gpu speed           # training steps, their memory, and scoring
 
 {takes}
 
-- *Parameters* are those that are trained, front-end included. They are counted.
+- *Parameters* are those that are trained, front-end included. They are counted. Logistic regression
+  trains the last layer alone, after one forward pass for each utterance, of 4 s here.
 - *Utterances* are those of the training part by its official protocol, times the epochs.
 - *Operations* are those of matrix products and convolutions for one utterance in a training step:
   three times those of the forward pass, which are counted on the network (a multiply-add is two).
@@ -134,7 +136,7 @@ def cost(name: str, recipe: Recipe) -> list[str]:
     memory = BYTES * parameters + kept * recipe.train.batch_size
     return [
         f"`{name}`", f"{parameters:,}", f"{recipe.train.epochs} × {utterances // recipe.train.epochs:,}", f"{operations / 1e9:,.0f}",
-        *(f"{hour:.0f}" if hour >= 10 else f"{hour:.2g}" for hour in hours), f"{memory / 2**30:.0f} GiB",
+        *(f"{hour:.0f}" if hour >= 10 else f"{hour:.2g}" for hour in hours), f"{memory / 2**30:.0f} GiB" if kept else "–",
     ]  # fmt: skip
 
 
@@ -143,11 +145,16 @@ _networks: dict[str, tuple[int, float, float]] = {}
 
 def network(key: str, recipe: Recipe) -> tuple[int, float, float]:
     """Trained parameters, operations of a training step, and bytes it keeps, both for one utterance."""
-    key += str(recipe.data.num_samples)
+    num_samples = recipe.data.num_samples or ASVSPOOF_SAMPLES
+    key += f"{num_samples} {recipe.train.optimizer}"
     if key not in _networks:
         with torch.device("meta"):
             detector = Detector.from_config(recipe.model)
-            waveform = torch.zeros(2, recipe.data.num_samples)
+            waveform = torch.zeros(2, num_samples)
+            if recipe.train.optimizer == "logistic":  # one forward pass; the last layer alone is trained
+                trained = sum(parameter.numel() for parameter in detector.backend.last_layer.parameters())
+                _networks[key] = trained, count_flops(detector, waveform[:1]), 0.0
+                return _networks[key]
             parameters = sum(parameter.numel() for parameter in detector.parameters() if parameter.requires_grad)
             _networks[key] = parameters, 3 * count_flops(detector, waveform[:1]), kept_bytes(detector, waveform) / 2
     return _networks[key]

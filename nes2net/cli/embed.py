@@ -1,0 +1,189 @@
+"""`nes2net embed`: embeddings of a corpus or of files, as .npy or .parquet."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nes2net.cli.entry import (
+    INCOMPLETE,
+    add_architecture,
+    add_device,
+    add_dtype,
+    add_workers,
+    check_at_least,
+    subcommand,
+)
+from nes2net.errors import InputError, listed
+from nes2net.machine.terminal import printable
+from nes2net.registry import corpora
+
+if TYPE_CHECKING:
+    from nes2net.corpora.trial import Trial
+    from nes2net.detector import Detector
+    from nes2net.scoring.embedding import EmbeddingResult
+
+_EPILOG = (
+    "A .npy file is an array with a row per utterance, whose ids and labels are in OUT.csv; a .parquet file has the "
+    "columns id, label and embedding. OUT.json says what made them. Exit status 1 means that some files were left out. "
+    "The same command resumes an interrupted run."
+)
+
+
+def add(commands: argparse._SubParsersAction) -> None:
+    example = (
+        "nes2net embed asvspoof2019_la DB --split dev --model detector.pth --out dev.npy\n"
+        "nes2net embed --files folder/ --frontend lps --out folder.parquet"
+    )
+    parser = subcommand(commands, "embed", _embed, "Write the embeddings of a corpus or of files", example=example)
+    parser.epilog = _EPILOG
+    parser.add_argument(
+        "corpus", nargs="?", choices=corpora.names(), help="which corpus; generic takes a list of yours"
+    )
+    parser.add_argument("root", nargs="?", help="its folder or list")
+    parser.add_argument("--out", required=True, help=".npy or .parquet file to write")
+    parser.add_argument("--overwrite", action="store_true", help="replace a file that another run made")
+    parser.add_argument(
+        "--on-error", default="skip", choices=["skip", "raise"], help="leave unreadable files out, or stop at the first"
+    )
+    which = parser.add_argument_group("which utterances, and how much of them")
+    which.add_argument(
+        "--files", nargs="+", metavar="FILE", help="audio files, or folders of them, instead of a corpus"
+    )
+    which.add_argument("--split", default="eval", help="train, dev or eval, where the corpus has them")
+    which.add_argument("--protocols", help="folder of the protocols; searched for in root if not given")
+    which.add_argument(
+        "--samples",
+        dest="num_samples",
+        type=int,
+        metavar="N",
+        help="the first N samples at 16 kHz, repeating shorter files (64600: the '4sec' protocol); all samples if not "
+        "given",
+    )
+    what = parser.add_argument_group("embeddings of what")
+    what.add_argument("--model", help="trained detector: checkpoint (.pth), folder, or name on the Hugging Face hub")
+    add_architecture(what)
+    what.add_argument(
+        "--frontend",
+        metavar="NAME|OPTIONS",
+        help="a front-end alone instead: its name, or as in a recipe '{name: lps, n_fft: 512}'",
+    )
+    what.add_argument("--ssl-checkpoint", metavar="FILE", help="pre-training file of --frontend")
+    what.add_argument(
+        "--of",
+        default="frontend",
+        choices=["frontend", "aggregation", "backend"],
+        help="the mean over time of a hidden state of the front-end, or of the aggregation; or the input of the "
+        "back-end's last layer",
+    )
+    what.add_argument(
+        "--layer",
+        default="last",
+        help="hidden state of the front-end: last, a number from 0 (the input of the first layer), or all of them in a "
+        "row",
+    )
+    computing = parser.add_argument_group("computing")
+    computing.add_argument(
+        "--batch-size",
+        type=int,
+        help="utterances of 4 s per batch at most, or as much audio in longer ones; 8 on the CPU and 64 on a GPU if not "
+        "given",
+    )
+    add_workers(computing, None, "processes that read audio; if not given, 1 for the CPU and up to 4 for a GPU")
+    add_device(computing)
+    add_dtype(computing, "precision of weights and computation; auto is that of the checkpoint, or float32")
+
+
+def _embed(args: argparse.Namespace) -> int:
+    from nes2net.scoring.embedding import embed_trials
+
+    check_at_least(args, num_samples=1, batch_size=1, num_workers=0)
+    layer = int(args.layer) if args.layer.isdecimal() else args.layer
+    if args.of == "frontend" and isinstance(layer, str) and layer not in ("last", "all"):
+        raise InputError(f"`layer` is last, all or a number from 0, not {layer}")
+    if args.of != "frontend" and layer != "last":
+        raise InputError(f"`layer` names a hidden state of the front-end: leave it out with `of` {args.of}")
+    trials, source = _trials(args)
+    detector, model = _detector(args)
+    result = embed_trials(
+        detector,
+        lambda waveforms: detector.embeddings(waveforms, args.of, layer),
+        trials,
+        args.out,
+        what=args.of if args.of != "frontend" else f"frontend, layer {layer}",
+        num_samples=args.num_samples,
+        batch_size=args.batch_size,
+        num_workers=args.num_workers,
+        on_error=args.on_error,
+        overwrite=args.overwrite,
+        about={**source, **model},
+    )
+    return _report(result)
+
+
+def _trials(args: argparse.Namespace) -> tuple[list[Trial], dict[str, object]]:
+    """The utterances, and what the record says of where they come from."""
+    from nes2net.audio.files import with_folders_listed
+    from nes2net.corpora.trial import Trial
+
+    if (args.corpus is None) == (args.files is None):
+        raise InputError("name a corpus and its folder, or audio files with --files, and not both")
+    if args.files is not None:
+        paths = list(dict.fromkeys(with_folders_listed(args.files)))
+        return [Trial(str(path), path) for path in paths], {"files": [str(name) for name in args.files]}
+    if args.root is None:
+        raise InputError(f"where is {args.corpus}? name its folder after it")
+    trials = corpora.get(args.corpus).trials(args.root, args.split, protocols=args.protocols)
+    return trials, {"corpus": {"name": args.corpus, "root": str(args.root), "split": args.split}}
+
+
+def _detector(args: argparse.Namespace) -> tuple[Detector, dict[str, object]]:
+    """The detector, of a front-end alone with a back-end that is not used, and what the record says of it."""
+    import torch
+
+    from nes2net.detector import Detector
+    from nes2net.machine.devices import choose_device, own_device
+    from nes2net.machine.yaml_text import read_value
+
+    if (args.model is None) == (args.frontend is None):
+        raise InputError("name a trained detector with `model`, or a front-end with `frontend`, and not both")
+    device = own_device(args.device)
+    if args.model is not None:
+        if args.ssl_checkpoint:
+            raise InputError("a trained detector holds its front-end: leave `ssl_checkpoint` out")
+        detector = Detector.from_pretrained(args.model, device, args.dtype, args.config)
+        return detector, {"checkpoint": {**detector.record, "path": str(args.model)}}
+    if args.of != "frontend":
+        raise InputError(f"a front-end alone has no {args.of}: take a trained detector with `model`")
+    frontend = read_value(args.frontend, None, "`frontend`")
+    detector = Detector.from_config({"frontend": frontend, "backend": "logistic"}, args.ssl_checkpoint)
+    if args.ssl_checkpoint is None and any(True for _ in detector.frontend.parameters()):
+        raise InputError(
+            f"front-end '{detector.frontend.config['name']}' would have random weights: name its pre-training file with "
+            "`ssl_checkpoint`, or a trained detector with `model`"
+        )
+    with torch.no_grad():  # so that the same front-end has the same fingerprint again
+        for parameter in detector.backend.parameters():
+            parameter.zero_()
+    detector = (
+        detector.to(choose_device(device)).set_precision("float32" if args.dtype == "auto" else args.dtype).eval()
+    )
+    return detector, {"frontend": {"ssl_checkpoint": args.ssl_checkpoint}}
+
+
+def _report(result: EmbeddingResult) -> int:
+    """Print what was written and, on standard error, what is missing; return the exit status."""
+    path: Path = result.path
+    if result.already_complete:
+        print(f"{path} is complete already: {result.embedded} embeddings of this same model")
+    else:
+        print(f"{result.embedded} of {result.total} embeddings of {result.size} numbers written to {path}")
+    if not result.failures:
+        return 0
+    names = printable(listed(list(result.failures)))
+    print(
+        f"{len(result.failures)} files were left out: {names}; {result.record_path} says why for each", file=sys.stderr
+    )
+    return INCOMPLETE

@@ -1,0 +1,127 @@
+"""Logistic regression instead of gradient steps: the last layer on embeddings of the frozen rest."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from torch import nn
+
+from nes2net.errors import InputError
+from nes2net.scoring.embedding import embed_trials
+from nes2net.training.distributed import write_once
+from nes2net.training.loop import Trainer
+
+#: Holds the embeddings of the training set in the run folder.
+EMBEDDINGS_FILE = "training_embeddings.npy"
+_MOST_ITERATIONS = 10_000
+
+
+class LogisticTrainer(Trainer):
+    """Fits the last layer in one epoch without steps; all else is as in :class:`Trainer`.
+
+    The embeddings of the training set are computed as for scoring, in float32 and in eval mode.
+    They stay in the run folder, so that an interrupted run goes on with those that are missing.
+
+    Raises:
+        InputError: if there are several processes, or the last layer is no linear one with one or
+            two logits.
+    """
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.accelerator.num_processes > 1:
+            raise InputError("`train.optimizer=logistic` computes in one process: leave torchrun out")
+        layer = self.state.detector.backend.last_layer
+        if not isinstance(layer, nn.Linear) or layer.bias is None or layer.out_features > 2:
+            raise InputError(
+                "`train.optimizer=logistic` fits a linear last layer with one or two logits: take the back-end logistic"
+            )
+
+    def fit(self) -> None:
+        """Embed the training set, which a signal may interrupt, and then train the only epoch."""
+        if not self.state.selection.is_done and self.state.progress.step == 0:
+            self.embeddings, self.targets = self._embedded()
+        super().fit()
+
+    def train_epoch(self, epoch: int) -> None:
+        """Fit the last layer and save it."""
+        progress, layer = self.state.progress, self.state.detector.backend.last_layer
+        if progress.step == self.steps_per_epoch:
+            return
+        weight, bias, iterations = fit_logistic(self.embeddings, self.targets, self.recipe.train.logistic_c)
+        assert isinstance(layer, nn.Linear)
+        with torch.no_grad():  # of two logits, the first is 0, so that their difference is the log odds, too
+            layer.weight.zero_()
+            layer.bias.zero_()
+            layer.weight[-1] = torch.from_numpy(weight)
+            layer.bias[-1] = bias
+        found = f"logistic regression on {len(self.targets)} embeddings of {len(weight)}: {iterations} iterations"
+        if iterations >= _MOST_ITERATIONS:
+            found += ", the most that are done; a smaller `train.logistic_c` converges sooner"
+        self.monitor.say(found)
+        progress.step = self.steps_per_epoch
+        progress.utterances = min(len(self.targets), progress.step * self.recipe.train.batch_size)
+        progress.loss_sum = self._loss() * progress.utterances
+        write_once(self.accelerator, self.state.save)
+
+    def _embedded(self) -> tuple[NDArray, NDArray]:
+        """Embeddings N×E of the training set, and targets (N,)."""
+        detector, trials = self.state.detector, self.loader.dataset.trials
+        result = embed_trials(
+            detector,
+            lambda waveforms: detector.embeddings(waveforms, "backend"),
+            trials,
+            self.state.selection.folder / EMBEDDINGS_FILE,
+            what="backend",
+            num_samples=self.recipe.data.num_samples,
+            batch_size=self.recipe.train.batch_size,
+            num_workers=self.recipe.data.num_workers,
+            overwrite=True,
+        )
+        used = [trial for trial in trials if trial.id not in result.failures]
+        targets = np.array([trial.target for trial in used])
+        if len(set(targets.tolist())) < 2:
+            raise InputError("all training files of a class are unusable: mend the files named above")
+        return np.load(result.path), targets
+
+    def _loss(self) -> float:
+        """The loss of the recipe over the training set, as one batch."""
+        backend, device = self.state.detector.backend, self.accelerator.device
+        with torch.no_grad():
+            logits = backend.last_layer(torch.from_numpy(self.embeddings).to(device))
+            return self.objective.criterion(logits, torch.from_numpy(self.targets).to(device)).item()
+
+
+def fit_logistic(embeddings: NDArray, targets: NDArray, c: float) -> tuple[NDArray, float, int]:
+    """Fit weight (E,) and bias of the log odds of ``targets`` 1 by scikit-learn, in float64.
+
+    L-BFGS minimises C·Σ log loss + ½|w|². Each dimension is divided by its standard deviation
+    first, without which it hardly converges, and w is that of the scaled dimensions. The scale is
+    then folded into the weight that is returned, which is for ``embeddings`` as they are.
+
+    Args:
+        embeddings: N×E.
+        targets: (N,), 1 for bona fide and 0 for spoof.
+        c: C; the larger, the weaker the regularisation.
+
+    Returns:
+        The weight, the bias and the number of iterations.
+
+    >>> weight, bias, _ = fit_logistic(np.array([[1.0], [2.0], [3.0], [4.0]]), np.array([0, 1, 0, 1]), c=1e6)
+    >>> bool(weight[0] > 0), abs(round(weight[0] * 2.5 + bias, 3))
+    (True, 0.0)
+    """
+    model = make_pipeline(StandardScaler(), LogisticRegression(C=c, max_iter=_MOST_ITERATIONS))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # the number of iterations says so
+        model.fit(embeddings.astype(np.float64), targets)
+    scaler, regression = model[0], model[1]
+    weight = regression.coef_[0] / scaler.scale_
+    return weight, float(regression.intercept_[0] - weight @ scaler.mean_), int(regression.n_iter_[0])

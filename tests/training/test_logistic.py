@@ -1,0 +1,172 @@
+"""Logistic regression as a run of training: scikit-learn's scores, an ordinary run folder, resumed."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from nes2net import Detector, InputError
+from nes2net.audio.read import load_audio
+from nes2net.corpora import asvspoof2019_la
+from nes2net.training import logistic
+from nes2net.training.logistic import EMBEDDINGS_FILE, fit_logistic
+from nes2net.training.run import train
+from nes2net.training.seeding import seed_everything
+
+PLAIN_LOSS = {"loss": "focal", "focal_gamma": 0, "focal_alpha": 1}
+
+
+@pytest.fixture
+def probe(recipe):
+    """A function that builds the recipe of a probe on a small spectrum, with changes merged into it."""
+    model = {
+        "frontend": {"name": "lps", "n_fft": 128, "num_bins": 20},
+        "backend": {"name": "logistic", "num_logits": 1},
+    }
+    train = {"optimizer": "logistic", "epochs": 1}
+    values = {"model": model, "train": train, "augment": {"algo": 0}, "data": {"num_samples": None}}
+
+    def build(**changes):
+        changes["train"] = {**PLAIN_LOSS, **changes.get("train", {})}
+        if changes["train"]["loss"] != "focal":
+            changes["train"] = {k: v for k, v in changes["train"].items() if k not in PLAIN_LOSS or k == "loss"}
+        merged = {k: {**v, **changes.get(k, {})} for k, v in values.items()}
+        return recipe(**{**changes, **merged})
+
+    return build
+
+
+def weights(folder):
+    return Detector.from_pretrained(folder / "epoch_1.pth", device="cpu").state_dict()
+
+
+def test_scores_are_scikit_learns_decision_function(probe, corpus):
+    folder = train(probe(), device="cpu")
+    detector = Detector.from_pretrained(folder / "epoch_1.pth", device="cpu")
+    targets = np.array([trial.target for trial in asvspoof2019_la.trials(corpus, "train")])
+    embeddings = np.load(folder / EMBEDDINGS_FILE).astype(np.float64)
+    model = make_pipeline(StandardScaler(), LogisticRegression(C=1e6, max_iter=10_000)).fit(embeddings, targets)
+    trials = asvspoof2019_la.trials(corpus, "dev")
+    scores = np.array([detector.score(trial.path) for trial in trials])
+    with torch.inference_mode():
+        waveforms = [torch.from_numpy(load_audio(trial.path))[None] for trial in trials]
+        rows = torch.cat([detector.embeddings(waveform, "backend") for waveform in waveforms]).double().numpy()
+    expected = model.decision_function(rows)
+    np.testing.assert_allclose(scores, expected, rtol=0, atol=1e-6 * np.abs(expected).max())
+    (row,) = json.loads((folder / "history.json").read_text())
+    odds, labels = torch.from_numpy(scores), torch.tensor([float(trial.target) for trial in trials])
+    loss = torch.nn.functional.binary_cross_entropy_with_logits(odds, labels.double()).item()
+    assert row["val_loss_wo_aug"] == pytest.approx(loss, rel=1e-4, abs=1e-7) and row["improved"]
+    odds = model.decision_function(embeddings)
+    assert row["loss"] == pytest.approx(np.logaddexp(0, np.where(targets, -odds, odds)).mean(), abs=1e-5)
+
+
+@pytest.mark.parametrize("c", [1e-2, 1e6])
+def test_the_scale_of_the_dimensions_does_not_matter(c):
+    rng = np.random.default_rng(0)
+    targets = rng.integers(0, 2, 200)
+    plain = rng.standard_normal((200, 5)) + 0.7 * targets[:, None]
+    scaled = plain * [1e-3, 1, 10, 1e3, 1] + [0, 5, -100, 1e4, 0]
+    scores = []
+    for embeddings in (plain, scaled):
+        weight, bias, _ = fit_logistic(embeddings, targets, c)
+        scores.append(embeddings @ weight + bias)
+    np.testing.assert_allclose(*scores, atol=1e-6)
+    standard = StandardScaler().fit_transform(plain)
+    expected = LogisticRegression(C=c, max_iter=10_000).fit(standard, targets).decision_function(standard)
+    np.testing.assert_allclose(scores[0], expected, atol=1e-9)
+
+
+def test_a_dimension_without_variance_has_no_say():
+    rng = np.random.default_rng(0)
+    targets = rng.integers(0, 2, 50)
+    embeddings = np.column_stack([rng.standard_normal(50) + targets, np.full(50, 3.0)])
+    weight, bias, _ = fit_logistic(embeddings, targets, 1.0)
+    alone, bias_alone, _ = fit_logistic(embeddings[:, :1], targets, 1.0)
+    assert weight[1] == 0 and weight[0] == pytest.approx(alone[0]) and bias == pytest.approx(bias_alone)
+
+
+def test_the_same_recipe_gives_the_same_weights(probe, tmp_path):
+    one, two = (train(probe(output=str(tmp_path / name)), device="cpu") for name in "ab")
+    assert all(torch.equal(value, weights(two)[name]) for name, value in weights(one).items())
+
+
+def test_all_but_the_last_layer_is_frozen(probe, small_model):
+    model = {"frontend": small_model["frontend"], "aggregation": "weighted_sum"}
+    one = train(probe(model=model, data={"num_samples": 4000}), device="cpu")
+    seed_everything(probe().seed)
+    before = Detector.from_config({**model, "backend": {"name": "logistic", "num_logits": 1}}).state_dict()
+    changed = {name for name, value in weights(one).items() if not torch.equal(value, before[name])}
+    assert {name.split(".")[-1] for name in changed} == {"weight", "bias"} and len(changed) == 2
+
+
+def test_two_logits_differ_by_the_log_odds(probe, corpus, tmp_path):
+    one = train(probe(data={"num_samples": 8000}, output=str(tmp_path / "a")), device="cpu")
+    recipe = probe(
+        model={"backend": {"name": "logistic", "num_logits": 2}},
+        train={"loss": "cross_entropy", "class_weights": [1.0, 1.0]},
+        data={"num_samples": 8000},
+        output=str(tmp_path / "b"),
+    )
+    two = train(recipe, device="cpu")
+    trial = asvspoof2019_la.trials(corpus, "dev")[0]
+    scores = [Detector.from_pretrained(folder / "epoch_1.pth", device="cpu").score(trial.path) for folder in (one, two)]
+    assert scores[0] == pytest.approx(scores[1], rel=1e-5)
+    rows = [json.loads((folder / "history.json").read_text())[0] for folder in (one, two)]
+    assert rows[0]["val_loss_wo_aug"] == pytest.approx(rows[1]["val_loss_wo_aug"], rel=1e-4, abs=1e-7)
+
+
+def test_an_interrupted_run_goes_on(probe, tmp_path, monkeypatch, capsys):
+    whole = train(probe(output=str(tmp_path / "whole")), device="cpu")
+    recipe = probe(output=str(tmp_path / "parts"))
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:  # after the embeddings, before the fit
+        patch.setattr(logistic, "fit_logistic", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            train(recipe, device="cpu")
+    folder = tmp_path / "parts" / recipe.tag
+    before = (folder / EMBEDDINGS_FILE).stat().st_mtime_ns
+    with monkeypatch.context() as patch:  # after the fit, in validation
+        patch.setattr("nes2net.training.validation.Validator.run", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            train(recipe, device="cpu")
+    assert (folder / EMBEDDINGS_FILE).stat().st_mtime_ns == before
+    (folder / EMBEDDINGS_FILE).unlink()  # it is not needed any more
+    assert train(recipe, device="cpu") == folder
+    assert all(torch.equal(value, weights(whole)[name]) for name, value in weights(folder).items())
+    train(recipe, device="cpu")
+    assert "is trained already" in capsys.readouterr().out
+
+
+def test_a_bad_file_is_left_out(probe, corpus, tmp_path, capsys):
+    copy = tmp_path / "copy"
+    shutil.copytree(corpus, copy)
+    first = asvspoof2019_la.trials(copy, "train")[0]
+    first.path.write_bytes(b"fLaC")
+    folder = train(probe(data={"root": str(copy)}), device="cpu")
+    assert f"left out: {first.id}" in capsys.readouterr().err
+    assert len(np.load(folder / EMBEDDINGS_FILE)) == 11
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"augment": {"algo": 4}}, "leave `augment` out"),
+        ({"augment": {"speed": [0.9, 1.1]}}, "leave `augment` out"),
+        ({"train": {"epochs": 2}}, "set `train.epochs=1`, not 2"),
+        ({"data": {"crop": "random", "num_samples": 8000}}, "leave out `data.crop=random`"),
+        ({"train": {"optimizer": "adam"}}, "whole utterances, goes with `train.optimizer=logistic`"),
+        ({"model": {"backend": {"name": "logistic", "num_logits": 3}}}, "with one or two logits"),
+    ],
+)
+def test_what_it_does_not_do_is_refused(probe, changes, message):
+    with pytest.raises(InputError, match=message):
+        train(probe(**changes), device="cpu")
