@@ -71,11 +71,11 @@ def _published(as_json: bool) -> int:
         return 0
     numbers = numbered_notes(tables)
     facts = LEGEND | {table.title: [table.about, *table.notes] for table in tables}
-    rows: dict[str, list[dict[str, Any]]] = {table.title: [*system_rows(table, numbers)] for table in tables}
+    rows: dict[str, list[dict[str, Any]]] = {table.title: system_rows(table, numbers) for table in tables}
     notes = [{"no.": number, "note": note} for note, number in numbers.items()]
     commands = ["nes2net info ID, what is known of one result", "nes2net reproduce, the ids; nes2net reproduce ID"]
     ways = [{"system": row["system"], "how": "; ".join(_ways(row))} for row in way_rows(tables)]
-    further = {"notes": notes, "how they are measured again": ways}
+    further: dict[str, list[dict[str, Any]]] = {"notes": notes, "how they are measured again": ways}
     print(Sheet("Published results", facts, tables=rows | further, commands=commands).text())
     return 0
 

@@ -205,7 +205,7 @@ class DataConfig(Section):
             raise InputError(
                 f"`data.chunk_samples` is the lowest and the highest number, in this order, not {self.chunk_samples}"
             )
-        if self.crop == "pieces" and self.min_piece > self.num_samples:
+        if self.crop == "pieces" and (self.num_samples is None or self.min_piece > self.num_samples):
             raise InputError(
                 f"`data.min_piece` is at most `data.num_samples` ({self.num_samples}), of which the pieces are, not {self.min_piece}"
             )

@@ -76,7 +76,7 @@ def examples(data: DataConfig, trials: list[Trial], part: str = "training", *, s
         LostFile: if a file cannot be read at present.
         InputError: if no class or only one has pieces.
     """
-    if data.crop != "pieces":
+    if data.crop != "pieces" or data.num_samples is None:
         return Examples(trials)
     cut, excerpts, errors = list[Trial](), list[tuple[int, int]](), list[str]()
     for trial in ProgressDisplay(trials, title=f"lengths of the {part} set", unit="file", delay=1.0, shown=shown):
