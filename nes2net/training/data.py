@@ -169,6 +169,7 @@ def development_batches(
     """
     data, whole = recipe.data, recipe.validation.whole_utterances
     if whole:
+        assert development.excerpts is None
         development = Examples(longest_first(development.trials))
     elif development.excerpts is not None:
         development = _longest_pieces_first(development)
