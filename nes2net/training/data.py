@@ -172,6 +172,7 @@ def development_batches(
     data = recipe.data
     whole = recipe.validation.whole_utterances or data.num_samples is None
     if whole:
+        assert development.excerpts is None
         development = Examples(longest_first(development.trials))
     elif development.excerpts is not None:
         development = _longest_pieces_first(development)

@@ -97,7 +97,9 @@ def train(
             rank, world_size = accelerator.process_index, accelerator.num_processes
             pin_memory = accelerator.device.type == "cuda"
             training = examples(recipe.data, train_trials, shown=writes)
-            development = examples(recipe.data, dev_trials, "development", shown=writes)
+            development = Examples(dev_trials)
+            if not recipe.validation.whole_utterances:
+                development = examples(recipe.data, dev_trials, "development", shown=writes)
             loader = training_batches(
                 recipe,
                 training,

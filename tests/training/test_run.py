@@ -257,3 +257,11 @@ def test_batch_statistics_of_an_average_are_estimated_anew(recipe):
         Detector.from_pretrained(target, device="cpu").config
         == Detector.from_pretrained(folder / target.name, device="cpu").config
     )
+
+
+def test_pieces_in_training_and_whole_utterances_in_validation(recipe, capsys):
+    model = {"frontend": {"name": "lps", "n_fft": 128, "num_bins": 20}, "aggregation": "last", "backend": "asp_mlp"}
+    data, validation = {"crop": "pieces", "min_piece": 2000}, {"whole_utterances": True}
+    train(recipe(model=model, train={"epochs": 1}, data=data, validation=validation))
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1].endswith(", pieces of recordings") and lines[2] == "development trials: 12 (6 bona fide, 6 spoof)"
