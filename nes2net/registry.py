@@ -106,6 +106,7 @@ frontends: Registry[Frontend] = Registry(
         "lps": "nes2net.frontends.lps:LogPowerSpectrum",
         "lfcc": "nes2net.frontends.lfcc:LinearFrequencyCepstrum",
         "waveform": "nes2net.frontends.waveform:Waveform",
+        "teacher_student": "nes2net.distillation:TeacherStudent",
     },
 )
 aggregations: Registry[Aggregation] = Registry(
@@ -135,6 +136,7 @@ backends: Registry[Backend] = Registry(
         "mpif_res2net": "nes2net.backends.mpif_res2net:MpifRes2Net",
         "asp_mlp": "nes2net.backends.asp_mlp:AspMlp",
         "attm_lstm": "nes2net.backends.attm_lstm:AttMLSTM",
+        "one_class_distillation": "nes2net.distillation:OneClassDistillation",
     },
 )
 corpora: Registry[Corpus] = Registry(

@@ -11,9 +11,10 @@ from torch import Tensor, nn
 from nes2net.augment.specmix import Specmix
 from nes2net.backends.heads import AngularHead
 from nes2net.detector import Detector
+from nes2net.distillation import Similarity, TeacherStudent
 from nes2net.errors import InputError
 from nes2net.recipes.recipe import TrainConfig
-from nes2net.training.losses import AngularSoftmax, BinaryFocal, Criterion, WeightedCrossEntropy
+from nes2net.training.losses import AngularSoftmax, BinaryFocal, Criterion, Distillation, WeightedCrossEntropy
 from nes2net.training.sampling import stream_of_epoch
 
 _SPECMIX_STREAM = 0x5BEC  # keeps Specmix's draws apart from other streams of the same (seed, epoch)
@@ -121,6 +122,18 @@ def _criterion(train: TrainConfig, detector: Detector) -> Criterion:
         return WeightedCrossEntropy(train.class_weights)
     if train.loss == "focal":
         return BinaryFocal(train.focal_gamma, train.focal_alpha, train.label_smoothing)
+    if train.loss == "distillation":
+        if (
+            not isinstance(detector.frontend, TeacherStudent)
+            or detector.backend.config["name"] != "one_class_distillation"
+        ):
+            raise InputError(
+                "`train.loss=distillation` needs a teacher and a student: set `model.frontend.name=teacher_student` and "
+                "`model.backend.name=one_class_distillation`"
+            )
+        similarity = detector.backend.last_layer
+        assert isinstance(similarity, Similarity)
+        return Distillation(similarity, train.distillation)
     head = detector.backend.last_layer
     if not isinstance(head, AngularHead):
         raise InputError(
