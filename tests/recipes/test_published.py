@@ -163,6 +163,13 @@ MPIF = {
     },
     "validation": {"select_on": "loss", "patience": None},
 }
+OCKD_MODEL = {
+    "frontend": {"name": "teacher_student", "teacher": {"name": "xlsr_300m"}, "student": {"encoder_layers": 6}},
+    "aggregation": {"name": "last"},
+    "backend": {"name": "one_class_distillation", "backend": {"name": "aasist"}, "frontend_level": True},
+}
+#: Models that are not among the published ones: name of the recipe → model.
+OTHER_MODELS = {"mpif_res2net": MPIF_MODEL, "wav2vec2_AASIST_OCKD": OCKD_MODEL}
 
 
 def changed(values, **sections):
@@ -201,6 +208,17 @@ PUBLISHED = {
         MPIF,
         "unknown_mpif_res2net_e32_bz64_lr0.0039528_algo0_seed12345",
     ),
+    "asvspoof2019_one_class_distillation": (
+        "wav2vec2_AASIST_OCKD",
+        12345,
+        changed(
+            ASVSPOOF2019,
+            augment={"algo": 5},
+            train={"lr": 1e-5, "loss": "distillation", "distillation": "cosine", "student_init": "teacher"},
+            validation={"augmented": False, "select_on": "eer"},
+        ),
+        "unknown_wav2vec2_AASIST_OCKD_e100_bz12_lr1e-05_algo5_seed12345",
+    ),
     "asvspoof5_nes2net_x": (
         "wavlm_nes2net",
         1234,
@@ -228,7 +246,8 @@ def test_values_are_the_published(name):
     for section in ("data", "augment", "train", "validation"):
         assert written[section] == {**defaults[section], **values[section]}, section
     pretrained = {"wav2vec2": "xlsr2_300m.pt", "wavlm": "WavLM-Large.pt", "mpif": None}
-    assert written["ssl_checkpoint"] == pretrained[model_name.lower().partition("_")[0]]
+    expected = None if recipe.train.loss == "distillation" else pretrained[model_name.lower().partition("_")[0]]
+    assert written["ssl_checkpoint"] == expected
     assert recipe_from_dict(written) == recipe
 
 
@@ -236,7 +255,7 @@ def test_values_are_the_published(name):
 def test_models_are_the_published(name):
     recipe = load_recipe(CONFIGS / f"{name}.yaml")
     if recipe.name not in PUBLISHED_MODELS:
-        assert recipe.model == MPIF_MODEL
+        assert recipe.model == OTHER_MODELS[recipe.name]
         return
     published = {"aggregation": "last", **PUBLISHED_MODELS[recipe.name]}
     if name in CTRSVDD:
@@ -301,7 +320,13 @@ def overrides(recipe, root, tmp_path):
         f"output={tmp_path / 'models'}",
         f"logs={tmp_path / 'logs'}",
     ]
-    if frontend["name"] == "lps":
+    if frontend["name"] == "teacher_student":
+        teacher = {"name": "wav2vec2_small", **yaml.safe_load(f"{{{SIZE}}}")}
+        system = Detector.from_config({"frontend": teacher, "backend": recipe.model["backend"]["backend"]})
+        system.save(tmp_path / "teacher.pth")
+        changes += [f"model.frontend.teacher={teacher}", "model.frontend.student.encoder_layers=2"]
+        changes += [f"train.teacher={tmp_path / 'teacher.pth'}", "data.num_samples=8000"]
+    elif frontend["name"] == "lps":
         changes.append("model.backend.planes=[4, 8, 8, 8]")
     else:
         small = SMALL[frontend["name"]]
