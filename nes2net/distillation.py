@@ -227,8 +227,6 @@ def _name_and_options(
         raise InputError(f"`{half}` has no name: write '{half}: {{name: …}}'")
     if name in ("teacher_student", "one_class_distillation"):
         raise InputError(f"`{half}` is '{name}': a teacher or student cannot itself be made of teacher and student")
-    if wrong := [key for key in options if not isinstance(key, str)]:
-        raise InputError(f"`{half}` has an option {wrong[0]!r:.100}: its name is text")
     check_known([key for key in options if key in given], (), f"`{half}` has no option")
     return name, options
 

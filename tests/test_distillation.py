@@ -99,7 +99,7 @@ def test_the_student_has_the_options_of_the_teacher_but_for_those_given():
         ({"teacher": {"n_fft": 128}}, "`teacher` has no name: write 'teacher: {name: …}'"),
         ({"teacher": {"name": "lps", "n_ftt": 128}}, "no option 'n_ftt'; did you mean 'n_fft'"),
         ({"teacher": {"name": "lps", "n_fft": 0}}, "n_fft is a whole number from 16"),
-        ({"teacher": {"name": "lps", 1: 2}}, "`teacher` has an option 1: its name is text"),
+        ({"teacher": {"name": "lps", 1: 2}}, "teacher is a name, or a mapping of name and options, not {"),
         ({"teacher": {"name": "xlsr_300m", "checkpoint": "a.pt"}}, "`teacher` has no option 'checkpoint'"),
         ({"teacher": LPS, "student": {"checkpoint": "a.pt"}}, "`student` has no option 'checkpoint'"),
         ({"teacher": LPS, "student": {"num_bins": 16}}, "out_dim is 32 of the teacher and 16 of the student"),

@@ -91,7 +91,7 @@ def _all_options(backend: Backend) -> dict[str, Any]:
 
 
 def _check_same(path: str, place: str, theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> None:
-    for key in ours.keys() | theirs.keys():
+    for key in sorted(ours.keys() | theirs.keys(), key=lambda key: (key != "name", key)):
         if not _FREE.fullmatch(key):
             _check_options(path, f"{place}.{key}", theirs.get(key), ours.get(key))
 
