@@ -83,10 +83,10 @@ def test_what_the_student_starts_from(student, start):
     found = Detector.from_pretrained(folder / "epoch_1.pth", device="cpu")
     for theirs, ours in zip(halves(found, "teacher"), halves(found, "student")):
         theirs = dict(theirs.named_parameters())
-        shared = [name for name, value in ours.named_parameters() if value.ndim > 1]
+        shared = [name for name, value in ours.named_parameters() if value.ndim > 1 and value.std() > 0]  # drawn
         assert shared and theirs.keys() >= set(shared)
         equal = [torch.allclose(ours.get_parameter(name), theirs[name], rtol=0, atol=1e-29) for name in shared]
-        assert all(equal) if start == "teacher" else sum(equal) < len(equal) / 4  # constants are equal
+        assert all(equal) if start == "teacher" else not any(equal)
 
 
 def test_an_interrupted_run_ends_with_the_same_weights(student, tmp_path, monkeypatch):
