@@ -56,7 +56,7 @@ def load_teacher(detector: Detector, path: str, student_too: bool = True) -> Non
         return  # the objective says what is missing
     found = Detector.from_pretrained(path, device="cpu", dtype="float32")
     _check_options(path, "aggregation.name", found.aggregation.config["name"], "last")
-    _check_same(path, "frontend.teacher", found.frontend.config, frontend.model["teacher"].config)
+    _check_same(path, "frontend.teacher", found.frontend.config, frontend.config["teacher"])
     _check_same(path, "backend.backend", _all_options(found.backend), _all_options(backend.teacher))
     left_out = f"{found.backend.last_layer_name}."
     copied = True
