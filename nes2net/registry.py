@@ -106,6 +106,7 @@ frontends: Registry[Frontend] = Registry(
         "lps": "nes2net.frontends.lps:LogPowerSpectrum",
         "lfcc": "nes2net.frontends.lfcc:LinearFrequencyCepstrum",
         "waveform": "nes2net.frontends.waveform:Waveform",
+        "teacher_student": "nes2net.distillation:TeacherStudent",
     },
 )
 aggregations: Registry[Aggregation] = Registry(
@@ -137,6 +138,7 @@ backends: Registry[Backend] = Registry(
         "asp_cosine": "nes2net.backends.asp_cosine:AspCosine",
         "logistic": "nes2net.backends.logistic:Logistic",
         "attm_lstm": "nes2net.backends.attm_lstm:AttMLSTM",
+        "one_class_distillation": "nes2net.distillation:OneClassDistillation",
     },
 )
 corpora: Registry[Corpus] = Registry(

@@ -44,6 +44,7 @@ BACKENDS = {
     "conformer": {"num_blocks": 2},
     "mamba": {"num_layers": 4},
     "mpif_res2net": {"num_frames": 64, "planes": [8, 16, 32, 64], "scale": 4},
+    "one_class_distillation": {"backend": {"name": "nes2net_x", **NES}},
     "nes2net": NES,
     "nes2net_x": NES,
     "nes2net_x_selu": NES,
@@ -78,6 +79,8 @@ def build(small_model):
             frontend = {**small_model["frontend"], **WAVLM, "name": wavlm}
             return Detector.from_config({**small_model, "frontend": frontend, "aggregation": aggregation})
         frontend = FRONTENDS.get(name, small_model["frontend"])
+        if name == "one_class_distillation":
+            frontend = {"name": "teacher_student", "teacher": frontend, "student": {"encoder_layers": 1}}
         return Detector.from_config({"frontend": frontend, "backend": {"name": name, **BACKENDS.get(name, {})}})
 
     return build

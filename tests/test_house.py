@@ -29,6 +29,7 @@ FLOORS = {
     "registry": 5,
     "scoring": 5,
     "detector": 6,
+    "distillation": 6,
     "evaluation": 6,
     "training": 7,
     "experiments": 8,
@@ -86,7 +87,7 @@ def module_of(name: str) -> str:
 def test_every_module_stands_in_a_room():
     assert {room(dotted(path)) for path in MODULES} - {FACE} == set(FLOORS)
     top = {path.stem for path in PACKAGE.glob("*.py")}
-    assert top == {"__init__", "__main__", "errors", "options", "quantisation", "registry", "detector"}
+    assert top == {"__init__", "__main__", "errors", "options", "quantisation", "registry", "detector", "distillation"}
 
 
 @pytest.mark.parametrize("path", MODULES, ids=dotted)

@@ -347,16 +347,29 @@ class TrainConfig(Section):
     max_grad_norm: Annotated[AboveZero | None, Source("toolkit")] = None
     """L2 norm to which a longer gradient is scaled; null never scales."""
     loss: Annotated[
-        Literal["cross_entropy", "focal", "angular_softmax", "am_softmax", "oc_softmax", "p2sgrad", "prototypes"],
+        Literal[
+            "cross_entropy",
+            "focal",
+            "angular_softmax",
+            "am_softmax",
+            "oc_softmax",
+            "p2sgrad",
+            "prototypes",
+            "distillation",
+        ],
         Source(
             "cross_entropy: main.py --loss WCE; focal: CtrSVDD program; angular_softmax: SR-LA Res2Net code; "
-            "am_softmax and oc_softmax: arXiv 2010.13995; p2sgrad: arXiv 2103.11326; prototypes: arXiv 2501.14240"
+            "am_softmax and oc_softmax: arXiv 2010.13995; p2sgrad: arXiv 2103.11326; prototypes: arXiv 2501.14240; "
+            "distillation: arXiv 2309.08285"
         ),
     ] = "cross_entropy"
     """Loss: cross-entropy over two logits, focal loss on one logit, or a loss on embeddings, which
     brings a head of its own as the last layer of the back-end: `angular_softmax` (head `angular`),
-    `am_softmax` (`cosine`), `oc_softmax` (`one_class`), `p2sgrad` and `prototypes` (of these
-    names)."""
+    `am_softmax` (`cosine`), `oc_softmax` (`one_class`), `p2sgrad` and `prototypes` (of these names).
+    `distillation` trains a student that imitates the embeddings of `train.teacher`; it needs the
+    front-end `teacher_student` and the back-end `one_class_distillation`, and it is trained on the
+    bona fide utterances alone. Validation has both classes, and its loss is that of the bona fide
+    ones."""
     class_weights: Annotated[
         list[AboveZero],
         Field(min_length=2, max_length=2),
@@ -427,6 +440,19 @@ class TrainConfig(Section):
     """Weight of the mean positive cosine between two spoof prototypes."""
     prototype_separation: Annotated[NotNegative, UsedWith("loss", ("prototypes",)), Source("assumption")] = 0.1
     """Weight of the mean positive cosine between the prototypes of spoof and of bona fide."""
+    teacher: Annotated[Text | None, UsedWith("loss", ("distillation",)), Source("toolkit")] = None
+    """Checkpoint of a whole detector, the teacher of `train.loss: distillation`. It needs the
+    front-end and the back-end of the teacher's half, and the aggregation `last`."""
+    student_init: Annotated[
+        Literal["teacher", "random"], UsedWith("loss", ("distillation",)), Source("assumed; arXiv 2309.08285")
+    ] = "teacher"
+    """What the student starts from: the teacher's weights of the same name and shape, so its first
+    layers, or random weights."""
+    distillation: Annotated[
+        Literal["cosine", "mse"], UsedWith("loss", ("distillation",)), Source("arXiv 2309.08285: cosine is better")
+    ] = "cosine"
+    """Distance of the student's embeddings from the teacher's: 1 − cosine, or the mean squared
+    difference."""
     precision: Annotated[Literal["fp32", "tf32", "bf16", "fp16"], Source("toolkit")] = "fp32"
     """Precision of the forward pass; weights and optimiser stay in float32. `tf32` rounds what
     enters products and convolutions to 10 bits (TF32). It needs CUDA, as does `fp16`; on a GPU,

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from torch import Tensor
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim.swa_utils import update_bn
 
 from nes2net.checkpoints.averaging import average_checkpoints
@@ -19,7 +21,7 @@ from nes2net.machine.files import check_writable, sha256_of, writing
 from nes2net.machine.progress import ProgressDisplay
 from nes2net.recipes.recipe import load_recipe
 from nes2net.training.augmentation import augmentation_stream
-from nes2net.training.data import examples, read_trials, training_batches
+from nes2net.training.data import examples, training_batches, training_trials
 from nes2net.training.run_folder import RECIPE_FILE
 from nes2net.training.seeding import seed_everything
 from nes2net.training.selection import best_epochs, saved_epochs
@@ -175,7 +177,7 @@ def _with_new_batch_statistics(
     detector = Detector.from_config(record["model"])
     detector.load_published(state_dict, str(folder))
     detector = detector.to(choose_device())
-    training, cuda = examples(recipe.data, read_trials(recipe.data, "train")), detector.device.type == "cuda"
+    training, cuda = examples(recipe.data, training_trials(recipe)), detector.device.type == "cuda"
     batches = training_batches(recipe, training, augmentation_stream(recipe), pin_memory=cuda)
     if not 0 < num_batches <= len(batches):
         raise InputError(
@@ -183,5 +185,10 @@ def _with_new_batch_statistics(
         )
     progress = ProgressDisplay(islice(batches, num_batches), title="batch statistics", unit="batch", total=num_batches)
     seed_everything(recipe.seed)  # for dropout
+    # A teacher that is never trained keeps its own; update_bn would forget them.
+    norms = [norm for norm in detector.train().modules() if isinstance(norm, _BatchNorm) and not norm.training]
+    kept = [copy.deepcopy(norm.state_dict()) for norm in norms]
     update_bn((batch.waveforms for batch in progress if len(batch.targets)), detector, detector.device)
+    for norm, statistics in zip(norms, kept):
+        norm.load_state_dict(statistics)
     return detector.cpu().state_dict()

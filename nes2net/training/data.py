@@ -13,7 +13,7 @@ from nes2net.augment.fir import LowPass
 from nes2net.augment.legacy import LegacyStream
 from nes2net.augment.noise import NoiseAugmentation
 from nes2net.augment.rawboost import RawBoostParameters
-from nes2net.corpora.trial import Trial
+from nes2net.corpora.trial import BONAFIDE, Trial
 from nes2net.errors import InputError
 from nes2net.machine.progress import ProgressDisplay
 from nes2net.recipes.recipe import DataConfig, Recipe, TrainConfig
@@ -29,8 +29,20 @@ from nes2net.training.sampling import EpochBatches
 from nes2net.training.validation import passes
 
 
-def read_trials(data: DataConfig, part: str) -> list[Trial]:
+def training_trials(recipe: Recipe) -> list[Trial]:
+    """List the trials that ``recipe`` trains on: with ``train.loss: distillation`` the bona fide ones.
+
+    Raises:
+        InputError: as :func:`read_trials`.
+    """
+    return read_trials(recipe.data, "train", bonafide_only=recipe.train.loss == "distillation")
+
+
+def read_trials(data: DataConfig, part: str, bonafide_only: bool = False) -> list[Trial]:
     """List the trials of ``part``, ``train`` or ``dev``, of the corpus.
+
+    Args:
+        bonafide_only: leave out spoofed trials, which then need not be there.
 
     Raises:
         InputError: if the corpus is not named, an audio file is missing, or a class has no trials.
@@ -39,7 +51,11 @@ def read_trials(data: DataConfig, part: str) -> list[Trial]:
         raise InputError("where is the corpus? name its folder with `data.root`")
     trials = corpora.get(data.corpus).trials(data.root, part, protocols=data.protocols)
     name = "training" if part == "train" else "development"
-    if {trial.target for trial in trials} != {0, 1}:
+    if bonafide_only:
+        trials = [trial for trial in trials if trial.label == BONAFIDE]
+        if not trials:
+            raise InputError(f"the {name} set has no bona fide trials, which `train.loss=distillation` learns from")
+    elif {trial.target for trial in trials} != {0, 1}:
         raise InputError(
             f"the {name} set needs bona fide and spoofed trials, it has {len(trials)} trials of one class or none"
         )
@@ -74,7 +90,7 @@ def examples(data: DataConfig, trials: list[Trial], part: str = "training", *, s
 
     Raises:
         LostFile: if a file cannot be read at present.
-        InputError: if no class or only one has pieces.
+        InputError: if a class of ``trials`` has no pieces.
     """
     if data.crop != "pieces" or data.num_samples is None:
         return Examples(trials)
@@ -92,9 +108,9 @@ def examples(data: DataConfig, trials: list[Trial], part: str = "training", *, s
         for start, size in pieces(length, data.num_samples, data.min_piece):
             cut.append(replace(trial, id=f"{trial.id}[{start}:{start + size}]"))
             excerpts.append((start, size))
-    if {trial.target for trial in cut} != {0, 1}:
+    if {trial.target for trial in cut} != {trial.target for trial in trials}:
         raise InputError(
-            f"the {part} set needs pieces of bona fide and of spoofed recordings, but of {len(errors)} of {len(trials)} "
+            f"the {part} set needs pieces of each class of recordings, but of {len(errors)} of {len(trials)} "
             f"files the length cannot be read; the first of them: {errors[0]}"
         )
     return Examples(cut, excerpts, errors)

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Literal
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -20,6 +21,7 @@ from nes2net.backends.heads import (
     nearest_cosines,
     renormed_cosines,
 )
+from nes2net.distillation import Similarity
 from nes2net.errors import InputError
 
 
@@ -62,6 +64,10 @@ class Criterion(nn.Module):
     def weight_of(self, targets: Tensor) -> Tensor:
         """Compute the denominator, the weight of a batch with these targets, in float64."""
         raise NotImplementedError
+
+    def size_of(self, targets: np.ndarray) -> int:
+        """Count the trials of a batch that its loss is about, by their ``targets`` (B,): all of them."""
+        return len(targets)
 
     def _numerator(self, outputs: Tensor, targets: Tensor, step: int | None, durations: Tensor | None) -> Tensor:
         raise NotImplementedError
@@ -436,6 +442,55 @@ class Prototypes(_OfVectors):
         further = cosine - math.sin(math.pi - self.margin) * self.margin
         enlarged = torch.where(cosine > math.cos(math.pi - self.margin), turned, further)
         return additive_margin_losses(cosine, self.scale, cosine - enlarged)
+
+
+class Distillation(Criterion):
+    """Distance of the student's embeddings from the teacher's, of bona fide speech only.
+
+    It is the mean over the bona fide utterances of a batch, and over the levels that the back-end
+    compares: 1 − cosine, or the mean squared difference of the embeddings' numbers. The cosine
+    beats the squared difference (Lu et al., ICASSP 2024, arXiv 2309.08285). Equal weights of the
+    levels are an assumption.
+
+    Args:
+        similarity: the last layer of the back-end, which knows the levels.
+        distance: ``"cosine"`` or ``"mse"``.
+
+    >>> embeddings = torch.tensor([[1.0, 0.0, 0.0, 1.0], [1.0, 0.0, -1.0, 0.0]])
+    >>> Distillation(Similarity([]))(embeddings, torch.tensor([1, 0])).item()
+    1.0
+    """
+
+    takes_embeddings = True
+
+    def __init__(self, similarity: Similarity, distance: Literal["cosine", "mse"] = "cosine") -> None:
+        super().__init__()
+        self.similarity, self.distance = similarity, distance
+
+    def forward(
+        self, outputs: Tensor, targets: Tensor, step: int | None = None, durations: Tensor | None = None
+    ) -> Tensor:
+        """Compute the loss of a batch, which is 0 if nothing in it is bona fide."""
+        numerator, denominator = self.parts(outputs, targets, step, durations)
+        return torch.where(denominator > 0, numerator / denominator.clamp_min(1e-12), numerator)
+
+    def weight_of(self, targets: Tensor) -> Tensor:
+        return (targets if targets.ndim == 1 else targets[:, 1]).sum(dtype=torch.float64)
+
+    def size_of(self, targets: np.ndarray) -> int:
+        return int(targets.sum())
+
+    def logits(self, outputs: Tensor) -> Tensor:
+        return self.similarity(outputs)
+
+    def _numerator(self, outputs: Tensor, targets: Tensor, step: int | None, durations: Tensor | None) -> Tensor:
+        if self.distance == "cosine":
+            distances = 1 - self.similarity(outputs)[:, 1]
+        else:
+            levels = [(teacher - student).square().mean(1) for teacher, student in self.similarity.levels(outputs)]
+            distances = torch.stack(levels, dim=1).mean(dim=1)
+        bonafide = targets if targets.ndim == 1 else targets[:, 1]
+        return (bonafide.to(distances.dtype) * distances).sum()
 
 
 def _shares(targets: Tensor) -> Tensor:

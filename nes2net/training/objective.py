@@ -17,6 +17,7 @@ from nes2net.augment.specmix import Specmix
 from nes2net.backends.base import Backend
 from nes2net.backends.heads import HEADS, AngularHead, CosineHead, OneClassHead, P2SGradHead, PrototypeHead
 from nes2net.detector import Detector
+from nes2net.distillation import Similarity, TeacherStudent
 from nes2net.errors import InputError
 from nes2net.recipes.recipe import TrainConfig
 from nes2net.training.losses import (
@@ -24,6 +25,7 @@ from nes2net.training.losses import (
     AngularSoftmax,
     BinaryFocal,
     Criterion,
+    Distillation,
     OneClassSoftmax,
     P2SGrad,
     Prototypes,
@@ -154,8 +156,8 @@ class Objective(nn.Module):
         remedy = "take `validation.mode=eval`, or another `train.batch_size`, so that the last batch has more"
         with _enough_for_statistics("a batch of the development set", remedy):
             outputs = self._outputs(self._features(waveforms))
-        numerator, denominator = self.criterion.parts(outputs, targets, durations=self._durations(waveforms))
-        return numerator / denominator, self.detector.backend.scores(self.criterion.logits(outputs))
+        loss = self.criterion(outputs, targets, durations=self._durations(waveforms))
+        return loss, self.detector.backend.scores(self.criterion.logits(outputs))
 
     def _features(self, waveforms: Tensor) -> Tensor | list[Tensor]:
         """Compute the back-end's input: B×T×D, or all hidden states."""
@@ -197,6 +199,18 @@ def _criterion(train: TrainConfig, detector: Detector) -> Criterion:
         return WeightedCrossEntropy(train.class_weights, normalize=train.normalize_class_weights)
     if train.loss == "focal":
         return BinaryFocal(train.focal_gamma, train.focal_alpha, train.label_smoothing)
+    if train.loss == "distillation":
+        if (
+            not isinstance(detector.frontend, TeacherStudent)
+            or detector.backend.config["name"] != "one_class_distillation"
+        ):
+            raise InputError(
+                "`train.loss=distillation` needs a teacher and a student: set `model.frontend.name=teacher_student` and "
+                "`model.backend.name=one_class_distillation`"
+            )
+        similarity = detector.backend.last_layer
+        assert isinstance(similarity, Similarity)
+        return Distillation(similarity, train.distillation)
     head = detector.backend.last_layer
     needed = HEAD_OF[train.loss]
     if not isinstance(head, HEADS[needed]):

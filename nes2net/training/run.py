@@ -22,6 +22,7 @@ from nes2net.training.data import (
     examples,
     read_trials,
     training_batches,
+    training_trials,
 )
 from nes2net.training.distributed import (
     create_accelerator,
@@ -42,6 +43,7 @@ from nes2net.training.run_folder import check_same_run, run_folder, write_recipe
 from nes2net.training.seeding import cuda_algorithms, seed_everything
 from nes2net.training.selection import Selection
 from nes2net.training.state import RunState, fingerprint
+from nes2net.training.teacher import check_teacher, load_teacher
 from nes2net.training.tracker import require_library
 from nes2net.training.validation import Validator
 
@@ -77,7 +79,7 @@ def train(
     require_library(recipe.tracker)
     algorithms = cuda_algorithms(recipe.train.deterministic, recipe.train.cudnn_benchmark)
     with StopRequests() as stop, algorithms:
-        train_trials, dev_trials = read_trials(recipe.data, "train"), read_trials(recipe.data, "dev")
+        train_trials, dev_trials = training_trials(recipe), read_trials(recipe.data, "dev")
         if recipe.data.crop != "pieces":  # of which there may be more
             check_fills_a_batch(len(train_trials), recipe.train)
         if {trial.path for trial in dev_trials} <= {trial.path for trial in train_trials}:
@@ -234,6 +236,7 @@ def _build_detector(recipe: Recipe, folder: Path, resume: dict | None) -> Detect
             return Detector.from_config(model)
         except InputError as error:
             raise InputError(f"{folder / RESUME_FILE} does not fit this version ({error}): {REMEDY}") from error
+    check_teacher(recipe)
     if frontend.get("name") == "xlsr_300m" and not recipe.ssl_checkpoint and not recipe.train.init_from:
         raise InputError(
             "refusing to train XLS-R 300M from random weights: name its pre-training file with `ssl_checkpoint`, or "
@@ -241,7 +244,10 @@ def _build_detector(recipe: Recipe, folder: Path, resume: dict | None) -> Detect
         )
     model = with_head(recipe.model, recipe.train.loss)
     if not recipe.train.init_from:
-        return Detector.from_config(model, recipe.ssl_checkpoint)
+        detector = Detector.from_config(model, recipe.ssl_checkpoint)
+        if recipe.train.teacher:
+            load_teacher(detector, recipe.train.teacher, student_too=recipe.train.student_init == "teacher")
+        return detector
     # The whole model holds the pre-trained weights, and the options if this package wrote it.
     state_dict = load_state_dict(recipe.train.init_from)
     theirs = read_record(state_dict).get("model")

@@ -193,7 +193,8 @@ class Validator:
                 f"of the development set {len(bonafide)} bona fide and {len(spoof)} spoofed files could be used, but "
                 "at least one of each is needed: mend the files named above"
             )
-        loss = math.fsum(result.loss * len(result.targets) for result in results) / len(targets)
+        size_of = self.objective.criterion.size_of
+        loss = math.fsum(result.loss * size_of(result.targets) for result in results) / size_of(targets)
         if not math.isfinite(loss) or not np.isfinite(scores).all():
             raise InputError(
                 f"the development loss is {loss} after epoch {epoch}, or a score is not finite: lower the learning "

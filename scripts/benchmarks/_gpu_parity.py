@@ -38,12 +38,16 @@ _SSL = {
     "conv_pos_groups": 4, "conv_feature_layers": [[32, 16, 8], [32, 4, 4], [32, 4, 4], [32, 4, 2]],
 }  # fmt: skip
 WAV2VEC2, WAVLM = {"name": "wav2vec2_small", **_SSL}, {"name": "wavlm", **_SSL}
-FRONTENDS = {"raw_aasist": "waveform", "raw_aasist_l": "waveform", "mpif_res2net": {"name": "lps", "num_bins": 45}}
+FRONTENDS = {
+    "raw_aasist": "waveform", "raw_aasist_l": "waveform", "mpif_res2net": {"name": "lps", "num_bins": 45},
+    "one_class_distillation": {"name": "teacher_student", "teacher": WAV2VEC2, "student": {"encoder_layers": 1}},
+}  # fmt: skip
 SMALLER: dict[str, dict[str, Any]] = {
     "attm_lstm": {"num_layers": 2},
     "conformer": {"num_blocks": 2},
     "mamba": {"num_layers": 4},
     "mpif_res2net": {"num_frames": 64, "planes": [8, 16, 32, 64], "scale": 4},
+    "one_class_distillation": {"backend": {"name": "nes2net_x", "nes_ratio": [4, 4]}},
     **{name: {"nes_ratio": [4, 4]} for name in ("nes2net", "nes2net_x", "nes2net_x_selu")},
     "sls": {"num_layers": 2},
     "tcm": {"num_blocks": 2},

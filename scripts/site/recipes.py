@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from nes2net.audio.crop import ASVSPOOF_SAMPLES
 from nes2net.detector import Detector
+from nes2net.distillation import TeacherStudent
 from nes2net.experiments.published import PublishedRow, published_rows
 from nes2net.inspect.info import count_flops
 from nes2net.machine.terminal import markdown_table
@@ -50,7 +51,8 @@ reproduce` lists the rows with their sources, trains and judges ([Reproduce](rep
 
 The two recipes of ASVspoof 5, and those of CtrSVDD without SEA, have no published EER that this
 recipe alone is known to give. All but MPIF-Res2Net need the pre-training file of their front-end
-([Install](install.md#the-front-ends-pre-training-files)), and ASVspoof 5 needs the noises too
+([Install](install.md#the-front-ends-pre-training-files)), or a teacher in the case of one-class
+distillation ([Train](train.md#one-class-distillation)). ASVspoof 5 needs the noises too
 ([Data](own-data.md#published-corpora)).
 
 ## What they take
@@ -67,9 +69,11 @@ scripts/bench gpu speed           # training steps, their memory, and scoring
 
 - *Parameters* are those that are trained, front-end included. They are counted. Logistic regression
   trains the last layer alone, after one forward pass for each utterance, of 4 s here.
-- *Utterances* are those of the training part by its official protocol, times the epochs.
+- *Utterances* are those of the training part by its official protocol, times the epochs; in one-class
+  distillation the bona fide ones.
 - *Operations* are those of matrix products and convolutions for one utterance in a training step:
   three times those of the forward pass, which are counted on the network (a multiply-add is two).
+  Those of the teacher of a distillation count once.
 - *Hours* are utterances × operations / speed. The speed is assumed: {fp32:.0f}·10¹² operations per
   second in float32 (`train.precision=fp32`, the published one) and {bf16:.0f}·10¹² in bfloat16
   (`train.precision=bf16`), as an H100 or H200 may reach. An A100 takes two to three times as long,
@@ -131,7 +135,8 @@ def result(row: PublishedRow) -> str:
 def cost(name: str, recipe: Recipe) -> list[str]:
     """The row of a recipe in the second table."""
     parameters, operations, kept = network(repr(recipe.model), recipe)
-    utterances = corpora.get(recipe.data.corpus).counts["train"].trials * recipe.train.epochs
+    counts = corpora.get(recipe.data.corpus).counts["train"]
+    utterances = (counts.bonafide if recipe.train.loss == "distillation" else counts.trials) * recipe.train.epochs
     hours = [utterances * operations / speed / 3600 for speed in (SPEED["fp32"], SPEED["bf16"])]
     memory = BYTES * parameters + kept * recipe.train.batch_size
     return [
@@ -156,7 +161,10 @@ def network(key: str, recipe: Recipe) -> tuple[int, float, float]:
                 _networks[key] = trained, count_flops(detector, waveform[:1]), 0.0
                 return _networks[key]
             parameters = sum(parameter.numel() for parameter in detector.parameters() if parameter.requires_grad)
-            _networks[key] = parameters, 3 * count_flops(detector, waveform[:1]), kept_bytes(detector, waveform) / 2
+            operations = 3 * count_flops(detector, waveform[:1])
+            if isinstance(detector.frontend, TeacherStudent):
+                operations -= 2 * count_flops(detector.frontend.model["teacher"], waveform[:1])
+            _networks[key] = parameters, operations, kept_bytes(detector, waveform) / 2
     return _networks[key]
 
 

@@ -41,7 +41,12 @@ TRANSFORMER = {
     "conv_pos_groups": 4,
 }
 #: Options that make a part small.
-FRONTENDS = {"lps": {"n_fft": 256, "num_bins": 64, "normalize": True}, "lfcc": {}, "waveform": {}}
+FRONTENDS = {
+    "lps": {"n_fft": 256, "num_bins": 64, "normalize": True},
+    "lfcc": {},
+    "waveform": {},
+    "teacher_student": {"teacher": {"name": "wav2vec2_small", **TRANSFORMER}, "student": {"encoder_layers": 1}},
+}
 BACKENDS = {
     "attm_lstm": {"num_layers": 2},
     "conformer": {"num_blocks": 1, "embed_dim": 32},
@@ -49,8 +54,15 @@ BACKENDS = {
     "nes2net": {"nes_ratio": [4, 4]},
     "nes2net_x": {"nes_ratio": [4, 4]},
     "nes2net_x_selu": {"nes_ratio": [4, 4]},
+    "one_class_distillation": {"backend": {"name": "nes2net_x", "nes_ratio": [4, 4]}},
     "sls": {"num_layers": 2, "num_frames": 50},
     "tcm": {"num_blocks": 1, "embed_dim": 32},
+}
+#: The front-end of a back-end that does not read one of wav2vec 2.0.
+FRONTEND_OF = {
+    "raw_aasist": "waveform",
+    "raw_aasist_l": "waveform",
+    "one_class_distillation": "teacher_student",
 }
 
 
@@ -410,7 +422,7 @@ def test_errors_of_quantisation(detector, int8_file, tmp_path, monkeypatch):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", registry.backends.names())
 def test_every_back_end(name, tmp_path):
-    detector = create("waveform" if name.startswith("raw_") else "wav2vec2_small", name)
+    detector = create(FRONTEND_OF.get(name, "wav2vec2_small"), name)
     assert_same(detector, OnnxDetector(export_onnx(detector, tmp_path / "d.onnx")))
 
 

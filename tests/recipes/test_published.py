@@ -184,6 +184,13 @@ LOGISTIC = {
     },
     "validation": {"whole_utterances": True, "select_on": "loss"},
 }
+OCKD_MODEL = {
+    "frontend": {"name": "teacher_student", "teacher": {"name": "xlsr_300m"}, "student": {"encoder_layers": 6}},
+    "aggregation": {"name": "last"},
+    "backend": {"name": "one_class_distillation", "backend": {"name": "aasist"}, "frontend_level": True},
+}
+#: Models that are not among the published ones: name of the recipe → model.
+OTHER_MODELS = {"mpif_res2net": MPIF_MODEL, "XLSR_Logistic": LOGISTIC_MODEL, "wav2vec2_AASIST_OCKD": OCKD_MODEL}
 
 
 def changed(values, **sections):
@@ -228,6 +235,17 @@ PUBLISHED = {
         LOGISTIC,
         "unknown_XLSR_Logistic_e1_bz12_lr2.5e-07_algo0_seed12345",
     ),
+    "asvspoof2019_one_class_distillation": (
+        "wav2vec2_AASIST_OCKD",
+        12345,
+        changed(
+            ASVSPOOF2019,
+            augment={"algo": 5},
+            train={"lr": 1e-5, "loss": "distillation", "distillation": "cosine", "student_init": "teacher"},
+            validation={"augmented": False, "select_on": "eer"},
+        ),
+        "unknown_wav2vec2_AASIST_OCKD_e100_bz12_lr1e-05_algo5_seed12345",
+    ),
     "asvspoof5_nes2net_x": (
         "wavlm_nes2net",
         1234,
@@ -255,7 +273,8 @@ def test_values_are_the_published(name):
     for section in ("data", "augment", "train", "validation"):
         assert written[section] == {**defaults[section], **values[section]}, section
     pretrained = {"wav2vec2": "xlsr2_300m.pt", "wavlm": "WavLM-Large.pt", "mpif": None, "xlsr": "xlsr2_300m.pt"}
-    assert written["ssl_checkpoint"] == pretrained[model_name.lower().partition("_")[0]]
+    expected = None if recipe.train.loss == "distillation" else pretrained[model_name.lower().partition("_")[0]]
+    assert written["ssl_checkpoint"] == expected
     assert recipe_from_dict(written) == recipe
 
 
@@ -263,7 +282,7 @@ def test_values_are_the_published(name):
 def test_models_are_the_published(name):
     recipe = load_recipe(CONFIGS / f"{name}.yaml")
     if recipe.name not in PUBLISHED_MODELS:
-        assert recipe.model == {"mpif_res2net": MPIF_MODEL, "XLSR_Logistic": LOGISTIC_MODEL}[recipe.name]
+        assert recipe.model == OTHER_MODELS[recipe.name]
         return
     published = {"aggregation": "last", **PUBLISHED_MODELS[recipe.name]}
     if name in CTRSVDD:
@@ -328,7 +347,13 @@ def overrides(recipe, root, tmp_path):
         f"output={tmp_path / 'models'}",
         f"logs={tmp_path / 'logs'}",
     ]
-    if frontend["name"] == "lps":
+    if frontend["name"] == "teacher_student":
+        teacher = {"name": "wav2vec2_small", **yaml.safe_load(f"{{{SIZE}}}")}
+        system = Detector.from_config({"frontend": teacher, "backend": recipe.model["backend"]["backend"]})
+        system.save(tmp_path / "teacher.pth")
+        changes += [f"model.frontend.teacher={teacher}", "model.frontend.student.encoder_layers=2"]
+        changes += [f"train.teacher={tmp_path / 'teacher.pth'}", "data.num_samples=8000"]
+    elif frontend["name"] == "lps":
         changes.append("model.backend.planes=[4, 8, 8, 8]")
     else:
         small = SMALL[frontend["name"]]

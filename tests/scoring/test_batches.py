@@ -52,6 +52,9 @@ FRONTENDS = {
     "lfcc": {"name": "lfcc"},
     "waveform": {"name": "waveform"},
 }
+TEACHER_STUDENT = {"name": "teacher_student", "teacher": WAV2VEC2, "student": {"encoder_layers": 1}}
+#: front-ends of back-ends that do not read wav2vec 2.0
+FRONTEND_OF = {"mpif_res2net": FRONTENDS["lps"], "one_class_distillation": TEACHER_STUDENT}
 #: front-ends whose output depends on samples after the last complete frame
 LOOK_AT_EVERYTHING = {"wavlm_normalised", "waveform"}
 SMALLER = {
@@ -59,6 +62,7 @@ SMALLER = {
     "conformer": {"num_blocks": 1},
     "mamba": {"num_layers": 2},
     "mpif_res2net": {"num_frames": 64, "planes": [8, 16, 32, 64], "scale": 4},
+    "one_class_distillation": {"backend": {"name": "nes2net_x", "nes_ratio": [4, 4]}},
     "sls": {"num_layers": 2},
     "tcm": {"num_blocks": 1},
 }
@@ -82,7 +86,7 @@ def _systems() -> dict[str, dict]:
         set(registry.backends.names()) - {"raw_aasist", "raw_aasist_l"}
     ):  # the published AASIST and AASIST-L
         options = {"name": name, **SMALLER.get(name, NES if name.startswith("nes2net") else {})}
-        frontend = FRONTENDS["lps"] if name == "mpif_res2net" else WAV2VEC2
+        frontend = FRONTEND_OF.get(name, WAV2VEC2)
         systems[f"back-end {name}"] = {"frontend": frontend, "backend": options}
     for name, frontend in FRONTENDS.items():
         if name != "waveform":

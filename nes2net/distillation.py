@@ -1,0 +1,260 @@
+"""One-class distillation: a student that hears bona fide speech only imitates a teacher that knows both classes.
+
+J. Lu et al., "One-class knowledge distillation for spoofing speech detection", ICASSP 2024 (arXiv
+2309.08285). There is no published code. The student has learned what the teacher makes of bona fide
+speech, so a low similarity of the two means spoofed speech. Teacher and student are the halves of
+one front-end and of one back-end, which make an ordinary detector.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field
+from torch import Tensor, nn
+
+from nes2net.backends.base import Backend
+from nes2net.errors import InputError, check_known
+from nes2net.frontends.base import Frontend, Layers
+from nes2net.machine.autocast import at_least_float32, without_autocast
+from nes2net.options import Size, Takes
+from nes2net.registry import create_backend, create_frontend
+
+_Name = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_.-]{0,99}$")]
+PartOption = Annotated[
+    _Name | Annotated[dict[str, Any], Field(min_length=1, max_length=64)],
+    Takes("a name, or a mapping of name and options"),
+]
+#: Names of the two halves, in this order.
+HALVES = ("teacher", "student")
+_STUDENT_LAYERS = 6
+
+
+class TeacherStudent(Frontend):
+    """Teacher and student front-end on one waveform B×N → their last hidden states, both B×T×D.
+
+    The teacher is never trained and always in eval mode. Its weights, and those from which the
+    student starts, are those of ``train.teacher`` in a recipe.
+
+    Args:
+        teacher: name and options of the teacher's front-end.
+        student: the options in which the student's differs, or another name with its options; null
+            for the first 6 layers of the teacher, if it has more, which is an assumption.
+
+    Raises:
+        InputError: if the two do not give frames of one size at the same times.
+
+    >>> frontend = TeacherStudent(teacher="wav2vec2_small", student={"encoder_layers": 1})
+    >>> [tuple(state.shape) for state in frontend(torch.zeros(2, 16000), layers="all")]
+    [(2, 61, 128), (2, 61, 128)]
+    """
+
+    num_layers = 2
+
+    def __init__(
+        self,
+        checkpoint: str | Path | None = None,
+        *,
+        teacher: PartOption = "xlsr_300m",
+        student: PartOption | None = None,
+    ) -> None:
+        super().__init__()
+        if checkpoint is not None:
+            raise InputError(
+                "the front-end teacher_student takes no pre-training file: leave `ssl_checkpoint` out, and name a "
+                "trained detector with `train.teacher`"
+            )
+        first = _create_frontend("teacher", *_name_and_options("teacher", teacher))
+        second = _create_frontend("student", *_student_of(first.config, student))
+        if len({any(True for _ in part.parameters()) for part in (first, second)}) == 2:
+            raise InputError("either teacher and student learn, or neither does: give both front-ends of one kind")
+        for fact in ("out_dim", "hop_length", "min_samples", "used_samples"):
+            ours, theirs = getattr(first, fact), getattr(second, fact)
+            if ours != theirs:
+                raise InputError(
+                    f"teacher and student must give frames of one size at the same times, but {fact} is {ours} of the "
+                    f"teacher and {theirs} of the student: give both the same options but for the number of layers"
+                )
+        # Under the name that published checkpoints give to a front-end.
+        self.model = nn.ModuleDict({"teacher": first.requires_grad_(False), "student": second})
+        self.config = {"name": "teacher_student", "teacher": first.config, "student": second.config}
+        self.out_dim, self.hop_length, self.min_samples = first.out_dim, first.hop_length, first.min_samples
+        self.used_samples, self.num_unused = first.used_samples, first.num_unused + second.num_unused
+        self.train()
+
+    def train(self, mode: bool = True) -> TeacherStudent:
+        """Set the mode of the student; the teacher stays in eval mode."""
+        super().train(mode)
+        self.model["teacher"].eval()
+        return self
+
+    def forward(self, waveform: Tensor, layers: Layers = "last", final_norm: bool = True) -> list[Tensor]:
+        """Compute the last hidden states of ``waveform`` B×N.
+
+        Args:
+            layers: ``"all"`` for the teacher's and the student's, ``"last"`` for the student's alone.
+            final_norm: as for the two front-ends.
+        """
+        halves = HALVES if layers == "all" else HALVES[1:]
+        return [self.model[half](waveform, "last", final_norm)[-1] for half in halves]
+
+    def checkpoint_activations(self) -> None:
+        """From now on compute the student's activations again in the backward pass."""
+        student = self.model["student"]
+        assert isinstance(student, Frontend)
+        student.checkpoint_activations()
+
+    def compile(self, *args: Any, **options: Any) -> None:
+        """Compile both halves in place, with the arguments of ``torch.compile``."""
+        for half in self.model.values():
+            half.compile(*args, **options)
+
+
+class OneClassDistillation(Backend):
+    """Hidden states of teacher and student, B×T×``feature_dim`` each → (−s, s), B×2; s is the score.
+
+    s is the mean of two cosines of teacher and student: of the hidden states' means over time, and
+    of the embeddings before the last layer of a back-end, of which each has its own. That the
+    levels are these two, with equal weights, is an assumption. The last layers themselves are left
+    out. The teacher's back-end is never trained and always in eval mode. The front-end is
+    ``teacher_student``.
+
+    Args:
+        feature_dim: D, the front-end's ``out_dim``.
+        backend: name and options of the back-end that teacher and student have.
+        frontend_level: compare the hidden states too. Without, s is the cosine of the embeddings:
+            for front-ends without weights, such as ``lps``, whose states are equal.
+        num_logits: n, always 2.
+
+    >>> backend = OneClassDistillation(feature_dim=64, backend={"name": "nes2net_x", "nes_ratio": [4, 4]})
+    >>> backend([torch.randn(2, 50, 64), torch.randn(2, 50, 64)]).shape
+    torch.Size([2, 2])
+    """
+
+    wants_layers = "all"
+    num_states = 2
+    score_rule = "cosine"
+    last_layer_name = "similarity"
+
+    def __init__(
+        self,
+        *,
+        feature_dim: Size = 1024,
+        backend: PartOption = "nes2net_x",
+        frontend_level: bool = True,
+        num_logits: Annotated[int, Field(ge=2, le=2), Takes("2, the negative and the positive similarity")] = 2,
+    ) -> None:
+        super().__init__()
+        self.feature_dim, self.frontend_level = feature_dim, frontend_level
+        name, options = _name_and_options("backend", backend, given=("feature_dim",))
+        self.teacher, self.student = (_headless(name, feature_dim, options) for _ in HALVES)
+        self.teacher.requires_grad_(False)
+        self.wants_final_norm, self.receptive_field = self.student.wants_final_norm, self.student.receptive_field
+        self.min_frames, self.max_frames = self.student.min_frames, self.student.max_frames
+        self.fixed_frames = self.student.fixed_frames
+        self.similarity = Similarity([feature_dim] if frontend_level else [])
+        self.train()
+
+    def train(self, mode: bool = True) -> OneClassDistillation:
+        """Set the mode of the student; the teacher stays in eval mode."""
+        super().train(mode)
+        self.teacher.eval()
+        return self
+
+    def embed(self, features: Sequence[Tensor]) -> Tensor:
+        """Embeddings B×2E of the two hidden states: the teacher's levels, then the student's.
+
+        The levels are the mean over time, of size D, and the embedding of the back-end.
+        """
+        self.check_hidden_states(features)
+        levels = [self._levels(half, state) for half, state in zip((self.teacher, self.student), features)]
+        return torch.cat([*(level.detach() for level in levels[0]), *levels[1]], dim=1)
+
+    def _levels(self, half: Backend, state: Tensor) -> list[Tensor]:
+        embedding = half.embed(state)
+        return [state.mean(1).to(embedding.dtype), embedding] if self.frontend_level else [embedding]
+
+
+class Similarity(nn.Module):
+    """Embeddings of teacher and student B×2E → (−s, s), B×2; s is the mean of the levels' cosines.
+
+    Args:
+        first: sizes of all levels but the last one, which takes the rest of the E numbers.
+    """
+
+    def __init__(self, first: Sequence[int]) -> None:
+        super().__init__()
+        self.first = list(first)
+
+    def levels(self, embeddings: Tensor) -> list[tuple[Tensor, Tensor]]:
+        """The teacher's and the student's part of each level, in at least float32."""
+        size = embeddings.shape[1] // 2
+        sizes = [*self.first, size - sum(self.first)]
+        teacher, student = (half.split(sizes, dim=1) for half in at_least_float32(embeddings).split(size, dim=1))
+        return list(zip(teacher, student))
+
+    def forward(self, embeddings: Tensor) -> Tensor:
+        """(−s, s) B×2 of ``embeddings`` B×2E, in at least float32."""
+        with without_autocast(embeddings.device):
+            cosines = [_cosine(teacher, student) for teacher, student in self.levels(embeddings)]
+            similarity = torch.stack(cosines, dim=1).mean(dim=1, keepdim=True)  # B×1
+            return torch.cat([-similarity, similarity], dim=1)
+
+
+def _cosine(a: Tensor, b: Tensor) -> Tensor:
+    """Cosines (B,) of the rows of ``a`` and ``b``, both B×E."""
+    return (F.normalize(a, dim=1) * F.normalize(b, dim=1)).sum(dim=1)
+
+
+def _name_and_options(
+    half: str, part: str | Mapping[str, Any], given: Sequence[str] = ()
+) -> tuple[str, dict[str, Any]]:
+    """Name and options of the part that the option ``half`` describes.
+
+    Args:
+        given: what the part is given besides its options.
+
+    Raises:
+        InputError: if it has no name, or is itself made of teacher and student.
+    """
+    options = {"name": part} if isinstance(part, str) else dict(part)
+    name = options.pop("name", None)
+    if not isinstance(name, str):
+        raise InputError(f"`{half}` has no name: write '{half}: {{name: …}}'")
+    if name in ("teacher_student", "one_class_distillation"):
+        raise InputError(f"`{half}` is '{name}': a teacher or student cannot itself be made of teacher and student")
+    check_known([key for key in options if key in given], (), f"`{half}` has no option")
+    return name, options
+
+
+def _student_of(teacher: Mapping[str, Any], student: str | Mapping[str, Any] | None) -> tuple[str, dict[str, Any]]:
+    """Name and options of the student's front-end, where the ``teacher`` has the configuration given."""
+    if student is None:
+        layers = teacher.get("encoder_layers", 0)
+        student = {"encoder_layers": _STUDENT_LAYERS} if layers > _STUDENT_LAYERS else {}
+    if isinstance(student, str) or student.get("name", teacher["name"]) != teacher["name"]:
+        return _name_and_options("student", student)
+    return _name_and_options("student", {**teacher, **student})
+
+
+def _create_frontend(half: str, name: str, options: dict[str, Any]) -> Frontend:
+    check_known([key for key in options if key == "checkpoint"], (), f"`{half}` has no option")
+    return create_frontend(name, **options)
+
+
+def _headless(name: str, feature_dim: int, options: Mapping[str, Any]) -> Backend:
+    """A back-end without its last layer.
+
+    Raises:
+        InputError: if it reads several hidden states, or has no last layer.
+    """
+    half = create_backend(name, feature_dim=feature_dim, **options)
+    if half.wants_layers == "all" or not half.last_layer_name:
+        why = "reads all hidden states" if half.wants_layers == "all" else "has no last layer of its own"
+        raise InputError(f"`backend` is '{name}', which {why}: teacher and student need one that embeds the last state")
+    half.replace_last_layer(nn.Identity())
+    return half

@@ -1,0 +1,108 @@
+"""The teacher of a one-class distillation: where its weights come from, and what the student starts with."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from torch import nn
+
+from nes2net.backends.base import Backend
+from nes2net.checkpoints.state_dict import check_fit
+from nes2net.detector import Detector
+from nes2net.distillation import HALVES, OneClassDistillation, TeacherStudent
+from nes2net.errors import InputError, shown
+from nes2net.options import declared
+from nes2net.recipes.recipe import Recipe
+from nes2net.registry import backends
+
+#: options that change nothing in eval mode, and those of the last layer, which is left out
+_FREE = re.compile(r".*dropout.*|encoder_layerdrop|feature_grad_mult|engine|feature_dim|num_logits|head|score_rule")
+
+
+def check_teacher(recipe: Recipe) -> None:
+    """Check that a recipe for distillation names the one checkpoint that holds the teacher.
+
+    Raises:
+        InputError: if it names none, or two.
+    """
+    train = recipe.train
+    if train.loss != "distillation":
+        return
+    if train.teacher is None and train.init_from is None:
+        raise InputError(
+            "who is the teacher? name the checkpoint of a detector that was trained on both classes with `train.teacher`"
+        )
+    if train.teacher is not None and train.init_from is not None:
+        raise InputError(
+            "the checkpoint of `train.init_from` holds teacher and student: leave out it or `train.teacher`"
+        )
+
+
+def load_teacher(detector: Detector, path: str, student_too: bool = True) -> None:
+    """Give the teacher's halves of ``detector`` the weights of the detector in ``path``.
+
+    Args:
+        path: whatever :meth:`Detector.from_pretrained` takes.
+        student_too: give the student the weights whose names and shapes it shares with the teacher.
+
+    Raises:
+        InputError: if there is no such detector, it is another one than the recipe's teacher, or
+            the student would be a copy of the teacher, with nothing left to learn.
+    """
+    frontend, backend = detector.frontend, detector.backend
+    if not isinstance(frontend, TeacherStudent) or not isinstance(backend, OneClassDistillation):
+        return  # the objective says what is missing
+    found = Detector.from_pretrained(path, device="cpu", dtype="float32")
+    _check_options(path, "aggregation.name", found.aggregation.config["name"], "last")
+    _check_same(path, "frontend.teacher", found.frontend.config, frontend.config["teacher"])
+    _check_same(path, "backend.backend", _all_options(found.backend), _all_options(backend.teacher))
+    left_out = f"{found.backend.last_layer_name}."
+    copied = True
+    for half, weights in (
+        (frontend.model, found.frontend.state_dict()),
+        (backend, {key: value for key, value in found.backend.state_dict().items() if not key.startswith(left_out)}),
+    ):
+        teacher, student = (half.get_submodule(name) for name in HALVES)
+        check_fit(weights, teacher.state_dict(), path)
+        teacher.load_state_dict(weights)
+        if student_too:
+            copied = _start_from(student, teacher) and copied
+    if student_too and copied:
+        raise InputError(
+            "the student would start as a copy of the teacher and have nothing to learn: give it fewer layers "
+            "(`model.frontend.student.encoder_layers`), or random weights (`train.student_init=random`)"
+        )
+
+
+def _start_from(student: nn.Module, teacher: nn.Module) -> bool:
+    """Copy the tensors that both have; tell whether these are all tensors of both."""
+    theirs, ours = teacher.state_dict(), student.state_dict()
+    shared = {key for key in ours.keys() & theirs.keys() if ours[key].shape == theirs[key].shape}
+    student.load_state_dict({key: theirs[key] if key in shared else value for key, value in ours.items()})
+    return len(shared) == len(ours) == len(theirs)
+
+
+def _all_options(backend: Backend) -> dict[str, Any]:
+    """The options of ``backend``, also those with their default."""
+    known = declared(backends.get(backend.config["name"]))
+    return {key: option.default for key, option in known.items()} | backend.config
+
+
+def _check_same(path: str, place: str, theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> None:
+    for key in sorted(ours.keys() | theirs.keys(), key=lambda key: (key != "name", key)):
+        if not _FREE.fullmatch(key):
+            _check_options(path, f"{place}.{key}", theirs.get(key), ours.get(key))
+
+
+def _check_options(path: str, key: str, theirs: Any, ours: Any) -> None:
+    if _plain(theirs) != _plain(ours):
+        raise InputError(
+            f"{path} is another teacher than the recipe's: `model.{key}` is {shown(_plain(ours))} here and "
+            f"{shown(_plain(theirs))} there; set it to that, or name another `train.teacher`"
+        )
+
+
+def _plain(value: Any) -> Any:
+    return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value

@@ -1,0 +1,149 @@
+"""Teacher and student in one detector: what they compute, what is trained, what is refused."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from nes2net import Detector, InputError, create_backend, create_frontend
+
+CONVOLUTIONS = [[32, 16, 8], [32, 4, 4], [32, 4, 4], [32, 4, 2]]
+TEACHER = {
+    "name": "wav2vec2_small",
+    "encoder_layers": 3,
+    "encoder_embed_dim": 64,
+    "encoder_ffn_embed_dim": 64,
+    "conv_feature_layers": CONVOLUTIONS,
+}
+FRONTEND = {"name": "teacher_student", "teacher": TEACHER, "student": {"encoder_layers": 1}}
+NES = {"name": "nes2net_x", "nes_ratio": [4, 4]}
+MODEL = {"frontend": FRONTEND, "backend": {"name": "one_class_distillation", "backend": NES}}
+LPS = {"name": "lps", "n_fft": 128, "num_bins": 32}
+
+
+@pytest.fixture
+def twins() -> Detector:
+    torch.manual_seed(0)
+    return Detector.from_config(MODEL).eval()
+
+
+def test_the_score_is_the_mean_of_two_cosines(twins):
+    """Written out from the two detectors of which it consists."""
+    waveform = 0.1 * torch.randn(3, 16000)
+    halves = []
+    for half in ("teacher", "student"):
+        state = twins.frontend.model[half](waveform)[-1]
+        halves.append((state.mean(1), getattr(twins.backend, half).embed(state)))
+    expected = torch.stack([F.cosine_similarity(a, b, dim=1) for a, b in zip(*halves)]).mean(0)
+    torch.testing.assert_close(twins.scores(waveform), expected)
+    assert twins.score_rule == "cosine" and len(set(expected.tolist())) == 3
+    logits = twins(waveform)
+    torch.testing.assert_close(logits, torch.stack([-expected, expected], 1))
+
+
+def test_equal_halves_are_as_similar_as_can_be(twins):
+    twins = Detector.from_config({**MODEL, "frontend": {"name": "teacher_student", "teacher": TEACHER}}).eval()
+    for part in (twins.frontend.model, twins.backend):
+        part.get_submodule("student").load_state_dict(part.get_submodule("teacher").state_dict())
+    torch.testing.assert_close(twins.scores(torch.randn(2, 8000)), torch.ones(2))
+
+
+def test_the_level_of_the_front_end_can_be_left_out():
+    """With a spectrum its cosine is 1, so that the order of the scores is the same without it."""
+    backend, scores = {"name": "one_class_distillation", "backend": NES}, []
+    for frontend_level in (True, False):
+        torch.manual_seed(0)
+        model = {"frontend": {"name": "teacher_student", "teacher": LPS}, "backend": backend}
+        model["backend"] = {**backend, "frontend_level": frontend_level}
+        scores.append(Detector.from_config(model).eval().scores(torch.randn(4, 4000, generator=torch.Generator())))
+    torch.testing.assert_close(scores[0], (1 + scores[1]) / 2)
+
+
+def test_the_teacher_is_never_trained(twins):
+    twins.train()
+    for part in (twins.frontend.model, twins.backend):
+        teacher, student = part.get_submodule("teacher"), part.get_submodule("student")
+        assert not any(p.requires_grad for p in teacher.parameters()) and all(
+            p.requires_grad for p in student.parameters()
+        )
+        assert not any(m.training for m in teacher.modules()) and all(m.training for m in student.modules())
+    before = {key: value.clone() for key, value in twins.state_dict().items()}
+    twins(torch.randn(3, 8000))[:, 1].sum().backward()
+    after = twins.state_dict()
+    moved = {key for key in before if not torch.equal(before[key], after[key])}
+    assert moved and all("student" in key for key in moved)  # batch statistics
+
+
+def test_a_saved_detector_is_read_back(twins, tmp_path):
+    waveform = torch.randn(2, 8000)
+    for place in ("detector.pth", "folder"):
+        twins.save(tmp_path / place)
+        again = Detector.from_pretrained(tmp_path / place, device="cpu")
+        assert again.config == twins.config
+        assert torch.equal(again.scores(waveform), twins.scores(waveform))
+
+
+def test_the_student_has_the_options_of_the_teacher_but_for_those_given():
+    frontend = create_frontend("teacher_student", teacher={**TEACHER, "encoder_layers": 8})
+    assert frontend.config["student"] == {**frontend.config["teacher"], "encoder_layers": 6}
+    (last,) = frontend(torch.zeros(1, 8000))
+    assert torch.equal(last, frontend(torch.zeros(1, 8000), layers="all")[1])
+    smaller = create_frontend("teacher_student", teacher=TEACHER)
+    assert smaller.config["student"] == smaller.config["teacher"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"teacher": "teacher_student"}, "`teacher` is 'teacher_student': a teacher or student cannot itself"),
+        ({"teacher": {"name": "teacher_student", "teacher": LPS}}, "cannot itself be made of teacher and student"),
+        ({"teacher": {"n_fft": 128}}, "`teacher` has no name: write 'teacher: {name: …}'"),
+        ({"teacher": {"name": "lps", "n_ftt": 128}}, "no option 'n_ftt'; did you mean 'n_fft'"),
+        ({"teacher": {"name": "lps", "n_fft": 0}}, "n_fft is a whole number from 16"),
+        ({"teacher": {"name": "lps", 1: 2}}, "teacher is a name, or a mapping of name and options, not {"),
+        ({"teacher": {"name": "xlsr_300m", "checkpoint": "a.pt"}}, "`teacher` has no option 'checkpoint'"),
+        ({"teacher": LPS, "student": {"checkpoint": "a.pt"}}, "`student` has no option 'checkpoint'"),
+        ({"teacher": LPS, "student": {"num_bins": 16}}, "out_dim is 32 of the teacher and 16 of the student"),
+        ({"teacher": LPS, "student": {"hop_length": 160}}, "hop_length is 130 of the teacher and 160 of"),
+        ({"teacher": LPS, "student": TEACHER}, "either teacher and student learn, or neither does"),
+        ({"teacher": {"name": "lsp"}}, "unknown front-end 'lsp'; did you mean 'lps'"),
+        ({"teacher": LPS, "checkpoint": "a.pt"}, "takes no pre-training file: leave `ssl_checkpoint` out"),
+        ({"teacher": 3}, "teacher is a name, or a mapping of name and options, not 3"),
+    ],
+)
+def test_front_ends_that_do_not_fit_are_refused(options, message):
+    with pytest.raises(InputError, match=message):
+        create_frontend("teacher_student", **options)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"backend": "sls"}, "`backend` is 'sls', which reads all hidden states"),
+        ({"backend": "one_class_distillation"}, "cannot itself be made of teacher and student"),
+        ({"backend": {"name": "nes2net_x", "feature_dim": 8}}, "`backend` has no option 'feature_dim'"),
+        ({"backend": {"name": "nes2net_x", "nes_ratio": [1, 1]}}, "nes_ratio is a list of two whole numbers"),
+        ({"num_logits": 1}, "num_logits is 2, the negative and the positive similarity, not 1"),
+        ({"head": "linear"}, "the last layer of this back-end is a Similarity, which `head` cannot replace"),
+    ],
+)
+def test_back_ends_that_do_not_fit_are_refused(options, message):
+    with pytest.raises(InputError, match=message):
+        create_backend("one_class_distillation", feature_dim=64, **options)
+
+
+def test_other_front_ends_are_refused():
+    detector = Detector.from_config({"frontend": LPS, "backend": {"name": "one_class_distillation", "backend": NES}})
+    with pytest.raises(InputError, match="reads 2 hidden states, got 1"):
+        detector(torch.zeros(1, 4000))
+
+
+def test_a_description_of_a_model_without_end_is_refused(tmp_path):
+    """As a file from elsewhere could have it: teachers inside teachers, and one of many layers."""
+    nested = LPS
+    for _ in range(50):
+        nested = {"name": "teacher_student", "teacher": nested}
+    with pytest.raises(InputError, match="cannot itself be made of teacher and student"):
+        Detector.from_config({"frontend": nested, "backend": "asp_mlp"})
+    huge = {"name": "teacher_student", "teacher": {"name": "wav2vec2", "encoder_embed_dim": 64 * 1024}}
+    with torch.device("meta"), pytest.raises(InputError, match="has more than 5,000,000,000 weights"):
+        Detector.from_config({"frontend": huge, "backend": "asp_mlp"})
