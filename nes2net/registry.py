@@ -135,6 +135,7 @@ backends: Registry[Backend] = Registry(
         "mpif_res2net": "nes2net.backends.mpif_res2net:MpifRes2Net",
         "asp_mlp": "nes2net.backends.asp_mlp:AspMlp",
         "attm_lstm": "nes2net.backends.attm_lstm:AttMLSTM",
+        "ensemble": "nes2net.backends.ensemble:Ensemble",
     },
 )
 corpora: Registry[Corpus] = Registry(

@@ -44,7 +44,12 @@ def score_or_raise(scorer: Scorer, waveforms: Tensor) -> list[float]:
 
 
 def start(
-    scorer: Scorer, waveforms: Tensor, *, stream: str | None = None, rows: int | None = None
+    scorer: Scorer,
+    waveforms: Tensor,
+    system_scores: Tensor | None = None,
+    *,
+    stream: str | None = None,
+    rows: int | None = None,
 ) -> Callable[[], list[Result]]:
     """Start to score ``waveforms`` B×N in the current mode of ``scorer``.
 
@@ -54,19 +59,20 @@ def start(
     utterance alone does not fit into memory.
 
     Args:
+        system_scores: scores of other systems, B×S, for a detector that takes them.
         stream: a name on which alone the random numbers of a detector in train mode then depend.
         rows: how many waveforms to compute at once; smaller batches are filled up, because a
             detector is compiled, and a GPU's convolutions are planned, again for each size.
     """
-    count = len(waveforms)
+    count, inputs = len(waveforms), [waveforms] if system_scores is None else [waveforms, system_scores]
     most = _most_rows(scorer, waveforms.shape[1])
     if most is not None and count > most:
-        return _start_parts(scorer, waveforms, stream, rows and most, most)
+        return _start_parts(scorer, inputs, stream, rows and most, most)
     rows = rows if most is None or rows is None else min(rows, most)
     try:
         with torch.inference_mode(), _random_stream(scorer.device, stream):
-            on_device = _on(scorer.device, waveforms)
-            return _PendingScores(scorer.scores(_filled_up(on_device, rows))[:count]).wait
+            on_device = [_filled_up(_on(scorer.device, tensor), rows) for tensor in inputs]
+            return _PendingScores(scorer.scores(*on_device)[:count]).wait
     except InputError as error:
         reason = str(error)
         return lambda: [reason] * count
@@ -83,7 +89,7 @@ def start(
         return lambda: [too_long]
     half = -(-tried // 2)
     _fitting[scorer] = scorer.computes_on, scorer.precision, half * waveforms.shape[1]
-    return _start_parts(scorer, waveforms, stream, rows and half, half)
+    return _start_parts(scorer, inputs, stream, rows and half, half)
 
 
 # Of a scorer for which a batch did not fit into memory: where and in what precision, and how many
@@ -100,15 +106,15 @@ def _most_rows(scorer: Scorer, num_samples: int) -> int | None:
 
 
 def _start_parts(
-    scorer: Scorer, waveforms: Tensor, stream: str | None, rows: int | None, size: int
+    scorer: Scorer, inputs: list[Tensor], stream: str | None, rows: int | None, size: int
 ) -> Callable[[], list[Result]]:
-    """Start to score ``waveforms``, ``size`` of them at once, each part filled up to ``rows``."""
-    parts = [start(scorer, part, stream=stream, rows=rows) for part in waveforms.split(size)]
+    """Start to score ``inputs``, ``size`` rows of them at once, each part filled up to ``rows``."""
+    parts = [start(scorer, *part, stream=stream, rows=rows) for part in zip(*(x.split(size) for x in inputs))]
     return lambda: [result for part in parts for result in part()]
 
 
 def _on(device: torch.device, waveforms: Tensor) -> Tensor:
-    """Copy ``waveforms`` to ``device``; to a GPU from pinned memory, which does not wait for it."""
+    """Copy ``waveforms``, or scores, to ``device``; to a GPU from pinned memory, which does not wait for it."""
     if device.type == "cuda" and waveforms.device.type == "cpu" and not waveforms.is_pinned():
         waveforms = waveforms.pin_memory()
     return waveforms.to(device, non_blocking=True)
@@ -140,10 +146,10 @@ def _not_finite(score: float) -> str:
     return f"the detector's score is {score}: its weights are damaged, or its precision is too low"
 
 
-def _filled_up(waveforms: Tensor, rows: int | None) -> Tensor:
-    """Repeat the last waveform: B×N → ``rows``×N."""
-    missing = 0 if rows is None else rows - len(waveforms)
-    return waveforms if missing <= 0 else torch.cat([waveforms, waveforms[-1:].expand(missing, -1)])
+def _filled_up(x: Tensor, rows: int | None) -> Tensor:
+    """Repeat the last row: B×N → ``rows``×N."""
+    missing = 0 if rows is None else rows - len(x)
+    return x if missing <= 0 else torch.cat([x, x[-1:].expand(missing, -1)])
 
 
 @contextmanager

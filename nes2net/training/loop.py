@@ -111,7 +111,7 @@ class Trainer:
             for place in plan.used:
                 # DDP averages gradients over processes; the factor turns this into their sum.
                 with nullcontext() if place == plan.used[-1] else accelerator.no_sync(self.model):
-                    loss: Tensor = self.model(*parts[place], iteration)
+                    loss: Tensor = self.model(*parts[place], iteration, self.scores_of(batches[place]))
                     accelerator.backward(loss * (accelerator.num_processes / plan.denominator))
                 numerator += loss.detach()
             numerator = accelerator.reduce(numerator, "sum")
@@ -134,6 +134,10 @@ class Trainer:
         part = place * self.accelerator.num_processes + self.accelerator.process_index
         return self.objective.mixed(waveforms, targets, epoch, step, part) if len(targets) else (waveforms, targets)
 
+    def scores_of(self, batch: Batch) -> Tensor | None:
+        """The scores of other systems of a batch, on the device; None if there are none."""
+        return None if batch.scores is None else batch.scores.to(self.accelerator.device, non_blocking=True)
+
     def end_epoch(self, epoch: int, values: dict[str, float]) -> None:
         """Select, write and report. Earlier checkpoints stay until this epoch is saved."""
         state, selection = self.state, self.state.selection
@@ -145,7 +149,7 @@ class Trainer:
 
         def write() -> None:
             if kept:
-                state.detector.save(path, recipe=state.recipe, epoch=epoch, **values)
+                state.detector.save(path, recipe=state.recipe, epoch=epoch, **state.detector.record, **values)
             selection.write_history()
             self.monitor.epoch(epoch, values, path.name if kept else None)
             state.save()

@@ -76,16 +76,19 @@ class Objective(nn.Module):
         assert isinstance(spectrograms, Tensor)  # _check_has_spectrogram refuses all hidden states
         return self.specmix(spectrograms, targets, generator)[:2]
 
-    def forward(self, inputs: Tensor, targets: Tensor, iteration: int | None = None) -> Tensor:
+    def forward(
+        self, inputs: Tensor, targets: Tensor, iteration: int | None = None, scores: Tensor | None = None
+    ) -> Tensor:
         """Compute the numerator of the loss; the denominator is ``criterion.weight_of(targets)``.
 
         Args:
             inputs: inputs and ``targets`` are those of :meth:`mixed`.
             iteration: number of the optimisation step, from 0 over all epochs.
+            scores: B×S, scores of other systems, for a detector that fuses them.
         """
         try:
             features = self._features(inputs) if self.specmix is None else inputs
-            return self.criterion.parts(self._outputs(features), targets, iteration)[0]
+            return self.criterion.parts(self._outputs(features, scores), targets, iteration)[0]
         except ValueError as error:
             if "more than 1 value per channel" not in str(error):  # from PyTorch's batch normalisation
                 raise
@@ -94,12 +97,16 @@ class Objective(nn.Module):
                 "raise `train.batch_size`"
             ) from error
 
-    def validation_parts(self, waveforms: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    def validation_parts(
+        self, waveforms: Tensor, targets: Tensor, scores: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Compute the loss of ``waveforms`` B×N for ``targets`` (B,), and scores (B,), in one pass.
+
+        ``scores`` are those of other systems, as for :meth:`forward`.
 
         Nothing is mixed, and the margin of angular softmax is that at the end of its annealing.
         """
-        outputs = self._outputs(self._features(waveforms))
+        outputs = self._outputs(self._features(waveforms), scores)
         return self.criterion(outputs, targets), self.detector.backend.scores(self.criterion.logits(outputs))
 
     def _features(self, waveforms: Tensor) -> Tensor | list[Tensor]:
@@ -108,11 +115,11 @@ class Objective(nn.Module):
             states = self.detector.hidden_states(waveforms)
         return self.detector.features(states)
 
-    def _outputs(self, features: Tensor | list[Tensor]) -> Tensor:
+    def _outputs(self, features: Tensor | list[Tensor], scores: Tensor | None = None) -> Tensor:
         """Compute embeddings or logits, whichever the loss takes."""
         backend = self.detector.backend
         if not self.criterion.takes_embeddings:
-            return backend(features)
+            return self.detector.logits(features, scores)
         return backend.embed(features)
 
 
