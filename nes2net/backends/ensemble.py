@@ -113,7 +113,7 @@ class Ensemble(Backend):
         if self.kind == "classification":
             return super().forward(hidden_states)
         weights_bonafide, weights_spoof = self.weights(hidden_states)
-        self.check_scores(scores, len(weights_bonafide))
+        self.check_scores(scores, weights_bonafide.shape[0])  # len() would fix the batch of an exported graph
         assert scores is not None
         with without_autocast(scores.device):  # scores are not rounded to half precision
             unbiased = at_least_float32(scores) - at_least_float32(self.biases)

@@ -310,6 +310,9 @@ class TrainConfig(Section):
     """Epochs from the highest learning rate to the lowest."""
     warmup_steps: Annotated[Natural, Source("SR-LA Res2Net code: 1000")] = 0
     """Steps in which the learning rate rises linearly."""
+    plateau_patience: Annotated[Count | None, Source("Ensembling code (Interspeech 2024): 3")] = None
+    """Validations in a row without a lower development loss after which the learning rate is halved;
+    null never halves it. Counting starts again then."""
     max_grad_norm: Annotated[AboveZero | None, Source("toolkit")] = None
     """L2 norm to which a longer gradient is scaled; null never scales."""
     loss: Annotated[

@@ -157,10 +157,11 @@ def score_trials(
 
     Raises:
         InputError: if the detector fuses scores of other systems that the trials do not have
-            (:func:`nes2net.scoring.system_scores.with_system_scores`); if ``out`` is a folder or a device, belongs to another run, or another run is
-            writing it; if it, or audio of its trials, was changed since it was finished; if there
-            are no trials, or a score file cannot hold an id; if no trial could be scored; if an
-            argument is out of its range; or if the disk is full.
+            (:func:`nes2net.scoring.system_scores.with_system_scores`); if ``out`` is a folder or a
+            device, belongs to another run, or another run is writing it; if it, or audio of its
+            trials, was changed since it was finished; if there are no trials, or a score file
+            cannot hold an id; if no trial could be scored; if an argument is out of its range; or
+            if the disk is full.
         Unfinished: if a process that reads audio was killed or hangs; the scores so far are kept.
     """
     out = Path(out)

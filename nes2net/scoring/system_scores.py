@@ -117,7 +117,7 @@ def check_system_scores(trials: Sequence[Trial], count: int) -> None:
     if count and given == {0}:
         raise InputError(
             f"this detector fuses the scores of {count} other systems: name {count} score files, in the order of training, "
-            "with `system_scores`"
+            "with `system_scores`; a recipe has `data.train_scores` and `data.dev_scores`"
         )
     if not given <= {count}:
         numbers = " or ".join(map(str, sorted(given)))

@@ -20,7 +20,7 @@ from nes2net.training.distributed import IN_SCORING, plan_step, write_once
 from nes2net.training.interruption import StopRequests, stop_without_data
 from nes2net.training.monitor import Monitor, check_finite
 from nes2net.training.objective import Objective
-from nes2net.training.optimisation import learning_rate
+from nes2net.training.optimisation import learning_rate, plateaus
 from nes2net.training.sampling import by_step
 from nes2net.training.seeding import seed_step
 from nes2net.training.state import Progress, RunState
@@ -94,7 +94,7 @@ class Trainer:
         accelerator, progress = self.accelerator, self.state.progress
         iteration = (epoch - 1) * self.steps_per_epoch + step
         seed_step(self.recipe.seed, epoch, step, accelerator.process_index)
-        progress.lr = self.learning_rate(iteration)
+        progress.lr = self.learning_rate(iteration) * self.decay()
         for group in self.optimizer.param_groups:
             group["lr"] = progress.lr
         parts = [self.prepare(batch, epoch, step, place) for place, batch in enumerate(batches)]
@@ -137,6 +137,12 @@ class Trainer:
     def scores_of(self, batch: Batch) -> Tensor | None:
         """The scores of other systems of a batch, on the device; None if there are none."""
         return None if batch.scores is None else batch.scores.to(self.accelerator.device, non_blocking=True)
+
+    def decay(self) -> float:
+        """What ``train.plateau_patience`` makes of the learning rate: ½ for each plateau of the development loss."""
+        patience, history = self.recipe.train.plateau_patience, self.state.selection.history
+        losses = (row["val_loss_wo_aug"] for row in history if "val_loss_wo_aug" in row)
+        return 0.5 ** plateaus(losses, patience) if patience else 1.0
 
     def end_epoch(self, epoch: int, values: dict[str, float]) -> None:
         """Select, write and report. Earlier checkpoints stay until this epoch is saved."""
