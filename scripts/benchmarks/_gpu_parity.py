@@ -42,6 +42,7 @@ FRONTENDS = {"raw_aasist": "waveform", "raw_aasist_l": "waveform", "mpif_res2net
 SMALLER: dict[str, dict[str, Any]] = {
     "attm_lstm": {"num_layers": 2},
     "conformer": {"num_blocks": 2},
+    "ensemble": {"kind": "classification", "num_layers": 2},
     "mamba": {"num_layers": 4},
     "mpif_res2net": {"num_frames": 64, "planes": [8, 16, 32, 64], "scale": 4},
     **{name: {"nes_ratio": [4, 4]} for name in ("nes2net", "nes2net_x", "nes2net_x_selu")},
