@@ -128,7 +128,7 @@ def result(row: PublishedRow) -> str:
 def cost(name: str, recipe: Recipe) -> list[str]:
     """The row of a recipe in the second table."""
     parameters, operations, kept = network(repr(recipe.model), recipe)
-    utterances = corpora.get(recipe.data.corpus).counts["train"].trials * recipe.train.epochs
+    utterances = corpora.get(recipe.data.corpus).counts[recipe.data.train_split].trials * recipe.train.epochs
     hours = [utterances * operations / speed / 3600 for speed in (SPEED["fp32"], SPEED["bf16"])]
     memory = BYTES * parameters + kept * recipe.train.batch_size
     return [
@@ -146,13 +146,20 @@ def network(key: str, recipe: Recipe) -> tuple[int, float, float]:
     if key not in _networks:
         with torch.device("meta"):
             detector = Detector.from_config(recipe.model)
-            waveform = torch.zeros(2, recipe.data.num_samples)
+            if frozen := recipe.train.freeze_frontend_epochs >= recipe.train.epochs:
+                detector.frontend.requires_grad_(False)
+            inputs = [torch.zeros(2, recipe.data.num_samples)]
+            if detector.num_scores:
+                inputs.append(torch.zeros(2, detector.num_scores))
             parameters = sum(parameter.numel() for parameter in detector.parameters() if parameter.requires_grad)
-            _networks[key] = parameters, 3 * count_flops(detector, waveform[:1]), kept_bytes(detector, waveform) / 2
+            operations = 3 * count_flops(detector, *(x[:1] for x in inputs))
+            if frozen:  # no gradients: a third of the operations
+                operations -= 2 * count_flops(detector.frontend, inputs[0][:1])
+            _networks[key] = parameters, operations, kept_bytes(detector, inputs) / 2
     return _networks[key]
 
 
-def kept_bytes(detector: nn.Module, waveform: Tensor) -> int:
+def kept_bytes(detector: nn.Module, inputs: list[Tensor]) -> int:
     """Bytes that the forward pass keeps for the backward pass, without the parameters."""
     own = {id(parameter) for parameter in detector.parameters()}
     kept: dict[int, Tensor] = {}
@@ -165,7 +172,7 @@ def kept_bytes(detector: nn.Module, waveform: Tensor) -> int:
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        detector.train()(waveform)
+        detector.train()(*inputs)
     return sum(tensor.nbytes for tensor in kept.values())
 
 

@@ -280,7 +280,7 @@ def test_each_waveform_is_normalised_by_itself():
     torch.manual_seed(0)
     frontend = create_frontend("wav2vec2", **SMALL, normalize=True).eval()
     waveform = torch.randn(2, 8000)
-    waveform[1] *= 0.1
+    waveform[1] *= 10
     with torch.inference_mode():
         together = frontend(waveform)[0]
         alone = torch.cat([frontend(5 * x[None] + 1)[0] for x in waveform])
