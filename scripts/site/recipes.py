@@ -127,35 +127,36 @@ def result(row: PublishedRow) -> str:
 
 def cost(name: str, recipe: Recipe) -> list[str]:
     """The row of a recipe in the second table."""
-    parameters, operations, kept = network(repr(recipe.model), recipe)
+    parameters, frozen, operations, kept = network(repr(recipe.model), recipe)
     utterances = corpora.get(recipe.data.corpus).counts[recipe.data.train_split].trials * recipe.train.epochs
     hours = [utterances * operations / speed / 3600 for speed in (SPEED["fp32"], SPEED["bf16"])]
-    memory = BYTES * parameters + kept * recipe.train.batch_size
+    memory = BYTES * parameters + 4 * frozen + kept * recipe.train.batch_size
     return [
         f"`{name}`", f"{parameters:,}", f"{recipe.train.epochs} × {utterances // recipe.train.epochs:,}", f"{operations / 1e9:,.0f}",
         *(f"{hour:.0f}" if hour >= 10 else f"{hour:.2g}" for hour in hours), f"{memory / 2**30:.0f} GiB",
     ]  # fmt: skip
 
 
-_networks: dict[str, tuple[int, float, float]] = {}
+_networks: dict[str, tuple[int, int, float, float]] = {}
 
 
-def network(key: str, recipe: Recipe) -> tuple[int, float, float]:
-    """Trained parameters, operations of a training step, and bytes it keeps, both for one utterance."""
+def network(key: str, recipe: Recipe) -> tuple[int, int, float, float]:
+    """Trained and frozen parameters, operations of a training step, and bytes it keeps, both for one utterance."""
     key += str(recipe.data.num_samples)
     if key not in _networks:
         with torch.device("meta"):
             detector = Detector.from_config(recipe.model)
-            if frozen := recipe.train.freeze_frontend_epochs >= recipe.train.epochs:
+            if is_frozen := recipe.train.freeze_frontend_epochs >= recipe.train.epochs:
                 detector.frontend.requires_grad_(False)
             inputs = [torch.zeros(2, recipe.data.num_samples)]
             if detector.num_scores:
                 inputs.append(torch.zeros(2, detector.num_scores))
             parameters = sum(parameter.numel() for parameter in detector.parameters() if parameter.requires_grad)
             operations = 3 * count_flops(detector, *(x[:1] for x in inputs))
-            if frozen:  # no gradients: a third of the operations
+            if is_frozen:  # no gradients: a third of the operations
                 operations -= 2 * count_flops(detector.frontend, inputs[0][:1])
-            _networks[key] = parameters, operations, kept_bytes(detector, inputs) / 2
+            frozen = sum(p.numel() for p in detector.frontend.parameters()) if is_frozen else 0
+            _networks[key] = parameters, frozen, operations, kept_bytes(detector, inputs) / 2
     return _networks[key]
 
 
