@@ -50,10 +50,10 @@ class Scorer(Protocol):
     def num_scores(self) -> int:
         """How many scores of other systems it takes beside a waveform; 0 for most detectors."""
 
-    def scores(self, waveform: Tensor, *system_scores: Tensor) -> Tensor:
+    def scores(self, waveform: Tensor, system_scores: Tensor | None = None) -> Tensor:
         """Scores (B,) of ``waveform`` B×N, 16 kHz, in [−1, 1]; higher means more bona fide.
 
-        With ``num_scores`` above 0, a second tensor holds B×``num_scores`` scores of other systems.
+        With ``num_scores`` above 0, ``system_scores`` holds B×``num_scores`` scores of other systems.
         """
 
     def fingerprint(self) -> str:
