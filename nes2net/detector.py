@@ -44,6 +44,7 @@ from nes2net.recipes.recipe import load_recipe
 from nes2net.registry import backends, create_aggregation, create_backend, create_frontend
 from nes2net.scoring.files import OnError, score_files
 from nes2net.scoring.kernel import score_or_raise
+from nes2net.scoring.scorer import check_takes_audio_alone
 from nes2net.scoring.track import TRACK_WINDOW, Track, score_track
 from nes2net.scoring.waveforms import WaveformReader
 
@@ -177,7 +178,7 @@ class Detector(nn.Module):
 
     if TYPE_CHECKING:  # torch.nn.Module says no more than that it can be called
 
-        def __call__(self, waveform: Tensor) -> Tensor: ...
+        def __call__(self, waveform: Tensor, scores: Tensor | None = None) -> Tensor: ...
 
     @property
     def device(self) -> torch.device:
@@ -236,16 +237,38 @@ class Detector(nn.Module):
         return self.backend.score_rule
 
     @property
+    def num_scores(self) -> int:
+        """How many scores of other systems it takes beside a waveform; 0 for most detectors."""
+        return self.backend.num_scores
+
+    @property
     def used_samples(self) -> UsedSamples:
         """How many leading samples of a waveform its scores depend on."""
         return self.frontend.used_samples
 
-    def forward(self, waveform: Tensor) -> Tensor:
+    def forward(self, waveform: Tensor, scores: Tensor | None = None) -> Tensor:
         """Logits B×n of ``waveform`` B×N: 16 kHz mono, in [−1, 1].
 
         The waveform is float32 for any precision of the detector.
+
+        Args:
+            scores: B×``num_scores`` scores of other systems, normalised as in training
+                (:func:`nes2net.scoring.system_scores.normalised`), for a detector that fuses them.
+
+        Raises:
+            InputError: if it fuses scores and there are none, or the other way round.
         """
-        return self.backend(self.features(self.hidden_states(waveform)))
+        return self.logits(self.features(self.hidden_states(waveform)), scores)
+
+    def logits(self, features: Tensor | list[Tensor], scores: Tensor | None = None) -> Tensor:
+        """Logits B×n of :meth:`features`, and of ``scores`` if the back-end takes scores."""
+        if scores is None:
+            return self.backend(features)
+        if not self.num_scores:
+            raise InputError(
+                f"back-end '{self.backend.config['name']}' takes no scores of other systems: leave them out"
+            )
+        return self.backend(features, scores)
 
     def hidden_states(self, waveform: Tensor, layers: Layers | None = None) -> list[Tensor]:
         """The hidden states B×T×D of the front-end.
@@ -297,13 +320,18 @@ class Detector(nn.Module):
             raise InputError(f"back-end '{name}' reads all hidden states without an aggregation: embed its front-end")
         return at_least_float32(features).mean(1)
 
-    def scores(self, waveform: Tensor) -> Tensor:
-        """Scores (B,) of ``waveform`` B×N, in the current mode and precision of the detector."""
-        compute = self._scores if self._replayed is None or self.training else self._replayed
-        return compute(waveform)
+    def scores(self, waveform: Tensor, system_scores: Tensor | None = None) -> Tensor:
+        """Scores (B,) of ``waveform`` B×N, in the current mode and precision of the detector.
 
-    def _scores(self, waveform: Tensor) -> Tensor:
-        return self.backend.scores(self(waveform))
+        Args:
+            system_scores: the ``scores`` of :meth:`forward`.
+        """
+        if self._replayed is None or self.training or system_scores is not None:
+            return self._scores(waveform, system_scores)
+        return self._replayed(waveform)
+
+    def _scores(self, waveform: Tensor, system_scores: Tensor | None = None) -> Tensor:
+        return self.backend.scores(self(waveform, system_scores))
 
     def compile(self, **options: Any) -> None:
         """Compile its parts in place, a front-end of equal layers by layer.
@@ -365,6 +393,7 @@ class Detector(nn.Module):
             InputError: if the file cannot be read; or if there are no samples, or they are
                 integers, not finite or far outside [−1, 1].
         """
+        check_takes_audio_alone(self)
         reader = WaveformReader.of(self, num_samples)
         recording = reader.read(audio) if isinstance(audio, (str, Path)) else reader.take(audio, sample_rate)
         return score_or_raise(self, torch.from_numpy(recording.waveform)[None])[0]

@@ -139,6 +139,7 @@ backends: Registry[Backend] = Registry(
         "logistic": "nes2net.backends.logistic:Logistic",
         "attm_lstm": "nes2net.backends.attm_lstm:AttMLSTM",
         "one_class_distillation": "nes2net.distillation:OneClassDistillation",
+        "ensemble": "nes2net.backends.ensemble:Ensemble",
     },
 )
 corpora: Registry[Corpus] = Registry(

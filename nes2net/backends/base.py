@@ -35,6 +35,8 @@ class Backend(nn.Module):
     """``"all"`` if it reads the hidden states of all layers, without an aggregation."""
     wants_final_norm: bool = True
     """Whether the last hidden state is taken after the front-end's final layer norm."""
+    num_scores: int = 0
+    """How many scores of other systems it takes beside the features, as the second argument."""
     num_states: int = 1
     """How many hidden states it reads at least, if it reads all layers."""
     min_frames: int = 1
@@ -52,7 +54,7 @@ class Backend(nn.Module):
 
     if TYPE_CHECKING:  # torch.nn.Module says no more than that it can be called
 
-        def __call__(self, features: Tensor | Sequence[Tensor]) -> Tensor: ...
+        def __call__(self, features: Tensor | Sequence[Tensor], *scores: Tensor) -> Tensor: ...
 
     def forward(self, features: Tensor | Sequence[Tensor]) -> Tensor:
         """Logits B×n of ``features`` B×T×D, or of hidden states if it reads all layers."""
@@ -108,6 +110,19 @@ class Backend(nn.Module):
                     f"hidden states must have one shape, got {tuple(hidden_states[0].shape)} first and "
                     f"{tuple(state.shape)} at {index}"
                 )
+
+    def check_scores(self, scores: Tensor | None, batch_size: int) -> None:
+        """Raise :class:`InputError` unless ``scores``, those of other systems, are B×:attr:`num_scores`."""
+        name, count = self.config["name"] if hasattr(self, "config") else "", self.num_scores
+        if scores is None:
+            raise InputError(
+                f"back-end '{name}' fuses the scores of {count} other systems: give them as the second argument, "
+                f"batch × {count}"
+            )
+        if scores.shape != (batch_size, count):
+            raise InputError(
+                f"the scores of other systems must be {batch_size} × {count}, got {' × '.join(map(str, scores.shape))}"
+            )
 
 
 class LogitLayer(nn.Linear):

@@ -40,6 +40,9 @@ _NAMES = [
 # Group norm (wav2vec 2.0 Base, fairseq's extractor mode "default") is one level higher.
 _GROUP_NORM = ("feature_extractor.conv_layers.{n}.2.{rest}", "feature_extractor.conv_layers.{n}.layer_norm.{rest}")
 
+# A tensor that only torchaudio calls so.
+_TORCHAUDIO = "encoder.transformer.layer_norm.weight"
+
 _MOST_CONVOLUTIONS, _LONGEST_EXPRESSION = 64, 2000  # characters
 
 _Rules = list[tuple[re.Pattern, str]]
@@ -81,6 +84,22 @@ def to_fairseq(name: str, extractor_mode: str = "layer_norm") -> str:
     return _translate(name, _TO_FAIRSEQ[extractor_mode])
 
 
+def from_torchaudio(name: str, extractor_mode: str = "layer_norm") -> str:
+    """Translate torchaudio's name of a wav2vec 2.0 tensor, of a bundle or of its model, to fairseq's.
+
+    >>> from_torchaudio("model.encoder.transformer.layers.3.feed_forward.intermediate_dense.weight")
+    'encoder.layers.3.fc1.weight'
+    """
+    name = name.removeprefix("model.").replace("encoder.feature_projection.", "feature_projection.", 1)
+    name = name.replace("encoder.transformer.", "encoder.", 1)
+    for old, new in (
+        ("weight_g", "parametrizations.weight.original0"),
+        ("weight_v", "parametrizations.weight.original1"),
+    ):
+        name = name.replace(f"pos_conv_embed.conv.{old}", f"pos_conv_embed.conv.{new}")
+    return to_fairseq(name, extractor_mode)
+
+
 def _translate(name: str, rules: _Rules) -> str:
     for pattern, template in rules:
         if match := pattern.fullmatch(name):
@@ -90,6 +109,9 @@ def _translate(name: str, rules: _Rules) -> str:
 
 def read_ssl_checkpoint(path: str | Path, known: Iterable[str]) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Read a pre-training file of fairseq (wav2vec 2.0, XLS-R) or unilm (WavLM), running nothing.
+
+    A bare state dict of torchaudio's wav2vec 2.0 is read too. It has no configuration and no
+    tensors of pre-training alone, so the options have to be those of its model.
 
     Returns the state dict under its own names, and those of the ``known`` options that the file's
     configuration holds. The option ``pretraining_heads`` says whether the file has the mask
@@ -105,6 +127,12 @@ def read_ssl_checkpoint(path: str | Path, known: Iterable[str]) -> tuple[dict[st
             "`ssl_checkpoint`, or train a small front-end from scratch: `model.frontend=wav2vec2_small`"
         )
     content, _ = read_torch_file(path)
+    if isinstance(content, dict) and any(str(name).endswith(_TORCHAUDIO) for name in content):
+        tensors = state_dict_of(content, path)
+        group_norm = not any("conv_layers.1.layer_norm." in name for name in tensors)
+        mode = "default" if group_norm else "layer_norm"
+        renamed = {from_torchaudio(name, mode): tensor for name, tensor in tensors.items()}
+        return renamed, {"extractor_mode": mode, "pretraining_heads": False}
     if not isinstance(content, dict) or not isinstance(content.get("model"), dict):
         raise InputError(
             f"{path} is not a fairseq checkpoint: it has no 'model' state dict (a detector's .pth goes to `train.init_from`)"

@@ -47,7 +47,7 @@ def after_averaging(checkpoint: Path, recipe: Recipe) -> list[Words]:
     from nes2net.registry import corpora
 
     data = recipe.data
-    if data.root is None or data.corpus not in corpora.names():
+    if data.root is None or data.corpus not in corpora.names() or data.train_scores:  # scoring needs scores, too
         return []
     corpus = corpora.get(data.corpus)
     split = _part_to_score(corpus, data)

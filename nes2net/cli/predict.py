@@ -97,6 +97,7 @@ def add(commands: argparse._SubParsersAction) -> None:
 def _predict(args: argparse.Namespace) -> int:
     from nes2net.audio.files import with_folders_listed
     from nes2net.detector import Detector
+    from nes2net.scoring.scorer import check_takes_audio_alone
 
     tracked = args.track or bool(args.plot)
     if args.num_samples is not None and tracked:
@@ -112,6 +113,7 @@ def _predict(args: argparse.Namespace) -> int:
     pictures = _pictures(args.plot, files) if args.plot else {}
     calibration = _calibration(args.calibration) if args.calibration else None
     detector = Detector.from_pretrained(args.model, args.device, args.dtype, config=args.config)
+    check_takes_audio_alone(detector)
     rows = (_tracks if tracked else _scores)(detector, files, args, calibration, pictures)
     # On a terminal the rows themselves show how far it is.
     rows = iter(ProgressDisplay(rows, title="scoring", unit="file", total=len(files), shown=not sys.stdout.isatty()))

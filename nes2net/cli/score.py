@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from nes2net.cli.entry import INCOMPLETE, add_architecture, add_device, add_dtype, add_workers, subcommand
 from nes2net.cli.next_commands import after_scoring, print_next
@@ -17,6 +17,7 @@ from nes2net.registry import corpora
 if TYPE_CHECKING:
     from nes2net.scoring.corpus import ScoringResult
     from nes2net.scoring.scorer import Scorer
+    from nes2net.scoring.system_scores import Ranges
 
 _EPILOG = (
     "On several GPUs or processes, torchrun --nproc-per-node N -m nes2net score … writes the same file; the "
@@ -49,6 +50,20 @@ def add(commands: argparse._SubParsersAction) -> None:
         type=int,
         metavar="N",
         help="samples of '4sec'; the corpus's published number if not given",
+    )
+    systems = parser.add_argument_group("scores of other systems, for a detector that fuses them")
+    systems.add_argument(
+        "--system-scores",
+        nargs="+",
+        metavar="FILE",
+        help="a score file of this corpus for each system, in the order of training",
+    )
+    systems.add_argument(
+        "--score-range",
+        nargs="+",
+        metavar="FILE",
+        help="a score file of a development set for each system, whose lowest and highest score normalise; or 'test' for "
+        "those of --system-scores themselves, as published; what training kept if not given",
     )
     computing = parser.add_argument_group("computing")
     computing.add_argument(
@@ -86,10 +101,19 @@ def add_scoring(parser: argparse._ActionsContainer, computing: argparse._Actions
 
 def _score(args: argparse.Namespace) -> int:
     from nes2net.scoring.corpus import score_trials
+    from nes2net.scoring.system_scores import check_fusion, described, with_system_scores
 
     corpus = corpora.get(args.corpus)
     trials = corpus.trials(args.root, args.split, protocols=args.protocols)
     scorer = _scorer(args)
+    about: dict[str, Any] = {}
+    if args.system_scores:
+        check_fusion(scorer.num_scores, args.system_scores)
+        ranges = _score_ranges(args, scorer)
+        trials = with_system_scores(trials, args.system_scores, ranges)
+        about["system_scores"] = described(args.system_scores, ranges)
+    elif args.score_range:
+        raise InputError("`score_range` normalises scores of other systems: name their files with `system_scores`")
     num_samples = corpus.test_samples if args.num_samples is None else args.num_samples
     result = score_trials(
         scorer,
@@ -104,12 +128,29 @@ def _score(args: argparse.Namespace) -> int:
         about={
             "corpus": {"name": args.corpus, "root": str(args.root), "split": args.split, "protocol": args.protocol},
             "checkpoint": {**scorer.record, "path": str(args.model)},
+            **about,
         },
     )
     status = report_scoring(result)
     commands = after_scoring(args.corpus, args.root, args.split, args.out, args.protocols)
     print_next([[*words, *(["--allow-partial"] if result.failures else [])] for words in commands])
     return status
+
+
+def _score_ranges(args: argparse.Namespace, scorer: Scorer) -> Ranges:
+    """The ranges of the other systems' scores: those that are asked for, or those of training."""
+    from nes2net.scoring.system_scores import ranges_of
+
+    if args.score_range == ["test"]:
+        return "test"
+    if args.score_range:
+        return ranges_of(args.score_range)
+    if "score_ranges" not in scorer.record:
+        raise InputError(
+            "the detector does not say how the scores of other systems are normalised: name files of a development set "
+            "with `score_range`, or 'test' for the published way, which looks at the trials that are scored"
+        )
+    return scorer.record["score_ranges"]
 
 
 def _scorer(args: argparse.Namespace) -> Scorer:

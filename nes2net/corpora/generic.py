@@ -34,6 +34,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from nes2net.audio.files import recordings_below
 from nes2net.corpora import protocol as files
@@ -55,7 +56,9 @@ _PATH_COLUMNS = ("path", "file", "filename", "file_name", "audio")
 _SPLIT_COLUMNS = ("split", "phase")
 _LISTS = ("metadata.csv", "meta.csv", "list.csv")
 # Fields of a trial whose columns have the same name.
-_FIELDS = tuple(name for name in Trial.__slots__ if name not in ("id", "path", "label", "phase", "extra"))
+_FIELDS = tuple(
+    name for name in Trial.__slots__ if name not in ("id", "path", "label", "phase", "extra", "system_scores")
+)
 
 
 def trials(root: str | Path, split: str = WHOLE, *, protocols: str | Path | None = None) -> list[Trial]:
@@ -220,13 +223,15 @@ def _read_list(path: Path, audio: Path) -> Iterator[Trial]:
             raise InputError(f"{path}, line {line}: names no file: {shown(','.join(row))}")
         values = {name: row[column].strip() for name, column in columns.items()}
         label, split = values.pop("label", ""), "".join(values.pop(name) for name in split_columns)
+        id = "%20".join(values.pop("id", "").split()) or _id(Path(row[file_column]))
+        further_fields: dict[str, Any] = {name: files.or_none(value, "") for name, value in values.items()}
         yield Trial(
-            id="%20".join(values.pop("id", "").split()) or _id(Path(row[file_column])),
+            id=id,
             path=audio / row[file_column],
             label=files.checked_word(label.lower(), _LABELS, "label", path, line) if label else None,
             phase=files.checked_word(split.lower(), _SPLITS, "split", path, line) if split else None,
             extra=tuple((name, row[column]) for column, name in further if row[column]),
-            **{name: files.or_none(value, "") for name, value in values.items()},
+            **further_fields,
         )
 
 

@@ -39,6 +39,9 @@ class Trial:
     extra        further columns of a generic corpus, as (name, value) pairs
     ============ =========================================================================
 
+    No corpus fills ``system_scores``: scores of other systems, for a detector that fuses them
+    (:mod:`nes2net.scoring.system_scores`).
+
     >>> trial = Trial("LA_E_1", label="spoof", attack="A07", extra=(("room", "kitchen"),))
     >>> trial.attack, trial.get("attack"), trial.get("room"), trial.get("window"), trial.target
     ('A07', 'A07', 'kitchen', None, 0)
@@ -63,6 +66,7 @@ class Trial:
     task: str | None = None
     team: str | None = None
     extra: tuple[tuple[str, str], ...] = ()
+    system_scores: tuple[float, ...] = ()
 
     @property
     def target(self) -> int | None:

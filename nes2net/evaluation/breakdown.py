@@ -34,7 +34,7 @@ OFFICIAL = ("part",)
 # Fields that describe the spoofing, even if a key fills them for bona fide trials.
 _SPOOF_FIELDS = ("attack", "vocoder")
 # Fields that do not describe how an utterance was made or recorded.
-_NOT_TABULATED = ("id", "path", "label", "speaker", "phase", "seed", "extra")
+_NOT_TABULATED = ("id", "path", "label", "speaker", "phase", "seed", "extra", "system_scores")
 # A field with more values numbers the trials, like a seed or a segment, and does not sort them.
 _MOST_VALUES = 400
 # Intervals take most of the time. No published corpus has as many rows.

@@ -277,7 +277,11 @@ def _table_of(rows: list[Row]) -> list[str]:
 
 
 def _check_fields(excluded: Mapping[str, Collection[str]], key: Sequence[Trial], *, check_values: bool) -> None:
-    known = [name for name in (f.name for f in fields(Trial)) if name not in ("id", "path", "phase", "extra")]
+    known = [
+        name
+        for name in (f.name for f in fields(Trial))
+        if name not in ("id", "path", "phase", "extra", "system_scores")
+    ]
     columns = {name for trial in key for name, _ in trial.extra}
     for name in excluded:
         if name not in known and name not in columns:

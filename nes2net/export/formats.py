@@ -11,6 +11,7 @@ from nes2net.detector import Detector
 from nes2net.errors import InputError
 from nes2net.export.space import write_space
 from nes2net.frontends.ssl import SSLFrontend
+from nes2net.scoring.scorer import check_takes_audio_alone
 
 FORMATS = ("pth", "safetensors", "hf", "onnx", "space")
 _SUFFIXES = {"pth": (".pth", ".pt"), "onnx": (".onnx",)}  # of the formats that are one file
@@ -54,6 +55,8 @@ def export(
             raise InputError(f"`to={to}` writes a file: give it a name that ends in {_SUFFIXES[to][0]}, not {out.name}")
     elif out.is_file() or out.suffix in (".pth", ".pt", ".onnx", ".safetensors"):
         raise InputError(f"`to={to}` writes a folder: give the name of one, not {out}")
+    if to == "space":
+        check_takes_audio_alone(detector)
     if to == "onnx":
         from nes2net.export.onnx import export_onnx  # optional: the extra nes2net[onnx]
 

@@ -35,6 +35,7 @@ from nes2net.errors import InputError, first_line
 from nes2net.export.onnx_detector import OnnxDetector
 from nes2net.machine.files import replacing, writing
 from nes2net.scoring.kernel import scoring_mode
+from nes2net.scoring.scorer import check_takes_audio_alone
 
 #: The opset that torch.onnx translates to; it only converts to later ones.
 OPSET = 18
@@ -109,6 +110,7 @@ def export_onnx(
             f"export to ONNX needs a detector on the CPU in float32, not on {detector.device} in {detector.dtype}: "
             "call detector.cpu().float() first"
         )
+    check_takes_audio_alone(detector)
     if quantize not in (None, "int8"):
         raise InputError(f"unknown `quantize` {quantize!r}: 'int8' is known")
     shortest, longest = _lengths(detector, num_samples)

@@ -34,6 +34,7 @@ class OnnxDetector(OnnxFile):
 
     device = torch.device("cpu")
     used_samples = UsedSamples()
+    num_scores = 0
 
     def __init__(self, path: str | Path, device: str = "auto") -> None:
         super().__init__(path, device)
@@ -44,8 +45,8 @@ class OnnxDetector(OnnxFile):
         """Logits B×n of ``waveform`` B×N, on the CPU."""
         return self._run("logits", waveform)
 
-    def scores(self, waveform: Tensor) -> Tensor:
-        """Scores (B,) of ``waveform`` B×N, on the CPU; higher means more bona fide."""
+    def scores(self, waveform: Tensor, system_scores: Tensor | None = None) -> Tensor:
+        """Scores (B,) of ``waveform`` B×N, on the CPU; an exported detector takes no ``system_scores``."""
         return self._run("scores", waveform)
 
     def modules(self) -> Iterable[nn.Module]:

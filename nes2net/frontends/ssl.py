@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal
 import torch
 from pydantic import Field
 from torch import Tensor, nn
+from torch.nn import functional
 from torch.utils.checkpoint import checkpoint as recomputed
 
 from nes2net.checkpoints.fairseq import read_ssl_checkpoint, to_fairseq, to_transformers
@@ -42,6 +43,8 @@ EncoderLayers = Annotated[int, Field(ge=1, le=128)]
 Heads = Annotated[int, Field(ge=1, le=64)]
 Kernel = Annotated[int, Field(ge=1, le=1024)]
 GradientFactor = Annotated[float, Field(ge=0, le=1)]
+Normalize = Annotated[bool | Literal["batch"], Takes("true, false or batch")]
+"""Whether waveforms are layer-normalised: each by itself, or ``"batch"``, the whole batch as one."""
 
 
 class SSLFrontend(Frontend):
@@ -54,6 +57,8 @@ class SSLFrontend(Frontend):
 
     name: str
     """Name of the front-end in the registry."""
+    normalize: bool | str = False
+    """Whether waveforms are layer-normalised first, see :data:`Normalize`."""
     engine: str = "transformers"
     """The library whose network computes; checkpoints do not depend on it."""
     model: Any
@@ -156,7 +161,16 @@ class SSLFrontend(Frontend):
             InputError: if the waveform is too short for one frame.
         """
         self.check_length(waveform)
+        if self.normalize:
+            shape = waveform.shape if self.normalize == "batch" else waveform.shape[-1:]
+            waveform = functional.layer_norm(waveform, shape)
         return self.encode(waveform, layers, final_norm)
+
+    def set_normalize(self, normalize: bool | str) -> None:
+        """Layer-normalise waveforms from now on, see :data:`Normalize`."""
+        self.normalize = normalize
+        if normalize:  # mean and variance depend on all samples
+            self.used_samples = UsedSamples()
 
     def encode(self, waveform: Tensor, layers: Layers, final_norm: bool) -> list[Tensor]:
         """Compute the hidden states that :meth:`forward` returns; the waveform is long enough."""

@@ -26,6 +26,7 @@ from nes2net.frontends.ssl import (
     GradientFactor,
     Heads,
     Kernel,
+    Normalize,
     SSLFrontend,
 )
 from nes2net.options import Probability, Size
@@ -47,16 +48,21 @@ SMALL: dict[str, Any] = {
 class Wav2Vec2Frontend(SSLFrontend):
     """Waveform B×N → hidden states B×T×D of a wav2vec 2.0 transformer.
 
-    The waveform, in [−1, 1], is not layer-normalised. The published detectors do not do it either,
-    although XLS-R's task configuration asks for it (see DEVIATIONS.md).
+    The waveform, in [−1, 1], is not layer-normalised unless ``normalize`` says so. The published
+    detectors do not do it either, although XLS-R's task configuration asks for it (see
+    DEVIATIONS.md).
 
-    The parameters have fairseq's names and meanings, except ``pretraining_heads`` and ``engine``.
+    The parameters have fairseq's names and meanings, except ``normalize``, ``pretraining_heads`` and
+    ``engine``.
     The defaults are those of XLS-R 300M, from its pre-training file, with every dropout 0: 24
     layers of 1024, and 317,390,592 parameters with the pre-training heads.
 
     Args:
         checkpoint: a fairseq pre-training file or a Hugging Face folder, whose configuration then
-            replaces the options; None for random weights.
+            replaces the options except ``normalize``; None for random weights.
+        normalize: layer-normalise each waveform first; ``"batch"`` normalises the whole batch B×N as
+            one block, as torchaudio's bundles and the systems on them do, so that a score depends
+            on the utterances that share its batch.
         extractor_mode: ``"layer_norm"``: a layer norm follows each convolution; ``"default"``: a
             group norm follows the first one.
         conv_feature_layers: the convolutions on the waveform, each [channels, kernel, stride].
@@ -100,6 +106,7 @@ class Wav2Vec2Frontend(SSLFrontend):
         self,
         checkpoint: str | Path | None = None,
         *,
+        normalize: Normalize = False,
         extractor_mode: ExtractorMode = "layer_norm",
         conv_feature_layers: Convolutions = STANDARD_CONVOLUTIONS,
         conv_bias: bool = True,
@@ -122,8 +129,11 @@ class Wav2Vec2Frontend(SSLFrontend):
         latent_groups: Size = 2,
         engine: Literal["transformers", "fairseq"] = "transformers",
     ) -> None:
-        options = {k: v for k, v in locals().items() if k not in ("self", "checkpoint", "__class__")}
+        options = {k: v for k, v in locals().items() if k not in ("self", "checkpoint", "__class__", "normalize")}
         super().__init__(checkpoint, options)
+        if normalize:  # otherwise the configuration is as before there was this option
+            self.config["normalize"] = normalize
+        self.set_normalize(normalize)
         self.engine = self.config.pop("engine")
 
     def build_model(self, options: dict[str, Any]) -> nn.Module:

@@ -11,11 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
-from torch.nn import functional
 
 from nes2net.checkpoints.huggingface import library_options
 from nes2net.checkpoints.transformers_library import from_transformers
-from nes2net.frontends.base import Layers, UsedSamples
 from nes2net.frontends.onednn import with_onednn
 from nes2net.frontends.relative_attention import GatedRelativeAttention
 from nes2net.frontends.ssl import (
@@ -102,10 +100,8 @@ class WavLMFrontend(SSLFrontend):
     ) -> None:
         options = {k: v for k, v in locals().items() if k not in ("self", "checkpoint", "__class__", "normalize")}
         super().__init__(checkpoint, options)
-        self.normalize = normalize
         self.config["normalize"] = normalize
-        if normalize:  # mean and variance depend on all samples
-            self.used_samples = UsedSamples()
+        self.set_normalize(normalize)
 
     def build_model(self, options: dict[str, Any]) -> nn.Module:
         config_class, model_class = from_transformers("WavLMConfig", "WavLMModel")
@@ -118,9 +114,3 @@ class WavLMFrontend(SSLFrontend):
         if shared is None:  # made here, so that it exists even if layer drop skips the first layer
             shared = self.model.encoder.layers[0].attention.position_bias(x.shape[1])
         return layer(x, position_bias=shared)[0], shared
-
-    def forward(self, waveform: Tensor, layers: Layers = "last", final_norm: bool = True) -> list[Tensor]:
-        """Compute hidden states as :meth:`SSLFrontend.forward`, with normalisation if asked for."""
-        if self.normalize:
-            waveform = functional.layer_norm(waveform, waveform.shape[-1:])
-        return super().forward(waveform, layers, final_norm)

@@ -33,6 +33,7 @@ from nes2net.machine.progress import ProgressDisplay
 from nes2net.machine.terminal import markdown_table
 from nes2net.scoring.corpus import Share, batches_scored
 from nes2net.scoring.kernel import scoring_mode
+from nes2net.scoring.scorer import check_takes_audio_alone
 from nes2net.scoring.waveforms import WaveformReader
 
 if sys.platform != "win32":
@@ -84,6 +85,7 @@ def measure(
     Returns:
         The stages, and the speed of a matrix product in FLOP/s.
     """
+    check_takes_audio_alone(detector)
     flops = _flops(detector, num_samples)
     seconds_of_files = sum(len(load_audio(file)) for file in files) / SAMPLE_RATE
     seconds = num_samples / SAMPLE_RATE

@@ -134,7 +134,8 @@ def _describe_frontend(frontend: Frontend) -> PartInfo:
 def _describe_head(
     role: str, part: Aggregation | Backend, inputs: Any, frames: int, seconds: float | None = None
 ) -> PartInfo:
-    flops = count_flops(part, inputs)
+    count = part.num_scores if isinstance(part, Backend) else 0
+    flops = count_flops(part, inputs, *([torch.zeros(1, count)] if count else []))
     seconds = seconds or frames * 0.02
     notes = []
     if isinstance(part, Backend):

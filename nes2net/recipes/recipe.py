@@ -163,6 +163,35 @@ class DataConfig(Section):
     """Folder of the corpus."""
     protocols: Annotated[Text | None, Source("main.py --protocols_path")] = None
     """Folder of the protocols; if not given, they are looked for in `data.root`."""
+    train_split: Annotated[Text, Source("Ensembling (Interspeech 2024): dev")] = "train"
+    """Part of the corpus that is trained on, such as `train`, `dev` or `eval`."""
+    dev_split: Annotated[Text, Source("Ensembling (Interspeech 2024): eval, of ASVspoof 2021 LA")] = "dev"
+    """Part of `data.dev_corpus` that validates."""
+    dev_corpus: Annotated[Text | None, Source("Ensembling (Interspeech 2024): asvspoof2021_la")] = None
+    """Corpus that validates; if not given, `data.corpus`."""
+    dev_root: Annotated[Text | None, Source("toolkit")] = None
+    """Folder of `data.dev_corpus`; if not given, `data.root`."""
+    dev_protocols: Annotated[Text | None, Source("toolkit")] = None
+    """Folder of the protocols of `data.dev_corpus`; if not given, they are looked for in its folder,
+    or in `data.protocols` if it is the same corpus."""
+    dev_keys: Annotated[Text | None, Source("toolkit")] = None
+    """Folder of the labels of `data.dev_corpus`, if its protocols do not hold them; if not given,
+    they are looked for in its folder."""
+    dev_phase: Annotated[Text | None, Source("Ensembling (Interspeech 2024): progress")] = None
+    """Phase of these labels to which validation is restricted, such as `progress`; null for all
+    labelled trials."""
+    train_scores: Annotated[list[Text], Source("Ensembling (Interspeech 2024)")] = Field(default=[])
+    """Score files of other systems on the training set, for a back-end that fuses them, in its
+    order."""
+    dev_scores: Annotated[list[Text], Source("Ensembling (Interspeech 2024)")] = Field(default=[])
+    """Score files of the same systems on the development set."""
+    score_range: Annotated[Literal["file", "test"], Source("Ensembling code: test")] = "file"
+    """Scores of other systems are normalised by the lowest and the highest score of each system:
+    those in `data.range_scores` (`file`), or those in the file that is read, also of the trials that
+    are scored later (`test`)."""
+    range_scores: Annotated[list[Text], UsedWith("score_range", ("file",)), Source("toolkit")] = Field(default=[])
+    """Score files of the same systems on a development set, for `data.score_range`; if not given,
+    `data.train_scores`."""
     num_samples: Annotated[Count | None, Source("main.py: 4.04 s; CtrSVDD program: 64000")] = ASVSPOOF_SAMPLES
     """Samples of each training utterance, at 16 kHz. A shorter utterance is repeated. With
     `data.crop: pieces` most samples of a piece, with `dynamic` samples in validation alone. null
@@ -208,6 +237,12 @@ class DataConfig(Section):
         if self.crop == "pieces" and (self.num_samples is None or self.min_piece > self.num_samples):
             raise InputError(
                 f"`data.min_piece` is at most `data.num_samples` ({self.num_samples}), of which the pieces are, not {self.min_piece}"
+            )
+        numbers = {len(files) for files in (self.train_scores, self.dev_scores, self.range_scores or self.train_scores)}
+        if len(numbers) > 1:
+            raise InputError(
+                "`data.train_scores`, `data.dev_scores` and `data.range_scores` name a file for each of the same systems, "
+                f"so they are equally many, not {', '.join(map(str, sorted(numbers)))}"
             )
         return self
 
@@ -344,6 +379,9 @@ class TrainConfig(Section):
     warmup_from_zero: Annotated[Flag, UsedWith("schedule", ("cosine_epochs",)), Source("MoE code: true")] = False
     """Begin the warm-up at 0, so that the first epoch changes no weight. Otherwise each of W epochs
     has an equal part of the way, the first one 1/(W + 1)."""
+    plateau_patience: Annotated[Count | None, Source("Ensembling code (Interspeech 2024): 3")] = None
+    """Validations in a row without a lower development loss after which the learning rate is halved;
+    null never halves it. Counting starts again then."""
     max_grad_norm: Annotated[AboveZero | None, Source("toolkit")] = None
     """L2 norm to which a longer gradient is scaled; null never scales."""
     loss: Annotated[

@@ -63,6 +63,7 @@ from nes2net.scoring.record import (
 )
 from nes2net.scoring.score_file import check_ids, read_scores
 from nes2net.scoring.scorer import Scorer
+from nes2net.scoring.system_scores import check_system_scores
 from nes2net.scoring.waveforms import WaveformReader
 
 
@@ -129,7 +130,9 @@ def score_trials(
     """Score ``trials`` into the file ``out``: one line ``utterance score`` per trial, in order.
 
     Each score equals the one computed alone, up to the rounding of float32: utterances share a
-    batch only if they give the detector the same number of samples, and there is no padding. Under
+    batch only if they give the detector the same number of samples, and there is no padding. The
+    exception is a front-end with ``normalize: batch``, which is said; the batch size then belongs
+    to the run. Under
     ``torchrun`` each process scores a share, and the first one writes the file. The file is the
     same to the last bit for any number of processes and interruptions, if each process has the same
     number of threads. The detector is left in the mode in which it was.
@@ -153,10 +156,12 @@ def score_trials(
         about: plain data for ``{out}.json``, such as the corpus, the checkpoint and its recipe.
 
     Raises:
-        InputError: if ``out`` is a folder or a device, belongs to another run, or another run is
-            writing it; if it, or audio of its trials, was changed since it was finished; if there
-            are no trials, or a score file cannot hold an id; if no trial could be scored; if an
-            argument is out of its range; or if the disk is full.
+        InputError: if the detector fuses scores of other systems that the trials do not have
+            (:func:`nes2net.scoring.system_scores.with_system_scores`); if ``out`` is a folder or a
+            device, belongs to another run, or another run is writing it; if it, or audio of its
+            trials, was changed since it was finished; if there are no trials, or a score file
+            cannot hold an id; if no trial could be scored; if an argument is out of its range; or
+            if the disk is full.
         Unfinished: if a process that reads audio was killed or hangs; the scores so far are kept.
     """
     out = Path(out)
@@ -178,15 +183,23 @@ def score_trials(
         )
     if legacy_train_mode and scorer.precision == "int8":
         raise InputError("a detector in int8 has no train mode: score as published in float32")
+    check_system_scores(trials, scorer.num_scores)
     about = plain(about or {})
     batch_size = default_batch_size(scorer.computes_on) if batch_size is None else batch_size
     settings = _Settings(batch_size, num_workers, on_error, legacy_train_mode, compile)
     run = run_identity(scorer, trials, num_samples, legacy_train_mode, compile)
+    if _depends_on_batch(scorer):
+        run["batch_size"] = batch_size
     lock = out.with_name(f".{out.name}.lock")
     with scoring_mode(scorer, legacy_train_mode), joined() as processes:
         refusal = f"another run is writing {out}: wait for it, or name another file"
         with exclusive_lock(lock, refusal) if processes.rank == 0 else nullcontext():
             return _score_together(scorer, trials, out, run, overwrite, settings, reader, processes, about)
+
+
+def _depends_on_batch(scorer: Scorer) -> bool:
+    """Whether a score depends on the utterances that share its batch."""
+    return scorer.config["frontend"].get("normalize") == "batch"
 
 
 def _score_together(
@@ -210,6 +223,12 @@ def _score_together(
     if result.already_complete:
         return result
     journalled = journalled or Journalled({}, {})
+    if processes.rank == 0 and "batch_size" in run:
+        tqdm.write(
+            f"the front-end normalises the batch as a whole, so a score depends on the {settings.batch_size} utterances of its "
+            "batch: a front-end without `normalize: batch` has scores that do not",
+            file=sys.stderr,
+        )
     known = finished | journalled.scores
     failed = {} if settings.on_error == "raise" else journalled.failures
 
@@ -373,8 +392,10 @@ def batches_scored(
         num_processes=processes.count,
     )
 
+    depends_on_batch = _depends_on_batch(scorer)
+
     def rows(waveforms: Tensor) -> int | None:
-        if legacy_train_mode:  # the statistics of a batch are those of its one utterance
+        if legacy_train_mode or depends_on_batch:  # the statistics of a batch are those of its own utterances
             return None
         if compiled:
             return batch_size
@@ -387,7 +408,13 @@ def batches_scored(
         torch.cuda.device(device) if device.type == "cuda" else nullcontext(),  # the device to pin memory for
         closing(read),
     ):
-        yield from score_batches(scorer, read, random_streams=legacy_train_mode, rows=rows)
+        yield from score_batches(
+            scorer,
+            read,
+            random_streams=legacy_train_mode,
+            rows=rows,
+            system_scores={trial.id: trial.system_scores for trial in trials} if scorer.num_scores else None,
+        )
 
 
 def score_batches(
@@ -397,6 +424,7 @@ def score_batches(
     random_streams: bool = False,
     rows: Callable[[Tensor], int | None] = lambda _: None,
     ahead: int | None = None,
+    system_scores: Mapping[str, Sequence[float]] | None = None,
 ) -> Generator[Share, None, None]:
     """Score one batch after another, in the current mode of ``scorer``.
 
@@ -406,6 +434,7 @@ def score_batches(
         rows: gives the ``rows`` of :func:`nes2net.scoring.kernel.start` for waveforms B×N.
         ahead: how many further batches are started before the scores of one are waited for; None
             for one on a GPU, which is then never idle, and 0 on a CPU.
+        system_scores: by id of the trial, for a detector that takes scores of other systems.
     """
     ahead = int(scorer.device.type == "cuda") if ahead is None else ahead
     under_way: deque[tuple[ReadBatch, list[tuple[Group, Callable[[], list[Result]]]]]] = deque()
@@ -413,7 +442,10 @@ def score_batches(
         started = []
         for group in batch.groups:
             stream = group.ids[0] if random_streams else None
-            started.append((group, start(scorer, group.waveforms, stream=stream, rows=rows(group.waveforms))))
+            inputs = [group.waveforms]
+            if system_scores is not None:
+                inputs.append(torch.tensor([system_scores[id] for id in group.ids]))
+            started.append((group, start(scorer, *inputs, stream=stream, rows=rows(group.waveforms))))
         under_way.append((batch, started))
         if len(under_way) > ahead:
             yield _wait_for(*under_way.popleft())

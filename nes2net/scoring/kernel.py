@@ -48,7 +48,12 @@ def score_or_raise(scorer: Scorer, waveforms: Tensor) -> list[float]:
 
 
 def start(
-    scorer: Scorer, waveforms: Tensor, *, stream: str | None = None, rows: int | None = None
+    scorer: Scorer,
+    waveforms: Tensor,
+    system_scores: Tensor | None = None,
+    *,
+    stream: str | None = None,
+    rows: int | None = None,
 ) -> Callable[[], list[Result]]:
     """Start to score ``waveforms`` B×N in the current mode of ``scorer``.
 
@@ -58,11 +63,13 @@ def start(
     utterance alone does not fit into memory.
 
     Args:
+        system_scores: scores of other systems, B×S, for a detector that takes them.
         stream: a name on which alone the random numbers of a detector in train mode then depend.
         rows: how many waveforms to compute at once; smaller batches are filled up, because a
             detector is compiled, and a GPU's convolutions are planned, again for each size.
     """
-    return _start(scorer, scorer.scores, _results_of_scores, waveforms, stream, rows)
+    inputs = [waveforms] if system_scores is None else [waveforms, system_scores]
+    return _start(scorer, scorer.scores, _results_of_scores, inputs, stream, rows)
 
 
 def start_embedding(
@@ -74,23 +81,24 @@ def start_embedding(
         scorer: whose parts ``embed`` computes with; B×N → B×E.
         embed, rows: as ``scorer.scores`` and ``rows`` of :func:`start`.
     """
-    return _start(scorer, embed, _results_of_embeddings, waveforms, None, rows)
+    return _start(scorer, embed, _results_of_embeddings, [waveforms], None, rows)
 
 
 def _start(
     scorer: Scorer,
-    compute: Callable[[Tensor], Tensor],
+    compute: Callable[..., Tensor],
     results_of: Callable[[Tensor], list[T]],
-    waveforms: Tensor,
+    inputs: list[Tensor],
     stream: str | None,
     rows: int | None,
 ) -> Callable[[], list[T | str]]:
-    """Start to ``compute`` ``waveforms``; ``results_of`` takes what it gives, in float32 on the CPU."""
-    count = len(waveforms)
+    """Start to ``compute`` the ``inputs``, waveforms first; ``results_of`` takes what it gives, in float32 on the CPU."""
+    waveforms, count = inputs[0], len(inputs[0])
     most = _most_rows(scorer, waveforms.shape[1])
 
     def start_parts(rows: int | None, size: int) -> Callable[[], list[T | str]]:
-        parts = [_start(scorer, compute, results_of, part, stream, rows) for part in waveforms.split(size)]
+        splits = zip(*(tensor.split(size) for tensor in inputs))
+        parts = [_start(scorer, compute, results_of, [*part], stream, rows) for part in splits]
         return lambda: [result for part in parts for result in part()]
 
     if most is not None and count > most:
@@ -98,8 +106,8 @@ def _start(
     rows = rows if most is None or rows is None else min(rows, most)
     try:
         with torch.inference_mode(), _random_stream(scorer.device, stream):
-            on_device = _on(scorer.device, waveforms)
-            pending = _Pending(compute(_filled_up(on_device, rows))[:count])
+            on_device = [_filled_up(_on(scorer.device, tensor), rows) for tensor in inputs]
+            pending = _Pending(compute(*on_device)[:count])
             return lambda: [*results_of(pending.wait())]
     except InputError as error:
         reason = str(error)
@@ -134,7 +142,7 @@ def _most_rows(scorer: Scorer, num_samples: int) -> int | None:
 
 
 def _on(device: torch.device, waveforms: Tensor) -> Tensor:
-    """Copy ``waveforms`` to ``device``; to a GPU from pinned memory, which does not wait for it."""
+    """Copy ``waveforms``, or scores, to ``device``; to a GPU from pinned memory, which does not wait for it."""
     if device.type == "cuda" and waveforms.device.type == "cpu" and not waveforms.is_pinned():
         waveforms = waveforms.pin_memory()
     return waveforms.to(device, non_blocking=True)
@@ -175,10 +183,10 @@ def _not_finite(score: float) -> str:
     return f"the detector's score is {score}: its weights are damaged, or its precision is too low"
 
 
-def _filled_up(waveforms: Tensor, rows: int | None) -> Tensor:
-    """Repeat the last waveform: B×N → ``rows``×N."""
-    missing = 0 if rows is None else rows - len(waveforms)
-    return waveforms if missing <= 0 else torch.cat([waveforms, waveforms[-1:].expand(missing, -1)])
+def _filled_up(x: Tensor, rows: int | None) -> Tensor:
+    """Repeat the last row: B×N → ``rows``×N."""
+    missing = 0 if rows is None else rows - len(x)
+    return x if missing <= 0 else torch.cat([x, x[-1:].expand(missing, -1)])
 
 
 @contextmanager

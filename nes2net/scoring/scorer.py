@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from nes2net.errors import InputError
 from nes2net.frontends.base import UsedSamples
 
 
@@ -45,8 +46,15 @@ class Scorer(Protocol):
     def used_samples(self) -> UsedSamples:
         """How many leading samples its scores depend on."""
 
-    def scores(self, waveform: Tensor) -> Tensor:
-        """Scores (B,) of ``waveform`` B×N, 16 kHz, in [−1, 1]; higher means more bona fide."""
+    @property
+    def num_scores(self) -> int:
+        """How many scores of other systems it takes beside a waveform; 0 for most detectors."""
+
+    def scores(self, waveform: Tensor, system_scores: Tensor | None = None) -> Tensor:
+        """Scores (B,) of ``waveform`` B×N, 16 kHz, in [−1, 1]; higher means more bona fide.
+
+        With ``num_scores`` above 0, ``system_scores`` holds B×``num_scores`` scores of other systems.
+        """
 
     def fingerprint(self) -> str:
         """SHA-256 of its architecture and weights, or of its files."""
@@ -59,3 +67,12 @@ class Scorer(Protocol):
 
     def compile(self, **options: Any) -> None:
         """Compile it in place (``torch.compile``)."""
+
+
+def check_takes_audio_alone(scorer: Scorer) -> None:
+    """Raise :class:`InputError` if ``scorer`` needs scores of other systems beside the audio."""
+    if scorer.num_scores:
+        raise InputError(
+            f"this detector fuses the scores of {scorer.num_scores} other systems, so it cannot score audio alone: score "
+            "a corpus, with `nes2net score … --system-scores FILE …`"
+        )

@@ -16,7 +16,7 @@ from nes2net.audio.read import SAMPLE_RATE, stream_audio
 from nes2net.errors import InputError
 from nes2net.scoring.batches import default_batch_size
 from nes2net.scoring.kernel import score_or_raise
-from nes2net.scoring.scorer import Scorer
+from nes2net.scoring.scorer import Scorer, check_takes_audio_alone
 from nes2net.scoring.waveforms import as_waveform
 
 #: Seconds of a window: the 64,600 samples that detectors are trained on.
@@ -74,6 +74,7 @@ def score_track(
     Args:
         progress: is called after each batch with the seconds up to which windows are scored.
     """
+    check_takes_audio_alone(scorer)
     length, step = window_samples(scorer, window, hop)
     batch_size = default_batch_size(scorer.computes_on) if batch_size is None else batch_size
     if batch_size < 1:

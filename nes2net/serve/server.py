@@ -21,6 +21,7 @@ from nes2net.detector import Detector
 from nes2net.errors import InputError
 from nes2net.evaluation import calibration as calibrations
 from nes2net.machine.terminal import printable_name
+from nes2net.scoring.scorer import check_takes_audio_alone
 from nes2net.serve.desk import UPLOADS, Desk, Limits, Operation
 from nes2net.serve.guard import is_address, is_loopback
 
@@ -69,6 +70,7 @@ def serve(
         if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # nohup ignores it
             signal.signal(signal.SIGHUP, lambda *_: signal.raise_signal(signal.SIGTERM))
         detector = Detector.from_pretrained(model, device, dtype, config=config)
+        check_takes_audio_alone(detector)
         desk = Desk(detector, Path(folder), limits, operation)
         set_up_gradio(desk.folder)
         from nes2net.serve.app import build  # start-up: Gradio reads its settings when it is imported

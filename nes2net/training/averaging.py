@@ -129,7 +129,7 @@ def _how_made(average: Path) -> dict[str, Any] | None:
 def record_of_average(average: Mapping[str, Tensor], made: dict[str, Any]) -> dict[str, Any]:
     """Record model and recipe of the first checkpoint, and how the average was ``made``."""
     record = read_record(average)
-    return {**{key: record[key] for key in ("model", "recipe") if key in record}, "average": made}
+    return {**{key: record[key] for key in ("model", "recipe", "score_ranges") if key in record}, "average": made}
 
 
 def average_path(
@@ -176,6 +176,10 @@ def _with_new_batch_statistics(
     recipe = load_recipe(folder / RECIPE_FILE)
     detector = Detector.from_config(record["model"])
     detector.load_published(state_dict, str(folder))
+    if detector.num_scores:
+        raise InputError(
+            "the statistics of a detector that fuses scores cannot be estimated: leave out `batch_norm_batches`"
+        )
     detector = detector.to(choose_device())
     training, cuda = examples(recipe.data, training_trials(recipe)), detector.device.type == "cuda"
     batches = training_batches(recipe, training, augmentation_stream(recipe), pin_memory=cuda)

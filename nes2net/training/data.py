@@ -18,6 +18,7 @@ from nes2net.errors import InputError
 from nes2net.machine.progress import ProgressDisplay
 from nes2net.recipes.recipe import DataConfig, Recipe, TrainConfig
 from nes2net.registry import corpora
+from nes2net.scoring.system_scores import Ranges, ranges_of, with_system_scores
 from nes2net.training.dataset import (
     BatchLoader,
     TrainingSet,
@@ -39,18 +40,27 @@ def training_trials(recipe: Recipe) -> list[Trial]:
 
 
 def read_trials(data: DataConfig, part: str, bonafide_only: bool = False) -> list[Trial]:
-    """List the trials of ``part``, ``train`` or ``dev``, of the corpus.
+    """List the trials of ``part``, ``train`` or ``dev``, of its corpus.
+
+    They have the scores of other systems that the recipe names.
 
     Args:
         bonafide_only: leave out spoofed trials, which then need not be there.
 
     Raises:
-        InputError: if the corpus is not named, an audio file is missing, or a class has no trials.
+        InputError: if the corpus is not named, an audio file or a score is missing, or a class has
+            no trials.
     """
     if data.root is None:
         raise InputError("where is the corpus? name its folder with `data.root`")
-    trials = corpora.get(data.corpus).trials(data.root, part, protocols=data.protocols)
-    name = "training" if part == "train" else "development"
+    name, of_dev = ("training", False) if part == "train" else ("development", True)
+    root, files = str(data.root), data.dev_scores if of_dev else data.train_scores
+    if not of_dev:
+        trials = _labelled_trials(data.corpus, root, data.train_split, data.protocols, root, None)
+    else:
+        corpus, root = data.dev_corpus or data.corpus, data.dev_root or root
+        protocols = data.dev_protocols or (data.protocols if corpus == data.corpus else None)
+        trials = _labelled_trials(corpus, root, data.dev_split, protocols, data.dev_keys or root, data.dev_phase)
     if bonafide_only:
         trials = [trial for trial in trials if trial.label == BONAFIDE]
         if not trials:
@@ -65,7 +75,26 @@ def read_trials(data: DataConfig, part: str, bonafide_only: bool = False) -> lis
             f"{len(missing)} of {len(trials)} audio files of the {name} set are missing, the first of them "
             f"{missing[0].path}: complete the corpus or name its folder with `data.root`"
         )
-    return trials
+    return with_system_scores(trials, files, score_ranges(data)) if files else trials
+
+
+def _labelled_trials(
+    name: str, root: str, split: str, protocols: str | None, keys: str, phase: str | None
+) -> list[Trial]:
+    """List the trials of ``split`` that have a label, which some corpora keep in a file of their own."""
+    corpus = corpora.get(name)
+    trials = corpus.trials(root, split, protocols=protocols)
+    if corpus.find_key is None:
+        if phase is not None:
+            raise InputError(f"{corpus.title} has no keys with phases: leave out `data.dev_phase`")
+        return trials
+    labelled = {trial.id: trial for trial in corpus.keys(keys, phase)}
+    return [replace(labelled[trial.id], path=trial.path) for trial in trials if trial.id in labelled]
+
+
+def score_ranges(data: DataConfig) -> Ranges:
+    """The ranges by which scores of other systems are normalised: of training, validation and later scoring."""
+    return "test" if data.score_range == "test" else ranges_of(data.range_scores or data.train_scores)
 
 
 class Examples(NamedTuple):

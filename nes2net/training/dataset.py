@@ -39,6 +39,8 @@ class Example(NamedTuple):
     target: int
     error: str | None = None
     lost: str | None = None
+    #: (S,), scores of other systems, if the trial has them
+    scores: Tensor | None = None
 
 
 class Batch(NamedTuple):
@@ -52,6 +54,8 @@ class Batch(NamedTuple):
     errors: list[str]
     #: one for each file that cannot be read at present
     lost: list[str]
+    #: B×S, scores of other systems, if the trials have them
+    scores: Tensor | None = None
 
 
 class TrainingSet(Dataset):
@@ -124,7 +128,8 @@ class TrainingSet(Dataset):
             return Example(None, target, lost=str(error))
         except InputError as error:
             return Example(None, target, str(error))
-        return Example(torch.from_numpy(waveform), target)
+        scores = torch.tensor(trial.system_scores) if trial.system_scores else None
+        return Example(torch.from_numpy(waveform), target, scores=scores)
 
     def prepare(
         self,
@@ -218,11 +223,13 @@ def collate(examples: list[Example]) -> Batch:
     """Stack the usable examples; if there are none, the batch has no rows."""
     waveforms = [e.waveform for e in examples if e.waveform is not None]
     targets = [torch.tensor(e.target) for e in examples if e.waveform is not None]
+    scores = [e.scores for e in examples if e.waveform is not None and e.scores is not None]
     return Batch(
         stacked(waveforms) if waveforms else torch.zeros(0, 0),
         stacked(targets) if targets else torch.zeros(0, dtype=torch.long),
         [e.error for e in examples if e.error],
         [e.lost for e in examples if e.lost],
+        stacked(scores) if scores else None,
     )
 
 

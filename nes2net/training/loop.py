@@ -20,7 +20,7 @@ from nes2net.training.distributed import IN_SCORING, plan_step, write_once
 from nes2net.training.interruption import StopRequests, stop_without_data
 from nes2net.training.monitor import Monitor, check_finite
 from nes2net.training.objective import Objective
-from nes2net.training.optimisation import learning_rate
+from nes2net.training.optimisation import learning_rate, plateaus
 from nes2net.training.sampling import by_step
 from nes2net.training.seeding import seed_step
 from nes2net.training.state import Progress, RunState
@@ -94,7 +94,7 @@ class Trainer:
         accelerator, progress = self.accelerator, self.state.progress
         iteration = (epoch - 1) * self.steps_per_epoch + step
         seed_step(self.recipe.seed, epoch, step, accelerator.process_index)
-        progress.lr = self.learning_rate(iteration)
+        progress.lr = self.learning_rate(iteration) * self.decay()
         for group in self.optimizer.param_groups:
             group["lr"] = progress.lr
         parts = [self.prepare(batch, epoch, step, place) for place, batch in enumerate(batches)]
@@ -112,7 +112,8 @@ class Trainer:
                 # DDP averages gradients over processes; the factor turns this into their sum.
                 with nullcontext() if place == plan.used[-1] else accelerator.no_sync(self.model):
                     latent_seed = self.objective.latent_seed(epoch, step, self._part(place))
-                    loss: Tensor = self.model(*parts[place], iteration, latent_seed)
+                    others = self.scores_of(batches[place])
+                    loss: Tensor = self.model(*parts[place], iteration, latent_seed, others)
                     accelerator.backward(loss * (accelerator.num_processes / plan.denominator))
                 numerator += loss.detach()
             numerator = accelerator.reduce(numerator, "sum")
@@ -140,6 +141,16 @@ class Trainer:
         """The number of this process's part ``place`` of a step, among those of all processes."""
         return place * self.accelerator.num_processes + self.accelerator.process_index
 
+    def scores_of(self, batch: Batch) -> Tensor | None:
+        """The scores of other systems of a batch, on the device; None if there are none."""
+        return None if batch.scores is None else batch.scores.to(self.accelerator.device, non_blocking=True)
+
+    def decay(self) -> float:
+        """What ``train.plateau_patience`` makes of the learning rate: ½ for each plateau of the development loss."""
+        patience, history = self.recipe.train.plateau_patience, self.state.selection.history
+        losses = (row["val_loss_wo_aug"] for row in history if "val_loss_wo_aug" in row)
+        return 0.5 ** plateaus(losses, patience) if patience else 1.0
+
     def end_epoch(self, epoch: int, values: dict[str, float]) -> None:
         """Select, write and report. Earlier checkpoints stay until this epoch is saved."""
         state, selection = self.state, self.state.selection
@@ -151,7 +162,7 @@ class Trainer:
 
         def write() -> None:
             if kept:
-                state.detector.save(path, recipe=state.recipe, epoch=epoch, **values)
+                state.detector.save(path, recipe=state.recipe, epoch=epoch, **state.detector.record, **values)
             selection.write_history()
             self.monitor.epoch(epoch, values, path.name if kept else None)
             state.save()

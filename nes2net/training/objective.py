@@ -134,7 +134,12 @@ class Objective(nn.Module):
         return int(sequence.generate_state(1)[0])
 
     def forward(
-        self, inputs: Tensor, targets: Tensor, iteration: int | None = None, latent_seed: int | None = None
+        self,
+        inputs: Tensor,
+        targets: Tensor,
+        iteration: int | None = None,
+        latent_seed: int | None = None,
+        scores: Tensor | None = None,
     ) -> Tensor:
         """Compute the numerator of the loss; the denominator is ``criterion.weight_of(targets)``.
 
@@ -142,20 +147,25 @@ class Objective(nn.Module):
             inputs: inputs and ``targets`` are those of :meth:`mixed`.
             iteration: number of the optimisation step, from 0 over all epochs.
             latent_seed: that of :meth:`latent_seed`; None leaves the embeddings as they are.
+            scores: B×S, scores of other systems, for a detector that fuses them.
         """
         with _enough_for_statistics("a part of a step", "lower `train.accumulate` or raise `train.batch_size`"):
             features = self._features(inputs) if self.specmix is None else inputs
-            outputs = self._outputs(features, targets, latent_seed)
+            outputs = self._outputs(features, scores, targets, latent_seed)
             return self.criterion.parts(outputs, targets, iteration, self._durations(inputs))[0]
 
-    def validation_parts(self, waveforms: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    def validation_parts(
+        self, waveforms: Tensor, targets: Tensor, scores: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Compute the loss of ``waveforms`` B×N for ``targets`` (B,), and scores (B,), in one pass.
+
+        ``scores`` are those of other systems, as for :meth:`forward`.
 
         Nothing is mixed, and the margin of angular softmax is that at the end of its annealing.
         """
         remedy = "take `validation.mode=eval`, or another `train.batch_size`, so that the last batch has more"
         with _enough_for_statistics("a batch of the development set", remedy):
-            outputs = self._outputs(self._features(waveforms))
+            outputs = self._outputs(self._features(waveforms), scores)
         loss = self.criterion(outputs, targets, durations=self._durations(waveforms))
         return loss, self.detector.backend.scores(self.criterion.logits(outputs))
 
@@ -171,12 +181,16 @@ class Objective(nn.Module):
         return torch.full((len(inputs),), samples / SAMPLE_RATE, dtype=torch.float64, device=inputs.device)
 
     def _outputs(
-        self, features: Tensor | list[Tensor], targets: Tensor | None = None, latent_seed: int | None = None
+        self,
+        features: Tensor | list[Tensor],
+        scores: Tensor | None = None,
+        targets: Tensor | None = None,
+        latent_seed: int | None = None,
     ) -> Tensor:
         """Compute embeddings or logits, whichever the loss takes."""
         backend = self.detector.backend
         if not self.criterion.takes_embeddings and latent_seed is None:
-            return backend(features)
+            return self.detector.logits(features, scores)
         embeddings = backend.embed(features)
         if self.latent is not None and latent_seed is not None and targets is not None:
             embeddings = self.latent(embeddings, targets, np.random.default_rng(latent_seed))

@@ -36,6 +36,21 @@ def create_optimizer(parameters: Iterable[nn.Parameter], train: TrainConfig) -> 
     )
 
 
+def plateaus(losses: Iterable[float], patience: int) -> int:
+    """Count how often ``patience`` of ``losses`` in a row were not below the lowest before them.
+
+    >>> plateaus([3.0, 2.0, 2.0, 2.5, 2.1, 2.2], patience=2)
+    2
+    """
+    best, waited, found = math.inf, 0, 0
+    for loss in losses:
+        waited = 0 if loss < best else waited + 1
+        best = min(best, loss)
+        if waited == patience:
+            found, waited = found + 1, 0
+    return found
+
+
 def learning_rate(train: TrainConfig, steps_per_epoch: int) -> Callable[[int], float]:
     """Make the function from an optimisation step to its learning rate.
 

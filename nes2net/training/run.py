@@ -14,6 +14,7 @@ from nes2net.errors import InputError
 from nes2net.machine.memory import enough_memory
 from nes2net.recipes.recipe import Recipe
 from nes2net.registry import corpora
+from nes2net.scoring.system_scores import check_system_scores
 from nes2net.training.augmentation import augmentation_stream
 from nes2net.training.data import (
     Examples,
@@ -21,6 +22,7 @@ from nes2net.training.data import (
     development_batches,
     examples,
     read_trials,
+    score_ranges,
     training_batches,
     training_trials,
 )
@@ -117,6 +119,10 @@ def train(
             seed_everything(recipe.seed)
             with enough_memory(lambda: detector_too_large(accelerator.device)):
                 detector = _build_detector(recipe, folder, resume).to(accelerator.device)
+            for trials in (train_trials, dev_trials):
+                check_system_scores(trials, detector.num_scores)
+            if detector.num_scores:  # scoring needs them
+                detector.record["score_ranges"] = score_ranges(recipe.data)
             data = {"training": fingerprint(training.trials), "development": fingerprint(development.trials)}
             objective = _prepare(recipe, detector, accelerator)
             optimizer = create_optimizer(objective.trained_parameters(), recipe.train)
@@ -124,7 +130,7 @@ def train(
             state = RunState(recipe.to_dict(), data, detector, optimizer, selection, accelerator.scaler, stream)
             log, disk = Path(recipe.logs) / recipe.tag, failing_disk_is_temporary(folder, state.num_bytes)
             with disk, Monitor(selection, log, writes, reporter) as monitor:
-                rule = corpora.get(recipe.data.corpus).eer_method
+                rule = corpora.get(recipe.data.dev_corpus or recipe.data.corpus).eer_method
                 validator = Validator(
                     objective,
                     dev_loaders,

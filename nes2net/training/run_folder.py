@@ -33,6 +33,8 @@ _UNUSABLE = "{} cannot be used ({}): move the folder away and start again"
 # Keys that may change when a run is resumed: places, speed, memory, how often to save. Precision,
 # compilation and accumulation change numbers and may not: batch statistics are those of the parts.
 _NOT_COMPARED = (
+    *("data.dev_root", "data.dev_protocols", "data.dev_keys"),
+    *("data.train_scores", "data.dev_scores", "data.range_scores"),  # the fingerprint of the data has their scores
     *("data.root", "data.protocols", "data.num_workers", "data.cache", "ssl_checkpoint", "output", "logs", "tracker"),
     *("train.activation_checkpointing", "train.keep", "train.save_every_minutes"),
 )

@@ -148,5 +148,13 @@ class RunState:
 
 
 def fingerprint(trials: Sequence[Trial]) -> dict[str, int | str]:
-    """Tell one list of trials from another by its length and the ids and labels in order, wherever the audio lies."""
-    return {"trials": len(trials), "digest": trials_digest(trials, lambda trial: f"{trial.id}\t{trial.target}")}
+    """Tell one list of trials from another by its length and the ids and labels in order, wherever the audio lies.
+
+    If a detector fuses scores of other systems, these count too.
+    """
+
+    def line(trial: Trial) -> str:
+        scores = f"\t{trial.system_scores}" if trial.system_scores else ""
+        return f"{trial.id}\t{trial.target}{scores}"
+
+    return {"trials": len(trials), "digest": trials_digest(trials, line)}

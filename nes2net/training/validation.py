@@ -163,9 +163,10 @@ class Validator:
             if len(batch.targets):
                 waveforms = batch.waveforms.to(accelerator.device, non_blocking=True)
                 targets = batch.targets.to(accelerator.device, non_blocking=True)
+                others = None if batch.scores is None else batch.scores.to(accelerator.device, non_blocking=True)
                 if self.mode == "train":
                     seed_validation(self.seed, epoch, place, list(self.loaders).index(name))
-                loss, scores = self.objective.validation_parts(waveforms, targets)
+                loss, scores = self.objective.validation_parts(waveforms, targets, others)
             number = accelerator.process_index + place * accelerator.num_processes
             # A worker's tensor keeps a file open until it is freed, so keep a copy.
             results.append((number, loss, scores, batch.targets.clone(), batch.errors, batch.lost))

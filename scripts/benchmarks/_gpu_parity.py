@@ -45,6 +45,7 @@ FRONTENDS = {
 SMALLER: dict[str, dict[str, Any]] = {
     "attm_lstm": {"num_layers": 2},
     "conformer": {"num_blocks": 2},
+    "ensemble": {"kind": "classification", "num_layers": 2},
     "mamba": {"num_layers": 4},
     "mpif_res2net": {"num_frames": 64, "planes": [8, 16, 32, 64], "scale": 4},
     "one_class_distillation": {"backend": {"name": "nes2net_x", "nes_ratio": [4, 4]}},

@@ -134,41 +134,49 @@ def result(row: PublishedRow) -> str:
 
 def cost(name: str, recipe: Recipe) -> list[str]:
     """The row of a recipe in the second table."""
-    parameters, operations, kept = network(repr(recipe.model), recipe)
-    counts = corpora.get(recipe.data.corpus).counts["train"]
+    parameters, frozen, operations, kept = network(repr(recipe.model), recipe)
+    counts = corpora.get(recipe.data.corpus).counts[recipe.data.train_split]
     utterances = (counts.bonafide if recipe.train.loss == "distillation" else counts.trials) * recipe.train.epochs
     hours = [utterances * operations / speed / 3600 for speed in (SPEED["fp32"], SPEED["bf16"])]
-    memory = BYTES * parameters + kept * recipe.train.batch_size
+    memory = BYTES * parameters + 4 * frozen + kept * recipe.train.batch_size
     return [
         f"`{name}`", f"{parameters:,}", f"{recipe.train.epochs} × {utterances // recipe.train.epochs:,}", f"{operations / 1e9:,.0f}",
         *(f"{hour:.0f}" if hour >= 10 else f"{hour:.2g}" for hour in hours), f"{memory / 2**30:.0f} GiB" if kept else "–",
     ]  # fmt: skip
 
 
-_networks: dict[str, tuple[int, float, float]] = {}
+_networks: dict[str, tuple[int, int, float, float]] = {}
 
 
-def network(key: str, recipe: Recipe) -> tuple[int, float, float]:
-    """Trained parameters, operations of a training step, and bytes it keeps, both for one utterance."""
+def network(key: str, recipe: Recipe) -> tuple[int, int, float, float]:
+    """Trained and frozen parameters, operations of a training step, and bytes it keeps, both for one utterance."""
     num_samples = recipe.data.num_samples or ASVSPOOF_SAMPLES
-    key += f"{num_samples} {recipe.train.optimizer}"
+    key += f"{num_samples} {recipe.train.optimizer} {recipe.train.freeze_frontend}"
     if key not in _networks:
         with torch.device("meta"):
             detector = Detector.from_config(recipe.model)
-            waveform = torch.zeros(2, num_samples)
+            inputs = [torch.zeros(2, num_samples)]
+            if detector.num_scores:
+                inputs.append(torch.zeros(2, detector.num_scores))
+            forward = count_flops(detector, *(x[:1] for x in inputs))
             if recipe.train.optimizer == "logistic":  # one forward pass; the last layer alone is trained
                 trained = sum(parameter.numel() for parameter in detector.backend.last_layer.parameters())
-                _networks[key] = trained, count_flops(detector, waveform[:1]), 0.0
+                _networks[key] = trained, 0, forward, 0.0
                 return _networks[key]
+            if recipe.train.freeze_frontend:
+                detector.frontend.requires_grad_(False)
             parameters = sum(parameter.numel() for parameter in detector.parameters() if parameter.requires_grad)
-            operations = 3 * count_flops(detector, waveform[:1])
+            operations, frozen = 3 * forward, 0
+            if recipe.train.freeze_frontend:  # no gradients: a third of the operations
+                operations -= 2 * count_flops(detector.frontend, inputs[0][:1])
+                frozen = sum(parameter.numel() for parameter in detector.frontend.parameters())
             if isinstance(detector.frontend, TeacherStudent):
-                operations -= 2 * count_flops(detector.frontend.model["teacher"], waveform[:1])
-            _networks[key] = parameters, operations, kept_bytes(detector, waveform) / 2
+                operations -= 2 * count_flops(detector.frontend.model["teacher"], inputs[0][:1])
+            _networks[key] = parameters, frozen, operations, kept_bytes(detector, inputs) / 2
     return _networks[key]
 
 
-def kept_bytes(detector: nn.Module, waveform: Tensor) -> int:
+def kept_bytes(detector: nn.Module, inputs: list[Tensor]) -> int:
     """Bytes that the forward pass keeps for the backward pass, without the parameters."""
     own = {id(parameter) for parameter in detector.parameters()}
     kept: dict[int, Tensor] = {}
@@ -181,7 +189,7 @@ def kept_bytes(detector: nn.Module, waveform: Tensor) -> int:
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        detector.train()(waveform)
+        detector.train()(*inputs)
     return sum(tensor.nbytes for tensor in kept.values())
 
 

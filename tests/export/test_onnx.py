@@ -50,6 +50,7 @@ FRONTENDS = {
 BACKENDS = {
     "attm_lstm": {"num_layers": 2},
     "conformer": {"num_blocks": 1, "embed_dim": 32},
+    "ensemble": {"kind": "classification", "num_layers": 2},
     "mamba": {"num_layers": 4, "embed_dim": 32},
     "nes2net": {"nes_ratio": [4, 4]},
     "nes2net_x": {"nes_ratio": [4, 4]},

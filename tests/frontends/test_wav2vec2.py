@@ -5,10 +5,10 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
-from builders import genuine_checkpoint, golden
+from builders import SHARED, genuine_checkpoint, golden
 
 from nes2net import InputError, create_frontend
-from nes2net.checkpoints.fairseq import to_fairseq, to_transformers
+from nes2net.checkpoints.fairseq import from_torchaudio, to_fairseq, to_transformers
 from nes2net.checkpoints.state_dict import check_fit
 from nes2net.frontends.wav2vec2 import SMALL
 
@@ -231,3 +231,58 @@ def test_a_file_that_lacks_a_tensor_is_refused(pretrained, tmp_path):
 def test_impossible_options_are_refused_at_once(option, value, message):
     with pytest.raises(InputError, match=message):
         create_frontend("wav2vec2", **{**SMALL, option: value})
+
+
+# torchaudio's encoder
+
+
+def torchaudio_encoder():
+    """A tiny encoder under torchaudio's and fairseq's names, and its outputs; the options of the front-end."""
+    path = SHARED / "golden" / "zoo" / "frontend_torchaudio_tiny.pt"
+    if not path.is_file():
+        pytest.skip(f"no {path} (set NES2NET_SHARED)")
+    options = {
+        "encoder_layers": 3,
+        "encoder_embed_dim": 24,
+        "encoder_ffn_embed_dim": 40,
+        "encoder_attention_heads": 4,
+        "conv_pos": 16,
+        "conv_pos_groups": 4,
+        "conv_feature_layers": [[16, 10, 5], *[[16, 3, 2]] * 4, *[[16, 2, 2]] * 2],
+    }
+    return torch.load(path, weights_only=True), options
+
+
+@pytest.mark.parametrize("case", ["alone", "batch"])
+def test_a_batch_normalised_as_a_whole_gives_torchaudios_hidden_states(case, tmp_path):
+    file, options = torchaudio_encoder()
+    torch.save(file["state_dict_torchaudio"], tmp_path / "encoder.pt")
+    frontend = create_frontend("wav2vec2", tmp_path / "encoder.pt", normalize="batch", **options).eval()
+    expected = file["cases"][case]
+    with torch.inference_mode():
+        states = frontend(expected["waveform"], layers="all", final_norm=False)
+        (last,) = frontend(expected["waveform"])
+    torch.testing.assert_close(torch.stack(states[1:], 1), expected["extract_features"], rtol=0, atol=1e-5)
+    torch.testing.assert_close(last, expected["forward"], rtol=0, atol=1e-5)
+    assert frontend.config["normalize"] == "batch" and frontend.used_samples(6399) == 6399
+
+
+def test_torchaudios_names_become_fairseqs():
+    file, _ = torchaudio_encoder()
+    theirs, ours = file["state_dict_torchaudio"], file["state_dict_fairseq"]
+    unused = ("mask_emb", "quantizer.", "project_q.", "final_proj.")
+    renamed = {from_torchaudio(name): tensor for name, tensor in theirs.items()}
+    assert renamed.keys() == {name for name in ours if not name.startswith(unused)}
+    assert all(torch.equal(tensor, ours[name]) for name, tensor in renamed.items())
+
+
+def test_each_waveform_is_normalised_by_itself():
+    torch.manual_seed(0)
+    frontend = create_frontend("wav2vec2", **SMALL, normalize=True).eval()
+    waveform = torch.randn(2, 8000)
+    waveform[1] *= 10
+    with torch.inference_mode():
+        together = frontend(waveform)[0]
+        alone = torch.cat([frontend(5 * x[None] + 1)[0] for x in waveform])
+    torch.testing.assert_close(together, alone, rtol=1e-4, atol=1e-4)
+    assert "normalize" not in create_frontend("wav2vec2", **SMALL).config

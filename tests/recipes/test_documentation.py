@@ -102,7 +102,7 @@ def wrong(value, schema, where=""):
         found += [where] if value < schema.get("minimum", value) or value > schema.get("maximum", value) else []
         found += [where] if value <= schema.get("exclusiveMinimum", value - 1) else []
     if kinds["array"]:
-        found += [where] if len(value) != schema["minItems"] else []
+        found += [where] if len(value) != schema.get("minItems", len(value)) else []
         for item in value:
             found += wrong(item, schema["items"], where)
     for key, inner in value.items() if kinds["object"] else ():

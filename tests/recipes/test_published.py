@@ -4,6 +4,7 @@ import json
 import math
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import yaml
@@ -12,6 +13,7 @@ from builders import noise_folders, tiny_corpus
 from nes2net import Detector, InputError
 from nes2net.detector import PUBLISHED_MODELS
 from nes2net.recipes.recipe import Recipe, load_recipe, recipe_from_dict
+from nes2net.scoring.score_file import write_scores
 from nes2net.training.run import seed_everything, train
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -139,6 +141,43 @@ MPIF_MODEL = {
         "num_logits": 2,
     },
 }
+SYSTEMS = ("cqcc_gmm", "lfcc_gmm", "lfcc_lcnn", "rawnet2")
+ENSEMBLE_MODEL = {
+    "frontend": {"name": "xlsr_300m", "normalize": True},
+    "aggregation": {"name": "last"},
+    "backend": {
+        "name": "ensemble",
+        "kind": "fusion",
+        "num_layers": 24,
+        "projection_dim": 128,
+        "hidden_dim": 80,
+        "lstm_layers": 3,
+        "num_scores": 4,
+    },
+}
+ENSEMBLE = {
+    "data": {
+        "corpus": "asvspoof2019_la",
+        "train_split": "dev",
+        "dev_corpus": "asvspoof2021_la",
+        "dev_split": "eval",
+        "dev_phase": "progress",
+        "train_scores": [f"{system}_2019_dev.txt" for system in SYSTEMS],
+        "dev_scores": [f"{system}_2021_la.txt" for system in SYSTEMS],
+        "num_samples": 66800,
+    },
+    "augment": {"noise_probability": 0.0},
+    "train": {
+        "epochs": 60,
+        "batch_size": 30,
+        "lr": 1e-4,
+        "weight_decay": 1e-4,
+        "plateau_patience": 3,
+        "class_weights": [0.1, 0.9],
+        "freeze_frontend": True,
+    },
+    "validation": {"augmented": False, "select_on": "loss", "patience": 9},
+}
 SPECMIX = {"frequency_bands": 3, "time_bands": 0, "gamma": 0.3, "probability": 0.5, "mix_labels": True}
 MPIF = {
     "data": {"corpus": "asvspoof2019_la", "num_samples": 80000, "crop": "head"},
@@ -190,7 +229,12 @@ OCKD_MODEL = {
     "backend": {"name": "one_class_distillation", "backend": {"name": "aasist"}, "frontend_level": True},
 }
 #: Models that are not among the published ones: name of the recipe → model.
-OTHER_MODELS = {"mpif_res2net": MPIF_MODEL, "XLSR_Logistic": LOGISTIC_MODEL, "wav2vec2_AASIST_OCKD": OCKD_MODEL}
+OTHER_MODELS = {
+    "mpif_res2net": MPIF_MODEL,
+    "XLSR_Logistic": LOGISTIC_MODEL,
+    "wav2vec2_AASIST_OCKD": OCKD_MODEL,
+    "Ensembling": ENSEMBLE_MODEL,
+}
 
 
 def changed(values, **sections):
@@ -246,6 +290,7 @@ PUBLISHED = {
         ),
         "unknown_wav2vec2_AASIST_OCKD_e100_bz12_lr1e-05_algo5_seed12345",
     ),
+    "asvspoof2019_ensemble": ("Ensembling", 1, ENSEMBLE, "unknown_Ensembling_e60_bz30_lr0.0001_algo0_seed1"),
     "asvspoof5_nes2net_x": (
         "wavlm_nes2net",
         1234,
@@ -272,7 +317,8 @@ def test_values_are_the_published(name):
     written, defaults = recipe.to_dict(), Recipe().to_dict()
     for section in ("data", "augment", "train", "validation"):
         assert written[section] == {**defaults[section], **values[section]}, section
-    pretrained = {"wav2vec2": "xlsr2_300m.pt", "wavlm": "WavLM-Large.pt", "mpif": None, "xlsr": "xlsr2_300m.pt"}
+    pretrained = {"wav2vec2": "xlsr2_300m.pt", "wavlm": "WavLM-Large.pt", "mpif": None}
+    pretrained |= dict.fromkeys(("xlsr", "ensembling"), "xlsr2_300m.pt")
     expected = None if recipe.train.loss == "distillation" else pretrained[model_name.lower().partition("_")[0]]
     assert written["ssl_checkpoint"] == expected
     assert recipe_from_dict(written) == recipe
@@ -360,14 +406,36 @@ def overrides(recipe, root, tmp_path):
         changes += [small % str(frontend["normalize"]).lower() if "%s" in small else small, "ssl_checkpoint=null"]
         if recipe.data.num_samples is not None:
             changes.append("data.num_samples=8000")
+    if recipe.data.train_scores:
+        changes += [
+            f"data.dev_root={root}",
+            "model.backend.num_layers=5",
+            "data.dev_phase=eval",
+        ]
+        changes += system_scores(root, tmp_path, len(recipe.data.train_scores))
     if recipe.augment.noise_probability:
         changes += [f"augment.musan={root / 'noise'}", f"augment.rir={root / 'rir'}"]
+    return changes
+
+
+def system_scores(root, tmp_path, count):
+    """Score files of other systems for the training and the development set of the ensemble."""
+    rng, changes = np.random.default_rng(0), []
+    lists = {"train_scores": "ASVspoof2019.LA.cm.dev.trl.txt", "dev_scores": "ASVspoof2021.LA.cm.eval.trl.txt"}
+    for key, protocol in lists.items():
+        lines = (root / "ASVspoof_LA_cm_protocols" / protocol).read_text().splitlines()
+        ids = [line.split()[1 if key == "train_scores" else 0] for line in lines]
+        files = [tmp_path / f"{key}_{number}.txt" for number in range(count)]
+        for file in files:
+            write_scores(file, ids, rng.standard_normal(len(ids)))
+        changes.append(f"data.{key}=[{', '.join(map(str, files))}]")
     return changes
 
 
 #: One of each kind. The others differ in the aggregation or the back-end.
 QUICK = {
     "asvspoof2019_logistic",
+    "asvspoof2019_ensemble",
     "asvspoof2019_nes2net_x",
     "asvspoof5_nes2net_x",
     "partialspoof_nes2net_x",
@@ -397,7 +465,9 @@ def test_two_steps_as_the_recipe_says(name, corpora_root, tmp_path):
     before = Detector.from_config(recipe.model)
     after = Detector.from_pretrained(folder / "epoch_1.pth", device="cpu")
     assert after.config == before.config
-    for part in ("frontend", "aggregation", "backend"):  # everything is trained
+    assert ("score_ranges" in after.record) == bool(recipe.data.train_scores)
+    frozen = recipe.train.freeze_frontend
+    for part in ("aggregation", "backend", *(() if frozen else ("frontend",))):  # everything is trained
         weights = list(getattr(before, part).parameters())
         changed = any(not torch.equal(a, b) for a, b in zip(weights, getattr(after, part).parameters()))
         assert not weights or changed == (part == "backend" or not probe), part

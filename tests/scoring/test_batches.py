@@ -45,6 +45,7 @@ WAV2VEC2, WAVLM = {"name": "wav2vec2", **SSL}, {"name": "wavlm", "normalize": Fa
 FRONTENDS = {
     "wav2vec2": WAV2VEC2,
     "wav2vec2_group_norm": {**WAV2VEC2, "extractor_mode": "default", "layer_norm_first": False},
+    "wav2vec2_normalised": {**WAV2VEC2, "normalize": True},
     "wavlm": WAVLM,
     "wavlm_normalised": {**WAVLM, "normalize": True},
     "lps": {"name": "lps", "n_fft": 512, "hop_length": 160, "num_bins": 64},
@@ -56,10 +57,11 @@ TEACHER_STUDENT = {"name": "teacher_student", "teacher": WAV2VEC2, "student": {"
 #: front-ends of back-ends that do not read wav2vec 2.0
 FRONTEND_OF = {"mpif_res2net": FRONTENDS["lps"], "one_class_distillation": TEACHER_STUDENT}
 #: front-ends whose output depends on samples after the last complete frame
-LOOK_AT_EVERYTHING = {"wavlm_normalised", "waveform"}
+LOOK_AT_EVERYTHING = {"wav2vec2_normalised", "wavlm_normalised", "waveform"}
 SMALLER = {
     "attm_lstm": {"num_layers": 2},
     "conformer": {"num_blocks": 1},
+    "ensemble": {"kind": "classification", "num_layers": 2},
     "mamba": {"num_layers": 2},
     "mpif_res2net": {"num_frames": 64, "planes": [8, 16, 32, 64], "scale": 4},
     "one_class_distillation": {"backend": {"name": "nes2net_x", "nes_ratio": [4, 4]}},

@@ -7,7 +7,7 @@ from torch import nn
 
 from nes2net import InputError
 from nes2net.recipes.recipe import TrainConfig
-from nes2net.training.optimisation import create_optimizer, learning_rate
+from nes2net.training.optimisation import create_optimizer, learning_rate, plateaus
 
 GOLDEN = golden.read("losses_schedules_names")
 
@@ -132,3 +132,17 @@ def test_a_frozen_parameter_stays_as_it_is():
     trained.grad = torch.ones(1)
     optimizer.step()
     assert frozen.item() == 1 and trained.item() < 1
+
+
+@pytest.mark.parametrize(
+    ("losses", "found"),
+    [
+        ([3.0, 2.0, 1.0], 0),
+        ([1.0, 1.0, 2.0], 0),  # the first is the best, two wait
+        ([1.0, 1.0, 2.0, 3.0], 1),
+        ([1.0, 2.0, 2.0, 2.0, 2.0, 2.0, 2.0], 2),
+        ([1.0, 2.0, 2.0, 0.5, 2.0, 2.0], 0),
+    ],
+)
+def test_plateaus_are_three_losses_in_a_row_that_are_not_lower(losses, found):
+    assert plateaus(losses, patience=3) == found

@@ -1,0 +1,124 @@
+"""Scores of other systems as input of a detector that fuses them: read, normalised, by trial.
+
+Each system has a score file. A score s becomes 1/(1 + exp(−(s − low)/(high − low))), where low and
+high are the extremes of a file of the same system. They are those of a development file, whose
+scores say nothing about the trials that are scored. The published fusion (Rosello et al.,
+Interspeech 2024) takes those of the file that is scored itself, which looks at the whole test set.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nes2net.corpora.trial import Trial
+from nes2net.errors import InputError, listed
+from nes2net.machine.files import sha256_of
+from nes2net.scoring.score_file import read_scores
+
+Ranges = Sequence[Sequence[float]] | Literal["test"]
+"""Lowest and highest score of each system; ``"test"``: those of the files that are scored."""
+
+
+def normalised(scores: NDArray, low: float, high: float) -> NDArray:
+    """Map ``scores`` (N,) to 1/(1 + exp(−(s − low)/(high − low))): from 0.5 at ``low`` to 0.7311 at ``high``.
+
+    Scores outside of the range are not cut off.
+
+    >>> normalised(np.array([-1.0, 3.0]), -1.0, 3.0).round(4).tolist()
+    [0.5, 0.7311]
+    """
+    return 1 / (1 + np.exp(-(scores - low) / (high - low)))
+
+
+def ranges_of(paths: Sequence[str | Path]) -> list[list[float]]:
+    """The lowest and the highest score of each file of ``paths``.
+
+    Raises:
+        InputError: if a file cannot be read, a score is not finite, or all scores of a file are equal.
+    """
+    return [_range_of(path, read_scores(path)[1]) for path in paths]
+
+
+def _range_of(path: str | Path, scores: NDArray) -> list[float]:
+    if not len(scores) or not np.isfinite(scores).all():
+        raise InputError(f"{path}: it has no scores, or one that is not finite, so it has no lowest and highest score")
+    low, high = float(scores.min()), float(scores.max())
+    if low == high:
+        raise InputError(f"{path}: all its scores are {low}, which tell nothing about an utterance: name another file")
+    return [low, high]
+
+
+def with_system_scores(trials: Sequence[Trial], paths: Sequence[str | Path], ranges: Ranges) -> list[Trial]:
+    """Give each trial its normalised score of each system.
+
+    Args:
+        paths: a score file for each system, in the order in which the detector takes them. Further
+            trials in a file do not matter.
+
+    Raises:
+        InputError: if a file cannot be read or names a trial twice, if a trial is not in every
+            file or has a score that is not finite, or if there are not as many ranges as files.
+    """
+    if ranges == "test":
+        ranges = ranges_of(paths)
+    if len(ranges) != len(paths):
+        raise InputError(
+            f"there are {len(paths)} score files of other systems, but ranges of {len(ranges)}: name one file for each "
+            "system, in the order of training"
+        )
+    columns = [_column(trials, path, *bounds) for path, bounds in zip(paths, ranges)]
+    return [replace(trial, system_scores=row) for trial, row in zip(trials, zip(*columns))]
+
+
+def _column(trials: Sequence[Trial], path: str | Path, low: float, high: float) -> list[float]:
+    """The normalised scores of ``trials`` in one file."""
+    ids, scores = read_scores(path)
+    found = dict(zip(ids, normalised(scores, low, high).tolist()))
+    if len(found) < len(ids):
+        ((twice, _),) = Counter(ids).most_common(1)
+        raise InputError(f"{path}: it has two scores of {twice}: keep one of them")
+    if missing := [trial.id for trial in trials if trial.id not in found]:
+        raise InputError(
+            f"{path}: {len(missing)} of {len(trials)} trials have no score in it: {listed(missing)}; the detector "
+            "needs a score of every system for each of them"
+        )
+    if unusable := [trial.id for trial in trials if not np.isfinite(found[trial.id])]:
+        raise InputError(f"{path}: the score of {listed(unusable)} is not a finite number: score it again")
+    return [found[trial.id] for trial in trials]
+
+
+def described(paths: Sequence[str | Path], ranges: Ranges) -> list[dict[str, Any]]:
+    """Plain data for a record: the file, its SHA-256 and the range of each system, in order."""
+    bounds = ranges_of(paths) if ranges == "test" else ranges
+    return [{"path": str(p), "sha256": sha256_of(Path(p)), "range": list(b)} for p, b in zip(paths, bounds)]
+
+
+def check_fusion(num_scores: int, paths: Sequence[str | Path]) -> None:
+    """Raise :class:`InputError` unless a detector that takes ``num_scores`` scores has as many files."""
+    if not num_scores:
+        raise InputError("this detector takes no scores of other systems: leave out `system_scores`")
+    if len(paths) != num_scores:
+        raise InputError(
+            f"this detector fuses the scores of {num_scores} other systems, and there are {len(paths)} score files: name "
+            "one for each, in the order of training, with `system_scores`"
+        )
+
+
+def check_system_scores(trials: Sequence[Trial], count: int) -> None:
+    """Raise :class:`InputError` unless every trial has ``count`` scores of other systems."""
+    given = {len(trial.system_scores) for trial in trials}
+    if count and given == {0}:
+        raise InputError(
+            f"this detector fuses the scores of {count} other systems: name {count} score files, in the order of training, "
+            "with `system_scores`; a recipe has `data.train_scores` and `data.dev_scores`"
+        )
+    if not given <= {count}:
+        numbers = " or ".join(map(str, sorted(given)))
+        raise InputError(f"this detector takes {count} scores of other systems, and the trials have {numbers}")

@@ -1,0 +1,176 @@
+"""Scores of other systems: normalised as published, looked up by trial, and part of a run."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from builders import SHARED, tiny_corpus
+
+from nes2net import Detector, InputError
+from nes2net.cli.main import main
+from nes2net.corpora.trial import Trial
+from nes2net.scoring.corpus import score_trials
+from nes2net.scoring.score_file import read_scores, write_scores
+from nes2net.scoring.system_scores import normalised, ranges_of, with_system_scores
+
+TRIALS = [Trial("a"), Trial("b")]
+
+
+def test_normalisation_is_the_published():
+    path = SHARED / "golden" / "zoo" / "ensemble_score_normalisation.pt"
+    if not path.is_file():
+        pytest.skip(f"no {path} (set NES2NET_SHARED)")
+    for name, system in torch.load(path, weights_only=True).items():
+        low, high = system["minimum_of_the_file"], system["maximum_of_the_file"]
+        found = normalised(np.asarray(system["raw"], np.float64), low, high)
+        assert np.abs(found - np.asarray(system["normalised_published"])).max() <= 2.3e-16, name
+
+
+def write(folder, **systems):
+    """A score file for each system, of a dictionary from id to score."""
+    for name, scores in systems.items():
+        write_scores(folder / name, scores, scores.values())
+    return [folder / name for name in systems]
+
+
+def test_scores_are_found_by_id_and_normalised_by_a_development_file(tmp_path):
+    files = write(tmp_path, one={"x": 9.0, "b": 1.0, "a": 3.0}, two={"a": -1.0, "b": 0.0})
+    first, second = with_system_scores(TRIALS, files, [[1.0, 3.0], [0.0, 1.0]])
+    one = 1 / (1 + np.exp(-1))
+    assert first.system_scores == pytest.approx((one, 1 / (1 + np.exp(1)))) and first.id == "a"
+    assert second.system_scores == pytest.approx((0.5, 0.5))
+
+
+def test_published_range_is_that_of_the_whole_file(tmp_path):
+    files = write(tmp_path, one={"x": 9.0, "b": 1.0, "a": 3.0})
+    assert ranges_of(files) == [[1.0, 9.0]]
+    assert with_system_scores(TRIALS, files, "test") == with_system_scores(TRIALS, files, [[1.0, 9.0]])
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("b 1\nc 2\n", r"one: 1 of 2 trials have no score in it: a; the detector needs"),
+        ("a 1\nb 2\na 3\n", r"one: it has two scores of a"),
+        ("a 1\nb 1\n", r"one: all its scores are 1\.0"),
+        ("a 1\nb nan\n", r"one: it has no scores, or one that is not finite"),
+    ],
+)
+def test_files_that_do_not_fit_are_named(text, message, tmp_path):
+    (tmp_path / "one").write_text(text)
+    with pytest.raises(InputError, match=message):
+        with_system_scores(TRIALS, [tmp_path / "one"], "test")
+
+
+def test_a_range_for_each_system_is_needed(tmp_path):
+    files = write(tmp_path, one={"a": 1.0, "b": 2.0})
+    with pytest.raises(InputError, match="1 score files of other systems, but ranges of 2"):
+        with_system_scores(TRIALS, files, [[0.0, 1.0], [0.0, 1.0]])
+
+
+# Scoring a corpus
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    return tiny_corpus.make(tmp_path_factory.mktemp("corpus"), per_class=3)
+
+
+@pytest.fixture(scope="module")
+def system_files(root):
+    ids = (root / "ASVspoof_LA_cm_protocols" / "ASVspoof2021.LA.cm.eval.trl.txt").read_text().split()
+    rng = np.random.default_rng(0)
+    for name in ("one", "two"):
+        write_scores(root / name, ids, rng.standard_normal(len(ids)))
+        write_scores(root / f"{name}_dev", ["p", "q"], [-3.0, 3.0])
+    return [str(root / "one"), str(root / "two")]
+
+
+@pytest.fixture
+def model(root, small_model):
+    backend = {"name": "ensemble", "num_layers": 2, "num_scores": 2, "projection_dim": 8, "hidden_dim": 8}
+    torch.manual_seed(0)
+    detector = Detector.from_config({**small_model, "backend": backend}).eval()
+    detector.save(root / "fusion.pth", score_ranges=[[-3.0, 3.0], [-3.0, 3.0]])
+    detector.save(root / "without_ranges.pth")
+    return str(root / "fusion.pth")
+
+
+def score(root, model, out, *flags):
+    common = ["--samples", "8000", "--device", "cpu", "--workers", "0", "--batch-size", "4"]
+    return main(["score", "asvspoof2021_la", str(root), "--model", model, "--out", str(out), *common, *flags])
+
+
+def test_a_corpus_is_scored_with_the_scores_of_other_systems(root, system_files, model, tmp_path):
+    out = tmp_path / "scores.txt"
+    assert score(root, model, out, "--system-scores", *system_files) == 0
+    ids, found = read_scores(out)
+    detector = Detector.from_pretrained(model, device="cpu")
+    from nes2net.corpora.asvspoof2021_la import trials
+
+    of_trials = with_system_scores(trials(root), system_files, detector.record["score_ranges"])
+    from nes2net.scoring.waveforms import WaveformReader
+
+    reader = WaveformReader.of(detector, 8000)
+    with torch.no_grad():
+        for trial, value in zip(of_trials, found, strict=True):
+            waveform = torch.from_numpy(reader.read(trial.path).waveform)[None]
+            alone = detector.scores(waveform, torch.tensor([trial.system_scores]))
+            assert alone.item() == pytest.approx(value, abs=1e-5)
+    record = json.loads((tmp_path / "scores.txt.json").read_text())
+    assert [system["path"] for system in record["system_scores"]] == system_files
+    assert record["system_scores"][0]["range"] == [-3.0, 3.0] and len(record["system_scores"][0]["sha256"]) == 64
+    assert ids == [trial.id for trial in of_trials]
+
+
+def test_a_finished_file_is_known_by_these_scores(root, system_files, model, tmp_path, capsys):
+    out = tmp_path / "scores.txt"
+    assert score(root, model, out, "--system-scores", *system_files) == 0
+    assert score(root, model, out, "--system-scores", *system_files) == 0
+    assert "is complete already" in capsys.readouterr().out
+    assert score(root, model, out, "--system-scores", *reversed(system_files)) == 2
+    assert "another system_scores" in capsys.readouterr().err
+
+
+def test_ranges_of_development_files_are_those_of_training(root, system_files, model, tmp_path):
+    dev = [f"{path}_dev" for path in system_files]
+    bare = str(root / "without_ranges.pth")
+    assert score(root, model, tmp_path / "a", "--system-scores", *system_files) == 0
+    assert score(root, bare, tmp_path / "b", "--system-scores", *system_files, "--score-range", *dev) == 0
+    assert score(root, model, tmp_path / "c", "--system-scores", *system_files, "--score-range", "test") == 0
+    assert (tmp_path / "a").read_text() == (tmp_path / "b").read_text() != (tmp_path / "c").read_text()
+
+
+def test_what_does_not_go_together_is_refused(root, system_files, model, small_model, tmp_path, capsys):
+    def refused(model, *flags):
+        assert score(root, model, tmp_path / "out", *flags) == 2
+        return capsys.readouterr().err
+
+    assert "fuses the scores of 2 other systems: name 2 score files" in refused(model)
+    assert "there are 1 score files" in refused(model, "--system-scores", system_files[0])
+    assert "--system-scores" in refused(model, "--score-range", "test")
+    bare = str(root / "without_ranges.pth")
+    assert "or 'test' for the published way" in refused(bare, "--system-scores", *system_files)
+    Detector.from_config(small_model).save(tmp_path / "plain.pth")
+    assert "takes no scores" in refused(str(tmp_path / "plain.pth"), "--system-scores", *system_files)
+    audio = str(next((root / "ASVspoof2021_LA_eval" / "flac").iterdir()))
+    assert main(["predict", audio, "--model", model, "--device", "cpu"]) == 2
+    assert "cannot score audio alone" in capsys.readouterr().err
+
+
+def test_a_batch_that_is_normalised_as_a_whole_belongs_to_the_run(root, small_model, tmp_path, capsys):
+    from nes2net.corpora.asvspoof2021_la import trials
+
+    frontend = {**small_model["frontend"], "normalize": "batch"}
+    torch.manual_seed(0)
+    detector = Detector.from_config({**small_model, "frontend": frontend}).eval()
+    given = trials(root)
+    found = []
+    for size in (1, 6):
+        score_trials(detector, given, tmp_path / str(size), num_samples=8000, batch_size=size, num_workers=0)
+        found.append(read_scores(tmp_path / str(size))[1])
+    assert np.abs(found[0] - found[1]).max() > 1e-4
+    assert "depends on the 6 utterances of its batch" in " ".join(capsys.readouterr().err.split())
+    with pytest.raises(InputError, match="another batch_size"):
+        score_trials(detector, given, tmp_path / "1", num_samples=8000, batch_size=6, num_workers=0)

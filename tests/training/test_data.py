@@ -1,0 +1,75 @@
+"""The trials of training and development: from other parts and corpora, with labels and scores."""
+
+import pytest
+from builders import tiny_corpus
+
+from nes2net.errors import InputError
+from nes2net.recipes.recipe import DataConfig
+from nes2net.scoring.score_file import write_scores
+from nes2net.training.data import read_trials, score_ranges
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    root = tiny_corpus.make(tmp_path_factory.mktemp("corpus"), per_class=3)
+    key = root / "keys" / "LA" / "CM" / "trial_metadata.txt"
+    lines = key.read_text().splitlines()  # bona fide first
+    phases = ["progress" if number in (0, 4, 5) else "eval" for number in range(6)]
+    key.write_text(
+        "".join(line.replace(" eval", f" {phase}") + "\n" for line, phase in zip(lines, phases, strict=True))
+    )
+    return root
+
+
+def ids(trials):
+    return [trial.id for trial in trials]
+
+
+def test_by_default_the_parts_of_the_corpus_train_and_validate(root):
+    data = DataConfig(root=str(root))
+    assert {trial.phase for trial in read_trials(data, "train")} == {"train"}
+    assert {trial.phase for trial in read_trials(data, "dev")} == {"dev"}
+
+
+def test_another_part_trains_and_the_progress_trials_of_another_corpus_validate(root):
+    data = DataConfig(
+        root=str(root),
+        train_split="dev",
+        dev_corpus="asvspoof2021_la",
+        dev_root=str(root),
+        dev_split="eval",
+        dev_phase="progress",
+    )
+    assert {trial.phase for trial in read_trials(data, "train")} == {"dev"}
+    dev = read_trials(data, "dev")
+    assert ids(dev) == ["LA_E_1000001", "LA_E_1000005", "LA_E_1000006"]
+    assert [trial.target for trial in dev] == [1, 0, 0] and all(trial.audio_path().is_file() for trial in dev)
+
+
+def test_all_labelled_trials_validate_without_a_phase(root):
+    data = DataConfig(root=str(root), dev_corpus="asvspoof2021_la", dev_split="eval", dev_keys=str(root / "keys"))
+    assert len(read_trials(data, "dev")) == 6
+
+
+def test_a_phase_needs_a_key(root):
+    with pytest.raises(InputError, match=r"ASVspoof 2019 LA has no keys with phases: leave out `data\.dev_phase`"):
+        read_trials(DataConfig(root=str(root), dev_phase="progress"), "dev")
+
+
+def test_trials_have_the_scores_of_other_systems(root, tmp_path):
+    plain = DataConfig(root=str(root))
+    for part in ("train", "dev"):
+        names = ids(read_trials(plain, part))
+        write_scores(tmp_path / part, names, range(len(names)))
+    files = {"train_scores": [str(tmp_path / "train")], "dev_scores": [str(tmp_path / "dev")]}
+    data = DataConfig(root=str(root), **files)
+    assert score_ranges(data) == [[0.0, 5.0]]
+    for part in ("train", "dev"):
+        scores = [trial.system_scores for trial in read_trials(data, part)]
+        assert scores[0] == (0.5,) and scores[-1] == pytest.approx((0.7310586,))
+    assert score_ranges(DataConfig(root=str(root), **files, score_range="test")) == "test"
+
+
+def test_as_many_files_for_each_set_are_needed():
+    with pytest.raises(InputError, match=r"`data\.train_scores`, `data\.dev_scores` and .* equally many, not 0, 1"):
+        DataConfig(train_scores=["a"])
