@@ -116,6 +116,7 @@ aggregations: Registry[Aggregation] = Registry(
         "weighted_sum": "nes2net.aggregations.weighted_sum:WeightedSum",
         "sea": "nes2net.aggregations.sea:SqueezeExcitationAggregation",
         "attm": "nes2net.aggregations.attm:AttentiveMerging",
+        "moe": "nes2net.aggregations.moe:MixtureOfExperts",
     },
 )
 backends: Registry[Backend] = Registry(
@@ -135,6 +136,10 @@ backends: Registry[Backend] = Registry(
         "mpif_res2net": "nes2net.backends.mpif_res2net:MpifRes2Net",
         "asp_mlp": "nes2net.backends.asp_mlp:AspMlp",
         "attm_lstm": "nes2net.backends.attm_lstm:AttMLSTM",
+        "gf": "nes2net.backends.global_feature:GF",
+        "lgf": "nes2net.backends.global_feature:LGF",
+        "llgf": "nes2net.backends.global_feature:LLGF",
+        "mfa": "nes2net.backends.mfa:MFA",
     },
 )
 corpora: Registry[Corpus] = Registry(

@@ -43,6 +43,7 @@ BACKENDS = {
     "attm_lstm": {"num_layers": 2, "lstm_dim": 16},
     "conformer": {"num_blocks": 2},
     "mamba": {"num_layers": 4},
+    "mfa": {"num_layers": 2},
     "mpif_res2net": {"num_frames": 64, "planes": [8, 16, 32, 64], "scale": 4},
     "nes2net": NES,
     "nes2net_x": NES,

@@ -45,7 +45,9 @@ FRONTENDS = {"lps": {"n_fft": 256, "num_bins": 64, "normalize": True}, "lfcc": {
 BACKENDS = {
     "attm_lstm": {"num_layers": 2},
     "conformer": {"num_blocks": 1, "embed_dim": 32},
+    "llgf": {"hidden_dim": 64},
     "mamba": {"num_layers": 4, "embed_dim": 32},
+    "mfa": {"num_layers": 2},
     "nes2net": {"nes_ratio": [4, 4]},
     "nes2net_x": {"nes_ratio": [4, 4]},
     "nes2net_x_selu": {"nes_ratio": [4, 4]},

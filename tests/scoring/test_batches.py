@@ -58,6 +58,7 @@ SMALLER = {
     "attm_lstm": {"num_layers": 2},
     "conformer": {"num_blocks": 1},
     "mamba": {"num_layers": 2},
+    "mfa": {"num_layers": 2},
     "mpif_res2net": {"num_frames": 64, "planes": [8, 16, 32, 64], "scale": 4},
     "sls": {"num_layers": 2},
     "tcm": {"num_blocks": 1},
