@@ -92,13 +92,18 @@ class Objective(nn.Module):
     def forward(self, inputs: Tensor, targets: Tensor, iteration: int | None = None) -> Tensor:
         """Compute the numerator of the loss; the denominator is ``criterion.weight_of(targets)``.
 
+        The penalty of the aggregation, if it has one, is added to the loss of the batch.
+
         Args:
             inputs: inputs and ``targets`` are those of :meth:`mixed`.
             iteration: number of the optimisation step, from 0 over all epochs.
         """
         with _enough_for_statistics("a part of a step", "lower `train.accumulate` or raise `train.batch_size`"):
             features = self._features(inputs) if self.specmix is None else inputs
-            return self.criterion.parts(self._outputs(features), targets, iteration)[0]
+            numerator, weight = self.criterion.parts(self._outputs(features), targets, iteration)
+        aggregation = self.detector.aggregation
+        penalty, aggregation.penalty = aggregation.penalty, None  # kept, its graph would stay in memory
+        return numerator if penalty is None else numerator + penalty * weight
 
     def validation_parts(self, waveforms: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         """Compute the loss of ``waveforms`` B×N for ``targets`` (B,), and scores (B,), in one pass.
