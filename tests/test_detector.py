@@ -1,5 +1,7 @@
 """The Detector: published names, files, scores."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import soundfile

@@ -8,9 +8,12 @@ import torch
 from builders import zoo
 from builders.golden_backends import without_dropout
 
+from nes2net import Detector
 from nes2net.aggregations.moe import MixtureOfExperts
 from nes2net.errors import InputError
+from nes2net.recipes.recipe import TrainConfig
 from nes2net.registry import create_aggregation, create_backend
+from nes2net.training.objective import Objective
 
 FILES = ["moe_d24_e2_k1_h8", "moe_aasist_d48_e4_k2_h16"]
 
@@ -160,6 +163,26 @@ def test_penalty_is_the_weighted_balancing_loss():
     assert losses[0] == pytest.approx(4 * losses[1]) and losses[0] > 0
     moe.penalty.backward()
     assert moe.w_gate.grad.abs().sum() > 0 and moe.w_noise.grad.abs().sum() > 0
+
+
+def test_the_loss_of_training_has_the_penalty():
+    targets = torch.tensor([0, 1, 1])
+    found = {}
+    for weight in (0.0, 0.5):
+        torch.manual_seed(0)
+        frontend = {"name": "wav2vec2_small", "encoder_layers": 2, "encoder_embed_dim": 64}
+        aggregation = {"name": "moe", "balance_weight": weight}
+        detector = Detector.from_config({"frontend": frontend, "aggregation": aggregation, "backend": "gf"})
+        objective = Objective(detector, TrainConfig())
+        objective.begin_training(1)
+        found[weight] = objective(torch.randn(3, 8000), targets)
+        assert detector.aggregation.penalty is None  # it does not keep the graph
+    with torch.no_grad():  # the draws of the front-end, then those of the gate, are those of the first step
+        torch.manual_seed(0)
+        again = Detector.from_config(detector.config).train()
+        again(torch.randn(3, 8000))
+    total = 0.1 + 0.9 + 0.9
+    assert (found[0.5] - found[0.0]).item() == pytest.approx(again.aggregation.penalty.item() * total, rel=1e-4)
 
 
 def test_load_of_two_experts_by_hand():
