@@ -46,8 +46,8 @@ reproduce` lists the rows with their sources, trains and judges ([Reproduce](rep
 
 {aims}
 
-The two recipes of ASVspoof 5, and those of CtrSVDD without SEA, have no published EER that this
-recipe alone is known to give. All but MPIF-Res2Net need the pre-training file of their front-end
+The two recipes of ASVspoof 5, those of CtrSVDD without SEA, and some of ASVspoof 2019 have no
+published EER that this recipe alone is known to give. All but MPIF-Res2Net need the pre-training file of their front-end
 ([Install](install.md#the-front-ends-pre-training-files)), and ASVspoof 5 needs the noises too
 ([Data](own-data.md#published-corpora)).
 
