@@ -21,7 +21,7 @@ from nes2net.aggregations.base import Aggregation
 from nes2net.audio.read import SAMPLE_RATE
 from nes2net.backends.base import Backend
 from nes2net.checkpoints.folder import download, read_folder, upload, write_folder
-from nes2net.checkpoints.published_names import read_published_names, write_published_names
+from nes2net.checkpoints.published_names import read_layout, read_published_names, write_published_names
 from nes2net.checkpoints.state_dict import (
     Misfit,
     check_fit,
@@ -55,6 +55,8 @@ def _ctrsvdd(backend: str) -> dict[str, Any]:
     return {"frontend": {"name": "wavlm_large", "normalize": True}, "aggregation": "sea", "backend": options}
 
 
+#: XLS-R without the tensors of its pre-training, as the transformers library saves it.
+_XLSR_ENCODER = {"name": "xlsr_300m", "pretraining_heads": False}
 _WAVLM_LAST = {"frontend": {"name": "wavlm_large", "normalize": False}, "aggregation": "last"}
 
 #: Names of the published models → their architectures. `WavLM_*` are the CtrSVDD systems and
@@ -67,6 +69,11 @@ PUBLISHED_MODELS: dict[str, dict[str, Any]] = {
     "WavLM_Nes2Net_X_SeLU": _ctrsvdd("nes2net_x_selu"),
     "wavlm_nes2net": {**_WAVLM_LAST, "backend": {"name": "nes2net_x", "dilation": 1, "se_floor": 2}},
     "wavlm_aasist": {**_WAVLM_LAST, "backend": "aasist"},
+    "moe_AASIST": {
+        "frontend": _XLSR_ENCODER,
+        "aggregation": "moe",
+        "backend": {"name": "aasist", "score_rule": "probability"},
+    },
     "AASIST": {"frontend": "waveform", "backend": "raw_aasist"},
     "AASIST-L": {"frontend": "waveform", "backend": "raw_aasist_l"},
 }
@@ -636,7 +643,12 @@ def sound_description(path: str) -> Iterator[None]:
 
 
 def unwrap_frontend(state_dict: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-    """Remove the prefix that a wrapper such as s3prl's ``upstream`` adds to WavLM's keys."""
+    """Give the tensors of a whole-model file the names that a detector saves.
+
+    Some published codes have a layout of their own; and a wrapper such as s3prl's ``upstream`` adds
+    a prefix to WavLM's keys.
+    """
+    state_dict = read_layout(state_dict)
     end = "encoder.pos_conv.0.weight_v"
     wrappers = [k.removesuffix(end) for k in state_dict if k.startswith("ssl_model.") and k.endswith(end)]
     if len(wrappers) != 1 or wrappers[0] == "ssl_model.model.":

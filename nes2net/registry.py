@@ -117,6 +117,7 @@ aggregations: Registry[Aggregation] = Registry(
         "weighted_sum": "nes2net.aggregations.weighted_sum:WeightedSum",
         "sea": "nes2net.aggregations.sea:SqueezeExcitationAggregation",
         "attm": "nes2net.aggregations.attm:AttentiveMerging",
+        "moe": "nes2net.aggregations.moe:MixtureOfExperts",
     },
 )
 backends: Registry[Backend] = Registry(
@@ -140,6 +141,10 @@ backends: Registry[Backend] = Registry(
         "attm_lstm": "nes2net.backends.attm_lstm:AttMLSTM",
         "one_class_distillation": "nes2net.distillation:OneClassDistillation",
         "ensemble": "nes2net.backends.ensemble:Ensemble",
+        "gf": "nes2net.backends.global_feature:GF",
+        "lgf": "nes2net.backends.global_feature:LGF",
+        "llgf": "nes2net.backends.global_feature:LLGF",
+        "mfa": "nes2net.backends.mfa:MFA",
     },
 )
 corpora: Registry[Corpus] = Registry(

@@ -44,6 +44,7 @@ BACKENDS = {
     "conformer": {"num_blocks": 2},
     "ensemble": {"kind": "classification", "num_layers": 2},
     "mamba": {"num_layers": 4},
+    "mfa": {"num_layers": 2},
     "mpif_res2net": {"num_frames": 64, "planes": [8, 16, 32, 64], "scale": 4},
     "one_class_distillation": {"backend": {"name": "nes2net_x", **NES}},
     "nes2net": NES,

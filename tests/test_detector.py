@@ -1,5 +1,7 @@
 """The Detector: published names, files, scores."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import soundfile
@@ -8,6 +10,7 @@ from builders import golden
 from builders.golden_backends import manifest, shapes
 
 from nes2net import Detector, InputError
+from nes2net.checkpoints.fairseq import to_transformers
 from nes2net.detector import PUBLISHED_MODELS, recognise, unwrap_frontend
 from nes2net.machine.devices import choose_device
 
@@ -292,6 +295,65 @@ def test_a_wrapped_detector_loads_and_scores_alike(pretrained, tmp_path):
     waveform = torch.randn(1, 16000)
     with torch.inference_mode():
         torch.testing.assert_close(loaded(waveform), detector(waveform), atol=0, rtol=0)
+
+
+def lightning_names(state_dict):
+    """The names of the published checkpoints of MoE + AASIST, and what Lightning keeps beside them."""
+    names = {"loss_criterion.weight": torch.tensor([0.1, 0.9])}
+    for key, value in state_dict.items():
+        if key.startswith("ssl_model.model."):
+            name = to_transformers(key.removeprefix("ssl_model.model."))
+            names[f"model.pretrain_model.{name}"] = value
+        elif key.startswith("ssl_model."):
+            names[key.replace("ssl_model.", "model.moe_l.")] = value
+        else:
+            names[f"model.classifier.{key}"] = value
+    names["model.pretrain_model.masked_spec_embed"] = torch.zeros(64)
+    return {"state_dict": names, "epoch": 11, "hparams_name": "args"}
+
+
+def older_lightning_names(state_dict):
+    """The weight norm of the positional convolution, as PyTorch named it before."""
+    checkpoint = lightning_names(state_dict)
+    for new, old in (
+        ("parametrizations.weight.original0", "weight_g"),
+        ("parametrizations.weight.original1", "weight_v"),
+    ):
+        checkpoint["state_dict"] = {key.replace(new, old): value for key, value in checkpoint["state_dict"].items()}
+    return checkpoint
+
+
+def global_feature_names(state_dict, encoder="m_ssl.model."):
+    """The names of the published `trained_network.pt` of GF, LGF and LLGF with a fine-tuned front-end."""
+    unused = {f"{side}_{what}": torch.ones(1) for side in ("input", "output") for what in ("mean", "std")}
+    return unused | {key.replace("ssl_model.model.", encoder): value for key, value in state_dict.items()}
+
+
+@pytest.mark.parametrize(
+    "names, aggregation, backend",
+    [
+        (lightning_names, "moe", "aasist"),
+        (older_lightning_names, "moe", "aasist"),
+        (global_feature_names, "last", "lgf"),
+        (partial(global_feature_names, encoder="ssl_model.model."), "last", "llgf"),
+    ],
+)
+def test_the_layouts_of_published_files_load_strictly(names, aggregation, backend, small_model, tmp_path):
+    torch.manual_seed(0)
+    frontend = {"name": "wav2vec2_small", "encoder_embed_dim": 64, "encoder_ffn_embed_dim": 64, "encoder_layers": 2}
+    config = {"frontend": frontend, "aggregation": aggregation, "backend": backend}
+    detector = Detector.from_config(config).eval()
+    checkpoint = names(detector.state_dict())
+    torch.save(checkpoint, tmp_path / "published.ckpt")
+    loaded = Detector.from_pretrained(tmp_path / "published.ckpt", device="cpu", config=config)
+    with torch.inference_mode():
+        waveform = torch.randn(1, 8000)
+        assert torch.equal(loaded(waveform), detector(waveform))
+    tensors = checkpoint.get("state_dict", checkpoint)
+    tensors["one.more"] = torch.zeros(1)
+    torch.save(checkpoint, tmp_path / "published.ckpt")
+    with pytest.raises(InputError, match=r"one\.more"):
+        Detector.from_pretrained(tmp_path / "published.ckpt", device="cpu", config=config)
 
 
 def test_checkpoints_without_a_record_of_their_model(detector, tmp_path, monkeypatch):

@@ -26,6 +26,8 @@ class Aggregation(nn.Module):
     """The name and options that build it again; :func:`nes2net.create_aggregation` sets them."""
     wants_layers: Literal["last", "all"] = "all"
     """``"last"`` if it reads the last hidden state only."""
+    penalty: Tensor | None = None
+    """What its last forward pass in train mode adds to the loss; None for nothing."""
 
     def __init__(self, num_layers: int, feature_dim: int) -> None:
         super().__init__()

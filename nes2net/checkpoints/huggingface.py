@@ -111,12 +111,21 @@ def read_huggingface_folder(
     for name, tensor in _read_weights(folder).items():
         name = name.removeprefix(f"{kind}.")
         if not name.startswith(_HEADS):
-            state_dict[_RENAMED.get(name) or to_fairseq(name, mode)] = tensor
+            state_dict[from_library(name, mode)] = tensor
     options = _options(config, folder)
     heads = "mask_emb" in state_dict and (kind == "wavlm" or "quantizer.vars" in state_dict)
     if not heads:
         state_dict.pop("mask_emb", None)
     return state_dict, {**{k: v for k, v in options.items() if k in set(known)}, "pretraining_heads": heads}
+
+
+def from_library(name: str, extractor_mode: str = "layer_norm") -> str:
+    """Translate a tensor's name in a file of the transformers library, of any release, to fairseq's.
+
+    >>> from_library("encoder.pos_conv_embed.conv.weight_g")
+    'encoder.pos_conv.0.weight_g'
+    """
+    return _RENAMED.get(name) or to_fairseq(name, extractor_mode)
 
 
 def _options(config: dict[str, Any], folder: Path) -> dict[str, Any]:

@@ -6,7 +6,14 @@ with a prefix of its own, which may be empty.
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
+
+from torch import Tensor
+
+from nes2net.checkpoints.huggingface import from_library
 
 
 def write_published_names(state_dict: dict[str, Any], prefix: str, backend_prefix: str) -> None:
@@ -40,3 +47,56 @@ def read_published_names(state_dict: dict[str, Any], prefix: str, backend_prefix
         else:
             own = "backend." + name.removeprefix(backend_prefix)
         state_dict[prefix + own] = state_dict.pop(key)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How the whole-model files of a published code name what this toolkit names otherwise."""
+
+    mark: str
+    """A tensor that all its files have and no others."""
+    parts: Mapping[str, str]
+    """Beginning of a name → beginning of the name here; other names stay as they are."""
+    library_encoder: str = ""
+    """Beginning of the encoder's names, if they are those of the transformers library."""
+    unused: str = r"(?!)"
+    """Pattern of the names of tensors that no part of a detector has."""
+
+
+_LAYOUTS = (
+    Layout(  # mixture of experts, a checkpoint of Lightning
+        mark="model.moe_l.w_gate",
+        parts={"model.moe_l.": "ssl_model.", "model.classifier.": ""},
+        library_encoder="model.pretrain_model.",
+        unused=r"loss_criterion\.weight|model\.pretrain_model\.masked_spec_embed",
+    ),
+    Layout(  # GF, LGF and LLGF
+        mark="output_std",
+        parts={"m_ssl.model.": "ssl_model.model."},
+        unused=r"(input|output)_(mean|std)",
+    ),
+)
+
+
+def read_layout(state_dict: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    """Give the tensors of a published whole-model file the names that a detector saves.
+
+    A file whose code has no layout of its own is returned as it is.
+
+    >>> list(read_layout({"m_ssl.model.mask_emb": 1, "m_output_act.0.weight": 2, "output_std": 3}))
+    ['ssl_model.model.mask_emb', 'm_output_act.0.weight']
+    """
+    layout = next((layout for layout in _LAYOUTS if layout.mark in state_dict), None)
+    if layout is None:
+        return state_dict
+    unused = re.compile(layout.unused)
+    return {_name_here(name, layout): value for name, value in state_dict.items() if not unused.fullmatch(name)}
+
+
+def _name_here(name: str, layout: Layout) -> str:
+    if layout.library_encoder and name.startswith(layout.library_encoder):
+        return "ssl_model.model." + from_library(name.removeprefix(layout.library_encoder))
+    for theirs, ours in layout.parts.items():
+        if name.startswith(theirs):
+            return ours + name.removeprefix(theirs)
+    return name

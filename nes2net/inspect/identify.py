@@ -145,7 +145,11 @@ def _identify_resume_file(path: Path, content: dict[str, Any]) -> Identity:
 def _identify_state_dict(path: Path, state_dict: Mapping[str, Tensor]) -> Identity:
     record, dtypes = read_record(state_dict), _dtypes(state_dict)
     unwrapped = unwrap_frontend(dict(state_dict))
-    wrapped = [] if unwrapped.keys() == state_dict.keys() else ["the names of its front-end carry a prefix (s3prl)"]
+    wrapped = (
+        []
+        if unwrapped.keys() == state_dict.keys()
+        else ["its tensors have other names than a detector saves (a published layout, or s3prl's prefix)"]
+    )
     if config := record.get("model"):
         facts = {key: value for key, value in record.items() if key != "model"}
         misfit = _misfit(unwrapped, config, path)

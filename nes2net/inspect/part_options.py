@@ -21,9 +21,9 @@ from nes2net.registry import Registry, aggregations, backends, frontends
 _PAGE = """\
 # Options of parts
 
-A front-end or a back-end takes these options in a recipe, in the configuration of a checkpoint or a
-detector folder, and in Python by `create_frontend` and `create_backend`. `nes2net info NAME` shows
-those of one part. Aggregations have no options.
+A part takes these options in a recipe, in the configuration of a checkpoint or a detector folder,
+and in Python by `create_frontend`, `create_aggregation` and `create_backend`. `nes2net info NAME`
+shows those of one part.
 
 Values of another type or out of range are refused with one line. A part has at most 5·10⁹ weights
 and 3,000 modules. `feature_dim` is the front-end's size of a hidden state unless it is given.
@@ -110,7 +110,7 @@ def _meanings(docstring: str) -> dict[str, str]:
 def page() -> str:
     """The page in Markdown."""
     parts = [_PAGE]
-    for heading, registry in (("Front-ends", frontends), ("Back-ends", backends)):
+    for heading, registry in (("Front-ends", frontends), ("Aggregations", aggregations), ("Back-ends", backends)):
         parts.append(f"## {heading}")
         tables: dict[str, list[str]] = {}
         for name in registry.names():

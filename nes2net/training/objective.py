@@ -143,6 +143,8 @@ class Objective(nn.Module):
     ) -> Tensor:
         """Compute the numerator of the loss; the denominator is ``criterion.weight_of(targets)``.
 
+        The penalty of the aggregation, if it has one, is added to the loss of the batch.
+
         Args:
             inputs: inputs and ``targets`` are those of :meth:`mixed`.
             iteration: number of the optimisation step, from 0 over all epochs.
@@ -152,7 +154,10 @@ class Objective(nn.Module):
         with _enough_for_statistics("a part of a step", "lower `train.accumulate` or raise `train.batch_size`"):
             features = self._features(inputs) if self.specmix is None else inputs
             outputs = self._outputs(features, scores, targets, latent_seed)
-            return self.criterion.parts(outputs, targets, iteration, self._durations(inputs))[0]
+            numerator, weight = self.criterion.parts(outputs, targets, iteration, self._durations(inputs))
+        aggregation = self.detector.aggregation
+        penalty, aggregation.penalty = aggregation.penalty, None  # kept, its graph would stay in memory
+        return numerator if penalty is None else numerator + penalty * weight
 
     def validation_parts(
         self, waveforms: Tensor, targets: Tensor, scores: Tensor | None = None

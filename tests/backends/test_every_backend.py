@@ -24,7 +24,9 @@ SAMPLES_PER_FRAME = 320
 SMALLER = {
     "conformer": {"num_blocks": 2},
     "ensemble": {"kind": "classification"},  # test_ensemble.py has the fusion, which also takes scores
+    "llgf": {"hidden_dim": 64},
     "mamba": {"num_layers": 4},
+    "mfa": {"num_layers": 3},
     "nes2net": {"nes_ratio": (4, 4)},
     "nes2net_x": {"nes_ratio": (4, 4)},
     "nes2net_x_selu": {"nes_ratio": (4, 4)},
@@ -42,7 +44,7 @@ UNUSED = {
 #: which nodes are kept
 BFLOAT16 = {"aasist": 0.15, "raw_aasist": 0.25, "raw_aasist_l": 0.25}
 #: torch.compile does not trace recurrent layers, and torch.export fixes their number of frames
-RECURRENT = {"attm_lstm", "ensemble"}
+RECURRENT = {"attm_lstm", "ensemble", "lgf", "llgf"}
 #: they take minutes to export for any number of samples: test_aasist.py does that
 SLOW_TO_EXPORT = WAVEFORM
 

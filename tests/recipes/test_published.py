@@ -228,12 +228,92 @@ OCKD_MODEL = {
     "aggregation": {"name": "last"},
     "backend": {"name": "one_class_distillation", "backend": {"name": "aasist"}, "frontend_level": True},
 }
-#: Models that are not among the published ones: name of the recipe → model.
-OTHER_MODELS = {
+
+MOE = {
+    "data": {"corpus": "asvspoof2019_la", "num_samples": 64600, "crop": "random"},
+    "augment": {"algo": 3, "noise_probability": 0.0},
+    "train": {
+        "epochs": 50,
+        "batch_size": 4,
+        "optimizer": "adamw",
+        "lr": 1e-5,
+        "weight_decay": 1e-4,
+        "schedule": "cosine_epochs",
+        "t_max": 50,
+        "warmup_epochs": 3,
+        "warmup_from_zero": False,
+        "loss": "cross_entropy",
+        "class_weights": [0.1, 0.9],
+        "normalize_class_weights": False,
+        "freeze_frontend": True,
+        "frontend_mode": "eval",
+    },
+    "validation": {"augmented": False, "select_on": "loss", "patience": 3},
+}
+MOE_OPTIONS = {
+    "experts_per_layer": 4,
+    "top_k": 2,
+    "hidden_dim": 128,
+    "noise_epsilon": 0.01,
+    "underflow": "exact",
+    "balance_weight": 0.0,
+}
+GLOBAL_FEATURE = {
+    "data": {"corpus": "asvspoof2019_la", "num_samples": 64000, "crop": "pieces", "min_piece": 8000},
+    "augment": {"algo": 0, "noise_probability": 0.0},
+    "train": {
+        "epochs": 100,
+        "batch_size": 8,
+        "optimizer": "adam",
+        "lr": 1e-6,
+        "weight_decay": 0.0,
+        "schedule": "step",
+        "decay_epochs": 5,
+        "decay_factor": 0.5,
+        "loss": "cross_entropy",
+        "class_weights": [1.0, 1.0],
+    },
+    "validation": {"mode": "eval", "select_on": "loss", "patience": 10},
+}
+MFA = {
+    "data": {"corpus": "asvspoof2019_la", "num_samples": 64600, "crop": "head"},
+    "augment": {"algo": 3, "noise_probability": 0.0},
+    "train": {
+        "epochs": 100,
+        "batch_size": 14,
+        "optimizer": "adam",
+        "lr": 3e-6,
+        "weight_decay": 1e-4,
+        "schedule": "constant",
+        "loss": "cross_entropy",
+        "class_weights": [0.1, 0.9],
+    },
+    "validation": {"augmented": False, "select_on": "loss"},
+}
+#: Name → model of the recipes that train another one than a model of PUBLISHED_MODELS.
+MODELS = {
     "mpif_res2net": MPIF_MODEL,
     "XLSR_Logistic": LOGISTIC_MODEL,
     "wav2vec2_AASIST_OCKD": OCKD_MODEL,
     "Ensembling": ENSEMBLE_MODEL,
+    "moe_AASIST": {  # the published file has no tensors of pre-training, so PUBLISHED_MODELS differs
+        "frontend": {"name": "xlsr_300m"},
+        "aggregation": {"name": "moe", **MOE_OPTIONS},
+        "backend": {"name": "aasist", "num_logits": 2, "score_rule": "probability"},
+    },
+    **{
+        f"ssl_{name.upper()}": {
+            "frontend": {"name": "xlsr_300m"},
+            "aggregation": {"name": "last"},
+            "backend": {"name": name, "hidden_dim": 128, **options, "num_logits": 2},
+        }
+        for name, options in (("gf", {}), ("lgf", {}), ("llgf", {"dropout": 0.7}))
+    },
+    "wavlm_MFA": {
+        "frontend": {"name": "wavlm_large", "normalize": False},
+        "aggregation": {"name": "last"},
+        "backend": {"name": "mfa", "num_layers": 24, "variant": "paper", "bottleneck_dim": 128, "num_logits": 2},
+    },
 }
 
 
@@ -291,6 +371,17 @@ PUBLISHED = {
         "unknown_wav2vec2_AASIST_OCKD_e100_bz12_lr1e-05_algo5_seed12345",
     ),
     "asvspoof2019_ensemble": ("Ensembling", 1, ENSEMBLE, "unknown_Ensembling_e60_bz30_lr0.0001_algo0_seed1"),
+    "asvspoof2019_moe_aasist": ("moe_AASIST", 888, MOE, "unknown_moe_AASIST_e50_bz4_lr1e-05_algo3_seed888"),
+    **{
+        f"asvspoof2019_{name.lower()}": (
+            f"ssl_{name}",
+            1,
+            GLOBAL_FEATURE,
+            f"unknown_ssl_{name}_e100_bz8_lr1e-06_algo0_seed1",
+        )
+        for name in ("GF", "LGF", "LLGF")
+    },
+    "asvspoof2019_mfa": ("wavlm_MFA", 1234, MFA, "unknown_wavlm_MFA_e100_bz14_lr3e-06_algo3_seed1234"),
     "asvspoof5_nes2net_x": (
         "wavlm_nes2net",
         1234,
@@ -317,8 +408,9 @@ def test_values_are_the_published(name):
     written, defaults = recipe.to_dict(), Recipe().to_dict()
     for section in ("data", "augment", "train", "validation"):
         assert written[section] == {**defaults[section], **values[section]}, section
-    pretrained = {"wav2vec2": "xlsr2_300m.pt", "wavlm": "WavLM-Large.pt", "mpif": None}
-    pretrained |= dict.fromkeys(("xlsr", "ensembling"), "xlsr2_300m.pt")
+    xlsr, wavlm = "xlsr2_300m.pt", "WavLM-Large.pt"
+    pretrained = {"wav2vec2": xlsr, "moe": xlsr, "ssl": "xlsr_53_56k.pt", "wavlm": wavlm, "mpif": None}
+    pretrained |= dict.fromkeys(("xlsr", "ensembling"), xlsr)
     expected = None if recipe.train.loss == "distillation" else pretrained[model_name.lower().partition("_")[0]]
     assert written["ssl_checkpoint"] == expected
     assert recipe_from_dict(written) == recipe
@@ -327,8 +419,8 @@ def test_values_are_the_published(name):
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_models_are_the_published(name):
     recipe = load_recipe(CONFIGS / f"{name}.yaml")
-    if recipe.name not in PUBLISHED_MODELS:
-        assert recipe.model == OTHER_MODELS[recipe.name]
+    if recipe.name in MODELS:
+        assert recipe.model == MODELS[recipe.name]
         return
     published = {"aggregation": "last", **PUBLISHED_MODELS[recipe.name]}
     if name in CTRSVDD:
@@ -404,8 +496,10 @@ def overrides(recipe, root, tmp_path):
     else:
         small = SMALL[frontend["name"]]
         changes += [small % str(frontend["normalize"]).lower() if "%s" in small else small, "ssl_checkpoint=null"]
-        if recipe.data.num_samples is not None:
+        if recipe.data.num_samples is not None and recipe.data.crop != "pieces":
             changes.append("data.num_samples=8000")
+    if recipe.model["backend"]["name"] == "mfa":
+        changes.append("model.backend.num_layers=5")
     if recipe.data.train_scores:
         changes += [
             f"data.dev_root={root}",

@@ -63,6 +63,7 @@ SMALLER = {
     "conformer": {"num_blocks": 1},
     "ensemble": {"kind": "classification", "num_layers": 2},
     "mamba": {"num_layers": 2},
+    "mfa": {"num_layers": 2},
     "mpif_res2net": {"num_frames": 64, "planes": [8, 16, 32, 64], "scale": 4},
     "one_class_distillation": {"backend": {"name": "nes2net_x", "nes_ratio": [4, 4]}},
     "sls": {"num_layers": 2},

@@ -1,0 +1,229 @@
+"""Mixture of experts: equal to the published code, the noise, both ends and the balancing loss."""
+
+import copy
+import math
+
+import pytest
+import torch
+from builders import zoo
+from builders.golden_backends import without_dropout
+
+from nes2net import Detector
+from nes2net.aggregations.moe import MixtureOfExperts
+from nes2net.errors import InputError
+from nes2net.recipes.recipe import TrainConfig
+from nes2net.registry import create_aggregation, create_backend
+from nes2net.training.objective import Objective
+
+FILES = ["moe_d24_e2_k1_h8", "moe_aasist_d48_e4_k2_h16"]
+
+
+def published(name, **options):
+    file = zoo.read(name)
+    moe = create_aggregation("moe", **file["config"], **options)
+    moe.load_state_dict(file["state_dict"]["moe_l"])
+    return moe, file
+
+
+@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("underflow", ["exact", "floor"])
+def test_eval_equals_published_code(name, underflow):
+    moe, file = published(name, underflow=underflow)
+    assert moe.state_dict().keys() == file["state_dict"]["moe_l"].keys()
+    double = copy.deepcopy(moe).double().eval()
+    moe.eval()
+    for case in file["cases"].values():
+        states = case["hidden_states"]
+        with torch.no_grad():
+            zoo.close(moe(states.unbind(1)), case["agg_output"], zoo.AGREES)
+            choice = moe.choose(states[:, -1].flatten(0, 1))
+            assert torch.equal(choice.experts.view_as(case["experts"]), case["experts"])
+            zoo.close(choice.log_gates.exp().view_as(case["gates"]), case["gates"], zoo.AGREES)
+            assert moe.balance_loss(choice).item() == pytest.approx(case["balance_loss"], rel=1e-5)
+            zoo.close(double(states.double().unbind(1)), case["agg_output_f64"], zoo.AGREES_F64)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_noise_equals_published_code(name):
+    moe, file = published(name)
+    moe.double().train()
+    for case in file["cases"].values():
+        states = case["hidden_states"].double().unbind(1)
+        moe.zero_grad()
+        choice = moe.choose(states[-1].flatten(0, 1), case["noise"].double())
+        merged, loss = moe.combine(states, choice), moe.balance_loss(choice)
+        (merged.mean() + 0.1 * loss).backward()
+        zoo.close(merged.detach(), case["noisy_agg_output_f64"], zoo.AGREES_F64)
+        assert loss.item() == pytest.approx(case["noisy_balance_loss_f64"], rel=1e-9)
+        zoo.check_norms(zoo.gradient_norms(dict(moe.named_parameters())), case["noisy_grad_norms"])
+
+
+def test_with_aasist_equals_published_code():
+    moe, file = published(FILES[1])
+    backend = create_backend("aasist", feature_dim=48)
+    backend.load_state_dict(file["state_dict"]["classifier"])
+    for case in file["cases"].values():
+        system = torch.nn.ModuleDict({"moe_l": copy.deepcopy(moe), "classifier": copy.deepcopy(backend)}).eval()
+
+        def logits_of(states, parts=system):
+            return parts["classifier"](parts["moe_l"](states.unbind(1)))
+
+        with torch.no_grad():
+            zoo.close(logits_of(case["hidden_states"]), case["output"], zoo.AGREES)
+        double = case["hidden_states"].double()
+        logits, norms = zoo.published_gradients(system.double(), double, logits_of)
+        zoo.close(logits, case["output_f64"], zoo.AGREES_F64)
+        unused = {key for key in norms if key not in case["grad_norms"]}
+        assert all(norms[key] is None and (".bn1." in key or key == "moe_l.w_noise") for key in unused)
+        zoo.check_norms({key: norms[key] or 0.0 for key in case["grad_norms"]}, case["grad_norms"])
+        without_dropout(system["classifier"]).train()
+        with torch.no_grad():
+            zoo.close(logits_of(double), case["train_mode_output_f64"], zoo.AGREES_F64)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_underflow_is_a_floor_or_exact(name):
+    floor, file = published(name, underflow="floor")
+    exact, _ = published(name)
+    case, states = file["underflow"], file["underflow"]["hidden_states"].unbind(1)
+    for moe in (floor, exact):
+        for expert in moe.eval().experts:
+            torch.nn.init.constant_(expert.conv2.bias, case["conv2_bias"])
+    found = floor(states)
+    zoo.close(found.detach(), case["agg_output"], zoo.AGREES)
+    assert found.unique().tolist() == pytest.approx([-36.0437], abs=1e-4)
+    found.sum().backward()
+    assert all(p.grad is None or not p.grad.any() for p in floor.parameters())
+    merged = exact(states)
+    assert merged.max() < -150
+    merged.sum().backward()
+    assert any(p.grad is not None and p.grad.any() for p in exact.parameters())
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_large_outputs_stay_finite(name):
+    """The published sum overflows to infinity here."""
+    moe, file = published(name)
+    for expert in moe.eval().experts:
+        torch.nn.init.constant_(expert.conv2.bias, file["overflow"]["conv2_bias"])
+    merged = moe(file["underflow"]["hidden_states"].unbind(1))
+    assert file["overflow"]["agg_output"].isinf().any() and merged.isfinite().all()
+    assert (merged - 100).abs().max() < 20
+
+
+def small(**options) -> MixtureOfExperts:
+    """Three experts for each of four layers, with random weights."""
+    torch.manual_seed(0)
+    moe = MixtureOfExperts(5, 8, experts_per_layer=3, hidden_dim=4, **options)
+    for parameter in moe.parameters():
+        torch.nn.init.normal_(parameter)
+    return moe
+
+
+def states_of(batch=2, frames=7, dtype=torch.float32):
+    generator = torch.Generator().manual_seed(batch)
+    return [torch.randn(batch, frames, 8, generator=generator, dtype=dtype) for _ in range(5)]
+
+
+def test_is_its_formula():
+    moe = small(top_k=2).double().eval()
+    states = states_of(dtype=torch.float64)
+    logits = states[-1] @ moe.w_gate
+    expected = torch.zeros_like(states[-1])
+    for b, t in torch.cartesian_prod(torch.arange(2), torch.arange(7)).tolist():
+        first, second = logits[b, t].argsort(descending=True)[:2].tolist()
+        gates = torch.softmax(logits[b, t, [first, second]], 0)
+        for e, gate in zip((first, second), gates):
+            expected[b, t] += gate * moe.experts[e](states[e // 3][b, t]).exp()
+    torch.testing.assert_close(moe(states), expected.log(), rtol=1e-10, atol=1e-10)
+
+
+def test_in_train_mode_noise_moves_the_choice_and_only_there():
+    moe, states = small().train(), states_of()
+    torch.manual_seed(1)
+    first = moe(states)
+    assert not torch.equal(moe(states), first)
+    torch.manual_seed(1)
+    assert torch.equal(moe(states), first)
+    moe.eval()
+    assert torch.equal(moe(states), moe(states))
+
+
+def test_penalty_is_the_weighted_balancing_loss():
+    states = states_of()
+    moe = small().train()
+    moe(states)
+    assert moe.penalty is None
+    losses = []
+    for weight in (1.0, 0.25):
+        moe = small(balance_weight=weight).train()
+        torch.manual_seed(1)
+        moe(states)
+        losses.append(moe.penalty.item())
+    assert losses[0] == pytest.approx(4 * losses[1]) and losses[0] > 0
+    moe.penalty.backward()
+    assert moe.w_gate.grad.abs().sum() > 0 and moe.w_noise.grad.abs().sum() > 0
+
+
+def test_the_loss_of_training_has_the_penalty():
+    targets = torch.tensor([0, 1, 1])
+    found = {}
+    for weight in (0.0, 0.5):
+        torch.manual_seed(0)
+        frontend = {"name": "wav2vec2_small", "encoder_layers": 2, "encoder_embed_dim": 64}
+        aggregation = {"name": "moe", "balance_weight": weight}
+        detector = Detector.from_config({"frontend": frontend, "aggregation": aggregation, "backend": "gf"})
+        objective = Objective(detector, TrainConfig())
+        objective.begin_training(1)
+        found[weight] = objective(torch.randn(3, 8000), targets)
+        assert detector.aggregation.penalty is None  # it does not keep the graph
+    with torch.no_grad():  # the draws of the front-end, then those of the gate, are those of the first step
+        torch.manual_seed(0)
+        again = Detector.from_config(detector.config).train()
+        again(torch.randn(3, 8000))
+    total = 0.1 + 0.9 + 0.9
+    assert (found[0.5] - found[0.0]).item() == pytest.approx(again.aggregation.penalty.item() * total, rel=1e-4)
+
+
+def test_load_of_two_experts_by_hand():
+    """Expert 0 exceeds expert 1 by 1, with noise of deviation 1 in each: its chance is Φ(1)."""
+    moe = MixtureOfExperts(2, 2, experts_per_layer=2, top_k=1, hidden_dim=2, noise_epsilon=1.0)
+    torch.nn.init.constant_(moe.w_noise, -1000)
+    with torch.no_grad():
+        moe.w_gate[0, 0] = 1
+    choice = moe.choose(torch.tensor([[1.0, 0.0]]), noise=torch.zeros(1, 2))
+    chance = 0.5 * (1 + math.erf(math.sqrt(0.5)))
+    load, importance = torch.tensor([chance, 1 - chance]), torch.tensor([1.0, 0.0])
+    expected = sum(x.var() / x.mean() ** 2 for x in (load, importance))
+    assert moe.balance_loss(choice).item() == pytest.approx(expected.item(), rel=1e-5)
+
+
+def test_all_experts_chosen_makes_load_a_count():
+    moe = small(top_k=12)
+    choice = moe.choose(torch.randn(4, 8), noise=torch.randn(4, 12))
+    gates = torch.zeros(4, 12).scatter(1, choice.experts, choice.log_gates.exp()).sum(0)
+    assert moe.balance_loss(choice).item() == pytest.approx((gates.var() / gates.mean() ** 2).item(), rel=1e-4)
+
+
+def test_compiled_form_has_the_same_values_and_gradients():
+    """A compiled or exported detector computes every expert."""
+    moe, states = small(top_k=3).double().eval(), states_of(dtype=torch.float64)
+    choice = moe.choose(states[-1].flatten(0, 1))
+    layers = [state.flatten(0, 1) for state in states[:-1]]
+    found = []
+    for compute in (moe._chosen_experts, moe._every_expert):
+        moe.zero_grad()
+        outputs = compute(layers, choice.experts)
+        outputs.square().sum().backward()
+        found.append([outputs, *(p.grad for p in moe.experts.parameters())])
+    for sparse, dense in zip(*found):
+        torch.testing.assert_close(sparse, dense, rtol=1e-10, atol=1e-10)
+
+
+def test_sizes_that_do_not_go_together_are_named():
+    with pytest.raises(InputError, match="12 experts, so top_k is at most that, not 13"):
+        MixtureOfExperts(4, 8, top_k=13)
+    with pytest.raises(InputError, match="at least 2 hidden states, not 1"):
+        MixtureOfExperts(1, 8)
+    with pytest.raises(InputError, match="aggregation 'moe': underflow is one of exact, floor"):
+        create_aggregation("moe", 4, 8, underflow="flor")
