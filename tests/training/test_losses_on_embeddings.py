@@ -13,7 +13,13 @@ SMALL = {
     "aggregation": "last",
     "backend": {"name": "asp_mlp", "hidden_dim": 8},
 }
-RULES = {"angular": "logit", "cosine": "difference", "one_class": "cosine", "p2sgrad": "cosine", "prototypes": "difference"}
+RULES = {
+    "angular": "logit",
+    "cosine": "difference",
+    "one_class": "cosine",
+    "p2sgrad": "cosine",
+    "prototypes": "difference",
+}
 by_duration = {"slope": 0.06, "intercept": 0.14}
 
 

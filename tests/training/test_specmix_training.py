@@ -253,7 +253,10 @@ def test_the_recipe_states_the_back_ends_defaults():
             "`train.loss` is one of cross_entropy, focal, angular_softmax, .*, not 'vocal'; did you mean 'focal'",
         ),
         ({"train": {"angular_margin": 0}}, "`train.angular_margin` is a whole number of at least 1, not 0"),
-        ({"model": {"backend": {**SMALL["backend"], "head": "linear"}}}, "needs the head angular, the back-end has linear"),
+        (
+            {"model": {"backend": {**SMALL["backend"], "head": "linear"}}},
+            "needs the head angular, the back-end has linear",
+        ),
         ({"train": {"adam_betas": [0.9]}}, "`train.adam_betas` is a list of two numbers from 0 to below 1"),
     ],
 )

@@ -68,6 +68,4 @@ def test_p2sgrad_is_the_published():
     criterion = P2SGrad(16)
     criterion.load_state_dict({"weight": GOLDEN["p2sgrad"]["weight"]})
     check(criterion, "p2sgrad", criterion.weight, GOLDEN["p2sgrad"]["grad_weight_f64"])
-    torch.testing.assert_close(
-        criterion.logits(embeddings()), GOLDEN["p2sgrad"]["cosines_f64"], rtol=0, atol=1e-12
-    )
+    torch.testing.assert_close(criterion.logits(embeddings()), GOLDEN["p2sgrad"]["cosines_f64"], rtol=0, atol=1e-12)
