@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Annotated
 
 import torch
@@ -90,8 +91,9 @@ class Aasist2(Aasist):
         self.encoder = nn.Sequential(
             *(
                 Res2NetBlock(before, after, width, scale, se_ratio, first=index == 0)
-                for index, (before, after) in enumerate(zip(channels, channels[1:]))
+                for index, (before, after) in enumerate(pairwise(channels))
             )
         )
-        self.out_layer = create_head(head, self.out_layer.in_features, num_logits)
-        self.score_rule = self.out_layer.score_rule
+        last = create_head(head, self.out_layer.in_features, num_logits)
+        self.replace_last_layer(last)
+        self.score_rule = last.score_rule
