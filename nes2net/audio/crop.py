@@ -16,6 +16,28 @@ IN_THE_WILD_SAMPLES = 64000
 CROPS = ("head", "random", "random_tiled")
 
 
+def pieces(length: int, num_samples: int, min_piece: int) -> list[tuple[int, int]]:
+    """Cut ``length`` samples into consecutive pieces of ``num_samples``: (first sample, samples).
+
+    A last piece of fewer than ``min_piece`` samples is dropped, unless it is the only one (Wang and
+    Yamagishi, Odyssey 2022).
+
+    >>> pieces(10, 4, 2), pieces(9, 4, 2), pieces(1, 4, 2), pieces(0, 4, 2)
+    ([(0, 4), (4, 4), (8, 2)], [(0, 4), (4, 4)], [(0, 1)], [])
+    """
+    cut = [(start, min(num_samples, length - start)) for start in range(0, length, num_samples)]
+    return cut[:-1] if len(cut) > 1 and cut[-1][1] < min_piece else cut
+
+
+def padded(waveform: np.ndarray, num_samples: int) -> np.ndarray:
+    """The first ``num_samples``; zeros follow a shorter utterance.
+
+    >>> padded(np.array([1, 2, 3]), 5), padded(np.array([1, 2, 3]), 2)
+    (array([1, 2, 3, 0, 0]), array([1, 2]))
+    """
+    return np.pad(waveform[:num_samples], (0, max(0, num_samples - len(waveform))))
+
+
 def head_crop(waveform: np.ndarray, num_samples: int, utterance: str = "the waveform") -> np.ndarray:
     """The first ``num_samples``; a shorter utterance is repeated and then cut.
 

@@ -36,7 +36,7 @@ def add(commands: argparse._SubParsersAction) -> None:
     parser.add_argument(
         "--by",
         metavar="VALUE",
-        help="development value for --best: val_loss_wo_aug (if not given), val_loss_w_aug, val_eer_wo_aug, …",
+        help="value for --best: val_loss_wo_aug (if not given), val_loss_w_aug, val_eer_wo_aug, …, loss (of training)",
     )
     parser.add_argument(
         "--weights",

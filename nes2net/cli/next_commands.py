@@ -57,7 +57,10 @@ def after_averaging(checkpoint: Path, recipe: Recipe) -> list[Words]:
     words: list[object] = ["score", data.corpus, data.root, "--model", checkpoint, "--out", scores]
     words += [] if split == "eval" else ["--split", split]
     words += [] if data.protocols is None else ["--protocols", data.protocols]
-    words += [] if data.num_samples == corpus.test_samples else ["--samples", data.num_samples]
+    if data.crop == "pieces":  # trained on all of each recording
+        words += ["--protocol", "full"]
+    elif data.num_samples != corpus.test_samples:
+        words += ["--samples", data.num_samples]
     return [words, *after_scoring(data.corpus, data.root, split, scores, data.protocols)]
 
 

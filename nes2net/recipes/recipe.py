@@ -35,6 +35,7 @@ _DEFAULT_MODEL = {
     "aggregation": {"name": "last"},
     "backend": {"name": "nes2net_x"},
 }
+_MOST_NAMED = 20  # keys that a message names
 _KEPT = "(last|best|[1-9][0-9]{0,8})"
 
 
@@ -57,6 +58,11 @@ def _folder_part(text: str) -> str:
     if not text.isprintable() or any(part in text for part in ("/", "\\", "..")):
         raise ValueError("not a part of a folder's name")
     return text
+
+
+def _said(value: Any) -> str:
+    """Write a value as in a recipe, where true is not Python's True."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _text_keys(values: Any) -> Any:
@@ -125,6 +131,8 @@ class Section(BaseModel):
         for section in SECTIONS.values():  # given without its section, or in another
             if name in section.model_fields:
                 return f"; did you mean '{section.prefix}{name}'?"
+        if len(cls.model_fields) > _MOST_NAMED:
+            return f"; `nes2net info recipe {cls.prefix.removesuffix('.')}` lists the keys"
         return did_you_mean(name, cls.model_fields)
 
     @model_validator(mode="after")
@@ -136,8 +144,9 @@ class Section(BaseModel):
                 chosen = getattr(self, used.choice)
                 if chosen not in used.values and value != default:
                     raise InputError(
-                        f"`{self.prefix}{name}={value}` changes nothing with `{self.prefix}{used.choice}={chosen}`: "
-                        f"it goes with {' and '.join(used.values)}; leave it out, or set it to {default}"
+                        f"`{self.prefix}{name}={_said(value)}` changes nothing with "
+                        f"`{self.prefix}{used.choice}={chosen}`: it goes with {' and '.join(used.values)}; leave it out, "
+                        f"or set it to {_said(default)}"
                     )
         return self
 
@@ -155,20 +164,51 @@ class DataConfig(Section):
     protocols: Annotated[Text | None, Source("main.py --protocols_path")] = None
     """Folder of the protocols; if not given, they are looked for in `data.root`."""
     num_samples: Annotated[Count, Source("main.py: 4.04 s; CtrSVDD program: 64000")] = ASVSPOOF_SAMPLES
-    """Samples of each training utterance, at 16 kHz. A shorter utterance is repeated."""
+    """Samples of each training utterance, at 16 kHz. A shorter utterance is repeated. With
+    `data.crop: pieces` most samples of a piece, with `dynamic` samples in validation alone."""
     crop: Annotated[
-        Literal["head", "random", "random_tiled"],
-        Source("head: main.py; random: ASVspoof 5 program; random_tiled: CtrSVDD program"),
+        Literal["head", "random", "random_tiled", "dynamic", "pieces"],
+        Source(
+            "head: main.py; random: ASVspoof 5 program; random_tiled: CtrSVDD program; "
+            "dynamic: arXiv 2309.08279; pieces: arXiv 2111.07725"
+        ),
     ] = "head"
     """Part of a longer utterance that is trained on: its first samples (`head`), or samples from a
     random place. With `random` a shorter utterance is repeated from its start, with `random_tiled`
-    from a random place. Validation always takes the head."""
+    from a random place. `dynamic` is `random` with another length for each optimisation step, see
+    `data.chunk_samples`. `pieces` cuts every utterance into consecutive pieces, in validation too;
+    pieces of similar length share a batch, in which zeros follow the shorter ones. Otherwise
+    validation takes the head."""
+    chunk_samples: Annotated[
+        list[Count],
+        Field(min_length=2, max_length=2),
+        UsedWith("crop", ("dynamic",)),
+        Source("AASIST2 (arXiv 2309.08279), third-party code: 1 to 6 s"),
+    ] = Field(default=[16000, 96000])
+    """Lowest and highest number of samples of an optimisation step; all numbers from one to the
+    other are equally likely."""
+    min_piece: Annotated[Count, UsedWith("crop", ("pieces",)), Source("GF/LGF/LLGF code (arXiv 2111.07725)")] = 8000
+    """Fewest samples of the last piece of an utterance; a shorter one is left out. An utterance that
+    is shorter as a whole stays, with zeros behind it up to this length."""
     num_workers: Annotated[Natural, Source("toolkit")] = 4
     """Processes that read and augment audio, for each training process. The weights do not depend
     on it."""
     cache: Annotated[Text | None, Source("toolkit")] = None
     """Folder that keeps decoded audio, which is memory-mapped from the second epoch on. Without it,
     every epoch decodes anew."""
+
+    @model_validator(mode="after")
+    def _check(self) -> DataConfig:
+        low, high = self.chunk_samples
+        if low > high:
+            raise InputError(
+                f"`data.chunk_samples` is the lowest and the highest number, in this order, not {self.chunk_samples}"
+            )
+        if self.crop == "pieces" and self.min_piece > self.num_samples:
+            raise InputError(
+                f"`data.min_piece` is at most `data.num_samples` ({self.num_samples}), of which the pieces are, not {self.min_piece}"
+            )
+        return self
 
 
 class AugmentConfig(Section):
@@ -260,16 +300,17 @@ class TrainConfig(Section):
     amsgrad: Annotated[Flag, Source("SR-LA Res2Net code; Reddi et al., ICLR 2018")] = False
     """Divide by the largest mean of the squared gradient so far."""
     schedule: Annotated[
-        Literal["constant", "cosine", "cosine_epochs", "inverse_sqrt"],
+        Literal["constant", "cosine", "cosine_epochs", "inverse_sqrt", "step"],
         Source(
             "constant: main.py; cosine: ASVspoof 5 program; cosine_epochs: CtrSVDD program; "
-            "inverse_sqrt: SR-LA Res2Net code, Vaswani et al. 2017, Section 5.3"
+            "inverse_sqrt: SR-LA Res2Net code, Vaswani et al. 2017, Section 5.3; "
+            "step: GF/LGF/LLGF code (arXiv 2111.07725)"
         ),
     ] = "constant"
     """Course of the learning rate. `cosine` falls from `train.lr` to `train.min_lr` over all steps.
     `cosine_epochs` falls over `train.t_max` epochs, rises over as many, and so on; it changes once
     an epoch. `inverse_sqrt` rises to `train.lr` at step `train.warmup_steps` and then falls as
-    1/√step."""
+    1/√step. `step` multiplies by `train.decay_factor` every `train.decay_epochs` epochs."""
     min_lr: Annotated[
         NotNegative,
         UsedWith("schedule", ("cosine", "cosine_epochs")),
@@ -278,8 +319,20 @@ class TrainConfig(Section):
     """Lowest learning rate of a cosine; at most `train.lr`."""
     t_max: Annotated[Count, UsedWith("schedule", ("cosine_epochs",)), Source("CtrSVDD program --T_max")] = 5
     """Epochs from the highest learning rate to the lowest."""
+    decay_epochs: Annotated[Count, UsedWith("schedule", ("step",)), Source("GF/LGF/LLGF code")] = 5
+    """Epochs from one learning rate to the next."""
+    decay_factor: Annotated[Probability, UsedWith("schedule", ("step",)), Source("GF/LGF/LLGF code")] = 0.5
+    """The next learning rate divided by the one before."""
     warmup_steps: Annotated[Natural, Source("SR-LA Res2Net code: 1000")] = 0
     """Steps in which the learning rate rises linearly."""
+    warmup_epochs: Annotated[
+        Natural, UsedWith("schedule", ("cosine_epochs",)), Source("MoE code (arXiv 2409.11909): 3")
+    ] = 0
+    """Epochs in which the learning rate rises linearly, once an epoch, before the cosine; these are
+    counted by `train.t_max`."""
+    warmup_from_zero: Annotated[Flag, UsedWith("schedule", ("cosine_epochs",)), Source("MoE code: true")] = False
+    """Begin the warm-up at 0, so that the first epoch changes no weight. Otherwise each of W epochs
+    has an equal part of the way, the first one 1/(W + 1)."""
     max_grad_norm: Annotated[AboveZero | None, Source("toolkit")] = None
     """L2 norm to which a longer gradient is scaled; null never scales."""
     loss: Annotated[
@@ -300,6 +353,11 @@ class TrainConfig(Section):
         Source("main.py"),
     ] = Field(default=[0.1, 0.9])
     """Weights of spoof and of bona fide in the loss."""
+    normalize_class_weights: Annotated[
+        Flag, UsedWith("loss", ("cross_entropy",)), Source("true: main.py; false: MoE code (arXiv 2409.11909)")
+    ] = True
+    """Divide the sum of the weighted losses by the sum of the weights. Otherwise it is divided by the
+    number of utterances, so a batch with more of the heavier class counts more."""
     focal_gamma: Annotated[
         NotNegative, UsedWith("loss", ("focal",)), Source("CtrSVDD program; Lin et al., ICCV 2017")
     ] = 2.0
@@ -376,6 +434,14 @@ class TrainConfig(Section):
     """Compile front-end and back-end with `torch.compile`."""
     freeze_frontend_epochs: Annotated[Natural, Source("CtrSVDD program --SSL_freeze_epoch")] = 0
     """First epochs in which the front-end is not trained."""
+    freeze_frontend: Annotated[Flag, Source("MoE code; GF/LGF/LLGF code, fixed front-end")] = False
+    """Never train the front-end. It is left out of the optimiser, and keeps no gradients and no
+    activations."""
+    frontend_mode: Annotated[
+        Literal["eval", "train"], Source("eval: CtrSVDD, MoE and GF/LGF/LLGF code; train: Lightning before 2.2")
+    ] = "eval"
+    """Mode of a front-end while it is not trained. In `train` mode its dropout and layer drop are
+    on."""
     init_from: Annotated[Text | None, Source("main.py --model_path")] = None
     """Checkpoint of a whole detector to start from."""
     keep: Annotated[
@@ -394,7 +460,36 @@ class TrainConfig(Section):
     def _check(self) -> TrainConfig:
         if self.min_lr > self.lr:
             raise InputError(f"`train.min_lr` is from 0 to `train.lr` ({self.lr}), not {self.min_lr}")
+        if self.warmup_epochs:
+            if self.warmup_epochs >= self.t_max:
+                raise InputError(
+                    f"`train.warmup_epochs` is below `train.t_max` ({self.t_max}), which counts them, not {self.warmup_epochs}"
+                )
+            if self.warmup_steps:
+                raise InputError(
+                    "`train.warmup_steps` and `train.warmup_epochs` are two ways to warm up: leave one of them out"
+                )
+        elif self.warmup_from_zero:
+            raise InputError(
+                "`train.warmup_from_zero=true` changes nothing without `train.warmup_epochs`: leave it out, or name them"
+            )
+        self._check_frozen()
         return self
+
+    def _check_frozen(self) -> None:
+        frozen = "`train.freeze_frontend=true`"
+        if self.freeze_frontend and self.freeze_frontend_epochs:
+            raise InputError(f"`train.freeze_frontend_epochs` changes nothing with {frozen}: leave it out")
+        if self.freeze_frontend and self.activation_checkpointing:
+            raise InputError(
+                f"`train.activation_checkpointing=true` changes nothing with {frozen}, which keeps no activations of "
+                "the front-end: leave it out"
+            )
+        if self.frontend_mode == "train" and not (self.freeze_frontend or self.freeze_frontend_epochs):
+            raise InputError(
+                "`train.frontend_mode=train` changes nothing for a front-end that is trained: it goes with "
+                f"{frozen} and `train.freeze_frontend_epochs`; leave it out"
+            )
 
 
 class ValidationConfig(Section):
@@ -412,12 +507,22 @@ class ValidationConfig(Section):
     """Epochs that are validated: all, or the first and those around each lowest learning rate of
     `train.schedule: cosine_epochs` (`around_minima`)."""
     select_on: Annotated[
-        Literal["loss", "eer", "min_dcf"],
-        Source("loss: main.py (deviation 13); eer: CtrSVDD program; min_dcf: ASVspoof 5 program (deviation 14)"),
+        Literal["loss", "eer", "min_dcf", "train_loss"],
+        Source(
+            "loss: main.py (deviation 13); eer: CtrSVDD program; min_dcf: ASVspoof 5 program (deviation 14); "
+            "train_loss: MoE code (arXiv 2409.11909)"
+        ),
     ] = "loss"
-    """Measure whose lowest value on the development set makes the best epoch."""
+    """Measure whose lowest value makes the best epoch: one of the development set, or the mean
+    training loss of an epoch (`train_loss`), which every epoch has."""
     patience: Annotated[Count | None, Source("ASVspoof 5 program: 5")] = None
-    """Validations without a better one after which training stops; null never stops early."""
+    """Validations without a better one after which training stops; null never stops early. With
+    `train_loss` it counts epochs."""
+    mode: Annotated[Literal["eval", "train"], Source("eval: main.py; train: GF/LGF/LLGF code (arXiv 2111.07725)")] = (
+        "eval"
+    )
+    """Mode of the network on the development set. In `train` mode dropout is on, and the running
+    statistics of batch normalisation move on development data; one process alone can do this."""
 
 
 class Recipe(Section):
@@ -463,6 +568,16 @@ class Recipe(Section):
             raise InputError(
                 "`validation.epochs=around_minima` goes with `train.schedule=cosine_epochs`, whose minima they are, "
                 f"not with {schedule}"
+            )
+        if self.validation.epochs == "around_minima" and self.train.warmup_epochs:
+            raise InputError(
+                "`validation.epochs=around_minima` knows the minima of a cosine without `train.warmup_epochs`: leave "
+                "these out, or take `validation.epochs=all`"
+            )
+        if self.augment.speed and self.data.crop == "pieces":
+            raise InputError(
+                "`augment.speed` changes the length of a piece, by which `data.crop=pieces` makes batches: leave it "
+                "out, or take `data.crop=random`"
             )
         return self
 

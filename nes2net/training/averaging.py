@@ -19,7 +19,7 @@ from nes2net.machine.files import check_writable, sha256_of, writing
 from nes2net.machine.progress import ProgressDisplay
 from nes2net.recipes.recipe import load_recipe
 from nes2net.training.augmentation import augmentation_stream
-from nes2net.training.data import read_trials, training_batches
+from nes2net.training.data import examples, read_trials, training_batches
 from nes2net.training.run_folder import RECIPE_FILE
 from nes2net.training.seeding import seed_everything
 from nes2net.training.selection import best_epochs, saved_epochs
@@ -175,8 +175,8 @@ def _with_new_batch_statistics(
     detector = Detector.from_config(record["model"])
     detector.load_published(state_dict, str(folder))
     detector = detector.to(choose_device())
-    trials, cuda = read_trials(recipe.data, "train"), detector.device.type == "cuda"
-    batches = training_batches(recipe, trials, augmentation_stream(recipe), pin_memory=cuda)
+    training, cuda = examples(recipe.data, read_trials(recipe.data, "train")), detector.device.type == "cuda"
+    batches = training_batches(recipe, training, augmentation_stream(recipe), pin_memory=cuda)
     if not 0 < num_batches <= len(batches):
         raise InputError(
             f"batch statistics are estimated on 1 to {len(batches)} batches, an epoch of this run, not on {num_batches}"

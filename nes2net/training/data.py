@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from typing import NamedTuple
 
 from nes2net.audio.cache import AudioCache
+from nes2net.audio.crop import pieces
+from nes2net.audio.read import count_samples
 from nes2net.augment.fir import LowPass
 from nes2net.augment.legacy import LegacyStream
 from nes2net.augment.noise import NoiseAugmentation
 from nes2net.augment.rawboost import RawBoostParameters
 from nes2net.corpora.trial import Trial
 from nes2net.errors import InputError
-from nes2net.recipes.recipe import DataConfig, Recipe
+from nes2net.machine.progress import ProgressDisplay
+from nes2net.recipes.recipe import DataConfig, Recipe, TrainConfig
 from nes2net.registry import corpora
-from nes2net.training.dataset import BatchLoader, TrainingSet, longest_first, training_loader
+from nes2net.training.dataset import (
+    BatchLoader,
+    TrainingSet,
+    check_readable,
+    longest_first,
+    training_loader,
+)
 from nes2net.training.sampling import EpochBatches
 from nes2net.training.validation import passes
 
@@ -41,9 +52,65 @@ def read_trials(data: DataConfig, part: str) -> list[Trial]:
     return trials
 
 
+class Examples(NamedTuple):
+    """What a part of the corpus consists of: its trials, or the pieces of their recordings."""
+
+    trials: list[Trial]
+    #: first sample and number of samples of each piece; None if recordings are not cut
+    excerpts: list[tuple[int, int]] | None = None
+    #: one for each recording whose length cannot be known, which has no pieces
+    errors: Sequence[str] = ()
+
+
+def examples(data: DataConfig, trials: list[Trial], part: str = "training", *, shown: bool = True) -> Examples:
+    """List the examples that ``trials`` give: with ``data.crop: pieces`` the pieces of each.
+
+    A piece is a trial of its own, ``LA_T_1000137[64000:128000]`` by its first sample and the one
+    behind its last. Headers tell the lengths of most recordings.
+
+    Args:
+        part: name of the part, for the progress.
+        shown: whether this process shows it.
+
+    Raises:
+        LostFile: if a file cannot be read at present.
+        InputError: if no class or only one has pieces.
+    """
+    if data.crop != "pieces":
+        return Examples(trials)
+    cut, excerpts, errors = list[Trial](), list[tuple[int, int]](), list[str]()
+    for trial in ProgressDisplay(trials, title=f"lengths of the {part} set", unit="file", delay=1.0, shown=shown):
+        path = trial.audio_path()
+        try:
+            length = count_samples(path)
+        except InputError as error:
+            check_readable(path)
+            errors.append(str(error))
+            continue
+        if not length:
+            errors.append(f"audio file {path} has no samples")
+        for start, size in pieces(length, data.num_samples, data.min_piece):
+            cut.append(replace(trial, id=f"{trial.id}[{start}:{start + size}]"))
+            excerpts.append((start, size))
+    if {trial.target for trial in cut} != {0, 1}:
+        raise InputError(
+            f"the {part} set needs pieces of bona fide and of spoofed recordings, but of {len(errors)} of {len(trials)} "
+            f"files the length cannot be read; the first of them: {errors[0]}"
+        )
+    return Examples(cut, excerpts, errors)
+
+
+def check_fills_a_batch(number: int, train: TrainConfig) -> None:
+    """Raise :class:`InputError` if ``number`` training trials are fewer than a batch."""
+    if number < train.batch_size:
+        raise InputError(
+            f"{number} training trials do not fill one batch of {train.batch_size}: lower `train.batch_size`"
+        )
+
+
 def training_batches(
     recipe: Recipe,
-    trials: list[Trial],
+    training: Examples,
     stream: LegacyStream | None,
     *,
     rank: int = 0,
@@ -58,12 +125,13 @@ def training_batches(
         accumulate: number of parts of a process; with one part and one process, batches are whole.
     """
     data, augment = recipe.data, recipe.augment
+    check_fills_a_batch(len(training.trials), recipe.train)
     recipe.check_noise()
     probability = augment.noise_probability or 0.0  # AugmentConfig leaves no None here
     noise = NoiseAugmentation(augment.musan, augment.rir, probability)
     dataset = _dataset(
         recipe,
-        trials,
+        training,
         "train",
         augment.algo,
         data.num_samples,
@@ -74,20 +142,22 @@ def training_batches(
         crop=data.crop,
     )
     batches = EpochBatches(
-        len(trials),
+        len(training.trials),
         recipe.train.batch_size,
         recipe.seed,
         True,
         rank=rank,
         world_size=world_size,
         accumulate=accumulate,
+        chunk_samples=data.chunk_samples if data.crop == "dynamic" else None,
+        lengths=_lengths(data, training),
     )
     return training_loader(dataset, batches, data.num_workers, pin_memory)
 
 
 def development_batches(
     recipe: Recipe,
-    trials: list[Trial],
+    development: Examples,
     stream: LegacyStream | None,
     *,
     rank: int = 0,
@@ -97,22 +167,45 @@ def development_batches(
     """Load process ``rank``'s batches of each pass over the development set.
 
     Only training changes the speed, adds noise, filters or takes another crop than the head.
+    Whole utterances and pieces are in order of length, the longest first.
     """
-    whole = recipe.validation.whole_utterances
-    trials = longest_first(trials) if whole else trials
-    num_samples, batch_size = (None, 1) if whole else (recipe.data.num_samples, recipe.train.batch_size)
+    data, whole = recipe.data, recipe.validation.whole_utterances
+    if whole:
+        development = Examples(longest_first(development.trials))
+    elif development.excerpts is not None:
+        development = _longest_pieces_first(development)
+    num_samples, batch_size = (None, 1) if whole else (data.num_samples, recipe.train.batch_size)
     loaders = {}
     for name in passes(recipe.augment, recipe.validation):
         algo = recipe.augment.algo if name == "w_aug" else 0
-        dataset = _dataset(recipe, trials, "dev", algo, num_samples, stream if algo else None)
-        batches = EpochBatches(len(trials), batch_size, recipe.seed, False, rank=rank, world_size=world_size)
-        loaders[name] = training_loader(dataset, batches, recipe.data.num_workers, pin_memory)
+        dataset = _dataset(recipe, development, "dev", algo, num_samples, stream if algo else None)
+        batches = EpochBatches(
+            len(development.trials),
+            batch_size,
+            recipe.seed,
+            False,
+            rank=rank,
+            world_size=world_size,
+            lengths=_lengths(data, development),
+        )
+        loaders[name] = training_loader(dataset, batches, data.num_workers, pin_memory)
     return loaders
+
+
+def _longest_pieces_first(found: Examples) -> Examples:
+    assert found.excerpts is not None
+    order = sorted(range(len(found.trials)), key=lambda index: -found.excerpts[index][1])  # type: ignore[index]
+    return Examples([found.trials[i] for i in order], [found.excerpts[i] for i in order], found.errors)
+
+
+def _lengths(data: DataConfig, found: Examples) -> list[int] | None:
+    """Give the lengths to which pieces are padded if alone, at least ``data.min_piece``."""
+    return None if found.excerpts is None else [max(size, data.min_piece) for _, size in found.excerpts]
 
 
 def _dataset(
     recipe: Recipe,
-    trials: list[Trial],
+    found: Examples,
     part: str,
     algo: int,
     num_samples: int | None,
@@ -126,7 +219,7 @@ def _dataset(
     parameters = RawBoostParameters.of(**recipe.augment.parameters)
     cache = AudioCache(recipe.data.cache) if recipe.data.cache else None
     return TrainingSet(
-        trials,
+        found.trials,
         num_samples,
         algo,
         parameters,
@@ -138,4 +231,5 @@ def _dataset(
         crop=crop,
         cache=cache,
         stream=stream,
+        excerpts=found.excerpts,
     )

@@ -13,8 +13,8 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from nes2net.audio.cache import AudioCache
-from nes2net.audio.crop import head_crop, random_crop, random_tiled_crop
-from nes2net.audio.read import load_audio, load_head
+from nes2net.audio.crop import head_crop, padded, random_crop, random_tiled_crop
+from nes2net.audio.read import load_audio, load_excerpt, load_head
 from nes2net.augment import NoiseAugmentation, RawBoostParameters, rawboost
 from nes2net.augment.fir import LowPass
 from nes2net.augment.legacy import LegacyStream
@@ -24,7 +24,7 @@ from nes2net.errors import InputError
 from nes2net.machine.workers import Loader, stacked
 from nes2net.training.sampling import EpochBatches, stream_of_epoch
 
-_RANDOM_CROPS = {"random": random_crop, "random_tiled": random_tiled_crop}
+_RANDOM_CROPS = {"random": random_crop, "random_tiled": random_tiled_crop, "dynamic": random_crop}
 
 
 class LostFile(InputError):
@@ -57,8 +57,10 @@ class Batch(NamedTuple):
 class TrainingSet(Dataset):
     """Labelled trials, read from disk when indexed by ``(epoch, index)``; epochs count from 1.
 
-    The whole utterance gets another speed, background noise or reverberation, then RawBoost, then a
-    low-pass filter, and is cropped last.
+    A third number, as in ``(epoch, index, 32000)``, is the length of this example.
+
+    The whole utterance, or the piece of it, gets another speed, background noise or reverberation,
+    then RawBoost, then a low-pass filter, and is cropped last.
     Every (seed, epoch, utterance) has a random stream of its own, from which these steps draw in
     turn. So an utterance is augmented alike whichever worker reads it, in whatever order
     (deviation 8). If the crop is the head and nothing augments, only the head is decoded; damage
@@ -75,6 +77,8 @@ class TrainingSet(Dataset):
         cache: keeps decoded audio.
         stream: stream that RawBoost draws from in the order of reading (``augment.rng: legacy``),
             instead of those of utterances.
+        excerpts: first sample and number of samples of each trial, which is a piece of its
+            recording: only this is read, and shorter ones are padded with zeros at the end.
     """
 
     def __init__(
@@ -92,8 +96,9 @@ class TrainingSet(Dataset):
         crop: str = "head",
         cache: AudioCache | None = None,
         stream: LegacyStream | None = None,
+        excerpts: Sequence[tuple[int, int]] | None = None,
     ) -> None:
-        self.trials = trials
+        self.trials, self.excerpts = trials, excerpts
         self.num_samples = num_samples
         self.algo = algo
         self.parameters = vars(parameters) if parameters else {}
@@ -106,22 +111,34 @@ class TrainingSet(Dataset):
     def __len__(self) -> int:
         return len(self.trials)
 
-    def __getitem__(self, epoch_and_index: tuple[int, int]) -> Example:
-        epoch, index = epoch_and_index
+    def __getitem__(self, place: tuple[int, ...]) -> Example:
+        epoch, index, *length = place
         trial = self.trials[index]
         target = trial.target
         if target is None:
             raise InputError(f"trial '{trial.id}' has no label: training needs labelled trials")
         try:
-            waveform = self.prepare(trial, epoch)
+            excerpt = self.excerpts[index] if self.excerpts is not None else None
+            waveform = self.prepare(trial, epoch, *length, excerpt=excerpt)
         except (LostFile, OSError) as error:
             return Example(None, target, lost=str(error))
         except InputError as error:
             return Example(None, target, str(error))
         return Example(torch.from_numpy(waveform), target)
 
-    def prepare(self, trial: Trial, epoch: int) -> np.ndarray:
+    def prepare(
+        self,
+        trial: Trial,
+        epoch: int,
+        num_samples: int | None = None,
+        *,
+        excerpt: tuple[int, int] | None = None,
+    ) -> np.ndarray:
         """Prepare ``trial`` for ``epoch``: (num_samples,) float32.
+
+        Args:
+            num_samples: length of the example; None for that of all examples.
+            excerpt: first sample and number of samples of a piece of the recording.
 
         Raises:
             LostFile: if the file, or one of noise, cannot be read at present.
@@ -129,7 +146,8 @@ class TrainingSet(Dataset):
         """
         utterance = zlib.crc32(f"{self.part}/{trial.id}".encode())
         rng = np.random.default_rng(stream_of_epoch(self.seed, epoch, utterance))
-        waveform = self._read(trial)
+        num_samples = self.num_samples if num_samples is None else num_samples
+        waveform = self._read(trial, excerpt)
         if self.speed:
             waveform = change_speed(waveform, draw_speed(self.speed, rng))
         if self.noise:
@@ -144,21 +162,26 @@ class TrainingSet(Dataset):
             waveform = rawboost(waveform, self.algo, draws, gate_rng=gates, utterance=trial.id, **self.parameters)
         if self.fir:
             waveform = self.fir(waveform, rng)
-        if self.num_samples is not None:
-            if self.crop == "head":
-                waveform = head_crop(waveform, self.num_samples, trial.id)
+        if num_samples is not None:
+            if excerpt is not None:
+                waveform = padded(waveform, num_samples)
+            elif self.crop == "head":
+                waveform = head_crop(waveform, num_samples, trial.id)
             else:
-                waveform = _RANDOM_CROPS[self.crop](waveform, self.num_samples, rng, trial.id)
+                waveform = _RANDOM_CROPS[self.crop](waveform, num_samples, rng, trial.id)
         return np.ascontiguousarray(waveform, dtype=np.float32)
 
-    def _read(self, trial: Trial) -> np.ndarray:
+    def _read(self, trial: Trial, excerpt: tuple[int, int] | None) -> np.ndarray:
         try:
-            return self._decode(trial.audio_path())
+            return self._decode(trial.audio_path(), excerpt)
         except (InputError, OSError):
-            _check_readable(trial.audio_path())
-        return self._decode(trial.audio_path())  # the trouble may be over; damage is found again
+            check_readable(trial.audio_path())
+        return self._decode(trial.audio_path(), excerpt)  # the trouble may be over; damage is found again
 
-    def _decode(self, path: Path) -> np.ndarray:
+    def _decode(self, path: Path, excerpt: tuple[int, int] | None) -> np.ndarray:
+        if excerpt is not None:
+            start, length = excerpt
+            return load_excerpt(path, start, length) if self.cache is None else self.cache.load(path)[start:][:length]
         if self.cache is not None:
             return self.cache.load(path, self.samples_to_read)
         return load_audio(path) if self.samples_to_read is None else load_head(path, self.samples_to_read)
@@ -171,7 +194,7 @@ def _check_there(*paths: Path) -> None:
             raise LostFile(f"{path} is not there any more")
 
 
-def _check_readable(path: Path) -> None:
+def check_readable(path: Path) -> None:
     """Raise :class:`LostFile` if ``path`` cannot be read to its end."""
     try:
         _check_there(path)

@@ -67,6 +67,10 @@ class Criterion(nn.Module):
         raise NotImplementedError
 
 
+def _number_of(targets: Tensor) -> Tensor:
+    return targets.new_full((), len(targets), dtype=torch.float64)  # made on the device, which nothing waits for
+
+
 class _ClassWeighted(Criterion):
     """Weighs each sample by its class: Σ_i Σ_c w_c·q_ic of the classes' shares q."""
 
@@ -89,13 +93,24 @@ class WeightedCrossEntropy(_ClassWeighted):
 
     Args:
         class_weights: weight of spoof, weight of bona fide; 0.1 and 0.9 in the ASVspoof recipes.
+        normalize: divide by the sum of the weights; otherwise by the number B of samples, which is
+            the plain mean of w_y·ℓ (MoE, Wang et al., ICASSP 2025).
 
     >>> criterion = WeightedCrossEntropy((0.1, 0.9))
     >>> criterion(torch.zeros(4, 2), torch.tensor([0, 0, 0, 1])).item()  # doctest: +ELLIPSIS
     0.693147...
     >>> criterion(torch.zeros(1, 2), torch.tensor([[0.3, 0.7]])).item()  # doctest: +ELLIPSIS
     0.693147...
+    >>> WeightedCrossEntropy(normalize=False)(torch.zeros(4, 2), torch.tensor([0, 0, 0, 1])).item()  # doctest: +ELLIPSIS
+    0.207944...
     """
+
+    def __init__(self, class_weights: Sequence[float] = (0.1, 0.9), *, normalize: bool = True) -> None:
+        super().__init__(class_weights)
+        self.normalize = normalize
+
+    def weight_of(self, targets: Tensor) -> Tensor:
+        return super().weight_of(targets) if self.normalize else _number_of(targets)
 
     def _numerator(self, outputs: Tensor, targets: Tensor, step: int | None, durations: Tensor | None) -> Tensor:
         if outputs.shape[1] != 2:
@@ -112,7 +127,7 @@ class _Mean(Criterion):
     """Divides by the number of samples."""
 
     def weight_of(self, targets: Tensor) -> Tensor:
-        return targets.new_full((), len(targets), dtype=torch.float64)  # made on the device, which nothing waits for
+        return _number_of(targets)
 
 
 class BinaryFocal(_Mean):
@@ -328,6 +343,7 @@ class AdditiveMarginSoftmax(_OfVectors):
 
 def additive_margin_losses(cosine: Tensor, scale: float, margin: Tensor | float) -> Tensor:
     """Loss B×n of each class as target, for cosines B×n and a ``margin`` for all or B×1."""
+    margin = margin.to(cosine) if isinstance(margin, Tensor) else margin
     classes = torch.eye(cosine.shape[1], dtype=cosine.dtype, device=cosine.device)
     return torch.stack(
         [-F.log_softmax(scale * (cosine - margin * own), dim=1)[:, c] for c, own in enumerate(classes)], dim=1

@@ -24,13 +24,16 @@ def batch_too_large(trainer: Trainer) -> str:
     validates = progress.step == trainer.steps_per_epoch
     whole = validates and recipe.validation.whole_utterances
     place = "validation" if validates else f"step {progress.step}"
-    size = f"{train.batch_size if validates else part} × {recipe.data.num_samples} samples"
+    dynamic = recipe.data.crop == "dynamic" and not validates
+    num_samples = recipe.data.chunk_samples[1] if dynamic else recipe.data.num_samples
+    size = f"{train.batch_size if validates else part} × {'up to ' if dynamic else ''}{num_samples} samples"
     ran_out = (
         f"the memory of {trainer.accelerator.device} ran out in epoch {progress.epoch}, {place}, which computes "
         f"{'a whole utterance' if whole else size} at once"
     )
     same, other = [], []
-    if not validates and not train.activation_checkpointing and _can_recompute(trainer.state.detector.frontend):
+    learned = not train.activation_checkpointing and not train.freeze_frontend
+    if not validates and learned and _can_recompute(trainer.state.detector.frontend):
         same.append("`train.activation_checkpointing=true`")
     if not validates and part >= 4:  # parts keep two utterances, for batch statistics
         other.append(f"`train.accumulate={2 * train.accumulate}`")

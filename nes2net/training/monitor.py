@@ -200,7 +200,7 @@ def check_finite(loss: float, norm: float, train: TrainConfig, loader: BatchLoad
     what = f"loss is {loss}" if not math.isfinite(loss) else f"gradients' norm is {norm}"
     loader.begin(epoch, step)
     parts = islice(loader.batch_sampler, train.accumulate)
-    names = ", ".join(loader.dataset.trials[index].id for part in parts for _, index in part)
+    names = ", ".join(loader.dataset.trials[index].id for part in parts for _, index, *_ in part)
     precision = "`train.precision=bf16` or fp32, " if train.precision == "fp16" else ""
     raise InputError(
         f"the {what} in epoch {epoch}, step {step} (utterances {names}): try {precision}a lower learning rate than "

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Literal
 
 import numpy as np
@@ -44,6 +47,7 @@ class Objective(nn.Module):
     """Loss of a batch for ``detector``.
 
     :meth:`forward` uses everything with parameters, so DistributedDataParallel wraps this module.
+    With ``train.freeze_frontend`` the front-end of ``detector`` no longer asks for gradients.
 
     Args:
         specmix: settings of Specmix; None mixes nothing.
@@ -72,11 +76,12 @@ class Objective(nn.Module):
         super().__init__()
         self.detector, self.seed = detector, seed
         self.criterion = _criterion(train, detector).to(detector.device)
-        self.freeze_epochs = train.freeze_frontend_epochs
-        self.frozen = False
+        self.freeze_epochs = math.inf if train.freeze_frontend else train.freeze_frontend_epochs
+        self.frozen, self.frozen_mode = train.freeze_frontend, train.frontend_mode
         if self.freeze_epochs and not any(p.requires_grad for p in detector.frontend.parameters()):
             name = detector.frontend.config["name"]
-            raise InputError(f"front-end '{name}' has nothing to train: leave `train.freeze_frontend_epochs` out")
+            key = "freeze_frontend" if train.freeze_frontend else "freeze_frontend_epochs"
+            raise InputError(f"front-end '{name}' has nothing to train: leave `train.{key}` out")
         self.specmix = None
         if specmix is not None:
             self.specmix = Specmix.of(**specmix)
@@ -85,12 +90,20 @@ class Objective(nn.Module):
         if latent is not None:
             self.latent = LatentAugmentation.of(**latent)
             _check_has_embeddings(detector)
+        if train.freeze_frontend:
+            detector.frontend.requires_grad_(False)
+
+    def trained_parameters(self) -> list[nn.Parameter]:
+        """List what the optimiser has to do with: all parameters but those of a front-end that is never trained."""
+        never = math.isinf(self.freeze_epochs)
+        left_out = {id(parameter) for parameter in self.detector.frontend.parameters()} if never else set()
+        return [parameter for parameter in self.detector.parameters() if id(parameter) not in left_out]
 
     def begin_training(self, epoch: int) -> None:
-        """Enter train mode for ``epoch``; a front-end that is still frozen stays in eval mode."""
+        """Enter train mode for ``epoch``; a frozen front-end is in the mode of ``train.frontend_mode``."""
         self.train()
         self.frozen = epoch <= self.freeze_epochs
-        self.detector.frontend.train(not self.frozen)
+        self.detector.frontend.train(not self.frozen or self.frozen_mode == "train")
 
     def mixed(self, waveforms: Tensor, targets: Tensor, epoch: int, step: int, part: int = 0) -> tuple[Tensor, Tensor]:
         """Prepare inputs and targets for :meth:`forward`.
@@ -128,24 +141,19 @@ class Objective(nn.Module):
             iteration: number of the optimisation step, from 0 over all epochs.
             latent_seed: that of :meth:`latent_seed`; None leaves the embeddings as they are.
         """
-        try:
+        with _enough_for_statistics("a part of a step", "lower `train.accumulate` or raise `train.batch_size`"):
             features = self._features(inputs) if self.specmix is None else inputs
             outputs = self._outputs(features, targets, latent_seed)
             return self.criterion.parts(outputs, targets, iteration, self._durations(inputs))[0]
-        except ValueError as error:
-            if "more than 1 value per channel" not in str(error):  # from PyTorch's batch normalisation
-                raise
-            raise InputError(
-                "a part of a step has a single utterance, too few for batch statistics: lower `train.accumulate` or "
-                "raise `train.batch_size`"
-            ) from error
 
     def validation_parts(self, waveforms: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         """Compute the loss of ``waveforms`` B×N for ``targets`` (B,), and scores (B,), in one pass.
 
         Nothing is mixed, and the margin of angular softmax is that at the end of its annealing.
         """
-        outputs = self._outputs(self._features(waveforms))
+        remedy = "take `validation.mode=eval`, or another `train.batch_size`, so that the last batch has more"
+        with _enough_for_statistics("a batch of the development set", remedy):
+            outputs = self._outputs(self._features(waveforms))
         numerator, denominator = self.criterion.parts(outputs, targets, durations=self._durations(waveforms))
         return numerator / denominator, self.detector.backend.scores(self.criterion.logits(outputs))
 
@@ -158,7 +166,7 @@ class Objective(nn.Module):
     def _durations(self, inputs: Tensor) -> Tensor:
         """Seconds (B,) of ``inputs``, waveforms or, with Specmix, spectrograms."""
         samples = inputs.shape[1] * (1 if self.specmix is None else self.detector.frontend.hop_length)
-        return torch.full((len(inputs),), samples / SAMPLE_RATE, dtype=torch.float64, device=inputs.device)
+        return torch.full((len(inputs),), samples / SAMPLE_RATE, device=inputs.device)
 
     def _outputs(
         self, features: Tensor | list[Tensor], targets: Tensor | None = None, latent_seed: int | None = None
@@ -173,9 +181,20 @@ class Objective(nn.Module):
         return embeddings if self.criterion.takes_embeddings else backend.last_layer(embeddings)
 
 
+@contextmanager
+def _enough_for_statistics(what: str, remedy: str) -> Iterator[None]:
+    """Explain the error of PyTorch's batch normalisation about a single value in each channel."""
+    try:
+        yield
+    except ValueError as error:
+        if "more than 1 value per channel" not in str(error):
+            raise
+        raise InputError(f"{what} has a single utterance, too few for batch statistics: {remedy}") from error
+
+
 def _criterion(train: TrainConfig, detector: Detector) -> Criterion:
     if train.loss == "cross_entropy":
-        return WeightedCrossEntropy(train.class_weights)
+        return WeightedCrossEntropy(train.class_weights, normalize=train.normalize_class_weights)
     if train.loss == "focal":
         return BinaryFocal(train.focal_gamma, train.focal_alpha, train.label_smoothing)
     head = detector.backend.last_layer

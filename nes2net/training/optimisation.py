@@ -39,17 +39,20 @@ def learning_rate(train: TrainConfig, steps_per_epoch: int) -> Callable[[int], f
     """Make the function from an optimisation step to its learning rate.
 
     Steps count from 0 over all epochs, and a step that changed no weight counts too. The rate is
-    ``lr`` times one of these, with r = ``min_lr``/``lr`` and T steps in the run:
+    ``lr`` times one of these, with r = ``min_lr``/``lr``, T steps in the run, and e the epoch of
+    the step, counted from 0:
 
     - ``constant``: 1;
     - ``cosine``: r + (1 − r)·½(1 + cos(π·step/T)) (ASVspoof 5: 0.1 + 0.45·(1 + cos …));
-    - ``cosine_epochs``: the same with epoch/``t_max`` for step/T, constant within an epoch; beyond
-      ``t_max`` it rises and falls again without a restart (CtrSVDD);
+    - ``cosine_epochs``: the same with (e − W)/(``t_max`` − W) for step/T, W = ``warmup_epochs``;
+      beyond ``t_max`` it rises and falls again without a restart (CtrSVDD, with W = 0). In the
+      first W epochs it is (e + 1)/(W + 1), or e/W with ``warmup_from_zero`` (MoE, with W = 3);
     - ``inverse_sqrt``: min((step + 1)/W, √(W/(step + 1))) with W = ``warmup_steps`` (Vaswani et
-      al., 2017; MPIF-Res2Net).
+      al., 2017; MPIF-Res2Net);
+    - ``step``: ``decay_factor``^⌊e/``decay_epochs``⌋ (GF, LGF and LLGF: 0.5^⌊e/5⌋).
 
-    In their first ``warmup_steps`` steps, the first three are multiplied by a factor that rises
-    linearly to 1.
+    In their first ``warmup_steps`` steps all but ``inverse_sqrt`` are multiplied by a factor that
+    rises linearly to 1, (step + 1)/(``warmup_steps`` + 1).
 
     >>> rate = learning_rate(TrainConfig(schedule="cosine_epochs", lr=1.0, t_max=2), steps_per_epoch=10)
     >>> [round(rate(step), 3) for step in (0, 9, 10, 20, 30, 40)]
@@ -63,10 +66,18 @@ def learning_rate(train: TrainConfig, steps_per_epoch: int) -> Callable[[int], f
     if train.schedule == "inverse_sqrt":
         peak = max(1, train.warmup_steps)
         return lambda step: train.lr * min((step + 1) / peak, (peak / (step + 1)) ** 0.5)
-    shapes = {
+
+    def cosine_epochs(epoch: int) -> float:
+        warmup = train.warmup_epochs
+        if epoch < warmup:
+            return epoch / warmup if train.warmup_from_zero else (epoch + 1) / (warmup + 1)
+        return cosine((epoch - warmup) / (train.t_max - warmup))
+
+    shapes: dict[str, Callable[[int], float]] = {
         "constant": lambda step: 1.0,
         "cosine": lambda step: cosine(step / steps),
-        "cosine_epochs": lambda step: cosine((step // steps_per_epoch) / train.t_max),
+        "cosine_epochs": lambda step: cosine_epochs(step // steps_per_epoch),
+        "step": lambda step: train.decay_factor ** (step // steps_per_epoch // train.decay_epochs),
     }
     shape = shapes[train.schedule]
     return lambda step: train.lr * (min(1.0, (step + 1) / (train.warmup_steps + 1)) * shape(step))

@@ -8,14 +8,21 @@ from pathlib import Path
 from accelerate import Accelerator
 
 from nes2net.checkpoints.state_dict import load_state_dict, read_record
-from nes2net.corpora.trial import BONAFIDE, Trial
+from nes2net.corpora.trial import BONAFIDE
 from nes2net.detector import Detector
 from nes2net.errors import InputError
 from nes2net.machine.memory import enough_memory
 from nes2net.recipes.recipe import Recipe
 from nes2net.registry import corpora
 from nes2net.training.augmentation import augmentation_stream
-from nes2net.training.data import development_batches, read_trials, training_batches
+from nes2net.training.data import (
+    Examples,
+    check_fills_a_batch,
+    development_batches,
+    examples,
+    read_trials,
+    training_batches,
+)
 from nes2net.training.distributed import (
     create_accelerator,
     gathered,
@@ -70,11 +77,8 @@ def train(
     algorithms = cuda_algorithms(recipe.train.deterministic, recipe.train.cudnn_benchmark)
     with StopRequests() as stop, algorithms:
         train_trials, dev_trials = read_trials(recipe.data, "train"), read_trials(recipe.data, "dev")
-        if len(train_trials) < recipe.train.batch_size:
-            raise InputError(
-                f"{len(train_trials)} training trials do not fill one batch of {recipe.train.batch_size}: lower "
-                "`train.batch_size`"
-            )
+        if recipe.data.crop != "pieces":  # of which there may be more
+            check_fills_a_batch(len(train_trials), recipe.train)
         if {trial.path for trial in dev_trials} <= {trial.path for trial in train_trials}:
             raise InputError(
                 f"all {len(dev_trials)} development trials are training trials too, so they would choose the epoch that "
@@ -91,9 +95,11 @@ def train(
             stream = augmentation_stream(recipe, accelerator.num_processes)
             rank, world_size = accelerator.process_index, accelerator.num_processes
             pin_memory = accelerator.device.type == "cuda"
+            training = examples(recipe.data, train_trials, shown=writes)
+            development = examples(recipe.data, dev_trials, "development", shown=writes)
             loader = training_batches(
                 recipe,
-                train_trials,
+                training,
                 stream,
                 rank=rank,
                 world_size=world_size,
@@ -101,20 +107,28 @@ def train(
                 pin_memory=pin_memory,
             )
             dev_loaders = development_batches(
-                recipe, dev_trials, stream, rank=rank, world_size=world_size, pin_memory=pin_memory
+                recipe, development, stream, rank=rank, world_size=world_size, pin_memory=pin_memory
             )
             seed_everything(recipe.seed)
             with enough_memory(lambda: detector_too_large(accelerator.device)):
                 detector = _build_detector(recipe, folder, resume).to(accelerator.device)
-            data = {"training": fingerprint(train_trials), "development": fingerprint(dev_trials)}
+            data = {"training": fingerprint(training.trials), "development": fingerprint(development.trials)}
             objective = _prepare(recipe, detector, accelerator)
-            optimizer = create_optimizer(detector.parameters(), recipe.train)
+            optimizer = create_optimizer(objective.trained_parameters(), recipe.train)
             selection = Selection(folder, recipe.train, recipe.validation, list(dev_loaders))
             state = RunState(recipe.to_dict(), data, detector, optimizer, selection, accelerator.scaler, stream)
             log, disk = Path(recipe.logs) / recipe.tag, failing_disk_is_temporary(folder, state.num_bytes)
             with disk, Monitor(selection, log, writes, reporter) as monitor:
                 rule = corpora.get(recipe.data.corpus).eer_method
-                validator = Validator(objective, dev_loaders, accelerator, monitor, eer_method=rule, seed=recipe.seed)
+                validator = Validator(
+                    objective,
+                    dev_loaders,
+                    accelerator,
+                    monitor,
+                    eer_method=rule,
+                    seed=recipe.seed,
+                    mode=recipe.validation.mode,
+                )
                 trainer = Trainer(recipe, objective, loader, validator, state, accelerator, monitor, stop)
                 checkpoint = recipe.train.init_from if resume is None else None
                 if resume is not None:  # after accelerate has moved the optimiser
@@ -123,8 +137,10 @@ def train(
                 del resume
                 _check_processes(state, accelerator)
                 write_once(accelerator, partial(_begin_writing, recipe, state, monitor))
-                for line in _summary(detector, train_trials, dev_trials, accelerator):
+                for line in _summary(objective, training, development, accelerator):
                     monitor.say(line)
+                if writes:
+                    monitor.left_out([*training.errors, *development.errors])
                 if writes and reporter is not None:
                     reporter.started(detector, checkpoint, len(train_trials), len(dev_trials))
                 with enough_memory(lambda: batch_too_large(trainer)):
@@ -173,28 +189,32 @@ def _prepare(recipe: Recipe, detector: Detector, accelerator: Accelerator) -> Ob
         detector.frontend.checkpoint_activations()
     if accelerator.num_processes > 1:
         synchronise_batch_norms(detector, accelerator.device)
+    learned = [
+        part for part in (detector.frontend, detector.backend) if any(p.requires_grad for p in part.parameters())
+    ]
     augment = recipe.augment
     objective = Objective(detector, recipe.train, augment.specmix, recipe.seed, latent=augment.latent)
     if recipe.train.compile:  # in place, so that the names of weights stay
-        for part in (detector.frontend, detector.backend):
-            if any(p.requires_grad for p in part.parameters()):
-                part.compile()
+        for part in learned:
+            part.compile()
     return objective
 
 
-def _summary(
-    detector: Detector, train_trials: list[Trial], dev_trials: list[Trial], accelerator: Accelerator
-) -> list[str]:
-    def count(trials: list[Trial]) -> str:
-        bonafide = sum(t.label == BONAFIDE for t in trials)
-        return f"{len(trials)} ({bonafide} bona fide, {len(trials) - bonafide} spoof)"
+def _summary(objective: Objective, training: Examples, development: Examples, accelerator: Accelerator) -> list[str]:
+    def count(found: Examples) -> str:
+        bonafide, number = sum(t.label == BONAFIDE for t in found.trials), len(found.trials)
+        what = f"{number} ({bonafide} bona fide, {number - bonafide} spoof)"
+        return what if found.excerpts is None else f"{what}, pieces of recordings"
 
+    detector = objective.detector
     parts = " + ".join(detector.config[part]["name"] for part in ("frontend", "aggregation", "backend"))
+    size, trained = (sum(p.numel() for p in of) for of in (detector.parameters(), objective.trained_parameters()))
+    size_in_words = f"{size:,} parameters" + (f", {trained:,} of them trained," if trained < size else "")
     processes = f", {accelerator.num_processes} processes" if accelerator.num_processes > 1 else ""
     return [
-        f"detector: {parts}, {sum(p.numel() for p in detector.parameters()):,} parameters on {detector.device}{processes}",
-        f"training trials: {count(train_trials)}",
-        f"development trials: {count(dev_trials)}",
+        f"detector: {parts}, {size_in_words} on {detector.device}{processes}",
+        f"training trials: {count(training)}",
+        f"development trials: {count(development)}",
     ]
 
 

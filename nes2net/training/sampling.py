@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import TypeVar
 
@@ -12,6 +12,9 @@ from torch.utils.data import Sampler
 from nes2net.errors import InputError
 
 T = TypeVar("T")
+
+_CHUNK_STREAM = 0xC4A2  # keeps the lengths of steps apart from other streams of the same (seed, epoch, step)
+_BLOCK = 4  # batches, within which pieces of similar length are shuffled
 
 
 def stream_of_epoch(seed: int, epoch: int, *place: int) -> list[int]:
@@ -26,7 +29,7 @@ def stream_of_epoch(seed: int, epoch: int, *place: int) -> list[int]:
     return [seed, epoch - 1, *place]
 
 
-class EpochBatches(Sampler[list[tuple[int, int]]]):
+class EpochBatches(Sampler[list[tuple[int, ...]]]):
     """Batches of (epoch, index) pairs, for the ``batch_sampler`` of a ``DataLoader``.
 
     In training (``shuffle``), step s takes items s·B to (s + 1)·B of a permutation drawn from
@@ -36,11 +39,21 @@ class EpochBatches(Sampler[list[tuple[int, int]]]):
 
     Without ``shuffle``, all batches are in order, and process r takes batches r, r + world_size, ….
 
+    With ``chunk_samples`` or ``lengths``, items are (epoch, index, length): every item of a batch,
+    in all its parts and processes, is to have the same length. With ``lengths``, the permutation is
+    made of the items sorted by length, equal ones in random order: they are shuffled within blocks
+    of 4 batches, and then the blocks are, except for an incomplete last one.
+
     >>> batches = EpochBatches(10, 4, seed=1, shuffle=False)
     >>> [[index for _, index in batch] for batch in batches], len(batches)
     ([[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]], 3)
     >>> [len(part) for part in EpochBatches(10, 4, seed=1, shuffle=True, accumulate=2)]
     [2, 2, 2, 2]
+
+    Args:
+        chunk_samples: lowest and highest length of a step, which is uniform and drawn from (seed,
+            epoch, step).
+        lengths: length of each item; the length of a batch is that of its longest item.
 
     Attributes:
         epoch: epoch of the next iteration, counted from 1: first item of its pairs, and seed of its
@@ -61,6 +74,8 @@ class EpochBatches(Sampler[list[tuple[int, int]]]):
         rank: int = 0,
         world_size: int = 1,
         accumulate: int = 1,
+        chunk_samples: Sequence[int] | None = None,
+        lengths: Sequence[int] | None = None,
     ) -> None:
         if shuffle and batch_size < accumulate * world_size:
             raise InputError(
@@ -70,6 +85,7 @@ class EpochBatches(Sampler[list[tuple[int, int]]]):
             )
         self.length, self.batch_size, self.seed, self.shuffle = length, batch_size, seed, shuffle
         self.rank, self.world_size, self.accumulate = rank, world_size, accumulate
+        self.chunk_samples, self.lengths = chunk_samples, None if lengths is None else np.array(lengths)
         self.epoch, self.start = 1, 0
         #: without ``shuffle``, first item of each of this process's batches
         self._firsts = range(rank * batch_size, length, world_size * batch_size)
@@ -78,20 +94,43 @@ class EpochBatches(Sampler[list[tuple[int, int]]]):
         """Number of steps in an epoch; without ``shuffle``, of this process's batches."""
         return self.length // self.batch_size if self.shuffle else len(self._firsts)
 
-    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+    def __iter__(self) -> Iterator[list[tuple[int, ...]]]:
         return self._training_parts() if self.shuffle else self._batches_in_order()
 
-    def _training_parts(self) -> Iterator[list[tuple[int, int]]]:
-        order = np.random.default_rng(stream_of_epoch(self.seed, self.epoch)).permutation(self.length)
+    def _training_parts(self) -> Iterator[list[tuple[int, ...]]]:
+        order = self._order()
         for step in range(self.start, len(self)):
             batch = order[step * self.batch_size : (step + 1) * self.batch_size]
+            length = self._length(batch, step)
             parts = np.array_split(batch, self.accumulate * self.world_size)
             for part in parts[self.rank :: self.world_size]:
-                yield [(self.epoch, int(index)) for index in part]
+                yield [(self.epoch, int(index), *length) for index in part]
 
-    def _batches_in_order(self) -> Iterator[list[tuple[int, int]]]:
+    def _batches_in_order(self) -> Iterator[list[tuple[int, ...]]]:
         for first in self._firsts[self.start :]:
-            yield [(self.epoch, index) for index in range(first, min(first + self.batch_size, self.length))]
+            batch = np.arange(first, min(first + self.batch_size, self.length))
+            length = self._length(batch, first // self.batch_size)
+            yield [(self.epoch, int(index), *length) for index in batch]
+
+    def _order(self) -> np.ndarray:
+        """Draw the order of the items of an epoch."""
+        rng = np.random.default_rng(stream_of_epoch(self.seed, self.epoch))
+        order = rng.permutation(self.length)
+        if self.lengths is None:
+            return order
+        order = order[np.argsort(self.lengths[order], kind="stable")]
+        size = _BLOCK * self.batch_size
+        blocks = [rng.permutation(order[first : first + size]) for first in range(0, self.length, size)]
+        whole = self.length // size
+        return np.concatenate([*(blocks[place] for place in rng.permutation(whole)), *blocks[whole:]])
+
+    def _length(self, batch: np.ndarray, step: int) -> tuple[int, ...]:
+        """Give the length of every item of ``batch``; nothing if items keep their own."""
+        if self.chunk_samples is not None:
+            low, high = self.chunk_samples
+            rng = np.random.default_rng(stream_of_epoch(self.seed, self.epoch, step, _CHUNK_STREAM))
+            return (int(rng.integers(low, high, endpoint=True)),)
+        return () if self.lengths is None else (int(self.lengths[batch].max()),)
 
 
 def by_step(parts: Iterable[T], accumulate: int) -> Iterator[list[T]]:

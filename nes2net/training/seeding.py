@@ -14,7 +14,8 @@ import torch.utils.deterministic
 from nes2net.errors import InputError, first_line
 from nes2net.training.sampling import stream_of_epoch
 
-_STEP_STREAM = 0x57E9  # keeps these seeds apart from other streams of the same (seed, epoch, step)
+# These keep the seeds apart from other streams of the same (seed, epoch, step).
+_STEP_STREAM, _VALIDATION_STREAM = 0x57E9, 0xDE7A
 _CUBLAS, _REPEATABLE_WORKSPACES = "CUBLAS_WORKSPACE_CONFIG", (":4096:8", ":16:8")  # NVIDIA's cuBLAS manual, 2.1.4
 
 
@@ -35,6 +36,12 @@ def seed_step(seed: int, epoch: int, step: int, rank: int = 0) -> None:
     True
     """
     stream = np.random.SeedSequence(stream_of_epoch(seed, epoch, step, rank, _STEP_STREAM))
+    seed_everything(int(stream.generate_state(1, np.uint64)[0]))
+
+
+def seed_validation(seed: int, epoch: int, batch: int, number: int) -> None:
+    """Seed a ``batch`` of the pass ``number`` over the development set, for a network in train mode."""
+    stream = np.random.SeedSequence(stream_of_epoch(seed, epoch, batch, number, _VALIDATION_STREAM))
     seed_everything(int(stream.generate_state(1, np.uint64)[0]))
 
 

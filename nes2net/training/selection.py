@@ -22,8 +22,8 @@ class Selection:
     """The epochs of a run so far, and which of them count.
 
     Everything is derived from ``history``, plain data with a row per epoch. An epoch is improved if one
-    of the ``measures`` is at most the best so far, as published. An epoch without validation is never
-    improved.
+    of the ``measures`` is at most the best so far, as published. An epoch without its measures, such
+    as one without validation, is never improved.
 
     Args:
         folder: the run folder, which holds ``history.json`` and ``epoch_{n}.pth``.
@@ -31,15 +31,17 @@ class Selection:
 
     Attributes:
         measures: the values whose minimum is the best epoch: the loss of each pass, as published,
-            or the EER or minDCF of the pass without augmentation (deviations 13 and 14).
+            the EER or minDCF of the pass without augmentation (deviations 13 and 14), or the loss
+            of training, ``loss``.
     """
 
     def __init__(
         self, folder: str | Path, train: TrainConfig, validation: ValidationConfig, passes: Sequence[str]
     ) -> None:
         self.folder, self.epochs, self.patience = Path(folder), train.epochs, validation.patience
-        losses, rate = [f"val_loss_{name}" for name in passes], f"val_{validation.select_on}_wo_aug"
-        self.measures = losses if validation.select_on == "loss" else [rate]
+        losses = [f"val_loss_{name}" for name in passes]
+        others = {"train_loss": ["loss"], **{rate: [f"val_{rate}_wo_aug"] for rate in ("eer", "min_dcf")}}
+        self.measures = others.get(validation.select_on, losses)
         self.averaged_by = list(dict.fromkeys([*losses, *self.measures]))
         self.keep = [word.strip() for word in train.keep.split(",")]
         self.history: list[Row] = []
@@ -51,7 +53,7 @@ class Selection:
             values: ``loss``, ``lr``, ``seconds`` and, after a validation, its values.
         """
         improved = any(
-            name in values and values[name] <= min((row[name] for row in self._validated()), default=math.inf)
+            name in values and values[name] <= min((row[name] for row in self._measured()), default=math.inf)
             for name in self.measures
         )
         self.history.append({"epoch": epoch, **values, "improved": improved})
@@ -59,8 +61,8 @@ class Selection:
 
     @property
     def is_done(self) -> bool:
-        """Whether no epoch is left, or no measure became lower in the last ``patience`` validations."""
-        rows = self._validated()
+        """Whether no epoch is left, or no measure became lower in the last ``patience`` epochs that have them."""
+        rows = self._measured()
         if len(self.history) >= self.epochs or self.patience is None or len(rows) <= self.patience:
             return len(self.history) >= self.epochs
         before, last = rows[: -self.patience], rows[-self.patience :]
@@ -76,7 +78,7 @@ class Selection:
                 kept.update(row["epoch"] for row in rows[word])
                 continue
             for name in self.measures:
-                kept.update(_best(self._validated(), 1 if word == "best" else int(word), name))
+                kept.update(_best(self._measured(), 1 if word == "best" else int(word), name))
         return kept
 
     def files_to_remove(self) -> list[Path]:
@@ -92,7 +94,7 @@ class Selection:
     def table(self) -> str:
         """Lay out all epochs, with ``*`` at each measure's lowest value, and what to average."""
         columns = [c for c in _COLUMNS if any(c in row for row in self.history)]
-        best = {name: _best(self._validated(), 1, name) for name in self.measures}
+        best = {name: _best(self._measured(), 1, name) for name in self.measures}
         rows = [[_COLUMNS[c][0] for c in columns]]
         for row in self.history:
             marks = {name for name in self.measures if best[name] == [row["epoch"]]}
@@ -101,9 +103,9 @@ class Selection:
 
     def _averages(self) -> list[str]:
         kept = self.kept_epochs()
-        rows = [row for row in self._validated() if row["epoch"] in kept]
         lines = []
         for name in self.averaged_by:
+            rows = [row for row in self._measured() if row["epoch"] in kept and name in row]
             for count in AVERAGES:
                 if len(rows) >= count:
                     ids = " ".join(str(epoch) for epoch in _best(rows, count, name))
@@ -111,7 +113,7 @@ class Selection:
                     lines.append(f"to average {count} by {name}: epochs {ids}: {command}")
         return lines
 
-    def _validated(self) -> list[Row]:
+    def _measured(self) -> list[Row]:
         return [row for row in self.history if all(name in row for name in self.measures)]
 
 
@@ -163,7 +165,7 @@ def best_epochs(folder: str | Path, count: int, by: str) -> list[int]:
 
     Args:
         by: a value of the development set in the folder's ``history.json``, such as
-            ``val_loss_w_aug``.
+            ``val_loss_w_aug``, or the training ``loss``.
 
     Raises:
         InputError: if the folder has no history, fewer checkpoints, or no such value.
@@ -172,7 +174,8 @@ def best_epochs(folder: str | Path, count: int, by: str) -> list[int]:
     if not path.is_file():
         raise InputError(f"{folder} has no {HISTORY_FILE}, which training writes: name the epochs with `ids`")
     history = read_history(path)
-    known = {key for row in history for key in row if key.startswith("val_") and not key.endswith(("_low", "_high"))}
+    known = {key for row in history for key in row if key == "loss" or key.startswith("val_")}
+    known = {key for key in known if not key.endswith(("_low", "_high"))}
     check_known([by], known, f"`by` is one of the values of {path}, not")
     valued = [row for row in history if _is_number(row.get(by))]
     saved = [row for row in valued if (Path(folder) / f"epoch_{row['epoch']}.pth").is_file()]

@@ -143,7 +143,7 @@ class RunState:
         """Approximate size of ``resume.pt`` once the optimiser has its two moments."""
         weights = self.detector.state_dict().values()
         moments = 3 if self.optimizer.defaults.get("amsgrad") else 2
-        trained = sum(p.numel() * p.element_size() for p in self.detector.parameters())
+        trained = sum(p.numel() * p.element_size() for group in self.optimizer.param_groups for p in group["params"])
         return sum(t.numel() * t.element_size() for t in weights) + moments * trained
 
 

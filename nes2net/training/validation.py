@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import NamedTuple
 
@@ -16,6 +17,7 @@ from nes2net import metrics
 from nes2net.corpora.trial import Trial
 from nes2net.errors import InputError
 from nes2net.evaluation.breakdown import speaker_groups
+from nes2net.machine.precision import float32_products
 from nes2net.recipes.recipe import AugmentConfig, TrainConfig, ValidationConfig
 from nes2net.scoring.kernel import scoring_mode
 from nes2net.training.dataset import BatchLoader
@@ -24,6 +26,7 @@ from nes2net.training.interruption import stop_without_data
 from nes2net.training.monitor import Monitor
 from nes2net.training.objective import Objective
 from nes2net.training.progress import Meter
+from nes2net.training.seeding import seed_validation
 
 #: Bootstrap samples for the EER's interval: its width to two digits, in a second for 25,000 trials.
 NUM_RESAMPLES = 200
@@ -85,7 +88,12 @@ class Validator:
             of the set (:class:`nes2net.training.sampling.EpochBatches`).
         monitor: names the files that were left out.
         eer_method: the corpus's rule for the EER.
-        seed: seed of the bootstrap.
+        seed: seed of the bootstrap, and of what is random in train mode.
+        mode: ``train`` leaves dropout on, and lets batch normalisation learn from the development
+            set (``validation.mode``).
+
+    Raises:
+        InputError: if several processes are to do this in train mode.
     """
 
     def __init__(
@@ -97,7 +105,14 @@ class Validator:
         *,
         eer_method: str,
         seed: int,
+        mode: str = "eval",
     ) -> None:
+        if mode == "train" and accelerator.num_processes > 1:
+            raise InputError(
+                "`validation.mode=train` needs the batches of the development set one after the other, but there are "
+                f"{accelerator.num_processes} processes: train in one, or take `validation.mode=eval`"
+            )
+        self.mode = mode
         self.objective, self.loaders, self.accelerator, self.monitor = objective, loaders, accelerator, monitor
         self.eer_method, self.seed = eer_method, seed
 
@@ -105,7 +120,7 @@ class Validator:
         """Measure ``val_loss_…``, ``val_eer_…`` and ``val_min_dcf_…`` of each pass, as fractions.
 
         Scores are computed as ``nes2net score`` computes them, whatever the precision of training:
-        in eval mode, and in the float32 of the weights.
+        in eval mode, unless ``mode`` is ``train``, and in the float32 of the weights.
 
         The loss is the published Σ(batch loss × batch size)/N over the weighted means of batches,
         summed in float64, whatever the number of processes (deviation 19: the published code
@@ -118,12 +133,19 @@ class Validator:
         """
         values: dict[str, float] = {}
         began = time.monotonic()
-        with scoring_mode(self.objective.detector):
+        with self._train_mode(epoch) if self.mode == "train" else scoring_mode(self.objective.detector):
             for name, loader in self.loaders.items():
                 results = self._gathered(self._pass(name, loader, epoch))
                 values |= self._values(name, results, loader.dataset.trials, epoch)
         self.monitor.validation_seconds = time.monotonic() - began
         return values
+
+    @contextmanager
+    def _train_mode(self, epoch: int) -> Iterator[None]:
+        """Put the network into the mode in which ``epoch`` trains it; statistics that move stay moved."""
+        self.objective.begin_training(epoch)
+        with float32_products(self.objective.detector.precision):
+            yield
 
     @torch.inference_mode()
     def _pass(self, name: str, loader: BatchLoader, epoch: int) -> list[_BatchResult]:
@@ -141,6 +163,8 @@ class Validator:
             if len(batch.targets):
                 waveforms = batch.waveforms.to(accelerator.device, non_blocking=True)
                 targets = batch.targets.to(accelerator.device, non_blocking=True)
+                if self.mode == "train":
+                    seed_validation(self.seed, epoch, place, list(self.loaders).index(name))
                 loss, scores = self.objective.validation_parts(waveforms, targets)
             number = accelerator.process_index + place * accelerator.num_processes
             # A worker's tensor keeps a file open until it is freed, so keep a copy.

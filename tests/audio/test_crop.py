@@ -7,7 +7,15 @@ import pytest
 from builders import golden
 
 from nes2net import InputError
-from nes2net.audio.crop import ASVSPOOF_SAMPLES, IN_THE_WILD_SAMPLES, head_crop, random_crop, random_tiled_crop
+from nes2net.audio.crop import (
+    ASVSPOOF_SAMPLES,
+    IN_THE_WILD_SAMPLES,
+    head_crop,
+    padded,
+    pieces,
+    random_crop,
+    random_tiled_crop,
+)
 
 
 @pytest.mark.parametrize("num_samples", [ASVSPOOF_SAMPLES, IN_THE_WILD_SAMPLES])
@@ -104,3 +112,20 @@ def test_a_tiled_crop_of_a_short_utterance_repeats_it(length):
 def test_a_tiled_crop_of_an_empty_utterance_names_it():
     with pytest.raises(InputError, match="E_1 has no samples"):
         random_tiled_crop(np.zeros(0), 7, np.random.default_rng(0), "E_1")
+
+
+@pytest.mark.parametrize("length", [1, 7999, 8000, 63999, 64000, 64001, 71999, 72000, 128000, 300000])
+def test_pieces_lie_side_by_side_and_leave_out_a_short_rest(length):
+    cut = pieces(length, 64000, 8000)
+    assert [start for start, _ in cut] == [64000 * number for number in range(len(cut))]
+    assert all(size == 64000 for _, size in cut[:-1])
+    rest = length - sum(size for _, size in cut)
+    assert rest == 0 or (rest < 8000 and cut[-1][1] == 64000)
+    assert len(cut) == 1 or cut[-1][1] >= 8000
+
+
+def test_padded_keeps_what_there_is():
+    waveform = np.arange(1, 6, dtype=np.float32)
+    np.testing.assert_array_equal(padded(waveform, 7), [1, 2, 3, 4, 5, 0, 0])
+    np.testing.assert_array_equal(padded(waveform, 4), [1, 2, 3, 4])
+    assert padded(waveform, 7).dtype == np.float32

@@ -28,6 +28,8 @@ def test_the_evaluation_part_if_it_is_there(corpora, corpus):
     ]
     words, _ = after_averaging(MODEL, recipe("asvspoof2019_la", corpus, num_samples=80000))
     assert words[-4:] == ["--split", "dev", "--samples", 80000]
+    words, _ = after_averaging(MODEL, recipe("asvspoof2019_la", corpus, num_samples=64000, crop="pieces"))
+    assert words[-4:] == ["--split", "dev", "--protocol", "full"]
 
 
 def test_protocols_elsewhere_hold_the_labels(corpora):

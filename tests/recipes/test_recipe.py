@@ -75,7 +75,7 @@ def test_overrides_and_types(tmp_path):
         ("train.patience=3", "unknown key 'train.patience' in the recipe; did you mean 'validation.patience'\\?"),
         ("train.lr.max=1", "`train.lr` is a number above 0, not {'max': 1}"),
         ("train.optimizer=adamm", "`train.optimizer` is one of adam, adamw, not 'adamm'; did you mean 'adam'\\?"),
-        ("train.schedule=linear", "is one of constant, cosine, cosine_epochs, inverse_sqrt, not 'linear'"),
+        ("train.schedule=linear", "is one of constant, cosine, cosine_epochs, inverse_sqrt, step, not 'linear'"),
         ("data.crop=random_tile", "did you mean 'random_tiled'"),
         ("train.keep=newest", "`train.keep` is improved, all, or any of last, best and a number"),
         ("train.keep=improved,last", "`train.keep` is improved, all, or any of"),
@@ -316,7 +316,7 @@ def test_an_error_does_not_repeat_large_values():
         ({"optimizer": "sgd"}, "`train.optimizer` is one of adam, adamw, not 'sgd'"),
         ({"schedule": "cosine", "min_lr": 1.0}, r"`train.min_lr` is from 0 to `train.lr` \(2.5e-07\), not 1.0"),
         ({"schedule": "cosine_epochs", "t_max": 0}, "`train.t_max` is a whole number of at least 1"),
-        ({"schedule": ["cosine"]}, "`train.schedule` is one of constant, .*, inverse_sqrt, not \\['cosine'\\]"),
+        ({"schedule": ["cosine"]}, "`train.schedule` is one of constant, .*, inverse_sqrt, step, not \\['cosine'\\]"),
         ({"loss": "focal", "label_smoothing": 1}, "`train.label_smoothing` is a number from 0 to below 1, not 1"),
         ({"compile": 1}, "`train.compile` is true or false, not 1"),
         ({"epoch": 1}, "unknown key 'train.epoch' in the recipe; did you mean 'train.epochs'"),
@@ -331,7 +331,7 @@ def test_the_choices_are_those_that_training_has():
     """Recipes stand below the rooms that use them, so they name the choices themselves."""
     known = {key.name: key for key in all_keys()}
     assert (known["augment.algo"].schema["minimum"], known["augment.algo"].schema["maximum"]) == (0, ALGORITHMS[-1])
-    assert known["data.crop"].schema["enum"] == list(CROPS)
+    assert known["data.crop"].schema["enum"] == [*CROPS, "dynamic", "pieces"]
     assert known["train.precision"].schema["enum"] == list(PRECISIONS)
     assert known["data.corpus"].schema["default"] in corpora.names()
     assert all(f"`{field.name}`" in known["augment.specmix"].meaning for field in fields(Specmix))

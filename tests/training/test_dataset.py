@@ -297,13 +297,13 @@ def recipe(corpus, small_model, tmp_path):
 
 
 def test_speed_noise_and_random_crop_are_for_training_alone(recipe, trials, corpus, folders):
-    from nes2net.training.data import development_batches, training_batches
+    from nes2net.training.data import development_batches, examples, training_batches
 
     dev_trials = asvspoof2019_la.trials(corpus, "dev")
 
     def batches(recipe):
-        training = training_batches(recipe, trials, None)
-        development = development_batches(recipe, dev_trials, None)
+        training = training_batches(recipe, examples(recipe.data, trials), None)
+        development = development_batches(recipe, examples(recipe.data, dev_trials), None)
         return [[b.waveforms for b in loader] for loader in (training, development["w_aug"], development["wo_aug"])]
 
     plain = batches(recipe())
@@ -311,6 +311,7 @@ def test_speed_noise_and_random_crop_are_for_training_alone(recipe, trials, corp
         ({"speed": [0.9, 1.1]}, {}),
         (folders, {}),
         ({}, {"crop": "random"}),
+        ({}, {"crop": "dynamic", "chunk_samples": [4000, 9000]}),
         ({**folders, "noise_probability": 1}, {}),
     ):
         train, dev_augmented, dev = batches(recipe(augment, data))
@@ -368,3 +369,80 @@ def test_wrong_keys_stop_before_training(recipe, augment, data, message, tmp_pat
     with pytest.raises(InputError, match=message):
         train(recipe(augment, data))
     assert not (tmp_path / "models").exists()
+
+
+# ---- pieces
+
+
+@pytest.fixture
+def in_pieces(recipe, trials):
+    from nes2net.training.data import examples
+
+    values = recipe({}, {"crop": "pieces", "num_samples": 8000, "min_piece": 3000})
+    return values, examples(values.data, trials)
+
+
+def test_pieces_are_the_samples_of_their_recordings(in_pieces, trials):
+    _, found = in_pieces
+    waveforms = {trial.id: load_audio(trial.path) for trial in trials}
+    expected = {}
+    for name, waveform in waveforms.items():
+        for start in range(0, len(waveform), 8000):
+            piece = waveform[start : start + 8000]
+            if len(piece) >= 3000 or not start:
+                expected[f"{name}[{start}:{start + len(piece)}]"] = piece
+    assert [trial.id for trial in found.trials] == list(expected) and len(expected) > len(trials)
+    dataset = TrainingSet(found.trials, 8000, crop="pieces", excerpts=found.excerpts)
+    for index, trial in enumerate(found.trials):
+        piece = expected[trial.id]
+        np.testing.assert_array_equal(dataset[1, index, 8500].waveform.numpy(), np.pad(piece, (0, 8500 - len(piece))))
+    assert not found.errors
+
+
+@pytest.mark.parametrize("algo", [0, 5])
+def test_batches_of_pieces_whatever_the_workers_and_the_cache(recipe, trials, tmp_path, algo):
+    from nes2net.training.data import development_batches, examples, training_batches
+
+    data = {"crop": "pieces", "num_samples": 8000, "min_piece": 3000}
+    heard = []
+    for more in ({}, {"num_workers": 2}, {"cache": str(tmp_path / "cache")}, {"cache": str(tmp_path / "cache")}):
+        values = recipe({"algo": algo}, {**data, **more})
+        found = examples(values.data, trials)
+        loaders = [training_batches(values, found, None), *development_batches(values, found, None).values()]
+        heard.append([batch.waveforms for loader in loaders for batch in loader])
+    for other in heard[1:]:
+        assert len(other) == len(heard[0]) and all(torch.equal(a, b) for a, b in zip(other, heard[0]))
+    lengths = [batch.shape[1] for batch in heard[0]]
+    assert min(lengths) >= 3000 and max(lengths) == 8000 and len(set(lengths)) > 1
+    development = next(iter(development_batches(recipe({}, data), found, None).values()))
+    sizes = [size for _, size in development.dataset.excerpts]
+    assert sizes == sorted(sizes, reverse=True)
+
+
+def test_a_file_without_a_length_has_no_pieces_and_is_named(recipe, trials, tmp_path):
+    from nes2net.training.data import examples
+
+    values = recipe({}, {"crop": "pieces", "num_samples": 8000, "min_piece": 3000})
+    (tmp_path / "bad.flac").write_bytes(b"no audio")
+    soundfile.write(tmp_path / "empty.wav", np.zeros(0), 16000)
+    bad = [Trial(name, tmp_path / name, "spoof") for name in ("bad.flac", "empty.wav")]
+    found = examples(values.data, [*bad, *trials])
+    assert found.trials == examples(values.data, trials).trials
+    assert len(found.errors) == 2 and "bad.flac" in found.errors[0] and "empty.wav" in found.errors[1]
+    with pytest.raises(InputError, match=r"the development set needs pieces.*2 of 2 files.*bad\.flac"):
+        examples(values.data, bad, "development")
+
+
+def test_a_recording_shorter_than_a_piece_may_be_is_kept(recipe, trials, tmp_path):
+    from nes2net.training.data import examples, training_batches
+
+    values = recipe({"algo": 0}, {"crop": "pieces", "num_samples": 8000, "min_piece": 3000})
+    short = []
+    for number in range(16):
+        soundfile.write(tmp_path / f"{number}.wav", np.full(100, 0.5), 16000)
+        short.append(Trial(str(number), tmp_path / f"{number}.wav", ("spoof", "bonafide")[number % 2]))
+    found = examples(values.data, short)
+    assert [trial.id for trial in found.trials] == [f"{number}[0:100]" for number in range(16)]
+    for batch in training_batches(values, found, None):
+        assert batch.waveforms.shape[1] == 3000 and (batch.waveforms[:, 100:] == 0).all()
+        assert (batch.waveforms[:, :100] == 0.5).all()

@@ -167,6 +167,16 @@ def test_two_processes_are_as_one(recipe, small_model, corpus, tmp_path):
         "clipped": pair(
             "clipped", train={**five_steps, "adam_eps": 1.0, "lr": 0.02, "max_grad_norm": 0.1, "accumulate": 2}
         ),
+        "pieces": pair(
+            "pieces",
+            train={**linear, "epochs": 2, "batch_size": 11, "freeze_frontend": True, "normalize_class_weights": False},
+            data={"crop": "pieces", "min_piece": 2000},
+        ),
+        "dynamic": pair(
+            "dynamic",
+            train={**linear, "epochs": 2, "batch_size": 11, "accumulate": 2},
+            data={"crop": "dynamic", "chunk_samples": [6000, 9000]},
+        ),
         "bad file": pair("bad", train={**linear, "epochs": 1, "batch_size": 4}, data={"root": str(bad)}),
     }
     pairs = [published, *recipes.values()]

@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from builders import golden
+from builders import SHARED, golden
 from torch import nn
 
 from nes2net import InputError
@@ -17,6 +17,7 @@ def criteria():
     torch.manual_seed(0)
     return {
         "cross_entropy": (WeightedCrossEntropy((0.1, 0.9)), 2),
+        "plain mean": (WeightedCrossEntropy((0.1, 0.9), normalize=False), 2),
         "focal": (BinaryFocal(label_smoothing=0.1), 1),
         "angular_softmax": (AngularSoftmax(nn.Linear(6, 2, bias=False), (0.2, 0.8)), 6),
     }
@@ -111,3 +112,26 @@ def test_focal_is_finite_where_the_answer_is_certain():
 def test_wrong_use_is_named(wrong, message):
     with pytest.raises(InputError, match=message):
         wrong()
+
+
+def test_the_plain_mean_of_weighted_losses_is_the_published():
+    """MoE's loss; PyTorch's own sum, divided by the number of utterances, has the gradients."""
+    file = SHARED / "golden" / "zoo" / "losses.pt"
+    if not file.is_file():
+        pytest.skip(f"no {file}")
+    content = torch.load(file, weights_only=True)
+    published, labels = content["weighted_ce_unnormalised"], content["labels"]
+    weights = published["class_weights"].tolist()
+    for normalize, expected in ((False, published["loss"]), (True, published["loss_normalised"])):
+        loss = WeightedCrossEntropy(weights, normalize=normalize)(published["logits"], labels)
+        assert loss.item() == pytest.approx(expected, rel=1e-6)
+
+
+def test_the_plain_mean_of_weighted_losses_is_pytorchs():
+    logits = torch.randn(7, 2, dtype=torch.float64, requires_grad=True)
+    labels, weights = torch.tensor([0, 0, 1, 0, 1, 0, 0]), torch.tensor([0.1, 0.9], dtype=torch.float64)
+    found = WeightedCrossEntropy((0.1, 0.9), normalize=False)(logits, labels)
+    expected = (weights[labels] * nn.functional.cross_entropy(logits, labels, reduction="none")).mean()
+    assert found.item() == pytest.approx(expected.item(), rel=0, abs=1e-12)
+    gradients = [torch.autograd.grad(loss, logits)[0] for loss in (found, expected)]
+    torch.testing.assert_close(*gradients, rtol=0, atol=1e-12)

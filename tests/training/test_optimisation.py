@@ -5,6 +5,7 @@ import torch
 from builders import golden
 from torch import nn
 
+from nes2net import InputError
 from nes2net.recipes.recipe import TrainConfig
 from nes2net.training.optimisation import create_optimizer, learning_rate
 
@@ -40,6 +41,53 @@ def test_inverse_square_root_is_the_mpif_groups():
     rate = learning_rate(train, 100)
     for s in (1, 2, 999, 1000, 1001, 20000):
         assert rate(s - 1) == pytest.approx(64**-0.5 * min(s**-0.5, s * 1000**-1.5), rel=1e-12)
+
+
+def test_halved_every_five_epochs():
+    """The schedule of GF, LGF and LLGF."""
+    taken = rates(TrainConfig(lr=3e-4, schedule="step"), 2, 24)
+    assert taken[::2] == taken[1::2] == [3e-4] * 5 + [1.5e-4] * 5 + [7.5e-5] * 2
+    other = rates(TrainConfig(lr=1.0, schedule="step", decay_epochs=1, decay_factor=0.1, warmup_steps=1), 1, 3)
+    assert other == pytest.approx([0.5, 0.1, 0.01], rel=1e-12)
+
+
+def test_moe_warms_up_for_three_epochs_from_zero():
+    """PyTorch computes the published schedule: a multiplier for each epoch."""
+    published = TrainConfig(lr=1e-5, schedule="cosine_epochs", t_max=50, warmup_epochs=3, warmup_from_zero=True)
+    optimizer = torch.optim.AdamW([nn.Parameter(torch.zeros(1))], lr=1e-5)
+    rise = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda epoch: epoch / 3)
+    expected = []
+    for _ in range(3):
+        expected += [optimizer.param_groups[0]["lr"]] * 4
+        optimizer.step()
+        rise.step()
+    fall = torch.optim.lr_scheduler.CosineAnnealingLR(torch.optim.AdamW([nn.Parameter(torch.zeros(1))], lr=1e-5), 47)
+    for _ in range(47):
+        expected += fall.get_last_lr() * 4
+        fall.optimizer.step()
+        fall.step()
+    taken = rates(published, 4, 200)
+    assert taken == pytest.approx(expected, rel=1e-9, abs=1e-18) and taken[:4] == [0.0] * 4
+    gentle = rates(TrainConfig(lr=1.0, schedule="cosine_epochs", t_max=5, warmup_epochs=3), 1, 6)
+    assert gentle == pytest.approx([0.25, 0.5, 0.75, 1.0, 0.5, 0.0])
+
+
+@pytest.mark.parametrize(
+    "values, message",
+    [
+        ({"warmup_epochs": 5}, r"`train.warmup_epochs` is below `train.t_max` \(5\), which counts them, not 5"),
+        ({"warmup_epochs": 1, "warmup_steps": 9}, "two ways to warm up"),
+        ({"warmup_from_zero": True}, "`train.warmup_from_zero=true` changes nothing without `train.warmup_epochs`"),
+        (
+            {"schedule": "step", "warmup_epochs": 1},
+            "`train.warmup_epochs=1` changes nothing with `train.schedule=step`",
+        ),
+        ({"decay_factor": 0.3}, "`train.decay_factor=0.3` changes nothing with `train.schedule=cosine_epochs`"),
+    ],
+)
+def test_schedules_that_do_not_fit(values, message):
+    with pytest.raises(InputError, match=message):
+        TrainConfig(**{"schedule": "cosine_epochs", **values})
 
 
 def test_constant_and_warm_up():

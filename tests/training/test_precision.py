@@ -80,8 +80,18 @@ def test_fp16_scales_gradients_and_skips_what_overflows(recipe, monkeypatch, gra
 NO_BATCH_NORM = {"name": "attm_lstm", "num_layers": 2, "lstm_dim": 16}
 
 
-def test_accumulated_parts_have_the_gradients_of_the_batch(recipe, small_model, gradients):
-    """Parts of 4, 4 and 3 utterances have classes in uneven shares.
+@pytest.mark.parametrize(
+    "data, options",
+    [
+        ({}, {}),
+        ({}, {"normalize_class_weights": False}),
+        ({"crop": "dynamic", "chunk_samples": [6000, 9000]}, {}),
+        ({"crop": "pieces", "min_piece": 2000}, {}),
+    ],
+    ids=["head", "plain mean", "dynamic", "pieces"],
+)
+def test_accumulated_parts_have_the_gradients_of_the_batch(recipe, small_model, gradients, data, options):
+    """Parts of 4, 4 and 3 utterances have classes in uneven shares, and the length of the batch.
 
     The model has no batch normalisation, whose statistics are those of a part.
     """
@@ -89,10 +99,10 @@ def test_accumulated_parts_have_the_gradients_of_the_batch(recipe, small_model, 
     found = {}
     for accumulate in (1, 3):
         gradients.clear()
-        options = {"epochs": 1, "batch_size": 11, "accumulate": accumulate, "max_grad_norm": 0.5}
-        folder = train(recipe(model=model, train=options, comment=str(accumulate)))
+        options = {**options, "epochs": 1, "batch_size": 11, "accumulate": accumulate, "max_grad_norm": 0.5}
+        folder = train(recipe(model=model, data=data, train=options, comment=str(accumulate)))
         found[accumulate] = [list(gradients[0]), state(folder)["selection"][0]["loss"]]
-        assert len(gradients) == 1
+        assert len(gradients) == 1 or data.get("crop") == "pieces"
         norm = torch.cat([g.flatten() for g in gradients[0]]).norm()
         assert norm <= 0.5 + 1e-6  # clipped as a whole, not part by part
     torch.testing.assert_close(found[3][0], found[1][0], rtol=1e-4, atol=1e-7)
@@ -156,9 +166,71 @@ def test_a_front_end_frozen_at_first(recipe, model_with_dropout):
     assert all(m.training for m in objective.detector.modules())
 
 
+@pytest.mark.parametrize("mode", ["eval", "train"])
+def test_a_front_end_never_trained(recipe, model_with_dropout, capsys, mode):
+    """It has no gradients and no place in the optimiser, and computes in the mode of the recipe."""
+    options = {"freeze_frontend": True, "frontend_mode": mode, "epochs": 1, "weight_decay": 0.1}
+    values = recipe(model=model_with_dropout, train=options)
+    folder = train(values)
+    torch.manual_seed(values.seed)
+    start = Detector.from_config(values.model)
+    after = load_state_dict(folder / "epoch_1.pth")
+    ours = [k for k in start.state_dict() if k.startswith("ssl_model.")]
+    assert all(torch.equal(after[k], start.state_dict()[k]) for k in ours)
+    assert not all(torch.equal(after[k], v) for k, v in start.state_dict().items())
+    size, trained = (sum(p.numel() for p in part.parameters()) for part in (start, start.backend))
+    assert f"{size:,} parameters, {trained:,} of them trained, on cpu" in capsys.readouterr().out
+    moments = state(folder)["optimizer"]["state"].values()
+    assert sum(moment["exp_avg"].numel() for moment in moments) == trained
+
+    objective = Objective(start, values.train)
+    assert {id(p) for p in objective.trained_parameters()} == {id(p) for p in start.backend.parameters()}
+    objective.begin_training(50)
+    assert all(module.training is (mode == "train") for module in start.frontend.modules())
+    kept = []
+    with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t.shape) or t, lambda t: t):
+        features = objective._features(torch.randn(2, 8000))
+    assert not kept and not features.requires_grad and start.backend.training
+    torch.manual_seed(0)
+    with torch.no_grad():
+        first, second = (objective._features(torch.ones(1, 8000)) for _ in range(2))
+    assert torch.equal(first, second) is (mode == "eval")
+
+
+def test_epochs_of_freezing_in_train_mode(model_with_dropout):
+    objective = Objective(
+        Detector.from_config(model_with_dropout), TrainConfig(freeze_frontend_epochs=1, frontend_mode="train")
+    )
+    objective.begin_training(1)
+    assert all(module.training for module in objective.modules())
+    assert not objective._features(torch.randn(1, 8000)).requires_grad
+    objective.begin_training(2)
+    assert objective._features(torch.randn(1, 8000)).requires_grad
+
+
+@pytest.mark.parametrize(
+    "values, message",
+    [
+        (
+            {"freeze_frontend_epochs": 2},
+            "`train.freeze_frontend_epochs` changes nothing with `train.freeze_frontend=true`",
+        ),
+        ({"activation_checkpointing": True}, "`train.activation_checkpointing=true` changes nothing"),
+        ({"freeze_frontend": False, "frontend_mode": "train"}, "`train.frontend_mode=train` changes nothing"),
+    ],
+)
+def test_freezing_that_does_not_fit(values, message):
+    with pytest.raises(InputError, match=message):
+        TrainConfig(**{"freeze_frontend": True, **values})
+
+
 @pytest.mark.parametrize(
     "options, message",
     [
+        (
+            {"freeze_frontend": True},
+            "front-end 'lps' has nothing to train: leave `train.freeze_frontend` out",
+        ),
         (
             {"freeze_frontend_epochs": 1},
             "front-end 'lps' has nothing to train: leave `train.freeze_frontend_epochs` out",

@@ -100,8 +100,31 @@ def whole(runs, uninterrupted):
             {"train": {"accumulate": 2, "keep": "last,best", "max_grad_norm": 0.1, "freeze_frontend_epochs": 1}},
             [(1, 1), (2, 0)],
         ),
+        (
+            {
+                "data": {"crop": "dynamic", "chunk_samples": [6000, 9000]},
+                "train": {
+                    "freeze_frontend": True,
+                    "frontend_mode": "train",
+                    "schedule": "cosine_epochs",
+                    "warmup_steps": 0,
+                    "warmup_epochs": 1,
+                    "warmup_from_zero": True,
+                },
+                "validation": {"select_on": "train_loss"},
+            },
+            [(1, 2), (2, 0)],
+        ),
+        (
+            {
+                "data": {"crop": "pieces", "min_piece": 2000},
+                "train": {"schedule": "step", "decay_epochs": 1, "normalize_class_weights": False, "accumulate": 2},
+                "validation": {"mode": "train"},
+            },
+            [(2, 1)],
+        ),
     ],
-    ids=["alone", "workers", "legacy", "many options"],
+    ids=["alone", "workers", "legacy", "many options", "dynamic", "pieces"],
 )
 def test_a_run_stopped_at_a_step_goes_on_to_the_same_end(runs, whole, monkeypatch, tmp_path, changes, moments):
     if changes.keys() - {"data"}:  # the number of reading processes does not matter
@@ -135,6 +158,23 @@ def test_stopped_while_validating(runs, whole, monkeypatch, tmp_path):
     assert content(resume)["progress"]["epoch"] == 2 and content(resume)["progress"]["step"] == 3
     assert list(resume.parent.glob("curves.png"))  # of what there is so far
     assert_same_run(train(runs("torn")), whole)
+
+
+def test_stopped_while_validating_in_train_mode(runs, monkeypatch):
+    """What the batch statistics have learnt of the development set by then is forgotten."""
+    changes = {"validation": {"mode": "train"}, "train": {"epochs": 2}}
+    whole = train(runs("whole", **changes))
+    gathered = loop.Validator._gathered
+
+    def stopped(self, own):
+        if self.monitor.selection.history:
+            os.kill(os.getpid(), signal.SIGINT)
+        return gathered(self, own)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(loop.Validator, "_gathered", stopped)
+        train(runs("torn", **changes))
+    assert_same_run(train(runs("torn", **changes)), whole)
 
 
 @pytest.mark.parametrize("stopped", [False, True])
@@ -391,10 +431,10 @@ def test_a_reading_process_is_killed(runs, whole, monkeypatch, tmp_path):
     changes = {"train": {"save_every_minutes": 0.0}, "data": {"num_workers": 1}}
     original = TrainingSet.prepare
 
-    def prepare(self, trial, epoch):
+    def prepare(self, trial, epoch, **options):
         if (self.part, epoch) == ("train", 2):
             os.kill(os.getpid(), signal.SIGKILL)
-        return original(self, trial, epoch)
+        return original(self, trial, epoch, **options)
 
     with (
         monkeypatch.context() as patch,

@@ -198,7 +198,7 @@ def test_a_bad_file_is_named_once_and_left_out(recipe, corpus, tmp_path, capsys)
         ({"train": {"class_weights": [1.0]}}, "two numbers"),
         (
             {"train": {"schedule": "linear"}},
-            "`train.schedule` is one of constant, cosine, cosine_epochs, inverse_sqrt, not 'linear'",
+            "`train.schedule` is one of constant, cosine, cosine_epochs, inverse_sqrt, step, not 'linear'",
         ),
         ({"augment": {"algo": 12}}, "12"),
         ({"augment": {"parameters": {"SNRmn": 3}}}, "SNRmin"),

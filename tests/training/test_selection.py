@@ -58,6 +58,18 @@ def test_selection_on_a_rate_of_the_clean_pass(select_on):
     assert seen == [True, True, True, False, True]
 
 
+def test_selection_on_the_training_loss_needs_no_validation():
+    selection = make(validation={"select_on": "train_loss", "patience": 2, "epochs": "all"})
+    seen = []
+    for epoch, loss in enumerate([0.5, 0.4, 0.45, 0.3, 0.3, 0.31], 1):
+        values = losses(1.0, 1.0) if epoch == 1 else {"lr": 1e-6}
+        seen.append((selection.update(epoch, {**values, "loss": loss}), selection.is_done))
+    assert seen == [(True, False), (True, False), (False, False), (True, False), (True, False), (False, True)]
+    assert selection.kept_epochs() == {1, 2, 4, 5}
+    table = selection.table()
+    assert "0.300000*" in table and table.count("*") == 1 and "to average 3 by loss: epochs 2 4 5" in table
+
+
 def test_one_pass_has_one_loss():
     assert make(algo=0).measures == ["val_loss_wo_aug"]
     assert make(validation={"augmented": False}).measures == ["val_loss_wo_aug"]
@@ -152,14 +164,14 @@ def test_epochs_to_average_are_those_of_the_table_that_are_there(tmp_path):
         (tmp_path / f"epoch_{epoch}.pth").touch()
     assert best_epochs(tmp_path, 3, "val_loss_w_aug") == [2, 5, 8]
     assert best_epochs(tmp_path, 3, "val_loss_wo_aug") == [1, 6, 8]
-    assert best_epochs(tmp_path, 2, "val_eer_wo_aug") == [1, 2]  # all equal
+    assert best_epochs(tmp_path, 2, "val_eer_wo_aug") == best_epochs(tmp_path, 2, "loss") == [1, 2]  # all equal
     (tmp_path / "epoch_5.pth").unlink()
     assert best_epochs(tmp_path, 3, "val_loss_w_aug") == [1, 2, 8]
     with pytest.raises(InputError, match=r"has checkpoints of 4 epochs with val_loss_w_aug \(1, 2, 6, 8\), not of 5"):
         best_epochs(tmp_path, 5, "val_loss_w_aug")
     with pytest.raises(InputError, match="not 'val_los_w_aug'; did you mean 'val_loss_w_aug'"):
         best_epochs(tmp_path, 1, "val_los_w_aug")
-    with pytest.raises(InputError, match="known: val_eer_w_aug, val_eer_wo_aug, val_loss_w_aug"):
+    with pytest.raises(InputError, match="known: loss, val_eer_w_aug, val_eer_wo_aug, val_loss_w_aug"):
         best_epochs(tmp_path, 1, "accuracy")
     (tmp_path / HISTORY_FILE).write_text("[1, 2")
     with pytest.raises(InputError, match="not a history that training wrote"):

@@ -5,6 +5,7 @@ import math
 import os
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -76,7 +77,8 @@ def make(detector, corpus, recipe, rank=0, world_size=1, *, copies=1, batch_size
         loaders[name] = training_loader(dataset, batches, num_workers, False)
     monitor = Monitor(Selection("run", recipe.train, recipe.validation, list(loaders)), Path("log"))
     objective = Objective(detector, recipe.train)
-    return Validator(objective, loaders, Accelerator(cpu=True), monitor, eer_method="asvspoof", seed=recipe.seed)
+    options = {"eer_method": "asvspoof", "seed": recipe.seed, "mode": recipe.validation.mode}
+    return Validator(objective, loaders, Accelerator(cpu=True), monitor, **options)
 
 
 def test_values_are_the_published_ones(detector, corpus):
@@ -216,3 +218,44 @@ def test_a_network_that_has_lost_itself_is_said(detector, corpus):
         broken.backend.fc.bias.fill_(float("nan"))
     with pytest.raises(InputError, match=r"development loss is nan after epoch 3.*lower the learning rate"):
         make(broken, corpus, recipe_of()).run(3)
+
+
+def test_in_train_mode_batch_statistics_learn_from_the_development_set(corpus):
+    """As published for GF, LGF and LLGF: the loss is that of a pass of training without steps."""
+    recipe = recipe_of(validation={"mode": "train"})
+    detector, other = small_detector(), small_detector()
+    other.load_state_dict(detector.state_dict())
+    values = make(detector, corpus, recipe).run(1)
+    trials = asvspoof2019_la.trials(corpus, "dev")
+    total, criterion = 0.0, Objective(other, recipe.train).criterion
+    other.train()
+    with torch.no_grad():
+        for first in range(0, len(trials), BATCH):
+            batch = trials[first : first + BATCH]
+            waveforms = torch.stack([torch.from_numpy(TrainingSet(trials, SAMPLES).prepare(t, 1)) for t in batch])
+            total += len(batch) * criterion(other(waveforms), torch.tensor([t.target for t in batch])).item()
+    assert values["val_loss_wo_aug"] == pytest.approx(total / len(trials), rel=1e-6)
+    for (name, found), expected in zip(detector.state_dict().items(), other.state_dict().values(), strict=True):
+        assert torch.equal(found, expected), name
+    fresh = small_detector().state_dict()
+    assert any(not torch.equal(value, fresh[name]) for name, value in detector.state_dict().items())
+
+
+def test_dropout_in_validation_draws_by_seed_epoch_and_batch(corpus, model_with_dropout):
+    """What was drawn before does not matter."""
+    detector = Detector.from_config(model_with_dropout)
+    validator = make(detector, corpus, recipe_of(validation={"mode": "train"}))
+    before = {name: value.clone() for name, value in detector.state_dict().items()}
+    found = []
+    for seed, epoch in ((1, 1), (2, 1), (1, 2)):
+        detector.load_state_dict(before)
+        torch.manual_seed(seed)
+        found.append(validator.run(epoch)["val_loss_wo_aug"])
+    assert found[0] == found[1] != found[2]
+
+
+def test_train_mode_is_for_one_process(detector, corpus):
+    validator = make(detector, corpus, recipe_of())
+    many = SimpleNamespace(num_processes=2)
+    with pytest.raises(InputError, match="one after the other, but there are 2 processes: train in one"):
+        Validator(validator.objective, {}, many, validator.monitor, eer_method="asvspoof", seed=1, mode="train")
