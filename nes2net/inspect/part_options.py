@@ -147,8 +147,9 @@ def _heads() -> str:
     lines = ["| head | logits | score | options |", "| --- | --- | --- | --- |"]
     for name, kind in HEADS.items():
         what = plain((inspect.getdoc(kind) or "").partition("\n\n")[0]).replace("|", "\\|")
-        given = [p.name for p in inspect.signature(kind).parameters.values() if p.kind is p.KEYWORD_ONLY]
-        options = [f"`{o}`, {f.takes}; default {f.default}" for o, f in declared(kind).items() if o in given]
+        given = [p.name for p in inspect.signature(kind).parameters.values() if p.kind is not p.KEYWORD_ONLY]
+        rows = _rows(kind, given)
+        options = [f"`{row['option']}`, {row['takes']}; default {row['default']}" for row in rows]
         lines.append(f"| `{name}` | {what} | {kind.score_rule} | {'; '.join(options)} |")
     return "\n".join(lines)
 
