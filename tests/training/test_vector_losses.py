@@ -124,7 +124,8 @@ def test_short_columns_of_p2sgrad_stay_short():
 
 def test_prototypes_by_formula():
     """The nearest prototype of a class, ArcFace's margin, and the two penalties."""
-    criterion = Prototypes(2, scale=5.0, margin=0.3, collapse_penalty=0.7, separation_penalty=0.9)
+    head = create_head({"name": "prototypes", "spoof_prototypes": 2}, 2, 2)
+    criterion = Prototypes(2, 5.0, 0.3, collapse_penalty=0.7, separation_penalty=0.9, head=head)
     angles = torch.tensor([0.3, 1.0, 2.5])
     vectors = torch.stack([angles.cos(), angles.sin()], dim=1)
     criterion.load_state_dict({"bonafide": vectors[:1], "spoof": 3 * vectors[1:]})
