@@ -40,6 +40,8 @@ _SSL = {
 WAV2VEC2, WAVLM = {"name": "wav2vec2_small", **_SSL}, {"name": "wavlm", **_SSL}
 FRONTENDS = {"raw_aasist": "waveform", "raw_aasist_l": "waveform", "mpif_res2net": {"name": "lps", "num_bins": 45}}
 SMALLER: dict[str, dict[str, Any]] = {
+    "aasist2": {"width": 4, "scale": 3},
+    "asp_cosine": {"num_layers": 2},
     "attm_lstm": {"num_layers": 2},
     "conformer": {"num_blocks": 2},
     "mamba": {"num_layers": 4},

@@ -43,6 +43,8 @@ TRANSFORMER = {
 #: Options that make a part small.
 FRONTENDS = {"lps": {"n_fft": 256, "num_bins": 64, "normalize": True}, "lfcc": {}, "waveform": {}}
 BACKENDS = {
+    "aasist2": {"width": 4, "scale": 3},
+    "asp_cosine": {"num_layers": 2},
     "attm_lstm": {"num_layers": 2},
     "conformer": {"num_blocks": 1, "embed_dim": 32},
     "mamba": {"num_layers": 4, "embed_dim": 32},

@@ -55,6 +55,7 @@ FRONTENDS = {
 #: front-ends whose output depends on samples after the last complete frame
 LOOK_AT_EVERYTHING = {"wavlm_normalised", "waveform"}
 SMALLER = {
+    "asp_cosine": {"num_layers": 2},
     "attm_lstm": {"num_layers": 2},
     "conformer": {"num_blocks": 1},
     "mamba": {"num_layers": 2},
