@@ -128,6 +128,7 @@ backends: Registry[Backend] = Registry(
         "nes2net_x": "nes2net.backends.nes2net:nes2net_x",
         "nes2net_x_selu": "nes2net.backends.nes2net:nes2net_x_selu",
         "aasist": "nes2net.backends.aasist:Aasist",
+        "aasist2": "nes2net.backends.aasist2:Aasist2",
         "raw_aasist": "nes2net.backends.raw_aasist:raw_aasist",
         "raw_aasist_l": "nes2net.backends.raw_aasist:raw_aasist_l",
         "sls": "nes2net.backends.sls:SLS",

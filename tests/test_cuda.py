@@ -40,6 +40,8 @@ NUM_SAMPLES = 8000
 NES = {"nes_ratio": [4, 4]}
 #: options that make a back-end small and let it take 8,000 samples
 BACKENDS = {
+    "aasist2": {"width": 4, "scale": 3},
+    "asp_cosine": {"num_layers": 2},
     "attm_lstm": {"num_layers": 2, "lstm_dim": 16},
     "conformer": {"num_blocks": 2},
     "ensemble": {"kind": "classification", "num_layers": 2},

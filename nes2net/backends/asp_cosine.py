@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Annotated
 
+from pydantic import Field
 from torch import Tensor, nn
 
 from nes2net.backends.heads import HeadOption, create_head
@@ -45,7 +47,7 @@ class AspCosine(LayerSum):
         self,
         *,
         feature_dim: FeatureDim = 1024,
-        num_layers: Size = 24,
+        num_layers: Annotated[int, Field(ge=1, le=129)] = 24,
         hidden_dim: Size = 128,
         layer_weights: LayerWeights = "sum",
         dropout: Probability = 0.0,
@@ -58,6 +60,7 @@ class AspCosine(LayerSum):
         )
         self.pooling = AttentiveStatisticsPooling(hidden_dim, hidden_dim)
         self.head = create_head(head, self.pooling.out_dim, num_logits)
+        self.score_rule = self.head.score_rule
 
     def embed(self, hidden_states: Sequence[Tensor]) -> Tensor:
         """Embeddings B×2·``hidden_dim`` of the ``hidden_states``."""

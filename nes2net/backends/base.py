@@ -136,6 +136,9 @@ class LogitLayer(nn.Linear):
     torch.float32
     """
 
+    score_rule: ScoreRule = "logit"
+    """How the score is made of its logits, unless the back-end has another rule."""
+
     def forward(self, embeddings: Tensor) -> Tensor:
         """Logits B×n of ``embeddings`` B×E, in float32, or in float64 if they are."""
         return precise_linear(embeddings, self.weight, self.bias)

@@ -144,8 +144,8 @@ class PrototypeHead(Head):
 def cosines(embeddings: Tensor, vectors: Tensor) -> Tensor:
     """Cosines B×n of ``embeddings`` B×E and ``vectors`` n×E, in at least float32."""
     with without_autocast(embeddings.device):
-        unit = F.normalize(at_least_float32(embeddings), dim=1)
-        return unit @ F.normalize(at_least_float32(vectors), dim=1).T
+        embeddings, vectors = _of_one_type(embeddings, vectors)
+        return F.normalize(embeddings, dim=1) @ F.normalize(vectors, dim=1).T
 
 
 def renormed_cosines(embeddings: Tensor, weight: Tensor) -> Tensor:
@@ -155,13 +155,18 @@ def renormed_cosines(embeddings: Tensor, weight: Tensor) -> Tensor:
     ``renorm`` does, which adds 1e-7 to the length; then all are multiplied by 1e5.
     """
     with without_autocast(embeddings.device):
-        weight = at_least_float32(weight)
+        embeddings, weight = _of_one_type(embeddings, weight)
         length = weight.norm(dim=0, keepdim=True)
         unit = weight * torch.where(length > 1e-5, 1 / (length + 1e-7), 1e5)
-        embeddings = at_least_float32(embeddings)
         # A vector of zeros has the cosine 0.
         norm = embeddings.norm(dim=1, keepdim=True).clamp_min(torch.finfo(embeddings.dtype).tiny)
         return (embeddings @ unit / norm).clamp(-1, 1)
+
+
+def _of_one_type(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+    """Both in the finer type of the two, and in at least float32."""
+    dtype = torch.promote_types(torch.promote_types(a.dtype, b.dtype), torch.float32)
+    return a.to(dtype), b.to(dtype)
 
 
 def nearest_cosines(embeddings: Tensor, *classes: Tensor) -> Tensor:

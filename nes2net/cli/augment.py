@@ -45,6 +45,8 @@ def add(commands: argparse._SubParsersAction) -> None:
     draws.add_argument(
         "--noise-probability", type=float, default=0.5, help="probability of background noise or reverberation"
     )
+    draws.add_argument("--fir", choices=["telephone", "wide"], help="low-pass filter of this band")
+    draws.add_argument("--fir-probability", type=float, default=0.5, help="probability of the low-pass filter")
     draws.add_argument("--seed", type=int, default=1234, help="seed of the run")
     draws.add_argument("--epoch", type=int, default=1, help="epoch, from 1")
     parser.add_argument("--samples", type=int, help="crop to this length, e.g. 64600; whole if not given")
@@ -81,6 +83,7 @@ def _augment(args: argparse.Namespace) -> int:
 def augmented(args: argparse.Namespace) -> np.ndarray:
     """Prepare the file as :class:`nes2net.training.dataset.TrainingSet` does for this seed and epoch; (N,) float32."""
     from nes2net.augment import NoiseAugmentation, RawBoostParameters
+    from nes2net.augment.fir import LowPass
     from nes2net.augment.rawboost import ALGORITHMS
     from nes2net.corpora.trial import Trial
     from nes2net.recipes.recipe import AugmentConfig
@@ -88,14 +91,17 @@ def augmented(args: argparse.Namespace) -> np.ndarray:
 
     if args.algo not in ALGORITHMS:
         raise InputError(f"--algo is 0 (no RawBoost) to {ALGORITHMS[-1]}, not {args.algo}")
-    if not (args.algo or args.speed or args.musan or args.rir or args.samples):
-        raise InputError("nothing to do: choose --algo 1 to 11 or --speed, or name a folder with --musan or --rir")
+    if not (args.algo or args.speed or args.musan or args.rir or args.fir or args.samples):
+        raise InputError(
+            "nothing to do: choose --algo 1 to 11, --speed or --fir, or name a folder with --musan or --rir"
+        )
     AugmentConfig(speed=args.speed)  # checks it
     check_at_least(args, seed=0, epoch=1, samples=1)
     parameters = RawBoostParameters.of(**dict(_parameter(text) for text in args.set))
     noise = NoiseAugmentation(args.musan, args.rir, args.noise_probability)
     trial = Trial(Path(args.file).stem, Path(args.file))
-    options = {"speed": args.speed, "noise": noise, "crop": args.crop}
+    fir = LowPass(args.fir, args.fir_probability) if args.fir else None
+    options = {"speed": args.speed, "noise": noise, "fir": fir, "crop": args.crop}
     return TrainingSet([trial], args.samples, args.algo, parameters, args.seed, **options).prepare(trial, args.epoch)
 
 
@@ -114,6 +120,7 @@ def _describe(args: argparse.Namespace, separator: str, space: str) -> str:
     parts = [f"algo{space}{args.algo}", *args.set] if args.algo else []
     parts += [f"speed{space}{args.speed[0]:g}-{args.speed[1]:g}"] if args.speed else []
     parts += [kind for kind in ("musan", "rir") if getattr(args, kind)]
+    parts += [f"fir{space}{args.fir}"] if args.fir else []
     parts += [f"seed{space}{args.seed}", f"epoch{space}{args.epoch}"]
     if args.samples:
         parts.append(f"{args.crop}{space}{args.samples}")

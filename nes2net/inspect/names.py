@@ -15,7 +15,7 @@ from nes2net.corpora.layout import Layout
 from nes2net.detector import PUBLISHED_MODELS
 from nes2net.errors import InputError, nearest
 from nes2net.inspect.info import costs, describe
-from nes2net.inspect.part_options import about, option_rows, source, title, variant
+from nes2net.inspect.part_options import about, general_rows, option_rows, source, title, variant
 from nes2net.inspect.sheet import Sheet, plain, shown
 from nes2net.metrics.eer import compute_eer
 from nes2net.options import PARTS
@@ -154,7 +154,7 @@ def model_rows(config: Mapping[str, Any]) -> list[dict[str, Any]]:
             continue
         options = {"name": value} if isinstance(value, str) else dict(value)
         name = options.pop("name")
-        known = option_rows(registry, name) if name in registry.names() else []
+        known = option_rows(registry, name) + general_rows(registry, name) if name in registry.names() else []
         defaults = {row["option"]: row["default"] for row in known}
         changed = [(key, option) for key, option in options.items() if key not in defaults or option != defaults[key]]
         for key, option in changed or [("(its defaults)", "")]:
@@ -178,7 +178,7 @@ def part_sheet(registry: Registry, name: str, results: Sequence[Result] = ()) ->
         "published": [result.line for result in of_it],
     }
     part = next(part for part, known in REGISTRIES.items() if known is registry)
-    options = option_rows(registry, name)
+    options = option_rows(registry, name) + general_rows(registry, name)
     commands = [f"In a recipe: model.{part}.name={name}"]
     commands += [f"An option of it: model.{part}.{options[0]['option']}=…"] if options else []
     return Sheet(f"{name}: {registry.kind}", facts, tables={"options": options}, commands=commands)

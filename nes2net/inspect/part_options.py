@@ -31,6 +31,12 @@ and 3,000 modules. `feature_dim` is the front-end's size of a hidden state unles
 This page is made from the constructors:
 `python -m nes2net.inspect.part_options docs/part-options.md`.
 """
+_GENERAL = """\
+## Every back-end
+
+Every back-end takes these options besides its own. [Losses](losses.md) says which head goes with
+which loss.
+"""
 #: Parameters of constructors that are not options: what a detector gives to its parts.
 _GIVEN = {frontends.kind: ("checkpoint",), aggregations.kind: ("num_layers", "feature_dim"), backends.kind: ()}
 _SECTIONS = re.compile(r"\n\n(?=Args:|Attributes:|Raises:|>>> )")
@@ -39,7 +45,19 @@ _YEAR = re.compile(r"\b(19|20)\d\d\b")
 
 def option_rows(registry: Registry, name: str) -> list[dict[str, Any]]:
     """The options of a part, one row each: ``option``, ``takes``, ``default``, ``meaning``."""
-    factory = registry.get(name)
+    return _rows(registry.get(name), _GIVEN[registry.kind])
+
+
+def general_rows(registry: Registry, name: str) -> list[dict[str, Any]]:
+    """The options that a back-end takes besides its own, as :func:`option_rows` gives them."""
+    if registry.kind != backends.kind:
+        return []
+    from nes2net.backends.heads import GeneralOptions  # start-up: names are listed without torch
+
+    return _rows(GeneralOptions, tuple(declared(registry.get(name))))
+
+
+def _rows(factory: Callable[..., Any], left_out: Sequence[str]) -> list[dict[str, Any]]:
     meanings = _meanings(inspect.getdoc(_written(factory)) or "")
     return [
         {
@@ -49,7 +67,7 @@ def option_rows(registry: Registry, name: str) -> list[dict[str, Any]]:
             "meaning": meanings.get(option, ""),
         }
         for option, facts in declared(factory).items()
-        if option not in _GIVEN[registry.kind]
+        if option not in left_out
     ]
 
 
@@ -109,7 +127,9 @@ def _meanings(docstring: str) -> dict[str, str]:
 
 def page() -> str:
     """The page in Markdown."""
-    parts = [_PAGE]
+    from nes2net.backends.heads import GeneralOptions  # start-up: names are listed without torch
+
+    parts = [_PAGE, _GENERAL, _table(_rows(GeneralOptions, ())), _heads()]
     for heading, registry in (("Front-ends", frontends), ("Aggregations", aggregations), ("Back-ends", backends)):
         parts.append(f"## {heading}")
         tables: dict[str, list[str]] = {}
@@ -118,6 +138,20 @@ def page() -> str:
         for table, names in tables.items():
             parts.append(f"### {', '.join(f'`{name}`' for name in names)}\n\n{table}")
     return "\n\n".join(part.strip() for part in parts) + "\n"
+
+
+def _heads() -> str:
+    """The heads by name, with their scores and options."""
+    from nes2net.backends.heads import HEADS  # start-up: names are listed without torch
+
+    lines = ["| head | logits | score | options |", "| --- | --- | --- | --- |"]
+    for name, kind in HEADS.items():
+        what = plain((inspect.getdoc(kind) or "").partition("\n\n")[0]).replace("|", "\\|")
+        given = [p.name for p in inspect.signature(kind).parameters.values() if p.kind is not p.KEYWORD_ONLY]
+        rows = _rows(kind, given)
+        options = [f"`{row['option']}`, {row['takes']}; default {row['default']}" for row in rows]
+        lines.append(f"| `{name}` | {what} | {kind.score_rule} | {'; '.join(options)} |")
+    return "\n".join(lines)
 
 
 def _table(rows: Sequence[dict[str, Any]]) -> str:

@@ -349,6 +349,7 @@ class AdditiveMarginSoftmax(_OfVectors):
 
 def additive_margin_losses(cosine: Tensor, scale: float, margin: Tensor | float) -> Tensor:
     """Loss B×n of each class as target, for cosines B×n and a ``margin`` for all or B×1."""
+    margin = margin.to(cosine) if isinstance(margin, Tensor) else margin
     classes = torch.eye(cosine.shape[1], dtype=cosine.dtype, device=cosine.device)
     return torch.stack(
         [-F.log_softmax(scale * (cosine - margin * own), dim=1)[:, c] for c, own in enumerate(classes)], dim=1

@@ -183,7 +183,7 @@ class Objective(nn.Module):
     def _durations(self, inputs: Tensor) -> Tensor:
         """Seconds (B,) of ``inputs``, waveforms or, with Specmix, spectrograms."""
         samples = inputs.shape[1] * (1 if self.specmix is None else self.detector.frontend.hop_length)
-        return torch.full((len(inputs),), samples / SAMPLE_RATE, dtype=torch.float64, device=inputs.device)
+        return torch.full((len(inputs),), samples / SAMPLE_RATE, device=inputs.device)
 
     def _outputs(
         self,

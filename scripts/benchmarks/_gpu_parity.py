@@ -43,6 +43,8 @@ FRONTENDS = {
     "one_class_distillation": {"name": "teacher_student", "teacher": WAV2VEC2, "student": {"encoder_layers": 1}},
 }  # fmt: skip
 SMALLER: dict[str, dict[str, Any]] = {
+    "aasist2": {"width": 4, "scale": 3},
+    "asp_cosine": {"num_layers": 2},
     "attm_lstm": {"num_layers": 2},
     "conformer": {"num_blocks": 2},
     "ensemble": {"kind": "classification", "num_layers": 2},

@@ -96,7 +96,16 @@ def test_a_rule_that_compares_two_logits_needs_two():
         backend.scores(torch.zeros(3, 1))
 
 
-@pytest.mark.parametrize("head, rule", [("cosine", "difference"), ("one_class", "cosine"), ("angular", "logit")])
+@pytest.mark.parametrize(
+    "head, rule",
+    [
+        ("cosine", "difference"),
+        ("one_class", "cosine"),
+        ("angular", "logit"),
+        ("p2sgrad", "cosine"),
+        ("prototypes", "difference"),
+    ],
+)
 @pytest.mark.parametrize("name", ["nes2net_x", "asp_mlp", "tcm"])
 def test_any_back_end_takes_any_head(name, head, rule):
     backend = create_backend(name, feature_dim=64, head=head)

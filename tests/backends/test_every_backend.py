@@ -22,6 +22,7 @@ WAVEFORM = {"raw_aasist", "raw_aasist_l"}
 SAMPLES_PER_FRAME = 320
 #: options that make a back-end smaller without changing what it is made of
 SMALLER = {
+    "aasist2": {"width": 4, "scale": 3},
     "conformer": {"num_blocks": 2},
     "ensemble": {"kind": "classification"},  # test_ensemble.py has the fusion, which also takes scores
     "llgf": {"hidden_dim": 64},
@@ -42,7 +43,7 @@ UNUSED = {
 }
 #: largest difference of bfloat16 from float32, relative to the logits; in AASIST rounding changes
 #: which nodes are kept
-BFLOAT16 = {"aasist": 0.15, "raw_aasist": 0.25, "raw_aasist_l": 0.25}
+BFLOAT16 = {"aasist": 0.15, "aasist2": 0.15, "raw_aasist": 0.25, "raw_aasist_l": 0.25}
 #: torch.compile does not trace recurrent layers, and torch.export fixes their number of frames
 RECURRENT = {"attm_lstm", "ensemble", "lgf", "llgf"}
 #: they take minutes to export for any number of samples: test_aasist.py does that

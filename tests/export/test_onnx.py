@@ -48,6 +48,8 @@ FRONTENDS = {
     "teacher_student": {"teacher": {"name": "wav2vec2_small", **TRANSFORMER}, "student": {"encoder_layers": 1}},
 }
 BACKENDS = {
+    "aasist2": {"width": 4, "scale": 3},
+    "asp_cosine": {"num_layers": 2},
     "attm_lstm": {"num_layers": 2},
     "conformer": {"num_blocks": 1, "embed_dim": 32},
     "ensemble": {"kind": "classification", "num_layers": 2},

@@ -176,6 +176,7 @@ def trees(reference: Path) -> Iterator[tuple[str, Any]]:
     yield "manifests", {path.stem.removeprefix("manifest_"): json.loads(path.read_text()) for path in manifests}
     digests = json.loads((reference / "rawboost_digests.json").read_text())
     yield "rawboost", {"arrays": dict(np.load(reference / "rawboost_arrays.npz")), **digests}
+    yield "vector_losses", torch.load(reference / "zoo" / "losses.pt", weights_only=True)
     yield "pad_indices", dict(np.load(reference / "pad_indices.npz"))
 
 

@@ -316,6 +316,95 @@ MODELS = {
     },
 }
 
+AASIST2 = {
+    "data": {"corpus": "asvspoof2019_la", "num_samples": 64600, "crop": "dynamic", "chunk_samples": [16000, 96000]},
+    "augment": {"algo": 0, "noise_probability": 0.0},
+    "train": {
+        "epochs": 100,
+        "batch_size": 12,
+        "optimizer": "adam",
+        "lr": 1e-6,
+        "weight_decay": 1e-4,
+        "schedule": "constant",
+        "loss": "am_softmax",
+        "am_scale": 15.0,
+        "am_margin": 0.2,
+    },
+    "validation": {"select_on": "loss"},
+}
+FIR_NB = {
+    "data": {"corpus": "asvspoof2019_la", "num_samples": 64600, "crop": "head"},
+    "augment": {
+        "algo": 0,
+        "noise_probability": 0.0,
+        "fir": {"band": "telephone", "probability": 0.5, "taps": 101},
+    },
+    "train": {
+        "epochs": 50,
+        "batch_size": 32,
+        "optimizer": "adam",
+        "lr": 1e-3,
+        "weight_decay": 0.0,
+        "schedule": "constant",
+        "freeze_frontend": True,
+        "frontend_mode": "eval",
+        "loss": "oc_softmax",
+        "oc_scale": 20.0,
+        "oc_bonafide_margin": 0.9,
+        "oc_spoof_margin": 0.2,
+    },
+    "validation": {"select_on": "loss"},
+}
+PROTOTYPES = {
+    "data": {"corpus": "asvspoof2019_la", "num_samples": 64600, "crop": "head"},
+    "augment": {
+        "algo": 0,
+        "noise_probability": 0.0,
+        "latent": {
+            "kinds": ["noise", "affine", "mixup", "interpolation", "extrapolation"],
+            "probability": 0.5,
+            "noise": 0.1,
+            "affine": 0.1,
+            "mixup": 0.5,
+            "factor": 0.5,
+        },
+    },
+    "train": {
+        "epochs": 100,
+        "batch_size": 12,
+        "optimizer": "adam",
+        "lr": 1e-6,
+        "weight_decay": 1e-4,
+        "schedule": "constant",
+        "loss": "prototypes",
+        "prototype_scale": 20.0,
+        "prototype_margin": 0.2,
+        "prototype_collapse": 0.1,
+        "prototype_separation": 0.1,
+    },
+    "validation": {"select_on": "loss"},
+}
+_XLSR = {"frontend": {"name": "xlsr_300m"}, "aggregation": {"name": "last"}}
+_AASIST2 = {"name": "aasist2", "width": 14, "scale": 8, "head": "cosine", "num_logits": 2}
+_ASP_COSINE = {
+    "name": "asp_cosine",
+    "num_layers": 24,
+    "hidden_dim": 128,
+    "layer_weights": "sum",
+    "head": "one_class",
+    "num_logits": 2,
+}
+_PROTOTYPES = {"name": "aasist", "head": {"name": "prototypes", "spoof_prototypes": 20}, "num_logits": 2}
+#: Name → model of the recipes that train another one than a model of PUBLISHED_MODELS.
+MODELS = {
+    "mpif_res2net": MPIF_MODEL,
+    "wav2vec2_AASIST2": {**_XLSR, "backend": _AASIST2},
+    "wav2vec2_AASIST2_large_margin": {**_XLSR, "backend": _AASIST2},
+    "wav2vec2_FIR_NB": {**_XLSR, "backend": _ASP_COSINE},
+    "wav2vec2_FIR_WB": {**_XLSR, "backend": _ASP_COSINE},
+    "wav2vec2_LSR_LSA": {**_XLSR, "backend": _PROTOTYPES},
+}
+
 
 def changed(values, **sections):
     return {name: {**section, **sections.get(name, {})} for name, section in values.items()}
@@ -382,6 +471,44 @@ PUBLISHED = {
         for name in ("GF", "LGF", "LLGF")
     },
     "asvspoof2019_mfa": ("wavlm_MFA", 1234, MFA, "unknown_wavlm_MFA_e100_bz14_lr3e-06_algo3_seed1234"),
+    "asvspoof2019_aasist2": (
+        "wav2vec2_AASIST2",
+        1234,
+        AASIST2,
+        "unknown_wav2vec2_AASIST2_e100_bz12_lr1e-06_algo0_seed1234",
+    ),
+    "asvspoof2019_aasist2_large_margin": (
+        "wav2vec2_AASIST2_large_margin",
+        1234,
+        changed(
+            AASIST2,
+            train={
+                "init_from": "aasist2_first_stage.pth",
+                "epochs": 5,
+                "lr": 1e-7,
+                "am_margin": {"slope": 0.06, "intercept": 0.14},
+            },
+        ),
+        "unknown_wav2vec2_AASIST2_large_margin_e5_bz12_lr1e-07_algo0_seed1234",
+    ),
+    "asvspoof2019_fir_nb": (
+        "wav2vec2_FIR_NB",
+        1234,
+        FIR_NB,
+        "unknown_wav2vec2_FIR_NB_e50_bz32_lr0.001_algo0_seed1234",
+    ),
+    "asvspoof2019_fir_wb": (
+        "wav2vec2_FIR_WB",
+        1234,
+        changed(FIR_NB, augment={"fir": {"band": "wide", "probability": 0.5, "taps": 101}}),
+        "unknown_wav2vec2_FIR_WB_e50_bz32_lr0.001_algo0_seed1234",
+    ),
+    "asvspoof2019_prototypes": (
+        "wav2vec2_LSR_LSA",
+        1234,
+        PROTOTYPES,
+        "unknown_wav2vec2_LSR_LSA_e100_bz12_lr1e-06_algo0_seed1234",
+    ),
     "asvspoof5_nes2net_x": (
         "wavlm_nes2net",
         1234,
@@ -498,14 +625,16 @@ def overrides(recipe, root, tmp_path):
         changes += [small % str(frontend["normalize"]).lower() if "%s" in small else small, "ssl_checkpoint=null"]
         if recipe.data.num_samples is not None and recipe.data.crop != "pieces":
             changes.append("data.num_samples=8000")
-    if recipe.model["backend"]["name"] == "mfa":
+    if recipe.data.crop == "dynamic":
+        changes.append("data.chunk_samples=[6000, 12000]")
+    if recipe.model["backend"]["name"] in ("mfa", "asp_cosine", "ensemble"):
         changes.append("model.backend.num_layers=5")
+    if recipe.model["backend"]["name"] == "aasist2":
+        changes.append("model.backend.scale=3")
+    if recipe.train.init_from:
+        changes.append(f"train.init_from={tmp_path / 'before.pth'}")
     if recipe.data.train_scores:
-        changes += [
-            f"data.dev_root={root}",
-            "model.backend.num_layers=5",
-            "data.dev_phase=eval",
-        ]
+        changes += [f"data.dev_root={root}", "data.dev_phase=eval"]
         changes += system_scores(root, tmp_path, len(recipe.data.train_scores))
     if recipe.augment.noise_probability:
         changes += [f"augment.musan={root / 'noise'}", f"augment.rir={root / 'rir'}"]
@@ -543,6 +672,8 @@ QUICK = {
 def test_two_steps_as_the_recipe_says(name, corpora_root, tmp_path):
     path = CONFIGS / f"{name}.yaml"
     recipe = load_recipe(path, overrides(load_recipe(path), corpora_root, tmp_path))
+    if recipe.train.init_from:
+        Detector.from_config(recipe.model).save(recipe.train.init_from)
     folder = train(recipe, device="cpu")
     assert folder.name == recipe.tag
     assert yaml.safe_load((folder / "recipe.yaml").read_text()) == recipe.to_dict()

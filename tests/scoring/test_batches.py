@@ -59,6 +59,7 @@ FRONTEND_OF = {"mpif_res2net": FRONTENDS["lps"], "one_class_distillation": TEACH
 #: front-ends whose output depends on samples after the last complete frame
 LOOK_AT_EVERYTHING = {"wav2vec2_normalised", "wavlm_normalised", "waveform"}
 SMALLER = {
+    "asp_cosine": {"num_layers": 2},
     "attm_lstm": {"num_layers": 2},
     "conformer": {"num_blocks": 1},
     "ensemble": {"kind": "classification", "num_layers": 2},

@@ -19,6 +19,7 @@ from nes2net.audio.cache import AudioCache
 from nes2net.audio.crop import CROPS, head_crop, random_crop
 from nes2net.audio.read import load_audio
 from nes2net.augment import NoiseAugmentation, RawBoostParameters, rawboost
+from nes2net.augment.fir import LowPass
 from nes2net.augment.legacy import LegacyStream
 from nes2net.augment.speed import change_speed, draw_speed
 from nes2net.corpora import asvspoof2019_la
@@ -46,14 +47,14 @@ def stream(seed, epoch, name):
     return np.random.default_rng([seed, epoch - 1, zlib.crc32(name.encode())])
 
 
-def test_speed_then_noise_then_rawboost_then_crop_from_one_stream(trials, folders):
-    noise = NoiseAugmentation(**folders, probability=1)
-    dataset = TrainingSet(trials, 8000, 4, seed=5, speed=(0.8, 1.2), noise=noise, crop="random")
+def test_speed_then_noise_then_rawboost_then_filter_then_crop_from_one_stream(trials, folders):
+    noise, fir = NoiseAugmentation(**folders, probability=1), LowPass("wide", probability=1.0)
+    dataset = TrainingSet(trials, 8000, 4, seed=5, speed=(0.8, 1.2), noise=noise, fir=fir, crop="random")
     for epoch, index in ((1, 0), (1, 7), (4, 7)):
         trial = trials[index]
         rng = stream(5, epoch, f"train/{trial.id}")
         expected = change_speed(load_audio(trial.path), draw_speed((0.8, 1.2), rng))
-        expected = rawboost(noise(expected, rng), 4, rng)
+        expected = fir(rawboost(noise(expected, rng), 4, rng), rng)
         expected = random_crop(expected, 8000, rng).astype(np.float32)
         example = dataset[epoch, index]
         assert (example.target, example.error) == (trial.target, None)

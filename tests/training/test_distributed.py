@@ -177,6 +177,10 @@ def test_two_processes_are_as_one(recipe, small_model, corpus, tmp_path):
             train={**linear, "epochs": 2, "batch_size": 11, "accumulate": 2},
             data={"crop": "dynamic", "chunk_samples": [6000, 9000]},
         ),
+        "vectors": pair(
+            "vectors",
+            train={**linear, "lr": 1e-3, "epochs": 2, "batch_size": 11, "accumulate": 2, "loss": "prototypes"},
+        ),
         "bad file": pair("bad", train={**linear, "epochs": 1, "batch_size": 4}, data={"root": str(bad)}),
     }
     pairs = [published, *recipes.values()]

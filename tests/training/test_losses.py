@@ -8,7 +8,15 @@ from builders import SHARED, golden
 from torch import nn
 
 from nes2net import InputError
-from nes2net.training.losses import AngularSoftmax, BinaryFocal, WeightedCrossEntropy
+from nes2net.training.losses import (
+    AdditiveMarginSoftmax,
+    AngularSoftmax,
+    BinaryFocal,
+    OneClassSoftmax,
+    P2SGrad,
+    Prototypes,
+    WeightedCrossEntropy,
+)
 
 GOLDEN = golden.read("losses_schedules_names")
 
@@ -20,6 +28,10 @@ def criteria():
         "plain mean": (WeightedCrossEntropy((0.1, 0.9), normalize=False), 2),
         "focal": (BinaryFocal(label_smoothing=0.1), 1),
         "angular_softmax": (AngularSoftmax(nn.Linear(6, 2, bias=False), (0.2, 0.8)), 6),
+        "am_softmax": (AdditiveMarginSoftmax(6, 15.0, 0.2), 6),
+        "oc_softmax": (OneClassSoftmax(6), 6),
+        "p2sgrad": (P2SGrad(6), 6),
+        "prototypes": (Prototypes(6), 6),
     }
 
 

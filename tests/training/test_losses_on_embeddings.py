@@ -1,11 +1,16 @@
 """Training with losses that compare embeddings with the vectors of a head, and with perturbed embeddings."""
 
+import os
+import signal
+
 import pytest
 import torch
 from builders.recipes import short_run
 
-from nes2net import Detector
-from nes2net.training.objective import HEAD_OF, with_head
+from nes2net import Detector, InputError
+from nes2net.recipes.recipe import TrainConfig
+from nes2net.training import loop
+from nes2net.training.objective import HEAD_OF, Objective, with_head
 from nes2net.training.run import train
 
 SMALL = {
@@ -20,7 +25,7 @@ RULES = {
     "p2sgrad": "cosine",
     "prototypes": "difference",
 }
-by_duration = {"slope": 0.06, "intercept": 0.14}
+BY_DURATION = {"slope": 0.06, "intercept": 0.14}
 
 
 @pytest.fixture
@@ -32,7 +37,7 @@ def recipe(corpus, tmp_path):
 @pytest.mark.parametrize("loss", sorted(HEAD_OF))
 def test_training_brings_the_head_of_its_loss(recipe, loss):
     """The head is trained, saved in the checkpoint, and makes the score."""
-    margin = {"am_margin": by_duration} if loss == "am_softmax" else {}
+    margin = {"am_margin": BY_DURATION} if loss == "am_softmax" else {}
     folder = train(recipe(train={"loss": loss, "keep": "last", **margin}), "cpu")
     detector = Detector.from_pretrained(folder / "epoch_2.pth", device="cpu")
     head = HEAD_OF[loss]
@@ -41,3 +46,106 @@ def test_training_brings_the_head_of_its_loss(recipe, loss):
     first = Detector.from_config(with_head(SMALL, loss))
     trained = dict(detector.backend.last_layer.named_parameters())
     assert trained and all((p != first.backend.last_layer.get_parameter(n)).any() for n, p in trained.items())
+
+
+def test_a_recipe_may_name_the_head_and_its_options(recipe):
+    backend = {**SMALL["backend"], "head": {"name": "prototypes", "spoof_prototypes": 3}}
+    folder = train(recipe(model={**SMALL, "backend": backend}, train={"loss": "prototypes", "keep": "last"}), "cpu")
+    detector = Detector.from_pretrained(folder / "epoch_2.pth", device="cpu")
+    assert detector.config["backend"] == {**backend, "feature_dim": 32}
+    assert detector.backend.last_layer.spoof.shape == (3, 8)
+
+
+@pytest.mark.parametrize("loss", sorted(HEAD_OF))
+def test_another_head_is_refused(recipe, loss, tmp_path):
+    backend = {**SMALL["backend"], "head": "linear"}
+    message = f"`train.loss={loss}` needs the head {HEAD_OF[loss]}, the back-end has linear: set `model.backend.head"
+    with pytest.raises(InputError, match=message):
+        train(recipe(model={**SMALL, "backend": backend}, train={"loss": loss}), "cpu")
+    assert not (tmp_path / "models").exists()
+
+
+def test_the_margin_follows_the_length_of_the_batch():
+    """Longer waveforms have a larger margin, in training and in validation."""
+    torch.manual_seed(0)
+    detector = Detector.from_config(with_head(SMALL, "am_softmax")).eval()
+    waveforms, targets = torch.randn(4, 16000).repeat(1, 2), torch.arange(4) % 2
+    for seconds in (1, 2):
+        x = waveforms[:, : seconds * 16000]
+        losses = []
+        for margin in (BY_DURATION, 0.06 * seconds + 0.14):
+            objective = Objective(detector, TrainConfig(loss="am_softmax", am_margin=margin)).eval()
+            losses += [objective(x, targets, 0) / 4, objective.validation_parts(x, targets)[0]]
+        for loss in losses[1:]:
+            torch.testing.assert_close(loss, losses[0])
+
+
+@pytest.mark.parametrize("loss", ["am_softmax", "oc_softmax", "p2sgrad", "prototypes"])
+def test_mixed_labels_count_by_their_shares(recipe, loss):
+    """Specmix goes with these losses; a mixed label of one class is that class."""
+    torch.manual_seed(0)
+    detector = Detector.from_config(with_head(SMALL, loss)).eval()
+    objective = Objective(detector, TrainConfig(loss=loss)).eval()
+    waveforms, targets = torch.randn(4, 8000), torch.arange(4) % 2
+    whole = torch.nn.functional.one_hot(targets, 2).double()
+    losses = [objective(waveforms, q, 0) for q in (targets, whole, 1 - whole, whole.flip(1) / 2 + whole / 2)]
+    torch.testing.assert_close(losses[1], losses[0])
+    if loss != "p2sgrad":  # linear in the shares
+        torch.testing.assert_close(losses[3], (losses[0] + losses[2]) / 2)
+    settings = {"train": {"loss": loss, "epochs": 1, "keep": "last"}, "augment": {"specmix": {}}}
+    assert (train(recipe(**settings), "cpu") / "epoch_1.pth").is_file()
+
+
+def latent_loss(objective, waveforms, targets, *place):
+    return objective(waveforms, targets, 0, objective.latent_seed(*place)).item()
+
+
+@pytest.mark.parametrize("loss", ["cross_entropy", "oc_softmax"])
+def test_latent_augmentation_has_a_stream_for_each_part_of_a_step(loss):
+    torch.manual_seed(0)
+    detector = Detector.from_config(with_head(SMALL, loss)).eval()
+    waveforms, targets = torch.randn(8, 8000), torch.arange(8) % 2
+
+    def objective(seed=3, latent=None):
+        return Objective(detector, TrainConfig(loss=loss), seed=seed, latent=latent).eval()
+
+    always = objective(latent={"probability": 1.0})
+    places = [(epoch, step, part) for epoch in (1, 2) for step in range(3) for part in range(2)]
+    losses = {place: latent_loss(always, waveforms, targets, *place) for place in places}
+    assert len(set(losses.values())) == 12
+    torch.manual_seed(99)  # no global state counts
+    assert latent_loss(always, waveforms, targets, 1, 2, 0) == losses[1, 2, 0]
+    assert latent_loss(objective(7, {"probability": 1.0}), waveforms, targets, 1, 2, 0) != losses[1, 2, 0]
+    plain = latent_loss(objective(), waveforms, targets, 1, 2, 0)
+    assert plain not in losses.values()
+    assert latent_loss(objective(latent={"probability": 0.0}), waveforms, targets, 1, 2, 0) == pytest.approx(plain)
+    assert latent_loss(always, waveforms, torch.ones(8).long(), 1, 2, 0) == pytest.approx(
+        latent_loss(objective(), waveforms, torch.ones(8).long(), 1, 2, 0)
+    )
+    for a, b in zip(always.validation_parts(waveforms, targets), objective().validation_parts(waveforms, targets)):
+        assert torch.equal(a, b)  # the development set is untouched
+
+
+def test_an_interrupted_run_goes_on_to_the_same_weights(recipe, monkeypatch, tmp_path):
+    """Bit for bit, with vectors of a head, a margin by duration, latent augmentation and filters."""
+    values = {
+        "train": {"loss": "am_softmax", "am_margin": BY_DURATION, "accumulate": 2},
+        "augment": {"latent": {"probability": 1.0}, "fir": {"band": "wide"}},
+        "data": {"crop": "dynamic", "chunk_samples": [6000, 9000]},
+    }
+    whole = train(recipe(output=str(tmp_path / "whole"), **values), "cpu")
+    torn = recipe(output=str(tmp_path / "torn"), **values)
+    original = loop.seed_step
+
+    def interrupted(seed, epoch, step, rank):
+        if (epoch, step) == (2, 1):
+            os.kill(os.getpid(), signal.SIGINT)
+        original(seed, epoch, step, rank)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(loop, "seed_step", interrupted)
+        train(torn, "cpu")
+    torch.manual_seed(99)
+    states = [torch.load(folder / "resume.pt", weights_only=True)["detector"] for folder in (train(torn, "cpu"), whole)]
+    assert list(states[0]) == list(states[1]) and all(torch.equal(states[0][k], states[1][k]) for k in states[0])
+    assert any(key.endswith(".centers") for key in states[0])

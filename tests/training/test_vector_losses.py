@@ -1,17 +1,22 @@
 """Losses over the vectors of a head: the published values, heads that go with them, training."""
 
+import math
+
 import pytest
 import torch
-from builders.golden import FOLDER
+from builders import golden
 
+from nes2net import InputError
+from nes2net.backends.heads import create_head, renormed_cosines
 from nes2net.training.losses import (
     AdditiveMarginSoftmax,
     OneClassSoftmax,
     P2SGrad,
+    Prototypes,
     additive_margin_losses,
 )
 
-GOLDEN = torch.load(FOLDER / "vector_losses.pt", weights_only=True)
+GOLDEN = golden.read("vector_losses")
 BONAFIDE_FIRST = torch.tensor([1, 0])  # the published columns of am_softmax, put into ours
 
 
@@ -19,7 +24,7 @@ def embeddings():
     return GOLDEN["embeddings"].double().requires_grad_()
 
 
-def check(criterion, name, vectors, gradient, durations=None):
+def check(criterion, name, vectors, gradient):
     """Value and gradients in float64."""
     expected = GOLDEN[name]
     x = embeddings()
@@ -69,3 +74,77 @@ def test_p2sgrad_is_the_published():
     criterion.load_state_dict({"weight": GOLDEN["p2sgrad"]["weight"]})
     check(criterion, "p2sgrad", criterion.weight, GOLDEN["p2sgrad"]["grad_weight_f64"])
     torch.testing.assert_close(criterion.logits(embeddings()), GOLDEN["p2sgrad"]["cosines_f64"], rtol=0, atol=1e-12)
+
+
+def test_the_one_class_layer_of_antideepfake_is_one_class_softmax():
+    """Its vector is scaled to unit length by PyTorch's ``renorm``, to 1e-7."""
+    published = GOLDEN["oc_angle_layer"]
+    config = published["config"]
+    criterion = OneClassSoftmax(16, config["alpha"], config["m_real"], config["m_fake"]).double()
+    criterion.load_state_dict({"center": published["weight"].T.double()})
+    x = embeddings()
+    loss = criterion(x, GOLDEN["labels"])
+    loss.backward()
+    assert loss.item() == pytest.approx(published["loss_f64"], rel=0, abs=1e-5)
+    torch.testing.assert_close(criterion.logits(x).float(), published["score_columns"], rtol=0, atol=1e-6)
+    torch.testing.assert_close(x.grad, published["grad_embeddings_f64"], rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "kind, head",
+    [
+        (OneClassSoftmax, "one_class"),
+        (AdditiveMarginSoftmax, "cosine"),
+        (P2SGrad, "p2sgrad"),
+        (Prototypes, "prototypes"),
+    ],
+)
+def test_a_loss_trains_the_vectors_of_its_head(kind, head):
+    """Its logits are those of the head, and its parameters the head's own."""
+    torch.manual_seed(0)
+    layer = create_head(head, 16, 2)
+    criterion = kind(16, head=layer)
+    x = torch.randn(5, 16)
+    assert torch.equal(criterion.logits(x), layer(x)) and layer(x).abs().max() <= 1
+    assert {id(p) for p in criterion.parameters()} == {id(p) for p in layer.parameters()}
+    before = criterion(x, torch.tensor([0, 0, 1, 1, 0]))
+    optimizer = torch.optim.SGD(layer.parameters(), 0.01)
+    before.backward()
+    optimizer.step()
+    assert criterion(x, torch.tensor([0, 0, 1, 1, 0])) < before
+    assert criterion.half()(x.half(), torch.tensor([0, 0, 1, 1, 0])).dtype == torch.float32
+
+
+def test_short_columns_of_p2sgrad_stay_short():
+    weight = torch.tensor([[3e-6, 3.0], [0, 4.0]])
+    expected = torch.tensor([[0.3, 0.6]])
+    torch.testing.assert_close(renormed_cosines(torch.tensor([[1.0, 0.0]]), weight), expected, rtol=1e-2, atol=0)
+    assert torch.equal(renormed_cosines(torch.zeros(1, 2), weight), torch.zeros(1, 2))
+
+
+def test_prototypes_by_formula():
+    """The nearest prototype of a class, ArcFace's margin, and the two penalties."""
+    head = create_head({"name": "prototypes", "spoof_prototypes": 2}, 2, 2)
+    criterion = Prototypes(2, 5.0, 0.3, collapse_penalty=0.7, separation_penalty=0.9, head=head)
+    angles = torch.tensor([0.3, 1.0, 2.5])
+    vectors = torch.stack([angles.cos(), angles.sin()], dim=1)
+    criterion.load_state_dict({"bonafide": vectors[:1], "spoof": 3 * vectors[1:]})
+    at = torch.tensor([0.9, 0.5, 3.14])  # nearest spoof prototypes: 1.0, 1.0, 2.5
+    x = 2 * torch.stack([at.cos(), at.sin()], dim=1)
+    bonafide, spoof = (at - 0.3).abs(), torch.stack([(at - 1.0).abs(), (at - 2.5).abs()]).amin(0)
+    losses = [
+        -torch.log_softmax(5 * torch.stack([(spoof + 0.3).cos(), bonafide.cos()]), 0)[0],
+        -torch.log_softmax(5 * torch.stack([spoof.cos(), (bonafide + 0.3).cos()]), 0)[1],
+    ]
+    targets = torch.tensor([0, 1, 0])
+    own = torch.where(targets == 0, losses[0], losses[1]).mean()
+    collapse, separation = torch.tensor(1.5).cos(), torch.tensor(0.7).cos() / 2  # cos 2.2 is below 0
+    torch.testing.assert_close(criterion(x, targets), own + 0.7 * collapse + 0.9 * separation)
+    opposite = torch.tensor([[math.cos(1.0 + math.pi), math.sin(1.0 + math.pi)]], requires_grad=True)
+    assert torch.autograd.grad(criterion(opposite, torch.tensor([0])), opposite)[0].isfinite().all()
+
+
+def test_a_margin_by_duration_needs_the_durations():
+    criterion = AdditiveMarginSoftmax(16, 15.0, ("duration", 0.06, 0.14))
+    with pytest.raises(InputError, match="needs the durations of the utterances, in seconds"):
+        criterion(GOLDEN["embeddings"], GOLDEN["labels"])

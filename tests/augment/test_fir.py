@@ -1,0 +1,59 @@
+"""A low-pass filter keeps what is below its band, removes what is above, and delays nothing."""
+
+import numpy as np
+import pytest
+
+from nes2net import InputError
+from nes2net.augment.fir import CUTOFFS, LowPass, low_pass
+
+
+def sine(frequency, num_samples=16000):
+    return np.sin(2 * np.pi * frequency * np.arange(num_samples) / 16000).astype(np.float32)
+
+
+@pytest.mark.parametrize("cutoff", [3400.0, 4000.0, 7500.0])
+def test_frequencies(cutoff):
+    below, above = sine(cutoff - 400), sine(min(cutoff + 400, 7990))
+    middle = slice(200, -200)
+    np.testing.assert_allclose(low_pass(below, cutoff)[middle], below[middle], atol=0.01)  # and not delayed
+    assert np.abs(low_pass(above, cutoff)[middle]).max() < 0.01
+    at = sine(cutoff)
+    np.testing.assert_allclose(low_pass(at, cutoff)[middle], at[middle] / 2, atol=0.01)
+
+
+@pytest.mark.parametrize("num_samples", [1, 50, 101, 1000])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_any_length_keeps_shape_and_type(num_samples, dtype):
+    x = np.random.default_rng(0).standard_normal(num_samples).astype(dtype)
+    y = low_pass(x, 3700)
+    assert y.shape == x.shape and y.dtype == dtype
+    np.testing.assert_array_equal(low_pass(np.zeros_like(x), 3700), 0)
+
+
+@pytest.mark.parametrize("band", CUTOFFS)
+def test_the_cut_off_is_drawn_in_the_band_for_a_share_of_the_utterances(band):
+    low, high = CUTOFFS[band]
+    impulse = np.zeros(8000, np.float32)
+    impulse[4000] = 1
+    rng, cutoffs = np.random.default_rng(0), []
+    for _ in range(400):
+        y = LowPass(band, probability=0.3)(impulse, rng)
+        if y is not impulse:
+            response = np.abs(np.fft.rfft(y))
+            cutoffs.append(np.argmax(response < 0.5) * 2)  # bins of 2 Hz
+    assert 90 < len(cutoffs) < 150
+    assert low - 2 <= min(cutoffs) < low + 0.1 * (high - low) and high - 0.1 * (high - low) < max(cutoffs) <= high + 2
+
+
+@pytest.mark.parametrize(
+    "settings, message",
+    [
+        ({"band": "narrow"}, "low-pass filter: band is one of telephone, wide, not 'narrow'"),
+        ({"taps": 100}, "taps is an odd number from 3 to 10001, not 100"),
+        ({"probability": 2}, "probability is a number from 0 to 1, not 2"),
+        ({"tap": 3}, "a low-pass filter has no setting 'tap'; did you mean 'taps'"),
+    ],
+)
+def test_wrong_settings(settings, message):
+    with pytest.raises(InputError, match=message):
+        LowPass.of(**settings)
