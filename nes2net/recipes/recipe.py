@@ -654,6 +654,11 @@ class Recipe(Section):
                 "`augment.speed` changes the length of a piece, by which `data.crop=pieces` makes batches: leave it "
                 "out, or take `data.crop=random`"
             )
+        if self.augment.latent is not None and self.train.loss == "distillation":
+            raise InputError(
+                "`augment.latent` perturbs spoofed utterances, and `train.loss=distillation` trains on bona fide ones "
+                "alone: leave it out"
+            )
         if self.train.optimizer == "logistic":
             self._check_logistic()
         elif self.data.num_samples is None:
@@ -673,6 +678,11 @@ class Recipe(Section):
         if self.train.epochs != 1:
             raise InputError(
                 f"`train.optimizer=logistic` fits in one go: set `train.epochs=1`, not {self.train.epochs}"
+            )
+        if self.validation.mode == "train":
+            raise InputError(
+                "`validation.mode=train` moves batch statistics, and `train.optimizer=logistic` changes the last layer "
+                "alone: leave it out"
             )
 
     def to_dict(self) -> dict[str, Any]:
