@@ -98,6 +98,8 @@ def _labelled_trials(
     if corpus.find_key is None:
         if phase is not None:
             raise InputError(f"{corpus.title} has no keys with phases: leave out `data.dev_phase`")
+        if keys != root:
+            raise InputError(f"the protocols of {corpus.title} hold its labels: leave out `data.dev_keys`")
         return trials
     labelled = {trial.id: trial for trial in corpus.keys(keys, phase)}
     return [replace(labelled[trial.id], path=trial.path) for trial in trials if trial.id in labelled]

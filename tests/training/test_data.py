@@ -56,6 +56,8 @@ def test_all_labelled_trials_validate_without_a_phase(root):
 def test_a_phase_needs_a_key(root):
     with pytest.raises(InputError, match=r"ASVspoof 2019 LA has no keys with phases: leave out `data\.dev_phase`"):
         read_trials(DataConfig(root=str(root), dev_phase="progress"), "dev")
+    with pytest.raises(InputError, match=r"protocols of ASVspoof 2019 LA hold its labels: leave out `data\.dev_keys`"):
+        read_trials(DataConfig(root=str(root), dev_keys=str(root / "keys")), "dev")
 
 
 def test_trials_have_the_scores_of_other_systems(root, tmp_path):
