@@ -506,7 +506,8 @@ class TrainConfig(Section):
     """Compute the activations of the transformer layers again in the backward pass instead of
     keeping them: less memory, more time."""
     compile: Annotated[Flag, Source("toolkit")] = False
-    """Compile front-end and back-end with `torch.compile`."""
+    """Compile front-end and back-end with `torch.compile`. It is the forward pass of a back-end that
+    is compiled, which neither a loss on embeddings nor `augment.latent` goes through."""
     freeze_frontend_epochs: Annotated[Natural, Source("CtrSVDD program --SSL_freeze_epoch")] = 0
     """First epochs in which the front-end is not trained."""
     freeze_frontend: Annotated[Flag, Source("MoE code; GF/LGF/LLGF code, fixed front-end")] = False
