@@ -89,7 +89,8 @@ class LatentAugmentation:
             raise InputError(f"latent augmentation takes embeddings batch × size, not {tuple(embeddings.shape)}")
         batch, size = embeddings.shape
         kind = self.kinds[int(rng.integers(len(self.kinds)))]
-        order, chance = _moved(rng.random((2, batch)), embeddings)
+        # In float32 whatever the embeddings are: rounded to half precision, a number below 1 may become 1.
+        order, chance = torch.from_numpy(rng.random((2, batch))).to(embeddings.device, torch.float32)
         spoof = targets == 0 if targets.ndim == 1 else targets[:, 1] == 0
         level = embeddings.detach().square().mean(1, keepdim=True).sqrt()  # r
         x = embeddings

@@ -159,7 +159,7 @@ def renormed_cosines(embeddings: Tensor, weight: Tensor) -> Tensor:
         length = weight.norm(dim=0, keepdim=True)
         unit = weight * torch.where(length > 1e-5, 1 / (length + 1e-7), 1e5)
         # A vector of zeros has the cosine 0.
-        norm = embeddings.norm(dim=1, keepdim=True).clamp_min(torch.finfo(embeddings.dtype).tiny)
+        norm = embeddings.norm(dim=1, keepdim=True).clamp_min(1e-12)
         return (embeddings @ unit / norm).clamp(-1, 1)
 
 

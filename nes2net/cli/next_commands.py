@@ -78,11 +78,13 @@ def after_scoring(
 
 
 def _part_to_score(corpus: Corpus, data: DataConfig) -> str | None:
-    """``"eval"`` if it is there, otherwise ``"dev"``; None if neither is."""
+    """``"eval"`` if it is there, otherwise ``"dev"``; None if neither is. It is no part that was trained on."""
     from nes2net.errors import InputError
 
     assert data.root is not None
     for split in ("eval", "dev"):
+        if split == data.train_split:
+            continue
         try:
             if corpus.find_splits is not None and split not in corpus.find_splits(data.root, data.protocols):
                 continue

@@ -506,7 +506,8 @@ class TrainConfig(Section):
     """Compute the activations of the transformer layers again in the backward pass instead of
     keeping them: less memory, more time."""
     compile: Annotated[Flag, Source("toolkit")] = False
-    """Compile front-end and back-end with `torch.compile`."""
+    """Compile front-end and back-end with `torch.compile`. It is the forward pass of a back-end that
+    is compiled, which neither a loss on embeddings nor `augment.latent` goes through."""
     freeze_frontend_epochs: Annotated[Natural, Source("CtrSVDD program --SSL_freeze_epoch")] = 0
     """First epochs in which the front-end is not trained."""
     freeze_frontend: Annotated[Flag, Source("MoE code; GF/LGF/LLGF code, fixed front-end")] = False
@@ -654,6 +655,11 @@ class Recipe(Section):
                 "`augment.speed` changes the length of a piece, by which `data.crop=pieces` makes batches: leave it "
                 "out, or take `data.crop=random`"
             )
+        if self.augment.latent is not None and self.train.loss == "distillation":
+            raise InputError(
+                "`augment.latent` perturbs spoofed utterances, and `train.loss=distillation` trains on bona fide ones "
+                "alone: leave it out"
+            )
         if self.train.optimizer == "logistic":
             self._check_logistic()
         elif self.data.num_samples is None:
@@ -673,6 +679,11 @@ class Recipe(Section):
         if self.train.epochs != 1:
             raise InputError(
                 f"`train.optimizer=logistic` fits in one go: set `train.epochs=1`, not {self.train.epochs}"
+            )
+        if self.validation.mode == "train":
+            raise InputError(
+                "`validation.mode=train` moves batch statistics, and `train.optimizer=logistic` changes the last layer "
+                "alone: leave it out"
             )
 
     def to_dict(self) -> dict[str, Any]:

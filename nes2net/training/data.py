@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import NamedTuple
 
 from nes2net.audio.cache import AudioCache
@@ -71,11 +72,21 @@ def read_trials(data: DataConfig, part: str, bonafide_only: bool = False) -> lis
         )
     missing = [trial for trial in trials if not trial.audio_path().is_file()]
     if missing:
+        key = "data.dev_root" if of_dev and (data.dev_corpus or data.dev_root) else "data.root"
         raise InputError(
             f"{len(missing)} of {len(trials)} audio files of the {name} set are missing, the first of them "
-            f"{missing[0].path}: complete the corpus or name its folder with `data.root`"
+            f"{missing[0].path}: complete the corpus or name its folder with `{key}`"
         )
-    return with_system_scores(trials, files, score_ranges(data)) if files else trials
+    if not files:
+        return trials
+    for key in ("dev_scores" if of_dev else "train_scores", "range_scores"):
+        for path in getattr(data, key):
+            if not Path(path).is_file():
+                raise InputError(
+                    f"`data.{key}` names {path}, which is not there: give a score file of each of the other systems, in "
+                    "the order of the recipe"
+                )
+    return with_system_scores(trials, files, score_ranges(data))
 
 
 def _labelled_trials(
@@ -87,6 +98,8 @@ def _labelled_trials(
     if corpus.find_key is None:
         if phase is not None:
             raise InputError(f"{corpus.title} has no keys with phases: leave out `data.dev_phase`")
+        if keys != root:
+            raise InputError(f"the protocols of {corpus.title} hold its labels: leave out `data.dev_keys`")
         return trials
     labelled = {trial.id: trial for trial in corpus.keys(keys, phase)}
     return [replace(labelled[trial.id], path=trial.path) for trial in trials if trial.id in labelled]

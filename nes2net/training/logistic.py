@@ -43,6 +43,8 @@ class LogisticTrainer(Trainer):
             raise InputError(
                 "`train.optimizer=logistic` fits a linear last layer with one or two logits: take the back-end logistic"
             )
+        # What the loss refuses is refused before the training set is embedded.
+        self.criterion(torch.zeros(2, layer.out_features), torch.tensor([0, 1]))
 
     def fit(self) -> None:
         """Embed the training set, which a signal may interrupt, and then train the only epoch."""

@@ -49,7 +49,8 @@ class Objective(nn.Module):
     """Loss of a batch for ``detector``.
 
     :meth:`forward` uses everything with parameters, so DistributedDataParallel wraps this module.
-    With ``train.freeze_frontend`` the front-end of ``detector`` no longer asks for gradients.
+    With ``train.freeze_frontend`` the front-end of ``detector`` no longer asks for gradients, with
+    ``train.optimizer: logistic`` nothing but its last layer does.
 
     Args:
         specmix: settings of Specmix; None mixes nothing.
@@ -63,7 +64,8 @@ class Objective(nn.Module):
     (torch.Size([]), 1.0)
 
     Raises:
-        InputError: if the loss, Specmix or freezing the front-end does not fit the detector.
+        InputError: if the loss, Specmix, latent augmentation or freezing the front-end does not fit
+            the detector.
     """
 
     def __init__(
@@ -94,12 +96,17 @@ class Objective(nn.Module):
             _check_has_embeddings(detector)
         if train.freeze_frontend:
             detector.frontend.requires_grad_(False)
+        if train.optimizer == "logistic":
+            detector.requires_grad_(False)
+            detector.backend.last_layer.requires_grad_(True)
 
     def trained_parameters(self) -> list[nn.Parameter]:
-        """List what the optimiser has to do with: all parameters but those of a front-end that is never trained."""
-        never = math.isinf(self.freeze_epochs)
-        left_out = {id(parameter) for parameter in self.detector.frontend.parameters()} if never else set()
-        return [parameter for parameter in self.detector.parameters() if id(parameter) not in left_out]
+        """List what the optimiser has to do with: all parameters but those that are never trained.
+
+        These are a frozen front-end, a teacher, or with ``train.optimizer: logistic`` all but the
+        last layer.
+        """
+        return [parameter for parameter in self.detector.parameters() if parameter.requires_grad]
 
     def begin_training(self, epoch: int) -> None:
         """Enter train mode for ``epoch``; a frozen front-end is in the mode of ``train.frontend_mode``."""
@@ -171,6 +178,7 @@ class Objective(nn.Module):
         remedy = "take `validation.mode=eval`, or another `train.batch_size`, so that the last batch has more"
         with _enough_for_statistics("a batch of the development set", remedy):
             outputs = self._outputs(self._features(waveforms), scores)
+        self.detector.aggregation.penalty = None  # of train mode, in which nothing is trained here
         loss = self.criterion(outputs, targets, durations=self._durations(waveforms))
         return loss, self.detector.backend.scores(self.criterion.logits(outputs))
 

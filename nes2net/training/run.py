@@ -84,9 +84,12 @@ def train(
         train_trials, dev_trials = training_trials(recipe), read_trials(recipe.data, "dev")
         if recipe.data.crop != "pieces":  # of which there may be more
             check_fills_a_batch(len(train_trials), recipe.train)
-        if {trial.path for trial in dev_trials} <= {trial.path for trial in train_trials}:
+        classes = {trial.target for trial in train_trials}  # one-class distillation trains on bona fide speech alone
+        known = [trial.path for trial in dev_trials if trial.target in classes]
+        if set(known) <= {trial.path for trial in train_trials}:
+            which = "" if len(classes) == 2 else "bona fide "
             raise InputError(
-                f"all {len(dev_trials)} development trials are training trials too, so they would choose the epoch that "
+                f"all {len(known)} {which}development trials are training trials too, so they would choose the epoch that "
                 "knows them best: in a list of your own, fill a column 'split' with train and dev; or name another list "
                 "or folder with `data.root`"
             )
@@ -254,6 +257,10 @@ def _build_detector(recipe: Recipe, folder: Path, resume: dict | None) -> Detect
         if recipe.train.teacher:
             load_teacher(detector, recipe.train.teacher, student_too=recipe.train.student_init == "teacher")
         return detector
+    if not Path(recipe.train.init_from).exists():
+        raise InputError(
+            f"checkpoint {recipe.train.init_from} not found: name the detector to start from with `train.init_from`"
+        )
     # The whole model holds the pre-trained weights, and the options if this package wrote it.
     state_dict = load_state_dict(recipe.train.init_from)
     theirs = read_record(state_dict).get("model")

@@ -177,6 +177,8 @@ def test_the_loss_of_training_has_the_penalty():
         objective.begin_training(1)
         found[weight] = objective(torch.randn(3, 8000), targets)
         assert detector.aggregation.penalty is None  # it does not keep the graph
+        objective.validation_parts(torch.randn(3, 8000), targets)  # in train mode too
+        assert detector.aggregation.penalty is None
     with torch.no_grad():  # the draws of the front-end, then those of the gate, are those of the first step
         torch.manual_seed(0)
         again = Detector.from_config(detector.config).train()

@@ -71,9 +71,16 @@ def test_draws():
     assert torch.equal(perturbed(x, probability=0.0), x)
     changed = torch.stack([(perturbed(x, seed=i, probability=0.3) != x).any(1)[SPOOF] for i in range(200)])
     assert changed.float().mean() == pytest.approx(0.3, abs=0.06)
-    both = {tuple(perturbed(x, seed=i, kinds=["noise", "mixup"])[0].tolist()) for i in range(40)}
-    noise = {tuple(perturbed(x, seed=i, kinds=["noise"])[0].tolist()) for i in range(40)}
-    assert len(both) == len(noise) == 40
+    ranks, differences = [], x[SPOOF][1:] - x[SPOOF][0]
+    for i in range(40):  # noise leaves the space of the differences of the spoofed utterances, mixup does not
+        moved = (perturbed(x, seed=i, kinds=["noise", "mixup"]) - x)[SPOOF]
+        ranks.append(torch.linalg.matrix_rank(torch.cat([differences, moved]), rtol=1e-9).item())
+    assert set(ranks) == {4, 9} and 10 <= ranks.count(4) <= 30
+
+
+def test_a_probability_of_1_leaves_none_out_in_half_precision():
+    x = torch.randn(3000, 64, generator=torch.Generator().manual_seed(0)).bfloat16()
+    assert (perturbed(x, targets=torch.zeros(3000).long(), kinds=["noise"]) != x).any(1).all()
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -30,6 +30,7 @@ def test_the_evaluation_part_if_it_is_there(corpora, corpus):
     assert words[-4:] == ["--split", "dev", "--samples", 80000]
     words, _ = after_averaging(MODEL, recipe("asvspoof2019_la", corpus, num_samples=64000, crop="pieces"))
     assert words[-4:] == ["--split", "dev", "--protocol", "full"]
+    assert after_averaging(MODEL, recipe("asvspoof2019_la", corpus, train_split="dev")) == []  # nothing else is there
 
 
 def test_protocols_elsewhere_hold_the_labels(corpora):

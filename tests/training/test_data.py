@@ -1,5 +1,7 @@
 """The trials of training and development: from other parts and corpora, with labels and scores."""
 
+import shutil
+
 import pytest
 from builders import tiny_corpus
 
@@ -54,6 +56,8 @@ def test_all_labelled_trials_validate_without_a_phase(root):
 def test_a_phase_needs_a_key(root):
     with pytest.raises(InputError, match=r"ASVspoof 2019 LA has no keys with phases: leave out `data\.dev_phase`"):
         read_trials(DataConfig(root=str(root), dev_phase="progress"), "dev")
+    with pytest.raises(InputError, match=r"protocols of ASVspoof 2019 LA hold its labels: leave out `data\.dev_keys`"):
+        read_trials(DataConfig(root=str(root), dev_keys=str(root / "keys")), "dev")
 
 
 def test_trials_have_the_scores_of_other_systems(root, tmp_path):
@@ -68,6 +72,28 @@ def test_trials_have_the_scores_of_other_systems(root, tmp_path):
         scores = [trial.system_scores for trial in read_trials(data, part)]
         assert scores[0] == (0.5,) and scores[-1] == pytest.approx((0.7310586,))
     assert score_ranges(DataConfig(root=str(root), **files, score_range="test")) == "test"
+
+
+@pytest.mark.parametrize("key", ["train_scores", "dev_scores", "range_scores"])
+def test_a_score_file_that_is_not_there_is_named_with_its_key(root, tmp_path, key):
+    write_scores(
+        tmp_path / "all.txt",
+        [trial.id for part in ("train", "dev") for trial in read_trials(DataConfig(root=str(root)), part)],
+        range(12),
+    )
+    files = {name: [str(tmp_path / "all.txt")] for name in ("train_scores", "dev_scores", "range_scores")}
+    data = DataConfig(root=str(root), **{**files, key: ["gone.txt"]})
+    with pytest.raises(InputError, match=rf"`data\.{key}` names gone\.txt, which is not there"):
+        [read_trials(data, part) for part in ("train", "dev")]
+
+
+def test_audio_of_another_corpus_is_looked_for_in_its_folder(root, tmp_path):
+    other = tmp_path / "other"
+    shutil.copytree(root, other)
+    next(other.rglob("LA_E_1000001.flac")).unlink()
+    data = DataConfig(root=str(root), dev_corpus="asvspoof2021_la", dev_root=str(other), dev_split="eval")
+    with pytest.raises(InputError, match=r"1 of 6 audio files of the development set are missing.*`data\.dev_root`"):
+        read_trials(data, "dev")
 
 
 def test_as_many_files_for_each_set_are_needed():

@@ -104,7 +104,8 @@ def test_algorithms_that_repeat_themselves(recipe, monkeypatch):
         return cudnn.deterministic, torch.are_deterministic_algorithms_enabled(), cudnn.benchmark
 
     found, before = [], settings()
-    monkeypatch.setattr(run, "read_trials", lambda *_: found.append(settings()) or [])
+    for part in ("training_trials", "read_trials"):
+        monkeypatch.setattr(run, part, lambda *_: found.append(settings()) or [])
     for options in ({}, {"deterministic": False, "cudnn_benchmark": True}):
         with pytest.raises(InputError, match="0 training trials"):
             train(recipe(train=options))

@@ -1,6 +1,7 @@
 """Training a student: what it hears, where its weights come from, resuming, and what is refused."""
 
 import json
+import re
 import shutil
 
 import pytest
@@ -47,6 +48,9 @@ def test_the_teacher_stays_and_the_student_learns_from_bona_fide_speech(student,
     folder = train(student(), "cpu")
     printed = capsys.readouterr().out
     assert "training trials: 6 (6 bona fide, 0 spoof)" in printed
+    size, trained = (
+        int(n.replace(",", "")) for n in re.search(r"([\d,]+) parameters, ([\d,]+) of them", printed).groups()
+    )
     assert "development trials: " in printed and "(0 bona fide" not in printed.partition("development trials")[2]
     found = Detector.from_pretrained(
         folder / "epoch_2.pth" if (folder / "epoch_2.pth").exists() else folder / "epoch_1.pth", device="cpu"
@@ -57,6 +61,10 @@ def test_the_teacher_stays_and_the_student_learns_from_bona_fide_speech(student,
         assert mine.keys() == {key for key in original if not key.startswith("fc.")}
         assert all(torch.equal(mine[key], original[key]) for key in mine)
     assert found.record["recipe"]["train"]["teacher"].endswith("teacher.pth")
+    assert size == sum(p.numel() for p in found.parameters())
+    assert trained == sum(p.numel() for part in halves(found, "student") for p in part.parameters())
+    moments = torch.load(folder / "resume.pt", weights_only=True)["optimizer"]["state"]
+    assert sum(of["exp_avg"].numel() for of in moments.values()) <= trained
     rows = json.loads((folder / "history.json").read_text())
     assert all(0 < row["val_loss_wo_aug"] < 2 and 0 <= row["val_eer_wo_aug"] <= 1 for row in rows)
 
@@ -91,7 +99,6 @@ def test_what_the_student_starts_from(student, start):
 
 def test_an_interrupted_run_ends_with_the_same_weights(student, tmp_path, monkeypatch):
     whole = train(student(comment="whole"), "cpu")
-    first = train(student(train={"epochs": 1}, comment="part"), "cpu")
     from nes2net.training import loop
 
     class Stopped(Exception):
@@ -106,7 +113,6 @@ def test_an_interrupted_run_ends_with_the_same_weights(student, tmp_path, monkey
             train(student(comment="stopped"), "cpu")
     (tmp_path / "teacher.pth").unlink()  # its weights are in resume.pt
     folder = train(student(comment="stopped"), "cpu")
-    assert first.is_dir()
     states = [torch.load(place / "resume.pt", weights_only=True)["detector"] for place in (whole, folder)]
     assert states[0].keys() == states[1].keys()
     assert all(torch.equal(states[0][key], states[1][key]) for key in states[0])
@@ -133,6 +139,14 @@ def test_bona_fide_speech_is_enough_to_train_on(student, corpus, tmp_path):
         training_trials(recipe)
 
 
+def test_a_list_without_parts_is_no_corpus_to_train_on(student, corpus, tmp_path):
+    """Its bona fide trials would train and develop the student, though the spoofed ones train nothing."""
+    folder, path = corpus / "release_in_the_wild", tmp_path / "list.csv"
+    path.write_text((folder / "meta.csv").read_text())
+    with pytest.raises(InputError, match="all 6 bona fide development trials are training trials too"):
+        train(student(data={"corpus": "generic", "root": str(folder), "protocols": str(path)}), "cpu")
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -142,6 +156,7 @@ def test_bona_fide_speech_is_enough_to_train_on(student, corpus, tmp_path):
             {"train": {"init_from": "a.pth"}},
             "`train.init_from` holds teacher and student: leave out it or `train.teacher`",
         ),
+        ({"augment": {"latent": {}}}, "`train.loss=distillation` trains on bona fide ones alone: leave it out"),
         ({"model": {"backend": NES}}, "needs a teacher and a student: set `model.frontend.name=teacher_student`"),
         ({"train": {"loss": "cross_entropy"}}, "`train.teacher=.*` changes nothing with `train.loss=cross_entropy`"),
         (
