@@ -14,6 +14,13 @@ from nes2net.machine.autocast import at_least_float32, without_autocast
 
 ScoreRule = Literal["logit", "difference", "probability", "cosine"]
 """How a score is made of logits, see :func:`scores_of`."""
+#: What a score is, by its rule, for those who read it; higher means more bona fide by every rule.
+NATURE: dict[ScoreRule, str] = {
+    "logit": "no probability",
+    "difference": "no probability",
+    "probability": "a probability that is not calibrated",
+    "cosine": "a cosine, no probability",
+}
 
 
 class Backend(nn.Module):
