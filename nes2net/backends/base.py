@@ -175,9 +175,16 @@ def scores_of(logits: Tensor, rule: ScoreRule) -> Tensor:
     """
     if rule in ("logit", "cosine"):
         return logits[:, -1]
-    if logits.shape[1] != 2:
-        raise InputError(f"score_rule={rule} compares 2 logits, the back-end gives {logits.shape[1]}: set num_logits=2")
+    check_score_rule(rule, logits.shape[1])
     return logits[:, 1] - logits[:, 0] if rule == "difference" else torch.softmax(logits, dim=1)[:, 1]
+
+
+def check_score_rule(rule: ScoreRule, num_logits: int) -> None:
+    """Raise :class:`InputError` if ``rule`` compares two logits and there is another number of them."""
+    if rule in ("difference", "probability") and num_logits != 2:
+        raise InputError(
+            f"score_rule={rule} compares 2 logits, the back-end gives {num_logits}: set num_logits=2, or score_rule=logit"
+        )
 
 
 def check_positive(**options: int) -> None:

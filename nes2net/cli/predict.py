@@ -33,8 +33,8 @@ def add(commands: argparse._SubParsersAction) -> None:
     example = "nes2net predict recording.mp3 folder/ --model detector.pth"
     parser = subcommand(commands, "predict", _predict, "Score audio files of any format", example=example)
     parser.epilog = (
-        f"The score is the detector's own: {_MEANING.format('not calibrated')}. A recording longer than two minutes is scored along its time, and "
-        "its score is the mean. Exit status 1: a file could not be scored."
+        f"The score is the detector's own: {_MEANING.format('not calibrated')}. A recording longer than two minutes is "
+        "scored along its time, and its score is the mean. Exit status 1: a file could not be scored."
     )
     parser.resumes = False
     parser.names["score_track"] = "--track"

@@ -111,7 +111,9 @@ def _missing_model(row: PublishedRow, places: Places) -> list[Missing]:
     except InputError as error:
         return [Missing("recipe", str(error), f"give another one (`recipe`), or a checkpoint: {released}")]
     data, missing = recipe.data, []
-    for name, split in dict.fromkeys([(data.corpus, data.train_split), (data.dev_corpus or data.corpus, data.dev_split)]):
+    for name, split in dict.fromkeys(
+        [(data.corpus, data.train_split), (data.dev_corpus or data.corpus, data.dev_split)]
+    ):
         missing += [replace(m, spares_some=False) for m in _missing_corpus(name, [split], places)]
     ssl = places.ssl_checkpoint or recipe.ssl_checkpoint
     if ssl is not None and not Path(ssl).is_file():

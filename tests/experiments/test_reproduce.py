@@ -108,7 +108,9 @@ def test_everything_that_is_missing_is_listed_at_once(row, tmp_path, monkeypatch
         data, frontend = recipe.data, recipe.model["frontend"]["name"]
         parts = (data.corpus, data.train_split), (data.dev_corpus or data.corpus, data.dev_split)
         assert row.train in (data.corpus, data.dev_corpus)
-        expected += [f"{kind} of {corpora.get(name).title} {part}" for name, part in parts for kind in ("protocol", "audio")]
+        expected += [
+            f"{kind} of {corpora.get(name).title} {part}" for name, part in parts for kind in ("protocol", "audio")
+        ]
         expected += ["or, in place of training, a checkpoint"]
         expected += ["scores of other systems"] if data.train_scores else []
         if frontend == "teacher_student":

@@ -63,6 +63,29 @@ def test_files_that_do_not_fit_are_named(text, message, tmp_path):
         with_system_scores(TRIALS, [tmp_path / "one"], "test")
 
 
+@pytest.mark.parametrize("score", ["inf", "-inf", "nan"])
+def test_a_score_that_is_not_finite_is_refused(score, tmp_path):
+    (tmp_path / "one").write_text(f"a 1\nb {score}\n", encoding="utf-8")
+    with pytest.raises(InputError, match="the score of b is not a finite number"):
+        with_system_scores(TRIALS, [tmp_path / "one"], [[0.0, 1.0]])
+
+
+@pytest.mark.parametrize(
+    "ranges",
+    [None, "tests", {"a": 1}, [0.0], [[0.0, 1.0, 2.0]], [["a", "b"]]]
+    + [[pair] for pair in ([1.0, 1.0], [2.0, 1.0], [0.0, np.inf], [np.nan, 1.0], [0, 10**400])],
+)
+def test_damaged_ranges_of_a_checkpoint_are_refused(ranges, tmp_path):
+    files = write(tmp_path, one={"a": 1.0, "b": 2.0})
+    with pytest.raises(InputError, match="ranges of other systems' scores are damaged"):
+        with_system_scores(TRIALS, files, ranges)
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_score_far_outside_of_the_range_is_no_error():
+    assert normalised(np.array([-1e6, 1e6]), 0.0, 1.0).tolist() == [0.0, 1.0]
+
+
 def test_a_range_for_each_system_is_needed(tmp_path):
     files = write(tmp_path, one={"a": 1.0, "b": 2.0})
     with pytest.raises(InputError, match="1 score files of other systems, but ranges of 2"):
