@@ -197,3 +197,9 @@ def test_a_batch_that_is_normalised_as_a_whole_belongs_to_the_run(root, small_mo
     assert "depends on the 6 utterances of its batch" in " ".join(capsys.readouterr().err.split())
     with pytest.raises(InputError, match="another batch_size"):
         score_trials(detector, given, tmp_path / "1", num_samples=8000, batch_size=6, num_workers=0)
+    files, alone = [trial.path for trial in given], [detector.score(trial.path, num_samples=8000) for trial in given]
+    in_batches = [score for _, score in detector.score_files(files, num_samples=8000, batch_size=6)]
+    assert in_batches == pytest.approx(alone, abs=1e-6)
+    assert np.ptp(alone) > 1e-4
+    tracks = [detector.score_track(files[0], window=0.2, hop=0.1, batch_size=size).scores for size in (1, 6)]
+    assert np.array_equal(*tracks)
