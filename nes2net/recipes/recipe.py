@@ -126,11 +126,11 @@ class Section(BaseModel):
     @classmethod
     def _nearest_key(cls, name: str) -> str:
         """Ask for the key that was meant, as it is written on the command line."""
-        if close := difflib.get_close_matches(name, cls.model_fields, n=1):
-            return f"; did you mean '{cls.prefix}{close[0]}'?"
         for section in SECTIONS.values():  # given without its section, or in another
             if name in section.model_fields:
                 return f"; did you mean '{section.prefix}{name}'?"
+        if close := difflib.get_close_matches(name, cls.model_fields, n=1):
+            return f"; did you mean '{cls.prefix}{close[0]}'?"
         if len(cls.model_fields) > _MOST_NAMED:
             return f"; `nes2net info recipe {cls.prefix.removesuffix('.')}` lists the keys"
         return did_you_mean(name, cls.model_fields)

@@ -290,31 +290,6 @@ MFA = {
     },
     "validation": {"augmented": False, "select_on": "loss"},
 }
-#: Name → model of the recipes that train another one than a model of PUBLISHED_MODELS.
-MODELS = {
-    "mpif_res2net": MPIF_MODEL,
-    "XLSR_Logistic": LOGISTIC_MODEL,
-    "wav2vec2_AASIST_OCKD": OCKD_MODEL,
-    "Ensembling": ENSEMBLE_MODEL,
-    "moe_AASIST": {  # the published file has no tensors of pre-training, so PUBLISHED_MODELS differs
-        "frontend": {"name": "xlsr_300m"},
-        "aggregation": {"name": "moe", **MOE_OPTIONS},
-        "backend": {"name": "aasist", "num_logits": 2, "score_rule": "probability"},
-    },
-    **{
-        f"ssl_{name.upper()}": {
-            "frontend": {"name": "xlsr_300m"},
-            "aggregation": {"name": "last"},
-            "backend": {"name": name, "hidden_dim": 128, **options, "num_logits": 2},
-        }
-        for name, options in (("gf", {}), ("lgf", {}), ("llgf", {"dropout": 0.7}))
-    },
-    "wavlm_MFA": {
-        "frontend": {"name": "wavlm_large", "normalize": False},
-        "aggregation": {"name": "last"},
-        "backend": {"name": "mfa", "num_layers": 24, "variant": "paper", "bottleneck_dim": 128, "num_logits": 2},
-    },
-}
 
 AASIST2 = {
     "data": {"corpus": "asvspoof2019_la", "num_samples": 64600, "crop": "dynamic", "chunk_samples": [16000, 96000]},
@@ -398,6 +373,27 @@ _PROTOTYPES = {"name": "aasist", "head": {"name": "prototypes", "spoof_prototype
 #: Name → model of the recipes that train another one than a model of PUBLISHED_MODELS.
 MODELS = {
     "mpif_res2net": MPIF_MODEL,
+    "XLSR_Logistic": LOGISTIC_MODEL,
+    "wav2vec2_AASIST_OCKD": OCKD_MODEL,
+    "Ensembling": ENSEMBLE_MODEL,
+    "moe_AASIST": {  # the published file has no tensors of pre-training, so PUBLISHED_MODELS differs
+        "frontend": {"name": "xlsr_300m"},
+        "aggregation": {"name": "moe", **MOE_OPTIONS},
+        "backend": {"name": "aasist", "num_logits": 2, "score_rule": "probability"},
+    },
+    **{
+        f"ssl_{name.upper()}": {
+            "frontend": {"name": "xlsr_300m"},
+            "aggregation": {"name": "last"},
+            "backend": {"name": name, "hidden_dim": 128, **options, "num_logits": 2},
+        }
+        for name, options in (("gf", {}), ("lgf", {}), ("llgf", {"dropout": 0.7}))
+    },
+    "wavlm_MFA": {
+        "frontend": {"name": "wavlm_large", "normalize": False},
+        "aggregation": {"name": "last"},
+        "backend": {"name": "mfa", "num_layers": 24, "variant": "paper", "bottleneck_dim": 128, "num_logits": 2},
+    },
     "wav2vec2_AASIST2": {**_XLSR, "backend": _AASIST2},
     "wav2vec2_AASIST2_large_margin": {**_XLSR, "backend": _AASIST2},
     "wav2vec2_FIR_NB": {**_XLSR, "backend": _ASP_COSINE},

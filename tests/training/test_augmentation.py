@@ -31,10 +31,10 @@ def test_no_remark_if_no_workers_are_asked_for(capsys):
     "augment, data, world_size, message",
     [
         ({"algo": 0}, {}, 1, "`augment.algo=0` draws nothing"),
-        ({"speed": [0.9, 1.1]}, {}, 1, "not for speed, noise, reverberation and random crops"),
-        ({"musan": "folder"}, {}, 1, "not for speed, noise, reverberation and random crops"),
-        ({"rir": "folder"}, {}, 1, "not for speed, noise, reverberation and random crops"),
-        ({}, {"crop": "random"}, 1, "not for speed, noise, reverberation and random crops"),
+        ({"speed": [0.9, 1.1]}, {}, 1, "not for speed, noise, reverberation, filters and random crops"),
+        ({"musan": "folder"}, {}, 1, "not for speed, noise, reverberation, filters and random crops"),
+        ({"rir": "folder"}, {}, 1, "not for speed, noise, reverberation, filters and random crops"),
+        ({}, {"crop": "random"}, 1, "not for speed, noise, reverberation, filters and random crops"),
         ({}, {}, 2, "2 processes cannot share"),
     ],
 )
