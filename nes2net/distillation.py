@@ -255,6 +255,6 @@ def _headless(name: str, feature_dim: int, options: Mapping[str, Any]) -> Backen
     half = create_backend(name, feature_dim=feature_dim, **options)
     if half.wants_layers == "all" or not half.last_layer_name:
         why = "reads all hidden states" if half.wants_layers == "all" else "has no last layer of its own"
-        raise InputError(f"`backend` is '{name}', which {why}: teacher and student need one that embeds the last state")
+        raise InputError(f"back-end '{name}' {why}: teacher and student need one that embeds the last state")
     half.replace_last_layer(nn.Identity())
     return half

@@ -143,7 +143,7 @@ def check_known(names: Iterable[str], known: Iterable[str], problem: str) -> Non
     known = list(known)
     for name in names:
         if name not in known:
-            raise InputError(f"{problem} '{name}'{did_you_mean(str(name), known)}")
+            raise InputError(f"{problem} '{name}'{did_you_mean(str(name), known) if known else ''}")
 
 
 def listed(names: Sequence[str], limit: int = 10) -> str:

@@ -208,9 +208,9 @@ def create_backend(name: str, **options: Any) -> Backend:
             (:class:`nes2net.backends.heads.GeneralOptions`): ``head`` and ``score_rule``.
 
     Raises:
-        InputError: if a name or option is unknown.
+        InputError: if a name or option is unknown, or the score rule does not fit ``num_logits``.
     """
-    from nes2net.backends.base import Backend  # start-up: names are listed without torch
+    from nes2net.backends.base import Backend, check_score_rule  # start-up: names are listed without torch
     from nes2net.backends.heads import GeneralOptions  # start-up, as above
     from nes2net.options import check_options  # start-up: names are listed without pydantic
 
@@ -220,6 +220,8 @@ def create_backend(name: str, **options: Any) -> Backend:
     backend = backends.create(name, **{key: value for key, value in options.items() if key not in general})
     backend = _checked(backend, Backend, "back-end", name, options)
     GeneralOptions(**general).apply(backend)
+    if "num_logits" in own:  # a rule that does not fit would end a training run at its first validation
+        check_score_rule(backend.score_rule, options.get("num_logits", own["num_logits"].default))
     return backend
 
 

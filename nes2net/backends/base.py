@@ -14,6 +14,13 @@ from nes2net.machine.autocast import at_least_float32, without_autocast
 
 ScoreRule = Literal["logit", "difference", "probability", "cosine"]
 """How a score is made of logits, see :func:`scores_of`."""
+#: What a score is, by its rule, for those who read it; higher means more bona fide by every rule.
+NATURE: dict[ScoreRule, str] = {
+    "logit": "no probability",
+    "difference": "no probability",
+    "probability": "a probability that is not calibrated",
+    "cosine": "a cosine, no probability",
+}
 
 
 class Backend(nn.Module):
@@ -168,9 +175,16 @@ def scores_of(logits: Tensor, rule: ScoreRule) -> Tensor:
     """
     if rule in ("logit", "cosine"):
         return logits[:, -1]
-    if logits.shape[1] != 2:
-        raise InputError(f"score_rule={rule} compares 2 logits, the back-end gives {logits.shape[1]}: set num_logits=2")
+    check_score_rule(rule, logits.shape[1])
     return logits[:, 1] - logits[:, 0] if rule == "difference" else torch.softmax(logits, dim=1)[:, 1]
+
+
+def check_score_rule(rule: ScoreRule, num_logits: int) -> None:
+    """Raise :class:`InputError` if ``rule`` compares two logits and there is another number of them."""
+    if rule in ("difference", "probability") and num_logits != 2:
+        raise InputError(
+            f"score_rule={rule} compares 2 logits, the back-end gives {num_logits}: set num_logits=2, or score_rule=logit"
+        )
 
 
 def check_positive(**options: int) -> None:

@@ -11,11 +11,11 @@ from collections.abc import Sequence
 from typing import Annotated, Literal
 
 import torch
-import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
-from nes2net.backends.base import Backend, LogitLayer
+from nes2net.backends.base import LogitLayer
+from nes2net.backends.layer_sum import LayerSum
 from nes2net.errors import InputError
 from nes2net.machine.autocast import at_least_float32, without_autocast
 from nes2net.options import FeatureDim, Logits, Size
@@ -31,7 +31,7 @@ class ReversedLogitLayer(LogitLayer):
         return super().forward(embeddings).flip(1)
 
 
-class Ensemble(Backend):
+class Ensemble(LayerSum):
     """Hidden states, at least L + 1 tensors B×T×``feature_dim``, and scores B×S → logits B×2.
 
     Each layer is normalised by itself, over time and features of an utterance together. A weighted
@@ -70,7 +70,6 @@ class Ensemble(Backend):
     torch.Size([2, 2])
     """
 
-    wants_layers = "all"
     wants_final_norm = False
 
     def __init__(
@@ -85,17 +84,13 @@ class Ensemble(Backend):
         num_scores: Annotated[int, Field(ge=1, le=1000)] = 4,
         num_logits: Logits = 2,
     ) -> None:
-        super().__init__()
-        self.feature_dim, self.kind = feature_dim, kind
-        self.num_layers, self.num_states = num_layers, num_layers + 1
-        self.pesos_capas_W2V = nn.Parameter(torch.rand(1, num_layers, 1, 1))
+        super().__init__(feature_dim, num_layers, projection_dim, "sum" if kind == "fusion" else "plain")
+        self.kind = kind
         if kind == "fusion":
             if num_logits != 2:
                 raise InputError(f"a fusion has a logit for each class: num_logits is 2, not {num_logits}")
             self.num_scores = num_scores
             self.biases = nn.Parameter(torch.rand(num_scores))
-        self.LL = nn.Linear(feature_dim, projection_dim)
-        self.first_bn = nn.BatchNorm2d(1)
         self.lstm = nn.LSTM(projection_dim, hidden_dim, lstm_layers, batch_first=True)
         if kind == "fusion":
             self.lineal_weights_b = _perceptron(hidden_dim, LogitLayer(_PERCEPTRON_DIM, num_scores))
@@ -135,25 +130,8 @@ class Ensemble(Backend):
 
     def summary(self, hidden_states: Sequence[Tensor]) -> Tensor:
         """The last output of the LSTM, B×H, for L + 1 or more ``hidden_states`` B×T×D."""
-        self.check_hidden_states(hidden_states)
-        weights = self.pesos_capas_W2V.flatten()
-        if self.kind == "fusion":
-            weights = weights / weights.sum()
-        layers = list(hidden_states)[1 : self.num_layers + 1]
-        x = sum(weight * _instance_norm(layer) for weight, layer in zip(weights.unbind(), layers, strict=True))
-        assert isinstance(x, Tensor)
-        x = self.LL(x.to(layers[0].dtype))
-        x = F.selu(self.first_bn(x.unsqueeze(1)).squeeze(1))  # one map B×1×T×P
-        return self.lstm(x)[0][:, -1]
+        return self.lstm(self.trunk(hidden_states))[0][:, -1]
 
 
 def _perceptron(hidden_dim: int, last: nn.Linear) -> nn.Sequential:
     return nn.Sequential(nn.Linear(hidden_dim, _PERCEPTRON_DIM), nn.ReLU(), last)
-
-
-def _instance_norm(x: Tensor, eps: float = 1e-5) -> Tensor:
-    """Normalise each utterance of ``x`` B×T×D over time and features, in at least float32."""
-    with without_autocast(x.device):
-        x = at_least_float32(x)
-        variance, mean = torch.var_mean(x, dim=(1, 2), correction=0, keepdim=True)
-        return (x - mean) * torch.rsqrt(variance + eps)

@@ -127,7 +127,7 @@ def _model_card(config: dict[str, Any]) -> str:
     return (
         "---\ntags: [anti-spoofing, deepfake-speech-detection]\nlibrary_name: nes2net\n---\n\n"
         f"Speech anti-spoofing detector: {parts}.\n\n"
-        "Input: 16 kHz mono waveform in [−1, 1]. Output: a score, higher means more bona fide; not a probability.\n\n"
+        "Input: 16 kHz mono waveform in [−1, 1]. Output: a score, higher means more bona fide; not calibrated.\n\n"
         "```python\nfrom nes2net import Detector\n\ndetector = Detector.from_pretrained('THIS FOLDER')\n"
         "print(detector.score('speech.flac'))\n```\n"
     )

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from nes2net.evaluation.calibration import LinearCalibration
     from nes2net.scoring.track import Track
 
-MEANING = "higher means more bona fide; it is no probability, so choose a threshold on data of your own"
+_MEANING = "higher means more bona fide; it is {}, so choose a threshold on data of your own"
 _CALIBRATED = "natural-log likelihood ratio of bona fide against spoof: above 0, the recording makes bona fide likelier"
 _OTHER_PLOT = "name another with --plot"
 
@@ -33,8 +33,8 @@ def add(commands: argparse._SubParsersAction) -> None:
     example = "nes2net predict recording.mp3 folder/ --model detector.pth"
     parser = subcommand(commands, "predict", _predict, "Score audio files of any format", example=example)
     parser.epilog = (
-        f"The score is the detector's own: {MEANING}. A recording longer than two minutes is scored along its time, and "
-        "its score is the mean. Exit status 1: a file could not be scored."
+        f"The score is the detector's own: {_MEANING.format('not calibrated')}. A recording longer than two minutes is "
+        "scored along its time, and its score is the mean. Exit status 1: a file could not be scored."
     )
     parser.resumes = False
     parser.names["score_track"] = "--track"
@@ -96,6 +96,7 @@ def add(commands: argparse._SubParsersAction) -> None:
 
 def _predict(args: argparse.Namespace) -> int:
     from nes2net.audio.files import with_folders_listed
+    from nes2net.backends.base import NATURE
     from nes2net.detector import Detector
     from nes2net.scoring.scorer import check_takes_audio_alone
 
@@ -119,7 +120,8 @@ def _predict(args: argparse.Namespace) -> int:
     rows = iter(ProgressDisplay(rows, title="scoring", unit="file", total=len(files), shown=not sys.stdout.isatty()))
     widths = [max(len(printable_name(file)) for file in files), 10, 10, 0]
     if not args.json:
-        meaning = f"{_CALIBRATED}, by {printable_name(args.calibration)}" if calibration else MEANING
+        own = _MEANING.format(NATURE[detector.backend.score_rule])
+        meaning = f"{_CALIBRATED}, by {printable_name(args.calibration)}" if calibration else own
         print(f"# score: {meaning}\n{table_line(['file', 'score', 'duration'], widths)}")
     failed = 0
     for row in rows:

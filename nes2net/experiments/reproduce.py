@@ -18,6 +18,7 @@ from nes2net.experiments.published import PublishedRow
 from nes2net.recipes.recipe import load_recipe
 from nes2net.registry import corpora
 from nes2net.scoring.corpus import score_trials
+from nes2net.scoring.scorer import check_takes_audio_alone
 from nes2net.training.averaging import average_run
 from nes2net.training.run import train
 from nes2net.training.selection import best_epochs
@@ -27,6 +28,11 @@ PRETRAINING = {
     "xlsr_300m": "xlsr2_300m.pt from https://github.com/facebookresearch/fairseq/tree/main/examples/wav2vec/xlsr",
     "wavlm_large": "WavLM-Large.pt from https://github.com/microsoft/unilm/tree/master/wavlm",
 }
+_TEACHER = (
+    "train it by the recipe that the head of the row's recipe names, and give a recipe of your own with `recipe`: "
+    "`base: {}`, `train.teacher: FILE`"
+)
+_FUSION = "in three steps instead: nes2net train, nes2net score with --system-scores, nes2net evaluate"
 
 
 @dataclass(frozen=True)
@@ -104,13 +110,23 @@ def _missing_model(row: PublishedRow, places: Places) -> list[Missing]:
         recipe = load_recipe(path, row.overrides)
     except InputError as error:
         return [Missing("recipe", str(error), f"give another one (`recipe`), or a checkpoint: {released}")]
-    missing = [replace(m, spares_some=False) for m in _missing_corpus(recipe.data.corpus, ["train", "dev"], places)]
+    data, missing = recipe.data, []
+    for name, split in dict.fromkeys(
+        [(data.corpus, data.train_split), (data.dev_corpus or data.corpus, data.dev_split)]
+    ):
+        missing += [replace(m, spares_some=False) for m in _missing_corpus(name, [split], places)]
     ssl = places.ssl_checkpoint or recipe.ssl_checkpoint
     if ssl is not None and not Path(ssl).is_file():
         frontend = recipe.model["frontend"]
         name = frontend if isinstance(frontend, str) else frontend.get("name")
         problem = f"{ssl} not found; name it with `ssl_checkpoint`"
         missing.append(Missing(f"pre-training of {name}", problem, PRETRAINING.get(name, "from its authors")))
+    if recipe.train.loss == "distillation" and not (recipe.train.teacher and Path(recipe.train.teacher).is_file()):
+        problem = f"{recipe.train.teacher} not found" if recipe.train.teacher else "none named (`train.teacher`)"
+        missing.append(Missing("trained teacher", problem, _TEACHER.format(path.name)))
+    if data.train_scores:
+        problem = "the detector fuses them, and a row is measured with the audio alone"
+        missing.append(Missing("scores of other systems", problem, _FUSION))
     if missing:
         missing.append(Missing("or, in place of training, a checkpoint", "none given (`checkpoint`)", released))
     return missing
@@ -250,6 +266,7 @@ def reproduce(
     scores = places.out / "scores.txt"
     config = None if row.model is None else published_architecture(row)  # for a file that records none
     detector = Detector.from_pretrained(checkpoint, device, config=config)
+    check_takes_audio_alone(detector)
     score_trials(
         detector,
         corpus.trials(places.root(row.corpus), row.split, protocols=places.protocols),
@@ -290,6 +307,8 @@ def _trained(row: PublishedRow, places: Places, device: str) -> Path:
         raise InputError(f"there is no recipe to train {row.id}: give `checkpoint` or `recipe`")
     recipe = load_recipe(path, row.overrides)
     recipe.data.root = str(places.root(recipe.data.corpus))
+    if recipe.data.dev_corpus is not None:
+        recipe.data.dev_root = str(places.root(recipe.data.dev_corpus))
     if places.protocols is not None:
         recipe.data.protocols = str(places.protocols)
     if places.ssl_checkpoint is not None:

@@ -29,6 +29,7 @@ from torch import Tensor, nn
 from nes2net import __version__
 from nes2net.audio.crop import ASVSPOOF_SAMPLES
 from nes2net.audio.read import SAMPLE_RATE
+from nes2net.backends.base import NATURE, ScoreRule
 from nes2net.checkpoints.onnx_file import METADATA, accepted_lengths, require
 from nes2net.detector import Detector
 from nes2net.errors import InputError, first_line
@@ -53,12 +54,12 @@ _FEWEST_FEATURES = 64
 LARGEST_FILE = 2**31 - 2**26
 
 
-#: What an ONNX file says of its output `scores`, by the score rule.
-_SCORES = {
-    "logit": "scores = logits[:, -1]; higher means more bona fide; no probability",
-    "difference": "scores = logits[:, 1] - logits[:, 0]; higher means more bona fide; no probability",
-    "probability": "scores = softmax(logits)[:, 1]; higher means more bona fide; not calibrated",
-    "cosine": "scores = logits[:, -1], a cosine; higher means more bona fide; no probability",
+#: How the output `scores` of an ONNX file is made, by the score rule.
+_SCORES: dict[ScoreRule, str] = {
+    "logit": "logits[:, -1]",
+    "difference": "logits[:, 1] - logits[:, 0]",
+    "probability": "softmax(logits)[:, 1]",
+    "cosine": "logits[:, -1]",
 }
 
 
@@ -114,6 +115,7 @@ def export_onnx(
     if quantize not in (None, "int8"):
         raise InputError(f"unknown `quantize` {quantize!r}: 'int8' is known")
     shortest, longest = _lengths(detector, num_samples)
+    rule = detector.backend.score_rule
     description = {
         "nes2net": __version__,
         "torch": torch.__version__,
@@ -122,8 +124,8 @@ def export_onnx(
         "sample_rate": SAMPLE_RATE,
         "min_samples": shortest,
         "max_samples": longest,
-        "scores": _SCORES[detector.backend.score_rule],
-        "score_rule": detector.backend.score_rule,
+        "scores": f"scores = {_SCORES[rule]}; higher means more bona fide; {NATURE[rule]}",
+        "score_rule": rule,
         "quantize": None,
         "external_data": f"{path.name}.data" if _num_bytes(detector) > LARGEST_FILE else None,
     }

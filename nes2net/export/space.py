@@ -7,6 +7,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from nes2net import __version__
+from nes2net.backends.base import NATURE
 from nes2net.detector import Detector
 from nes2net.errors import InputError
 from nes2net.evaluation import calibration as calibrations
@@ -84,7 +85,7 @@ def write_space(detector: Detector, folder: Path, calibration: str | Path | None
     detector.save(folder / "detector")
     if loaded is None:
         (folder / "calibration.json").unlink(missing_ok=True)
-        meaning = "Its score is higher for bona fide speech and is no probability."
+        meaning = f"Its score is higher for bona fide speech and is {NATURE[detector.backend.score_rule]}."
     else:
         loaded.save(folder / "calibration.json")
         meaning = "Its score is calibrated: the page shows a probability at a prior of 0.5, which `app.py` can change."

@@ -119,13 +119,14 @@ def _describe_detector(detector: Detector) -> list[PartInfo]:
 
 
 def _describe_frontend(frontend: Frontend) -> PartInfo:
-    flops = count_flops(frontend, torch.zeros(1, ASVSPOOF_SAMPLES))
+    flops = count_flops(frontend, torch.zeros(1, ASVSPOOF_SAMPLES), "all")
     hop, width = 1e3 * frontend.hop_length / SAMPLE_RATE, 1e3 * frontend.min_samples / SAMPLE_RATE
     notes = [
         f"{_counted(frontend.num_layers, 'hidden state')} of {frontend.out_dim}, a frame of {width:g} ms every {hop:g} ms"
     ]
     if frontend.num_unused:
         notes.append(f"its files hold {frontend.num_unused:,} more numbers, used in pre-training only")
+    notes += _never_trained(frontend)
     return PartInfo(
         "front-end", frontend.config["name"], _parameters(frontend), flops / 2 * SAMPLE_RATE / ASVSPOOF_SAMPLES, notes
     )
@@ -147,6 +148,7 @@ def _describe_head(
             else "it sees the whole utterance"
         )
         notes.append(f"{sees}; it needs at least {_counted(part.min_frames, 'frame')}")
+        notes += _never_trained(part)
         notes.append("layers: " + ", ".join(_layer(name, child) for name, child in part.named_children()))
     return PartInfo(role, part.config["name"], _parameters(part), flops / 2 / seconds, notes)
 
@@ -161,6 +163,11 @@ def _layer(name: str, module: nn.Module) -> str:
     )
     parameters = _parameters(module)
     return f"{name} ({times}{f', {parameters:,}' if parameters else ''})"
+
+
+def _never_trained(module: nn.Module) -> list[str]:
+    frozen = sum(p.numel() for p in module.parameters()) - _parameters(module)
+    return [f"{frozen:,} more parameters are never trained"] if frozen else []
 
 
 def _parameters(module: nn.Module) -> int:

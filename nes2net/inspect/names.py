@@ -229,10 +229,11 @@ def describe_recipe(recipe: Recipe, sources: Mapping[str, str] | None = None) ->
     """
     corpus = recipe.data.corpus
     known = f" ({corpora.get(corpus).title})" if corpus in corpora.names() else ""
+    nothing = "a trained teacher (train.teacher)" if recipe.train.loss == "distillation" else "random weights"
     facts = {
         "trains on": f"{corpus}{known}, from {recipe.data.root}" if recipe.data.root else f"{corpus}{known}",
         "model": architecture(recipe.model),
-        "starts from": recipe.train.init_from or recipe.ssl_checkpoint or "random weights",
+        "starts from": recipe.train.init_from or recipe.train.teacher or recipe.ssl_checkpoint or nothing,
         "run folder": f"{recipe.output}/{recipe.tag}",
     }
     values, defaults = _flat(recipe.to_dict()), _flat(Recipe().to_dict())

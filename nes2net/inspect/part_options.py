@@ -40,7 +40,8 @@ which loss.
 #: Parameters of constructors that are not options: what a detector gives to its parts.
 _GIVEN = {frontends.kind: ("checkpoint",), aggregations.kind: ("num_layers", "feature_dim"), backends.kind: ()}
 _SECTIONS = re.compile(r"\n\n(?=Args:|Attributes:|Raises:|>>> )")
-_YEAR = re.compile(r"\b(19|20)\d\d\b")
+# To the end of the last sentence with a year; a point behind a single capital is that of a name.
+_UP_TO_YEAR = re.compile(r".*\b(?:19|20)\d\d\b.*?(?:(?<!\b[A-Z])\.(?=\s+[A-Z])|$)", re.DOTALL)
 
 
 def option_rows(registry: Registry, name: str) -> list[dict[str, Any]]:
@@ -86,11 +87,11 @@ def about(registry: Registry, name: str) -> list[str]:
 
 
 def source(registry: Registry, name: str) -> str:
-    """The publication of a part: the first paragraph of its class or module that has a year."""
+    """The publication of a part: the first paragraph of its module or class that has a year, up to it."""
     factory = _written(registry.get(name))
     texts = (inspect.getdoc(factory) or "", inspect.getdoc(inspect.getmodule(factory)) or "")
     paragraphs = [item for text in reversed(texts) for item in _SECTIONS.split(text)[0].split("\n\n")]
-    return next((plain(item) for item in paragraphs if _YEAR.search(item)), "")
+    return next((plain(found[0]) for item in paragraphs if (found := _UP_TO_YEAR.match(item))), "")
 
 
 def variant(registry: Registry, name: str) -> str:

@@ -670,7 +670,7 @@ class Recipe(Section):
         """Refuse what logistic regression would not do."""
         if self.augment.model_copy(update={"rng": "utterance"}) != AugmentConfig():
             raise InputError(
-                "`train.optimizer=logistic` embeds each utterance once, without augmentation: leave `augment` out"
+                "`train.optimizer=logistic` embeds each utterance once, without augmentation: leave the section augment out"
             )
         if self.data.crop != "head":
             raise InputError(

@@ -62,7 +62,7 @@ from nes2net.scoring.record import (
     run_identity,
 )
 from nes2net.scoring.score_file import check_ids, read_scores
-from nes2net.scoring.scorer import Scorer
+from nes2net.scoring.scorer import Scorer, depends_on_batch
 from nes2net.scoring.system_scores import check_system_scores
 from nes2net.scoring.waveforms import WaveformReader
 
@@ -188,18 +188,13 @@ def score_trials(
     batch_size = default_batch_size(scorer.computes_on) if batch_size is None else batch_size
     settings = _Settings(batch_size, num_workers, on_error, legacy_train_mode, compile)
     run = run_identity(scorer, trials, num_samples, legacy_train_mode, compile)
-    if _depends_on_batch(scorer):
+    if depends_on_batch(scorer):
         run["batch_size"] = batch_size
     lock = out.with_name(f".{out.name}.lock")
     with scoring_mode(scorer, legacy_train_mode), joined() as processes:
         refusal = f"another run is writing {out}: wait for it, or name another file"
         with exclusive_lock(lock, refusal) if processes.rank == 0 else nullcontext():
             return _score_together(scorer, trials, out, run, overwrite, settings, reader, processes, about)
-
-
-def _depends_on_batch(scorer: Scorer) -> bool:
-    """Whether a score depends on the utterances that share its batch."""
-    return scorer.config["frontend"].get("normalize") == "batch"
 
 
 def _score_together(
@@ -392,10 +387,10 @@ def batches_scored(
         num_processes=processes.count,
     )
 
-    depends_on_batch = _depends_on_batch(scorer)
+    batch_matters = depends_on_batch(scorer)
 
     def rows(waveforms: Tensor) -> int | None:
-        if legacy_train_mode or depends_on_batch:  # the statistics of a batch are those of its own utterances
+        if legacy_train_mode or batch_matters:  # the statistics of a batch are those of its own utterances
             return None
         if compiled:
             return batch_size

@@ -42,7 +42,7 @@ from nes2net.scoring.batches import (
 from nes2net.scoring.journal import stamp
 from nes2net.scoring.kernel import scoring_mode, start_embedding
 from nes2net.scoring.record import Record, circumstances, plain, run_identity
-from nes2net.scoring.scorer import Scorer
+from nes2net.scoring.scorer import Scorer, depends_on_batch
 from nes2net.scoring.waveforms import WaveformReader
 
 #: Kinds of files that hold embeddings.
@@ -129,6 +129,8 @@ def embed_trials(
         raise InputError(f"`batch_size` is at least 1, not {batch_size}")
     batch_size = default_batch_size(scorer.computes_on) if batch_size is None else batch_size
     workers = default_workers(scorer.computes_on) if num_workers is None else num_workers
+    if depends_on_batch(scorer):  # each utterance alone
+        batch_size = 1
     reader, about = WaveformReader.of(scorer, num_samples), plain(about or {})
     run = {
         **run_identity(scorer, trials, num_samples, False, False),

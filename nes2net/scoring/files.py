@@ -16,7 +16,7 @@ import torch
 from nes2net.errors import InputError
 from nes2net.scoring.batches import default_batch_size, default_threads
 from nes2net.scoring.kernel import Result, score_batch
-from nes2net.scoring.scorer import Scorer, check_takes_audio_alone
+from nes2net.scoring.scorer import Scorer, check_takes_audio_alone, depends_on_batch
 from nes2net.scoring.waveforms import Recording, WaveformReader
 
 #: The reaction to a file that cannot be scored: "raise", or a function that is called with its path
@@ -81,6 +81,8 @@ def score_files(
     if on_error != "raise" and not callable(on_error):
         raise InputError(f"`on_error` is 'raise' or a function of a path and an error, not {on_error!r}")
     check_takes_audio_alone(scorer)
+    if depends_on_batch(scorer):  # each file alone
+        batch_size = 1
     reader = WaveformReader.of(scorer, num_samples, longest)
     return _score_in_order(scorer, iter(paths), reader, batch_size, workers, on_error)
 

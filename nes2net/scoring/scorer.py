@@ -69,6 +69,13 @@ class Scorer(Protocol):
         """Compile it in place (``torch.compile``)."""
 
 
+def depends_on_batch(scorer: Scorer) -> bool:
+    """Whether a score depends on the utterances that share its batch: with ``normalize: batch``."""
+    frontend = scorer.config["frontend"]
+    halves = [frontend, *(part for part in frontend.values() if isinstance(part, dict))]  # of teacher and student
+    return any(half.get("normalize") == "batch" for half in halves)
+
+
 def check_takes_audio_alone(scorer: Scorer) -> None:
     """Raise :class:`InputError` if ``scorer`` needs scores of other systems beside the audio."""
     if scorer.num_scores:

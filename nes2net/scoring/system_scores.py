@@ -16,10 +16,12 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import FiniteFloat, TypeAdapter, ValidationError
 
 from nes2net.corpora.trial import Trial
 from nes2net.errors import InputError, listed
 from nes2net.machine.files import sha256_of
+from nes2net.machine.plain_data import first_problem
 from nes2net.scoring.score_file import read_scores
 
 Ranges = Sequence[Sequence[float]] | Literal["test"]
@@ -34,7 +36,8 @@ def normalised(scores: NDArray, low: float, high: float) -> NDArray:
     >>> normalised(np.array([-1.0, 3.0]), -1.0, 3.0).round(4).tolist()
     [0.5, 0.7311]
     """
-    return 1 / (1 + np.exp(-(scores - low) / (high - low)))
+    with np.errstate(over="ignore"):  # of a score far below the range, which becomes 0
+        return 1 / (1 + np.exp(-(scores - low) / (high - low)))
 
 
 def ranges_of(paths: Sequence[str | Path]) -> list[list[float]]:
@@ -44,6 +47,25 @@ def ranges_of(paths: Sequence[str | Path]) -> list[list[float]]:
         InputError: if a file cannot be read, a score is not finite, or all scores of a file are equal.
     """
     return [_range_of(path, read_scores(path)[1]) for path in paths]
+
+
+def checked_ranges(ranges: Any) -> list[tuple[float, float]]:
+    """The lowest and highest score of each system that a checkpoint names, which may hold anything.
+
+    Raises:
+        InputError: if they are not pairs of finite numbers, the lower one first.
+    """
+    try:
+        pairs = TypeAdapter(list[tuple[FiniteFloat, FiniteFloat]]).validate_python(ranges)
+        fault = next((f"from {low} to {high}" for low, high in pairs if not low < high), None)
+    except ValidationError as error:
+        pairs, fault = [], first_problem(error)
+    if fault is not None:
+        raise InputError(
+            f"the ranges of other systems' scores are damaged ({fault}), each is a lowest and a highest number: name files "
+            "of a development set with `score_range`"
+        )
+    return pairs
 
 
 def _range_of(path: str | Path, scores: NDArray) -> list[float]:
@@ -64,10 +86,10 @@ def with_system_scores(trials: Sequence[Trial], paths: Sequence[str | Path], ran
 
     Raises:
         InputError: if a file cannot be read or names a trial twice, if a trial is not in every
-            file or has a score that is not finite, or if there are not as many ranges as files.
+            file or has a score that is not finite, or if the ranges are no ranges or not as many as
+            files.
     """
-    if ranges == "test":
-        ranges = ranges_of(paths)
+    ranges = ranges_of(paths) if ranges == "test" else checked_ranges(ranges)
     if len(ranges) != len(paths):
         raise InputError(
             f"there are {len(paths)} score files of other systems, but ranges of {len(ranges)}: name one file for each "
@@ -80,7 +102,7 @@ def with_system_scores(trials: Sequence[Trial], paths: Sequence[str | Path], ran
 def _column(trials: Sequence[Trial], path: str | Path, low: float, high: float) -> list[float]:
     """The normalised scores of ``trials`` in one file."""
     ids, scores = read_scores(path)
-    found = dict(zip(ids, normalised(scores, low, high).tolist()))
+    found = dict(zip(ids, np.where(np.isfinite(scores), normalised(scores, low, high), np.nan).tolist()))
     if len(found) < len(ids):
         ((twice, _),) = Counter(ids).most_common(1)
         raise InputError(f"{path}: it has two scores of {twice}: keep one of them")

@@ -16,7 +16,7 @@ from nes2net.audio.read import SAMPLE_RATE, stream_audio
 from nes2net.errors import InputError
 from nes2net.scoring.batches import default_batch_size
 from nes2net.scoring.kernel import score_or_raise
-from nes2net.scoring.scorer import Scorer, check_takes_audio_alone
+from nes2net.scoring.scorer import Scorer, check_takes_audio_alone, depends_on_batch
 from nes2net.scoring.waveforms import as_waveform
 
 #: Seconds of a window: the 64,600 samples that detectors are trained on.
@@ -79,6 +79,8 @@ def score_track(
     batch_size = default_batch_size(scorer.computes_on) if batch_size is None else batch_size
     if batch_size < 1:
         raise InputError(f"`batch_size` is at least 1, not {batch_size}")
+    if depends_on_batch(scorer):  # each window alone
+        batch_size = 1
     blocks = stream_audio(audio) if isinstance(audio, (str, Path)) else [as_waveform(audio, sample_rate)]
     starts: list[int] = []
     scores: list[float] = []

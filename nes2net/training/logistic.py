@@ -7,12 +7,9 @@ import warnings
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 from torch import nn
 
+from nes2net.backends.base import LogitLayer
 from nes2net.errors import InputError
 from nes2net.scoring.embedding import embed_trials
 from nes2net.training.distributed import write_once
@@ -39,7 +36,8 @@ class LogisticTrainer(Trainer):
         if self.accelerator.num_processes > 1:
             raise InputError("`train.optimizer=logistic` computes in one process: leave torchrun out")
         layer = self.state.detector.backend.last_layer
-        if not isinstance(layer, nn.Linear) or layer.bias is None or layer.out_features > 2:
+        # No subclass: what such a layer computes is not linear, or has bona fide first.
+        if type(layer) not in (nn.Linear, LogitLayer) or layer.bias is None or layer.out_features > 2:
             raise InputError(
                 "`train.optimizer=logistic` fits a linear last layer with one or two logits: take the back-end logistic"
             )
@@ -120,6 +118,11 @@ def fit_logistic(embeddings: NDArray, targets: NDArray, c: float) -> tuple[NDArr
     >>> bool(weight[0] > 0), abs(round(weight[0] * 2.5 + bias, 3))
     (True, 0.0)
     """
+    from sklearn.exceptions import ConvergenceWarning  # start-up: seconds, for every other training too
+    from sklearn.linear_model import LogisticRegression  # start-up, as above
+    from sklearn.pipeline import make_pipeline  # start-up, as above
+    from sklearn.preprocessing import StandardScaler  # start-up, as above
+
     model = make_pipeline(StandardScaler(), LogisticRegression(C=c, max_iter=_MOST_ITERATIONS))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # the number of iterations says so

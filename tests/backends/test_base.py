@@ -91,8 +91,12 @@ def test_the_detector_applies_the_score_rule_of_its_back_end(rule, expected):
 
 
 def test_a_rule_that_compares_two_logits_needs_two():
-    backend = create_backend("asp_mlp", feature_dim=8, num_logits=1, score_rule="difference")
-    with pytest.raises(InputError, match="compares 2 logits, the back-end gives 1: set num_logits=2"):
+    needs_two = "compares 2 logits, the back-end gives 1: set num_logits=2"
+    for name, options in (("asp_mlp", {"score_rule": "difference"}), ("gf", {})):
+        with pytest.raises(InputError, match=needs_two):
+            create_backend(name, feature_dim=8, num_logits=1, **options)
+    backend = create_backend("asp_mlp", feature_dim=8, score_rule="difference")
+    with pytest.raises(InputError, match=needs_two):
         backend.scores(torch.zeros(3, 1))
 
 

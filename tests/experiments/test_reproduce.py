@@ -104,11 +104,19 @@ def test_everything_that_is_missing_is_listed_at_once(row, tmp_path, monkeypatch
         *([f"keys of {tested.title}"] if "keys" in tested.obtain else []),  # otherwise the protocol holds the labels
     ]
     if row.recipe:
-        trained = corpora.get(row.train).title
-        expected += [f"{kind} of {trained} {split}" for split in ("train", "dev") for kind in ("protocol", "audio")]
+        recipe = load_recipe(REPOSITORY / row.recipe)
+        data, frontend = recipe.data, recipe.model["frontend"]["name"]
+        parts = (data.corpus, data.train_split), (data.dev_corpus or data.corpus, data.dev_split)
+        assert row.train in (data.corpus, data.dev_corpus)
+        expected += [
+            f"{kind} of {corpora.get(name).title} {part}" for name, part in parts for kind in ("protocol", "audio")
+        ]
         expected += ["or, in place of training, a checkpoint"]
-        frontend = load_recipe(REPOSITORY / row.recipe).model["frontend"]["name"]
-        expected += [] if frontend == "lps" else [f"pre-training of {frontend}"]  # which has no weights
+        expected += ["scores of other systems"] if data.train_scores else []
+        if frontend == "teacher_student":
+            expected += ["trained teacher"]  # which holds the pre-training
+        elif frontend != "lps":  # which has no weights
+            expected += [f"pre-training of {frontend}"]
     else:
         expected.append("checkpoint")
     assert set(said) == set(expected)

@@ -63,6 +63,29 @@ def test_files_that_do_not_fit_are_named(text, message, tmp_path):
         with_system_scores(TRIALS, [tmp_path / "one"], "test")
 
 
+@pytest.mark.parametrize("score", ["inf", "-inf", "nan"])
+def test_a_score_that_is_not_finite_is_refused(score, tmp_path):
+    (tmp_path / "one").write_text(f"a 1\nb {score}\n", encoding="utf-8")
+    with pytest.raises(InputError, match="the score of b is not a finite number"):
+        with_system_scores(TRIALS, [tmp_path / "one"], [[0.0, 1.0]])
+
+
+@pytest.mark.parametrize(
+    "ranges",
+    [None, "tests", {"a": 1}, [0.0], [[0.0, 1.0, 2.0]], [["a", "b"]]]
+    + [[pair] for pair in ([1.0, 1.0], [2.0, 1.0], [0.0, np.inf], [np.nan, 1.0], [0, 10**400])],
+)
+def test_damaged_ranges_of_a_checkpoint_are_refused(ranges, tmp_path):
+    files = write(tmp_path, one={"a": 1.0, "b": 2.0})
+    with pytest.raises(InputError, match="ranges of other systems' scores are damaged"):
+        with_system_scores(TRIALS, files, ranges)
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_score_far_outside_of_the_range_is_no_error():
+    assert normalised(np.array([-1e6, 1e6]), 0.0, 1.0).tolist() == [0.0, 1.0]
+
+
 def test_a_range_for_each_system_is_needed(tmp_path):
     files = write(tmp_path, one={"a": 1.0, "b": 2.0})
     with pytest.raises(InputError, match="1 score files of other systems, but ranges of 2"):
@@ -174,3 +197,9 @@ def test_a_batch_that_is_normalised_as_a_whole_belongs_to_the_run(root, small_mo
     assert "depends on the 6 utterances of its batch" in " ".join(capsys.readouterr().err.split())
     with pytest.raises(InputError, match="another batch_size"):
         score_trials(detector, given, tmp_path / "1", num_samples=8000, batch_size=6, num_workers=0)
+    files, alone = [trial.path for trial in given], [detector.score(trial.path, num_samples=8000) for trial in given]
+    in_batches = [score for _, score in detector.score_files(files, num_samples=8000, batch_size=6)]
+    assert in_batches == pytest.approx(alone, abs=1e-6)
+    assert np.ptp(alone) > 1e-4
+    tracks = [detector.score_track(files[0], window=0.2, hop=0.1, batch_size=size).scores for size in (1, 6)]
+    assert np.array_equal(*tracks)

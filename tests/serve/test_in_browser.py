@@ -146,7 +146,7 @@ def test_half_an_hour(page, serving, model, long, capsys):
     row = predicted(model, [long], capsys, "--track")[long.name]
     shown = page.locator(".n2-card").inner_text()
     assert page.locator(".n2-verdict").inner_text() == f"{row['score']:.4f}"
-    assert f"mean of {len(row['scores'])} windows" in shown and "no probability" in shown
+    assert f"mean of {len(row['scores'])} windows" in shown and "no calibrated probability" in shown
     click_at(page, 0.5)
     assert audio(page, "duration") == 1800
     assert 898 < audio(page, "currentTime") < 960

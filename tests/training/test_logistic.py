@@ -153,10 +153,22 @@ def test_a_bad_file_is_left_out(probe, corpus, tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
+    "backend",
+    [
+        {"name": "ensemble", "kind": "classification", "num_layers": 2, "hidden_dim": 8},  # bona fide is its row 0
+        {"name": "logistic", "head": "cosine"},
+    ],
+)
+def test_a_last_layer_that_computes_something_else_is_refused(probe, small_model, backend):
+    with pytest.raises(InputError, match="linear last layer"):
+        train(probe(model={"frontend": small_model["frontend"], "backend": backend}), device="cpu")
+
+
+@pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"augment": {"algo": 4}}, "leave `augment` out"),
-        ({"augment": {"speed": [0.9, 1.1]}}, "leave `augment` out"),
+        ({"augment": {"algo": 4}}, "leave the section augment out"),
+        ({"augment": {"speed": [0.9, 1.1]}}, "leave the section augment out"),
         ({"train": {"epochs": 2}}, "set `train.epochs=1`, not 2"),
         ({"data": {"crop": "random", "num_samples": 8000}}, "leave out `data.crop=random`"),
         ({"train": {"optimizer": "adam"}}, "whole utterances, goes with `train.optimizer=logistic`"),
