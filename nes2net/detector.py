@@ -338,7 +338,8 @@ class Detector(nn.Module):
         return self._replayed(waveform)
 
     def _scores(self, waveform: Tensor, system_scores: Tensor | None = None) -> Tensor:
-        return self.backend.scores(self(waveform, system_scores))
+        others = () if system_scores is None else (system_scores,)
+        return self.backend.scores(self(waveform, *others))
 
     def compile(self, **options: Any) -> None:
         """Compile its parts in place, a front-end of equal layers by layer.

@@ -17,36 +17,39 @@ from nes2net import registry
 from nes2net.errors import InputError
 from nes2net.training.seeding import cuda_algorithms
 
-LAYERS = 25
+LAYERS = 5
 WAVEFORM = {"raw_aasist", "raw_aasist_l"}
-SAMPLES_PER_FRAME = 320
+SAMPLES_PER_FRAME = 160
 #: options that make a back-end smaller without changing what it is made of
 SMALLER = {
-    "aasist2": {"width": 4, "scale": 3},
+    "aasist2": {"width": 4, "scale": 3, "se_ratio": 4},
+    "asp_cosine": {"num_layers": 4},
+    "attm_lstm": {"num_layers": 4},
     "conformer": {"num_blocks": 2},
-    "ensemble": {"kind": "classification"},  # test_ensemble.py has the fusion, which also takes scores
+    "ensemble": {"kind": "classification", "num_layers": 3},  # test_ensemble.py has the fusion, which also takes scores
     "llgf": {"hidden_dim": 64},
-    "mamba": {"num_layers": 4},
+    "mamba": {"num_layers": 2},
     "mfa": {"num_layers": 3},
     "nes2net": {"nes_ratio": (4, 4)},
     "nes2net_x": {"nes_ratio": (4, 4)},
     "nes2net_x_selu": {"nes_ratio": (4, 4)},
     "mpif_res2net": {"num_frames": 64, "planes": (8, 16, 32, 64), "scale": 4},
-    "one_class_distillation": {"backend": {"name": "nes2net_x", "nes_ratio": (4, 4)}},
+    "one_class_distillation": {"backend": {"name": "asp_mlp"}},
+    "sls": {"num_layers": 4},
     "tcm": {"num_blocks": 2},
 }
 #: parameters of the published checkpoints that are not used in the computation: no gradient
 UNUSED = {
     **dict.fromkeys(["aasist", "raw_aasist", "raw_aasist_l"], r"encoder\.[1-5]\.0\.bn1\."),
     "attm_lstm": r"feat_merge\.linear_proj\.1\.inplace\.",
-    "mamba": r"conformer\.(forward|backward)_layers\.1\.",
+    "mamba": r"conformer\.(forward|backward)_layers\.0\.",
 }
 #: largest difference of bfloat16 from float32, relative to the logits; in AASIST rounding changes
 #: which nodes are kept
 BFLOAT16 = {"aasist": 0.15, "aasist2": 0.15, "raw_aasist": 0.25, "raw_aasist_l": 0.25}
 #: torch.compile does not trace recurrent layers, and torch.export fixes their number of frames
 RECURRENT = {"attm_lstm", "ensemble", "lgf", "llgf"}
-#: they take minutes to export for any number of samples: test_aasist.py does that
+#: they take seconds to export, and minutes for any number of samples, as test_aasist.py does
 SLOW_TO_EXPORT = WAVEFORM
 
 #: they compare two classes
@@ -77,8 +80,9 @@ def features_for(
     """Seeded features of the kind that ``backend`` takes."""
     shape = (batch, frames_of(backend) if frames is None else frames, dim or dim_of(backend.config["name"]))
     generator = torch.Generator().manual_seed(batch)
-    states = [torch.randn(shape, generator=generator).to(dtype) for _ in range(LAYERS)]
-    return states if backend.wants_layers == "all" else states[-1]
+    if backend.wants_layers == "last":
+        return torch.randn(shape, generator=generator).to(dtype)
+    return [torch.randn(shape, generator=generator).to(dtype) for _ in range(LAYERS)]
 
 
 def utterance(features, index: int):
@@ -98,16 +102,15 @@ def test_says_what_it_takes(name):
 
 
 @every_backend
-@pytest.mark.parametrize("num_logits", [2, 3])
-def test_gives_as_many_logits_as_asked(name, num_logits):
-    if name in TWO_LOGITS and num_logits != 2:
+def test_gives_as_many_logits_as_asked(name):
+    if name in TWO_LOGITS:
         with pytest.raises(InputError, match="num_logits is 2"):
-            create(name, num_logits=num_logits)
+            create(name, num_logits=3)
         return
-    backend = create(name, num_logits=num_logits).eval()
+    backend = create(name, num_logits=3).eval()
     with torch.no_grad():
         logits = backend(features_for(backend, batch=2))
-    assert logits.shape == (2, num_logits)
+    assert logits.shape == (2, 3)
     assert logits.isfinite().all()
 
 
@@ -220,25 +223,18 @@ def test_float64_agrees_with_float32(name):
 
 
 @every_backend
-def test_a_seed_determines_weights_dropout_and_gradients(name):
-    results = []
-    for _ in range(2):
-        backend = create(name).train()
-        logits = backend(features_for(backend, batch=2))
-        logits.sum().backward()
-        results.append([logits, *(p.grad for p in backend.parameters() if p.grad is not None)])
-    assert all(torch.equal(a, b) for a, b in zip(*results))
+def test_a_seed_determines_training_on_a_gpu_too(name):
+    """A seed determines weights, dropout and gradients, which strict algorithms do not change on a CPU.
 
-
-@every_backend
-def test_training_repeats_itself_on_a_gpu_too(name):
-    """All its operations have deterministic implementations, and asking for them changes nothing on a CPU."""
+    All its operations have deterministic implementations on a GPU.
+    """
     found = []
 
     def step() -> None:
-        backend = create(name)
-        backend(features_for(backend, 3)).square().sum().backward()
-        found.append([p.grad for p in backend.parameters() if p.grad is not None])
+        backend = create(name).train()
+        logits = backend(features_for(backend, batch=3))
+        logits.square().sum().backward()
+        found.append([logits, *(p.grad for p in backend.parameters() if p.grad is not None)])
 
     step()
     with cuda_algorithms(deterministic=True, benchmark=False):
@@ -246,16 +242,17 @@ def test_training_repeats_itself_on_a_gpu_too(name):
     assert all(torch.equal(plain, strict) for plain, strict in zip(*found, strict=True))
 
 
-@every_backend
+@pytest.mark.parametrize("name", sorted(set(registry.backends.names()) - SLOW_TO_EXPORT))
 def test_exports_with_any_batch_and_number_of_frames(name):
     backend = create(name).eval()
-    any_length = not backend.fixed_frames and name not in RECURRENT | SLOW_TO_EXPORT
+    any_length = not backend.fixed_frames and name not in RECURRENT
     sizes = dict.fromkeys((0, 1) if any_length else (0,), torch.export.Dim.DYNAMIC)
-    features = features_for(backend, batch=2)
+    usual = 10 if name in RECURRENT else 50  # the graph repeats a recurrent layer for each frame
+    features = features_for(backend, 2, frames_of(backend, usual))
     shapes = [sizes] * LAYERS if isinstance(features, list) else sizes
     exported = torch.export.export(backend, (features,), dynamic_shapes=(shapes,)).module()
-    for batch, frames in ((1, 50), (3, 61), (4, 97)):
-        features = features_for(backend, batch, frames_of(backend, frames if any_length else 50))
+    for batch, frames in ((1, usual), (3, 61), (4, 97)):
+        features = features_for(backend, batch, frames_of(backend, frames if any_length else usual))
         with torch.no_grad():
             torch.testing.assert_close(exported(features), backend(features), rtol=1e-4, atol=1e-5)
 

@@ -55,7 +55,7 @@ def test_names_are_unique_across_kinds():
 @pytest.mark.parametrize("name", [name for known in KINDS.values() for name in known])
 def test_every_name_is_described(name):
     kind = next(kind for kind, known in KINDS.items() if name in known)
-    (sheet,) = names.sheets(name, RESULTS)
+    (sheet,) = names.sheets(name, RESULTS)  # of parts and models it counts parameters and operations
     lines = sheet.text().splitlines()
     assert lines[0].startswith(f"{name}: ") and kind.split()[-1] in lines[0]
     assert [line for line in lines if len(line) > 100] == []
