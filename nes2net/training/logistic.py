@@ -37,10 +37,12 @@ class LogisticTrainer(Trainer):
             raise InputError("`train.optimizer=logistic` computes in one process: leave torchrun out")
         layer = self.state.detector.backend.last_layer
         # No subclass: what such a layer computes is not linear, or has bona fide first.
-        if type(layer) not in (nn.Linear, LogitLayer) or layer.bias is None or layer.out_features > 2:
+        fits = isinstance(layer, nn.Linear) and layer.bias is not None and layer.out_features <= 2
+        if not fits or type(layer) not in (nn.Linear, LogitLayer):
             raise InputError(
                 "`train.optimizer=logistic` fits a linear last layer with one or two logits: take the back-end logistic"
             )
+        assert isinstance(layer, nn.Linear)
         # What the loss refuses is refused before the training set is embedded.
         self.criterion(torch.zeros(2, layer.out_features), torch.tensor([0, 1]))
 
