@@ -49,7 +49,7 @@ class Ensemble(LayerSum):
     logit of bona fide alone. The weights of the layers are divided by their plain sum, without a
     softmax, and may become negative; with ``kind="classification"`` they are not divided.
 
-    ``torch.export`` fixes the number of frames, a limit of ``nn.LSTM``.
+    ``torch.export`` fixes the number of frames, a limit of ``nn.LSTM``; an ONNX file does not.
 
     Args:
         feature_dim: D, the front-end's ``out_dim``.
@@ -130,7 +130,20 @@ class Ensemble(LayerSum):
 
     def summary(self, hidden_states: Sequence[Tensor]) -> Tensor:
         """The last output of the LSTM, B×H, for L + 1 or more ``hidden_states`` B×T×D."""
-        return self.lstm(self.trunk(hidden_states))[0][:, -1]
+        return _lstm(self.lstm, self.trunk(hidden_states))[:, -1]
+
+
+def _lstm(lstm: nn.LSTM, x: Tensor) -> Tensor:
+    """The outputs of ``lstm`` for ``x``.
+
+    In an export, layer by layer: torch.onnx leaves the number of frames free for one layer only.
+    """
+    if not torch.compiler.is_exporting():
+        return lstm(x)[0]
+    zeros = x.new_zeros(1, x.shape[0], lstm.hidden_size)
+    for weights in lstm.all_weights:
+        x = torch.lstm(x, (zeros, zeros), weights, True, 1, 0.0, False, False, True)[0]
+    return x
 
 
 def _perceptron(hidden_dim: int, last: nn.Linear) -> nn.Sequential:
