@@ -36,8 +36,9 @@ class LogisticTrainer(Trainer):
         if self.accelerator.num_processes > 1:
             raise InputError("`train.optimizer=logistic` computes in one process: leave torchrun out")
         layer = self.state.detector.backend.last_layer
-        # No subclass: what such a layer computes is not linear, or has bona fide first.
-        if type(layer) not in (nn.Linear, LogitLayer) or layer.bias is None or layer.out_features > 2:
+        # A subclass computes what is not linear, or has bona fide first.
+        is_plain = type(layer) in (nn.Linear, LogitLayer)
+        if not isinstance(layer, nn.Linear) or not is_plain or layer.bias is None or layer.out_features > 2:
             raise InputError(
                 "`train.optimizer=logistic` fits a linear last layer with one or two logits: take the back-end logistic"
             )
