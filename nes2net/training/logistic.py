@@ -36,15 +36,12 @@ class LogisticTrainer(Trainer):
         if self.accelerator.num_processes > 1:
             raise InputError("`train.optimizer=logistic` computes in one process: leave torchrun out")
         layer = self.state.detector.backend.last_layer
-        # No subclass: what such a layer computes is not linear, or has bona fide first.
-        fits = isinstance(layer, nn.Linear) and layer.bias is not None and layer.out_features <= 2
-        if not fits or type(layer) not in (nn.Linear, LogitLayer):
+        # A subclass computes what is not linear, or has bona fide first.
+        is_plain = type(layer) in (nn.Linear, LogitLayer)
+        if not isinstance(layer, nn.Linear) or not is_plain or layer.bias is None or layer.out_features > 2:
             raise InputError(
                 "`train.optimizer=logistic` fits a linear last layer with one or two logits: take the back-end logistic"
             )
-        assert isinstance(layer, nn.Linear)
-        # What the loss refuses is refused before the training set is embedded.
-        self.criterion(torch.zeros(2, layer.out_features), torch.tensor([0, 1]))
 
     def fit(self) -> None:
         """Embed the training set, which a signal may interrupt, and then train the only epoch."""
