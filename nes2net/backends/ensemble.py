@@ -142,7 +142,7 @@ def _lstm(lstm: nn.LSTM, x: Tensor) -> Tensor:
         return lstm(x)[0]
     zeros = x.new_zeros(1, x.shape[0], lstm.hidden_size)
     for weights in lstm.all_weights:
-        x = torch.lstm(x, (zeros, zeros), weights, True, 1, 0.0, False, False, True)[0]
+        x = torch.lstm(x, (zeros, zeros), tuple(weights), True, 1, 0.0, False, False, True)[0]
     return x
 
 
