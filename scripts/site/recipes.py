@@ -129,7 +129,8 @@ def result(row: PublishedRow) -> str:
     how = [f"mean of {row.average}"] if row.average > 1 else []
     how += ["selected with RawBoost"] if row.select == "val_loss_w_aug" else []
     tail = f" ({', '.join(how)})" if how else ""
-    return f"{corpora.get(row.corpus).title}{part}{left_out}{tail}: **{row.percent(row.best)}**{mean}"
+    best = "–" if row.best is None else f"**{row.percent(row.best)}**"
+    return f"{corpora.get(row.corpus).title}{part}{left_out}{tail}: {best}{mean}"
 
 
 def cost(name: str, recipe: Recipe) -> list[str]:
