@@ -34,7 +34,7 @@ _EPILOG = (
 
 def add(commands: argparse._SubParsersAction) -> None:
     example = (
-        "nes2net embed asvspoof2019_la DB --split dev --model detector.pth --out dev.npy\n"
+        "nes2net embed asvspoof2019_la DB --split dev --model model.pth --out dev.npy\n"
         "nes2net embed --files folder/ --frontend lps --out folder.parquet"
     )
     parser = subcommand(commands, "embed", _embed, "Write the embeddings of a corpus or of files", example=example)

@@ -52,6 +52,7 @@ class Columns:
 
 
 _CHECKED = ("utterance", "label", "phase", "-")
+_SNIFFED = 1 << 16  # bytes, in which the first line of labels ends
 
 
 @dataclass(frozen=True)
@@ -177,12 +178,16 @@ class Layout:
 
 
 def _num_fields(path: Path) -> int | None:
-    """The number of fields of the first line of ``path``; None if it is no file, is blank or cannot be read."""
+    """The number of fields of the first line of ``path``.
+
+    None if it is no file, cannot be read, or has no such line of less than 64 kB.
+    """
     try:
         if not path.is_file():
             return None
         with path.open("rb") as file:
-            start = file.read(1 << 16)
+            start = file.read(_SNIFFED)
     except OSError:
         return None  # the reader of the file will say why
-    return next((len(line.split()) for line in start.splitlines() if line.strip()), None)
+    lines = start.splitlines() if len(start) < _SNIFFED else start.splitlines()[:-1]  # the last one may be cut
+    return next((len(line.split()) for line in lines if line.strip()), None)

@@ -107,7 +107,7 @@ def test_gives_as_many_logits_as_asked(name):
         with pytest.raises(InputError, match="num_logits is 2"):
             create(name, num_logits=3)
         return
-    backend = create(name, num_logits=3).eval()
+    backend = create(name, num_logits=3, score_rule="logit").eval()
     with torch.no_grad():
         logits = backend(features_for(backend, batch=2))
     assert logits.shape == (2, 3)

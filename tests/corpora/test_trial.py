@@ -11,9 +11,8 @@ from nes2net.corpora.protocol import checked_trials, or_none
 from nes2net.corpora.trial import Trial, trials_digest
 from nes2net.errors import InputError
 
-FULL = Trial(
-    *(Path("a/b.flac") if f.name == "path" else f.name for f in dataclasses.fields(Trial)[:-1]), (("room", "x"),)
-)
+_OTHERS = {"path": Path("a/b.flac"), "extra": (("room", "x"),), "system_scores": (0.5,)}
+FULL = Trial(**{field.name: _OTHERS.get(field.name, field.name) for field in dataclasses.fields(Trial)})
 
 
 @pytest.mark.parametrize("trial", [Trial("a"), FULL, Trial("b", Path("/x/b.wav"), "spoof")])
