@@ -261,6 +261,7 @@ def test_exports_with_any_batch_and_number_of_frames(name):
 @pytest.mark.slow
 def test_compiles_into_one_graph_in_training(name):
     """Only the graphs are captured, forward and backward: generating code would take minutes."""
+    torch.compiler.reset()  # back-ends share Backend.forward, of which torch keeps eight graphs in a process
     backend, same = (without_dropout(create(name)).train() for _ in range(2))
     compiled = torch.compile(same, fullgraph=name not in RECURRENT, backend="aot_eager")
     features = features_for(backend, batch=2)
