@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 from nes2net.cli.entry import (
     INCOMPLETE,
     add_architecture,
+    add_batches,
     add_device,
     add_dtype,
-    add_workers,
     check_at_least,
     subcommand,
 )
@@ -85,13 +85,7 @@ def add(commands: argparse._SubParsersAction) -> None:
         "row",
     )
     computing = parser.add_argument_group("computing")
-    computing.add_argument(
-        "--batch-size",
-        type=int,
-        help="utterances of 4 s per batch at most, or as much audio in longer ones; 8 on the CPU and 64 on a GPU if not "
-        "given",
-    )
-    add_workers(computing, None, "processes that read audio; if not given, 1 for the CPU and up to 4 for a GPU")
+    add_batches(computing)
     add_device(computing)
     add_dtype(computing, "precision of weights and computation; auto is that of the checkpoint, or float32")
 

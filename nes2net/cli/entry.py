@@ -183,6 +183,17 @@ def add_workers(parser: argparse._ActionsContainer, default: int | None, text: s
     parser.add_argument("--workers", dest="num_workers", type=int, default=default, metavar="N", help=text)
 
 
+def add_batches(parser: argparse._ActionsContainer) -> None:
+    """Add the flags of a command that computes a corpus in batches: their size, and the readers."""
+    parser.add_argument(
+        "--batch-size",
+        type=int,
+        help="utterances of 4 s per batch at most, or as much audio in longer ones; 8 on the CPU and 64 on a GPU if not "
+        "given",
+    )
+    add_workers(parser, None, "processes that read audio; if not given, 1 for the CPU and up to 4 for a GPU")
+
+
 def add_resamples(parser: argparse._ActionsContainer, text: str) -> None:
     parser.add_argument("--resamples", dest="num_resamples", type=int, default=1000, metavar="N", help=text)
 

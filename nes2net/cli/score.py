@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from nes2net.cli.entry import INCOMPLETE, add_architecture, add_device, add_dtype, add_workers, subcommand
+from nes2net.cli.entry import INCOMPLETE, add_architecture, add_batches, add_device, add_dtype, subcommand
 from nes2net.cli.next_commands import after_scoring, print_next
 from nes2net.errors import InputError, listed
 from nes2net.machine.launch import is_first
@@ -66,13 +66,7 @@ def add(commands: argparse._SubParsersAction) -> None:
         "those of --system-scores themselves, as published; what training kept if not given",
     )
     computing = parser.add_argument_group("computing")
-    computing.add_argument(
-        "--batch-size",
-        type=int,
-        help="utterances of 4 s per batch at most, or as much audio in longer ones; 8 on the CPU and 64 on a GPU if not "
-        "given",
-    )
-    add_workers(computing, None, "processes that read audio; if not given, 1 for the CPU and up to 4 for a GPU")
+    add_batches(computing)
     add_device(computing)
     add_scoring(parser, computing)
 
