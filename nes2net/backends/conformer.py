@@ -223,6 +223,21 @@ class Encoder(nn.Module):
         return x[:, 0]
 
 
+def check_num_frames(num_frames: int) -> None:
+    """Raise :class:`InputError` if there are more frames than positions."""
+    if num_frames > MAX_FRAMES:
+        raise InputError(
+            f"{num_frames} frames are too many, this back-end has positions for {MAX_FRAMES} (200 s); "
+            "score shorter pieces"
+        )
+
+
+def check_heads(option: str, dim: int, num_heads: int) -> None:
+    """Raise :class:`InputError` if ``num_heads`` do not divide ``dim``, the value of ``option``."""
+    if dim % num_heads:
+        raise InputError(f"{option} {dim} cannot be split among num_heads {num_heads}; give a multiple of num_heads")
+
+
 class Conformer(Backend):
     """Features B×T×``feature_dim`` → logits B×``num_logits``, T at most 10,000 frames (200 s).
 
@@ -263,10 +278,7 @@ class Conformer(Backend):
         num_logits: Logits = 2,
     ) -> None:
         super().__init__()
-        if embed_dim % num_heads:
-            raise InputError(
-                f"embed_dim {embed_dim} cannot be split among num_heads {num_heads}; give a multiple of num_heads"
-            )
+        check_heads("embed_dim", embed_dim, num_heads)
         self.feature_dim = feature_dim
         self.LL = nn.Linear(feature_dim, embed_dim)
         self.first_bn = nn.BatchNorm2d(1)
@@ -278,11 +290,7 @@ class Conformer(Backend):
     def embed(self, features: Tensor) -> Tensor:
         """Embeddings B×E of ``features`` B×T×D, the class token."""
         self.check_features(features)
-        if features.shape[1] > MAX_FRAMES:
-            raise InputError(
-                f"{features.shape[1]} frames are too many, this back-end has positions for {MAX_FRAMES} (200 s); "
-                "score shorter pieces"
-            )
+        check_num_frames(features.shape[1])
         image = self.LL(features).unsqueeze(1)  # B×1×T×E: one mean and variance for all channels
         return self.conformer(F.selu(self.first_bn(image)).squeeze(1))
 

@@ -93,8 +93,34 @@ class OneClassHead(Head):
 
     def forward(self, embeddings: Tensor) -> Tensor:
         """(−s, s) B×2 of ``embeddings`` B×E."""
-        bonafide = cosines(embeddings, self.center)
+        bonafide = self.cosine(embeddings, self.center)
         return torch.cat([-bonafide, bonafide], dim=1)
+
+    @staticmethod
+    def cosine(embeddings: Tensor, center: Tensor) -> Tensor:
+        """The cosines B×1 of ``embeddings`` B×E and ``center``."""
+        return cosines(embeddings, center)
+
+
+class OneClassColumnHead(OneClassHead):
+    """A one-class head whose vector is a column, ``weight`` E×1, as AntiDeepfake's files have it.
+
+    The column is scaled as that of :class:`P2SGradHead`.
+    """
+
+    def __init__(self, in_features: int, out_features: int) -> None:
+        Head.__init__(self, in_features, out_features)
+        self.weight = nn.Parameter(torch.empty(in_features, 1).uniform_(-1, 1))
+
+    @property
+    def center(self) -> nn.Parameter:  # type: ignore[override]
+        """The column, E×1."""
+        return self.weight
+
+    @staticmethod
+    def cosine(embeddings: Tensor, center: Tensor) -> Tensor:
+        """The cosines B×1 of ``embeddings`` B×E and ``center`` E×1."""
+        return renormed_cosines(embeddings, center)
 
 
 class P2SGradHead(Head):

@@ -38,6 +38,11 @@ def fused_selective_scan() -> Callable[..., Tensor] | None:
     return selective_scan_fn
 
 
+def inverse_softplus(x: Tensor) -> Tensor:
+    """What softplus makes ``x``, positive numbers, of."""
+    return x + torch.log(-torch.expm1(-x))
+
+
 class Mixer(nn.Module):
     """The Mamba block without its norm and residual (Gu & Dao, Fig. 3): B×T×E → B×T×E.
 
@@ -66,8 +71,7 @@ class Mixer(nn.Module):
         bound = self.delta_rank**-0.5
         self.dt_proj.weight.uniform_(-bound, bound)
         low, high = map(math.log, DELTA_RANGE)
-        delta = torch.empty_like(self.dt_proj.bias).uniform_(low, high).exp()
-        self.dt_proj.bias.copy_(delta + torch.log(-torch.expm1(-delta)))  # the inverse of softplus
+        self.dt_proj.bias.copy_(inverse_softplus(torch.empty_like(self.dt_proj.bias).uniform_(low, high).exp()))
 
     def forward(self, x: Tensor) -> Tensor:
         """Mix the frames ``x`` B×T×E over time."""

@@ -1,4 +1,4 @@
-"""Nes2Net, Nes2Net-X and Nes2Net-X SeLU: nested Res2Nets without dimensionality reduction.
+"""Nes2Net, Nes2Net-X, Nes2Net-X SeLU, Nes2Net-LA: nested Res2Nets without dimensionality reduction.
 
 T. Liu, D.-T. Truong, R. K. Das, K. A. Lee, H. Li, "Nes2Net: a lightweight nested architecture for
 foundation model driven speech anti-spoofing", IEEE T-IFS 20, 2025 (arXiv 2504.05657). The variants
@@ -24,9 +24,11 @@ from torch import Tensor, nn
 from nes2net.backends.base import Backend, LogitLayer
 from nes2net.backends.pooling import create_pooling
 from nes2net.errors import InputError
-from nes2net.options import FeatureDim, Logits, Size
+from nes2net.options import FeatureDim, Logits, Size, Takes
 
 Split = Annotated[int, Field(ge=2, le=64)]
+BLOCK_DROPOUT = 0.2  # of Nes2Net-LA, as its next
+ATTENTION_DROPOUT = 0.1
 
 
 class Conv(nn.Conv1d):
@@ -100,9 +102,13 @@ class Res2NetBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Add to ``x`` B×C×1×T the output of the bottleneck."""
+        return self.bottleneck(x) + x
+
+    def bottleneck(self, x: Tensor) -> Tensor:
+        """What is added to ``x``, B×C×1×T as it."""
         parts = self.bn1(self.activation(self.conv1(x))).chunk(self.scale, dim=1)  # B×C/scale×1×T each
         y = torch.cat([*self.hierarchy(parts), parts[-1]], dim=1)  # B×C×1×T
-        return self.se(self.bn3(self.activation(self.conv3(y)))) + x
+        return self.se(self.bn3(self.activation(self.conv3(y))))
 
 
 class Res2NetXBlock(Res2NetBlock):
@@ -197,13 +203,21 @@ class Nes2Net(Backend):
 
     def embed(self, features: Tensor) -> Tensor:
         """Embeddings of ``features`` B×T×D: B×D after mean pooling, B×2D after ``"astp"``."""
+        return self.pool_groups(self.groups_of(features))
+
+    def groups_of(self, features: Tensor) -> list[Tensor]:
+        """The groups of ``features`` B×T×D after their blocks, B×C×1×T each, C = D/groups."""
         self.check_features(features)
-        parts = features.transpose(1, 2).unsqueeze(2).chunk(self.groups, dim=1)  # B×C×1×T each, C = D/groups
+        parts = features.transpose(1, 2).unsqueeze(2).chunk(self.groups, dim=1)  # B×C×1×T each
         outputs: list[Tensor] = []
         for part, block, bn in zip(parts, self.Build_in_Res2Nets, self.bns):
             x = part + outputs[-1] if outputs else part
             outputs.append(bn(self.activation(block(x))))
-        y = torch.cat([*outputs, parts[-1]], dim=1)  # B×D×1×T
+        return [*outputs, parts[-1]]
+
+    def pool_groups(self, groups: Sequence[Tensor]) -> Tensor:
+        """The embeddings of ``groups`` B×C×1×T."""
+        y = torch.cat([*groups], dim=1)  # B×D×1×T
         return self.pooling(self.activation(self.bn(y)).squeeze(2))
 
 
@@ -225,6 +239,113 @@ def _check_splits(groups: int, scale: int, feature_dim: int) -> None:
 def _divisors(number: int) -> str:
     divisors = [str(n) for n in range(2, min(number, 64) + 1) if number % n == 0]
     return f"{number} can be split into {', '.join(divisors)}" if divisors else f"{number} cannot be split at all"
+
+
+class DropoutBlock(Res2NetXBlock):
+    """The inner level of Nes2Net-LA: that of Nes2Net-X, with dropout before its input is added."""
+
+    def __init__(self, channels: int, scale: int, dilation: int, activation: nn.Module, se_channels: int) -> None:
+        super().__init__(channels, scale, dilation, activation, se_channels)
+        self.dropout = nn.Dropout(BLOCK_DROPOUT)
+
+    def bottleneck(self, x: Tensor) -> Tensor:
+        return self.dropout(super().bottleneck(x))
+
+
+class LocalBlockAttention(nn.Module):
+    """Attention between the groups: J maps B×C×1×T → J maps B×C×1×T.
+
+    A group is a token, its mean over time. It attends to itself and its neighbours; the first and
+    the last group take the place of the neighbours that they lack, and so count several times. What
+    it reads is added to each of its frames. The learned position is added to queries, keys and
+    values alike.
+    """
+
+    def __init__(self, groups: int, channels: int, window: int) -> None:
+        super().__init__()
+        self.pos_emb = nn.Parameter(nn.init.trunc_normal_(torch.empty(groups, channels), std=0.02))
+        self.proj_q = nn.Linear(channels, channels, bias=False)
+        self.proj_k = nn.Linear(channels, channels, bias=False)
+        self.proj_v = nn.Linear(channels, channels, bias=False)
+        self.proj_out = nn.Linear(channels, channels, bias=False)
+        self.dropout = nn.Dropout(ATTENTION_DROPOUT)
+        reach = range(-(window // 2), window // 2 + 1)
+        self.neighbours = [[min(max(j + step, 0), groups - 1) for j in range(groups)] for step in reach]  # window×J
+
+    def forward(self, groups: Sequence[Tensor]) -> list[Tensor]:
+        """Add to each of ``groups`` what it reads in its neighbours."""
+        tokens = torch.stack([group.mean(dim=(2, 3)) for group in groups], dim=1)  # B×J×C
+        query, key, value = (proj(tokens) + self.pos_emb for proj in (self.proj_q, self.proj_k, self.proj_v))
+        near_keys, near_values = (
+            torch.stack([torch.stack([x[:, j] for j in row], dim=1) for row in self.neighbours], dim=2)
+            for x in (key, value)
+        )  # B×J×window×C
+        scores = (near_keys @ query.unsqueeze(3)) / query.shape[2] ** 0.5  # B×J×window×1
+        weights = self.dropout(torch.softmax(scores, dim=2))
+        context = self.proj_out((weights * near_values).sum(dim=2))  # B×J×C
+        return [group + context[:, j, :, None, None] for j, group in enumerate(groups)]
+
+
+class Nes2NetLA(Nes2Net):
+    """Nes2Net-X with attention between the outer groups, and dropout in the inner blocks.
+
+    X. Zhang et al., 2025 (arXiv 2512.07352). Features B×T×``feature_dim`` → logits
+    B×``num_logits``. In training, 20 % of an inner block's output and 10 % of the attention weights
+    are dropped.
+
+    The published files hold an attention over all channels, ``global_attn``, that is never called.
+    Its weights are kept, so that files load and are written completely, and are never trained.
+
+    Args:
+        feature_dim: D, the front-end's ``out_dim``.
+        nes_ratio: the number of outer groups, which must divide ``feature_dim``, and the inner
+            scale, which must divide the quotient C.
+        window: how many groups a group attends to, itself in the middle.
+        dilation: of the inner convolutions of three frames.
+        pool: ``"mean"`` or ``"astp"`` (:mod:`nes2net.backends.pooling`).
+        se_ratio, se_floor: the hidden layer of the squeeze-excitation has
+            max(C // ``se_ratio``, ``se_floor``) channels.
+        num_logits: n.
+
+    Raises:
+        InputError: if a split does not divide evenly, or ``window`` is even.
+
+    >>> Nes2NetLA(feature_dim=64, nes_ratio=(4, 4))(torch.randn(2, 50, 64)).shape
+    torch.Size([2, 2])
+    """
+
+    def __init__(
+        self,
+        *,
+        feature_dim: FeatureDim = 1024,
+        nes_ratio: Annotated[Sequence[Split], Field(min_length=2, max_length=2)] = (8, 8),
+        window: Annotated[int, Field(ge=1, le=63), Takes("an odd number from 1 to 63")] = 3,
+        dilation: Annotated[int, Field(ge=1, le=1000)] = 2,
+        pool: Literal["mean", "astp"] = "mean",
+        se_ratio: Size = 1,
+        se_floor: Size = 1,
+        num_logits: Logits = 2,
+    ) -> None:
+        super().__init__(
+            DropoutBlock,
+            nn.ReLU,
+            feature_dim=feature_dim,
+            nes_ratio=nes_ratio,
+            dilation=dilation,
+            pool=pool,
+            se_ratio=se_ratio,
+            se_floor=se_floor,
+            num_logits=num_logits,
+        )
+        if window % 2 == 0:
+            raise InputError(f"window {window} has no middle; give an odd number")
+        self.local_block_attn = LocalBlockAttention(self.groups, feature_dim // self.groups, window)
+        # Its tensors are the same for any number of heads.
+        self.global_attn = nn.MultiheadAttention(feature_dim, 1).requires_grad_(False)
+
+    def embed(self, features: Tensor) -> Tensor:
+        """Embeddings of ``features`` B×T×D: B×D after mean pooling, B×2D after ``"astp"``."""
+        return self.pool_groups(self.local_block_attn(self.groups_of(features)))
 
 
 nes2net = partial(Nes2Net, Res2NetBlock, nn.ReLU)

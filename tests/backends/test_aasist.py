@@ -59,6 +59,7 @@ def test_published_weights_give_their_outputs(shared, name):
     torch.testing.assert_close(logits, expected["logits_f64"][:1], rtol=0, atol=gb.AGREES_F64)
 
 
+@pytest.mark.slow
 def test_raw_aasist_l_equals_published_code():
     """Its numbers are float32, the gradients too."""
     file = golden.read("aasist_raw_L_random")

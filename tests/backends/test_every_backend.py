@@ -29,12 +29,22 @@ SMALLER = {
     "ensemble": {"kind": "classification", "num_layers": 3},  # test_ensemble.py has the fusion, which also takes scores
     "llgf": {"hidden_dim": 64},
     "mamba": {"num_layers": 2},
+    "mambo": {
+        "topology": "mambo_2",
+        "embed_dim": 32,
+        "num_layers": 1,
+        "num_mixers": 1,
+        "state_dim": 16,
+        "head_dim": 32,
+    },
     "mfa": {"num_layers": 3},
     "nes2net": {"nes_ratio": (4, 4)},
+    "nes2net_la": {"nes_ratio": (3, 2)},
     "nes2net_x": {"nes_ratio": (4, 4)},
     "nes2net_x_selu": {"nes_ratio": (4, 4)},
     "mpif_res2net": {"num_frames": 64, "planes": (8, 16, 32, 64), "scale": 4},
     "one_class_distillation": {"backend": {"name": "asp_mlp"}},
+    "raptor": {"num_blocks": 1},
     "sls": {"num_layers": 4},
     "tcm": {"num_blocks": 2},
 }
@@ -51,6 +61,8 @@ BFLOAT16 = {"aasist": 0.15, "aasist2": 0.15, "raw_aasist": 0.25, "raw_aasist_l":
 RECURRENT = {"attm_lstm", "ensemble", "lgf", "llgf"}
 #: they take seconds to export, and minutes for any number of samples, as test_aasist.py does
 SLOW_TO_EXPORT = WAVEFORM
+#: they take seconds, and are made of parts that the others export, or are exported to ONNX too
+EXPORTED_IN_THE_SLOW_SUITE = {"aasist", "aasist2", "mambo", "raptor"}
 
 #: they compare two classes
 TWO_LOGITS = {"asp_cosine", "aasist2", "one_class_distillation"}
@@ -242,7 +254,14 @@ def test_a_seed_determines_training_on_a_gpu_too(name):
     assert all(torch.equal(plain, strict) for plain, strict in zip(*found, strict=True))
 
 
-@pytest.mark.parametrize("name", sorted(set(registry.backends.names()) - SLOW_TO_EXPORT))
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.slow if name in EXPORTED_IN_THE_SLOW_SUITE else ())
+        for name in registry.backends.names()
+        if name not in SLOW_TO_EXPORT
+    ],
+)
 def test_exports_with_any_batch_and_number_of_frames(name):
     backend = create(name).eval()
     any_length = not backend.fixed_frames and name not in RECURRENT

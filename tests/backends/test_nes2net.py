@@ -1,11 +1,14 @@
-"""Nes2Net, Nes2Net-X and Nes2Net-X SeLU: equal to the published code, and their options."""
+"""Nes2Net, Nes2Net-X, Nes2Net-X SeLU and Nes2Net-LA: equal to the published code, and their options."""
 
+import copy
 import importlib.util
 from pathlib import Path
 
 import pytest
 import torch
+from builders import SHARED, zoo
 from builders import golden_backends as gb
+from builders.pinned import check_pinned
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -13,7 +16,7 @@ from nes2net.aggregations.attm import AttentiveMerging
 from nes2net.aggregations.last import Last
 from nes2net.aggregations.sea import SqueezeExcitationAggregation
 from nes2net.aggregations.weighted_sum import WeightedSum
-from nes2net.backends.nes2net import Nes2Net, nes2net, nes2net_x, nes2net_x_selu
+from nes2net.backends.nes2net import LocalBlockAttention, Nes2Net, Nes2NetLA, nes2net, nes2net_x, nes2net_x_selu
 from nes2net.errors import InputError
 
 VARIANTS = {"nes2net": nes2net, "nes2net_x": nes2net_x, "nes2net_x_selu": nes2net_x_selu}
@@ -174,3 +177,81 @@ def test_receptive_field_is_what_a_frame_depends_on(build, dilation):
     touched = features.grad[0].abs().sum(1).nonzero().flatten()
     assert backend.receptive_field == 1 + 2 * dilation * 9
     assert touched.max() - touched.min() + 1 == backend.receptive_field
+
+
+# Nes2Net-LA
+
+LOCAL = ["nes2net_la_d128_8_8_mean", "nes2net_la_d64_4_4_astp", "nes2net_la_d1024_8_8_mean"]
+
+
+def published_local(name: str) -> tuple[Nes2NetLA, dict]:
+    """The back-end with the weights of a file, which lacks only the unused attention at full size."""
+    file = zoo.read(name)
+    config = file["config"]
+    backend = Nes2NetLA(
+        feature_dim=config["feature_dim"],
+        nes_ratio=config["Nes_ratio"],
+        dilation=config["dilation"],
+        pool=config["pool_func"].lower(),
+        se_ratio=config["SE_ratio"][0],
+        num_logits=config["n_output_logits"],
+    )
+    unused = {key: value for key, value in backend.state_dict().items() if key.startswith("global_attn.")}
+    stored = {key.removeprefix(backend.checkpoint_prefix): value for key, value in file["state_dict"].items()}
+    backend.load_state_dict({**unused, **stored})
+    if "unused_parameters" in file:
+        shapes = {key: list(shape) for key, shape in file["unused_parameters"].items()}
+        assert shapes == {backend.checkpoint_prefix + key: list(value.shape) for key, value in unused.items()}
+    return backend, file
+
+
+@pytest.mark.parametrize("name", LOCAL)
+def test_local_attention_equals_published_code(name):
+    backend, file = published_local(name)
+    inputs = torch.load(SHARED / "golden" / "inputs.pt", weights_only=True)
+    for key, case in file["cases"].items():
+        x = case["features"] if "features" in case else inputs[key]
+        own = copy.deepcopy(backend).eval()
+        with torch.no_grad():
+            zoo.close(own(x), case["output"], zoo.AGREES)
+        logits, norms = zoo.published_gradients(own.double(), x.double())
+        zoo.close(logits, case["output_f64"], zoo.AGREES_F64)
+        trained = {key: norm for key, norm in norms.items() if not key.startswith("global_attn.")}
+        zoo.check_norms(trained, case["grad_norms"])
+        if "train_mode_output_f64" in case:
+            with torch.no_grad():
+                logits = gb.without_dropout(copy.deepcopy(backend)).double().train()(x.double())
+            zoo.close(logits, case["train_mode_output_f64"], zoo.AGREES_F64)
+        if "attention_alone_input" in case:
+            groups = case["attention_alone_input"].unsqueeze(3).unbind(1)
+            with torch.no_grad():
+                attended = torch.stack(backend.eval().local_block_attn(groups), dim=1)
+            zoo.close(attended.squeeze(3), case["attention_alone_output"], zoo.AGREES)
+
+
+def test_local_attention_equals_pinned_numbers():
+    check_pinned("nes2net_la")
+
+
+def test_the_attention_that_is_never_called_is_kept_and_not_trained():
+    backend = Nes2NetLA(feature_dim=12, nes_ratio=(2, 2))
+    unused = {key: tuple(value.shape) for key, value in backend.state_dict().items() if "global_attn" in key}
+    expected = {"in_proj_weight": (36, 12), "in_proj_bias": (36,), "out_proj.weight": (12, 12), "out_proj.bias": (12,)}
+    assert unused == {f"global_attn.{key}": shape for key, shape in expected.items()}
+    assert {key for key, value in backend.named_parameters() if not value.requires_grad} == unused.keys()
+
+
+@pytest.mark.parametrize("window", [1, 3, 5])
+def test_a_group_reads_the_groups_in_its_window(window):
+    attention = LocalBlockAttention(6, 4, window).double().eval()
+    groups = [torch.randn(1, 4, 1, 7, dtype=torch.float64) for _ in range(6)]
+    before = attention(groups)
+    for changed in range(6):
+        after = attention([group + (j == changed) for j, group in enumerate(groups)])
+        unlike = [j for j in range(6) if j != changed and not torch.equal(before[j], after[j])]
+        assert unlike == [j for j in range(6) if j != changed and abs(j - changed) <= window // 2]
+
+
+def test_a_window_without_a_middle_is_named():
+    with pytest.raises(InputError, match="window 4 has no middle; give an odd number"):
+        Nes2NetLA(feature_dim=64, window=4)

@@ -1,0 +1,336 @@
+"""MamBo: groups of state-space mixers, perceptrons and attention (XLSR-MamBo).
+
+Ng et al., Findings of ACL 2026 (arXiv 2601.02944). The mixers are those of Mamba-2 (T. Dao, A. Gu,
+ICML 2024, arXiv 2405.21060), Hydra (S. Hwang et al., NeurIPS 2024, arXiv 2407.09941), which reads
+the utterance in both directions, and Mamba.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Literal
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field
+from torch import Tensor, nn
+
+from nes2net.backends.base import Backend, LogitLayer
+from nes2net.backends.conformer import check_heads
+from nes2net.backends.mamba import DELTA_RANGE, NORM_EPS, Mixer, inverse_softplus
+from nes2net.backends.state_space_dual import state_space_dual
+from nes2net.errors import InputError
+from nes2net.machine.autocast import at_least_float32, without_autocast
+from nes2net.options import FeatureDim, Logits, Probability
+
+CAUSAL_KERNEL = 4
+HYDRA_KERNEL = 7
+
+
+class Norm(nn.RMSNorm):
+    """An RMS norm in the type of its weight, also within autocast: …×E → …×E."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__(dim, eps=NORM_EPS)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.to(self.weight.dtype))
+
+
+class CausalConv(nn.Conv1d):
+    """A convolution per channel that reads a frame and the three before it: B×T×C → B×T×C."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(channels, channels, CAUSAL_KERNEL, groups=channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Convolve ``x`` B×T×C over time."""
+        return super().forward(F.pad(x.transpose(1, 2), (CAUSAL_KERNEL - 1, 0))).transpose(1, 2)
+
+
+class CentredConv(nn.Conv1d):
+    """A convolution per channel that reads a frame and three on each side: B×T×C → B×T×C."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(channels, channels, HYDRA_KERNEL, padding=HYDRA_KERNEL // 2, groups=channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Convolve ``x`` B×T×C over time."""
+        return super().forward(x.transpose(1, 2)).transpose(1, 2)
+
+
+class Mamba2(nn.Module):
+    """The mixer of Mamba-2, B×T×E → B×T×E; it is causal in time.
+
+    I = ``expand``·E channels in h heads of ``head_dim``, each with a state ``head_dim``×S.
+    """
+
+    def __init__(self, embed_dim: int, state_dim: int, head_dim: int, expand: int) -> None:
+        super().__init__()
+        inner = expand * embed_dim
+        heads = inner // head_dim
+        self.sizes = [inner, inner + 2 * state_dim, heads]  # of z, of x, B and C together, and of Δ
+        self.state_dim = state_dim
+        self.in_proj = nn.Linear(embed_dim, sum(self.sizes), bias=False)
+        self.conv1d = CausalConv(self.sizes[1])
+        self.dt_bias = _dt_bias(heads)
+        self.A_log = nn.Parameter(torch.empty(heads).uniform_(1, 16).log())
+        self.D = nn.Parameter(torch.ones(heads))
+        self.norm = Norm(inner)
+        self.out_proj = nn.Linear(inner, embed_dim, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Mix the frames ``x`` B×T×E over time."""
+        z, xBC, delta = self.in_proj(x).split(self.sizes, dim=2)
+        xBC = F.silu(self.conv1d(xBC))
+        with without_autocast(x.device):  # states decay over hundreds of frames
+            x, B, C = at_least_float32(xBC).split([self.sizes[0], self.state_dim, self.state_dim], dim=2)
+            heads = x.unflatten(2, (self.sizes[2], -1))  # B×T×h×P
+            delta = F.softplus(at_least_float32(delta) + at_least_float32(self.dt_bias))
+            y = state_space_dual(heads, delta, -torch.exp(at_least_float32(self.A_log)), B, C)
+            y = (y + at_least_float32(self.D)[:, None] * heads).flatten(2)
+        return self.out_proj(self.norm(y * F.silu(z)))
+
+
+class Hydra(nn.Module):
+    """The mixer of Hydra, B×T×E → B×T×E: two scans, one of them backwards in time.
+
+    Each scan is read one frame later, and what a frame is itself is added with a learned factor per
+    head. Sizes are those of :class:`Mamba2`.
+    """
+
+    def __init__(self, embed_dim: int, state_dim: int, head_dim: int, expand: int) -> None:
+        super().__init__()
+        inner = expand * embed_dim
+        heads = inner // head_dim
+        self.sizes = [inner, inner + 4 * state_dim, 2 * heads]  # of z, of x, B and C of both scans, and of both Δ
+        self.in_proj = nn.Linear(embed_dim, sum(self.sizes), bias=False)
+        self.conv1d = CentredConv(self.sizes[1])
+        self.dt_bias = _dt_bias(heads)
+        self.A_log = nn.Parameter(torch.zeros(heads))
+        self.D = nn.Parameter(torch.ones(heads))
+        self.fc_D = nn.Linear(inner, heads, bias=False)
+        self.norm = Norm(inner)
+        self.out_proj = nn.Linear(inner, embed_dim, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Mix the frames ``x`` B×T×E over time."""
+        z, xBC, delta = self.in_proj(x).split(self.sizes, dim=2)
+        inner = self.sizes[0]
+        x, BC = F.silu(self.conv1d(xBC)).split([inner, self.sizes[1] - inner], dim=2)
+        factor = self.fc_D(x)  # B×T×h
+        with without_autocast(x.device):  # states decay over hundreds of frames
+            heads = at_least_float32(x).unflatten(2, (factor.shape[2], -1))  # B×T×h×P
+            # Both scans are one, the backward one in the second half of the batch.
+            B, C, later_B, later_C = at_least_float32(BC).chunk(4, dim=2)
+            delta, later_delta = at_least_float32(delta).chunk(2, dim=2)
+            delta = F.softplus(_and_reversed(delta, later_delta) + at_least_float32(self.dt_bias))
+            y = state_space_dual(
+                _and_reversed(heads, heads),
+                delta,
+                -torch.exp(at_least_float32(self.A_log)),
+                _and_reversed(B, later_B),
+                _and_reversed(C, later_C),
+            )
+            forwards, backwards = F.pad(y, (0, 0, 0, 0, 1, -1)).unflatten(0, (2, -1)).unbind()
+            own = at_least_float32(factor) + at_least_float32(self.D)
+            y = (forwards + backwards.flip(1) + own.unsqueeze(3) * heads).flatten(2)
+        return self.out_proj(self.norm(y) * F.silu(z))
+
+
+def _and_reversed(x: Tensor, other: Tensor) -> Tensor:
+    """``x`` B×T×… and ``other``, reversed in time, as one batch of 2B."""
+    return torch.cat([x, other.flip(1)])
+
+
+def _dt_bias(heads: int) -> nn.Parameter:
+    """Draw h numbers whose softplus is log-uniform in ``DELTA_RANGE``."""
+    return nn.Parameter(inverse_softplus(torch.empty(heads).uniform_(*map(math.log, DELTA_RANGE)).exp()))
+
+
+class GatedPerceptron(nn.Module):
+    """Two linear layers with a SiLU gate, applied to each frame: B×T×E → B×T×E."""
+
+    def __init__(self, embed_dim: int, dropout: float) -> None:
+        super().__init__()
+        hidden = 8 * embed_dim // 3
+        self.w1_w3_combined = nn.Linear(embed_dim, 2 * hidden, bias=False)
+        self.w2_out = nn.Linear(hidden, embed_dim, bias=False)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.dropout(self.w2_out(_gated(self.w1_w3_combined(x))))
+
+
+def _gated(x: Tensor) -> Tensor:
+    """SiLU of the first half of ``x`` …×2k times its second half, …×k."""
+    gate, value = x.chunk(2, dim=-1)
+    return F.silu(gate) * value
+
+
+class Attention(nn.Module):
+    """Self-attention over all frames, B×T×E → B×T×E.
+
+    A causal convolution over queries, keys and values stands before it.
+    """
+
+    def __init__(self, embed_dim: int, num_heads: int) -> None:
+        super().__init__()
+        self.num_heads = num_heads
+        self.in_proj = nn.Linear(embed_dim, 3 * embed_dim)
+        self.conv1d = CausalConv(3 * embed_dim)
+        self.out_proj = nn.Linear(embed_dim, embed_dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Attend from each frame of ``x`` B×T×E to all frames."""
+        heads = self.conv1d(self.in_proj(x)).unflatten(2, (3, self.num_heads, -1)).transpose(1, 3)  # B×h×3×T×d
+        attended = F.scaled_dot_product_attention(*heads.unbind(dim=2))  # B×h×T×d
+        return self.out_proj(attended.transpose(1, 2).flatten(2))
+
+
+class Block(nn.Module):
+    """Add to frames B×T×E what a module makes of their RMS norm."""
+
+    def __init__(self, embed_dim: int, kind: str, module: nn.Module) -> None:
+        super().__init__()
+        self.norm = Norm(embed_dim)
+        self.kind = kind  # its name in the published files
+        self.add_module(kind, module)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + getattr(self, self.kind)(self.norm(x))
+
+
+class Stack(nn.Module):
+    """Blocks and an RMS norm, B×T×E → B×T×E; the sum that passes through is at least float32."""
+
+    def __init__(self, blocks: list[Block], embed_dim: int) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(blocks)
+        self.norm = Norm(embed_dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = at_least_float32(x)
+        for block in self.layers:
+            x = block(x)
+        return self.norm(x)
+
+
+class Projection(nn.Module):
+    """A linear layer, an RMS norm and SiLU, for each frame: B×T×D → B×T×E."""
+
+    def __init__(self, feature_dim: int, embed_dim: int) -> None:
+        super().__init__()
+        self.input_proj = nn.Linear(feature_dim, embed_dim, bias=False)
+        self.norm = Norm(embed_dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.silu(self.norm(self.input_proj(x)))
+
+
+class GatedPooling(nn.Module):
+    """The mean of frames B×T×E, weighted by a softmax over time of gated scores → B×E."""
+
+    def __init__(self, embed_dim: int) -> None:
+        super().__init__()
+        hidden = 8 * embed_dim // 3
+        self.gate_value_proj = nn.Linear(embed_dim, 2 * hidden, bias=False)
+        self.to_score = nn.Linear(hidden, 1, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (torch.softmax(self.to_score(_gated(self.gate_value_proj(x))), dim=1) * x).sum(dim=1)
+
+
+class MamBo(Backend):
+    """Features B×T×``feature_dim`` → logits B×``num_logits``.
+
+    ``num_layers`` groups of blocks follow each other. With N = ``num_mixers`` a group is, by
+    ``topology``: ``mambo_1``, N mixers and a perceptron; ``mambo_2``, N mixers and attention;
+    ``mambo_3``, N mixers, a perceptron, attention and a perceptron; ``mambo_4``, N mixers, a
+    perceptron, N mixers and attention.
+
+    The published systems normalise the waveforms of a batch as one block (``normalize="batch"`` of
+    the front-end) and read 66,800 samples. Their configuration has a head dimension of 32, which
+    never reaches the mixers: it is 64. Assumptions: the default topology, mixer and numbers of
+    groups and mixers, and the score, the logit of bona fide alone. The scans are plain PyTorch
+    (:mod:`nes2net.backends.state_space_dual`).
+
+    Args:
+        feature_dim: D, the front-end's ``out_dim``.
+        embed_dim: E, channels of a frame.
+        topology: what a group is made of.
+        mixer: ``"hydra"``, ``"mamba2"`` or ``"mamba"``; the last always has a state of 16 and twice
+            as many channels inside as outside.
+        num_layers: groups.
+        num_mixers: N, mixers in a row.
+        state_dim: S, size of the state of a channel, of ``hydra`` and ``mamba2``.
+        head_dim: channels of a head of ``hydra`` and ``mamba2``, which divides ``expand``·E.
+        expand: channels inside these mixers, as a multiple of E.
+        num_heads: heads of the attention, which divide E.
+        dropout: after perceptrons and the pooling.
+        num_logits: n.
+
+    Raises:
+        InputError: if heads do not divide their channels.
+
+    >>> MamBo(embed_dim=32, num_layers=1)(torch.randn(2, 50, 1024)).shape
+    torch.Size([2, 2])
+    """
+
+    last_layer_name = "classifier"
+
+    def __init__(
+        self,
+        *,
+        feature_dim: FeatureDim = 1024,
+        embed_dim: Annotated[int, Field(ge=1, le=4096)] = 128,
+        topology: Literal["mambo_1", "mambo_2", "mambo_3", "mambo_4"] = "mambo_3",
+        mixer: Literal["hydra", "mamba2", "mamba"] = "hydra",
+        num_layers: Annotated[int, Field(ge=1, le=64)] = 5,
+        num_mixers: Annotated[int, Field(ge=1, le=64)] = 3,
+        state_dim: Annotated[int, Field(ge=1, le=1024)] = 64,
+        head_dim: Annotated[int, Field(ge=1, le=4096)] = 64,
+        expand: Annotated[int, Field(ge=1, le=16)] = 2,
+        num_heads: Annotated[int, Field(ge=1, le=64)] = 4,
+        dropout: Probability = 0.1,
+        num_logits: Logits = 2,
+    ) -> None:
+        super().__init__()
+        check_heads("embed_dim", embed_dim, num_heads)
+        if mixer != "mamba" and expand * embed_dim % head_dim:
+            raise InputError(
+                f"the {expand * embed_dim} channels of a mixer (expand {expand} · embed_dim {embed_dim}) cannot be split "
+                f"into heads of head_dim {head_dim}; give a divisor"
+            )
+        self.feature_dim = feature_dim
+
+        def create_mixer() -> nn.Module:
+            if mixer == "mamba":
+                return Mixer(embed_dim)
+            return (Hydra if mixer == "hydra" else Mamba2)(embed_dim, state_dim, head_dim, expand)
+
+        mixers, mlp, mha = ["mamba"] * num_mixers, ["mlp"], ["mha"]
+        group = {
+            "mambo_1": mixers + mlp,
+            "mambo_2": mixers + mha,
+            "mambo_3": mixers + mlp + mha + mlp,
+            "mambo_4": mixers + mlp + mixers + mha,
+        }[topology]
+        create = {
+            "mamba": create_mixer,
+            "mlp": lambda: GatedPerceptron(embed_dim, dropout),
+            "mha": lambda: Attention(embed_dim, num_heads),
+        }
+        self.input_proj = Projection(feature_dim, embed_dim)
+        blocks = [Block(embed_dim, kind, create[kind]()) for kind in group * num_layers]
+        # "mamba2" is in the published names whatever the mixer is.
+        self.stacked_mamba2 = nn.ModuleDict({"layers": Stack(blocks, embed_dim)})
+        self.attention_pool = GatedPooling(embed_dim)
+        self.dropout = nn.Dropout(dropout)
+        self.classifier = LogitLayer(embed_dim, num_logits)
+
+    def embed(self, features: Tensor) -> Tensor:
+        """Embeddings B×E of ``features`` B×T×D."""
+        self.check_features(features)
+        x = self.stacked_mamba2["layers"](self.input_proj(features))
+        return self.dropout(self.attention_pool(x))

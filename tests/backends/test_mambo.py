@@ -1,0 +1,88 @@
+"""XLSR-MamBo equals the published code, with the libraries' own formulas of its mixers."""
+
+import copy
+
+import pytest
+import torch
+import torch.nn.functional as F
+from builders import zoo
+from builders.pinned import check_pinned
+
+from nes2net import create_backend
+from nes2net.backends.mambo import Hydra, Mamba2
+from nes2net.errors import InputError
+
+FILES = ["mambo_1_mamba2_l1_n2", "mambo_3_hydra_l2_n1", "mambo_4_hydra_l1_n1"]
+
+
+def published(name):
+    file = zoo.read(name)
+    options = {key: value for key, value in file["config"].items() if key != "conv_width"}  # the mixer's own
+    backend = create_backend("mambo", **options)
+    backend.load_state_dict(file["state_dict"])
+    return backend.eval(), file
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_eval_equals_published_code(name):
+    backend, file = published(name)
+    for case in file["cases"].values():
+        stack = backend.stacked_mamba2["layers"]
+        with torch.no_grad():
+            projected = backend.input_proj(case["features"])
+            zoo.close(projected, case["projected"], zoo.AGREES)
+            zoo.close(stack.layers[0].mamba(projected), case["first_mixer_of_projected"], zoo.AGREES)
+            zoo.close(stack(projected), case["stack_output"], zoo.AGREES)
+            zoo.close(backend(case["features"]), case["output"], zoo.AGREES)
+        double = copy.deepcopy(backend).double()
+        logits, norms = zoo.published_gradients(double, case["features"].double())
+        zoo.close(logits, case["output_f64"], zoo.AGREES_F64)
+        zoo.check_norms(norms, case["grad_norms"])
+
+
+@pytest.mark.parametrize("mixer", ["hydra", "mamba2"])
+def test_it_equals_pinned_numbers(mixer):
+    check_pinned(f"mambo_{mixer}")
+
+
+M, MLP, MHA = "mamba", "mlp", "mha"
+GROUPS = {
+    "mambo_1": [M, M, MLP],
+    "mambo_2": [M, M, MHA],
+    "mambo_3": [M, M, MLP, MHA, MLP],
+    "mambo_4": [M, M, MLP, M, M, MHA],
+}
+
+
+@pytest.mark.parametrize("mixer", ["hydra", "mamba2", "mamba"])
+@pytest.mark.parametrize("topology", GROUPS)
+def test_every_topology_and_mixer(topology, mixer):
+    sizes = {"feature_dim": 6, "embed_dim": 16, "state_dim": 4, "head_dim": 8, "num_layers": 2, "num_mixers": 2}
+    torch.manual_seed(0)
+    backend = create_backend("mambo", topology=topology, mixer=mixer, **sizes).eval()
+    assert [block.kind for block in backend.stacked_mamba2["layers"].layers] == 2 * GROUPS[topology]
+    logits = backend(torch.randn(2, 9, 6))
+    logits.square().sum().backward()
+    assert logits.isfinite().all() and all(p.grad.isfinite().all() for p in backend.parameters())
+
+
+def test_hydra_reads_both_ways_and_mamba2_one_way():
+    x = torch.randn(1, 40, 16, dtype=torch.float64)
+    changed = x.clone()
+    changed[:, 20] += 1
+    for mixer, before in ((Hydra(16, 4, 8, 2), True), (Mamba2(16, 4, 8, 2), False)):
+        mixer.double()
+        unlike = (mixer(changed) - mixer(x)).abs().amax(dim=2)[0] > 1e-12
+        assert unlike[20:].all() and unlike[:10].any() == before
+
+
+def test_deltas_start_in_their_range():
+    delta = F.softplus(Mamba2(64, 4, 1, 2).dt_bias)
+    assert 1e-3 * 0.99 < delta.min() < delta.max() < 1e-1 * 1.01
+
+
+def test_sizes_that_do_not_fit_are_named():
+    with pytest.raises(InputError, match=r"the 64 channels of a mixer \(expand 2 · embed_dim 32\).* head_dim 48"):
+        create_backend("mambo", embed_dim=32, head_dim=48)
+    with pytest.raises(InputError, match="embed_dim 30 cannot be split among num_heads 4"):
+        create_backend("mambo", embed_dim=30)
