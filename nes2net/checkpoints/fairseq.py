@@ -11,6 +11,7 @@ from typing import Any
 from torch import Tensor
 
 from nes2net.checkpoints.metadata import content_of, plain
+from nes2net.checkpoints.model_types import check_type, is_openai
 from nes2net.checkpoints.state_dict import state_dict_of
 from nes2net.checkpoints.torch_file import read_torch_file
 from nes2net.checkpoints.unpickling import Record
@@ -40,6 +41,32 @@ _NAMES = [
 # Group norm (wav2vec 2.0 Base, fairseq's extractor mode "default") is one level higher.
 _GROUP_NORM = ("feature_extractor.conv_layers.{n}.2.{rest}", "feature_extractor.conv_layers.{n}.layer_norm.{rest}")
 
+# A tensor that all files of fairseq and unilm have.
+_POSITIONS = "encoder.pos_conv.0.weight_v"
+# Tensors that only the pre-training of UniSpeech-SAT uses, and all of HuBERT's and UniSpeech-SAT's.
+_SPEAKER_HEADS = ("encoder.layer_norm_for_extract.", "spk_proj.")
+_HUBERT_HEADS = (*_SPEAKER_HEADS, "mask_emb", "label_embs_concat", "final_proj.", "quantizer.", "project_q.")
+# Values of fairseq's Wav2Vec2Config and HubertConfig for what a file's configuration leaves out.
+_DEFAULTS = {
+    "extractor_mode": "default",
+    "conv_bias": False,
+    "layer_norm_first": False,
+    "encoder_layers": 12,
+    "encoder_embed_dim": 768,
+    "encoder_ffn_embed_dim": 3072,
+    "encoder_attention_heads": 12,
+    "conv_pos": 128,
+    "conv_pos_groups": 16,
+    "dropout": 0.1,
+    "attention_dropout": 0.1,
+    "activation_dropout": 0.0,
+    "dropout_input": 0.0,
+    "encoder_layerdrop": 0.0,
+    "feature_grad_mult": 1.0,
+    "latent_vars": 320,
+    "latent_groups": 2,
+    "final_dim": 0,
+}
 # A tensor that only torchaudio calls so.
 _TORCHAUDIO = "encoder.transformer.layer_norm.weight"
 
@@ -107,18 +134,28 @@ def _translate(name: str, rules: _Rules) -> str:
     return name
 
 
-def read_ssl_checkpoint(path: str | Path, known: Iterable[str]) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Read a pre-training file of fairseq (wav2vec 2.0, XLS-R) or unilm (WavLM), running nothing.
+def read_ssl_checkpoint(
+    path: str | Path, types: Iterable[str], known: Iterable[str]
+) -> tuple[dict[str, Tensor], dict[str, Any], str]:
+    """Read a pre-training file of fairseq (wav2vec 2.0, HuBERT) or unilm (WavLM), running nothing.
 
     A bare state dict of torchaudio's wav2vec 2.0 is read too. It has no configuration and no
     tensors of pre-training alone, so the options have to be those of its model.
 
-    Returns the state dict under its own names, and those of the ``known`` options that the file's
-    configuration holds. The option ``pretraining_heads`` says whether the file has the mask
-    embedding.
+    Args:
+        types: the types of models (:data:`nes2net.checkpoints.model_types.MODEL_TYPES`) that are
+            expected.
+        known: options that the front-end has; others are left out.
+
+    Returns:
+        The state dict under its own names; the options that the file's configuration holds, with
+        fairseq's defaults for those that a configuration of fairseq leaves out; and the type. The
+        option ``pretraining_heads`` says whether the file has the mask embedding and the heads of its
+        type; those of UniSpeech-SAT are left out.
 
     Raises:
-        InputError: if the file is missing, is not such a checkpoint, or asks for functions.
+        InputError: if the file is missing, is not such a checkpoint, is of another type, or asks for
+            functions.
     """
     path = Path(path)
     if not path.is_file():
@@ -128,24 +165,67 @@ def read_ssl_checkpoint(path: str | Path, known: Iterable[str]) -> tuple[dict[st
         )
     content, _ = read_torch_file(path)
     if isinstance(content, dict) and any(str(name).endswith(_TORCHAUDIO) for name in content):
+        check_type(path, "wav2vec2", types)
         tensors = state_dict_of(content, path)
         group_norm = not any("conv_layers.1.layer_norm." in name for name in tensors)
         mode = "default" if group_norm else "layer_norm"
         renamed = {from_torchaudio(name, mode): tensor for name, tensor in tensors.items()}
-        return renamed, {"extractor_mode": mode, "pretraining_heads": False}
+        return renamed, {"extractor_mode": mode, "pretraining_heads": False}, "wav2vec2"
+    if is_openai(content):
+        check_type(path, "whisper", types)
     if not isinstance(content, dict) or not isinstance(content.get("model"), dict):
         raise InputError(
             f"{path} is not a fairseq checkpoint: it has no 'model' state dict (a detector's .pth goes to `train.init_from`)"
         )
-    state_dict = state_dict_of(content, path)
-    if "encoder.pos_conv.0.weight_v" not in state_dict:
-        raise InputError(f"{path} is not a wav2vec 2.0 or WavLM checkpoint: it has no 'encoder.pos_conv.0.weight_v'")
+    state_dict: dict[str, Tensor] = state_dict_of(content, path)
+    if _POSITIONS not in state_dict:
+        raise InputError(f"{path} is not a checkpoint of wav2vec 2.0, HuBERT or WavLM: it has no '{_POSITIONS}'")
+    model_type = check_type(path, model_type_of(content), types)
     config = _model_configuration(content)
+    if config.get("conv_pos_batch_norm"):
+        raise InputError(f"{path} has conv_pos_batch_norm: a batch norm before the positions is not supported")
+    if config.get("_name") in ("wav2vec2", "hubert"):
+        config = {**_DEFAULTS, **config}
     options = plain({k: config[k] for k in known if k in config}, f"the configuration in {path}")
+    if options.get("final_dim") == 0:  # fairseq's word for the size of a hidden state
+        options["final_dim"] = options["encoder_embed_dim"]
     if isinstance(options.get("conv_feature_layers"), str):
         options["conv_feature_layers"] = parse_convolutions(options["conv_feature_layers"])
-    options["pretraining_heads"] = "mask_emb" in state_dict
-    return state_dict, options
+    heads = "mask_emb" in state_dict and model_type != "unispeech-sat"
+    if model_type == "hubert" and heads:
+        targets = state_dict.get("label_embs_concat")
+        heads = targets is not None and targets.ndim == 2
+        if targets is not None and heads:
+            options["num_targets"], options["final_dim"] = targets.shape
+    if model_type in ("hubert", "unispeech-sat") and not heads:
+        state_dict = {k: v for k, v in state_dict.items() if not k.startswith(_HUBERT_HEADS)}
+    options["pretraining_heads"] = heads
+    return state_dict, options, model_type
+
+
+def model_type_of(content: Any) -> str | None:
+    """The type of the model in the content of a file of fairseq or unilm, by its tensors.
+
+    None if it is no such file. wav2vec 2.0 and HuBERT without the heads of pre-training have the same
+    tensors: the configuration tells them apart.
+    """
+    names = content.get("model") if isinstance(content, dict) else None
+    if not isinstance(names, dict) or _POSITIONS not in names:
+        return None
+    if any("relative_attention_bias" in str(name) for name in names):
+        return "wavlm"
+    if any(str(name).startswith(_SPEAKER_HEADS) for name in names):
+        return "unispeech-sat"
+    if "quantizer.vars" in names:
+        return "wav2vec2"
+    config = _model_configuration(content)
+    hubert = "label_embs_concat" in names or "hubert" in (config.get("_name"), config.get("arch"))
+    return "hubert" if hubert else "wav2vec2"
+
+
+def is_head(name: str) -> bool:
+    """Whether the tensor ``name`` of a file of fairseq is one of pre-training alone."""
+    return name.startswith(_HUBERT_HEADS)
 
 
 def _model_configuration(content: dict[str, Any]) -> dict[str, Any]:

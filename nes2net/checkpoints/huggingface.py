@@ -1,4 +1,4 @@
-"""Hugging Face folders of wav2vec 2.0 and WavLM: their options and names, and those of fairseq."""
+"""Hugging Face folders of wav2vec 2.0, HuBERT and WavLM: their options and names, and fairseq's."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from nes2net.checkpoints.fairseq import to_fairseq
+from nes2net.checkpoints.model_types import MODEL_TYPES, check_type
 from nes2net.checkpoints.state_dict import load_state_dict
 from nes2net.checkpoints.transformers_library import from_transformers
 from nes2net.errors import InputError, shown
@@ -50,8 +51,34 @@ _RENAMED = {
     "encoder.pos_conv_embed.conv.weight_g": "encoder.pos_conv.0.weight_g",
     "encoder.pos_conv_embed.conv.weight_v": "encoder.pos_conv.0.weight_v",
 }
-# Heads of fine-tuned models, which a front-end does not have.
-_HEADS = ("lm_head.", "classifier.", "projector.", "layer_weights", "tdnn.", "feature_extractor.proj", "objective.")
+# Heads of fine-tuned models, and convolutions after the encoder, which a front-end does not have.
+_HEADS = (
+    "adapter.",
+    "lm_head.",
+    "classifier.",
+    "projector.",
+    "layer_weights",
+    "tdnn.",
+    "feature_extractor.proj",
+    "objective.",
+)
+# Heads of the pre-training of UniSpeech-SAT; HuBERT's folders have none.
+_HUBERT_HEADS = (
+    "quantizer.",
+    "project_q.",
+    "project_hid.",
+    "speaker_proj.",
+    "label_embeddings_concat",
+    "layer_norm_for_extract.",
+)
+# Options whose other values make another network.
+_SUPPORTED = {
+    "hidden_act": "gelu",
+    "feat_extract_activation": "gelu",
+    "feat_proj_layer_norm": True,
+    "conv_pos_batch_norm": False,
+    "adapter_attn_dim": None,  # adapters in the layers, of a fine-tuned MMS
+}
 
 
 def library_options(options: dict[str, Any]) -> dict[str, Any]:
@@ -75,7 +102,7 @@ def library_options(options: dict[str, Any]) -> dict[str, Any]:
 
 def library_config(config: dict[str, Any]) -> tuple[Any, Any]:
     """Return the transformers library's configurations of a front-end and of its preprocessing."""
-    kind = "WavLM" if config["name"] == "wavlm" else "Wav2Vec2"
+    kind = {"wavlm": "WavLM", "hubert": "Hubert"}.get(config["name"], "Wav2Vec2")
     config_class, preprocessing_class = from_transformers(f"{kind}Config", "Wav2Vec2FeatureExtractor")
     options = {**library_options(config), "layerdrop": config["encoder_layerdrop"]}
     network = config_class(**options, architectures=[f"{kind}Model"])
@@ -83,40 +110,41 @@ def library_config(config: dict[str, Any]) -> tuple[Any, Any]:
 
 
 def read_huggingface_folder(
-    folder: str | Path, kind: str, known: Iterable[str]
-) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Read a Hugging Face folder: its state dict under fairseq's names, and its options.
+    folder: str | Path, types: Iterable[str], known: Iterable[str]
+) -> tuple[dict[str, Tensor], dict[str, Any], str]:
+    """Read a Hugging Face folder: its state dict under fairseq's names, its options, and its type.
 
     The weights are safetensors or ``pytorch_model.bin``, in one file or several.
 
+    A ``preprocessor_config.json`` is not needed: these models read the waveform itself.
+
     Args:
-        kind: ``"wav2vec2"`` or ``"wavlm"``, the model that the folder must hold.
+        types: the types of models (:data:`nes2net.checkpoints.model_types.MODEL_TYPES`) that are
+            expected.
         known: options that the front-end has; others are left out.
 
     Raises:
-        InputError: if the folder has no configuration or weights, or holds another kind of model.
+        InputError: if the folder has no configuration or weights, or holds another type of model.
     """
     folder = Path(folder)
     config = read_configuration(folder)
-    if config.get("model_type") != kind:
-        raise InputError(
-            f"{folder} holds a model of type {shown(config.get('model_type'))}, not '{kind}': choose the front-end of "
-            "that type"
-        )
-    for activation in ("hidden_act", "feat_extract_activation"):
-        if config.get(activation, "gelu") != "gelu":
-            raise InputError(f"{folder} has {activation} {shown(config[activation])}: only 'gelu' is supported")
+    kind = check_type(folder, config.get("model_type"), types)
+    for option, supported in _SUPPORTED.items():
+        if config.get(option, supported) != supported:
+            raise InputError(f"{folder} has {option} {shown(config[option])}: only {shown(supported)} is supported")
     mode = "default" if config.get("feat_extract_norm", "group") == "group" else "layer_norm"
+    heads_of_kind = _HEADS if kind in ("wav2vec2", "wavlm") else (*_HEADS, *_HUBERT_HEADS)
+    prefix = f"{kind.replace('-', '_')}."
     state_dict = {}
-    for name, tensor in _read_weights(folder).items():
-        name = name.removeprefix(f"{kind}.")
-        if not name.startswith(_HEADS):
+    for name, tensor in read_weights(folder).items():
+        name = name.removeprefix(prefix)
+        if not name.startswith(heads_of_kind):
             state_dict[from_library(name, mode)] = tensor
     options = _options(config, folder)
     heads = "mask_emb" in state_dict and (kind == "wavlm" or "quantizer.vars" in state_dict)
     if not heads:
         state_dict.pop("mask_emb", None)
-    return state_dict, {**{k: v for k, v in options.items() if k in set(known)}, "pretraining_heads": heads}
+    return state_dict, {**{k: v for k, v in options.items() if k in set(known)}, "pretraining_heads": heads}, kind
 
 
 def from_library(name: str, extractor_mode: str = "layer_norm") -> str:
@@ -143,7 +171,22 @@ def _options(config: dict[str, Any], folder: Path) -> dict[str, Any]:
         ) from error
 
 
-def _read_weights(folder: Path) -> dict[str, Tensor]:
+def holds_other_model(folder: Path) -> bool:
+    """Whether a folder holds tensors as Hugging Face folders do, but not those of a front-end alone."""
+    if not any((folder / name).is_file() for name in (*_WEIGHT_FILES, *_INDEX_FILES)):
+        return False
+    if not (folder / CONFIG_FILE).is_file():
+        return True
+    model_type = read_configuration(folder).get("model_type")
+    return not isinstance(model_type, str) or model_type not in MODEL_TYPES
+
+
+def read_weights(folder: Path) -> dict[str, Tensor]:
+    """Read the tensors of a Hugging Face folder, in one file or several, under the names in it.
+
+    Raises:
+        InputError: if there are none, or they are damaged.
+    """
     for name in _WEIGHT_FILES:
         if (folder / name).is_file():
             return load_state_dict(folder / name)

@@ -26,38 +26,57 @@ LARGE = {"do_stable_layer_norm": True, "feat_extract_norm": "layer", "conv_bias"
 BASE = {"do_stable_layer_norm": False, "feat_extract_norm": "group", "conv_bias": False}
 
 
+#: Beginning of the names of the library's classes → front-end that reads the folder.
+KINDS = {"Wav2Vec2": "wav2vec2", "WavLM": "wavlm", "Hubert": "hubert", "UniSpeechSat": "hubert"}
+
+
+def kind_of(name):
+    return next((start, frontend) for start, frontend in KINDS.items() if name.startswith(start))
+
+
 def library_model(name, family):
     import transformers
 
     torch.manual_seed(0)
-    config = transformers.WavLMConfig if name.startswith("WavLM") else transformers.Wav2Vec2Config
+    config = getattr(transformers, f"{kind_of(name)[0]}Config")
     return getattr(transformers, name)(config(**SIZES, **family)).eval()
 
 
 @pytest.mark.parametrize("family", [LARGE, BASE], ids=["large", "base"])
 @pytest.mark.parametrize(
-    "name", ["Wav2Vec2Model", "Wav2Vec2ForPreTraining", "Wav2Vec2ForCTC", "WavLMModel", "WavLMForCTC"]
+    "name",
+    [
+        *("Wav2Vec2Model", "Wav2Vec2ForPreTraining", "Wav2Vec2ForCTC", "WavLMModel", "WavLMForCTC"),
+        *("HubertModel", "HubertForCTC", "UniSpeechSatModel", "UniSpeechSatForPreTraining"),
+    ],
 )
 def test_output_is_the_librarys(tmp_path, name, family):
+    """Of the last state and, but for the library's own last one, of all others; no preprocessor is needed."""
     model = library_model(name, family)
     model.save_pretrained(tmp_path)
-    kind = "wavlm" if name.startswith("WavLM") else "wav2vec2"
+    assert not (tmp_path / "preprocessor_config.json").exists()
+    kind = kind_of(name)[1]
     frontend = create_frontend(kind, tmp_path, **({"normalize": False} if kind == "wavlm" else {})).eval()
     assert (frontend.config["dropout"], frontend.config["encoder_layerdrop"]) == (0.25, 0.125)
     assert frontend.config["pretraining_heads"] == (name in ("Wav2Vec2ForPreTraining", "WavLMModel", "WavLMForCTC"))
     waveform = torch.randn(2, 8000)
     with torch.inference_mode():
-        expected = getattr(model, model.base_model_prefix, model)(waveform).last_hidden_state
-        torch.testing.assert_close(frontend(waveform)[-1], expected, atol=1e-5, rtol=0)
+        expected = getattr(model, model.base_model_prefix, model)(waveform, output_hidden_states=True)
+        found = frontend(waveform, layers="all")
+    torch.testing.assert_close(found[-1], expected.last_hidden_state, atol=1e-5, rtol=0)
+    for state, value in zip(found[:-1], expected.hidden_states[:-1], strict=True):
+        torch.testing.assert_close(state, value, atol=1e-5, rtol=0)
+    assert frontend.model_type == model.config.model_type
 
 
 def test_older_forms(tmp_path):
-    """pytorch_model.bin, weight norm under its old names, and shards with an index."""
+    """pytorch_model.bin, weight norm under its old names, shards with an index, and an adapter."""
     model = library_model("Wav2Vec2Model", LARGE)
     model.save_pretrained(tmp_path / "new")
     old = "encoder.pos_conv_embed.conv.parametrizations.weight.original"
     names = {f"{old}0": "encoder.pos_conv_embed.conv.weight_g", f"{old}1": "encoder.pos_conv_embed.conv.weight_v"}
     state_dict = {f"wav2vec2.{names.get(k, k)}": v for k, v in model.state_dict().items()}
+    state_dict["wav2vec2.adapter.layers.0.conv.weight"] = torch.zeros(2, 2, 3)  # after the encoder
     halves = list(state_dict)[::2], list(state_dict)[1::2]
     for folder in ("bin", "sharded"):
         (tmp_path / folder).mkdir()
@@ -83,11 +102,14 @@ def test_what_does_not_fit_is_named(tmp_path):
     with pytest.raises(InputError, match=r"not a Hugging Face folder: it has no config\.json"):
         create_frontend("wav2vec2", tmp_path)
     library_model("WavLMModel", LARGE).save_pretrained(tmp_path)
-    with pytest.raises(InputError, match="holds a model of type 'wavlm', not 'wav2vec2'"):
+    with pytest.raises(InputError, match=r"holds WavLM, not wav2vec 2\.0: `model.frontend=wavlm`"):
         create_frontend("wav2vec2", tmp_path)
     config = json.loads((tmp_path / "config.json").read_text())
     for change, message in (
         ({"hidden_act": "relu"}, "hidden_act 'relu'"),
+        ({"feat_proj_layer_norm": False}, "has feat_proj_layer_norm False: only True is supported"),
+        ({"adapter_attn_dim": 16}, "has adapter_attn_dim 16: only None is supported"),
+        ({"model_type": "bert"}, "holds a model of type 'bert': front-ends read the types wav2vec2, hubert"),
         ({"conv_kernel": [3]}, "does not describe the convolutions"),
         ({"num_hidden_layers": 3}, "missing: model.encoder.layers.2"),
     ):

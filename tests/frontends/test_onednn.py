@@ -193,6 +193,7 @@ print(json.dumps([onednn._product is None and not has_fast_product(), scores]))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("capability", ["default", "avx2"])
 def test_older_processors_compute_with_plain_layers(capability):
     """PyTorch is told that the processor is an older one; no precision is an error there."""

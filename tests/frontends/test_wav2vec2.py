@@ -134,7 +134,7 @@ def test_dropouts_come_from_the_files_configuration(tmp_path, name):
         assert (layer.attention.dropout, layer.feed_forward.intermediate_dropout.p) == (0.2, 0.3)
 
 
-@pytest.mark.parametrize("name", ["wav2vec2", "wavlm"])
+@pytest.mark.parametrize("name", ["wav2vec2", "hubert", "wavlm"])
 @pytest.mark.parametrize("option", [*DROPOUTS, "encoder_layerdrop"])
 def test_each_dropout_is_drawn_in_train_mode_and_none_at_zero(name, option):
     torch.manual_seed(0)
@@ -196,7 +196,7 @@ def test_wrong_files_say_what_they_are(tmp_path):
     with pytest.raises(InputError, match="not a fairseq checkpoint"):
         create_frontend("wav2vec2", tmp_path / "detector.pth")
     torch.save({"model": {"weight": torch.zeros(2)}}, tmp_path / "other.pt")
-    with pytest.raises(InputError, match=r"not a wav2vec 2\.0 or WavLM checkpoint"):
+    with pytest.raises(InputError, match=r"not a checkpoint of wav2vec 2\.0, HuBERT or WavLM"):
         create_frontend("wav2vec2", tmp_path / "other.pt")
 
 

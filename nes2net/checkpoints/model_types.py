@@ -1,0 +1,58 @@
+"""The types of pre-trained models that front-ends read, by Hugging Face's names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+from nes2net.errors import InputError, listed, shown
+
+
+class ModelType(NamedTuple):
+    """A type of model: its title, and the name of the front-end that reads any size of it."""
+
+    title: str
+    frontend: str
+
+
+#: Hugging Face's ``model_type`` → the model. fairseq's and unilm's files are of the same types.
+MODEL_TYPES = {
+    "wav2vec2": ModelType("wav2vec 2.0", "wav2vec2"),
+    "hubert": ModelType("HuBERT", "hubert"),
+    "unispeech-sat": ModelType("UniSpeech-SAT", "hubert"),
+    "wavlm": ModelType("WavLM", "wavlm"),
+    "wav2vec2-bert": ModelType("w2v-BERT 2.0", "w2v_bert2"),
+    "whisper": ModelType("Whisper", "whisper"),
+}
+
+
+def is_openai(content: object) -> bool:
+    """Whether the content of a file is a checkpoint of Whisper as OpenAI writes it."""
+    return isinstance(content, dict) and all(isinstance(content.get(k), dict) for k in ("dims", "model_state_dict"))
+
+
+def types_of(frontend: str) -> tuple[str, ...]:
+    """The types that the front-end ``frontend`` reads."""
+    return tuple(name for name, kind in MODEL_TYPES.items() if kind.frontend == frontend)
+
+
+def check_type(path: str | Path, found: object, wanted: Iterable[str] = ()) -> str:
+    """Return ``found``, the type of the model in ``path``.
+
+    Args:
+        wanted: types that are expected; all of them if there is none.
+
+    Raises:
+        InputError: if it is another one; the message names the front-end that reads it.
+    """
+    wanted = tuple(wanted)
+    if not isinstance(found, str) or found not in MODEL_TYPES:
+        raise InputError(
+            f"{path} holds a model of type {shown(found)}: front-ends read the types {listed(list(MODEL_TYPES), 9)}"
+        )
+    if wanted and found not in wanted:
+        titles = " or ".join(MODEL_TYPES[name].title for name in wanted)
+        title, frontend = MODEL_TYPES[found]
+        raise InputError(f"{path} holds {title}, not {titles}: `model.frontend={frontend}` reads any size of it")
+    return found

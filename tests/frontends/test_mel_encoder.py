@@ -1,0 +1,353 @@
+"""w2v-BERT 2.0 and Whisper: the transformers library's hidden states, from its own files."""
+
+import json
+from functools import partial
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from nes2net import Detector, InputError, create_frontend
+from nes2net.inspect.identify import identify
+from nes2net.quantisation import quantise
+
+WIDTHS = {"encoder_embed_dim": 32, "encoder_ffn_embed_dim": 48, "encoder_attention_heads": 4}
+SMALL = {
+    "w2v_bert2": {**WIDTHS, "encoder_layers": 3, "conv_kernel": 5, "left_positions": 6, "right_positions": 3},
+    "whisper": {**WIDTHS, "encoder_layers": 3, "chunk_length": 2, "num_mel_bins": 20},
+}
+DROPOUTS = dict.fromkeys(["dropout", "attention_dropout", "activation_dropout"], 0.1)
+every_name = pytest.mark.parametrize("name", SMALL)
+
+
+def create(name, checkpoint=None, **options):
+    torch.manual_seed(0)
+    frontend = create_frontend(name, checkpoint, **{**SMALL[name], **options})
+    return frontend
+
+
+def noise(batch=2, samples=16_123, seed=0):
+    return 0.1 * torch.randn(batch, samples, generator=torch.Generator().manual_seed(seed))
+
+
+def w2v_bert2_library():
+    """A small model of the library, with the extractor that its hidden states need."""
+    from transformers import SeamlessM4TFeatureExtractor, Wav2Vec2BertConfig, Wav2Vec2BertModel
+
+    sizes = {"hidden_size": 32, "intermediate_size": 48, "num_attention_heads": 4, "num_hidden_layers": 3}
+    positions = {"left_max_position_embeddings": 6, "right_max_position_embeddings": 3}
+    config = Wav2Vec2BertConfig(**sizes, **positions, conv_depthwise_kernel_size=5, conformer_conv_dropout=0.0)
+    return Wav2Vec2BertModel(config), SeamlessM4TFeatureExtractor(), Wav2Vec2BertModel
+
+
+def whisper_library():
+    """The same of Whisper: the encoder of a whole model."""
+    from transformers import WhisperConfig, WhisperFeatureExtractor, WhisperForConditionalGeneration
+
+    sizes = {"d_model": 32, "encoder_ffn_dim": 48, "encoder_attention_heads": 4, "encoder_layers": 3}
+    decoder = {"decoder_layers": 1, "decoder_ffn_dim": 32, "decoder_attention_heads": 2, "vocab_size": 60}
+    tokens = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2, "decoder_start_token_id": 3}
+    config = WhisperConfig(**sizes, **decoder, **tokens, num_mel_bins=20, max_source_positions=100)
+    extractor = WhisperFeatureExtractor(feature_size=20, chunk_length=2)
+    return WhisperForConditionalGeneration(config), extractor, WhisperForConditionalGeneration
+
+
+LIBRARY = {"w2v_bert2": w2v_bert2_library, "whisper": whisper_library}
+
+
+@pytest.fixture(scope="module", params=SMALL)
+def saved(request, tmp_path_factory):
+    """Name of the front-end, the library's model in float64, its extractor, and the folder of both."""
+    torch.manual_seed(0)
+    model, extractor, _ = LIBRARY[request.param]()
+    for parameter in model.parameters():  # the norms and some others begin as ones and zeros
+        if parameter.requires_grad:
+            nn.init.normal_(parameter, 0.5 * (parameter.ndim == 1), 0.2)
+    folder = tmp_path_factory.mktemp(request.param)
+    model.save_pretrained(folder)
+    extractor.save_pretrained(folder)
+    return request.param, model.eval(), extractor, folder
+
+
+def library_states(model, features):
+    """The input of each layer and the output of the last one and of the encoder."""
+    states = []
+    encoder = model.model.encoder if hasattr(model, "model") else model
+    layers = encoder.layers if hasattr(encoder, "layers") else encoder.encoder.layers
+    hooks = [layer.register_forward_hook(lambda _, args, out: states.append((args[0], out))) for layer in layers]
+    last = encoder(features).last_hidden_state
+    for hook in hooks:
+        hook.remove()
+    outputs = [out[0] if isinstance(out, tuple) else out for _, out in states]
+    return [x for x, _ in states], outputs[-1], last
+
+
+@pytest.mark.parametrize("samples", [560, 16_123, 16_280])
+def test_hidden_states_of_a_folder_are_the_librarys(saved, samples):
+    name, model, extractor, folder = saved
+    frontend = create_frontend(name, folder).eval()
+    assert (frontend.out_dim, frontend.num_layers, frontend.hop_length) == (32, 4, 320)
+    # A level that varies as that of speech: the library normalises in float32, and so roughly otherwise.
+    waveform = noise(2, samples) * torch.linspace(0.01, 1, samples)
+    frames = 1 + (samples - frontend.min_samples) // 320
+    features = torch.stack(
+        [torch.as_tensor(np.asarray(extractor(x.numpy(), sampling_rate=16_000)["input_features"][0])) for x in waveform]
+    )
+    if name == "w2v_bert2":
+        features = features[:, :frames]  # the library masks a frame that has no partner
+    with torch.inference_mode():
+        inputs, before_norm, last = library_states(model, features)
+        found = frontend(waveform, layers="all")
+        raw = frontend(waveform, layers="all", final_norm=False)
+        (alone,) = frontend(waveform)
+    assert len(found) == 4 and {state.shape for state in found} == {(2, frames, 32)}
+    tolerance = 1e-5 if samples > 560 else 1e-4  # the variance of two similar frames magnifies rounding
+    for state, expected in zip([*found, raw[-1]], [*inputs, last, before_norm], strict=True):
+        torch.testing.assert_close(state, expected[:, :frames], rtol=1e-5, atol=tolerance)
+    assert torch.equal(alone, found[-1])
+
+
+def test_training_configurations_are_read(saved):
+    """Dropouts and layer drop are the file's, under the names of the other front-ends."""
+    name, model, _, folder = saved
+    frontend = create_frontend(name, folder)
+    options = {key: frontend.config[key] for key in SMALL[name]}
+    assert options == SMALL[name] and frontend.config["name"] == name
+    assert frontend.config["encoder_layerdrop"] == (0.1 if name == "w2v_bert2" else 0.0)
+    rebuilt = create_frontend(frontend.config["name"], **{k: v for k, v in frontend.config.items() if k != "name"})
+    rebuilt.load_state_dict(frontend.state_dict())
+    published = model.state_dict() if name == "w2v_bert2" else model.model.encoder.state_dict()
+    assert frontend.state_dict().keys() == {f"model.{key}" for key in published}
+    assert identify(folder).config == {"frontend": frontend.config}
+
+
+def test_openais_file_is_the_same_encoder(saved, tmp_path):
+    name, model, _, folder = saved
+    if name != "whisper":
+        pytest.skip("OpenAI's files are of Whisper")
+    expected = create_frontend(name, folder).eval()
+    names = {
+        "self_attn.q_proj": "attn.query",
+        "self_attn.k_proj": "attn.key",
+        "self_attn.v_proj": "attn.value",
+        "self_attn.out_proj": "attn.out",
+        "self_attn_layer_norm": "attn_ln",
+        "final_layer_norm": "mlp_ln",
+        "fc1": "mlp.0",
+        "fc2": "mlp.2",
+        "embed_positions.weight": "positional_embedding",
+        "layers": "blocks",
+    }
+    tensors = {"decoder.positional_embedding": torch.zeros(2, 2)}
+    for key, tensor in model.model.encoder.state_dict().items():
+        for theirs, openais in names.items():
+            key = key.replace(theirs, openais)
+        key = f"ln_post.{key.split('.')[-1]}" if key.startswith("layer_norm.") else key
+        tensors[f"encoder.{key}"] = tensor
+    dims = {"n_mels": 20, "n_audio_ctx": 100, "n_audio_state": 32, "n_audio_head": 4, "n_audio_layer": 3}
+    torch.save({"dims": dims, "model_state_dict": tensors}, tmp_path / "tiny.pt")
+    with pytest.raises(InputError, match=r"fc1\.weight"):  # OpenAI's networks are four times as wide
+        create_frontend("whisper", tmp_path / "tiny.pt")
+    for i in range(3):
+        for key, shape in {"mlp.0.weight": (128, 32), "mlp.0.bias": (128,), "mlp.2.weight": (32, 128)}.items():
+            wide = torch.zeros(shape)
+            old = tensors[f"encoder.blocks.{i}.{key}"]
+            wide[tuple(slice(n) for n in old.shape)] = old
+            tensors[f"encoder.blocks.{i}.{key}"] = wide
+    torch.save({"dims": dims, "model_state_dict": tensors}, tmp_path / "tiny.pt")
+    found = create_frontend("whisper", tmp_path / "tiny.pt").eval()
+    with torch.inference_mode():
+        torch.testing.assert_close(found(noise())[0], expected(noise())[0], rtol=1e-5, atol=1e-5)
+    assert identify(tmp_path / "tiny.pt").config == {"frontend": found.config}
+    torch.save({"dims": {}, "model_state_dict": tensors}, tmp_path / "torn.pt")
+    with pytest.raises(InputError, match="'dims' of .*torn.pt do not describe an encoder"):
+        create_frontend("whisper", tmp_path / "torn.pt")
+
+
+def changed(folder, target, file, **entries):
+    """A copy of a Hugging Face folder with other entries in one of its files; None leaves one out."""
+    target.mkdir()
+    for path in folder.iterdir():
+        (target / path.name).write_bytes(path.read_bytes())
+    content = {**json.loads((target / file).read_text()), **entries}
+    (target / file).write_text(json.dumps({k: v for k, v in content.items() if v is not None}))
+    return target
+
+
+def test_folders_that_cannot_be_used_are_named(saved, tmp_path):
+    name, _, _, folder = saved
+    copy = partial(changed, folder)
+    extractor, config = "preprocessor_config.json", "config.json"
+    cases = [
+        (copy(tmp_path / "rate", extractor, sampling_rate=8000), "sampling_rate 8000: .* sampling_rate 16000"),
+        (copy(tmp_path / "bins", extractor, feature_size=40), "feature_size 40"),
+        (copy(tmp_path / "kind", extractor, feature_extractor_type="Other"), "'Other': .*FeatureExtractor is expected"),
+        (copy(tmp_path / "type", config, model_type="hubert"), "model of type 'hubert'|holds HuBERT"),
+    ]
+    if name == "w2v_bert2":
+        cases.append((copy(tmp_path / "positions", config, position_embeddings_type="rotary"), "only 'relative_key'"))
+        cases.append((copy(tmp_path / "stride", extractor, stride=1), "stride 1"))
+    else:
+        cases.append((copy(tmp_path / "seconds", config, max_source_positions=99), "99 positions: a multiple of 50"))
+        cases.append((copy(tmp_path / "length", extractor, chunk_length=30), "chunk_length 30: .* chunk_length 2"))
+    lacking = copy(tmp_path / "lacking", config)
+    (lacking / extractor).unlink()
+    cases.append((lacking, r"no feature extractor: the preprocessor_config\.json"))
+    for path, message in cases:
+        with pytest.raises(InputError, match=message) as error:
+            create_frontend(name, path)
+        assert "\n" not in str(error.value)
+    # Newer releases write the extractor of a processor into another file.
+    numbers = json.loads((folder / extractor).read_text())
+    (lacking / "processor_config.json").write_text(json.dumps({"feature_extractor": numbers}))
+    create_frontend(name, lacking)
+    file = tmp_path / "weights.pt"
+    torch.save({"weight": torch.zeros(2)}, file)
+    with pytest.raises(InputError, match=r"weights\.pt is not a (folder|checkpoint of Whisper)"):
+        create_frontend(name, file)
+
+
+def test_a_published_size_refuses_another_one(saved):
+    name, _, _, folder = saved
+    if name == "whisper":
+        with pytest.raises(InputError, match=r"is not Whisper Tiny.*num_mel_bins is 20, not 80.*frontend=whisper"):
+            create_frontend("whisper_tiny", folder)
+    with pytest.raises(InputError, match="holds (w2v-BERT|Whisper)"):
+        create_frontend("wavlm", folder)
+
+
+def test_a_file_of_another_type_is_named(tmp_path):
+    torch.save({"dims": {"n_mels": 80}, "model_state_dict": {"a": torch.zeros(2)}}, tmp_path / "tiny.pt")
+    with pytest.raises(InputError, match=r"holds Whisper, not HuBERT or .*`model\.frontend=whisper`"):
+        create_frontend("hubert", tmp_path / "tiny.pt")
+    torch.save(
+        {"model": {"encoder.pos_conv.0.weight_v": torch.zeros(2), "quantizer.vars": torch.zeros(2)}}, tmp_path / "x.pt"
+    )
+    with pytest.raises(InputError, match=r"holds wav2vec 2\.0, not Whisper: `model\.frontend=wav2vec2`"):
+        create_frontend("whisper_base", tmp_path / "x.pt")
+
+
+@pytest.mark.parametrize(
+    ("name", "option", "value", "message"),
+    [
+        ("w2v_bert2", "conv_kernel", 4, "must be odd"),
+        ("w2v_bert2", "encoder_attention_heads", 5, "not divisible"),
+        ("w2v_bert2", "left_positions", -1, "from 0 to 4096"),
+        ("whisper", "encoder_embed_dim", 2, "at least 4|not divisible"),
+        ("whisper", "chunk_length", 31, "from 1 to 30"),
+        ("whisper", "encoder_layerdrop", 1.0, "below 1"),
+    ],
+)
+def test_impossible_options_are_refused_at_once(name, option, value, message):
+    with pytest.raises(InputError, match=message):
+        create(name, **{option: value})
+
+
+@every_name
+def test_utterances_of_a_batch_have_the_states_that_they_have_alone(name):
+    frontend, waveform = create(name).eval(), noise(3)
+    with torch.inference_mode():
+        together = frontend(waveform)[0]
+        alone = torch.cat([frontend(x)[0] for x in waveform.split(1)])
+        cut = frontend(waveform[:, : frontend.used_samples(waveform.shape[1])])[0]
+    torch.testing.assert_close(together, alone, rtol=0, atol=1e-5)
+    assert torch.equal(together, cut)
+    with pytest.raises(InputError, match=f"{frontend.min_samples - 1} samples is too short"):
+        frontend(waveform[:, : frontend.min_samples - 1])
+
+
+def test_whisper_reads_its_first_seconds_only():
+    frontend, waveform = create("whisper").eval(), noise(1, 40_000)
+    with torch.inference_mode():
+        found, expected = frontend(waveform)[0], frontend(waveform[:, :32_000])[0]
+    assert found.shape == (1, 100, 32) and torch.equal(found, expected)
+    assert frontend.used_samples(40_000) == 32_000
+    detector = Detector.from_config({"frontend": frontend.config, "backend": "asp_mlp"})
+    track = detector.score_track(waveform[0], window=2.5)
+    assert track.window == 2 and track.scores.tolist() == detector.score_track(waveform[0], window=2).scores.tolist()
+    with pytest.raises(InputError, match=r"window of 2\.5 s is too long for this detector, .* its first 2 s"):
+        detector.score_track(waveform[0], window=2.5, hop=2.5)
+
+
+@every_name
+def test_gradients_reach_all_parameters_and_the_waveform(name):
+    frontend, waveform = create(name).train(), noise().requires_grad_()
+    sum(state.square().sum() for state in frontend(waveform, layers="all")).backward()
+    assert waveform.grad.isfinite().all() and waveform.grad.abs().sum() > 0
+    for key, parameter in frontend.named_parameters():
+        if key == "model.embed_positions.weight":  # Whisper's sines stay as they are
+            assert not parameter.requires_grad
+        else:
+            assert parameter.grad.isfinite().all() and parameter.grad.abs().sum() > 0, key
+
+
+@every_name
+def test_activation_checkpointing_gives_the_same_gradients(name):
+    gradients = []
+    for recomputed in (False, True):
+        frontend = create(name, **DROPOUTS).train()
+        if recomputed:
+            frontend.checkpoint_activations()
+        torch.manual_seed(1)
+        frontend(noise())[0].square().sum().backward()
+        gradients.append([p.grad for p in frontend.parameters() if p.requires_grad])
+    assert all(torch.equal(a, b) for a, b in zip(*gradients))
+
+
+@every_name
+def test_dropped_layers_pass_their_input_on(name):
+    frontend = create(name, encoder_layerdrop=0.5, encoder_layers=8).train()
+    with torch.no_grad():
+        torch.manual_seed(0)
+        states = frontend(noise(1), layers="all", final_norm=False)
+    dropped = [torch.equal(a, b) for a, b in pairwise(states)]
+    assert any(dropped) and not all(dropped)
+
+
+@every_name
+def test_precisions(name):
+    """The features are those of float32 in any precision: the waveform is not rounded before."""
+    frontend = create(name).eval()
+    detector = Detector.from_config({"frontend": frontend.config, "backend": {"name": "asp_mlp"}}).eval()
+    detector.frontend.load_state_dict(frontend.state_dict())
+    waveform = noise()
+    with torch.inference_mode():
+        (expected,) = frontend(waveform)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            (mixed,) = frontend(waveform)
+        seen = []
+        hook = detector.frontend.register_forward_pre_hook(lambda _, args: seen.append(args[0].dtype))
+        (low,) = detector.bfloat16().hidden_states(waveform)
+        (double,) = detector.double().hidden_states(waveform)
+        hook.remove()
+        assert seen == [torch.float32, torch.float64]
+        (exact,) = frontend.double()(waveform.double())
+    torch.testing.assert_close(exact.float(), expected, rtol=1e-4, atol=1e-4)
+    assert low.dtype == torch.bfloat16 and double.dtype == torch.float64
+    for found in (low, mixed):
+        assert (found - expected).square().mean().sqrt() < 0.03 * expected.std()
+    with torch.device("meta"):
+        states = create(name)(torch.zeros(2, 16_000), layers="all")
+    assert [state.shape for state in states] == [(2, 49, 32) if name == "w2v_bert2" else (2, 50, 32)] * 4
+
+
+@every_name
+def test_int8_is_near_float32(name):
+    frontend, waveform = create(name).eval(), noise()
+    with torch.inference_mode():
+        (expected,) = frontend(waveform)
+        (found,) = quantise(frontend)(waveform)
+    difference = (found - expected).square().mean().sqrt() / expected.std()
+    assert 0 < difference < 0.05
+
+
+@every_name
+def test_one_graph_serves_every_batch_and_length(name):
+    frontend = create(name, encoder_layers=1).eval()
+    dynamic = torch.export.Dim.DYNAMIC
+    with torch.no_grad():
+        exported = torch.export.export(frontend, (noise(2, 8000),), dynamic_shapes=({0: dynamic, 1: dynamic},)).module()
+        for shape in ((1, 6000), (3, 10_023)):
+            torch.testing.assert_close(exported(noise(*shape))[0], frontend(noise(*shape))[0], atol=1e-5, rtol=0)
