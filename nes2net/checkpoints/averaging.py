@@ -17,6 +17,7 @@ from nes2net.checkpoints.state_dict import (
     load_state_dict,
     metadata_of,
     named_type,
+    read_record,
     with_metadata,
 )
 from nes2net.errors import InputError, listed
@@ -43,7 +44,7 @@ def average_checkpoints(
     Raises:
         InputError: if there are no paths, the mode is unknown, the weights are unusable, or the
             checkpoints do not fit each other or hold numbers that have no mean; the message names
-            the tensors.
+            the tensors. Adapted detectors do not fit each other if their bases differ.
     """
     if mode not in MODES:
         raise InputError(f"averaging mode is one of {', '.join(MODES)}, not '{mode}'")
@@ -71,16 +72,29 @@ def _read(path: str | Path, like: Mapping[str, Tensor] | None = None) -> Ordered
         raise InputError(f"{path} cannot be averaged: {listed(other, 3)} are neither weights nor counters")
     if like is not None:
         check_fit(state, like, f"{path} (averaged with others)")
+        ours, theirs = (_digest_of_base(checkpoint) for checkpoint in (state, like))
+        if ours != theirs:
+            raise InputError(
+                f"{path} cannot be averaged with the first checkpoint: its base has the SHA-256 {ours}, not {theirs}; "
+                "merge each with its own base first (`nes2net merge`)"
+            )
     return state
+
+
+def _digest_of_base(state: Mapping[str, Tensor]) -> str:
+    """First digits of the SHA-256 of the base of an adapted detector; ``"none"`` for other checkpoints."""
+    base = read_record(state).get("base")
+    return str(base.get("digest"))[:12] if isinstance(base, dict) else "none"
 
 
 def _mean(paths: Sequence[str | Path], shares: Sequence[float] | None = None) -> OrderedDict[str, Tensor]:
     """Sum all checkpoints, each times its share; without shares, divide the sum by their number."""
     total: OrderedDict[str, Tensor] = OrderedDict()
-    like: dict[str, Tensor] | None = None
+    like: OrderedDict[str, Tensor] | None = None
     for number, path in enumerate(paths):
         state = _read(path, like)
-        like = like or {key: tensor.to("meta") for key, tensor in state.items()}
+        if like is None:
+            like = with_metadata({key: tensor.to("meta") for key, tensor in state.items()}, metadata_of(state))
         while state:  # free each tensor as soon as it has been added
             key, tensor = state.popitem(last=False)
             if shares is not None:

@@ -11,6 +11,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from nes2net.checkpoints.huggingface import CONFIG_FILE, PREPROCESSOR_FILE, read_huggingface_folder
+from nes2net.checkpoints.model_types import types_of
 from nes2net.checkpoints.state_dict import load_state_dict
 from nes2net.errors import InputError, first_line
 from nes2net.machine.files import replacing, write_text, writing
@@ -67,7 +68,7 @@ def read_folder(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         raise InputError(f"{config_file} does not describe a model: a mapping with the key 'model' is expected")
     if not (folder / HEAD).is_file():
         return load_state_dict(folder / WEIGHTS), description
-    frontend, _ = read_huggingface_folder(folder, kind, known=())
+    frontend, _, _ = read_huggingface_folder(folder, types_of(kind), known=())
     state_dict = {f"ssl_model.model.{name}": tensor for name, tensor in frontend.items()}
     return {**state_dict, **load_state_dict(folder / HEAD)}, description
 
@@ -119,7 +120,7 @@ def download(name: str) -> Path:
     from huggingface_hub import snapshot_download  # start-up
 
     with _hub_errors(f"'{name}' is not a file or folder here and was not fetched from the Hugging Face hub"):
-        return Path(snapshot_download(name, allow_patterns=[WEIGHTS, HEAD, CONFIG, CONFIG_FILE]))
+        return Path(snapshot_download(name, allow_patterns=[WEIGHTS, HEAD, CONFIG, CONFIG_FILE, "pytorch_model.bin"]))
 
 
 def _model_card(config: dict[str, Any]) -> str:

@@ -182,6 +182,7 @@ class _Description(BaseModel):
     external_data: Annotated[str, Field(pattern=r"^[^/\\\x00]{1,255}$")] | None
     quantize: Literal["int8"] | None = None  # absent from files of earlier versions
     score_rule: Literal["logit", "difference", "probability", "cosine"] = "logit"  # absent, as above
+    training: dict[str, Any] = {}  # absent, as above
 
 
 def _read_description(path: Path) -> dict[str, Any]:

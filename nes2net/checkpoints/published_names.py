@@ -9,10 +9,12 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from torch import Tensor
 
+from nes2net.checkpoints.fairseq import from_torchaudio
 from nes2net.checkpoints.huggingface import from_library
 
 
@@ -53,29 +55,73 @@ def read_published_names(state_dict: dict[str, Any], prefix: str, backend_prefix
 class Layout:
     """How the whole-model files of a published code name what this toolkit names otherwise."""
 
-    mark: str
-    """A tensor that all its files have and no others."""
+    marks: tuple[str, ...]
+    """Tensors that all its files have; no others have all of them."""
     parts: Mapping[str, str]
     """Beginning of a name → beginning of the name here; other names stay as they are."""
     library_encoder: str = ""
     """Beginning of the encoder's names, if they are those of the transformers library."""
+    torchaudio_encoder: str = ""
+    """Beginning of the encoder's names, if they are those of torchaudio."""
     unused: str = r"(?!)"
     """Pattern of the names of tensors that no part of a detector has."""
+    code: str = ""
+    """The code that writes it, if its models share all tensors with those of other code."""
+
+
+def _deepfense(mark: str, backend: str, last: str, others: Mapping[str, str] = MappingProxyType({})) -> Layout:
+    """DeepFense: a front-end, a back-end, and a loss that holds the last layer.
+
+    Args:
+        mark: a tensor of the back-end.
+        backend: what its names begin with here.
+        last: name of the last layer here.
+        others: further beginnings of names in the back-end → those here.
+    """
+    parts = {**{f"backend.{theirs}": ours for theirs, ours in others.items()}, "backend.": backend}
+    return Layout(
+        marks=("losses.0.fc.weight", f"backend.{mark}"),
+        parts={"frontend.model.": "ssl_model.model.", "losses.0.fc.": last, **parts},
+        unused=r"losses\.0\.criterion\.weight",
+        code="deepfense",
+    )
 
 
 _LAYOUTS = (
     Layout(  # mixture of experts, a checkpoint of Lightning
-        mark="model.moe_l.w_gate",
+        marks=("model.moe_l.w_gate",),
         parts={"model.moe_l.": "ssl_model.", "model.classifier.": ""},
         library_encoder="model.pretrain_model.",
         unused=r"loss_criterion\.weight|model\.pretrain_model\.masked_spec_embed",
     ),
     Layout(  # GF, LGF and LLGF
-        mark="output_std",
+        marks=("output_std",),
         parts={"m_ssl.model.": "ssl_model.model."},
         unused=r"(input|output)_(mean|std)",
     ),
+    Layout(marks=("proj_fc.weight",), parts={"m_ssl.model.": "ssl_model.model."}),  # AntiDeepfake
+    Layout(  # DF Arena
+        marks=("backbone.attn_scores.weight",),
+        parts={"backbone.": ""},
+        library_encoder="backbone.ssl_model.",
+        unused=r"backbone\.ssl_model\.masked_spec_embed",
+    ),
+    Layout(  # XLSR-MamBo
+        marks=("stacked_mamba2.layers.norm.weight",), parts={}, torchaudio_encoder="feature_extractor.model.model."
+    ),
+    Layout(  # Spoof-SUPERB; its encoder, if there, has s3prl's prefix
+        marks=("ssl_model.featurizer.weights", "post_net.linear.weight"),
+        parts={"ssl_model.featurizer.weights": "ssl_model.weight_hidd", "post_net.linear.": "proj_fc."},
+    ),
+    _deepfense("Build_in_Res2Nets.0.conv1.weight", "Nested_Res2Net_TDNN.", "Nested_Res2Net_TDNN.fc."),
+    _deepfense("pos_S", "", "out_layer."),
+    _deepfense("class_token", "conformer.", "conformer.fc5.", {"LL.": "LL.", "first_bn.": "first_bn."}),
 )
+
+
+def layout_of(state_dict: Mapping[str, Tensor]) -> Layout | None:
+    """The published layout of a whole-model file; None if its code has none of its own."""
+    return next((layout for layout in _LAYOUTS if all(mark in state_dict for mark in layout.marks)), None)
 
 
 def read_layout(state_dict: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
@@ -86,7 +132,7 @@ def read_layout(state_dict: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
     >>> list(read_layout({"m_ssl.model.mask_emb": 1, "m_output_act.0.weight": 2, "output_std": 3}))
     ['ssl_model.model.mask_emb', 'm_output_act.0.weight']
     """
-    layout = next((layout for layout in _LAYOUTS if layout.mark in state_dict), None)
+    layout = layout_of(state_dict)
     if layout is None:
         return state_dict
     unused = re.compile(layout.unused)
@@ -94,8 +140,9 @@ def read_layout(state_dict: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
 
 
 def _name_here(name: str, layout: Layout) -> str:
-    if layout.library_encoder and name.startswith(layout.library_encoder):
-        return "ssl_model.model." + from_library(name.removeprefix(layout.library_encoder))
+    for encoder, translate in ((layout.library_encoder, from_library), (layout.torchaudio_encoder, from_torchaudio)):
+        if encoder and name.startswith(encoder):
+            return "ssl_model.model." + translate(name.removeprefix(encoder))
     for theirs, ours in layout.parts.items():
         if name.startswith(theirs):
             return ours + name.removeprefix(theirs)

@@ -39,8 +39,8 @@ COUNTERS = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
 def load_state_dict(path: str | Path, *, tensors_only: bool = False) -> OrderedDict[str, Tensor]:
     """Read the state dict of a checkpoint file, on the CPU; nothing in the file is ever executed.
 
-    Reads a bare state dict (``.pth``, ``.pt``, ``.bin``), one under the key ``"model"`` or
-    ``"state_dict"``, and safetensors. The ``module.`` that ``DataParallel`` puts before every name
+    Reads a bare state dict (``.pth``, ``.pt``, ``.bin``), one under the key ``"model"``,
+    ``"state_dict"`` or ``"model_state"``, and safetensors. The ``module.`` that ``DataParallel`` puts before every name
     is removed. The tensors are views of the memory-mapped file: do not write to the file while they
     are in use.
 
@@ -62,7 +62,7 @@ def state_dict_of(content: Any, path: str | Path) -> OrderedDict[str, Tensor]:
     Raises:
         InputError: if there is no state dict in it, or its metadata are endless.
     """
-    for key in ("model", "state_dict"):
+    for key in ("model", "state_dict", "model_state"):
         if isinstance(content, dict) and isinstance(content.get(key), dict):
             content = content[key]
     tensors = isinstance(content, dict) and content and all(isinstance(v, Tensor) for v in content.values())

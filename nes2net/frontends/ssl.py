@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from contextlib import nullcontext
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -16,10 +15,10 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.utils.checkpoint import checkpoint as recomputed
 
 from nes2net.checkpoints.fairseq import read_ssl_checkpoint, to_fairseq, to_transformers
 from nes2net.checkpoints.huggingface import read_huggingface_folder
+from nes2net.checkpoints.model_types import types_of
 from nes2net.checkpoints.state_dict import check_fit
 from nes2net.errors import InputError
 from nes2net.frontends.base import Frontend, Layers, UsedSamples, check_hop_length
@@ -57,6 +56,7 @@ class SSLFrontend(Frontend):
 
     name: str
     """Name of the front-end in the registry."""
+    takes_prompt = True
     normalize: bool | str = False
     """Whether waveforms are layer-normalised first, see :data:`Normalize`."""
     engine: str = "transformers"
@@ -68,10 +68,8 @@ class SSLFrontend(Frontend):
         super().__init__()
         state_dict = None
         if checkpoint is not None:
-            if Path(checkpoint).is_dir():
-                state_dict, in_file = read_huggingface_folder(checkpoint, self.name, known=options)
-            else:
-                state_dict, in_file = read_ssl_checkpoint(checkpoint, known=options)
+            read = read_huggingface_folder if Path(checkpoint).is_dir() else read_ssl_checkpoint
+            state_dict, in_file, self.model_type = read(checkpoint, types_of(self.name), known=options)
             check_options(type(self), in_file, str(checkpoint))
             options = {**options, **in_file}
         options["conv_feature_layers"] = [list(layer) for layer in options["conv_feature_layers"]]
@@ -118,28 +116,15 @@ class SSLFrontend(Frontend):
         out = layer(x)
         return (out[0] if isinstance(out, tuple) else out), shared
 
-    def checkpoint_activations(self) -> None:
-        """From now on compute each layer's activations again in the backward pass.
+    @property
+    def transformer_layers(self) -> Sequence[nn.Module]:
+        """Its transformer layers, from the first to the last."""
+        return self.model.encoder.layers
 
-        This takes less memory and about a third more time. The gradients are the same, because
-        dropout draws the same numbers again (T. Chen et al., "Training deep nets with sublinear
-        memory cost", arXiv 1604.06174).
-        """
-        for layer in self.model.encoder.layers:
-            layer.forward = partial(recomputed, layer.forward, use_reentrant=False)
-
-    def compile(self, *args: Any, **options: Any) -> None:
-        """Compile the transformer layers in place, with the arguments of ``torch.compile``.
-
-        All layers share what is compiled for the first one. The convolutions before them stay as
-        they are: compiled, they are not faster on a CPU.
-        """
-        for layer in self.model.encoder.layers:
-            if isinstance(layer.forward, partial):  # recomputed: what is computed twice is compiled
-                forward = torch.compile(layer.forward.args[0], *args, **options)
-                layer.forward = partial(recomputed, forward, use_reentrant=False)
-            else:
-                layer.compile(*args, **options)
+    @property
+    def after_layers(self) -> Sequence[nn.Module]:
+        """The final layer norm, if the network normalises before each sublayer; otherwise it comes first."""
+        return [self.model.encoder.layer_norm] if self.layer_norm_first else []
 
     def forward(self, waveform: Tensor, layers: Layers = "last", final_norm: bool = True) -> list[Tensor]:
         """Compute the hidden states of ``waveform`` (B×N, 16 kHz, in [−1, 1]).
@@ -184,13 +169,15 @@ class SSLFrontend(Frontend):
             x = encoder.layer_norm(x)
         x = encoder.dropout(x)
         hidden_states, shared = [], None
-        for layer in encoder.layers:
+        for number, layer in enumerate(encoder.layers):
+            x = self.with_prompt(x, number)
             if layers == "all":
-                hidden_states.append(x)
+                hidden_states.append(self.without_prompt(x))
             # Layer drop (arXiv 1909.11556); drawn on the CPU, so that no GPU has to be waited for.
             if self.training and self.encoder_layerdrop and torch.rand(()).item() < self.encoder_layerdrop:
                 continue
             x, shared = self.run_layer(layer, x, shared)
+        x = self.without_prompt(x)
         hidden_states.append(encoder.layer_norm(x) if self.layer_norm_first and final_norm else x)
         return hidden_states
 

@@ -81,6 +81,7 @@ Probability = Annotated[float, Field(ge=0, le=1), BeforeValidator(_not_boolean)]
 Speed = Annotated[float, Field(ge=0.5, le=2), BeforeValidator(_not_boolean)]
 BelowOne = Annotated[float, Field(ge=0, lt=1), BeforeValidator(_not_boolean)]
 Cosine = Annotated[float, Field(ge=-1, le=1), BeforeValidator(_not_boolean)]
+Decay = Annotated[float, Field(gt=0, le=1), BeforeValidator(_not_boolean)]
 Text = Annotated[str, PlainValidator(_text), WithJsonSchema({"type": "string"})]
 FolderPart = Annotated[
     Text,
@@ -518,6 +519,21 @@ class TrainConfig(Section):
     ] = "eval"
     """Mode of a front-end while it is not trained. In `train` mode its dropout and layer drop are
     on."""
+    freeze_layers: Annotated[Natural | None, Source("toolkit; wav2vec 2.0, Section 4.3: the convolutions")] = None
+    """Number of transformer layers, from the first one on, that are never trained, and with them all
+    that lies before the layers: convolutions, projection, and the encoding of positions. 0 freezes
+    only that; null freezes nothing."""
+    layer_decay: Annotated[Decay, Source("BEiT code (arXiv 2106.08254); ELECTRA (arXiv 2003.10555)")] = 1.0
+    """Layer-wise decay x of the learning rate from the top: transformer layer l of L is trained with
+    the rate · x^(L + 1 − l), what lies before the layers with the rate · x^(L + 1), all after them
+    with the rate itself."""
+    adapt: Annotated[
+        dict[str, Any] | None, Source("LoRA: arXiv 2106.09685; DoRA: arXiv 2402.09353; adapters: arXiv 1902.00751")
+    ] = None
+    """Parameter-efficient fine-tuning: train little beside a front-end whose own weights stay as they
+    are. A mapping of `kind` (`lora`, `dora`, `adapter`, `prompt` or `bitfit`) and its settings, as
+    `{kind: lora, rank: 8, alpha: 16, targets: attention}`. `epoch_N.pth` and `resume.pt` then hold
+    what is trained, and name the file of the rest by its SHA-256. null trains the front-end itself."""
     init_from: Annotated[Text | None, Source("main.py --model_path")] = None
     """Checkpoint of a whole detector to start from."""
     keep: Annotated[
@@ -561,6 +577,28 @@ class TrainConfig(Section):
                 f"`train.activation_checkpointing=true` changes nothing with {frozen}, which keeps no activations of "
                 "the front-end: leave it out"
             )
+        for key in ("adapt", "freeze_layers"):
+            if self.freeze_frontend and getattr(self, key) is not None:
+                raise InputError(f"`train.{key}` changes nothing with {frozen}: leave one of them out")
+        if self.adapt is not None and self.freeze_layers is not None:
+            raise InputError(
+                "`train.freeze_layers` changes nothing with `train.adapt`, which trains no weight of the front-end: "
+                "leave one of them out"
+            )
+        if self.adapt is not None and self.loss == "distillation":
+            raise InputError(
+                "`train.adapt` has no front-end to adapt with `train.loss=distillation`, which trains a student: "
+                "leave one of them out"
+            )
+        if self.layer_decay < 1 and self.freeze_frontend:
+            raise InputError(f"`train.layer_decay` changes nothing with {frozen}: leave one of them out")
+        if self.optimizer == "logistic":
+            for key in ("adapt", "freeze_layers", "layer_decay"):
+                if getattr(self, key) != type(self).model_fields[key].default:
+                    raise InputError(
+                        f"`train.{key}` changes nothing with `train.optimizer=logistic`, which fits the last layer "
+                        "alone: leave it out"
+                    )
         if self.frontend_mode == "train" and not (self.freeze_frontend or self.freeze_frontend_epochs):
             raise InputError(
                 "`train.frontend_mode=train` changes nothing for a front-end that is trained: it goes with "

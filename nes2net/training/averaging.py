@@ -19,12 +19,16 @@ from nes2net.errors import InputError
 from nes2net.machine.devices import choose_device
 from nes2net.machine.files import check_writable, sha256_of, writing
 from nes2net.machine.progress import ProgressDisplay
+from nes2net.published_models import RECORD_KEY, START_KEY
 from nes2net.recipes.recipe import load_recipe
 from nes2net.training.augmentation import augmentation_stream
 from nes2net.training.data import examples, training_batches, training_trials
 from nes2net.training.run_folder import RECIPE_FILE
 from nes2net.training.seeding import seed_everything
 from nes2net.training.selection import best_epochs, saved_epochs
+
+#: What the record of an average has of its first checkpoint's.
+_KEPT = ("model", "recipe", "score_ranges", "base", START_KEY, RECORD_KEY)
 
 
 class RunAverage(NamedTuple):
@@ -127,9 +131,12 @@ def _how_made(average: Path) -> dict[str, Any] | None:
 
 
 def record_of_average(average: Mapping[str, Tensor], made: dict[str, Any]) -> dict[str, Any]:
-    """Record model and recipe of the first checkpoint, and how the average was ``made``."""
+    """Record model, training and base of the first checkpoint, and how the average was ``made``."""
     record = read_record(average)
-    return {**{key: record[key] for key in ("model", "recipe", "score_ranges") if key in record}, "average": made}
+    return {
+        **{key: record[key] for key in _KEPT if key in record},
+        "average": made,
+    }
 
 
 def average_path(
@@ -175,6 +182,10 @@ def _with_new_batch_statistics(
         )
     recipe = load_recipe(folder / RECIPE_FILE)
     detector = Detector.from_config(record["model"])
+    partial = detector.is_partial(state_dict)
+    if partial:
+        remedy = f"put its base there, or into {folder}"
+        detector.load_base(record.get("base"), folder / RECIPE_FILE, remedy=remedy)
     detector.load_published(state_dict, str(folder))
     if detector.num_scores:
         raise InputError(
@@ -195,4 +206,5 @@ def _with_new_batch_statistics(
     update_bn((batch.waveforms for batch in progress if len(batch.targets)), detector, detector.device)
     for norm, statistics in zip(norms, kept):
         norm.load_state_dict(statistics)
-    return detector.cpu().state_dict()
+    detector = detector.cpu()
+    return detector.trained_state_dict() if partial else detector.state_dict()

@@ -20,7 +20,7 @@ from nes2net.training.distributed import IN_SCORING, plan_step, write_once
 from nes2net.training.interruption import StopRequests, stop_without_data
 from nes2net.training.monitor import Monitor, check_finite
 from nes2net.training.objective import Objective
-from nes2net.training.optimisation import learning_rate, plateaus
+from nes2net.training.optimisation import learning_rate, plateaus, set_learning_rate
 from nes2net.training.sampling import by_step
 from nes2net.training.seeding import seed_step
 from nes2net.training.state import Progress, RunState
@@ -95,8 +95,7 @@ class Trainer:
         iteration = (epoch - 1) * self.steps_per_epoch + step
         seed_step(self.recipe.seed, epoch, step, accelerator.process_index)
         progress.lr = self.learning_rate(iteration) * self.decay()
-        for group in self.optimizer.param_groups:
-            group["lr"] = progress.lr
+        set_learning_rate(self.state.optimizer, progress.lr)
         parts = [self.prepare(batch, epoch, step, place) for place, batch in enumerate(batches)]
         targets = [t.cpu() for _, t in parts] if self.objective.specmix else [batch.targets for batch in batches]
         weights, counts = [self.criterion.weight_of(t).item() for t in targets], [len(t) for t in targets]

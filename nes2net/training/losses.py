@@ -281,15 +281,16 @@ class OneClassSoftmax(_OfVectors):
         head: OneClassHead | None = None,
     ) -> None:
         super().__init__()
-        self.center = (head or OneClassHead(feature_dim, 2)).center
+        head = head or OneClassHead(feature_dim, 2)
+        self.center, self._cosine = head.center, head.cosine
         self.scale, self.bonafide_margin, self.spoof_margin = scale, bonafide_margin, spoof_margin
 
     def logits(self, outputs: Tensor) -> Tensor:
-        bonafide = cosines(outputs, self.center)
+        bonafide = self._cosine(outputs, self.center)
         return torch.cat([-bonafide, bonafide], dim=1)
 
     def _losses(self, embeddings: Tensor, durations: Tensor | None) -> Tensor:
-        cosine = cosines(embeddings, self.center)  # B×1
+        cosine = self._cosine(embeddings, self.center)  # B×1
         return F.softplus(self.scale * torch.cat([cosine - self.spoof_margin, self.bonafide_margin - cosine], dim=1))
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import torch
 
-from nes2net.frontends.base import Frontend
 from nes2net.training.loop import Trainer
 from nes2net.training.resume_file import RESUME_FILE
 
@@ -33,7 +32,7 @@ def batch_too_large(trainer: Trainer) -> str:
     )
     same, other = [], []
     learned = not train.activation_checkpointing and not train.freeze_frontend
-    if not validates and learned and _can_recompute(trainer.state.detector.frontend):
+    if not validates and learned and trainer.state.detector.frontend.transformer_layers:
         same.append("`train.activation_checkpointing=true`")
     if not validates and part >= 4:  # parts keep two utterances, for batch statistics
         other.append(f"`train.accumulate={2 * train.accumulate}`")
@@ -44,10 +43,6 @@ def batch_too_large(trainer: Trainer) -> str:
         return f"{ran_out}; nothing is saved yet: take {_one_of([*same, *other])}"
     go_on = f"go on from it with {same[0]}, or " if same else ""
     return f"{ran_out}; the last save is intact: {go_on}begin another run, with a `comment` of its own and {_one_of(other)}"
-
-
-def _can_recompute(frontend: Frontend) -> bool:
-    return type(frontend).checkpoint_activations is not Frontend.checkpoint_activations
 
 
 def _one_of(settings: list[str]) -> str:

@@ -50,7 +50,8 @@ class Objective(nn.Module):
 
     :meth:`forward` uses everything with parameters, so DistributedDataParallel wraps this module.
     With ``train.freeze_frontend`` the front-end of ``detector`` no longer asks for gradients, with
-    ``train.optimizer: logistic`` nothing but its last layer does.
+    ``train.freeze_layers`` its lower part does not, with ``train.optimizer: logistic`` nothing but
+    the last layer of ``detector`` does.
 
     Args:
         specmix: settings of Specmix; None mixes nothing.
@@ -96,6 +97,8 @@ class Objective(nn.Module):
             _check_has_embeddings(detector)
         if train.freeze_frontend:
             detector.frontend.requires_grad_(False)
+        if train.freeze_layers is not None:
+            _freeze_layers(detector, train.freeze_layers)
         if train.optimizer == "logistic":
             detector.requires_grad_(False)
             detector.backend.last_layer.requires_grad_(True)
@@ -103,8 +106,8 @@ class Objective(nn.Module):
     def trained_parameters(self) -> list[nn.Parameter]:
         """List what the optimiser has to do with: all parameters but those that are never trained.
 
-        These are a frozen front-end, a teacher, or with ``train.optimizer: logistic`` all but the
-        last layer.
+        These are a frozen front-end or its frozen layers, the base of an adapted one, a teacher, or
+        with ``train.optimizer: logistic`` all but the last layer.
         """
         return [parameter for parameter in self.detector.parameters() if parameter.requires_grad]
 
@@ -271,6 +274,22 @@ def _criterion(train: TrainConfig, detector: Detector) -> Criterion:
             penalties = train.prototype_collapse, train.prototype_separation
             return Prototypes(head.in_features, train.prototype_scale, train.prototype_margin, *penalties, head=head)
     raise AssertionError(needed)  # each head of HEAD_OF has its case
+
+
+def _freeze_layers(detector: Detector, count: int) -> None:
+    """Freeze the first ``count`` transformer layers of the front-end and all that lies before them."""
+    frontend = detector.frontend
+    layers, name = frontend.transformer_layers, frontend.config["name"]
+    if not layers:
+        raise InputError(f"front-end '{name}' has no transformer layers: leave `train.freeze_layers` out")
+    if count > len(layers):
+        raise InputError(
+            f"`train.freeze_layers={count}` is more than the {len(layers)} transformer layers of front-end '{name}'"
+        )
+    trained = {id(p) for part in (*list(layers)[count:], *frontend.after_layers) for p in part.parameters()}
+    for parameter in frontend.parameters():
+        if id(parameter) not in trained:
+            parameter.requires_grad_(False)
 
 
 def _margin(train: TrainConfig) -> float | tuple[Literal["duration"], float, float]:

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import torch
 from torch import nn
 
+from nes2net.detector import Detector
+from nes2net.errors import InputError
 from nes2net.recipes.recipe import TrainConfig
 
 # Without gradients, `logistic` does no step of Adam: nes2net.training.logistic fits the last layer at once.
 _OPTIMIZERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "logistic": torch.optim.Adam}
 
 
-def create_optimizer(parameters: Iterable[nn.Parameter], train: TrainConfig) -> torch.optim.Optimizer:
-    """Make the optimiser of ``train`` over ``parameters``.
+def create_optimizer(
+    parameters: Iterable[nn.Parameter] | list[dict[str, Any]], train: TrainConfig
+) -> torch.optim.Optimizer:
+    """Make the optimiser of ``train`` over ``parameters``, or over :func:`parameter_groups`.
 
     Weight decay is an L2 term of the gradient with ``adam`` (ASVspoof recipes) and separate from
     the gradient with ``adamw`` (Loshchilov and Hutter, ICLR 2019; CtrSVDD recipe), so the same
@@ -24,16 +29,51 @@ def create_optimizer(parameters: Iterable[nn.Parameter], train: TrainConfig) -> 
     >>> create_optimizer([nn.Parameter(torch.zeros(2))], TrainConfig(optimizer="adamw", lr=1e-6)).defaults["weight_decay"]
     0.0001
     """
-    parameters = list(parameters)
+    groups: list[Any] = list(parameters)
+    trained = [p for group in groups for p in (group["params"] if isinstance(group, dict) else [group])]
     return _OPTIMIZERS[train.optimizer](
-        parameters,
+        groups,
         lr=train.lr,
         weight_decay=train.weight_decay,
         betas=tuple(train.adam_betas),
         eps=train.adam_eps,
         amsgrad=train.amsgrad,
-        fused=all(parameter.is_cuda for parameter in parameters) or None,  # None: as PyTorch does by default
+        fused=all(parameter.is_cuda for parameter in trained) or None,  # None: as PyTorch does by default
     )
+
+
+def parameter_groups(detector: Detector, layer_decay: float) -> list[dict[str, Any]]:
+    """Group the trained parameters of ``detector`` by what ``train.layer_decay``, x, makes of the learning rate.
+
+    The ``factor`` of the l-th of L transformer layers is x^(L + 1 − l). That of what lies before
+    them is x^(L + 1), and that of what follows them, in front-end, aggregation and back-end, is 1: as
+    in the code of BEiT (Bao et al., arXiv 2106.08254), after ELECTRA (Clark et al., arXiv
+    2003.10555), whose code decays once more for all but the head. The groups go from bottom to top.
+
+    Raises:
+        InputError: if the front-end has no transformer layers.
+    """
+    frontend = detector.frontend
+    layers = frontend.transformer_layers
+    if not layers:
+        raise InputError(
+            f"front-end '{frontend.config['name']}' has no transformer layers: leave `train.layer_decay` out"
+        )
+    depths = {id(p): 0 for p in frontend.parameters()}
+    depths |= {id(p): depth for depth, layer in enumerate(layers, 1) for p in layer.parameters()}
+    top = len(layers) + 1
+    depths |= {id(p): top for module in frontend.after_layers for p in module.parameters()}
+    groups: list[list[nn.Parameter]] = [[] for _ in range(top + 1)]
+    for parameter in detector.parameters():
+        if parameter.requires_grad:
+            groups[depths.get(id(parameter), top)].append(parameter)
+    return [{"params": of, "factor": layer_decay ** (top - depth)} for depth, of in enumerate(groups) if of]
+
+
+def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    """Set the learning rate of each group to ``rate`` times the group's factor, if it has one."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate * group.get("factor", 1.0)
 
 
 def plateaus(losses: Iterable[float], patience: int) -> int:

@@ -27,6 +27,8 @@ from nes2net.options import ModelDescription
 from nes2net.training.history import HistoryRow
 
 RESUME_FILE = "resume.pt"
+#: The frozen tensors of an adapted front-end that began with random weights.
+BASE_FILE = "base.pth"
 # Version of the content: 1 held whole epochs, 2 lacked recipe and data, 3 counted epochs from 0.
 VERSION = 4
 #: End of the message about a run of those versions.
@@ -146,6 +148,11 @@ class _SavedRow(HistoryRow):
         return self
 
 
+class _Base(_Part):
+    digest: str
+    file: str
+
+
 class _ResumeFile(_Part):
     version: int
     recipe: dict[str, Any]
@@ -158,6 +165,10 @@ class _ResumeFile(_Part):
     scaler: _Scaler | None
     stream: _Stream | None
     progress: Progress
+    base: _Base | None = None
+    """Of a run with an adapted front-end: :attr:`nes2net.detector.Detector.base`."""
+    started_from: list[dict[str, Any]] | None = None
+    """What is known of the training of the detectors that the run started from."""
 
     @model_validator(mode="after")
     def _check(self) -> _ResumeFile:

@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
+from typing import Any
 
+import torch
 from accelerate import Accelerator
+from torch import Tensor
 
+from nes2net.checkpoints.base import base_digest
 from nes2net.checkpoints.state_dict import load_state_dict, read_record
 from nes2net.corpora.trial import BONAFIDE
-from nes2net.detector import Detector
-from nes2net.errors import InputError
+from nes2net.detector import Detector, recognise, unwrap_frontend
+from nes2net.errors import InputError, shown
+from nes2net.frontends.adaptation import adapt as adapt_frontend
+from nes2net.frontends.adaptation import check_adaptation
+from nes2net.frontends.sizes import check_pretrained
 from nes2net.machine.memory import enough_memory
-from nes2net.recipes.recipe import Recipe
-from nes2net.registry import corpora
+from nes2net.published_models import PUBLISHED, RECORD_KEY, START_KEY, start_of
+from nes2net.recipes.recipe import Recipe, TrainConfig
+from nes2net.registry import corpora, create_frontend
 from nes2net.scoring.system_scores import check_system_scores
 from nes2net.training.augmentation import augmentation_stream
 from nes2net.training.data import (
@@ -39,8 +48,8 @@ from nes2net.training.loop import Trainer
 from nes2net.training.memory import batch_too_large, detector_too_large
 from nes2net.training.monitor import Monitor, RunReporter
 from nes2net.training.objective import Objective, with_head
-from nes2net.training.optimisation import create_optimizer
-from nes2net.training.resume_file import REMEDY, RESUME_FILE, read_resume_file
+from nes2net.training.optimisation import create_optimizer, parameter_groups
+from nes2net.training.resume_file import BASE_FILE, REMEDY, RESUME_FILE, read_resume_file
 from nes2net.training.run_folder import check_same_run, run_folder, write_recipe
 from nes2net.training.seeding import cuda_algorithms, seed_everything
 from nes2net.training.selection import Selection
@@ -48,6 +57,8 @@ from nes2net.training.state import RunState, fingerprint
 from nes2net.training.teacher import check_teacher, load_teacher
 from nes2net.training.tracker import require_library
 from nes2net.training.validation import Validator
+
+_ADAPTED_TWICE = "a recipe says how its front-end is adapted with `train.adapt`: leave `model.frontend.adapt` out"
 
 
 def train(
@@ -79,6 +90,7 @@ def train(
         KeyboardInterrupt: if Ctrl-C was pressed; the work done is saved.
     """
     require_library(recipe.tracker)
+    _check_layers(recipe)
     algorithms = cuda_algorithms(recipe.train.deterministic, recipe.train.cudnn_benchmark)
     with StopRequests() as stop, algorithms:
         train_trials, dev_trials = training_trials(recipe), read_trials(recipe.data, "dev")
@@ -128,7 +140,9 @@ def train(
                 detector.record["score_ranges"] = score_ranges(recipe.data)
             data = {"training": fingerprint(training.trials), "development": fingerprint(development.trials)}
             objective = _prepare(recipe, detector, accelerator)
-            optimizer = create_optimizer(objective.trained_parameters(), recipe.train)
+            decay = recipe.train.layer_decay
+            trained = objective.trained_parameters() if decay == 1 else parameter_groups(detector, decay)
+            optimizer = create_optimizer(trained, recipe.train)
             selection = Selection(folder, recipe.train, recipe.validation, list(dev_loaders))
             state = RunState(recipe.to_dict(), data, detector, optimizer, selection, accelerator.scaler, stream)
             log, disk = Path(recipe.logs) / recipe.tag, failing_disk_is_temporary(folder, state.num_bytes)
@@ -163,9 +177,38 @@ def train(
     return folder
 
 
+def _check_layers(recipe: Recipe) -> None:
+    """Refuse settings of transformer layers for a front-end without, before the corpus is read.
+
+    Raises:
+        InputError: if ``train.adapt`` is wrong, or the front-end has no such layers.
+    """
+    train, frontend = recipe.train, recipe.model.get("frontend", {})
+    settings = {"adapt": train.adapt, "freeze_layers": train.freeze_layers, "layer_decay": train.layer_decay}
+    given = [key for key, value in settings.items() if value != TrainConfig.model_fields[key].default]
+    if not given:
+        return
+    if train.adapt is not None:
+        check_adaptation(train.adapt, "`train.adapt`")
+    options = {"name": frontend} if isinstance(frontend, str) else dict(frontend)
+    name, engine, _ = (options.pop(key, None) for key in ("name", "engine", "checkpoint"))
+    if train.adapt is not None:
+        if options.pop("adapt", None) is not None:
+            raise InputError(_ADAPTED_TWICE)
+        if engine == "fairseq":
+            raise InputError("`train.adapt` does not go with `model.frontend.engine=fairseq`: leave one of them out")
+    with torch.device("meta"):
+        layers = create_frontend(name, **options).transformer_layers
+    if not layers:
+        raise InputError(f"front-end '{name}' has no transformer layers: leave `train.{given[0]}` out")
+
+
 def _begin_writing(recipe: Recipe, state: RunState, monitor: Monitor) -> None:
     """Write what a run begins with, and remove what an interrupted save left behind."""
-    write_recipe(state.selection.folder, recipe)
+    folder, detector = state.selection.folder, state.detector
+    write_recipe(folder, recipe)
+    if detector.frontend.adapted and detector.base is None:  # random weights, which are in no file yet
+        detector.save_base(folder / BASE_FILE)
     state.remove_files()
     if not state.selection.is_done:
         monitor.open_logs(state.progress.epoch, recipe, state.detector.device)
@@ -195,6 +238,8 @@ def _fit(trainer: Trainer) -> None:
         trainer.stop.agree = partial(signal_of_all, trainer.accelerator)
     trainer.fit()
     monitor.say(selection.table())
+    if trainer.accelerator.device.type == "cuda":
+        monitor.say(f"peak of this GPU's memory: {torch.cuda.max_memory_allocated() / 2**30:.2f} GiB")
     monitor.say(f"checkpoints are in {selection.folder}, logs for TensorBoard in {monitor.log}")
 
 
@@ -224,7 +269,9 @@ def _summary(objective: Objective, training: Examples, development: Examples, ac
     detector = objective.detector
     parts = " + ".join(detector.config[part]["name"] for part in ("frontend", "aggregation", "backend"))
     size, trained = (sum(p.numel() for p in of) for of in (detector.parameters(), objective.trained_parameters()))
-    size_in_words = f"{size:,} parameters" + (f", {trained:,} of them trained," if trained < size else "")
+    size_in_words = f"{size:,} parameters" + (
+        f", {trained:,} of them trained ({100 * trained / size:.3g} %)," if trained < size else ""
+    )
     processes = f", {accelerator.num_processes} processes" if accelerator.num_processes > 1 else ""
     return [
         f"detector: {parts}, {size_in_words} on {detector.device}{processes}",
@@ -238,22 +285,13 @@ def _build_detector(recipe: Recipe, folder: Path, resume: dict | None) -> Detect
     if isinstance(frontend, str):
         frontend = {"name": frontend}
     if resume is not None:  # architecture and weights are the run's own
-        model = resume["model"]
-        if "engine" in frontend:
-            model = {**model, "frontend": {**model["frontend"], "engine": frontend["engine"]}}
-        try:
-            return Detector.from_config(model)
-        except InputError as error:
-            raise InputError(f"{folder / RESUME_FILE} does not fit this version ({error}): {REMEDY}") from error
+        return _build_again(recipe, folder, resume, frontend)
     check_teacher(recipe)
-    if frontend.get("name") == "xlsr_300m" and not recipe.ssl_checkpoint and not recipe.train.init_from:
-        raise InputError(
-            "refusing to train XLS-R 300M from random weights: name its pre-training file with `ssl_checkpoint`, or "
-            "take a small front-end: `model.frontend=wav2vec2_small`"
-        )
+    if not recipe.ssl_checkpoint and not recipe.train.init_from:
+        check_pretrained(frontend.get("name", ""))
     model = with_head(recipe.model, recipe.train.loss)
     if not recipe.train.init_from:
-        detector = Detector.from_config(model, recipe.ssl_checkpoint)
+        detector = Detector.from_config(adapted(model, recipe.train.adapt), recipe.ssl_checkpoint)
         if recipe.train.teacher:
             load_teacher(detector, recipe.train.teacher, student_too=recipe.train.student_init == "teacher")
         return detector
@@ -263,9 +301,104 @@ def _build_detector(recipe: Recipe, folder: Path, resume: dict | None) -> Detect
         )
     # The whole model holds the pre-trained weights, and the options if this package wrote it.
     state_dict = load_state_dict(recipe.train.init_from)
-    theirs = read_record(state_dict).get("model")
-    if recipe.ssl_checkpoint and isinstance(theirs, dict) and isinstance(theirs.get("frontend"), dict):
-        model = {**model, "frontend": {**theirs["frontend"], **frontend}}
-    detector = Detector.from_config(model)
-    detector.load_published(state_dict, recipe.train.init_from)
+    record = read_record(state_dict)
+    if recipe.ssl_checkpoint:
+        theirs = {key: value for key, value in _frontend_of(record).items() if key != "adapt"}
+        model = {**model, "frontend": {**theirs, **frontend}}
+    detector = _start_from(recipe.train.init_from, state_dict, record, model, recipe.train.adapt)
+    if starts := _starts(state_dict, record, frontend.get("name", "")):
+        detector.record[START_KEY] = starts
     return detector
+
+
+def _build_again(recipe: Recipe, folder: Path, resume: dict, frontend: dict[str, Any]) -> Detector:
+    """Build the detector of the run in ``folder`` again, with the base of an adapted one."""
+    path, model = folder / RESUME_FILE, resume["model"]
+    if "engine" in frontend:
+        model = {**model, "frontend": {**model["frontend"], "engine": frontend["engine"]}}
+    try:
+        detector = Detector.from_config(model)
+    except InputError as error:
+        raise InputError(f"{path} does not fit this version ({error}): {REMEDY}") from error
+    if starts := resume.get(START_KEY):
+        detector.record[START_KEY] = starts
+    if detector.frontend.adapted:
+        if "base" not in resume:
+            raise InputError(f"{path} does not fit this run (it does not name its base): {REMEDY}")
+        moved = None if recipe.train.init_from else recipe.ssl_checkpoint  # its place may change
+        its_file = "the file of `train.init_from`" if recipe.train.init_from else "that file"
+        remedy = f"put {its_file} back as it was"
+        if moved is not None:
+            remedy = "name with `ssl_checkpoint` the file that the run began with"
+        detector.load_base(resume["base"], path, moved, remedy)
+        detector.float()  # what is not trained may be saved with fewer bits
+        if moved is not None:
+            detector.base = {**resume["base"], "file": moved}
+    return detector
+
+
+def _starts(state_dict: Mapping[str, Tensor], record: dict[str, Any], frontend: str) -> list[dict[str, Any]]:
+    """What is known of the training of a checkpoint that a run starts from.
+
+    A checkpoint of other code may be any of the published models that it fits; those with the
+    ``frontend`` of the run, if there are such.
+    """
+    if "model" in record:
+        return [start] if (start := start_of(record)) else []
+    fitting = [name for name, misfit in recognise(state_dict).items() if not misfit]
+    alike = [name for name in fitting if PUBLISHED[name].frontend == frontend]
+    return [{RECORD_KEY: name} for name in alike or fitting]
+
+
+def _start_from(
+    path: str, state_dict: Mapping[str, Tensor], record: dict[str, Any], model: dict[str, Any], adapt: dict | None
+) -> Detector:
+    """Build the detector that starts from the checkpoint ``path``, and adapt its front-end if it is not adapted yet.
+
+    Raises:
+        InputError: if the checkpoint does not fit, or is adapted in another way.
+    """
+    before = _frontend_of(record).get("adapt")
+    if before is not None:  # go on with what was added
+        before = check_adaptation(before, f"{path}: adapt").options
+        ours = None if adapt is None else check_adaptation(adapt, "`train.adapt`").options
+        if ours != before:
+            options = ", ".join(f"{key}: {shown(value)}" for key, value in before.items())
+            raise InputError(
+                f"{path} is adapted by {{{options}}}: set `train.adapt` to that, or merge it first: nes2net merge"
+            )
+        model = adapted(model, adapt)
+    detector = Detector.from_config(model)
+    if detector.is_partial(unwrap_frontend(state_dict)):
+        detector.load_base(record.get("base"), path, remedy="put its base there, or beside it")
+        detector.float()
+    detector.load_published(state_dict, path)
+    if before is None and adapt is not None:
+        adapt_frontend(detector.frontend, check_adaptation(adapt, "`train.adapt`"))
+    if detector.frontend.adapted and detector.base is None:
+        names, tensors = detector.base_names(), unwrap_frontend(state_dict)
+        detector.base = {"digest": base_digest({name: tensors[name] for name in names}), "file": path}
+    return detector
+
+
+def _frontend_of(record: dict[str, Any]) -> dict[str, Any]:
+    """Name and options of the front-end in the record of a checkpoint; empty for one of other code."""
+    model = record.get("model")
+    frontend = model.get("frontend") if isinstance(model, dict) else None
+    return frontend if isinstance(frontend, dict) else {}
+
+
+def adapted(model: dict[str, Any], adapt: dict[str, Any] | None) -> dict[str, Any]:
+    """Give the front-end of ``model`` the option ``adapt``, unless it is None.
+
+    Raises:
+        InputError: if the front-end has this option already.
+
+    >>> adapted({"frontend": "wavlm_large"}, {"kind": "bitfit"})
+    {'frontend': {'name': 'wavlm_large', 'adapt': {'kind': 'bitfit'}}}
+    """
+    frontend = model.get("frontend", {})
+    options = {"name": frontend} if isinstance(frontend, str) else frontend
+    if options.get("adapt") is not None:
+        raise InputError(_ADAPTED_TWICE)
+    return model if adapt is None else {**model, "frontend": {**options, "adapt": adapt}}

@@ -19,14 +19,14 @@ from nes2net.machine.locks import exclusive_lock
 from nes2net.machine.yaml_text import read_yaml_file
 from nes2net.recipes.recipe import Recipe, recipe_from_dict
 from nes2net.training.history import HISTORY_FILE, read_history
-from nes2net.training.resume_file import NUMBERED_FROM_0, RESUME_FILE
+from nes2net.training.resume_file import BASE_FILE, NUMBERED_FROM_0, RESUME_FILE
 from nes2net.training.run_log import LOG_FILE
 from nes2net.training.tracker import TRACKER_FILE
 
 RECIPE_FILE = "recipe.yaml"
 _LOCK_FILE = ".lock"
 # Names that training gives to files in the folder.
-_NAMES = (RESUME_FILE, HISTORY_FILE, RECIPE_FILE, LOG_FILE, TRACKER_FILE)
+_NAMES = (RESUME_FILE, BASE_FILE, HISTORY_FILE, RECIPE_FILE, LOG_FILE, TRACKER_FILE)
 _OURS = re.compile(r"epoch_\d+\.pth|\..*\.tmp|" + "|".join(map(re.escape, _NAMES)))
 _UNUSABLE = "{} cannot be used ({}): move the folder away and start again"
 
@@ -116,7 +116,8 @@ def check_recipe(folder: Path, recipe: Recipe) -> None:
 
 def _is_begun(folder: Path) -> bool:
     """Whether a run in ``folder`` has saved anything but its recipe."""
-    return any((folder / name).exists() for name in (RESUME_FILE, HISTORY_FILE)) or any(folder.glob("*.pth"))
+    saved = (path for path in folder.glob("*.pth") if path.name != BASE_FILE)
+    return any((folder / name).exists() for name in (RESUME_FILE, HISTORY_FILE)) or any(saved)
 
 
 def _saved_recipe(folder: Path) -> Any:

@@ -15,6 +15,8 @@ from nes2net.checkpoints.state_dict import compare, metadata_of, save_atomically
 from nes2net.corpora.trial import Trial, trials_digest
 from nes2net.detector import Detector
 from nes2net.errors import InputError, listed
+from nes2net.published_models import START_KEY
+from nes2net.training.optimisation import set_learning_rate
 from nes2net.training.resume_file import REMEDY, RESUME_FILE, VERSION, Progress
 from nes2net.training.selection import Selection
 
@@ -23,6 +25,7 @@ from nes2net.training.selection import Selection
 class RunState:
     """The parts of a run that have a state; :meth:`load` restores exactly what :meth:`save` wrote.
 
+    Of a detector with an adapted front-end they leave out its frozen tensors, and name their file.
     ``recipe``, as plain data, and ``data`` (:func:`fingerprint` of each part) identify the run.
     There is a ``scaler`` in fp16 only, and a ``stream`` for ``augment.rng: legacy`` only.
     """
@@ -45,12 +48,14 @@ class RunState:
             "recipe": self.recipe,
             "data": self.data,
             "model": self.detector.config,
-            "detector": self.detector.state_dict(),
+            "detector": self.detector.trained_state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "selection": self.selection.history,
             "scaler": self.scaler.state_dict() if self.scaler else None,
             "stream": self.stream.state() if self.stream else None,
             "progress": self.progress.model_dump(),
+            **({} if self.detector.base is None else {"base": self.detector.base}),
+            **{key: value for key, value in self.detector.record.items() if key == START_KEY},
         }
 
     def save(self) -> None:
@@ -73,11 +78,12 @@ class RunState:
                 not that of this run.
         """
         self._check_data(content["data"])
-        weights, moments = self.detector.state_dict(), content["optimizer"]["state"]
+        weights, moments = self.detector.trained_state_dict(), content["optimizer"]["state"]
         self._check_tensors("detector", content["detector"], weights)
         self._check_tensors("optimizer", *self._paired(moments))
         self._check_progress(content)
-        self.detector.load_state_dict(with_metadata(content["detector"], metadata_of(weights)))
+        saved = with_metadata(content["detector"], metadata_of(weights))
+        self.detector.load_state_dict(saved, strict=not self.detector.frontend.adapted)  # the base is there
         self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": moments})
         for moments in self.optimizer.state.values():
             for name, value in moments.items():
@@ -89,8 +95,7 @@ class RunState:
         if self.stream:
             self.stream.load_state(content["stream"])
         self.progress = Progress(**content["progress"])
-        for group in self.optimizer.param_groups:  # the rest of a group is the recipe's
-            group["lr"] = self.progress.lr
+        set_learning_rate(self.optimizer, self.progress.lr)  # the rest of a group is the recipe's
 
     def _paired(self, moments: dict[int, dict[str, Tensor]]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Name the optimiser's tensors, those of a file and those that its parameters ask for.
@@ -141,7 +146,7 @@ class RunState:
     @property
     def num_bytes(self) -> int:
         """Approximate size of ``resume.pt`` once the optimiser has its two moments."""
-        weights = self.detector.state_dict().values()
+        weights = self.detector.trained_state_dict().values()
         moments = 3 if self.optimizer.defaults.get("amsgrad") else 2
         trained = sum(p.numel() * p.element_size() for group in self.optimizer.param_groups for p in group["params"])
         return sum(t.numel() * t.element_size() for t in weights) + moments * trained

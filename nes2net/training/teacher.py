@@ -14,6 +14,7 @@ from nes2net.detector import Detector
 from nes2net.distillation import HALVES, OneClassDistillation, TeacherStudent
 from nes2net.errors import InputError, shown
 from nes2net.options import declared
+from nes2net.published_models import START_KEY, start_of
 from nes2net.recipes.recipe import Recipe
 from nes2net.registry import backends
 
@@ -54,10 +55,12 @@ def load_teacher(detector: Detector, path: str, student_too: bool = True) -> Non
     frontend, backend = detector.frontend, detector.backend
     if not isinstance(frontend, TeacherStudent) or not isinstance(backend, OneClassDistillation):
         return  # the objective says what is missing
-    found = Detector.from_pretrained(path, device="cpu", dtype="float32")
+    found = Detector.from_pretrained(path, device="cpu", dtype="float32").whole()
     _check_options(path, "aggregation.name", found.aggregation.config["name"], "last")
     _check_same(path, "frontend.teacher", found.frontend.config, frontend.config["teacher"])
     _check_same(path, "backend.backend", _all_options(found.backend), _all_options(backend.teacher))
+    if start := start_of(found.record):
+        detector.record[START_KEY] = [start]
     left_out = f"{found.backend.last_layer_name}."
     copied = True
     for half, weights in (

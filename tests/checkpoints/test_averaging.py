@@ -92,6 +92,7 @@ def test_weights(states, tmp_path):
         average_checkpoints(paths, mode="legacy", weights=[1, 1, 1])
 
 
+@pytest.mark.slow
 def test_one_accumulator_whatever_the_number_of_files(states, tmp_path, monkeypatch):
     """No state dict is alive any more when the second one after it is read."""
     alive, read = [], averaging.load_state_dict

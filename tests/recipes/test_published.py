@@ -14,7 +14,7 @@ from nes2net import Detector, InputError
 from nes2net.detector import PUBLISHED_MODELS
 from nes2net.recipes.recipe import Recipe, load_recipe, recipe_from_dict
 from nes2net.scoring.score_file import write_scores
-from nes2net.training.run import seed_everything, train
+from nes2net.training.run import adapted, seed_everything, train
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 CTRSVDD = {
@@ -204,7 +204,7 @@ MPIF = {
 }
 #: Its model: what the paper leaves open is assumed.
 LOGISTIC_MODEL = {
-    "frontend": {"name": "xlsr_300m"},
+    "frontend": {"name": "xlsr_2b"},
     "aggregation": {"name": "last"},
     "backend": {"name": "logistic", "num_logits": 1},
 }
@@ -369,6 +369,7 @@ _ASP_COSINE = {
     "head": "one_class",
     "num_logits": 2,
 }
+_NES2NET_X = {"name": "nes2net_x", "nes_ratio": [8, 8], "dilation": 2, "pool": "mean", "se_ratio": 1, "num_logits": 2}
 _PROTOTYPES = {"name": "aasist", "head": {"name": "prototypes", "spoof_prototypes": 20}, "num_logits": 2}
 #: Name → model of the recipes that train another one than a model of PUBLISHED_MODELS.
 MODELS = {
@@ -383,7 +384,7 @@ MODELS = {
     },
     **{
         f"ssl_{name.upper()}": {
-            "frontend": {"name": "xlsr_300m"},
+            "frontend": {"name": "xlsr_53"},
             "aggregation": {"name": "last"},
             "backend": {"name": name, "hidden_dim": 128, **options, "num_logits": 2},
         }
@@ -394,6 +395,8 @@ MODELS = {
         "aggregation": {"name": "last"},
         "backend": {"name": "mfa", "num_layers": 24, "variant": "paper", "bottleneck_dim": 128, "num_logits": 2},
     },
+    "wav2vec2_Nes2Net_X_LoRA": {**_XLSR, "backend": _NES2NET_X},
+    "wav2vec2_1B_Nes2Net_X_LoRA": {**_XLSR, "frontend": {"name": "xlsr_1b"}, "backend": _NES2NET_X},
     "wav2vec2_AASIST2": {**_XLSR, "backend": _AASIST2},
     "wav2vec2_AASIST2_large_margin": {**_XLSR, "backend": _AASIST2},
     "wav2vec2_FIR_NB": {**_XLSR, "backend": _ASP_COSINE},
@@ -406,6 +409,19 @@ def changed(values, **sections):
     return {name: {**section, **sections.get(name, {})} for name, section in values.items()}
 
 
+LORA = changed(
+    ASVSPOOF2019,
+    train={
+        "adapt": {"kind": "lora", "rank": 8, "alpha": 16, "targets": "attention", "dropout": 0.0},
+        "epochs": 50,
+        "precision": "bf16",
+        "optimizer": "adamw",
+        "lr": 2e-4,
+        "schedule": "cosine",
+        "warmup_steps": 500,
+        "max_grad_norm": 1.0,
+    },
+)
 #: Recipe → name, seed, values, run folder.
 PUBLISHED = {
     "asvspoof2019_nes2net_x": (
@@ -413,6 +429,18 @@ PUBLISHED = {
         12345,
         ASVSPOOF2019,
         "unknown_wav2vec2_Nes2Net_X_e100_bz12_lr2.5e-07_algo4_seed12345",
+    ),
+    "asvspoof2019_nes2net_x_lora": (
+        "wav2vec2_Nes2Net_X_LoRA",
+        12345,
+        LORA,
+        "unknown_wav2vec2_Nes2Net_X_LoRA_e50_bz12_lr0.0002_algo4_seed12345",
+    ),
+    "asvspoof2019_nes2net_x_xlsr_1b_lora": (
+        "wav2vec2_1B_Nes2Net_X_LoRA",
+        12345,
+        changed(LORA, train={"lr": 1e-4}),
+        "unknown_wav2vec2_1B_Nes2Net_X_LoRA_e50_bz12_lr0.0001_algo4_seed12345",
     ),
     "asvspoof2019_aasist_rawboost4": (
         "wav2vec2_AASIST",
@@ -533,7 +561,8 @@ def test_values_are_the_published(name):
         assert written[section] == {**defaults[section], **values[section]}, section
     xlsr, wavlm = "xlsr2_300m.pt", "WavLM-Large.pt"
     pretrained = {"wav2vec2": xlsr, "moe": xlsr, "ssl": "xlsr_53_56k.pt", "wavlm": wavlm, "mpif": None}
-    pretrained |= dict.fromkeys(("xlsr", "ensembling"), xlsr)
+    pretrained |= {"ensembling": xlsr, "xlsr": "xlsr2_2B_1000k.pt"}
+    pretrained["wav2vec2"] = "xlsr2_960m_1000k.pt" if "_1B_" in model_name else xlsr
     expected = None if recipe.train.loss == "distillation" else pretrained[model_name.lower().partition("_")[0]]
     assert written["ssl_checkpoint"] == expected
     assert recipe_from_dict(written) == recipe
@@ -583,7 +612,7 @@ CONVOLUTIONS = "[[16, 16, 8], [16, 4, 4], [16, 4, 4], [16, 4, 2]]"
 SIZE = f"encoder_layers: 5, encoder_embed_dim: 64, encoder_ffn_embed_dim: 64, conv_feature_layers: {CONVOLUTIONS}"
 #: The same kind of front-end, small.
 SMALL = {
-    "xlsr_300m": f"model.frontend={{name: wav2vec2_small, {SIZE}}}",
+    **dict.fromkeys(("xlsr_300m", "xlsr_53", "xlsr_1b", "xlsr_2b"), f"model.frontend={{name: wav2vec2_small, {SIZE}}}"),
     "wavlm_large": f"model.frontend={{name: wavlm, normalize: %s, encoder_attention_heads: 4, {SIZE}}}",
 }
 
@@ -684,7 +713,7 @@ def test_two_steps_as_the_recipe_says(name, corpora_root, tmp_path):
     steps = 1 if recipe.train.loss == "distillation" else 2  # of the bona fide half
     assert {state["step"].item() for state in resume["optimizer"]["state"].values()} == (set() if probe else {steps})
     seed_everything(recipe.seed)
-    before = Detector.from_config(recipe.model)
+    before = Detector.from_config(adapted(recipe.model, recipe.train.adapt))
     after = Detector.from_pretrained(folder / "epoch_1.pth", device="cpu")
     assert after.config == before.config
     assert ("score_ranges" in after.record) == bool(recipe.data.train_scores)

@@ -26,6 +26,7 @@ def messages(folder, *recipes):
     return done.stderr.splitlines()
 
 
+@pytest.mark.slow
 def test_what_does_not_fit(recipe, small_model, monkeypatch, capsys, tmp_path):
     """A step takes some 500 MB. What is saved stays; a run without a save leaves its folder to another."""
 

@@ -5,9 +5,15 @@ import torch
 from builders import golden
 from torch import nn
 
-from nes2net import InputError
+from nes2net import Detector, InputError
 from nes2net.recipes.recipe import TrainConfig
-from nes2net.training.optimisation import create_optimizer, learning_rate, plateaus
+from nes2net.training.optimisation import (
+    create_optimizer,
+    learning_rate,
+    parameter_groups,
+    plateaus,
+    set_learning_rate,
+)
 
 GOLDEN = golden.read("losses_schedules_names")
 
@@ -123,6 +129,30 @@ def test_moments_pass_between_the_fused_optimiser_and_the_other():
         taken.append(parameter.detach())
     torch.testing.assert_close(taken[1], taken[0], rtol=1e-6, atol=0)
     torch.testing.assert_close(taken[2], taken[0], rtol=1e-6, atol=0)
+
+
+def test_the_learning_rate_decays_from_the_top_layer_down(small_model):
+    """As in BEiT's code: x^(L + 1 − depth), 0 for what lies before the layers, L + 1 for the head."""
+    detector = Detector.from_config(small_model)  # two layers, normalised first
+    optimizer = create_optimizer(parameter_groups(detector, 0.5), TrainConfig(lr=1.0))
+    set_learning_rate(optimizer, 8.0)
+    rates = {id(p): group["lr"] for group in optimizer.param_groups for p in group["params"]}
+    expected = {
+        "encoder.layers.0.": 2.0,
+        "encoder.layers.1.": 4.0,
+        "encoder.layer_norm.": 8.0,
+        "backend.": 8.0,
+        "": 1.0,
+    }
+    for name, parameter in detector.named_parameters():
+        assert rates.pop(id(parameter)) == next(rate for part, rate in expected.items() if part in name), name
+    assert not rates
+
+    plain = create_optimizer(detector.parameters(), TrainConfig(lr=1.0))
+    set_learning_rate(plain, 8.0)
+    assert [group["lr"] for group in plain.param_groups] == [8.0] and "factor" not in plain.param_groups[0]
+    detector.frontend.requires_grad_(False)
+    assert [group["factor"] for group in parameter_groups(detector, 0.5)] == [1.0]
 
 
 def test_a_frozen_parameter_stays_as_it_is():

@@ -179,7 +179,10 @@ def test_a_front_end_never_trained(recipe, model_with_dropout, capsys, mode):
     assert all(torch.equal(after[k], start.state_dict()[k]) for k in ours)
     assert not all(torch.equal(after[k], v) for k, v in start.state_dict().items())
     size, trained = (sum(p.numel() for p in part.parameters()) for part in (start, start.backend))
-    assert f"{size:,} parameters, {trained:,} of them trained, on cpu" in capsys.readouterr().out
+    assert (
+        f"{size:,} parameters, {trained:,} of them trained ({100 * trained / size:.3g} %), on cpu"
+        in capsys.readouterr().out
+    )
     moments = state(folder)["optimizer"]["state"].values()
     assert sum(moment["exp_avg"].numel() for moment in moments) == trained
 
@@ -195,6 +198,21 @@ def test_a_front_end_never_trained(recipe, model_with_dropout, capsys, mode):
     with torch.no_grad():
         first, second = (objective._features(torch.ones(1, 8000)) for _ in range(2))
     assert torch.equal(first, second) is (mode == "eval")
+
+
+@pytest.mark.parametrize("norm_first", [True, False])
+def test_the_lower_part_of_a_front_end_never_trained(small_model, norm_first):
+    """Convolutions and first layers ask for no gradient and keep no activations."""
+    frontend = {**small_model["frontend"], "encoder_layers": 3, "layer_norm_first": norm_first}
+    detector = Detector.from_config({**small_model, "frontend": frontend})
+    objective = Objective(detector, TrainConfig(freeze_layers=1))
+    trained = {name for name, p in detector.named_parameters() if p.requires_grad and name.startswith("frontend.")}
+    tops = ["encoder.layers.1.", "encoder.layers.2.", *(["encoder.layer_norm."] if norm_first else [])]
+    assert {top for top in tops if any(top in name for name in trained)} == set(tops)
+    assert all(any(top in name for top in tops) for name in trained)
+    assert len(objective.trained_parameters()) == len(trained) + len(list(detector.backend.parameters()))
+    with pytest.raises(InputError, match="`train.freeze_layers=4` is more than the 3 transformer layers"):
+        Objective(detector, TrainConfig(freeze_layers=4))
 
 
 def test_epochs_of_freezing_in_train_mode(model_with_dropout):
@@ -216,6 +234,16 @@ def test_epochs_of_freezing_in_train_mode(model_with_dropout):
             "`train.freeze_frontend_epochs` changes nothing with `train.freeze_frontend=true`",
         ),
         ({"activation_checkpointing": True}, "`train.activation_checkpointing=true` changes nothing"),
+        ({"freeze_layers": 1}, "`train.freeze_layers` changes nothing with `train.freeze_frontend=true`"),
+        ({"adapt": {"kind": "lora"}}, "`train.adapt` changes nothing with `train.freeze_frontend=true`"),
+        ({"layer_decay": 0.9}, "`train.layer_decay` changes nothing with `train.freeze_frontend=true`"),
+        ({"freeze_frontend": False, "adapt": {}, "freeze_layers": 0}, "changes nothing with `train.adapt`"),
+        ({"freeze_frontend": False, "adapt": {}, "loss": "distillation"}, "`train.adapt` has no front-end to adapt"),
+        (
+            {"freeze_frontend": False, "layer_decay": 0.9, "optimizer": "logistic"},
+            "`train.layer_decay` changes nothing with `train.optimizer=logistic`",
+        ),
+        ({"layer_decay": 1.5}, "`train.layer_decay` is a number above 0 and at most 1, not 1.5"),
         ({"freeze_frontend": False, "frontend_mode": "train"}, "`train.frontend_mode=train` changes nothing"),
     ],
 )
@@ -236,6 +264,8 @@ def test_freezing_that_does_not_fit(values, message):
             "front-end 'lps' has nothing to train: leave `train.freeze_frontend_epochs` out",
         ),
         ({"activation_checkpointing": True}, "front-end 'lps' has no transformer layers"),
+        ({"freeze_layers": 0}, "front-end 'lps' has no transformer layers: leave `train.freeze_layers` out"),
+        ({"layer_decay": 0.9}, "front-end 'lps' has no transformer layers: leave `train.layer_decay` out"),
     ],
 )
 def test_options_that_would_do_nothing(recipe, options, message, tmp_path):

@@ -15,10 +15,12 @@ import torch
 import yaml
 from builders.shared_memory import with_shared_memory
 
-from nes2net import InputError
+from nes2net import Detector, InputError
+from nes2net.checkpoints.state_dict import load_state_dict, read_record
 from nes2net.cli.main import main
 from nes2net.errors import Unfinished
 from nes2net.training import dataset, loop
+from nes2net.training.averaging import average_run
 from nes2net.training.dataset import TrainingSet
 from nes2net.training.run import train
 from nes2net.training.selection import Selection
@@ -39,8 +41,9 @@ def same(a, b):
 
 
 def without_recipe(state):
-    """The state of a run without its recipe, which names the run's folders."""
-    return {key: value for key, value in state.items() if key != "recipe"}
+    """The state of a run without its recipe and the file of its base, which name the run's folders."""
+    base = {key: value for key, value in state.get("base", {}).items() if key != "file"}
+    return {key: value for key, value in state.items() if key != "recipe"} | {"base": base}
 
 
 def assert_same_run(torn, whole):
@@ -95,12 +98,21 @@ def whole(runs, uninterrupted):
     [
         ({}, [(1, 0), (2, 1), (3, 2)]),
         ({"data": {"num_workers": 2}}, [(2, 0)]),
-        ({"augment": {"rng": "legacy", "algo": 10}}, [(2, 0)]),
+        pytest.param({"augment": {"rng": "legacy", "algo": 10}}, [(2, 0)], marks=pytest.mark.slow),
         (
-            {"train": {"accumulate": 2, "keep": "last,best", "max_grad_norm": 0.1, "freeze_frontend_epochs": 1}},
+            {
+                "train": {
+                    "accumulate": 2,
+                    "keep": "last,best",
+                    "max_grad_norm": 0.1,
+                    "freeze_frontend_epochs": 1,
+                    "freeze_layers": 0,
+                    "layer_decay": 0.5,
+                }
+            },
             [(1, 1), (2, 0)],
         ),
-        (
+        pytest.param(
             {
                 "data": {"crop": "dynamic", "chunk_samples": [6000, 9000]},
                 "train": {
@@ -114,17 +126,23 @@ def whole(runs, uninterrupted):
                 "validation": {"select_on": "train_loss"},
             },
             [(1, 2), (2, 0)],
+            marks=pytest.mark.slow,
         ),
-        (
+        pytest.param(
             {
                 "data": {"crop": "pieces", "min_piece": 2000},
                 "train": {"schedule": "step", "decay_epochs": 1, "normalize_class_weights": False, "accumulate": 2},
                 "validation": {"mode": "train"},
             },
             [(2, 1)],
+            marks=pytest.mark.slow,
+        ),
+        (
+            {"train": {"adapt": {"kind": "lora", "rank": 2, "dropout": 0.1}, "epochs": 2, "layer_decay": 0.5}},
+            [(1, 1), (2, 0)],
         ),
     ],
-    ids=["alone", "workers", "legacy", "many options", "dynamic", "pieces"],
+    ids=["alone", "workers", "legacy", "many options", "dynamic", "pieces", "lora"],
 )
 def test_a_run_stopped_at_a_step_goes_on_to_the_same_end(runs, whole, monkeypatch, tmp_path, changes, moments):
     if changes.keys() - {"data"}:  # the number of reading processes does not matter
@@ -139,6 +157,27 @@ def test_a_run_stopped_at_a_step_goes_on_to_the_same_end(runs, whole, monkeypatc
         torch.manual_seed(99)  # nothing may depend on the state that the interruption left
         random.seed(99)
     assert_same_run(train(runs("torn", **changes)), whole)
+
+
+def test_what_a_run_started_from_is_known_to_the_end(runs, whole, monkeypatch, capsys):
+    """It is in checkpoints and averages, so that scoring can say what their detectors have seen."""
+    start = min(whole.glob("epoch_*.pth"))
+    changes = {"train": {"init_from": str(start), "epochs": 1}}
+    with monkeypatch.context() as patch, pytest.raises(Unfinished):
+        send_at(patch, signal.SIGTERM, (1, 1))
+        train(runs("torn", **changes))
+    folder = train(runs("torn", **changes))
+    recipe = read_record(load_state_dict(start))["recipe"]
+    for file in (folder / "epoch_1.pth", average_run(folder, last=1).path):
+        found = read_record(load_state_dict(file))["started_from"]
+        data = {key: recipe["data"][key] for key in ("corpus", "train_split", "dev_corpus", "dev_split", "dev_phase")}
+        places = {key: recipe["data"][key] for key in ("root", "dev_root")}
+        assert found == [{"recipe": {"name": recipe["name"], "data": {**data, **places}}}]
+    Detector.from_pretrained(folder / "epoch_1.pth", device="cpu").save(folder / "shared.pth")
+    found = read_record(load_state_dict(folder / "shared.pth"))["started_from"]
+    assert found == [{"recipe": {"name": recipe["name"], "data": data}}]  # no places of this machine
+    main(["info", str(folder / "epoch_1.pth")])
+    assert f"started from {recipe['name']} " in " ".join(capsys.readouterr().out.split())
 
 
 def test_stopped_while_validating(runs, whole, monkeypatch, tmp_path):
@@ -339,6 +378,7 @@ class Cut(BaseException):
     """Stands for the end of the process: nothing catches it."""
 
 
+@pytest.mark.slow
 def test_cut_off_between_the_files_of_an_epoch(runs, monkeypatch, tmp_path):
     """Cut off before any of the writes that end an epoch, a run ends that epoch again, alike."""
     whole = train(runs("whole", train={"keep": "last"}))
@@ -385,6 +425,7 @@ def test_handlers_are_as_before_after_a_run(runs):
 
 KILLED_IN_A_STEP = """
 import os, signal, sys
+from nes2net.checkpoints.state_dict import load_state_dict, read_record
 from nes2net.cli.main import main
 from nes2net.training import loop
 from nes2net.training.dataset import TrainingSet
@@ -404,6 +445,18 @@ def command_of(recipe, tmp_path):
     path = tmp_path / f"{os.path.basename(recipe.output)}.yaml"
     path.write_text(yaml.safe_dump(recipe.to_dict()))
     return ["train", str(path), "--device", "cpu"]
+
+
+@pytest.mark.slow
+def test_an_adapted_run_killed_in_a_step(runs, tmp_path):
+    changes = {"train": {"adapt": {"kind": "lora", "rank": 2, "dropout": 0.1}, "save_every_minutes": 0.0}}
+    whole = train(runs("whole", **changes))
+    command = command_of(runs("torn", **changes), tmp_path)
+    done = subprocess.run([sys.executable, "-c", KILLED_IN_A_STEP, *command], capture_output=True, timeout=300)
+    assert done.returncode == -signal.SIGKILL, done.stderr[-2000:]
+    (folder,) = (tmp_path / "torn").glob("*_tiny_*")
+    assert content(folder / "resume.pt")["progress"]["step"] == 1 and (folder / "base.pth").is_file()
+    assert_same_run(train(runs("torn", **changes)), whole)
 
 
 def test_killed_in_a_step(runs, whole, tmp_path):

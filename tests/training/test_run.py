@@ -207,6 +207,10 @@ def test_a_bad_file_is_named_once_and_left_out(recipe, corpus, tmp_path, capsys)
             {"model": {"frontend": "xlsr_300m"}},
             "refusing to train XLS-R 300M .*`ssl_checkpoint`.*`model.frontend=wav2vec2_small`",
         ),
+        (
+            {"model": {"frontend": {"name": "mms_1b"}}},
+            r"refusing to train MMS 1B .*`ssl_checkpoint` \(base_1b\.pt from",
+        ),
         ({"ssl_checkpoint": "none.pt"}, r"none\.pt not found"),
         ({"train": {"init_from": "none.pth"}}, r"none\.pth not found"),
         ({"logs": __file__}, r"test_run\.py/unknown_tiny.* cannot be written to \(Not a directory\).*logs"),

@@ -1,0 +1,131 @@
+"""An estimate of the memory that a recipe takes in training, counted on its network without a device."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+from nes2net.audio.crop import ASVSPOOF_SAMPLES
+from nes2net.detector import Detector
+from nes2net.recipes.recipe import Recipe
+from nes2net.training.objective import Objective, with_head
+from nes2net.training.run import adapted
+
+_TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+@dataclass(frozen=True)
+class TrainingMemory:
+    """Bytes that a training step takes on its device, without the library's own (about 1 GB of CUDA).
+
+    What a kernel needs while it computes, and what the allocator cannot use again, come on top.
+    """
+
+    trained: int
+    """Numbers that are trained."""
+    weights: int
+    """All weights and buffers, trained or not, in float32."""
+    optimizer: int
+    """Gradients and the averages of Adam, of what is trained."""
+    activations: int
+    """What the forward pass of a part of the batch keeps for the backward pass, and with reduced
+    precision the copies of weights in it."""
+
+    @property
+    def total(self) -> int:
+        return self.weights + self.optimizer + self.activations
+
+
+def training_memory(recipe: Recipe) -> TrainingMemory:
+    """Estimate the memory of a training step of ``recipe`` on one device.
+
+    The forward pass is done with tensors that have shapes but no numbers, and what automatic
+    differentiation keeps for the backward pass is counted, each storage once. Of the transformer
+    layers with ``train.activation_checkpointing`` that is their inputs and what the largest one
+    keeps. **It is no measurement**: after training on CUDA, the log has the peak of that run.
+    """
+    train = recipe.train
+    with torch.device("meta"):
+        model = with_head(adapted(recipe.model, train.adapt), train.loss)
+        # Losses differ by next to nothing, and some compute numbers when they are made.
+        objective = Objective(Detector.from_config(model), train.model_copy(update={"loss": "cross_entropy"}))
+    reduced = _TYPES.get(train.precision)
+    with torch.device("meta") if reduced is None else FakeTensorMode():
+        if reduced is not None:  # tensors of the device "meta" know no autocast
+            _without_numbers(objective)
+        detector = objective.detector
+        weights = _bytes([*detector.parameters(), *detector.buffers()])
+        parameters = objective.trained_parameters()
+        trained = sum(parameter.numel() for parameter in parameters)
+        if train.optimizer == "logistic":  # no steps
+            return TrainingMemory(trained, weights, 0, 0)
+        moments = 4 if train.amsgrad else 3  # with the gradient
+        part = -(-train.batch_size // train.accumulate)
+        waveforms = torch.zeros(part, recipe.data.num_samples or ASVSPOOF_SAMPLES)
+        scores = torch.zeros(part, detector.num_scores) if detector.num_scores else None
+        objective.begin_training(train.freeze_frontend_epochs + 1)
+        layers = detector.frontend.transformer_layers if train.activation_checkpointing else ()
+        with torch.autocast("cpu", reduced, enabled=reduced is not None):
+            kept = _kept(objective, layers, lambda: objective._outputs(objective._features(waveforms), scores))
+        return TrainingMemory(trained, weights, moments * _bytes(parameters), kept)
+
+
+def _without_numbers(module: nn.Module) -> None:
+    """Put in the place of each tensor one of its shape on the CPU, in a mode without numbers."""
+    new: dict[int, Tensor] = {}
+
+    def like(tensor: Tensor) -> Tensor:
+        if id(tensor) not in new:
+            empty = torch.empty(tensor.shape, dtype=tensor.dtype)
+            trained = tensor.requires_grad
+            new[id(tensor)] = nn.Parameter(empty, trained) if isinstance(tensor, nn.Parameter) else empty
+        return new[id(tensor)]
+
+    for part in module.modules():
+        for tensors in (part._parameters, part._buffers):
+            tensors |= {name: like(tensor) for name, tensor in tensors.items() if tensor is not None}
+
+
+def _bytes(tensors: Sequence[Tensor]) -> int:
+    return sum(tensor.nbytes for tensor in tensors)
+
+
+def _kept(module: nn.Module, recomputed: Sequence[nn.Module], forward: Callable[[], object]) -> int:
+    """Bytes that ``forward`` keeps for the backward pass, without the parameters of ``module``.
+
+    Args:
+        recomputed: layers whose activations are computed again: of these all inputs count, and what
+            the largest one keeps.
+    """
+    counted = {parameter.untyped_storage()._cdata for parameter in module.parameters()}
+    held, sizes = [], [0]  # bytes outside of these layers, then of each
+
+    def keep(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage._cdata not in counted:
+            counted.add(storage._cdata)
+            held.append(storage)  # no other one gets its address meanwhile
+            sizes[place[0]] += storage.nbytes()
+        return tensor
+
+    place, inputs, hooks = [0], [], []
+
+    def enter(_: nn.Module, arguments: tuple) -> None:
+        inputs.append(arguments[0].nbytes)
+        sizes.append(0)
+        place[0] = len(sizes) - 1
+
+    def leave(*_: object) -> None:
+        place[0] = 0
+
+    for layer in recomputed:
+        hooks += [layer.register_forward_pre_hook(enter), layer.register_forward_hook(leave)]
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        forward()
+    for hook in hooks:
+        hook.remove()
+    return sizes[0] + sum(inputs) + max(sizes[1:], default=0)

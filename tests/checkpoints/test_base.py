@@ -1,0 +1,225 @@
+"""Checkpoints of adapted detectors: what they hold, how the base is found and checked, and merged files."""
+
+import copy
+import os
+import re
+
+import pytest
+import torch
+
+from nes2net import Detector, InputError
+from nes2net.checkpoints.averaging import average_checkpoints
+from nes2net.checkpoints.state_dict import load_state_dict, read_record, save_state_dict
+from nes2net.export.formats import export
+from nes2net.inspect.files import file_sheet
+
+WAVEFORM = 0.1 * torch.randn(2, 6000, generator=torch.Generator().manual_seed(0))
+
+
+def shaken(detector, seed=1):
+    generator = torch.Generator().manual_seed(seed)
+    for parameter in detector.parameters():
+        if parameter.requires_grad:
+            parameter.data += 0.1 * torch.randn(parameter.shape, generator=generator)
+    return detector.eval()
+
+
+def adapted(config, checkpoint=None, **options):
+    options = {"kind": "lora", "rank": 2, **options}
+    return Detector.from_config({**config, "frontend": {**config["frontend"], "adapt": options}}, checkpoint)
+
+
+def logits(detector):
+    with torch.no_grad():
+        return detector(WAVEFORM)
+
+
+@pytest.fixture
+def trained(small_model, tmp_path):
+    """An adapted detector whose base is in ``base.pth``, saved as ``lora.pth``."""
+    torch.manual_seed(0)
+    detector = adapted(small_model)
+    detector.save_base(tmp_path / "base.pth")
+    shaken(detector).save(tmp_path / "lora.pth", epoch=3)
+    return detector
+
+
+def test_a_checkpoint_holds_what_was_trained(trained, tmp_path):
+    saved = load_state_dict(tmp_path / "lora.pth")
+    assert set(saved) == set(trained.trained_state_dict()) == set(trained.state_dict()) - trained.base_names()
+    assert {key for key in saved if key.startswith("ssl_model.")} == {
+        f"ssl_model.model.encoder.layers.{number}.self_attn.{part}_proj.lora_{matrix}"
+        for number in (0, 1)
+        for part in ("q", "k", "v", "out")
+        for matrix in "AB"
+    }
+    record = read_record(saved)
+    assert record["base"] == {"digest": trained.base_digest(), "file": str(tmp_path / "base.pth")}
+    assert record["epoch"] == 3 and record["model"] == trained.config
+    again = Detector.from_pretrained(tmp_path / "lora.pth", "cpu")
+    assert torch.equal(logits(again), logits(trained))
+    assert again.fingerprint() == trained.fingerprint() and again.base == trained.base and again.record == {"epoch": 3}
+    assert (tmp_path / "lora.pth").stat().st_size < 0.6 * (tmp_path / "base.pth").stat().st_size
+
+
+def test_the_base_is_found_where_it_was_or_beside(trained, tmp_path, monkeypatch):
+    expected = logits(trained)
+    moved = tmp_path / "moved"
+    moved.mkdir()
+    for name in ("base.pth", "lora.pth"):
+        os.rename(tmp_path / name, moved / name)
+    assert torch.equal(logits(Detector.from_pretrained(moved / "lora.pth", "cpu")), expected)
+    trained.save(moved / "folder")
+    assert torch.equal(logits(Detector.from_pretrained(moved / "folder", "cpu")), expected)
+    os.rename(moved / "base.pth", tmp_path / "weights.pth")
+    with pytest.raises(InputError) as error:
+        Detector.from_pretrained(moved / "lora.pth", "cpu")
+    assert str(error.value) == (
+        f"{moved / 'lora.pth'} holds only what was trained of its front-end, and its base '{tmp_path / 'base.pth'}' is "
+        "neither there nor beside it: name the base with `base`"
+    )
+    found = Detector.from_pretrained(moved / "lora.pth", "cpu", base=tmp_path / "weights.pth")
+    assert torch.equal(logits(found), expected)
+    # A checkpoint that is called as its base is not taken for it.
+    os.rename(moved / "lora.pth", moved / "base.pth")
+    with pytest.raises(InputError, match="neither there nor beside it"):
+        Detector.from_pretrained(moved / "base.pth", "cpu")
+    os.rename(moved / "base.pth", moved / "lora.pth")
+    with pytest.raises(InputError, match="the base nowhere.pth was not found"):
+        Detector.from_pretrained(moved / "lora.pth", "cpu", base="nowhere.pth")
+
+
+def test_a_whole_detector_is_a_base(trained, small_model, tmp_path):
+    whole = Detector.from_config(small_model)
+    whole.load_state_dict({**whole.state_dict(), **load_state_dict(tmp_path / "base.pth")})
+    whole.save(tmp_path / "whole.pth")
+    whole.save(tmp_path / "whole")
+    for base in ("whole.pth", "whole"):
+        found = Detector.from_pretrained(tmp_path / "lora.pth", "cpu", base=tmp_path / base)
+        assert torch.equal(logits(found), logits(trained))
+
+
+def test_a_pre_training_file_is_a_base(pretrained, tmp_path):
+    """In fairseq's form, and as a folder of the transformers library."""
+    config = {"frontend": {"name": "wav2vec2"}, "backend": {"name": "nes2net_x", "nes_ratio": [2, 2]}}
+    file = pretrained / "tiny_w2v2_namespace.pt"
+    export(Detector.from_config({**config, "frontend": {"name": "wav2vec2"}}, file), "hf", tmp_path / "folder")
+    for checkpoint in (file, tmp_path / "folder"):
+        detector = shaken(adapted(config, checkpoint))
+        assert detector.base == {"digest": detector.base_digest(), "file": str(checkpoint)}
+        detector.save(tmp_path / "lora.pth")
+        assert torch.equal(logits(Detector.from_pretrained(tmp_path / "lora.pth", "cpu")), logits(detector))
+
+
+@pytest.mark.parametrize("options", [{"kind": "dora"}, {"kind": "bitfit"}, {"kind": "prompt"}, {"kind": "adapter"}])
+def test_every_kind_goes_round_and_merges(options, small_model, tmp_path):
+    torch.manual_seed(0)
+    options = {"rank": 2, **options} if options["kind"] == "dora" else options
+    config = {**small_model, "frontend": {**small_model["frontend"], "adapt": options}}
+    detector = Detector.from_config(config)
+    detector.save_base(tmp_path / "base.pth")
+    shaken(detector).save(tmp_path / "part.pth")
+    found = Detector.from_pretrained(tmp_path / "part.pth", "cpu")
+    assert torch.equal(logits(found), logits(detector))
+    found.merged().save(tmp_path / "merged.pth")
+    merged = Detector.from_pretrained(tmp_path / "merged.pth", "cpu")
+    torch.testing.assert_close(logits(merged), logits(detector), atol=1e-6, rtol=0)
+    assert merged.base is None and merged.frontend.adapted is (options["kind"] in ("prompt", "adapter"))
+    with pytest.raises(InputError, match=r"merged.pth holds all tensors of its detector: leave `base` out"):
+        Detector.from_pretrained(tmp_path / "merged.pth", "cpu", base=tmp_path / "base.pth")
+
+
+def test_another_base_is_refused(trained, small_model, tmp_path):
+    torch.manual_seed(1)
+    other = adapted(small_model)
+    other.save_base(tmp_path / "other.pth")
+    with pytest.raises(InputError) as error:
+        Detector.from_pretrained(tmp_path / "lora.pth", "cpu", base=tmp_path / "other.pth")
+    assert str(error.value) == (
+        f"{tmp_path / 'other.pth'} is not the base of {tmp_path / 'lora.pth'}: the SHA-256 of its tensors is "
+        f"{other.base_digest()[:12]}…, not {trained.base_digest()[:12]}…; name the base with `base`"
+    )
+    with pytest.raises(InputError, match=r"is not the base of .*: it lacks ssl_model.model.encoder.*\(\d+ in all\)"):
+        Detector.from_pretrained(tmp_path / "lora.pth", "cpu", base=tmp_path / "lora.pth")
+    Detector.from_config({"frontend": "lps", "backend": "mean_linear"}).save(tmp_path / "lps.pth")
+    with pytest.raises(InputError, match=r"lps.pth is not the base of .*: it lacks ssl_model"):
+        Detector.from_pretrained(tmp_path / "lora.pth", "cpu", base=tmp_path / "lps.pth")
+    (tmp_path / "text.pth").write_text("no weights")
+    with pytest.raises(InputError, match=r"the base of .*lora.pth cannot be read: .*text.pth"):
+        Detector.from_pretrained(tmp_path / "lora.pth", "cpu", base=tmp_path / "text.pth")
+    state_dict = load_state_dict(tmp_path / "lora.pth")
+    save_state_dict(state_dict, tmp_path / "bare.pth", model=trained.config)
+    with pytest.raises(InputError, match=r"bare.pth holds only what was trained .* no record of its base"):
+        Detector.from_pretrained(tmp_path / "bare.pth", "cpu", base=tmp_path / "base.pth")
+
+
+def test_without_a_base_everything_is_saved(small_model, tmp_path):
+    detector = shaken(adapted(small_model))
+    detector.save(tmp_path / "whole.pth")
+    assert set(load_state_dict(tmp_path / "whole.pth")) == set(detector.state_dict())
+    found = Detector.from_pretrained(tmp_path / "whole.pth", "cpu")
+    assert torch.equal(logits(found), logits(detector)) and found.base is None and found.frontend.adapted
+
+
+def test_what_was_trained_loads_into_a_detector_with_its_base(trained):
+    """As when a run goes on, or takes its best epoch back."""
+    other = shaken(copy.deepcopy(trained), seed=2)
+    assert not torch.equal(logits(other), logits(trained))
+    other.load_published(trained.trained_state_dict(), "epoch_1.pth")
+    assert torch.equal(logits(other), logits(trained))
+    state_dict = dict(trained.trained_state_dict())
+    key = next(key for key in state_dict if key.endswith("lora_A"))
+    del state_dict[key]
+    with pytest.raises(InputError, match=re.escape(f"does not fit this model; missing: {key}")):
+        other.load_published(state_dict, "epoch_1.pth")
+
+
+def test_averages_have_one_base(trained, small_model, tmp_path):
+    before = {key: value.clone() for key, value in trained.trained_state_dict().items()}
+    shaken(trained, seed=3).save(tmp_path / "second.pth")
+    average = average_checkpoints([tmp_path / "lora.pth", tmp_path / "second.pth"])
+    assert read_record(average)["base"] == trained.base
+    key = next(key for key in before if key.endswith("lora_B"))
+    torch.testing.assert_close(average[key], (before[key] + trained.state_dict()[key]) / 2)
+    torch.manual_seed(1)
+    other = adapted(small_model)
+    other.save_base(tmp_path / "other.pth")
+    other.save(tmp_path / "third.pth")
+    for mode in ("mean", "legacy"):
+        with pytest.raises(InputError) as error:
+            average_checkpoints([tmp_path / "lora.pth", tmp_path / "third.pth"], mode)
+        assert str(error.value) == (
+            f"{tmp_path / 'third.pth'} cannot be averaged with the first checkpoint: its base has the SHA-256 "
+            f"{other.base_digest()[:12]}, not {trained.base_digest()[:12]}; merge each with its own base first "
+            "(`nes2net merge`)"
+        )
+
+
+def test_int8_merges_first(trained):
+    expected, fingerprint = logits(trained), trained.fingerprint()
+    plain = logits(trained.merged().set_precision("int8"))
+    trained.set_precision("int8")
+    assert torch.equal(logits(trained), plain) and trained.fingerprint() == fingerprint
+    torch.testing.assert_close(plain, expected, atol=0.3, rtol=0.1)
+
+
+def test_int8_refuses_adapters(small_model):
+    config = {**small_model, "frontend": {**small_model["frontend"], "adapt": {"kind": "adapter"}}}
+    with pytest.raises(InputError, match="int8 does not compute adapters: take bfloat16 or float32"):
+        Detector.from_config(config).eval().set_precision("int8")
+
+
+def test_info_needs_no_base(trained, tmp_path):
+    (tmp_path / "base.pth").unlink()
+    trained.save(tmp_path / "folder")
+    for name, kind in (
+        ("lora.pth", "adapted detector checkpoint of this package"),
+        ("folder", "adapted detector's folder"),
+    ):
+        sheet = file_sheet(tmp_path / name)
+        assert sheet.title == f"{tmp_path / name}: {kind}"
+        assert sheet.facts["names and shapes"] == "all there, none left over"
+        assert sheet.facts["adapted"] == "lora, rank 2, alpha 16, targets attention, dropout 0"
+        assert trained.base["digest"] in sheet.facts["base"] and str(tmp_path / "base.pth") in sheet.facts["base"]
+        frontend = next(row for row in sheet.tables["parts"] if row["part"] == "front-end")
+        assert frontend["parameters"] == sum(p.numel() for p in trained.frontend.parameters() if p.requires_grad)
