@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from functools import reduce
+from contextlib import contextmanager, suppress
+from functools import cache, reduce
 from os.path import exists, isfile
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -20,8 +21,10 @@ from torch import Tensor, nn
 from nes2net.aggregations.base import Aggregation
 from nes2net.audio.read import SAMPLE_RATE
 from nes2net.backends.base import Backend
-from nes2net.checkpoints.folder import download, read_folder, upload, write_folder
-from nes2net.checkpoints.published_names import read_layout, read_published_names, write_published_names
+from nes2net.checkpoints.base import NAME_IT, base_digest, find_base, read_base
+from nes2net.checkpoints.folder import CONFIG, download, read_folder, upload, write_folder
+from nes2net.checkpoints.huggingface import holds_other_model, read_weights
+from nes2net.checkpoints.published_names import layout_of, read_layout, read_published_names, write_published_names
 from nes2net.checkpoints.state_dict import (
     Misfit,
     check_fit,
@@ -32,6 +35,7 @@ from nes2net.checkpoints.state_dict import (
     save_state_dict,
 )
 from nes2net.errors import InputError, MissingLibrary, check_known, did_you_mean, first_line
+from nes2net.frontends.adaptation import merge
 from nes2net.frontends.base import Frontend, Layers, UsedSamples
 from nes2net.machine.autocast import at_least_float32
 from nes2net.machine.cuda_graph import Replayed
@@ -39,6 +43,16 @@ from nes2net.machine.devices import choose_device
 from nes2net.machine.precision import PRECISIONS, check_precision, named_precision
 from nes2net.machine.terminal import printable_name
 from nes2net.options import check_model, declared
+from nes2net.published_models import (
+    CODES,
+    PUBLISHED_MODELS,
+    RECORD_KEY,
+    START_KEY,
+    PublishedModel,
+    published_model,
+    samples_to_score,
+    start_of,
+)
 from nes2net.quantisation import quantise
 from nes2net.recipes.recipe import load_recipe
 from nes2net.registry import backends, create_aggregation, create_backend, create_frontend
@@ -46,37 +60,7 @@ from nes2net.scoring.files import OnError, score_files
 from nes2net.scoring.kernel import score_or_raise
 from nes2net.scoring.scorer import check_takes_audio_alone
 from nes2net.scoring.track import TRACK_WINDOW, Track, score_track
-from nes2net.scoring.waveforms import WaveformReader
-
-
-def _ctrsvdd(backend: str) -> dict[str, Any]:
-    """Architecture of a CtrSVDD system: WavLM-Large, SE aggregation, one logit, dilation 1."""
-    options = {"name": backend, "dilation": 1, "num_logits": 1}
-    return {"frontend": {"name": "wavlm_large", "normalize": True}, "aggregation": "sea", "backend": options}
-
-
-#: XLS-R without the tensors of its pre-training, as the transformers library saves it.
-_XLSR_ENCODER = {"name": "xlsr_300m", "pretraining_heads": False}
-_WAVLM_LAST = {"frontend": {"name": "wavlm_large", "normalize": False}, "aggregation": "last"}
-
-#: Names of the published models → their architectures. `WavLM_*` are the CtrSVDD systems and
-#: `wavlm_*` the ASVspoof 5 systems; AASIST and AASIST-L work on the waveform.
-PUBLISHED_MODELS: dict[str, dict[str, Any]] = {
-    "wav2vec2_Nes2Net_X": {"frontend": "xlsr_300m", "aggregation": "last", "backend": "nes2net_x"},
-    "wav2vec2_AASIST": {"frontend": "xlsr_300m", "aggregation": "last", "backend": "aasist"},
-    "WavLM_Nes2Net": _ctrsvdd("nes2net"),
-    "WavLM_Nes2Net_X": _ctrsvdd("nes2net_x"),
-    "WavLM_Nes2Net_X_SeLU": _ctrsvdd("nes2net_x_selu"),
-    "wavlm_nes2net": {**_WAVLM_LAST, "backend": {"name": "nes2net_x", "dilation": 1, "se_floor": 2}},
-    "wavlm_aasist": {**_WAVLM_LAST, "backend": "aasist"},
-    "moe_AASIST": {
-        "frontend": _XLSR_ENCODER,
-        "aggregation": "moe",
-        "backend": {"name": "aasist", "score_rule": "probability"},
-    },
-    "AASIST": {"frontend": "waveform", "backend": "raw_aasist"},
-    "AASIST-L": {"frontend": "waveform", "backend": "raw_aasist_l"},
-}
+from nes2net.scoring.waveforms import Crop, WaveformReader
 
 #: What an embedding is taken of, see :meth:`Detector.embeddings`.
 EmbeddingOf: TypeAlias = Literal["frontend", "aggregation", "backend"]
@@ -100,6 +84,9 @@ class Detector(nn.Module):
         record: the facts of its training that its checkpoint holds, such as the recipe; empty for a
             detector that was not loaded.
         source: the file, folder or name that it was loaded from; empty if it was not loaded.
+        base: of a detector with an adapted front-end (:mod:`nes2net.frontends.adaptation`),
+            ``{"digest": …, "file": …}``: the SHA-256 of the frozen tensors, and the file that they
+            came from. :meth:`save` leaves them out. None if they are in no file.
 
     Its text is a few lines; the layers are those of its parts, as in ``print(detector.backend)``.
 
@@ -115,6 +102,7 @@ class Detector(nn.Module):
         self.layers: Layers = "all" if "all" in (backend.wants_layers, aggregation.wants_layers) else "last"
         self.record: dict[str, Any] = {}
         self.source = ""
+        self.base: dict[str, str] | None = None
         self._asked_for = ""  # a precision that the type of the weights does not tell
         self._fingerprint = ""  # of the weights before they were quantised
         self._replayed: Replayed | None = None  # once it is compiled
@@ -139,7 +127,14 @@ class Detector(nn.Module):
             config = PUBLISHED_MODELS[config]
         check_model(config)
         frontend_name, frontend_options = _name_and_options(config, "frontend", given=("checkpoint",))
-        frontend = create_frontend(frontend_name, checkpoint, **frontend_options)
+        detector = cls._with_frontend(create_frontend(frontend_name, checkpoint, **frontend_options), config)
+        if checkpoint is not None and detector.frontend.adapted:
+            detector.set_base(checkpoint)
+        return detector
+
+    @classmethod
+    def _with_frontend(cls, frontend: Frontend, config: Mapping[str, Any]) -> Detector:
+        """Build the other parts of ``config`` for ``frontend``."""
         name, options = _name_and_options(config, "aggregation", "last", given=("num_layers", "feature_dim"))
         aggregation = create_aggregation(name, frontend.num_layers, frontend.out_dim, **options)
         name, options = _name_and_options(config, "backend")
@@ -229,6 +224,7 @@ class Detector(nn.Module):
             self.to(PRECISIONS[name])
         elif self.precision != "int8":
             self._fingerprint = self.fingerprint()
+            merge(self.frontend)
             quantise(self)
         self._asked_for = name
         return self
@@ -247,6 +243,12 @@ class Detector(nn.Module):
     def num_scores(self) -> int:
         """How many scores of other systems it takes beside a waveform; 0 for most detectors."""
         return self.backend.num_scores
+
+    @property
+    def published(self) -> PublishedModel | None:
+        """The facts of the published model that it was loaded as; None for another detector."""
+        found = published_model(self.record)
+        return found[1] if found else None
 
     @property
     def used_samples(self) -> UsedSamples:
@@ -285,7 +287,8 @@ class Detector(nn.Module):
         """
         weight = next(self.frontend.parameters(), None)
         if weight is not None:
-            waveform = waveform.to(weight.dtype)
+            least = torch.float32 if self.frontend.full_precision else weight.dtype
+            waveform = waveform.to(torch.promote_types(weight.dtype, least))
         states = self.frontend(waveform, layers=layers or self.layers, final_norm=self.backend.wants_final_norm)
         # A front-end without weights, such as a spectrum, computes in the waveform's precision.
         return states if weight is not None else [state.to(self.dtype) for state in states]
@@ -378,7 +381,8 @@ class Detector(nn.Module):
         self,
         audio: str | Path | np.ndarray | Tensor,
         sample_rate: float = SAMPLE_RATE,
-        num_samples: int | None = None,
+        num_samples: int | Literal["auto"] | None = "auto",
+        crop: Crop = "head",
     ) -> float:
         """Score one recording in one piece: higher means more bona fide.
 
@@ -395,21 +399,24 @@ class Detector(nn.Module):
             sample_rate: of the samples, in Hz; ignored for a file, which has its own.
             num_samples: how many leading samples to take, repeated if there are fewer, as in the
                 '4sec' protocol. None for the whole recording, which is repeated up to
-                ``min_samples``.
+                ``min_samples``; ``"auto"`` for the number of a published detector that its
+                authors always score on, and the whole recording for any other.
+            crop: ``"random"`` takes them from a random start, as the authors of some published
+                detectors do; it is the same in every call.
 
         Raises:
             InputError: if the file cannot be read; or if there are no samples, or they are
                 integers, not finite or far outside [−1, 1].
         """
         check_takes_audio_alone(self)
-        reader = WaveformReader.of(self, num_samples)
+        reader = WaveformReader.of(self, samples_to_score(self.record, num_samples), crop=crop)
         recording = reader.read(audio) if isinstance(audio, (str, Path)) else reader.take(audio, sample_rate)
         return score_or_raise(self, torch.from_numpy(recording.waveform)[None])[0]
 
     def score_files(
         self,
         paths: Iterable[str | Path],
-        num_samples: int | None = None,
+        num_samples: int | Literal["auto"] | None = "auto",
         *,
         batch_size: int | None = None,
         workers: int | None = None,
@@ -429,6 +436,7 @@ class Detector(nn.Module):
                 of the files before it. A function is called with the path and the error, and the
                 file is skipped.
         """
+        num_samples = samples_to_score(self.record, num_samples)
         scored = score_files(self, paths, num_samples, batch_size=batch_size, workers=workers, on_error=on_error)
         return ((file.path, file.score) for file in scored)
 
@@ -459,8 +467,114 @@ class Detector(nn.Module):
         """
         return score_track(self, audio, sample_rate, window=window, hop=hop, batch_size=batch_size)
 
+    def base_names(self) -> set[str]:
+        """Names in its state dict of the frozen tensors of an adapted front-end; empty without."""
+        return {f"ssl_model.{name}" for name in self.frontend.base}
+
+    def trained_state_dict(self) -> dict[str, Tensor]:
+        """Its state dict without the frozen tensors of an adapted front-end."""
+        state_dict = self.state_dict()
+        for name in self.base_names():
+            del state_dict[name]
+        return state_dict
+
+    def base_digest(self) -> str:
+        """SHA-256 of the frozen tensors of an adapted front-end."""
+        return base_digest(self._base_tensors())
+
+    def set_base(self, file: str | Path) -> None:
+        """Leave the frozen tensors of an adapted front-end out of checkpoints from now on: ``file`` has them."""
+        self.base = {"digest": self.base_digest(), "file": str(file)}
+
+    def save_base(self, file: str | Path) -> None:
+        """Write the frozen tensors of an adapted front-end to ``file``, and leave them out from now on."""
+        save_state_dict(self._base_tensors(), file)
+        self.set_base(file)
+
+    def left_out(self, state_dict: Mapping[str, Tensor]) -> set[str]:
+        """Names of the tensors that ``state_dict`` leaves out because they were frozen.
+
+        These are the base of an adapted front-end, or the whole front-end in files that have all
+        else, such as those of Spoof-SUPERB.
+        """
+        names = self.base_names()
+        if names:
+            return names if not names & state_dict.keys() else set()
+        names = set(self._frontend_tensors())
+        return names if self.state_dict().keys() - names == state_dict.keys() else set()
+
+    def is_partial(self, state_dict: Mapping[str, Tensor]) -> bool:
+        """Whether ``state_dict`` leaves tensors out, see :meth:`left_out`."""
+        return bool(self.left_out(state_dict))
+
+    def expected(self, state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Its own tensors but for those that ``state_dict`` may leave out."""
+        left_out = self.left_out(state_dict)
+        return {name: tensor for name, tensor in self.state_dict().items() if name not in left_out}
+
+    def load_base(
+        self, record: Any, checkpoint: str | Path, base: str | Path | None = None, remedy: str = NAME_IT
+    ) -> None:
+        """Load the frozen tensors of its adapted front-end, which ``checkpoint`` leaves out.
+
+        Args:
+            record: what the checkpoint says of them, the :attr:`base` of the detector that was saved.
+            checkpoint: a file or folder; its base may stand beside it.
+            base: as for :meth:`from_pretrained`.
+            remedy: what to do if they are not found or are others, for the message.
+
+        Raises:
+            InputError: if they are not found, or are others.
+        """
+        checkpoint, frontend = Path(checkpoint), self.config["frontend"]
+        if not self.frontend.adapted:
+            self._load_frontend(checkpoint, base)
+            return
+        found = find_base(record, checkpoint, base, remedy)
+        tensors = read_base(
+            found, self.base_names(), record, checkpoint, lambda path: _tensors_of_base(path, frontend), remedy
+        )
+        check_fit(tensors, self._base_tensors(), str(found))
+        self.load_state_dict(tensors, strict=False, assign=True)
+        self.base = dict(record)
+
+    def _load_frontend(self, checkpoint: Path, path: str | Path | None) -> None:
+        """Load the front-end from ``path``, because ``checkpoint`` leaves it out."""
+        if path is None or not Path(path).exists():
+            raise InputError(
+                f"{checkpoint} leaves out the front-end, which was frozen: name its pre-training file with `base`"
+                + (f"; {path} was not found" if path is not None else "")
+            )
+        tensors = _of_frontend(_tensors_of_base(Path(path), self.config["frontend"]))
+        check_fit(tensors, self._frontend_tensors(), str(path))
+        self.load_state_dict(tensors, strict=False, assign=True)
+
+    def _frontend_tensors(self) -> dict[str, Tensor]:
+        return _of_frontend(self.state_dict())
+
+    def _base_tensors(self) -> dict[str, Tensor]:
+        names = self.base_names()
+        return {name: tensor for name, tensor in self.state_dict().items() if name in names}
+
+    def merged(self) -> Detector:
+        """A copy with what was trained folded into its front-end's weights: an ordinary detector.
+
+        Adapters and prompts, which no weight can hold, stay as they are. :meth:`save` writes all
+        tensors of the copy in either case.
+        """
+        detector = copy.deepcopy(self)
+        merge(detector.frontend)
+        detector.base = None
+        return detector
+
+    def whole(self) -> Detector:
+        """Itself, or :meth:`merged` if its front-end is adapted."""
+        return self.merged() if self.frontend.adapted else self
+
     def load_published(self, state_dict: Mapping[str, Tensor], path: str, assign: bool = False) -> None:
         """Load a whole-model state dict strictly.
+
+        One without the frozen tensors of an adapted front-end leaves them as they are.
 
         Args:
             path: its file, for messages.
@@ -470,23 +584,30 @@ class Detector(nn.Module):
             InputError: if it does not fit; the message names keys and shapes.
         """
         state_dict = unwrap_frontend(state_dict)
-        check_fit(state_dict, self.state_dict(), path)
-        self.load_state_dict(state_dict, assign=assign)
+        partial = self.is_partial(state_dict)
+        check_fit(state_dict, self.expected(state_dict), path)
+        self.load_state_dict(state_dict, strict=not partial, assign=assign)
 
     def save(self, path: str | Path, **record: Any) -> None:
         """Write a state dict with the published names, or a folder with a model card.
 
-        The folder holds safetensors, YAML and the model card.
+        The folder holds safetensors, YAML and the model card. With a :attr:`base` its tensors are
+        left out.
 
         Args:
             path: a file that ends in ``.pth`` or ``.pt``, or a folder.
             record: plain data to keep beside the tensors and the architecture.
         """
         path = Path(path)
+        known = start_of(self.record, places=False)
+        record = {**{key: known[key] for key in (RECORD_KEY, START_KEY) if key in known}, **record}
+        state_dict = self.state_dict()
+        if self.base is not None:
+            state_dict, record = self.trained_state_dict(), {**record, "base": self.base}
         if path.suffix in (".pth", ".pt"):
-            save_state_dict(self.state_dict(), path, model=self.config, **record)
+            save_state_dict(state_dict, path, model=self.config, **record)
         else:
-            write_folder(path, self.state_dict(), self.config, record)
+            write_folder(path, state_dict, self.config, record)
 
     def push_to_hub(self, name: str, *, private: bool = False, token: str | None = None) -> str:
         """Upload the folder of :meth:`save` to the Hugging Face hub and return its address.
@@ -500,7 +621,7 @@ class Detector(nn.Module):
             InputError: if the hub refuses the upload or cannot be reached.
         """
         with TemporaryDirectory() as folder:
-            self.save(folder)
+            self.whole().save(folder)
             return upload(folder, name, private, token)
 
     @classmethod
@@ -510,6 +631,7 @@ class Detector(nn.Module):
         device: str = "auto",
         dtype: str | torch.dtype = "auto",
         config: dict[str, Any] | str | None = None,
+        base: str | Path | None = None,
     ) -> Detector:
         """Load a trained detector, in eval mode; the front-end's pre-training file is not needed.
 
@@ -525,9 +647,13 @@ class Detector(nn.Module):
             config: the architecture, for a checkpoint that does not contain it, such as those of
                 the published code. It is given as for :meth:`from_config`, or as the file of a
                 recipe. None for the published model with the keys and shapes of the checkpoint.
+            base: the file or folder with the frozen tensors of an adapted front-end, which its
+                checkpoint leaves out: a pre-training file, a detector or the ``base.pth`` of a run.
+                None for the file that the checkpoint names, there or beside the checkpoint.
 
         Raises:
-            InputError: if there is no such checkpoint, or it is damaged or does not fit.
+            InputError: if there is no such checkpoint, or it is damaged or does not fit, or its base
+                is not found or is another one.
         """
         precision = None if dtype == "auto" else named_precision(dtype)
         on = choose_device(device)
@@ -541,19 +667,33 @@ class Detector(nn.Module):
                 f"{path} is a detector exported to ONNX, not a checkpoint: score with it by `nes2net score … "
                 f"--model {path} --engine onnx`, or in Python by nes2net.export.onnx_detector.OnnxDetector"
             )
+        state_dict: Mapping[str, Tensor]
         if path.is_dir():
-            state_dict, record = read_folder(path)
+            bare = not (path / CONFIG).is_file() and holds_other_model(path)
+            state_dict, record = (read_weights(path), {}) if bare else read_folder(path)
         else:
             state_dict = load_state_dict(path)
             record = read_record(state_dict)
+        architecture = record.pop("model", None)
+        if architecture is None and config is None:
+            config = _recognised(state_dict, str(path_or_name), f" (it has no {CONFIG})" if path.is_dir() else "")
         if isinstance(config, str):
+            if architecture is None and config in PUBLISHED_MODELS:
+                record[RECORD_KEY] = config
             config = named_architecture(config)
-        config = record.pop("model", None) or config or _recognised_architecture(state_dict, str(path_or_name))
+        config = architecture or config
+        assert config is not None
         with sound_description(str(path_or_name)), torch.device("meta"):
             empty = cls.from_config(config)
+        state_dict, base_record = unwrap_frontend(state_dict), record.pop("base", None)
+        partial = empty.is_partial(state_dict)
+        if base is not None and not partial:
+            raise InputError(f"{path_or_name} holds all tensors of its detector: leave `base` out")
         # Weights of the file's own size come before memory is taken for those that it describes.
-        check_fit(unwrap_frontend(state_dict), empty.state_dict(), str(path_or_name))
+        check_fit(state_dict, empty.expected(state_dict), str(path_or_name))
         detector = empty if empty.saves_all else cls.from_config(config)
+        if partial:
+            detector.load_base(base_record, path, base)
         detector.load_published(state_dict, str(path_or_name), assign=detector is empty)
         detector.record, detector.source = record, str(path_or_name)
         types = {tensor.dtype for tensor in detector.state_dict().values() if tensor.is_floating_point()}
@@ -597,7 +737,7 @@ def _read_published_names(detector: Detector, state_dict: dict, prefix: str, *_:
 
 
 def _name_and_options(
-    config: dict[str, Any], part: str, default: str | None = None, given: Sequence[str] = ()
+    config: Mapping[str, Any], part: str, default: str | None = None, given: Sequence[str] = ()
 ) -> tuple[str, dict[str, Any]]:
     """Name and options of a part in ``config``, which may be the name alone.
 
@@ -660,18 +800,75 @@ def unwrap_frontend(state_dict: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
     }
 
 
+def _of_frontend(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors of the front-end in a whole-model state dict."""
+    return {name: tensor for name, tensor in state_dict.items() if name.startswith("ssl_model.model.")}
+
+
+def _tensors_of_base(path: Path, frontend: dict[str, Any]) -> dict[str, Tensor]:
+    """Tensors of a front-end in a detector, the base of a run or a pre-training file, under published names.
+
+    Args:
+        frontend: its name and options.
+    """
+    state_dict: Mapping[str, Tensor] = {}
+    ours = (path / CONFIG).is_file()
+    if ours:
+        state_dict = read_folder(path)[0]
+    elif path.is_file():
+        with suppress(InputError):  # a pre-training file may be no state dict; the front-end says what is wrong
+            state_dict = load_state_dict(path)
+            ours = "model" in read_record(state_dict)
+    state_dict = unwrap_frontend(state_dict)
+    if ours or any(name.startswith("ssl_model.") for name in state_dict):
+        return dict(state_dict)
+    options = {key: value for key, value in frontend.items() if key not in ("name", "adapt")}
+    tensors = create_frontend(frontend["name"], path, **options).state_dict()
+    return {f"ssl_model.{name}": tensor for name, tensor in tensors.items()}
+
+
 def recognise(state_dict: Mapping[str, Tensor]) -> dict[str, Misfit]:
     """Compare a whole-model state dict with each published model; the nearest one comes first."""
-    state_dict = unwrap_frontend(state_dict)
-    misfits = {}
-    for name, config in PUBLISHED_MODELS.items():
-        with torch.device("meta"):
-            misfits[name] = compare(state_dict, Detector.from_config(config).state_dict())
+    layout, state_dict = layout_of(state_dict), unwrap_frontend(state_dict)
+    code = layout.code if layout else ""
+    heard = bool(_of_frontend(state_dict))  # else the front-end was frozen
+    misfits = {
+        name: compare(state_dict, _published_tensors(json.dumps(config), heard))
+        for name, config in PUBLISHED_MODELS.items()
+        if CODES.get(name, "") == code
+    }
     return dict(sorted(misfits.items(), key=lambda item: len(item[1])))
 
 
-def _recognised_architecture(state_dict: Mapping[str, Tensor], path: str) -> dict[str, Any]:
-    """Architecture of the only published model that a checkpoint fits.
+def leaves_out_frontend(state_dict: Mapping[str, Tensor], name: str) -> bool:
+    """Whether ``state_dict``, which fits the published model ``name``, is without its front-end."""
+    return len(state_dict) < len(_published_tensors(json.dumps(PUBLISHED_MODELS[name]), True))
+
+
+@cache
+def _published_tensors(config: str, frontend: bool) -> dict[str, Tensor]:
+    """The tensors, without memory, of the architecture in the JSON ``config``, with its front-end or without."""
+    model = json.loads(config)
+    with torch.device("meta"):
+        detector = Detector._with_frontend(_meta_frontend(json.dumps(model["frontend"])), model)
+    tensors = detector.state_dict()
+    left_out = set() if frontend else set(_of_frontend(tensors))
+    return {name: tensor for name, tensor in tensors.items() if name not in left_out}
+
+
+@cache
+def _meta_frontend(config: str) -> Frontend:
+    """The front-end in the JSON ``config``, without memory; many published models share one."""
+    name, options = _name_and_options({"frontend": json.loads(config)}, "frontend")
+    with torch.device("meta"):
+        return create_frontend(name, **options)
+
+
+def _recognised(state_dict: Mapping[str, Tensor], path: str, about: str) -> str:
+    """The only published model that a checkpoint fits.
+
+    Args:
+        about: what else the message says of ``path``.
 
     Raises:
         InputError: if no published model fits, or several do.
@@ -679,7 +876,7 @@ def _recognised_architecture(state_dict: Mapping[str, Tensor], path: str) -> dic
     misfits = recognise(state_dict)
     fitting = [name for name, misfit in misfits.items() if not misfit]
     if len(fitting) == 1:
-        return PUBLISHED_MODELS[fitting[0]]
+        return fitting[0]
     if fitting:
         raise InputError(
             f"{path} fits {' and '.join(fitting)}, whose weights have the same names and shapes: choose one "
@@ -687,6 +884,6 @@ def _recognised_architecture(state_dict: Mapping[str, Tensor], path: str) -> dic
         )
     nearest, misfit = next(iter(misfits.items()))
     raise InputError(
-        f"{path} fits no published model; from the nearest, {nearest}, it differs in {misfit}: name its architecture "
+        f"{path} fits no published model{about}; from the nearest, {nearest}, it differs in {misfit}: name its architecture "
         "with `config`"
     )

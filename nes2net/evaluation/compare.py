@@ -146,7 +146,7 @@ def evaluate_systems(
                 key=key,
             )
         inputs.append({"kind": "scores", "path": str(path), "sha256": digests[path]})
-        origins.append(read_origin(path, digests[path]))
+        origins.append(read_origin(path, digests[path], corpus, phase))
         systems.append(replace(result, system=name))
         if result.min_tdcf is not None:
             asv_files |= {other: digest for other, digest in digests.items() if other != path}

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from nes2net.errors import InputError
+from nes2net.evaluation.seen import seen
 from nes2net.scoring.record import read_whole_record
 
 
@@ -28,10 +29,17 @@ class Origin:
     """When the scores were finished, as ISO 8601."""
     software: str | None
     """Versions of nes2net and torch."""
+    licence: str | None = None
+    """Licence of a published detector's weights."""
+    seen: tuple[str, ...] | None = None
+    """For what the detector has seen the scored trials before, one sentence each."""
 
 
-def read_origin(scores: Path, sha256: str) -> Origin | None:
+def read_origin(scores: Path, sha256: str, corpus: str = "", phase: str = "") -> Origin | None:
     """Read the record beside ``scores``, a file with that SHA-256.
+
+    Args:
+        corpus, phase: what is evaluated.
 
     The result is None if there is no record of these scores: no such file, one of other scores, or
     one of another kind. An evaluation does not depend on it.
@@ -49,6 +57,9 @@ def read_origin(scores: Path, sha256: str) -> Origin | None:
     parts = [_text(content, "architecture", part, "name") for part in ("frontend", "aggregation", "backend")]
     versions = [(name, _text(content, "versions", name)) for name in ("nes2net", "torch")]
     recipe, comment = (_text(content, "checkpoint", "recipe", key) for key in ("name", "comment"))
+    record_of_training = found_record if isinstance(found_record := content.get("checkpoint"), dict) else {}
+    same = _text(content, "corpus", "name") == corpus
+    split = (_text(content, "corpus", "split") if same else None) or ""
     return Origin(
         record=str(record),
         model=" + ".join(filter(None, parts)) or None,
@@ -57,6 +68,8 @@ def read_origin(scores: Path, sha256: str) -> Origin | None:
         protocol=_text(content, "corpus", "protocol"),
         scored_at=_text(content, "scored_at"),
         software=", ".join(f"{name} {version}" for name, version in versions if version) or None,
+        licence=_text(content, "published_model", "licence"),
+        seen=tuple(seen(record_of_training, corpus, split, _text(content, "corpus", "root") or "", phase)) or None,
     )
 
 

@@ -15,6 +15,7 @@ from nes2net.evaluation.compare import Report, evaluate_systems
 from nes2net.evaluation.page import write_report
 from nes2net.experiments.comparability import Conditions, compare_conditions, published_architecture, recipe_path
 from nes2net.experiments.published import PublishedRow
+from nes2net.frontends.sizes import obtain
 from nes2net.recipes.recipe import load_recipe
 from nes2net.registry import corpora
 from nes2net.scoring.corpus import score_trials
@@ -23,11 +24,6 @@ from nes2net.training.averaging import average_run
 from nes2net.training.run import train
 from nes2net.training.selection import best_epochs
 
-#: Where the pre-trained front-ends XLS-R 300M and WavLM-Large are published.
-PRETRAINING = {
-    "xlsr_300m": "xlsr2_300m.pt from https://github.com/facebookresearch/fairseq/tree/main/examples/wav2vec/xlsr",
-    "wavlm_large": "WavLM-Large.pt from https://github.com/microsoft/unilm/tree/master/wavlm",
-}
 _TEACHER = (
     "train it by the recipe that the head of the row's recipe names, and give a recipe of your own with `recipe`: "
     "`base: {}`, `train.teacher: FILE`"
@@ -120,7 +116,7 @@ def _missing_model(row: PublishedRow, places: Places) -> list[Missing]:
         frontend = recipe.model["frontend"]
         name = frontend if isinstance(frontend, str) else frontend.get("name")
         problem = f"{ssl} not found; name it with `ssl_checkpoint`"
-        missing.append(Missing(f"pre-training of {name}", problem, PRETRAINING.get(name, "from its authors")))
+        missing.append(Missing(f"pre-training of {name}", problem, obtain(name) or "from its authors"))
     if recipe.train.loss == "distillation" and not (recipe.train.teacher and Path(recipe.train.teacher).is_file()):
         problem = f"{recipe.train.teacher} not found" if recipe.train.teacher else "none named (`train.teacher`)"
         missing.append(Missing("trained teacher", problem, _TEACHER.format(path.name)))

@@ -64,7 +64,7 @@ from nes2net.scoring.record import (
 from nes2net.scoring.score_file import check_ids, read_scores
 from nes2net.scoring.scorer import Scorer, depends_on_batch
 from nes2net.scoring.system_scores import check_system_scores
-from nes2net.scoring.waveforms import WaveformReader
+from nes2net.scoring.waveforms import Crop, WaveformReader
 
 
 @dataclass
@@ -119,6 +119,8 @@ def score_trials(
     out: str | Path,
     *,
     num_samples: int | None,
+    crop: Crop = "head",
+    crop_seed: int = 0,
     batch_size: int | None = None,
     num_workers: int | None = None,
     on_error: str = "skip",
@@ -140,6 +142,9 @@ def score_trials(
     Args:
         num_samples: how many leading samples of each utterance to take, repeated if there are fewer
             ('4sec'); None for whole utterances ('full').
+        crop: ``"random"`` takes them from a start that is drawn for each utterance, as the authors
+            of some published detectors do.
+        crop_seed: of those starts, which depend on it and on the utterance's file alone.
         batch_size: largest number of utterances in a batch; None for 8 on a CPU and 64 on a GPU.
             Whole utterances of more than 4 s share a batch up to as many samples. A batch that does
             not fit into memory is scored in parts.
@@ -174,7 +179,7 @@ def score_trials(
         check_no_device(written)
     if batch_size is not None and batch_size < 1:
         raise InputError(f"`batch_size` is at least 1, not {batch_size}")
-    reader = WaveformReader.of(scorer, num_samples)
+    reader = WaveformReader.of(scorer, num_samples, crop=crop, seed=crop_seed)
     if on_error not in ("skip", "raise"):
         raise InputError(f"`on_error` is 'skip' or 'raise', not {on_error!r}")
     if compile and num_samples is None:
@@ -190,6 +195,8 @@ def score_trials(
     run = run_identity(scorer, trials, num_samples, legacy_train_mode, compile)
     if depends_on_batch(scorer):
         run["batch_size"] = batch_size
+    if crop != "head":
+        run |= {"crop": crop, "crop_seed": crop_seed}
     lock = out.with_name(f".{out.name}.lock")
     with scoring_mode(scorer, legacy_train_mode), joined() as processes:
         refusal = f"another run is writing {out}: wait for it, or name another file"

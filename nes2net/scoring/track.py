@@ -143,14 +143,24 @@ def sliding_windows(blocks: Iterable[np.ndarray], length: int, hop: int) -> Iter
 def window_samples(scorer: Scorer, window: float, hop: float) -> tuple[int, int]:
     """Convert ``window`` and ``hop`` from seconds to samples.
 
+    A window is cut to what ``scorer`` reads of it, if the next one begins before that ends.
+
     Raises:
-        InputError: if one of them is not positive, or the window is too short for ``scorer``.
+        InputError: if one of them is not positive, the window is too short for ``scorer``, or there
+            would be gaps between what it reads of the windows.
     """
     for name, seconds in (("window", window), ("hop", hop)):
         if not 0.5 / SAMPLE_RATE < seconds < float("inf"):
             raise InputError(f"the {name} must be a positive number of seconds, not {seconds}")
-    length = round(window * SAMPLE_RATE)
+    length, step = round(window * SAMPLE_RATE), round(hop * SAMPLE_RATE)
     if length < scorer.min_samples:
         shortest = scorer.min_samples / SAMPLE_RATE
         raise InputError(f"a window of {window:g} s is too short for this detector, which needs {shortest:.4g} s")
-    return length, round(hop * SAMPLE_RATE)
+    if (most := scorer.used_samples.most) is not None and length > most:
+        if step > most:
+            raise InputError(
+                f"a window of {window:g} s is too long for this detector, which reads its first {most / SAMPLE_RATE:g} s: "
+                "take a shorter `window`, or a shorter `hop`"
+            )
+        length = most
+    return length, step

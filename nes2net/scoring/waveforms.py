@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from nes2net.audio.crop import head_crop
+from nes2net.audio.crop import head_crop, random_crop
 from nes2net.audio.read import load_audio, load_head_and_length
 from nes2net.audio.waveform import SAMPLE_RATE, fault_of, to_mono_16k
 from nes2net.errors import InputError
 from nes2net.frontends.base import UsedSamples
 from nes2net.scoring.scorer import Scorer
+
+#: Where ``num_samples`` of a longer recording are cut out.
+Crop: TypeAlias = Literal["head", "random"]
 
 
 class Recording(NamedTuple):
@@ -38,24 +42,40 @@ class WaveformReader:
         used: how many leading samples the detector's scores depend on; the others are cut off.
         longest: a whole file of more samples is refused with
             :class:`~nes2net.audio.read.LongAudio`; None for no limit.
+        crop: ``"random"`` takes ``num_samples`` from a start that is drawn for each recording.
+        seed: of those starts, which depend on it and on the name of the recording's file alone.
     """
 
     num_samples: int | None
     min_samples: int = 1
     used: UsedSamples = field(default_factory=UsedSamples)
     longest: int | None = None
+    crop: Crop = "head"
+    seed: int = 0
 
     @classmethod
-    def of(cls, scorer: Scorer, num_samples: int | None, longest: int | None = None) -> WaveformReader:
+    def of(
+        cls,
+        scorer: Scorer,
+        num_samples: int | None,
+        longest: int | None = None,
+        crop: Crop = "head",
+        seed: int = 0,
+    ) -> WaveformReader:
         """Build the reader for ``scorer``.
 
         Raises:
-            InputError: if ``num_samples`` is neither None nor a whole number of at least 1.
+            InputError: if ``num_samples`` is neither None nor a whole number of at least 1, or
+                ``crop`` is unknown, or nothing is cut out of whole recordings.
         """
+        if crop not in get_args(Crop):
+            raise InputError(f"`crop` is 'head' or 'random', not {crop!r}")
         whole_number = isinstance(num_samples, (int, np.integer)) and not isinstance(num_samples, bool)
         if num_samples is not None and not (whole_number and num_samples >= 1):
             raise InputError(f"`num_samples` is at least 1, or None for the whole recording, not {num_samples!r}")
-        return cls(num_samples, scorer.min_samples, scorer.used_samples, longest)
+        if num_samples is None and crop != "head":
+            raise InputError("`crop` is where `num_samples` are cut out: whole recordings have no such place")
+        return cls(num_samples, scorer.min_samples, scorer.used_samples, longest, crop, seed)
 
     def heard(self, num_samples: int) -> int:
         """How many samples the detector gets of a recording of ``num_samples``."""
@@ -67,7 +87,7 @@ class WaveformReader:
         Raises:
             InputError: if the file cannot be read, or is too long.
         """
-        if self.num_samples is not None:
+        if self.num_samples is not None and self.crop == "head":
             return self._cut(*load_head_and_length(path, self.num_samples), str(path))
         waveform = load_audio(path, longest=self.longest)
         return self._cut(waveform, len(waveform), str(path))
@@ -78,7 +98,11 @@ class WaveformReader:
         return self._cut(waveform, len(waveform), "the recording")
 
     def _cut(self, waveform: np.ndarray, num_samples: int, name: str) -> Recording:
-        whole = head_crop(waveform, self.num_samples or max(len(waveform), self.min_samples), name)
+        if self.num_samples is not None and self.crop == "random":
+            rng = np.random.default_rng([self.seed, zlib.crc32(Path(name).stem.encode())])
+            whole = random_crop(waveform, self.num_samples, rng, name)
+        else:
+            whole = head_crop(waveform, self.num_samples or max(len(waveform), self.min_samples), name)
         # A copy: a view would keep the whole recording in memory.
         return Recording(whole[: self.used(len(whole))].copy(), num_samples)
 

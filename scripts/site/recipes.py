@@ -9,22 +9,16 @@ import sys
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
 
 from nes2net.audio.crop import ASVSPOOF_SAMPLES
 from nes2net.detector import Detector
 from nes2net.distillation import TeacherStudent
 from nes2net.experiments.published import PublishedRow, published_rows
-from nes2net.inspect.info import count_flops
+from nes2net.inspect.info import SPEED, count_flops
+from nes2net.inspect.training_memory import training_memory
 from nes2net.machine.terminal import markdown_table
 from nes2net.recipes.recipe import Recipe, load_recipe, packaged_recipes
 from nes2net.registry import corpora
-
-#: Operations per second that a training step is assumed to reach: a fifth of an H100's or H200's dense peak in
-#: bfloat16 (989·10¹²), two fifths of its peak in float32 (67·10¹²).
-SPEED = {"bf16": 200e12, "fp32": 27e12}
-#: Bytes for each trained number: weight, gradient and the two averages of Adam, in float32.
-BYTES = 16
 
 PAGE = """\
 # Recipes
@@ -49,8 +43,8 @@ reproduce` lists the rows with their sources, trains and judges ([Reproduce](rep
 
 {aims}
 
-The two recipes of ASVspoof 5, those of CtrSVDD without SEA, and some of ASVspoof 2019 have no
-published EER that this recipe alone is known to give. All but MPIF-Res2Net need the pre-training
+The two recipes of ASVspoof 5, those of CtrSVDD without SEA, and some of ASVspoof 2019, such as those
+with LoRA, have no published EER that this recipe alone is known to give. All but MPIF-Res2Net need the pre-training
 file of their front-end ([Install](install.md#the-front-ends-pre-training-files)), or a teacher in
 the case of one-class distillation ([Train](train.md#one-class-distillation)). ASVspoof 5 needs the
 noises too ([Data](own-data.md#published-corpora)).
@@ -72,7 +66,8 @@ scripts/bench gpu speed           # training steps, their memory, and scoring
 - *Utterances* are those of the training part by its official protocol, times the epochs; in one-class
   distillation the bona fide ones.
 - *Operations* are those of matrix products and convolutions for one utterance in a training step:
-  three times those of the forward pass, which are counted on the network (a multiply-add is two).
+  three times those of the forward pass, which are counted on the network (a multiply-add is two);
+  of a front-end that LoRA adapts twice.
   Those of the teacher of a distillation count once.
 - *Hours* are utterances × operations / speed. The speed is assumed: {fp32:.0f}·10¹² operations per
   second in float32 (`train.precision=fp32`, the published one) and {bf16:.0f}·10¹² in bfloat16
@@ -80,10 +75,12 @@ scripts/bench gpu speed           # training steps, their memory, and scoring
   and a small network, such as MPIF-Res2Net, longer than this says, because it does not keep a GPU
   busy. Not counted are waiting for audio and validation, a third of a step for each utterance of the
   development part (twice that with `validation.augmented`).
-- *Memory* is {bytes} bytes for each trained number (weight, gradient, Adam) and what the forward pass
-  of the whole batch keeps for the backward pass, in float32, counted on the network. The library's
-  own memory, about 1 GB, comes on top. If it is too much, `train.accumulate=2` halves the second
-  part, and `train.activation_checkpointing=true` leaves little of it.
+- *Memory* is 16 bytes for each trained number (weight, gradient, Adam), 4 for each other one, and
+  what the forward pass of the whole batch keeps for the backward pass in the recipe's precision,
+  counted on the network (`nes2net.inspect.training_memory`). The library's own memory, about 1 GB,
+  and what a kernel needs while it computes come on top. If it is too much, `train.accumulate=2`
+  halves the second part, and `train.activation_checkpointing=true` leaves little of it. No GPU has
+  confirmed these figures; a run on a GPU ends with the peak of its memory.
 
 This page is made from the recipes: `python scripts/site/recipes.py docs/recipes.md`.
 """
@@ -104,7 +101,6 @@ def page() -> str:
         ),
         fp32=SPEED["fp32"] / 1e12,
         bf16=SPEED["bf16"] / 1e12,
-        bytes=BYTES,
     )
 
 
@@ -135,63 +131,40 @@ def result(row: PublishedRow) -> str:
 
 def cost(name: str, recipe: Recipe) -> list[str]:
     """The row of a recipe in the second table."""
-    parameters, frozen, operations, kept = network(repr(recipe.model), recipe)
+    operations, memory = operations_of(recipe), training_memory(recipe)
     counts = corpora.get(recipe.data.corpus).counts[recipe.data.train_split]
     utterances = (counts.bonafide if recipe.train.loss == "distillation" else counts.trials) * recipe.train.epochs
     hours = [utterances * operations / speed / 3600 for speed in (SPEED["fp32"], SPEED["bf16"])]
-    memory = BYTES * parameters + 4 * frozen + kept * recipe.train.batch_size
     return [
-        f"`{name}`", f"{parameters:,}", f"{recipe.train.epochs} × {utterances // recipe.train.epochs:,}", f"{operations / 1e9:,.0f}",
-        *(f"{hour:.0f}" if hour >= 10 else f"{hour:.2g}" for hour in hours), f"{memory / 2**30:.0f} GiB" if kept else "–",
+        f"`{name}`", f"{memory.trained:,}", f"{recipe.train.epochs} × {utterances // recipe.train.epochs:,}", f"{operations / 1e9:,.0f}",
+        *(f"{hour:.0f}" if hour >= 10 else f"{hour:.2g}" for hour in hours),
+        f"{memory.total / 2**30:.0f} GiB" if memory.activations else "–",
     ]  # fmt: skip
 
 
-_networks: dict[str, tuple[int, int, float, float]] = {}
+_operations: dict[str, float] = {}
 
 
-def network(key: str, recipe: Recipe) -> tuple[int, int, float, float]:
-    """Trained and frozen parameters, operations of a training step, and bytes it keeps, both for one utterance."""
+def operations_of(recipe: Recipe) -> float:
+    """Operations of a training step for one utterance."""
     num_samples = recipe.data.num_samples or ASVSPOOF_SAMPLES
-    key += f"{num_samples} {recipe.train.optimizer} {recipe.train.freeze_frontend}"
-    if key not in _networks:
+    frozen = recipe.train.freeze_frontend
+    key = f"{recipe.model} {num_samples} {recipe.train.optimizer} {frozen} {recipe.train.adapt}"
+    if key not in _operations:
         with torch.device("meta"):
             detector = Detector.from_config(recipe.model)
-            inputs = [torch.zeros(2, num_samples)]
+            inputs = [torch.zeros(1, num_samples)]
             if detector.num_scores:
-                inputs.append(torch.zeros(2, detector.num_scores))
-            forward = count_flops(detector, *(x[:1] for x in inputs))
-            if recipe.train.optimizer == "logistic":  # one forward pass; the last layer alone is trained
-                trained = sum(parameter.numel() for parameter in detector.backend.last_layer.parameters())
-                _networks[key] = trained, 0, forward, 0.0
-                return _networks[key]
-            if recipe.train.freeze_frontend:
-                detector.frontend.requires_grad_(False)
-            parameters = sum(parameter.numel() for parameter in detector.parameters() if parameter.requires_grad)
-            operations, frozen = 3 * forward, 0
-            if recipe.train.freeze_frontend:  # no gradients: a third of the operations
-                operations -= 2 * count_flops(detector.frontend, inputs[0][:1])
-                frozen = sum(parameter.numel() for parameter in detector.frontend.parameters())
+                inputs.append(torch.zeros(1, detector.num_scores))
+            forward = count_flops(detector, *inputs)
+            _operations[key] = forward if recipe.train.optimizer == "logistic" else 3 * forward
+            if frozen:  # no gradients: a third of the operations
+                _operations[key] -= 2 * count_flops(detector.frontend, inputs[0])
+            elif recipe.train.adapt is not None:  # none of the weights
+                _operations[key] -= count_flops(detector.frontend, inputs[0])
             if isinstance(detector.frontend, TeacherStudent):
-                operations -= 2 * count_flops(detector.frontend.model["teacher"], inputs[0][:1])
-            _networks[key] = parameters, frozen, operations, kept_bytes(detector, inputs) / 2
-    return _networks[key]
-
-
-def kept_bytes(detector: nn.Module, inputs: list[Tensor]) -> int:
-    """Bytes that the forward pass keeps for the backward pass, without the parameters."""
-    own = {id(parameter) for parameter in detector.parameters()}
-    kept: dict[int, Tensor] = {}
-
-    def keep(tensor: Tensor) -> Tensor:
-        if id(tensor) not in own and id(tensor._base) not in own:
-            kept[id(tensor if tensor._base is None else tensor._base)] = (
-                tensor if tensor._base is None else tensor._base
-            )
-        return tensor
-
-    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        detector.train()(*inputs)
-    return sum(tensor.nbytes for tensor in kept.values())
+                _operations[key] -= 2 * count_flops(detector.frontend.model["teacher"], inputs[0])
+    return _operations[key]
 
 
 if __name__ == "__main__":

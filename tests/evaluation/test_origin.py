@@ -102,10 +102,11 @@ def test_a_record_may_lack_anything_or_hold_something_else(case):
 
 def test_texts_of_a_record_are_escaped(case):
     scores = case / "good.txt"
-    changes = {"scored_at": HOSTILE, "checkpoint": {"path": HOSTILE, "recipe": {"name": HOSTILE}}}
+    data = {"corpus": "asvspoof2021_la", "train_split": "eval"}  # the warning names the recipe
+    changes = {"scored_at": HOSTILE, "checkpoint": {"path": HOSTILE, "recipe": {"name": HOSTILE, "data": data}}}
     write_record(scores, record_of(scores, **changes))
     page = html_page(report_of(case, "good", "worse"))
-    assert "<script>" not in page and page.count("&lt;script&gt;") >= 3
+    assert "<script>" not in page and page.count("&lt;script&gt;") >= 4
 
 
 def test_a_record_that_scoring_writes_is_read(tmp_path):
@@ -121,3 +122,20 @@ def test_a_record_that_scoring_writes_is_read(tmp_path):
     assert datetime.fromisoformat(origin.scored_at).utcoffset() == timedelta(0)
     assert origin.software.startswith("nes2net ") and "torch" in origin.software
     assert read_origin(scores, "0" * 64) is None
+
+
+def test_scores_of_trials_that_the_detector_has_seen_are_marked(case):
+    """The report says it for a published model, and for a recipe; not for another corpus or part."""
+    checkpoint = {"published_model": "antideepfake_mms_300m", "path": "a.pth"}
+    write_record(case / "good.txt", record_of(case / "good.txt", checkpoint=checkpoint))
+    data = {"corpus": "asvspoof2019_la", "train_split": "train", "dev_corpus": "asvspoof2021_la", "dev_split": "eval"}
+    checkpoint = {"recipe": {"name": "mine", "data": data}, "path": "b.pth"}
+    write_record(case / "worse.txt", record_of(case / "worse.txt", checkpoint=checkpoint))
+    report = report_of(case, "good", "worse")
+    trained = "scores of antideepfake_mms_300m on asvspoof2021_la say nothing: it was trained on asvspoof2021_la"
+    selected = "scores of mine on asvspoof2021_la are too good: its epoch was selected on asvspoof2021_la"
+    assert [origin.seen for origin in report.origins] == [(trained,), (selected,)]
+    page = html_page(report)
+    assert f'<p class="warning"><b>good</b>: {trained}.</p>' in page and f"<b>worse</b>: {selected}." in page
+    write_record(case / "worse.txt", record_of(case / "worse.txt"))
+    assert report_of(case, "worse").origins[0].seen is None

@@ -1,0 +1,393 @@
+"""The published detectors: their architectures, how their authors score, licences and training data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+#: Samples of the crops of DF Arena and MultiAPI, of XLSR-MamBo, and of DeepFense.
+_CROP, _MAMBO_CROP, _DEEPFENSE_CROP = 64_600, 66_800, 64_000
+
+
+@dataclass(frozen=True)
+class PublishedModel:
+    """A published detector.
+
+    A corpus of this toolkit has its name here, as in ``nes2net info``, with a part behind a colon
+    where the source names the part: ``"asvspoof2019_la:train"``. Corpora that the toolkit does not
+    read have the names of their authors.
+    """
+
+    config: Mapping[str, Any]
+    """Its architecture, as for :meth:`nes2net.Detector.from_config`. It holds the rule of the score
+    and the normalisation of the waveform."""
+    source: str
+    """Publication, and where code or weights are."""
+    licence: str
+    """Licence of the weights."""
+    code_licence: str = "none"
+    """Licence of the published code."""
+    trained_on: tuple[str, ...] = ()
+    """Corpora whose trials trained it."""
+    selected_on: tuple[str, ...] = ()
+    """Corpora on which its epoch was selected."""
+    num_samples: int | Literal["corpus"] | None = "corpus"
+    """Samples of an utterance that its authors score; a shorter one is repeated. None for the whole
+    utterance, ``"corpus"`` for the number that goes with the corpus."""
+    crop: Literal["head", "random"] = "head"
+    """Where its authors cut those samples out. The default of this toolkit is always the head."""
+    code: str = ""
+    """The code whose layout its files have, if other models have all its names and shapes."""
+    notes: tuple[str, ...] = ()
+    """What else a user should know."""
+
+    @property
+    def scored(self) -> str:
+        """How its authors score, in words.
+
+        >>> PUBLISHED["df_arena_1b"].scored
+        'the first 64,600 samples, shorter utterances repeated; probability'
+        """
+        places = {"head": "the first {}", "random": "{} from a random start"}
+        if self.num_samples is None:
+            heard = "whole utterances"
+        elif self.num_samples == "corpus":
+            heard = "the first samples, as many as go with the corpus"
+        else:
+            heard = places[self.crop].format(f"{self.num_samples:,} samples") + ", shorter utterances repeated"
+        backend = self.config["backend"]
+        rule = backend.get("score_rule", "logit") if isinstance(backend, dict) else "logit"
+        return f"{heard}; {rule}"
+
+    @property
+    def frontend(self) -> str:
+        """Name of its front-end."""
+        frontend = self.config["frontend"]
+        return frontend if isinstance(frontend, str) else frontend["name"]
+
+    @property
+    def non_commercial(self) -> bool:
+        """Whether the licence of its weights forbids commercial use."""
+        return "NC" in self.licence or "non-commercial" in self.licence
+
+    def facts(self) -> dict[str, Any]:
+        """What a score file's record keeps of it, as plain data."""
+        return {
+            "source": self.source,
+            "licence": self.licence,
+            "code_licence": self.code_licence,
+            "scored": self.scored,
+            "trained_on": list(self.trained_on),
+            "selected_on": list(self.selected_on),
+        }
+
+
+#: XLS-R without the tensors of its pre-training, as the transformers library saves it.
+_XLSR_ENCODER = {"name": "xlsr_300m", "pretraining_heads": False}
+_WAVLM_LAST = {"frontend": {"name": "wavlm_large", "normalize": False}, "aggregation": "last"}
+_NES2NET = "arXiv 2504.05657, github.com/Liu-Tianchi"
+_ON_2019: dict[str, Any] = {"trained_on": ("asvspoof2019_la:train",), "selected_on": ("asvspoof2019_la:dev",)}
+_ON_ASVSPOOF5: dict[str, Any] = {"trained_on": ("asvspoof5:train",), "selected_on": ("asvspoof5:dev",)}
+
+
+def _ctrsvdd(backend: str) -> PublishedModel:
+    """A CtrSVDD system: WavLM-Large, SE aggregation, one logit, dilation 1."""
+    options = {"name": backend, "dilation": 1, "num_logits": 1}
+    return PublishedModel(
+        {"frontend": {"name": "wavlm_large", "normalize": True}, "aggregation": "sea", "backend": options},
+        _NES2NET,
+        licence="not stated",
+        trained_on=("ctrsvdd:train",),
+        selected_on=("ctrsvdd:dev",),
+    )
+
+
+def _antideepfake(frontend: str, hub: str) -> PublishedModel:
+    """A detector of AntiDeepfake: the mean of the last hidden state and a linear layer."""
+    return PublishedModel(
+        {
+            "frontend": {"name": frontend, "normalize": True},
+            "aggregation": "last",
+            "backend": {"name": "mean_linear", "score_rule": "probability"},
+        },
+        f"arXiv 2506.21090, hub nii-yamagishilab/{hub}-anti-deepfake",
+        licence="CC BY-NC-SA 4.0",
+        code_licence="BSD-3-Clause",
+        trained_on=(
+            "asvspoof2019_la:train",
+            "asvspoof2019_la:eval",
+            "asvspoof2021_la",
+            "asvspoof2021_df",
+            "asvspoof5:train",
+            "asvspoof5:eval",
+            "CFAD",
+            "Codecfake",
+            "CodecFake",
+            "CVoiceFake",
+            "DECRO",
+            "DFADD",
+            "Diffuse or Confuse",
+            "DiffSSD",
+            "DSD",
+            "FLEURS-R",
+            "HABLA",
+            "LibriTTS-R",
+            "LibriTTS-Vocoded",
+            "MLAAD",
+            "SpoofCeleb",
+            "VoiceMOS",
+            "VoxCeleb2-Vocoded",
+            "WaveFake",
+        ),
+        selected_on=("asvspoof2019_la:dev", "asvspoof5:dev"),
+        num_samples=None,
+        notes=(
+            "trained on genuine speech of AIShell3, CNCeleb2, FLEURS, LibriTTS, LJSpeech, MLS and VoxCeleb2, too; its "
+            "epoch is selected on the development sets of all its corpora that have one",
+            "the variant -nda, trained without RawBoost, has the same names and shapes",
+            "a one-class head is loaded with the back-end's option head: one_class",
+            "EERs that its authors printed before October 2025 were computed wrongly, by their own account",
+        ),
+    )
+
+
+def _df_arena(frontend: str, size: str) -> PublishedModel:
+    """A detector of DF Arena: RAPTOR on XLS-R."""
+    return PublishedModel(
+        {
+            "frontend": {"name": frontend, "pretraining_heads": False, "normalize": False},
+            "backend": {"name": "raptor", "score_rule": "probability"},
+        },
+        f"arXiv 2603.06164, hub Speech-Arena-2025/DF_Arena_{size}_V_1",
+        licence="non-commercial, of its own (see its card)",
+        code_licence="non-commercial, of its own (see its card)",
+        trained_on=(
+            "asvspoof2019_la",
+            "asvspoof5",
+            "ctrsvdd",
+            "CodecFake",
+            "DFADD",
+            "EnvSDD",
+            "LibriSeVoc",
+            "MLAAD",
+            "SpoofCeleb",
+        ),
+        num_samples=_CROP,
+        notes=("the card names the corpora, not their parts",),
+    )
+
+
+def _deepfense(frontend: Any, backend: Any) -> PublishedModel:
+    """A detector of DeepFense: an encoder, a back-end, and the linear layer of its loss."""
+    backend = {"name": backend} if isinstance(backend, str) else backend
+    return PublishedModel(
+        {"frontend": frontend, "aggregation": "last", "backend": {**backend, "score_rule": "difference"}},
+        "github.com/Yaselley/deepfense-framework, hub DeepFense",
+        licence="not stated",
+        code_licence="see its repository",
+        num_samples=_DEEPFENSE_CROP,
+        code="deepfense",
+        notes=(
+            "the hub has one for each of several corpora and seeds; the first word of its name there is the corpus that "
+            "trained it, which its file does not say",
+            "names and shapes are read from the code and its configurations; no published file was at hand",
+        ),
+    )
+
+
+def _spoof_superb(frontend: str, upstream: str = "", normalize: bool = True) -> PublishedModel:
+    """A detector of Spoof-SUPERB: a frozen encoder, the weighted sum of its layers, and a linear head.
+
+    Args:
+        upstream: s3prl's name of the encoder, if it is another one.
+        normalize: whether s3prl layer-normalises the waveform for it, by its pre-training file.
+    """
+    return PublishedModel(
+        {
+            "frontend": {"name": frontend, "normalize": normalize},
+            "aggregation": "weighted_sum",
+            "backend": {"name": "mean_linear", "projection_dim": 256, "score_rule": "logit"},
+        },
+        f"arXiv 2603.01482, github.com/issflab/spoof_SUPERB, hub issf/spoof-superb-models ({upstream or frontend})",
+        licence="not stated",
+        code_licence="not stated",
+        num_samples=_CROP,
+        notes=(
+            "its files leave out the encoder, which is frozen: name that encoder's pre-training file as its `base`",
+            "names and shapes are read from the code; no published file was at hand",
+        ),
+        **_ON_2019,
+    )
+
+
+#: Name → published detector. `WavLM_*` are the CtrSVDD systems and `wavlm_*` the ASVspoof 5
+#: systems; AASIST and AASIST-L work on the waveform.
+PUBLISHED: dict[str, PublishedModel] = {
+    "wav2vec2_Nes2Net_X": PublishedModel(
+        {"frontend": "xlsr_300m", "aggregation": "last", "backend": "nes2net_x"},
+        f"{_NES2NET}/Nes2Net_ASVspoof_ITW",
+        licence="not stated",
+        notes=("its published scores of In-the-Wild were made in train mode (DEVIATIONS.md, 2)",),
+        **_ON_2019,
+    ),
+    "wav2vec2_AASIST": PublishedModel(
+        {"frontend": "xlsr_300m", "aggregation": "last", "backend": "aasist"},
+        "arXiv 2202.12233, github.com/TakHemlata/SSL_Anti-spoofing",
+        licence="not stated",
+        code_licence="MIT",
+        **_ON_2019,
+    ),
+    "WavLM_Nes2Net": _ctrsvdd("nes2net"),
+    "WavLM_Nes2Net_X": _ctrsvdd("nes2net_x"),
+    "WavLM_Nes2Net_X_SeLU": _ctrsvdd("nes2net_x_selu"),
+    "wavlm_nes2net": PublishedModel(
+        {**_WAVLM_LAST, "backend": {"name": "nes2net_x", "dilation": 1, "se_floor": 2}},
+        f"{_NES2NET}/Nes2Net",
+        licence="not stated",
+        **_ON_ASVSPOOF5,
+    ),
+    "wavlm_aasist": PublishedModel(
+        {**_WAVLM_LAST, "backend": "aasist"}, f"{_NES2NET}/Nes2Net", licence="not stated", **_ON_ASVSPOOF5
+    ),
+    "moe_AASIST": PublishedModel(
+        {
+            "frontend": _XLSR_ENCODER,
+            "aggregation": "moe",
+            "backend": {"name": "aasist", "score_rule": "probability"},
+        },
+        "arXiv 2409.11909, github.com/john852517791/pytorch_lightning_FAD",
+        licence="not stated",
+        code_licence="MIT",
+        trained_on=("asvspoof2019_la:train",),
+        notes=("its epoch is that of the lowest training loss",),
+    ),
+    "AASIST": PublishedModel(
+        {"frontend": "waveform", "backend": "raw_aasist"},
+        "arXiv 2110.01200, github.com/clovaai/aasist",
+        licence="MIT",
+        code_licence="MIT",
+        **_ON_2019,
+    ),
+    "AASIST-L": PublishedModel(
+        {"frontend": "waveform", "backend": "raw_aasist_l"},
+        "arXiv 2110.01200, github.com/clovaai/aasist",
+        licence="MIT",
+        code_licence="MIT",
+        **_ON_2019,
+    ),
+    "antideepfake_w2v_small": _antideepfake("wav2vec2_base", "wav2vec-small"),
+    "antideepfake_w2v_large": _antideepfake("wav2vec2_large", "wav2vec-large"),
+    "antideepfake_mms_300m": _antideepfake("mms_300m", "mms-300m"),
+    "antideepfake_mms_1b": _antideepfake("mms_1b", "mms-1b"),
+    "antideepfake_xlsr_1b": _antideepfake("xlsr_1b", "xls-r-1b"),
+    "antideepfake_xlsr_2b": _antideepfake("xlsr_2b", "xls-r-2b"),
+    "antideepfake_hubert_xlarge": _antideepfake("hubert_xlarge", "hubert-xlarge"),
+    "multiapi_nes2net_la": PublishedModel(
+        {"frontend": "xlsr_300m", "aggregation": "last", "backend": "nes2net_la"},
+        "arXiv 2512.07352, github.com/XuepingZhang/MultiAPI-Spoof",
+        licence="CC BY-NC 4.0",
+        code_licence="CC BY-NC 4.0",
+        trained_on=("MultiAPI-Spoof",),
+        selected_on=("in_the_wild",),
+        num_samples=_CROP,
+        crop="random",
+        notes=("trained on further corpora, which its code does not list",),
+    ),
+    "df_arena_500m": _df_arena("xlsr_300m", "500M"),
+    "df_arena_1b": _df_arena("xlsr_1b", "1B"),
+    "xlsr_mambo_3_hydra_n3": PublishedModel(
+        {
+            "frontend": {**_XLSR_ENCODER, "normalize": True},
+            "aggregation": "last",
+            "backend": {"name": "mambo", "topology": "mambo_3", "mixer": "hydra", "num_layers": 5, "num_mixers": 3},
+        },
+        "arXiv 2601.02944, github.com/saki-ciallo/XLSR-MamBo",
+        licence="MIT",
+        code_licence="MIT",
+        num_samples=_MAMBO_CROP,
+        notes=(
+            "the best configuration of the paper; the others have other options of the back-end",
+            "published scores depend on the batch: the front-end's normalize: batch does that",
+        ),
+        **_ON_2019,
+    ),
+    "deepfense_xlsr_nes2net": _deepfense("xlsr_300m", {"name": "nes2net", "se_ratio": 8}),
+    "deepfense_xlsr_aasist": _deepfense("xlsr_300m", "aasist"),
+    "deepfense_xlsr_tcm": _deepfense(
+        "xlsr_300m", {"name": "tcm", "embed_dim": 128, "num_blocks": 1, "kernel_size": 16}
+    ),
+    "deepfense_hubert_nes2net": _deepfense("hubert_large", {"name": "nes2net", "se_ratio": 8}),
+    "deepfense_hubert_aasist": _deepfense("hubert_large", "aasist"),
+    "deepfense_hubert_tcm": _deepfense(
+        "hubert_large", {"name": "tcm", "embed_dim": 128, "num_blocks": 1, "kernel_size": 16}
+    ),
+    "spoof_superb_xlsr_300m": _spoof_superb("xlsr_300m", "xls_r_300m"),
+    "spoof_superb_wavlm_large": _spoof_superb("wavlm_large"),
+    "spoof_superb_hubert_large": _spoof_superb("hubert_large", "hubert_large_ll60k"),
+    "spoof_superb_unispeech_sat": _spoof_superb("unispeech_sat_large"),
+    "spoof_superb_hubert_base": _spoof_superb("hubert", "hubert_base", normalize=False),
+    "spoof_superb_wav2vec2_base": _spoof_superb("wav2vec2_base", "wav2vec2_base_960", normalize=False),
+}
+
+#: Names of the published models → their architectures.
+PUBLISHED_MODELS: dict[str, dict[str, Any]] = {name: dict(row.config) for name, row in PUBLISHED.items()}
+
+#: Name → code, of those that can be told from other models by their layout alone.
+CODES: dict[str, str] = {name: row.code for name, row in PUBLISHED.items() if row.code}
+
+#: Key of a detector's record that holds the name of the published model that it was loaded as.
+RECORD_KEY = "published_model"
+
+
+#: Key of a detector's record that holds :func:`start_of` what its training started from.
+START_KEY = "started_from"
+
+
+#: What the record of a start keeps of a recipe's ``data``, and the folders in it.
+_DATA, _PLACES = ("corpus", "train_split", "dev_corpus", "dev_split", "dev_phase"), ("root", "dev_root")
+
+
+def start_of(record: Mapping[str, Any], places: bool = True) -> dict[str, Any]:
+    """What a detector's ``record`` says of its training data, for the record of one that starts from it.
+
+    Args:
+        places: with the folders of the data; without for files that others get.
+
+    >>> data = {"corpus": "ctrsvdd", "root": "DB", "num_workers": 8}
+    >>> start_of({"recipe": {"name": "A", "data": data, "seed": 1}, "epoch": 3})
+    {'recipe': {'name': 'A', 'data': {'corpus': 'ctrsvdd', 'root': 'DB'}}}
+    """
+    kept = {RECORD_KEY: record[RECORD_KEY]} if RECORD_KEY in record else {}
+    recipe, starts = record.get("recipe"), record.get(START_KEY)
+    data = recipe.get("data") if isinstance(recipe, dict) else None
+    if isinstance(recipe, dict) and isinstance(data, dict):
+        keys = (*_DATA, *(_PLACES if places else ()))
+        kept["recipe"] = {"name": recipe.get("name"), "data": {key: data[key] for key in keys if key in data}}
+    if isinstance(starts, list):
+        kept[START_KEY] = [start_of(start, places) for start in starts if isinstance(start, dict)]
+    return kept
+
+
+def published_model(record: Mapping[str, Any]) -> tuple[str, PublishedModel] | None:
+    """Name and facts of the published model that a detector's record names; None if it names none."""
+    name = record.get(RECORD_KEY)
+    return (name, PUBLISHED[name]) if isinstance(name, str) and name in PUBLISHED else None
+
+
+def samples_to_score(
+    record: Mapping[str, Any], asked: int | Literal["auto"] | None = "auto", otherwise: int | None = None
+) -> int | None:
+    """How many samples of an utterance to score with a detector of this ``record``; None for all.
+
+    Args:
+        asked: what the user wants; ``"auto"`` for what its authors do.
+        otherwise: the number for a detector that has none of its own.
+
+    >>> samples_to_score({"published_model": "df_arena_1b"}), samples_to_score({}, otherwise=64600)
+    (64600, 64600)
+    """
+    if asked != "auto":
+        return asked
+    found = published_model(record)
+    return otherwise if found is None or found[1].num_samples == "corpus" else found[1].num_samples

@@ -1,0 +1,257 @@
+"""The published detectors: rows, full sizes, numbers of the published code, and their own scoring."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from builders import zoo
+from safetensors.torch import save_file
+
+from nes2net import Detector, InputError
+from nes2net.cli.main import main
+from nes2net.corpora.protocol import canonical_phase
+from nes2net.inspect.identify import identify
+from nes2net.options import declared
+from nes2net.published_models import PUBLISHED, PUBLISHED_MODELS, published_model, samples_to_score
+from nes2net.registry import corpora, frontends
+
+#: Row → kind in the manifest of AntiDeepfake.
+ANTIDEEPFAKE = {
+    "antideepfake_w2v_small": "w2v_small",
+    "antideepfake_w2v_large": "w2v_large",
+    "antideepfake_mms_300m": "mms_300m",
+    "antideepfake_mms_1b": "mms_1b",
+    "antideepfake_xlsr_1b": "xlsr_1b",
+    "antideepfake_xlsr_2b": "xlsr_2b",
+    "antideepfake_hubert_xlarge": "hubert_xlarge_ll60k",
+}
+
+
+def expanded(manifest: dict[str, list[int]]) -> dict[str, list[int]]:
+    """The names of a manifest with their numbers: ``x.{i}.y i=0..1`` stands for two."""
+    shapes = {}
+    for name, shape in manifest.items():
+        name, _, numbers = name.partition(" i=")
+        first, _, last = numbers.partition("..")
+        for i in range(int(first), int(last) + 1) if numbers else (0,):
+            shapes[name.replace("{i}", str(i))] = shape
+    return shapes
+
+
+@pytest.mark.parametrize("name, kind", [*ANTIDEEPFAKE.items(), ("hubert_large", "hubert_large_ll60k")])
+def test_antideepfake_has_the_names_shapes_and_sizes_of_its_files(shared, name, kind):
+    manifest = json.loads((shared / "golden" / "zoo" / "manifest_antideepfake.json").read_text())[kind]
+    config = PUBLISHED_MODELS.get(name) or {"frontend": name, "backend": "mean_linear"}
+    with torch.device("meta"):
+        state_dict = Detector.from_config(config).state_dict()
+    found = {key.replace("ssl_model.model.", "m_ssl.model."): list(x.shape) for key, x in state_dict.items()}
+    assert found == expanded(manifest["state_dict"])
+    assert sum(x.numel() for x in state_dict.values()) == manifest["parameters"]
+
+
+@pytest.mark.parametrize("name", ["base", "large", "hubert", "xlsr_ocsoftmax"])
+def test_antideepfake_scores_as_the_published_code(name, tmp_path):
+    """The published file → the detector → the published probability or cosine of whole utterances."""
+    reference = zoo.read(f"antideepfake_{name}")
+    model, tensors = reference["config"]["model"], reference["state_dict"]
+    frontend = model["_name"]
+    options = {"extractor_mode": "default", "layer_norm_first": False, "conv_bias": False, **model}
+    options = {key: value for key, value in options.items() if key in declared(frontends.get(frontend))}
+    options["conv_feature_layers"] = [[16, 10, 5], *[[16, 3, 2]] * 4, *[[16, 2, 2]] * 2]
+    if frontend == "hubert":
+        options["num_targets"] = len(tensors["m_ssl.model.label_embs_concat"])
+    backend = {"name": "mean_linear"}
+    if reference["config"]["head"] == "ocsoftmax":
+        backend["head"] = "one_class"
+    torch.save({"state_dict": tensors}, tmp_path / "published.ckpt")
+    config = {"frontend": {"name": frontend, **options, "normalize": True}, "backend": backend}
+    detector = Detector.from_pretrained(tmp_path / "published.ckpt", device="cpu", config=config)
+    assert detector.score_rule == ("cosine" if "head" in backend else "probability")
+    for case in reference["cases"].values():
+        published = case["output"][0, 1] if "head" in backend else case["probability_real"]
+        assert detector.score(case["waveform"]) == pytest.approx(published.item(), abs=1e-5)
+        with torch.inference_mode():
+            zoo.close(detector(case["waveform"][None]), case["output"], zoo.AGREES)
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_a_row_is_complete(name):
+    row = PUBLISHED[name]
+    assert row.licence and row.code_licence and row.source and row.scored
+    for data in row.trained_on + row.selected_on:
+        corpus, _, part = data.partition(":")
+        if part or re.fullmatch(r"[a-z0-9_]+", corpus):  # the names of this toolkit's corpora
+            assert corpus in corpora.names()
+            assert not part or canonical_phase(part) in corpora.get(corpus).splits
+
+
+def test_non_commercial_licences_are_known():
+    forbidden = {*ANTIDEEPFAKE, "multiapi_nes2net_la", "df_arena_500m", "df_arena_1b"}
+    assert {name for name, row in PUBLISHED.items() if row.non_commercial} == forbidden
+
+
+@pytest.mark.parametrize(
+    "name, samples",
+    [
+        ("df_arena_1b", 64600),
+        ("spoof_superb_xlsr_300m", 64600),
+        ("xlsr_mambo_3_hydra_n3", 66800),
+        ("antideepfake_xlsr_2b", None),
+        ("AASIST", 7),
+    ],
+)
+def test_the_samples_of_a_published_model(name, samples):
+    record = {"published_model": name}
+    assert samples_to_score(record, otherwise=7) == samples
+    assert samples_to_score(record, 5) == 5 and samples_to_score(record, None) is None
+    assert published_model(record) == (name, PUBLISHED[name])
+    assert published_model({"published_model": "none"}) is None
+
+
+@pytest.fixture
+def small_published(small_model, tmp_path):
+    """A small detector that says that it is a published one; what is asked for is a function of the name."""
+    detector = Detector.from_config(small_model).eval()
+
+    def save(name):
+        detector.record["published_model"] = name
+        detector.save(tmp_path / f"{name}.pth")
+        return tmp_path / f"{name}.pth"
+
+    return save
+
+
+def test_a_published_detector_scores_as_its_authors(small_published, tmp_path):
+    waveform = (0.1 * np.random.default_rng(0).standard_normal(70_000)).astype(np.float32)
+    for name, samples in (("df_arena_500m", 64_600), ("xlsr_mambo_3_hydra_n3", 66_800), ("antideepfake_mms_1b", None)):
+        detector = Detector.from_pretrained(small_published(name), device="cpu")
+        assert detector.published is PUBLISHED[name]
+        expected = detector.score(waveform, num_samples=samples)
+        assert detector.score(waveform) == expected
+        soundfile.write(tmp_path / "a.wav", waveform, 16000, subtype="FLOAT")
+        assert [score for _, score in detector.score_files([tmp_path / "a.wav"])] == [pytest.approx(expected, abs=1e-6)]
+    assert detector.score(waveform, num_samples=64_600) != expected
+    random = detector.score(waveform, num_samples=8000, crop="random")
+    assert random == detector.score(waveform, num_samples=8000, crop="random")
+    assert random != detector.score(waveform, num_samples=8000)
+    with pytest.raises(InputError, match="`crop` is 'head' or 'random', not 'tail'"):
+        detector.score(waveform, num_samples=8000, crop="tail")
+    with pytest.raises(InputError, match="whole recordings have no such place"):
+        detector.score(waveform, crop="random")
+
+
+def test_the_command_line_scores_and_records_what_is_published(small_published, corpus, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+
+    def scored(name, *flags):
+        arguments = ["score", "in_the_wild", str(corpus), "--model", str(small_published(name)), "--workers", "0"]
+        assert main([*arguments, "--out", "s.txt", "--overwrite", *flags]) == 0
+        return (
+            json.loads((tmp_path / "s.txt.json").read_text()),
+            capsys.readouterr().err,
+            (tmp_path / "s.txt").read_text(),
+        )
+
+    record, warnings, _ = scored("antideepfake_mms_1b")
+    assert record["run"]["num_samples"] is None and record["corpus"]["protocol"] == "full"
+    assert record["published_model"]["licence"] == "CC BY-NC-SA 4.0" and not warnings and record["seen"] == []
+    record, warnings, head = scored("multiapi_nes2net_la", "--samples", "3000")
+    assert record["run"]["num_samples"] == 3000 and "crop" not in record["run"]
+    assert warnings.startswith("warning: scores of multiapi_nes2net_la on in_the_wild are too good")
+    record, _, first = scored("multiapi_nes2net_la", "--samples", "3000", "--crop", "random")
+    assert record["run"]["crop"] == "random" and first != head
+    assert scored("multiapi_nes2net_la", "--samples", "3000", "--crop", "random")[2] == first
+    assert scored("multiapi_nes2net_la", "--samples", "3000", "--crop", "random", "--crop-seed", "1")[2] != first
+    record, _, _ = scored("antideepfake_mms_1b", "--protocol", "4sec")
+    assert record["run"]["num_samples"] == corpora.get("in_the_wild").test_samples
+
+    soundfile.write("a.wav", np.zeros(8000) + 0.1, 16000)
+    assert main(["predict", "a.wav", "--model", str(small_published("df_arena_1b")), "--json"]) == 0
+    row = json.loads(capsys.readouterr().out)
+    licence = PUBLISHED["df_arena_1b"].licence
+    assert (row["samples"], row["published_model"], row["licence"]) == (64600, "df_arena_1b", licence)
+    heard = {
+        "df_arena_1b": (["# scored: only the first 4.04 s of each file, as"], "--track"),
+        "antideepfake_mms_1b": ([], ""),
+    }
+    for name, (expected, flag) in heard.items():
+        assert main(["predict", "a.wav", "--model", str(small_published(name))]) == 0
+        found = [line for line in capsys.readouterr().out.splitlines() if line.startswith("# scored")]
+        assert [line.partition(" the detector")[0] for line in found] == expected and all(
+            flag in line for line in found
+        )
+    assert main(["info", "df_arena_1b"]) == 0
+    sheet = " ".join(capsys.readouterr().out.split())
+    assert f"licence of the weights {licence}" in sheet and "trained on asvspoof2019_la, asvspoof5" in sheet
+
+
+def test_a_folder_with_the_configuration_of_its_own_code(tmp_path):
+    """As DF Arena's on the hub: recognised by its tensors alone."""
+    original = Detector.from_config("AASIST-L").eval()
+    save_file(original.state_dict(), tmp_path / "model.safetensors")
+    for kind in ("antispoofing", ["wav2vec2"]):
+        (tmp_path / "config.json").write_text(json.dumps({"model_type": kind}))
+        assert identify(tmp_path).models == ["AASIST-L"]
+    detector = Detector.from_pretrained(tmp_path, device="cpu")
+    assert detector.published is PUBLISHED["AASIST-L"]
+    waveform = np.sin(np.arange(16_000, dtype=np.float32))
+    assert detector.score(waveform) == pytest.approx(original.score(waveform), abs=1e-5)
+
+
+def test_spoof_superb_with_and_without_its_encoder(pretrained, tmp_path):
+    """The names and the computation of the published code, on a small encoder from its pre-training file."""
+    base = pretrained / "tiny_w2v2_plain.pt"
+    config = {
+        "frontend": {"name": "wav2vec2", "normalize": True},
+        "aggregation": "weighted_sum",
+        "backend": {"name": "mean_linear", "projection_dim": 256, "score_rule": "logit"},
+    }
+    torch.manual_seed(0)
+    detector = Detector.from_config(config, base).eval()
+    detector.aggregation.weight_hidd.data.normal_()
+    renamed = {"ssl_model.weight_hidd": "ssl_model.featurizer.weights"}
+    parts = {"ssl_model.model.": "ssl_model.model.upstream.model.", "proj_fc.": "post_net.linear."}
+    whole = {}
+    for name, tensor in detector.state_dict().items():
+        start = next((start for start in parts if name.startswith(start)), "")
+        whole[renamed.get(name, parts.get(start, "") + name.removeprefix(start))] = tensor
+    head = {name: tensor for name, tensor in whole.items() if not name.startswith("ssl_model.model.")}
+    assert head.keys() == {
+        "ssl_model.featurizer.weights",
+        *(f"{layer}.{part}" for layer in ("projector", "post_net.linear") for part in ("weight", "bias")),
+    }
+    torch.save(whole, tmp_path / "whole.pth")
+    torch.save(head, tmp_path / "swa.pth")
+
+    waveform = 0.1 * torch.randn(8000)
+    with torch.inference_mode():
+        normalised = torch.nn.functional.layer_norm(waveform, waveform.shape)
+        plain = Detector.from_config({**config, "frontend": "wav2vec2"}, base).eval()
+        states = torch.stack(plain.hidden_states(normalised[None], layers="all"))
+        frames = torch.einsum("l,lbtd->btd", head["ssl_model.featurizer.weights"].softmax(0), states)
+        frames = frames @ head["projector.weight"].T + head["projector.bias"]
+        expected = (frames.mean(1) @ head["post_net.linear.weight"].T + head["post_net.linear.bias"])[0, 1].item()
+    known = {**config, "frontend": detector.config["frontend"]}
+    for file, given in (("whole.pth", None), ("swa.pth", base)):
+        loaded = Detector.from_pretrained(tmp_path / file, "cpu", config=known, base=given)
+        assert loaded.score(waveform) == pytest.approx(expected, abs=1e-5)
+    loaded.save(tmp_path / "own.pth")
+    assert Detector.from_pretrained(tmp_path / "own.pth", "cpu").score(waveform) == loaded.score(waveform)
+    with pytest.raises(InputError, match="leaves out the front-end, which was frozen: name its pre-training file with"):
+        Detector.from_pretrained(tmp_path / "swa.pth", "cpu", config=known)
+    with pytest.raises(InputError, match="holds all tensors of its detector"):
+        Detector.from_pretrained(tmp_path / "whole.pth", "cpu", config=known, base=base)
+
+
+def test_a_head_of_spoof_superb_is_recognised(tmp_path):
+    head = {"ssl_model.featurizer.weights": torch.zeros(13), "projector.weight": torch.zeros(256, 768)}
+    head |= {"projector.bias": torch.zeros(256), "post_net.linear.weight": torch.zeros(2, 256)}
+    torch.save({**head, "post_net.linear.bias": torch.zeros(2)}, tmp_path / "swa.pth")
+    found = identify(tmp_path / "swa.pth")
+    assert sorted(found.models) == ["spoof_superb_hubert_base", "spoof_superb_wav2vec2_base"]
+    assert "its front-end, which was frozen, is not in it" in " ".join(found.notes)
+    with pytest.raises(InputError, match="fits spoof_superb_hubert_base and spoof_superb_wav2vec2_base"):
+        Detector.from_pretrained(tmp_path / "swa.pth", "cpu")
