@@ -28,6 +28,7 @@ from nes2net.detector import Detector
 from nes2net.errors import InputError
 from nes2net.frontends.onednn import OneDNNLinear
 from nes2net.inspect.info import count_flops
+from nes2net.machine.memory import peak_bytes
 from nes2net.machine.processors import processor_name, usable_processors
 from nes2net.machine.progress import ProgressDisplay
 from nes2net.machine.terminal import markdown_table
@@ -35,9 +36,6 @@ from nes2net.scoring.corpus import Share, batches_scored
 from nes2net.scoring.kernel import scoring_mode
 from nes2net.scoring.scorer import check_takes_audio_alone
 from nes2net.scoring.waveforms import WaveformReader
-
-if sys.platform != "win32":
-    import resource
 # Size of the square matrices whose product is the yardstick, by kind of device.
 _PRODUCT_SIZE = {"cpu": 2048, "cuda": 8192}
 
@@ -208,11 +206,8 @@ def environment(detector: Detector) -> list[str]:
 
 def peak_memory(device: torch.device) -> str:
     """Peak memory of this process and of its part of the GPU; empty if the system keeps no count."""
-    text = ""
-    if sys.platform != "win32":
-        unit = 1 if sys.platform == "darwin" else 1024
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
-        text = f"peak memory {peak / 2**30:.2f} GiB"
+    peak = peak_bytes()
+    text = f"peak memory {peak / 2**30:.2f} GiB" if peak else ""
     if device.type == "cuda":
         text += f", on the GPU {torch.cuda.max_memory_allocated(device) / 2**30:.2f} GiB"
     return text.removeprefix(", ")

@@ -1,11 +1,16 @@
-"""Running out of memory, told apart from other errors and reported in one line."""
+"""The memory of this process: its peak, and running out of it, reported in one line."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from nes2net.errors import InputError
+
+if sys.platform != "win32":
+    import resource
 
 # Of torch on the CPU and on CUDA, cuBLAS, cuDNN, onnxruntime and the operating system.
 _WORDS = (
@@ -40,3 +45,23 @@ def enough_memory(problem: Callable[[], str]) -> Iterator[None]:
         if not is_out_of_memory(error):
             raise
         raise InputError(problem()) from error
+
+
+def peak_bytes() -> int | None:
+    """The most memory, in bytes, that this process has held so far; None if the system keeps no count.
+
+    Linux counts it in ``/proc/self/status``; there ``ru_maxrss`` is that of the parent, too, if that
+    was more when this process was started.
+
+    >>> peak = peak_bytes()
+    >>> peak is None or peak > 2**20
+    True
+    """
+    if sys.platform == "win32":
+        return None
+    try:
+        status = Path("/proc/self/status").read_text()
+        return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM:")) * 1024
+    except (OSError, StopIteration):
+        unit = 1 if sys.platform == "darwin" else 1024
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

@@ -21,7 +21,7 @@ from pathlib import Path
 SMALL = {"encoder_layers": 6, "encoder_embed_dim": 256, "encoder_ffn_embed_dim": 1024, "encoder_attention_heads": 4}
 
 _MEASURE = """
-import json, resource, sys, threading, time
+import json, sys, threading, time
 import torch
 from nes2net import Detector, average_checkpoints, create_frontend, load_state_dict
 from nes2net.registry import create_backend
@@ -64,7 +64,7 @@ seconds = time.perf_counter() - started
 total = sum(float(t.double().sum()) if t.numel() < 10**7 else float(t.sum()) for t in tensors)
 done = True
 watcher.join()
-peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+peak = status("VmHWM")
 print(json.dumps({"peak": peak - before, "own": peak_own - before_own, "seconds": seconds, "finite": total == total}))
 """
 

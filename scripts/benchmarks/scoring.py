@@ -46,6 +46,7 @@ from nes2net.corpora.trial import Trial
 from nes2net.detector import Detector
 from nes2net.errors import InputError
 from nes2net.inspect.info import count_flops
+from nes2net.machine.memory import peak_bytes
 from nes2net.scoring.corpus import score_trials
 from nes2net.scoring.score_file import read_scores
 
@@ -259,7 +260,6 @@ def starts(arguments: argparse.Namespace, folder: Path) -> None:
 
 def start_of(checkpoint: str, out: str, precision: str, began: str, num_samples: str, *paths: str) -> None:
     """Load, score one batch, and print how long each part took; ``began`` is the time when the process was started."""
-    import resource
 
     imported = time.time()
     hashing, fingerprint = [0.0], Detector.fingerprint
@@ -282,7 +282,7 @@ def start_of(checkpoint: str, out: str, precision: str, began: str, num_samples:
         "hashing": hashing[0],
         "scores": scored - loaded - (hashing[0] - hashed),
     }
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
+    peak = (peak_bytes() or 0) / 2**20
     text = "  ".join(f"{name} {seconds:5.2f}" for name, seconds in parts.items())
     print(f"{precision:>9}  {scored - float(began):6.2f} s: {text}  peak {peak:7,.0f} MiB", flush=True)
 
@@ -297,7 +297,6 @@ def memory(count: int) -> None:
 
 def memory_of(count: int, folder: Path) -> None:
     """Score ``count`` protocol lines, which repeat eight short files, and print the peak of resident memory."""
-    import resource
 
     import soundfile
 
@@ -310,7 +309,7 @@ def memory_of(count: int, folder: Path) -> None:
     trials = [Trial(f"LA_E_{number:07d}", files[number % 8]) for number in range(count)]
 
     def peak() -> float:
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        return peak_bytes() / 2**20
 
     before, start = peak(), time.perf_counter()
     quietly(

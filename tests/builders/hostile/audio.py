@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import resource
 import struct
 from collections.abc import Callable
 from functools import partial
@@ -25,6 +24,7 @@ from nes2net.audio.read import (
     stated_length,
     stream_audio,
 )
+from nes2net.machine.memory import peak_bytes
 from nes2net.scoring.waveforms import WaveformReader
 
 _DAY = 24 * 3600
@@ -193,11 +193,11 @@ def _little(attempt: Callable[[Path], object]) -> Callable[[Path], object]:
     """``attempt``, which must take less than 500 MB of memory."""
 
     def measured(path: Path) -> object:
-        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        before = peak_bytes()
         try:
             result = attempt(path)
         finally:
-            taken = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+            taken = (peak_bytes() - before) / 2**20
             assert taken < 500, f"{taken:.0f} MB were taken"
         return result if isinstance(result, (int, float, MeasuredAudio)) else None
 
