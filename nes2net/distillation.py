@@ -83,6 +83,7 @@ class TeacherStudent(Frontend):
         self.model = nn.ModuleDict({"teacher": first.requires_grad_(False), "student": second})
         self.config = {"name": "teacher_student", "teacher": first.config, "student": second.config}
         self.out_dim, self.hop_length, self.min_samples = first.out_dim, first.hop_length, first.min_samples
+        self.full_precision = first.full_precision
         self.used_samples, self.num_unused = first.used_samples, first.num_unused + second.num_unused
         self.train()
 
@@ -102,11 +103,19 @@ class TeacherStudent(Frontend):
         halves = HALVES if layers == "all" else HALVES[1:]
         return [self.model[half](waveform, "last", final_norm)[-1] for half in halves]
 
-    def checkpoint_activations(self) -> None:
-        """From now on compute the student's activations again in the backward pass."""
+    @property
+    def transformer_layers(self) -> Sequence[nn.Module]:
+        """The student's transformer layers, which are those that training changes."""
         student = self.model["student"]
         assert isinstance(student, Frontend)
-        student.checkpoint_activations()
+        return student.transformer_layers
+
+    @property
+    def after_layers(self) -> Sequence[nn.Module]:
+        """What computes after the student's transformer layers."""
+        student = self.model["student"]
+        assert isinstance(student, Frontend)
+        return student.after_layers
 
     def compile(self, *args: Any, **options: Any) -> None:
         """Compile both halves in place, with the arguments of ``torch.compile``."""

@@ -23,6 +23,8 @@ _LARGEST = 126  # of a quantised activation; the rounding of its scale to bfloat
 _TINY = 1e-30  # smallest magnitude that a row is scaled by, for rows of zeros
 _ROWS_PER_THREAD = 256  # computed at once; an utterance of 4 s has 201
 _PROJECTIONS = ("q_proj", "k_proj", "v_proj", "out_proj")
+#: Linear layers in the transformer layers of Whisper and of w2v-BERT 2.0 that are quantised one by one.
+_SINGLE = ("fc1", "fc2", "linear_q", "linear_k", "linear_v", "linear_out")
 
 
 class Rows(NamedTuple):
@@ -151,6 +153,14 @@ def has_fast_bfloat16() -> bool:
     return any(getattr(torch.cpu, question, bool)() for question in questions)
 
 
+class Int8Rows(Int8Linear):
+    """One linear layer with int8 weights that quantises its own input, …×K → …×N."""
+
+    def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
+        """Compute x Wᵀ + b."""
+        return super().forward(quantised_rows(x))
+
+
 class Int8FeedForward(nn.Module):
     """The feed-forward part of a transformer layer, B×T×D → B×T×D."""
 
@@ -235,15 +245,19 @@ def _with_constant_weight(conv: nn.Conv1d) -> nn.Conv1d:
 def quantise(model: nn.Module) -> nn.Module:
     """Quantise the transformer layers of ``model`` on the CPU, in place, and return it in eval mode.
 
-    They are those of the front-ends wav2vec 2.0 and WavLM. Everything else becomes bfloat16, or
+    They are those of the pre-trained front-ends. Everything else becomes bfloat16, or
     float32 (:func:`has_fast_bfloat16`). The result is for scoring: it has no gradients and no
     dropout, and cannot be saved.
 
     Raises:
-        InputError: if it has no such layers, or fairseq computes them.
+        InputError: if it has no such layers, they have adapters, or fairseq computes them.
     """
     if any(getattr(module, "engine", None) == "fairseq" for module in model.modules()):
         raise InputError("int8 is for the engine transformers, not for fairseq: leave out `engine=fairseq`")
+    if any(hasattr(module, "adapter_up") for module in model.modules()):
+        raise InputError("int8 does not compute adapters: take bfloat16 or float32")
+    layers = [layer for module in model.modules() for layer in getattr(module, "transformer_layers", ())]
+    in_layers = {id(module) for layer in layers for module in layer.modules()}  # a back-end may have the same names
     for module in list(model.modules()):
         for name, child in module.named_children():
             linear = {part for part, layer in child.named_children() if isinstance(layer, nn.Linear)}
@@ -252,6 +266,8 @@ def quantise(model: nn.Module) -> nn.Module:
                 setattr(module, name, (Int8RelativeAttention if relative else Int8Attention)(child))
             elif linear.issuperset(("intermediate_dense", "output_dense")):
                 setattr(module, name, Int8FeedForward(child))
+            elif name in _SINGLE and id(module) in in_layers and isinstance(child, nn.Linear):
+                setattr(module, name, Int8Rows(child))
             elif isinstance(child, nn.Conv1d) and parametrize.is_parametrized(child, "weight"):
                 setattr(module, name, _with_constant_weight(child))
     if not any(isinstance(module, Int8Linear) for module in model.modules()):

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from nes2net.errors import InputError, check_known
+from nes2net.frontends.sizes import SIZES, check_exists, check_size
 
 if TYPE_CHECKING:
     from nes2net.aggregations.base import Aggregation
@@ -98,11 +99,13 @@ frontends: Registry[Frontend] = Registry(
     "front-end",
     "nes2net.frontends",
     {
+        **{name: f"nes2net.frontends.sizes:{name}" for name in SIZES},
         "wav2vec2": "nes2net.frontends.wav2vec2:Wav2Vec2Frontend",
         "wav2vec2_small": "nes2net.frontends.wav2vec2:wav2vec2_small",
-        "xlsr_300m": "nes2net.frontends.wav2vec2:Wav2Vec2Frontend",
+        "hubert": "nes2net.frontends.hubert:HubertFrontend",
         "wavlm": "nes2net.frontends.wavlm:WavLMFrontend",
-        "wavlm_large": "nes2net.frontends.wavlm:WavLMFrontend",
+        "w2v_bert2": "nes2net.frontends.w2v_bert2:W2VBert2Frontend",
+        "whisper": "nes2net.frontends.whisper:WhisperFrontend",
         "lps": "nes2net.frontends.lps:LogPowerSpectrum",
         "lfcc": "nes2net.frontends.lfcc:LinearFrequencyCepstrum",
         "waveform": "nes2net.frontends.waveform:Waveform",
@@ -127,6 +130,7 @@ backends: Registry[Backend] = Registry(
         "nes2net": "nes2net.backends.nes2net:nes2net",
         "nes2net_x": "nes2net.backends.nes2net:nes2net_x",
         "nes2net_x_selu": "nes2net.backends.nes2net:nes2net_x_selu",
+        "nes2net_la": "nes2net.backends.nes2net:Nes2NetLA",
         "aasist": "nes2net.backends.aasist:Aasist",
         "aasist2": "nes2net.backends.aasist2:Aasist2",
         "raw_aasist": "nes2net.backends.raw_aasist:raw_aasist",
@@ -135,6 +139,9 @@ backends: Registry[Backend] = Registry(
         "conformer": "nes2net.backends.conformer:conformer",
         "tcm": "nes2net.backends.conformer:tcm",
         "mamba": "nes2net.backends.mamba:Mamba",
+        "mambo": "nes2net.backends.mambo:MamBo",
+        "raptor": "nes2net.backends.raptor:Raptor",
+        "mean_linear": "nes2net.backends.mean_linear:MeanLinear",
         "mpif_res2net": "nes2net.backends.mpif_res2net:MpifRes2Net",
         "asp_mlp": "nes2net.backends.asp_mlp:AspMlp",
         "asp_cosine": "nes2net.backends.asp_cosine:AspCosine",
@@ -169,16 +176,30 @@ def create_frontend(name: str, checkpoint: str | Path | None = None, **options: 
 
     Args:
         name: one of ``nes2net.registry.frontends.names()``.
-        checkpoint: a pre-training file of its kind; None for random weights.
-        options: keyword arguments of its class or function.
+        checkpoint: a pre-training file of its kind; None for random weights. That of a published
+            size (:data:`nes2net.frontends.sizes.SIZES`) has to be of this size.
+        options: keyword arguments of its class or function, and that of every front-end: ``adapt``,
+            a mapping of the options of :class:`nes2net.frontends.adaptation.Adaptation`, or None.
 
     Raises:
         InputError: if a name or option is unknown, or the checkpoint cannot be used.
     """
     from nes2net.frontends.base import Frontend  # start-up: names are listed without torch
 
+    adaptation = options.pop("adapt", None)
+    if adaptation is not None:  # before a checkpoint is read
+        from nes2net.frontends.adaptation import adapt, check_adaptation  # start-up, as above
+
+        adaptation = check_adaptation(adaptation, f"front-end '{name}': adapt")
+    if checkpoint is not None:
+        check_exists(name, checkpoint)
     frontend = frontends.create(name, checkpoint=checkpoint, **options)
-    return _checked(frontend, Frontend, "front-end", name, options)
+    if checkpoint is not None:
+        check_size(name, frontend.model_type, frontend.config, checkpoint)
+    frontend = _checked(frontend, Frontend, "front-end", name, options)
+    if adaptation is not None:
+        adapt(frontend, adaptation)
+    return frontend
 
 
 def create_aggregation(name: str, num_layers: int, feature_dim: int, **options: Any) -> Aggregation:

@@ -6,4 +6,5 @@ cd "$(dirname "$0")/.."
 bash scripts/environment.sh
 # One thread per process, so that together they do not need more processors than there are.
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
-exec "${VENV:-.venv}/bin/python" -m pytest -n auto --maxprocesses 8 "$@"
+# A process that is done takes tests from another one, which may be busy with one of minutes.
+exec "${VENV:-.venv}/bin/python" -m pytest -n auto --maxprocesses 8 --dist worksteal "$@"

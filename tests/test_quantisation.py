@@ -166,3 +166,13 @@ def test_a_quantised_detector_cannot_be_saved(detector, tmp_path):
 def test_a_quantised_detector_stays_on_the_cpu(detector):
     with pytest.raises(InputError, match="computes on the CPU only"):
         quantise(detector).to("meta")
+
+
+def test_a_back_end_with_the_names_of_a_layer_is_not_quantised():
+    """SLS has a linear layer ``fc1``, as Whisper's transformer layers have."""
+    backend = {"name": "sls", "num_frames": 30}
+    detector = Detector.from_config({"frontend": FRONTENDS["wav2vec2"], "backend": backend})
+    assert isinstance(detector.backend.fc1, nn.Linear)
+    assert isinstance(quantise(detector).backend.fc1, nn.Linear)
+    with pytest.raises(InputError, match="has no transformer layers to quantise"):
+        quantise(Detector.from_config({"frontend": "lps", "backend": backend}))

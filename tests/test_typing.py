@@ -75,7 +75,7 @@ def test_an_editor_completes_a_detector():
     assert {"from_pretrained", "from_config", "score", "score_files", "score_track", "save", "config"} <= known
     script = completions("from nes2net import Detector\nDetector.from_pretrained(")
     (signature,) = script.get_signatures(2, len("Detector.from_pretrained("))
-    assert [parameter.name for parameter in signature.params] == ["path_or_name", "device", "dtype", "config"]
+    assert [parameter.name for parameter in signature.params] == ["path_or_name", "device", "dtype", "config", "base"]
     assert signature.docstring(raw=True).startswith("Load a trained detector, in eval mode")
 
 

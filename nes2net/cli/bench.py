@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from nes2net.audio.crop import ASVSPOOF_SAMPLES
 from nes2net.audio.waveform import SAMPLE_RATE
-from nes2net.cli.entry import add_device, add_dtype, add_workers, check_at_least, subcommand
+from nes2net.cli.entry import add_base, add_device, add_dtype, add_workers, check_at_least, subcommand
 from nes2net.errors import InputError
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ def add(commands: argparse._SubParsersAction) -> None:
     which.add_argument(
         "--architecture", help=f"published model or recipe to build with random weights; {_DEFAULT} if neither is given"
     )
+    add_base(parser)
     add_one("--frontend", help="another front-end for --architecture, e.g. wav2vec2_small for a short trial")
     add_device(parser)
     add_dtype(parser, "precision")
@@ -76,7 +77,7 @@ def _detector(args: argparse.Namespace) -> Detector:
     from nes2net.machine.devices import choose_device
 
     if args.model:
-        return Detector.from_pretrained(args.model, args.device, args.dtype)
+        return Detector.from_pretrained(args.model, args.device, args.dtype, base=args.base)
     device = choose_device(args.device)
     config = dict(named_architecture(args.architecture or _DEFAULT))
     if args.frontend:

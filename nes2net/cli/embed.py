@@ -147,8 +147,10 @@ def _detector(args: argparse.Namespace) -> tuple[Detector, dict[str, object]]:
     if args.model is not None:
         if args.ssl_checkpoint:
             raise InputError("a trained detector holds its front-end: leave `ssl_checkpoint` out")
-        detector = Detector.from_pretrained(args.model, device, args.dtype, args.config)
+        detector = Detector.from_pretrained(args.model, device, args.dtype, args.config, args.base)
         return detector, {"checkpoint": {**detector.record, "path": str(args.model)}}
+    if args.base:
+        raise InputError("a front-end alone has no base: leave `base` out")
     if args.of != "frontend":
         raise InputError(f"a front-end alone has no {args.of}: take a trained detector with `model`")
     frontend = read_value(args.frontend, None, "`frontend`")

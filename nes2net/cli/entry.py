@@ -231,3 +231,13 @@ def add_architecture(parser: argparse._ActionsContainer) -> None:
         help="architecture of a checkpoint without a record of it: a published model's name or a recipe; "
         "recognised if not given",
     )
+    add_base(parser)
+
+
+def add_base(parser: argparse._ActionsContainer) -> None:
+    parser.add_argument(
+        "--base",
+        metavar="FILE",
+        help="file or folder with the weights that an adapted detector's checkpoint leaves out; that which it names, "
+        "there or beside it, if not given",
+    )

@@ -7,6 +7,7 @@ from collections import defaultdict
 from pathlib import Path
 
 from nes2net.cli.entry import add_resamples, subcommand
+from nes2net.cli.score import warn_of
 from nes2net.errors import InputError
 from nes2net.machine.files import check_writable
 from nes2net.machine.terminal import printable, say_written
@@ -65,6 +66,7 @@ def _evaluate(args: argparse.Namespace) -> int:
         seed=args.seed,
     )
     print(printable(report.text()))
+    warn_of(line for origin in report.origins if origin for line in origin.seen or ())
     if any(files):
         from nes2net.evaluation.page import write_report
 

@@ -47,7 +47,7 @@ def _export(args: argparse.Namespace) -> int:
         raise InputError("`calibration` goes with `to=space`")
     if args.out and Path(args.out).exists() and not args.overwrite:
         raise InputError(f"{args.out} exists: pass --overwrite or name another")
-    detector = Detector.from_pretrained(args.model, device="cpu", config=args.config)
+    detector = Detector.from_pretrained(args.model, device="cpu", config=args.config, base=args.base)
     if args.to:
         written = export(detector, args.to, args.out, quantize=args.quantize, calibration=args.calibration)
         say_written(written)

@@ -19,6 +19,7 @@ from nes2net.cli import (
     evaluate,
     export,
     info,
+    merge,
     predict,
     reproduce,
     score,
@@ -52,7 +53,7 @@ def build_parser() -> OneLineParser:
     commands = parser.add_subparsers(title="commands", dest="command", required=True, metavar="COMMAND")
     tasks: dict[str, list[Callable]] = {
         "prepare": [check_data.add, augment.add],
-        "train": [train.add, average.add],
+        "train": [train.add, average.add, merge.add],
         "score": [predict.add, serve.add, score.add, embed.add],
         "evaluate": [evaluate.add, calibrate.add, reproduce.add],
         "inspect and share": [info.add, bench.add, export.add],

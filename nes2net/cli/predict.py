@@ -26,6 +26,10 @@ if TYPE_CHECKING:
 
 _MEANING = "higher means more bona fide; it is {}, so choose a threshold on data of your own"
 _CALIBRATED = "natural-log likelihood ratio of bona fide against spoof: above 0, the recording makes bona fide likelier"
+_BEGINNING = (
+    "scored: only the first {:.2f} s of each file, as the detector's authors do; --track scores all of a file along its "
+    "time, --whole in one piece"
+)
 _OTHER_PLOT = "name another with --plot"
 
 
@@ -48,7 +52,7 @@ def add(commands: argparse._SubParsersAction) -> None:
         type=int,
         metavar="N",
         help="score the first N samples at 16 kHz, repeating shorter files (64600: the '4sec' protocol); "
-        "all samples if not given",
+        "if not given, the number of a published detector whose authors always score as many, else all samples",
     )
     add_one = parser.add_argument_group("scores along a recording").add_argument
     add_one(
@@ -98,6 +102,7 @@ def _predict(args: argparse.Namespace) -> int:
     from nes2net.audio.files import with_folders_listed
     from nes2net.backends.base import NATURE
     from nes2net.detector import Detector
+    from nes2net.published_models import published_model, samples_to_score
     from nes2net.scoring.scorer import check_takes_audio_alone
 
     tracked = args.track or bool(args.plot)
@@ -113,8 +118,15 @@ def _predict(args: argparse.Namespace) -> int:
     files = with_folders_listed(args.files)
     pictures = _pictures(args.plot, files) if args.plot else {}
     calibration = _calibration(args.calibration) if args.calibration else None
-    detector = Detector.from_pretrained(args.model, args.device, args.dtype, config=args.config)
+    detector = Detector.from_pretrained(args.model, args.device, args.dtype, config=args.config, base=args.base)
     check_takes_audio_alone(detector)
+    model = published_model(detector.record)
+    note = f"# detector: {model[0]}; licence of its weights: {model[1].licence}\n" if model else ""
+    if args.num_samples is None and not (args.whole or tracked):
+        args.num_samples = samples_to_score(detector.record)
+        if args.num_samples is not None:
+            note += f"# {_BEGINNING.format(args.num_samples / SAMPLE_RATE)}\n"
+    facts = {"published_model": model[0], "licence": model[1].licence} if model else {}
     rows = (_tracks if tracked else _scores)(detector, files, args, calibration, pictures)
     # On a terminal the rows themselves show how far it is.
     rows = iter(ProgressDisplay(rows, title="scoring", unit="file", total=len(files), shown=not sys.stdout.isatty()))
@@ -122,12 +134,13 @@ def _predict(args: argparse.Namespace) -> int:
     if not args.json:
         own = _MEANING.format(NATURE[detector.backend.score_rule])
         meaning = f"{_CALIBRATED}, by {printable_name(args.calibration)}" if calibration else own
-        print(f"# score: {meaning}\n{table_line(['file', 'score', 'duration'], widths)}")
+        print(f"{note}# score: {meaning}\n{table_line(['file', 'score', 'duration'], widths)}")
     failed = 0
     for row in rows:
         if calibration is not None and "score" in row:
             row["calibration"] = args.calibration
         failed += "error" in row
+        row |= facts
         print(json.dumps(row) if args.json else _lines(row, widths, args.track), flush=True)
     if failed:
         print(f"{failed} of {len(files)} files could not be scored", file=sys.stderr)
@@ -162,6 +175,7 @@ def _scores(
 
     facts = {"method": "whole"} if args.num_samples is None else {"method": "beginning", "samples": args.num_samples}
     longest = None if args.whole or args.num_samples else round(LONG_RECORDING * SAMPLE_RATE)
+    most = detector.used_samples.most
     scored = score_files(
         detector,
         files,
@@ -174,7 +188,12 @@ def _scores(
     for path, score, num_samples in scored:
         yield from rows_of_unscored()
         score = score if calibration is None else float(calibration([score])[0])
-        yield {"file": str(path), "score": score, "duration": num_samples / SAMPLE_RATE, **facts}
+        row = {"file": str(path), "score": score, "duration": num_samples / SAMPLE_RATE, **facts}
+        if most is not None and min(num_samples, args.num_samples or num_samples) > most:
+            name, seconds = printable_name(Path(path).name), f"{most / SAMPLE_RATE:g}"
+            print(f"{name}: the detector reads the first {seconds} s alone; --track scores all of it", file=sys.stderr)
+            row |= {"method": "beginning", "samples": most}
+        yield row
     yield from rows_of_unscored()
 
 

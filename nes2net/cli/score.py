@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
+from nes2net.audio.waveform import SAMPLE_RATE
 from nes2net.cli.entry import INCOMPLETE, add_architecture, add_batches, add_device, add_dtype, subcommand
 from nes2net.cli.next_commands import after_scoring, print_next
 from nes2net.errors import InputError, listed
 from nes2net.machine.launch import is_first
 from nes2net.machine.terminal import printable
+from nes2net.published_models import published_model, samples_to_score
 from nes2net.registry import corpora
 
 if TYPE_CHECKING:
@@ -42,15 +45,24 @@ def add(commands: argparse._SubParsersAction) -> None:
     which.add_argument("--split", default="eval", help="train, dev or eval, where the corpus has them")
     which.add_argument("--protocols", help="folder of the protocols; searched for in root if not given")
     which.add_argument(
-        "--protocol", default="4sec", choices=["4sec", "full"], help="the first 4 s, or whole utterances"
+        "--protocol",
+        choices=["4sec", "full"],
+        help="the first 4 s, or whole utterances; what the authors of a published detector score, else 4sec",
     )
     which.add_argument(
         "--samples",
         dest="num_samples",
         type=int,
         metavar="N",
-        help="samples of '4sec'; the corpus's published number if not given",
+        help="samples of '4sec'; the number of a published detector, else that of the corpus, if not given",
     )
+    which.add_argument(
+        "--crop",
+        default="head",
+        choices=["head", "random"],
+        help="where the samples of '4sec' are cut out; random is how the authors of some published detectors score",
+    )
+    which.add_argument("--crop-seed", type=int, default=0, metavar="N", help="seed of --crop random")
     systems = parser.add_argument_group("scores of other systems, for a detector that fuses them")
     systems.add_argument(
         "--system-scores",
@@ -94,6 +106,7 @@ def add_scoring(parser: argparse._ActionsContainer, computing: argparse._Actions
 
 
 def _score(args: argparse.Namespace) -> int:
+    from nes2net.evaluation.seen import seen
     from nes2net.scoring.corpus import score_trials
     from nes2net.scoring.system_scores import check_fusion, described, with_system_scores
 
@@ -108,19 +121,29 @@ def _score(args: argparse.Namespace) -> int:
         about["system_scores"] = described(args.system_scores, ranges)
     elif args.score_range:
         raise InputError("`score_range` normalises scores of other systems: name their files with `system_scores`")
-    num_samples = corpus.test_samples if args.num_samples is None else args.num_samples
+    num_samples = _num_samples(args, corpus.test_samples, scorer.record)
+    protocol = "full" if num_samples is None else "4sec"
+    if model := published_model(scorer.record):
+        about["published_model"] = {"name": model[0], **model[1].facts()}
+    about["seen"] = seen(scorer.record, args.corpus, args.split, args.root)
+    if is_first():
+        warn_of(about["seen"])
+        if (most := scorer.used_samples.most) is not None and (num_samples is None or num_samples > most):
+            warn_of([f"of an utterance longer than {most / SAMPLE_RATE:g} s, the detector reads the beginning alone"])
     result = score_trials(
         scorer,
         trials,
         args.out,
-        num_samples=None if args.protocol == "full" else num_samples,
+        num_samples=num_samples,
+        crop=args.crop,
+        crop_seed=args.crop_seed,
         batch_size=args.batch_size,
         num_workers=args.num_workers,
         on_error=args.on_error,
         overwrite=args.overwrite,
         compile=args.compile,
         about={
-            "corpus": {"name": args.corpus, "root": str(args.root), "split": args.split, "protocol": args.protocol},
+            "corpus": {"name": args.corpus, "root": str(args.root), "split": args.split, "protocol": protocol},
             "checkpoint": {**scorer.record, "path": str(args.model)},
             **about,
         },
@@ -129,6 +152,22 @@ def _score(args: argparse.Namespace) -> int:
     commands = after_scoring(args.corpus, args.root, args.split, args.out, args.protocols)
     print_next([[*words, *(["--allow-partial"] if result.failures else [])] for words in commands])
     return status
+
+
+def _num_samples(args: argparse.Namespace, of_corpus: int, record: Mapping[str, Any]) -> int | None:
+    """How many samples to score: what the flags say, else what a published detector's authors do."""
+    if args.protocol == "full":
+        return None
+    if args.num_samples is not None:
+        return args.num_samples
+    found = samples_to_score(record, otherwise=of_corpus)
+    return of_corpus if found is None and args.protocol == "4sec" else found
+
+
+def warn_of(lines: Iterable[str]) -> None:
+    """Print on standard error what a detector has seen before."""
+    for line in lines:
+        print(f"warning: {printable(line)}", file=sys.stderr)
 
 
 def _score_ranges(args: argparse.Namespace, scorer: Scorer) -> Ranges:
@@ -153,6 +192,8 @@ def _scorer(args: argparse.Namespace) -> Scorer:
     if args.engine == "onnx":
         from nes2net.export.onnx_detector import OnnxDetector
 
+        if args.base:
+            raise InputError("an exported detector holds all its weights: leave `base` out")
         detector = OnnxDetector(args.model, own_device(args.device))
         if args.dtype not in ("auto", detector.precision):
             raise InputError(f"{args.model} computes in {detector.precision}, not in {args.dtype}: leave out --dtype")
@@ -161,7 +202,7 @@ def _scorer(args: argparse.Namespace) -> Scorer:
         raise InputError(f"{args.model} is an exported detector: add --engine onnx")
     from nes2net.detector import Detector
 
-    return Detector.from_pretrained(args.model, own_device(args.device), args.dtype, args.config)
+    return Detector.from_pretrained(args.model, own_device(args.device), args.dtype, args.config, args.base)
 
 
 def report_scoring(result: ScoringResult, file: TextIO | None = None) -> int:

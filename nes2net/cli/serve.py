@@ -58,6 +58,8 @@ def _serve(args: argparse.Namespace) -> int:
     from nes2net.serve.server import serve
 
     limits = Limits(args.max_size, args.max_duration, args.timeout, args.waiting)
-    options = {name: getattr(args, name) for name in ("prior", "host", "port", "device", "dtype", "config", "names")}
+    options = {
+        name: getattr(args, name) for name in ("prior", "host", "port", "device", "dtype", "config", "names", "base")
+    }
     serve(args.model, args.calibration, limits=limits, open_browser=args.open_browser, **options)
     return 0

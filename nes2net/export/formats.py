@@ -37,7 +37,8 @@ def export(
     - ``space``: a folder that becomes a Hugging Face Space, with ``calibration`` if it is given; see
       :func:`nes2net.export.space.write_space`.
 
-    :meth:`Detector.from_pretrained` reads back the first three.
+    :meth:`Detector.from_pretrained` reads back the first three. A detector with an adapted front-end
+    is merged first (:meth:`Detector.merged`).
 
     Raises:
         InputError: if the format is unknown, cannot hold this detector or cannot be quantised, or
@@ -57,6 +58,7 @@ def export(
         raise InputError(f"`to={to}` writes a folder: give the name of one, not {out}")
     if to == "space":
         check_takes_audio_alone(detector)
+    detector = detector.whole()
     if to == "onnx":
         from nes2net.export.onnx import export_onnx  # optional: the extra nes2net[onnx]
 
@@ -74,10 +76,14 @@ def _save_huggingface(detector: Detector, folder: Path) -> None:
     frontend = detector.frontend
     if not isinstance(frontend, SSLFrontend):
         raise InputError(
-            f"the front-end '{frontend.config['name']}' has no model in the transformers library: export to safetensors"
+            f"the front-end '{frontend.config['name']}' is not written as a folder of the transformers library: export to "
+            "safetensors"
         )
     if frontend.engine == "fairseq":
         raise InputError("this front-end runs on the fairseq engine: load the detector with engine=transformers first")
+    if frontend.adapted:
+        kind = frontend.config["adapt"]["kind"]
+        raise InputError(f"the transformers library's model has no {kind}: export to safetensors")
     config, preprocessing = library_config(frontend.config)
     clear(folder)
     config.save_pretrained(folder)

@@ -35,6 +35,7 @@ from nes2net.detector import Detector
 from nes2net.errors import InputError, first_line
 from nes2net.export.onnx_detector import OnnxDetector
 from nes2net.machine.files import replacing, writing
+from nes2net.published_models import start_of
 from nes2net.scoring.kernel import scoring_mode
 from nes2net.scoring.scorer import check_takes_audio_alone
 
@@ -114,6 +115,7 @@ def export_onnx(
     check_takes_audio_alone(detector)
     if quantize not in (None, "int8"):
         raise InputError(f"unknown `quantize` {quantize!r}: 'int8' is known")
+    detector = detector.whole()
     shortest, longest = _lengths(detector, num_samples)
     rule = detector.backend.score_rule
     description = {
@@ -127,6 +129,7 @@ def export_onnx(
         "scores": f"scores = {_SCORES[rule]}; higher means more bona fide; {NATURE[rule]}",
         "score_rule": rule,
         "quantize": None,
+        "training": start_of(detector.record, places=False),
         "external_data": f"{path.name}.data" if _num_bytes(detector) > LARGEST_FILE else None,
     }
     path.parent.mkdir(parents=True, exist_ok=True)

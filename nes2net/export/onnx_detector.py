@@ -29,7 +29,8 @@ class OnnxDetector(OnnxFile):
     Attributes:
         device: the CPU: waveforms are given there, even if onnxruntime computes on CUDA, which
             :attr:`computes_on` says.
-        record: empty; an ONNX file does not record how the detector was trained.
+        record: what its training used (:func:`nes2net.published_models.start_of`), as its checkpoint
+            said; empty in files of earlier versions.
     """
 
     device = torch.device("cpu")
@@ -38,7 +39,7 @@ class OnnxDetector(OnnxFile):
 
     def __init__(self, path: str | Path, device: str = "auto") -> None:
         super().__init__(path, device)
-        self.record: dict[str, Any] = {}
+        self.record: dict[str, Any] = self.description["training"]
         self.score_rule: str = self.description["score_rule"]
 
     def __call__(self, waveform: Tensor) -> Tensor:

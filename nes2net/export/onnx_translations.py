@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from onnx import numpy_helper
+from onnx import TensorProto, numpy_helper
 from onnxscript import opset18 as op
 
 
@@ -27,8 +27,9 @@ def translations() -> dict[Callable, Callable]:
     def constant(array: np.ndarray) -> Any:
         return op.Constant(value=numpy_helper.from_array(array))
 
-    def window(function: Callable, length: int, periodic: bool = True, **_: Any) -> Any:
-        return constant(function(length, periodic=periodic).numpy())
+    def window(function: Callable, length: int, periodic: bool = True, dtype: int | None = None, **_: Any) -> Any:
+        precision = torch.float64 if dtype == TensorProto.DOUBLE else torch.float32
+        return constant(function(length, periodic=periodic, dtype=precision).numpy())
 
     def remainder(dividend: Any, divisor: Any) -> Any:
         return op.Mod(dividend, op.CastLike(divisor, dividend))
@@ -37,7 +38,7 @@ def translations() -> dict[Callable, Callable]:
         if list(dim) not in ([-1], [len(x.shape) - 1]) or normalization or not onesided:
             raise NotImplementedError("only one-sided, unscaled spectra along the last axis are translated")
         basis = _fourier_basis(x.shape[-1])
-        spectrum = op.MatMul(x, constant(basis.reshape(len(basis), -1)))
+        spectrum = op.MatMul(x, op.CastLike(constant(basis.reshape(len(basis), -1)), x))
         shape = [*[0] * (len(x.shape) - 1), *basis.shape[1:]]
         return op.Reshape(spectrum, constant(np.array(shape)))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from shlex import quote
 from typing import Any
@@ -18,9 +18,10 @@ from nes2net.errors import InputError
 from nes2net.evaluation.calibration import load as load_calibration
 from nes2net.inspect.identify import Identity, identify
 from nes2net.inspect.info import costs, describe_config
-from nes2net.inspect.names import Result, describe_recipe, model_rows
+from nes2net.inspect.names import Result, describe_recipe, model_rows, published_facts
 from nes2net.inspect.sheet import Sheet, shown
 from nes2net.machine.files import sha256_of
+from nes2net.published_models import START_KEY, published_model
 from nes2net.recipes.recipe import Recipe, load_recipe, recipe_from_dict
 from nes2net.registry import corpora
 from nes2net.scoring.record import read_whole_record
@@ -86,14 +87,21 @@ def _detector_sheet(identity: Identity, results: Sequence[Result]) -> Sheet:
     published = identity.models if not identity.config else _published_models(config)
     weights = path / WEIGHTS if path.is_dir() else path
     compared = identity.parameters and (config or identity.models)
+    loaded_as = published_model(identity.record)
+    rows = [
+        published_facts(name)
+        for name in ([loaded_as[0]] if loaded_as else identity.models if not identity.config else [])
+    ]
     facts: dict[str, Any] = {
         "model": " or ".join(identity.models),
+        **{key: _either(row.get(key) for row in rows) for key in (rows[0] if rows else ()) if key != "notes"},
         "names and shapes": str(identity.misfit) or "all there, none left over" if compared else "",
         "numbers": f"{identity.parameters:,} ({types})" if identity.parameters else "",
         "SHA-256": sha256_of(weights) if weights.is_file() else "",
+        **_adaptation_facts(identity),
         **_training_facts(identity.record),
         "not rebuilt": ", ".join(identity.records),
-        "notes": identity.notes,
+        "notes": [*identity.notes, *dict.fromkeys(note for row in rows for note in row.get("notes", []))],
         "published": [result.line for result in results if result.about.intersection(published)],
     }
     tables: dict[str, list[dict[str, Any]]] = {}
@@ -115,6 +123,25 @@ def _detector_sheet(identity: Identity, results: Sequence[Result]) -> Sheet:
         else:
             commands.append(f"nes2net predict --model {model} recording.wav")
     return Sheet(f"{path}: {identity.kind}", facts, tables=tables, commands=commands)
+
+
+def _either(values: Iterable[Any]) -> str:
+    """The values of models that a file fits, each once."""
+    return " or ".join(dict.fromkeys(str(value) for value in values if value))
+
+
+def _adaptation_facts(identity: Identity) -> dict[str, Any]:
+    """What is trained in an adapted front-end, and the base that its checkpoint leaves out, in words."""
+    frontend, base = identity.config.get("frontend", {}), identity.record.get("base")
+    facts: dict[str, Any] = {}
+    if isinstance(adaptation := frontend.get("adapt"), dict):
+        options = {key: value for key, value in adaptation.items() if key != "kind"}
+        facts["adapted"] = ", ".join([shown(adaptation.get("kind")), *(f"{k} {shown(v)}" for k, v in options.items())])
+    if isinstance(base, dict):
+        facts["base"] = (
+            f"{shown(base.get('file'))}, SHA-256 of its tensors {shown(base.get('digest'))}; not in this file"
+        )
+    return facts
 
 
 def _published_models(config: Mapping[str, Any]) -> list[str]:
@@ -140,6 +167,8 @@ def _training_facts(record: Mapping[str, Any]) -> dict[str, Any]:
     if recipe is not None:
         facts["recipe"] = f"{recipe.name}, seed {recipe.seed}, run {recipe.tag}"
         facts["trained on"] = f"{recipe.data.corpus} in {recipe.data.root}"
+    if isinstance(starts := record.get(START_KEY), list):
+        facts["started from"] = [_start(start) for start in starts if isinstance(start, dict)]
     if isinstance(average, dict):
         ids, of = (
             ", ".join(map(str, listed)) if isinstance(listed := average.get(key), list) else "" for key in ("ids", "of")
@@ -153,6 +182,14 @@ def _training_facts(record: Mapping[str, Any]) -> dict[str, Any]:
     rest = {key: value for key, value in record.items() if not isinstance(value, (dict, list))}
     known = ("epoch", "val_eer_wo_aug_low", "val_eer_wo_aug_high", *_HEADINGS)
     return facts | {key: value for key, value in rest.items() if key not in known}
+
+
+def _start(record: Mapping[str, Any]) -> str:
+    """A detector that a training started from, in words."""
+    if found := published_model(record):
+        return f"{found[0]}; licence of its weights: {found[1].licence}"
+    recipe = record.get("recipe")
+    return str((isinstance(recipe, dict) and recipe.get("name")) or "another detector")
 
 
 def _value(name: str, value: Any) -> Any:
@@ -246,6 +283,11 @@ def _record_facts(path: Path) -> dict[str, Any]:
         facts |= {
             key: value for key, value in _training_facts(checkpoint).items() if key in ("recipe", "epoch", "average")
         }
+    if isinstance(model := extra.get("published_model"), dict):
+        facts["published detector"] = model.get("name")
+        facts["licence of its weights"] = model.get("licence")
+    if isinstance(warnings := extra.get("seen"), list):
+        facts["warning"] = [str(line) for line in warnings]
     samples = record.run.get("num_samples")
     facts["utterances"] = "whole" if samples is None else f"the first {shown(samples)} samples"
     facts["precision"] = record.run.get("dtype")

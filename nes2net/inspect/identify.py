@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,14 +11,26 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from nes2net.checkpoints.fairseq import is_head, model_type_of
 from nes2net.checkpoints.folder import CONFIG, read_folder
-from nes2net.checkpoints.huggingface import CONFIG_FILE, read_configuration
+from nes2net.checkpoints.huggingface import CONFIG_FILE, holds_other_model, read_configuration, read_weights
+from nes2net.checkpoints.model_types import MODEL_TYPES, check_type, is_openai
 from nes2net.checkpoints.onnx_file import OnnxFile, accepted_lengths
 from nes2net.checkpoints.state_dict import Misfit, compare, load_state_dict, read_record, state_dict_of
 from nes2net.checkpoints.torch_file import read_torch_file
-from nes2net.detector import PUBLISHED_MODELS, Detector, recognise, sound_description, unwrap_frontend
+from nes2net.detector import (
+    PUBLISHED_MODELS,
+    Detector,
+    leaves_out_frontend,
+    recognise,
+    sound_description,
+    unwrap_frontend,
+)
 from nes2net.errors import InputError, shown
+from nes2net.frontends.base import Frontend
+from nes2net.frontends.sizes import sizes_of
 from nes2net.machine.plain_data import check_plain
+from nes2net.published_models import RECORD_KEY, START_KEY
 from nes2net.registry import create_frontend
 
 _FIT_LEAST = 0.5  # with a smaller share of the names of a published model, a state dict is unknown
@@ -33,7 +45,7 @@ class Identity:
     kind: str
     """Its kind in words, such as ``"detector checkpoint"``."""
     models: list[str] = field(default_factory=list)
-    """Published models, or the front-end, with these tensors; several may share names and shapes."""
+    """Published models, or published sizes of the front-end, with these tensors; several may be equal."""
     config: dict[str, Any] = field(default_factory=dict)
     """Configuration of the detector or front-end, ``{"frontend": …}``; empty if it has none."""
     dtypes: dict[str, int] = field(default_factory=dict)
@@ -61,9 +73,9 @@ class Identity:
 def identify(path: str | Path) -> Identity:
     """Identify ``path`` by its content; nothing in it is executed.
 
-    These kinds are known: pre-training files of fairseq and unilm, Hugging Face folders of wav2vec
-    2.0 and WavLM, checkpoints of the published code, checkpoints and folders of this package, ONNX
-    files, resume files, and other state dicts.
+    These kinds are known: pre-training files of fairseq, unilm and OpenAI, Hugging Face folders of
+    the types that front-ends read, checkpoints of the published code, checkpoints and folders of this
+    package, ONNX files, resume files, and other state dicts.
 
     Raises:
         InputError: if ``path`` is missing, damaged, or holds no weights.
@@ -76,11 +88,15 @@ def identify(path: str | Path) -> Identity:
     if path.suffix == ".safetensors":
         return _identify_state_dict(path, load_state_dict(path))
     content, records = read_torch_file(path)
-    model = content.get("model") if isinstance(content, dict) else None
     if isinstance(content, dict) and isinstance(content.get("progress"), dict) and "detector" in content:
         identity = _identify_resume_file(path, content)
-    elif isinstance(model, dict) and "encoder.pos_conv.0.weight_v" in model:
-        identity = _identify_pretraining(path, state_dict_of(content, path))
+    elif is_openai(content):
+        frontend = create_frontend("whisper", path)
+        identity = Identity(path, "Whisper checkpoint (OpenAI)", ["whisper"], dtypes=_dtypes(frontend.state_dict()))
+        identity.notes.append("of the whole model, only the encoder is read")
+        _with_frontend(identity, frontend)
+    elif (model_type := model_type_of(content)) is not None:
+        identity = _identify_pretraining(path, content, model_type)
     else:
         identity = _identify_state_dict(path, state_dict_of(content, path))
     identity.records = records
@@ -92,18 +108,19 @@ def _identify_folder(folder: Path) -> Identity:
         state_dict, description = read_folder(folder)
         config = description["model"]
         facts = {key: value for key, value in description.items() if key != "model"}
-        misfit = _misfit(state_dict, config, folder)
-        return Identity(folder, "detector folder", [], config, _dtypes(state_dict), misfit, record=facts)
-    if (folder / CONFIG_FILE).is_file():
-        kind = read_configuration(folder).get("model_type")
-        if kind not in ("wav2vec2", "wavlm"):
-            raise InputError(
-                f"{folder} holds a model of type {shown(kind)}: of Hugging Face folders, wav2vec2 and wavlm are read"
-            )
-        frontend = create_frontend(kind, folder)
-        config = {"frontend": frontend.config}
-        dtypes = _dtypes(frontend.state_dict())
-        return Identity(folder, f"Hugging Face folder of a {kind} front-end", [kind], config, dtypes)
+        misfit, adapted = _misfit(state_dict, config, folder)
+        what = "adapted detector's folder" if adapted else "detector folder"
+        return Identity(folder, what, [], config, _dtypes(state_dict), misfit, record=facts)
+    has_configuration = (folder / CONFIG_FILE).is_file()
+    if holds_other_model(folder):
+        identity = _identify_state_dict(folder, read_weights(folder))
+        if identity.models or not has_configuration:
+            return identity
+    if has_configuration:
+        title, name = MODEL_TYPES[check_type(folder, read_configuration(folder).get("model_type"))]
+        frontend = create_frontend(name, folder)
+        identity = Identity(folder, f"Hugging Face folder of {title}", [name], dtypes=_dtypes(frontend.state_dict()))
+        return _with_frontend(identity, frontend)
     raise InputError(f"{folder} is not a folder of a detector, a Hugging Face model or a training run")
 
 
@@ -113,21 +130,37 @@ def _identify_onnx(path: Path) -> Identity:
     notes = [f"takes {samples} samples at 16 kHz; `nes2net score … --engine onnx` scores with it"]
     if detector.precision != "float32":
         notes.append(f"weights of its front-end are quantised to {detector.precision}")
-    return Identity(path, "detector exported to ONNX", config=detector.config, notes=notes)
+    record = {key: value for key, value in detector.description["training"].items() if key in (RECORD_KEY, START_KEY)}
+    return Identity(path, "detector exported to ONNX", config=detector.config, record=record, notes=notes)
 
 
-def _identify_pretraining(path: Path, state_dict: Mapping[str, Tensor]) -> Identity:
-    wavlm = any("relative_attention_bias" in name for name in state_dict)
-    kind = "WavLM pre-training file (unilm)" if wavlm else "wav2vec 2.0 pre-training file (fairseq)"
-    name = "wavlm" if wavlm else "wav2vec2"
-    identity = Identity(path, kind, [name], dtypes=_dtypes(state_dict))
+def _identify_pretraining(path: Path, content: Any, model_type: str) -> Identity:
+    title, name = MODEL_TYPES[model_type]
+    source = "fairseq" if model_type in ("wav2vec2", "hubert") else "unilm" if model_type == "wavlm" else "UniSpeech"
+    state_dict = state_dict_of(content, path)
+    identity = Identity(path, f"{title} pre-training file ({source})", [name], dtypes=_dtypes(state_dict))
     try:
         frontend = create_frontend(name, path)
     except InputError as error:
         identity.notes.append(f"not usable as a front-end: {error}")
         return identity
+    _with_frontend(identity, frontend)
+    read = {k.removeprefix("model."): v for k, v in frontend.state_dict().items()}
+    if not frontend.config["pretraining_heads"]:  # heads that it does not read are no misfit
+        state_dict = OrderedDict((k, v) for k, v in state_dict.items() if k in read or not is_head(k))
+    identity.misfit = compare(state_dict, read)
+    return identity
+
+
+def _with_frontend(identity: Identity, frontend: Frontend) -> Identity:
+    """Say the configuration of ``frontend`` and the published sizes that have it."""
     identity.config = {"frontend": frontend.config}
-    identity.misfit = compare(state_dict, {k.removeprefix("model."): v for k, v in frontend.state_dict().items()})
+    if sizes := sizes_of(frontend.model_type, frontend.config):
+        identity.models = sizes
+    else:
+        identity.notes.append(
+            f"no published size has these options: `model.frontend={frontend.config['name']}` reads it"
+        )
     return identity
 
 
@@ -138,7 +171,7 @@ def _identify_resume_file(path: Path, content: dict[str, Any]) -> Identity:
     config = facts.pop("model", {})
     epoch, step = (shown(facts["progress"].get(key)) for key in ("epoch", "step"))
     kind = f"resume file of a training run, in epoch {epoch}, step {step}"
-    misfit = _misfit(state_dict, config, path) if config else Misfit()
+    misfit = _misfit(state_dict, config, path)[0] if config else Misfit()
     return Identity(path, kind, [], config, _dtypes(state_dict), misfit, record=facts)
 
 
@@ -152,11 +185,14 @@ def _identify_state_dict(path: Path, state_dict: Mapping[str, Tensor]) -> Identi
     )
     if config := record.get("model"):
         facts = {key: value for key, value in record.items() if key != "model"}
-        misfit = _misfit(unwrapped, config, path)
-        return Identity(path, "detector checkpoint of this package", [], config, dtypes, misfit, record=facts)
+        misfit, adapted = _misfit(unwrapped, config, path)
+        kind = f"{'adapted ' * adapted}detector checkpoint of this package"
+        return Identity(path, kind, [], config, dtypes, misfit, record=facts)
     misfits = recognise(state_dict)
     fitting = [name for name, misfit in misfits.items() if not misfit]
     if fitting:
+        if leaves_out_frontend(unwrapped, fitting[0]):
+            wrapped.append("its front-end, which was frozen, is not in it: name its pre-training file as `base`")
         return Identity(path, "detector checkpoint of the published code", fitting, dtypes=dtypes, notes=wrapped)
     nearest, misfit = next(iter(misfits.items()))
     known = len(unwrapped) - len(misfit.left_over) - len(misfit.shapes)
@@ -166,11 +202,15 @@ def _identify_state_dict(path: Path, state_dict: Mapping[str, Tensor]) -> Identi
     return Identity(path, kind, [nearest], {}, dtypes, misfit, notes=wrapped)
 
 
-def _misfit(state_dict: Mapping[str, Tensor], config: dict[str, Any], path: Path) -> Misfit:
-    """Compare ``state_dict`` with that of the detector that ``path`` describes."""
+def _misfit(state_dict: Mapping[str, Tensor], config: dict[str, Any], path: Path) -> tuple[Misfit, bool]:
+    """Compare ``state_dict`` with that of the detector that ``path`` describes.
+
+    An adapted detector may leave its base out. The second value says whether it does.
+    """
     with sound_description(str(path)), torch.device("meta"):
-        expected = Detector.from_config(config).state_dict()
-    return compare(state_dict, expected)
+        detector = Detector.from_config(config)
+    partial = detector.is_partial(state_dict)
+    return compare(state_dict, detector.expected(state_dict)), partial and detector.frontend.adapted
 
 
 def _dtypes(state_dict: Mapping[str, Tensor]) -> dict[str, int]:

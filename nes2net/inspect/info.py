@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from os.path import exists
 from typing import Any
+from weakref import finalize
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from nes2net.aggregations.base import Aggregation
@@ -32,6 +34,12 @@ from nes2net.registry import (
 #: 2504.05657).
 PAPER_FRAMES = 200
 _DIM, _LAYERS = 1024, 25  # XLS-R 300M and WavLM-Large
+
+#: Operations per second that estimates of time assume: a fifth of an H100's or H200's dense peak in
+#: bfloat16 (989·10¹²), two fifths of its peak in float32 (67·10¹²).
+SPEED = {"bf16": 200e12, "fp32": 27e12}
+#: Bytes per second that they assume: the memory of an H100, 3.35·10¹².
+BANDWIDTH = 3.35e12
 
 
 @dataclass
@@ -64,6 +72,47 @@ def count_flops(module: nn.Module, *inputs: Any) -> int:
         for parameter in trained:
             parameter.requires_grad_(True)
     return counter.get_total_flops()
+
+
+def peak_bytes(module: nn.Module, *inputs: Any) -> int:
+    """Count the bytes that the results of one forward pass without gradients take at most at once.
+
+    Parameters and inputs are not among them. On the meta device this takes no memory itself.
+
+    >>> peak_bytes(nn.Sequential(nn.Linear(10, 100), nn.Linear(100, 1)), torch.zeros(2, 10))
+    808
+    """
+    held = {
+        tensor.untyped_storage()._cdata
+        for tensor in (*module.parameters(), *module.buffers(), *inputs)
+        if isinstance(tensor, Tensor)
+    }
+    with torch.no_grad(), _Results(held) as results:
+        module.eval()(*inputs)
+    return results.most
+
+
+class _Results(TorchDispatchMode):
+    """Follows the memory of what operations return, until it is freed."""
+
+    def __init__(self, held: set[int]) -> None:
+        super().__init__()
+        self.now = self.most = 0
+        self._held = held
+
+    def __torch_dispatch__(self, operation: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = operation(*args, **(kwargs or {}))
+        for tensor in result if isinstance(result, (tuple, list)) else [result]:
+            if isinstance(tensor, Tensor) and (storage := tensor.untyped_storage())._cdata not in self._held:
+                self._held.add(storage._cdata)
+                self.now += storage.nbytes()
+                finalize(storage, self._free, storage._cdata, storage.nbytes())
+        self.most = max(self.most, self.now)
+        return result
+
+    def _free(self, storage: int, size: int) -> None:
+        self._held.discard(storage)
+        self.now -= size
 
 
 def describe(name: str, registry: Registry | None = None) -> list[PartInfo]:
@@ -99,6 +148,40 @@ def describe(name: str, registry: Registry | None = None) -> list[PartInfo]:
             part = create_aggregation(name, _LAYERS, _DIM)
             return [_describe_head("aggregation", part, [torch.zeros(1, PAPER_FRAMES, _DIM)] * _LAYERS, PAPER_FRAMES)]
     raise InputError(f"'{name}' is neither a model nor a checkpoint{did_you_mean(name, names())}")
+
+
+def estimates(name: str) -> dict[str, str]:
+    """Estimate what the front-end ``name`` takes at batch 1, for 64,600 samples; nothing is measured.
+
+    Memory is that of the weights, and of the results that the forward pass holds at most at once,
+    counted on the network. Time is operations / :data:`SPEED`, or the time in which the weights are
+    read once (:data:`BANDWIDTH`) if that is longer; waiting for the first operation is not in it.
+    """
+    waveform = torch.zeros(1, ASVSPOOF_SAMPLES, device="meta")
+    with torch.device("meta"):
+        frontend = create_frontend(name)
+        if not (numbers := sum(p.numel() for p in frontend.parameters())):
+            return {}
+        flops, held = count_flops(frontend, waveform), peak_bytes(frontend, waveform)
+    weights, memory, time = [], [], []
+    for precision, size in (("fp32", 4), ("bf16", 2)):
+        of_weights = size * numbers
+        weights.append(f"{of_weights / 1e9:.2f} GB in {precision}")
+        memory.append(f"{(of_weights + held * size / 4) / 1e9:.2f} GB in {precision}")
+        seconds = max(flops / SPEED[precision], of_weights / BANDWIDTH)
+        time.append(f"{1e3 * seconds:.2g} ms in {precision}")
+    return {
+        "weights": ", ".join(weights),
+        "memory": (
+            f"{', '.join(memory)} for {ASVSPOOF_SAMPLES:,} samples at batch 1 (estimate: weights + {held / 1e6:.0f} MB of "
+            "results in fp32)"
+        ),
+        "time": (
+            f"{', '.join(time)} for them on an H100 (estimate: the longer of {flops / 1e9:.0f}·10⁹ operations / "
+            f"{SPEED['fp32'] / 1e12:.0f}·10¹² or {SPEED['bf16'] / 1e12:.0f}·10¹² a second, and of weights / "
+            f"{BANDWIDTH / 1e12:.2f}·10¹² bytes a second)"
+        ),
+    }
 
 
 def names() -> list[str]:

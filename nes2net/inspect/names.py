@@ -14,11 +14,13 @@ from nes2net.corpora.corpus import Corpus, Counts
 from nes2net.corpora.layout import Layout
 from nes2net.detector import PUBLISHED_MODELS
 from nes2net.errors import InputError, nearest
-from nes2net.inspect.info import costs, describe
+from nes2net.frontends.sizes import SIZES
+from nes2net.inspect.info import costs, describe, estimates
 from nes2net.inspect.part_options import about, general_rows, option_rows, source, title, variant
 from nes2net.inspect.sheet import Sheet, plain, shown
 from nes2net.metrics.eer import compute_eer
 from nes2net.options import PARTS
+from nes2net.published_models import PUBLISHED
 from nes2net.recipes.recipe import PACKAGED, SECTIONS, Recipe, load_recipe, packaged_recipes
 from nes2net.registry import Registry, aggregations, backends, corpora, frontends
 
@@ -110,7 +112,7 @@ def _lines(results: Sequence[Result]) -> dict[str, dict[str, str]]:
     }
     return {
         "recipe": {name: plain(comment(name)[0]).partition(". ")[0].rstrip(".") for name in by_kind["recipe"]},
-        "model": {name: architecture(PUBLISHED_MODELS[name]) for name in by_kind["model"]},
+        "model": {name: _model_line(name) for name in by_kind["model"]},
         **parts,
         "corpus": {name: _corpus_line(corpora.get(name)) for name in by_kind["corpus"]},
         "published result": {name: figures[name] for name in by_kind["published result"]},
@@ -118,9 +120,17 @@ def _lines(results: Sequence[Result]) -> dict[str, dict[str, str]]:
 
 
 def _part_line(registry: Registry, name: str) -> str:
+    if registry is frontends and name in SIZES and name != SIZES[name].frontend:
+        return f"{SIZES[name].title}, read by {SIZES[name].frontend}"
     what = re.sub(r":? B×\S* → \S+$", "", title(registry, name).rstrip("."))
     blocks = [word for word in variant(registry, name).split(", ") if word.isidentifier()]
     return f"{', '.join(blocks)}: {what.partition(': ')[2] or what}" if blocks else what
+
+
+def _model_line(name: str) -> str:
+    model = PUBLISHED.get(name)
+    forbidden = "not for commercial use: " if model is not None and model.non_commercial else ""
+    return forbidden + architecture(PUBLISHED_MODELS[name])
 
 
 def _corpus_line(corpus: Corpus) -> str:
@@ -175,6 +185,8 @@ def part_sheet(registry: Registry, name: str, results: Sequence[Result] = ()) ->
         "parameters": cost.parameters,
         "multiply-adds": f"{cost.multiply_adds / 1e9:.3f} G per second of audio",
         "size": cost.notes,
+        **(estimates(name) if registry is frontends else {}),
+        **published_size(name if registry is frontends else ""),
         "published": [result.line for result in of_it],
     }
     part = next(part for part, known in REGISTRIES.items() if known is registry)
@@ -184,19 +196,57 @@ def part_sheet(registry: Registry, name: str, results: Sequence[Result] = ()) ->
     return Sheet(f"{name}: {registry.kind}", facts, tables={"options": options}, commands=commands)
 
 
+def published_size(name: str) -> dict[str, Any]:
+    """Where the weights of a published front-end are to be had, and under which licence."""
+    if name not in SIZES:
+        return {}
+    size = SIZES[name]
+    places = [f"{size.file} from {size.source}"] if size.file else []
+    if size.normalize is None:
+        configuration = "log-mel features with a scaling of their own, for which there is no option"
+    else:
+        waveforms = "waveforms are layer-normalised" if size.normalize else "waveforms as they are"
+        configuration = f"{waveforms}; here the option normalize decides"
+    return {
+        "pre-trained model": size.title,
+        "its file": [*places, f"https://huggingface.co/{size.hub}, a folder"],
+        "its numbers": size.parameters,
+        "its licence": size.licence,
+        "its configuration": configuration,
+        "note": size.notes,
+    }
+
+
 def model_sheet(name: str, results: Sequence[Result] = ()) -> Sheet:
     """The parts of a published model, their costs, and what was published for it."""
     config = PUBLISHED_MODELS[name]
     facts = {
         "parts": architecture(config),
+        **published_facts(name),
         "published": [result.line for result in results if name in result.about],
     }
     tables = {"costs": costs(describe(name)), "options that differ from the defaults of the parts": model_rows(config)}
     commands = [
         f"Build it: Detector.from_config('{name}')",
-        f"nes2net score CORPUS FOLDER --model FILE --architecture {name} --out scores.txt",
+        f"nes2net score CORPUS FOLDER --model FILE --architecture {name} --out s.txt",
     ]
     return Sheet(f"{name}: published model", facts, tables=tables, commands=commands)
+
+
+def published_facts(name: str) -> dict[str, Any]:
+    """Source, licences, scoring and training data of a published model, in words."""
+    model = PUBLISHED.get(name)
+    if model is None:
+        return {}
+    return {
+        "source": model.source,
+        "licence of the weights": model.licence,
+        "licence of the code": model.code_licence,
+        "its authors score": model.scored,
+        "trained on": ", ".join(model.trained_on) or "not known",
+        "selected on": ", ".join(model.selected_on) or "not known",
+        "notes": list(model.notes),
+    }
 
 
 def comment(recipe: str) -> list[str]:

@@ -14,7 +14,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from nes2net.frontends.sizes import SIZES
 from nes2net.inspect.sheet import plain, shown
+from nes2net.machine.terminal import markdown_table
 from nes2net.options import declared
 from nes2net.registry import Registry, aggregations, backends, frontends
 
@@ -37,6 +39,21 @@ _GENERAL = """\
 Every back-end takes these options besides its own. [Losses](losses.md) says which head goes with
 which loss.
 """
+_PUBLISHED = """\
+### Published sizes
+
+These names are front-ends of the table above with other defaults. Their pre-training file has to be
+of the size that the name says, while `wav2vec2`, `hubert` and the others above read any size of
+their type. *Numbers* are those that are read from the file. Whether waveforms are layer-normalised is
+decided by `normalize` alone, not by the folder's feature extractor.
+"""
+_SIZE_COLUMNS = ["name", "model", "options of", "other defaults", "numbers", "file, folder", "licence of the weights"]
+_ADAPTATION = """\
+## Every front-end
+
+Every front-end with transformer layers takes `adapt`, a mapping of these options, besides its own:
+its weights are frozen, and a few tensors beside them are trained ([Adaptation](adaptation.md)).
+"""
 #: Parameters of constructors that are not options: what a detector gives to its parts.
 _GIVEN = {frontends.kind: ("checkpoint",), aggregations.kind: ("num_layers", "feature_dim"), backends.kind: ()}
 _SECTIONS = re.compile(r"\n\n(?=Args:|Attributes:|Raises:|>>> )")
@@ -50,7 +67,10 @@ def option_rows(registry: Registry, name: str) -> list[dict[str, Any]]:
 
 
 def general_rows(registry: Registry, name: str) -> list[dict[str, Any]]:
-    """The options that a back-end takes besides its own, as :func:`option_rows` gives them."""
+    """The options that a part takes besides its own, as :func:`option_rows` gives them."""
+    if registry.kind == frontends.kind:
+        meaning = "train a few tensors beside the frozen weights of its transformer layers; null trains the weights."
+        return [{"option": "adapt", "takes": "a mapping of keys, or null", "default": None, "meaning": meaning}]
     if registry.kind != backends.kind:
         return []
     from nes2net.backends.heads import GeneralOptions  # start-up: names are listed without torch
@@ -64,7 +84,9 @@ def _rows(factory: Callable[..., Any], left_out: Sequence[str]) -> list[dict[str
         {
             "option": option,
             "takes": facts.takes,
-            "default": json.loads(json.dumps(facts.default)),
+            "default": "required"
+            if facts.default is inspect.Parameter.empty
+            else json.loads(json.dumps(facts.default)),
             "meaning": meanings.get(option, ""),
         }
         for option, facts in declared(factory).items()
@@ -129,16 +151,43 @@ def _meanings(docstring: str) -> dict[str, str]:
 def page() -> str:
     """The page in Markdown."""
     from nes2net.backends.heads import GeneralOptions  # start-up: names are listed without torch
+    from nes2net.frontends.adaptation import Adaptation  # start-up, as above
 
-    parts = [_PAGE, _GENERAL, _table(_rows(GeneralOptions, ())), _heads()]
+    parts = [_PAGE, _ADAPTATION, _table(_rows(Adaptation, ())), _GENERAL, _table(_rows(GeneralOptions, ())), _heads()]
     for heading, registry in (("Front-ends", frontends), ("Aggregations", aggregations), ("Back-ends", backends)):
         parts.append(f"## {heading}")
         tables: dict[str, list[str]] = {}
-        for name in registry.names():
+        sized = _sizes(registry) if registry is frontends else {}
+        for name in (name for name in registry.names() if name not in sized):
             tables.setdefault(_table(option_rows(registry, name)), []).append(name)
         for table, names in tables.items():
             parts.append(f"### {', '.join(f'`{name}`' for name in names)}\n\n{table}")
+        if sized:
+            parts += [_PUBLISHED, markdown_table(_SIZE_COLUMNS, list(sized.values())).replace("---:", "---")]
     return "\n\n".join(part.strip() for part in parts) + "\n"
+
+
+def _sizes(registry: Registry) -> dict[str, list[str]]:
+    """The rows of the published sizes, by their names."""
+    rows = {}
+    for name, size in SIZES.items():
+        if name != size.frontend:
+            defaults = declared(registry.get(size.frontend))
+            given = {**size.options, **size.training}.items()
+            changed = {key: value for key, value in given if value != defaults[key].default}
+            options = ", ".join(f"{key} {json.dumps(value)}" for key, value in changed.items()) or "the defaults"
+            file = f"[`{size.file}`]({size.source}), " if size.file else ""
+            places = f"{file}[{size.hub}](https://huggingface.co/{size.hub})"
+            rows[name] = [
+                f"`{name}`",
+                size.title,
+                f"`{size.frontend}`",
+                options,
+                f"{size.parameters:,}",
+                places,
+                size.licence,
+            ]
+    return rows
 
 
 def _heads() -> str:

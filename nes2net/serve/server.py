@@ -43,6 +43,7 @@ def serve(
     device: str = "auto",
     dtype: str = "auto",
     config: str | None = None,
+    base: str | Path | None = None,
     names: Iterable[str] = (),
     frames: Iterable[str] = (),
     open_browser: bool = False,
@@ -50,7 +51,7 @@ def serve(
     """Serve the page of ``model`` until Ctrl-C, SIGTERM or SIGHUP.
 
     Args:
-        model, device, dtype, config: see :meth:`nes2net.Detector.from_pretrained`.
+        model, device, dtype, config, base: see :meth:`nes2net.Detector.from_pretrained`.
         calibration: file of `nes2net calibrate` with one system; None for raw scores.
         prior: of bona fide, for probabilities and decisions.
         host: address to listen at; other machines reach all but loopback addresses.
@@ -69,7 +70,7 @@ def serve(
         signal.signal(signal.SIGTERM, _terminated)
         if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # nohup ignores it
             signal.signal(signal.SIGHUP, lambda *_: signal.raise_signal(signal.SIGTERM))
-        detector = Detector.from_pretrained(model, device, dtype, config=config)
+        detector = Detector.from_pretrained(model, device, dtype, config=config, base=base)
         check_takes_audio_alone(detector)
         desk = Desk(detector, Path(folder), limits, operation)
         set_up_gradio(desk.folder)

@@ -49,10 +49,12 @@ SMALLER: dict[str, dict[str, Any]] = {
     "conformer": {"num_blocks": 2},
     "ensemble": {"kind": "classification", "num_layers": 2},
     "mamba": {"num_layers": 4},
+    "mambo": {"embed_dim": 32, "num_layers": 1, "num_mixers": 1, "state_dim": 16, "head_dim": 32},
     "mfa": {"num_layers": 2},
     "mpif_res2net": {"num_frames": 64, "planes": [8, 16, 32, 64], "scale": 4},
     "one_class_distillation": {"backend": {"name": "nes2net_x", "nes_ratio": [4, 4]}},
-    **{name: {"nes_ratio": [4, 4]} for name in ("nes2net", "nes2net_x", "nes2net_x_selu")},
+    **{name: {"nes_ratio": [4, 4]} for name in ("nes2net", "nes2net_la", "nes2net_x", "nes2net_x_selu")},
+    "raptor": {"num_blocks": 1},
     "sls": {"num_layers": 2},
     "tcm": {"num_blocks": 2},
 }

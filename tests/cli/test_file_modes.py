@@ -22,7 +22,7 @@ def umask():
 
 
 @pytest.mark.skipif(os.name != "posix", reason="permissions are those of POSIX systems")
-@pytest.mark.parametrize("mask", [0o022, 0o077])
+@pytest.mark.parametrize("mask", [0o022, pytest.param(0o077, marks=pytest.mark.slow)])
 def test_every_command_respects_the_umask(corpus, small_model, tmp_path, monkeypatch, capsys, umask, mask):
     pytest.importorskip("onnxscript")
     pytest.importorskip("onnxruntime")

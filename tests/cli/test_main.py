@@ -39,8 +39,15 @@ def test_train_average_score_and_evaluate(corpus, small_model, tmp_path, monkeyp
         figures = json.loads((tmp_path / f"{name}.json").read_text())
         assert 0 <= figures["systems"][0]["eer"] <= 1
     dev = ["asvspoof2019_la", str(corpus), "--split", "dev", "--protocol", "full", "--out", "dev.txt"]
+    capsys.readouterr()
     assert main(["score", *dev, *score]) == 0
     assert len((tmp_path / "dev.txt").read_text().splitlines()) == 12
+    seen = "scores of tiny on asvspoof2019_la are too good: its epoch was selected on asvspoof2019_la dev"
+    assert f"warning: {seen}\n" in capsys.readouterr().err
+    assert json.loads((tmp_path / "dev.txt.json").read_text())["seen"] == [seen]
+    keys = ["--keys", str(corpus), "--phase", "dev", "--allow-partial"]
+    assert main(["evaluate", "asvspoof2019_la", "dev.txt", *keys, "--html", "dev.html"]) == 0
+    assert f"warning: {seen}\n" in capsys.readouterr().err and seen in (tmp_path / "dev.html").read_text()
 
 
 @pytest.mark.parametrize(

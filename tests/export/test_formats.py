@@ -91,7 +91,7 @@ def test_wrong_names_for_a_format(detector, tmp_path):
 def test_a_spectral_front_end_has_no_huggingface_form(tmp_path):
     model = {"frontend": {"name": "lps"}, "backend": {"name": "nes2net_x", "nes_ratio": [4, 4]}}
     model["frontend"] |= {"n_fft": 128, "hop_length": 64, "num_bins": 64}
-    with pytest.raises(InputError, match="'lps' has no model in the transformers library"):
+    with pytest.raises(InputError, match="'lps' is not written as a folder of the transformers library"):
         export(Detector.from_config(model), "hf", tmp_path / "out")
 
 
@@ -157,3 +157,20 @@ def test_a_refusal_of_the_hub_is_one_line(detector, monkeypatch):
         InputError, match=r"'a/b/c' was not pushed to the Hugging Face hub: Repo id must be in the form 'owner/name'$"
     ):
         detector.push_to_hub("a/b/c")
+
+
+def test_hubert_goes_to_the_library_and_back(small_model, tmp_path):
+    from transformers import AutoModel
+
+    small_model |= {"frontend": {**WAVLM, "name": "hubert", "num_targets": 8}}
+    detector = Detector.from_config(small_model).eval()
+    export(detector, "hf", tmp_path / "out")
+    model, loading = AutoModel.from_pretrained(tmp_path / "out", output_loading_info=True)
+    assert type(model).__name__ == "HubertModel" and not any(loading.values())
+    waveform = torch.randn(1, 8000)
+    loaded = Detector.from_pretrained(tmp_path / "out", device="cpu")
+    assert loaded.config == detector.config
+    with torch.inference_mode():
+        expected = detector.frontend(waveform)[0]
+        torch.testing.assert_close(model.eval()(waveform).last_hidden_state, expected, atol=1e-5, rtol=0)
+        torch.testing.assert_close(loaded(waveform), detector(waveform), atol=0, rtol=0)

@@ -8,8 +8,10 @@ import pytest
 from nes2net.cli.info import _results
 from nes2net.cli.main import main
 from nes2net.errors import InputError
+from nes2net.frontends.sizes import SIZES
 from nes2net.inspect import names
 from nes2net.inspect.part_options import option_rows
+from nes2net.published_models import PUBLISHED
 from nes2net.recipes.recipe import load_recipe, packaged_recipes
 from nes2net.registry import backends, corpora, frontends
 
@@ -52,7 +54,36 @@ def test_names_are_unique_across_kinds():
     assert [name for name, number in counted.items() if number > 1] == []
 
 
-@pytest.mark.parametrize("name", [name for known in KINDS.values() for name in known])
+#: Published sizes of front-ends, and detectors, that are described as others are; a large one takes seconds.
+ALIKE = {name for name, size in SIZES.items() if name not in ("wav2vec2_base", "unispeech_sat_large", size.frontend)}
+ALIKE |= {name for name in PUBLISHED if name.startswith(("antideepfake_", "deepfense_hubert_", "WavLM_Nes2Net_X_"))}
+ALIKE |= {name for name in PUBLISHED if name.startswith("spoof_superb_")}
+ALIKE = ALIKE - {"antideepfake_w2v_small", "spoof_superb_wav2vec2_base"} | {"df_arena_1b"}
+
+
+def test_where_a_published_size_is_to_be_had_fits_the_page():
+    for name in SIZES:
+        facts = names.published_size(name)
+        assert SIZES[name].hub in str(facts["its file"]) and facts["its licence"]
+        assert facts["its configuration"]
+        assert max(len(word) for value in facts.values() for word in str(value).split()) < 80
+    assert names.published_size("lfcc") == {}
+
+
+#: Recipes and models, whose full size is built: all in the slow suite, these in the fast one.
+SHOWN = ("asvspoof2019_nes2net_x", "ctrsvdd_nes2net_x_sea", "WavLM_Nes2Net", "AASIST", "df_arena_1b")
+BUILT = {name for kind in ("recipe", "model") for name in KINDS[kind] if name not in SHOWN}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.slow if name in BUILT else ())
+        for known in KINDS.values()
+        for name in known
+        if name not in ALIKE
+    ],
+)
 def test_every_name_is_described(name):
     kind = next(kind for kind, known in KINDS.items() if name in known)
     (sheet,) = names.sheets(name, RESULTS)  # of parts and models it counts parameters and operations

@@ -64,13 +64,17 @@ SMALLER = {
     "conformer": {"num_blocks": 1},
     "ensemble": {"kind": "classification", "num_layers": 2},
     "mamba": {"num_layers": 2},
+    "mambo": {"embed_dim": 32, "num_layers": 1, "num_mixers": 1, "state_dim": 16, "head_dim": 32},
     "mfa": {"num_layers": 2},
     "mpif_res2net": {"num_frames": 64, "planes": [8, 16, 32, 64], "scale": 4},
     "one_class_distillation": {"backend": {"name": "nes2net_x", "nes_ratio": [4, 4]}},
+    "raptor": {"num_blocks": 1},
     "sls": {"num_layers": 2},
     "tcm": {"num_blocks": 1},
 }
 NES = {"nes_ratio": [4, 4]}
+#: published models that combine parts which stand in the list by themselves
+OF_PARTS_BELOW = ("antideepfake_", "deepfense_", "df_arena_", "multiapi_", "spoof_superb_", "xlsr_mambo_")
 
 
 def _small(model: dict) -> dict:
@@ -85,7 +89,7 @@ def _small(model: dict) -> dict:
 
 
 def _systems() -> dict[str, dict]:
-    systems = {name: _small(model) for name, model in PUBLISHED_MODELS.items()}
+    systems = {name: _small(model) for name, model in PUBLISHED_MODELS.items() if not name.startswith(OF_PARTS_BELOW)}
     for name in sorted(
         set(registry.backends.names()) - {"raw_aasist", "raw_aasist_l"}
     ):  # the published AASIST and AASIST-L

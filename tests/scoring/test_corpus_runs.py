@@ -102,6 +102,7 @@ def kill_when(process: subprocess.Popen, out: Path, lines: int) -> bool:
     return False
 
 
+@pytest.mark.slow
 def test_killed_and_started_again(command, tmp_path, capsys):
     whole, out = tmp_path / "whole.txt", tmp_path / "out.txt"
     assert main(command(whole)) == 1

@@ -18,7 +18,8 @@ from unittest import mock
 
 MEMORY = 2 << 30  # bytes of address space, of which the libraries take about half
 _BESIDE_LIBRARIES = 3 << 28  # bytes that are left where they take more, as those for CUDA do
-SECONDS = 10.0
+SECONDS = 10.0  # of the processor, whatever else the machine does
+_WAITING = 60.0  # seconds, for an attempt that waits
 _server: Any = forkserver._forkserver
 _START = 120.0  # seconds, for the libraries that the first process loads
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
@@ -86,9 +87,9 @@ class Worker:
         """Call ``function``, which is sent by its name; its process takes no more attempts after a fault."""
         try:
             self._ours.send((function, arguments))
-            if self._ours.poll(SECONDS + 5):  # the attempt limits itself as long as it runs Python
+            if self._ours.poll(_WAITING + 5):  # the attempt limits itself as long as it runs Python
                 return self._ours.recv()
-            return Fault("hang", f"no end after {SECONDS + 5:.0f} s")
+            return Fault("hang", f"no end after {_WAITING + 5:.0f} s")
         except (EOFError, ConnectionError):
             self._process.join(10)
             return Fault("death", f"the process died with status {self._process.exitcode}")
@@ -109,7 +110,8 @@ def _late(*_: object) -> NoReturn:
 
 
 def _serve(connection: Any, folder: Path | None) -> None:
-    signal.signal(signal.SIGALRM, _late)
+    for number in (signal.SIGALRM, signal.SIGPROF):
+        signal.signal(number, _late)
     seen: list[str] = []
     if folder is not None:
         os.chdir(folder)
@@ -137,16 +139,21 @@ def _attempted(function: Callable[..., Any], arguments: tuple) -> Outcome | Faul
     from nes2net import InputError
 
     began = time.monotonic()
-    signal.setitimer(signal.ITIMER_REAL, SECONDS)
+    limits = {signal.ITIMER_PROF: SECONDS, signal.ITIMER_REAL: _WAITING}
+    for timer, seconds in limits.items():
+        signal.setitimer(timer, seconds)
     try:
         try:
             value, error = function(*arguments), None
         except InputError as caught:
             value, error = None, str(caught)
         finally:
-            signal.setitimer(signal.ITIMER_REAL, 0)
+            for timer in limits:
+                signal.setitimer(timer, 0)
     except _Late as caught:
-        return Fault("hang", f"it takes more than {SECONDS:.0f} s", _place(caught))
+        return Fault(
+            "hang", f"it takes more than {SECONDS:.0f} s of the processor, or {_WAITING:.0f} s", _place(caught)
+        )
     except MemoryError as caught:
         return Fault("memory", f"MemoryError: {caught}"[:2000], _place(caught))
     except BaseException as caught:

@@ -82,6 +82,11 @@ def folder(corpus, tmp_path_factory):
         "encoder_attention_heads": 4,
         "final_dim": 16,
         "latent_vars": 4,
+        "extractor_mode": "layer_norm",
+        "layer_norm_first": True,
+        "conv_bias": True,
+        "dropout": 0.0,
+        "attention_dropout": 0.0,
     }
     layers = [[8, 10, 5], *[[8, 3, 2]] * 4, *[[8, 2, 2]] * 2]
     frontend = create_frontend("wav2vec2", **{**options, "conv_feature_layers": layers})
@@ -146,6 +151,7 @@ def assert_published_output(folder: Path, epochs: int) -> None:
         assert float(done.stdout.split()[-1]) == pytest.approx(score, abs=1e-5)
 
 
+@pytest.mark.slow
 def test_published_commands_with_three_epochs(folder):
     assert_published_output(folder, epochs=3)
 

@@ -58,7 +58,7 @@ def test_flags_become_a_recipe():
     assert made.model["backend"] == {
         "name": "nes2net_x", "nes_ratio": [4, 8], "dilation": 2, "pool": "astp", "se_ratio": 8, "num_logits": 2,
     }  # fmt: skip
-    assert made.model["frontend"] == {"name": "xlsr_300m"} and made.ssl_checkpoint == "xlsr2_300m.pt"
+    assert made.model["frontend"] == {"name": "wav2vec2"} and made.ssl_checkpoint == "xlsr2_300m.pt"
     small = recipe("--ssl_config", "small", "--set", "train.schedule=cosine", "model.backend.dilation=1")
     assert small.model["frontend"] == {"name": "wav2vec2_small"} and small.ssl_checkpoint is None
     assert small.train.schedule == "cosine" and small.model["backend"]["dilation"] == 1

@@ -1,0 +1,175 @@
+"""Every front-end with every aggregation and back-end: one step of training, one score.
+
+The parts are those of the registries, so that a new name joins by itself. Which of them go together
+is what they declare: a back-end that takes only features of one number reads the waveform itself, and
+``num_states`` is how many hidden states a back-end needs.
+"""
+
+from __future__ import annotations
+
+import inspect
+from functools import cache
+from typing import Any
+
+import pytest
+import torch
+from builders.small_parts import AGGREGATIONS, BACKENDS, FRONTENDS, frontend_families, small_options
+from torch import Tensor, nn
+from torch.nn import functional
+
+from nes2net import Detector, InputError, registry
+from nes2net.aggregations.base import Aggregation
+from nes2net.backends.base import Backend
+from nes2net.frontends.base import Frontend
+
+LABELS = torch.tensor([0, 1, 1])
+LEAST_FRAMES = 24
+DIM, STATES = 32, 3
+
+every_frontend = pytest.mark.parametrize("name", frontend_families())
+
+
+def create_frontend(name: str) -> Frontend:
+    torch.manual_seed(0)
+    return registry.create_frontend(name, **small_options(FRONTENDS, name))
+
+
+@cache
+def reads_waveforms(name: str) -> bool:
+    """Whether the back-end ``name`` takes only features of one number."""
+    try:
+        create_backend(name, DIM, STATES)
+    except InputError:
+        create_backend(name, 1, 1)
+        return True
+    return False
+
+
+def create_backend(name: str, feature_dim: int, num_states: int) -> Backend | None:
+    """A small back-end for ``num_states`` hidden states; None if it needs more of them."""
+    options = dict(small_options(BACKENDS, name))
+    parameters = inspect.signature(registry.backends.get(name)).parameters
+    if "num_layers" not in parameters or "num_layers" in options:
+        candidates: list[dict[str, Any]] = [{}]
+    else:  # some do not count the input of the first layer
+        candidates = [{"num_layers": n} for n in (num_states, num_states - 1) if n > 0]
+    for layers in candidates:
+        try:
+            backend = registry.create_backend(name, feature_dim=feature_dim, **options, **layers)
+        except InputError as error:
+            if "num_layers" in str(error):  # it needs more
+                continue
+            raise
+        if backend.wants_layers == "last" or backend.num_states <= num_states:
+            return backend
+    return None
+
+
+def backends_of(frontend: Frontend) -> dict[str, Backend]:
+    """The back-ends that go with ``frontend``, by name."""
+    is_waveform = frontend.hop_length == 1
+    found = {}
+    for name in registry.backends.names():
+        if reads_waveforms(name) == is_waveform:
+            backend = create_backend(name, frontend.out_dim, frontend.num_layers)
+            if backend is not None:
+                found[name] = backend
+    return found
+
+
+def aggregations_of(frontend: Frontend) -> dict[str, Aggregation]:
+    """The aggregations that go with ``frontend``, by name: some need several hidden states."""
+    found = {}
+    for name in registry.aggregations.names():
+        options = small_options(AGGREGATIONS, name)
+        try:
+            found[name] = registry.create_aggregation(name, frontend.num_layers, frontend.out_dim, **options)
+        except InputError:
+            if frontend.num_layers >= STATES:
+                raise
+    return found
+
+
+def waveforms(frontend: Frontend, backend: Backend) -> Tensor:
+    """Three utterances of a length that ``backend`` takes."""
+    frames = backend.fixed_frames or max(backend.min_frames, LEAST_FRAMES)
+    samples = frontend.min_samples + (frames - 1) * frontend.hop_length
+    return 0.1 * torch.randn(3, samples, generator=torch.Generator().manual_seed(0))
+
+
+def loss_of(detector: Detector, states: list[Tensor]) -> Tensor:
+    loss = functional.cross_entropy(logits_of(detector, states), LABELS)
+    return loss if detector.aggregation.penalty is None else loss + detector.aggregation.penalty
+
+
+def logits_of(detector: Detector, states: list[Tensor]) -> Tensor:
+    scores = torch.zeros(len(LABELS), detector.num_scores) if detector.num_scores else None
+    logits = detector.logits(detector.features(states), scores)
+    assert logits.shape[0] == len(LABELS) and logits.isfinite().all()
+    return logits
+
+
+def step(*parts: nn.Module) -> None:
+    """One step on the gradients that there are; they must be finite and change something."""
+    trained = [p for part in parts for p in part.parameters() if p.grad is not None]
+    assert all(p.grad.isfinite().all() for p in trained)
+    before = [p.detach().clone() for p in trained]
+    torch.optim.Adam(trained, lr=1e-3).step()
+    assert any(not torch.equal(p, old) for p, old in zip(trained, before)), "nothing learns"
+    assert all(p.isfinite().all() for p in trained)
+
+
+@every_frontend
+def test_every_back_end_trains_and_scores(name):
+    """The back-ends share one pass through the front-end, which learns from all of them at once."""
+    frontend = create_frontend(name).train()
+    detectors = []
+    for number, backend in enumerate(backends_of(frontend).values()):
+        aggregations = list(aggregations_of(frontend).values())  # one of each for each back-end
+        detectors.append(Detector(frontend, aggregations[number % len(aggregations)], backend).train())
+    assert len(detectors) >= 2
+    by_input: dict[tuple, list[Detector]] = {}
+    for detector in detectors:
+        shape = waveforms(frontend, detector.backend).shape
+        by_input.setdefault((shape, detector.backend.wants_final_norm), []).append(detector)
+    for sharing in by_input.values():
+        states = sharing[0].hidden_states(waveforms(frontend, sharing[0].backend), "all")
+        leaves = [state.detach().requires_grad_(state.requires_grad) for state in states]
+        for detector in sharing:
+            loss_of(detector, leaves if detector.layers == "all" else leaves[-1:]).backward()
+            step(detector.aggregation, detector.backend)
+        used = [(state, leaf.grad) for state, leaf in zip(states, leaves) if leaf.grad is not None]
+        if used:
+            torch.autograd.backward([state for state, _ in used], [gradient for _, gradient in used])
+    if any(parameter.requires_grad for parameter in frontend.parameters()):
+        step(frontend)
+    with torch.inference_mode():
+        for sharing in by_input.values():
+            states = sharing[0].eval().hidden_states(waveforms(frontend, sharing[0].backend), "all")
+            for detector in sharing:
+                logits = logits_of(detector.eval(), states if detector.layers == "all" else states[-1:])
+                scores = detector.backend.scores(logits)
+                assert scores.shape == LABELS.shape and scores.isfinite().all(), detector.backend.config["name"]
+
+
+@pytest.mark.slow
+@every_frontend
+def test_the_complete_product_trains_and_scores(name):
+    """Each detector by itself, from the waveform to its loss, built again from its own configuration."""
+    frontend = create_frontend(name)
+    for backend_name, backend in backends_of(frontend).items():
+        read = list(aggregations_of(frontend)) if backend.wants_layers == "last" else ["last"]
+        reached = []
+        for aggregation in read:
+            parts = {"frontend": frontend.config, "backend": backend.config}
+            options = {"name": aggregation, **small_options(AGGREGATIONS, aggregation)}
+            detector = Detector.from_config({**parts, "aggregation": options}).train()
+            waveform = waveforms(frontend, backend)
+            loss_of(detector, detector.hidden_states(waveform)).backward()
+            reached += [p for p in detector.frontend.parameters() if p.grad is not None and p.grad.any()]
+            step(detector)
+            with torch.inference_mode():
+                logits = logits_of(detector.eval(), detector.hidden_states(waveform))
+                assert detector.backend.scores(logits).isfinite().all()
+        # A gate of one hidden unit may be shut, but not in all aggregations.
+        assert reached or not any(p.requires_grad for p in frontend.parameters()), backend_name
