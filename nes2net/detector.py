@@ -344,6 +344,34 @@ class Detector(nn.Module):
         others = () if system_scores is None else (system_scores,)
         return self.backend.scores(self(waveform, *others))
 
+    @property
+    def frame_ms(self) -> float:
+        """Milliseconds from one frame of its front-end to the next."""
+        return self.frontend.hop_length / SAMPLE_RATE * 1000
+
+    @property
+    def resolutions(self) -> tuple[float, ...]:
+        """Lengths in ms of the segments that it scores, the shortest first; empty if it scores none."""
+        return tuple(factor * self.frame_ms for factor in sorted(self.backend.resolutions))
+
+    def segment_logits(self, waveform: Tensor) -> dict[float, Tensor]:
+        """Logits B×T×n of the segments of ``waveform`` B×N, by the length of a segment in ms.
+
+        Raises:
+            InputError: if its back-end sees no segments.
+        """
+        return self.backend.segments(self.features(self.hidden_states(waveform)), self.frame_ms)
+
+    def segment_scores(self, waveform: Tensor) -> dict[float, Tensor]:
+        """Scores B×T of the segments of ``waveform`` B×N, by the length of a segment in ms.
+
+        Segment t begins t times its length after the beginning. Higher means more bona fide.
+        """
+        return {
+            resolution: self.backend.scores(logits.flatten(0, 1)).unflatten(0, logits.shape[:2])
+            for resolution, logits in self.segment_logits(waveform).items()
+        }
+
     def compile(self, **options: Any) -> None:
         """Compile its parts in place, a front-end of equal layers by layer.
 

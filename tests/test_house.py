@@ -19,6 +19,7 @@ FLOORS = {
     "metrics": 1,
     "audio": 2,
     "checkpoints": 2,
+    "localisation": 2,
     "aggregations": 3,
     "corpora": 3,
     "augment": 4,

@@ -56,6 +56,8 @@ class Backend(nn.Module):
     """Frames that its convolutions see; None if they see the whole utterance."""
     score_rule: ScoreRule = "logit"
     """How its score is made of its logits; higher means more bona fide."""
+    resolutions: tuple[int, ...] = ()
+    """Lengths, in frames, of the segments whose logits :meth:`segments` gives; empty if it gives none."""
     last_layer_name: str = ""
     """Name of its last layer, as in ``get_submodule``; empty if it has none that can be replaced."""
 
@@ -70,6 +72,18 @@ class Backend(nn.Module):
     def embed(self, features: Any) -> Tensor:
         """Embeddings B×E of ``features``, the input of the last layer."""
         raise InputError(f"back-end '{self.config['name']}' gives logits only, no embeddings")
+
+    def segments(self, features: Any, frame_ms: float = 20.0) -> dict[float, Tensor]:
+        """Logits B×T×n of the segments of ``features``, by the length of a segment in ms.
+
+        Args:
+            features: those of :meth:`forward`.
+            frame_ms: from one frame of ``features`` to the next; the front-end's hop.
+
+        Raises:
+            InputError: if the back-end sees no segments, only the whole utterance.
+        """
+        raise InputError(f"back-end '{self.config['name']}' gives one score an utterance, none of its segments")
 
     @property
     def last_layer(self) -> nn.Module:

@@ -41,6 +41,7 @@ class MeanLinear(Backend):
 
     score_rule = "probability"
     last_layer_name = "proj_fc"
+    resolutions = (1,)
 
     def __init__(
         self,
@@ -57,6 +58,12 @@ class MeanLinear(Backend):
         self.proj_fc = create_head(head, embedding_dim, num_logits)
         if type(self.proj_fc) is OneClassHead:
             self.proj_fc = OneClassColumnHead(embedding_dim, num_logits)
+
+    def segments(self, features: Tensor, frame_ms: float = 20.0) -> dict[float, Tensor]:
+        """Logits B×T×n of each frame of ``features`` B×T×D: its linear layers without the mean."""
+        self.check_features(features)
+        frames = self.projector(features) if self.projector else features
+        return {frame_ms: self.last_layer(frames.flatten(0, 1)).unflatten(0, frames.shape[:2])}
 
     def embed(self, features: Tensor) -> Tensor:
         """Embeddings B×E of ``features`` B×T×D; E is D, or the size of the projection."""

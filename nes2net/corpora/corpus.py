@@ -18,6 +18,7 @@ from nes2net.audio.crop import ASVSPOOF_SAMPLES
 from nes2net.corpora.protocol import WHOLE, canonical_phase
 from nes2net.corpora.trial import BONAFIDE, SPOOF, Trial, trials_digest
 from nes2net.errors import InputError
+from nes2net.localisation.segments import Segment
 from nes2net.metrics.dcf import ASVSPOOF5_COSTS
 
 #: Fields whose values are counted if a corpus has them.
@@ -125,6 +126,12 @@ class Corpus:
     """``find_key(path)``: the file of the labels; None if the protocols hold them."""
     find_splits: Callable[..., tuple[str, ...]] | None = None
     """``find_splits(root, protocols=None)``: the parts of a copy; None if it should have all."""
+    segments: Callable[..., dict[str, list[Segment]]] | None = None
+    """``segments(root, split)``: utterance → its bona fide and spoofed segments; None if there are no
+    such labels, or they are of frames only."""
+    segment_labels: Callable[..., dict[str, NDArray]] | None = None
+    """``segment_labels(root, split, resolution=10)``: utterance → labels (T,) of frames of
+    ``resolution`` ms, 1 bona fide, 0 spoof; None if only whole utterances are labelled."""
     asv_scores: Callable[..., tuple[NDArray, NDArray, NDArray]] | None = None
     """``asv_scores(path, phase)``: target, nontarget and spoof scores of the organisers' system of
     speaker verification; None if there is no such system, and so no min t-DCF."""

@@ -52,7 +52,7 @@ LAYOUT = Layout(
 )
 
 
-def segment_labels(path: str | Path, split: str, resolution: int = 20) -> dict[str, NDArray[np.uint8]]:
+def segment_labels(path: str | Path, split: str, resolution: int = 10) -> dict[str, NDArray[np.uint8]]:
     """Utterance of ``split`` → labels of its segments: (segments,) uint8, 1 bona fide, 0 spoofed.
 
     The files are pickled dictionaries; reading them runs no code.
@@ -88,6 +88,7 @@ def segment_labels(path: str | Path, split: str, resolution: int = 20) -> dict[s
 
 CORPUS = Corpus(
     **LAYOUT.functions,
+    segment_labels=segment_labels,
     # As many utterances as ASVspoof 2019 LA, from which the corpus was made.
     counts={
         "train": Counts(25380, 2580, 22800, {"attack": {"CON": 22800}}),

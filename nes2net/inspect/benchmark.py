@@ -36,6 +36,7 @@ from nes2net.scoring.corpus import Share, batches_scored
 from nes2net.scoring.kernel import scoring_mode
 from nes2net.scoring.scorer import check_takes_audio_alone
 from nes2net.scoring.waveforms import WaveformReader
+
 # Size of the square matrices whose product is the yardstick, by kind of device.
 _PRODUCT_SIZE = {"cpu": 2048, "cuda": 8192}
 

@@ -1,0 +1,91 @@
+"""Labels and scores of frames, from one time axis to another.
+
+The sources are those of :mod:`nes2net.localisation.segments`.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from nes2net.errors import InputError
+
+#: Lengths of frames that are measured, in ms.
+RESOLUTIONS = (10, 20, 40, 80, 160, 320, 640)
+_REDUCED = {"min": np.min, "mean": np.mean, "max": np.max}
+
+
+def pool_labels(labels_10ms: ArrayLike, factor: int) -> NDArray:
+    """Labels of frames ``factor`` times as long: spoof if any frame in them is spoof.
+
+    Labels left over at the end are dropped, as published, but fewer than ``factor`` give one label.
+
+    Args:
+        labels_10ms: (T,) labels, usually of 10 ms: 1 bona fide, 0 spoof.
+        factor: frames of the new length in one of them.
+
+    Raises:
+        InputError: if there are no labels, or ``factor`` is below 1.
+
+    >>> pool_labels([1, 1, 1, 0, 1], 2), pool_labels([1, 1], 4)
+    (array([1, 0]), array([1]))
+    """
+    labels = _row(labels_10ms, "labels", factor)
+    if len(labels) < factor:
+        return labels.min(keepdims=True)
+    whole = len(labels) // factor
+    return labels[: whole * factor].reshape(whole, factor).min(axis=1)
+
+
+def coarsen_scores(scores: ArrayLike, factor: int, how: Literal["min", "mean", "max"] = "min") -> NDArray:
+    """Scores of frames ``factor`` times as long: (⌈T/factor⌉,).
+
+    Frames left over at the end give one frame more. ``how`` holds for it too: with ``mean`` and
+    ``max`` the published code exchanges its score and its label.
+
+    Raises:
+        InputError: if there are no scores, or ``factor`` is below 1.
+
+    >>> coarsen_scores([0.5, -1.0, 2.0], 2)
+    array([-1.,  2.])
+    """
+    scores = _row(scores, "scores", factor)
+    return np.array([_REDUCED[how](scores[first : first + factor]) for first in range(0, len(scores), factor)])
+
+
+def coarsen_labels(labels: ArrayLike, factor: int) -> NDArray:
+    """Labels that stand beside :func:`coarsen_scores`: (⌈T/factor⌉,), spoof if any frame is spoof."""
+    return coarsen_scores(labels, factor, "min")
+
+
+def refine_scores(scores: ArrayLike, factor: int) -> NDArray:
+    """Scores of frames a ``factor``-th as long, each repeated: (T·factor,).
+
+    >>> refine_scores([0.5, -1.0], 2)
+    array([ 0.5,  0.5, -1. , -1. ])
+    """
+    return np.repeat(_row(scores, "scores", factor), factor)
+
+
+def align(scores: ArrayLike, labels: ArrayLike) -> tuple[NDArray, NDArray]:
+    """Cut ``scores`` and ``labels`` to the shorter of them.
+
+    A front-end usually gives one frame fewer than there are labels of 20 ms.
+
+    >>> align([0.1, 0.2], [1, 1, 0])
+    (array([0.1, 0.2]), array([1, 1]))
+    """
+    scores, labels = np.asarray(scores), np.asarray(labels)
+    count = min(len(scores), len(labels))
+    return scores[:count], labels[:count]
+
+
+def _row(values: ArrayLike, what: str, factor: int) -> NDArray:
+    row = np.asarray(values)
+    if row.ndim != 1 or not len(row):
+        raise InputError(f"{what} of frames are a row of at least one, got shape {row.shape}")
+    if factor < 1:
+        raise InputError(f"a frame has at least one frame in it, not {factor}")
+    return row

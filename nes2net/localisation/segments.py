@@ -1,0 +1,131 @@
+"""Segments of an utterance, and the labels of its frames.
+
+L. Zhang, X. Wang, E. Cooper, N. Evans, J. Yamagishi, "The PartialSpoof database and countermeasures
+for the detection of short fake speech segments embedded in an utterance", IEEE/ACM TASLP 31, 2023
+(arXiv 2204.05177).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nes2net.errors import InputError
+
+BONAFIDE, SPOOF = "bonafide", "spoof"
+Rule = Literal["partialspoof", "wedefense", "start"]
+
+
+class Segment(NamedTuple):
+    """A stretch of a recording.
+
+    Functions that read segments take any tuples that begin with label, start and end.
+
+    >>> Segment("spoof", 0.5, 1.25)
+    Segment(label='spoof', start=0.5, end=1.25, score=None)
+    """
+
+    label: str
+    """``"bonafide"`` or ``"spoof"``; files may hold other names, such as that of an attack."""
+    start: float
+    """In seconds."""
+    end: float
+    """In seconds."""
+    score: float | None = None
+    """A score, higher for bona fide; None for a label."""
+
+
+def frame_labels(
+    segments: Iterable[tuple],
+    resolution_ms: float,
+    duration: float,
+    rule: Rule = "partialspoof",
+    last_frame: Literal["ceil", "floor", "round"] = "ceil",
+) -> NDArray[np.int8]:
+    """Labels (T,) of frames of ``resolution_ms``: 1 bona fide, 0 spoof.
+
+    Later segments overwrite earlier ones. Frames that no segment covers are 0, so spoof, as
+    published: the last, incomplete frame counts as spoof even in a bona fide utterance if less than
+    half of it exists.
+
+    Args:
+        segments: (label, start, end) in seconds.
+        duration: of the utterance in seconds.
+        rule: how the edges of a segment are rounded to frames. ``"partialspoof"`` rounds to the
+            nearest frame, halves to the even one, the end first to 5 decimals. ``"wedefense"``
+            rounds halves up and gives each segment a frame at least. ``"start"`` gives a frame the
+            label of the segment in which it starts, and −1 if there is none.
+        last_frame: how the number of frames is rounded.
+
+    Raises:
+        InputError: if a label is neither ``"bonafide"`` nor ``"spoof"``, or a number is out of range.
+
+    >>> frame_labels([("bonafide", 0.0, 0.05), ("spoof", 0.05, 0.1)], 20, 0.1)
+    array([1, 1, 0, 0, 0], dtype=int8)
+    """
+    if not resolution_ms > 0 or not 0 <= duration < math.inf:
+        raise InputError(f"frames of {resolution_ms} ms of {duration} s: both must be numbers above 0")
+    step = resolution_ms / 1000
+    rounded = {"ceil": math.ceil, "floor": math.floor, "round": round}[last_frame]
+    count = int(rounded(duration / step))
+    labels = np.full(count, -1 if rule == "start" else 0, np.int8)
+    for label, start, end, *_ in segments:
+        if label not in (BONAFIDE, SPOOF):
+            raise InputError(f"the label of a segment is '{BONAFIDE}' or '{SPOOF}', not '{label}'")
+        if rule == "partialspoof":
+            first, behind = round(start / step), round(round(end, 5) / step)
+        elif rule == "wedefense":
+            first, behind = math.floor(start / step + 0.5), math.floor(end / step + 0.5)
+            behind = max(behind, first + 1)
+        else:
+            times = np.arange(count) * step
+            labels[(start <= times) & (times < end)] = label == BONAFIDE
+            continue
+        labels[max(first, 0) : max(behind, 0)] = label == BONAFIDE
+    return labels
+
+
+def cut_segments(segments: Iterable[tuple], start: float, end: float) -> list[Segment]:
+    """What of ``segments`` lies from ``start`` to ``end``, in seconds from ``start``.
+
+    Times are rounded to 8 decimals.
+
+    >>> cut_segments([("bonafide", 0.0, 1.0), ("spoof", 1.0, 2.0)], 0.5, 1.5)[1]
+    Segment(label='spoof', start=0.5, end=1.0, score=None)
+    """
+    kept = []
+    for label, first, last, *score in segments:
+        if last > start and first < end:
+            times = round(max(first, start) - start, 8), round(min(last, end) - start, 8)
+            kept.append(Segment(label, *times, *score))
+    return kept
+
+
+def repeat_segments(segments: Iterable[tuple], length: float, duration: float | None = None) -> list[Segment]:
+    """The segments of an utterance that is repeated up to ``length`` seconds.
+
+    Args:
+        duration: of the utterance in seconds; None for the end of its last segment.
+
+    Raises:
+        InputError: if the utterance has no length.
+
+    >>> [(s.label, s.start, s.end) for s in repeat_segments([("spoof", 0.0, 1.0)], 2.5)]
+    [('spoof', 0.0, 1.0), ('spoof', 1.0, 2.0), ('spoof', 2.0, 2.5)]
+    """
+    segments = list(segments)
+    duration = max((end for _, _, end, *_ in segments), default=0.0) if duration is None else duration
+    if not duration > 0:
+        raise InputError("an utterance without segments or length cannot be repeated")
+    repeated, offset = [], 0.0
+    for number in range(math.ceil(length / duration)):
+        offset = number * duration
+        for label, start, end, *score in segments:
+            if start + offset < length:
+                times = round(start + offset, 8), round(min(end + offset, length), 8)
+                repeated.append(Segment(label, *times, *score))
+    return repeated
