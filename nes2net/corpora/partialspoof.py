@@ -52,7 +52,7 @@ LAYOUT = Layout(
 )
 
 
-def segment_labels(path: str | Path, split: str, resolution: int = 10) -> dict[str, NDArray[np.uint8]]:
+def segment_labels(path: str | Path, split: str, resolution: int = 20) -> dict[str, NDArray[np.uint8]]:
     """Utterance of ``split`` → labels of its segments: (segments,) uint8, 1 bona fide, 0 spoofed.
 
     The files are pickled dictionaries; reading them runs no code.

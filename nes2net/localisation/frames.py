@@ -5,7 +5,8 @@ The sources are those of :mod:`nes2net.localisation.segments`.
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Callable
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -14,7 +15,7 @@ from nes2net.errors import InputError
 
 #: Lengths of frames that are measured, in ms.
 RESOLUTIONS = (10, 20, 40, 80, 160, 320, 640)
-_REDUCED = {"min": np.min, "mean": np.mean, "max": np.max}
+_REDUCED: dict[str, Callable[..., Any]] = {"min": np.min, "mean": np.mean, "max": np.max}
 
 
 def pool_labels(labels_10ms: ArrayLike, factor: int) -> NDArray:

@@ -8,7 +8,7 @@ for the detection of short fake speech segments embedded in an utterance", IEEE/
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from nes2net.errors import InputError
 
 BONAFIDE, SPOOF = "bonafide", "spoof"
+_ROUNDED: dict[str, Callable[[float], int]] = {"ceil": math.ceil, "floor": math.floor, "round": round}
 Rule = Literal["partialspoof", "wedefense", "start"]
 
 
@@ -70,8 +71,7 @@ def frame_labels(
     if not resolution_ms > 0 or not 0 <= duration < math.inf:
         raise InputError(f"frames of {resolution_ms} ms of {duration} s: both must be numbers above 0")
     step = resolution_ms / 1000
-    rounded = {"ceil": math.ceil, "floor": math.floor, "round": round}[last_frame]
-    count = int(rounded(duration / step))
+    count = _ROUNDED[last_frame](duration / step)
     labels = np.full(count, -1 if rule == "start" else 0, np.int8)
     for label, start, end, *_ in segments:
         if label not in (BONAFIDE, SPOOF):
