@@ -53,6 +53,7 @@ BACKENDS: dict[str, dict[str, Any]] = {
     "mambo": {"num_layers": 1, "num_mixers": 1, "embed_dim": 32, "head_dim": 16},
     "mean_linear": {},
     "mfa": {"bottleneck_dim": 8},
+    "multires_gmlp": {"gmlp_layers": 1, "max_frames": 64},
     "mpif_res2net": {"num_frames": 32, "planes": [4, 4, 8, 8], "blocks": [1, 1, 1, 1], "scale": 4},
     "nes2net": _NESTED,
     "nes2net_la": _NESTED,
