@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from torch import Tensor
 
-from nes2net.backends.base import Backend
+from nes2net.backends.base import Backend, ScoreRule, scores_of
 from nes2net.backends.pooling import Pooling, create_pooling
 from nes2net.errors import InputError
 
@@ -101,7 +101,9 @@ class FrameBackend(Backend):
     def _lowest(self, frames: Tensor) -> Tensor:
         """The embedding B×E of the frame with the lowest score."""
         logits = self.frame_logits(frames.detach())
-        scores = self.scores(logits.flatten(0, 1)).unflatten(0, logits.shape[:2])  # B×T
+        # Probabilities near 1 are equal numbers, whose differences are not.
+        rule: ScoreRule = "difference" if self.score_rule == "probability" else self.score_rule
+        scores = scores_of(logits.flatten(0, 1), rule).unflatten(0, logits.shape[:2])  # B×T
         index = scores.argmin(dim=1)[:, None, None].expand(-1, 1, frames.shape[2])
         return frames.gather(1, index).squeeze(1)
 
