@@ -7,13 +7,13 @@ self-supervised speech models for audio deepfake detection", ICASSP 2026, arXiv 
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from torch import Tensor, nn
 
 from nes2net.backends.frame_backend import FrameBackend, Utterance
 from nes2net.backends.heads import HeadOption, OneClassColumnHead, OneClassHead, create_head
-from nes2net.options import FeatureDim, Logits, Size
+from nes2net.options import FeatureDim, Logits, Size, Takes
 
 
 class MeanLinear(FrameBackend):
@@ -55,7 +55,7 @@ class MeanLinear(FrameBackend):
         head: HeadOption = "linear",
         num_logits: Logits = 2,
         projection_dim: Size | None = None,
-        pool: Literal["mean"] | None = "mean",
+        pool: Annotated[Literal["mean"] | None, Takes("mean or null")] = "mean",
         utterance: Utterance = "mean",
     ) -> None:
         super().__init__()

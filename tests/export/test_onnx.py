@@ -71,7 +71,7 @@ BACKENDS = {
     "tcm": {"num_blocks": 1, "embed_dim": 32},
 }
 #: Options of the front-end of a back-end that the small one does not fit.
-WIDER = {"multires_gmlp": {"encoder_embed_dim": 128}}
+WIDER = {"multires_gmlp": {"encoder_embed_dim": 512}}  # of which the utterance reads a 32nd
 #: The front-end of a back-end that does not read one of wav2vec 2.0.
 FRONTEND_OF = {"one_class_distillation": "teacher_student"}
 #: Back-ends that are exported with the options, the front-end and the aggregation of a published
