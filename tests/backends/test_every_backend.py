@@ -64,7 +64,7 @@ RECURRENT = {"attm_lstm", "ensemble", "lgf", "llgf"}
 #: they take seconds to export, and minutes for any number of samples, as test_aasist.py does
 SLOW_TO_EXPORT = WAVEFORM
 #: they take seconds, and are made of parts that the others export, or are exported to ONNX too
-EXPORTED_IN_THE_SLOW_SUITE = {"aasist", "aasist2", "mambo", "raptor"}
+EXPORTED_IN_THE_SLOW_SUITE = {"aasist", "aasist2", "mambo", "multires_gmlp", "raptor"}
 
 #: they compare two classes
 TWO_LOGITS = {"asp_cosine", "aasist2", "multires_gmlp", "one_class_distillation"}
