@@ -231,6 +231,8 @@ def _describe_head(
             else "it sees the whole utterance"
         )
         notes.append(f"{sees}; it needs at least {_counted(part.min_frames, 'frame')}")
+        if part.resolutions:
+            notes.append(f"it scores segments too; their lengths in frames: {', '.join(map(str, part.resolutions))}")
         notes += _never_trained(part)
         notes.append("layers: " + ", ".join(_layer(name, child) for name, child in part.named_children()))
     return PartInfo(role, part.config["name"], _parameters(part), flops / 2 / seconds, notes)
