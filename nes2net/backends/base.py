@@ -85,6 +85,10 @@ class Backend(nn.Module):
         """
         raise InputError(f"back-end '{self.config['name']}' gives one score an utterance, none of its segments")
 
+    def num_segments(self, num_frames: int) -> tuple[int, ...]:
+        """How many segments of each of its :attr:`resolutions` there are in ``num_frames`` frames."""
+        return tuple(num_frames // factor for factor in self.resolutions)
+
     @property
     def last_layer(self) -> nn.Module:
         """The layer from embeddings B×E to logits B×n."""
