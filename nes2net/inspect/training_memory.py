@@ -70,8 +70,15 @@ def training_memory(recipe: Recipe) -> TrainingMemory:
         objective.begin_training(train.freeze_frontend_epochs + 1)
         layers = detector.frontend.transformer_layers if train.activation_checkpointing else ()
         with torch.autocast("cpu", reduced, enabled=reduced is not None):
-            kept = _kept(objective, layers, lambda: objective._outputs(objective._features(waveforms), scores))
+            kept = _kept(objective, layers, lambda: _forward(objective, waveforms, scores, recipe))
         return TrainingMemory(trained, weights, moments * _bytes(parameters), kept)
+
+
+def _forward(objective: Objective, waveforms: Tensor, scores: Tensor | None, recipe: Recipe) -> object:
+    """What a step computes before its losses: of the frames, too, if the recipe trains on them."""
+    features = objective._features(waveforms)
+    frames = recipe.segments.resolutions
+    return objective._segments_and_outputs(features) if frames else objective._outputs(features, scores)
 
 
 def _without_numbers(module: nn.Module) -> None:
