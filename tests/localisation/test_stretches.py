@@ -1,6 +1,7 @@
 """Fake stretches: hysteresis, gaps and the minimum duration."""
 
 import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -57,7 +58,7 @@ def test_what_is_found(scores, rule):
         assert stretch.end - stretch.start >= rule.min_duration - 1e-9
         assert scores[round(stretch.start * 50)] <= rule.threshold
         assert scores[round(stretch.end * 50) - 1] <= rule.threshold + rule.hysteresis
-    for before, after in zip(found, found[1:]):
+    for before, after in pairwise(found):
         assert after.start - before.end >= max(rule.min_duration, 0.02) - 1e-9
     stricter = fake_stretches(scores, 20, len(scores) * 0.02, rule._replace(threshold=rule.threshold - 1))
     assert all(any(s.start <= t.start and t.end <= s.end for s in found) for t in stricter)
