@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nes2net.errors import InputError, check_known
-from nes2net.localisation.segments import SPOOF, Segment
+from nes2net.localisation.segments import BONAFIDE, SPOOF, Segment
 
 #: Threshold and hysteresis by the rule that makes a score of logits. The threshold is the natural
 #: point of the rule: even odds, or the middle of the range. That of ``cosine`` is the middle of the
@@ -108,6 +109,21 @@ def fake_stretches(scores: ArrayLike, resolution_ms: float, duration: float, rul
         )
         for first, behind in runs[runs[:, 1] - runs[:, 0] >= least].tolist()
     ]
+
+
+def with_bonafide(stretches: Iterable[Segment], duration: float) -> list[Segment]:
+    """``stretches`` and the bona fide segments between them: all of a recording.
+
+    >>> [s[:3] for s in with_bonafide([Segment("spoof", 0.5, 1.25)], 1.25)]
+    [('bonafide', 0.0, 0.5), ('spoof', 0.5, 1.25)]
+    """
+    segments, end = [], 0.0
+    for stretch in stretches:
+        if stretch.start > end:
+            segments.append(Segment(BONAFIDE, end, stretch.start))
+        segments.append(stretch)
+        end = stretch.end
+    return [*segments, Segment(BONAFIDE, end, duration)] if end < duration else segments
 
 
 def _held(begins: NDArray[np.bool_], goes_on: NDArray[np.bool_]) -> NDArray[np.bool_]:

@@ -17,6 +17,7 @@ from nes2net.errors import InputError, listed
 from nes2net.scoring.batches import default_batch_size
 from nes2net.scoring.kernel import scoring_mode, start_frames
 from nes2net.scoring.scorer import SegmentScorer, check_takes_audio_alone, depends_on_batch
+from nes2net.scoring.track import Track
 from nes2net.scoring.waveforms import as_waveform
 
 #: Seconds up to which a recording is scored in one piece. The authors' networks score whole
@@ -44,6 +45,12 @@ class FrameScores:
     def times(self) -> np.ndarray:
         """(T,) float64: the beginnings of the frames in seconds."""
         return np.arange(len(self)) * self.resolution_ms / 1000
+
+    @property
+    def track(self) -> Track:
+        """The same as a track, whose windows are the frames."""
+        window = self.resolution_ms / 1000
+        return Track(self.times + window / 2, self.scores, window, self.duration)
 
 
 def frame_scores(
@@ -106,7 +113,7 @@ def chosen_resolution(scorer: SegmentScorer, resolution_ms: float | None) -> flo
     if not resolutions:
         raise InputError(
             f"this detector ('{scorer.config['backend']['name']}') scores recordings, not their segments: take one that was "
-            "trained on segments (docs/localisation.md), or score along the time with `track`"
+            "trained on segments (docs/localisation.md), or score along the time with `score_track`"
         )
     if resolution_ms is None:
         return resolutions[0]
@@ -114,7 +121,7 @@ def chosen_resolution(scorer: SegmentScorer, resolution_ms: float | None) -> flo
     if found is None:
         known = listed([f"{known:g}" for known in resolutions])
         raise InputError(
-            f"this detector scores segments of {known} ms, not of {resolution_ms:g} ms: change `resolution`"
+            f"this detector scores segments of {known} ms, not of {resolution_ms:g} ms: change `resolution_ms`"
         )
     return found
 
