@@ -515,7 +515,7 @@ class Detector(nn.Module):
         Args:
             audio, sample_rate: as for :meth:`score`.
             resolution_ms: length of a frame, one of :attr:`resolutions`; None for the shortest.
-            batch_size: windows that are computed at once; None for 8 on a CPU and 64 on a GPU.
+            batch_size: windows that are computed at once; None for 1 on a CPU and 12 on a GPU.
 
         Raises:
             InputError: as for :meth:`score`; or if the detector sees no segments, or none of that

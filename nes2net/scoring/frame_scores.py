@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
+from nes2net.audio.crop import ASVSPOOF_SAMPLES
 from nes2net.audio.read import SAMPLE_RATE, stream_audio
 from nes2net.errors import InputError, listed
 from nes2net.scoring.batches import default_batch_size
@@ -71,12 +72,15 @@ def frame_scores(
     that reads less at once has shorter pieces and windows.
 
     Args:
+        batch_size: windows that are computed at once; None for as many as have the samples of 8
+            utterances of 4 s on a CPU, 64 on a GPU.
         progress: is called after each batch with the seconds up to which frames are scored.
     """
     check_takes_audio_alone(scorer)
     resolution_ms = chosen_resolution(scorer, resolution_ms)
     grid = _Grid.of(scorer)
-    batch_size = default_batch_size(scorer.computes_on) if batch_size is None else batch_size
+    if batch_size is None:  # as many samples as in scoring utterances of 4 s
+        batch_size = max(1, default_batch_size(scorer.computes_on) * ASVSPOOF_SAMPLES // (2 * grid.step))
     if batch_size < 1:
         raise InputError(f"`batch_size` is at least 1, not {batch_size}")
     if depends_on_batch(scorer):  # each window alone

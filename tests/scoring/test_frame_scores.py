@@ -135,7 +135,7 @@ def test_windows_that_do_not_fit_into_memory_are_scored_in_parts(spectral, recor
         return computed(waveform)
 
     monkeypatch.setattr(spectral, "segment_scores", scores)
-    np.testing.assert_allclose(spectral.frame_scores(recording).scores, expected.scores, atol=1e-6)
+    np.testing.assert_allclose(spectral.frame_scores(recording, batch_size=8).scores, expected.scores, atol=1e-6)
     assert sizes[0] == 5 and set(sizes[2:]) == {1, 2}
 
 
