@@ -126,6 +126,19 @@ def with_bonafide(stretches: Iterable[Segment], duration: float) -> list[Segment
     return [*segments, Segment(BONAFIDE, end, duration)] if end < duration else segments
 
 
+def drawn_places(stretches: Iterable[Segment], gap: float) -> list[tuple[float, float]]:
+    """(start, end) of ``stretches`` for a picture, in which gaps of less than ``gap`` seconds are not seen.
+
+    >>> drawn_places([Segment("spoof", 0.0, 1.0), Segment("spoof", 1.1, 2.0), Segment("spoof", 3.0, 4.0)], 0.5)
+    [(0.0, 2.0), (3.0, 4.0)]
+    """
+    places: list[tuple[float, float]] = []
+    for _, start, end, *_ in stretches:
+        first = places.pop()[0] if places and start - places[-1][1] < gap else start
+        places.append((first, end))
+    return places
+
+
 def _held(begins: NDArray[np.bool_], goes_on: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """(T,) whether frames are within a stretch that ``begins`` at a frame and lasts as long as it ``goes_on``."""
     numbers = np.arange(len(begins))

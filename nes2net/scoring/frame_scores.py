@@ -221,7 +221,7 @@ def _middle(scores: np.ndarray, window: Window, step: int, frame: int) -> np.nda
     """
     first = 0 if window.start == 0 else step // 2
     if window.is_last:
-        return scores[first : -(-len(window.samples) // frame)]
+        return scores[first : -(-len(window.samples) // frame)].copy()  # a view would keep the logits in memory
     last = step + step // 2
     if len(scores) < last:
         seconds = len(window.samples) / SAMPLE_RATE
@@ -229,4 +229,4 @@ def _middle(scores: np.ndarray, window: Window, step: int, frame: int) -> np.nda
             f"the detector gives {len(scores)} scores of {seconds:g} s, whose frames of {frame} samples are more: the "
             "`resolutions` of its back-end are wrong"
         )
-    return scores[first:last]
+    return scores[first:last].copy()

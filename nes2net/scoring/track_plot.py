@@ -15,6 +15,7 @@ from matplotlib.ticker import FuncFormatter, MultipleLocator
 from nes2net.audio.read import SAMPLE_RATE, stream_audio
 from nes2net.errors import visible
 from nes2net.localisation.segments import Segment
+from nes2net.localisation.stretches import drawn_places
 from nes2net.scoring.track import LEAST_SPAN, Track
 
 #: Colours of the two classes, those of the report page in its light style.
@@ -65,8 +66,9 @@ def plot_track(
     _draw_envelope(waveform, audio, track.duration)
     name_time_axis(waveform, track.duration)
     if stretches is not None:
-        _shade(scores, stretches, f"fake ({len(stretches)})")
-        _shade(waveform, stretches)
+        places = drawn_places(stretches, track.duration / _ENVELOPE_COLUMNS)
+        _shade(scores, places, f"fake ({len(stretches)})")
+        _shade(waveform, places)
     for axes in (scores, waveform):
         axes.grid(linewidth=0.4, alpha=0.5)
         axes.spines[["top", "right"]].set_visible(False)
@@ -132,10 +134,16 @@ def columns(track: Track) -> tuple[np.ndarray, dict[float, np.ndarray]]:
     return times, dict(zip(numbers, found.T))
 
 
-def _shade(axes: Axes, stretches: Sequence[Segment], label: str = "") -> None:
+def _shade(axes: Axes, places: list[tuple[float, float]], label: str = "") -> None:
     low, high = axes.get_ylim()
-    places = [(stretch.start, stretch.end - stretch.start) for stretch in stretches]
-    axes.broken_barh(places, (low, high - low), color=SPOOF, alpha=0.2, linewidth=0, label=label)
+    axes.broken_barh(
+        [(start, end - start) for start, end in places],
+        (low, high - low),
+        color=SPOOF,
+        alpha=0.2,
+        linewidth=0,
+        label=label,
+    )
     axes.set_ylim(low, high)
 
 

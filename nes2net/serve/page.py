@@ -18,6 +18,7 @@ from fastapi import FastAPI
 from jinja2 import Environment
 
 from nes2net.errors import InputError
+from nes2net.localisation.stretches import drawn_places
 from nes2net.machine.files import json_text
 from nes2net.machine.templates import page_templates
 from nes2net.machine.terminal import printable, printable_name
@@ -30,6 +31,7 @@ from nes2net.serve.uploads import Uploads
 #: Files that are scored after one drop.
 MOST_FILES = 100
 _MOST_POINTS = 400  # of a line over the picture
+_BOXES = 1200  # pictures are hardly wider
 _MOST_LISTED = 200  # fake stretches below it
 _FONTS = ("system-ui", "sans-serif"), ("ui-monospace", "monospace")
 
@@ -246,7 +248,8 @@ def _fakes(scored: Scored) -> dict[str, Any] | None:
         "listed": listed,
         "more": len(stretches) - len(listed),
         "boxes": [
-            (round(1000 * s.start / duration, 2), round(1000 * (s.end - s.start) / duration, 2)) for s in stretches
+            (round(1000 * start / duration, 2), round(1000 * (end - start) / duration, 2))
+            for start, end in drawn_places(stretches, duration / _BOXES)
         ],
         "share": sum(s.end - s.start for s in stretches) / duration,
         "rule": scored.fakes.rule,
