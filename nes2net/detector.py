@@ -357,6 +357,20 @@ class Detector(nn.Module):
         """Lengths in ms of the segments that it scores, the shortest first; empty if it scores none."""
         return tuple(factor * self.frame_ms for factor in sorted(self.backend.resolutions))
 
+    @property
+    def trained_on_segments(self) -> bool:
+        """Whether the scores of its segments were trained, as far as its record or its back-end tells.
+
+        The recipe of a checkpoint of this toolkit tells it. Without one, back-ends that are made
+        for segments count as trained on them, and others, whose frames share the last layer with
+        the utterance, do not.
+        """
+        recipe = self.record.get("recipe")
+        if isinstance(recipe, dict):
+            section = recipe.get("segments")
+            return isinstance(section, dict) and bool(section.get("resolutions"))
+        return len(self.resolutions) > 1 or (bool(self.resolutions) and getattr(self.backend, "pool", "") is None)
+
     def segment_logits(self, waveform: Tensor) -> dict[float, Tensor]:
         """Logits B×T×n of the segments of ``waveform`` B×N, by the length of a segment in ms.
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from nes2net.detector import Detector
     from nes2net.scoring.frame_scores import FrameScores
 
+_UNTRAINED = "this detector was trained on whole recordings, not on segments: what it finds in them may mean nothing"
 _OURS = {
     "resolution_ms": "--resolution",
     "hysteresis": "--hysteresis",
@@ -135,8 +136,9 @@ class Stretches:
         """The lines above the table."""
         rule = self.rule
         goes_on = f" and goes on up to {rule.threshold + rule.hysteresis:g}" if rule.hysteresis else ""
+        note = "" if self.detector.trained_on_segments else f"# {_UNTRAINED}\n"
         return (
-            f"# a fake stretch begins at a score of at most {rule.threshold:g}{goes_on}, and lasts {rule.min_duration:g} s at "
+            f"{note}# a fake stretch begins at a score of at most {rule.threshold:g}{goes_on}, and lasts {rule.min_duration:g} s at "
             f"least; frames of {self.resolution_ms:g} ms\n{table_line(['file', 'start', 'end', 'score'], widths)}"
         )
 
@@ -170,6 +172,7 @@ class Stretches:
             "file": str(path),
             "duration": frames.duration,
             "method": "segments",
+            "trained_on_segments": self.detector.trained_on_segments,
             "resolution_ms": frames.resolution_ms,
             **self.rule._asdict(),
             "segments": [

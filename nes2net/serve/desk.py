@@ -150,12 +150,12 @@ class Scored:
     token: str = ""
     """Under which :attr:`Desk.heard` has a file for a player."""
     fakes: Fakes | None = None
-    """None if the detector sees no segments."""
+    """None if the detector was not trained on segments."""
 
     def row(self) -> dict[str, Any]:
         """Plain data with the keys of `nes2net predict --track --json`, and those of the calibration.
 
-        If the detector sees segments, the row has ``segments``, as with ``--segments``, too.
+        If the detector was trained on segments, the row has ``segments``, as with ``--segments``, too.
         """
         track = self.track
         start, end, lowest = track.lowest
@@ -238,7 +238,7 @@ class Desk:
             whole, heard = folder / "whole.wav", folder / "heard.wav" if look else None
             duration = decode(source, whole, heard, longest=self.limits.max_duration, check=watch.check)
             score, track = self._scores(whole, duration, watch, progress)
-            fakes = self._fakes(whole, duration, watch, progress) if self.detector.resolutions else None
+            fakes = self._fakes(whole, duration, watch, progress) if self.detector.trained_on_segments else None
             calibrated = self.operation(score) if self.operation else {}
             picture = draw(whole, watch.check) if look else None
             return Scored(name, score, track, calibrated, picture, self._kept(heard) if heard else "", fakes)
@@ -248,7 +248,7 @@ class Desk:
 
         def scored(seconds: float) -> None:
             watch.check()
-            share = seconds / duration / (2 if self.detector.resolutions else 1)
+            share = seconds / duration / (2 if self.detector.trained_on_segments else 1)
             progress(share, f"scored {readable_time(seconds)} of {readable_time(duration)}")
 
         watch.check()

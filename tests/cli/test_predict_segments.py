@@ -28,7 +28,8 @@ def place(tmp_path_factory):
     for name, stretches in LOUD.items():
         soundfile.write(place / "speech" / name, recording(LENGTHS[name], stretches), 16000)
     detector = loud_is_fake()
-    detector.save(place / "model.pth")
+    detector.save(place / "model.pth", **detector.record)
+    detector.save(place / "untrained.pth")
     Detector.from_config({"frontend": "lfcc", "backend": "asp_mlp"}).save(place / "whole.pth")
     (place / "speech" / "c.wav").write_bytes((place / "speech" / "a.wav").read_bytes()[:20044])
     return place
@@ -55,7 +56,14 @@ def test_the_table(predict):
     assert status == 1 and err == "1 of 3 files could not be scored\n"
     assert "is cut off: its header announces 48,000 samples" in rows[2]["error"]
     first, second = rows[:2]
-    facts = {"method": "segments", "resolution_ms": 20.0, "threshold": 0.5, "hysteresis": 0.1, "min_duration": 0.1}
+    facts = {
+        "method": "segments",
+        "trained_on_segments": True,
+        "resolution_ms": 20.0,
+        "threshold": 0.5,
+        "hysteresis": 0.1,
+        "min_duration": 0.1,
+    }
     assert first | facts == first and second | facts == second and second["segments"] == []
     assert (first["duration"], second["duration"]) == (3.0, 0.5)
     assert near([(found["start"], found["end"]) for found in first["segments"]], LOUD["a.wav"])
@@ -84,6 +92,13 @@ def test_the_numbers_are_those_of_python(predict, place):
     assert len(found) == 1 and near([found[0][1:3]], LOUD["a.wav"][:1])
     assert row["segments"] == [pytest.approx(found[0]._asdict(), abs=1e-6)]
     assert (row["threshold"], row["hysteresis"], row["min_duration"]) == (0.45, 0.0, 0.5)
+
+
+def test_a_detector_of_whole_recordings_is_named_so(predict):
+    _, out, _ = predict("speech/b.flac", "--segments", model="untrained.pth")
+    assert "\n# this detector was trained on whole recordings, not on segments: " in out
+    _, out, _ = predict("speech/b.flac", "--segments", "--json", model="untrained.pth")
+    assert json.loads(out)["trained_on_segments"] is False
 
 
 def test_files_of_labels(predict, place, tmp_path):

@@ -63,6 +63,8 @@ def test_fake_stretches_are_those_of_python(tmp_path):
     assert row["segments"] == [pytest.approx(segment._asdict(), abs=1e-6) for segment in found]
     rule = {"threshold": 0.5, "hysteresis": 0.1, "min_duration": 0.1, "resolution_ms": 20.0}
     assert row["segment_rule"] == rule and json.dumps(row)
+    detector.record = {}
+    assert "segments" not in desk.score(tmp_path / "a.wav", "a.wav").row()
     shares = [share for share, _ in told]
     assert shares == sorted(shares) and told[-1] == (1.0, "searched 3 s of 3 s for fakes")
 
