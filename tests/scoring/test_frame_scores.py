@@ -16,7 +16,9 @@ from nes2net.scoring.frame_scores import frame_scores, windows
 class ThreeResolutions(MeanLinear):
     """The linear layers on means of 1, 2 and 32 frames."""
 
-    resolutions = (1, 2, 32)
+    def __init__(self, **options):
+        super().__init__(**options)
+        self.resolutions = (1, 2, 32)
 
     def segments(self, features, frame_ms=20.0):
         (logits,) = super().segments(features, frame_ms).values()
