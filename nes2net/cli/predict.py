@@ -1,4 +1,7 @@
-"""`nes2net predict`: score any audio files, as a table or JSON lines; with --track, along the time of each."""
+"""`nes2net predict`: score any audio files, as a table or JSON lines; with --track, along the time of each.
+
+With --segments their fake stretches are printed instead, see :mod:`nes2net.cli.predict_segments`.
+"""
 
 from __future__ import annotations
 
@@ -8,14 +11,17 @@ import math
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nes2net.audio.crop import ASVSPOOF_SAMPLES
 from nes2net.audio.waveform import SAMPLE_RATE
 from nes2net.cli.entry import INCOMPLETE, add_architecture, add_device, add_dtype, check_at_least, subcommand
-from nes2net.errors import InputError, one_line, worded
-from nes2net.machine.files import check_writable, replacing, writing
+from nes2net.cli.predict_files import pictures_for, reason, seconds_shown
+from nes2net.cli.predict_segments import Stretches, add_flags, check_flags, lines_of_stretches
+from nes2net.errors import InputError
+from nes2net.machine.files import replacing, writing
 from nes2net.machine.progress import ProgressDisplay
 from nes2net.machine.terminal import printable_name, say_written, table_line
 
@@ -30,7 +36,6 @@ _BEGINNING = (
     "scored: only the first {:.2f} s of each file, as the detector's authors do; --track scores all of a file along its "
     "time, --whole in one piece"
 )
-_OTHER_PLOT = "name another with --plot"
 
 
 def add(commands: argparse._SubParsersAction) -> None:
@@ -74,15 +79,22 @@ def add(commands: argparse._SubParsersAction) -> None:
         "--plot",
         metavar="FILE|DIR",
         help="draw the scores of --track above the waveform into a .png, .svg or .pdf (one file) or a folder; "
-        "implies --track",
+        "implies --track, unless --segments draws its frames and fake stretches",
     )
-    add_one("--threshold", type=float, metavar="X", help="draw this threshold, and shade both sides of it, in --plot")
+    add_one(
+        "--threshold",
+        type=float,
+        metavar="X",
+        help="draw this threshold, and shade both sides of it, in --plot; for --segments, the score at which fake stretches "
+        "begin, 0 for logits, 0.5 for probabilities and cosines if not given",
+    )
     add_one(
         "--calibration",
         metavar="FILE",
         help="turn scores into log-likelihood ratios, by what `nes2net calibrate … --save FILE` wrote for this "
         "detector; --plot then draws the threshold 0",
     )
+    add_flags(parser)
     add_one = parser.add_argument
     add_one("--json", action="store_true", help="print one JSON object a line for each file")
     add_one(
@@ -105,43 +117,51 @@ def _predict(args: argparse.Namespace) -> int:
     from nes2net.published_models import published_model, samples_to_score
     from nes2net.scoring.scorer import check_takes_audio_alone
 
-    tracked = args.track or bool(args.plot)
+    check_flags(args)
+    tracked = args.track or (bool(args.plot) and not args.segments)
     if args.num_samples is not None and tracked:
         raise InputError("--samples is for one score a file; --track has --window and --hop")
     if args.whole and (tracked or args.num_samples is not None):
         raise InputError("--whole scores a file in one piece: leave out --samples, --track and --plot")
-    if args.threshold is not None and not args.plot:
+    if args.threshold is not None and not (args.plot or args.segments):
         raise InputError("--threshold is drawn by --plot: name a picture with --plot FILE, or leave it out")
     if args.threshold is not None and not math.isfinite(args.threshold):
         raise InputError(f"--threshold is a number, not {args.threshold}")
     check_at_least(args, num_samples=1, batch_size=1, workers=1)
     files = with_folders_listed(args.files)
-    pictures = _pictures(args.plot, files) if args.plot else {}
+    pictures = pictures_for(Path(args.plot), files) if args.plot else {}
     calibration = _calibration(args.calibration) if args.calibration else None
     detector = Detector.from_pretrained(args.model, args.device, args.dtype, config=args.config, base=args.base)
     check_takes_audio_alone(detector)
     model = published_model(detector.record)
     note = f"# detector: {model[0]}; licence of its weights: {model[1].licence}\n" if model else ""
-    if args.num_samples is None and not (args.whole or tracked):
+    if args.num_samples is None and not (args.whole or tracked or args.segments):
         args.num_samples = samples_to_score(detector.record)
         if args.num_samples is not None:
             note += f"# {_BEGINNING.format(args.num_samples / SAMPLE_RATE)}\n"
     facts = {"published_model": model[0], "licence": model[1].licence} if model else {}
-    rows = (_tracks if tracked else _scores)(detector, files, args, calibration, pictures)
+    widths = [max(len(printable_name(file)) for file in files), 10, 10, *([10] if args.segments else []), 0]
+    if args.segments:
+        stretches = Stretches(detector, files, args, pictures)
+        rows, head = stretches.rows(), stretches.header(widths)
+        lines = partial(lines_of_stretches, widths=widths)
+    else:
+        rows = (_tracks if tracked else _scores)(detector, files, args, calibration, pictures)
+        head = table_line(["file", "score", "duration"], widths)
+        lines = partial(_lines, widths=widths, windows=args.track)
     # On a terminal the rows themselves show how far it is.
     rows = iter(ProgressDisplay(rows, title="scoring", unit="file", total=len(files), shown=not sys.stdout.isatty()))
-    widths = [max(len(printable_name(file)) for file in files), 10, 10, 0]
     if not args.json:
         own = _MEANING.format(NATURE[detector.backend.score_rule])
         meaning = f"{_CALIBRATED}, by {printable_name(args.calibration)}" if calibration else own
-        print(f"{note}# score: {meaning}\n{table_line(['file', 'score', 'duration'], widths)}")
+        print(f"{note}# score: {meaning}\n{head}")
     failed = 0
     for row in rows:
         if calibration is not None and "score" in row:
             row["calibration"] = args.calibration
         failed += "error" in row
         row |= facts
-        print(json.dumps(row) if args.json else _lines(row, widths, args.track), flush=True)
+        print(json.dumps(row) if args.json else lines(row), flush=True)
     if failed:
         print(f"{failed} of {len(files)} files could not be scored", file=sys.stderr)
     return INCOMPLETE if failed else 0
@@ -170,7 +190,7 @@ def _scores(
             if isinstance(error, LongAudio):
                 yield _track_row(detector, path, args, calibration)
             else:
-                yield {"file": str(path), "error": _reason(path, error)}
+                yield {"file": str(path), "error": reason(path, error)}
         unscored.clear()
 
     facts = {"method": "whole"} if args.num_samples is None else {"method": "beginning", "samples": args.num_samples}
@@ -224,7 +244,7 @@ def _track_row(
     try:
         track = _score_track(detector, path, args)
     except InputError as error:
-        return {"file": str(path), "error": _reason(path, error)}
+        return {"file": str(path), "error": reason(path, error)}
     if calibration is not None:
         track = replace(track, scores=calibration(track.scores).astype("float32"))
     if picture is not None:
@@ -244,21 +264,15 @@ def _score_track(detector: Detector, path: Path, args: argparse.Namespace) -> Tr
     from nes2net.scoring.track import score_track
 
     duration = count_samples(path) / SAMPLE_RATE
-    name = printable_name(path.name)
     if not (args.track or args.plot):
         print(
-            f"{name} lasts {_in_words(duration)}: its score is the mean over windows of {args.window:.3g} s, one every "
-            f"{args.hop:g} s; --samples N scores the beginning alone, --whole all of it in one piece",
+            f"{printable_name(path.name)} lasts {_in_words(duration)}: its score is the mean over windows of "
+            f"{args.window:.3g} s, one every {args.hop:g} s; --samples N scores the beginning alone, --whole all of it in one piece",
             file=sys.stderr,
         )
-    with ProgressDisplay[None](title=name, unit="second", total=round(duration), delay=1) as display:
+    with seconds_shown(path, duration) as progress:
         return score_track(
-            detector,
-            path,
-            window=args.window,
-            hop=args.hop,
-            batch_size=args.batch_size,
-            progress=lambda seconds: display.update(round(seconds) - display.done),
+            detector, path, window=args.window, hop=args.hop, batch_size=args.batch_size, progress=progress
         )
 
 
@@ -298,47 +312,15 @@ def _calibration(path: str) -> LinearCalibration:
     return calibration
 
 
-def _reason(path: Path, error: InputError) -> str:
-    reason, name = str(error), one_line(str(path))
-    for start in (f"audio file {name} ", f"{name}: "):
-        reason = reason.removeprefix(start)
-    return worded(reason)
-
-
 def _draw(picture: Path, path: Path, track: Track, args: argparse.Namespace) -> None:
     from nes2net.scoring.track_plot import plot_track
 
     scale, threshold = ("log-likelihood ratio", 0.0) if args.calibration else ("score", None)
     threshold = threshold if args.threshold is None else args.threshold
     model, file_format = Path(args.model).name, picture.suffix[1:]
-    with writing(picture, _OTHER_PLOT), replacing(picture) as temporary:
+    with writing(picture, "name another with --plot"), replacing(picture) as temporary:
         plot_track(temporary, path, track, file_format, model=model, threshold=threshold, scale=scale)
     say_written(picture, beside_data=True)
-
-
-def _pictures(plot: str, files: list[Path]) -> dict[Path, Path]:
-    """Map each file to its picture; raise :class:`InputError` before hours of scoring if pictures cannot be written."""
-    pictures = _names_of_pictures(Path(plot), files)
-    first = next(iter(pictures.values()))
-    with writing(plot, _OTHER_PLOT):
-        first.parent.mkdir(parents=True, exist_ok=True)
-    check_writable(first, _OTHER_PLOT)
-    return pictures
-
-
-def _names_of_pictures(target: Path, files: list[Path]) -> dict[Path, Path]:
-    if target.suffix.lower() in (".png", ".svg", ".pdf") and not target.is_dir():
-        if len(files) > 1:
-            raise InputError(f"--plot {target} is one picture and there are {len(files)} files: name a folder")
-        return {files[0]: target}
-    names: dict[str, Path] = {}
-    for path in dict.fromkeys(files):
-        name, number = f"{path.stem}.png", 1
-        while name in names:
-            number += 1
-            name = f"{path.stem}_{number}.png"
-        names[name] = path
-    return {path: target / name for name, path in names.items()}
 
 
 def _lines(row: dict[str, Any], widths: list[int], windows: bool) -> str:

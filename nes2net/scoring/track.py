@@ -100,6 +100,11 @@ def score_track(
     return Track(times, np.array(scores, np.float32), heard, end / SAMPLE_RATE)
 
 
+def least_span(score_rule: str) -> float:
+    """The least span of an axis of scores by this rule: :data:`LEAST_SPAN`, or all of a probability."""
+    return 1.0 if score_rule in ("probability", "cosine") else LEAST_SPAN
+
+
 def sliding_windows(blocks: Iterable[np.ndarray], length: int, hop: int) -> Iterator[tuple[int, np.ndarray]]:
     """Cut a recording into windows of ``length`` samples, one every ``hop`` samples.
 

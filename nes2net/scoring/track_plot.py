@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from matplotlib.ticker import FuncFormatter, MultipleLocator
 
 from nes2net.audio.read import SAMPLE_RATE, stream_audio
 from nes2net.errors import visible
+from nes2net.localisation.segments import Segment
+from nes2net.localisation.stretches import drawn_places
 from nes2net.scoring.track import LEAST_SPAN, Track
 
 #: Colours of the two classes, those of the report page in its light style.
@@ -38,6 +41,8 @@ def plot_track(
     model: str = "",
     threshold: float | None = None,
     scale: str = "score",
+    stretches: Sequence[Segment] | None = None,
+    least: float = LEAST_SPAN,
 ) -> None:
     """Draw ``track`` above the waveform of the file ``audio``.
 
@@ -48,16 +53,22 @@ def plot_track(
         threshold: score from which on a window counts as bona fide; both sides are shaded. None if
             no threshold is known.
         scale: what the scores are, for their axis.
+        stretches: fake ones, which are shaded instead of the sides of the threshold.
+        least: span of the score axis.
     """
     figure = Figure(figsize=(11, 4.6), layout="constrained")
     scores, waveform = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
     _draw_scores(scores, track)
-    scores.set_ylim(*score_limits(track.scores, threshold))
+    scores.set_ylim(*score_limits(track.scores, threshold, least))
     scores.set_ylabel(f"{scale}\n(higher: more bona fide)", color=_INK)
     if threshold is not None:
-        _draw_threshold(scores, threshold)
+        _draw_threshold(scores, threshold, sides=stretches is None)
     _draw_envelope(waveform, audio, track.duration)
     name_time_axis(waveform, track.duration)
+    if stretches is not None:
+        places = drawn_places(stretches, track.duration / _ENVELOPE_COLUMNS)
+        _shade(scores, places, f"fake ({len(stretches)})")
+        _shade(waveform, places)
     for axes in (scores, waveform):
         axes.grid(linewidth=0.4, alpha=0.5)
         axes.spines[["top", "right"]].set_visible(False)
@@ -73,15 +84,15 @@ def plot_track(
     figure.savefig(picture, dpi=130, format=file_format)
 
 
-def score_limits(scores: np.ndarray, threshold: float | None = None) -> tuple[float, float]:
-    """Choose the ends of the score axis: at least :data:`LEAST_SPAN` apart, with the threshold.
+def score_limits(scores: np.ndarray, threshold: float | None = None, least: float = LEAST_SPAN) -> tuple[float, float]:
+    """Choose the ends of the score axis: at least ``least`` apart, with the threshold.
 
     >>> score_limits(np.array([1.0])), score_limits(np.array([-10.0, 10.0]))
     ((-1.0, 3.0), (-11.0, 11.0))
     """
     shown = scores if threshold is None else np.append(scores, threshold)
     low, high = float(shown.min()), float(shown.max())
-    centre, span = (low + high) / 2, max(1.1 * (high - low), LEAST_SPAN)
+    centre, span = (low + high) / 2, max(1.1 * (high - low), least)
     return centre - span / 2, centre + span / 2
 
 
@@ -123,10 +134,25 @@ def columns(track: Track) -> tuple[np.ndarray, dict[float, np.ndarray]]:
     return times, dict(zip(numbers, found.T))
 
 
-def _draw_threshold(axes: Axes, threshold: float) -> None:
+def _shade(axes: Axes, places: list[tuple[float, float]], label: str = "") -> None:
     low, high = axes.get_ylim()
-    axes.axhspan(threshold, high, color=BONAFIDE, alpha=0.08, linewidth=0)
-    axes.axhspan(low, threshold, color=SPOOF, alpha=0.08, linewidth=0)
+    axes.broken_barh(
+        [(start, end - start) for start, end in places],
+        (low, high - low),
+        color=SPOOF,
+        alpha=0.2,
+        linewidth=0,
+        label=label,
+    )
+    axes.set_ylim(low, high)
+
+
+def _draw_threshold(axes: Axes, threshold: float, sides: bool = True) -> None:
+    """Draw a line, and if wanted shade its two ``sides``."""
+    low, high = axes.get_ylim()
+    if sides:
+        axes.axhspan(threshold, high, color=BONAFIDE, alpha=0.08, linewidth=0)
+        axes.axhspan(low, threshold, color=SPOOF, alpha=0.08, linewidth=0)
     axes.axhline(
         threshold, color=_INK, linewidth=1, linestyle="--", label=f"threshold {threshold:.4g}".replace("-", "−")
     )

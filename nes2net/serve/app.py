@@ -147,6 +147,7 @@ def about(desk: Desk, model: str) -> dict[str, Any]:
         "parts": {part: config[part]["name"] for part in ("frontend", "aggregation", "backend")},
         "device": str(desk.detector.computes_on),
         "precision": desk.detector.precision,
+        "finds_segments": desk.detector.trained_on_segments,
         "calibrated": desk.operation is not None,
         "prior": desk.operation.prior if desk.operation else None,
         "threshold": desk.operation.threshold if desk.operation else None,

@@ -18,6 +18,9 @@ from typing import TYPE_CHECKING, Any
 from scipy.special import expit
 
 from nes2net.errors import InputError
+from nes2net.localisation.segments import Segment
+from nes2net.localisation.stretches import StretchRule, fake_stretches
+from nes2net.scoring.frame_scores import frame_scores
 from nes2net.scoring.track import LONG_RECORDING, TRACK_WINDOW, Track, score_track, window_samples
 from nes2net.serve.decoding import TooSlow, decode, readable_time
 from nes2net.serve.picture import Picture, draw
@@ -117,6 +120,25 @@ class Operation:
 
 
 @dataclass(frozen=True)
+class Fakes:
+    """The fake stretches of a recording, and how they were found."""
+
+    stretches: list[Segment]
+    resolution_ms: float
+    rule: StretchRule
+
+    def facts(self) -> dict[str, Any]:
+        """Plain data for the row of a recording."""
+        return {
+            "segments": [
+                {**stretch._asdict(), "start": round(stretch.start, 6), "end": round(stretch.end, 6)}
+                for stretch in self.stretches
+            ],
+            "segment_rule": {"resolution_ms": self.resolution_ms, **self.rule._asdict()},
+        }
+
+
+@dataclass(frozen=True)
 class Scored:
     """A recording and its scores."""
 
@@ -127,9 +149,14 @@ class Scored:
     picture: Picture | None = None
     token: str = ""
     """Under which :attr:`Desk.heard` has a file for a player."""
+    fakes: Fakes | None = None
+    """None if the detector was not trained on segments."""
 
     def row(self) -> dict[str, Any]:
-        """Plain data with the keys of `nes2net predict --track --json`, and those of the calibration."""
+        """Plain data with the keys of `nes2net predict --track --json`, and those of the calibration.
+
+        If the detector was trained on segments, the row has ``segments``, as with ``--segments``, too.
+        """
         track = self.track
         start, end, lowest = track.lowest
         row = {"file": self.name, "score": self.score, "duration": track.duration, **self.calibrated}
@@ -140,6 +167,7 @@ class Scored:
             "windows": len(track),
             "lowest": {"score": lowest, "start": round(start, 6), "end": round(end, 6)},
         }
+        row |= self.fakes.facts() if self.fakes else {}
         return row | {"times": track.times.round(6).tolist(), "scores": track.scores.tolist()}
 
     @property
@@ -210,22 +238,39 @@ class Desk:
             whole, heard = folder / "whole.wav", folder / "heard.wav" if look else None
             duration = decode(source, whole, heard, longest=self.limits.max_duration, check=watch.check)
             score, track = self._scores(whole, duration, watch, progress)
+            fakes = self._fakes(whole, duration, watch, progress) if self.detector.trained_on_segments else None
             calibrated = self.operation(score) if self.operation else {}
             picture = draw(whole, watch.check) if look else None
-            return Scored(name, score, track, calibrated, picture, self._kept(heard) if heard else "")
+            return Scored(name, score, track, calibrated, picture, self._kept(heard) if heard else "", fakes)
 
     def _scores(self, path: Path, duration: float, watch: _Watch, progress: Progress) -> tuple[float, Track]:
         """The score of a recording as that of `nes2net predict`, and its track."""
 
         def scored(seconds: float) -> None:
             watch.check()
-            progress(seconds / duration, f"scored {readable_time(seconds)} of {readable_time(duration)}")
+            share = seconds / duration / (2 if self.detector.trained_on_segments else 1)
+            progress(share, f"scored {readable_time(seconds)} of {readable_time(duration)}")
 
         watch.check()
         track = score_track(self.detector, path, hop=HOP, progress=scored)
         if duration > LONG_RECORDING:
             return track.score, track
         return self.detector.score(path), track
+
+    def _fakes(self, path: Path, duration: float, watch: _Watch, progress: Progress) -> Fakes:
+        """The fake stretches of a recording, as those of `nes2net predict --segments`."""
+
+        def searched(seconds: float) -> None:
+            watch.check()
+            progress(
+                0.5 + seconds / duration / 2,
+                f"searched {readable_time(seconds)} of {readable_time(duration)} for fakes",
+            )
+
+        rule = StretchRule.of(self.detector.score_rule)
+        frames = frame_scores(self.detector, path, progress=searched)
+        stretches = fake_stretches(frames.scores, frames.resolution_ms, frames.duration, rule)
+        return Fakes(stretches, frames.resolution_ms, rule)
 
     def _kept(self, path: Path) -> str:
         """Keep ``path`` for a player; return its token."""

@@ -76,6 +76,8 @@
   document.addEventListener("click", (event) => {
     const button = event.target.closest("[data-n2-pick]");
     if (button) return pick(button);
+    const stretch = event.target.closest("[data-n2-at]");
+    if (stretch) return seek(cardOf(stretch).querySelector(".n2-picture"), Number(stretch.dataset.n2At), true);
     const picture = event.target.closest(".n2-picture");
     if (!picture) return;
     const box = picture.getBoundingClientRect();

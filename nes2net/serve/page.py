@@ -18,6 +18,7 @@ from fastapi import FastAPI
 from jinja2 import Environment
 
 from nes2net.errors import InputError
+from nes2net.localisation.stretches import drawn_places
 from nes2net.machine.files import json_text
 from nes2net.machine.templates import page_templates
 from nes2net.machine.terminal import printable, printable_name
@@ -30,6 +31,8 @@ from nes2net.serve.uploads import Uploads
 #: Files that are scored after one drop.
 MOST_FILES = 100
 _MOST_POINTS = 400  # of a line over the picture
+_BOXES = 1200  # pictures are hardly wider
+_MOST_LISTED = 200  # fake stretches below it
 _FONTS = ("system-ui", "sans-serif"), ("ui-monospace", "monospace")
 
 
@@ -199,6 +202,7 @@ def _rows(found: Sequence[Scored | dict[str, str]]) -> list[dict[str, Any]]:
             "window": item.track.window,
             "is_mean": item.is_mean,
             "picture": _picture(item),
+            "fakes": _fakes(item),
             **item.calibrated,
         }
         for item in found
@@ -232,6 +236,36 @@ def _picture(scored: Scored) -> dict[str, Any]:
         "ticks": [(readable_clock(t), x(t) / 10) for t in _ticks(track.duration)],
         "points": json_text([[round(t, 3), round(v, 4)] for t, v in zip(times, middle)]),
     }
+
+
+def _fakes(scored: Scored) -> dict[str, Any] | None:
+    """What the template says of fake stretches; x and width in thousandths of the duration."""
+    if scored.fakes is None:
+        return None
+    stretches, duration = scored.fakes.stretches, scored.track.duration
+    listed = [(_clock_of(s.start), _clock_of(s.end), s.score, s.start) for s in stretches[:_MOST_LISTED]]
+    return {
+        "listed": listed,
+        "more": len(stretches) - len(listed),
+        "boxes": [
+            (round(1000 * start / duration, 2), round(1000 * (end - start) / duration, 2))
+            for start, end in drawn_places(stretches, duration / _BOXES)
+        ],
+        "share": sum(s.end - s.start for s in stretches) / duration,
+        "rule": scored.fakes.rule,
+        "resolution_ms": scored.fakes.resolution_ms,
+    }
+
+
+def _clock_of(seconds: float) -> str:
+    """A place to a hundredth of a second.
+
+    >>> _clock_of(5.25), _clock_of(65.0), _clock_of(3725.5)
+    ('0:05.25', '1:05.00', '1:02:05.50')
+    """
+    minutes, hundredths = divmod(round(seconds * 100), 6000)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{hundredths / 100:05.2f}" if hours else f"{minutes}:{hundredths / 100:05.2f}"
 
 
 def thinned(track: Track) -> tuple[list[float], list[float], list[float], list[float]]:

@@ -261,16 +261,21 @@ print(many - few, many)
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux counts this process alone")
-@pytest.mark.parametrize("flags", [[], ["--plot", "pictures"]])
+@pytest.mark.parametrize(
+    "flags",
+    [[], ["--plot", "pictures"], ["--segments", "--model", "frames.pth", "--plot", "pictures", "--rttm", "a.rttm"]],
+)
 def test_an_hour_takes_no_more_memory_than_minutes(place, long_recording, flags):
     minute = 0.1 * np.random.default_rng(2).standard_normal(60 * 16000)
     with soundfile.SoundFile(place / "hour.flac", "w", 16000, 1) as file:
         for _ in range(60):
             file.write(minute)
+    Detector.from_config({"frontend": "lfcc", "backend": "mean_linear"}).save(place / "frames.pth")
     command = [sys.executable, "-c", HOUR, *flags]
     done = subprocess.run(command, cwd=place, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr[-2000:]
-    assert "3600.00 s  mean of 301 windows" in done.stdout
+    assert ("frames of 10 ms" if "--segments" in flags else "3600.00 s  mean of 301 windows") in done.stdout
+    assert "--segments" not in flags or "SPEAKER hour 1 " in (place / "a.rttm").read_text()
     more, peak = map(int, done.stdout.splitlines()[-1].split())
     assert more < 60e6 and peak < 1.5e9  # bytes; the hour in float32 is 230 MB
 

@@ -7,6 +7,7 @@ import threading
 import numpy as np
 import pytest
 import soundfile
+from builders import loud_is_fake
 
 from nes2net.cli.main import main
 from nes2net.errors import InputError
@@ -49,6 +50,23 @@ def test_a_long_recording_has_the_mean_of_its_track(desk, small, tmp_path_factor
     heard = desk.heard[scored.token]
     assert soundfile.info(heard).subtype == "PCM_16" and soundfile.info(heard).frames == len(noise)
     assert list(desk.folder.iterdir()) == [heard]  # until it is fetched
+
+
+def test_fake_stretches_are_those_of_python(tmp_path):
+    detector, folder, told = loud_is_fake.detector(), tmp_path / "desk", []
+    folder.mkdir()
+    soundfile.write(tmp_path / "a.wav", loud_is_fake.recording(), 16000)
+    desk = Desk(detector, folder)
+    row = desk.score(tmp_path / "a.wav", "a.wav", progress=lambda *step: told.append(step)).row()
+    found = detector.segment(tmp_path / "a.wav")
+    assert loud_is_fake.near([segment[1:3] for segment in found], loud_is_fake.FAKES)
+    assert row["segments"] == [pytest.approx(segment._asdict(), abs=1e-6) for segment in found]
+    rule = {"threshold": 0.5, "hysteresis": 0.1, "min_duration": 0.1, "resolution_ms": 20.0}
+    assert row["segment_rule"] == rule and json.dumps(row)
+    detector.record = {}
+    assert "segments" not in desk.score(tmp_path / "a.wav", "a.wav").row()
+    shares = [share for share, _ in told]
+    assert shares == sorted(shares) and told[-1] == (1.0, "searched 3 s of 3 s for fakes")
 
 
 def test_what_is_no_recording_or_too_long_is_refused_and_not_kept(small, speech, tmp_path):

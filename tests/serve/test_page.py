@@ -9,8 +9,11 @@ from importlib.resources import files
 
 import numpy as np
 import pytest
+import soundfile
 
 pytest.importorskip("gradio")
+
+from builders import loud_is_fake
 
 from nes2net.scoring.track import Track
 from nes2net.serve.desk import Desk
@@ -21,20 +24,35 @@ def content(address):
     return base64.b64decode(address.partition("base64,")[2]).decode()
 
 
+def render(found):
+    template = _environment().get_template("results.html.jinja")
+    return template.render(rows=_rows(found), about={"calibrated": False}, downloads=_downloads(found))
+
+
 @pytest.fixture
 def scored(small, speech, tmp_path):
     return Desk(small, tmp_path).score(speech / "talk.wav", '"><script>alert(1)</script>&.wav', look=True)
 
 
 def test_names_and_errors_are_escaped(scored):
-    rows = _rows([scored, {"file": "<i>", "error": "<u>what</u>"}])
-    html = (
-        _environment()
-        .get_template("results.html.jinja")
-        .render(rows=rows, about={"calibrated": False}, downloads=_downloads([scored]))
-    )
+    html = render([scored, {"file": "<i>", "error": "<u>what</u>"}])
     assert "<script" not in html and "<i>" not in html and "<u>" not in html
     assert html.count("&lt;script&gt;alert(1)") == 3 and "&lt;u&gt;what" in html
+
+
+@pytest.mark.parametrize("fakes", [loud_is_fake.FAKES, []])
+def test_fake_stretches_are_shaded_and_listed(tmp_path, fakes):
+    (tmp_path / "desk").mkdir()
+    soundfile.write(tmp_path / "a.wav", loud_is_fake.recording(fakes=fakes), 16000)
+    scored = Desk(loud_is_fake.detector(), tmp_path / "desk").score(tmp_path / "a.wav", "a.wav", look=True)
+    html = render([scored])
+    boxes = re.findall(r'<rect class="n2-fake" x="([\d.]+)" y="0" width="([\d.]+)"', html)
+    assert len(boxes) == 2 * len(fakes)  # over the waveform and over the spectrogram
+    assert loud_is_fake.near([(float(x) * 0.003, (float(x) + float(w)) * 0.003) for x, w in boxes[: len(fakes)]], fakes)
+    places = [float(place) for place in re.findall(r'data-n2-at="([\d.]+)"', html)]
+    assert places == [pytest.approx(start, abs=0.06) for start, _ in fakes]
+    assert ("% of the recording" in html) == bool(fakes) and ("No fake stretch was found" in html) != bool(fakes)
+    assert "goes on up to 0.6" in html and (("0:01.0" in html) == bool(fakes))
 
 
 def test_downloads(scored):

@@ -1,0 +1,158 @@
+"""`nes2net predict --segments`: known fake stretches in tables, JSON lines, label files and pictures."""
+
+import json
+import os
+import re
+
+import numpy as np
+import pytest
+import soundfile
+from builders.loud_is_fake import FAKES, near, recording
+from builders.loud_is_fake import detector as loud_is_fake
+from matplotlib.image import imread
+
+from nes2net import Detector
+from nes2net.cli.main import main
+from nes2net.localisation import read_audacity, read_rttm
+from nes2net.scoring.track_plot import SPOOF
+
+LOUD = {"a.wav": FAKES, "b.flac": [], "more/a.wav": [(31.0, 33.5)]}
+LENGTHS = {"a.wav": 3.0, "b.flac": 0.5, "more/a.wav": 35.0}
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A detector that takes loud frames of 20 ms for fake, recordings with loud stretches, and one that is cut."""
+    place = tmp_path_factory.mktemp("segments")
+    (place / "speech" / "more").mkdir(parents=True)
+    for name, stretches in LOUD.items():
+        soundfile.write(place / "speech" / name, recording(LENGTHS[name], stretches), 16000)
+    detector = loud_is_fake()
+    detector.save(place / "model.pth", **detector.record)
+    detector.save(place / "untrained.pth")
+    Detector.from_config({"frontend": "lfcc", "backend": "asp_mlp"}).save(place / "whole.pth")
+    (place / "speech" / "c.wav").write_bytes((place / "speech" / "a.wav").read_bytes()[:20044])
+    return place
+
+
+@pytest.fixture
+def predict(place, monkeypatch, capsys):
+    monkeypatch.chdir(place)
+
+    def run(*arguments, model="model.pth"):
+        try:
+            status = main(["predict", *arguments, "--model", model])
+        except SystemExit as stop:
+            status = stop.code
+        output = capsys.readouterr()
+        return status, output.out, output.err
+
+    return run
+
+
+def test_the_table(predict):
+    status, out, err = predict("speech/a.wav", "speech/b.flac", "speech/c.wav", "--segments", "--json")
+    rows = [json.loads(line) for line in out.splitlines()]
+    assert status == 1 and err == "1 of 3 files could not be scored\n"
+    assert "is cut off: its header announces 48,000 samples" in rows[2]["error"]
+    first, second = rows[:2]
+    facts = {
+        "method": "segments",
+        "trained_on_segments": True,
+        "resolution_ms": 20.0,
+        "threshold": 0.5,
+        "hysteresis": 0.1,
+        "min_duration": 0.1,
+    }
+    assert first | facts == first and second | facts == second and second["segments"] == []
+    assert (first["duration"], second["duration"]) == (3.0, 0.5)
+    assert near([(found["start"], found["end"]) for found in first["segments"]], LOUD["a.wav"])
+    assert all(found["label"] == "spoof" and found["score"] < 0.5 for found in first["segments"])
+    status, out, _ = predict("speech/a.wav", "speech/b.flac", "speech/c.wav", "--segments")
+    score, rule, titles, *lines = out.splitlines()
+    assert status == 1 and score.startswith("# score: higher means more bona fide")
+    assert rule == (
+        "# a fake stretch begins at a score of at most 0.5 and goes on up to 0.6, and lasts 0.1 s at least; frames of 20 ms"
+    )
+    assert titles.split() == ["file", "start", "end", "score"]
+    for line, found in zip(lines[:2], first["segments"]):
+        cells = ["speech/a.wav", f"{found['start']:.2f}", "s", f"{found['end']:.2f}", "s", f"{found['score']:.4f}"]
+        assert line.split() == cells
+    assert lines[2].split(maxsplit=4) == ["speech/b.flac", "–", "–", "–", "no fake stretch in 0.50 s"]
+    assert lines[3].split()[:4] == ["speech/c.wav", "–", "–", "–"] and len(lines) == 4
+
+
+def test_the_numbers_are_those_of_python(predict, place):
+    flags = ["--threshold", "0.45", "--hysteresis", "0", "--min-duration", "0.5", "--resolution", "20"]
+    _, out, _ = predict("speech/a.wav", "--segments", "--json", *flags)
+    row, detector = json.loads(out), Detector.from_pretrained(place / "model.pth", device="cpu")
+    found = detector.segment(
+        place / "speech" / "a.wav", threshold=0.45, hysteresis=0, min_duration=0.5, resolution_ms=20
+    )
+    assert len(found) == 1 and near([found[0][1:3]], LOUD["a.wav"][:1])
+    assert row["segments"] == [pytest.approx(found[0]._asdict(), abs=1e-6)]
+    assert (row["threshold"], row["hysteresis"], row["min_duration"]) == (0.45, 0.0, 0.5)
+
+
+def test_a_detector_of_whole_recordings_is_named_so(predict):
+    _, out, _ = predict("speech/b.flac", "--segments", model="untrained.pth")
+    assert "\n# this detector was trained on whole recordings, not on segments: " in out
+    _, out, _ = predict("speech/b.flac", "--segments", "--json", model="untrained.pth")
+    assert json.loads(out)["trained_on_segments"] is False
+
+
+def test_files_of_labels(predict, place, tmp_path):
+    status, _, err = predict("speech", "--segments", "--rttm", str(tmp_path / "all.rttm"), "--labels", "audacity")
+    written = re.findall("wrote (.*)", err)
+    beside = [f"speech/{name}.labels.txt" for name in ("a", "b", "more/a")]
+    assert status == 1 and written == [*beside, str(tmp_path / "all.rttm")]
+    rttm = read_rttm(tmp_path / "all.rttm")
+    assert list(rttm) == ["a", "b", "a_2"]
+    for (name, stretches), segments, labels in zip(LOUD.items(), rttm.values(), beside):
+        assert near([s[1:3] for s in segments if s.label == "spoof"], stretches)
+        assert near([s[1:3] for s in read_audacity(place / labels)], stretches)
+        ends = [0.0, *(segment.end for segment in segments)]
+        assert [segment.start for segment in segments] == ends[:-1] and ends[-1] == LENGTHS[name]
+    folders = ["--rttm", str(tmp_path / "rttm"), "--labels", "audacity", "--out", str(tmp_path / "labels")]
+    assert predict("speech", "--segments", *folders)[0] == 1
+    assert sorted(os.listdir(tmp_path / "rttm")) == ["a.rttm", "a_2.rttm", "b.rttm"]
+    assert read_rttm(tmp_path / "rttm" / "a_2.rttm") == {"a_2": rttm["a_2"]}
+    assert sorted(os.listdir(tmp_path / "labels")) == ["a.labels.txt", "a_2.labels.txt", "b.labels.txt"]
+
+
+def test_stretches_are_shaded_in_pictures(predict, tmp_path):
+    picture = tmp_path / "a.png"
+    assert predict("speech/a.wav", "--segments", "--plot", str(picture))[0] == 0
+    colour = [1 - 0.2 * (1 - int(SPOOF[i : i + 2], 16) / 255) for i in (1, 3, 5)]
+    shaded = np.abs(imread(picture)[..., :3] - colour).max(-1) < 0.02
+    below = shaded[shaded.shape[0] // 2 :].sum(0) > 20  # below the legend, which has the colour too
+    assert below.mean() == pytest.approx(0.88 * 1.3 / 3.0, abs=0.06)  # the axes have 0.88 of the width
+    assert predict("speech/a.wav", "--segments", "--plot", str(tmp_path / "a.svg"))[0] == 0
+    comments = re.findall("<!-- (.*?) -->", (tmp_path / "a.svg").read_text())
+    assert "fake (2)" in comments and "threshold 0.5" in comments
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (["--segments", "--model", "whole.pth"], "('asp_mlp') scores recordings, not their segments"),
+        (["--segments", "--model", "whole.pth"], "or score along the time with --track"),
+        (["--segments", "--resolution", "40"], "scores segments of 20 ms, not of 40 ms: change --resolution"),
+        (["--segments", "--threshold", "nan"], "--threshold is a number, not nan"),
+        (["--segments", "--hysteresis", "-1"], "--hysteresis is a number of at least 0, not -1"),
+        (["--segments", "--min-duration", "inf"], "--min-duration is a number of at least 0, not inf"),
+        (["--segments", "--track"], "--segments scores the frames of a whole recording: leave out --track"),
+        (["--segments", "--samples", "9"], "leave out --samples"),
+        (["--segments", "--calibration", "c.json"], "leave out --calibration with --segments"),
+        (["--segments", "--labels", "praat"], "invalid choice: 'praat'"),
+        (["--segments", "--out", "labels"], "--out is for the files of --labels"),
+        (["--segments", "--rttm", "model.pth/a.rttm"], "name another file or folder with --rttm"),
+        (["--rttm", "a.rttm"], "--rttm is for fake stretches: add --segments"),
+        (["--min-duration", "0"], "--min-duration is for fake stretches: add --segments"),
+    ],
+)
+def test_errors_are_one_line(predict, arguments, message):
+    status, out, err = predict(
+        "none.wav", "--model", "model.pth", *arguments, model=arguments[-1] if "--model" in arguments else "model.pth"
+    )
+    assert status == 2 and not out and message in err and err.count("\n") == 1
