@@ -20,7 +20,7 @@ from nes2net.corpora.corpus import Corpus, key_digest
 from nes2net.corpora.protocol import NotFound, canonical_phase, select_phase
 from nes2net.errors import InputError, listed
 from nes2net.evaluation.compare import versions
-from nes2net.evaluation.matching import match
+from nes2net.evaluation.matching import LARGEST, match
 from nes2net.evaluation.origin import Origin, read_origin
 from nes2net.localisation.detection import detection, detection_intervals, match_boundaries, overlap_of_segments
 from nes2net.localisation.frames import (
@@ -228,7 +228,7 @@ def evaluate_segments(
     phase = canonical_phase(phase)
     found = read_segment_scores(path)
     resolution = _checked_resolution(path, resolution_ms, found.resolution_ms)
-    minima = [float(scores.min()) if np.isfinite(scores).all() else np.nan for scores in found.scores.values()]
+    minima = list(map(_lowest, found.scores.values()))
     try:
         matched = match(key, list(found.scores), minima, phase, allow_partial=allow_partial)
     except InputError as error:
@@ -266,6 +266,13 @@ def evaluate_segments(
         unofficial=definition.differences_from_official(select_phase(key, phase), phase),
         examples=_examples(utterances, figures.wrong),
     )
+
+
+def _lowest(scores: NDArray) -> float:
+    """The score of an utterance: the lowest of its frames, or what :func:`match` refuses."""
+    if not np.isfinite(scores).all():
+        return math.nan
+    return float(scores.max() if scores.max() > LARGEST else scores.min())
 
 
 def _checked_resolution(path: Path, asked: float | None, recorded: float | None) -> int:

@@ -25,7 +25,8 @@ from nes2net.scoring.record import REMEDY, Record
 
 #: Limits of a file. PartialSpoof's evaluation part has 11 million frames of 20 ms, some 400 MB.
 MOST_BYTES = 8 << 30
-MOST_FRAMES = 100_000_000
+MOST_FRAMES = 200_000_000
+MOST_UTTERANCES = 1_000_000
 _LONGEST_LINE = 4096
 _BLOCK = 1 << 22  # characters
 _LARGEST_RECORD = 1 << 30  # bytes; a reason for each missing utterance is in it
@@ -101,6 +102,8 @@ def read_segment_scores(path: str | Path) -> SegmentScores:
             keep()
             if name in scores:
                 raise InputError(f"{path}, line {number}: more frames of {shown(name)}, whose lines ended before")
+            if len(scores) == MOST_UTTERANCES:
+                raise InputError(f"{path}: has more than {MOST_UTTERANCES:,} utterances; split it")
             id, expected, found = name, 0, array("d")
         if frame != str(expected):
             raise InputError(

@@ -40,3 +40,15 @@ def test_what_is_no_file_of_frames(tmp_path, text):
     path = tmp_path / "f.txt"
     path.write_bytes(text.encode() if isinstance(text, str) else text)
     assert not holds_frames(path) and not holds_frames(tmp_path)
+
+
+@pytest.mark.parametrize("limit", ["MOST_FRAMES", "MOST_UTTERANCES", "MOST_BYTES"])
+def test_limits(tmp_path, monkeypatch, limit):
+    path = tmp_path / "f.txt"
+    path.write_text("a 0 1\nb 0 1\nc 0 1\n")
+    monkeypatch.setattr(segment_file, limit, 3)
+    if limit != "MOST_BYTES":
+        assert len(read_segment_scores(path).scores) == 3
+        path.write_text(path.read_text() + "d 0 1\n")
+    with pytest.raises(InputError, match="split it"):
+        read_segment_scores(path)
