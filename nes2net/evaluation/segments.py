@@ -22,7 +22,7 @@ from nes2net.errors import InputError, listed
 from nes2net.evaluation.compare import versions
 from nes2net.evaluation.matching import LARGEST, match
 from nes2net.evaluation.origin import Origin, read_origin
-from nes2net.localisation.detection import detection, detection_intervals, match_boundaries, overlap_of_segments
+from nes2net.localisation.detection import detection, match_boundaries, overlap_of_segments
 from nes2net.localisation.frames import (
     RESOLUTIONS,
     align,
@@ -31,7 +31,7 @@ from nes2net.localisation.frames import (
     pool_labels,
     refine_scores,
 )
-from nes2net.localisation.intervals import point_eer_interval, range_eer_interval
+from nes2net.localisation.intervals import interval_of_sums, point_eer_interval, range_eer_interval
 from nes2net.localisation.metrics import ScoredUtterance, point_eer, range_eer
 from nes2net.localisation.segments import frame_labels, segments_of_frames
 from nes2net.machine.files import sha256_of
@@ -432,17 +432,20 @@ def _at_threshold(
     overlap = overlap_of_segments(truth, found, durations)
     boundaries = match_boundaries(truth, found, durations, TOLERANCE)
     of_time, of_boundaries = detection(overlap), detection(boundaries.counts)
-    time_bounds = detection_intervals(overlap, **draws)
-    boundary_bounds = detection_intervals(boundaries.counts, **draws)
+
+    def bounds(counts: NDArray, figure: str) -> tuple[float, float] | None:
+        low, high = interval_of_sums(counts, lambda sums: getattr(detection(sums), figure), **draws)
+        return None if math.isnan(low) else (low, high)
+
     row = AtThreshold(
         name,
         threshold,
         _or_none(of_time.f1),
-        _both_or_none(time_bounds["f1"]),
+        bounds(overlap, "f1"),
         _or_none(of_time.iou),
-        _both_or_none(time_bounds["iou"]),
+        bounds(overlap, "iou"),
         _or_none(of_boundaries.f1),
-        _both_or_none(boundary_bounds["f1"]),
+        bounds(boundaries.counts, "f1"),
         _or_none(boundaries.mean_distance),
         TOLERANCE,
     )
@@ -451,10 +454,6 @@ def _at_threshold(
 
 def _or_none(value: float) -> float | None:
     return None if math.isnan(value) else value
-
-
-def _both_or_none(bounds: tuple[float, float]) -> tuple[float, float] | None:
-    return None if math.isnan(bounds[0]) else bounds
 
 
 def _examples(utterances: Sequence[ScoredUtterance], wrong: NDArray) -> dict[str, list[tuple[ScoredUtterance, float]]]:
