@@ -88,7 +88,8 @@ def _part_lines(part: SplitCheck) -> list[str]:
         lines += _row("files", text)
     if part.extra:
         lines += _row("extra files", f"{len(part.extra):,} in the folder are in no protocol: {listed(part.extra)}")
-    return lines + (_decoding_lines(part.decoding) if part.decoding else [])
+    lines += _decoding_lines(part.decoding) if part.decoding else []
+    return lines + (_row("segments", "; ".join(part.segments)) if part.segments else [])
 
 
 def _counts_lines(counts: Counts, official: Counts | None) -> list[str]:

@@ -8,14 +8,19 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+
+from numpy.typing import NDArray
 
 from nes2net.audio.files import is_recording
 from nes2net.corpora.corpus import Corpus, Counts, count
 from nes2net.corpora.decoding import Decoding, decode_all
 from nes2net.corpora.protocol import WHOLE, NotFound, canonical_phase, check_split, corpus_root
+from nes2net.corpora.segments import any_spoof, check_labels
 from nes2net.corpora.trial import Trial
 from nes2net.errors import InputError, listed
+from nes2net.localisation.frames import RESOLUTIONS
 
 
 @dataclass
@@ -23,7 +28,8 @@ class SplitCheck:
     """What was found of one part of a corpus.
 
     ``missing`` and ``extra`` are paths below the folder ``audio``, ``present`` are the files to
-    read. ``problems`` say what is wrong and what to do.
+    read. ``segments`` say which labels of segments there are, ``problems`` what is wrong and what to
+    do.
     """
 
     split: str
@@ -35,6 +41,7 @@ class SplitCheck:
     missing: list[str] = field(default_factory=list)
     extra: list[str] = field(default_factory=list)
     decoding: Decoding | None = None
+    segments: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
 
     @property
@@ -222,7 +229,45 @@ def _check_split(
                 f"{len(part.missing):,} of {len(trials):,} files are missing{there}: {listed(part.missing)}"
                 f"{_obtain(corpus, 'audio')}"
             )
+    if trials:
+        part.segments = _check_segments(part, corpus, root, trials)
     return part, trials
+
+
+def _check_segments(part: SplitCheck, corpus: Corpus, root: Path, trials: Sequence[Trial]) -> list[str]:
+    """Compare the labels of segments, which a copy need not have, with the trials and their labels.
+
+    Returns what is there. Of the labels of frames, those of the finest resolution that is there are
+    compared.
+    """
+    there = []
+    readers: list[tuple[str, Callable[[], Mapping[str, bool]]]] = []
+    if (segments := corpus.segments) is not None:
+        readers.append(("RTTM", lambda: any_spoof(segments(root, part.split))))
+    if (labels := corpus.segment_labels) is not None and not corpus.user_defined:
+        for ms in RESOLUTIONS:
+            found = partial(labels, root, part.split, ms)
+            readers.append((f"labels of {ms} ms", partial(_spoofed_frames, found)))
+    for name, read in readers:
+        try:
+            spoofed = read()
+            check_labels(spoofed, trials, f"{name} of {part.split}")
+        except NotFound:
+            continue
+        except InputError as error:
+            part.problems.append(str(error))
+            continue
+        without = [trial.id for trial in trials if trial.id not in spoofed]
+        there.append(f"{name} of {len(trials) - len(without):,} of {len(trials):,} trials")
+        if without and not corpus.user_defined:
+            part.problems.append(f"{name}: {len(without):,} trials have no labels of segments: {listed(without)}")
+        if name != "RTTM":
+            break
+    return there
+
+
+def _spoofed_frames(labels: Callable[[], Mapping[str, NDArray]]) -> dict[str, bool]:
+    return {utterance: bool((frames == 0).any()) for utterance, frames in labels().items()}
 
 
 def _check_files(part: SplitCheck, trials: Sequence[Trial], beside: str | None) -> int:

@@ -127,8 +127,8 @@ class Corpus:
     find_splits: Callable[..., tuple[str, ...]] | None = None
     """``find_splits(root, protocols=None)``: the parts of a copy; None if it should have all."""
     segments: Callable[..., dict[str, list[Segment]]] | None = None
-    """``segments(root, split)``: utterance → its bona fide and spoofed segments; None if there are no
-    such labels, or they are of frames only."""
+    """``segments(root, split)``: utterance → its bona fide and spoofed segments, which cover it from
+    0 to its duration; None if there are no such labels, or they are of frames only."""
     segment_labels: Callable[..., dict[str, NDArray]] | None = None
     """``segment_labels(root, split, resolution)``: utterance → labels (T,) of frames of
     ``resolution`` ms, 1 bona fide, 0 spoof; None if only whole utterances are labelled."""

@@ -25,23 +25,35 @@ Accepted layouts:
 ``<root>/real/``        a folder for each class; below ``spoof``, the first folder names the attack
 ======================= ============================================================================
 
+Segments of partly spoofed recordings stand in RTTM beside the list or in the folder:
+``<list>.rttm``, ``train.rttm`` (``dev.rttm``, ``eval.rttm``), or ``segments.rttm`` for all parts. Its
+utterances are ids of trials.
+
 An id is the path from the root without suffix. Spaces in it become ``%20``, because spaces separate
 the fields of score files.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from numpy.typing import NDArray
+
 from nes2net.audio.files import recordings_below
+from nes2net.audio.read import count_samples
+from nes2net.audio.waveform import SAMPLE_RATE
 from nes2net.corpora import protocol as files
 from nes2net.corpora.corpus import Corpus
 from nes2net.corpora.protocol import WHOLE
+from nes2net.corpora.segments import Uncovered, any_spoof, check_labels, labels_of, read_segments
 from nes2net.corpora.trial import BONAFIDE, SPOOF, Trial
-from nes2net.errors import InputError, shown
+from nes2net.errors import InputError, listed, shown
+from nes2net.localisation.rttm import read_reco2dur, read_rttm
+from nes2net.localisation.segments import Segment
+from nes2net.machine.progress import ProgressDisplay
 
 _LABELS = {
     **dict.fromkeys(("bonafide", "bona-fide", "bona_fide", "bona fide", "genuine", "real", "human"), BONAFIDE),
@@ -54,6 +66,7 @@ _SPLITS = {
 }
 _PATH_COLUMNS = ("path", "file", "filename", "file_name", "audio")
 _SPLIT_COLUMNS = ("split", "phase")
+_SHORT = 3.0  # seconds; measuring that takes less shows no progress
 _LISTS = ("metadata.csv", "meta.csv", "list.csv")
 # Fields of a trial whose columns have the same name.
 _FIELDS = tuple(
@@ -235,9 +248,76 @@ def _read_list(path: Path, audio: Path) -> Iterator[Trial]:
         )
 
 
+def segments(
+    root: str | Path, split: str = WHOLE, *, protocols: str | Path | None = None, uncovered: Uncovered = None
+) -> dict[str, list[Segment]]:
+    """Utterance of ``split`` → its segments, which cover it from 0 to its duration.
+
+    A trial that is not in the RTTM is bona fide or spoof as a whole, by its label; without a label
+    it is left out. Durations are those of ``reco2dur`` beside the RTTM, or of the audio files.
+
+    Args:
+        root, split, protocols: As for :func:`trials`.
+        uncovered: What the time is that no segment covers, ``"bonafide"`` or ``"spoof"``. By default
+            more than a millisecond is an error, unless the RTTM lists spoofed segments only; all
+            other time is then bona fide.
+
+    Raises:
+        InputError: as :func:`trials`; if the RTTM is malformed or names other utterances, segments
+            lie outside of their utterance or leave out time, or a label of the list contradicts
+            them.
+        NotFound: if there is no RTTM.
+    """
+    files.check_split(split, CORPUS.accepted_splits, CORPUS.title)
+    path = _find_rttm(find_protocol(root, split, protocols), Path(root if protocols is None else protocols), split)
+    everything, of_split = (trials(root, part, protocols=protocols) for part in (WHOLE, split))
+    ids = {trial.id for trial in (*everything, *of_split)}  # ids of a part need not begin with its folder
+    listed_ids = read_rttm(path).keys()
+    if unknown := [id for id in listed_ids if id not in ids]:
+        raise InputError(f"{path}: {len(unknown):,} utterances are not ids of the list: {listed(unknown)}")
+    known = [trial for trial in of_split if trial.label is not None or trial.id in listed_ids]
+    durations = _durations(known, path.with_name("reco2dur"))
+    found = read_segments(path, durations, _LABELS, uncovered)
+    check_labels(any_spoof(found), known, path)
+    whole = {trial.id: trial.label for trial in known if trial.id not in found}
+    return found | {id: [Segment(label, 0.0, durations[id])] for id, label in whole.items() if label and durations[id]}
+
+
+def segment_labels(
+    root: str | Path, split: str = WHOLE, resolution: int = 20, *, protocols: str | Path | None = None
+) -> dict[str, NDArray]:
+    """Utterance of ``split`` → labels (T,) of frames of ``resolution`` ms: 1 bona fide, 0 spoof.
+
+    They are those of 10 ms, pooled. Errors are those of :func:`segments`.
+    """
+    return labels_of(segments(root, split, protocols=protocols), resolution)
+
+
+def _find_rttm(of_split: Path, place: Path, split: str) -> Path:
+    """The RTTM beside the list ``of_split``, in that folder, or in ``place``."""
+    own = [] if of_split.is_dir() else [of_split.with_suffix(".rttm")]
+    names = [*(name for name, of in _SPLITS.items() if of == split), "segments"]
+    folders = [path if path.is_dir() else path.parent for path in (of_split, place)]
+    return files.first_file(
+        [*own, *(folder / f"{name}.rttm" for folder in folders for name in names)],
+        what="RTTM of the segments",
+        remedy="write the segments of these recordings into one of them",
+    )
+
+
+def _durations(trials: Sequence[Trial], reco2dur: Path) -> dict[str, float]:
+    stated = read_reco2dur(reco2dur) if reco2dur.is_file() else {}
+    durations = {trial.id: stated[trial.id] for trial in trials if trial.id in stated}
+    unknown = [(trial.id, trial.path) for trial in trials if trial.id not in stated and trial.path is not None]
+    lengths = ProgressDisplay(unknown, title="durations", unit="file", delay=_SHORT)
+    return durations | {id: count_samples(path) / SAMPLE_RATE for id, path in lengths}
+
+
 CORPUS = Corpus(
     title="Generic corpus",
     user_defined=True,
+    segments=segments,
+    segment_labels=segment_labels,
     trials=trials,
     keys=keys,
     find_protocol=find_protocol,

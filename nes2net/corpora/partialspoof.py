@@ -4,9 +4,10 @@ Zhang et al., "The PartialSpoof Database and Countermeasures for the Detection o
 Segments Embedded in an Utterance", IEEE/ACM TASLP 31, 2023.
 
 Layout: ``<root>/database/{train,dev,eval}/con_wav/ID.wav``, one protocol per split with the five
-fields of ASVspoof 2019 LA (the attack of a spoofed utterance is ``CON``), and labels of segments of
-10 to 640 ms as ``.npy`` files. 25,380 / 24,844 / 71,237 trials. Nes2Net is evaluated on whole
-utterances.
+fields of ASVspoof 2019 LA (the attack of a spoofed utterance is ``CON``), labels of segments of 10
+to 640 ms as ``.npy`` files, and ``<split>/con_data/`` with segments as RTTM (``rttm_2cls_0sil``; its
+variant ``rttm_2cls_0sil_spoof`` lists the spoofed ones only) and their durations (``reco2dur``).
+25,380 / 24,844 / 71,237 trials. Nes2Net is evaluated on whole utterances.
 """
 
 from __future__ import annotations
@@ -21,10 +22,11 @@ from nes2net.corpora import protocol as files
 from nes2net.corpora.corpus import Corpus, Counts
 from nes2net.corpora.layout import Layout, Part
 from nes2net.corpora.npy_dictionary import read_npy_dictionary
-from nes2net.errors import InputError
-
-#: Lengths of the labelled segments, in ms.
-RESOLUTIONS = (10, 20, 40, 80, 160, 320, 640)
+from nes2net.corpora.segments import Uncovered, any_spoof, check_labels, read_segments
+from nes2net.errors import InputError, listed
+from nes2net.localisation.frames import RESOLUTIONS
+from nes2net.localisation.rttm import read_reco2dur
+from nes2net.localisation.segments import BONAFIDE, SPOOF, Segment
 
 _INNER = "PartialSpoof_LA_cm_protocols"
 _PROTOCOL_FOLDERS = (
@@ -60,7 +62,8 @@ def segment_labels(path: str | Path, split: str, resolution: int = 20) -> dict[s
     Args:
         path: The folder of the corpus, the folder ``segment_labels``, or a file of it.
         split: ``"train"``, ``"dev"`` or ``"eval"``.
-        resolution: Length of a segment in ms, one of :data:`RESOLUTIONS`.
+        resolution: Length of a segment in ms, one of
+            :data:`~nes2net.localisation.frames.RESOLUTIONS`.
 
     Raises:
         InputError: if the split or resolution is unknown, or the file is missing, damaged or does
@@ -86,8 +89,52 @@ def segment_labels(path: str | Path, split: str, resolution: int = 20) -> dict[s
     return labels
 
 
+_RTTM, _SPOOF_ALONE = "rttm_2cls_0sil", "rttm_2cls_0sil_spoof"
+_REMEDY = "get the archive of the database from https://zenodo.org/records/5766198"
+
+
+def segments(root: str | Path, split: str, *, uncovered: Uncovered = None) -> dict[str, list[Segment]]:
+    """Utterance of ``split`` → its segments, which cover it from 0 to its duration.
+
+    They are read of the RTTM of all segments, or of the spoofed ones if there is no other. The
+    labels of the protocol are compared with them, if it lies in the folder.
+
+    Args:
+        root: The folder of the corpus, or the folder ``con_data`` of the split.
+        uncovered: What the time is that no segment covers: ``"bonafide"`` or ``"spoof"`` (as in the
+            published labels of frames). By default more than a millisecond is an error, unless the
+            RTTM lists the spoofed segments only; all other time is then bona fide.
+
+    Raises:
+        InputError: if the split is unknown, a file is malformed, an utterance of ``reco2dur`` has
+            no segments, segments lie outside of their utterance or leave out time, or a label of
+            the protocol contradicts them.
+        NotFound: if there is no RTTM or no ``reco2dur``.
+    """
+    files.check_split(split, CORPUS.splits, CORPUS.title)
+    folders = [Path(root) / inner / "con_data" for inner in (f"database/{split}", split)] + [Path(root)]
+    what = f"of PartialSpoof {split}"
+    path = files.first_file(
+        [folder / name for name in (_RTTM, _SPOOF_ALONE) for folder in folders], what=f"RTTM {what}", remedy=_REMEDY
+    )
+    reco2dur = files.first_file([path.with_name("reco2dur")], what=f"durations {what}", remedy=_REMEDY)
+    durations = read_reco2dur(reco2dur)
+    found = read_segments(path, durations, {BONAFIDE: BONAFIDE, SPOOF: SPOOF}, uncovered)
+    if path.name == _SPOOF_ALONE:
+        found = {name: found.get(name, [Segment(BONAFIDE, 0.0, end)]) for name, end in durations.items() if end > 0}
+    elif missing := [name for name in durations if name not in found]:
+        raise InputError(f"{path}: {len(missing):,} utterances of {reco2dur.name} have no segments: {listed(missing)}")
+    try:
+        protocol = LAYOUT.find_protocol(root, split)
+    except files.NotFound:
+        return found
+    check_labels(any_spoof(found), LAYOUT.read_protocol(protocol, split), path)
+    return found
+
+
 CORPUS = Corpus(
     **LAYOUT.functions,
+    segments=segments,
     segment_labels=segment_labels,
     # As many utterances as ASVspoof 2019 LA, from which the corpus was made.
     counts={

@@ -71,6 +71,7 @@ API = {
         "Arrays in, numbers out; then score files against keys. See [Evaluate](../evaluate.md).",
         [
             "nes2net.metrics",
+            "nes2net.localisation",
             "nes2net.evaluation.evaluate.evaluate",
             "nes2net.evaluation.evaluate.Evaluation",
             "nes2net.evaluation.compare.evaluate_systems",

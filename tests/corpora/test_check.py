@@ -5,12 +5,14 @@ import os
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from nes2net.corpora import asvspoof5, asvspoof2019_la, asvspoof2021_la, generic, in_the_wild
 from nes2net.corpora.check import check_corpus
 from nes2net.corpora.protocol import NotFound
 from nes2net.errors import InputError
+from nes2net.localisation import write_rttm
 from nes2net.registry import corpora
 
 ROOTS = {
@@ -256,6 +258,25 @@ def test_a_file_that_cannot_be_read(copy):
     (problem,) = found.missing
     assert problem.startswith("eval: 1 of 4 files cannot be read: 2.wav (was read by neither libsndfile")
     assert dict(found.tasks())["score eval"] == "in part: 1 of 4 files cannot be read"
+
+
+def test_labels_of_segments(copy):
+    assert check("partialspoof", copy).splits[1].segments == ["labels of 20 ms of 4 of 4 trials"]
+    assert check("generic", copy).splits[0].segments == [] == check("asvspoof2019_la", copy).splits[0].segments
+    labels = copy / "partialspoof" / "database" / "segment_labels" / "dev_seglab_0.02.npy"
+    segments = np.load(labels, allow_pickle=True).item()
+    bonafide, *others = segments
+    np.save(labels, {name: np.full(20, "0") for name in others[:2]} | {bonafide: np.full(20, "0")})
+    missing = check("partialspoof", copy).missing
+    assert missing[0].startswith("dev: labels of 20 ms of dev: ") and f"{bonafide} (bonafide, some of it" in missing[0]
+    np.save(labels, {name: segments[name] for name in others})
+    assert check("partialspoof", copy).missing == [
+        f"dev: labels of 20 ms: 1 trials have no labels of segments: {bonafide}"
+    ]
+    write_rttm(copy / "list.rttm", {"generic/fake/vocoder0/clip2": [("spoof", 0.1, 0.3)]})
+    assert check_corpus(generic.CORPUS, copy / "list.csv").splits[0].segments == ["RTTM of 4 of 4 trials"]
+    write_rttm(copy / "list.rttm", {"generic/fake/vocoder0/clip2": [("spoof", 0.1, 99.0)]})
+    assert "after the end of the utterance" in check_corpus(generic.CORPUS, copy / "list.csv").missing[0]
 
 
 def test_a_list_of_ones_own(copy):

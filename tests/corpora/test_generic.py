@@ -2,7 +2,9 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 from builders.files import folder, write
 
 from nes2net.corpora import generic
@@ -10,6 +12,7 @@ from nes2net.corpora.protocol import NotFound
 from nes2net.corpora.trial import Trial
 from nes2net.errors import InputError
 from nes2net.evaluation.evaluate import evaluate
+from nes2net.localisation import Segment, write_reco2dur, write_rttm
 
 LISTS = {
     "comma": ("list.csv", "path,label,speaker,split,room\na/1.wav,Real,Ann,train,hall\nb/2 x.flac,fake,,test,\n"),
@@ -168,3 +171,54 @@ def test_lists_may_name_files_anywhere(tmp_path):
     file = write(tmp_path / "lists" / "list.csv", "path,label\n../audio/a.wav,real\n/b.wav,fake\n")
     assert [t.path for t in generic.trials(file)] == [tmp_path / "lists" / "../audio/a.wav", Path("/b.wav")]
     assert [t.id for t in generic.trials(file)] == ["../audio/a", "/b"]
+
+
+PARTS = [Segment("bonafide", 0.0, 0.3), Segment("spoof", 0.3, 0.45), Segment("bonafide", 0.45, 1.0)]
+
+
+@pytest.mark.parametrize("name", ["list.rttm", "segments.rttm", "dev.rttm", "validation.rttm"])
+def test_segments_beside_the_list(tmp_path, name):
+    rows = [
+        "path,label,split",
+        "sub/a b.wav,spoof,dev",
+        "b.wav,real,dev",
+        "c.wav,fake,dev",
+        "d.wav,,dev",
+        "e.wav,fake,train",
+    ]
+    write(tmp_path / "list.csv", "\n".join(rows))
+    for number, file in enumerate(("sub/a b.wav", "b.wav", "c.wav", "d.wav")):
+        folder((tmp_path / file).parent)
+        soundfile.write(tmp_path / file, np.full(8000 + 80 * number, 0.1), 8000)
+    write_rttm(tmp_path / name, {"sub/a b": [("fake", 0.3, 0.45)]})
+    for place in (tmp_path, tmp_path / "list.csv"):
+        assert generic.segments(place, "dev") == {
+            "sub/a%20b": PARTS,
+            "b": [Segment("bonafide", 0.0, 1.01)],
+            "c": [Segment("spoof", 0.0, 1.02)],
+        }
+    labels = generic.CORPUS.segment_labels(tmp_path, "dev", 20)
+    assert labels["sub/a%20b"].tolist() == [1] * 15 + [0] * 8 + [1] * 27 and labels["b"].tolist() == [1] * 50
+
+
+def test_durations_without_audio_and_segments_that_do_not_fit(tmp_path):
+    for part, label in (("train", "fake"), ("dev", "real")):
+        write(tmp_path / f"{part}.csv", f"path,label\n{part}.wav,{label}\n")
+    with pytest.raises(NotFound, match=r"RTTM of the segments not found; looked for .*train\.rttm, .*segments\.rttm"):
+        generic.segments(tmp_path, "train")
+    write_rttm(tmp_path / "segments.rttm", {"train": PARTS})
+    with pytest.raises(InputError, match="audio file .*train.wav"):
+        generic.segments(tmp_path, "train")
+    write_reco2dur(tmp_path / "reco2dur", {"train": 1.0, "dev": 2.0})
+    assert generic.segments(tmp_path, "train") == {"train": PARTS}
+    assert generic.segments(tmp_path, "dev") == {"dev": [Segment("bonafide", 0.0, 2.0)]}
+    write_rttm(tmp_path / "segments.rttm", {"dev": [("spoof", 0.5, 1.0)], "devv": []})
+    with pytest.raises(
+        InputError, match=r"segments\.rttm: 1 utterances have another label .*dev .bonafide, some of it"
+    ):
+        generic.segments(tmp_path, "dev")
+    write_rttm(tmp_path / "segments.rttm", {"trian": PARTS})
+    with pytest.raises(InputError, match=r"segments\.rttm: 1 utterances are not ids of the list: trian"):
+        generic.segments(tmp_path, "train")
+    with pytest.raises(InputError, match="Generic corpus has no split 'x'"):
+        generic.segments(tmp_path, "x")

@@ -1,0 +1,79 @@
+"""Segments: frames, crops and repetitions as published, and what is refused."""
+
+from itertools import pairwise
+
+import pytest
+from builders import zoo
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nes2net.errors import InputError
+from nes2net.localisation import (
+    RESOLUTIONS,
+    Segment,
+    cut_segments,
+    frame_labels,
+    map_segments,
+    repeat_segments,
+    segments_of_frames,
+)
+
+ROUNDING = {"partialspoof": "floor", "wedefense": "round"}
+
+
+def test_labels_of_frames_are_the_published_ones():
+    for case in zoo.read("localisation_labels")["segments_to_frames"]:
+        for resolution in RESOLUTIONS:
+            for rule, last in ROUNDING.items():
+                for name, last_frame in ((f"{rule}_{resolution}ms", "ceil"), (f"{rule}_{resolution}ms_{last}", last)):
+                    found = frame_labels(case["segments"], resolution, case["duration"], rule, last_frame)
+                    assert found.tolist() == case[name].tolist(), name
+
+
+def test_crops_and_repetitions():
+    for case in zoo.read("localisation_labels")["crops"]:
+        for name in ("cut_0", "cut_1", "cut_2"):
+            cut = case[name]
+            assert plain(cut_segments(case["segments"], cut["start"], cut["end"])) == cut["segments"]
+        repeated = case["repeated"]
+        found = repeat_segments(case["segments"], repeated["length"], case["duration"])
+        expected = repeated["correct_not_original"]
+        assert [segment[0] for segment in found] == [label for label, *_ in expected]
+        for ours, (_, *times) in zip(found, expected, strict=True):
+            assert ours[1:3] == pytest.approx(times, rel=0, abs=1e-8)
+
+
+def plain(segments):
+    return [list(segment[:3]) for segment in segments]
+
+
+@given(st.lists(st.integers(0, 1), min_size=1, max_size=40), st.sampled_from(RESOLUTIONS))
+def test_frames_become_segments_and_frames_again(labels, resolution):
+    segments = segments_of_frames(labels, resolution)
+    duration = len(labels) * resolution / 1000
+    assert all(a.end == b.start and a.label != b.label for a, b in pairwise(segments))
+    for rule in ("partialspoof", "wedefense"):
+        assert frame_labels(segments, resolution, duration, rule, "round").tolist() == labels
+
+
+def test_the_label_at_the_start_of_a_frame():
+    segments = [("bonafide", 0.0, 0.03), ("spoof", 0.03, 0.06)]
+    assert frame_labels(segments, 20, 0.09, "start").tolist() == [1, 1, 0, -1, -1]
+
+
+def test_short_segments_are_dropped_and_touching_ones_merged():
+    names = {"A01": "spoof", "A02": "spoof", "real": "bonafide"}
+    segments = [("A02", 0.5, 1.0), ("A01", 0.0, 0.5), ("real", 1.0, 1.00005), ("A01", 1.0, 1.5), ("A01", 1.6, 2.0)]
+    assert map_segments(segments, names) == [Segment("spoof", 0.0, 1.5), Segment("spoof", 1.6, 2.0)]
+
+
+def test_what_is_refused():
+    with pytest.raises(InputError, match="the label of a segment is 'bonafide' or 'spoof', not 'A07'"):
+        frame_labels([("A07", 0.0, 1.0)], 20, 1.0)
+    for resolution, duration in ((0, 1.0), (20, -1.0), (20, float("inf"))):
+        with pytest.raises(InputError, match="both must be numbers above 0"):
+            frame_labels([], resolution, duration)
+    with pytest.raises(InputError, match="cannot be repeated"):
+        repeat_segments([], 1.0)
+    with pytest.raises(InputError, match="there is no new label for 'x'"):
+        map_segments([("x", 0.0, 1.0)], {"A01": "spoof"})
