@@ -17,7 +17,7 @@ from nes2net.audio.read import SAMPLE_RATE, stream_audio
 from nes2net.errors import InputError, listed
 from nes2net.scoring.batches import default_batch_size
 from nes2net.scoring.kernel import scoring_mode, start_frames
-from nes2net.scoring.scorer import SegmentScorer, check_takes_audio_alone, depends_on_batch
+from nes2net.scoring.scorer import Scorer, SegmentScorer, check_takes_audio_alone, depends_on_batch
 from nes2net.scoring.track import Track
 from nes2net.scoring.waveforms import as_waveform
 
@@ -107,7 +107,7 @@ def frame_scores(
     return FrameScores(np.concatenate(kept)[: -(-end // frame)], resolution_ms, end / SAMPLE_RATE)
 
 
-def chosen_resolution(scorer: SegmentScorer, resolution_ms: float | None) -> float:
+def chosen_resolution(scorer: Scorer, resolution_ms: float | None) -> float:
     """The length of a frame in ms that is asked for; None for the shortest that ``scorer`` scores.
 
     Raises:
@@ -128,6 +128,11 @@ def chosen_resolution(scorer: SegmentScorer, resolution_ms: float | None) -> flo
             f"this detector scores segments of {known} ms, not of {resolution_ms:g} ms: change `resolution_ms`"
         )
     return found
+
+
+def longest_piece(scorer: SegmentScorer) -> int:
+    """Samples of the longest recording that :func:`frame_scores` scores in one piece."""
+    return _Grid.of(scorer).longest
 
 
 class Window(NamedTuple):
