@@ -16,6 +16,7 @@ import numpy as np
 from nes2net.corpora import protocol as files
 from nes2net.corpora.corpus import Corpus, Counts
 from nes2net.corpora.layout import Columns, Layout, Part
+from nes2net.machine.text_files import checked_float, read_rows
 
 # The first and third as in the published code's folder database/, the second as in the corpus.
 _PROTOCOL_FOLDERS = ("ASVspoof_LA_cm_protocols", "ASVspoof2019_LA_cm_protocols", "ASVspoof_DF_cm_protocols", ".")
@@ -59,10 +60,8 @@ def asv_scores(path: str | Path, phase: str = "eval") -> tuple[np.ndarray, np.nd
         remedy=f"put {name} beside the protocols",
     )
     scores: dict[str, list[float]] = {"target": [], "nontarget": [], "spoof": []}
-    for line, (_, key, score) in files.read_rows(file, 3, "attack, target/nontarget/spoof, score"):
-        scores[files.checked_word(key, tuple(scores), "ASV key", file, line)].append(
-            files.checked_float(score, file, line)
-        )
+    for line, (_, key, score) in read_rows(file, 3, "attack, target/nontarget/spoof, score"):
+        scores[files.checked_word(key, tuple(scores), "ASV key", file, line)].append(checked_float(score, file, line))
     return np.array(scores["target"]), np.array(scores["nontarget"]), np.array(scores["spoof"])
 
 

@@ -18,6 +18,7 @@ from nes2net.corpora import protocol as files
 from nes2net.corpora.corpus import Corpus, Counts
 from nes2net.corpora.layout import Columns, Layout, Part
 from nes2net.errors import InputError
+from nes2net.machine.text_files import checked_float, read_rows
 
 # As in the keys; the published scripts call "hidden" "hidden_track".
 PHASES = {"progress": "progress", "eval": "eval", "hidden": "hidden", "hidden_track": "hidden"}
@@ -73,8 +74,8 @@ def asv_scores(path: str | Path, phase: str = "eval") -> tuple[np.ndarray, np.nd
         remedy=remedy,
     )
     names = "speaker, utterance, codec, transmission, attack, target/nontarget/spoof, trim, phase"
-    key_rows = list(files.read_rows(key_file, 8, names))
-    score_rows = list(files.read_rows(score_file, 3, "speaker, utterance, score"))
+    key_rows = list(read_rows(key_file, 8, names))
+    score_rows = list(read_rows(score_file, 3, "speaker, utterance, score"))
     if len(key_rows) != len(score_rows):
         raise InputError(
             f"{score_file}: {len(score_rows)} scores for the {len(key_rows)} trials of {key_file}; get both again"
@@ -88,7 +89,7 @@ def asv_scores(path: str | Path, phase: str = "eval") -> tuple[np.ndarray, np.nd
             )
         values = scores[files.checked_word(row[5], tuple(scores), "ASV key", key_file, line)]
         if files.canonical_phase(row[7]) == files.canonical_phase(phase):
-            values.append(files.checked_float(score, score_file, score_line))
+            values.append(checked_float(score, score_file, score_line))
     return np.array(scores["target"]), np.array(scores["nontarget"]), np.array(scores["spoof"])
 
 

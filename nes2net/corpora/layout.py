@@ -15,6 +15,7 @@ from typing import Any
 from nes2net.corpora import protocol as files
 from nes2net.corpora.trial import Trial
 from nes2net.errors import InputError
+from nes2net.machine.text_files import read_rows
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class Columns:
         further = [(i, name, self.words.get(name, {})) for i, name in enumerate(fields) if name not in _CHECKED]
         utterance = fields.index("utterance")
         label, of_phase = (fields.index(name) if name in fields else None for name in ("label", "phase"))
-        for line, row in files.read_rows(path, len(columns), self.names):
+        for line, row in read_rows(path, len(columns), self.names):
             id = files.checked_id(row[utterance], path, line)
             values: dict[str, Any] = {
                 name: words[row[i]] if row[i] in words else files.or_none(row[i]) for i, name, words in further

@@ -18,9 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nes2net.checkpoints.guarded_pickle import GuardedUnpickler, Refused
-from nes2net.corpora.protocol import MOST_BYTES
 from nes2net.errors import InputError, first_line, shown
 from nes2net.machine.files import read_bounded
+from nes2net.machine.text_files import MOST_BYTES
 
 
 def read_npy_dictionary(path: str | Path) -> dict[str, NDArray]:

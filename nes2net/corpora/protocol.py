@@ -4,27 +4,20 @@ from __future__ import annotations
 
 import csv
 import gc
-import hashlib
 import itertools
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
 from pathlib import Path
 
 from nes2net.corpora.trial import BONAFIDE, SPOOF, Trial
 from nes2net.errors import InputError, listed, one_line, shown
-from nes2net.machine.files import read_bounded
+from nes2net.machine.text_files import decoded_text
 
 #: The whole of a corpus, asked for like one of its parts.
 WHOLE = "all"
 ASVSPOOF_LABELS = {"bonafide": BONAFIDE, "spoof": SPOOF}
 
-#: Limits of a list or a score file. The largest published ones, of ASVspoof 5 and of ASVspoof 2021
-#: DF, have 681,000 lines and 54 MB.
-MOST_BYTES = 256 << 20
-MOST_LINES = 5_000_000
 # Characters of a row of a CSV file, whose fields may hold the ends of lines.
 _LONGEST_ROW = 1 << 20
 _MOST_COLUMNS = 200
@@ -81,69 +74,6 @@ def _first(candidates: Iterable[Path], exists: Callable[[Path], bool], what: str
     raise NotFound(f"{what} not found; looked for {', '.join(map(str, tried))}; {remedy}", tried)
 
 
-_digests: ContextVar[dict[Path, str] | None] = ContextVar("digests", default=None)
-
-
-@contextmanager
-def recorded_digests() -> Iterator[dict[Path, str]]:
-    """Path → SHA-256 (hexadecimal) of each file that :func:`read_text` reads in this context."""
-    digests: dict[Path, str] = {}
-    token = _digests.set(digests)
-    try:
-        yield digests
-    finally:
-        _digests.reset(token)
-
-
-def read_text(path: Path) -> str:
-    """The text of ``path`` (UTF-8, with or without a byte-order mark), with ``\\n`` as line ends.
-
-    Raises:
-        InputError: if it cannot be read, is no text, or is longer than any list.
-    """
-    text = _decoded(path)
-    return text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text
-
-
-def _decoded(path: Path) -> str:
-    content = read_bounded(path, MOST_BYTES, "give the path of a text file")
-    if (digests := _digests.get()) is not None:
-        digests[path] = hashlib.sha256(content).hexdigest()
-    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
-        raise InputError(f"{path}: is encoded as UTF-16; save it as UTF-8")
-    if content.count(b"\n") > MOST_LINES:
-        raise InputError(f"{path}: has more than {MOST_LINES:,} lines; split it")
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise InputError(
-            f"{path}: not a text file (byte {error.start} is not UTF-8); give the unpacked text file"
-        ) from error
-    if "\0" in text:
-        raise InputError(f"{path}: not a text file (it holds null bytes); give a text file in UTF-8")
-    return text
-
-
-def read_rows(path: Path, num_fields: int, fields: str) -> Iterator[tuple[int, list[str]]]:
-    """Number and fields of each line of ``path`` that is not blank.
-
-    White space separates the fields.
-
-    Raises:
-        InputError: if a line has not ``num_fields`` fields; the message names them (``fields``).
-    """
-    for number, line in enumerate(read_text(path).split("\n"), start=1):
-        row = line.split(None, num_fields)  # no more parts than tell that there are too many
-        if len(row) == num_fields:
-            yield number, row
-        elif row:
-            plural = "" if num_fields == 1 else "s"
-            raise InputError(
-                f"{path}, line {number}: expected {num_fields} field{plural} ({fields}), "
-                f"found {len(line[:_LONGEST_ROW].split())}: {shown(line[:_LONGEST_ROW].strip())}"
-            )
-
-
 def read_csv(path: Path, delimiter: str = ",") -> Iterator[tuple[int, list[str]]]:
     """Number of the first line and fields of each row of ``path`` that is not blank.
 
@@ -154,7 +84,7 @@ def read_csv(path: Path, delimiter: str = ",") -> Iterator[tuple[int, list[str]]
         InputError: if two columns have one name, a row has another number of fields than the header,
             quotation marks do not match, or a field is far longer than any real one.
     """
-    text = _decoded(path)
+    text = decoded_text(path)
     length = 0  # characters of the current row
 
     def lines() -> Iterator[str]:
@@ -213,19 +143,6 @@ def checked_word(word: str, known: Mapping[str, str] | Sequence[str], what: str,
     if word not in known:
         raise InputError(f"{path}, line {line}: unknown {what} {shown(word)}; expected one of {', '.join(known)}")
     return known[word] if isinstance(known, Mapping) else word
-
-
-def checked_float(number: str, path: Path, line: int) -> float:
-    """``number`` as a float, written in ASCII and without Python's ``_`` between digits.
-
-    :class:`InputError` with file and line if it is anything else.
-    """
-    try:
-        if number.isascii() and "_" not in number:
-            return float(number)
-    except ValueError:
-        pass
-    raise InputError(f"{path}, line {line}: expected a number as score, found {shown(number)}")
 
 
 def or_none(field: str, *nothing: str) -> str | None:

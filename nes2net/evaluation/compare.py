@@ -16,13 +16,14 @@ import numpy as np
 
 from nes2net import __version__, metrics
 from nes2net.corpora.corpus import Corpus, key_digest
-from nes2net.corpora.protocol import recorded_digests, select_phase
+from nes2net.corpora.protocol import select_phase
 from nes2net.corpora.trial import BONAFIDE, Trial
 from nes2net.errors import InputError
 from nes2net.evaluation.aligned import system_names
 from nes2net.evaluation.breakdown import speaker_groups
 from nes2net.evaluation.evaluate import Evaluation, evaluate
 from nes2net.evaluation.origin import Origin, read_origin
+from nes2net.machine.text_files import recorded_digests
 from nes2net.registry import corpora
 
 #: Kind of the inputs that min t-DCF needs beside the key.

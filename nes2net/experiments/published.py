@@ -12,8 +12,8 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import Field
 
-from nes2net.corpora.protocol import read_text
 from nes2net.errors import InputError, check_known, shown
+from nes2net.machine.text_files import read_text
 from nes2net.options import Takes, check_options, declared
 
 _PACKAGED = Path(__file__).with_name("published.yaml")

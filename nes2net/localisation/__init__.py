@@ -4,16 +4,52 @@ Everywhere a label is 1 for bona fide and 0 for spoof, a score is higher for bon
 are in seconds. Arrays of one utterance are NumPy arrays.
 """
 
-from nes2net.localisation.frames import align, coarsen_scores, pool_labels, refine_scores
-from nes2net.localisation.segments import Segment, cut_segments, frame_labels, repeat_segments
+from nes2net.localisation.audacity import audacity_text, read_audacity, write_audacity
+from nes2net.localisation.frames import (
+    RESOLUTIONS,
+    align,
+    coarsen_labels,
+    coarsen_scores,
+    pool_labels,
+    refine_scores,
+)
+from nes2net.localisation.rttm import (
+    map_rttm,
+    read_reco2dur,
+    read_rttm,
+    rttm_text,
+    write_reco2dur,
+    write_rttm,
+)
+from nes2net.localisation.segments import (
+    Segment,
+    cut_segments,
+    frame_labels,
+    map_segments,
+    repeat_segments,
+    segments_of_frames,
+)
 
 __all__ = [
+    "RESOLUTIONS",
     "Segment",
     "align",
+    "audacity_text",
+    "coarsen_labels",
     "coarsen_scores",
     "cut_segments",
     "frame_labels",
+    "map_rttm",
+    "map_segments",
     "pool_labels",
+    "read_audacity",
+    "read_reco2dur",
+    "read_rttm",
     "refine_scores",
     "repeat_segments",
+    "rttm_text",
+    "segments_of_frames",
+    "write_audacity",
+    "write_reco2dur",
+    "write_rttm",
 ]

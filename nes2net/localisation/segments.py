@@ -8,17 +8,20 @@ for the detection of short fake speech segments embedded in an utterance", IEEE/
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import pairwise
+from operator import itemgetter
 from typing import Literal, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from nes2net.errors import InputError
+from nes2net.errors import InputError, check_known
 
 BONAFIDE, SPOOF = "bonafide", "spoof"
 _ROUNDED: dict[str, Callable[[float], int]] = {"ceil": math.ceil, "floor": math.floor, "round": round}
 Rule = Literal["partialspoof", "wedefense", "start"]
+_SHORTEST, _TOUCHING = 1e-4, 1e-6  # seconds
 
 
 class Segment(NamedTuple):
@@ -129,3 +132,64 @@ def repeat_segments(segments: Iterable[tuple], length: float, duration: float | 
                 times = round(start + offset, 8), round(min(end + offset, length), 8)
                 repeated.append(Segment(label, *times, *score))
     return repeated
+
+
+def segments_of_frames(
+    frames: ArrayLike, resolution_ms: float, duration: float | None = None, labels: Sequence[str] = (SPOOF, BONAFIDE)
+) -> list[Segment]:
+    """Join neighbouring frames of one class to segments.
+
+    Args:
+        frames: classes (T,), or logits (T, n) of which the largest is the class, the first one at
+            a tie. 0 is spoof and 1 bona fide, as in labels.
+        resolution_ms: length of a frame.
+        duration: of the utterance in seconds, at which the last segment is cut; None for all
+            frames, as published.
+        labels: of the classes.
+
+    Raises:
+        InputError: if ``frames`` has another shape, or a class has no label.
+
+    >>> segments_of_frames([1, 1, 0], 20, duration=0.05)[1]
+    Segment(label='spoof', start=0.04, end=0.05, score=None)
+    """
+    classes = np.asarray(frames)
+    if classes.ndim == 2:
+        classes = classes.argmax(axis=1)
+    if classes.ndim != 1 or not np.isin(classes, np.arange(len(labels))).all():
+        raise InputError(f"frames are classes (T,) from 0 to {len(labels) - 1}, or logits (T, {len(labels)})")
+    edges = np.concatenate(([0], np.flatnonzero(np.diff(classes)) + 1, [len(classes)]))
+    step = resolution_ms / 1000
+    segments = []
+    for first, behind in pairwise(edges.tolist()):
+        start, end = first * step, behind * step if duration is None else min(behind * step, duration)
+        if start < end:
+            segments.append(Segment(labels[int(classes[first])], round(start, 8), round(end, 8)))
+    return segments
+
+
+def map_segments(segments: Iterable[tuple], labels: Mapping[str, str]) -> list[Segment]:
+    """Give segments other labels, in the order of their starts, and merge neighbours of one label.
+
+    Segments shorter than 10⁻⁴ s are dropped; those of one label are merged if less than 10⁻⁶ s
+    lies between them. Scores are left out.
+
+    Args:
+        labels: label → new label.
+
+    Raises:
+        InputError: if a label is not in ``labels``.
+
+    >>> map_segments([("A01", 0.0, 0.5), ("A02", 0.5, 1.0)], {"A01": "spoof", "A02": "spoof"})
+    [Segment(label='spoof', start=0.0, end=1.0, score=None)]
+    """
+    mapped: list[Segment] = []
+    for label, start, end, *_ in sorted(segments, key=itemgetter(1)):
+        if end - start < _SHORTEST:
+            continue
+        check_known([label], labels, "there is no new label for")
+        if mapped and mapped[-1].label == labels[label] and start - mapped[-1].end < _TOUCHING:
+            mapped[-1] = mapped[-1]._replace(end=max(mapped[-1].end, end))
+        else:
+            mapped.append(Segment(labels[label], start, end))
+    return mapped

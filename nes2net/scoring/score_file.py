@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from nes2net.corpora.protocol import checked_float, read_rows
 from nes2net.errors import InputError, shown
 from nes2net.machine.files import write_output
+from nes2net.machine.text_files import checked_float, read_rows
 
 _BYTE_ORDER_MARK = "\ufeff"
 

@@ -1,0 +1,132 @@
+"""RTTM files, which list the segments of utterances, and ``reco2dur``, which lists their durations.
+
+A line of RTTM has ten fields, ``SPEAKER utterance 1 start duration <NA> <NA> label <NA> <NA>``,
+times in seconds (NIST, "Rich Transcription 2009 Evaluation Plan", appendix A). The PartialSpoof
+database and diarisation tools use it. Files do not depend on the order of their lines: labels keep
+their names.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from nes2net.errors import InputError, shown
+from nes2net.localisation.segments import Segment, map_segments
+from nes2net.machine.files import write_text
+from nes2net.machine.text_files import checked_float, read_rows
+
+_FIELDS = "SPEAKER, utterance, channel, start, duration, <NA>, <NA>, label, <NA>, <NA>"
+_LONGEST = 1e7  # seconds: 115 days, which keeps frames within an array's reach
+
+
+def read_rttm(path: str | Path) -> dict[str, list[Segment]]:
+    """Read utterance → its segments, both in the order of the file.
+
+    An end is start + duration, rounded to 5 decimals, as published.
+
+    Raises:
+        InputError: if the file is missing or no text, or a line is malformed; the message names it.
+    """
+    path = Path(path)
+    segments: dict[str, list[Segment]] = {}
+    for line, row in read_rows(path, 10, _FIELDS):
+        if row[0] != "SPEAKER":
+            raise InputError(f"{path}, line {line}: expected SPEAKER in the first field, found {shown(row[0])}")
+        start, duration = seconds(row[3], path, line, "start"), seconds(row[4], path, line, "duration")
+        segment = Segment(sys.intern(row[7]), start, round(start + duration, 5))
+        segments.setdefault(row[1], []).append(segment)
+    return segments
+
+
+def rttm_text(segments: Mapping[str, Iterable[tuple]], width: int = 0) -> str:
+    """Write utterance → segments as the text of an RTTM file, times with three decimals.
+
+    White space in a name or label becomes ``%20``. Scores are left out. A segment ends where the
+    next one begins, also after rounding.
+
+    Args:
+        width: characters that a time takes at least, filled by spaces.
+
+    >>> print(rttm_text({"talk": [Segment("spoof", 0.5, 1.25)]}), end="")
+    SPEAKER talk 1 0.500 0.750 <NA> <NA> spoof <NA> <NA>
+    """
+    lines = []
+    for utterance, of_utterance in segments.items():
+        for label, start, end, *_ in of_utterance:
+            duration = round(end, 3) - round(start, 3)
+            times = f"{start:{width}.3f} {duration:{width}.3f}"
+            lines.append(f"SPEAKER {_word(utterance)} 1 {times} <NA> <NA> {_word(label)} <NA> <NA>\n")
+    return "".join(lines)
+
+
+def write_rttm(path: str | Path, segments: Mapping[str, Iterable[tuple]], width: int = 0) -> None:
+    """Write utterance → segments as an RTTM file, whole or not at all; see :func:`rttm_text`.
+
+    :func:`~nes2net.localisation.segments.segments_of_frames` makes segments of logits or labels.
+
+    Raises:
+        InputError: if the file cannot be written.
+    """
+    write_text(path, rttm_text(segments, width))
+
+
+def map_rttm(path: str | Path, to: str | Path, labels: Mapping[str, str]) -> None:
+    """Write the segments of an RTTM file under other labels, those of one label merged.
+
+    See :func:`~nes2net.localisation.segments.map_segments`. Times are written in fields of width 7.
+
+    Args:
+        to: the file to write.
+        labels: label in the file → label to write.
+
+    Raises:
+        InputError: if the file cannot be read or has a label that is not in ``labels``, or ``to``
+            cannot be written.
+    """
+    mapped = {}
+    for utterance, segments in read_rttm(path).items():
+        try:
+            mapped[utterance] = map_segments(segments, labels)
+        except InputError as error:
+            raise InputError(f"{path}, {utterance}: {error}") from error
+    write_rttm(to, mapped, width=7)
+
+
+def read_reco2dur(path: str | Path) -> dict[str, float]:
+    """Read utterance → duration in seconds; lines ``utterance seconds``.
+
+    Raises:
+        InputError: if the file is missing or no text, or a line is malformed; the message names it.
+    """
+    path = Path(path)
+    durations: dict[str, float] = {}
+    for line, (utterance, duration) in read_rows(path, 2, "utterance, seconds"):
+        durations[utterance] = seconds(duration, path, line, "duration")
+    return durations
+
+
+def write_reco2dur(path: str | Path, durations: Mapping[str, float]) -> None:
+    """Write utterance → duration in seconds, whole or not at all.
+
+    Raises:
+        InputError: if the file cannot be written.
+    """
+    write_text(path, "".join(f"{_word(utterance)} {duration:.6f}\n" for utterance, duration in durations.items()))
+
+
+def seconds(number: str, path: Path, line: int, what: str) -> float:
+    """``number`` as a time in seconds.
+
+    :class:`InputError` with file and line if it is anything else, negative or beyond 115 days.
+    """
+    value = checked_float(number, path, line, what)
+    if not 0 <= value <= _LONGEST or not math.isfinite(value):
+        raise InputError(f"{path}, line {line}: a {what} is 0 to {_LONGEST:.0f} s, not {shown(number)}")
+    return value
+
+
+def _word(text: str) -> str:
+    return "%20".join(text.split()) or "<NA>"

@@ -1,0 +1,94 @@
+"""Lists, scores and labels: long text files, read within limits and split into lines and fields."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from pathlib import Path
+
+from nes2net.errors import InputError, shown
+from nes2net.machine.files import read_bounded
+
+#: Limits of a list or a score file. The largest published ones, of ASVspoof 5 and of ASVspoof 2021
+#: DF, have 681,000 lines and 54 MB.
+MOST_BYTES = 256 << 20
+MOST_LINES = 5_000_000
+_LONGEST_LINE = 1 << 20  # characters, of what a message looks at
+
+_digests: ContextVar[dict[Path, str] | None] = ContextVar("digests", default=None)
+
+
+@contextmanager
+def recorded_digests() -> Iterator[dict[Path, str]]:
+    """Path → SHA-256 (hexadecimal) of each file that :func:`read_text` reads in this context."""
+    digests: dict[Path, str] = {}
+    token = _digests.set(digests)
+    try:
+        yield digests
+    finally:
+        _digests.reset(token)
+
+
+def read_text(path: Path) -> str:
+    """The text of ``path`` (UTF-8, with or without a byte-order mark), with ``\\n`` as line ends.
+
+    Raises:
+        InputError: if it cannot be read, is no text, or is longer than any list.
+    """
+    text = decoded_text(path)
+    return text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text
+
+
+def decoded_text(path: Path) -> str:
+    """The text of ``path`` as :func:`read_text` reads it, with its own line ends."""
+    content = read_bounded(path, MOST_BYTES, "give the path of a text file")
+    if (digests := _digests.get()) is not None:
+        digests[path] = hashlib.sha256(content).hexdigest()
+    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise InputError(f"{path}: is encoded as UTF-16; save it as UTF-8")
+    if content.count(b"\n") > MOST_LINES:
+        raise InputError(f"{path}: has more than {MOST_LINES:,} lines; split it")
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"{path}: not a text file (byte {error.start} is not UTF-8); give the unpacked text file"
+        ) from error
+    if "\0" in text:
+        raise InputError(f"{path}: not a text file (it holds null bytes); give a text file in UTF-8")
+    return text
+
+
+def read_rows(path: Path, num_fields: int, fields: str) -> Iterator[tuple[int, list[str]]]:
+    """Number and fields of each line of ``path`` that is not blank.
+
+    White space separates the fields.
+
+    Raises:
+        InputError: if a line has not ``num_fields`` fields; the message names them (``fields``).
+    """
+    for number, line in enumerate(read_text(path).split("\n"), start=1):
+        row = line.split(None, num_fields)  # no more parts than tell that there are too many
+        if len(row) == num_fields:
+            yield number, row
+        elif row:
+            plural = "" if num_fields == 1 else "s"
+            raise InputError(
+                f"{path}, line {number}: expected {num_fields} field{plural} ({fields}), "
+                f"found {len(line[:_LONGEST_LINE].split())}: {shown(line[:_LONGEST_LINE].strip())}"
+            )
+
+
+def checked_float(number: str, path: Path, line: int, what: str = "score") -> float:
+    """``number`` as a float, written in ASCII and without Python's ``_`` between digits.
+
+    :class:`InputError` with file and line if it is anything else.
+    """
+    try:
+        if number.isascii() and "_" not in number:
+            return float(number)
+    except ValueError:
+        pass
+    raise InputError(f"{path}, line {line}: expected a number as {what}, found {shown(number)}")

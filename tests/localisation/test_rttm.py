@@ -1,0 +1,76 @@
+"""RTTM and reco2dur: the published text, what comes back, and what is refused."""
+
+import numpy as np
+import pytest
+from builders import zoo
+from builders.files import write
+
+from nes2net.errors import InputError
+from nes2net.localisation import (
+    Segment,
+    map_rttm,
+    read_reco2dur,
+    read_rttm,
+    rttm_text,
+    segments_of_frames,
+    write_reco2dur,
+    write_rttm,
+)
+
+
+@pytest.mark.parametrize("resolution", [10, 20, 160])
+def test_frames_become_the_published_text(resolution):
+    golden = zoo.read("localisation_rttm")
+    segments = {name: segments_of_frames(logits, resolution) for name, logits in golden["logits"].items()}
+    assert rttm_text(segments) == golden[f"rttm_{resolution}ms"]
+
+
+def test_mapping_gives_the_published_text(tmp_path):
+    golden = zoo.read("localisation_rttm")
+    map_rttm(write(tmp_path / "in.rttm", golden["map_input"]), tmp_path / "out.rttm", golden["map"])
+    assert (tmp_path / "out.rttm").read_text() == golden["map_output"]
+    parsed = {name: [list(s[:3]) for s in segments] for name, segments in read_rttm(tmp_path / "out.rttm").items()}
+    assert parsed == golden["parsed"]
+    with pytest.raises(InputError, match=r"in\.rttm, rec1: there is no new label for 'A02'"):
+        map_rttm(tmp_path / "in.rttm", tmp_path / "out.rttm", {"A01": "spoof", "bonafide": "bonafide"})
+
+
+def test_what_is_written_is_read_again(tmp_path):
+    segments = {"a": [Segment("bonafide", 0.0, 0.3334), Segment("spoof", 0.3334, 0.6667), Segment("A 1", 0.6667, 1.0)]}
+    write_rttm(tmp_path / "a.rttm", segments)
+    found = read_rttm(tmp_path / "a.rttm")["a"]
+    assert found == [("bonafide", 0, 0.333, None), ("spoof", 0.333, 0.667, None), ("A%201", 0.667, 1, None)]
+    write_reco2dur(tmp_path / "reco2dur", {"a": 1.7047, "my talk": 3599.98})
+    assert read_reco2dur(tmp_path / "reco2dur") == {"a": 1.7047, "my%20talk": 3599.98}
+
+
+def test_the_last_segment_is_cut_at_the_end_of_the_utterance():
+    segments = segments_of_frames([1, 0, 0], 20, duration=0.045)
+    assert segments == [("bonafide", 0.0, 0.02, None), ("spoof", 0.02, 0.045, None)]
+    assert segments_of_frames([1, 0, 0], 20, duration=0.02) == segments[:1] and segments_of_frames([], 20) == []
+    for frames in ([0, 2], np.zeros((2, 3, 2)), [0.5]):
+        with pytest.raises(InputError, match=r"frames are classes \(T,\) from 0 to 1, or logits \(T, 2\)"):
+            segments_of_frames(frames, 20)
+
+
+@pytest.mark.parametrize(
+    "line, message",
+    [
+        ("SPEAKER a 1 0 1 <NA> <NA> spoof <NA>", "line 2: expected 10 fields .* found 9"),
+        ("LEXEME a 1 0 1 <NA> <NA> spoof <NA> <NA>", "line 2: expected SPEAKER in the first field, found 'LEXEME'"),
+        ("SPEAKER a 1 x 1 <NA> <NA> spoof <NA> <NA>", "line 2: expected a number as start, found 'x'"),
+        ("SPEAKER a 1 -1 1 <NA> <NA> spoof <NA> <NA>", "line 2: a start is 0 to 10000000 s, not '-1'"),
+        ("SPEAKER a 1 0 nan <NA> <NA> spoof <NA> <NA>", "line 2: a duration is 0 to 10000000 s, not 'nan'"),
+        ("SPEAKER a 1 0 1e300 <NA> <NA> spoof <NA> <NA>", "line 2: a duration is 0 to"),
+    ],
+)
+def test_malformed_lines(tmp_path, line, message):
+    with pytest.raises(InputError, match=rf"a\.rttm, {message}"):
+        read_rttm(write(tmp_path / "a.rttm", f"SPEAKER a 1 0 1 <NA> <NA> spoof <NA> <NA>\n{line}\n"))
+
+
+def test_malformed_durations(tmp_path):
+    with pytest.raises(InputError, match="line 1: a duration is 0 to 10000000 s, not '-2'"):
+        read_reco2dur(write(tmp_path / "reco2dur", "a -2\n"))
+    with pytest.raises(InputError, match="line 1: expected 2 fields .utterance, seconds., found 1"):
+        read_reco2dur(write(tmp_path / "reco2dur", "a\n"))
