@@ -35,9 +35,9 @@ _STEP = 0.01  # seconds, of a frame
 class Sizes:
     """Largest number of utterances per part."""
 
-    train: int = 400
-    dev: int = 80
-    evaluation: int = 240
+    train: int = 300
+    dev: int = 60
+    evaluation: int = 180
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,9 @@ def utterances(shared: plan.Split, sizes: Sizes, seed: int) -> list[Utterance]:
 def make(utterance: Utterance, out: Path, work: Path, seed: int) -> Made:
     """Write the file of an utterance unless it exists, and tell its pieces."""
     human = load(utterance.source, work)
-    pieces = splice.draw_pieces(human, channel.generator(seed, "pieces", utterance.part, utterance.id))
+    pieces = splice.draw_pieces(
+        len(human) // channel.FRAME, channel.generator(seed, "pieces", utterance.part, utterance.id)
+    )
     path = audio_path(out, utterance)
     if not path.is_file():
         rng = channel.generator(seed, "partial", utterance.part, utterance.id)
@@ -223,7 +225,7 @@ nothing.
 
 {_count_table(made)}
 
-Pieces of about 0.2 to 1 s, cut at minima of the level and cross-faded over 10 ms, come from three versions of an
+Pieces of 0.2 to 1 s, cut anywhere and cross-faded over 10 ms, come from three versions of an
 utterance: two human ones, and its copy-synthesis or, in a bona fide utterance, a third human one. Each version was coded
 (G.722) and dispersed by itself and brought to the spectrum and level of the human speech; the whole went through the
 channel of the demonstration corpus. `pieces.txt` lists the pieces: part, utterance, start, end, version, method. {cues}

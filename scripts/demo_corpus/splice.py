@@ -1,10 +1,10 @@
 """Partially spoofed utterances: pieces of human speech replaced by their own copy-synthesis, every edit treated alike.
 
-An utterance is cut into pieces at minima of its level. Each piece comes from one of three versions of the whole
-utterance, which are aligned in time: two of the human speech itself and, if the utterance is to be spoofed, one of its
-copy-synthesis in place of the second human one. All three have been coded, have phases of their own, and have the
-spectrum and level of the human speech, so that a cut between two human versions leaves the same traces as a cut
-between human and synthesis. Arrays are float64, mono, 16 kHz; cuts are counted in frames of 10 ms.
+An utterance is cut into pieces at random. Each piece comes from one of three versions of the whole utterance, which are
+aligned in time: two of the human speech itself and, if the utterance is to be spoofed, one of its copy-synthesis in place
+of a third human one. All three have been coded, have phases of their own, and have the spectrum and level of the human
+speech, so that a cut between two human versions leaves the same traces as a cut between human and synthesis. Arrays are
+float64, mono, 16 kHz; cuts are counted in frames of 10 ms.
 """
 
 from __future__ import annotations
@@ -35,27 +35,15 @@ class Piece(NamedTuple):
     version: int
 
 
-def cut_points(x: np.ndarray) -> np.ndarray:
-    """Find the frames before which ``x`` may be cut: minima of the level of 20 ms within ±30 ms."""
-    power = np.mean(x[: len(x) // FRAME * FRAME].reshape(-1, FRAME) ** 2, axis=1)
-    around = power[:-1] + power[1:]
-    neighbours = np.lib.stride_tricks.sliding_window_view(np.pad(around, 3, constant_values=np.inf), 7)
-    return np.flatnonzero(around == neighbours.min(axis=1)) + 1
+def draw_pieces(frames: int, rng: np.random.Generator) -> list[Piece]:
+    """Divide ``frames`` into pieces of 0.2 to 1 s and draw the version of each; neighbours of one version are joined.
 
-
-def draw_pieces(x: np.ndarray, rng: np.random.Generator) -> list[Piece]:
-    """Divide ``x`` into pieces of about 0.2 to 1 s, and draw the version of each; pieces of one version are joined.
-
-    Version 2 occurs, and is never all of the utterance.
+    The last version occurs, and is never all of the utterance. Cuts lie anywhere: at minima of the level, the level
+    alone would show them.
     """
-    frames, points = len(x) // FRAME, cut_points(x)
     cuts = [0]
-    while True:
-        wanted = cuts[-1] + rng.integers(_SHORTEST, _LONGEST + 1)
-        allowed = points[(points >= cuts[-1] + _SHORTEST) & (points <= frames - _SHORTEST)]
-        if wanted > frames - _SHORTEST or not len(allowed):
-            break
-        cuts.append(int(allowed[np.argmin(np.abs(allowed - wanted))]))
+    while (cut := cuts[-1] + int(rng.integers(_SHORTEST, _LONGEST + 1))) <= frames - _SHORTEST:
+        cuts.append(cut)
     if len(cuts) == 1:
         cuts.append(frames // 2)
     while True:

@@ -10,6 +10,9 @@ from pathlib import Path
 
 import numpy as np
 import soundfile
+from numpy.lib.stride_tricks import sliding_window_view
+from scipy.fft import rfft
+from scipy.ndimage import maximum_filter1d
 
 from nes2net.corpora import partialspoof
 from nes2net.metrics import compute_eer
@@ -26,26 +29,37 @@ _FRAME_STEP = 2  # every second frame is judged
 def frame_cues(x: np.ndarray) -> np.ndarray:
     """Compute cues of the frames of ``x`` (16 kHz): T×16, over windows of 25 ms."""
     count = len(x) // FRAME
-    before = (_WINDOW - FRAME) // 2
-    frames = np.lib.stride_tricks.sliding_window_view(np.pad(x, (before, _WINDOW)), _WINDOW)[::FRAME][:count]
-    power = np.abs(np.fft.rfft(frames * np.hanning(_WINDOW), 512)) ** 2 + 1e-12
+    x = np.pad(x, ((_WINDOW - FRAME) // 2, _WINDOW))
+    frames = sliding_window_view(x, _WINDOW)[::FRAME][:count]
+    power = np.abs(rfft((frames * np.hanning(_WINDOW)).astype(np.float32), 512)) ** 2 + 1e-12
     edges = np.searchsorted(np.fft.rfftfreq(512, 1 / RATE), _EDGES_HZ)
     total = power.sum(axis=1)
     bands = 10 * np.log10(np.add.reduceat(power, edges[:-1], axis=1) / total[:, None] + 1e-6)
     level = 10 * np.log10(total)
-    rms = np.sqrt(np.mean(frames**2, axis=1)) + 1e-7
-    crest = np.abs(frames).max(axis=1) / rms
-    clicks = [_peak_over_mean(np.abs(np.diff(frames, order, axis=1))) for order in (1, 2)]
-    crossings = np.mean(np.signbit(frames[:, 1:]) != np.signbit(frames[:, :-1]), axis=1)
-    kurtosis = np.mean(frames**4, axis=1) / rms**4
+    mean_power = _mean(x**2, count) + 1e-14
+    crest = 20 * np.log10(_peak(np.abs(x), count) / np.sqrt(mean_power))
+    clicks = [np.log(_peak(jumps, count) / (_mean(jumps, count) + 1e-9) + 1e-9)
+              for jumps in (np.abs(np.diff(x, order)) for order in (1, 2))]  # fmt: skip
+    crossings = _mean(np.signbit(x[1:]) != np.signbit(x[:-1]), count)
+    kurtosis = np.log(_mean(x**4, count) / mean_power**2 + 1e-9)
     inside = power[:, edges[0] : edges[-1]]
     flatness = np.mean(np.log(inside), axis=1) - np.log(np.mean(inside, axis=1))
-    return np.column_stack([level - np.percentile(level, 95), 20 * np.log10(crest), *clicks, crossings,
-                            np.log(kurtosis), bands[:, 5] - bands[:, 1], flatness, bands])  # fmt: skip
+    tilt = bands[:, 5] - bands[:, 1]
+    return np.column_stack(
+        [level - np.percentile(level, 95), crest, *clicks, crossings, kurtosis, tilt, flatness, bands]
+    )
 
 
-def _peak_over_mean(x: np.ndarray) -> np.ndarray:
-    return np.log(x.max(axis=1) / (x.mean(axis=1) + 1e-9) + 1e-9)
+def _mean(x: np.ndarray, count: int) -> np.ndarray:
+    """Average ``x`` over each of ``count`` frames."""
+    start = np.arange(count) * FRAME
+    sums = np.cumsum(np.append(0.0, x))
+    return (sums[np.minimum(start + _WINDOW, len(x))] - sums[start]) / _WINDOW
+
+
+def _peak(x: np.ndarray, count: int) -> np.ndarray:
+    """Find the largest value of ``x`` in each of ``count`` frames."""
+    return maximum_filter1d(x, _WINDOW, origin=-(_WINDOW // 2))[: count * FRAME : FRAME]
 
 
 def _means(cues: np.ndarray, first: int, last: int) -> np.ndarray:
