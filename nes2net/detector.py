@@ -272,7 +272,7 @@ class Detector(nn.Module):
     def logits(self, features: Tensor | list[Tensor], scores: Tensor | None = None) -> Tensor:
         """Logits B×n of :meth:`features`, and of ``scores`` if the back-end takes scores."""
         if scores is None:
-            return self.backend(features)
+            return self.backend.utterance_logits(features)
         if not self.num_scores:
             raise InputError(
                 f"back-end '{self.backend.config['name']}' takes no scores of other systems: leave them out"

@@ -153,6 +153,7 @@ backends: Registry[Backend] = Registry(
         "lgf": "nes2net.backends.global_feature:LGF",
         "llgf": "nes2net.backends.global_feature:LLGF",
         "mfa": "nes2net.backends.mfa:MFA",
+        "multires_gmlp": "nes2net.backends.multires_gmlp:MultiresGmlp",
     },
 )
 corpora: Registry[Corpus] = Registry(

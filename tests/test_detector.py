@@ -220,6 +220,45 @@ def test_int8(detector, waveform, tmp_path):
         quantised.save(tmp_path / "int8.pth")
 
 
+@pytest.fixture
+def frame_detector(small_model):
+    """A detector of the frames, whose utterance is as bona fide as the lowest of them."""
+    torch.manual_seed(0)
+    backend = {**small_model["backend"], "pool": None, "utterance": "min", "score_rule": "difference"}
+    return Detector.from_config({**small_model, "backend": backend}).eval()
+
+
+def test_segments_of_frames(frame_detector, spectral_detector):
+    waveforms = torch.randn(2, 8000, generator=torch.Generator().manual_seed(0))
+    assert (frame_detector.resolutions, spectral_detector.resolutions) == ((16.0,), ())
+    with torch.inference_mode():
+        (logits,) = frame_detector.segment_logits(waveforms).values()
+        scores = frame_detector.segment_scores(waveforms)
+        assert list(scores) == [16.0] and torch.equal(scores[16.0], logits[..., 1] - logits[..., 0])
+        assert scores[16.0].shape[1] == frame_detector.hidden_states(waveforms)[0].shape[1]
+        torch.testing.assert_close(frame_detector.scores(waveforms), scores[16.0].amin(1))
+        assert frame_detector.embeddings(waveforms, "backend").shape == (2, 64)
+        frame_detector.compile(backend="eager")
+        torch.testing.assert_close(frame_detector.segment_scores(waveforms)[16.0], scores[16.0])
+        torch.testing.assert_close(frame_detector.scores(waveforms), scores[16.0].amin(1))
+    with pytest.raises(InputError, match="'asp_mlp' gives one score an utterance, none of its segments"):
+        spectral_detector.segment_scores(waveforms)
+
+
+@pytest.mark.parametrize("precision, tolerance", [("bfloat16", 0.05), ("float16", 0.005), ("int8", 0.05)])
+def test_segments_in_other_precisions(frame_detector, tmp_path, precision, tolerance):
+    """They are near those of float32, and float32 themselves, so that no two of them tie."""
+    waveforms = torch.randn(2, 8000, generator=torch.Generator().manual_seed(0))
+    frame_detector.save(tmp_path / "d.pth")
+    other = Detector.from_pretrained(tmp_path / "d.pth", "cpu", precision)
+    with torch.inference_mode():
+        exact, found = (d.segment_scores(waveforms)[16.0] for d in (frame_detector, other))
+        lowest = other.scores(waveforms)
+    assert found.dtype == torch.float32 and len(set(found.flatten().tolist())) == found.numel()
+    assert (found - exact).abs().max() < tolerance * exact.abs().max()
+    torch.testing.assert_close(lowest, found.amin(1), rtol=0, atol=1e-6)
+
+
 def test_precisions_that_do_not_fit(detector, spectral_detector, tmp_path):
     with pytest.raises(InputError, match="no transformer layers to quantise"):
         spectral_detector.set_precision("int8")
@@ -355,6 +394,11 @@ def global_feature_names(state_dict, encoder="m_ssl.model."):
     return unused | {key.replace("ssl_model.model.", encoder): value for key, value in state_dict.items()}
 
 
+def partialspoof_names(state_dict):
+    """The names of the published multi-resolution gMLP, s3prl's encoder among them."""
+    return global_feature_names(state_dict, encoder="extracter.model.")
+
+
 def antideepfake_names(state_dict):
     return {key.replace("ssl_model.model.", "m_ssl.model."): value for key, value in state_dict.items()}
 
@@ -411,6 +455,7 @@ def deepfense_names(state_dict):
         (older_lightning_names, "moe", "aasist"),
         (global_feature_names, "last", "lgf"),
         (partial(global_feature_names, encoder="ssl_model.model."), "last", "llgf"),
+        (partialspoof_names, "last", {"name": "multires_gmlp", "num_layers": 2, "gmlp_layers": 1, "max_frames": 64}),
     ],
 )
 def test_the_layouts_of_published_files_load_strictly(names, aggregation, backend, small_model, tmp_path):
@@ -418,6 +463,8 @@ def test_the_layouts_of_published_files_load_strictly(names, aggregation, backen
     frontend = {"name": "wav2vec2_small", "encoder_embed_dim": 64, "encoder_ffn_embed_dim": 64, "encoder_layers": 2}
     if names in (df_arena_names, mambo_names):
         frontend["pretraining_heads"] = False
+    if names is partialspoof_names:
+        frontend["encoder_embed_dim"] = 128  # its last scale has a 32nd of them, and gates of a quarter of that
     config = {"frontend": frontend, "aggregation": aggregation, "backend": backend}
     detector = Detector.from_config(config).eval()
     checkpoint = names(detector.state_dict())

@@ -85,6 +85,14 @@ class Backend(nn.Module):
         """
         raise InputError(f"back-end '{self.config['name']}' gives one score an utterance, none of its segments")
 
+    def utterance_logits(self, features: Any) -> Tensor:
+        """Logits B×n of the utterance, those that :meth:`forward` gives unless it gives the frames'."""
+        return self(features)
+
+    def segments_and_embedding(self, features: Any, frame_ms: float = 20.0) -> tuple[dict[float, Tensor], Tensor]:
+        """Compute :meth:`segments` and :meth:`embed`, in one pass if the back-end can."""
+        return self.segments(features, frame_ms), self.embed(features)
+
     @property
     def last_layer(self) -> nn.Module:
         """The layer from embeddings B×E to logits B×n."""

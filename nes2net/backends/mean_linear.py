@@ -7,14 +7,16 @@ self-supervised speech models for audio deepfake detection", ICASSP 2026, arXiv 
 
 from __future__ import annotations
 
+from typing import Literal
+
 from torch import Tensor, nn
 
-from nes2net.backends.base import Backend
+from nes2net.backends.frame_backend import FrameBackend, Utterance
 from nes2net.backends.heads import HeadOption, OneClassColumnHead, OneClassHead, create_head
 from nes2net.options import FeatureDim, Logits, Size
 
 
-class MeanLinear(Backend):
+class MeanLinear(FrameBackend):
     """Features B×T×``feature_dim`` → logits B×``num_logits``: the mean over time and a head.
 
     The published systems post-train the whole encoder, on waveforms that are layer-normalised
@@ -31,6 +33,10 @@ class MeanLinear(Backend):
         num_logits: n; 2 for a head that compares two classes.
         projection_dim: size to which a linear layer brings features before the mean, which is then
             the size of the embedding: 256 in Spoof-SUPERB. None for no such layer.
+        pool: ``"mean"``; None gives the logits of each frame, B×T×``num_logits``, with the same
+            weights: a linear detector of segments.
+        utterance: with ``pool=None``, how the utterance is scored by its frames: ``"mean"``,
+            ``"min"`` or ``"attentive"`` (:class:`nes2net.backends.frame_backend.FrameBackend`).
 
     >>> import torch
     >>> MeanLinear(feature_dim=16)(torch.randn(2, 50, 16)).shape
@@ -41,7 +47,6 @@ class MeanLinear(Backend):
 
     score_rule = "probability"
     last_layer_name = "proj_fc"
-    resolutions = (1,)
 
     def __init__(
         self,
@@ -50,23 +55,26 @@ class MeanLinear(Backend):
         head: HeadOption = "linear",
         num_logits: Logits = 2,
         projection_dim: Size | None = None,
+        pool: Literal["mean"] | None = "mean",
+        utterance: Utterance = "mean",
     ) -> None:
         super().__init__()
         self.feature_dim = feature_dim
         self.projector = nn.Linear(feature_dim, projection_dim) if projection_dim else None
         embedding_dim = projection_dim or feature_dim
+        self.build_pooling(pool, utterance, embedding_dim)
         self.proj_fc = create_head(head, embedding_dim, num_logits)
         if type(self.proj_fc) is OneClassHead:
             self.proj_fc = OneClassColumnHead(embedding_dim, num_logits)
 
-    def segments(self, features: Tensor, frame_ms: float = 20.0) -> dict[float, Tensor]:
-        """Logits B×T×n of each frame of ``features`` B×T×D: its linear layers without the mean."""
+    def frames(self, features: Tensor) -> Tensor:
+        """Embeddings of frames, B×T×E, of ``features`` B×T×D; E is D, or the size of the projection."""
         self.check_features(features)
-        frames = self.projector(features) if self.projector else features
-        return {frame_ms: self.last_layer(frames.flatten(0, 1)).unflatten(0, frames.shape[:2])}
+        return self.projector(features) if self.projector else features
 
     def embed(self, features: Tensor) -> Tensor:
         """Embeddings B×E of ``features`` B×T×D; E is D, or the size of the projection."""
+        if self.projector is None or self.utterance != "mean":
+            return super().embed(features)
         self.check_features(features)
-        mean = features.mean(dim=1)
-        return self.projector(mean) if self.projector else mean  # the mean of the projection is that of the features
+        return self.projector(features.mean(dim=1))  # the mean of the projection is that of the features

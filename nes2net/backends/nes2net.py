@@ -21,8 +21,8 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
-from nes2net.backends.base import Backend, LogitLayer
-from nes2net.backends.pooling import create_pooling
+from nes2net.backends.base import LogitLayer
+from nes2net.backends.frame_backend import FrameBackend, Utterance
 from nes2net.errors import InputError
 from nes2net.options import FeatureDim, Logits, Size, Takes
 
@@ -138,7 +138,7 @@ class Res2NetXBlock(Res2NetBlock):
         return outputs
 
 
-class Nes2Net(Backend):
+class Nes2Net(FrameBackend):
     """The outer level: features B×T×``feature_dim`` → logits B×``num_logits``.
 
     :data:`nes2net`, :data:`nes2net_x` and :data:`nes2net_x_selu` are the published variants. The D
@@ -152,7 +152,10 @@ class Nes2Net(Backend):
             scale, which must divide the quotient C.
         dilation: of the inner convolutions of three frames. It is 2 in the ASVspoof 2019 and 2021
             recipes, and 1 in those of CtrSVDD and ASVspoof 5.
-        pool: ``"mean"`` or ``"astp"`` (:mod:`nes2net.backends.pooling`).
+        pool: ``"mean"`` or ``"astp"`` (:mod:`nes2net.backends.pooling`); None gives the logits of
+            each frame, B×T×``num_logits``, with the weights of ``"mean"``.
+        utterance: with ``pool=None``, how the utterance is scored by its frames: ``"mean"``,
+            ``"min"`` or ``"attentive"`` (:class:`nes2net.backends.frame_backend.FrameBackend`).
         se_ratio, se_floor: the hidden layer of the squeeze-excitation has
             max(C // ``se_ratio``, ``se_floor``) channels. The floor is 2 in the ASVspoof 5 and SeLU
             code; 1 means no floor.
@@ -178,7 +181,8 @@ class Nes2Net(Backend):
         feature_dim: FeatureDim = 1024,
         nes_ratio: Annotated[Sequence[Split], Field(min_length=2, max_length=2)] = (8, 8),
         dilation: Annotated[int, Field(ge=1, le=1000)] = 2,
-        pool: Literal["mean", "astp"] = "mean",
+        pool: Literal["mean", "astp"] | None = "mean",
+        utterance: Utterance = "mean",
         se_ratio: Size = 1,
         se_floor: Size = 1,
         num_logits: Logits = 2,
@@ -198,12 +202,11 @@ class Nes2Net(Backend):
         )
         self.bns = nn.ModuleList(nn.BatchNorm2d(channels) for _ in range(groups - 1))
         self.bn = nn.BatchNorm2d(feature_dim)
-        self.pooling = create_pooling(pool, feature_dim)
-        self.fc = LogitLayer(self.pooling.out_dim, num_logits)
+        self.fc = LogitLayer(self.build_pooling(pool, utterance, feature_dim), num_logits)
 
-    def embed(self, features: Tensor) -> Tensor:
-        """Embeddings of ``features`` B×T×D: B×D after mean pooling, B×2D after ``"astp"``."""
-        return self.pool_groups(self.groups_of(features))
+    def frames(self, features: Tensor) -> Tensor:
+        """Embeddings of frames, B×T×D, of ``features`` B×T×D."""
+        return self.join(self.groups_of(features))
 
     def groups_of(self, features: Tensor) -> list[Tensor]:
         """The groups of ``features`` B×T×D after their blocks, B×C×1×T each, C = D/groups."""
@@ -215,10 +218,10 @@ class Nes2Net(Backend):
             outputs.append(bn(self.activation(block(x))))
         return [*outputs, parts[-1]]
 
-    def pool_groups(self, groups: Sequence[Tensor]) -> Tensor:
-        """The embeddings of ``groups`` B×C×1×T."""
+    def join(self, groups: Sequence[Tensor]) -> Tensor:
+        """The embeddings of frames, B×T×D, of ``groups`` B×C×1×T."""
         y = torch.cat([*groups], dim=1)  # B×D×1×T
-        return self.pooling(self.activation(self.bn(y)).squeeze(2))
+        return self.activation(self.bn(y)).squeeze(2).transpose(1, 2)
 
 
 def _check_splits(groups: int, scale: int, feature_dim: int) -> None:
@@ -302,7 +305,10 @@ class Nes2NetLA(Nes2Net):
             scale, which must divide the quotient C.
         window: how many groups a group attends to, itself in the middle.
         dilation: of the inner convolutions of three frames.
-        pool: ``"mean"`` or ``"astp"`` (:mod:`nes2net.backends.pooling`).
+        pool: ``"mean"`` or ``"astp"`` (:mod:`nes2net.backends.pooling`); None gives the logits of
+            each frame, B×T×``num_logits``, with the weights of ``"mean"``.
+        utterance: with ``pool=None``, how the utterance is scored by its frames: ``"mean"``,
+            ``"min"`` or ``"attentive"`` (:class:`nes2net.backends.frame_backend.FrameBackend`).
         se_ratio, se_floor: the hidden layer of the squeeze-excitation has
             max(C // ``se_ratio``, ``se_floor``) channels.
         num_logits: n.
@@ -321,7 +327,8 @@ class Nes2NetLA(Nes2Net):
         nes_ratio: Annotated[Sequence[Split], Field(min_length=2, max_length=2)] = (8, 8),
         window: Annotated[int, Field(ge=1, le=63), Takes("an odd number from 1 to 63")] = 3,
         dilation: Annotated[int, Field(ge=1, le=1000)] = 2,
-        pool: Literal["mean", "astp"] = "mean",
+        pool: Literal["mean", "astp"] | None = "mean",
+        utterance: Utterance = "mean",
         se_ratio: Size = 1,
         se_floor: Size = 1,
         num_logits: Logits = 2,
@@ -333,6 +340,7 @@ class Nes2NetLA(Nes2Net):
             nes_ratio=nes_ratio,
             dilation=dilation,
             pool=pool,
+            utterance=utterance,
             se_ratio=se_ratio,
             se_floor=se_floor,
             num_logits=num_logits,
@@ -343,9 +351,9 @@ class Nes2NetLA(Nes2Net):
         # Its tensors are the same for any number of heads.
         self.global_attn = nn.MultiheadAttention(feature_dim, 1).requires_grad_(False)
 
-    def embed(self, features: Tensor) -> Tensor:
-        """Embeddings of ``features`` B×T×D: B×D after mean pooling, B×2D after ``"astp"``."""
-        return self.pool_groups(self.local_block_attn(self.groups_of(features)))
+    def frames(self, features: Tensor) -> Tensor:
+        """Embeddings of frames, B×T×D, of ``features`` B×T×D."""
+        return self.join(self.local_block_attn(self.groups_of(features)))
 
 
 nes2net = partial(Nes2Net, Res2NetBlock, nn.ReLU)

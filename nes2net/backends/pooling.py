@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from nes2net.machine.autocast import at_least_float32
+
 
 class Pooling(nn.Module):
     """The contract of a pooling: B×D×T → B×``out_dim``."""
@@ -27,6 +29,32 @@ class MeanPooling(Pooling):
     def forward(self, x: Tensor) -> Tensor:
         """Pool ``x`` B×D×T to B×D."""
         return x.mean(dim=2)
+
+
+class AttentivePooling(Pooling):
+    """Attention-weighted mean over time: B×D×T → B×D.
+
+    A frame has one weight for all channels, the softmax over time of vᵀ tanh(W x_t + b).
+
+    W. Cai, J. Chen, M. Li, "Exploring the encoding layer and loss function in end-to-end speaker
+    and language recognition system", Odyssey 2018, Sec. 3.2; Okabe et al., Interspeech 2018, eqs.
+    1–3. The size of the hidden layer is that of :class:`AttentiveStatisticsPooling`.
+
+    >>> AttentivePooling(16)(torch.ones(2, 16, 5)).shape
+    torch.Size([2, 16])
+    """
+
+    def __init__(self, feature_dim: int, bottleneck_dim: int = 128) -> None:
+        super().__init__()
+        self.out_dim = feature_dim
+        self.linear1 = nn.Conv1d(feature_dim, bottleneck_dim, 1)
+        self.linear2 = nn.Conv1d(bottleneck_dim, 1, 1, bias=False)  # a bias would not change a softmax
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Pool ``x`` B×D×T to B×D."""
+        energies = self.linear2(torch.tanh(self.linear1(x)))  # B×1×T
+        weights = torch.softmax(at_least_float32(energies), dim=2)
+        return (weights * x.to(weights.dtype)).sum(dim=2).to(x.dtype)
 
 
 class AttentiveStatisticsPooling(Pooling):
@@ -62,14 +90,15 @@ class AttentiveStatisticsPooling(Pooling):
         return torch.cat([mean, variance.clamp(min=self.min_variance).sqrt()], dim=1).to(x.dtype)
 
 
-POOLINGS: dict[str, type[MeanPooling] | type[AttentiveStatisticsPooling]] = {
+POOLINGS: dict[str, type[MeanPooling] | type[AttentivePooling] | type[AttentiveStatisticsPooling]] = {
     "mean": MeanPooling,
+    "attentive": AttentivePooling,
     "astp": AttentiveStatisticsPooling,
 }
 
 
 def create_pooling(name: str, feature_dim: int) -> Pooling:
-    """Build the pooling ``"mean"`` or ``"astp"`` over B×``feature_dim``×T.
+    """Build the pooling ``"mean"``, ``"attentive"`` or ``"astp"`` over B×``feature_dim``×T.
 
     >>> create_pooling("astp", 1024).out_dim
     2048

@@ -94,6 +94,11 @@ _LAYOUTS = (
         library_encoder="model.pretrain_model.",
         unused=r"loss_criterion\.weight|model\.pretrain_model\.masked_spec_embed",
     ),
+    Layout(  # the multi-resolution gMLP of PartialSpoof
+        marks=("m_angle_scales.64.weight", "output_std"),
+        parts={"extracter.model.": "ssl_model.model."},
+        unused=r"(input|output)_(mean|std)",
+    ),
     Layout(  # GF, LGF and LLGF
         marks=("output_std",),
         parts={"m_ssl.model.": "ssl_model.model."},

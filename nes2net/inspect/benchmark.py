@@ -142,7 +142,7 @@ def _scored(shares: Iterable[Share]) -> None:
 
 def _head(detector: Detector, hidden_states: list[Tensor]) -> Tensor:
     """Compute aggregation and back-end."""
-    return detector.backend(detector.features(hidden_states))
+    return detector.logits(detector.features(hidden_states))
 
 
 def _linear(matrix: Tensor) -> nn.Module:

@@ -315,7 +315,7 @@ def with_head(model: dict[str, Any], loss: str) -> dict[str, Any]:
 def _check_has_embeddings(detector: Detector) -> None:
     """Refuse a back-end that makes its logits without a last layer over embeddings."""
     backend = detector.backend
-    if not backend.last_layer_name or type(backend).forward is not Backend.forward:
+    if not backend.last_layer_name or type(backend).embed is Backend.embed:
         raise InputError(
             f"latent augmentation perturbs the input of a last layer, and back-end '{backend.config['name']}' has no "
             "such layer of its own: leave `augment.latent` out"

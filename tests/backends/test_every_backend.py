@@ -38,6 +38,7 @@ SMALLER = {
         "head_dim": 32,
     },
     "mfa": {"num_layers": 3},
+    "multires_gmlp": {"num_layers": 3, "gmlp_layers": 1, "max_frames": 256},
     "nes2net": {"nes_ratio": (4, 4)},
     "nes2net_la": {"nes_ratio": (3, 2)},
     "nes2net_x": {"nes_ratio": (4, 4)},
@@ -53,6 +54,7 @@ UNUSED = {
     **dict.fromkeys(["aasist", "raw_aasist", "raw_aasist_l"], r"encoder\.[1-5]\.0\.bn1\."),
     "attm_lstm": r"feat_merge\.linear_proj\.1\.inplace\.",
     "mamba": r"conformer\.(forward|backward)_layers\.0\.",
+    "multires_gmlp": r"m_transform\.0\.post_nets_seg\.|m_angle_scales\.(2|4|8|16|32)\.",  # of the segments
 }
 #: largest difference of bfloat16 from float32, relative to the logits; in AASIST rounding changes
 #: which nodes are kept
@@ -65,13 +67,13 @@ SLOW_TO_EXPORT = WAVEFORM
 EXPORTED_IN_THE_SLOW_SUITE = {"aasist", "aasist2", "mambo", "raptor"}
 
 #: they compare two classes
-TWO_LOGITS = {"asp_cosine", "aasist2", "one_class_distillation"}
+TWO_LOGITS = {"asp_cosine", "aasist2", "multires_gmlp", "one_class_distillation"}
 
 every_backend = pytest.mark.parametrize("name", registry.backends.names())
 
 
 def dim_of(name: str) -> int:
-    return 1 if name in WAVEFORM else 192
+    return 1 if name in WAVEFORM else 256 if name == "multires_gmlp" else 192
 
 
 def create(name: str, seed: int = 0, **options) -> nn.Module:

@@ -1,0 +1,112 @@
+"""Back-ends that make an embedding of each frame: logits of the frames, and of the utterance."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from torch import Tensor
+
+from nes2net.backends.base import Backend
+from nes2net.backends.pooling import Pooling, create_pooling
+from nes2net.errors import InputError
+
+Utterance = Literal["mean", "min", "attentive"]
+"""How the embedding of an utterance is made of those of its frames, see :class:`FrameBackend`."""
+
+
+class FrameBackend(Backend):
+    """Features B×T×D → embeddings of frames B×T×E, whose logits the last layer gives.
+
+    A subclass defines :meth:`frames` and names its last layer, and its constructor calls
+    :meth:`build_pooling`. Frames and utterance share the last layer. ``pool`` makes one embedding
+    of the utterance, and :meth:`forward` gives its logits B×n. ``pool=None`` leaves that out:
+    :meth:`forward` gives the logits of the frames, B×T×n, and those of the utterance, which
+    :class:`nes2net.Detector` scores, are by ``utterance`` the last layer's logits
+
+    - ``"mean"``: of the mean of the frames' embeddings, so as with ``pool="mean"``. If the last
+      layer is linear they are the mean of the frames' logits.
+    - ``"min"``: of the frame with the lowest score, the first one of several, because an utterance
+      is spoof if any part of it is. Its gradient reaches the chosen frames alone.
+    - ``"attentive"``: of a weighted mean of the frames' embeddings. The weights are a softmax over
+      time of a small network with parameters of its own
+      (:class:`nes2net.backends.pooling.AttentivePooling`).
+
+    Frames of zeros behind a shorter utterance of a training batch are frames like all others: they
+    count in the mean and in the attention, and one of them may be the lowest. Batches to be scored
+    have none.
+    """
+
+    pool: str | None
+    utterance: Utterance
+    pooling: Pooling | None
+    """From frames B×E×T to B×E'; None for the frame with the lowest score."""
+
+    def build_pooling(self, pool: str | None, utterance: Utterance, frame_dim: int) -> int:
+        """Set :attr:`pooling`, and return the size of the utterance's embedding.
+
+        Args:
+            pool: a name of :data:`nes2net.backends.pooling.POOLINGS`, or None.
+            frame_dim: E.
+
+        Raises:
+            InputError: if ``utterance`` is given beside ``pool``.
+        """
+        if pool is not None and utterance != "mean":
+            raise InputError(f"`utterance={utterance}` reads the frames, which `pool={pool}` joins: set `pool=null`")
+        self.pool, self.utterance = pool, utterance
+        # Statistics are longer than a frame, so that a last layer over them fits no frame.
+        self.resolutions = (1,) if pool in ("mean", None) else ()
+        self.pooling = None if utterance == "min" else create_pooling(pool or utterance, frame_dim)
+        return self.pooling.out_dim if self.pooling else frame_dim
+
+    def frames(self, features: Any) -> Tensor:
+        """Embeddings of frames B×T×E of ``features``."""
+        raise NotImplementedError
+
+    def forward(self, features: Any, utterance: bool = False) -> Tensor:
+        """Logits B×n of ``features`` B×T×D; with ``pool=None`` those of the frames, B×T×n.
+
+        Args:
+            utterance: give those of the utterance with ``pool=None``, too.
+        """
+        if self.pool is None and not utterance:
+            return self.frame_logits(self.frames(features))
+        return self.last_layer(self.embed(features))
+
+    def utterance_logits(self, features: Any) -> Tensor:
+        return self(features, utterance=True)  # type: ignore[call-arg]
+
+    def embed(self, features: Any) -> Tensor:
+        """Embeddings B×E of ``features`` B×T×D; with statistics, as of ``pool="astp"``, B×2E."""
+        return self.pool_frames(self.frames(features))
+
+    def segments(self, features: Any, frame_ms: float = 20.0) -> dict[float, Tensor]:
+        """Logits B×T×n of each frame of ``features`` B×T×D, with ``pool="mean"`` and None."""
+        self._check_sees_frames()
+        return {frame_ms: self.frame_logits(self.frames(features))}
+
+    def segments_and_embedding(self, features: Any, frame_ms: float = 20.0) -> tuple[dict[float, Tensor], Tensor]:
+        self._check_sees_frames()
+        frames = self.frames(features)
+        return {frame_ms: self.frame_logits(frames)}, self.pool_frames(frames)
+
+    def frame_logits(self, frames: Tensor) -> Tensor:
+        """Logits B×T×n of embeddings B×T×E of ``frames``."""
+        return self.last_layer(frames.flatten(0, 1)).unflatten(0, frames.shape[:2])
+
+    def pool_frames(self, frames: Tensor) -> Tensor:
+        """Embeddings of utterances, B×E, of those of their ``frames``, B×T×E."""
+        return self._lowest(frames) if self.pooling is None else self.pooling(frames.transpose(1, 2))
+
+    def _lowest(self, frames: Tensor) -> Tensor:
+        """The embedding B×E of the frame with the lowest score."""
+        logits = self.frame_logits(frames.detach())
+        scores = self.scores(logits.flatten(0, 1)).unflatten(0, logits.shape[:2])  # B×T
+        index = scores.argmin(dim=1)[:, None, None].expand(-1, 1, frames.shape[2])
+        return frames.gather(1, index).squeeze(1)
+
+    def _check_sees_frames(self) -> None:
+        if not self.resolutions:
+            raise InputError(
+                f"the last layer reads the statistics of `pool={self.pool}`, not frames: take `pool=mean` or `pool=null`"
+            )

@@ -1,0 +1,133 @@
+"""The multi-resolution gMLP: equal to the published code, and its limits."""
+
+import pytest
+import torch
+from builders import zoo
+
+from nes2net import create_backend
+from nes2net.backends.base import Backend
+from nes2net.errors import InputError
+from nes2net.training.losses import P2SGrad
+
+NAME = "multires_gmlp_f128_l2"
+SMALL = {"feature_dim": 128, "num_layers": 2, "gmlp_layers": 1, "max_frames": 64}
+#: Published name of a scale → ms.
+MS_OF = {str(factor): 10.0 * factor for factor in (2, 4, 8, 16, 32, 64)}
+CASES = ["2x96", "1x41"]
+
+
+def published() -> tuple[Backend, dict]:
+    """The back-end with the weights of the file, which must have its names and shapes."""
+    file = zoo.read(NAME)
+    config = file["config"]
+    backend = create_backend(
+        "multires_gmlp",
+        feature_dim=config["feature_dim"],
+        num_layers=config["num_hidden_states"],
+        gmlp_layers=config["num_layers"],
+        max_frames=config["max_frames"],
+        resolutions=config["resolutions_ms"],
+    )
+    assert {k: v.shape for k, v in backend.state_dict().items()} == {k: v.shape for k, v in file["state_dict"].items()}
+    backend.load_state_dict(file["state_dict"])
+    return backend.eval(), file
+
+
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize(("dtype", "suffix", "atol"), [(torch.float32, "", 2e-6), (torch.float64, "_f64", 1e-10)])
+def test_cosines_equal_the_published_code(case, dtype, suffix, atol):
+    backend, file = published()
+    case = file["cases"][case]
+    states = case["hidden_states"].to(dtype).unbind(1)
+    backend.to(dtype)
+    with torch.no_grad():
+        segments, embedding = backend.segments_and_embedding(states)
+        zoo.close(backend(states), case[f"utterance_cosines{suffix}"], atol)
+        assert torch.equal(backend.last_layer(embedding), backend(states))
+    assert list(segments) == list(MS_OF.values())
+    for factor, expected in case[f"segment_cosines{suffix}"].items():
+        assert segments[MS_OF[factor]].shape[1] == case["frames"][factor]
+        zoo.close(segments[MS_OF[factor]], expected, atol)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_losses_and_gradients_equal_the_published_code(case):
+    """P2SGrad of each scale and of the utterance, and the gradient norms of their sum."""
+    backend, file = published()
+    backend.double()
+    case = file["cases"][case]
+    x = case["hidden_states"].double().requires_grad_()
+    segments, embedding = backend.segments_and_embedding(x.unbind(1))
+    losses = {
+        "utt": P2SGrad(backend.last_layer.in_features, head=backend.last_layer)(embedding, case["utterance_labels"])
+    }
+    for factor, labels in case["labels"].items():
+        one_hot = torch.nn.functional.one_hot(labels, 2)
+        losses[factor] = (segments[MS_OF[factor]] - one_hot).square().mean()
+    for key, expected in case["losses_f64"].items():
+        assert losses[key].item() == pytest.approx(expected, abs=1e-12), key
+    sum(losses.values()).backward()
+    norms = zoo.gradient_norms({**dict(backend.named_parameters()), "__input__": x})
+    zoo.check_norms(norms, case["grad_norms"])
+
+
+def test_a_scale_alone_has_the_same_weights_and_scores():
+    torch.manual_seed(0)
+    every = create_backend("multires_gmlp", **SMALL).eval()
+    alone = create_backend("multires_gmlp", **SMALL, resolutions=[160]).eval()
+    alone.load_state_dict(every.state_dict())
+    states = [torch.randn(2, 20, 128) for _ in range(2)]
+    assert (every.resolutions, alone.resolutions) == ((1, 2, 4, 8, 16, 32), (8,))
+    with torch.no_grad():
+        found = alone.segments(states, frame_ms=10.0)
+        assert list(found) == [80.0] and torch.equal(found[80.0], every.segments(states)[160.0])
+
+
+def test_the_last_scale_begins_one_frame_of_320_ms_early():
+    """Published: frame j of 640 ms is made of frames 2j − 1 and 2j of 320 ms, 32j − 16 to 32j + 15 of 20 ms."""
+    scales = create_backend("multires_gmlp", **SMALL).double().eval()._scales
+    features = torch.randn(1, 63, 128, dtype=torch.float64, requires_grad=True)
+    last = scales.maps(features)[-1]
+    assert last.shape == (1, 2, 4)
+    last[:, 1].sum().backward()
+    seen = features.grad.abs().sum(2).nonzero()[:, 1]
+    assert 16 <= seen.min() and seen.max() <= 47
+
+
+@pytest.mark.parametrize(
+    ("frames", "message"),
+    [
+        (15, "15 frames are too few, this back-end needs at least 16"),
+        (64, r"64 frames are too many, this back-end has weights for 63 \(1\.3 s"),
+    ],
+)
+def test_too_few_and_too_many_frames_are_named(frames, message):
+    backend = create_backend("multires_gmlp", **SMALL)
+    states = [torch.randn(1, frames, 128)] * 2
+    for call in (backend, backend.segments):
+        with pytest.raises(InputError, match=message):
+            call(states)
+    with torch.no_grad():
+        assert backend([torch.randn(1, 63, 128)] * 2).isfinite().all()
+
+
+def test_the_published_size_takes_39_seconds():
+    """1,983 frames; with 1,984 the published network fails."""
+    with torch.device("meta"):
+        backend = create_backend("multires_gmlp")
+    assert backend.max_frames == 1983
+    assert backend.state_dict()["m_transform.0.post_nets_seg.disc_5.layers.4.sgu.weight"].shape == (62, 62)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"feature_dim": 192}, "feature_dim is a multiple of 128 up to 65536, not 192"),
+        ({"num_layers": 31}, "num_layers is a whole number from 1 to 30"),
+        ({"resolutions": [10]}, r"resolutions is a list of some of 20, .*, not \[10\]"),
+        ({"head": "linear"}, "its head is p2sgrad"),
+    ],
+)
+def test_options_that_do_not_fit_are_named(options, message):
+    with pytest.raises(InputError, match=message):
+        create_backend("multires_gmlp", **{**SMALL, **options})
