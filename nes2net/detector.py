@@ -354,6 +354,12 @@ class Detector(nn.Module):
         """Lengths in ms of the segments that it scores, the shortest first; empty if it scores none."""
         return tuple(factor * self.frame_ms for factor in sorted(self.backend.resolutions))
 
+    def num_segments(self, num_samples: int) -> dict[float, int]:
+        """How many segments it scores of a waveform of ``num_samples``, by the length of a segment in ms."""
+        num_frames = (num_samples - self.frontend.min_samples) // self.frontend.hop_length + 1
+        counts = self.backend.num_segments(num_frames)
+        return {factor * self.frame_ms: count for factor, count in zip(self.backend.resolutions, counts)}
+
     def segment_logits(self, waveform: Tensor) -> dict[float, Tensor]:
         """Logits B×T×n of the segments of ``waveform`` B×N, by the length of a segment in ms.
 

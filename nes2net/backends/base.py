@@ -85,6 +85,10 @@ class Backend(nn.Module):
         """
         raise InputError(f"back-end '{self.config['name']}' gives one score an utterance, none of its segments")
 
+    def num_segments(self, num_frames: int) -> tuple[int, ...]:
+        """How many segments of each of its :attr:`resolutions` there are in ``num_frames`` frames."""
+        return tuple(num_frames // factor for factor in self.resolutions)
+
     def utterance_logits(self, features: Any) -> Tensor:
         """Logits B×n of the utterance, those that :meth:`forward` gives unless it gives the frames'."""
         return self(features)

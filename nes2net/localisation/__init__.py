@@ -13,6 +13,15 @@ from nes2net.localisation.frames import (
     pool_labels,
     refine_scores,
 )
+from nes2net.localisation.metrics import (
+    PointEer,
+    RangeEer,
+    ScoredUtterance,
+    measured_eers,
+    point_eer,
+    range_eer,
+    utterance_eer_from_minimum,
+)
 from nes2net.localisation.rttm import (
     map_rttm,
     read_reco2dur,
@@ -32,6 +41,9 @@ from nes2net.localisation.segments import (
 
 __all__ = [
     "RESOLUTIONS",
+    "PointEer",
+    "RangeEer",
+    "ScoredUtterance",
     "Segment",
     "align",
     "audacity_text",
@@ -41,7 +53,10 @@ __all__ = [
     "frame_labels",
     "map_rttm",
     "map_segments",
+    "measured_eers",
+    "point_eer",
     "pool_labels",
+    "range_eer",
     "read_audacity",
     "read_reco2dur",
     "read_rttm",
@@ -49,6 +64,7 @@ __all__ = [
     "repeat_segments",
     "rttm_text",
     "segments_of_frames",
+    "utterance_eer_from_minimum",
     "write_audacity",
     "write_reco2dur",
     "write_rttm",

@@ -5,8 +5,7 @@ The sources are those of :mod:`nes2net.localisation.segments`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -15,7 +14,7 @@ from nes2net.errors import InputError
 
 #: Lengths of frames that are measured, in ms.
 RESOLUTIONS = (10, 20, 40, 80, 160, 320, 640)
-_REDUCED: dict[str, Callable[..., Any]] = {"min": np.min, "mean": np.mean, "max": np.max}
+_REDUCED = {"min": np.minimum, "mean": np.add, "max": np.maximum}
 
 
 def pool_labels(labels_10ms: ArrayLike, factor: int) -> NDArray:
@@ -53,7 +52,9 @@ def coarsen_scores(scores: ArrayLike, factor: int, how: Literal["min", "mean", "
     array([-1.,  2.])
     """
     scores = _row(scores, "scores", factor)
-    return np.array([_REDUCED[how](scores[first : first + factor]) for first in range(0, len(scores), factor)])
+    first = np.arange(0, len(scores), factor)
+    reduced = _REDUCED[how].reduceat(scores, first)
+    return reduced / np.diff(first, append=len(scores)) if how == "mean" else reduced
 
 
 def coarsen_labels(labels: ArrayLike, factor: int) -> NDArray:

@@ -36,6 +36,8 @@ _DEFAULT_MODEL = {
     "backend": {"name": "nes2net_x"},
 }
 _MOST_NAMED = 20  # keys that a message names
+#: Samples of a label of 10 ms.
+LABEL_SAMPLES = 160
 _KEPT = "(last|best|[1-9][0-9]{0,8})"
 
 
@@ -606,6 +608,54 @@ class TrainConfig(Section):
             )
 
 
+class SegmentsConfig(Section):
+    """Losses of frames, which learn where an utterance is fake, beside that of the utterance (`train.loss`)."""
+
+    prefix: ClassVar[str] = "segments."
+
+    resolutions: Annotated[
+        list[Count], Source("arXiv 2204.05177: 20, 40, 80, 160, 320 and 640, or one of them; WeDefense: 20")
+    ] = Field(default=[])
+    """Lengths in ms of the frames that are trained on, multiples of 10 that the back-end gives; empty
+    trains on whole utterances alone. The corpus needs labels of segments. A frame is spoof if any
+    10 ms of it are. The losses of all resolutions are added."""
+    loss: Annotated[
+        Literal["cross_entropy", "p2sgrad"],
+        Source("p2sgrad: arXiv 2204.05177; cross_entropy: WeDefense"),
+    ] = "cross_entropy"
+    """Loss of a frame: cross-entropy over two logits, or the mean squared error of the cosines to two
+    class vectors (`p2sgrad`). It is averaged over all frames of a batch that have a label, whichever
+    utterance they are of."""
+    class_weights: Annotated[
+        list[AboveZero],
+        Field(min_length=2, max_length=2),
+        UsedWith("loss", ("cross_entropy",)),
+        Source("assumed: both classes weigh alike"),
+    ] = Field(default=[0.5, 0.5])
+    """Weights of spoof and of bona fide frames in the loss."""
+    utterance_weight: Annotated[NotNegative, Source("arXiv 2204.05177, code: 1, or 0 without its scale utt")] = 1.0
+    """Factor of the loss of the utterance, which is added to those of the frames; 0 trains on frames
+    alone."""
+    boundary_share: Annotated[Probability | None, Source("assumed: 0.5 in our recipe")] = None
+    """Share of the crops that hold a boundary between bona fide and spoof, of utterances that have
+    crops of both kinds; null takes crops as they come. It goes with `data.crop` random and dynamic."""
+
+    @model_validator(mode="after")
+    def _check(self) -> SegmentsConfig:
+        if not self.resolutions:
+            for name, field in type(self).model_fields.items():
+                if getattr(self, name) != field.get_default(call_default_factory=True):
+                    raise InputError(
+                        f"`segments.{name}` changes nothing without `segments.resolutions`: name these, or leave it out"
+                    )
+        unusable = [ms for ms in self.resolutions if ms % 10]
+        if unusable or len(set(self.resolutions)) < len(self.resolutions):
+            raise InputError(
+                f"`segments.resolutions` are different multiples of 10 ms, of which the labels are, not {self.resolutions}"
+            )
+        return self
+
+
 class ValidationConfig(Section):
     """What is measured on the development set, when, and what follows from it."""
 
@@ -621,14 +671,15 @@ class ValidationConfig(Section):
     """Epochs that are validated: all, or the first and those around each lowest learning rate of
     `train.schedule: cosine_epochs` (`around_minima`)."""
     select_on: Annotated[
-        Literal["loss", "eer", "min_dcf", "train_loss"],
+        Literal["loss", "eer", "min_dcf", "segment_eer", "train_loss"],
         Source(
             "loss: main.py (deviation 13); eer: CtrSVDD program; min_dcf: ASVspoof 5 program (deviation 14); "
-            "train_loss: MoE code (arXiv 2409.11909)"
+            "segment_eer: toolkit; train_loss: MoE code (arXiv 2409.11909)"
         ),
     ] = "loss"
     """Measure whose lowest value makes the best epoch: one of the development set, or the mean
-    training loss of an epoch (`train_loss`), which every epoch has."""
+    training loss of an epoch (`train_loss`), which every epoch has. `segment_eer` is the EER of the
+    shortest frames of `segments.resolutions`."""
     patience: Annotated[Count | None, Source("ASVspoof 5 program: 5")] = None
     """Validations without a better one after which training stops; null never stops early. With
     `train_loss` it counts epochs."""
@@ -661,6 +712,7 @@ class Recipe(Section):
     data: Annotated[DataConfig, BeforeValidator(_text_keys)] = Field(default_factory=DataConfig)
     augment: Annotated[AugmentConfig, BeforeValidator(_text_keys)] = Field(default_factory=AugmentConfig)
     train: Annotated[TrainConfig, BeforeValidator(_text_keys)] = Field(default_factory=TrainConfig)
+    segments: Annotated[SegmentsConfig, BeforeValidator(_text_keys)] = Field(default_factory=SegmentsConfig)
     validation: Annotated[ValidationConfig, BeforeValidator(_text_keys)] = Field(default_factory=ValidationConfig)
     date: Annotated[FolderPart, Source("main.py --date")] = "unknown"
     """First part of the run folder's name."""
@@ -698,11 +750,44 @@ class Recipe(Section):
                 "`augment.latent` perturbs spoofed utterances, and `train.loss=distillation` trains on bona fide ones "
                 "alone: leave it out"
             )
+        self._check_segments()
         if self.train.optimizer == "logistic":
             self._check_logistic()
         elif self.data.num_samples is None:
             raise InputError("`data.num_samples=null`, whole utterances, goes with `train.optimizer=logistic` only")
         return self
+
+    def _check_segments(self) -> None:
+        """Refuse what does not go with labels of frames, or with their absence."""
+        segments, data, augment = self.segments, self.data, self.augment
+        if not segments.resolutions:
+            if self.validation.select_on == "segment_eer":
+                raise InputError(
+                    "`validation.select_on=segment_eer` needs frames: name their lengths with `segments.resolutions`"
+                )
+            return
+        for key, moved in (("speed", augment.speed), ("specmix", augment.specmix)):
+            if moved is not None:
+                raise InputError(
+                    f"`augment.{key}` moves or mixes what the labels of `segments.resolutions` are about: leave one of "
+                    "them out"
+                )
+        for key, value in (("optimizer", "logistic"), ("loss", "distillation")):
+            if getattr(self.train, key) == value:
+                raise InputError(
+                    f"`segments.resolutions` goes with gradient steps on both classes, not with `train.{key}={value}`: "
+                    "leave one of them out"
+                )
+        if segments.boundary_share is not None and data.crop not in ("random", "dynamic"):
+            raise InputError(
+                f"`segments.boundary_share` chooses random crops, and `data.crop={data.crop}` has none to choose: leave "
+                "it out, or set `data.crop=random`"
+            )
+        if data.crop == "pieces" and data.num_samples is not None and data.num_samples % LABEL_SAMPLES:
+            raise InputError(
+                f"`data.num_samples={data.num_samples}` cuts pieces within a label of 10 ms: with "
+                f"`segments.resolutions` take a multiple of {LABEL_SAMPLES}"
+            )
 
     def _check_logistic(self) -> None:
         """Refuse what logistic regression would not do."""
@@ -758,7 +843,8 @@ class Recipe(Section):
 
 
 SECTIONS: dict[str, type[Section]] = {
-    kind.prefix.removesuffix("."): kind for kind in (DataConfig, AugmentConfig, TrainConfig, ValidationConfig)
+    kind.prefix.removesuffix("."): kind
+    for kind in (DataConfig, AugmentConfig, TrainConfig, SegmentsConfig, ValidationConfig)
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import textwrap
 from collections.abc import Collection
@@ -26,6 +27,7 @@ _EERS = {
     "val_eer_w_aug": ("development, with RawBoost", "#D55E00"),
     "val_eer_wo_aug": ("development", "#0072B2"),
 }
+_OF_FRAMES = re.compile(r"val_segment_eer_\d+_wo_aug")
 
 
 def plot_curves(history: list[dict[str, Any]], path: str | Path, title: str = "", saved: Collection[int] = ()) -> None:
@@ -96,6 +98,8 @@ def _losses(axis: Axes, history: list[dict[str, Any]]) -> None:
 def _error_rates(axis: Axes, history: list[dict[str, Any]]) -> None:
     for name, (label, colour) in _EERS.items():
         _line(axis, history, name, label, colour, factor=100)
+    for name in dict.fromkeys(name for epoch in history for name in epoch if _OF_FRAMES.fullmatch(name)):
+        _line(axis, history, name, f"frames of {name.split('_')[3]} ms", "#009E73", factor=100)
     name = "val_eer_wo_aug"
     measured = [epoch for epoch in history if f"{name}_low" in epoch]
     if measured:

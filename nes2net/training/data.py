@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
+
+from numpy.typing import NDArray
 
 from nes2net.audio.cache import AudioCache
 from nes2net.audio.crop import pieces
@@ -17,7 +19,7 @@ from nes2net.augment.rawboost import RawBoostParameters
 from nes2net.corpora.trial import BONAFIDE, Trial
 from nes2net.errors import InputError
 from nes2net.machine.progress import ProgressDisplay
-from nes2net.recipes.recipe import DataConfig, Recipe, TrainConfig
+from nes2net.recipes.recipe import LABEL_SAMPLES, DataConfig, Recipe, TrainConfig
 from nes2net.registry import corpora
 from nes2net.scoring.system_scores import Ranges, ranges_of, with_system_scores
 from nes2net.training.dataset import (
@@ -110,6 +112,32 @@ def score_ranges(data: DataConfig) -> Ranges:
     return "test" if data.score_range == "test" else ranges_of(data.range_scores or data.train_scores)
 
 
+def frame_labels(recipe: Recipe, part: str, trials: Sequence[Trial]) -> dict[str, NDArray] | None:
+    """Labels of the frames of 10 ms of ``trials``, by their ids; None if ``recipe`` trains on none.
+
+    Args:
+        part: ``train`` or ``dev``.
+
+    Raises:
+        InputError: if the corpus has no labels of segments, or none of these trials.
+    """
+    if not recipe.segments.resolutions:
+        return None
+    data, of_dev = recipe.data, part == "dev"
+    name, split = (data.dev_corpus or data.corpus, data.dev_split) if of_dev else (data.corpus, data.train_split)
+    root, corpus = (data.dev_root if of_dev else None) or data.root, corpora.get(name)
+    if corpus.segment_labels is None:
+        raise InputError(
+            f"{corpus.title} has labels of whole utterances only: leave out `segments.resolutions`, or take a corpus "
+            "with labels of segments, such as partialspoof"
+        )
+    found = corpus.segment_labels(root, split, 10)
+    labels = {trial.id: found[trial.id] for trial in trials if trial.id in found}
+    if not labels:
+        raise InputError(f"{corpus.title} has labels of segments, but of none of the {len(trials)} trials of {split}")
+    return labels
+
+
 class Examples(NamedTuple):
     """What a part of the corpus consists of: its trials, or the pieces of their recordings."""
 
@@ -118,9 +146,18 @@ class Examples(NamedTuple):
     excerpts: list[tuple[int, int]] | None = None
     #: one for each recording whose length cannot be known, which has no pieces
     errors: Sequence[str] = ()
+    #: labels of the frames of 10 ms, by the id of a trial; None if frames are not trained on
+    labels: Mapping[str, NDArray] | None = None
 
 
-def examples(data: DataConfig, trials: list[Trial], part: str = "training", *, shown: bool = True) -> Examples:
+def examples(
+    data: DataConfig,
+    trials: list[Trial],
+    part: str = "training",
+    *,
+    labels: Mapping[str, NDArray] | None = None,
+    shown: bool = True,
+) -> Examples:
     """List the examples that ``trials`` give: with ``data.crop: pieces`` the pieces of each.
 
     A piece is a trial of its own, ``LA_T_1000137[64000:128000]`` by its first sample and the one
@@ -128,6 +165,7 @@ def examples(data: DataConfig, trials: list[Trial], part: str = "training", *, s
 
     Args:
         part: name of the part, for the progress.
+        labels: labels of the frames of the ``trials``, by id.
         shown: whether this process shows it.
 
     Raises:
@@ -135,7 +173,8 @@ def examples(data: DataConfig, trials: list[Trial], part: str = "training", *, s
         InputError: if a class of ``trials`` has no pieces.
     """
     if data.crop != "pieces" or data.num_samples is None:
-        return Examples(trials)
+        return Examples(trials, labels=labels)
+    of_pieces: dict[str, NDArray] = {}
     cut, excerpts, errors = list[Trial](), list[tuple[int, int]](), list[str]()
     for trial in ProgressDisplay(trials, title=f"lengths of the {part} set", unit="file", delay=1.0, shown=shown):
         path = trial.audio_path()
@@ -150,12 +189,15 @@ def examples(data: DataConfig, trials: list[Trial], part: str = "training", *, s
         for start, size in pieces(length, data.num_samples, data.min_piece):
             cut.append(replace(trial, id=f"{trial.id}[{start}:{start + size}]"))
             excerpts.append((start, size))
+            if labels is not None and trial.id in labels:
+                first, behind = start // LABEL_SAMPLES, -(-(start + size) // LABEL_SAMPLES)
+                of_pieces[cut[-1].id] = labels[trial.id][first:behind]
     if {trial.target for trial in cut} != {trial.target for trial in trials}:
         raise InputError(
             f"the {part} set needs pieces of each class of recordings, but of {len(errors)} of {len(trials)} "
             f"files the length cannot be read; the first of them: {errors[0]}"
         )
-    return Examples(cut, excerpts, errors)
+    return Examples(cut, excerpts, errors, None if labels is None else of_pieces)
 
 
 def check_fills_a_batch(number: int, train: TrainConfig) -> None:
@@ -198,6 +240,7 @@ def training_batches(
         noise=noise,
         fir=None if augment.fir is None else LowPass.of(**augment.fir),
         crop=data.crop,
+        boundary_share=recipe.segments.boundary_share,
     )
     batches = EpochBatches(
         len(training.trials),
@@ -231,7 +274,7 @@ def development_batches(
     whole = recipe.validation.whole_utterances or data.num_samples is None
     if whole:
         assert development.excerpts is None
-        development = Examples(longest_first(development.trials))
+        development = development._replace(trials=longest_first(development.trials))
     elif development.excerpts is not None:
         development = _longest_pieces_first(development)
     num_samples, batch_size = (None, 1) if whole else (data.num_samples, recipe.train.batch_size)
@@ -255,7 +298,8 @@ def development_batches(
 def _longest_pieces_first(found: Examples) -> Examples:
     assert found.excerpts is not None
     order = sorted(range(len(found.trials)), key=lambda index: -found.excerpts[index][1])  # type: ignore[index]
-    return Examples([found.trials[i] for i in order], [found.excerpts[i] for i in order], found.errors)
+    trials, excerpts = [found.trials[i] for i in order], [found.excerpts[i] for i in order]
+    return found._replace(trials=trials, excerpts=excerpts)
 
 
 def _lengths(data: DataConfig, found: Examples) -> list[int] | None:
@@ -275,6 +319,7 @@ def _dataset(
     noise: NoiseAugmentation | None = None,
     fir: LowPass | None = None,
     crop: str = "head",
+    boundary_share: float | None = None,
 ) -> TrainingSet:
     parameters = RawBoostParameters.of(**recipe.augment.parameters)
     cache = AudioCache(recipe.data.cache) if recipe.data.cache else None
@@ -292,4 +337,6 @@ def _dataset(
         cache=cache,
         stream=stream,
         excerpts=found.excerpts,
+        labels=found.labels,
+        boundary_share=boundary_share,
     )

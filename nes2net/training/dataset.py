@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,6 +22,7 @@ from nes2net.augment.speed import change_speed, draw_speed
 from nes2net.corpora.trial import Trial
 from nes2net.errors import InputError
 from nes2net.machine.workers import Loader, stacked
+from nes2net.training.frame_labels import check_lengths, drawn_start, labels_of_frames, labels_of_samples
 from nes2net.training.sampling import EpochBatches, stream_of_epoch
 
 _RANDOM_CROPS = {"random": random_crop, "random_tiled": random_tiled_crop, "dynamic": random_crop}
@@ -41,6 +42,8 @@ class Example(NamedTuple):
     lost: str | None = None
     #: (S,), scores of other systems, if the trial has them
     scores: Tensor | None = None
+    #: (T,) int8, labels of its frames of 10 ms, if there are such: 1 bona fide, 0 spoof, −1 unknown
+    frame_targets: Tensor | None = None
 
 
 class Batch(NamedTuple):
@@ -56,6 +59,8 @@ class Batch(NamedTuple):
     lost: list[str]
     #: B×S, scores of other systems, if the trials have them
     scores: Tensor | None = None
+    #: B×T int8, labels of frames of 10 ms, if there are such: 1 bona fide, 0 spoof, −1 unknown
+    frame_targets: Tensor | None = None
 
 
 class TrainingSet(Dataset):
@@ -83,6 +88,11 @@ class TrainingSet(Dataset):
             instead of those of utterances.
         excerpts: first sample and number of samples of each trial, which is a piece of its
             recording: only this is read, and shorter ones are padded with zeros at the end.
+        labels: labels of the frames of 10 ms of each trial, by its id; None if frames have none.
+            They are cropped, repeated and padded as the waveform is, and random crops then begin
+            with a frame. Zeros behind a piece have no label, nor has a trial that is not there.
+        boundary_share: share of the random crops that hold a boundary
+            (:func:`nes2net.training.frame_labels.drawn_start`).
     """
 
     def __init__(
@@ -101,8 +111,11 @@ class TrainingSet(Dataset):
         cache: AudioCache | None = None,
         stream: LegacyStream | None = None,
         excerpts: Sequence[tuple[int, int]] | None = None,
+        labels: Mapping[str, np.ndarray] | None = None,
+        boundary_share: float | None = None,
     ) -> None:
         self.trials, self.excerpts = trials, excerpts
+        self.labels, self.boundary_share = labels, boundary_share
         self.num_samples = num_samples
         self.algo = algo
         self.parameters = vars(parameters) if parameters else {}
@@ -123,13 +136,14 @@ class TrainingSet(Dataset):
             raise InputError(f"trial '{trial.id}' has no label: training needs labelled trials")
         try:
             excerpt = self.excerpts[index] if self.excerpts is not None else None
-            waveform = self.prepare(trial, epoch, *length, excerpt=excerpt)
+            waveform, frame_targets = self.prepare_labelled(trial, epoch, *length, excerpt=excerpt)
         except (LostFile, OSError) as error:
             return Example(None, target, lost=str(error))
         except InputError as error:
             return Example(None, target, str(error))
         scores = torch.tensor(trial.system_scores) if trial.system_scores else None
-        return Example(torch.from_numpy(waveform), target, scores=scores)
+        frames = None if frame_targets is None else torch.from_numpy(frame_targets)
+        return Example(torch.from_numpy(waveform), target, scores=scores, frame_targets=frames)
 
     def prepare(
         self,
@@ -139,7 +153,18 @@ class TrainingSet(Dataset):
         *,
         excerpt: tuple[int, int] | None = None,
     ) -> np.ndarray:
-        """Prepare ``trial`` for ``epoch``: (num_samples,) float32.
+        """Prepare ``trial`` for ``epoch``: (num_samples,) float32; see :meth:`prepare_labelled`."""
+        return self.prepare_labelled(trial, epoch, num_samples, excerpt=excerpt)[0]
+
+    def prepare_labelled(
+        self,
+        trial: Trial,
+        epoch: int,
+        num_samples: int | None = None,
+        *,
+        excerpt: tuple[int, int] | None = None,
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        """Prepare ``trial`` for ``epoch``: (num_samples,) float32, and labels of its frames (T,) int8.
 
         Args:
             num_samples: length of the example; None for that of all examples.
@@ -147,7 +172,7 @@ class TrainingSet(Dataset):
 
         Raises:
             LostFile: if the file, or one of noise, cannot be read at present.
-            InputError: if the file cannot be used.
+            InputError: if the file cannot be used, or its length is not that of its labels.
         """
         utterance = zlib.crc32(f"{self.part}/{trial.id}".encode())
         rng = np.random.default_rng(stream_of_epoch(self.seed, epoch, utterance))
@@ -167,14 +192,40 @@ class TrainingSet(Dataset):
             waveform = rawboost(waveform, self.algo, draws, gate_rng=gates, utterance=trial.id, **self.parameters)
         if self.fir:
             waveform = self.fir(waveform, rng)
+        labels = None
+        if self.labels is not None:
+            labels = self._labels_of(trial, waveform, self.labels.get(trial.id))
         if num_samples is not None:
             if excerpt is not None:
                 waveform = padded(waveform, num_samples)
+                labels = None if labels is None else padded(labels + 1, num_samples) - 1  # −1 behind the end
+            elif labels is not None:
+                chosen = self._chosen(labels, num_samples, rng, trial.id)
+                waveform, labels = waveform[chosen], labels[chosen]
             elif self.crop == "head":
                 waveform = head_crop(waveform, num_samples, trial.id)
             else:
                 waveform = _RANDOM_CROPS[self.crop](waveform, num_samples, rng, trial.id)
-        return np.ascontiguousarray(waveform, dtype=np.float32)
+        waveform = np.ascontiguousarray(waveform, dtype=np.float32)
+        return waveform, None if labels is None else labels_of_frames(labels)
+
+    def _labels_of(self, trial: Trial, waveform: np.ndarray, labels: np.ndarray | None) -> np.ndarray:
+        """The label of each sample of ``waveform``, all −1 if the trial has none."""
+        if labels is None:
+            return np.full(len(waveform), -1, np.int8)
+        whole = self.samples_to_read is None or len(waveform) < self.samples_to_read
+        check_lengths(len(labels), len(waveform), trial.id, whole)
+        return labels_of_samples(labels, len(waveform))
+
+    def _chosen(self, labels: np.ndarray, num_samples: int, rng: np.random.Generator, utterance: str) -> np.ndarray:
+        """The places of the samples that a crop takes."""
+        places = np.arange(len(labels))
+        if self.crop == "random_tiled":
+            return random_tiled_crop(places, num_samples, rng, utterance)
+        start = 0
+        if self.crop != "head":
+            start = drawn_start(labels_of_frames(labels), len(labels), num_samples, rng, self.boundary_share)
+        return head_crop(places[start:], num_samples, utterance)
 
     def _read(self, trial: Trial, excerpt: tuple[int, int] | None) -> np.ndarray:
         try:
@@ -224,12 +275,14 @@ def collate(examples: list[Example]) -> Batch:
     waveforms = [e.waveform for e in examples if e.waveform is not None]
     targets = [torch.tensor(e.target) for e in examples if e.waveform is not None]
     scores = [e.scores for e in examples if e.waveform is not None and e.scores is not None]
+    frames = [e.frame_targets for e in examples if e.waveform is not None and e.frame_targets is not None]
     return Batch(
         stacked(waveforms) if waveforms else torch.zeros(0, 0),
         stacked(targets) if targets else torch.zeros(0, dtype=torch.long),
         [e.error for e in examples if e.error],
         [e.lost for e in examples if e.lost],
         stacked(scores) if scores else None,
+        stacked(frames) if frames else None,
     )
 
 

@@ -199,8 +199,8 @@ class StepPlan(NamedTuple):
 
     #: places of the parts that have utterances in every process; all processes leave out the others
     used: list[int]
-    #: sum of the weights of these parts: the denominator of the step's loss
-    denominator: float
+    #: sum of the weights of these parts: the denominator of each loss of the step
+    denominators: list[float]
     #: utterances in these parts, in all processes
     utterances: int
     #: utterances in the other parts, which were read but are left out
@@ -214,7 +214,12 @@ class StepPlan(NamedTuple):
 
 
 def plan_step(
-    accelerator: Accelerator, weights: Sequence[float], counts: Sequence[int], signal: int, save: bool, lost: int = 0
+    accelerator: Accelerator,
+    weights: Sequence[Sequence[float]],
+    counts: Sequence[int],
+    signal: int,
+    save: bool,
+    lost: int = 0,
 ) -> StepPlan:
     """Agree on a step, in one reduction.
 
@@ -223,18 +228,20 @@ def plan_step(
     and batch normalisation wait for every process.
 
     Args:
-        weights: weight of the utterances in each of this process's parts.
+        weights: weight of each of this process's parts in each loss.
         counts: number of these utterances.
         lost: number of this process's files that cannot be read at present.
     """
-    own = [signal == SIGTERM, signal == SIGINT, save, lost, *weights, *counts, *(count == 0 for count in counts)]
+    by_loss = list(zip(*weights))
+    rows = [*by_loss, counts, [count == 0 for count in counts]]
+    own = [signal == SIGTERM, signal == SIGINT, save, lost, *(value for row in rows for value in row)]
     terminate, interrupt, saves, all_lost, *parts = sums_over_processes(accelerator, own)
-    all_weights, all_counts, empty = (parts[i * len(counts) : (i + 1) * len(counts)] for i in range(3))
+    *all_weights, all_counts, empty = (parts[i * len(counts) : (i + 1) * len(counts)] for i in range(len(rows)))
     used = [part for part, unusable in enumerate(empty) if not unusable]
     utterances = int(sum(all_counts[part] for part in used))
     return StepPlan(
         used,
-        sum(all_weights[part] for part in used),
+        [sum(of_loss[part] for part in used) for of_loss in all_weights],
         utterances,
         int(sum(all_counts)) - utterances,
         SIGTERM if terminate else SIGINT if interrupt else 0,

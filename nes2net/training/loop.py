@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import time
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 
@@ -43,7 +44,9 @@ class Trainer:
     def __post_init__(self) -> None:
         self.steps_per_epoch = len(self.loader.batch_sampler)
         self.learning_rate = learning_rate(self.recipe.train, self.steps_per_epoch)
-        self.criterion = copy.deepcopy(self.objective.criterion).cpu()  # to weigh targets without a device sync
+        # To weigh targets without a device sync.
+        self.criterion = copy.deepcopy(self.objective.criterion).cpu()
+        self.segments = copy.deepcopy(self.objective.segments).cpu() if self.objective.segments else None
         self.model = self.accelerator.prepare_model(self.objective)  # autocast, DistributedDataParallel
         self.optimizer = self.accelerator.prepare_optimizer(self.state.optimizer)  # the GradScaler of fp16
 
@@ -98,27 +101,33 @@ class Trainer:
         set_learning_rate(self.state.optimizer, progress.lr)
         parts = [self.prepare(batch, epoch, step, place) for place, batch in enumerate(batches)]
         targets = [t.cpu() for _, t in parts] if self.objective.specmix else [batch.targets for batch in batches]
-        weights, counts = [self.criterion.weight_of(t).item() for t in targets], [len(t) for t in targets]
+        frames = [self.objective.frame_targets(batch.frame_targets, batch.waveforms.shape[1]) for batch in batches]
+        weights = [self.weights_of(*of_part) for of_part in zip(targets, frames)]
+        counts = [len(t) for t in targets]
         lost = [why for batch in batches for why in batch.lost]
         due = due and accelerator.is_main_process
         plan = plan_step(accelerator, weights, counts, self.stop.requested, due, len(lost))
         if plan.lost or not plan.utterances + plan.unused:
             stop_without_data(lost, f"epoch {epoch}, step {step}")
         self.monitor.unused += plan.unused
-        if plan.denominator > 0:
-            numerator = torch.zeros((), dtype=torch.float64, device=accelerator.device)
+        if any(denominator > 0 for denominator in plan.denominators):
+            processes, denominators = accelerator.num_processes, plan.denominators
+            factors = [processes / denominator if denominator > 0 else 0.0 for denominator in denominators]
+            sums = torch.zeros(len(denominators), dtype=torch.float64, device=accelerator.device)
             for place in plan.used:
                 # DDP averages gradients over processes; the factor turns this into their sum.
                 with nullcontext() if place == plan.used[-1] else accelerator.no_sync(self.model):
                     latent_seed = self.objective.latent_seed(epoch, step, self._part(place))
                     others = self.scores_of(batches[place])
-                    loss: Tensor = self.model(*parts[place], iteration, latent_seed, others)
-                    accelerator.backward(loss * (accelerator.num_processes / plan.denominator))
-                numerator += loss.detach()
-            numerator = accelerator.reduce(numerator, "sum")
+                    of_frames = [t.to(accelerator.device, non_blocking=True) for t in frames[place]]
+                    numerators: Tensor = self.model(*parts[place], iteration, latent_seed, others, of_frames)
+                    accelerator.backward(sum(n * factor for n, factor in zip(numerators, factors)))
+                sums += numerators.detach()
+            sums = accelerator.reduce(sums, "sum")
+            loss = sum(n / denominator for n, denominator in zip(sums, denominators) if denominator > 0)
             norm = accelerator.clip_grad_norm_(self.model.parameters(), self.recipe.train.max_grad_norm or math.inf)
             # The only place of a step that waits for a GPU.
-            loss_of_step, length = torch.stack([numerator / plan.denominator, norm.to(numerator)]).tolist()
+            loss_of_step, length = torch.stack([loss, norm.to(loss)]).tolist()
             length = 0.0 if accelerator.scaler else length  # a GradScaler skips steps that are not finite
             check_finite(loss_of_step, length, self.recipe.train, self.loader, epoch, step)
             self.optimizer.step()
@@ -135,6 +144,13 @@ class Trainer:
         if not len(targets):
             return waveforms, targets
         return self.objective.mixed(waveforms, targets, epoch, step, self._part(place))
+
+    def weights_of(self, targets: Tensor, frames: Sequence[Tensor]) -> list[float]:
+        """The denominators of the losses of a part with these targets, before its forward pass."""
+        of_frames = (
+            [] if self.segments is None else self.segments.weights(frames) or [0.0] * len(self.segments.resolutions)
+        )
+        return [self.criterion.weight_of(targets).item(), *of_frames]
 
     def _part(self, place: int) -> int:
         """The number of this process's part ``place`` of a step, among those of all processes."""

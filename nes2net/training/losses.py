@@ -384,6 +384,24 @@ class P2SGrad(_OfVectors):
         return (cosine - _shares(targets).to(cosine.dtype)).square().sum() / cosine.shape[1]
 
 
+class CosineError(_Mean):
+    """The loss of :class:`P2SGrad`, for a back-end whose logits are the cosines: (cos − one-hot)².
+
+    A sample without a share of any class, (0, 0), does not count.
+
+    >>> CosineError()(torch.tensor([[0.0, 1.0], [0.5, 0.5]]), torch.tensor([1, 0])).item()
+    0.125
+    """
+
+    def weight_of(self, targets: Tensor) -> Tensor:
+        return _shares(targets).sum(dtype=torch.float64)
+
+    def _numerator(self, outputs: Tensor, targets: Tensor, step: int | None, durations: Tensor | None) -> Tensor:
+        shares = _shares(targets).to(outputs.dtype)
+        errors = (outputs - shares).square().sum(1) / outputs.shape[1]
+        return (shares.sum(1) * errors).sum()
+
+
 class Prototypes(_OfVectors):
     """Cross-entropy over the nearest of several prototypes of a class, with an angular margin.
 

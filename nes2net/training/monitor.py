@@ -165,7 +165,8 @@ class Monitor:
     def epoch(self, epoch: int, values: dict[str, float], saved: str | None) -> None:
         """Report an epoch: a line, TensorBoard's scalars as published, and at times the curves."""
         parts = [f"{name}: {value:.6f}" for name, value in values.items() if "loss" in name]
-        parts += [f"{name}: {values[name]:.2%}" for name in ("val_eer_w_aug", "val_eer_wo_aug") if name in values]
+        rates = ["val_eer_w_aug", "val_eer_wo_aug", *(name for name in values if name.startswith("val_segment_eer_"))]
+        parts += [f"{name}: {values[name]:.2%}" for name in rates if name in values]
         if saved:
             parts.append(f"saved {saved}")
         self.say(" - ".join([f"epoch {epoch}", *parts]))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal
 
@@ -19,7 +19,7 @@ from nes2net.backends.heads import HEADS, AngularHead, CosineHead, OneClassHead,
 from nes2net.detector import Detector
 from nes2net.distillation import Similarity, TeacherStudent
 from nes2net.errors import InputError
-from nes2net.recipes.recipe import TrainConfig
+from nes2net.recipes.recipe import SegmentsConfig, TrainConfig
 from nes2net.training.losses import (
     AdditiveMarginSoftmax,
     AngularSoftmax,
@@ -32,6 +32,7 @@ from nes2net.training.losses import (
     WeightedCrossEntropy,
 )
 from nes2net.training.sampling import stream_of_epoch
+from nes2net.training.segment_losses import SegmentLosses
 
 # They keep the draws apart from other streams of the same (seed, epoch).
 _SPECMIX_STREAM, _LATENT_STREAM = 0x5BEC, 0x1A7E
@@ -57,15 +58,16 @@ class Objective(nn.Module):
         specmix: settings of Specmix; None mixes nothing.
         seed: seed of the draws of Specmix and of latent augmentation.
         latent: settings of latent augmentation; None perturbs nothing.
+        segments: losses of frames, beside that of the utterance; none if None or without resolutions.
 
     >>> model = {"frontend": {"name": "lps", "num_bins": 64}, "backend": {"name": "nes2net_x", "nes_ratio": [4, 4]}}
     >>> objective = Objective(Detector.from_config(model), TrainConfig())
-    >>> numerator = objective(torch.randn(2, 16000), torch.tensor([0, 1]))
-    >>> numerator.shape, round(objective.criterion.weight_of(torch.tensor([0, 1])).item(), 6)
-    (torch.Size([]), 1.0)
+    >>> numerators = objective(torch.randn(2, 16000), torch.tensor([0, 1]))
+    >>> numerators.shape, round(objective.criterion.weight_of(torch.tensor([0, 1])).item(), 6)
+    (torch.Size([1]), 1.0)
 
     Raises:
-        InputError: if the loss, Specmix, latent augmentation or freezing the front-end does not fit
+        InputError: if the losses, Specmix, latent augmentation or freezing the front-end do not fit
             the detector.
     """
 
@@ -77,10 +79,14 @@ class Objective(nn.Module):
         seed: int = 0,
         *,
         latent: dict[str, Any] | None = None,
+        segments: SegmentsConfig | None = None,
     ) -> None:
         super().__init__()
         self.detector, self.seed = detector, seed
         self.criterion = _criterion(train, detector).to(detector.device)
+        self.segments: SegmentLosses | None = None
+        if segments is not None and segments.resolutions:
+            self.segments = SegmentLosses(segments, detector).to(detector.device)
         self.freeze_epochs = math.inf if train.freeze_frontend else train.freeze_frontend_epochs
         self.frozen, self.frozen_mode = train.freeze_frontend, train.frontend_mode
         if self.freeze_epochs and not any(p.requires_grad for p in detector.frontend.parameters()):
@@ -143,6 +149,16 @@ class Objective(nn.Module):
         sequence = np.random.SeedSequence(stream_of_epoch(self.seed, epoch, step, stream, *parts))
         return int(sequence.generate_state(1)[0])
 
+    def frame_targets(self, labels: Tensor | None, num_samples: int) -> list[Tensor]:
+        """Labels B×T of the frames that have a loss, by resolution, for ``labels`` of frames of 10 ms.
+
+        Args:
+            num_samples: of the waveforms.
+        """
+        if self.segments is None or labels is None:
+            return []
+        return self.segments.targets(labels, self.detector.num_segments(num_samples))
+
     def forward(
         self,
         inputs: Tensor,
@@ -150,40 +166,75 @@ class Objective(nn.Module):
         iteration: int | None = None,
         latent_seed: int | None = None,
         scores: Tensor | None = None,
+        frames: Sequence[Tensor] = (),
     ) -> Tensor:
-        """Compute the numerator of the loss; the denominator is ``criterion.weight_of(targets)``.
+        """Compute the numerators of the losses: of the utterance, then of the frames by resolution.
 
-        The penalty of the aggregation, if it has one, is added to the loss of the batch.
+        The denominators are ``criterion.weight_of(targets)`` and ``segments.weights(frames)``. The
+        loss is the sum of the quotients. The factor of the utterance's loss is in its numerator, and
+        the penalty of the aggregation, if it has one, is added to the loss of the batch.
 
         Args:
             inputs: inputs and ``targets`` are those of :meth:`mixed`.
             iteration: number of the optimisation step, from 0 over all epochs.
             latent_seed: that of :meth:`latent_seed`; None leaves the embeddings as they are.
             scores: B×S, scores of other systems, for a detector that fuses them.
+            frames: those of :meth:`frame_targets`.
         """
+        of_frames: list[Tensor] = []
         with _enough_for_statistics("a part of a step", "lower `train.accumulate` or raise `train.batch_size`"):
             features = self._features(inputs) if self.specmix is None else inputs
-            outputs = self._outputs(features, scores, targets, latent_seed)
+            if self.segments is None:
+                outputs = self._outputs(features, scores, targets, latent_seed)
+            else:
+                segments, outputs = self._segments_and_outputs(features, targets, latent_seed)
+                of_frames = self.segments.numerators(segments, frames)
             numerator, weight = self.criterion.parts(outputs, targets, iteration, self._durations(inputs))
+        if self.segments is not None:
+            factor = self.segments.utterance_weight
+            numerator = numerator * factor if factor else torch.zeros_like(numerator)
         aggregation = self.detector.aggregation
         penalty, aggregation.penalty = aggregation.penalty, None  # kept, its graph would stay in memory
-        return numerator if penalty is None else numerator + penalty * weight
+        return torch.stack([numerator if penalty is None else numerator + penalty * weight, *of_frames])
 
     def validation_parts(
-        self, waveforms: Tensor, targets: Tensor, scores: Tensor | None = None
-    ) -> tuple[Tensor, Tensor]:
-        """Compute the loss of ``waveforms`` B×N for ``targets`` (B,), and scores (B,), in one pass.
+        self, waveforms: Tensor, targets: Tensor, scores: Tensor | None = None, frames: Sequence[Tensor] = ()
+    ) -> tuple[Tensor, Tensor, list[Tensor]]:
+        """Compute the loss of ``waveforms`` B×N for ``targets`` (B,), scores (B,), and those of frames.
 
-        ``scores`` are those of other systems, as for :meth:`forward`.
+        The scores of frames are B×T by resolution, for each of ``frames``, those of
+        :meth:`frame_targets`. ``scores`` are those of other systems, as for :meth:`forward`.
 
         Nothing is mixed, and the margin of angular softmax is that at the end of its annealing.
         """
         remedy = "take `validation.mode=eval`, or another `train.batch_size`, so that the last batch has more"
         with _enough_for_statistics("a batch of the development set", remedy):
-            outputs = self._outputs(self._features(waveforms), scores)
+            features, segments = self._features(waveforms), dict[float, Tensor]()
+            if self.segments is None:
+                outputs = self._outputs(features, scores)
+            else:
+                segments, outputs = self._segments_and_outputs(features)
         self.detector.aggregation.penalty = None  # of train mode, in which nothing is trained here
         loss = self.criterion(outputs, targets, durations=self._durations(waveforms))
-        return loss, self.detector.backend.scores(self.criterion.logits(outputs))
+        backend, of_frames = self.detector.backend, list[Tensor]()
+        if self.segments is not None:
+            loss = loss * self.segments.utterance_weight
+            of_each = self.segments.numerators(segments, frames)
+            for ms, of, numerator, weight in zip(
+                self.segments.resolutions, frames, of_each, self.segments.weights(frames)
+            ):
+                loss = loss + numerator / weight if weight else loss
+                logits = segments[ms][:, : of.shape[1]]
+                of_frames.append(backend.scores(logits.flatten(0, 1)).unflatten(0, of.shape))
+        return loss, backend.scores(self.criterion.logits(outputs)), of_frames
+
+    def _segments_and_outputs(
+        self, features: Tensor | list[Tensor], targets: Tensor | None = None, latent_seed: int | None = None
+    ) -> tuple[dict[float, Tensor], Tensor]:
+        """Compute the logits of frames, and what :meth:`_outputs` computes, in one pass of the back-end."""
+        backend = self.detector.backend
+        segments, embeddings = backend.segments_and_embedding(features, self.detector.frame_ms)
+        return segments, self._of_embeddings(embeddings, targets, latent_seed)
 
     def _features(self, waveforms: Tensor) -> Tensor | list[Tensor]:
         """Compute the back-end's input: B×T×D, or all hidden states."""
@@ -207,10 +258,13 @@ class Objective(nn.Module):
         backend = self.detector.backend
         if not self.criterion.takes_embeddings and latent_seed is None:
             return self.detector.logits(features, scores)
-        embeddings = backend.embed(features)
+        return self._of_embeddings(backend.embed(features), targets, latent_seed)
+
+    def _of_embeddings(self, embeddings: Tensor, targets: Tensor | None, latent_seed: int | None) -> Tensor:
+        """Perturb ``embeddings`` if asked to; these or their logits, whichever the loss takes."""
         if self.latent is not None and latent_seed is not None and targets is not None:
             embeddings = self.latent(embeddings, targets, np.random.default_rng(latent_seed))
-        return embeddings if self.criterion.takes_embeddings else backend.last_layer(embeddings)
+        return embeddings if self.criterion.takes_embeddings else self.detector.backend.last_layer(embeddings)
 
 
 @contextmanager

@@ -30,6 +30,7 @@ from nes2net.training.data import (
     check_fills_a_batch,
     development_batches,
     examples,
+    frame_labels,
     read_trials,
     score_ranges,
     training_batches,
@@ -115,10 +116,11 @@ def train(
             stream = augmentation_stream(recipe, accelerator.num_processes)
             rank, world_size = accelerator.process_index, accelerator.num_processes
             pin_memory = accelerator.device.type == "cuda"
-            training = examples(recipe.data, train_trials, shown=writes)
-            development = Examples(dev_trials)
+            labels, dev_labels = frame_labels(recipe, "train", train_trials), frame_labels(recipe, "dev", dev_trials)
+            training = examples(recipe.data, train_trials, labels=labels, shown=writes)
+            development = Examples(dev_trials, labels=dev_labels)
             if not recipe.validation.whole_utterances:
-                development = examples(recipe.data, dev_trials, "development", shown=writes)
+                development = examples(recipe.data, dev_trials, "development", labels=dev_labels, shown=writes)
             loader = training_batches(
                 recipe,
                 training,
@@ -138,12 +140,16 @@ def train(
                 check_system_scores(trials, detector.num_scores)
             if detector.num_scores:  # scoring needs them
                 detector.record["score_ranges"] = score_ranges(recipe.data)
-            data = {"training": fingerprint(training.trials), "development": fingerprint(development.trials)}
+            data = {
+                "training": fingerprint(training.trials, training.labels),
+                "development": fingerprint(development.trials, development.labels),
+            }
             objective = _prepare(recipe, detector, accelerator)
             decay = recipe.train.layer_decay
             trained = objective.trained_parameters() if decay == 1 else parameter_groups(detector, decay)
             optimizer = create_optimizer(trained, recipe.train)
-            selection = Selection(folder, recipe.train, recipe.validation, list(dev_loaders))
+            resolutions = recipe.segments.resolutions
+            selection = Selection(folder, recipe.train, recipe.validation, list(dev_loaders), resolutions)
             state = RunState(recipe.to_dict(), data, detector, optimizer, selection, accelerator.scaler, stream)
             log, disk = Path(recipe.logs) / recipe.tag, failing_disk_is_temporary(folder, state.num_bytes)
             with disk, Monitor(selection, log, writes, reporter) as monitor:
@@ -253,7 +259,9 @@ def _prepare(recipe: Recipe, detector: Detector, accelerator: Accelerator) -> Ob
         part for part in (detector.frontend, detector.backend) if any(p.requires_grad for p in part.parameters())
     ]
     augment = recipe.augment
-    objective = Objective(detector, recipe.train, augment.specmix, recipe.seed, latent=augment.latent)
+    objective = Objective(
+        detector, recipe.train, augment.specmix, recipe.seed, latent=augment.latent, segments=recipe.segments
+    )
     if recipe.train.compile:  # in place, so that the names of weights stay
         for part in learned:
             part.compile()
@@ -264,6 +272,8 @@ def _summary(objective: Objective, training: Examples, development: Examples, ac
     def count(found: Examples) -> str:
         bonafide, number = sum(t.label == BONAFIDE for t in found.trials), len(found.trials)
         what = f"{number} ({bonafide} bona fide, {number - bonafide} spoof)"
+        if found.labels is not None:
+            what += f", {sum(trial.id in found.labels for trial in found.trials)} with labels of frames"
         return what if found.excerpts is None else f"{what}, pieces of recordings"
 
     detector = objective.detector

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
@@ -28,19 +29,27 @@ class Selection:
     Args:
         folder: the run folder, which holds ``history.json`` and ``epoch_{n}.pth``.
         passes: the passes over the development set (:func:`nes2net.training.validation.passes`).
+        resolutions: lengths in ms of the frames that are trained on.
 
     Attributes:
         measures: the values whose minimum is the best epoch: the loss of each pass, as published,
-            the EER or minDCF of the pass without augmentation (deviations 13 and 14), or the loss
-            of training, ``loss``.
+            the EER or minDCF of the pass without augmentation (deviations 13 and 14), the EER of its
+            shortest frames, or the loss of training, ``loss``.
     """
 
     def __init__(
-        self, folder: str | Path, train: TrainConfig, validation: ValidationConfig, passes: Sequence[str]
+        self,
+        folder: str | Path,
+        train: TrainConfig,
+        validation: ValidationConfig,
+        passes: Sequence[str],
+        resolutions: Sequence[int] = (),
     ) -> None:
         self.folder, self.epochs, self.patience = Path(folder), train.epochs, validation.patience
         losses = [f"val_loss_{name}" for name in passes]
         others = {"train_loss": ["loss"], **{rate: [f"val_{rate}_wo_aug"] for rate in ("eer", "min_dcf")}}
+        if resolutions:
+            others["segment_eer"] = [f"val_segment_eer_{min(resolutions)}_wo_aug"]
         self.measures = others.get(validation.select_on, losses)
         self.averaged_by = list(dict.fromkeys([*losses, *self.measures]))
         self.keep = [word.strip() for word in train.keep.split(",")]
@@ -93,9 +102,9 @@ class Selection:
 
     def table(self) -> str:
         """Lay out all epochs, with ``*`` at each measure's lowest value, and what to average."""
-        columns = [c for c in _COLUMNS if any(c in row for row in self.history)]
+        columns = _columns_of(self.history)
         best = {name: _best(self._measured(), 1, name) for name in self.measures}
-        rows = [[_COLUMNS[c][0] for c in columns]]
+        rows = [[_heading(c) for c in columns]]
         for row in self.history:
             marks = {name for name in self.measures if best[name] == [row["epoch"]]}
             rows.append([_cell(row, c) + ("*" if c in marks else "") for c in columns])
@@ -145,8 +154,8 @@ def choices(folder: str | Path, by: str = "val_loss_wo_aug") -> tuple[list[Choic
         if len(valued) >= count:
             found.append(Choice("best", count, _best(valued, count, by)))
         found.append(Choice("last", count, [row["epoch"] for row in rows[-count:]]))
-    columns = [c for c in _COLUMNS if c != "improved" and any(row.get(c) is not None for row in rows)]
-    table = [[*(_COLUMNS[c][0] for c in columns), *(f"{choice.which} {choice.number}" for choice in found)]]
+    columns = [c for c in _columns_of(rows) if c != "improved" and any(row.get(c) is not None for row in rows)]
+    table = [[*(_heading(c) for c in columns), *(f"{choice.which} {choice.number}" for choice in found)]]
     for row in rows:
         marks = ["*" if row["epoch"] in choice.epochs else "" for choice in found]
         table.append([*(_cell(row, c) for c in columns), *marks])
@@ -208,12 +217,29 @@ _COLUMNS = {
 }
 
 
+_OF_FRAMES = re.compile(r"val_segment_eer_(\d+)_wo_aug")
+
+
+def _columns_of(history: Sequence[Row]) -> list[str]:
+    """The values of a table, in its order: EERs of frames stand behind that of utterances."""
+    of_frames = list(dict.fromkeys(name for row in history for name in row if _OF_FRAMES.fullmatch(name)))
+    place = list(_COLUMNS).index("val_eer_wo_aug") + 1
+    columns = [*list(_COLUMNS)[:place], *of_frames, *list(_COLUMNS)[place:]]
+    return [column for column in columns if any(column in row for row in history)]
+
+
+def _heading(column: str) -> str:
+    found = _OF_FRAMES.fullmatch(column)
+    return f"EER_{found[1]}ms %" if found else _COLUMNS[column][0]
+
+
 def _cell(row: Row, column: str) -> str:
     if column == "improved":
         return "improved" if row[column] else ""
     if not _is_number(row.get(column)):
         return "–"
-    text = _COLUMNS[column][1].format(row[column]).removesuffix("%")
+    form = "{:.3%}" if column not in _COLUMNS else _COLUMNS[column][1]
+    text = form.format(row[column]).removesuffix("%")
     if column == "val_eer_wo_aug" and _is_number(row.get(f"{column}_low")) and _is_number(row.get(f"{column}_high")):
         text += f" ({100 * row[f'{column}_low']:.2f}–{100 * row[f'{column}_high']:.2f})"
     return text

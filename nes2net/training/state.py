@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from hashlib import sha256
 from typing import Any
 
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.optim import Optimizer
 
@@ -152,14 +154,15 @@ class RunState:
         return sum(t.numel() * t.element_size() for t in weights) + moments * trained
 
 
-def fingerprint(trials: Sequence[Trial]) -> dict[str, int | str]:
+def fingerprint(trials: Sequence[Trial], labels: Mapping[str, NDArray] | None = None) -> dict[str, int | str]:
     """Tell one list of trials from another by its length and the ids and labels in order, wherever the audio lies.
 
-    If a detector fuses scores of other systems, these count too.
+    If a detector fuses scores of other systems, these count too, and so do ``labels`` of frames, by id.
     """
 
     def line(trial: Trial) -> str:
         scores = f"\t{trial.system_scores}" if trial.system_scores else ""
-        return f"{trial.id}\t{trial.target}{scores}"
+        frames = f"\t{sha256(labels[trial.id].tobytes()).hexdigest()}" if labels and trial.id in labels else ""
+        return f"{trial.id}\t{trial.target}{scores}{frames}"
 
     return {"trials": len(trials), "digest": trials_digest(trials, line)}

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from accelerate import Accelerator
+from torch import Tensor
 
 from nes2net import metrics
 from nes2net.corpora.trial import Trial
@@ -75,6 +76,14 @@ class _BatchResult(NamedTuple):
     targets: np.ndarray
     errors: list[str]
     lost: list[str]
+    #: scores and labels of the frames that have a label, by resolution
+    frames: list[tuple[np.ndarray, np.ndarray]]
+
+
+def _labelled(scores: Tensor, labels: Tensor) -> tuple[np.ndarray, np.ndarray]:
+    """The frames that have a label, of ``scores`` and ``labels`` B×T."""
+    known = labels.cpu() >= 0
+    return scores.cpu()[known].double().numpy(), labels.cpu()[known].numpy()
 
 
 class Validator:
@@ -119,6 +128,8 @@ class Validator:
     def run(self, epoch: int) -> dict[str, float]:
         """Measure ``val_loss_…``, ``val_eer_…`` and ``val_min_dcf_…`` of each pass, as fractions.
 
+        If frames are trained on, ``val_segment_eer_20_…`` is the EER over all frames of 20 ms.
+
         Scores are computed as ``nes2net score`` computes them, whatever the precision of training:
         in eval mode, unless ``mode`` is ``train``, and in the float32 of the weights.
 
@@ -159,21 +170,31 @@ class Validator:
             shown=accelerator.is_main_process,
         )
         for place, batch in enumerate(meter):
-            loss, scores = torch.zeros(()), torch.zeros(0)
+            loss, scores, frames, of_frames = torch.zeros(()), torch.zeros(0), list[Tensor](), list[Tensor]()
             if len(batch.targets):
                 waveforms = batch.waveforms.to(accelerator.device, non_blocking=True)
                 targets = batch.targets.to(accelerator.device, non_blocking=True)
                 others = None if batch.scores is None else batch.scores.to(accelerator.device, non_blocking=True)
                 if self.mode == "train":
                     seed_validation(self.seed, epoch, place, list(self.loaders).index(name))
-                loss, scores = self.objective.validation_parts(waveforms, targets, others)
+                frames = self.objective.frame_targets(batch.frame_targets, waveforms.shape[1])
+                on_device = [labels.to(accelerator.device, non_blocking=True) for labels in frames]
+                loss, scores, of_frames = self.objective.validation_parts(waveforms, targets, others, on_device)
             number = accelerator.process_index + place * accelerator.num_processes
             # A worker's tensor keeps a file open until it is freed, so keep a copy.
-            results.append((number, loss, scores, batch.targets.clone(), batch.errors, batch.lost))
+            results.append((number, loss, scores, batch.targets.clone(), batch.errors, batch.lost, of_frames, frames))
             meter.update(len(batch.targets) * accelerator.num_processes)
         return [  # the device is waited for here, once
-            _BatchResult(number, loss.item(), scores.double().cpu().numpy(), targets.numpy(), errors, lost)
-            for number, loss, scores, targets, errors, lost in results
+            _BatchResult(
+                number,
+                loss.item(),
+                scores.double().cpu().numpy(),
+                targets.numpy(),
+                errors,
+                lost,
+                [_labelled(*of_both) for of_both in zip(of_frames, frames)],
+            )
+            for number, loss, scores, targets, errors, lost, of_frames, frames in results
         ]
 
     def _gathered(self, own: list[_BatchResult]) -> list[_BatchResult]:
@@ -210,6 +231,25 @@ class Validator:
             complete = len(targets) == len(trials)  # otherwise scores cannot be told apart by speaker here
             low, high = self._interval(bonafide, spoof, trials if complete else [])
             values |= {f"val_eer_{name}_low": low, f"val_eer_{name}_high": high}
+        return values | self._of_frames(name, results, epoch)
+
+    def _of_frames(self, name: str, results: list[_BatchResult], epoch: int) -> dict[str, float]:
+        """The EER over all frames of each resolution that is trained on, by the rule of PartialSpoof."""
+        values = {}
+        for place, ms in enumerate(self.objective.segments.resolutions if self.objective.segments else ()):
+            used = [result.frames[place] for result in results if result.frames]
+            scores, labels = (np.concatenate(column) for column in zip(*used))
+            if not np.isfinite(scores).all():
+                raise InputError(
+                    f"a score of a frame is not finite after epoch {epoch}: lower the learning rate, `train.lr`"
+                )
+            bonafide, spoof = scores[labels == 1], scores[labels == 0]
+            if not len(bonafide) or not len(spoof):
+                raise InputError(
+                    f"the development set has {len(bonafide)} bona fide and {len(spoof)} spoofed frames of {ms} ms, but "
+                    "some of each are needed: give it labels of segments, or more utterances"
+                )
+            values[f"val_segment_eer_{ms}_{name}"] = metrics.compute_eer(bonafide, spoof)[0]
         return values
 
     def _interval(self, bonafide: np.ndarray, spoof: np.ndarray, trials: Sequence[Trial]) -> tuple[float, float]:

@@ -94,20 +94,21 @@ def make_ctrsvdd(root: Path, rows: list[tuple[str, np.ndarray]]) -> None:
 
 
 def make_partialspoof(root: Path, rows: list[tuple[str, np.ndarray]]) -> None:
-    """PartialSpoof in ``root/partialspoof``, with labels every 20 ms."""
+    """PartialSpoof in ``root/partialspoof``, with labels every 10 and 20 ms."""
     root = root / "partialspoof" / "database"
     for split in ("train", "dev", "eval"):
-        lines, segments = [], {}
+        lines, segments, finer = [], {}, {}
         for number, (label, clip) in enumerate(rows):
             name = f"{'LA' if label == 'bonafide' else 'CON'}_{split[0].upper()}_{number:07d}"
             _write(root / split / "con_wav" / f"{name}.wav", clip)
             lines.append(f"LA_{number % 3:04d} {name} - {'-' if label == 'bonafide' else 'CON'} {label}")
             labels = np.full(-(-len(clip) // 320), "1")
             labels[:3] = "1" if label == "bonafide" else "0"
-            segments[name] = labels
+            segments[name], finer[name] = labels, labels.repeat(2)[: -(-len(clip) // 160)]
         _text(root / "protocols" / "PartialSpoof_LA_cm_protocols" / f"PartialSpoof.LA.cm.{split}.trl.txt", lines)
         (root / "segment_labels").mkdir(exist_ok=True)
         np.save(root / "segment_labels" / f"{split}_seglab_0.02.npy", segments)
+        np.save(root / "segment_labels" / f"{split}_seglab_0.01.npy", finer)
 
 
 def make_generic(root: Path, rows: list[tuple[str, np.ndarray]]) -> None:

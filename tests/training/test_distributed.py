@@ -67,18 +67,20 @@ def test_one_process_is_not_distributed(monkeypatch):
     monkeypatch.delenv("LOCAL_RANK", raising=False)
     accelerator = create_accelerator("cpu")
     assert accelerator.num_processes == 1 and not dist.is_initialized()
-    plan = plan_step(accelerator, [0.5, 0.0, 0.25], [3, 0, 2], signal=0, save=True)
-    assert plan == ([0, 2], 0.75, 5, 0, 0, True, 0)
-    assert plan_step(accelerator, [0.5], [3], signal.SIGINT, save=False) == ([0], 0.5, 3, 0, signal.SIGINT, False, 0)
-    plan = plan_step(accelerator, [0.0], [0], signal.SIGTERM, save=False, lost=2)
-    assert plan == ([], 0, 0, 0, signal.SIGTERM, False, 2)
+    plan = plan_step(accelerator, [[0.5, 8.0], [0.0, 0.0], [0.25, 4.0]], [3, 0, 2], signal=0, save=True)
+    assert plan == ([0, 2], [0.75, 12.0], 5, 0, 0, True, 0)
+    plan = plan_step(accelerator, [[0.5]], [3], signal.SIGINT, save=False)
+    assert plan == ([0], [0.5], 3, 0, signal.SIGINT, False, 0)
+    plan = plan_step(accelerator, [[0.0]], [0], signal.SIGTERM, save=False, lost=2)
+    assert plan == ([], [0], 0, 0, signal.SIGTERM, False, 2)
 
 
 def test_a_part_that_one_process_cannot_read_is_left_out_by_all(monkeypatch):
     """All processes also know how many readable utterances are left out with it."""
-    other = [False, False, False, 1, *(0.5, 0.0), *(2, 0), *(0, 1)]
+    other = [False, False, False, 1, *(0.5, 0.0), *(8.0, 0.0), *(2, 0), *(0, 1)]
     monkeypatch.setattr(distributed, "sums_over_processes", lambda _, own: [a + b for a, b in zip(own, other)])
-    assert plan_step(None, [0.5, 0.25], [3, 2], signal=0, save=False) == ([0], 1.0, 5, 2, 0, False, 1)
+    plan = plan_step(None, [[0.5, 8.0], [0.25, 4.0]], [3, 2], signal=0, save=False)
+    assert plan == ([0], [1.0, 16.0], 5, 2, 0, False, 1)
 
 
 def test_more_processes_than_gpus(monkeypatch):

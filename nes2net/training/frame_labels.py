@@ -1,0 +1,107 @@
+"""Labels of frames in training: of 10 ms, they go through crops with the waveform, and are pooled then."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from nes2net.errors import InputError
+from nes2net.recipes.recipe import LABEL_SAMPLES
+
+#: Seconds by which labels and recording may differ; frames without a label are not trained on.
+_TOLERANCE = 0.5
+
+
+def check_lengths(num_labels: int, num_samples: int, utterance: str, whole: bool = True) -> None:
+    """Raise :class:`InputError` if labels and recording differ by over half a second.
+
+    That these are then labels of another recording is an assumption.
+
+    Args:
+        whole: False if the recording goes on after ``num_samples``.
+    """
+    labels, audio = num_labels / 100, num_samples / (100 * LABEL_SAMPLES)
+    if audio - labels > _TOLERANCE or (whole and labels - audio > _TOLERANCE):
+        raise InputError(
+            f"the labels of {utterance} end at {labels:.2f} s, but its recording at {audio:.2f} s: they are of "
+            "different files"
+        )
+
+
+def labels_of_samples(labels: NDArray, num_samples: int) -> NDArray[np.int8]:
+    """The label of each sample, (num_samples,), of ``labels`` of 10 ms; −1 behind them.
+
+    >>> labels_of_samples(np.array([1, 0]), 400)[[0, 159, 160, 319, 320]]
+    array([ 1,  1,  0,  0, -1], dtype=int8)
+    """
+    samples = np.full(num_samples, -1, np.int8)
+    known = np.repeat(np.asarray(labels, np.int8), LABEL_SAMPLES)[:num_samples]
+    samples[: len(known)] = known
+    return samples
+
+
+def labels_of_frames(samples: NDArray[np.int8]) -> NDArray[np.int8]:
+    """Labels (⌈N/160⌉,) of frames of 10 ms, of those of ``samples`` (N,).
+
+    A frame is unknown, −1, if any of its samples is; otherwise it is spoof if any of them is.
+
+    >>> labels_of_frames(labels_of_samples(np.array([1, 0, 1]), 480)[80:])
+    array([0, 0, 1], dtype=int8)
+    """
+    if not len(samples):
+        return samples
+    return np.minimum.reduceat(samples, np.arange(0, len(samples), LABEL_SAMPLES))
+
+
+def drawn_start(
+    labels: NDArray, length: int, num_samples: int, rng: np.random.Generator, boundary_share: float | None = None
+) -> int:
+    """Draw the first sample of a crop of ``num_samples``, a multiple of 10 ms, all equally likely.
+
+    A boundary lies between two frames of which one is spoof and the other is not. With
+    ``boundary_share``, that share of the crops holds one, and the others none. An utterance whose
+    crops are all of one kind has that kind.
+
+    Args:
+        labels: of the frames of 10 ms, 1 bona fide, 0 spoof, −1 unknown.
+        length: of the utterance in samples; 0 is the start if it is no longer than the crop.
+
+    >>> labels, rng = np.repeat([1, 0], 100), np.random.default_rng(0)
+    >>> starts = [drawn_start(labels, 32000, 8000, rng, 0.5) // 160 for _ in range(1000)]
+    >>> 450 < sum(start < 100 < start + 50 for start in starts) < 550
+    True
+    """
+    if length <= num_samples:
+        return 0
+    starts = np.arange((length - num_samples) // LABEL_SAMPLES + 1)
+    if boundary_share is not None:
+        changes = (labels[1:] != labels[:-1]) & (labels[1:] >= 0) & (labels[:-1] >= 0)
+        before = np.concatenate([[0], np.cumsum(changes)])  # boundaries up to the beginning of each frame
+        holds = before[starts - (-num_samples // LABEL_SAMPLES) - 1] > before[starts]
+        kind = starts[holds] if rng.random() < boundary_share else starts[~holds]
+        starts = kind if len(kind) else starts
+    return LABEL_SAMPLES * int(starts[rng.integers(len(starts))])
+
+
+def pooled_targets(labels: Tensor, factor: int) -> Tensor:
+    """Labels B×T' of frames ``factor`` times as long as those of ``labels`` B×T.
+
+    Each row is pooled as by :func:`nes2net.localisation.pool_labels` up to its first −1: frames
+    left over are −1, but if fewer than ``factor`` have a label, the first one is their minimum.
+
+    >>> pooled_targets(torch.tensor([[1, 1, 0, 1, 1], [1, 1, 1, -1, -1], [1, -1, -1, -1, -1]]), 2)
+    tensor([[ 1,  0],
+            [ 1, -1],
+            [ 1, -1]])
+    """
+    width = labels.shape[1] // factor * factor
+    if not width:
+        labels, width = torch.nn.functional.pad(labels, (0, factor - labels.shape[1]), value=-1), factor
+    windows = labels[:, :width].unflatten(1, (-1, factor))
+    pooled = windows.amin(2)
+    first = windows[:, 0]
+    known = torch.where(first < 0, 1, first).amin(1)
+    pooled[:, 0] = torch.where((first >= 0).any(1), known.to(pooled.dtype), pooled[:, 0])
+    return pooled

@@ -1,0 +1,153 @@
+"""Point-based and range-based EER: the published figures, plain implementations, and what is refused."""
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from builders import zoo
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nes2net.errors import InputError
+from nes2net.localisation import (
+    ScoredUtterance,
+    align,
+    measured_eers,
+    point_eer,
+    pool_labels,
+    range_eer,
+    utterance_eer_from_minimum,
+)
+
+EXACT = {"rel": 0, "abs": 1e-12}
+
+
+def utterances_of(case):
+    return [
+        ScoredUtterance(
+            u["scores"].numpy(),
+            [tuple(s) for s in u["segments"]],
+            u["duration"],
+            u["labels_10ms"].numpy() if "labels_10ms" in u else None,
+            u["name"],
+        )
+        for u in case["utterances"]
+    ]
+
+
+@pytest.mark.parametrize("name", ["a20", "b40", "c80", "d160", "e320", "f640", "g20_ties", "h20_poor"])
+class TestPublished:
+    def test_point_eers(self, name):
+        case = zoo.read("localisation_point_eer")[name]
+        resolution = case["config"]["resolution_ms"]
+        utterances = utterances_of(case)
+        found = measured_eers(utterances, resolution)
+        assert list(found) == case["measured_at_ms"]
+        assert [result.eer for result in found.values()] == pytest.approx(case["eer"], **EXACT)
+        assert [result.threshold for result in found.values()] == pytest.approx(case["threshold"], **EXACT)
+        own = found[resolution]
+        assert (own.num_bonafide, own.num_spoof) == (case["num_bonafide"], case["num_spoof"])
+        aligned = [align(u.scores, pool_labels(u.labels_10ms, resolution // 10)) for u in utterances]
+        assert [len(scores) for scores, _ in aligned] == [u["aligned_frames"] for u in case["utterances"]]
+        whole = utterance_eer_from_minimum(*zip(*aligned))
+        assert whole.eer == pytest.approx(case["utterance_eer_from_minimum"], **EXACT)
+        assert whole.threshold == pytest.approx(case["utterance_threshold"], **EXACT)
+        from_segments = measured_eers([u._replace(labels_10ms=None) for u in utterances], resolution)
+        assert from_segments == found
+
+    def test_range_eer(self, name):
+        case = zoo.read("localisation_range_eer")[name]
+        for tail, key in (("bonafide", "exact"), ("last", "exact_last_score_to_the_end")):
+            found = range_eer(utterances_of(case), case["config"]["resolution_ms"], tail)
+            assert found._asdict() == pytest.approx(case[key], **EXACT)
+        assert found.eer == pytest.approx(case["wedefense"]["eer"], abs=1e-5)
+
+    def test_rates_are_those_of_pyannote(self, name):
+        case = zoo.read("localisation_range_eer")[name]
+        for threshold, *expected in zip(*(case["pyannote"][key].tolist() for key in ("thresholds", "fpr", "fnr"))):
+            found = plain_rates(utterances_of(case), case["config"]["resolution_ms"] / 1000, threshold, "bonafide")
+            assert found == pytest.approx(expected, rel=0, abs=1e-9)
+
+
+def plain_rates(utterances, step, threshold, tail):
+    """FPR and FNR at one threshold, by the overlap of every frame with every spoofed segment."""
+    called = {"bonafide": 0.0, "spoof": 0.0}
+    total = {"bonafide": 0.0, "spoof": 0.0}
+    for u in utterances:
+        spoofed = [(start, end) for label, start, end in u.segments if label == "spoof"]
+        seconds = sum(end - start for start, end in spoofed)
+        total["spoof"] += seconds
+        total["bonafide"] += u.duration - seconds
+        starts = [t * step for t in range(len(u.scores)) if t * step < u.duration]
+        for t, start in enumerate(starts):
+            last = tail == "last" and t == len(starts) - 1
+            end = u.duration if last else min((t + 1) * step, u.duration)
+            if u.scores[t] <= threshold:
+                fake = sum(max(0, min(end, b) - max(start, a)) for a, b in spoofed)
+                called["spoof"] += fake
+                called["bonafide"] += end - start - fake
+    return called["bonafide"] / total["bonafide"], 1 - called["spoof"] / total["spoof"]
+
+
+@st.composite
+def scored(draw):
+    """An utterance of a few frames of 20 ms, its segments on a grid of 7 ms, in turn bona fide and spoof."""
+    cuts = sorted(draw(st.sets(st.integers(1, 25), max_size=4)))
+    duration = 26 * 0.007
+    times = [0.0, *(cut * 0.007 for cut in cuts), duration]
+    first = draw(st.booleans())
+    segments = [("spoof" if first ^ (n % 2 == 0) else "bonafide", *pair) for n, pair in enumerate(pairwise(times))]
+    scores = draw(st.lists(st.integers(-3, 3).map(float), min_size=1, max_size=11))
+    return ScoredUtterance(np.array(scores), segments, duration)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(scored(), min_size=1, max_size=4), st.sampled_from(["bonafide", "last"]))
+def test_range_eer_is_the_plain_one(utterances, tail):
+    labels = {label for u in utterances for label, _, _ in u.segments}
+    if len(labels) < 2:
+        with pytest.raises(InputError, match="there is no (bona fide|spoofed) time"):
+            range_eer(utterances, 20, tail)
+        return
+    found = range_eer(utterances, 20, tail)
+    thresholds = [-np.inf, *sorted({score for u in utterances for score in u.scores})]
+    rates = [plain_rates(utterances, 0.02, threshold, tail) for threshold in thresholds]
+    assert abs(found.fpr - found.fnr) == pytest.approx(min(abs(a - b) for a, b in rates), abs=1e-12)
+    at = rates[thresholds.index(found.threshold)]
+    assert (found.fpr, found.fnr) == pytest.approx(at, abs=1e-12) and found.eer == (found.fpr + found.fnr) / 2
+
+
+def test_overlapping_and_unsorted_segments_count_once():
+    apart = ScoredUtterance([-1.0, 1.0, 1.0], [("spoof", 0.0, 0.02)], 0.06)
+    twice = apart._replace(segments=[("spoof", 0.01, 0.02), ("spoof", 0.0, 0.015), ("spoof", 0.005, 0.01)])
+    assert range_eer([twice], 20) == pytest.approx(range_eer([apart], 20))
+    assert range_eer([apart], 20).eer == 0
+
+
+def test_what_has_no_error_rate():
+    utterance = ScoredUtterance([1.0, -1.0], [("spoof", 0.0, 0.02)], 0.04, name="a")
+    for wrong, message in [
+        (utterance._replace(scores=[np.nan, 1.0]), "1 of 2 frame scores are NaN"),
+        (utterance._replace(scores=[]), "there are no frame scores"),
+        (utterance._replace(duration=0.01), "a: a segment from 0.0 to 0.02 s is not within its 0.01 s"),
+        (utterance._replace(segments=[("spoof", 0.02, 0.01)]), "a: a segment from 0.02 to 0.01 s is not within"),
+        (utterance._replace(segments=[]), "there is no spoofed time"),
+        (utterance._replace(segments=[("spoof", 0.0, 0.04)]), "there is no bona fide time"),
+        (utterance._replace(duration=np.nan), "a: expected a row of scores and a duration"),
+    ]:
+        with pytest.raises(InputError, match=message):
+            range_eer([wrong], 20)
+    with pytest.raises(InputError, match="there are no frame scores"):
+        range_eer([], 20)
+    with pytest.raises(InputError, match="frames of 50 ms cannot be made of frames of 20 ms"):
+        measured_eers([utterance], 20, [50])
+    with pytest.raises(InputError, match=r"utterance 1 has scores of shape \(2,\) and labels of shape \(1,\)"):
+        point_eer([[1.0], [1.0, 2.0]], [[1], [0]])
+    with pytest.raises(InputError, match="there are no bona fide scores"):
+        point_eer([[1.0]], [[0]])
+    with pytest.raises(InputError, match="there are no utterances"):
+        point_eer([], [])
+
+
+def test_frames_without_label_are_left_out():
+    assert point_eer([[3.0, 0.0, -9.0, 9.0]], [[1, 0, -1, -1]]) == (0.0, 0.0, 1, 1)
