@@ -5,6 +5,15 @@ are in seconds. Arrays of one utterance are NumPy arrays.
 """
 
 from nes2net.localisation.audacity import audacity_text, read_audacity, write_audacity
+from nes2net.localisation.detection import (
+    Boundaries,
+    Detection,
+    detection,
+    detection_intervals,
+    match_boundaries,
+    overlap_of_frames,
+    overlap_of_segments,
+)
 from nes2net.localisation.frames import (
     RESOLUTIONS,
     align,
@@ -13,6 +22,7 @@ from nes2net.localisation.frames import (
     pool_labels,
     refine_scores,
 )
+from nes2net.localisation.intervals import interval_of_sums, point_eer_interval, range_eer_interval
 from nes2net.localisation.metrics import (
     PointEer,
     RangeEer,
@@ -41,6 +51,8 @@ from nes2net.localisation.segments import (
 
 __all__ = [
     "RESOLUTIONS",
+    "Boundaries",
+    "Detection",
     "PointEer",
     "RangeEer",
     "ScoredUtterance",
@@ -50,13 +62,21 @@ __all__ = [
     "coarsen_labels",
     "coarsen_scores",
     "cut_segments",
+    "detection",
+    "detection_intervals",
     "frame_labels",
+    "interval_of_sums",
     "map_rttm",
     "map_segments",
+    "match_boundaries",
     "measured_eers",
+    "overlap_of_frames",
+    "overlap_of_segments",
     "point_eer",
+    "point_eer_interval",
     "pool_labels",
     "range_eer",
+    "range_eer_interval",
     "read_audacity",
     "read_reco2dur",
     "read_rttm",

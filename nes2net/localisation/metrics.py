@@ -193,7 +193,7 @@ def range_eer(utterances: Sequence[ScoredUtterance], resolution_ms: float, tail:
 class TimedFrames(NamedTuple):
     """The frames of all utterances in ascending order of their scores, all (N,), and totals (U,)."""
 
-    scores: ArrayLike
+    scores: NDArray
     bonafide: NDArray
     """What of each frame is bona fide: in seconds, or frames."""
     spoof: NDArray

@@ -86,7 +86,7 @@ def bootstrap_interval(
     system = checked_classes(bonafide, spoof)
     draw = _draw(bonafide_groups, spoof_groups, *system)
     values = _resample([(metric, *system)], draw, num_resamples, seed, num_threads)
-    return _percentiles(values[:, 0], confidence)
+    return percentiles(values[:, 0], confidence)
 
 
 def compare_systems(
@@ -145,11 +145,16 @@ def compare_systems(
     differences = values[:, 0] - values[:, 1]
     beyond = min((differences <= 0).sum(), (differences >= 0).sum())
     p_value = min(1.0, 2 * (int(beyond) + 1) / (num_resamples + 1))
-    interval = _percentiles(differences, confidence)
+    interval = percentiles(differences, confidence)
     return Comparison(first_value, second_value, first_value - second_value, interval, p_value)
 
 
-def _percentiles(values: NDArray, confidence: float) -> tuple[float, float]:
+def percentiles(values: NDArray, confidence: float) -> tuple[float, float]:
+    """Find the interval that holds the share ``confidence`` of ``values``, with equal parts outside.
+
+    Raises:
+        InputError: if ``confidence`` does not lie between 0 and 1.
+    """
     if not 0 < confidence < 1:
         raise InputError(f"confidence must lie between 0 and 1, got {confidence}")
     low, high = np.quantile(values, [(1 - confidence) / 2, (1 + confidence) / 2])
@@ -163,10 +168,7 @@ def _resample(
 
     Each resample has its own generator, so it does not depend on the thread that makes it.
     """
-    if num_resamples < 1:
-        raise InputError(f"`num_resamples` must be at least 1, got {num_resamples}")
-    if seed < 0:
-        raise InputError(f"`seed` must be 0 or more, got {seed}")
+    check_draws(num_resamples, seed)
     if num_threads is not None and num_threads < 1:
         raise InputError(f"num_threads must be at least 1, got {num_threads}")
     quick = [quick_metric(*system) for system in systems]
@@ -188,23 +190,31 @@ def _resample(
         return np.array(list(display))
 
 
+def check_draws(num_resamples: int, seed: int) -> None:
+    """Raise :class:`InputError` if the number of resamples or the seed is out of range."""
+    if num_resamples < 1:
+        raise InputError(f"`num_resamples` must be at least 1, got {num_resamples}")
+    if seed < 0:
+        raise InputError(f"`seed` must be 0 or more, got {seed}")
+
+
 def _draw(bonafide_groups: Sequence | None, spoof_groups: Sequence | None, bonafide: NDArray, spoof: NDArray) -> Draw:
     """Make the function that draws how often each trial of [bonafide, spoof] is in a resample."""
     if bonafide_groups is None and spoof_groups is None:
-        return lambda rng: np.concatenate([_counts(rng, n) for n in (bonafide.size, spoof.size)])
+        return lambda rng: np.concatenate([draw_counts(rng, n) for n in (bonafide.size, spoof.size)])
     codes = _group_codes(bonafide_groups, spoof_groups, bonafide.size, spoof.size)
     num_groups = int(codes.max()) + 1
 
     def draw(rng: np.random.Generator) -> NDArray:
         while True:
-            counts = _counts(rng, num_groups)[codes]
+            counts = draw_counts(rng, num_groups)[codes]
             if counts[: bonafide.size].any() and counts[bonafide.size :].any():
                 return counts
 
     return draw
 
 
-def _counts(rng: np.random.Generator, size: int) -> NDArray:
+def draw_counts(rng: np.random.Generator, size: int) -> NDArray:
     """Draw ``size`` times out of ``size`` things, and count how often each is drawn."""
     return np.bincount(rng.integers(size, size=size), minlength=size)
 

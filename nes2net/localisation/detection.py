@@ -1,0 +1,184 @@
+"""How well decisions find the fake stretches: F1 and overlap at a threshold, and errors of boundaries.
+
+Spoof is the class that is looked for. F1 is that of van Rijsbergen ("Information Retrieval", 1979),
+over frames as in the ADD 2023 challenge (J. Yi et al., arXiv 2305.13774, track 2), or over seconds.
+The intersection over union is Jaccard's index. Boundaries are compared as those of music are: one
+to one, within a tolerance (D. Turnbull et al., "A supervised approach for detecting boundaries in
+music using difference features and boosting", ISMIR 2007).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.optimize import linear_sum_assignment
+
+from nes2net.errors import InputError
+from nes2net.localisation.intervals import interval_of_sums
+from nes2net.localisation.metrics import pooled_frames, spoofed_time
+from nes2net.metrics.eer import checked_scores
+
+
+class Detection(NamedTuple):
+    """Figures in [0, 1] of what was found; NaN if nothing was to be found, or nothing was found."""
+
+    precision: float
+    """The share of what was found that is there."""
+    recall: float
+    """The share of what is there that was found."""
+    f1: float
+    """The harmonic mean of both: 2·hits / (2·hits + false alarms + misses)."""
+    iou: float
+    """Intersection over union: hits / (hits + false alarms + misses)."""
+
+
+def detection(counts: ArrayLike) -> Detection:
+    """Compute the figures of hits, false alarms and misses: (3,), or (U, 3), which are added up.
+
+    >>> detection([3.0, 1.0, 1.0])
+    Detection(precision=0.75, recall=0.75, f1=0.75, iou=0.6)
+    """
+    hits, false_alarms, misses = np.atleast_2d(np.asarray(counts, np.float64)).sum(0).tolist()
+    return Detection(
+        _ratio(hits, hits + false_alarms),
+        _ratio(hits, hits + misses),
+        _ratio(2 * hits, 2 * hits + false_alarms + misses),
+        _ratio(hits, hits + false_alarms + misses),
+    )
+
+
+def detection_intervals(
+    counts: ArrayLike, *, num_resamples: int = 1000, confidence: float = 0.95, seed: int = 0
+) -> dict[str, tuple[float, float]]:
+    """Compute the percentile bootstrap interval over utterances of each figure of :class:`Detection`.
+
+    Args:
+        counts: (U, 3), hits, false alarms and misses of each utterance.
+        num_resamples, confidence, seed: as for
+            :func:`~nes2net.localisation.intervals.range_eer_interval`.
+
+    Raises:
+        InputError: if there are no utterances, or a setting is out of range.
+    """
+    settings = {"num_resamples": num_resamples, "confidence": confidence, "seed": seed}
+    return {
+        name: interval_of_sums(counts, lambda sums, column=column: detection(sums)[column], **settings)  # type: ignore
+        for column, name in enumerate(Detection._fields)
+    }
+
+
+def overlap_of_frames(scores: Sequence[ArrayLike], labels: Sequence[ArrayLike], threshold: float) -> NDArray:
+    """Count spoofed frames: hits, false alarms and misses of each utterance, (U, 3).
+
+    Args:
+        scores, labels: as for :func:`~nes2net.localisation.metrics.point_eer`.
+        threshold: a frame is called spoof if its score is at or below it.
+
+    Raises:
+        InputError: if scores and labels do not have the same lengths, or a score is NaN.
+
+    >>> overlap_of_frames([[-1.0, -1.0, 1.0, 1.0]], [[0, 1, 0, 1]], threshold=0)
+    array([[1, 1, 1]])
+    """
+    checked_scores(pooled_frames(scores, labels)[0], "frame")
+    counts = []
+    for of_scores, of_labels in zip(scores, labels):
+        called, truth = np.asarray(of_scores) <= threshold, np.asarray(of_labels)
+        counts.append([(called & (truth == 0)).sum(), (called & (truth == 1)).sum(), (~called & (truth == 0)).sum()])
+    return np.array(counts)
+
+
+def overlap_of_segments(
+    truth: Sequence[Sequence[tuple]], found: Sequence[Sequence[tuple]], durations: Sequence[float]
+) -> NDArray:
+    """Measure spoofed seconds: hits, false alarms and misses of each utterance, (U, 3).
+
+    Overlapping segments count once.
+
+    Args:
+        truth, found: segments of each utterance; those that are not ``"spoof"`` count as the rest.
+        durations: of the utterances in seconds.
+
+    Raises:
+        InputError: if a segment lies outside of its utterance.
+
+    >>> overlap_of_segments([[("spoof", 0.0, 1.0)]], [[("spoof", 0.5, 2.0)]], [4.0])
+    array([[0.5, 1. , 0.5]])
+    """
+    counts = []
+    for number, (*both, duration) in enumerate(zip(truth, found, durations, strict=True)):
+        there, called = (spoofed_time(segments, f"utterance {number}", duration) for segments in both)
+        hits = sum(max(0.0, min(e, end) - max(s, start)) for s, e in called for start, end in there)
+        lengths = [sum(end - start for start, end in stretches) for stretches in (called, there)]
+        counts.append([hits, *(max(0.0, length - hits) for length in lengths)])
+    return np.array(counts)
+
+
+class Boundaries(NamedTuple):
+    """True and found boundaries between bona fide and spoof, compared."""
+
+    counts: NDArray
+    """(U, 3): hits, false alarms and misses of each utterance, for :func:`detection`."""
+    distances: NDArray
+    """(hits,): |found − true| in seconds."""
+
+    @property
+    def mean_distance(self) -> float:
+        """Of the hits, in seconds; NaN without any."""
+        return float(self.distances.mean()) if len(self.distances) else float("nan")
+
+    @property
+    def median_distance(self) -> float:
+        """Of the hits, in seconds; NaN without any."""
+        return float(np.median(self.distances)) if len(self.distances) else float("nan")
+
+
+def match_boundaries(
+    truth: Sequence[Sequence[tuple]],
+    found: Sequence[Sequence[tuple]],
+    durations: Sequence[float],
+    tolerance: float = 0.04,
+) -> Boundaries:
+    """Match the boundaries of what was found with the true ones, one to one.
+
+    A hit is a pair at most ``tolerance`` apart. There are as many as possible, and then as close as
+    possible. The beginning and the end of an utterance, with the tolerance, have no boundaries.
+    Scores of a resolution place a boundary no better than half a frame.
+
+    Args:
+        truth, found, durations: as for :func:`overlap_of_segments`.
+        tolerance: in seconds; the default, two frames of 20 ms, is an assumption.
+
+    Raises:
+        InputError: if a segment lies outside of its utterance, or the tolerance is not above 0.
+
+    >>> result = match_boundaries([[("spoof", 1.0, 2.0)]], [[("spoof", 1.03, 2.5)]], [4.0])
+    >>> result.counts.tolist(), round(result.mean_distance, 6)
+    ([[1, 1, 1]], 0.03)
+    """
+    if not tolerance > 0:
+        raise InputError(f"`tolerance` must be above 0 seconds, got {tolerance}")
+    counts, distances = [], []
+    for number, (*both, duration) in enumerate(zip(truth, found, durations, strict=True)):
+        times = []
+        for segments in both:
+            edges = np.array(spoofed_time(segments, f"utterance {number}", duration)).ravel()
+            times.append(edges[(edges > tolerance) & (edges < duration - tolerance)])
+        apart = np.abs(np.subtract.outer(*times))
+        # Each pair within the tolerance is worth more than all distances, so the most are taken.
+        worth = np.where(apart <= tolerance + _ROUNDING, (apart.size + 1) * (tolerance + _ROUNDING) - apart, 0)
+        rows, columns = linear_sum_assignment(worth, maximize=True)
+        matched = apart[rows, columns][worth[rows, columns] > 0]
+        distances.append(matched)
+        counts.append([len(matched), len(times[1]) - len(matched), len(times[0]) - len(matched)])
+    return Boundaries(np.array(counts), np.concatenate(distances) if distances else np.zeros(0))
+
+
+_ROUNDING = 1e-9  # seconds
+
+
+def _ratio(part: float, whole: float) -> float:
+    return part / whole if whole else float("nan")

@@ -1,0 +1,233 @@
+"""Bootstrap intervals over utterances of figures that are made of frames or seconds.
+
+Frames of one utterance are not independent, so whole utterances are drawn. A corpus has millions of
+frames, but the thresholds at which the resamples have their EER lie close together. Therefore the
+sorted frames are first summed in a few bins for each utterance, which tells the bins that matter.
+All resamples walk through the frames of these alone. The result is exact.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from nes2net.errors import InputError
+from nes2net.localisation.metrics import ScoredUtterance, Tail, TimedFrames, pooled_frames, timed_frames
+from nes2net.machine.launch import is_first
+from nes2net.machine.progress import ProgressDisplay
+from nes2net.metrics.eer import checked_scores, compute_eer, last_of_ties
+from nes2net.metrics.intervals import check_draws, draw_counts, percentiles
+from nes2net.metrics.resampling import Resampled, quick_metric
+
+_BINS, _FRAMES_OF_A_BIN = 64, 500
+_CHUNK = 64  # resamples whose bins are summed at once
+_SHORT = 3.0  # seconds; a shorter bootstrap shows no progress
+
+#: Takes how often each utterance was drawn, (U,); gives the value.
+OfUtterances = Callable[[NDArray], float]
+
+
+def range_eer_interval(
+    utterances: Sequence[ScoredUtterance],
+    resolution_ms: float,
+    tail: Tail = "bonafide",
+    *,
+    num_resamples: int = 1000,
+    confidence: float = 0.95,
+    seed: int = 0,
+) -> tuple[float, float]:
+    """Compute the percentile bootstrap interval of :func:`~nes2net.localisation.metrics.range_eer`.
+
+    Args:
+        utterances, resolution_ms, tail: as for the metric.
+        num_resamples: draws of all utterances with replacement, at least 1. A draw without one of
+            the classes is repeated.
+        confidence: share of the draws inside of the interval, between 0 and 1.
+        seed: of the draws, 0 or more.
+
+    Raises:
+        InputError: as the metric, or if a setting is out of range.
+    """
+    time = timed_frames(utterances, resolution_ms, tail)
+    values = _resample(time, _range_eer_of, num_resamples, seed)
+    return percentiles(values, confidence)
+
+
+def point_eer_interval(
+    scores: Sequence[ArrayLike],
+    labels: Sequence[ArrayLike],
+    *,
+    num_resamples: int = 1000,
+    confidence: float = 0.95,
+    seed: int = 0,
+) -> tuple[float, float]:
+    """Compute the percentile bootstrap interval of :func:`~nes2net.localisation.metrics.point_eer`.
+
+    Args:
+        scores, labels: as for the metric.
+        num_resamples, confidence, seed: as for :func:`range_eer_interval`.
+
+    Raises:
+        InputError: as the metric, or if a setting is out of range.
+    """
+    pooled, truth = pooled_frames(scores, labels)
+    number = np.repeat(np.arange(len(scores), dtype=np.int32), [len(np.asarray(row)) for row in scores])
+    known = truth >= 0
+    pooled, truth, number = checked_scores(pooled, "frame")[known], truth[known], number[known]
+    order = np.lexsort((truth == 0, pooled))  # bona fide first among equal scores
+    bonafide, spoof = (truth[order] == label for label in (1, 0))
+    number = number[order]
+    totals = [np.bincount(number, of_class, len(scores)) for of_class in (bonafide, spoof)]
+    frames = TimedFrames(pooled[order], bonafide.astype(np.float64), spoof.astype(np.float64), number, *totals)
+    return percentiles(_resample(frames, _point_eer_of, num_resamples, seed), confidence)
+
+
+def interval_of_sums(
+    sums: ArrayLike,
+    figure: Callable[[NDArray], float],
+    *,
+    num_resamples: int = 1000,
+    confidence: float = 0.95,
+    seed: int = 0,
+) -> tuple[float, float]:
+    """Compute the percentile bootstrap interval of a figure that depends on sums over utterances.
+
+    Draws in which the figure is not defined (NaN) are left out; with no others the interval is NaN.
+
+    Args:
+        sums: (U, S), what each utterance adds.
+        figure: takes the sums of a resample, (S,), and gives a number.
+        num_resamples, confidence, seed: as for :func:`range_eer_interval`.
+
+    Raises:
+        InputError: if there are no utterances, or a setting is out of range.
+
+    >>> low, high = interval_of_sums([[1, 2], [0, 2], [1, 2]], lambda sums: sums[0] / sums[1])
+    >>> round(low, 3), round(high, 3)
+    (0.0, 0.5)
+    """
+    check_draws(num_resamples, seed)
+    rows = np.asarray(sums, np.float64)
+    if rows.ndim != 2 or not len(rows):
+        raise InputError(f"expected sums of at least one utterance, got shape {rows.shape}")
+    draws = (draw_counts(np.random.default_rng([seed, number]), len(rows)) for number in range(num_resamples))
+    values = np.array([figure(counts @ rows) for counts in draws])
+    values = values[~np.isnan(values)]
+    return percentiles(values, confidence) if len(values) else (np.nan, np.nan)
+
+
+def _resample(
+    frames: TimedFrames, evaluated: Callable[[TimedFrames, NDArray], OfUtterances], num_resamples: int, seed: int
+) -> NDArray:
+    """Evaluate each resample: (num_resamples,).
+
+    Args:
+        evaluated: Takes the frames among which the EER of every resample lies, and what each
+            utterance has of both classes below them (U, 2).
+    """
+    check_draws(num_resamples, seed)
+    totals = np.stack([frames.bonafide_totals, frames.spoof_totals], 1)
+    for label, total in zip(("bona fide", "spoofed"), totals.sum(0)):
+        if not total > 0:
+            raise InputError(f"there is no {label} time or frame; an error rate needs both classes")
+    bins, ends = _bins(frames)
+    # B, S: what each utterance has of both classes in each bin, (U, bins).
+    in_bins = [
+        np.bincount(frames.utterance * len(ends) + bins, weights, len(totals) * len(ends)).reshape(len(totals), -1)
+        for weights in (frames.bonafide, frames.spoof)
+    ]
+    crossed = np.concatenate([_crossings(chunk, in_bins, totals) for chunk in _chunks(totals, num_resamples, seed)])
+    # Rounding may move a crossing at the edge of a bin to its neighbour.
+    first, last = max(0, int(crossed.min()) - 1), min(len(ends), int(crossed.max()) + 2)
+    window = slice(ends[first - 1] if first else 0, ends[last - 1])
+    below = np.stack([of_class[:, :first].sum(1) for of_class in in_bins], 1)
+    evaluate = evaluated(frames._replace(**{name: getattr(frames, name)[window] for name in _COLUMNS}), below)
+    draws = ProgressDisplay(
+        _draws(totals, num_resamples, seed),
+        title="bootstrap",
+        unit="draw",
+        total=num_resamples,
+        delay=_SHORT,
+        shown=is_first(),
+    )
+    return np.array([evaluate(counts) for counts in draws])
+
+
+_COLUMNS = ("scores", "bonafide", "spoof", "utterance")
+
+
+def _bins(frames: TimedFrames) -> tuple[NDArray, NDArray]:
+    """Number of the bin of each frame, and the index behind each bin. Equal scores share a bin."""
+    ends = last_of_ties(frames.scores) + 1
+    count = min(_BINS, 1 + len(frames.scores) // _FRAMES_OF_A_BIN)
+    wanted = np.arange(1, count + 1) * len(frames.scores) // count
+    ends = np.unique(ends[np.searchsorted(ends, wanted)])
+    return np.repeat(np.arange(len(ends)), np.diff(ends, prepend=0)), ends
+
+
+def _crossings(counts: NDArray, in_bins: Sequence[NDArray], totals: NDArray) -> NDArray:
+    """The bin of each resample (R, U) in which the first rate reaches the second: (R,)."""
+    sizes = counts @ totals
+    bonafide, spoof = ((counts @ of_class).cumsum(1) for of_class in in_bins)  # R×bins
+    rise = bonafide / sizes[:, :1] + spoof / sizes[:, 1:] - 1  # FPR − FNR behind each bin
+    rise[:, -1] = 1  # with time behind the last frame it may stay below 0
+    return (rise >= 0).argmax(1)
+
+
+def _draws(totals: NDArray, num_resamples: int, seed: int) -> Iterator[NDArray]:
+    """How often each utterance is in a resample, (U,); each resample has both classes."""
+    for number in range(num_resamples):
+        rng = np.random.default_rng([seed, number])
+        while not ((counts := draw_counts(rng, len(totals))) @ totals > 0).all():
+            pass
+        yield counts
+
+
+def _chunks(totals: NDArray, num_resamples: int, seed: int) -> Iterator[NDArray]:
+    chunk: list[NDArray] = []
+    for counts in _draws(totals, num_resamples, seed):
+        chunk.append(counts)
+        if len(chunk) == _CHUNK:
+            yield np.array(chunk, np.float64)
+            chunk = []
+    if chunk:
+        yield np.array(chunk, np.float64)
+
+
+def _range_eer_of(window: TimedFrames, below: NDArray) -> OfUtterances:
+    ends = last_of_ties(window.scores)
+
+    def evaluate(counts: NDArray) -> float:
+        weights = counts[window.utterance]
+        (bonafide, spoof), sizes = counts @ below, counts @ totals
+        fpr = np.append(bonafide, bonafide + (weights * window.bonafide).cumsum()[ends]) / sizes[0]
+        fnr = 1 - np.append(spoof, spoof + (weights * window.spoof).cumsum()[ends]) / sizes[1]
+        nearest = np.argmin(np.abs(fpr - fnr))
+        return float((fpr[nearest] + fnr[nearest]) / 2)
+
+    totals = np.stack([window.bonafide_totals, window.spoof_totals], 1)
+    return evaluate
+
+
+def _point_eer_of(window: TimedFrames, below: NDArray) -> OfUtterances:
+    """The frames outside of the window are one trial of each class below and above it."""
+    is_bonafide = window.bonafide > 0
+    classes = [is_bonafide, ~is_bonafide]
+    ends = np.array([-np.inf, np.inf])
+    evaluate: Resampled | None = quick_metric(compute_eer, *(np.append(window.scores[c], ends) for c in classes))
+    assert evaluate is not None
+    utterances = [window.utterance[c] for c in classes]
+    totals: list[Any] = [window.bonafide_totals, window.spoof_totals]
+
+    def of_utterances(counts: NDArray) -> float:
+        trials = []
+        for column, (utterance, total) in enumerate(zip(utterances, totals)):
+            inside, lower = counts[utterance], round(counts @ below[:, column])
+            upper = round(counts @ total) - lower - int(inside.sum())
+            trials.append(np.append(inside, (lower, upper)))
+        return evaluate(np.concatenate(trials))
+
+    return of_utterances

@@ -1,0 +1,85 @@
+"""F1, overlap and boundaries against plain counts, and what is refused."""
+
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nes2net.errors import InputError
+from nes2net.localisation import (
+    detection,
+    detection_intervals,
+    match_boundaries,
+    overlap_of_frames,
+    overlap_of_segments,
+    segments_of_frames,
+)
+
+frames = st.lists(st.integers(0, 1), min_size=1, max_size=30)
+
+
+@given(st.lists(frames, min_size=1, max_size=3), st.integers(0, 9))
+def test_seconds_of_whole_frames_are_frames(truth, seed):
+    """Frames of 20 ms, counted, are the seconds of their segments, measured."""
+    rng = np.random.default_rng(seed)
+    scores = [rng.integers(-1, 2, len(labels)) for labels in truth]
+    counted = overlap_of_frames(scores, truth, threshold=0)
+    found = [segments_of_frames((s > 0).astype(int), 20) for s in scores]
+    there = [segments_of_frames(labels, 20) for labels in truth]
+    measured = overlap_of_segments(there, found, [len(labels) * 0.02 for labels in truth])
+    np.testing.assert_allclose(measured, counted * 0.02, atol=1e-9)
+
+
+def test_figures():
+    counts = overlap_of_frames([[-1, -1, 2, 2], [-1, 2, 2, -1]], [[0, 1, 0, 1], [0, -1, 1, -1]], threshold=-1)
+    assert counts.tolist() == [[1, 1, 1], [1, 0, 0]]
+    assert detection(counts) == (2 / 3, 2 / 3, 2 / 3, 0.5)
+    low, high = detection_intervals(counts, num_resamples=200)["iou"]
+    assert (low, high) == pytest.approx((1 / 3, 1))
+    nothing_found = detection([0, 0, 2])
+    assert np.isnan(nothing_found.precision) and nothing_found[1:] == (0, 0, 0)
+    assert np.isnan(detection([0, 0, 0])).all()
+
+
+def test_overlapping_segments_count_once():
+    truth = [[("spoof", 0.0, 1.0), ("spoof", 0.5, 2.0), ("bonafide", 2.0, 4.0)]]
+    found = [[("spoof", 1.5, 3.0), ("spoof", 1.5, 1.75)]]
+    assert overlap_of_segments(truth, found, [4.0]).tolist() == [[0.5, 1.0, 1.5]]
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.integers(2, 38), unique=True, max_size=4), st.lists(st.integers(2, 38), unique=True, max_size=4))
+def test_boundaries_are_matched_as_by_trying_everything(truth, found):
+    times = [sorted(t / 10 for t in numbers)[: len(numbers) // 2 * 2] for numbers in (truth, found)]
+    pairs = [[("spoof", *pair) for pair in zip(edges[::2], edges[1::2])] for edges in times]
+    result = match_boundaries([pairs[0]], [pairs[1]], [4.0], tolerance=0.15)
+    true, there = times
+    best = (0, 0.0)
+    for size in range(1, min(map(len, times)) + 1):
+        for some in itertools.combinations(true, size):
+            for order in itertools.permutations(there, size):
+                apart = [abs(a - b) for a, b in zip(some, order)]
+                if max(apart) <= 0.15 + 1e-6:
+                    best = min(best, (-size, sum(apart)))
+    assert result.counts.tolist() == [[-best[0], len(there) + best[0], len(true) + best[0]]]
+    assert result.distances.sum() == pytest.approx(best[1], abs=1e-9)
+
+
+def test_ends_of_an_utterance_are_no_boundaries():
+    truth, found = [[("spoof", 0.0, 4.0)], [("spoof", 1.0, 4.0)]], [[], [("spoof", 1.02, 3.97)]]
+    result = match_boundaries(truth, found, [4.0, 4.0])
+    assert result.counts.tolist() == [[0, 0, 0], [1, 0, 0]]
+    assert (result.mean_distance, result.median_distance) == pytest.approx((0.02, 0.02))
+    empty = match_boundaries([], [], [])
+    assert np.isnan([empty.mean_distance, empty.median_distance]).all()
+
+
+def test_what_cannot_be_compared():
+    with pytest.raises(InputError, match=r"`tolerance` must be above 0 seconds, got 0"):
+        match_boundaries([[]], [[]], [1.0], tolerance=0)
+    with pytest.raises(InputError, match=r"utterance 0: a segment from 0.5 to 2.0 s is not within its 1.0 s"):
+        overlap_of_segments([[("spoof", 0.5, 2.0)]], [[]], [1.0])
+    with pytest.raises(InputError, match="1 of 1 frame scores are NaN"):
+        overlap_of_frames([[np.nan]], [[0]], 0)

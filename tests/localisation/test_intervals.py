@@ -1,0 +1,88 @@
+"""Bootstrap intervals over utterances: those of the metric itself on every resample."""
+
+import numpy as np
+import pytest
+
+from nes2net.errors import InputError
+from nes2net.localisation import (
+    ScoredUtterance,
+    interval_of_sums,
+    point_eer,
+    point_eer_interval,
+    range_eer,
+    range_eer_interval,
+)
+
+
+def drawn(count, frames, seed, digits):
+    """Utterances of about as many frames of 20 ms, half of them bona fide; frames are partly unscored."""
+    rng = np.random.default_rng(seed)
+    utterances, labels = [], []
+    for number in range(count):
+        duration = frames * 0.02 * rng.uniform(0.5, 1.5)
+        start = rng.uniform(0, duration / 2)
+        end = duration if number % 2 else start
+        truth = (np.arange(int(duration / 0.02)) * 0.02 < start).astype(int)
+        truth[truth == 0] = number % 2 == 0
+        scores = np.round(rng.normal(1.5 * truth + rng.normal(0, 0.5)), digits)[
+            : rng.integers(len(truth) * 3 // 4, len(truth)) + 1
+        ]
+        utterances.append(ScoredUtterance(scores, [("spoof", start, end)], duration))
+        labels.append(truth[: len(scores)])
+    return utterances, labels
+
+
+def plain(metric, count, num_resamples, seed):
+    """The interval by ``metric(numbers)`` of the utterances of each resample."""
+    values = []
+    for number in range(num_resamples):
+        rng = np.random.default_rng([seed, number])
+        for _ in range(100):
+            try:
+                values.append(metric(rng.integers(count, size=count)).eer)
+                break
+            except InputError:
+                continue  # a resample without one of the classes
+    return np.quantile(values, [0.05, 0.95])
+
+
+@pytest.mark.parametrize("count, frames, digits", [(3, 5, 1), (8, 40, 0), (60, 100, 2), (60, 100, 9)])
+@pytest.mark.parametrize("seed, tail", [(0, "bonafide"), (1, "last")])
+def test_intervals_are_those_of_the_resampled_utterances(count, frames, digits, seed, tail):
+    utterances, labels = drawn(count, frames, seed, digits)
+    scores = [u.scores for u in utterances]
+    settings = {"num_resamples": 25, "confidence": 0.9, "seed": seed}
+    expected = plain(lambda index: range_eer([utterances[i] for i in index], 20, tail), count, 25, seed)
+    assert range_eer_interval(utterances, 20, tail, **settings) == pytest.approx(expected, rel=0, abs=1e-12)
+    expected = plain(lambda index: point_eer([scores[i] for i in index], [labels[i] for i in index]), count, 25, seed)
+    assert point_eer_interval(scores, labels, **settings) == pytest.approx(expected, rel=0, abs=1e-12)
+
+
+def test_scores_that_end_early_never_reach_equal_rates():
+    early = ScoredUtterance([-1.0, 1.0], [("spoof", 0.02, 1.0)], 4.0)
+    found = range_eer_interval([early] * 3, 20, num_resamples=5)
+    assert found == pytest.approx([range_eer([early], 20).eer] * 2, abs=1e-12)
+
+
+def test_what_has_no_interval():
+    utterance = ScoredUtterance([1.0, -1.0], [("spoof", 0.0, 0.02)], 0.04)
+    with pytest.raises(InputError, match="`num_resamples` must be at least 1, got 0"):
+        range_eer_interval([utterance], 20, num_resamples=0)
+    with pytest.raises(InputError, match="confidence must lie between 0 and 1"):
+        range_eer_interval([utterance], 20, num_resamples=2, confidence=1.5)
+    with pytest.raises(InputError, match="there is no spoofed time or frame"):
+        range_eer_interval([utterance._replace(segments=[])], 20)
+    with pytest.raises(InputError, match="there is no bona fide time or frame"):
+        point_eer_interval([[1.0]], [[0]])
+    with pytest.raises(InputError, match="1 of 2 frame scores are NaN"):
+        point_eer_interval([[1.0, np.nan]], [[0, 1]])
+    with pytest.raises(InputError, match="expected sums of at least one utterance"):
+        interval_of_sums([], sum)
+
+
+def test_figures_that_are_not_defined_are_left_out():
+    def ratio(sums):
+        return sums[0] / sums[1] if sums[1] else np.nan
+
+    assert interval_of_sums([[1, 1], [0, 0]], ratio, num_resamples=20) == (1, 1)
+    assert np.isnan(interval_of_sums([[0, 0]], ratio, num_resamples=20)).all()
