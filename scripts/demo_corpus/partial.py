@@ -33,11 +33,12 @@ _STEP = 0.01  # seconds, of a frame
 
 @dataclass(frozen=True)
 class Sizes:
-    """Largest number of utterances per part."""
+    """Largest number of utterances per part, and of clips in the talk."""
 
     train: int = 300
     dev: int = 60
     evaluation: int = 180
+    talk: int = 40
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,15 @@ class Utterance:
     @property
     def is_human(self) -> bool:
         return self.method == splice.HUMAN
+
+
+@dataclass(frozen=True)
+class Turn:
+    """A clip of the talk, human or by ``method``."""
+
+    number: int
+    method: str
+    source: Recording
 
 
 @dataclass(frozen=True)
@@ -105,17 +115,56 @@ def make(utterance: Utterance, out: Path, work: Path, seed: int) -> Made:
     return Made(splice.pieces_of_render(pieces, frames), frames)
 
 
+def turns(shared: plan.Split, used: Iterable[Utterance], sizes: Sizes, seed: int) -> list[Turn]:
+    """List the clips of the talk: recordings of the evaluation speakers that no utterance has, in runs of 1 to 3 by turns
+    human and by one method."""
+    taken = {u.source for u in used}
+    free = [r for rank in zip(*(shared.parts[part] for part in plan.EVALUATION_PARTS)) for r in rank if r not in taken]
+    rng = channel.generator(seed, "talk")
+    listed: list[Turn] = []
+    method = splice.HUMAN
+    while len(listed) < min(sizes.talk, len(free)):
+        for _ in range(rng.integers(1, 4)):
+            listed.append(Turn(len(listed), method, free[len(listed) % len(free)]))
+        method = str(rng.choice(_LEARNT + _UNSEEN)) if method == splice.HUMAN else splice.HUMAN
+    return listed[: sizes.talk]
+
+
+def make_turn(turn: Turn, work: Path, seed: int) -> np.ndarray:
+    """Make the samples of a clip of the talk."""
+    human = load(turn.source, work)
+    rng = channel.generator(seed, "talk", str(turn.number))
+    made = splice.version(human, turn.method, rng, turn.source.language, "eval")
+    return splice.render([made], [splice.Piece(0, len(human) // channel.FRAME, 0)], rng)
+
+
+def write_talk(out: Path, listed: list[Turn], clips: Iterable[np.ndarray]) -> None:
+    """Glue the clips of the talk together and write ``talk.wav`` and its segments, ``talk.rttm``."""
+    clips = list(clips)
+    layout.write_audio(out / "talk.wav", np.concatenate(clips))
+    ends = np.cumsum([len(clip) for clip in clips]) / channel.RATE
+    found = [
+        Segment("bonafide" if turn.method == splice.HUMAN else "spoof", float(start), float(end))
+        for turn, start, end in zip(listed, [0.0, *ends], ends)
+    ]
+    write_rttm(out / "talk.rttm", {"talk": _joined(found)})
+
+
+def _joined(listed: Iterable[Segment]) -> list[Segment]:
+    """Join neighbours of one label."""
+    found: list[Segment] = []
+    for segment in listed:
+        start = found.pop().start if found and found[-1].label == segment.label else segment.start
+        found.append(Segment(segment.label, round(start, 2), round(segment.end, 2)))
+    return found
+
+
 def segments(utterance: Utterance, made: Made) -> list[Segment]:
     """Name the bona fide and fake segments of an utterance, from beginning to end."""
-    found: list[Segment] = []
-    for piece in made.pieces:
-        fake = not utterance.is_human and piece.version == splice.VERSIONS - 1
-        label = "spoof" if fake else "bonafide"
-        start = piece.start * _STEP
-        if found and found[-1].label == label:
-            start = found.pop().start
-        found.append(Segment(label, round(start, 2), round(piece.end * _STEP, 2)))
-    return found
+    fake = None if utterance.is_human else splice.VERSIONS - 1
+    return _joined(
+        Segment("spoof" if p.version == fake else "bonafide", p.start * _STEP, p.end * _STEP) for p in made.pieces
+    )
 
 
 def write_labels(out: Path, made: Iterable[tuple[Utterance, Made]]) -> None:
@@ -188,15 +237,17 @@ def build(
             lengths = workers.map(partial(prepare, work=work, seed=seed), chosen, "human speech")
             shared = plan.split([r for r, length in zip(chosen, lengths) if length], human, seed)
             planned = utterances(shared, sizes, seed)
-            bar.total += 2 * len(planned)
+            talk = turns(shared, planned, sizes, seed)
+            bar.total += len(planned) + len(talk) + sum(u.part != "dev" for u in planned)
             made = list(workers.map(partial(make, out=out, work=work, seed=seed), planned, "partially spoofed"))
             write_labels(out, zip(planned, made))
+            write_talk(out, talk, workers.map(partial(make_turn, work=work, seed=seed), talk, "talk"))
             eers = splice_cues.trivial_cue_eer(out, partial(workers.map, title="check"))
         finally:
             workers.close()
     source = "Human speech: recordings of your own." if bonafide else ATTRIBUTION
     _write_readme(out, list(zip(planned, made)), source, splice_cues.summary(eers))
-    files = [audio_path(out, u).relative_to(out).as_posix() for u in planned]
+    files = ["talk.wav", *(audio_path(out, u).relative_to(out).as_posix() for u in planned)]
     layout.write_manifest(out, {"stamp": stamp, "complete": True, "files": files, "trivial_cue_eer": eers})
     shutil.rmtree(work)
     print(f"{_count_table(list(zip(planned, made)))}\n{splice_cues.summary(eers)}")
@@ -229,6 +280,8 @@ Pieces of 0.2 to 1 s, cut anywhere and cross-faded over 10 ms, come from three v
 utterance: two human ones, and its copy-synthesis or, in a bona fide utterance, a third human one. Each version was coded
 (G.722) and dispersed by itself and brought to the spectrum and level of the human speech; the whole went through the
 channel of the demonstration corpus. `pieces.txt` lists the pieces: part, utterance, start, end, version, method. {cues}
+
+`talk.wav` is glued from whole clips of the evaluation speakers, human and copies by turns; `talk.rttm` says which is which.
 
 {layout.lines(rows)}"""
     layout.write_text(out / "README.md", text)

@@ -27,7 +27,7 @@ _FRAME_STEP = 2  # every second frame is judged
 
 
 def frame_cues(x: np.ndarray) -> np.ndarray:
-    """Compute cues of the frames of ``x`` (16 kHz): T×16, over windows of 25 ms."""
+    """Compute cues of the frames of ``x`` (16 kHz): T×17, over windows of 25 ms."""
     count = len(x) // FRAME
     x = np.pad(x, ((_WINDOW - FRAME) // 2, _WINDOW))
     frames = sliding_window_view(x, _WINDOW)[::FRAME][:count]
@@ -46,7 +46,7 @@ def frame_cues(x: np.ndarray) -> np.ndarray:
     flatness = np.mean(np.log(inside), axis=1) - np.log(np.mean(inside, axis=1))
     tilt = bands[:, 5] - bands[:, 1]
     return np.column_stack(
-        [level - np.percentile(level, 95), crest, *clicks, crossings, kurtosis, tilt, flatness, bands]
+        [level, level - np.percentile(level, 95), crest, *clicks, crossings, kurtosis, tilt, flatness, bands]
     )
 
 
@@ -72,13 +72,13 @@ def _means(cues: np.ndarray, first: int, last: int) -> np.ndarray:
 
 
 def boundary_cues(cues: np.ndarray) -> np.ndarray:
-    """Describe a cut at the beginning of each frame: the cues there, and how those before and behind it differ, T×48."""
+    """Describe a cut at the beginning of each frame: the cues there, and how those before and behind it differ, T×51."""
     before, there, behind = _means(cues, -8, -2), _means(cues, -2, 1), _means(cues, 1, 7)
     return np.hstack([there - (before + behind) / 2, behind - before, np.abs(behind - before)])
 
 
 def fake_frame_cues(cues: np.ndarray) -> np.ndarray:
-    """Describe each frame by the mean and deviation of the cues within 30 ms of it, T×32."""
+    """Describe each frame by the mean and deviation of the cues within 30 ms of it, T×34."""
     mean = _means(cues, -3, 3)
     return np.hstack([mean, np.sqrt(np.maximum(_means(cues**2, -3, 3) - mean**2, 0))])
 
