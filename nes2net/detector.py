@@ -37,6 +37,8 @@ from nes2net.checkpoints.state_dict import (
 from nes2net.errors import InputError, MissingLibrary, check_known, did_you_mean, first_line
 from nes2net.frontends.adaptation import merge
 from nes2net.frontends.base import Frontend, Layers, UsedSamples
+from nes2net.localisation.segments import Segment
+from nes2net.localisation.stretches import MIN_DURATION, StretchRule, fake_stretches
 from nes2net.machine.autocast import at_least_float32
 from nes2net.machine.cuda_graph import Replayed
 from nes2net.machine.devices import choose_device
@@ -57,6 +59,7 @@ from nes2net.quantisation import quantise
 from nes2net.recipes.recipe import load_recipe
 from nes2net.registry import backends, create_aggregation, create_backend, create_frontend
 from nes2net.scoring.files import OnError, score_files
+from nes2net.scoring.frame_scores import FrameScores, frame_scores
 from nes2net.scoring.kernel import score_or_raise
 from nes2net.scoring.scorer import check_takes_audio_alone
 from nes2net.scoring.track import TRACK_WINDOW, Track, score_track
@@ -500,6 +503,59 @@ class Detector(nn.Module):
                 hop is not positive.
         """
         return score_track(self, audio, sample_rate, window=window, hop=hop, batch_size=batch_size)
+
+    def frame_scores(
+        self,
+        audio: str | Path | np.ndarray | Tensor,
+        sample_rate: float = SAMPLE_RATE,
+        *,
+        resolution_ms: float | None = None,
+        batch_size: int | None = None,
+    ) -> FrameScores:
+        """Score the frames of a recording, by a detector that sees segments.
+
+        Up to 30 s are scored in one piece, a longer recording in windows of about 20 s that begin
+        about every 10 s, of which the middle is kept. A file is read in pieces, so that hours take
+        no more memory than minutes.
+
+        Args:
+            audio, sample_rate: as for :meth:`score`.
+            resolution_ms: length of a frame, one of :attr:`resolutions`; None for the shortest.
+            batch_size: windows that are computed at once; None for 8 on a CPU and 64 on a GPU.
+
+        Raises:
+            InputError: as for :meth:`score`; or if the detector sees no segments, or none of that
+                length.
+        """
+        return frame_scores(self, audio, sample_rate, resolution_ms=resolution_ms, batch_size=batch_size)
+
+    def segment(
+        self,
+        audio: str | Path | np.ndarray | Tensor,
+        sample_rate: float = SAMPLE_RATE,
+        *,
+        resolution_ms: float | None = None,
+        threshold: float | None = None,
+        hysteresis: float | None = None,
+        min_duration: float = MIN_DURATION,
+        batch_size: int | None = None,
+    ) -> list[Segment]:
+        """Find the fake stretches of a recording, by :meth:`frame_scores`.
+
+        Args:
+            audio, sample_rate, resolution_ms, batch_size: as for :meth:`frame_scores`.
+            threshold, hysteresis, min_duration: as for
+                :meth:`nes2net.localisation.stretches.StretchRule.of`.
+
+        Returns:
+            Segments ``spoof`` in order, whose score is the mean of their frames.
+
+        Raises:
+            InputError: as for :meth:`frame_scores`, or if a number is out of its range.
+        """
+        rule = StretchRule.of(self.score_rule, threshold, hysteresis, min_duration)
+        found = self.frame_scores(audio, sample_rate, resolution_ms=resolution_ms, batch_size=batch_size)
+        return fake_stretches(found.scores, found.resolution_ms, found.duration, rule)
 
     def base_names(self) -> set[str]:
         """Names in its state dict of the frozen tensors of an adapted front-end; empty without."""

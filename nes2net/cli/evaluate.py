@@ -36,6 +36,13 @@ def add(commands: argparse._SubParsersAction) -> None:
         help="leave trials out, e.g. attack=A14 source=acesinger; if not given, those that the published figures leave "
         "out; without values, none",
     )
+    frames = parser.add_argument_group("scores of frames, from nes2net score --segments")
+    frames.add_argument(
+        "--threshold", type=float, help="frames at or below it are spoof; besides, that of the EER is taken"
+    )
+    frames.add_argument(
+        "--resolution", type=float, metavar="MS", help="length of a frame, if no record beside the file says it"
+    )
     parser.add_argument("--html", metavar="FILE", help="write an HTML page with tables and plots")
     parser.add_argument("--json", metavar="FILE", help="write all figures, and hashes of the inputs, as JSON")
     parser.add_argument(
@@ -49,12 +56,19 @@ def add(commands: argparse._SubParsersAction) -> None:
 
 def _evaluate(args: argparse.Namespace) -> int:
     from nes2net.evaluation.compare import evaluate_systems
+    from nes2net.scoring.score_file import holds_frames
 
     files = (args.html, args.json, args.latex, args.markdown)
     for path in filter(None, files):
         if Path(path).resolve() in {Path(scores).resolve() for scores in args.scores}:
             raise InputError(f"{path} is one of the score files; name another file to write")
         check_writable(path, stream=True)
+    if any(map(holds_frames, args.scores)):
+        return _evaluate_segments(args)
+    if args.threshold is not None or args.resolution is not None:
+        raise InputError(
+            "`threshold` and `resolution` are those of frames, but these are scores of utterances: leave them out"
+        )
     report = evaluate_systems(
         args.corpus,
         args.scores,
@@ -72,6 +86,39 @@ def _evaluate(args: argparse.Namespace) -> int:
 
         write_report(report, *files)
         for path in filter(None, files):
+            say_written(path, beside_data=True)
+    return 0
+
+
+def _evaluate_segments(args: argparse.Namespace) -> int:
+    """Evaluate a file of frame scores."""
+    from nes2net.evaluation.segments import evaluate_segments
+
+    if len(args.scores) > 1:
+        raise InputError(f"one of {len(args.scores)} files holds scores of frames: evaluate such a file alone")
+    for name in ("exclude", "latex", "markdown"):
+        if getattr(args, name) is not None:
+            raise InputError(
+                f"`{name}` is for scores of utterances, but {args.scores[0]} holds scores of frames: leave it out"
+            )
+    result = evaluate_segments(
+        args.corpus,
+        args.scores[0],
+        args.keys,
+        args.phase,
+        resolution_ms=args.resolution,
+        threshold=args.threshold,
+        allow_partial=args.allow_partial,
+        num_resamples=args.num_resamples,
+        seed=args.seed,
+    )
+    print(printable(result.text()))
+    warn_of((result.origin and result.origin.seen) or ())
+    if args.html or args.json:
+        from nes2net.evaluation.segment_page import write_segment_report
+
+        write_segment_report(result, args.html, args.json)
+        for path in filter(None, (args.html, args.json)):
             say_written(path, beside_data=True)
     return 0
 

@@ -63,6 +63,15 @@ def add(commands: argparse._SubParsersAction) -> None:
         help="where the samples of '4sec' are cut out; random is how the authors of some published detectors score",
     )
     which.add_argument("--crop-seed", type=int, default=0, metavar="N", help="seed of --crop random")
+    which.add_argument(
+        "--segments",
+        nargs="?",
+        type=float,
+        const=0.0,
+        metavar="MS",
+        help="score frames of MS milliseconds of whole utterances instead, lines 'utterance frame score'; the shortest "
+        "ones of the detector if MS is not given",
+    )
     systems = parser.add_argument_group("scores of other systems, for a detector that fuses them")
     systems.add_argument(
         "--system-scores",
@@ -108,6 +117,7 @@ def add_scoring(parser: argparse._ActionsContainer, computing: argparse._Actions
 def _score(args: argparse.Namespace) -> int:
     from nes2net.evaluation.seen import seen
     from nes2net.scoring.corpus import score_trials
+    from nes2net.scoring.frame_scores import chosen_resolution
     from nes2net.scoring.system_scores import check_fusion, described, with_system_scores
 
     corpus = corpora.get(args.corpus)
@@ -122,6 +132,11 @@ def _score(args: argparse.Namespace) -> int:
     elif args.score_range:
         raise InputError("`score_range` normalises scores of other systems: name their files with `system_scores`")
     num_samples = _num_samples(args, corpus.test_samples, scorer.record)
+    resolution_ms = None
+    if args.segments is not None:
+        if args.protocol == "4sec" or args.num_samples is not None:
+            raise InputError("`segments` are those of whole utterances: leave out `protocol` and `num_samples`")
+        num_samples, resolution_ms = None, chosen_resolution(scorer, args.segments or None)
     protocol = "full" if num_samples is None else "4sec"
     if model := published_model(scorer.record):
         about["published_model"] = {"name": model[0], **model[1].facts()}
@@ -142,6 +157,7 @@ def _score(args: argparse.Namespace) -> int:
         on_error=args.on_error,
         overwrite=args.overwrite,
         compile=args.compile,
+        resolution_ms=resolution_ms,
         about={
             "corpus": {"name": args.corpus, "root": str(args.root), "split": args.split, "protocol": protocol},
             "checkpoint": {**scorer.record, "path": str(args.model)},
@@ -212,10 +228,11 @@ def report_scoring(result: ScoringResult, file: TextIO | None = None) -> int:
     """
     if not is_first():
         return 0
+    what = "scores" if result.resolution_ms is None else f"utterances in frames of {result.resolution_ms:g} ms"
     if result.already_complete:
-        print(f"{result.path} is complete already: {result.scored} scores of this same detector", file=file)
+        print(f"{result.path} is complete already: {result.scored} {what} of this same detector", file=file)
         return 0
-    print(f"{result.scored} of {result.total} scores written to {result.path}", file=file)
+    print(f"{result.scored} of {result.total} {what} written to {result.path}", file=file)
     if not result.failures:
         return 0
     names = printable(listed(list(result.failures)))

@@ -34,6 +34,21 @@ GLOSSARY = (
         "Wang et al., Computer Speech & Language 64, 2020",
     ),
     Term(
+        "point-based EER",
+        "The EER of frames: every frame of every utterance is a trial, whose label is spoof if any part of it is.",
+        "Zhang et al., IEEE/ACM TASLP 31, 2023",
+    ),
+    Term(
+        "range-based EER",
+        "The EER of time: the share of bona fide seconds called spoof, and of spoofed seconds not called so. It "
+        "does not depend on the resolution of the labels.",
+        "Zhang et al., Interspeech 2023",
+    ),
+    Term(
+        "intersection over union",
+        "The time that is spoofed and called so, as a share of the time that is either.",
+    ),
+    Term(
         "threshold",
         "Trials whose score lies above it count as bona fide. That of the EER is read off the evaluated trials "
         "themselves, so it is no threshold for use.",

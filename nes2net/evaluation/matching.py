@@ -27,8 +27,8 @@ from nes2net.corpora.trial import BONAFIDE, Trial
 from nes2net.errors import InputError, listed
 from nes2net.scoring.score_file import read_scores
 
-# Sums of millions of scores up to here are finite.
-_LARGEST = 1e300
+#: Sums of millions of scores up to here are finite.
+LARGEST = 1e300
 
 
 @dataclass(frozen=True)
@@ -172,9 +172,9 @@ def match(
         )
     finite = np.array(list(evaluated.values()))
     largest = int(np.abs(finite).argmax())
-    if abs(finite[largest]) > _LARGEST:
+    if abs(finite[largest]) > LARGEST:
         raise InputError(
-            f"the score of {matched[largest].id} is {finite[largest]:g}; scale the scores to lie within ±{_LARGEST:g}"
+            f"the score of {matched[largest].id} is {finite[largest]:g}; scale the scores to lie within ±{LARGEST:g}"
         )
     return Matched(matched, finite, len(expected), mismatch)
 

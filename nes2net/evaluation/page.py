@@ -67,7 +67,7 @@ def write_report(
 def html_page(report: Report) -> str:
     """Make the page of ``report``."""
     environment = page_templates("nes2net.evaluation")
-    environment.filters |= _FILTERS
+    environment.filters |= FILTERS
     systems = report.systems
     tables = breakdowns(systems)
     return environment.get_template("page.html.jinja").render(
@@ -130,7 +130,8 @@ def _date(scored_at: str) -> str:
     return scored_at
 
 
-_FILTERS = {
+#: Filters of the templates of pages.
+FILTERS = {
     "count": count,
     "cost": cost,
     "date": _date,

@@ -14,12 +14,14 @@ import time
 from collections import deque
 from collections.abc import Callable, Container, Generator, Iterable, Mapping, Sequence
 from contextlib import closing, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
@@ -42,6 +44,7 @@ from nes2net.scoring.batches import (
     plan_batches,
     read_batches,
 )
+from nes2net.scoring.corpus_frames import FramesOfBatch
 from nes2net.scoring.journal import (
     Journal,
     Journalled,
@@ -63,6 +66,7 @@ from nes2net.scoring.record import (
 )
 from nes2net.scoring.score_file import check_ids, read_scores
 from nes2net.scoring.scorer import Scorer, depends_on_batch
+from nes2net.scoring.segment_file import read_segment_scores
 from nes2net.scoring.system_scores import check_system_scores
 from nes2net.scoring.waveforms import Crop, WaveformReader
 
@@ -79,10 +83,12 @@ class ScoringResult:
     """Reasons by id, for the trials without a score."""
     already_complete: bool = False
     """Whether an earlier run had finished the file."""
+    resolution_ms: float | None = None
+    """Length of a frame in ms; None for scores of utterances."""
 
     @property
     def scored(self) -> int:
-        """Number of trials with a score."""
+        """Number of trials with a score, or with scores of their frames."""
         return self.total - len(self.failures)
 
     @property
@@ -100,6 +106,11 @@ class _Settings:
     on_error: str
     legacy_train_mode: bool
     compile: bool
+    frames: FramesOfBatch | None
+
+
+#: A group, and the function that waits for its results.
+_Started: TypeAlias = tuple[Group, Callable[[], Sequence[Result | NDArray]]]
 
 
 class Share(NamedTuple):
@@ -127,9 +138,14 @@ def score_trials(
     overwrite: bool = False,
     legacy_train_mode: bool = False,
     compile: bool = False,
+    resolution_ms: float | None = None,
     about: Mapping[str, Any] | None = None,
 ) -> ScoringResult:
     """Score ``trials`` into the file ``out``: one line ``utterance score`` per trial, in order.
+
+    With ``resolution_ms`` it has a line ``utterance frame score`` for each frame of each trial
+    (:mod:`nes2net.scoring.segment_file`). A whole utterance of up to 30 s is then scored in one
+    piece, and a longer one in windows (:func:`nes2net.scoring.frame_scores.frame_scores`).
 
     Each score equals the one computed alone, up to the rounding of float32: utterances share a
     batch only if they give the detector the same number of samples, and there is no padding. The
@@ -158,11 +174,14 @@ def score_trials(
             random numbers come from one stream per utterance.
         compile: compile the detector for the batches of '4sec' (:meth:`nes2net.Detector.compile`).
             It stays compiled.
+        resolution_ms: length of the frames to score, one of the detector's; None for one score an
+            utterance.
         about: plain data for ``{out}.json``, such as the corpus, the checkpoint and its recipe.
 
     Raises:
         InputError: if the detector fuses scores of other systems that the trials do not have
-            (:func:`nes2net.scoring.system_scores.with_system_scores`); if ``out`` is a folder or a
+            (:func:`nes2net.scoring.system_scores.with_system_scores`); if it does not score frames of
+            ``resolution_ms``, or these are not to be of whole utterances; if ``out`` is a folder or a
             device, belongs to another run, or another run is writing it; if it, or audio of its
             trials, was changed since it was finished; if there are no trials, or a score file
             cannot hold an id; if no trial could be scored; if an argument is out of its range; or
@@ -189,14 +208,22 @@ def score_trials(
     if legacy_train_mode and scorer.precision == "int8":
         raise InputError("a detector in int8 has no train mode: score as published in float32")
     check_system_scores(trials, scorer.num_scores)
+    frames = None
+    if resolution_ms is not None:
+        if num_samples is not None or legacy_train_mode:
+            raise InputError("frames are scored of whole utterances, in eval mode: leave `num_samples` out")
+        frames = FramesOfBatch(scorer, resolution_ms)
+        reader = replace(reader, min_samples=1)  # a repeated utterance would have frames behind its end
     about = plain(about or {})
     batch_size = default_batch_size(scorer.computes_on) if batch_size is None else batch_size
-    settings = _Settings(batch_size, num_workers, on_error, legacy_train_mode, compile)
+    settings = _Settings(batch_size, num_workers, on_error, legacy_train_mode, compile, frames)
     run = run_identity(scorer, trials, num_samples, legacy_train_mode, compile)
     if depends_on_batch(scorer):
         run["batch_size"] = batch_size
     if crop != "head":
         run |= {"crop": crop, "crop_seed": crop_seed}
+    if frames is not None:
+        run["resolution_ms"] = frames.resolution_ms
     lock = out.with_name(f".{out.name}.lock")
     with scoring_mode(scorer, legacy_train_mode), joined() as processes:
         refusal = f"another run is writing {out}: wait for it, or name another file"
@@ -252,6 +279,7 @@ def _score_together(
             "audio_sha256": audio_digest(
                 [trial for trial in trials if trial.id in scores], {id: audio for id, (_, audio) in scores.items()}
             ),
+            **({"resolution_ms": settings.frames.resolution_ms} if settings.frames else {}),
             **about,
             "scored_at": datetime.now(timezone.utc).isoformat(timespec="seconds"),
             "architecture": plain(scorer.config),
@@ -271,7 +299,7 @@ def _earlier_scores(
     None if the journals are to be removed: those of another run that is to be overwritten, or of a
     file that is complete.
     """
-    result = ScoringResult(out, len(trials))
+    result = ScoringResult(out, len(trials), resolution_ms=run.get("resolution_ms"))
     finished: dict[str, Scored] = {}
     if out.exists() and not overwrite:
         record = read_record(result.record_path, len(trials))
@@ -287,8 +315,12 @@ def _earlier_scores(
             result.already_complete = True
             another = read_journals(out, run) is None  # of an interrupted run that was to overwrite the file
             return result, {}, Journalled({}, {}) if another else None
-        ids, values = read_scores(out)
-        finished = {id: Scored(score, stamps[id]) for id, score in zip(ids, values.tolist()) if id in stamps}
+        earlier: Mapping[str, float | NDArray] = (
+            {id: scores.astype(np.float32) for id, scores in read_segment_scores(out).scores.items()}
+            if "resolution_ms" in run
+            else dict(zip(*read_scores(out)))
+        )
+        finished = {id: Scored(score, stamps[id]) for id, score in earlier.items() if id in stamps}
     journalled = read_journals(out, run)
     if journalled is None and not overwrite:
         raise InputError(
@@ -347,6 +379,7 @@ def _score_share(
         settings.num_workers,
         legacy_train_mode=settings.legacy_train_mode,
         compiled=settings.compile,
+        frames=settings.frames,
         done=done,
         processes=processes,
     )
@@ -363,6 +396,7 @@ def batches_scored(
     *,
     legacy_train_mode: bool = False,
     compiled: bool = False,
+    frames: FramesOfBatch | None = None,
     done: Container[str] = frozenset(),
     processes: Processes | None = None,
 ) -> Generator[Share, None, None]:
@@ -372,6 +406,7 @@ def batches_scored(
 
     Args:
         compiled: compute ``batch_size`` rows for every batch.
+        frames: score frames instead of utterances.
         done: ids of trials; a batch that has only such trials is left out.
         processes: score the share of this one of them.
 
@@ -415,6 +450,7 @@ def batches_scored(
             read,
             random_streams=legacy_train_mode,
             rows=rows,
+            frames=frames,
             system_scores={trial.id: trial.system_scores for trial in trials} if scorer.num_scores else None,
         )
 
@@ -426,6 +462,7 @@ def score_batches(
     random_streams: bool = False,
     rows: Callable[[Tensor], int | None] = lambda _: None,
     ahead: int | None = None,
+    frames: FramesOfBatch | None = None,
     system_scores: Mapping[str, Sequence[float]] | None = None,
 ) -> Generator[Share, None, None]:
     """Score one batch after another, in the current mode of ``scorer``.
@@ -436,13 +473,17 @@ def score_batches(
         rows: gives the ``rows`` of :func:`nes2net.scoring.kernel.start` for waveforms B×N.
         ahead: how many further batches are started before the scores of one are waited for; None
             for one on a GPU, which is then never idle, and 0 on a CPU.
+        frames: score frames instead of utterances.
         system_scores: by id of the trial, for a detector that takes scores of other systems.
     """
     ahead = int(scorer.device.type == "cuda") if ahead is None else ahead
-    under_way: deque[tuple[ReadBatch, list[tuple[Group, Callable[[], list[Result]]]]]] = deque()
+    under_way: deque[tuple[ReadBatch, list[_Started]]] = deque()
     for batch in batches:
-        started = []
+        started: list[_Started] = []
         for group in batch.groups:
+            if frames is not None:
+                started.append((group, frames.start(group.waveforms, rows=rows(group.waveforms))))
+                continue
             stream = group.ids[0] if random_streams else None
             inputs = [group.waveforms]
             if system_scores is not None:
@@ -455,7 +496,7 @@ def score_batches(
         yield _wait_for(*under_way.popleft())
 
 
-def _wait_for(batch: ReadBatch, started: list[tuple[Group, Callable[[], list[Result]]]]) -> Share:
+def _wait_for(batch: ReadBatch, started: list[_Started]) -> Share:
     scores: dict[str, Scored] = {}
     failures = dict(batch.failures)
     for group, wait in started:

@@ -2,8 +2,8 @@
 
 Each process that scores has a journal beside the score file ``out``: ``out.partial`` or
 ``out.partial.N``. Its first line is JSON and identifies the run. Then come, batch by batch, a line
-``utterance score audio`` for each score (see :class:`Scored`), and a line ``["utterance",
-"reason"]`` for each utterance without a score. A process that is killed leaves at worst an
+``utterance score audio`` for each score (see :class:`Scored`), where scores of frames are a list
+without spaces, and a line ``["utterance", "reason"]`` for each utterance without a score. A process that is killed leaves at worst an
 incomplete last line.
 """
 
@@ -19,18 +19,22 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
 from nes2net.errors import InputError
 from nes2net.machine.files import json_text, replacing
-from nes2net.scoring.score_file import lines
+from nes2net.scoring import score_file, segment_file
 
-# Characters; a longer line is damaged.
-_LONGEST_LINE = 1 << 20
+# Characters; a longer line is damaged. Frames of 20 ms of an hour take 4 million.
+_LONGEST_LINE = 1 << 26
 
 
 class Scored(NamedTuple):
-    """The score of an utterance."""
+    """The score of an utterance, or those of its frames."""
 
-    score: float
+    score: float | NDArray
+    """For scores of frames, (T,) float32."""
     audio: str
     """The :func:`stamp` of its file when that was read."""
 
@@ -70,7 +74,7 @@ class Journal:
 
     def add(self, scores: Mapping[str, Scored], failures: Mapping[str, str] | None = None) -> None:
         """Hand the scores and failures of a batch to the operating system."""
-        scored = (f"{id} {float(score)!r} {audio}\n" for id, (score, audio) in scores.items())
+        scored = (f"{id} {_written(score)} {audio}\n" for id, (score, audio) in scores.items())
         failed = (f"{json.dumps(pair)}\n" for pair in (failures or {}).items())
         self._write("".join([*scored, *failed]))
 
@@ -92,6 +96,23 @@ class Journal:
         with suppress(OSError):
             os.fsync(self._file.fileno())  # before copies of these scores are removed elsewhere
         self._file.close()
+
+
+def _written(score: float | NDArray) -> str:
+    if isinstance(score, np.ndarray):
+        return json.dumps(score.tolist(), separators=(",", ":"))
+    return repr(float(score))
+
+
+def _read(text: str) -> float | NDArray:
+    """Read what :func:`_written` wrote; ValueError if it is damaged, or a number is not finite."""
+    if text.startswith("["):
+        score = np.array(json.loads(text), np.float32)
+        if score.ndim == 1 and score.size and np.isfinite(score).all():
+            return score
+    elif math.isfinite(float(text)):
+        return float(text)
+    raise ValueError(text)
 
 
 class Journalled(NamedTuple):
@@ -144,9 +165,14 @@ def write_finished(out: Path, scores: Mapping[str, Scored], record_path: Path, r
         OSError: if the system refuses to write.
     """
     with replacing(out, durable=True) as scores_file, replacing(record_path, durable=True) as record_of_them:
-        text = "".join(lines((id, score) for id, (score, _) in scores.items())).encode()
-        scores_file.write_bytes(text)
-        record = {**record, "scores_sha256": hashlib.sha256(text).hexdigest()}
+        digest = hashlib.sha256()
+        with open(scores_file, "wb") as file:
+            for id, (score, _) in scores.items():
+                is_row = isinstance(score, np.ndarray)
+                text = segment_file.lines(id, score) if is_row else score_file.line(id, float(score))
+                digest.update(text.encode())
+                file.write(text.encode())
+        record = {**record, "scores_sha256": digest.hexdigest()}
         record_of_them.write_text(json_text(record, indent=1), encoding="utf-8")
         out.unlink(missing_ok=True)  # so that old scores never have the new record beside them
     remove_journals(out)
@@ -185,9 +211,8 @@ def _entries(text: Iterable[str]) -> Iterator[tuple[str, Scored | str]]:
             continue
         try:
             id, score, *audio = line.split()
-            if math.isfinite(float(score)):
-                yield id, Scored(float(score), " ".join(audio))
-        except ValueError:
+            yield id, Scored(_read(score), " ".join(audio))
+        except (ValueError, TypeError, RecursionError):
             try:
                 name, reason = json.loads(line)
                 yield str(name), str(reason)

@@ -2,7 +2,7 @@
 
 A file, many files, the windows of a long recording and a corpus all go through :func:`start`. It
 runs in :func:`scoring_mode`, and so does validation on a development set. Embeddings are computed
-in the same way, by :func:`start_embedding`.
+in the same way, by :func:`start_embedding`, and scores of frames by :func:`start_frames`.
 """
 
 from __future__ import annotations
@@ -82,6 +82,18 @@ def start_embedding(
         embed, rows: as ``scorer.scores`` and ``rows`` of :func:`start`.
     """
     return _start(scorer, embed, _results_of_embeddings, [waveforms], None, rows)
+
+
+def start_frames(
+    scorer: Scorer, score_frames: Callable[[Tensor], Tensor], waveforms: Tensor, *, rows: int | None = None
+) -> Callable[[], list[np.ndarray | str]]:
+    """Start to score the frames of ``waveforms`` B×N; the results are scores (T,) float32, or why they are missing.
+
+    Args:
+        scorer: whose parts ``score_frames`` computes with; B×N → B×T.
+        score_frames, rows: as ``scorer.scores`` and ``rows`` of :func:`start`.
+    """
+    return _start(scorer, score_frames, _results_of_frames, [waveforms], None, rows)
 
 
 def _start(
@@ -177,6 +189,10 @@ def _results_of_scores(scores: Tensor) -> list[Result]:
 def _results_of_embeddings(embeddings: Tensor) -> list[np.ndarray | str]:
     fault = "its embedding is not finite: the weights are damaged, or the precision is too low"
     return [row if np.isfinite(row).all() else fault for row in embeddings.numpy()]
+
+
+def _results_of_frames(scores: Tensor) -> list[np.ndarray | str]:
+    return [row if np.isfinite(row).all() else _not_finite(row[~np.isfinite(row)][0]) for row in scores.numpy()]
 
 
 def _not_finite(score: float) -> str:

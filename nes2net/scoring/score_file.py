@@ -6,7 +6,7 @@ separates it from the utterance id, which therefore is one word; :func:`check_id
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +17,7 @@ from nes2net.machine.files import write_output
 from nes2net.machine.text_files import checked_float, read_rows
 
 _BYTE_ORDER_MARK = "\ufeff"
+_LONGEST_START = 4096  # characters that tell what a file holds
 
 
 def write_scores(path: str | Path, ids: Iterable[str], scores: Iterable[float]) -> None:
@@ -28,16 +29,16 @@ def write_scores(path: str | Path, ids: Iterable[str], scores: Iterable[float]) 
     """
     ids = list(ids)
     check_ids(ids)
-    write_output(path, "".join(lines(zip(ids, scores, strict=True))))
+    write_output(path, "".join(line(*pair) for pair in zip(ids, scores, strict=True)))
 
 
-def lines(scores: Iterable[tuple[str, float]]) -> Iterator[str]:
-    """Lines of a score file for pairs of id and score.
+def line(id: str, score: float) -> str:
+    """Write a line of a score file.
 
-    >>> list(lines([("LA_E_1000147", 1 / 3)]))
-    ['LA_E_1000147 0.3333333333333333\\n']
+    >>> line("LA_E_1000147", 1 / 3)
+    'LA_E_1000147 0.3333333333333333\\n'
     """
-    return (f"{id} {float(score)!r}\n" for id, score in scores)
+    return f"{id} {float(score)!r}\n"
 
 
 def read_scores(path: str | Path) -> tuple[list[str], NDArray]:
@@ -46,15 +47,36 @@ def read_scores(path: str | Path) -> tuple[list[str], NDArray]:
     Blank lines are skipped. ``nan`` and ``inf`` are numbers here; ``1_0`` is not.
 
     Raises:
-        InputError: if the file is missing, or a line has another number of fields or a score that
-            is not a number; the message names file and line.
+        InputError: if the file is missing or holds scores of frames, or a line has another number of
+            fields or a score that is not a number; the message names file and line.
     """
     path = Path(path)
+    if holds_frames(path):
+        raise InputError(
+            f"{path}: holds scores of frames, not of utterances: `nes2net evaluate` takes it, everything else needs a score "
+            "for each utterance, from `nes2net score` without `segments`"
+        )
     ids, scores = [], []
     for line, (id, score) in read_rows(path, 2, "utterance score"):
         ids.append(id)
         scores.append(checked_float(score, path, line))
     return ids, np.array(scores)
+
+
+def holds_frames(path: str | Path) -> bool:
+    """Whether a file looks like one of frame scores (:mod:`nes2net.scoring.segment_file`).
+
+    Its first line that is not blank then has three to five fields, the second of which is 0.
+    """
+    path = Path(path)
+    if not path.is_file():  # opening a pipe would wait for ever
+        return False
+    try:
+        with open(path, encoding="utf-8-sig", errors="replace") as file:
+            row = file.read(_LONGEST_START).lstrip().partition("\n")[0].split()
+    except OSError:
+        return False
+    return 3 <= len(row) <= 5 and row[1] == "0"
 
 
 def check_ids(ids: Iterable[str]) -> None:

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from nes2net.backends.base import Backend
 from nes2net.errors import InputError
 from nes2net.frontends.base import UsedSamples
 
@@ -67,6 +68,21 @@ class Scorer(Protocol):
 
     def compile(self, **options: Any) -> None:
         """Compile it in place (``torch.compile``)."""
+
+
+class SegmentScorer(Scorer, Protocol):
+    """A detector that can score segments too."""
+
+    @property
+    def backend(self) -> Backend:
+        """Its back-end."""
+
+    @property
+    def resolutions(self) -> tuple[float, ...]:
+        """Lengths in ms of the segments that it scores, the shortest first; empty if it scores none."""
+
+    def segment_scores(self, waveform: Tensor) -> dict[float, Tensor]:
+        """Scores B×T of the segments of ``waveform`` B×N, by the length of a segment in ms."""
 
 
 def depends_on_batch(scorer: Scorer) -> bool:

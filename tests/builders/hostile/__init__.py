@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from builders.hostile.limits import Outcome, Worker
 
-FAMILIES = ("checkpoints", "folders", "onnx_files", "resume_files", "recipes", "lists", "audio")
+FAMILIES = ("checkpoints", "folders", "onnx_files", "resume_files", "recipes", "lists", "frame_scores", "audio")
 PRELOADED = "builders.hostile.preload"
 
 

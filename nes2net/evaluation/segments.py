@@ -1,0 +1,472 @@
+"""Evaluation of frame scores against the labels of segments, from a file of them to all its figures.
+
+The published table of a system of PartialSpoof has its scores at all resolutions from 10 to 640 ms:
+at its own as they are, at a coarser one the minimum of the frames in a longer one, at a finer one
+each score repeated. Finer is an honest figure, coarser an optimistic one, as the authors remark.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nes2net.corpora.corpus import Corpus, key_digest
+from nes2net.corpora.protocol import NotFound, canonical_phase, select_phase
+from nes2net.errors import InputError, listed
+from nes2net.evaluation.compare import versions
+from nes2net.evaluation.matching import LARGEST, match
+from nes2net.evaluation.origin import Origin, read_origin
+from nes2net.localisation.detection import detection, detection_intervals, match_boundaries, overlap_of_segments
+from nes2net.localisation.frames import (
+    RESOLUTIONS,
+    align,
+    coarsen_labels,
+    coarsen_scores,
+    pool_labels,
+    refine_scores,
+)
+from nes2net.localisation.intervals import point_eer_interval, range_eer_interval
+from nes2net.localisation.metrics import ScoredUtterance, point_eer, range_eer
+from nes2net.localisation.segments import frame_labels, segments_of_frames
+from nes2net.machine.files import sha256_of
+from nes2net.machine.terminal import text_table
+from nes2net.registry import corpora
+from nes2net.scoring.segment_file import read_segment_scores
+
+#: Length of the labels that all others are pooled from, in ms.
+LABELS_MS = 10
+# An utterance may have so many frames more or fewer than labels, by the edges of front-ends and labels.
+_MOST_APART, _MOST_SHARE_APART = 4, 0.05
+#: The boundaries of truth and scores that count as one are at most so many seconds apart.
+TOLERANCE = 0.04
+OWN, RTTM = "own", "RTTM"
+#: How many of the worst and of the best utterances a page shows.
+EXAMPLES = 6
+
+
+@dataclass(frozen=True)
+class Rate:
+    """An equal error rate, a fraction, or what stands for one class missing: None.
+
+    - ``interval`` is its 95 % bootstrap interval over utterances.
+    - ``how`` says what the scores are: ``"own"``, ``"minimum of 2"``, ``"repeated"``.
+    - ``num_bonafide`` and ``num_spoof`` count frames, or utterances; None for seconds.
+    """
+
+    name: str
+    eer: float | None
+    threshold: float | None
+    interval: tuple[float, float] | None
+    how: str
+    num_bonafide: int | None
+    num_spoof: int | None
+
+
+@dataclass(frozen=True)
+class AtThreshold:
+    """How well what is called spoof at or below ``threshold`` agrees with the truth.
+
+    ``f1`` and ``iou`` are those of spoofed seconds, and ``boundary_f1`` is that of boundaries within
+    ``tolerance`` seconds; None if nothing is there and nothing is found. Intervals are 95 %
+    bootstrap intervals over utterances. ``boundary_error`` is the mean distance of the boundaries
+    that were found, in seconds; None if none was.
+    """
+
+    name: str
+    threshold: float
+    f1: float | None
+    f1_interval: tuple[float, float] | None
+    iou: float | None
+    iou_interval: tuple[float, float] | None
+    boundary_f1: float | None
+    boundary_f1_interval: tuple[float, float] | None
+    boundary_error: float | None
+    tolerance: float
+
+
+@dataclass(frozen=True)
+class SegmentEvaluation:
+    """The result of one file of frame scores on one corpus. Rates are fractions; ``text()`` prints percent.
+
+    - ``points`` has the point-based EER at each resolution, ``utterance`` that of utterances by the
+      minimum of their frames, ``range_based`` that of seconds, at no resolution.
+    - ``seconds`` is the duration of bona fide and of spoof.
+    - ``truth`` says what the labels of seconds come from.
+    - ``examples`` are the utterances with the largest and the smallest share of time called wrongly
+      at the EER's threshold, with that share.
+    """
+
+    system: str
+    corpus: str
+    phase: str
+    resolution_ms: float
+    num_utterances: int
+    num_expected: int
+    seconds: tuple[float, float]
+    truth: str
+    points: list[Rate]
+    utterance: Rate
+    range_based: Rate
+    at: list[AtThreshold]
+    num_resamples: int
+    left_out: str
+    notes: tuple[str, ...]
+    inputs: list[dict[str, str]]
+    versions: dict[str, str]
+    origin: Origin | None
+    unofficial: list[str] | None
+    examples: dict[str, list[tuple[ScoredUtterance, float]]] = field(repr=False, compare=False)
+
+    @property
+    def own(self) -> Rate:
+        """The point-based EER at the scores' own resolution."""
+        return next(rate for rate in self.points if rate.how == OWN)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Convert to plain data for JSON, without scores."""
+        plain = {name: value for name, value in vars(self).items() if name not in ("examples", "origin")}
+        plain["points"] = [asdict(rate) for rate in self.points]
+        plain["at"] = [asdict(row) for row in self.at]
+        return plain | {
+            "utterance": asdict(self.utterance),
+            "range_based": asdict(self.range_based),
+            "origin": asdict(self.origin) if self.origin else None,
+            "examples": {
+                kind: [{"utterance": one.name, "wrong": wrong} for one, wrong in found]
+                for kind, found in self.examples.items()
+            },
+        }
+
+    def text(self) -> str:
+        """Write the figures as a table and lines of text."""
+        bonafide, spoof = self.seconds
+        lines = [
+            f"{self.corpus}, phase {self.phase}: {self.num_utterances} utterances in frames of {self.resolution_ms:g} ms; "
+            f"{bonafide:.1f} s bona fide, {spoof:.1f} s spoof ({self.truth})",
+            *text_table([["", "EER %", "95 % interval", "threshold", "bona fide", "spoof", "scores"], *self.rows()]),
+        ]
+        for row in self.at:
+            lines.append(f"at {row.name}, {row.threshold:.6g}: {', '.join(map(' '.join, described(row)))}")
+        lines.append(f"intervals: bootstrap over utterances, {self.num_resamples} draws")
+        if self.left_out:
+            lines.append(f"PARTIAL: rests on {self.num_utterances} of {self.num_expected} utterances; {self.left_out}")
+        return "\n".join([*lines, *(f"note: {note}" for note in self.notes)])
+
+    def rows(self) -> list[list[str]]:
+        """The equal error rates as rows of a table."""
+        return [
+            [
+                rate.name,
+                "–" if rate.eer is None else f"{100 * rate.eer:.3f}",
+                "–" if rate.interval is None else f"{100 * rate.interval[0]:.2f}–{100 * rate.interval[1]:.2f}",
+                "–" if rate.threshold is None else f"{rate.threshold:.4g}",
+                "" if rate.num_bonafide is None else str(rate.num_bonafide),
+                "" if rate.num_spoof is None else str(rate.num_spoof),
+                rate.how,
+            ]
+            for rate in (*self.points, self.utterance, self.range_based)
+        ]
+
+
+def described(row: AtThreshold) -> list[tuple[str, str]]:
+    """The names and values of the figures at a threshold."""
+
+    def figure(value: float | None, bounds: tuple[float, float] | None) -> str:
+        if value is None:
+            return "–"
+        return f"{value:.4f}" if bounds is None else f"{value:.4f} ({bounds[0]:.4f} to {bounds[1]:.4f})"
+
+    error = "–" if row.boundary_error is None else f"{1000 * row.boundary_error:.1f} ms"
+    return [
+        ("F1", figure(row.f1, row.f1_interval)),
+        ("intersection over union", figure(row.iou, row.iou_interval)),
+        (f"F1 of boundaries within {1000 * row.tolerance:g} ms", figure(row.boundary_f1, row.boundary_f1_interval)),
+        ("boundary error", error),
+    ]
+
+
+def evaluate_segments(
+    corpus: str,
+    scores_path: str | Path,
+    keys_path: str | Path,
+    phase: str = "eval",
+    *,
+    resolution_ms: float | None = None,
+    threshold: float | None = None,
+    allow_partial: bool = False,
+    num_resamples: int = 1000,
+    seed: int = 0,
+) -> SegmentEvaluation:
+    """Evaluate a file of frame scores.
+
+    Args:
+        corpus: a corpus with labels of segments, which ``keys_path`` holds.
+        scores_path: a file as of :mod:`nes2net.scoring.segment_file`.
+        phase: a part of the corpus.
+        resolution_ms: length of a frame; None for what the record beside the file says.
+        threshold: frames at or below it are spoof in F1, intersection over union and boundary
+            error, which are given at the threshold of the EER too.
+        allow_partial: leave out utterances whose scores or labels are missing or do not fit.
+        num_resamples, seed: draws of utterances, and their seed.
+
+    Raises:
+        InputError: if a file is missing or malformed, the resolution is unknown or not one of
+            :data:`~nes2net.localisation.frames.RESOLUTIONS`, the corpus has no labels of segments or
+            no such phase, scores and labels do not fit, or a class has no frames.
+    """
+    path, definition = Path(scores_path), corpora.get(corpus)
+    if definition.segment_labels is None:
+        raise InputError(f"{definition.title} has no labels of segments: evaluate scores of utterances")
+    key = definition.keys(keys_path)
+    definition.check_phase(phase, key)
+    phase = canonical_phase(phase)
+    found = read_segment_scores(path)
+    resolution = _checked_resolution(path, resolution_ms, found.resolution_ms)
+    minima = list(map(_lowest, found.scores.values()))
+    try:
+        matched = match(key, list(found.scores), minima, phase, allow_partial=allow_partial)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+    utterances, truth, left_out = _utterances(
+        definition, keys_path, phase, [t.id for t in matched.trials], found.scores, resolution, allow_partial
+    )
+    mismatch = "; ".join(filter(None, (matched.mismatch.describe(matched.num_expected), left_out)))
+    sha256 = sha256_of(path)
+    figures = _figures(utterances, resolution, threshold, truth == RTTM, num_resamples, seed)
+    return SegmentEvaluation(
+        system=path.stem,
+        corpus=corpus,
+        phase=phase,
+        resolution_ms=resolution,
+        num_utterances=len(utterances),
+        num_expected=matched.num_expected,
+        seconds=figures.seconds,
+        truth=truth,
+        points=figures.rates[:-2],
+        utterance=figures.rates[-2],
+        range_based=figures.rates[-1],
+        at=figures.at,
+        num_resamples=num_resamples,
+        left_out=mismatch,
+        notes=("a figure of one class is missing: nothing of the other is left at this resolution",)
+        if any(rate.eer is None for rate in figures.rates)
+        else (),
+        inputs=[
+            {"kind": "scores", "path": str(path), "sha256": sha256},
+            {"kind": "key", "path": str(keys_path), "trials_sha256": key_digest(key)},
+        ],
+        versions=versions(),
+        origin=read_origin(path, sha256, corpus, phase),
+        unofficial=definition.differences_from_official(select_phase(key, phase), phase),
+        examples=_examples(utterances, figures.wrong),
+    )
+
+
+def _lowest(scores: NDArray) -> float:
+    """The score of an utterance: the lowest of its frames, or what :func:`match` refuses."""
+    if not np.isfinite(scores).all():
+        return math.nan
+    return float(scores.max() if scores.max() > LARGEST else scores.min())
+
+
+def _checked_resolution(path: Path, asked: float | None, recorded: float | None) -> int:
+    """The length of a frame, of what was asked for and what the record says."""
+    if asked is not None and recorded is not None and asked != recorded:
+        raise InputError(
+            f"{path}: its record says frames of {recorded:g} ms, not of {asked:g} ms: leave `resolution` out"
+        )
+    resolution = recorded if asked is None else asked
+    if resolution is None:
+        raise InputError(f"{path}: no record beside it says how long its frames are: give `resolution` in ms")
+    if resolution not in RESOLUTIONS:
+        known = ", ".join(map(str, RESOLUTIONS))
+        raise InputError(f"{path}: frames of {resolution:g} ms cannot be compared with labels of {known} ms")
+    return int(resolution)
+
+
+def _utterances(
+    corpus: Corpus,
+    root: str | Path,
+    phase: str,
+    ids: Sequence[str],
+    scores: Mapping[str, NDArray],
+    resolution: int,
+    allow_partial: bool,
+) -> tuple[list[ScoredUtterance], str, str]:
+    """The utterances, what their segments come from, and what was left out and why."""
+    assert corpus.segment_labels is not None
+    labels = corpus.segment_labels(root, phase, LABELS_MS)
+    segments, truth = None, f"labels of {LABELS_MS} ms"
+    if corpus.segments is not None:
+        try:
+            segments, truth = corpus.segments(root, phase), RTTM
+        except NotFound:
+            pass
+    unlabelled = [id for id in ids if id not in labels or (segments is not None and not segments.get(id))]
+    missing, apart, utterances = set(unlabelled), [], []
+    for id in ids:
+        if id in missing:
+            continue
+        of_frames = next(scores[name] for name in (id, f"{id}.wav", f"{id}.flac") if name in scores)
+        count = max(1, len(labels[id]) * LABELS_MS // resolution)
+        if abs(len(of_frames) - count) > max(_MOST_APART, _MOST_SHARE_APART * count):
+            apart.append(id)
+            continue
+        if segments is None:
+            parts = segments_of_frames(labels[id], LABELS_MS)
+        else:
+            parts = segments[id]
+        utterances.append(ScoredUtterance(of_frames, parts, max(part.end for part in parts), labels[id], id))
+    problems = [
+        f"{len(names)} {what}: {listed(names)}"
+        for what, names in (
+            ("without labels of segments", unlabelled),
+            (f"with another number of frames than {resolution} ms give", apart),
+        )
+        if names
+    ]
+    if problems and not allow_partial:
+        raise InputError(f"scores and labels do not fit: {'; '.join(problems)} (`allow_partial` evaluates the rest)")
+    if not utterances:
+        raise InputError(f"no utterance is left: {'; '.join(problems)}")
+    return utterances, truth, "; ".join(problems)
+
+
+class _Figures(NamedTuple):
+    """All figures of the utterances."""
+
+    rates: list[Rate]
+    """Of points at each resolution, of utterances, and of seconds."""
+    at: list[AtThreshold]
+    seconds: tuple[float, float]
+    wrong: NDArray
+    """(U,) share of each utterance's time that is called wrongly at the EER's threshold."""
+
+
+_Pairs = Sequence[tuple[NDArray, NDArray]]
+
+
+def _figures(
+    utterances: Sequence[ScoredUtterance],
+    resolution: int,
+    threshold: float | None,
+    by_segments: bool,
+    num_resamples: int,
+    seed: int,
+) -> _Figures:
+    """Compute all figures; ``by_segments`` labels frames finer than the scores by segments, as published."""
+    draws = {"num_resamples": num_resamples, "seed": seed}
+    own = [align(one.scores, pool_labels(_labels(one), resolution // LABELS_MS)) for one in utterances]
+    rates = [_point_rate(f"{resolution} ms", OWN, own, draws)]
+    if rates[0].eer is None or rates[0].threshold is None:
+        has, lacks = ("bona fide", "spoofed") if rates[0].num_bonafide else ("spoofed", "bona fide")
+        raise InputError(f"all frames of {resolution} ms are {has}, none is {lacks}; both are needed")
+    for measured_at in RESOLUTIONS:
+        if measured_at > resolution and measured_at % resolution == 0:
+            factor = measured_at // resolution
+            coarse = [(coarsen_scores(s, factor), coarsen_labels(labels, factor)) for s, labels in own]
+            rates.append(_point_rate(f"{measured_at} ms", f"minimum of {factor}", coarse, draws))
+        elif measured_at < resolution and resolution % measured_at == 0:
+            factor = resolution // measured_at
+            fine = [
+                align(refine_scores(scores, factor), _finer_labels(one, measured_at, by_segments))
+                for one, (scores, _) in zip(utterances, own)
+            ]
+            rates.append(_point_rate(f"{measured_at} ms", "repeated", fine, draws))
+    rates.sort(key=lambda rate: int(rate.name.split()[0]))
+    lowest = [(s.min(keepdims=True), labels.min(keepdims=True)) for s, labels in own]
+    rates.append(_point_rate("utterances", "minimum of all", lowest, draws))
+    range_based = range_eer(utterances, resolution)
+    bounds = range_eer_interval(utterances, resolution, num_resamples=num_resamples, seed=seed)
+    rates.append(Rate("seconds", range_based.eer, range_based.threshold, bounds, OWN, None, None))
+    eer_threshold = next(rate.threshold for rate in rates if rate.how == OWN)
+    assert eer_threshold is not None
+    thresholds = {"the threshold of the EER": eer_threshold}
+    if threshold is not None:
+        thresholds["the threshold asked for"] = threshold
+    rows, wrong = [], np.zeros(len(utterances))
+    for name, at in thresholds.items():
+        row, overlap = _at_threshold(utterances, resolution, name, at, draws)
+        rows.append(row)
+        if at == eer_threshold:
+            wrong = overlap[:, 1:].sum(1) / [one.duration for one in utterances]
+    seconds = range_based.bonafide_seconds, range_based.spoof_seconds
+    return _Figures(rates, rows, seconds, wrong)
+
+
+def _labels(utterance: ScoredUtterance) -> NDArray:
+    assert utterance.labels_10ms is not None
+    return utterance.labels_10ms
+
+
+def _point_rate(name: str, how: str, pairs: _Pairs, draws: Mapping[str, int]) -> Rate:
+    scores, labels = zip(*pairs)
+    num_bonafide = sum(int(of_utterance.sum()) for of_utterance in labels)
+    num_spoof = sum(map(len, labels)) - num_bonafide
+    if not num_bonafide or not num_spoof:
+        return Rate(name, None, None, None, how, num_bonafide, num_spoof)
+    found = point_eer(scores, labels)
+    bounds = point_eer_interval(scores, labels, **draws)
+    return Rate(name, found.eer, found.threshold, bounds, how, num_bonafide, num_spoof)
+
+
+def _finer_labels(one: ScoredUtterance, measured_at: int, by_segments: bool) -> NDArray:
+    if by_segments:
+        return frame_labels(one.segments, measured_at, one.duration)
+    return pool_labels(_labels(one), measured_at // LABELS_MS)
+
+
+def _at_threshold(
+    utterances: Sequence[ScoredUtterance], resolution: int, name: str, threshold: float, draws: Mapping[str, int]
+) -> tuple[AtThreshold, NDArray]:
+    """Figures at ``threshold``, and hits, false alarms and misses of each utterance in seconds, (U, 3)."""
+    truth = [one.segments for one in utterances]
+    durations = [one.duration for one in utterances]
+    found = [segments_of_frames(np.asarray(one.scores) > threshold, resolution, one.duration) for one in utterances]
+    overlap = overlap_of_segments(truth, found, durations)
+    boundaries = match_boundaries(truth, found, durations, TOLERANCE)
+    of_time, of_boundaries = detection(overlap), detection(boundaries.counts)
+    time_bounds = detection_intervals(overlap, **draws)
+    boundary_bounds = detection_intervals(boundaries.counts, **draws)
+    row = AtThreshold(
+        name,
+        threshold,
+        _or_none(of_time.f1),
+        _both_or_none(time_bounds["f1"]),
+        _or_none(of_time.iou),
+        _both_or_none(time_bounds["iou"]),
+        _or_none(of_boundaries.f1),
+        _both_or_none(boundary_bounds["f1"]),
+        _or_none(boundaries.mean_distance),
+        TOLERANCE,
+    )
+    return row, overlap
+
+
+def _or_none(value: float) -> float | None:
+    return None if math.isnan(value) else value
+
+
+def _both_or_none(bounds: tuple[float, float]) -> tuple[float, float] | None:
+    return None if math.isnan(bounds[0]) else bounds
+
+
+def _examples(utterances: Sequence[ScoredUtterance], wrong: NDArray) -> dict[str, list[tuple[ScoredUtterance, float]]]:
+    """The utterances with most and with least of their time called wrongly.
+
+    The best ones have both classes, if any utterance has.
+    """
+    order = np.argsort(-wrong, kind="stable").tolist()
+    mixed = [i for i in order if len({segment[0] for segment in utterances[i].segments}) > 1]
+    worst = order[:EXAMPLES]
+    best = [i for i in reversed(mixed or order) if i not in worst][:EXAMPLES]
+    return {
+        kind: [(utterances[i], float(wrong[i])) for i in of_kind]
+        for kind, of_kind in (("worst", worst), ("best", best))
+    }

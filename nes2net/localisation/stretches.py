@@ -1,0 +1,128 @@
+"""From the scores of frames to fake stretches: a threshold with hysteresis, and a minimum duration."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from nes2net.errors import InputError, check_known
+from nes2net.localisation.segments import SPOOF, Segment
+
+#: Threshold and hysteresis by the rule that makes a score of logits. The threshold is the natural
+#: point of the rule: even odds, or the middle of the range. That of ``cosine`` is the middle of the
+#: published targets, 1 and 0. The hysteresis is an assumption of ours: a factor of e in the odds,
+#: or a tenth of the range.
+DEFAULTS = {"logit": (0.0, 1.0), "difference": (0.0, 1.0), "probability": (0.5, 0.1), "cosine": (0.5, 0.1)}
+#: Seconds of the shortest stretch and the shortest gap; an assumption of ours: a short phone lasts as long.
+MIN_DURATION = 0.1
+_CLOSE = 1e-9  # seconds; five frames of 20 ms are 0.1 s, however that is rounded
+
+
+class StretchRule(NamedTuple):
+    """How scores of frames become fake stretches."""
+
+    threshold: float
+    """A fake stretch begins at a score of at most this."""
+    hysteresis: float
+    """It goes on while scores are at most so much higher."""
+    min_duration: float = MIN_DURATION
+    """In seconds: shorter gaps between stretches are filled, then shorter stretches are dropped."""
+
+    @classmethod
+    def of(
+        cls,
+        score_rule: str,
+        threshold: float | None = None,
+        hysteresis: float | None = None,
+        min_duration: float = MIN_DURATION,
+    ) -> StretchRule:
+        """The rule for scores of a detector.
+
+        Args:
+            score_rule: of the detector.
+            threshold: a fake stretch begins at a score of at most this; None for 0 for logits and
+                their differences, and 0.5 for probabilities and cosines. Scores are not calibrated:
+                choose one on data of your own.
+            hysteresis: it goes on while scores are at most ``threshold + hysteresis``; None for 1
+                for logits and their differences, and 0.1 for probabilities and cosines.
+            min_duration: in seconds; shorter gaps between stretches are filled, then shorter
+                stretches are dropped.
+
+        Raises:
+            InputError: if a number is not finite, or the last two are negative.
+
+        >>> StretchRule.of("probability", hysteresis=0.0)
+        StretchRule(threshold=0.5, hysteresis=0.0, min_duration=0.1)
+        """
+        check_known([score_rule], DEFAULTS, "there is no score rule")
+        usual = DEFAULTS[score_rule]
+        threshold = usual[0] if threshold is None else threshold
+        hysteresis = usual[1] if hysteresis is None else hysteresis
+        if not math.isfinite(threshold):
+            raise InputError(f"`threshold` is a number, not {threshold}")
+        for name, value in (("hysteresis", hysteresis), ("min_duration", min_duration)):
+            if not 0 <= value < math.inf:
+                raise InputError(f"`{name}` is a number of at least 0, not {value}")
+        return cls(threshold, hysteresis, min_duration)
+
+
+def fake_stretches(scores: ArrayLike, resolution_ms: float, duration: float, rule: StretchRule) -> list[Segment]:
+    """The fake stretches of a recording, in order.
+
+    A stretch that reaches the last frame ends with the recording, because the frames of most
+    front-ends end a little before it.
+
+    Args:
+        scores: (T,) of its frames, higher for bona fide.
+        resolution_ms: length of a frame.
+        duration: of the recording in seconds.
+
+    Returns:
+        Segments ``spoof``; their score is the mean of their frames.
+
+    Raises:
+        InputError: if the scores are no row of finite numbers.
+
+    >>> rule = StretchRule(threshold=0.0, hysteresis=1.0, min_duration=0.04)
+    >>> fake_stretches([2.0, -1.0, 0.5, 2.0, 2.0, -1.0, 2.0], 20, 0.14, rule)
+    [Segment(label='spoof', start=0.02, end=0.06, score=-0.25)]
+    """
+    row = np.asarray(scores, np.float64)
+    if row.ndim != 1 or not np.isfinite(row).all():
+        raise InputError(f"scores of frames are a row of finite numbers, got shape {row.shape}")
+    begins, goes_on = row <= rule.threshold, row <= rule.threshold + rule.hysteresis
+    runs = _runs(_held(begins, goes_on))
+    least = (rule.min_duration - _CLOSE) * 1000 / resolution_ms  # in frames
+    if len(runs) > 1:
+        apart = runs[1:, 0] - runs[:-1, 1] >= least
+        runs = np.stack([runs[np.append(True, apart), 0], runs[np.append(apart, True), 1]], axis=1)
+    return [
+        Segment(
+            SPOOF,
+            float(first * resolution_ms / 1000),
+            float(duration if behind == len(row) else min(behind * resolution_ms / 1000, duration)),
+            float(row[first:behind].mean()),
+        )
+        for first, behind in runs[runs[:, 1] - runs[:, 0] >= least].tolist()
+    ]
+
+
+def _held(begins: NDArray[np.bool_], goes_on: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """(T,) whether frames are within a stretch that ``begins`` at a frame and lasts as long as it ``goes_on``."""
+    numbers = np.arange(len(begins))
+    last_begin = np.maximum.accumulate(np.where(begins, numbers, -1))
+    last_end = np.maximum.accumulate(np.where(goes_on, -1, numbers))
+    return last_begin > last_end
+
+
+def _runs(inside: NDArray[np.bool_]) -> NDArray[np.intp]:
+    """(K, 2): the first frame of each run of true ones, and the first behind it.
+
+    >>> _runs(np.array([True, False, True, True])).tolist()
+    [[0, 1], [2, 4]]
+    """
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], inside, [False]]).astype(np.int8)))
+    return edges.reshape(-1, 2)

@@ -1,0 +1,147 @@
+"""Evaluation of frame scores: the published figures of golden cases, what does not fit, and the page."""
+
+import json
+import re
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from builders import zoo
+
+from nes2net import InputError
+from nes2net.cli.main import main
+from nes2net.corpora import partialspoof
+from nes2net.evaluation.segments import RTTM, evaluate_segments
+from nes2net.localisation.segments import Segment
+from nes2net.scoring.segment_file import lines
+
+NAMES = ("a20", "b40", "c80", "d160", "e320", "f640", "g20_ties", "h20_poor")
+
+
+def points(name):
+    return zoo.read("localisation_point_eer")[name]
+
+
+def ranges(name):
+    return zoo.read("localisation_range_eer")[name]["exact"]
+
+
+@pytest.fixture
+def made(tmp_path, register_corpus):
+    """A function that writes a golden case as a corpus and a file of scores, and gives the arguments."""
+
+    def make(name, with_segments=True):
+        case = points(name)
+        root = tmp_path / "database"
+        (root / "segment_labels").mkdir(parents=True)
+        (root / "protocols").mkdir()
+        labels = {one["name"]: one["labels_10ms"].numpy() for one in case["utterances"]}
+        np.save(root / "segment_labels" / "eval_seglab_0.01.npy", {id: row.astype("U1") for id, row in labels.items()})
+        rows = [f"LA_0 {id} - - {'bonafide' if row.min() else 'spoof'}\n" for id, row in labels.items()]
+        (root / "protocols" / "PartialSpoof.LA.cm.eval.trl.txt").write_text("".join(rows))
+        scores = tmp_path / "f.txt"
+        scores.write_text("".join(lines(one["name"], one["scores"].numpy()) for one in case["utterances"]))
+        resolution = case["config"]["resolution_ms"]
+        (tmp_path / "f.txt.json").write_text(json.dumps({"run": {}, "failures": {}, "resolution_ms": resolution}))
+        segments = {one["name"]: [Segment(*part) for part in one["segments"]] for one in case["utterances"]}
+        function = (lambda root, split: segments) if with_segments else None
+        register_corpus("golden", replace(partialspoof.CORPUS, segments=function))
+        return "golden", scores, tmp_path
+
+    return make
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_golden(made, name):
+    case, seconds = points(name), ranges(name)
+    result = evaluate_segments(*made(name), num_resamples=5)
+    assert result.truth == RTTM and result.num_utterances == len(case["utterances"])
+    assert [int(rate.name.split()[0]) for rate in result.points] == case["measured_at_ms"]
+    np.testing.assert_allclose([rate.eer for rate in result.points], case["eer"], rtol=0, atol=1e-12)
+    np.testing.assert_allclose([rate.threshold for rate in result.points], case["threshold"], rtol=0, atol=1e-12)
+    assert result.utterance.eer == pytest.approx(case["utterance_eer_from_minimum"], abs=1e-12)
+    assert (result.own.num_bonafide, result.own.num_spoof) == (case["num_bonafide"], case["num_spoof"])
+    assert result.range_based.eer == pytest.approx(seconds["eer"], abs=1e-9)
+    assert result.seconds[1] == pytest.approx(seconds["spoof_seconds"], abs=1e-9)
+    for rate in (*result.points, result.range_based):
+        assert rate.interval is not None and 0 <= rate.interval[0] <= rate.interval[1] <= 1
+    wrong = [share for kind in ("worst", "best") for _, share in result.examples[kind]]
+    assert wrong[:6] == sorted(wrong[:6], reverse=True) and max(wrong[6:]) <= min(wrong[:6])
+
+
+def test_without_rttm_seconds_are_those_of_labels(made):
+    with_segments = ranges("a20")
+    result = evaluate_segments(*made("a20", with_segments=False), num_resamples=5, threshold=0.0)
+    assert result.truth == "labels of 10 ms" and result.own.eer == pytest.approx(points("a20")["eer"][1], abs=1e-12)
+    assert result.range_based.eer == pytest.approx(with_segments["eer"], abs=0.01)
+    assert [row.name for row in result.at] == ["the threshold of the EER", "the threshold asked for"]
+    assert 0 < result.at[1].iou < result.at[1].f1 < 1
+
+
+def test_what_does_not_fit(made, tmp_path):
+    corpus, scores, root = made("a20")
+    text = scores.read_text()
+    ids = list(dict.fromkeys(line.split()[0] for line in text.splitlines()))
+    rows = [[line for line in text.splitlines(True) if line.split()[0] == id] for id in ids]
+
+    def check(changed, message, left):
+        scores.write_text("".join(map("".join, changed)))
+        with pytest.raises(InputError, match=message):
+            evaluate_segments(corpus, scores, root, num_resamples=5)
+        result = evaluate_segments(corpus, scores, root, num_resamples=5, allow_partial=True)
+        assert result.num_utterances == left and result.left_out and "PARTIAL" in result.text()
+
+    check(rows[1:], f"1 of {len(ids)} trials without a score: {ids[0]}", len(ids) - 1)
+    check([*rows, ["else 0 1.0\n"]], "1 scored but not in the key: else", len(ids))
+    check([[f"{ids[0]} 0 nan\n"], *rows[1:]], f"1 with a score that is not finite: {ids[0]}", len(ids) - 1)
+    check([rows[0][:20], *rows[1:]], "1 with another number of frames than 20 ms give", len(ids) - 1)
+    for options, message in (
+        ({"resolution_ms": 40}, "its record says frames of 20 ms, not of 40 ms"),
+        ({"phase": "dev"}, "of phase dev|not found|dev"),
+        ({"num_resamples": 0}, "at least 1"),
+    ):
+        scores.write_text(text)
+        with pytest.raises(InputError, match=message):
+            evaluate_segments(corpus, scores, root, **{"num_resamples": 5, **options})
+    (tmp_path / "f.txt.json").unlink()
+    with pytest.raises(InputError, match="give `resolution` in ms"):
+        evaluate_segments(corpus, scores, root, num_resamples=5)
+    with pytest.raises(InputError, match="frames of 25 ms cannot be compared"):
+        evaluate_segments(corpus, scores, root, resolution_ms=25, num_resamples=5)
+    with pytest.raises(InputError, match="has no labels of segments"):
+        evaluate_segments("in_the_wild", scores, root, resolution_ms=20)
+
+
+def test_one_class(made):
+    corpus, scores, root = made("a20")
+    labels = root / "database" / "segment_labels" / "eval_seglab_0.01.npy"
+    np.save(labels, {id: np.full(len(row), "1") for id, row in np.load(labels, allow_pickle=True).item().items()})
+    with pytest.raises(InputError, match="all frames of 20 ms are bona fide"):
+        evaluate_segments(corpus, scores, root, num_resamples=5)
+
+
+def test_command(made, tmp_path, capsys):
+    corpus, scores, root = made("b40")
+    page, data = tmp_path / "r.html", tmp_path / "r.json"
+    common = ["evaluate", corpus, str(scores), "--keys", str(root), "--resamples", "20"]
+    assert main([*common, "--threshold", "0.1", "--html", str(page), "--json", str(data)]) == 0
+    out = capsys.readouterr().out
+    assert re.search(r"^40 ms +\d+\.\d{3} .* own$", out, re.MULTILINE) and "minimum of 16" in out and "repeated" in out
+    assert "at the threshold asked for, 0.1: F1 0." in out and "boundary error" in out
+    figures = json.loads(data.read_text())
+    assert figures["range_based"]["eer"] == pytest.approx(ranges("b40")["eer"], abs=1e-9)
+    text = page.read_text()
+    assert text.count("<polyline") == 10 and text.count('class="spoof"') >= 6 and "range-based EER" in text
+    evaluate_again = [*common, "--html", str(tmp_path / "again.html")]
+    assert main([*evaluate_again, "--threshold", "0.1"]) == 0
+    assert (tmp_path / "again.html").read_bytes() == page.read_bytes()
+    capsys.readouterr()
+    (tmp_path / "plain.txt").write_text("a 1\n")
+    for wrong, message in (
+        ([*common, "--latex", str(tmp_path / "t")], "--latex is for scores of utterances"),
+        (["evaluate", corpus, str(scores), str(tmp_path / "plain.txt")], "evaluate such a file alone"),
+        (["evaluate", corpus, str(tmp_path / "plain.txt"), "--threshold", "0"], "these are scores of utterances"),
+    ):
+        assert main(wrong) == 2
+        error = capsys.readouterr().err
+        assert message in error and error.count("\n") == 1

@@ -1,0 +1,86 @@
+"""Fake stretches: hysteresis, gaps and the minimum duration."""
+
+import math
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nes2net import InputError
+from nes2net.localisation.stretches import DEFAULTS, StretchRule, fake_stretches
+
+SCORES = st.lists(st.integers(-3, 3).map(float), max_size=40)
+RULES = st.builds(
+    StretchRule, st.integers(-2, 2).map(float), st.integers(0, 2).map(float), st.sampled_from([0, 0.04, 0.1])
+)
+
+
+def frames(found, count, duration):
+    """(first, behind) of each stretch, in frames of 20 ms."""
+    return [(round(s.start * 50), count if s.end == duration else round(s.end * 50)) for s in found]
+
+
+def slowly(scores, rule):
+    """The same in a loop over frames."""
+    runs, inside = [], False
+    for place, score in enumerate(scores):
+        inside = score <= rule.threshold + (rule.hysteresis if inside else 0)
+        if inside and runs and runs[-1][1] == place:
+            runs[-1][1] += 1
+        elif inside:
+            runs.append([place, place + 1])
+    joined = []
+    for first, behind in runs:
+        if joined and (first - joined[-1][1]) * 20 < rule.min_duration * 1000:
+            joined[-1][1] = behind
+        else:
+            joined.append([first, behind])
+    return [(first, behind) for first, behind in joined if (behind - first) * 20 >= rule.min_duration * 1000]
+
+
+@given(SCORES, RULES)
+def test_stretches_are_those_of_a_loop_over_frames(scores, rule):
+    duration = len(scores) * 0.02 + 0.015
+    found = fake_stretches(scores, 20, duration, rule)
+    assert frames(found, len(scores), duration) == slowly(scores, rule)
+    for stretch, (first, behind) in zip(found, slowly(scores, rule)):
+        assert stretch.label == "spoof" and stretch.score == pytest.approx(np.mean(scores[first:behind]))
+        assert 0 <= stretch.start < stretch.end <= duration
+
+
+@given(SCORES, RULES)
+def test_what_is_found(scores, rule):
+    """Stretches are as long as asked for, as far apart, and begin and end where the scores say."""
+    found = fake_stretches(scores, 20, len(scores) * 0.02, rule)
+    for stretch in found:
+        assert stretch.end - stretch.start >= rule.min_duration - 1e-9
+        assert scores[round(stretch.start * 50)] <= rule.threshold
+        assert scores[round(stretch.end * 50) - 1] <= rule.threshold + rule.hysteresis
+    for before, after in pairwise(found):
+        assert after.start - before.end >= max(rule.min_duration, 0.02) - 1e-9
+    stricter = fake_stretches(scores, 20, len(scores) * 0.02, rule._replace(threshold=rule.threshold - 1))
+    assert all(any(s.start <= t.start and t.end <= s.end for s in found) for t in stricter)
+
+
+def test_scores_are_compared_in_double_precision():
+    """In single precision, 0.1 would be at most the float64 0.1."""
+    assert fake_stretches(np.full(9, 0.1, np.float32), 20, 0.18, StretchRule(0.1, 0.0)) == []
+
+
+def test_defaults_and_errors():
+    assert set(DEFAULTS) == {"logit", "difference", "probability", "cosine"}
+    assert StretchRule.of("logit") == (0.0, 1.0, 0.1)
+    assert StretchRule.of("cosine", 0.2, 0.0, 0.5) == (0.2, 0.0, 0.5)
+    for options, message in (
+        ({"threshold": math.nan}, "`threshold` is a number, not nan"),
+        ({"hysteresis": -1.0}, "`hysteresis` is a number of at least 0, not -1"),
+        ({"min_duration": math.inf}, "`min_duration` is a number of at least 0, not inf"),
+        ({"score_rule": "logits"}, "there is no score rule 'logits'"),
+    ):
+        with pytest.raises(InputError, match=message):
+            StretchRule.of(**{"score_rule": "logit", **options})
+    for scores in ([math.nan], [[1.0]]):
+        with pytest.raises(InputError, match="a row of finite numbers"):
+            fake_stretches(scores, 20, 1.0, StretchRule(0.0, 0.0))

@@ -1,0 +1,159 @@
+"""Scores of frames: short recordings in one piece, long ones in windows that depend on nothing else."""
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nes2net import Detector, InputError
+from nes2net.audio.read import load_audio
+from nes2net.backends.mean_linear import MeanLinear
+from nes2net.scoring.frame_scores import frame_scores, windows
+
+
+class ThreeResolutions(MeanLinear):
+    """The linear layers on means of 1, 2 and 32 frames."""
+
+    resolutions = (1, 2, 32)
+
+    def segments(self, features, frame_ms=20.0):
+        (logits,) = super().segments(features, frame_ms).values()
+        pooled = {n: logits[:, : len(logits[0]) // n * n].unflatten(1, (-1, n)).mean(2) for n in self.resolutions}
+        return {n * frame_ms: x for n, x in pooled.items()}
+
+
+@pytest.fixture(scope="module")
+def spectral():
+    torch.manual_seed(0)
+    frontend = {"name": "lps", "n_fft": 128, "num_bins": 20, "hop_length": 320}
+    return Detector.from_config({"frontend": frontend, "backend": "mean_linear"}).eval()
+
+
+@pytest.fixture(scope="module")
+def several(spectral):
+    backend = ThreeResolutions(feature_dim=20)
+    backend.config = {"name": "three_resolutions"}
+    return Detector(spectral.frontend, spectral.aggregation, backend).eval()
+
+
+@pytest.fixture(scope="module")
+def recording():
+    """Noise of 67 s whose loudness changes."""
+    rng = np.random.default_rng(0)
+    loudness = np.repeat(rng.uniform(0.01, 0.1, 68), 16000)[: 67 * 16000 + 123]
+    return (rng.standard_normal(len(loudness)) * loudness).astype(np.float32)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(st.integers(0, 30), min_size=1, max_size=12), st.integers(1, 8), st.integers(0, 20))
+def test_windows_depend_on_the_recording_alone(lengths, step, more):
+    whole, longest = np.arange(sum(lengths), dtype=np.float32), 2 * step + more
+    found = list(windows(iter(np.split(whole, np.cumsum(lengths)[:-1])), longest, step))
+    if len(whole) <= longest:
+        assert [(window.start, len(window.samples)) for window in found] == [(0, len(whole))]
+    else:
+        assert [window.start for window in found] == [step * number for number in range(len(found))]
+        assert all(len(window.samples) == 2 * step for window in found[:-1])
+        assert step < len(found[-1].samples) <= 2 * step
+    for window in found:
+        np.testing.assert_array_equal(window.samples, whole[window.start : window.start + len(window.samples)])
+    assert [window.is_last for window in found] == [False] * (len(found) - 1) + [True]
+    assert found[-1].start + len(found[-1].samples) == len(whole)
+
+
+@pytest.mark.parametrize("length", [1, 300, 16000, 30 * 16000])
+def test_up_to_30_s_are_one_piece(spectral, recording, length):
+    samples = recording[:length]
+    found = spectral.frame_scores(samples)
+    with torch.inference_mode():
+        waveform = torch.from_numpy(np.resize(samples, max(length, spectral.min_samples)))[None]
+        (expected,) = spectral.segment_scores(waveform).values()
+    np.testing.assert_array_equal(found.scores, expected[0, : -(-length // 320)].numpy())
+    assert found.scores.dtype == np.float32 and found.resolution_ms == 20 and found.duration == length / 16000
+    assert len(found) == len(found.times) and found.times[-1] < found.duration
+
+
+@pytest.mark.parametrize("resolution", [20, 40, 640])
+def test_frames_that_see_no_context_have_the_scores_of_one_piece(several, recording, resolution, monkeypatch):
+    long = several.frame_scores(recording, resolution_ms=resolution)
+    monkeypatch.setattr("nes2net.scoring.frame_scores.LONGEST_PIECE", 100.0)
+    whole = several.frame_scores(recording, resolution_ms=resolution)
+    assert long.resolution_ms == resolution and len(whole) >= recording.size // (16 * resolution)
+    np.testing.assert_allclose(long.scores, whole.scores, atol=1e-6)
+
+
+def test_what_is_kept_does_not_depend_on_blocks_batches_or_mode(small_model, recording, tmp_path, monkeypatch):
+    """The frames of this detector see all of their window, here of 4 s."""
+    monkeypatch.setattr("nes2net.scoring.frame_scores.LONGEST_PIECE", 6.0)
+    monkeypatch.setattr("nes2net.scoring.frame_scores.WINDOW_STEP", 2.0)
+    recording = recording[: 9 * 16000 + 123]
+    torch.manual_seed(0)
+    detector = Detector.from_config({**small_model, "backend": "mean_linear"})
+    path, told = tmp_path / "a.flac", []
+    soundfile.write(path, recording, 16000)
+    assert detector.training
+    expected = detector.frame_scores(load_audio(path), batch_size=1)
+    assert detector.training and len(expected) == (len(recording) - detector.min_samples) // 256 + 1
+    monkeypatch.setattr("nes2net.audio.libsndfile.BLOCK_VALUES", 70_001)
+    found = frame_scores(detector.eval(), path, batch_size=3, progress=told.append)
+    np.testing.assert_allclose(found.scores, expected.scores, atol=1e-5)
+    assert found.duration == expected.duration == told[-1] and told == sorted(told) and len(told) == 2
+    step = 124 * 256  # about 2 s, in pairs of frames
+    # The middle of a window is that of the window alone.
+    with torch.inference_mode():
+        (window,) = detector.segment_scores(torch.from_numpy(load_audio(path)[step : 3 * step])[None]).values()
+    np.testing.assert_allclose(found.scores[186:310], window[0, 62:186].numpy(), atol=1e-5)
+
+
+def test_a_detector_that_reads_little_at_once(several, recording):
+    small = {"encoder_layers": 1, "encoder_embed_dim": 32, "encoder_ffn_embed_dim": 32, "encoder_attention_heads": 4}
+    torch.manual_seed(0)
+    detector = Detector.from_config(
+        {"frontend": {"name": "whisper", "chunk_length": 1, **small}, "backend": "mean_linear"}
+    )
+    samples = recording[: 16000 * 5 + 200]
+    found = detector.eval().frame_scores(samples)
+    assert len(found) == 250 and found.duration == 5.0125
+    for start, first, last in ((0, 0, 36), (7680, 12, 36), (69120, 12, 34)):  # windows of 0.96 s, one every 0.48 s
+        with torch.inference_mode():
+            (scores,) = detector.segment_scores(torch.from_numpy(samples[start : start + 15360])[None]).values()
+        np.testing.assert_allclose(found.scores[start // 320 :][first:last], scores[0, first:last].numpy(), atol=1e-6)
+    backend = ThreeResolutions(feature_dim=32)
+    with pytest.raises(InputError, match="reads 1 s at once, less than four of its longest segments of 640 ms"):
+        Detector(detector.frontend, detector.aggregation, backend).eval().frame_scores(samples)
+
+
+def test_windows_that_do_not_fit_into_memory_are_scored_in_parts(spectral, recording, monkeypatch):
+    expected, computed, sizes = spectral.frame_scores(recording), spectral.segment_scores, []
+
+    def scores(waveform):
+        sizes.append(len(waveform))
+        if len(waveform) > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
+        return computed(waveform)
+
+    monkeypatch.setattr(spectral, "segment_scores", scores)
+    np.testing.assert_allclose(spectral.frame_scores(recording).scores, expected.scores, atol=1e-6)
+    assert sizes[0] == 5 and set(sizes[2:]) == {1, 2}
+
+
+def test_errors_are_one_line(spectral, several, spectral_detector, recording, monkeypatch):
+    for detector, options, message in (
+        (spectral_detector, {}, r"this detector \('asp_mlp'\) scores recordings, not their segments"),
+        (several, {"resolution_ms": 30}, "segments of 20, 40, 640 ms, not of 30 ms"),
+        (spectral, {"batch_size": 0}, "`batch_size` is at least 1"),
+    ):
+        with pytest.raises(InputError, match=message):
+            detector.frame_scores(recording, **options)
+    with pytest.raises(InputError, match=r"none\.wav not found"):
+        spectral.frame_scores("none.wav")
+    monkeypatch.setattr(several.backend, "segments", lambda x, ms: {ms: x[:, ::2, :2]})
+    with pytest.raises(InputError, match="`resolutions` of its back-end are wrong"):
+        several.frame_scores(recording)
+    monkeypatch.undo()
+    with torch.no_grad():
+        several.backend.last_layer.bias.fill_(float("nan"))
+    with pytest.raises(InputError, match="score is nan: its weights are damaged"):
+        several.frame_scores(recording)
