@@ -54,17 +54,24 @@ class NoiseAugmentation:
         rir: folder of impulse responses, see :func:`find_impulse_responses`; None for no
             reverberation.
         probability: that an utterance is changed.
+        aligned: reverberate without the delay of the direct sound, so that labels of frames stay
+            true (:func:`reverberate`).
 
     Raises:
         InputError: if a folder or category is missing or too small, or a file has no samples.
     """
 
     def __init__(
-        self, musan: str | Path | None = None, rir: str | Path | None = None, probability: float = 0.5
+        self,
+        musan: str | Path | None = None,
+        rir: str | Path | None = None,
+        probability: float = 0.5,
+        *,
+        aligned: bool = False,
     ) -> None:
         if not 0 <= probability <= 1:
             raise InputError(f"`noise_probability={probability}` must be a probability from 0 to 1")
-        self.probability = probability
+        self.probability, self.aligned = probability, aligned
         self.noises = {} if musan is None else find_noises(musan)
         self.impulse_responses = [] if rir is None else find_impulse_responses(rir)
 
@@ -98,7 +105,7 @@ class NoiseAugmentation:
         from nes2net.audio.read import load_audio  # start-up: `nes2net.augment` is imported for --help
 
         path = self.impulse_responses[rng.integers(len(self.impulse_responses))]
-        return reverberate(x, load_audio(path, channel=0), str(path))
+        return reverberate(x, load_audio(path, channel=0), str(path), aligned=self.aligned)
 
 
 def draw_excerpt(file: NoiseFile, num_samples: int, rng: np.random.Generator) -> np.ndarray:
@@ -130,13 +137,18 @@ def add_noise(x: np.ndarray, noise: np.ndarray, snr: float) -> np.ndarray:
     return x + gain * noise.astype(x.dtype, copy=False)
 
 
-def reverberate(x: np.ndarray, impulse_response: np.ndarray, name: str = "the impulse response") -> np.ndarray:
+def reverberate(
+    x: np.ndarray, impulse_response: np.ndarray, name: str = "the impulse response", *, aligned: bool = False
+) -> np.ndarray:
     """Convolve ``x`` (N,) with ``impulse_response`` (M,), scaled to unit energy.
 
     The result is the first N samples of the convolution, in the type of ``x``.
 
     Args:
         name: of the impulse response, for the message.
+        aligned: leave out as many samples as lie before the peak of the impulse response, its
+            direct sound, as Kaldi's ``wav-reverberate --shift-output`` does. Otherwise the result is
+            late by the way of the sound, 3 ms for each metre.
 
     Raises:
         InputError: if the impulse response is silent.
@@ -150,7 +162,8 @@ def reverberate(x: np.ndarray, impulse_response: np.ndarray, name: str = "the im
     h = h[: len(x)] / math.sqrt(energy)  # later samples have no effect on the first N samples
     size = fft.next_fast_len(len(x) + len(h) - 1, real=True)
     y = fft.irfft(fft.rfft(x.astype(np.float64), size) * fft.rfft(h, size), size)
-    return y[: len(x)].astype(x.dtype, copy=False)
+    first = int(np.abs(h).argmax()) if aligned else 0
+    return y[first : first + len(x)].astype(x.dtype, copy=False)
 
 
 def find_noises(root: str | Path) -> dict[str, list[NoiseFile]]:

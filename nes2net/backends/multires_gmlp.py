@@ -216,6 +216,10 @@ class MultiresGmlp(Backend):
         maps = self._maps(hidden_states)
         return self._segments(maps, frame_ms), self._scales.utterance(maps)
 
+    def num_segments(self, num_frames: int) -> tuple[int, ...]:
+        counts = zip(self.resolutions, super().num_segments(num_frames))
+        return tuple(count + (factor == _LONGEST) for factor, count in counts)  # the last halving is padded
+
     def replace_last_layer(self, layer: nn.Module) -> None:
         """Put ``layer`` in the place of the last scale's class vectors, which are the utterance's too."""
         if not isinstance(layer, P2SGradHead):

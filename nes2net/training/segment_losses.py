@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-import torch  # noqa: F401  # the example
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -29,11 +28,12 @@ class SegmentLosses(nn.Module):
     Raises:
         InputError: if the detector gives no such frames, or the loss does not fit its logits.
 
-    >>> detector = Detector.from_config({"frontend": "wav2vec2_small", "backend": "mean_linear"})
+    >>> import torch
+    >>> detector = Detector.from_config({"frontend": {"name": "lps", "hop_length": 320}, "backend": "mean_linear"})
     >>> losses = SegmentLosses(SegmentsConfig(resolutions=[20]), detector)
     >>> (targets,) = losses.targets(torch.ones(2, 100, dtype=torch.int8), detector.num_segments(16000))
     >>> targets.shape, losses.weights([targets])
-    (torch.Size([2, 49]), [49.0])
+    (torch.Size([2, 45]), [45.0])
     """
 
     def __init__(self, segments: SegmentsConfig, detector: Detector) -> None:

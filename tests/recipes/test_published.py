@@ -275,6 +275,31 @@ GLOBAL_FEATURE = {
     },
     "validation": {"mode": "eval", "select_on": "loss", "patience": 10},
 }
+#: Every key; the weights of classes are those of cross-entropy alone.
+SEGMENTS = {
+    "resolutions": [],
+    "loss": "p2sgrad",
+    "class_weights": [0.5, 0.5],
+    "utterance_weight": 1.0,
+    "boundary_share": None,
+}
+MULTIRES = {
+    "data": {"corpus": "partialspoof", "num_samples": 634880, "crop": "pieces", "min_piece": 5200},
+    "augment": {"algo": 0, "noise_probability": 0.0},
+    "train": {
+        "epochs": 5000,
+        "batch_size": 8,
+        "optimizer": "adam",
+        "lr": 1e-5,
+        "weight_decay": 0.0,
+        "schedule": "step",
+        "decay_epochs": 10,
+        "decay_factor": 0.5,
+        "loss": "p2sgrad",
+    },
+    "segments": SEGMENTS | {"resolutions": [20, 40, 80, 160, 320, 640]},
+    "validation": {"mode": "eval", "select_on": "loss", "patience": 50},
+}
 MFA = {
     "data": {"corpus": "asvspoof2019_la", "num_samples": 64600, "crop": "head"},
     "augment": {"algo": 3, "noise_probability": 0.0},
@@ -402,11 +427,24 @@ MODELS = {
     "wav2vec2_FIR_NB": {**_XLSR, "backend": _ASP_COSINE},
     "wav2vec2_FIR_WB": {**_XLSR, "backend": _ASP_COSINE},
     "wav2vec2_LSR_LSA": {**_XLSR, "backend": _PROTOTYPES},
+    "wav2vec2_Nes2Net_X_segments": {**_XLSR, "backend": {**_NES2NET_X, "pool": None, "score_rule": "difference"}},
+    "w2v2_large_multires_gMLP": {
+        "frontend": {"name": "wav2vec2_large", "normalize": True},
+        "aggregation": {"name": "last"},
+        "backend": {
+            "name": "multires_gmlp",
+            "num_layers": 25,
+            "gmlp_layers": 5,
+            "max_frames": 2001,
+            "dropout": 0.7,
+            "head": "p2sgrad",
+        },
+    },
 }
 
 
 def changed(values, **sections):
-    return {name: {**section, **sections.get(name, {})} for name, section in values.items()}
+    return {name: {**values.get(name, {}), **sections.get(name, {})} for name in {**values, **sections}}
 
 
 LORA = changed(
@@ -459,6 +497,23 @@ PUBLISHED = {
         12345,
         changed(ASVSPOOF2019, data={"corpus": "partialspoof"}),
         "unknown_wav2vec2_Nes2Net_X_e100_bz12_lr2.5e-07_algo4_seed12345_partialspoof",
+    ),
+    "partialspoof_nes2net_x_segments": (
+        "wav2vec2_Nes2Net_X_segments",
+        12345,
+        changed(
+            ASVSPOOF2019,
+            data={"corpus": "partialspoof", "crop": "random"},
+            segments=SEGMENTS | {"resolutions": [20], "loss": "cross_entropy", "boundary_share": 0.5},
+            validation={"select_on": "segment_eer"},
+        ),
+        "unknown_wav2vec2_Nes2Net_X_segments_e100_bz12_lr2.5e-07_algo4_seed12345_partialspoof",
+    ),
+    "partialspoof_multires_gmlp": (
+        "w2v2_large_multires_gMLP",
+        1,
+        MULTIRES,
+        "unknown_w2v2_large_multires_gMLP_e5000_bz8_lr1e-05_algo0_seed1",
     ),
     "asvspoof2019_mpif_res2net": (
         "mpif_res2net",
@@ -557,11 +612,11 @@ def test_values_are_the_published(name):
     recipe = load_recipe(CONFIGS / f"{name}.yaml")
     assert (recipe.name, recipe.seed, recipe.tag) == (model_name, seed, tag)
     written, defaults = recipe.to_dict(), Recipe().to_dict()
-    for section in ("data", "augment", "train", "validation"):
-        assert written[section] == {**defaults[section], **values[section]}, section
+    for section in ("data", "augment", "train", "segments", "validation"):
+        assert written[section] == {**defaults[section], **values.get(section, {})}, section
     xlsr, wavlm = "xlsr2_300m.pt", "WavLM-Large.pt"
     pretrained = {"wav2vec2": xlsr, "moe": xlsr, "ssl": "xlsr_53_56k.pt", "wavlm": wavlm, "mpif": None}
-    pretrained |= {"ensembling": xlsr, "xlsr": "xlsr2_2B_1000k.pt"}
+    pretrained |= {"ensembling": xlsr, "xlsr": "xlsr2_2B_1000k.pt", "w2v2": "w2v_large_lv_fsh_swbd_cv.pt"}
     pretrained["wav2vec2"] = "xlsr2_960m_1000k.pt" if "_1B_" in model_name else xlsr
     expected = None if recipe.train.loss == "distillation" else pretrained[model_name.lower().partition("_")[0]]
     assert written["ssl_checkpoint"] == expected
@@ -614,7 +669,10 @@ SIZE = f"encoder_layers: 5, encoder_embed_dim: 64, encoder_ffn_embed_dim: 64, co
 SMALL = {
     **dict.fromkeys(("xlsr_300m", "xlsr_53", "xlsr_1b", "xlsr_2b"), f"model.frontend={{name: wav2vec2_small, {SIZE}}}"),
     "wavlm_large": f"model.frontend={{name: wavlm, normalize: %s, encoder_attention_heads: 4, {SIZE}}}",
+    "wav2vec2_large": f"model.frontend={{name: wav2vec2_small, normalize: %s, {SIZE.replace('64', '128')}}}",
 }
+#: With a hop of 20 ms instead of 16, which frames of 20 ms need.
+CONVOLUTIONS_OF_20_MS = CONVOLUTIONS.replace("[16, 4, 4], [16, 4, 2]", "[16, 5, 5], [16, 4, 2]")
 
 
 @pytest.fixture(scope="module")
@@ -650,6 +708,12 @@ def overrides(recipe, root, tmp_path):
         changes += [small % str(frontend["normalize"]).lower() if "%s" in small else small, "ssl_checkpoint=null"]
         if recipe.data.num_samples is not None and recipe.data.crop != "pieces":
             changes.append("data.num_samples=8000")
+    if recipe.segments.resolutions:
+        changes = [change.replace(CONVOLUTIONS, CONVOLUTIONS_OF_20_MS) for change in changes]
+    if recipe.model["backend"]["name"] == "multires_gmlp":
+        changes.append(
+            "model.backend={name: multires_gmlp, num_layers: 6, gmlp_layers: 1, max_frames: 160, head: p2sgrad}"
+        )
     if recipe.data.crop == "dynamic":
         changes.append("data.chunk_samples=[6000, 12000]")
     if recipe.model["backend"]["name"] in ("mfa", "asp_cosine", "ensemble"):
@@ -686,7 +750,8 @@ QUICK = {
     "asvspoof2019_ensemble",
     "asvspoof2019_nes2net_x",
     "asvspoof5_nes2net_x",
-    "partialspoof_nes2net_x",
+    "partialspoof_nes2net_x_segments",
+    "partialspoof_multires_gmlp",
     "ctrsvdd_nes2net_x_selu_sea",
 }
 

@@ -155,7 +155,7 @@ def test_speakers_are_drawn_where_there_are_enough(detector, corpus):
 def test_results_are_in_the_order_of_the_set(detector, corpus):
     """The interval draws from scores in the order of trials, whatever order they arrive in."""
     validator = make(detector, corpus, recipe_of())
-    results = [_BatchResult(n, 0.0, np.array([float(n)]), np.array([0]), [], []) for n in (0, 2, 4, 1, 3)]
+    results = [_BatchResult(n, 0.0, np.array([float(n)]), np.array([0]), [], [], []) for n in (0, 2, 4, 1, 3)]
     assert [result.number for result in validator._gathered(results)] == [0, 1, 2, 3, 4]
 
 

@@ -1,0 +1,106 @@
+"""Labels of frames go through crops with the waveform, and no augmentation moves them."""
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from nes2net.augment.fir import low_pass
+from nes2net.augment.noise import add_noise, reverberate
+from nes2net.augment.rawboost import rawboost
+from nes2net.corpora.trial import Trial
+from nes2net.errors import InputError
+from nes2net.localisation import pool_labels
+from nes2net.training.dataset import TrainingSet, collate
+from nes2net.training.frame_labels import drawn_start, pooled_targets
+
+LABELS = np.repeat([1, 0, 1, 0, 1], [40, 13, 7, 30, 11]).astype(np.uint8)  # 1.01 s
+
+
+def labelled_file(folder, num_samples):
+    """A recording whose samples are positive where bona fide and negative where spoof."""
+    samples = np.repeat(LABELS, 160)[:num_samples] - 0.5
+    soundfile.write(folder / "a.wav", samples, 16000, subtype="FLOAT")
+    return Trial(id="a", label="spoof", path=str(folder / "a.wav"))
+
+
+@pytest.mark.parametrize("crop", ["head", "random", "random_tiled", "pieces"])
+@pytest.mark.parametrize("num_samples", [8000, 16160, 16100, 40000, None])
+def test_labels_are_cropped_repeated_and_padded_as_the_waveform(crop, num_samples, tmp_path):
+    """A frame is spoof if a sample of it is negative, and has no label if it holds zeros."""
+    trial = labelled_file(tmp_path, 16100)
+    excerpt = (3200, 12000) if crop == "pieces" else None
+    labels = {"a": LABELS[20:95] if excerpt else LABELS}
+    data = TrainingSet([trial], num_samples, crop="head" if excerpt else crop, labels=labels, boundary_share=0.5)
+    for epoch in (1, 2, 3):
+        waveform, found = data.prepare_labelled(trial, epoch, excerpt=excerpt)
+        frames = np.array_split(waveform, np.arange(160, len(waveform), 160))
+        expected = [-1 if (frame == 0).any() else 0 if (frame < 0).any() else 1 for frame in frames]
+        assert found.tolist() == expected
+        assert num_samples is None or len(waveform) == num_samples
+
+
+def test_a_batch_has_the_labels_and_bad_lengths_are_left_out(tmp_path):
+    trial = labelled_file(tmp_path, 16160)
+    examples = TrainingSet([trial], 8000, crop="random", labels={"a": LABELS}), TrainingSet([trial], 8000, labels={})
+    batch = collate([data[1, 0] for data in examples])
+    assert batch.frame_targets.shape == (2, 50) and batch.frame_targets.dtype == torch.int8
+    assert (batch.frame_targets[1] == -1).all() and collate([TrainingSet([trial], 8000)[1, 0]]).frame_targets is None
+    for labels in (LABELS[:40], np.tile(LABELS, 2)):
+        example = TrainingSet([trial], None, labels={"a": labels})[1, 0]
+        assert example.waveform is None and "labels of a end at" in example.error
+
+
+def test_the_share_of_crops_with_a_boundary():
+    labels, rng = np.repeat([1, 0], [90, 210]), np.random.default_rng(0)
+
+    def share_of(boundary_share, labels=labels):
+        starts = [drawn_start(labels, 48000, 8050, rng, boundary_share) for _ in range(400)]
+        assert all(start % 160 == 0 and start + 8050 <= 48000 for start in starts) and len(set(starts)) > 20
+        return np.mean([len(set(labels[s // 160 : s // 160 + 51])) > 1 for s in starts])
+
+    assert (share_of(1.0), share_of(0.0)) == (1.0, 0.0)
+    assert share_of(0.5) == pytest.approx(0.5, abs=0.1) and share_of(None) == pytest.approx(50 / 250, abs=0.08)
+    assert share_of(1.0, np.ones(300)) == 0.0 and drawn_start(labels, 8000, 8000, rng, 1.0) == 0
+
+
+@pytest.mark.parametrize("factor", [1, 2, 4, 8, 64])
+def test_labels_are_pooled_as_published_whatever_stands_behind(factor):
+    rng, lengths = np.random.default_rng(factor), (1, 3, 63, 64, 100, 128)
+    rows = [(rng.random(n) < 0.9).astype(np.int8) for n in lengths]
+    batch = torch.full((len(rows), 130), -1, dtype=torch.int8)
+    for place, row in enumerate(rows):
+        batch[place, : len(row)] = torch.from_numpy(row)
+    for pooled, row in zip(pooled_targets(batch, factor).tolist(), rows):
+        expected = pool_labels(row, factor).tolist()
+        assert pooled == expected + [-1] * (len(pooled) - len(expected))
+    assert pooled_targets(batch[:1, :1], factor).tolist() == [[int(rows[0][0])]]
+
+
+def shift(before, after):
+    """Samples by which ``after`` is later, by the peak of the cross-correlation."""
+    size = 2 * len(before)
+    # The waveforms are padded to twice their length, so that shifts in both directions are told apart.
+    correlation = np.fft.irfft(np.fft.rfft(after, size).conj() * np.fft.rfft(before, size), size)
+    peak = int(np.abs(correlation).argmax())
+    return -(peak if peak < len(before) else peak - size)
+
+
+def test_what_training_may_do_to_a_waveform_moves_no_boundary():
+    """Each is measured against the waveform before it; at most a few samples of a frame's 160."""
+    rng = np.random.default_rng(0)
+    x = (0.1 * rng.standard_normal(32000)).astype(np.float32)  # a voice resembles itself a pitch period later
+    room = np.concatenate([np.zeros(300), [1.0], rng.standard_normal(4000) * np.exp(-np.arange(4000) / 600) * 0.2])
+    changed = {f"rawboost {algo}": rawboost(x, algo, rng) for algo in range(1, 10)}
+    changed |= {f"low pass {cutoff}": low_pass(x, cutoff) for cutoff in (3400.0, 7500.0)}
+    changed["noise"] = add_noise(x, rng.standard_normal(len(x)), 5.0)
+    changed["reverberation"] = reverberate(x, room, aligned=True)
+    shifts = {name: abs(shift(x, y)) for name, y in changed.items()}
+    assert max(shifts.values()) <= 3, shifts
+    assert shift(x, reverberate(x, room)) == 300  # so the test can tell, and labels need the aligned one
+
+
+def test_labels_of_another_recording_are_refused(tmp_path):
+    data = TrainingSet([labelled_file(tmp_path, 16160)], None, labels={"a": LABELS[:20]})
+    with pytest.raises(InputError, match="the labels of a end at 0.20 s, but its recording at 1.01 s"):
+        data.prepare_labelled(data.trials[0], 1)

@@ -1,0 +1,210 @@
+"""Training on frames: the losses are the published ones, in parts, resumed, and from wrong recipes."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from builders import tiny_corpus, zoo
+from builders.recipes import short_run
+
+from nes2net import Detector, InputError, create_backend, metrics
+from nes2net.audio.crop import head_crop
+from nes2net.audio.read import load_audio
+from nes2net.corpora import partialspoof
+from nes2net.recipes.recipe import SegmentsConfig
+from nes2net.training import loop
+from nes2net.training.data import examples, frame_labels, read_trials
+from nes2net.training.run import train
+from nes2net.training.segment_losses import SegmentLosses
+
+FRONTEND = {"name": "lps", "n_fft": 512, "hop_length": 160, "num_bins": 32, "normalize": True}
+FRAMES = {"frontend": FRONTEND, "backend": {"name": "mean_linear", "pool": None, "score_rule": "difference"}}
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    root = tmp_path_factory.mktemp("corpora")
+    tiny_corpus.make_partialspoof(root, tiny_corpus.labelled_clips(None, 4))
+    return root / "partialspoof"
+
+
+@pytest.fixture
+def recipe(root, tmp_path):
+    """A recipe of two epochs of two steps on frames of 10 ms of PartialSpoof."""
+
+    def make(**changes):
+        values = {
+            "name": "frames",
+            "model": FRAMES,
+            "data": {"corpus": "partialspoof", "crop": "random"},
+            "segments": {"resolutions": [10], "boundary_share": 0.5},
+            "train": {"epochs": 2, "lr": 0.01},
+        }
+        return short_run(root, tmp_path, values, changes)
+
+    return make
+
+
+def history_of(folder):
+    return json.loads((folder / "history.json").read_text())
+
+
+def weights_of(folder):
+    return torch.load(folder / "resume.pt", weights_only=True)["detector"]
+
+
+@pytest.mark.parametrize("case", ["2x96", "1x41"])
+def test_losses_equal_the_published_code(case):
+    """P2SGrad of each scale: numerators over the weights that are known before."""
+    file = zoo.read("multires_gmlp_f128_l2")
+    config, case = file["config"], file["cases"][case]
+    options = {"num_layers": config["num_hidden_states"], "gmlp_layers": config["num_layers"]}
+    backend = create_backend(
+        "multires_gmlp", feature_dim=config["feature_dim"], max_frames=config["max_frames"], **options
+    )
+    backend.load_state_dict(file["state_dict"])
+    backend.double().eval()
+    segments = backend.segments(case["hidden_states"].double().unbind(1))
+    factors = list(case["labels"])
+    detector = Detector.from_config({"frontend": {"name": "lps", "hop_length": 320}, "backend": "mean_linear"})
+    detector.backend = backend
+    assert backend.num_segments(case["hidden_states"].shape[2]) == tuple(of.shape[1] for of in segments.values())
+    losses = SegmentLosses(SegmentsConfig(resolutions=[10 * int(f) for f in factors], loss="p2sgrad"), detector)
+    targets = [case["labels"][factor] for factor in factors]
+    quotients = [a / b for a, b in zip(losses.numerators(segments, targets), losses.weights(targets))]
+    for factor, loss in zip(factors, quotients):
+        assert loss.item() == pytest.approx(case["losses_f64"][factor], abs=1e-12), factor
+    padded = [torch.cat([of, torch.full_like(of[:1], -1)]) for of in targets]  # an utterance without labels
+    doubled = {ms: torch.cat([of, of[:1]]) for ms, of in segments.items()}
+    for plain, a, b in zip(quotients, losses.numerators(doubled, padded), losses.weights(padded)):
+        assert (a / b).item() == pytest.approx(plain.item(), abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    "loss, head, weight",
+    [("cross_entropy", "linear", 1.0), ("p2sgrad", "p2sgrad", 0.5), ("cross_entropy", "linear", 0.0)],
+)
+def test_loss_and_rates_are_those_of_the_set(recipe, root, loss, head, weight):
+    """Of one batch of the heads of all utterances, computed from the detector's own scores."""
+    backend = {"name": "mean_linear", "pool": None, "head": head}
+    segments = {"resolutions": [10], "loss": loss, "utterance_weight": weight, "boundary_share": None}
+    values = recipe(
+        model={"frontend": FRONTEND, "backend": backend},
+        segments=segments,
+        data={"crop": "head"},
+        train={"epochs": 1, "batch_size": 8, "class_weights": [0.5, 0.5]},
+    )
+    folder = train(values, "cpu")
+    (row,) = history_of(folder)
+    detector = Detector.from_pretrained(folder / "epoch_1.pth").eval()
+    trials = read_trials(values.data, "dev")
+    labels = partialspoof.segment_labels(root, "dev", 10)
+    heads = [partialspoof_head(trial, labels[trial.id]) for trial in trials]
+    with torch.no_grad():
+        waveforms = torch.stack([torch.from_numpy(waveform) for waveform, _ in heads])
+        logits, whole = detector.segment_logits(waveforms)[10], detector(waveforms)
+        scores = detector.segment_scores(waveforms)[10].numpy()
+    count = logits.shape[1]
+    truth = torch.from_numpy(np.stack([of[:count] for _, of in heads])).long()
+    targets = torch.tensor([trial.target for trial in trials])
+    if loss == "cross_entropy":
+        expected = torch.nn.functional.cross_entropy(logits.flatten(0, 1), truth.flatten(), torch.tensor([0.5, 0.5]))
+    else:
+        expected = (logits - torch.nn.functional.one_hot(truth, 2)).square().mean()
+    utterance = torch.nn.functional.cross_entropy(whole, targets, torch.tensor([0.5, 0.5]))
+    assert row["val_loss_wo_aug"] == pytest.approx((expected + weight * utterance).item(), rel=1e-5)
+    flat = truth.numpy() == 1
+    assert row["val_segment_eer_10_wo_aug"] == metrics.compute_eer(scores[flat], scores[~flat])[0]
+
+
+def partialspoof_head(trial, labels, num_samples=8000):
+    """Waveform and labels of frames of 10 ms of the head of a trial, which is repeated if it is shorter."""
+    waveform = load_audio(trial.audio_path())
+    samples = np.repeat(labels, 160)[: len(waveform)]
+    assert len(samples) == len(waveform)
+    frames = head_crop(samples, num_samples).reshape(-1, 160).min(1)
+    return head_crop(waveform, num_samples), frames
+
+
+def test_a_run_learns_frames_in_parts_and_resumes_bit_for_bit(recipe, monkeypatch, tmp_path):
+    whole = train(recipe(output=str(tmp_path / "whole"), validation={"select_on": "segment_eer"}), "cpu")
+    parts = train(recipe(output=str(tmp_path / "parts"), train={"accumulate": 2}), "cpu")
+    for name, weight in weights_of(whole).items():
+        torch.testing.assert_close(weights_of(parts)[name], weight, rtol=1e-5, atol=1e-6)
+    assert [row["loss"] for row in history_of(parts)] == pytest.approx([row["loss"] for row in history_of(whole)])
+
+    original = loop.seed_step
+
+    def interrupted(seed, epoch, step, rank):
+        if (epoch, step) == (2, 1):
+            raise KeyboardInterrupt
+        original(seed, epoch, step, rank)
+
+    torn = recipe(
+        output=str(tmp_path / "torn"), validation={"select_on": "segment_eer"}, train={"save_every_minutes": 1e-9}
+    )
+    monkeypatch.setattr(loop, "seed_step", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        train(torn, "cpu")
+    monkeypatch.setattr(loop, "seed_step", original)
+    folder = train(torn, "cpu")
+    assert all(torch.equal(weight, weights_of(whole)[name]) for name, weight in weights_of(folder).items())
+    same = [{k: v for k, v in row.items() if k != "seconds"} for row in history_of(folder)]
+    assert same == [{k: v for k, v in row.items() if k != "seconds"} for row in history_of(whole)]
+
+
+def test_frames_alone_train_nothing_of_the_utterance(recipe):
+    """The attention over time has no gradient then, and so no weight decay; in bfloat16 too."""
+    backend = {"name": "mean_linear", "pool": None, "utterance": "attentive"}
+    model = {"frontend": FRONTEND, "backend": backend}
+    values = {"model": model, "train": {"precision": "bf16", "weight_decay": 0.1}}
+    folder = train(recipe(segments={"utterance_weight": 0.0}, **values), "cpu")
+    other = train(recipe(segments={"utterance_weight": 1.0}, comment="both", **values), "cpu")
+    steps = {
+        path: len(torch.load(path / "resume.pt", weights_only=True)["optimizer"]["state"]) for path in (folder, other)
+    }
+    assert steps[folder] == 2 < steps[other]  # weight and bias of the last layer
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({"segments": {"resolutions": [20]}}, "has 20 ms, and back-end 'mean_linear' scores frames of 10 ms"),
+        ({"model": {"frontend": {**FRONTEND, "hop_length": 256}}}, "a frame every 16 ms, but labels are of 10 ms"),
+        ({"model": {"backend": "asp_mlp"}}, "gives one score an utterance: leave out `segments.resolutions`"),
+        ({"segments": {"loss": "p2sgrad"}}, "`segments.loss=p2sgrad` needs cosines"),
+        ({"data": {"corpus": "asvspoof2019_la"}}, "ASVspoof 2019 LA has labels of whole utterances only"),
+        ({"segments": {"resolutions": [15]}}, r"different multiples of 10 ms, of which the labels are, not \[15\]"),
+        ({"segments": {"resolutions": []}}, "`segments.boundary_share` changes nothing without `segments.resolu"),
+        ({"segments": {"class_weights": [1, 2], "loss": "p2sgrad"}}, "goes with cross_entropy"),
+        ({"augment": {"speed": [0.9, 1.1]}}, "`augment.speed` moves or mixes what the labels"),
+        ({"augment": {"specmix": {}}}, "`augment.specmix` moves or mixes what the labels"),
+        ({"data": {"crop": "head"}}, "`data.crop=head` has none to choose"),
+        ({"data": {"crop": "pieces", "num_samples": 9001}, "segments": {"boundary_share": None}}, "a multiple of 160"),
+        ({"train": {"loss": "distillation"}}, "not with `train.loss=distillation`"),
+    ],
+)
+def test_what_does_not_go_with_frames_is_refused(recipe, corpus, changes, message):
+    if changes.get("data", {}).get("corpus") == "asvspoof2019_la":
+        changes = {"data": {"corpus": "asvspoof2019_la", "root": str(corpus)}}
+    with pytest.raises(InputError, match=message):
+        model = {**FRAMES, **changes.pop("model", {})}
+        train(recipe(model=model, **changes), "cpu")
+
+
+def test_pieces_have_their_part_of_the_labels(recipe):
+    values = recipe(data={"crop": "pieces", "num_samples": 8000, "min_piece": 800}, segments={"boundary_share": None})
+    trials = read_trials(values.data, "train")
+    labels = frame_labels(values, "train", trials)
+    cut = examples(values.data, trials, labels=labels)
+    for trial, (start, size) in zip(cut.trials, cut.excerpts):
+        whole = labels[trial.id.partition("[")[0]]
+        assert cut.labels[trial.id].tolist() == whole[start // 160 : -(-(start + size) // 160)].tolist()
+    assert Path(train(values, "cpu") / "epoch_1.pth").is_file()
+
+
+def test_without_frames_a_recipe_cannot_select_by_them(recipe):
+    with pytest.raises(InputError, match="`validation.select_on=segment_eer` needs frames"):
+        recipe(segments={"resolutions": [], "boundary_share": None}, validation={"select_on": "segment_eer"})
