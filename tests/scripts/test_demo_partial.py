@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import soundfile
 from conftest import REPOSITORY
-from demo_corpus import build, channel, layout, partial, plan, splice, splice_cues
+from demo_corpus import build, channel, layout, partial, plan, recordings, splice, splice_cues
 from scipy.signal import butter, sosfiltfilt
 from scripts.test_demo_corpus import contents, speech_like, voices
 
@@ -160,4 +160,13 @@ def neighbours(pieces, piece):
 
 
 def recording():
-    return partial.Recording("r", REPOSITORY, "LA_0001", "en", "train", 0.0, 3.0)
+    return recordings.Recording("r", REPOSITORY, "LA_0001", "en", "train", 0.0, 3.0)
+
+
+@pytest.mark.slow
+def test_trivial_cues_do_not_give_the_edits_away(tmp_path):
+    """The recordings of the demonstration, in full."""
+    if not recordings.PROMPTS.is_dir():
+        pytest.skip("the voice prompts are not installed")
+    eers = partial.build(tmp_path / "partialspoof")
+    assert eers["boundary"] >= 40 and eers["frame"] >= 40 and eers["utterance"] >= 40  # percent
