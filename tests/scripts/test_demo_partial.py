@@ -76,7 +76,7 @@ def test_labels_are_right_behind_the_channel():
 
 @pytest.fixture(scope="module")
 def bonafide(tmp_path_factory):
-    return voices(tmp_path_factory.mktemp("voices"), files=13)
+    return voices(tmp_path_factory.mktemp("voices"))
 
 
 @pytest.fixture(scope="module")
