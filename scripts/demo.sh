@@ -4,8 +4,9 @@
 #
 #   bash scripts/demo.sh [--all] [--bonafide DIR] [--out DIR]
 #
-# --all trains a third detector, MPIF-Res2Net with random Specmix, from its recipe by `nes2net` (about two minutes more);
-# scripts/demo_ablation then measures the effect of its parts.
+# --all trains two more from their recipes by `nes2net`: MPIF-Res2Net with random Specmix (about two minutes), whose parts
+# scripts/demo_ablation then takes apart; and a detector of fake segments on partially spoofed recordings of the same human
+# speech (about four minutes, one of them to make the recordings).
 # --bonafide DIR takes your own recordings of human speech (one folder per speaker), e.g. on a system without Debian's packages.
 set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
@@ -80,6 +81,24 @@ train_mpif_res2net() {
   done
 }
 
+# Which parts are fake; demo_segments.txt lists the differences from the recipe.
+train_segments() {
+  local name=segments nes2net=$venv/bin/nes2net settings folder ids detector
+  echo
+  echo "== $name"
+  "$python" "$root/scripts/demo_corpus" --partial --out partialspoof "${bonafide[@]}"
+  mapfile -t settings < <(grep '^[^#]' "$root/scripts/demo_segments.txt")
+  "$nes2net" train "$root/configs/partialspoof_nes2net_x_segments.yaml" data.root=partialspoof date=demo "comment=$name" \
+    "${settings[@]}"
+  folder=$(ls -d models/demo_*_"$name")
+  ids=$(cd "$folder" && ls epoch_*.pth | tr -dc '0-9\n' | sort -n | tail -2 | tr '\n' ' ')
+  # shellcheck disable=SC2086
+  "$nes2net" average "$folder" --ids $ids
+  detector="$folder/Averaged_Model_IDs_$(echo $ids | tr ' ' '_').pth"
+  "$nes2net" score partialspoof partialspoof --segments --model "$detector" --out "scores/$name.partialspoof.txt"
+  "$nes2net" evaluate partialspoof "scores/$name.partialspoof.txt" --keys partialspoof --html segments.html
+}
+
 train wav2vec2_small 15 --algo 5 --ssl_config small --Nes_ratio 4 4 --batch_size 16 --lr 1e-3 \
   --set data.num_samples=32000 data.crop=random train.schedule=cosine train.warmup_steps=100 train.max_grad_norm=1 \
   train.class_weights=[0.4,0.6] validation.first_epoch=12 validation.augmented=false \
@@ -89,8 +108,8 @@ train log_spectrum 40 --algo 5 --frontend lps --Nes_ratio 4 4 --batch_size 8 --l
   validation.first_epoch=31 validation.augmented=false \
   model.frontend.n_fft=1024 model.frontend.hop_length=256 model.frontend.num_bins=512 model.frontend.window=hann \
   model.frontend.normalize=true
-[ -z "$all" ] || train_mpif_res2net
+[ -z "$all" ] || { train_mpif_res2net; train_segments; }
 
 echo
-"$python" "$root/scripts/demo_table.py" corpus scores | tee table.md
+"$python" "$root/scripts/demo_table.py" corpus scores partialspoof | tee table.md
 echo "corpus $((built - started)) s, training to evaluation $((SECONDS - built)) s"

@@ -16,6 +16,7 @@ RATE = 16_000
 FRAME = RATE // 100  # 10 ms
 BAND_HZ = (100.0, 7000.0)
 EDGE = RATE // 20  # 50 ms cut off both ends at last, where filters ring
+MOST_DELAY = 0.012  # seconds, of the random all-pass
 MAX_PAUSE_FRAMES = 10
 SILENCE_DB = 35.0
 
@@ -124,13 +125,24 @@ def window(x: np.ndarray, samples: int, rng: np.random.Generator) -> np.ndarray:
     return x[start : start + samples]
 
 
-def _equalised(x: np.ndarray, target_db: np.ndarray, limit_db: float = 24.0) -> np.ndarray:
+def _density_db(frequencies: np.ndarray, power: np.ndarray) -> np.ndarray:
+    """Return the spectral density in each band of the equaliser in dB below the strongest band."""
+    edges = np.searchsorted(frequencies, _EDGES)
+    bands = np.add.reduceat(power, edges[:-1]) / np.diff(edges)
+    return _decibels(bands / bands.max())
+
+
+def density_db(x: np.ndarray) -> np.ndarray:
+    """Compute the long-term spectral density of ``x`` in each band of the equaliser, in dB below the strongest band."""
+    length = next_fast_len(len(x) + RATE // 10, real=True)
+    return _density_db(rfftfreq(length, 1 / RATE), np.abs(rfft(x, length)) ** 2)
+
+
+def equalised(x: np.ndarray, target_db: np.ndarray, limit_db: float = 24.0) -> np.ndarray:
     """Equalise the long-term spectral density of ``x`` to ``target_db`` in each band, by at most ``limit_db``."""
 
     def gain(frequencies, power):
-        edges = np.searchsorted(frequencies, _EDGES)
-        bands = np.add.reduceat(power, edges[:-1]) / np.diff(edges)
-        wanted = target_db - _decibels(bands / bands.max())
+        wanted = target_db - _density_db(frequencies, power)
         wanted = np.clip(wanted - np.median(wanted), -limit_db, limit_db)
         smooth = np.interp(np.log(np.maximum(frequencies, 1)), np.log(_CENTRES), wanted)
         return 10 ** (smooth / 20) * _band(frequencies)
@@ -138,13 +150,13 @@ def _equalised(x: np.ndarray, target_db: np.ndarray, limit_db: float = 24.0) -> 
     return _filtered(x, gain)
 
 
-def _dispersed(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Filter ``x`` by a random all-pass with group delays of 0–12 ms, like short reflections.
+def dispersed(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Filter ``x`` by a random all-pass with group delays of 0–12 ms (6 on average), like short reflections.
 
     Synthesis aligns the phases of the harmonics and so has higher peaks than a voice in a room.
     """
     knots = np.arange(0, RATE / 2 + 150, 150)
-    delays = rng.uniform(0, 0.012, len(knots))
+    delays = rng.uniform(0, MOST_DELAY, len(knots))
 
     def gain(frequencies, _):
         return np.exp(-2j * np.pi * np.cumsum(np.interp(frequencies, knots, delays)) * frequencies[1])
@@ -182,7 +194,7 @@ def _companded(x: np.ndarray, ranks: np.ndarray, values: np.ndarray) -> np.ndarr
 
 def _noise(samples: int, colour_db: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Make noise of unit mean power with the spectrum ``colour_db``."""
-    noise = _equalised(rng.standard_normal(samples), colour_db)
+    noise = equalised(rng.standard_normal(samples), colour_db)
     return noise / np.sqrt(np.mean(noise**2))
 
 
@@ -205,10 +217,10 @@ def match(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     depth, noise_db = rng.uniform(0.75, 1.1), rng.uniform(-42, -32)
     colour = target + rng.normal(0, 3.0) * np.log2(_CENTRES / 1000)
     amplitudes = _amplitudes(rng.uniform(1.1, 1.5), rng.uniform(9, 11))
-    x = _equalised(_dispersed(_equalised(x, target), rng), target)
+    x = equalised(dispersed(equalised(x, target), rng), target)
     x = x / np.sqrt(np.mean(x**2)) + _noise(len(x), colour, rng) * 10 ** (noise_db / 20)
     for _ in range(6):
-        x = _equalised(_companded(_levelled(x, depth), *amplitudes), target)
+        x = equalised(_companded(_levelled(x, depth), *amplitudes), target)
     x = x[EDGE : len(x) - EDGE] * rng.choice([-1.0, 1.0])
     ramp = np.linspace(0, 1, RATE // 200)
     x[: len(ramp)] *= ramp

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from pathlib import Path
 
 import numpy as np
 import soundfile
+
+from nes2net.errors import InputError
 
 from .channel import RATE
 from .plan import EVALUATION_PARTS, Clip
@@ -55,7 +58,8 @@ def write_audio(path: Path, x: np.ndarray) -> None:
     replace_file(path, lambda temporary: soundfile.write(temporary, x, RATE, subtype="PCM_16", format=container))
 
 
-def _lines(rows) -> str:
+def lines(rows) -> str:
+    """Join rows to lines of text."""
     return "".join(f"{row}\n" for row in rows)
 
 
@@ -85,16 +89,16 @@ def write_protocols(out: Path, clips: list[Clip]) -> None:
     """Write the protocols of all parts, the CM keys of 2021 LA and DF, and meta.csv of In-the-Wild."""
     by_part = {part: [clip for clip in clips if clip.part == part] for part in _FOLDERS}
     for part, name in (("train", "train.trn"), ("dev", "dev.trl")):
-        rows = _lines(f"{c.source.speaker} {c.id} - {c.attack} {c.label}" for c in by_part[part])
+        rows = lines(f"{c.source.speaker} {c.id} - {c.attack} {c.label}" for c in by_part[part])
         for folder in (LA_PROTOCOLS, DF_PROTOCOLS):
             write_text(out / folder / f"ASVspoof2019.LA.cm.{name}.txt", rows)
-    write_text(out / LA_PROTOCOLS / "ASVspoof2021.LA.cm.eval.trl.txt", _lines(c.id for c in by_part["la"]))
-    write_text(out / DF_PROTOCOLS / "ASVspoof2021.DF.cm.eval.trl.txt", _lines(c.id for c in by_part["df"]))
-    write_text(out / "keys/LA/CM/trial_metadata.txt", _lines(map(_la_key, by_part["la"])))
-    write_text(out / "keys/DF/CM/trial_metadata.txt", _lines(map(_df_key, by_part["df"])))
+    write_text(out / LA_PROTOCOLS / "ASVspoof2021.LA.cm.eval.trl.txt", lines(c.id for c in by_part["la"]))
+    write_text(out / DF_PROTOCOLS / "ASVspoof2021.DF.cm.eval.trl.txt", lines(c.id for c in by_part["df"]))
+    write_text(out / "keys/LA/CM/trial_metadata.txt", lines(map(_la_key, by_part["la"])))
+    write_text(out / "keys/DF/CM/trial_metadata.txt", lines(map(_df_key, by_part["df"])))
     label = {True: "bona-fide", False: "spoof"}
     rows = [f"{c.id}.wav,{c.source.speaker},{label[c.is_human]}" for c in by_part["wild"]]
-    write_text(out / "release_in_the_wild/meta.csv", _lines(["file,speaker,label", *rows]))
+    write_text(out / "release_in_the_wild/meta.csv", lines(["file,speaker,label", *rows]))
 
 
 def write_asv(out: Path, trials: list[tuple[str, Clip, str, float]]) -> None:
@@ -105,8 +109,8 @@ def write_asv(out: Path, trials: list[tuple[str, Clip, str, float]]) -> None:
         attack = "bonafide" if clip.is_human else clip.attack
         keys.append(f"{model} {clip.id} {clip.codec} loc_tx {attack} {key} notrim {clip.phase}")
         scores.append(f"{model} {clip.id} {score:.6f}")
-    write_text(out / "keys/LA/ASV/trial_metadata.txt", _lines(keys))
-    write_text(out / "keys/LA/ASV/ASVTorch_Kaldi/score.txt", _lines(scores))
+    write_text(out / "keys/LA/ASV/trial_metadata.txt", lines(keys))
+    write_text(out / "keys/LA/ASV/ASVTorch_Kaldi/score.txt", lines(scores))
 
 
 def count_table(out: Path, clips: list[Clip]) -> str:
@@ -145,7 +149,7 @@ level, pauses, ends, G.722) and share the same distribution of codecs. {cues}
 
 | attack | method | where |
 |---|---|---|
-{_lines(rows)}
+{lines(rows)}
 2021 LA: every trial was really coded and decoded by the codec of its key, but over no line: the transmission is `loc_tx`
 throughout, and there is no `pstn`. 2021 DF: bit rates are this corpus's own, and "ogg" is Opus in Ogg. In-the-Wild: an
 unnamed mixture of the same codecs. In the DF key the vocoder class of text-to-speech programs is `unknown`.
@@ -171,6 +175,21 @@ def write_manifest(out: Path, manifest: dict) -> None:
     write_text(out / "manifest.json", json.dumps(manifest, indent=1, sort_keys=True) + "\n")
 
 
-def recording_digest_fields(recordings: list[Recording]) -> list[str]:
+def _digest_fields(recordings: list[Recording]) -> list[str]:
     """List the fields that are equal for two runs with the same human speech."""
     return [f"{r.key} {r.path.stat().st_size} {r.speaker} {r.role} {r.start:.3f} {r.stop:.3f}" for r in recordings]
+
+
+def stamp(recordings: list[Recording], seed: int, settings: dict) -> dict:
+    """Describe what a corpus is made of: ``settings``, the seed, and a digest of the human speech."""
+    digest = hashlib.sha1("\n".join(_digest_fields(recordings)).encode()).hexdigest()
+    return {**settings, "seed": seed, "human speech": digest}
+
+
+def check_folder(out: Path, manifest: dict, stamp: dict) -> None:
+    """Raise :class:`InputError` if ``out`` holds something else than the corpus of ``stamp``."""
+    if not manifest and out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise InputError(f"{out} exists and is not a demonstration corpus; give another --out")
+    different = [name for name in stamp if manifest and manifest["stamp"].get(name) != stamp[name]]
+    if different:
+        raise InputError(f"{out} holds a corpus with another {', '.join(different)}; delete it or give another --out")

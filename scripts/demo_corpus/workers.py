@@ -1,0 +1,45 @@
+"""Processes that share the work of a build, with one progress bar."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+
+from tqdm import tqdm
+
+
+class Workers:
+    """``map`` over ``jobs`` processes (1: this one); the bar counts results. Ctrl-C is heard once until ``close``."""
+
+    def __init__(self, jobs: int, bar: tqdm) -> None:
+        self._handler = signal.signal(signal.SIGINT, _interrupt_once)
+        self._pool = (
+            ProcessPoolExecutor(jobs, get_context("spawn"), initializer=_ignore_interrupts) if jobs > 1 else None
+        )
+        self._bar = bar
+
+    def map(self, function: Callable, items: Iterable, title: str) -> Iterator:
+        """Yield the results in the order of ``items``."""
+        self._bar.set_description(title)
+        items = list(items)
+        results = self._pool.map(function, items, chunksize=4) if self._pool else map(function, items)
+        for result in results:
+            self._bar.update()
+            yield result
+
+    def close(self) -> None:
+        """Cancel jobs that have not begun and wait for the others."""
+        if self._pool:
+            self._pool.shutdown(cancel_futures=True)
+        signal.signal(signal.SIGINT, self._handler)
+
+
+def _interrupt_once(*_) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C would interrupt the shutdown and hang at exit
+    raise KeyboardInterrupt
+
+
+def _ignore_interrupts() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
