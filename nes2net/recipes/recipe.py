@@ -766,12 +766,10 @@ class Recipe(Section):
                     "`validation.select_on=segment_eer` needs frames: name their lengths with `segments.resolutions`"
                 )
             return
-        for key, moved in (("speed", augment.speed), ("specmix", augment.specmix)):
-            if moved is not None:
-                raise InputError(
-                    f"`augment.{key}` moves or mixes what the labels of `segments.resolutions` are about: leave one of "
-                    "them out"
-                )
+        if augment.specmix is not None:
+            raise InputError(
+                "`augment.specmix` mixes what the labels of `segments.resolutions` are about: leave one of them out"
+            )
         for key, value in (("optimizer", "logistic"), ("loss", "distillation")):
             if getattr(self.train, key) == value:
                 raise InputError(

@@ -22,7 +22,7 @@ from nes2net.augment.speed import change_speed, draw_speed
 from nes2net.corpora.trial import Trial
 from nes2net.errors import InputError
 from nes2net.machine.workers import Loader, stacked
-from nes2net.training.frame_labels import check_lengths, drawn_start, labels_of_frames, labels_of_samples
+from nes2net.training.frame_labels import check_lengths, drawn_start, labels_of_frames, labels_of_samples, stretched
 from nes2net.training.sampling import EpochBatches, stream_of_epoch
 
 _RANDOM_CROPS = {"random": random_crop, "random_tiled": random_tiled_crop, "dynamic": random_crop}
@@ -178,8 +178,10 @@ class TrainingSet(Dataset):
         rng = np.random.default_rng(stream_of_epoch(self.seed, epoch, utterance))
         num_samples = self.num_samples if num_samples is None else num_samples
         waveform = self._read(trial, excerpt)
+        labels = None if self.labels is None else self._labels_of(trial, waveform, self.labels.get(trial.id))
         if self.speed:
             waveform = change_speed(waveform, draw_speed(self.speed, rng))
+            labels = None if labels is None else stretched(labels, len(waveform))
         if self.noise:
             try:
                 waveform = self.noise(waveform, rng)
@@ -192,9 +194,6 @@ class TrainingSet(Dataset):
             waveform = rawboost(waveform, self.algo, draws, gate_rng=gates, utterance=trial.id, **self.parameters)
         if self.fir:
             waveform = self.fir(waveform, rng)
-        labels = None
-        if self.labels is not None:
-            labels = self._labels_of(trial, waveform, self.labels.get(trial.id))
         if num_samples is not None:
             if excerpt is not None:
                 waveform = padded(waveform, num_samples)

@@ -42,6 +42,15 @@ def labels_of_samples(labels: NDArray, num_samples: int) -> NDArray[np.int8]:
     return samples
 
 
+def stretched(samples: NDArray[np.int8], num_samples: int) -> NDArray[np.int8]:
+    """Labels (num_samples,) of an utterance that is played at another speed, of those of its ``samples`` (N,).
+
+    >>> stretched(np.array([1, 1, 0, 0], np.int8), 6)
+    array([1, 1, 1, 0, 0, 0], dtype=int8)
+    """
+    return samples[np.arange(num_samples) * len(samples) // max(num_samples, 1)]
+
+
 def labels_of_frames(samples: NDArray[np.int8]) -> NDArray[np.int8]:
     """Labels (⌈N/160⌉,) of frames of 10 ms, of those of ``samples`` (N,).
 

@@ -40,6 +40,17 @@ def test_labels_are_cropped_repeated_and_padded_as_the_waveform(crop, num_sample
         assert num_samples is None or len(waveform) == num_samples
 
 
+@pytest.mark.parametrize("speed", [0.7, 0.93, 1.2])
+def test_labels_are_stretched_as_the_waveform(speed, tmp_path):
+    """A frame's samples have the sign of its label, but for the ringing of the resampler beside a boundary."""
+    trial = labelled_file(tmp_path, 16160)
+    waveform, found = TrainingSet([trial], None, labels={"a": LABELS}, speed=(speed, speed)).prepare_labelled(trial, 1)
+    middles = waveform[80::160][: len(found)]
+    assert len(waveform) == pytest.approx(16160 / speed, abs=1) and len(found) == -(-len(waveform) // 160)
+    wrong = (middles > 0) != (found[: len(middles)] == 1)
+    assert wrong.sum() <= 4  # one frame at most beside each of the four boundaries
+
+
 def test_a_batch_has_the_labels_and_bad_lengths_are_left_out(tmp_path):
     trial = labelled_file(tmp_path, 16160)
     examples = TrainingSet([trial], 8000, crop="random", labels={"a": LABELS}), TrainingSet([trial], 8000, labels={})
