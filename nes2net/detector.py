@@ -350,7 +350,7 @@ class Detector(nn.Module):
     @property
     def frame_ms(self) -> float:
         """Milliseconds from one frame of its front-end to the next."""
-        return self.frontend.hop_length / SAMPLE_RATE * 1000
+        return self.frontend.hop_length * 1000 / SAMPLE_RATE
 
     @property
     def resolutions(self) -> tuple[float, ...]:
@@ -375,7 +375,7 @@ class Detector(nn.Module):
         if isinstance(recipe, dict):
             section = recipe.get("segments")
             return isinstance(section, dict) and bool(section.get("resolutions"))
-        return len(self.resolutions) > 1 or (bool(self.resolutions) and getattr(self.backend, "pool", "") is None)
+        return self.backend.made_for_segments
 
     def segment_logits(self, waveform: Tensor) -> dict[float, Tensor]:
         """Logits B×T×n of the segments of ``waveform`` B×N, by the length of a segment in ms.

@@ -245,6 +245,24 @@ def test_segments_of_frames(frame_detector, spectral_detector):
         spectral_detector.segment_scores(waveforms)
 
 
+@pytest.mark.parametrize(
+    "backend, trained",
+    [
+        ({"name": "mean_linear"}, False),
+        ({"name": "mean_linear", "pool": None}, True),
+        ({"name": "multires_gmlp", "num_layers": 1, "gmlp_layers": 1, "resolutions": [20]}, True),
+        ("asp_mlp", False),
+    ],
+)
+def test_back_ends_made_for_segments_count_as_trained_on_them(backend, trained):
+    frontend = {"name": "lps", "n_fft": 254, "hop_length": 1120, "num_bins": 128}
+    detector = Detector.from_config({"frontend": frontend, "backend": backend})
+    assert detector.trained_on_segments is trained
+    assert detector.frame_ms == 70  # and not 70.00000000000001, which is no multiple of 10
+    detector.record["recipe"] = {"segments": {"resolutions": [] if trained else [70]}}
+    assert detector.trained_on_segments is not trained
+
+
 @pytest.mark.parametrize("precision, tolerance", [("bfloat16", 0.05), ("float16", 0.005), ("int8", 0.05)])
 def test_segments_in_other_precisions(frame_detector, tmp_path, precision, tolerance):
     """They are near those of float32, and float32 themselves, so that no two of them tie."""

@@ -53,7 +53,7 @@ class FrameBackend(Backend):
         """
         if pool is not None and utterance != "mean":
             raise InputError(f"`utterance={utterance}` reads the frames, which `pool={pool}` joins: set `pool=null`")
-        self.pool, self.utterance = pool, utterance
+        self.pool, self.utterance, self.made_for_segments = pool, utterance, pool is None
         # Statistics are longer than a frame, so that a last layer over them fits no frame.
         self.resolutions = (1,) if pool in ("mean", None) else ()
         self.pooling = None if utterance == "min" else create_pooling(pool or utterance, frame_dim)
