@@ -54,7 +54,9 @@ LAYOUT = Layout(
 )
 
 
-def segment_labels(path: str | Path, split: str, resolution: int = 20) -> dict[str, NDArray[np.uint8]]:
+def segment_labels(
+    path: str | Path, split: str, resolution: int = 20, *, protocols: str | Path | None = None
+) -> dict[str, NDArray[np.uint8]]:
     """Utterance of ``split`` → labels of its segments: (segments,) uint8, 1 bona fide, 0 spoofed.
 
     The files are pickled dictionaries; reading them runs no code.
@@ -64,6 +66,8 @@ def segment_labels(path: str | Path, split: str, resolution: int = 20) -> dict[s
         split: ``"train"``, ``"dev"`` or ``"eval"``.
         resolution: Length of a segment in ms, one of
             :data:`~nes2net.localisation.frames.RESOLUTIONS`.
+        protocols: The folder of the protocols, if they are not in that of the corpus; labels may
+            stand there, too.
 
     Raises:
         InputError: if the split or resolution is unknown, or the file is missing, damaged or does
@@ -75,7 +79,11 @@ def segment_labels(path: str | Path, split: str, resolution: int = 20) -> dict[s
     path, name = Path(path), f"{split}_seglab_{resolution / 1000:g}.npy"
     if not path.is_file():
         path = files.first_file(
-            [path / inner / name for inner in ("database/segment_labels", "segment_labels", ".")],
+            [
+                place / inner / name
+                for place in (path, *([] if protocols is None else [Path(protocols)]))
+                for inner in ("database/segment_labels", "segment_labels", ".")
+            ],
             what=f"segment labels of PartialSpoof {split}",
             remedy="get the archive of segment labels from https://zenodo.org/records/5766198",
         )
