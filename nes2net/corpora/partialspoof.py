@@ -101,14 +101,17 @@ _RTTM, _SPOOF_ALONE = "rttm_2cls_0sil", "rttm_2cls_0sil_spoof"
 _REMEDY = "get the archive of the database from https://zenodo.org/records/5766198"
 
 
-def segments(root: str | Path, split: str, *, uncovered: Uncovered = None) -> dict[str, list[Segment]]:
+def segments(
+    root: str | Path, split: str, *, protocols: str | Path | None = None, uncovered: Uncovered = None
+) -> dict[str, list[Segment]]:
     """Utterance of ``split`` → its segments, which cover it from 0 to its duration.
 
     They are read of the RTTM of all segments, or of the spoofed ones if there is no other. The
-    labels of the protocol are compared with them, if it lies in the folder.
+    labels of the protocol are compared with them, if it is found.
 
     Args:
         root: The folder of the corpus, or the folder ``con_data`` of the split.
+        protocols: The folder of the protocols, if they are not in that of the corpus.
         uncovered: What the time is that no segment covers: ``"bonafide"`` or ``"spoof"`` (as in the
             published labels of frames). By default more than a millisecond is an error, unless the
             RTTM lists the spoofed segments only; all other time is then bona fide.
@@ -133,7 +136,7 @@ def segments(root: str | Path, split: str, *, uncovered: Uncovered = None) -> di
     elif missing := [name for name in durations if name not in found]:
         raise InputError(f"{path}: {len(missing):,} utterances of {reco2dur.name} have no segments: {listed(missing)}")
     try:
-        protocol = LAYOUT.find_protocol(root, split)
+        protocol = LAYOUT.find_protocol(root, split, protocols)
     except files.NotFound:
         return found
     check_labels(any_spoof(found), LAYOUT.read_protocol(protocol, split), path)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from builders.files import folder
 
 from nes2net.corpora import asvspoof5, asvspoof2019_la, asvspoof2021_la, generic, in_the_wild
 from nes2net.corpora.check import check_corpus
@@ -261,20 +262,25 @@ def test_a_file_that_cannot_be_read(copy):
 
 
 def test_labels_of_segments(copy):
-    assert check("partialspoof", copy).splits[1].segments == ["labels of 20 ms of 4 of 4 trials"]
+    assert check("partialspoof", copy).splits[1].segments == ["labels of 10 ms of 4 of 4 trials"]
     assert check("generic", copy).splits[0].segments == [] == check("asvspoof2019_la", copy).splits[0].segments
-    labels = copy / "partialspoof" / "database" / "segment_labels" / "dev_seglab_0.02.npy"
+    labels = copy / "partialspoof" / "database" / "segment_labels" / "dev_seglab_0.01.npy"
     segments = np.load(labels, allow_pickle=True).item()
     bonafide, *others = segments
     np.save(labels, {name: np.full(20, "0") for name in others[:2]} | {bonafide: np.full(20, "0")})
     missing = check("partialspoof", copy).missing
-    assert missing[0].startswith("dev: labels of 20 ms of dev: ") and f"{bonafide} (bonafide, some of it" in missing[0]
+    assert missing[0].startswith("dev: labels of 10 ms of dev: ") and f"{bonafide} (bonafide, some of it" in missing[0]
     np.save(labels, {name: segments[name] for name in others})
     assert check("partialspoof", copy).missing == [
-        f"dev: labels of 20 ms: 1 trials have no labels of segments: {bonafide}"
+        f"dev: labels of 10 ms: 1 trials have no labels of segments: {bonafide}"
     ]
     write_rttm(copy / "list.rttm", {"generic/fake/vocoder0/clip2": [("spoof", 0.1, 0.3)]})
     assert check_corpus(generic.CORPUS, copy / "list.csv").splits[0].segments == ["RTTM of 4 of 4 trials"]
+    lists = folder(copy / "lists")
+    for name in ("list.csv", "list.rttm"):
+        shutil.copy(copy / name, lists)
+    apart = check_corpus(generic.CORPUS, copy, protocols=lists)
+    assert apart.splits[0].segments == ["RTTM of 4 of 4 trials"] and not apart.missing
     write_rttm(copy / "list.rttm", {"generic/fake/vocoder0/clip2": [("spoof", 0.1, 99.0)]})
     assert "after the end of the utterance" in check_corpus(generic.CORPUS, copy / "list.csv").missing[0]
 
