@@ -359,7 +359,7 @@ class Detector(nn.Module):
 
     def num_segments(self, num_samples: int) -> dict[float, int]:
         """How many segments it scores of a waveform of ``num_samples``, by the length of a segment in ms."""
-        num_frames = (num_samples - self.frontend.min_samples) // self.frontend.hop_length + 1
+        num_frames = (self.used_samples(num_samples) - self.frontend.min_samples) // self.frontend.hop_length + 1
         counts = self.backend.num_segments(num_frames)
         return {factor * self.frame_ms: count for factor, count in zip(self.backend.resolutions, counts)}
 
