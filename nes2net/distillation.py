@@ -267,6 +267,8 @@ def _headless(name: str, feature_dim: int, options: Mapping[str, Any]) -> Backen
         why = "reads all hidden states" if half.wants_layers == "all" else "has no last layer of its own"
         raise InputError(f"back-end '{name}' {why}: teacher and student need one that embeds the last state")
     if isinstance(half, FrameBackend) and half.utterance == "min":
-        raise InputError(f"back-end '{name}' with `utterance=min` embeds by the logits of a last layer: take another")
+        raise InputError(
+            f"back-end '{name}' with `model.backend.utterance=min` embeds by the logits of a last layer: take another"
+        )
     half.replace_last_layer(nn.Identity())
     return half

@@ -49,6 +49,7 @@ BACKENDS = {
     "mambo": {"embed_dim": 32, "num_layers": 1, "num_mixers": 1, "state_dim": 16, "head_dim": 32},
     "mfa": {"num_layers": 2},
     "mpif_res2net": {"num_frames": 64, "planes": [8, 16, 32, 64], "scale": 4},
+    "multires_gmlp": {"num_layers": 3, "gmlp_layers": 1, "max_frames": 64},
     "one_class_distillation": {"backend": {"name": "nes2net_x", **NES}},
     "nes2net": NES,
     "nes2net_la": NES,
@@ -86,6 +87,8 @@ def build(small_model):
             frontend = {**small_model["frontend"], **WAVLM, "name": wavlm}
             return Detector.from_config({**small_model, "frontend": frontend, "aggregation": aggregation})
         frontend = FRONTENDS.get(name, small_model["frontend"])
+        if name == "multires_gmlp":
+            frontend = {**frontend, "encoder_embed_dim": 128}
         if name == "one_class_distillation":
             frontend = {"name": "teacher_student", "teacher": frontend, "student": {"encoder_layers": 1}}
         return Detector.from_config({"frontend": frontend, "backend": {"name": name, **BACKENDS.get(name, {})}})

@@ -52,7 +52,10 @@ class FrameBackend(Backend):
             InputError: if ``utterance`` is given beside ``pool``.
         """
         if pool is not None and utterance != "mean":
-            raise InputError(f"`utterance={utterance}` reads the frames, which `pool={pool}` joins: set `pool=null`")
+            raise InputError(
+                f"`model.backend.utterance={utterance}` reads the frames, which `model.backend.pool={pool}` joins: set "
+                "`model.backend.pool=null`"
+            )
         self.pool, self.utterance, self.made_for_segments = pool, utterance, pool is None
         # Statistics are longer than a frame, so that a last layer over them fits no frame.
         self.resolutions = (1,) if pool in ("mean", None) else ()
@@ -110,5 +113,6 @@ class FrameBackend(Backend):
     def _check_sees_frames(self) -> None:
         if not self.resolutions:
             raise InputError(
-                f"the last layer reads the statistics of `pool={self.pool}`, not frames: take `pool=mean` or `pool=null`"
+                f"the last layer reads the statistics of `model.backend.pool={self.pool}`, not frames: take "
+                "`model.backend.pool=mean` or `model.backend.pool=null`"
             )

@@ -37,7 +37,9 @@ def read_segments(
     listed_segments = read_rttm(path)
     words = {segment.label for segments in listed_segments.values() for segment in segments}
     if unknown := sorted(word for word in words if word.lower() not in labels):
-        raise InputError(f"{path}: unknown labels {listed(unknown)}; expected {', '.join(labels)} (`map_rttm` renames)")
+        raise InputError(
+            f"{path}: unknown labels {listed(unknown)}; expected {', '.join(labels)} (nes2net.localisation.map_rttm renames)"
+        )
     if uncovered is None and BONAFIDE not in {labels[word.lower()] for word in words}:
         uncovered = "bonafide"
     found = {}
@@ -78,7 +80,9 @@ def covering(segments: Iterable[Segment], duration: float, uncovered: Uncovered 
             if covered and until > start:
                 add(covered[-1].label, until)
         elif uncovered is None:
-            raise InputError(f"no segment covers {start:.3f} to {until:.3f} s; `uncovered` says what this time is")
+            raise InputError(
+                f"no segment covers {start:.3f} to {until:.3f} s: add its segment, or list only the spoofed ones"
+            )
         else:
             add(uncovered, until)
 

@@ -160,7 +160,7 @@ def match_boundaries(
     ([[1, 1, 1]], 0.03)
     """
     if not tolerance > 0:
-        raise InputError(f"`tolerance` must be above 0 seconds, got {tolerance}")
+        raise InputError(f"the tolerance must be above 0 seconds, got {tolerance}")
     counts, distances = [], []
     for number, (*both, duration) in enumerate(zip(truth, found, durations, strict=True)):
         times = []

@@ -95,7 +95,7 @@ def pooled_frames(scores: Sequence[ArrayLike], labels: Sequence[ArrayLike]) -> t
         if of_scores.ndim != 1 or of_scores.shape != of_labels.shape:
             raise InputError(
                 f"utterance {number} has scores of shape {of_scores.shape} and labels of shape {of_labels.shape}; "
-                "`align` cuts both to the shorter"
+                "cut both to the shorter, by nes2net.localisation.align"
             )
     if not rows:
         raise InputError("there are no utterances, so there is no error rate")

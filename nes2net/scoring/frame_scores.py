@@ -231,7 +231,7 @@ def _middle(scores: np.ndarray, window: Window, step: int, frame: int) -> np.nda
     if len(scores) < last:
         seconds = len(window.samples) / SAMPLE_RATE
         raise InputError(
-            f"the detector gives {len(scores)} scores of {seconds:g} s, whose frames of {frame} samples are more: the "
-            "`resolutions` of its back-end are wrong"
+            f"the detector gives {len(scores)} scores of {seconds:g} s, whose frames of {frame} samples are more: its "
+            "back-end declares wrong resolutions"
         )
     return scores[first:last].copy()

@@ -99,10 +99,10 @@ def test_options_that_do_not_fit_are_named():
     astp = create(pool="astp")
     assert astp.resolutions == ()
     for call in (astp.segments, astp.segments_and_embedding):
-        with pytest.raises(InputError, match="statistics of `pool=astp`, not frames: take `pool=mean` or `pool=null`"):
+        with pytest.raises(InputError, match="statistics of `model.backend.pool=astp`, not frames: take"):
             call(features())
-    with pytest.raises(InputError, match="`utterance=min` reads the frames, .* set `pool=null`"):
+    with pytest.raises(InputError, match="backend.utterance=min` reads the frames, .* set `model.backend.pool=null`"):
         create(utterance="min")
-    with pytest.raises(InputError, match="`utterance=min` embeds by the logits of a last layer"):
+    with pytest.raises(InputError, match="backend.utterance=min` embeds by the logits of a last layer"):
         half = {"name": "nes2net_x", "nes_ratio": [4, 4], "pool": None, "utterance": "min"}
         create_backend("one_class_distillation", feature_dim=16, backend=half)

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from builders.files import folder
 
 from nes2net.corpora import asvspoof5, asvspoof2019_la, asvspoof2021_la, generic, in_the_wild
 from nes2net.corpora.check import check_corpus
@@ -267,7 +266,7 @@ def test_labels_of_segments(copy):
     labels = copy / "partialspoof" / "database" / "segment_labels" / "dev_seglab_0.01.npy"
     segments = np.load(labels, allow_pickle=True).item()
     bonafide, *others = segments
-    np.save(labels, {name: np.full(20, "0") for name in others[:2]} | {bonafide: np.full(20, "0")})
+    np.save(labels, {name: np.full(40, "0") for name in others[:2]} | {bonafide: np.full(40, "0")})
     missing = check("partialspoof", copy).missing
     assert missing[0].startswith("dev: labels of 10 ms of dev: ") and f"{bonafide} (bonafide, some of it" in missing[0]
     np.save(labels, {name: segments[name] for name in others})
@@ -276,7 +275,8 @@ def test_labels_of_segments(copy):
     ]
     write_rttm(copy / "list.rttm", {"generic/fake/vocoder0/clip2": [("spoof", 0.1, 0.3)]})
     assert check_corpus(generic.CORPUS, copy / "list.csv").splits[0].segments == ["RTTM of 4 of 4 trials"]
-    lists = folder(copy / "lists")
+    lists = copy / "lists"
+    lists.mkdir()
     for name in ("list.csv", "list.rttm"):
         shutil.copy(copy / name, lists)
     apart = check_corpus(generic.CORPUS, copy, protocols=lists)

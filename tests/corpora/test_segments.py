@@ -46,7 +46,7 @@ def test_a_file_of_spoof_alone_and_one_of_all(tmp_path):
     assert labels_of({"bonafide": [Segment("bonafide", 0.0, 0.0149)]}, 10)["bonafide"].tolist() == [1]
     assert labels_of({"a": [Segment("bonafide", 0.0, 2.505004)]}, 10)["a"].min() == 1  # 250.5 frames, to 5 decimals
     both = write(tmp_path / "b.rttm", rttm_text({"a": [("fake", 0.5, 1.0)], "b": [("bonafide", 0.0, 0.9)]}))
-    with pytest.raises(InputError, match=r"b\.rttm: a: no segment covers 0\.000 to 0\.500 s; `uncovered` says"):
+    with pytest.raises(InputError, match=r"b\.rttm: a: no segment covers 0\.000 to 0\.500 s: add its segment"):
         read_segments(both, {"a": 1.5, "b": 0.9}, LABELS)
     assert any_spoof(read_segments(both, {"a": 1.5, "b": 0.9}, LABELS, "spoof")) == {"a": True, "b": False}
     assert labels_of(read_segments(both, {"a": 1.5}, LABELS, "spoof"), 10)["a"].tolist() == [0] * 150
@@ -58,7 +58,10 @@ def test_a_file_of_spoof_alone_and_one_of_all(tmp_path):
         ([("spoof", 0.0, 1.2)], "a: a segment ends at 1.200 s, after the end of the utterance at 1.000 s"),
         ([("spoof", 0.0, 0.5), ("bonafide", 0.4, 1.0)], "a: segments of both labels cover 0.400 to 0.500 s"),
         ([("bonafide", 0.0, 0.5)], "a: no segment covers 0.500 to 1.000 s"),
-        ([("A07", 0.0, 1.0)], "unknown labels A07; expected bonafide, spoof, fake .`map_rttm` renames."),
+        (
+            [("A07", 0.0, 1.0)],
+            "unknown labels A07; expected bonafide, spoof, fake .nes2net.localisation.map_rttm renames.",
+        ),
     ],
 )
 def test_segments_that_are_wrong(tmp_path, segments, message):

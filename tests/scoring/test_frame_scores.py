@@ -152,7 +152,7 @@ def test_errors_are_one_line(spectral, several, spectral_detector, recording, mo
     with pytest.raises(InputError, match=r"none\.wav not found"):
         spectral.frame_scores("none.wav")
     monkeypatch.setattr(several.backend, "segments", lambda x, ms: {ms: x[:, ::2, :2]})
-    with pytest.raises(InputError, match="`resolutions` of its back-end are wrong"):
+    with pytest.raises(InputError, match="back-end declares wrong resolutions"):
         several.frame_scores(recording)
     monkeypatch.undo()
     with torch.no_grad():
