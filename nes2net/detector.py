@@ -350,7 +350,7 @@ class Detector(nn.Module):
     @property
     def frame_ms(self) -> float:
         """Milliseconds from one frame of its front-end to the next."""
-        return self.frontend.hop_length / SAMPLE_RATE * 1000
+        return self.frontend.hop_length * 1000 / SAMPLE_RATE
 
     @property
     def resolutions(self) -> tuple[float, ...]:
@@ -359,7 +359,7 @@ class Detector(nn.Module):
 
     def num_segments(self, num_samples: int) -> dict[float, int]:
         """How many segments it scores of a waveform of ``num_samples``, by the length of a segment in ms."""
-        num_frames = (num_samples - self.frontend.min_samples) // self.frontend.hop_length + 1
+        num_frames = (self.used_samples(num_samples) - self.frontend.min_samples) // self.frontend.hop_length + 1
         counts = self.backend.num_segments(num_frames)
         return {factor * self.frame_ms: count for factor, count in zip(self.backend.resolutions, counts)}
 
@@ -375,7 +375,7 @@ class Detector(nn.Module):
         if isinstance(recipe, dict):
             section = recipe.get("segments")
             return isinstance(section, dict) and bool(section.get("resolutions"))
-        return len(self.resolutions) > 1 or (bool(self.resolutions) and getattr(self.backend, "pool", "") is None)
+        return self.backend.made_for_segments
 
     def segment_logits(self, waveform: Tensor) -> dict[float, Tensor]:
         """Logits B×T×n of the segments of ``waveform`` B×N, by the length of a segment in ms.

@@ -18,6 +18,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from nes2net.backends.base import Backend
+from nes2net.backends.frame_backend import FrameBackend
 from nes2net.errors import InputError, check_known
 from nes2net.frontends.base import Frontend, Layers
 from nes2net.machine.autocast import at_least_float32, without_autocast
@@ -265,7 +266,7 @@ def _headless(name: str, feature_dim: int, options: Mapping[str, Any]) -> Backen
     if half.wants_layers == "all" or not half.last_layer_name:
         why = "reads all hidden states" if half.wants_layers == "all" else "has no last layer of its own"
         raise InputError(f"back-end '{name}' {why}: teacher and student need one that embeds the last state")
-    if getattr(half, "utterance", None) == "min":
+    if isinstance(half, FrameBackend) and half.utterance == "min":
         raise InputError(
             f"back-end '{name}' with `model.backend.utterance=min` embeds by the logits of a last layer: take another"
         )

@@ -8,6 +8,8 @@ import soundfile
 import torch
 from builders import golden
 from builders.golden_backends import manifest, shapes
+from builders.small_parts import FRONTENDS as SMALL_FRONTENDS
+from builders.small_parts import frontend_families, small_options
 
 from nes2net import Detector, InputError
 from nes2net.checkpoints.fairseq import to_transformers
@@ -243,6 +245,35 @@ def test_segments_of_frames(frame_detector, spectral_detector):
         torch.testing.assert_close(frame_detector.scores(waveforms), scores[16.0].amin(1))
     with pytest.raises(InputError, match="'asp_mlp' gives one score an utterance, none of its segments"):
         spectral_detector.segment_scores(waveforms)
+
+
+@pytest.mark.parametrize(
+    "backend, trained",
+    [
+        ({"name": "mean_linear"}, False),
+        ({"name": "mean_linear", "pool": None}, True),
+        ({"name": "multires_gmlp", "num_layers": 1, "gmlp_layers": 1, "resolutions": [20]}, True),
+        ("asp_mlp", False),
+    ],
+)
+def test_back_ends_made_for_segments_count_as_trained_on_them(backend, trained):
+    frontend = {"name": "lps", "n_fft": 254, "hop_length": 1120, "num_bins": 128}
+    detector = Detector.from_config({"frontend": frontend, "backend": backend})
+    assert detector.trained_on_segments is trained
+    assert detector.frame_ms == 70  # and not 70.00000000000001, which is no multiple of 10
+    detector.record["recipe"] = {"segments": {"resolutions": [] if trained else [70]}}
+    assert detector.trained_on_segments is not trained
+
+
+@pytest.mark.parametrize("name", sorted({*frontend_families(), "cut off"} - {"waveform"}))  # a waveform has no frames
+def test_segments_are_counted_before_they_are_computed(name):
+    cut_off = {"name": "lps", "num_samples": 8000}
+    frontend = cut_off if name == "cut off" else {"name": name, **small_options(SMALL_FRONTENDS, name)}
+    detector = Detector.from_config({"frontend": frontend, "backend": "mean_linear"}).eval()
+    for num_samples in (detector.min_samples, 16000, 16319, 40000):
+        with torch.inference_mode():
+            segments = detector.segment_scores(torch.randn(1, num_samples))
+        assert {ms: scores.shape[1] for ms, scores in segments.items()} == detector.num_segments(num_samples)
 
 
 @pytest.mark.parametrize("precision, tolerance", [("bfloat16", 0.05), ("float16", 0.005), ("int8", 0.05)])

@@ -58,6 +58,9 @@ class Backend(nn.Module):
     """How its score is made of its logits; higher means more bona fide."""
     resolutions: tuple[int, ...] = ()
     """Lengths, in frames, of the segments whose logits :meth:`segments` gives; empty if it gives none."""
+    made_for_segments: bool = False
+    """Whether it is built to score segments; another one that gives them was trained by utterance,
+    unless its recipe says otherwise."""
     last_layer_name: str = ""
     """Name of its last layer, as in ``get_submodule``; empty if it has none that can be replaced."""
 

@@ -56,7 +56,7 @@ class FrameBackend(Backend):
                 f"`model.backend.utterance={utterance}` reads the frames, which `model.backend.pool={pool}` joins: set "
                 "`model.backend.pool=null`"
             )
-        self.pool, self.utterance = pool, utterance
+        self.pool, self.utterance, self.made_for_segments = pool, utterance, pool is None
         # Statistics are longer than a frame, so that a last layer over them fits no frame.
         self.resolutions = (1,) if pool in ("mean", None) else ()
         self.pooling = None if utterance == "min" else create_pooling(pool or utterance, frame_dim)

@@ -162,6 +162,7 @@ class MultiresGmlp(Backend):
     score_rule = "cosine"
     last_layer_name = f"m_angle_scales.{2 * _LONGEST}"
     min_frames = _LONGEST // 2
+    made_for_segments = True
 
     def __init__(
         self,

@@ -230,11 +230,13 @@ def _check_split(
                 f"{_obtain(corpus, 'audio')}"
             )
     if trials:
-        part.segments = _check_segments(part, corpus, root, trials)
+        part.segments = _check_segments(part, corpus, root, protocols, trials)
     return part, trials
 
 
-def _check_segments(part: SplitCheck, corpus: Corpus, root: Path, trials: Sequence[Trial]) -> list[str]:
+def _check_segments(
+    part: SplitCheck, corpus: Corpus, root: Path, protocols: str | Path | None, trials: Sequence[Trial]
+) -> list[str]:
     """Compare the labels of segments, which a copy need not have, with the trials and their labels.
 
     Returns what is there. Of the labels of frames, those of the finest resolution that is there are
@@ -243,10 +245,10 @@ def _check_segments(part: SplitCheck, corpus: Corpus, root: Path, trials: Sequen
     there = []
     readers: list[tuple[str, Callable[[], Mapping[str, bool]]]] = []
     if (segments := corpus.segments) is not None:
-        readers.append(("RTTM", lambda: any_spoof(segments(root, part.split))))
+        readers.append(("RTTM", lambda: any_spoof(segments(root, part.split, protocols=protocols))))
     if (labels := corpus.segment_labels) is not None and not corpus.user_defined:
         for ms in RESOLUTIONS:
-            found = partial(labels, root, part.split, ms)
+            found = partial(labels, root, part.split, ms, protocols=protocols)
             readers.append((f"labels of {ms} ms", partial(_spoofed_frames, found)))
     for name, read in readers:
         try:

@@ -127,11 +127,11 @@ class Corpus:
     find_splits: Callable[..., tuple[str, ...]] | None = None
     """``find_splits(root, protocols=None)``: the parts of a copy; None if it should have all."""
     segments: Callable[..., dict[str, list[Segment]]] | None = None
-    """``segments(root, split)``: utterance → its bona fide and spoofed segments, which cover it from
-    0 to its duration; None if there are no such labels, or they are of frames only."""
+    """``segments(root, split, protocols=None)``: utterance → its bona fide and spoofed segments, which
+    cover it from 0 to its duration; None if there are no such labels, or they are of frames only."""
     segment_labels: Callable[..., dict[str, NDArray]] | None = None
-    """``segment_labels(root, split, resolution)``: utterance → labels (T,) of frames of
-    ``resolution`` ms, 1 bona fide, 0 spoof; None if only whole utterances are labelled."""
+    """``segment_labels(root, split, resolution, protocols=None)``: utterance → labels (T,) of frames
+    of ``resolution`` ms, 1 bona fide, 0 spoof; None if only whole utterances are labelled."""
     asv_scores: Callable[..., tuple[NDArray, NDArray, NDArray]] | None = None
     """``asv_scores(path, phase)``: target, nontarget and spoof scores of the organisers' system of
     speaker verification; None if there is no such system, and so no min t-DCF."""

@@ -54,7 +54,9 @@ LAYOUT = Layout(
 )
 
 
-def segment_labels(path: str | Path, split: str, resolution: int = 20) -> dict[str, NDArray[np.uint8]]:
+def segment_labels(
+    path: str | Path, split: str, resolution: int = 20, *, protocols: str | Path | None = None
+) -> dict[str, NDArray[np.uint8]]:
     """Utterance of ``split`` → labels of its segments: (segments,) uint8, 1 bona fide, 0 spoofed.
 
     The files are pickled dictionaries; reading them runs no code.
@@ -64,6 +66,8 @@ def segment_labels(path: str | Path, split: str, resolution: int = 20) -> dict[s
         split: ``"train"``, ``"dev"`` or ``"eval"``.
         resolution: Length of a segment in ms, one of
             :data:`~nes2net.localisation.frames.RESOLUTIONS`.
+        protocols: The folder of the protocols, if they are not in that of the corpus; labels may
+            stand there, too.
 
     Raises:
         InputError: if the split or resolution is unknown, or the file is missing, damaged or does
@@ -75,7 +79,11 @@ def segment_labels(path: str | Path, split: str, resolution: int = 20) -> dict[s
     path, name = Path(path), f"{split}_seglab_{resolution / 1000:g}.npy"
     if not path.is_file():
         path = files.first_file(
-            [path / inner / name for inner in ("database/segment_labels", "segment_labels", ".")],
+            [
+                place / inner / name
+                for place in (path, *([] if protocols is None else [Path(protocols)]))
+                for inner in ("database/segment_labels", "segment_labels", ".")
+            ],
             what=f"segment labels of PartialSpoof {split}",
             remedy="get the archive of segment labels from https://zenodo.org/records/5766198",
         )
@@ -93,14 +101,17 @@ _RTTM, _SPOOF_ALONE = "rttm_2cls_0sil", "rttm_2cls_0sil_spoof"
 _REMEDY = "get the archive of the database from https://zenodo.org/records/5766198"
 
 
-def segments(root: str | Path, split: str, *, uncovered: Uncovered = None) -> dict[str, list[Segment]]:
+def segments(
+    root: str | Path, split: str, *, protocols: str | Path | None = None, uncovered: Uncovered = None
+) -> dict[str, list[Segment]]:
     """Utterance of ``split`` → its segments, which cover it from 0 to its duration.
 
     They are read of the RTTM of all segments, or of the spoofed ones if there is no other. The
-    labels of the protocol are compared with them, if it lies in the folder.
+    labels of the protocol are compared with them, if it is found.
 
     Args:
         root: The folder of the corpus, or the folder ``con_data`` of the split.
+        protocols: The folder of the protocols, if they are not in that of the corpus.
         uncovered: What the time is that no segment covers: ``"bonafide"`` or ``"spoof"`` (as in the
             published labels of frames). By default more than a millisecond is an error, unless the
             RTTM lists the spoofed segments only; all other time is then bona fide.
@@ -125,7 +136,7 @@ def segments(root: str | Path, split: str, *, uncovered: Uncovered = None) -> di
     elif missing := [name for name in durations if name not in found]:
         raise InputError(f"{path}: {len(missing):,} utterances of {reco2dur.name} have no segments: {listed(missing)}")
     try:
-        protocol = LAYOUT.find_protocol(root, split)
+        protocol = LAYOUT.find_protocol(root, split, protocols)
     except files.NotFound:
         return found
     check_labels(any_spoof(found), LAYOUT.read_protocol(protocol, split), path)

@@ -111,7 +111,8 @@ def labels_of(segments: Mapping[str, Sequence[Segment]], resolution: int) -> dic
         raise InputError(f"there are no labels of {resolution} ms; choose of {', '.join(map(str, RESOLUTIONS))}")
     found = {}
     for utterance, of_utterance in segments.items():
-        duration = of_utterance[-1].end if of_utterance else 0.0
+        # To as many decimals as the end of a segment, so that both are rounded to the same frame.
+        duration = round(of_utterance[-1].end, 5) if of_utterance else 0.0
         labels = frame_labels(of_utterance, 10, duration, last_frame="round")
         if len(labels):
             found[utterance] = pool_labels(labels, resolution // 10)

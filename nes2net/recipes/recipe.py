@@ -614,7 +614,9 @@ class SegmentsConfig(Section):
     prefix: ClassVar[str] = "segments."
 
     resolutions: Annotated[
-        list[Count], Source("arXiv 2204.05177: 20, 40, 80, 160, 320 and 640, or one of them; WeDefense: 20")
+        list[Count],
+        Takes("a list of whole numbers of at least 1"),
+        Source("arXiv 2204.05177: 20, 40, 80, 160, 320 and 640, or one of them; WeDefense: 20"),
     ] = Field(default=[])
     """Lengths in ms of the frames that are trained on, multiples of 10 that the back-end gives; empty
     trains on whole utterances alone. The corpus needs labels of segments. A frame is spoof if any

@@ -29,6 +29,7 @@ from nes2net.training.dataset import (
     longest_first,
     training_loader,
 )
+from nes2net.training.frame_labels import check_lengths
 from nes2net.training.sampling import EpochBatches
 from nes2net.training.validation import passes
 
@@ -62,8 +63,8 @@ def read_trials(data: DataConfig, part: str, bonafide_only: bool = False) -> lis
         trials = _labelled_trials(data.corpus, root, data.train_split, data.protocols, root, None)
     else:
         corpus, root = data.dev_corpus or data.corpus, data.dev_root or root
-        protocols = data.dev_protocols or (data.protocols if corpus == data.corpus else None)
-        trials = _labelled_trials(corpus, root, data.dev_split, protocols, data.dev_keys or root, data.dev_phase)
+        keys = data.dev_keys or root
+        trials = _labelled_trials(corpus, root, data.dev_split, _dev_protocols(data), keys, data.dev_phase)
     if bonafide_only:
         trials = [trial for trial in trials if trial.label == BONAFIDE]
         if not trials:
@@ -89,6 +90,11 @@ def read_trials(data: DataConfig, part: str, bonafide_only: bool = False) -> lis
                     "the order of the recipe"
                 )
     return with_system_scores(trials, files, score_ranges(data))
+
+
+def _dev_protocols(data: DataConfig) -> str | None:
+    """Where the protocols of the development set are, if not in the folder of its corpus."""
+    return data.dev_protocols or (data.protocols if data.dev_corpus in (None, data.corpus) else None)
 
 
 def _labelled_trials(
@@ -126,12 +132,13 @@ def frame_labels(recipe: Recipe, part: str, trials: Sequence[Trial]) -> dict[str
     data, of_dev = recipe.data, part == "dev"
     name, split = (data.dev_corpus or data.corpus, data.dev_split) if of_dev else (data.corpus, data.train_split)
     root, corpus = (data.dev_root if of_dev else None) or data.root, corpora.get(name)
+    protocols = _dev_protocols(data) if of_dev else data.protocols
     if corpus.segment_labels is None:
         raise InputError(
             f"{corpus.title} has labels of whole utterances only: leave out `segments.resolutions`, or take a corpus "
             "with labels of segments, such as partialspoof"
         )
-    found = corpus.segment_labels(root, split, 10)
+    found = corpus.segment_labels(root, split, 10, protocols=protocols)
     labels = {trial.id: found[trial.id] for trial in trials if trial.id in found}
     if not labels:
         raise InputError(f"{corpus.title} has labels of segments, but of none of the {len(trials)} trials of {split}")
@@ -144,7 +151,7 @@ class Examples(NamedTuple):
     trials: list[Trial]
     #: first sample and number of samples of each piece; None if recordings are not cut
     excerpts: list[tuple[int, int]] | None = None
-    #: one for each recording whose length cannot be known, which has no pieces
+    #: one for each recording whose length cannot be known or is not that of its labels; it has no pieces
     errors: Sequence[str] = ()
     #: labels of the frames of 10 ms, by the id of a trial; None if frames are not trained on
     labels: Mapping[str, NDArray] | None = None
@@ -180,6 +187,8 @@ def examples(
         path = trial.audio_path()
         try:
             length = count_samples(path)
+            if labels is not None and trial.id in labels:
+                check_lengths(len(labels[trial.id]), length, trial.id)
         except InputError as error:
             check_readable(path)
             errors.append(str(error))
@@ -194,8 +203,8 @@ def examples(
                 of_pieces[cut[-1].id] = labels[trial.id][first:behind]
     if {trial.target for trial in cut} != {trial.target for trial in trials}:
         raise InputError(
-            f"the {part} set needs pieces of each class of recordings, but of {len(errors)} of {len(trials)} "
-            f"files the length cannot be read; the first of them: {errors[0]}"
+            f"the {part} set needs pieces of each class of recordings, but {len(errors)} of {len(trials)} files cannot "
+            f"be cut; the first of them: {errors[0]}"
         )
     return Examples(cut, excerpts, errors, None if labels is None else of_pieces)
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from nes2net.backends.heads import P2SGradHead
 from nes2net.detector import Detector
 from nes2net.errors import InputError, listed
 from nes2net.recipes.recipe import SegmentsConfig
@@ -58,9 +59,9 @@ class SegmentLosses(nn.Module):
             )
         self.criterion: Criterion
         if segments.loss == "p2sgrad":
-            if detector.score_rule != "cosine":
+            if not isinstance(detector.backend.last_layer, P2SGradHead):
                 raise InputError(
-                    f"`segments.loss=p2sgrad` needs cosines, and back-end '{name}' gives others: set "
+                    f"`segments.loss=p2sgrad` needs the head p2sgrad, and back-end '{name}' has another: set "
                     "`model.backend.head=p2sgrad`, or take `segments.loss=cross_entropy`"
                 )
             self.criterion = CosineError()

@@ -275,6 +275,12 @@ def test_labels_of_segments(copy):
     ]
     write_rttm(copy / "list.rttm", {"generic/fake/vocoder0/clip2": [("spoof", 0.1, 0.3)]})
     assert check_corpus(generic.CORPUS, copy / "list.csv").splits[0].segments == ["RTTM of 4 of 4 trials"]
+    lists = copy / "lists"
+    lists.mkdir()
+    for name in ("list.csv", "list.rttm"):
+        shutil.copy(copy / name, lists)
+    apart = check_corpus(generic.CORPUS, copy, protocols=lists)
+    assert apart.splits[0].segments == ["RTTM of 4 of 4 trials"] and not apart.missing
     write_rttm(copy / "list.rttm", {"generic/fake/vocoder0/clip2": [("spoof", 0.1, 99.0)]})
     assert "after the end of the utterance" in check_corpus(generic.CORPUS, copy / "list.csv").missing[0]
 

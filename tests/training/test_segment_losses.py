@@ -5,14 +5,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 from builders import tiny_corpus, zoo
+from builders.files import folder, write
 from builders.recipes import short_run
 
 from nes2net import Detector, InputError, create_backend, metrics
 from nes2net.audio.crop import head_crop
 from nes2net.audio.read import load_audio
 from nes2net.corpora import partialspoof
+from nes2net.localisation import write_rttm
 from nes2net.recipes.recipe import SegmentsConfig
 from nes2net.training import loop
 from nes2net.training.data import examples, frame_labels, read_trials
@@ -88,7 +91,7 @@ def test_losses_equal_the_published_code(case):
 )
 def test_loss_and_rates_are_those_of_the_set(recipe, root, loss, head, weight):
     """Of one batch of the heads of all utterances, computed from the detector's own scores."""
-    backend = {"name": "mean_linear", "pool": None, "head": head}
+    backend = {"name": "mean_linear", "pool": None, "head": head, "score_rule": "difference"}
     segments = {"resolutions": [10], "loss": loss, "utterance_weight": weight, "boundary_share": None}
     values = recipe(
         model={"frontend": FRONTEND, "backend": backend},
@@ -174,9 +177,13 @@ def test_frames_alone_train_nothing_of_the_utterance(recipe):
         ({"segments": {"resolutions": [20]}}, "has 20 ms, and back-end 'mean_linear' scores frames of 10 ms"),
         ({"model": {"frontend": {**FRONTEND, "hop_length": 256}}}, "a frame every 16 ms, but labels are of 10 ms"),
         ({"model": {"backend": "asp_mlp"}}, "gives one score an utterance: leave out `segments.resolutions`"),
-        ({"segments": {"loss": "p2sgrad"}}, "`segments.loss=p2sgrad` needs cosines"),
+        (
+            {"segments": {"loss": "p2sgrad"}, "model": {"backend": {"name": "mean_linear", "score_rule": "cosine"}}},
+            "`segments.loss=p2sgrad` needs the head p2sgrad",
+        ),
         ({"data": {"corpus": "asvspoof2019_la"}}, "ASVspoof 2019 LA has labels of whole utterances only"),
         ({"segments": {"resolutions": [15]}}, r"different multiples of 10 ms, of which the labels are, not \[15\]"),
+        ({"segments": {"resolutions": [10.5]}}, r"is a list of whole numbers of at least 1, not \[10.5\]"),
         ({"segments": {"resolutions": []}}, "`segments.boundary_share` changes nothing without `segments.resolu"),
         ({"segments": {"class_weights": [1, 2], "loss": "p2sgrad"}}, "goes with cross_entropy"),
         ({"augment": {"specmix": {}}}, "`augment.specmix` mixes what the labels"),
@@ -202,6 +209,23 @@ def test_pieces_have_their_part_of_the_labels(recipe):
         whole = labels[trial.id.partition("[")[0]]
         assert cut.labels[trial.id].tolist() == whole[start // 160 : -(-(start + size) // 160)].tolist()
     assert Path(train(values, "cpu") / "epoch_1.pth").is_file()
+    labels[trials[0].id] = np.tile(labels[trials[0].id], 4)  # of a longer recording
+    wrong = examples(values.data, trials, labels=labels)
+    assert len(wrong.errors) == 1 and f"the labels of {trials[0].id} end at" in wrong.errors[0]
+    assert trials[0].id not in {trial.id.partition("[")[0] for trial in wrong.trials}
+
+
+def test_labels_stand_beside_a_list_in_another_folder(recipe, corpus, tmp_path):
+    audio, lists = folder(tmp_path / "audio"), folder(tmp_path / "lists")
+    rows = [("a", "fake", np.full(16000, 0.1)), ("b", "real", np.full(16000, 0.1))]
+    for name, _, clip in rows:
+        soundfile.write(audio / f"{name}.wav", clip, 16000)
+    write(lists / "list.csv", "\n".join(["path,label", *(f"{name}.wav,{label}" for name, label, _ in rows)]))
+    write_rttm(lists / "list.rttm", {"a": [("fake", 0.3, 0.45)]})
+    values = recipe(data={"corpus": "generic", "root": str(audio), "protocols": str(lists)})
+    for part in ("train", "dev"):
+        labels = frame_labels(values, part, read_trials(values.data, part))
+        assert labels["a"].tolist() == [1] * 30 + [0] * 15 + [1] * 55 and labels["b"].all()
 
 
 def test_without_frames_a_recipe_cannot_select_by_them(recipe):
