@@ -149,6 +149,7 @@ def utterance_eer_from_minimum(scores: Sequence[ArrayLike], labels: Sequence[Arr
     >>> utterance_eer_from_minimum([[2.0, 1.0], [0.5, -2.0]], [[1, 1], [0, 1]]).eer
     0.0
     """
+    pooled_frames(scores, labels)
     lowest = [np.min(checked_scores(of_utterance, "frame"), keepdims=True) for of_utterance in scores]
     return point_eer(lowest, [np.min(of_utterance, keepdims=True) for of_utterance in labels])
 
@@ -247,7 +248,7 @@ def spoofed_time(segments: Sequence[tuple], name: str, duration: float) -> list[
     """
     joined: list[tuple[float, float]] = []
     for label, start, end, *_ in sorted(segments, key=lambda segment: segment[1]):
-        if start < 0 or end < start or end > duration + _SLACK:
+        if not 0 <= start <= end <= duration + _SLACK:
             raise InputError(f"{name}: a segment from {start} to {end} s is not within its {duration} s")
         if label != SPOOF or start >= min(end, duration):
             continue
