@@ -52,7 +52,7 @@ EXAMPLES = 6
 
 @dataclass(frozen=True)
 class Rate:
-    """An equal error rate, a fraction, or what stands for one class missing: None.
+    """An equal error rate, a fraction; None if one of the classes has no frames.
 
     - ``interval`` is its 95 % bootstrap interval over utterances.
     - ``how`` says what the scores are: ``"own"``, ``"minimum of 2"``, ``"repeated"``.
@@ -218,9 +218,12 @@ def evaluate_segments(
     Raises:
         InputError: if a file is missing or malformed, the resolution is unknown or not one of
             :data:`~nes2net.localisation.frames.RESOLUTIONS`, the corpus has no labels of segments or
-            no such phase, scores and labels do not fit, or a class has no frames.
+            no such phase, scores and labels do not fit, a class has no frames, or the threshold is
+            not finite.
     """
     path, definition = Path(scores_path), corpora.get(corpus)
+    if threshold is not None and not math.isfinite(threshold):
+        raise InputError(f"`threshold` is a number, not {threshold}")
     if definition.segment_labels is None:
         raise InputError(f"{definition.title} has no labels of segments: evaluate scores of utterances")
     key = definition.keys(keys_path)
@@ -254,7 +257,7 @@ def evaluate_segments(
         at=figures.at,
         num_resamples=num_resamples,
         left_out=mismatch,
-        notes=("a figure of one class is missing: nothing of the other is left at this resolution",)
+        notes=("a row without an EER has frames, or utterances, of one class only",)
         if any(rate.eer is None for rate in figures.rates)
         else (),
         inputs=[
