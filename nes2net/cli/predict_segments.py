@@ -29,6 +29,13 @@ _OURS = {
     "labels": "--labels",
     "out": "--out",
 }
+_THEIRS = {
+    "track": "--track",
+    "whole": "--whole",
+    "num_samples": "--samples",
+    "window": "--window",
+    "hop": "--hop",
+}
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
@@ -76,8 +83,8 @@ def check_flags(args: argparse.Namespace) -> None:
             if getattr(args, name) is not None:
                 raise InputError(f"{flag} is for fake stretches: add --segments, or leave it out")
         return
-    for name, flag in {"track": "--track", "whole": "--whole", "num_samples": "--samples"}.items():
-        if getattr(args, name) not in (None, False):
+    for name, flag in _THEIRS.items():
+        if getattr(args, name) != args.parser.get_default(name):
             raise InputError(f"--segments scores the frames of a whole recording: leave out {flag}")
     if args.calibration:
         raise InputError(
@@ -145,13 +152,15 @@ class Stretches:
     def rows(self) -> Iterator[dict[str, Any]]:
         """Yield a row per file: ``file``, ``duration``, ``segments`` and how they were found, or ``error``."""
         found: dict[str, list[Segment]] = {}
-        for path in self.files:
-            try:
-                yield self._row(path, found)
-            except InputError as error:
-                yield {"file": str(path), "error": reason(path, error)}
-        if found and self.one_rttm:
-            self._write_rttm(Path(self.args.rttm), found)
+        try:
+            for path in self.files:
+                try:
+                    yield self._row(path, found)
+                except InputError as error:
+                    yield {"file": str(path), "error": reason(path, error)}
+        finally:  # also of an interrupted run, which would lose hours of work
+            if found and self.one_rttm:
+                self._write_rttm(Path(self.args.rttm), found)
 
     def _row(self, path: Path, found: dict[str, list[Segment]]) -> dict[str, Any]:
         from nes2net.audio.read import SAMPLE_RATE, count_samples

@@ -33,6 +33,7 @@ def add(commands: argparse._SubParsersAction) -> None:
     example = "nes2net score asvspoof2021_df DB --model detector.pth --out scores_DF.txt"
     parser = subcommand(commands, "score", _score, "Score a corpus with a trained detector", example=example)
     parser.epilog = _EPILOG
+    parser.names["resolution_ms"] = "--segments"
     parser.add_argument("corpus", choices=corpora.names(), help="which corpus")
     parser.add_argument("root", help="its folder")
     parser.add_argument("--model", required=True, help="checkpoint (.pth), folder, or name on the Hugging Face hub")
@@ -135,7 +136,7 @@ def _score(args: argparse.Namespace) -> int:
     resolution_ms = None
     if args.segments is not None:
         if args.protocol == "4sec" or args.num_samples is not None:
-            raise InputError("`segments` are those of whole utterances: leave out `protocol` and `num_samples`")
+            raise InputError("`segments` scores whole utterances: leave out `protocol` and `num_samples`")
         num_samples, resolution_ms = None, chosen_resolution(scorer, args.segments or None)
     protocol = "full" if num_samples is None else "4sec"
     if model := published_model(scorer.record):

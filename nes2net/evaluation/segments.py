@@ -23,17 +23,10 @@ from nes2net.evaluation.compare import versions
 from nes2net.evaluation.matching import LARGEST, match
 from nes2net.evaluation.origin import Origin, read_origin
 from nes2net.localisation.detection import detection, match_boundaries, overlap_of_segments
-from nes2net.localisation.frames import (
-    RESOLUTIONS,
-    align,
-    coarsen_labels,
-    coarsen_scores,
-    pool_labels,
-    refine_scores,
-)
+from nes2net.localisation.frames import RESOLUTIONS
 from nes2net.localisation.intervals import interval_of_sums, point_eer_interval, range_eer_interval
-from nes2net.localisation.metrics import ScoredUtterance, point_eer, range_eer
-from nes2net.localisation.segments import frame_labels, segments_of_frames
+from nes2net.localisation.metrics import ScoredUtterance, measured_frames, point_eer, range_eer
+from nes2net.localisation.segments import segments_of_frames
 from nes2net.machine.files import sha256_of
 from nes2net.machine.terminal import text_table
 from nes2net.registry import corpora
@@ -52,7 +45,7 @@ EXAMPLES = 6
 
 @dataclass(frozen=True)
 class Rate:
-    """An equal error rate, a fraction, or what stands for one class missing: None.
+    """An equal error rate, a fraction; None if one of the classes has no frames.
 
     - ``interval`` is its 95 % bootstrap interval over utterances.
     - ``how`` says what the scores are: ``"own"``, ``"minimum of 2"``, ``"repeated"``.
@@ -218,9 +211,12 @@ def evaluate_segments(
     Raises:
         InputError: if a file is missing or malformed, the resolution is unknown or not one of
             :data:`~nes2net.localisation.frames.RESOLUTIONS`, the corpus has no labels of segments or
-            no such phase, scores and labels do not fit, or a class has no frames.
+            no such phase, scores and labels do not fit, a class has no frames, or the threshold is
+            not finite.
     """
     path, definition = Path(scores_path), corpora.get(corpus)
+    if threshold is not None and not math.isfinite(threshold):
+        raise InputError(f"`threshold` is a number, not {threshold}")
     if definition.segment_labels is None:
         raise InputError(f"{definition.title} has no labels of segments: evaluate scores of utterances")
     key = definition.keys(keys_path)
@@ -254,7 +250,7 @@ def evaluate_segments(
         at=figures.at,
         num_resamples=num_resamples,
         left_out=mismatch,
-        notes=("a figure of one class is missing: nothing of the other is left at this resolution",)
+        notes=("a row without an EER has frames, or utterances, of one class only",)
         if any(rate.eer is None for rate in figures.rates)
         else (),
         inputs=[
@@ -362,31 +358,25 @@ def _figures(
 ) -> _Figures:
     """Compute all figures; ``by_segments`` labels frames finer than the scores by segments, as published."""
     draws = {"num_resamples": num_resamples, "seed": seed}
-    own = [align(one.scores, pool_labels(_labels(one), resolution // LABELS_MS)) for one in utterances]
-    rates = [_point_rate(f"{resolution} ms", OWN, own, draws)]
-    if rates[0].eer is None or rates[0].threshold is None:
-        has, lacks = ("bona fide", "spoofed") if rates[0].num_bonafide else ("spoofed", "bona fide")
+    own = measured_frames(utterances, resolution, resolution)
+    own_rate = _point_rate(f"{resolution} ms", OWN, own, draws)
+    eer_threshold = own_rate.threshold
+    if eer_threshold is None:
+        has, lacks = ("bona fide", "spoofed") if own_rate.num_bonafide else ("spoofed", "bona fide")
         raise InputError(f"all frames of {resolution} ms are {has}, none is {lacks}; both are needed")
+    rates = []
     for measured_at in RESOLUTIONS:
-        if measured_at > resolution and measured_at % resolution == 0:
-            factor = measured_at // resolution
-            coarse = [(coarsen_scores(s, factor), coarsen_labels(labels, factor)) for s, labels in own]
-            rates.append(_point_rate(f"{measured_at} ms", f"minimum of {factor}", coarse, draws))
-        elif measured_at < resolution and resolution % measured_at == 0:
-            factor = resolution // measured_at
-            fine = [
-                align(refine_scores(scores, factor), _finer_labels(one, measured_at, by_segments))
-                for one, (scores, _) in zip(utterances, own)
-            ]
-            rates.append(_point_rate(f"{measured_at} ms", "repeated", fine, draws))
-    rates.sort(key=lambda rate: int(rate.name.split()[0]))
+        if measured_at == resolution:
+            rates.append(own_rate)
+        elif measured_at % resolution == 0 or resolution % measured_at == 0:
+            how = "repeated" if measured_at < resolution else f"minimum of {measured_at // resolution}"
+            frames = measured_frames(utterances, resolution, measured_at, by_segments=by_segments)
+            rates.append(_point_rate(f"{measured_at} ms", how, frames, draws))
     lowest = [(s.min(keepdims=True), labels.min(keepdims=True)) for s, labels in own]
     rates.append(_point_rate("utterances", "minimum of all", lowest, draws))
     range_based = range_eer(utterances, resolution)
     bounds = range_eer_interval(utterances, resolution, num_resamples=num_resamples, seed=seed)
     rates.append(Rate("seconds", range_based.eer, range_based.threshold, bounds, OWN, None, None))
-    eer_threshold = next(rate.threshold for rate in rates if rate.how == OWN)
-    assert eer_threshold is not None
     thresholds = {"the threshold of the EER": eer_threshold}
     if threshold is not None:
         thresholds["the threshold asked for"] = threshold
@@ -400,11 +390,6 @@ def _figures(
     return _Figures(rates, rows, seconds, wrong)
 
 
-def _labels(utterance: ScoredUtterance) -> NDArray:
-    assert utterance.labels_10ms is not None
-    return utterance.labels_10ms
-
-
 def _point_rate(name: str, how: str, pairs: _Pairs, draws: Mapping[str, int]) -> Rate:
     scores, labels = zip(*pairs)
     num_bonafide = sum(int(of_utterance.sum()) for of_utterance in labels)
@@ -414,12 +399,6 @@ def _point_rate(name: str, how: str, pairs: _Pairs, draws: Mapping[str, int]) ->
     found = point_eer(scores, labels)
     bounds = point_eer_interval(scores, labels, **draws)
     return Rate(name, found.eer, found.threshold, bounds, how, num_bonafide, num_spoof)
-
-
-def _finer_labels(one: ScoredUtterance, measured_at: int, by_segments: bool) -> NDArray:
-    if by_segments:
-        return frame_labels(one.segments, measured_at, one.duration)
-    return pool_labels(_labels(one), measured_at // LABELS_MS)
 
 
 def _at_threshold(

@@ -121,20 +121,36 @@ def measured_eers(
     Raises:
         InputError: as :func:`point_eer`, or if a resolution is not a multiple or divisor.
     """
-    aligned = [align(u.scores, pool_labels(_labels_10ms(u), _factor(resolution_ms, 10))) for u in utterances]
-    eers = {}
-    for resolution in measured_at:
-        if resolution >= resolution_ms:
-            factor = _factor(resolution, resolution_ms)
-            pairs = [(coarsen_scores(s, factor), coarsen_labels(labels, factor)) for s, labels in aligned]
-        else:
-            factor = _factor(resolution_ms, resolution)
-            pairs = [
-                align(refine_scores(scores, factor), frame_labels(u.segments, resolution, u.duration))
-                for u, (scores, _) in zip(utterances, aligned)
-            ]
-        eers[resolution] = point_eer(*zip(*pairs))
-    return eers
+    return {to: point_eer(*zip(*measured_frames(utterances, resolution_ms, to))) for to in measured_at}
+
+
+def measured_frames(
+    utterances: Sequence[ScoredUtterance], resolution_ms: int, measured_at: int, *, by_segments: bool = True
+) -> list[tuple[NDArray, NDArray]]:
+    """Give the scores and labels (T,) of each utterance that :func:`measured_eers` measures at one resolution.
+
+    Args:
+        by_segments: labels of frames finer than the scores are those of the segments, as published;
+            if False, they are those of 10 ms, pooled.
+
+    Raises:
+        InputError: if one resolution is not a multiple of the other, or an utterance has no scores.
+    """
+    pooled = [pool_labels(_labels_10ms(one), _factor(resolution_ms, 10)) for one in utterances]
+    aligned = [align(one.scores, labels) for one, labels in zip(utterances, pooled)]
+    if measured_at >= resolution_ms:
+        factor = _factor(measured_at, resolution_ms)
+        return [(coarsen_scores(scores, factor), coarsen_labels(labels, factor)) for scores, labels in aligned]
+    factor = _factor(resolution_ms, measured_at)
+    return [
+        align(
+            refine_scores(scores, factor),
+            frame_labels(one.segments, measured_at, one.duration)
+            if by_segments
+            else pool_labels(_labels_10ms(one), _factor(measured_at, 10)),
+        )
+        for one, (scores, _) in zip(utterances, aligned)
+    ]
 
 
 def utterance_eer_from_minimum(scores: Sequence[ArrayLike], labels: Sequence[ArrayLike]) -> PointEer:
@@ -149,6 +165,7 @@ def utterance_eer_from_minimum(scores: Sequence[ArrayLike], labels: Sequence[Arr
     >>> utterance_eer_from_minimum([[2.0, 1.0], [0.5, -2.0]], [[1, 1], [0, 1]]).eer
     0.0
     """
+    pooled_frames(scores, labels)
     lowest = [np.min(checked_scores(of_utterance, "frame"), keepdims=True) for of_utterance in scores]
     return point_eer(lowest, [np.min(of_utterance, keepdims=True) for of_utterance in labels])
 
@@ -247,7 +264,7 @@ def spoofed_time(segments: Sequence[tuple], name: str, duration: float) -> list[
     """
     joined: list[tuple[float, float]] = []
     for label, start, end, *_ in sorted(segments, key=lambda segment: segment[1]):
-        if start < 0 or end < start or end > duration + _SLACK:
+        if not 0 <= start <= end <= duration + _SLACK:
             raise InputError(f"{name}: a segment from {start} to {end} s is not within its {duration} s")
         if label != SPOOF or start >= min(end, duration):
             continue

@@ -16,6 +16,7 @@ from pathlib import Path
 from nes2net.errors import InputError, shown
 from nes2net.localisation.segments import Segment, map_segments
 from nes2net.machine.files import write_text
+from nes2net.machine.terminal import printable
 from nes2net.machine.text_files import checked_float, read_rows
 
 _FIELDS = "SPEAKER, utterance, channel, start, duration, <NA>, <NA>, label, <NA>, <NA>"
@@ -44,8 +45,8 @@ def read_rttm(path: str | Path) -> dict[str, list[Segment]]:
 def rttm_text(segments: Mapping[str, Iterable[tuple]], width: int = 0) -> str:
     """Write utterance → segments as the text of an RTTM file, times with three decimals.
 
-    White space in a name or label becomes ``%20``. Scores are left out. A segment ends where the
-    next one begins, also after rounding.
+    White space in a name or label becomes ``%20``, and a byte of a file name that is no UTF-8
+    ``\\udcff``. Scores are left out. A segment ends where the next one begins, also after rounding.
 
     Args:
         width: characters that a time takes at least, filled by spaces.
@@ -129,4 +130,4 @@ def seconds(number: str, path: Path, line: int, what: str) -> float:
 
 
 def _word(text: str) -> str:
-    return "%20".join(text.split()) or "<NA>"
+    return printable("%20".join(text.split())) or "<NA>"

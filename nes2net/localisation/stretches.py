@@ -96,19 +96,20 @@ def fake_stretches(scores: ArrayLike, resolution_ms: float, duration: float, rul
         raise InputError(f"scores of frames are a row of finite numbers, got shape {row.shape}")
     begins, goes_on = row <= rule.threshold, row <= rule.threshold + rule.hysteresis
     runs = _runs(_held(begins, goes_on))
-    least = (rule.min_duration - _CLOSE) * 1000 / resolution_ms  # in frames
+    least = rule.min_duration - _CLOSE
     if len(runs) > 1:
-        apart = runs[1:, 0] - runs[:-1, 1] >= least
+        apart = (runs[1:, 0] - runs[:-1, 1]) * resolution_ms / 1000 >= least
         runs = np.stack([runs[np.append(True, apart), 0], runs[np.append(apart, True), 1]], axis=1)
-    return [
+    stretches = [
         Segment(
             SPOOF,
             float(first * resolution_ms / 1000),
             float(duration if behind == len(row) else min(behind * resolution_ms / 1000, duration)),
             float(row[first:behind].mean()),
         )
-        for first, behind in runs[runs[:, 1] - runs[:, 0] >= least].tolist()
+        for first, behind in runs.tolist()
     ]
+    return [stretch for stretch in stretches if stretch.end - stretch.start >= least]
 
 
 def with_bonafide(stretches: Iterable[Segment], duration: float) -> list[Segment]:

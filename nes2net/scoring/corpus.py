@@ -353,12 +353,13 @@ def _stamps(trials: Sequence[Trial], processes: Processes) -> dict[str, str]:
 def _differing(theirs: dict[str, Any] | None, ours: dict[str, Any]) -> str:
     """Name the differences between two runs.
 
-    >>> _differing({"model": "a", "dtype": "float32"}, {"model": "a", "dtype": "bfloat16"})
-    ' (another dtype)'
+    >>> _differing({"model": "a", "resolution_ms": 20.0}, {"model": "b"})
+    ' (another model, resolution_ms)'
     """
     if theirs is None:
         return ""
-    return f" (another {', '.join(name for name in ours if theirs.get(name) != ours[name])})"
+    names = [name for name in theirs | ours if theirs.get(name) != ours.get(name)]
+    return f" (another {', '.join(names)})"
 
 
 def _score_share(

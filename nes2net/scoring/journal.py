@@ -212,9 +212,9 @@ def _entries(text: Iterable[str]) -> Iterator[tuple[str, Scored | str]]:
         try:
             id, score, *audio = line.split()
             yield id, Scored(_read(score), " ".join(audio))
-        except (ValueError, TypeError, RecursionError):
+        except (ValueError, TypeError, OverflowError, RecursionError):
             try:
                 name, reason = json.loads(line)
                 yield str(name), str(reason)
-            except (ValueError, TypeError, RecursionError):
+            except (ValueError, TypeError, OverflowError, RecursionError):
                 continue

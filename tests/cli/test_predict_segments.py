@@ -14,6 +14,7 @@ from matplotlib.image import imread
 from nes2net import Detector
 from nes2net.cli.main import main
 from nes2net.localisation import read_audacity, read_rttm
+from nes2net.scoring.frame_scores import frame_scores
 from nes2net.scoring.track_plot import SPOOF
 
 LOUD = {"a.wav": FAKES, "b.flac": [], "more/a.wav": [(31.0, 33.5)]}
@@ -120,6 +121,21 @@ def test_files_of_labels(predict, place, tmp_path):
     assert sorted(os.listdir(tmp_path / "labels")) == ["a.labels.txt", "a_2.labels.txt", "b.labels.txt"]
 
 
+def test_an_interruption_keeps_the_segments_so_far(predict, tmp_path, monkeypatch):
+    heard = []
+
+    def interrupted(detector, path, **options):
+        heard.append(path)
+        if len(heard) == 2:
+            raise KeyboardInterrupt
+        return frame_scores(detector, path, **options)
+
+    monkeypatch.setattr("nes2net.scoring.frame_scores.frame_scores", interrupted)
+    status, _, err = predict("speech/a.wav", "speech/b.flac", "--segments", "--rttm", str(tmp_path / "all.rttm"))
+    assert status not in (0, 1) and "interrupted" in err
+    assert list(read_rttm(tmp_path / "all.rttm")) == ["a"]
+
+
 def test_stretches_are_shaded_in_pictures(predict, tmp_path):
     picture = tmp_path / "a.png"
     assert predict("speech/a.wav", "--segments", "--plot", str(picture))[0] == 0
@@ -143,6 +159,7 @@ def test_stretches_are_shaded_in_pictures(predict, tmp_path):
         (["--segments", "--min-duration", "inf"], "--min-duration is a number of at least 0, not inf"),
         (["--segments", "--track"], "--segments scores the frames of a whole recording: leave out --track"),
         (["--segments", "--samples", "9"], "leave out --samples"),
+        (["--segments", "--hop", "4"], "leave out --hop"),
         (["--segments", "--calibration", "c.json"], "leave out --calibration with --segments"),
         (["--segments", "--labels", "praat"], "invalid choice: 'praat'"),
         (["--segments", "--out", "labels"], "--out is for the files of --labels"),

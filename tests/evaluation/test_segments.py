@@ -11,6 +11,7 @@ from builders import zoo
 from nes2net import InputError
 from nes2net.cli.main import main
 from nes2net.corpora import partialspoof
+from nes2net.evaluation.segment_page import segment_page
 from nes2net.evaluation.segments import RTTM, evaluate_segments
 from nes2net.localisation.segments import Segment
 from nes2net.scoring.segment_file import lines
@@ -99,6 +100,7 @@ def test_what_does_not_fit(made, tmp_path):
         ({"resolution_ms": 40}, "its record says frames of 20 ms, not of 40 ms"),
         ({"phase": "dev"}, "of phase dev|not found|dev"),
         ({"num_resamples": 0}, "at least 1"),
+        ({"threshold": float("nan")}, "`threshold` is a number, not nan"),
     ):
         scores.write_text(text)
         with pytest.raises(InputError, match=message):
@@ -118,6 +120,20 @@ def test_one_class(made):
     np.save(labels, {id: np.full(len(row), "1") for id, row in np.load(labels, allow_pickle=True).item().items()})
     with pytest.raises(InputError, match="all frames of 20 ms are bona fide"):
         evaluate_segments(corpus, scores, root, num_resamples=5)
+
+
+def test_all_utterances_partly_spoofed(made):
+    corpus, scores, root = made("a20")
+    labels = root / "database" / "segment_labels" / "eval_seglab_0.01.npy"
+    spoofed = {id for id, row in np.load(labels, allow_pickle=True).item().items() if row[0] == "0"}
+    protocol = root / "database" / "protocols" / "PartialSpoof.LA.cm.eval.trl.txt"
+    for file, column in ((protocol, 1), (scores, 0)):
+        kept = [line for line in file.read_text().splitlines(True) if line.split()[column] in spoofed]
+        file.write_text("".join(kept))
+    result = evaluate_segments(corpus, scores, root, num_resamples=5)
+    assert result.utterance.eer is None and "note: a row without an EER has" in result.text()
+    page = segment_page(result)
+    assert "range-based EER" in page and "EER of utterances" not in page
 
 
 def test_command(made, tmp_path, capsys):

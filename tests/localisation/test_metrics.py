@@ -131,6 +131,7 @@ def test_what_has_no_error_rate():
         (utterance._replace(scores=[]), "there are no frame scores"),
         (utterance._replace(duration=0.01), "a: a segment from 0.0 to 0.02 s is not within its 0.01 s"),
         (utterance._replace(segments=[("spoof", 0.02, 0.01)]), "a: a segment from 0.02 to 0.01 s is not within"),
+        (utterance._replace(segments=[("spoof", 0.0, np.nan)]), "a: a segment from 0.0 to nan s is not within"),
         (utterance._replace(segments=[]), "there is no spoofed time"),
         (utterance._replace(segments=[("spoof", 0.0, 0.04)]), "there is no bona fide time"),
         (utterance._replace(duration=np.nan), "a: expected a row of scores and a duration"),
@@ -143,6 +144,8 @@ def test_what_has_no_error_rate():
         measured_eers([utterance], 20, [50])
     with pytest.raises(InputError, match=r"utterance 1 has scores of shape \(2,\) and labels of shape \(1,\)"):
         point_eer([[1.0], [1.0, 2.0]], [[1], [0]])
+    with pytest.raises(InputError, match=r"scores of shape \(1,\) and labels of shape \(0,\)"):
+        utterance_eer_from_minimum([[1.0]], [[]])
     with pytest.raises(InputError, match="there are no bona fide scores"):
         point_eer([[1.0]], [[0]])
     with pytest.raises(InputError, match="there are no utterances"):

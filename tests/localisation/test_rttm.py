@@ -40,6 +40,8 @@ def test_what_is_written_is_read_again(tmp_path):
     write_rttm(tmp_path / "a.rttm", segments)
     found = read_rttm(tmp_path / "a.rttm")["a"]
     assert found == [("bonafide", 0, 0.333, None), ("spoof", 0.333, 0.667, None), ("A%201", 0.667, 1, None)]
+    write_rttm(tmp_path / "b.rttm", {"take\udcff": segments["a"]})  # a file name that is no UTF-8
+    assert list(read_rttm(tmp_path / "b.rttm")) == [r"take\udcff"]
     write_reco2dur(tmp_path / "reco2dur", {"a": 1.7047, "my talk": 3599.98})
     assert read_reco2dur(tmp_path / "reco2dur") == {"a": 1.7047, "my%20talk": 3599.98}
 

@@ -40,7 +40,7 @@ def test_names_and_reasons_are_read_back(tmp_path):
     assert read_journals(out, run) == Journalled({**scores, "later": Scored(7.0, "-")}, failures)
     with open(journal_path(out), "a") as file:
         file.write('damaged\n["one"]\n[1, 2, 3]\n{}\nx nan -\nx inf\n')
-        file.write(f'{"[" * 10**5}\nx {"1" * 5 * 10**6} -\n["torn", "rea')
+        file.write(f'{"[" * 10**5}\nx {"1" * 5 * 10**6} -\nx [{"9" * 400}] -\n["torn", "rea')
     found = read_journals(out, run)
     assert found.failures == failures and len(found.scores) == len(scores) + 1
     assert read_journals(out, {"model": "another"}) is None
