@@ -9,15 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from nes2net.cli.predict_files import check_places, is_one_file, named_alike, reason, seconds_shown
 from nes2net.errors import InputError
-from nes2net.localisation.audacity import write_audacity
-from nes2net.localisation.rttm import write_rttm
-from nes2net.localisation.segments import Segment
-from nes2net.localisation.stretches import MIN_DURATION, StretchRule, fake_stretches, with_bonafide
 from nes2net.machine.files import replacing, writing
 from nes2net.machine.terminal import printable_name, say_written, table_line
 
 if TYPE_CHECKING:
     from nes2net.detector import Detector
+    from nes2net.localisation.segments import Segment
     from nes2net.scoring.frame_scores import FrameScores
 
 _UNTRAINED = "this detector was trained on whole recordings, not on segments: what it finds in them may mean nothing"
@@ -60,7 +57,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         "--min-duration",
         type=float,
         metavar="S",
-        help=f"seconds: shorter gaps between fake stretches are filled, then shorter stretches are dropped; {MIN_DURATION:g} "
+        help="seconds: shorter gaps between fake stretches are filled, then shorter stretches are dropped; 0.1 "
         "if not given",
     )
     add_one(
@@ -104,6 +101,7 @@ class Stretches:
     def __init__(
         self, detector: Detector, files: Sequence[Path], args: argparse.Namespace, pictures: dict[Path, Path]
     ) -> None:
+        from nes2net.localisation.stretches import MIN_DURATION, StretchRule
         from nes2net.scoring.frame_scores import chosen_resolution
 
         self.detector, self.files, self.args, self.pictures = detector, files, args, pictures
@@ -164,6 +162,7 @@ class Stretches:
 
     def _row(self, path: Path, found: dict[str, list[Segment]]) -> dict[str, Any]:
         from nes2net.audio.read import SAMPLE_RATE, count_samples
+        from nes2net.localisation.stretches import fake_stretches, with_bonafide
         from nes2net.scoring.frame_scores import frame_scores
 
         with seconds_shown(path, count_samples(path) / SAMPLE_RATE) as progress:
@@ -196,11 +195,15 @@ class Stretches:
         if path in self.rttms and not self.one_rttm:
             self._write_rttm(self.rttms[path], {self.names[path]: segments})
         if path in self.labels:
+            from nes2net.localisation.audacity import write_audacity
+
             with writing(self.labels[path], "name a folder with --out"):
                 write_audacity(self.labels[path], stretches)
             say_written(self.labels[path], beside_data=True)
 
     def _write_rttm(self, place: Path, segments: dict[str, list[Segment]]) -> None:
+        from nes2net.localisation.rttm import write_rttm
+
         with writing(place, "name another file or folder with --rttm"):
             write_rttm(place, segments)
         say_written(place, beside_data=True)

@@ -13,12 +13,11 @@ from nes2net.corpora.trial import BONAFIDE, SPOOF, Trial
 from nes2net.errors import InputError, listed
 from nes2net.localisation.frames import RESOLUTIONS, pool_labels
 from nes2net.localisation.rttm import read_rttm
-from nes2net.localisation.segments import Segment, frame_labels
+from nes2net.localisation.segments import ROUNDING, Segment, frame_labels
 
 #: What the time is that no segment covers; None: only a file that lists nothing but spoof may leave
 #: time out, which is then bona fide.
 Uncovered = Literal["bonafide", "spoof"] | None
-_SLACK = 1e-3 + 1e-9  # seconds: times of files have three decimals
 
 
 def read_segments(
@@ -76,7 +75,7 @@ def covering(segments: Iterable[Segment], duration: float, uncovered: Uncovered 
 
     def fill(until: float) -> None:
         start = covered[-1].end if covered else 0.0
-        if until - start <= _SLACK:
+        if until - start <= ROUNDING:
             if covered and until > start:
                 add(covered[-1].label, until)
         elif uncovered is None:
@@ -87,11 +86,11 @@ def covering(segments: Iterable[Segment], duration: float, uncovered: Uncovered 
             add(uncovered, until)
 
     for label, start, end, *_ in sorted(segments, key=lambda segment: segment.start):
-        if end > duration + _SLACK:
+        if end > duration + ROUNDING:
             raise InputError(f"a segment ends at {end:.3f} s, after the end of the utterance at {duration:.3f} s")
         fill(min(start, duration))
         before = covered[-1] if covered else None
-        if before is not None and before.label != label and before.end - start > _SLACK and end > start:
+        if before is not None and before.label != label and before.end - start > ROUNDING and end > start:
             raise InputError(f"segments of both labels cover {start:.3f} to {min(before.end, end):.3f} s")
         add(label, min(end, duration))
     fill(duration)

@@ -23,7 +23,7 @@ from nes2net.localisation.frames import (
     pool_labels,
     refine_scores,
 )
-from nes2net.localisation.segments import SPOOF, frame_labels
+from nes2net.localisation.segments import ROUNDING, SPOOF, frame_labels
 from nes2net.metrics.eer import checked_scores, compute_eer, last_of_ties
 
 Tail = Literal["bonafide", "last"]
@@ -264,7 +264,7 @@ def spoofed_time(segments: Sequence[tuple], name: str, duration: float) -> list[
     """
     joined: list[tuple[float, float]] = []
     for label, start, end, *_ in sorted(segments, key=lambda segment: segment[1]):
-        if not 0 <= start <= end <= duration + _SLACK:
+        if not 0 <= start <= end <= duration + ROUNDING:
             raise InputError(f"{name}: a segment from {start} to {end} s is not within its {duration} s")
         if label != SPOOF or start >= min(end, duration):
             continue
@@ -272,9 +272,6 @@ def spoofed_time(segments: Sequence[tuple], name: str, duration: float) -> list[
             start, end = joined[-1][0], max(end, joined.pop()[1])
         joined.append((start, min(end, duration)))
     return joined
-
-
-_SLACK = 1e-3 + 1e-9  # seconds: times of files have three decimals
 
 
 def _labels_10ms(utterance: ScoredUtterance) -> NDArray:

@@ -19,6 +19,8 @@ from numpy.typing import ArrayLike, NDArray
 from nes2net.errors import InputError, check_known
 
 BONAFIDE, SPOOF = "bonafide", "spoof"
+#: Seconds by which times of files, which have three decimals, may differ.
+ROUNDING = 1e-3 + 1e-9
 _ROUNDED: dict[str, Callable[[float], int]] = {"ceil": math.ceil, "floor": math.floor, "round": round}
 Rule = Literal["partialspoof", "wedefense", "start"]
 _SHORTEST, _TOUCHING = 1e-4, 1e-6  # seconds
