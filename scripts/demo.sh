@@ -81,7 +81,8 @@ train_mpif_res2net() {
   done
 }
 
-# Which parts are fake; demo_segments.txt lists the differences from the recipe.
+# Which parts are fake: from the log spectrum's detector of utterances on; demo_segments.txt lists the differences from
+# the recipe.
 train_segments() {
   local name=segments nes2net=$venv/bin/nes2net settings folder ids detector
   echo
@@ -89,7 +90,7 @@ train_segments() {
   "$python" "$root/scripts/demo_corpus" --partial --out partialspoof "${bonafide[@]}"
   mapfile -t settings < <(grep '^[^#]' "$root/scripts/demo_segments.txt")
   "$nes2net" train "$root/configs/partialspoof_nes2net_x_segments.yaml" data.root=partialspoof date=demo "comment=$name" \
-    "${settings[@]}"
+    "${settings[@]}" "train.init_from=$(ls models/demo_*_log_spectrum/Averaged_Model_IDs_*.pth)"
   folder=$(ls -d models/demo_*_"$name")
   ids=$(cd "$folder" && ls epoch_*.pth | tr -dc '0-9\n' | sort -n | tail -2 | tr '\n' ' ')
   # shellcheck disable=SC2086
