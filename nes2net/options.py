@@ -60,7 +60,7 @@ class Option:
     takes: str
     """The values that it takes, in words."""
     choices: tuple[str, ...]
-    """The names that it takes, if it takes only these."""
+    """The names that it takes, if it takes only these, or also null or the like."""
     default: Any
     """``inspect.Parameter.empty`` if it has to be given."""
 
@@ -103,7 +103,8 @@ def declared(factory: Callable[..., Any]) -> dict[str, Option]:
             schema = adapter.json_schema()
         except (PydanticUserError, NameError):
             continue
-        options[name] = Option(adapter, what_it_takes(schema), tuple(schema.get("enum", ())), parameter.default)
+        names = tuple(choice for kind in schema.get("anyOf", [schema]) for choice in kind.get("enum", ()))
+        options[name] = Option(adapter, what_it_takes(schema), names, parameter.default)
     return options
 
 
