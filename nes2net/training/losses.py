@@ -451,7 +451,8 @@ class Prototypes(_OfVectors):
 
     def _numerator(self, outputs: Tensor, targets: Tensor, step: int | None, durations: Tensor | None) -> Tensor:
         # Parts of a batch add up to its loss, so each sample brings the penalty.
-        return super()._numerator(outputs, targets, step, durations) + len(targets) * self.penalty()
+        numerator = super()._numerator(outputs, targets, step, durations)
+        return numerator + len(targets) * self.penalty().to(numerator.dtype)
 
     def _losses(self, embeddings: Tensor, durations: Tensor | None) -> Tensor:
         cosine = self.logits(embeddings)

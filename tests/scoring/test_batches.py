@@ -54,8 +54,12 @@ FRONTENDS = {
     "waveform": {"name": "waveform"},
 }
 TEACHER_STUDENT = {"name": "teacher_student", "teacher": WAV2VEC2, "student": {"encoder_layers": 1}}
-#: front-ends of back-ends that do not read wav2vec 2.0
-FRONTEND_OF = {"mpif_res2net": FRONTENDS["lps"], "one_class_distillation": TEACHER_STUDENT}
+#: front-ends of back-ends that do not read a wav2vec 2.0 of 64 numbers
+FRONTEND_OF = {
+    "mpif_res2net": FRONTENDS["lps"],
+    "multires_gmlp": {**WAV2VEC2, "encoder_embed_dim": 128},
+    "one_class_distillation": TEACHER_STUDENT,
+}
 #: front-ends whose output depends on samples after the last complete frame
 LOOK_AT_EVERYTHING = {"wav2vec2_normalised", "wavlm_normalised", "waveform"}
 SMALLER = {
@@ -67,6 +71,7 @@ SMALLER = {
     "mambo": {"embed_dim": 32, "num_layers": 1, "num_mixers": 1, "state_dim": 16, "head_dim": 32},
     "mfa": {"num_layers": 2},
     "mpif_res2net": {"num_frames": 64, "planes": [8, 16, 32, 64], "scale": 4},
+    "multires_gmlp": {"num_layers": 3, "gmlp_layers": 1, "max_frames": 128},
     "one_class_distillation": {"backend": {"name": "nes2net_x", "nes_ratio": [4, 4]}},
     "raptor": {"num_blocks": 1},
     "sls": {"num_layers": 2},
