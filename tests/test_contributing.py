@@ -52,6 +52,7 @@ def test_every_part_is_named_in_an_entry_point(package):
     assert parts == named == {"mean_frame", "band_energy", "layer_mean", "tones"}
 
 
+@pytest.mark.slow
 def test_what_the_page_shows_comes_out(package, tmp_path):
     site = tmp_path / "site"
     search = os.pathsep.join([str(site), str(REPOSITORY)])

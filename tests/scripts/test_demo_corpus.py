@@ -253,6 +253,7 @@ class TestCorpus:
         assert 0 <= eers["dev"] <= 100 and 0 <= eers["eval"] <= 100
         assert contents(built) == before
 
+    @pytest.mark.slow
     def test_interrupted_build_continues_to_the_same_corpus(self, built, bonafide, tmp_path, monkeypatch):
         """Two processes make the same corpus as one, and a lost file is made again."""
         out, made, real = tmp_path / "corpus", [], build.render

@@ -59,6 +59,7 @@ def test_good_examples_are_accepted(hunt, boundary, tmp_path):
                 boundaries.attempt(boundary, attempt, folder)
 
 
+@pytest.mark.slow
 def test_planted_faults_are_found(tmp_path):
     hunt = Hunt(tmp_path, 0, planted_faults.BOUNDARIES, planted_faults.attempt)
     for number in range(40):
