@@ -7,7 +7,7 @@ cd "$(dirname "$0")/.."
 numpy=${NUMPY:-1.26.4}
 venv=${VENV:-.venv-numpy-$numpy}
 python=${PYTHON:-$(command -v python3.11 || command -v python3.12 || command -v python3.10 || true)}
-tests=(tests/augment tests/audio tests/corpora tests/metrics tests/training/test_dataset.py nes2net/augment nes2net/audio nes2net/corpora nes2net/metrics)
+tests=(tests/augment tests/audio tests/corpora tests/localisation tests/metrics tests/training/test_dataset.py nes2net/augment nes2net/audio nes2net/corpora nes2net/localisation nes2net/metrics)
 
 stamp=$venv/nes2net-$(cat pyproject.toml scripts/numpy_matrix.sh | sha256sum | cut -c1-16)
 if [ ! -e "$stamp" ]; then
