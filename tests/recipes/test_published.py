@@ -507,7 +507,7 @@ PUBLISHED = {
             segments=SEGMENTS | {"resolutions": [20], "loss": "cross_entropy", "boundary_share": 0.5},
             validation={"select_on": "segment_eer"},
         ),
-        "unknown_wav2vec2_Nes2Net_X_segments_e100_bz12_lr2.5e-07_algo4_seed12345_partialspoof",
+        "unknown_wav2vec2_Nes2Net_X_segments_e100_bz12_lr2.5e-07_algo4_seed12345",
     ),
     "partialspoof_multires_gmlp": (
         "w2v2_large_multires_gMLP",
