@@ -16,6 +16,7 @@ import soundfile
 from tqdm import tqdm
 
 from nes2net.localisation import Segment, frame_labels, pool_labels, write_reco2dur, write_rttm
+from nes2net.localisation.frames import RESOLUTIONS
 
 from . import channel, layout, plan, splice, splice_cues
 from .prepared import candidates, load, prepare
@@ -25,7 +26,6 @@ from .workers import Workers
 
 VERSION = 1
 PARTS = ("train", "dev", "eval")
-RESOLUTIONS = (10, 20, 40, 80, 160, 320, 640)
 _LEARNT, _UNSEEN = ("world", "griffin_lim"), ("lpc",)
 _PROTOCOLS = "database/protocols/PartialSpoof_LA_cm_protocols"
 _STEP = 0.01  # seconds, of a frame
