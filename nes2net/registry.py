@@ -1,9 +1,10 @@
-"""The names of front-ends, aggregations, back-ends and corpora, and building parts by name.
+"""The names of front-ends, aggregations, back-ends, corpora and conditions, and building parts by name.
 
 The command line and the recipes use the same names. Each name stands for ``"module:attribute"``,
 which is imported when it is first needed, so that listing the names costs nothing. Installed
 packages add names of their own by entry points of the groups ``nes2net.frontends``,
-``nes2net.aggregations``, ``nes2net.backends`` and ``nes2net.corpora`` (see CONTRIBUTING.md).
+``nes2net.aggregations``, ``nes2net.backends``, ``nes2net.corpora`` and ``nes2net.conditions`` (see
+CONTRIBUTING.md).
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from nes2net.frontends.sizes import SIZES, check_exists, check_size
 if TYPE_CHECKING:
     from nes2net.aggregations.base import Aggregation
     from nes2net.backends.base import Backend
+    from nes2net.conditions.base import Condition, Sources
     from nes2net.corpora.corpus import Corpus
     from nes2net.frontends.base import Frontend
 
@@ -170,6 +172,13 @@ corpora: Registry[Corpus] = Registry(
         "generic": "nes2net.corpora.generic:CORPUS",
     },
 )
+conditions: Registry[type[Condition]] = Registry(
+    "condition",
+    "nes2net.conditions",
+    {
+        "gain": "nes2net.conditions.level:Gain",
+    },
+)
 
 
 def create_frontend(name: str, checkpoint: str | Path | None = None, **options: Any) -> Frontend:
@@ -245,6 +254,21 @@ def create_backend(name: str, **options: Any) -> Backend:
     if "num_logits" in own:  # a rule that does not fit would end a training run at its first validation
         check_score_rule(backend.score_rule, options.get("num_logits", own["num_logits"].default))
     return backend
+
+
+def create_condition(text: str, sources: Sources | None = None) -> Condition:
+    """Build the condition ``NAME`` or ``NAME:STRENGTH``, such as ``"mp3:16"``.
+
+    Raises:
+        InputError: if there is no such name, or the strength or a source does not fit.
+    """
+    name, colon, strength = text.partition(":")
+    condition = conditions.get(name)
+    try:
+        number = float(strength) if colon else None
+    except ValueError:
+        raise InputError(f"condition '{text}': the strength is a number, not '{strength}'") from None
+    return condition(number, sources)
 
 
 def _checked(part: Any, contract: type[Part], kind: str, name: str, options: dict[str, Any]) -> Part:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from nes2net.corpora.corpus import Corpus
     from nes2net.corpora.trial import Trial
-    from nes2net.evaluation.calibration import LinearCalibration
+    from nes2net.decisions.calibration import LinearCalibration
 
 # Figure → heading and factor.
 _COLUMNS = {
@@ -84,8 +84,8 @@ def _add_applying(parser: argparse._ActionsContainer, *, out_required: bool, cor
 
 
 def _train(args: argparse.Namespace) -> int:
+    from nes2net.decisions.calibration import figures, fit, separates
     from nes2net.evaluation.aligned import labelled_scores, system_names
-    from nes2net.evaluation.calibration import figures, fit, separates
 
     _check_not_read(args, args.out, args.save)
     if bool(args.apply) != bool(args.out):
@@ -127,7 +127,7 @@ def _train(args: argparse.Namespace) -> int:
 
 
 def _apply_saved(args: argparse.Namespace) -> int:
-    from nes2net.evaluation.calibration import load
+    from nes2net.decisions.calibration import load
 
     _check_not_read(args, args.out)
     calibration = load(args.parameters)
@@ -196,7 +196,7 @@ def _apply(
 def _before_and_after(
     phase: str, calibration: LinearCalibration, bonafide: NDArray, spoof: NDArray, eer_method: str
 ) -> list[tuple[str, dict]]:
-    from nes2net.evaluation.calibration import figures
+    from nes2net.decisions.calibration import figures
 
     rows = [
         (f"{phase} {name}", figures(bonafide[:, i], spoof[:, i], eer_method))

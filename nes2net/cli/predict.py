@@ -26,8 +26,8 @@ from nes2net.machine.progress import ProgressDisplay
 from nes2net.machine.terminal import printable_name, say_written, table_line
 
 if TYPE_CHECKING:
+    from nes2net.decisions.calibration import LinearCalibration
     from nes2net.detector import Detector
-    from nes2net.evaluation.calibration import LinearCalibration
     from nes2net.scoring.track import Track
 
 _MEANING = "higher means more bona fide; it is {}, so choose a threshold on data of your own"
@@ -301,7 +301,7 @@ def _clock(seconds: float) -> str:
 
 
 def _calibration(path: str) -> LinearCalibration:
-    from nes2net.evaluation.calibration import load
+    from nes2net.decisions.calibration import load
 
     calibration = load(path)
     if len(calibration.weights) > 1:

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from nes2net import __version__
 from nes2net.backends.base import NATURE
+from nes2net.decisions import calibration as calibrations
 from nes2net.detector import Detector
 from nes2net.errors import InputError
-from nes2net.evaluation import calibration as calibrations
 from nes2net.machine.files import write_text
 
 _GRADIO = "6.0.0"  # the oldest that the page works with, if none is installed here

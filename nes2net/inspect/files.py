@@ -13,9 +13,9 @@ import torch
 
 from nes2net.checkpoints.folder import CONFIG, WEIGHTS
 from nes2net.checkpoints.huggingface import CONFIG_FILE
+from nes2net.decisions.calibration import load as load_calibration
 from nes2net.detector import PUBLISHED_MODELS, Detector, sound_description
 from nes2net.errors import InputError
-from nes2net.evaluation.calibration import load as load_calibration
 from nes2net.inspect.identify import Identity, identify
 from nes2net.inspect.info import costs, describe_config
 from nes2net.inspect.names import Result, describe_recipe, model_rows, published_facts

@@ -8,6 +8,7 @@ false acceptance rate (FAR, false alarms) the share of spoofed trials at or abov
 from nes2net.metrics.dcf import compute_act_dcf, compute_cllr, compute_min_cllr, compute_min_dcf
 from nes2net.metrics.eer import compute_eer, det_curve, roc_points
 from nes2net.metrics.intervals import Comparison, bootstrap_interval, compare_systems
+from nes2net.metrics.rates import Rates, compute_rates
 from nes2net.metrics.sasv import compute_a_dcf, compute_t_eer
 from nes2net.metrics.tables import (
     CtrSvddRow,
@@ -31,6 +32,7 @@ __all__ = [
     "AsvErrorRates",
     "Comparison",
     "CtrSvddRow",
+    "Rates",
     "TandemWeights",
     "asv_error_rates",
     "asvspoof5_track1_lines",
@@ -44,6 +46,7 @@ __all__ = [
     "compute_min_cllr",
     "compute_min_dcf",
     "compute_min_tdcf",
+    "compute_rates",
     "compute_t_eer",
     "ctrsvdd_lines",
     "ctrsvdd_rows",

@@ -26,8 +26,8 @@ from nes2net.serve.decoding import TooSlow, decode, readable_time
 from nes2net.serve.picture import Picture, draw
 
 if TYPE_CHECKING:
+    from nes2net.decisions.calibration import LinearCalibration
     from nes2net.detector import Detector
-    from nes2net.evaluation.calibration import LinearCalibration
 
 #: Seconds from one score of a track to the next, as in `nes2net predict --track`.
 HOP = 0.5

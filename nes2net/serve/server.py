@@ -17,9 +17,9 @@ from typing import Any, NoReturn
 
 import uvicorn
 
+from nes2net.decisions import calibration as calibrations
 from nes2net.detector import Detector
 from nes2net.errors import InputError
-from nes2net.evaluation import calibration as calibrations
 from nes2net.machine.terminal import printable_name
 from nes2net.scoring.scorer import check_takes_audio_alone
 from nes2net.serve.desk import UPLOADS, Desk, Limits, Operation

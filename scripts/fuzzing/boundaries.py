@@ -26,7 +26,7 @@ from nes2net.checkpoints.averaging import average_checkpoints
 from nes2net.checkpoints.folder import write_tensors
 from nes2net.checkpoints.state_dict import save_state_dict
 from nes2net.corpora import asvspoof2021_la
-from nes2net.evaluation import calibration
+from nes2net.decisions import calibration
 from nes2net.recipes.recipe import Recipe, load_recipe, recipe_from_dict
 from nes2net.scoring.kernel import score_or_raise
 from nes2net.training.run import train

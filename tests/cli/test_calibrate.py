@@ -8,7 +8,7 @@ import pytest
 
 from nes2net import metrics
 from nes2net.cli.main import main
-from nes2net.evaluation import calibration
+from nes2net.decisions import calibration
 
 PROTOCOLS = {"dev": "ASVspoof2019.LA.cm.dev.trl.txt", "eval": "ASVspoof2019.LA.cm.eval.trl.txt"}
 

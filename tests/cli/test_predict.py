@@ -16,7 +16,7 @@ from matplotlib.image import imread
 from nes2net import Detector
 from nes2net.audio.libsndfile import libsndfile_blocks
 from nes2net.cli.main import main
-from nes2net.evaluation.calibration import LinearCalibration
+from nes2net.decisions.calibration import LinearCalibration
 from nes2net.scoring.track_plot import BONAFIDE
 
 

@@ -15,7 +15,7 @@ import yaml
 
 from nes2net import Detector, __version__
 from nes2net.cli.main import main
-from nes2net.evaluation.calibration import LinearCalibration
+from nes2net.decisions.calibration import LinearCalibration
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import yaml
 
 from nes2net import Detector
 from nes2net.cli.main import main
-from nes2net.evaluation.calibration import LinearCalibration
+from nes2net.decisions.calibration import LinearCalibration
 from nes2net.export.formats import export
 from nes2net.training.run import train
 

@@ -12,7 +12,7 @@ import torch
 from builders.recordings import encode
 
 from nes2net import Detector
-from nes2net.evaluation.calibration import LinearCalibration
+from nes2net.decisions.calibration import LinearCalibration
 
 
 @pytest.fixture(scope="session")

@@ -10,8 +10,8 @@ import soundfile
 from builders import loud_is_fake
 
 from nes2net.cli.main import main
+from nes2net.decisions.calibration import LinearCalibration
 from nes2net.errors import InputError
-from nes2net.evaluation.calibration import LinearCalibration
 from nes2net.serve.decoding import NotDecoded, TooSlow
 from nes2net.serve.desk import Busy, Closed, Desk, Limits, Operation, display_name, safe_suffix
 

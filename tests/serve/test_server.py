@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from nes2net.cli.main import main
-from nes2net.evaluation.calibration import LinearCalibration
+from nes2net.decisions.calibration import LinearCalibration
 
 
 @pytest.fixture

@@ -109,7 +109,7 @@ def _scores_of(path: Path) -> Any:
 
 
 def _loaded(path: Path) -> Any:
-    from nes2net.evaluation.calibration import load
+    from nes2net.decisions.calibration import load
 
     return load(path)
 

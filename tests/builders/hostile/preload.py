@@ -7,7 +7,7 @@ from nes2net import registry
 
 for _name in (
     "nes2net.cli.main",
-    "nes2net.evaluation.calibration",
+    "nes2net.decisions.calibration",
     "nes2net.evaluation.page",
     "nes2net.export.onnx_detector",
     "nes2net.inspect.info",

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from sklearn.linear_model import LogisticRegression
 
 from nes2net import metrics
+from nes2net.decisions import calibration
 from nes2net.errors import InputError
-from nes2net.evaluation import calibration
 
 overlapping = st.lists(st.integers(-6, 6).map(float), min_size=2, max_size=30)
 

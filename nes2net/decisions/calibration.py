@@ -12,7 +12,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -21,6 +21,7 @@ from scipy.optimize import minimize
 from scipy.special import expit
 
 from nes2net import metrics
+from nes2net.decisions.population import Population
 from nes2net.errors import InputError
 from nes2net.machine.files import json_text, write_output
 from nes2net.machine.plain_data import read_json_as
@@ -32,8 +33,31 @@ _FLAT = 1e-6
 _MOST_STEPS = 500
 # Standard deviations of scores, relative to their mean and absolute, that leave digits to work with.
 _NARROWEST, _SMALLEST = 1e-13, 1e-290
-_MOST_BYTES = 1 << 20  # of a calibration file
+_MOST_BYTES = 64 << 20  # of a calibration file; a million trials take 20 MB
 _MOST_SYSTEMS = 1000
+
+
+class Llrs(NamedTuple):
+    """Natural-log likelihood ratios of a calibration's own trials, each class sorted."""
+
+    bonafide: NDArray
+    """(B,) float64."""
+    spoof: NDArray
+    """(S,) float64."""
+
+
+@dataclass(frozen=True)
+class ScoredBy:
+    """The detector whose scores a calibration was made of, and what it scored of each recording."""
+
+    fingerprint: str
+    """Of the detector, see :meth:`nes2net.Detector.fingerprint`."""
+    precision: str
+    """In which it computed."""
+    num_samples: int | None
+    """Leading samples that it scored of each recording; None for whole recordings."""
+    resolution_ms: float | None = None
+    """Length of the frames that it scored; None for scores of recordings."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +67,9 @@ class LinearCalibration:
     Made by :func:`fit` from K systems: K = 1 is calibration, K > 1 is fusion. ``systems`` names
     them in the order of the weights, and ``trained_on`` is a record of the training for JSON. With
     a single system and a positive weight, neither the EER nor any minimum cost changes.
+
+    ``llrs`` are those of its own trials. ``scored_by`` is None if the scores did not tell, or for a
+    fusion, and ``population`` is None if the recordings were not measured.
     """
 
     weights: tuple[float, ...]
@@ -51,6 +78,9 @@ class LinearCalibration:
     l2: float
     systems: tuple[str, ...]
     trained_on: dict[str, Any] = field(default_factory=dict)
+    llrs: Llrs | None = field(default=None, repr=False, compare=False)
+    scored_by: ScoredBy | None = None
+    population: Population | None = field(default=None, repr=False)
 
     def __call__(self, scores: ArrayLike) -> NDArray:
         """Compute log-likelihood ratios, shape (N,), from scores, shape (N, K), or (N,) if K = 1.

@@ -1,0 +1,26 @@
+"""What a score means: log-likelihood ratio, probability, and a decision at an operating point, or none.
+
+A calibration is learned from labelled scores. It turns the scores of the same detector into
+log-likelihood ratios, and keeps those of its own trials, from which the thresholds of operating
+points are read off.
+"""
+
+from nes2net.decisions.calibration import LinearCalibration, Llrs, ScoredBy, fit, load
+from nes2net.decisions.decision import CANNOT_TELL, Decider, Decision
+from nes2net.decisions.operating_point import OperatingPoint
+from nes2net.decisions.population import Population, Traits, Typicality
+
+__all__ = [
+    "CANNOT_TELL",
+    "Decider",
+    "Decision",
+    "LinearCalibration",
+    "Llrs",
+    "OperatingPoint",
+    "Population",
+    "ScoredBy",
+    "Traits",
+    "Typicality",
+    "fit",
+    "load",
+]

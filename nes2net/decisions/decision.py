@@ -1,0 +1,122 @@
+"""From a score to a log-likelihood ratio, a probability and a decision, or to "cannot tell"."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import Any
+
+from scipy.special import expit
+
+from nes2net.decisions.calibration import LinearCalibration
+from nes2net.decisions.operating_point import OperatingPoint
+from nes2net.decisions.population import Traits
+from nes2net.errors import InputError
+
+#: The decision on a recording that is unlike those of the calibration.
+CANNOT_TELL = "cannot tell"
+#: Share of recordings like those of the calibration that are called "cannot tell", at most.
+ABSTAIN = 0.01
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What a score means at an operating point."""
+
+    score: float
+    """The detector's own score."""
+    llr: float
+    """Natural-log likelihood ratio of bona fide against spoof."""
+    probability: float
+    """Of bona fide, at the prior."""
+    decision: str
+    """``"bonafide"``, ``"spoof"`` or ``"cannot tell"``."""
+    reason: str | None = None
+    """Why it cannot tell; None if it can."""
+    p_value: float | None = None
+    """Share of the calibration's recordings that are as unusual as this one; None if not measured."""
+
+    def row(self) -> dict[str, Any]:
+        """Plain data for JSON and tables, without what was not measured and without ``reason`` if it can tell."""
+        return {key: value for key, value in asdict(self).items() if value is not None}
+
+
+@dataclass(frozen=True)
+class Decider:
+    """Decides at an operating point, by a calibration of one system.
+
+    Args:
+        prior: prior of bona fide, for probabilities.
+        operating_point: None for the Bayes threshold at ``prior`` with equal costs.
+        abstain: a recording is called "cannot tell" if at most this share of the calibration's
+            recordings is as unusual; 0 for never.
+
+    Raises:
+        InputError: if a number is out of its range, the calibration fuses several systems, or its
+            trials are too few for the operating point.
+    """
+
+    calibration: LinearCalibration
+    prior: float = 0.5
+    operating_point: OperatingPoint | None = None
+    abstain: float = ABSTAIN
+
+    def __post_init__(self) -> None:
+        if not 0 < self.prior < 1:
+            raise InputError(f"`prior` must lie between 0 and 1, got {self.prior}")
+        if not 0 <= self.abstain < 1:
+            raise InputError(f"`abstain` is a share from 0 to below 1, not {self.abstain}")
+        if (systems := len(self.calibration.weights)) != 1:
+            raise InputError(
+                f"the calibration fuses {systems} systems; one of a single system is expected: "
+                "make it with nes2net calibrate"
+            )
+        _ = self.llr_threshold
+
+    @property
+    def point(self) -> OperatingPoint:
+        """The operating point."""
+        return self.operating_point or OperatingPoint("cost", prior=self.prior)
+
+    @cached_property
+    def llr_threshold(self) -> float:
+        """The log-likelihood ratio from which on bona fide is decided."""
+        return self.point.threshold(self.calibration.llrs)
+
+    @property
+    def threshold(self) -> float | None:
+        """The score at that ratio; None if there is none, or higher scores do not mean higher ratios."""
+        (weight,) = self.calibration.weights
+        score = (self.llr_threshold - self.calibration.offset) / weight if weight > 0 else math.inf
+        return score if math.isfinite(score) else None
+
+    def __call__(self, score: float, traits: Traits | None = None) -> Decision:
+        """Decide on a recording.
+
+        Args:
+            traits: what was measured of it; None if it cannot or shall not be compared.
+        """
+        llr = float(self.calibration([score])[0])
+        probability = float(expit(llr + math.log(self.prior / (1 - self.prior))))
+        decision = "bonafide" if llr >= self.llr_threshold else "spoof"
+        population = self.calibration.population
+        if population is None or traits is None or not self.abstain:
+            return Decision(score, llr, probability, decision)
+        found = population.typicality(traits)
+        if found.p_value > self.abstain:
+            return Decision(score, llr, probability, decision, None, found.p_value)
+        return Decision(score, llr, probability, CANNOT_TELL, found.reason, found.p_value)
+
+    def basis(self) -> dict[str, Any]:
+        """What decisions rest on, as plain data: threshold, prior, and the calibration's facts."""
+        facts = {key: value for key, value in self.calibration.trained_on.items() if key != "figures"}
+        scored_by = self.calibration.scored_by
+        return {
+            "operating_point": self.point.name,
+            "llr_threshold": self.llr_threshold,
+            "threshold": self.threshold,
+            "prior": self.prior,
+            **facts,
+            "detector": scored_by.fingerprint if scored_by else None,
+        }

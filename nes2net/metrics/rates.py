@@ -1,0 +1,48 @@
+"""Error rates at one threshold, such as one that was chosen on other trials."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from nes2net.metrics.eer import checked_classes
+
+
+class Rates(NamedTuple):
+    """Rates at a threshold, fractions in [0, 1]."""
+
+    miss: float
+    """Share of bona fide trials below it."""
+    false_alarm: float
+    """Share of spoofed trials at or above it."""
+    hter: float
+    """Half total error rate, the mean of the two; 1 − HTER is the balanced accuracy."""
+    accuracy: float
+    """Share of all trials on the right side."""
+    f1: float
+    """F1 of spoof: 2 · hits / (2 · hits + false alarms + misses), where a hit is a spoofed trial below it."""
+
+
+def compute_rates(bonafide: ArrayLike, spoof: ArrayLike, threshold: float) -> Rates:
+    """Compute the error rates at ``threshold``: trials at or above it are accepted as bona fide.
+
+    Raises:
+        InputError: if a class has no scores or a score is NaN.
+
+    >>> compute_rates([1.0, 2.0], [0.0, 1.0, -1.0, -1.0], 1.0)
+    Rates(miss=0.0, false_alarm=0.25, hter=0.125, accuracy=0.8333333333333334, f1=0.8571428571428571)
+    """
+    bonafide, spoof = checked_classes(bonafide, spoof)
+    missed, accepted = int(np.sum(bonafide < threshold)), int(np.sum(spoof >= threshold))
+    return rates_of_counts(missed, accepted, bonafide.size, spoof.size)
+
+
+def rates_of_counts(missed: int, accepted: int, num_bonafide: int, num_spoof: int) -> Rates:
+    """Compute the rates from the numbers of missed bona fide and of accepted spoofed trials."""
+    miss, false_alarm = missed / num_bonafide, accepted / num_spoof
+    rejected = num_spoof - accepted
+    errors = missed + accepted
+    f1 = 2 * rejected / (2 * rejected + errors) if rejected else 0.0
+    return Rates(miss, false_alarm, (miss + false_alarm) / 2, 1 - errors / (num_bonafide + num_spoof), f1)
