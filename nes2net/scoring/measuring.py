@@ -22,7 +22,7 @@ from nes2net.scoring.batches import Item, plan_batches
 
 #: Most recordings that are measured of a corpus; the p-values of so many reach down to 1 in 10,000.
 MOST_MEASURED = 10_000
-_BATCH, _SEED = 8, 0
+_BATCH, _MOST_WORKERS, _SEED = 8, 8, 0
 
 
 def measure_file(path: str | Path, num_samples: int | None) -> Traits:
@@ -51,6 +51,9 @@ def measure_trials(
 ) -> tuple[dict[str, Traits], dict[str, str]]:
     """Measure the recordings of ``trials``, by :func:`measure_file`.
 
+    Args:
+        num_workers: reading processes; one per processor, at most 8, if not given.
+
     Returns:
         The traits by id, in the order of ``trials``, and the reasons by id for those that cannot be
         read. A reason is also printed on standard error when it is found.
@@ -58,12 +61,11 @@ def measure_trials(
     Raises:
         InputError, Unfinished: if the reading processes fail.
     """
-    workers = usable_processors() if num_workers is None else num_workers
+    workers = min(_MOST_WORKERS, usable_processors()) if num_workers is None else num_workers
     found: dict[str, Traits | str] = {}
-    read = iter(Loader(_Measured(num_samples), plan_batches(trials, _BATCH), list, workers))
     display = ProgressDisplay[None](title="measuring", unit="recording", total=len(trials))
     with display:
-        for batch in read:
+        for batch in Loader(_Measured(num_samples), plan_batches(trials, _BATCH), list, workers):
             found |= dict(batch)
             for id, reason in batch:
                 if isinstance(reason, str):
