@@ -69,7 +69,11 @@ class Codec(Condition):
         return np.clip(padded(received, len(x)), -1, 1)
 
     def transmit(self, x: NDArray[np.float32]) -> tuple[NDArray[np.float32], int]:
-        """Encode and decode ``x`` (N,) at ``sample_rate``; return the samples and their rate in Hz."""
+        """Encode and decode ``x`` (N,) at ``sample_rate``; return the samples and their rate in Hz.
+
+        PyAV converts to the encoder's format by filters with threads. They end with this call, so that
+        a process can be forked later (:func:`nes2net.audio.ffmpeg.samples_of`).
+        """
         file = io.BytesIO()
         with av.open(file, "w", format=self.container) as container:
             stream = container.add_stream(self.encoder, rate=self.sample_rate, layout="mono")

@@ -1,5 +1,8 @@
 """What the conditions do to sound: delays, bands, levels, ratios, lengths and rooms."""
 
+import gc
+from pathlib import Path
+
 import numpy as np
 import pytest
 import soundfile
@@ -58,6 +61,19 @@ def test_nothing_is_late_and_the_voice_is_still_there(text):
     assert products.max() / np.linalg.norm(said) / np.linalg.norm(heard) > 0.8
     assert abs(db(power(heard) / power(said))) < 2
     assert db(power(y[-2000:]) / power(x[-2000:])) > -9  # the end came through
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="no /proc")
+def test_no_thread_of_a_codec_is_left():
+    """A process that is forked later would wait for it for ever."""
+    before = len(list(Path("/proc/self/task").iterdir()))
+    gc.disable()
+    try:
+        for text in ("mp3:16", "aac:16", "opus:16", "g722", "alaw"):
+            create_condition(text)(voice(), rng())
+    finally:
+        gc.enable()
+    assert len(list(Path("/proc/self/task").iterdir())) <= before
 
 
 def test_fewer_bits_are_worse():
