@@ -14,7 +14,8 @@ import pytest
 import soundfile
 
 from nes2net import __version__
-from nes2net.serve.desk import Closed, Limits, Operation
+from nes2net.decisions import Decider
+from nes2net.serve.desk import Closed, Limits
 
 pytest.importorskip("gradio")
 
@@ -29,7 +30,7 @@ def send(address, path, **options):
 
 
 def test_a_recording_is_scored_and_not_kept(serving, small, speech, calibration):
-    address, desk = serving(operation=Operation(calibration, prior=0.2))
+    address, desk = serving(decider=Decider(calibration, prior=0.2))
     answer = send(address, speech / "talk.m4a")
     row = answer.json()
     track = small.score_track(speech / "talk.m4a")

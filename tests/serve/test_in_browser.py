@@ -14,7 +14,7 @@ import pytest
 import soundfile
 
 from nes2net.cli.main import main
-from nes2net.serve.desk import Operation
+from nes2net.decisions import Decider
 
 pytest.importorskip("gradio")
 playwright = pytest.importorskip("playwright.sync_api")
@@ -101,7 +101,7 @@ def predicted(model, files, capsys, *more):
 
 
 def test_several_files(page, serving, model, speech, calibration, capsys):
-    address, desk = serving(operation=Operation(calibration))
+    address, desk = serving(decider=Decider(calibration))
     files = [speech / name for name in ("talk.wav", "talk.mp3", "talk.m4a", "notes.txt")]
     drop(page, address, *files)
     expected = predicted(model, files, capsys)
