@@ -21,7 +21,7 @@ from nes2net.cli.calibrated import add_calibration, decider_of
 from nes2net.cli.entry import INCOMPLETE, add_architecture, add_device, add_dtype, check_at_least, subcommand
 from nes2net.cli.predict_files import pictures_for, reason, seconds_shown
 from nes2net.cli.predict_segments import Stretches, add_flags, check_flags, lines_of_stretches
-from nes2net.errors import InputError
+from nes2net.errors import InputError, worded
 from nes2net.machine.files import replacing, writing
 from nes2net.machine.progress import ProgressDisplay
 from nes2net.machine.terminal import printable_name, say_written, table_line
@@ -167,7 +167,7 @@ def _predict(args: argparse.Namespace) -> int:
     # On a terminal the rows themselves show how far it is.
     rows = iter(ProgressDisplay(rows, title="scoring", unit="file", total=len(files), shown=not sys.stdout.isatty()))
     if not args.json:
-        print("\n".join([*(f"# {note}" for note in notes), head]))
+        print("\n".join([*(f"# {worded(note)}" for note in notes), head]))
     failed = 0
     for row in rows:
         failed += "error" in row

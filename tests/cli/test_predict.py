@@ -303,7 +303,9 @@ def test_what_is_unlike_the_calibration_is_not_decided(predict, calibrations, pl
     files, flags = [str(tmp_path / f"{n}.wav") for n in range(3)], ["--calibration", str(calibrations / f"{name}.json")]
     _, out, _ = predict(*files, *flags, "--abstain", "0.05", "--json")
     rows = [json.loads(line) for line in out.splitlines()]
-    assert rows[1]["decision"] == CANNOT_TELL and "its level, -49.5 dB" in rows[1]["reason"] and rows[1]["p_value"] < 0.05
+    assert (
+        rows[1]["decision"] == CANNOT_TELL and "its level, -49.5 dB" in rows[1]["reason"] and rows[1]["p_value"] < 0.05
+    )
     if name == "population":
         assert rows[0]["decision"] != CANNOT_TELL and rows[2]["decision"] != CANNOT_TELL and "reason" not in rows[0]
     assert rows[0]["p_value"] > rows[1]["p_value"]
