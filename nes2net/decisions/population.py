@@ -230,7 +230,12 @@ class EmbeddingModel:
             variances = values / freedom
             directions = (centred.T @ vectors / np.sqrt(values)).T if count < size else vectors.T
         residual = max(least, (total - float(variances.sum())) / (size - len(variances)))
-        return cls(_rounded(means), _rounded(directions), _rounded(np.maximum(variances, least)), _short(residual))
+        return cls(means, directions, np.maximum(variances, least), residual)
+
+    def rounded(self) -> EmbeddingModel:
+        """The model in numbers of 6 digits, as it is saved."""
+        parts = (_rounded(part) for part in (self.means, self.directions, self.variances))
+        return EmbeddingModel(*parts, _short(self.residual))
 
     def distance(self, embeddings: NDArray) -> NDArray:
         """Root mean square distance of ``embeddings`` (N, E) from the nearer mean, in units of the spread."""
@@ -293,7 +298,7 @@ class Population:
             away[held] = EmbeddingModel.fit(embeddings[~held], classes[~held]).distance(embeddings[held])
         spread = Spread.of(away)
         both = np.maximum(scalar, _embedding_distance(spread, away))
-        model = EmbeddingModel.fit(embeddings, classes)
+        model = EmbeddingModel.fit(embeddings, classes).rounded()
         return cls(len(traits), usual, np.sort(_rounded(scalar)), model, spread, np.sort(_rounded(both)))
 
     @property
