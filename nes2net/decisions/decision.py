@@ -145,6 +145,7 @@ class Decider:
             "llr_threshold": self.llr_threshold,
             "threshold": self.threshold,
             "prior": self.prior,
+            "abstain": self.abstain,
             "detector": scored_by.fingerprint if scored_by else None,
         }
         return {**own, **facts, **own}  # no fact of the file takes the place of what holds here

@@ -77,7 +77,7 @@ def decide_trials(
     """
     out = Path(out)
     path, record_path = (out.with_name(f"{out.name}.decisions.{kind}") for kind in ("csv", "json"))
-    basis = {**(about or {}), "basis": decider.basis(), "abstain": decider.abstain, "scores_sha256": sha256_of(out)}
+    basis = {**(about or {}), "basis": decider.basis(), "scores_sha256": sha256_of(out)}
     basis = json.loads(json_text(basis))
     if finished := _finished(path, record_path, basis):
         return finished

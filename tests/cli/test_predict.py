@@ -303,12 +303,11 @@ def test_what_is_unlike_the_calibration_is_not_decided(predict, calibrations, pl
     files, flags = [str(tmp_path / f"{n}.wav") for n in range(3)], ["--calibration", str(calibrations / f"{name}.json")]
     _, out, _ = predict(*files, *flags, "--abstain", "0.05", "--json")
     rows = [json.loads(line) for line in out.splitlines()]
-    assert (
-        rows[1]["decision"] == CANNOT_TELL and "its level, -49.5 dB" in rows[1]["reason"] and rows[1]["p_value"] < 0.05
-    )
+    assert rows[1]["decision"] == CANNOT_TELL and rows[1]["p_value"] < 0.05
+    unlike = {"population": "its level, -49.5 dB of full scale", "embeddings": "its embedding"}[name]
+    assert unlike in rows[1]["reason"]
     if name == "population":
         assert rows[0]["decision"] != CANNOT_TELL and rows[2]["decision"] != CANNOT_TELL and "reason" not in rows[0]
-    assert rows[0]["p_value"] > rows[1]["p_value"]
     alone = [json.loads(predict(file, *flags, "--abstain", "0.05", "--json")[1]) for file in files]
     assert [row["p_value"] for row in rows] == [row["p_value"] for row in alone]
     _, out, _ = predict(files[1], *flags, "--abstain", "0.05")
@@ -316,7 +315,7 @@ def test_what_is_unlike_the_calibration_is_not_decided(predict, calibrations, pl
     _, out, _ = predict(files[1], *flags, "--abstain", "0", "--json")
     assert json.loads(out)["decision"] != CANNOT_TELL and "p_value" not in json.loads(out)
     _, out, _ = predict(files[1], *flags, "--abstain", "0.01")
-    assert "its 40 recordings" in out or "'s 40 recordings are too few for --abstain 0.01" in out
+    assert "'s 40 recordings are too few for --abstain 0.01" in out
 
 
 def test_as_many_samples_as_in_the_calibration(predict, calibrations, detector, place):

@@ -38,7 +38,10 @@ def test_a_recording_is_scored_and_not_kept(serving, small, speech, calibration)
     assert row["score"] == small.score(speech / "talk.m4a") and row["duration"] == track.duration
     np.testing.assert_array_equal(row["scores"], track.scores)
     assert row["llr"] == pytest.approx(20 * row["score"] + calibration.offset)
-    assert row["decision"] == ("bonafide" if row["llr"] > np.log(4) else "spoof") and row["prior"] == 0.2
+    assert row["decision"] == ("bonafide" if row["llr"] > np.log(4) else "spoof")
+    assert row["basis"] == desk.decider.basis() and row["basis"]["prior"] == 0.2
+    info = httpx.get(f"{address}/api/info").json()
+    assert info["calibrated"] and info["basis"] == row["basis"] and "does not say which detector" in info["notes"][0]
     short = send(address, speech / "talk.m4a", params={"track": "0"}).json()
     assert short == {key: row[key] for key in row if key not in ("times", "scores")}
     assert left(desk) == []

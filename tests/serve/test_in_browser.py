@@ -135,7 +135,9 @@ def test_several_files(page, serving, model, speech, calibration, capsys):
     with page.expect_download() as download:
         page.click("a[download='scores.csv']")
     text = Path(download.value.path()).read_text()
-    assert text.startswith("file,score,duration,llr,probability,decision,prior,error\ntalk.wav,")
+    assert text.startswith(
+        "file,score,duration,llr,probability,decision,prior,operating_point,llr_threshold,error\ntalk.wav,"
+    )
     assert [path for path in desk.folder.rglob("*") if path.is_file()] == []  # all is fetched, nothing is kept
     take_pictures(page, "several")
 
