@@ -24,7 +24,13 @@ from nes2net.backends.base import Backend
 from nes2net.checkpoints.base import NAME_IT, base_digest, find_base, read_base
 from nes2net.checkpoints.folder import CONFIG, download, read_folder, upload, write_folder
 from nes2net.checkpoints.huggingface import holds_other_model, read_weights
-from nes2net.checkpoints.published_names import layout_of, read_layout, read_published_names, write_published_names
+from nes2net.checkpoints.published_names import (
+    layout_of,
+    of_frontend,
+    read_published_names,
+    unwrap_frontend,
+    write_published_names,
+)
 from nes2net.checkpoints.state_dict import (
     Misfit,
     check_fit,
@@ -682,12 +688,12 @@ class Detector(nn.Module):
                 f"{checkpoint} leaves out the front-end, which was frozen: name its pre-training file with `base`"
                 + (f"; {path} was not found" if path is not None else "")
             )
-        tensors = _of_frontend(_tensors_of_base(Path(path), self.config["frontend"]))
+        tensors = of_frontend(_tensors_of_base(Path(path), self.config["frontend"]))
         check_fit(tensors, self._frontend_tensors(), str(path))
         self.load_state_dict(tensors, strict=False, assign=True)
 
     def _frontend_tensors(self) -> dict[str, Tensor]:
-        return _of_frontend(self.state_dict())
+        return of_frontend(self.state_dict())
 
     def _base_tensors(self) -> dict[str, Tensor]:
         names = self.base_names()
@@ -920,28 +926,6 @@ def sound_description(path: str) -> Iterator[None]:
         ) from error
 
 
-def unwrap_frontend(state_dict: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-    """Give the tensors of a whole-model file the names that a detector saves.
-
-    Some published codes have a layout of their own; and a wrapper such as s3prl's ``upstream`` adds
-    a prefix to WavLM's keys.
-    """
-    state_dict = read_layout(state_dict)
-    end = "encoder.pos_conv.0.weight_v"
-    wrappers = [k.removesuffix(end) for k in state_dict if k.startswith("ssl_model.") and k.endswith(end)]
-    if len(wrappers) != 1 or wrappers[0] == "ssl_model.model.":
-        return state_dict
-    return {
-        f"ssl_model.model.{k.removeprefix(wrappers[0])}" if k.startswith(wrappers[0]) else k: v
-        for k, v in state_dict.items()
-    }
-
-
-def _of_frontend(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors of the front-end in a whole-model state dict."""
-    return {name: tensor for name, tensor in state_dict.items() if name.startswith("ssl_model.model.")}
-
-
 def _tensors_of_base(path: Path, frontend: dict[str, Any]) -> dict[str, Tensor]:
     """Tensors of a front-end in a detector, the base of a run or a pre-training file, under published names.
 
@@ -968,7 +952,7 @@ def recognise(state_dict: Mapping[str, Tensor]) -> dict[str, Misfit]:
     """Compare a whole-model state dict with each published model; the nearest one comes first."""
     layout, state_dict = layout_of(state_dict), unwrap_frontend(state_dict)
     code = layout.code if layout else ""
-    heard = bool(_of_frontend(state_dict))  # else the front-end was frozen
+    heard = bool(of_frontend(state_dict))  # else the front-end was frozen
     misfits = {
         name: compare(state_dict, _published_tensors(json.dumps(config), heard))
         for name, config in PUBLISHED_MODELS.items()
@@ -989,7 +973,7 @@ def _published_tensors(config: str, frontend: bool) -> dict[str, Tensor]:
     with torch.device("meta"):
         detector = Detector._with_frontend(_meta_frontend(json.dumps(model["frontend"])), model)
     tensors = detector.state_dict()
-    left_out = set() if frontend else set(_of_frontend(tensors))
+    left_out = set() if frontend else set(of_frontend(tensors))
     return {name: tensor for name, tensor in tensors.items() if name not in left_out}
 
 
