@@ -6,6 +6,7 @@ import io
 import shutil
 import threading
 from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -27,6 +28,7 @@ from nes2net.checkpoints.folder import write_tensors
 from nes2net.checkpoints.state_dict import save_state_dict
 from nes2net.corpora import asvspoof2021_la
 from nes2net.decisions import calibration
+from nes2net.decisions.population import Population, Traits
 from nes2net.recipes.recipe import Recipe, load_recipe, recipe_from_dict
 from nes2net.scoring.kernel import score_or_raise
 from nes2net.training.run import train
@@ -157,6 +159,18 @@ def _recipes(folder: Path) -> None:
     )
 
 
+def _calibrate(folder: Path) -> Any:
+    """Apply a calibration, and compare a recording with those that it holds."""
+    held = calibration.load(folder / "calibration.json")
+    if held.population is not None:
+        found = held.population.typicality(
+            Traits(1.0, -30.0, 4e3, np.zeros(3) if held.population.has_embeddings else None)
+        )
+        assert 0 < found.p_value <= 1 and found.reason
+    applied = ("apply-calibration", folder / "calibration.json", folder / "scores.txt")
+    return nes2net(*applied, "--out", folder / "out.txt")
+
+
 def _lists(folder: Path) -> None:
     corpus = tiny_corpus.make_all(folder / "corpora")
     ids = [trial.id for trial in asvspoof2021_la.keys(corpus / "keys")]
@@ -171,7 +185,13 @@ def _lists(folder: Path) -> None:
     ):
         shutil.copy(corpus / file, _make(folder, f"{name}/{Path(file).name}"))
     fitted = _make(folder, "calibration/calibration.json")
-    calibration.fit(np.arange(5.0) + 1, np.arange(5.0) - 2).save(fitted)
+    rng = np.random.default_rng(0)
+    traits = [Traits(2.0 + i, -20.0, 7e3 + i, rng.normal(0, 1, 3)) for i in range(12)]
+    replace(
+        calibration.fit(np.arange(5.0) + 1, np.arange(5.0) - 2),
+        scored_by=calibration.ScoredBy("0f" * 32, "float32", 64600),
+        population=Population.fit(traits, [i % 2 == 0 for i in range(12)]),
+    ).save(fitted)
     (fitted.parent / "scores.txt").write_text(scores)
     clips = _make(folder, f"scored/{FIXED}/list.csv").parent
     _own_corpus(clips)
@@ -275,9 +295,7 @@ BOUNDARIES = {
         {
             "evaluate": _evaluated,
             "keys": _keys,
-            "calibrate": lambda folder: nes2net(
-                *("apply-calibration", folder / "calibration.json", folder / "scores.txt", "--out", folder / "out.txt")
-            ),
+            "calibrate": _calibrate,
             "score": _score,
         },
         {
