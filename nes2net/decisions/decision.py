@@ -173,7 +173,8 @@ class Decider:
         phase = f", phase {about['phase']}" if "phase" in about else ""
         facts = [f"{about['corpus']}{phase}" if "corpus" in about else "on trials that it does not name"]
         if "num_bonafide" in about and "num_spoof" in about:
-            facts.append(f"{about['num_bonafide']} bona fide and {about['num_spoof']} spoofed trials")
+            unit = f"frames of {scored_by.resolution_ms:g} ms" if scored_by and scored_by.resolution_ms else "trials"
+            facts.append(f"{about['num_bonafide']} bona fide and {about['num_spoof']} spoofed {unit}")
         if "date" in about:
             facts.append(str(about["date"])[:10])
         if scored_by:

@@ -178,7 +178,10 @@ def test_a_calibration_of_frames(predict, place, tmp_path):
         assert found["llr"] == pytest.approx(decider.llrs(of_stretch).mean(), abs=1e-5)
         assert found["probability"] == pytest.approx(1 / (1 + 3 * np.exp(-found["llr"])), abs=1e-6)
     _, out, _ = predict(*flags)
-    assert "# calibration: partialspoof, phase dev, 9 bona fide" in out and "the Bayes threshold of the prior" in out
+    assert (
+        "# calibration: partialspoof, phase dev, 9 bona fide and 9 spoofed frames of 20 ms, detector" in out
+        and "the Bayes threshold of the prior" in out
+    )
     *_, titles, line, _, none = out.splitlines()
     assert titles.split() == ["file", "start", "end", "score", "llr", "probability"]
     assert line.split()[-2:] == [f"{first['segments'][0][key]:.4f}" for key in ("llr", "probability")]
