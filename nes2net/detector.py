@@ -24,7 +24,13 @@ from nes2net.backends.base import Backend
 from nes2net.checkpoints.base import NAME_IT, base_digest, find_base, read_base
 from nes2net.checkpoints.folder import CONFIG, download, read_folder, upload, write_folder
 from nes2net.checkpoints.huggingface import holds_other_model, read_weights
-from nes2net.checkpoints.published_names import layout_of, read_layout, read_published_names, write_published_names
+from nes2net.checkpoints.published_names import (
+    layout_of,
+    of_frontend,
+    read_published_names,
+    unwrap_frontend,
+    write_published_names,
+)
 from nes2net.checkpoints.state_dict import (
     Misfit,
     check_fit,
@@ -58,12 +64,17 @@ from nes2net.published_models import (
 from nes2net.quantisation import quantise
 from nes2net.recipes.recipe import load_recipe
 from nes2net.registry import backends, create_aggregation, create_backend, create_frontend
+from nes2net.scoring.calibrated import decide, frame_threshold
 from nes2net.scoring.files import OnError, score_files
 from nes2net.scoring.frame_scores import FrameScores, frame_scores
 from nes2net.scoring.kernel import score_or_raise
 from nes2net.scoring.scorer import check_takes_audio_alone
 from nes2net.scoring.track import TRACK_WINDOW, Track, score_track
 from nes2net.scoring.waveforms import Crop, WaveformReader
+
+if TYPE_CHECKING:
+    from nes2net.decisions.calibration import LinearCalibration
+    from nes2net.decisions.decision import Decider, Decision
 
 #: What an embedding is taken of, see :meth:`Detector.embeddings`.
 EmbeddingOf: TypeAlias = Literal["frontend", "aggregation", "backend"]
@@ -491,6 +502,28 @@ class Detector(nn.Module):
         scored = score_files(self, paths, num_samples, batch_size=batch_size, workers=workers, on_error=on_error)
         return ((file.path, file.score) for file in scored)
 
+    def decide(
+        self,
+        audio: str | Path | np.ndarray | Tensor,
+        calibration: LinearCalibration | Decider,
+        sample_rate: float = SAMPLE_RATE,
+    ) -> Decision:
+        """Say what the score of a recording means: log-likelihood ratio, probability, decision.
+
+        The recording is scored as those of the calibration were, else as by :meth:`score`, in one
+        piece, and measured if the calibration knows what its recordings were like.
+
+        Args:
+            audio, sample_rate: as for :meth:`score`.
+            calibration: of this detector, or a :class:`nes2net.decisions.Decider` with another
+                prior or operating point.
+
+        Raises:
+            InputError: as for :meth:`score`; or if the calibration is of another detector. To find
+                out, the weights are hashed in every call.
+        """
+        return decide(self, audio, calibration, sample_rate)
+
     def score_track(
         self,
         audio: str | Path | np.ndarray | Tensor,
@@ -553,6 +586,7 @@ class Detector(nn.Module):
         hysteresis: float | None = None,
         min_duration: float = MIN_DURATION,
         batch_size: int | None = None,
+        calibration: LinearCalibration | Decider | None = None,
     ) -> list[Segment]:
         """Find the fake stretches of a recording, by :meth:`frame_scores`.
 
@@ -560,13 +594,18 @@ class Detector(nn.Module):
             audio, sample_rate, resolution_ms, batch_size: as for :meth:`frame_scores`.
             threshold, hysteresis, min_duration: as for
                 :meth:`nes2net.localisation.stretches.StretchRule.of`.
+            calibration: of frame scores of this detector; the threshold is then that of its
+                operating point, and the resolution its own.
 
         Returns:
             Segments ``spoof`` in order, whose score is the mean of their frames.
 
         Raises:
-            InputError: as for :meth:`frame_scores`, or if a number is out of its range.
+            InputError: as for :meth:`frame_scores`; if a number is out of its range; or if the
+                calibration is not of these frame scores.
         """
+        if calibration is not None:
+            threshold, resolution_ms = frame_threshold(self, calibration, resolution_ms, threshold)
         rule = StretchRule.of(self.score_rule, threshold, hysteresis, min_duration)
         found = self.frame_scores(audio, sample_rate, resolution_ms=resolution_ms, batch_size=batch_size)
         return fake_stretches(found.scores, found.resolution_ms, found.duration, rule)
@@ -649,12 +688,12 @@ class Detector(nn.Module):
                 f"{checkpoint} leaves out the front-end, which was frozen: name its pre-training file with `base`"
                 + (f"; {path} was not found" if path is not None else "")
             )
-        tensors = _of_frontend(_tensors_of_base(Path(path), self.config["frontend"]))
+        tensors = of_frontend(_tensors_of_base(Path(path), self.config["frontend"]))
         check_fit(tensors, self._frontend_tensors(), str(path))
         self.load_state_dict(tensors, strict=False, assign=True)
 
     def _frontend_tensors(self) -> dict[str, Tensor]:
-        return _of_frontend(self.state_dict())
+        return of_frontend(self.state_dict())
 
     def _base_tensors(self) -> dict[str, Tensor]:
         names = self.base_names()
@@ -887,28 +926,6 @@ def sound_description(path: str) -> Iterator[None]:
         ) from error
 
 
-def unwrap_frontend(state_dict: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-    """Give the tensors of a whole-model file the names that a detector saves.
-
-    Some published codes have a layout of their own; and a wrapper such as s3prl's ``upstream`` adds
-    a prefix to WavLM's keys.
-    """
-    state_dict = read_layout(state_dict)
-    end = "encoder.pos_conv.0.weight_v"
-    wrappers = [k.removesuffix(end) for k in state_dict if k.startswith("ssl_model.") and k.endswith(end)]
-    if len(wrappers) != 1 or wrappers[0] == "ssl_model.model.":
-        return state_dict
-    return {
-        f"ssl_model.model.{k.removeprefix(wrappers[0])}" if k.startswith(wrappers[0]) else k: v
-        for k, v in state_dict.items()
-    }
-
-
-def _of_frontend(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors of the front-end in a whole-model state dict."""
-    return {name: tensor for name, tensor in state_dict.items() if name.startswith("ssl_model.model.")}
-
-
 def _tensors_of_base(path: Path, frontend: dict[str, Any]) -> dict[str, Tensor]:
     """Tensors of a front-end in a detector, the base of a run or a pre-training file, under published names.
 
@@ -935,7 +952,7 @@ def recognise(state_dict: Mapping[str, Tensor]) -> dict[str, Misfit]:
     """Compare a whole-model state dict with each published model; the nearest one comes first."""
     layout, state_dict = layout_of(state_dict), unwrap_frontend(state_dict)
     code = layout.code if layout else ""
-    heard = bool(_of_frontend(state_dict))  # else the front-end was frozen
+    heard = bool(of_frontend(state_dict))  # else the front-end was frozen
     misfits = {
         name: compare(state_dict, _published_tensors(json.dumps(config), heard))
         for name, config in PUBLISHED_MODELS.items()
@@ -956,7 +973,7 @@ def _published_tensors(config: str, frontend: bool) -> dict[str, Tensor]:
     with torch.device("meta"):
         detector = Detector._with_frontend(_meta_frontend(json.dumps(model["frontend"])), model)
     tensors = detector.state_dict()
-    left_out = set() if frontend else set(_of_frontend(tensors))
+    left_out = set() if frontend else set(of_frontend(tensors))
     return {name: tensor for name, tensor in tensors.items() if name not in left_out}
 
 

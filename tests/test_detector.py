@@ -13,7 +13,8 @@ from builders.small_parts import frontend_families, small_options
 
 from nes2net import Detector, InputError
 from nes2net.checkpoints.fairseq import to_transformers
-from nes2net.detector import PUBLISHED_MODELS, recognise, unwrap_frontend
+from nes2net.checkpoints.published_names import unwrap_frontend
+from nes2net.detector import PUBLISHED_MODELS, recognise
 from nes2net.machine.devices import choose_device
 
 

@@ -144,6 +144,28 @@ def read_layout(state_dict: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
     return {_name_here(name, layout): value for name, value in state_dict.items() if not unused.fullmatch(name)}
 
 
+def unwrap_frontend(state_dict: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    """Give the tensors of a whole-model file the names that a detector saves.
+
+    Some published codes have a layout of their own; and a wrapper such as s3prl's ``upstream`` adds
+    a prefix to WavLM's keys.
+    """
+    state_dict = read_layout(state_dict)
+    end = "encoder.pos_conv.0.weight_v"
+    wrappers = [k.removesuffix(end) for k in state_dict if k.startswith("ssl_model.") and k.endswith(end)]
+    if len(wrappers) != 1 or wrappers[0] == "ssl_model.model.":
+        return state_dict
+    return {
+        f"ssl_model.model.{k.removeprefix(wrappers[0])}" if k.startswith(wrappers[0]) else k: v
+        for k, v in state_dict.items()
+    }
+
+
+def of_frontend(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors of the front-end in a whole-model state dict."""
+    return {name: tensor for name, tensor in state_dict.items() if name.startswith("ssl_model.model.")}
+
+
 def _name_here(name: str, layout: Layout) -> str:
     for encoder, translate in ((layout.library_encoder, from_library), (layout.torchaudio_encoder, from_torchaudio)):
         if encoder and name.startswith(encoder):

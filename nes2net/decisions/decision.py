@@ -7,12 +7,14 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
 
+from numpy.typing import ArrayLike, NDArray
 from scipy.special import expit
 
 from nes2net.decisions.calibration import LinearCalibration
 from nes2net.decisions.operating_point import OperatingPoint
 from nes2net.decisions.population import Traits
 from nes2net.errors import InputError
+from nes2net.machine.terminal import printable_name
 
 #: The decision on a recording that is unlike those of the calibration.
 CANNOT_TELL = "cannot tell"
@@ -91,14 +93,21 @@ class Decider:
         score = (self.llr_threshold - self.calibration.offset) / weight if weight > 0 else math.inf
         return score if math.isfinite(score) else None
 
+    def llrs(self, scores: ArrayLike) -> NDArray:
+        """Natural-log likelihood ratios (N,) of scores (N,), such as those along a recording."""
+        return self.calibration(scores)
+
+    def probabilities(self, scores: ArrayLike) -> NDArray:
+        """Probabilities (N,) of bona fide, at the prior, of scores (N,)."""
+        return expit(self.llrs(scores) + math.log(self.prior / (1 - self.prior)))
+
     def __call__(self, score: float, traits: Traits | None = None) -> Decision:
         """Decide on a recording.
 
         Args:
             traits: what was measured of it; None if it cannot or shall not be compared.
         """
-        llr = float(self.calibration([score])[0])
-        probability = float(expit(llr + math.log(self.prior / (1 - self.prior))))
+        llr, probability = float(self.llrs([score])[0]), float(self.probabilities([score])[0])
         decision = "bonafide" if llr >= self.llr_threshold else "spoof"
         population = self.calibration.population
         if population is None or traits is None or not self.abstain:
@@ -136,6 +145,38 @@ class Decider:
             "llr_threshold": self.llr_threshold,
             "threshold": self.threshold,
             "prior": self.prior,
+            "abstain": self.abstain,
             "detector": scored_by.fingerprint if scored_by else None,
         }
         return {**own, **facts, **own}  # no fact of the file takes the place of what holds here
+
+    def described(self) -> list[str]:
+        """What decisions rest on, as lines for people: threshold, prior, and the calibration's facts.
+
+        >>> from nes2net.decisions import OperatingPoint, fit
+        >>> calibration = fit([2.0, 1.0, 0.5, -0.5], [-2.0, -1.0, 0.0, 0.7])
+        >>> print(*Decider(calibration, operating_point=OperatingPoint.parse("cost:1,10,0.5")).described(), sep="\\n")
+        decision: bona fide from an llr of 2.303 on (a score of 1.792), the operating point cost:1,10,0.5
+        probability: of bona fide, at a prior of 0.5
+        calibration: on trials that it does not name
+        """
+        at = "" if self.threshold is None else f" (a score of {self.threshold:.4g})"
+        point = self.point.name if self.operating_point else f"{self.point.name}, the Bayes threshold of the prior"
+        return [
+            f"decision: bona fide from an llr of {self.llr_threshold:.4g} on{at}, the operating point {point}",
+            f"probability: of bona fide, at a prior of {self.prior:g}",
+            f"calibration: {', '.join(self._facts())}",
+        ]
+
+    def _facts(self) -> list[str]:
+        about, scored_by = self.calibration.trained_on, self.calibration.scored_by
+        phase = f", phase {about['phase']}" if "phase" in about else ""
+        facts = [f"{about['corpus']}{phase}" if "corpus" in about else "on trials that it does not name"]
+        if "num_bonafide" in about and "num_spoof" in about:
+            unit = f"frames of {scored_by.resolution_ms:g} ms" if scored_by and scored_by.resolution_ms else "trials"
+            facts.append(f"{about['num_bonafide']} bona fide and {about['num_spoof']} spoofed {unit}")
+        if "date" in about:
+            facts.append(str(about["date"])[:10])
+        if scored_by:
+            facts.append(f"detector {scored_by.fingerprint[:12]}")
+        return [printable_name(fact)[:200] for fact in facts]

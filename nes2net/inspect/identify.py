@@ -16,6 +16,7 @@ from nes2net.checkpoints.folder import CONFIG, read_folder
 from nes2net.checkpoints.huggingface import CONFIG_FILE, holds_other_model, read_configuration, read_weights
 from nes2net.checkpoints.model_types import MODEL_TYPES, check_type, is_openai
 from nes2net.checkpoints.onnx_file import OnnxFile, accepted_lengths
+from nes2net.checkpoints.published_names import unwrap_frontend
 from nes2net.checkpoints.state_dict import Misfit, compare, load_state_dict, read_record, state_dict_of
 from nes2net.checkpoints.torch_file import read_torch_file
 from nes2net.detector import (
@@ -24,7 +25,6 @@ from nes2net.detector import (
     leaves_out_frontend,
     recognise,
     sound_description,
-    unwrap_frontend,
 )
 from nes2net.errors import InputError, shown
 from nes2net.frontends.base import Frontend

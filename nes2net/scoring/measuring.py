@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from torch.utils.data import Dataset
@@ -47,12 +47,18 @@ def drawn(trials: Sequence[Trial], most: int = MOST_MEASURED) -> list[Trial]:
 
 
 def measure_trials(
-    trials: Sequence[Trial], num_samples: int | None, *, num_workers: int | None = None
+    trials: Sequence[Trial],
+    num_samples: int | None,
+    *,
+    num_workers: int | None = None,
+    keep: Callable[[Iterable[tuple[str, Traits | str]]], object] = lambda found: None,
 ) -> tuple[dict[str, Traits], dict[str, str]]:
     """Measure the recordings of ``trials``, by :func:`measure_file`.
 
     Args:
+        num_samples: as for :func:`measure_file`.
         num_workers: reading processes; one per processor, at most 8, if not given.
+        keep: is given every few recordings by id, each with its traits or the reason why it has none.
 
     Returns:
         The traits by id, in the order of ``trials``, and the reasons by id for those that cannot be
@@ -67,6 +73,7 @@ def measure_trials(
     with display:
         for batch in Loader(_Measured(num_samples), plan_batches(trials, _BATCH), list, workers):
             found |= dict(batch)
+            keep(batch)
             for id, reason in batch:
                 if isinstance(reason, str):
                     tqdm.write(printable(worded(f"left out: {id}: {reason}")), file=sys.stderr)

@@ -12,9 +12,10 @@ from accelerate import Accelerator
 from torch import Tensor
 
 from nes2net.checkpoints.base import base_digest
+from nes2net.checkpoints.published_names import unwrap_frontend
 from nes2net.checkpoints.state_dict import load_state_dict, read_record
 from nes2net.corpora.trial import BONAFIDE
-from nes2net.detector import Detector, recognise, unwrap_frontend
+from nes2net.detector import Detector, recognise
 from nes2net.errors import InputError, shown
 from nes2net.frontends.adaptation import adapt as adapt_frontend
 from nes2net.frontends.adaptation import check_adaptation
