@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from collections import defaultdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from nes2net.cli.entry import add_resamples, subcommand
 from nes2net.cli.score import warn_of
@@ -12,6 +13,9 @@ from nes2net.errors import InputError
 from nes2net.machine.files import check_writable
 from nes2net.machine.terminal import printable, say_written
 from nes2net.registry import corpora
+
+if TYPE_CHECKING:
+    from nes2net.evaluation.embedding_map import EmbeddingMap
 
 
 def add(commands: argparse._SubParsersAction) -> None:
@@ -49,6 +53,15 @@ def add(commands: argparse._SubParsersAction) -> None:
         "--latex", metavar="FILE", help="write the tables of the page in LaTeX, for the package booktabs"
     )
     parser.add_argument("--markdown", metavar="FILE", help="write the tables of the page in Markdown")
+    maps = parser.add_argument_group("a map of embeddings, in the page")
+    maps.add_argument(
+        "--embeddings",
+        nargs="+",
+        default=[],
+        metavar="FILE",
+        help="files of nes2net embed, which --html draws by class, attack and corpus",
+    )
+    maps.add_argument("--map", default="tsne", choices=["tsne", "umap"], help="how they come to a plane")
     add_resamples(parser, "bootstrap draws for each interval")
     parser.add_argument("--seed", type=int, default=0, help="seed of the bootstrap")
     parser.names |= {"root": "--keys", "protocols": "--keys"}  # some protocols hold the labels
@@ -63,7 +76,11 @@ def _evaluate(args: argparse.Namespace) -> int:
         if Path(path).resolve() in {Path(scores).resolve() for scores in args.scores}:
             raise InputError(f"{path} is one of the score files; name another file to write")
         check_writable(path, stream=True)
+    if args.embeddings and not args.html:
+        raise InputError("`embeddings` are drawn in the page: name it with `html`")
     if any(map(holds_frames, args.scores)):
+        if args.embeddings:
+            raise InputError(f"{args.scores[0]} holds scores of frames, whose page has no map: leave `embeddings` out")
         return _evaluate_segments(args)
     if args.threshold is not None or args.resolution is not None:
         raise InputError(
@@ -84,10 +101,19 @@ def _evaluate(args: argparse.Namespace) -> int:
     if any(files):
         from nes2net.evaluation.page import write_report
 
-        write_report(report, *files)
+        write_report(report, *files, _embedding_map(args))
         for path in filter(None, files):
             say_written(path, beside_data=True)
     return 0
+
+
+def _embedding_map(args: argparse.Namespace) -> EmbeddingMap | None:
+    """The map of embeddings, with the attacks of the key; None if there are no embeddings."""
+    from nes2net.evaluation.embedding_map import map_embeddings
+
+    return (
+        map_embeddings(args.embeddings, corpora.get(args.corpus).keys(args.keys), args.map) if args.embeddings else None
+    )
 
 
 def _evaluate_segments(args: argparse.Namespace) -> int:
