@@ -37,6 +37,10 @@ class AttentiveMerging(Aggregation):
             nn.init.uniform_(weight, -bound, bound)
         self.linear_proj = nn.Linear(feature_dim * num_layers, feature_dim)
 
+    def layer_weights(self, hidden_states: Sequence[Tensor]) -> Tensor:
+        """The :meth:`gates`; a linear map of each layer follows them."""
+        return self.gates(hidden_states)
+
     def gates(self, hidden_states: Sequence[Tensor]) -> Tensor:
         """Gate of each utterance and layer, B×L in (0, 1), from the layers' means over time."""
         means = torch.stack([layer.mean(dim=1) for layer in hidden_states], dim=1)  # B×L×D

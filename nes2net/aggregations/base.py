@@ -42,6 +42,14 @@ class Aggregation(nn.Module):
         """Aggregate ``hidden_states``, L tensors B×T×D, to B×T×D."""
         raise TypeError(f"{type(self).__name__} is not an aggregation by itself")
 
+    def layer_weights(self, hidden_states: Sequence[Tensor]) -> Tensor | None:
+        """Weights B×L that it gives to L ``hidden_states`` B×T×D; None if it has no weights of layers.
+
+        They are what the layers are multiplied by, on average over time: gates of 0 to 1 each, or
+        shares of 1.
+        """
+        return None
+
     def check_hidden_states(self, hidden_states: Sequence[Tensor]) -> None:
         """Raise :class:`InputError` unless there are L hidden states of size D."""
         if len(hidden_states) != self.num_layers:

@@ -137,6 +137,14 @@ class MixtureOfExperts(Aggregation):
             logits, experts = noisy.topk(self.top_k, dim=1)
             return Choice(experts, torch.log_softmax(logits, dim=1), clean, noisy, deviation)
 
+    def layer_weights(self, hidden_states: Sequence[Tensor]) -> Tensor:
+        """Mean over time of the gates of each layer's chosen experts, B×L; 0 for the last layer."""
+        last = hidden_states[-1]
+        choice = self.choose(last.flatten(0, 1))
+        gates = torch.zeros_like(choice.clean).scatter(1, choice.experts, choice.log_gates.exp())  # F×n
+        of_layers = gates.unflatten(1, (-1, self.experts_per_layer)).sum(2).unflatten(0, last.shape[:2])  # B×T×(L−1)
+        return torch.nn.functional.pad(of_layers.mean(1), (0, 1))
+
     def combine(self, hidden_states: Sequence[Tensor], choice: Choice) -> Tensor:
         """Add up the chosen experts' outputs in the exponential domain: L tensors B×T×D → B×T×D."""
         layers = [state.flatten(0, 1) for state in hidden_states[:-1]]  # F×D

@@ -33,9 +33,13 @@ class SqueezeExcitationAggregation(Aggregation):
             nn.Sigmoid(),
         )
 
+    def layer_weights(self, hidden_states: Sequence[Tensor]) -> Tensor:
+        """Gate of each utterance and layer, B×L in (0, 1), from the layers' means."""
+        means = torch.stack([layer.mean(dim=(1, 2)) for layer in hidden_states], dim=1)  # B×L
+        return self.fc_att_merge(means)
+
     def forward(self, hidden_states: Sequence[Tensor]) -> Tensor:
         """Aggregate ``hidden_states``, L tensors B×T×D, to B×T×D."""
         self.check_hidden_states(hidden_states)
-        means = torch.stack([layer.mean(dim=(1, 2)) for layer in hidden_states], dim=1)  # B×L
-        gates = self.fc_att_merge(means)[:, :, None, None]  # B×L×1×1
+        gates = self.layer_weights(hidden_states)[:, :, None, None]  # B×L×1×1
         return gated_sum(hidden_states, gates.unbind(dim=1))

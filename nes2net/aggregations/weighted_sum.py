@@ -23,6 +23,10 @@ class WeightedSum(Aggregation):
         super().__init__(num_layers, feature_dim)
         self.weight_hidd = nn.Parameter(torch.ones(num_layers))
 
+    def layer_weights(self, hidden_states: Sequence[Tensor]) -> Tensor:
+        """The softmax of the learned numbers, B×L, the same for every utterance."""
+        return torch.softmax(self.weight_hidd, dim=0).expand(len(hidden_states[0]), -1)
+
     def forward(self, hidden_states: Sequence[Tensor]) -> Tensor:
         """Aggregate ``hidden_states``, L tensors B×T×D, to B×T×D."""
         self.check_hidden_states(hidden_states)

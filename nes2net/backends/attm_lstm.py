@@ -113,6 +113,11 @@ class AttMLSTM(Backend):
         self.feat_merge = Merging(num_layers, feature_dim)
         self.decoder = Decoder(feature_dim, lstm_dim, num_logits)
 
+    def layer_weights(self, hidden_states: Sequence[Tensor]) -> Tensor:
+        """The gates B×L; 0 for the first state and those after the layers that it reads."""
+        read = hidden_states[1 : self.num_layers + 1]
+        return F.pad(self.feat_merge.gates(read), (1, len(hidden_states) - 1 - self.num_layers))
+
     def embed(self, hidden_states: Sequence[Tensor]) -> Tensor:
         """Embeddings B×H of L + 1 or more ``hidden_states`` B×T×D; H is ``lstm_dim``."""
         self.check_hidden_states(hidden_states)

@@ -115,6 +115,14 @@ class Backend(nn.Module):
         """Scores (B,) of ``logits`` B×n, by the score rule."""
         return scores_of(logits, self.score_rule)
 
+    def layer_weights(self, hidden_states: Sequence[Tensor]) -> Tensor | None:
+        """Weights B×L that a back-end with ``wants_layers = "all"`` gives to L ``hidden_states`` B×T×D.
+
+        They are those of :meth:`nes2net.aggregations.base.Aggregation.layer_weights`, 0 for layers
+        that it does not read. None if it has no weights of layers.
+        """
+        return None
+
     def check_features(self, features: Tensor) -> None:
         """Raise :class:`InputError` unless ``features`` is B×T×D with enough frames."""
         if features.ndim != 3 or features.shape[2] != self.feature_dim:

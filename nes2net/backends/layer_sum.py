@@ -40,7 +40,7 @@ class LayerSum(Backend):
 
     def __init__(self, feature_dim: int, num_layers: int, projection_dim: int, layer_weights: LayerWeights) -> None:
         super().__init__()
-        self.feature_dim, self.num_states, self.layer_weights = feature_dim, num_layers + 1, layer_weights
+        self.feature_dim, self.num_states, self._divisor = feature_dim, num_layers + 1, layer_weights
         first = torch.zeros if layer_weights == "softmax" else torch.rand
         self.pesos_capas_W2V = nn.Parameter(first(1, num_layers, 1, 1))
         self.LL = nn.Linear(feature_dim, projection_dim)
@@ -57,12 +57,17 @@ class LayerSum(Backend):
         x = self.LL(total.to(self.LL.weight.dtype))
         return F.selu(self.first_bn(x.unsqueeze(1))).squeeze(1)
 
+    def layer_weights(self, hidden_states: Sequence[Tensor]) -> Tensor:
+        """The weights B×L, the same for every utterance; 0 for the first state and those that it does not read."""
+        weights = F.pad(self.weights_of_layers(), (1, len(hidden_states) - self.num_states))
+        return weights.expand(len(hidden_states[0]), -1)
+
     def weights_of_layers(self) -> Tensor:
         """The weights of the layers (L,), in at least float32."""
         weights = at_least_float32(self.pesos_capas_W2V).flatten()
-        if self.layer_weights == "softmax":
+        if self._divisor == "softmax":
             return torch.softmax(weights, dim=0)
-        return weights / weights.sum() if self.layer_weights == "sum" else weights
+        return weights / weights.sum() if self._divisor == "sum" else weights
 
 
 def normalise_utterances(x: Tensor, eps: float = 1e-5) -> Tensor:

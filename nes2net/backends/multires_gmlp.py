@@ -194,6 +194,11 @@ class MultiresGmlp(Backend):
             {str(2 * 2**i): P2SGradHead(dim // 2, num_logits) for i, dim in enumerate(dims)}
         )
 
+    def layer_weights(self, hidden_states: Sequence[Tensor]) -> Tensor:
+        """Shares of 1, B×L, the same for every utterance; 0 for states that it does not read."""
+        weights = F.pad(self._shares(), (0, len(hidden_states) - self.num_states))
+        return weights.expand(len(hidden_states[0]), -1)
+
     def check_frames(self, num_frames: int) -> None:
         super().check_frames(num_frames)
         assert self.max_frames is not None
@@ -236,8 +241,11 @@ class MultiresGmlp(Backend):
     def _maps(self, hidden_states: Sequence[Tensor]) -> list[Tensor]:
         """The inputs of all scales."""
         self.check_hidden_states(hidden_states)
-        weights = torch.softmax(self.weight_hidd[: self.num_states], dim=0)
-        return self._scales.maps(gated_sum(hidden_states[: self.num_states], weights.unbind()))
+        return self._scales.maps(gated_sum(hidden_states[: self.num_states], self._shares().unbind()))
+
+    def _shares(self) -> Tensor:
+        """Share of each hidden state that is read, (L,)."""
+        return torch.softmax(self.weight_hidd[: self.num_states], dim=0)
 
     def _segments(self, maps: Sequence[Tensor], frame_ms: float) -> dict[float, Tensor]:
         cosines = {}

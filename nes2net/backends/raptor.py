@@ -97,6 +97,10 @@ class Raptor(Backend):
             merged = torch.addcmul(merged, gate, state)
         return merged
 
+    def layer_weights(self, hidden_states: Sequence[Tensor]) -> Tensor:
+        """The :meth:`gates`."""
+        return self.gates(hidden_states)
+
     def gates(self, hidden_states: Sequence[Tensor]) -> Tensor:
         """The gates B×L of L ``hidden_states`` B×T×D, each from 0 to 1."""
         pooled = [

@@ -82,6 +82,11 @@ class SLS(Backend):
         means = torch.stack([layer.mean(dim=1) for layer in hidden_states], dim=1)  # B×L×D
         return torch.sigmoid(self.fc0(means))
 
+    def layer_weights(self, hidden_states: Sequence[Tensor]) -> Tensor:
+        """The gates B×L; 0 for the layers before the last L' that it reads."""
+        unread = len(hidden_states) - self.num_layers
+        return F.pad(self.gates(hidden_states[unread:]).squeeze(2), (unread, 0))
+
     def embed(self, hidden_states: Sequence[Tensor]) -> Tensor:
         """Embeddings B×1024 of ``hidden_states``, at least L tensors B×T×D."""
         self.check_hidden_states(hidden_states)

@@ -15,6 +15,7 @@ from nes2net.machine.terminal import printable, say_written
 from nes2net.registry import corpora
 
 if TYPE_CHECKING:
+    from nes2net.evaluation.embedding_map import EmbeddingMap
     from nes2net.evaluation.transfer import ThresholdSource
 
 
@@ -81,6 +82,15 @@ def add(commands: argparse._SubParsersAction) -> None:
         "--latex", metavar="FILE", help="write the tables of the page in LaTeX, for the package booktabs"
     )
     parser.add_argument("--markdown", metavar="FILE", help="write the tables of the page in Markdown")
+    maps = parser.add_argument_group("a map of embeddings, in the page")
+    maps.add_argument(
+        "--embeddings",
+        nargs="+",
+        default=[],
+        metavar="FILE",
+        help="files of nes2net embed, which --html draws by class, attack and corpus",
+    )
+    maps.add_argument("--map", default="tsne", choices=["tsne", "umap"], help="how they come to a plane")
     add_resamples(parser, "bootstrap draws for each interval")
     parser.add_argument("--seed", type=int, default=0, help="seed of the bootstrap")
     parser.names |= {"root": "--keys", "protocols": "--keys"}  # some protocols hold the labels
@@ -97,8 +107,12 @@ def _evaluate(args: argparse.Namespace) -> int:
         if Path(path).resolve() in {Path(calibration).resolve() for calibration in args.calibration}:
             raise InputError(f"{path} is a calibration that is read; name another file to write")
         check_writable(path, stream=True)
+    if args.embeddings and not args.html:
+        raise InputError("`embeddings` are drawn in the page: name it with `html`")
     source = _threshold_source(args)
     if any(map(holds_frames, args.scores)):
+        if args.embeddings:
+            raise InputError(f"{args.scores[0]} holds scores of frames, whose page has no map: leave `embeddings` out")
         return _evaluate_segments(args)
     if args.threshold is not None or args.resolution is not None:
         raise InputError(
@@ -121,10 +135,19 @@ def _evaluate(args: argparse.Namespace) -> int:
     if any(files):
         from nes2net.evaluation.page import write_report
 
-        write_report(report, *files)
+        write_report(report, *files, _embedding_map(args))
         for path in filter(None, files):
             say_written(path, beside_data=True)
     return 0
+
+
+def _embedding_map(args: argparse.Namespace) -> EmbeddingMap | None:
+    """The map of embeddings, with the attacks of the key; None if there are no embeddings."""
+    from nes2net.evaluation.embedding_map import map_embeddings
+
+    if not args.embeddings:
+        return None
+    return map_embeddings(args.embeddings, corpora.get(args.corpus).keys(args.keys), args.map)
 
 
 def _threshold_source(args: argparse.Namespace) -> ThresholdSource | None:

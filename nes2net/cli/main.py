@@ -17,6 +17,7 @@ from nes2net.cli import (
     completion,
     embed,
     evaluate,
+    explain,
     export,
     info,
     merge,
@@ -54,7 +55,7 @@ def build_parser() -> OneLineParser:
     tasks: dict[str, list[Callable]] = {
         "prepare": [check_data.add, augment.add],
         "train": [train.add, average.add, merge.add],
-        "score": [predict.add, serve.add, score.add, embed.add],
+        "score": [predict.add, explain.add, serve.add, score.add, embed.add],
         "evaluate": [evaluate.add, calibrate.add, reproduce.add],
         "inspect and share": [info.add, bench.add, export.add],
         "more": [published.add, partial(completion.add, parser=parser)],

@@ -15,6 +15,7 @@ from markupsafe import Markup
 
 from nes2net.evaluation.breakdown import Row
 from nes2net.evaluation.compare import ASV_SCORES, Report, format_p
+from nes2net.evaluation.embedding_map import EmbeddingMap, drawn
 from nes2net.evaluation.evaluate import describe_excluded, percent, percent_interval, points
 from nes2net.evaluation.glossary import terms_in
 from nes2net.evaluation.plots import det_svg, distribution_svg, reliability_svg, swatch_svg, threshold_svg
@@ -49,14 +50,18 @@ def write_report(
     data: str | Path | None = None,
     latex_tables: str | Path | None = None,
     markdown_tables: str | Path | None = None,
+    embedding_map: EmbeddingMap | None = None,
 ) -> None:
     """Write the page, the JSON and the tables of ``report``, each whole or not at all, or to a pipe.
+
+    Args:
+        embedding_map: a map of embeddings, for the page.
 
     Raises:
         InputError: if one of the files cannot be written.
     """
     if page is not None:
-        write_output(page, printable(html_page(report)))
+        write_output(page, printable(html_page(report, embedding_map)))
     if data is not None:
         text = json_text(report.to_dict(), indent=1, ensure_ascii=False)
         write_output(data, printable(text) + "\n")
@@ -66,7 +71,7 @@ def write_report(
         write_output(markdown_tables, markdown(report))
 
 
-def html_page(report: Report) -> str:
+def html_page(report: Report, embedding_map: EmbeddingMap | None = None) -> str:
     """Make the page of ``report``."""
     environment = page_templates("nes2net.evaluation")
     environment.filters |= FILTERS
@@ -91,6 +96,7 @@ def html_page(report: Report) -> str:
         distributions=[distribution_svg(system, str(number)) for number, system in enumerate(systems)],
         by_one_field=[breakdown for breakdown in tables if len(breakdown.fields) == 1],
         by_two_fields=[breakdown for breakdown in tables if len(breakdown.fields) == 2],
+        embedding_map=drawn(embedding_map) if embedding_map else None,
         latex=latex(report),
         markdown=markdown(report),
         terms_in=terms_in,

@@ -77,8 +77,8 @@ def plot_track(
     )
     # Without parse_math=False, text between dollar signs would be mathematics.
     left = {"loc": "left", "color": _INK, "parse_math": False}
-    scores.set_title(f"{_drawable(model)}: {window}" if model else window, fontsize="small", **left)
-    figure.suptitle(_drawable(Path(audio).name), x=0.012, ha="left", fontsize="large", parse_math=False)
+    scores.set_title(f"{drawable(model)}: {window}" if model else window, fontsize="small", **left)
+    figure.suptitle(drawable(Path(audio).name), x=0.012, ha="left", fontsize="large", parse_math=False)
     if scores.get_legend_handles_labels()[0]:
         scores.legend(loc="lower right", bbox_to_anchor=(1, 0.99), ncols=4, frameon=False, fontsize="small")
     figure.savefig(picture, dpi=130, format=file_format)
@@ -186,7 +186,7 @@ def envelope(audio: str | Path, duration: float) -> tuple[np.ndarray, np.ndarray
     return low, high
 
 
-def _drawable(name: str) -> str:
+def drawable(name: str) -> str:
     """Shorten ``name``, and escape what the font of the picture does not have."""
     if len(name) > _LONGEST_NAME:
         half = _LONGEST_NAME // 2

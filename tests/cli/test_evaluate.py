@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 from builders.report_case import make_case
 
@@ -57,6 +58,19 @@ def test_command_line(case, tmp_path, capsys):
         assert main(["evaluate", "asvspoof2021_la", scores[0], *common, *wrong]) == 2
         error = capsys.readouterr().err
         assert message in error and error.count("\n") == 1
+
+
+def test_embeddings_are_drawn_in_the_page(case, tmp_path, capsys):
+    ids = [line.split()[0] for line in (case / "good.txt").read_text().splitlines()[:20]]
+    np.save(tmp_path / "e.npy", np.random.default_rng(0).standard_normal((20, 4)).astype(np.float32))
+    (tmp_path / "e.npy.csv").write_text("id,label\n" + "".join(f"{id},\n" for id in ids))
+    arguments = ["evaluate", "asvspoof2021_la", str(case / "good.txt"), "--keys", str(case), "--resamples", "5"]
+    page = tmp_path / "r.html"
+    assert main([*arguments, "--embeddings", str(tmp_path / "e.npy"), "--html", str(page)]) == 0
+    assert "<h2>Embeddings</h2>" in page.read_text() and "All 20 embeddings are drawn" in page.read_text()
+    capsys.readouterr()
+    assert main([*arguments, "--embeddings", str(tmp_path / "e.npy")]) == 2
+    assert "--embeddings are drawn in the page: name it with --html" in capsys.readouterr().err
 
 
 def test_transferred_thresholds(case, tmp_path, capsys):

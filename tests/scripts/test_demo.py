@@ -6,7 +6,9 @@ import subprocess
 import pytest
 from conftest import REPOSITORY
 
+from nes2net import Detector
 from nes2net.corpora import asvspoof2019_la, asvspoof2021_df, asvspoof2021_la, in_the_wild
+from nes2net.explanation import explain
 from nes2net.scoring.score_file import read_scores
 
 
@@ -73,6 +75,16 @@ def test_demonstration(tmp_path):
         eer, hter = re.search(rf"^  {re.escape(name)} +\d+ \+ \d+ +([\d.]+) +([\d.]+) ", table, re.MULTILINE).groups()
         assert 0 < float(eer) < 25 and 0 < float(hter) < 35
     assert "At the transferred threshold" in (out / "transfer.html").read_text()
+
+    # explanations are faithful: what they call relevant moves the score more than random parts
+    (checkpoint,) = out.glob("models/demo_*_wav2vec2_small/Averaged_Model_IDs_*.pth")
+    detector = Detector.from_pretrained(checkpoint, device="cpu")
+    for method, kinds in (("occlusion", ("time", "cells")), ("integrated_gradients", ("cells",))):
+        found = [explain(detector, trial.path, method=method, draws=10) for trial in parts["LA"][0][::100]]
+        for kind in kinds:
+            checks = [check for one in found for check in one.checks if check.of == kind]
+            changes, random = ([getattr(c, name) for c in checks] for name in ("change", "mean_random_change"))
+            assert len(checks) == 5 and sum(changes) > 1.5 * sum(random), (method, kind)
 
     # a second run makes nothing again
     before = {

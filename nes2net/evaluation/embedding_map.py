@@ -1,0 +1,383 @@
+"""Maps of embeddings: t-SNE or UMAP brings the vectors of utterances to a plane, where alike ones are near.
+
+The files are those that `nes2net embed` wrote. A point is coloured by its class, by its attack and by
+its corpus.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel
+
+from nes2net.corpora.trial import BONAFIDE, SPOOF, Trial
+from nes2net.errors import InputError, MissingLibrary, first_line, shown
+from nes2net.evaluation.plots import SERIES
+from nes2net.machine.plain_data import read_json_as
+from nes2net.machine.text_files import MOST_LINES, read_text
+
+Method = Literal["tsne", "umap"]
+#: Methods and what they are called.
+METHODS: dict[str, str] = {"tsne": "t-SNE", "umap": "UMAP"}
+#: Points of a map, if there are more embeddings.
+MOST_POINTS = 5000
+_FEWEST_POINTS = 10
+_MOST_NUMBERS = 1_000_000  # of an embedding
+# Both methods see the first principal components, which is usual for t-SNE (van der Maaten and
+# Hinton, JMLR 9, 2008, section 4).
+_COMPONENTS = 50
+_SIZE = 500  # of a picture, in its own units
+_MARGIN = 8
+
+
+class Group(NamedTuple):
+    """The points of one colour in a picture."""
+
+    name: str
+    size: int
+    colour: str
+    """A CSS colour of the page."""
+    path: str
+    """All its points as an SVG path."""
+    swatch: str
+    """One point as an SVG path, in a picture of 12 × 12."""
+
+
+class Picture(NamedTuple):
+    """The map in one colouring."""
+
+    title: str
+    groups: list[Group]
+
+
+@dataclass(frozen=True)
+class EmbeddingMap:
+    """Utterances in a plane."""
+
+    method: str
+    """``"t-SNE"`` or ``"UMAP"``."""
+    points: NDArray
+    """(N, 2) from 0 on; the larger of the two extents is 1."""
+    ids: list[str]
+    classes: list[str]
+    """``"bona fide"``, ``"spoof"`` or ``"not known"`` of each point."""
+    attacks: list[str]
+    """The attack of each point; ``"bona fide"`` or ``"attack not known"`` if it has none."""
+    corpora: list[str]
+    """The corpus of each point."""
+    total: int
+    """Embeddings in the files, of which N were drawn."""
+    seed: int
+    about: list[str]
+    """What each file holds, in words."""
+
+    @property
+    def radius(self) -> float:
+        """Of a point, in units of a picture."""
+        return 2.4 if len(self.ids) > 1000 else 3.6
+
+    def pictures(self) -> list[Picture]:
+        """The map by class, and by attack and corpus if there are several."""
+        colourings = {"class": self.classes, "attack": self.attacks, "corpus": self.corpora}
+        different = {title: len(set(values)) > 1 for title, values in colourings.items()}
+        different["class"] = True
+        different["attack"] = bool(set(self.attacks) - {_BONAFIDE, _OTHER})
+        return [self._picture(title, values) for title, values in colourings.items() if different[title]]
+
+    def _picture(self, title: str, values: list[str]) -> Picture:
+        counts = Counter(values)
+        own = [name for name in _OWN if name in counts] if title != "corpus" else []
+        names = own + sorted(name for name in counts if name not in own)
+        styles = iter(range(len(names)))
+        places = _MARGIN + (_SIZE - 2 * _MARGIN) * self.points
+        array, groups = np.array(values), []
+        for name in names:
+            colour, shape = _OWN[name] if name in own else _style(next(styles))
+            path = "".join(f"M{x:.1f} {y:.1f}{shape(self.radius)}" for x, y in places[array == name])
+            groups.append(Group(name, counts[name], colour, path, f"M6 6{shape(4)}"))
+        return Picture(f"By {title}", groups)
+
+
+_BONAFIDE, _SPOOF, _UNKNOWN, _OTHER = "bona fide", "spoof", "not known", "attack not known"
+_WORDS = {BONAFIDE: _BONAFIDE, SPOOF: _SPOOF}
+
+
+def _dot(radius: float) -> str:
+    arc = f"{radius:g} {radius:g} 0 1 0"
+    return f"m{-radius:g} 0a{arc} {2 * radius:g} 0 {arc} {-2 * radius:g} 0z"
+
+
+def _square(radius: float) -> str:
+    return f"m{-radius:g} {-radius:g}h{2 * radius:g}v{2 * radius:g}h{-2 * radius:g}z"
+
+
+def _triangle(radius: float) -> str:
+    return f"m0 {-1.2 * radius:g}l{1.2 * radius:g} {2.1 * radius:g}h{-2.4 * radius:g}z"
+
+
+def _diamond(radius: float) -> str:
+    size = 1.3 * radius
+    return f"m0 {-size:g}l{size:g} {size:g} {-size:g} {size:g} {-size:g} {-size:g}z"
+
+
+_SHAPES: tuple[Callable[[float], str], ...] = (_dot, _square, _triangle, _diamond)
+_OWN: dict[str, tuple[str, Callable[[float], str]]] = {
+    _BONAFIDE: ("var(--bonafide)", _dot),
+    _SPOOF: ("var(--spoof)", _diamond),
+    _UNKNOWN: ("var(--quiet)", _square),
+    _OTHER: ("var(--quiet)", _square),
+}
+
+
+def _style(number: int) -> tuple[str, Callable[[float], str]]:
+    """Colour and shape of group ``number``: 32 groups have different ones."""
+    return SERIES[number % len(SERIES)], _SHAPES[(number + number // len(SERIES)) % len(_SHAPES)]
+
+
+class _File(NamedTuple):
+    """A file of embeddings, whose rows are not read yet."""
+
+    path: Path
+    ids: list[str]
+    labels: list[str]
+    corpus: str
+    about: str
+
+
+def map_embeddings(
+    paths: Sequence[str | Path],
+    trials: Sequence[Trial] = (),
+    method: Method = "tsne",
+    *,
+    most: int = MOST_POINTS,
+    seed: int = 0,
+) -> EmbeddingMap:
+    """Bring the embeddings in files of `nes2net embed` to a plane; the same seed gives the same map.
+
+    Args:
+        paths: ``.npy`` files, each with its list ``FILE.npy.csv``, or ``.parquet`` files; one for
+            each corpus.
+        trials: labelled ones, for the attacks and missing labels of their utterances.
+        method: ``"umap"`` needs the library umap-learn.
+        most: of more embeddings, so many are drawn, in which each class, attack and corpus has its
+            share.
+
+    Raises:
+        InputError: if a file is not one of embeddings, two have embeddings of different sizes, or
+            there are fewer than ten.
+        MissingLibrary: if a library is not installed.
+    """
+    if method not in METHODS:
+        raise InputError(f"`map` is tsne or umap, not {shown(method)}")
+    if most < _FEWEST_POINTS:
+        raise InputError(f"`most` is at least {_FEWEST_POINTS} points, not {most}")
+    files = [_listed(Path(path)) for path in paths]
+    known = {trial.id: trial for trial in trials}
+    ids, classes, attacks, corpora = [], [], [], []
+    for file in files:
+        for id, label in zip(file.ids, file.labels):
+            trial = known.get(id)
+            word = _WORDS.get(label or (trial.label if trial else None) or "", _UNKNOWN)
+            ids.append(id)
+            classes.append(word)
+            attack = trial.attack if trial else None
+            attacks.append(word if word == _BONAFIDE else attack or _OTHER)
+            corpora.append(file.corpus)
+    if len(ids) < _FEWEST_POINTS:
+        raise InputError(f"{len(ids)} embeddings are too few for a map: at least {_FEWEST_POINTS} are expected")
+    chosen = _stratified([*zip(corpora, classes, attacks)], most, seed)
+    rows, first = [], 0
+    for file in files:
+        here = chosen[(chosen >= first) & (chosen < first + len(file.ids))] - first
+        rows.append(_rows(file, here))
+        first += len(file.ids)
+    if len(sizes := {part.shape[1] for part in rows}) > 1:
+        raise InputError(
+            f"the files hold embeddings of {' and '.join(map(str, sorted(sizes)))} numbers: embed all by the same model "
+            "and layer"
+        )
+    pick = chosen.tolist()
+    return EmbeddingMap(
+        METHODS[method],
+        _plane(np.concatenate(rows), method, seed),
+        [ids[i] for i in pick],
+        [classes[i] for i in pick],
+        [attacks[i] for i in pick],
+        [corpora[i] for i in pick],
+        len(ids),
+        seed,
+        [file.about for file in files],
+    )
+
+
+def drawn(found: EmbeddingMap) -> dict[str, Any]:
+    """What the template ``embedding_map.html.jinja`` shows of a map."""
+    height = 2 * _MARGIN + (_SIZE - 2 * _MARGIN) * float(found.points[:, 1].max())
+    facts = {"pictures": found.pictures(), "width": _SIZE, "height": round(height, 1)}
+    return {"map": found, **facts}
+
+
+def _stratified(strata: Sequence[tuple[str, ...]], most: int, seed: int) -> NDArray:
+    """Places of at most ``most`` of the ``strata``, in order, with about the same share of each stratum."""
+    if len(strata) <= most:
+        return np.arange(len(strata))
+    _, numbers = np.unique([repr(stratum) for stratum in strata], return_inverse=True)
+    shuffled = np.random.default_rng(seed).permutation(len(strata))
+    order = shuffled[np.argsort(numbers[shuffled], kind="stable")]
+    return np.sort(order[np.arange(most) * len(strata) // most])
+
+
+def _plane(embeddings: NDArray, method: str, seed: int) -> NDArray:
+    """Points (N, 2) of ``embeddings`` N×E, whose dimensions are standardised first.
+
+    They begin at 0, and the larger extent is 1.
+    """
+    from sklearn.decomposition import PCA  # start-up: a second, which reports without a map do not need
+
+    x = embeddings.astype(np.float32)
+    x = x - x.mean(0)
+    x /= np.maximum(x.std(0), 1e-6 * max(float(np.abs(x).max()), 1e-30))
+    if min(x.shape) > _COMPONENTS:
+        x = PCA(_COMPONENTS, svd_solver="randomized", random_state=seed).fit_transform(x)
+    if method == "umap":
+        points = _umap(x, seed)
+    else:
+        from sklearn.manifold import TSNE  # start-up: as above
+
+        perplexity = min(30.0, (len(x) - 1) / 3)
+        points = TSNE(perplexity=perplexity, init="pca", random_state=seed).fit_transform(x)
+    points = np.asarray(points, np.float64) - points.min(0)
+    return points / (points.max() or 1.0)
+
+
+def _umap(x: NDArray, seed: int) -> NDArray:
+    try:
+        import umap  # optional dependency
+    except ImportError as error:
+        raise MissingLibrary("UMAP needs umap-learn: pip install 'nes2net[maps]', or take `map=tsne`") from error
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return umap.UMAP(n_neighbors=min(15, len(x) - 1), random_state=seed, n_jobs=1).fit_transform(x)
+
+
+_REMEDY = "give a file that nes2net embed wrote"
+_MOST_RECORD = 64 << 20  # bytes; it names all files that could not be read
+
+
+class _Corpus(BaseModel):
+    name: str
+    split: str = ""
+
+
+class _Run(BaseModel):
+    embedding: str
+
+
+class _Record(BaseModel):
+    """What the record beside a file of embeddings says of it."""
+
+    corpus: _Corpus | None = None
+    run: _Run | None = None
+
+
+def _listed(path: Path) -> _File:
+    """The ids and labels of a file of embeddings, and where they come from."""
+    if path.suffix == ".parquet":
+        columns = list(_columns(_parquet(path), path, ["id", "label"]))
+        ids, labels = ([str(value or "") for part in columns for value in part[n].to_pylist()] for n in (0, 1))
+    elif path.suffix == ".npy":
+        ids, labels = _list_of(path.with_name(f"{path.name}.csv"))
+        if len(ids) != (count := len(_array(path))):
+            raise InputError(f"{path} has {count} rows, but {path.name}.csv lists {len(ids)}; {_REMEDY}")
+    else:
+        raise InputError(f"{path}: embeddings are in a file that ends in .npy or .parquet; {_REMEDY}")
+    record, beside = _Record(), path.with_name(f"{path.name}.json")
+    if beside.is_file():
+        record = read_json_as(_Record, beside, _MOST_RECORD, "a record of embeddings", "write them again, or remove it")
+    corpus = f"{record.corpus.name} {record.corpus.split}".strip() if record.corpus else path.stem
+    what = f" (the {record.run.embedding})" if record.run else ""
+    return _File(path, ids, labels, corpus, f"{path.name}: {len(ids):,} embeddings{what} of {corpus}")
+
+
+def _list_of(path: Path) -> tuple[list[str], list[str]]:
+    """The columns ``id`` and ``label`` of the list beside a ``.npy`` file."""
+    try:
+        rows = csv.DictReader(io.StringIO(read_text(path)), strict=True)
+        columns = [(row["id"], row["label"]) for row in rows]
+    except (csv.Error, KeyError) as error:
+        raise InputError(f"{path}: not a list with the columns id and label ({error}); {_REMEDY}") from error
+    if any(None in pair for pair in columns):
+        raise InputError(f"{path}: a line has no label; {_REMEDY}")
+    return [id for id, _ in columns], [label for _, label in columns]
+
+
+def _array(path: Path) -> NDArray:
+    """The array N×E in a ``.npy`` file, on disk."""
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError, SyntaxError) as error:
+        raise InputError(f"{path}: cannot be read as an array ({first_line(error)}); {_REMEDY}") from error
+    fits = isinstance(array, np.memmap) and array.ndim == 2 and array.dtype.kind == "f"
+    if not fits or not 1 <= array.shape[1] <= _MOST_NUMBERS or len(array) > MOST_LINES:
+        raise InputError(f"{path}: not an array of embeddings, N × E of floating-point numbers; {_REMEDY}")
+    return array
+
+
+def _parquet(path: Path) -> Any:
+    """An opened Parquet file with the columns of embeddings."""
+    try:
+        import pyarrow  # optional dependency
+        import pyarrow.parquet  # optional dependency
+    except ImportError as error:
+        raise MissingLibrary("a .parquet file needs pyarrow: pip install 'nes2net[parquet]'") from error
+    try:
+        file = pyarrow.parquet.ParquetFile(path)
+        columns = {field.name: field.type for field in file.schema_arrow}
+    except (pyarrow.ArrowException, OSError) as error:
+        raise InputError(f"{path}: cannot be read as Parquet ({first_line(error)}); {_REMEDY}") from error
+    vectors = columns.get("embedding")
+    size = getattr(vectors, "list_size", 0)
+    if not {"id", "label", "embedding"} <= columns.keys() or not 1 <= size <= _MOST_NUMBERS:
+        raise InputError(f"{path}: has not the columns id, label and embedding, a list of numbers; {_REMEDY}")
+    if file.metadata.num_rows > MOST_LINES:
+        raise InputError(f"{path}: has more than {MOST_LINES:,} rows; {_REMEDY}")
+    return file
+
+
+def _columns(file: Any, path: Path, names: list[str]) -> Iterable[list[Any]]:
+    """The columns ``names`` of each row group of a Parquet file."""
+    import pyarrow  # optional dependency, which `file` is of
+
+    try:
+        for number in range(file.num_row_groups):
+            yield [column.combine_chunks() for column in file.read_row_group(number, names).select(names).columns]
+    except (pyarrow.ArrowException, OSError) as error:
+        raise InputError(f"{path}: is damaged ({first_line(error)}); {_REMEDY}") from error
+
+
+def _rows(file: _File, chosen: NDArray) -> NDArray:
+    """The ``chosen`` rows of a file, finite float32 (n, E)."""
+    if file.path.suffix == ".npy":
+        rows = np.asarray(_array(file.path)[chosen], np.float32)
+    else:
+        first, parts = 0, []
+        for (column,) in _columns(_parquet(file.path), file.path, ["embedding"]):
+            here = chosen[(chosen >= first) & (chosen < first + len(column))] - first
+            numbers = column.flatten().to_numpy(zero_copy_only=False)
+            if len(numbers) != len(column) * column.type.list_size:
+                raise InputError(f"{file.path}: some embeddings are missing; {_REMEDY}")
+            parts.append(numbers.reshape(len(column), -1)[here])
+            first += len(column)
+        rows = np.concatenate(parts).astype(np.float32)
+    if not np.isfinite(rows).all():
+        raise InputError(f"{file.path}: some embeddings are not finite; {_REMEDY}")
+    return rows

@@ -1,0 +1,111 @@
+"""Whether an explanation is faithful: removing what it calls relevant must change the score.
+
+Samek et al., "Evaluating the visualization of what a deep neural network has learned", IEEE TNNLS
+28(11), 2017, compare in this way with random removal.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nes2net.explanation.relevance import Relevance
+from nes2net.explanation.removal import Removable
+from nes2net.explanation.subject import Subject
+
+#: Share of a recording that is removed.
+REMOVED = 0.1
+
+
+@dataclass(frozen=True)
+class Check:
+    """Change of the score without the most relevant tenth, and without random tenths."""
+
+    of: str
+    """What was removed: ``"time"`` bins or time-frequency ``"cells"``."""
+    change: float
+    """Without the most relevant tenth; above 0 in the direction that the relevance foretells."""
+    random_changes: tuple[float, ...]
+    """Sizes of the changes without random tenths."""
+
+    @property
+    def mean_random_change(self) -> float:
+        """Mean size of the change without a random tenth."""
+        return float(np.mean(self.random_changes))
+
+    @property
+    def ratio(self) -> float:
+        """How many times larger the change is than the mean random one; infinite if that is 0."""
+        mean = self.mean_random_change
+        return self.change / mean if mean else float("inf") * np.sign(self.change) if self.change else 0.0
+
+    @property
+    def share_smaller(self) -> float:
+        """Share of the random tenths that change the score less."""
+        return float(np.mean(np.array(self.random_changes) < self.change))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data."""
+        return {
+            "of": self.of,
+            "change": self.change,
+            "mean_random_change": self.mean_random_change,
+            "ratio": self.ratio,
+            "share_of_random_smaller": self.share_smaller,
+            "draws": len(self.random_changes),
+        }
+
+
+def check(
+    subject: Subject, parts: Removable, score: float, relevance: Relevance, draws: int = 20, seed: int = 0
+) -> list[Check]:
+    """Remove the most relevant tenth of the time bins, and of the cells, and random tenths.
+
+    The most relevant tenth has the largest relevance in one direction: that in which its sum is
+    larger. So effects of the two directions do not cancel. Random tenths have as many bins or
+    cells, drawn without replacement.
+
+    Args:
+        score: that of the whole.
+        draws: random tenths of each kind.
+    """
+    rng = np.random.default_rng(seed)
+    kinds = {"time": np.broadcast_to(relevance.over_time, parts.shape)}
+    if relevance.cells is not None:
+        kinds["cells"] = relevance.cells
+    checks = []
+    for kind, values in kinds.items():
+        by_time = kind == "time"
+        candidates = values[0] if by_time else values.ravel()
+        chosen, sign = _most_relevant(candidates)
+        number = int(chosen.sum())
+        drawn = [chosen, *(_random(rng, len(candidates), number) for _ in range(draws))]
+        cells = [np.broadcast_to(one, parts.shape) if by_time else one.reshape(parts.shape) for one in drawn]
+        changes = subject.changes(parts, np.array(cells), score)
+        checks.append(Check(kind, float(sign * changes[0]), tuple(np.abs(changes[1:]).tolist())))
+    return checks
+
+
+def num_removals(relevance_of_cells: bool, draws: int) -> int:
+    """How many versions of the recording :func:`check` scores."""
+    return (1 + relevance_of_cells) * (1 + draws)
+
+
+def _most_relevant(values: NDArray) -> tuple[NDArray, int]:
+    """The tenth of ``values`` (K,), as booleans, with the largest sum in one direction, and its sign."""
+    number = max(1, round(REMOVED * len(values)))
+    order = np.argsort(values, kind="stable")
+    lowest, highest = order[:number], order[::-1][:number]
+    sign = 1 if values[highest].sum() >= -values[lowest].sum() else -1
+    chosen = np.zeros(len(values), dtype=bool)
+    chosen[highest if sign > 0 else lowest] = True
+    return chosen, sign
+
+
+def _random(rng: np.random.Generator, count: int, number: int) -> NDArray:
+    chosen = np.zeros(count, dtype=bool)
+    chosen[rng.choice(count, number, replace=False)] = True
+    return chosen

@@ -1,0 +1,83 @@
+"""Relevance: by how much the parts of a recording, in time and in frequency, move its score."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+# A stretch or a band is named if it has at least this share of the largest relevance.
+_LEAST_SHARE = 0.25
+
+
+class Part(NamedTuple):
+    """A stretch of time, in seconds, or a frequency band, in Hz, and its relevance."""
+
+    start: float
+    end: float
+    relevance: float
+    """In units of the score; above 0 towards bona fide."""
+
+
+@dataclass(frozen=True)
+class Relevance:
+    """Relevance over time bins, frequency bands and the cells of both, in units of the score.
+
+    Above 0, a part moves the score towards bona fide; below 0, towards spoof.
+    """
+
+    times: NDArray
+    """(T+1,) edges of the time bins in seconds of the recording, from first to last."""
+    bands: NDArray
+    """(F+1,) edges of the bands in Hz."""
+    over_time: NDArray
+    """(T,) float64."""
+    over_bands: NDArray
+    """(F,) float64."""
+    cells: NDArray | None
+    """(F, T) float64, the lowest band first; None if not computed."""
+    additive: bool
+    """Whether cells add up to ``over_time`` and ``over_bands``, and these to one difference of scores."""
+
+    def shifted(self, seconds: float) -> Relevance:
+        """The same with times that begin ``seconds`` later."""
+        return replace(self, times=self.times + seconds)
+
+    def stretches(self, most: int = 3) -> list[Part]:
+        """The stretches of time that move the score most, the strongest first.
+
+        Neighbouring bins of one direction make a stretch if each has at least a quarter of the
+        largest relevance. If relevance is additive, that of a stretch is the sum of its bins, and
+        otherwise that of its strongest bin.
+        """
+        return _strongest(self.times, self.over_time, most, together=True, additive=self.additive)
+
+    def strongest_bands(self, most: int = 3) -> list[Part]:
+        """The bands that move the score most, the strongest first."""
+        return _strongest(self.bands, self.over_bands, most, together=False, additive=self.additive)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data."""
+        return {
+            "times": self.times.tolist(),
+            "bands": self.bands.tolist(),
+            "over_time": self.over_time.tolist(),
+            "over_bands": self.over_bands.tolist(),
+            "cells": None if self.cells is None else self.cells.tolist(),
+        }
+
+
+def _strongest(edges: NDArray, values: NDArray, most: int, *, together: bool, additive: bool) -> list[Part]:
+    """The strongest bins between ``edges``, neighbours of one direction ``together`` if wanted."""
+    sizes = np.abs(values)
+    least = _LEAST_SHARE * sizes.max(initial=0.0)
+    signs = np.where((sizes >= least) & (sizes > 0), np.sign(values), 0).astype(int)
+    cuts = np.flatnonzero(np.diff(signs)) + 1 if together else np.arange(1, len(values))
+    parts = []
+    for bins in np.split(np.arange(len(values)), cuts):
+        if len(bins) and signs[bins[0]]:
+            strongest = values[bins].sum() if additive else values[bins][sizes[bins].argmax()]
+            parts.append(Part(float(edges[bins[0]]), float(edges[bins[-1] + 1]), float(strongest)))
+    return sorted(parts, key=lambda part: -abs(part.relevance))[:most]

@@ -1,0 +1,156 @@
+"""Maps of embeddings: groups that are apart stay apart, and damaged files are named."""
+
+import json
+import re
+
+import numpy as np
+import pyarrow
+import pyarrow.parquet
+import pytest
+
+from nes2net.corpora.trial import Trial
+from nes2net.errors import InputError
+from nes2net.evaluation.embedding_map import drawn, map_embeddings
+from nes2net.machine.templates import page_templates
+
+#: Groups of 15 utterances: label and attack.
+GROUPS = [("bonafide", None), ("spoof", "A07"), ("spoof", "A08")]
+
+
+def vectors(count=15, size=8):
+    """Embeddings of three groups that lie far from each other."""
+    rng = np.random.default_rng(0)
+    return np.concatenate([10 * rng.standard_normal(size) + rng.standard_normal((count, size)) for _ in GROUPS])
+
+
+def write(path, rows, labels, corpus=None):
+    ids = [f"{path.stem}_{n}" for n in range(len(rows))]
+    if path.suffix == ".npy":
+        np.save(path, rows.astype(np.float32))
+        lines = [f"{id},{label}" for id, label in zip(ids, labels)]
+        path.with_name(f"{path.name}.csv").write_text("\n".join(["id,label", *lines, ""]))
+    else:
+        lists = pyarrow.FixedSizeListArray.from_arrays(pyarrow.array(rows.astype(np.float32).ravel()), rows.shape[1])
+        table = pyarrow.table([pyarrow.array(ids), pyarrow.array(labels), lists], ["id", "label", "embedding"])
+        pyarrow.parquet.write_table(table, path, row_group_size=20)
+    if corpus is not None:
+        path.with_name(f"{path.name}.json").write_text(json.dumps({"corpus": corpus, "run": {"embedding": "backend"}}))
+    return path
+
+
+@pytest.fixture
+def files(tmp_path):
+    labels = [label for label, _ in GROUPS for _ in range(15)]
+    first = write(tmp_path / "a.npy", vectors(), labels, {"name": "asvspoof2021_la", "split": "eval"})
+    return first, write(tmp_path / "b.parquet", vectors()[:15], [None] * 15)
+
+
+def check_neighbours(found):
+    """The nearest point of most points has the same attack."""
+    distances = np.linalg.norm(found.points[:, None] - found.points[None], axis=2)
+    np.fill_diagonal(distances, np.inf)
+    attacks = np.array(found.attacks)
+    assert (attacks == attacks[distances.argmin(1)]).mean() > 0.95
+
+
+def test_a_map(files):
+    attacks = [attack for _, attack in GROUPS for _ in range(15)]
+    trials = [Trial(f"a_{n}", label="spoof", attack=attack) for n, attack in enumerate(attacks)]
+    found = map_embeddings(files[:1], trials)
+    check_neighbours(found)
+    assert found.attacks == ["bona fide"] * 15 + ["A07"] * 15 + ["A08"] * 15
+    np.testing.assert_array_equal(map_embeddings(files[:1], trials).points, found.points)
+    assert found.points.min() == 0 and found.points.max() == 1
+    both = map_embeddings(files, trials)
+    assert both.corpora == ["asvspoof2021_la eval"] * 45 + ["b"] * 15 and both.classes[-1] == "not known"
+    assert [picture.title for picture in both.pictures()] == ["By class", "By attack", "By corpus"]
+    assert {(g.name, g.size) for g in both.pictures()[1].groups} == {
+        ("bona fide", 15),
+        ("A07", 15),
+        ("A08", 15),
+        ("attack not known", 15),
+    }
+    alone = map_embeddings(files[:1])
+    assert [picture.title for picture in alone.pictures()] == ["By class"]  # no attack is known
+    with pytest.raises(InputError, match="`map` is tsne or umap"):
+        map_embeddings(files, method="pca")
+
+
+@pytest.mark.slow  # numba compiles UMAP
+def test_umap(files):
+    trials = [Trial(f"a_{n}", attack=GROUPS[n // 15][1]) for n in range(45)]
+    found = map_embeddings(files[:1], trials, "umap")
+    assert found.method == "UMAP"
+    check_neighbours(found)
+    np.testing.assert_array_equal(map_embeddings(files[:1], trials, "umap").points, found.points)
+
+
+def test_of_many_a_share_is_drawn(files):
+    found = map_embeddings(files, most=20, seed=3)
+    assert len(found.ids) == 20 and found.total == 60
+    assert 4 <= found.classes.count("bona fide") <= 6 and 9 <= found.classes.count("spoof") <= 11
+    assert map_embeddings(files, most=20, seed=3).ids == found.ids != map_embeddings(files, most=20, seed=4).ids
+
+
+def test_the_section_escapes_names_and_draws_all_points(files):
+    trials = [Trial(f"a_{n}", attack=f"<b>{n % 40:02d}") for n in range(15, 45)]
+    found = map_embeddings(files, trials)
+    macro = page_templates("nes2net.evaluation").get_template("embedding_map.html.jinja").module
+    html = str(macro.embedding_map_section(drawn(found)))
+    assert "<b>1" not in html and "&lt;b&gt;16" in html
+    picture = html.split("<svg role")[1].split("</svg>")[0]
+    assert len(re.findall(r"M\d", picture)) == len(found.ids)
+    styles = {(group.colour, group.swatch) for group in found.pictures()[1].groups}
+    assert len(styles) >= 30  # 30 attacks can be told apart
+    assert "All 60 embeddings are drawn" in html
+
+
+def damage(path, how):
+    listing = path.with_name(f"{path.name}.csv")
+    if how == "cut":
+        path.write_bytes(path.read_bytes()[:200])
+    elif how == "pickle":
+        np.save(path, np.array([{}, {}]), allow_pickle=True)
+    elif how == "flat":
+        np.save(path, np.zeros(45, np.float32))
+    elif how == "nan":
+        np.save(path, np.full((45, 8), np.nan, np.float32))
+    elif how == "list":
+        listing.write_text("id,label\na,spoof\n")
+    elif how == "columns":
+        listing.write_text("name,label\na,spoof\n")
+
+
+@pytest.mark.parametrize(
+    ("how", "message"),
+    [
+        ("cut", "cannot be read as an array"),
+        ("pickle", "cannot be read as an array"),
+        ("flat", "not an array of embeddings"),
+        ("nan", "some embeddings are not finite"),
+        ("list", "has 45 rows, but a.npy.csv lists 1"),
+        ("columns", "not a list with the columns id and label"),
+    ],
+)
+def test_damaged_arrays_are_named(files, how, message):
+    damage(files[0], how)
+    with pytest.raises(InputError, match=message):
+        map_embeddings(files[:1])
+
+
+def test_damaged_tables_and_other_files_are_named(files, tmp_path):
+    whole = files[1].read_bytes()
+    files[1].write_bytes(whole[:100])
+    with pytest.raises(InputError, match="cannot be read as Parquet"):
+        map_embeddings(files)
+    pyarrow.parquet.write_table(pyarrow.table({"id": ["a"], "embedding": [[1.0]]}), files[1])
+    with pytest.raises(InputError, match="has not the columns id, label and embedding"):
+        map_embeddings(files)
+    other = write(tmp_path / "c.npy", vectors(size=9), ["spoof"] * 45)
+    with pytest.raises(InputError, match="embeddings of 8 and 9 numbers"):
+        map_embeddings([files[0], other])
+    with pytest.raises(InputError, match="ends in .npy or .parquet"):
+        map_embeddings([tmp_path / "c.txt"])
+    few = write(tmp_path / "d.npy", vectors()[:9], ["spoof"] * 9)
+    with pytest.raises(InputError, match="9 embeddings are too few"):
+        map_embeddings([few])

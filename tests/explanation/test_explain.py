@@ -1,0 +1,114 @@
+"""Explanations of a detector that hears a tone, whose place and band are known."""
+
+import numpy as np
+import pytest
+import torch
+from builders import hears_a_tone
+
+from nes2net import Detector, InputError
+from nes2net.explanation import EXPLANATION_METHODS, explain
+from nes2net.explanation.removal import Removable
+
+
+@pytest.mark.parametrize("method", EXPLANATION_METHODS)
+def test_the_relevance_is_where_the_cue_is(method):
+    detector, samples = hears_a_tone.detector(), hears_a_tone.recording(0.4, seed=99)
+    found = explain(detector, samples, method=method)
+    assert found.score == pytest.approx(detector.score(samples), abs=1e-5)
+    (stretch, *_), (band, *_) = found.relevance.stretches(), found.relevance.strongest_bands()
+    assert stretch[:2] == pytest.approx((0.4, 0.6), abs=0.11) and band[:2] == (3000, 3500)
+    assert stretch.relevance < 0 and band.relevance < 0  # towards spoof
+    assert found.relevance.cells.shape == (16, 10)
+    bands, bins = np.unravel_index(np.argsort(found.relevance.cells, axis=None)[:2], (16, 10))
+    assert set(bands) <= {6, 7} and set(bins) <= {4, 5}
+    for check in found.checks:
+        assert check.ratio > 1.5 and check.share_smaller >= 0.75
+        assert check.change > 0 and len(check.random_changes) == 20
+    again = explain(detector, samples, method=method, batch_size=3)
+    np.testing.assert_allclose(again.relevance.over_time, found.relevance.over_time, atol=1e-4)
+    assert again.layers is None  # a spectrum has one hidden state
+
+
+@pytest.fixture
+def transformer():
+    torch.manual_seed(0)
+    options = {"encoder_layers": 1, "encoder_embed_dim": 32, "encoder_ffn_embed_dim": 32, "encoder_attention_heads": 4}
+    frontend = {"name": "wav2vec2_small", **options, "conv_feature_layers": [[16, 16, 8], [16, 4, 4], [16, 4, 4]]}
+    return Detector.from_config({"frontend": frontend, "backend": "asp_mlp"}).eval()
+
+
+def test_gradients_add_up(transformer):
+    """Time and bands are sums of cells, and integrated gradients the difference to the baseline."""
+    samples = hears_a_tone.recording(0.1, seconds=0.5)
+    found = explain(transformer, samples, method="integrated_gradients", steps=16, draws=1)
+    relevance = found.relevance
+    np.testing.assert_allclose(relevance.over_time, relevance.cells.sum(0), rtol=1e-9)
+    np.testing.assert_allclose(relevance.over_bands, relevance.cells.sum(1), rtol=1e-9)
+    assert relevance.cells.sum() == pytest.approx(found.difference, rel=0.02, abs=1e-4)
+    assert found.unexplained == pytest.approx(found.difference - relevance.cells.sum())
+    assert abs(found.difference) > 1e-3  # there was something to add up
+
+
+def test_a_part_and_a_repeated_recording():
+    """The explained part begins at `start`, and a short one is repeated as in scoring."""
+    detector, samples = hears_a_tone.detector(), hears_a_tone.recording(0.4, seed=99)
+    found = explain(detector, samples, start=0.3, duration=0.5, draws=1)
+    assert (found.start, found.duration) == pytest.approx((0.3, 0.5), abs=0.02)
+    assert found.relevance.times[[0, -1]] == pytest.approx([0.3, 0.8], abs=0.02)
+    assert found.relevance.stretches()[0][:2] == pytest.approx((0.4, 0.6), abs=0.11)
+    repeated = explain(detector, samples, num_samples=24000, draws=1)
+    assert repeated.score == pytest.approx(detector.score(samples, num_samples=24000), abs=1e-5)
+    assert repeated.duration == 1 and repeated.relevance.stretches()[0][:2] == pytest.approx((0.4, 0.6), abs=0.11)
+
+
+@pytest.mark.parametrize("method", EXPLANATION_METHODS)
+def test_the_progress_counts_all_versions(method):
+    counts = []
+    options = {"draws": 2, "steps": 4, "progress": lambda *count: counts.append(count)}
+    explain(hears_a_tone.detector(), hears_a_tone.recording(), method=method, **options)
+    assert {total for _, total in counts} == {sum(count for count, _ in counts)}
+
+
+def test_what_remains_is_as_it_was():
+    """Nothing removed gives the recording, and removed bands leave the others."""
+    waveform = torch.from_numpy(hears_a_tone.recording(0.4))
+    parts = Removable(waveform)
+    cells = np.zeros((2, 16, 10), bool)
+    cells[1, 6] = True  # 3,000 to 3,500 Hz
+    same, without = parts.without(cells)
+    torch.testing.assert_close(same, waveform, rtol=0, atol=1e-6)
+    before, after = (np.abs(np.fft.rfft(one)) ** 2 for one in (waveform, without))  # of 1 Hz each
+    assert after[3000:3500].sum() < 0.05 * before[3000:3500].sum()
+    assert after[3600:].sum() == pytest.approx(before[3600:].sum(), rel=0.01)
+    silent = Removable(waveform, fill="silence").without(np.ones((1, 16, 10), bool))
+    assert silent.abs().max() < 1e-6
+
+
+def test_what_cannot_be_explained_is_named():
+    detector, samples = hears_a_tone.detector(), hears_a_tone.recording()
+    wrong = {
+        "there is no `method` 'oclusion'; did you mean 'occlusion'": {"method": "oclusion"},
+        "the recording ends at 1.00 s": {"start": 2},
+        "`start` is a place": {"start": -1},
+        "`duration` is more than 0 s": {"duration": 0},
+        "too short to be divided into bins": {"duration": 0.1},
+        "`baseline` is 'floor' or 'silence'": {"baseline": "noise"},
+        "`num_bands` is a number from 2": {"num_bands": 1},
+        "`draws` is a number from 1": {"draws": 0},
+        "`steps` is a number from 2": {"steps": 1, "method": "integrated_gradients"},
+        "`batch_size` is at least 1": {"batch_size": 0},
+    }
+    for message, options in wrong.items():
+        with pytest.raises(InputError) as caught:
+            explain(detector, samples, **options)
+        assert message in str(caught.value)
+    with pytest.raises(InputError, match="longer than 30 s.*`start` and `duration`"):
+        explain(detector, np.tile(samples, 31))
+
+
+def test_int8_has_no_gradients(transformer):
+    samples = hears_a_tone.recording(0.1, seconds=0.3)
+    transformer.set_precision("int8")
+    with pytest.raises(InputError, match="int8 has no gradients"):
+        explain(transformer, samples, method="gradient_x_input")
+    assert len(explain(transformer, samples, draws=1).checks) == 2  # occlusion needs scores alone

@@ -1,0 +1,67 @@
+"""Weights of layers: those with which each aggregation and back-end adds up the layers."""
+
+import numpy as np
+import pytest
+import torch
+from builders.small_parts import AGGREGATIONS, BACKENDS
+
+from nes2net import Detector, create_aggregation, create_backend, registry
+from nes2net.explanation.layers import weigh_layers
+from nes2net.explanation.subject import Subject
+
+
+def states(count, frames=31, dim=32):
+    torch.manual_seed(1)
+    return [torch.randn(2, frames, dim) for _ in range(count)]
+
+
+@pytest.mark.parametrize("name", registry.aggregations.names())
+def test_aggregations(name):
+    torch.manual_seed(0)
+    aggregation = create_aggregation(name, 5, 32, **AGGREGATIONS[name]).eval()
+    hidden_states = states(5)
+    weights = aggregation.layer_weights(hidden_states)
+    if name == "last":
+        assert weights is None
+        return
+    assert weights.shape == (2, 5) and (weights >= 0).all()
+    if name in ("sea", "weighted_sum"):  # the weights make the feature map
+        expected = torch.einsum("bl,lbtd->btd", weights, torch.stack(hidden_states))
+        torch.testing.assert_close(aggregation(hidden_states), expected)
+    if name in ("weighted_sum", "moe"):
+        torch.testing.assert_close(weights.sum(1), torch.ones(2))
+
+
+#: Back-ends that weigh layers → how many of the states of their front-end they do not read, at the beginning and the end.
+WEIGHING = {"asp_cosine": 1, "attm_lstm": 1, "raptor": 0, "sls": 1, "multires_gmlp": 0}
+
+
+@pytest.mark.parametrize("name", WEIGHING)
+def test_backends(name):
+    torch.manual_seed(0)
+    unread, dim = WEIGHING[name], 128 if name == "multires_gmlp" else 32
+    count = {} if name == "raptor" else {"num_layers": 4}
+    backend = create_backend(name, feature_dim=dim, **count, **BACKENDS[name]).eval()
+    hidden_states = states(4 + unread, dim=dim)
+    weights = backend.layer_weights(hidden_states)
+    assert weights.shape == (2, 4 + unread)
+    assert ((weights == 0).sum(1) == unread).all() and (weights[:, :unread] == 0).all()
+    if name == "raptor":
+        expected = torch.einsum("bl,lbtd->btd", weights, torch.stack(hidden_states))
+        torch.testing.assert_close(backend.merge(hidden_states), expected)
+
+
+def test_of_a_recording(small_model):
+    torch.manual_seed(0)
+    detector = Detector.from_config({**small_model, "aggregation": "sea"}).eval()
+    subject = Subject(detector, np.random.default_rng(0).standard_normal(16000).astype(np.float32) / 10)
+    layers = weigh_layers(subject)
+    with torch.inference_mode():
+        hidden_states = detector.hidden_states(subject.waveform[None])
+        gates = detector.aggregation.layer_weights(hidden_states)[0]
+    np.testing.assert_allclose(layers.weights, gates, rtol=1e-5)
+    sizes = [gate * state.square().mean().sqrt() for gate, state in zip(gates, hidden_states)]
+    np.testing.assert_allclose(layers.shares, np.array(sizes) / sum(sizes), rtol=1e-5)
+    assert layers.strongest(1) == [int(np.argmax(sizes))] and layers.shares.sum() == pytest.approx(1)
+    detector = Detector.from_config(small_model).eval()
+    assert weigh_layers(Subject(detector, np.zeros(16000, np.float32))) is None
