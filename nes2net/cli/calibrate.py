@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from nes2net.corpora.trial import Trial
     from nes2net.decisions.calibration import LinearCalibration, ScoredBy
     from nes2net.decisions.population import Population, Traits
+    from nes2net.detector import Detector
 
 # Figure → heading and factor.
 _COLUMNS = {
@@ -175,7 +176,8 @@ def _train(args: argparse.Namespace) -> int:
         applied = _apply(calibration, args, eval_corpus, eval_key)
     if args.save:
         calibration.save(args.save)
-        _remove_embeddings(args.save)
+        if args.model:
+            _remove_embeddings(args.save)
     print(_table(rows + applied))
     _warn_if_worse(applied)
     for path in filter(None, (args.out, args.save)):
@@ -254,7 +256,8 @@ def _population(args: argparse.Namespace, corpus: Corpus, training: _Training) -
     phase = canonical_phase(args.phase)
     split = phase if phase in corpus.accepted_splits else corpus.splits[-1]  # "progress" is a part of "eval"
     protocols = args.keys if args.keys != args.root and Path(args.keys).is_dir() else None
-    with_audio = {trial.id: trial for trial in corpus.trials(args.root, split, protocols=protocols)}
+    listed_there = corpus.trials(args.root, split, protocols=protocols)
+    with_audio = {trial.id: trial for trial in listed_there if trial.path is not None}
     is_bonafide = {trial.id: trial.label == BONAFIDE for trial in training.trials}
     if missing := [id for id in is_bonafide if id not in with_audio]:
         raise InputError(
@@ -272,7 +275,7 @@ def _population(args: argparse.Namespace, corpus: Corpus, training: _Training) -
     return Population.fit(list(traits.values()), [is_bonafide[id] for id in traits])
 
 
-def _detector(args: argparse.Namespace, scored_by: ScoredBy | None) -> Any:
+def _detector(args: argparse.Namespace, scored_by: ScoredBy | None) -> Detector:
     """Load the detector of the scores, in the precision that it scored in."""
     from nes2net.detector import Detector
     from nes2net.machine.devices import own_device
@@ -295,7 +298,7 @@ def _detector(args: argparse.Namespace, scored_by: ScoredBy | None) -> Any:
 
 def _with_embeddings(
     args: argparse.Namespace,
-    detector: Any,
+    detector: Detector,
     trials: Sequence[Trial],
     traits: dict[str, Traits],
     num_samples: int | None,

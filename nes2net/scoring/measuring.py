@@ -22,7 +22,7 @@ from nes2net.scoring.batches import Item, plan_batches
 
 #: Most recordings that are measured of a corpus; the p-values of so many reach down to 1 in 10,000.
 MOST_MEASURED = 10_000
-_BATCH, _SEED = 8, 0
+_BATCH, _MOST_WORKERS, _SEED = 8, 8, 0
 
 
 def measure_file(path: str | Path, num_samples: int | None) -> Traits:
@@ -57,7 +57,7 @@ def measure_trials(
 
     Args:
         num_samples: as for :func:`measure_file`.
-        num_workers: processes that read audio; None for one on each processor.
+        num_workers: reading processes; one per processor, at most 8, if not given.
         keep: is given every few recordings by id, each with its traits or the reason why it has none.
 
     Returns:
@@ -67,12 +67,11 @@ def measure_trials(
     Raises:
         InputError, Unfinished: if the reading processes fail.
     """
-    workers = usable_processors() if num_workers is None else num_workers
+    workers = min(_MOST_WORKERS, usable_processors()) if num_workers is None else num_workers
     found: dict[str, Traits | str] = {}
-    read = iter(Loader(_Measured(num_samples), plan_batches(trials, _BATCH), list, workers))
     display = ProgressDisplay[None](title="measuring", unit="recording", total=len(trials))
     with display:
-        for batch in read:
+        for batch in Loader(_Measured(num_samples), plan_batches(trials, _BATCH), list, workers):
             found |= dict(batch)
             keep(batch)
             for id, reason in batch:
