@@ -424,7 +424,7 @@ class SavedPopulation(BaseModel):
     def _check(self) -> SavedPopulation:
         of_embeddings = (self.usual_embedding, self.distances_with_embedding, self.embeddings)
         if any(part is None for part in of_embeddings) and any(part is not None for part in of_embeddings):
-            raise ValueError("`embeddings`, `usual_embedding` and `distances_with_embedding` belong together")
+            raise ValueError("embeddings, usual_embedding and distances_with_embedding belong together")
         for distances in (self.distances, self.distances_with_embedding):
             if distances is not None and len(distances) != self.num_recordings:
                 raise ValueError(f"{len(distances)} distances of {self.num_recordings} recordings")
