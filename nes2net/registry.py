@@ -14,9 +14,9 @@ from functools import cached_property
 from importlib import import_module
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
-from nes2net.errors import InputError, check_known
+from nes2net.errors import InputError, MissingLibrary, check_known
 from nes2net.frontends.sizes import SIZES, check_exists, check_size
 
 if TYPE_CHECKING:
@@ -176,7 +176,31 @@ conditions: Registry[type[Condition]] = Registry(
     "condition",
     "nes2net.conditions",
     {
+        "mp3": "nes2net.conditions.codecs:Mp3",
+        "aac": "nes2net.conditions.codecs:Aac",
+        "opus": "nes2net.conditions.codecs:Opus",
+        "g722": "nes2net.conditions.codecs:G722",
+        "alaw": "nes2net.conditions.codecs:ALaw",
+        "ulaw": "nes2net.conditions.codecs:MuLaw",
+        "gsm": "nes2net.conditions.codecs:Gsm",
+        "amr_nb": "nes2net.conditions.codecs:AmrNb",
+        "telephone": "nes2net.conditions.channels:Telephone",
+        "resample": "nes2net.conditions.channels:Resample",
+        "white": "nes2net.conditions.noise:White",
+        "pink": "nes2net.conditions.noise:Pink",
+        "babble": "nes2net.conditions.noise:Babble",
+        "noise": "nes2net.conditions.noise:MusanNoise",
+        "music": "nes2net.conditions.noise:MusanMusic",
+        "speech": "nes2net.conditions.noise:MusanSpeech",
+        "room": "nes2net.conditions.rooms:Room",
+        "rir": "nes2net.conditions.rooms:MeasuredRoom",
         "gain": "nes2net.conditions.level:Gain",
+        "clip": "nes2net.conditions.level:Clip",
+        "trim": "nes2net.conditions.cuts:Trim",
+        "cut": "nes2net.conditions.cuts:Cut",
+        "speed": "nes2net.conditions.playback:Speed",
+        "pitch": "nes2net.conditions.playback:Pitch",
+        "rawboost": "nes2net.conditions.boosted:RawBoost",
     },
 )
 
@@ -268,7 +292,45 @@ def create_condition(text: str, sources: Sources | None = None) -> Condition:
         number = float(strength) if colon else None
     except ValueError:
         raise InputError(f"condition '{text}': the strength is a number, not '{strength}'") from None
-    return condition(number, sources)
+    try:
+        return condition(number, sources)
+    except InputError as error:
+        raise type(error)(f"condition '{text}': {error}") from None
+
+
+class ConditionSuite(NamedTuple):
+    """The conditions of a robustness report by default."""
+
+    names: list[str]
+    """As ``"mp3:16"``: family by family, and from mild to hard."""
+    left_out: dict[str, str]
+    """Names of the conditions that are not possible here → why."""
+
+
+def default_conditions(sources: Sources | None = None) -> ConditionSuite:
+    """Every condition at each of its default strengths, as far as ``sources`` and libraries allow.
+
+    Raises:
+        InputError: if a source is there but cannot be used.
+    """
+    from nes2net.conditions.base import Sources  # start-up: names are listed without NumPy
+
+    sources = sources or Sources()
+    suite = ConditionSuite([], {})
+    own = list(conditions._own)
+    for name in own + [name for name in conditions.names() if name not in own]:
+        condition = conditions.get(name)
+        if missing := [source for source in condition.needs if not getattr(sources, source)]:
+            suite.left_out[name] = f"needs {' and '.join(missing)}"
+            continue
+        texts = [f"{name}:{strength:g}" for strength in condition.strengths] or [name]
+        try:
+            create_condition(texts[0], sources)
+        except MissingLibrary as error:
+            suite.left_out[name] = str(error)
+        else:
+            suite.names.extend(texts)
+    return suite
 
 
 def _checked(part: Any, contract: type[Part], kind: str, name: str, options: dict[str, Any]) -> Part:

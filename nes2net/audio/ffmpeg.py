@@ -72,7 +72,7 @@ def ffmpeg_blocks(path: Path, *, strict: bool = True) -> Generator[tuple[np.ndar
                     elif kind != (frame.sample_rate, frame.layout.name):
                         raise DamagedAudio("its rate or channels change")
                     count += frame.samples
-                    frames.append(_samples(frame, channels))
+                    frames.append(samples_of(frame, channels))
                     held += frame.samples
                     if held * channels >= BLOCK_VALUES:
                         yield np.concatenate(frames, axis=1), stream.rate
@@ -116,7 +116,7 @@ def _stated_seconds(container: av.container.InputContainer, stream: av.AudioStre
     return 0.0
 
 
-def _samples(frame: av.AudioFrame, channels: int) -> np.ndarray:
+def samples_of(frame: av.AudioFrame, channels: int) -> np.ndarray:
     """The samples of a frame, (channels, N) float32 in [−1, 1].
 
     PyAV's own conversions are not safe. ``AudioResampler`` has filters with threads: in a process

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,6 +11,14 @@ from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
+
+from nes2net.errors import InputError
+
+_NEEDED = {
+    "musan": "MUSAN (openslr.org/17): name its folder with `augment.musan`",
+    "rir": "impulse responses (openslr.org/28): name their folder with `augment.rir`",
+    "speech": "recordings of a corpus, of which it is made",
+}
 
 
 @dataclass(frozen=True)
@@ -43,11 +52,37 @@ class Condition(ABC):
     """Unit of the strength, such as ``"dB"``; empty if it is a pure number or there is none."""
     strengths: ClassVar[tuple[float, ...]] = ()
     """Those of ``nes2net robustness`` by default, from mild to hard; empty without strengths."""
+    limits: ClassVar[tuple[float, float]] = (-math.inf, math.inf)
+    """Lowest and highest strength that is possible."""
+    choices: ClassVar[tuple[float, ...]] = ()
+    """The only strengths that are possible, if not all between the limits are."""
     needs: ClassVar[tuple[str, ...]] = ()
     """Names of the :class:`Sources` that it cannot do without."""
+    time_moves: ClassVar[bool] = False
+    """Whether the length changes or sounds move in time, so that labels of frames no longer fit."""
 
     def __init__(self, strength: float | None = None, sources: Sources | None = None) -> None:
+        self.check_strength(strength)
         self.strength, self.sources = strength, sources or Sources()
+        for name in self.needs:
+            if not getattr(self.sources, name):
+                raise InputError(f"needs {_NEEDED[name]}")
+
+    @classmethod
+    def check_strength(cls, strength: float | None) -> None:
+        """Raise :class:`InputError` if there is no such strength."""
+        if not cls.strengths:
+            if strength is not None:
+                raise InputError("it has no strength: leave out what follows the colon")
+            return
+        known = ", ".join(f"{value:g}" for value in cls.choices)
+        low, high = (f"{limit:g}" for limit in cls.limits)
+        takes = f"one of {known}" if cls.choices else f"a number from {low} to {high}"
+        fits = strength is not None and cls.limits[0] <= strength <= cls.limits[1] and math.isfinite(strength)
+        if not fits or (cls.choices and strength not in cls.choices):
+            given = "not given" if strength is None else f"not {strength:g}"
+            unit = f" in {cls.unit}" if cls.unit else ""
+            raise InputError(f"its strength is {takes}{unit}, {given}; for example {cls.strengths[0]:g}")
 
     @abstractmethod
     def __call__(self, x: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
