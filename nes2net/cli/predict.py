@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from nes2net.audio.crop import ASVSPOOF_SAMPLES
 from nes2net.audio.waveform import SAMPLE_RATE
+from nes2net.cli.calibrated import add_calibration, decider_of
 from nes2net.cli.entry import INCOMPLETE, add_architecture, add_device, add_dtype, check_at_least, subcommand
 from nes2net.cli.predict_files import pictures_for, reason, seconds_shown
 from nes2net.cli.predict_segments import Stretches, add_flags, check_flags, lines_of_stretches
@@ -26,16 +27,17 @@ from nes2net.machine.progress import ProgressDisplay
 from nes2net.machine.terminal import printable_name, say_written, table_line
 
 if TYPE_CHECKING:
-    from nes2net.decisions.calibration import LinearCalibration
+    from nes2net.decisions.decision import Decider
     from nes2net.detector import Detector
     from nes2net.scoring.track import Track
 
 _MEANING = "higher means more bona fide; it is {}, so choose a threshold on data of your own"
-_CALIBRATED = "natural-log likelihood ratio of bona fide against spoof: above 0, the recording makes bona fide likelier"
-_BEGINNING = (
-    "scored: only the first {:.2f} s of each file, as the detector's authors do; --track scores all of a file along its "
-    "time, --whole in one piece"
-)
+_BEGINNING = "scored: only the first {:.2f} s of each file, as {}; --track scores all of a file along its time, --whole in one piece"
+_AUTHORS, _CALIBRATION = "the detector's authors do", "for the calibration"
+_LLR = "llr: natural-log likelihood ratio of bona fide against spoof; above 0, the recording makes bona fide likelier"
+#: Columns and their widths after the file's name.
+_RAW = {"score": 10, "duration": 10}
+_DECIDED = {**_RAW, "llr": 8, "probability": 11, "decision": 11}
 
 
 def add(commands: argparse._SubParsersAction) -> None:
@@ -88,11 +90,10 @@ def add(commands: argparse._SubParsersAction) -> None:
         help="draw this threshold, and shade both sides of it, in --plot; for --segments, the score at which fake stretches "
         "begin, 0 for logits, 0.5 for probabilities and cosines if not given",
     )
-    add_one(
-        "--calibration",
-        metavar="FILE",
-        help="turn scores into log-likelihood ratios, by what `nes2net calibrate … --save FILE` wrote for this "
-        "detector; --plot then draws the threshold 0",
+    add_calibration(
+        parser,
+        "say what scores mean, by what `nes2net calibrate … --save FILE` wrote for this detector: log-likelihood ratio, "
+        "probability and decision; --plot then draws the ratios and the threshold of --operating-point",
     )
     add_flags(parser)
     add_one = parser.add_argument
@@ -114,7 +115,8 @@ def _predict(args: argparse.Namespace) -> int:
     from nes2net.audio.files import with_folders_listed
     from nes2net.backends.base import NATURE
     from nes2net.detector import Detector
-    from nes2net.published_models import published_model, samples_to_score
+    from nes2net.published_models import published_model
+    from nes2net.scoring.calibrated import calibrated_samples, notes_on
     from nes2net.scoring.scorer import check_takes_audio_alone
 
     check_flags(args)
@@ -127,38 +129,46 @@ def _predict(args: argparse.Namespace) -> int:
         raise InputError("--threshold is drawn by --plot: name a picture with --plot FILE, or leave it out")
     if args.threshold is not None and not math.isfinite(args.threshold):
         raise InputError(f"--threshold is a number, not {args.threshold}")
+    if args.threshold is not None and args.calibration:
+        raise InputError("--threshold is that of --operating-point, with --calibration: leave it out")
     check_at_least(args, num_samples=1, batch_size=1, workers=1)
     files = with_folders_listed(args.files)
     pictures = pictures_for(Path(args.plot), files) if args.plot else {}
-    calibration = _calibration(args.calibration) if args.calibration else None
+    decider = decider_of(args)
     detector = Detector.from_pretrained(args.model, args.device, args.dtype, config=args.config, base=args.base)
     check_takes_audio_alone(detector)
+    stretches = Stretches(detector, files, args, pictures, decider) if args.segments else None
     model = published_model(detector.record)
-    note = f"# detector: {model[0]}; licence of its weights: {model[1].licence}\n" if model else ""
+    notes = [f"detector: {model[0]}; licence of its weights: {model[1].licence}"] if model else []
     if args.num_samples is None and not (args.whole or tracked or args.segments):
-        args.num_samples = samples_to_score(detector.record)
+        args.num_samples = calibrated_samples(decider, detector.record)
         if args.num_samples is not None:
-            note += f"# {_BEGINNING.format(args.num_samples / SAMPLE_RATE)}\n"
-    facts = {"published_model": model[0], "licence": model[1].licence} if model else {}
-    widths = [max(len(printable_name(file)) for file in files), 10, 10, *([10] if args.segments else []), 0]
-    if args.segments:
-        stretches = Stretches(detector, files, args, pictures)
+            who = _CALIBRATION if decider and decider.calibration.scored_by else _AUTHORS
+            notes.append(_BEGINNING.format(args.num_samples / SAMPLE_RATE, who))
+    notes.append(f"score: {_MEANING.format(NATURE[detector.backend.score_rule])}")
+    facts: dict[str, Any] = {"published_model": model[0], "licence": model[1].licence} if model else {}
+    if decider:
+        heard = 0 if tracked else args.num_samples
+        resolution_ms = stretches.resolution_ms if stretches else None
+        notes += [_LLR, *decider.described(), *notes_on(detector, decider, heard, resolution_ms)]
+        facts |= {"calibration": args.calibration, "basis": decider.basis()}
+    widths = [max(len(printable_name(file)) for file in files)]
+    if stretches:
+        widths += stretches.widths
         rows, head = stretches.rows(), stretches.header(widths)
         lines = partial(lines_of_stretches, widths=widths)
     else:
-        rows = (_tracks if tracked else _scores)(detector, files, args, calibration, pictures)
-        head = table_line(["file", "score", "duration"], widths)
+        columns = _DECIDED if decider else _RAW
+        widths += [*columns.values(), 0]
+        rows = (_tracks if tracked else _scores)(detector, files, args, decider, pictures)
+        head = table_line(["file", *columns], widths)
         lines = partial(_lines, widths=widths, windows=args.track)
     # On a terminal the rows themselves show how far it is.
     rows = iter(ProgressDisplay(rows, title="scoring", unit="file", total=len(files), shown=not sys.stdout.isatty()))
     if not args.json:
-        own = _MEANING.format(NATURE[detector.backend.score_rule])
-        meaning = f"{_CALIBRATED}, by {printable_name(args.calibration)}" if calibration else own
-        print(f"{note}# score: {meaning}\n{head}")
+        print("\n".join([*(f"# {note}" for note in notes), head]))
     failed = 0
     for row in rows:
-        if calibration is not None and "score" in row:
-            row["calibration"] = args.calibration
         failed += "error" in row
         row |= facts
         print(json.dumps(row) if args.json else lines(row), flush=True)
@@ -171,7 +181,7 @@ def _scores(
     detector: Detector,
     files: list[Path],
     args: argparse.Namespace,
-    calibration: LinearCalibration | None,
+    decider: Decider | None,
     _pictures: dict[Path, Path],
 ) -> Iterator[dict[str, Any]]:
     """Yield a row per file.
@@ -188,7 +198,7 @@ def _scores(
     def rows_of_unscored() -> Iterator[dict[str, Any]]:
         for path, error in unscored:
             if isinstance(error, LongAudio):
-                yield _track_row(detector, path, args, calibration)
+                yield _track_row(detector, path, args, decider)
             else:
                 yield {"file": str(path), "error": reason(path, error)}
         unscored.clear()
@@ -207,8 +217,7 @@ def _scores(
     )
     for path, score, num_samples in scored:
         yield from rows_of_unscored()
-        score = score if calibration is None else float(calibration([score])[0])
-        row = {"file": str(path), "score": score, "duration": num_samples / SAMPLE_RATE, **facts}
+        row = {"file": str(path), **_meaning(score, decider), "duration": num_samples / SAMPLE_RATE, **facts}
         if most is not None and min(num_samples, args.num_samples or num_samples) > most:
             name, seconds = printable_name(Path(path).name), f"{most / SAMPLE_RATE:g}"
             print(f"{name}: the detector reads the first {seconds} s alone; --track scores all of it", file=sys.stderr)
@@ -221,20 +230,20 @@ def _tracks(
     detector: Detector,
     files: list[Path],
     args: argparse.Namespace,
-    calibration: LinearCalibration | None,
+    decider: Decider | None,
     pictures: dict[Path, Path],
 ) -> Iterator[dict[str, Any]]:
     from nes2net.scoring.track import window_samples
 
     window_samples(detector, args.window, args.hop)  # raises for wrong flags, so that later errors are those of files
-    return (_track_row(detector, path, args, calibration, pictures.get(path)) for path in files)
+    return (_track_row(detector, path, args, decider, pictures.get(path)) for path in files)
 
 
 def _track_row(
     detector: Detector,
     path: Path,
     args: argparse.Namespace,
-    calibration: LinearCalibration | None,
+    decider: Decider | None,
     picture: Path | None = None,
 ) -> dict[str, Any]:
     """Score ``path`` along its time: a row like those of :func:`_scores`, with the facts of the track.
@@ -245,17 +254,23 @@ def _track_row(
         track = _score_track(detector, path, args)
     except InputError as error:
         return {"file": str(path), "error": reason(path, error)}
-    if calibration is not None:
-        track = replace(track, scores=calibration(track.scores).astype("float32"))
     if picture is not None:
-        _draw(picture, path, track, args)
+        _draw(picture, path, track, args, decider)
     start, end, lowest = track.lowest
-    row = {"file": str(path), "score": track.score, "duration": track.duration, "method": "track"}
+    row = {"file": str(path), **_meaning(track.score, decider), "duration": track.duration, "method": "track"}
     row |= {"window": track.window, "hop": args.hop, "windows": len(track)}
     row |= {"lowest": {"score": lowest, "start": round(start, 6), "end": round(end, 6)}}
     if args.track or args.plot:
         row |= {"times": track.times.round(6).tolist(), "scores": track.scores.tolist()}
+        if decider:
+            row["llrs"] = decider.llrs(track.scores).tolist()
+            row["probabilities"] = decider.probabilities(track.scores).tolist()
     return row
+
+
+def _meaning(score: float, decider: Decider | None) -> dict[str, Any]:
+    """The score of a recording and, with a calibration, what it means."""
+    return decider(score).row() if decider else {"score": score}
 
 
 def _score_track(detector: Detector, path: Path, args: argparse.Namespace) -> Track:
@@ -300,23 +315,12 @@ def _clock(seconds: float) -> str:
     return f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"
 
 
-def _calibration(path: str) -> LinearCalibration:
-    from nes2net.decisions.calibration import load
-
-    calibration = load(path)
-    if len(calibration.weights) > 1:
-        raise InputError(
-            f"{path}: fuses {len(calibration.weights)} systems, and predict has the scores of one: name a calibration "
-            "that `nes2net calibrate … --save FILE` wrote"
-        )
-    return calibration
-
-
-def _draw(picture: Path, path: Path, track: Track, args: argparse.Namespace) -> None:
+def _draw(picture: Path, path: Path, track: Track, args: argparse.Namespace, decider: Decider | None) -> None:
     from nes2net.scoring.track_plot import plot_track
 
-    scale, threshold = ("log-likelihood ratio", 0.0) if args.calibration else ("score", None)
-    threshold = threshold if args.threshold is None else args.threshold
+    scale, threshold = ("log-likelihood ratio", decider.llr_threshold) if decider else ("score", args.threshold)
+    if decider:
+        track = replace(track, scores=decider.llrs(track.scores).astype("float32"))
     model, file_format = Path(args.model).name, picture.suffix[1:]
     with writing(picture, "name another with --plot"), replacing(picture) as temporary:
         plot_track(temporary, path, track, file_format, model=model, threshold=threshold, scale=scale)
@@ -325,16 +329,19 @@ def _draw(picture: Path, path: Path, track: Track, args: argparse.Namespace) -> 
 
 def _lines(row: dict[str, Any], widths: list[int], windows: bool) -> str:
     """Write ``row`` as lines of the table: one for the file and, if wanted, one for each of its windows."""
-    file = printable_name(row["file"])
+    file, align = printable_name(row["file"]), "l" + "r" * (len(widths) - 2) + "l"
     if "error" in row:
-        return table_line([file, "–", "–", row["error"]], widths, "lrrl")
-    about = ""
+        return table_line([file, *(["–"] * (len(widths) - 2)), row["error"]], widths, align)
+    about = row.get("reason", "")
     if row.get("windows", 1) > 1:
         lowest = row["lowest"]
         stretch = f"{_clock(lowest['start'])}–{_clock(lowest['end'])}"
-        about = f"mean of {row['windows']:,} windows; the lowest, {lowest['score']:.4f}, at {stretch}"
-    lines = [table_line([file, f"{row['score']:.4f}", f"{row['duration']:.2f} s", about], widths, "lrrl")]
-    if about and windows:
-        track = zip(row["times"], row["scores"])
-        lines += [table_line([f"at {time:.2f} s", f"{score:.4f}"], widths, "r") for time, score in track]
+        mean = f"mean of {row['windows']:,} windows; the lowest, {lowest['score']:.4f}, at {stretch}"
+        about = f"{about}; {mean}" if about else mean
+    meaning = [f"{row['llr']:.4f}", f"{row['probability']:.4f}", row["decision"]] if "llr" in row else []
+    lines = [table_line([file, f"{row['score']:.4f}", f"{row['duration']:.2f} s", *meaning, about], widths, align)]
+    if row.get("windows", 1) > 1 and windows:
+        for number, (time, score) in enumerate(zip(row["times"], row["scores"])):
+            more = [f"{row[key][number]:.4f}" for key in ("llrs", "probabilities") if key in row]
+            lines.append(table_line([f"at {time:.2f} s", f"{score:.4f}", *([""] if more else []), *more], widths, "r"))
     return "\n".join(lines)

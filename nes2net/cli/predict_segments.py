@@ -13,6 +13,7 @@ from nes2net.machine.files import replacing, writing
 from nes2net.machine.terminal import printable_name, say_written, table_line
 
 if TYPE_CHECKING:
+    from nes2net.decisions.decision import Decider
     from nes2net.detector import Detector
     from nes2net.localisation.segments import Segment
     from nes2net.scoring.frame_scores import FrameScores
@@ -83,10 +84,6 @@ def check_flags(args: argparse.Namespace) -> None:
     for name, flag in _THEIRS.items():
         if getattr(args, name) != args.parser.get_default(name):
             raise InputError(f"--segments scores the frames of a whole recording: leave out {flag}")
-    if args.calibration:
-        raise InputError(
-            "a calibration is of scores of recordings, not of their frames: leave out --calibration with --segments"
-        )
     if args.out and not args.labels:
         raise InputError("--out is for the files of --labels: add --labels audacity, or leave it out")
 
@@ -99,15 +96,24 @@ class Stretches:
     """
 
     def __init__(
-        self, detector: Detector, files: Sequence[Path], args: argparse.Namespace, pictures: dict[Path, Path]
+        self,
+        detector: Detector,
+        files: Sequence[Path],
+        args: argparse.Namespace,
+        pictures: dict[Path, Path],
+        decider: Decider | None = None,
     ) -> None:
         from nes2net.localisation.stretches import MIN_DURATION, StretchRule
+        from nes2net.scoring.calibrated import frame_threshold
         from nes2net.scoring.frame_scores import chosen_resolution
 
         self.detector, self.files, self.args, self.pictures = detector, files, args, pictures
-        self.resolution_ms = chosen_resolution(detector, args.resolution_ms)
+        self.decider, threshold, resolution_ms = decider, args.threshold, args.resolution_ms
+        if decider:
+            threshold, resolution_ms = frame_threshold(decider, resolution_ms)
+        self.resolution_ms = chosen_resolution(detector, resolution_ms)
         min_duration = MIN_DURATION if args.min_duration is None else args.min_duration
-        self.rule = StretchRule.of(detector.score_rule, args.threshold, args.hysteresis, min_duration)
+        self.rule = StretchRule.of(detector.score_rule, threshold, args.hysteresis, min_duration)
         self.names = {path: Path(name).stem for path, name in named_alike(files, ".rttm").items()}
         self.one_rttm = args.rttm is not None and is_one_file(Path(args.rttm), (".rttm",))
         self.rttms = self._rttms()
@@ -137,14 +143,20 @@ class Stretches:
         check_places((place for path, place in places.items() if path.parent.is_dir()), "name a folder with --out")
         return places
 
+    @property
+    def widths(self) -> list[int]:
+        """Widths of the columns after the file's name; the last one is for a note."""
+        return [10, 10, 10, *([8, 11] if self.decider else []), 0]
+
     def header(self, widths: Sequence[int]) -> str:
         """The lines above the table."""
         rule = self.rule
         goes_on = f" and goes on up to {rule.threshold + rule.hysteresis:g}" if rule.hysteresis else ""
+        columns = ["file", "start", "end", "score", *(["llr", "probability"] if self.decider else [])]
         note = "" if self.detector.trained_on_segments else f"# {_UNTRAINED}\n"
         return (
             f"{note}# a fake stretch begins at a score of at most {rule.threshold:g}{goes_on}, and lasts {rule.min_duration:g} s at "
-            f"least; frames of {self.resolution_ms:g} ms\n{table_line(['file', 'start', 'end', 'score'], widths)}"
+            f"least; frames of {self.resolution_ms:g} ms\n{table_line(columns, widths)}"
         )
 
     def rows(self) -> Iterator[dict[str, Any]]:
@@ -184,10 +196,22 @@ class Stretches:
             "resolution_ms": frames.resolution_ms,
             **self.rule._asdict(),
             "segments": [
-                {**stretch._asdict(), "start": round(stretch.start, 6), "end": round(stretch.end, 6)}
+                {
+                    **stretch._asdict(),
+                    "start": round(stretch.start, 6),
+                    "end": round(stretch.end, 6),
+                    **self._meaning(stretch),
+                }
                 for stretch in stretches
             ],
         }
+
+    def _meaning(self, stretch: Segment) -> dict[str, float]:
+        """With a calibration, the mean log-likelihood ratio of its frames and the probability at that ratio."""
+        if self.decider is None or stretch.score is None:
+            return {}
+        score = [stretch.score]  # the ratio is linear in the score, so that of the mean is the mean of the ratios
+        return {"llr": float(self.decider.llrs(score)[0]), "probability": float(self.decider.probabilities(score)[0])}
 
     def _write(self, path: Path, frames: FrameScores, stretches: list[Segment], segments: list[Segment]) -> None:
         if path in self.pictures:
@@ -228,12 +252,19 @@ class Stretches:
 
 def lines_of_stretches(row: dict[str, Any], widths: Sequence[int]) -> str:
     """Write ``row`` as lines of the table: one for each stretch, or one that says that there is none."""
-    file = printable_name(row["file"])
-    if "error" in row:
-        return table_line([file, "–", "–", "–", row["error"]], widths, "lrrrl")
-    if not row["segments"]:
-        return table_line([file, "–", "–", "–", f"no fake stretch in {row['duration']:.2f} s"], widths, "lrrrl")
+    file, align = printable_name(row["file"]), "l" + "r" * (len(widths) - 2) + "l"
+    if "error" in row or not row["segments"]:
+        note = row["error"] if "error" in row else f"no fake stretch in {row['duration']:.2f} s"
+        return table_line([file, *(["–"] * (len(widths) - 2)), note], widths, align)
     return "\n".join(
-        table_line([file, f"{found['start']:.2f} s", f"{found['end']:.2f} s", f"{found['score']:.4f}"], widths, "lr")
+        table_line(
+            [
+                file,
+                *(f"{found[key]:.2f} s" for key in ("start", "end")),
+                *(f"{found[key]:.4f}" for key in ("score", "llr", "probability") if key in found),
+            ],
+            widths,
+            "lr",
+        )
         for found in row["segments"]
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from importlib.util import find_spec
 
+from nes2net.cli.calibrated import add_calibration, check_calibration
 from nes2net.cli.entry import add_architecture, add_device, add_dtype, subcommand
 from nes2net.errors import MissingLibrary
 
@@ -17,13 +18,11 @@ def add(commands: argparse._SubParsersAction) -> None:
     add_one = parser.add_argument
     add_one("--model", required=True, help="checkpoint (.pth), folder, or name on the Hugging Face hub")
     add_architecture(parser)
-    add_one(
-        "--calibration",
-        metavar="FILE",
-        help="calibration of this model, saved by nes2net calibrate: the page then shows probabilities and decisions; "
-        "raw scores if not given",
+    add_calibration(
+        parser,
+        "calibration of this model, saved by nes2net calibrate: the page then shows probabilities and decisions; raw "
+        "scores if not given",
     )
-    add_one("--prior", type=float, default=0.5, help="prior of bona fide, costs included, with --calibration")
     add_one = parser.add_argument_group("where the page is").add_argument
     add_one("--port", type=int, help="port; 7860, or the next one that is free, if not given")
     add_one("--host", default="127.0.0.1", help="address to listen at; other than loopback, others can use the page")
@@ -58,8 +57,7 @@ def _serve(args: argparse.Namespace) -> int:
     from nes2net.serve.server import serve
 
     limits = Limits(args.max_size, args.max_duration, args.timeout, args.waiting)
-    options = {
-        name: getattr(args, name) for name in ("prior", "host", "port", "device", "dtype", "config", "names", "base")
-    }
+    names = ("host", "port", "device", "dtype", "config", "names", "base")
+    options = {name: getattr(args, name) for name in names} | check_calibration(args)
     serve(args.model, args.calibration, limits=limits, open_browser=args.open_browser, **options)
     return 0

@@ -7,12 +7,14 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
 
+from numpy.typing import ArrayLike, NDArray
 from scipy.special import expit
 
 from nes2net.decisions.calibration import LinearCalibration
 from nes2net.decisions.operating_point import OperatingPoint
 from nes2net.decisions.population import Traits
 from nes2net.errors import InputError
+from nes2net.machine.terminal import printable_name
 
 #: The decision on a recording that is unlike those of the calibration.
 CANNOT_TELL = "cannot tell"
@@ -91,14 +93,21 @@ class Decider:
         score = (self.llr_threshold - self.calibration.offset) / weight if weight > 0 else math.inf
         return score if math.isfinite(score) else None
 
+    def llrs(self, scores: ArrayLike) -> NDArray:
+        """Natural-log likelihood ratios (N,) of scores (N,), such as those along a recording."""
+        return self.calibration(scores)
+
+    def probabilities(self, scores: ArrayLike) -> NDArray:
+        """Probabilities (N,) of bona fide, at the prior, of scores (N,)."""
+        return expit(self.llrs(scores) + math.log(self.prior / (1 - self.prior)))
+
     def __call__(self, score: float, traits: Traits | None = None) -> Decision:
         """Decide on a recording.
 
         Args:
             traits: what was measured of it; None if it cannot or shall not be compared.
         """
-        llr = float(self.calibration([score])[0])
-        probability = float(expit(llr + math.log(self.prior / (1 - self.prior))))
+        llr, probability = float(self.llrs([score])[0]), float(self.probabilities([score])[0])
         decision = "bonafide" if llr >= self.llr_threshold else "spoof"
         population = self.calibration.population
         if population is None or traits is None or not self.abstain:
@@ -107,6 +116,25 @@ class Decider:
         if found.p_value > self.abstain:
             return Decision(score, llr, probability, decision, None, found.p_value)
         return Decision(score, llr, probability, CANNOT_TELL, found.reason, found.p_value)
+
+    @property
+    def note(self) -> str | None:
+        """Why no recording can ever be called "cannot tell", and what to do; None if it can, or shall not."""
+        population = self.calibration.population
+        if not self.abstain:
+            return None
+        if population is None:
+            return (
+                "the calibration's recordings were not measured, so no recording is called 'cannot tell': "
+                "make it again with nes2net calibrate … --root DIR"
+            )
+        if population.num_recordings + 1 >= 1 / self.abstain:
+            return None
+        return (
+            f"the calibration's {population.num_recordings} recordings are too few for `abstain` {self.abstain:g}, so no "
+            f"recording is called 'cannot tell': take a share of at least {1 / (population.num_recordings + 1):.2g}, or a "
+            "calibration on more recordings"
+        )
 
     def basis(self) -> dict[str, Any]:
         """What decisions rest on, as plain data: threshold, prior, and the calibration's facts."""
@@ -120,3 +148,33 @@ class Decider:
             **facts,
             "detector": scored_by.fingerprint if scored_by else None,
         }
+
+    def described(self) -> list[str]:
+        """What decisions rest on, as lines for people: threshold, prior, and the calibration's facts.
+
+        >>> from nes2net.decisions import OperatingPoint, fit
+        >>> calibration = fit([2.0, 1.0, 0.5, -0.5], [-2.0, -1.0, 0.0, 0.7])
+        >>> print(*Decider(calibration, operating_point=OperatingPoint.parse("cost:1,10,0.5")).described(), sep="\\n")
+        decision: bona fide from an llr of 2.303 on (a score of 1.792), the operating point cost:1,10,0.5
+        probability: of bona fide, at a prior of 0.5
+        calibration: on trials that it does not name
+        """
+        at = "" if self.threshold is None else f" (a score of {self.threshold:.4g})"
+        point = self.point.name if self.operating_point else f"{self.point.name}, the Bayes threshold of the prior"
+        return [
+            f"decision: bona fide from an llr of {self.llr_threshold:.4g} on{at}, the operating point {point}",
+            f"probability: of bona fide, at a prior of {self.prior:g}",
+            f"calibration: {', '.join(self._facts())}",
+        ]
+
+    def _facts(self) -> list[str]:
+        about, scored_by = self.calibration.trained_on, self.calibration.scored_by
+        phase = f", phase {about['phase']}" if "phase" in about else ""
+        facts = [f"{about['corpus']}{phase}" if "corpus" in about else "on trials that it does not name"]
+        if "num_bonafide" in about and "num_spoof" in about:
+            facts.append(f"{about['num_bonafide']} bona fide and {about['num_spoof']} spoofed trials")
+        if "date" in about:
+            facts.append(str(about["date"])[:10])
+        if scored_by:
+            facts.append(f"detector {scored_by.fingerprint[:12]}")
+        return [printable_name(fact)[:200] for fact in facts]

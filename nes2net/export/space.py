@@ -9,9 +9,10 @@ from pathlib import Path
 from nes2net import __version__
 from nes2net.backends.base import NATURE
 from nes2net.decisions import calibration as calibrations
+from nes2net.decisions.decision import Decider
 from nes2net.detector import Detector
-from nes2net.errors import InputError
 from nes2net.machine.files import write_text
+from nes2net.scoring.calibrated import check_belongs
 
 _GRADIO = "6.0.0"  # the oldest that the page works with, if none is installed here
 _APP = '''\
@@ -31,6 +32,7 @@ if __name__ == "__main__":
         HERE / "detector",
         CALIBRATION if CALIBRATION.is_file() else None,
         prior=0.5,
+        operating_point=None,  # or "eer", "cost:CMISS,CFA,PRIOR", "fa:RATE%", "miss:RATE%"
         host="0.0.0.0" if on_hub else "127.0.0.1",
         port=int(os.environ.get("GRADIO_SERVER_PORT", 7860)) if on_hub else None,
         names=[os.environ.get("SPACE_HOST", "localhost")],
@@ -77,18 +79,18 @@ def write_space(detector: Detector, folder: Path, calibration: str | Path | None
     """Write the detector, its calibration if there is one, and what a Space needs, to ``folder``.
 
     Raises:
-        InputError: if the calibration cannot be used for one system, or a file cannot be written.
+        InputError: if the calibration is not of this detector alone, or a file cannot be written.
     """
     loaded = None if calibration is None else calibrations.load(calibration)
-    if loaded is not None and len(loaded.weights) != 1:
-        raise InputError(f"{calibration} fuses {len(loaded.weights)} systems: give the calibration of this one alone")
+    if loaded is not None:
+        check_belongs(detector, Decider(loaded).calibration)
     detector.save(folder / "detector")
     if loaded is None:
         (folder / "calibration.json").unlink(missing_ok=True)
         meaning = f"Its score is higher for bona fide speech and is {NATURE[detector.backend.score_rule]}."
     else:
         loaded.save(folder / "calibration.json")
-        meaning = "Its score is calibrated: the page shows a probability at a prior of 0.5, which `app.py` can change."
+        meaning = "Its score is calibrated: the page shows a probability at a prior of 0.5 and a decision, which `app.py` can change."
     parts = " → ".join(detector.config[part]["name"] for part in ("frontend", "aggregation", "backend"))
     title = f"Speech anti-spoofing: {detector.config['backend']['name']}"
     about = {"title": title, "quoted": json.dumps(title), "gradio": _gradio(), "parts": parts, "meaning": meaning}

@@ -148,9 +148,9 @@ def about(desk: Desk, model: str) -> dict[str, Any]:
         "device": str(desk.detector.computes_on),
         "precision": desk.detector.precision,
         "finds_segments": desk.detector.trained_on_segments,
-        "calibrated": desk.operation is not None,
-        "prior": desk.operation.prior if desk.operation else None,
-        "threshold": desk.operation.threshold if desk.operation else None,
+        "calibrated": desk.decider is not None,
+        "basis": desk.decider.basis() if desk.decider else None,
+        "notes": desk.notes,
         "limits": {
             "max_size_mb": limits.max_size,
             "max_duration_s": limits.max_duration,

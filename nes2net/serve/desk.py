@@ -15,18 +15,17 @@ from secrets import token_urlsafe
 from tempfile import mkdtemp
 from typing import TYPE_CHECKING, Any
 
-from scipy.special import expit
-
 from nes2net.errors import InputError
 from nes2net.localisation.segments import Segment
 from nes2net.localisation.stretches import StretchRule, fake_stretches
+from nes2net.scoring.calibrated import calibrated_samples, notes_on
 from nes2net.scoring.frame_scores import frame_scores
 from nes2net.scoring.track import LONG_RECORDING, TRACK_WINDOW, Track, score_track, window_samples
 from nes2net.serve.decoding import TooSlow, decode, readable_time
 from nes2net.serve.picture import Picture, draw
 
 if TYPE_CHECKING:
-    from nes2net.decisions.calibration import LinearCalibration
+    from nes2net.decisions.decision import Decider, Decision
     from nes2net.detector import Detector
 
 #: Seconds from one score of a track to the next, as in `nes2net predict --track`.
@@ -80,46 +79,6 @@ class Limits:
 
 
 @dataclass(frozen=True)
-class Operation:
-    """How scores become probabilities and decisions: a calibration at a prior of bona fide."""
-
-    calibration: LinearCalibration
-    prior: float = 0.5
-
-    def __post_init__(self) -> None:
-        if not 0 < self.prior < 1:
-            raise InputError(f"`prior` must lie between 0 and 1, got {self.prior}")
-        if (systems := len(self.calibration.weights)) != 1:
-            raise InputError(
-                f"the calibration fuses {systems} systems; one of a single system is expected: "
-                "make it with nes2net calibrate"
-            )
-
-    @property
-    def least_llr(self) -> float:
-        """The Bayes threshold: the log-likelihood ratio from which on bona fide is decided."""
-        return -math.log(self.prior / (1 - self.prior))
-
-    @property
-    def threshold(self) -> float | None:
-        """The score at that threshold; None if there is none, or higher scores do not mean higher ratios."""
-        (weight,) = self.calibration.weights
-        score = (self.least_llr - self.calibration.offset) / weight if weight > 0 else math.inf
-        return score if math.isfinite(score) else None
-
-    def __call__(self, score: float) -> dict[str, Any]:
-        """The fields that a calibrated score has besides."""
-        llr = float(self.calibration([score])[0])
-        return {
-            "llr": llr,
-            "probability": float(expit(llr - self.least_llr)),
-            "decision": "bonafide" if llr >= self.least_llr else "spoof",
-            "prior": self.prior,
-            "threshold": self.threshold,
-        }
-
-
-@dataclass(frozen=True)
 class Fakes:
     """The fake stretches of a recording, and how they were found."""
 
@@ -139,13 +98,28 @@ class Fakes:
 
 
 @dataclass(frozen=True)
+class Meaning:
+    """What the score of a recording means, and on what that rests."""
+
+    decision: Decision
+    decider: Decider
+
+    def row(self) -> dict[str, Any]:
+        """Plain data for the row of a recording."""
+        return {**self.decision.row(), "basis": self.decider.basis()}
+
+
+@dataclass(frozen=True)
 class Scored:
     """A recording and its scores."""
 
     name: str
     score: float
     track: Track
-    calibrated: dict[str, Any]
+    meaning: Meaning | None = None
+    """None without a calibration."""
+    num_samples: int | None = None
+    """Leading samples that were scored; None for all."""
     picture: Picture | None = None
     token: str = ""
     """Under which :attr:`Desk.heard` has a file for a player."""
@@ -153,15 +127,18 @@ class Scored:
     """None if the detector was not trained on segments."""
 
     def row(self) -> dict[str, Any]:
-        """Plain data with the keys of `nes2net predict --track --json`, and those of the calibration.
+        """Plain data with the keys of `nes2net predict --track --json`.
 
         If the detector was trained on segments, the row has ``segments``, as with ``--segments``, too.
         """
         track = self.track
         start, end, lowest = track.lowest
-        row = {"file": self.name, "score": self.score, "duration": track.duration, **self.calibrated}
+        row: dict[str, Any] = {"file": self.name, "score": self.score}
+        row |= self.meaning.row() if self.meaning else {}
+        beginning = {"method": "beginning", "samples": self.num_samples}
         row |= {
-            "method": "track" if self.is_mean else "whole",
+            "duration": track.duration,
+            **({"method": "track" if self.is_mean else "whole"} if self.num_samples is None else beginning),
             "window": track.window,
             "hop": HOP,
             "windows": len(track),
@@ -173,7 +150,7 @@ class Scored:
     @property
     def is_mean(self) -> bool:
         """Whether the score is the mean along the track, as of long recordings in `nes2net predict`."""
-        return self.track.duration > LONG_RECORDING
+        return self.num_samples is None and self.track.duration > LONG_RECORDING
 
 
 class Desk:
@@ -182,14 +159,21 @@ class Desk:
     Args:
         folder: for temporary files; only what :attr:`heard` names stays, until :meth:`withdraw`,
             or :meth:`tidy` minutes after :meth:`offer`.
-        operation: None for raw scores.
+        decider: None for raw scores.
+
+    Raises:
+        InputError: if the calibration is of another detector, or the detector needs longer windows.
     """
 
     def __init__(
-        self, detector: Detector, folder: Path, limits: Limits | None = None, operation: Operation | None = None
+        self, detector: Detector, folder: Path, limits: Limits | None = None, decider: Decider | None = None
     ) -> None:
-        window_samples(detector, TRACK_WINDOW, HOP)  # raises for a detector that needs longer windows
-        self.detector, self.folder, self.operation = detector, folder, operation
+        window_samples(detector, TRACK_WINDOW, HOP)
+        self.detector, self.folder, self.decider = detector, folder, decider
+        #: Leading samples of a recording that are scored; None for all.
+        self.num_samples = calibrated_samples(decider, detector.record)
+        #: What is uncertain about decisions, for people.
+        self.notes = notes_on(detector, decider, self.num_samples) if decider else []
         self.limits = limits or Limits()
         self._one = threading.Lock()
         self._here = 0  # recordings that are being scored or wait
@@ -239,9 +223,10 @@ class Desk:
             duration = decode(source, whole, heard, longest=self.limits.max_duration, check=watch.check)
             score, track = self._scores(whole, duration, watch, progress)
             fakes = self._fakes(whole, duration, watch, progress) if self.detector.trained_on_segments else None
-            calibrated = self.operation(score) if self.operation else {}
+            meaning = Meaning(self.decider(score), self.decider) if self.decider else None
             picture = draw(whole, watch.check) if look else None
-            return Scored(name, score, track, calibrated, picture, self._kept(heard) if heard else "", fakes)
+            token = self._kept(heard) if heard else ""
+            return Scored(name, score, track, meaning, self.num_samples, picture, token, fakes)
 
     def _scores(self, path: Path, duration: float, watch: _Watch, progress: Progress) -> tuple[float, Track]:
         """The score of a recording as that of `nes2net predict`, and its track."""
@@ -253,9 +238,9 @@ class Desk:
 
         watch.check()
         track = score_track(self.detector, path, hop=HOP, progress=scored)
-        if duration > LONG_RECORDING:
+        if self.num_samples is None and duration > LONG_RECORDING:
             return track.score, track
-        return self.detector.score(path), track
+        return self.detector.score(path, num_samples=self.num_samples), track
 
     def _fakes(self, path: Path, duration: float, watch: _Watch, progress: Progress) -> Fakes:
         """The fake stretches of a recording, as those of `nes2net predict --segments`."""

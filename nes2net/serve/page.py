@@ -33,6 +33,7 @@ MOST_FILES = 100
 _MOST_POINTS = 400  # of a line over the picture
 _BOXES = 1200  # pictures are hardly wider
 _MOST_LISTED = 200  # fake stretches below it
+_BASIS = ("prior", "operating_point", "llr_threshold")  # of what decisions rest on, in the table of scores
 _FONTS = ("system-ui", "sans-serif"), ("ui-monospace", "monospace")
 
 
@@ -203,7 +204,8 @@ def _rows(found: Sequence[Scored | dict[str, str]]) -> list[dict[str, Any]]:
             "is_mean": item.is_mean,
             "picture": _picture(item),
             "fakes": _fakes(item),
-            **item.calibrated,
+            "meaning": item.meaning,
+            "samples": item.num_samples,
         }
         for item in found
     ]
@@ -214,7 +216,7 @@ def _picture(scored: Scored) -> dict[str, Any]:
     assert scored.picture is not None
     track, picture = scored.track, scored.picture
     times, low, middle, high = thinned(track)
-    threshold = scored.calibrated.get("threshold")
+    threshold = scored.meaning.decider.threshold if scored.meaning else None
     least, most = span(track, threshold)
 
     def x(seconds: float) -> float:
@@ -331,12 +333,13 @@ def _outline(picture: Picture) -> str:
 def _downloads(found: Sequence[Scored | dict[str, str]]) -> dict[str, str]:
     """CSV with a line per file, and JSON with the tracks too, as addresses that hold the content."""
     rows: list[dict[str, Any]] = [item if isinstance(item, dict) else item.row() for item in found]
-    columns = ["file", "score", "duration", "llr", "probability", "decision", "prior", "error"]
-    columns = [column for column in columns if any(column in row for row in rows)]
+    columns = ["file", "score", "duration", "llr", "probability", "decision", "reason", "p_value", *_BASIS, "error"]
+    lines = [{**{key: row["basis"][key] for key in _BASIS if "basis" in row}, **row} for row in rows]
+    columns = [column for column in columns if any(column in line for line in lines)]
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
-    writer.writerows({**row, "file": _cell(row["file"])} for row in rows)
+    writer.writerows({**line, "file": _cell(line["file"])} for line in lines)
     return {
         "csv": _address("text/csv", text.getvalue()),
         "json": _address("application/json", json_text(rows, indent=1, ensure_ascii=False)),

@@ -17,12 +17,14 @@ from typing import Any, NoReturn
 
 import uvicorn
 
-from nes2net.decisions import calibration as calibrations
+from nes2net.decisions.calibration import load
+from nes2net.decisions.decision import ABSTAIN, Decider
+from nes2net.decisions.operating_point import OperatingPoint
 from nes2net.detector import Detector
 from nes2net.errors import InputError
 from nes2net.machine.terminal import printable_name
 from nes2net.scoring.scorer import check_takes_audio_alone
-from nes2net.serve.desk import UPLOADS, Desk, Limits, Operation
+from nes2net.serve.desk import UPLOADS, Desk, Limits
 from nes2net.serve.guard import is_address, is_loopback
 
 #: The port that pages of Gradio have.
@@ -37,6 +39,8 @@ def serve(
     calibration: str | Path | None = None,
     *,
     prior: float = 0.5,
+    operating_point: str | None = None,
+    abstain: float = ABSTAIN,
     host: str = "127.0.0.1",
     port: int | None = None,
     limits: Limits | None = None,
@@ -53,7 +57,11 @@ def serve(
     Args:
         model, device, dtype, config, base: see :meth:`nes2net.Detector.from_pretrained`.
         calibration: file of `nes2net calibrate` with one system; None for raw scores.
-        prior: of bona fide, for probabilities and decisions.
+        prior: of bona fide, for probabilities.
+        operating_point: where to decide, as :meth:`nes2net.decisions.OperatingPoint.parse` reads it;
+            None for the Bayes threshold of ``prior``.
+        abstain: a recording is called "cannot tell" if at most this share of the calibration's
+            recordings is as unusual; 0 for never.
         host: address to listen at; other machines reach all but loopback addresses.
         port: None for 7860, or the next one that is free.
         names: further names by which browsers may call this machine.
@@ -64,7 +72,8 @@ def serve(
         InputError: if the model or the calibration cannot be used, a limit is out of its range, or
             the address cannot be listened at.
     """
-    operation = Operation(calibrations.load(calibration), prior) if calibration is not None else None
+    point = None if operating_point is None else OperatingPoint.parse(operating_point)
+    decider = None if calibration is None else Decider(load(calibration), prior, point, abstain)
     local = is_loopback(host)
     with _listening(host, port) as listener, TemporaryDirectory(prefix="nes2net-serve-") as folder:
         signal.signal(signal.SIGTERM, _terminated)
@@ -72,7 +81,9 @@ def serve(
             signal.signal(signal.SIGHUP, lambda *_: signal.raise_signal(signal.SIGTERM))
         detector = Detector.from_pretrained(model, device, dtype, config=config, base=base)
         check_takes_audio_alone(detector)
-        desk = Desk(detector, Path(folder), limits, operation)
+        desk = Desk(detector, Path(folder), limits, decider)
+        for note in desk.notes:
+            print(f"note: {note}", file=sys.stderr, flush=True)
         set_up_gradio(desk.folder)
         from nes2net.serve.app import build  # start-up: Gradio reads its settings when it is imported
 

@@ -1,0 +1,130 @@
+"""A detector and a calibration of its scores: whether they belong together, and what to score for it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from nes2net.audio.waveform import SAMPLE_RATE
+from nes2net.decisions.calibration import LinearCalibration
+from nes2net.decisions.decision import Decider
+from nes2net.errors import InputError
+from nes2net.published_models import samples_to_score
+from nes2net.scoring.scorer import Scorer
+
+_UNKNOWN = "the calibration does not say which detector's scores it was made of, so this one cannot be checked"
+_ALWAYS = "the calibration does not know what its recordings were like, so every recording gets a decision"
+
+
+def as_decider(calibration: LinearCalibration | Decider) -> Decider:
+    """A decider at the default operating point, if ``calibration`` is none itself."""
+    return calibration if isinstance(calibration, Decider) else Decider(calibration)
+
+
+def check_belongs(scorer: Scorer, calibration: LinearCalibration, resolution_ms: float | None = None) -> list[str]:
+    """Check that ``calibration`` is one of the scores of ``scorer``.
+
+    Args:
+        resolution_ms: length of the frames that are scored; None for scores of recordings.
+
+    Returns:
+        What to tell of what could not be checked; empty if there is nothing.
+
+    Raises:
+        InputError: if it is of another detector, or of scores of recordings and not of frames, or
+            the other way round. Frames need a calibration that says that it is of frames.
+    """
+    scored_by = calibration.scored_by
+    own = scored_by.resolution_ms if scored_by else None
+    if resolution_ms is None and own is not None:
+        raise InputError(
+            f"the calibration is of scores of frames of {own:g} ms, not of recordings: make one of a score file of "
+            "recordings, or look for fake stretches with `segments`"
+        )
+    if resolution_ms is not None and own is None:
+        raise InputError(
+            "the calibration is of scores of recordings, not of their frames: make one of a score file that `nes2net "
+            "score … --segments` wrote"
+        )
+    if resolution_ms is not None and own is not None and not math.isclose(resolution_ms, own):
+        raise InputError(
+            f"the calibration is of scores of frames of {own:g} ms, not of {resolution_ms:g} ms: leave out `resolution_ms`"
+        )
+    if scored_by is None:
+        return [_UNKNOWN]
+    fingerprint, precision = scorer.fingerprint(), scorer.precision
+    if scored_by.fingerprint != fingerprint:
+        raise InputError(
+            f"the calibration is not of this detector: it was made of scores of {scored_by.fingerprint[:12]} in "
+            f"{scored_by.precision}, and this is {fingerprint[:12]} in {precision}. Either it is another detector, or the "
+            f"same in another precision: name the detector of the calibration, set `dtype={scored_by.precision}`, or "
+            "calibrate the scores of this one"
+        )
+    if scored_by.precision != precision:
+        return [f"the calibration was made of scores in {scored_by.precision}; those in {precision} differ a little"]
+    return []
+
+
+def calibrated_samples(decider: Decider | None, record: Mapping[str, Any]) -> int | None:
+    """How many leading samples of a recording to score; None for all.
+
+    As many as the calibration was made of, if it says so; else what a published detector of this
+    ``record`` is scored on.
+    """
+    if decider is not None and (scored_by := decider.calibration.scored_by) is not None:
+        return scored_by.num_samples
+    return samples_to_score(record)
+
+
+def notes_on(
+    scorer: Scorer, decider: Decider, num_samples: int | None, resolution_ms: float | None = None
+) -> list[str]:
+    """Check that the calibration belongs to ``scorer``, and say what is uncertain about its decisions.
+
+    Args:
+        num_samples: leading samples that are scored, None for all; 0 for windows along a recording.
+        resolution_ms, Raises: as for :func:`check_belongs`.
+    """
+    notes = check_belongs(scorer, decider.calibration, resolution_ms)
+    if resolution_ms is None:
+        if unlike := scored_unlike(decider, num_samples):
+            notes.append(unlike)
+        if decider.calibration.population is None:
+            notes.append(_ALWAYS)
+    return notes
+
+
+def frame_threshold(decider: Decider, resolution_ms: float | None) -> tuple[float, float | None]:
+    """The score below which frames are fake, and the length of a frame in ms, of a calibration of frames.
+
+    Raises:
+        InputError: if the operating point has no such score.
+    """
+    scored_by = decider.calibration.scored_by
+    if resolution_ms is None and scored_by is not None:
+        resolution_ms = scored_by.resolution_ms
+    if decider.threshold is None:
+        raise InputError(
+            f"the operating point {decider.point.name} is at no score of this calibration: take another `operating_point`"
+        )
+    return decider.threshold, resolution_ms
+
+
+def scored_unlike(decider: Decider, num_samples: int | None) -> str:
+    """Say that the calibration was made of another part of recordings than is scored; empty if not.
+
+    Args:
+        num_samples: leading samples that are scored, None for all; 0 for windows along a recording.
+    """
+    scored_by = decider.calibration.scored_by
+    if scored_by is None or scored_by.num_samples == num_samples:
+        return ""
+    asked = {None: "whole recordings", 0: "windows along a recording"}
+    scored = asked.get(num_samples) or f"the first {num_samples / SAMPLE_RATE:.4g} s"  # type: ignore[operator]
+    own = (
+        "whole recordings"
+        if scored_by.num_samples is None
+        else f"the first {scored_by.num_samples / SAMPLE_RATE:.4g} s"
+    )
+    return f"the calibration was made of scores of {own}, not of {scored}: what it says of these is less certain"
