@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -21,7 +21,7 @@ from scipy.optimize import minimize
 from scipy.special import expit
 
 from nes2net import metrics
-from nes2net.decisions.population import Population
+from nes2net.decisions.population import Population, SavedPopulation
 from nes2net.errors import InputError
 from nes2net.machine.files import json_text, write_output
 from nes2net.machine.plain_data import read_json_as
@@ -35,10 +35,16 @@ _MOST_STEPS = 500
 _NARROWEST, _SMALLEST = 1e-13, 1e-290
 _MOST_BYTES = 64 << 20  # of a calibration file; a million trials take 20 MB
 _MOST_SYSTEMS = 1000
+# Of more trials in a class, so many evenly spaced of the sorted ones are kept, which is exact for
+# shares of a millionth. A file may hold some more.
+_MOST_KEPT, _MOST_READ = 1_000_000, 2_500_000
 
 
 class Llrs(NamedTuple):
-    """Natural-log likelihood ratios of a calibration's own trials, each class sorted."""
+    """Natural-log likelihood ratios of a calibration's own trials, each class sorted.
+
+    Of a class of more than a million trials, such as frames, a million quantiles are kept.
+    """
 
     bonafide: NDArray
     """(B,) float64."""
@@ -80,7 +86,7 @@ class LinearCalibration:
     trained_on: dict[str, Any] = field(default_factory=dict)
     llrs: Llrs | None = field(default=None, repr=False, compare=False)
     scored_by: ScoredBy | None = None
-    population: Population | None = field(default=None, repr=False)
+    population: Population | None = field(default=None, repr=False, compare=False)
 
     def __call__(self, scores: ArrayLike) -> NDArray:
         """Compute log-likelihood ratios, shape (N,), from scores, shape (N, K), or (N,) if K = 1.
@@ -104,12 +110,52 @@ class LinearCalibration:
     def save(self, path: str | Path) -> None:
         """Write the calibration as JSON, from which :func:`load` restores every bit.
 
+        Each field has a line of its own, the long ones at the end.
+
         Raises:
             InputError: if the file cannot be written.
         """
-        named = {"systems": [printable(name) for name in self.systems]}  # file names need not be UTF-8
-        text = json_text({"format": _FORMAT, **asdict(self), **named}, indent=1, ensure_ascii=False)
-        write_output(path, f"{text}\n")
+        plain = {
+            "format": _FORMAT,
+            "weights": self.weights,
+            "offset": self.offset,
+            "prior": self.prior,
+            "l2": self.l2,
+            "systems": [printable(name) for name in self.systems],  # file names need not be UTF-8
+            "trained_on": self.trained_on,
+            "scored_by": asdict(self.scored_by) if self.scored_by else None,
+            "llrs": {name: values.tolist() for name, values in self.llrs._asdict().items()} if self.llrs else None,
+            "population": self.population.to_dict() if self.population else None,
+        }
+        write_output(path, f"{_lines(plain)}\n")
+
+
+def _lines(value: Any, indent: str = "") -> str:
+    """Write plain data as JSON: a mapping with a line for each key, all else on one line."""
+    if not isinstance(value, dict) or not value:
+        return json_text(value, ensure_ascii=False)
+    inner = indent + " "
+    rows = [f"{inner}{json_text(str(key), ensure_ascii=False)}: {_lines(one, inner)}" for key, one in value.items()]
+    return "{\n" + ",\n".join(rows) + f"\n{indent}}}"
+
+
+_Sorted = Annotated[list[FiniteFloat], Field(min_length=1, max_length=_MOST_READ)]
+
+
+class _SavedLlrs(BaseModel):
+    model_config = ConfigDict(strict=True)
+
+    bonafide: _Sorted
+    spoof: _Sorted
+
+
+class _SavedScoredBy(BaseModel):
+    model_config = ConfigDict(strict=True)
+
+    fingerprint: Annotated[str, Field(min_length=1, max_length=200)]
+    precision: Annotated[str, Field(max_length=50)]
+    num_samples: Annotated[int, Field(ge=1, lt=1 << 40)] | None
+    resolution_ms: Annotated[FiniteFloat, Field(gt=0, lt=1e6)] | None = None
 
 
 class _Saved(BaseModel):
@@ -124,6 +170,9 @@ class _Saved(BaseModel):
     l2: Annotated[FiniteFloat, Field(ge=0)]
     systems: Annotated[tuple[str, ...], Field(max_length=_MOST_SYSTEMS)]
     trained_on: dict[str, Any] = {}
+    scored_by: _SavedScoredBy | None = None
+    llrs: _SavedLlrs | None = None
+    population: SavedPopulation | None = None
 
     @model_validator(mode="after")
     def _check(self) -> _Saved:
@@ -140,7 +189,12 @@ def load(path: str | Path) -> LinearCalibration:
     """
     remedy = "give the path of a file that calibrate or fuse saved"
     saved = read_json_as(_Saved, path, _MOST_BYTES, "a calibration", remedy)
-    return LinearCalibration(**saved.model_dump(exclude={"format"}))
+    return LinearCalibration(
+        **saved.model_dump(exclude={"format", "scored_by", "llrs", "population"}),
+        llrs=Llrs(np.sort(saved.llrs.bonafide), np.sort(saved.llrs.spoof)) if saved.llrs else None,
+        scored_by=ScoredBy(**saved.scored_by.model_dump()) if saved.scored_by else None,
+        population=saved.population.population() if saved.population else None,
+    )
 
 
 def fit(
@@ -205,7 +259,14 @@ def fit(
         )
     if problem:
         raise InputError(f"no best weights were found ({problem}); take more trials, fewer systems, or a larger `l2`")
-    return calibration
+    return replace(calibration, llrs=Llrs(*(_kept(np.sort(calibration(scores))) for scores in (bonafide, spoof))))
+
+
+def _kept(ordered: NDArray) -> NDArray:
+    """At most ``_MOST_KEPT`` evenly spaced elements of sorted numbers, the first and the last among them."""
+    if len(ordered) <= _MOST_KEPT:
+        return ordered
+    return ordered[np.linspace(0, len(ordered) - 1, _MOST_KEPT).round().astype(np.int64)]
 
 
 def separates(calibration: LinearCalibration, bonafide: ArrayLike, spoof: ArrayLike) -> bool:

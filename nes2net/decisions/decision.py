@@ -108,6 +108,25 @@ class Decider:
             return Decision(score, llr, probability, decision, None, found.p_value)
         return Decision(score, llr, probability, CANNOT_TELL, found.reason, found.p_value)
 
+    @property
+    def note(self) -> str | None:
+        """Why no recording can ever be called "cannot tell", and what to do; None if it can, or shall not."""
+        population = self.calibration.population
+        if not self.abstain:
+            return None
+        if population is None:
+            return (
+                "the calibration's recordings were not measured, so no recording is called 'cannot tell': "
+                "make it again with nes2net calibrate … --root DIR"
+            )
+        if population.num_recordings + 1 >= 1 / self.abstain:
+            return None
+        return (
+            f"the calibration's {population.num_recordings} recordings are too few for `abstain` {self.abstain:g}, so no "
+            f"recording is called 'cannot tell': take a share of at least {1 / (population.num_recordings + 1):.2g}, or a "
+            "calibration on more recordings"
+        )
+
     def basis(self) -> dict[str, Any]:
         """What decisions rest on, as plain data: threshold, prior, and the calibration's facts."""
         facts = {key: value for key, value in self.calibration.trained_on.items() if key != "figures"}

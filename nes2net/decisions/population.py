@@ -1,14 +1,52 @@
-"""What the recordings of a calibration are like, and whether another recording is like them."""
+"""What the recordings of a calibration are like, and whether another recording is like them.
+
+A calibration says what a score means for recordings like its own. How unusual a recording is, is
+one number, the largest of its distances from the middle of the calibration's recordings: by
+duration, level and bandwidth, in units of their spread on that side, and by the embedding that the
+detector's back-end makes, as Lee et al., "A simple unified framework for detecting
+out-of-distribution samples and adversarial attacks", NeurIPS 2018, measure it. It becomes a p-value
+by comparison with the calibration's own recordings: Bates et al., "Testing for outliers with
+conformal p-values", Annals of Statistics 51(1), 2023. Of recordings like those of the calibration,
+a share of about α then has p ≤ α, whatever the distances are distributed like.
+"""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
-from numpy.typing import NDArray
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
+from scipy.linalg import eigh
+
+from nes2net.audio.waveform import SAMPLE_RATE
+from nes2net.errors import InputError
 
 #: Names of the scalar traits, in the order of :class:`Traits`.
 SCALARS = ("duration", "level", "bandwidth")
+#: The level of digital silence in dB.
+SILENCE = -120.0
+#: Fewest recordings that a population is made of.
+FEWEST = 10
+
+# Level: the 95th percentile of the RMS of 20 ms.
+_LEVEL_FRAME, _LOUD = 320, 95
+# Bandwidth: spectra of 32 ms, mean power, smoothed over some 280 Hz. The floor is a low percentile of
+# it; 99 % of the area in dB that stands more than 6 dB above lies below the bandwidth.
+_SPECTRUM_FRAME, _SMOOTHED, _FLOOR, _ABOVE_FLOOR, _NEARLY_ALL, _DEEPEST = 512, 9, 5, 6.0, 0.99, 80.0
+# Both kinds of frames tile it, so that the sums do not depend on how a recording is cut into blocks.
+_CHUNK = 64 * 2560
+# The usual range has 95 % of the recordings. A distance of 1 is its edge.
+_USUAL = (0.025, 0.975)
+# The least that the edge is away from the middle: 10 % of the duration, 1 dB, 250 Hz.
+_LEAST = {"duration": math.log(1.1), "level": 1.0, "bandwidth": 250.0}
+_FOLDS, _SEED = 5, 0
+_MOST_DIRECTIONS = 32
+_LEAST_SPREAD = 0.1  # of distances of embeddings, relative to their middle
+_MOST_RECORDINGS, _WIDEST = 1_000_000, 1 << 16
 
 
 class Traits(NamedTuple):
@@ -24,6 +62,104 @@ class Traits(NamedTuple):
     """(E,): its embedding by the detector's back-end; None if it was not computed."""
 
 
+def measure(waveform: ArrayLike, num_samples: int | None = None) -> Traits:
+    """Measure ``waveform`` (N,), 16 kHz in [−1, 1], as far as a detector hears it.
+
+    - Duration is the number of its samples.
+    - Level is the 95th percentile of the RMS of 20 ms in dB, 0 for a square wave of full scale, and
+      −120 for digital silence.
+    - Bandwidth is read off the mean power spectrum in dB, smoothed over 280 Hz. Its floor is its
+      5th percentile, at most 80 dB below its maximum. Of the area that stands more than 6 dB above
+      the floor, 99 % lies below the bandwidth. A flat spectrum, as of white noise, has 8 kHz, and
+      silence 0.
+
+    Args:
+        num_samples: leading samples that the detector hears; None for all. A recording that is
+            repeated up to that length is measured once: give ``waveform`` as it was before.
+
+    Raises:
+        InputError: if there are no samples, or not of one channel.
+    """
+    waveform = np.asarray(waveform)
+    if waveform.ndim != 1:
+        raise InputError(f"samples of one channel (N,) are expected, got shape {waveform.shape}")
+    return measure_blocks([waveform], num_samples)
+
+
+def measure_blocks(blocks: Iterable[NDArray], num_samples: int | None = None) -> Traits:
+    """Measure a recording that comes in blocks, as of :func:`nes2net.audio.read.stream_audio`.
+
+    The result is that of :func:`measure` for the whole recording, to the last bit. It takes 10 MB
+    of memory, and 15 MB more for each day.
+
+    Raises:
+        InputError: if there are no samples.
+    """
+    heard, levels = 0, list[NDArray]()
+    power, num_spectra = np.zeros(_SPECTRUM_FRAME // 2 + 1), 0
+    for chunk in _chunks(blocks, num_samples):
+        heard += len(chunk)
+        levels.append(_frame_power(chunk, _LEVEL_FRAME))
+        spectra = np.abs(np.fft.rfft(_frames(chunk, _SPECTRUM_FRAME) * _WINDOW)) ** 2
+        power, num_spectra = power + spectra.sum(0), num_spectra + len(spectra)
+    if not heard:
+        raise InputError("the recording has no samples to measure")
+    loud = float(np.percentile(np.concatenate(levels), _LOUD))
+    level = max(SILENCE, 10 * math.log10(loud)) if loud > 0 else SILENCE
+    return Traits(heard / SAMPLE_RATE, level, _bandwidth(power / num_spectra))
+
+
+_WINDOW = np.hanning(_SPECTRUM_FRAME + 2)[1:-1]
+
+
+def _chunks(blocks: Iterable[NDArray], num_samples: int | None) -> Iterable[NDArray]:
+    """Cut the first ``num_samples`` of ``blocks`` into pieces of ``_CHUNK`` samples and a rest, float64."""
+    pieces, held, left = list[NDArray](), 0, math.inf if num_samples is None else num_samples
+    for block in blocks:
+        block = block[: int(min(left, len(block)))]
+        left -= len(block)
+        while len(block):
+            piece = block[: _CHUNK - held]
+            pieces.append(piece.astype(np.float64))
+            held, block = held + len(piece), block[len(piece) :]
+            if held == _CHUNK:
+                yield np.concatenate(pieces)
+                pieces, held = [], 0
+        if left <= 0:
+            break
+    if held:
+        yield np.concatenate(pieces)
+
+
+def _frames(samples: NDArray, length: int) -> NDArray:
+    """Cut samples into frames (T, length) without overlap; less than one is filled up with zeros."""
+    if len(samples) < length:
+        samples = np.pad(samples, (0, length - len(samples)))
+    count = len(samples) // length
+    return samples[: count * length].reshape(count, length)
+
+
+def _frame_power(samples: NDArray, length: int) -> NDArray:
+    """Mean square of each frame, (T,) float32; of all samples if there are fewer than one frame."""
+    frames = _frames(samples, min(length, len(samples)))
+    return np.square(frames).mean(1).astype(np.float32)
+
+
+def _bandwidth(power: NDArray) -> float:
+    """Bandwidth in Hz of a mean power spectrum from 0 to 8 kHz, see :func:`measure`."""
+    power = power[1:]  # an offset of the samples is not sound
+    if not power.max() > 0:
+        return 0.0
+    padded = np.pad(power, _SMOOTHED // 2, mode="edge")
+    smooth = np.convolve(padded, np.full(_SMOOTHED, 1 / _SMOOTHED), mode="valid")
+    decibels = 10 * np.log10(np.maximum(smooth, smooth.max() * 10 ** (-_DEEPEST / 10)))
+    above = np.maximum(0, decibels - np.percentile(decibels, _FLOOR) - _ABOVE_FLOOR)
+    area = np.cumsum(above)
+    if not area[-1] > 0:
+        return SAMPLE_RATE / 2
+    return float((np.searchsorted(area, _NEARLY_ALL * area[-1]) + 1) * SAMPLE_RATE / _SPECTRUM_FRAME)
+
+
 class Typicality(NamedTuple):
     """How far a recording is from those of a calibration."""
 
@@ -35,21 +171,289 @@ class Typicality(NamedTuple):
     """In words: that trait, its value, and the usual range."""
 
 
-@dataclass(frozen=True)
+class Spread(NamedTuple):
+    """Where 95 % of the values of a trait lie."""
+
+    low: float
+    middle: float
+    high: float
+
+    @classmethod
+    def of(cls, values: NDArray) -> Spread:
+        """Find the 2.5 %, 50 % and 97.5 % quantiles of ``values`` (N,)."""
+        return cls(*map(_short, np.quantile(values, (_USUAL[0], 0.5, _USUAL[1]))))
+
+    def distance(self, values: NDArray, least: float) -> NDArray:
+        """Distance from the middle: 0 there, 1 at the edge of the usual range on that side."""
+        above = (values - self.middle) / max(least, self.high - self.middle)
+        below = (self.middle - values) / max(least, self.middle - self.low)
+        return np.maximum(above, below)
+
+
+@dataclass(frozen=True, eq=False)
+class EmbeddingModel:
+    """Two normal distributions of embeddings, of bona fide and of spoof, with one covariance.
+
+    The covariance within the classes is kept in its largest R principal directions; in all others
+    the variance is the same (probabilistic PCA: Tipping and Bishop, J. R. Statist. Soc. B 61, 1999).
+    """
+
+    means: NDArray
+    """(1 or 2, E): of each class that there is."""
+    directions: NDArray
+    """(R, E), orthonormal."""
+    variances: NDArray
+    """(R,) along them."""
+    residual: float
+    """Variance along any other direction."""
+
+    @classmethod
+    def fit(cls, embeddings: NDArray, is_bonafide: NDArray) -> EmbeddingModel:
+        """Fit to ``embeddings`` (N, E) of recordings whose classes are ``is_bonafide`` (N,)."""
+        groups = [embeddings[chosen] for chosen in (is_bonafide, ~is_bonafide) if chosen.any()]
+        means = np.stack([group.mean(0) for group in groups])
+        centred = np.concatenate([group - mean for group, mean in zip(groups, means)])
+        count, size = centred.shape
+        freedom = max(1, count - len(groups))
+        total = float(np.square(centred).sum()) / freedom
+        least = 1e-9 * float(np.square(embeddings).mean()) + np.finfo(float).tiny
+        rank = min(_MOST_DIRECTIONS, size - 1, freedom // 4)
+        directions, variances = np.zeros((0, size)), np.zeros(0)
+        if rank and total > 0:
+            smaller = centred @ centred.T if count < size else centred.T @ centred
+            last = len(smaller) - 1
+            values, vectors = eigh(smaller, subset_by_index=(last - rank + 1, last))
+            kept = values > 1e-10 * values[-1]
+            values, vectors = values[kept], vectors[:, kept]
+            variances = values / freedom
+            directions = (centred.T @ vectors / np.sqrt(values)).T if count < size else vectors.T
+        residual = max(least, (total - float(variances.sum())) / (size - len(variances)))
+        return cls(_rounded(means), _rounded(directions), _rounded(np.maximum(variances, least)), _short(residual))
+
+    def distance(self, embeddings: NDArray) -> NDArray:
+        """Root mean square distance of ``embeddings`` (N, E) from the nearer mean, in units of the spread."""
+        nearest = np.full(len(embeddings), np.inf)
+        for mean in self.means:
+            centred = embeddings - mean
+            along = centred @ self.directions.T
+            rest = np.maximum(0, np.square(centred).sum(1) - np.square(along).sum(1))
+            nearest = np.minimum(nearest, np.square(along) @ (1 / self.variances) + rest / self.residual)
+        return np.sqrt(nearest / self.means.shape[1])
+
+
+@dataclass(frozen=True, eq=False)
 class Population:
-    """The traits of a calibration's recordings."""
+    """The traits of a calibration's recordings.
+
+    Attributes:
+        usual: the usual range of each of :data:`SCALARS`; of durations, in logarithms of seconds.
+        distances: (N,) sorted, how far out each recording is by these traits, measured by what the
+            other four fifths of the recordings are like.
+        embeddings: what is kept of the embeddings; None if there are none.
+        usual_embedding: the usual range of its distances.
+        distances_with_embedding: (N,) sorted, as ``distances``, by all traits and the embedding.
+    """
 
     num_recordings: int
+    usual: dict[str, Spread]
+    distances: NDArray
+    embeddings: EmbeddingModel | None = None
+    usual_embedding: Spread | None = None
+    distances_with_embedding: NDArray | None = None
+
+    @classmethod
+    def fit(cls, traits: Sequence[Traits], is_bonafide: ArrayLike) -> Population:
+        """Learn what recordings are like from their traits and their classes.
+
+        Embeddings count if all of ``traits`` have one. The same recordings give the same result.
+
+        Raises:
+            InputError: if there are fewer than :data:`FEWEST`, or an embedding is not finite.
+        """
+        classes = np.asarray(is_bonafide, dtype=bool)
+        if len(traits) < FEWEST:
+            raise InputError(f"{len(traits)} recordings are too few to tell what is usual: give at least {FEWEST}")
+        values = {name: _scale(name, np.array([getattr(one, name) for one in traits])) for name in SCALARS}
+        folds = np.random.default_rng(_SEED).permutation(len(traits)) % _FOLDS
+        scalar = np.zeros(len(traits))
+        for held in (folds == fold for fold in range(_FOLDS)):
+            spreads = {name: Spread.of(values[name][~held]) for name in SCALARS}
+            scalar[held] = _farthest(spreads, {name: values[name][held] for name in SCALARS}).max(0)
+        usual = {name: Spread.of(values[name]) for name in SCALARS}
+        found = [one.embedding for one in traits if one.embedding is not None]
+        if len(found) < len(traits):
+            return cls(len(traits), usual, np.sort(_rounded(scalar)))
+        embeddings = np.stack(found).astype(np.float64)
+        if not np.isfinite(embeddings).all():
+            raise InputError("an embedding holds a number that is not finite: leave that recording out")
+        away = np.zeros(len(traits))
+        for held in (folds == fold for fold in range(_FOLDS)):
+            away[held] = EmbeddingModel.fit(embeddings[~held], classes[~held]).distance(embeddings[held])
+        spread = Spread.of(away)
+        both = np.maximum(scalar, _embedding_distance(spread, away))
+        model = EmbeddingModel.fit(embeddings, classes)
+        return cls(len(traits), usual, np.sort(_rounded(scalar)), model, spread, np.sort(_rounded(both)))
 
     @property
     def has_embeddings(self) -> bool:
         """Whether embeddings count."""
-        raise NotImplementedError
+        return self.embeddings is not None
 
     def typicality(self, traits: Traits) -> Typicality:
-        """Compare a recording with those of the calibration."""
-        raise NotImplementedError
+        """Compare a recording with those of the calibration.
+
+        Its embedding counts if the recording and the calibration have one. Without it, the
+        recording is compared by the other traits alone.
+
+        Raises:
+            InputError: if its embedding is not as wide as those of the calibration.
+        """
+        values = {name: _scale(name, np.array([getattr(traits, name)])) for name in SCALARS}
+        away = dict(zip(SCALARS, _farthest(self.usual, values)[:, 0]))
+        own = self.distances
+        if self.embeddings is not None and traits.embedding is not None:
+            assert self.usual_embedding is not None and self.distances_with_embedding is not None
+            if traits.embedding.shape != (size := self.embeddings.means.shape[1],):
+                raise InputError(
+                    f"an embedding of {size} numbers is expected, as the calibration's recordings have, not "
+                    f"of shape {traits.embedding.shape}: take the detector of the calibration"
+                )
+            distance = self.embeddings.distance(traits.embedding[None].astype(np.float64))
+            away["embedding"] = _embedding_distance(self.usual_embedding, distance)[0]
+            own = self.distances_with_embedding
+        trait = max(away, key=lambda name: (away[name], name))
+        # As those that it is compared with were rounded, so that the same recording is as far out as itself.
+        at_least = len(own) - int(np.searchsorted(own, _short(away[trait])))
+        return Typicality((1 + at_least) / (1 + len(own)), trait, self._reason(trait, traits))
+
+    def _reason(self, trait: str, traits: Traits) -> str:
+        if trait == "embedding":
+            return "its embedding is unlike those of the calibration's recordings"
+        low, _, high = self.usual[trait]
+        value = getattr(traits, trait)
+        if trait == "duration":
+            value, low, high, unit = value, math.exp(low), math.exp(high), "s"
+        elif trait == "bandwidth":
+            value, low, high, unit = value / 1000, low / 1000, high / 1000, "kHz"
+        else:
+            unit = "dB of full scale"
+        return (
+            f"its {trait}, {value:.1f} {unit}, is unlike that of the calibration's recordings "
+            f"({low:.1f} to {high:.1f} {unit})"
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Convert to plain data for JSON."""
-        raise NotImplementedError
+        plain: dict[str, Any] = {
+            "num_recordings": self.num_recordings,
+            "usual": {name: list(spread) for name, spread in self.usual.items()},
+            "distances": self.distances.tolist(),
+        }
+        if self.embeddings is None:
+            return plain
+        assert self.usual_embedding is not None and self.distances_with_embedding is not None
+        model = self.embeddings
+        return plain | {
+            "usual_embedding": list(self.usual_embedding),
+            "distances_with_embedding": self.distances_with_embedding.tolist(),
+            "embeddings": {
+                "means": model.means.tolist(),
+                "directions": model.directions.tolist(),
+                "variances": model.variances.tolist(),
+                "residual": model.residual,
+            },
+        }
+
+
+_Row = Annotated[list[FiniteFloat], Field(min_length=1, max_length=_WIDEST)]
+_Variance = Annotated[FiniteFloat, Field(gt=0)]
+_Distances = Annotated[list[FiniteFloat], Field(min_length=1, max_length=_MOST_RECORDINGS)]
+_Range = tuple[FiniteFloat, FiniteFloat, FiniteFloat]
+
+
+class _SavedRanges(BaseModel):
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+    duration: _Range
+    level: _Range
+    bandwidth: _Range
+
+
+class _SavedEmbeddings(BaseModel):
+    model_config = ConfigDict(strict=True)
+
+    means: Annotated[list[_Row], Field(min_length=1, max_length=2)]
+    directions: Annotated[list[_Row], Field(max_length=_MOST_DIRECTIONS)]
+    variances: Annotated[list[_Variance], Field(max_length=_MOST_DIRECTIONS)]
+    residual: _Variance
+
+    @model_validator(mode="after")
+    def _check(self) -> _SavedEmbeddings:
+        if len({len(row) for row in (*self.means, *self.directions)}) > 1:
+            raise ValueError("means and directions of one width are expected")
+        if len(self.directions) != len(self.variances):
+            raise ValueError(f"{len(self.variances)} variances of {len(self.directions)} directions")
+        return self
+
+
+class SavedPopulation(BaseModel):
+    """What :meth:`Population.to_dict` made, checked."""
+
+    model_config = ConfigDict(strict=True)
+
+    num_recordings: Annotated[int, Field(ge=1, le=_MOST_RECORDINGS)]
+    usual: _SavedRanges
+    distances: _Distances
+    usual_embedding: _Range | None = None
+    distances_with_embedding: _Distances | None = None
+    embeddings: _SavedEmbeddings | None = None
+
+    @model_validator(mode="after")
+    def _check(self) -> SavedPopulation:
+        of_embeddings = (self.usual_embedding, self.distances_with_embedding, self.embeddings)
+        if any(part is None for part in of_embeddings) and any(part is not None for part in of_embeddings):
+            raise ValueError("`embeddings`, `usual_embedding` and `distances_with_embedding` belong together")
+        for distances in (self.distances, self.distances_with_embedding):
+            if distances is not None and len(distances) != self.num_recordings:
+                raise ValueError(f"{len(distances)} distances of {self.num_recordings} recordings")
+        return self
+
+    def population(self) -> Population:
+        """Make the population of it."""
+        found, model = self.embeddings, None
+        if found is not None:
+            directions = np.array(found.directions).reshape(len(found.directions), len(found.means[0]))
+            model = EmbeddingModel(np.array(found.means), directions, np.array(found.variances), found.residual)
+        return Population(
+            self.num_recordings,
+            {name: Spread(*getattr(self.usual, name)) for name in SCALARS},
+            np.sort(self.distances),
+            model,
+            Spread(*self.usual_embedding) if self.usual_embedding else None,
+            None if self.distances_with_embedding is None else np.sort(self.distances_with_embedding),
+        )
+
+
+def _scale(name: str, values: NDArray) -> NDArray:
+    """Durations in logarithms of seconds, other traits as they are."""
+    return np.log(values) if name == "duration" else values
+
+
+def _farthest(usual: dict[str, Spread], values: dict[str, NDArray]) -> NDArray:
+    """Distances (3, N) by the scalar traits."""
+    return np.stack([usual[name].distance(values[name], _LEAST[name]) for name in SCALARS])
+
+
+def _embedding_distance(spread: Spread, away: NDArray) -> NDArray:
+    """Scale distances from the means of embeddings as those of other traits; near ones are not unusual."""
+    return np.maximum(0, away - spread.middle) / max(_LEAST_SPREAD * spread.middle, spread.high - spread.middle, 1e-12)
+
+
+def _short(value: float) -> float:
+    """Round to 6 significant digits, so that files stay small and a loaded number is the saved one."""
+    return float(f"{value:.6g}")
+
+
+def _rounded(values: NDArray) -> NDArray:
+    """Round each value as :func:`_short` does."""
+    return np.array([_short(value) for value in values.ravel().tolist()]).reshape(values.shape)
