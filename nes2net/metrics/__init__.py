@@ -7,8 +7,15 @@ false acceptance rate (FAR, false alarms) the share of spoofed trials at or abov
 
 from nes2net.metrics.dcf import compute_act_dcf, compute_cllr, compute_min_cllr, compute_min_dcf
 from nes2net.metrics.eer import compute_eer, det_curve, roc_points
-from nes2net.metrics.intervals import Comparison, bootstrap_interval, compare_systems
-from nes2net.metrics.rates import Rates, compute_rates
+from nes2net.metrics.intervals import (
+    Comparison,
+    bootstrap_interval,
+    bootstrap_rates,
+    bootstrap_values,
+    compare_systems,
+    percentiles,
+)
+from nes2net.metrics.rates import RateIntervals, Rates, compute_rates
 from nes2net.metrics.sasv import compute_a_dcf, compute_t_eer
 from nes2net.metrics.tables import (
     CtrSvddRow,
@@ -32,12 +39,15 @@ __all__ = [
     "AsvErrorRates",
     "Comparison",
     "CtrSvddRow",
+    "RateIntervals",
     "Rates",
     "TandemWeights",
     "asv_error_rates",
     "asvspoof5_track1_lines",
     "asvspoof5_track2_lines",
     "bootstrap_interval",
+    "bootstrap_rates",
+    "bootstrap_values",
     "compare_systems",
     "compute_a_dcf",
     "compute_act_dcf",
@@ -51,6 +61,7 @@ __all__ = [
     "ctrsvdd_lines",
     "ctrsvdd_rows",
     "det_curve",
+    "percentiles",
     "roc_points",
     "tandem_weights",
     "tdcf_curve",

@@ -114,21 +114,27 @@ def compute_min_cllr(bonafide: ArrayLike, spoof: ArrayLike) -> float:
     >>> compute_min_cllr([1.0, 2.0], [0.0]), compute_min_cllr([0.0], [1.0])
     (0.0, 1.0)
     """
+    bonafide, spoof = checked_classes(bonafide, spoof)
+    scores, is_bonafide = walk(bonafide, spoof)
+    ends = last_of_ties(scores)
+    of_bonafide = np.diff(np.cumsum(is_bonafide)[ends], prepend=0)
+    return min_cllr_of_counts(of_bonafide, np.diff(ends, prepend=-1) - of_bonafide)
+
+
+def min_cllr_of_counts(bonafide: NDArray, spoof: NDArray) -> float:
+    """Compute Cllr after the best monotone calibration from the trials of each class at ascending scores.
+
+    ``bonafide`` and ``spoof`` are their numbers, shape (N,), at N scores of at least one trial each.
+    """
     # For start-up time: loading SciPy takes longer than computing all other metrics.
     from scipy.optimize import isotonic_regression
 
-    bonafide, spoof = checked_classes(bonafide, spoof)
-    scores, is_bonafide = walk(bonafide, spoof)
-    ends, num_bonafide = last_of_ties(scores), np.cumsum(is_bonafide)
-    trials = np.diff(ends, prepend=-1)
-    share = np.diff(num_bonafide[ends], prepend=0) / trials
-    ends = ends[isotonic_regression(share, weights=trials).blocks[1:] - 1]  # the last trial of each pool
-    of_bonafide = np.diff(num_bonafide[ends], prepend=0)
-    of_spoof = (np.diff(ends, prepend=-1) - of_bonafide) / spoof.size
-    of_bonafide = of_bonafide / bonafide.size
-    # log2(1 + 1/LR) and log2(1 + LR) with LR = of_bonafide / of_spoof; a share of 0 costs nothing.
-    both = of_bonafide + of_spoof
-    return float(sum(part[part > 0] @ np.log2(both[part > 0] / part[part > 0]) for part in (of_bonafide, of_spoof)) / 2)
+    trials = bonafide + spoof
+    pools = isotonic_regression(bonafide / trials, weights=trials).blocks[:-1]
+    parts = [np.add.reduceat(counts, pools) / counts.sum() for counts in (bonafide, spoof)]
+    # log2(1 + 1/LR) and log2(1 + LR) with LR = bona fide part / spoof part; a part of 0 costs nothing.
+    both = parts[0] + parts[1]
+    return float(sum(part[part > 0] @ np.log2(both[part > 0] / part[part > 0]) for part in parts) / 2)
 
 
 def cllr_terms(bonafide: NDArray, spoof: NDArray) -> tuple[NDArray, NDArray]:

@@ -7,6 +7,7 @@ Machine Learning" (2023). The interval is the percentile interval of Efron.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -20,6 +21,7 @@ from nes2net.machine.launch import is_first
 from nes2net.machine.processors import usable_processors
 from nes2net.machine.progress import ProgressDisplay
 from nes2net.metrics.eer import checked_classes
+from nes2net.metrics.rates import RateIntervals, compute_rates
 from nes2net.metrics.resampling import any_metric, quick_metric
 
 # With fewer trials a resample is done before a thread has started.
@@ -58,10 +60,10 @@ def bootstrap_interval(
 
     Args:
         metric: A function of two score vectors that returns a number, or a tuple with the number
-            first. For ``compute_eer``, ``compute_min_dcf``, ``compute_act_dcf``, ``compute_cllr``
-            and ``compute_min_tdcf`` the scores are sorted once for all resamples; their options
-            are given as ``functools.partial(compute_eer, method=…)``. Other functions are called
-            on each resample.
+            first. For ``compute_eer``, ``compute_min_dcf``, ``compute_act_dcf``, ``compute_cllr``,
+            ``compute_min_cllr`` and ``compute_min_tdcf`` the scores are sorted once for all
+            resamples; their options are given as ``functools.partial(compute_eer, method=…)``.
+            Other functions are called on each resample. For rates see :func:`bootstrap_rates`.
         bonafide, spoof: Scores, shapes (B,) and (S,).
         num_resamples: Bootstrap draws, at least 1.
         confidence: Share of the draws inside the interval, between 0 and 1.
@@ -83,10 +85,56 @@ def bootstrap_interval(
     >>> round(low, 2), round(high, 2)
     (0.12, 0.16)
     """
+    values = bootstrap_values(
+        [metric],
+        bonafide,
+        spoof,
+        num_resamples=num_resamples,
+        seed=seed,
+        bonafide_groups=bonafide_groups,
+        spoof_groups=spoof_groups,
+        num_threads=num_threads,
+    )
+    return percentiles(values[:, 0], confidence)
+
+
+def bootstrap_rates(
+    bonafide: ArrayLike, spoof: ArrayLike, threshold: float, *, confidence: float = 0.95, **options: Any
+) -> RateIntervals:
+    """Compute the intervals of all :class:`~nes2net.metrics.Rates` at ``threshold``, which stays fixed.
+
+    Arguments, ``options`` and errors are those of :func:`bootstrap_interval`.
+
+    >>> rng = np.random.default_rng(0)
+    >>> intervals = bootstrap_rates(rng.normal(2, 1, 500), rng.normal(0, 1, 500), 1.0)
+    >>> [round(bound, 2) for bound in intervals.hter]
+    [0.13, 0.17]
+    """
+    metric = functools.partial(compute_rates, threshold=threshold)
+    values = bootstrap_values([metric], bonafide, spoof, **options)
+    return RateIntervals(*(percentiles(column, confidence) for column in values.T))
+
+
+def bootstrap_values(
+    metrics: Sequence[Callable[..., Any]],
+    bonafide: ArrayLike,
+    spoof: ArrayLike,
+    *,
+    num_resamples: int = 1000,
+    seed: int = 0,
+    bonafide_groups: Sequence | None = None,
+    spoof_groups: Sequence | None = None,
+    num_threads: int | None = None,
+) -> NDArray:
+    """Compute several metrics on the same resamples, shape (num_resamples, columns).
+
+    A metric has one column; ``compute_rates`` has five, the fields of its result. So the interval of
+    a difference of two figures is that of the difference of their columns, by :func:`percentiles`.
+    Arguments and errors are those of :func:`bootstrap_interval`.
+    """
     system = checked_classes(bonafide, spoof)
     draw = _draw(bonafide_groups, spoof_groups, *system)
-    values = _resample([(metric, *system)], draw, num_resamples, seed, num_threads)
-    return percentiles(values[:, 0], confidence)
+    return _resample([(metric, *system) for metric in metrics], draw, num_resamples, seed, num_threads)
 
 
 def compare_systems(
@@ -141,8 +189,8 @@ def compare_systems(
     draw = _draw(bonafide_groups, spoof_groups, *systems[0])
     values = _resample([(metric, *system) for system in systems], draw, num_resamples, seed, num_threads)
     once = np.ones(sum(counts[0]), dtype=np.int64)
-    first_value, second_value = (any_metric(metric, *system)(once) for system in systems)
-    differences = values[:, 0] - values[:, 1]
+    first_value, second_value = (float(np.ravel(any_metric(metric, *system)(once))[0]) for system in systems)
+    differences = values[:, 0] - values[:, values.shape[1] // 2]
     beyond = min((differences <= 0).sum(), (differences >= 0).sum())
     p_value = min(1.0, 2 * (int(beyond) + 1) / (num_resamples + 1))
     interval = percentiles(differences, confidence)
@@ -164,7 +212,7 @@ def percentiles(values: NDArray, confidence: float) -> tuple[float, float]:
 def _resample(
     systems: list[tuple[Callable, NDArray, NDArray]], draw: Draw, num_resamples: int, seed: int, num_threads: int | None
 ) -> NDArray:
-    """Compute the metric of each system on each resample, shape (num_resamples, systems).
+    """Compute the metric of each system on each resample, shape (num_resamples, columns).
 
     Each resample has its own generator, so it does not depend on the thread that makes it.
     """
@@ -174,13 +222,13 @@ def _resample(
     quick = [quick_metric(*system) for system in systems]
     evaluators = [fast or any_metric(*system) for fast, system in zip(quick, systems)]
 
-    def one(number: int) -> list[float]:
+    def one(number: int) -> NDArray:
         counts = draw(np.random.default_rng([seed, number]))
-        return [evaluate(counts) for evaluate in evaluators]
+        return np.hstack([evaluate(counts) for evaluate in evaluators])
 
     _, bonafide, spoof = systems[0]
     with ExitStack() as stack:
-        values: Iterable[list[float]] = map(one, range(num_resamples))
+        values: Iterable[NDArray] = map(one, range(num_resamples))
         if None not in quick and bonafide.size + spoof.size >= _FEWEST_TRIALS_FOR_THREADS:
             pool = stack.enter_context(ThreadPoolExecutor(num_threads or usable_processors()))
             values = pool.map(one, range(num_resamples))

@@ -21,14 +21,17 @@ from nes2net.metrics.dcf import (
     cllr_terms,
     compute_act_dcf,
     compute_cllr,
+    compute_min_cllr,
     compute_min_dcf,
     dcf,
+    min_cllr_of_counts,
 )
 from nes2net.metrics.eer import compute_eer, last_of_ties, roc_corners, walk_index
+from nes2net.metrics.rates import Rates, compute_rates, rates_of_counts
 from nes2net.metrics.tdcf import asv_error_rates, compute_min_tdcf, tandem_weights, tdcf
 
-#: Takes how often each trial of [bonafide, spoof] was drawn, shape (B + S,); gives the value.
-Resampled = Callable[[NDArray], float]
+#: Takes how often each trial of [bonafide, spoof] was drawn, shape (B + S,); gives a number, or a Rates.
+Resampled = Callable[[NDArray], Any]
 
 
 def quick_metric(metric: Callable[..., Any], bonafide: NDArray, spoof: NDArray) -> Resampled | None:
@@ -48,8 +51,10 @@ def quick_metric(metric: Callable[..., Any], bonafide: NDArray, spoof: NDArray) 
 def any_metric(metric: Callable[..., Any], bonafide: NDArray, spoof: NDArray) -> Resampled:
     """Make the form of ``metric`` that repeats each trial as often as it was drawn."""
 
-    def evaluate(counts: NDArray) -> float:
+    def evaluate(counts: NDArray) -> Any:
         value = metric(np.repeat(bonafide, counts[: bonafide.size]), np.repeat(spoof, counts[bonafide.size :]))
+        if isinstance(value, Rates):
+            return value
         return float(value[0] if isinstance(value, tuple) else value)
 
     return evaluate
@@ -163,6 +168,40 @@ def _cllr(bonafide: NDArray, spoof: NDArray) -> Resampled:
     return evaluate
 
 
+def _min_cllr(bonafide: NDArray, spoof: NDArray) -> Resampled:
+    """Make the minimum of Cllr, with the trials between which no pool can end merged beforehand.
+
+    A pool ends where the share of bona fide trials rises. That is neither after bona fide trials
+    alone nor before spoofed trials alone, however often each is drawn.
+    """
+    index = walk_index(bonafide, spoof)
+    ends = last_of_ties(np.concatenate((bonafide, spoof))[index])
+    of_bonafide = np.diff(np.cumsum(index < bonafide.size)[ends], prepend=0)
+    of_spoof = np.diff(ends, prepend=-1) - of_bonafide
+    begins = np.append(True, (of_spoof[:-1] > 0) & (of_bonafide[1:] > 0))
+    pool = np.empty(index.size, dtype=np.int64)
+    pool[index] = np.repeat(np.cumsum(begins) - 1, of_bonafide + of_spoof)
+    pools, num_pools = (pool[: bonafide.size], pool[bonafide.size :]), int(begins.sum())
+
+    def evaluate(counts: NDArray) -> float:
+        classes = counts[: bonafide.size], counts[bonafide.size :]
+        drawn = [np.bincount(at, weights=of, minlength=num_pools) for at, of in zip(pools, classes)]
+        there = drawn[0] + drawn[1] > 0
+        return min_cllr_of_counts(drawn[0][there], drawn[1][there])
+
+    return evaluate
+
+
+def _rates(bonafide: NDArray, spoof: NDArray, threshold: float) -> Resampled:
+    missed, accepted = np.flatnonzero(bonafide < threshold), np.flatnonzero(spoof >= threshold) + bonafide.size
+
+    def evaluate(counts: NDArray) -> Rates:
+        sizes = _class_sizes(counts, bonafide.size)
+        return rates_of_counts(int(counts[missed].sum()), int(counts[accepted].sum()), *sizes)
+
+    return evaluate
+
+
 def _class_sizes(counts: NDArray, num_bonafide: int) -> tuple[int, int]:
     return int(counts[:num_bonafide].sum()), int(counts[num_bonafide:].sum())
 
@@ -172,5 +211,7 @@ _QUICK: dict[Callable, Callable[..., Resampled]] = {
     compute_min_dcf: _min_dcf,
     compute_act_dcf: _act_dcf,
     compute_cllr: _cllr,
+    compute_min_cllr: _min_cllr,
+    compute_rates: _rates,
     compute_min_tdcf: _min_tdcf,
 }

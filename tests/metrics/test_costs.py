@@ -137,3 +137,13 @@ def test_min_cllr_is_that_of_the_isotonic_log_likelihood_ratios(bonafide, spoof)
         llr = np.log(posterior) - np.log(1 - posterior) - math.log(len(bonafide) / len(spoof))
     expected = metrics.compute_cllr(llr[label == 1], llr[label == 0])
     assert metrics.compute_min_cllr(bonafide, spoof) == pytest.approx(expected, abs=1e-12)
+
+
+def test_cllr_is_that_of_a_plain_loop():
+    rng = np.random.default_rng(1)
+    bonafide, spoof = rng.normal(1, 2, 41), rng.normal(-1, 2, 67)
+    total = 0.0
+    for scores, sign in ((bonafide, -1), (spoof, 1)):
+        for score in scores:
+            total += math.log2(1 + math.exp(sign * score)) / len(scores) / 2
+    assert metrics.compute_cllr(bonafide, spoof) == pytest.approx(total, abs=1e-13)

@@ -22,6 +22,8 @@ QUICK = {
     "min_dcf sklearn": functools.partial(metrics.compute_min_dcf, p_spoof=0.5, method="sklearn", normalize=False),
     "act_dcf": functools.partial(metrics.compute_act_dcf, c_fa=2),
     "cllr": metrics.compute_cllr,
+    "min_cllr": metrics.compute_min_cllr,
+    "rates": functools.partial(metrics.compute_rates, threshold=0.5),
     "min_tdcf 2019": functools.partial(metrics.compute_min_tdcf, **ASV, version=2019),
     "min_tdcf 2021": functools.partial(metrics.compute_min_tdcf, **ASV),
 }

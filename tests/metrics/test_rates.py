@@ -1,0 +1,73 @@
+"""Rates at a threshold against scikit-learn, and their intervals."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score
+
+from nes2net import metrics
+
+scores = st.lists(st.integers(-4, 4).map(float), min_size=1, max_size=25)
+
+
+@given(scores, scores, st.integers(-5, 5))
+def test_rates_are_those_of_scikit_learn(bonafide, spoof, threshold):
+    found = metrics.compute_rates(bonafide, spoof, threshold)
+    is_spoof = np.repeat([0, 1], [len(bonafide), len(spoof)])
+    called = [int(score < threshold) for score in bonafide + spoof]
+    assert found.accuracy == pytest.approx(accuracy_score(is_spoof, called), abs=1e-12)
+    assert 1 - found.hter == pytest.approx(balanced_accuracy_score(is_spoof, called), abs=1e-12)
+    assert found.f1 == pytest.approx(f1_score(is_spoof, called, zero_division=0), abs=1e-12)
+    assert found.hter == (found.miss + found.false_alarm) / 2
+
+
+@pytest.mark.parametrize("clustered", [False, True])
+def test_intervals_are_those_of_plain_resampling(clustered):
+    """Draw the same trials or speakers by hand, and compute each rate of each draw in a loop."""
+    rng = np.random.default_rng(0)
+    bonafide, spoof = rng.normal(1, 1, 40), rng.normal(-1, 1, 60)
+    speakers = rng.integers(0, 12, 100)
+    groups = {"bonafide_groups": speakers[:40], "spoof_groups": speakers[40:]} if clustered else {}
+    found = metrics.bootstrap_rates(bonafide, spoof, 0.1, num_resamples=50, seed=3, **groups)
+    drawn = []
+    for number in range(50):
+        generator = np.random.default_rng([3, number])
+        if clustered:
+            numbers = {speaker: n for n, speaker in enumerate(dict.fromkeys(speakers))}  # in order of appearance
+            picked = list(generator.integers(len(numbers), size=len(numbers)))
+            trials = [t for t, speaker in enumerate(speakers) for _ in range(picked.count(numbers[speaker]))]
+        else:
+            trials = [*generator.integers(40, size=40), *(40 + generator.integers(60, size=60))]
+        of = [bonafide[t] for t in trials if t < 40], [spoof[t - 40] for t in trials if t >= 40]
+        drawn.append(metrics.compute_rates(*of, 0.1))
+    for name, low_high in found._asdict().items():
+        values = [getattr(rates, name) for rates in drawn]
+        assert low_high == pytest.approx(np.quantile(values, [0.025, 0.975]), abs=1e-12)
+        assert low_high[0] < low_high[1]
+
+
+@settings(max_examples=40, deadline=None)
+@given(scores, scores, st.integers(0, 1000))
+def test_several_metrics_share_their_draws(bonafide, spoof, seed):
+    together = metrics.bootstrap_values(
+        [metrics.compute_cllr, lambda b, s: metrics.compute_rates(b, s, 1.0), metrics.compute_min_cllr],
+        bonafide,
+        spoof,
+        num_resamples=7,
+        seed=seed,
+    )
+    assert together.shape == (7, 7)
+    alone = [metrics.bootstrap_values([m], bonafide, spoof, num_resamples=7, seed=seed) for m in
+             (metrics.compute_cllr, lambda b, s: metrics.compute_min_cllr(b, s))]  # fmt: skip
+    np.testing.assert_allclose(together[:, [0]], alone[0], atol=1e-13)
+    np.testing.assert_allclose(together[:, [6]], alone[1], atol=1e-13)
+    intervals = metrics.bootstrap_rates(bonafide, spoof, 1.0, num_resamples=7, seed=seed)
+    assert intervals.hter == metrics.percentiles(together[:, 3], 0.95)
+
+
+def test_comparing_two_systems_by_rates_compares_the_first_rate():
+    first, second = ([1.0, 2.0, -1.0], [0.0, -1.0]), ([-1.0, -2.0, 1.0], [0.5, 1.0])
+    result = metrics.compare_systems(lambda b, s: metrics.compute_rates(b, s, 0.0), first, second, num_resamples=9)
+    assert (result.first, result.second) == (1 / 3, 2 / 3)
+    assert result == metrics.compare_systems(lambda b, s: np.mean(np.less(b, 0)), first, second, num_resamples=9)
