@@ -6,7 +6,15 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nes2net.cli.entry import INCOMPLETE, add_architecture, add_device, add_dtype, add_resamples, add_workers, subcommand
+from nes2net.cli.entry import (
+    INCOMPLETE,
+    add_architecture,
+    add_device,
+    add_dtype,
+    add_resamples,
+    add_workers,
+    subcommand,
+)
 from nes2net.cli.score import num_samples_of, warn_of
 from nes2net.errors import InputError
 from nes2net.machine.terminal import printable, say_written
@@ -130,7 +138,7 @@ def _robustness(args: argparse.Namespace) -> int:
         num_samples=num_samples,
         batch_size=args.batch_size,
         num_workers=args.num_workers,
-        decider=_decider(args.calibration, point, detector),
+        decider=_decider(args.calibration, point, detector, num_samples),
         operating_point=point,
         about={
             "corpus": {
@@ -159,8 +167,13 @@ def _detector(args: argparse.Namespace) -> Detector:
     return Detector.from_pretrained(args.model, own_device(args.device), args.dtype, args.config, args.base)
 
 
-def _decider(path: str | None, point: OperatingPoint, detector: Detector) -> Decider | None:
+def _decider(path: str | None, point: OperatingPoint, detector: Detector, num_samples: int | None) -> Decider | None:
     """The decider of a calibration file, which must be one of this detector."""
     from nes2net.decisions import Decider, load
+    from nes2net.scoring.calibrated import check_belongs, scored_unlike
 
-    return None if path is None else Decider(load(path), operating_point=point)
+    if path is None:
+        return None
+    decider = Decider(load(path), operating_point=point)
+    warn_of(filter(None, [*check_belongs(detector, decider.calibration), scored_unlike(decider, num_samples)]))
+    return decider

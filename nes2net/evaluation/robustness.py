@@ -239,7 +239,9 @@ def evaluate_robustness(
     for condition in [condition for condition in scores if condition != CLEAN]:
         missing = sum(id not in scores[condition] for id in scores[CLEAN])
         if missing > _MOST_MISSING * len(scores[CLEAN]):
-            failed[condition] = f"{missing} of {len(scores[CLEAN])} trials have no score; the record of its scores says why"
+            failed[condition] = (
+                f"{missing} of {len(scores[CLEAN])} trials have no score; the record of its scores says why"
+            )
             del scores[condition]
     left_out = {
         trial.id: lacking
@@ -249,7 +251,9 @@ def evaluate_robustness(
     common = [trial for trial in trials if trial.id not in left_out]
     is_bonafide = np.array([trial.label == BONAFIDE for trial in common], dtype=bool)
     if is_bonafide.all() or not is_bonafide.any():
-        raise InputError(f"{len(common)} trials have scores under all conditions, but not of both classes: score more trials")
+        raise InputError(
+            f"{len(common)} trials have scores under all conditions, but not of both classes: score more trials"
+        )
     order = np.concatenate((np.flatnonzero(is_bonafide), np.flatnonzero(~is_bonafide)))
     eer = functools.partial(metrics.compute_eer, method=rule_of_corpus, order=order)
     groups = speaker_groups(common)
@@ -262,7 +266,6 @@ def evaluate_robustness(
     clean = classes(CLEAN)
     threshold, basis = _threshold(clean, decider, operating_point or OperatingPoint("eer"))
     accepted = np.concatenate(clean) >= threshold
-    hter = functools.partial(_hter, threshold=threshold)
 
     def figures(condition: str) -> Figures:
         own = classes(condition)
@@ -272,7 +275,7 @@ def evaluate_robustness(
             eer(*own)[0],
             metrics.bootstrap_interval(eer, *own, **drawn),
             rates.hter,
-            metrics.bootstrap_interval(hter, *own, **drawn),
+            metrics.bootstrap_rates(*own, threshold, **drawn).hter,
             rates.miss,
             rates.false_alarm,
         )
@@ -309,10 +312,6 @@ def evaluate_robustness(
     )
 
 
-def _hter(bonafide: NDArray, spoof: NDArray, threshold: float) -> float:
-    return metrics.compute_rates(bonafide, spoof, threshold).hter
-
-
 def _scores(trials: Sequence[Trial], path: str | Path) -> dict[str, float]:
     """The finite scores of the file by id; a trial may be missing."""
     ids, scores = read_scores(path)
@@ -321,13 +320,13 @@ def _scores(trials: Sequence[Trial], path: str | Path) -> dict[str, float]:
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
     if unknown := matched.mismatch.unknown:
-        raise InputError(f"{path}: {len(unknown)} scores are of no trial, such as {unknown[0]}: score these trials anew")
+        raise InputError(
+            f"{path}: {len(unknown)} scores are of no trial, such as {unknown[0]}: score these trials anew"
+        )
     return matched.by_id
 
 
-def _threshold(
-    clean: tuple[NDArray, NDArray], decider: Decider | None, point: OperatingPoint
-) -> tuple[float, str]:
+def _threshold(clean: tuple[NDArray, NDArray], decider: Decider | None, point: OperatingPoint) -> tuple[float, str]:
     """Find the threshold on scores, and say where it comes from."""
     if decider is not None:
         if decider.threshold is None:

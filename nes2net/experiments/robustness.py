@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -16,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from nes2net.conditions import Condition, Sources
-from nes2net.corpora.subset import stratified_subset
 from nes2net.corpora.protocol import select_phase
+from nes2net.corpora.subset import stratified_subset
 from nes2net.corpora.trial import BONAFIDE, Trial, trials_digest
 from nes2net.decisions import Decider, OperatingPoint
 from nes2net.errors import InputError, listed, one_line
@@ -86,7 +85,10 @@ class Plan:
         lines = [
             f"{self.corpus}, phase {self.phase}: {len(self.trials)}{of} trials ({num_bonafide} bona fide, "
             f"{len(self.trials) - num_bonafide} spoof), clean and under {len(self.names)} conditions:",
-            *(f"  {name}: {', '.join(strengths)}" if strengths[0] else f"  {name}" for name, strengths in self._families()),
+            *(
+                f"  {name}: {', '.join(strengths)}" if strengths[0] else f"  {name}"
+                for name, strengths in self._families()
+            ),
         ]
         return [*lines, *(f"not possible here: {name}: {reason}" for name, reason in self.left_out.items())]
 
