@@ -117,7 +117,7 @@ def plan(
     """Choose trials and conditions.
 
     Trials that the published figures of the corpus leave out are left out here, too. Babble is made
-    of up to 200 of the bona fide trials.
+    of up to 200 bona fide trials, whatever the subset.
 
     Args:
         phase: of the labels; the split if not given.
@@ -150,7 +150,7 @@ def plan(
             f"'{phase}': name the folder of the labels with `keys`, or another `phase`"
         )
     trials = labelled if num_trials is None else stratified_subset(labelled, num_trials, seed)
-    speech = [trial.audio_path() for trial in trials if trial.label == BONAFIDE]
+    speech = [trial.audio_path() for trial in labelled if trial.label == BONAFIDE]
     if len(speech) > _MOST_TALKERS:
         chosen = np.random.default_rng(seed).choice(len(speech), _MOST_TALKERS, replace=False)
         speech = [speech[number] for number in sorted(chosen.tolist())]

@@ -33,7 +33,7 @@ def test_the_seed_draws_and_everything_is_everything():
     trials = make({None: 40, "A01": 40})
     assert stratified_subset(trials, 20, 1) == stratified_subset(trials, 20, 1) != stratified_subset(trials, 20, 2)
     assert stratified_subset(trials, 80) == stratified_subset(trials, 1000) == trials
-    with pytest.raises(InputError, match="`trials` is at least 2, one for each label and attack"):
+    with pytest.raises(InputError, match="`num_trials` is at least 2, one for each label and attack"):
         stratified_subset(trials, 1)
 
 
