@@ -25,7 +25,9 @@ from nes2net.evaluation.evaluate import percent, percent_interval
 from nes2net.evaluation.matching import match
 from nes2net.evaluation.origin import Origin, read_origin
 from nes2net.machine.files import sha256_of
+from nes2net.machine.progress import ProgressDisplay
 from nes2net.machine.terminal import markdown_table, text_table
+from nes2net.metrics.intervals import percentiles, two_sided_p
 from nes2net.registry import conditions, corpora
 from nes2net.scoring.score_file import read_scores
 
@@ -33,6 +35,8 @@ from nes2net.scoring.score_file import read_scores
 CLEAN = "clean"
 # A condition that fails on a larger share of the trials would take these away from all others.
 _MOST_MISSING = 0.1
+_CONFIDENCE = 0.95
+_SHORT = 3.0  # seconds; a shorter evaluation shows no progress
 _HEAD = ("condition", "EER %", "95 % interval", "points", "p", "HTER %", "95 % interval", "miss %", "false alarm %")
 
 
@@ -49,12 +53,12 @@ class Figures:
     hter_interval: tuple[float, float]
     miss: float
     false_alarm: float
-    difference: float = 0.0
+    difference: float
     """EER minus that of the clean trials."""
-    difference_interval: tuple[float, float] = (0.0, 0.0)
-    p_value: float = 1.0
+    difference_interval: tuple[float, float]
+    p_value: float
     """Of that difference, two-sided."""
-    changed: float = 0.0
+    changed: float
     """Share of the trials on the other side of the threshold than when clean."""
 
     @property
@@ -265,28 +269,38 @@ def evaluate_robustness(
 
     clean = classes(CLEAN)
     threshold, basis = _threshold(clean, decider, operating_point or OperatingPoint("eer"))
-    accepted = np.concatenate(clean) >= threshold
+    accepted, clean_eer = np.concatenate(clean) >= threshold, eer(*clean)[0]
+
+    rates_at = functools.partial(metrics.compute_rates, threshold=threshold)
+
+    @functools.cache
+    def draws(condition: str) -> NDArray:
+        """EER, and HTER at the threshold, of each resample, which draws the same trials for all conditions."""
+        columns = metrics.bootstrap_values([eer, rates_at], *classes(condition), **drawn)
+        return columns[:, [0, 1 + metrics.Rates._fields.index("hter")]]
 
     def figures(condition: str) -> Figures:
         own = classes(condition)
-        rates = metrics.compute_rates(*own, threshold)
-        alone = Figures(
-            condition,
-            eer(*own)[0],
-            metrics.bootstrap_interval(eer, *own, **drawn),
-            rates.hter,
-            metrics.bootstrap_rates(*own, threshold, **drawn).hter,
-            rates.miss,
-            rates.false_alarm,
+        rates = rates_at(*own)
+        of_eer, of_hter = draws(condition).T
+        differences = of_eer - draws(CLEAN)[:, 0]
+        return Figures(
+            condition=condition,
+            eer=(value := eer(*own)[0]),
+            eer_interval=percentiles(of_eer, _CONFIDENCE),
+            hter=rates.hter,
+            hter_interval=percentiles(of_hter, _CONFIDENCE),
+            miss=rates.miss,
+            false_alarm=rates.false_alarm,
+            difference=value - clean_eer,
+            difference_interval=percentiles(differences, _CONFIDENCE),
+            p_value=two_sided_p(differences),
+            changed=float(np.mean((np.concatenate(own) >= threshold) != accepted)),
         )
-        if condition == CLEAN:
-            return alone
-        compared = metrics.compare_systems(eer, own, clean, **drawn)
-        changed = float(np.mean((np.concatenate(own) >= threshold) != accepted))
-        of_pair = {"difference": compared.difference, "difference_interval": compared.interval}
-        return Figures(**(asdict(alone) | of_pair | {"p_value": compared.p_value, "changed": changed}))
 
     digests = {condition: sha256_of(path) for condition, path in paths.items()}
+    rest = [condition for condition in scores if condition != CLEAN]
+    progress = ProgressDisplay(rest, title="evaluating", unit="condition", delay=_SHORT)
     return Robustness(
         corpus=corpus,
         phase=phase,
@@ -297,7 +311,7 @@ def evaluate_robustness(
         threshold=threshold,
         basis=basis,
         clean=figures(CLEAN),
-        results=[figures(condition) for condition in scores if condition != CLEAN],
+        results=[figures(condition) for condition in progress],
         failed=failed,
         left_out=left_out,
         interval_over="speakers" if groups else "trials",

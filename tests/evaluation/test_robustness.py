@@ -1,5 +1,6 @@
 """Figures under conditions, against metrics computed here; the page, and what it says in words."""
 
+import functools
 import json
 import re
 
@@ -53,7 +54,11 @@ def test_figures_are_those_of_the_metrics(case):
         assert one.hter_interval[0] <= one.hter <= one.hter_interval[1]
         flipped = (scores[one.condition] >= result.threshold) != (scores[CLEAN] >= result.threshold)
         assert one.changed == pytest.approx(flipped.mean())
-        assert one.difference == pytest.approx(one.eer - result.clean.eer)
+        rule = functools.partial(metrics.compute_eer, method="interpolated")
+        compared = metrics.compare_systems(rule, (bonafide, spoof), by_class[CLEAN], num_resamples=DRAWS)
+        assert (one.difference, one.difference_interval, one.p_value) == compared[2:]
+        assert one.eer_interval == metrics.bootstrap_interval(rule, bonafide, spoof, num_resamples=DRAWS)
+        assert one.hter_interval == metrics.bootstrap_rates(bonafide, spoof, result.threshold, num_resamples=DRAWS).hter
     # A shift moves no trial past another: only the threshold no longer fits.
     shifted = next(one for one in result.results if one.condition == "telephone")
     assert shifted.difference == 0 and shifted.p_value == 1 and shifted.hter > result.clean.hter + 0.1
