@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.image import AxesImage
 
+    from nes2net.conditions.base import Condition
+
 _EXAMPLE = "nes2net augment recording.flac --algo 4 --plot --out augmented"
 
 _WINDOW = 512  # samples: 32 ms
@@ -43,12 +45,24 @@ def add(commands: argparse._SubParsersAction) -> None:
     draws.add_argument("--musan", help="folder of MUSAN, for background noise")
     draws.add_argument("--rir", help="folder of room impulse responses, for reverberation")
     draws.add_argument(
-        "--noise-probability", type=float, default=0.5, help="probability of background noise or reverberation"
+        "--noise-probability",
+        type=float,
+        help="probability of background noise or reverberation; 0.5 if not given, and 0 with --condition",
     )
+    draws.add_argument(
+        "--condition",
+        action="append",
+        default=[],
+        dest="conditions",
+        metavar="NAME[:STRENGTH]",
+        help="a condition, e.g. mp3:16 (nes2net info lists them); again for a second one, which follows the first",
+    )
+    draws.add_argument("--speech", metavar="DIR", help="folder of recordings, for the condition babble")
     draws.add_argument("--fir", choices=["telephone", "wide"], help="low-pass filter of this band")
     draws.add_argument("--fir-probability", type=float, default=0.5, help="probability of the low-pass filter")
     draws.add_argument("--seed", type=int, default=1234, help="seed of the run")
     draws.add_argument("--epoch", type=int, default=1, help="epoch, from 1")
+    parser.names |= {"augment.musan": "--musan", "augment.rir": "--rir", "sources.speech": "--speech"}
     parser.add_argument("--samples", type=int, help="crop to this length, e.g. 64600; whole if not given")
     parser.add_argument("--crop", default="head", choices=["head", "random"], help="part that --samples takes")
     parser.add_argument("--out", required=True, metavar="DIR", help="folder to write to")
@@ -85,24 +99,38 @@ def augmented(args: argparse.Namespace) -> np.ndarray:
     from nes2net.augment import NoiseAugmentation, RawBoostParameters
     from nes2net.augment.fir import LowPass
     from nes2net.augment.rawboost import ALGORITHMS
+    from nes2net.conditions.augmentation import InOrder
     from nes2net.corpora.trial import Trial
     from nes2net.recipes.recipe import AugmentConfig
     from nes2net.training.dataset import TrainingSet
 
     if args.algo not in ALGORITHMS:
         raise InputError(f"--algo is 0 (no RawBoost) to {ALGORITHMS[-1]}, not {args.algo}")
-    if not (args.algo or args.speed or args.musan or args.rir or args.fir or args.samples):
+    if not (args.algo or args.speed or args.musan or args.rir or args.conditions or args.fir or args.samples):
         raise InputError(
-            "nothing to do: choose --algo 1 to 11, --speed or --fir, or name a folder with --musan or --rir"
+            "nothing to do: choose --algo 1 to 11, --speed, --condition or --fir, or name a folder with --musan or --rir"
         )
     AugmentConfig(speed=args.speed)  # checks it
     check_at_least(args, seed=0, epoch=1, samples=1)
     parameters = RawBoostParameters.of(**dict(_parameter(text) for text in args.set))
+    if args.noise_probability is None:
+        args.noise_probability = 0.0 if args.conditions else 0.5
     noise = NoiseAugmentation(args.musan, args.rir, args.noise_probability)
+    conditions = InOrder(_conditions(args)) if args.conditions else None
     trial = Trial(Path(args.file).stem, Path(args.file))
     fir = LowPass(args.fir, args.fir_probability) if args.fir else None
-    options = {"speed": args.speed, "noise": noise, "fir": fir, "crop": args.crop}
+    options = {"speed": args.speed, "noise": noise, "conditions": conditions, "fir": fir, "crop": args.crop}
     return TrainingSet([trial], args.samples, args.algo, parameters, args.seed, **options).prepare(trial, args.epoch)
+
+
+def _conditions(args: argparse.Namespace) -> list[Condition]:
+    from nes2net.audio.files import with_folders_listed
+    from nes2net.conditions.base import Sources
+    from nes2net.registry import create_condition
+
+    musan, rir = (None if folder is None else Path(folder) for folder in (args.musan, args.rir))
+    sources = Sources(musan, rir, with_folders_listed([args.speech]) if args.speech else ())
+    return [create_condition(text, sources) for text in args.conditions]
 
 
 def _parameter(text: str) -> tuple[str, float]:
@@ -120,6 +148,7 @@ def _describe(args: argparse.Namespace, separator: str, space: str) -> str:
     parts = [f"algo{space}{args.algo}", *args.set] if args.algo else []
     parts += [f"speed{space}{args.speed[0]:g}-{args.speed[1]:g}"] if args.speed else []
     parts += [kind for kind in ("musan", "rir") if getattr(args, kind)]
+    parts += [condition.replace(":", space) for condition in args.conditions]
     parts += [f"fir{space}{args.fir}"] if args.fir else []
     parts += [f"seed{space}{args.seed}", f"epoch{space}{args.epoch}"]
     if args.samples:

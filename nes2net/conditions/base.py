@@ -17,7 +17,7 @@ from nes2net.errors import InputError
 _NEEDED = {
     "musan": "MUSAN (openslr.org/17): name its folder with `augment.musan`",
     "rir": "impulse responses (openslr.org/28): name their folder with `augment.rir`",
-    "speech": "recordings of a corpus, of which it is made",
+    "speech": "recordings, of which babble is made: name their folder with `sources.speech`",
 }
 
 
@@ -75,14 +75,27 @@ class Condition(ABC):
             if strength is not None:
                 raise InputError("it has no strength: leave out what follows the colon")
             return
-        known = ", ".join(f"{value:g}" for value in cls.choices)
-        low, high = (f"{limit:g}" for limit in cls.limits)
-        takes = f"one of {known}" if cls.choices else f"a number from {low} to {high}"
-        fits = strength is not None and cls.limits[0] <= strength <= cls.limits[1] and math.isfinite(strength)
+        if strength is None:
+            raise InputError(
+                f"it needs a strength, {cls.takes()}: write it behind a colon, such as :{cls.strengths[0]:g}"
+            )
+        fits = cls.limits[0] <= strength <= cls.limits[1] and math.isfinite(strength)
         if not fits or (cls.choices and strength not in cls.choices):
-            given = "not given" if strength is None else f"not {strength:g}"
-            unit = f" in {cls.unit}" if cls.unit else ""
-            raise InputError(f"its strength is {takes}{unit}, {given}; for example {cls.strengths[0]:g}")
+            raise InputError(f"its strength is {cls.takes()}, not {strength:g}")
+
+    @classmethod
+    def takes(cls) -> str:
+        """The strengths that are possible, in words; empty without strengths."""
+        if not cls.strengths:
+            return ""
+        low, high = (f"{limit:g}" for limit in cls.limits)
+        numbers = f"one of {', '.join(f'{value:g}' for value in cls.choices)}" if cls.choices else f"{low} to {high}"
+        return f"{numbers} {cls.unit}".rstrip()
+
+    @property
+    def recordings(self) -> Sequence[Path]:
+        """The files that it may mix in."""
+        return ()
 
     @abstractmethod
     def __call__(self, x: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:

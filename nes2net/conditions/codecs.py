@@ -115,7 +115,7 @@ class G722(Codec):
 
     unit = ""
     encoder, container = "g722", "g722"
-    delay = 22
+    delay = 22  # of its filters that split the band
 
 
 class ALaw(Codec):
@@ -141,7 +141,7 @@ class AmrNb(Codec):
     choices = (4.75, 5.15, 5.9, 6.7, 7.4, 7.95, 10.2, 12.2)
     encoder, container = "libopencore_amrnb", "amr"
     sample_rate = 8000
-    delay = 48
+    delay = 40  # its look-ahead of 5 ms
 
 
 class Gsm(Codec):

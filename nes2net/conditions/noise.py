@@ -7,6 +7,7 @@ the noise. To digital silence nothing is added, because there is no ratio.
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import ClassVar
@@ -71,6 +72,10 @@ class Babble(Noise):
         if len(self.sources.speech) <= _TALKERS[0]:
             raise InputError(f"needs more than {_TALKERS[0]} recordings, not {len(self.sources.speech)}")
 
+    @property
+    def recordings(self) -> Sequence[Path]:
+        return self.sources.speech
+
     def draw(self, x: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.floating]:
         files = self.sources.speech
         talkers = int(rng.integers(_TALKERS[0], min(_TALKERS[1], len(files) - 1) + 1))
@@ -99,6 +104,10 @@ class MusanNoise(Noise):
         super().__init__(strength, sources)
         assert self.sources.musan is not None
         self.files = _noises_of(Path(self.sources.musan))[self.category]
+
+    @property
+    def recordings(self) -> Sequence[Path]:
+        return [file.path for file in self.files]
 
     def draw(self, x: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.floating]:
         fewest, most = CATEGORIES[self.category].num_files

@@ -6,6 +6,7 @@ The result is aligned to the direct sound, and the impulse response has unit ene
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
@@ -62,6 +63,10 @@ class MeasuredRoom(Condition):
         super().__init__(strength, sources)
         assert self.sources.rir is not None
         self.files = _responses_of(Path(self.sources.rir))
+
+    @property
+    def recordings(self) -> Sequence[Path]:
+        return self.files
 
     def __call__(self, x: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
         path = self.files[rng.integers(len(self.files))]

@@ -251,8 +251,8 @@ class DataConfig(Section):
 
 
 class AugmentConfig(Section):
-    """Speed, noise or reverberation, RawBoost, and a low-pass filter, in this order, before the crop. Validation has
-    only RawBoost."""
+    """Speed, noise or reverberation, RawBoost, a condition, and a low-pass filter, in this order, before the crop.
+    Validation has only RawBoost."""
 
     prefix: ClassVar[str] = "augment."
 
@@ -273,7 +273,13 @@ class AugmentConfig(Section):
     """Folder of room impulse responses, for reverberation."""
     noise_probability: Annotated[Probability | None, Source("ASVspoof 5 program: 0.5")] = None
     """Chance of a training utterance to get background noise or reverberation. If not given, it is
-    0.5 with `augment.musan` or `augment.rir`, and otherwise 0."""
+    0.5 with `augment.musan` or `augment.rir` and without `augment.conditions`, and otherwise 0."""
+    conditions: Annotated[list[Text], Source("toolkit; docs/robustness.md")] = Field(default=[])
+    """Conditions that training utterances meet, as `[mp3:16, white:10]`: codecs, channels, noise,
+    rooms and others. An utterance meets one of them, all equally likely. Those of MUSAN and of
+    measured rooms take the folders `augment.musan` and `augment.rir`, and babble the training speech."""
+    condition_probability: Annotated[Probability, Source("toolkit")] = 0.5
+    """Chance of a training utterance to meet one of `augment.conditions`."""
     rng: Annotated[Literal["utterance", "legacy"], Source("toolkit; legacy: main.py (deviation 8)")] = "utterance"
     """Random numbers of the augmentation: one stream for each seed, epoch and utterance
     (`utterance`), or one stream for all utterances in the published order (`legacy`)."""
@@ -291,8 +297,8 @@ class AugmentConfig(Section):
     @model_validator(mode="after")
     def _check(self) -> AugmentConfig:
         if self.noise_probability is None:
-            self.noise_probability = 0.5 if self.musan or self.rir else 0.0
-        if (self.musan or self.rir) and not self.noise_probability:
+            self.noise_probability = 0.5 if (self.musan or self.rir) and not self.conditions else 0.0
+        if (self.musan or self.rir) and not self.noise_probability and not self.conditions:
             raise InputError(
                 "`augment.musan` and `augment.rir` change nothing with `augment.noise_probability=0`: "
                 "leave them out, or set it to 0.5"
@@ -303,6 +309,15 @@ class AugmentConfig(Section):
             raise InputError(
                 f"`augment.parameters` ({', '.join(self.parameters)[:100]}) change nothing with `augment.algo=0`: "
                 "leave them out, or choose an algorithm from 1 to 11"
+            )
+        if self.conditions and not self.condition_probability:
+            raise InputError(
+                "`augment.conditions` change nothing with `augment.condition_probability=0`: leave them out"
+            )
+        if not self.conditions and self.condition_probability != 0.5:
+            raise InputError(
+                "`augment.condition_probability` changes nothing without `augment.conditions`: name some, such as "
+                "[mp3:16, white:10], or leave it out"
             )
         return self
 

@@ -24,11 +24,12 @@ def augmentation_stream(recipe: Recipe, world_size: int = 1) -> LegacyStream | N
         return None
     if augment.algo == 0:
         raise InputError("`augment.rng=legacy` is the order of RawBoost's draws, and `augment.algo=0` draws nothing")
-    if augment.speed or augment.musan or augment.rir or augment.fir is not None or recipe.data.crop != "head":
+    others = augment.speed or augment.musan or augment.rir or augment.conditions or augment.fir is not None
+    if others or recipe.data.crop != "head":
         raise InputError(
             "`augment.rng=legacy`: the published order is known for RawBoost alone, not for speed, noise, reverberation, "
-            "filters and random crops; leave out `augment.speed`, `augment.musan`, `augment.rir`, `augment.fir` and "
-            "`data.crop`, or take `augment.rng=utterance`"
+            "conditions, filters and random crops; leave out `augment.speed`, `augment.musan`, `augment.rir`, "
+            "`augment.conditions`, `augment.fir` and `data.crop`, or take `augment.rng=utterance`"
         )
     if world_size > 1:
         raise InputError(

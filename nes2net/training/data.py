@@ -16,11 +16,13 @@ from nes2net.augment.fir import LowPass
 from nes2net.augment.legacy import LegacyStream
 from nes2net.augment.noise import NoiseAugmentation
 from nes2net.augment.rawboost import RawBoostParameters
+from nes2net.conditions.augmentation import OneOf
+from nes2net.conditions.base import Sources
 from nes2net.corpora.trial import BONAFIDE, Trial
 from nes2net.errors import InputError
 from nes2net.machine.progress import ProgressDisplay
 from nes2net.recipes.recipe import LABEL_SAMPLES, DataConfig, Recipe, TrainConfig
-from nes2net.registry import corpora
+from nes2net.registry import corpora, create_condition
 from nes2net.scoring.system_scores import Ranges, ranges_of, with_system_scores
 from nes2net.training.dataset import (
     BatchLoader,
@@ -247,6 +249,7 @@ def training_batches(
         stream,
         speed=augment.speed,
         noise=noise,
+        conditions=training_conditions(recipe, training),
         fir=None if augment.fir is None else LowPass.of(**augment.fir),
         crop=data.crop,
         boundary_share=recipe.segments.boundary_share,
@@ -263,6 +266,37 @@ def training_batches(
         lengths=_lengths(data, training),
     )
     return training_loader(dataset, batches, data.num_workers, pin_memory)
+
+
+def training_conditions(recipe: Recipe, training: Examples) -> OneOf | None:
+    """The conditions that training utterances meet; None if ``recipe`` names none.
+
+    Raises:
+        InputError: if a condition is unknown, cannot be had here or moves what labels of frames are
+            about, or a folder is named that nothing uses.
+    """
+    augment = recipe.augment
+    if not augment.conditions:
+        return None
+    speech = tuple(dict.fromkeys(trial.audio_path() for trial in training.trials))
+    musan, rir = (None if folder is None else Path(folder) for folder in (augment.musan, augment.rir))
+    sources = Sources(musan, rir, speech)
+    found = [create_condition(text, sources) for text in augment.conditions]
+    for text, condition in zip(augment.conditions, found):
+        if condition.time_moves and (training.labels is not None or recipe.data.crop == "pieces"):
+            other = "segments.resolutions" if training.labels is not None else "data.crop=pieces"
+            raise InputError(
+                f"condition '{text}' of `augment.conditions` changes the length or moves sounds in time, which "
+                f"`{other}` does not follow: leave one of them out"
+            )
+    for folder in ("musan", "rir"):
+        used = augment.noise_probability or any(folder in condition.needs for condition in found)
+        if getattr(augment, folder) and not used:
+            raise InputError(
+                f"`augment.{folder}` changes nothing: no condition needs it, and `augment.noise_probability` is 0 beside "
+                "`augment.conditions` unless it is given"
+            )
+    return OneOf(found, augment.condition_probability)
 
 
 def development_batches(
@@ -326,6 +360,7 @@ def _dataset(
     *,
     speed: Sequence[float] | None = None,
     noise: NoiseAugmentation | None = None,
+    conditions: OneOf | None = None,
     fir: LowPass | None = None,
     crop: str = "head",
     boundary_share: float | None = None,
@@ -341,6 +376,7 @@ def _dataset(
         part,
         speed=speed,
         noise=noise,
+        conditions=conditions,
         fir=fir,
         crop=crop,
         cache=cache,

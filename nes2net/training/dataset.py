@@ -19,6 +19,7 @@ from nes2net.augment import NoiseAugmentation, RawBoostParameters, rawboost
 from nes2net.augment.fir import LowPass
 from nes2net.augment.legacy import LegacyStream
 from nes2net.augment.speed import change_speed, draw_speed
+from nes2net.conditions.augmentation import OneOf
 from nes2net.corpora.trial import Trial
 from nes2net.errors import InputError
 from nes2net.machine.workers import Loader, stacked
@@ -69,7 +70,7 @@ class TrainingSet(Dataset):
     A third number, as in ``(epoch, index, 32000)``, is the length of this example.
 
     The whole utterance, or the piece of it, gets another speed, background noise or reverberation,
-    then RawBoost, then a low-pass filter, and is cropped last.
+    then RawBoost, then a condition, then a low-pass filter, and is cropped last.
     Every (seed, epoch, utterance) has a random stream of its own, from which these steps draw in
     turn. So an utterance is augmented alike whichever worker reads it, in whatever order
     (deviation 8). If the crop is the head and nothing augments, only the head is decoded; damage
@@ -81,6 +82,7 @@ class TrainingSet(Dataset):
         part: distinguishes the streams of training and development.
         speed: lowest and highest speed to play at; None leaves it.
         noise: background noise and reverberation.
+        conditions: codecs, noise, rooms and the like.
         fir: low-pass filter.
         crop: part of a longer utterance to take, one of :data:`nes2net.audio.crop.CROPS`.
         cache: keeps decoded audio.
@@ -106,6 +108,7 @@ class TrainingSet(Dataset):
         *,
         speed: Sequence[float] | None = None,
         noise: NoiseAugmentation | None = None,
+        conditions: OneOf | None = None,
         fir: LowPass | None = None,
         crop: str = "head",
         cache: AudioCache | None = None,
@@ -121,8 +124,10 @@ class TrainingSet(Dataset):
         self.parameters = vars(parameters) if parameters else {}
         self.seed, self.part, self.speed = seed, part, speed
         self.noise = noise if noise and (noise.noises or noise.impulse_responses) else None
+        self.conditions = conditions
         self.fir, self.crop, self.cache, self.stream = fir, crop, cache, stream
-        head_is_enough = crop == "head" and not algo and not speed and self.noise is None and fir is None
+        changed = algo or speed or self.noise or conditions or fir is not None
+        head_is_enough = crop == "head" and not changed
         self.samples_to_read = num_samples if head_is_enough else None
 
     def __len__(self) -> int:
@@ -192,6 +197,12 @@ class TrainingSet(Dataset):
         if self.algo:
             draws, gates = (rng, None) if self.stream is None else (self.stream.rng, self.stream.gates)
             waveform = rawboost(waveform, self.algo, draws, gate_rng=gates, utterance=trial.id, **self.parameters)
+        if self.conditions:
+            try:
+                waveform = self.conditions(waveform, rng)
+            except InputError:
+                _check_there(*self.conditions.recordings)
+                raise
         if self.fir:
             waveform = self.fir(waveform, rng)
         if num_samples is not None:

@@ -1,0 +1,134 @@
+"""Every registered condition at each of its default strengths: what the contract promises."""
+
+import pickle
+
+import numpy as np
+import pytest
+import soundfile
+from builders import noise_folders
+from builders.voices import voice
+
+from nes2net import InputError
+from nes2net.conditions import Sources
+from nes2net.errors import MissingLibrary
+from nes2net.registry import conditions, create_condition, default_conditions
+
+NAMES = [
+    f"{name}:{strength:g}" if strength is not None else name
+    for name in conditions._own
+    for strength in conditions.get(name).strengths or (None,)
+]
+
+
+@pytest.fixture(scope="module")
+def sources(tmp_path_factory):
+    root = tmp_path_factory.mktemp("sources")
+    speech = []
+    for seed in range(6):
+        speech.append(root / f"{seed}.wav")
+        soundfile.write(speech[-1], voice(seed, 0.3 + 0.3 * seed), 16000, subtype="FLOAT")
+    return Sources(noise_folders.make_musan(root), noise_folders.make_rirs(root), speech)
+
+
+@pytest.mark.parametrize("text", NAMES)
+def test_what_every_condition_promises(text, sources):
+    try:
+        condition = create_condition(text, sources)
+    except MissingLibrary as error:
+        pytest.skip(str(error))
+    x = voice()
+    before = x.copy()
+    y = condition(x, np.random.default_rng(7))
+    assert np.array_equal(x, before) and not np.shares_memory(x, y)
+    assert y.ndim == 1 and y.dtype == np.float32 and len(y) >= 1 and np.isfinite(y).all()
+    assert condition.time_moves or len(y) == len(x)
+    assert not np.array_equal(y, x) or text in ("cut:8", "cut:4", "cut:2", "cut:1")  # longer than a second
+    same = pickle.loads(pickle.dumps(condition))(x, np.random.default_rng(7))
+    np.testing.assert_array_equal(same, y)
+    for short in (x[:1], np.ones(1, np.float32), x[:100], np.zeros(1, np.float32), np.zeros(3000, np.float32)):
+        changed = condition(short, np.random.default_rng(1))
+        assert len(changed) >= 1 and changed.dtype == np.float32 and np.isfinite(changed).all()
+        assert condition.time_moves or len(changed) == len(short)
+        if not short.any() and text.partition(":")[0] not in ("alaw", "gsm", "amr_nb", "ulaw", "opus", "g722"):
+            assert not np.abs(changed).max() > 1e-4  # silence stays silence; these codecs have none
+
+
+@pytest.mark.parametrize("name", conditions._own)
+def test_facts_of_a_class(name):
+    condition = conditions.get(name)
+    assert (condition.__doc__ or "").strip().splitlines()[0].endswith((".", ":")) and set(condition.needs) <= {
+        "musan",
+        "rir",
+        "speech",
+    }
+    for strength in condition.strengths:
+        condition.check_strength(strength)
+    if not condition.strengths:
+        assert not condition.unit and condition.takes() == ""
+
+
+def test_random_ones_draw_anew(sources):
+    for text in ("white:10", "pink:10", "babble:10", "noise:10", "music:10", "speech:10", "room:0.3", "rawboost:5"):
+        condition, x = create_condition(text, sources), voice()
+        assert not np.array_equal(condition(x, np.random.default_rng(1)), condition(x, np.random.default_rng(2))), text
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("mp4:16", "unknown condition 'mp4'; did you mean 'mp3'"),
+        ("mp3", "'mp3': it needs a strength, one of 8, 16, .*160 kbit/s: write it behind a colon, such as :64"),
+        ("mp3:17", "'mp3:17': its strength is one of 8, .*, not 17"),
+        ("mp3:loud", "the strength is a number, not 'loud'"),
+        ("white:nan", "its strength is -50 to 100 dB, not nan"),
+        ("cut:0", "its strength is 0.01 to 86400 s, not 0"),
+        ("rawboost:1.5", "its strength is one of 1, 2"),
+        ("alaw:64", "it has no strength"),
+        ("noise:10", "needs MUSAN .*`augment.musan`"),
+        ("rir", "needs impulse responses .*`augment.rir`"),
+        ("babble:5", "needs recordings"),
+    ],
+)
+def test_wrong_ones_are_named(text, message):
+    with pytest.raises(InputError, match=message):
+        create_condition(text)
+
+
+def test_the_default_suite(sources):
+    suite = default_conditions()
+    assert len(suite.names) >= 40 and len(set(suite.names)) == len(suite.names)
+    assert suite.left_out["babble"] == "needs speech" and suite.left_out["noise"] == "needs musan"
+    whole = default_conditions(sources)
+    assert [name for name in whole.names if name in suite.names] == suite.names
+    assert set(NAMES) == {*whole.names, *(n for n in NAMES if n.partition(":")[0] in whole.left_out)}
+    with pytest.raises(InputError, match="MUSAN folder .* not found"):
+        default_conditions(Sources(musan=sources.musan / "none"))
+
+
+def test_what_a_library_lacks_is_left_out(monkeypatch):
+    codec = conditions.get("amr_nb")
+    monkeypatch.setattr(codec, "encoder", "libnone")
+    assert "no encoder 'libnone'" in default_conditions().left_out["amr_nb"]
+    with pytest.raises(MissingLibrary, match="condition 'amr_nb:12.2': the FFmpeg that PyAV brings"):
+        create_condition("amr_nb:12.2")
+    monkeypatch.setitem(__import__("sys").modules, "pyroomacoustics", None)
+    assert "nes2net[robustness]" in default_conditions().left_out["room"]
+
+
+def test_a_condition_of_another_package(monkeypatch, tmp_path):
+    (tmp_path / "my_conditions.py").write_text(
+        "from nes2net.conditions import Condition\n\n\n"
+        'class Backwards(Condition):\n    """Played backwards."""\n\n    time_moves = True\n\n'
+        "    def __call__(self, x, rng):\n        return x[::-1].copy()\n"
+    )
+    meta = tmp_path / "my_conditions-1.dist-info"
+    meta.mkdir()
+    (meta / "METADATA").write_text("Metadata-Version: 2.1\nName: my-conditions\nVersion: 1\n")
+    (meta / "entry_points.txt").write_text("[nes2net.conditions]\nbackwards = my_conditions:Backwards\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(conditions.__dict__, "_table", raising=False)
+    try:
+        assert create_condition("backwards")(np.arange(3, dtype=np.float32), None).tolist() == [2, 1, 0]
+        assert default_conditions().names[-1] == "backwards"
+    finally:
+        conditions.__dict__.pop("_table", None)
