@@ -58,12 +58,17 @@ from nes2net.published_models import (
 from nes2net.quantisation import quantise
 from nes2net.recipes.recipe import load_recipe
 from nes2net.registry import backends, create_aggregation, create_backend, create_frontend
+from nes2net.scoring.calibrated import decide, frame_threshold
 from nes2net.scoring.files import OnError, score_files
 from nes2net.scoring.frame_scores import FrameScores, frame_scores
 from nes2net.scoring.kernel import score_or_raise
 from nes2net.scoring.scorer import check_takes_audio_alone
 from nes2net.scoring.track import TRACK_WINDOW, Track, score_track
 from nes2net.scoring.waveforms import Crop, WaveformReader
+
+if TYPE_CHECKING:
+    from nes2net.decisions.calibration import LinearCalibration
+    from nes2net.decisions.decision import Decider, Decision
 
 #: What an embedding is taken of, see :meth:`Detector.embeddings`.
 EmbeddingOf: TypeAlias = Literal["frontend", "aggregation", "backend"]
@@ -491,6 +496,28 @@ class Detector(nn.Module):
         scored = score_files(self, paths, num_samples, batch_size=batch_size, workers=workers, on_error=on_error)
         return ((file.path, file.score) for file in scored)
 
+    def decide(
+        self,
+        audio: str | Path | np.ndarray | Tensor,
+        calibration: LinearCalibration | Decider,
+        sample_rate: float = SAMPLE_RATE,
+    ) -> Decision:
+        """Say what the score of a recording means: log-likelihood ratio, probability, decision.
+
+        The recording is scored as those of the calibration were, else as by :meth:`score`, in one
+        piece, and measured if the calibration knows what its recordings were like.
+
+        Args:
+            audio, sample_rate: as for :meth:`score`.
+            calibration: of this detector, or a :class:`nes2net.decisions.Decider` with another
+                prior or operating point.
+
+        Raises:
+            InputError: as for :meth:`score`; or if the calibration is of another detector. To find
+                out, the weights are hashed in every call.
+        """
+        return decide(self, audio, calibration, sample_rate)
+
     def score_track(
         self,
         audio: str | Path | np.ndarray | Tensor,
@@ -553,6 +580,7 @@ class Detector(nn.Module):
         hysteresis: float | None = None,
         min_duration: float = MIN_DURATION,
         batch_size: int | None = None,
+        calibration: LinearCalibration | Decider | None = None,
     ) -> list[Segment]:
         """Find the fake stretches of a recording, by :meth:`frame_scores`.
 
@@ -560,13 +588,18 @@ class Detector(nn.Module):
             audio, sample_rate, resolution_ms, batch_size: as for :meth:`frame_scores`.
             threshold, hysteresis, min_duration: as for
                 :meth:`nes2net.localisation.stretches.StretchRule.of`.
+            calibration: of frame scores of this detector; the threshold is then that of its
+                operating point, and the resolution its own.
 
         Returns:
             Segments ``spoof`` in order, whose score is the mean of their frames.
 
         Raises:
-            InputError: as for :meth:`frame_scores`, or if a number is out of its range.
+            InputError: as for :meth:`frame_scores`; if a number is out of its range; or if the
+                calibration is not of these frame scores.
         """
+        if calibration is not None:
+            threshold, resolution_ms = frame_threshold(self, calibration, resolution_ms, threshold)
         rule = StretchRule.of(self.score_rule, threshold, hysteresis, min_duration)
         found = self.frame_scores(audio, sample_rate, resolution_ms=resolution_ms, batch_size=batch_size)
         return fake_stretches(found.scores, found.resolution_ms, found.duration, rule)

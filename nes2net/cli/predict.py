@@ -21,13 +21,14 @@ from nes2net.cli.calibrated import add_calibration, decider_of
 from nes2net.cli.entry import INCOMPLETE, add_architecture, add_device, add_dtype, check_at_least, subcommand
 from nes2net.cli.predict_files import pictures_for, reason, seconds_shown
 from nes2net.cli.predict_segments import Stretches, add_flags, check_flags, lines_of_stretches
-from nes2net.errors import InputError
+from nes2net.errors import InputError, worded
 from nes2net.machine.files import replacing, writing
 from nes2net.machine.progress import ProgressDisplay
 from nes2net.machine.terminal import printable_name, say_written, table_line
 
 if TYPE_CHECKING:
     from nes2net.decisions.decision import Decider
+    from nes2net.decisions.population import Traits
     from nes2net.detector import Detector
     from nes2net.scoring.track import Track
 
@@ -166,7 +167,7 @@ def _predict(args: argparse.Namespace) -> int:
     # On a terminal the rows themselves show how far it is.
     rows = iter(ProgressDisplay(rows, title="scoring", unit="file", total=len(files), shown=not sys.stdout.isatty()))
     if not args.json:
-        print("\n".join([*(f"# {note}" for note in notes), head]))
+        print("\n".join([*(f"# {worded(note)}" for note in notes), head]))
     failed = 0
     for row in rows:
         failed += "error" in row
@@ -192,6 +193,7 @@ def _scores(
     from nes2net.audio.read import LongAudio
     from nes2net.scoring.files import score_files
     from nes2net.scoring.track import LONG_RECORDING
+    from nes2net.scoring.traits import Measurer
 
     unscored: list[tuple[Path, InputError]] = []
 
@@ -214,10 +216,11 @@ def _scores(
         workers=args.workers,
         on_error=lambda path, error: unscored.append((path, error)),
         longest=longest,
+        measurer=Measurer.of(detector, decider),
     )
-    for path, score, num_samples in scored:
+    for path, score, num_samples, traits in scored:
         yield from rows_of_unscored()
-        row = {"file": str(path), **_meaning(score, decider), "duration": num_samples / SAMPLE_RATE, **facts}
+        row = {"file": str(path), **_meaning(score, decider, traits), "duration": num_samples / SAMPLE_RATE, **facts}
         if most is not None and min(num_samples, args.num_samples or num_samples) > most:
             name, seconds = printable_name(Path(path).name), f"{most / SAMPLE_RATE:g}"
             print(f"{name}: the detector reads the first {seconds} s alone; --track scores all of it", file=sys.stderr)
@@ -250,14 +253,18 @@ def _track_row(
 
     ``score`` is the mean. With --track or --plot the row has all ``scores`` at ``times`` too.
     """
+    from nes2net.scoring.traits import Measurer
+
     try:
         track = _score_track(detector, path, args)
+        measurer = Measurer.of(detector, decider)
+        traits = measurer.along(path, track.window) if measurer else None
     except InputError as error:
         return {"file": str(path), "error": reason(path, error)}
     if picture is not None:
         _draw(picture, path, track, args, decider)
     start, end, lowest = track.lowest
-    row = {"file": str(path), **_meaning(track.score, decider), "duration": track.duration, "method": "track"}
+    row = {"file": str(path), **_meaning(track.score, decider, traits), "duration": track.duration, "method": "track"}
     row |= {"window": track.window, "hop": args.hop, "windows": len(track)}
     row |= {"lowest": {"score": lowest, "start": round(start, 6), "end": round(end, 6)}}
     if args.track or args.plot:
@@ -268,9 +275,9 @@ def _track_row(
     return row
 
 
-def _meaning(score: float, decider: Decider | None) -> dict[str, Any]:
+def _meaning(score: float, decider: Decider | None, traits: Traits | None) -> dict[str, Any]:
     """The score of a recording and, with a calibration, what it means."""
-    return decider(score).row() if decider else {"score": score}
+    return decider(score, traits).row() if decider else {"score": score}
 
 
 def _score_track(detector: Detector, path: Path, args: argparse.Namespace) -> Track:

@@ -108,10 +108,11 @@ class Stretches:
         from nes2net.scoring.frame_scores import chosen_resolution
 
         self.detector, self.files, self.args, self.pictures = detector, files, args, pictures
-        self.decider, threshold, resolution_ms = decider, args.threshold, args.resolution_ms
+        self.decider, threshold = decider, args.threshold
         if decider:
-            threshold, resolution_ms = frame_threshold(decider, resolution_ms)
-        self.resolution_ms = chosen_resolution(detector, resolution_ms)
+            threshold, self.resolution_ms = frame_threshold(detector, decider, args.resolution_ms, threshold)
+        else:
+            self.resolution_ms = chosen_resolution(detector, args.resolution_ms)
         min_duration = MIN_DURATION if args.min_duration is None else args.min_duration
         self.rule = StretchRule.of(detector.score_rule, threshold, args.hysteresis, min_duration)
         self.names = {path: Path(name).stem for path, name in named_alike(files, ".rttm").items()}

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from nes2net.audio.waveform import SAMPLE_RATE
+from nes2net.cli.calibrated import add_calibration, decider_of
 from nes2net.cli.entry import INCOMPLETE, add_architecture, add_batches, add_device, add_dtype, subcommand
 from nes2net.cli.next_commands import after_scoring, print_next
-from nes2net.errors import InputError, listed
+from nes2net.errors import InputError, listed, worded
 from nes2net.machine.launch import is_first
 from nes2net.machine.terminal import printable
 from nes2net.published_models import published_model, samples_to_score
 from nes2net.registry import corpora
 
 if TYPE_CHECKING:
+    from nes2net.corpora.trial import Trial
+    from nes2net.decisions.decision import Decider
     from nes2net.scoring.corpus import ScoringResult
     from nes2net.scoring.scorer import Scorer
     from nes2net.scoring.system_scores import Ranges
@@ -90,6 +93,11 @@ def add(commands: argparse._SubParsersAction) -> None:
     computing = parser.add_argument_group("computing")
     add_batches(computing)
     add_device(computing)
+    add_calibration(
+        parser,
+        "say what each score means, by what `nes2net calibrate … --save FILE` wrote for this detector: in OUT.decisions.csv "
+        "and OUT.decisions.json",
+    )
     add_scoring(parser, computing)
 
 
@@ -121,6 +129,11 @@ def _score(args: argparse.Namespace) -> int:
     from nes2net.scoring.frame_scores import chosen_resolution
     from nes2net.scoring.system_scores import check_fusion, described, with_system_scores
 
+    if args.calibration and args.segments is not None:
+        raise InputError(
+            "`calibration` decides on recordings, not on their frames: leave it out, or leave out `segments`"
+        )
+    decider = decider_of(args)
     corpus = corpora.get(args.corpus)
     trials = corpus.trials(args.root, args.split, protocols=args.protocols)
     scorer = _scorer(args)
@@ -139,6 +152,11 @@ def _score(args: argparse.Namespace) -> int:
             raise InputError("`segments` scores whole utterances: leave out `protocol` and `num_samples`")
         num_samples, resolution_ms = None, chosen_resolution(scorer, args.segments or None)
     protocol = "full" if num_samples is None else "4sec"
+    if decider and is_first():  # a calibration that does not fit is refused before hours of scoring
+        from nes2net.scoring.calibrated import notes_on
+
+        for note in notes_on(scorer, decider, num_samples):
+            print(f"note: {printable(worded(note))}", file=sys.stderr)
     if model := published_model(scorer.record):
         about["published_model"] = {"name": model[0], **model[1].facts()}
     about["seen"] = seen(scorer.record, args.corpus, args.split, args.root)
@@ -166,9 +184,28 @@ def _score(args: argparse.Namespace) -> int:
         },
     )
     status = report_scoring(result)
+    if decider and is_first():
+        _decide(args, scorer, decider, trials, num_samples)
     commands = after_scoring(args.corpus, args.root, args.split, args.out, args.protocols)
     print_next([[*words, *(["--allow-partial"] if result.failures else [])] for words in commands])
     return status
+
+
+def _decide(
+    args: argparse.Namespace, scorer: Scorer, decider: Decider, trials: Sequence[Trial], num_samples: int | None
+) -> None:
+    """Write the decisions beside the scores, and print how many there are of each."""
+    from nes2net.machine.files import sha256_of
+    from nes2net.scoring.corpus_decisions import decide_trials
+
+    about = {"calibration": str(args.calibration), "calibration_sha256": sha256_of(args.calibration)}
+    done = decide_trials(
+        scorer, decider, trials, args.out, num_samples=num_samples, num_workers=args.num_workers, about=about
+    )
+    for line in decider.described():
+        print(line)
+    counts = ", ".join(f"{count} {name}" for name, count in done.counts.items())
+    print(f"decisions: {counts}, {'complete already' if done.already_complete else 'written'} in {done.path}")
 
 
 def num_samples_of(args: argparse.Namespace, of_corpus: int, record: Mapping[str, Any]) -> int | None:

@@ -140,14 +140,15 @@ class Decider:
         """What decisions rest on, as plain data: threshold, prior, and the calibration's facts."""
         facts = {key: value for key, value in self.calibration.trained_on.items() if key != "figures"}
         scored_by = self.calibration.scored_by
-        return {
+        own = {
             "operating_point": self.point.name,
             "llr_threshold": self.llr_threshold,
             "threshold": self.threshold,
             "prior": self.prior,
-            **facts,
+            "abstain": self.abstain,
             "detector": scored_by.fingerprint if scored_by else None,
         }
+        return {**own, **facts, **own}  # no fact of the file takes the place of what holds here
 
     def described(self) -> list[str]:
         """What decisions rest on, as lines for people: threshold, prior, and the calibration's facts.

@@ -87,7 +87,7 @@ class OperatingPoint:
             InputError: if there are none, or too few to tell this rate.
         """
         if self.kind == "cost":
-            return act_dcf_threshold(1 - self.prior, self.c_miss, self.c_fa)
+            return act_dcf_threshold(1 - self.prior, self.c_miss, self.c_fa) + 0.0  # not -0
         if llrs is None:
             raise InputError(
                 f"the calibration holds no scores to read the operating point '{self.name}' off: make it again with "

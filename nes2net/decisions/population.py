@@ -19,7 +19,7 @@ from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from scipy.linalg import eigh
 
 from nes2net.audio.waveform import SAMPLE_RATE
@@ -43,10 +43,12 @@ _CHUNK = 64 * 2560
 _USUAL = (0.025, 0.975)
 # The least that the edge is away from the middle: 10 % of the duration, 1 dB, 250 Hz.
 _LEAST = {"duration": math.log(1.1), "level": 1.0, "bandwidth": 250.0}
+# Factor and unit for people.
+_SHOWN = {"duration": (1, "s"), "level": (1, "dB of full scale"), "bandwidth": (0.001, "kHz")}
 _FOLDS, _SEED = 5, 0
 _MOST_DIRECTIONS = 32
 _LEAST_SPREAD = 0.1  # of distances of embeddings, relative to their middle
-_MOST_RECORDINGS, _WIDEST = 1_000_000, 1 << 16
+_MOST_RECORDINGS, _WIDEST, _LARGEST = 1_000_000, 1 << 16, 1e12
 
 
 class Traits(NamedTuple):
@@ -216,7 +218,7 @@ class EmbeddingModel:
         count, size = centred.shape
         freedom = max(1, count - len(groups))
         total = float(np.square(centred).sum()) / freedom
-        least = 1e-9 * float(np.square(embeddings).mean()) + np.finfo(float).tiny
+        least = 1e-9 * float(np.square(embeddings).mean()) + 1e-30
         rank = min(_MOST_DIRECTIONS, size - 1, freedom // 4)
         directions, variances = np.zeros((0, size)), np.zeros(0)
         if rank and total > 0:
@@ -228,7 +230,12 @@ class EmbeddingModel:
             variances = values / freedom
             directions = (centred.T @ vectors / np.sqrt(values)).T if count < size else vectors.T
         residual = max(least, (total - float(variances.sum())) / (size - len(variances)))
-        return cls(_rounded(means), _rounded(directions), _rounded(np.maximum(variances, least)), _short(residual))
+        return cls(means, directions, np.maximum(variances, least), residual)
+
+    def rounded(self) -> EmbeddingModel:
+        """The model in numbers of 6 digits, as it is saved."""
+        parts = (_rounded(part) for part in (self.means, self.directions, self.variances))
+        return EmbeddingModel(*parts, _short(self.residual))
 
     def distance(self, embeddings: NDArray) -> NDArray:
         """Root mean square distance of ``embeddings`` (N, E) from the nearer mean, in units of the spread."""
@@ -284,14 +291,14 @@ class Population:
         if len(found) < len(traits):
             return cls(len(traits), usual, np.sort(_rounded(scalar)))
         embeddings = np.stack(found).astype(np.float64)
-        if not np.isfinite(embeddings).all():
-            raise InputError("an embedding holds a number that is not finite: leave that recording out")
+        if not np.abs(embeddings).max() < _LARGEST:
+            raise InputError("an embedding holds a number that is not finite, or above 10¹²: leave that recording out")
         away = np.zeros(len(traits))
         for held in (folds == fold for fold in range(_FOLDS)):
             away[held] = EmbeddingModel.fit(embeddings[~held], classes[~held]).distance(embeddings[held])
         spread = Spread.of(away)
         both = np.maximum(scalar, _embedding_distance(spread, away))
-        model = EmbeddingModel.fit(embeddings, classes)
+        model = EmbeddingModel.fit(embeddings, classes).rounded()
         return cls(len(traits), usual, np.sort(_rounded(scalar)), model, spread, np.sort(_rounded(both)))
 
     @property
@@ -329,18 +336,19 @@ class Population:
     def _reason(self, trait: str, traits: Traits) -> str:
         if trait == "embedding":
             return "its embedding is unlike those of the calibration's recordings"
-        low, _, high = self.usual[trait]
-        value = getattr(traits, trait)
-        if trait == "duration":
-            value, low, high, unit = value, math.exp(low), math.exp(high), "s"
-        elif trait == "bandwidth":
-            value, low, high, unit = value / 1000, low / 1000, high / 1000, "kHz"
-        else:
-            unit = "dB of full scale"
-        return (
-            f"its {trait}, {value:.1f} {unit}, is unlike that of the calibration's recordings "
-            f"({low:.1f} to {high:.1f} {unit})"
-        )
+        factor, unit = _SHOWN[trait]
+        value = f"{factor * getattr(traits, trait):.1f} {unit}"
+        return f"its {trait}, {value}, is unlike that of the calibration's recordings ({self.usual_ranges()[trait]})"
+
+    def usual_ranges(self) -> dict[str, str]:
+        """The range of each scalar trait that 95 % of the recordings have, in words."""
+        words = {}
+        for name, (low, _, high) in self.usual.items():
+            if name == "duration":
+                low, high = math.exp(low), math.exp(high)
+            factor, unit = _SHOWN[name]
+            words[name] = f"{factor * low:.1f} to {factor * high:.1f} {unit}"
+        return words
 
     def to_dict(self) -> dict[str, Any]:
         """Convert to plain data for JSON."""
@@ -365,16 +373,19 @@ class Population:
         }
 
 
-_Row = Annotated[list[FiniteFloat], Field(min_length=1, max_length=_WIDEST)]
-_Variance = Annotated[FiniteFloat, Field(gt=0)]
-_Distances = Annotated[list[FiniteFloat], Field(min_length=1, max_length=_MOST_RECORDINGS)]
-_Range = tuple[FiniteFloat, FiniteFloat, FiniteFloat]
+# So far from the ends of float64 that squares, quotients and exponentials stay finite.
+_Number = Annotated[float, Field(ge=-1e30, le=1e30)]
+_Variance = Annotated[float, Field(ge=1e-60, le=1e60)]
+_Row = Annotated[list[_Number], Field(min_length=1, max_length=_WIDEST)]
+_Distances = Annotated[list[_Number], Field(min_length=1, max_length=_MOST_RECORDINGS)]
+_Range = tuple[_Number, _Number, _Number]
+_LogSeconds = Annotated[float, Field(ge=-50, le=50)]
 
 
 class _SavedRanges(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid")
 
-    duration: _Range
+    duration: tuple[_LogSeconds, _LogSeconds, _LogSeconds]
     level: _Range
     bandwidth: _Range
 

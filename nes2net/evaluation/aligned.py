@@ -31,6 +31,18 @@ def labelled_scores(
 ) -> tuple[NDArray, NDArray]:
     """Read the bona fide and the spoof scores of ``phase``, shapes (B, files) and (S, files).
 
+    Arguments and errors are those of :func:`labelled_trials`.
+    """
+    trials, scores = labelled_trials(key, paths, phase, allow_partial=allow_partial)
+    is_bonafide = np.array([trial.label == BONAFIDE for trial in trials], dtype=bool)
+    return scores[is_bonafide], scores[~is_bonafide]
+
+
+def labelled_trials(
+    key: Sequence[Trial], paths: Sequence[str], phase: str, *, allow_partial: bool = False
+) -> tuple[list[Trial], NDArray]:
+    """Read the labelled trials of ``phase`` and their scores in all files, shape (N, files).
+
     The trials are those that all files have, in the order of the key. ``allow_partial`` is that of
     :func:`~nes2net.evaluation.matching.match`.
 
@@ -39,14 +51,13 @@ def labelled_scores(
     """
     by_file = [match_file(key, path, phase, allow_partial=allow_partial).by_id for path in paths]
     common = [trial for trial in key if all(trial.id in scores for scores in by_file)]
-    scores = np.array([[scores[trial.id] for scores in by_file] for trial in common])
-    is_bonafide = np.array([trial.label == BONAFIDE for trial in common], dtype=bool)
-    if is_bonafide.all() or not is_bonafide.any():
-        has, lacks = ("bona fide", "spoofed") if is_bonafide.any() else ("spoofed", "bona fide")
+    num_bonafide = sum(trial.label == BONAFIDE for trial in common)
+    if num_bonafide in (0, len(common)):
+        has, lacks = ("bona fide", "spoofed") if num_bonafide else ("spoofed", "bona fide")
         raise InputError(
             f"phase {phase} has {len(common)} {has} trials with scores, but no {lacks} ones; both are needed"
         )
-    return scores[is_bonafide], scores[~is_bonafide]
+    return common, np.array([[scores[trial.id] for scores in by_file] for trial in common])
 
 
 def unlabelled_scores(paths: Sequence[str], *, allow_partial: bool = False) -> tuple[list[str], NDArray]:

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from nes2net.decisions.calibration import ScoredBy
 from nes2net.errors import InputError
 from nes2net.evaluation.seen import seen
-from nes2net.scoring.record import read_whole_record
+from nes2net.scoring.record import WholeRecord, read_whole_record
 
 
 @dataclass(frozen=True)
@@ -44,14 +45,8 @@ def read_origin(scores: Path, sha256: str, corpus: str = "", phase: str = "") ->
     The result is None if there is no record of these scores: no such file, one of other scores, or
     one of another kind. An evaluation does not depend on it.
     """
-    record = scores.with_name(f"{scores.name}.json")
-    if not record.is_file():
-        return None
-    try:
-        found = read_whole_record(record)
-    except InputError:
-        return None
-    if (found.scores_sha256 or sha256) != sha256:
+    found = _record_of(scores, sha256)
+    if found is None:
         return None
     content = found.model_extra or {}
     parts = [_text(content, "architecture", part, "name") for part in ("frontend", "aggregation", "backend")]
@@ -61,7 +56,7 @@ def read_origin(scores: Path, sha256: str, corpus: str = "", phase: str = "") ->
     same = _text(content, "corpus", "name") == corpus
     split = (_text(content, "corpus", "split") if same else None) or ""
     return Origin(
-        record=str(record),
+        record=str(_beside(scores)),
         model=" + ".join(filter(None, parts)) or None,
         checkpoint=_text(content, "checkpoint", "path"),
         recipe=f"{recipe} ({comment})" if recipe and comment else recipe,
@@ -71,6 +66,38 @@ def read_origin(scores: Path, sha256: str, corpus: str = "", phase: str = "") ->
         licence=_text(content, "published_model", "licence"),
         seen=tuple(seen(record_of_training, corpus, split, _text(content, "corpus", "root") or "", phase)) or None,
     )
+
+
+def read_scored_by(scores: Path, sha256: str) -> ScoredBy | None:
+    """Read which detector made ``scores``, a file with that SHA-256, from the record beside it.
+
+    None if there is no record of these scores, or it does not say.
+    """
+    found = _record_of(scores, sha256)
+    if found is None:
+        return None
+    run, resolution = found.run, (found.model_extra or {}).get("resolution_ms")
+    fingerprint, precision, num_samples = run.get("model"), run.get("dtype"), run.get("num_samples")
+    if not isinstance(fingerprint, str) or not isinstance(precision, str) or "num_samples" not in run:
+        return None
+    heard = num_samples if type(num_samples) is int and num_samples >= 1 else None
+    of_frames = isinstance(resolution, (int, float)) and 0 < resolution < 1e6
+    return ScoredBy(fingerprint, precision, heard, float(resolution) if of_frames else None)
+
+
+def _beside(scores: Path) -> Path:
+    return scores.with_name(f"{scores.name}.json")
+
+
+def _record_of(scores: Path, sha256: str) -> WholeRecord | None:
+    """The record beside ``scores`` if it is one of them."""
+    if not _beside(scores).is_file():
+        return None
+    try:
+        found = read_whole_record(_beside(scores))
+    except InputError:
+        return None
+    return found if (found.scores_sha256 or sha256) == sha256 else None
 
 
 def _text(content: Any, *keys: str) -> str | None:

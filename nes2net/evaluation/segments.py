@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from nes2net.corpora.corpus import Corpus, key_digest
 from nes2net.corpora.protocol import NotFound, canonical_phase, select_phase
+from nes2net.corpora.trial import Trial
 from nes2net.errors import InputError, listed
 from nes2net.evaluation.compare import versions
 from nes2net.evaluation.matching import LARGEST, match
@@ -214,9 +215,101 @@ def evaluate_segments(
             no such phase, scores and labels do not fit, a class has no frames, or the threshold is
             not finite.
     """
-    path, definition = Path(scores_path), corpora.get(corpus)
     if threshold is not None and not math.isfinite(threshold):
         raise InputError(f"`threshold` is a number, not {threshold}")
+    path, definition = Path(scores_path), corpora.get(corpus)
+    found = _read(definition, path, keys_path, phase, resolution_ms, allow_partial)
+    key, phase, resolution, utterances = found.key, found.phase, found.resolution_ms, found.utterances
+    sha256 = sha256_of(path)
+    figures = _figures(utterances, resolution, threshold, found.truth == RTTM, num_resamples, seed)
+    return SegmentEvaluation(
+        system=path.stem,
+        corpus=corpus,
+        phase=phase,
+        resolution_ms=resolution,
+        num_utterances=len(utterances),
+        num_expected=found.num_expected,
+        seconds=figures.seconds,
+        truth=found.truth,
+        points=figures.rates[:-2],
+        utterance=figures.rates[-2],
+        range_based=figures.rates[-1],
+        at=figures.at,
+        num_resamples=num_resamples,
+        left_out=found.left_out,
+        notes=("a row without an EER has frames, or utterances, of one class only",)
+        if any(rate.eer is None for rate in figures.rates)
+        else (),
+        inputs=[
+            {"kind": "scores", "path": str(path), "sha256": sha256},
+            {"kind": "key", "path": str(keys_path), "trials_sha256": key_digest(key)},
+        ],
+        versions=versions(),
+        origin=read_origin(path, sha256, corpus, phase),
+        unofficial=definition.differences_from_official(select_phase(key, phase), phase),
+        examples=_examples(utterances, figures.wrong),
+    )
+
+
+class LabelledFrames(NamedTuple):
+    """Scores of frames by the class of the frame."""
+
+    bonafide: NDArray
+    """(B,) float64."""
+    spoof: NDArray
+    """(S,) float64."""
+    resolution_ms: int
+    """Length of a frame."""
+    trials: list[Trial]
+    """The utterances that they are of, with their labels."""
+
+
+def labelled_frames(
+    corpus: str,
+    scores_path: str | Path,
+    keys_path: str | Path,
+    phase: str,
+    *,
+    resolution_ms: float | None = None,
+    allow_partial: bool = False,
+) -> LabelledFrames:
+    """Read a file of frame scores, each frame with the label at its own resolution.
+
+    Arguments and errors are those of :func:`evaluate_segments`.
+    """
+    found = _read(corpora.get(corpus), Path(scores_path), keys_path, phase, resolution_ms, allow_partial)
+    pairs = measured_frames(found.utterances, found.resolution_ms, found.resolution_ms)
+    scores, labels = (np.concatenate(parts) for parts in zip(*pairs))
+    is_bonafide = labels.astype(bool)
+    if is_bonafide.all() or not is_bonafide.any():
+        has, lacks = ("bona fide", "spoofed") if is_bonafide.any() else ("spoofed", "bona fide")
+        raise InputError(f"all frames of {found.resolution_ms} ms are {has}, none is {lacks}; both are needed")
+    kept = {utterance.name for utterance in found.utterances}
+    trials = [trial for trial in select_phase(found.key, found.phase) if trial.id in kept]
+    return LabelledFrames(scores[is_bonafide], scores[~is_bonafide], found.resolution_ms, trials)
+
+
+class _Read(NamedTuple):
+    """A file of frame scores with its labels."""
+
+    key: list[Trial]
+    phase: str
+    resolution_ms: int
+    utterances: list[ScoredUtterance]
+    num_expected: int
+    truth: str
+    left_out: str
+
+
+def _read(
+    definition: Corpus,
+    path: Path,
+    keys_path: str | Path,
+    phase: str,
+    resolution_ms: float | None,
+    allow_partial: bool,
+) -> _Read:
+    """Read what :func:`evaluate_segments` evaluates."""
     if definition.segment_labels is None:
         raise InputError(f"{definition.title} has no labels of segments: evaluate scores of utterances")
     key = definition.keys(keys_path)
@@ -233,35 +326,7 @@ def evaluate_segments(
         definition, keys_path, phase, [t.id for t in matched.trials], found.scores, resolution, allow_partial
     )
     mismatch = "; ".join(filter(None, (matched.mismatch.describe(matched.num_expected), left_out)))
-    sha256 = sha256_of(path)
-    figures = _figures(utterances, resolution, threshold, truth == RTTM, num_resamples, seed)
-    return SegmentEvaluation(
-        system=path.stem,
-        corpus=corpus,
-        phase=phase,
-        resolution_ms=resolution,
-        num_utterances=len(utterances),
-        num_expected=matched.num_expected,
-        seconds=figures.seconds,
-        truth=truth,
-        points=figures.rates[:-2],
-        utterance=figures.rates[-2],
-        range_based=figures.rates[-1],
-        at=figures.at,
-        num_resamples=num_resamples,
-        left_out=mismatch,
-        notes=("a row without an EER has frames, or utterances, of one class only",)
-        if any(rate.eer is None for rate in figures.rates)
-        else (),
-        inputs=[
-            {"kind": "scores", "path": str(path), "sha256": sha256},
-            {"kind": "key", "path": str(keys_path), "trials_sha256": key_digest(key)},
-        ],
-        versions=versions(),
-        origin=read_origin(path, sha256, corpus, phase),
-        unofficial=definition.differences_from_official(select_phase(key, phase), phase),
-        examples=_examples(utterances, figures.wrong),
-    )
+    return _Read(key, phase, resolution, utterances, matched.num_expected, truth, mismatch)
 
 
 def _lowest(scores: NDArray) -> float:

@@ -13,6 +13,7 @@ import torch
 
 from nes2net.checkpoints.folder import CONFIG, WEIGHTS
 from nes2net.checkpoints.huggingface import CONFIG_FILE
+from nes2net.decisions.calibration import LinearCalibration
 from nes2net.decisions.calibration import load as load_calibration
 from nes2net.detector import PUBLISHED_MODELS, Detector, sound_description
 from nes2net.errors import InputError
@@ -249,6 +250,7 @@ def _calibration_sheet(path: Path) -> Sheet:
     facts = {"offset": calibration.offset, "prior of bona fide": calibration.prior, "l2": calibration.l2}
     trained = {key: value for key, value in calibration.trained_on.items() if not isinstance(value, (dict, list))}
     facts |= {f"trained on, {key}": value for key, value in trained.items()}
+    facts |= _content_facts(calibration)
     rows = [{"weight": weight, "system": system} for system, weight in zip(calibration.systems, calibration.weights)]
     figures = calibration.trained_on.get("figures")
     measured = [{"figure": key, "value": value} for key, value in figures.items()] if isinstance(figures, dict) else []
@@ -256,6 +258,31 @@ def _calibration_sheet(path: Path) -> Sheet:
     scores = "SCORES" if len(rows) == 1 else "SCORES …"
     commands = [f"nes2net apply-calibration {quote(str(path))} {scores} --out calibrated.txt"]
     return Sheet(f"{path}: {kind} of scores", facts, tables=tables, commands=commands)
+
+
+def _content_facts(calibration: LinearCalibration) -> dict[str, Any]:
+    """What a calibration holds of the detector, the trials and the recordings, in words."""
+    facts: dict[str, Any] = {}
+    if (by := calibration.scored_by) is not None:
+        heard = "whole recordings" if by.num_samples is None else f"the first {by.num_samples} samples"
+        if by.resolution_ms is not None:
+            heard += f", in frames of {by.resolution_ms:g} ms"
+        facts["detector"] = f"{by.fingerprint} (SHA-256 of architecture and weights) in {by.precision}"
+        facts["scored"] = heard
+    elif len(calibration.weights) == 1:
+        facts["detector"] = "not known, so nothing tells whether it is the same one"
+    if calibration.llrs is None:
+        facts["operating points"] = "cost:CMISS,CFA,PRIOR alone: the ratios of its own trials are not kept"
+    elif len(calibration.weights) == 1:
+        facts["operating points"] = "all"
+    population = calibration.population
+    if population is None:
+        facts["recordings"] = "not measured, so no recording is called 'cannot tell'"
+        return facts
+    facts["recordings"] = f"{population.num_recordings:,} measured"
+    facts |= {f"usual {name}": text for name, text in population.usual_ranges().items()}
+    facts["embeddings"] = "count as well" if population.has_embeddings else "not computed"
+    return facts
 
 
 def _history_sheet(path: Path) -> Sheet:

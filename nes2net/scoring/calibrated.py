@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
+
+import torch
 
 from nes2net.audio.waveform import SAMPLE_RATE
 from nes2net.decisions.calibration import LinearCalibration
-from nes2net.decisions.decision import Decider
+from nes2net.decisions.decision import Decider, Decision
 from nes2net.errors import InputError
 from nes2net.published_models import samples_to_score
-from nes2net.scoring.scorer import Scorer
+from nes2net.scoring.frame_scores import chosen_resolution
+from nes2net.scoring.kernel import score_or_raise
+from nes2net.scoring.scorer import Scorer, check_takes_audio_alone
+from nes2net.scoring.traits import Measurer
+from nes2net.scoring.waveforms import WaveformReader
 
 _UNKNOWN = "the calibration does not say which detector's scores it was made of, so this one cannot be checked"
-_ALWAYS = "the calibration does not know what its recordings were like, so every recording gets a decision"
 
 
 def as_decider(calibration: LinearCalibration | Decider) -> Decider:
@@ -90,20 +96,47 @@ def notes_on(
     if resolution_ms is None:
         if unlike := scored_unlike(decider, num_samples):
             notes.append(unlike)
-        if decider.calibration.population is None:
-            notes.append(_ALWAYS)
+        if decider.note:
+            notes.append(decider.note)
     return notes
 
 
-def frame_threshold(decider: Decider, resolution_ms: float | None) -> tuple[float, float | None]:
-    """The score below which frames are fake, and the length of a frame in ms, of a calibration of frames.
+def decide(
+    scorer: Scorer, audio: Any, calibration: LinearCalibration | Decider, sample_rate: float = SAMPLE_RATE
+) -> Decision:
+    """Decide on a recording, as :meth:`nes2net.Detector.decide`."""
+    decider = as_decider(calibration)
+    check_takes_audio_alone(scorer)
+    check_belongs(scorer, decider.calibration)
+    reader = WaveformReader.of(scorer, calibrated_samples(decider, scorer.record))
+    recording = reader.read(audio) if isinstance(audio, (str, Path)) else reader.take(audio, sample_rate)
+    measurer = Measurer.of(scorer, decider)
+    traits = measurer.of_recording(recording) if measurer else None
+    return decider(score_or_raise(scorer, torch.from_numpy(recording.waveform)[None])[0], traits)
+
+
+def frame_threshold(
+    scorer: Scorer,
+    calibration: LinearCalibration | Decider,
+    resolution_ms: float | None = None,
+    threshold: float | None = None,
+) -> tuple[float, float]:
+    """The score at which fake stretches begin, and the length of a frame in ms, by a calibration of frames.
 
     Raises:
-        InputError: if the operating point has no such score.
+        InputError: if the calibration is not of frames of that length of ``scorer``; the operating
+            point has no such score; or there is a ``threshold`` already.
     """
+    decider = as_decider(calibration)
+    if threshold is not None:
+        raise InputError(
+            "the operating point of a calibration is the threshold: leave out `threshold` or `calibration`"
+        )
     scored_by = decider.calibration.scored_by
     if resolution_ms is None and scored_by is not None:
         resolution_ms = scored_by.resolution_ms
+    resolution_ms = chosen_resolution(scorer, resolution_ms)
+    check_belongs(scorer, decider.calibration, resolution_ms)
     if decider.threshold is None:
         raise InputError(
             f"the operating point {decider.point.name} is at no score of this calibration: take another `operating_point`"

@@ -6,6 +6,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeAlias
@@ -13,10 +14,12 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 import numpy as np
 import torch
 
+from nes2net.decisions.population import Traits
 from nes2net.errors import InputError
 from nes2net.scoring.batches import default_batch_size, default_threads
 from nes2net.scoring.kernel import Result, score_batch
 from nes2net.scoring.scorer import Scorer, check_takes_audio_alone, depends_on_batch
+from nes2net.scoring.traits import Measurer
 from nes2net.scoring.waveforms import Recording, WaveformReader
 
 #: The reaction to a file that cannot be scored: "raise", or a function that is called with its path
@@ -38,6 +41,8 @@ class ScoredFile(NamedTuple):
     score: float
     num_samples: int
     """Samples of the whole recording at 16 kHz."""
+    traits: Traits | None = None
+    """What was measured of it; None if nothing was."""
 
 
 def score_files(
@@ -49,6 +54,7 @@ def score_files(
     workers: int | None = None,
     on_error: OnError = "raise",
     longest: int | None = None,
+    measurer: Measurer | None = None,
 ) -> Iterator[ScoredFile]:
     """Score files lazily, in the order of ``paths``, which may be endless.
 
@@ -65,6 +71,7 @@ def score_files(
             skipped.
         longest: samples at 16 kHz; a whole recording of more is the error
             :class:`~nes2net.audio.read.LongAudio`, found without reading all of it.
+        measurer: measures the recordings too, in the reading threads and batches.
 
     Raises:
         InputError: if an argument is out of its range.
@@ -84,13 +91,25 @@ def score_files(
     if depends_on_batch(scorer):  # each file alone
         batch_size = 1
     reader = WaveformReader.of(scorer, num_samples, longest)
-    return _score_in_order(scorer, iter(paths), reader, batch_size, workers, on_error)
+    return _score_in_order(scorer, iter(paths), _Reading(reader, measurer), batch_size, workers, on_error)
+
+
+@dataclass(frozen=True)
+class _Reading:
+    """How a file is read, and measured if wanted."""
+
+    reader: WaveformReader
+    measurer: Measurer | None
+
+    def __call__(self, path: str | Path) -> tuple[Recording, Traits | None]:
+        recording = self.reader.read(path)
+        return recording, self.measurer.measured(recording) if self.measurer else None
 
 
 def _score_in_order(
     scorer: Scorer,
     paths: Iterator[str | Path],
-    reader: WaveformReader,
+    reading: _Reading,
     batch_size: int,
     workers: int,
     on_error: OnError,
@@ -104,16 +123,17 @@ def _score_in_order(
                         path = next(paths)
                     except StopIteration:
                         break
-                    waiting.append(_File(path, pool.submit(reader.read, path)))
+                    waiting.append(_File(path, pool.submit(reading, path)))
                 if not waiting:
                     return
                 first = waiting[0]
                 if first.result is None:
-                    _score_with_equal_lengths(scorer, list(islice(waiting, _LOOKED_AT * batch_size)), batch_size)
+                    files = list(islice(waiting, _LOOKED_AT * batch_size))
+                    _score_with_equal_lengths(scorer, files, batch_size, reading.measurer)
                 waiting.popleft()
                 assert first.result is not None
                 if not isinstance(first.result, InputError):
-                    yield ScoredFile(first.path, first.result, first.num_samples)
+                    yield ScoredFile(first.path, first.result, first.num_samples, first.traits)
                 elif callable(on_error):
                     on_error(first.path, first.result)
                 else:
@@ -128,9 +148,10 @@ class _File:
     It holds its waveform until it has a ``result``: a score or an error.
     """
 
-    def __init__(self, path: str | Path, recording: Future[Recording]) -> None:
+    def __init__(self, path: str | Path, recording: Future[tuple[Recording, Traits | None]]) -> None:
         self.path, self._recording = path, recording
         self.result: float | InputError | None = None
+        self.traits: Traits | None = None
         self.num_samples = 0
         try:
             self._guess = _EXPANSION * os.path.getsize(path)
@@ -143,12 +164,12 @@ class _File:
         if self.result is not None:
             return 0
         read = self._recording.done() and self._recording.exception() is None
-        return self._recording.result().waveform.nbytes if read else self._guess
+        return self._recording.result()[0].waveform.nbytes if read else self._guess
 
     def waveform(self) -> np.ndarray | None:
         """Wait for its samples (N,); None if it could not be read: the error is then its result."""
         try:
-            waveform, self.num_samples = self._recording.result()
+            (waveform, self.num_samples), self.traits = self._recording.result()
             return waveform
         except InputError as error:
             self._finish(error)
@@ -165,7 +186,7 @@ class _File:
         del self._recording  # the samples are not needed any more
 
 
-def _score_with_equal_lengths(scorer: Scorer, files: list[_File], batch_size: int) -> None:
+def _score_with_equal_lengths(scorer: Scorer, files: list[_File], batch_size: int, measurer: Measurer | None) -> None:
     """Score the first of ``files`` with others of its length, and give each one its result."""
     first = files[0].waveform()
     if first is None:
@@ -177,5 +198,10 @@ def _score_with_equal_lengths(scorer: Scorer, files: list[_File], batch_size: in
         if file.result is None and (other := file.waveform()) is not None and len(other) == len(first):
             batch.append(file)
             waveforms.append(other)
-    for file, result in zip(batch, score_batch(scorer, torch.from_numpy(np.stack(waveforms)))):
+    stacked = np.stack(waveforms)
+    if measurer:
+        traits = measurer.with_embeddings([file.traits for file in batch if file.traits], stacked)
+        for file, found in zip(batch, traits, strict=True):
+            file.traits = found
+    for file, result in zip(batch, score_batch(scorer, torch.from_numpy(stacked))):
         file.take(result)

@@ -21,6 +21,8 @@ from nes2net.localisation.stretches import StretchRule, fake_stretches
 from nes2net.scoring.calibrated import calibrated_samples, notes_on
 from nes2net.scoring.frame_scores import frame_scores
 from nes2net.scoring.track import LONG_RECORDING, TRACK_WINDOW, Track, score_track, window_samples
+from nes2net.scoring.traits import Measurer
+from nes2net.scoring.waveforms import WaveformReader
 from nes2net.serve.decoding import TooSlow, decode, readable_time
 from nes2net.serve.picture import Picture, draw
 
@@ -223,7 +225,7 @@ class Desk:
             duration = decode(source, whole, heard, longest=self.limits.max_duration, check=watch.check)
             score, track = self._scores(whole, duration, watch, progress)
             fakes = self._fakes(whole, duration, watch, progress) if self.detector.trained_on_segments else None
-            meaning = Meaning(self.decider(score), self.decider) if self.decider else None
+            meaning = self._meaning(whole, score, track)
             picture = draw(whole, watch.check) if look else None
             token = self._kept(heard) if heard else ""
             return Scored(name, score, track, meaning, self.num_samples, picture, token, fakes)
@@ -238,9 +240,25 @@ class Desk:
 
         watch.check()
         track = score_track(self.detector, path, hop=HOP, progress=scored)
-        if self.num_samples is None and duration > LONG_RECORDING:
+        if self._is_mean(duration):
             return track.score, track
         return self.detector.score(path, num_samples=self.num_samples), track
+
+    def _meaning(self, path: Path, score: float, track: Track) -> Meaning | None:
+        """What the score of a recording means, compared with those of the calibration."""
+        if self.decider is None:
+            return None
+        measurer, traits = Measurer.of(self.detector, self.decider), None
+        if measurer:
+            if self._is_mean(track.duration):
+                traits = measurer.along(path, track.window)
+            else:
+                traits = measurer.of_recording(WaveformReader.of(self.detector, self.num_samples).read(path))
+        return Meaning(self.decider(score, traits), self.decider)
+
+    def _is_mean(self, duration: float) -> bool:
+        """Whether the score of a recording of so many seconds is the mean along its track."""
+        return self.num_samples is None and duration > LONG_RECORDING
 
     def _fakes(self, path: Path, duration: float, watch: _Watch, progress: Progress) -> Fakes:
         """The fake stretches of a recording, as those of `nes2net predict --segments`."""

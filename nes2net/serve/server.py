@@ -21,7 +21,7 @@ from nes2net.decisions.calibration import load
 from nes2net.decisions.decision import ABSTAIN, Decider
 from nes2net.decisions.operating_point import OperatingPoint
 from nes2net.detector import Detector
-from nes2net.errors import InputError
+from nes2net.errors import InputError, worded
 from nes2net.machine.terminal import printable_name
 from nes2net.scoring.scorer import check_takes_audio_alone
 from nes2net.serve.desk import UPLOADS, Desk, Limits
@@ -83,7 +83,7 @@ def serve(
         check_takes_audio_alone(detector)
         desk = Desk(detector, Path(folder), limits, decider)
         for note in desk.notes:
-            print(f"note: {note}", file=sys.stderr, flush=True)
+            print(f"note: {worded(note)}", file=sys.stderr, flush=True)
         set_up_gradio(desk.folder)
         from nes2net.serve.app import build  # start-up: Gradio reads its settings when it is imported
 

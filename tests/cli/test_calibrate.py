@@ -1,14 +1,24 @@
 """`nes2net calibrate`, `fuse` and `apply-calibration` from files to files."""
 
+import hashlib
 import json
 import lzma
+import os
+import shutil
+from datetime import datetime, timedelta
 
 import numpy as np
 import pytest
+import soundfile
+import torch
+from builders.tiny_corpus import generated_clips, make_partialspoof
 
-from nes2net import metrics
+from nes2net import Detector, metrics
+from nes2net.audio.read import load_head_and_length
 from nes2net.cli.main import main
 from nes2net.decisions import calibration
+from nes2net.decisions.population import Population, measure
+from nes2net.scoring.segment_file import lines
 
 PROTOCOLS = {"dev": "ASVspoof2019.LA.cm.dev.trl.txt", "eval": "ASVspoof2019.LA.cm.eval.trl.txt"}
 
@@ -233,3 +243,204 @@ def test_scores_of_a_real_system(shared, tmp_path, monkeypatch, capsys):
     assert before[:2] == after[:2] == [0.4311, 0.0109]
     assert after[4] < 0.025 < 0.08 < before[4]
     assert after[2] < 0.015 < 0.05 < before[2]
+
+
+# Recordings and detectors
+
+
+@pytest.fixture(scope="module")
+def scored(tmp_path_factory):
+    """A folder with ``list.csv``, its 24 recordings, a detector, and the scores ``s.txt`` of their first half second."""
+    folder = tmp_path_factory.mktemp("scored")
+    rng = np.random.default_rng(0)
+    rows = ["path,label"]
+    for number in range(24):
+        noise = rng.normal(0, 0.02 + 0.02 * (number % 2), 6000 + 500 * number)
+        soundfile.write(folder / f"r{number}.wav", noise, 16000)
+        rows.append(f"r{number}.wav,{('real', 'fake')[number % 2]}")
+    (folder / "list.csv").write_text("\n".join(rows) + "\n")
+    torch.manual_seed(0)
+    config = {"frontend": {"name": "lps", "n_fft": 128, "num_bins": 20}, "backend": "mean_linear"}
+    Detector.from_config(config).save(folder / "d.pth")
+    assert score(folder) == 0
+    return folder
+
+
+def score(folder):
+    flags = f"--split all --model {folder}/d.pth --samples 8000 --workers 0 --out {folder}/s.txt"
+    return main(["score", "generic", f"{folder}/list.csv", *flags.split()])
+
+
+@pytest.fixture
+def recordings(scored, tmp_path, monkeypatch, capsys):
+    """A copy of ``scored``, to work in."""
+    folder = tmp_path / "work"
+    shutil.copytree(scored, folder)
+    monkeypatch.chdir(folder)
+    capsys.readouterr()
+    return folder
+
+
+LEARN = "calibrate generic s.txt --root list.csv --phase all --workers 0 --save c.json".split()
+
+
+def test_a_calibration_holds_detector_recordings_and_date(recordings, capsys):
+    (recordings / "r5.wav").write_bytes(b"RIFF")
+    assert main(LEARN) == 0
+    printed = capsys.readouterr()
+    assert "left out: r5: audio file" in printed.err and "1 recordings were left out: r5" in printed.err
+    fingerprint = Detector.from_pretrained(recordings / "d.pth").fingerprint()
+    assert f"detector: {fingerprint[:12]} in float32, scored the first 8000 samples" in printed.out
+    assert "recordings: 23 measured by duration, level, bandwidth\n" in printed.out
+    found = calibration.load("c.json")
+    assert found.scored_by == calibration.ScoredBy(fingerprint, "float32", 8000)
+    facts = found.trained_on
+    assert (facts["corpus"], facts["phase"], facts["num_bonafide"], facts["num_spoof"]) == ("generic", "all", 12, 12)
+    assert facts["scores_sha256"] == hashlib.sha256((recordings / "s.txt").read_bytes()).hexdigest()
+    assert datetime.fromisoformat(facts["date"]).utcoffset() == timedelta(0)
+    assert sum(map(len, found.llrs)) == 24
+    population = found.population
+    assert population.num_recordings == 23 and not population.has_embeddings
+    heard = [measure(load_head_and_length(f"r{n}.wav", 8000)[0]).level for n in range(24) if n != 5]
+    assert population.usual["level"].middle == pytest.approx(np.median(heard), rel=1e-5)
+    assert main(["info", "c.json"]) == 0
+    told = capsys.readouterr().out
+    assert fingerprint in told and "23 measured" in told and "usual bandwidth" in told and "0.4 to 0.5 s" in told
+    assert main(LEARN) == 0
+    again = calibration.load("c.json")
+    assert again.population.to_dict() == population.to_dict() and again.weights == found.weights
+
+
+def test_with_the_model_embeddings_count_and_an_interrupted_run_goes_on(recordings, capsys, monkeypatch):
+    command = [*LEARN, "--model", "d.pth", "--device", "cpu"]
+    kept = recordings / "c.json.embeddings.npy"
+    given: list = []
+
+    def interrupted(traits, classes):
+        given.extend(traits)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Population, "fit", interrupted)
+        assert main(command) != 0
+    assert kept.is_file() and not (recordings / "c.json").exists()
+    written = os.stat(kept).st_mtime_ns
+    fit = Population.fit
+
+    def resumed(traits, classes):
+        assert os.stat(kept).st_mtime_ns == written  # nothing was embedded again
+        return fit(traits, classes)
+
+    monkeypatch.setattr(Population, "fit", resumed)
+    capsys.readouterr()
+    assert main(command) == 0
+    assert "24 measured by duration, level, bandwidth, embedding" in capsys.readouterr().out
+    assert not list(recordings.glob("c.json.embeddings*"))
+    assert calibration.load("c.json").population.has_embeddings
+    head = torch.from_numpy(np.resize(load_head_and_length("r3.wav", 8000)[0], 8000))
+    with torch.inference_mode():
+        expected = Detector.from_pretrained("d.pth").embeddings(head[None], "backend")[0].numpy()
+    np.testing.assert_allclose(given[3].embedding, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (["--model", "other.pth"], "other.pth is another detector than the one of s.txt"),
+        (["--model", "d.pth", "--scores", "bare.txt"], "bare.txt: no record of these scores is beside it"),
+        (["--save", ""], "name a file for it with --save"),
+        (["--root", "", "--keys", "list.csv", "--model", "d.pth"], "name its folder with --root"),
+        (["--root", "few.csv", "--keys", "list.csv"], "few.csv: has no recordings of 22 of the 24 trials"),
+        (["--resolution", "20"], "--resolution is that of frames"),
+    ],
+)
+def test_what_cannot_be_measured(recordings, capsys, changes, message):
+    command = LEARN.copy()
+    for flag, value in zip(changes[::2], changes[1::2]):
+        if flag == "--scores":
+            command[2] = value
+        elif flag in command:
+            place = command.index(flag)
+            command[place : place + 2] = [flag, value] if value else []
+        else:
+            command += [flag, value]
+    torch.manual_seed(1)
+    Detector.from_config(Detector.from_pretrained("d.pth").config).save("other.pth")
+    shutil.copy("s.txt", "bare.txt")
+    (recordings / "few.csv").write_text("path,label\nr0.wav,real\nr1.wav,fake\n")
+    assert main(command) == 2
+    error = capsys.readouterr().err
+    assert message in error and error.count("\n") == 1
+
+
+def test_without_a_record_or_with_that_of_other_scores_the_detector_is_unknown(recordings, capsys):
+    (recordings / "s.txt").write_text((recordings / "s.txt").read_text() + "\n")
+    command = "calibrate generic s.txt --keys list.csv --phase all --save c.json".split()
+    assert main(command) == 0
+    printed = capsys.readouterr().out
+    assert "note: no record of these scores is beside s.txt, so predict cannot check" in printed
+    assert "note: the recordings were not measured, so predict cannot say 'cannot tell'; add --root DIR" in printed
+    assert calibration.load("c.json").scored_by is None
+    assert main(["info", "c.json"]) == 0
+    assert "nothing tells whether it is the same one" in capsys.readouterr().out
+
+
+def test_frames(tmp_path, monkeypatch, capsys):
+    """Frames of 20 ms are learned from with the labels of the corpus, as WeDefense's columns are."""
+    monkeypatch.chdir(tmp_path)
+    clips = [(label, clip[:16000]) for label in ("bonafide", "spoof") for clip in generated_clips(label, 6)]
+    make_partialspoof(tmp_path, clips)
+    database = tmp_path / "partialspoof" / "database"
+    labels = np.load(database / "segment_labels" / "dev_seglab_0.02.npy", allow_pickle=True).item()
+    finer = np.load(database / "segment_labels" / "dev_seglab_0.01.npy", allow_pickle=True).item()
+    labels = {id: row[: len(finer[id]) // 2] for id, row in labels.items()}  # whole frames
+    rng = np.random.default_rng(0)
+    scores = {id: (row.astype(int) + rng.normal(0, 1, len(row))) for id, row in labels.items()}
+    (tmp_path / "f.txt").write_text("".join(lines(id, row) for id, row in scores.items()))
+    command = "calibrate partialspoof f.txt --root partialspoof --workers 0 --save c.json".split()
+    assert main([*command, "--apply", "f.txt", "--out", "x.txt"]) == 2
+    assert "give it to nes2net segment with --calibration" in capsys.readouterr().err
+    assert main(command) == 2
+    assert "no record beside it says how long its frames are" in capsys.readouterr().err
+    run = {"model": "0f" * 32, "dtype": "float32", "num_samples": None, "resolution_ms": 20.0}
+    digest = hashlib.sha256((tmp_path / "f.txt").read_bytes()).hexdigest()
+    record = {"run": run, "failures": {}, "scores_sha256": digest, "resolution_ms": 20.0}
+    (tmp_path / "f.txt.json").write_text(json.dumps(record))
+    assert main(command) == 0
+    printed = capsys.readouterr().out
+    is_bonafide = np.concatenate([row == "1" for row in labels.values()])
+    assert f"{is_bonafide.sum()} bona fide and {(~is_bonafide).sum()} spoofed frames of 20 ms" in printed
+    found = calibration.load("c.json")
+    every = np.concatenate(list(scores.values()))
+    expected = calibration.fit(every[is_bonafide], every[~is_bonafide])
+    assert found.weights == pytest.approx(expected.weights, rel=1e-9) and found.offset == pytest.approx(expected.offset)
+    assert found.scored_by == calibration.ScoredBy("0f" * 32, "float32", None, 20.0)
+    assert found.trained_on["resolution_ms"] == 20 and found.population.num_recordings == 12
+    assert main(["fuse", "partialspoof", "f.txt", "f.txt", "--keys", "partialspoof"]) == 2
+    assert "holds scores of frames" in capsys.readouterr().err
+
+
+def test_a_calibration_that_hurts_is_warned_of(folder, capsys):
+    """The evaluated scores lie higher than those learned from, as with another channel; as they are, they serve."""
+    write("A.eval.txt", {id: score * 0.2 for id, score in read("A.eval.txt").items()})
+    write("A.dev.txt", {id: score * 0.2 - 4 for id, score in read("A.dev.txt").items()})
+    assert main("calibrate asvspoof2019_la A.dev.txt --save A.json --apply A.eval.txt --out x.txt".split()) == 0
+    printed = capsys.readouterr()
+    table = figures_printed(printed.out)
+    before, after = table["eval A.dev"][4], table["eval calibrated"][4]
+    assert after > 1 > before
+    warned = (
+        f"warning: eval calibrated: Cllr is worse than before, {before:.4f} → {after:.4f}, and above 1 it tells less"
+    )
+    warning, *written = printed.err.splitlines()
+    assert (
+        warning.startswith(warned) and "learn a calibration" in warning and written == ["wrote x.txt", "wrote A.json"]
+    )
+    assert main("apply-calibration A.json A.eval.txt --out x.txt --eval-corpus asvspoof2019_la".split()) == 0
+    assert capsys.readouterr().err.startswith(warned)
+    # A fusion is compared with the best of its systems.
+    command = "fuse asvspoof2019_la A.dev.txt B.dev.txt --apply A.eval.txt B.eval.txt --out x.txt"
+    assert main(command.split()) == 0
+    assert "warning: eval fused: Cllr is worse than before" in capsys.readouterr().err
+    assert main("calibrate asvspoof2019_la B.dev.txt --apply B.eval.txt --out x.txt".split()) == 0
+    assert "warning" not in capsys.readouterr().err

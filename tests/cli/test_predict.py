@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,7 +17,17 @@ from matplotlib.image import imread
 from nes2net import Detector
 from nes2net.audio.libsndfile import libsndfile_blocks
 from nes2net.cli.main import main
-from nes2net.decisions.calibration import LinearCalibration
+from nes2net.decisions import (
+    CANNOT_TELL,
+    Decider,
+    LinearCalibration,
+    OperatingPoint,
+    Population,
+    ScoredBy,
+    Traits,
+    fit,
+    load,
+)
 from nes2net.scoring.track_plot import BONAFIDE
 
 
@@ -203,18 +214,156 @@ def test_a_long_recording_that_is_cut_off(predict, long_recording, tmp_path):
     assert status == 1 and "score" not in first and "cut off" in first["error"] and "score" in second
 
 
-def test_calibrated_scores(predict, detector, place, long_recording, tmp_path):
-    calibration = LinearCalibration((2.0,), -0.5, 0.5, 1e-6, ("dev.txt",))
-    calibration.save(tmp_path / "calibration.json")
+@pytest.fixture(scope="module")
+def calibrations(place, tmp_path_factory):
+    """Calibrations of the detector, of the first second, of another one, of frames, and one that knows nothing."""
+    folder, detector = tmp_path_factory.mktemp("calibrations"), Detector.from_pretrained(place / "model.pth", "cpu")
+    rng = np.random.default_rng(0)
+    embeddings = detector.embeddings(torch.from_numpy(rng.standard_normal((40, 16000), np.float32)), "backend")
+    levels = -20 + rng.standard_normal(40)
+    traits = [Traits(1.5, level, 8000.0, one) for level, one in zip(levels, embeddings.detach().numpy())]
+    found = {
+        "known": (ScoredBy(detector.fingerprint(), "float32", None), None),
+        "second": (ScoredBy(detector.fingerprint(), "float32", 16000), None),
+        "population": (
+            ScoredBy(detector.fingerprint(), "float32", None),
+            Population.fit([one._replace(embedding=None) for one in traits], np.arange(40) < 20),
+        ),
+        "embeddings": (
+            ScoredBy(detector.fingerprint(), "float32", None),
+            Population.fit(traits, np.arange(40) < 20),
+        ),
+        "precision": (ScoredBy(detector.fingerprint(), "int8", None), None),
+        "other": (ScoredBy("0" * 64, "bfloat16", None), None),
+        "frames": (ScoredBy(detector.fingerprint(), "float32", None, 20.0), None),
+        "unknown": (None, None),
+    }
+    about = {
+        "corpus": "asvspoof2019_la",
+        "phase": "dev",
+        "num_bonafide": 3,
+        "num_spoof": 4,
+        "date": "2026-01-02T03:04:05",
+    }
+    for name, (scored_by, population) in found.items():
+        calibration = replace(fit([1.0, 0.5, -0.25], [-1.0, 0.25, 0.0, -2.0]), trained_on=about)
+        replace(calibration, scored_by=scored_by, population=population).save(folder / f"{name}.json")
+    return folder
+
+
+@pytest.mark.parametrize("point, prior", [(None, 0.5), ("eer", 0.2), ("cost:1,10,0.95", 0.95)])
+def test_decisions(predict, detector, place, long_recording, calibrations, point, prior):
+    """Rows and table have what Python computes, of short and of long recordings."""
+    flags = ["--calibration", str(calibrations / "known.json"), "--prior", str(prior)]
+    flags += ["--operating-point", point] if point else []
     files = ["speech/a.wav", "long.flac", "--hop", "4"]
-    status, out, err = predict(*files, "--calibration", str(tmp_path / "calibration.json"), "--json")
-    assert status == 0
-    raw = [detector.score(place / "speech" / "a.wav"), detector.score_track(long_recording, hop=4).score]
+    status, out, err = predict(*files, *flags, "--json")
     rows = [json.loads(line) for line in out.splitlines()]
-    assert [row["score"] for row in rows] == pytest.approx([2 * score - 0.5 for score in raw], abs=1e-5)
-    assert all(row["calibration"] == str(tmp_path / "calibration.json") for row in rows)
-    _, out, _ = predict("speech/a.wav", "--calibration", str(tmp_path / "calibration.json"))
-    assert out.startswith("# score: natural-log likelihood ratio") and "no probability" not in out
+    calibration = load(calibrations / "known.json")
+    decider = Decider(calibration, prior, OperatingPoint.parse(point) if point else None)
+    scores = [detector.score(place / "speech" / "a.wav"), detector.score_track(long_recording, hop=4).score]
+    assert status == 0 and "its score is the mean over windows" in err
+    for row, score in zip(rows, scores):
+        expected = decider(row["score"])
+        assert row["score"] == pytest.approx(score, abs=1e-6)
+        assert row["llr"] == pytest.approx(calibration.weights[0] * row["score"] + calibration.offset)
+        assert {key: row[key] for key in expected.row()} == expected.row() and "reason" not in row
+        assert row["basis"] == json.loads(json.dumps(decider.basis())) and row["calibration"] == flags[1]
+    assert rows[0]["basis"]["detector"] == detector.fingerprint() and rows[0]["basis"]["num_spoof"] == 4
+    status, out, _ = predict(*files, *flags)
+    notes, (titles, *lines) = out.split("\n# ")[:-1], out.split("\n# ")[-1].splitlines()[1:]
+    assert status == 0 and notes[0].startswith("# score: higher means") and "asvspoof2019_la, phase dev" in out
+    assert f"3 bona fide and 4 spoofed trials, 2026-01-02, detector {detector.fingerprint()[:12]}" in out
+    assert titles.split() == ["file", "score", "duration", "llr", "probability", "decision"]
+    for line, row in zip(lines, rows):
+        shown = [f"{row['score']:.4f}", f"{row['duration']:.2f}", "s", f"{row['llr']:.4f}", f"{row['probability']:.4f}"]
+        assert line.split()[1:7] == [*shown, row["decision"]]
+
+
+def test_a_calibrated_track(predict, calibrations):
+    flags = ["speech/a.wav", "--track", "--window", "0.5", "--calibration", str(calibrations / "known.json")]
+    status, out, _ = predict(*flags, "--json")
+    row, decider = json.loads(out), Decider(load(calibrations / "known.json"))
+    assert status == 0 and row["llrs"] == decider.llrs(np.float32(row["scores"])).tolist()
+    assert row["probabilities"] == decider.probabilities(np.float32(row["scores"])).tolist()
+    assert row["llr"] == pytest.approx(np.mean(row["llrs"])) and len(row["times"]) == len(row["llrs"]) > 1
+    assert row["decision"] == decider(row["score"]).decision
+    _, out, _ = predict(*flags)
+    at = [line.split() for line in out.splitlines() if line.lstrip().startswith("at ")]
+    assert [float(cells[4]) for cells in at] == pytest.approx(row["llrs"], abs=5e-5)
+    assert "not of windows along a recording" in out  # of whole ones
+
+
+@pytest.mark.parametrize("name", ["population", "embeddings"])
+def test_what_is_unlike_the_calibration_is_not_decided(predict, calibrations, place, tmp_path, name):
+    """The same recording, but for 30 dB less, and one in a batch as alone."""
+    samples = soundfile.read(place / "speech" / "a.wav")[0]
+    for number, factor in enumerate((1, 10 ** (-30 / 20), 1.01)):
+        soundfile.write(tmp_path / f"{number}.wav", samples * factor, 16000, subtype="FLOAT")
+    files, flags = [str(tmp_path / f"{n}.wav") for n in range(3)], ["--calibration", str(calibrations / f"{name}.json")]
+    _, out, _ = predict(*files, *flags, "--abstain", "0.05", "--json")
+    rows = [json.loads(line) for line in out.splitlines()]
+    assert rows[1]["decision"] == CANNOT_TELL and rows[1]["p_value"] < 0.05
+    unlike = {"population": "its level, -49.5 dB of full scale", "embeddings": "its embedding"}[name]
+    assert unlike in rows[1]["reason"]
+    if name == "population":
+        assert rows[0]["decision"] != CANNOT_TELL and rows[2]["decision"] != CANNOT_TELL and "reason" not in rows[0]
+    alone = [json.loads(predict(file, *flags, "--abstain", "0.05", "--json")[1]) for file in files]
+    assert [row["p_value"] for row in rows] == [row["p_value"] for row in alone]
+    _, out, _ = predict(files[1], *flags, "--abstain", "0.05")
+    assert out.splitlines()[-1].endswith(rows[1]["reason"]) and "cannot tell" in out.splitlines()[-1]
+    _, out, _ = predict(files[1], *flags, "--abstain", "0", "--json")
+    assert json.loads(out)["decision"] != CANNOT_TELL and "p_value" not in json.loads(out)
+    _, out, _ = predict(files[1], *flags, "--abstain", "0.01")
+    assert "'s 40 recordings are too few for --abstain 0.01" in out
+
+
+def test_as_many_samples_as_in_the_calibration(predict, calibrations, detector, place):
+    flags = ["speech/a.wav", "--calibration", str(calibrations / "second.json")]
+    row = json.loads(predict(*flags, "--json")[1])
+    assert (row["method"], row["samples"]) == ("beginning", 16000)
+    assert row["score"] == pytest.approx(detector.score(place / "speech" / "a.wav", num_samples=16000), abs=1e-6)
+    out = predict(*flags)[1]
+    assert "only the first 1.00 s of each file, as for the calibration" in out and "less certain" not in out
+    out = predict(*flags, "--whole")[1]
+    assert "made of scores of the first 1 s, not of whole recordings" in out
+
+
+@pytest.mark.parametrize(
+    "name, flags, message",
+    [
+        ("other", [], "the calibration is not of this detector: it was made of scores of 000000000000 in bfloat16"),
+        ("other", [], "Either it is another detector, or the same in another precision"),
+        ("frames", [], "the calibration is of scores of frames of 20 ms, not of recordings"),
+        ("known", ["--operating-point", "far"], "an operating point is 'eer', 'cost:CMISS,CFA,PRIOR'"),
+        ("known", ["--operating-point", "fa:1%"], "1 % of the calibration's 4 spoofed trials is less than one trial"),
+        ("known", ["--prior", "1"], "--prior must lie between 0 and 1, got 1"),
+        ("known", ["--abstain", "-1"], "--abstain is a share from 0 to below 1, not -1"),
+        ("known", ["--threshold", "0", "--plot", "a.png"], "--threshold is that of --operating-point"),
+        (None, ["--prior", "0.1"], "--prior goes with a calibration: name one with --calibration"),
+        (None, ["--operating-point", "eer"], "--operating-point goes with a calibration"),
+    ],
+)
+def test_calibrations_that_do_not_fit(predict, calibrations, name, flags, message):
+    calibration = ["--calibration", str(calibrations / f"{name}.json")] if name else []
+    status, out, err = predict("speech/a.wav", *calibration, *flags)
+    assert status == 2 and not out and message in err and err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "name, note",
+    [
+        ("unknown", "does not say which detector's scores it was made of"),
+        ("precision", "made of scores in int8; those in float32 differ a little"),
+        ("known", "recordings were not measured, so no recording is called 'cannot tell'"),
+    ],
+)
+def test_what_is_uncertain_is_said(predict, calibrations, name, note):
+    status, out, _ = predict("speech/a.wav", "--calibration", str(calibrations / f"{name}.json"))
+    assert status == 0 and note in out
+
+
+def test_a_fusion_is_no_calibration_of_one_detector(predict, tmp_path):
     LinearCalibration((1.0, 1.0), 0.0, 0.5, 1e-6, ("a", "b")).save(tmp_path / "fusion.json")
     status, _, err = predict("speech/a.wav", "--calibration", str(tmp_path / "fusion.json"))
     assert status == 2 and "fuses 2 systems" in err and err.count("\n") == 1
@@ -228,7 +377,7 @@ def test_a_threshold_is_drawn(predict, tmp_path):
         "none": [],
         "given": ["--threshold", "0"],
         "calibrated": ["--calibration", str(tmp_path / "calibration.json")],
-        "both": ["--calibration", str(tmp_path / "calibration.json"), "--threshold", "0.5"],
+        "point": ["--calibration", str(tmp_path / "calibration.json"), "--operating-point", "cost:1,1,0.2"],
     }.items():
         picture = tmp_path / f"{name}.svg"
         assert predict("speech/a.wav", "--plot", str(picture), *flags)[0] == 0
@@ -237,12 +386,12 @@ def test_a_threshold_is_drawn(predict, tmp_path):
         "none": False,
         "given": True,
         "calibrated": True,
-        "both": True,
+        "point": True,
     }
     comments = {name: re.findall("<!-- (.*?) -->", text) for name, text in pictures.items()}
     assert "threshold 0" in comments["given"] and "score" in comments["given"]
     assert "threshold 0" in comments["calibrated"] and "log-likelihood ratio" in comments["calibrated"]
-    assert "threshold 0.5" in comments["both"]
+    assert "threshold 1.386" in comments["point"]
 
 
 HOUR = """

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from matplotlib.image import imread
 
 from nes2net import Detector
 from nes2net.cli.main import main
+from nes2net.decisions import Decider, LinearCalibration, ScoredBy, load
 from nes2net.localisation import read_audacity, read_rttm
 from nes2net.scoring.frame_scores import frame_scores
 from nes2net.scoring.track_plot import SPOOF
@@ -148,6 +150,52 @@ def test_stretches_are_shaded_in_pictures(predict, tmp_path):
     assert "fake (2)" in comments and "threshold 0.5" in comments
 
 
+def test_a_calibration_of_frames(predict, place, tmp_path):
+    """Its operating point is the threshold, and each stretch has the mean ratio of its frames."""
+    detector = Detector.from_pretrained(place / "model.pth", "cpu")
+    scored_by = ScoredBy(detector.fingerprint(), "float32", None, 20.0)
+    about = {"corpus": "partialspoof", "phase": "dev", "num_bonafide": 9, "num_spoof": 9}
+    calibration = LinearCalibration((4.0,), -1.0, 0.5, 1e-6, ("a",), about, scored_by=scored_by)
+    calibration.save(tmp_path / "frames.json")
+    replace(calibration, scored_by=replace(scored_by, resolution_ms=None)).save(tmp_path / "recordings.json")
+    flags = [
+        "speech/a.wav",
+        "speech/b.flac",
+        "--segments",
+        "--calibration",
+        str(tmp_path / "frames.json"),
+        "--prior",
+        "0.25",
+    ]
+    status, out, _ = predict(*flags, "--json")
+    first, second = map(json.loads, out.splitlines())
+    decider = Decider(load(tmp_path / "frames.json"), 0.25)
+    assert status == 0 and first["threshold"] == decider.threshold == pytest.approx((np.log(3) + 1) / 4)
+    assert first["basis"]["detector"] == detector.fingerprint() and second["segments"] == []
+    frames = frame_scores(detector, place / "speech" / "a.wav")
+    for found in first["segments"]:
+        of_stretch = frames.scores[round(found["start"] / 0.02) : round(found["end"] / 0.02)]
+        assert found["llr"] == pytest.approx(decider.llrs(of_stretch).mean(), abs=1e-5)
+        assert found["probability"] == pytest.approx(1 / (1 + 3 * np.exp(-found["llr"])), abs=1e-6)
+    _, out, _ = predict(*flags)
+    assert "# calibration: partialspoof, phase dev, 9 bona fide" in out and "the Bayes threshold of the prior" in out
+    *_, titles, line, _, none = out.splitlines()
+    assert titles.split() == ["file", "start", "end", "score", "llr", "probability"]
+    assert line.split()[-2:] == [f"{first['segments'][0][key]:.4f}" for key in ("llr", "probability")]
+    assert "no fake stretch in 0.50 s" in none
+    for wrong, message in (
+        (["--calibration", str(tmp_path / "recordings.json")], "of scores of recordings, not of their frames"),
+        (
+            ["--calibration", str(tmp_path / "frames.json"), "--threshold", "0"],
+            "--threshold is that of --operating-point",
+        ),
+    ):
+        status, out, err = predict("speech/a.wav", "--segments", *wrong)
+        assert status == 2 and message in err and err.count("\n") == 1
+    status, _, err = predict("speech/a.wav", "--calibration", str(tmp_path / "frames.json"))
+    assert status == 2 and "of scores of frames of 20 ms, not of recordings" in err and "--segments" in err
+
+
 @pytest.mark.parametrize(
     "arguments, message",
     [
@@ -160,7 +208,7 @@ def test_stretches_are_shaded_in_pictures(predict, tmp_path):
         (["--segments", "--track"], "--segments scores the frames of a whole recording: leave out --track"),
         (["--segments", "--samples", "9"], "leave out --samples"),
         (["--segments", "--hop", "4"], "leave out --hop"),
-        (["--segments", "--calibration", "c.json"], "leave out --calibration with --segments"),
+        (["--segments", "--calibration", "c.json"], "c.json: cannot be read"),
         (["--segments", "--labels", "praat"], "invalid choice: 'praat'"),
         (["--segments", "--out", "labels"], "--out is for the files of --labels"),
         (["--segments", "--rttm", "model.pth/a.rttm"], "name another file or folder with --rttm"),

@@ -165,9 +165,62 @@ def test_the_number_of_systems_is_checked():
 
 
 def test_a_saved_calibration_is_read_back_to_the_last_bit(tmp_path, two_systems):
+    path = tmp_path / "new" / "parameters.json"
     found = calibration.fit(*two_systems, prior=0.3, systems=["première", "B"])
-    found.save(tmp_path / "new" / "parameters.json")
-    assert calibration.load(tmp_path / "new" / "parameters.json") == found
+    for system, scores in zip(found.llrs, two_systems):
+        assert np.array_equal(system, np.sort(found(scores)))
+    scored_by = calibration.ScoredBy("0f" * 32, "bfloat16", 64600, 20.0)
+    found = replace(
+        found, trained_on={"corpus": "x", "figures": {"eer": 0.1}, "numbers": [1, 2.5]}, scored_by=scored_by
+    )
+    found.save(path)
+    loaded = calibration.load(path)
+    assert loaded == found and loaded.population is None
+    assert all(map(np.array_equal, loaded.llrs, found.llrs))
+    lines = path.read_text().splitlines()
+    assert len(lines) == 26 and sum(len(line) > 100 for line in lines) == 2  # a class of ratios is one line
+    assert ' "weights": [' in lines[2] and '  "precision": "bfloat16",' in lines
+
+
+def test_files_of_earlier_versions_are_read(tmp_path, two_systems):
+    path = tmp_path / "old.json"
+    fitted = calibration.fit(*two_systems)
+    fitted.save(path)
+    old = {key: value for key, value in json.loads(path.read_text()).items() if key not in _NEW}
+    path.write_text(json.dumps(old, indent=1))
+    loaded = calibration.load(path)
+    assert loaded == fitted
+    assert (loaded.llrs, loaded.scored_by, loaded.population) == (None, None, None)
+
+
+def test_of_very_many_trials_quantiles_are_kept(monkeypatch):
+    monkeypatch.setattr(calibration, "_MOST_KEPT", 101)
+    rng = np.random.default_rng(0)
+    bonafide, spoof = rng.normal(1, 1, 5000), rng.normal(-1, 1, 90)
+    found = calibration.fit(bonafide, spoof)
+    assert [len(llrs) for llrs in found.llrs] == [101, 90]
+    exact = np.sort(found(bonafide))
+    assert (found.llrs.bonafide[0], found.llrs.bonafide[-1]) == (exact[0], exact[-1])
+    assert np.quantile(exact, np.linspace(0, 1, 101)) == pytest.approx(found.llrs.bonafide, abs=0.01)
+
+
+_NEW = ("llrs", "scored_by", "population")
+_POPULATION = {
+    "num_recordings": 2,
+    "usual": {name: [0, 1, 2] for name in ("duration", "level", "bandwidth")},
+    "distances": [2, 1],
+}
+_EMBEDDINGS = {"means": [[0.0, 1.0]], "directions": [[1.0, 0.0]], "variances": [2.0], "residual": 1.0}
+_WITH = {**_POPULATION, "usual_embedding": [0, 1, 2], "distances_with_embedding": [1, 2], "embeddings": _EMBEDDINGS}
+
+
+def test_numbers_that_are_not_sorted_are_sorted(tmp_path):
+    path = tmp_path / "c.json"
+    calibration.fit([1.0, 2.0], [0.0, 1.5]).save(path)
+    changed = {"llrs": {"bonafide": [3, -1.5, 2], "spoof": [0]}, "population": _WITH}
+    path.write_text(json.dumps(json.loads(path.read_text()) | changed))
+    loaded = calibration.load(path)
+    assert loaded.llrs.bonafide.tolist() == [-1.5, 2, 3] and loaded.population.distances.tolist() == [1, 2]
 
 
 @pytest.mark.parametrize(
@@ -178,6 +231,18 @@ def test_a_saved_calibration_is_read_back_to_the_last_bit(tmp_path, two_systems)
         {"weights": ["a"]},
         {"offset": float("nan")},
         {"trained_on": 3},
+        {"llrs": {"bonafide": [], "spoof": [1.0]}},
+        {"llrs": {"bonafide": [float("inf")], "spoof": [1.0]}},
+        {"llrs": {"bonafide": [1.0]}},
+        {"scored_by": {"fingerprint": 1, "precision": "float32", "num_samples": None}},
+        {"scored_by": {"fingerprint": "a", "precision": "float32", "num_samples": 0}},
+        {"population": _POPULATION | {"distances": [1.0]}},
+        {"population": _POPULATION | {"usual": {"duration": [1, 2, 1e6]}}},
+        {"population": {key: value for key, value in _WITH.items() if key != "usual_embedding"}},
+        {"population": _WITH | {"embeddings": _EMBEDDINGS | {"variances": [0.0]}}},
+        {"population": _WITH | {"embeddings": _EMBEDDINGS | {"directions": [[1.0]]}}},
+        {"population": _WITH | {"embeddings": _EMBEDDINGS | {"variances": [1.0, 1.0]}}},
+        {"population": _WITH | {"embeddings": _EMBEDDINGS | {"residual": 1e300}}},
     ],
 )
 def test_files_that_are_not_a_calibration(tmp_path, change):

@@ -15,7 +15,7 @@ import yaml
 
 from nes2net import Detector, __version__
 from nes2net.cli.main import main
-from nes2net.decisions.calibration import LinearCalibration
+from nes2net.decisions.calibration import LinearCalibration, ScoredBy
 
 
 @pytest.fixture
@@ -51,6 +51,11 @@ def test_a_calibration_goes_with_a_space_of_one_system(model, tmp_path, capsys):
         main(["export", str(model), "--to", "pth", "--out", str(tmp_path / "b.pth"), "--calibration", calibration]) == 2
     )
     assert "leave out --calibration" in capsys.readouterr().err
+    LinearCalibration((1.0,), 0.0, 0.5, 1e-6, ("a",), scored_by=ScoredBy("0" * 64, "float32", None)).save(calibration)
+    assert (
+        main(["export", str(model), "--to", "space", "--out", str(tmp_path / "s"), "--calibration", calibration]) == 2
+    )
+    assert "the calibration is not of this detector" in capsys.readouterr().err
     LinearCalibration((1.0, 2.0), 0.0, 0.5, 1e-6, ("a", "b")).save(calibration)
     assert (
         main(["export", str(model), "--to", "space", "--out", str(tmp_path / "s"), "--calibration", calibration]) == 2

@@ -67,10 +67,10 @@ def serving(small, tmp_path, monkeypatch):
         monkeypatch.setenv(name, os.environ.get(name, ""))  # put back when the test ends
     running = []
 
-    def start(limits=None, operation=None):
+    def start(limits=None, decider=None):
         folder = tmp_path / "server"
         folder.mkdir()
-        desk = Desk(small, folder, limits, operation)
+        desk = Desk(small, folder, limits, decider)
         set_up_gradio(folder)
         listener = socket.create_server(("127.0.0.1", 0))
         config = uvicorn.Config(build(desk, "small.pth"), log_level="critical", timeout_graceful_shutdown=1)

@@ -14,7 +14,8 @@ import pytest
 import soundfile
 
 from nes2net import __version__
-from nes2net.serve.desk import Closed, Limits, Operation
+from nes2net.decisions import Decider
+from nes2net.serve.desk import Closed, Limits
 
 pytest.importorskip("gradio")
 
@@ -29,7 +30,7 @@ def send(address, path, **options):
 
 
 def test_a_recording_is_scored_and_not_kept(serving, small, speech, calibration):
-    address, desk = serving(operation=Operation(calibration, prior=0.2))
+    address, desk = serving(decider=Decider(calibration, prior=0.2))
     answer = send(address, speech / "talk.m4a")
     row = answer.json()
     track = small.score_track(speech / "talk.m4a")
@@ -37,7 +38,10 @@ def test_a_recording_is_scored_and_not_kept(serving, small, speech, calibration)
     assert row["score"] == small.score(speech / "talk.m4a") and row["duration"] == track.duration
     np.testing.assert_array_equal(row["scores"], track.scores)
     assert row["llr"] == pytest.approx(20 * row["score"] + calibration.offset)
-    assert row["decision"] == ("bonafide" if row["llr"] > np.log(4) else "spoof") and row["prior"] == 0.2
+    assert row["decision"] == ("bonafide" if row["llr"] > np.log(4) else "spoof")
+    assert row["basis"] == desk.decider.basis() and row["basis"]["prior"] == 0.2
+    info = httpx.get(f"{address}/api/info").json()
+    assert info["calibrated"] and info["basis"] == row["basis"] and "does not say which detector" in info["notes"][0]
     short = send(address, speech / "talk.m4a", params={"track": "0"}).json()
     assert short == {key: row[key] for key in row if key not in ("times", "scores")}
     assert left(desk) == []

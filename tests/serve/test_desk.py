@@ -1,8 +1,8 @@
 """The desk: scores as those of `nes2net predict`, one recording at a time, within limits, and nothing is kept."""
 
 import json
-import math
 import threading
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,10 +10,12 @@ import soundfile
 from builders import loud_is_fake
 
 from nes2net.cli.main import main
-from nes2net.decisions.calibration import LinearCalibration
+from nes2net.decisions import CANNOT_TELL, Decider, Population, ScoredBy, load
+from nes2net.decisions.population import measure
 from nes2net.errors import InputError
+from nes2net.scoring.track import TRACK_WINDOW
 from nes2net.serve.decoding import NotDecoded, TooSlow
-from nes2net.serve.desk import Busy, Closed, Desk, Limits, Operation, display_name, safe_suffix
+from nes2net.serve.desk import Busy, Closed, Desk, Limits, display_name, safe_suffix
 
 
 @pytest.fixture
@@ -120,31 +122,40 @@ def test_a_closed_desk_ends_what_is_being_scored(desk, speech):
     assert not list(desk.folder.iterdir())
 
 
-@pytest.mark.parametrize("prior", [0.5, 0.05])
-def test_the_operating_point(prior):
-    operation = Operation(LinearCalibration((2.0,), 1.0, 0.5, 1e-6, ("a",)), prior)
-    threshold = operation.threshold
-    for score in (-3.0, threshold - 1e-6, threshold + 1e-6, 4.0):
-        found = operation(score)
-        llr = 2 * score + 1
-        odds = math.exp(llr) * prior / (1 - prior)
-        assert found["llr"] == pytest.approx(llr)
-        assert found["probability"] == pytest.approx(odds / (1 + odds))
-        assert found["decision"] == ("bonafide" if found["probability"] > 0.5 else "spoof")
-        assert (found["prior"], found["threshold"]) == (prior, threshold)
+def test_a_decision_and_what_it_rests_on(small, model, speech, calibration, tmp_path, capsys):
+    """That of `nes2net predict`, on as many samples as the calibration was made of."""
+    usual = measure(soundfile.read(speech / "talk.wav")[0][:16000])
+    population = Population.fit([usual._replace(level=usual.level + 6 + n / 10) for n in range(20)], np.arange(20) < 10)
+    scored_by = ScoredBy(small.fingerprint(), "float32", 16000)
+    replace(calibration, scored_by=scored_by, population=population).save(tmp_path / "calibration.json")
+    (tmp_path / "desk").mkdir()
+    decider = Decider(load(tmp_path / "calibration.json"), 0.3, abstain=0.05)
+    row = Desk(small, tmp_path / "desk", decider=decider).score(speech / "talk.wav", "talk.wav").row()
+    flags = ["--calibration", str(tmp_path / "calibration.json"), "--prior", "0.3", "--abstain", "0.05"]
+    assert main(["predict", str(speech / "talk.wav"), "--model", str(model), "--device", "cpu", "--json", *flags]) == 0
+    expected = json.loads(capsys.readouterr().out)
+    assert row["decision"] == CANNOT_TELL and "its level" in row["reason"] and row["method"] == "beginning"
+    shared = ["score", "llr", "probability", "decision", "reason", "p_value", "duration", "method", "samples", "basis"]
+    assert {key: row[key] for key in shared} == {key: expected[key] for key in shared}
+    other = Decider(replace(calibration, scored_by=replace(scored_by, fingerprint="0" * 64)))
+    with pytest.raises(InputError, match="the calibration is not of this detector"):
+        Desk(small, tmp_path / "desk", decider=other)
 
 
-def test_a_threshold_out_of_all_scores_is_none():
-    for weight in (-2.0, 0.0, 1e-308):
-        operation = Operation(LinearCalibration((weight,), 0.3, 0.5, 1e-6, ("a",)), 1e-9)
-        assert operation.threshold is None and json.dumps(operation(0.5), allow_nan=False)
+def test_a_long_recording_is_compared_by_what_is_heard_at_once(small, calibration, tmp_path):
+    noise = 0.1 * np.random.default_rng(0).standard_normal(16000 * 121)
+    soundfile.write(tmp_path / "long.flac", noise, 16000)
+    usual = measure(noise[: round(TRACK_WINDOW * 16000)])
+    population = Population.fit(
+        [usual._replace(level=usual.level + n / 10) for n in range(-10, 10)], np.arange(20) < 10
+    )
+    (tmp_path / "desk").mkdir()
+    decider = Decider(replace(calibration, population=population), abstain=0.05)
+    scored = Desk(small, tmp_path / "desk", decider=decider).score(tmp_path / "long.flac", "long.flac")
+    assert scored.is_mean and scored.row()["p_value"] > 0.05 and "reason" not in scored.row()
 
 
-def test_wrong_settings(small):
-    with pytest.raises(InputError, match="`prior` must lie between 0 and 1"):
-        Operation(LinearCalibration((1.0,), 0.0, 0.5, 1e-6, ("a",)), 1.0)
-    with pytest.raises(InputError, match="fuses 2 systems"):
-        Operation(LinearCalibration((1.0, 2.0), 0.0, 0.5, 1e-6, ("a", "b")))
+def test_wrong_settings():
     with pytest.raises(InputError, match="`max_size` is a number above 0"):
         Limits(max_size=0)
     with pytest.raises(InputError, match="`waiting` is at most 30, not 31"):

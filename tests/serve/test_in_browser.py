@@ -14,7 +14,7 @@ import pytest
 import soundfile
 
 from nes2net.cli.main import main
-from nes2net.serve.desk import Operation
+from nes2net.decisions import Decider
 
 pytest.importorskip("gradio")
 playwright = pytest.importorskip("playwright.sync_api")
@@ -101,7 +101,7 @@ def predicted(model, files, capsys, *more):
 
 
 def test_several_files(page, serving, model, speech, calibration, capsys):
-    address, desk = serving(operation=Operation(calibration))
+    address, desk = serving(decider=Decider(calibration))
     files = [speech / name for name in ("talk.wav", "talk.mp3", "talk.m4a", "notes.txt")]
     drop(page, address, *files)
     expected = predicted(model, files, capsys)
@@ -135,7 +135,9 @@ def test_several_files(page, serving, model, speech, calibration, capsys):
     with page.expect_download() as download:
         page.click("a[download='scores.csv']")
     text = Path(download.value.path()).read_text()
-    assert text.startswith("file,score,duration,llr,probability,decision,prior,error\ntalk.wav,")
+    assert text.startswith(
+        "file,score,duration,llr,probability,decision,prior,operating_point,llr_threshold,error\ntalk.wav,"
+    )
     assert [path for path in desk.folder.rglob("*") if path.is_file()] == []  # all is fetched, nothing is kept
     take_pictures(page, "several")
 

@@ -5,16 +5,19 @@ import csv
 import io
 import json
 import re
+from dataclasses import replace
 from importlib.resources import files
 
 import numpy as np
 import pytest
 import soundfile
+from markupsafe import escape
 
 pytest.importorskip("gradio")
 
 from builders import loud_is_fake
 
+from nes2net.decisions import Decider, Population, Traits
 from nes2net.scoring.track import Track
 from nes2net.serve.desk import Desk
 from nes2net.serve.page import _downloads, _environment, _levels, _rows, _ticks, span, thinned
@@ -53,6 +56,26 @@ def test_fake_stretches_are_shaded_and_listed(tmp_path, fakes):
     assert places == [pytest.approx(start, abs=0.06) for start, _ in fakes]
     assert ("% of the recording" in html) == bool(fakes) and ("No fake stretch was found" in html) != bool(fakes)
     assert "goes on up to 0.6" in html and (("0:01.0" in html) == bool(fakes))
+
+
+def test_a_recording_that_is_not_decided(small, speech, calibration, tmp_path):
+    """Its reason and what the decision rests on are shown and can be downloaded."""
+    usual = [Traits(4.0 + n / 40, -60.0, 8000.0) for n in range(40)]
+    about = {"corpus": "<dev>", "phase": "dev", "num_bonafide": 20, "num_spoof": 20, "date": "2026-01-02"}
+    population = Population.fit(usual, np.arange(40) < 20)
+    decider = Decider(replace(calibration, trained_on=about, population=population), 0.3, abstain=0.05)
+    desk = Desk(small, tmp_path, decider=decider)
+    found = [desk.score(speech / name, name, look=True) for name in ("talk.wav", "talk.mp3")]
+    template = _environment().get_template("results.html.jinja")
+    about = {"calibrated": True, "notes": desk.notes}
+    html = template.render(rows=_rows(found), about=about, downloads=_downloads(found))
+    reason = found[0].row()["reason"]
+    assert html.count('n2-verdict unsure">cannot tell') == 2 and f"<b>Why:</b> {escape(reason)}" in html
+    assert "&lt;dev&gt;, phase dev, 20 bona fide and 20 spoofed trials, 2026-01-02" in html and "prior of 0.3" in html
+    assert str(escape(desk.notes[0])) in html
+    line, _ = csv.DictReader(io.StringIO(content(_downloads(found)["csv"])))
+    assert (line["decision"], line["reason"], line["prior"]) == ("cannot tell", reason, "0.3")
+    assert float(line["llr_threshold"]) == decider.llr_threshold and float(line["p_value"]) < 0.05
 
 
 def test_downloads(scored):

@@ -14,6 +14,12 @@ import numpy as np
 from builders.hostile import Case, nes2net
 
 _LABELS = ("real", "fake")
+_NEW = ("llrs", "scored_by", "population")  # null in a calibration that does not know them
+_POPULATION = {
+    "num_recordings": 1,
+    "usual": {name: [0.0, 1.0, 2.0] for name in ("duration", "level", "bandwidth")},
+    "distances": [0.5],
+}
 _CALIBRATION = {
     "format": "nes2net linear calibration",
     **{"weights": [2.0], "offset": 0.5, "prior": 0.5, "l2": 1e-6, "systems": ["a"], "trained_on": {}},
@@ -238,7 +244,18 @@ _CALIBRATIONS = {
     "deep lists": ("[" * 200_000, "not a calibration"),
     "deep record": (_calibration()[:-3] + '{"a":' * 50_000, "not a calibration"),
     "closed deep record": (_calibration()[:-3] + '{"a":' * 50_000 + "1" + "}" * 50_002, "not a calibration"),
-    "too long": ("[" * (1 << 21), "is longer than 1.0 MB; give the path of a file that calibrate or fuse saved"),
+    "millions of ratios": (
+        lambda: _calibration(llrs={"bonafide": "?", "spoof": [0]}).replace('"?"', f"[0{',0' * 3_000_000}]").encode(),
+        "not a calibration .llrs.bonafide: List should have at most 2500000 items",
+    ),
+    "wide embeddings": (
+        lambda: _calibration(population={**_POPULATION, "embeddings": {"means": [[0.0] * 70_000]}}).encode(),
+        "population.embeddings.means.0: List should have at most 65536 items",
+    ),
+    "durations of ages": (
+        _calibration(population={**_POPULATION, "usual": dict.fromkeys(("duration", "level", "bandwidth"), [1e3] * 3)}),
+        "population.usual.duration.0: Input should be less than or equal to 50",
+    ),
     "number of 5,000 digits": (_calibration().replace("0.5", "9" * 5000), "not a calibration .*number out of range"),
     "beyond float64": (_calibration().replace("0.5", "1e400"), "not a calibration .offset: "),
     "another format": (_calibration(format="other"), "format: Input should be 'nes2net linear calibration'"),
@@ -254,8 +271,9 @@ _CALIBRATIONS = {
     "nested record": (_calibration(trained_on={"a": {"b": [1, None]}}), None),
     **{
         f"{name} {value!r}": (_calibration(**{name: value}), f"not a calibration .{name}")
-        for name in ("weights", "offset", "prior", "l2", "systems", "trained_on")
+        for name in ("weights", "offset", "prior", "l2", "systems", "trained_on", *_NEW)
         for value in (None, "1", True, {"a": [1]} if name != "trained_on" else [1], float("nan"))
+        if value is not None or name not in _NEW
     },
 }
 _RTTM = {
@@ -322,7 +340,12 @@ CASES = [
         Case(f"calibration: {name}", make, _loaded, says)
         for name, make, says in (
             ("pipe", _pipe("calibration.json"), "is a named pipe"),
-            ("zeros without end", _link("calibration.json", "/dev/zero"), "is longer than 1.0 MB"),
+            ("zeros without end", _link("calibration.json", "/dev/zero"), "is longer than 67.1 MB"),
+            (
+                "too long",
+                _sparse("calibration.json", 1 << 30),
+                "is longer than 67.1 MB; give the path of a file that calibrate or fuse saved",
+            ),
         )
     ),
     *(

@@ -1,0 +1,115 @@
+"""`nes2net score --calibration`: decisions beside a score file, as Python computes them; runs that were interrupted."""
+
+import csv
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from nes2net.cli.main import main
+from nes2net.corpora import asvspoof2019_la
+from nes2net.decisions import CANNOT_TELL, Decider, OperatingPoint, Population, ScoredBy, fit, load
+from nes2net.scoring.corpus_decisions import COLUMNS, _Measured
+from nes2net.scoring.measuring import measure_trials
+from nes2net.scoring.score_file import read_scores
+
+SAMPLES = 8000
+
+
+@pytest.fixture
+def score(corpus, spectral_detector, tmp_path, monkeypatch, capsys):
+    """A function that scores the development trials with a calibration, and returns status, rows and record."""
+    monkeypatch.chdir(tmp_path)
+    spectral_detector.save("model.pth")
+    trials = asvspoof2019_la.trials(corpus, "dev")
+    traits = list(measure_trials(trials, SAMPLES, num_workers=0)[0].values())
+    scored_by = ScoredBy(spectral_detector.fingerprint(), "float32", SAMPLES)
+    population = Population.fit(traits, np.arange(len(traits)) < 6)
+    plain = fit([1.0, 0.5, -0.25], [-1.0, 0.25, 0.0, -2.0])
+    replace(plain, scored_by=scored_by).save("plain.json")
+    replace(plain, scored_by=scored_by, population=population).save("measured.json")
+    replace(plain, scored_by=replace(scored_by, fingerprint="0" * 64)).save("other.json")
+
+    def run(*flags):
+        command = ["score", "asvspoof2019_la", str(corpus), "--split", "dev", "--model", "model.pth", "--device", "cpu"]
+        status = main([*command, "--samples", str(SAMPLES), "--workers", "0", "--out", "dev.txt", *flags])
+        printed = capsys.readouterr()
+        if status or "--calibration" not in flags:
+            return status, [], {}, printed
+        with open("dev.txt.decisions.csv", newline="") as file:
+            rows = list(csv.DictReader(file))
+        return status, rows, json.loads((tmp_path / "dev.txt.decisions.json").read_text()), printed
+
+    return run
+
+
+def test_the_table(score, tmp_path):
+    status, _, _, printed = score()
+    before = (tmp_path / "dev.txt").read_bytes()
+    flags = ["--calibration", "plain.json", "--operating-point", "cost:1,10,0.5", "--prior", "0.2"]
+    status, rows, record, printed = score(*flags)
+    assert status == 0 and (tmp_path / "dev.txt").read_bytes() == before and "complete already" in printed.out
+    decider = Decider(load("plain.json"), 0.2, OperatingPoint.parse("cost:1,10,0.5"))
+    ids, scores = read_scores("dev.txt")
+    assert [row["id"] for row in rows] == ids and len(ids) == 12 and tuple(rows[0]) == COLUMNS
+    for row, value in zip(rows, scores.tolist()):
+        expected = decider(value)
+        assert [float(row[key]) for key in ("score", "llr", "probability")] == [
+            value,
+            expected.llr,
+            expected.probability,
+        ]
+        assert (row["decision"], row["reason"], row["p_value"]) == (expected.decision, "", "")
+    assert record["basis"] == json.loads(json.dumps(decider.basis())) and record["calibration"] == "plain.json"
+    assert sum(record["counts"].values()) == 12 and record["counts"]["spoof"] == sum(
+        r["decision"] == "spoof" for r in rows
+    )
+    assert (
+        f"decisions: {record['counts']['bonafide']} bonafide, {record['counts']['spoof']} spoof, 0 cannot"
+        in printed.out
+    )
+    assert "the operating point cost:1,10,0.5" in printed.out and "no recording is called 'cannot tell'" in printed.err
+    written = (tmp_path / "dev.txt.decisions.csv").stat().st_mtime_ns
+    assert "spoof, 0 cannot tell, complete already in dev.txt" in score(*flags)[3].out
+    assert (tmp_path / "dev.txt.decisions.csv").stat().st_mtime_ns == written
+    _, others, _, _ = score(*flags[:2], "--prior", "0.5")  # another threshold is another table
+    assert [row["llr"] for row in others] == [row["llr"] for row in rows]
+    assert any(a["probability"] != b["probability"] for a, b in zip(rows, others))
+
+
+def test_recordings_are_measured_once(score, corpus, tmp_path):
+    """What an interrupted run measured is taken from its file: here a level that no recording has."""
+    flags = ["--calibration", "measured.json", "--abstain", "0.1"]
+    _, rows, record, _ = score(*flags)
+    assert all(float(row["p_value"]) > 0 for row in rows) and record["unmeasured"] == {}
+    assert not list(tmp_path.glob("*.partial"))
+    trials = asvspoof2019_la.trials(corpus, "dev")
+    traits = measure_trials(trials[:2], SAMPLES, num_workers=0)[0]
+    unheard = traits[trials[1].id]._replace(level=-110.0)
+    with _Measured(tmp_path / "dev.txt", trials, SAMPLES) as earlier:
+        earlier.add([(trials[0].id, traits[trials[0].id]), (trials[1].id, unheard), (trials[2].id, "cut off")])
+    path = _Measured.place(tmp_path / "dev.txt")
+    path.write_text(path.read_text() + '["cut')
+    (tmp_path / "dev.txt.decisions.json").write_text("{}")
+    _, again, record, _ = score(*flags)
+    assert again[1]["decision"] == CANNOT_TELL and "its level, -110.0 dB" in again[1]["reason"]
+    assert [row for n, row in enumerate(again) if n != 1] == [row for n, row in enumerate(rows) if n != 1]
+    assert record["counts"][CANNOT_TELL] == sum(row["decision"] == CANNOT_TELL for row in again) and not path.exists()
+    path.write_text("of another run\n" + json.dumps([trials[1].id, 1.0, -110.0, 8000.0]) + "\n")
+    (tmp_path / "dev.txt.decisions.csv").write_text("edited")
+    assert score(*flags)[1] == rows
+
+
+@pytest.mark.parametrize(
+    "flags, message",
+    [
+        (["--calibration", "other.json"], "the calibration is not of this detector"),
+        (["--calibration", "plain.json", "--segments"], "--calibration decides on recordings, not on their frames"),
+        (["--calibration", "plain.json", "--operating-point", "fa:1%"], "less than one trial"),
+        (["--abstain", "0"], "--abstain goes with a calibration"),
+    ],
+)
+def test_a_calibration_that_does_not_fit_is_refused_before_scoring(score, tmp_path, flags, message):
+    status, _, _, printed = score(*flags)
+    assert status == 2 and message in printed.err and not (tmp_path / "dev.txt").exists()

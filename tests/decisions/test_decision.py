@@ -1,0 +1,92 @@
+"""Decisions: ratio, probability, threshold, what they rest on, and recordings that are not decided."""
+
+import json
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nes2net.decisions import CANNOT_TELL, Decider, LinearCalibration, OperatingPoint, Population, ScoredBy, Traits, fit
+from nes2net.errors import InputError
+
+CALIBRATION = fit([2.0, 1.0, 0.5, -0.5], [-2.0, -1.0, 0.0, 0.7])
+
+
+@given(
+    st.floats(0.01, 0.99), st.floats(-20, 20), st.sampled_from(["eer", "cost:1,10,0.95", "fa:50%", "miss:25%", None])
+)
+def test_a_decision_follows_its_threshold(prior, score, name):
+    decider = Decider(CALIBRATION, prior, OperatingPoint.parse(name) if name else None)
+    found = decider(score)
+    odds = math.exp(found.llr) * prior / (1 - prior)
+    assert found.llr == pytest.approx(CALIBRATION.weights[0] * score + CALIBRATION.offset)
+    assert found.probability == pytest.approx(odds / (1 + odds))
+    assert found.decision == ("bonafide" if found.llr >= decider.llr_threshold else "spoof")
+    if abs(score - decider.threshold) > 1e-9:
+        assert found.decision == ("bonafide" if score > decider.threshold else "spoof")
+    if name is None and abs(found.probability - 0.5) > 1e-9:
+        assert found.decision == ("bonafide" if found.probability > 0.5 else "spoof")
+    assert list(found.row()) == ["score", "llr", "probability", "decision"]
+    assert decider.probabilities([score])[0] == found.probability and decider.llrs([score])[0] == found.llr
+
+
+@pytest.mark.parametrize("weight", [-2.0, 0.0, 1e-308])
+def test_a_threshold_out_of_all_scores_is_none(weight):
+    decider = Decider(LinearCalibration((weight,), 0.3, 0.5, 1e-6, ("a",)), 1e-9)
+    assert decider.threshold is None and json.dumps(decider.basis(), allow_nan=False)
+    assert "a score of" not in decider.described()[0] and decider(0.5).decision == "spoof"
+
+
+def test_what_decisions_rest_on():
+    about = {
+        "corpus": "a\x1b[2J",
+        "phase": "dev",
+        "num_bonafide": 4,
+        "num_spoof": 4,
+        "date": "2026-01-02T03:04:05+00:00",
+    }
+    calibration = replace(CALIBRATION, trained_on=about, scored_by=ScoredBy("0123456789abcdef", "float32", None))
+    decider = Decider(calibration, 0.25)
+    basis = decider.basis()
+    assert (basis["operating_point"], basis["prior"], basis["detector"]) == ("cost:1,1,0.25", 0.25, "0123456789abcdef")
+    assert basis["corpus"] == about["corpus"] and "figures" not in basis
+    *_, line = decider.described()
+    assert line == (
+        "calibration: a\\x1b[2J, phase dev, 4 bona fide and 4 spoofed trials, 2026-01-02, detector 0123456789ab"
+    )
+
+
+def test_recordings_unlike_those_of_the_calibration():
+    rng = np.random.default_rng(0)
+    usual = [Traits(3 + rng.random(), -20 + rng.standard_normal(), 8000.0) for _ in range(200)]
+    calibration = replace(CALIBRATION, population=Population.fit(usual, np.arange(200) < 100))
+    decider, quiet = Decider(calibration), Traits(3.5, -60.0, 8000.0)
+    found = decider(1.0, quiet)
+    assert found.decision == CANNOT_TELL and found.p_value == pytest.approx(1 / 201) and "its level" in found.reason
+    assert (found.llr, found.probability) == (decider(1.0).llr, decider(1.0).probability)
+    typical = decider(1.0, usual[0])
+    assert typical.decision == "bonafide" and typical.reason is None and typical.p_value > 0.01
+    assert decider(1.0).p_value is None and decider(1.0).decision == "bonafide"  # not measured
+    assert Decider(calibration, abstain=0)(1.0, quiet).decision == "bonafide"
+
+
+@pytest.mark.parametrize(
+    "calibration, settings, message",
+    [
+        (CALIBRATION, {"prior": 1.0}, "`prior` must lie between 0 and 1, got 1"),
+        (CALIBRATION, {"abstain": 1.0}, "`abstain` is a share from 0 to below 1, not 1"),
+        (CALIBRATION, {"operating_point": OperatingPoint("fa", rate=0.1)}, "take a rate of at least 25 %"),
+        (LinearCalibration((1.0, 2.0), 0.0, 0.5, 1e-6, ("a", "b")), {}, "fuses 2 systems"),
+        (
+            LinearCalibration((1.0,), 0.0, 0.5, 1e-6, ("a",)),
+            {"operating_point": OperatingPoint("eer")},
+            "holds no scores",
+        ),
+    ],
+)
+def test_wrong_settings(calibration, settings, message):
+    with pytest.raises(InputError, match=message):
+        Decider(calibration, **settings)

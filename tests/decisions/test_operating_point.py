@@ -1,0 +1,87 @@
+"""Operating points: their names, and the thresholds on a calibration's own trials."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nes2net.decisions import Llrs, OperatingPoint
+from nes2net.errors import InputError
+from nes2net.metrics.rates import compute_rates
+
+VALUES = st.lists(st.integers(-30, 30).map(lambda n: n / 4), min_size=1, max_size=60)  # with ties
+RATES = st.sampled_from([1, 2.5, 5, 10, 33, 50, 90])
+
+
+@pytest.mark.parametrize("name", ["eer", "cost:1,10,0.95", "fa:1%", "miss:0.5%", "cost:1,1,0.5"])
+def test_names_are_read_back(name):
+    assert OperatingPoint.parse(name).name == name
+    assert OperatingPoint.parse(OperatingPoint.parse(f" {name} ").name) == OperatingPoint.parse(name)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(
+            "",
+            "err",
+            "eer:1",
+            "fa",
+            "fa:1",
+            "fa:0%",
+            "fa:100%",
+            "fa:nan%",
+            "miss:-1%",
+            "cost:1,1",
+            "cost:1,1,1",
+            "cost:1,1,0",
+        ),
+        *("cost:0,1,0.5", "cost:-1,1,0.5", "cost:inf,1,0.5", "cost:1,nan,0.5", "cost:a,b,c"),
+    ],
+)
+def test_other_texts_are_refused(text):
+    with pytest.raises(InputError, match="an operating point is 'eer', 'cost:CMISS,CFA,PRIOR'"):
+        OperatingPoint.parse(text)
+
+
+def threshold(name, bonafide, spoof):
+    return OperatingPoint.parse(name).threshold(Llrs(np.sort(bonafide), np.sort(spoof)))
+
+
+@given(VALUES, VALUES, RATES)
+def test_a_rate_is_kept_and_no_other_threshold_keeps_it_better(bonafide, spoof, rate):
+    for kind, of in (("fa", spoof), ("miss", bonafide)):
+        if len(of) * rate / 100 < 1:
+            with pytest.raises(InputError, match="less than one trial"):
+                threshold(f"{kind}:{rate}%", bonafide, spoof)
+            continue
+        found = threshold(f"{kind}:{rate}%", bonafide, spoof)
+        rates = compute_rates(bonafide, spoof, found)
+        beyond = math.nextafter(found, -math.inf if kind == "fa" else math.inf)
+        further = compute_rates(bonafide, spoof, beyond)
+        held, worse = (rates.false_alarm, further.false_alarm) if kind == "fa" else (rates.miss, further.miss)
+        assert held <= rate / 100 + 1e-12 < worse
+
+
+@given(VALUES, VALUES)
+def test_misses_and_false_alarms_are_nearest_to_equal(bonafide, spoof):
+    rates = compute_rates(bonafide, spoof, threshold("eer", bonafide, spoof))
+    every = [compute_rates(bonafide, spoof, at) for at in (*bonafide, *spoof)]
+    nearest = min(abs(one.miss - one.false_alarm) for one in every)
+    assert abs(rates.miss - rates.false_alarm) == pytest.approx(nearest)
+
+
+@given(st.floats(0.01, 0.99), st.floats(0.1, 50), st.floats(0.1, 50))
+def test_the_bayes_threshold_makes_the_expected_costs_equal(prior, c_miss, c_fa):
+    llr = OperatingPoint("cost", c_miss, c_fa, prior).threshold(None)
+    odds = math.exp(llr) * prior / (1 - prior)
+    posterior = odds / (1 + odds)
+    assert c_miss * posterior == pytest.approx(c_fa * (1 - posterior))
+
+
+def test_a_threshold_without_scores():
+    with pytest.raises(InputError, match="holds no scores to read the operating point 'eer' off"):
+        OperatingPoint("eer").threshold(None)
+    assert str(OperatingPoint("cost").threshold(None)) == "0.0"  # not -0

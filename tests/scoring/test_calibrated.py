@@ -1,0 +1,82 @@
+"""A detector and its calibration: `Detector.decide` and `segment`, and calibrations that do not belong."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import soundfile
+from builders import loud_is_fake
+
+from nes2net.decisions import Decider, LinearCalibration, OperatingPoint, Population, ScoredBy, fit
+from nes2net.decisions.population import measure
+from nes2net.errors import InputError
+from nes2net.scoring.calibrated import calibrated_samples, check_belongs
+
+FITTED = fit([2.0, 1.0, 0.5, -0.5], [-2.0, -1.0, 0.0, 0.7])
+
+
+@pytest.fixture(scope="module")
+def noise():
+    return 0.1 * np.random.default_rng(0).standard_normal(24000)
+
+
+def test_decide(spectral_detector, noise, tmp_path):
+    scored_by = ScoredBy(spectral_detector.fingerprint(), "float32", 16000)
+    calibration = replace(FITTED, scored_by=scored_by)
+    soundfile.write(tmp_path / "a.wav", noise, 16000, subtype="FLOAT")
+    expected = Decider(calibration)(spectral_detector.score(noise, num_samples=16000))
+    assert spectral_detector.decide(noise, calibration) == expected
+    assert spectral_detector.decide(tmp_path / "a.wav", calibration) == expected
+    decider = Decider(calibration, 0.9, OperatingPoint("eer"))
+    assert spectral_detector.decide(noise, decider) == decider(expected.score)
+    halves = np.repeat(noise, 2)
+    assert spectral_detector.decide(halves, calibration, 32000).score == pytest.approx(
+        spectral_detector.score(halves, 32000, num_samples=16000)
+    )
+    whole = replace(calibration, scored_by=replace(scored_by, num_samples=None))
+    assert spectral_detector.decide(noise, whole).score == spectral_detector.score(noise)
+    with pytest.raises(InputError, match="the calibration is not of this detector"):
+        spectral_detector.decide(noise, replace(calibration, scored_by=replace(scored_by, fingerprint="0")))
+
+
+def test_a_repeated_recording_is_measured_once(spectral_detector, noise):
+    """0.5 s are repeated to 1 s for the detector, but last 0.5 s."""
+    scored_by = ScoredBy(spectral_detector.fingerprint(), "float32", 16000)
+    usual = measure(noise[:8000])
+    spread = [usual._replace(level=usual.level + n / 10) for n in range(-10, 10)]
+    population = Population.fit(spread, np.arange(20) < 10)
+    found = spectral_detector.decide(noise[:8000], Decider(replace(FITTED, scored_by=scored_by, population=population)))
+    assert found.p_value == population.typicality(usual).p_value > 0.3
+
+
+def test_segment():
+    detector, recording = loud_is_fake.detector(), loud_is_fake.recording()
+    scored_by = ScoredBy(detector.fingerprint(), "float32", None, 20.0)
+    calibration = LinearCalibration((4.0,), -1.0, 0.5, 1e-6, ("a",), scored_by=scored_by)
+    point = OperatingPoint("cost", c_fa=2.0)
+    decider = Decider(calibration, operating_point=point)
+    assert decider.threshold == pytest.approx((np.log(2) + 1) / 4)
+    found = detector.segment(recording, calibration=decider)
+    assert found == detector.segment(recording, threshold=decider.threshold)
+    assert loud_is_fake.near([segment[1:3] for segment in found], loud_is_fake.FAKES)
+    for settings, message in (
+        ({"threshold": 0.1, "calibration": decider}, "leave out `threshold` or `calibration`"),
+        ({"calibration": replace(calibration, scored_by=None)}, "of scores of recordings, not of their frames"),
+        ({"calibration": replace(calibration, scored_by=replace(scored_by, resolution_ms=40.0))}, "not of 40 ms"),
+        ({"calibration": replace(calibration, scored_by=replace(scored_by, fingerprint="0"))}, "not of this detector"),
+        ({"calibration": replace(calibration, weights=(-1.0,))}, "is at no score of this calibration"),
+    ):
+        with pytest.raises(InputError, match=message):
+            detector.segment(recording, **settings)
+    with pytest.raises(InputError, match="of scores of frames of 20 ms, not of recordings"):
+        detector.decide(recording, calibration)
+    with pytest.raises(InputError, match="of scores of frames of 20 ms, not of 40 ms"):
+        check_belongs(detector, calibration, 40.0)
+
+
+def test_how_much_is_scored():
+    published = {"published_model": "df_arena_1b"}
+    whole = Decider(replace(FITTED, scored_by=ScoredBy("0", "float32", None)))
+    assert calibrated_samples(None, published) == 64600 and calibrated_samples(None, {}) is None
+    assert calibrated_samples(whole, published) is None  # as the calibration was made, whatever its authors do
+    assert calibrated_samples(Decider(FITTED), published) == 64600
