@@ -154,7 +154,7 @@ def _robustness(args: argparse.Namespace) -> int:
     print(printable(result.text()))
     written = [Path(args.out, f"report.{suffix}") for suffix in ("html", "json", "md")]
     write_robustness(result, *written)
-    for path in written:
+    for path in (*written, Path(args.out, "scores")):
         say_written(path, beside_data=True)
     impossible = result.failed.keys() - planned.left_out.keys()
     return INCOMPLETE if impossible or result.left_out else 0

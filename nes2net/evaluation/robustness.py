@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from nes2net import metrics
 from nes2net.corpora.trial import BONAFIDE, Trial
 from nes2net.decisions import Decider, Llrs, OperatingPoint
-from nes2net.errors import InputError
+from nes2net.errors import InputError, listed
 from nes2net.evaluation.breakdown import speaker_groups
 from nes2net.evaluation.compare import format_p, versions
 from nes2net.evaluation.evaluate import percent, percent_interval
@@ -143,9 +143,11 @@ class Robustness:
                 f"(clean: {percent(self.clean.hter, 1)} %); {percent(worst_at.miss, 1)} % of bona fide trials are missed and "
                 f"{percent(worst_at.false_alarm, 1)} % of spoofed ones accepted, so above all {side}."
             )
-            same = [one.condition for one in self.results if one.p_value >= 0.05]
+            better = [one.condition for one in self.results if one.p_value < 0.05 and one.difference < 0]
+            worse = sum(one.p_value < 0.05 and one.difference > 0 for one in self.results)
             lines.append(
-                f"{len(same)} of {len(self.results)} conditions do not change the EER more than chance would (p ≥ 0.05)."
+                f"Of {len(self.results)} conditions, {worse} raise the EER more than chance would (p < 0.05), and "
+                f"{len(better)} lower it{f' ({listed(better)})' if better else ''}."
             )
         return lines
 

@@ -106,7 +106,7 @@ def test_words_tables_and_json(case, tmp_path):
     first, second, third = result.words()
     assert first.startswith("Most damaging to the EER: mp3:8 (+")
     assert "telephone has the highest half total error rate" in second and "bona fide trials are rejected" in second
-    assert third.startswith("2 of 3 conditions do not change the EER more than chance would")
+    assert third == "Of 3 conditions, 1 raise the EER more than chance would (p < 0.05), and 0 lower it."
     text = result.text()
     assert "150 of 2000 trials (50 bona fide, 100 spoof), clean and under 3 conditions" in text
     assert "no figures of noise: needs musan" in text
