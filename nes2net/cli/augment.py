@@ -113,9 +113,11 @@ def augmented(args: argparse.Namespace) -> np.ndarray:
     AugmentConfig(speed=args.speed)  # checks it
     check_at_least(args, seed=0, epoch=1, samples=1)
     parameters = RawBoostParameters.of(**dict(_parameter(text) for text in args.set))
-    if args.noise_probability is None:
-        args.noise_probability = 0.0 if args.conditions else 0.5
-    noise = NoiseAugmentation(args.musan, args.rir, args.noise_probability)
+    probability = args.noise_probability
+    if probability is None:
+        probability = 0.0 if args.conditions else 0.5
+    musan, rir = (args.musan, args.rir) if probability or not args.conditions else (None, None)
+    noise = NoiseAugmentation(musan, rir, probability)
     conditions = InOrder(_conditions(args)) if args.conditions else None
     trial = Trial(Path(args.file).stem, Path(args.file))
     fir = LowPass(args.fir, args.fir_probability) if args.fir else None

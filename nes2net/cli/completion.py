@@ -51,13 +51,14 @@ def _names() -> dict[str, list[str]]:
     from nes2net.detector import PUBLISHED_MODELS
     from nes2net.experiments.published import published_rows
     from nes2net.recipes.recipe import packaged_recipes
-    from nes2net.registry import aggregations, backends, frontends
+    from nes2net.registry import aggregations, backends, conditions, frontends
 
     models, recipes = list(PUBLISHED_MODELS), packaged_recipes()
     parts = [*frontends.names(), *aggregations.names(), *backends.names()]
     return {
         "train recipe": recipes,
-        "info model": ["recipe", "published", *models, *parts],
+        "info model": ["recipe", "published", *models, *parts, *conditions.names()],
+        "augment conditions": conditions.names(),
         "reproduce row": [row.id for row in published_rows()],
         "config": models + recipes,
         "architecture": models + recipes,

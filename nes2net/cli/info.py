@@ -24,7 +24,7 @@ def add(commands: argparse._SubParsersAction) -> None:
         "model",
         nargs="?",
         metavar="NAME",
-        help="a recipe, model, part, corpus or published result by name, or any file or folder of this package; "
+        help="a recipe, model, part, corpus, condition or published result by name, or any file or folder of this package; "
         "recipe: the keys of a recipe; published: the tables of published results",
     )
     parser.add_argument("key", nargs="?", help="after recipe: one key or section of a recipe, e.g. train.lr")

@@ -31,10 +31,11 @@ class Speed(Condition):
 
 
 class Pitch(Condition):
-    """The pitch lower (below 1) or higher, and formants with it; tempo and length stay (within 10 ms)."""
+    """The pitch lower (below 1) or higher, and formants with it. The length stays; sounds move by 10 ms at most."""
 
     strengths = (0.95, 1.05)
     limits = (0.5, 2.0)
+    time_moves = True
 
     def __call__(self, x: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
         assert self.strength is not None

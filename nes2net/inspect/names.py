@@ -1,4 +1,4 @@
-"""Every name that ``nes2net info`` knows: recipes, models, parts, corpora and published results."""
+"""Every name that ``nes2net info`` knows: recipes, models, parts, corpora, conditions and published results."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 from nes2net.corpora.corpus import Corpus, Counts
 from nes2net.corpora.layout import Layout
 from nes2net.detector import PUBLISHED_MODELS
-from nes2net.errors import InputError, nearest
+from nes2net.errors import InputError, MissingLibrary, nearest
 from nes2net.frontends.sizes import SIZES
 from nes2net.inspect.info import costs, describe, estimates
 from nes2net.inspect.part_options import about, general_rows, option_rows, source, title, variant
@@ -22,7 +22,7 @@ from nes2net.metrics.eer import compute_eer
 from nes2net.options import PARTS
 from nes2net.published_models import PUBLISHED
 from nes2net.recipes.recipe import PACKAGED, SECTIONS, Recipe, load_recipe, packaged_recipes
-from nes2net.registry import Registry, aggregations, backends, corpora, frontends
+from nes2net.registry import Registry, aggregations, backends, conditions, corpora, create_condition, frontends
 
 REGISTRIES: dict[str, Registry] = dict(zip(PARTS, (frontends, aggregations, backends)))
 _PLURALS = {"corpus": "corpora"}
@@ -66,6 +66,7 @@ def names(results: Sequence[Result] = ()) -> dict[str, list[str]]:
         "model": list(PUBLISHED_MODELS),
         **{registry.kind: registry.names() for registry in REGISTRIES.values()},
         "corpus": corpora.names(),
+        "condition": conditions.names(),
         "published result": [result.id for result in results],
     }
 
@@ -81,6 +82,7 @@ def sheets(name: str, results: Sequence[Result] = ()) -> list[Sheet]:
         "model": model_sheet,
         **{registry.kind: partial(part_sheet, registry) for registry in REGISTRIES.values()},
         "corpus": corpus_sheet,
+        "condition": condition_sheet,
         "published result": _result_sheet,
     }
     by_kind = names(results)
@@ -115,6 +117,7 @@ def _lines(results: Sequence[Result]) -> dict[str, dict[str, str]]:
         "model": {name: _model_line(name) for name in by_kind["model"]},
         **parts,
         "corpus": {name: _corpus_line(corpora.get(name)) for name in by_kind["corpus"]},
+        "condition": {name: _condition_line(name) for name in by_kind["condition"]},
         "published result": {name: figures[name] for name in by_kind["published result"]},
     }
 
@@ -137,6 +140,13 @@ def _corpus_line(corpus: Corpus) -> str:
     counts = ", ".join(f"{split} {counts.trials:,}" for split, counts in corpus.counts.items())
     own = "recordings of your own: a CSV list, or a folder for each class" if corpus.user_defined else ""
     return ": ".join(filter(None, [corpus.title, f"{counts} trials" if counts else own]))
+
+
+def _condition_line(name: str) -> str:
+    condition = conditions.get(name)
+    strengths = ", ".join(f"{strength:g}" for strength in condition.strengths)
+    what = plain((inspect.getdoc(condition) or name).partition("\n\n")[0]).rstrip(".")
+    return f"{what} ({f'{strengths} {condition.unit}'.rstrip()})" if strengths else what
 
 
 def architecture(config: Mapping[str, Any]) -> str:
@@ -194,6 +204,33 @@ def part_sheet(registry: Registry, name: str, results: Sequence[Result] = ()) ->
     commands = [f"In a recipe: model.{part}.name={name}"]
     commands += [f"An option of it: model.{part}.{options[0]['option']}=…"] if options else []
     return Sheet(f"{name}: {registry.kind}", facts, tables={"options": options}, commands=commands)
+
+
+def condition_sheet(name: str, results: Sequence[Result] = ()) -> Sheet:
+    """What a condition does to a recording, at which strengths, and what it needs."""
+    condition = conditions.get(name)
+    strengths = [f"{name}:{strength:g}" for strength in condition.strengths] or [name]
+    facts = {
+        "what": about(conditions, name),
+        "strength": condition.takes() or "none",
+        "in nes2net robustness": ", ".join(strengths),
+        "needs": " and ".join(condition.needs),
+        "not possible here": "" if condition.needs else _missing_library(strengths[0]),
+        "length": "changes, or sounds move in time: not beside labels of segments" if condition.time_moves else "stays",
+    }
+    commands = [
+        f"nes2net augment FILE --condition {strengths[0]} --plot --out DIR",
+        f"In a recipe: augment.conditions=[{strengths[0]}]",
+    ]
+    return Sheet(f"{name}: condition", facts, commands=commands)
+
+
+def _missing_library(text: str) -> str:
+    try:
+        create_condition(text)
+    except MissingLibrary as error:
+        return str(error)
+    return ""
 
 
 def published_size(name: str) -> dict[str, Any]:

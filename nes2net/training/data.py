@@ -239,7 +239,8 @@ def training_batches(
     check_fills_a_batch(len(training.trials), recipe.train)
     recipe.check_noise()
     probability = augment.noise_probability or 0.0  # AugmentConfig leaves no None here
-    noise = NoiseAugmentation(augment.musan, augment.rir, probability, aligned=training.labels is not None)
+    musan, rir = (augment.musan, augment.rir) if probability else (None, None)  # else they are for conditions alone
+    noise = NoiseAugmentation(musan, rir, probability, aligned=training.labels is not None)
     dataset = _dataset(
         recipe,
         training,

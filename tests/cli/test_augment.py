@@ -1,15 +1,21 @@
 """`nes2net augment`: the augmented waveform of training, as a file and as a picture."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import soundfile
 from builders import noise_folders
 from matplotlib.image import imread
 
+from nes2net.audio.files import recordings_below
 from nes2net.augment import NoiseAugmentation, RawBoostParameters
 from nes2net.cli.augment import spectrogram_db
 from nes2net.cli.main import main
+from nes2net.conditions import Sources
+from nes2net.conditions.augmentation import InOrder
 from nes2net.corpora import asvspoof2019_la
+from nes2net.registry import create_condition
 from nes2net.training.dataset import TrainingSet
 
 
@@ -29,6 +35,7 @@ def written(folder):
 def test_the_waveform_is_that_of_training(corpus, folders, tmp_path, capsys):
     trials = asvspoof2019_la.trials(corpus, "train")
     noise = NoiseAugmentation(**folders)
+    sources = Sources(folders["musan"], speech=recordings_below(Path(folders["musan"], "speech")))
     cases = [
         ("--algo 4 --seed 1", TrainingSet(trials, None, 4, seed=1), 1),
         ("--algo 8 --seed 7 --epoch 3 --samples 64600", TrainingSet(trials, 64600, 8, seed=7), 3),
@@ -49,6 +56,18 @@ def test_the_waveform_is_that_of_training(corpus, folders, tmp_path, capsys):
         (
             f"--algo 3 --musan {folders['musan']} --noise-probability 1",
             TrainingSet(trials, None, 3, noise=NoiseAugmentation(folders["musan"], probability=1), seed=1234),
+            1,
+        ),
+        (
+            f"--condition mp3:16 --condition noise:5 --condition babble:10 --musan {folders['musan']} "
+            f"--speech {folders['musan']}/speech --algo 2",
+            TrainingSet(
+                trials,
+                None,
+                2,
+                conditions=InOrder([create_condition(text, sources) for text in ("mp3:16", "noise:5", "babble:10")]),
+                seed=1234,
+            ),
             1,
         ),
     ]
@@ -89,6 +108,14 @@ def test_a_full_scale_sine_is_at_0_db():
     assert levels[32, 60] == pytest.approx(0, abs=0.01)
 
 
+def test_a_picture_names_the_conditions_in_their_order(corpus, tmp_path):
+    path = asvspoof2019_la.trials(corpus, "train")[0].path
+    arguments = "--condition telephone --condition white:10 --seed 1 --plot --out".split()
+    assert main(["augment", str(path), *arguments, str(tmp_path)]) == 0
+    names = sorted(p.name for p in tmp_path.iterdir())
+    assert names == [f"{path.stem}_telephone_white10_seed1_epoch1.{suffix}" for suffix in ("png", "wav")]
+
+
 def test_existing_files_are_kept(corpus, tmp_path, capsys):
     path = str(asvspoof2019_la.trials(corpus, "train")[0].path)
     arguments = ["augment", path, "--algo", "2", "--out", str(tmp_path)]
@@ -110,6 +137,11 @@ def test_existing_files_are_kept(corpus, tmp_path, capsys):
         ("none.wav --algo 4", "none.wav not found"),
         ("text.wav --algo 4", "text.wav was read by neither"),
         ("a.wav", "nothing to do: choose --algo 1 to 11"),
+        ("a.wav --condition mp3", "condition 'mp3': it needs a strength"),
+        ("a.wav --condition mp4:16", "unknown condition 'mp4'"),
+        ("a.wav --condition noise:3", "name its folder with --musan"),
+        ("a.wav --condition babble:3", "name their folder with --speech"),
+        ("a.wav --condition babble:3 --speech .", "condition 'babble:3': needs more than 3 recordings, not 2"),
         ("a.wav --algo 12", "--algo is 0 (no RawBoost) to 11, not 12"),
         ("a.wav --speed 2 1", "`augment.speed` is the lowest and the highest speed"),
         ("a.wav --algo 4 --set N=3", "no parameter 'N'"),

@@ -1,6 +1,7 @@
 """Every registered condition at each of its default strengths: what the contract promises."""
 
 import pickle
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -132,3 +133,12 @@ def test_a_condition_of_another_package(monkeypatch, tmp_path):
         assert default_conditions().names[-1] == "backwards"
     finally:
         conditions.__dict__.pop("_table", None)
+
+
+def test_the_page_has_a_row_for_every_condition():
+    page = (Path(__file__).resolve().parents[2] / "docs" / "robustness.md").read_text(encoding="utf-8")
+    rows = [[cell.strip() for cell in line.split("|")[1:4]] for line in page.splitlines() if line.startswith("| `")]
+    assert rows == [
+        [f"`{name}`", of.unit, ", ".join(f"{strength:g}" for strength in of.strengths)]
+        for name, of in ((name, conditions.get(name)) for name in conditions._own)
+    ]

@@ -91,6 +91,9 @@ def test_overrides_and_types(tmp_path):
         ("train.t_max=4", "it goes with cosine_epochs"),
         ("validation.epochs=around_minima", "goes with `train.schedule=cosine_epochs`"),
         ("augment={musan: m, noise_probability: 0}", "change nothing with `augment.noise_probability=0`"),
+        ("augment={conditions: [mp3:16], condition_probability: 0}", "`augment.conditions` change nothing"),
+        ("augment.condition_probability=0.3", "`augment.condition_probability` changes nothing without"),
+        ("augment.conditions=mp3:16", "`augment.conditions` is "),
         (
             "augment.parameters={P: 5, SNRmin: 3}",
             r"`augment\.parameters` \(P, SNRmin\) change nothing with `augment\.algo=0`",
@@ -213,6 +216,9 @@ def test_noise_has_the_published_probability_if_a_folder_is_named():
     assert AugmentConfig().noise_probability == 0
     assert AugmentConfig(musan="m").noise_probability == 0.5
     assert AugmentConfig(rir="r", noise_probability=0.2).noise_probability == 0.2
+    for_conditions = AugmentConfig(musan="m", rir="r", conditions=["noise:10", "rir"])
+    assert for_conditions.noise_probability == 0 and for_conditions.condition_probability == 0.5
+    assert AugmentConfig(**for_conditions.model_dump()) == for_conditions
     Recipe(augment=AugmentConfig(rir="r")).check_noise()
     with pytest.raises(
         InputError, match=r"adds noise .* to 50% of the utterances: name .* `augment\.musan=.*`augment\.rir="

@@ -22,10 +22,13 @@ from nes2net.augment import NoiseAugmentation, RawBoostParameters, rawboost
 from nes2net.augment.fir import LowPass
 from nes2net.augment.legacy import LegacyStream
 from nes2net.augment.speed import change_speed, draw_speed
+from nes2net.conditions import Sources
+from nes2net.conditions.augmentation import OneOf
 from nes2net.corpora import asvspoof2019_la
 from nes2net.corpora.trial import Trial
 from nes2net.machine.workers import reading_processes
 from nes2net.recipes.recipe import recipe_from_dict
+from nes2net.registry import create_condition
 from nes2net.training import dataset as dataset_module
 from nes2net.training.dataset import TrainingSet, longest_first, training_loader
 from nes2net.training.sampling import EpochBatches
@@ -60,6 +63,40 @@ def test_speed_then_noise_then_rawboost_then_filter_then_crop_from_one_stream(tr
         assert (example.target, example.error) == (trial.target, None)
         assert example.waveform.dtype == torch.float32
         np.testing.assert_array_equal(example.waveform.numpy(), expected)
+
+
+def test_a_condition_comes_behind_rawboost_and_before_the_filter(trials, folders):
+    """All draw from the stream of the utterance, in this order; an utterance may be left unchanged."""
+    noise, fir = NoiseAugmentation(**folders, probability=1), LowPass("wide", probability=1.0)
+    sources = Sources(folders["musan"], folders["rir"], [trial.path for trial in trials])
+    names = ("mp3:16", "white:10", "babble:5", "noise:5", "rir", "cut:0.5", "speed:1.05")
+    conditions = OneOf([create_condition(name, sources) for name in names], 0.8)
+    options = {"noise": noise, "conditions": conditions, "fir": fir, "crop": "random"}
+    dataset = TrainingSet(trials, 8000, 4, seed=5, **options)
+    unchanged = 0
+    for epoch, index in ((1, 0), (1, 7), (4, 7), (2, 1), (2, 2), (2, 3)):
+        rng = stream(5, epoch, f"train/{trials[index].id}")
+        boosted = rawboost(noise(load_audio(trials[index].path), rng), 4, rng)
+        expected = conditions(boosted, rng)
+        unchanged += expected is boosted
+        expected = random_crop(fir(expected, rng), 8000, rng).astype(np.float32)
+        np.testing.assert_array_equal(dataset[epoch, index].waveform.numpy(), expected)
+    assert 0 < unchanged < 6
+    alone, helped = heard(dataset, 0), heard(dataset, 2)
+    assert all(torch.equal(a, b) for a, b in zip(alone, helped))
+
+
+def test_a_recording_for_a_condition_that_is_gone_is_lost_and_a_damaged_one_is_named(trials, tmp_path):
+    paths = [tmp_path / f"{index}.wav" for index in range(4)]
+    for path in paths:
+        soundfile.write(path, np.full(100, 0.1), 16000)
+    conditions = OneOf([create_condition("babble:5", Sources(speech=paths))], 1.0)
+    dataset = TrainingSet(trials, 8000, conditions=conditions)
+    assert dataset[1, 0].error is None and dataset[1, 0].lost is None
+    paths[2].write_text("damaged")
+    assert "2.wav was read by neither" in dataset[1, 0].error
+    paths[2].unlink()
+    assert "2.wav is not there any more" in dataset[1, 0].lost
 
 
 def test_every_step_can_be_left_out(trials):
@@ -314,11 +351,24 @@ def test_speed_noise_and_random_crop_are_for_training_alone(recipe, trials, corp
         ({}, {"crop": "random"}),
         ({}, {"crop": "dynamic", "chunk_samples": [4000, 9000]}),
         ({**folders, "noise_probability": 1}, {}),
+        ({**folders, "conditions": ["noise:0", "rir", "babble:5", "gsm"], "condition_probability": 0.9}, {}),
     ):
         train, dev_augmented, dev = batches(recipe(augment, data))
         assert not all(torch.equal(a, b) for a, b in zip(train, plain[0]))
         assert all(torch.equal(a, b) for a, b in zip(dev_augmented, plain[1]))
         assert all(torch.equal(a, b) for a, b in zip(dev, plain[2]))
+
+
+def test_conditions_that_move_time_are_refused_beside_labels_of_frames(recipe, trials):
+    from nes2net.training.data import examples, training_conditions
+
+    labels = {trial.id: np.ones(1, np.int8) for trial in trials}
+    for name in ("cut:1", "speed:1.05", "trim:30", "pitch:0.95"):
+        values = recipe({"conditions": ["alaw", name]})
+        found = examples(values.data, trials)
+        assert training_conditions(values, found).probability == 0.5
+        with pytest.raises(InputError, match=f"'{name}' .*which `segments.resolutions` does not follow"):
+            training_conditions(values, found._replace(labels=labels))
 
 
 def test_a_run_with_noise_goes_on_where_the_folders_have_moved(recipe, folders, tmp_path, capsys):
@@ -362,6 +412,12 @@ def test_a_run_from_before_a_key_was_there_goes_on(recipe):
         ({}, {"crop": "middle"}, "`data.crop` is one of head, random"),
         ({"rng": "global"}, {}, "`augment.rng` is one of utterance, legacy, not 'global'"),
         ({"rng": "legacy", "algo": 0}, {}, "`augment.algo=0` draws nothing"),
+        ({"conditions": ["mp4:16"]}, {}, "unknown condition 'mp4'; did you mean 'mp3'"),
+        ({"conditions": ["mp3:17"]}, {}, "condition 'mp3:17': its strength is one of"),
+        ({"conditions": ["noise:10"]}, {}, "'noise:10': needs MUSAN .* `augment.musan`"),
+        ({"conditions": ["noise:10"], "musan": "none"}, {}, "MUSAN folder none not found"),
+        ({"conditions": ["mp3:16"], "rir": "none"}, {}, "`augment.rir` changes nothing: no condition needs it"),
+        ({"conditions": ["cut:1"]}, {"crop": "pieces"}, "'cut:1' .*which `data.crop=pieces` does not follow"),
     ],
 )
 def test_wrong_keys_stop_before_training(recipe, augment, data, message, tmp_path):

@@ -8,9 +8,11 @@ import torch
 from nes2net.augment.fir import low_pass
 from nes2net.augment.noise import add_noise, reverberate
 from nes2net.augment.rawboost import rawboost
+from nes2net.conditions.augmentation import OneOf
 from nes2net.corpora.trial import Trial
 from nes2net.errors import InputError
 from nes2net.localisation import pool_labels
+from nes2net.registry import create_condition
 from nes2net.training.dataset import TrainingSet, collate
 from nes2net.training.frame_labels import drawn_start, pooled_targets
 
@@ -49,6 +51,23 @@ def test_labels_are_stretched_as_the_waveform(speed, tmp_path):
     assert len(waveform) == pytest.approx(16160 / speed, abs=1) and len(found) == -(-len(waveform) // 160)
     wrong = (middles > 0) != (found[: len(middles)] == 1)
     assert wrong.sum() <= 4  # one frame at most beside each of the four boundaries
+
+
+@pytest.mark.parametrize("text", ["alaw", "aac:64", "telephone", "white:20", "gain:-10", "clip:5"])
+def test_conditions_that_keep_time_keep_labels(text, tmp_path):
+    """A tone that is loud where bona fide and soft where spoof is still so."""
+    loudness = np.repeat(np.where(LABELS, 0.5, 0.01), 160)
+    soundfile.write(tmp_path / "a.wav", loudness * np.sin(np.arange(len(loudness)) * 0.4), 16000, subtype="FLOAT")
+    condition = create_condition(text)
+    assert not condition.time_moves
+    data = TrainingSet(
+        [Trial("a", tmp_path / "a.wav", "spoof")], None, labels={"a": LABELS}, conditions=OneOf([condition], 1.0)
+    )
+    waveform, found = data.prepare_labelled(data.trials[0], 1)
+    levels = np.sqrt(np.mean(waveform.reshape(-1, 160) ** 2, axis=1))
+    assert found.tolist() == LABELS.tolist()
+    wrong = (levels > 0.3 * levels.max()) != (found == 1)
+    assert wrong.sum() <= 4  # a frame at most beside each of the four boundaries
 
 
 def test_a_batch_has_the_labels_and_bad_lengths_are_left_out(tmp_path):
