@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The whole job on a small corpus of real speech: build the corpus, train two detectors, average two checkpoints of each,
-# score and evaluate the three evaluation parts. Everything goes to demo/; a second run starts from the files there.
+# score and evaluate the three evaluation parts, also at the threshold of the development part. Everything goes to demo/; a second run starts from the files there.
 #
 #   bash scripts/demo.sh [--all] [--bonafide DIR] [--out DIR]
 #
@@ -81,6 +81,20 @@ train_mpif_res2net() {
   done
 }
 
+# Each part at the threshold of the development part.
+transfer_threshold() {
+  local name=log_spectrum nes2net=$venv/bin/nes2net
+  echo
+  echo "== $name at the threshold of its development part"
+  "$nes2net" score asvspoof2019_la corpus --split dev --out "scores/$name.dev.txt" \
+    --model "$(ls models/demo_*_"$name"/Averaged_Model_IDs_*.pth)"
+  "$nes2net" evaluate asvspoof2021_la "scores/$name.LA.txt" --keys corpus/keys \
+    --threshold-from "scores/$name.dev.txt" --dev-corpus asvspoof2019_la --dev-keys corpus \
+    --also asvspoof2021_df "scores/$name.DF.txt" corpus/keys \
+    --also in_the_wild "scores/$name.in_the_wild.txt" corpus/release_in_the_wild \
+    --html transfer.html | sed -n "/^$name.LA, error rates/,\$p" # without the breakdowns of LA
+}
+
 # Which parts are fake: from the log spectrum's detector of utterances on; demo_segments.txt lists the differences from
 # the recipe.
 train_segments() {
@@ -113,4 +127,5 @@ train log_spectrum 40 --algo 5 --frontend lps --Nes_ratio 4 4 --batch_size 8 --l
 
 echo
 "$python" "$root/scripts/demo_table.py" corpus scores partialspoof | tee table.md
+transfer_threshold
 echo "corpus $((built - started)) s, training to evaluation $((SECONDS - built)) s"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from collections import defaultdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from nes2net.cli.entry import add_resamples, subcommand
 from nes2net.cli.score import warn_of
@@ -12,6 +13,9 @@ from nes2net.errors import InputError
 from nes2net.machine.files import check_writable
 from nes2net.machine.terminal import printable, say_written
 from nes2net.registry import corpora
+
+if TYPE_CHECKING:
+    from nes2net.evaluation.transfer import ThresholdSource
 
 
 def add(commands: argparse._SubParsersAction) -> None:
@@ -43,6 +47,34 @@ def add(commands: argparse._SubParsersAction) -> None:
     frames.add_argument(
         "--resolution", type=float, metavar="MS", help="length of a frame, if no record beside the file says it"
     )
+    transfer = parser.add_argument_group("a threshold chosen on other trials")
+    transfer.add_argument(
+        "--threshold-from",
+        nargs="+",
+        default=[],
+        metavar="DEV_SCORES",
+        help="judge at the threshold of these development scores, one file for each score file, in their order",
+    )
+    transfer.add_argument("--dev-corpus", choices=corpora.names(), help="their corpus; the evaluated one if not given")
+    transfer.add_argument("--dev-keys", metavar="DIR", help="folder or file of their keys")
+    transfer.add_argument("--dev-phase", default="dev", help="their phase or split")
+    transfer.add_argument(
+        "--calibration", nargs="+", default=[], metavar="FILE", help="calibrations instead, made by nes2net calibrate"
+    )
+    transfer.add_argument(
+        "--operating-point",
+        default="eer",
+        metavar="POINT",
+        help="eer, cost:CMISS,CFA,PRIOR, fa:RATE%% or miss:RATE%%, on the development scores",
+    )
+    transfer.add_argument(
+        "--also",
+        nargs="+",
+        action="append",
+        default=[],
+        metavar=("CORPUS SCORES KEYS", "PHASE"),
+        help="a further test set at the same threshold; repeatable",
+    )
     parser.add_argument("--html", metavar="FILE", help="write an HTML page with tables and plots")
     parser.add_argument("--json", metavar="FILE", help="write all figures, and hashes of the inputs, as JSON")
     parser.add_argument(
@@ -60,9 +92,12 @@ def _evaluate(args: argparse.Namespace) -> int:
 
     files = (args.html, args.json, args.latex, args.markdown)
     for path in filter(None, files):
-        if Path(path).resolve() in {Path(scores).resolve() for scores in args.scores}:
+        if Path(path).resolve() in {Path(scores).resolve() for scores in (*args.scores, *args.threshold_from)}:
             raise InputError(f"{path} is one of the score files; name another file to write")
+        if Path(path).resolve() in {Path(calibration).resolve() for calibration in args.calibration}:
+            raise InputError(f"{path} is a calibration that is read; name another file to write")
         check_writable(path, stream=True)
+    source = _threshold_source(args)
     if any(map(holds_frames, args.scores)):
         return _evaluate_segments(args)
     if args.threshold is not None or args.resolution is not None:
@@ -78,9 +113,11 @@ def _evaluate(args: argparse.Namespace) -> int:
         exclude=None if args.exclude is None else _fields(args.exclude),
         num_resamples=args.num_resamples,
         seed=args.seed,
+        threshold_source=source,
     )
     print(printable(report.text()))
     warn_of(line for origin in report.origins if origin for line in origin.seen or ())
+    warn_of(line for table in report.transfers for line in table.warnings)
     if any(files):
         from nes2net.evaluation.page import write_report
 
@@ -88,6 +125,36 @@ def _evaluate(args: argparse.Namespace) -> int:
         for path in filter(None, files):
             say_written(path, beside_data=True)
     return 0
+
+
+def _threshold_source(args: argparse.Namespace) -> ThresholdSource | None:
+    """Where the flags take thresholds from; None if nowhere."""
+    from nes2net.decisions.operating_point import OperatingPoint
+    from nes2net.evaluation.transfer import FurtherSet, ThresholdSource
+
+    point = OperatingPoint.parse(args.operating_point)
+    if not args.threshold_from and not args.calibration:
+        if args.also or args.dev_keys or args.dev_corpus or args.operating_point != "eer":
+            raise InputError(
+                "`also`, `dev_keys`, `dev_corpus` and `operating_point` go with a transferred threshold: give "
+                "`threshold_from` or `calibration` too"
+            )
+        return None
+    if args.threshold_from and not args.dev_keys:
+        raise InputError("`threshold_from` needs `dev_keys`, the labels of its scores")
+    for place in args.also:
+        if len(place) not in (3, 4):
+            raise InputError(f"`also` takes CORPUS SCORES KEYS, and PHASE if it is not eval, not '{' '.join(place)}'")
+        corpora.get(place[0])  # raises if there is no such corpus
+    return ThresholdSource(
+        dev_scores=args.threshold_from,
+        dev_keys=args.dev_keys or ".",
+        dev_corpus=args.dev_corpus,
+        dev_phase=args.dev_phase,
+        calibrations=args.calibration,
+        operating_point=point,
+        further=[FurtherSet(*place) for place in args.also],
+    )
 
 
 def _evaluate_segments(args: argparse.Namespace) -> int:
@@ -101,6 +168,11 @@ def _evaluate_segments(args: argparse.Namespace) -> int:
             raise InputError(
                 f"`{name}` is for scores of utterances, but {args.scores[0]} holds scores of frames: leave it out"
             )
+    if args.threshold_from or args.calibration:
+        raise InputError(
+            f"{args.scores[0]} holds scores of frames: its threshold is `threshold`; leave out `threshold_from` and "
+            "`calibration`"
+        )
     result = evaluate_segments(
         args.corpus,
         args.scores[0],

@@ -234,8 +234,9 @@ class EmbeddingModel:
 
     def rounded(self) -> EmbeddingModel:
         """The model in numbers of 6 digits, as it is saved."""
-        parts = (_rounded(part) for part in (self.means, self.directions, self.variances))
-        return EmbeddingModel(*parts, _short(self.residual))
+        return EmbeddingModel(
+            _rounded(self.means), _rounded(self.directions), _rounded(self.variances), _short(self.residual)
+        )
 
     def distance(self, embeddings: NDArray) -> NDArray:
         """Root mean square distance of ``embeddings`` (N, E) from the nearer mean, in units of the spread."""

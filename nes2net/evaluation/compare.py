@@ -7,7 +7,7 @@ import itertools
 import platform
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -15,14 +15,16 @@ from typing import Any
 import numpy as np
 
 from nes2net import __version__, metrics
-from nes2net.corpora.corpus import Corpus, key_digest
 from nes2net.corpora.protocol import select_phase
 from nes2net.corpora.trial import BONAFIDE, Trial
 from nes2net.errors import InputError
 from nes2net.evaluation.aligned import system_names
 from nes2net.evaluation.breakdown import speaker_groups
 from nes2net.evaluation.evaluate import Evaluation, evaluate
+from nes2net.evaluation.inputs import key_input, score_input
 from nes2net.evaluation.origin import Origin, read_origin
+from nes2net.evaluation.transfer import ScoredSet, Threshold, ThresholdSource, TransferTable, thresholds, transfer_table
+from nes2net.evaluation.transfer_tables import text_of
 from nes2net.machine.text_files import recorded_digests
 from nes2net.registry import corpora
 
@@ -58,6 +60,7 @@ class Report:
     - ``origins`` holds what the record beside each score file says, None if there is no record.
     - ``unofficial`` holds the differences of the key from the official trials, each as one text;
       None if the official numbers are not known.
+    - ``transfers`` holds each system at its transferred threshold, if there is one.
     """
 
     corpus: str
@@ -68,6 +71,7 @@ class Report:
     versions: dict[str, str]
     origins: list[Origin | None]
     unofficial: list[str] | None
+    transfers: list[TransferTable] = field(default_factory=list)
 
     def to_dict(self) -> dict[str, Any]:
         """Convert to plain data for JSON, with DET curves thinned to what a plot can show."""
@@ -83,15 +87,20 @@ class Report:
             "phase": self.phase,
             "differences_from_official_trials": self.unofficial,
             "systems": systems,
+            "transfers": [table.to_dict() for table in self.transfers],
             "pairs": [asdict(pair) | {"interval": list(pair.interval)} for pair in self.pairs],
             "inputs": self.inputs,
             "versions": self.versions,
         }
 
     def text(self) -> str:
-        """Write one system with its breakdowns, or several pooled, with their differences."""
+        """Write one system with its breakdowns, or several pooled, with their differences.
+
+        The figures at the transferred thresholds follow.
+        """
+        transferred = [f"\n{text_of(table)}" for table in self.transfers]
         if len(self.systems) == 1:
-            return self.systems[0].table()
+            return "\n".join([self.systems[0].table(), *transferred])
         lines = []
         for system in self.systems:
             lines += [f"{system.system}:", *(f"  {line}" for line in system.headline()), ""]
@@ -102,7 +111,7 @@ class Report:
                 f"  {pair.first} − {pair.second}: {100 * pair.difference:+.3f} ({low:+.3f} to {high:+.3f}), "
                 f"p {format_p(pair.p_value)}, {pair.num_trials} trials"
             )
-        return "\n".join(lines)
+        return "\n".join([*lines, *transferred])
 
 
 def evaluate_systems(
@@ -115,13 +124,15 @@ def evaluate_systems(
     exclude: Mapping[str, Collection[str]] | None = None,
     num_resamples: int = 1000,
     seed: int = 0,
+    threshold_source: ThresholdSource | None = None,
 ) -> Report:
     """Evaluate one or more score files on the same trials, and compare every two.
 
     Arguments and errors are those of :func:`nes2net.evaluation.evaluate.evaluate`. A system has the
     name of its file without suffix, or the whole path if two files share a name. The comparison
     takes trials in the order of the key, so under the rule ``"interpolated"`` tied scores may move
-    its EERs by less than a trial.
+    its EERs by less than a trial. ``threshold_source`` says where the thresholds come from at which
+    the systems are judged besides.
     """
     if not score_paths:
         raise InputError("no score file to evaluate: give at least one")
@@ -131,6 +142,10 @@ def evaluate_systems(
     definition = corpora.get(corpus)
     with recorded_digests() as key_digests:
         key = definition.keys(keys_path)
+    transferred: list[Threshold] = []
+    further: list[ScoredSet] = []
+    if threshold_source is not None:
+        transferred, further = thresholds(threshold_source, corpus, len(paths), allow_partial=allow_partial)
     systems, inputs, origins = [], [], []
     asv_files: dict[Path, str] = {}
     for path, name in zip(paths, system_names(paths)):
@@ -146,7 +161,7 @@ def evaluate_systems(
                 seed=seed,
                 key=key,
             )
-        inputs.append({"kind": "scores", "path": str(path), "sha256": digests[path]})
+        inputs.append(score_input(path, digests[path]))
         origins.append(read_origin(path, digests[path], corpus, phase))
         systems.append(replace(result, system=name))
         if result.min_tdcf is not None:
@@ -156,9 +171,15 @@ def evaluate_systems(
         for first, second in itertools.combinations(systems, 2)
     ]
     inputs += [{"kind": ASV_SCORES, "path": str(path), "sha256": digest} for path, digest in asv_files.items()]
-    inputs.append(_key_input(definition, keys_path, phase, key, key_digests))
+    inputs.append(key_input(definition, keys_path, phase, key, key_digests))
     unofficial = definition.differences_from_official(select_phase(key, phase), phase)
-    return Report(corpus, systems[0].phase, systems, pairs, inputs, versions(), origins, unofficial)
+    tables = []
+    for threshold, system, path, entry in zip(transferred, systems, paths, list(inputs)):
+        own = ScoredSet(corpus, system.phase, path, entry["sha256"], system.matched)
+        tables.append(transfer_table(system.system, threshold, [own, *further], num_resamples=num_resamples, seed=seed))
+        inputs += threshold.inputs
+    inputs += [entry for one in further for entry in one.inputs]
+    return Report(corpus, systems[0].phase, systems, pairs, inputs, versions(), origins, unofficial, tables)
 
 
 def _compare(
@@ -194,20 +215,3 @@ def versions() -> dict[str, str]:
     """List the versions of everything that figures and plots depend on."""
     own = {"nes2net": __version__, "python": platform.python_version()}
     return own | {package: version(package) for package in _PACKAGES}
-
-
-def _key_input(
-    corpus: Corpus, keys_path: str | Path, phase: str, key: Sequence[Trial], digests: Mapping[Path, str]
-) -> dict[str, str]:
-    """Name the file that ``key`` was read from, the one of ``phase`` if there are several.
-
-    ``digests`` are those of all files that were read for the key.
-    """
-    path = Path(keys_path)
-    if path not in digests and not path.is_file():
-        # Labels are in a key, in the protocol, or in the names of folders.
-        path = corpus.find_key(path) if corpus.find_key else corpus.find_protocol(path, phase)
-    entry = {"kind": "key", "path": str(path)}
-    if path in digests:
-        entry["sha256"] = digests[path]
-    return entry | {"trials_sha256": key_digest(key)}

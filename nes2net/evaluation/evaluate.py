@@ -178,13 +178,7 @@ def evaluate(
     _check_fields(excluded, key, check_values=exclude is not None)
     matched = match_file(key, scores_path, phase, allow_partial=allow_partial)
     official = _official_tables(definition, matched)
-    kept = [trial for trial in select_phase(key, phase) if _is_kept(trial, excluded)]
-    if not kept:
-        raise InputError(f"without {describe_excluded(excluded)} no trials are left")
-    if len(kept) == matched.num_expected:
-        excluded = {}
-    else:
-        matched = matched.where(lambda trial: _is_kept(trial, excluded), key, num_expected=len(kept))
+    matched, excluded = leave_out(excluded, matched, key, phase)
     rule = functools.partial(metrics.compute_eer, method=definition.eer_method, order=matched.positions)
     bonafide, spoof = matched.bonafide, matched.spoof
     eer, threshold = rule(bonafide, spoof)
@@ -220,6 +214,22 @@ def evaluate(
         notes=notes,
         matched=matched,
     )
+
+
+def leave_out(
+    excluded: Mapping[str, Collection[str]], matched: Matched, key: Sequence[Trial], phase: str
+) -> tuple[Matched, Mapping[str, Collection[str]]]:
+    """Leave out the trials with values that are ``excluded``; the second result is empty if there are none.
+
+    Raises:
+        InputError: if no trial is left.
+    """
+    kept = [trial for trial in select_phase(key, phase) if _is_kept(trial, excluded)]
+    if not kept:
+        raise InputError(f"without {describe_excluded(excluded)} no trials are left")
+    if len(kept) == matched.num_expected:
+        return matched, {}
+    return matched.where(lambda trial: _is_kept(trial, excluded), key, num_expected=len(kept)), excluded
 
 
 def comparison_table(systems: Mapping[str, Iterable[Evaluation]]) -> str:
@@ -258,6 +268,15 @@ def percent(rate: float | None, digits: int = 2) -> str:
 def percent_interval(interval: Sequence[float] | None) -> str:
     """Write an interval of rates in percent; empty if there is none."""
     return "" if interval is None else f"{100 * interval[0]:.2f}–{100 * interval[1]:.2f}"
+
+
+def points(difference: float) -> str:
+    """Write a difference of rates in percent points, with its sign.
+
+    >>> points(-0.0123)
+    '−1.23'
+    """
+    return f"{100 * difference:+.2f}".replace("-", "−")
 
 
 def _table_of(rows: list[Row]) -> list[str]:

@@ -108,6 +108,42 @@ GLOSSARY = (
         _CLLR,
     ),
     Term(
+        "HTER",
+        "Half total error rate: the mean of the shares of bona fide trials rejected and of spoofed trials accepted, at "
+        "a threshold that was chosen on other trials. Guessing has 50 %. One minus it is the balanced accuracy.",
+        "Bengio and Mariéthoz, Odyssey 2004",
+    ),
+    Term(
+        "accuracy",
+        "The share of all trials on the right side of the threshold. It depends on how many trials of each class there "
+        "are: whoever calls everything spoof is right about all spoofed trials.",
+    ),
+    Term(
+        "F1 of spoof",
+        "The harmonic mean of precision and recall, where a spoofed trial that is rejected is a hit. Like accuracy it "
+        "depends on the numbers of both classes.",
+        "van Rijsbergen, Information Retrieval, 1979",
+    ),
+    Term(
+        "operating point",
+        "The rule by which a threshold is chosen: equal errors on the development trials, least cost, or a given share "
+        "of false alarms or misses there.",
+        sign=r"[Oo]perating point",
+    ),
+    Term(
+        "by discrimination, by calibration",
+        "The two parts of Cllr. The first is left after the best monotone calibration, which pools adjacent violators "
+        "on the test labels; the second is the rest, which another calibration would save.",
+        _CLLR,
+        "by discrimination",
+    ),
+    Term(
+        "reliability",
+        "Whether, of the trials that are given a probability of p, the share p is bona fide.",
+        "DeGroot and Fienberg, The Statistician 32, 1983; intervals: Wilson, JASA 22, 1927",
+        "[Rr]eliability",
+    ),
+    Term(
         "log-likelihood ratio",
         "The natural logarithm of how much more probable the recording is if it is bona fide than if it is spoofed.",
         _CLLR,

@@ -80,9 +80,11 @@ def read_scored_by(scores: Path, sha256: str) -> ScoredBy | None:
     fingerprint, precision, num_samples = run.get("model"), run.get("dtype"), run.get("num_samples")
     if not isinstance(fingerprint, str) or not isinstance(precision, str) or "num_samples" not in run:
         return None
-    heard = num_samples if type(num_samples) is int and num_samples >= 1 else None
-    of_frames = isinstance(resolution, (int, float)) and 0 < resolution < 1e6
-    return ScoredBy(fingerprint, precision, heard, float(resolution) if of_frames else None)
+    if num_samples is not None and (not isinstance(num_samples, int) or num_samples < 1):
+        return None
+    if not isinstance(resolution, (int, float)) or not 0 < resolution < 1e6:
+        resolution = None
+    return ScoredBy(fingerprint, precision, num_samples, resolution)
 
 
 def _beside(scores: Path) -> Path:

@@ -9,14 +9,15 @@ from __future__ import annotations
 
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 from markupsafe import Markup
 
 from nes2net.evaluation.breakdown import Row
 from nes2net.evaluation.compare import ASV_SCORES, Report, format_p
-from nes2net.evaluation.evaluate import describe_excluded, percent, percent_interval
+from nes2net.evaluation.evaluate import describe_excluded, percent, percent_interval, points
 from nes2net.evaluation.glossary import terms_in
-from nes2net.evaluation.plots import det_svg, distribution_svg, swatch_svg
+from nes2net.evaluation.plots import det_svg, distribution_svg, reliability_svg, swatch_svg, threshold_svg
 from nes2net.evaluation.report_tables import (
     Breakdown,
     breakdowns,
@@ -25,12 +26,13 @@ from nes2net.evaluation.report_tables import (
     count,
     latex,
     markdown,
-    points,
     same_trials,
     summary,
     title_of,
+    transfer_tables,
     words,
 )
+from nes2net.evaluation.transfer import in_words
 from nes2net.machine.files import json_text, write_output
 from nes2net.machine.templates import page_templates
 from nes2net.machine.terminal import printable
@@ -83,6 +85,7 @@ def html_page(report: Report) -> str:
         asv_system=_asv_system(report),
         summary_table=summary(report),
         calibration_table=calibration(report),
+        transfers=_transfers(report),
         pairs={(pair.first, pair.second): pair for pair in report.pairs},
         det=det_svg(systems),
         distributions=[distribution_svg(system, str(number)) for number, system in enumerate(systems)],
@@ -92,6 +95,29 @@ def html_page(report: Report) -> str:
         markdown=markdown(report),
         terms_in=terms_in,
     )
+
+
+def _transfers(report: Report) -> list[dict[str, Any]]:
+    """What the page shows of each system at its transferred threshold."""
+    tables = transfer_tables(report)
+    return [
+        {
+            "table": table,
+            "tables": tables[2 * number : 2 * number + 2],
+            "sets": [
+                {
+                    "name": row.name,
+                    "words": in_words(row),
+                    "has_raw": row.raw is not None,
+                    "errors": threshold_svg(row, table.decider.llr_threshold, f"{number}-{place}"),
+                    "reliability": reliability_svg(row, f"{number}-{place}"),
+                }
+                for place, row in enumerate(table.rows)
+                if not row.is_development
+            ],
+        }
+        for number, table in enumerate(report.transfers)
+    ]
 
 
 def _asv_system(report: Report) -> str:

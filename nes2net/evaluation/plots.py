@@ -1,4 +1,4 @@
-"""DET curves and score distributions as SVG that takes its colours from the page around it."""
+"""DET curves, score distributions, errors by threshold and reliability as SVG that takes its colours from the page around it."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ from scipy.special import ndtri
 
 from nes2net.evaluation.det import RATES, det_range, thinned_det
 from nes2net.evaluation.evaluate import Evaluation
+from nes2net.evaluation.reliability import reliability
+from nes2net.evaluation.transfer import Transfer
 
 
 class _Line(NamedTuple):
@@ -44,6 +46,7 @@ _PLACEHOLDERS = {_INK: "currentColor", _GRID: "var(--line)", _BONAFIDE: "var(--b
 }
 _SERIES_PLACEHOLDERS = [placeholder for placeholder, colour in _PLACEHOLDERS.items() if colour in SERIES]
 _FEWEST_BINS, _MOST_BINS = 5, 100
+_STEPS = 400  # of a curve against the threshold
 # The axis of a histogram holds all but so much of each tail, the wider part if the axis allows it.
 _TAILS = (0.001, 0.01)
 
@@ -175,6 +178,54 @@ def strengths_svg(curves: Sequence[Curve], places: Sequence[str], axis: str, nam
         for curve in curves
     ]
     return _svg(figure, name, title, "; ".join(said) + ".")
+
+
+def threshold_svg(row: Transfer, threshold: float, name: str) -> Markup:
+    """Draw misses and false alarms of a test set against the threshold, a log-likelihood ratio.
+
+    ``threshold``, the transferred one, is a solid line, and that of the set's own EER a dashed one.
+    ``name`` makes the ids of the plot unique in its page.
+    """
+    low, high = score_range(row.llrs)
+    low, high = min(low, threshold, row.eer_llr), max(high, threshold, row.eer_llr)
+    at = np.linspace(low, high, _STEPS)
+    missed, rejected = (np.searchsorted(np.sort(scores), at) / scores.size for scores in row.llrs)
+    figure, axes = _figure(5.2, 3.6)
+    axes.plot(at, 100 * missed, color=_BONAFIDE, linewidth=1.6)
+    axes.plot(at, 100 * (1 - rejected), color=_SPOOF, linewidth=1.6)
+    axes.axvline(threshold, color=_INK, linewidth=1.4)
+    axes.axvline(row.eer_llr, color=_INK, linewidth=1, linestyle="--")
+    for rate, colour in ((row.miss.value, _BONAFIDE), (row.false_alarm.value, _SPOOF)):
+        axes.plot([threshold], [100 * rate], marker="o", markersize=5.5, color=colour, zorder=3)
+    axes.set(xlim=(low, high), ylim=(0, 100), xlabel="threshold, log-likelihood ratio", ylabel="trials of the class, %")
+    description = (
+        f"At the transferred threshold, {threshold:.4g}, {100 * row.miss.value:.2f} % of bona fide trials are missed and "
+        f"{100 * row.false_alarm.value:.2f} % of spoofed ones accepted. At {row.eer_llr:.4g} both rates are nearest to equal."
+    )
+    return _svg(figure, f"threshold-{name}", f"Misses and false alarms of {row.name} by threshold", description)
+
+
+def reliability_svg(row: Transfer, name: str) -> Markup:
+    """Draw the share of bona fide trials against their predicted probability, before and after calibration."""
+    figure, axes = _figure(5.2, 3.6)
+    axes.plot([0, 1], [0, 1], color=_GRID, linewidth=1.2)
+    for number, llrs in ((1, row.raw), (0, row.llrs)):
+        if llrs is None:
+            continue
+        bins, (series, line) = reliability(llrs), _line(number)
+        x, y, lower, upper = np.array([(b.predicted, b.share, b.share - b.low, b.high - b.share) for b in bins]).T
+        colour, dashes = _SERIES_PLACEHOLDERS[series], (0, line.dashes) if line.dashes else "-"
+        axes.plot(x, y, marker=line.marker, markersize=5, color=colour, linestyle=dashes, linewidth=1.4, zorder=3)
+        if number == 0:
+            axes.errorbar(x, y, yerr=(lower, upper), fmt="none", ecolor=colour, elinewidth=0.9, capsize=2.5)
+    axes.set(
+        xlim=(-0.02, 1.02),
+        ylim=(-0.02, 1.02),
+        xlabel="predicted probability of bona fide",
+        ylabel="share that is bona fide",
+    )
+    text = "; ".join(f"predicted {b.predicted:.2f}: {b.share:.2f}" for b in reliability(row.llrs))
+    return _svg(figure, f"reliability-{name}", f"Reliability of {row.name}", f"Share of bona fide trials: {text}.")
 
 
 def score_range(classes: Sequence[NDArray]) -> tuple[float, float]:

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from nes2net.evaluation.breakdown import OFFICIAL, Row
 from nes2net.evaluation.compare import Report, format_p
-from nes2net.evaluation.evaluate import Evaluation, describe_excluded, percent, percent_interval
+from nes2net.evaluation.evaluate import Evaluation, describe_excluded, percent, percent_interval, points
+from nes2net.evaluation.transfer_tables import tables_of
 from nes2net.machine.terminal import markdown_table, printable_name
 from nes2net.metrics.dcf import ASVSPOOF5_COSTS
 from nes2net.registry import corpora
@@ -16,10 +17,16 @@ from nes2net.registry import corpora
 
 @dataclass(frozen=True)
 class Cell:
-    """A text, and whether its figure is the best among the systems."""
+    """A text, whether its figure is the best among the systems, and its interval as text."""
 
     text: str
     best: bool = False
+    interval: str = ""
+
+    @property
+    def whole(self) -> str:
+        """The text with its interval in parentheses."""
+        return f"{self.text} ({self.interval})" if self.interval else self.text
 
 
 @dataclass(frozen=True)
@@ -138,10 +145,29 @@ def calibration(report: Report) -> ReportTable:
     return _table(caption, "system", [system.system for system in systems], columns.items())
 
 
+def transfer_tables(report: Report) -> list[ReportTable]:
+    """The error rates at the transferred threshold, and the costs of the ratios, two tables a system."""
+    return [
+        ReportTable(
+            one.caption,
+            one.head,
+            [
+                [Cell(name), *(Cell(text, interval=interval) for text, interval in figures)]
+                for name, figures in one.rows
+            ],
+        )
+        for table in report.transfers
+        for one in tables_of(table)
+    ]
+
+
 def paper_tables(report: Report) -> list[ReportTable]:
-    """The tables that a paper may want: pooled figures, differences, breakdowns by one field."""
+    """The tables that a paper may want.
+
+    They are pooled figures, those at the transferred threshold, differences, breakdowns by one field.
+    """
     systems, mark = report.systems, same_trials(report.systems)
-    tables = [summary(report), calibration(report)]
+    tables = [summary(report), calibration(report), *transfer_tables(report)]
     if report.pairs:
         columns = {
             "difference": [Cell(points(pair.difference)) for pair in report.pairs],
@@ -170,7 +196,7 @@ def markdown(report: Report) -> str:
     """Write :func:`paper_tables` in Markdown (GitHub's), the best figures in bold."""
 
     def cell(cell: Cell) -> str:
-        return f"**{markdown_text(cell.text)}**" if cell.best else markdown_text(cell.text)
+        return f"**{markdown_text(cell.whole)}**" if cell.best else markdown_text(cell.whole)
 
     texts = [
         f"{markdown_text(table.caption)}\n\n"
@@ -184,7 +210,7 @@ def latex(report: Report) -> str:
     """Write :func:`paper_tables` in LaTeX with the package booktabs, the best figures in bold."""
 
     def cell(cell: Cell) -> str:
-        return rf"\textbf{{{latex_text(cell.text)}}}" if cell.best else latex_text(cell.text)
+        return rf"\textbf{{{latex_text(cell.whole)}}}" if cell.best else latex_text(cell.whole)
 
     lines = [r"% Needs \usepackage{booktabs} in the preamble."]
     for table in paper_tables(report):
@@ -258,11 +284,6 @@ def cost(cost: float | None, absent: str = "–") -> str:
 def count(number: int) -> str:
     """Write a number with its thousands apart."""
     return f"{number:,}".replace(",", "\N{NARROW NO-BREAK SPACE}")
-
-
-def points(difference: float) -> str:
-    """Write a difference of rates in percent points, with its sign."""
-    return f"{100 * difference:+.2f}".replace("-", "−")
 
 
 def _column(values: Sequence[float | None], write: Callable[[float | None], str], mark: bool) -> list[Cell]:

@@ -59,6 +59,52 @@ def test_command_line(case, tmp_path, capsys):
         assert message in error and error.count("\n") == 1
 
 
+def test_transferred_thresholds(case, tmp_path, capsys):
+    """Both sources of a threshold, a further set, warnings on standard error, and wrong flags."""
+    labels = [("real", "fake")[n % 3 > 0] for n in range(90)]
+    (tmp_path / "dev.csv").write_text("path,label\n" + "".join(f"D{n},{label}\n" for n, label in enumerate(labels)))
+    scores = [4 * (label == "real") + n % 7 / 2 for n, label in enumerate(labels)]
+    (tmp_path / "dev.txt").write_text("".join(f"D{n} {score}\n" for n, score in enumerate(scores)))
+    dev = ["--dev-corpus", "generic", "--dev-keys", str(tmp_path / "dev.csv"), "--dev-phase", "all"]
+    good, keys = str(case / "good.txt"), ["--keys", str(case), "--resamples", "5"]
+    also = ["--also", "asvspoof2021_la", str(case / "worse.txt"), str(case)]
+    files = [str(tmp_path / f"r.{kind}") for kind in ("html", "json", "md")]
+    written = ["--html", files[0], "--json", files[1], "--markdown", files[2]]
+    common = ["evaluate", "asvspoof2021_la", good, *keys]
+    threshold = ["--threshold-from", str(tmp_path / "dev.txt"), *dev]
+    assert main([*common, *threshold, *also, *written, "--operating-point", "fa:10%"]) == 0
+    out, err = capsys.readouterr()
+    assert "error rates in % at the operating point fa:10% of generic all (30 bona fide, 60 spoof)" in out
+    assert "generic, all (development)" in out and "asvspoof2021_la (2)" in out
+    assert "warning: calibration made Cllr of asvspoof2021_la worse" in err
+    (table,) = json.loads((tmp_path / "r.json").read_text())["transfers"]
+    assert table["rows"][0]["false_alarm"]["value"] <= 0.1 and len(table["rows"]) == 3
+    assert "At the transferred threshold" in (tmp_path / "r.html").read_text()
+    assert "| set | trials | EER | HTER |" in (tmp_path / "r.md").read_text()
+
+    calibration = str(tmp_path / "calibration.json")
+    learn = ["generic", str(tmp_path / "dev.txt"), "--keys", str(tmp_path / "dev.csv"), "--phase", "all"]
+    assert main(["calibrate", *learn, "--save", calibration]) == 0
+    assert main([*common, "--calibration", calibration, "--operating-point", "fa:10%", "--json", files[1]]) == 0
+    (again,) = json.loads((tmp_path / "r.json").read_text())["transfers"]
+    for name in ("hter", "miss", "cllr", "act_dcf"):
+        assert again["rows"][1][name]["value"] == pytest.approx(table["rows"][1][name]["value"], abs=1e-9)
+    capsys.readouterr()
+    for wrong, message in (
+        ([*threshold[:2]], "--threshold-from needs --dev-keys"),
+        ([*also], "go with a transferred threshold: give --threshold-from or --calibration too"),
+        ([*threshold, "--also", "generic", "x"], "--also takes CORPUS SCORES KEYS"),
+        ([*threshold, "--also", "nothing", "x", "y"], "nothing"),
+        ([*threshold, "--operating-point", "best"], "an operating point is 'eer'"),
+        ([*threshold, "--calibration", calibration], "--threshold-from and --calibration both give a threshold"),
+        (["--calibration", calibration, "--json", calibration], "is a calibration that is read"),
+        (["--calibration", good], "not a calibration"),
+    ):
+        assert main([*common, *wrong]) == 2
+        error = capsys.readouterr().err
+        assert message in error and error.count("\n") == 1
+
+
 def test_what_a_terminal_obeys_is_escaped(tmp_path, capsys):
     (tmp_path / "list.csv").write_text("path,label,attack\na,real,\nb,fake,\x1b[2J\nc,fake,A\x9b1m\n")
     (tmp_path / "scores.txt").write_text("a 1\nb 0\nc 2\n")

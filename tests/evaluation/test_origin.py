@@ -12,7 +12,8 @@ from builders.report_case import make_case, report_of
 
 from nes2net import Detector
 from nes2net.corpora.trial import Trial
-from nes2net.evaluation.origin import Origin, read_origin
+from nes2net.decisions import ScoredBy
+from nes2net.evaluation.origin import Origin, read_origin, read_scored_by
 from nes2net.evaluation.page import html_page
 from nes2net.scoring.corpus import score_trials
 
@@ -122,6 +123,25 @@ def test_a_record_that_scoring_writes_is_read(tmp_path):
     assert datetime.fromisoformat(origin.scored_at).utcoffset() == timedelta(0)
     assert origin.software.startswith("nes2net ") and "torch" in origin.software
     assert read_origin(scores, "0" * 64) is None
+    sha256 = hashlib.sha256(scores.read_bytes()).hexdigest()
+    assert read_scored_by(scores, sha256) == ScoredBy(detector.fingerprint(), "float32", 8000)
+    assert read_scored_by(scores, "0" * 64) is None
+
+
+@pytest.mark.parametrize(
+    ("run", "resolution", "expected"),
+    [
+        ({"model": "a", "dtype": "bfloat16", "num_samples": None}, None, ScoredBy("a", "bfloat16", None)),
+        ({"model": "a", "dtype": "float32", "num_samples": None}, 40, ScoredBy("a", "float32", None, 40.0)),
+        ({"model": "a", "dtype": "float32", "num_samples": 9}, "20", ScoredBy("a", "float32", 9)),
+        ({"model": "a", "dtype": "float32", "num_samples": -3}, None, None),
+        ({"model": "a", "dtype": "float32"}, None, None),
+        ({"model": 3, "dtype": "float32", "num_samples": None}, None, None),
+    ],
+)
+def test_what_a_record_says_of_the_detector(case, run, resolution, expected):
+    write_record(case / "good.txt", {"run": run, "failures": {}, "resolution_ms": resolution})
+    assert read_scored_by(case / "good.txt", "1" * 64) == expected
 
 
 def test_scores_of_trials_that_the_detector_has_seen_are_marked(case):

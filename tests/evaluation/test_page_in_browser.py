@@ -1,6 +1,7 @@
 """The page of an evaluation in headless Chromium: its width, and a light and a dark ground."""
 
 import html
+import itertools
 import json
 import re
 import shutil
@@ -11,7 +12,9 @@ import numpy as np
 import pytest
 from builders.report_case import make_case, report_of
 
+from nes2net.evaluation.compare import evaluate_systems
 from nes2net.evaluation.page import write_report
+from nes2net.evaluation.transfer import ThresholdSource
 
 
 @pytest.fixture(scope="module")
@@ -27,6 +30,14 @@ def single(case):
 @pytest.fixture(scope="module")
 def several(case):
     return report_of(case, "good", "worse", "useless")
+
+
+@pytest.fixture(scope="module")
+def transferred(case):
+    """At the threshold of its own trials."""
+    keys = str(case / "trial_metadata.txt")
+    source = ThresholdSource([str(case / "worse.txt")], keys, dev_phase="eval")
+    return evaluate_systems("asvspoof2021_la", [case / "good.txt"], keys, num_resamples=50, threshold_source=source)
 
 
 @pytest.fixture(scope="module")
@@ -49,8 +60,7 @@ def browse(chromium: str, folder: Path, *arguments: str) -> str:
     return done.stdout
 
 
-@pytest.mark.parametrize("width", [1280, 400])
-@pytest.mark.parametrize("which", ["single", "several"])
+@pytest.mark.parametrize("which, width", [*itertools.product(["single", "several"], [1280, 400]), ("transferred", 400)])
 def test_nothing_sticks_out_of_the_page(chromium, which, width, request, tmp_path):
     """In a frame of this width the page is no wider; wider tables scroll in their own frames."""
     write_report(request.getfixturevalue(which), tmp_path / "report.html")

@@ -67,9 +67,18 @@ def test_demonstration(tmp_path):
         assert len(cells) == 3
         assert all(0 < float(eer) < most and float(low) <= float(eer) <= float(high) for eer, low, high in cells)
 
+    # the same parts at the threshold of the development part: no error rate of 0 or 100 %, and a page
+    table = first.stdout.partition("error rates in % at the operating point eer of asvspoof2019_la dev")[2]
+    for name in ("asvspoof2019_la, dev (development)", "asvspoof2021_la", "asvspoof2021_df", "in_the_wild"):
+        eer, hter = re.search(rf"^  {re.escape(name)} +\d+ \+ \d+ +([\d.]+) +([\d.]+) ", table, re.MULTILINE).groups()
+        assert 0 < float(eer) < 25 and 0 < float(hter) < 35
+    assert "At the transferred threshold" in (out / "transfer.html").read_text()
+
     # a second run makes nothing again
     before = {
-        p: p.stat().st_mtime_ns for p in out.rglob("*") if p.is_file() and "logs" not in p.parts and p.suffix != ".md"
+        p: p.stat().st_mtime_ns
+        for p in out.rglob("*")
+        if p.is_file() and "logs" not in p.parts and p.suffix not in (".md", ".html")
     }
     second = run("--out", "demo", cwd=tmp_path)
     assert second.returncode == 0, second.stdout[-2000:] + second.stderr[-3000:]

@@ -1,0 +1,57 @@
+"""Reliability: how often trials that are called bona fide with a probability of p are bona fide."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from scipy.special import expit
+
+from nes2net.decisions.calibration import Llrs
+
+_MOST_BINS, _FEWEST_IN_BIN = 10, 20
+_Z = 1.959963984540054  # of a 95 % interval
+
+
+class Bin(NamedTuple):
+    """Trials of about the same predicted probability."""
+
+    predicted: float
+    """Mean of their probabilities of bona fide, at the share of bona fide trials in the whole set."""
+    share: float
+    """Share of them that are bona fide."""
+    low: float
+    high: float
+    """Wilson's 95 % interval of ``share``."""
+    num_trials: int
+
+
+def reliability(llrs: Llrs) -> list[Bin]:
+    """Sort trials into bins of equal count by their predicted probability of bona fide.
+
+    Ten bins, or as many as have 20 trials each, at least one. The prior is the share of bona fide
+    trials of the set, so that for good ratios ``predicted`` and ``share`` agree. Interval by Wilson,
+    "Probable inference, the law of succession, and statistical inference", JASA 22, 1927.
+
+    >>> [one] = reliability(Llrs(np.zeros(3), np.zeros(1)))
+    >>> one.predicted, one.share, round(one.low, 3), round(one.high, 3)
+    (0.75, 0.75, 0.301, 0.954)
+    """
+    values = np.concatenate(llrs)
+    is_bonafide = np.arange(values.size) < llrs.bonafide.size
+    order = np.argsort(values, kind="stable")
+    predicted = expit(values + math.log(llrs.bonafide.size / llrs.spoof.size))
+    num_bins = int(np.clip(values.size // _FEWEST_IN_BIN, 1, _MOST_BINS))
+    return [
+        Bin(float(predicted[part].mean()), *wilson(int(is_bonafide[part].sum()), part.size), part.size)
+        for part in np.array_split(order, num_bins)
+    ]
+
+
+def wilson(hits: int, number: int) -> tuple[float, float, float]:
+    """Compute the share of ``hits`` and Wilson's 95 % interval of it: share, low, high."""
+    share, squared = hits / number, _Z**2
+    centre = (share + squared / (2 * number)) / (1 + squared / number)
+    half = _Z / (1 + squared / number) * math.sqrt(share * (1 - share) / number + squared / (4 * number**2))
+    return share, max(0.0, min(share, centre - half)), min(1.0, max(share, centre + half))  # without rounding beyond

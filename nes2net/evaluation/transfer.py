@@ -1,0 +1,471 @@
+"""Test sets at a threshold that was chosen on a development set.
+
+The EER chooses its threshold with the labels of the test set, which nobody has who uses a detector.
+With the threshold of its development set, a detector with an EER of 11.2 % on In-the-Wild has a half
+total error rate of 39.5 % there (arXiv 2606.21584). The threshold is the operating point of a
+calibration, in the domain of log-likelihood ratios, so that the costs of those ratios can be judged
+too: the actual DCF, and Cllr with its two parts.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from nes2net import metrics
+from nes2net.audio.waveform import SAMPLE_RATE
+from nes2net.corpora.corpus import Corpus
+from nes2net.corpora.protocol import WHOLE, canonical_phase
+from nes2net.decisions.calibration import LinearCalibration, Llrs, ScoredBy, fit, load
+from nes2net.decisions.decision import Decider
+from nes2net.decisions.operating_point import OperatingPoint
+from nes2net.errors import InputError
+from nes2net.evaluation.breakdown import speaker_groups
+from nes2net.evaluation.evaluate import leave_out, points
+from nes2net.evaluation.inputs import key_input, score_input
+from nes2net.evaluation.matching import Matched, match_file
+from nes2net.evaluation.origin import read_scored_by
+from nes2net.evaluation.reliability import reliability
+from nes2net.machine.files import sha256_of
+from nes2net.machine.text_files import recorded_digests
+from nes2net.registry import corpora
+
+# Lengths of recordings that count as the same: corpora say 64,000 or 64,600 samples for four seconds.
+_SAME_LENGTH = 0.05
+# A smaller part of Cllr is not worth a word.
+_LITTLE = 0.05
+
+
+class Figure(NamedTuple):
+    """A figure and its 95 % bootstrap interval."""
+
+    value: float
+    interval: tuple[float, float]
+
+
+class ScoredSet(NamedTuple):
+    """Labelled trials of a part of a corpus with their scores."""
+
+    corpus: str
+    phase: str
+    scores: Path
+    sha256: str
+    matched: Matched
+    inputs: Sequence[dict[str, str]] = ()
+    """The files that were read, as in :class:`~nes2net.evaluation.compare.Report`."""
+
+    @property
+    def name(self) -> str:
+        """The corpus, and the phase unless it is the usual one."""
+        return self.corpus if self.phase == "eval" else f"{self.corpus}, {self.phase}"
+
+
+class FurtherSet(NamedTuple):
+    """Where a further test set is."""
+
+    corpus: str
+    scores: str
+    keys: str
+    phase: str = "eval"
+
+
+@dataclass(frozen=True)
+class ThresholdSource:
+    """Where thresholds come from: development scores or calibrations, one for each system.
+
+    Args:
+        dev_scores: score files of a development set, in the order of the systems.
+        dev_corpus: its corpus; None for that of the evaluation.
+        calibrations: files of ``nes2net calibrate`` instead, in the order of the systems.
+        further: test sets beside the one that is evaluated; for a single system.
+    """
+
+    dev_scores: Sequence[str] = ()
+    dev_keys: str = "."
+    dev_corpus: str | None = None
+    dev_phase: str = "dev"
+    calibrations: Sequence[str] = ()
+    operating_point: OperatingPoint = field(default_factory=lambda: OperatingPoint("eer"))
+    further: Sequence[FurtherSet] = ()
+
+
+@dataclass(frozen=True)
+class Transfer:
+    """The figures of one set at the transferred threshold, each with its 95 % interval.
+
+    The bootstrap draws trials or speakers of this set; the calibration and the threshold stay as
+    they are. With few trials the interval of ``min_cllr`` lies too low and that of
+    ``calibration_loss`` too high, because the best calibration is fitted anew to each draw.
+    """
+
+    name: str
+    corpus: str
+    phase: str
+    is_development: bool
+    """Whether the threshold was chosen on these trials."""
+    num_bonafide: int
+    num_spoof: int
+    interval_over: str
+    """What the bootstrap draws: ``"speakers"`` or ``"trials"``."""
+    num_groups: int
+    num_resamples: int
+    eer: Figure
+    """By the rule of the corpus, with the threshold of the set itself."""
+    hter: Figure
+    hter_lost: Figure
+    """HTER − EER: what the transferred threshold costs. Below 0 if it suits the set better than that of its EER."""
+    miss: Figure
+    false_alarm: Figure
+    accuracy: Figure
+    f1: Figure
+    """Of spoof."""
+    act_dcf: Figure
+    """By the costs of ASVspoof 5, track 1, at their own threshold."""
+    own_cost: Figure | None
+    """Normalised actual DCF by the costs of the operating point; None if it has no costs."""
+    cllr: Figure
+    """Of the calibrated scores, in bits."""
+    min_cllr: Figure
+    """The part of Cllr that is lost by discrimination."""
+    calibration_loss: Figure
+    """The rest of Cllr."""
+    raw_cllr: float | None
+    """Cllr of the scores before calibration, read as ratios; None if they are not known."""
+    eer_llr: float
+    """Log-likelihood ratio at which misses and false alarms of this set are nearest to equal."""
+    llrs: Llrs = field(repr=False, compare=False)
+    raw: Llrs | None = field(repr=False, compare=False)
+    """The scores before calibration; None if they are not known."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Convert to plain data for JSON, without scores."""
+        plain = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("llrs", "raw")}
+        plain = {
+            name: {"value": value.value, "interval": list(value.interval)} if isinstance(value, Figure) else value
+            for name, value in plain.items()
+        }
+        return plain | {"reliability": [one._asdict() for one in reliability(self.llrs)]}
+
+
+@dataclass(frozen=True)
+class TransferTable:
+    """One system at the transferred threshold: the development set first, if it is known, then the test sets."""
+
+    system: str
+    decider: Decider = field(repr=False)
+    rows: list[Transfer]
+    warnings: tuple[str, ...]
+
+    @property
+    def threshold(self) -> str:
+        """The threshold in words, and what it comes from."""
+        basis = self.decider.basis()
+        score = "" if basis["threshold"] is None else f", score {basis['threshold']:.4g}"
+        of = " ".join(str(basis[key]) for key in ("corpus", "phase") if key in basis)
+        trials = ""
+        if {"num_bonafide", "num_spoof"} <= basis.keys():
+            trials = f" ({basis['num_bonafide']} bona fide, {basis['num_spoof']} spoof)"
+        return (
+            f"operating point {basis['operating_point']} of {of or 'an unnamed set'}{trials}: "
+            f"log-likelihood ratio {basis['llr_threshold']:.4g}{score}"
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Convert to plain data for JSON, without scores."""
+        (weight,), offset = self.decider.calibration.weights, self.decider.calibration.offset
+        basis = self.decider.basis() | {"weight": weight, "offset": offset}
+        rows = [row.to_dict() for row in self.rows]
+        return {"system": self.system, "basis": basis, "rows": rows, "warnings": list(self.warnings)}
+
+
+class Threshold(NamedTuple):
+    """The decider of one system, and its development set; None if only its calibration is known."""
+
+    decider: Decider
+    development: ScoredSet | None
+    inputs: Sequence[dict[str, str]]
+    """The files that were read."""
+
+
+def thresholds(
+    source: ThresholdSource, corpus: str, num_systems: int, *, allow_partial: bool = False
+) -> tuple[list[Threshold], list[ScoredSet]]:
+    """Read or fit the calibration of each system, and read the further test sets.
+
+    Args:
+        corpus: that of the evaluation.
+
+    Raises:
+        InputError: if a file is missing, malformed or does not fit its key, the numbers of files and
+            systems differ, or no calibration or operating point can be made of the trials.
+    """
+    given = source.dev_scores or source.calibrations
+    if source.dev_scores and source.calibrations:
+        raise InputError("`threshold_from` and `calibration` both give a threshold: leave one of them out")
+    if len(given) != num_systems:
+        name = "threshold_from" if source.dev_scores else "calibration"
+        raise InputError(
+            f"{len(given)} files in `{name}` for {num_systems} systems: give one for each system, in their order"
+        )
+    if source.further and num_systems > 1:
+        raise InputError(f"`also` takes scores of a single system, but {num_systems} are evaluated: take one at a time")
+    found = []
+    for path in source.dev_scores:
+        development = read_set(
+            FurtherSet(source.dev_corpus or corpus, path, source.dev_keys, source.dev_phase),
+            "development",
+            allow_partial=allow_partial,
+        )
+        decider = Decider(_fit(development), operating_point=source.operating_point)
+        found.append(Threshold(decider, development, development.inputs))
+    for path in source.calibrations:
+        decider = Decider(load(path), operating_point=source.operating_point)
+        found.append(Threshold(decider, None, [score_input(Path(path), sha256_of(path), "calibration")]))
+    further = [read_set(place, "further", corpora.get(place.corpus), allow_partial) for place in source.further]
+    return found, further
+
+
+def read_set(place: FurtherSet, kind: str, excluding: Corpus | None = None, allow_partial: bool = False) -> ScoredSet:
+    """Read the scores of a set and match them with its key.
+
+    Args:
+        kind: what the set is, in the list of files that were read.
+        excluding: the corpus whose published figures leave trials out; None to take all trials.
+    """
+    corpus = corpora.get(place.corpus)
+    path = Path(place.scores)
+    with recorded_digests() as key_digests:
+        key = corpus.keys(place.keys)
+    corpus.check_phase(place.phase, key)
+    with recorded_digests() as digests:
+        matched = match_file(key, path, place.phase, allow_partial=allow_partial)
+    if excluding is not None:
+        matched, _ = leave_out(excluding.excluded, matched, key, place.phase)
+    if matched.is_bonafide.all() or not matched.is_bonafide.any():
+        raise InputError(f"{path}: has trials of one class only; both are needed")
+    inputs = [
+        score_input(path, digests[path], f"{kind} scores"),
+        key_input(corpus, place.keys, place.phase, key, key_digests, f"{kind} key"),
+    ]
+    return ScoredSet(place.corpus, canonical_phase(place.phase), path, digests[path], matched, inputs)
+
+
+def _fit(development: ScoredSet) -> LinearCalibration:
+    """The calibration that ``nes2net calibrate`` makes of these scores."""
+    matched = development.matched
+    calibration = fit(matched.bonafide, matched.spoof, systems=[development.scores.stem])
+    facts = {"num_bonafide": matched.bonafide.size, "num_spoof": matched.spoof.size}
+    trained_on = {"corpus": development.corpus, "phase": development.phase, **facts}
+    return replace(calibration, trained_on=trained_on, scored_by=read_scored_by(development.scores, development.sha256))
+
+
+def transfer_table(
+    system: str, threshold: Threshold, sets: Sequence[ScoredSet], *, num_resamples: int = 1000, seed: int = 0
+) -> TransferTable:
+    """Judge ``sets`` at the threshold of ``system``; the development set comes first if it is known.
+
+    A calibration from a file stands for its development set by the ratios that it keeps.
+    """
+    decider, development, _ = threshold
+    judge = functools.partial(_judged, decider, num_resamples=num_resamples, seed=seed)
+    rows = []
+    if development is not None:
+        rows.append(judge(development, is_development=True))
+    elif decider.calibration.llrs is not None:
+        rows.append(_of_calibration(decider, num_resamples, seed))
+    rows += [judge(one) for one in sets]
+    tests = rows[len(rows) - len(sets) :]
+    warnings = _warnings(decider.calibration, development, sets, tests)
+    return TransferTable(system, decider, _named_apart(rows), tuple(warnings))
+
+
+def _judged(
+    decider: Decider, scored: ScoredSet, *, num_resamples: int, seed: int, is_development: bool = False
+) -> Transfer:
+    matched, calibration = scored.matched, decider.calibration
+    speakers = speaker_groups(matched.trials)
+    raw = Llrs(matched.bonafide, matched.spoof)
+    return _transfer(
+        decider,
+        Llrs(*(calibration(scores) for scores in raw)),
+        raw,
+        functools.partial(metrics.compute_eer, method=corpora.get(scored.corpus).eer_method, order=matched.positions),
+        speakers,
+        num_resamples,
+        seed,
+        name=scored.name,
+        corpus=scored.corpus,
+        phase=scored.phase,
+        is_development=is_development,
+        interval_over="speakers" if speakers else "trials",
+        num_groups=len({trial.speaker for trial in matched.trials}) if speakers else len(matched.trials),
+    )
+
+
+def _of_calibration(decider: Decider, num_resamples: int, seed: int) -> Transfer:
+    """Judge the trials whose ratios the calibration keeps."""
+    calibration = decider.calibration
+    llrs = calibration.llrs
+    assert llrs is not None
+    corpus, phase = (str(calibration.trained_on.get(key, "")) for key in ("corpus", "phase"))
+    method = corpora.get(corpus).eer_method if corpus in corpora.names() else "asvspoof"
+    return _transfer(
+        decider,
+        llrs,
+        None,
+        functools.partial(metrics.compute_eer, method=method),
+        {},
+        num_resamples,
+        seed,
+        name=", ".join(filter(None, (corpus or "calibration", phase))),
+        corpus=corpus,
+        phase=phase,
+        is_development=True,
+        interval_over="trials",
+        num_groups=llrs.bonafide.size + llrs.spoof.size,
+    )
+
+
+def _transfer(
+    decider: Decider,
+    llrs: Llrs,
+    raw: Llrs | None,
+    eer_rule: Callable[..., Any],
+    speakers: dict[str, Any],
+    num_resamples: int,
+    seed: int,
+    **about: Any,
+) -> Transfer:
+    """Compute all figures, and their intervals from the same draws."""
+    point, costs = decider.point, None
+    if point.kind == "cost":
+        costs = functools.partial(
+            metrics.compute_act_dcf, p_spoof=1 - point.prior, c_miss=point.c_miss, c_fa=point.c_fa
+        )
+    rates = functools.partial(metrics.compute_rates, threshold=decider.llr_threshold)
+    rules: list[Callable[..., Any]] = [
+        rates,
+        metrics.compute_act_dcf,
+        metrics.compute_cllr,
+        metrics.compute_min_cllr,
+        eer_rule,
+    ]
+    rules += [costs] if costs else []
+    draws = metrics.bootstrap_values(rules, *llrs, num_resamples=num_resamples, seed=seed, **speakers)
+    names = [*metrics.Rates._fields, "act_dcf", "cllr", "min_cllr", "eer", *["own_cost"] * bool(costs)]
+    values = np.hstack([np.ravel(rule(*llrs))[: 5 if rule is rates else 1] for rule in rules])
+    column = dict(zip(names, draws.T))
+    value = dict(zip(names, values.tolist()))
+    for name, of, less in (("calibration_loss", "cllr", "min_cllr"), ("hter_lost", "hter", "eer")):
+        column[name], value[name] = column[of] - column[less], value[of] - value[less]
+    figures: dict[str, Any] = {name: Figure(value[name], metrics.percentiles(column[name], 0.95)) for name in value}
+    return Transfer(
+        **about,
+        **{"own_cost": None} | figures,
+        num_bonafide=llrs.bonafide.size,
+        num_spoof=llrs.spoof.size,
+        num_resamples=num_resamples,
+        raw_cllr=metrics.compute_cllr(*raw) if raw else None,
+        eer_llr=OperatingPoint("eer").threshold(llrs),
+        llrs=llrs,
+        raw=raw,
+    )
+
+
+def _named_apart(rows: list[Transfer]) -> list[Transfer]:
+    """Number the sets that share a name."""
+    names = [row.name for row in rows]
+    return [
+        replace(row, name=f"{row.name} ({names[: number + 1].count(row.name)})") if names.count(row.name) > 1 else row
+        for number, row in enumerate(rows)
+    ]
+
+
+def in_words(row: Transfer) -> str:
+    """Say what a test set loses by the calibration and by its threshold."""
+    total, least, lost = row.cllr.value, row.min_cllr.value, row.calibration_loss.value
+    if lost <= _LITTLE * total or lost < 0.005:
+        text = (
+            f"Cllr is {total:.2f} bits, and nearly all of it is lost by discrimination: no other calibration would "
+            "do much better."
+        )
+    else:
+        text = (
+            f"{lost:.2f} of {total:.2f} bits are lost by calibration, not by discrimination: the best ratios for this set "
+            f"would cost {least:.2f}."
+        )
+    if total > 1:
+        text += " Above 1 bit the ratios mislead: a system that says nothing costs 1."
+    lost_points = points(row.hter_lost.value)
+    low, high = map(points, row.hter_lost.interval)
+    own = f"{row.eer_llr:.2f}".replace("-", "−")
+    if row.hter_lost.interval[0] > 0:
+        return (
+            f"{text} The threshold costs {lost_points} points of HTER ({low} to {high}): the errors of this set are equal at a "
+            f"ratio of {own}."
+        )
+    return f"{text} That the threshold costs anything is not certain: HTER − EER is {lost_points} points ({low} to {high})."
+
+
+def _warnings(
+    calibration: LinearCalibration, development: ScoredSet | None, sets: Sequence[ScoredSet], rows: Sequence[Transfer]
+) -> list[str]:
+    """What makes the figures of test sets doubtful, one line each."""
+    lines = []
+    if development is not None and (left_out := _left_out(development.matched)):
+        lines.append(f"the threshold rests on a part of {development.name}: {left_out}")
+    for scored, row in zip(sets, rows):
+        if seen := _seen(calibration, development, scored):
+            lines.append(seen)
+        lines += _detectors(calibration.scored_by, read_scored_by(scored.scores, scored.sha256), scored.name)
+        if row.raw_cllr is not None and row.cllr.value > row.raw_cllr:
+            lines.append(
+                f"calibration made Cllr of {scored.name} worse: {row.raw_cllr:.2f} bits for its scores as they are, "
+                f"{row.cllr.value:.2f} calibrated. It is unlike the development set; calibrate on trials like it"
+            )
+        if left_out := _left_out(scored.matched):
+            lines.append(f"the figures of {scored.name} rest on a part of its trials: {left_out}")
+    return lines
+
+
+def _left_out(matched: Matched) -> str:
+    return matched.mismatch.describe(matched.num_expected)
+
+
+def _seen(calibration: LinearCalibration, development: ScoredSet | None, scored: ScoredSet) -> str:
+    """Say that trials of a test set chose the threshold; empty if they did not."""
+    if development is not None:
+        ids = {trial.id for trial in development.matched.trials} if development.corpus == scored.corpus else set()
+        shared = sum(trial.id in ids for trial in scored.matched.trials)
+        of = f"{shared} of the {len(scored.matched.trials)} trials of {scored.name} are"
+        return f"{of} development trials, so its figures flatter the threshold" if shared else ""
+    facts = calibration.trained_on
+    phases = {canonical_phase(str(facts.get("phase", WHOLE))), scored.phase}
+    if facts.get("corpus") == scored.corpus and (len(phases) == 1 or WHOLE in phases):
+        return f"the calibration was learned on trials of {scored.name}, so its figures flatter the threshold"
+    return ""
+
+
+def _detectors(own: ScoredBy | None, other: ScoredBy | None, name: str) -> list[str]:
+    """Say that a set was scored by another detector than the calibration's, or otherwise."""
+    if own is None or other is None:
+        return []
+    if own.fingerprint != other.fingerprint:
+        return [
+            f"the scores of {name} are of another detector ({other.fingerprint[:12]}, {other.precision}) than those of the "
+            f"calibration ({own.fingerprint[:12]}, {own.precision}), or of the same in another precision: the threshold "
+            "means nothing for them"
+        ]
+    lengths = [math.inf if of.num_samples is None else of.num_samples for of in (own, other)]
+    if min(lengths) < (1 - _SAME_LENGTH) * max(lengths):
+        said = ["whole recordings" if math.isinf(n) else f"the first {n / SAMPLE_RATE:.3g} s" for n in lengths]
+        return [
+            f"the calibration rests on {said[0]}, and the scores of {name} on {said[1]}: the threshold may not fit them"
+        ]
+    return []

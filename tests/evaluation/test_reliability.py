@@ -1,0 +1,39 @@
+"""Bins of reliability against a plain loop, and Wilson's interval against SciPy's."""
+
+import math
+
+import numpy as np
+import pytest
+from scipy.stats import binomtest
+
+from nes2net.decisions import Llrs
+from nes2net.evaluation.reliability import reliability, wilson
+
+
+@pytest.mark.parametrize("hits, number", [(0, 1), (1, 1), (0, 37), (37, 37), (5, 37), (400, 1001)])
+def test_wilson_is_that_of_scipy(hits, number):
+    expected = binomtest(hits, number).proportion_ci(method="wilson")
+    assert wilson(hits, number) == pytest.approx((hits / number, expected.low, expected.high), abs=1e-12)
+
+
+def test_bins_are_those_of_a_plain_loop():
+    rng = np.random.default_rng(0)
+    llrs = Llrs(rng.normal(1, 2, 70), rng.normal(-1, 2, 143))
+    trials = sorted([(llr, 1) for llr in llrs.bonafide] + [(llr, 0) for llr in llrs.spoof])
+    bins = reliability(llrs)
+    assert len(bins) == 10 and [b.num_trials for b in bins] == [22] * 3 + [21] * 7
+    for one in bins:
+        part, trials = trials[: one.num_trials], trials[one.num_trials :]
+        assert one.share == sum(label for _, label in part) / len(part)
+        odds = [70 / 143 * math.exp(llr) for llr, _ in part]
+        assert one.predicted == pytest.approx(sum(o / (1 + o) for o in odds) / len(part), abs=1e-12)
+        assert one.low <= one.share <= one.high
+
+
+def test_true_ratios_are_reliable():
+    """Of normal classes two apart the ratio of x is 2x, so almost all bins hold the diagonal."""
+    rng = np.random.default_rng(1)
+    bins = reliability(Llrs(2 * rng.normal(1, 1, 4000), 2 * rng.normal(-1, 1, 8000)))
+    assert sum(one.low <= one.predicted <= one.high for one in bins) >= 9
+    wrong = reliability(Llrs(8 * rng.normal(1, 1, 4000), 8 * rng.normal(-1, 1, 8000)))  # too sure
+    assert sum(one.low <= one.predicted <= one.high for one in wrong) <= 6

@@ -1,0 +1,260 @@
+"""Transferred thresholds: figures against independent ones, both sources of a threshold, warnings, the page."""
+
+import json
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from builders.report_case import make_case
+from sklearn.isotonic import IsotonicRegression
+from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score
+
+from nes2net import metrics
+from nes2net.decisions import OperatingPoint, calibration, load
+from nes2net.errors import InputError
+from nes2net.evaluation.compare import evaluate_systems
+from nes2net.evaluation.page import html_page
+from nes2net.evaluation.report_tables import latex, markdown
+from nes2net.evaluation.transfer import FurtherSet, ThresholdSource, in_words, read_set
+from nes2net.evaluation.transfer_tables import text_of
+
+
+@pytest.fixture(scope="module")
+def case(tmp_path_factory):
+    """A test set in the layout of ASVspoof 2021, and a list of development trials of two systems."""
+    folder = make_case(tmp_path_factory.mktemp("case"))
+    rng = np.random.default_rng(7)
+    labels = [("real", "fake")[n % 5 > 1] for n in range(150)]
+    (folder / "dev.csv").write_text("path,label\n" + "".join(f"D{n},{label}\n" for n, label in enumerate(labels)))
+    for name, shift in (("good", 1.2), ("worse", 0.0)):
+        scores = [shift + 3 * (label == "real") + rng.normal() for label in labels]
+        (folder / f"{name}.dev.txt").write_text("".join(f"D{n} {score}\n" for n, score in enumerate(scores)))
+    return folder
+
+
+def source(case, *names, **settings):
+    dev = {"dev_corpus": "generic", "dev_keys": str(case / "dev.csv"), "dev_phase": "all"}
+    return ThresholdSource(dev_scores=[str(case / f"{name}.dev.txt") for name in names], **dev | settings)
+
+
+def report_of(case, *names, num_resamples=40, **settings):
+    paths = [case / f"{name}.txt" for name in names]
+    where = settings.pop("where", None) or source(case, *names, **settings)
+    keys = case / "trial_metadata.txt"
+    return evaluate_systems("asvspoof2021_la", paths, keys, num_resamples=num_resamples, threshold_source=where)
+
+
+@pytest.fixture(scope="module")
+def report(case):
+    return report_of(case, "good", operating_point=OperatingPoint.parse("cost:1,10,0.95"))
+
+
+def classes(path, is_bonafide):
+    lines = [line.split() for line in path.read_text().splitlines()]
+    return tuple(np.array([float(s) for id, s in lines if is_bonafide(id) == kind]) for kind in (True, False))
+
+
+def test_figures_are_those_of_independent_programs(case, report):
+    """scikit-learn for the rates and the isotonic regression, loops for Cllr, the formula for actual DCF."""
+    (table,) = report.transfers
+    development, test = table.rows
+    assert (development.is_development, test.is_development) == (True, False)
+    assert (development.name, test.name) == ("generic, all", "asvspoof2021_la")
+    (weight,), offset = table.decider.calibration.weights, table.decider.calibration.offset
+    theta = -math.log(0.95 * 1 / (0.05 * 10))
+    assert table.decider.llr_threshold == pytest.approx(theta, abs=1e-12)
+    raw = (
+        classes(case / "good.dev.txt", lambda id: int(id[1:]) % 5 <= 1),
+        classes(case / "good.txt", lambda id: int(id.split("_")[2]) % 3 == 0),
+    )
+    for row, scores in zip(table.rows, raw):
+        llrs = [[weight * score + offset for score in of_class] for of_class in scores]
+        label = np.repeat([0, 1], [len(of_class) for of_class in llrs])  # 1: spoof
+        called = np.array([int(llr < theta) for of_class in llrs for llr in of_class])
+        assert row.hter.value == pytest.approx(1 - balanced_accuracy_score(label, called), abs=1e-12)
+        assert row.accuracy.value == pytest.approx(accuracy_score(label, called), abs=1e-12)
+        assert row.f1.value == pytest.approx(f1_score(label, called), abs=1e-12)
+        miss, false_alarm = called[label == 0].mean(), 1 - called[label == 1].mean()
+        assert (row.miss.value, row.false_alarm.value) == pytest.approx((miss, false_alarm), abs=1e-12)
+        cost = (1 * 0.95 * miss + 10 * 0.05 * false_alarm) / min(0.95, 0.5)
+        assert row.act_dcf.value == pytest.approx(cost, abs=1e-12)  # the point has the costs of ASVspoof 5
+        assert row.own_cost.value == pytest.approx(cost, abs=1e-12)
+        cllr = plain_cllr(*llrs)
+        assert row.cllr.value == pytest.approx(cllr, abs=1e-12)
+        assert row.raw_cllr == pytest.approx(plain_cllr(*scores), abs=1e-12)
+        isotonic = IsotonicRegression().fit_transform(np.concatenate(scores), 1.0 - label)
+        with np.errstate(divide="ignore"):
+            best = np.log(isotonic) - np.log(1 - isotonic) - math.log(len(llrs[0]) / len(llrs[1]))
+        least = plain_cllr(best[label == 0], best[label == 1])
+        assert row.min_cllr.value == pytest.approx(least, abs=1e-12)
+        assert row.calibration_loss.value == pytest.approx(cllr - least, abs=1e-12)
+        assert row.eer.value == pytest.approx(metrics.compute_eer(*scores)[0], abs=1e-12)
+        assert row.hter_lost.value == pytest.approx(row.hter.value - row.eer.value, abs=1e-12)
+    assert test.eer.value == report.systems[0].eer
+
+
+def plain_cllr(bonafide, spoof):
+    total = 0.0
+    for scores, sign in ((bonafide, -1), (spoof, 1)):
+        total += sum(math.log2(1 + math.exp(min(sign * score, 700))) for score in scores) / len(scores) / 2
+    return total
+
+
+def test_intervals_are_those_of_plain_resampling(case, report):
+    """The 24 speakers of the test set are drawn by hand, and every figure is computed anew."""
+    (table,) = report.transfers
+    row, theta = table.rows[1], table.decider.llr_threshold
+    assert (row.interval_over, row.num_groups, table.rows[0].interval_over) == ("speakers", 24, "trials")
+    matched = report.systems[0].matched
+    trials = [t for t in matched.trials if t.label == "bonafide"] + [t for t in matched.trials if t.label == "spoof"]
+    llrs, names = np.concatenate(row.llrs), list(dict.fromkeys(t.speaker for t in trials))
+    drawn = {name: [] for name in ("hter", "hter_lost", "cllr", "min_cllr", "calibration_loss", "act_dcf", "f1", "eer")}
+    for number in range(40):
+        picked = [names[n] for n in np.random.default_rng([0, number]).integers(24, size=24)]
+        times = [picked.count(trial.speaker) for trial in trials]
+        bonafide, spoof = (
+            np.repeat(llrs[s], times[s]) for s in (slice(0, row.num_bonafide), slice(row.num_bonafide, None))
+        )
+        rates = metrics.compute_rates(bonafide, spoof, theta)
+        eer, cllr, least = (
+            metrics.compute_eer(bonafide, spoof)[0],
+            metrics.compute_cllr(bonafide, spoof),
+            metrics.compute_min_cllr(bonafide, spoof),
+        )
+        values = (rates.hter, rates.hter - eer, cllr, least, cllr - least, metrics.compute_act_dcf(bonafide, spoof))
+        for name, value in zip(drawn, (*values, rates.f1, eer)):
+            drawn[name].append(value)
+    for name, values in drawn.items():
+        assert getattr(row, name).interval == pytest.approx(np.quantile(values, [0.025, 0.975]), abs=1e-12), name
+
+
+def test_at_the_operating_point_eer_the_development_set_has_hter_of_its_eer(case):
+    (table,) = report_of(case, "good", num_resamples=5).transfers
+    development, test = table.rows
+    assert development.hter_lost.value == pytest.approx(0, abs=1e-12)
+    assert development.hter.value == pytest.approx(development.eer.value)
+    assert test.own_cost is None
+    assert test.hter.value > test.eer.value  # the development scores lie 1.2 higher
+    assert test.eer_llr < table.decider.llr_threshold
+    best = metrics.compute_rates(*test.llrs, test.eer_llr)
+    assert best.hter == pytest.approx(test.eer.value)
+
+
+def test_a_saved_calibration_gives_the_same_figures(case, report, tmp_path):
+    development = read_set(
+        FurtherSet("generic", str(case / "good.dev.txt"), str(case / "dev.csv"), "all"), "development"
+    )
+    fitted = calibration.fit(development.matched.bonafide, development.matched.spoof, systems=["good.dev"])
+    path = tmp_path / "calibration.json"
+    replace(fitted, trained_on={"corpus": "generic", "phase": "all"}).save(path)
+    point = OperatingPoint.parse("cost:1,10,0.95")
+    where = ThresholdSource(calibrations=[str(path)], operating_point=point)
+    again = report_of(case, "good", where=where)
+    first, second = report.transfers[0], again.transfers[0]
+    assert second.rows[1] == first.rows[1]
+    own, kept = first.rows[0], second.rows[0]
+    assert own.raw_cllr > 0 and kept.raw_cllr is None
+    for name in ("eer", "hter", "cllr", "min_cllr", "act_dcf"):
+        assert getattr(own, name).value == pytest.approx(getattr(kept, name).value, abs=1e-12)
+    assert "calibration" in {entry["kind"] for entry in again.inputs}
+    replace(load(path), llrs=None).save(path)  # an old file: no development row, and only a cost can be a point
+    assert [row.is_development for row in report_of(case, "good", where=where).transfers[0].rows] == [False]
+    with pytest.raises(InputError, match="holds no scores to read the operating point 'eer' off"):
+        report_of(case, "good", where=replace(where, operating_point=OperatingPoint.parse("eer")))
+
+
+def test_several_systems_have_a_table_each_and_further_sets_a_row_each(case):
+    report = report_of(case, "good", "worse", num_resamples=5)
+    assert [table.system for table in report.transfers] == ["good", "worse"]
+    assert report.transfers[0].decider.llr_threshold != report.transfers[1].decider.llr_threshold
+    further = FurtherSet("asvspoof2021_la", str(case / "worse.txt"), str(case / "trial_metadata.txt"))
+    (table,) = report_of(case, "good", num_resamples=5, further=[further]).transfers
+    assert [row.name for row in table.rows] == ["generic, all", "asvspoof2021_la (1)", "asvspoof2021_la (2)"]
+    with pytest.raises(InputError, match="`also` takes scores of a single system, but 2"):
+        report_of(case, "good", "worse", further=[further])
+
+
+@pytest.mark.parametrize(
+    "settings, message",
+    [
+        ({"dev_scores": ["a", "b"]}, "2 files in `threshold_from` for 1 systems: give one for each"),
+        ({"calibrations": ["a"]}, "`threshold_from` and `calibration` both give a threshold"),
+        ({"dev_keys": "missing.csv"}, "missing.csv"),
+    ],
+)
+def test_wrong_sources(case, settings, message):
+    with pytest.raises(InputError, match=message):
+        report_of(case, "good", where=replace(source(case, "good"), **settings))
+
+
+def record(path, model="a" * 64, num_samples=64600, dtype="float32"):
+    facts = {"run": {"model": model, "dtype": dtype, "num_samples": num_samples}, "failures": {}}
+    path.with_name(f"{path.name}.json").write_text(json.dumps(facts))
+
+
+@pytest.mark.parametrize(
+    "dev, test, message",
+    [
+        ({}, {}, None),
+        ({}, {"num_samples": 64000}, None),
+        ({}, {"num_samples": None}, "rests on the first 4.04 s, and the scores of asvspoof2021_la on whole recordings"),
+        ({}, {"model": "b" * 64}, "are of another detector (bbbbbbbbbbbb, float32) than those of the calibration"),
+    ],
+)
+def test_scores_of_another_detector_or_length_are_warned_of(case, tmp_path, dev, test, message):
+    for name in ("good.txt", "good.dev.txt", "dev.csv", "trial_metadata.txt"):
+        (tmp_path / name).write_bytes((case / name).read_bytes())
+    record(tmp_path / "good.dev.txt", **dev)
+    record(tmp_path / "good.txt", **test)
+    found = [line for line in report_of(tmp_path, "good", num_resamples=2).transfers[0].warnings if "worse" not in line]
+    assert [message] == [message for line in found if message in line] if message else found == []
+
+
+def test_trials_that_chose_the_threshold_are_warned_of(case, tmp_path):
+    same = {"dev_corpus": "asvspoof2021_la", "dev_keys": str(case / "trial_metadata.txt"), "dev_phase": "eval"}
+    where = ThresholdSource(dev_scores=[str(case / "good.txt")], **same)
+    (table,) = report_of(case, "good", num_resamples=2, where=where).transfers
+    assert "240 of the 240 trials of asvspoof2021_la are development trials" in table.warnings[0]
+    path = tmp_path / "calibration.json"
+    table.decider.calibration.save(path)
+    (table,) = report_of(case, "good", num_resamples=2, where=ThresholdSource(calibrations=[str(path)])).transfers
+    assert "learned on trials of asvspoof2021_la" in table.warnings[0]
+
+
+def test_a_calibration_that_makes_cllr_worse_is_warned_of(case):
+    """The development scores lie 1.2 above those of the same class in the test set, which are good ratios."""
+    (table,) = report_of(case, "good", num_resamples=5).transfers
+    row = table.rows[1]
+    assert row.cllr.value > row.raw_cllr
+    (line,) = table.warnings
+    assert f"made Cllr of asvspoof2021_la worse: {row.raw_cllr:.2f} bits" in line and f"{row.cllr.value:.2f}" in line
+    assert "bits are lost by calibration, not by discrimination" in in_words(row)
+    good = replace(row, calibration_loss=row.calibration_loss._replace(value=0.001))
+    assert "nearly all of it is lost by discrimination" in in_words(good)
+
+
+def test_text_page_and_paper_tables_have_every_figure(case, report):
+    (table,) = report.transfers
+    row = table.rows[1]
+    page, texts = html_page(report), (text_of(table), report.text(), markdown(report), latex(report))
+    for figure in (row.hter, row.miss, row.false_alarm, row.accuracy, row.f1):
+        written = f"{100 * figure.value:.2f}"
+        assert all(written in text for text in (page, *texts))
+    for figure in (row.cllr, row.min_cllr, row.calibration_loss, row.act_dcf):
+        assert all(f"{figure.value:.3f}" in text and f"{figure.interval[1]:.3f}" in text for text in (page, *texts))
+    assert html_page(report) == page and in_words(row).replace("−", "-").split("bits")[0] in page.replace("−", "-")
+    assert 'id="reliability-0-1-title"' in page and 'id="threshold-0-1-title"' in page
+    assert 'id="reliability-0-0-title"' not in page  # none of the development set
+    for term in ("HTER", "operating point", "by discrimination, by calibration", "reliability"):
+        assert f"<dt>{term}</dt>" in page
+    assert {e["kind"] for e in report.inputs} == {"scores", "development scores", "development key", "key"}
+    data = json.loads(json.dumps(report.to_dict()))["transfers"][0]
+    assert data["rows"][1]["hter"] == {"value": row.hter.value, "interval": list(row.hter.interval)}
+    assert data["basis"]["num_bonafide"] == 60 and len(data["rows"][1]["reliability"]) == 10
+    assert "llrs" not in data["rows"][1]
+
+
+def test_without_a_threshold_the_page_has_no_such_section(case):
+    report = evaluate_systems("asvspoof2021_la", [case / "good.txt"], case / "trial_metadata.txt", num_resamples=2)
+    assert "transferred threshold" not in html_page(report) and report.to_dict()["transfers"] == []

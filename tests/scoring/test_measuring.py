@@ -1,0 +1,34 @@
+"""Measuring a corpus: the same by processes, in order, and with bad files named."""
+
+import numpy as np
+import pytest
+import soundfile
+
+from nes2net.corpora.trial import Trial
+from nes2net.decisions.population import measure
+from nes2net.scoring.measuring import drawn, measure_file, measure_trials
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_recordings_are_measured_in_order_and_bad_ones_named(tmp_path, capsys, workers):
+    rng, waveforms = np.random.default_rng(0), {}
+    for number in range(19):
+        waveforms[f"t{number}"] = rng.uniform(-0.1, 0.1, 4000 + 300 * number).astype(np.float32)
+        soundfile.write(tmp_path / f"t{number}.wav", waveforms[f"t{number}"], 16000, subtype="FLOAT")
+    (tmp_path / "t4.wav").write_bytes(b"RIFF\0\0")
+    trials = [Trial(id, tmp_path / f"{id}.wav") for id in waveforms] + [Trial("gone", tmp_path / "gone.wav")]
+    for num_samples in (None, 5000):
+        traits, failures = measure_trials(trials, num_samples, num_workers=workers)
+        assert traits == {id: measure(x, num_samples) for id, x in waveforms.items() if id != "t4"}
+        assert list(traits) == [id for id in waveforms if id != "t4"] and sorted(failures) == ["gone", "t4"]
+        assert "gone.wav not found" in failures["gone"]
+        assert "left out: gone: audio file" in capsys.readouterr().err
+    assert measure_file(tmp_path / "t18.wav", 5000) == traits["t18"]
+
+
+def test_at_most_so_many_are_drawn_always_the_same():
+    trials = [Trial(str(number)) for number in range(500)]
+    assert drawn(trials) == trials
+    some = drawn(trials, 50)
+    assert len({trial.id for trial in some}) == 50 and some == drawn(trials, 50)
+    assert some == sorted(some, key=lambda trial: int(trial.id))
