@@ -220,7 +220,7 @@ def _read_training(args: argparse.Namespace, corpus: Corpus) -> _Training:
         if args.apply:
             raise InputError(
                 "--apply takes scores of recordings, but these are of frames: save the calibration, and give it to "
-                "nes2net segment with --calibration"
+                "nes2net predict --segments --calibration"
             )
         found = labelled_frames(
             args.corpus,

@@ -145,7 +145,7 @@ def _score(args: argparse.Namespace) -> int:
         about["system_scores"] = described(args.system_scores, ranges)
     elif args.score_range:
         raise InputError("`score_range` normalises scores of other systems: name their files with `system_scores`")
-    num_samples = _num_samples(args, corpus.test_samples, scorer.record)
+    num_samples = num_samples_of(args, corpus.test_samples, scorer.record)
     resolution_ms = None
     if args.segments is not None:
         if args.protocol == "4sec" or args.num_samples is not None:
@@ -208,7 +208,7 @@ def _decide(
     print(f"decisions: {counts}, {'complete already' if done.already_complete else 'written'} in {done.path}")
 
 
-def _num_samples(args: argparse.Namespace, of_corpus: int, record: Mapping[str, Any]) -> int | None:
+def num_samples_of(args: argparse.Namespace, of_corpus: int, record: Mapping[str, Any]) -> int | None:
     """How many samples to score: what the flags say, else what a published detector's authors do."""
     if args.protocol == "full":
         return None

@@ -59,6 +59,11 @@ GLOSSARY = (
         sign=r"\bmiss|false alarm",
     ),
     Term(
+        "condition",
+        "A change of the recordings of all trials, such as a codec or noise, at a named strength.",
+        sign=r"\bconditions?\b",
+    ),
+    Term(
         "DET curve",
         "Detection error trade-off: misses against false alarms at all thresholds, on the scale of the normal "
         "deviate, on which normally distributed scores give a straight line. Lower left is better.",

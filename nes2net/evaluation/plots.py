@@ -140,6 +140,46 @@ def distribution_svg(system: Evaluation, name: str) -> Markup:
     )
 
 
+class Curve(NamedTuple):
+    """Rates at a number of places with their intervals, fractions."""
+
+    label: str
+    rates: Sequence[float]
+    intervals: Sequence[tuple[float, float]]
+    reference: float
+    """A rate to compare with, drawn as a line across."""
+
+
+def strengths_svg(curves: Sequence[Curve], places: Sequence[str], axis: str, name: str, title: str) -> Markup:
+    """Draw rates in % against strengths, which have equal distances; dotted are the references.
+
+    Args:
+        places: name each strength, from left to right.
+        axis: names the horizontal axis.
+        name: makes the ids of the plot unique in its page.
+    """
+    figure, axes = _figure(4.2, 2.9)
+    x = np.arange(len(places))
+    for number, curve in enumerate(curves):
+        series, line = _line(number)
+        colour = _SERIES_PLACEHOLDERS[series]
+        rates, bounds = 100 * np.array(curve.rates), 100 * np.array(curve.intervals)
+        axes.axhline(100 * curve.reference, color=colour, linewidth=1, linestyle=":")
+        own = x + 0.06 * (number - (len(curves) - 1) / 2)  # beside each other, so that both intervals can be seen
+        axes.plot(own, rates, color=colour, linewidth=1.4, linestyle=(0, line.dashes) if line.dashes else "-")
+        axes.vlines(own, bounds[:, 0], bounds[:, 1], color=colour, linewidth=1)
+        axes.plot(own, rates, color=colour, linestyle="", marker=line.marker, markersize=4.5, zorder=3)
+    axes.set_xticks(x, labels=list(places))
+    axes.set(xlim=(-0.4, len(places) - 0.6), xlabel=axis, ylabel="%")
+    axes.set_ylim(bottom=0)
+    axes.grid(axis="y", color=_GRID, linewidth=0.5)
+    said = [
+        f"{curve.label}: " + ", ".join(f"{place}: {100 * rate:.1f} %" for place, rate in zip(places, curve.rates))
+        for curve in curves
+    ]
+    return _svg(figure, name, title, "; ".join(said) + ".")
+
+
 def threshold_svg(row: Transfer, threshold: float, name: str) -> Markup:
     """Draw misses and false alarms of a test set against the threshold, a log-likelihood ratio.
 

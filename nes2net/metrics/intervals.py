@@ -191,10 +191,14 @@ def compare_systems(
     once = np.ones(sum(counts[0]), dtype=np.int64)
     first_value, second_value = (float(np.ravel(any_metric(metric, *system)(once))[0]) for system in systems)
     differences = values[:, 0] - values[:, values.shape[1] // 2]
-    beyond = min((differences <= 0).sum(), (differences >= 0).sum())
-    p_value = min(1.0, 2 * (int(beyond) + 1) / (num_resamples + 1))
     interval = percentiles(differences, confidence)
-    return Comparison(first_value, second_value, first_value - second_value, interval, p_value)
+    return Comparison(first_value, second_value, first_value - second_value, interval, two_sided_p(differences))
+
+
+def two_sided_p(differences: NDArray) -> float:
+    """The p-value of :func:`compare_systems`, from the differences (R,) of R resamples."""
+    beyond = min((differences <= 0).sum(), (differences >= 0).sum())
+    return min(1.0, 2 * (int(beyond) + 1) / (differences.size + 1))
 
 
 def percentiles(values: NDArray, confidence: float) -> tuple[float, float]:

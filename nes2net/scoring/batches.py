@@ -162,7 +162,7 @@ def header_length(reader: WaveformReader) -> Callable[[Trial], int]:
 
     A file whose length only decoding could tell is sorted by its size, as a negative number;
     anything but a file gets −1. After decoding such batches are split into groups of one length,
-    and a missing waveform has its reason.
+    and a missing waveform has its reason. So they are if a transform changes lengths.
     """
 
     def length(trial: Trial) -> int:
@@ -195,15 +195,15 @@ class _Waveforms(Dataset):
 
     def __getitem__(self, item: Item) -> Read:
         audio = stamp(item.path)  # before reading: a file that is replaced meanwhile has another one afterwards
-        return Read(item.id, self._read(item.path), audio)
+        return Read(item.id, self._read(item), audio)
 
-    def _read(self, path: str) -> Tensor | str:
+    def _read(self, item: Item) -> Tensor | str:
         try:
-            return torch.from_numpy(self.reader.read(path).waveform)
+            return torch.from_numpy(self.reader.read(item.path, item.id).waveform)
         except InputError as error:
             return str(error)
         except Exception as error:  # no error of a decoder on a damaged file may end the run
-            return one_line(f"{path} could not be read ({type(error).__name__}: {error})")
+            return one_line(f"{item.path} could not be read ({type(error).__name__}: {error})")
 
 
 def collate(read: Sequence[Read]) -> ReadBatch:

@@ -68,7 +68,7 @@ from nes2net.scoring.score_file import check_ids, read_scores
 from nes2net.scoring.scorer import Scorer, depends_on_batch
 from nes2net.scoring.segment_file import read_segment_scores
 from nes2net.scoring.system_scores import check_system_scores
-from nes2net.scoring.waveforms import Crop, WaveformReader
+from nes2net.scoring.waveforms import Crop, Transform, WaveformReader
 
 
 @dataclass
@@ -107,6 +107,7 @@ class _Settings:
     legacy_train_mode: bool
     compile: bool
     frames: FramesOfBatch | None
+    display: ProgressDisplay[None] | None
 
 
 #: A group, and the function that waits for its results.
@@ -139,7 +140,9 @@ def score_trials(
     legacy_train_mode: bool = False,
     compile: bool = False,
     resolution_ms: float | None = None,
+    transform: Transform | None = None,
     about: Mapping[str, Any] | None = None,
+    display: ProgressDisplay[None] | None = None,
 ) -> ScoringResult:
     """Score ``trials`` into the file ``out``: one line ``utterance score`` per trial, in order.
 
@@ -176,7 +179,9 @@ def score_trials(
             It stays compiled.
         resolution_ms: length of the frames to score, one of the detector's; None for one score an
             utterance.
+        transform: changes each whole utterance before it is cut; it belongs to the run.
         about: plain data for ``{out}.json``, such as the corpus, the checkpoint and its recipe.
+        display: counts the utterances, if several corpora share it; one of this call if not given.
 
     Raises:
         InputError: if the detector fuses scores of other systems that the trials do not have
@@ -198,7 +203,7 @@ def score_trials(
         check_no_device(written)
     if batch_size is not None and batch_size < 1:
         raise InputError(f"`batch_size` is at least 1, not {batch_size}")
-    reader = WaveformReader.of(scorer, num_samples, crop=crop, seed=crop_seed)
+    reader = replace(WaveformReader.of(scorer, num_samples, crop=crop, seed=crop_seed), transform=transform)
     if on_error not in ("skip", "raise"):
         raise InputError(f"`on_error` is 'skip' or 'raise', not {on_error!r}")
     if compile and num_samples is None:
@@ -210,18 +215,22 @@ def score_trials(
     check_system_scores(trials, scorer.num_scores)
     frames = None
     if resolution_ms is not None:
-        if num_samples is not None or legacy_train_mode:
-            raise InputError("frames are scored of whole utterances, in eval mode: leave `num_samples` out")
+        if num_samples is not None or legacy_train_mode or transform is not None:
+            raise InputError(
+                "frames are scored of whole utterances as they are, in eval mode: leave `num_samples` and the transform out"
+            )
         frames = FramesOfBatch(scorer, resolution_ms)
         reader = replace(reader, min_samples=1)  # a repeated utterance would have frames behind its end
     about = plain(about or {})
     batch_size = default_batch_size(scorer.computes_on) if batch_size is None else batch_size
-    settings = _Settings(batch_size, num_workers, on_error, legacy_train_mode, compile, frames)
+    settings = _Settings(batch_size, num_workers, on_error, legacy_train_mode, compile, frames, display)
     run = run_identity(scorer, trials, num_samples, legacy_train_mode, compile)
     if depends_on_batch(scorer):
         run["batch_size"] = batch_size
     if crop != "head":
         run |= {"crop": crop, "crop_seed": crop_seed}
+    if transform is not None:
+        run["transform"] = transform.identity
     if frames is not None:
         run["resolution_ms"] = frames.resolution_ms
     lock = out.with_name(f".{out.name}.lock")
@@ -385,7 +394,7 @@ def _score_share(
         processes=processes,
     )
     with closing(shares):
-        return _collect(shares, trials, done, journal, settings.on_error, processes)
+        return _collect(shares, trials, done, journal, settings, processes)
 
 
 def batches_scored(
@@ -514,7 +523,7 @@ def _collect(
     trials: Sequence[Trial],
     done: Container[str],
     journal: Journal,
-    on_error: str,
+    settings: _Settings,
     processes: Processes,
 ) -> Share:
     """Put the batches together and into the journal, and show the progress.
@@ -525,18 +534,23 @@ def _collect(
     failures: dict[str, str] = {}
     num_samples, began = 0, time.monotonic()
     alone, num_done = processes.count == 1, sum(trial.id in done for trial in trials)
-    with ProgressDisplay[None](
-        title=f"scoring{'' if alone else f' (process 1 of {processes.count})'}",
-        unit="utterance",
-        total=len(trials) if alone else -(-(len(trials) - num_done) // processes.count),
-        start=num_done if alone else 0,
-        shown=processes.rank == 0,
-        leave=True,
-    ) as display:
+    shared = settings.display
+    with (
+        ProgressDisplay[None](
+            title=f"scoring{'' if alone else f' (process 1 of {processes.count})'}",
+            unit="utterance",
+            total=len(trials) if alone else -(-(len(trials) - num_done) // processes.count),
+            start=num_done if alone else 0,
+            shown=processes.rank == 0,
+            leave=True,
+        )
+        if shared is None
+        else nullcontext(shared) as display
+    ):
         for batch in scored:
             journal.add(batch.scores, batch.failures)
             for id, reason in batch.failures.items():
-                if on_error == "raise":
+                if settings.on_error == "raise":
                     raise InputError(f"{id}: {reason}")
                 if processes.rank == 0:
                     tqdm.write(printable(worded(f"left out: {id}: {reason}")), file=sys.stderr)

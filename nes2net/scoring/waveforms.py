@@ -5,7 +5,7 @@ from __future__ import annotations
 import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, TypeAlias, get_args
+from typing import Any, Literal, NamedTuple, Protocol, TypeAlias, get_args
 
 import numpy as np
 import torch
@@ -20,6 +20,24 @@ from nes2net.scoring.scorer import Scorer
 
 #: Where ``num_samples`` of a longer recording are cut out.
 Crop: TypeAlias = Literal["head", "random"]
+
+
+class Transform(Protocol):
+    """A change of whole recordings, made before they are cut; pickled to the processes that read audio."""
+
+    @property
+    def identity(self) -> str:
+        """What it does, as one text that is equal for two transforms if and only if they do the same."""
+
+    def __call__(self, waveform: np.ndarray, id: str) -> np.ndarray:
+        """Change ``waveform`` (N,), 16 kHz float32, to (M,) of the same kind, M ≥ 1.
+
+        Args:
+            id: names the utterance, for what is drawn at random.
+
+        Raises:
+            InputError: if the recording cannot be changed so; it then has no score.
+        """
 
 
 class Recording(NamedTuple):
@@ -44,6 +62,7 @@ class WaveformReader:
             :class:`~nes2net.audio.read.LongAudio`; None for no limit.
         crop: ``"random"`` takes ``num_samples`` from a start that is drawn for each recording.
         seed: of those starts, which depend on it and on the name of the recording's file alone.
+        transform: changes the whole recording first.
     """
 
     num_samples: int | None
@@ -52,6 +71,7 @@ class WaveformReader:
     longest: int | None = None
     crop: Crop = "head"
     seed: int = 0
+    transform: Transform | None = None
 
     @classmethod
     def of(
@@ -81,15 +101,20 @@ class WaveformReader:
         """How many samples the detector gets of a recording of ``num_samples``."""
         return self.used(self.num_samples or max(num_samples, self.min_samples))
 
-    def read(self, path: str | Path) -> Recording:
+    def read(self, path: str | Path, id: str | None = None) -> Recording:
         """Read a file.
 
+        Args:
+            id: of the utterance, for the transform; the file's name without suffix if not given.
+
         Raises:
-            InputError: if the file cannot be read, or is too long.
+            InputError: if the file cannot be read, is too long, or cannot be transformed.
         """
-        if self.num_samples is not None and self.crop == "head":
+        if self.num_samples is not None and self.crop == "head" and self.transform is None:
             return self._cut(*load_head_and_length(path, self.num_samples), str(path))
         waveform = load_audio(path, longest=self.longest)
+        if self.transform is not None:
+            waveform = _transformed(waveform, self.transform, Path(path).stem if id is None else id)
         return self._cut(waveform, len(waveform), str(path))
 
     def take(self, samples: Any, sample_rate: float) -> Recording:
@@ -105,6 +130,16 @@ class WaveformReader:
             whole = head_crop(waveform, self.num_samples or max(len(waveform), self.min_samples), name)
         # A copy: a view would keep the whole recording in memory.
         return Recording(whole[: self.used(len(whole))].copy(), num_samples)
+
+
+def _transformed(waveform: np.ndarray, transform: Transform, id: str) -> np.ndarray:
+    changed = transform(waveform, id)
+    if changed.ndim != 1 or not changed.size or changed.dtype != np.float32 or not np.isfinite(changed).all():
+        raise InputError(
+            f"{transform.identity}: it made {changed.dtype} of shape {changed.shape} of it, or numbers that are not finite, "
+            "instead of float32 samples (N,)"
+        )
+    return changed
 
 
 def as_waveform(samples: Any, sample_rate: float = SAMPLE_RATE) -> np.ndarray:

@@ -1,0 +1,81 @@
+"""The evaluation under conditions as one HTML page, as JSON and as Markdown."""
+
+from __future__ import annotations
+
+import re
+from importlib.resources import files
+from pathlib import Path
+from typing import NamedTuple
+
+from markupsafe import Markup
+
+from nes2net.evaluation.compare import format_p
+from nes2net.evaluation.glossary import terms_in
+from nes2net.evaluation.page import FILTERS
+from nes2net.evaluation.plots import Curve, strengths_svg
+from nes2net.evaluation.robustness import Figures, Robustness, origin_facts
+from nes2net.machine.files import json_text, write_output
+from nes2net.machine.templates import page_templates
+from nes2net.machine.terminal import printable
+from nes2net.registry import conditions, corpora
+
+
+def write_robustness(
+    result: Robustness,
+    page: str | Path | None = None,
+    data: str | Path | None = None,
+    markdown: str | Path | None = None,
+) -> None:
+    """Write the page, the JSON and the Markdown of ``result``, each whole or not at all, or to a pipe.
+
+    Raises:
+        InputError: if one of the files cannot be written.
+    """
+    if page is not None:
+        write_output(page, printable(robustness_page(result)))
+    if data is not None:
+        write_output(data, printable(json_text(result.to_dict(), indent=1, ensure_ascii=False)) + "\n")
+    if markdown is not None:
+        write_output(markdown, printable(result.markdown()))
+
+
+class Family(NamedTuple):
+    """Conditions of one name, as the page shows them."""
+
+    name: str
+    meaning: str
+    """First sentence of its docstring."""
+    rows: list[Figures]
+    plot: Markup | None
+    """Rates against strengths; None for fewer than two strengths."""
+
+
+def robustness_page(result: Robustness) -> str:
+    """Make the page of ``result``; the same result gives the same bytes."""
+    environment = page_templates("nes2net.evaluation")
+    environment.filters |= FILTERS | {"p": format_p}
+    return environment.get_template("robustness.html.jinja").render(
+        title=result.title,
+        style=Markup((files("nes2net.evaluation") / "page.css").read_text(encoding="utf-8")),
+        corpus=corpora.get(result.corpus),
+        result=result,
+        families=[_family(name, rows, result.clean) for name, rows in result.families.items()],
+        most=max((one.difference for one in result.results), default=0.0),
+        origin=origin_facts(result.origin),
+        terms_in=terms_in,
+    )
+
+
+def _family(name: str, rows: list[Figures], clean: Figures) -> Family:
+    condition = conditions.get(name)
+    text = " ".join((condition.__doc__ or "").strip().partition("\n\n")[0].split())
+    plot = None
+    if len(rows) > 1:
+        curves = [
+            Curve("EER", [one.eer for one in rows], [one.eer_interval for one in rows], clean.eer),
+            Curve("HTER", [one.hter for one in rows], [one.hter_interval for one in rows], clean.hter),
+        ]
+        axis = f"strength, {condition.unit}" if condition.unit else "strength"
+        identifier = f"condition-{re.sub(r'[^A-Za-z0-9]', '-', name)}"
+        plot = strengths_svg(curves, [one.strength for one in rows], axis, identifier, f"Error rates under {name}")
+    return Family(name, text, rows, plot)

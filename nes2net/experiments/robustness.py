@@ -1,0 +1,299 @@
+"""One detector on the same trials under many conditions: a folder of score files, and their evaluation.
+
+``OUT/scores/clean.txt`` and a file for each condition are ordinary score files. Those that are
+complete are not scored again, and an interrupted one continues.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nes2net.conditions import Condition, Sources
+from nes2net.corpora.protocol import select_phase
+from nes2net.corpora.subset import stratified_subset
+from nes2net.corpora.trial import BONAFIDE, Trial, trials_digest
+from nes2net.decisions import Decider, OperatingPoint
+from nes2net.errors import InputError, listed, one_line
+from nes2net.evaluation.robustness import CLEAN, Robustness, evaluate_robustness
+from nes2net.machine.files import json_text, write_text
+from nes2net.machine.launch import process_count
+from nes2net.machine.locks import exclusive_lock
+from nes2net.machine.plain_data import read_json
+from nes2net.machine.processors import usable_processors
+from nes2net.machine.progress import ProgressDisplay
+from nes2net.registry import conditions, corpora, create_condition, default_conditions
+from nes2net.scoring.corpus import score_trials
+from nes2net.scoring.scorer import Scorer, check_takes_audio_alone
+
+# Recordings of which babble is made, at most.
+_MOST_TALKERS = 200
+_RUN_FILE = "run.json"
+
+
+@dataclass(frozen=True)
+class UnderCondition:
+    """The transform of utterances by a condition (:class:`nes2net.scoring.waveforms.Transform`).
+
+    What is drawn at random depends on the seed, the name of the condition and the utterance's id
+    alone.
+    """
+
+    name: str
+    condition: Condition
+    seed: int
+    sources: str = ""
+    """What it mixes in, in one text."""
+
+    @property
+    def identity(self) -> str:
+        """Name, seed and sources."""
+        return f"{self.name}, seed {self.seed}{self.sources}"
+
+    def __call__(self, waveform: np.ndarray, id: str) -> np.ndarray:
+        """Change ``waveform`` (N,) of the utterance ``id``."""
+        seeds = [self.seed, *(zlib.crc32(text.encode("utf-8", "surrogateescape")) for text in (self.name, id))]
+        return self.condition(waveform, np.random.default_rng(seeds))
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a robustness run scores."""
+
+    corpus: str
+    phase: str
+    trials: list[Trial]
+    """Labelled, with paths of audio."""
+    num_available: int
+    """Trials of the phase, of which ``trials`` are a subset."""
+    names: list[str]
+    """Conditions, without :data:`CLEAN`."""
+    sources: Sources
+    left_out: dict[str, str] = field(default_factory=dict)
+    """Conditions that are not possible here → why."""
+    seed: int = 0
+
+    def words(self) -> list[str]:
+        """Say which trials and conditions there are."""
+        num_bonafide = sum(trial.label == BONAFIDE for trial in self.trials)
+        of = f" of {self.num_available}" if len(self.trials) < self.num_available else ""
+        lines = [
+            f"{self.corpus}, phase {self.phase}: {len(self.trials)}{of} trials ({num_bonafide} bona fide, "
+            f"{len(self.trials) - num_bonafide} spoof), clean and under {len(self.names)} conditions:",
+            *(
+                f"  {name}: {', '.join(strengths)}" if strengths[0] else f"  {name}"
+                for name, strengths in self._families()
+            ),
+        ]
+        return [*lines, *(f"not possible here: {name}: {reason}" for name, reason in self.left_out.items())]
+
+    def _families(self) -> list[tuple[str, list[str]]]:
+        families: dict[str, list[str]] = {}
+        for text in self.names:
+            name, _, strength = text.partition(":")
+            families.setdefault(name, []).append(strength)
+        return list(families.items())
+
+
+def plan(
+    corpus: str,
+    root: str | Path,
+    *,
+    split: str = "eval",
+    phase: str | None = None,
+    keys: str | Path | None = None,
+    protocols: str | Path | None = None,
+    wanted: Sequence[str] | None = None,
+    num_trials: int | None = None,
+    seed: int = 0,
+    musan: str | Path | None = None,
+    rir: str | Path | None = None,
+) -> Plan:
+    """Choose trials and conditions.
+
+    Trials that the published figures of the corpus leave out are left out here, too. Babble is made
+    of up to 200 bona fide trials, whatever the subset.
+
+    Args:
+        phase: of the labels; the split if not given.
+        keys: file or folder of the labels; ``root`` if not given.
+        wanted: conditions such as ``"mp3:16"``, or a name alone for all its strengths; all that are
+            possible with these sources and libraries if not given.
+        num_trials: size of the subset, stratified by label and attack; all trials if not given.
+        seed: of the subset, and of what conditions draw.
+        musan, rir: folders of noises and of impulse responses.
+
+    Raises:
+        InputError: if corpus, keys, phase or a condition is unknown or cannot be read, a condition
+            is named twice, or no trial of the phase has audio.
+    """
+    definition = corpora.get(corpus)
+    if seed < 0:
+        raise InputError(f"`seed` must be 0 or more, got {seed}")
+    phase = split if phase is None else phase
+    key = definition.keys(root if keys is None else keys)
+    definition.check_phase(phase, key)
+    paths = {trial.id: trial.path for trial in definition.trials(root, split, protocols=protocols)}
+    labelled = [
+        replace(trial, path=paths[trial.id])
+        for trial in select_phase(key, phase)
+        if trial.id in paths and not any(trial.get(name) in values for name, values in definition.excluded.items())
+    ]
+    if not labelled or any(trial.label is None for trial in labelled):
+        raise InputError(
+            f"{'no trial' if not labelled else 'not every trial'} of {definition.title}, {split}, has a label of phase "
+            f"'{phase}': name the folder of the labels with `keys`, or another `phase`"
+        )
+    trials = labelled if num_trials is None else stratified_subset(labelled, num_trials, seed)
+    speech = [trial.audio_path() for trial in labelled if trial.label == BONAFIDE]
+    if len(speech) > _MOST_TALKERS:
+        chosen = np.random.default_rng(seed).choice(len(speech), _MOST_TALKERS, replace=False)
+        speech = [speech[number] for number in sorted(chosen.tolist())]
+    sources = Sources(None if musan is None else Path(musan), None if rir is None else Path(rir), tuple(speech))
+    if wanted is None:
+        suite = default_conditions(sources)
+        names, left_out = list(suite.names), dict(suite.left_out)
+    else:
+        names, left_out = [name for text in wanted for name in _expanded(text)], {}
+    if twice := [name for number, name in enumerate(names) if name in names[:number]]:
+        raise InputError(f"condition '{twice[0]}' is named twice: name each one once")
+    return Plan(corpus, phase, trials, len(labelled), names, sources, left_out, seed)
+
+
+def _expanded(text: str) -> list[str]:
+    """The conditions that ``text`` names, with strengths as ``%g`` writes them."""
+    name, colon, strength = text.partition(":")
+    condition = conditions.get(name)
+    if not colon:
+        return [f"{name}:{strength:g}" for strength in condition.strengths] or [name]
+    try:
+        return [f"{name}:{float(strength):g}"]
+    except ValueError:
+        raise InputError(f"condition '{text}': the strength is a number, not '{strength}'") from None
+
+
+def run(
+    scorer: Scorer,
+    plan: Plan,
+    out: str | Path,
+    *,
+    num_samples: int | None,
+    batch_size: int | None = None,
+    num_workers: int | None = None,
+    decider: Decider | None = None,
+    operating_point: OperatingPoint | None = None,
+    about: Mapping[str, Any] | None = None,
+    num_resamples: int = 1000,
+) -> Robustness:
+    """Score the trials of ``plan`` clean and under each condition into ``out/scores``, and evaluate.
+
+    A condition that is not possible, or under which no trial can be scored, is named in the result
+    and does not end the run. The other arguments are those of
+    :func:`nes2net.scoring.corpus.score_trials` and
+    :func:`nes2net.evaluation.robustness.evaluate_robustness`.
+
+    Args:
+        num_workers: processes that read and change audio; None for one per processor, at most 8.
+
+    Raises:
+        InputError: if ``out`` belongs to another run or another one is writing there, if the clean
+            trials cannot be scored, if no condition has scores, or under ``torchrun``.
+    """
+    check_takes_audio_alone(scorer)
+    if process_count() > 1:
+        raise InputError("a robustness run is one process: leave torchrun out, and give `num_workers` for more readers")
+    out = Path(out)
+    num_workers = min(8, usable_processors()) if num_workers is None else num_workers
+    with exclusive_lock(out / ".lock", f"another run is writing to {out}: wait for it, or name another folder"):
+        _claim(out, _identity(scorer, plan, num_samples))
+        paths = {name: out / "scores" / f"{name.replace(':', '_')}.txt" for name in (CLEAN, *plan.names)}
+        failed = dict(plan.left_out)
+        count = len(plan.trials)
+        finished = sum(path.exists() for path in paths.values())
+        with ProgressDisplay[None](
+            title="robustness", unit="utterance", total=count * len(paths), start=count * finished, leave=True
+        ) as display:
+            for number, (name, path) in enumerate(paths.items(), 1):
+                display.title = f"condition {number} of {len(paths)}, {name}"
+                was_finished = path.exists()
+                try:
+                    score_trials(
+                        scorer,
+                        plan.trials,
+                        path,
+                        num_samples=num_samples,
+                        batch_size=batch_size,
+                        num_workers=num_workers,
+                        transform=None if name == CLEAN else _transform(name, plan),
+                        about={**(about or {}), "condition": name},
+                        display=display,
+                    )
+                except InputError as error:
+                    if name == CLEAN:
+                        raise
+                    failed[name] = one_line(str(error))
+                finished += not was_finished
+                if (behind := count * finished - display.done) > 0:  # failed, or from an earlier run
+                    display.update(behind)
+        done = {name: path for name, path in paths.items() if name not in failed}
+        if len(done) == 1:
+            raise InputError(f"no condition has scores: {'; '.join(f'{n}: {why}' for n, why in failed.items())}")
+        return evaluate_robustness(
+            plan.corpus,
+            plan.phase,
+            plan.trials,
+            done,
+            decider=decider,
+            operating_point=operating_point,
+            failed=failed,
+            num_available=plan.num_available,
+            num_resamples=num_resamples,
+            seed=plan.seed,
+        )
+
+
+def _transform(name: str, plan: Plan) -> UnderCondition:
+    condition = create_condition(name, plan.sources)
+    texts = []
+    for source in condition.needs:
+        found = getattr(plan.sources, source)
+        speech = isinstance(found, (list, tuple))
+        texts.append(f"{len(found)} recordings {_digest(found)}" if speech else f"{source} {Path(found).resolve()}")
+    return UnderCondition(name, condition, plan.seed, "".join(f", {text}" for text in texts))
+
+
+def _digest(paths: Sequence[Path]) -> str:
+    return trials_digest([Trial(str(Path(path).resolve())) for path in paths], lambda trial: trial.id)[:16]
+
+
+def _identity(scorer: Scorer, plan: Plan, num_samples: int | None) -> dict[str, Any]:
+    """Plain data that is equal for two runs if their conditions may be compared."""
+    return {
+        "corpus": plan.corpus,
+        "phase": plan.phase,
+        "trials": trials_digest(plan.trials, lambda trial: f"{trial.id} {trial.label}"),
+        "seed": plan.seed,
+        "model": scorer.fingerprint(),
+        "dtype": scorer.precision,
+        "num_samples": num_samples,
+    }
+
+
+def _claim(out: Path, run: dict[str, Any]) -> None:
+    """Write what the folder ``out`` belongs to, or refuse if that is another run."""
+    if out.exists() and not out.is_dir():
+        raise InputError(f"{out} is a file: name a folder for the report")
+    path = out / _RUN_FILE
+    if path.exists():
+        found = read_json(path)
+        if differing := [name for name in run if found.get(name) != run[name]]:
+            raise InputError(
+                f"{out} belongs to another run (another {listed(differing)}): name another folder, or remove this one"
+            )
+        return
+    write_text(path, json_text(run, indent=1) + "\n")

@@ -1,0 +1,142 @@
+"""Figures under conditions, against metrics computed here; the page, and what it says in words."""
+
+import functools
+import json
+import re
+
+import numpy as np
+import pytest
+
+from nes2net import InputError, metrics
+from nes2net.corpora.trial import BONAFIDE, SPOOF, Trial
+from nes2net.decisions import Decider, OperatingPoint, fit
+from nes2net.evaluation.robustness import CLEAN, evaluate_robustness
+from nes2net.evaluation.robustness_page import robustness_page, write_robustness
+from nes2net.scoring.score_file import write_scores
+
+DRAWS = 50
+
+
+@pytest.fixture
+def case(tmp_path):
+    """Trials, their clean scores, and those under conditions that shift or blur them."""
+    rng = np.random.default_rng(1)
+    trials = [Trial(f"u{n}", label=BONAFIDE if n % 3 == 0 else SPOOF) for n in range(150)]
+    clean = np.array([2.0 * (trial.label == BONAFIDE) for trial in trials]) + rng.normal(size=150)
+    scores = {
+        CLEAN: clean,
+        "mp3:64": clean + 0.01 * rng.normal(size=150),
+        "mp3:8": clean + 3 * rng.normal(size=150),
+        "telephone": clean - 2,
+    }
+    paths = {}
+    for condition, values in scores.items():
+        paths[condition] = tmp_path / f"{condition.replace(':', '_')}.txt"
+        write_scores(paths[condition], [trial.id for trial in trials], values)
+    return trials, paths, scores
+
+
+def evaluated(trials, paths, **options):
+    return evaluate_robustness("in_the_wild", "eval", trials, paths, **{"num_resamples": DRAWS} | options)
+
+
+def test_figures_are_those_of_the_metrics(case):
+    trials, paths, scores = case
+    result = evaluated(trials, paths)
+    is_bonafide = np.array([trial.label == BONAFIDE for trial in trials])
+    by_class = {name: (values[is_bonafide], values[~is_bonafide]) for name, values in scores.items()}
+    for one in (result.clean, *result.results):
+        bonafide, spoof = by_class[one.condition]
+        assert one.eer == pytest.approx(metrics.compute_eer(bonafide, spoof, "interpolated")[0])
+        assert one.miss == np.mean(bonafide < result.threshold)
+        assert one.false_alarm == np.mean(spoof >= result.threshold)
+        assert one.hter == pytest.approx((one.miss + one.false_alarm) / 2)
+        assert one.hter_interval[0] <= one.hter <= one.hter_interval[1]
+        flipped = (scores[one.condition] >= result.threshold) != (scores[CLEAN] >= result.threshold)
+        assert one.changed == pytest.approx(flipped.mean())
+        rule = functools.partial(metrics.compute_eer, method="interpolated")
+        compared = metrics.compare_systems(rule, (bonafide, spoof), by_class[CLEAN], num_resamples=DRAWS)
+        assert (one.difference, one.difference_interval, one.p_value) == compared[2:]
+        assert one.eer_interval == metrics.bootstrap_interval(rule, bonafide, spoof, num_resamples=DRAWS)
+        assert one.hter_interval == metrics.bootstrap_rates(bonafide, spoof, result.threshold, num_resamples=DRAWS).hter
+    # A shift moves no trial past another: only the threshold no longer fits.
+    shifted = next(one for one in result.results if one.condition == "telephone")
+    assert shifted.difference == 0 and shifted.p_value == 1 and shifted.hter > result.clean.hter + 0.1
+    assert abs(result.clean.miss - result.clean.false_alarm) < 0.02  # the threshold of the EER
+    assert result.by_damage[0].condition == "mp3:8"
+    assert list(result.families) == ["mp3", "telephone"] and [one.strength for one in result.families["mp3"]] == [
+        "64",
+        "8",
+    ]
+
+
+def test_the_threshold_of_an_operating_point_and_of_a_calibration(case):
+    trials, paths, scores = case
+    spoof = np.sort([score for trial, score in zip(trials, scores[CLEAN]) if trial.label == SPOOF])
+    result = evaluated(trials, paths, operating_point=OperatingPoint.parse("fa:5%"))
+    assert result.clean.false_alarm == 0.05 and spoof[-6] < result.threshold <= spoof[-5]
+    decider = Decider(fit([3.0, 2.0, 1.0, -0.5], [-2.0, -1.0, 0.0, 1.5]), operating_point=OperatingPoint("cost"))
+    result = evaluated(trials, paths, decider=decider)
+    assert result.threshold == decider.threshold and result.basis == "operating point cost:1,1,0.5 of the calibration"
+    assert result.to_dict()["calibration"]["operating_point"] == "cost:1,1,0.5"
+    with pytest.raises(InputError, match="give a `calibration`, or take eer"):
+        evaluated(trials, paths, operating_point=OperatingPoint("cost"))
+
+
+def test_trials_that_a_condition_lacks_are_left_out_everywhere(case, tmp_path):
+    trials, paths, scores = case
+    write_scores(paths["mp3:8"], [trial.id for trial in trials[2:]], scores["mp3:8"][2:])
+    write_scores(paths["telephone"], [trial.id for trial in trials[20:]], scores["telephone"][20:])
+    result = evaluated(trials, paths)
+    assert result.left_out == {"u0": ["mp3:8"], "u1": ["mp3:8"]}
+    assert result.num_bonafide + result.num_spoof == 148
+    assert result.failed == {"telephone": "20 of 150 trials have no score; the record of its scores says why"}
+    alone = evaluated(
+        trials[2:], {name: path for name, path in paths.items() if name == "mp3:8"} | {CLEAN: paths["mp3:8"]}
+    )
+    assert next(one for one in result.results if one.condition == "mp3:8").eer == alone.clean.eer
+    write_scores(paths["telephone"], ["u1", "x"], [1.0, 2.0])
+    with pytest.raises(InputError, match=r"telephone.txt: 1 scores are of no trial, such as x"):
+        evaluated(trials, paths)
+
+
+def test_words_tables_and_json(case, tmp_path):
+    trials, paths, _ = case
+    result = evaluated(trials, paths, failed={"noise": "needs musan"}, num_available=2000)
+    first, second, third = result.words()
+    assert first.startswith("Most damaging to the EER: mp3:8 (+")
+    assert "telephone has the highest half total error rate" in second and "bona fide trials are rejected" in second
+    assert third == "Of 3 conditions, 1 raise the EER more than chance would (p < 0.05), and 0 lower it."
+    text = result.text()
+    assert "150 of 2000 trials (50 bona fide, 100 spoof), clean and under 3 conditions" in text
+    assert "no figures of noise: needs musan" in text
+    write_robustness(result, tmp_path / "r.html", tmp_path / "r.json", tmp_path / "r.md")
+    rows = [line.split(" | ")[0] for line in (tmp_path / "r.md").read_text().splitlines() if line.startswith("| ")]
+    assert rows == ["| condition", "| ---", "| clean", "| mp3:64", "| mp3:8", "| telephone"]
+    found = json.loads((tmp_path / "r.json").read_text())
+    assert [one["condition"] for one in found["results"]] == ["mp3:64", "mp3:8", "telephone"]
+    assert found["clean"]["eer"] == result.clean.eer and found["failed"] == {"noise": "needs musan"}
+
+
+def test_the_page(case):
+    trials, paths, _ = case
+    page = robustness_page(evaluated(trials, paths, failed={"noise": "<b>no</b>"}))
+    assert page == robustness_page(evaluated(trials, paths, failed={"noise": "<b>no</b>"}))
+    assert page.count('<svg role="img"') == 1  # a curve of mp3; telephone has no strengths
+    assert "dotted are the clean trials" in page and "&lt;b&gt;no&lt;/b&gt;" in page
+    by_damage = re.findall(r'<span class="name">(\S+?)</span>', page.partition("By damage")[2])
+    assert [name for name in by_damage if ":" in name or name in ("clean", "telephone")][:4] == [
+        *("clean", "mp3:8"),
+        *(one.condition for one in evaluated(trials, paths).by_damage[1:]),
+    ]
+    for term in ("EER", "95 % interval", "condition"):
+        assert f"<dt>{term}" in page
+    assert not re.search(r"<script|https?://(?!www\.w3\.org)", page)
+
+
+def test_a_class_without_trials(case, tmp_path):
+    trials, _, scores = case
+    kept = [(trial, score) for trial, score in zip(trials, scores[CLEAN]) if trial.label == SPOOF]
+    write_scores(tmp_path / "spoof.txt", [trial.id for trial, _ in kept], [score for _, score in kept])
+    with pytest.raises(InputError, match="not of both classes: score more trials"):
+        evaluated([trial for trial, _ in kept], {CLEAN: tmp_path / "spoof.txt", "gain:-10": tmp_path / "spoof.txt"})

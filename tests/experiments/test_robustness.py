@@ -1,0 +1,144 @@
+"""Robustness runs on a corpus of a few seconds: complete, resumed, repeatable, and refused."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from nes2net import InputError
+from nes2net.audio.read import load_audio
+from nes2net.corpora.trial import BONAFIDE
+from nes2net.evaluation.robustness_page import write_robustness
+from nes2net.experiments.robustness import plan, run
+from nes2net.registry import create_condition
+from nes2net.scoring.journal import Journal
+from nes2net.scoring.score_file import read_scores
+
+CONDITIONS = ["gain:-20", "white:5", "cut:0.5"]
+OPTIONS = {"num_samples": 8000, "num_workers": 0, "batch_size": 4, "num_resamples": 20}
+
+
+def planned(corpus, wanted=CONDITIONS, **options):
+    return plan("asvspoof2019_la", corpus, split="dev", wanted=wanted, **options)
+
+
+def files_of(folder):
+    return {path.relative_to(folder): path.read_bytes() for path in sorted(folder.rglob("*.txt"))}
+
+
+def report_of(result, folder):
+    write_robustness(result, folder / "r.html", folder / "r.json", folder / "r.md")
+    return [(folder / f"r.{suffix}").read_bytes() for suffix in ("html", "json", "md")]
+
+
+def test_an_interrupted_run_continues_to_the_same_bytes(spectral_detector, corpus, tmp_path, monkeypatch):
+    whole, torn = tmp_path / "whole", tmp_path / "torn"
+    result = run(spectral_detector, planned(corpus), whole, **OPTIONS)
+    assert [one.condition for one in result.results] == CONDITIONS and result.failed == {} == result.left_out
+    assert result.num_bonafide == result.num_spoof == 6
+    add, batches = Journal.add, []
+
+    def adding(journal, scores, failures=None):
+        add(journal, scores, failures)
+        batches.append(scores)
+        if len(batches) == 5:  # the second of three batches of the first condition
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Journal, "add", adding)
+    with pytest.raises(KeyboardInterrupt):
+        run(spectral_detector, planned(corpus), torn, **OPTIONS)
+    assert [path.name for path in sorted(torn.glob("scores/*.txt"))] == ["clean.txt"]
+    batches.clear()
+    monkeypatch.setattr(Journal, "add", lambda *args: (batches.append(args[1]), add(*args)))
+    again = run(spectral_detector, planned(corpus), torn, **OPTIONS)
+    assert sum(map(len, batches)) == 4 + 8 + 24  # 4 taken from the journal, 8 not yet scored there, two conditions
+    assert files_of(torn) == files_of(whole) and len(files_of(whole)) == 4
+    assert report_of(again, torn) == report_of(result, whole)
+    monkeypatch.setattr(Journal, "add", lambda *args: pytest.fail("scored again"))
+    assert report_of(run(spectral_detector, planned(corpus), whole, **OPTIONS), whole) == report_of(again, torn)
+    assert json.loads((whole / "scores" / "white_5.txt.json").read_text())["condition"] == "white:5"
+
+
+def test_noise_depends_on_seed_condition_and_utterance_alone(spectral_detector, corpus, tmp_path):
+    scores = {}
+    for name, wanted, options in (
+        ("alone", ["white:5"], {}),
+        ("among others", ["pink:5", "white:5"], {"num_trials": 8}),
+        ("other seed", ["white:5"], {"seed": 1}),
+    ):
+        run(spectral_detector, planned(corpus, wanted, **options), tmp_path / name, **OPTIONS)
+        scores[name] = dict(zip(*read_scores(tmp_path / name / "scores" / "white_5.txt")))
+    common = scores["among others"].keys()
+    assert len(common) == 8
+    assert [scores["alone"][id] for id in common] == pytest.approx(
+        [scores["among others"][id] for id in common], abs=1e-6
+    )
+    assert all(abs(scores["alone"][id] - scores["other seed"][id]) > 1e-6 for id in common)
+    trial = planned(corpus).trials[0]
+    noisy = [
+        create_condition("white:5")(load_audio(trial.path), np.random.default_rng([0, *codes]))
+        for codes in ((1, 2), (1, 3))
+    ]
+    assert not np.array_equal(*noisy)
+
+
+def test_what_fails_is_named_and_does_not_end_the_run(spectral_detector, corpus, tmp_path):
+    root = tmp_path / "corpus"
+    shutil.copytree(corpus, root)
+    bad = planned(root).trials[5].path
+    bad.write_bytes(b"RIFF")
+    with pytest.raises(InputError, match="strength is a number, not 'loud'"):
+        planned(root, ["white:loud"])
+    with pytest.raises(InputError, match="'white:5' is named twice"):
+        planned(root, ["white:5", "white"])
+    result = run(spectral_detector, planned(root, ["noise:5", "gain"]), tmp_path / "out", **OPTIONS)
+    assert [one.condition for one in result.results] == ["gain:-10", "gain:-20", "gain:-30"]
+    assert list(result.failed) == ["noise:5"] and "MUSAN" in result.failed["noise:5"]
+    assert list(result.left_out) == [planned(root).trials[5].id] and result.num_bonafide + result.num_spoof == 11
+    with pytest.raises(InputError, match="no condition has scores: noise:5"):
+        run(spectral_detector, planned(root, ["noise:5"]), tmp_path / "out", **OPTIONS)
+
+
+def test_a_folder_of_another_run_is_refused(spectral_detector, corpus, tmp_path, monkeypatch):
+    run(spectral_detector, planned(corpus, ["gain:-20"]), tmp_path, **OPTIONS)
+    assert run(spectral_detector, planned(corpus, ["gain:-20", "white:0"]), tmp_path, **OPTIONS)  # one more
+    for options, named in (({"seed": 1}, "seed"), ({"num_trials": 6}, "trials")):
+        with pytest.raises(InputError, match=rf"belongs to another run \(another {named}\): name another folder"):
+            run(spectral_detector, planned(corpus, **options), tmp_path, **OPTIONS)
+    with pytest.raises(InputError, match="another num_samples"):
+        run(spectral_detector, planned(corpus), tmp_path, **OPTIONS | {"num_samples": None})
+    with pytest.raises(InputError, match="is a file: name a folder"):
+        run(spectral_detector, planned(corpus), tmp_path / "run.json", **OPTIONS)
+    for name, value in {"RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "a", "MASTER_PORT": "1"}.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(InputError, match="leave torchrun out"):
+        run(spectral_detector, planned(corpus), tmp_path, **OPTIONS)
+
+
+def test_trials_and_keys(corpus):
+    """Those of ASVspoof 2021 have their labels in a key beside."""
+    found = plan("asvspoof2021_la", corpus, keys=corpus / "keys", num_trials=6)
+    assert len(found.trials) == 6 and found.num_available == 12
+    assert all(trial.path.is_file() and trial.label for trial in found.trials)
+    of_subset = {trial.path for trial in found.trials if trial.label == BONAFIDE}
+    assert of_subset < set(found.sources.speech) and len(found.sources.speech) == 6
+    assert {"mp3:16", "white:5", "telephone", "cut:0.5"} < set(found.names) and len(found.names) >= 40
+    assert found.left_out["noise"].startswith("needs musan")
+    words = found.words()
+    assert words[0].startswith("asvspoof2021_la, phase eval: 6 of 12 trials (3 bona fide, 3 spoof)")
+    assert "  white: 20, 10, 5, 0" in words and "  telephone" in words
+    with pytest.raises(InputError, match="`seed` must be 0 or more"):
+        plan("asvspoof2021_la", corpus, keys=corpus / "keys", seed=-1)
+
+
+def test_whole_utterances(spectral_detector, corpus, tmp_path):
+    """Their lengths are those after the change, whatever their headers say."""
+    result = run(
+        spectral_detector, planned(corpus, ["cut:0.5", "speed:1.05"]), tmp_path, **OPTIONS | {"num_samples": None}
+    )
+    assert len(result.results) == 2
+    scores = read_scores(tmp_path / "scores" / "cut_0.5.txt")[1]
+    for trial, score in zip(planned(corpus).trials[:3], scores):
+        waveform = load_audio(trial.path)[:8000]
+        assert score == pytest.approx(spectral_detector.score(waveform, 16000), abs=1e-5)

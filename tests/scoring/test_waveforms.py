@@ -1,0 +1,84 @@
+"""Recordings that are changed before they are cut and scored."""
+
+import json
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+
+from nes2net import InputError
+from nes2net.audio.read import load_audio
+from nes2net.corpora import asvspoof2019_la
+from nes2net.scoring.corpus import score_trials
+from nes2net.scoring.waveforms import WaveformReader
+
+
+@dataclass(frozen=True)
+class Reversed:
+    """Time turned round, and a number of samples of its own for each utterance left out."""
+
+    identity: str = "reversed"
+    broken: str = ""
+    result: object = None
+
+    def __call__(self, waveform, id):
+        if id == self.broken:
+            raise InputError("cannot be turned round")
+        if self.result is not None:
+            return self.result
+        return waveform[::-1][int(id[-1]) :]
+
+
+@pytest.fixture
+def trials(corpus):
+    return asvspoof2019_la.trials(corpus, "dev")
+
+
+@pytest.mark.parametrize("num_samples", [8000, 64600, None])
+def test_the_whole_recording_is_changed_and_then_cut(spectral_detector, trials, tmp_path, num_samples):
+    for workers in (0, 2):
+        out = tmp_path / f"{workers}.txt"
+        score_trials(spectral_detector, trials, out, num_samples=num_samples, num_workers=workers, transform=Reversed())
+    assert (tmp_path / "0.txt").read_bytes() == (tmp_path / "2.txt").read_bytes()
+    found = {name: float(score) for name, score in map(str.split, out.read_text().splitlines())}
+    for trial in trials:
+        waveform = load_audio(trial.path)[::-1][int(trial.id[-1]) :].copy()
+        expected = spectral_detector.score(waveform, 16000, num_samples=num_samples)
+        assert found[trial.id] == pytest.approx(expected, abs=1e-5)
+
+
+def test_it_belongs_to_the_run(spectral_detector, trials, tmp_path):
+    options = {"num_samples": 8000, "num_workers": 0}
+    out = tmp_path / "s.txt"
+    score_trials(spectral_detector, trials, out, transform=Reversed(), **options)
+    assert json.loads((tmp_path / "s.txt.json").read_text())["run"]["transform"] == "reversed"
+    assert score_trials(spectral_detector, trials, out, transform=Reversed(), **options).already_complete
+    for other in (Reversed("another"), None):
+        with pytest.raises(InputError, match="another transform"):
+            score_trials(spectral_detector, trials, out, transform=other, **options)
+    with pytest.raises(InputError, match="leave `num_samples` and the transform out"):
+        score_trials(spectral_detector, trials, out, num_samples=None, resolution_ms=20, transform=Reversed())
+
+
+def test_what_cannot_be_changed_is_left_out(spectral_detector, trials, tmp_path):
+    broken = Reversed(broken=trials[2].id)
+    result = score_trials(spectral_detector, trials, tmp_path / "s", num_samples=8000, num_workers=0, transform=broken)
+    assert result.failures == {trials[2].id: "cannot be turned round"}
+
+
+@pytest.mark.parametrize(
+    "result",
+    [np.zeros(0, np.float32), np.zeros(9), np.zeros((9, 1), np.float32), np.full(9, np.nan, np.float32)],
+    ids=["empty", "float64", "2-D", "NaN"],
+)
+def test_what_is_no_waveform_is_refused(spectral_detector, trials, result):
+    reader = WaveformReader(8000, transform=Reversed("odd", result=result))
+    with pytest.raises(InputError, match=r"^odd: .* instead of float32 samples"):
+        reader.read(trials[0].path, trials[0].id)
+
+
+def test_without_an_id_the_file_names_the_utterance(trials):
+    named = WaveformReader(None, transform=Reversed()).read(trials[3].path, trials[3].id)
+    by_file = WaveformReader(None, transform=Reversed()).read(trials[3].path)
+    np.testing.assert_array_equal(named.waveform, by_file.waveform)
+    assert named.num_samples == len(load_audio(trials[3].path)) - int(trials[3].id[-1])
