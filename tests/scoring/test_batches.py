@@ -352,7 +352,7 @@ def test_a_reading_process_that_is_killed_is_named(utterances):
 
 
 class Suicidal(WaveformReader):
-    def read(self, path):
+    def read(self, path, id=None):
         os.kill(os.getpid(), signal.SIGKILL)
 
 
