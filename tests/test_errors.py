@@ -21,7 +21,7 @@ PACKAGE = Path(__file__).parents[1] / "nes2net"
 SETTING = re.compile(r"`([\w.]+)(?:=[^`\s]+)?`")
 # Whole commands may stand in a message: their flags are those of the program that they name.
 COMMAND = re.compile(
-    r"(nes2net (apply-calibration|average|calibrate|evaluate|export|predict|reproduce|score) |torchrun |pip install |"
+    r"(nes2net (apply-calibration|augment|average|calibrate|evaluate|export|predict|reproduce|score) |torchrun |pip install |"
     r"docker run |main\.py |CtrSVDD program )[^`(),]*"
 )
 FLAG = re.compile(r"(?<![\w-])(?<!var\()(?<!style=\")--[a-z]")

@@ -33,7 +33,8 @@ _COLUMNS = {
 }
 
 _CALIBRATE = """nes2net calibrate asvspoof2019_la dev.txt --root DB --save calibration.json
-nes2net calibrate asvspoof2019_la dev.txt --keys DB --apply eval.txt --out calibrated.txt"""
+nes2net calibrate asvspoof2019_la dev.txt --keys DB --apply eval.txt \\
+  --out calibrated.txt"""
 _FUSE = """nes2net fuse asvspoof2019_la A_dev.txt B_dev.txt --keys DB --save f.json \\
   --apply A_eval.txt B_eval.txt --out fused.txt"""
 _APPLY = "nes2net apply-calibration calibration.json eval.txt --out calibrated.txt"

@@ -179,7 +179,7 @@ def map_embeddings(
     if method not in METHODS:
         raise InputError(f"`map` is tsne or umap, not {shown(method)}")
     if most < _FEWEST_POINTS:
-        raise InputError(f"`most` is at least {_FEWEST_POINTS} points, not {most}")
+        raise InputError(f"a map has at least {_FEWEST_POINTS} points, not {most}")
     files = [_listed(Path(path)) for path in paths]
     known = {trial.id: trial for trial in trials}
     ids, classes, attacks, corpora = [], [], [], []
