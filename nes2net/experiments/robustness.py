@@ -28,7 +28,7 @@ from nes2net.machine.plain_data import read_json
 from nes2net.machine.processors import usable_processors
 from nes2net.machine.progress import ProgressDisplay
 from nes2net.registry import conditions, corpora, create_condition, default_conditions
-from nes2net.scoring.corpus import score_trials
+from nes2net.scoring.corpus import NothingScored, score_trials
 from nes2net.scoring.scorer import Scorer, check_takes_audio_alone
 
 # Recordings of which babble is made, at most.
@@ -130,7 +130,7 @@ def plan(
 
     Raises:
         InputError: if corpus, keys, phase or a condition is unknown or cannot be read, a condition
-            is named twice, or no trial of the phase has audio.
+            is named twice or is not possible here, or no trial of the phase has audio.
     """
     definition = corpora.get(corpus)
     if seed < 0:
@@ -162,6 +162,8 @@ def plan(
         names, left_out = [name for text in wanted for name in _expanded(text)], {}
     if twice := [name for number, name in enumerate(names) if name in names[:number]]:
         raise InputError(f"condition '{twice[0]}' is named twice: name each one once")
+    for name in names if wanted is not None else ():
+        create_condition(name, sources)  # raises now, and not when the others are scored
     return Plan(corpus, phase, trials, len(labelled), names, sources, left_out, seed)
 
 
@@ -192,8 +194,7 @@ def run(
 ) -> Robustness:
     """Score the trials of ``plan`` clean and under each condition into ``out/scores``, and evaluate.
 
-    A condition that is not possible, or under which no trial can be scored, is named in the result
-    and does not end the run. The other arguments are those of
+    A condition under which no trial can be scored is named in the result and does not end the run. The other arguments are those of
     :func:`nes2net.scoring.corpus.score_trials` and
     :func:`nes2net.evaluation.robustness.evaluate_robustness`.
 
@@ -201,8 +202,9 @@ def run(
         num_workers: processes that read and change audio; None for one per processor, at most 8.
 
     Raises:
-        InputError: if ``out`` belongs to another run or another one is writing there, if the clean
-            trials cannot be scored, if no condition has scores, or under ``torchrun``.
+        InputError: if ``out`` belongs to another run or another one is writing there, if a file cannot
+            be written, if the clean trials cannot be scored, if no condition has scores, or under
+            ``torchrun``.
     """
     check_takes_audio_alone(scorer)
     if process_count() > 1:
@@ -233,7 +235,7 @@ def run(
                         about={**(about or {}), "condition": name},
                         display=display,
                     )
-                except InputError as error:
+                except NothingScored as error:  # any other error, such as a full disk, is not the condition's
                     if name == CLEAN:
                         raise
                     failed[name] = one_line(str(error))

@@ -37,8 +37,8 @@ def test_a_report(model, corpus, tmp_path, capsys):
     before = (out / "report.html").read_bytes()
     assert run(corpus, *words) == 0
     assert (out / "report.html").read_bytes() == before
-    assert run(corpus, *words, "noise:5") == 1
-    assert "no figures of noise:5: condition 'noise:5': needs MUSAN" in capsys.readouterr().out
+    assert run(corpus, *words, "noise:5") == 2
+    assert "condition 'noise:5': needs MUSAN (openslr.org/17): name its folder with --musan" in capsys.readouterr().err
 
 
 def test_the_list(corpus, capsys):
