@@ -20,7 +20,7 @@ from nes2net.corpora.subset import stratified_subset
 from nes2net.corpora.trial import BONAFIDE, Trial, trials_digest
 from nes2net.decisions import Decider, OperatingPoint
 from nes2net.errors import InputError, listed, one_line
-from nes2net.evaluation.robustness import CLEAN, Robustness, evaluate_robustness
+from nes2net.evaluation.robustness import CLEAN, Robustness, evaluate_robustness, find_threshold
 from nes2net.machine.files import json_text, write_text
 from nes2net.machine.launch import process_count
 from nes2net.machine.locks import exclusive_lock
@@ -203,14 +203,20 @@ def run(
 
     Raises:
         InputError: if ``out`` belongs to another run or another one is writing there, if a file cannot
-            be written, if the clean trials cannot be scored, if no condition has scores, or under
-            ``torchrun``.
+            be written, if the trials are of one class or too few for the operating point, if the clean
+            trials cannot be scored, if no condition has scores, or under ``torchrun``.
     """
     check_takes_audio_alone(scorer)
     if process_count() > 1:
         raise InputError("a robustness run is one process: leave torchrun out, and give `num_workers` for more readers")
     out = Path(out)
     num_workers = min(8, usable_processors()) if num_workers is None else num_workers
+    num_bonafide = sum(trial.label == BONAFIDE for trial in plan.trials)
+    if not 0 < num_bonafide < len(plan.trials):
+        raise InputError("the trials are all of one class: error rates need bona fide and spoofed ones")
+    # The threshold is read off the clean scores later; that there is one depends on the numbers of trials alone.
+    counts = np.zeros(num_bonafide), np.zeros(len(plan.trials) - num_bonafide)
+    find_threshold(counts, decider, operating_point or OperatingPoint("eer"))
     with exclusive_lock(out / ".lock", f"another run is writing to {out}: wait for it, or name another folder"):
         _claim(out, _identity(scorer, plan, num_samples))
         paths = {name: out / "scores" / f"{name.replace(':', '_')}.txt" for name in (CLEAN, *plan.names)}
