@@ -347,8 +347,8 @@ def _parquet(path: Path) -> Any:
     except (pyarrow.ArrowException, OSError) as error:
         raise InputError(f"{path}: cannot be read as Parquet ({first_line(error)}); {_REMEDY}") from error
     vectors = columns.get("embedding")
-    numbers = pyarrow.types.is_fixed_size_list(vectors) and pyarrow.types.is_floating(vectors.value_type)
-    size = vectors.list_size if numbers else 0
+    fixed = isinstance(vectors, pyarrow.FixedSizeListType) and pyarrow.types.is_floating(vectors.value_type)
+    size = getattr(vectors, "list_size", 0) if fixed else 0
     if not {"id", "label", "embedding"} <= columns.keys() or not 1 <= size <= _MOST_NUMBERS:
         raise InputError(f"{path}: has not the columns id, label and embedding, a list of numbers; {_REMEDY}")
     if file.metadata.num_rows > MOST_LINES:
