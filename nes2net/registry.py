@@ -311,7 +311,7 @@ def default_conditions(sources: Sources | None = None) -> ConditionSuite:
     """Every condition at each of its default strengths, as far as ``sources`` and libraries allow.
 
     Raises:
-        InputError: if a source is there but cannot be used.
+        InputError: if a folder of ``sources`` cannot be used.
     """
     from nes2net.conditions.base import Sources  # start-up: names are listed without NumPy
 
@@ -326,8 +326,10 @@ def default_conditions(sources: Sources | None = None) -> ConditionSuite:
         texts = [f"{name}:{strength:g}" for strength in condition.strengths] or [name]
         try:
             create_condition(texts[0], sources)
-        except MissingLibrary as error:
-            suite.left_out[name] = str(error)
+        except InputError as error:
+            if not isinstance(error, MissingLibrary) and "speech" not in condition.needs:
+                raise  # a folder that was named and cannot be used
+            suite.left_out[name] = str(error)  # a library is missing, or there are too few recordings for babble
         else:
             suite.names.extend(texts)
     return suite

@@ -118,21 +118,32 @@ def augmented(args: argparse.Namespace) -> np.ndarray:
         probability = 0.0 if args.conditions else 0.5
     musan, rir = (args.musan, args.rir) if probability or not args.conditions else (None, None)
     noise = NoiseAugmentation(musan, rir, probability)
-    conditions = InOrder(_conditions(args)) if args.conditions else None
+    found = _conditions(args, probability)
+    conditions = InOrder(found) if found else None
     trial = Trial(Path(args.file).stem, Path(args.file))
     fir = LowPass(args.fir, args.fir_probability) if args.fir else None
     options = {"speed": args.speed, "noise": noise, "conditions": conditions, "fir": fir, "crop": args.crop}
     return TrainingSet([trial], args.samples, args.algo, parameters, args.seed, **options).prepare(trial, args.epoch)
 
 
-def _conditions(args: argparse.Namespace) -> list[Condition]:
+def _conditions(args: argparse.Namespace, noise_probability: float) -> list[Condition]:
     from nes2net.audio.files import with_folders_listed
     from nes2net.conditions.base import Sources
     from nes2net.registry import create_condition
 
     musan, rir = (None if folder is None else Path(folder) for folder in (args.musan, args.rir))
+    if args.speech and not Path(args.speech).is_dir():
+        raise InputError(f"--speech: there is no folder {args.speech}")
     sources = Sources(musan, rir, with_folders_listed([args.speech]) if args.speech else ())
-    return [create_condition(text, sources) for text in args.conditions]
+    found = [create_condition(text, sources) for text in args.conditions]
+    for name in ("musan", "rir", "speech"):
+        used = any(name in condition.needs for condition in found) or (noise_probability and name != "speech")
+        if getattr(args, name) and not used:
+            raise InputError(
+                f"--{name} changes nothing, because no --condition needs it: leave it out"
+                + ("" if name == "speech" else ", or give --noise-probability")
+            )
+    return found
 
 
 def _parameter(text: str) -> tuple[str, float]:

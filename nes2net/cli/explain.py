@@ -116,7 +116,7 @@ def _explain(args: argparse.Namespace) -> int:
             )
             continue
         row = {"file": str(path), "model": str(args.model), **found.to_dict()}
-        print(json.dumps(row) if args.json else "\n".join(_lines(path, found)) + "\n", flush=True)
+        print(json_text(row) if args.json else "\n".join(_lines(path, found)) + "\n", flush=True)
         if places:
             _write(places[path], row, found, path, args)
     if failed:

@@ -19,7 +19,7 @@ class OneOf:
         probability: that an utterance meets one.
 
     Raises:
-        InputError: if there are no conditions, or ``probability`` is none.
+        InputError: if there are no conditions, or ``probability`` is not from 0 to 1.
     """
 
     def __init__(self, conditions: Sequence[Condition], probability: float = 0.5) -> None:

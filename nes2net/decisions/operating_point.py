@@ -98,8 +98,8 @@ class OperatingPoint:
         of, what = (llrs.spoof, "spoofed") if self.kind == "fa" else (llrs.bonafide, "bona fide")
         if len(of) * self.rate < 1:
             raise InputError(
-                f"{100 * self.rate:g} % of the calibration's {len(of)} {what} trials is less than one trial: take a rate "
-                f"of at least {100 / len(of):.2g} %, or a calibration on more trials"
+                f"{100 * self.rate:g} % of {len(of)} {what} trials is less than one trial: take a rate of at least "
+                f"{100 / len(of):.2g} %, or more trials"
             )
         allowed = int(len(of) * self.rate * (1 + 1e-12))
         ordered = np.sort(of)

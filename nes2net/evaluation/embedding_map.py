@@ -173,7 +173,7 @@ def map_embeddings(
 
     Raises:
         InputError: if a file is not one of embeddings, two have embeddings of different sizes, or
-            there are fewer than ten.
+            there are fewer than ten, or all are equal.
         MissingLibrary: if a library is not installed.
     """
     if method not in METHODS:
@@ -243,7 +243,9 @@ def _plane(embeddings: NDArray, method: str, seed: int) -> NDArray:
     """
     from sklearn.decomposition import PCA  # start-up: a second, which reports without a map do not need
 
-    x = embeddings.astype(np.float32)
+    if embeddings.shape[1] < 2 or not np.ptp(embeddings, axis=0).any():  # t-SNE of equal points is no number
+        raise InputError("the embeddings are all equal, or of one number each, so there is no map of them")
+    x = embeddings.astype(np.float32) / np.abs(embeddings).max()  # so that no square overflows
     x = x - x.mean(0)
     x /= np.maximum(x.std(0), 1e-6 * max(float(np.abs(x).max()), 1e-30))
     if min(x.shape) > _COMPONENTS:
@@ -345,7 +347,8 @@ def _parquet(path: Path) -> Any:
     except (pyarrow.ArrowException, OSError) as error:
         raise InputError(f"{path}: cannot be read as Parquet ({first_line(error)}); {_REMEDY}") from error
     vectors = columns.get("embedding")
-    size = getattr(vectors, "list_size", 0)
+    fixed = isinstance(vectors, pyarrow.FixedSizeListType) and pyarrow.types.is_floating(vectors.value_type)
+    size = getattr(vectors, "list_size", 0) if fixed else 0
     if not {"id", "label", "embedding"} <= columns.keys() or not 1 <= size <= _MOST_NUMBERS:
         raise InputError(f"{path}: has not the columns id, label and embedding, a list of numbers; {_REMEDY}")
     if file.metadata.num_rows > MOST_LINES:

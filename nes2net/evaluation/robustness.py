@@ -270,7 +270,7 @@ def evaluate_robustness(
         return values[is_bonafide], values[~is_bonafide]
 
     clean = classes(CLEAN)
-    threshold, basis = _threshold(clean, decider, operating_point or OperatingPoint("eer"))
+    threshold, basis = find_threshold(clean, decider, operating_point or OperatingPoint("eer"))
     accepted, clean_eer = np.concatenate(clean) >= threshold, eer(*clean)[0]
 
     rates_at = functools.partial(metrics.compute_rates, threshold=threshold)
@@ -342,8 +342,15 @@ def _scores(trials: Sequence[Trial], path: str | Path) -> dict[str, float]:
     return matched.by_id
 
 
-def _threshold(clean: tuple[NDArray, NDArray], decider: Decider | None, point: OperatingPoint) -> tuple[float, str]:
-    """Find the threshold on scores, and say where it comes from."""
+def find_threshold(clean: tuple[NDArray, NDArray], decider: Decider | None, point: OperatingPoint) -> tuple[float, str]:
+    """Find the threshold on scores, and say where it comes from.
+
+    Args:
+        clean: scores of the clean trials, bona fide and spoofed.
+
+    Raises:
+        InputError: if there is no such threshold.
+    """
     if decider is not None:
         if decider.threshold is None:
             raise InputError("the calibration gives higher scores lower ratios, so it has no threshold on scores")

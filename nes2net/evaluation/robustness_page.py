@@ -47,7 +47,7 @@ class Family(NamedTuple):
     """First sentence of its docstring."""
     rows: list[Figures]
     plot: Markup | None
-    """Rates against strengths; None for fewer than two strengths."""
+    """Rates against strengths; None for fewer than two strengths, or if these number methods."""
 
 
 def robustness_page(result: Robustness) -> str:
@@ -70,7 +70,8 @@ def _family(name: str, rows: list[Figures], clean: Figures) -> Family:
     condition = conditions.get(name)
     text = " ".join((condition.__doc__ or "").strip().partition("\n\n")[0].split())
     plot = None
-    if len(rows) > 1:
+    numbered = bool(condition.choices) and not condition.unit  # methods, in no order: RawBoost's algorithms
+    if len(rows) > 1 and not numbered:
         curves = [
             Curve("EER", [one.eer for one in rows], [one.eer_interval for one in rows], clean.eer),
             Curve("HTER", [one.hter for one in rows], [one.hter_interval for one in rows], clean.hter),

@@ -20,7 +20,7 @@ from nes2net.corpora.subset import stratified_subset
 from nes2net.corpora.trial import BONAFIDE, Trial, trials_digest
 from nes2net.decisions import Decider, OperatingPoint
 from nes2net.errors import InputError, listed, one_line
-from nes2net.evaluation.robustness import CLEAN, Robustness, evaluate_robustness
+from nes2net.evaluation.robustness import CLEAN, Robustness, evaluate_robustness, find_threshold
 from nes2net.machine.files import json_text, write_text
 from nes2net.machine.launch import process_count
 from nes2net.machine.locks import exclusive_lock
@@ -28,7 +28,7 @@ from nes2net.machine.plain_data import read_json
 from nes2net.machine.processors import usable_processors
 from nes2net.machine.progress import ProgressDisplay
 from nes2net.registry import conditions, corpora, create_condition, default_conditions
-from nes2net.scoring.corpus import score_trials
+from nes2net.scoring.corpus import NothingScored, score_trials
 from nes2net.scoring.scorer import Scorer, check_takes_audio_alone
 
 # Recordings of which babble is made, at most.
@@ -130,7 +130,7 @@ def plan(
 
     Raises:
         InputError: if corpus, keys, phase or a condition is unknown or cannot be read, a condition
-            is named twice, or no trial of the phase has audio.
+            is named twice or is not possible here, or no trial of the phase has audio.
     """
     definition = corpora.get(corpus)
     if seed < 0:
@@ -162,6 +162,8 @@ def plan(
         names, left_out = [name for text in wanted for name in _expanded(text)], {}
     if twice := [name for number, name in enumerate(names) if name in names[:number]]:
         raise InputError(f"condition '{twice[0]}' is named twice: name each one once")
+    for name in names if wanted is not None else ():
+        create_condition(name, sources)  # raises now, and not when the others are scored
     return Plan(corpus, phase, trials, len(labelled), names, sources, left_out, seed)
 
 
@@ -192,8 +194,7 @@ def run(
 ) -> Robustness:
     """Score the trials of ``plan`` clean and under each condition into ``out/scores``, and evaluate.
 
-    A condition that is not possible, or under which no trial can be scored, is named in the result
-    and does not end the run. The other arguments are those of
+    A condition under which no trial can be scored is named in the result and does not end the run. The other arguments are those of
     :func:`nes2net.scoring.corpus.score_trials` and
     :func:`nes2net.evaluation.robustness.evaluate_robustness`.
 
@@ -201,7 +202,8 @@ def run(
         num_workers: processes that read and change audio; None for one per processor, at most 8.
 
     Raises:
-        InputError: if ``out`` belongs to another run or another one is writing there, if the clean
+        InputError: if ``out`` belongs to another run or another one is writing there, if a file cannot
+            be written, if the trials are of one class or too few for the operating point, if the clean
             trials cannot be scored, if no condition has scores, or under ``torchrun``.
     """
     check_takes_audio_alone(scorer)
@@ -209,6 +211,12 @@ def run(
         raise InputError("a robustness run is one process: leave torchrun out, and give `num_workers` for more readers")
     out = Path(out)
     num_workers = min(8, usable_processors()) if num_workers is None else num_workers
+    num_bonafide = sum(trial.label == BONAFIDE for trial in plan.trials)
+    if not 0 < num_bonafide < len(plan.trials):
+        raise InputError("the trials are all of one class: error rates need bona fide and spoofed ones")
+    # The threshold is read off the clean scores later; that there is one depends on the numbers of trials alone.
+    counts = np.zeros(num_bonafide), np.zeros(len(plan.trials) - num_bonafide)
+    find_threshold(counts, decider, operating_point or OperatingPoint("eer"))
     with exclusive_lock(out / ".lock", f"another run is writing to {out}: wait for it, or name another folder"):
         _claim(out, _identity(scorer, plan, num_samples))
         paths = {name: out / "scores" / f"{name.replace(':', '_')}.txt" for name in (CLEAN, *plan.names)}
@@ -233,7 +241,7 @@ def run(
                         about={**(about or {}), "condition": name},
                         display=display,
                     )
-                except InputError as error:
+                except NothingScored as error:  # any other error, such as a full disk, is not the condition's
                     if name == CLEAN:
                         raise
                     failed[name] = one_line(str(error))

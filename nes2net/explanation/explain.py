@@ -165,7 +165,7 @@ def _read(
     if duration is not None and not 0 < duration < float("inf"):
         raise InputError(f"`duration` is more than 0 s, not {duration}")
     first, most = round(start * SAMPLE_RATE), round(LONGEST * SAMPLE_RATE)
-    asked = None if duration is None else round(duration * SAMPLE_RATE)
+    asked = None if duration is None else max(1, round(duration * SAMPLE_RATE))
     wanted = min(n for n in (most + 1, samples, asked) if n is not None)
     if isinstance(audio, (str, Path)):
         name, total = str(audio), None

@@ -210,6 +210,7 @@ def condition_sheet(name: str, results: Sequence[Result] = ()) -> Sheet:
     """What a condition does to a recording, at which strengths, and what it needs."""
     condition = conditions.get(name)
     strengths = [f"{name}:{strength:g}" for strength in condition.strengths] or [name]
+    folders = "".join(f" augment.{source}=DIR" for source in condition.needs if source != "speech")
     facts = {
         "what": about(conditions, name),
         "strength": condition.takes() or "none",
@@ -219,8 +220,8 @@ def condition_sheet(name: str, results: Sequence[Result] = ()) -> Sheet:
         "length": "changes, or sounds move in time: not beside labels of segments" if condition.time_moves else "stays",
     }
     commands = [
-        f"nes2net augment FILE --condition {strengths[0]} --plot --out DIR",
-        f"In a recipe: augment.conditions=[{strengths[0]}]",
+        f"nes2net augment FILE --condition {strengths[0]}{''.join(f' --{name} DIR' for name in condition.needs)} --plot --out DIR",
+        f"In a recipe: augment.conditions=[{strengths[0]}]{folders}",
     ]
     return Sheet(f"{name}: condition", facts, commands=commands)
 

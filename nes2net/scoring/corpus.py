@@ -71,6 +71,10 @@ from nes2net.scoring.system_scores import check_system_scores
 from nes2net.scoring.waveforms import Crop, Transform, WaveformReader
 
 
+class NothingScored(InputError):
+    """Not one trial could be scored."""
+
+
 @dataclass
 class ScoringResult:
     """The outcome of :func:`score_trials`."""
@@ -596,7 +600,7 @@ def _merge(
     if not scores:
         remove_journals(result.path)  # they hold only failures, which the next run must try again
         some = "; ".join(f"{name}: {reason}" for name, reason in list(result.failures.items())[:3])
-        raise InputError(f"not one of {len(trials)} trials could be scored: {some}")
+        raise NothingScored(f"not one of {len(trials)} trials could be scored: {some}")
     return scores
 
 

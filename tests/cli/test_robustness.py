@@ -37,8 +37,8 @@ def test_a_report(model, corpus, tmp_path, capsys):
     before = (out / "report.html").read_bytes()
     assert run(corpus, *words) == 0
     assert (out / "report.html").read_bytes() == before
-    assert run(corpus, *words, "noise:5") == 1
-    assert "no figures of noise:5: condition 'noise:5': needs MUSAN" in capsys.readouterr().out
+    assert run(corpus, *words, "noise:5") == 2
+    assert "condition 'noise:5': needs MUSAN (openslr.org/17): name its folder with --musan" in capsys.readouterr().err
 
 
 def test_the_list(corpus, capsys):
@@ -66,6 +66,9 @@ def test_the_threshold_of_a_calibration(model, corpus, tmp_path, capsys):
     assert "the calibration is not of this detector" in capsys.readouterr().err
     assert run(corpus, *words, *point) == 2
     assert "give a --calibration, or take eer" in capsys.readouterr().err
+    assert run(corpus, *words, "--operating-point", "fa:1%") == 2
+    assert "1 % of 6 spoofed trials is less than one trial" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()  # before anything is scored
     assert run(corpus, *words, *point, "--calibration", tmp_path / "own.json") == 0
     assert "operating point cost:1,10,0.5 of the calibration" in capsys.readouterr().out
     found = json.loads((tmp_path / "out" / "report.json").read_text())

@@ -104,6 +104,8 @@ def test_the_default_suite(sources):
     assert set(NAMES) == {*whole.names, *(n for n in NAMES if n.partition(":")[0] in whole.left_out)}
     with pytest.raises(InputError, match="MUSAN folder .* not found"):
         default_conditions(Sources(musan=sources.musan / "none"))
+    few = default_conditions(Sources(speech=sources.speech[:3])).left_out["babble"]
+    assert few == "condition 'babble:20': needs more than 3 recordings, not 3"
 
 
 def test_what_a_library_lacks_is_left_out(monkeypatch):

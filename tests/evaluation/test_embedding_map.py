@@ -72,6 +72,8 @@ def test_a_map(files):
     }
     alone = map_embeddings(files[:1])
     assert [picture.title for picture in alone.pictures()] == ["By class"]  # no attack is known
+    np.save(files[0], np.load(files[0]) * np.float32(1e36))
+    check_neighbours(map_embeddings(files[:1], trials))  # squares of such numbers overflow
     with pytest.raises(InputError, match="`map` is tsne or umap"):
         map_embeddings(files, method="pca")
 
@@ -113,6 +115,10 @@ def damage(path, how):
         np.save(path, np.array([{}, {}]), allow_pickle=True)
     elif how == "flat":
         np.save(path, np.zeros(45, np.float32))
+    elif how == "one":
+        np.save(path, np.arange(45, dtype=np.float32)[:, None])
+    elif how == "equal":
+        np.save(path, np.full((45, 8), 0.1, np.float32))
     elif how == "nan":
         np.save(path, np.full((45, 8), np.nan, np.float32))
     elif how == "list":
@@ -128,6 +134,8 @@ def damage(path, how):
         ("pickle", "cannot be read as an array"),
         ("flat", "not an array of embeddings"),
         ("nan", "some embeddings are not finite"),
+        ("one", "of one number each"),
+        ("equal", "the embeddings are all equal"),
         ("list", "has 45 rows, but a.npy.csv lists 1"),
         ("columns", "not a list with the columns id and label"),
     ],
@@ -145,6 +153,13 @@ def test_damaged_tables_and_other_files_are_named(files, tmp_path):
         map_embeddings(files)
     pyarrow.parquet.write_table(pyarrow.table({"id": ["a"], "embedding": [[1.0]]}), files[1])
     with pytest.raises(InputError, match="has not the columns id, label and embedding"):
+        map_embeddings(files)
+    pyarrow.parquet.write_table(pyarrow.table({"id": ["a"], "label": ["spoof"]}), files[1])
+    with pytest.raises(InputError, match="has not the columns id, label and embedding"):
+        map_embeddings(files)
+    words = pyarrow.FixedSizeListArray.from_arrays(pyarrow.array(["x"] * 40), 2)
+    pyarrow.parquet.write_table(pyarrow.table([["a"] * 20] * 2 + [words], ["id", "label", "embedding"]), files[1])
+    with pytest.raises(InputError, match="embedding, a list of numbers"):
         map_embeddings(files)
     other = write(tmp_path / "c.npy", vectors(size=9), ["spoof"] * 45)
     with pytest.raises(InputError, match="embeddings of 8 and 9 numbers"):

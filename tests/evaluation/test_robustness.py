@@ -123,6 +123,9 @@ def test_the_page(case):
     page = robustness_page(evaluated(trials, paths, failed={"noise": "<b>no</b>"}))
     assert page == robustness_page(evaluated(trials, paths, failed={"noise": "<b>no</b>"}))
     assert page.count('<svg role="img"') == 1  # a curve of mp3; telephone has no strengths
+    numbered = {CLEAN: paths[CLEAN], "rawboost:1": paths["mp3:8"], "rawboost:2": paths["telephone"]}
+    without_curves = robustness_page(evaluated(trials, numbered))
+    assert "<svg role" not in without_curves and "By strength" not in without_curves
     assert "dotted are the clean trials" in page and "&lt;b&gt;no&lt;/b&gt;" in page
     by_damage = re.findall(r'<span class="name">(\S+?)</span>', page.partition("By damage")[2])
     assert [name for name in by_damage if ":" in name or name in ("clean", "telephone")][:4] == [

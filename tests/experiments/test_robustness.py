@@ -2,12 +2,14 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from nes2net import InputError
 from nes2net.audio.read import load_audio
+from nes2net.conditions import Sources
 from nes2net.corpora.trial import BONAFIDE
 from nes2net.evaluation.robustness_page import write_robustness
 from nes2net.experiments.robustness import plan, run
@@ -92,12 +94,35 @@ def test_what_fails_is_named_and_does_not_end_the_run(spectral_detector, corpus,
         planned(root, ["white:loud"])
     with pytest.raises(InputError, match="'white:5' is named twice"):
         planned(root, ["white:5", "white"])
-    result = run(spectral_detector, planned(root, ["noise:5", "gain"]), tmp_path / "out", **OPTIONS)
+    for text, message in (("noise:5", "needs MUSAN"), ("mp3:17", "its strength is one of")):
+        with pytest.raises(InputError, match=f"condition '{text}': {message}"):
+            planned(root, ["gain", text])
+    damaged = Sources(speech=(bad,) * 5)
+    result = run(
+        spectral_detector, replace(planned(root, ["babble:5", "gain"]), sources=damaged), tmp_path / "out", **OPTIONS
+    )
     assert [one.condition for one in result.results] == ["gain:-10", "gain:-20", "gain:-30"]
-    assert list(result.failed) == ["noise:5"] and "MUSAN" in result.failed["noise:5"]
+    assert list(result.failed) == ["babble:5"] and "not one of 12 trials" in result.failed["babble:5"]
     assert list(result.left_out) == [planned(root).trials[5].id] and result.num_bonafide + result.num_spoof == 11
-    with pytest.raises(InputError, match="no condition has scores: noise:5"):
-        run(spectral_detector, planned(root, ["noise:5"]), tmp_path / "out", **OPTIONS)
+    with pytest.raises(InputError, match="no condition has scores: babble:5"):
+        run(spectral_detector, replace(planned(root, ["babble:5"]), sources=damaged), tmp_path / "out", **OPTIONS)
+
+
+def test_a_full_disk_ends_the_run(spectral_detector, corpus, tmp_path, monkeypatch):
+    """It is no fault of the condition, and the same command goes on."""
+    run(spectral_detector, planned(corpus, ["gain:-20"]), tmp_path, **OPTIONS)
+    start = Journal.__init__
+
+    def on_full_disk(journal, *args):
+        start(journal, *args)
+        journal._file.close()
+        journal._file = open("/dev/full", "ab", buffering=0)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Journal, "__init__", on_full_disk)
+        with pytest.raises(InputError, match="cannot be written .No space left .* the same command goes on"):
+            run(spectral_detector, planned(corpus, ["gain:-20", "white:0"]), tmp_path, **OPTIONS)
+    assert len(run(spectral_detector, planned(corpus, ["gain:-20", "white:0"]), tmp_path, **OPTIONS).results) == 2
 
 
 def test_a_folder_of_another_run_is_refused(spectral_detector, corpus, tmp_path, monkeypatch):

@@ -148,6 +148,7 @@ def test_a_condition_says_its_strengths_and_needs(name, capsys):
     assert found["strength"] == (condition.takes() or "none")
     assert found.get("needs", "") == " and ".join(condition.needs)
     assert found["length"].startswith("changes" if condition.time_moves else "stays")
+    assert all(f" --{source} DIR" in found["next"][0] for source in condition.needs)
     shown(capsys, name)
 
 

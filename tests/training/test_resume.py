@@ -101,6 +101,7 @@ def whole(runs, uninterrupted):
         pytest.param({"augment": {"rng": "legacy", "algo": 10}}, [(2, 0)], marks=pytest.mark.slow),
         (
             {
+                "augment": {"conditions": ["mp3:16", "white:10", "babble:5", "cut:0.5"], "condition_probability": 0.9},
                 "train": {
                     "accumulate": 2,
                     "keep": "last,best",
@@ -108,7 +109,7 @@ def whole(runs, uninterrupted):
                     "freeze_frontend_epochs": 1,
                     "freeze_layers": 0,
                     "layer_decay": 0.5,
-                }
+                },
             },
             [(1, 1), (2, 0)],
         ),
