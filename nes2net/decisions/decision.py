@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import expit
 
 from nes2net.decisions.calibration import LinearCalibration
-from nes2net.decisions.operating_point import OperatingPoint
+from nes2net.decisions.operating_point import OperatingPoint, rounded_up
 from nes2net.decisions.population import Traits
 from nes2net.errors import InputError
 from nes2net.machine.terminal import printable_name
@@ -132,7 +132,7 @@ class Decider:
             return None
         return (
             f"the calibration's {population.num_recordings} recordings are too few for `abstain` {self.abstain:g}, so no "
-            f"recording is called 'cannot tell': take a share of at least {1 / (population.num_recordings + 1):.2g}, or a "
+            f"recording is called 'cannot tell': take a share of at least {rounded_up(1 / (population.num_recordings + 1))}, or a "
             "calibration on more recordings"
         )
 
