@@ -101,8 +101,9 @@ def _evaluate(args: argparse.Namespace) -> int:
     from nes2net.scoring.score_file import holds_frames
 
     files = (args.html, args.json, args.latex, args.markdown)
+    read = [*args.scores, *args.threshold_from, *(scores for place in args.also for scores in place[1:2])]
     for path in filter(None, files):
-        if Path(path).resolve() in {Path(scores).resolve() for scores in (*args.scores, *args.threshold_from)}:
+        if Path(path).resolve() in {Path(scores).resolve() for scores in read}:
             raise InputError(f"{path} is one of the score files; name another file to write")
         if Path(path).resolve() in {Path(calibration).resolve() for calibration in args.calibration}:
             raise InputError(f"{path} is a calibration that is read; name another file to write")

@@ -88,6 +88,14 @@ class LinearCalibration:
     scored_by: ScoredBy | None = None
     population: Population | None = field(default=None, repr=False, compare=False)
 
+    @property
+    def resolution_ms(self) -> float | None:
+        """Length of the frames that it was learned from; None for recordings."""
+        if self.scored_by is not None:
+            return self.scored_by.resolution_ms
+        value = self.trained_on.get("resolution_ms")  # frames whose scores have no record
+        return float(value) if isinstance(value, (int, float)) and 0 < value < 1e6 else None
+
     def __call__(self, scores: ArrayLike) -> NDArray:
         """Compute log-likelihood ratios, shape (N,), from scores, shape (N, K), or (N,) if K = 1.
 

@@ -11,13 +11,17 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import expit
 
 from nes2net.decisions.calibration import LinearCalibration
-from nes2net.decisions.operating_point import OperatingPoint
+from nes2net.decisions.operating_point import OperatingPoint, rounded_up
 from nes2net.decisions.population import Traits
 from nes2net.errors import InputError
 from nes2net.machine.terminal import printable_name
 
 #: The decision on a recording that is unlike those of the calibration.
 CANNOT_TELL = "cannot tell"
+#: What to tell of a calibration with a negative weight.
+INVERTED = (
+    "the weight of the calibration is negative, so higher scores count as spoofed: were its labels or scores inverted?"
+)
 #: Share of recordings like those of the calibration that are called "cannot tell", at most.
 ABSTAIN = 0.01
 
@@ -132,7 +136,7 @@ class Decider:
             return None
         return (
             f"the calibration's {population.num_recordings} recordings are too few for `abstain` {self.abstain:g}, so no "
-            f"recording is called 'cannot tell': take a share of at least {1 / (population.num_recordings + 1):.2g}, or a "
+            f"recording is called 'cannot tell': take a share of at least {rounded_up(1 / (population.num_recordings + 1))}, or a "
             "calibration on more recordings"
         )
 
@@ -156,24 +160,26 @@ class Decider:
         >>> from nes2net.decisions import OperatingPoint, fit
         >>> calibration = fit([2.0, 1.0, 0.5, -0.5], [-2.0, -1.0, 0.0, 0.7])
         >>> print(*Decider(calibration, operating_point=OperatingPoint.parse("cost:1,10,0.5")).described(), sep="\\n")
-        decision: bona fide from an llr of 2.303 on (a score of 1.792), the operating point cost:1,10,0.5
+        decision: bona fide from an llr of 2.303 on (a score of 1.793), the operating point cost:1,10,0.5
         probability: of bona fide, at a prior of 0.5
         calibration: on trials that it does not name
         """
         at = "" if self.threshold is None else f" (a score of {self.threshold:.4g})"
         point = self.point.name if self.operating_point else f"{self.point.name}, the Bayes threshold of the prior"
-        return [
+        lines = [
             f"decision: bona fide from an llr of {self.llr_threshold:.4g} on{at}, the operating point {point}",
             f"probability: of bona fide, at a prior of {self.prior:g}",
             f"calibration: {', '.join(self._facts())}",
         ]
+        return [*lines, INVERTED] if self.calibration.weights[0] < 0 else lines
 
     def _facts(self) -> list[str]:
         about, scored_by = self.calibration.trained_on, self.calibration.scored_by
         phase = f", phase {about['phase']}" if "phase" in about else ""
         facts = [f"{about['corpus']}{phase}" if "corpus" in about else "on trials that it does not name"]
         if "num_bonafide" in about and "num_spoof" in about:
-            unit = f"frames of {scored_by.resolution_ms:g} ms" if scored_by and scored_by.resolution_ms else "trials"
+            resolution_ms = self.calibration.resolution_ms
+            unit = "trials" if resolution_ms is None else f"frames of {resolution_ms:g} ms"
             facts.append(f"{about['num_bonafide']} bona fide and {about['num_spoof']} spoofed {unit}")
         if "date" in about:
             facts.append(str(about["date"])[:10])

@@ -55,8 +55,7 @@ class OperatingPoint:
                 return cls("eer")
             if kind == "cost":
                 c_miss, c_fa, prior = map(float, value.split(","))
-                act_dcf_threshold(1 - prior, c_miss, c_fa)  # raises for costs out of their range
-                if not math.isfinite(c_miss + c_fa):
+                if not math.isfinite(act_dcf_threshold(1 - prior, c_miss, c_fa)):  # or it raises
                     raise ValueError
                 return cls("cost", c_miss, c_fa, prior)
             if kind in ("fa", "miss") and value.endswith("%"):
@@ -74,8 +73,8 @@ class OperatingPoint:
         if self.kind == "eer":
             return "eer"
         if self.kind == "cost":
-            return f"cost:{self.c_miss:g},{self.c_fa:g},{self.prior:g}"
-        return f"{self.kind}:{100 * self.rate:g}%"
+            return f"cost:{self.c_miss:.12g},{self.c_fa:.12g},{self.prior:.12g}"
+        return f"{self.kind}:{100 * self.rate:.12g}%"
 
     def threshold(self, llrs: Llrs | None) -> float:
         """Find θ, a natural-log likelihood ratio.
@@ -99,7 +98,7 @@ class OperatingPoint:
         if len(of) * self.rate < 1:
             raise InputError(
                 f"{100 * self.rate:g} % of {len(of)} {what} trials is less than one trial: take a rate of at least "
-                f"{100 / len(of):.2g} %, or more trials"
+                f"{rounded_up(100 / len(of))} %, or more trials"
             )
         allowed = int(len(of) * self.rate * (1 + 1e-12))
         ordered = np.sort(of)
@@ -118,4 +117,14 @@ def _eer_threshold(bonafide: NDArray, spoof: NDArray) -> float:
     misses = np.searchsorted(np.sort(bonafide), steps, side="left") / len(bonafide)
     alarms = 1 - np.searchsorted(np.sort(spoof), steps, side="left") / len(spoof)
     nearest = int(np.argmin(np.abs(misses - alarms)))
-    return float(steps[nearest] if nearest == 0 else (steps[nearest - 1] + steps[nearest]) / 2)
+    return float(steps[nearest] if nearest == 0 else steps[nearest - 1] / 2 + steps[nearest] / 2)
+
+
+def rounded_up(value: float) -> str:
+    """Write a positive number in two digits, rounded up, so that a least value is enough as written.
+
+    >>> rounded_up(1 / 300), rounded_up(0.5)
+    ('0.0034', '0.5')
+    """
+    step = 10.0 ** (math.floor(math.log10(value)) - 1)
+    return f"{math.ceil(value / step * (1 - 1e-12)) * step:.12g}"

@@ -28,9 +28,10 @@ class Bin(NamedTuple):
 
 
 def reliability(llrs: Llrs) -> list[Bin]:
-    """Sort trials into bins of equal count by their predicted probability of bona fide.
+    """Sort trials into bins of about equal count by their predicted probability of bona fide.
 
-    Ten bins, or as many as have 20 trials each, at least one. The prior is the share of bona fide
+    Ten bins, or as many as have 20 trials each, at least one. Trials of equal ratios share a bin, so
+    there are fewer bins if many ratios are equal. The prior is the share of bona fide
     trials of the set, so that for good ratios ``predicted`` and ``share`` agree. Interval by Wilson,
     "Probable inference, the law of succession, and statistical inference", JASA 22, 1927.
 
@@ -43,9 +44,12 @@ def reliability(llrs: Llrs) -> list[Bin]:
     order = np.argsort(values, kind="stable")
     predicted = expit(values + math.log(llrs.bonafide.size / llrs.spoof.size))
     num_bins = int(np.clip(values.size // _FEWEST_IN_BIN, 1, _MOST_BINS))
+    ordered = values[order]
+    last = np.cumsum([part.size for part in np.array_split(order, num_bins)]) - 1
+    ends = np.unique(np.searchsorted(ordered, ordered[last], side="right"))
     return [
         Bin(float(predicted[part].mean()), *wilson(int(is_bonafide[part].sum()), part.size), part.size)
-        for part in np.array_split(order, num_bins)
+        for part in np.split(order, ends[:-1])
     ]
 
 

@@ -23,7 +23,7 @@ from nes2net.audio.waveform import SAMPLE_RATE
 from nes2net.corpora.corpus import Corpus
 from nes2net.corpora.protocol import WHOLE, canonical_phase
 from nes2net.decisions.calibration import LinearCalibration, Llrs, ScoredBy, fit, load
-from nes2net.decisions.decision import Decider
+from nes2net.decisions.decision import INVERTED, Decider
 from nes2net.decisions.operating_point import OperatingPoint
 from nes2net.errors import InputError
 from nes2net.evaluation.breakdown import speaker_groups
@@ -226,6 +226,11 @@ def thresholds(
         found.append(Threshold(decider, development, development.inputs))
     for path in source.calibrations:
         decider = Decider(load(path), operating_point=source.operating_point)
+        if (resolution_ms := decider.calibration.resolution_ms) is not None:
+            raise InputError(
+                f"{path}: a calibration of scores of frames of {resolution_ms:g} ms, not of recordings: make one of a score "
+                "file of recordings"
+            )
         found.append(Threshold(decider, None, [score_input(Path(path), sha256_of(path), "calibration")]))
     further = [read_set(place, "further", corpora.get(place.corpus), allow_partial) for place in source.further]
     return found, further
@@ -417,7 +422,7 @@ def _warnings(
     calibration: LinearCalibration, development: ScoredSet | None, sets: Sequence[ScoredSet], rows: Sequence[Transfer]
 ) -> list[str]:
     """What makes the figures of test sets doubtful, one line each."""
-    lines = []
+    lines = [INVERTED] if calibration.weights[0] < 0 else []
     if development is not None and (left_out := _left_out(development.matched)):
         lines.append(f"the threshold rests on a part of {development.name}: {left_out}")
     for scored, row in zip(sets, rows):

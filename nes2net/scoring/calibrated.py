@@ -41,8 +41,7 @@ def check_belongs(scorer: Scorer, calibration: LinearCalibration, resolution_ms:
         InputError: if it is of another detector, or of scores of recordings and not of frames, or
             the other way round. Frames need a calibration that says that it is of frames.
     """
-    scored_by = calibration.scored_by
-    own = scored_by.resolution_ms if scored_by else None
+    scored_by, own = calibration.scored_by, calibration.resolution_ms
     if resolution_ms is None and own is not None:
         raise InputError(
             f"the calibration is of scores of frames of {own:g} ms, not of recordings: make one of a score file of "
@@ -132,9 +131,8 @@ def frame_threshold(
         raise InputError(
             "the operating point of a calibration is the threshold: leave out `threshold` or `calibration`"
         )
-    scored_by = decider.calibration.scored_by
-    if resolution_ms is None and scored_by is not None:
-        resolution_ms = scored_by.resolution_ms
+    if resolution_ms is None:
+        resolution_ms = decider.calibration.resolution_ms
     resolution_ms = chosen_resolution(scorer, resolution_ms)
     check_belongs(scorer, decider.calibration, resolution_ms)
     if decider.threshold is None:

@@ -15,9 +15,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+from pydantic import Field, FiniteFloat, TypeAdapter, ValidationError
 
 from nes2net.corpora.trial import Trial, trials_digest
 from nes2net.decisions.decision import CANNOT_TELL, Decider
@@ -180,12 +181,14 @@ class _Measured:
             lines = []
         same = lines[:1] == [run]
         for line in lines[1:-1] if same else ():  # the last one may be cut
-            id, *values = json.loads(line)
-            self.traits[id] = Traits(*values)
+            try:
+                id, duration, level, bandwidth = _LINE.validate_json(line)
+            except ValidationError:  # such as after a loss of power: it is measured again
+                continue
+            self.traits[id] = Traits(duration, level, bandwidth)
+        write_text(path, "\n".join([run, *(_line(id, one) for id, one in self.traits.items()), ""]))
         try:
-            self._file = path.open("w", encoding="utf-8")
-            self._file.write(f"{run}\n")
-            self.add(self.traits.items())
+            self._file = path.open("a", encoding="utf-8")
         except OSError as error:
             raise InputError(
                 f"{path} cannot be written ({error.strerror}): make room, or name another `out`"
@@ -195,7 +198,7 @@ class _Measured:
         """Keep what was found."""
         for id, one in found:
             if isinstance(one, Traits):
-                self._file.write(json_text([id, *(getattr(one, name) for name in SCALARS)]) + "\n")
+                self._file.write(_line(id, one) + "\n")
         self._file.flush()
 
     def __enter__(self) -> _Measured:
@@ -203,3 +206,11 @@ class _Measured:
 
     def __exit__(self, *_: object) -> None:
         self._file.close()
+
+
+_Finite = Annotated[FiniteFloat, Field(strict=True)]
+_LINE = TypeAdapter(tuple[str, Annotated[_Finite, Field(gt=0)], _Finite, _Finite])
+
+
+def _line(id: str, traits: Traits) -> str:
+    return json_text([id, *(getattr(traits, name) for name in SCALARS)])

@@ -399,7 +399,7 @@ def test_frames(tmp_path, monkeypatch, capsys):
     (tmp_path / "f.txt").write_text("".join(lines(id, row) for id, row in scores.items()))
     command = "calibrate partialspoof f.txt --root partialspoof --workers 0 --save c.json".split()
     assert main([*command, "--apply", "f.txt", "--out", "x.txt"]) == 2
-    assert "give it to nes2net segment with --calibration" in capsys.readouterr().err
+    assert "give it to nes2net predict --segments --calibration" in capsys.readouterr().err
     assert main(command) == 2
     assert "no record beside it says how long its frames are" in capsys.readouterr().err
     run = {"model": "0f" * 32, "dtype": "float32", "num_samples": None, "resolution_ms": 20.0}

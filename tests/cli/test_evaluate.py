@@ -111,6 +111,7 @@ def test_transferred_thresholds(case, tmp_path, capsys):
         ([*threshold, "--also", "nothing", "x", "y"], "nothing"),
         ([*threshold, "--operating-point", "best"], "an operating point is 'eer'"),
         ([*threshold, "--calibration", calibration], "--threshold-from and --calibration both give a threshold"),
+        ([*threshold, *also, "--json", str(case / "worse.txt")], "is one of the score files"),
         (["--calibration", calibration, "--json", calibration], "is a calibration that is read"),
         (["--calibration", good], "not a calibration"),
     ):

@@ -90,7 +90,8 @@ def test_recordings_are_measured_once(score, corpus, tmp_path):
     with _Measured(tmp_path / "dev.txt", trials, SAMPLES) as earlier:
         earlier.add([(trials[0].id, traits[trials[0].id]), (trials[1].id, unheard), (trials[2].id, "cut off")])
     path = _Measured.place(tmp_path / "dev.txt")
-    path.write_text(path.read_text() + '["cut')
+    damaged = ["", "\0\0", "3", json.dumps([trials[3].id, 1.0]), json.dumps([trials[3].id, 0.0, -20.0, 8000.0])]
+    path.write_text("\n".join([path.read_text()[:-1], *damaged, '["cut']))
     (tmp_path / "dev.txt.decisions.json").write_text("{}")
     _, again, record, _ = score(*flags)
     assert again[1]["decision"] == CANNOT_TELL and "its level, -110.0 dB" in again[1]["reason"]

@@ -15,7 +15,7 @@ VALUES = st.lists(st.integers(-30, 30).map(lambda n: n / 4), min_size=1, max_siz
 RATES = st.sampled_from([1, 2.5, 5, 10, 33, 50, 90])
 
 
-@pytest.mark.parametrize("name", ["eer", "cost:1,10,0.95", "fa:1%", "miss:0.5%", "cost:1,1,0.5"])
+@pytest.mark.parametrize("name", ["eer", "cost:1,10,0.95", "fa:1%", "miss:0.5%", "cost:1,1,0.5", "cost:1,1,0.99999999"])
 def test_names_are_read_back(name):
     assert OperatingPoint.parse(name).name == name
     assert OperatingPoint.parse(OperatingPoint.parse(f" {name} ").name) == OperatingPoint.parse(name)
@@ -38,7 +38,7 @@ def test_names_are_read_back(name):
             "cost:1,1,1",
             "cost:1,1,0",
         ),
-        *("cost:0,1,0.5", "cost:-1,1,0.5", "cost:inf,1,0.5", "cost:1,nan,0.5", "cost:a,b,c"),
+        *("cost:0,1,0.5", "cost:-1,1,0.5", "cost:inf,1,0.5", "cost:1,nan,0.5", "cost:a,b,c", "cost:1e308,1e-308,0.5"),
     ],
 )
 def test_other_texts_are_refused(text):
@@ -85,3 +85,12 @@ def test_a_threshold_without_scores():
     with pytest.raises(InputError, match="holds no scores to read the operating point 'eer' off"):
         OperatingPoint("eer").threshold(None)
     assert str(OperatingPoint("cost").threshold(None)) == "0.0"  # not -0
+
+
+@pytest.mark.parametrize("number", [3, 30, 100, 236, 300])
+def test_the_rate_that_a_message_names_is_enough(number):
+    llrs = Llrs(np.arange(number), np.arange(number))
+    with pytest.raises(InputError, match="less than one trial") as refused:
+        OperatingPoint("fa", rate=1e-6).threshold(llrs)
+    named = str(refused.value).split("at least ")[1].split(" %")[0]
+    assert math.isfinite(OperatingPoint.parse(f"fa:{named}%").threshold(llrs))

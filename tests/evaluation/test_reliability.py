@@ -30,6 +30,14 @@ def test_bins_are_those_of_a_plain_loop():
         assert one.low <= one.share <= one.high
 
 
+def test_equal_ratios_share_a_bin():
+    """In whichever order the trials stand, none of them tells bona fide from spoof."""
+    llrs = Llrs(np.repeat([0.0, 3.0], 40), np.repeat([-3.0, 0.0], 40))
+    assert [(b.share, b.num_trials) for b in reliability(llrs)] == [(0, 40), (0.5, 80), (1, 40)]
+    [one] = reliability(Llrs(np.zeros(40), np.zeros(120)))
+    assert (one.predicted, one.share, one.num_trials) == (0.25, 0.25, 160)
+
+
 def test_true_ratios_are_reliable():
     """Of normal classes two apart the ratio of x is 2x, so almost all bins hold the diagonal."""
     rng = np.random.default_rng(1)

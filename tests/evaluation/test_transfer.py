@@ -234,6 +234,21 @@ def test_a_calibration_that_makes_cllr_worse_is_warned_of(case):
     assert "nearly all of it is lost by discrimination" in in_words(good)
 
 
+def test_inverted_development_scores_are_warned_of(case, tmp_path):
+    lines = [line.split() for line in (case / "good.dev.txt").read_text().splitlines()]
+    (tmp_path / "dev.txt").write_text("".join(f"{id} {-float(score)}\n" for id, score in lines))
+    where = replace(source(case), dev_scores=[str(tmp_path / "dev.txt")])
+    (table,) = report_of(case, "good", num_resamples=2, where=where).transfers
+    assert "the weight of the calibration is negative" in table.warnings[0]
+
+
+def test_a_calibration_of_frames_is_refused(case, tmp_path):
+    frames = replace(calibration.fit([2.0, 0.0], [-1.0, 1.0]), trained_on={"resolution_ms": 20})
+    frames.save(tmp_path / "frames.json")
+    with pytest.raises(InputError, match="of scores of frames of 20 ms, not of recordings"):
+        report_of(case, "good", where=ThresholdSource(calibrations=[str(tmp_path / "frames.json")]))
+
+
 def test_text_page_and_paper_tables_have_every_figure(case, report):
     (table,) = report.transfers
     row = table.rows[1]

@@ -72,6 +72,10 @@ def test_segment():
         detector.decide(recording, calibration)
     with pytest.raises(InputError, match="of scores of frames of 20 ms, not of 40 ms"):
         check_belongs(detector, calibration, 40.0)
+    unrecorded = replace(calibration, scored_by=None, trained_on={"resolution_ms": 20})
+    assert detector.segment(recording, calibration=replace(decider, calibration=unrecorded)) == found
+    with pytest.raises(InputError, match="of scores of frames of 20 ms, not of recordings"):
+        detector.decide(recording, unrecorded)
 
 
 def test_how_much_is_scored():
