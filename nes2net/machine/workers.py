@@ -127,7 +127,7 @@ class Loader(DataLoader[Any]):
     def __iter__(self) -> Any:
         if not self.num_workers:
             return super().__iter__()
-        with _attentive(self._check_readers):
+        with _attentive(self._check_readers) as early:
             self._check_readers()
             try:
                 if not self.readers:
@@ -139,20 +139,22 @@ class Loader(DataLoader[Any]):
             self.readers = batches._workers  # type: ignore[attr-defined]
             # At the program's end with a priority, so before multiprocessing waits for the readers.
             Finalize(self, _end, args=(self.readers,), exitpriority=0)
-        return self._read(batches)
+        return self._read(batches, early)
 
-    def _read(self, batches: Any) -> Iterator[Any]:
+    def _read(self, batches: Any, early: list[tuple[int, float]]) -> Iterator[Any]:
         while True:
             try:
-                batch = self._next(batches)
+                batch = self._next(batches, early)
             except StopIteration:
                 return
+            early = []
             yield batch
 
-    def _next(self, batches: Any) -> Any:
-        """Wait for the next batch."""
+    def _next(self, batches: Any, early: list[tuple[int, float]]) -> Any:
+        """Wait for the next batch; ``early`` are signals that came while the readers were started."""
         began = time.monotonic()
         with _attentive(self._check_readers) as signals:
+            signals += early
             while True:
                 self._check_readers()
                 # A time-out of PyTorch's iterator leaves it as it was. The public setting would also

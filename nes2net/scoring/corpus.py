@@ -221,7 +221,7 @@ def score_trials(
     if resolution_ms is not None:
         if num_samples is not None or legacy_train_mode or transform is not None:
             raise InputError(
-                "frames are scored of whole utterances as they are, in eval mode: leave `num_samples` and the transform out"
+                "frames are scored of whole utterances as they are, in eval mode: leave `num_samples` out, and the transform"
             )
         frames = FramesOfBatch(scorer, resolution_ms)
         reader = replace(reader, min_samples=1)  # a repeated utterance would have frames behind its end

@@ -180,12 +180,16 @@ def test_a_batch_that_cannot_be_handed_over(capfd):
     assert "a batch could not be handed over: " in said and "Traceback" not in said
 
 
-def test_a_signal_while_readers_hang(soon):
-    """Training defers signals to the end of a step, which never comes."""
+@pytest.mark.parametrize("starting", [False, True])
+def test_a_signal_while_readers_hang(soon, monkeypatch, starting):
+    """Training defers signals to the end of a step, which never comes; one may come while the readers are started."""
+    batches = loader(Numbers(0, hang))
+    if starting:
+        monkeypatch.setattr(workers, "_check_locks", lambda _: os.kill(os.getpid(), signal.SIGTERM))
     began = time.monotonic()
-    batches = loader(Numbers(5, hang))
     with StopRequests() as stop, pytest.raises(Unfinished, match="stopped by SIGTERM while waiting"), stop.deferred():
-        signal_in(0.3)
+        if not starting:
+            signal_in(0.3)
         numbers(batches)
     handler = signal.getsignal(signal.SIGTERM)
     assert handler is signal.SIG_DFL and took(began) < 4

@@ -116,9 +116,10 @@ def test_command(segment_detector, trials, tmp_path, capsys):
     with pytest.raises(InputError):
         read_scores(out)
     keys = ["--keys", str(tmp_path / "list.csv"), "--phase", "all"]
-    for old in ("calibrate", "fuse"):
-        assert (
-            main([old, "generic", str(out), *(str(out),) * (old == "fuse"), *keys, "--save", str(tmp_path / "c")]) == 2
-        )
+    for command, scores, expected in (
+        ("calibrate", [str(out)], "RTTM of the segments not found"),  # frames need labels of frames
+        ("fuse", [str(out)] * 2, "holds scores of frames"),
+    ):
+        assert main([command, "generic", *scores, *keys, "--save", str(tmp_path / "c")]) == 2
         error = capsys.readouterr().err
-        assert "holds scores of frames" in error and error.count("\n") == 1
+        assert expected in error and error.count("\n") == 1
