@@ -7,7 +7,7 @@ cd "$(dirname "$0")/.."
 numpy=${NUMPY:-1.26.4}
 venv=${VENV:-.venv-numpy-$numpy}
 python=${PYTHON:-$(command -v python3.11 || command -v python3.12 || command -v python3.10 || true)}
-tests=(tests/augment tests/audio tests/corpora tests/localisation tests/metrics tests/training/test_dataset.py nes2net/augment nes2net/audio nes2net/corpora nes2net/localisation nes2net/metrics)
+tests=(tests/augment tests/audio tests/conditions tests/corpora tests/decisions tests/localisation tests/metrics tests/training/test_dataset.py nes2net/augment nes2net/audio nes2net/conditions nes2net/corpora nes2net/decisions nes2net/localisation nes2net/metrics)
 
 stamp=$venv/nes2net-$(cat pyproject.toml scripts/numpy_matrix.sh | sha256sum | cut -c1-16)
 if [ ! -e "$stamp" ]; then
@@ -21,7 +21,7 @@ if [ ! -e "$stamp" ]; then
   "${pip[@]}" install --quiet --upgrade pip
   # torch first, as in scripts/environment.sh; pip chooses releases of the others that fit this NumPy.
   "$venv/bin/python" -c "import torch" 2>/dev/null || "${pip[@]}" install "${TORCH:-torch==2.13.0}" "numpy==$numpy"
-  "${pip[@]}" install --quiet --editable ".[dev]" "numpy==$numpy"
+  "${pip[@]}" install --quiet --editable ".[dev,robustness]" "numpy==$numpy"
   rm -f "$venv"/nes2net-*
   touch "$stamp"
 fi
