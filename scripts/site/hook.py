@@ -72,6 +72,7 @@ API = {
         [
             "nes2net.metrics",
             "nes2net.localisation",
+            "nes2net.decisions",
             "nes2net.evaluation.evaluate.evaluate",
             "nes2net.evaluation.evaluate.Evaluation",
             "nes2net.evaluation.compare.evaluate_systems",
