@@ -24,7 +24,7 @@ pip=("$venv/bin/python" -m pip --disable-pip-version-check)
   "${pip[@]}" install --quiet --no-build-isolation "pyworld>=0.3.4" ||
     { echo "error: pyworld was not built: on Debian, apt-get install g++ python3-dev" >&2; exit 2; }
 }
-"${pip[@]}" install --quiet --editable ".[dev,demo,docs,explain,maps,onnx,parquet,robustness,serve]"
+"${pip[@]}" install --quiet --editable ".[dev,demo,docs,explain,maps,onnx,parquet,robustness,scale,serve,slurm]"
 rm -f "$venv"/nes2net-*
 touch "$stamp"
 echo "environment ready in $venv"
