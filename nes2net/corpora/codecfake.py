@@ -13,7 +13,7 @@ evaluation is its condition; an ``attack`` is ``F01`` and so on, as in the file 
 
 The bona fide recordings are the same in several conditions, so an id of the evaluation begins
 with its condition (``C1/F01_SSB13650058``). All conditions together are no published figure:
-those are of each condition (``--by source``). A folder of labels with some of the lists
+those are of each condition (the page by ``--html``). A folder of labels with some of the lists
 (``protocols``) is an evaluation on these conditions. Two editions of the archives exist, of May
 and September 2024; benchmarks name the first.
 """

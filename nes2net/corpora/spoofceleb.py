@@ -6,7 +6,8 @@ Signal Processing 6, 2025.
 Layout: ``<root>/metadata/{train,development,evaluation}.csv`` with columns ``file,speaker,attack``,
 and the files in ``<root>/flac/{train,development,evaluation}/ATTACK/SPEAKER/NAME.flac``; the
 archive has both in ``spoofceleb``. Attack ``a00`` is bona fide. An id is the path below the
-folder of its part, without suffix. 2,540,421 / 55,741 / 91,130 trials.
+folder of its part, without suffix; the parts have no speaker in common.
+2,540,421 / 55,741 / 91,130 trials.
 """
 
 from __future__ import annotations

@@ -12,7 +12,8 @@ from.
 The corpus has no official parts: published splits are those of their papers, so all is ``eval``.
 A list of one's own (corpus ``generic``) cuts it otherwise. The paper counts 117,985 generated
 recordings, a later list of the archive 134,266. Its EER is an average over systems (aEER); here
-it is that of all trials by the rule of ASVspoof, and ``--by attack`` gives those of the systems.
+it is that of all trials by the rule of ASVspoof, and the page by ``--html`` has those of the
+systems.
 """
 
 from __future__ import annotations

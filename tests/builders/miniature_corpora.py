@@ -47,7 +47,7 @@ def _mlaad(model: str, name: str) -> str:
 
 
 _MLAAD = "path|original_file|language|is_original_language|duration|training_data|model_name|architecture|transcript\n"
-_SPOOFCELEB = "file,speaker,attack\na00/id1/v-1-001.flac,id1,a00\na07/id2/v-2-001.flac,id2,a07\n"
+_SPOOFCELEB = "file,speaker,attack\na00/{0}1/v-1-001.flac,{0}1,a00\na07/{0}2/v-2-001.flac,{0}2,a07\n"
 _DEEPFAKE_EVAL = """\
 Filename,Date,Ground Truth,Public Comments,Finetuning Set
 a 1.mp3,2024-04-23,Fake,"lip sync, off",Train
@@ -87,14 +87,16 @@ CORPORA = {
     "spoofceleb": Miniature(
         {
             split: {
-                f"flac/{folder}/a00/id1/v-1-001.flac": Trial("a00/id1/v-1-001", label="bonafide", speaker="id1"),
-                f"flac/{folder}/a07/id2/v-2-001.flac": Trial(
-                    "a07/id2/v-2-001", label="spoof", speaker="id2", attack="a07"
+                f"flac/{folder}/a00/{folder[0]}1/v-1-001.flac": Trial(
+                    f"a00/{folder[0]}1/v-1-001", label="bonafide", speaker=f"{folder[0]}1"
+                ),
+                f"flac/{folder}/a07/{folder[0]}2/v-2-001.flac": Trial(
+                    f"a07/{folder[0]}2/v-2-001", label="spoof", speaker=f"{folder[0]}2", attack="a07"
                 ),
             }
             for split, folder in (("train", "train"), ("dev", "development"), ("eval", "evaluation"))
         },
-        {f"metadata/{folder}.csv": _SPOOFCELEB for folder in ("train", "development", "evaluation")},
+        {f"metadata/{folder}.csv": _SPOOFCELEB.format(folder[0]) for folder in ("train", "development", "evaluation")},
         malformed=[
             ("metadata/evaluation.csv", "a00/id1/x.flac,id1\n", r"evaluation\.csv, line 4: expected 3 fields"),
             ("metadata/evaluation.csv", "/a00/id1/x.flac,id1,a00\n", "line 4: '/a00/id1/x.flac' cannot be a recording"),
