@@ -24,6 +24,7 @@ from nes2net.cli import (
     predict,
     reproduce,
     robustness,
+    scale,
     score,
     serve,
     train,
@@ -56,7 +57,7 @@ def build_parser() -> OneLineParser:
     tasks: dict[str, list[Callable]] = {
         "prepare": [check_data.add, augment.add],
         "train": [train.add, average.add, merge.add],
-        "score": [predict.add, explain.add, serve.add, score.add, embed.add],
+        "score": [predict.add, explain.add, serve.add, score.add, scale.add, embed.add],
         "evaluate": [evaluate.add, calibrate.add, robustness.add, reproduce.add],
         "inspect and share": [info.add, bench.add, export.add],
         "more": [published.add, partial(completion.add, parser=parser)],
