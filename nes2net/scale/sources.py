@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 from nes2net.audio.files import recordings_below
 from nes2net.audio.packed import SHARD_SUFFIXES
 from nes2net.corpora.trial import Trial
-from nes2net.errors import InputError, first_line, shown
+from nes2net.errors import InputError, MissingLibrary, first_line, shown
 from nes2net.machine.text_files import read_text
 from nes2net.scale.libraries import library
 from nes2net.scoring.journal import stamp
@@ -147,6 +147,8 @@ def _urls_at(url: str) -> list[str]:
 
 def unreachable(address: str, error: Exception) -> InputError:
     """The error for an address of which fsspec reads nothing; it may need a library or an account."""
+    if isinstance(error, ImportError):  # of s3fs, gcsfs, aiohttp …
+        return MissingLibrary(f"{address} needs a library of its store ({first_line(error)}): install it with pip")
     return InputError(f"{address} cannot be read ({type(error).__name__}: {first_line(error)})")
 
 
@@ -206,6 +208,9 @@ def _name_in(source: str, address: str) -> str:
     >>> _name_in("s3://bucket/set", "s3://bucket/set/data/0.parquet"), _name_in("", "data/0.parquet")
     ('data/0.parquet', '0.parquet')
     """
+    if source and is_url(source):
+        # A store may write its URLs with another number of slashes.
+        source, address = (f"//{url.partition('://')[2].lstrip('/')}" for url in (source, address))
     folder = f"{source.rstrip('/')}/"
     return address.removeprefix(folder) if source and address.startswith(folder) else PurePosixPath(address).name
 
