@@ -28,7 +28,9 @@ _MOST_TEXT = 1 << 20  # bytes of a member of a tar file that describes a recordi
 _ROWS_AT_ONCE = 64
 _TAR_BLOCK = 512
 # Members of a tar file that describe a recording, and the columns for them.
-_DESCRIPTIONS = {".json": "notes", ".cls": "label", ".txt": "text"}
+_DESCRIPTIONS = {"json": "notes", "cls": "label", "txt": "text"}
+# As the corpus `shards` has them.
+_IDS = ("utterance_id", "id", "utt_id", "__key__")
 
 _Row = dict[str, Any]
 
@@ -182,8 +184,11 @@ def _content_of(value: Any) -> tuple[bytes | None, str | None]:
 
 def _row(shard: Shard, inner: str, content: bytes | None, suffix: str, described: _Row) -> _Row:
     """A row, with the id that its description or its notes give, or else its place in the shard."""
-    known = {**described, **_notes(described.get("notes"))}
-    id = known.get("utterance_id") or known.get("id") or f"{shard.name}/{inner}"
+    known = {
+        **_notes(described.get("notes")),
+        **{name: value for name, value in described.items() if value is not None},
+    }
+    id = next((known[name] for name in _IDS if known.get(name) not in (None, "")), f"{shard.name}/{inner}")
     own = {
         "id": "%20".join(str(id).split()),
         "address": f"{shard.address}/{inner}",
@@ -211,19 +216,19 @@ def _tar_rows(shard: Shard, file: BinaryIO) -> Iterator[_Row]:
             archive.members = []  # type: ignore[attr-defined]  # they would pile up
             if not entry.isreg() or entry.issparse():
                 continue
-            name = PurePosixPath(entry.name)
-            if (of := str(name.with_suffix(""))) != key:
+            folder, name = os.path.split(entry.name)
+            stem, _, suffix = name.partition(".")
+            if (of := os.path.join(folder, stem)) != key:
                 yield from _tar_recordings(shard, recordings, described)
                 key, described, recordings = of, {}, []
             content = archive.extractfile(entry)
-            if content is None or name.name.startswith("."):
+            if content is None or not stem:  # hidden, such as those that macOS adds
                 continue
-            if is_recording(name.name):
+            if is_recording(f"x.{suffix}"):
                 _check_size(entry.size)
                 recordings.append((entry.name, _all_of(content, entry)))
-            elif name.suffix.lower() in _DESCRIPTIONS and entry.size <= _MOST_TEXT:
-                text = _all_of(content, entry).decode(errors="replace")
-                described[_DESCRIPTIONS[name.suffix.lower()]] = text
+            elif suffix in _DESCRIPTIONS and entry.size <= _MOST_TEXT:
+                described[_DESCRIPTIONS[suffix]] = _all_of(content, entry).decode(errors="replace").strip()
         yield from _tar_recordings(shard, recordings, described)
         end = archive.offset
     # tarfile stops at anything that cannot be a member; zeros mark the end.

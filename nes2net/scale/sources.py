@@ -14,6 +14,7 @@ from typing import Any, TypeAlias
 
 from nes2net.audio.files import recordings_below
 from nes2net.audio.packed import SHARD_SUFFIXES
+from nes2net.corpora.shards import is_shard
 from nes2net.corpora.trial import Trial
 from nes2net.errors import InputError, MissingLibrary, first_line, shown
 from nes2net.machine.text_files import read_text
@@ -25,9 +26,8 @@ Source: TypeAlias = str | Path | Sequence[Trial] | Sequence[str | Path]
 
 _LIST_SUFFIXES = (".txt", ".lst", ".list")
 _ROWS_OF_LIST = 1000  # recordings of a list that are one shard
+_HUB = "hub:"
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+(::[A-Za-z][A-Za-z0-9+.-]+)*://")
-# Ids and labels of the Speech Anti-Spoofing Arena, without audio.
-_NO_SHARDS = {"labels.parquet"}
 
 
 @dataclass(frozen=True)
@@ -69,6 +69,7 @@ def shards_of(source: Source) -> list[Shard]:
     folder, or URL of one                      all ``.parquet``, ``.arrow`` and ``.tar`` files below it but
                                                ``labels.parquet``; if it has none, its recordings
     file, pattern with ``*``, or URL of these  shards of these kinds
+    ``hub:OWNER/NAME[@REVISION]``              the shards of a data set of the Hugging Face hub, which stay there
     ``.txt``, ``.lst`` or ``.list``            a list: a path or URL per line, or an id, a tab, and a path or
                                                URL; paths are relative to the list, ``#`` begins a comment
     trials                                     their ids and audio
@@ -101,6 +102,8 @@ def shards_of(source: Source) -> list[Shard]:
 
 def _shards_at(source: str | Path) -> list[Shard]:
     name = str(source)
+    if name.startswith(_HUB):
+        source = name = f"hf://datasets/{name.removeprefix(_HUB)}"
     if PurePosixPath(name).suffix.lower() in _LIST_SUFFIXES:
         return list(_listed(name, _rows_of_list(name)))
     if is_url(source):
@@ -126,8 +129,7 @@ def _shards_at(source: str | Path) -> list[Shard]:
 
 
 def _is_shard(address: str) -> bool:
-    name = PurePosixPath(address.partition("?")[0])
-    return name.suffix.lower() in SHARD_SUFFIXES and name.name not in _NO_SHARDS and not name.name.startswith(".")
+    return is_shard(PurePosixPath(address.partition("?")[0]).name)
 
 
 def _urls_at(url: str) -> list[str]:
@@ -222,5 +224,7 @@ def _stamp_of_url(url: str) -> str:
         facts: dict[str, Any] = files.info(path)
     except Exception:
         return "-"
-    changed = next((facts[key] for key in ("ETag", "etag", "LastModified", "mtime", "created") if facts.get(key)), "")
+    changed = next(
+        (facts[key] for key in ("ETag", "etag", "blob_id", "LastModified", "mtime", "created") if facts.get(key)), ""
+    )
     return f"{facts.get('size')}:{changed}"

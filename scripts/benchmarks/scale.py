@@ -6,7 +6,7 @@ processes of the way: this one, its readers, and Ray's; on a shared machine they
 time. Scores have to be the same to the last bit. The detector has random weights.
 
     scripts/bench scale                              # XLS-R 300M + Nes2Net-X: minutes
-    scripts/bench scale --dtype bfloat16
+    scripts/bench scale --alone --dtype bfloat16     # the detector alone: a minute
     scripts/bench scale --small                      # log spectrum + Nes2Net-X: what Ray costs shows most
     scripts/bench scale --small --rounds 1 --shards 2 --rows 8    # as a test; the figures mean nothing
 """
@@ -21,6 +21,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +36,7 @@ from nes2net.scale.cluster import Resources, connected
 from nes2net.scale.collection import score_collection
 from nes2net.scale.results import to_score_file
 from nes2net.scoring.corpus import score_trials
+from nes2net.scoring.kernel import score_batch
 
 _SAMPLES = 64600
 _SMALL = {
@@ -82,32 +84,44 @@ def measured(run: Callable[[], object]) -> tuple[float, float]:
     return time.perf_counter() - began, processor_seconds() - used
 
 
+def of_detector(detector: Detector) -> float:
+    """Processor seconds of a recording in a batch of 8, without reading it; the first batch is for warming up."""
+    waveforms = 0.1 * torch.randn(8, _SAMPLES)
+    score_batch(detector, waveforms)
+    began = time.process_time()
+    score_batch(detector, waveforms)
+    return (time.process_time() - began) / len(waveforms)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--shards", type=int, default=4)
     parser.add_argument("--rows", type=int, default=16, help="recordings in a shard; whole batches of 8")
     parser.add_argument("--dtype", default="float32", choices=["float32", "bfloat16", "int8"])
-    parser.add_argument("--small", action="store_true")
+    parser.add_argument("--small", action="store_true", help="log spectrum instead of XLS-R 300M")
+    parser.add_argument("--alone", action="store_true", help="compute one batch only, without reading and without Ray")
     args = parser.parse_args()
     torch.set_num_threads(1)
     os.environ["OMP_NUM_THREADS"] = "1"
     torch.manual_seed(0)
     config = _SMALL if args.small else {"frontend": "xlsr_300m", "backend": "nes2net_x"}
+    if args.alone:
+        detector = Detector.from_config(config).eval()
+        detector.set_precision(args.dtype)
+        print(f"the detector alone, {args.dtype}: {of_detector(detector):.3f} processor seconds a recording")
+        return
     with tempfile.TemporaryDirectory() as name, connected(Resources(1)):
         folder = Path(name)
         trials = write_shards(folder / "set", args.shards, args.rows)
         Detector.from_config(config).eval().save(folder / "model")
         detector = Detector.from_pretrained(folder / "model", "cpu", args.dtype)
         figures: dict[str, list[tuple[float, float]]] = {"nes2net score": [], "nes2net scale": []}
-        for number in range(args.rounds + 1):
+        for number in range(args.rounds + (args.rounds > 1)):
             alone, out = folder / f"{number}.txt", folder / f"out{number}"
-            a = measured(lambda: score_trials(detector, trials, alone, num_samples=_SAMPLES, batch_size=8))
-            b = measured(
-                lambda: score_collection(
-                    folder / "set", folder / "model", out, batch_size=8, num_actors=1, device="cpu", dtype=args.dtype
-                )
-            )
+            a = measured(partial(score_trials, detector, trials, alone, num_samples=_SAMPLES, batch_size=8))
+            settings = {"batch_size": 8, "num_actors": 1, "device": "cpu", "dtype": args.dtype}
+            b = measured(partial(score_collection, folder / "set", folder / "model", out, **settings))
             to_score_file(out, folder / "scaled.txt")
             if alone.read_bytes() != (folder / "scaled.txt").read_bytes():
                 sys.exit("the scores of the two ways differ")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import soundfile
+
 from builders.shards import table, write_arrow, write_parquet, write_tar
 
 
@@ -22,7 +23,10 @@ def flac(number: int, seconds: float = 0.5, rate: int = 16000) -> bytes:
 def write_shard(path: Path, recordings: dict[str, bytes]) -> Path:
     """Write ``recordings``, by id, as a shard of the kind that the suffix of ``path`` names; every other one is spoofed."""
     if path.suffix == ".tar":
-        members = [((f"{id}.flac", content), (f"{id}.cls", b"%d" % (n % 2))) for n, (id, content) in enumerate(recordings.items())]
+        members = [
+            ((f"{id}.flac", content), (f"{id}.cls", b"%d" % (n % 2)))
+            for n, (id, content) in enumerate(recordings.items())
+        ]
         return write_tar(path, dict(pair for both in members for pair in both))
     columns = {
         "path": [f"{id}.flac" for id in recordings],
