@@ -46,13 +46,18 @@ class Resources:
             InputError: if it does not have the GPUs.
         """
         gpus = available.get("GPU", 0.0)
-        each = self.gpus_per_actor
+        each = 0.0 if device == "cpu" else self.gpus_per_actor
         if each is None:
             each = float(device.startswith("cuda") or (device == "auto" and gpus >= 1))
         if each > gpus:
             raise InputError(f"an actor is to have {each:g} GPUs, but Ray finds {gpus:g}: `device=cpu` needs none")
         fitting = gpus // each if each else (available.get("CPU", 1.0) - 1) // max(self.cpus_per_actor, 1e-3)
         return Resources(self.num_actors or max(1, int(fitting)), 0 if each else self.cpus_per_actor, each)
+
+    @property
+    def device(self) -> str:
+        """The device of an actor, which sees no other GPUs than its own."""
+        return "cuda" if self.gpus_per_actor else "cpu"
 
     def remote(self) -> dict[str, float]:
         """As Ray's options for an actor."""

@@ -18,7 +18,7 @@ from nes2net.scale.engine import Facts, Model, checked_batch_size, facts_of, pie
 from nes2net.scale.libraries import library
 from nes2net.scale.pieces import Piece, unpacked
 from nes2net.scale.results import Finished, finished, read_record, result_path, write_record, write_results
-from nes2net.scale.sources import Shard, Source, shards_of
+from nes2net.scale.sources import UNKNOWN, Shard, Source, shards_of
 from nes2net.scoring.record import plain
 
 _LOST = "a process that read, decoded or scored it was killed, perhaps for memory: the same command tries it again"
@@ -117,10 +117,11 @@ def score_collection(
     batch_size = checked_batch_size(batch_size)
     wanted = Resources(num_actors, cpus_per_actor, gpus_per_actor)
     shards = shards_of(source)
-    named = Model(str(Path(model).resolve() if Path(model).exists() else model), device, dtype, architecture, base)
     refusal = f"another run is writing {out}: wait for it, or name another folder"
     with exclusive_lock(out / ".lock", refusal), connected(wanted, address):
         resources = wanted.on(library("ray").cluster_resources(), device)
+        found = str(Path(model).resolve() if Path(model).exists() else model)
+        named = Model(found, resources.device, dtype, architecture, base)
         facts = facts_of(named, num_samples, batch_size, resources)
         _check_run(out, facts, overwrite)
         outcome, left = _left(out, shards, retry_errors)
@@ -135,18 +136,17 @@ def score_collection(
         began = time.monotonic()
         if left:
             _score_left(out, left, named, facts, resources, outcome)
-        if left or outcome.kept != len(shards):
-            seconds = time.monotonic() - began
-            record |= {
-                "shards": outcome.shards,
-                "rows": outcome.rows,
-                "without_score": outcome.without_score,
-                "unread": outcome.unread,
-                "actors": resources.num_actors,
-                "seconds": round(seconds, 3),
-                "scored_at": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-            }
-            write_record(out, record)
+        totals = {
+            "shards": outcome.shards,
+            "rows": outcome.rows,
+            "without_score": outcome.without_score,
+            "unread": outcome.unread,
+            "actors": resources.num_actors,
+            "kept_from_earlier_runs": outcome.kept,
+            "seconds": round(time.monotonic() - began, 3),
+            "scored_at": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        }
+        write_record(out, {**record, **totals})
     return outcome
 
 
@@ -182,7 +182,8 @@ def _left(out: Path, shards: Sequence[Shard], retry_errors: bool) -> tuple[Outco
     outcome, left = Outcome(out, len(shards)), []
     for shard in shards:
         done = finished(result_path(out, shard))
-        if done is None or done.stamp != shard.stamp or (retry_errors and done.scored < done.rows):
+        changed = done is None or (done.stamp != shard.stamp and shard.stamp != UNKNOWN)
+        if done is None or changed or (retry_errors and done.scored < done.rows):
             left.append(shard)
         else:
             outcome.kept += 1

@@ -48,7 +48,7 @@ class Model:
     """A detector by name, and how it is to compute; the arguments of ``Detector.from_pretrained``."""
 
     name: str
-    device: str = "auto"
+    device: str
     dtype: str = "auto"
     config: str | None = None
     base: str | None = None
@@ -302,7 +302,7 @@ def score(
     wanted = Resources(num_actors, cpus_per_actor, gpus_per_actor)
     start_ray(wanted)
     resources = wanted.on(library("ray").cluster_resources(), device)
-    named = Model(_name_of(model), device, dtype, architecture, base)
+    named = Model(_name_of(model), resources.device, dtype, architecture, base)
     facts = facts_of(named, num_samples, checked_batch_size(batch_size), resources)
     rows: Any = dataset
     pieces = rows.map_batches(

@@ -25,6 +25,8 @@ from nes2net.scoring.journal import stamp
 Source: TypeAlias = str | Path | Sequence[Trial] | Sequence[str | Path]
 
 _LIST_SUFFIXES = (".txt", ".lst", ".list")
+#: The stamp of a file of which its store says nothing.
+UNKNOWN = "-"
 _ROWS_OF_LIST = 1000  # recordings of a list that are one shard
 _HUB = "hub:"
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+(::[A-Za-z][A-Za-z0-9+.-]+)*://")
@@ -105,7 +107,7 @@ def _shards_at(source: str | Path) -> list[Shard]:
     if name.startswith(_HUB):
         source = name = f"hf://datasets/{name.removeprefix(_HUB)}"
     if PurePosixPath(name).suffix.lower() in _LIST_SUFFIXES:
-        return list(_listed(name, _rows_of_list(name)))
+        return list(_listed(name if is_url(name) else os.path.abspath(name), _rows_of_list(name)))
     if is_url(source):
         return _files(_urls_at(name), name)
     path = Path(source)
@@ -114,7 +116,7 @@ def _shards_at(source: str | Path) -> list[Shard]:
         if found:
             return _files(found, str(path))
         recordings = ((file.relative_to(path).as_posix(), file) for file in recordings_below(path))
-        return list(_listed(name, [(_id_of(inner), str(file)) for inner, file in recordings]))
+        return list(_listed(os.path.abspath(name), [(_id_of(inner), str(file)) for inner, file in recordings]))
     if "*" in name:
         anchor = path.anchor or "."
         files = Path(anchor).glob(str(path.relative_to(path.anchor)))
@@ -187,7 +189,8 @@ def _id_of(name: str) -> str:
 
 def _listed(name: str, rows: Iterable[tuple[str, str]]) -> Iterator[Shard]:
     """Shards of a list; their stamps have those of the local files."""
-    rows, start = iter(rows), 0
+    rows = ((id, address if is_url(address) else os.path.abspath(address)) for id, address in rows)
+    start = 0
     while part := tuple(islice(rows, _ROWS_OF_LIST)):
         digest = hashlib.sha256()
         for id, address in part:
@@ -199,7 +202,10 @@ def _listed(name: str, rows: Iterable[tuple[str, str]]) -> Iterator[Shard]:
 
 def _files(addresses: Iterable[str], source: str) -> list[Shard]:
     return [
-        Shard(address, _stamp_of_url(address) if is_url(address) else stamp(address), _name_in(source, address))
+        Shard(address, _stamp_of_url(address), _name_in(source, address))
+        if is_url(address)
+        # The same from any folder and in any process.
+        else Shard(os.path.abspath(address), stamp(address), _name_in(source, address))
         for address in addresses
     ]
 
@@ -223,7 +229,7 @@ def _stamp_of_url(url: str) -> str:
         files, path = library("fsspec.core").url_to_fs(url)
         facts: dict[str, Any] = files.info(path)
     except Exception:
-        return "-"
+        return UNKNOWN
     changed = next(
         (facts[key] for key in ("ETag", "etag", "blob_id", "LastModified", "mtime", "created") if facts.get(key)), ""
     )

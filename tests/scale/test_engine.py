@@ -103,7 +103,7 @@ def test_rows_of_other_datasets(tmp_path):
 
 def test_facts_of_a_detector_and_why_it_cannot_be_loaded(spectral_detector, tmp_path):
     spectral_detector.save(tmp_path / "model")
-    facts = facts_here(Model(str(tmp_path / "model"), device="cpu"), "auto", None)
+    facts = facts_here(Model(str(tmp_path / "model"), "cpu"), "auto", None)
     assert facts.run == {
         "model": spectral_detector.fingerprint(),
         "num_samples": 64600,
@@ -111,5 +111,5 @@ def test_facts_of_a_detector_and_why_it_cannot_be_loaded(spectral_detector, tmp_
         "device": "cpu",
     }
     assert facts.batch_size == 8 and facts.reader.num_samples == 64600 and math.isfinite(facts.about["threads"])
-    assert "at least 1" in facts_here(Model(str(tmp_path / "model")), 0, None)
-    assert str(tmp_path / "nothing") in facts_here(Model(str(tmp_path / "nothing")), 0, None)
+    assert "at least 1" in facts_here(Model(str(tmp_path / "model"), "cpu"), 0, None)
+    assert str(tmp_path / "nothing") in facts_here(Model(str(tmp_path / "nothing"), "cpu"), 0, None)
