@@ -60,6 +60,18 @@ def serving(monkeypatch: pytest.MonkeyPatch, sets: dict[str, Path]) -> Iterator[
             if name not in sets:
                 return self.answer(404, {"X-Error-Code": "RepoNotFound"})
             if is_api:
+                if parts[4:] == ["tree", COMMIT]:
+                    listed = [
+                        {
+                            "type": "file",
+                            "path": p.relative_to(sets[name]).as_posix(),
+                            "size": p.stat().st_size,
+                            "oid": "0",
+                        }
+                        for p in sorted(sets[name].rglob("*"))
+                        if p.is_file()
+                    ]
+                    return self.answer(200, {}, json.dumps(listed).encode())
                 if parts[4:] not in ([], ["revision", "main"], ["revision", COMMIT]):
                     return self.answer(404, {"X-Error-Code": "RevisionNotFound"})
                 files = [p.relative_to(sets[name]).as_posix() for p in sets[name].rglob("*") if p.is_file()]
@@ -86,7 +98,10 @@ def serving(monkeypatch: pytest.MonkeyPatch, sets: dict[str, Path]) -> Iterator[
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    monkeypatch.setattr(constants, "ENDPOINT", f"http://127.0.0.1:{server.server_port}")
+    address = f"http://127.0.0.1:{server.server_port}"
+    monkeypatch.setattr(constants, "ENDPOINT", address)
+    template = address + "/{repo_id}/resolve/{revision}/{filename}"
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
     try:
         yield requests
     finally:

@@ -41,7 +41,8 @@ def test_scores_through_the_hub_are_those_of_the_files(
 
                     def once(self, *batch, add=add):
                         add(self, *batch)
-                        raise KeyboardInterrupt
+                        if batch[0]:
+                            raise KeyboardInterrupt
 
                     patch.setattr(Journal, "add", once)
                     with pytest.raises(KeyboardInterrupt):
@@ -107,10 +108,9 @@ def test_without_the_hub(packed, tmp_path, monkeypatch, capsys):
         with pytest.raises(InputError, match="no data set of the hub: write hub:OWNER/NAME"):
             corpora.get(name)
     assert len(corpora.get("hub:owner/set").trials(packed, "eval")) == 12  # a copy
-    make_cache(tmp_path / "hf", "owner/set", packed).joinpath("data", "test-00000-of-00002.parquet").unlink()
-    with pytest.raises(
-        InputError, match="1 of 2 shards are missing: data/test-00000-of-00002.parquet; copy or download"
-    ):
+    first = min(make_cache(tmp_path / "hf", "owner/set", packed).glob("data/test-*"))
+    first.unlink()
+    with pytest.raises(InputError, match=f"shards are missing: data/{first.name}; copy or download"):
         corpora.get("hub:owner/set").trials(None, "eval")  # an interrupted download
     with pytest.raises(SystemExit):
         main(["check-data", "hubb:owner/set"])
