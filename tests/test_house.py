@@ -40,6 +40,7 @@ FLOORS = {
     "experiments": 8,
     "export": 8,
     "inspect": 8,
+    "scale": 8,
     "serve": 8,
     "cli": 9,
     "__main__": 10,

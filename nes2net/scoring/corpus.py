@@ -443,16 +443,7 @@ def batches_scored(
         num_processes=processes.count,
     )
 
-    batch_matters = depends_on_batch(scorer)
-
-    def rows(waveforms: Tensor) -> int | None:
-        if legacy_train_mode or batch_matters:  # the statistics of a batch are those of its own utterances
-            return None
-        if compiled:
-            return batch_size
-        most = max(1, most_samples // waveforms.shape[1]) if whole else batch_size
-        return filled_rows(scorer.computes_on, len(waveforms), min(most, batch_size))
-
+    rows = rows_to_compute(scorer, batch_size, whole=whole, legacy_train_mode=legacy_train_mode, compiled=compiled)
     workers = default_workers(scorer.computes_on) if num_workers is None else num_workers
     read = read_batches(batches, reader, workers, pin_memory=device.type == "cuda")
     with (
@@ -467,6 +458,28 @@ def batches_scored(
             frames=frames,
             system_scores={trial.id: trial.system_scores for trial in trials} if scorer.num_scores else None,
         )
+
+
+def rows_to_compute(
+    scorer: Scorer, batch_size: int, *, whole: bool, legacy_train_mode: bool = False, compiled: bool = False
+) -> Callable[[Tensor], int | None]:
+    """The ``rows`` for :func:`score_batches`: how many to compute for waveforms B×N.
+
+    Args:
+        whole: whether whole utterances are scored, which share a batch up to the samples of
+            ``batch_size`` utterances of 4 s.
+    """
+    batch_matters = depends_on_batch(scorer)
+
+    def rows(waveforms: Tensor) -> int | None:
+        if legacy_train_mode or batch_matters:  # the statistics of a batch are those of its own utterances
+            return None
+        if compiled:
+            return batch_size
+        most = max(1, batch_size * ASVSPOOF_SAMPLES // waveforms.shape[1]) if whole else batch_size
+        return filled_rows(scorer.computes_on, len(waveforms), min(most, batch_size))
+
+    return rows
 
 
 def score_batches(

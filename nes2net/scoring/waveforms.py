@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from nes2net.audio.crop import head_crop, random_crop
+from nes2net.audio.packed import AnyRecording
 from nes2net.audio.read import load_audio, load_head_and_length
 from nes2net.audio.waveform import SAMPLE_RATE, fault_of, to_mono_16k
 from nes2net.errors import InputError
@@ -101,8 +102,8 @@ class WaveformReader:
         """How many samples the detector gets of a recording of ``num_samples``."""
         return self.used(self.num_samples or max(num_samples, self.min_samples))
 
-    def read(self, path: str | Path, id: str | None = None) -> Recording:
-        """Read a file.
+    def read(self, path: AnyRecording, id: str | None = None) -> Recording:
+        """Read a file, or a recording in a shard or in memory.
 
         Args:
             id: of the utterance, for the transform; the file's name without suffix if not given.
@@ -114,7 +115,7 @@ class WaveformReader:
             return self._cut(*load_head_and_length(path, self.num_samples), str(path))
         waveform = load_audio(path, longest=self.longest)
         if self.transform is not None:
-            waveform = _transformed(waveform, self.transform, Path(path).stem if id is None else id)
+            waveform = _transformed(waveform, self.transform, Path(str(path)).stem if id is None else id)
         return self._cut(waveform, len(waveform), str(path))
 
     def take(self, samples: Any, sample_rate: float) -> Recording:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from nes2net.audio.cache import AudioCache
 from nes2net.audio.crop import pieces
+from nes2net.audio.packed import is_there
 from nes2net.audio.read import count_samples
 from nes2net.augment.fir import LowPass
 from nes2net.augment.legacy import LegacyStream
@@ -57,10 +58,10 @@ def read_trials(data: DataConfig, part: str, bonafide_only: bool = False) -> lis
         InputError: if the corpus is not named, an audio file or a score is missing, or a class has
             no trials.
     """
-    if data.root is None:
+    if data.root is None and corpora.get(data.corpus).home is None:
         raise InputError("where is the corpus? name its folder with `data.root`")
     name, of_dev = ("training", False) if part == "train" else ("development", True)
-    root, files = str(data.root), data.dev_scores if of_dev else data.train_scores
+    root, files = str(data.root or "."), data.dev_scores if of_dev else data.train_scores
     if not of_dev:
         trials = _labelled_trials(data.corpus, root, data.train_split, data.protocols, root, None)
     else:
@@ -75,7 +76,7 @@ def read_trials(data: DataConfig, part: str, bonafide_only: bool = False) -> lis
         raise InputError(
             f"the {name} set needs bona fide and spoofed trials, it has {len(trials)} trials of one class or none"
         )
-    missing = [trial for trial in trials if not trial.audio_path().is_file()]
+    missing = [trial for trial in trials if not is_there(trial.audio_path())]
     if missing:
         key = "data.dev_root" if of_dev and (data.dev_corpus or data.dev_root) else "data.root"
         raise InputError(

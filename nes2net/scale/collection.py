@@ -1,0 +1,252 @@
+"""A collection to a folder of results, shard by shard; the same call goes on where it was interrupted."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any, Literal
+
+from nes2net.errors import InputError, Unfinished, first_line
+from nes2net.machine.files import check_no_device
+from nes2net.machine.locks import exclusive_lock
+from nes2net.machine.progress import ProgressDisplay
+from nes2net.scale.cluster import Resources, connected
+from nes2net.scale.engine import Facts, Model, checked_batch_size, facts_of, pieces_dataset, scored_pieces
+from nes2net.scale.libraries import library
+from nes2net.scale.pieces import Piece, unpacked
+from nes2net.scale.results import Finished, finished, read_record, result_path, write_record, write_results
+from nes2net.scale.sources import UNKNOWN, Shard, Source, shards_of
+from nes2net.scoring.record import plain
+
+_LOST = "a process that read, decoded or scored it was killed, perhaps for memory: the same command tries it again"
+
+
+@dataclass
+class Outcome:
+    """What :func:`score_collection` did, and what there is now."""
+
+    out: Path
+    """The folder of results."""
+    shards: int
+    """Shards of the source."""
+    kept: int = 0
+    """Those that earlier runs had finished."""
+    rows: int = 0
+    """Recordings in the shards that are finished."""
+    scored: int = 0
+    """Those with a score."""
+    audio_seconds: float = 0.0
+    """Their length, of those that could be read."""
+    unread: dict[str, str] = field(default_factory=dict)
+    """Reasons for shards without results, by address."""
+
+    @property
+    def without_score(self) -> int:
+        """Recordings in finished shards that have an error instead."""
+        return self.rows - self.scored
+
+    @property
+    def complete(self) -> bool:
+        """Whether every recording of every shard has a score."""
+        return not self.unread and not self.without_score
+
+    def count(self, done: Finished) -> None:
+        """Add a finished shard."""
+        self.rows += done.rows
+        self.scored += done.scored
+        self.audio_seconds += done.seconds
+
+
+def score_collection(
+    source: Source,
+    model: str | Path,
+    out: str | Path,
+    *,
+    num_samples: int | Literal["auto"] | None = "auto",
+    batch_size: int | None = None,
+    num_actors: int | None = None,
+    cpus_per_actor: float = 1,
+    gpus_per_actor: float | None = None,
+    device: str = "auto",
+    dtype: str = "auto",
+    architecture: str | None = None,
+    base: str | None = None,
+    address: str | None = None,
+    overwrite: bool = False,
+    retry_errors: bool = False,
+    about: Mapping[str, Any] | None = None,
+) -> Outcome:
+    """Score the shards of ``source`` into the folder ``out``, a Parquet file for each.
+
+    A row has ``id``, ``address``, the plain columns of the shard, ``seconds`` (length of the recording),
+    ``score``, higher for bona fide, and ``error``: why there is no score. A file appears complete or not
+    at all. The same call, after an interruption or when shards were added or replaced, scores what has
+    no results. A recording that cannot be read costs its row; a shard that cannot be read costs that
+    shard, and the next call tries it again.
+
+    The scores of a shard are those of `nes2net score` for its recordings in their order, with the same
+    number of threads: in '4sec' to the last bit, for whole utterances to the rounding of float32.
+
+    Args:
+        source: see :func:`nes2net.scale.sources.shards_of`.
+        model: checkpoint, folder or name on the Hugging Face hub, where every machine finds it.
+        num_samples: leading samples of each recording, repeated if there are fewer; None for all, "auto"
+            for what the authors of a published detector score, 64,600 for any other.
+        batch_size: None for 8 on a CPU and 64 on a GPU.
+        num_actors, cpus_per_actor, gpus_per_actor: see :class:`nes2net.scale.cluster.Resources`.
+        device, dtype, architecture, base: as ``Detector.from_pretrained`` takes them; the
+            architecture is its ``config``.
+        address: of a Ray cluster, such as ``"auto"``; None for that of RAY_ADDRESS, or this machine.
+        overwrite: remove the results of another detector or setting first.
+        retry_errors: score the shards again that have recordings without a score.
+        about: plain data for the record.
+
+    Raises:
+        InputError: if there is no such source or detector, ``out`` has results of another detector or
+            setting, another run is writing it, or an argument is out of its range.
+        MissingLibrary: if Ray, pyarrow or fsspec is not installed.
+        Unfinished: if Ray stops; what is written is kept.
+    """
+    out = Path(out)
+    check_no_device(out)
+    if out.exists() and not out.is_dir():
+        raise InputError(f"{out} is a file: name a folder for the results")
+    batch_size = checked_batch_size(batch_size)
+    wanted = Resources(num_actors, cpus_per_actor, gpus_per_actor)
+    shards = shards_of(source)
+    refusal = f"another run is writing {out}: wait for it, or name another folder"
+    with exclusive_lock(out / ".lock", refusal), connected(wanted, address):
+        resources = wanted.on(library("ray").cluster_resources(), device)
+        found = str(Path(model).resolve() if Path(model).exists() else model)
+        named = Model(found, resources.device, dtype, architecture, base)
+        facts = facts_of(named, num_samples, batch_size, resources)
+        _check_run(out, facts, overwrite)
+        outcome, left = _left(out, shards, retry_errors)
+        record = {
+            "run": facts.run,
+            "checkpoint": {**facts.record, "path": str(model)},
+            "corpus": {"root": _described(source), "protocol": "full" if facts.reader.num_samples is None else "4sec"},
+            **facts.about,
+            **plain(about or {}),
+        }
+        write_record(out, record)
+        began = time.monotonic()
+        if left:
+            _score_left(out, left, named, facts, resources, outcome)
+        totals = {
+            "shards": outcome.shards,
+            "rows": outcome.rows,
+            "without_score": outcome.without_score,
+            "unread": outcome.unread,
+            "actors": resources.num_actors,
+            "kept_from_earlier_runs": outcome.kept,
+            "seconds": round(time.monotonic() - began, 3),
+            "scored_at": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        }
+        write_record(out, {**record, **totals})
+    return outcome
+
+
+def _described(source: Source) -> str:
+    return str(source) if isinstance(source, (str, Path)) else f"{len(source)} trials, paths or URLs"
+
+
+def _check_run(out: Path, facts: Facts, overwrite: bool) -> None:
+    """Refuse to mix the scores of two detectors or settings, or remove the others."""
+    try:
+        record = read_record(out)
+    except InputError:
+        if not overwrite:
+            raise
+        record = None
+    if record is not None and record.run == facts.run:
+        return
+    strangers = [path for path in out.glob("*.parquet") if finished(path) is not None]
+    if not strangers:
+        return
+    if not overwrite:
+        differing = sorted(name for name in facts.run if record is None or record.run.get(name) != facts.run[name])
+        raise InputError(
+            f"{out} has results of another run (another {', '.join(differing)}): pass `overwrite=True` to remove them, or "
+            "name another folder"
+        )
+    for path in strangers:
+        path.unlink()
+
+
+def _left(out: Path, shards: Sequence[Shard], retry_errors: bool) -> tuple[Outcome, list[Shard]]:
+    """What is finished, and the shards that are left."""
+    outcome, left = Outcome(out, len(shards)), []
+    for shard in shards:
+        done = finished(result_path(out, shard))
+        changed = done is None or (done.stamp != shard.stamp and shard.stamp != UNKNOWN)
+        if done is None or changed or (retry_errors and done.scored < done.rows):
+            left.append(shard)
+        else:
+            outcome.kept += 1
+            outcome.count(done)
+    return outcome, left
+
+
+def _score_left(
+    out: Path, shards: list[Shard], model: Model, facts: Facts, resources: Resources, outcome: Outcome
+) -> None:
+    """Score ``shards`` and write each one's results as soon as they are complete."""
+    known = {shard.address: shard for shard in shards}
+    gathered: dict[str, dict[int, Piece]] = {}
+    dataset = scored_pieces(pieces_dataset(shards, facts.batch_size), model, facts, resources, as_rows=False)
+    # A process that dies loses its pieces, not the run.
+    dataset.context.max_errored_blocks = -1
+    with ProgressDisplay[None](
+        title="scoring", unit="shard", total=outcome.shards, start=outcome.kept, leave=True
+    ) as display:
+        recordings, errors, began = 0, 0, time.monotonic()
+        for piece in _computed(dataset):
+            pieces = gathered.setdefault(piece.shard, {})
+            pieces[piece.number] = piece
+            if piece.table is not None:
+                recordings += piece.table.num_rows
+                errors += piece.table.column("score").null_count
+            display.facts = [
+                f"{recordings} recordings",
+                f"{recordings / max(time.monotonic() - began, 1e-9):.1f} recordings/s",
+                *([f"{errors} without a score"] if errors else []),
+                *([f"{len(outcome.unread)} shards not read"] if outcome.unread else []),
+            ]
+            complete = _complete(pieces)
+            if complete is not None:
+                del gathered[piece.shard]
+                shard = known.pop(piece.shard)
+                faults = [found.fault for found in complete if found.fault is not None]
+                if faults:
+                    outcome.unread[shard.address] = faults[0]
+                else:
+                    outcome.count(write_results(out, shard, [found.table for found in complete]))
+            display.update(int(complete is not None))
+    outcome.unread |= dict.fromkeys(known, _LOST)
+
+
+def _complete(pieces: Mapping[int, Piece]) -> list[Piece] | None:
+    """The pieces of a shard in order; None if one is missing."""
+    last = next((number for number, piece in pieces.items() if piece.last), None)
+    return [pieces[number] for number in range(last + 1)] if last is not None and len(pieces) == last + 1 else None
+
+
+def _computed(dataset: Any) -> Iterator[Piece]:
+    """The scored pieces as they come.
+
+    Raises:
+        Unfinished: if Ray stops.
+    """
+    ray = library("ray")
+    try:
+        for table in dataset.iter_batches(batch_size=None, batch_format="pyarrow"):
+            yield from unpacked(table)
+    except ray.exceptions.RayError as error:
+        cause = getattr(error, "cause", None) or error
+        raise Unfinished(
+            f"Ray stopped ({type(cause).__name__}: {first_line(cause)}); what is written is kept, and the same command goes on"
+        ) from error

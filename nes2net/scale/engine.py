@@ -1,0 +1,377 @@
+"""The stages on Ray Data: tasks read shards, tasks decode, and a pool of actors scores."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+from nes2net.audio.crop import ASVSPOOF_SAMPLES
+from nes2net.audio.waveform import SAMPLE_RATE
+from nes2net.corpora.trial import Trial
+from nes2net.detector import Detector
+from nes2net.errors import InputError
+from nes2net.published_models import samples_to_score
+from nes2net.scale.cluster import Resources, start_ray
+from nes2net.scale.decoding import decoded, waveforms_of
+from nes2net.scale.libraries import library
+from nes2net.scale.pieces import Piece, packed, unpacked
+from nes2net.scale.reading import OWN_COLUMNS, pieces_of
+from nes2net.scale.sources import Shard, Source, shards_of
+from nes2net.scoring.batches import Read, collate, default_batch_size, plan_batches
+from nes2net.scoring.corpus import rows_to_compute, score_batches
+from nes2net.scoring.kernel import Result, scoring_mode
+from nes2net.scoring.record import circumstances, plain
+from nes2net.scoring.scorer import Scorer, check_takes_audio_alone, depends_on_batch
+from nes2net.scoring.waveforms import WaveformReader
+
+if TYPE_CHECKING:
+    from ray.data import Dataset
+
+#: Batches in a piece: so many are computed without waiting for the next piece.
+BATCHES_OF_PIECE = 8
+# Processors of the tasks that read shards. They mostly wait; and tasks that ask for as much as those
+# that decode would be joined with them, so that a shard would be decoded in one process.
+_READING_CPUS = 0.5
+_AUDIO_COLUMNS = ("audio", "content", "bytes", "address", "path", "url")
+
+
+@dataclass(frozen=True)
+class Model:
+    """A detector by name, and how it is to compute; the arguments of ``Detector.from_pretrained``."""
+
+    name: str
+    device: str
+    dtype: str = "auto"
+    config: str | None = None
+    base: str | None = None
+
+    def loaded(self) -> Detector:
+        return Detector.from_pretrained(self.name, self.device, self.dtype, self.config, self.base)
+
+
+class Facts(NamedTuple):
+    """What a process that loaded the detector says of it."""
+
+    fingerprint: str
+    run: dict[str, Any]
+    """Plain data that is equal for two runs if and only if their scores may be mixed."""
+    record: dict[str, Any]
+    """The facts of its training."""
+    about: dict[str, Any]
+    """Architecture, software and hardware."""
+    reader: WaveformReader
+    batch_size: int
+
+
+def facts_of(
+    model: Model, num_samples: int | Literal["auto"] | None, batch_size: int | None, resources: Resources
+) -> Facts:
+    """Load ``model`` in a process like those that score, and return what it is.
+
+    Raises:
+        InputError: if it cannot be loaded there, or cannot score single recordings.
+    """
+    ray = library("ray")
+    found = ray.get(
+        ray.remote(_facts).options(**resources.remote(), max_retries=0).remote(model, num_samples, batch_size)
+    )
+    if isinstance(found, str):
+        raise InputError(found)
+    return found
+
+
+def _facts(model: Model, num_samples: int | Literal["auto"] | None, batch_size: int | None) -> Facts | str:
+    try:
+        scorer = model.loaded()
+        check_takes_audio_alone(scorer)
+        if num_samples == "auto":
+            num_samples = samples_to_score(scorer.record, otherwise=ASVSPOOF_SAMPLES)
+        reader = WaveformReader.of(scorer, num_samples)
+    except InputError as error:  # Ray would put a traceback into its message
+        return str(error)
+    batch_size = default_batch_size(scorer.computes_on) if batch_size is None else batch_size
+    fingerprint = scorer.fingerprint()
+    run = {
+        "model": fingerprint,
+        "num_samples": num_samples,
+        "dtype": scorer.precision,
+        "device": scorer.computes_on.type,
+    }
+    if depends_on_batch(scorer):
+        run["batch_size"] = batch_size
+    with scoring_mode(scorer):
+        about = {
+            "architecture": plain(scorer.config),
+            "score_rule": scorer.score_rule,
+            **circumstances(scorer, batch_size, 1),
+        }
+    return Facts(fingerprint, run, plain(scorer.record), about, reader, batch_size)
+
+
+class Scoring:
+    """An actor that loads a detector once and scores decoded pieces.
+
+    Args:
+        fingerprint: that of the detector; another one under the same name, as on a machine with an
+            older copy, is refused.
+        as_rows: whether pieces are given back as their rows.
+    """
+
+    def __init__(self, model: Model, facts: Facts, as_rows: bool) -> None:
+        self.scorer = model.loaded()
+        if self.scorer.fingerprint() != facts.fingerprint:
+            raise InputError(f"{model.name} is another detector on this machine: give all machines the same one")
+        self.facts, self.as_rows = facts, as_rows
+
+    def __call__(self, table: Any) -> Any:
+        """Score a table of :func:`packed` pieces."""
+        pieces = [
+            piece if piece.table is None else Piece(piece.shard, piece.number, piece.last, self.scored(piece.table))
+            for piece in unpacked(table)
+        ]
+        return _rows(pieces) if self.as_rows else packed(pieces)
+
+    def scored(self, table: Any) -> Any:
+        """A decoded piece with ``seconds``, ``score`` and ``error`` in place of its waveforms."""
+        arrow = library("pyarrow")
+        device = self.scorer.device
+        with (
+            torch.cuda.device(device) if device.type == "cuda" else nullcontext(),
+            scoring_mode(self.scorer),
+        ):
+            results = results_of(self.scorer, self.facts.reader, waveforms_of(table), self.facts.batch_size)
+        scores = [result if isinstance(result, float) else None for result in results]
+        errors = [result if isinstance(result, str) else None for result in results]
+        samples = table.column("num_samples").to_pylist()
+        seconds = [None if count is None else count / SAMPLE_RATE for count in samples]
+        return (
+            table.drop_columns(["waveform", "num_samples", "error"])
+            .append_column("seconds", arrow.array(seconds, arrow.float64()))
+            .append_column("score", arrow.array(scores, arrow.float64()))
+            .append_column("error", arrow.array(errors, arrow.string()))
+        )
+
+
+def results_of(scorer: Scorer, reader: WaveformReader, waveforms: list[Tensor | str], batch_size: int) -> list[Result]:
+    """Score ``waveforms``, in the batches in which `nes2net score` would; errors stay what they are."""
+    whole = reader.num_samples is None
+    trials = [Trial(str(number)) for number in range(len(waveforms))]
+    batches = plan_batches(
+        trials,
+        batch_size,
+        (lambda trial: _length(waveforms[int(trial.id)])) if whole else None,
+        most_samples=batch_size * ASVSPOOF_SAMPLES if whole else None,
+    )
+    read = (collate([Read(item.id, waveforms[int(item.id)], "-") for item in batch]) for batch in batches)
+    results: list[Result] = [""] * len(waveforms)
+    for share in score_batches(scorer, read, rows=rows_to_compute(scorer, batch_size, whole=whole)):
+        for id, scored in share.scores.items():
+            results[int(id)] = float(scored.score)
+        for id, reason in share.failures.items():
+            results[int(id)] = reason
+    return results
+
+
+def _length(waveform: Tensor | str) -> int:
+    return -1 if isinstance(waveform, str) else len(waveform)
+
+
+def scored_pieces(dataset: Any, model: Model, facts: Facts, resources: Resources, *, as_rows: bool) -> Dataset:
+    """Decode and score a dataset of packed pieces, lazily."""
+    data = library("ray.data")
+    # Ray joins two stages that ask for the same: on a CPU an actor decodes what it scores, and beside
+    # a GPU tasks decode ahead.
+    cpus = resources.cpus_per_actor or 1
+    return dataset.map_batches(
+        _decode, batch_size=1, batch_format="pyarrow", fn_kwargs={"reader": facts.reader}, num_cpus=cpus
+    ).map_batches(
+        Scoring,
+        batch_size=1,
+        batch_format="pyarrow",
+        fn_constructor_args=(model, facts, as_rows),
+        compute=data.ActorPoolStrategy(size=resources.num_actors),
+        **resources.remote(),
+    )
+
+
+def _decode(table: Any, reader: WaveformReader) -> Any:
+    return packed(
+        piece
+        if piece.table is None
+        else Piece(piece.shard, piece.number, piece.last, decoded(piece.table, reader), piece.fault)
+        for piece in unpacked(table)
+    )
+
+
+def pieces_dataset(shards: list[Shard], batch_size: int) -> Any:
+    """A dataset of the packed pieces of ``shards``, each of which a task reads, lazily."""
+    return _shards_dataset(shards).map_batches(
+        _read_shards,
+        batch_size=1,
+        batch_format="pyarrow",
+        fn_kwargs={"rows": BATCHES_OF_PIECE * batch_size, "batch_size": batch_size},
+        num_cpus=_READING_CPUS,
+    )
+
+
+def _shards_dataset(shards: list[Shard]) -> Any:
+    items = [{"source": shard.to_json()} for shard in shards]
+    return library("ray.data").from_items(items, override_num_blocks=len(items))
+
+
+def _read_shards(table: Any, rows: int, batch_size: int) -> Iterator[Any]:
+    for text in table.column("source").to_pylist():
+        for piece in pieces_of(Shard.from_json(text), rows, batch_size):
+            yield packed([piece])
+
+
+def read(source: Source) -> Dataset:
+    """The recordings of ``source`` as a lazy Ray dataset, for :func:`score` or anything else.
+
+    Its rows have ``id``, ``address``, ``content`` (the bytes of an audio file; null if they are to be
+    fetched from the address), ``suffix`` (of the file) and the further columns of the shards. What a
+    source is, :func:`nes2net.scale.sources.shards_of` says.
+
+    Raises:
+        InputError: if there is no such source. A shard that cannot be read ends the run of the
+            dataset; :func:`nes2net.scale.score_collection` leaves it out.
+        MissingLibrary: if Ray, pyarrow or fsspec is not installed.
+    """
+    start_ray(Resources())
+    return _shards_dataset(shards_of(source)).map_batches(
+        _read_rows, batch_size=1, batch_format="pyarrow", num_cpus=_READING_CPUS
+    )
+
+
+def _read_rows(table: Any) -> Iterator[Any]:
+    for text in table.column("source").to_pylist():
+        for piece in pieces_of(Shard.from_json(text), 64, 1):
+            if piece.fault is not None:
+                raise InputError(piece.fault)
+            yield piece.table
+
+
+def score(
+    dataset: Dataset,
+    model: str | Path | Detector,
+    *,
+    num_samples: int | Literal["auto"] | None = "auto",
+    batch_size: int | None = None,
+    num_actors: int | None = None,
+    cpus_per_actor: float = 1,
+    gpus_per_actor: float | None = None,
+    device: str = "auto",
+    dtype: str = "auto",
+    architecture: str | None = None,
+    base: str | None = None,
+    audio: str | None = None,
+) -> Dataset:
+    """Score the recordings of a Ray dataset, lazily, by a pool of actors that each load ``model`` once.
+
+    The rows stay, without the bytes, and get ``seconds`` (length of the recording), ``score``, higher
+    for bona fide, and ``error``, which says why there is no score. Recordings share a batch with their
+    neighbours in a block, so the last digits of a score depend on how Ray cuts the dataset; those of
+    :func:`nes2net.scale.score_collection` do not.
+
+    Args:
+        dataset: rows with the bytes of an audio file, or with its path or URL.
+        model: checkpoint, folder or name on the Hugging Face hub, where every machine finds it; or a
+            detector, of which a copy is saved in a temporary folder of this machine.
+        num_samples: leading samples of each recording, repeated if there are fewer; None for all, "auto"
+            for what the authors of a published detector score, 64,600 for any other.
+        batch_size: None for 8 on a CPU and 64 on a GPU.
+        num_actors, cpus_per_actor, gpus_per_actor: see :class:`nes2net.scale.cluster.Resources`.
+        device, dtype, architecture, base: as ``Detector.from_pretrained`` takes them; the
+            architecture is its ``config``.
+        audio: the column of the recordings: bytes, ``struct<bytes, path>``, paths or URLs; one of
+            ``audio``, ``content``, ``bytes``, ``address``, ``path`` and ``url`` if not given.
+
+    Raises:
+        InputError: if an argument is out of its range, the detector cannot be loaded, or there is no
+            such column.
+        MissingLibrary: if Ray, pyarrow or fsspec is not installed.
+    """
+    wanted = Resources(num_actors, cpus_per_actor, gpus_per_actor)
+    start_ray(wanted)
+    resources = wanted.on(library("ray").cluster_resources(), device)
+    named = Model(_name_of(model), resources.device, dtype, architecture, base)
+    facts = facts_of(named, num_samples, checked_batch_size(batch_size), resources)
+    rows: Any = dataset
+    pieces = rows.map_batches(
+        _pack,
+        batch_size=BATCHES_OF_PIECE * facts.batch_size,
+        batch_format="pyarrow",
+        fn_kwargs={"audio": audio},
+        num_cpus=_READING_CPUS,
+    )
+    return scored_pieces(pieces, named, facts, resources, as_rows=True)
+
+
+def checked_batch_size(batch_size: int | None) -> int | None:
+    """``batch_size``, or :class:`InputError` if it is below 1."""
+    if batch_size is not None and batch_size < 1:
+        raise InputError(f"`batch_size` is at least 1, not {batch_size}")
+    return batch_size
+
+
+def _name_of(model: str | Path | Detector) -> str:
+    if not isinstance(model, Detector):
+        return str(Path(model).resolve() if Path(model).exists() else model)
+    folder = Path(tempfile.mkdtemp(prefix="nes2net-scale-"))
+    model.save(folder)
+    return str(folder)
+
+
+def _pack(table: Any, audio: str | None) -> Any:
+    """A batch of rows as one packed piece."""
+    return packed([Piece("", 0, True, with_recordings(table, audio))])
+
+
+def with_recordings(table: Any, audio: str | None = None) -> Any:
+    """Give a table of any rows the columns of recordings, as those of a piece.
+
+    Raises:
+        InputError: if it has no column of recordings.
+    """
+    arrow, types = library("pyarrow"), library("pyarrow.types")
+    names = table.column_names
+    found = audio or next((name for name in _AUDIO_COLUMNS if name in names), None)
+    if found not in names:
+        raise InputError(
+            f"the rows have no column '{found or 'audio'}' of recordings, only {', '.join(names)}: name one with `audio`"
+        )
+    column = table.column(found)
+    rows = column.to_pylist()
+    if types.is_struct(column.type):
+        content = [row and row.get("bytes") for row in rows]
+        places = [str((row and row.get("path")) or "") for row in rows]
+    elif types.is_binary(column.type) or types.is_large_binary(column.type):
+        content = rows
+        beside = next((name for name in ("address", "path", "url") if name in names), None)
+        places = [str(place or "") for place in table.column(beside).to_pylist()] if beside else [""] * len(rows)
+    else:
+        content, places = [None] * len(rows), [str(row or "") for row in rows]
+    ids = table.column("id").to_pylist() if "id" in names else places
+    suffixes = table.column("suffix").to_pylist() if "suffix" in names else [os.path.splitext(p)[1] for p in places]
+    kept = table.drop_columns([name for name in {found, *OWN_COLUMNS} if name in names])
+    own = {
+        "id": arrow.array([str(id) for id in ids]),
+        "address": arrow.array(places),
+        "content": arrow.array(content, arrow.large_binary()),
+        "suffix": arrow.array([str(suffix or "") for suffix in suffixes]),
+    }
+    for name, values in own.items():
+        kept = kept.append_column(name, values)
+    return kept
+
+
+def _rows(pieces: list[Piece]) -> Any:
+    return library("pyarrow").concat_tables([piece.table for piece in pieces], promote_options="permissive")

@@ -1,0 +1,138 @@
+"""Scoring by `nes2net scale` against `nes2net score`: what Ray costs, and processor seconds of a recording.
+
+Recordings of noise, 4 s in FLAC, lie in Parquet shards. Both ways score them with one thread, in turn
+(A B A B …); Ray with one actor, and started before the first round. Processor seconds are those of all
+processes of the way: this one, its readers, and Ray's; on a shared machine they say more than the wall
+time. Scores have to be the same to the last bit. The detector has random weights.
+
+    scripts/bench scale                              # XLS-R 300M + Nes2Net-X: minutes
+    scripts/bench scale --alone --dtype bfloat16     # the detector alone: a minute
+    scripts/bench scale --small                      # log spectrum + Nes2Net-X: what Ray costs shows most
+    scripts/bench scale --small --rounds 1 --shards 2 --rows 8    # as a test; the figures mean nothing
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import os
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import soundfile
+import torch
+
+from nes2net.corpora.trial import Trial
+from nes2net.detector import Detector
+from nes2net.scale.cluster import Resources, connected
+from nes2net.scale.collection import score_collection
+from nes2net.scale.results import to_score_file
+from nes2net.scoring.corpus import score_trials
+from nes2net.scoring.kernel import score_batch
+
+_SAMPLES = 64600
+_SMALL = {
+    "frontend": {"name": "lps", "n_fft": 512, "hop_length": 256, "num_bins": 256},
+    "backend": {"name": "nes2net_x", "nes_ratio": [4, 4]},
+}
+
+
+def write_shards(folder: Path, shards: int, rows: int) -> list[Trial]:
+    """Write noise of 4 s as the Speech Anti-Spoofing Arena packs recordings; return the trials."""
+    rng, trials = np.random.default_rng(0), []
+    folder.mkdir()
+    for number in range(shards):
+        audio, ids = [], [f"{number}_{row}" for row in range(rows)]
+        for id in ids:
+            content = io.BytesIO()
+            soundfile.write(content, (0.1 * rng.standard_normal(_SAMPLES)).clip(-1, 1), 16000, format="FLAC")
+            audio.append({"bytes": content.getvalue(), "path": f"{id}.flac"})
+        path = folder / f"test-{number:05d}-of-{shards:05d}.parquet"
+        pq.write_table(pa.table({"id": ids, "audio": audio}), path, row_group_size=100)
+        trials += [Trial(id, path / str(row)) for row, id in enumerate(ids)]
+    return trials
+
+
+def processor_seconds() -> float:
+    """Seconds of processors that this process has used, with all that it and they have started."""
+    ticks, left, parents = 0, [os.getpid()], dict[int, tuple[int, int]]()
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = path.read_text().rpartition(")")[2].split()
+        except OSError:
+            continue  # it ended meanwhile
+        parents[int(path.parent.name)] = int(fields[1]), sum(map(int, fields[11:15]))  # children that ended too
+    while left:
+        pid = left.pop()
+        ticks += parents[pid][1]
+        left += [child for child, (parent, _) in parents.items() if parent == pid]
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
+def measured(run: Callable[[], object]) -> tuple[float, float]:
+    """Seconds of wall time and of processors."""
+    began, used = time.perf_counter(), processor_seconds()
+    run()
+    return time.perf_counter() - began, processor_seconds() - used
+
+
+def of_detector(detector: Detector) -> float:
+    """Processor seconds of a recording in a batch of 8, without reading it; the first batch is for warming up."""
+    waveforms = 0.1 * torch.randn(8, _SAMPLES)
+    score_batch(detector, waveforms)
+    began = time.process_time()
+    score_batch(detector, waveforms)
+    return (time.process_time() - began) / len(waveforms)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--shards", type=int, default=4)
+    parser.add_argument("--rows", type=int, default=16, help="recordings in a shard; whole batches of 8")
+    parser.add_argument("--dtype", default="float32", choices=["float32", "bfloat16", "int8"])
+    parser.add_argument("--small", action="store_true", help="log spectrum instead of XLS-R 300M")
+    parser.add_argument("--alone", action="store_true", help="compute one batch only, without reading and without Ray")
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    os.environ["OMP_NUM_THREADS"] = "1"
+    torch.manual_seed(0)
+    config = _SMALL if args.small else {"frontend": "xlsr_300m", "backend": "nes2net_x"}
+    if args.alone:
+        detector = Detector.from_config(config).eval()
+        detector.set_precision(args.dtype)
+        print(f"the detector alone, {args.dtype}: {of_detector(detector):.3f} processor seconds a recording")
+        return
+    with tempfile.TemporaryDirectory() as name, connected(Resources(1)):
+        folder = Path(name)
+        trials = write_shards(folder / "set", args.shards, args.rows)
+        Detector.from_config(config).eval().save(folder / "model")
+        detector = Detector.from_pretrained(folder / "model", "cpu", args.dtype)
+        figures: dict[str, list[tuple[float, float]]] = {"nes2net score": [], "nes2net scale": []}
+        for number in range(args.rounds + (args.rounds > 1)):
+            alone, out = folder / f"{number}.txt", folder / f"out{number}"
+            a = measured(partial(score_trials, detector, trials, alone, num_samples=_SAMPLES, batch_size=8))
+            settings = {"batch_size": 8, "num_actors": 1, "device": "cpu", "dtype": args.dtype}
+            b = measured(partial(score_collection, folder / "set", folder / "model", out, **settings))
+            to_score_file(out, folder / "scaled.txt")
+            if alone.read_bytes() != (folder / "scaled.txt").read_bytes():
+                sys.exit("the scores of the two ways differ")
+            if number or args.rounds == 1:  # the first round is for warming up
+                figures["nes2net score"].append(a)
+                figures["nes2net scale"].append(b)
+    print(f"{len(trials)} recordings of 4 s, {args.dtype}, one thread; the scores are the same to the last bit")
+    for way, found in figures.items():
+        wall, used = (statistics.median(values) for values in zip(*found))
+        print(f"{way}: {wall:.1f} s; {used / len(trials):.3f} processor seconds a recording")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,161 @@
+"""A collection on a local Ray: killed, restarted, and equal to `nes2net score`; and what is left to do."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+import torch
+from builders.collection import flac, write_shard
+
+from nes2net import InputError
+from nes2net.cli.main import main
+from nes2net.corpora.trial import Trial
+from nes2net.scale.collection import _check_run, _complete, _left
+from nes2net.scale.engine import Facts
+from nes2net.scale.pieces import Piece
+from nes2net.scale.results import finished, result_path, write_record, write_results
+from nes2net.scale.sources import Shard
+from nes2net.scoring.corpus import score_trials
+from nes2net.scoring.score_file import read_scores
+
+RUN = {"model": "abc", "num_samples": 64600, "dtype": "float32", "device": "cpu"}
+TABLE = pa.table({"id": ["a", "b"], "seconds": [1.0, None], "score": [1.0, None], "error": [None, "damaged"]})
+
+
+def test_what_is_left_to_do(tmp_path):
+    shards = [Shard(f"/{name}.tar", "1", f"{name}.tar") for name in "abc"]
+    for shard in shards[:2]:
+        write_results(tmp_path, shard, [TABLE])
+    outcome, left = _left(tmp_path, shards, retry_errors=False)
+    assert left == shards[2:]
+    assert (outcome.kept, outcome.rows, outcome.scored, outcome.complete) == (2, 4, 2, False)
+    changed = Shard("/a.tar", "2", "a.tar")
+    assert _left(tmp_path, [changed, *shards[1:]], retry_errors=False)[1] == [changed, shards[2]]
+    assert _left(tmp_path, shards, retry_errors=True)[1] == shards
+
+
+def test_a_shard_is_complete_with_all_of_its_pieces_in_any_order():
+    first, last = Piece("s", 0, False, TABLE), Piece("s", 1, True, TABLE)
+    assert _complete({1: last}) is None and _complete({0: first}) is None
+    assert _complete({1: last, 0: first}) == [first, last]
+
+
+def test_results_of_another_run_stay_unless_they_are_to_be_removed(tmp_path):
+    def facts(**changed):
+        return Facts("abc", {**RUN, **changed}, {}, {}, None, 8)
+
+    shard = Shard("/a.tar", "1", "a.tar")
+    _check_run(tmp_path, facts(dtype="bfloat16"), overwrite=False)  # nothing is there
+    write_record(tmp_path, {"run": RUN})
+    write_results(tmp_path, shard, [TABLE])
+    _check_run(tmp_path, facts(), overwrite=False)
+    with pytest.raises(InputError, match=r"another run \(another dtype, num_samples\): pass `overwrite=True`"):
+        _check_run(tmp_path, facts(dtype="bfloat16", num_samples=None), overwrite=False)
+    assert finished(result_path(tmp_path, shard))
+    _check_run(tmp_path, facts(dtype="bfloat16"), overwrite=True)
+    assert not finished(result_path(tmp_path, shard))
+
+
+def test_without_ray_a_line_says_what_to_install(tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "ray.data", None)
+    monkeypatch.setitem(sys.modules, "ray", None)
+    write_shard(tmp_path / "x.tar", {"a": b""})
+    assert main(["scale", str(tmp_path), "--model", "m", "--out", str(tmp_path / "out")]) == 2
+    assert "pip install 'nes2net[scale]'" in capsys.readouterr().err
+
+
+def descendants(pid: int) -> Iterator[int]:
+    """The processes that ``pid`` started, and those that they started."""
+    parents = {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            parents[int(path.parent.name)] = int(path.read_text().rpartition(")")[2].split()[1])
+        except OSError:
+            continue  # it ended meanwhile
+    left = [pid]
+    while left:
+        found = [child for child, parent in parents.items() if parent == left[0]]
+        yield from found
+        left = left[1:] + found
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def wait_until(happened, seconds: float) -> None:
+    end = time.monotonic() + seconds
+    while not happened():
+        assert time.monotonic() < end
+        time.sleep(0.005)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="counts processes in /proc")
+def test_a_collection_is_killed_and_goes_on_to_the_scores_of_nes2net_score(
+    spectral_detector, tmp_path, monkeypatch, capsys
+):
+    pytest.importorskip("ray.data", reason="needs nes2net[scale]")
+    source, out = tmp_path / "set", tmp_path / "out"
+    trials = []
+    for number in range(30):
+        recordings = {f"u{number:02d}_{place}": flac(8 * number + place, 1.5, 44100) for place in range(8)}
+        if number == 7:
+            recordings["u07_2"] = recordings["u07_2"][:-1000]
+        path = write_shard(source / f"test-{number:05d}.parquet", recordings)
+        trials += [Trial(id, path / str(row)) for row, id in enumerate(recordings)]
+    cut = source / "test-99999.parquet"
+    cut.write_bytes(path.read_bytes()[:-100])
+    spectral_detector.save(tmp_path / "model")
+    command = ["scale", str(source), "--model", str(tmp_path / "model"), "--out", str(out), "--actors", "2"]
+    command += ["--batch-size", "4", "--device", "cpu"]
+
+    run = subprocess.Popen([sys.executable, "-m", "nes2net", *command], start_new_session=True)
+    try:
+        wait_until(lambda: any(out.glob("*.parquet")) or run.poll() is not None, 600)
+        ours = list(descendants(run.pid))
+    finally:
+        os.kill(run.pid, signal.SIGKILL)
+        run.wait()
+    written = {path: path.stat().st_mtime_ns for path in out.glob("*.parquet")}
+    assert 0 < len(written) < 30 and ours
+    wait_until(lambda: not any(map(alive, ours)), 120)  # Ray ends with its driver
+
+    monkeypatch.chdir(tmp_path)
+    import ray
+
+    from nes2net import scale
+    from nes2net.scale.cluster import Resources, connected
+
+    with connected(Resources(2)):
+        started = list(descendants(os.getpid()))
+        assert main([*command, "--scores", "s.txt"]) == 1
+        told = capsys.readouterr()
+        assert f"239 of 240 recordings have scores, in {out}; 30 of 31 shards, {len(written)} of them by" in told.out
+        assert f"1 shards could not be read: {cut}" in told.err
+        assert all(path.stat().st_mtime_ns == when for path, when in written.items())
+        mine = scale.score(scale.read(source / "test-00007.parquet"), tmp_path / "model", batch_size=4, num_actors=1)
+        rows = {row["id"]: row for row in mine.take_all()}
+    assert not ray.is_initialized() and started
+    wait_until(lambda: not any(map(alive, started)), 120)
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        score_trials(spectral_detector, trials, "expected.txt", num_samples=64600, batch_size=4, num_workers=0)
+    finally:
+        torch.set_num_threads(threads)
+    assert Path("s.txt").read_bytes() == Path("expected.txt").read_bytes()
+    assert len(rows) == 8 and rows["u07_2"]["score"] is None and "u07_2" not in read_scores("s.txt")[0]
+    expected = dict(zip(*read_scores("s.txt")))
+    assert all(abs(row["score"] - expected[id]) < 1e-6 for id, row in rows.items() if id != "u07_2")
+    assert rows["u07_0"]["seconds"] == 1.5 and rows["u07_0"]["label"] == 0 and "content" not in rows["u07_0"]
