@@ -58,10 +58,10 @@ def read_trials(data: DataConfig, part: str, bonafide_only: bool = False) -> lis
         InputError: if the corpus is not named, an audio file or a score is missing, or a class has
             no trials.
     """
-    if data.root is None:
+    if data.root is None and corpora.get(data.corpus).home is None:
         raise InputError("where is the corpus? name its folder with `data.root`")
     name, of_dev = ("training", False) if part == "train" else ("development", True)
-    root, files = str(data.root), data.dev_scores if of_dev else data.train_scores
+    root, files = str(data.root or "."), data.dev_scores if of_dev else data.train_scores
     if not of_dev:
         trials = _labelled_trials(data.corpus, root, data.train_split, data.protocols, root, None)
     else:
