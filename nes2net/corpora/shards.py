@@ -54,6 +54,7 @@ _LONGEST_NOTES = 1 << 20  # characters or bytes
 _MOST_TEXT = 1 << 30  # characters of a shard
 _ROWS_AT_ONCE = 128  # of columns without audio
 _COMPRESSED = re.compile(r"\.(tgz|tar\.\w+)$", re.IGNORECASE)
+_COUNTED = re.compile(r"(.*-)(\d{5})-of-(\d{5})(\.\w+)")  # as datasets calls shards
 _NUMBERED = {0: BONAFIDE, 1: SPOOF}
 _WORD = re.compile(r"[A-Za-z]+")
 
@@ -140,7 +141,8 @@ def shards_below(root: str | Path) -> list[Shard]:
 
     Raises:
         NotFound: if there are none.
-        InputError: if there are shards of more than one kind, or only compressed ones.
+        InputError: if there are shards of more than one kind, or only compressed ones, or some that
+            are counted in the names of others are missing.
     """
     root = Path(root)
     if root.is_file() and root.suffix.lower() in SHARD_SUFFIXES:
@@ -164,6 +166,7 @@ def shards_below(root: str | Path) -> list[Shard]:
         raise NotFound(f"{root}: no shards; expected .parquet, .arrow or .tar files in it or in its folders", [root])
     if len(kinds := {shard.path.suffix.lower() for shard in found}) > 1:
         raise InputError(f"{root} holds shards of several kinds ({', '.join(sorted(kinds))}): name the folder of one")
+    _check_numbers([shard.path for shard in found], root)
     return sorted(found, key=lambda shard: shard.path.parts)
 
 
@@ -174,6 +177,21 @@ def is_shard(name: str) -> bool:
     [True, False, False, False]
     """
     return name.lower().endswith(SHARD_SUFFIXES) and name != "labels.parquet" and not name.startswith((".", "cache-"))
+
+
+def _check_numbers(paths: list[Path], root: Path) -> None:
+    """Raise :class:`InputError` if shards are missing among those that are counted in their names."""
+    there = {path.relative_to(root).as_posix() for path in paths}
+    for name in sorted(there):
+        if match := _COUNTED.fullmatch(name):
+            before, number, count, suffix = match.groups()
+            if int(number) == 0 or f"{before}{0:0{len(number)}d}-of-{count}{suffix}" not in there:
+                of_it = [f"{before}{i:0{len(number)}d}-of-{count}{suffix}" for i in range(int(count))]
+                if missing := [other for other in of_it if other not in there]:
+                    raise InputError(
+                        f"{root}: {len(missing):,} of {len(of_it):,} shards are missing: {listed(missing, 3)}; copy or "
+                        "download them"
+                    )
 
 
 def _split_of(path: PurePosixPath) -> str | None:

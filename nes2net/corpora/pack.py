@@ -1,0 +1,298 @@
+"""Packing the recordings of a corpus into shards, which :mod:`nes2net.corpora.shards` reads.
+
+The bytes of the audio files stay as they are. Parquet shards have the layout of the Speech
+Anti-Spoofing Arena: columns ``path``, ``audio`` (bytes and path), ``label`` (0 bona fide, 1 spoof, null
+unknown) and ``notes`` (JSON with ``utterance_id`` and what the corpus says besides), in files
+``data/test-00000-of-00002.parquet``, with ``data/labels.parquet`` and ``eval.yaml``. Tar shards are those
+of WebDataset.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import tarfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path, PurePath
+from typing import Any, Literal, NamedTuple, get_args
+from urllib.parse import quote
+
+from nes2net.audio.files import is_recording
+from nes2net.audio.packed import fetched, open_recording, pyarrow_module, status_of
+from nes2net.corpora.generic import FIELDS
+from nes2net.corpora.trial import BONAFIDE, SPOOF, Trial, trials_digest
+from nes2net.errors import InputError, listed
+from nes2net.machine.files import json_text, read_bounded, replacing, write_text, writing
+from nes2net.machine.progress import ProgressDisplay
+
+Format = Literal["parquet", "tar"]
+FORMATS: tuple[Format, ...] = get_args(Format)
+#: Bytes of audio in a shard, as ``datasets`` uploads them.
+SHARD_BYTES = 500_000_000
+
+_NAMES = {"train": "train", "dev": "validation", "eval": "test"}  # split → as datasets calls it
+_PLAN = "pack.json"
+_LARGEST_PLAN = 1 << 24  # bytes
+# A row group is read at once: recordings in another order, as in training, are then read fast.
+_GROUP_ROWS, _GROUP_BYTES = 100, 4_000_000
+_LABELS = {BONAFIDE: 0, SPOOF: 1, None: None}
+
+
+class _Packed(NamedTuple):
+    """A recording and what is written of it."""
+
+    trial: Trial
+    size: int
+    """Bytes."""
+    suffix: str
+    """With its point; may be empty."""
+
+
+class PackResult(NamedTuple):
+    """What :func:`pack` wrote."""
+
+    shards: list[Path]
+    trials: int
+    size: int
+    """Bytes of audio."""
+    there_before: int
+    """How many of the shards an earlier run wrote."""
+
+
+def pack(
+    parts: Mapping[str, Sequence[Trial]],
+    out: str | Path,
+    *,
+    title: str,
+    format: Format = "parquet",
+    shard_bytes: int = SHARD_BYTES,
+) -> PackResult:
+    """Write the recordings of ``parts`` to shards in the folder ``out``.
+
+    Each shard appears when it is complete, and the same call after an interruption leaves out those
+    that are there. Equal files give equal shards.
+
+    Args:
+        parts: Split, or ``"all"`` for a corpus without parts → its trials.
+        title: Of the corpus.
+        shard_bytes: Bytes of audio in a shard, at most; a shard has at least one recording.
+
+    Raises:
+        InputError: if a recording is missing or changes meanwhile, an id stands twice, ``out`` holds
+            shards of other recordings, or a file cannot be written.
+        MissingLibrary: if Parquet needs pyarrow.
+    """
+    out = Path(out)
+    if shard_bytes < 1:
+        raise InputError(f"`shard_size` is at least 1 byte, not {shard_bytes}")
+    check_unique(parts)
+    found = {split: _sizes(trials, split) for split, trials in parts.items()}
+    if format == "tar":
+        _check_suffixes(found)
+    planned = dict(_planned(found, out, format, shard_bytes))
+    with writing(out):
+        there = _check_plan(out, title, planned)
+        write: Callable[[Path, Sequence[_Packed]], None] = _write_tar if format == "tar" else _write_parquet
+        total = sum(map(len, planned.values()))
+        with ProgressDisplay[None](title="packing", unit="recording", total=total, leave=True) as display:
+            for path, shard in planned.items():
+                if path not in there:
+                    with replacing(path) as temporary:
+                        write(temporary, shard)
+                display.update(len(shard))
+        if format == "parquet":
+            _write_labels(out / "data" / "labels.parquet", [p.trial for shard in planned.values() for p in shard])
+            _write_eval(out / "eval.yaml", title, parts)
+    size = sum(packed.size for shard in planned.values() for packed in shard)
+    return PackResult(list(planned), total, size, len(there))
+
+
+def check_unique(parts: Mapping[str, Sequence[Trial]]) -> None:
+    """Raise :class:`InputError` if an id stands in two parts."""
+    split_of: dict[str, str] = {}
+    for split, trials in parts.items():
+        if twice := [trial.id for trial in trials if split_of.setdefault(trial.id, split) != split]:
+            raise InputError(
+                f"{len(twice):,} ids stand in {split_of[twice[0]]} and in {split}, but each recording needs its own: "
+                f"{listed(twice)}; pack one `split`"
+            )
+
+
+def _sizes(trials: Sequence[Trial], split: str) -> list[_Packed]:
+    found, missing = [], []
+    for trial in ProgressDisplay(trials, title=f"sizes of {split}", unit="file", delay=1.0):
+        path = trial.audio_path()
+        try:
+            source = fetched(path)
+            if isinstance(source, Path):
+                found.append(_Packed(trial, path.stat().st_size, path.suffix))
+            else:  # in another shard
+                found.append(_Packed(trial, len(source.content), source.suffix or ""))
+        except OSError:
+            missing.append(str(path))
+    if missing:
+        raise InputError(
+            f"{len(missing):,} of {len(trials):,} audio files of {split} are missing: {listed(missing, 3)}; complete "
+            "the corpus, or name another `split`"
+        )
+    return found
+
+
+def _check_suffixes(parts: Mapping[str, Sequence[_Packed]]) -> None:
+    wrong = [packed.trial.id for part in parts.values() for packed in part if not is_recording(f"x{packed.suffix}")]
+    if wrong:
+        raise InputError(
+            f"a tar shard tells recordings by their suffix, which {len(wrong):,} do not have: {listed(wrong, 3)}; take "
+            "`format=parquet`"
+        )
+
+
+def _planned(
+    parts: Mapping[str, Sequence[_Packed]], out: Path, format: Format, shard_bytes: int
+) -> Iterator[tuple[Path, list[_Packed]]]:
+    """Yield the path of each shard, and what goes into it."""
+    for split, part in parts.items():
+        shards: list[list[_Packed]] = []
+        held = 0
+        for packed in part:
+            if not shards or held + packed.size > shard_bytes:
+                shards.append([])
+                held = 0
+            shards[-1].append(packed)
+            held += packed.size
+        name = _NAMES.get(split, split)
+        for number, shard in enumerate(shards):
+            if format == "tar":
+                yield out / f"{name}-{number:05d}.tar", shard
+            else:
+                yield out / "data" / f"{name}-{number:05d}-of-{len(shards):05d}.parquet", shard
+
+
+def _check_plan(out: Path, title: str, planned: Mapping[Path, Sequence[_Packed]]) -> set[Path]:
+    """Write the plan, or compare it with an earlier one; return the shards that are there."""
+
+    def line(trial: Trial) -> str:
+        return f"{trial.id} {trial.label} {_notes(trial)} {tuple(status_of(trial.audio_path()))}"
+
+    shards = {
+        path.relative_to(out).as_posix(): trials_digest([packed.trial for packed in shard], line)
+        for path, shard in planned.items()
+    }
+    plan = json_text({"title": title, "shards": shards}, indent=1)
+    file = out / _PLAN
+    if file.exists():
+        if read_bounded(file, _LARGEST_PLAN).decode("utf-8", "replace") != plan:
+            raise InputError(
+                f"{out} holds shards of other recordings, or in other sizes, or files of the corpus have changed since: "
+                "name another folder, or remove this one"
+            )
+        for folder in {path.parent for path in planned}:
+            for left in folder.glob(".*.tmp"):  # of a run that was killed
+                left.unlink(missing_ok=True)
+        return {path for path in planned if path.is_file()}
+    if out.is_dir() and any(out.iterdir()):
+        raise InputError(f"{out} is not empty: name another folder")
+    write_text(file, plan)
+    return set()
+
+
+def _notes(trial: Trial) -> str:
+    """Id, fields and further columns of a trial, as JSON."""
+    fields = {name: value for name in FIELDS if (value := getattr(trial, name)) is not None}
+    return json.dumps({"utterance_id": trial.id, **dict(trial.extra), **fields}, ensure_ascii=False)
+
+
+def _content(packed: _Packed) -> bytes:
+    path = packed.trial.audio_path()
+    try:
+        with open_recording(path) as file:
+            content = file.read()
+    except OSError as error:
+        raise InputError(f"audio file {path} cannot be read ({error.strerror})") from error
+    if len(content) != packed.size:
+        raise InputError(f"audio file {path} changed while it was packed: begin anew when it is complete")
+    return content
+
+
+def _name(packed: _Packed) -> str:
+    """The name of the file of a recording, which no system reads as a path."""
+    return f"{quote(packed.trial.id, safe='').replace('.', '%2E')}{packed.suffix}"
+
+
+def _write_parquet(path: Path, shard: Sequence[_Packed]) -> None:
+    pyarrow, parquet = pyarrow_module("pyarrow", path), pyarrow_module("pyarrow.parquet", path)
+    audio = pyarrow.struct([("bytes", pyarrow.binary()), ("path", pyarrow.string())])
+    features = {
+        "path": {"dtype": "string", "_type": "Value"},
+        "audio": {"sampling_rate": 16000, "_type": "Audio"},
+        "label": {"names": [BONAFIDE, SPOOF], "_type": "ClassLabel"},
+        "notes": {"dtype": "string", "_type": "Value"},
+    }
+    types = (pyarrow.string(), audio, pyarrow.int64(), pyarrow.string())
+    schema = pyarrow.schema(
+        list(zip(features, types)), metadata={"huggingface": json_text({"info": {"features": features}})}
+    )
+    # Coded audio does not become smaller; read as it lies in the file, it needs no decompression.
+    compression = {
+        "path": "snappy",
+        "audio.bytes": "none",
+        "audio.path": "snappy",
+        "label": "snappy",
+        "notes": "snappy",
+    }
+    with parquet.ParquetWriter(path, schema, compression=compression, use_dictionary=False) as writer:
+        for group in _row_groups(shard):
+            names = [_name(packed) for packed in group]
+            columns: list[list[Any]] = [
+                names,
+                [{"bytes": _content(packed), "path": name} for packed, name in zip(group, names)],
+                [_LABELS[packed.trial.label] for packed in group],
+                [_notes(packed.trial) for packed in group],
+            ]
+            arrays = [pyarrow.array(values, kind) for values, kind in zip(columns, types)]
+            writer.write_table(pyarrow.Table.from_arrays(arrays, schema=schema), row_group_size=len(group))
+
+
+def _row_groups(shard: Sequence[_Packed]) -> Iterator[list[_Packed]]:
+    group: list[_Packed] = []
+    held = 0
+    for packed in shard:
+        if group and (len(group) == _GROUP_ROWS or held + packed.size > _GROUP_BYTES):
+            yield group
+            group, held = [], 0
+        group.append(packed)
+        held += packed.size
+    yield group
+
+
+def _write_tar(path: Path, shard: Sequence[_Packed]) -> None:
+    with tarfile.open(path, "w") as archive:
+        for packed in shard:
+            name = _name(packed)
+            told = json.loads(_notes(packed.trial)) | {"label": packed.trial.label}
+            json_name = f"{os.path.splitext(name)[0]}.json"
+            for member, content in ((name, _content(packed)), (json_name, json.dumps(told).encode())):
+                entry = tarfile.TarInfo(member)
+                entry.size = len(content)
+                archive.addfile(entry, io.BytesIO(content))
+
+
+def _write_labels(path: Path, trials: Sequence[Trial]) -> None:
+    pyarrow, parquet = pyarrow_module("pyarrow", path), pyarrow_module("pyarrow.parquet", path)
+    labels = pyarrow.array([_LABELS[trial.label] for trial in trials], pyarrow.int64())
+    with replacing(path) as temporary:
+        parquet.write_table(
+            pyarrow.table({"utterance_id": pyarrow.array([t.id for t in trials], pyarrow.string()), "label": labels}),
+            temporary,
+        )
+
+
+def _write_eval(path: Path, title: str, parts: Mapping[str, Sequence[Trial]]) -> None:
+    split = _NAMES.get(next(reversed(list(parts))), "test")
+    name = json.dumps(PurePath(title).name)
+    write_text(
+        path,
+        f"name: {name}\ntasks:\n  - id: speech-anti-spoofing\n    config: default\n    split: {split}\n"
+        "metrics: [eer_percent]\n",
+    )

@@ -1,0 +1,118 @@
+"""Data sets of the hub as corpora, from a server on this machine and from the folder that huggingface_hub keeps."""
+
+import json
+import shutil
+
+import pytest
+from builders.hub_server import COMMIT, make_cache, serving, use_cache
+
+from nes2net import InputError
+from nes2net.cli.main import main
+from nes2net.corpora import asvspoof2019_la, hub
+from nes2net.corpora.pack import pack
+from nes2net.registry import corpora
+from nes2net.scoring.corpus import score_trials
+from nes2net.scoring.journal import Journal
+
+
+@pytest.fixture(scope="module")
+def packed(corpus, tmp_path_factory):
+    """The development trials as an evaluation set in the Arena's layout."""
+    out = tmp_path_factory.mktemp("packed") / "set"
+    pack({"eval": asvspoof2019_la.trials(corpus, "dev")}, out, title="ASVspoof 2019 LA dev", shard_bytes=250_000)
+    assert len(list(out.glob("data/test-*.parquet"))) > 1
+    return out
+
+
+def test_scores_through_the_hub_are_those_of_the_files(
+    corpus, packed, spectral_detector, tmp_path, monkeypatch, capsys
+):
+    use_cache(monkeypatch, tmp_path / "hf", offline=True)
+    snapshot = make_cache(tmp_path / "hf", "owner/set", packed)
+    spectral_detector.save(tmp_path / "model.pth")
+    trials = {"files": asvspoof2019_la.trials(corpus, "dev"), "hub": corpora.get("hub:owner/set").trials(None, "eval")}
+    assert [trial.id for trial in trials["hub"]] == [trial.id for trial in trials["files"]]
+    for name, num_samples in (("short", 8000), ("whole", None)):
+        for kind, listed in trials.items():
+            out = tmp_path / f"{name}_{kind}.txt"
+            if kind == "hub":
+                with monkeypatch.context() as patch:  # interrupted after the first batch
+                    add = Journal.add
+
+                    def once(self, *batch, add=add):
+                        add(self, *batch)
+                        if batch[0]:
+                            raise KeyboardInterrupt
+
+                    patch.setattr(Journal, "add", once)
+                    with pytest.raises(KeyboardInterrupt):
+                        score_trials(
+                            spectral_detector, listed, out, num_samples=num_samples, batch_size=3, num_workers=0
+                        )
+            score_trials(spectral_detector, listed, out, num_samples=num_samples, batch_size=3, num_workers=0)
+        files, through_hub = (tmp_path / f"{name}_{kind}.txt" for kind in trials)
+        assert files.read_bytes() == through_hub.read_bytes()
+    assert json.loads((tmp_path / "whole_hub.txt.json").read_text())["kept_from_earlier_runs"] == 3
+
+    out = str(tmp_path / "by_command.txt")
+    command = ["score", "hub:owner/set", "--model", str(tmp_path / "model.pth"), "--device", "cpu", "--workers", "1"]
+    assert main([*command, "--samples", "8000", "--batch-size", "3", "--out", out]) == 0
+    assert (tmp_path / "by_command.txt").read_bytes() == (tmp_path / "short_files.txt").read_bytes()
+    about = json.loads((tmp_path / "by_command.txt.json").read_text())["corpus"]
+    assert about["name"] == "hub:owner/set" and about["revision"] == COMMIT and about["root"] == str(snapshot)
+    assert f"next:\n  nes2net evaluate hub:owner/set {out} --keys {snapshot}" in capsys.readouterr().out
+    assert main(["evaluate", "hub:owner/set", out]) == 0
+    assert "hub:owner/set, phase eval: 12 trials (6 bona fide, 6 spoof)" in capsys.readouterr().out
+    assert main(["check-data", "hub:owner/set"]) == 0 and main(["info", "hub:owner/set"]) == 0
+    assert "Nothing is missing." in capsys.readouterr().out
+
+
+def test_downloading(packed, tmp_path, monkeypatch):
+    use_cache(monkeypatch, tmp_path / "hf", offline=False)
+    served = tmp_path / "served"
+    shutil.copytree(packed, served)
+    (served / "submissions").mkdir()
+    shutil.copy(served / "data" / "labels.parquet", served / "submissions" / "x.parquet")
+    (served / "scores.bin").write_bytes(b"0")
+    with serving(monkeypatch, {"owner/set": served, "owner/gated": served}) as requests:
+        folder = hub.download("hub:owner/set")
+        names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+        assert folder.name == COMMIT and set(names) == {
+            *(path.relative_to(packed).as_posix() for path in packed.rglob("*.parquet")),
+            "eval.yaml",
+        }
+        assert len(corpora.get(f"hub:owner/set@{COMMIT}").trials(".", "eval")) == 12
+        assert corpora.get("hub:owner/set").find_splits() == ("eval",)
+        before = len(requests)
+        hub.download.cache_clear()
+        hub.download("hub:owner/set")
+        assert not any(request.startswith("GET /datasets") for request in requests[before:])  # all files are kept
+        for name, message in (
+            (
+                "gated",
+                r"hub:owner/gated is gated: accept its conditions at .*/owner/gated and log in by `hf auth login`",
+            ),
+            ("none", "there is no data set owner/none on the hub, or it is private"),
+            ("set@v9", "owner/set has no revision 'v9'"),
+        ):
+            with pytest.raises(InputError, match=message):
+                hub.download(f"hub:owner/{name}")
+
+
+def test_without_the_hub(packed, tmp_path, monkeypatch, capsys):
+    use_cache(monkeypatch, tmp_path / "hf", offline=True)
+    with pytest.raises(InputError, match="hub:owner/set is not here, and the Hugging Face hub cannot be reached"):
+        corpora.get("hub:owner/set").trials(None, "eval")
+    assert main(["score", "hub:owner/set", "--model", "m.pth", "--out", "s.txt"]) == 2
+    for name in ("hub:set", "hub:a/../b", "hub:a/b@", "hub:"):
+        with pytest.raises(InputError, match="no data set of the hub: write hub:OWNER/NAME"):
+            corpora.get(name)
+    assert len(corpora.get("hub:owner/set").trials(packed, "eval")) == 12  # a copy
+    first = min(make_cache(tmp_path / "hf", "owner/set", packed).glob("data/test-*"))
+    first.unlink()
+    with pytest.raises(InputError, match=f"shards are missing: data/{first.name}; copy or download"):
+        corpora.get("hub:owner/set").trials(None, "eval")  # an interrupted download
+    with pytest.raises(SystemExit):
+        main(["check-data", "hubb:owner/set"])
+    assert main(["check-data", "generic"]) == 2
+    assert "where is generic? name its folder after it" in capsys.readouterr().err
