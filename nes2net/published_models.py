@@ -67,6 +67,12 @@ class PublishedModel:
         return frontend if isinstance(frontend, str) else frontend["name"]
 
     @property
+    def backend(self) -> str:
+        """Name of its back-end."""
+        backend = self.config["backend"]
+        return backend if isinstance(backend, str) else backend["name"]
+
+    @property
     def non_commercial(self) -> bool:
         """Whether the licence of its weights forbids commercial use."""
         return "NC" in self.licence or "non-commercial" in self.licence

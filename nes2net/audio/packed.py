@@ -37,6 +37,7 @@ _MOST_OPEN = 64  # shards
 _KEPT_BYTES = 256 << 20
 _MOST_BYTES = 2 << 30  # of a recording
 _MOST_GROUP_BYTES = 8 << 30  # of the audio of a row group
+_ROWS_AT_ONCE = 8  # of a row group
 _MOST_MEMBERS = 10_000_000  # of a tar file
 _TAR_BLOCK = 512  # bytes
 _SUFFIX = re.compile(r"\.[A-Za-z0-9]{1,8}")
@@ -282,11 +283,22 @@ class _Parquet:
             if column.path_in_schema.split(".")[0] == self.column
         )
         if size > _MOST_GROUP_BYTES:
-            raise InputError(
-                f"row group {group} has {readable_size(size)} of audio; at most {readable_size(_MOST_GROUP_BYTES)} are "
-                "accepted: write it with smaller row groups"
-            )
-        return self.file.read_row_group(group, columns=[self.column], use_threads=False).column(0)
+            raise InputError(self._too_large(group, size))
+        # A value that many rows share stands in the file once, so the sizes above may say too little.
+        batches, taken = [], 0
+        for batch in self.file.iter_batches(_ROWS_AT_ONCE, [group], [self.column], use_threads=False):
+            batches.append(batch.column(0))
+            taken += batch.nbytes
+            if taken > _MOST_GROUP_BYTES:
+                raise InputError(self._too_large(group, taken))
+        pyarrow = pyarrow_module("pyarrow", self.path)
+        return pyarrow.chunked_array(batches, type=self.file.schema_arrow.field(self.column).type)
+
+    def _too_large(self, group: int, size: int) -> str:
+        return (
+            f"row group {group} has {readable_size(size)} of audio; at most {readable_size(_MOST_GROUP_BYTES)} are "
+            "accepted: write it with smaller row groups"
+        )
 
 
 class _Arrow:
@@ -321,10 +333,10 @@ def arrow_batches(path: Path) -> Iterator[Any]:
     source = pyarrow.memory_map(str(path))
     if source.read(6) == b"ARROW1":
         reader = pyarrow.ipc.open_file(source)
-        yield from map(reader.get_batch, range(reader.num_record_batches))
+        yield from map(_checked, map(reader.get_batch, range(reader.num_record_batches)))
         return
     source.seek(0)
-    yield from pyarrow.ipc.open_stream(source)
+    yield from map(_checked, pyarrow.ipc.open_stream(source))
     position = source.tell()
     source.seek(max(0, position - 8))
     # A stream ends with this mark; without it, whole batches may be missing.
@@ -332,10 +344,17 @@ def arrow_batches(path: Path) -> Iterator[Any]:
         raise pyarrow.ArrowInvalid("its end is missing")
 
 
+def _checked(batch: Any) -> Any:
+    """``batch``, whose offsets lie within its data: pyarrow would read beyond it, and the process might die."""
+    batch.validate(full=True)
+    return batch
+
+
 class Member(NamedTuple):
     """A file in a tar file."""
 
     name: str
+    """Without ``.`` and doubled ``/``."""
     offset: int
     """Where its content begins."""
     size: int
@@ -347,13 +366,13 @@ def tar_members(path: Path) -> list[Member]:
 
     Raises:
         tarfile.TarError: if it is cut off or of another kind, such as a compressed one.
-        InputError: if it has too many members.
+        InputError: if it has too many members, or an absolute name, whose address would be another file.
     """
     members: list[Member] = []
     with tarfile.open(path, "r:") as archive:
         for entry in archive:
             if entry.isreg() and not entry.issparse():
-                members.append(Member(entry.name, entry.offset_data, entry.size))
+                members.append(Member(_name_of(entry.name, path), entry.offset_data, entry.size))
             archive.members = []  # type: ignore[attr-defined]  # they would pile up
             if len(members) > _MOST_MEMBERS:
                 raise InputError(f"{path} has more than {_MOST_MEMBERS:,} members: write smaller shards")
@@ -364,6 +383,13 @@ def tar_members(path: Path) -> list[Member]:
         if file.read(_TAR_BLOCK) != bytes(_TAR_BLOCK):
             raise tarfile.ReadError("its end is missing")
     return members
+
+
+def _name_of(name: str, path: Path) -> str:
+    """The name of a member as it stands in an address: ``./a.flac`` is ``a.flac``."""
+    if name.startswith("/"):
+        raise InputError(f"{path} has a member with an absolute name, {shown(name)}: write it with relative names")
+    return str(PurePosixPath(name))
 
 
 class _Tar:

@@ -9,6 +9,7 @@ from typing import Any
 
 from nes2net import __version__
 from nes2net.cli import (
+    arena,
     augment,
     average,
     bench,
@@ -60,7 +61,7 @@ def build_parser() -> OneLineParser:
         "train": [train.add, average.add, merge.add],
         "score": [predict.add, explain.add, serve.add, score.add, scale.add, embed.add],
         "evaluate": [evaluate.add, calibrate.add, robustness.add, reproduce.add],
-        "inspect and share": [info.add, bench.add, export.add],
+        "inspect and share": [info.add, bench.add, export.add, arena.add],
         "more": [published.add, partial(completion.add, parser=parser)],
     }
     for task, additions in tasks.items():

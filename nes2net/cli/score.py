@@ -58,18 +58,7 @@ def add(commands: argparse._SubParsersAction) -> None:
     which = parser.add_argument_group("which trials, and how much of them")
     which.add_argument("--split", default="eval", help="train, dev or eval, where the corpus has them")
     which.add_argument("--protocols", help="folder of the protocols; searched for in root if not given")
-    which.add_argument(
-        "--protocol",
-        choices=["4sec", "full"],
-        help="the first 4 s, or whole utterances; what the authors of a published detector score, else 4sec",
-    )
-    which.add_argument(
-        "--samples",
-        dest="num_samples",
-        type=int,
-        metavar="N",
-        help="samples of '4sec'; the number of a published detector, else that of the corpus, if not given",
-    )
+    add_length(which)
     which.add_argument(
         "--crop",
         default="head",
@@ -109,6 +98,22 @@ def add(commands: argparse._SubParsersAction) -> None:
         "and OUT.decisions.json",
     )
     add_scoring(parser, computing)
+
+
+def add_length(parser: argparse._ActionsContainer) -> None:
+    """Add the flags of :func:`num_samples_of`."""
+    parser.add_argument(
+        "--protocol",
+        choices=["4sec", "full"],
+        help="the first 4 s, or whole utterances; what the authors of a published detector score, else 4sec",
+    )
+    parser.add_argument(
+        "--samples",
+        dest="num_samples",
+        type=int,
+        metavar="N",
+        help="samples of '4sec'; the number of a published detector, else that of the corpus, if not given",
+    )
 
 
 def add_scoring(parser: argparse._ActionsContainer, computing: argparse._ActionsContainer) -> None:

@@ -32,8 +32,7 @@ from __future__ import annotations
 import json
 import os
 import re
-import tarfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -52,6 +51,8 @@ _SAME = {"speaker_id": "speaker"}
 _READ_APART = {*_IDS, *_SPLITS, _NOTES, "label", "path", "audio"}
 _MOST_ROWS = 100_000_000  # of a shard
 _LONGEST_NOTES = 1 << 20  # characters or bytes
+_MOST_TEXT = 1 << 30  # characters of a shard
+_ROWS_AT_ONCE = 128  # of columns without audio
 _COMPRESSED = re.compile(r"\.(tgz|tar\.\w+)$", re.IGNORECASE)
 _COUNTED = re.compile(r"(.*-)(\d{5})-of-(\d{5})(\.\w+)")  # as datasets calls shards
 _NUMBERED = {0: BONAFIDE, 1: SPOOF}
@@ -214,9 +215,9 @@ def _read(shard: Shard, root: Path) -> Iterator[Trial]:
         yield from read(shard, root)
     except InputError:
         raise
-    except (OSError, ValueError, tarfile.TarError, RecursionError) as error:  # pyarrow's are of the first two
+    except Exception as error:  # a damaged shard can cause any
         raise InputError(
-            f"shard {shard.path} cannot be read ({error}): it is cut off or damaged; copy or download it again"
+            f"shard {shard.path} cannot be read ({error or type(error).__name__}): it is cut off or damaged; copy or download it again"
         ) from error
 
 
@@ -228,16 +229,16 @@ def _read_table(shard: Shard, root: Path) -> Iterator[Trial]:
         file = pyarrow_module("pyarrow.parquet", shard.path).ParquetFile(shard.path, pre_buffer=False)
         schema, count = file.schema_arrow, file.metadata.num_rows
 
-        def columns(names: list[str]) -> Any:
-            return file.read(names, use_threads=False)
+        def batches_of(names: list[str]) -> Iterable[Any]:
+            return file.iter_batches(_ROWS_AT_ONCE, columns=names, use_threads=False)
     else:
         batches = list(arrow_batches(shard.path))
         if not batches:
             return
         schema, count = batches[0].schema, sum(batch.num_rows for batch in batches)
 
-        def columns(names: list[str]) -> Any:
-            return pyarrow.Table.from_batches([batch.select(names) for batch in batches])
+        def batches_of(names: list[str]) -> Iterable[Any]:
+            return (batch.select(names) for batch in batches)
 
     if count > _MOST_ROWS:
         raise InputError(f"shard {shard.path} has {count:,} rows, more than {_MOST_ROWS:,}: write smaller shards")
@@ -246,12 +247,29 @@ def _read_table(shard: Shard, root: Path) -> Iterator[Trial]:
     light = [field.name for field in schema if field.name != audio and _is_light(field.type, types)]
     if twice := [name for name in light if light.count(name) > 1]:
         raise InputError(f"shard {shard.path}: more than one column is called {shown(twice[0])}")
-    lists = columns(light).to_pydict() if light else {}
+    lists = _lists(batches_of(light), light, shard.path) if light else {}
     label_of = _labels_of(schema, shard.path)
     for row in range(count):
         place = f"shard {shard.path}, row {row}"
         values = {name: column[row] for name, column in lists.items()}
         yield _trial(shard.path / str(row), values, shard, root, label_of, place)
+
+
+def _lists(batches: Iterable[Any], names: list[str], path: Path) -> dict[str, list[Any]]:
+    """The values of the columns ``names``, a few rows at a time: a long text that rows share stands in a file once."""
+    lists: dict[str, list[Any]] = {name: [] for name in names}
+    taken = 0
+    for batch in batches:
+        for start in range(0, batch.num_rows, _ROWS_AT_ONCE):
+            for name, column in zip(names, batch.slice(start, _ROWS_AT_ONCE).columns):
+                values = column.to_pylist()
+                taken += sum(len(value) for value in values if isinstance(value, str))
+                lists[name] += values
+            if taken > _MOST_TEXT:
+                raise InputError(
+                    f"shard {path} has more than {readable_size(_MOST_TEXT)} of text beside its audio: write smaller shards"
+                )
+    return lists
 
 
 def _is_light(kind: Any, types: Any) -> bool:
@@ -415,4 +433,5 @@ CORPUS = Corpus(
     read_protocol=read_protocol,
     find_splits=find_splits,
     user_defined=True,
+    eer_method="interpolated",  # the rule of the Speech Anti-Spoofing Arena
 )

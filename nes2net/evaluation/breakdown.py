@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import functools
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -81,19 +81,29 @@ def tables(matched: Matched, method: str = "asvspoof", *, num_resamples: int = 0
     Tables of one field have intervals, but for those beyond the first 500 rows. A field with a
     single value has no table.
     """
-    extra = dict.fromkeys(name for trial in matched.trials for name, _ in trial.extra)
     single: list[Table] = []
     left = _MOST_INTERVALS
-    for name in [*(f.name for f in fields(Trial) if f.name not in _NOT_TABULATED), *extra]:
-        values = {trial.get(name) for trial in matched.trials if trial.label != BONAFIDE} - {None}
-        if 1 < len(values) <= _MOST_VALUES:
-            left -= len(values)
-            draws = num_resamples if left >= 0 else 0
-            rows = breakdown(matched, name, method=method, num_resamples=draws, seed=seed)
-            single.append(Table((name,), rows))
+    for name, num_values in sorting_fields([trial for trial in matched.trials if trial.label != BONAFIDE]).items():
+        left -= num_values
+        draws = num_resamples if left >= 0 else 0
+        rows = breakdown(matched, name, method=method, num_resamples=draws, seed=seed)
+        single.append(Table((name,), rows))
     known = {table.fields[0] for table in single}
     pairs = [pair for pair in CROSSED if known.issuperset(pair)]
     return single + [Table(pair, breakdown(matched, *pair, method=method)) for pair in pairs]
+
+
+def sorting_fields(trials: Sequence[Trial]) -> dict[str, int]:
+    """Find the fields that sort ``trials``, and how many values each has: 2 to 400."""
+    extra = dict.fromkeys(name for trial in trials for name, _ in trial.extra)
+    names = [*(f.name for f in fields(Trial) if f.name not in _NOT_TABULATED), *extra]
+    counts = {name: len({trial.get(name) for trial in trials} - {None}) for name in names}
+    return {name: count for name, count in counts.items() if 1 < count <= _MOST_VALUES}
+
+
+def is_kept(trial: Trial, excluded: Mapping[str, Collection[str]]) -> bool:
+    """Whether ``trial`` has none of the values, by field, that are ``excluded``."""
+    return not any(trial.get(name) in values for name, values in excluded.items())
 
 
 def breakdown(

@@ -15,13 +15,15 @@ from typing import Any
 import numpy as np
 
 from nes2net import __version__, metrics
-from nes2net.corpora.protocol import select_phase
+from nes2net.corpora.protocol import canonical_phase, select_phase
 from nes2net.corpora.trial import BONAFIDE, Trial
 from nes2net.errors import InputError
 from nes2net.evaluation.aligned import system_names
 from nes2net.evaluation.breakdown import speaker_groups
-from nes2net.evaluation.evaluate import Evaluation, evaluate
+from nes2net.evaluation.evaluate import Evaluation, check_fields, evaluate, leave_out
 from nes2net.evaluation.inputs import key_input, score_input
+from nes2net.evaluation.matching import match_file
+from nes2net.evaluation.one_class import only_label
 from nes2net.evaluation.origin import Origin, read_origin
 from nes2net.evaluation.transfer import ScoredSet, Threshold, ThresholdSource, TransferTable, thresholds, transfer_table
 from nes2net.evaluation.transfer_tables import text_of
@@ -61,6 +63,8 @@ class Report:
     - ``unofficial`` holds the differences of the key from the official trials, each as one text;
       None if the official numbers are not known.
     - ``transfers`` holds each system at its transferred threshold, if there is one.
+    - ``systems`` is empty if all trials are of one class, and so without an EER; ``transfers`` then
+      has all figures.
     """
 
     corpus: str
@@ -72,6 +76,11 @@ class Report:
     origins: list[Origin | None]
     unofficial: list[str] | None
     transfers: list[TransferTable] = field(default_factory=list)
+
+    @property
+    def names(self) -> list[str]:
+        """The names of the systems."""
+        return [system.system for system in self.systems] or [table.system for table in self.transfers]
 
     def to_dict(self) -> dict[str, Any]:
         """Convert to plain data for JSON, with DET curves thinned to what a plot can show."""
@@ -99,6 +108,8 @@ class Report:
         The figures at the transferred thresholds follow.
         """
         transferred = [f"\n{text_of(table)}" for table in self.transfers]
+        if not self.systems:
+            return "\n".join(transferred).removeprefix("\n")
         if len(self.systems) == 1:
             return "\n".join([self.systems[0].table(), *transferred])
         lines = []
@@ -132,7 +143,7 @@ def evaluate_systems(
     name of its file without suffix, or the whole path if two files share a name. The comparison
     takes trials in the order of the key, so under the rule ``"interpolated"`` tied scores may move
     its EERs by less than a trial. ``threshold_source`` says where the thresholds come from at which
-    the systems are judged besides.
+    the systems are judged besides. Trials of one class alone are judged there only.
     """
     if not score_paths:
         raise InputError("no score file to evaluate: give at least one")
@@ -144,27 +155,41 @@ def evaluate_systems(
         key = definition.keys(keys_path)
     transferred: list[Threshold] = []
     further: list[ScoredSet] = []
+    excluded = definition.excluded if exclude is None else exclude
+    one_class = threshold_source is not None and only_label(key, phase, excluded) is not None
+    if one_class:
+        definition.check_phase(phase, key)
+        check_fields(excluded, key, check_values=exclude is not None)
     if threshold_source is not None:
         transferred, further = thresholds(threshold_source, corpus, len(paths), allow_partial=allow_partial)
-    systems, inputs, origins = [], [], []
+    systems: list[Evaluation] = []
+    scored: list[ScoredSet] = []
+    inputs, origins = [], []
     asv_files: dict[Path, str] = {}
-    for path, name in zip(paths, system_names(paths)):
+    names = system_names(paths)
+    for path, name in zip(paths, names):
         with recorded_digests() as digests:
-            result = evaluate(
-                corpus,
-                path,
-                keys_path,
-                phase,
-                allow_partial=allow_partial,
-                exclude=exclude,
-                num_resamples=num_resamples,
-                seed=seed,
-                key=key,
-            )
+            if one_class:
+                matched = match_file(key, path, phase, allow_partial=allow_partial)
+                matched, _ = leave_out(excluded, matched, key, phase)
+            else:
+                result = evaluate(
+                    corpus,
+                    path,
+                    keys_path,
+                    phase,
+                    allow_partial=allow_partial,
+                    exclude=exclude,
+                    num_resamples=num_resamples,
+                    seed=seed,
+                    key=key,
+                )
+                systems.append(replace(result, system=name))
+                matched = result.matched
         inputs.append(score_input(path, digests[path]))
         origins.append(read_origin(path, digests[path], corpus, phase))
-        systems.append(replace(result, system=name))
-        if result.min_tdcf is not None:
+        scored.append(ScoredSet(corpus, canonical_phase(phase), path, digests[path], matched))
+        if systems and systems[-1].min_tdcf is not None:
             asv_files |= {other: digest for other, digest in digests.items() if other != path}
     pairs = [
         _compare(first, second, key, definition.eer_method, num_resamples, seed)
@@ -174,12 +199,11 @@ def evaluate_systems(
     inputs.append(key_input(definition, keys_path, phase, key, key_digests))
     unofficial = definition.differences_from_official(select_phase(key, phase), phase)
     tables = []
-    for threshold, system, path, entry in zip(transferred, systems, paths, list(inputs)):
-        own = ScoredSet(corpus, system.phase, path, entry["sha256"], system.matched)
-        tables.append(transfer_table(system.system, threshold, [own, *further], num_resamples=num_resamples, seed=seed))
+    for threshold, name, own in zip(transferred, names, scored):
+        tables.append(transfer_table(name, threshold, [own, *further], num_resamples=num_resamples, seed=seed))
         inputs += threshold.inputs
     inputs += [entry for one in further for entry in one.inputs]
-    return Report(corpus, systems[0].phase, systems, pairs, inputs, versions(), origins, unofficial, tables)
+    return Report(corpus, canonical_phase(phase), systems, pairs, inputs, versions(), origins, unofficial, tables)
 
 
 def _compare(

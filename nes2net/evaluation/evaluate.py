@@ -16,7 +16,7 @@ from nes2net.corpora.corpus import Corpus
 from nes2net.corpora.protocol import NotFound, canonical_phase, select_phase
 from nes2net.corpora.trial import Trial
 from nes2net.errors import InputError, did_you_mean, listed
-from nes2net.evaluation.breakdown import OFFICIAL, Row, Table, speaker_groups, tables
+from nes2net.evaluation.breakdown import OFFICIAL, Row, Table, is_kept, speaker_groups, tables
 from nes2net.evaluation.matching import Matched, match_file
 from nes2net.machine.terminal import markdown_table, text_table
 from nes2net.metrics.dcf import ASVSPOOF5_COSTS
@@ -24,8 +24,8 @@ from nes2net.registry import corpora
 
 # Bootstrap draws for each row of a breakdown, fewer than for the pooled EER because rows are many.
 _ROW_RESAMPLES = 200
-# Longer breakdowns are in the page and the JSON only.
-_MOST_LINES = 150
+#: Longer breakdowns are in the page and the JSON only.
+MOST_LINES = 150
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ class Evaluation:
         """Write the pooled figures and the breakdowns."""
         lines = self.headline()
         for table in self.tables:
-            if len(table.rows) > _MOST_LINES:
+            if len(table.rows) > MOST_LINES:
                 lines += ["", f"{' × '.join(table.fields)}: {len(table.rows)} cells, which the page and the JSON hold"]
             else:
                 lines += ["", *_table_of(table.rows)]
@@ -175,10 +175,16 @@ def evaluate(
         key = definition.keys(keys_path)
     excluded = definition.excluded if exclude is None else exclude
     definition.check_phase(phase, key)
-    _check_fields(excluded, key, check_values=exclude is not None)
+    check_fields(excluded, key, check_values=exclude is not None)
     matched = match_file(key, scores_path, phase, allow_partial=allow_partial)
     official = _official_tables(definition, matched)
     matched, excluded = leave_out(excluded, matched, key, phase)
+    if matched.is_bonafide.all() or not matched.is_bonafide.any():
+        kind = "bona fide" if matched.is_bonafide.all() else "spoofed"
+        raise InputError(
+            f"{scores_path}: all {len(matched.trials)} trials are {kind}, and an EER needs both classes: judge them at a "
+            "threshold of other trials, by `threshold_from` with `dev_keys`, or by `calibration`"
+        )
     rule = functools.partial(metrics.compute_eer, method=definition.eer_method, order=matched.positions)
     bonafide, spoof = matched.bonafide, matched.spoof
     eer, threshold = rule(bonafide, spoof)
@@ -224,12 +230,12 @@ def leave_out(
     Raises:
         InputError: if no trial is left.
     """
-    kept = [trial for trial in select_phase(key, phase) if _is_kept(trial, excluded)]
+    kept = [trial for trial in select_phase(key, phase) if is_kept(trial, excluded)]
     if not kept:
         raise InputError(f"without {describe_excluded(excluded)} no trials are left")
     if len(kept) == matched.num_expected:
         return matched, {}
-    return matched.where(lambda trial: _is_kept(trial, excluded), key, num_expected=len(kept)), excluded
+    return matched.where(lambda trial: is_kept(trial, excluded), key, num_expected=len(kept)), excluded
 
 
 def comparison_table(systems: Mapping[str, Iterable[Evaluation]]) -> str:
@@ -295,7 +301,8 @@ def _table_of(rows: list[Row]) -> list[str]:
     return text_table(lines, "l" * len(names) + "r")
 
 
-def _check_fields(excluded: Mapping[str, Collection[str]], key: Sequence[Trial], *, check_values: bool) -> None:
+def check_fields(excluded: Mapping[str, Collection[str]], key: Sequence[Trial], *, check_values: bool) -> None:
+    """Raise :class:`InputError` if trials have no such field, or none has such a value."""
     known = [
         name
         for name in (f.name for f in fields(Trial))
@@ -311,14 +318,10 @@ def _check_fields(excluded: Mapping[str, Collection[str]], key: Sequence[Trial],
         there = sorted({found for trial in key if (found := trial.get(name)) is not None})
         for value in values:
             if value not in there:
-                near = did_you_mean(value, there) if len(there) <= _MOST_LINES else ""
+                near = did_you_mean(value, there) if len(there) <= MOST_LINES else ""
                 raise InputError(
                     f"no trial of the key has {name} '{value}' to exclude{near or f'; known: {listed(there)}'}"
                 )
-
-
-def _is_kept(trial: Trial, excluded: Mapping[str, Collection[str]]) -> bool:
-    return not any(trial.get(name) in values for name, values in excluded.items())
 
 
 def _official_tables(corpus: Corpus, matched: Matched) -> list[Table]:

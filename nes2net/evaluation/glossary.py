@@ -114,6 +114,13 @@ GLOSSARY = (
         "Bengio and Mariéthoz, Odyssey 2004",
     ),
     Term(
+        "1 − SRR",
+        "One minus the rate of spoofed trials that are rejected: the share that is accepted as bona fide, at a threshold "
+        "that was chosen on other trials. A set without bona fide trials has no other figure.",
+        "Speech Anti-Spoofing Arena",
+        sign="1 − SRR",
+    ),
+    Term(
         "accuracy",
         "The share of all trials on the right side of the threshold. It depends on how many trials of each class there "
         "are: whoever calls everything spoof is right about all spoofed trials.",

@@ -83,16 +83,16 @@ def html_page(report: Report, embedding_map: EmbeddingMap | None = None) -> str:
         corpus=corpora.get(report.corpus),
         report=report,
         systems=systems,
-        several=len(systems) > 1,
+        several=len(report.names) > 1,
         marked=same_trials(systems),
         notes=dict.fromkeys(note for system in systems for note in system.notes),
         asvspoof5_costs=ASVSPOOF5_COSTS,
         asv_system=_asv_system(report),
-        summary_table=summary(report),
-        calibration_table=calibration(report),
+        summary_table=summary(report) if systems else None,
+        calibration_table=calibration(report) if systems else None,
         transfers=_transfers(report),
         pairs={(pair.first, pair.second): pair for pair in report.pairs},
-        det=det_svg(systems),
+        det=det_svg(systems) if systems else None,
         distributions=[distribution_svg(system, str(number)) for number, system in enumerate(systems)],
         by_one_field=[breakdown for breakdown in tables if len(breakdown.fields) == 1],
         by_two_fields=[breakdown for breakdown in tables if len(breakdown.fields) == 2],
@@ -105,11 +105,10 @@ def html_page(report: Report, embedding_map: EmbeddingMap | None = None) -> str:
 
 def _transfers(report: Report) -> list[dict[str, Any]]:
     """What the page shows of each system at its transferred threshold."""
-    tables = transfer_tables(report)
     return [
         {
             "table": table,
-            "tables": tables[2 * number : 2 * number + 2],
+            "tables": transfer_tables([table]),
             "sets": [
                 {
                     "name": row.name,

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from nes2net.evaluation.breakdown import OFFICIAL, Row
 from nes2net.evaluation.compare import Report, format_p
 from nes2net.evaluation.evaluate import Evaluation, describe_excluded, percent, percent_interval, points
+from nes2net.evaluation.transfer import TransferTable
 from nes2net.evaluation.transfer_tables import tables_of
 from nes2net.machine.terminal import markdown_table, printable_name
 from nes2net.metrics.dcf import ASVSPOOF5_COSTS
@@ -31,11 +32,12 @@ class Cell:
 
 @dataclass(frozen=True)
 class ReportTable:
-    """A table whose first column holds names, and the others figures."""
+    """A table whose first column holds names, and the others figures; ``note`` says more about them."""
 
     caption: str
     head: list[str]
     rows: list[list[Cell]]
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -115,8 +117,10 @@ def title_of(report: Report) -> str:
 
 def same_trials(systems: Sequence[Evaluation]) -> bool:
     """Whether several systems rest on the same trials, so that one can be the best."""
+    if len(systems) < 2:
+        return False
     ids = {trial.id for trial in systems[0].matched.trials}
-    return len(systems) > 1 and all(ids == {trial.id for trial in system.matched.trials} for system in systems[1:])
+    return all(ids == {trial.id for trial in system.matched.trials} for system in systems[1:])
 
 
 def summary(report: Report) -> ReportTable:
@@ -145,8 +149,8 @@ def calibration(report: Report) -> ReportTable:
     return _table(caption, "system", [system.system for system in systems], columns.items())
 
 
-def transfer_tables(report: Report) -> list[ReportTable]:
-    """The error rates at the transferred threshold, and the costs of the ratios, two tables a system."""
+def transfer_tables(transfers: Iterable[TransferTable]) -> list[ReportTable]:
+    """The error rates at the transferred threshold, the costs of the ratios, and the sets of one class."""
     return [
         ReportTable(
             one.caption,
@@ -155,8 +159,9 @@ def transfer_tables(report: Report) -> list[ReportTable]:
                 [Cell(name), *(Cell(text, interval=interval) for text, interval in figures)]
                 for name, figures in one.rows
             ],
+            one.note,
         )
-        for table in report.transfers
+        for table in transfers
         for one in tables_of(table)
     ]
 
@@ -167,7 +172,8 @@ def paper_tables(report: Report) -> list[ReportTable]:
     They are pooled figures, those at the transferred threshold, differences, breakdowns by one field.
     """
     systems, mark = report.systems, same_trials(report.systems)
-    tables = [summary(report), calibration(report), *transfer_tables(report)]
+    tables = [summary(report), calibration(report)] if systems else []
+    tables += transfer_tables(report.transfers)
     if report.pairs:
         columns = {
             "difference": [Cell(points(pair.difference)) for pair in report.pairs],

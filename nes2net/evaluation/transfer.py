@@ -11,16 +11,15 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
 from nes2net import metrics
 from nes2net.audio.waveform import SAMPLE_RATE
-from nes2net.corpora.corpus import Corpus
 from nes2net.corpora.protocol import WHOLE, canonical_phase
 from nes2net.decisions.calibration import LinearCalibration, Llrs, ScoredBy, fit, load
 from nes2net.decisions.decision import INVERTED, Decider
@@ -30,6 +29,7 @@ from nes2net.evaluation.breakdown import speaker_groups
 from nes2net.evaluation.evaluate import leave_out, points
 from nes2net.evaluation.inputs import key_input, score_input
 from nes2net.evaluation.matching import Matched, match_file
+from nes2net.evaluation.one_class import OneClass, judge_one_class
 from nes2net.evaluation.origin import read_scored_by
 from nes2net.evaluation.reliability import reliability
 from nes2net.machine.files import sha256_of
@@ -40,6 +40,9 @@ from nes2net.registry import corpora
 _SAME_LENGTH = 0.05
 # A smaller part of Cllr is not worth a word.
 _LITTLE = 0.05
+
+
+_Row = TypeVar("_Row", "Transfer", OneClass)
 
 
 class Figure(NamedTuple):
@@ -64,6 +67,12 @@ class ScoredSet(NamedTuple):
     def name(self) -> str:
         """The corpus, and the phase unless it is the usual one."""
         return self.corpus if self.phase == "eval" else f"{self.corpus}, {self.phase}"
+
+    @property
+    def only_label(self) -> str | None:
+        """The label of all its trials; None if there are both."""
+        labels = {trial.label for trial in self.matched.trials}
+        return labels.pop() if len(labels) == 1 else None
 
 
 class FurtherSet(NamedTuple):
@@ -155,12 +164,16 @@ class Transfer:
 
 @dataclass(frozen=True)
 class TransferTable:
-    """One system at the transferred threshold: the development set first, if it is known, then the test sets."""
+    """One system at the transferred threshold: the development set first, if it is known, then the test sets.
+
+    ``one_class`` holds the test sets of one class, which have no row.
+    """
 
     system: str
     decider: Decider = field(repr=False)
     rows: list[Transfer]
     warnings: tuple[str, ...]
+    one_class: list[OneClass] = field(default_factory=list)
 
     @property
     def threshold(self) -> str:
@@ -181,7 +194,14 @@ class TransferTable:
         (weight,), offset = self.decider.calibration.weights, self.decider.calibration.offset
         basis = self.decider.basis() | {"weight": weight, "offset": offset}
         rows = [row.to_dict() for row in self.rows]
-        return {"system": self.system, "basis": basis, "rows": rows, "warnings": list(self.warnings)}
+        one_class = [one.to_dict() for one in self.one_class]
+        return {
+            "system": self.system,
+            "basis": basis,
+            "rows": rows,
+            "one_class": one_class,
+            "warnings": list(self.warnings),
+        }
 
 
 class Threshold(NamedTuple):
@@ -222,6 +242,8 @@ def thresholds(
             "development",
             allow_partial=allow_partial,
         )
+        if development.only_label is not None:
+            raise InputError(f"{path}: has trials of one class only; a threshold is chosen on both")
         decider = Decider(_fit(development), operating_point=source.operating_point)
         found.append(Threshold(decider, development, development.inputs))
     for path in source.calibrations:
@@ -232,16 +254,25 @@ def thresholds(
                 "file of recordings"
             )
         found.append(Threshold(decider, None, [score_input(Path(path), sha256_of(path), "calibration")]))
-    further = [read_set(place, "further", corpora.get(place.corpus), allow_partial) for place in source.further]
+    further = [
+        read_set(place, "further", corpora.get(place.corpus).excluded, allow_partial=allow_partial)
+        for place in source.further
+    ]
     return found, further
 
 
-def read_set(place: FurtherSet, kind: str, excluding: Corpus | None = None, allow_partial: bool = False) -> ScoredSet:
+def read_set(
+    place: FurtherSet,
+    kind: str,
+    excluded: Mapping[str, Collection[str]] | None = None,
+    *,
+    allow_partial: bool = False,
+) -> ScoredSet:
     """Read the scores of a set and match them with its key.
 
     Args:
         kind: what the set is, in the list of files that were read.
-        excluding: the corpus whose published figures leave trials out; None to take all trials.
+        excluded: Field of a trial → values whose trials are left out; None to take all trials.
     """
     corpus = corpora.get(place.corpus)
     path = Path(place.scores)
@@ -250,10 +281,8 @@ def read_set(place: FurtherSet, kind: str, excluding: Corpus | None = None, allo
     corpus.check_phase(place.phase, key)
     with recorded_digests() as digests:
         matched = match_file(key, path, place.phase, allow_partial=allow_partial)
-    if excluding is not None:
-        matched, _ = leave_out(excluding.excluded, matched, key, place.phase)
-    if matched.is_bonafide.all() or not matched.is_bonafide.any():
-        raise InputError(f"{path}: has trials of one class only; both are needed")
+    if excluded is not None:
+        matched, _ = leave_out(excluded, matched, key, place.phase)
     inputs = [
         score_input(path, digests[path], f"{kind} scores"),
         key_input(corpus, place.keys, place.phase, key, key_digests, f"{kind} key"),
@@ -284,10 +313,13 @@ def transfer_table(
         rows.append(judge(development, is_development=True))
     elif decider.calibration.llrs is not None:
         rows.append(_of_calibration(decider, num_resamples, seed))
-    rows += [judge(one) for one in sets]
-    tests = rows[len(rows) - len(sets) :]
+    one_class = [
+        judge_one_class(decider, one.matched, one.name, one.corpus, one.phase) for one in sets if one.only_label
+    ]
+    tests = [None if one.only_label else judge(one) for one in sets]
     warnings = _warnings(decider.calibration, development, sets, tests)
-    return TransferTable(system, decider, _named_apart(rows), tuple(warnings))
+    rows = _named_apart(rows + [row for row in tests if row is not None])
+    return TransferTable(system, decider, rows, tuple(warnings), _named_apart(one_class))
 
 
 def _judged(
@@ -383,7 +415,7 @@ def _transfer(
     )
 
 
-def _named_apart(rows: list[Transfer]) -> list[Transfer]:
+def _named_apart(rows: list[_Row]) -> list[_Row]:
     """Number the sets that share a name."""
     names = [row.name for row in rows]
     return [
@@ -419,9 +451,12 @@ def in_words(row: Transfer) -> str:
 
 
 def _warnings(
-    calibration: LinearCalibration, development: ScoredSet | None, sets: Sequence[ScoredSet], rows: Sequence[Transfer]
+    calibration: LinearCalibration,
+    development: ScoredSet | None,
+    sets: Sequence[ScoredSet],
+    rows: Sequence[Transfer | None],
 ) -> list[str]:
-    """What makes the figures of test sets doubtful, one line each."""
+    """What makes the figures of test sets doubtful, one line each. The row of a set of one class is None."""
     lines = [INVERTED] if calibration.weights[0] < 0 else []
     if development is not None and (left_out := _left_out(development.matched)):
         lines.append(f"the threshold rests on a part of {development.name}: {left_out}")
@@ -429,7 +464,7 @@ def _warnings(
         if seen := _seen(calibration, development, scored):
             lines.append(seen)
         lines += _detectors(calibration.scored_by, read_scored_by(scored.scores, scored.sha256), scored.name)
-        if row.raw_cllr is not None and row.cllr.value > row.raw_cllr:
+        if row is not None and row.raw_cllr is not None and row.cllr.value > row.raw_cllr:
             lines.append(
                 f"calibration made Cllr of {scored.name} worse: {row.raw_cllr:.2f} bits for its scores as they are, "
                 f"{row.cllr.value:.2f} calibrated. It is unlike the development set; calibrate on trials like it"

@@ -24,8 +24,9 @@ def compute_eer(
     - ``"asvspoof"``, the evaluation packages of ASVspoof 2019, 2021 and 5: every trial is a step,
       bona fide first among equal scores. The EER is (FRR + FAR) / 2 at the first step where
       |FRR − FAR| is smallest.
-    - ``"interpolated"``, the published figures on In-the-Wild: every trial is a step, in file order
-      among equal scores. FRR is interpolated linearly where FAR − FRR first changes its sign.
+    - ``"interpolated"``, the published figures on In-the-Wild and of the Speech Anti-Spoofing Arena:
+      every trial is a step, in file order among equal scores. FRR is interpolated linearly where
+      FAR − FRR first changes its sign.
     - ``"sklearn"``, the published figures on CtrSVDD: (FRR + FAR) / 2 at the first corner of the
       ROC curve (see :func:`roc_points`) where |FRR − FAR| is smallest.
 

@@ -15,7 +15,7 @@ import numpy as np
 import soundfile
 import torch
 import yaml
-from builders import genuine_checkpoint, recordings, tiny_corpus
+from builders import genuine_checkpoint, recordings, shards, tiny_corpus
 from builders.hostile import nes2net, onnx_files
 from tqdm import tqdm
 from transformers import Wav2Vec2Config, Wav2Vec2Model
@@ -23,6 +23,7 @@ from transformers import Wav2Vec2Config, Wav2Vec2Model
 from fuzzing import FIXED, Boundary
 from nes2net import Detector, create_frontend, registry
 from nes2net.audio import read
+from nes2net.audio.packed import is_there
 from nes2net.checkpoints.averaging import average_checkpoints
 from nes2net.checkpoints.folder import write_tensors
 from nes2net.checkpoints.state_dict import save_state_dict
@@ -220,6 +221,38 @@ def _audio(folder: Path) -> None:
         recordings.encode(_make(folder, f"{suffix}/a.{suffix}"), tone, codec, sample_format)
 
 
+def _shards(folder: Path) -> None:
+    tone = io.BytesIO()
+    soundfile.write(tone, recordings.tone()[:4000], 16000, format="FLAC")
+    content, notes = tone.getvalue(), '{"utterance_id": "%s", "speaker": "s", "attack": "A07"}'
+    rows = shards.table(
+        {
+            "path": [f"{name}.flac" for name in "abcd"],
+            "audio": [(content, f"{name}.flac") for name in "abcd"],
+            "label": [0, 1, 0, 1],
+            "notes": [notes % name for name in "abcd"],
+        }
+    )
+    shards.write_parquet(_make(folder, "parquet/test-0.parquet"), rows)
+    shards.write_arrow(_make(folder, "stream/data-0.arrow"), rows)
+    shards.write_arrow(_make(folder, "file/data-0.arrow"), rows, stream=False)
+    members = {f"{name}.{kind}": of for name in "ab" for kind, of in (("flac", content), ("json", b'{"label": 1}'))}
+    shards.write_tar(_make(folder, "tar/test-0.tar"), members)
+
+
+def _read_shard(folder: Path) -> int:
+    """List the trials of a shard and decode each."""
+    trials = registry.corpora.get("shards").trials(folder)
+    return sum(len(read.load_audio(trial.audio_path())) for trial in trials)
+
+
+def _read_rows(folder: Path) -> int:
+    """Decode the first recordings of a shard, whatever it says of its trials."""
+    shard = _only(folder)
+    names = ("a.flac", "b.flac") if shard.suffix == ".tar" else ("0", "1", "3")
+    return sum(len(read.load_audio(shard / name)) for name in names if is_there(shard / name))
+
+
 def _scored(detector: Any) -> list[float]:
     return score_or_raise(detector, 0.1 * torch.ones(1, max(8000, detector.min_samples)))
 
@@ -314,6 +347,14 @@ BOUNDARIES = {
             "excerpt": lambda folder: len(read.load_excerpt(_only(folder), 1000, 2000)),
             "count": lambda folder: read.count_samples(_only(folder)),
             "decode": lambda folder: read.measure_audio(_only(folder)).sample_rate,
+        },
+    ),
+    "shard": Boundary(
+        _shards,
+        {
+            "trials": _read_shard,
+            "rows": _read_rows,
+            "check-data": lambda folder: nes2net("check-data", "shards", folder),
         },
     ),
 }

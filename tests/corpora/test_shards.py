@@ -108,7 +108,7 @@ def test_webdataset(tmp_path):
         {
             "a/utt1.flac": b"1",
             "a/utt1.json": b'{"label": "fake", "attack": "A1", "f0": 100.0}',
-            "utt2.wav": b"2",
+            "./utt2.wav": b"2",
             "utt2.cls": b"0\n",
             "utt3.mp3": b"3",
             "utt3.txt": b"spoof",

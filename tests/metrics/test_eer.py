@@ -1,5 +1,7 @@
 """The three EER rules: definitions, invariances, agreement, and bad input."""
 
+import lzma
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -128,3 +130,50 @@ def test_unknown_method_and_wrong_order():
         metrics.compute_eer([1.0], [0.0], "best")
     with pytest.raises(InputError, match="each of the 2 scores"):
         metrics.compute_eer([1.0], [0.0], "interpolated", order=[0])
+
+
+def eer_of_the_arena(bonafide, spoof):
+    """The rule of the Speech Anti-Spoofing Arena by its documentation: distinct scores are the thresholds.
+
+    Both rates are interpolated where FAR − FRR first changes its sign. The second result is the
+    share of a class that has the score of either threshold there, at most.
+    """
+    bonafide, spoof = np.sort(bonafide), np.sort(spoof)
+    thresholds = np.unique(np.concatenate((bonafide, spoof)))
+    frr = np.searchsorted(bonafide, thresholds) / bonafide.size
+    far = (spoof.size - np.searchsorted(spoof, thresholds)) / spoof.size
+    after = int(np.argmax(far <= frr))
+    assert far[after] <= frr[after] and after
+    share = (far[after - 1] - frr[after - 1]) / (far[after - 1] - frr[after - 1] - far[after] + frr[after])
+    step = max(frr[after] - frr[after - 1], far[after - 1] - far[after])
+    return float(far[after - 1] + share * (far[after] - far[after - 1])), step
+
+
+@settings(deadline=None)
+@given(st.integers(0, 2**32 - 1), st.booleans())
+def test_the_rule_of_the_arena_is_the_interpolated_one(seed, tied):
+    """Without equal scores to rounding; with them to within the step at which the rates cross."""
+    rng = np.random.default_rng(seed)
+    scores = [rng.normal(shift, 1, rng.integers(3, 60)) for shift in (1, 0)]
+    if tied:
+        scores = [np.append(np.round(of_class), -9.0) for of_class in scores]  # a step before each crossing
+        scores[0] = np.append(scores[0], 9.0)
+    expected, step = eer_of_the_arena(*scores)
+    found, _ = metrics.compute_eer(*scores, "interpolated")
+    assert found == pytest.approx(expected, abs=step if tied else 1e-12)
+
+
+def test_on_real_scores_the_rule_of_the_arena_is_the_interpolated_one(shared):
+    """As they are, and with six decimals as the Arena's files have them; a thousand are equal."""
+    folder = shared / "real" / "scores" / "in_the_wild"
+    with lzma.open(folder / "in_the_wild_key.txt.xz", "rt") as file:
+        labels = {row[1]: row[5] for row in map(str.split, file) if row}
+    with lzma.open(folder / "SLS_paper.scores_Wild.txt.xz", "rt") as file:
+        rows = [(float(row[-1]), labels[row[0]] != "spoof") for row in map(str.split, file) if row]
+    exact, is_bonafide = np.array([score for score, _ in rows]), np.array([label for _, label in rows])
+    order = np.concatenate((np.flatnonzero(is_bonafide), np.flatnonzero(~is_bonafide)))
+    for scores in (exact, np.round(exact, 6)):
+        classes = scores[is_bonafide], scores[~is_bonafide]
+        found, _ = metrics.compute_eer(*classes, "interpolated", order=order)
+        assert found == pytest.approx(eer_of_the_arena(*classes)[0], abs=1e-12)
+    assert round(100 * found, 2) == 7.46

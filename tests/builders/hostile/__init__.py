@@ -16,7 +16,17 @@ from typing import Any, NamedTuple
 
 from builders.hostile.limits import Outcome, Worker
 
-FAMILIES = ("checkpoints", "folders", "onnx_files", "resume_files", "recipes", "lists", "frame_scores", "audio")
+FAMILIES = (
+    "checkpoints",
+    "folders",
+    "onnx_files",
+    "resume_files",
+    "recipes",
+    "lists",
+    "frame_scores",
+    "audio",
+    "shards",
+)
 PRELOADED = "builders.hostile.preload"
 
 

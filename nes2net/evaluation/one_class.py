@@ -1,0 +1,106 @@
+"""Test sets whose trials are all spoofed, or all bona fide: they have no EER, only errors at a threshold.
+
+The threshold comes from other trials (:mod:`nes2net.evaluation.transfer`). Of spoofed trials the
+error is the share that is accepted as bona fide. The Speech Anti-Spoofing Arena calls it 1 − SRR,
+where SRR is the rate of spoofed trials that are rejected.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from nes2net.corpora.protocol import select_phase
+from nes2net.corpora.trial import BONAFIDE, SPOOF, Trial
+from nes2net.decisions.decision import Decider
+from nes2net.evaluation.breakdown import is_kept, sorting_fields
+from nes2net.evaluation.matching import Matched
+from nes2net.evaluation.reliability import wilson
+
+#: Label of the trials → what they are called, and what the share of wrong decisions on them is called.
+WORDS = {SPOOF: "spoofed", BONAFIDE: "bona fide"}
+MEASURES = {SPOOF: "1 − SRR", BONAFIDE: "misses"}
+
+
+class Errors(NamedTuple):
+    """Wrong decisions on trials of one class."""
+
+    wrong: int
+    number: int
+    """Of trials."""
+
+    @property
+    def rate(self) -> float:
+        """Share of wrong decisions, in [0, 1]."""
+        return self.wrong / self.number
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Wilson's 95 % interval of the rate, which takes trials as independent of each other."""
+        _, low, high = wilson(self.wrong, self.number)
+        return low, high
+
+    def to_dict(self) -> dict[str, Any]:
+        """Convert to plain data for JSON."""
+        return {**self._asdict(), "rate": self.rate, "interval": list(self.interval)}
+
+
+@dataclass(frozen=True)
+class OneClass:
+    """A test set of one class at the transferred threshold.
+
+    - ``label`` is that of all its trials, ``"spoof"`` or ``"bonafide"``.
+    - ``errors`` counts the spoofed trials that are accepted, or the bona fide ones that are rejected.
+    - ``tables`` holds field → value → errors, for the fields that sort the trials.
+    """
+
+    name: str
+    corpus: str
+    phase: str
+    label: str
+    errors: Errors
+    tables: Mapping[str, Mapping[str, Errors]]
+
+    @property
+    def headline(self) -> str:
+        """The set in words.
+
+        >>> OneClass("mine", "generic", "eval", "spoof", Errors(1, 4), {}).headline
+        'mine: 4 trials, all spoofed, so there is no EER'
+        """
+        return f"{self.name}: {self.errors.number} trials, all {WORDS[self.label]}, so there is no EER"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Convert to plain data for JSON; ``measure`` is ``one_minus_srr`` or ``miss``."""
+        return {
+            **{name: getattr(self, name) for name in ("name", "corpus", "phase", "label")},
+            "measure": "one_minus_srr" if self.label == SPOOF else "miss",
+            **self.errors.to_dict(),
+            "tables": [
+                {"field": name, "rows": [{"value": value} | errors.to_dict() for value, errors in rows.items()]}
+                for name, rows in self.tables.items()
+            ],
+        }
+
+
+def only_label(key: Sequence[Trial], phase: str, excluded: Mapping[str, Collection[str]]) -> str | None:
+    """Find the label that all trials of ``phase`` have that are not ``excluded``; None if there are two."""
+    labels = {trial.label for trial in select_phase(key, phase) if trial.label and is_kept(trial, excluded)}
+    return labels.pop() if len(labels) == 1 else None
+
+
+def judge_one_class(decider: Decider, matched: Matched, name: str, corpus: str, phase: str) -> OneClass:
+    """Judge the trials of ``matched``, all of one class, at the threshold of ``decider``."""
+    accepted = decider.calibration(matched.scores) >= decider.llr_threshold
+    label = BONAFIDE if matched.is_bonafide[0] else SPOOF
+    wrong = (accepted if label == SPOOF else ~accepted).tolist()
+    tables: dict[str, dict[str, Errors]] = {}
+    for field in sorting_fields(matched.trials):
+        decisions: dict[str, list[bool]] = defaultdict(list)
+        for trial, is_wrong in zip(matched.trials, wrong):
+            if (value := trial.get(field)) is not None:
+                decisions[value].append(is_wrong)
+        tables[field] = {value: Errors(sum(of), len(of)) for value, of in sorted(decisions.items())}
+    return OneClass(name, corpus, phase, label, Errors(sum(wrong), len(wrong)), tables)

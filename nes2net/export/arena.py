@@ -1,0 +1,300 @@
+"""A folder with which the client of the Speech Anti-Spoofing Arena runs a detector: an adapter and ``meta.yaml``.
+
+The client (`speech-spoof-bench`) calls a class of the submitter's: ``load`` once, ``score_batch`` for
+every few recordings, ``unload`` at the end. :class:`ArenaModel` is that class; the adapter adds the
+client's own base class, which is not needed here.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, ClassVar
+
+import numpy as np
+import torch
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from nes2net.audio.waveform import SAMPLE_RATE
+from nes2net.detector import Detector
+from nes2net.errors import InputError
+from nes2net.machine.files import write_text
+from nes2net.machine.plain_data import first_problem
+from nes2net.machine.yaml_text import read_yaml_file, write_yaml
+from nes2net.published_models import PUBLISHED, published_model
+from nes2net.scoring.kernel import score_or_raise
+from nes2net.scoring.scorer import check_takes_audio_alone, depends_on_batch
+from nes2net.scoring.waveforms import WaveformReader
+
+ADAPTER, META, DETECTOR = "arena_model.py", "meta.yaml", "detector"
+_SLUG = re.compile(r"[a-z0-9][a-z0-9-]*")
+_ARXIV = re.compile(r"\d{4}\.\d{4,5}|[a-z-]+(?:\.[A-Z]{2})?/\d{7}")
+_MODULE = '''\
+"""A detector of nes2net as the Arena's client runs it; in this folder:
+
+speech-spoof-bench run --model-module arena_model:Model --datasets SpeechAntiSpoofingBenchmarks/InTheWild
+"""
+
+from pathlib import Path
+
+from nes2net.export.arena import ArenaModel
+from speech_spoof_bench.model import AntiSpoofingModel
+
+HERE = Path(__file__).resolve().parent
+
+
+class Model(ArenaModel, AntiSpoofingModel):
+    name = {name!r}
+    batch_size = {batch_size}
+    checkpoint = {checkpoint}
+    num_samples = {num_samples}  # leading samples of a recording that are scored; None: all
+    precision = {precision!r}
+'''
+_HEAD = "# Before you submit, fill in what is null; `nes2net arena --check FOLDER` says what is left.\n"
+
+
+class ArenaModel:
+    """A detector with the methods that the Arena's client calls; scores are those of `nes2net score`.
+
+    A subclass sets the class variables.
+    """
+
+    name: ClassVar[str] = "unnamed"
+    """In the client's result."""
+    expected_sample_rate: ClassVar[int] = SAMPLE_RATE
+    """Hz; the client resamples to it."""
+    batch_size: ClassVar[int] = 16
+    """Recordings that the client gives at once, at most."""
+    checkpoint: ClassVar[str | Path] = ""
+    """What :meth:`nes2net.Detector.from_pretrained` loads."""
+    num_samples: ClassVar[int | None] = None
+    """Leading samples that are scored, repeated if there are fewer; None for whole recordings."""
+    precision: ClassVar[str] = "auto"
+    """Of the computation, see :meth:`nes2net.Detector.from_pretrained`."""
+    device: ClassVar[str] = "auto"
+    """That computes; ``"auto"`` for CUDA if there is one."""
+
+    _detector: Detector | None = None
+
+    def load(self) -> None:
+        """Load the detector.
+
+        Raises:
+            InputError: as :meth:`nes2net.Detector.from_pretrained`, or if the detector needs scores
+                of other systems.
+        """
+        detector = Detector.from_pretrained(self.checkpoint, self.device, self.precision)
+        check_takes_audio_alone(detector)
+        self._detector = detector
+
+    def score_batch(self, audios: Sequence[np.ndarray], srs: Sequence[int]) -> list[float]:
+        """Score recordings, in their order; higher is more bona fide.
+
+        Recordings of one length share a batch, so a score does not depend on the others beyond 1e-6.
+
+        Args:
+            audios: floating-point samples (N,) in [−1, 1], of any lengths. The client gives float32
+                at 16 kHz; other rates are resampled, and the mean of (channels, N) is taken, as
+                `nes2net score` does.
+            srs: their rates in Hz.
+
+        Raises:
+            InputError: if the detector is not loaded, or there are not as many rates as recordings;
+                if samples are whole numbers, not finite or far outside [−1, 1]; or if a score is
+                missing. The client then calls with one recording at a time, and leaves the faulty
+                one out.
+        """
+        detector = self._detector
+        if detector is None:
+            raise InputError("the detector is not loaded: call load() before score_batch()")
+        if len(audios) != len(srs):
+            raise InputError(f"{len(audios)} recordings with {len(srs)} sample rates: give one rate for each")
+        reader = WaveformReader.of(detector, self.num_samples)
+        waveforms = [reader.take(samples, rate).waveform for samples, rate in zip(audios, srs)]
+        alone = depends_on_batch(detector)
+        groups: dict[Any, list[int]] = defaultdict(list)
+        for number, waveform in enumerate(waveforms):
+            groups[number if alone else len(waveform)].append(number)
+        scores = [0.0] * len(waveforms)
+        for numbers in groups.values():
+            batch = torch.from_numpy(np.stack([waveforms[number] for number in numbers]))
+            for number, score in zip(numbers, score_or_raise(detector, batch), strict=True):
+                scores[number] = score
+        return scores
+
+    def unload(self) -> None:
+        """Let go of the detector and of a GPU's memory."""
+        self._detector = None
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+_Text = Annotated[str, Field(min_length=1)]
+_Address = Annotated[str, Field(pattern=r"^https?://[^\s/]+\S*$")]
+
+
+class _Paper(_Strict):
+    arxiv_id: Annotated[str, Field(pattern=rf"^(?:{_ARXIV.pattern})$")]
+    url: _Address
+    bibtex: _Text
+
+
+class _System(_Strict):
+    name: _Text
+    slug: Annotated[str, Field(pattern=f"^{_SLUG.pattern}$")]
+    description: _Text
+    code: _Address
+    checkpoint: _Address
+    params_millions: Annotated[float, Field(gt=0)] | None = None
+    paper: _Paper | None = None
+
+
+class _Meta(_Strict):
+    """What the Arena asks of a system."""
+
+    system: _System
+    notes: str | None = None
+
+
+def write_arena(
+    detector: Detector,
+    folder: Path,
+    *,
+    num_samples: int | None,
+    hub_name: str | None = None,
+    name: str | None = None,
+    slug: str | None = None,
+    description: str | None = None,
+    code_url: str | None = None,
+    checkpoint_url: str | None = None,
+    arxiv: str | None = None,
+    precision: str = "auto",
+    batch_size: int = ArenaModel.batch_size,
+) -> dict[str, Any]:
+    """Write the adapter, ``meta.yaml`` and the detector to ``folder``.
+
+    Args:
+        num_samples: as :attr:`ArenaModel.num_samples`.
+        hub_name: of the detector on the Hugging Face hub, which the adapter then loads; None to write
+            the detector to the folder.
+        name, slug, description: of the system; None for what the detector says of itself.
+        code_url, checkpoint_url: where both are published; None if that is not known yet, but for a
+            detector on the hub.
+        arxiv: number of its paper; None for that of a published system of the same front-end and
+            back-end, ``"none"`` for no paper.
+
+    Returns:
+        The ``system`` of :data:`META`; what still has to be filled in (:func:`lacking`) is None.
+
+    Raises:
+        InputError: if an argument is not what the Arena accepts, the detector cannot score audio
+            alone, or a file cannot be written.
+    """
+    check_takes_audio_alone(detector)
+    WaveformReader.of(detector, num_samples)  # checks the number
+    if batch_size < 1:
+        raise InputError(f"`batch_size` is at least 1, not {batch_size}")
+    name = name or _name_of(detector)
+    slug = slug or re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
+    if not name.isprintable() or not _SLUG.fullmatch(slug):
+        raise InputError(
+            f"the Arena takes a `name` of one line and a `slug` of a-z, 0-9 and -, not {name!r} and {slug!r}"
+        )
+    if checkpoint_url is None and hub_name is not None:
+        checkpoint_url = f"https://huggingface.co/{hub_name}"
+    system: dict[str, Any] = {
+        "name": name,
+        "slug": slug,
+        "description": description or _description_of(detector, num_samples),
+        "code": code_url,
+        "checkpoint": checkpoint_url,
+        "params_millions": round(sum(p.numel() for p in detector.parameters()) / 1e6, 4),
+    }
+    if (number := paper_of(detector) if arxiv is None else arxiv) not in (None, "none"):
+        system["paper"] = _paper(str(number))
+    empty = lacking(system)
+    _check({"system": system | dict.fromkeys(empty, "https://to.fill/in")}, "the arguments")
+    if hub_name is None:
+        detector.whole().save(folder / DETECTOR)
+    adapter = _MODULE.format(
+        name=name,
+        batch_size=batch_size,
+        checkpoint=f'HERE / "{DETECTOR}"' if hub_name is None else repr(hub_name),
+        num_samples=num_samples,
+        precision=precision,
+    )
+    folder.mkdir(parents=True, exist_ok=True)
+    write_text(folder / ADAPTER, adapter)
+    write_text(folder / META, (_HEAD if empty else "") + write_yaml({"system": system}))
+    return system
+
+
+def check_meta(folder: Path) -> None:
+    """Check that ``meta.yaml`` of ``folder`` says all that the Arena asks.
+
+    Raises:
+        InputError: if the file is missing or malformed, or a value is missing or not accepted.
+    """
+    path = folder / META
+    if not path.is_file():
+        raise InputError(f"{path} not found: name a folder that `nes2net arena --model CHECKPOINT --out DIR` wrote")
+    content = read_yaml_file(path, None, str(path))
+    system = content.get("system") if isinstance(content, dict) else None
+    if isinstance(system, dict) and (empty := lacking(system)):
+        raise InputError(f"{path}: fill in {', '.join(f'system.{key}' for key in empty)}")
+    _check(content, str(path))
+
+
+def lacking(system: dict[str, Any]) -> list[str]:
+    """The keys of ``system`` that have to be filled in."""
+    return [key for key, field in _System.model_fields.items() if field.is_required() and not system.get(key)]
+
+
+def paper_of(detector: Detector) -> str | None:
+    """Number on arXiv of the paper of a published system with the detector's front-end and back-end.
+
+    That of the published system as which it was loaded comes first. None if no paper is known.
+    """
+    named = published_model(detector.record)
+    own = [detector.config[part]["name"] for part in ("frontend", "backend")]
+    alike = [row for row in PUBLISHED.values() if [row.frontend, row.backend] == own]
+    numbers = [re.search(rf"arXiv ({_ARXIV.pattern})", row.source) for row in ([named[1]] if named else alike)]
+    return next((found[1] for found in numbers if found), None)
+
+
+def _paper(number: str) -> dict[str, str]:
+    url = f"https://arxiv.org/abs/{number}"
+    key = re.sub(r"\W", "_", number)
+    bibtex = f"@misc{{arxiv_{key}, archivePrefix = {{arXiv}}, eprint = {{{number}}}, url = {{{url}}}}}"
+    return {"arxiv_id": number, "url": url, "bibtex": bibtex}
+
+
+def _name_of(detector: Detector) -> str:
+    if named := published_model(detector.record):
+        return named[0]
+    recipe = detector.record.get("recipe")
+    if isinstance(recipe, dict) and isinstance(recipe.get("name"), str):
+        return recipe["name"]
+    return " + ".join(detector.config[part]["name"] for part in ("frontend", "backend"))
+
+
+def _description_of(detector: Detector, num_samples: int | None) -> str:
+    frontend, aggregation, backend = (detector.config[part]["name"] for part in ("frontend", "aggregation", "backend"))
+    heard = "whole recordings" if num_samples is None else f"the first {num_samples:,} samples of a recording"
+    return (
+        f"Front-end {frontend}, aggregation {aggregation}, back-end {backend}; scores {heard} at {SAMPLE_RATE:,} Hz, by "
+        "nes2net."
+    )
+
+
+def _check(content: Any, what: str) -> None:
+    try:
+        _Meta.model_validate(content)
+    except ValidationError as error:
+        raise InputError(f"{what}: not what the Arena asks of a system ({first_problem(error)})") from error

@@ -1,0 +1,159 @@
+"""Sets of spoofed or of bona fide trials alone: errors at a transferred threshold against independent figures."""
+
+import json
+
+import numpy as np
+import pytest
+from scipy.stats import binomtest
+
+from nes2net.cli.main import main
+from nes2net.errors import InputError
+from nes2net.evaluation.compare import evaluate_systems
+from nes2net.evaluation.evaluate import evaluate
+from nes2net.evaluation.page import html_page
+from nes2net.evaluation.report_tables import latex, markdown
+from nes2net.evaluation.transfer import FurtherSet, ThresholdSource
+from nes2net.evaluation.transfer_tables import text_of
+
+
+@pytest.fixture(scope="module")
+def case(tmp_path_factory):
+    """Development trials of both classes, and sets of one class: 90 spoofed by three attacks, 30 bona fide."""
+    folder, rng = tmp_path_factory.mktemp("one_class"), np.random.default_rng(3)
+    sets = {
+        "dev": [("real", "fake")[n % 2] for n in range(80)],
+        "spoof": ["fake"] * 90,
+        "bonafide": ["real"] * 30,
+        "both": [("real", "fake")[n % 3 > 0] for n in range(60)],
+    }
+    for name, labels in sets.items():
+        rows = [f"{name}{n},{label},{f'A{n % 3}' * (label == 'fake')}\n" for n, label in enumerate(labels)]
+        (folder / f"{name}.csv").write_text("path,label,attack\n" + "".join(rows))
+        for system, noise in (("one", 1.0), ("two", 2.0)):
+            scores = [2 * (label == "real") + noise * rng.normal() for label in labels]
+            lines = [f"{name}{n} {score}\n" for n, score in enumerate(scores)]
+            (folder / f"{system}.{name}.txt").write_text("".join(lines))
+    return folder
+
+
+def report_of(case, name, *systems, further=(), **options):
+    dev = [str(case / f"{system}.dev.txt") for system in systems]
+    source = ThresholdSource(dev, str(case / "dev.csv"), "generic", "all", further=further)
+    scores = [case / f"{system}.{name}.txt" for system in systems]
+    return evaluate_systems(
+        "generic", scores, case / f"{name}.csv", "all", threshold_source=source, num_resamples=5, **options
+    )
+
+
+def scores_of(case, system, name):
+    return np.array([float(line.split()[1]) for line in (case / f"{system}.{name}.txt").read_text().splitlines()])
+
+
+@pytest.mark.parametrize(("name", "measure"), [("spoof", "one_minus_srr"), ("bonafide", "miss")])
+def test_errors_are_those_at_the_threshold_of_the_development_scores(case, name, measure):
+    report = report_of(case, name, "one", "two")
+    assert report.systems == [] and report.pairs == [] and report.names == ["one." + name, "two." + name]
+    for system, table in zip(("one", "two"), report.transfers):
+        assert [row.is_development for row in table.rows] == [True]
+        ((weight,), offset) = table.decider.calibration.weights, table.decider.calibration.offset
+        threshold = (table.decider.llr_threshold - offset) / weight
+        accepted = scores_of(case, system, name) >= threshold
+        wrong = accepted if name == "spoof" else ~accepted
+        (found,) = table.one_class
+        assert (found.errors.wrong, found.errors.number) == (wrong.sum(), wrong.size)
+        interval = binomtest(int(wrong.sum()), wrong.size).proportion_ci(method="wilson")
+        assert found.errors.interval == pytest.approx((interval.low, interval.high), abs=1e-12)
+        plain = json.loads(json.dumps(table.to_dict()))["one_class"][0]
+        assert (plain["measure"], plain["rate"]) == (measure, wrong.mean())
+        if name == "spoof":
+            rows = {row["value"]: row["wrong"] for row in plain["tables"][0]["rows"]}
+            assert plain["tables"][0]["field"] == "attack" and rows == {f"A{k}": wrong[k::3].sum() for k in range(3)}
+        else:
+            assert plain["tables"] == []
+
+
+def test_text_page_and_paper_tables_have_every_figure(case):
+    report = report_of(case, "spoof", "one")
+    (found,) = report.transfers[0].one_class
+    page = html_page(report)
+    for errors in (found.errors, *found.tables["attack"].values()):
+        written = f"{100 * errors.rate:.2f}"
+        assert all(written in text for text in (page, report.text(), markdown(report), latex(report)))
+    assert "90 trials, all spoofed, so there is no EER" in page and "<dt>1 − SRR</dt>" in page
+    assert "DET curve" not in page and "<dt>HTER</dt>" in page  # of the development set
+    assert html_page(report) == page and report.to_dict()["systems"] == []
+    assert {entry["kind"] for entry in report.inputs} == {"scores", "key", "development scores", "development key"}
+
+
+def test_beside_a_set_of_both_classes(case):
+    place = [str(case / f) for f in ("one.spoof.txt", "spoof.csv")]
+    further = [FurtherSet("generic", *place, "all")] * 2
+    report = report_of(case, "both", "one", further=further)
+    (table,) = report.transfers
+    assert len(report.systems) == 1 and [row.name for row in table.rows] == ["generic, all (1)", "generic, all (2)"]
+    assert [one.name for one in table.one_class] == ["generic, all (1)", "generic, all (2)"]
+    assert table.one_class[0].errors == report_of(case, "spoof", "one").transfers[0].one_class[0].errors
+    assert "DET curve" in html_page(report) and "1 − SRR" in html_page(report)
+    assert text_of(table).count("all spoofed, so there is no EER") == 2
+    # The other way round, a set of both classes beside one of spoofed trials.
+    both = FurtherSet("generic", str(case / "one.both.txt"), str(case / "both.csv"), "all")
+    reverse = report_of(case, "spoof", "one", further=[both])
+    assert reverse.transfers[0].rows[1].hter == table.rows[1].hter and "HTER" in html_page(reverse)
+
+
+def test_a_part_of_the_trials_is_warned_of(case, tmp_path):
+    lines = (case / "one.spoof.txt").read_text().splitlines()
+    (case / "half.spoof.txt").write_text("\n".join(lines[:45]) + "\n")
+    (case / "half.dev.txt").write_text((case / "one.dev.txt").read_text())
+    with pytest.raises(InputError, match="45 of 90 trials without a score"):
+        report_of(case, "spoof", "half")
+    (table,) = report_of(case, "spoof", "half", allow_partial=True).transfers
+    assert table.one_class[0].errors.number == 45 and any("rest on a part of its trials" in w for w in table.warnings)
+
+
+def test_without_a_threshold_the_message_says_what_to_add(case, capsys):
+    for name, kind in (("spoof", "spoofed"), ("bonafide", "bona fide")):
+        with pytest.raises(InputError, match=f"trials are {kind}, and an EER needs both classes.*`threshold_from`"):
+            evaluate("generic", case / f"one.{name}.txt", case / f"{name}.csv", "all")
+    words = [
+        "generic",
+        case / "one.both.txt",
+        "--keys",
+        case / "both.csv",
+        "--phase",
+        "all",
+        "--exclude",
+        "label=spoof",
+    ]
+    assert main(["evaluate", *map(str, words)]) == 2 and "bona fide" in capsys.readouterr().err
+
+
+def test_the_threshold_needs_both_classes(case):
+    source = ThresholdSource([str(case / "one.spoof.txt")], str(case / "spoof.csv"), "generic", "all")
+    with pytest.raises(InputError, match="one class only; a threshold is chosen on both"):
+        evaluate_systems("generic", [case / "one.both.txt"], case / "both.csv", "all", threshold_source=source)
+
+
+def test_the_command_line(case, tmp_path, capsys):
+    calibration, page, data = (tmp_path / name for name in ("calibration.json", "page.html", "data.json"))
+    words = ["calibrate", "generic", case / "one.dev.txt", "--keys", case / "dev.csv", "--phase", "all"]
+    assert main([*map(str, words), "--save", str(calibration)]) == 0
+    own = [
+        "evaluate",
+        "generic",
+        case / "one.spoof.txt",
+        "--keys",
+        case / "spoof.csv",
+        "--phase",
+        "all",
+        "--resamples",
+        5,
+    ]
+    assert main(list(map(str, own))) == 2
+    assert "by --threshold-from with --dev-keys, or by --calibration" in capsys.readouterr().err
+    assert main(list(map(str, [*own, "--calibration", calibration, "--html", page, "--json", data]))) == 0
+    printed = capsys.readouterr().out
+    (set_of_one_class,) = json.loads(data.read_text())["transfers"][0]["one_class"]
+    errors = report_of(case, "spoof", "one").transfers[0].one_class[0].errors
+    assert (set_of_one_class["wrong"], set_of_one_class["number"]) == errors
+    assert f"{100 * errors.rate:.2f}" in printed and "1 − SRR" in printed and "1 − SRR" in page.read_text()
