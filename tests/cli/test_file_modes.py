@@ -22,7 +22,7 @@ def umask():
 
 
 @pytest.mark.skipif(os.name != "posix", reason="permissions are those of POSIX systems")
-def test_every_command_respects_the_umask(corpus, small_model, tmp_path, monkeypatch, capsys, umask):
+def test_every_command_respects_the_umask(corpus, small_model, spectral_detector, tmp_path, monkeypatch, capsys, umask):
     pytest.importorskip("onnxscript")
     pytest.importorskip("onnxruntime")
     monkeypatch.chdir(tmp_path)
@@ -33,6 +33,7 @@ def test_every_command_respects_the_umask(corpus, small_model, tmp_path, monkeyp
     model = {**small_model, "backend": "asp_mlp"}
     recipe = {"name": "tiny", "model": model, "data": data, "train": train}
     Path("recipe.yaml").write_text(yaml.safe_dump(recipe))
+    spectral_detector.save("spectral.pth")
     wav, keys = corpus / "release_in_the_wild" / "1.wav", corpus / "keys"
     scoring = "--model mean.pth --samples 8000 --workers 0 --out"
     for command in (
@@ -42,7 +43,7 @@ def test_every_command_respects_the_umask(corpus, small_model, tmp_path, monkeyp
         "export mean.pth --to pth --out exported.pth",
         "export mean.pth --to safetensors --out folder",
         "export mean.pth --to hf --out huggingface",
-        "export mean.pth --to onnx --out exported.onnx",
+        "export spectral.pth --to onnx --out exported.onnx",
         f"score asvspoof2021_la {corpus} {scoring} scores.txt",
         f"score asvspoof2019_la {corpus} --split dev {scoring} dev.txt",
         f"evaluate asvspoof2021_la scores.txt --keys {keys} --html page.html --json page.json --resamples 10",
