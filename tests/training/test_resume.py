@@ -181,7 +181,7 @@ def test_what_a_run_started_from_is_known_to_the_end(runs, whole, monkeypatch, c
     assert f"started from {recipe['name']} " in " ".join(capsys.readouterr().out.split())
 
 
-def test_stopped_while_validating(runs, whole, monkeypatch, tmp_path):
+def test_stopped_while_validating(runs, whole, drawn_curves, monkeypatch, tmp_path):
     """The run stops at once, because the epoch's training is saved already."""
     original = loop.Validator.run
 
