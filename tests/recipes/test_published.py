@@ -745,7 +745,8 @@ def system_scores(root, tmp_path, count):
 
 
 #: Of each kind of recipe, one that is trained, and whether it takes seconds. The others differ in the back-end or
-#: the aggregation, every one of which trains in test_matrix.py, or in a number.
+#: the aggregation, every one of which trains in test_matrix.py, or in a number; MPIF-Res2Net's trains in
+#: test_specmix_training.py.
 TRAINED = {
     "asvspoof2019_aasist2_large_margin": True,
     "asvspoof2019_aasist_rawboost5": True,
@@ -755,7 +756,6 @@ TRAINED = {
     "asvspoof2019_logistic": False,
     "asvspoof2019_mfa": True,
     "asvspoof2019_moe_aasist": True,
-    "asvspoof2019_mpif_res2net": True,
     "asvspoof2019_nes2net_x": False,
     "asvspoof2019_nes2net_x_lora": True,
     "asvspoof2019_one_class_distillation": True,

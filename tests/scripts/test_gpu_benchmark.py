@@ -87,6 +87,7 @@ def test_the_goals_are_those_of_bfloat16(benchmark):
     assert [row[-1] for row in benchmark.goals(rows("bfloat16", 900.0))] == ["no", "no", "not measured"]
 
 
+@pytest.mark.slow
 def test_a_process_that_ends_badly_is_a_row(benchmark, tmp_path, monkeypatch):
     """A stage that cannot even start leaves its name and status, and the others go on."""
     monkeypatch.setattr(

@@ -501,6 +501,7 @@ def test_a_reading_process_is_killed(runs, whole, monkeypatch, tmp_path):
     assert_same_run(train(runs("torn", **changes)), whole)
 
 
+@pytest.mark.slow
 def test_little_shared_memory(runs, whole, tmp_path):
     command = [sys.executable, "-m", "nes2net.cli.main", *command_of(runs("small", data={"num_workers": 2}), tmp_path)]
     done = subprocess.run(with_shared_memory("384k", command), capture_output=True, text=True, timeout=300)
