@@ -3,21 +3,24 @@
 import os
 import sys
 from collections.abc import Callable, Generator
+from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 from _pytest.doctest import DoctestModule
-from hypothesis import settings
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(REPOSITORY / "tests"), str(REPOSITORY / "scripts")]
 
 from builders import SHARED  # noqa: E402
 
-# Half of hypothesis's examples, where a test does not say otherwise.
-settings.register_profile("suite", max_examples=50)
-settings.load_profile("suite")
+# Half of hypothesis's examples, where a test does not say otherwise. A machine for the tests of a GPU may lack it.
+with suppress(ModuleNotFoundError):
+    from hypothesis import settings
+
+    settings.register_profile("suite", max_examples=50)
+    settings.load_profile("suite")
 
 # On a slow machine, lines of progress would come in between what tests compare.
 os.environ.setdefault("NES2NET_PROGRESS_SECONDS", "0")
