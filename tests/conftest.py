@@ -2,19 +2,47 @@
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+from _pytest.doctest import DoctestModule
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(REPOSITORY / "tests"), str(REPOSITORY / "scripts")]
 
 from builders import SHARED  # noqa: E402
 
+# Half of hypothesis's examples, where a test does not say otherwise. A machine for the tests of a GPU may lack it.
+with suppress(ModuleNotFoundError):
+    from hypothesis import settings
+
+    settings.register_profile("suite", max_examples=50)
+    settings.load_profile("suite")
+
 # On a slow machine, lines of progress would come in between what tests compare.
 os.environ.setdefault("NES2NET_PROGRESS_SECONDS", "0")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collect_file() -> Generator[None, list[pytest.Collector], list[pytest.Collector]]:
+    """Look for doctests in the package alone: builders of files, and tests, have none."""
+    return [collector for collector in (yield) if not isinstance(collector, DoctestModule)]
+
+
+#: Tests of many minutes, the longest first.
+LONGEST = ("scripts/test_demo.py::test_demonstration", "scripts/test_demo_partial.py::test_trivial_cues")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the longest tests: behind the others, one process would compute and the rest wait for it."""
+
+    def place(item: pytest.Item) -> int:
+        return next((place for place, name in enumerate(LONGEST) if name in item.nodeid), len(LONGEST))
+
+    items.sort(key=place)
 
 
 @pytest.fixture(scope="session")

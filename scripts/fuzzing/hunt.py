@@ -69,7 +69,7 @@ class Hunt:
         for name, boundary in boundaries.items():
             with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
                 boundary.make(self.examples / name)
-        self._start()
+        self.work.mkdir(exist_ok=True)
 
     def run(self, seconds: float) -> None:
         """Try inputs for this time."""
@@ -119,7 +119,6 @@ class Hunt:
     def _start(self) -> None:
         """Start a process that tries inputs, in place of the last one."""
         self.close()
-        self.work.mkdir(exist_ok=True)
         self._worker, self._left = Worker([PRELOADED, self.attempt.__module__], self.work), _ATTEMPTS_OF_A_WORKER
 
     def close(self) -> None:

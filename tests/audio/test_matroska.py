@@ -61,7 +61,6 @@ def test_a_cut_behind_a_million_blocks_is_noticed(tmp_path):
     head = b"\x1a\x45\xdf\xa3\x80" + (b"\x18\x53\x80\x67\x01" + b"\xff" * 7) + (b"\x1f\x43\xb6\x75\x01" + b"\xff" * 7)
     block = b"\xa3\x85\x81\0\0\x80\0"
     for content, fault in (
-        (block * 1_100_000, None),
         (block * 1_100_000 + block[:4], "is cut off: its element at byte 7,700,029 lacks 3 bytes"),
         (b"\xec\x80" * 1_500_000, "has more than 1,477,152 elements in 3,000,029 bytes"),
     ):

@@ -41,7 +41,7 @@ def test_raw_aasist_equals_pinned_numbers():
     check_pinned("raw_aasist")
 
 
-@pytest.mark.parametrize("name", RAW)
+@pytest.mark.parametrize("name", [pytest.param("AASIST", marks=pytest.mark.slow), "AASIST-L"])
 def test_published_weights_give_their_outputs(shared, name):
     file = shared / "real" / "aasist" / f"{name}.pth"
     if not file.is_file():
@@ -126,17 +126,6 @@ def test_waveforms_that_do_not_fit_are_named(shape):
 def test_shortest_waveform_gives_a_score():
     logits = raw_aasist_l().eval()(torch.randn(2, RawAasist.min_frames))
     assert logits.shape == (2, 2) and logits.isfinite().all()
-
-
-@pytest.mark.slow
-def test_raw_aasist_exports_with_any_number_of_samples():
-    model = raw_aasist_l().eval()
-    any_size = {0: torch.export.Dim.DYNAMIC, 1: torch.export.Dim.DYNAMIC}
-    exported = torch.export.export(model, (torch.randn(2, 16_000),), dynamic_shapes=(any_size,)).module()
-    for batch, samples in ((1, 13_250), (3, 31_000), (2, 64_600)):
-        waveform = torch.randn(batch, samples)
-        with torch.no_grad():
-            torch.testing.assert_close(exported(waveform), model(waveform), rtol=1e-4, atol=1e-5)
 
 
 def test_waveform_as_the_only_channel_of_a_feature_map():

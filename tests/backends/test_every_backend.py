@@ -61,11 +61,12 @@ UNUSED = {
 BFLOAT16 = {"aasist": 0.15, "aasist2": 0.15, "raw_aasist": 0.25, "raw_aasist_l": 0.25}
 #: torch.compile does not trace recurrent layers, and torch.export fixes their number of frames
 RECURRENT = {"attm_lstm", "ensemble", "lgf", "llgf"}
-#: they take seconds to export, and minutes for any number of samples, as test_aasist.py does
-SLOW_TO_EXPORT = WAVEFORM
-#: they take seconds, and are made of parts that the others export, or are exported to ONNX too
-EXPORTED_IN_THE_SLOW_SUITE = {"aasist", "aasist2", "mambo", "multires_gmlp", "raptor"}
+#: they take seconds to export; test_onnx.py does it, which begins with the same graph
+EXPORTED_TO_ONNX = WAVEFORM | {"aasist", "aasist2", "conformer", "ensemble", "lgf", "mambo", "mpif_res2net"}
+EXPORTED_TO_ONNX |= {"multires_gmlp", "nes2net", "nes2net_la", "nes2net_x_selu", "raptor", "tcm"}
 
+#: other sizes or another activation of a back-end that is compiled
+MADE_OF_THE_SAME = {"nes2net_x_selu", "raw_aasist"}
 #: they compare two classes
 TWO_LOGITS = {"asp_cosine", "aasist2", "multires_gmlp", "one_class_distillation"}
 
@@ -210,8 +211,11 @@ def test_bfloat16_stays_near_float32(name):
     assert (rounded - exact).abs().max() < BFLOAT16.get(name, 0.05) * exact.abs().max()
 
 
-@every_backend
-@pytest.mark.parametrize("precision", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize(
+    "name, precision",
+    # A CPU computes float16 slowly, and the last layer is the same.
+    [*((name, torch.bfloat16) for name in registry.backends.names()), ("nes2net_x", torch.float16)],
+)
 @pytest.mark.parametrize("how", ["weights", "autocast"])
 def test_scores_of_half_precision_have_no_ties(name, precision, how):
     """The last layer computes float32: 24 scores of 8 bits would have ties, which move error rates."""
@@ -256,14 +260,7 @@ def test_a_seed_determines_training_on_a_gpu_too(name):
     assert all(torch.equal(plain, strict) for plain, strict in zip(*found, strict=True))
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param(name, marks=pytest.mark.slow if name in EXPORTED_IN_THE_SLOW_SUITE else ())
-        for name in registry.backends.names()
-        if name not in SLOW_TO_EXPORT
-    ],
-)
+@pytest.mark.parametrize("name", sorted(set(registry.backends.names()) - EXPORTED_TO_ONNX))
 def test_exports_with_any_batch_and_number_of_frames(name):
     backend = create(name).eval()
     any_length = not backend.fixed_frames and name not in RECURRENT
@@ -278,8 +275,8 @@ def test_exports_with_any_batch_and_number_of_frames(name):
             torch.testing.assert_close(exported(features), backend(features), rtol=1e-4, atol=1e-5)
 
 
-@every_backend
 @pytest.mark.slow
+@pytest.mark.parametrize("name", sorted(set(registry.backends.names()) - MADE_OF_THE_SAME))
 def test_compiles_into_one_graph_in_training(name):
     """Only the graphs are captured, forward and backward: generating code would take minutes."""
     torch.compiler.reset()  # back-ends share Backend.forward, of which torch keeps eight graphs in a process

@@ -413,7 +413,6 @@ print(many - few, many)
 @pytest.mark.parametrize(
     "flags",
     [
-        ["--hop", "12"],
         ["--hop", "12", "--plot", "pictures"],
         ["--segments", "--model", "frames.pth", "--plot", "pictures", "--rttm", "a.rttm"],
     ],

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from builders.forked import started_command
 from builders.shared_memory import with_shared_memory
 
 from nes2net import Detector, InputError
@@ -102,12 +103,23 @@ def kill_when(process: subprocess.Popen, out: Path, lines: int) -> bool:
     return False
 
 
+def killed_at(arguments: list[str], out: Path, lines: int, log: Path, seconds: float = 0) -> bool:
+    """Score in a process that is killed ``seconds`` later, at a number of journal lines; False if it ended before."""
+    process = started_command(arguments, log)
+    time.sleep(seconds)
+    while process.is_alive() and num_lines(out) < lines:
+        time.sleep(0.001)
+    process.kill()
+    process.join()
+    return process.exitcode == -signal.SIGKILL
+
+
 @pytest.mark.slow
 def test_killed_and_started_again(command, tmp_path, capsys):
     whole, out = tmp_path / "whole.txt", tmp_path / "out.txt"
     assert main(command(whole)) == 1
     for _ in range(5):  # on a machine that is busy with other things a run may be done before it is killed
-        if kill_when(start("nes2net.cli.main", *command(out)), out, 40):
+        if killed_at(command(out), out, 40, tmp_path / "log"):
             break
         out.unlink()
     assert not out.exists() and 40 <= num_lines(out) < NUMBER
@@ -134,10 +146,8 @@ def test_killed_ten_times(command, tmp_path):
     for _ in range(30):
         # The journal of a continued run grows by the scores of that run.
         lines = num_lines(out) + rng.choice([0, 1, 2, 5, 9, 17, 30])
-        process = start("nes2net.cli.main", *command(out))
-        if rng.random() < 0.2:
-            time.sleep(rng.uniform(0, 3))  # while it starts
-        killed += kill_when(process, out, lines)
+        seconds = rng.uniform(0, 0.5) if rng.random() < 0.2 else 0  # while it starts
+        killed += killed_at(command(out), out, lines, tmp_path / "log", seconds)
         if killed == 10:
             break
         if out.exists():  # done before it was killed, as happens on a busy machine: from the start again

@@ -12,7 +12,7 @@ from nes2net.cli.main import main
 from nes2net.corpora.trial import Trial
 from nes2net.errors import InputError
 from nes2net.scoring.corpus import score_trials
-from nes2net.scoring.score_file import check_ids, lines, read_scores, write_scores
+from nes2net.scoring.score_file import check_ids, line, read_scores, write_scores
 
 # White space and line separators of every kind, characters that look like them, and those with a
 # meaning in other formats.
@@ -52,7 +52,7 @@ def test_accepted_pairs_are_read_back(path, pairs):
 @example("a\ufeff", 0.0)
 def test_refused_ids_could_not_be_read_back(path, id, score):
     try:
-        path.write_text("".join(lines([(id, score)])), encoding="utf-8", newline="")
+        path.write_text(line(id, score), encoding="utf-8", newline="")
         ids, _ = read_scores(path)
     except (UnicodeEncodeError, InputError):
         ids = None

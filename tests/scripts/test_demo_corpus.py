@@ -194,6 +194,7 @@ def contents(out: Path) -> dict[str, bytes]:
     return {str(p.relative_to(out)): p.read_bytes() for p in sorted(out.rglob("*")) if p.is_file()}
 
 
+@pytest.mark.slow
 class TestCorpus:
     def test_layout_is_the_published_one(self, built):
         methods = synthesis.available_methods()
@@ -253,7 +254,6 @@ class TestCorpus:
         assert 0 <= eers["dev"] <= 100 and 0 <= eers["eval"] <= 100
         assert contents(built) == before
 
-    @pytest.mark.slow
     def test_interrupted_build_continues_to_the_same_corpus(self, built, bonafide, tmp_path, monkeypatch):
         """Two processes make the same corpus as one, and a lost file is made again."""
         out, made, real = tmp_path / "corpus", [], build.render
@@ -403,6 +403,7 @@ class TestErrors:
         (tmp_path / "letter.txt").write_text("Dear")
         assert "is not a demonstration corpus" in self.failing(capsys, "--out", tmp_path, "--bonafide", bonafide)
 
+    @pytest.mark.slow
     def test_another_seed(self, built, bonafide):
         with pytest.raises(InputError, match="another seed"):
             build.build(built, bonafide, jobs=1, seed=1, sizes=SIZES)

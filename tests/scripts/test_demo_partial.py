@@ -87,6 +87,7 @@ def built(bonafide, tmp_path_factory):
     return out
 
 
+@pytest.mark.slow
 def test_layout_is_that_of_partialspoof(built):
     speakers = {}
     for part, count in (("train", 4), ("dev", 2), ("eval", 6)):
@@ -113,6 +114,7 @@ def test_layout_is_that_of_partialspoof(built):
     assert talk[-1].end == soundfile.info(built / "talk.wav").duration
 
 
+@pytest.mark.slow
 def test_continues_to_the_same_corpus(built, bonafide, monkeypatch, capsys):
     before = contents(built)
     lost = min(built.glob("database/eval/con_wav/CON*"))

@@ -33,6 +33,7 @@ def hunt(tmp_path_factory):
     return folder, status, printed.getvalue().splitlines()
 
 
+@pytest.mark.slow
 def test_every_boundary_is_attacked(hunt):
     folder, status, lines = hunt
     assert lines[0].split() == ["boundary", "tried", "accepted", "refused", "findings"]
@@ -44,6 +45,7 @@ def test_every_boundary_is_attacked(hunt):
     assert status == (folder / "findings").exists() == any(findings for *_, findings in rows.values())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("boundary", boundaries.BOUNDARIES)
 def test_good_examples_are_accepted(hunt, boundary, tmp_path):
     """Otherwise an attempt finds nothing behind its own mistake."""

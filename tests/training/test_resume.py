@@ -181,7 +181,7 @@ def test_what_a_run_started_from_is_known_to_the_end(runs, whole, monkeypatch, c
     assert f"started from {recipe['name']} " in " ".join(capsys.readouterr().out.split())
 
 
-def test_stopped_while_validating(runs, whole, monkeypatch, tmp_path):
+def test_stopped_while_validating(runs, whole, drawn_curves, monkeypatch, tmp_path):
     """The run stops at once, because the epoch's training is saved already."""
     original = loop.Validator.run
 
@@ -501,6 +501,7 @@ def test_a_reading_process_is_killed(runs, whole, monkeypatch, tmp_path):
     assert_same_run(train(runs("torn", **changes)), whole)
 
 
+@pytest.mark.slow
 def test_little_shared_memory(runs, whole, tmp_path):
     command = [sys.executable, "-m", "nes2net.cli.main", *command_of(runs("small", data={"num_workers": 2}), tmp_path)]
     done = subprocess.run(with_shared_memory("384k", command), capture_output=True, text=True, timeout=300)

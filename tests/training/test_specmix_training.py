@@ -276,6 +276,7 @@ def test_learned_front_ends_have_no_bands(small_model, recipe):
 # The recipe through the commands
 
 
+@pytest.mark.slow
 def test_the_whole_recipe_through_the_commands(corpus, tmp_path, monkeypatch, capsys):
     """The recipe is trained for two steps a pass, averaged, scored and evaluated.
 

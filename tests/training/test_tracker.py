@@ -83,6 +83,7 @@ def test_a_tracker_that_cannot_start(recipe, mlflow, monkeypatch, capsys):
     assert "training goes on without it" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_wandb(recipe, monkeypatch, tmp_path):
     """Offline, in a folder of its own; the interrupted run and the one that continues it have one id."""
     pytest.importorskip("wandb")

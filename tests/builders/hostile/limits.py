@@ -12,6 +12,7 @@ import time
 import traceback
 from collections.abc import Callable
 from multiprocessing import forkserver
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 from unittest import mock
@@ -60,6 +61,19 @@ class Fault(NamedTuple):
     """The last line of this package in the traceback."""
 
 
+def started(preloaded: list[str], function: Callable[..., Any], *arguments: Any) -> ForkServerProcess:
+    """A process that calls ``function``, forked from one that has loaded modules, which saves seconds."""
+    context = multiprocessing.get_context("forkserver")
+    if _server._preload_modules != preloaded:
+        _server._stop()  # what others have started would load everything for each process
+        context.set_forkserver_preload(preloaded)
+    process = context.Process(target=function, args=arguments, daemon=True)
+    # The process from which they are forked looks for the modules where this one does.
+    with mock.patch.dict(os.environ, PYTHONPATH=os.pathsep.join(filter(None, sys.path))):
+        process.start()
+    return process
+
+
 class Worker:
     """A process that makes attempts one after another, until one ends in a fault.
 
@@ -70,15 +84,8 @@ class Worker:
     """
 
     def __init__(self, preloaded: list[str], folder: Path | None = None) -> None:
-        context = multiprocessing.get_context("forkserver")
-        if _server._preload_modules != preloaded:
-            _server._stop()  # what others have started would load everything for each attempt
-            context.set_forkserver_preload(preloaded)
-        self._ours, theirs = context.Pipe()
-        self._process = context.Process(target=_serve, args=(theirs, folder), daemon=True)
-        # The process from which they are forked looks for the modules where this one does.
-        with mock.patch.dict(os.environ, PYTHONPATH=os.pathsep.join(filter(None, sys.path))):
-            self._process.start()
+        self._ours, theirs = multiprocessing.Pipe()
+        self._process = started(preloaded, _serve, theirs, folder)
         theirs.close()
         assert self._ours.poll(_START), "the process does not start"
         self._ours.recv()
