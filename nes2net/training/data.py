@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -109,7 +110,8 @@ def _trials_of(data: DataConfig, part: Literal["train", "dev"], alias: str | Non
     except InputError as error:
         if alias is None:
             raise
-        raise InputError(f"corpus {alias} of `data.corpora`: {error}") from error
+        text = re.sub(r"`(?:data\.)?(root|protocols|dev_keys|dev_phase)`", rf"`data.corpora.{alias}.\1`", str(error))
+        raise InputError(f"corpus {alias} of `data.corpora`: {text}") from error
 
 
 def _named(trials: list[Trial], alias: str | None) -> list[Trial]:
