@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from nes2net.audio.files import is_recording
+from nes2net.audio.packed import is_there
 from nes2net.corpora.corpus import Corpus
 from nes2net.corpora.protocol import NotFound
 from nes2net.detector import Detector
@@ -163,7 +164,7 @@ def _missing_files(corpus: Corpus, root: Path, split: str, places: Places) -> tu
         trials = corpus.trials(root, split, protocols=places.protocols)
     except InputError as error:
         return {"protocol": str(error)}, False
-    gone = [trial.path.name for trial in trials if trial.path is not None and not trial.path.is_file()]
+    gone = [trial.path.name for trial in trials if trial.path is not None and not is_there(trial.path)]
     if not gone:
         return {}, False
     return {"audio": f"{len(gone)} of {len(trials)} files are not in {root}: {listed(gone)}"}, len(gone) < len(trials)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from nes2net.audio.cache import AudioCache
 from nes2net.audio.crop import pieces
+from nes2net.audio.packed import is_there
 from nes2net.audio.read import count_samples
 from nes2net.augment.fir import LowPass
 from nes2net.augment.legacy import LegacyStream
@@ -73,7 +74,7 @@ def read_trials(data: DataConfig, part: Literal["train", "dev"], bonafide_only: 
         raise InputError(
             f"the {name} set needs bona fide and spoofed trials, it has {len(trials)} trials of one class or none"
         )
-    missing = [trial for trial in trials if not trial.audio_path().is_file()]
+    missing = [trial for trial in trials if not is_there(trial.audio_path())]
     if missing:
         key = "data.dev_root" if of_dev and (data.dev_corpus or data.dev_root) else "data.root"
         if data.corpora:
@@ -96,10 +97,10 @@ def read_trials(data: DataConfig, part: Literal["train", "dev"], bonafide_only: 
 
 def _trials_of(data: DataConfig, part: Literal["train", "dev"], alias: str | None) -> list[Trial]:
     """List the labelled trials of ``part`` of one corpus; ``alias`` names it if it is one of several."""
-    if data.root is None:
+    if data.root is None and corpora.get(data.corpus).home is None:
         key, what = ("data.root", "the corpus") if alias is None else (f"data.corpora.{alias}.root", f"corpus {alias}")
         raise InputError(f"where is {what}? name its folder with `{key}`")
-    root = str(data.root)
+    root = str(data.root or ".")
     try:
         if part == "train":
             return _labelled_trials(data.corpus, root, data.train_split, data.protocols, root, None)
