@@ -147,11 +147,12 @@ def check_unseen(data: DataConfig, train_trials: Sequence[Trial], dev_trials: Se
             known.setdefault(trial.get("corpus") if data.corpora else None, []).append(trial.path)
     for alias, paths in known.items():
         if trained.issuperset(paths):
-            of, keys = ("", "`data.root`") if alias is None else (f" of {alias}", "`root` or `dev_split`")
+            of = "" if alias is None else f" of {alias}"
+            key = "data.root" if alias is None else f"data.corpora.{alias}.root"
             raise InputError(
                 f"all {len(paths)} {which}development trials{of} are training trials too, so they would choose the epoch "
                 "that knows them best: in a list of your own, fill a column 'split' with train and dev; or name another "
-                f"list or folder with {keys}"
+                f"list or folder with `{key}`"
             )
 
 
