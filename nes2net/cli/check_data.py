@@ -61,6 +61,8 @@ def _check_data(args: argparse.Namespace) -> int:
 def report(check: CorpusCheck) -> str:
     """Write the outcome of ``check`` as text."""
     lines = [f"{check.title} in {check.root}"]
+    for name, text in (("licence", check.licence), ("source", check.source)):
+        lines += _row(name, text) if text else []
     for part in check.splits:
         lines += ["", part.split, *_part_lines(part)]
     if check.key is not None:
@@ -80,7 +82,9 @@ def report(check: CorpusCheck) -> str:
 def _part_lines(part: SplitCheck) -> list[str]:
     lines = _row("protocol", str(part.protocol or "not found"))
     lines += _row("audio", str(part.audio or "not found"))
-    lines += _counts_lines(part.counts, part.official)
+    lines += _counts_lines(part.counts, None if part.notes else part.official)
+    for note in part.notes:
+        lines += _row("note", note)
     if part.audio is not None and part.counts.trials:
         text = f"{len(part.present):,} of {part.counts.trials:,} are there"
         if part.missing:

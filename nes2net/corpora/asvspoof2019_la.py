@@ -77,6 +77,8 @@ CORPUS = Corpus(
     },
     # As in the published score files.
     asv_counts={"dev": (1484, 5768, 22296), "eval": (5370, 33327, 63882)},
+    licence="ODC-By 1.0",
+    source="https://arxiv.org/abs/1911.01601",
     obtain={
         "audio": "LA.zip from https://datashare.ed.ac.uk/handle/10283/3336",
         "protocol": "ASVspoof2019_LA_cm_protocols in LA.zip from https://datashare.ed.ac.uk/handle/10283/3336",

@@ -34,6 +34,8 @@ CORPUS = Corpus(
         "eval": Counts(533928, 14869, 519059),
         "hidden": Counts(18576, 1980, 16596),
     },
+    licence="ODC-By 1.0",
+    source="https://arxiv.org/abs/2210.02437",
     obtain={
         "audio": "all four archives of https://zenodo.org/records/4835108, unpacked into one folder",
         "protocol": "ASVspoof2021.DF.cm.eval.trl.txt in the archives of the audio, https://zenodo.org/records/4835108",

@@ -114,6 +114,8 @@ CORPUS = Corpus(
         "eval": Counts(148176, 14816, 133360),
         "hidden": Counts(16926, 1960, 14966),
     },
+    licence="ODC-By 1.0",
+    source="https://arxiv.org/abs/2210.02437",
     obtain={
         "audio": "https://zenodo.org/records/4837263",
         "protocol": "ASVspoof2021.LA.cm.eval.trl.txt in the archive of the audio, https://zenodo.org/records/4837263",

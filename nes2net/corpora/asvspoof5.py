@@ -55,6 +55,8 @@ CORPUS = Corpus(
             },
         ),
     },
+    licence="see LICENSE.txt beside the archives",
+    source="https://arxiv.org/abs/2408.08739",
     obtain={
         "audio": "the flac_*.tar archives of https://zenodo.org/records/14498691, unpacked into one folder",
         "protocol": "ASVspoof5_protocols.tar.gz from https://zenodo.org/records/14498691",

@@ -28,8 +28,8 @@ class SplitCheck:
     """What was found of one part of a corpus.
 
     ``missing`` and ``extra`` are paths below the folder ``audio``, ``present`` are the files to
-    read. ``segments`` say which labels of segments there are, ``problems`` what is wrong and what to
-    do.
+    read. ``segments`` say which labels of segments there are, ``notes`` what is remarkable and no
+    fault, ``problems`` what is wrong and what to do.
     """
 
     split: str
@@ -42,6 +42,7 @@ class SplitCheck:
     extra: list[str] = field(default_factory=list)
     decoding: Decoding | None = None
     segments: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
 
     @property
@@ -79,6 +80,8 @@ class CorpusCheck:
     splits: list[SplitCheck]
     key: KeyCheck | None = None
     asv_problem: str | None = None
+    licence: str = ""
+    source: str = ""
 
     @property
     def missing(self) -> list[str]:
@@ -176,7 +179,7 @@ def check_corpus(
             _decode(part, part.audio, workers, corpus)
         parts.append(part)
         ids |= dict.fromkeys(trial.id for trial in trials)
-    check = CorpusCheck(corpus.title, root, parts)
+    check = CorpusCheck(corpus.title, root, parts, licence=corpus.licence, source=corpus.source)
     place = root if keys is None else Path(keys)
     if corpus.find_key:
         check.key = _check_key(corpus, corpus.find_key, place, ids, subset)
@@ -214,9 +217,11 @@ def _check_split(
     except InputError as error:
         part.problems.append(f"{error}{_obtain(corpus, 'protocol')}")
     part.counts = count(trials)
-    part.official = corpus.counts.get(split)
+    part.official = corpus.official_counts(split, part.counts)
     differences = part.counts.differences(part.official) if trials and part.official else []
-    if differences and not subset:
+    if differences and corpus.counts_from:
+        part.notes.append(f"differs from {corpus.counts_from}: {listed(differences)}")
+    elif differences and not subset:
         part.problems.append(
             f"the protocol is not the official one ({listed(differences)}; `subset=True` accepts a selection)"
             f"{_obtain(corpus, 'protocol')}"

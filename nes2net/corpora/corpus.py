@@ -102,6 +102,28 @@ class OfficialRow(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Download:
+    """A file of a corpus that anybody may fetch."""
+
+    url: str
+    """Its address, or ``hub:OWNER/NAME[@REVISION]`` for a whole data set of the Hugging Face hub."""
+    name: str = ""
+    """The name to keep it under, below the folder; by default the last part of the address."""
+    what: str = ""
+    """What it holds, as in ``training audio``."""
+    size: int | None = None
+    """Bytes, if published."""
+    md5: str = ""
+    """Published checksum, hexadecimal; empty if there is none."""
+    sha256: str = ""
+    """Published checksum, hexadecimal; empty if there is none."""
+    unpack: str | None = None
+    """The folder, below that of the corpus, into which the archive is unpacked; None: it is kept."""
+    licence: str = ""
+    """Its licence, if it is another than that of the corpus."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Corpus:
     """The facts of a corpus and the functions that read it.
 
@@ -167,8 +189,19 @@ class Corpus:
     """Phase → :func:`key_digest` of its official labelled trials, if known."""
     asv_counts: Mapping[str, tuple[int, int, int]] = field(default_factory=dict)
     """Phase → the official numbers of target, nontarget and spoof scores, if known."""
+    editions: Mapping[str, Mapping[str, Counts]] = field(default_factory=dict)
+    """Name of a further edition → its numbers, as in ``counts``."""
+    counts_from: str = ""
+    """Where ``counts`` come from, such as ``the paper, Table 2``, if no official file was counted; a
+    copy that differs from them is then no error."""
     obtain: Mapping[str, str] = field(default_factory=dict)
     """``audio``, ``protocol``, ``keys`` or ``asv`` → where to get it."""
+    downloads: Sequence[Download] = ()
+    """The files that ``nes2net download`` fetches; empty if somebody has to be asked."""
+    licence: str = ""
+    """The licence of the recordings, as its publishers state it; empty if it is not known."""
+    source: str = ""
+    """The page or paper that describes it."""
     beside: str | None = None
     """Pattern (:mod:`re`) of names, without suffix, of recordings that are not trials."""
 
@@ -181,16 +214,28 @@ class Corpus:
         """The official numbers of labelled trials of ``phase``; None if they are not known."""
         return (self.key_counts or self.counts).get(canonical_phase(phase))
 
+    def official_counts(self, split: str, found: Counts) -> Counts | None:
+        """The official numbers of ``split``: of the edition that ``found`` equals, or of the first.
+
+        None if they are not known.
+        """
+        known = [counts[split] for counts in (self.counts, *self.editions.values()) if split in counts]
+        return next((counts for counts in known if not found.differences(counts)), known[0] if known else None)
+
     def differences_from_official(self, key: Sequence[Trial], phase: str) -> list[str] | None:
         """The differences of the labelled trials ``key`` of ``phase`` from the official ones.
 
-        Each is one text. None if the official numbers are not known.
+        Each is one text. None if the official numbers are not known, or stand in a paper alone and
+        differ.
         """
-        official, digest = self.labelled_counts(phase), self.key_digests.get(canonical_phase(phase))
+        found, digest = count(key), self.key_digests.get(canonical_phase(phase))
+        official = self.labelled_counts(phase)
+        if official is not None and not self.key_counts:
+            official = self.official_counts(canonical_phase(phase), found)
         if official is None:
             return None
-        if differences := count(key).differences(official):
-            return differences
+        if differences := found.differences(official):
+            return None if self.counts_from else differences
         return ["as many trials, but other ids or labels"] if digest is not None and key_digest(key) != digest else []
 
     def check_phase(self, phase: str, key: Sequence[Trial]) -> None:

@@ -134,6 +134,8 @@ CORPUS = Corpus(
         "dev": Counts(43625, 6547, 37078),
         "eval": Counts(92769, 13596, 79173),
     },
+    licence="CC BY-NC-ND 4.0; some bona fide recordings under stricter ones of their owners",
+    source="https://arxiv.org/abs/2406.02438",
     obtain={
         "audio": f"https://zenodo.org/records/10467648 (train, dev), https://zenodo.org/records/10742049 (test); {_BONAFIDE}",
         "protocol": "train.txt and dev.txt from https://zenodo.org/records/10467648; the labels of the test set, as test.txt, from "

@@ -130,6 +130,8 @@ CORPUS = Corpus(
     counts={"eval": Counts(31779, 19963, 11816)},
     # Of meta.csv as published.
     key_digests={"eval": "a07ce3031068bda01f17cd682b290218c50545b335c645bd446f16e691dd3a1b"},
+    licence="CC BY-SA 4.0 (the card on the Hugging Face hub)",
+    source="https://arxiv.org/abs/2203.16263",
     obtain={
         "audio": "https://deepfake-total.com/in_the_wild",
         "protocol": "meta.csv in the archive of the audio, https://deepfake-total.com/in_the_wild",

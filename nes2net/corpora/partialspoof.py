@@ -153,6 +153,8 @@ CORPUS = Corpus(
         "dev": Counts(24844, 2548, 22296, {"attack": {"CON": 22296}}),
         "eval": Counts(71237, 7355, 63882, {"attack": {"CON": 63882}}),
     },
+    licence="CC BY 4.0",
+    source="https://arxiv.org/abs/2204.05177",
     obtain={
         "audio": "the archives of the audio from https://zenodo.org/records/5766198",
         "protocol": "the archive of the protocols from https://zenodo.org/records/5766198",

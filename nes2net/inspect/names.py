@@ -380,12 +380,16 @@ def corpus_sheet(name: str, results: Sequence[Result] = ()) -> Sheet:
         "minDCF costs": f"those of {corpus.min_dcf_costs}",
         "left out": [f"{key} {', '.join(values)}" for key, values in corpus.excluded.items()],
         "'4sec' scoring": f"{corpus.test_samples:,} samples",
+        "licence": corpus.licence,
+        "source": corpus.source,
         "to be had": [f"{what}: {place}" for what, place in corpus.obtain.items()],
+        "numbers from": corpus.counts_from,
         "recipes": ", ".join(trained),
         "published": [f"{result.id}: {result.figure}" for result in results if name in result.about],
     }
     tables = {
-        "official numbers": _count_rows(corpus.counts),
+        "numbers of a paper" if corpus.counts_from else "official numbers": _count_rows(corpus.counts),
+        **{f"numbers of {edition}": _count_rows(counts) for edition, counts in corpus.editions.items()},
         "official numbers of the labels": _count_rows(corpus.key_counts),
         "expected layout, the first that is there": _layout_rows(corpus),
     }

@@ -33,7 +33,9 @@ def test_every_corpus_keeps_the_contract(name):
     assert set(corpus.splits) <= {"train", "dev", "eval"} and corpus.title and corpus.test_samples in (64000, 64600)
     assert corpus.eer_method in ("asvspoof", "interpolated", "sklearn")
     assert bool(corpus.find_key) == bool(corpus.key_counts) == bool(corpus.phases)
-    assert set(corpus.counts) == (set() if corpus.user_defined else set(corpus.splits))
+    assert set(corpus.counts) <= set(corpus.splits) and not (corpus.user_defined and corpus.counts)
+    assert all(set(counts) <= set(corpus.splits) for counts in corpus.editions.values())
+    assert corpus.user_defined or (corpus.licence and corpus.source.startswith("https://"))
     assert set(corpus.key_counts) == set(corpus.phases)
     assert corpus.user_defined or {"audio", "protocol"} <= set(corpus.obtain)
     for function, parameters in (
