@@ -85,7 +85,7 @@ class HttpFiles:
             content = bytearray()
             with self._answer("GET", url) as answer:
                 _check_found(answer, url)
-                for chunk in answer.iter_raw(_CHUNK):
+                for chunk in answer.iter_raw():
                     content += chunk
                     if len(content) > most:
                         raise InputError(f"{url}: the answer is longer than {readable_size(most)}")
@@ -107,7 +107,7 @@ class HttpFiles:
             # of all answers: the hub says it in the one that redirects to its store
             headers: dict[str, str] = {}
             with self._answer("HEAD", file.url, headers) as answer:
-                if answer.status_code not in (405, 501):  # it does not know HEAD
+                if answer.status_code in (404, 410, *_BUSY):  # others do not know HEAD
                     _check_found(answer, file.url)
                 size = headers.get("x-linked-size") or (headers.get("content-length") if answer.is_success else None)
             known = _SHA256.fullmatch(headers.get("x-linked-etag", ""))
@@ -193,7 +193,7 @@ class HttpFiles:
             with open(part, "r+b" if start else "wb") as out:
                 out.seek(start)
                 out.truncate()
-                for chunk in answer.iter_raw(_CHUNK):
+                for chunk in answer.iter_raw():
                     done += len(chunk)
                     if done > most:
                         raise InputError(f"{file.url}: the server sends more than the {most:,} bytes announced")
@@ -220,7 +220,9 @@ class HttpFiles:
             answer = self.client.send(self.client.build_request(method, address, headers=headers), stream=True)
             try:
                 if seen is not None:
-                    seen |= {name: value for name, value in answer.headers.items() if name not in seen or answer.is_success}
+                    seen |= {
+                        name: value for name, value in answer.headers.items() if name not in seen or answer.is_success
+                    }
                 if answer.next_request is None:
                     if answer.headers.get("content-encoding", "identity") != "identity":
                         raise InputError(f"{url}: the server compresses the file, although it was asked not to")
@@ -276,7 +278,9 @@ def digests_of(path: Path, names: Mapping[str, str] | tuple[str, ...], title: st
 def _check_found(answer: httpx.Response, url: str) -> None:
     code = answer.status_code
     if code in _BUSY:
-        raise _Busy(f"the server answers {code} {answer.reason_phrase}", _whole_number(answer.headers.get("retry-after")))
+        raise _Busy(
+            f"the server answers {code} {answer.reason_phrase}", _whole_number(answer.headers.get("retry-after"))
+        )
     if code in (401, 403):
         raise InputError(
             f"{url}: the server refuses it ({code} {answer.reason_phrase}); it may ask for a login or an agreement: get it with a "

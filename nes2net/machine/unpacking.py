@@ -8,6 +8,7 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from stat import S_IFMT, S_ISLNK
 from typing import IO, Any, NamedTuple
@@ -61,7 +62,8 @@ def unpack(archive: Path, folder: Path, title: str) -> int:
             for member in (_of_zip if zipfile.is_zipfile(archive) else _of_tar)(file, archive):
                 target = _place(member.name, folder, archive)
                 if member.open is None:
-                    target.mkdir(parents=True, exist_ok=True)
+                    with _room_for(target):
+                        target.mkdir(parents=True, exist_ok=True)
                     continue
                 count += 1
                 written += member.size
@@ -88,7 +90,7 @@ def _of_zip(file: IO[bytes], archive: Path) -> Iterator[_Member]:
             if info.flag_bits & 1:
                 raise InputError(f"{archive}: is encrypted; unpack it by hand with its password")
         for info in members:
-            yield _Member(info.filename, info.file_size, None if info.is_dir() else lambda info=info: opened.open(info))
+            yield _Member(info.filename, info.file_size, None if info.is_dir() else partial(opened.open, info))
 
 
 def _of_tar(file: IO[bytes], archive: Path) -> Iterator[_Member]:
@@ -97,10 +99,16 @@ def _of_tar(file: IO[bytes], archive: Path) -> Iterator[_Member]:
             if info.isdir():
                 yield _Member(info.name, 0, None)
             elif info.isfile() and not info.issparse():
-                yield _Member(info.name, info.size, lambda info=info: opened.extractfile(info))  # type: ignore[misc]
+                yield _Member(info.name, info.size, partial(_content, opened, info))
             else:
                 raise _refused(archive, info.name, "a link or a device")
-            opened.members = []  # else it keeps all of them
+            opened.members = []  # type: ignore[attr-defined]  # else it keeps all of them
+
+
+def _content(opened: tarfile.TarFile, info: tarfile.TarInfo) -> IO[bytes]:
+    content = opened.extractfile(info)
+    assert content is not None  # of a file
+    return content
 
 
 def _place(name: str, folder: Path, archive: Path) -> Path:
@@ -117,18 +125,23 @@ def _refused(archive: Path, name: str, what: str) -> InputError:
 
 def _write(member: _Member, target: Path) -> None:
     assert member.open is not None
+    with _room_for(target), member.open() as source, replacing(target) as temporary, open(temporary, "wb") as out:
+        left = member.size
+        while block := source.read(min(_CHUNK, left + 1)):
+            left -= len(block)
+            if left < 0:
+                raise zipfile.BadZipFile(f"{member.name} is longer than it says")
+            out.write(block)
+        if left:
+            raise zipfile.BadZipFile(f"{member.name} is shorter than it says")
+
+
+@contextmanager
+def _room_for(target: Path) -> Iterator[None]:
     try:
-        with member.open() as source, replacing(target) as temporary, open(temporary, "wb") as out:
-            left = member.size
-            while block := source.read(min(_CHUNK, left + 1)):
-                left -= len(block)
-                if left < 0:
-                    raise zipfile.BadZipFile(f"{member.name} is longer than it says")
-                out.write(block)
-            if left:
-                raise zipfile.BadZipFile(f"{member.name} is shorter than it says")
+        yield
     except OSError as error:
-        if isinstance(error, EOFError) or error.errno is None:  # of the archive: gzip says so by an OSError
+        if error.errno is None:  # of the archive: gzip says so by an OSError
             raise
         raise Unfinished(
             f"{target}: cannot be written ({os.strerror(error.errno)}); make room, and run the same command again"
@@ -139,7 +152,15 @@ def _write(member: _Member, target: Path) -> None:
 def _readable(archive: Path) -> Iterator[None]:
     try:
         yield
-    except (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError) as error:
+    except (
+        tarfile.TarError,
+        zipfile.BadZipFile,
+        zlib.error,
+        EOFError,
+        OSError,
+        NotImplementedError,
+        RuntimeError,
+    ) as error:
         raise InputError(
             f"{archive}: cannot be unpacked ({error or type(error).__name__}); remove it and run the same command again"
         ) from error
