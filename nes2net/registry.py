@@ -169,6 +169,13 @@ corpora: Registry[Corpus] = Registry(
         "in_the_wild": "nes2net.corpora.in_the_wild:CORPUS",
         "ctrsvdd": "nes2net.corpora.ctrsvdd:CORPUS",
         "partialspoof": "nes2net.corpora.partialspoof:CORPUS",
+        "mlaad": "nes2net.corpora.mlaad:CORPUS",
+        "spoofceleb": "nes2net.corpora.spoofceleb:CORPUS",
+        "deepfake_eval_2024": "nes2net.corpora.deepfake_eval_2024:CORPUS",
+        "codecfake": "nes2net.corpora.codecfake:CORPUS",
+        "wavefake": "nes2net.corpora.wavefake:CORPUS",
+        "fake_or_real": "nes2net.corpora.fake_or_real:CORPUS",
+        "dfadd": "nes2net.corpora.dfadd:CORPUS",
         "generic": "nes2net.corpora.generic:CORPUS",
     },
 )

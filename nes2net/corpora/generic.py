@@ -205,11 +205,7 @@ def _read_folder(folder: Path, root: Path) -> Iterator[Trial]:
                 inner = path.relative_to(place).parts
                 attack = inner[0] if label == SPOOF and len(inner) > 1 else None
                 phase = split or phase_of_root
-                yield Trial(_id(path.relative_to(root)), path, label, attack=attack, phase=phase)
-
-
-def _id(path: Path) -> str:
-    return "%20".join(path.with_suffix("").as_posix().split())
+                yield Trial(files.id_of(path.relative_to(root)), path, label, attack=attack, phase=phase)
 
 
 def _read_list(path: Path, audio: Path) -> Iterator[Trial]:
@@ -236,7 +232,7 @@ def _read_list(path: Path, audio: Path) -> Iterator[Trial]:
             raise InputError(f"{path}, line {line}: names no file: {shown(','.join(row))}")
         values = {name: row[column].strip() for name, column in columns.items()}
         label, split = values.pop("label", ""), "".join(values.pop(name) for name in split_columns)
-        id = "%20".join(values.pop("id", "").split()) or _id(Path(row[file_column]))
+        id = "%20".join(values.pop("id", "").split()) or files.id_of(Path(row[file_column]))
         further_fields: dict[str, Any] = {name: files.or_none(value, "") for name, value in values.items()}
         yield Trial(
             id=id,

@@ -14,7 +14,7 @@ from typing import Any
 
 from nes2net.corpora import protocol as files
 from nes2net.corpora.trial import Trial
-from nes2net.errors import InputError
+from nes2net.errors import InputError, shown
 from nes2net.machine.text_files import read_rows
 
 
@@ -52,6 +52,77 @@ class Columns:
             yield Trial(id, files.audio_path(audio, id, suffix), phase=phase, **values)
 
 
+@dataclass(frozen=True)
+class Table:
+    """The columns of a list that names recordings by their paths below the folder of the audio.
+
+    An id is such a path without suffix (:func:`~nes2net.corpora.protocol.id_of`).
+    """
+
+    file: str
+    """The column of the paths."""
+    fields: Mapping[str, str]
+    """Field of :class:`~nes2net.corpora.trial.Trial` → column; ``label`` and ``phase`` among them."""
+    labels: Mapping[str, str | None] = field(default_factory=lambda: files.ASVSPOOF_LABELS)
+    """Word in the column of the label → our label; None: the recording is no trial."""
+    otherwise: str | None = None
+    """Our label for any other word; None: it is an error."""
+    phases: Mapping[str, str | None] = field(default_factory=dict)
+    """Word in the column of the phase → our phase; None: the recording is no trial."""
+    words: Mapping[str, Mapping[str, str | None]] = field(default_factory=dict)
+    """Field → word → its value, if it is not the word itself; ``-`` and nothing are None."""
+    delimiter: str = ","
+    """What separates the fields of a list with a header (:func:`~nes2net.corpora.protocol.read_csv`)."""
+    names: str = ""
+    """The columns of a list without header, separated by ``, ``; white space separates its fields."""
+
+    def read(self, path: Path, phase: str | None, audio: Path | None, suffix: str = "") -> Iterator[Trial]:
+        """The trials of ``path``; if a column tells the phase, those of ``phase`` (None: all)."""
+        header, rows = self._rows(path)
+        file = header.index(self.file)
+        columns = {name: header.index(column) for name, column in self.fields.items()}
+        label, of_phase = columns.pop("label", None), columns.pop("phase", None)
+        further = [(name, column, self.words.get(name, {})) for name, column in columns.items()]
+        for line, row in rows:
+            row_phase, row_label = phase, None
+            if of_phase is not None:
+                row_phase = self._word(row[of_phase], self.phases, None, "phase", path, line)
+                if row_phase is None or phase not in (None, row_phase):
+                    continue
+            if label is not None:
+                row_label = self._word(row[label], self.labels, self.otherwise, "label", path, line)
+                if row_label is None:
+                    continue
+            name = files.checked_path(row[file], path, line)
+            values: dict[str, Any] = {
+                field: words[row[i]] if row[i] in words else files.or_none(row[i], "") for field, i, words in further
+            }
+            place = None if audio is None else audio / f"{name}{suffix}"
+            yield Trial(files.id_of(name), place, row_label, phase=row_phase, **values)
+
+    def _rows(self, path: Path) -> tuple[list[str], Iterator[tuple[int, list[str]]]]:
+        if self.names:
+            names = self.names.split(", ")
+            return names, read_rows(path, len(names), self.names)
+        rows = files.read_csv(path, self.delimiter)
+        line, header = next(rows, (1, []))
+        expected = list(dict.fromkeys([self.file, *self.fields.values()]))
+        if set(expected) - set(header):
+            raise InputError(
+                f"{path}, line {line}: expected the columns {', '.join(expected)}, found {shown(self.delimiter.join(header))}"
+            )
+        return header, rows
+
+    def _word(
+        self, word: str, known: Mapping[str, str | None], otherwise: str | None, what: str, path: Path, line: int
+    ) -> str | None:
+        if word in known:
+            return known[word]
+        if otherwise is None:
+            files.checked_word(word, list(known), what, path, line)
+        return otherwise
+
+
 _CHECKED = ("utterance", "label", "phase", "-")
 _SNIFFED = 1 << 16  # bytes, in which the first line of labels ends
 
@@ -81,10 +152,10 @@ class Layout:
     title: str
     parts: Mapping[str, Part]
     """Split → its files."""
-    columns: Columns
+    columns: Columns | Table
     """The columns of the protocols."""
     suffix: str = ".flac"
-    """Suffix of the audio files."""
+    """Suffix of the audio files; empty if the protocols name it."""
     key: Columns | None = None
     """The columns of the key; None if the protocols hold the labels."""
     key_files: Sequence[str] = ()
@@ -121,8 +192,9 @@ class Layout:
         official = [
             Path(name).name for name in (*self.key_files, *(n for p in self.parts.values() for n in p.protocols))
         ]
-        if Path(path).name not in official and _num_fields(Path(path)) == 2:
-            columns = Columns("utterance, label", labels=(self.key or self.columns).labels)
+        own = self.key or self.columns
+        if isinstance(own, Columns) and Path(path).name not in official and _num_fields(Path(path)) == 2:
+            columns = Columns("utterance, label", labels=own.labels)
             if self.key is not None:
                 self.check_phase(phase)
             elif phase is not None:

@@ -8,7 +8,7 @@ import itertools
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePath, PurePosixPath
 
 from nes2net.corpora.trial import BONAFIDE, SPOOF, Trial
 from nes2net.errors import InputError, listed, one_line, shown
@@ -135,6 +135,30 @@ def checked_id(utterance: str, path: Path, line: int) -> str:
     return utterance
 
 
+def checked_path(name: str, path: Path, line: int) -> PurePosixPath:
+    """``name`` as a path below the folder of the audio.
+
+    :class:`InputError` if it would leave that folder, or names no file.
+    """
+    parts = PurePosixPath(name)
+    if parts.is_absolute() or ".." in parts.parts or "\\" in name or not parts.name:
+        raise InputError(
+            f"{path}, line {line}: {shown(name)} cannot be a recording of the corpus: expected a path below its folder, without '..'"
+        )
+    return parts
+
+
+def id_of(path: PurePath) -> str:
+    """The id of a trial that is named by the ``path`` of its recording.
+
+    Spaces become ``%20``, because spaces separate the fields of score files.
+
+    >>> id_of(PurePosixPath("fake/a b.wav"))
+    'fake/a%20b'
+    """
+    return "%20".join(path.with_suffix("").as_posix().split())
+
+
 def checked_word(word: str, known: Mapping[str, str] | Sequence[str], what: str, path: Path, line: int) -> str:
     """``known[word]``, or ``word`` if ``known`` is a sequence.
 
@@ -176,7 +200,9 @@ def keys_of_splits(
     if phase is not None:
         check_split(phase, tuple(names), title)
     if path.is_file():
-        split = next((split for split, of_split in names.items() if path.name in of_split), None)
+        splits = [split for split, of_split in names.items() if path.name in of_split]
+        # A list of several splits tells itself which trial is of which.
+        split = splits[0] if len(splits) == 1 else phase if phase in splits else None
         return select_phase(read(path, split), phase)
     if phase is not None:
         return read(find(path, phase), phase)

@@ -1,0 +1,162 @@
+"""Codecfake: speech that neural codecs made anew.
+
+Xie et al., "The Codecfake Dataset and Countermeasures for the Universally Detection of Deepfake
+Audio", 2024. Not the CodecFake of Wu et al. (Interspeech 2024) or its successor CodecFake+, which have
+other recordings and another layout.
+
+Layout, as the authors' page asks for it: ``<root>/label/{train,dev,C1,…,C7,A1,A2,A3}.txt`` with three
+fields a line (file, ``real`` or ``fake``, number of the codec, 0 for real), and the files in
+``<root>/train``, ``<root>/dev`` and, for the ten conditions of the evaluation, ``<root>/test/C1`` or
+``<root>/C1`` and so on (``A3_fake`` in the archive). C1 to C6 are the codecs of training, C7 is an
+unseen one, A1 to A3 are systems with audio language models. ``source`` of a trial of the evaluation
+is its condition; ``attack`` is ``F01`` and so on, as in the file names.
+
+The bona fide recordings are the same in several conditions, so an id of the evaluation begins with
+its condition (``C1/F01_SSB13650058``). All conditions together are no published figure: those are of
+each condition (``--by source``). A folder of labels with some of the lists (``protocols``) is an
+evaluation on these conditions. Two editions of the archives exist, of May and September 2024;
+benchmarks name the first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from nes2net.corpora import protocol as files
+from nes2net.corpora.corpus import Corpus, Counts, Download
+from nes2net.corpora.layout import Table
+from nes2net.corpora.trial import BONAFIDE, SPOOF, Trial
+
+_TITLE = "Codecfake"
+_CODECS = tuple(f"C{n}" for n in range(1, 8))
+_CONDITIONS = (*_CODECS, "A1", "A2", "A3")
+_LISTS = {"train": ("train",), "dev": ("dev",), "eval": _CONDITIONS}
+_TABLE = Table(
+    "file",
+    {"label": "label", "attack": "codec"},
+    labels={"real": BONAFIDE, "fake": SPOOF},
+    names="file, label, codec",
+    words={"attack": {"0": None, **{str(n): f"F{n:02}" for n in range(1, 100)}}},
+)
+
+
+def trials(root: str | Path, split: str = "eval", *, protocols: str | Path | None = None) -> list[Trial]:
+    """The trials of ``split`` in the order of its lists, with the paths of their audio.
+
+    Args:
+        root: The folder that holds ``label`` and the folders of the audio.
+        split: ``"train"``, ``"dev"`` or ``"eval"`` (also ``"test"``): all conditions of which there
+            is a list.
+        protocols: The folder of the lists, if it is not ``label`` in ``root``.
+
+    Raises:
+        InputError: if the split is unknown, a folder or list is missing, or a line is malformed.
+    """
+    files.corpus_root(root)
+    path = find_protocol(root, split, protocols)
+    return read_protocol(path, split, find_audio(root, split))
+
+
+def keys(path: str | Path, phase: str | None = None) -> list[Trial]:
+    """The labelled trials without audio, for evaluation.
+
+    Args:
+        path: A list, the folder of the lists, or the folder that holds ``label``.
+        phase: ``"train"``, ``"dev"`` or ``"eval"`` (also ``"test"``); None for all lists.
+
+    Raises:
+        InputError: if the phase is unknown, no list is there, or a line is malformed.
+    """
+    names = {split: tuple(f"{name}.txt" for name in lists) for split, lists in _LISTS.items()}
+    phase = None if phase is None else files.canonical_phase(phase)
+    return files.keys_of_splits(path, phase, _TITLE, names, find_protocol, read_protocol)
+
+
+def find_protocol(root: str | Path, split: str = "eval", protocols: str | Path | None = None) -> Path:
+    """The folder of the lists, or :class:`~nes2net.corpora.protocol.NotFound`."""
+    split = files.known_split(split, tuple(_LISTS), _TITLE)
+    names = [f"{name}.txt" for name in _LISTS[split]]
+    return files.first_protocol(root, protocols, ("label", "."), names, f"{_TITLE} {split}").parent
+
+
+def find_audio(root: str | Path, split: str = "eval") -> Path:
+    """The folder of the audio, or :class:`~nes2net.corpora.protocol.NotFound`."""
+    split = files.known_split(split, tuple(_LISTS), _TITLE)
+    folders = [Path(root) / folder for name in _LISTS[split] for folder in _folders(name)]
+    remedy = f"give `root` the folder that holds {'test' if split == 'eval' else split}"
+    files.first_folder(folders, what=f"audio of {_TITLE} {split}", remedy=remedy)
+    return Path(root)
+
+
+def read_protocol(path: Path, split: str | None = None, audio: Path | None = None) -> list[Trial]:
+    """The trials of a list, or of the lists of ``split`` (None: all) in the folder ``path``.
+
+    :class:`InputError` names the file and line that is malformed.
+    """
+    if path.is_file():
+        return files.checked_trials(_read(path, audio), path)
+    splits = tuple(_LISTS) if split is None else (files.known_split(split, tuple(_LISTS), _TITLE),)
+    lists = [path / f"{name}.txt" for of in splits for name in _LISTS[of]]
+    return files.checked_trials((trial for file in lists if file.is_file() for trial in _read(file, audio)), path)
+
+
+def _folders(name: str) -> tuple[str, ...]:
+    """Folders below the root in which the audio of a list may be."""
+    return (name,) if name in ("train", "dev") else (f"test/{name}", name, f"test/{name}_fake", f"{name}_fake")
+
+
+def _read(path: Path, audio: Path | None) -> Iterator[Trial]:
+    name = path.stem
+    phase = name if name in ("train", "dev") else "eval"
+    folder = None
+    if audio is not None:
+        places = [audio / inner for inner in _folders(name)]
+        folder = next((place for place in places if place.is_dir()), places[0])
+    for trial in _TABLE.read(path, phase, folder):
+        yield trial if phase != "eval" else replace(trial, id=f"{name}/{trial.id}", source=name)
+
+
+CORPUS = Corpus(
+    title=_TITLE,
+    trials=trials,
+    keys=keys,
+    find_protocol=find_protocol,
+    find_audio=find_audio,
+    read_protocol=read_protocol,
+    counts={
+        "train": Counts(740747),
+        "dev": Counts(92596),
+        "eval": Counts(
+            421157,
+            by={
+                "source": {
+                    **dict.fromkeys(_CODECS[:6], 26456),
+                    **{"C7": 145505, "A1": 8902, "A2": 8902, "A3": 99112},
+                }
+            },
+        ),
+    },
+    counts_from="the authors' page",
+    obtain={
+        "audio": "the archives of the six Zenodo records that https://github.com/xieyuankun/Codecfake lists; those of training and "
+        "development are zip archives in volumes (`zip -s 0 train_split.zip --out train.zip`)",
+        "protocol": "label.zip from https://zenodo.org/records/13838106",
+    },
+    downloads=(
+        Download(url="https://zenodo.org/records/13838106/files/label.zip", what="all lists", unpack="."),
+        *(
+            Download(
+                url=f"https://zenodo.org/records/13838823/files/{name}.zip",
+                what=f"evaluation, condition {name}",
+                unpack=".",
+            )
+            for name in _CONDITIONS
+            if name != "C7"
+        ),
+        Download(url="https://zenodo.org/records/11125029/files/C7.zip", what="evaluation, condition C7", unpack="."),
+    ),
+    licence="CC BY-NC-ND 4.0",
+    source="https://arxiv.org/abs/2405.04880",
+)

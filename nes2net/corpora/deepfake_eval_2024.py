@@ -1,0 +1,50 @@
+"""Deepfake-Eval-2024, its audio.
+
+Chandra et al., "Deepfake-Eval-2024: A Multi-Modal In-the-Wild Benchmark of Deepfakes Circulated in
+2024", 2025.
+
+Layout: ``<root>/audio-metadata-publish.csv`` (also ``audio-metadata.csv``, ``metadata.csv``), which has
+the columns ``Filename``, ``Ground Truth`` (``Real`` or ``Fake``) and ``Finetuning Set`` (``Train`` or
+``Test``) among others, and the files of many formats in ``<root>/audio-data``. The published figures
+are of ``Test``, here ``eval``. Rows without a part or with another truth are no trials, as in the
+preparation of others.
+
+Recordings are up to many minutes long. The paper's detectors, and those compared with them since, hear
+windows and average; ``--whole`` or ``--track`` hears more than the first four seconds. The numbers of
+trials were not found in the paper, and a copy is behind an agreement, so there are none here.
+"""
+
+from __future__ import annotations
+
+from nes2net.corpora.corpus import Corpus
+from nes2net.corpora.layout import Layout, Part, Table
+from nes2net.corpora.trial import BONAFIDE, SPOOF
+
+_FILES = ("audio-metadata-publish.csv", "audio-metadata.csv", "metadata.csv")
+
+LAYOUT = Layout(
+    title="Deepfake-Eval-2024",
+    columns=Table(
+        "Filename",
+        {"label": "Ground Truth", "phase": "Finetuning Set"},
+        labels={"Real": BONAFIDE, "Fake": SPOOF, "Unknown": None, "": None},
+        phases={"Train": "train", "Test": "eval", "": None},
+    ),
+    suffix="",
+    parts={
+        split: Part(_FILES, ("audio-data",), remedy="give `root` the folder that holds audio-data")
+        for split in ("train", "eval")
+    },
+)
+
+CORPUS = Corpus(
+    **LAYOUT.functions,
+    obtain={
+        "audio": "audio-data of https://huggingface.co/datasets/nuriachandra/Deepfake-Eval-2024, after agreeing to its terms",
+        "protocol": "audio-metadata-publish.csv of https://huggingface.co/datasets/nuriachandra/Deepfake-Eval-2024",
+    },
+    licence="CC BY-SA 4.0, and not for what may harm; access on request",
+    source="https://arxiv.org/abs/2503.02857",
+)
+
+trials, keys = CORPUS.trials, CORPUS.keys

@@ -1,0 +1,44 @@
+"""DFADD, deepfakes of diffusion and flow-matching systems.
+
+Du et al., "DFADD: The Diffusion and Flow-Matching Based Audio Deepfake Dataset", SLT 2024.
+
+Layout, that of the archives of April 2025, which correct earlier ones:
+``<root>/DATASET_{GradTTS,NaturalSpeech2,StyleTTS2,MatchaTTS,PflowTTS}/{train,valid,test}/*.wav``, and
+the bona fide recordings, of VCTK, in ``DATASET_VCTK_BONAFIDE`` (or ``VCTK_BONAFIDE``). A file name
+begins with its speaker (``p345_251_pflow.wav``).
+
+163,500 spoofed and 44,455 bona fide recordings in all, says the paper. Of its parts only that for
+evaluation has numbers here, 755 and 3,000, as benchmarks on it report them.
+"""
+
+from __future__ import annotations
+
+from nes2net.corpora.corpus import Corpus, Counts
+from nes2net.corpora.folders import Folders, Place
+from nes2net.corpora.trial import BONAFIDE, SPOOF
+
+FOLDERS = Folders(
+    title="DFADD",
+    places=(
+        Place("DATASET_VCTK_BONAFIDE/{phase}/{speaker}_*", BONAFIDE),
+        Place("VCTK_BONAFIDE/{phase}/{speaker}_*", BONAFIDE),
+        Place("DATASET_{attack}/{phase}/{speaker}_*", SPOOF),
+    ),
+    phases={"train": "train", "valid": "dev", "test": "eval"},
+    roots=(".", "DFADD"),
+    remedy="give `root` the folder that holds DATASET_GradTTS",
+)
+
+CORPUS = Corpus(
+    **FOLDERS.functions,
+    counts={"eval": Counts(3755, 755, 3000)},
+    counts_from="what benchmarks report",
+    obtain={
+        "audio": "the zip archives of https://huggingface.co/datasets/isjwdu/DFADD, unpacked into one folder",
+        "protocol": "none: the folders are the labels",
+    },
+    licence="MIT, says the card of its copy in the Speech Anti-Spoofing Arena; VCTK is CC BY 4.0",
+    source="https://arxiv.org/abs/2409.08731",
+)
+
+trials, keys = CORPUS.trials, CORPUS.keys

@@ -1,0 +1,124 @@
+"""The further corpora in miniature: their trials and keys, what check-data finds, what is refused."""
+
+from dataclasses import replace
+
+import pytest
+from builders.files import folder, write
+from builders.miniature_corpora import CORPORA, make
+
+from nes2net.corpora import codecfake, deepfake_eval_2024, fake_or_real, mlaad, wavefake
+from nes2net.corpora.check import check_corpus
+from nes2net.corpora.corpus import Corpus, Counts
+from nes2net.corpora.protocol import NotFound
+from nes2net.errors import InputError
+from nes2net.registry import corpora
+
+
+@pytest.mark.parametrize("name", CORPORA)
+def test_trials_keys_and_check(tmp_path, name):
+    corpus, mini = corpora.get(name), CORPORA[name]
+    make(tmp_path, mini)
+    for split, expected in mini.trials.items():
+        found = corpus.trials(tmp_path, split)
+        assert {trial.path: replace(trial, path=None) for trial in found} == {
+            tmp_path / file: replace(trial, phase=split) for file, trial in expected.items()
+        }
+        assert sorted(corpus.keys(tmp_path, split), key=lambda t: t.id) == sorted(
+            (replace(trial, path=None) for trial in found), key=lambda t: t.id
+        )
+    assert set(mini.trials) == set(corpus.splits)
+    if name != "spoofceleb":  # whose real parts have no speaker, and so no id, in common
+        assert len(corpus.keys(tmp_path)) == sum(map(len, mini.trials.values()))
+    check = check_corpus(corpus, tmp_path, decode=True, workers=0)
+    assert check.missing == [] and all("no" not in verdict for _, verdict in check.tasks())
+    assert all(bool(part.notes) == bool(corpus.counts.get(part.split)) for part in check.splits)
+
+
+@pytest.mark.parametrize("name", CORPORA)
+def test_what_is_missing_is_named(tmp_path, name):
+    corpus, mini = corpora.get(name), CORPORA[name]
+    with pytest.raises(NotFound, match="not found"):
+        corpus.trials(tmp_path / "nowhere", "eval")
+    with pytest.raises(NotFound, match=rf"{corpus.title}.* not found; looked for .*; give `"):
+        corpus.trials(folder(tmp_path / "empty"), "eval")
+    with pytest.raises(InputError, match=f"{corpus.title} has no split 'progress'"):
+        corpus.trials(tmp_path / "empty", "progress")
+    make(tmp_path / "corpus", mini)
+    gone = list(mini.trials["eval"])[-1]
+    (tmp_path / "corpus" / gone).unlink()
+    if mini.lists:
+        (problem,) = check_corpus(corpus, tmp_path / "corpus", splits=["eval"]).missing
+        assert "files are missing: " in problem and gone.rpartition("/")[2] in problem and "; get " in problem
+    else:
+        assert len(corpus.trials(tmp_path / "corpus", "eval")) == len(mini.trials["eval"]) - 1
+
+
+@pytest.mark.parametrize(
+    "name, path, line, message", [(name, *case) for name, mini in CORPORA.items() for case in mini.malformed]
+)
+def test_malformed_lines(tmp_path, name, path, line, message):
+    mini = CORPORA[name]
+    make(tmp_path, mini)
+    write(tmp_path / path, mini.lists[path] + line)
+    for read in (corpora.get(name).trials, corpora.get(name).keys):
+        with pytest.raises(InputError, match=message):
+            read(tmp_path, mini.split)
+
+
+def test_other_columns_are_an_error(tmp_path):
+    write(tmp_path / "metadata.csv", "name,label\na.wav,Real\n")
+    with pytest.raises(
+        InputError, match="line 1: expected the columns Filename, Ground Truth, Finetuning Set, found 'name,label'"
+    ):
+        deepfake_eval_2024.keys(tmp_path, "eval")
+
+
+def test_a_list_of_two_parts_given_as_a_file(tmp_path):
+    file = make(tmp_path, CORPORA["deepfake_eval_2024"]) / "audio-metadata-publish.csv"
+    assert [trial.id for trial in deepfake_eval_2024.keys(file, "eval")] == ["c", "d"]
+    assert [trial.id for trial in deepfake_eval_2024.keys(file)] == ["a%201", "b", "c", "d"]
+
+
+def test_mlaad_without_its_bona_fide_part(tmp_path):
+    make(tmp_path, CORPORA["mlaad"])
+    (tmp_path / "real").rename(tmp_path / "elsewhere")
+    assert {trial.label for trial in mlaad.trials(tmp_path)} == {"spoof"}
+    assert [trial.id for trial in mlaad.keys(tmp_path / "fake" / "en" / "vits" / "meta.csv")] == ["fake/en/vits/x_1"]
+
+
+def test_some_conditions_of_codecfake(tmp_path):
+    make(tmp_path, CORPORA["codecfake"])
+    write(tmp_path / "mine" / "C7.txt", CORPORA["codecfake"].lists["label/C7.txt"])
+    assert [trial.id for trial in codecfake.trials(tmp_path, "eval", protocols=tmp_path / "mine")] == ["C7/S3"]
+    assert [trial.id for trial in codecfake.keys(tmp_path / "label" / "C1.txt", "eval")] == ["C1/S3", "C1/F01_S3"]
+
+
+def test_two_editions_are_not_one_corpus(tmp_path):
+    make(tmp_path, CORPORA["fake_or_real"])
+    folder(tmp_path / "for-2sec" / "for-2seconds" / "training")
+    with pytest.raises(
+        InputError, match="holds several editions of Fake-or-Real; give `root` the folder of one edition"
+    ):
+        fake_or_real.trials(tmp_path, "train")
+    assert len(fake_or_real.trials(tmp_path / "for-norm", "train")) == 3
+    with pytest.raises(InputError, match="holds no recordings of Fake-or-Real train"):
+        fake_or_real.trials(tmp_path / "for-2sec", "train")
+
+
+def test_numbers_of_another_edition():
+    known = wavefake.CORPUS.official_counts("eval", Counts(136085, 18100, 117985))
+    assert known == wavefake.CORPUS.editions["the paper"]["eval"]
+    assert wavefake.CORPUS.official_counts("eval", Counts(1)) == wavefake.CORPUS.counts["eval"]
+
+
+def test_numbers_of_a_paper_are_no_verdict(tmp_path):
+    make(tmp_path, CORPORA["dfadd"])
+    paper: Corpus = corpora.get("dfadd")
+    official = replace(paper, counts_from="")
+    key = paper.keys(tmp_path, "eval")
+    assert paper.differences_from_official(key, "eval") is None
+    assert official.differences_from_official(key, "eval") == [
+        "2 trials instead of 3,755", "1 bona fide instead of 755", "1 spoofed instead of 3,000"
+    ]  # fmt: skip
+    assert "3,755" in check_corpus(paper, tmp_path, splits=["eval"]).splits[0].notes[0]
+    assert "the protocol is not the official one" in check_corpus(official, tmp_path, splits=["eval"]).missing[0]
