@@ -176,6 +176,12 @@ corpora: Registry[Corpus] = Registry(
         "wavefake": "nes2net.corpora.wavefake:CORPUS",
         "fake_or_real": "nes2net.corpora.fake_or_real:CORPUS",
         "dfadd": "nes2net.corpora.dfadd:CORPUS",
+        "add2022": "nes2net.corpora.add2022:CORPUS",
+        "add2023": "nes2net.corpora.add2023:CORPUS",
+        "librisevoc": "nes2net.corpora.librisevoc:CORPUS",
+        "habla": "nes2net.corpora.habla:CORPUS",
+        "asvspoof_laundered": "nes2net.corpora.asvspoof_laundered:CORPUS",
+        "famous_figures": "nes2net.corpora.famous_figures:CORPUS",
         "generic": "nes2net.corpora.generic:CORPUS",
     },
 )
