@@ -2,12 +2,12 @@
 
 Sun et al., "AI-Synthesized Voice Detection Using Neural Vocoder Artifacts", CVPR Workshops 2023.
 
-Layout, that of the archive: ``<root>/gt/27_123349_000006_000000.wav`` and, for each vocoder,
-``<root>/diffwave/27_123349_000006_000000_gen.wav`` and so on. The lists ``train.txt``, ``dev.txt`` and
-``test.txt`` of the authors' repository name the recordings of ``gt``, one a line; each gives seven trials.
+Layout, that of the archive: ``<root>/gt/27_123349_000006_000000.wav`` and, for each vocoder, files
+such as ``<root>/diffwave/27_123349_000006_000000_gen.wav``. The authors' repository has the lists
+``train.txt``, ``dev.txt`` and ``test.txt`` of recordings of ``gt``, one a line; each gives seven trials.
 The authors' own program takes the first 7,920 of each folder as the file system lists them, which
-nobody can repeat; with as many trials, the lists are what the Speech Anti-Spoofing Arena takes too
-(18,487 for ``eval``). Benchmarks that report 92,407 trials take all parts together.
+nobody can repeat. The lists have as many trials; so has the set of the Speech Anti-Spoofing Arena
+(18,487, as ``eval`` here). Benchmarks that report 92,407 trials take all parts together.
 
 An id is the path below the root without suffix; ``attack`` is the vocoder, the speaker the first field
 of a name. The rate is 24 kHz.
