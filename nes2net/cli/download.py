@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 def add(commands: argparse._SubParsersAction) -> None:
     """Add the subcommand."""
-    text = "Fetch what is freely available of a corpus, and say how to get the rest"
+    text = "Fetch a corpus, or say how to get it"
     parser = subcommand(commands, "download", _download, text, example="nes2net download asvspoof2021_la DB --dry-run")
     known = [name for name in corpora.names() if name != "generic"]
     parser.add_argument("corpus", choices=known, help="which corpus")
