@@ -1,21 +1,21 @@
 """Codecfake: speech that neural codecs made anew.
 
 Xie et al., "The Codecfake Dataset and Countermeasures for the Universally Detection of Deepfake
-Audio", 2024. Not the CodecFake of Wu et al. (Interspeech 2024) or its successor CodecFake+, which have
-other recordings and another layout.
+Audio", 2024. Not the CodecFake of Wu et al. (Interspeech 2024) or its successor CodecFake+, which
+have other recordings and another layout.
 
-Layout, as the authors' page asks for it: ``<root>/label/{train,dev,C1,…,C7,A1,A2,A3}.txt`` with three
-fields a line (file, ``real`` or ``fake``, number of the codec, 0 for real), and the files in
-``<root>/train``, ``<root>/dev`` and, for the ten conditions of the evaluation, ``<root>/test/C1`` or
-``<root>/C1`` and so on (``A3_fake`` in the archive). C1 to C6 are the codecs of training, C7 is an
-unseen one, A1 to A3 are systems with audio language models. ``source`` of a trial of the evaluation
-is its condition; ``attack`` is ``F01`` and so on, as in the file names.
+Layout, as the authors' page asks for it: ``<root>/label/{train,dev,C1,…,C7,A1,A2,A3}.txt`` with
+three fields a line (file, ``real`` or ``fake``, number of the codec, 0 for real), and the files
+in the folders ``train``, ``dev`` and, for the ten conditions of the evaluation, ``test/C1`` (or
+only ``C1``) and so on; ``A3_fake`` in the archive. C1 to C6 are the codecs of training, C7 is an
+unseen one, A1 to A3 are systems with audio language models. The ``source`` of a trial of the
+evaluation is its condition; an ``attack`` is ``F01`` and so on, as in the file names.
 
-The bona fide recordings are the same in several conditions, so an id of the evaluation begins with
-its condition (``C1/F01_SSB13650058``). All conditions together are no published figure: those are of
-each condition (``--by source``). A folder of labels with some of the lists (``protocols``) is an
-evaluation on these conditions. Two editions of the archives exist, of May and September 2024;
-benchmarks name the first.
+The bona fide recordings are the same in several conditions, so an id of the evaluation begins
+with its condition (``C1/F01_SSB13650058``). All conditions together are no published figure:
+those are of each condition (``--by source``). A folder of labels with some of the lists
+(``protocols``) is an evaluation on these conditions. Two editions of the archives exist, of May
+and September 2024; benchmarks name the first.
 """
 
 from __future__ import annotations

@@ -1,17 +1,18 @@
 """Deepfake-Eval-2024, its audio.
 
-Chandra et al., "Deepfake-Eval-2024: A Multi-Modal In-the-Wild Benchmark of Deepfakes Circulated in
-2024", 2025.
+Chandra et al., "Deepfake-Eval-2024: A Multi-Modal In-the-Wild Benchmark of Deepfakes Circulated
+in 2024", 2025.
 
-Layout: ``<root>/audio-metadata-publish.csv`` (also ``audio-metadata.csv``, ``metadata.csv``), which has
-the columns ``Filename``, ``Ground Truth`` (``Real`` or ``Fake``) and ``Finetuning Set`` (``Train`` or
-``Test``) among others, and the files of many formats in ``<root>/audio-data``. The published figures
-are of ``Test``, here ``eval``. Rows without a part or with another truth are no trials, as in the
-preparation of others.
+Layout: ``<root>/audio-metadata-publish.csv`` (also ``audio-metadata.csv``, ``metadata.csv``),
+which has the columns ``Filename``, ``Ground Truth`` (``Real`` or ``Fake``) and ``Finetuning Set``
+(``Train`` or ``Test``) among others, and the files of many formats in ``<root>/audio-data``. The
+published figures are of ``Test``, here ``eval``. Rows without a part or with another truth are no
+trials, as in the preparation of others.
 
-Recordings are up to many minutes long. The paper's detectors, and those compared with them since, hear
-windows and average; ``--whole`` or ``--track`` hears more than the first four seconds. The numbers of
-trials were not found in the paper, and a copy is behind an agreement, so there are none here.
+Recordings are up to many minutes long. The paper's detectors, and those compared with them since,
+hear windows and average; ``--whole`` or ``--track`` hears more than the first four seconds. The
+numbers of trials were not found in the paper, and a copy is behind an agreement, so there are
+none here.
 """
 
 from __future__ import annotations

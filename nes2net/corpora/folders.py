@@ -4,7 +4,12 @@ The methods of :class:`Folders` are the functions of a :class:`~nes2net.corpora.
 those of a :class:`~nes2net.corpora.layout.Layout` are. The folders themselves stand for protocol and
 key::
 
-    FOLDERS = Folders(title="Mine", places=(Place("{phase}/real/*", BONAFIDE), Place("{phase}/{attack}/*", SPOOF)))
+    FOLDERS = Folders(
+        title="Mine",
+        places=(Place("{phase}/real/*", BONAFIDE), Place("{phase}/{attack}/*", SPOOF)),
+        phases={"train": "train", "test": "eval"},
+        remedy="give `root` the folder that holds train and test",
+    )
     CORPUS = Corpus(**FOLDERS.functions)
 
 An id is the path below the folder of the corpus without suffix; where two recordings differ in the

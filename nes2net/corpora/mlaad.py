@@ -3,16 +3,16 @@
 Müller et al., "MLAAD: The Multi-Language Audio Anti-Spoofing Dataset", IJCNN 2024.
 
 Layout: ``<root>/fake/LANGUAGE/MODEL/*.wav`` and in each of these folders ``meta.csv``, its fields
-separated by ``|``: ``path`` (below the root), ``original_file`` (a recording of M-AILABS, below its
-folder), ``language``, ``model_name``, ``architecture`` and others. The bona fide trials are those
-recordings of M-AILABS that the lists name, each once, if its folder is there: ``<root>/real``,
-``<root>/M-AILABS`` or ``<root>/m-ailabs``, which holds ``en_US/by_book/…``. Without it all trials are
-spoofed. ``attack`` is the model, ``attack_type`` its architecture; the language of a bona fide trial
-is its folder's, such as ``en_US``.
+separated by ``|``: ``path`` (below the root), ``original_file`` (a recording of M-AILABS, below
+its folder), ``language``, ``model_name``, ``architecture`` and others. The bona fide trials are
+the recordings of M-AILABS that the lists name, each once, if its folder is there: ``real``,
+or ``M-AILABS`` or ``m-ailabs``, beside ``fake``, holding ``en_US/by_book/…``. Without it all
+trials are spoofed. An ``attack`` is a model, its ``attack_type`` the architecture; the language
+of a bona fide trial is its folder's, such as ``en_US``.
 
-The corpus has no parts: all is ``eval``. It grows with each edition, so there are no numbers here, and
-a figure on it means something only together with its edition. Protocols for source tracing that
-others publish are not read.
+The corpus has no parts: all is ``eval``. It grows with each edition, so there are no numbers
+here, and a figure on it means something only together with its edition. Protocols for source
+tracing that others publish are not read.
 """
 
 from __future__ import annotations

@@ -1,12 +1,12 @@
 """SpoofCeleb.
 
-Jung et al., "SpoofCeleb: Speech Deepfake Detection and SASV In The Wild", IEEE Open Journal of Signal
-Processing 6, 2025.
+Jung et al., "SpoofCeleb: Speech Deepfake Detection and SASV In The Wild", IEEE Open Journal of
+Signal Processing 6, 2025.
 
-Layout: ``<root>/metadata/{train,development,evaluation}.csv`` with the columns ``file,speaker,attack``
-and the files in ``<root>/flac/{train,development,evaluation}/ATTACK/SPEAKER/NAME.flac``; the archive
-has both in ``spoofceleb``. Attack ``a00`` is bona fide. An id is the path below the folder of its
-part, without suffix. 2,540,421 / 55,741 / 91,130 trials.
+Layout: ``<root>/metadata/{train,development,evaluation}.csv`` with columns ``file,speaker,attack``,
+and the files in ``<root>/flac/{train,development,evaluation}/ATTACK/SPEAKER/NAME.flac``; the
+archive has both in ``spoofceleb``. Attack ``a00`` is bona fide. An id is the path below the
+folder of its part, without suffix. 2,540,421 / 55,741 / 91,130 trials.
 """
 
 from __future__ import annotations

@@ -2,16 +2,17 @@
 
 Frank and Schönherr, "WaveFake: A Data Set to Facilitate Audio Deepfake Detection", NeurIPS 2021.
 
-Layout: ``<root>/generated_audio/CORPUS_SYSTEM/*.wav``, where CORPUS is ``ljspeech`` or ``jsut``, and
-``common_voices_prompts_from_conformer_fastspeech2_pwg_ljspeech`` with other texts. All of them are
-spoofed. The bona fide recordings are those that the vocoders copied, from their own publishers:
-``<root>/LJSpeech-1.1/wavs`` and ``<root>/jsut_ver1.1/basic5000/wav``, or both below ``real_audio``.
-``source`` is the corpus that a recording, or its voice, is from.
+Layout: ``<root>/generated_audio/CORPUS_SYSTEM/*.wav``, where CORPUS is ``ljspeech`` or ``jsut``,
+and a folder ``common_voices_prompts_from_conformer_fastspeech2_pwg_ljspeech`` with other texts.
+All of them are spoofed. The bona fide recordings are those that the vocoders copied, from their
+own publishers, ``<root>/LJSpeech-1.1/wavs`` and ``<root>/jsut_ver1.1/basic5000/wav``, or both
+below ``real_audio``. A trial's ``source`` is the corpus that the recording, or its voice, is
+from.
 
-The corpus has no official parts: published splits are those of their papers, so all is ``eval``. A
-list of one's own (corpus ``generic``) cuts it otherwise. The paper counts 117,985 generated
-recordings, a later list of the archive 134,266. Its EER is an average over systems (aEER); here it is
-that of all trials by the rule of ASVspoof, and ``--by attack`` gives those of the systems.
+The corpus has no official parts: published splits are those of their papers, so all is ``eval``.
+A list of one's own (corpus ``generic``) cuts it otherwise. The paper counts 117,985 generated
+recordings, a later list of the archive 134,266. Its EER is an average over systems (aEER); here
+it is that of all trials by the rule of ASVspoof, and ``--by attack`` gives those of the systems.
 """
 
 from __future__ import annotations

@@ -388,7 +388,7 @@ def corpus_sheet(name: str, results: Sequence[Result] = ()) -> Sheet:
         "published": [f"{result.id}: {result.figure}" for result in results if name in result.about],
     }
     tables = {
-        "numbers of a paper" if corpus.counts_from else "official numbers": _count_rows(corpus.counts),
+        "reported numbers" if corpus.counts_from else "official numbers": _count_rows(corpus.counts),
         **{f"numbers of {edition}": _count_rows(counts) for edition, counts in corpus.editions.items()},
         "official numbers of the labels": _count_rows(corpus.key_counts),
         "expected layout, the first that is there": _layout_rows(corpus),

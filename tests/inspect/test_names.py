@@ -136,7 +136,9 @@ def test_a_corpus_says_how_to_check_it(name, capsys):
     found = json.loads(shown_json(capsys, name))
     corpus = corpora.get(name)
     assert found["EER rule"].startswith(f"{corpus.eer_method}: ")
-    assert [row["trials"] for row in found.get("official numbers", [])] == [of.trials for of in corpus.counts.values()]
+    numbers = found.get("reported numbers" if corpus.counts_from else "official numbers", [])
+    assert [row["trials"] for row in numbers] == [of.trials for of in corpus.counts.values()]
+    assert found.get("numbers from", "") == corpus.counts_from and found.get("licence", "") == corpus.licence
     assert found["next"] == [f"nes2net check-data {name} {'LIST.csv|FOLDER' if name == 'generic' else 'FOLDER'}"]
 
 

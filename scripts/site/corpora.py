@@ -1,0 +1,48 @@
+"""The table of the corpora in the manual: what each is, its parts and numbers, licence, and how to get it.
+
+``python scripts/site/corpora.py docs/corpora.md`` writes the table anew, between its two marks.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+
+from nes2net.corpora.corpus import Corpus
+from nes2net.registry import corpora
+
+BEGIN, END = "<!-- the table of corpora: scripts/site/corpora.py -->\n\n", "\n<!-- end of the table -->"
+HEAD = ("name", "corpus", "parts and trials", "licence", "where from")
+
+
+def table() -> str:
+    """The table as Markdown."""
+    rows = [(f"`{name}`", *row(corpora.get(name))) for name in corpora.names() if not corpora.get(name).user_defined]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in (HEAD, ("---",) * len(HEAD), *rows)) + "\n"
+
+
+def row(corpus: Corpus) -> tuple[str, ...]:
+    """Corpus, parts, licence and place of one row."""
+    counts = [
+        f"{split} {corpus.counts[split].trials:,}" if split in corpus.counts else split for split in corpus.splits
+    ]
+    mark = "†" if corpus.counts and corpus.counts_from else ""
+    return (
+        f"[{corpus.title}]({corpus.source})",
+        ", ".join(f"{part}{mark}" if part[-1].isdigit() else part for part in counts),
+        re.sub(r"(https://[^\s;,)]+)", r"<\1>", corpus.licence),
+        re.sub(r"(https://[^\s;,)]+)", r"<\1>", corpus.obtain["audio"].replace("|", "\\|")),
+    )
+
+
+def page(text: str) -> str:
+    """``text`` with the table of now between the marks."""
+    before, _, rest = text.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    return f"{before}{BEGIN}{table()}{END}{after}"
+
+
+if __name__ == "__main__":
+    path = Path(sys.argv[1])
+    path.write_text(page(path.read_text(encoding="utf-8")), encoding="utf-8")
