@@ -16,6 +16,7 @@ from nes2net.cli import (
     calibrate,
     check_data,
     completion,
+    download,
     embed,
     evaluate,
     explain,
@@ -57,7 +58,7 @@ def build_parser() -> OneLineParser:
     parser.add_argument("--version", action="version", version=f"nes2net {__version__}")
     commands = parser.add_subparsers(title="commands", dest="command", required=True, metavar="COMMAND")
     tasks: dict[str, list[Callable]] = {
-        "prepare": [check_data.add, pack.add, augment.add],
+        "prepare": [download.add, check_data.add, pack.add, augment.add],
         "train": [train.add, average.add, merge.add],
         "score": [predict.add, explain.add, serve.add, score.add, scale.add, embed.add],
         "evaluate": [evaluate.add, calibrate.add, robustness.add, reproduce.add],

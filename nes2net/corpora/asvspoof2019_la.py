@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from nes2net.corpora import protocol as files
-from nes2net.corpora.corpus import Corpus, Counts
+from nes2net.corpora.corpus import Corpus, Counts, Download
 from nes2net.corpora.layout import Columns, Layout, Part
 from nes2net.machine.text_files import checked_float, read_rows
 
@@ -79,6 +79,13 @@ CORPUS = Corpus(
     asv_counts={"dev": (1484, 5768, 22296), "eval": (5370, 33327, 63882)},
     licence="ODC-By 1.0",
     source="https://arxiv.org/abs/1911.01601",
+    downloads=(
+        Download(
+            url="https://datashare.ed.ac.uk/bitstream/handle/10283/3336/LA.zip",
+            what="audio, protocols and ASV scores",
+            unpack=".",
+        ),
+    ),
     obtain={
         "audio": "LA.zip from https://datashare.ed.ac.uk/handle/10283/3336",
         "protocol": "ASVspoof2019_LA_cm_protocols in LA.zip from https://datashare.ed.ac.uk/handle/10283/3336",

@@ -11,7 +11,7 @@ labels come in an archive of their own, the keys: ``DF/CM/trial_metadata.txt``. 
 from __future__ import annotations
 
 from nes2net.corpora import asvspoof2021_la as la
-from nes2net.corpora.corpus import Corpus, Counts
+from nes2net.corpora.corpus import Corpus, Counts, Download
 from nes2net.corpora.layout import Columns
 
 LAYOUT = la.track_layout(
@@ -36,6 +36,15 @@ CORPUS = Corpus(
     },
     licence="ODC-By 1.0",
     source="https://arxiv.org/abs/2210.02437",
+    downloads=(
+        Download(url="https://zenodo.org/records/4835108", what="audio and protocol", unpack="."),
+        Download(
+            url="https://www.asvspoof.org/asvspoof2021/DF-keys-full.tar.gz",
+            what="keys",
+            md5="dabbc5628de4fcef53036c99ac7ab93a",
+            unpack=".",
+        ),
+    ),
     obtain={
         "audio": "all four archives of https://zenodo.org/records/4835108, unpacked into one folder",
         "protocol": "ASVspoof2021.DF.cm.eval.trl.txt in the archives of the audio, https://zenodo.org/records/4835108",

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from nes2net.corpora import protocol as files
-from nes2net.corpora.corpus import Corpus, Counts
+from nes2net.corpora.corpus import Corpus, Counts, Download
 from nes2net.corpora.layout import Columns, Layout, Part
 from nes2net.errors import InputError
 from nes2net.machine.text_files import checked_float, read_rows
@@ -116,6 +116,15 @@ CORPUS = Corpus(
     },
     licence="ODC-By 1.0",
     source="https://arxiv.org/abs/2210.02437",
+    downloads=(
+        Download(url="https://zenodo.org/records/4837263", what="audio and protocol", unpack="."),
+        Download(
+            url="https://www.asvspoof.org/asvspoof2021/LA-keys-full.tar.gz",
+            what="keys and ASV scores",
+            md5="037592a0515971bbd0fa3bff2bad4abc",
+            unpack=".",
+        ),
+    ),
     obtain={
         "audio": "https://zenodo.org/records/4837263",
         "protocol": "ASVspoof2021.LA.cm.eval.trl.txt in the archive of the audio, https://zenodo.org/records/4837263",

@@ -11,7 +11,7 @@ codec quality, codec seed, attack tag, attack label, ``bonafide`` or ``spoof``, 
 
 from __future__ import annotations
 
-from nes2net.corpora.corpus import Corpus, Counts
+from nes2net.corpora.corpus import Corpus, Counts, Download
 from nes2net.corpora.layout import Columns, Layout, Part
 
 _FOLDERS = (".", "ASVspoof5_protocols", "protocols")
@@ -57,6 +57,7 @@ CORPUS = Corpus(
     },
     licence="see LICENSE.txt beside the archives",
     source="https://arxiv.org/abs/2408.08739",
+    downloads=(Download(url="https://zenodo.org/records/14498691", what="audio and protocols", unpack="."),),
     obtain={
         "audio": "the flac_*.tar archives of https://zenodo.org/records/14498691, unpacked into one folder",
         "protocol": "ASVspoof5_protocols.tar.gz from https://zenodo.org/records/14498691",

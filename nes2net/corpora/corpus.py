@@ -106,9 +106,11 @@ class Download:
     """A file of a corpus that anybody may fetch."""
 
     url: str
-    """Its address, or ``hub:OWNER/NAME[@REVISION]`` for a whole data set of the Hugging Face hub."""
+    """Its address; the page of a record of Zenodo for all its files, or
+    ``hub:OWNER/NAME[@REVISION]`` for a whole data set of the Hugging Face hub."""
     name: str = ""
-    """The name to keep it under, below the folder; by default the last part of the address."""
+    """The name to keep it under, below the folder; by default the last part of the address. The
+    files of a record are kept in a folder of this name."""
     what: str = ""
     """What it holds, as in ``training audio``."""
     size: int | None = None
@@ -200,6 +202,9 @@ class Corpus:
     """``audio``, ``protocol``, ``keys`` or ``asv`` → where to get it."""
     downloads: Sequence[Download] = ()
     """The files that ``nes2net download`` fetches; empty if somebody has to be asked."""
+    by_hand: Sequence[str] = ()
+    """What a person has to do for the rest, one step each; by default what ``obtain`` says if there
+    are no ``downloads``, otherwise nothing."""
     licence: str = ""
     """The licence of the recordings, as its publishers state it; empty if it is not known."""
     source: str = ""

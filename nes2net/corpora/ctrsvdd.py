@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from nes2net.audio.crop import IN_THE_WILD_SAMPLES
 from nes2net.corpora import protocol as files
-from nes2net.corpora.corpus import Corpus, Counts, OfficialRow
+from nes2net.corpora.corpus import Corpus, Counts, Download, OfficialRow
 from nes2net.corpora.layout import Columns, Layout, Part
 from nes2net.corpora.trial import BONAFIDE, SPOOF, Trial
 from nes2net.errors import InputError
@@ -136,6 +136,12 @@ CORPUS = Corpus(
     },
     licence="CC BY-NC-ND 4.0; some bona fide recordings under stricter ones of their owners",
     source="https://arxiv.org/abs/2406.02438",
+    downloads=(
+        Download(url="https://zenodo.org/records/10467648", what="training and development", unpack="."),
+        Download(url="https://zenodo.org/records/10742049", what="evaluation, audio", unpack="."),
+        Download(url="https://zenodo.org/records/12703261", what="evaluation, labels", unpack="."),
+    ),
+    by_hand=(_BONAFIDE,),
     obtain={
         "audio": f"https://zenodo.org/records/10467648 (train, dev), https://zenodo.org/records/10742049 (test); {_BONAFIDE}",
         "protocol": "train.txt and dev.txt from https://zenodo.org/records/10467648; the labels of the test set, as test.txt, from "

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from nes2net.audio.crop import IN_THE_WILD_SAMPLES
 from nes2net.corpora import protocol as files
-from nes2net.corpora.corpus import Corpus, Counts
+from nes2net.corpora.corpus import Corpus, Counts, Download
 from nes2net.corpora.trial import BONAFIDE, SPOOF, Trial
 from nes2net.errors import InputError, shown
 
@@ -132,6 +132,13 @@ CORPUS = Corpus(
     key_digests={"eval": "a07ce3031068bda01f17cd682b290218c50545b335c645bd446f16e691dd3a1b"},
     licence="CC BY-SA 4.0 (the card on the Hugging Face hub)",
     source="https://arxiv.org/abs/2203.16263",
+    downloads=(
+        Download(
+            url="https://huggingface.co/datasets/mueller91/In-The-Wild/resolve/main/release_in_the_wild.zip",
+            what="audio and meta.csv",
+            unpack=".",
+        ),
+    ),
     obtain={
         "audio": "https://deepfake-total.com/in_the_wild",
         "protocol": "meta.csv in the archive of the audio, https://deepfake-total.com/in_the_wild",

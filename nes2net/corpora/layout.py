@@ -7,11 +7,13 @@ The methods of a :class:`Layout` are the functions of a :class:`~nes2net.corpora
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from nes2net.audio.files import is_recording
 from nes2net.corpora import protocol as files
 from nes2net.corpora.trial import Trial
 from nes2net.errors import InputError, shown
@@ -125,6 +127,7 @@ class Table:
 
 _CHECKED = ("utterance", "label", "phase", "-")
 _SNIFFED = 1 << 16  # bytes, in which the first line of labels ends
+_BELOW = "/**"
 
 
 @dataclass(frozen=True)
@@ -134,9 +137,11 @@ class Part:
     protocols: Sequence[str]
     """Names of the protocol."""
     audio: Sequence[str]
-    """Folders of the audio, below the root."""
+    """Folders of the audio, below the root. One that ends in ``/**`` stands for the first folder, in
+    it or below, that holds recordings."""
     folders: Sequence[str] = (".",)
-    """Folders of the protocol, below the root or the folder of the protocols."""
+    """Folders of the protocol, below the root or the folder of the protocols. One that ends in
+    ``/**`` stands for the first folder, in it or below, that holds the protocol."""
     remedy: str = ""
     """What to do without audio; by default, give the folder that holds the first of ``audio``."""
 
@@ -154,6 +159,8 @@ class Layout:
     """Split → its files."""
     columns: Columns | Table
     """The columns of the protocols."""
+    variants: Sequence[Columns | Table] = ()
+    """The columns of protocols whose lines have another number of fields."""
     suffix: str = ".flac"
     """Suffix of the audio files; empty if the protocols name it."""
     key: Columns | None = None
@@ -218,15 +225,21 @@ class Layout:
     def find_protocol(self, root: str | Path, split: str = "eval", protocols: str | Path | None = None) -> Path:
         """The protocol of ``split``, or :class:`~nes2net.corpora.protocol.NotFound`."""
         part, what = self._part(split)
-        return files.first_protocol(root, protocols, part.folders, part.protocols, what)
+        roots = [Path(root)] if protocols is None else [Path(protocols), Path(root)]
+        inner = [
+            str(_place(place, folder, part.protocols.__contains__)) if folder.endswith(_BELOW) else folder
+            for folder in part.folders
+            for place in (roots if folder.endswith(_BELOW) else roots[:1])
+        ]
+        return files.first_protocol(root, protocols, inner, part.protocols, what)
 
     def find_audio(self, root: str | Path, split: str = "eval") -> Path:
         """The folder of the audio of ``split``, or :class:`~nes2net.corpora.protocol.NotFound`."""
         part, what = self._part(split)
         return files.first_folder(
-            [Path(root) / folder for folder in part.audio],
+            [_place(Path(root), folder, is_recording) for folder in part.audio],
             what=f"audio of {what}",
-            remedy=part.remedy or f"give the folder that holds {part.audio[0]}",
+            remedy=part.remedy or f"give the folder that holds {part.audio[0].removesuffix(_BELOW)}",
         )
 
     def _part(self, split: str) -> tuple[Part, str]:
@@ -236,7 +249,9 @@ class Layout:
     def read_protocol(self, path: Path, split: str | None = None, audio: Path | None = None) -> list[Trial]:
         """The trials of a protocol. :class:`InputError` names the file and line that is malformed."""
         phase = None if self.key else split
-        return files.checked_trials(self.columns.read(path, phase, audio, self.suffix), path)
+        number = _num_fields(path) if self.variants else None
+        columns = next((one for one in self.variants if len(one.names.split(", ")) == number), self.columns)
+        return files.checked_trials(columns.read(path, phase, audio, self.suffix), path)
 
     def find_key(self, path: str | Path) -> Path:
         """The key, or :class:`~nes2net.corpora.protocol.NotFound`."""
@@ -248,6 +263,16 @@ class Layout:
             what=f"key of {self.title}",
             remedy=f"give the folder of keys that holds {self.key_files[0]}",
         )
+
+
+def _place(root: Path, folder: str, wanted: Callable[[str], bool]) -> Path:
+    """``folder`` below ``root``; for ``folder/**`` the first one in it that holds a ``wanted`` file."""
+    if folder.endswith(_BELOW):
+        for place, folders, names in os.walk(root / folder.removesuffix(_BELOW)):
+            folders.sort()
+            if any(map(wanted, names)):
+                return Path(place)
+    return root / folder
 
 
 def _num_fields(path: Path) -> int | None:

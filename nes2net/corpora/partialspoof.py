@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from nes2net.corpora import asvspoof2019_la
 from nes2net.corpora import protocol as files
-from nes2net.corpora.corpus import Corpus, Counts
+from nes2net.corpora.corpus import Corpus, Counts, Download
 from nes2net.corpora.layout import Layout, Part
 from nes2net.corpora.npy_dictionary import read_npy_dictionary
 from nes2net.corpora.segments import Uncovered, any_spoof, check_labels, read_segments
@@ -155,6 +155,7 @@ CORPUS = Corpus(
     },
     licence="CC BY 4.0",
     source="https://arxiv.org/abs/2204.05177",
+    downloads=(Download(url="https://zenodo.org/records/5766198", what="audio, protocols and segments", unpack="."),),
     obtain={
         "audio": "the archives of the audio from https://zenodo.org/records/5766198",
         "protocol": "the archive of the protocols from https://zenodo.org/records/5766198",

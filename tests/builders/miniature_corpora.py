@@ -58,6 +58,25 @@ e.wav,2024-05-15,Unknown,,Test
 f.wav,2024-05-15,Real,,
 """
 
+_ADD2022 = (
+    ("train", "ADD_train_dev/train", "ADD_T"),
+    ("dev", "ADD_train_dev/dev", "ADD_D"),
+    ("track1", "track1test", "ADD_E1"),
+    ("track3_r1", "track3test", "ADD_E3"),
+    ("track3_r2", "track3_r2/whatever", "ADD_E3R2"),
+)
+_ADD2023 = (
+    ("train", "train", "ADD2023_T1.2_T"),
+    ("dev", "dev", "ADD2023_T1.2_D"),
+    ("round1", "testR1", "ADD2023_T1.2R1_E"),
+    ("round2", "testR2", "ADD2023_T1.2R2_E"),
+)
+_FAMOUS_FIGURES = """\
+AudioName\tSpeaker\tSource\tLabel\tAudioPath
+A_B_1\tA_B\t-\tBonafide\t/nfs/data/famousfigures/A_B/-/A_B_1.wav
+A_B_1\tA_B\tCOZYVOICE2\tspoof\t/nfs/data/famousfigures/A_B/COZYVOICE2/A_B_1.wav
+"""
+
 CORPORA = {
     "mlaad": Miniature(
         {
@@ -206,5 +225,154 @@ CORPORA = {
             }
             for split, folder in (("train", "train"), ("dev", "valid"), ("eval", "test"))
         },
+    ),
+    "add2022": Miniature(
+        {
+            split: {
+                f"{folder}/{prefix}_1.wav": Trial(f"{prefix}_1", label="bonafide"),
+                f"{folder}/{prefix}_2.wav": Trial(f"{prefix}_2", label="spoof"),
+            }
+            for split, folder, prefix in _ADD2022
+        },
+        {
+            "ADD_train_dev/label/train_label.txt": "ADD_T_1.wav genuine\nADD_T_2.wav fake\n",
+            "ADD_train_dev/label/dev_label.txt": "ADD_D_1.wav genuine\nADD_D_2.wav fake\n",
+            "track1_label.txt": "ADD_E1_1.wav genuine\nADD_E1_2.wav fake\n",
+            "track3_r1/track3_R1_label.txt": "ADD_E3_1.wav genuine\nADD_E3_2.wav fake\n",
+            "track3_R2_label.txt": "ADD_E3R2_1.wav genuine 0\nADD_E3R2_2.wav fake 7\n",
+        },
+        malformed=[
+            ("track1_label.txt", "ADD_E1_3.wav\n", r"line 3: expected 2 fields \(file, label\), found 1"),
+            ("track1_label.txt", "ADD_E1_3.wav real\n", "line 3: unknown label 'real'; expected one of genuine, fake"),
+            ("track1_label.txt", "../ADD_E1_3.wav fake\n", "line 3: '../ADD_E1_3.wav' cannot be a recording"),
+        ],
+        split="track1",
+    ),
+    "add2023": Miniature(
+        {
+            split: {
+                f"Track1.2/{folder}/wav/{prefix}_1.wav": Trial(f"{prefix}_1", label="bonafide"),
+                f"Track1.2/{folder}/wav/{prefix}_2.wav": Trial(f"{prefix}_2", label="spoof"),
+            }
+            for split, folder, prefix in _ADD2023
+        },
+        {
+            f"Track1.2/{folder}/label.txt": f"{prefix}_1.wav genuine\n{prefix}_2.wav fake\n"
+            for _, folder, prefix in _ADD2023
+        },
+        malformed=[("Track1.2/testR2/label.txt", "ADD2023_T1.2R2_E_2.wav fake\n", "stand in it more than once")],
+        split="round2",
+    ),
+    "librisevoc": Miniature(
+        {
+            split: {
+                "gt/27_1_0_0.wav".replace("27", speaker): Trial(f"gt/{speaker}_1_0_0", label="bonafide", speaker=speaker),
+                **{
+                    f"{vocoder}/{speaker}_1_0_0_gen.wav": Trial(
+                        f"{vocoder}/{speaker}_1_0_0_gen", label="spoof", speaker=speaker, attack=vocoder
+                    )
+                    for vocoder in ("diffwave", "melgan", "parallel_wave_gan", "wavegrad", "wavenet", "wavernn")
+                },
+            }
+            for split, speaker in (("train", "27"), ("dev", "40"), ("eval", "87"))
+        },
+        {"train.txt": "27_1_0_0.wav\n", "dev.txt": "40_1_0_0.wav\n", "test.txt": "87_1_0_0.wav\n"},
+        malformed=[
+            ("test.txt", "87_1_0_1.wav spoof\n", r"test\.txt, line 2: expected 1 field \(file\), found 2"),
+            ("test.txt", "../87_1_0_1.wav\n", "line 2: '../87_1_0_1.wav' cannot be an utterance id"),
+            ("test.txt", "87_1_0_0.wav\n", "7 utterances stand in it more than once"),
+        ],
+    ),
+    "habla": Miniature(
+        {
+            "eval": {
+                "FinalDataset_16khz/CycleGAN/Peru-Chile/pem_1-clf_2/CycleGAN-pem_1_3-clf_2_4.wav": Trial(
+                    "CycleGAN/Peru-Chile/pem_1-clf_2/CycleGAN-pem_1_3-clf_2_4",
+                    label="spoof",
+                    attack="CycleGAN",
+                    speaker="clf_2",
+                ),
+                "FinalDataset_16khz/Real/Chile/clf_2/clf_2_5.wav": Trial(
+                    "Real/Chile/clf_2/clf_2_5", label="bonafide", speaker="clf_2", language="Chile"
+                ),
+                "FinalDataset_16khz/TTS-VC/TTS-Diff/Peru-Chile/TTS-Diff-pem_1_6.wav": Trial(
+                    "TTS-VC/TTS-Diff/Peru-Chile/TTS-Diff-pem_1_6", label="spoof", attack="TTS-Diff"
+                ),
+                "FinalDataset_16khz/TTS-VC/TTS-StarGAN/Peru-Chile/pem_1-clf_2/x.wav": Trial(
+                    "TTS-VC/TTS-StarGAN/Peru-Chile/pem_1-clf_2/x", label="spoof", attack="TTS-StarGAN"
+                ),
+                "FinalDataset_16khz/TTS/Chile/TTS-clf_2_7.wav": Trial(
+                    "TTS/Chile/TTS-clf_2_7", label="spoof", attack="TTS"
+                ),
+            }
+        },
+        besides=["FinalDataset_16khz/Notes/a.wav"],
+    ),
+    "asvspoof_laundered": Miniature(
+        {
+            "eval": {
+                "flac/LA_E_1_babble_0.flac": Trial(
+                    "LA_E_1_babble_0",
+                    label="bonafide",
+                    speaker="LA_0001",
+                    transmission="Noise_Addition",
+                    codec="babble_0",
+                ),
+                "flac/LA_E_2_babble_0.flac": Trial(
+                    "LA_E_2_babble_0",
+                    label="spoof",
+                    speaker="LA_0002",
+                    attack="A07",
+                    transmission="Noise_Addition",
+                    codec="babble_0",
+                ),
+                "flac/LA_E_2_resample_8000.flac": Trial(
+                    "LA_E_2_resample_8000",
+                    label="spoof",
+                    speaker="LA_0002",
+                    attack="A07",
+                    transmission="Resampling",
+                    codec="resample_8000",
+                ),
+            }
+        },
+        {
+            "protocols/ASVspoofLauneredDatabase_Noise_Addition.txt": (
+                "LA_0001 LA_E_1_babble_0 - bonafide Noise_Addition babble_0\n"
+                "LA_0002 LA_E_2_babble_0 A07 spoof Noise_Addition babble_0\n"
+            ),
+            "protocols/ASVspoofLauneredDatabase_Resampling.txt": (
+                "LA_0002 LA_E_2_resample_8000 A07 spoof Resampling resample_8000\n"
+            ),
+        },
+        malformed=[
+            (
+                "protocols/ASVspoofLauneredDatabase_Resampling.txt",
+                "LA_0002 LA_E_3 A07 spoof Resampling\n",
+                r"Resampling\.txt, line 2: expected 6 fields \(speaker, utterance, attack, label, type, setting\)",
+            ),
+            (
+                "protocols/ASVspoofLauneredDatabase_Resampling.txt",
+                "LA_0002 LA_E_2_babble_0 A07 spoof Resampling x\n",
+                "stand in it more than once: LA_E_2_babble_0",
+            ),
+        ],
+    ),
+    "famous_figures": Miniature(
+        {
+            "eval": {
+                "A_B/Bonafide/A_B_1.wav": Trial("A_B/Bonafide/A_B_1", label="bonafide", speaker="A_B"),
+                "A_B/COZYVOICE2/A_B_1.wav": Trial(
+                    "A_B/COZYVOICE2/A_B_1", label="spoof", speaker="A_B", attack="COZYVOICE2"
+                ),
+            }
+        },
+        {"protocol.txt": _FAMOUS_FIGURES},
+        malformed=[
+            ("protocol.txt", "A_B_2\tA_B\t-\tbonafide\n", "line 4: expected 5 fields"),
+            ("protocol.txt", "A_B_2\tA_B\t-\treal\t/data/A_B/-/A_B_2.wav\n", "line 4: unknown label 'real'"),
+            ("protocol.txt", "A_B_2\tA_B\t-\tbonafide\tA_B_2.wav\n", "line 4: expected a path SPEAKER/SOURCE/NAME.wav"),
+            ("protocol.txt", "A_B_2\tA_B\t-\tbonafide\ta/../A_B_2.wav\n", "line 4: expected a path SPEAKER/SOURCE"),
+        ],
     ),
 }  # fmt: skip

@@ -30,7 +30,9 @@ from nes2net.scoring.corpus import score_trials
 def test_every_corpus_keeps_the_contract(name):
     corpus = corpora.get(name)
     assert isinstance(corpus, Corpus)
-    assert set(corpus.splits) <= {"train", "dev", "eval"} and corpus.title and corpus.test_samples in (64000, 64600)
+    evaluations = {"eval", "track1", "track3_r1", "track3_r2", "round1", "round2"}
+    assert set(corpus.splits) <= {"train", "dev", *evaluations} and corpus.title
+    assert corpus.test_samples in (64000, 64600)
     assert corpus.eer_method in ("asvspoof", "interpolated", "sklearn")
     assert bool(corpus.find_key) == bool(corpus.key_counts) == bool(corpus.phases)
     assert set(corpus.counts) <= set(corpus.splits) and not (corpus.user_defined and corpus.counts)

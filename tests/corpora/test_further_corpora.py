@@ -6,7 +6,18 @@ import pytest
 from builders.files import folder, write
 from builders.miniature_corpora import CORPORA, make
 
-from nes2net.corpora import codecfake, deepfake_eval_2024, fake_or_real, mlaad, wavefake
+from nes2net.corpora import (
+    add2022,
+    add2023,
+    asvspoof_laundered,
+    codecfake,
+    deepfake_eval_2024,
+    fake_or_real,
+    famous_figures,
+    librisevoc,
+    mlaad,
+    wavefake,
+)
 from nes2net.corpora.check import check_corpus
 from nes2net.corpora.corpus import Corpus, Counts
 from nes2net.corpora.protocol import NotFound
@@ -37,19 +48,19 @@ def test_trials_keys_and_check(tmp_path, name):
 def test_what_is_missing_is_named(tmp_path, name):
     corpus, mini = corpora.get(name), CORPORA[name]
     with pytest.raises(NotFound, match="not found"):
-        corpus.trials(tmp_path / "nowhere", "eval")
+        corpus.trials(tmp_path / "nowhere", mini.split)
     with pytest.raises(NotFound, match=rf"{corpus.title}.* not found; looked for .*; give `"):
-        corpus.trials(folder(tmp_path / "empty"), "eval")
+        corpus.trials(folder(tmp_path / "empty"), mini.split)
     with pytest.raises(InputError, match=f"{corpus.title} has no split 'progress'"):
         corpus.trials(tmp_path / "empty", "progress")
     make(tmp_path / "corpus", mini)
-    gone = list(mini.trials["eval"])[-1]
+    gone = list(mini.trials[mini.split])[-1]
     (tmp_path / "corpus" / gone).unlink()
     if mini.lists:
-        (problem,) = check_corpus(corpus, tmp_path / "corpus", splits=["eval"]).missing
+        (problem,) = check_corpus(corpus, tmp_path / "corpus", splits=[mini.split]).missing
         assert "files are missing: " in problem and gone.rpartition("/")[2] in problem and "; get " in problem
     else:
-        assert len(corpus.trials(tmp_path / "corpus", "eval")) == len(mini.trials["eval"]) - 1
+        assert len(corpus.trials(tmp_path / "corpus", mini.split)) == len(mini.trials[mini.split]) - 1
 
 
 @pytest.mark.parametrize(
@@ -121,3 +132,43 @@ def test_numbers_of_a_paper_are_no_verdict(tmp_path):
     ]  # fmt: skip
     assert "3,755" in check_corpus(paper, tmp_path, splits=["eval"]).splits[0].notes[0]
     assert "the protocol is not the official one" in check_corpus(official, tmp_path, splits=["eval"]).missing[0]
+
+
+def test_archives_with_folders_of_other_names(tmp_path):
+    """What `nes2net download` unpacks: the lists beside the archives, the audio one or two folders below."""
+    make(tmp_path, CORPORA["add2022"])
+    for name, inner in (("track3_r2", "wav"), ("track1", "track1test/track1test")):
+        place = tmp_path / name
+        (place / inner).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / {"track3_r2": "track3_r2/whatever", "track1": "track1test"}[name]).rename(place / inner)
+        ids = [trial.id for trial in CORPORA["add2022"].trials[name].values()]
+        assert [(t.id, t.path.is_file()) for t in add2022.trials(tmp_path, name)] == [(id, True) for id in ids]
+    make(tmp_path / "b", CORPORA["add2023"])
+    (tmp_path / "b" / "Track1.2" / "testR1").rename(folder(tmp_path / "b" / "testR1") / "track")
+    assert all(trial.path.is_file() for trial in add2023.trials(tmp_path / "b", "round1"))
+    with pytest.raises(NotFound, match="ADD 2023 round1"):
+        add2023.trials(tmp_path / "b" / "Track1.2", "round1")
+
+
+def test_the_audio_of_laundered_speech_in_folders_of_its_types(tmp_path):
+    make(tmp_path, CORPORA["asvspoof_laundered"])
+    (tmp_path / "flac").rename(folder(tmp_path / "Noise_Addition") / "flac")
+    moved = asvspoof_laundered.trials(tmp_path)
+    assert [trial.path.parent.parent.name for trial in moved] == ["Noise_Addition"] * 2 + [tmp_path.name]
+    one = tmp_path / "protocols" / "ASVspoofLauneredDatabase_Resampling.txt"
+    assert [trial.codec for trial in asvspoof_laundered.trials(tmp_path, protocols=one)] == ["resample_8000"]
+    assert [trial.transmission for trial in asvspoof_laundered.keys(one)] == ["Resampling"]
+
+
+def test_the_list_of_librisevoc_elsewhere(tmp_path):
+    make(tmp_path, CORPORA["librisevoc"])
+    (tmp_path / "test.txt").rename(folder(tmp_path / "mine") / "test.txt")
+    assert len(librisevoc.trials(tmp_path, "test", protocols=tmp_path / "mine")) == 7
+
+
+def test_other_columns_of_famous_figures(tmp_path):
+    write(tmp_path / "protocol.txt", "AudioName\tLabel\na\tspoof\n")
+    with pytest.raises(
+        InputError, match="line 1: expected the columns Speaker, Source, Label, AudioPath, found 'AudioName"
+    ):
+        famous_figures.keys(tmp_path)

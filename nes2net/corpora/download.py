@@ -1,0 +1,378 @@
+"""Fetching the freely available files of a corpus: what there is, the transfer, and what came.
+
+What was fetched stands in ``nes2net_download.json`` of the folder, so that a second run checks the
+files instead of fetching them again. Records of Zenodo are listed by its API, which states size and
+MD5 of every file.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from fnmatch import fnmatch
+from pathlib import Path, PurePosixPath
+from typing import Any
+from urllib.parse import quote, unquote, urlsplit
+
+import httpx
+from pydantic import BaseModel, Field, ValidationError
+
+from nes2net.corpora.corpus import Corpus, Download
+from nes2net.errors import InputError, Unfinished, first_line, listed, readable_size, shown
+from nes2net.machine.files import write_text
+from nes2net.machine.http_files import HttpFiles, RemoteFile, digests_of
+from nes2net.machine.locks import exclusive_lock
+from nes2net.machine.plain_data import first_problem, read_json_as
+from nes2net.machine.unpacking import is_archive, unpack
+
+RECORD = "nes2net_download.json"
+_HUB = "hub:"
+# Servers of InvenioRDM, such as Zenodo: a record, or one of its files.
+_INVENIO = re.compile(r"(https?://[^/]+)/records/(\d+)(?:/files/([^/?#]+))?(?:\?download=1)?")
+_LONGEST_LISTING, _LONGEST_RECORD = 20_000_000, 50_000_000  # bytes
+_DIGESTS = {"md5": 32, "sha256": 64}  # letters of each
+
+
+@dataclass(frozen=True)
+class PlannedFile:
+    """A file to fetch: ``name`` is its path below the folder, ``unpack`` as in :class:`Download`."""
+
+    remote: RemoteFile
+    name: str
+    what: str = ""
+    licence: str = ""
+    unpack: str | None = None
+
+
+@dataclass(frozen=True)
+class PlannedHubSet:
+    """A data set of the Hugging Face hub to fetch, or its files that match ``only``.
+
+    ``files`` are their names and sizes in bytes.
+    """
+
+    repository: str
+    revision: str | None
+    files: Mapping[str, int] = field(default_factory=dict)
+    licence: str = ""
+    only: Sequence[str] = ()
+
+    @property
+    def size(self) -> int:
+        """Bytes of all files."""
+        return sum(self.files.values())
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What there is to fetch of a corpus; ``steps`` remain to be done by hand."""
+
+    files: Sequence[PlannedFile] = ()
+    hub_sets: Sequence[PlannedHubSet] = ()
+    steps: Sequence[str] = ()
+
+    @property
+    def size(self) -> int:
+        """The known bytes."""
+        return sum(file.remote.size or 0 for file in self.files) + sum(hub_set.size for hub_set in self.hub_sets)
+
+    @property
+    def licences(self) -> list[str]:
+        """The licences that the servers state, each once."""
+        stated = [*(file.licence for file in self.files), *(hub_set.licence for hub_set in self.hub_sets)]
+        return list(dict.fromkeys(filter(None, stated)))
+
+
+class _InvenioFile(BaseModel):
+    key: str
+    size: int = Field(ge=0)
+    checksum: str = ""
+
+
+class _InvenioRecord(BaseModel):
+    files: list[_InvenioFile] = Field(max_length=10_000)
+    metadata: dict[str, Any] = {}
+
+
+class _Received(BaseModel):
+    """A file that came: ``published`` says whether its publisher states the digests."""
+
+    url: str
+    size: int
+    digests: dict[str, str]
+    published: bool
+    unpacked: bool = False
+
+
+class _Record(BaseModel):
+    files: dict[str, _Received] = {}
+
+
+def plan_downloads(corpus: Corpus, client: HttpFiles, only: Sequence[str] = ()) -> Plan:
+    """List what there is to fetch of ``corpus``, with sizes, checksums and licences.
+
+    Args:
+        only: Patterns of file names, such as ``"flac_E*"``; by default all files.
+
+    Raises:
+        InputError: if a server does not have what the corpus names, or no file matches ``only``.
+        Unfinished: if a server cannot be reached.
+    """
+    files: list[PlannedFile] = []
+    hub_sets: list[PlannedHubSet] = []
+    for download in corpus.downloads:
+        if download.url.startswith(_HUB):
+            hub_sets.append(_hub_set(download, only))
+        elif record := _INVENIO.fullmatch(download.url):
+            files += _files_of_record(download, client, *record.groups())
+        else:
+            files.append(_single_file(download, client))
+    names = [file.name for file in files]
+    if len(set(names)) < len(names):
+        raise InputError(f"{corpus.title}: several files would have the same name: {listed(sorted(names))}")
+    if only:
+        files = [file for file in files if _matches(file.name, only)]
+        hub_sets = [hub_set for hub_set in hub_sets if hub_set.files]
+        if not files and not hub_sets:
+            raise InputError(f"`only` matches no file of {corpus.title}; it has {listed(names) if names else 'none'}")
+    return Plan(files, hub_sets, _steps(corpus, files))
+
+
+def _matches(name: str, only: Sequence[str]) -> bool:
+    return not only or any(fnmatch(name, pattern) for pattern in only)
+
+
+def _steps(corpus: Corpus, files: Sequence[PlannedFile]) -> list[str]:
+    """What remains to be done by hand."""
+    if not corpus.downloads and not corpus.by_hand:
+        return [f"{what}: get {where}" for what, where in corpus.obtain.items()]
+    packed = [
+        f"unpack {file.name} into the folder by hand"
+        for file in files
+        if file.unpack is not None and not is_archive(file.name)
+    ]
+    return [*packed, *corpus.by_hand]
+
+
+def _files_of_record(
+    download: Download, client: HttpFiles, server: str, id: str, name: str | None
+) -> list[PlannedFile]:
+    page = f"{server}/records/{id}"
+    content = client.read(f"{server}/api/records/{id}", _LONGEST_LISTING)
+    try:
+        record = _InvenioRecord.model_validate_json(content)
+    except ValidationError as error:
+        raise InputError(
+            f"{page}: not the listing of a record ({first_problem(error)}); open the page in a browser"
+        ) from error
+    stated = record.metadata.get("license")
+    licence = str(stated.get("id", ""))[:100] if isinstance(stated, Mapping) else ""
+    wanted = [file for file in record.files if name is None or file.key == unquote(name)]
+    if not wanted:
+        raise InputError(
+            f"{page}: has {'no file ' + shown(unquote(name)) if name else 'no files'}; open the page in a browser"
+        )
+    planned = []
+    for file in wanted:
+        algorithm, _, digest = file.checksum.partition(":")
+        digests = {**({algorithm: digest} if _is_digest(algorithm, digest) else {}), **_stated(download)}
+        remote = RemoteFile(f"{page}/files/{quote(file.key)}?download=1", file.size, digests)
+        packed = download.unpack if _looks_packed(file.key) else None
+        place = f"{download.name}/{file.key}" if download.name else file.key
+        planned.append(
+            PlannedFile(remote, _checked_name(place, page), download.what, download.licence or licence, packed)
+        )
+    return planned
+
+
+def _single_file(download: Download, client: HttpFiles) -> PlannedFile:
+    remote = client.described(RemoteFile(download.url, download.size, _stated(download)))
+    name = _checked_name(download.name or unquote(PurePosixPath(urlsplit(download.url).path).name), download.url)
+    return PlannedFile(remote, name, download.what, download.licence, download.unpack)
+
+
+def _stated(download: Download) -> dict[str, str]:
+    return {name: value for name in _DIGESTS if (value := getattr(download, name))}
+
+
+def _is_digest(algorithm: str, digest: str) -> bool:
+    return len(digest) == _DIGESTS.get(algorithm) and all(letter in "0123456789abcdef" for letter in digest)
+
+
+def _looks_packed(name: str) -> bool:
+    return is_archive(name) or name.lower().endswith((".rar", ".7z"))
+
+
+def _checked_name(name: str, page: str) -> str:
+    """``name``, which a server gave, if it is that of a visible file below the folder."""
+    parts = name.split("/")
+    if (
+        not name
+        or "\\" in name
+        or not name.isprintable()
+        or any(part in ("", "..") or part[0] == "." for part in parts)
+    ):
+        raise InputError(f"{page}: {shown(name)} cannot be the name of a file here; get it with a browser")
+    return name
+
+
+def _hub_set(download: Download, only: Sequence[str]) -> PlannedHubSet:
+    from huggingface_hub import HfApi  # start-up
+
+    repository, _, revision = download.url.removeprefix(_HUB).partition("@")
+    with _hub_errors(repository):
+        info = HfApi().dataset_info(repository, revision=revision or None, files_metadata=True)
+    files = {file.rfilename: file.size or 0 for file in info.siblings or [] if _matches(file.rfilename, only)}
+    stated = info.card_data.get("license") if info.card_data else None
+    licence = download.licence or str(stated or "")[:100]
+    return PlannedHubSet(repository, info.sha, files, licence, only)
+
+
+@contextmanager
+def _hub_errors(repository: str) -> Iterator[None]:
+    """Say what is wrong with ``repository``, and what to do."""
+    from huggingface_hub.errors import (  # start-up
+        GatedRepoError,
+        HfHubHTTPError,
+        HFValidationError,
+        OfflineModeIsEnabled,
+        RepositoryNotFoundError,
+    )
+
+    page = f"https://huggingface.co/datasets/{repository}"
+    try:
+        yield
+    except GatedRepoError as error:
+        raise InputError(
+            f"{page} is gated: accept its terms there, give a token by `hf auth login` or HF_TOKEN, and run the same command again"
+        ) from error
+    except RepositoryNotFoundError as error:
+        raise InputError(
+            f"{page}: there is no such data set, or it is private: give a token by `hf auth login`"
+        ) from error
+    except (HFValidationError, OfflineModeIsEnabled) as error:
+        raise InputError(f"{page} cannot be read ({first_line(error)})") from error
+    except (HfHubHTTPError, httpx.TransportError, OSError) as error:
+        raise Unfinished(
+            f"{page} cannot be read ({first_line(error)}); what has come is kept, and the same command goes on from there"
+        ) from error
+
+
+def fetch_all(
+    plan: Plan, folder: Path, client: HttpFiles, *, unpacking: bool = True, keep_archives: bool = True
+) -> None:
+    """Fetch and unpack the files of ``plan`` into ``folder``; what is there and whole is left.
+
+    Each file is recorded as soon as it is whole, so the same call goes on after an interruption.
+
+    Args:
+        unpacking: Whether archives are unpacked.
+        keep_archives: Whether an archive stays after it was unpacked.
+
+    Raises:
+        InputError: if another process downloads into ``folder``, the disk is too small, or a file
+            cannot be had, is not what was published or cannot be unpacked.
+        Unfinished: if a server breaks off or the disk is full; the same call goes on.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with exclusive_lock(folder / f".{RECORD}.lock", f"{folder}: another process downloads into it; wait for its end"):
+        record = _read_record(folder)
+        _check_room(plan, folder, record, unpacking)
+        for number, file in enumerate(plan.files, 1):
+            place = f"{number} of {len(plan.files)}"
+            received = record.files.get(file.name)
+            gone = received is not None and received.unpacked and not (folder / file.name).exists()
+            if not gone:  # an unpacked archive may have been removed
+                received = _fetch_one(file, folder, client, received, place)
+                _write_record(folder, record, file.name, received)
+            assert received is not None
+            if unpacking and file.unpack is not None and is_archive(file.name) and not received.unpacked:
+                unpack(folder / file.name, folder / file.unpack, f"unpacking {place}: {file.name}")
+                received = received.model_copy(update={"unpacked": True})
+                _write_record(folder, record, file.name, received)
+            if received.unpacked and not keep_archives:
+                (folder / file.name).unlink(missing_ok=True)
+        for hub_set in plan.hub_sets:
+            _fetch_hub_set(hub_set, folder)
+
+
+def _fetch_one(file: PlannedFile, folder: Path, client: HttpFiles, received: _Received | None, place: str) -> _Received:
+    path = folder / file.name
+    published = bool(file.remote.digests)
+    if path.is_file():
+        digests = file.remote.digests or (received.digests if received else {})
+        found = digests_of(path, digests or ("sha256",), f"checking {place}: {file.name}")
+        if any(found[name] != digest.lower() for name, digest in digests.items()):
+            origin = "published" if published else f"recorded in {RECORD}"
+            raise InputError(
+                f"{path}: its checksum is not the one {origin}; remove the file, and run the same command again"
+            )
+        if digests or path.stat().st_size == file.remote.size:
+            unpacked = received is not None and received.unpacked
+            return _Received(
+                url=file.remote.url, size=path.stat().st_size, digests=found, published=published, unpacked=unpacked
+            )
+        if file.remote.size is not None:
+            raise InputError(
+                f"{path}: has {path.stat().st_size:,} bytes, not {file.remote.size:,}; remove the file, and run the same command "
+                "again"
+            )
+    found = client.fetch(file.remote, path, f"downloading {place}: {file.name}")
+    return _Received(url=file.remote.url, size=path.stat().st_size, digests=found, published=published)
+
+
+def _fetch_hub_set(hub_set: PlannedHubSet, folder: Path) -> None:
+    from huggingface_hub import snapshot_download  # start-up
+
+    with _hub_errors(hub_set.repository):
+        snapshot_download(
+            hub_set.repository,
+            repo_type="dataset",
+            revision=hub_set.revision,
+            local_dir=folder,
+            allow_patterns=list(hub_set.only) or None,
+        )
+    # Without an answer of the server, it is content with the folder as it is.
+    missing = [name for name, size in hub_set.files.items() if _size_of(folder / name) != size]
+    if missing:
+        raise Unfinished(
+            f"{len(missing)} files of {hub_set.repository} did not come: {listed(missing)}; run the same command again"
+        )
+
+
+def _size_of(path: Path) -> int | None:
+    return path.stat().st_size if path.is_file() else None
+
+
+def _check_room(plan: Plan, folder: Path, record: _Record, unpacking: bool) -> None:
+    """Recordings are hardly smaller in an archive, so unpacking takes as much again."""
+    needed = sum(hub_set.size for hub_set in plan.hub_sets)
+    for file in plan.files:
+        received, size = record.files.get(file.name), file.remote.size or 0
+        there = [_size_of(folder / name) or 0 for name in (file.name, f"{file.name}.part")]
+        if received is None or not received.unpacked:
+            needed += max(0, size - sum(there)) + (size if unpacking and file.unpack is not None else 0)
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        raise InputError(
+            f"{folder}: about {readable_size(needed)} are needed for the files and what is unpacked of them, and "
+            f"{readable_size(free)} are free; make room, name another folder, or fetch some of the files with `only`"
+        )
+
+
+def _read_record(folder: Path) -> _Record:
+    path = folder / RECORD
+    if not path.exists():
+        return _Record()
+    return read_json_as(
+        _Record, path, _LONGEST_RECORD, "the record of a download", "remove it, and run the same command again"
+    )
+
+
+def _write_record(folder: Path, record: _Record, name: str, received: _Received) -> None:
+    record.files[name] = received
+    write_text(folder / RECORD, json.dumps(record.model_dump(), indent=1) + "\n")

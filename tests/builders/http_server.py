@@ -1,0 +1,86 @@
+"""A local HTTP server whose faults a test chooses."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import unquote, urlsplit
+
+
+class Server(ThreadingHTTPServer):
+    """Serves ``pages``, or ``content`` at any path; ``requests`` are method, path and headers."""
+
+    daemon_threads = True
+
+    def __init__(self, content: bytes | None = None) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.content, self.pages = content, dict[str, bytes]()
+        self.tag: str | None = '"one"'
+        self.ranges = True
+        self.broken_after: list[int] = []  # bytes after which the next answers break off
+        self.statuses: list[int] = []  # of the next answers, instead of the file
+        self.redirect: str | None = None  # of the next answer
+        self.announced: int | None = None  # bytes, instead of the real number
+        self.extra_headers: dict[str, str] = {}
+        self.requests: list[tuple[str, str, dict[str, str]]] = []
+        self.address = f"http://127.0.0.1:{self.server_port}"
+
+    def fetched(self) -> list[str]:
+        """The paths of all GET requests."""
+        return [path for method, path, _ in self.requests if method == "GET"]
+
+
+@contextmanager
+def running(content: bytes | None = None) -> Iterator[Server]:
+    with Server(content) as server:
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        yield server
+        server.shutdown()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: Server
+
+    def do_GET(self) -> None:
+        server = self.server
+        path = unquote(urlsplit(self.path).path)
+        server.requests.append((self.command, path, {name.lower(): value for name, value in self.headers.items()}))
+        if server.statuses:
+            return self._answer(
+                server.statuses.pop(0), {"Content-Length": "0", "Retry-After": "7", **server.extra_headers}
+            )
+        if server.redirect:
+            target, server.redirect = server.redirect, None
+            return self._answer(302, {"Location": target, "Content-Length": "0", **server.extra_headers})
+        content, start = server.pages.get(path, server.content), 0
+        if content is None:
+            return self._answer(404, {"Content-Length": "0"})
+        asked = self.headers.get("Range")
+        if asked and server.ranges and self.headers.get("If-Range", server.tag) == server.tag:
+            start = int(asked.removeprefix("bytes=").partition("-")[0])
+            if start >= len(content):
+                return self._answer(416, {"Content-Range": f"bytes */{len(content)}", "Content-Length": "0"})
+        headers = {"Content-Length": str((server.announced or len(content)) - start), **server.extra_headers}
+        if server.tag:
+            headers["ETag"] = server.tag
+        if start:
+            headers["Content-Range"] = f"bytes {start}-{len(content) - 1}/{len(content)}"
+        self._answer(206 if start else 200, headers)
+        if self.command == "GET":
+            end = start + server.broken_after.pop(0) if server.broken_after else len(content)
+            self.wfile.write(content[start:end])
+            self.close_connection = True
+
+    do_HEAD = do_GET
+
+    def _answer(self, status: int, headers: dict[str, str]) -> None:
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        pass

@@ -1,0 +1,292 @@
+"""`nes2net download`: records of a server like Zenodo, single files and sets of a hub, served here."""
+
+import dataclasses
+import hashlib
+import io
+import json
+import tarfile
+import zipfile
+
+import numpy as np
+import pytest
+import soundfile
+from builders.http_server import running
+
+from nes2net.cli.main import main
+from nes2net.corpora import in_the_wild
+from nes2net.corpora.corpus import Corpus, Download
+from nes2net.corpora.download import RECORD, fetch_all, plan_downloads
+from nes2net.errors import InputError, Unfinished
+from nes2net.machine.http_files import HttpFiles
+
+
+def in_the_wild_zip():
+    """The corpus with two recordings of each class, as it is distributed."""
+    content = io.BytesIO()
+    rng = np.random.default_rng(1)
+    with zipfile.ZipFile(content, "w") as archive:
+        rows = ["file,speaker,label"]
+        for number in range(4):
+            wave = io.BytesIO()
+            soundfile.write(wave, rng.uniform(-0.1, 0.1, 8000), 16000, format="WAV", subtype="PCM_16")
+            archive.writestr(f"release_in_the_wild/{number}.wav", wave.getvalue())
+            rows.append(f"{number}.wav,A,{'spoof' if number % 2 else 'bona-fide'}")
+        archive.writestr("release_in_the_wild/meta.csv", "\n".join(rows))
+    return content.getvalue()
+
+
+ZIP = in_the_wild_zip()
+KEYS = io.BytesIO()
+with tarfile.open(fileobj=KEYS, mode="w:gz") as keys:
+    information = tarfile.TarInfo("keys/LA/CM/trial_metadata.txt")
+    information.size = 5
+    keys.addfile(information, io.BytesIO(b"hello"))
+FILES = {"release.zip": ZIP, "keys.tar.gz": KEYS.getvalue(), "README.txt": b"read me", "more.rar": b"Rar!"}
+
+
+@pytest.fixture
+def server():
+    with running() as server:
+        add_record(server, "7", FILES)
+        yield server
+
+
+@pytest.fixture
+def client():
+    with HttpFiles(lambda seconds: None) as client:
+        yield client
+
+
+def add_record(server, id, files, **listed):
+    entries = [
+        {"key": name, "size": len(content), "checksum": f"md5:{hashlib.md5(content).hexdigest()}", **listed}
+        for name, content in files.items()
+    ]
+    record = {"files": entries, "metadata": {"license": {"id": "cc-by-4.0"}}, "title": "A corpus"}
+    server.pages[f"/api/records/{id}"] = json.dumps(record).encode()
+    server.pages |= {f"/records/{id}/files/{name}": content for name, content in files.items()}
+
+
+def corpus_of(*downloads, **facts):
+    facts = {"counts": {}, "key_digests": {}, "downloads": downloads, **facts}
+    return dataclasses.replace(in_the_wild.CORPUS, **facts)
+
+
+def record_of(server, file="", **facts):
+    return Download(url=f"{server.address}/records/7{file}", **facts)
+
+
+def files_of(folder):
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+
+
+def test_a_record_is_listed_fetched_checked_and_unpacked(server, client, tmp_path):
+    corpus = corpus_of(record_of(server, unpack=".", what="all of it"))
+    plan = plan_downloads(corpus, client)
+    assert [(file.name, file.remote.size, file.unpack) for file in plan.files] == [
+        (name, len(content), None if name == "README.txt" else ".") for name, content in FILES.items()
+    ]
+    assert plan.size == sum(map(len, FILES.values())) and plan.licences == ["cc-by-4.0"]
+    assert plan.steps == ["unpack more.rar into the folder by hand"]
+    server.broken_after = [len(ZIP) // 2]
+    fetch_all(plan, tmp_path, client)
+    assert [trial.label for trial in corpus.trials(tmp_path)] == ["bonafide", "spoof"] * 2
+    assert {"README.txt", "more.rar", "release.zip", "keys/LA/CM/trial_metadata.txt"} < set(files_of(tmp_path))
+
+    server.requests.clear()
+    fetch_all(plan_downloads(corpus, client), tmp_path, client)
+    assert server.fetched() == ["/api/records/7"]  # what is there was checked, not fetched
+    (tmp_path / "README.txt").write_bytes(b"changed")
+    with pytest.raises(InputError, match=r"README.txt: its checksum is not the one published; remove the file"):
+        fetch_all(plan, tmp_path, client)
+
+
+def test_archives_may_go_and_do_not_come_back(server, client, tmp_path):
+    plan = plan_downloads(corpus_of(record_of(server, unpack="data")), client, ["*.zip", "keys*"])
+    fetch_all(plan, tmp_path, client, keep_archives=False)
+    kept = files_of(tmp_path)
+    assert kept[0] == "data/keys/LA/CM/trial_metadata.txt" and kept[-1] == RECORD
+    assert len(kept) == 7 and "data/release_in_the_wild/0.wav" in kept
+    server.requests.clear()
+    fetch_all(plan, tmp_path, client, keep_archives=False)
+    assert server.requests == [] and files_of(tmp_path) == kept
+
+
+def test_without_a_published_checksum_what_came_is_recorded(server, client, tmp_path):
+    server.pages["/some list.txt"] = b"first"
+    corpus = corpus_of(Download(url=f"{server.address}/some%20list.txt"))
+    fetch_all(plan_downloads(corpus, client), tmp_path, client)
+    received = json.loads((tmp_path / RECORD).read_text())["files"]["some list.txt"]
+    assert received["digests"] == {"sha256": hashlib.sha256(b"first").hexdigest()} and received["published"] is False
+    fetch_all(plan_downloads(corpus, client), tmp_path, client)
+    (tmp_path / "some list.txt").write_bytes(b"FIRST")
+    with pytest.raises(InputError, match=rf"its checksum is not the one recorded in {RECORD}"):
+        fetch_all(plan_downloads(corpus, client), tmp_path, client)
+
+
+def test_a_file_of_a_record_and_its_folder(server, client, tmp_path):
+    plan = plan_downloads(corpus_of(record_of(server, "/files/README.txt"), record_of(server, name="second")), client)
+    assert [file.name for file in plan.files] == ["README.txt", *(f"second/{name}" for name in FILES)]
+    fetch_all(dataclasses.replace(plan, files=plan.files[:1]), tmp_path, client)
+    assert (tmp_path / "README.txt").read_bytes() == b"read me"
+
+
+@pytest.mark.parametrize(
+    "file, listed, message",
+    [
+        ("/files/none.zip", {}, r"has no file 'none.zip'; open the page in a browser"),
+        ("", {"key": "../../a.txt"}, r"'../../a.txt' cannot be the name of a file here"),
+        ("", {"key": ".bashrc"}, r"'.bashrc' cannot be the name"),
+        ("", {"key": "same"}, r"several files would have the same name"),
+        ("", {"size": -1}, r"not the listing of a record \(files.0.size"),
+        ("", {"checksum": "md5:" + "0" * 32}, r"not 00000000000000000000000000000000; it was damaged"),
+        ("", {"size": 5}, r"announces .* bytes, but 5 were published"),
+        ("", {"size": 10**17}, r"about 700000.0 TB are needed .* fetch some of the files with `only`"),
+    ],
+)
+def test_a_server_that_lies(server, client, tmp_path, file, listed, message):
+    add_record(server, "7", FILES, **listed)
+    with pytest.raises(InputError, match=message):
+        fetch_all(plan_downloads(corpus_of(record_of(server, file, unpack="."), by_hand=[]), client), tmp_path, client)
+    assert files_of(tmp_path) == []
+
+
+def test_a_listing_that_is_none(server, client):
+    server.pages["/api/records/7"] = b"<html>"
+    with pytest.raises(InputError, match=r"records/7: not the listing of a record"):
+        plan_downloads(corpus_of(record_of(server)), client)
+
+
+def test_only_that_matches_nothing(server, client):
+    with pytest.raises(InputError, match=r"`only` matches no file of In-the-Wild; it has release.zip, keys.tar.gz"):
+        plan_downloads(corpus_of(record_of(server)), client, ["*.flac"])
+
+
+def test_an_evil_archive_is_refused(server, client, tmp_path):
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as archive:
+        archive.writestr("../evil.txt", "evil")
+    add_record(server, "7", {"evil.zip": content.getvalue()})
+    folder = tmp_path / "corpus"
+    with pytest.raises(InputError, match="'../evil.txt' is a path that leads out of the folder"):
+        fetch_all(plan_downloads(corpus_of(record_of(server, unpack=".")), client), folder, client)
+    assert files_of(tmp_path) == ["corpus/evil.zip", f"corpus/{RECORD}"]
+
+
+@pytest.fixture
+def hub(monkeypatch):
+    """A hub with one data set of two files."""
+    constants = pytest.importorskip("huggingface_hub.constants")
+    files = {"README.md": b"card", "data/test-00000.parquet": b"PAR1"}
+    with running() as server:
+        sha = "a" * 40
+        info = {"id": "o/n", "sha": sha, "cardData": {"license": "mit"}, "lastModified": "2025-01-01T00:00:00.000Z"}
+        info["siblings"] = [{"rfilename": name, "size": len(content)} for name, content in files.items()]
+        for revision in ("", "/revision/main", f"/revision/{sha}"):
+            server.pages[f"/api/datasets/o/n{revision}"] = json.dumps(info).encode()
+        tree = [
+            {"type": "file", "path": name, "size": len(content), "oid": "b" * 40} for name, content in files.items()
+        ]
+        server.pages[f"/api/datasets/o/n/tree/{sha}"] = json.dumps(tree).encode()
+        server.pages |= {f"/datasets/o/n/resolve/{sha}/{name}": content for name, content in files.items()}
+        server.extra_headers = {"X-Repo-Commit": sha}
+        monkeypatch.setattr(constants, "ENDPOINT", server.address)
+        monkeypatch.setattr(
+            constants, "HUGGINGFACE_CO_URL_TEMPLATE", server.address + "/{repo_id}/resolve/{revision}/{filename}"
+        )
+        yield server
+
+
+@pytest.mark.parametrize(
+    "only, came", [([], ["README.md", "data/test-00000.parquet"]), (["data/*"], ["data/test-00000.parquet"])]
+)
+def test_a_set_of_the_hub(hub, client, tmp_path, only, came):
+    plan = plan_downloads(corpus_of(Download(url="hub:o/n")), client, only)
+    assert (plan.size, list(plan.hub_sets[0].files), plan.licences) == (4 * len(came), came, ["mit"])
+    fetch_all(plan, tmp_path, client)
+    assert [name for name in files_of(tmp_path) if not name.startswith(".cache")] == came
+    (tmp_path / came[0]).unlink()
+    hub.statuses = [404] * 99
+    with pytest.raises((InputError, Unfinished), match=r"o/n"):
+        fetch_all(plan, tmp_path, client)
+
+
+@pytest.mark.parametrize(
+    "status, headers, error, message",
+    [
+        (
+            403,
+            {"X-Error-Code": "GatedRepo"},
+            InputError,
+            r"datasets/o/n is gated: accept its terms there, give a token",
+        ),
+        (401, {"X-Error-Code": "RepoNotFound"}, InputError, r"no such data set, or it is private"),
+        (404, {"X-Error-Code": "RepoNotFound"}, InputError, r"no such data set"),
+        (418, {}, Unfinished, r"cannot be read .* the same command goes on from there"),
+    ],
+)
+def test_refusals_of_the_hub(hub, client, status, headers, error, message):
+    hub.statuses, hub.extra_headers = [status] * 9, headers
+    with pytest.raises(error, match=message):
+        plan_downloads(corpus_of(Download(url="hub:o/n")), client)
+
+
+def run(capsys, *arguments):
+    capsys.readouterr()
+    status = main(["download", "in_the_wild", *map(str, arguments)])
+    shown = capsys.readouterr()
+    return status, " ".join((shown.out + shown.err).split())
+
+
+def test_the_command(server, tmp_path, monkeypatch, capsys):
+    corpus = corpus_of(record_of(server, unpack="."), licence="CC BY-SA 4.0", by_hand=["read README.txt"])
+    monkeypatch.setattr(in_the_wild, "CORPUS", corpus)
+    folder = tmp_path / "wild"
+    status, text = run(capsys, folder, "--dry-run")
+    assert status == 0 and not folder.exists()
+    for part in ("licence CC BY-SA 4.0", "stated by the server cc-by-4.0", "keys.tar.gz", "MD5", "kB in all"):
+        assert part in text
+    assert text.endswith(
+        "To be done by hand, afterwards: 1. unpack more.rar into the folder by hand 2. read README.txt"
+    )
+
+    status, text = run(capsys, folder)
+    assert (
+        status == 2 and text.endswith("pass --accept-licence if you accept the licence above") and not folder.exists()
+    )
+    status, text = run(capsys, folder, "--accept-licence", "--remove-archives")
+    assert status == 0 and "trials 4: 2 bona fide, 2 spoofed" in text and text.endswith("Nothing is missing.")
+    assert not (folder / "release.zip").exists()
+    (folder / "release_in_the_wild" / "2.wav").unlink()
+    status, text = run(capsys, folder, "--accept-licence", "--remove-archives")
+    assert status == 1 and "1 missing: 2.wav" in text
+
+
+@pytest.mark.parametrize("answer, status", [("y", 0), ("n", 2), ("", 2)])
+def test_the_licence_is_asked_for(server, tmp_path, monkeypatch, capsys, answer, status):
+    monkeypatch.setattr(in_the_wild, "CORPUS", corpus_of(record_of(server, unpack=".")))
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
+    monkeypatch.setattr("builtins.input", lambda prompt: answer)
+    assert run(capsys, tmp_path, "--only", "release.zip")[0] == status
+    assert (tmp_path / "release.zip").exists() == (status == 0)
+
+
+def test_the_steps_of_a_corpus_that_nobody_may_fetch(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(in_the_wild, "CORPUS", corpus_of(obtain={"audio": "https://a/b", "protocol": "meta.csv there"}))
+    status, text = run(capsys, tmp_path / "wild", "--accept-licence")
+    assert (
+        status == 1
+        and "It cannot be fetched freely. By hand: 1. audio: get https://a/b 2. protocol: get meta.csv there" in text
+    )
+    assert not (tmp_path / "wild").exists()
+
+
+def test_every_download_is_declared_well():
+    """Addresses are HTTPS and sizes and digests have their forms; nothing is asked of a server."""
+    from nes2net.registry import corpora
+
+    for name in corpora.names():
+        corpus: Corpus = corpora.get(name)
+        for each in corpus.downloads:
+            assert each.url.startswith(("https://", "hub:")), name
+            assert len(each.md5) in (0, 32) and len(each.sha256) in (0, 64)

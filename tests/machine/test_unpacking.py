@@ -1,0 +1,119 @@
+"""Unpacking into one folder: what is refused, what is repeated, what is damaged."""
+
+import io
+import os
+import tarfile
+import zipfile
+
+import pytest
+
+from nes2net.errors import InputError, Unfinished
+from nes2net.machine import unpacking
+from nes2net.machine.unpacking import unpack
+
+FILES = {"set/flac/a.flac": b"a" * 5000, "set/list.txt": b"a bonafide\n", "set/empty": b""}
+
+
+def make_zip(path, files=FILES, mode=0o100644):
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr(zipfile.ZipInfo("set/flac/"), b"")
+        for name, content in files.items():
+            info = zipfile.ZipInfo(name)
+            info.external_attr, info.compress_type = mode << 16, zipfile.ZIP_DEFLATED
+            archive.writestr(info, content)
+    return path
+
+
+def make_tar(path, files=FILES, kind=tarfile.REGTYPE, mode="w:gz"):
+    with tarfile.open(path, mode) as archive:
+        folder = tarfile.TarInfo("set/flac")
+        folder.type = tarfile.DIRTYPE
+        archive.addfile(folder)
+        for name, content in files.items():
+            info = tarfile.TarInfo(name)
+            info.type, info.size, info.linkname = kind, len(content), "/etc/passwd"
+            archive.addfile(info, io.BytesIO(content))
+    return path
+
+
+def content_of(folder):
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("name", ["a.zip", "a.tar.gz", "a.tar"])
+def test_unpacked_twice(tmp_path, name):
+    make = make_zip if name.endswith("zip") else make_tar
+    archive = make(tmp_path / name, **({"mode": "w"} if name.endswith("tar") else {}))
+    out = tmp_path / "out"
+    assert unpack(archive, out, "unpacking") == 3 and content_of(out) == FILES
+    stamp = (out / "set/list.txt").stat().st_mtime_ns
+    (out / "set/flac/a.flac").write_bytes(b"cut off")
+    assert unpack(archive, out, "unpacking") == 3 and content_of(out) == FILES
+    assert (out / "set/list.txt").stat().st_mtime_ns == stamp  # what is there is left
+
+
+@pytest.mark.parametrize("name", ["../a.txt", "set/../../a.txt", "/a.txt", "..\\a.txt", "C:/a.txt", "\\\\host\\a.txt"])
+@pytest.mark.parametrize("make", [make_zip, make_tar])
+def test_a_path_that_leads_out_is_refused(tmp_path, make, name):
+    archive = make(tmp_path / "a.archive", {"ok.txt": b"1", name: b"2"})
+    with pytest.raises(InputError, match=r"is a path that leads out of the folder: refused"):
+        unpack(archive, tmp_path / "out", "unpacking")
+    assert set(content_of(tmp_path)) <= {"a.archive", "out/ok.txt"}
+
+
+@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE, tarfile.FIFOTYPE])
+def test_links_and_devices_are_refused(tmp_path, kind):
+    with pytest.raises(InputError, match="'a' is a link or a device: refused"):
+        unpack(make_tar(tmp_path / "a.tar.gz", {"a": b""}, kind), tmp_path / "out", "unpacking")
+    assert content_of(tmp_path / "out") == {}
+
+
+@pytest.mark.parametrize("mode", [0o120777, 0o020600])
+def test_links_in_zips_are_refused(tmp_path, mode):
+    with pytest.raises(InputError, match="'a' is a link or a device: refused"):
+        unpack(make_zip(tmp_path / "a.zip", {"a": b"/etc/passwd"}, mode), tmp_path / "out", "unpacking")
+
+
+@pytest.mark.parametrize("make", [make_zip, make_tar])
+def test_an_archive_that_grows_too_much_is_refused(tmp_path, make, monkeypatch):
+    monkeypatch.setattr(unpacking, "_ALWAYS_ALLOWED", 100_000)
+    archive = make(tmp_path / "a.archive", {str(n): bytes(3_000_000) for n in range(3)})
+    with pytest.raises(InputError, match=r"grows to more than .* which no archive of recordings does"):
+        unpack(archive, tmp_path / "out", "unpacking")
+
+
+@pytest.mark.parametrize("make, mode", [(make_zip, None), (make_tar, "w:gz"), (make_tar, "w")])
+def test_a_damaged_archive_is_named(tmp_path, make, mode):
+    files = {"a.bin": os.urandom(200_000), "b.bin": os.urandom(200_000)}
+    archive = make(tmp_path / "a.archive", files, **({"mode": mode} if mode else {}))
+    archive.write_bytes(archive.read_bytes()[:250_000])
+    with pytest.raises(InputError, match=r"a.archive: cannot be unpacked .*; remove it and run the same command again"):
+        unpack(archive, tmp_path / "out", "unpacking")
+    assert set(content_of(tmp_path / "out")) <= {"a.bin"}
+
+
+def test_a_damaged_member_leaves_no_file(tmp_path):
+    archive = make_zip(tmp_path / "a.zip", {"a.bin": os.urandom(200_000)})
+    content = bytearray(archive.read_bytes())
+    content[100_000] ^= 1
+    archive.write_bytes(content)
+    with pytest.raises(InputError, match="cannot be unpacked"):
+        unpack(archive, tmp_path / "out", "unpacking")
+    assert content_of(tmp_path / "out") == {}
+
+
+def test_an_encrypted_zip_is_named(tmp_path):
+    archive = make_zip(tmp_path / "a.zip", {"a": b"secret"})
+    content = bytearray(archive.read_bytes())
+    content[content.index(b"PK\x01\x02") + 8] |= 1  # the flag in the directory
+    archive.write_bytes(content)
+    with pytest.raises(InputError, match="is encrypted; unpack it by hand with its password"):
+        unpack(archive, tmp_path / "out", "unpacking")
+
+
+def test_a_full_disk(tmp_path):
+    """A file stands where a folder is needed, as good as any error of writing."""
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "set").write_text("in the way")
+    with pytest.raises(Unfinished, match=r"cannot be written \(.*\); make room"):
+        unpack(make_zip(tmp_path / "a.zip", {"set/a": b"1"}), tmp_path / "out", "unpacking")
