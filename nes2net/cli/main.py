@@ -17,6 +17,7 @@ from nes2net.cli import (
     completion,
     embed,
     evaluate,
+    experiment,
     explain,
     export,
     info,
@@ -57,7 +58,7 @@ def build_parser() -> OneLineParser:
         "prepare": [check_data.add, augment.add],
         "train": [train.add, average.add, merge.add],
         "score": [predict.add, explain.add, serve.add, score.add, embed.add],
-        "evaluate": [evaluate.add, calibrate.add, robustness.add, reproduce.add],
+        "evaluate": [evaluate.add, calibrate.add, robustness.add, reproduce.add, experiment.add],
         "inspect and share": [info.add, bench.add, export.add],
         "more": [published.add, partial(completion.add, parser=parser)],
     }
