@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
-from builders.experiments import experiment_file
+from builders.experiments import LA, experiment_file
 
 from nes2net.cli.main import main
 from nes2net.experiments import jobs
@@ -18,6 +18,7 @@ from nes2net.scoring.score_file import read_scores
 from nes2net.training.selection import best_epochs
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+WILD = {"name": "wild", "corpus": "in_the_wild", "root": "${data}/release_in_the_wild"}
 DEMO = REPOSITORY / "demo" / "corpus"
 
 
@@ -81,28 +82,30 @@ def test_what_is_done_is_not_done_again(done, corpus, tmp_path, monkeypatch, cap
     capsys.readouterr()
     # A third seed, a set under other settings and a lost report: what they change is done, and nothing else.
     path = experiment_file(tmp_path / "copy", corpus, seeds=[1, 2, 3])
-    (tmp_path / "copy/out/reports/seed1/best1/LA.json").unlink()
+    (tmp_path / "copy/out/reports/seed1/best1/wild.json").unlink()
     assert run(path, "--dry-run") == 0
     *lines, last = capsys.readouterr().out.splitlines()
     left = [line.split("  ")[0] for line in lines if " to do " in line]
-    assert left[0] == "evaluate seed1 best1 LA" and len(left) == 12 and all("seed3" in line for line in left[1:])
+    assert left[0] == "evaluate seed1 best1 wild" and len(left) == 8 and all("seed3" in line for line in left[1:])
     (training,) = (line for line in lines if line.startswith("train seed3"))
     assert "2 epochs of " in training and training.endswith("as in seed1")
-    assert last.startswith("33 jobs, 21 done, 12 to do: about ") and "unknown" not in last
+    assert last.startswith("21 jobs, 13 done, 8 to do: about ") and "unknown" not in last
     assert run(path, "--dry-run", "train.lr=0.5") == 0
-    assert "33 jobs, 0 done, 33 to do" in capsys.readouterr().out  # other runs, in folders of their own
+    assert "21 jobs, 0 done, 21 to do" in capsys.readouterr().out  # other runs, in folders of their own
     # A checkpoint that was trained again is scored again.
     (folder,) = (tmp_path / "copy/out/models").glob("*_seed1")
     os.utime(folder / f"epoch_{best_epochs(folder, 1, 'val_loss_wo_aug')[0]}.pth")
     assert run(path, "--dry-run") == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[4] for line in lines if line.startswith(("score seed1 best1", "score seed2"))] == [
-        "to"
-    ] * 2 + ["done"] * 4
+        "to",
+        "done",
+        "done",
+    ]
 
 
 def test_an_interrupted_experiment_goes_on_to_the_same_scores(done, corpus, tmp_path, monkeypatch):
-    path, score = experiment_file(tmp_path, corpus, seeds=[2], averages=[2]), jobs.score_trials
+    path, score = experiment_file(tmp_path, corpus, seeds=[2]), jobs.score_trials
     calls = []
 
     def interrupted(*args, **options):
@@ -114,9 +117,9 @@ def test_an_interrupted_experiment_goes_on_to_the_same_scores(done, corpus, tmp_
 
     monkeypatch.setattr(jobs, "score_trials", interrupted)
     assert run(path) == 75
-    assert not (tmp_path / "out/table.json").exists() and (tmp_path / "out/scores/seed2/best2/LA.txt").is_file()
+    assert not (tmp_path / "out/table.json").exists() and (tmp_path / "out/scores/seed2/best1/wild.txt").is_file()
     assert run(path) == 0 and len(calls) == 3  # two scorings, one of them begun twice
-    for name in ("scores/seed2/best2/LA.txt", "scores/seed2/best2/wild.txt"):
+    for name in ("scores/seed2/best1/wild.txt", "scores/seed2/best2/wild.txt"):
         assert (tmp_path / "out" / name).read_bytes() == (done / "out" / name).read_bytes()
 
 
@@ -126,20 +129,20 @@ def test_a_failed_job_stops_those_alone_that_need_it(done, corpus, tmp_path, cap
     assert run(path) == 1
     captured = capsys.readouterr()
     assert captured.err.startswith(
-        "10 failed or were not begun; the same command goes on:\naverage seed1 best3: exit status 2: "
+        "6 failed or were not begun; the same command goes on:\naverage seed1 best3: exit status 2: "
     )
     assert "has checkpoints of 2 epochs with val_loss_wo_aug (1, 2), not of 3" in captured.err
-    assert "score seed1 best3 LA: not begun: it needs: average seed1 best3" in captured.err
-    assert "note: 3 averaged on LA: 0 of 2 seeds are measured" in captured.out
-    assert [line.split()[-2:] for line in captured.out.splitlines() if line.startswith("3 averaged")] == [["–", "–"]]
+    assert "score seed1 best3 wild: not begun: it needs: average seed1 best3" in captured.err
+    assert "note: 3 averaged on wild: 0 of 2 seeds are measured" in captured.out
+    assert [line.split()[-1] for line in captured.out.splitlines() if line.startswith("3 averaged")] == ["–"]
     shutil.rmtree(tmp_path / "out/reports")
     (tmp_path / "out/reports").write_text("")  # no folder: a fault of the disk
     assert run(path) == 1
-    assert "evaluate seed1 best1 LA: exit status 1: NotADirectoryError" in capsys.readouterr().err
+    assert "evaluate seed1 best1 wild: exit status 1: NotADirectoryError" in capsys.readouterr().err
 
 
 def test_missing_data_is_named_before_anything_begins(corpus, tmp_path, capsys):
-    path = experiment_file(tmp_path, corpus, seeds=[1], averages=[1], places={"data": str(corpus)})
+    path = experiment_file(tmp_path, corpus, seeds=[1], averages=[1], evaluate=[LA, WILD])
     assert run(path, "--set", f"data={tmp_path / 'none'}") == 2
     error = capsys.readouterr().err
     said = [line for line in error.splitlines() if line.startswith("- ")]
@@ -154,11 +157,10 @@ def test_missing_data_is_named_before_anything_begins(corpus, tmp_path, capsys):
 def test_a_recording_that_cannot_be_read_leaves_a_partial_result_if_it_is_allowed(corpus, tmp_path, capsys):
     shutil.copytree(corpus, tmp_path / "data")
     next((tmp_path / "data/ASVspoof2021_LA_eval/flac").glob("*.flac")).write_bytes(b"no audio")
-    sets = [{"name": "LA", "corpus": "asvspoof2021_la", "root": "${data}", "samples": 8000}]
     changes = {"seeds": [1], "averages": [1], "places": {"data": str(tmp_path / "data")}}
-    assert run(experiment_file(tmp_path, corpus, evaluate=sets, **changes)) == 1
+    assert run(experiment_file(tmp_path, corpus, evaluate=[LA], **changes)) == 1
     assert "1 of 12 recordings of LA have no score" in capsys.readouterr().err
-    assert run(experiment_file(tmp_path, corpus, evaluate=[{**sets[0], "allow_partial": True}], **changes)) == 0
+    assert run(experiment_file(tmp_path, corpus, evaluate=[{**LA, "allow_partial": True}], **changes)) == 0
     assert "note: LA: a partial result, because scores are missing: seed1" in capsys.readouterr().out
 
 
@@ -175,7 +177,7 @@ def test_processes_give_the_same_table_and_keep_logs(done, corpus, tmp_path):
     assert ours == theirs
     for seed in (1, 2):
         (one,), (other,) = (
-            read_scores(folder / f"out/scores/seed{seed}/best2/LA.txt")[1:] for folder in (tmp_path, done)
+            read_scores(folder / f"out/scores/seed{seed}/best2/wild.txt")[1:] for folder in (tmp_path, done)
         )
         assert (one == other).all()
 

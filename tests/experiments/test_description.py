@@ -17,11 +17,11 @@ def test_places_are_filled_in_from_the_command_the_environment_and_the_file(tmp_
     path = experiment_file(tmp_path, Path("of_file"), out="~/${where}", places={"data": "of_file", "where": "there"})
     monkeypatch.setenv("HOME", "/home/me")
     found = load_experiment(path)
-    assert (found.overrides["data.root"], found.evaluate[1].root) == ("of_file", "of_file/release_in_the_wild")
+    assert (found.overrides["data.root"], found.evaluate[0].root) == ("of_file", "of_file/release_in_the_wild")
     assert found.out == "/home/me/there"
     monkeypatch.setenv("data", "of_environment")
-    assert load_experiment(path).evaluate[0].root == "of_environment"
-    assert load_experiment(path, ["data=of_command"]).evaluate[0].key_path == Path("of_command")
+    assert load_experiment(path).evaluate[0].root == "of_environment/release_in_the_wild"
+    assert load_experiment(path, ["data=of_command"]).evaluate[0].key_path == Path("of_command/release_in_the_wild")
     with pytest.raises(InputError, match="has no place 'dat'; did you mean 'data'"):
         load_experiment(path, ["dat=x"])
     with pytest.raises(InputError, match="a place is of the form NAME=VALUE, not 'data'"):
