@@ -346,6 +346,7 @@ START_KEY = "started_from"
 
 #: What the record of a start keeps of a recipe's ``data``, and the folders in it.
 _DATA, _PLACES = ("corpus", "train_split", "dev_corpus", "dev_split", "dev_phase"), ("root", "dev_root")
+_OF_EACH = ("name", "train_split", "dev_split", "dev_phase")  # of its ``corpora``
 
 
 def start_of(record: Mapping[str, Any], places: bool = True) -> dict[str, Any]:
@@ -364,6 +365,11 @@ def start_of(record: Mapping[str, Any], places: bool = True) -> dict[str, Any]:
     if isinstance(recipe, dict) and isinstance(data, dict):
         keys = (*_DATA, *(_PLACES if places else ()))
         kept["recipe"] = {"name": recipe.get("name"), "data": {key: data[key] for key in keys if key in data}}
+        if isinstance(several := data.get("corpora"), list) and several:
+            of_each = (*_OF_EACH, *(_PLACES if places else ()))
+            kept["recipe"]["data"]["corpora"] = [
+                {key: corpus[key] for key in of_each if key in corpus} for corpus in several if isinstance(corpus, dict)
+            ]
     if isinstance(starts, list):
         kept[START_KEY] = [start_of(start, places) for start in starts if isinstance(start, dict)]
     return kept

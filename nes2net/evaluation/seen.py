@@ -84,6 +84,17 @@ def _uses(record: Mapping[str, Any]) -> Iterator[_Use]:
     data = recipe.get("data") if isinstance(recipe, dict) else None
     if not isinstance(data, dict):
         return
+    several = data.get("corpora")
+    if not isinstance(several, list) or not several:
+        yield from _uses_of(data)
+        return
+    for corpus in several:
+        if isinstance(corpus, dict):
+            yield from _uses_of({**corpus, "corpus": corpus.get("name")})
+
+
+def _uses_of(data: Mapping[str, Any]) -> Iterator[_Use]:
+    """The uses of one corpus; a part that is None is not used."""
     corpus, root, phase = data.get("corpus"), data.get("root"), data.get("dev_phase")
     dev_root = data.get("dev_root") or root
     for how, name, split, of_labels, folder in (

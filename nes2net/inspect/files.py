@@ -167,7 +167,8 @@ def _training_facts(record: Mapping[str, Any]) -> dict[str, Any]:
     facts: dict[str, Any] = {}
     if recipe is not None:
         facts["recipe"] = f"{recipe.name}, seed {recipe.seed}, run {recipe.tag}"
-        facts["trained on"] = f"{recipe.data.corpus} in {recipe.data.root}"
+        parts = recipe.data.parts("train").values()
+        facts["trained on"] = "; ".join(f"{part.corpus} in {part.root}" for part in parts)
     if isinstance(starts := record.get(START_KEY), list):
         facts["started from"] = [_start(start) for start in starts if isinstance(start, dict)]
     if isinstance(average, dict):

@@ -21,7 +21,7 @@ from nes2net.inspect.sheet import Sheet, plain, shown
 from nes2net.metrics.eer import compute_eer
 from nes2net.options import PARTS
 from nes2net.published_models import PUBLISHED
-from nes2net.recipes.recipe import PACKAGED, SECTIONS, Recipe, load_recipe, packaged_recipes
+from nes2net.recipes.recipe import PACKAGED, SECTIONS, DataConfig, Recipe, load_recipe, packaged_recipes
 from nes2net.registry import Registry, aggregations, backends, conditions, corpora, create_condition, frontends
 
 REGISTRIES: dict[str, Registry] = dict(zip(PARTS, (frontends, aggregations, backends)))
@@ -309,17 +309,25 @@ def recipe_sheet(name: str, results: Sequence[Result] = ()) -> Sheet:
     return sheet
 
 
+def _trained_on(data: DataConfig) -> str:
+    """The corpora that ``data`` trains on, with their titles and folders, in words."""
+    words = []
+    for part in data.parts("train").values():
+        known = f" ({corpora.get(part.corpus).title})" if part.corpus in corpora.names() else ""
+        words.append(f"{part.corpus}{known}" + (f", from {part.root}" if part.root else ""))
+    return "; ".join(words)
+
+
 def describe_recipe(recipe: Recipe, sources: Mapping[str, str] | None = None) -> Sheet:
     """What a recipe trains, on what, and which keys differ from the defaults.
 
     Args:
         sources: key → where its value comes from.
     """
-    corpus = recipe.data.corpus
-    known = f" ({corpora.get(corpus).title})" if corpus in corpora.names() else ""
+    known = recipe.data.corpus in corpora.names() and not recipe.data.corpora
     nothing = "a trained teacher (train.teacher)" if recipe.train.loss == "distillation" else "random weights"
     facts = {
-        "trains on": f"{corpus}{known}, from {recipe.data.root}" if recipe.data.root else f"{corpus}{known}",
+        "trains on": _trained_on(recipe.data),
         "model": architecture(recipe.model),
         "starts from": recipe.train.init_from or recipe.train.teacher or recipe.ssl_checkpoint or nothing,
         "run folder": f"{recipe.output}/{recipe.tag}",
@@ -335,7 +343,7 @@ def describe_recipe(recipe: Recipe, sources: Mapping[str, str] | None = None) ->
     tables = {"options of the parts that differ from their defaults": model_rows(recipe.model)}
     tables["keys that differ from the defaults"] = changed
     commands = [
-        f"nes2net check-data {corpus if known else 'CORPUS'} FOLDER",
+        f"nes2net check-data {recipe.data.corpus if known else 'CORPUS'} FOLDER",
         "nes2net info recipe KEY, what a key means",
     ]
     return Sheet("recipe", facts, tables=tables, commands=commands)

@@ -134,6 +134,12 @@ def hint_of(hint: Any, key: str) -> Any:
     return fields[key].annotation if key in fields else None
 
 
+def _model_of_items(hint: Any) -> Any:
+    """The model of the items of a list; None for a list of anything else."""
+    items = typing.get_args(hint) if typing.get_origin(hint) is list else ()
+    return items[0] if items and isinstance(items[0], type(BaseModel)) else None
+
+
 def _has_text(hint: Any) -> bool:
     if typing.get_origin(hint) in (typing.Annotated, typing.Union, types.UnionType):
         return any(_has_text(option) for option in typing.get_args(hint))
@@ -162,7 +168,7 @@ def _prepare(node: yaml.Node, hint: Any, done: set[yaml.Node]) -> None:
         node.tag = f"{_TAG}str"
     elif isinstance(node, yaml.SequenceNode):
         for item in node.value:
-            _prepare(item, None, done)
+            _prepare(item, _model_of_items(hint), done)
     elif isinstance(node, yaml.MappingNode):
         seen = set()
         for key, value in node.value:

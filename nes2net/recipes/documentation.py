@@ -14,7 +14,7 @@ from typing import Any
 
 from nes2net.errors import InputError, did_you_mean
 from nes2net.options import what_it_takes
-from nes2net.recipes.recipe import PACKAGED, SECTIONS, Recipe, Section
+from nes2net.recipes.recipe import ITEMS, PACKAGED, SECTIONS, Recipe, Section
 
 #: Lies beside the packaged recipes, whose first line names it; ``configs/`` links to it too.
 SCHEMA = PACKAGED / "recipe.schema.json"
@@ -58,7 +58,9 @@ class Key:
 
     @property
     def default(self) -> str:
-        return json.dumps(self.schema["default"], ensure_ascii=False)
+        return (
+            json.dumps(self.schema["default"], ensure_ascii=False) if "default" in self.schema else "none, it is needed"
+        )
 
     @property
     def source(self) -> str:
@@ -78,8 +80,14 @@ def keys_of(kind: type[Section]) -> list[Key]:
 
 
 def all_keys() -> list[Key]:
-    """Every key of a recipe, those outside of its sections first."""
-    return [*keys_of(Recipe), *(key for kind in SECTIONS.values() for key in keys_of(kind))]
+    """Every key of a recipe, those outside of its sections first; keys of the items of a list behind those of its section."""
+    return [*keys_of(Recipe), *(key for kind in SECTIONS.values() for key in _with_items(kind))]
+
+
+def _with_items(kind: type[Section]) -> list[Key]:
+    """The keys of a section, and those of the mappings that its lists hold."""
+    keys = keys_of(kind)
+    return [*keys, *(item for key in keys if key.name in ITEMS for item in keys_of(ITEMS[key.name]))]
 
 
 def describe(name: str | None = None) -> str:
@@ -102,7 +110,9 @@ def describe(name: str | None = None) -> str:
 def facts_of(name: str | None = None) -> list[dict[str, Any]]:
     """The same as plain data, for ``nes2net info recipe --json``."""
     names = ("name", "meaning", "takes", "used_with", "source")
-    return [{**{fact: getattr(key, fact) for fact in names}, "default": key.schema["default"]} for key in named(name)]
+    return [
+        {**{fact: getattr(key, fact) for fact in names}, "default": key.schema.get("default")} for key in named(name)
+    ]
 
 
 def named(name: str | None) -> list[Key]:
@@ -114,7 +124,7 @@ def named(name: str | None) -> list[Key]:
     if name is None:
         return all_keys()
     if name in SECTIONS:
-        return keys_of(SECTIONS[name])
+        return _with_items(SECTIONS[name])
     known = {key.name: key for key in all_keys()}
     if name not in known:
         sections = [full for full in known if full.endswith(f".{name}")]  # given without its section
@@ -144,6 +154,10 @@ def _mapping(properties: dict[str, Any]) -> dict[str, Any]:
     return {"type": "object", "properties": properties, "additionalProperties": False}
 
 
+def _required(kind: type[Section]) -> list[str]:
+    return [name for name, field in kind.model_fields.items() if field.is_required()]
+
+
 def _properties(kind: type[Section]) -> dict[str, Any]:
     return {
         key.name.removeprefix(kind.prefix): {
@@ -157,6 +171,9 @@ def _properties(kind: type[Section]) -> dict[str, Any]:
 def _for_editors(facts: dict[str, Any]) -> dict[str, Any]:
     """The JSON schema of a key; text may look like a number, as in ``date: 0520``."""
     plain = {name: value for name, value in facts.items() if name not in _LEFT_OUT}
+    if "$ref" in plain.get("items", {}):  # the mappings of a list
+        kind = next(kind for kind in ITEMS.values() if plain["items"]["$ref"].endswith(f"/{kind.__name__}"))
+        plain["items"] = {**_mapping(_properties(kind)), "required": _required(kind)}
     if "anyOf" in plain:
         plain["anyOf"] = [_for_editors(option) for option in plain["anyOf"]]
     if plain.get("type") == "string" and not {"enum", "pattern"} & plain.keys():
@@ -168,7 +185,7 @@ def page() -> str:
     """The manual's page of all keys, in Markdown."""
     parts = [_PAGE, "## Outside of the sections", *map(_paragraph, keys_of(Recipe))]
     for name, kind in SECTIONS.items():
-        parts += [f"## `{name}`", _wrapped(" ".join((kind.__doc__ or "").split())), *map(_paragraph, keys_of(kind))]
+        parts += [f"## `{name}`", _wrapped(" ".join((kind.__doc__ or "").split())), *map(_paragraph, _with_items(kind))]
     return "\n\n".join(part.strip() for part in parts) + "\n"
 
 

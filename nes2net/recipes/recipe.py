@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
 from os.path import isfile
 from pathlib import Path
@@ -38,6 +39,11 @@ _DEFAULT_MODEL = {
 _MOST_NAMED = 20  # keys that a message names
 #: Samples of a label of 10 ms.
 LABEL_SAMPLES = 160
+#: Keys of ``data`` that say of one corpus what each of ``data.corpora`` says of itself, or that know one alone.
+_OF_ONE_CORPUS = (
+    *("corpus", "root", "protocols", "train_split", "dev_split", "dev_corpus", "dev_root", "dev_protocols", "dev_keys"),
+    *("dev_phase", "train_scores", "dev_scores", "range_scores"),
+)
 _KEPT = "(last|best|[1-9][0-9]{0,8})"
 
 
@@ -59,6 +65,12 @@ def _text(value: Any) -> str:
 def _folder_part(text: str) -> str:
     if not text.isprintable() or any(part in text for part in ("/", "\\", "..")):
         raise ValueError("not a part of a folder's name")
+    return text
+
+
+def _alias(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9_.-]{1,100}", text):
+        raise ValueError("not an alias")
     return text
 
 
@@ -85,6 +97,11 @@ BelowOne = Annotated[float, Field(ge=0, lt=1), BeforeValidator(_not_boolean)]
 Cosine = Annotated[float, Field(ge=-1, le=1), BeforeValidator(_not_boolean)]
 Decay = Annotated[float, Field(gt=0, le=1), BeforeValidator(_not_boolean)]
 Text = Annotated[str, PlainValidator(_text), WithJsonSchema({"type": "string"})]
+Alias = Annotated[
+    Text,
+    AfterValidator(_alias),
+    Takes("a name of letters, digits, '_', '-' and '.'"),
+]
 FolderPart = Annotated[
     Text,
     AfterValidator(_folder_part),
@@ -120,6 +137,8 @@ class Section(BaseModel):
         name = str(problem["loc"][0])
         if problem["type"] == "extra_forbidden":
             return f"unknown key '{cls.prefix}{name[:100]}' in the recipe{cls._nearest_key(name[:100])}"
+        if problem["type"] == "missing":
+            return f"a mapping of `{cls.prefix.removesuffix('.')}` has no `{name}`: {shown(values)}"
         schema = cls.model_json_schema()["properties"][name]
         if "type" not in schema and "anyOf" not in schema:  # a reference to a section
             return f"{name} is a mapping of keys, not {shown(values[name])}"
@@ -154,8 +173,71 @@ class Section(BaseModel):
         return self
 
 
+class CorpusConfig(Section):
+    """One of the corpora of `data.corpora`, with the parts of it that train and validate."""
+
+    prefix: ClassVar[str] = "data.corpora[]."
+
+    name: Annotated[Text, Source("toolkit")]
+    """Name of the corpus in `nes2net check-data`, or `hub:OWNER/NAME`."""
+    root: Annotated[Text | None, Source("toolkit")] = None
+    """Folder of the corpus; only one of the hub needs none."""
+    alias: Annotated[Alias | None, Source("toolkit")] = None
+    """What it is called in ids of trials, histories and tables; if not given, its name. Two corpora
+    with the same name, such as two lists of your own, need one each."""
+    weight: Annotated[AboveZero | None, Source("toolkit")] = None
+    """Its share of the draws of an epoch relative to that of the others. If one corpus has a weight,
+    those without have 1. If none has one and `data.balance` does not name `corpus`, all utterances are
+    equally likely, so that a corpus counts by its size."""
+    protocols: Annotated[Text | None, Source("toolkit")] = None
+    """Folder of its protocols; if not given, they are looked for in `root`."""
+    train_split: Annotated[Text | None, Source("toolkit")] = "train"
+    """Part of the corpus that is trained on; null for one that only validates."""
+    dev_split: Annotated[Text | None, Source("toolkit")] = "dev"
+    """Part of the corpus that validates; null for one that is only trained on."""
+    dev_keys: Annotated[Text | None, Source("toolkit")] = None
+    """Folder of the labels of `dev_split`, if its protocols do not hold them; if not given, they are
+    looked for in `root`."""
+    dev_phase: Annotated[Text | None, Source("toolkit")] = None
+    """Phase of these labels to which validation is restricted; null for all labelled trials."""
+
+    @model_validator(mode="after")
+    def _check(self) -> CorpusConfig:
+        if self.alias is None:
+            self.alias = _alias_of(self.name)
+        if self.train_split is None and self.dev_split is None:
+            raise InputError(
+                f"corpus {self.alias} of `data.corpora` neither trains nor validates: give it `train_split` or `dev_split`"
+            )
+        if self.train_split is None and self.weight is not None:
+            raise InputError(
+                f"corpus {self.alias} of `data.corpora` only validates, so its `weight` changes nothing: leave it out"
+            )
+        for key in ("dev_keys", "dev_phase"):
+            if self.dev_split is None and getattr(self, key) is not None:
+                raise InputError(
+                    f"corpus {self.alias} of `data.corpora` does not validate, so its `{key}` changes nothing: leave it out"
+                )
+        return self
+
+    @property
+    def called(self) -> str:
+        """Its alias."""
+        assert self.alias is not None
+        return self.alias
+
+
+def _alias_of(name: str) -> str:
+    """What a corpus is called that has no alias: the last part of its name.
+
+    >>> _alias_of("asvspoof2019_la"), _alias_of("hub:OWNER/CodecFake@v1.0")
+    ('asvspoof2019_la', 'CodecFake')
+    """
+    return re.sub(r"[^A-Za-z0-9_.-]", "_", name.rpartition("/")[2].partition("@")[0]) or "corpus"
+
+
 class DataConfig(Section):
-    """The corpus that is trained on."""
+    """The corpus, or the corpora, that are trained on."""
 
     prefix: ClassVar[str] = "data."
 
@@ -183,6 +265,22 @@ class DataConfig(Section):
     dev_phase: Annotated[Text | None, Source("Ensembling (Interspeech 2024): progress")] = None
     """Phase of these labels to which validation is restricted, such as `progress`; null for all
     labelled trials."""
+    corpora: Annotated[
+        list[CorpusConfig], Takes("a list of mappings with `name`, `root` and other keys"), Source("toolkit")
+    ] = Field(default=[])
+    """Several corpora that are trained on together, instead of the keys above: a list of mappings of
+    `name`, `root` and, as needed, `alias`, `weight`, `protocols`, `train_split`, `dev_split`, `dev_keys`
+    and `dev_phase`."""
+    balance: Annotated[list[Text], Source("toolkit")] = Field(default=[])
+    """Fields whose values are drawn equally often, outermost first: `[corpus, class]` draws from each
+    corpus equally often (or by its `weight`), and in each from both classes equally often. A field is
+    `corpus`, `class`, `attack`, `speaker`, `source` and so on, or a further column of a list; trials
+    without a value count as one value. Each batch has these shares up to rounding. Where utterances
+    run out, they come again in another order."""
+    speaker_cap: Annotated[Count | None, Source("toolkit")] = None
+    """Most utterances of a speaker that an epoch takes; each epoch draws others. null takes all."""
+    epoch_size: Annotated[Count | None, Source("toolkit")] = None
+    """Utterances drawn in an epoch; if not given, as many as there are, after `data.speaker_cap`."""
     train_scores: Annotated[list[Text], Source("Ensembling (Interspeech 2024)")] = Field(default=[])
     """Score files of other systems on the training set, for a back-end that fuses them, in its
     order."""
@@ -247,7 +345,54 @@ class DataConfig(Section):
                 "`data.train_scores`, `data.dev_scores` and `data.range_scores` name a file for each of the same systems, "
                 f"so they are equally many, not {', '.join(map(str, sorted(numbers)))}"
             )
+        self._check_corpora()
+        if self.balanced and self.crop == "pieces":
+            raise InputError(
+                "`data.crop=pieces` makes batches by the length of pieces, and `data.balance`, `data.speaker_cap`, "
+                "`data.epoch_size` and the `weight` of a corpus by other rules: leave one of them out"
+            )
         return self
+
+    def _check_corpora(self) -> None:
+        """Refuse keys of one corpus beside those of several, and several of the same alias."""
+        if not self.corpora:
+            return
+        for key in _OF_ONE_CORPUS:
+            value, default = getattr(self, key), type(self).model_fields[key].get_default(call_default_factory=True)
+            if value != default:
+                raise InputError(
+                    f"`data.{key}={_said(value)}` is that of one corpus, beside `data.corpora`: give it to one of these "
+                    f"corpora, and leave it out or set it to {'null' if default is None else _said(default)}"
+                )
+        aliases = [corpus.alias for corpus in self.corpora]
+        if twice := [alias for place, alias in enumerate(aliases) if alias in aliases[:place]]:
+            raise InputError(f"two of `data.corpora` are called {twice[0]}: give one of them another name with `alias`")
+        for key, why in (("train_split", "trains"), ("dev_split", "validates")):
+            if all(getattr(corpus, key) is None for corpus in self.corpora):
+                raise InputError(f"none of `data.corpora` {why}: give one of them a `{key}`")
+
+    @property
+    def balanced(self) -> bool:
+        """Whether an epoch draws by other rules than each utterance once."""
+        weighted = any(corpus.weight is not None for corpus in self.corpora)
+        return bool(self.balance or self.speaker_cap or self.epoch_size or weighted)
+
+    def parts(self, part: Literal["train", "dev"]) -> dict[str | None, DataConfig]:
+        """The settings of each corpus that trains or validates as if it were alone, by its alias.
+
+        Without `data.corpora` they are these settings, by None.
+        """
+        if not self.corpora:
+            return {None: self}
+        keys = ("root", "protocols", "dev_keys", "dev_phase")
+        found = dict[str | None, DataConfig]()
+        for corpus in self.corpora:
+            if getattr(corpus, f"{part}_split") is None:
+                continue
+            own = {key: getattr(corpus, key) for key in keys} | {"corpus": corpus.name, "corpora": []}
+            own |= {key: value for key in ("train_split", "dev_split") if (value := getattr(corpus, key)) is not None}
+            found[corpus.called] = self.model_copy(update=own)
+        return found
 
 
 class AugmentConfig(Section):
@@ -697,6 +842,11 @@ class ValidationConfig(Section):
     """Measure whose lowest value makes the best epoch: one of the development set, or the mean
     training loss of an epoch (`train_loss`), which every epoch has. `segment_eer` is the EER of the
     shortest frames of `segments.resolutions`."""
+    over: Annotated[
+        Literal["pooled", "mean", "worst"], UsedWith("select_on", ("eer", "min_dcf")), Source("toolkit")
+    ] = "pooled"
+    """With `data.corpora`, where `validation.select_on` is taken: over all development trials together
+    (`pooled`), as the mean of the corpora's own values (`mean`), or as the highest of them (`worst`)."""
     patience: Annotated[Count | None, Source("ASVspoof 5 program: 5")] = None
     """Validations without a better one after which training stops; null never stops early. With
     `train_loss` it counts epochs."""
@@ -767,6 +917,10 @@ class Recipe(Section):
                 "`augment.latent` perturbs spoofed utterances, and `train.loss=distillation` trains on bona fide ones "
                 "alone: leave it out"
             )
+        if self.validation.over != "pooled" and len(self.data.parts("dev")) < 2:
+            raise InputError(
+                f"`validation.over={self.validation.over}` needs several development corpora in `data.corpora`: leave it out"
+            )
         self._check_segments()
         if self.train.optimizer == "logistic":
             self._check_logistic()
@@ -813,6 +967,11 @@ class Recipe(Section):
         if self.data.crop != "head":
             raise InputError(
                 f"`train.optimizer=logistic` takes the head of an utterance: leave out `data.crop={self.data.crop}`"
+            )
+        if self.data.balanced:
+            raise InputError(
+                "`train.optimizer=logistic` fits every utterance once: leave out `data.balance`, `data.speaker_cap`, "
+                "`data.epoch_size` and the `weight` of a corpus"
             )
         if self.train.epochs != 1:
             raise InputError(
@@ -861,6 +1020,10 @@ SECTIONS: dict[str, type[Section]] = {
     kind.prefix.removesuffix("."): kind
     for kind in (DataConfig, AugmentConfig, TrainConfig, SegmentsConfig, ValidationConfig)
 }
+
+
+#: Lists of mappings: the key of a list → what each of its mappings is.
+ITEMS: dict[str, type[Section]] = {"data.corpora": CorpusConfig}
 
 
 def load_recipe(recipe: str | Path, overrides: Iterable[str] = ()) -> Recipe:
@@ -938,6 +1101,11 @@ def apply_overrides(values: dict[str, Any], overrides: Iterable[str]) -> dict[st
 
     >>> apply_overrides({"train": {"lr": 0.1}}, ["train.lr=1e-6", "model.backend=aasist", "date=0520"])
     {'train': {'lr': 1e-06}, 'model': {'backend': 'aasist'}, 'date': '0520'}
+
+    A corpus of ``data.corpora`` is named by its alias or name.
+
+    >>> apply_overrides({"data": {"corpora": [{"name": "for"}]}}, ["data.corpora.for.root=DB"])
+    {'data': {'corpora': [{'name': 'for', 'root': 'DB'}]}}
     """
     values = {k: dict(v) if isinstance(v, dict) else v for k, v in values.items()}
     for override in overrides:
@@ -945,6 +1113,9 @@ def apply_overrides(values: dict[str, Any], overrides: Iterable[str]) -> dict[st
         if not equals or not keys:
             raise InputError(f"override {shown(override)} is not of the form key=value")
         *parents, last = keys.split(".")
+        if parents[:2] == ["data", "corpora"]:
+            _override_corpus(values, parents[2:], last, text, override)
+            continue
         place, hint = values, Recipe
         for parent in parents:
             child = place.get(parent)
@@ -954,3 +1125,20 @@ def apply_overrides(values: dict[str, Any], overrides: Iterable[str]) -> dict[st
             place, hint = place[parent], hint_of(hint, parent)
         place[last] = read_value(text, hint_of(hint, last), f"override {shown(override)}: the value")
     return values
+
+
+def _override_corpus(values: dict[str, Any], names: list[str], key: str, text: str, override: str) -> None:
+    """Apply ``data.corpora.NAME.key=text``; a name or alias may have dots."""
+    data, name = dict(values.get("data") or {}), ".".join(names)
+    listed = data.get("corpora")
+    corpora = (
+        [dict(corpus) if isinstance(corpus, dict) else {} for corpus in listed] if isinstance(listed, list) else []
+    )
+    called = [corpus.get("alias") or _alias_of(str(corpus.get("name", ""))) for corpus in corpora]
+    if name not in called:
+        raise InputError(
+            f"override {shown(override)}: `data.corpora` has no '{name}'; it has {', '.join(called) or 'no corpus'}"
+        )
+    what = f"override {shown(override)}: the value"
+    corpora[called.index(name)][key] = read_value(text, hint_of(CorpusConfig, key), what)
+    values["data"] = {**data, "corpora": corpora}

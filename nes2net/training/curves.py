@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from nes2net.machine.files import replacing
+from nes2net.training.selection import OF_CORPUS
 
 # Okabe and Ito's colours, which colour-blind people can tell apart.
 _LOSSES = {
@@ -27,6 +28,8 @@ _EERS = {
     "val_eer_w_aug": ("development, with RawBoost", "#D55E00"),
     "val_eer_wo_aug": ("development", "#0072B2"),
 }
+# Its further colours, for development corpora.
+_OF_CORPORA = ("#E69F00", "#56B4E9", "#CC79A7", "#F0E442", "#009E73")
 _OF_FRAMES = re.compile(r"val_segment_eer_\d+_wo_aug")
 
 
@@ -100,6 +103,9 @@ def _error_rates(axis: Axes, history: list[dict[str, Any]]) -> None:
         _line(axis, history, name, label, colour, factor=100)
     for name in dict.fromkeys(name for epoch in history for name in epoch if _OF_FRAMES.fullmatch(name)):
         _line(axis, history, name, f"frames of {name.split('_')[3]} ms", "#009E73", factor=100)
+    corpora = dict.fromkeys(found[1] for epoch in history for name in epoch if (found := OF_CORPUS.fullmatch(name)))
+    for place, alias in enumerate(corpora):
+        _line(axis, history, f"val_eer_wo_aug/{alias}", alias, _OF_CORPORA[place % len(_OF_CORPORA)], factor=100)
     name = "val_eer_wo_aug"
     measured = [epoch for epoch in history if f"{name}_low" in epoch]
     if measured:

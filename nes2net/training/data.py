@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from numpy.typing import NDArray
 
@@ -18,12 +18,14 @@ from nes2net.augment.noise import NoiseAugmentation
 from nes2net.augment.rawboost import RawBoostParameters
 from nes2net.conditions.augmentation import OneOf
 from nes2net.conditions.base import Sources
+from nes2net.corpora.corpus import Corpus
 from nes2net.corpora.trial import BONAFIDE, Trial
 from nes2net.errors import InputError
 from nes2net.machine.progress import ProgressDisplay
 from nes2net.recipes.recipe import LABEL_SAMPLES, DataConfig, Recipe, TrainConfig
 from nes2net.registry import corpora, create_condition
 from nes2net.scoring.system_scores import Ranges, ranges_of, with_system_scores
+from nes2net.training.balance import balance_of
 from nes2net.training.dataset import (
     BatchLoader,
     TrainingSet,
@@ -45,10 +47,12 @@ def training_trials(recipe: Recipe) -> list[Trial]:
     return read_trials(recipe.data, "train", bonafide_only=recipe.train.loss == "distillation")
 
 
-def read_trials(data: DataConfig, part: str, bonafide_only: bool = False) -> list[Trial]:
-    """List the trials of ``part``, ``train`` or ``dev``, of its corpus.
+def read_trials(data: DataConfig, part: Literal["train", "dev"], bonafide_only: bool = False) -> list[Trial]:
+    """List the trials of ``part``, ``train`` or ``dev``, of its corpus, or of its corpora one after the other.
 
-    They have the scores of other systems that the recipe names.
+    They have the scores of other systems that the recipe names. With ``data.corpora`` the id of a
+    trial begins with the alias of its corpus, as ``for:LA_T_1``, and so trials of several corpora
+    differ; ``trial.get("corpus")`` is the alias.
 
     Args:
         bonafide_only: leave out spoofed trials, which then need not be there.
@@ -57,16 +61,9 @@ def read_trials(data: DataConfig, part: str, bonafide_only: bool = False) -> lis
         InputError: if the corpus is not named, an audio file or a score is missing, or a class has
             no trials.
     """
-    if data.root is None:
-        raise InputError("where is the corpus? name its folder with `data.root`")
     name, of_dev = ("training", False) if part == "train" else ("development", True)
-    root, files = str(data.root), data.dev_scores if of_dev else data.train_scores
-    if not of_dev:
-        trials = _labelled_trials(data.corpus, root, data.train_split, data.protocols, root, None)
-    else:
-        corpus, root = data.dev_corpus or data.corpus, data.dev_root or root
-        keys = data.dev_keys or root
-        trials = _labelled_trials(corpus, root, data.dev_split, _dev_protocols(data), keys, data.dev_phase)
+    files = data.dev_scores if of_dev else data.train_scores
+    trials = [trial for alias, own in data.parts(part).items() for trial in _named(_trials_of(own, part, alias), alias)]
     if bonafide_only:
         trials = [trial for trial in trials if trial.label == BONAFIDE]
         if not trials:
@@ -78,6 +75,8 @@ def read_trials(data: DataConfig, part: str, bonafide_only: bool = False) -> lis
     missing = [trial for trial in trials if not trial.audio_path().is_file()]
     if missing:
         key = "data.dev_root" if of_dev and (data.dev_corpus or data.dev_root) else "data.root"
+        if data.corpora:
+            key = f"data.corpora.{missing[0].get('corpus')}.root"
         raise InputError(
             f"{len(missing)} of {len(trials)} audio files of the {name} set are missing, the first of them "
             f"{missing[0].path}: complete the corpus or name its folder with `{key}`"
@@ -92,6 +91,65 @@ def read_trials(data: DataConfig, part: str, bonafide_only: bool = False) -> lis
                     "the order of the recipe"
                 )
     return with_system_scores(trials, files, score_ranges(data))
+
+
+def _trials_of(data: DataConfig, part: Literal["train", "dev"], alias: str | None) -> list[Trial]:
+    """List the labelled trials of ``part`` of one corpus; ``alias`` names it if it is one of several."""
+    if data.root is None:
+        key, what = ("data.root", "the corpus") if alias is None else (f"data.corpora.{alias}.root", f"corpus {alias}")
+        raise InputError(f"where is {what}? name its folder with `{key}`")
+    root = str(data.root)
+    try:
+        if part == "train":
+            return _labelled_trials(data.corpus, root, data.train_split, data.protocols, root, None)
+        corpus, root = data.dev_corpus or data.corpus, data.dev_root or root
+        return _labelled_trials(
+            corpus, root, data.dev_split, _dev_protocols(data), data.dev_keys or root, data.dev_phase
+        )
+    except InputError as error:
+        if alias is None:
+            raise
+        raise InputError(f"corpus {alias} of `data.corpora`: {error}") from error
+
+
+def _named(trials: list[Trial], alias: str | None) -> list[Trial]:
+    """Name the corpus of ``trials`` in their ids, and in ``extra`` in place of a column of that name."""
+    if alias is None:
+        return trials
+    return [
+        replace(
+            trial,
+            id=f"{alias}:{trial.id}",
+            extra=(("corpus", alias), *(column for column in trial.extra if column[0] != "corpus")),
+        )
+        for trial in trials
+    ]
+
+
+def eer_methods(data: DataConfig) -> dict[str | None, str]:
+    """The rule for the EER of each development corpus, by its alias; that of the only one by None."""
+    return {alias: corpora.get(own.dev_corpus or own.corpus).eer_method for alias, own in data.parts("dev").items()}
+
+
+def check_unseen(data: DataConfig, train_trials: Sequence[Trial], dev_trials: Sequence[Trial]) -> None:
+    """Raise :class:`InputError` if all development trials of a corpus are training trials too.
+
+    Trials of a class that is not trained on do not count.
+    """
+    classes = {trial.target for trial in train_trials}  # one-class distillation trains on bona fide speech alone
+    which, trained = "" if len(classes) == 2 else "bona fide ", {trial.path for trial in train_trials}
+    known: dict[str | None, list[Path | None]] = {}
+    for trial in dev_trials:
+        if trial.target in classes:
+            known.setdefault(trial.get("corpus") if data.corpora else None, []).append(trial.path)
+    for alias, paths in known.items():
+        if trained.issuperset(paths):
+            of, keys = ("", "`data.root`") if alias is None else (f" of {alias}", "`root` or `dev_split`")
+            raise InputError(
+                f"all {len(paths)} {which}development trials{of} are training trials too, so they would choose the epoch "
+                "that knows them best: in a list of your own, fill a column 'split' with train and dev; or name another "
+                f"list or folder with {keys}"
+            )
 
 
 def _dev_protocols(data: DataConfig) -> str | None:
@@ -120,7 +178,7 @@ def score_ranges(data: DataConfig) -> Ranges:
     return "test" if data.score_range == "test" else ranges_of(data.range_scores or data.train_scores)
 
 
-def frame_labels(recipe: Recipe, part: str, trials: Sequence[Trial]) -> dict[str, NDArray] | None:
+def frame_labels(recipe: Recipe, part: Literal["train", "dev"], trials: Sequence[Trial]) -> dict[str, NDArray] | None:
     """Labels of the frames of 10 ms of ``trials``, by their ids; None if ``recipe`` trains on none.
 
     Args:
@@ -131,20 +189,37 @@ def frame_labels(recipe: Recipe, part: str, trials: Sequence[Trial]) -> dict[str
     """
     if not recipe.segments.resolutions:
         return None
-    data, of_dev = recipe.data, part == "dev"
+    found, titles = dict[str, NDArray](), list[str]()
+    labelled = False
+    for alias, data in recipe.data.parts(part).items():
+        corpus, labels = _segment_labels(data, part)
+        titles.append(corpus.title)
+        if labels is None:
+            continue
+        labelled = True
+        found |= labels if alias is None else {f"{alias}:{id}": of_frames for id, of_frames in labels.items()}
+    if not labelled:
+        raise InputError(
+            f"{' and '.join(titles)} has labels of whole utterances only: leave out `segments.resolutions`, or take a "
+            "corpus with labels of segments, such as partialspoof"
+        )
+    labels = {trial.id: found[trial.id] for trial in trials if trial.id in found}
+    if not labels:
+        raise InputError(
+            f"{' and '.join(titles)} has labels of segments, but of none of the {len(trials)} trials of {part}"
+        )
+    return labels
+
+
+def _segment_labels(data: DataConfig, part: str) -> tuple[Corpus, dict[str, NDArray] | None]:
+    """A corpus, and the labels of frames of its trials of ``part`` by id; None if it has no such labels."""
+    of_dev = part == "dev"
     name, split = (data.dev_corpus or data.corpus, data.dev_split) if of_dev else (data.corpus, data.train_split)
     root, corpus = (data.dev_root if of_dev else None) or data.root, corpora.get(name)
     protocols = _dev_protocols(data) if of_dev else data.protocols
     if corpus.segment_labels is None:
-        raise InputError(
-            f"{corpus.title} has labels of whole utterances only: leave out `segments.resolutions`, or take a corpus "
-            "with labels of segments, such as partialspoof"
-        )
-    found = corpus.segment_labels(root, split, 10, protocols=protocols)
-    labels = {trial.id: found[trial.id] for trial in trials if trial.id in found}
-    if not labels:
-        raise InputError(f"{corpus.title} has labels of segments, but of none of the {len(trials)} trials of {split}")
-    return labels
+        return corpus, None
+    return corpus, corpus.segment_labels(root, split, 10, protocols=protocols)
 
 
 class Examples(NamedTuple):
@@ -236,7 +311,8 @@ def training_batches(
         accumulate: number of parts of a process; with one part and one process, batches are whole.
     """
     data, augment = recipe.data, recipe.augment
-    check_fills_a_batch(len(training.trials), recipe.train)
+    balance = balance_of(data, training.trials)
+    check_fills_a_batch(len(training.trials) if balance is None else balance.draws, recipe.train)
     recipe.check_noise()
     probability = augment.noise_probability or 0.0  # AugmentConfig leaves no None here
     musan, rir = (augment.musan, augment.rir) if probability else (None, None)  # else they are for conditions alone
@@ -265,6 +341,7 @@ def training_batches(
         accumulate=accumulate,
         chunk_samples=data.chunk_samples if data.crop == "dynamic" else None,
         lengths=_lengths(data, training),
+        balance=balance,
     )
     return training_loader(dataset, batches, data.num_workers, pin_memory)
 

@@ -45,6 +45,8 @@ class Example(NamedTuple):
     scores: Tensor | None = None
     #: (T,) int8, labels of its frames of 10 ms, if there are such: 1 bona fide, 0 spoof, −1 unknown
     frame_targets: Tensor | None = None
+    #: place of the trial in the list of trials
+    place: int = -1
 
 
 class Batch(NamedTuple):
@@ -62,6 +64,8 @@ class Batch(NamedTuple):
     scores: Tensor | None = None
     #: B×T int8, labels of frames of 10 ms, if there are such: 1 bona fide, 0 spoof, −1 unknown
     frame_targets: Tensor | None = None
+    #: (B,), places of these trials in the list of trials
+    places: Sequence[int] = ()
 
 
 class TrainingSet(Dataset):
@@ -148,7 +152,7 @@ class TrainingSet(Dataset):
             return Example(None, target, str(error))
         scores = torch.tensor(trial.system_scores) if trial.system_scores else None
         frames = None if frame_targets is None else torch.from_numpy(frame_targets)
-        return Example(torch.from_numpy(waveform), target, scores=scores, frame_targets=frames)
+        return Example(torch.from_numpy(waveform), target, scores=scores, frame_targets=frames, place=index)
 
     def prepare(
         self,
@@ -293,6 +297,7 @@ def collate(examples: list[Example]) -> Batch:
         [e.lost for e in examples if e.lost],
         stacked(scores) if scores else None,
         stacked(frames) if frames else None,
+        [e.place for e in examples if e.waveform is not None],
     )
 
 

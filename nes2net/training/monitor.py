@@ -26,7 +26,7 @@ from nes2net.training.curves import plot_curves
 from nes2net.training.dataset import BatchLoader
 from nes2net.training.progress import Meter, advice
 from nes2net.training.run_log import LOG_FILE, RunLog, circumstances
-from nes2net.training.selection import Row, Selection
+from nes2net.training.selection import OF_CORPUS, Row, Selection
 from nes2net.training.tracker import Tracker, start_tracker
 
 CURVES_FILE = "curves.png"
@@ -166,6 +166,7 @@ class Monitor:
         """Report an epoch: a line, TensorBoard's scalars as published, and at times the curves."""
         parts = [f"{name}: {value:.6f}" for name, value in values.items() if "loss" in name]
         rates = ["val_eer_w_aug", "val_eer_wo_aug", *(name for name in values if name.startswith("val_segment_eer_"))]
+        rates += [name for name in values if OF_CORPUS.fullmatch(name)]
         parts += [f"{name}: {values[name]:.2%}" for name in rates if name in values]
         if saved:
             parts.append(f"saved {saved}")

@@ -85,6 +85,10 @@ class Progress(_Part):
 class _Trials(_Part):
     trials: Natural
     digest: str
+    draws: Natural | None = None
+    """Of an epoch, if it draws by ``data.balance`` or the like."""
+    groups: str | None = None
+    """:meth:`nes2net.training.balance.Balance.digest` of these."""
 
 
 class _Data(_Part):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from torch import Tensor
 from nes2net.checkpoints.base import base_digest
 from nes2net.checkpoints.published_names import unwrap_frontend
 from nes2net.checkpoints.state_dict import load_state_dict, read_record
-from nes2net.corpora.trial import BONAFIDE
+from nes2net.corpora.trial import BONAFIDE, Trial
 from nes2net.detector import Detector, recognise
 from nes2net.errors import InputError, shown
 from nes2net.frontends.adaptation import adapt as adapt_frontend
@@ -23,13 +23,16 @@ from nes2net.frontends.sizes import check_pretrained
 from nes2net.machine.memory import enough_memory
 from nes2net.published_models import PUBLISHED, RECORD_KEY, START_KEY, start_of
 from nes2net.recipes.recipe import Recipe, TrainConfig
-from nes2net.registry import corpora, create_frontend
+from nes2net.registry import create_frontend
 from nes2net.scoring.system_scores import check_system_scores
 from nes2net.training.augmentation import augmentation_stream
+from nes2net.training.balance import Balance
 from nes2net.training.data import (
     Examples,
     check_fills_a_batch,
+    check_unseen,
     development_batches,
+    eer_methods,
     examples,
     frame_labels,
     read_trials,
@@ -96,17 +99,9 @@ def train(
     algorithms = cuda_algorithms(recipe.train.deterministic, recipe.train.cudnn_benchmark)
     with StopRequests() as stop, algorithms:
         train_trials, dev_trials = training_trials(recipe), read_trials(recipe.data, "dev")
-        if recipe.data.crop != "pieces":  # of which there may be more
+        if recipe.data.crop != "pieces" and not recipe.data.balanced:  # of which there may be more
             check_fills_a_batch(len(train_trials), recipe.train)
-        classes = {trial.target for trial in train_trials}  # one-class distillation trains on bona fide speech alone
-        known = [trial.path for trial in dev_trials if trial.target in classes]
-        if set(known) <= {trial.path for trial in train_trials}:
-            which = "" if len(classes) == 2 else "bona fide "
-            raise InputError(
-                f"all {len(known)} {which}development trials are training trials too, so they would choose the epoch that "
-                "knows them best: in a list of your own, fill a column 'split' with train and dev; or name another list "
-                "or folder with `data.root`"
-            )
+        check_unseen(recipe.data, train_trials, dev_trials)
         accelerator = create_accelerator(device, recipe.train.precision)
         folder, writes = Path(recipe.output) / recipe.tag, accelerator.is_main_process
         with run_folder(folder, recipe, writes):
@@ -142,7 +137,7 @@ def train(
             if detector.num_scores:  # scoring needs them
                 detector.record["score_ranges"] = score_ranges(recipe.data)
             data = {
-                "training": fingerprint(training.trials, training.labels),
+                "training": fingerprint(training.trials, training.labels, loader.batch_sampler.balance),
                 "development": fingerprint(development.trials, development.labels),
             }
             objective = _prepare(recipe, detector, accelerator)
@@ -154,13 +149,14 @@ def train(
             state = RunState(recipe.to_dict(), data, detector, optimizer, selection, accelerator.scaler, stream)
             log, disk = Path(recipe.logs) / recipe.tag, failing_disk_is_temporary(folder, state.num_bytes)
             with disk, Monitor(selection, log, writes, reporter) as monitor:
-                rule = corpora.get(recipe.data.dev_corpus or recipe.data.corpus).eer_method
+                rules = eer_methods(recipe.data)
                 validator = Validator(
                     objective,
                     dev_loaders,
                     accelerator,
                     monitor,
-                    eer_method=rule,
+                    eer_method=next(iter(rules.values())) if len(set(rules.values())) == 1 else "asvspoof",
+                    eer_methods={alias: rule for alias, rule in rules.items() if alias is not None},
                     seed=recipe.seed,
                     mode=recipe.validation.mode,
                 )
@@ -173,7 +169,9 @@ def train(
                 del resume
                 _check_processes(state, accelerator)
                 write_once(accelerator, partial(_begin_writing, recipe, state, monitor))
-                for line in _summary(objective, training, development, accelerator):
+                aliases = [corpus.called for corpus in recipe.data.corpora]
+                balance = loader.batch_sampler.balance
+                for line in _summary(objective, training, development, balance, aliases, accelerator):
                     monitor.say(line)
                 if writes:
                     monitor.left_out([*training.errors, *development.errors])
@@ -245,6 +243,8 @@ def _fit(trainer: Trainer) -> None:
         trainer.stop.agree = partial(signal_of_all, trainer.accelerator)
     trainer.fit()
     monitor.say(selection.table())
+    if (of_corpora := selection.corpora_table()) is not None:
+        monitor.say(of_corpora)
     if trainer.accelerator.device.type == "cuda":
         monitor.say(f"peak of this GPU's memory: {torch.cuda.max_memory_allocated() / 2**30:.2f} GiB")
     monitor.say(f"checkpoints are in {selection.folder}, logs for TensorBoard in {monitor.log}")
@@ -269,10 +269,20 @@ def _prepare(recipe: Recipe, detector: Detector, accelerator: Accelerator) -> Ob
     return objective
 
 
-def _summary(objective: Objective, training: Examples, development: Examples, accelerator: Accelerator) -> list[str]:
+def _summary(
+    objective: Objective,
+    training: Examples,
+    development: Examples,
+    balance: Balance | None,
+    aliases: Sequence[str],
+    accelerator: Accelerator,
+) -> list[str]:
+    def numbers(trials: Sequence[Trial]) -> str:
+        bonafide = sum(trial.label == BONAFIDE for trial in trials)
+        return f"{len(trials)} ({bonafide} bona fide, {len(trials) - bonafide} spoof)"
+
     def count(found: Examples) -> str:
-        bonafide, number = sum(t.label == BONAFIDE for t in found.trials), len(found.trials)
-        what = f"{number} ({bonafide} bona fide, {number - bonafide} spoof)"
+        what = numbers(found.trials)
         if found.labels is not None:
             what += f", {sum(trial.id in found.labels for trial in found.trials)} with labels of frames"
         return what if found.excerpts is None else f"{what}, pieces of recordings"
@@ -284,11 +294,15 @@ def _summary(objective: Objective, training: Examples, development: Examples, ac
         f", {trained:,} of them trained ({100 * trained / size:.3g} %)," if trained < size else ""
     )
     processes = f", {accelerator.num_processes} processes" if accelerator.num_processes > 1 else ""
-    return [
-        f"detector: {parts}, {size_in_words} on {detector.device}{processes}",
-        f"training trials: {count(training)}",
-        f"development trials: {count(development)}",
-    ]
+    lines = [f"detector: {parts}, {size_in_words} on {detector.device}{processes}"]
+    for title, found in (("training", training), ("development", development)):
+        lines.append(f"{title} trials: {count(found)}")
+        for alias in aliases:
+            if of_corpus := [trial for trial in found.trials if trial.get("corpus") == alias]:
+                lines.append(f"  {alias}: {numbers(of_corpus)}")
+    if balance is not None:
+        lines.append(f"an epoch draws {balance.draws} of the training trials")
+    return lines
 
 
 def _build_detector(recipe: Recipe, folder: Path, resume: dict | None) -> Detector:

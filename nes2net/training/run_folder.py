@@ -34,6 +34,7 @@ _UNUSABLE = "{} cannot be used ({}): move the folder away and start again"
 # compilation and accumulation change numbers and may not: batch statistics are those of the parts.
 _NOT_COMPARED = (
     *("data.dev_root", "data.dev_protocols", "data.dev_keys"),
+    *("data.corpora.root", "data.corpora.protocols", "data.corpora.dev_keys"),
     *("data.train_scores", "data.dev_scores", "data.range_scores"),  # the fingerprint of the data has their scores
     *("data.root", "data.protocols", "data.num_workers", "data.cache", "ssl_checkpoint", "output", "logs", "tracker"),
     *("train.activation_checkpointing", "train.keep", "train.save_every_minutes"),
@@ -170,6 +171,8 @@ def _differences(ours: dict, theirs: dict, prefix: str = "") -> list[str]:
             a, b = a is None, b is None
         if isinstance(a, dict) and isinstance(b, dict):
             differing += _differences(a, b, f"{name}.")
+        elif a and name == "data.corpora" and isinstance(b, list) and len(a) == len(b):
+            differing += dict.fromkeys(key for pair in zip(a, b) for key in _differences(*pair, f"{name}."))
         elif a != b:
             differing.append(f"`{name}`")
     return differing

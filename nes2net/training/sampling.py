@@ -10,6 +10,7 @@ import numpy as np
 from torch.utils.data import Sampler
 
 from nes2net.errors import InputError
+from nes2net.training.balance import Balance
 
 T = TypeVar("T")
 
@@ -44,6 +45,8 @@ class EpochBatches(Sampler[list[tuple[int, ...]]]):
     made of the items sorted by length, equal ones in random order: they are shuffled within blocks
     of 4 batches, and then the blocks are, except for an incomplete last one.
 
+    With ``balance`` it says in place of the permutation which items the steps of an epoch take.
+
     >>> batches = EpochBatches(10, 4, seed=1, shuffle=False)
     >>> [[index for _, index in batch] for batch in batches], len(batches)
     ([[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]], 3)
@@ -54,6 +57,7 @@ class EpochBatches(Sampler[list[tuple[int, ...]]]):
         chunk_samples: lowest and highest length of a step, which is uniform and drawn from (seed,
             epoch, step).
         lengths: length of each item; the length of a batch is that of its longest item.
+        balance: draws the items of an epoch, from (seed, epoch) too; it does not go with ``lengths``.
 
     Attributes:
         epoch: epoch of the next iteration, counted from 1: first item of its pairs, and seed of its
@@ -76,6 +80,7 @@ class EpochBatches(Sampler[list[tuple[int, ...]]]):
         accumulate: int = 1,
         chunk_samples: Sequence[int] | None = None,
         lengths: Sequence[int] | None = None,
+        balance: Balance | None = None,
     ) -> None:
         if shuffle and batch_size < accumulate * world_size:
             raise InputError(
@@ -86,13 +91,16 @@ class EpochBatches(Sampler[list[tuple[int, ...]]]):
         self.length, self.batch_size, self.seed, self.shuffle = length, batch_size, seed, shuffle
         self.rank, self.world_size, self.accumulate = rank, world_size, accumulate
         self.chunk_samples, self.lengths = chunk_samples, None if lengths is None else np.array(lengths)
+        self.balance = balance
+        #: items that an epoch draws
+        self.draws = length if balance is None else balance.draws
         self.epoch, self.start = 1, 0
         #: without ``shuffle``, first item of each of this process's batches
         self._firsts = range(rank * batch_size, length, world_size * batch_size)
 
     def __len__(self) -> int:
         """Number of steps in an epoch; without ``shuffle``, of this process's batches."""
-        return self.length // self.batch_size if self.shuffle else len(self._firsts)
+        return self.draws // self.batch_size if self.shuffle else len(self._firsts)
 
     def __iter__(self) -> Iterator[list[tuple[int, ...]]]:
         return self._training_parts() if self.shuffle else self._batches_in_order()
@@ -115,6 +123,8 @@ class EpochBatches(Sampler[list[tuple[int, ...]]]):
     def _order(self) -> np.ndarray:
         """Draw the order of the items of an epoch."""
         rng = np.random.default_rng(stream_of_epoch(self.seed, self.epoch))
+        if self.balance is not None:
+            return self.balance.order(rng, self.batch_size)
         order = rng.permutation(self.length)
         if self.lengths is None:
             return order

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from nes2net.errors import InputError, check_known
+from nes2net.evaluation.over_corpora import OverCorpora
 from nes2net.machine.files import json_text, write_text
 from nes2net.machine.terminal import text_table
 from nes2net.recipes.recipe import TrainConfig, ValidationConfig
@@ -33,8 +34,8 @@ class Selection:
 
     Attributes:
         measures: the values whose minimum is the best epoch: the loss of each pass, as published,
-            the EER or minDCF of the pass without augmentation (deviations 13 and 14), the EER of its
-            shortest frames, or the loss of training, ``loss``.
+            the EER or minDCF of the pass without augmentation (deviations 13 and 14) or its mean or
+            worst over corpora, the EER of its shortest frames, or the loss of training, ``loss``.
     """
 
     def __init__(
@@ -50,6 +51,8 @@ class Selection:
         others = {"train_loss": ["loss"], **{rate: [f"val_{rate}_wo_aug"] for rate in ("eer", "min_dcf")}}
         if resolutions:
             others["segment_eer"] = [f"val_segment_eer_{min(resolutions)}_wo_aug"]
+        if validation.over != "pooled":
+            others = {rate: [f"val_{rate}_wo_aug_{validation.over}"] for rate in ("eer", "min_dcf")}
         self.measures = others.get(validation.select_on, losses)
         self.averaged_by = list(dict.fromkeys([*losses, *self.measures]))
         self.keep = [word.strip() for word in train.keep.split(",")]
@@ -109,6 +112,14 @@ class Selection:
             marks = {name for name in self.measures if best[name] == [row["epoch"]]}
             rows.append([_cell(row, c) + ("*" if c in marks else "") for c in columns])
         return "\n".join([*text_table(rows, "r"), *self._averages()])
+
+    def corpora_table(self) -> str | None:
+        """Lay out the EERs of several development corpora after the best epoch; None if there is one corpus."""
+        if not (measured := self._measured()):
+            return None
+        (best,) = _best(measured, 1, self.measures[-1])  # of two losses, that without augmentation
+        found = over_corpora_of(next(row for row in measured if row["epoch"] == best))
+        return None if found is None else f"development corpora after epoch {best}:\n{found.table()}"
 
     def _averages(self) -> list[str]:
         kept = self.kept_epochs()
@@ -184,7 +195,7 @@ def best_epochs(folder: str | Path, count: int, by: str) -> list[int]:
         raise InputError(f"{folder} has no {HISTORY_FILE}, which training writes: name the epochs with `ids`")
     history = read_history(path)
     known = {key for row in history for key in row if key == "loss" or key.startswith("val_")}
-    known = {key for key in known if not key.endswith(("_low", "_high"))}
+    known = {key for key in known if "/" in key or not key.endswith(("_low", "_high"))}
     check_known([by], known, f"`by` is one of the values of {path}, not")
     valued = [row for row in history if _is_number(row.get(by))]
     saved = [row for row in valued if (Path(folder) / f"epoch_{row['epoch']}.pth").is_file()]
@@ -211,26 +222,42 @@ _COLUMNS = {
     "val_loss_wo_aug": ("val_loss_wo_aug", "{:.6f}"),
     "val_eer_w_aug": ("EER_w_aug %", "{:.3%}"),
     "val_eer_wo_aug": ("EER_wo_aug %", "{:.3%}"),
+    "val_eer_wo_aug_mean": ("EER_mean %", "{:.3%}"),
+    "val_eer_wo_aug_worst": ("EER_worst %", "{:.3%}"),
     "val_min_dcf_wo_aug": ("minDCF_wo_aug", "{:.5f}"),
+    "val_min_dcf_wo_aug_mean": ("minDCF_mean", "{:.5f}"),
+    "val_min_dcf_wo_aug_worst": ("minDCF_worst", "{:.5f}"),
     "lr": ("lr", "{:.3g}"),
     "improved": ("", ""),
 }
 
 
 _OF_FRAMES = re.compile(r"val_segment_eer_(\d+)_wo_aug")
+#: The EER of a development corpus, by its alias.
+OF_CORPUS = re.compile(r"val_eer_wo_aug/([^/]+)")
+_OF_GROUP = re.compile(r"val_eer_wo_aug/([^/]+/.+)")
+
+
+def over_corpora_of(row: Row) -> OverCorpora | None:
+    """The EERs of several development corpora in a row of the history; None if there are none."""
+    eers = {found[1]: value for name, value in row.items() if (found := OF_CORPUS.fullmatch(name))}
+    groups = {found[1]: value for name, value in row.items() if (found := _OF_GROUP.fullmatch(name))}
+    return OverCorpora(eers, groups, row.get("val_eer_wo_aug")) if eers else None
 
 
 def _columns_of(history: Sequence[Row]) -> list[str]:
-    """The values of a table, in its order: EERs of frames stand behind that of utterances."""
-    of_frames = list(dict.fromkeys(name for row in history for name in row if _OF_FRAMES.fullmatch(name)))
+    """The values of a table, in its order: EERs of frames and of corpora stand behind that of utterances."""
+    of_some = (_OF_FRAMES, OF_CORPUS)
+    further = [name for kind in of_some for row in history for name in row if kind.fullmatch(name)]
     place = list(_COLUMNS).index("val_eer_wo_aug") + 1
-    columns = [*list(_COLUMNS)[:place], *of_frames, *list(_COLUMNS)[place:]]
+    columns = [*list(_COLUMNS)[:place], *dict.fromkeys(further), *list(_COLUMNS)[place:]]
     return [column for column in columns if any(column in row for row in history)]
 
 
 def _heading(column: str) -> str:
-    found = _OF_FRAMES.fullmatch(column)
-    return f"EER_{found[1]}ms %" if found else _COLUMNS[column][0]
+    if found := _OF_FRAMES.fullmatch(column):
+        return f"EER_{found[1]}ms %"
+    return f"{found[1]} %" if (found := OF_CORPUS.fullmatch(column)) else _COLUMNS[column][0]
 
 
 def _cell(row: Row, column: str) -> str:

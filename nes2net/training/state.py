@@ -18,6 +18,7 @@ from nes2net.corpora.trial import Trial, trials_digest
 from nes2net.detector import Detector
 from nes2net.errors import InputError, listed
 from nes2net.published_models import START_KEY
+from nes2net.training.balance import Balance
 from nes2net.training.optimisation import set_learning_rate
 from nes2net.training.resume_file import REMEDY, RESUME_FILE, VERSION, Progress
 from nes2net.training.selection import Selection
@@ -127,7 +128,8 @@ class RunState:
     def _check_progress(self, content: dict[str, Any]) -> None:
         epoch, step, utterances = (content["progress"][key] for key in ("epoch", "step", "utterances"))
         batch_size: int = self.recipe["train"]["batch_size"]
-        steps = int(self.data["training"]["trials"]) // batch_size
+        training = self.data["training"]
+        steps = int(training.get("draws", training["trials"])) // batch_size
         too_far = epoch > self.selection.epochs + 1 or step > steps or utterances > step * batch_size
         parts = ((self.scaler, content["scaler"]), (self.stream, content["stream"]))
         if too_far or any((ours is None) != (theirs is None) for ours, theirs in parts):
@@ -154,10 +156,13 @@ class RunState:
         return sum(t.numel() * t.element_size() for t in weights) + moments * trained
 
 
-def fingerprint(trials: Sequence[Trial], labels: Mapping[str, NDArray] | None = None) -> dict[str, int | str]:
+def fingerprint(
+    trials: Sequence[Trial], labels: Mapping[str, NDArray] | None = None, balance: Balance | None = None
+) -> dict[str, int | str]:
     """Tell one list of trials from another by its length and the ids and labels in order, wherever the audio lies.
 
-    If a detector fuses scores of other systems, these count too, and so do ``labels`` of frames, by id.
+    If a detector fuses scores of other systems, these count too, and so do ``labels`` of frames, by id,
+    and the groups of a ``balance``, with the number of its draws.
     """
 
     def line(trial: Trial) -> str:
@@ -165,4 +170,7 @@ def fingerprint(trials: Sequence[Trial], labels: Mapping[str, NDArray] | None = 
         frames = f"\t{sha256(labels[trial.id].tobytes()).hexdigest()}" if labels and trial.id in labels else ""
         return f"{trial.id}\t{trial.target}{scores}{frames}"
 
-    return {"trials": len(trials), "digest": trials_digest(trials, line)}
+    found: dict[str, int | str] = {"trials": len(trials), "digest": trials_digest(trials, line)}
+    if balance is None:
+        return found
+    return {**found, "draws": balance.draws, "groups": balance.digest()}

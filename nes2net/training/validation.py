@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import NamedTuple
@@ -18,6 +18,8 @@ from nes2net import metrics
 from nes2net.corpora.trial import Trial
 from nes2net.errors import InputError
 from nes2net.evaluation.breakdown import speaker_groups
+from nes2net.evaluation.matching import Matched, Mismatch
+from nes2net.evaluation.over_corpora import over_corpora
 from nes2net.machine.precision import float32_products
 from nes2net.recipes.recipe import AugmentConfig, TrainConfig, ValidationConfig
 from nes2net.scoring.kernel import scoring_mode
@@ -78,6 +80,8 @@ class _BatchResult(NamedTuple):
     lost: list[str]
     #: scores and labels of the frames that have a label, by resolution
     frames: list[tuple[np.ndarray, np.ndarray]]
+    #: places of the scored trials in the development set
+    places: Sequence[int] = ()
 
 
 def _labelled(scores: Tensor, labels: Tensor) -> tuple[np.ndarray, np.ndarray]:
@@ -97,6 +101,7 @@ class Validator:
             of the set (:class:`nes2net.training.sampling.EpochBatches`).
         monitor: names the files that were left out.
         eer_method: the corpus's rule for the EER.
+        eer_methods: if the set has trials of several corpora, the rule of each by its alias.
         seed: seed of the bootstrap, and of what is random in train mode.
         mode: ``train`` leaves dropout on, and lets batch normalisation learn from the development
             set (``validation.mode``).
@@ -115,6 +120,7 @@ class Validator:
         eer_method: str,
         seed: int,
         mode: str = "eval",
+        eer_methods: Mapping[str, str] | None = None,
     ) -> None:
         if mode == "train" and accelerator.num_processes > 1:
             raise InputError(
@@ -123,12 +129,16 @@ class Validator:
             )
         self.mode = mode
         self.objective, self.loaders, self.accelerator, self.monitor = objective, loaders, accelerator, monitor
-        self.eer_method, self.seed = eer_method, seed
+        self.eer_method, self.eer_methods, self.seed = eer_method, eer_methods or {}, seed
 
     def run(self, epoch: int) -> dict[str, float]:
         """Measure ``val_loss_…``, ``val_eer_…`` and ``val_min_dcf_…`` of each pass, as fractions.
 
         If frames are trained on, ``val_segment_eer_20_…`` is the EER over all frames of 20 ms.
+        If there are several corpora, these are values of all trials pooled, and
+        ``val_eer_wo_aug/CORPUS``, ``val_eer_wo_aug/CORPUS/ATTACK``, ``val_eer_wo_aug_mean`` and
+        ``val_eer_wo_aug_worst`` those of :class:`nes2net.evaluation.over_corpora.OverCorpora`; so is
+        ``val_min_dcf_wo_aug``, but for attacks.
 
         Scores are computed as ``nes2net score`` computes them, whatever the precision of training:
         in eval mode, unless ``mode`` is ``train``, and in the float32 of the weights.
@@ -182,7 +192,19 @@ class Validator:
                 loss, scores, of_frames = self.objective.validation_parts(waveforms, targets, others, on_device)
             number = accelerator.process_index + place * accelerator.num_processes
             # A worker's tensor keeps a file open until it is freed, so keep a copy.
-            results.append((number, loss, scores, batch.targets.clone(), batch.errors, batch.lost, of_frames, frames))
+            results.append(
+                (
+                    number,
+                    loss,
+                    scores,
+                    batch.targets.clone(),
+                    batch.errors,
+                    batch.lost,
+                    of_frames,
+                    frames,
+                    batch.places,
+                )
+            )
             meter.update(len(batch.targets) * accelerator.num_processes)
         return [  # the device is waited for here, once
             _BatchResult(
@@ -193,8 +215,9 @@ class Validator:
                 errors,
                 lost,
                 [_labelled(*of_both) for of_both in zip(of_frames, frames)],
+                places,
             )
-            for number, loss, scores, targets, errors, lost, of_frames, frames in results
+            for number, loss, scores, targets, errors, lost, of_frames, frames, places in results
         ]
 
     def _gathered(self, own: list[_BatchResult]) -> list[_BatchResult]:
@@ -231,7 +254,32 @@ class Validator:
             complete = len(targets) == len(trials)  # otherwise scores cannot be told apart by speaker here
             low, high = self._interval(bonafide, spoof, trials if complete else [])
             values |= {f"val_eer_{name}_low": low, f"val_eer_{name}_high": high}
+            if len(self.eer_methods) > 1:
+                values |= self._of_corpora(name, [trials[i] for result in results for i in result.places], scores)
         return values | self._of_frames(name, results, epoch)
+
+    def _of_corpora(self, name: str, trials: Sequence[Trial], scores: np.ndarray) -> dict[str, float]:
+        """The rates of each corpus, their mean and the highest, and the EER of each attack."""
+        corpus = np.array([trial.get("corpus") for trial in trials])
+        scored = {}
+        for alias in self.eer_methods:
+            of_corpus = [trial for trial in trials if trial.get("corpus") == alias]
+            scored[alias] = Matched(of_corpus, scores[corpus == alias], len(of_corpus), Mismatch([], [], [], []))
+        found = over_corpora(scored, self.eer_methods)
+        costs = {
+            alias: metrics.compute_min_dcf(matched.bonafide, matched.spoof)
+            for alias, matched in scored.items()
+            if alias in found.eers
+        }
+        if not costs:
+            raise InputError("no development corpus has usable trials of both classes: give one of them both")
+        values = dict[str, float]()
+        for rate, of_corpora in (("eer", found.eers), ("min_dcf", costs)):
+            key = f"val_{rate}_{name}"
+            values |= {f"{key}/{alias}": value for alias, value in of_corpora.items()}
+            values |= {f"{key}_mean": sum(of_corpora.values()) / len(of_corpora)}
+            values |= {f"{key}_worst": max(of_corpora.values())}
+        return values | {f"val_eer_{name}/{group}": eer for group, eer in found.groups.items()}
 
     def _of_frames(self, name: str, results: list[_BatchResult], epoch: int) -> dict[str, float]:
         """The EER over all frames of each resolution that is trained on, by the rule of PartialSpoof."""

@@ -1,0 +1,190 @@
+"""Balance: which utterances an epoch draws, by shares of corpora, classes and other groups."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable, Mapping, Sequence
+from hashlib import sha256
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nes2net.corpora.trial import Trial
+from nes2net.errors import InputError, listed
+from nes2net.recipes.recipe import DataConfig
+
+#: Fields whose values mean something in their corpus alone: A07 of two corpora are two attacks.
+_OF_ONE_CORPUS = ("attack", "speaker")
+
+
+class Level(NamedTuple):
+    """A division of the items into groups."""
+
+    groups: Sequence[Hashable]
+    """The group of each item."""
+    shares: Mapping[Hashable, float] | None = None
+    """The share of each group relative to the others; None if all have the same."""
+
+
+class Balance:
+    """Draws the items of an epoch so that each batch has the shares of the groups, up to rounding.
+
+    Each level divides the groups of the one before. Within a batch, the draws of a group are divided
+    among its own groups: each gets its share rounded down, and those get one more that are owed most
+    from the batches before. So no share is left to chance. In a group of the last level every item
+    comes equally often up to one: the items come in random order, and once all have come, they come
+    again in another one.
+
+    Args:
+        length: number of items.
+        levels: outermost first; without them all items are one group.
+        speakers: speaker of each item, None if it is not known, for ``most_of_speaker``.
+        most_of_speaker: number of different items of a speaker in an epoch, drawn anew for each;
+            None for all. Items without a speaker are all there.
+        draws: number of draws in an epoch; None for the number of items that ``most_of_speaker`` leaves.
+
+    >>> level = Level(["a", "a", "a", "a", "a", "b"], {"a": 1, "b": 1})
+    >>> order = Balance(6, [level]).order(np.random.default_rng(0), batch_size=2)
+    >>> [sorted(batch) for batch in order.reshape(3, 2).tolist()]
+    [[3, 5], [2, 5], [4, 5]]
+    """
+
+    def __init__(
+        self,
+        length: int,
+        levels: Sequence[Level] = (),
+        *,
+        speakers: Sequence[Hashable | None] | None = None,
+        most_of_speaker: int | None = None,
+        draws: int | None = None,
+    ) -> None:
+        self.length = length
+        self._levels = [_numbered(level.groups) for level in levels]
+        self._shares = [
+            np.array([1.0 if level.shares is None else level.shares[name] for name in names])
+            for level, (_, names) in zip(levels, self._levels)
+        ]
+        self._capped = None if speakers is None or most_of_speaker is None else _Capped(speakers, most_of_speaker)
+        #: number of draws in an epoch
+        self.draws = draws or (length if self._capped is None else self._capped.left)
+
+    def order(self, rng: np.random.Generator, batch_size: int) -> NDArray:
+        """Draw the items of the whole batches of an epoch, batch after batch, each in random order."""
+        steps = np.repeat(np.arange(self.draws // batch_size), batch_size)
+        items = np.arange(self.length) if self._capped is None else self._capped.draw(rng)
+        drawn = self._drawn(items, steps, 0, rng)
+        return rng.permuted(drawn.reshape(-1, batch_size), axis=1).ravel()
+
+    def digest(self) -> str:
+        """SHA-256 of the groups of all items, in hexadecimal."""
+        digest = sha256()
+        for numbers, names in self._levels:
+            digest.update(f"{names}\n".encode("utf-8", "surrogateescape") + numbers.astype("<i8").tobytes())
+        if self._capped is not None:
+            digest.update(self._capped.speakers.astype("<i8").tobytes())
+        return digest.hexdigest()
+
+    def _drawn(self, items: NDArray, steps: NDArray, level: int, rng: np.random.Generator) -> NDArray:
+        """Choose one of ``items``, a group of the level before, for each draw in ``steps``, which ascend."""
+        if level == len(self._levels) or not len(steps):
+            rounds = -(-len(steps) // len(items))
+            return np.concatenate([items[:0], *(rng.permutation(items) for _ in range(rounds))])[: len(steps)]
+        groups, members = np.unique(self._levels[level][0][items], return_inverse=True)
+        chosen = _apportioned(self._shares[level][groups], steps, rng)
+        drawn = np.empty(len(steps), items.dtype)
+        for of_group, places in zip(_places(members, len(groups)), _places(chosen, len(groups))):
+            drawn[places] = self._drawn(items[of_group], steps[places], level + 1, rng)
+        return drawn
+
+
+class _Capped:
+    """Draws at most so many of the items of each speaker; of unknown speakers all."""
+
+    def __init__(self, speakers: Sequence[Hashable | None], most: int) -> None:
+        self.speakers, self.most = _numbered(speakers)[0], most
+        self.unknown = np.array([speaker is None for speaker in speakers], dtype=bool)
+        counts = np.bincount(self.speakers[~self.unknown])
+        #: number of items that are drawn
+        self.left = int(np.minimum(counts, most).sum() + self.unknown.sum())
+
+    def draw(self, rng: np.random.Generator) -> NDArray:
+        """The items of an epoch, in ascending order."""
+        order = rng.permutation(len(self.speakers))
+        order = order[np.argsort(self.speakers[order], kind="stable")]
+        speakers = self.speakers[order]
+        rank = np.arange(len(order)) - np.searchsorted(speakers, speakers)  # among those of the speaker
+        return np.sort(order[(rank < self.most) | self.unknown[order]])
+
+
+def _numbered(groups: Sequence[Hashable | None]) -> tuple[NDArray, list[Hashable | None]]:
+    """Number the groups in the order of their first items: the number of each item, and the groups."""
+    numbers: dict[Hashable | None, int] = {}
+    return np.array([numbers.setdefault(group, len(numbers)) for group in groups], dtype=np.int64), list(numbers)
+
+
+def _places(numbers: NDArray, count: int) -> list[NDArray]:
+    """The places of each number from 0 to below ``count``, in ascending order.
+
+    >>> [places.tolist() for places in _places(np.array([1, 0, 1]), 3)]
+    [[1], [0, 2], []]
+    """
+    order = np.argsort(numbers, kind="stable")
+    return np.split(order, np.searchsorted(numbers[order], np.arange(1, count)))
+
+
+def _apportioned(shares: NDArray, steps: NDArray, rng: np.random.Generator) -> NDArray:
+    """Choose a group for each draw; in each of ``steps`` every group has its share up to rounding."""
+    if len(shares) == 1:
+        return np.zeros(len(steps), dtype=np.int64)
+    shares = shares / math.fsum(shares)
+    owed = np.zeros(len(shares))
+    groups, chosen = np.arange(len(shares)), []
+    for number in np.unique(steps, return_counts=True)[1].tolist():
+        counts = np.floor(number * shares + 1e-9).astype(np.int64)
+        owed += number * shares - counts
+        if left := number - int(counts.sum()):
+            order = owed + 1e-6 * rng.random(len(shares))  # of those that are owed as much, any
+            most = np.argpartition(-order, left - 1)[:left]
+            counts[most] += 1
+            owed[most] -= 1
+        chosen.append(np.repeat(groups, counts))
+    return np.concatenate(chosen)
+
+
+def balance_of(data: DataConfig, trials: Sequence[Trial]) -> Balance | None:
+    """How ``data`` lets an epoch draw from ``trials``; None for each once, as published.
+
+    Raises:
+        InputError: if no trial has a field of ``data.balance``, or a speaker for ``data.speaker_cap``.
+    """
+    if not data.balanced:
+        return None
+    weights: dict[Hashable, float] = {
+        corpus.called: 1.0 if corpus.weight is None else corpus.weight for corpus in data.corpora or ()
+    }
+    weighted = any(corpus.weight is not None for corpus in data.corpora or ())
+    names = [*(["corpus"] if weighted and "corpus" not in data.balance else []), *data.balance]
+    levels = [
+        Level(_groups(trials, name, "balance"), weights if name == "corpus" and data.corpora else None)
+        for name in names
+    ]
+    speakers = None if data.speaker_cap is None else _groups(trials, "speaker", "speaker_cap")
+    return Balance(len(trials), levels, speakers=speakers, most_of_speaker=data.speaker_cap, draws=data.epoch_size)
+
+
+def _groups(trials: Sequence[Trial], name: str, key: str) -> list[Hashable | None]:
+    """The group of each trial by the field ``name``; None for those without a value."""
+    field = "label" if name == "class" else name
+    found: list[Hashable | None] = [trial.get(field) for trial in trials]
+    if all(value is None for value in found):
+        slots = ("speaker", "attack", "codec", "source", "vocoder", "gender", "language")
+        has = [slot for slot in slots if any(trial.get(slot) is not None for trial in trials)]
+        extra = dict.fromkeys(column for trial in trials for column, _ in trial.extra)
+        raise InputError(
+            f"`data.{key}` needs the {name} of the training trials, and none has it; they have "
+            f"{listed(['class', *has, *extra], 12)}"
+        )
+    if name in _OF_ONE_CORPUS:
+        return [value if value is None else (trial.get("corpus"), value) for trial, value in zip(trials, found)]
+    return found
