@@ -17,6 +17,7 @@ from weakref import WeakValueDictionary
 import numpy as np
 import torch
 
+from nes2net.audio.packed import status_of
 from nes2net.audio.read import load_audio, load_head
 from nes2net.errors import InputError
 from nes2net.machine.files import replacing
@@ -92,10 +93,10 @@ class AudioCache:
     def entry(self, path: str | Path) -> Path:
         """The file for the samples of ``path``. :class:`InputError` if ``path`` does not exist."""
         try:
-            status = os.stat(path)
+            status = status_of(path)
         except OSError as error:
             raise InputError(f"audio file {path} not found") from error
-        key = f"{_DECODING}\0{os.path.realpath(path)}\0{status.st_size}\0{status.st_mtime_ns}"
+        key = f"{_DECODING}\0{os.path.realpath(path)}\0{status.size}\0{status.modified}"
         digest = hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()[:40]
         return self.folder / digest[:2] / f"{digest[2:]}.npy"
 

@@ -14,6 +14,7 @@ from nes2net.audio.integrity import DamagedAudio, check_format
 from nes2net.audio.libsndfile import BLOCK_VALUES
 from nes2net.audio.matroska import states_duration
 from nes2net.audio.mp3 import states_length
+from nes2net.audio.packed import RecordingBytes, open_recording
 
 # A FLAC frame whose checksum is wrong is an error instead of being left out. Other codecs find no
 # more damage with it.
@@ -25,7 +26,7 @@ _DURATION_OF_STREAM = ("mov", "avi", "wv", "tta", "ape")
 _TYPES = {"u8": "u1", "s16": "i2", "s32": "i4", "s64": "i8", "flt": "f4", "dbl": "f8"}  # of samples
 
 
-def ffmpeg_blocks(path: Path, *, strict: bool = True) -> Generator[tuple[np.ndarray, int], None, None]:
+def ffmpeg_blocks(path: Path | RecordingBytes, *, strict: bool = True) -> Generator[tuple[np.ndarray, int], None, None]:
     """The samples in blocks (channels, N) float32, with their rate in Hz; a frame or more in each.
 
     Args:
@@ -40,11 +41,11 @@ def ffmpeg_blocks(path: Path, *, strict: bool = True) -> Generator[tuple[np.ndar
     frames: list[np.ndarray] = []
     held = 0  # samples in ``frames``
     begin = end = latest = 0.0  # seconds: of the frames, and of what lies beside them
-    with open(path, "rb") as file:
+    with open_recording(path) as file:
         has_duration = states_duration(file) or states_length(file)
     # An open file and no protocols: otherwise FFmpeg would open the files that a playlist called
     # .flac names.
-    with open(path, "rb") as file, av.open(file, options={"protocol_whitelist": ""}) as container:
+    with open_recording(path) as file, av.open(file, options={"protocol_whitelist": ""}) as container:
         if not container.streams.audio:
             raise ValueError("no audio stream")
         check_format(path, container.format.name)

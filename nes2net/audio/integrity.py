@@ -17,6 +17,7 @@ from nes2net.audio.mp3 import states_length, tag_fault
 from nes2net.audio.mp4 import mp4_fault
 from nes2net.audio.mpeg import missing_of_last_frame
 from nes2net.audio.ogg import ogg_fault
+from nes2net.audio.packed import RecordingBytes, open_recording
 from nes2net.audio.riff import RIFF_FORMATS, missing_audio
 from nes2net.errors import InputError
 
@@ -34,14 +35,14 @@ class DamagedAudio(ValueError):
     """A decoder read other audio than the file announces; the other decoder may do better."""
 
 
-def check_whole(path: Path) -> FlacHeader | None:
+def check_whole(path: Path | RecordingBytes) -> FlacHeader | None:
     """The header of a FLAC file, None for other formats.
 
     Raises:
         InputError: if the file contradicts its own header or a checksum of its pages is wrong.
     """
     try:
-        with open(path, "rb") as file:
+        with open_recording(path) as file:
             kind = file.read(4)
             if kind in RIFF_FORMATS:
                 if cut := missing_audio(file):
@@ -69,12 +70,12 @@ def check_whole(path: Path) -> FlacHeader | None:
     return header
 
 
-def cut_off(path: Path, announced: int, present: int, unit: str) -> InputError:
+def cut_off(path: Path | RecordingBytes, announced: int, present: int, unit: str) -> InputError:
     """The error of a file with less audio than its header announces."""
     return InputError(f"audio file {path} is cut off: its header announces {announced:,} {unit}, {present:,} are there")
 
 
-def check_format(path: Path, name: str) -> None:
+def check_format(path: Path | RecordingBytes, name: str) -> None:
     """Refuse a format, by the name that a decoder gives it, in which a cut cannot be noticed.
 
     Raises:

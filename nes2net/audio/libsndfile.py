@@ -12,6 +12,7 @@ import soundfile
 from nes2net.audio.flac import FlacHeader, exceeds_length
 from nes2net.audio.integrity import DamagedAudio, check_format, cut_off
 from nes2net.audio.mp3 import states_length
+from nes2net.audio.packed import AnyRecording, RecordingBytes, open_recording
 from nes2net.audio.riff import lacks_length
 
 #: libsndfile's own are RuntimeErrors. The last two come from damaged headers with more samples than
@@ -41,18 +42,21 @@ class _InOrder(soundfile.SoundFile):
 
 
 def open_with_libsndfile(
-    path: str | Path, kind: type[soundfile.SoundFile] = soundfile.SoundFile
+    path: AnyRecording, kind: type[soundfile.SoundFile] = soundfile.SoundFile
 ) -> soundfile.SoundFile:
     """``kind(path)``, with one of :data:`LIBSNDFILE_ERRORS` if it cannot be opened."""
+    in_memory = open_recording(path) if isinstance(path, RecordingBytes) else None
     try:
-        return kind(path)
+        return kind(in_memory or path)
     except TypeError as error:  # soundfile looks at the name only
-        if Path(path).suffix.lower() != ".raw":
+        if Path(in_memory.name if in_memory else str(path)).suffix.lower() != ".raw":
             raise
         raise ValueError("a file whose name ends in .raw is taken for samples without a header") from error
 
 
-def libsndfile_blocks(path: Path, header: FlacHeader | None) -> Generator[tuple[np.ndarray, int], None, None]:
+def libsndfile_blocks(
+    path: Path | RecordingBytes, header: FlacHeader | None
+) -> Generator[tuple[np.ndarray, int], None, None]:
     """The samples in blocks (channels, N) float32, with their rate in Hz; at least one block.
 
     Args:
@@ -80,7 +84,7 @@ def libsndfile_blocks(path: Path, header: FlacHeader | None) -> Generator[tuple[
             raise DamagedAudio(f"its header announces {file.frames:,} samples, {count:,} could be decoded")
 
 
-def check_length(file: soundfile.SoundFile, path: Path, header: FlacHeader | None) -> None:
+def check_length(file: soundfile.SoundFile, path: Path | RecordingBytes, header: FlacHeader | None) -> None:
     """Compare the length at which libsndfile stops reading with what the file holds.
 
     Raises:
@@ -96,7 +100,7 @@ def check_length(file: soundfile.SoundFile, path: Path, header: FlacHeader | Non
         raise DamagedAudio("libsndfile reads SPHERE files that were cut off as shorter ones")
     if header is None and file.format not in MP3 and file.frames:
         return
-    with open(path, "rb") as raw:
+    with open_recording(path) as raw:
         if file.format in MP3 and not states_length(raw):
             raise DamagedAudio("libsndfile guesses the length of MP3 files that do not state it, and stops there")
         if file.format in ("WAV", "WAVEX") and not file.frames and lacks_length(raw):

@@ -1,5 +1,7 @@
 """Reading audio files of any format and rate as 16 kHz mono float32.
 
+The recordings may also lie in shards or in memory (:mod:`nes2net.audio.packed`).
+
 A file that was cut off or damaged is an error, not a shorter recording.
 """
 
@@ -20,6 +22,7 @@ from nes2net.audio.ffmpeg import ffmpeg_blocks
 from nes2net.audio.flac import FlacHeader, md5_content, read_flac_header
 from nes2net.audio.integrity import DamagedAudio, check_whole
 from nes2net.audio.libsndfile import LIBSNDFILE_ERRORS, MP3, check_length, libsndfile_blocks, open_with_libsndfile
+from nes2net.audio.packed import AnyRecording, RecordingBytes, fetched, open_recording
 from nes2net.audio.waveform import SAMPLE_RATE, blocks_at_16k, check_rate, fault_of, to_mono_16k
 from nes2net.errors import InputError
 
@@ -55,7 +58,7 @@ class MeasuredAudio(NamedTuple):
     """Whether FFmpeg read the file."""
 
 
-def load_audio(path: str | Path, *, channel: int | None = None, longest: int | None = None) -> np.ndarray:
+def load_audio(path: AnyRecording, *, channel: int | None = None, longest: int | None = None) -> np.ndarray:
     """Read ``path`` as 16 kHz mono float32 (N,): the mean of its channels, or one of them.
 
     Channels are counted from 0. A recording of more than ``longest`` samples is not read further
@@ -93,7 +96,7 @@ def load_audio(path: str | Path, *, channel: int | None = None, longest: int | N
     return _finite(_read(path, whole)[0], path)
 
 
-def stream_audio(path: str | Path) -> Iterator[np.ndarray]:
+def stream_audio(path: AnyRecording) -> Iterator[np.ndarray]:
     """The samples of ``load_audio(path)`` in blocks, so that long recordings take little memory.
 
     Raises:
@@ -104,7 +107,7 @@ def stream_audio(path: str | Path) -> Iterator[np.ndarray]:
         yield _finite(block, path)
 
 
-def load_excerpt(path: str | Path, start: int, num_samples: int) -> np.ndarray:
+def load_excerpt(path: AnyRecording, start: int, num_samples: int) -> np.ndarray:
     """``load_audio(path)[start : start + num_samples]``, reading only that part of the file.
 
     A file in which libsndfile cannot seek (or not exactly: Ogg, MP3) is decoded from its beginning.
@@ -122,13 +125,13 @@ def load_excerpt(path: str | Path, start: int, num_samples: int) -> np.ndarray:
     def excerpt(file: soundfile.SoundFile, _: FlacHeader | None) -> np.ndarray | None:
         if not file.seekable() or file.format in _INEXACT_SEEK:
             return None
-        return _sought_excerpt(file, start, num_samples)
+        return _sought_excerpt(file, path, start, num_samples)
 
     found = _with_libsndfile(path, excerpt)
     return _decoded_excerpt(path, start, num_samples)[0] if found is None else _finite(found, path)
 
 
-def load_head(path: str | Path, num_samples: int) -> np.ndarray:
+def load_head(path: AnyRecording, num_samples: int) -> np.ndarray:
     """``load_audio(path)[:num_samples]`` to the last bit, if possible without decoding what follows.
 
     A file that was cut off is noticed; other damage behind the head is not. Lossy coding is decoded
@@ -153,7 +156,7 @@ def load_head(path: str | Path, num_samples: int) -> np.ndarray:
     return load_head_and_length(path, num_samples)[0] if found is None else found
 
 
-def load_head_and_length(path: str | Path, num_samples: int) -> tuple[np.ndarray, int]:
+def load_head_and_length(path: AnyRecording, num_samples: int) -> tuple[np.ndarray, int]:
     """``load_audio(path)[:num_samples]`` to the last bit, and the length of the whole.
 
     What follows the head is decoded as well, because damage anywhere is an error, but not kept. Of
@@ -165,7 +168,7 @@ def load_head_and_length(path: str | Path, num_samples: int) -> tuple[np.ndarray
     return _decoded_excerpt(path, 0, num_samples)
 
 
-def count_samples(path: str | Path) -> int:
+def count_samples(path: AnyRecording) -> int:
     """Length of ``load_audio(path)`` to within a sample, if possible from the header.
 
     Raises:
@@ -178,12 +181,13 @@ def count_samples(path: str | Path) -> int:
     return _read(path, lambda blocks: sum(map(len, blocks_at_16k(blocks, f"audio file {path}"))))[0]
 
 
-def stated_length(path: str | Path) -> int | None:
+def stated_length(path: AnyRecording) -> int | None:
     """Samples at 16 kHz that the header of ``path`` announces, unchecked; None if it does not.
 
     None also for MP3, whose length libsndfile may only guess.
     """
-    with open(path, "rb") as file:
+    path = fetched(path)
+    with open_recording(path) as file:
         flac = read_flac_header(file)  # libsndfile does not open every FLAC file of ASVspoof 2021
     if flac is not None:
         return _at_16k(flac.num_samples, max(1, flac.sample_rate)) or None
@@ -194,7 +198,7 @@ def stated_length(path: str | Path) -> int | None:
         return None
 
 
-def measure_audio(path: str | Path) -> MeasuredAudio:
+def measure_audio(path: AnyRecording) -> MeasuredAudio:
     """Decode ``path`` whole, as :func:`load_audio`, for its length, rate and faults.
 
     The samples of a FLAC file are compared with the MD5 sum in its header; if they differ, FFmpeg
@@ -220,8 +224,10 @@ def measure_audio(path: str | Path) -> MeasuredAudio:
 
 
 @contextmanager
-def _opened(path: str | Path) -> Iterator[tuple[Path, FlacHeader | None]]:
+def _opened(path: AnyRecording) -> Iterator[tuple[Path | RecordingBytes, FlacHeader | None]]:
     """``path`` and the header of a FLAC file, for reading within this context.
+
+    Instead of an address in a shard, the recording itself.
 
     Opening a pipe would wait for ever; therefore the file must be a regular one.
 
@@ -229,7 +235,12 @@ def _opened(path: str | Path) -> Iterator[tuple[Path, FlacHeader | None]]:
         InputError: if it is not, or is empty, cut off or damaged as far as :func:`check_whole`
             tells, or changes within the context.
     """
-    path = Path(path)
+    path = fetched(path)
+    if isinstance(path, RecordingBytes):
+        if not path.content:
+            raise _empty(path)
+        yield path, check_whole(path)
+        return
     try:
         before = path.stat()
     except (FileNotFoundError, NotADirectoryError):
@@ -241,7 +252,7 @@ def _opened(path: str | Path) -> Iterator[tuple[Path, FlacHeader | None]]:
     if not stat.S_ISREG(before.st_mode):
         raise InputError(f"audio file {path} is not a regular file but a pipe or a device")
     if not before.st_size:  # PyAV would write a traceback on standard error
-        raise InputError(f"audio file {path} is empty: copy or download it again")
+        raise _empty(path)
     yield path, check_whole(path)
     with suppress(OSError):  # a file may be removed once it has been read
         after = path.stat()
@@ -249,8 +260,12 @@ def _opened(path: str | Path) -> Iterator[tuple[Path, FlacHeader | None]]:
             raise InputError(f"audio file {path} changed while it was read: read it again when it is complete")
 
 
+def _empty(path: Path | RecordingBytes) -> InputError:
+    return InputError(f"audio file {path} is empty: copy or download it again")
+
+
 def _with_libsndfile(
-    path: str | Path, read: Callable[[soundfile.SoundFile, FlacHeader | None], _T | None]
+    path: AnyRecording, read: Callable[[soundfile.SoundFile, FlacHeader | None], _T | None]
 ) -> _T | None:
     """``read(file, FLAC header)``; None if libsndfile does not read the file, or not to its end."""
     with _opened(path) as (path, header):
@@ -264,7 +279,7 @@ def _with_libsndfile(
             return None
 
 
-def _finite(waveform: np.ndarray, path: str | Path) -> np.ndarray:
+def _finite(waveform: np.ndarray, path: AnyRecording) -> np.ndarray:
     if fault := fault_of(waveform):
         raise InputError(f"audio file {path} {fault}")
     return waveform
@@ -275,7 +290,7 @@ def _at_16k(num_samples: int, sample_rate: int) -> int:
     return -(-num_samples * SAMPLE_RATE // sample_rate)
 
 
-def _stated_samples(path: str | Path) -> int | None:
+def _stated_samples(path: AnyRecording) -> int | None:
     """Length at 16 kHz that the header of ``path`` states; None if decoding alone tells it."""
 
     def length(file: soundfile.SoundFile, header: FlacHeader | None) -> int | None:
@@ -286,7 +301,7 @@ def _stated_samples(path: str | Path) -> int | None:
     return _with_libsndfile(path, length)
 
 
-def _decoded_excerpt(path: str | Path, start: int, num_samples: int) -> tuple[np.ndarray, int]:
+def _decoded_excerpt(path: AnyRecording, start: int, num_samples: int) -> tuple[np.ndarray, int]:
     """The excerpt, and the length of the whole, see :func:`load_head_and_length`."""
 
     def excerpt(blocks: _Blocks) -> tuple[np.ndarray, int]:
@@ -314,12 +329,12 @@ def _decoded_excerpt(path: str | Path, start: int, num_samples: int) -> tuple[np
     return _read(path, excerpt)[0]
 
 
-def _sought_excerpt(file: soundfile.SoundFile, start: int, num_samples: int) -> np.ndarray | None:
+def _sought_excerpt(file: soundfile.SoundFile, path: AnyRecording, start: int, num_samples: int) -> np.ndarray | None:
     """The excerpt, read from a position that is a whole sample at both rates.
 
     None if that would be too much to read in one piece.
     """
-    check_rate(file.samplerate, f"audio file {file.name}")
+    check_rate(file.samplerate, f"audio file {path}")
     divisor = math.gcd(SAMPLE_RATE, file.samplerate)
     ours, theirs = SAMPLE_RATE // divisor, file.samplerate // divisor  # samples in the same time
     margin = 0 if ours == theirs else _RESAMPLING_MARGIN
@@ -335,7 +350,7 @@ def _sought_excerpt(file: soundfile.SoundFile, start: int, num_samples: int) -> 
     if len(samples) != wanted:
         raise DamagedAudio(f"{wanted:,} samples from {position:,} on were asked for, {len(samples):,} could be decoded")
     skipped = start - first * ours
-    return to_mono_16k(samples.T, file.samplerate, f"audio file {file.name}")[skipped : skipped + num_samples]
+    return to_mono_16k(samples.T, file.samplerate, f"audio file {path}")[skipped : skipped + num_samples]
 
 
 def _joined(blocks: Iterable[np.ndarray]) -> np.ndarray:
@@ -353,7 +368,7 @@ def _joined(blocks: Iterable[np.ndarray]) -> np.ndarray:
     return whole if len(whole) else first
 
 
-def _read(path: str | Path, read: Callable[[_Blocks], _T], *, verify_md5: bool = False) -> tuple[_T, bool]:
+def _read(path: AnyRecording, read: Callable[[_Blocks], _T], *, verify_md5: bool = False) -> tuple[_T, bool]:
     """``read`` of the blocks from the decoder that reads the file, and whether that is FFmpeg.
 
     ``read`` is called again, with the blocks of the next decoder, if one fails.
@@ -374,7 +389,7 @@ def _read(path: str | Path, read: Callable[[_Blocks], _T], *, verify_md5: bool =
     raise _unreadable(path, failures)
 
 
-def _spliced(path: str | Path) -> Iterator[tuple[np.ndarray, int]]:
+def _spliced(path: AnyRecording) -> Iterator[tuple[np.ndarray, int]]:
     """The blocks of a file; if a decoder fails, those of the next one go on where it stopped."""
     failures: list[Exception] = []
     given = 0
@@ -397,7 +412,7 @@ def _spliced(path: str | Path) -> Iterator[tuple[np.ndarray, int]]:
     raise _unreadable(path, failures)
 
 
-def _decoders(path: Path, header: FlacHeader | None, verify_md5: bool = False) -> Iterator[_Blocks]:
+def _decoders(path: Path | RecordingBytes, header: FlacHeader | None, verify_md5: bool = False) -> Iterator[_Blocks]:
     """The blocks of ``path`` from each decoder that may read it, the best one first."""
     has_md5 = header is not None and header.has_md5
     first = libsndfile_blocks(path, header)
@@ -420,5 +435,5 @@ def _with_md5_of(header: FlacHeader, blocks: _Blocks) -> _Blocks:
         raise DamagedAudio("the MD5 sum of its samples is not that of its header")
 
 
-def _unreadable(path: str | Path, failures: list[Exception]) -> InputError:
+def _unreadable(path: AnyRecording, failures: list[Exception]) -> InputError:
     return InputError(f"audio file {path} was read by neither libsndfile ({failures[0]}) nor FFmpeg ({failures[1]})")

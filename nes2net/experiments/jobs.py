@@ -66,8 +66,8 @@ class Run:
     """The grid's values as a table names them; empty without a grid."""
     seed: int
     recipe: Recipe
-    left_out: str | None = None
-    """The corpus that it is trained without."""
+    sets: frozenset[str]
+    """Names of the evaluation sets that its detectors are scored on."""
 
     @property
     def folder(self) -> Path:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from nes2net.audio.files import is_recording
+from nes2net.audio.packed import is_there
 from nes2net.corpora.corpus import Corpus
 from nes2net.corpora.protocol import NotFound
 from nes2net.errors import InputError, listed
@@ -48,16 +49,15 @@ class Part(NamedTuple):
 
 def training_parts(recipe: Recipe) -> list[Part]:
     """The parts of corpora that training by ``recipe`` reads, each once."""
-    data = recipe.data
-
-    def part(corpus: str, root: str | None, split: str, protocols: str | None) -> Part:
-        return Part(corpus, None if root is None else Path(root), split, None if protocols is None else Path(protocols))
-
-    parts = [part(data.corpus, data.root, data.train_split, data.protocols)]
-    if data.dev_corpus is None:
-        parts.append(part(data.corpus, data.root, data.dev_split, data.protocols))
-    else:
-        parts.append(part(data.dev_corpus, data.dev_root or data.root, data.dev_split, data.dev_protocols))
+    parts = []
+    for place in ("train", "dev"):
+        for data in recipe.data.parts(place).values():
+            of_dev = place == "dev" and data.dev_corpus is not None
+            corpus, split = (
+                (data.dev_corpus, data.dev_split) if of_dev else (data.corpus, getattr(data, f"{place}_split"))
+            )
+            root, protocols = (data.dev_root, data.dev_protocols) if of_dev else (data.root, data.protocols)
+            parts.append(Part(str(corpus), root and Path(root), split, protocols and Path(protocols)))
     return list(dict.fromkeys(parts))
 
 
@@ -136,7 +136,7 @@ def _missing_files(corpus: Corpus, root: Path, split: str, protocols: Path | Non
         trials = corpus.trials(root, split, protocols=protocols)
     except InputError as error:
         return {"protocol": str(error)}, False
-    gone = [trial.path.name for trial in trials if trial.path is not None and not trial.path.is_file()]
+    gone = [trial.path.name for trial in trials if trial.path is not None and not is_there(trial.path)]
     if not gone:
         return {}, False
     return {"audio": f"{len(gone)} of {len(trials)} files are not in {root}: {listed(gone)}"}, len(gone) < len(trials)

@@ -11,7 +11,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from nes2net.errors import InputError, shown
+from nes2net.errors import InputError
 from nes2net.experiments.description import Average, EvaluationSet, Experiment
 from nes2net.experiments.jobs import AverageJob, EvaluateJob, Job, Run, ScoreJob, TrainJob
 from nes2net.machine.files import json_text
@@ -80,8 +80,7 @@ class Plan:
 
     def sets_of(self, run: Run) -> list[EvaluationSet]:
         """The evaluation sets of ``run``: all, or those of the corpus that it was trained without."""
-        sets = self.experiment.evaluate
-        return sets if run.left_out is None else [one for one in sets if one.corpus == run.left_out]
+        return [one for one in self.experiment.evaluate if one.title in run.sets]
 
     @property
     def systems(self) -> list[System]:
@@ -112,46 +111,59 @@ def plan_experiment(experiment: Experiment, out: str | Path) -> Plan:
     for values in itertools.product(*columns):
         settings = dict(zip(keys, values))
         point = ", ".join(f"{_short(key)} {_word(value)}".strip() for key, value in settings.items())
-        for left_out, without in _left_out(experiment, settings):
+        recipe = _loaded(experiment, settings)
+        for left_out, sets in _in_turn(experiment, recipe).items():
+            label = _label(settings, left_out)
             for seed in experiment.seeds:
-                label = _label(settings, left_out)
-                recipe = _recipe(experiment, {**settings, **without}, seed, label, out)
                 name = f"{label}_seed{seed}" if label else f"seed{seed}"
-                runs.append(Run(name, point, seed, recipe, left_out))
+                runs.append(Run(name, point, seed, _of_run(recipe, left_out, seed, label, out), sets))
     if len({run.folder for run in runs}) < len(runs):
         raise InputError("two runs of the grid would share a folder: name the same values once")
-    if experiment.leave_one_out:
-        tested = {one.corpus for one in experiment.evaluate}
-        if lacking := [run.left_out for run in runs if run.left_out not in tested]:
-            raise InputError(f"`leave_one_out` trains without {lacking[0]}, but no set of `evaluate` is of that corpus")
     return Plan(experiment, out, runs)
 
 
-def _recipe(experiment: Experiment, settings: Mapping[str, Any], seed: int, label: str, out: Path) -> Recipe:
+def _loaded(experiment: Experiment, settings: Mapping[str, Any]) -> Recipe:
+    """The recipe of a grid point."""
     values = {**experiment.overrides, **settings}
     source = values.pop("recipe", experiment.recipe)
-    recipe = load_recipe(source, [f"{key}={_word(value)}" for key, value in values.items()])
-    comment = "_".join(filter(None, [recipe.comment, label])) or None
-    own = {"seed": seed, "output": str(out / "models"), "logs": str(out / "tensorboard"), "comment": comment}
-    return recipe_from_dict({**recipe.to_dict(), **own})
+    return load_recipe(source, [f"{key}={_word(value)}" for key, value in values.items()])
 
 
-def _left_out(experiment: Experiment, settings: Mapping[str, Any]) -> list[tuple[str | None, dict[str, Any]]]:
-    """Each corpus that is left out with what then is set; one None if none is."""
+def _of_run(recipe: Recipe, left_out: str | None, seed: int, label: str, out: Path) -> Recipe:
+    """The recipe of one run of a grid point."""
+    values = recipe.to_dict()
+    values |= {"seed": seed, "output": str(out / "models"), "logs": str(out / "tensorboard")}
+    values["comment"] = "_".join(filter(None, [recipe.comment, label])) or None
+    if left_out is not None:
+        others = [corpus for corpus in values["data"]["corpora"] if corpus["alias"] != left_out]
+        values["data"] = {**values["data"], "corpora": others}
+    return recipe_from_dict(values)
+
+
+def _in_turn(experiment: Experiment, recipe: Recipe) -> dict[str | None, frozenset[str]]:
+    """Each corpus that is left out, by its alias, with the evaluation sets of it; None with all sets if none is.
+
+    A set is one of a corpus if it has its alias as its name, or else if it is of the same corpus.
+    """
     if not experiment.leave_one_out:
-        return [(None, {})]
-    given = {**experiment.overrides, **settings}
-    entries = given.get("data.corpora") or load_recipe(given.get("recipe", experiment.recipe)).to_dict()["data"].get(
-        "corpora"
-    )
-    if not isinstance(entries, list) or len(entries) < 2 or not all(isinstance(one, dict) for one in entries):
+        return {None: frozenset(one.title for one in experiment.evaluate)}
+    trained = [corpus for corpus in recipe.data.corpora if corpus.train_split is not None]
+    if len(trained) < 2:
+        raise InputError(f"`leave_one_out` needs at least two corpora in `data.corpora` that train, not {len(trained)}")
+    found: dict[str | None, frozenset[str]] = {}
+    for corpus in trained:
+        called = [one.title for one in experiment.evaluate if one.title == corpus.called]
+        sets = called or [one.title for one in experiment.evaluate if one.corpus == corpus.name]
+        if not sets:
+            raise InputError(
+                f"`leave_one_out` trains without {corpus.called}, but no set of `evaluate` is of that corpus"
+            )
+        found[corpus.called] = frozenset(sets)
+    if without := [one.title for one in experiment.evaluate if not any(one.title in sets for sets in found.values())]:
         raise InputError(
-            f"`leave_one_out` needs at least two corpora in `data.corpora`, mappings with a name, not {shown(entries)}"
+            f"`evaluate` has the set {without[0]}, which is of none of the corpora that are left out in turn"
         )
-    names = list(dict.fromkeys(str(one.get("name")) for one in entries))
-    if len(names) < 2:
-        raise InputError("`leave_one_out` needs corpora of at least two names in `data.corpora`")
-    return [(name, {"data.corpora": [one for one in entries if str(one.get("name")) != name]}) for name in names]
+    return found
 
 
 def _short(key: str) -> str:

@@ -5,7 +5,6 @@ Equal lengths need no padding, so the score of an utterance does not depend on i
 
 from __future__ import annotations
 
-import os
 import random
 from collections.abc import Callable, Container, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -17,6 +16,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from nes2net.audio.packed import is_there, size_of
 from nes2net.audio.read import stated_length
 from nes2net.corpora.trial import Trial
 from nes2net.errors import InputError, one_line
@@ -167,10 +167,10 @@ def header_length(reader: WaveformReader) -> Callable[[Trial], int]:
 
     def length(trial: Trial) -> int:
         try:
-            if trial.path is None or not os.path.isfile(trial.path):  # opening a pipe would wait for ever
+            if trial.path is None or not is_there(trial.path):  # opening a pipe would wait for ever
                 return _NO_FILE
             stated = stated_length(trial.path)
-            return -2 - os.path.getsize(trial.path) if stated is None else reader.heard(stated)
+            return -2 - size_of(trial.path) if stated is None else reader.heard(stated)
         except Exception:  # a damaged header can cause any error
             return _NO_FILE
 

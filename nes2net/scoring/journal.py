@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from nes2net.audio.packed import status_of
 from nes2net.errors import InputError
 from nes2net.machine.files import json_text, replacing
 from nes2net.scoring import score_file, segment_file
@@ -40,12 +41,15 @@ class Scored(NamedTuple):
 
 
 def stamp(path: str | Path | None) -> str:
-    """Size and time of the last change of a file, as one word: another file has another stamp."""
+    """Size and time of the last change of a file, as one word: another file has another stamp.
+
+    Of a recording in a shard, those of the shard.
+    """
     try:
-        found = os.stat(path or "")
+        found = status_of(path or "")
     except (OSError, ValueError):  # no such file, or a name that no file can have
         return "-"
-    return f"{found.st_size}:{found.st_mtime_ns}"
+    return f"{found.size}:{found.modified}"
 
 
 class Journal:

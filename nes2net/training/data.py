@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from nes2net.audio.cache import AudioCache
 from nes2net.audio.crop import pieces
+from nes2net.audio.packed import is_there
 from nes2net.audio.read import count_samples
 from nes2net.augment.fir import LowPass
 from nes2net.augment.legacy import LegacyStream
@@ -72,7 +73,7 @@ def read_trials(data: DataConfig, part: Literal["train", "dev"], bonafide_only: 
         raise InputError(
             f"the {name} set needs bona fide and spoofed trials, it has {len(trials)} trials of one class or none"
         )
-    missing = [trial for trial in trials if not trial.audio_path().is_file()]
+    missing = [trial for trial in trials if not is_there(trial.audio_path())]
     if missing:
         key = "data.dev_root" if of_dev and (data.dev_corpus or data.dev_root) else "data.root"
         if data.corpora:

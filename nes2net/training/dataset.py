@@ -14,6 +14,7 @@ from torch.utils.data import Dataset
 
 from nes2net.audio.cache import AudioCache
 from nes2net.audio.crop import head_crop, padded, random_crop, random_tiled_crop
+from nes2net.audio.packed import is_there, open_recording, size_of
 from nes2net.audio.read import load_audio, load_excerpt, load_head
 from nes2net.augment import NoiseAugmentation, RawBoostParameters, rawboost
 from nes2net.augment.fir import LowPass
@@ -260,19 +261,26 @@ class TrainingSet(Dataset):
 def _check_there(*paths: Path) -> None:
     """Raise :class:`LostFile` if one of ``paths``, which were files when training began, is none now."""
     for path in paths:
-        if not path.is_file():
+        if not is_there(path):
             raise LostFile(f"{path} is not there any more")
 
 
 def check_readable(path: Path) -> None:
-    """Raise :class:`LostFile` if ``path`` cannot be read to its end."""
+    """Raise :class:`LostFile` if ``path`` cannot be read to its end, but may be at another time.
+
+    Raises:
+        InputError: if it lies in a shard that is damaged.
+    """
     try:
         _check_there(path)
-        with open(path, "rb") as file:
+        with open_recording(path) as file:
             while file.read(1 << 20):
                 pass
-    except OSError as error:
-        raise LostFile(f"{path} cannot be read at present ({error.strerror})") from error
+    except (OSError, InputError) as error:
+        cause = error if isinstance(error, OSError) else error.__cause__
+        if not isinstance(cause, OSError) or not cause.strerror:  # pyarrow's, of damage, have only a text
+            raise
+        raise LostFile(f"{path} cannot be read at present ({cause.strerror})") from error
 
 
 def longest_first(trials: Sequence[Trial]) -> list[Trial]:
@@ -281,7 +289,7 @@ def longest_first(trials: Sequence[Trial]) -> list[Trial]:
     The memory for the longest is then known at once. Workers and processes side by side have
     utterances of similar length, and no long one is left for the end.
     """
-    return sorted(trials, key=lambda trial: -trial.audio_path().stat().st_size)
+    return sorted(trials, key=lambda trial: -size_of(trial.audio_path()))
 
 
 def collate(examples: list[Example]) -> Batch:

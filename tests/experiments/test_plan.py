@@ -80,12 +80,42 @@ def test_sets_that_differ_in_labels_alone_share_their_scores(tmp_path):
     assert plan.evaluations(system, plan.experiment.evaluate[1])[0].scoring is scored[0]
 
 
+def test_each_corpus_is_left_out_in_turn_and_evaluated(tmp_path):
+    entries = [
+        {"name": "asvspoof2019_la", "root": "a"},
+        {"name": "in_the_wild", "root": "b", "train_split": "eval", "dev_split": None},
+        {"name": "generic", "root": "c", "alias": "mine", "train_split": None},
+    ]
+    sets = [{"corpus": "asvspoof2019_la", "root": "a"}, {"name": "wild", "corpus": "in_the_wild", "root": "b"}]
+    overrides = {"data.corpora": entries, "data.root": None}
+    plan = planned(tmp_path, overrides=overrides, leave_one_out=True, evaluate=sets, averages=[1])
+    assert [run.name for run in plan.runs] == [
+        f"without-{name}_seed{seed}" for name in ("asvspoof2019_la", "in_the_wild") for seed in (1, 2)
+    ]
+    assert [[one.name for one in run.recipe.data.corpora] for run in plan.runs[1:3]] == [
+        ["in_the_wild", "generic"],
+        ["asvspoof2019_la", "generic"],
+    ]
+    assert [[one.title for one in plan.sets_of(run)] for run in plan.runs[1:3]] == [["asvspoof2019_la"], ["wild"]]
+    (system,) = plan.systems
+    assert [job.name for job in plan.evaluations(system, plan.experiment.evaluate[1])] == [
+        f"evaluate without-in_the_wild_seed{seed} best1 wild" for seed in (1, 2)
+    ]
+    with pytest.raises(InputError, match="trains without in_the_wild, but no set of `evaluate` is of that corpus"):
+        planned(tmp_path, overrides=overrides, leave_one_out=True, evaluate=sets[:1])
+    further = [*sets, {"corpus": "asvspoof2021_la", "root": "d"}]
+    with pytest.raises(InputError, match="has the set asvspoof2021_la, which is of none of the corpora"):
+        planned(tmp_path, overrides=overrides, leave_one_out=True, evaluate=further)
+
+
 def test_what_cannot_be_planned(tmp_path):
     with pytest.raises(InputError, match="unknown key 'train.epoch' in the recipe"):
         planned(tmp_path, overrides={"train.epoch": 3})
     with pytest.raises(InputError, match="recipe none not found"):
         planned(tmp_path, recipe="none")
-    with pytest.raises(InputError, match="`leave_one_out` needs at least two corpora in `data.corpora`"):
+    with pytest.raises(
+        InputError, match="`leave_one_out` needs at least two corpora in `data.corpora` that train, not 0"
+    ):
         planned(tmp_path, leave_one_out=True)
     with pytest.raises(InputError, match="two runs of the grid would share a folder"):
         planned(tmp_path, grid={"date": [1, "1"]})

@@ -1,0 +1,64 @@
+"""Shards of recordings as other programs write them: Parquet and Arrow as ``datasets`` does, tar as WebDataset does."""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+AUDIO = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+#: What ``datasets`` says of the Arena's columns.
+ARENA = {
+    "path": {"dtype": "string", "_type": "Value"},
+    "audio": {"sampling_rate": 16000, "_type": "Audio"},
+    "label": {"names": ["bonafide", "spoof"], "_type": "ClassLabel"},
+    "notes": {"dtype": "string", "_type": "Value"},
+}
+
+
+def table(columns: Mapping[str, Sequence[Any]], features: Mapping[str, Any] | None = ARENA) -> pa.Table:
+    """A table whose column ``audio`` holds pairs of content and file name, or dictionaries of them."""
+    arrays = {
+        name: pa.array([dict(zip(("bytes", "path"), v)) if isinstance(v, tuple) else v for v in values], AUDIO)
+        if name == "audio"
+        else pa.array(values)
+        for name, values in columns.items()
+    }
+    made = pa.table(arrays)
+    if features is None:
+        return made
+    told = {name: features[name] for name in columns if name in features}
+    return made.replace_schema_metadata({"huggingface": json.dumps({"info": {"features": told}})})
+
+
+def write_parquet(path: Path, rows: pa.Table, rows_in_group: int = 2) -> Path:
+    """Write a Parquet file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(rows, path, row_group_size=rows_in_group)
+    return path
+
+
+def write_arrow(path: Path, rows: pa.Table, rows_in_batch: int = 2, *, stream: bool = True) -> Path:
+    """Write an Arrow stream, as ``save_to_disk`` does, or an Arrow file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with pa.OSFile(str(path), "wb") as sink:
+        with (pa.ipc.new_stream if stream else pa.ipc.new_file)(sink, rows.schema) as writer:
+            writer.write_table(rows, rows_in_batch)
+    return path
+
+
+def write_tar(path: Path, members: Mapping[str, bytes], mode: str = "w") -> Path:
+    """Write a tar file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tarfile.open(path, mode) as archive:
+        for name, content in members.items():
+            entry = tarfile.TarInfo(name)
+            entry.size = len(content)
+            archive.addfile(entry, io.BytesIO(content))
+    return path
