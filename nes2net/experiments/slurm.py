@@ -25,6 +25,7 @@ from nes2net.machine.plain_data import read_json_as
 #: Name of the task that makes the table.
 TABLE = "table"
 _FILE = "jobs.json"
+_MOST_TIMEOUTS = 100  # after which a job is not queued again
 _TO_SAVE = 80  # seconds for a process to save; submitit's signal comes 90 before the end
 
 
@@ -132,7 +133,7 @@ def submit(
 
 
 def _executor(submitit: Any, folder: Path, settings: SlurmSettings, name: str) -> Any:
-    executor = submitit.AutoExecutor(folder=folder, cluster=settings.cluster)
+    executor = submitit.AutoExecutor(folder=folder, cluster=settings.cluster, slurm_max_num_timeout=_MOST_TIMEOUTS)
     executor.update_parameters(
         name=name,
         timeout_min=settings.minutes,
