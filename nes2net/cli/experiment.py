@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from nes2net.cli.entry import INCOMPLETE, WRONG_INPUT, add_batches, add_device, check_at_least, subcommand
 from nes2net.errors import InputError, worded
+from nes2net.machine.launch import process_count
 from nes2net.machine.terminal import printable, say_written, text_table
 
 if TYPE_CHECKING:
@@ -81,6 +82,8 @@ def _experiment(args: argparse.Namespace) -> int:
     from nes2net.machine.locks import exclusive_lock
 
     check_at_least(args, jobs=1)
+    if process_count() > 1:
+        raise InputError("an experiment starts its own processes: leave torchrun out, and give `jobs`")
     experiment = load_experiment(args.file, args.set, args.overrides, args.slurm)
     out = Path(args.out or experiment.out or Path("results", experiment.name))
     plan = plan_experiment(experiment, out)

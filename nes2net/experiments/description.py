@@ -38,14 +38,14 @@ class Average(_Section):
     """How many checkpoints with the lowest `by` are averaged; 1 is the single best one."""
     mode: Literal["mean", "legacy"] = "mean"
     """The mean, or what the published code computes (deviation 1)."""
-    by: Annotated[str, StringConstraints(pattern=r"^(loss|val_\w+)$")] = "val_loss_wo_aug"
+    by: Annotated[str, StringConstraints(pattern=r"^(loss|val_[A-Za-z0-9_./-]+)$")] = "val_loss_wo_aug"
     """A value of `history.json`, such as `val_loss_w_aug` or `val_eer_wo_aug`."""
 
     @property
     def name(self) -> str:
         """A part of file names, such as ``best3`` or ``best3_legacy_val_loss_w_aug``."""
         return "_".join(
-            [f"best{self.best}", *(["legacy"] if self.mode == "legacy" else []), *([] if self.by == _BY else [self.by])]
+            [f"best{self.best}", *(["legacy"] if self.mode == "legacy" else []), *([] if self.by == _BY else [self.by.replace("/", "-")])]
         )
 
     @property

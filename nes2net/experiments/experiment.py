@@ -11,8 +11,8 @@ from nes2net.errors import InputError
 from nes2net.evaluation.experiment import ExperimentResult, Measured, ResultCell, ResultRow, comparability
 from nes2net.evaluation.experiment_page import write_experiment
 from nes2net.experiments.durations import estimates, in_words
-from nes2net.experiments.jobs import EvaluateJob, Job
-from nes2net.experiments.missing import Missing
+from nes2net.experiments.jobs import EvaluateJob, Job, unfinished
+from nes2net.experiments.missing import Missing, Search
 from nes2net.experiments.plan import Plan
 from nes2net.machine.files import write_text
 from nes2net.machine.terminal import text_table
@@ -24,8 +24,9 @@ DESCRIPTION_FILE = "experiment.yaml"
 def missing_for(jobs: Sequence[Job]) -> list[Missing]:
     """List what ``jobs`` need and the disk lacks, each once."""
     found: dict[str, Missing] = {}
+    search = Search()
     for job in jobs:
-        for missing in job.missing():
+        for missing in job.missing(search):
             found.setdefault(missing.problem, missing)  # a protocol may hold the labels
     return list(found.values())
 
@@ -58,19 +59,20 @@ def work_table(plan: Plan, left: Sequence[Job]) -> list[str]:
 
 
 def collect(plan: Plan) -> ExperimentResult:
-    """Read the figures of all evaluations that are there.
+    """Read the figures of all evaluations that are done.
 
     Raises:
         InputError: if a report is damaged.
     """
     experiment = plan.experiment
     columns = [one.title for one in experiment.evaluate]
+    left = unfinished(plan.jobs)
     rows = []
     for system in plan.systems:
         cells = {}
         for one in experiment.evaluate:
             jobs = plan.evaluations(system, one)
-            measured = [found for job in jobs if (found := _measured(job, plan.out)) is not None]
+            measured = [_measured(job, plan.out) for job in jobs if job not in left]
             cells[one.title] = ResultCell(measured, len(jobs))
         rows.append(ResultRow(system.title, cells))
     lacking = [
@@ -90,11 +92,11 @@ def collect(plan: Plan) -> ExperimentResult:
     )
 
 
-def _measured(job: EvaluateJob, out: Path) -> Measured | None:
-    """The figures of one detector; None if they are not there, or are those of other settings."""
+def _measured(job: EvaluateJob, out: Path) -> Measured:
+    """The figures of one detector, whose evaluation is done."""
     report, record = job.read(), job.scoring.record()
-    if report is None or record is None or report.asked != job.asked():
-        return None
+    if report is None or record is None:
+        raise InputError(f"{job.page} was removed meanwhile: give the same command again")
     system = report.systems[0]
     metrics = {"eer": system.eer, "min_tdcf": system.min_tdcf, "min_dcf": system.min_dcf}
     trials = record.run.get("trials")

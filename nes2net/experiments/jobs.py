@@ -25,7 +25,7 @@ from nes2net.evaluation.compare import evaluate_systems
 from nes2net.evaluation.page import write_report
 from nes2net.evaluation.seen import seen
 from nes2net.experiments.description import Average, EvaluationSet
-from nes2net.experiments.missing import Missing, Part, missing_for_training, missing_keys, missing_part
+from nes2net.experiments.missing import Missing, Part, Search, missing_for_training
 from nes2net.machine.files import json_text, sha256_of, write_text
 from nes2net.machine.plain_data import read_json_as
 from nes2net.machine.terminal import printable
@@ -103,7 +103,7 @@ class Job(ABC):
     def do(self, machine: Machine) -> None:
         """Do it, or what is left of it."""
 
-    def missing(self) -> list[Missing]:
+    def missing(self, search: Search) -> list[Missing]:
         """List what it needs and the disk lacks, apart from what other jobs make."""
         return []
 
@@ -136,9 +136,9 @@ class TrainJob(Job):
         _detector.cache_clear()  # its memory
         train(self.run.recipe, machine.device)
 
-    def missing(self) -> list[Missing]:
+    def missing(self, search: Search) -> list[Missing]:
         """Corpora and pre-training."""
-        return missing_for_training(self.run.recipe, self.run.recipe.name)
+        return missing_for_training(self.run.recipe, self.run.recipe.name, search)
 
 
 @dataclass(frozen=True, eq=False)
@@ -267,10 +267,10 @@ class ScoreJob(Job):
             expected["model"] = detector.fingerprint()
         return any(record.run.get(key) != value for key, value in expected.items())
 
-    def missing(self) -> list[Missing]:
+    def missing(self, search: Search) -> list[Missing]:
         """The recordings and their protocol."""
         one = self.tested
-        found = missing_part(
+        found = search.part(
             Part(one.corpus, Path(one.root), one.split, None if one.protocols is None else Path(one.protocols))
         )
         return [m for m in found if not (one.allow_partial and m.spares_some)]
@@ -423,10 +423,10 @@ class EvaluateJob(Job):
         text = json_text(figures, indent=1, ensure_ascii=False)
         write_text(self.page.with_suffix(".json"), printable(text) + "\n")
 
-    def missing(self) -> list[Missing]:
+    def missing(self, search: Search) -> list[Missing]:
         """The keys."""
         one = self.tested
-        return missing_keys(one.corpus, one.key_path, one.key_phase)
+        return search.keys(one.corpus, one.key_path, one.key_phase)
 
 
 def unfinished(jobs: Iterable[Job]) -> list[Job]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -61,9 +62,10 @@ def training_parts(recipe: Recipe) -> list[Part]:
     return list(dict.fromkeys(parts))
 
 
-def missing_for_training(recipe: Recipe, name: str) -> list[Missing]:
+def missing_for_training(recipe: Recipe, name: str, search: Search | None = None) -> list[Missing]:
     """List what training by ``recipe``, from the file ``name``, needs and the disk lacks."""
-    missing = [replace(m, spares_some=False) for part in training_parts(recipe) for m in missing_part(part)]
+    search = search or Search()
+    missing = [replace(m, spares_some=False) for part in training_parts(recipe) for m in search.part(part)]
     ssl = recipe.ssl_checkpoint
     if ssl is not None and not Path(ssl).is_file():
         frontend = recipe.model["frontend"]
@@ -118,6 +120,14 @@ def missing_keys(name: str, keys: Path, phase: str) -> list[Missing]:
         remedy = _obtain(corpus, "keys") or _obtain(corpus, "protocol")
         return [Missing(f"keys of {corpus.title}", _problem(error), remedy)]
     return []
+
+
+class Search:
+    """Looks for parts of corpora and for keys, for each of them once: a large one takes a while."""
+
+    def __init__(self) -> None:
+        self.part = cache(missing_part)
+        self.keys = cache(missing_keys)
 
 
 def corpus_called(name: str) -> Corpus | None:
