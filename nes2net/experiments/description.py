@@ -44,9 +44,9 @@ class Average(_Section):
     @property
     def name(self) -> str:
         """A part of file names, such as ``best3`` or ``best3_legacy_val_loss_w_aug``."""
-        return "_".join(
-            [f"best{self.best}", *(["legacy"] if self.mode == "legacy" else []), *([] if self.by == _BY else [self.by.replace("/", "-")])]
-        )
+        of_mode = "_legacy" if self.mode == "legacy" else ""
+        of_value = "" if self.by == _BY else f"_{self.by.replace('/', '-')}"
+        return f"best{self.best}{of_mode}{of_value}"
 
     @property
     def words(self) -> str:
@@ -93,7 +93,7 @@ class EvaluationSet(_Section):
             definition = corpora.get(self.corpus)
             check_known([self.split], definition.accepted_splits, f"{definition.title} has no split")
         if self.protocol == "full" and self.samples is not None:
-            raise ValueError("`samples` goes with protocol 4sec: leave it out")
+            raise ValueError("samples goes with protocol 4sec: leave it out")
         return self
 
     @property
@@ -198,9 +198,9 @@ class Experiment(_Section):
                 )
         for key in ("seed", "output", "logs", *(["data.corpora"] if self.leave_one_out else [])):
             if key in self.grid or (key != "data.corpora" and key in self.overrides):
-                raise ValueError(f"{key} is no key for `overrides` and `grid`: the experiment sets it")
+                raise ValueError(f"{key} is no key for overrides and grid: the experiment sets it")
         if twice := [key for key in self.grid if key in self.overrides]:
-            raise ValueError(f"{twice[0]} stands in `overrides` and in `grid`: leave one out")
+            raise ValueError(f"{twice[0]} stands in overrides and in grid: leave one out")
         return self
 
 

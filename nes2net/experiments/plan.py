@@ -149,19 +149,17 @@ def _in_turn(experiment: Experiment, recipe: Recipe) -> dict[str | None, frozens
         return {None: frozenset(one.title for one in experiment.evaluate)}
     trained = [corpus for corpus in recipe.data.corpora if corpus.train_split is not None]
     if len(trained) < 2:
-        raise InputError(f"`leave_one_out` needs at least two corpora in `data.corpora` that train, not {len(trained)}")
+        raise InputError(f"leave_one_out needs at least two corpora in `data.corpora` that train, not {len(trained)}")
     found: dict[str | None, frozenset[str]] = {}
     for corpus in trained:
         called = [one.title for one in experiment.evaluate if one.title == corpus.called]
         sets = called or [one.title for one in experiment.evaluate if one.corpus == corpus.name]
         if not sets:
-            raise InputError(
-                f"`leave_one_out` trains without {corpus.called}, but no set of `evaluate` is of that corpus"
-            )
+            raise InputError(f"leave_one_out trains without {corpus.called}, but no set of evaluate is of that corpus")
         found[corpus.called] = frozenset(sets)
     if without := [one.title for one in experiment.evaluate if not any(one.title in sets for sets in found.values())]:
         raise InputError(
-            f"`evaluate` has the set {without[0]}, which is of none of the corpora that are left out in turn"
+            f"evaluate has the set {without[0]}, which is of none of the corpora that are left out in turn"
         )
     return found
 

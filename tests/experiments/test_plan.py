@@ -101,7 +101,7 @@ def test_each_corpus_is_left_out_in_turn_and_evaluated(tmp_path):
     assert [job.name for job in plan.evaluations(system, plan.experiment.evaluate[1])] == [
         f"evaluate without-in_the_wild_seed{seed} best1 wild" for seed in (1, 2)
     ]
-    with pytest.raises(InputError, match="trains without in_the_wild, but no set of `evaluate` is of that corpus"):
+    with pytest.raises(InputError, match="trains without in_the_wild, but no set of evaluate is of that corpus"):
         planned(tmp_path, overrides=overrides, leave_one_out=True, evaluate=sets[:1])
     further = [*sets, {"corpus": "asvspoof2021_la", "root": "d"}]
     with pytest.raises(InputError, match="has the set asvspoof2021_la, which is of none of the corpora"):
@@ -114,7 +114,7 @@ def test_what_cannot_be_planned(tmp_path):
     with pytest.raises(InputError, match="recipe none not found"):
         planned(tmp_path, recipe="none")
     with pytest.raises(
-        InputError, match="`leave_one_out` needs at least two corpora in `data.corpora` that train, not 0"
+        InputError, match="leave_one_out needs at least two corpora in `data.corpora` that train, not 0"
     ):
         planned(tmp_path, leave_one_out=True)
     with pytest.raises(InputError, match="two runs of the grid would share a folder"):
