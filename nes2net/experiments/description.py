@@ -63,11 +63,11 @@ class EvaluationSet(_Section):
     """Trials that every detector is scored on."""
 
     corpus: str
-    """Its name in `nes2net check-data`."""
+    """Its name in `nes2net check-data`, or `hub:OWNER/NAME`."""
     name: Name | None = None
     """Heading of its column; the corpus if not given."""
-    root: str = ""
-    """Its folder."""
+    root: str = "."
+    """Its folder; one of the hub is downloaded if not given."""
     split: str = "eval"
     """The part that is scored."""
     protocols: str | None = None
@@ -89,9 +89,8 @@ class EvaluationSet(_Section):
 
     @model_validator(mode="after")
     def _check(self) -> EvaluationSet:
-        if not self.corpus.startswith("hub:"):  # whose reader asks the hub
-            definition = corpora.get(self.corpus)
-            check_known([self.split], definition.accepted_splits, f"{definition.title} has no split")
+        definition = corpora.get(self.corpus)
+        check_known([self.split], definition.accepted_splits, f"{definition.title} has no split")
         if self.protocol == "full" and self.samples is not None:
             raise ValueError("samples goes with protocol 4sec: leave it out")
         return self
@@ -185,13 +184,14 @@ class Experiment(_Section):
 
     @model_validator(mode="after")
     def _check(self) -> Experiment:
-        for what, values in (
+        lists: list[tuple[str, Sequence[Any]]] = [
             ("seed", self.seeds),
             ("average", [one.name for one in self.averages]),
             ("metric", self.metrics),
             ("evaluation set", [one.title for one in self.evaluate]),
             *((f"value of the grid's {key}", [json_text(v) for v in values]) for key, values in self.grid.items()),
-        ):
+        ]
+        for what, values in lists:
             if twice := _repeated(values):
                 raise ValueError(
                     f"the {what} {shown(twice[0])} is named twice: give each another name, or leave one out"

@@ -58,8 +58,12 @@ def training_parts(recipe: Recipe) -> list[Part]:
                 (data.dev_corpus, data.dev_split) if of_dev else (data.corpus, getattr(data, f"{place}_split"))
             )
             root, protocols = (data.dev_root, data.dev_protocols) if of_dev else (data.root, data.protocols)
-            parts.append(Part(str(corpus), root and Path(root), split, protocols and Path(protocols)))
+            parts.append(Part(str(corpus), _path(root), split, _path(protocols)))
     return list(dict.fromkeys(parts))
+
+
+def _path(text: str | None) -> Path | None:
+    return None if text is None else Path(text)
 
 
 def missing_for_training(recipe: Recipe, name: str, search: Search | None = None) -> list[Missing]:
@@ -81,7 +85,9 @@ def missing_for_training(recipe: Recipe, name: str, search: Search | None = None
 
 
 def missing_part(part: Part) -> list[Missing]:
-    """List which of the protocol and the recordings of a part are missing."""
+    """List which of the protocol and the recordings of a part are missing; of the hub, they are downloaded when needed."""
+    if part.corpus.startswith("hub:"):
+        return []
     corpus = corpus_called(part.corpus)
     if corpus is None:
         return [Missing(f"corpus {part.corpus}", "this version of nes2net does not read it", "a newer version")]
