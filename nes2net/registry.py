@@ -97,6 +97,22 @@ class Registry(Generic[T]):
             return factory(**options)
 
 
+class CorpusRegistry(Registry["Corpus"]):
+    """The names of corpora, and those of data sets of the Hugging Face hub, ``hub:OWNER/NAME``."""
+
+    def get(self, name: str) -> Corpus:
+        """As :meth:`Registry.get`; of a data set of the hub, the corpus that downloads it when asked."""
+        if not name.startswith("hub:"):
+            return super().get(name)
+        from nes2net.corpora.hub import hub_corpus  # start-up: names are listed without NumPy
+
+        return hub_corpus(name)
+
+    def module(self, name: str) -> str:
+        """As :meth:`Registry.module`."""
+        return "nes2net.corpora.hub" if name.startswith("hub:") else super().module(name)
+
+
 frontends: Registry[Frontend] = Registry(
     "front-end",
     "nes2net.frontends",
@@ -158,7 +174,7 @@ backends: Registry[Backend] = Registry(
         "multires_gmlp": "nes2net.backends.multires_gmlp:MultiresGmlp",
     },
 )
-corpora: Registry[Corpus] = Registry(
+corpora = CorpusRegistry(
     "corpus",
     "nes2net.corpora",
     {
@@ -170,6 +186,7 @@ corpora: Registry[Corpus] = Registry(
         "ctrsvdd": "nes2net.corpora.ctrsvdd:CORPUS",
         "partialspoof": "nes2net.corpora.partialspoof:CORPUS",
         "generic": "nes2net.corpora.generic:CORPUS",
+        "shards": "nes2net.corpora.shards:CORPUS",
     },
 )
 conditions: Registry[type[Condition]] = Registry(

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from nes2net.cli.entry import add_architecture, add_device, add_workers, check_at_least, subcommand
+from nes2net.cli.entry import CorpusNames, add_architecture, add_device, add_workers, check_at_least, subcommand
 from nes2net.errors import InputError, listed
 from nes2net.machine.terminal import printable, say_written, table_line
 from nes2net.registry import corpora
@@ -48,7 +48,7 @@ def add(commands: argparse._SubParsersAction) -> None:
     for name, text, example, nargs, scores in trained:
         parser = subcommand(commands, name, _train, text, example=example)
         parser.description = f"{text}, by logistic regression on labelled scores."
-        parser.add_argument("corpus", choices=corpora.names(), help="corpus of the labelled scores")
+        parser.add_argument("corpus", choices=CorpusNames(), help="corpus of the labelled scores")
         parser.add_argument("scores", nargs=nargs, metavar="dev_scores", help=scores)
         parser.add_argument(
             "--keys", metavar="DIR", help="folder or file of the keys; if not given, --root, or else this folder"
@@ -102,7 +102,7 @@ def add(commands: argparse._SubParsersAction) -> None:
 
 def _add_applying(parser: argparse._ActionsContainer, *, out_required: bool, corpus: str) -> None:
     parser.add_argument("--out", required=out_required, metavar="FILE", help="score file to write")
-    parser.add_argument("--eval-corpus", choices=corpora.names(), help=f"corpus of the scores to calibrate; {corpus}")
+    parser.add_argument("--eval-corpus", choices=CorpusNames(), help=f"corpus of the scores to calibrate; {corpus}")
     parser.add_argument("--eval-keys", metavar="DIR", help="its keys, for the figures before and after")
     parser.add_argument("--eval-phase", default="eval", help="its phase or split")
     parser.add_argument(

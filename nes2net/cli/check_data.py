@@ -6,10 +6,9 @@ import argparse
 import textwrap
 from typing import TYPE_CHECKING
 
-from nes2net.cli.entry import INCOMPLETE, subcommand
+from nes2net.cli.entry import INCOMPLETE, CorpusNames, corpus_in_place, subcommand
 from nes2net.errors import listed, worded
 from nes2net.machine.terminal import printable, text_table
-from nes2net.registry import corpora
 
 if TYPE_CHECKING:
     from nes2net.corpora.check import CorpusCheck, KeyCheck, SplitCheck
@@ -24,8 +23,17 @@ def add(commands: argparse._SubParsersAction) -> None:
     """Add the subcommand."""
     text = "Check a corpus, and say what can be done with it"
     parser = subcommand(commands, "check-data", _check_data, text, example="nes2net check-data asvspoof2019_la DB/LA")
-    parser.add_argument("corpus", choices=corpora.names(), help="which corpus (generic: recordings of your own)")
-    parser.add_argument("root", help="its folder; generic: a CSV list, or a folder with a folder for each class")
+    parser.add_argument(
+        "corpus",
+        choices=CorpusNames(),
+        help="which corpus (generic, shards: recordings of your own), or hub:OWNER/NAME for a data set of the Hugging Face hub",
+    )
+    parser.add_argument(
+        "root",
+        nargs="?",
+        help="its folder; generic: a CSV list, or a folder with a folder for each class; one of the hub is downloaded if not "
+        "given",
+    )
     parser.add_argument("--protocols", metavar="DIR", help="folder of the protocols; searched for in root if not given")
     parser.add_argument("--keys", metavar="DIR", help="folder of the keys; searched for in root if not given")
     parser.add_argument("--split", nargs="+", metavar="SPLIT", help="check only these of train, dev and eval")
@@ -45,7 +53,7 @@ def _check_data(args: argparse.Namespace) -> int:
     from nes2net.corpora.check import check_corpus
 
     check = check_corpus(
-        corpora.get(args.corpus),
+        corpus_in_place(args),
         args.root,
         protocols=args.protocols,
         keys=args.keys,

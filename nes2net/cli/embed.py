@@ -9,16 +9,17 @@ from typing import TYPE_CHECKING
 
 from nes2net.cli.entry import (
     INCOMPLETE,
+    CorpusNames,
     add_architecture,
     add_batches,
     add_device,
     add_dtype,
     check_at_least,
+    corpus_in_place,
     subcommand,
 )
 from nes2net.errors import InputError, listed
 from nes2net.machine.terminal import printable
-from nes2net.registry import corpora
 
 if TYPE_CHECKING:
     from nes2net.corpora.trial import Trial
@@ -40,7 +41,10 @@ def add(commands: argparse._SubParsersAction) -> None:
     parser = subcommand(commands, "embed", _embed, "Write the embeddings of a corpus or of files", example=example)
     parser.epilog = _EPILOG
     parser.add_argument(
-        "corpus", nargs="?", choices=corpora.names(), help="which corpus; generic takes a list of yours"
+        "corpus",
+        nargs="?",
+        choices=CorpusNames(),
+        help="which corpus, or hub:OWNER/NAME; generic takes a list of yours",
     )
     parser.add_argument("root", nargs="?", help="its folder or list")
     parser.add_argument("--out", required=True, help=".npy or .parquet file to write")
@@ -127,9 +131,7 @@ def _trials(args: argparse.Namespace) -> tuple[list[Trial], dict[str, object]]:
     if args.files is not None:
         paths = list(dict.fromkeys(with_folders_listed(args.files)))
         return [Trial(str(path), path) for path in paths], {"files": [str(name) for name in args.files]}
-    if args.root is None:
-        raise InputError(f"where is {args.corpus}? name its folder after it")
-    trials = corpora.get(args.corpus).trials(args.root, args.split, protocols=args.protocols)
+    trials = corpus_in_place(args).trials(args.root, args.split, protocols=args.protocols)
     return trials, {"corpus": {"name": args.corpus, "root": str(args.root), "split": args.split}}
 
 

@@ -8,10 +8,14 @@ import sys
 import textwrap
 from collections import ChainMap
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, NoReturn
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from nes2net.errors import InputError, Unfinished, first_line, nearest, one_line, settings_called, worded
 from nes2net.machine.memory import is_out_of_memory
+
+if TYPE_CHECKING:
+    from nes2net.corpora.corpus import Corpus
 
 #: Exit status if the command finished, but its result is incomplete or cannot be compared.
 INCOMPLETE = 1
@@ -62,6 +66,35 @@ class HelpFormatter(argparse.HelpFormatter):
 
 def _has_many_choices(action: argparse.Action) -> bool:
     return not isinstance(action, argparse._SubParsersAction) and len(list(action.choices or ())) > 6
+
+
+class CorpusNames(list[str]):
+    """The names of corpora, for the ``choices`` of an argument, which may also be ``hub:OWNER/NAME``."""
+
+    def __init__(self) -> None:
+        from nes2net.registry import corpora
+
+        super().__init__(corpora.names())
+
+    def __contains__(self, name: object) -> bool:
+        return super().__contains__(name) or (isinstance(name, str) and name.startswith("hub:"))
+
+
+def corpus_in_place(args: argparse.Namespace) -> Corpus:
+    """The corpus that ``args`` name.
+
+    ``args.root`` becomes its folder, and ``args.revision`` the commit of a data set of the hub, which is downloaded
+    if no folder is given; otherwise None.
+    """
+    from nes2net.registry import corpora
+
+    corpus = corpora.get(args.corpus)
+    if args.root is None and corpus.home is None:
+        raise InputError(f"where is {args.corpus}? name its folder after it")
+    place = corpus.place(args.root)
+    args.revision = None if args.root is not None and place == Path(args.root) else place.name
+    args.root = place
+    return corpus
 
 
 class OneLineParser(argparse.ArgumentParser):

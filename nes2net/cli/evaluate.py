@@ -7,7 +7,7 @@ from collections import defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nes2net.cli.entry import add_resamples, subcommand
+from nes2net.cli.entry import CorpusNames, add_resamples, subcommand
 from nes2net.cli.score import warn_of
 from nes2net.errors import InputError
 from nes2net.machine.files import check_writable
@@ -23,7 +23,9 @@ def add(commands: argparse._SubParsersAction) -> None:
     text = "Evaluate score files against a key, and compare them"
     example = "nes2net evaluate asvspoof2021_df scores.txt --keys keys --html report.html"
     parser = subcommand(commands, "evaluate", _evaluate, text, example=example)
-    parser.add_argument("corpus", choices=corpora.names(), help="which corpus")
+    parser.add_argument(
+        "corpus", choices=CorpusNames(), help="which corpus, or hub:OWNER/NAME for a data set of the Hugging Face hub"
+    )
     parser.add_argument("scores", nargs="+", help="score file; several are compared on the same trials")
     parser.add_argument("--keys", default=".", metavar="DIR", help="folder or file of the keys")
     parser.add_argument(
@@ -56,7 +58,7 @@ def add(commands: argparse._SubParsersAction) -> None:
         metavar="DEV_SCORES",
         help="judge at the threshold of these development scores, one file for each score file, in their order",
     )
-    transfer.add_argument("--dev-corpus", choices=corpora.names(), help="their corpus; the evaluated one if not given")
+    transfer.add_argument("--dev-corpus", choices=CorpusNames(), help="their corpus; the evaluated one if not given")
     transfer.add_argument("--dev-keys", metavar="DIR", help="folder or file of their keys")
     transfer.add_argument("--dev-phase", default="dev", help="their phase or split")
     transfer.add_argument(

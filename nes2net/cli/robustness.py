@@ -8,17 +8,18 @@ from typing import TYPE_CHECKING
 
 from nes2net.cli.entry import (
     INCOMPLETE,
+    CorpusNames,
     add_architecture,
     add_device,
     add_dtype,
     add_resamples,
     add_workers,
+    corpus_in_place,
     subcommand,
 )
 from nes2net.cli.score import num_samples_of, warn_of
 from nes2net.errors import InputError
 from nes2net.machine.terminal import printable, say_written
-from nes2net.registry import corpora
 
 if TYPE_CHECKING:
     from nes2net.decisions import Decider, OperatingPoint
@@ -40,8 +41,10 @@ def add(commands: argparse._SubParsersAction) -> None:
     parser = subcommand(commands, "robustness", _robustness, text, example=example)
     parser.epilog = _EPILOG
     parser.names |= {"augment.musan": "--musan", "augment.rir": "--rir"}
-    parser.add_argument("corpus", choices=corpora.names(), help="which corpus")
-    parser.add_argument("root", help="its folder")
+    parser.add_argument(
+        "corpus", choices=CorpusNames(), help="which corpus, or hub:OWNER/NAME for a data set of the Hugging Face hub"
+    )
+    parser.add_argument("root", nargs="?", help="its folder; one of the hub is downloaded if not given")
     parser.add_argument("--model", help="checkpoint (.pth), folder, or name on the Hugging Face hub")
     add_architecture(parser)
     parser.add_argument("--out", metavar="DIR", help="folder to write")
@@ -109,6 +112,7 @@ def _robustness(args: argparse.Namespace) -> int:
     from nes2net.experiments.robustness import plan, run
 
     point = OperatingPoint.parse(args.operating_point)
+    of_corpus = corpus_in_place(args).test_samples
     planned = plan(
         args.corpus,
         args.root,
@@ -128,7 +132,6 @@ def _robustness(args: argparse.Namespace) -> int:
     if not args.model or not args.out:
         raise InputError("name the detector with `model` and a folder with `out`; `list` needs neither")
     detector = _detector(args)
-    of_corpus = corpora.get(args.corpus).test_samples
     num_samples = num_samples_of(args, of_corpus, detector.record)
     warn_of(seen(detector.record, args.corpus, args.split, args.root))
     result = run(

@@ -10,13 +10,21 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from nes2net.audio.waveform import SAMPLE_RATE
 from nes2net.cli.calibrated import add_calibration, decider_of
-from nes2net.cli.entry import INCOMPLETE, add_architecture, add_batches, add_device, add_dtype, subcommand
+from nes2net.cli.entry import (
+    INCOMPLETE,
+    CorpusNames,
+    add_architecture,
+    add_batches,
+    add_device,
+    add_dtype,
+    corpus_in_place,
+    subcommand,
+)
 from nes2net.cli.next_commands import after_scoring, print_next
 from nes2net.errors import InputError, listed, worded
 from nes2net.machine.launch import is_first
 from nes2net.machine.terminal import printable
 from nes2net.published_models import published_model, samples_to_score
-from nes2net.registry import corpora
 
 if TYPE_CHECKING:
     from nes2net.corpora.trial import Trial
@@ -37,8 +45,10 @@ def add(commands: argparse._SubParsersAction) -> None:
     parser = subcommand(commands, "score", _score, "Score a corpus with a trained detector", example=example)
     parser.epilog = _EPILOG
     parser.names["resolution_ms"] = "--segments"
-    parser.add_argument("corpus", choices=corpora.names(), help="which corpus")
-    parser.add_argument("root", help="its folder")
+    parser.add_argument(
+        "corpus", choices=CorpusNames(), help="which corpus, or hub:OWNER/NAME for a data set of the Hugging Face hub"
+    )
+    parser.add_argument("root", nargs="?", help="its folder; one of the hub is downloaded if not given")
     parser.add_argument("--model", required=True, help="checkpoint (.pth), folder, or name on the Hugging Face hub")
     add_architecture(parser)
     parser.add_argument(
@@ -134,7 +144,7 @@ def _score(args: argparse.Namespace) -> int:
             "`calibration` decides on recordings, not on their frames: leave it out, or leave out `segments`"
         )
     decider = decider_of(args)
-    corpus = corpora.get(args.corpus)
+    corpus = corpus_in_place(args)
     trials = corpus.trials(args.root, args.split, protocols=args.protocols)
     scorer = _scorer(args)
     about: dict[str, Any] = {}
@@ -178,7 +188,13 @@ def _score(args: argparse.Namespace) -> int:
         compile=args.compile,
         resolution_ms=resolution_ms,
         about={
-            "corpus": {"name": args.corpus, "root": str(args.root), "split": args.split, "protocol": protocol},
+            "corpus": {
+                "name": args.corpus,
+                **({"revision": args.revision} if args.revision else {}),
+                "root": str(args.root),
+                "split": args.split,
+                "protocol": protocol,
+            },
             "checkpoint": {**scorer.record, "path": str(args.model)},
             **about,
         },

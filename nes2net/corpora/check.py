@@ -14,6 +14,7 @@ from pathlib import Path
 from numpy.typing import NDArray
 
 from nes2net.audio.files import is_recording
+from nes2net.audio.packed import is_there, shard_of
 from nes2net.corpora.corpus import Corpus, Counts, count
 from nes2net.corpora.decoding import Decoding, decode_all
 from nes2net.corpora.protocol import WHOLE, NotFound, canonical_phase, check_split, corpus_root
@@ -133,7 +134,7 @@ def _verdict(reason: str, otherwise: str = "no") -> str:
 
 def check_corpus(
     corpus: Corpus,
-    root: str | Path,
+    root: str | Path | None,
     *,
     protocols: str | Path | None = None,
     keys: str | Path | None = None,
@@ -147,7 +148,7 @@ def check_corpus(
     Missing and malformed files are reported in the result.
 
     Args:
-        root, protocols: As for ``trials`` of the corpus.
+        root, protocols: As for ``trials`` of the corpus; None for one that is fetched.
         keys: The folder of the keys, by default ``root``. For a corpus whose protocols hold the
             labels, another folder in which protocols are sought.
         splits: The parts to check, by default all.
@@ -157,7 +158,7 @@ def check_corpus(
     Raises:
         InputError: if ``root`` is not a folder (or list), or there is no such split.
     """
-    root = Path(root)
+    root = corpus.place(root)
     if not (root.is_file() and corpus.user_defined):
         corpus_root(root)
     if keys is not None and not Path(keys).exists():
@@ -279,7 +280,12 @@ def _check_files(part: SplitCheck, trials: Sequence[Trial], beside: str | None) 
     """
     expected: dict[str, dict[str, Path]] = defaultdict(dict)
     for trial in trials:
-        if trial.path is not None:
+        if trial.path is not None and shard_of(trial.path) is not None:
+            if is_there(trial.path):
+                part.present.append(trial.path)
+            else:
+                part.missing.append(os.path.relpath(trial.path, part.audio))
+        elif trial.path is not None:
             folder, name = os.path.split(trial.path)
             expected[folder or "."][name] = trial.path
     other_suffix = 0

@@ -145,6 +145,8 @@ class Corpus:
     """The parts that its labels name; the ``splits`` if empty."""
     user_defined: bool = False
     """Whether it is a user's own: ``root`` may be a list, and ``"all"`` is a part."""
+    home: Callable[[], Path] | None = None
+    """``home()``: its folder, for a corpus that is fetched; None if users say where it is."""
     test_samples: int = ASVSPOOF_SAMPLES
     """Samples of an utterance in '4sec' scoring."""
 
@@ -176,6 +178,18 @@ class Corpus:
     def accepted_splits(self) -> tuple[str, ...]:
         """The parts that may be asked for."""
         return (*self.splits, WHOLE) if self.user_defined else self.splits
+
+    def place(self, root: str | Path | None) -> Path:
+        """``root``, or the folder of a corpus that is fetched if that is None or ``"."``.
+
+        Raises:
+            InputError: if there is no ``root`` and the corpus is not fetched, or cannot be.
+        """
+        if self.home is not None and (root is None or str(root) in ("", ".")):
+            return self.home()
+        if root is None:
+            raise InputError(f"where is {self.title}? name its folder with `root`")
+        return Path(root)
 
     def labelled_counts(self, phase: str) -> Counts | None:
         """The official numbers of labelled trials of ``phase``; None if they are not known."""

@@ -55,11 +55,13 @@ from nes2net.localisation.rttm import read_reco2dur, read_rttm
 from nes2net.localisation.segments import Segment
 from nes2net.machine.progress import ProgressDisplay
 
-_LABELS = {
+#: Word, in lower case → our label.
+LABELS = {
     **dict.fromkeys(("bonafide", "bona-fide", "bona_fide", "bona fide", "genuine", "real", "human"), BONAFIDE),
     **dict.fromkeys(("spoof", "spoofed", "fake", "deepfake", "synthetic"), SPOOF),
 }
-_SPLITS = {
+#: Word, in lower case → split.
+SPLIT_WORDS = {
     **dict.fromkeys(("train", "training"), "train"),
     **dict.fromkeys(("dev", "development", "valid", "validation", "val"), "dev"),
     **dict.fromkeys(("eval", "evaluation", "test"), "eval"),
@@ -68,8 +70,8 @@ _PATH_COLUMNS = ("path", "file", "filename", "file_name", "audio")
 _SPLIT_COLUMNS = ("split", "phase")
 _SHORT = 3.0  # seconds; measuring that takes less shows no progress
 _LISTS = ("metadata.csv", "meta.csv", "list.csv")
-# Fields of a trial whose columns have the same name.
-_FIELDS = tuple(
+#: Fields of a trial whose columns have the same name.
+FIELDS = tuple(
     name for name in Trial.__slots__ if name not in ("id", "path", "label", "phase", "extra", "system_scores")
 )
 
@@ -176,12 +178,12 @@ def _read_parts(folder: Path, audio: Path) -> Iterator[Trial]:
 
 
 def _list_of(folder: Path, split: str) -> Path | None:
-    names = [f"{name}{suffix}" for name, of in _SPLITS.items() if of == split for suffix in (".csv", ".tsv")]
+    names = [f"{name}{suffix}" for name, of in SPLIT_WORDS.items() if of == split for suffix in (".csv", ".tsv")]
     return next((folder / name for name in names if (folder / name).is_file()), None)
 
 
 def _folder_of(folder: Path, split: str) -> Path | None:
-    names = [name for name, of in _SPLITS.items() if of == split]
+    names = [name for name, of in SPLIT_WORDS.items() if of == split]
     return next((folder / name for name in names if (folder / name).is_dir() and _classes(folder / name)), None)
 
 
@@ -189,7 +191,7 @@ def _classes(folder: Path) -> dict[str, Path]:
     """Label → the folder in ``folder`` that is named after it."""
     found: dict[str, Path] = {}
     for inner in sorted(folder.iterdir()):
-        if inner.is_dir() and (label := _LABELS.get(inner.name.lower())):
+        if inner.is_dir() and (label := LABELS.get(inner.name.lower())):
             if label in found:
                 raise InputError(f"{folder}: both {found[label].name} and {inner.name} would be {label}; rename one")
             found[label] = inner
@@ -198,7 +200,7 @@ def _classes(folder: Path) -> dict[str, Path]:
 
 def _read_folder(folder: Path, root: Path) -> Iterator[Trial]:
     parts: dict[str | None, Path] = {split: own for split in CORPUS.splits if (own := _folder_of(folder, split))}
-    phase_of_root = _SPLITS.get(folder.name) if folder != root else None
+    phase_of_root = SPLIT_WORDS.get(folder.name) if folder != root else None
     for split, part in (parts or {None: folder}).items():
         for label, place in _classes(part).items():
             for path in recordings_below(place):
@@ -229,7 +231,7 @@ def _read_list(path: Path, audio: Path) -> Iterator[Trial]:
             else "there are the columns 'split' and 'phase', which say the same"
         )
         raise InputError(f"{path}, line {line}: {wrong}; rename or remove it")
-    columns = {name: header.index(name) for name in ("id", "label", *split_columns, *_FIELDS) if name in header}
+    columns = {name: header.index(name) for name in ("id", "label", *split_columns, *FIELDS) if name in header}
     further = [(i, name) for i, name in enumerate(header) if i != file_column and name and name not in columns]
     for line, row in rows:
         if not Path(row[file_column]).name:
@@ -241,8 +243,8 @@ def _read_list(path: Path, audio: Path) -> Iterator[Trial]:
         yield Trial(
             id=id,
             path=audio / row[file_column],
-            label=files.checked_word(label.lower(), _LABELS, "label", path, line) if label else None,
-            phase=files.checked_word(split.lower(), _SPLITS, "split", path, line) if split else None,
+            label=files.checked_word(label.lower(), LABELS, "label", path, line) if label else None,
+            phase=files.checked_word(split.lower(), SPLIT_WORDS, "split", path, line) if split else None,
             extra=tuple((name, row[column]) for column, name in further if row[column]),
             **further_fields,
         )
@@ -277,7 +279,7 @@ def segments(
         raise InputError(f"{path}: {len(unknown):,} utterances are not ids of the list: {listed(unknown)}")
     known = [trial for trial in of_split if trial.label is not None or trial.id in listed_ids]
     durations = _durations(known, path.with_name("reco2dur"))
-    found = read_segments(path, durations, _LABELS, uncovered)
+    found = read_segments(path, durations, LABELS, uncovered)
     check_labels(any_spoof(found), known, path)
     whole = {trial.id: trial.label for trial in known if trial.id not in found}
     return found | {id: [Segment(label, 0.0, durations[id])] for id, label in whole.items() if label and durations[id]}
@@ -296,7 +298,7 @@ def segment_labels(
 def _find_rttm(of_split: Path, place: Path, split: str) -> Path:
     """The RTTM beside the list ``of_split``, in that folder, or in ``place``."""
     own = [] if of_split.is_dir() else [of_split.with_suffix(".rttm")]
-    names = [*(name for name, of in _SPLITS.items() if of == split), "segments"]
+    names = [*(name for name, of in SPLIT_WORDS.items() if of == split), "segments"]
     folders = [path if path.is_dir() else path.parent for path in (of_split, place)]
     return files.first_file(
         [*own, *(folder / f"{name}.rttm" for folder in folders for name in names)],

@@ -6,7 +6,7 @@
 >>> scored = {"one": match(key, ["a", "b", "c"], [1.0, 0.0, 0.5]), "two": match(key, ["a", "b", "c"], [3.0, 4.0, 2.0])}
 >>> found = over_corpora(scored, {"one": "asvspoof", "two": "asvspoof"})
 >>> found.eers, found.mean, found.worst, found.pooled
-({'one': 0.0, 'two': 0.75}, 0.375, ('two', 0.75), 0.5)
+({'one': 0.0, 'two': 0.25}, 0.125, ('two', 0.25), 0.5)
 """
 
 from __future__ import annotations

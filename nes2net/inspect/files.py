@@ -352,7 +352,7 @@ def _scores_sheet(path: Path) -> Sheet:
     if record.is_file():
         facts |= _record_facts(record)
         named = str(facts.get("corpus")).partition(",")[0]
-        corpus = named if named in corpora.names() else corpus
+        corpus = named if named in corpora.names() or named.startswith("hub:") else corpus
     else:
         facts["record"] = f"{record.name} is not beside it, so what made the scores is not known"
     return Sheet(f"{path}: score file", facts, commands=[f"nes2net evaluate {corpus} {quote(str(path))} --keys FOLDER"])

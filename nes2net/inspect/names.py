@@ -86,6 +86,8 @@ def sheets(name: str, results: Sequence[Result] = ()) -> list[Sheet]:
         "published result": _result_sheet,
     }
     by_kind = names(results)
+    if name.startswith("hub:"):
+        return [corpus_sheet(name, results)]
     found = [describers[kind](name, results) for kind, known in by_kind.items() if name in known]
     if not found:
         known = [word for words in by_kind.values() for word in words]
@@ -116,7 +118,7 @@ def _lines(results: Sequence[Result]) -> dict[str, dict[str, str]]:
         "recipe": {name: plain(comment(name)[0]).partition(". ")[0].rstrip(".") for name in by_kind["recipe"]},
         "model": {name: _model_line(name) for name in by_kind["model"]},
         **parts,
-        "corpus": {name: _corpus_line(corpora.get(name)) for name in by_kind["corpus"]},
+        "corpus": {name: _corpus_line(name) for name in by_kind["corpus"]},
         "condition": {name: _condition_line(name) for name in by_kind["condition"]},
         "published result": {name: figures[name] for name in by_kind["published result"]},
     }
@@ -136,10 +138,14 @@ def _model_line(name: str) -> str:
     return forbidden + architecture(PUBLISHED_MODELS[name])
 
 
-def _corpus_line(corpus: Corpus) -> str:
+def _corpus_line(name: str) -> str:
+    corpus = corpora.get(name)
     counts = ", ".join(f"{split} {counts.trials:,}" for split, counts in corpus.counts.items())
-    own = "recordings of your own: a CSV list, or a folder for each class" if corpus.user_defined else ""
-    return ": ".join(filter(None, [corpus.title, f"{counts} trials" if counts else own]))
+    own = {
+        "generic": "recordings of your own: a CSV list, or a folder for each class",
+        "shards": "recordings of your own in Parquet, Arrow or tar files; hub:OWNER/NAME for those of the Hugging Face hub",
+    }
+    return ": ".join(filter(None, [corpus.title, f"{counts} trials" if counts else own.get(name, "")]))
 
 
 def _condition_line(name: str) -> str:
@@ -398,7 +404,8 @@ def corpus_sheet(name: str, results: Sequence[Result] = ()) -> Sheet:
         "expected layout, the first that is there": _layout_rows(corpus),
     }
     notes = _lines_of((sys.modules[corpora.module(name)].__doc__ or "").partition("\n\n")[2])
-    commands = [f"nes2net check-data {name} {'LIST.csv|FOLDER' if corpus.user_defined else 'FOLDER'}"]
+    place = "" if corpus.home else " LIST.csv|FOLDER" if name == "generic" else " FOLDER"
+    commands = [f"nes2net check-data {name}{place}"]
     return Sheet(f"{name}: corpus, {corpus.title}", facts, notes, tables, commands)
 
 

@@ -31,10 +31,9 @@ class Balance:
     """Draws the items of an epoch so that each batch has the shares of the groups, up to rounding.
 
     Each level divides the groups of the one before. Within a batch, the draws of a group are divided
-    among its own groups: each gets its share rounded down, and those get one more that are owed most
-    from the batches before. So no share is left to chance. In a group of the last level every item
-    comes equally often up to one: the items come in random order, and once all have come, they come
-    again in another one.
+    among its own groups, and those that had less for the rounding have more in the next batches. So
+    no share is left to chance. In a group of the last level the items come in turn: once all have
+    come, they come again in another order, and each comes equally often up to one.
 
     Args:
         length: number of items.
@@ -46,8 +45,8 @@ class Balance:
 
     >>> level = Level(["a", "a", "a", "a", "a", "b"], {"a": 1, "b": 1})
     >>> order = Balance(6, [level]).order(np.random.default_rng(0), batch_size=2)
-    >>> [sorted(batch) for batch in order.reshape(3, 2).tolist()]
-    [[3, 5], [2, 5], [4, 5]]
+    >>> [max(batch) for batch in order.reshape(3, 2).tolist()], len(set(order.tolist()))
+    ([5, 5, 5], 4)
     """
 
     def __init__(
@@ -87,14 +86,14 @@ class Balance:
 
     def _drawn(self, items: NDArray, steps: NDArray, level: int, rng: np.random.Generator) -> NDArray:
         """Choose one of ``items``, a group of the level before, for each draw in ``steps``, which ascend."""
-        if level == len(self._levels) or not len(steps):
-            rounds = -(-len(steps) // len(items))
-            return np.concatenate([items[:0], *(rng.permutation(items) for _ in range(rounds))])[: len(steps)]
+        if level == len(self._levels):
+            return items[_in_turn(len(items), steps, rng)]
         groups, members = np.unique(self._levels[level][0][items], return_inverse=True)
         chosen = _apportioned(self._shares[level][groups], steps, rng)
         drawn = np.empty(len(steps), items.dtype)
         for of_group, places in zip(_places(members, len(groups)), _places(chosen, len(groups))):
-            drawn[places] = self._drawn(items[of_group], steps[places], level + 1, rng)
+            if len(places):
+                drawn[places] = self._drawn(items[of_group], steps[places], level + 1, rng)
         return drawn
 
 
@@ -134,21 +133,42 @@ def _places(numbers: NDArray, count: int) -> list[NDArray]:
 
 
 def _apportioned(shares: NDArray, steps: NDArray, rng: np.random.Generator) -> NDArray:
-    """Choose a group for each draw; in each of ``steps`` every group has its share up to rounding."""
-    if len(shares) == 1:
-        return np.zeros(len(steps), dtype=np.int64)
+    """Choose a group for each draw; in each of ``steps`` every group has its share up to rounding.
+
+    Each gets its share rounded down, and those get one more that are owed most from the steps before.
+    """
+    if (shares == shares[0]).all():
+        return _in_turn(len(shares), steps, rng)
     shares = shares / math.fsum(shares)
     owed = np.zeros(len(shares))
     groups, chosen = np.arange(len(shares)), []
     for number in np.unique(steps, return_counts=True)[1].tolist():
         counts = np.floor(number * shares + 1e-9).astype(np.int64)
         owed += number * shares - counts
-        if left := number - int(counts.sum()):
-            order = owed + 1e-6 * rng.random(len(shares))  # of those that are owed as much, any
-            most = np.argpartition(-order, left - 1)[:left]
-            counts[most] += 1
-            owed[most] -= 1
+        most = np.argsort(-owed, kind="stable")[: number - counts.sum()]
+        counts[most] += 1
+        owed[most] -= 1
         chosen.append(np.repeat(groups, counts))
+    return np.concatenate(chosen)
+
+
+def _in_turn(count: int, steps: NDArray, rng: np.random.Generator) -> NDArray:
+    """Choose one of ``count`` equals for each draw, all of them in turn, each time in another order.
+
+    In each of ``steps``, too, one is chosen at most once more than another.
+    """
+    if count == 1:
+        return np.zeros(len(steps), dtype=np.int64)
+    everyone, waiting, chosen = np.arange(count), np.arange(0), []
+    for number in np.unique(steps, return_counts=True)[1].tolist():
+        rounds, left = divmod(number, count)
+        next_ones, waiting = waiting[:left], waiting[left:]
+        if missing := left - len(next_ones):
+            order = rng.permutation(count)
+            again = np.isin(order, next_ones)  # these wait until the others have come
+            order = np.concatenate([order[~again], order[again]])
+            next_ones, waiting = np.concatenate([next_ones, order[:missing]]), order[missing:]
+        chosen += [everyone] * rounds + [next_ones]
     return np.concatenate(chosen)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -96,10 +97,10 @@ def read_trials(data: DataConfig, part: Literal["train", "dev"], bonafide_only: 
 
 def _trials_of(data: DataConfig, part: Literal["train", "dev"], alias: str | None) -> list[Trial]:
     """List the labelled trials of ``part`` of one corpus; ``alias`` names it if it is one of several."""
-    if data.root is None:
+    if data.root is None and corpora.get(data.corpus).home is None:
         key, what = ("data.root", "the corpus") if alias is None else (f"data.corpora.{alias}.root", f"corpus {alias}")
         raise InputError(f"where is {what}? name its folder with `{key}`")
-    root = str(data.root)
+    root = str(data.root or ".")
     try:
         if part == "train":
             return _labelled_trials(data.corpus, root, data.train_split, data.protocols, root, None)
@@ -110,7 +111,8 @@ def _trials_of(data: DataConfig, part: Literal["train", "dev"], alias: str | Non
     except InputError as error:
         if alias is None:
             raise
-        raise InputError(f"corpus {alias} of `data.corpora`: {error}") from error
+        text = re.sub(r"`(?:data\.)?(root|protocols|dev_keys|dev_phase)`", rf"`data.corpora.{alias}.\1`", str(error))
+        raise InputError(f"corpus {alias} of `data.corpora`: {text}") from error
 
 
 def _named(trials: list[Trial], alias: str | None) -> list[Trial]:

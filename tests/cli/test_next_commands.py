@@ -33,6 +33,16 @@ def test_the_evaluation_part_if_it_is_there(corpora, corpus):
     assert after_averaging(MODEL, recipe("asvspoof2019_la", corpus, train_split="dev")) == []  # nothing else is there
 
 
+def test_each_of_several_corpora(corpora):
+    several = [{"name": "asvspoof2019_la", "root": str(corpora), "alias": "la"}]
+    several += [{"name": "in_the_wild", "root": str(corpora), "train_split": None, "dev_split": "eval"}]
+    scores = Path("models/run/epoch_1_la_eval.txt")
+    assert after_averaging(MODEL, recipe_from_dict({"data": {"corpora": several}})) == [
+        ["score", "asvspoof2019_la", str(corpora), "--model", MODEL, "--out", scores],
+        ["evaluate", "asvspoof2019_la", scores, "--keys", str(corpora)],
+    ]
+
+
 def test_protocols_elsewhere_hold_the_labels(corpora):
     protocols = str(corpora / "ASVspoof_LA_cm_protocols")
     score, evaluate = after_averaging(MODEL, recipe("asvspoof2019_la", corpora, protocols=protocols))

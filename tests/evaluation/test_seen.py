@@ -39,6 +39,19 @@ def test_runs_of_this_toolkit(tmp_path):
     assert not seen({"recipe": "old", "published_model": 3}, "generic", "train")
 
 
+def test_runs_on_several_corpora(tmp_path):
+    generic = {"name": "generic", "root": str(tmp_path), "train_split": "train", "dev_split": None}
+    wild = {"name": "in_the_wild", "root": "DB", "train_split": None, "dev_split": "eval", "dev_phase": None}
+    record = {"recipe": {"name": "mine", "data": {"corpus": "asvspoof2019_la", "corpora": [generic, wild]}}}
+    for found in (record, {"started_from": [start_of(record)]}):
+        (line,) = seen(found, "generic", "train", tmp_path)
+        assert "trained on generic train" in line
+        (line,) = seen(found, "in_the_wild", "eval")
+        assert "selected on in_the_wild eval" in line
+        assert not seen(found, "asvspoof2019_la", "train") and not seen(found, "generic", "dev", tmp_path)
+    assert "root" not in str(start_of(record, places=False)["recipe"]["data"]["corpora"])
+
+
 def test_a_corpus_of_phases():
     """The progress trials of ASVspoof 2021 are in its only split; an evaluation of others does not count them."""
     data = {"corpus": "asvspoof2019_la", "train_split": "dev", "dev_corpus": "asvspoof2021_la", "dev_split": "eval"}

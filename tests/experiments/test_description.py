@@ -38,6 +38,12 @@ def test_overrides_of_the_command_come_on_top(tmp_path):
     assert (found.slurm.partition, found.slurm.minutes, found.slurm.cpus) == ("gpu", 5, 8)
 
 
+def test_a_data_set_of_the_hub_needs_no_folder_and_is_not_asked_for(tmp_path):
+    path = experiment_file(tmp_path, tmp_path, evaluate=[{"corpus": "hub:OWNER/set", "split": "eval"}])
+    (one,) = load_experiment(path, overrides=["data.root=x"]).evaluate
+    assert (one.title, one.root, one.key_path, one.num_samples) == ("hub-OWNER-set", ".", Path("."), 64600)
+
+
 def test_a_recipe_beside_the_file_is_found(tmp_path):
     (tmp_path / "mine.yaml").write_text("name: mine\n")
     assert load_experiment(experiment_file(tmp_path, tmp_path, recipe="mine.yaml")).recipe == str(

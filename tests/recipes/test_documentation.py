@@ -10,7 +10,7 @@ from nes2net import InputError
 from nes2net.cli.main import main
 from nes2net.machine.yaml_text import read_yaml
 from nes2net.recipes.documentation import SCHEMA, all_keys, describe, json_schema, page
-from nes2net.recipes.recipe import PACKAGED, Recipe, load_recipe, packaged_recipes
+from nes2net.recipes.recipe import PACKAGED, CorpusConfig, Recipe, load_recipe, packaged_recipes
 
 REPOSITORY = Path(__file__).parents[2]
 CONFIGS = REPOSITORY / "configs"
@@ -31,7 +31,10 @@ def test_every_key_is_described():
         for section, values in Recipe().to_dict().items()
         for key in (values if isinstance(values, dict) and section != "model" else [section])
     ]
-    assert [key.name for key in all_keys()] == [n for n in names if "." not in n] + [n for n in names if "." in n]
+    keys = [key.name for key in all_keys()]
+    assert [n for n in keys if "[]" not in n] == [n for n in names if "." not in n] + [n for n in names if "." in n]
+    items = [f"data.corpora[].{key}" for key in CorpusConfig(name="a").model_dump()]
+    assert [n for n in keys if "[]" in n] == items and keys.index(items[0]) < keys.index("augment.algo")
     assert all(key.meaning and key.source and key.takes for key in all_keys())
 
 

@@ -12,7 +12,15 @@ from nes2net.audio.crop import CROPS
 from nes2net.augment.rawboost import ALGORITHMS
 from nes2net.augment.specmix import Specmix
 from nes2net.recipes.documentation import all_keys
-from nes2net.recipes.recipe import AugmentConfig, Recipe, TrainConfig, load_recipe, packaged_recipes, recipe_from_dict
+from nes2net.recipes.recipe import (
+    AugmentConfig,
+    DataConfig,
+    Recipe,
+    TrainConfig,
+    load_recipe,
+    packaged_recipes,
+    recipe_from_dict,
+)
 from nes2net.registry import corpora
 from nes2net.training.distributed import PRECISIONS
 
@@ -344,3 +352,56 @@ def test_the_choices_are_those_that_training_has():
     assert known["train.precision"].schema["enum"] == list(PRECISIONS)
     assert known["data.corpus"].schema["default"] in corpora.names()
     assert all(f"`{field.name}`" in known["augment.specmix"].meaning for field in fields(Specmix))
+
+
+TWO = "data.corpora=[{name: asvspoof2019_la, root: 0520}, {name: 'hub:owner/Fake.Set@v1', weight: 2}]"
+
+
+def test_several_corpora():
+    """Their keys are those of one corpus, by its name or alias; text stays as written."""
+    recipe = load_recipe("asvspoof2019_nes2net_x", [TWO, "data.corpora.Fake.Set.root=1e-6", "data.balance=[class]"])
+    la, fake = recipe.data.corpora
+    assert (la.alias, la.root, la.weight, la.train_split, la.dev_split) == (
+        "asvspoof2019_la",
+        "0520",
+        None,
+        "train",
+        "dev",
+    )
+    assert (fake.alias, fake.root, fake.weight) == ("Fake.Set", "1e-6", 2.0)
+    parts = recipe.data.parts("dev")
+    assert {alias: (part.corpus, part.root) for alias, part in parts.items()} == {
+        "asvspoof2019_la": ("asvspoof2019_la", "0520"),
+        "Fake.Set": ("hub:owner/Fake.Set@v1", "1e-6"),
+    }
+    assert recipe_from_dict(recipe.to_dict()) == recipe
+    assert DataConfig(root="DB").parts("train") == {None: DataConfig(root="DB")}
+
+
+@pytest.mark.parametrize(
+    "overrides, message",
+    [
+        ([TWO, "data.root=DB"], r"`data\.root=DB` is that of one corpus, beside `data\.corpora`"),
+        ([TWO, "data.dev_phase=eval"], r"`data\.dev_phase=eval` is that of one corpus"),
+        (["data.corpora=[{name: generic}, {name: generic}]"], "two of `data.corpora` are called generic.*`alias`"),
+        (["data.corpora=[{name: a, alias: a/b}]"], r"`data\.corpora\[\]\.alias` is a name of letters"),
+        (["data.corpora=[{name: a, rot: DB}]"], r"did you mean 'data\.corpora\[\]\.root'"),
+        (["data.corpora=[{root: DB}]"], r"a mapping of `data\.corpora\[\]` has no `name`"),
+        (["data.corpora=[a]"], r"`data\.corpora` is a list of mappings with `name`"),
+        (["data.corpora=[{name: a, train_split: null, dev_split: null}]"], "a .* neither trains nor validates"),
+        (["data.corpora=[{name: a, train_split: null, weight: 2}]"], "only validates, so its `weight` changes nothing"),
+        (["data.corpora=[{name: a, dev_split: null, dev_phase: eval}]"], "its `dev_phase` changes nothing"),
+        (["data.corpora=[{name: a, dev_split: null}]"], "none of `data.corpora` validates"),
+        ([TWO, "data.corpora.b.root=DB"], "`data.corpora` has no 'b'; it has asvspoof2019_la, Fake.Set"),
+        (["data.balance=[class]", "data.crop=pieces"], "`data.crop=pieces` makes batches by the length of pieces"),
+        ([TWO, "validation.over=worst"], "`validation.over=worst` changes nothing with `validation.select_on=loss`"),
+        (["validation.select_on=eer", "validation.over=mean"], "needs several development corpora in `data.corpora`"),
+        (
+            ["data.epoch_size=9", "train.optimizer=logistic", "train.epochs=1", "augment.algo=0"],
+            "fits every utterance once",
+        ),
+    ],
+)
+def test_what_does_not_go_with_several_corpora(overrides, message):
+    with pytest.raises(InputError, match=message):
+        load_recipe("asvspoof2019_nes2net_x", overrides)

@@ -6,9 +6,9 @@ import pytest
 from builders import tiny_corpus
 
 from nes2net.errors import InputError
-from nes2net.recipes.recipe import DataConfig
+from nes2net.recipes.recipe import DataConfig, recipe_from_dict
 from nes2net.scoring.score_file import write_scores
-from nes2net.training.data import read_trials, score_ranges
+from nes2net.training.data import check_unseen, eer_methods, frame_labels, read_trials, score_ranges
 
 
 @pytest.fixture(scope="module")
@@ -99,3 +99,51 @@ def test_audio_of_another_corpus_is_looked_for_in_its_folder(root, tmp_path):
 def test_as_many_files_for_each_set_are_needed():
     with pytest.raises(InputError, match=r"`data\.train_scores`, `data\.dev_scores` and .* equally many, not 0, 1"):
         DataConfig(train_scores=["a"])
+
+
+def several(folder, **wild):
+    la = {"name": "asvspoof2019_la", "root": str(folder), "alias": "la"}
+    return [la, {"name": "in_the_wild", "root": str(folder), "dev_split": None, "train_split": "eval"} | wild]
+
+
+def test_several_corpora_one_after_the_other(root):
+    """Equal ids of several corpora differ by the corpus; a part that is null is not read."""
+    again = {"name": "asvspoof2019_la", "root": str(root), "alias": "again", "train_split": None}
+    progress = {"name": "asvspoof2021_la", "root": str(root), "train_split": None, "dev_split": "eval"}
+    data = DataConfig(corpora=[*several(root), again, {**progress, "dev_phase": "progress", "alias": "progress"}])
+    train, dev = read_trials(data, "train"), read_trials(data, "dev")
+    assert [trial.get("corpus") for trial in train] == ["la"] * 6 + ["in_the_wild"] * 6
+    assert ids(train)[0] == "la:LA_T_1000001" and ids(train)[6].startswith("in_the_wild:")
+    assert ids(dev)[0] == "la:LA_D_1000001" and ids(dev)[6] == "again:LA_D_1000001"
+    assert [trial.get("corpus") for trial in dev][12:] == ["progress"] * 3
+    assert len(set(ids(train))) == 12 and len(set(ids(dev))) == 15 and dev[0].path == dev[6].path
+    assert eer_methods(data) == {"la": "asvspoof", "again": "asvspoof", "progress": "asvspoof"}
+    check_unseen(data, train, dev)
+    trained = [*train, *dev[12:]]
+    with pytest.raises(InputError, match=r"all 3 development trials of progress are training trials too.*`dev_split`"):
+        check_unseen(data, trained, dev)
+
+
+def test_the_corpus_that_is_wrong_is_named(root, tmp_path):
+    with pytest.raises(InputError, match=r"where is corpus wild\? name its folder with `data\.corpora\.wild\.root`"):
+        read_trials(DataConfig(corpora=several(root, root=None, alias="wild")), "train")
+    with pytest.raises(
+        InputError, match=r"corpus in_the_wild of `data\.corpora`: .*give `data\.corpora\.in_the_wild\.root` the"
+    ):
+        read_trials(DataConfig(corpora=several(root, root=str(tmp_path))), "train")
+    shutil.copytree(root / "release_in_the_wild", tmp_path / "release_in_the_wild")
+    (tmp_path / "release_in_the_wild" / "0.wav").unlink()
+    with pytest.raises(InputError, match=r"1 of 12 audio files .* folder with `data\.corpora\.in_the_wild\.root`"):
+        read_trials(DataConfig(corpora=several(root, root=str(tmp_path))), "train")
+
+
+def test_labels_of_frames_of_the_corpora_that_have_them(tmp_path):
+    root = tiny_corpus.make_all(tmp_path)
+    corpora = [
+        {"name": name, "root": str(root / inner)}
+        for name, inner in (("asvspoof2019_la", ""), ("partialspoof", "partialspoof"))
+    ]
+    recipe = recipe_from_dict({"data": {"corpora": corpora}, "segments": {"resolutions": [20]}})
+    trials = read_trials(recipe.data, "train")
+    labels = frame_labels(recipe, "train", trials)
+    assert set(labels) == {trial.id for trial in trials if trial.get("corpus") == "partialspoof"} and len(labels) == 4

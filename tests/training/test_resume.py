@@ -160,6 +160,39 @@ def test_a_run_stopped_at_a_step_goes_on_to_the_same_end(runs, whole, monkeypatc
     assert_same_run(train(runs("torn", **changes)), whole)
 
 
+def test_training_on_several_corpora_goes_on_to_the_same_end(runs, corpus, monkeypatch, tmp_path, capsys):
+    """Two corpora, balanced and capped, and two that choose, by the worst one; folders may move, weights not."""
+    moved = tmp_path / "moved"
+    shutil.copytree(corpus, moved)
+
+    def changes(root, weight=2, **data):
+        la = {"name": "asvspoof2019_la", "root": str(root), "alias": "la", "weight": weight}
+        wild = {"name": "in_the_wild", "root": str(root), "train_split": "eval", "dev_split": None}
+        other = {"name": "asvspoof2021_la", "root": str(root), "train_split": None, "dev_split": "eval"}
+        several = {"root": None, "corpora": [la, wild, other], "balance": ["corpus", "class"], **data}
+        return {
+            "data": {"speaker_cap": 3, "epoch_size": 14, **several},
+            "validation": {"select_on": "eer", "over": "worst"},
+            "train": {"accumulate": 2, "epochs": 2},
+            "model": {"frontend": {"name": "lps", "n_fft": 256, "hop_length": 256, "num_bins": 32}},
+        }
+
+    whole = train(runs("whole", **changes(corpus)))
+    printed = capsys.readouterr().out
+    assert "training trials: 24 (12 bona fide, 12 spoof)\n  la: 12 (6 bona fide" in printed
+    assert "an epoch draws 14 of the training trials" in printed and "development corpora after epoch" in printed
+    for epoch, step in [(1, 1), (2, 0)]:
+        with monkeypatch.context() as patch, pytest.raises(Unfinished):
+            send_at(patch, signal.SIGTERM, (epoch, step))
+            train(runs("torn", **changes(corpus)))
+    for wrong, key in ((changes(corpus, weight=1), "corpora.weight"), (changes(corpus, speaker_cap=4), "speaker_cap")):
+        with pytest.raises(InputError, match=rf"holds another run, which differs in `data\.{key}`"):
+            train(runs("torn", **wrong))
+    assert_same_run(train(runs("torn", **changes(moved))), whole)
+    row = json.loads((whole / "history.json").read_text())[0]
+    assert row["val_eer_wo_aug_worst"] == max(row["val_eer_wo_aug/la"], row["val_eer_wo_aug/asvspoof2021_la"])
+
+
 def test_what_a_run_started_from_is_known_to_the_end(runs, whole, monkeypatch, capsys):
     """It is in checkpoints and averages, so that scoring can say what their detectors have seen."""
     start = min(whole.glob("epoch_*.pth"))

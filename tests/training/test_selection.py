@@ -6,7 +6,7 @@ import pytest
 
 from nes2net import InputError
 from nes2net.recipes.recipe import recipe_from_dict
-from nes2net.training.selection import HISTORY_FILE, Selection, best_epochs
+from nes2net.training.selection import HISTORY_FILE, Selection, best_epochs, choices
 from nes2net.training.validation import passes
 
 
@@ -235,3 +235,44 @@ def test_a_run_ends_early_keeps_what_it_should_and_is_averaged(corpus, tmp_path,
     before = (folder / HISTORY_FILE).stat().st_mtime_ns
     train(recipe, "cpu")  # it is over
     assert (folder / HISTORY_FILE).stat().st_mtime_ns == before
+
+
+def of_corpora(la, wild):
+    values = losses(1.0, 1.0) | {
+        "val_eer_wo_aug/la": la,
+        "val_eer_wo_aug/w_low": wild,
+        "val_eer_wo_aug/la/A07": la + 0.1,
+    }
+    for rate in ("eer", "min_dcf"):
+        values |= {f"val_{rate}_wo_aug_mean": (la + wild) / 2, f"val_{rate}_wo_aug_worst": max(la, wild)}
+    return values
+
+
+@pytest.mark.parametrize(
+    "select_on, over, improved", [("eer", "mean", [1, 2]), ("min_dcf", "worst", [1, 3]), ("eer", "pooled", [1, 2, 3])]
+)
+def test_selection_over_corpora(tmp_path, select_on, over, improved):
+    """On the mean the second epoch is the best, on the worst the third, and the pooled EER stays."""
+    corpora = [{"name": "generic", "alias": alias} for alias in ("la", "w_low")]
+    validation = {"select_on": select_on, "over": over, "patience": 1}
+    selection = make(tmp_path, data={"corpora": corpora}, validation=validation)
+    pairs = [(0.2, 0.3), (0.05, 0.31), (0.27, 0.25)]
+    seen = [selection.update(epoch, of_corpora(*pair)) for epoch, pair in enumerate(pairs, 1)]
+    assert [epoch for epoch, better in enumerate(seen, 1) if better] == improved
+    assert selection.is_done == (over != "worst")
+    table = selection.table().splitlines()
+    assert (
+        table[0].split()[-12:]
+        == "la % w_low % EER_mean % EER_worst % minDCF_wo_aug minDCF_mean minDCF_worst lr".split()
+    )
+    assert "la/A07" not in table[0] and "20.000" in table[1] and "0.18000" in table[2]
+    best = {"mean": 2, "worst": 3, "pooled": 1}[over]
+    assert selection.corpora_table().splitlines()[0] == f"development corpora after epoch {best}:"
+    assert any(line.startswith("worst group (la/A07)") for line in selection.corpora_table().splitlines())
+    assert make().corpora_table() is None
+    selection.write_history()
+    for epoch in (1, 2, 3):
+        (tmp_path / f"epoch_{epoch}.pth").touch()
+    assert [best_epochs(tmp_path, 1, by) for by in ("val_eer_wo_aug_worst", "val_eer_wo_aug/w_low")] == [[3], [3]]
+    _, lines = choices(tmp_path, "val_eer_wo_aug_mean")
+    assert "w_low %" in lines[0]

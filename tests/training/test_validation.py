@@ -4,6 +4,7 @@ import json
 import math
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -112,6 +113,44 @@ def test_values_are_the_published_ones(detector, corpus):
     assert set(values) - {"val_eer_wo_aug_low", "val_eer_wo_aug_high"} == {
         f"val_{what}_{name}" for what in ("loss", "eer", "min_dcf") for name in ("w_aug", "wo_aug")
     }
+
+
+def test_each_of_several_corpora_has_its_values(detector, own_corpus):
+    """Also if a file is left out: scores are told apart by their trials."""
+    trials = [
+        replace(trial, id=f"{name}:{trial.id}", extra=(("corpus", name),), attack="A1" if trial.target == 0 else None)
+        for name, trial in zip(["la", "wild", "wild"] * 4, asvspoof2019_la.trials(own_corpus, "dev"), strict=True)
+    ] + [
+        replace(trial, id=f"bona:{trial.id}", extra=(("corpus", "bona"),))
+        for trial in asvspoof2019_la.trials(own_corpus, "dev")[:2]
+    ]
+    trials[4].path.write_bytes(b"damaged")
+    validator = make(detector, own_corpus, recipe_of())
+    validator.eer_methods = {"la": "asvspoof", "wild": "sklearn", "bona": "asvspoof"}
+    dataset = TrainingSet(trials, SAMPLES, part="dev")
+    validator.loaders = {"wo_aug": training_loader(dataset, EpochBatches(14, 5, 1, False), 0, False)}
+    values = validator.run(1)
+    used = [trial for place, trial in enumerate(trials) if place != 4]
+    waveforms = torch.stack([torch.from_numpy(dataset.prepare(trial, 1)) for trial in used])
+    with torch.no_grad():
+        scores = detector.eval()(waveforms)[:, 1].double().numpy()
+    eers, costs = {}, {}
+    for name, method in (("la", "asvspoof"), ("wild", "sklearn")):
+        of_class = [
+            scores[[trial.get("corpus") == name and trial.target == target for trial in used]] for target in (1, 0)
+        ]
+        eers[name] = metrics.compute_eer(*of_class, method)[0]
+        costs[name] = metrics.compute_min_dcf(*of_class)
+    assert {key: value for key, value in values.items() if "/" in key} == {
+        **{f"val_eer_wo_aug/{name}": eer for name, eer in eers.items()},
+        **{f"val_min_dcf_wo_aug/{name}": cost for name, cost in costs.items()},
+    }  # the third corpus has one class, and no attack has enough trials
+    assert values["val_eer_wo_aug_mean"] == pytest.approx(np.mean(list(eers.values())))
+    assert values["val_min_dcf_wo_aug_worst"] == max(costs.values())
+    assert (
+        values["val_eer_wo_aug"]
+        == metrics.compute_eer(*(scores[[trial.target == target for trial in used]] for target in (1, 0)))[0]
+    )
 
 
 def _validate_in_a_process(rank, world_size, corpus, folder):

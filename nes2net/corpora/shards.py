@@ -1,0 +1,400 @@
+"""Recordings packed in shards: Parquet, Arrow or tar files, in a folder and the folders in it.
+
+The audio is read from the shards, without unpacking them; listing the trials reads no audio.
+
+=========================== ========================================================================
+``data/test-*.parquet``     the layout of the Speech Anti-Spoofing Arena, and what
+                            ``datasets`` uploads to the hub
+``data-*-of-*.arrow``       what ``datasets`` writes by ``save_to_disk``
+``shard-000.tar``           WebDataset: ``utt1.flac`` and, of the same name, ``utt1.json``, or
+                            ``utt1.cls`` or ``utt1.txt`` with the label alone; not compressed
+=========================== ========================================================================
+
+A split is told by the name of the shard, or of a folder above it: ``train``, ``validation`` or ``dev``,
+``test`` or ``eval``, and what follows after ``-``, ``_`` or ``.``; otherwise by a column ``split``. The
+columns of a table, and the entries of a ``.json``:
+
+================== =================================================================================
+``audio``          the content of an audio file, or ``{bytes, path}``
+``label``          0 bona fide, 1 spoof, unless a ``ClassLabel`` of ``datasets`` names them otherwise;
+                   or a word that a generic list may have; null: unknown
+``utterance_id``   also ``id``; the place of the recording, ``data/test-00000.parquet/17``, if not given
+``notes``          JSON with the same names as columns have, which go before it
+``attack`` …       and other fields of :class:`~nes2net.corpora.trial.Trial`; ``speaker_id`` is ``speaker``
+any other name     of words and numbers: kept in ``extra`` of the trial
+================== =================================================================================
+
+``labels.parquet`` beside the shards is no shard, and neither is a file whose name begins with ``cache-``.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import tarfile
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from nes2net.audio.files import is_recording
+from nes2net.audio.packed import SHARD_SUFFIXES, Member, arrow_batches, audio_column, pyarrow_module, tar_members
+from nes2net.corpora import protocol as files
+from nes2net.corpora.corpus import Corpus
+from nes2net.corpora.generic import FIELDS, LABELS, SPLIT_WORDS
+from nes2net.corpora.protocol import WHOLE, NotFound
+from nes2net.corpora.trial import BONAFIDE, SPOOF, Trial
+from nes2net.errors import InputError, listed, readable_size, shown
+
+_IDS, _SPLITS, _NOTES = ("utterance_id", "id", "utt_id", "__key__"), ("split", "phase"), "notes"
+_SAME = {"speaker_id": "speaker"}
+_READ_APART = {*_IDS, *_SPLITS, _NOTES, "label", "path", "audio"}
+_MOST_ROWS = 100_000_000  # of a shard
+_LONGEST_NOTES = 1 << 20  # characters or bytes
+_COMPRESSED = re.compile(r"\.(tgz|tar\.\w+)$", re.IGNORECASE)
+_NUMBERED = {0: BONAFIDE, 1: SPOOF}
+_WORD = re.compile(r"[A-Za-z]+")
+
+
+@dataclass(frozen=True)
+class Shard:
+    """A file of many recordings."""
+
+    path: Path
+    split: str | None
+    """The split that its name tells."""
+
+
+def trials(root: str | Path, split: str = WHOLE, *, protocols: str | Path | None = None) -> list[Trial]:
+    """The trials of ``split``, shard by shard, in the order of their rows or members.
+
+    Their paths are addresses in the shards (:mod:`nes2net.audio.packed`).
+
+    Args:
+        root: A folder of shards, or one shard.
+        split: ``"train"``, ``"dev"``, ``"eval"``, or ``"all"``. Every split of a corpus without
+            parts is the whole corpus.
+        protocols: Nothing; the shards hold their labels.
+
+    Raises:
+        InputError: if ``root`` has no shards, a shard is cut off or damaged, it has no audio, a row
+            or member is malformed, an id stands twice, or the split has no trials.
+        MissingLibrary: if Parquet or Arrow files need pyarrow.
+    """
+    files.check_split(split, CORPUS.accepted_splits, CORPUS.title)
+    return read_protocol(find_protocol(root, split, protocols), split)
+
+
+def keys(path: str | Path, phase: str | None = None) -> list[Trial]:
+    """The labelled trials, for evaluation; parameters and errors are those of :func:`trials`."""
+    labelled = [trial for trial in trials(path, phase or WHOLE) if trial.label is not None]
+    if not labelled:
+        raise InputError(f"{path}: no trial has a label; write a column 'label'")
+    return labelled
+
+
+def find_splits(root: str | Path, protocols: str | Path | None = None) -> tuple[str, ...]:
+    """The parts that are there: some of ``train``, ``dev``, ``eval``, or ``("all",)``."""
+    shards = shards_below(find_protocol(root, protocols=protocols))
+    named = {shard.split for shard in shards}
+    if None in named:
+        named = {trial.phase for trial in trials(root)}
+    return tuple(split for split in CORPUS.splits if split in named) or (WHOLE,)
+
+
+def find_protocol(root: str | Path, split: str = WHOLE, protocols: str | Path | None = None) -> Path:
+    """The folder of the shards, or the shard; :class:`~nes2net.corpora.protocol.NotFound` if there are none."""
+    if protocols is not None:
+        raise InputError("shards hold the labels of their recordings: leave out `protocols`")
+    shards_below(root)
+    return Path(root)
+
+
+def find_audio(root: str | Path, split: str = WHOLE) -> Path:
+    """The folder of the shards."""
+    root = Path(root)
+    return root.parent if root.is_file() else files.corpus_root(root)
+
+
+def read_protocol(path: Path, split: str | None = WHOLE, audio: Path | None = None) -> list[Trial]:
+    """The trials of the shards in ``path``; errors are those of :func:`trials`."""
+    shards = shards_below(path)
+    wanted = [shard for shard in shards if split in (None, WHOLE) or shard.split in (None, split)]
+    if not wanted:
+        there = ", ".join(dict.fromkeys(str(shard.split) for shard in shards))
+        raise InputError(f"{path}: no shard of the split '{split}' is there, only of {there}")
+    root = find_audio(path)
+    found = [trial for shard in wanted for trial in _read(shard, root)]
+    if len({trial.id for trial in found}) < len(found):
+        _name_first_twice(found, root)
+    found = files.checked_trials(found, path)
+    if all(trial.phase is None for trial in found):
+        return found
+    return files.select_phase(found, split)
+
+
+def shards_below(root: str | Path) -> list[Shard]:
+    """The shards in ``root`` and the folders in it, sorted by path.
+
+    Raises:
+        NotFound: if there are none.
+        InputError: if there are shards of more than one kind, or only compressed ones.
+    """
+    root = Path(root)
+    if root.is_file() and root.suffix.lower() in SHARD_SUFFIXES:
+        return [Shard(root, _split_of(PurePosixPath(root.name)))]
+    files.corpus_root(root)
+    found: list[Shard] = []
+    compressed = None
+    for folder, inner, names in os.walk(root):
+        inner[:] = sorted(name for name in inner if not name.startswith("."))
+        for name in sorted(names):
+            path = Path(folder, name)
+            if is_shard(name) and path.is_file():
+                found.append(Shard(path, _split_of(PurePosixPath(path.relative_to(root).as_posix()))))
+            elif _COMPRESSED.search(name):
+                compressed = path
+    if not found and compressed:
+        raise InputError(
+            f"{compressed} is compressed, so its recordings cannot be read one by one: decompress it first"
+        )
+    if not found:
+        raise NotFound(f"{root}: no shards; expected .parquet, .arrow or .tar files in it or in its folders", [root])
+    if len(kinds := {shard.path.suffix.lower() for shard in found}) > 1:
+        raise InputError(f"{root} holds shards of several kinds ({', '.join(sorted(kinds))}): name the folder of one")
+    return sorted(found, key=lambda shard: shard.path.parts)
+
+
+def is_shard(name: str) -> bool:
+    """Whether a file of this name is a shard.
+
+    >>> [is_shard(name) for name in ("test-00000-of-00002.parquet", "labels.parquet", ".x.tar", "cache-1.arrow")]
+    [True, False, False, False]
+    """
+    return name.lower().endswith(SHARD_SUFFIXES) and name != "labels.parquet" and not name.startswith((".", "cache-"))
+
+
+def _split_of(path: PurePosixPath) -> str | None:
+    words = (match[0].lower() for part in reversed(path.parts) if (match := _WORD.match(part)))
+    return next((SPLIT_WORDS[word] for word in words if word in SPLIT_WORDS), None)
+
+
+def _name_first_twice(found: list[Trial], root: Path) -> None:
+    first: dict[str, Trial] = {}
+    for trial in found:
+        if (other := first.setdefault(trial.id, trial)) is not trial:
+            places = [os.path.relpath(t.audio_path(), root) for t in (other, trial)]
+            raise InputError(
+                f"{root}: the id {shown(trial.id)} stands in {places[0]} and in {places[1]}; give each recording its own"
+            )
+
+
+def _read(shard: Shard, root: Path) -> Iterator[Trial]:
+    read = _read_tar if shard.path.suffix.lower() == ".tar" else _read_table
+    try:
+        yield from read(shard, root)
+    except InputError:
+        raise
+    except (OSError, ValueError, tarfile.TarError, RecursionError) as error:  # pyarrow's are of the first two
+        raise InputError(
+            f"shard {shard.path} cannot be read ({error}): it is cut off or damaged; copy or download it again"
+        ) from error
+
+
+def _read_table(shard: Shard, root: Path) -> Iterator[Trial]:
+    """The trials of a Parquet or Arrow file, from its columns without audio."""
+    pyarrow = pyarrow_module("pyarrow", shard.path)
+    if shard.path.suffix.lower() == ".parquet":
+        # One thread, as in nes2net.audio.packed.
+        file = pyarrow_module("pyarrow.parquet", shard.path).ParquetFile(shard.path, pre_buffer=False)
+        schema, count = file.schema_arrow, file.metadata.num_rows
+
+        def columns(names: list[str]) -> Any:
+            return file.read(names, use_threads=False)
+    else:
+        batches = list(arrow_batches(shard.path))
+        if not batches:
+            return
+        schema, count = batches[0].schema, sum(batch.num_rows for batch in batches)
+
+        def columns(names: list[str]) -> Any:
+            return pyarrow.Table.from_batches([batch.select(names) for batch in batches])
+
+    if count > _MOST_ROWS:
+        raise InputError(f"shard {shard.path} has {count:,} rows, more than {_MOST_ROWS:,}: write smaller shards")
+    audio = audio_column(schema, shard.path)
+    types = pyarrow.types
+    light = [field.name for field in schema if field.name != audio and _is_light(field.type, types)]
+    if twice := [name for name in light if light.count(name) > 1]:
+        raise InputError(f"shard {shard.path}: more than one column is called {shown(twice[0])}")
+    lists = columns(light).to_pydict() if light else {}
+    label_of = _labels_of(schema, shard.path)
+    for row in range(count):
+        place = f"shard {shard.path}, row {row}"
+        values = {name: column[row] for name, column in lists.items()}
+        yield _trial(shard.path / str(row), values, shard, root, label_of, place)
+
+
+def _is_light(kind: Any, types: Any) -> bool:
+    if types.is_dictionary(kind):
+        kind = kind.value_type
+    is_word = types.is_string(kind) or types.is_large_string(kind) or str(kind) == "string_view" or types.is_null(kind)
+    return is_word or types.is_integer(kind) or types.is_floating(kind) or types.is_boolean(kind)
+
+
+def _labels_of(schema: Any, path: Path) -> Callable[[Any, str], str | None]:
+    """The function that gives the label of a value of the column ``label``."""
+    try:
+        features = json.loads((schema.metadata or {}).get(b"huggingface", b"{}")).get("info", {}).get("features", {})
+        names = features.get("label", {}).get("names")
+    except (ValueError, AttributeError, RecursionError):  # some other program's metadata
+        names = None
+    if not (isinstance(names, list) and names and all(isinstance(name, str) for name in names)):
+        return _label
+    of_name = [LABELS.get(name.strip().lower()) for name in names]
+    if None in of_name:
+        # Without words that can be understood, the numbers are the Arena's, if they can be.
+        if len(names) != 2 or any(of_name) or {*names} != {"0", "1"}:
+            raise InputError(
+                f"shard {path}: the names of its labels are {shown(', '.join(names))}; expected {', '.join(LABELS)}"
+            )
+        of_name = [_NUMBERED[int(name)] for name in names]
+
+    def label(value: Any, place: str) -> str | None:
+        if value is None or isinstance(value, str):
+            return _label(value, place)
+        if isinstance(value, bool) or value not in range(len(names)):
+            raise InputError(
+                f"{place}: the label is {shown(str(value))}; expected 0 to {len(names) - 1} ({shown(', '.join(names))})"
+            )
+        return of_name[int(value)]
+
+    return label
+
+
+def _label(value: Any, place: str) -> str | None:
+    """The label of a number of the Arena or of a word."""
+    if value is None or value == "":
+        return None
+    if isinstance(value, str):
+        word = value.strip().lower()
+        if word in LABELS:
+            return LABELS[word]
+        value = int(word) if word in ("0", "1") else value
+    if isinstance(value, (bool, str)) or value not in _NUMBERED:
+        raise InputError(
+            f"{place}: the label is {shown(str(value))}; expected 0 (bona fide), 1 (spoof), null or one of "
+            f"{', '.join(LABELS)}"
+        )
+    return _NUMBERED[int(value)]
+
+
+def _trial(
+    path: Path,
+    values: Mapping[str, Any],
+    shard: Shard,
+    root: Path,
+    label_of: Callable[[Any, str], str | None],
+    place: str,
+) -> Trial:
+    """The trial of a row: its columns, then what its notes have besides."""
+    notes = _notes(values.get(_NOTES), place)
+    merged = {**notes, **{name: value for name, value in values.items() if value not in (None, "")}}
+    merged.pop(_NOTES, None)
+    label = label_of(values["label"], place) if "label" in values else _label(merged.get("label"), place)
+    named = next((merged[name] for name in _IDS if merged.get(name) not in (None, "")), None)
+    id = str(path.relative_to(root).as_posix()) if named is None else _word(named)
+    phase = shard.split
+    if phase is None and (word := next((merged[name] for name in _SPLITS if merged.get(name)), None)) is not None:
+        if (phase := SPLIT_WORDS.get(str(word).strip().lower())) is None:
+            raise InputError(f"{place}: unknown split {shown(str(word))}; expected one of {', '.join(SPLIT_WORDS)}")
+    further: dict[str, Any] = {}
+    extra = []
+    for name, value in merged.items():
+        if value is None or name in _READ_APART:
+            continue
+        field, text = _SAME.get(name, name), _word(value)
+        if field in FIELDS:
+            further.setdefault(field, files.or_none(text, "", *(["bonafide"] if field == "attack" else [])))
+        elif text:
+            extra.append((name, text))
+    return Trial("%20".join(id.split()), path, label, phase=phase, extra=tuple(extra), **further)
+
+
+def _word(value: Any) -> str:
+    """``value`` as text: whole numbers without a point, lists and mappings as JSON."""
+    if isinstance(value, str):
+        return value.strip()
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _notes(text: Any, place: str) -> dict[str, Any]:
+    if text in (None, ""):
+        return {}
+    try:
+        if len(text) > _LONGEST_NOTES:
+            raise ValueError(f"more than {_LONGEST_NOTES:,} characters")
+        notes = json.loads(text)
+    except (ValueError, TypeError, RecursionError) as error:
+        raise InputError(f"{place}: the notes are not JSON ({error}): {shown(str(text))}") from error
+    if not isinstance(notes, dict):
+        raise InputError(f"{place}: the notes are not a mapping in JSON: {shown(str(text))}")
+    return notes
+
+
+def _read_tar(shard: Shard, root: Path) -> Iterator[Trial]:
+    """The trials of a tar file: the members that share a name up to its first dot belong together."""
+    samples: dict[str, dict[str, Member]] = {}
+    for member in tar_members(shard.path):
+        folder, name = os.path.split(member.name)
+        stem, _, suffix = name.partition(".")
+        if not stem:  # hidden, such as those that macOS adds
+            continue
+        sample = samples.setdefault(os.path.join(folder, stem), {})
+        if suffix in sample:
+            raise InputError(f"shard {shard.path}: {shown(member.name)} is in it more than once")
+        sample[suffix] = member
+    with open(shard.path, "rb") as file:
+        for key, sample in samples.items():
+            place = f"shard {shard.path}, {key}"
+            audio = [member for suffix, member in sample.items() if is_recording(f"x.{suffix}")]
+            if len(audio) > 1:
+                raise InputError(f"{place} has more than one recording: {listed([member.name for member in audio])}")
+            if not audio:
+                continue
+            text = {
+                kind: _text(file, sample[kind], f"shard {shard.path}, {sample[kind].name}")
+                for kind in ("json", "cls", "txt")
+                if kind in sample
+            }
+            values: dict[str, Any] = _notes(text.get("json"), f"shard {shard.path}, {key}.json")
+            if values.get("label") is None and "cls" in text:
+                values["label"] = text["cls"].strip()
+            elif values.get("label") is None and (word := text.get("txt", "").strip().lower()) in (*LABELS, "0", "1"):
+                values["label"] = word  # otherwise it is what is said
+            yield _trial(shard.path / audio[0].name, values, shard, root, _label, place)
+
+
+def _text(file: Any, member: Member, place: str) -> str:
+    if member.size > _LONGEST_NOTES:
+        raise InputError(f"{place} has {readable_size(member.size)}; at most {readable_size(_LONGEST_NOTES)} are read")
+    file.seek(member.offset)
+    try:
+        return file.read(member.size).decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{place}: is not text in UTF-8") from error
+
+
+CORPUS = Corpus(
+    title="Corpus in shards",
+    trials=trials,
+    keys=keys,
+    find_protocol=find_protocol,
+    find_audio=find_audio,
+    read_protocol=read_protocol,
+    find_splits=find_splits,
+    user_defined=True,
+)
