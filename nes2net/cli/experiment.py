@@ -25,7 +25,7 @@ _EPILOG = (
 
 
 def add(commands: argparse._SubParsersAction) -> None:
-    text = "Train with several seeds, average, score, evaluate, and make one table"
+    text = "Train with several seeds, evaluate, make one table"
     parser = subcommand(commands, "experiment", _experiment, text, example=_EXAMPLE)
     parser.epilog = _EPILOG
     parser.add_argument("file", help="YAML file of the experiment, or the name of a packaged one")
