@@ -19,6 +19,7 @@ from nes2net.cli import (
     download,
     embed,
     evaluate,
+    experiment,
     explain,
     export,
     info,
@@ -61,7 +62,7 @@ def build_parser() -> OneLineParser:
         "prepare": [download.add, check_data.add, pack.add, augment.add],
         "train": [train.add, average.add, merge.add],
         "score": [predict.add, explain.add, serve.add, score.add, scale.add, embed.add],
-        "evaluate": [evaluate.add, calibrate.add, robustness.add, reproduce.add],
+        "evaluate": [evaluate.add, calibrate.add, robustness.add, reproduce.add, experiment.add],
         "inspect and share": [info.add, bench.add, export.add, arena.add],
         "more": [published.add, partial(completion.add, parser=parser)],
     }

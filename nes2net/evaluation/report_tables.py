@@ -199,7 +199,12 @@ def paper_tables(report: Report) -> list[ReportTable]:
 
 
 def markdown(report: Report) -> str:
-    """Write :func:`paper_tables` in Markdown (GitHub's), the best figures in bold."""
+    """Write :func:`paper_tables` in Markdown."""
+    return markdown_tables(paper_tables(report))
+
+
+def markdown_tables(tables: Iterable[ReportTable]) -> str:
+    """Write ``tables`` in Markdown (GitHub's), the best figures in bold."""
 
     def cell(cell: Cell) -> str:
         return f"**{markdown_text(cell.whole)}**" if cell.best else markdown_text(cell.whole)
@@ -207,19 +212,24 @@ def markdown(report: Report) -> str:
     texts = [
         f"{markdown_text(table.caption)}\n\n"
         + markdown_table([markdown_text(text) for text in table.head], [list(map(cell, row)) for row in table.rows])
-        for table in paper_tables(report)
+        for table in tables
     ]
     return "\n\n".join(texts) + "\n"
 
 
 def latex(report: Report) -> str:
-    """Write :func:`paper_tables` in LaTeX with the package booktabs, the best figures in bold."""
+    """Write :func:`paper_tables` in LaTeX."""
+    return latex_tables(paper_tables(report))
+
+
+def latex_tables(tables: Iterable[ReportTable]) -> str:
+    """Write ``tables`` in LaTeX with the package booktabs, the best figures in bold."""
 
     def cell(cell: Cell) -> str:
         return rf"\textbf{{{latex_text(cell.whole)}}}" if cell.best else latex_text(cell.whole)
 
     lines = [r"% Needs \usepackage{booktabs} in the preamble."]
-    for table in paper_tables(report):
+    for table in tables:
         lines += [
             r"\begin{table}",
             r"  \centering",

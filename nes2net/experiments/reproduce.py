@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from nes2net.audio.files import is_recording
-from nes2net.audio.packed import is_there
-from nes2net.corpora.corpus import Corpus
-from nes2net.corpora.protocol import NotFound
 from nes2net.detector import Detector
-from nes2net.errors import InputError, listed
+from nes2net.errors import InputError
 from nes2net.evaluation.compare import Report, evaluate_systems
 from nes2net.evaluation.page import write_report
 from nes2net.experiments.comparability import Conditions, compare_conditions, published_architecture, recipe_path
+from nes2net.experiments.missing import Missing, Part, missing_for_training, missing_keys, missing_part
 from nes2net.experiments.published import PublishedRow
-from nes2net.frontends.sizes import obtain
-from nes2net.recipes.recipe import load_recipe
+from nes2net.recipes.recipe import Recipe, load_recipe
 from nes2net.registry import corpora
 from nes2net.scoring.corpus import score_trials
 from nes2net.scoring.scorer import check_takes_audio_alone
@@ -25,10 +20,6 @@ from nes2net.training.averaging import average_run
 from nes2net.training.run import train
 from nes2net.training.selection import best_epochs
 
-_TEACHER = (
-    "train it by the recipe that the head of the row's recipe names, and give a recipe of your own with `recipe`: "
-    "`base: {}`, `train.teacher: FILE`"
-)
 _FUSION = "in three steps instead: nes2net train, nes2net score with --system-scores, nes2net evaluate"
 
 
@@ -55,41 +46,12 @@ class Places:
         return own if own.is_dir() else self.data
 
 
-@dataclass(frozen=True)
-class Missing:
-    """Something that is not on the disk, the problem, and where to get it.
-
-    ``spares_some`` means that only some of the files to score are missing: a partial result is
-    possible.
-    """
-
-    what: str
-    problem: str
-    remedy: str
-    spares_some: bool = False
-
-    def __str__(self) -> str:
-        return f"- {self.what}\n    {self.problem}\n    get it: {self.remedy}"
-
-
 def find_missing(row: PublishedRow, places: Places) -> list[Missing]:
     """List everything that ``row`` needs and the disk lacks."""
-    missing = [*_missing_model(row, places), *_missing_corpus(row.corpus, [row.split], places)]
-    corpus = _corpus(row.corpus)
-    if corpus is not None:
-        try:
-            corpus.keys(_keys(row, places), row.phase)
-        except InputError as error:
-            problem = _problem(error)
-            if problem not in [m.problem for m in missing]:  # the protocol may hold the labels
-                obtain = _obtain(corpus, "keys") or _obtain(corpus, "protocol")
-                missing.append(Missing(f"keys of {corpus.title}", problem, obtain))
-    return missing
-
-
-def _problem(error: InputError) -> str:
-    tried = error.tried if isinstance(error, NotFound) else []
-    return f"not found; looked for {listed([str(path) for path in tried], 4)}" if tried else str(error)
+    tested = Part(row.corpus, places.root(row.corpus), row.split, places.protocols)
+    missing = [*_missing_model(row, places), *missing_part(tested)]
+    known = [m.problem for m in missing]  # the protocol may hold the labels
+    return missing + [m for m in missing_keys(row.corpus, _keys(row, places), row.phase) if m.problem not in known]
 
 
 def _missing_model(row: PublishedRow, places: Places) -> list[Missing]:
@@ -104,79 +66,16 @@ def _missing_model(row: PublishedRow, places: Places) -> list[Missing]:
     if path is None:
         return [Missing("checkpoint", "none given (`checkpoint`), and there is no recipe to train it", released)]
     try:
-        recipe = load_recipe(path, row.overrides)
+        recipe = _recipe(path, row, places)
     except InputError as error:
         return [Missing("recipe", str(error), f"give another one (`recipe`), or a checkpoint: {released}")]
-    data, missing = recipe.data, []
-    for name, split in dict.fromkeys(
-        [(data.corpus, data.train_split), (data.dev_corpus or data.corpus, data.dev_split)]
-    ):
-        missing += [replace(m, spares_some=False) for m in _missing_corpus(name, [split], places)]
-    ssl = places.ssl_checkpoint or recipe.ssl_checkpoint
-    if ssl is not None and not Path(ssl).is_file():
-        frontend = recipe.model["frontend"]
-        name = frontend if isinstance(frontend, str) else frontend.get("name")
-        problem = f"{ssl} not found; name it with `ssl_checkpoint`"
-        missing.append(Missing(f"pre-training of {name}", problem, obtain(name) or "from its authors"))
-    if recipe.train.loss == "distillation" and not (recipe.train.teacher and Path(recipe.train.teacher).is_file()):
-        problem = f"{recipe.train.teacher} not found" if recipe.train.teacher else "none named (`train.teacher`)"
-        missing.append(Missing("trained teacher", problem, _TEACHER.format(path.name)))
-    if data.train_scores:
+    missing = missing_for_training(recipe, path.name)
+    if recipe.data.train_scores:
         problem = "the detector fuses them, and a row is measured with the audio alone"
         missing.append(Missing("scores of other systems", problem, _FUSION))
     if missing:
         missing.append(Missing("or, in place of training, a checkpoint", "none given (`checkpoint`)", released))
     return missing
-
-
-def _missing_corpus(name: str, splits: Sequence[str], places: Places) -> list[Missing]:
-    corpus, root = _corpus(name), places.root(name)
-    if corpus is None:
-        return [Missing(f"corpus {name}", "this version of nes2net does not read it", "a newer version")]
-    return [missing for split in splits for missing in _missing_split(corpus, root, split, places)]
-
-
-def _missing_split(corpus: Corpus, root: Path, split: str, places: Places) -> list[Missing]:
-    problems: dict[str, str] = {}
-    try:
-        corpus.find_protocol(root, split, places.protocols)
-    except InputError as error:
-        problems["protocol"] = _problem(error)
-    try:
-        audio = corpus.find_audio(root, split)
-        # The folder itself may be that of a corpus; only audio files show that.
-        if problems and audio == root and not any(is_recording(path.name) for path in root.iterdir()):
-            problems["audio"] = f"no audio files in {root}"
-    except InputError as error:
-        problems["audio"] = _problem(error)
-    spares_some = False
-    if not problems:
-        problems, spares_some = _missing_files(corpus, root, split, places)
-    return [
-        Missing(f"{kind} of {corpus.title} {split}", text, _obtain(corpus, kind), spares_some)
-        for kind, text in problems.items()
-    ]
-
-
-def _missing_files(corpus: Corpus, root: Path, split: str, places: Places) -> tuple[dict[str, str], bool]:
-    """Say what is missing, and whether other files are there."""
-    try:
-        trials = corpus.trials(root, split, protocols=places.protocols)
-    except InputError as error:
-        return {"protocol": str(error)}, False
-    gone = [trial.path.name for trial in trials if trial.path is not None and not is_there(trial.path)]
-    if not gone:
-        return {}, False
-    return {"audio": f"{len(gone)} of {len(trials)} files are not in {root}: {listed(gone)}"}, len(gone) < len(trials)
-
-
-def _obtain(corpus: Corpus, kind: str) -> str:
-    """Say where to get ``kind`` of a corpus; a user's own corpus may not know."""
-    return corpus.obtain.get(kind, "" if kind == "keys" else "from whoever made the corpus")
-
-
-def _corpus(name: str) -> Corpus | None:
-    return corpora.get(name) if name in corpora.names() else None
 
 
 def _keys(row: PublishedRow, places: Places) -> Path:
@@ -187,6 +86,19 @@ def _recipe_path(row: PublishedRow, places: Places) -> Path | None:
     if places.recipe is not None or row.recipe is None:
         return places.recipe
     return recipe_path(row.recipe)
+
+
+def _recipe(path: Path, row: PublishedRow, places: Places) -> Recipe:
+    """The recipe that trains ``row``, with the folders of ``places``."""
+    recipe = load_recipe(path, row.overrides)
+    recipe.data.root = str(places.root(recipe.data.corpus))
+    if recipe.data.dev_corpus is not None:
+        recipe.data.dev_root = str(places.root(recipe.data.dev_corpus))
+    if places.protocols is not None:
+        recipe.data.protocols = str(places.protocols)
+    if places.ssl_checkpoint is not None:
+        recipe.ssl_checkpoint = str(places.ssl_checkpoint)
+    return recipe
 
 
 @dataclass(frozen=True)
@@ -302,14 +214,7 @@ def _trained(row: PublishedRow, places: Places, device: str) -> Path:
     path = _recipe_path(row, places)
     if path is None:
         raise InputError(f"there is no recipe to train {row.id}: give `checkpoint` or `recipe`")
-    recipe = load_recipe(path, row.overrides)
-    recipe.data.root = str(places.root(recipe.data.corpus))
-    if recipe.data.dev_corpus is not None:
-        recipe.data.dev_root = str(places.root(recipe.data.dev_corpus))
-    if places.protocols is not None:
-        recipe.data.protocols = str(places.protocols)
-    if places.ssl_checkpoint is not None:
-        recipe.ssl_checkpoint = str(places.ssl_checkpoint)
+    recipe = _recipe(path, row, places)
     recipe.output, recipe.logs = str(places.out / "models"), str(places.out / "logs")
     folder = train(recipe, device)
     best = best_epochs(folder, row.average, row.select)

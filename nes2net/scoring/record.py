@@ -38,7 +38,7 @@ def run_identity(
         further["system_scores"] = trials_digest(trials, lambda trial: f"{trial.id} {trial.system_scores}")
     return {
         "model": scorer.fingerprint(),
-        "trials": _digest(trials),
+        "trials": recordings_digest(trials),
         "num_samples": num_samples,
         "legacy_train_mode": legacy_train_mode,
         "dtype": scorer.precision,
@@ -48,7 +48,7 @@ def run_identity(
     }
 
 
-def _digest(trials: Sequence[Trial]) -> str:
+def recordings_digest(trials: Sequence[Trial]) -> str:
     """SHA-256 of ids and files, equal for absolute and relative paths and for links to a folder."""
 
     @cache

@@ -1,0 +1,242 @@
+"""Figures of several training runs of each system: best, mean and deviation, in the form of a paper's table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from statistics import mean, stdev
+from typing import Any
+
+from nes2net.evaluation.evaluate import percent, percent_interval
+from nes2net.evaluation.report_tables import Cell, ReportTable, cost, count
+
+#: Metric → its name, and how a figure is written.
+METRICS: dict[str, tuple[str, Callable[[float | None], str]]] = {
+    "eer": ("EER in %", percent),
+    "min_tdcf": ("min t-DCF", cost),
+    "min_dcf": ("minDCF", cost),
+}
+_DASH = "–"
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One detector on one evaluation set. Rates are fractions, costs normalised.
+
+    ``trials`` and ``key`` are checksums of the recordings and of the labels; ``page`` is the path of
+    the report below the experiment's folder. ``metrics`` has no value for what cannot be computed.
+    """
+
+    run: str
+    seed: int
+    metrics: dict[str, float]
+    interval: tuple[float, float]
+    interval_over: str
+    num_bonafide: int
+    num_spoof: int
+    left_out: str
+    trials: str | None
+    key: str | None
+    page: str
+
+
+@dataclass(frozen=True)
+class OverSeeds:
+    """One metric over the seeds, of which lower is better.
+
+    ``deviation`` is the standard deviation of the sample (n − 1), None for a single seed;
+    ``interval`` is the 95 % bootstrap interval of the best seed's EER, None for other metrics.
+    """
+
+    best: float
+    best_seed: int
+    mean: float
+    deviation: float | None
+    num_seeds: int
+    interval: tuple[float, float] | None = None
+
+    @classmethod
+    def of(cls, values: Sequence[tuple[int, float]], interval: tuple[float, float] | None = None) -> OverSeeds:
+        """Summarise pairs of seed and figure; the first of equal ones is the best.
+
+        >>> OverSeeds.of([(1, 0.02), (2, 0.01), (3, 0.03)])
+        OverSeeds(best=0.01, best_seed=2, mean=0.02, deviation=0.01, num_seeds=3, interval=None)
+        """
+        figures = [figure for _, figure in values]
+        seed, best = min(values, key=lambda pair: pair[1])
+        deviation = stdev(figures) if len(figures) > 1 else None
+        return cls(best, seed, mean(figures), deviation, len(figures), interval)
+
+
+@dataclass(frozen=True)
+class ResultCell:
+    """A system on an evaluation set: what was measured, with ``num_expected`` seeds in all."""
+
+    measured: list[Measured] = field(default_factory=list)
+    num_expected: int = 1
+
+    def over_seeds(self, metric: str) -> OverSeeds | None:
+        """The seeds' figures of ``metric`` in short; None if there are none."""
+        pairs = [(one.seed, one.metrics[metric]) for one in self.measured if metric in one.metrics]
+        if not pairs:
+            return None
+        found = OverSeeds.of(pairs)
+        best = next(one for one in self.measured if one.seed == found.best_seed)
+        return OverSeeds.of(pairs, best.interval if metric == "eer" else None)
+
+
+@dataclass(frozen=True)
+class ResultRow:
+    """A system on each evaluation set, by the set's name."""
+
+    system: str
+    cells: dict[str, ResultCell]
+
+
+@dataclass(frozen=True)
+class ExperimentResult:
+    """The figures of an experiment; ``notes`` say what is missing or cannot be compared.
+
+    ``left_out_in_turn`` means that each column was measured with detectors that were trained
+    without that corpus; means and worst values over the columns then mean something.
+    """
+
+    title: str
+    columns: list[str]
+    rows: list[ResultRow]
+    metrics: list[str]
+    seeds: list[int]
+    num_resamples: int
+    left_out_in_turn: bool = False
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every system was measured with every seed on every set."""
+        return all(len(cell.measured) == cell.num_expected for row in self.rows for cell in row.cells.values())
+
+    def tables(self) -> list[ReportTable]:
+        """A table of each metric in the paper's form, and one with all that is known of each EER."""
+        return [*(self._table(metric) for metric in self.metrics), self._details()]
+
+    def across(self, row: ResultRow, metric: str) -> dict[str, OverSeeds]:
+        """Mean and worst over the columns, of the seeds that have all of them."""
+        by_seed: dict[int, list[float]] = {}
+        for cell in row.cells.values():
+            for one in cell.measured:
+                if metric in one.metrics:
+                    by_seed.setdefault(one.seed, []).append(one.metrics[metric])
+        whole = {seed: values for seed, values in by_seed.items() if len(values) == len(self.columns)}
+        if not whole:
+            return {}
+        return {
+            name: OverSeeds.of([(seed, of(values)) for seed, values in whole.items()])
+            for name, of in (("mean", mean), ("worst", max))
+        }
+
+    def _table(self, metric: str) -> ReportTable:
+        name, write = METRICS[metric]
+        found = {
+            (row.system, column): row.cells[column].over_seeds(metric) for row in self.rows for column in self.columns
+        }
+        columns = list(self.columns)
+        if self.left_out_in_turn:
+            columns += ["mean", "worst"]
+            for row in self.rows:
+                across = self.across(row, metric)
+                found |= {(row.system, column): across.get(column) for column in ("mean", "worst")}
+        lowest = {
+            column: min(write(one.best) for row in self.rows if (one := found[row.system, column]) is not None)
+            for column in columns
+            if sum(found[row.system, column] is not None for row in self.rows) > 1
+        }
+        rows = []
+        for row in self.rows:
+            cells = [Cell(row.system)]
+            for column in columns:
+                one = found[row.system, column]
+                best = one is not None and write(one.best) == lowest.get(column)
+                cells.append(Cell(_DASH) if one is None else Cell(_best_and_mean(one, write), best))
+            rows.append(cells)
+        of_seeds = f"best (mean) of {len(self.seeds)} seeds" if len(self.seeds) > 1 else "one seed"
+        without = ", each corpus without it in training" if self.left_out_in_turn else ""
+        return ReportTable(f"{self.title}: {name}, {of_seeds}{without}.", ["system", *columns], rows)
+
+    def _details(self) -> ReportTable:
+        """A line for each system and set."""
+        head = ["system", "set", "best", "95 % interval", "seed", "mean", "deviation", "trials", "seeds"]
+        rows = []
+        for row in self.rows:
+            for column, cell in row.cells.items():
+                one, texts = cell.over_seeds("eer"), [_DASH] * 6
+                if one is not None:
+                    best = next(measured for measured in cell.measured if measured.seed == one.best_seed)
+                    texts = [
+                        percent(one.best),
+                        percent_interval(one.interval),
+                        str(one.best_seed),
+                        percent(one.mean),
+                        percent(one.deviation),
+                        f"{count(best.num_bonafide)} + {count(best.num_spoof)}",
+                    ]
+                seeds = f"{one.num_seeds if one else 0} of {cell.num_expected}"
+                rows.append([*map(Cell, (row.system, column, *texts, seeds))])
+        caption = (
+            f"{self.title}: EER in %. The interval is that of the best seed, from {self.num_resamples} bootstrap draws; "
+            "deviation: standard deviation over the seeds; trials: bona fide + spoofed."
+        )
+        return ReportTable(caption, head, rows)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Every figure, as plain data for JSON."""
+        rows = []
+        for row in self.rows:
+            cells = {}
+            for column, cell in row.cells.items():
+                short = {metric: cell.over_seeds(metric) for metric in self.metrics}
+                cells[column] = {
+                    "num_expected": cell.num_expected,
+                    "over_seeds": {metric: None if one is None else asdict(one) for metric, one in short.items()},
+                    "measured": [asdict(one) for one in cell.measured],
+                }
+            across = (
+                {
+                    metric: {name: asdict(one) for name, one in self.across(row, metric).items()}
+                    for metric in self.metrics
+                }
+                if self.left_out_in_turn
+                else None
+            )
+            rows.append({"system": row.system, "cells": cells, "across": across})
+        return {
+            "title": self.title,
+            "seeds": self.seeds,
+            "metrics": self.metrics,
+            "num_resamples": self.num_resamples,
+            "left_out_in_turn": self.left_out_in_turn,
+            "complete": self.is_complete,
+            "notes": self.notes,
+            "rows": rows,
+        }
+
+
+def _best_and_mean(one: OverSeeds, write: Callable[[float | None], str]) -> str:
+    return write(one.best) if one.num_seeds == 1 else f"{write(one.best)} ({write(one.mean)})"
+
+
+def comparability(columns: Sequence[str], rows: Sequence[ResultRow]) -> list[str]:
+    """Say where the figures of a column rest on different trials, labels or parts of them; empty if nowhere."""
+    notes = []
+    for column in columns:
+        found = [one for row in rows for one in row.cells[column].measured]
+        for what, values in (
+            ("recordings", {one.trials for one in found}),
+            ("labels", {one.key for one in found}),
+            ("numbers of trials", {(one.num_bonafide, one.num_spoof) for one in found}),
+        ):
+            if len(values) > 1:
+                notes.append(f"{column}: the detectors were measured on different {what}: do not compare them")
+        partial = [one.run for one in found if one.left_out]
+        if partial:
+            notes.append(f"{column}: a partial result, because scores are missing: {', '.join(dict.fromkeys(partial))}")
+    return notes

@@ -1,0 +1,314 @@
+"""The file of an experiment: what is trained, with which seeds, and what is evaluated how."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+
+from nes2net.errors import InputError, check_known, did_you_mean, nearest, shown
+from nes2net.machine.files import json_text
+from nes2net.machine.plain_data import first_problem
+from nes2net.machine.yaml_text import hint_of, read_value, read_yaml_file
+from nes2net.registry import corpora
+
+PACKAGED = Path(__file__).parent / "packaged"
+_PLACE = re.compile(r"\$\{(\w+)\}")
+
+#: A name that becomes a part of a file's name.
+Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]{0,59}$")]
+Whole = Annotated[int, Field(ge=1)]
+Metric = Literal["eer", "min_tdcf", "min_dcf"]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(
+        extra="forbid", strict=True, frozen=True, allow_inf_nan=False, use_attribute_docstrings=True
+    )
+
+
+class Average(_Section):
+    """Which checkpoint of a run is scored: a single one, or the average of several."""
+
+    best: Whole
+    """How many checkpoints with the lowest `by` are averaged; 1 is the single best one."""
+    mode: Literal["mean", "legacy"] = "mean"
+    """The mean, or what the published code computes (deviation 1)."""
+    by: Annotated[str, StringConstraints(pattern=r"^(loss|val_[A-Za-z0-9_./-]+)$")] = "val_loss_wo_aug"
+    """A value of `history.json`, such as `val_loss_w_aug` or `val_eer_wo_aug`."""
+
+    @property
+    def name(self) -> str:
+        """A part of file names, such as ``best3`` or ``best3_legacy_val_loss_w_aug``."""
+        of_mode = "_legacy" if self.mode == "legacy" else ""
+        of_value = "" if self.by == _BY else f"_{self.by.replace('/', '-')}"
+        return f"best{self.best}{of_mode}{of_value}"
+
+    @property
+    def words(self) -> str:
+        """How a table calls it."""
+        text = "single" if self.best == 1 else f"{self.best} averaged"
+        text += " as published" if self.mode == "legacy" and self.best > 1 else ""
+        return text if self.by == _BY else f"{text}, best by {self.by}"
+
+
+_BY = Average.model_fields["by"].default
+
+
+class EvaluationSet(_Section):
+    """Trials that every detector is scored on."""
+
+    corpus: str
+    """Its name in `nes2net check-data`, or `hub:OWNER/NAME`."""
+    name: Name | None = None
+    """Heading of its column; the corpus if not given."""
+    root: str = "."
+    """Its folder; one of the hub is downloaded if not given."""
+    split: str = "eval"
+    """The part that is scored."""
+    protocols: str | None = None
+    """Folder of the protocols; searched for in `root` if not given."""
+    keys: str | None = None
+    """Folder or file of the labels; `root` if not given."""
+    phase: str | None = None
+    """Phase of the labels; the split if not given."""
+    protocol: Literal["4sec", "full"] = "4sec"
+    """The first 4 s, or whole utterances."""
+    samples: Whole | None = None
+    """Samples of `4sec`; the number of the corpus if not given."""
+    exclude: dict[str, list[str]] | None = None
+    """Field of a trial → values that are left out; those of the corpus if not given."""
+    legacy_train_mode: bool = False
+    """Score in train mode, as the published figures on In-the-Wild were (deviation 2)."""
+    allow_partial: bool = False
+    """Evaluate even if some recordings cannot be read."""
+
+    @model_validator(mode="after")
+    def _check(self) -> EvaluationSet:
+        definition = corpora.get(self.corpus)
+        check_known([self.split], definition.accepted_splits, f"{definition.title} has no split")
+        if self.protocol == "full" and self.samples is not None:
+            raise ValueError("samples goes with protocol 4sec: leave it out")
+        return self
+
+    @property
+    def title(self) -> str:
+        """Name of the set: that of its column, its score files and its reports."""
+        return self.name or re.sub(r"[^A-Za-z0-9_.+-]", "-", self.corpus)
+
+    @property
+    def num_samples(self) -> int | None:
+        """Samples of an utterance that are scored; None for all."""
+        if self.protocol == "full":
+            return None
+        return corpora.get(self.corpus).test_samples if self.samples is None else self.samples
+
+    @property
+    def key_path(self) -> Path:
+        """Where the labels are."""
+        return Path(self.root if self.keys is None else self.keys)
+
+    @property
+    def key_phase(self) -> str:
+        """Phase of the labels."""
+        return self.split if self.phase is None else self.phase
+
+
+class SlurmSettings(_Section):
+    """How jobs are submitted by submitit."""
+
+    cluster: Literal["slurm", "local"] = "slurm"
+    """`local` starts the same jobs on this machine, to try them."""
+    partition: str | None = None
+    """Partition; that of the cluster if not given."""
+    minutes: Whole = 1440
+    """Time limit of a job; one that runs into it is queued again, and goes on."""
+    gpus: Annotated[int, Field(ge=0)] = 1
+    """GPUs of a job, which uses one."""
+    cpus: Whole = 8
+    """Processors of a job."""
+    memory_gb: Whole | None = None
+    """Memory of a job."""
+    parallel: Whole = 64
+    """Jobs of an array that run at once, at most."""
+    more: dict[str, str | int] = Field(default_factory=dict)
+    """Further options of `sbatch`, such as `account` and `qos`."""
+
+
+def _repeated(values: Sequence[Any]) -> list[Any]:
+    return [value for number, value in enumerate(values) if value in values[:number]]
+
+
+def _averages(value: Any) -> Any:
+    """A number of checkpoints stands for the section with that number."""
+    if not isinstance(value, list):
+        return value
+    return [{"best": one} if isinstance(one, int) and not isinstance(one, bool) else one for one in value]
+
+
+class Experiment(_Section):
+    """What an experiment trains, scores and tabulates."""
+
+    name: Name
+    """Name of the experiment, and of its folder if none is given."""
+    title: str = ""
+    """Heading of the table; the name if not given."""
+    recipe: str
+    """A packaged recipe, or a file: beside this one, or from the working directory."""
+    overrides: dict[str, Any] = Field(default_factory=dict)
+    """Keys of the recipe → values, such as `data.root: ${data}`."""
+    seeds: Annotated[list[Annotated[int, Field(ge=0, lt=2**63)]], Field(min_length=1)]
+    """Each grid point is trained once with each."""
+    grid: dict[str, Annotated[list[Any], Field(min_length=1)]] = Field(default_factory=dict)
+    """Keys of the recipe → values, also `recipe` → recipes; every combination is trained."""
+    averages: Annotated[list[Average], BeforeValidator(_averages), Field(min_length=1)] = [Average(best=1)]
+    """Which checkpoints of each run are scored: numbers, or mappings of `best`, `mode` and `by`."""
+    leave_one_out: bool = False
+    """Train without each of `data.corpora` in turn, and evaluate on the sets of that one."""
+    evaluate: Annotated[list[EvaluationSet], Field(min_length=1)]
+    """The evaluation sets, which are the columns of the table."""
+    metrics: Annotated[list[Metric], Field(min_length=1)] = ["eer"]
+    """A table for each of `eer`, `min_tdcf` and `min_dcf`."""
+    num_resamples: Whole = 1000
+    """Bootstrap draws for each interval."""
+    places: dict[str, str] = Field(default_factory=dict)
+    """Names that stand in the file as `${NAME}` → what they stand for if nobody says otherwise."""
+    out: str | None = None
+    """Folder for everything; `results/NAME` in the working directory if not given."""
+    slurm: SlurmSettings = SlurmSettings()
+    """How jobs are submitted to Slurm."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Experiment:
+        lists: list[tuple[str, Sequence[Any]]] = [
+            ("seed", self.seeds),
+            ("average", [one.name for one in self.averages]),
+            ("metric", self.metrics),
+            ("evaluation set", [one.title for one in self.evaluate]),
+            *((f"value of the grid's {key}", [json_text(v) for v in values]) for key, values in self.grid.items()),
+        ]
+        for what, values in lists:
+            if twice := _repeated(values):
+                raise ValueError(
+                    f"the {what} {shown(twice[0])} is named twice: give each another name, or leave one out"
+                )
+        for key in ("seed", "output", "logs", *(["data.corpora"] if self.leave_one_out else [])):
+            if key in self.grid or (key != "data.corpora" and key in self.overrides):
+                raise ValueError(f"{key} is no key for overrides and grid: the experiment sets it")
+        if twice := [key for key in self.grid if key in self.overrides]:
+            raise ValueError(f"{twice[0]} stands in overrides and in grid: leave one out")
+        return self
+
+
+def load_experiment(
+    name: str | Path, places: Iterable[str] = (), overrides: Iterable[str] = (), slurm: Iterable[str] = ()
+) -> Experiment:
+    """Read the experiment in a YAML file, or a packaged one by name.
+
+    ``${NAME}`` stands for a place: in this order for that of ``places``, an environment variable,
+    and the default in the file. ``~`` at the beginning of a text is the home folder.
+
+    Args:
+        places: texts ``NAME=VALUE``.
+        overrides: texts ``KEY=VALUE`` for the recipe, on top of the file's.
+        slurm: texts ``KEY=VALUE`` for the section ``slurm``.
+
+    Raises:
+        InputError: if there is no such file, or something in it is unknown, wrong or without a
+            value.
+    """
+    path = _find(name)
+    values = read_yaml_file(path, Experiment, f"experiment {path}")
+    if not isinstance(values, dict):
+        raise InputError(f"experiment {path} is a mapping of keys, not {shown(values)}")
+    defaults = values.get("places") or {}
+    known = {
+        found for text in _texts({k: v for k, v in values.items() if k != "places"}) for found in _PLACE.findall(text)
+    }
+    given = _pairs(places, "a place")
+    check_known(given, known, f"experiment {path} has no place")
+    found = {}
+    for place in sorted(known):
+        value = given.get(place, os.environ.get(place, defaults.get(place) if isinstance(defaults, dict) else None))
+        if value is None:
+            raise InputError(
+                f"experiment {path} does not say what ${{{place}}} is: give `set` {place}=… or a variable {place}"
+            )
+        found[place] = str(value)
+    values = {key: value if key == "places" else _filled(value, found) for key, value in values.items()}
+    for section, texts in (("overrides", overrides), ("slurm", slurm)):
+        hints = SlurmSettings if section == "slurm" else None
+        more = {
+            key: read_value(text, hint_of(hints, key), f"override {key}: the value")
+            for key, text in _pairs(texts, "an override").items()
+        }
+        if more:
+            values[section] = {**(values.get(section) or {}), **more}
+    try:
+        experiment = Experiment.model_validate(values)
+    except ValidationError as error:
+        raise InputError(f"experiment {path}: {_problem(error)}") from error
+    own = path.parent / experiment.recipe  # a recipe beside the file
+    return experiment.model_copy(update={"recipe": str(own)}) if own.is_file() else experiment
+
+
+def packaged_experiments() -> list[str]:
+    """Names of the packaged experiments."""
+    return sorted(path.stem for path in PACKAGED.glob("*.yaml"))
+
+
+def _find(name: str | Path) -> Path:
+    path = Path(name)
+    if path.is_file():
+        return path
+    if str(name) in packaged_experiments():
+        return PACKAGED / f"{name}.yaml"
+    raise InputError(
+        f"experiment {name} not found: name a YAML file or a packaged one{did_you_mean(path.stem, packaged_experiments())}"
+    )
+
+
+def _pairs(texts: Iterable[str], what: str) -> dict[str, str]:
+    pairs = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals or not name:
+            raise InputError(f"{what} is of the form NAME=VALUE, not {shown(text)}")
+        pairs[name] = value
+    return pairs
+
+
+def _texts(value: Any) -> Iterable[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, (dict, list)):
+        for part in value.values() if isinstance(value, dict) else value:
+            yield from _texts(part)
+
+
+def _filled(value: Any, places: Mapping[str, str]) -> Any:
+    """``value`` with every place filled in, and ``~`` expanded."""
+    if isinstance(value, str):
+        text = _PLACE.sub(lambda match: places[match[1]], value)
+        return os.path.expanduser(text) if text.startswith("~") else text
+    if isinstance(value, list):
+        return [_filled(part, places) for part in value]
+    if isinstance(value, dict):
+        return {key: _filled(part, places) for key, part in value.items()}
+    return value
+
+
+def _problem(error: ValidationError) -> str:
+    """The first problem; an unknown key with the nearest one."""
+    problem = error.errors(include_url=False)[0]
+    if problem["type"] != "extra_forbidden":
+        return first_problem(error)
+    known: set[str] = set()
+    for section in (Experiment, EvaluationSet, Average, SlurmSettings):
+        known |= section.model_fields.keys()
+    *place, key = map(str, problem["loc"])
+    return f"unknown key '{key[:100]}'{f' in {place[0]}' if place else ''}{nearest(key[:100], known)}"

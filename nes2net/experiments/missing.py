@@ -1,0 +1,163 @@
+"""What work needs and the disk lacks: recordings, protocols, keys, pre-training; each with where to get it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+from nes2net.audio.files import is_recording
+from nes2net.audio.packed import is_there
+from nes2net.corpora.corpus import Corpus
+from nes2net.corpora.protocol import NotFound
+from nes2net.errors import InputError, listed
+from nes2net.frontends.sizes import obtain
+from nes2net.recipes.recipe import Recipe
+from nes2net.registry import corpora
+
+_TEACHER = (
+    "train it by the recipe that the head of the row's recipe names, and give a recipe of your own with `recipe`: "
+    "`base: {}`, `train.teacher: FILE`"
+)
+
+
+@dataclass(frozen=True)
+class Missing:
+    """Something that is not on the disk, the problem, and where to get it.
+
+    ``spares_some`` means that only some of the files to score are missing: a partial result is
+    possible.
+    """
+
+    what: str
+    problem: str
+    remedy: str
+    spares_some: bool = False
+
+    def __str__(self) -> str:
+        return f"- {self.what}\n    {self.problem}\n    get it: {self.remedy}"
+
+
+class Part(NamedTuple):
+    """A part of a corpus, and the folders to look for it in."""
+
+    corpus: str
+    root: Path | None
+    split: str
+    protocols: Path | None
+
+
+def training_parts(recipe: Recipe) -> list[Part]:
+    """The parts of corpora that training by ``recipe`` reads, each once."""
+    parts = []
+    for place in ("train", "dev"):
+        for data in recipe.data.parts(place).values():
+            of_dev = place == "dev" and data.dev_corpus is not None
+            corpus, split = (
+                (data.dev_corpus, data.dev_split) if of_dev else (data.corpus, getattr(data, f"{place}_split"))
+            )
+            root, protocols = (data.dev_root, data.dev_protocols) if of_dev else (data.root, data.protocols)
+            parts.append(Part(str(corpus), _path(root), split, _path(protocols)))
+    return list(dict.fromkeys(parts))
+
+
+def _path(text: str | None) -> Path | None:
+    return None if text is None else Path(text)
+
+
+def missing_for_training(recipe: Recipe, name: str, search: Search | None = None) -> list[Missing]:
+    """List what training by ``recipe``, from the file ``name``, needs and the disk lacks."""
+    search = search or Search()
+    missing = [replace(m, spares_some=False) for part in training_parts(recipe) for m in search.part(part)]
+    ssl = recipe.ssl_checkpoint
+    if ssl is not None and not Path(ssl).is_file():
+        frontend = recipe.model["frontend"]
+        frontend_name = frontend if isinstance(frontend, str) else frontend.get("name")
+        problem = f"{ssl} not found; name it with `ssl_checkpoint`"
+        missing.append(
+            Missing(f"pre-training of {frontend_name}", problem, obtain(frontend_name) or "from its authors")
+        )
+    if recipe.train.loss == "distillation" and not (recipe.train.teacher and Path(recipe.train.teacher).is_file()):
+        problem = f"{recipe.train.teacher} not found" if recipe.train.teacher else "none named (`train.teacher`)"
+        missing.append(Missing("trained teacher", problem, _TEACHER.format(name)))
+    return missing
+
+
+def missing_part(part: Part) -> list[Missing]:
+    """List which of the protocol and the recordings of a part are missing; of the hub, they are downloaded when needed."""
+    if part.corpus.startswith("hub:"):
+        return []
+    corpus = corpus_called(part.corpus)
+    if corpus is None:
+        return [Missing(f"corpus {part.corpus}", "this version of nes2net does not read it", "a newer version")]
+    if part.root is None:
+        remedy = _obtain(corpus, "audio")
+        return [Missing(f"corpus {part.corpus}", "no folder is named; name it with `data.root`", remedy)]
+    problems: dict[str, str] = {}
+    try:
+        corpus.find_protocol(part.root, part.split, part.protocols)
+    except InputError as error:
+        problems["protocol"] = _problem(error)
+    try:
+        audio = corpus.find_audio(part.root, part.split)
+        # The folder itself may be that of a corpus; only audio files show that.
+        if problems and audio == part.root and not any(is_recording(path.name) for path in part.root.iterdir()):
+            problems["audio"] = f"no audio files in {part.root}"
+    except InputError as error:
+        problems["audio"] = _problem(error)
+    spares_some = False
+    if not problems:
+        problems, spares_some = _missing_files(corpus, part.root, part.split, part.protocols)
+    return [
+        Missing(f"{kind} of {corpus.title} {part.split}", text, _obtain(corpus, kind), spares_some)
+        for kind, text in problems.items()
+    ]
+
+
+def missing_keys(name: str, keys: Path, phase: str) -> list[Missing]:
+    """List the keys of ``phase`` of a corpus if they cannot be read."""
+    corpus = corpus_called(name)
+    if corpus is None:
+        return []
+    try:
+        corpus.keys(keys, phase)
+    except InputError as error:
+        remedy = _obtain(corpus, "keys") or _obtain(corpus, "protocol")
+        return [Missing(f"keys of {corpus.title}", _problem(error), remedy)]
+    return []
+
+
+class Search:
+    """Looks for parts of corpora and for keys, for each of them once: a large one takes a while."""
+
+    def __init__(self) -> None:
+        self.part = cache(missing_part)
+        self.keys = cache(missing_keys)
+
+
+def corpus_called(name: str) -> Corpus | None:
+    """The corpus of this name; None if there is none."""
+    return corpora.get(name) if name in corpora.names() else None
+
+
+def _problem(error: InputError) -> str:
+    tried = error.tried if isinstance(error, NotFound) else []
+    return f"not found; looked for {listed([str(path) for path in tried], 4)}" if tried else str(error)
+
+
+def _missing_files(corpus: Corpus, root: Path, split: str, protocols: Path | None) -> tuple[dict[str, str], bool]:
+    """Say what is missing, and whether other files are there."""
+    try:
+        trials = corpus.trials(root, split, protocols=protocols)
+    except InputError as error:
+        return {"protocol": str(error)}, False
+    gone = [trial.path.name for trial in trials if trial.path is not None and not is_there(trial.path)]
+    if not gone:
+        return {}, False
+    return {"audio": f"{len(gone)} of {len(trials)} files are not in {root}: {listed(gone)}"}, len(gone) < len(trials)
+
+
+def _obtain(corpus: Corpus, kind: str) -> str:
+    """Say where to get ``kind`` of a corpus; a user's own corpus may not know."""
+    return corpus.obtain.get(kind, "" if kind == "keys" else "from whoever made the corpus")

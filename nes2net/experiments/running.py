@@ -1,0 +1,177 @@
+"""Doing the jobs of an experiment on this machine: in this process, or in several."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from nes2net.errors import InputError, Unfinished, first_line, one_line
+from nes2net.experiments.jobs import Job, Machine, unfinished
+from nes2net.experiments.plan import Task
+from nes2net.machine.files import writing
+from nes2net.machine.processors import usable_processors
+from nes2net.machine.progress import ProgressDisplay
+from nes2net.training.interruption import StopRequests
+
+_POLL = 0.1  # seconds between looks at the processes
+_TAIL = 4096  # bytes at the end of a log, in which the reason of a failure is looked for
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A job or task that failed, or could not begin because another one failed."""
+
+    name: str
+    problem: str
+    status: int | None = None
+    """Exit status, as that of a command; None if it was not begun."""
+
+    def __str__(self) -> str:
+        status = "not begun" if self.status is None else f"exit status {self.status}"
+        return f"{self.name}: {status}: {self.problem}"
+
+
+def do_here(
+    jobs: Sequence[Job], machine: Machine, logs: Path, *, say: Callable[[str], None] = lambda _: None
+) -> list[Failure]:
+    """Do those of ``jobs`` that are not done, one after another, and return what failed.
+
+    A job that failed stops those that need it, and no others. The traceback of an error that is not
+    the user's goes to ``logs``.
+
+    Raises:
+        Unfinished: if SIGTERM came, or a disk is full.
+        KeyboardInterrupt: if Ctrl-C was pressed. What is done is kept in both cases.
+    """
+    failures: list[Failure] = []
+    failed: set[int] = set()
+    left = unfinished(jobs)
+    with StopRequests():
+        for number, job in enumerate(left, 1):
+            if job.needs is not None and id(job.needs) in failed:
+                failed.add(id(job))
+                failures.append(Failure(job.name, f"it needs: {job.needs.name}"))
+                continue
+            say(f"job {number} of {len(left)}: {job.name}")
+            try:
+                job.do(machine)
+            except Unfinished:
+                raise
+            except InputError as error:
+                failures.append(Failure(job.name, str(error), 2))
+                failed.add(id(job))
+            except Exception as error:  # a fault of ours or of a library stops this job alone
+                path = logs / f"{job.name.replace(' ', '_')}.log"
+                with writing(path):
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    path.write_text(traceback.format_exc(), encoding="utf-8")
+                failures.append(Failure(job.name, f"{type(error).__name__}: {first_line(error)} ({path})", 1))
+                failed.add(id(job))
+    return failures
+
+
+def do_in_processes(
+    tasks: Sequence[Task],
+    command: Callable[[Task], list[str]],
+    logs: Path,
+    *,
+    num_processes: int,
+    gpus: Sequence[str] = (),
+) -> list[Failure]:
+    """Do ``tasks`` in up to ``num_processes`` processes at once, and return what failed.
+
+    Args:
+        command: what to run for a task.
+        logs: folder of what each process prints, ``{task}.log``.
+        gpus: values of ``CUDA_VISIBLE_DEVICES``, one for each process, in turn; none leaves it as it is.
+
+    Raises:
+        Unfinished, KeyboardInterrupt: as :func:`do_here`; the processes got the signal, too, and
+            have ended.
+    """
+    waiting, running, free = list(tasks), dict[str, _Process](), list(range(num_processes))
+    failures: dict[str, Failure] = {}
+    names = {task.name for task in tasks}
+    with writing(logs):
+        logs.mkdir(parents=True, exist_ok=True)
+    display = ProgressDisplay[None](title="experiment", unit="task", total=len(waiting), leave=True)
+    with StopRequests(), display:
+        try:
+            while waiting or running:
+                for task in list(waiting):
+                    if task.needs in failures:
+                        waiting.remove(task)
+                        failures[task.name] = Failure(task.name, f"it needs: {task.needs}")
+                        display.update()
+                    elif free and not (task.needs in names and _is_open(str(task.needs), waiting, running)):
+                        waiting.remove(task)
+                        slot = free.pop(0)
+                        running[task.name] = _Process(
+                            command(task), logs / f"{task.name}.log", slot, num_processes, gpus
+                        )
+                for name, process in list(running.items()):
+                    if (status := process.poll()) is None:
+                        continue
+                    del running[name]
+                    free.append(process.slot)
+                    if status != 0:
+                        failures[name] = Failure(name, process.reason(), status)
+                    display.facts = [f"{len(failures)} failed"] if failures else []
+                    display.update()
+                time.sleep(_POLL)
+        except BaseException as error:
+            number = signal.SIGINT if isinstance(error, KeyboardInterrupt) else signal.SIGTERM
+            for process in running.values():
+                process.send(number)
+            for process in running.values():  # training saves first
+                process.wait()
+            raise
+    return list(failures.values())
+
+
+def _is_open(name: str, waiting: Sequence[Task], running: dict[str, _Process]) -> bool:
+    return name in running or any(task.name == name for task in waiting)
+
+
+class _Process:
+    """A process of this command line, whose output goes to a file."""
+
+    def __init__(self, command: Sequence[str], log: Path, slot: int, num_processes: int, gpus: Sequence[str]) -> None:
+        self.log, self.slot = log, slot
+        environment = dict(os.environ)
+        # Equal shares of the processors, for two processes with as many threads as processors hold each other up.
+        environment.setdefault("OMP_NUM_THREADS", str(max(1, usable_processors() // num_processes)))
+        if gpus:
+            environment["CUDA_VISIBLE_DEVICES"] = gpus[slot % len(gpus)]
+        with writing(log), log.open("wb") as file:
+            # A session of its own: Ctrl-C reaches this process, which passes it on once.
+            self._popen = subprocess.Popen(
+                command,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                stdin=subprocess.DEVNULL,
+                env=environment,
+                start_new_session=True,
+            )
+
+    def poll(self) -> int | None:
+        return self._popen.poll()
+
+    def send(self, number: int) -> None:
+        with suppress(ProcessLookupError):
+            self._popen.send_signal(number)
+
+    def wait(self) -> None:
+        self._popen.wait()
+
+    def reason(self) -> str:
+        """The last line of the log, and its path."""
+        content = self.log.read_bytes()[-_TAIL:].decode("utf-8", "replace").strip()
+        return f"{one_line(content.splitlines()[-1])} ({self.log})" if content else f"it printed nothing ({self.log})"

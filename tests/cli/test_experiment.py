@@ -1,0 +1,204 @@
+"""`nes2net experiment` on a corpus of a few seconds: whole, again, interrupted, failed, in processes."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+from builders.experiments import LA, experiment_file
+
+from nes2net.cli.main import main
+from nes2net.experiments import jobs
+from nes2net.machine.yaml_text import write_yaml
+from nes2net.scoring.score_file import read_scores
+from nes2net.training.selection import best_epochs
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+WILD = {"name": "wild", "corpus": "in_the_wild", "root": "${data}/release_in_the_wild"}
+DEMO = Path(os.environ.get("NES2NET_DEMO", REPOSITORY / "demo")) / "corpus"
+
+
+def run(path: Path, *words: str) -> int:
+    return main(
+        ["experiment", str(path), "--out", str(path.parent / "out"), "--device", "cpu", "--workers", "0", *words]
+    )
+
+
+def files(folder: Path) -> dict[Path, tuple[int, bytes]]:
+    return {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+@pytest.fixture(scope="module")
+def done(corpus, tmp_path_factory):
+    """The folder of a finished experiment."""
+    folder = tmp_path_factory.mktemp("done")
+    assert run(experiment_file(folder, corpus)) == 0
+    return folder
+
+
+def test_one_command_trains_averages_scores_evaluates_and_tabulates(done, corpus, capsys):
+    out = done / "out"
+    result = json.loads((out / "table.json").read_text())
+    assert result["complete"] and result["notes"] == [] and result["seeds"] == [1, 2]
+    assert [row["system"] for row in result["rows"]] == ["single", "2 averaged"]
+    for row, average in zip(result["rows"], ("best1", "best2")):
+        for column, cell in row["cells"].items():
+            reports = [json.loads((out / f"reports/seed{seed}/{average}/{column}.json").read_text()) for seed in (1, 2)]
+            eers = [report["systems"][0]["eer"] for report in reports]
+            assert [one["metrics"]["eer"] for one in cell["measured"]] == eers
+            short = cell["over_seeds"]["eer"]
+            assert (short["best"], short["mean"]) == (min(eers), pytest.approx(sum(eers) / 2))
+            assert all((out / one["page"]).is_file() for one in cell["measured"])
+    assert (out / "experiment.yaml").read_text().startswith("name: tiny\n")
+    # The scores are those that the commands give by themselves.
+    (folder,) = out.glob("models/*_seed2")
+    checkpoint = folder / f"Averaged_Model_IDs_{'_'.join(map(str, best_epochs(folder, 2, 'val_loss_wo_aug')))}.pth"
+    words = [
+        "score",
+        "in_the_wild",
+        str(corpus / "release_in_the_wild"),
+        "--model",
+        str(checkpoint),
+        "--protocol",
+        "full",
+    ]
+    assert main([*words, "--out", str(done / "alone.txt"), "--device", "cpu", "--workers", "0"]) == 0
+    assert (done / "alone.txt").read_bytes() == (out / "scores/seed2/best2/wild.txt").read_bytes()
+
+
+def test_what_is_done_is_not_done_again(done, corpus, tmp_path, monkeypatch, capsys):
+    shutil.copytree(done, tmp_path / "copy", dirs_exist_ok=True)
+    path = experiment_file(tmp_path / "copy", corpus)
+    before = {one.relative_to(tmp_path): content for one, (_, content) in files(tmp_path / "copy/out").items()}
+    with monkeypatch.context() as patch:
+        for name in ("train", "average_run", "score_trials", "evaluate_systems", "_detector"):
+            patch.setattr(jobs, name, lambda *_, **__: pytest.fail("done again"))
+        assert run(path) == 0
+    assert {one.relative_to(tmp_path): content for one, (_, content) in files(tmp_path / "copy/out").items()} == before
+    capsys.readouterr()
+    # A third seed, a set under other settings and a lost report: what they change is done, and nothing else.
+    path = experiment_file(tmp_path / "copy", corpus, seeds=[1, 2, 3])
+    (tmp_path / "copy/out/reports/seed1/best1/wild.json").unlink()
+    assert run(path, "--dry-run") == 0
+    *lines, last = capsys.readouterr().out.splitlines()
+    left = [line.split("  ")[0] for line in lines if " to do " in line]
+    assert left[0] == "evaluate seed1 best1 wild" and len(left) == 8 and all("seed3" in line for line in left[1:])
+    (training,) = (line for line in lines if line.startswith("train seed3"))
+    assert "2 epochs of " in training and training.endswith("as in seed1")
+    assert last.startswith("21 jobs, 13 done, 8 to do: about ") and "unknown" not in last
+    assert run(path, "--dry-run", "train.lr=0.5") == 0
+    assert "21 jobs, 0 done, 21 to do" in capsys.readouterr().out  # other runs, in folders of their own
+    # A checkpoint that was trained again is scored again.
+    (folder,) = (tmp_path / "copy/out/models").glob("*_seed1")
+    os.utime(folder / f"epoch_{best_epochs(folder, 1, 'val_loss_wo_aug')[0]}.pth")
+    assert run(path, "--dry-run") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[4] for line in lines if line.startswith(("score seed1 best1", "score seed2"))] == [
+        "to",
+        "done",
+        "done",
+    ]
+
+
+def test_an_interrupted_experiment_goes_on_to_the_same_scores(done, corpus, tmp_path, monkeypatch):
+    path, score = experiment_file(tmp_path, corpus, seeds=[2]), jobs.score_trials
+    calls = []
+
+    def interrupted(*args, **options):
+        calls.append(args)
+        if len(calls) == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(5)
+        return score(*args, **options)
+
+    monkeypatch.setattr(jobs, "score_trials", interrupted)
+    assert run(path) == 75
+    assert not (tmp_path / "out/table.json").exists() and (tmp_path / "out/scores/seed2/best1/wild.txt").is_file()
+    assert run(path) == 0 and len(calls) == 3  # two scorings, one of them begun twice
+    for name in ("scores/seed2/best1/wild.txt", "scores/seed2/best2/wild.txt"):
+        assert (tmp_path / "out" / name).read_bytes() == (done / "out" / name).read_bytes()
+
+
+def test_a_failed_job_stops_those_alone_that_need_it(done, corpus, tmp_path, capsys):
+    shutil.copytree(done, tmp_path, dirs_exist_ok=True)
+    path = experiment_file(tmp_path, corpus, averages=[1, 3])
+    assert run(path) == 1
+    captured = capsys.readouterr()
+    assert captured.err.startswith(
+        "6 failed or were not begun; the same command goes on:\naverage seed1 best3: exit status 2: "
+    )
+    assert "has checkpoints of 2 epochs with val_loss_wo_aug (1, 2), not of 3" in captured.err
+    assert "score seed1 best3 wild: not begun: it needs: average seed1 best3" in captured.err
+    assert "note: 3 averaged on wild: 0 of 2 seeds are measured" in captured.out
+    assert [line.split()[-1] for line in captured.out.splitlines() if line.startswith("3 averaged")] == ["–"]
+    shutil.rmtree(tmp_path / "out/reports")
+    (tmp_path / "out/reports").write_text("")  # no folder: a fault of the disk
+    assert run(path) == 1
+    assert "evaluate seed1 best1 wild: exit status 1: NotADirectoryError" in capsys.readouterr().err
+
+
+def test_missing_data_is_named_before_anything_begins(corpus, tmp_path, capsys):
+    path = experiment_file(tmp_path, corpus, seeds=[1], averages=[1], evaluate=[LA, WILD])
+    assert run(path, "--set", f"data={tmp_path / 'none'}") == 2
+    error = capsys.readouterr().err
+    said = [line for line in error.splitlines() if line.startswith("- ")]
+    assert error.startswith(f"missing, {len(said)} in all:\n- protocol of ASVspoof 2019 LA train\n") and len(said) == 9
+    assert not (tmp_path / "out").exists()
+    shutil.copytree(corpus, tmp_path / "partly", ignore=shutil.ignore_patterns("release_in_the_wild"))
+    assert run(path, "--set", f"data={tmp_path / 'partly'}", "--allow-missing") == 1
+    table = json.loads((tmp_path / "out/table.json").read_text())
+    assert table["notes"] == ["single on wild: 0 of 1 seeds are measured"]
+
+
+def test_a_recording_that_cannot_be_read_leaves_a_partial_result_if_it_is_allowed(corpus, tmp_path, capsys):
+    shutil.copytree(corpus, tmp_path / "data")
+    next((tmp_path / "data/ASVspoof2021_LA_eval/flac").glob("*.flac")).write_bytes(b"no audio")
+    changes = {"seeds": [1], "averages": [1], "places": {"data": str(tmp_path / "data")}}
+    assert run(experiment_file(tmp_path, corpus, evaluate=[LA], **changes)) == 1
+    assert "1 of 12 recordings of LA have no score" in capsys.readouterr().err
+    assert run(experiment_file(tmp_path, corpus, evaluate=[{**LA, "allow_partial": True}], **changes)) == 0
+    assert "note: LA: a partial result, because scores are missing: seed1" in capsys.readouterr().out
+
+
+def test_torchrun_is_refused(tmp_path, corpus, monkeypatch, capsys):
+    for name, value in (("RANK", "0"), ("WORLD_SIZE", "2"), ("MASTER_ADDR", "localhost"), ("MASTER_PORT", "1")):
+        monkeypatch.setenv(name, value)
+    assert run(experiment_file(tmp_path, corpus)) == 2
+    assert "leave torchrun out, and give --jobs" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_processes_give_the_same_scores_and_keep_logs(done, corpus, tmp_path):
+    path = experiment_file(tmp_path, corpus, seeds=[2], averages=[1, 3])
+    words = [sys.executable, "-m", "nes2net", "experiment", str(path), "--out", str(tmp_path / "out"), "--workers", "0"]
+    words += ["--device", "cpu", "--jobs", "2"]
+    found = subprocess.run(words, capture_output=True, text=True)
+    assert found.returncode == 1 and "1 failed or were not begun" in found.stderr
+    assert "evaluate_seed2_best3: exit status 2: evaluate seed2 best3 wild: not begun" in found.stderr
+    assert "epoch 2" in (tmp_path / "out/logs/train_seed2.log").read_text()
+    (one,), (other,) = (read_scores(folder / "out/scores/seed2/best1/wild.txt")[1:] for folder in (tmp_path, done))
+    assert (one == other).all()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not DEMO.is_dir(), reason="the demonstration corpus is not there: bash scripts/demo.sh")
+def test_the_demonstration_s_experiment_gives_its_table_twice_the_second_time_in_seconds(tmp_path):
+    """The packaged file with fewer epochs and sets, which takes half a minute instead of two."""
+    values = yaml.safe_load((REPOSITORY / "scripts/demo_experiment.yaml").read_text())
+    values |= {"averages": [1], "evaluate": values["evaluate"][2:]}
+    (tmp_path / "demo.yaml").write_text(write_yaml(values))
+    words = [sys.executable, "-m", "nes2net", "experiment", str(tmp_path / "demo.yaml"), "--set", f"data={DEMO}"]
+    words += ["--out", str(tmp_path / "out"), "train.epochs=2"]
+    first = subprocess.run(words, capture_output=True, text=True)
+    assert first.returncode == 0, first.stderr
+    before = files(tmp_path / "out/scores")
+    used = os.times().children_user
+    second = subprocess.run(words, capture_output=True, text=True)
+    assert os.times().children_user - used < 15 and files(tmp_path / "out/scores") == before
+    assert second.stdout.splitlines()[1].split() == ["system", "In-the-Wild"] and first.stdout.endswith(second.stdout)

@@ -1,0 +1,126 @@
+"""The file of an experiment: places, overrides, the packaged ones, and what is refused."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+from builders.experiments import experiment_file
+
+from nes2net.errors import InputError
+from nes2net.experiments.description import PACKAGED, load_experiment, packaged_experiments
+from nes2net.experiments.plan import plan_experiment
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+def test_places_are_filled_in_from_the_command_the_environment_and_the_file(tmp_path, monkeypatch):
+    path = experiment_file(tmp_path, Path("of_file"), out="~/${where}", places={"data": "of_file", "where": "there"})
+    monkeypatch.setenv("HOME", "/home/me")
+    found = load_experiment(path)
+    assert (found.overrides["data.root"], found.evaluate[0].root) == ("of_file", "of_file/release_in_the_wild")
+    assert found.out == "/home/me/there"
+    monkeypatch.setenv("data", "of_environment")
+    assert load_experiment(path).evaluate[0].root == "of_environment/release_in_the_wild"
+    assert load_experiment(path, ["data=of_command"]).evaluate[0].key_path == Path("of_command/release_in_the_wild")
+    with pytest.raises(InputError, match="has no place 'dat'; did you mean 'data'"):
+        load_experiment(path, ["dat=x"])
+    with pytest.raises(InputError, match="a place is of the form NAME=VALUE, not 'data'"):
+        load_experiment(path, ["data"])
+    monkeypatch.delenv("data")
+    with pytest.raises(InputError, match=r"does not say what \$\{data\} is: give `set` data="):
+        load_experiment(experiment_file(tmp_path, tmp_path, places={}))
+
+
+def test_overrides_of_the_command_come_on_top(tmp_path):
+    path = experiment_file(tmp_path, tmp_path)
+    found = load_experiment(path, overrides=["train.epochs=7"], slurm=["partition=gpu", "minutes=5"])
+    assert (found.overrides["train.epochs"], found.overrides["train.batch_size"]) == (7, 4)
+    assert (found.slurm.partition, found.slurm.minutes, found.slurm.cpus) == ("gpu", 5, 8)
+
+
+def test_a_data_set_of_the_hub_needs_no_folder_and_is_not_asked_for(tmp_path):
+    path = experiment_file(tmp_path, tmp_path, evaluate=[{"corpus": "hub:OWNER/set", "split": "eval"}])
+    (one,) = load_experiment(path, overrides=["data.root=x"]).evaluate
+    assert (one.title, one.root, one.key_path, one.num_samples) == ("hub-OWNER-set", ".", Path("."), 64600)
+
+
+def test_a_recipe_beside_the_file_is_found(tmp_path):
+    (tmp_path / "mine.yaml").write_text("name: mine\n")
+    assert load_experiment(experiment_file(tmp_path, tmp_path, recipe="mine.yaml")).recipe == str(
+        tmp_path / "mine.yaml"
+    )
+
+
+@pytest.mark.parametrize(
+    "changes, problem",
+    [
+        ({"seed": [1]}, "unknown key 'seed'; did you mean 'seeds'?"),
+        ({"seeds": []}, "seeds: List should have at least 1 item"),
+        ({"seeds": [1, 1]}, "the seed 1 is named twice"),
+        ({"seeds": ["1"]}, "seeds.0: Input should be a valid integer, not '1'"),
+        ({"name": "a/b"}, "name: String should match pattern"),
+        ({"averages": [1, {"best": 1}]}, "the average 'best1' is named twice"),
+        ({"averages": [0]}, "averages.0.best: Input should be greater than or equal to 1"),
+        ({"averages": [{"best": 1, "by": "luck"}]}, "averages.0.by: String should match pattern"),
+        ({"metrics": ["cllr"]}, "metrics.0: Input should be 'eer', 'min_tdcf' or 'min_dcf', not 'cllr'"),
+        ({"evaluate": [{"corpus": "asvspoof2021"}]}, "unknown corpus 'asvspoof2021'; did you mean 'asvspoof2021_"),
+        ({"evaluate": [{"corpus": "in_the_wild", "split": "dev"}]}, "In-the-Wild has no split 'dev'"),
+        (
+            {"evaluate": [{"corpus": "in_the_wild", "sample": 5}]},
+            "unknown key 'sample' in evaluate; did you mean 'samples'",
+        ),
+        (
+            {"evaluate": [{"corpus": "in_the_wild", "protocol": "full", "samples": 5}]},
+            "samples goes with protocol 4sec: leave it out",
+        ),
+        ({"evaluate": [{"corpus": "in_the_wild"}] * 2}, "the evaluation set 'in_the_wild' is named twice"),
+        ({"grid": {"seed": [1, 2]}}, "seed is no key for overrides and grid"),
+        ({"grid": {"train.lr": [1, 1]}}, "the value of the grid's train.lr '1' is named twice"),
+        ({"grid": {"train.epochs": [1, 2]}}, "train.epochs stands in overrides and in grid"),
+        ({"slurm": {"minutes": 0}}, "slurm.minutes: Input should be greater than or equal to 1"),
+    ],
+    ids=str,
+)
+def test_a_wrong_file_is_refused_in_one_line(tmp_path, changes, problem):
+    path = experiment_file(tmp_path, tmp_path, **changes)
+    with pytest.raises(InputError) as caught:
+        load_experiment(path)
+    assert str(caught.value).startswith(f"experiment {path}: ") and problem in str(caught.value)
+
+
+def test_what_is_no_experiment(tmp_path):
+    with pytest.raises(
+        InputError, match="not found: name a YAML file or a packaged one; did you mean 'nes2net_x_2019'"
+    ):
+        load_experiment("nes2net_x_2018")
+    (tmp_path / "list.yaml").write_text("[1]")
+    with pytest.raises(InputError, match=r"is a mapping of keys, not \[1\]"):
+        load_experiment(tmp_path / "list.yaml")
+
+
+@pytest.mark.parametrize(
+    "path", [*sorted(PACKAGED.glob("*.yaml")), REPOSITORY / "scripts" / "demo_experiment.yaml"], ids=lambda p: p.stem
+)
+def test_packaged_experiments_can_be_planned(path, tmp_path):
+    """Their recipes, corpora and keys exist; each is linked from the top of the repository."""
+    found = load_experiment(path)
+    plan = plan_experiment(found, tmp_path)
+    grid = 1
+    for values in found.grid.values():
+        grid *= len(values)
+    assert len(plan.runs) == grid * len(found.seeds)
+    assert {run.recipe.data.root for run in plan.runs} == {found.places["data"]}
+    if path.parent == PACKAGED:
+        assert found.name == path.stem in packaged_experiments()
+        assert (REPOSITORY / "experiments" / path.name).resolve() == path.resolve()
+    else:
+        assert yaml.safe_load(path.read_text())["name"] == "demo"
+
+
+def test_the_seeds_of_the_paper():
+    """arXiv 2504.05657, by /configs: averages as published, In-the-Wild whole and in train mode."""
+    found = load_experiment("nes2net_x_2019")
+    assert [(one.best, one.mode) for one in found.averages] == [(1, "mean"), (3, "legacy"), (5, "legacy"), (1, "mean")]
+    assert [one.num_samples for one in found.evaluate] == [64600, 64600, None]
+    assert [one.legacy_train_mode for one in found.evaluate] == [False, False, True]
+    assert load_experiment("nes2net_ctrsvdd").seeds == [4, 42, 420]
