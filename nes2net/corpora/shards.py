@@ -24,7 +24,8 @@ columns of a table, and the entries of a ``.json``:
 any other name     of words and numbers: kept in ``extra`` of the trial
 ================== =================================================================================
 
-``labels.parquet`` beside the shards is no shard, and neither is a file whose name begins with ``cache-``.
+``labels.parquet`` beside the shards is no shard, and neither is a file whose name begins
+with ``cache-``.
 """
 
 from __future__ import annotations
