@@ -102,7 +102,12 @@ API = {
     "corpora": (
         "Corpora",
         "What a corpus is to this package; [how to add one](../CONTRIBUTING.md#a-corpus).",
-        ["nes2net.corpora.corpus", "nes2net.corpora.layout", "nes2net.corpora.trial"],
+        ["nes2net.corpora.corpus", "nes2net.corpora.layout", "nes2net.corpora.folders", "nes2net.corpora.trial"],
+    ),
+    "scale": (
+        "Many machines",
+        "Collections of millions of recordings on Ray Data. See [Many machines](../scale.md).",
+        ["nes2net.scale"],
     ),
 }
 #: A link to a file, not to an address, in Markdown.

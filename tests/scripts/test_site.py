@@ -1,5 +1,6 @@
 """The documentation site is built without a warning, its links lead somewhere, and its pages need no other host."""
 
+import argparse
 import os
 import re
 import subprocess
@@ -123,7 +124,8 @@ def test_every_command_and_key_is_there(pages):
     commands = next(action.choices for action in build_parser()._actions if isinstance(action.choices, dict))
     assert {f"nes2net-{name}" for name in commands} <= by_name["commands.html"].anchors
     assert [key.name for key in all_keys() if key.name not in by_name["recipe-keys.html"].text] == []
-    options = {option for parser in commands.values() for option in parser._option_string_actions}
+    shown = [action for parser in commands.values() for action in parser._actions if action.help != argparse.SUPPRESS]
+    options = {option for action in shown for option in action.option_strings}
     assert [option for option in options - {"-h", "--help"} if option not in by_name["commands.html"].text] == []
 
 
