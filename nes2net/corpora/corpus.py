@@ -206,7 +206,7 @@ class Corpus:
     """What a person has to do for the rest, one step each; by default what ``obtain`` says if there
     are no ``downloads``, otherwise nothing."""
     licence: str = ""
-    """The licence of the recordings, as its publishers state it; empty if it is not known."""
+    """The licence of the recordings, as far as known; empty if it is not. The page of its publisher counts."""
     source: str = ""
     """The page or paper that describes it."""
     beside: str | None = None
