@@ -107,7 +107,9 @@ class CorpusCheck:
         for part in self.splits:
             for task, split in (("train", "train"), ("validate", "dev")):
                 if part.split in (split, WHOLE):
-                    labels = "" if part.counts.labelled else _ONE_CLASS if part.counts.spoof is not None else _UNLABELLED
+                    labels = (
+                        "" if part.counts.labelled else _ONE_CLASS if part.counts.spoof is not None else _UNLABELLED
+                    )
                     train.append((task, _verdict(part.why_no_audio or labels)))
             name = "" if self.is_whole else f" {part.split}"
             readable = len(part.present) - len(part.decoding.unreadable if part.decoding else ())

@@ -92,7 +92,7 @@ def pack(
     if format == "tar":
         _check_suffixes(found)
     planned = dict(_planned(found, out, format, shard_bytes))
-    with writing(out):
+    with writing(out, "make room or name another folder; the same command goes on"):
         there = _check_plan(out, title, planned)
         write: Callable[[Path, Sequence[_Packed]], None] = _write_tar if format == "tar" else _write_parquet
         total = sum(map(len, planned.values()))
