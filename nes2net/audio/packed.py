@@ -76,6 +76,9 @@ class _InMemory(io.BytesIO):
         super().__init__(content)
         self.name = f"recording{suffix}"
 
+    def __repr__(self) -> str:  # as libsndfile's messages have it, which records keep
+        return repr(self.name)
+
 
 def shard_of(path: str | Path) -> tuple[Path, str] | None:
     """The shard of an address and the row or member in it; None for the path of a file.

@@ -21,7 +21,7 @@ def add(commands: argparse._SubParsersAction) -> None:
     """Add the subcommand."""
     text = "Fetch a corpus, or say how to get it"
     parser = subcommand(commands, "download", _download, text, example="nes2net download asvspoof2021_la DB --dry-run")
-    known = [name for name in corpora.names() if name != "generic"]
+    known = [name for name in corpora.names() if name not in ("generic", "shards")]
     parser.add_argument("corpus", choices=known, help="which corpus")
     parser.add_argument("folder", metavar="DIR", help="folder to fetch it into; it is made if it is not there")
     parser.add_argument("--dry-run", action="store_true", help="list files, sizes and licence, and fetch nothing")

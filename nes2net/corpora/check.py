@@ -107,7 +107,10 @@ class CorpusCheck:
         for part in self.splits:
             for task, split in (("train", "train"), ("validate", "dev")):
                 if part.split in (split, WHOLE):
-                    train.append((task, _verdict(part.why_no_audio or ("" if part.counts.labelled else _UNLABELLED))))
+                    labels = (
+                        "" if part.counts.labelled else _ONE_CLASS if part.counts.spoof is not None else _UNLABELLED
+                    )
+                    train.append((task, _verdict(part.why_no_audio or labels)))
             name = "" if self.is_whole else f" {part.split}"
             readable = len(part.present) - len(part.decoding.unreadable if part.decoding else ())
             score.append((f"score{name}", _verdict(part.why_no_audio, "in part" if readable else "no")))
@@ -121,14 +124,17 @@ class CorpusCheck:
         return train + score + evaluate
 
     def _evaluation(self, phase: str, counts: Counts, reason: str) -> str:
-        if not counts.labelled:
+        if not (counts.bonafide or counts.spoof):
             return f"no: {reason}"
+        if not counts.labelled:
+            return f"in part: {_ONE_CLASS}, so at a threshold of other trials"
         if self.asv_problem is None or phase != "eval":
             return "yes"
         return "in part: EER without min t-DCF" if self.asv_problem else "yes: EER and min t-DCF"
 
 
 _UNLABELLED = "its labels are not there"
+_ONE_CLASS = "all its trials are of one class"
 
 
 def _verdict(reason: str, otherwise: str = "no") -> str:

@@ -206,7 +206,7 @@ class Corpus:
     """What a person has to do for the rest, one step each; by default what ``obtain`` says if there
     are no ``downloads``, otherwise nothing."""
     licence: str = ""
-    """The licence of the recordings, as its publishers state it; empty if it is not known."""
+    """The licence of the recordings, as far as known; empty if it is not. The page of its publisher counts."""
     source: str = ""
     """The page or paper that describes it."""
     beside: str | None = None
@@ -265,7 +265,9 @@ class Corpus:
         ``all``, which are the same.
         """
         phase = canonical_phase(phase)
-        known = (*(self.phases or self.splits), *([WHOLE] if self.user_defined else []))
+        known = self.phases or self.splits
+        if self.user_defined:
+            known = tuple(dict.fromkeys([*known, *sorted({trial.phase for trial in key if trial.phase}), WHOLE]))
         if phase not in known:
             raise InputError(f"{self.title} has no phase '{phase}'; it has {', '.join(known)}")
         if self.user_defined and phase not in ("eval", WHOLE) and all(trial.phase is None for trial in key):

@@ -35,7 +35,7 @@ CORPUS = Corpus(
     counts_from="what benchmarks report",
     obtain={
         "audio": "the zip archives of https://huggingface.co/datasets/isjwdu/DFADD, unpacked into one folder",
-        "protocol": "none: the folders are the labels",
+        "protocol": "the audio alone, whose folders are the labels",
     },
     licence="MIT, says the card of its copy in the Speech Anti-Spoofing Arena; VCTK is CC BY 4.0",
     source="https://arxiv.org/abs/2409.08731",

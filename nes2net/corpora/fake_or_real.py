@@ -42,7 +42,7 @@ CORPUS = Corpus(
     counts_from="what others report of for-norm",
     obtain={
         "audio": "for-norm.tar.gz (or for-original, for-2sec, for-rerec) from https://bil.eecs.yorku.ca/datasets/",
-        "protocol": "none: the folders are the labels",
+        "protocol": "the audio alone, whose folders are the labels",
     },
     downloads=(
         Download(url="https://bil.eecs.yorku.ca/share/for-norm.tar.gz", what="the edition for-norm", unpack="."),

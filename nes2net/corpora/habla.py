@@ -52,7 +52,7 @@ CORPUS = Corpus(
     counts_from="the description of the data set",
     obtain={
         "audio": "Latin_America_Spanish_anti_spoofing_dataset.rar from https://zenodo.org/records/7370805",
-        "protocol": "none: the folders are the labels",
+        "protocol": "the audio alone, whose folders are the labels",
     },
     downloads=(Download(url="https://zenodo.org/records/7370805", what="all recordings", unpack="."),),
     licence="as stated on https://zenodo.org/records/7370805",

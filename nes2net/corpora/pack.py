@@ -21,6 +21,7 @@ from urllib.parse import quote
 from nes2net.audio.files import is_recording
 from nes2net.audio.packed import fetched, open_recording, pyarrow_module, status_of
 from nes2net.corpora.generic import FIELDS
+from nes2net.corpora.protocol import WHOLE
 from nes2net.corpora.trial import BONAFIDE, SPOOF, Trial, trials_digest
 from nes2net.errors import InputError, listed
 from nes2net.machine.files import json_text, read_bounded, replacing, write_text, writing
@@ -91,7 +92,7 @@ def pack(
     if format == "tar":
         _check_suffixes(found)
     planned = dict(_planned(found, out, format, shard_bytes))
-    with writing(out):
+    with writing(out, "make room or name another folder; the same command goes on"):
         there = _check_plan(out, title, planned)
         write: Callable[[Path, Sequence[_Packed]], None] = _write_tar if format == "tar" else _write_parquet
         total = sum(map(len, planned.values()))
@@ -161,7 +162,8 @@ def _planned(
                 held = 0
             shards[-1].append(packed)
             held += packed.size
-        name = _NAMES.get(split, split)
+        # The first word tells the split: of `track1`, a further evaluation part, notes tell the rest.
+        name = _NAMES.get(split, split if split == WHOLE else f"test-{split}")
         for number, shard in enumerate(shards):
             if format == "tar":
                 yield out / f"{name}-{number:05d}.tar", shard
@@ -198,8 +200,10 @@ def _check_plan(out: Path, title: str, planned: Mapping[Path, Sequence[_Packed]]
 
 
 def _notes(trial: Trial) -> str:
-    """Id, fields and further columns of a trial, as JSON."""
+    """Id, fields and further columns of a trial, as JSON; and its phase, if that is no split."""
     fields = {name: value for name in FIELDS if (value := getattr(trial, name)) is not None}
+    if trial.phase is not None and trial.phase not in _NAMES:
+        fields["phase"] = trial.phase
     return json.dumps({"utterance_id": trial.id, **dict(trial.extra), **fields}, ensure_ascii=False)
 
 

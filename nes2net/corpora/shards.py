@@ -20,6 +20,7 @@ columns of a table, and the entries of a ``.json``:
                    or a word that a generic list may have; null: unknown
 ``utterance_id``   also ``id``; the place of the recording, ``data/test-00000.parquet/17``, if not given
 ``notes``          JSON with the same names as columns have, which go before it
+``phase``          of an evaluation part that has several, such as ``progress``
 ``attack`` …       and other fields of :class:`~nes2net.corpora.trial.Trial`; ``speaker_id`` is ``speaker``
 any other name     of words and numbers: kept in ``extra`` of the trial
 ================== =================================================================================
@@ -91,10 +92,10 @@ def trials(root: str | Path, split: str = WHOLE, *, protocols: str | Path | None
 
 def keys(path: str | Path, phase: str | None = None) -> list[Trial]:
     """The labelled trials, for evaluation; parameters and errors are those of :func:`trials`."""
-    labelled = [trial for trial in trials(path, phase or WHOLE) if trial.label is not None]
+    labelled = [trial for trial in trials(path) if trial.label is not None]
     if not labelled:
         raise InputError(f"{path}: no trial has a label; write a column 'label'")
-    return labelled
+    return files.select_phase(labelled, phase)
 
 
 def find_splits(root: str | Path, protocols: str | Path | None = None) -> tuple[str, ...]:
@@ -128,13 +129,18 @@ def read_protocol(path: Path, split: str | None = WHOLE, audio: Path | None = No
         there = ", ".join(dict.fromkeys(str(shard.split) for shard in shards))
         raise InputError(f"{path}: no shard of the split '{split}' is there, only of {there}")
     root = find_audio(path)
-    found = [trial for shard in wanted for trial in _read(shard, root)]
+    of_split: list[Trial] = []
+    found: list[Trial] = []
+    for shard in wanted:
+        of_shard = list(_read(shard, root))
+        found += of_shard
+        # All of a shard that names its split are of it, those of the phase `progress` too.
+        everything = shard.split is not None or split in (None, WHOLE)
+        of_split += of_shard if everything else [trial for trial in of_shard if trial.phase in (None, split)]
     if len({trial.id for trial in found}) < len(found):
         _name_first_twice(found, root)
-    found = files.checked_trials(found, path)
-    if all(trial.phase is None for trial in found):
-        return found
-    return files.select_phase(found, split)
+    files.checked_trials(found, path)
+    return of_split or files.select_phase(found, split)
 
 
 def shards_below(root: str | Path) -> list[Shard]:
@@ -343,7 +349,10 @@ def _trial(
     named = next((merged[name] for name in _IDS if merged.get(name) not in (None, "")), None)
     id = str(path.relative_to(root).as_posix()) if named is None else _word(named)
     phase = shard.split
-    if phase is None and (word := next((merged[name] for name in _SPLITS if merged.get(name)), None)) is not None:
+    if phase is not None:
+        word = files.canonical_phase(_word(merged.get("phase") or ""))
+        phase = phase if word.lower() in ("", *SPLIT_WORDS) else word
+    elif (word := next((merged[name] for name in _SPLITS if merged.get(name)), None)) is not None:
         if (phase := SPLIT_WORDS.get(str(word).strip().lower())) is None:
             raise InputError(f"{place}: unknown split {shown(str(word))}; expected one of {', '.join(SPLIT_WORDS)}")
     further: dict[str, Any] = {}

@@ -47,7 +47,7 @@ CORPUS = Corpus(
     obtain={
         "audio": "generated_audio.zip from https://zenodo.org/records/5642694; LJSpeech-1.1 from "
         "https://keithito.com/LJ-Speech-Dataset/; JSUT 1.1 from https://sites.google.com/site/shinnosuketakamichi/publication/jsut",
-        "protocol": "none: the folders are the labels",
+        "protocol": "the audio alone, whose folders are the labels",
     },
     downloads=(
         Download(

@@ -46,6 +46,25 @@ def test_what_is_packed_is_read_back(corpus, format, tmp_path, capsys):
     assert [open_recording(t.path).read() for t in repacked] == [t.path.read_bytes() for t in original]
 
 
+@pytest.mark.parametrize("format", ["parquet", "tar"])
+def test_phases_are_kept(corpus, format, tmp_path):
+    files = [trial.path for trial in asvspoof2019_la.trials(corpus, "dev")]
+    phases = [("eval", "eval"), ("eval", "progress"), ("train", "train"), ("track1", "track1")]
+    parts = {split: [] for split, _ in phases}
+    for (split, phase), path in zip(phases, files):
+        parts[split].append(Trial(path.stem, path, "spoof", phase=phase))
+    out = tmp_path / "out"
+    pack.pack(parts, out, title="phases", format=format)
+    assert shards.find_splits(out) == ("train", "eval")
+    assert [trial.phase for trial in shards.trials(out, "train")] == ["train"]
+    assert [trial.phase for trial in shards.trials(out, "eval")] == ["eval", "progress", "track1"]  # all are scored
+    for phase in ("eval", "progress", "track1"):
+        assert [trial.phase for trial in shards.keys(out, phase)] == [phase]
+        shards.CORPUS.check_phase(phase, shards.keys(out))
+    with pytest.raises(InputError, match="no phase 'hidden'; it has train, dev, eval, progress, track1, all"):
+        shards.CORPUS.check_phase("hidden", shards.keys(out))
+
+
 def test_going_on_after_an_interruption(corpus, tmp_path, monkeypatch, capsys):
     parts = {"eval": asvspoof2019_la.trials(corpus, "dev")}
     expected = pack.pack(parts, tmp_path / "at_once", title="dev", shard_bytes=200_000)
