@@ -39,7 +39,11 @@ def add(commands: argparse._SubParsersAction) -> None:
     add_architecture(parser)
     parser.add_argument("--out", required=True, metavar="DIR", help="folder of the results")
     parser.add_argument("--scores", metavar="FILE", help="write all scores to a score file too, for nes2net evaluate")
-    parser.add_argument("--overwrite", action="store_true", help="remove the results of another detector or setting")
+    parser.add_argument(
+        "--overwrite",
+        action="store_true",
+        help="remove the results of another detector or setting, or of shards that are not in the source",
+    )
     parser.add_argument(
         "--retry-errors", action="store_true", help="score shards again that have recordings without a score"
     )

@@ -246,7 +246,7 @@ def load_experiment(
             key: read_value(text, hint_of(hints, key), f"override {key}: the value")
             for key, text in _pairs(texts, "an override").items()
         }
-        if more:
+        if more and isinstance(values.get(section) or {}, dict):  # otherwise it is refused below
             values[section] = {**(values.get(section) or {}), **more}
     try:
         experiment = Experiment.model_validate(values)

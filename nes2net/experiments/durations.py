@@ -37,8 +37,8 @@ def estimates(jobs: Sequence[Job], left: Sequence[Job]) -> dict[str, Estimate]:
 
 
 def _training(run: Run, runs: Sequence[Run]) -> Estimate:
-    """Epochs left × seconds of an epoch: of this run, or of one that differs in the seed, or in the grid."""
-    alike = sorted(runs, key=lambda other: (other.name != run.name, other.point != run.point))
+    """Epochs left × seconds of an epoch: of this run, of one with another seed, without another corpus, or of the grid."""
+    alike = sorted(runs, key=lambda other: (other.name != run.name, other.point != run.point, other.sets != run.sets))
     left = run.recipe.train.epochs - len(_history(run))
     for other in alike:
         seconds = [row["seconds"] for row in _history(other) if isinstance(row.get("seconds"), float)]

@@ -220,12 +220,10 @@ class ScoreJob(Job):
         if record is None or (record.failures and not self.tested.allow_partial):
             return False
         checkpoint = self.needs.checkpoint()
-        of = (record.model_extra or {}).get("checkpoint")
-        named = Path(str(of.get("path"))).name if isinstance(of, dict) else None
         return (
-            named == checkpoint.name
-            and not self._differs(record)
+            not self._differs(record)
             and checkpoint.stat().st_mtime_ns <= self.scores.stat().st_mtime_ns
+            and sha256_of(self.scores) == record.scores_sha256
         )
 
     def do(self, machine: Machine) -> None:
@@ -258,8 +256,13 @@ class ScoreJob(Job):
         self.scores.touch()  # confirmed to be of this checkpoint
 
     def _differs(self, record: WholeRecord, detector: Detector | None = None) -> bool:
-        """Whether ``record`` is of other trials, of another part of them, or of another detector than this one."""
+        """Whether ``record`` is of another checkpoint or ``detector``, of other trials, or of another part of them."""
         one = self.tested
+        of = (record.model_extra or {}).get("checkpoint")
+        # The run folder counts too, for its settings are in its name; those above it do not, for it may be a copy.
+        named = Path(str(of.get("path"))).parts[-2:] if isinstance(of, dict) else None
+        if named != self.needs.checkpoint().parts[-2:]:
+            return True
         expected: dict[str, Any] = {"num_samples": one.num_samples, "legacy_train_mode": one.legacy_train_mode}
         if (trials := _digest_of(one.corpus, one.root, one.split, one.protocols)) is not None:
             expected["trials"] = trials
@@ -300,6 +303,7 @@ class Asked(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     corpus: str
+    keys: str
     phase: str
     exclude: dict[str, list[str]] | None
     allow_partial: bool
@@ -376,6 +380,7 @@ class EvaluateJob(Job):
         one = self.tested
         return Asked(
             corpus=one.corpus,
+            keys=str(one.key_path),
             phase=one.key_phase,
             exclude=one.exclude,
             allow_partial=one.allow_partial,

@@ -156,6 +156,11 @@ def _in_turn(experiment: Experiment, recipe: Recipe) -> dict[str | None, frozens
         sets = called or [one.title for one in experiment.evaluate if one.corpus == corpus.name]
         if not sets:
             raise InputError(f"leave_one_out trains without {corpus.called}, but no set of evaluate is of that corpus")
+        if twice := [title for title in sets for others in found.values() if title in others]:
+            raise InputError(
+                f"evaluate's set {twice[0]} is of two corpora that are left out in turn: give each of these corpora a set "
+                "that is named by its alias"
+            )
         found[corpus.called] = frozenset(sets)
     if without := [one.title for one in experiment.evaluate if not any(one.title in sets for sets in found.values())]:
         raise InputError(

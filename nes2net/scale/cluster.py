@@ -14,6 +14,7 @@ from typing import Any
 from nes2net.errors import InputError, first_line
 from nes2net.machine.processors import usable_processors
 from nes2net.scale.libraries import library
+from nes2net.training.interruption import StopRequests
 
 _LOCAL_STORE = 4 << 30  # bytes of shared memory, at most, of a Ray that is started here
 
@@ -128,8 +129,10 @@ def _store_size() -> int:
 @contextmanager
 def connected(resources: Resources, address: str | None = None) -> Iterator[None]:
     """Be connected to Ray within this context, and not afterwards if it was not before."""
-    ours = start_ray(resources, address)
+    ours = False
     try:
+        with StopRequests() as stop, stop.deferred():  # a Ray that is half started leaves processes behind
+            ours = start_ray(resources, address)
         yield
     finally:
         if ours:

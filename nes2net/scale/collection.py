@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Literal
 
-from nes2net.errors import InputError, Unfinished, first_line
+from nes2net.errors import InputError, Unfinished, first_line, listed
 from nes2net.machine.files import check_no_device
 from nes2net.machine.locks import exclusive_lock
 from nes2net.machine.progress import ProgressDisplay
@@ -19,7 +20,9 @@ from nes2net.scale.libraries import library
 from nes2net.scale.pieces import Piece, unpacked
 from nes2net.scale.results import Finished, finished, read_record, result_path, write_record, write_results
 from nes2net.scale.sources import UNKNOWN, Shard, Source, shards_of
+from nes2net.scoring.journal import stamp
 from nes2net.scoring.record import plain
+from nes2net.training.interruption import StopRequests
 
 _LOST = "a process that read, decoded or scored it was killed, perhaps for memory: the same command tries it again"
 
@@ -100,15 +103,17 @@ def score_collection(
         device, dtype, architecture, base: as ``Detector.from_pretrained`` takes them; the
             architecture is its ``config``.
         address: of a Ray cluster, such as ``"auto"``; None for that of RAY_ADDRESS, or this machine.
-        overwrite: remove the results of another detector or setting first.
+        overwrite: remove the results of another detector or setting, or of shards that the source does not
+            have, first.
         retry_errors: score the shards again that have recordings without a score.
         about: plain data for the record.
 
     Raises:
         InputError: if there is no such source or detector, ``out`` has results of another detector or
-            setting, another run is writing it, or an argument is out of its range.
+            setting or of shards that the source does not have, another run is writing it, or an
+            argument is out of its range.
         MissingLibrary: if Ray, pyarrow or fsspec is not installed.
-        Unfinished: if Ray stops; what is written is kept.
+        Unfinished: if Ray stops, or SIGTERM comes; what is written is kept.
     """
     out = Path(out)
     check_no_device(out)
@@ -118,15 +123,28 @@ def score_collection(
     wanted = Resources(num_actors, cpus_per_actor, gpus_per_actor)
     shards = shards_of(source)
     refusal = f"another run is writing {out}: wait for it, or name another folder"
-    with exclusive_lock(out / ".lock", refusal), connected(wanted, address):
-        resources = wanted.on(library("ray").cluster_resources(), device)
+    with exclusive_lock(out / ".lock", refusal), ExitStack() as stack:
+        _check_source(out, shards, overwrite)
+        outcome, left = _left(out, shards, retry_errors)
         found = str(Path(model).resolve() if Path(model).exists() else model)
+        files = _stamps(Path(found))
+        asked = {"model": found, "files": files, "num_samples": num_samples, "batch_size": batch_size}
+        asked |= {"device": device, "dtype": dtype, "architecture": architecture, "base": base}
+        if not left and not overwrite and files and _asked_before(out) == asked:
+            return outcome  # Ray starts, and the detector is loaded, in half a minute
+        stack.enter_context(connected(wanted, address))
+        stack.enter_context(
+            StopRequests()
+        )  # instead of Ray's handler of SIGTERM, which prints a stack trace and aborts
+        resources = wanted.on(library("ray").cluster_resources(), device)
         named = Model(found, resources.device, dtype, architecture, base)
         facts = facts_of(named, num_samples, batch_size, resources)
         _check_run(out, facts, overwrite)
         outcome, left = _left(out, shards, retry_errors)
+        _remove_outdated(out, left)
         record = {
             "run": facts.run,
+            "asked": asked,
             "checkpoint": {**facts.record, "path": str(model)},
             "corpus": {"root": _described(source), "protocol": "full" if facts.reader.num_samples is None else "4sec"},
             **facts.about,
@@ -152,6 +170,44 @@ def score_collection(
 
 def _described(source: Source) -> str:
     return str(source) if isinstance(source, (str, Path)) else f"{len(source)} trials, paths or URLs"
+
+
+def _stamps(model: Path) -> str:
+    """The stamps of the files of ``model``; empty for a name on the hub, which may mean another one tomorrow."""
+    files = sorted(path for path in model.rglob("*") if path.is_file()) if model.is_dir() else [model]
+    return " ".join(stamp(path) for path in files if path.is_file())
+
+
+def _asked_before(out: Path) -> dict[str, Any] | None:
+    """What the last run was asked for."""
+    record = read_record(out)
+    return None if record is None else record.asked
+
+
+def _check_source(out: Path, shards: Sequence[Shard], overwrite: bool) -> None:
+    """Refuse results of shards that the source does not have, which would get into the scores, or remove them."""
+    ours = {result_path(out, shard) for shard in shards}
+    others = {path: done for path in out.glob("*.parquet") if path not in ours and (done := finished(path)) is not None}
+    if others and not overwrite:
+        raise InputError(
+            f"{out} has results of {len(others)} shards that the source does not have: "
+            f"{listed(sorted(done.shard for done in others.values()))}: pass `overwrite=True` to remove them, or name "
+            "another folder"
+        )
+    for path in others:
+        path.unlink()
+
+
+def _remove_outdated(out: Path, left: Sequence[Shard]) -> None:
+    """Remove results of shards that were replaced since, for the new ones may be damaged."""
+    for shard in left:
+        done = finished(path := result_path(out, shard))
+        if done is not None and _is_outdated(done, shard):
+            path.unlink()
+
+
+def _is_outdated(done: Finished, shard: Shard) -> bool:
+    return done.stamp != shard.stamp and shard.stamp != UNKNOWN
 
 
 def _check_run(out: Path, facts: Facts, overwrite: bool) -> None:
@@ -182,8 +238,7 @@ def _left(out: Path, shards: Sequence[Shard], retry_errors: bool) -> tuple[Outco
     outcome, left = Outcome(out, len(shards)), []
     for shard in shards:
         done = finished(result_path(out, shard))
-        changed = done is None or (done.stamp != shard.stamp and shard.stamp != UNKNOWN)
-        if done is None or changed or (retry_errors and done.scored < done.rows):
+        if done is None or _is_outdated(done, shard) or (retry_errors and done.scored < done.rows):
             left.append(shard)
         else:
             outcome.kept += 1

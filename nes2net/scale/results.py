@@ -50,6 +50,8 @@ class CollectionRecord(BaseModel):
 
     run: dict[str, str | int | float | bool | None]
     """Equal for two runs if and only if their scores may be mixed."""
+    asked: dict[str, str | int | float | bool | None] = {}
+    """The detector and settings as they were given."""
     unread: dict[str, str] = {}
     """Reasons why shards could not be read, by their addresses."""
 

@@ -139,6 +139,7 @@ def _apportioned(shares: NDArray, steps: NDArray, rng: np.random.Generator) -> N
     """
     if (shares == shares[0]).all():
         return _in_turn(len(shares), steps, rng)
+    shares = shares / shares.max()  # their sum might be too large a number
     shares = shares / math.fsum(shares)
     owed = np.zeros(len(shares))
     groups, chosen = np.arange(len(shares)), []

@@ -94,6 +94,24 @@ def test_what_is_done_is_not_done_again(done, corpus, tmp_path, monkeypatch, cap
     assert last.startswith("21 jobs, 13 done, 8 to do: about ") and "unknown" not in last
     assert run(path, "--dry-run", "train.lr=0.5") == 0
     assert "21 jobs, 0 done, 21 to do" in capsys.readouterr().out  # other runs, in folders of their own
+    (tmp_path / "keys").symlink_to(corpus)
+    other_keys = [{"name": "wild", **WILD, "protocol": "full", "keys": str(tmp_path / "keys/release_in_the_wild")}]
+    assert run(experiment_file(tmp_path / "copy", corpus, evaluate=other_keys), "--dry-run") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert sum(line.startswith("evaluate") for line in lines) == sum(" to do " in line for line in lines[:-1]) == 4
+    experiment_file(tmp_path / "copy", corpus, seeds=[1, 2, 3])
+    # Scores of a run under other settings, whose checkpoint has the same name, are scored again.
+    record = tmp_path / "copy/out/scores/seed2/best1/wild.txt.json"
+    text = record.read_text()
+    record.write_text(text.replace("_lr0.01_", "_lr0.5_"))
+    assert run(path, "--dry-run") == 0
+    assert "21 jobs, 11 done, 10 to do" in capsys.readouterr().out
+    record.write_text(text)
+    shutil.copy(record.parents[1] / "best2/wild.txt", record.with_suffix(""))  # scores of another detector
+    assert run(path) == 1
+    captured = capsys.readouterr()
+    assert "was cut, edited or replaced" in captured.err and "single on wild: 2 of 3 seeds" in captured.out
+    assert run(path, "--overwrite") == 0 and "score seed2 best1 wild" in capsys.readouterr().out
     # A checkpoint that was trained again is scored again.
     (folder,) = (tmp_path / "copy/out/models").glob("*_seed1")
     os.utime(folder / f"epoch_{best_epochs(folder, 1, 'val_loss_wo_aug')[0]}.pth")

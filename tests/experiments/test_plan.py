@@ -103,6 +103,9 @@ def test_each_corpus_is_left_out_in_turn_and_evaluated(tmp_path):
     ]
     with pytest.raises(InputError, match="trains without in_the_wild, but no set of evaluate is of that corpus"):
         planned(tmp_path, overrides=overrides, leave_one_out=True, evaluate=sets[:1])
+    both = {"data.corpora": [*entries[:2], {**entries[1], "root": "c", "alias": "wild"}], "data.root": None}
+    with pytest.raises(InputError, match="set wild is of two corpora that are left out in turn"):
+        planned(tmp_path, overrides=both, leave_one_out=True, evaluate=sets)
     further = [*sets, {"corpus": "asvspoof2021_la", "root": "d"}]
     with pytest.raises(InputError, match="has the set asvspoof2021_la, which is of none of the corpora"):
         planned(tmp_path, overrides=overrides, leave_one_out=True, evaluate=further)

@@ -16,11 +16,11 @@ from builders.collection import flac, write_shard
 from nes2net import InputError
 from nes2net.cli.main import main
 from nes2net.corpora.trial import Trial
-from nes2net.scale.collection import _check_run, _complete, _left
+from nes2net.scale.collection import _check_run, _check_source, _complete, _left, _remove_outdated, _stamps
 from nes2net.scale.engine import Facts
 from nes2net.scale.pieces import Piece
 from nes2net.scale.results import finished, result_path, write_record, write_results
-from nes2net.scale.sources import Shard
+from nes2net.scale.sources import Shard, shards_of
 from nes2net.scoring.corpus import score_trials
 from nes2net.scoring.score_file import read_scores
 
@@ -60,6 +60,37 @@ def test_results_of_another_run_stay_unless_they_are_to_be_removed(tmp_path):
     assert finished(result_path(tmp_path, shard))
     _check_run(tmp_path, facts(dtype="bfloat16"), overwrite=True)
     assert not finished(result_path(tmp_path, shard))
+
+
+def test_results_of_removed_and_replaced_shards_do_not_get_into_the_scores(tmp_path):
+    shards = [Shard(f"/{name}.tar", "1", f"{name}.tar") for name in "abc"]
+    for shard in shards:
+        write_results(tmp_path, shard, [TABLE])
+    _check_source(tmp_path, shards, overwrite=False)
+    with pytest.raises(InputError, match=r"results of 1 shards that the source does not have: /b.tar: pass `overwrite"):
+        _check_source(tmp_path, shards[::2], overwrite=False)
+    _check_source(tmp_path, shards[::2], overwrite=True)
+    changed = Shard("/a.tar", "2", "a.tar")
+    _remove_outdated(tmp_path, [changed, shards[2]])
+    assert [finished(result_path(tmp_path, shard)) is None for shard in shards] == [True, True, False]
+
+
+def test_with_nothing_left_ray_does_not_start(tmp_path, monkeypatch, capsys):
+    out, model = tmp_path / "out", tmp_path / "m.pth"
+    model.write_bytes(b"weights")
+    shard = write_shard(tmp_path / "x.tar", {"a": b"", "b": b""})
+    write_results(out, shards_of(shard)[0], [TABLE])
+    asked = {"model": str(model), "files": _stamps(model), "num_samples": "auto", "batch_size": None, "device": "auto"}
+    asked |= {"dtype": "auto", "architecture": None, "base": None}
+    write_record(out, {"run": RUN, "asked": asked})
+    monkeypatch.setitem(sys.modules, "ray", None)
+    command = ["scale", str(shard), "--model", str(model), "--out", str(out), "--scores", str(tmp_path / "s.txt")]
+    assert main(command) == 1
+    assert "1 of 2 recordings have scores" in capsys.readouterr().out and (tmp_path / "s.txt").read_text() == "a 1.0\n"
+    for changed in ([*command, "--retry-errors"], [*command, "--batch-size", "3"]):
+        assert main(changed) == 2 and "nes2net[scale]" in capsys.readouterr().err
+    os.utime(model, (1, 1))
+    assert main(command) == 2 and "nes2net[scale]" in capsys.readouterr().err
 
 
 def test_without_ray_a_line_says_what_to_install(tmp_path, monkeypatch, capsys):
@@ -119,7 +150,8 @@ def test_a_collection_is_killed_and_goes_on_to_the_scores_of_nes2net_score(
     command = ["scale", str(source), "--model", str(tmp_path / "model"), "--out", str(out), "--actors", "2"]
     command += ["--batch-size", "4", "--device", "cpu"]
 
-    run = subprocess.Popen([sys.executable, "-m", "nes2net", *command], start_new_session=True)
+    alone = ["--actors", "1"]  # each imports PyTorch
+    run = subprocess.Popen([sys.executable, "-m", "nes2net", *command, *alone], start_new_session=True)
     try:
         wait_until(lambda: any(out.glob("*.parquet")) or run.poll() is not None, 600)
         ours = list(descendants(run.pid))

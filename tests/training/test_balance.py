@@ -42,6 +42,8 @@ def test_weights_are_shares_of_the_draws():
     found = counts(batches, CORPUS, "a")  # 40/7 of 10
     assert set(found.tolist()) == {5, 6} and abs(found.sum() - 4000) <= 1
     assert abs(np.cumsum(found) - np.arange(1, 701) * 40 / 7).max() <= 1  # and so at any time
+    most = Level(CORPUS, {"a": 1.6e308, "b": 1.2e308})  # whose sum is no number
+    assert (counts(order(Balance(300, [most], draws=7000), 10), CORPUS, "a") == found).all()
     without = order(Balance(300, draws=7000), 10)
     assert abs(counts(without, CORPUS, "a").sum() - 7000 * 2 / 3) <= 200  # by size, each item 23 or 24 times
 
