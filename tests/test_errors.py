@@ -13,7 +13,7 @@ from nes2net.cli.published import easy_inference_demo as demo
 from nes2net.cli.published import main as legacy
 from nes2net.errors import settings_called, worded
 from nes2net.evaluation.evaluate import evaluate
-from nes2net.recipes.recipe import Recipe
+from nes2net.recipes.recipe import CorpusConfig, Recipe
 from nes2net.scoring.score_file import write_scores
 from nes2net.training.progress import advice
 
@@ -21,8 +21,8 @@ PACKAGE = Path(__file__).parents[1] / "nes2net"
 SETTING = re.compile(r"`([\w.]+)(?:=[^`\s]+)?`")
 # Whole commands may stand in a message: their flags are those of the program that they name.
 COMMAND = re.compile(
-    r"(nes2net (apply-calibration|augment|average|calibrate|evaluate|export|predict|reproduce|score) |torchrun |pip install |"
-    r"docker run |main\.py |CtrSVDD program )[^`(),]*"
+    r"(nes2net (apply-calibration|arena|augment|average|calibrate|evaluate|export|predict|reproduce|score) |torchrun |pip install |"
+    r"docker run |speech-spoof-bench |main\.py |CtrSVDD program )[^`(),]*"
 )
 FLAG = re.compile(r"(?<![\w-])(?<!var\()(?<!style=\")--[a-z]")
 
@@ -58,7 +58,7 @@ def test_every_setting_in_a_message_exists():
     commands = next(action for action in build_parser()._actions if action.dest == "command").choices.values()
     known = {name for parser in (*commands, legacy.build_parser(), demo.build_parser()) for name in parser.flags()}
     known |= {"on_error"}  # an argument of Python that has several values
-    known |= {"slope", "intercept"}  # keys of a mapping
+    known |= {"slope", "intercept", *CorpusConfig.model_fields}  # keys of mappings
     # An option of a part is a key of recipes, whose parts have options of their own.
     used = {
         (place, re.sub(r"^(model\.\w+)\..+", r"\1", name)) for place, text in MESSAGES for name in SETTING.findall(text)

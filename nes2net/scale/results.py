@@ -145,7 +145,7 @@ def to_score_file(out: str | Path, path: str | Path) -> Totals:
     out, path = Path(out), Path(path)
     record = read_record(out)
     if record is None:
-        raise InputError(f"{out} is no folder of results: `nes2net scale … --out {out}` makes one")
+        raise InputError(f"{out} is no folder of results: `nes2net scale` makes one")
     for target in (path, beside := path.with_name(f"{path.name}.json")):
         check_no_device(target)
     failures: dict[str, str] = {}
