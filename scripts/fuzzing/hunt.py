@@ -72,10 +72,10 @@ class Hunt:
         self.work.mkdir(exist_ok=True)
 
     def run(self, seconds: float) -> None:
-        """Try inputs for this time."""
+        """Try inputs for this time, and at least one for each boundary."""
         began, spent = time.monotonic(), dict.fromkeys(self.boundaries, 0.0)
         with tqdm(total=round(seconds), unit="s", bar_format="{l_bar}{bar}| {n_fmt}/{total_fmt} s{postfix}") as bar:
-            while (now := time.monotonic()) - began < seconds:
+            while (now := time.monotonic()) - began < seconds or not all(self.tried[name] for name in self.boundaries):
                 boundary = min(spent, key=lambda name: spent[name])
                 self.one(boundary, self.tried[boundary])
                 spent[boundary] += time.monotonic() - now
