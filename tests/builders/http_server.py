@@ -68,6 +68,8 @@ class _Handler(BaseHTTPRequestHandler):
             headers["ETag"] = server.tag
         if start:
             headers["Content-Range"] = f"bytes {start}-{len(content) - 1}/{len(content)}"
+        if self.command == "GET":
+            headers["Connection"] = "close"  # or a client may send its next request while this end closes
         self._answer(206 if start else 200, headers)
         if self.command == "GET":
             end = start + server.broken_after.pop(0) if server.broken_after else len(content)
