@@ -350,8 +350,8 @@ def _trial(
     id = str(path.relative_to(root).as_posix()) if named is None else _word(named)
     phase = shard.split
     if phase is not None:
-        word = files.canonical_phase(_word(merged.get("phase") or ""))
-        phase = phase if word.lower() in ("", *SPLIT_WORDS) else word
+        stated = files.canonical_phase(_word(merged.get("phase") or ""))
+        phase = phase if stated.lower() in ("", *SPLIT_WORDS) else stated
     elif (word := next((merged[name] for name in _SPLITS if merged.get(name)), None)) is not None:
         if (phase := SPLIT_WORDS.get(str(word).strip().lower())) is None:
             raise InputError(f"{place}: unknown split {shown(str(word))}; expected one of {', '.join(SPLIT_WORDS)}")
