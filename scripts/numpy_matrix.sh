@@ -23,14 +23,14 @@ if [ ! -e "$stamp" ]; then
   "$below/bin/python" -c 'import sys; sys.exit(sys.version_info >= (3, 13))' ||
     { echo "error: NumPy $numpy needs Python 3.10 to 3.12: make another environment, VENV=DIR PYTHON=python3.11" >&2; exit 2; }
   rm -rf "$venv"
-  "$below/bin/python" -m venv "$venv"
+  "$below/bin/python" -m venv --without-pip "$venv"
   echo '*' > "$venv/.gitignore"
   # The packages of the environment below are found behind those of this one, and count as installed.
   "$below/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))' \
     > "$(echo "$venv"/lib/python3*/site-packages)/below.pth"
   # pip replaces what does not take this NumPy.
-  "$venv/bin/python" -m pip --disable-pip-version-check install --quiet --no-compile --no-build-isolation \
-    --editable ".[robustness]" "numpy==$numpy"
+  "$below/bin/python" -m pip --disable-pip-version-check --python "$venv/bin/python" install --quiet --no-compile \
+    --no-build-isolation --editable ".[robustness]" "numpy==$numpy"
   touch "$stamp"
 fi
 

@@ -463,7 +463,7 @@ def test_errors_of_quantisation(detector, int8_file, tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.slow
+@pytest.mark.weekly
 @pytest.mark.parametrize("name", sorted(set(registry.backends.names()) - MADE_OF_THE_SAME))
 def test_every_back_end(name, tmp_path):
     if name in PUBLISHED_WITH:
@@ -478,7 +478,7 @@ def test_every_back_end(name, tmp_path):
 EXPORTED_FRONTENDS = {"waveform", "wav2vec2_small", "wavlm", "teacher_student", "lps", "lfcc"}
 
 
-@pytest.mark.slow
+@pytest.mark.weekly
 @pytest.mark.parametrize(
     "name", sorted({SIZES[n].frontend if n in SIZES else n for n in registry.frontends.names()} - EXPORTED_FRONTENDS)
 )
@@ -487,7 +487,7 @@ def test_every_front_end(name, tmp_path):
     assert_same(detector, OnnxDetector(export_onnx(detector, tmp_path / "d.onnx")))
 
 
-@pytest.mark.slow
+@pytest.mark.weekly
 @pytest.mark.parametrize("name", sorted(set(registry.aggregations.names()) - {"last", "sea", "moe"}))  # as above
 def test_every_aggregation(name, tmp_path):
     detector = create("wav2vec2_small", "asp_mlp", name)
