@@ -20,10 +20,12 @@ ARG TORCH_INDEX=
 # hadolint ignore=DL3013
 RUN python3 -m venv "$VENV" && pip install ${TORCH_INDEX:+--index-url "$TORCH_INDEX"} "$TORCH"
 
-# The other libraries, beside an empty package. They are installed again only if pyproject.toml changes.
-COPY pyproject.toml README.md LICENSE ./
+# The other libraries, beside an empty package, and their bytecode, which users could not write. They are installed again
+# only if pyproject.toml or the versions of constraints.txt change.
+COPY pyproject.toml constraints.txt README.md LICENSE ./
 COPY scripts/environment.sh scripts/
-RUN mkdir nes2net && touch nes2net/__init__.py && bash scripts/environment.sh
+RUN mkdir nes2net && touch nes2net/__init__.py && bash scripts/environment.sh test \
+    && python -m compileall -q -j 0 "$VENV/lib"
 
 # Users without an account in the image, as by docker run --user, have a home and a name too.
 ENV HOME=/home/nes2net USER=nes2net

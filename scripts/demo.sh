@@ -21,7 +21,8 @@ while [ $# -gt 0 ]; do
 done
 
 [ ${#bonafide[@]} -gt 0 ] || bash "$root/scripts/demo_packages.sh"
-bash "$root/scripts/environment.sh"
+bash "$root/scripts/environment.sh" demo
+unset PYTHONDONTWRITEBYTECODE  # every command would compile its libraries anew
 venv=$(cd "$root" && realpath "${VENV:-.venv}")
 python=$venv/bin/python
 

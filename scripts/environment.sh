@@ -1,30 +1,36 @@
 #!/usr/bin/env bash
-# Make a virtual environment (.venv, or $VENV) with nes2net and the requirements of its tests and the demonstration.
-# PYTHON names another interpreter, TORCH another torch (e.g. TORCH=torch for the newest with CUDA).
+# Make a virtual environment (.venv, or $VENV) with nes2net and what the demonstration needs (`environment.sh demo`), or the tests as
+# well (`environment.sh test`, the default). Versions are those of constraints.txt, with which everything was tested; CONSTRAINTS names
+# another such file (/dev/null for the newest). PYTHON names another interpreter, TORCH another torch (e.g. TORCH=torch).
 set -euo pipefail
 cd "$(dirname "$0")/.."
-venv=${VENV:-.venv}
+venv=${VENV:-.venv} constraints=${CONSTRAINTS:-constraints.txt} set=${1:-test}
 python=${PYTHON:-$(command -v python3.11 || command -v python3 || true)}
 [ -n "$python" ] || { echo "error: no python3 found: install Python 3.10 to 3.13, or name one with PYTHON=…" >&2; exit 2; }
+case $set in
+  demo) extras=demo ;;
+  test) extras=demo,dev,docs,explain,maps,onnx,parquet,robustness,scale,serve,slurm ;;
+  *) echo "error: unknown set $set (known: demo, test)" >&2; exit 2 ;;
+esac
 
-stamp=$venv/nes2net-$(cat pyproject.toml scripts/environment.sh | sha256sum | cut -c1-16)
-if [ -e "$stamp" ]; then exit 0; fi
+state=$(cat pyproject.toml scripts/environment.sh "$constraints" | sha256sum | cut -c1-16)
+# The environment of the tests serves the demonstration too.
+for ready in "$set" test; do
+  if [ -e "$venv/nes2net-$ready-$state" ]; then exit 0; fi
+done
 
 if [ ! -x "$venv/bin/python" ]; then
   echo "making $venv with $("$python" --version)"
   "$python" -m venv "$venv" || { echo "error: python3 -m venv failed: on Debian, apt-get install python3-venv" >&2; exit 2; }
 fi
-pip=("$venv/bin/python" -m pip --disable-pip-version-check)
-"${pip[@]}" install --quiet --upgrade pip
+# Bytecode is left to the first import: for all modules it takes a minute and 300 MB.
+pip_install=("$venv/bin/python" -m pip --disable-pip-version-check install --no-compile --constraint "$constraints")
+"${pip_install[@]}" --quiet --upgrade pip
 # torch first: packages installed later accept it, but would otherwise choose a build themselves.
-"$venv/bin/python" -c "import torch" 2>/dev/null || "${pip[@]}" install "${TORCH:-torch==2.13.0}"
-# pyworld is built from source and needs these first; it imports pkg_resources, which setuptools 81 dropped.
-"$venv/bin/python" -c "import pyworld" 2>/dev/null || {
-  "${pip[@]}" install --quiet "setuptools<81" wheel "numpy>=1.26" cython
-  "${pip[@]}" install --quiet --no-build-isolation "pyworld>=0.3.4" ||
-    { echo "error: pyworld was not built: on Debian, apt-get install g++ python3-dev" >&2; exit 2; }
-}
-"${pip[@]}" install --quiet --editable ".[dev,demo,docs,explain,maps,onnx,parquet,robustness,scale,serve,slurm]"
+"$venv/bin/python" -c "import torch" 2>/dev/null || "${pip_install[@]}" "${TORCH:-torch==2.13.0}"
+# pyworld is built from source, by setuptools, Cython and NumPy of the same versions.
+"${pip_install[@]}" --quiet --build-constraint "$constraints" --editable ".[$extras]" ||
+  { echo "error: pip failed, see above. If pyworld was not built: on Debian, apt-get install g++ python3-dev" >&2; exit 2; }
 rm -f "$venv"/nes2net-*
-touch "$stamp"
-echo "environment ready in $venv"
+touch "$venv/nes2net-$set-$state"
+echo "environment for $set ready in $venv"

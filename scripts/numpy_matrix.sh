@@ -1,12 +1,14 @@
 #!/usr/bin/env bash
-# Pass the numerical tests with the oldest supported NumPy, 1.26, in a separate environment (.venv-numpy-1.26.4, or $VENV);
-# scripts/test.sh passes them with the newest. NUMPY names another version; PYTHON and TORCH are as in scripts/environment.sh.
-# Arguments are passed on to pytest.
+# Pass the numerical tests with the oldest supported NumPy, 1.26, in a small environment (.venv-numpy-1.26.4) on top of that of the
+# tests (.venv, or $VENV); scripts/test.sh passes them with a newer one. NUMPY names another version; the other variables are those
+# of scripts/environment.sh. Arguments are passed on to pytest.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+bash scripts/environment.sh test
+unset PYTHONDONTWRITEBYTECODE  # as in scripts/test.sh
 numpy=${NUMPY:-1.26.4}
-venv=${VENV:-.venv-numpy-$numpy}
-python=${PYTHON:-$(command -v python3.11 || command -v python3.12 || command -v python3.10 || true)}
+below=$(realpath "${VENV:-.venv}")
+venv=$below-numpy-$numpy
 # What computes with arrays: not the readers of containers and protocols, nor how processes share the reading.
 tests=(tests/augment tests/audio/test_{cache,crop,ffmpeg,flac,libsndfile,mp4,read}.py tests/conditions)
 tests+=(tests/corpora/test_{npy_dictionary,partialspoof,segments,subset}.py tests/decisions tests/localisation tests/metrics)
@@ -16,20 +18,19 @@ tests+=("$dataset::test_speed_then_noise_then_rawboost_then_filter_then_crop_fro
 tests+=("$dataset::test_a_cache_changes_nothing" "$dataset::test_pieces_are_the_samples_of_their_recordings")
 tests+=("$dataset::test_legacy_draws_in_the_order_of_reading_from_the_global_stream")
 
-stamp=$venv/nes2net-$(cat pyproject.toml scripts/numpy_matrix.sh | sha256sum | cut -c1-16)
+stamp=$venv/made-$(cat scripts/numpy_matrix.sh <(ls -d "$below"/nes2net-test-*) | sha256sum | cut -c1-16)
 if [ ! -e "$stamp" ]; then
-  if [ ! -x "$venv/bin/python" ]; then
-    [ -n "$python" ] || { echo "error: NumPy $numpy needs Python 3.10 to 3.12: install one, or name it with PYTHON=…" >&2; exit 2; }
-    echo "making $venv with $("$python" --version)"
-    "$python" -m venv "$venv" || { echo "error: $python -m venv failed: on Debian, apt-get install python3-venv" >&2; exit 2; }
-    echo '*' > "$venv/.gitignore"
-  fi
-  pip=("$venv/bin/python" -m pip --disable-pip-version-check)
-  "${pip[@]}" install --quiet --upgrade pip
-  # torch first, as in scripts/environment.sh; pip chooses releases of the others that fit this NumPy.
-  "$venv/bin/python" -c "import torch" 2>/dev/null || "${pip[@]}" install "${TORCH:-torch==2.13.0}" "numpy==$numpy"
-  "${pip[@]}" install --quiet --editable ".[dev,robustness]" "numpy==$numpy"
-  rm -f "$venv"/nes2net-*
+  "$below/bin/python" -c 'import sys; sys.exit(sys.version_info >= (3, 13))' ||
+    { echo "error: NumPy $numpy needs Python 3.10 to 3.12: make another environment, VENV=DIR PYTHON=python3.11" >&2; exit 2; }
+  rm -rf "$venv"
+  "$below/bin/python" -m venv --without-pip "$venv"
+  echo '*' > "$venv/.gitignore"
+  # The packages of the environment below are found behind those of this one, and count as installed.
+  "$below/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))' \
+    > "$(echo "$venv"/lib/python3*/site-packages)/below.pth"
+  # pip replaces what does not take this NumPy.
+  "$below/bin/python" -m pip --disable-pip-version-check --python "$venv/bin/python" install --quiet --no-compile \
+    --no-build-isolation --editable ".[robustness]" "numpy==$numpy"
   touch "$stamp"
 fi
 

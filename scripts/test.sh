@@ -1,9 +1,11 @@
 #!/usr/bin/env bash
 # Make the environment and pass the tests, with one process per processor. Arguments are passed on to pytest:
-# `bash scripts/test.sh -m slow` runs the slow tests, `bash scripts/test.sh -n 0 tests/test_detector.py` one file in one process.
+# `bash scripts/test.sh -m slow` runs the slow tests, `-m weekly` those of before a release,
+# `bash scripts/test.sh -n 0 tests/test_detector.py` one file in one process.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-bash scripts/environment.sh
+bash scripts/environment.sh test
+unset PYTHONDONTWRITEBYTECODE  # every program that a test starts would compile its libraries anew
 # One thread per process, so that together they do not need more processors than there are.
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
 # A process that is done takes tests from another one, which may be busy with one of minutes.

@@ -1,6 +1,7 @@
 """Fixtures that many tests share."""
 
 import os
+import signal
 import sys
 from collections.abc import Callable, Generator
 from contextlib import suppress
@@ -15,12 +16,17 @@ sys.path[:0] = [str(REPOSITORY / "tests"), str(REPOSITORY / "scripts")]
 
 from builders import SHARED  # noqa: E402
 
-# Half of hypothesis's examples, where a test does not say otherwise. A machine for the tests of a GPU may lack it.
+# Half of hypothesis's examples, where a test does not say otherwise, and as long as they take. A machine for the tests of a
+# GPU may lack it.
 with suppress(ModuleNotFoundError):
-    from hypothesis import settings
+    from hypothesis import HealthCheck, settings
 
-    settings.register_profile("suite", max_examples=50)
+    settings.register_profile("suite", max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
     settings.load_profile("suite")
+
+# What a script starts in the background ignores Ctrl-C, and so would the programs that tests start and interrupt.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # On a slow machine, lines of progress would come in between what tests compare.
 os.environ.setdefault("NES2NET_PROGRESS_SECONDS", "0")

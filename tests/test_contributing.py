@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from builders import PATIENCE
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 TEXT = (REPOSITORY / "CONTRIBUTING.md").read_text(encoding="utf-8")
@@ -31,7 +32,7 @@ def commands() -> list[tuple[str, str]]:
 def run(command: str, folder: Path, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
     program, *arguments = command.split()
     return subprocess.run(
-        [*PROGRAMS[program], *arguments], cwd=folder, env=environment, capture_output=True, text=True, timeout=300
+        [*PROGRAMS[program], *arguments], cwd=folder, env=environment, capture_output=True, text=True, timeout=PATIENCE
     )
 
 

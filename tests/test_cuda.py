@@ -16,6 +16,7 @@ import pytest
 import soundfile
 import torch
 import torch.nn.functional as F
+from builders import PATIENCE
 
 from nes2net import Detector, create_frontend, registry
 from nes2net.corpora.trial import Trial
@@ -267,7 +268,7 @@ def test_float32_is_not_rounded_in_containers_of_nvidia():
     """They set a variable that switches TF32 on, which PyTorch reads when it starts."""
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", __file__, "-k", "not_rounded_while"]
     environment = {**os.environ, "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE": "1"}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=PATIENCE)
     assert done.returncode == 0, done.stdout[-3000:]
 
 

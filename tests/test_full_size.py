@@ -12,7 +12,7 @@ from nes2net.detector import PUBLISHED_MODELS
 from nes2net.inspect.identify import identify
 
 
-@pytest.mark.slow
+@pytest.mark.weekly
 def test_built_saved_loaded_and_scored(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)  # a folder without xlsr2_300m.pt
     torch.manual_seed(0)
@@ -37,7 +37,7 @@ def test_built_saved_loaded_and_scored(tmp_path, monkeypatch, capsys):
     assert float(capsys.readouterr().out.split()[-1]) == pytest.approx(score, abs=1e-5)
 
 
-@pytest.mark.slow
+@pytest.mark.weekly
 def test_a_pretraining_file_of_full_size_is_read_back(tmp_path):
     """XLS-R 300M in fairseq's format gives the outputs of the transformers model that was written."""
     torch.manual_seed(0)

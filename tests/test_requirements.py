@@ -1,27 +1,54 @@
-"""requirements.txt lists the dependencies of the package, and librosa for the user's own work."""
+"""requirements.txt and constraints.txt fit what pyproject.toml requires."""
 
 import re
 from pathlib import Path
 
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
 REPOSITORY = Path(__file__).resolve().parents[1]
+PROJECT = (REPOSITORY / "pyproject.toml").read_text(encoding="utf-8")
 
 
-def requirements():
-    lines = (REPOSITORY / "requirements.txt").read_text(encoding="utf-8").splitlines()
-    return [line for line in map(str.strip, lines) if line and not line.startswith("#")]
+def lines(name):
+    text = (REPOSITORY / name).read_text(encoding="utf-8")
+    return [line for line in map(str.strip, text.splitlines()) if line and not line.startswith("#")]
 
 
 def in_pyproject(pattern):
     """The quoted strings of the list that ``pattern`` introduces (Python 3.10 has no reader of TOML)."""
-    text = (REPOSITORY / "pyproject.toml").read_text(encoding="utf-8")
-    (entries,) = re.findall(rf"^{pattern} = \[(.*?)\]$", text, re.MULTILINE | re.DOTALL)
+    (entries,) = re.findall(rf"^{pattern} = \[(.*?)\]$", PROJECT, re.MULTILINE | re.DOTALL)
     return re.findall(r'^\s*"(.+?)",', entries, re.MULTILINE) or re.findall(r'"(.+?)"', entries)
 
 
 def test_requirements_are_the_dependencies_of_the_package_and_librosa():
     librosa = [entry for entry in in_pyproject("dev") if entry.startswith("librosa")]
-    assert len(librosa) == 1 and requirements() == in_pyproject("dependencies") + librosa
+    assert len(librosa) == 1 and lines("requirements.txt") == in_pyproject("dependencies") + librosa
 
 
 def test_librosa_is_not_a_dependency_of_the_package():
     assert not any(entry.startswith("librosa") for entry in in_pyproject("dependencies"))
+
+
+@pytest.mark.parametrize("python", ["3.10", "3.11", "3.12", "3.13"])
+def test_every_requirement_is_pinned_within_its_bounds(python):
+    """By constraints.txt; torch by scripts/environment.sh, as the Dockerfile has it too."""
+    environment = {"python_version": python, "python_full_version": f"{python}.1", "sys_platform": "linux"}
+    torch = {
+        re.search(r"\bTORCH(?::-|=)torch==([\d.]+)", (REPOSITORY / name).read_text(encoding="utf-8"))[1]
+        for name in ("scripts/environment.sh", "Dockerfile")
+    }
+    assert len(torch) == 1 and lines("constraints.txt")
+    pins = {"torch": torch.pop()}
+    for line in lines("constraints.txt"):
+        assert re.fullmatch(r"[a-z0-9-]+==[\w.]+( ; [^/:@]+)?", line), "no addresses, and no folders of one machine"
+        pin = Requirement(line)
+        if pin.marker is None or pin.marker.evaluate(environment):
+            assert pin.name not in pins, f"{pin.name} has two versions"
+            (pins[pin.name],) = (part.version for part in pin.specifier)
+    extras = PROJECT.partition("[project.optional-dependencies]")[2].partition("\n[")[0]
+    named = [*in_pyproject("dependencies"), *re.findall(r'"(.+?)"', extras), *in_pyproject("requires"), "pip", "cython"]
+    assert len(named) > 60
+    for required in map(Requirement, named):
+        assert required.specifier.contains(pins[canonicalize_name(required.name)]), required

@@ -47,7 +47,7 @@ def score(checkpoint: Path) -> float:
 """
 
 
-@pytest.mark.slow
+@pytest.mark.weekly
 def test_a_users_script_passes_mypy_strict(tmp_path):
     (tmp_path / "script.py").write_text(SCRIPT)
     # Only the script is judged, as if the package were installed.

@@ -14,6 +14,7 @@ from pathlib import Path
 import httpx
 import pytest
 import yaml
+from builders import PATIENCE
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -172,6 +173,6 @@ def test_a_whole_experiment_with_nothing_but_the_wheel(user, corpus, small_model
     pytest.importorskip("gradio")
     with user.started("nes2net", "serve", *detector) as (_, line), recording.open("rb") as file:
         address = re.search(r"http://\S+", line)[0]
-        assert "<gradio-app" in httpx.get(address, timeout=60).text
-        served = httpx.post(f"{address}/api/score", files={"file": file}, timeout=60).json()
+        assert "<gradio-app" in httpx.get(address, timeout=PATIENCE).text
+        served = httpx.post(f"{address}/api/score", files={"file": file}, timeout=PATIENCE).json()
     assert served["score"] == predicted["score"] and served["duration"] == predicted["duration"]

@@ -250,8 +250,8 @@ def _attentive(check: Callable[[], None]) -> Iterator[list[tuple[int, float]]]:
         call(number, frame)
 
     def note(number: int, frame: FrameType | None) -> None:
-        call(number, frame)  # this may raise
         noted.append((number, time.monotonic()))
+        call(number, frame)  # this may raise, and Python ignores what is raised while it forks
 
     def call(number: int, frame: FrameType | None) -> None:
         handler = before[number]

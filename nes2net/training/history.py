@@ -22,7 +22,9 @@ class HistoryRow(BaseModel):
     epoch: Annotated[int, Field(ge=0, lt=10**9)]
 
 
-class _History(RootModel[Annotated[list[HistoryRow], FailFast()]]):
+class _History(RootModel):
+    root: Annotated[list[HistoryRow], FailFast()]
+
     @model_validator(mode="after")
     def _check(self) -> _History:
         if len({row.epoch for row in self.root}) < len(self.root):

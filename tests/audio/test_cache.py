@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from builders import PATIENCE
 from builders.shared_memory import with_shared_memory
 
 from nes2net import InputError
@@ -163,7 +164,7 @@ def test_a_pipe_in_the_place_of_an_entry_does_not_hang(audio, tmp_path):
     os.mkfifo(cache.entry(path))
     process = multiprocessing.get_context("fork").Process(target=cache.load, args=(path,), daemon=True)
     process.start()
-    process.join(20)
+    process.join(PATIENCE)
     process.kill()
     process.join()
     assert process.exitcode == 0 and cache.entry(path).is_fifo() and same_bits(cache.load(path), load_audio(path))
@@ -285,9 +286,9 @@ def test_many_processes_share_a_folder(audio, tmp_path):
     processes = [context.Process(target=_load_all, args=(tmp_path, names, results)) for _ in range(4)]
     for process in processes:
         process.start()
-    heard = [results.get(timeout=60) for _ in processes]
+    heard = [results.get(timeout=PATIENCE) for _ in processes]
     for process in processes:
-        process.join(60)
+        process.join(PATIENCE)
     expected = [float(np.abs(load_audio(name)).sum()) for name in names for _ in range(3)]
     assert all(sums == expected for sums in heard)
     files = [path for path in tmp_path.rglob("*") if path.is_file()]
@@ -312,5 +313,5 @@ def test_full_shared_memory(audio, tmp_path):
         "AudioCache(sys.argv[1]).load(sys.argv[2])"
     )
     command = with_shared_memory("64k", [sys.executable, "-c", program, str(tmp_path), str(audio / "16bit.flac")])
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
     assert (done.returncode, done.stderr) == (0, "") and len(list(tmp_path.rglob("*.npy"))) == 1

@@ -5,6 +5,7 @@ import multiprocessing
 
 import numpy as np
 import pytest
+from builders import PATIENCE
 from builders.recordings import bw64, encode, read_every_way, tone
 
 from nes2net import InputError
@@ -73,7 +74,7 @@ def test_a_process_forked_later_does_not_wait_for_ffmpegs_threads(tmp_path):
         process.start()
     finally:
         gc.enable()
-    process.join(20)
+    process.join(PATIENCE)
     process.kill()
     process.join()
     assert process.exitcode == 0

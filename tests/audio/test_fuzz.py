@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from builders import PATIENCE
 
 from nes2net import Detector, InputError
 from nes2net.audio.read import count_samples, load_audio, load_excerpt, measure_audio, stream_audio
@@ -365,7 +366,7 @@ def test_the_whole_cabinet(detector, samples, tmp_path, monkeypatch):
     for num_samples in (None, 8300):
         out = tmp_path / f"scores_{num_samples}.txt"
         options = {"num_samples": num_samples, "batch_size": 3, "num_workers": 0}
-        result = _within(60, partial(score_trials, detector, trials, out, **options))
+        result = _within(PATIENCE, partial(score_trials, detector, trials, out, **options))
         assert set(result.failures) == set(bad) and all(result.failures.values())
         scores = dict(line.split() for line in out.read_text().splitlines())
         expected = {name: detector.score(path, num_samples=num_samples) for name, path in good.items()}

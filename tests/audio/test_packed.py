@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from builders import shards
+from builders import PATIENCE, shards
 from builders.recordings import encode
 
 from nes2net import InputError
@@ -175,7 +175,7 @@ def test_threads_and_forked_processes(addresses):
         with packed._state.turn:  # of a thread that the child does not have
             child = context.Process(target=_length, args=(path, found))
             child.start()
-            assert found.get(timeout=60) == 9000
+            assert found.get(timeout=PATIENCE) == 9000
             child.join()
     lengths = []
     threads = [

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import soundfile
 from builders import noise_folders
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import signal
 
@@ -31,7 +31,6 @@ from nes2net.augment.noise import (
 from nes2net.errors import InputError
 
 pytestmark = pytest.mark.filterwarnings("error")
-unhurried = settings(deadline=None)
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +70,6 @@ levels = st.sampled_from([0.0, 1e-6, 1e-3, 0.1, 1.0])
 dtypes = st.sampled_from([np.float32, np.float64])
 
 
-@settings(unhurried)
 @given(lengths, levels, levels, st.floats(-10, 40), dtypes, st.integers(0, 99))
 def test_noise_is_mixed_at_the_recipes_level(length, speech_rms, noise_rms, snr, dtype, seed):
     x, noise = white(length, speech_rms, seed, dtype), white(length, noise_rms, seed + 100)
@@ -102,7 +100,6 @@ def test_silence():
         reverberate(speech, silence, "room.wav")
 
 
-@settings(unhurried)
 @given(lengths, st.integers(1, 5000), st.sampled_from([1e-6, 0.1, 1.0]), dtypes, st.integers(0, 99))
 def test_reverberation_is_a_cut_convolution(length, response_length, rms, dtype, seed):
     x, response = white(length, 0.1, seed, dtype), white(response_length, rms, seed + 100)

@@ -24,7 +24,6 @@ pytestmark = pytest.mark.filterwarnings("error")
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 TOLERANCE = 1e-6
-unhurried = settings(deadline=None)
 
 
 def load_benchmark():
@@ -100,7 +99,6 @@ def test_published_notch_filter_and_filtering():
 # ---- SciPy
 
 
-@settings(unhurried)
 @given(low=st.floats(0.001, 7000), width=st.floats(1, 7000), half_length=st.integers(0, 120))
 def test_band_stop_is_firwin(low, width, half_length):
     sample_rate = 16000
@@ -210,7 +208,7 @@ waveforms = st.one_of(
 generators = st.sampled_from([np.random.default_rng, np.random.RandomState])
 
 
-@settings(unhurried, max_examples=300)
+@settings(max_examples=300)
 @given(x=waveforms, algo=st.sampled_from(ALGORITHMS), make_rng=generators, seed=st.integers(0, 2**32 - 1))
 def test_properties(x, algo, make_rng, seed):
     before, global_numpy, global_python = x.copy(), np.random.get_state()[1].copy(), random.getstate()
@@ -257,7 +255,6 @@ def test_a_strided_waveform_is_taken():
     np.testing.assert_array_equal(rawboost(stereo[:, 0], 4, np.random.default_rng(0)), expected)
 
 
-@settings(unhurried)
 @given(seed=st.integers(0, 2**32 - 1), low=st.floats(-10, 40), span=st.floats(0, 20))
 def test_stationary_noise_has_the_snr_asked_for(seed, low, span):
     x = noise(500, dtype=np.float64)
@@ -266,7 +263,6 @@ def test_stationary_noise_has_the_snr_asked_for(seed, low, span):
     assert low - 1e-6 <= snr <= low + span + 1e-6
 
 
-@settings(unhurried)
 @given(make_rng=generators, seed=st.integers(0, 2**32 - 1), share=st.floats(0, 100), gain=st.floats(0, 1))
 def test_impulsive_noise_changes_at_most_its_share_in_proportion(make_rng, seed, share, gain):
     x = noise(500, 0.4, dtype=np.float64)

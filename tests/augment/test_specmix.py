@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from nes2net import InputError
@@ -37,7 +37,6 @@ def pasted(mixed, spectrograms):
     return mixed.spectrograms != spectrograms
 
 
-@settings(deadline=None)
 @given(shapes, specmixes, seeds)
 def test_area_labels_and_source(shape, specmix, seed):
     spectrograms, targets = batch_of(shape)
@@ -59,7 +58,6 @@ def test_area_labels_and_source(shape, specmix, seed):
         torch.testing.assert_close(mixed.targets[i], expected, atol=1e-6, rtol=0)
 
 
-@settings(deadline=None)
 @given(shapes, specmixes, seeds)
 def test_the_mask_is_made_of_so_many_bands(shape, specmix, seed):
     spectrograms, targets = batch_of(shape)
@@ -74,7 +72,6 @@ def test_the_mask_is_made_of_so_many_bands(shape, specmix, seed):
                 assert axis.sum() <= most * math.floor(specmix.gamma * len(axis))
 
 
-@settings(deadline=None)
 @given(shapes, specmixes, seeds)
 def test_a_seed_determines_everything(shape, specmix, seed):
     spectrograms, targets = batch_of(shape)
@@ -82,7 +79,6 @@ def test_a_seed_determines_everything(shape, specmix, seed):
     assert all(torch.equal(a, b) for a, b in zip(one, two))
 
 
-@settings(deadline=None)
 @given(shapes, seeds)
 def test_untouched_samples_are_bit_equal_and_inputs_are_left_alone(shape, seed):
     spectrograms, targets = torch.randn(shape, generator=generator(seed)), torch.zeros(shape[0], dtype=torch.long)

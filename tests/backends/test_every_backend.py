@@ -275,7 +275,7 @@ def test_exports_with_any_batch_and_number_of_frames(name):
             torch.testing.assert_close(exported(features), backend(features), rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.slow
+@pytest.mark.weekly
 @pytest.mark.parametrize("name", sorted(set(registry.backends.names()) - MADE_OF_THE_SAME))
 def test_compiles_into_one_graph_in_training(name):
     """Only the graphs are captured, forward and backward: generating code would take minutes."""

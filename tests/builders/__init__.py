@@ -5,3 +5,6 @@ from pathlib import Path
 
 #: The folder of real recordings, scores and weights, which need not be there.
 SHARED = Path(os.environ.get("NES2NET_SHARED", Path(__file__).resolve().parents[3] / "shared"))
+
+#: Seconds after which a test takes what it waits for to hang. So many are enough on a machine that does ten other things.
+PATIENCE = 900.0

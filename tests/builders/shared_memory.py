@@ -7,6 +7,8 @@ import subprocess
 
 import pytest
 
+from builders import PATIENCE
+
 
 def with_shared_memory(size: str, command: list[str]) -> list[str]:
     """The command that runs ``command`` with a /dev/shm of ``size``, in a mount namespace of its own.
@@ -15,7 +17,7 @@ def with_shared_memory(size: str, command: list[str]) -> list[str]:
     """
     mount = f"mount -t tmpfs -o size={size} tmpfs /dev/shm"
     try:
-        tried = subprocess.run(["unshare", "-m", "sh", "-c", mount], capture_output=True, timeout=60)
+        tried = subprocess.run(["unshare", "-m", "sh", "-c", mount], capture_output=True, timeout=PATIENCE)
     except OSError as error:
         pytest.skip(f"no small /dev/shm without unshare ({error})")
     if tried.returncode:

@@ -452,7 +452,7 @@ def whole(tmp_path_factory):
     return contents
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(zipped=st.booleans(), cut=st.floats(0, 0.999))
 def test_truncated_files_are_refused(tmp_path, whole, zipped, cut):
     content = whole[0 if zipped else 1]
@@ -461,7 +461,7 @@ def test_truncated_files_are_refused(tmp_path, whole, zipped, cut):
         load_state_dict(tmp_path / "torn.pth")
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(zipped=st.booleans(), place=st.floats(0, 0.9999), bit=st.integers(0, 7))
 def test_flipped_bits_are_refused_or_harmless(tmp_path, whole, zipped, place, bit):
     """Checksums of a zip archive find every flip; in the old format one may change a number."""

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from builders import PATIENCE
 from builders.experiments import LA, experiment_file
 
 from nes2net.cli.main import main
@@ -132,7 +133,7 @@ def test_an_interrupted_experiment_goes_on_to_the_same_scores(done, corpus, tmp_
         calls.append(args)
         if len(calls) == 2:
             os.kill(os.getpid(), signal.SIGTERM)
-            time.sleep(5)
+            time.sleep(PATIENCE)
         return score(*args, **options)
 
     monkeypatch.setattr(jobs, "score_trials", interrupted)
@@ -206,7 +207,7 @@ def test_processes_give_the_same_scores_and_keep_logs(done, corpus, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.skipif(not DEMO.is_dir(), reason="the demonstration corpus is not there: bash scripts/demo.sh")
-def test_the_demonstration_s_experiment_gives_its_table_twice_the_second_time_in_seconds(tmp_path):
+def test_the_demonstration_s_experiment_gives_its_table_twice_and_scores_once(tmp_path):
     """The packaged file with fewer epochs and sets, which takes half a minute instead of two."""
     values = yaml.safe_load((REPOSITORY / "scripts/demo_experiment.yaml").read_text())
     values |= {"averages": [1], "evaluate": values["evaluate"][2:]}
@@ -216,7 +217,6 @@ def test_the_demonstration_s_experiment_gives_its_table_twice_the_second_time_in
     first = subprocess.run(words, capture_output=True, text=True)
     assert first.returncode == 0, first.stderr
     before = files(tmp_path / "out/scores")
-    used = os.times().children_user
     second = subprocess.run(words, capture_output=True, text=True)
-    assert os.times().children_user - used < 15 and files(tmp_path / "out/scores") == before
+    assert files(tmp_path / "out/scores") == before
     assert second.stdout.splitlines()[1].split() == ["system", "In-the-Wild"] and first.stdout.endswith(second.stdout)

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from builders import PATIENCE
 from matplotlib.image import imread
 
 from nes2net import Detector
@@ -424,7 +425,7 @@ def test_an_hour_takes_no_more_memory_than_minutes(place, long_recording, flags)
             file.write(minute)
     Detector.from_config({"frontend": "lfcc", "backend": "mean_linear"}).save(place / "frames.pth")
     command = [sys.executable, "-c", HOUR, *flags]
-    done = subprocess.run(command, cwd=place, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command, cwd=place, capture_output=True, text=True, timeout=PATIENCE)
     assert done.returncode == 0, done.stderr[-2000:]
     assert ("frames of 10 ms" if "--segments" in flags else "3600.00 s  mean of 301 windows") in done.stdout
     assert "--segments" not in flags or "SPEAKER hour 1 " in (place / "a.rttm").read_text()
@@ -516,7 +517,7 @@ def test_a_terminal_that_is_not_utf_8(place):
     name = "speech/中文.wav"
     command = [sys.executable, "-m", "nes2net.cli.main", "predict", name, "--model", "model.pth", "--device", "cpu"]
     environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
-    done = subprocess.run(command, cwd=place, env=environment, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, cwd=place, env=environment, capture_output=True, text=True, timeout=PATIENCE)
     assert done.returncode == 1 and not done.stderr.count("Traceback"), done.stderr
     assert "\\u4e2d" in done.stdout and "not found" in done.stdout
 

@@ -54,7 +54,7 @@ def test_the_minimum_is_that_of_scikit_learn(two_systems, prior):
     assert calibration.fit(bonafide, spoof, prior=prior).weights == pytest.approx(found.weights, rel=1e-3)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(overlapping, overlapping)
 def test_calibrated_scores_beat_raw_and_uninformative_scores(bonafide, spoof):
     if len({*bonafide, *spoof}) == 1:
@@ -65,7 +65,7 @@ def test_calibrated_scores_beat_raw_and_uninformative_scores(bonafide, spoof):
     assert cllr >= metrics.compute_min_cllr(found(bonafide), found(spoof)) - 1e-12
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(overlapping, overlapping, st.floats(0.01, 100), st.floats(-50, 50), st.booleans())
 def test_scale_shift_and_sign_of_the_scores_do_not_matter(bonafide, spoof, scale, shift, negate):
     if len({*bonafide, *spoof}) == 1:

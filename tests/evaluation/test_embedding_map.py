@@ -78,7 +78,7 @@ def test_a_map(files):
         map_embeddings(files, method="pca")
 
 
-@pytest.mark.slow  # numba compiles UMAP
+@pytest.mark.weekly  # numba compiles UMAP
 def test_umap(files):
     trials = [Trial(f"a_{n}", attack=GROUPS[n // 15][1]) for n in range(45)]
     found = map_embeddings(files[:1], trials, "umap")

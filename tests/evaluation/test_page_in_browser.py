@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from builders import PATIENCE
 from builders.report_case import make_case, report_of
 
 from nes2net.evaluation.compare import evaluate_systems
@@ -54,7 +55,7 @@ def browse(chromium: str, folder: Path, *arguments: str) -> str:
         [*command, f"--user-data-dir={folder / 'profile'}", "--virtual-time-budget=3000", *arguments],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=PATIENCE,
     )
     assert done.returncode == 0, done.stderr
     return done.stdout

@@ -7,6 +7,7 @@ import threading
 import time
 
 import pytest
+from builders import PATIENCE
 
 from nes2net.errors import Unfinished
 from nes2net.experiments.plan import Task
@@ -45,11 +46,11 @@ def test_a_task_whose_need_is_not_among_them_begins_at_once(tmp_path):
 def test_a_signal_reaches_the_processes_which_save_and_end(tmp_path, number, error):
     handler = "lambda *_: (print('saved', flush=True), os._exit(75))"
     text = f"import os, signal, time; signal.signal({int(number)}, {handler}); print('ready', flush=True)"
-    command = python(f"{text}; time.sleep(20)")
+    command = python(f"{text}; time.sleep({PATIENCE})")
     logs = [tmp_path / f"{name}.log" for name in ("a", "b")]
 
     def interrupt() -> None:
-        until = time.monotonic() + 60
+        until = time.monotonic() + PATIENCE
         while time.monotonic() < until:
             if all(log.is_file() and "ready" in log.read_text() for log in logs):
                 return os.kill(os.getpid(), number)

@@ -12,6 +12,7 @@ import pytest
 import soundfile
 import torch
 import yaml
+from builders import PATIENCE
 
 from nes2net import Detector, __version__
 from nes2net.cli.main import main
@@ -84,12 +85,12 @@ def test_its_program_runs(model, tmp_path, spectral_detector):
             headers = {"host": "me-mine.hf.space", "origin": "https://me-mine.hf.space"} if place else {}
             with (tmp_path / "a.wav").open("rb") as file:
                 url = f"http://127.0.0.1:{port}/api/score"
-                answer = httpx.post(url, files={"file": file}, headers=headers, timeout=60)
+                answer = httpx.post(url, files={"file": file}, headers=headers, timeout=PATIENCE)
             row = answer.json()
             assert row["score"] == pytest.approx(spectral_detector.score(tmp_path / "a.wav"), abs=1e-6)
             assert row["llr"] == pytest.approx(3 * row["score"] + 0.5)
             assert ("https://huggingface.co" in answer.headers["content-security-policy"]) == bool(place)
         finally:
             process.send_signal(signal.SIGINT)
-            process.communicate(timeout=60)
+            process.communicate(timeout=PATIENCE)
         assert process.returncode == 0

@@ -49,7 +49,7 @@ def test_overlapping_segments_count_once():
     assert overlap_of_segments(truth, found, [4.0]).tolist() == [[0.5, 1.0, 1.5]]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.integers(2, 38), unique=True, max_size=4), st.lists(st.integers(2, 38), unique=True, max_size=4))
 def test_boundaries_are_matched_as_by_trying_everything(truth, found):
     times = [sorted(t / 10 for t in numbers)[: len(numbers) // 2 * 2] for numbers in (truth, found)]

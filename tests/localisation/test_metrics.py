@@ -101,7 +101,7 @@ def scored(draw):
     return ScoredUtterance(np.array(scores), segments, duration)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(scored(), min_size=1, max_size=4), st.sampled_from(["bonafide", "last"]))
 def test_range_eer_is_the_plain_one(utterances, tail):
     labels = {label for u in utterances for label, _, _ in u.segments}

@@ -10,6 +10,7 @@ import threading
 from pathlib import Path
 
 import pytest
+from builders import PATIENCE
 
 from nes2net.errors import InputError
 from nes2net.machine.files import (
@@ -117,7 +118,7 @@ def test_text_goes_through_a_pipe(tmp_path):
     reader.start()
     check_writable(path, stream=True)
     write_output(path, "ä" * 100_000)
-    reader.join(10)
+    reader.join(PATIENCE)
     assert read == ["ä" * 100_000] and stat.S_ISFIFO(os.stat(path).st_mode)
 
 

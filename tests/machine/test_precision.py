@@ -7,6 +7,7 @@ import threading
 
 import pytest
 import torch
+from builders import PATIENCE
 
 from nes2net.errors import InputError
 from nes2net.machine.precision import check_precision, float32_products, float32_settings, named_precision
@@ -68,12 +69,12 @@ def test_the_last_thread_puts_them_back_and_the_exact_one_prevails():
     def compute() -> None:
         with float32_products("tf32"):
             entered.set()
-            leave.wait(60)
+            leave.wait(PATIENCE)
 
     with float32_products("float32"):
         thread = threading.Thread(target=compute)
         thread.start()
-        assert entered.wait(60)
+        assert entered.wait(PATIENCE)
         assert not torch.backends.cudnn.allow_tf32
     assert torch.backends.cudnn.allow_tf32 and torch.get_float32_matmul_precision() == "high"  # one thread is inside
     leave.set()

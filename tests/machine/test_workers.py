@@ -6,11 +6,13 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 from multiprocessing import active_children
 from pathlib import Path
 
 import pytest
 import torch
+from builders import PATIENCE
 from builders.shared_memory import with_shared_memory
 from torch.utils.data import Dataset
 
@@ -71,10 +73,6 @@ def signal_in(seconds, number=signal.SIGTERM):
     threading.Timer(seconds, os.kill, (os.getpid(), number)).start()
 
 
-def took(began):
-    return time.monotonic() - began
-
-
 @pytest.mark.parametrize("num_workers", [0, 1, 2])
 def test_batches_in_order_in_every_pass(num_workers):
     batches = loader(Numbers(), num_workers)
@@ -97,7 +95,7 @@ def test_little_shared_memory(size, said):
     """The batches are the same, and no file is left."""
     command = with_shared_memory(size, [sys.executable, "-c", PROGRAM])
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, env=environment)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, env=environment)
     assert done.returncode == 0, done.stderr
     assert done.stderr.count("warning: ") == bool(said) and said in done.stderr
     assert not said or ("lower `num_workers` (now 2)" in done.stderr and "--shm-size" in done.stderr)
@@ -107,7 +105,7 @@ def test_processes_that_cannot_be_started():
     program = PROGRAM.replace("assert numbers", "numbers")
     command = with_shared_memory("8k", [sys.executable, "-c", program])
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, env=environment)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, env=environment)
     line = done.stderr.splitlines()[-1]
     assert "InputError: the reading processes cannot be started ([Errno 28] No space left" in line
     assert "--shm-size" in line and "Exception ignored" not in done.stderr
@@ -138,10 +136,8 @@ def test_too_many_open_files():
 
 @pytest.mark.parametrize("at", [0, 9])
 def test_a_reader_that_is_killed(at):
-    began = time.monotonic()
     with pytest.raises(Unfinished, match=r"was killed \(SIGKILL\).*memory ran out: lower `num_workers` \(now 2\)"):
         numbers(loader(Numbers(at, kill)))
-    assert took(began) < 4
 
 
 def test_a_reader_that_dies_while_nobody_waits():
@@ -164,10 +160,8 @@ def test_a_reader_that_dies_between_two_passes():
     numbers(batches)
     batches.readers[1].kill()
     batches.readers[1].join()
-    began = time.monotonic()
     with pytest.raises(Unfinished, match="was killed"):
         numbers(batches)
-    assert took(began) < 4
 
 
 def test_a_batch_that_cannot_be_handed_over(capfd):
@@ -186,39 +180,49 @@ def test_a_signal_while_readers_hang(soon, monkeypatch, starting):
     batches = loader(Numbers(0, hang))
     if starting:
         monkeypatch.setattr(workers, "_check_locks", lambda _: os.kill(os.getpid(), signal.SIGTERM))
-    began = time.monotonic()
     with StopRequests() as stop, pytest.raises(Unfinished, match="stopped by SIGTERM while waiting"), stop.deferred():
         if not starting:
             signal_in(0.3)
         numbers(batches)
     handler = signal.getsignal(signal.SIGTERM)
-    assert handler is signal.SIG_DFL and took(began) < 4
+    assert handler is signal.SIG_DFL
     readers = batches.readers
     del batches
     for reader in readers:
-        reader.join(5)
+        reader.join(PATIENCE)
         assert not reader.is_alive()
 
 
-def test_a_deferred_signal_waits_for_a_batch_that_comes(monkeypatch):
-    monkeypatch.setattr(workers, "_LOOK", 0.1)
+def test_a_deferred_signal_waits_for_a_batch_that_comes(soon, monkeypatch):
+    monkeypatch.setattr(workers, "_GRACE", PATIENCE)
+
+    def signal_and_wait():  # in a reader
+        os.kill(os.getppid(), signal.SIGTERM)
+        time.sleep(0.5)
+
     with StopRequests() as stop:
         stop._deferred = True
-        signal_in(0.3)
-        assert numbers(loader(Numbers(5, lambda: time.sleep(0.5)))) == EXPECTED
+        assert numbers(loader(Numbers(5, signal_and_wait))) == EXPECTED
         assert stop.requested == signal.SIGTERM
 
 
 def test_an_interruption_ends_waiting_at_once():
-    began = time.monotonic()
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores it
-    try:
-        with pytest.raises(KeyboardInterrupt):
-            signal_in(0.3, signal.SIGINT)
-            numbers(loader(Numbers(5, hang)))
-    finally:
-        signal.signal(signal.SIGINT, before)
-    assert took(began) < 3
+    """Without the patience for a disk that hangs."""
+    with pytest.raises(KeyboardInterrupt):
+        signal_in(0.3, signal.SIGINT)
+        numbers(loader(Numbers(5, hang)))
+
+
+def test_an_interruption_that_python_ignores_ends_waiting(soon, monkeypatch):
+    """As one that comes while a process is forked."""
+
+    def interrupt(_):
+        with suppress(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(workers, "_check_locks", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        numbers(loader(Numbers(0, hang)))
 
 
 def test_patience_ends(monkeypatch, soon):
@@ -231,11 +235,10 @@ def test_readers_that_hang_are_killed_with_their_loader():
     batches = loader(Numbers(5, hang))
     next(iter(batches))
     readers = batches.readers
-    began = time.monotonic()
     del batches
     for reader in readers:
-        reader.join(5)
-    assert not any(reader.is_alive() for reader in readers) and took(began) < 4
+        reader.join(PATIENCE)
+    assert not any(reader.is_alive() for reader in readers)
     assert not set(readers) & set(active_children())
 
 
@@ -255,12 +258,12 @@ def test_readers_end_when_the_main_process_is_killed():
     started = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) for command in commands]
     readers = []
     for process in started:
-        numbers = process.communicate(timeout=120)[0].split()
+        numbers = process.communicate(timeout=PATIENCE)[0].split()
         assert process.returncode == -signal.SIGKILL and len(numbers) == 2
         readers += [Path("/proc", number) for number in numbers]
-    deadline = time.monotonic() + 30
+    end = time.monotonic() + PATIENCE
     while any(reader.is_dir() for reader in readers):  # PyTorch's readers look for their parent every 5 s
-        assert time.monotonic() < deadline
+        assert time.monotonic() < end
         time.sleep(0.1)
 
 
@@ -283,5 +286,5 @@ def test_waiting_outside_the_main_thread():
 
     thread = threading.Thread(target=read)
     thread.start()
-    thread.join(30)
+    thread.join(PATIENCE)
     assert "was killed (SIGKILL)" in found[0]

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.isotonic import IsotonicRegression
 
@@ -15,7 +15,6 @@ scores = st.lists(st.integers(-6, 6).map(float), min_size=3, max_size=40)
 ASV = ([2.0, 3.0, 4.0, 0.5], [0.0, 1.0, -1.0, 2.5], [1.5, 3.5, 2.0])
 
 
-@settings(deadline=None)
 @given(scores, scores)
 def test_normalised_costs_lie_between_0_and_1(bonafide, spoof):
     assert 0 <= metrics.compute_min_dcf(bonafide, spoof) <= 1
@@ -27,7 +26,6 @@ def test_normalised_costs_lie_between_0_and_1(bonafide, spoof):
             assert 0 <= metrics.compute_min_tdcf(bonafide, spoof, *ASV, version=version) <= 1 + 1e-12
 
 
-@settings(deadline=None)
 @given(scores, scores)
 def test_minimum_costs_depend_only_on_the_order_of_scores(bonafide, spoof):
     warped = [[math.sinh(score / 3) for score in scores] for scores in (bonafide, spoof)]
@@ -63,7 +61,6 @@ def test_cllr_does_not_overflow():
     assert metrics.compute_cllr([-1e4], [1e4]) == pytest.approx(1e4 / math.log(2))
 
 
-@settings(deadline=None)
 @given(scores, scores)
 def test_cllr_of_uninformative_scores_is_one_bit(bonafide, spoof):
     zeros = [np.zeros(len(bonafide)), np.zeros(len(spoof))]
@@ -128,7 +125,6 @@ def test_unknown_settings():
         metrics.compute_act_dcf([1.0], [0.0], c_fa=0)
 
 
-@settings(deadline=None)
 @given(scores, scores)
 def test_min_cllr_is_that_of_the_isotonic_log_likelihood_ratios(bonafide, spoof):
     label = np.repeat((1.0, 0.0), (len(bonafide), len(spoof)))

@@ -29,7 +29,6 @@ def eer_by_definition(bonafide, spoof):
     return best[1], best[2]
 
 
-@settings(deadline=None)
 @given(tied_scores, tied_scores)
 def test_asvspoof_rule_is_its_definition(bonafide, spoof):
     eer, threshold = metrics.compute_eer(bonafide, spoof)
@@ -38,7 +37,6 @@ def test_asvspoof_rule_is_its_definition(bonafide, spoof):
     assert threshold == at
 
 
-@settings(deadline=None)
 @given(tied_scores, tied_scores)
 def test_roc_points_are_those_of_scikit_learn(bonafide, spoof):
     frr, far, thresholds = metrics.roc_points(bonafide, spoof)
@@ -49,7 +47,6 @@ def test_roc_points_are_those_of_scikit_learn(bonafide, spoof):
     np.testing.assert_array_equal(thresholds, at)
 
 
-@settings(deadline=None)
 @given(tied_scores, tied_scores, st.sampled_from(METHODS))
 def test_eer_is_a_rate(bonafide, spoof, method):
     eer, threshold = metrics.compute_eer(bonafide, spoof, method)
@@ -57,7 +54,6 @@ def test_eer_is_a_rate(bonafide, spoof, method):
     assert isinstance(eer, float) and isinstance(threshold, float)
 
 
-@settings(deadline=None)
 @given(tied_scores, tied_scores, st.sampled_from(METHODS))
 def test_eer_depends_only_on_the_order_of_scores(bonafide, spoof, method):
     def warp(scores):  # strictly increasing
@@ -68,7 +64,7 @@ def test_eer_depends_only_on_the_order_of_scores(bonafide, spoof, method):
     )
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.integers(0, 2**32 - 1), st.floats(0, 3))
 def test_rules_agree_on_continuous_scores(seed, shift):
     rng = np.random.default_rng(seed)
@@ -149,7 +145,6 @@ def eer_of_the_arena(bonafide, spoof):
     return float(far[after - 1] + share * (far[after] - far[after - 1])), step
 
 
-@settings(deadline=None)
 @given(st.integers(0, 2**32 - 1), st.booleans())
 def test_the_rule_of_the_arena_is_the_interpolated_one(seed, tied):
     """Without equal scores to rounding; with them to within the step at which the rates cross."""

@@ -40,7 +40,7 @@ def plain(metric):
 
 
 @pytest.mark.parametrize("name", [name for name in QUICK if "tdcf" not in name])
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(scores, scores, st.booleans(), st.integers(0, 1000))
 def test_quick_metric_is_the_metric_of_the_resample(name, bonafide, spoof, clustered, seed):
     speakers = [f"speaker {i % 4}" for i in range(len(bonafide) + len(spoof))]

@@ -4,7 +4,7 @@ import functools
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from nes2net import metrics
@@ -37,7 +37,6 @@ def distinct(draw):
 
 
 @pytest.mark.parametrize("name", BY_ORDER)
-@settings(deadline=None)
 @given(tied, tied, st.integers(-3, 3), st.integers(1, 5))
 def test_strictly_monotone_maps_change_nothing(name, bonafide, spoof, shift, scale):
     warped = [np.sinh(scale * (np.array(scores) + shift) / 3) for scores in (bonafide, spoof)]
@@ -45,7 +44,6 @@ def test_strictly_monotone_maps_change_nothing(name, bonafide, spoof, shift, sca
 
 
 @pytest.mark.parametrize("version", [2019, 2021])
-@settings(deadline=None)
 @given(scores=distinct())
 def test_monotone_maps_and_bounds_of_tdcf(version, scores):
     bonafide, spoof = (
@@ -59,14 +57,12 @@ def test_monotone_maps_and_bounds_of_tdcf(version, scores):
 
 
 @pytest.mark.parametrize("name", BY_ORDER)
-@settings(deadline=None)
 @given(tied, tied)
 def test_bounds(name, bonafide, spoof):
     highest = {"min_dcf_ctrsvdd": 0.5, "a_dcf": 0.9405 / 0.595}.get(name, 1)
     assert 0 <= value(BY_ORDER[name], bonafide, spoof) <= highest + 1e-12
 
 
-@settings(deadline=None)
 @given(tied, tied)
 def test_the_best_calibration_costs_least(bonafide, spoof):
     assert metrics.compute_min_cllr(bonafide, spoof) <= metrics.compute_cllr(bonafide, spoof) + 1e-12
@@ -75,7 +71,6 @@ def test_the_best_calibration_costs_least(bonafide, spoof):
     )
 
 
-@settings(deadline=None)
 @given(tied, tied)
 def test_exchanging_the_classes_and_the_sign_of_tied_scores(bonafide, spoof):
     negated = [-score for score in spoof], [-score for score in bonafide]
@@ -91,7 +86,6 @@ def test_exchanging_the_classes_and_the_sign_of_tied_scores(bonafide, spoof):
     assert metrics.compute_min_cllr(*negated) == pytest.approx(metrics.compute_min_cllr(bonafide, spoof), abs=1e-12)
 
 
-@settings(deadline=None)
 @given(distinct())
 def test_exchanging_the_classes_and_the_sign_of_distinct_scores(scores):
     bonafide, spoof = scores
@@ -99,7 +93,6 @@ def test_exchanging_the_classes_and_the_sign_of_distinct_scores(scores):
     assert metrics.compute_eer(-spoof, -bonafide, "interpolated")[0] == pytest.approx(eer, abs=1e-12)
 
 
-@settings(deadline=None)
 @given(distinct())
 def test_negated_scores_have_the_complementary_eer(scores):
     bonafide, spoof = scores
@@ -107,7 +100,6 @@ def test_negated_scores_have_the_complementary_eer(scores):
     assert metrics.compute_eer(-bonafide, -spoof, "interpolated")[0] == pytest.approx(1 - eer, abs=1e-12)
 
 
-@settings(deadline=None)
 @given(distinct())
 def test_rules_agree_within_a_step_without_ties(scores):
     bonafide, spoof = scores
@@ -121,7 +113,6 @@ def test_rules_agree_within_a_step_without_ties(scores):
     assert sklearn == pytest.approx(interpolated, abs=piece / 2 + 1e-12)
 
 
-@settings(deadline=None)
 @given(st.integers(0, 2**32 - 1), st.floats(0.5, 3))
 def test_rules_agree_within_a_trial_on_alternating_scores(seed, shift):
     """If the classes alternate near the threshold, a straight piece of the curve is one trial."""
@@ -133,7 +124,6 @@ def test_rules_agree_within_a_trial_on_alternating_scores(seed, shift):
     assert max(values) - min(values) <= 1 / min(bonafide.size, spoof.size) + 1e-12
 
 
-@settings(deadline=None)
 @given(tied)
 def test_uninformative_scores(scores):
     assert metrics.compute_eer(scores, scores, "sklearn")[0] == pytest.approx(0.5)

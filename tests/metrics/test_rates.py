@@ -47,7 +47,7 @@ def test_intervals_are_those_of_plain_resampling(clustered):
         assert low_high[0] < low_high[1]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(scores, scores, st.integers(0, 1000))
 def test_several_metrics_share_their_draws(bonafide, spoof, seed):
     together = metrics.bootstrap_values(

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from nes2net import metrics
@@ -15,7 +15,6 @@ def share(condition):
     return np.mean(np.asarray(condition, dtype=float))
 
 
-@settings(deadline=None)
 @given(tied, tied, tied)
 def test_a_dcf_is_its_definition(target, nontarget, spoof):
     costs = {
@@ -47,7 +46,6 @@ def t_eer_by_definition(bonafide, spoof, asv):
     return found
 
 
-@settings(deadline=None)
 @given(tied, tied, st.tuples(tied, tied, tied))
 def test_t_eer_is_its_definition(bonafide, spoof, asv):
     found = t_eer_by_definition(bonafide, spoof, asv)

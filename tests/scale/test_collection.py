@@ -11,6 +11,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 import torch
+from builders import PATIENCE
 from builders.collection import flac, write_shard
 
 from nes2net import InputError
@@ -123,8 +124,8 @@ def alive(pid: int) -> bool:
         return False
 
 
-def wait_until(happened, seconds: float) -> None:
-    end = time.monotonic() + seconds
+def wait_until(happened) -> None:
+    end = time.monotonic() + PATIENCE
     while not happened():
         assert time.monotonic() < end
         time.sleep(0.005)
@@ -153,14 +154,14 @@ def test_a_collection_is_killed_and_goes_on_to_the_scores_of_nes2net_score(
     alone = ["--actors", "1"]  # each imports PyTorch
     run = subprocess.Popen([sys.executable, "-m", "nes2net", *command, *alone], start_new_session=True)
     try:
-        wait_until(lambda: any(out.glob("*.parquet")) or run.poll() is not None, 600)
+        wait_until(lambda: any(out.glob("*.parquet")) or run.poll() is not None)
         ours = list(descendants(run.pid))
     finally:
         os.kill(run.pid, signal.SIGKILL)
         run.wait()
     written = {path: path.stat().st_mtime_ns for path in out.glob("*.parquet")}
     assert 0 < len(written) < 30 and ours
-    wait_until(lambda: not any(map(alive, ours)), 120)  # Ray ends with its driver
+    wait_until(lambda: not any(map(alive, ours)))  # Ray ends with its driver
 
     monkeypatch.chdir(tmp_path)
     import ray

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from builders import PATIENCE
 
 from nes2net import Detector, InputError
 from nes2net.audio.read import LongAudio, load_audio
@@ -184,13 +185,13 @@ def test_reading_continues_during_scoring(detector, recordings, monkeypatch):
         asked.append(path)
         if len(asked) > 10:
             started.set()
-            assert unread.wait(60)
+            assert unread.wait(PATIENCE)
         return read_now(self, path)
 
     monkeypatch.setattr(WaveformReader, "read", read)
     scores = detector.score_files([*recordings][:4] * 5, batch_size=2, workers=4)
     first = [next(scores) for _ in range(2)]
-    assert started.wait(60) and not unread.is_set()
+    assert started.wait(PATIENCE) and not unread.is_set()
     unread.set()
     assert len(first + list(scores)) == 20
 

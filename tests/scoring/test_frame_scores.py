@@ -48,7 +48,7 @@ def recording():
     return (rng.standard_normal(len(loudness)) * loudness).astype(np.float32)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.lists(st.integers(0, 30), min_size=1, max_size=12), st.integers(1, 8), st.integers(0, 20))
 def test_windows_depend_on_the_recording_alone(lengths, step, more):
     whole, longest = np.arange(sum(lengths), dtype=np.float32), 2 * step + more

@@ -4,6 +4,7 @@ import threading
 
 import pytest
 import torch
+from builders import PATIENCE
 
 from nes2net import Detector, InputError
 from nes2net.scoring.kernel import score_batch, score_or_raise, scoring_mode, start
@@ -154,12 +155,12 @@ def test_the_last_thread_to_leave_restores_the_mode(small_model):
     def score() -> None:
         with scoring_mode(detector):
             inside.set()
-            leave.wait(60)
+            leave.wait(PATIENCE)
 
     with scoring_mode(detector):
         thread = threading.Thread(target=score)
         thread.start()
-        assert inside.wait(60)
+        assert inside.wait(PATIENCE)
     assert not any(modes(detector))
     leave.set()
     thread.join()

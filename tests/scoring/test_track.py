@@ -7,6 +7,7 @@ import weakref
 import numpy as np
 import pytest
 import soundfile
+from builders import PATIENCE
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -20,7 +21,7 @@ def waveform():
     return (0.1 * np.random.default_rng(0).standard_normal(40000)).astype(np.float32)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.lists(st.integers(0, 25), min_size=1, max_size=12), st.integers(1, 30), st.integers(1, 40))
 def test_windows(lengths, length, hop):
     """For any pieces there is a window every hop, and the last one ends with the recording."""
@@ -174,7 +175,7 @@ def test_three_hours_take_no_more_memory_than_minutes(tmp_path):
         [sys.executable, "-c", HOURS, tmp_path / "short.wav", tmp_path / "long.wav"],
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=PATIENCE,
     )
     assert done.returncode == 0, done.stderr[-2000:]
     assert int(done.stdout) < 70e6  # bytes: 15 to 42 MB were seen; the recording at 16 kHz in float32 is 690 MB

@@ -16,7 +16,7 @@ def ablation(demo, *arguments):
     return subprocess.run([sys.executable, SCRIPT, demo, *arguments], capture_output=True, text=True)
 
 
-@pytest.mark.slow
+@pytest.mark.weekly
 def test_every_loss_and_augmentation_trains(corpus, tmp_path):
     demo = tmp_path / "demo"
     demo.mkdir()

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import soundfile
 import soxr
+from builders import PATIENCE
 from conftest import REPOSITORY
 from demo_corpus import build, channel, codecs, cues, layout, plan, recordings, synthesis, verification
 
@@ -288,7 +289,7 @@ class TestCorpus:
             time.sleep(0.3)
             process.send_signal(signal.SIGINT)
             try:
-                _, said = process.communicate(timeout=60)
+                _, said = process.communicate(timeout=PATIENCE)
             finally:
                 process.kill()
         assert process.returncode == 130

@@ -165,7 +165,7 @@ def recording():
     return recordings.Recording("r", REPOSITORY, "LA_0001", "en", "train", 0.0, 3.0)
 
 
-@pytest.mark.slow
+@pytest.mark.weekly
 def test_trivial_cues_do_not_give_the_edits_away(tmp_path):
     """The recordings of the demonstration, in full."""
     if not recordings.PROMPTS.is_dir():

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from builders import PATIENCE
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 BENCHMARKS = REPOSITORY / "scripts" / "benchmarks"
@@ -35,7 +36,7 @@ def run(out, *stages):
         "--out",
         out,
     ]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=900, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
     problems = re.findall("^problem: .*", done.stdout, re.MULTILINE)
     assert (done.returncode, problems) == (0, []), done.stderr[-2000:]
     assert "without meaning" in done.stdout and "## goals" in (out / "tables.md").read_text()
@@ -46,7 +47,7 @@ def write(out, stage, *rows):
     (out / f"{stage}.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
 
 
-@pytest.mark.slow
+@pytest.mark.weekly
 def test_every_stage_on_the_cpu(benchmark, tmp_path):
     rows = run(tmp_path, "all")
     assert {path.stem for path in tmp_path.glob("*.jsonl")} == set(benchmark.STAGES)
@@ -87,7 +88,7 @@ def test_the_goals_are_those_of_bfloat16(benchmark):
     assert [row[-1] for row in benchmark.goals(rows("bfloat16", 900.0))] == ["no", "no", "not measured"]
 
 
-@pytest.mark.slow
+@pytest.mark.weekly
 def test_a_process_that_ends_badly_is_a_row(benchmark, tmp_path, monkeypatch):
     """A stage that cannot even start leaves its name and status, and the others go on."""
     monkeypatch.setattr(

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from builders import PATIENCE
 from builders.recordings import encode
 
 from nes2net import Detector
@@ -84,4 +85,4 @@ def serving(small, tmp_path, monkeypatch):
     for server, thread, desk in running:
         desk.close()
         server.should_exit = True
-        thread.join(30)
+        thread.join(PATIENCE)

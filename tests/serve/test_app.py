@@ -13,6 +13,7 @@ import httpx
 import numpy as np
 import pytest
 import soundfile
+from builders import PATIENCE
 
 from nes2net import __version__
 from nes2net.decisions import Decider
@@ -28,7 +29,7 @@ def left(desk):
 
 def send(address, path, **options):
     with path.open("rb") as file:
-        return httpx.post(f"{address}/api/score", files={"file": (path.name, file)}, timeout=60, **options)
+        return httpx.post(f"{address}/api/score", files={"file": (path.name, file)}, timeout=PATIENCE, **options)
 
 
 def test_a_recording_is_scored_and_not_kept(serving, small, speech, calibration):
@@ -42,7 +43,7 @@ def test_a_recording_is_scored_and_not_kept(serving, small, speech, calibration)
     assert row["llr"] == pytest.approx(20 * row["score"] + calibration.offset)
     assert row["decision"] == ("bonafide" if row["llr"] > np.log(4) else "spoof")
     assert row["basis"] == desk.decider.basis() and row["basis"]["prior"] == 0.2
-    info = httpx.get(f"{address}/api/info").json()
+    info = httpx.get(f"{address}/api/info", timeout=PATIENCE).json()
     assert info["calibrated"] and info["basis"] == row["basis"] and "does not say which detector" in info["notes"][0]
     short = send(address, speech / "talk.m4a", params={"track": "0"}).json()
     assert short == {key: row[key] for key in row if key not in ("times", "scores")}
@@ -59,10 +60,10 @@ def test_errors_have_one_line_and_nothing_is_kept(serving, speech, tmp_path):
     answer = send(address, tmp_path / "big.wav")
     assert answer.status_code == 413 and answer.json() == {"error": "too large: 1.0 MB are taken here at once"}
     just_above = wav(40)[:1_000_001]
-    answer = httpx.post(f"{address}/api/score", files={"file": ("a.wav", just_above)}, timeout=60)
+    answer = httpx.post(f"{address}/api/score", files={"file": ("a.wav", just_above)}, timeout=PATIENCE)
     assert answer.status_code == 413 and answer.json()["error"] == "too large: 1.0 MB are taken here at once"
     for options in ({}, {"files": {"other": ("a.wav", b"")}}, {"data": {"file": "text"}}):
-        answer = httpx.post(f"{address}/api/score", **options)
+        answer = httpx.post(f"{address}/api/score", **options, timeout=PATIENCE)
         assert answer.status_code == 422 and list(answer.json()) == ["error"], options
         assert answer.json()["error"].endswith("the recording is expected in the form field file")
     foreign = send(address, speech / "talk.wav", headers={"Origin": "http://evil.example"})
@@ -74,7 +75,7 @@ def test_a_name_cannot_lead_anywhere(serving, speech, tmp_path):
     address, desk = serving()
     content = (speech / "talk.wav").read_bytes()
     for name, shown in (("../../x\x1b[2J.wav", "x\\u001b[2J.wav"), ("<img src=x>", "<img src=x>"), ("a/b/..", "..")):
-        answer = httpx.post(f"{address}/api/score?track=0", files={"file": (name, content)}, timeout=60)
+        answer = httpx.post(f"{address}/api/score?track=0", files={"file": (name, content)}, timeout=PATIENCE)
         assert answer.status_code == 200 and answer.json()["file"] == shown
     assert left(desk) == []
 
@@ -85,11 +86,11 @@ def test_a_full_desk_says_so(serving, speech):
 
     def hold(share, what):
         started.set()
-        go_on.wait(60)
+        go_on.wait(PATIENCE)
 
     first = threading.Thread(target=desk.score, args=(speech / "talk.wav", "first"), kwargs={"progress": hold})
     first.start()
-    assert started.wait(60)
+    assert started.wait(PATIENCE)
     answers = []
     second = threading.Thread(target=lambda: answers.append(send(address, speech / "talk.wav")))
     second.start()
@@ -98,14 +99,14 @@ def test_a_full_desk_says_so(serving, speech):
     answer = send(address, speech / "talk.wav")
     assert answer.status_code == 503 and "busy" in answer.json()["error"] and answer.headers["retry-after"]
     go_on.set()
-    first.join(60)
-    second.join(60)
+    first.join(PATIENCE)
+    second.join(PATIENCE)
     assert answers[0].status_code == 200
 
 
 def test_what_is_served(serving):
     address, _ = serving(Limits(max_size=7))
-    info = httpx.get(f"{address}/api/info").json()
+    info = httpx.get(f"{address}/api/info", timeout=PATIENCE).json()
     assert (info["model"], info["version"], info["calibrated"]) == ("small.pth", __version__, False)
     assert info["parts"] == {"frontend": "lps", "aggregation": "last", "backend": "asp_mlp"}
     assert info["limits"]["max_size_mb"] == 7
@@ -115,16 +116,18 @@ def test_the_player_gets_its_file_once(serving, speech):
     address, desk = serving()
     scored = desk.score(speech / "talk.wav", "talk.wav", look=True)
     assert len(left(desk)) == 1
-    answer = httpx.get(f"{address}/heard/{scored.token}")
+    answer = httpx.get(f"{address}/heard/{scored.token}", timeout=PATIENCE)
     assert answer.status_code == 200 and answer.headers["content-type"] == "audio/wav"
     assert len(answer.content) == 44 + 2 * 160_000
-    assert httpx.get(f"{address}/heard/{scored.token}").status_code == 404
-    assert httpx.get(f"{address}/heard/..%2f..%2fetc").status_code == 404
+    assert httpx.get(f"{address}/heard/{scored.token}", timeout=PATIENCE).status_code == 404
+    assert httpx.get(f"{address}/heard/..%2f..%2fetc", timeout=PATIENCE).status_code == 404
     assert left(desk) == []
 
 
 def upload(address, *files):
-    return httpx.post(f"{address}/gradio_api/upload", files=[("files", file) for file in files]).json()
+    return httpx.post(
+        f"{address}/gradio_api/upload", files=[("files", file) for file in files], timeout=PATIENCE
+    ).json()
 
 
 def given(path):
@@ -146,7 +149,7 @@ def messages(client, payload, session="one"):
 
 def ask_page(address, payload):
     """What the page's own event answers to ``payload``."""
-    with httpx.Client(base_url=address, timeout=60) as client:
+    with httpx.Client(base_url=address, timeout=PATIENCE) as client:
         return next(message for message in messages(client, payload) if message["msg"] == "process_completed")
 
 
@@ -174,18 +177,22 @@ def test_gradio_answers_nothing_that_the_page_does_not_need(serving, speech):
         "runs",
         "openapi.json",
     ):
-        assert httpx.get(f"{address}/gradio_api/{name}").status_code == 404, name
+        assert httpx.get(f"{address}/gradio_api/{name}", timeout=PATIENCE).status_code == 404, name
     for name in ("monitoring", "monitoring/summary", "openapi.json", "api/score", "docs"):
-        assert httpx.get(f"{address}/{name}").json()["error"].startswith("nothing is at this address"), name
+        assert (
+            httpx.get(f"{address}/{name}", timeout=PATIENCE).json()["error"].startswith("nothing is at this address")
+        ), name
     for name in ("run/x", "api/x", "call/x", "process_recording", "component_server", "queue/data"):
-        assert httpx.post(f"{address}/gradio_api/{name}", json=joined([given(path)])).status_code == 404, name
-    assert httpx.put(f"{address}/api/score").status_code == 404
+        assert (
+            httpx.post(f"{address}/gradio_api/{name}", json=joined([given(path)]), timeout=PATIENCE).status_code == 404
+        ), name
+    assert httpx.put(f"{address}/api/score", timeout=PATIENCE).status_code == 404
     assert [file.name for file in left(desk)] == ["a.wav"]
 
 
 def test_only_files_may_be_long(serving):
     address, _ = serving()
-    answer = httpx.post(f"{address}/gradio_api/queue/join", content=bytes(3 << 20))
+    answer = httpx.post(f"{address}/gradio_api/queue/join", content=bytes(3 << 20), timeout=PATIENCE)
     assert answer.status_code == 413
 
 
@@ -193,7 +200,7 @@ def test_an_upload_is_scored_by_the_page_and_removed(serving, small, speech):
     address, desk = serving()
     hostile = "<b>talk</b> ${alert(1)} {{1}}.wav"
     with (speech / "talk.wav").open("rb") as file:
-        (path,) = httpx.post(f"{address}/gradio_api/upload", files={"files": (hostile, file)}).json()
+        (path,) = httpx.post(f"{address}/gradio_api/upload", files={"files": (hostile, file)}, timeout=PATIENCE).json()
     assert desk.folder in Path(path).parents
     message = ask_page(address, [{"path": path, "meta": {"_type": "gradio.FileData"}}])
     html, cleared = message["output"]["data"]
@@ -233,7 +240,7 @@ def test_players_have_their_minutes_from_the_answer_on(serving):
     paths = upload(address, ("a.wav", wav()), ("b.wav", wav(pitch=300)))
     ask_page(address, [given(path) for path in paths])
     one = next(iter(desk.heard))
-    assert httpx.get(f"{address}/heard/{one}", headers={"Range": "bytes=abc"}).status_code == 400
+    assert httpx.get(f"{address}/heard/{one}", headers={"Range": "bytes=abc"}, timeout=PATIENCE).status_code == 400
     desk.tidy(200)
     assert len(left(desk)) == 2
     desk.tidy(400)
@@ -262,7 +269,7 @@ def io_file(desk, content):
 def test_a_page_that_is_closed_ends_its_drop(serving):
     address, desk = serving()
     paths = upload(address, *((f"{n}.wav", wav(pitch=100 + n)) for n in range(40)))
-    with httpx.Client(base_url=address, timeout=60) as client:
+    with httpx.Client(base_url=address, timeout=PATIENCE) as client:
         told = messages(client, [given(path) for path in paths])
         assert next(message for message in told if message["msg"] == "process_starts")
         told.close()
@@ -270,9 +277,9 @@ def test_a_page_that_is_closed_ends_its_drop(serving):
     assert most < 40 and desk.heard == {}
 
 
-def wait(for_what, largest=lambda: 0, seconds=60):
+def wait(for_what, largest=lambda: 0):
     """Wait until ``for_what()``; return the largest ``largest()`` seen."""
-    end, seen = time.monotonic() + seconds, 0
+    end, seen = time.monotonic() + PATIENCE, 0
     while not for_what():
         assert time.monotonic() < end
         seen = max(seen, largest())
@@ -302,17 +309,29 @@ def begun(address, path, length, content=b""):
 def test_no_more_is_uploaded_than_can_wait(serving):
     address, desk = serving(Limits(max_size=1, waiting=1))
     route = f"{address}/gradio_api/upload"
-    assert httpx.post(route, files={"files": ("a.wav", bytes(4_000_000))}).status_code == 413
+    assert httpx.post(route, files={"files": ("a.wav", bytes(4_000_000))}, timeout=PATIENCE).status_code == 413
     one, two = (begun(address, "/gradio_api/upload", 1_000_000, bytes(300_000)) for _ in range(2))
     wait(lambda: len(left(desk)) == 2 and all(file.stat().st_size > 200_000 for file in left(desk)))
-    answer = httpx.post(route, files={"files": ("a.wav", bytes(100_000))})  # there is no room for it beside them
+    answer = httpx.post(
+        route, files={"files": ("a.wav", bytes(100_000))}, timeout=PATIENCE
+    )  # there is no room for it beside them
     assert answer.status_code == 503 and answer.json()["error"].startswith("busy") and answer.headers["retry-after"]
     one.close()
     two.close()
     wait(lambda: not left(desk))  # what was not sent to its end
-    assert httpx.post(route, files={"files": ("a.wav", np.random.default_rng().bytes(990_000))}).status_code == 200
-    assert httpx.post(route, files={"files": ("a.wav", np.random.default_rng().bytes(990_000))}).status_code == 200
-    assert httpx.post(route, files={"files": ("a.wav", bytes(500_000))}).status_code == 503
+    assert (
+        httpx.post(
+            route, files={"files": ("a.wav", np.random.default_rng().bytes(990_000))}, timeout=PATIENCE
+        ).status_code
+        == 200
+    )
+    assert (
+        httpx.post(
+            route, files={"files": ("a.wav", np.random.default_rng().bytes(990_000))}, timeout=PATIENCE
+        ).status_code
+        == 200
+    )
+    assert httpx.post(route, files={"files": ("a.wav", bytes(500_000))}, timeout=PATIENCE).status_code == 503
     assert sum(path.stat().st_size for path in left(desk)) < 2_000_000
 
 
@@ -321,7 +340,7 @@ def test_no_more_files_come_over_http_than_can_wait(serving):
     connections = [begun(address, "/api/score", 1_000_000, bytes(1000)) for _ in range(2)]
 
     def answer():
-        return httpx.post(f"{address}/api/score", files={"file": ("a.wav", wav())}, timeout=60)
+        return httpx.post(f"{address}/api/score", files={"file": ("a.wav", wav())}, timeout=PATIENCE)
 
     wait(lambda: answer().status_code == 503)
     assert "busy" in answer().json()["error"] and answer().headers["retry-after"]
@@ -336,7 +355,7 @@ def test_as_many_as_may_wait_leave_the_server_awake(serving):
 
     def hold(share, what):
         started.set()
-        go_on.wait(60)
+        go_on.wait(PATIENCE)
 
     def score():
         with pytest.raises(Closed):
@@ -344,15 +363,15 @@ def test_as_many_as_may_wait_leave_the_server_awake(serving):
 
     first = threading.Thread(target=score)
     first.start()
-    assert started.wait(60)
+    assert started.wait(PATIENCE)
     content = wav(0.1) + b"\r\n--B--\r\n"
     head = len('--B\r\nContent-Disposition: form-data; name="file"; filename="a.wav"\r\n\r\n')
     connections = [begun(address, "/api/score", head + len(content), content) for _ in range(31)]
     wait(lambda: desk.is_full)
     for path in ("/api/info", "/config"):
-        assert httpx.get(f"{address}{path}", timeout=20).status_code == 200
+        assert httpx.get(f"{address}{path}", timeout=PATIENCE).status_code == 200
     desk.close()
     go_on.set()
-    first.join(60)
+    first.join(PATIENCE)
     for connection in connections:
         connection.close()

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import soundfile
-from builders import loud_is_fake
+from builders import PATIENCE, loud_is_fake
 
 from nes2net.cli.main import main
 from nes2net.decisions import CANNOT_TELL, Decider, Population, ScoredBy, load
@@ -98,11 +98,11 @@ def test_one_is_scored_at_a_time_and_few_may_wait(small, speech, tmp_path):
 
     def hold(share, what):
         started.set()
-        go_on.wait(60)
+        go_on.wait(PATIENCE)
 
     first = threading.Thread(target=score, args=("first", hold))
     first.start()
-    assert started.wait(60)
+    assert started.wait(PATIENCE)
     second = threading.Thread(target=score, args=("second",))
     second.start()
     while not desk.is_full:
@@ -111,8 +111,8 @@ def test_one_is_scored_at_a_time_and_few_may_wait(small, speech, tmp_path):
         desk.score(speech / "talk.wav", "third")
     assert order == []
     go_on.set()
-    first.join(60)
-    second.join(60)
+    first.join(PATIENCE)
+    second.join(PATIENCE)
     assert order == ["first", "second"] and not desk.is_full
 
 

@@ -4,6 +4,7 @@ import asyncio
 from contextlib import nullcontext
 
 import pytest
+from builders import PATIENCE
 from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
@@ -72,7 +73,7 @@ def test_a_request_that_comes_too_slowly_is_refused():
 
     async def slow():
         yield b"begun"
-        await asyncio.sleep(60)
+        await asyncio.sleep(PATIENCE)
 
     async def ask():
         guard = Guard(Starlette(routes=[Route("/", read, methods=["POST"])]), [], lambda *_: nullcontext(1000), (), 0.1)

@@ -10,6 +10,7 @@ from contextlib import suppress
 
 import httpx
 import pytest
+from builders import PATIENCE
 
 from nes2net.cli.main import main
 from nes2net.decisions.calibration import LinearCalibration
@@ -49,12 +50,12 @@ def command(model, *arguments):
 def test_it_serves_until_ctrl_c(started, model, speech, small, tmp_path):
     process, address = started(*command(model))
     with (speech / "talk.wav").open("rb") as file:
-        row = httpx.post(f"{address}/api/score", files={"file": file}, timeout=60).json()
+        row = httpx.post(f"{address}/api/score", files={"file": file}, timeout=PATIENCE).json()
     assert row["score"] == small.score(speech / "talk.wav")
-    assert address.startswith("http://127.0.0.1:78") and "<gradio-app" in httpx.get(address).text
+    assert address.startswith("http://127.0.0.1:78") and "<gradio-app" in httpx.get(address, timeout=PATIENCE).text
     assert [path.name.startswith("nes2net-serve-") for path in tmp_path.iterdir()] == [True]
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=PATIENCE)
     assert (process.returncode, out, err) == (0, "\nstopped\n", "")
     assert not list(tmp_path.iterdir())
 
@@ -67,12 +68,12 @@ def test_open_pages_do_not_disturb_its_end(started, model, tmp_path):
         process, address = started(*command(model))
         with (
             suppress(httpx.RemoteProtocolError),
-            httpx.stream("GET", f"{address}/gradio_api/heartbeat/one", timeout=60) as stream,
+            httpx.stream("GET", f"{address}/gradio_api/heartbeat/one", timeout=PATIENCE) as stream,
         ):
             for line in stream.iter_lines():
                 if line:
                     process.send_signal(number)
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=PATIENCE)
         assert (process.returncode, out.strip(), err) == (status, "" if status else "stopped", "")
         assert not list(tmp_path.iterdir())
 
@@ -82,9 +83,9 @@ def test_open_pages_do_not_disturb_its_end(started, model, tmp_path):
 def test_nohup(started, model):
     process, address = started("nohup", *command(model))
     process.send_signal(signal.SIGHUP)
-    assert httpx.get(f"{address}/api/info").status_code == 200
+    assert httpx.get(f"{address}/api/info", timeout=PATIENCE).status_code == 200
     process.send_signal(signal.SIGTERM)
-    process.communicate(timeout=60)
+    process.communicate(timeout=PATIENCE)
     assert process.returncode == 143
 
 
@@ -93,9 +94,12 @@ def test_it_warns_when_others_can_use_it_and_ends_at_sigterm(started, model, tmp
     process, address = started(*command(model, "--host", "0.0.0.0", "--allow-name", "lab.example"))
     port = address.rpartition(":")[2]
     for host, status in (("lab.example", 200), (socket.gethostname(), 200), ("evil.example", 421)):
-        assert httpx.get(f"http://127.0.0.1:{port}/api/info", headers={"host": host}).status_code == status
+        assert (
+            httpx.get(f"http://127.0.0.1:{port}/api/info", headers={"host": host}, timeout=PATIENCE).status_code
+            == status
+        )
     process.send_signal(signal.SIGTERM)
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 143 and not list(tmp_path.iterdir())
     assert err.startswith(f"warning: everyone who can reach {address} can use this page; there is no password")
 

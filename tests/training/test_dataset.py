@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from builders import noise_folders
+from builders import PATIENCE, noise_folders
 
 from nes2net import InputError
 from nes2net.audio.cache import AudioCache
@@ -203,14 +203,14 @@ def test_a_signal_to_all_processes_leaves_the_workers_reading(trials):
     assert len(first + rest) == len(trials) // 2 and first[0].waveforms.shape == rest[-1].waveforms.shape
     del batches, loader
     for worker in workers:
-        worker.join(30)
+        worker.join(PATIENCE)
         assert worker.exitcode == 0
 
 
 def run(program, *arguments):
     """Run a Python program and return its exit status."""
     command = [sys.executable, "-c", program, *map(str, arguments)]
-    return subprocess.run(command, timeout=60, check=False).returncode
+    return subprocess.run(command, timeout=PATIENCE, check=False).returncode
 
 
 def test_a_program_that_ends_amid_a_pass_waits_for_no_worker(corpus):

@@ -11,6 +11,7 @@ import pytest
 import torch
 import torch.distributed as dist
 import yaml
+from builders import PATIENCE
 from torch import nn
 
 from nes2net import InputError
@@ -125,7 +126,7 @@ def torchrun(processes, folder, *recipes):
         text=True,
     )
     try:
-        printed, errors = process.communicate(timeout=600)  # ends a deadlock, whatever else the machine does
+        printed, errors = process.communicate(timeout=PATIENCE)  # ends a deadlock, whatever else the machine does
     except subprocess.TimeoutExpired:
         process.terminate()  # it ends its processes, which a kill would leave running
         process.communicate()

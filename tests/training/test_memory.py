@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from builders import PATIENCE
 from training.test_resume import send_at
 
 from nes2net.errors import Unfinished
@@ -20,7 +21,10 @@ def messages(folder, *recipes):
         path.write_text(yaml.safe_dump(recipe.to_dict()))
     program = Path(__file__).parents[1] / "builders" / "little_memory.py"
     done = subprocess.run(
-        [sys.executable, str(program), str(100 << 20), *map(str, paths)], capture_output=True, text=True, timeout=600
+        [sys.executable, str(program), str(100 << 20), *map(str, paths)],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
     )
     assert done.returncode == 0, done.stderr[-4000:]
     return done.stderr.splitlines()

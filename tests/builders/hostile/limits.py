@@ -17,12 +17,12 @@ from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 from unittest import mock
 
+from builders import PATIENCE
+
 MEMORY = 2 << 30  # bytes of address space, of which the libraries take about half
 _BESIDE_LIBRARIES = 3 << 28  # bytes that are left where they take more, as those for CUDA do
 SECONDS = 10.0  # of the processor, whatever else the machine does
-_WAITING = 60.0  # seconds, for an attempt that waits
 _server: Any = forkserver._forkserver
-_START = 120.0  # seconds, for the libraries that the first process loads
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 #: Audit events of starting programs and of the network.
 _RUNNING = (
@@ -87,18 +87,18 @@ class Worker:
         self._ours, theirs = multiprocessing.Pipe()
         self._process = started(preloaded, _serve, theirs, folder)
         theirs.close()
-        assert self._ours.poll(_START), "the process does not start"
+        assert self._ours.poll(PATIENCE), "the process does not start"
         self._ours.recv()
 
     def attempt(self, function: Callable[..., Any], *arguments: Any) -> Outcome | Fault:
         """Call ``function``, which is sent by its name; its process takes no more attempts after a fault."""
         try:
             self._ours.send((function, arguments))
-            if self._ours.poll(_WAITING + 5):  # the attempt limits itself as long as it runs Python
+            if self._ours.poll(PATIENCE + 60):  # the attempt limits itself as long as it runs Python
                 return self._ours.recv()
-            return Fault("hang", f"no end after {_WAITING + 5:.0f} s")
+            return Fault("hang", f"no end after {PATIENCE + 60:.0f} s")
         except (EOFError, ConnectionError):
-            self._process.join(10)
+            self._process.join(PATIENCE)
             return Fault("death", f"the process died with status {self._process.exitcode}")
 
     def close(self) -> None:
@@ -146,7 +146,7 @@ def _attempted(function: Callable[..., Any], arguments: tuple) -> Outcome | Faul
     from nes2net import InputError
 
     began = time.monotonic()
-    limits = {signal.ITIMER_PROF: SECONDS, signal.ITIMER_REAL: _WAITING}
+    limits = {signal.ITIMER_PROF: SECONDS, signal.ITIMER_REAL: PATIENCE}
     for timer, seconds in limits.items():
         signal.setitimer(timer, seconds)
     try:
@@ -159,7 +159,7 @@ def _attempted(function: Callable[..., Any], arguments: tuple) -> Outcome | Faul
                 signal.setitimer(timer, 0)
     except _Late as caught:
         return Fault(
-            "hang", f"it takes more than {SECONDS:.0f} s of the processor, or {_WAITING:.0f} s", _place(caught)
+            "hang", f"it takes more than {SECONDS:.0f} s of the processor, or {PATIENCE:.0f} s", _place(caught)
         )
     except MemoryError as caught:
         return Fault("memory", f"MemoryError: {caught}"[:2000], _place(caught))

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from builders import PATIENCE
 
 from nes2net import Detector
 from nes2net.cli.published import main as legacy
@@ -123,7 +124,7 @@ def test_only_the_first_of_several_processes_prints(corpus, detector, tmp_path):
     script = str(Path(__file__).parents[3] / "main.py")
     for flags, count in ((TRAIN, 5 + 2 * 3), (f"{SCORE} --model_path detector.pth", 8)):
         command = [*torchrun, script, *flags.format(corpus=corpus).split()]
-        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=PATIENCE)
         assert done.returncode == 0, done.stderr[-3000:]
         lines = done.stdout.splitlines()
         assert len(lines) == count and lines[0] == "Device: cpu"
