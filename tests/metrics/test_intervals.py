@@ -17,6 +17,7 @@ ASV = {"asv_target": [2.0, 3.0, 4.0, 0.5], "asv_nontarget": [0.0, 1.0, -1.0, 2.5
 QUICK = {
     "eer": metrics.compute_eer,
     "eer interpolated": functools.partial(metrics.compute_eer, method="interpolated"),
+    "eer arena": functools.partial(metrics.compute_eer, method="arena"),
     "eer sklearn": functools.partial(metrics.compute_eer, method="sklearn"),
     "min_dcf": functools.partial(metrics.compute_min_dcf, p_spoof=0.3),
     "min_dcf sklearn": functools.partial(metrics.compute_min_dcf, p_spoof=0.5, method="sklearn", normalize=False),
