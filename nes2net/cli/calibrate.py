@@ -407,6 +407,7 @@ def _apply(
 
     if corpus is not None:
         corpus.check_phase(args.eval_phase, key)
+    _check_detector(calibration, args)
     ids, scores = unlabelled_scores(args.apply, allow_partial=args.allow_partial)
     calibrated = calibration(scores)
     rows = []
@@ -418,6 +419,32 @@ def _apply(
         print(f"note: the keys have no labels for phase {args.eval_phase}, so it is not evaluated")
     write_scores(args.out, ids, calibrated)
     return rows
+
+
+def _check_detector(calibration: LinearCalibration, args: argparse.Namespace) -> None:
+    """Raise if the scores to calibrate are of another detector; note what cannot be checked."""
+    from nes2net.evaluation.origin import read_scored_by
+    from nes2net.machine.files import sha256_of
+
+    path, *more = args.apply
+    if more:
+        print(
+            "note: a fusion does not say whose scores it was learned from: check that these are of the same detectors"
+        )
+        return
+    scored_by = read_scored_by(Path(path), sha256_of(path))
+    if scored_by is None:
+        print(
+            f"note: no record of these scores is beside {printable(path)}, so nothing tells whether they are of the "
+            "detector of the calibration"
+        )
+        return
+    try:
+        notes = calibration.check_made_of(scored_by, "give the scores of the detector of the calibration")
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+    for note in filter(None, [*notes, calibration.unlike(scored_by.num_samples)]):
+        print(f"note: {note}")
 
 
 def _before_and_after(

@@ -21,6 +21,7 @@ from scipy.optimize import minimize
 from scipy.special import expit
 
 from nes2net import metrics
+from nes2net.audio.waveform import SAMPLE_RATE
 from nes2net.decisions.population import Population, SavedPopulation
 from nes2net.errors import InputError
 from nes2net.machine.files import json_text, write_output
@@ -114,6 +115,64 @@ class LinearCalibration:
         if bad := int((~np.isfinite(calibrated)).sum()):
             raise InputError(f"{bad} of {len(scores)} calibrated scores are too large for a number; scale the scores")
         return calibrated
+
+    def check_made_of(self, scores: ScoredBy, remedy: str) -> list[str]:
+        """Check that the calibration was made of scores like ``scores``: of the same detector, and of the same unit.
+
+        Args:
+            scores: what is to be calibrated; ``num_samples`` is not compared, see :meth:`unlike`.
+            remedy: what else to do if the detector is another one.
+
+        Returns:
+            What to tell of what could not be checked; empty if there is nothing.
+
+        Raises:
+            InputError: if it is of another detector, or of scores of recordings and not of frames, or
+                the other way round. Frames need a calibration that says that it is of frames.
+        """
+        own, asked = self.resolution_ms, scores.resolution_ms
+        if asked is None and own is not None:
+            raise InputError(
+                f"the calibration is of scores of frames of {own:g} ms, not of recordings: make one of a score file of "
+                "recordings, or look for fake stretches with `nes2net predict --segments`"
+            )
+        if asked is not None and own is None:
+            raise InputError(
+                "the calibration is of scores of recordings, not of their frames: make one of a score file that `nes2net "
+                "score … --segments` wrote"
+            )
+        if asked is not None and own is not None and not math.isclose(asked, own):
+            raise InputError(
+                f"the calibration is of scores of frames of {own:g} ms, not of {asked:g} ms: leave out `resolution_ms`"
+            )
+        if self.scored_by is None:
+            return [
+                "the calibration does not say which detector's scores it was made of, so this one cannot be checked"
+            ]
+        fingerprint, precision = self.scored_by.fingerprint, self.scored_by.precision
+        if fingerprint != scores.fingerprint:
+            raise InputError(
+                f"the calibration is not of this detector: it was made of scores of {fingerprint[:12]} in {precision}, and "
+                f"this is {scores.fingerprint[:12]} in {scores.precision}. Either it is another detector, or the same in "
+                f"another precision: {remedy}, or calibrate the scores of this one"
+            )
+        if precision != scores.precision:
+            return [f"the calibration was made of scores in {precision}; those in {scores.precision} differ a little"]
+        return []
+
+    def unlike(self, num_samples: int | None) -> str:
+        """Say that the calibration was made of another part of recordings than is scored; empty if not.
+
+        Args:
+            num_samples: leading samples that are scored, None for all; 0 for windows along a recording.
+        """
+        if self.scored_by is None or self.scored_by.num_samples == num_samples:
+            return ""
+        own, scored = (
+            {None: "whole recordings", 0: "windows along a recording"}.get(n) or f"the first {n / SAMPLE_RATE:.4g} s"  # type: ignore[operator]
+            for n in (self.scored_by.num_samples, num_samples)
+        )
+        return f"the calibration was made of scores of {own}, not of {scored}: what it says of these is less certain"
 
     def save(self, path: str | Path) -> None:
         """Write the calibration as JSON, from which :func:`load` restores every bit.

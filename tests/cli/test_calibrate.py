@@ -5,6 +5,7 @@ import json
 import lzma
 import os
 import shutil
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import numpy as np
@@ -383,6 +384,39 @@ def test_without_a_record_or_with_that_of_other_scores_the_detector_is_unknown(r
     assert calibration.load("c.json").scored_by is None
     assert main(["info", "c.json"]) == 0
     assert "nothing tells whether it is the same one" in capsys.readouterr().out
+
+
+def test_scores_of_another_detector_are_not_calibrated(recordings, capsys):
+    """As `predict` refuses it: a calibration says nothing about the scores of another detector."""
+    assert main(LEARN) == 0
+    record = json.loads((recordings / "s.txt.json").read_text())
+    shutil.copy("s.txt", "again.txt")
+    apply = "apply-calibration c.json again.txt --out x.txt".split()
+    learn = "calibrate generic s.txt --keys list.csv --phase all --apply again.txt --out x.txt --eval-phase all".split()
+    for run, said in (
+        ({"model": "0f" * 32}, "again.txt: the calibration is not of this detector: it was made of scores of"),
+        ({"dtype": "bfloat16"}, "the calibration was made of scores in float32; those in bfloat16 differ a little"),
+        ({"num_samples": None}, "made of scores of the first 0.5 s, not of whole recordings"),
+        ({}, ""),
+    ):
+        (recordings / "again.txt.json").write_text(json.dumps(record | {"run": record["run"] | run}))
+        for command in (apply, learn):
+            (recordings / "x.txt").unlink(missing_ok=True)
+            capsys.readouterr()
+            refused = "model" in run
+            assert main(command) == (2 if refused else 0)
+            printed = capsys.readouterr()
+            assert said in (printed.err if refused else printed.out)
+            assert ("note: the calibration" in printed.out) is bool(said and not refused)
+            assert (recordings / "x.txt").exists() is not refused
+    (recordings / "again.txt.json").unlink()
+    assert main(apply) == 0
+    assert "note: no record of these scores is beside again.txt" in capsys.readouterr().out
+    own = calibration.load("c.json")
+    replace(own, scored_by=replace(own.scored_by, resolution_ms=20.0)).save("c.json")
+    (recordings / "again.txt.json").write_text(json.dumps(record))
+    assert main(apply) == 2
+    assert "the calibration is of scores of frames of 20 ms, not of recordings" in capsys.readouterr().err
 
 
 def test_frames(tmp_path, monkeypatch, capsys):
