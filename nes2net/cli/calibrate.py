@@ -57,7 +57,10 @@ def add(commands: argparse._SubParsersAction) -> None:
             "--phase", default="dev", help="phase or split to train on; 'all' for your own corpus without parts"
         )
         parser.add_argument("--prior", type=float, default=0.5, help="prior of bona fide, costs included")
-        parser.add_argument("--l2", type=float, default=1e-6, help="penalty on the weights of standardised scores")
+        parser.add_argument("--l2", type=float, default=1e-4, help="penalty on the weights of standardised scores")
+        parser.add_argument(
+            "--allow-inverted", action="store_true", help="take a weight below 0, by which higher scores mean spoofed"
+        )
         parser.add_argument(
             "--save", metavar="FILE", help="file to write the calibration to, for --calibration and apply-calibration"
         )
@@ -132,7 +135,7 @@ class _Training(NamedTuple):
 def _train(args: argparse.Namespace) -> int:
     from datetime import datetime, timezone
 
-    from nes2net.decisions.calibration import figures, fit, separates
+    from nes2net.decisions.calibration import few_trials, figures, fit, separates
     from nes2net.evaluation.aligned import system_names
     from nes2net.machine.files import sha256_of
 
@@ -142,6 +145,12 @@ def _train(args: argparse.Namespace) -> int:
     training = _read_training(args, corpus)
     bonafide, spoof = training.bonafide, training.spoof
     calibration = fit(bonafide, spoof, prior=args.prior, l2=args.l2, systems=system_names(args.scores))
+    if max(calibration.weights) < 0 and not args.allow_inverted:
+        raise InputError(
+            f"the weight of {', '.join(calibration.systems)} is {calibration.weights[0]:.3g}: among these {len(bonafide)} "
+            f"bona fide and {len(spoof)} spoofed {training.unit}, higher scores mean spoofed. Labels or scores are "
+            "inverted, or the trials are too few to tell: mend them, or pass `allow_inverted=True`"
+        )
     digests = [sha256_of(path) for path in args.scores]
     facts: dict[str, Any] = {
         "corpus": args.corpus,
@@ -180,6 +189,8 @@ def _train(args: argparse.Namespace) -> int:
         if args.model:
             _remove_embeddings(args.save)
     print(_table(rows + applied))
+    if few := few_trials(len(bonafide), len(spoof)):
+        print(f"warning: {few}", file=sys.stderr)
     _warn_if_worse(applied)
     for path in filter(None, (args.out, args.save)):
         say_written(path, beside_data=True)

@@ -29,8 +29,9 @@ from nes2net.machine.plain_data import read_json_as
 from nes2net.machine.terminal import printable
 
 _FORMAT = "nes2net linear calibration"
-# A slope of the loss that counts as zero: the weights are right to about as many digits.
-_FLAT = 1e-6
+_FEWEST = 20  # trials of a class, from which on weights and figures are worth something
+# Slopes of the loss: what the solver aims at, and what still counts as zero where rounding ends its steps.
+_STEEPEST, _FLAT = 1e-12, 1e-6
 _MOST_STEPS = 500
 # Standard deviations of scores, relative to their mean and absolute, that leave digits to work with.
 _NARROWEST, _SMALLEST = 1e-13, 1e-290
@@ -269,22 +270,23 @@ def fit(
     spoof: ArrayLike,
     *,
     prior: float = 0.5,
-    l2: float = 1e-6,
+    l2: float = 1e-4,
     systems: Sequence[str] | None = None,
 ) -> LinearCalibration:
     """Find the weights and the offset that turn scores of K systems into log-likelihood ratios.
 
     They minimise the prior-weighted logistic loss ``P · mean ln(1 + e^−(b + logit P)) + (1 − P) ·
     mean ln(1 + e^(s + logit P))`` of the calibrated scores b and s, plus ``l2 / 2`` times the
-    squared weights for scores in units of their standard deviation. For P = ½ the first part is
+    squared weights for scores in units of their standard deviation, over the number of trials. For P = ½ the first part is
     Cllr in another unit. The loss is convex, and Newton steps with a trust region find its minimum.
 
     Args:
         bonafide, spoof: Scores, shapes (B, K) and (S, K), or (B,) and (S,) of one system.
         prior: P, the prior of bona fide that the calibration is made for, costs included: 0.5 for
             Cllr, 0.655 for the DCF of ASVspoof 5 (0.95 · 1 against 0.05 · 10).
-        l2: The default is too weak to change weights that the data determine. It matters in two
-            cases. If the classes can be separated without error, it keeps the weights finite. If
+        l2: The default hardly changes weights that the data determine: by 0.003 % with 24,844 trials
+            and an EER of 0.43 %, by 0.4 % with 24,500 trials of which two are errors. It matters in
+            two cases. If the classes can be separated without error, it keeps the weights finite. If
             two systems give the same scores, it splits their weight equally.
         systems: Names of the systems; ``system 1`` and so on if not given.
 
@@ -345,6 +347,22 @@ def separates(calibration: LinearCalibration, bonafide: ArrayLike, spoof: ArrayL
     return bool(above.min() >= below.max() and above.max() > below.min())
 
 
+def few_trials(num_bonafide: int, num_spoof: int) -> str:
+    """Say what a calibration of so few trials is worth; empty if each class has 20 or more.
+
+    >>> few_trials(2, 400)[:59]
+    'there are only 2 bona fide trials: if none of them is wrong'
+    """
+    number, kind = min((num_bonafide, "bona fide"), (num_spoof, "spoofed"))
+    if number >= _FEWEST:
+        return ""
+    _, high = metrics.wilson_interval(0.0, number)
+    return (
+        f"there are only {number} {kind} trials: if none of them is wrong, up to {100 * high:.0f} % of others may still be (95 % "
+        f"interval). Weights and figures are worth little; take {_FEWEST} or more of each class"
+    )
+
+
 def figures(bonafide: ArrayLike, spoof: ArrayLike, eer_method: str = "asvspoof") -> dict[str, float]:
     """Compute the figures that a calibration is judged by.
 
@@ -370,7 +388,7 @@ def _minimise(x: NDArray, num_bonafide: int, prior: float, l2: float) -> tuple[N
     num_spoof = len(x) - num_bonafide
     share = np.repeat((prior / num_bonafide, (1 - prior) / num_spoof), (num_bonafide, num_spoof))
     sign = np.repeat((-1.0, 1.0), (num_bonafide, num_spoof))
-    penalty = np.append(np.full(x.shape[1] - 1, l2), 0.0)
+    penalty = np.append(np.full(x.shape[1] - 1, l2 / len(x)), 0.0)
     log_odds = math.log(prior / (1 - prior))
 
     def loss(p: NDArray) -> tuple[float, NDArray]:
@@ -384,7 +402,7 @@ def _minimise(x: NDArray, num_bonafide: int, prior: float, l2: float) -> tuple[N
 
     start = np.zeros(x.shape[1])
     found = minimize(
-        loss, start, jac=True, hess=curvature, method="trust-exact", options={"gtol": 1e-9, "maxiter": _MOST_STEPS}
+        loss, start, jac=True, hess=curvature, method="trust-exact", options={"gtol": _STEEPEST, "maxiter": _MOST_STEPS}
     )
     # Steps may end at the precision of the numbers, just before the solver's tolerance.
     at_minimum = found.success or np.abs(found.jac).max() <= _FLAT

@@ -21,7 +21,7 @@ import numpy as np
 from nes2net import metrics
 from nes2net.audio.waveform import SAMPLE_RATE
 from nes2net.corpora.protocol import WHOLE, canonical_phase
-from nes2net.decisions.calibration import LinearCalibration, Llrs, ScoredBy, fit, load
+from nes2net.decisions.calibration import LinearCalibration, Llrs, ScoredBy, few_trials, fit, load
 from nes2net.decisions.decision import INVERTED, Decider
 from nes2net.decisions.operating_point import OperatingPoint
 from nes2net.errors import InputError
@@ -458,8 +458,12 @@ def _warnings(
 ) -> list[str]:
     """What makes the figures of test sets doubtful, one line each. The row of a set of one class is None."""
     lines = [INVERTED] if calibration.weights[0] < 0 else []
-    if development is not None and (left_out := _left_out(development.matched)):
-        lines.append(f"the threshold rests on a part of {development.name}: {left_out}")
+    if development is not None:
+        matched = development.matched
+        if few := few_trials(matched.bonafide.size, matched.spoof.size):
+            lines.append(f"the threshold rests on few trials of {development.name}: {few}")
+        if left_out := _left_out(matched):
+            lines.append(f"the threshold rests on a part of {development.name}: {left_out}")
     for scored, row in zip(sets, rows):
         if seen := _seen(calibration, development, scored):
             lines.append(seen)

@@ -14,6 +14,7 @@ from nes2net.metrics.intervals import (
     bootstrap_values,
     compare_systems,
     percentiles,
+    wilson_interval,
 )
 from nes2net.metrics.rates import RateIntervals, Rates, compute_rates
 from nes2net.metrics.sasv import compute_a_dcf, compute_t_eer
@@ -65,4 +66,5 @@ __all__ = [
     "roc_points",
     "tandem_weights",
     "tdcf_curve",
+    "wilson_interval",
 ]

@@ -8,6 +8,7 @@ Machine Learning" (2023). The interval is the percentile interval of Efron.
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -15,6 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.special import ndtri
 
 from nes2net.errors import InputError
 from nes2net.machine.launch import is_first
@@ -199,6 +201,20 @@ def two_sided_p(differences: NDArray) -> float:
     """The p-value of :func:`compare_systems`, from the differences (R,) of R resamples."""
     beyond = min((differences <= 0).sum(), (differences >= 0).sum())
     return min(1.0, 2 * (int(beyond) + 1) / (differences.size + 1))
+
+
+def wilson_interval(share: float, number: float, confidence: float = 0.95) -> tuple[float, float]:
+    """Compute Wilson's interval ``(low, high)`` of a share of ``number`` independent trials.
+
+    Wilson, "Probable inference, the law of succession, and statistical inference", JASA 22, 1927.
+
+    >>> [round(bound, 3) for bound in wilson_interval(0.75, 4)]
+    [0.301, 0.954]
+    """
+    squared = float(ndtri((1 + confidence) / 2)) ** 2
+    centre = (share + squared / (2 * number)) / (1 + squared / number)
+    half = math.sqrt(squared * (share * (1 - share) / number + squared / (4 * number**2))) / (1 + squared / number)
+    return max(0.0, min(share, centre - half)), min(1.0, max(share, centre + half))  # without rounding beyond
 
 
 def percentiles(values: NDArray, confidence: float) -> tuple[float, float]:

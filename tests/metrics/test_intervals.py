@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import binomtest
 
 from nes2net import metrics
 from nes2net.errors import InputError
@@ -51,6 +52,14 @@ def test_quick_metric_is_the_metric_of_the_resample(name, bonafide, spoof, clust
     quick = metrics.bootstrap_interval(QUICK[name], bonafide, spoof, num_resamples=15, seed=seed, **groups)
     slow = metrics.bootstrap_interval(plain(QUICK[name]), bonafide, spoof, num_resamples=15, seed=seed, **groups)
     assert quick == pytest.approx(slow, rel=0, abs=1e-13)
+
+
+@pytest.mark.parametrize("hits, number", [(0, 1), (1, 1), (0, 37), (37, 37), (5, 37), (400, 1001)])
+@pytest.mark.parametrize("confidence", [0.95, 0.5])
+def test_wilson_is_that_of_scipy(hits, number, confidence):
+    expected = binomtest(hits, number).proportion_ci(confidence, "wilson")
+    found = metrics.wilson_interval(hits / number, number, confidence)
+    assert found == pytest.approx((expected.low, expected.high), abs=1e-12)
 
 
 @pytest.mark.parametrize("name", QUICK)
