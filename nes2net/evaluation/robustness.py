@@ -27,7 +27,7 @@ from nes2net.evaluation.origin import Origin, read_origin
 from nes2net.machine.files import sha256_of
 from nes2net.machine.progress import ProgressDisplay
 from nes2net.machine.terminal import markdown_table, text_table
-from nes2net.metrics.intervals import percentiles, two_sided_p
+from nes2net.metrics.intervals import percentiles, rate_interval, trials_behind, two_sided_p
 from nes2net.registry import conditions, corpora
 from nes2net.scoring.score_file import read_scores
 
@@ -274,6 +274,7 @@ def evaluate_robustness(
     accepted, clean_eer = np.concatenate(clean) >= threshold, eer(*clean)[0]
 
     rates_at = functools.partial(metrics.compute_rates, threshold=threshold)
+    number = trials_behind(*map(len, clean))["eer"]
 
     @functools.cache
     def draws(condition: str) -> NDArray:
@@ -289,9 +290,9 @@ def evaluate_robustness(
         return Figures(
             condition=condition,
             eer=(value := eer(*own)[0]),
-            eer_interval=percentiles(of_eer, _CONFIDENCE),
+            eer_interval=rate_interval(value, of_eer, number, _CONFIDENCE),
             hter=rates.hter,
-            hter_interval=percentiles(of_hter, _CONFIDENCE),
+            hter_interval=rate_interval(rates.hter, of_hter, number, _CONFIDENCE),
             miss=rates.miss,
             false_alarm=rates.false_alarm,
             difference=value - clean_eer,

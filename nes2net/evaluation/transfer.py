@@ -34,6 +34,7 @@ from nes2net.evaluation.origin import read_scored_by
 from nes2net.evaluation.reliability import reliability
 from nes2net.machine.files import sha256_of
 from nes2net.machine.text_files import recorded_digests
+from nes2net.metrics.intervals import trials_behind
 from nes2net.registry import corpora
 
 # Lengths of recordings that count as the same: corpora say 64,000 or 64,600 samples for four seconds.
@@ -401,7 +402,16 @@ def _transfer(
     value = dict(zip(names, values.tolist()))
     for name, of, less in (("calibration_loss", "cllr", "min_cllr"), ("hter_lost", "hter", "eer")):
         column[name], value[name] = column[of] - column[less], value[of] - value[less]
-    figures: dict[str, Any] = {name: Figure(value[name], metrics.percentiles(column[name], 0.95)) for name in value}
+    numbers = trials_behind(llrs.bonafide.size, llrs.spoof.size)
+    figures: dict[str, Any] = {
+        name: Figure(
+            value[name],
+            metrics.rate_interval(value[name], column[name], numbers[name])
+            if name in numbers
+            else metrics.percentiles(column[name], 0.95),
+        )
+        for name in value
+    }
     return Transfer(
         **about,
         **{"own_cost": None} | figures,

@@ -14,6 +14,7 @@ from nes2net.metrics.intervals import (
     bootstrap_values,
     compare_systems,
     percentiles,
+    rate_interval,
     wilson_interval,
 )
 from nes2net.metrics.rates import RateIntervals, Rates, compute_rates
@@ -63,6 +64,7 @@ __all__ = [
     "ctrsvdd_rows",
     "det_curve",
     "percentiles",
+    "rate_interval",
     "roc_points",
     "tandem_weights",
     "tdcf_curve",
