@@ -111,7 +111,7 @@ GLOSSARY = (
     Term(
         "HTER",
         "Half total error rate: the mean of the shares of bona fide trials rejected and of spoofed trials accepted, at "
-        "a threshold that was chosen on other trials. Guessing has 50 %. One minus it is the balanced accuracy.",
+        "one threshold; the report says on which trials it was chosen. Guessing has 50 %. One minus it is the balanced accuracy.",
         "Bengio and Mariéthoz, Odyssey 2004",
     ),
     Term(

@@ -126,15 +126,21 @@ class Robustness:
             families.setdefault(one.family, []).append(one)
         return families
 
+    @property
+    def certain(self) -> list[Figures]:
+        """Those of :attr:`by_damage` whose EER differs from the clean one with p below 0.05."""
+        return [one for one in self.by_damage if one.p_value < 0.05]
+
     def words(self) -> list[str]:
         """Say in sentences what stands out."""
-        found = [one for one in self.by_damage if one.difference > 0]
-        lines = []
-        if found:
-            worst = ", ".join(f"{one.condition} ({100 * one.difference:+.1f} points)" for one in found[:3])
-            lines.append(f"Most damaging to the EER: {worst}.")
-        else:
-            lines.append("No condition raises the EER.")
+        worse = [one for one in self.certain if one.difference > 0]
+        better = [one.condition for one in self.certain if one.difference < 0]
+        lines = ["No condition differs for certain: all p-values of the EER are 0.05 or more."]
+        if worse:
+            worst = ", ".join(f"{one.condition} ({100 * one.difference:+.1f} points)" for one in worse[:3])
+            lines = [f"Most damaging to the EER: {worst}."]
+        elif better:
+            lines = ["No condition raises the EER for certain."]
         if self.results:
             worst_at = max(self.results, key=lambda one: (one.hter, one.condition))
             side = "bona fide trials are rejected" if worst_at.miss > worst_at.false_alarm else "spoofed ones pass"
@@ -143,10 +149,8 @@ class Robustness:
                 f"(clean: {percent(self.clean.hter, 1)} %); {percent(worst_at.miss, 1)} % of bona fide trials are missed and "
                 f"{percent(worst_at.false_alarm, 1)} % of spoofed ones accepted, so above all {side}."
             )
-            better = [one.condition for one in self.results if one.p_value < 0.05 and one.difference < 0]
-            worse = sum(one.p_value < 0.05 and one.difference > 0 for one in self.results)
             lines.append(
-                f"Of {len(self.results)} conditions, {worse} raise the EER more than chance would (p < 0.05), and "
+                f"Of {len(self.results)} conditions, {len(worse)} raise the EER more than chance would (p < 0.05), and "
                 f"{len(better)} lower it{f' ({listed(better)})' if better else ''}."
             )
         return lines
