@@ -153,8 +153,8 @@ def rate_interval(rate: float, draws: ArrayLike, num_trials: float, confidence: 
     [0.0, 0.037]
     """
     _check_confidence(confidence)
-    mean, least = float(np.mean(draws)), 1 / num_trials
-    variance = float(np.var(draws))
+    values, least = np.asarray(draws, dtype=np.float64), 1 / num_trials
+    mean, variance = float(values.mean()), float(values.var())
     own = variance / (mean * (1 - mean)) if variance else least  # the inverse of the draws' number of trials
     errors = min(rate, 1 - rate) * num_trials
     return wilson_interval(rate, 1 / max(own, (errors * own + _ERRORS * least) / (errors + _ERRORS)), confidence)
