@@ -37,6 +37,9 @@ class PublishedModel:
     utterance, ``"corpus"`` for the number that goes with the corpus."""
     crop: Literal["head", "random"] = "head"
     """Where its authors cut those samples out. The default of this toolkit is always the head."""
+    scored_in: str = ""
+    """Where its authors show how they score: files of their code, or a card. Empty if nothing public
+    shows it, so that :attr:`scored` is an assumption."""
     code: str = ""
     """The code whose layout its files have, if other models have all its names and shapes."""
     notes: tuple[str, ...] = ()
@@ -48,6 +51,8 @@ class PublishedModel:
 
         >>> PUBLISHED["df_arena_1b"].scored
         'the first 64,600 samples, shorter utterances repeated; probability'
+        >>> PublishedModel({"backend": "aasist"}, "a paper without code", "not stated", num_samples=None).scored
+        'whole utterances; logit (assumption)'
         """
         places = {"head": "the first {}", "random": "{} from a random start"}
         if self.num_samples is None:
@@ -58,7 +63,7 @@ class PublishedModel:
             heard = places[self.crop].format(f"{self.num_samples:,} samples") + ", shorter utterances repeated"
         backend = self.config["backend"]
         rule = backend.get("score_rule", "logit") if isinstance(backend, dict) else "logit"
-        return f"{heard}; {rule}"
+        return f"{heard}; {rule}{'' if self.scored_in else ' (assumption)'}"
 
     @property
     def frontend(self) -> str:
@@ -94,7 +99,11 @@ _XLSR_ENCODER = {"name": "xlsr_300m", "pretraining_heads": False}
 _WAVLM_LAST = {"frontend": {"name": "wavlm_large", "normalize": False}, "aggregation": "last"}
 _NES2NET = "arXiv 2504.05657, github.com/Liu-Tianchi"
 _ON_2019: dict[str, Any] = {"trained_on": ("asvspoof2019_la:train",), "selected_on": ("asvspoof2019_la:dev",)}
-_ON_ASVSPOOF5: dict[str, Any] = {"trained_on": ("asvspoof5:train",), "selected_on": ("asvspoof5:dev",)}
+_ON_ASVSPOOF5: dict[str, Any] = {
+    "trained_on": ("asvspoof5:train",),
+    "selected_on": ("asvspoof5:dev",),
+    "scored_in": "main.py",
+}
 
 
 def _ctrsvdd(backend: str) -> PublishedModel:
@@ -102,10 +111,12 @@ def _ctrsvdd(backend: str) -> PublishedModel:
     options = {"name": backend, "dilation": 1, "num_logits": 1}
     return PublishedModel(
         {"frontend": {"name": "wavlm_large", "normalize": True}, "aggregation": "sea", "backend": options},
-        _NES2NET,
+        f"{_NES2NET}/Nes2Net",
         licence="not stated",
         trained_on=("ctrsvdd:train",),
         selected_on=("ctrsvdd:dev",),
+        num_samples=None,
+        scored_in="eval.py, eval.sh",
     )
 
 
@@ -148,6 +159,7 @@ def _antideepfake(frontend: str, hub: str) -> PublishedModel:
         ),
         selected_on=("asvspoof2019_la:dev", "asvspoof5:dev"),
         num_samples=None,
+        scored_in="evaluation.py, dataio/dataio.py",
         notes=(
             "trained on genuine speech of AIShell3, CNCeleb2, FLEURS, LibriTTS, LJSpeech, MLS and VoxCeleb2, too; its "
             "epoch is selected on the development sets of all its corpora that have one",
@@ -180,6 +192,7 @@ def _df_arena(frontend: str, size: str) -> PublishedModel:
             "SpoofCeleb",
         ),
         num_samples=_CROP,
+        scored_in="the code beside its files on the hub; card of its copy at hub SpeechAntiSpoofingBenchmarks",
         notes=("the card names the corpora, not their parts",),
     )
 
@@ -193,8 +206,10 @@ def _deepfense(frontend: Any, backend: Any) -> PublishedModel:
         licence="not stated",
         code_licence="see its repository",
         num_samples=_DEEPFENSE_CROP,
+        scored_in="deepfense/models/losses/cross_entropy.py, deepfense/config/experiments",
         code="deepfense",
         notes=(
+            "earlier states of its code rank by one logit alone; which state the published figures are of is not said",
             "the hub has one for each of several corpora and seeds; the first word of its name there is the corpus that "
             "trained it, which its file does not say",
             "names and shapes are read from the code and its configurations; no published file was at hand",
@@ -219,6 +234,7 @@ def _spoof_superb(frontend: str, upstream: str = "", normalize: bool = True) -> 
         licence="not stated",
         code_licence="not stated",
         num_samples=_CROP,
+        scored_in="spoof_superb/scoring/backends.py",
         notes=(
             "its files leave out the encoder, which is frozen: name that encoder's pre-training file as its `base`",
             "names and shapes are read from the code; no published file was at hand",
@@ -234,7 +250,11 @@ PUBLISHED: dict[str, PublishedModel] = {
         {"frontend": "xlsr_300m", "aggregation": "last", "backend": "nes2net_x"},
         f"{_NES2NET}/Nes2Net_ASVspoof_ITW",
         licence="not stated",
-        notes=("its published scores of In-the-Wild were made in train mode (DEVIATIONS.md, 2)",),
+        scored_in="main.py",
+        notes=(
+            "its published scores of In-the-Wild are of whole utterances (--protocol full), made in train mode "
+            "(DEVIATIONS.md, 2)",
+        ),
         **_ON_2019,
     ),
     "wav2vec2_AASIST": PublishedModel(
@@ -242,6 +262,7 @@ PUBLISHED: dict[str, PublishedModel] = {
         "arXiv 2202.12233, github.com/TakHemlata/SSL_Anti-spoofing",
         licence="not stated",
         code_licence="MIT",
+        scored_in="main_SSL_LA.py, main_SSL_DF.py, data_utils_SSL.py",
         **_ON_2019,
     ),
     "WavLM_Nes2Net": _ctrsvdd("nes2net"),
@@ -249,12 +270,15 @@ PUBLISHED: dict[str, PublishedModel] = {
     "WavLM_Nes2Net_X_SeLU": _ctrsvdd("nes2net_x_selu"),
     "wavlm_nes2net": PublishedModel(
         {**_WAVLM_LAST, "backend": {"name": "nes2net_x", "dilation": 1, "se_floor": 2}},
-        f"{_NES2NET}/Nes2Net",
+        f"{_NES2NET}/Nes2Net_ASVspoof_ITW, branch asvspoof5",
         licence="not stated",
         **_ON_ASVSPOOF5,
     ),
     "wavlm_aasist": PublishedModel(
-        {**_WAVLM_LAST, "backend": "aasist"}, f"{_NES2NET}/Nes2Net", licence="not stated", **_ON_ASVSPOOF5
+        {**_WAVLM_LAST, "backend": "aasist"},
+        f"{_NES2NET}/Nes2Net_ASVspoof_ITW, branch asvspoof5",
+        licence="not stated",
+        **_ON_ASVSPOOF5,
     ),
     "moe_AASIST": PublishedModel(
         {
@@ -266,6 +290,7 @@ PUBLISHED: dict[str, PublishedModel] = {
         licence="not stated",
         code_licence="MIT",
         trained_on=("asvspoof2019_la:train",),
+        scored_in="models/tl_model.py, utils/arg_parse.py",
         notes=("its epoch is that of the lowest training loss",),
     ),
     "AASIST": PublishedModel(
@@ -273,6 +298,7 @@ PUBLISHED: dict[str, PublishedModel] = {
         "arXiv 2110.01200, github.com/clovaai/aasist",
         licence="MIT",
         code_licence="MIT",
+        scored_in="main.py, data_utils.py",
         **_ON_2019,
     ),
     "AASIST-L": PublishedModel(
@@ -280,6 +306,7 @@ PUBLISHED: dict[str, PublishedModel] = {
         "arXiv 2110.01200, github.com/clovaai/aasist",
         licence="MIT",
         code_licence="MIT",
+        scored_in="main.py, data_utils.py",
         **_ON_2019,
     ),
     "antideepfake_w2v_small": _antideepfake("wav2vec2_base", "wav2vec-small"),
@@ -298,6 +325,7 @@ PUBLISHED: dict[str, PublishedModel] = {
         selected_on=("in_the_wild",),
         num_samples=_CROP,
         crop="random",
+        scored_in="main1.py, data_utils.py",
         notes=("trained on further corpora, which its code does not list",),
     ),
     "df_arena_500m": _df_arena("xlsr_300m", "500M"),
@@ -306,15 +334,25 @@ PUBLISHED: dict[str, PublishedModel] = {
         {
             "frontend": {**_XLSR_ENCODER, "normalize": True},
             "aggregation": "last",
-            "backend": {"name": "mambo", "topology": "mambo_3", "mixer": "hydra", "num_layers": 5, "num_mixers": 3},
+            "backend": {
+                "name": "mambo",
+                "topology": "mambo_3",
+                "mixer": "hydra",
+                "num_layers": 5,
+                "num_mixers": 3,
+                "score_rule": "difference",
+            },
         },
         "arXiv 2601.02944, github.com/saki-ciallo/XLSR-MamBo",
         licence="MIT",
         code_licence="MIT",
         num_samples=_MAMBO_CROP,
+        scored_in="eval_asv_txt.py",
         notes=(
-            "the best configuration of the paper; the others have other options of the back-end",
-            "published scores depend on the batch: the front-end's normalize: batch does that",
+            "the best configuration of the paper; the others have other options of the back-end, and the mixers GDN and "
+            "Bi_add of its code are not built",
+            "its authors score in bfloat16 autocast, and in batches of 64 that are normalised as one block: --dtype bfloat16 "
+            "--batch-size 64 and the front-end's normalize: batch come near",
         ),
         **_ON_2019,
     ),

@@ -80,7 +80,10 @@ def test_antideepfake_scores_as_the_published_code(name, tmp_path):
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_a_row_is_complete(name):
     row = PUBLISHED[name]
-    assert row.licence and row.code_licence and row.source and row.scored
+    assert row.licence and row.code_licence and row.source and row.scored_in
+    with torch.device("meta"):
+        rule = Detector.from_config(PUBLISHED_MODELS[name]).score_rule
+    assert row.scored.endswith(f"; {rule}")
     for data in row.trained_on + row.selected_on:
         corpus, _, part = data.partition(":")
         if part or re.fullmatch(r"[a-z0-9_]+", corpus):  # the names of this toolkit's corpora

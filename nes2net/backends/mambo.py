@@ -249,11 +249,13 @@ class MamBo(Backend):
     ``mambo_3``, N mixers, a perceptron, attention and a perceptron; ``mambo_4``, N mixers, a
     perceptron, N mixers and attention.
 
-    The published systems normalise the waveforms of a batch as one block (``normalize="batch"`` of
-    the front-end) and read 66,800 samples. Their configuration has a head dimension of 32, which
-    never reaches the mixers: it is 64. Assumptions: the default topology, mixer and numbers of
-    groups and mixers, and the score, the logit of bona fide alone. The scans are plain PyTorch
-    (:mod:`nes2net.backends.state_space_dual`).
+    The published systems read 66,800 samples and are scored by the difference of the logits, in
+    bfloat16 autocast and in batches of 64. The waveforms of a batch are normalised as one block
+    (``normalize="batch"`` of the front-end). Their configuration has a head dimension of 32, which
+    never reaches the mixers: it is 64. The published code also offers the mixers ``GDN`` (Gated
+    DeltaNet) and ``Bi_add`` (two of Mamba, one of them backwards), which are not built here.
+    Assumptions: the default topology, mixer and numbers of groups and mixers. The scans are plain
+    PyTorch (:mod:`nes2net.backends.state_space_dual`).
 
     Args:
         feature_dim: D, the front-end's ``out_dim``.
@@ -278,6 +280,7 @@ class MamBo(Backend):
     """
 
     last_layer_name = "classifier"
+    score_rule = "difference"
 
     def __init__(
         self,

@@ -57,7 +57,10 @@ def add(commands: argparse._SubParsersAction) -> None:
             "--phase", default="dev", help="phase or split to train on; 'all' for your own corpus without parts"
         )
         parser.add_argument("--prior", type=float, default=0.5, help="prior of bona fide, costs included")
-        parser.add_argument("--l2", type=float, default=1e-6, help="penalty on the weights of standardised scores")
+        parser.add_argument("--l2", type=float, default=1e-4, help="penalty on the weights of standardised scores")
+        parser.add_argument(
+            "--allow-inverted", action="store_true", help="take a weight below 0, by which higher scores mean spoofed"
+        )
         parser.add_argument(
             "--save", metavar="FILE", help="file to write the calibration to, for --calibration and apply-calibration"
         )
@@ -132,7 +135,7 @@ class _Training(NamedTuple):
 def _train(args: argparse.Namespace) -> int:
     from datetime import datetime, timezone
 
-    from nes2net.decisions.calibration import figures, fit, separates
+    from nes2net.decisions.calibration import few_trials, figures, fit, separates
     from nes2net.evaluation.aligned import system_names
     from nes2net.machine.files import sha256_of
 
@@ -142,6 +145,12 @@ def _train(args: argparse.Namespace) -> int:
     training = _read_training(args, corpus)
     bonafide, spoof = training.bonafide, training.spoof
     calibration = fit(bonafide, spoof, prior=args.prior, l2=args.l2, systems=system_names(args.scores))
+    if max(calibration.weights) < 0 and not args.allow_inverted:
+        raise InputError(
+            f"the weight of {', '.join(calibration.systems)} is {calibration.weights[0]:.3g}: among these {len(bonafide)} "
+            f"bona fide and {len(spoof)} spoofed {training.unit}, higher scores mean spoofed. Labels or scores are "
+            "inverted, or the trials are too few to tell: mend them, or pass `allow_inverted=True`"
+        )
     digests = [sha256_of(path) for path in args.scores]
     facts: dict[str, Any] = {
         "corpus": args.corpus,
@@ -180,6 +189,8 @@ def _train(args: argparse.Namespace) -> int:
         if args.model:
             _remove_embeddings(args.save)
     print(_table(rows + applied))
+    if few := few_trials(len(bonafide), len(spoof)):
+        print(f"warning: {few}", file=sys.stderr)
     _warn_if_worse(applied)
     for path in filter(None, (args.out, args.save)):
         say_written(path, beside_data=True)
@@ -407,6 +418,7 @@ def _apply(
 
     if corpus is not None:
         corpus.check_phase(args.eval_phase, key)
+    _check_detector(calibration, args)
     ids, scores = unlabelled_scores(args.apply, allow_partial=args.allow_partial)
     calibrated = calibration(scores)
     rows = []
@@ -418,6 +430,32 @@ def _apply(
         print(f"note: the keys have no labels for phase {args.eval_phase}, so it is not evaluated")
     write_scores(args.out, ids, calibrated)
     return rows
+
+
+def _check_detector(calibration: LinearCalibration, args: argparse.Namespace) -> None:
+    """Raise if the scores to calibrate are of another detector; note what cannot be checked."""
+    from nes2net.evaluation.origin import read_scored_by
+    from nes2net.machine.files import sha256_of
+
+    path, *more = args.apply
+    if more:
+        print(
+            "note: a fusion does not say whose scores it was learned from: check that these are of the same detectors"
+        )
+        return
+    scored_by = read_scored_by(Path(path), sha256_of(path))
+    if scored_by is None:
+        print(
+            f"note: no record of these scores is beside {printable(path)}, so nothing tells whether they are of the "
+            "detector of the calibration"
+        )
+        return
+    try:
+        notes = calibration.check_made_of(scored_by, "give the scores of the detector of the calibration")
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+    for note in filter(None, [*notes, calibration.unlike(scored_by.num_samples)]):
+        print(f"note: {note}")
 
 
 def _before_and_after(

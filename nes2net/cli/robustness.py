@@ -173,10 +173,10 @@ def _detector(args: argparse.Namespace) -> Detector:
 def _decider(path: str | None, point: OperatingPoint, detector: Detector, num_samples: int | None) -> Decider | None:
     """The decider of a calibration file, which must be one of this detector."""
     from nes2net.decisions import Decider, load
-    from nes2net.scoring.calibrated import check_belongs, scored_unlike
+    from nes2net.scoring.calibrated import check_belongs
 
     if path is None:
         return None
     decider = Decider(load(path), operating_point=point)
-    warn_of(filter(None, [*check_belongs(detector, decider.calibration), scored_unlike(decider, num_samples)]))
+    warn_of(filter(None, [*check_belongs(detector, decider.calibration), decider.calibration.unlike(num_samples)]))
     return decider

@@ -443,5 +443,5 @@ CORPUS = Corpus(
     read_protocol=read_protocol,
     find_splits=find_splits,
     user_defined=True,
-    eer_method="interpolated",  # the rule of the Speech Anti-Spoofing Arena
+    eer_method="arena",
 )

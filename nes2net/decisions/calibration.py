@@ -21,6 +21,7 @@ from scipy.optimize import minimize
 from scipy.special import expit
 
 from nes2net import metrics
+from nes2net.audio.waveform import SAMPLE_RATE
 from nes2net.decisions.population import Population, SavedPopulation
 from nes2net.errors import InputError
 from nes2net.machine.files import json_text, write_output
@@ -28,8 +29,9 @@ from nes2net.machine.plain_data import read_json_as
 from nes2net.machine.terminal import printable
 
 _FORMAT = "nes2net linear calibration"
-# A slope of the loss that counts as zero: the weights are right to about as many digits.
-_FLAT = 1e-6
+_FEWEST = 20  # trials of a class, from which on weights and figures are worth something
+# Slopes of the loss: what the solver aims at, and what still counts as zero where rounding ends its steps.
+_STEEPEST, _FLAT = 1e-12, 1e-6
 _MOST_STEPS = 500
 # Standard deviations of scores, relative to their mean and absolute, that leave digits to work with.
 _NARROWEST, _SMALLEST = 1e-13, 1e-290
@@ -114,6 +116,64 @@ class LinearCalibration:
         if bad := int((~np.isfinite(calibrated)).sum()):
             raise InputError(f"{bad} of {len(scores)} calibrated scores are too large for a number; scale the scores")
         return calibrated
+
+    def check_made_of(self, scores: ScoredBy, remedy: str) -> list[str]:
+        """Check that the calibration was made of scores like ``scores``: of the same detector, and of the same unit.
+
+        Args:
+            scores: what is to be calibrated; ``num_samples`` is not compared, see :meth:`unlike`.
+            remedy: what else to do if the detector is another one.
+
+        Returns:
+            What to tell of what could not be checked; empty if there is nothing.
+
+        Raises:
+            InputError: if it is of another detector, or of scores of recordings and not of frames, or
+                the other way round. Frames need a calibration that says that it is of frames.
+        """
+        own, asked = self.resolution_ms, scores.resolution_ms
+        if asked is None and own is not None:
+            raise InputError(
+                f"the calibration is of scores of frames of {own:g} ms, not of recordings: make one of a score file of "
+                "recordings, or look for fake stretches with `nes2net predict --segments`"
+            )
+        if asked is not None and own is None:
+            raise InputError(
+                "the calibration is of scores of recordings, not of their frames: make one of a score file that `nes2net "
+                "score … --segments` wrote"
+            )
+        if asked is not None and own is not None and not math.isclose(asked, own):
+            raise InputError(
+                f"the calibration is of scores of frames of {own:g} ms, not of {asked:g} ms: leave out `resolution_ms`"
+            )
+        if self.scored_by is None:
+            return [
+                "the calibration does not say which detector's scores it was made of, so this one cannot be checked"
+            ]
+        fingerprint, precision = self.scored_by.fingerprint, self.scored_by.precision
+        if fingerprint != scores.fingerprint:
+            raise InputError(
+                f"the calibration is not of this detector: it was made of scores of {fingerprint[:12]} in {precision}, and "
+                f"this is {scores.fingerprint[:12]} in {scores.precision}. Either it is another detector, or the same in "
+                f"another precision: {remedy}, or calibrate the scores of this one"
+            )
+        if precision != scores.precision:
+            return [f"the calibration was made of scores in {precision}; those in {scores.precision} differ a little"]
+        return []
+
+    def unlike(self, num_samples: int | None) -> str:
+        """Say that the calibration was made of another part of recordings than is scored; empty if not.
+
+        Args:
+            num_samples: leading samples that are scored, None for all; 0 for windows along a recording.
+        """
+        if self.scored_by is None or self.scored_by.num_samples == num_samples:
+            return ""
+        own, scored = (
+            {None: "whole recordings", 0: "windows along a recording"}.get(n) or f"the first {n / SAMPLE_RATE:.4g} s"  # type: ignore[operator]
+            for n in (self.scored_by.num_samples, num_samples)
+        )
+        return f"the calibration was made of scores of {own}, not of {scored}: what it says of these is less certain"
 
     def save(self, path: str | Path) -> None:
         """Write the calibration as JSON, from which :func:`load` restores every bit.
@@ -210,22 +270,23 @@ def fit(
     spoof: ArrayLike,
     *,
     prior: float = 0.5,
-    l2: float = 1e-6,
+    l2: float = 1e-4,
     systems: Sequence[str] | None = None,
 ) -> LinearCalibration:
     """Find the weights and the offset that turn scores of K systems into log-likelihood ratios.
 
     They minimise the prior-weighted logistic loss ``P · mean ln(1 + e^−(b + logit P)) + (1 − P) ·
     mean ln(1 + e^(s + logit P))`` of the calibrated scores b and s, plus ``l2 / 2`` times the
-    squared weights for scores in units of their standard deviation. For P = ½ the first part is
+    squared weights for scores in units of their standard deviation, over the number of trials. For P = ½ the first part is
     Cllr in another unit. The loss is convex, and Newton steps with a trust region find its minimum.
 
     Args:
         bonafide, spoof: Scores, shapes (B, K) and (S, K), or (B,) and (S,) of one system.
         prior: P, the prior of bona fide that the calibration is made for, costs included: 0.5 for
             Cllr, 0.655 for the DCF of ASVspoof 5 (0.95 · 1 against 0.05 · 10).
-        l2: The default is too weak to change weights that the data determine. It matters in two
-            cases. If the classes can be separated without error, it keeps the weights finite. If
+        l2: The default hardly changes weights that the data determine: by 0.003 % with 24,844 trials
+            and an EER of 0.43 %, by 0.4 % with 24,500 trials of which two are errors. It matters in
+            two cases. If the classes can be separated without error, it keeps the weights finite. If
             two systems give the same scores, it splits their weight equally.
         systems: Names of the systems; ``system 1`` and so on if not given.
 
@@ -286,6 +347,22 @@ def separates(calibration: LinearCalibration, bonafide: ArrayLike, spoof: ArrayL
     return bool(above.min() >= below.max() and above.max() > below.min())
 
 
+def few_trials(num_bonafide: int, num_spoof: int) -> str:
+    """Say what a calibration of so few trials is worth; empty if each class has 20 or more.
+
+    >>> few_trials(2, 400)[:59]
+    'there are only 2 bona fide trials: if none of them is wrong'
+    """
+    number, kind = min((num_bonafide, "bona fide"), (num_spoof, "spoofed"))
+    if number >= _FEWEST:
+        return ""
+    _, high = metrics.wilson_interval(0.0, number)
+    return (
+        f"there are only {number} {kind} trials: if none of them is wrong, up to {100 * high:.0f} % of others may still be (95 % "
+        f"interval). Weights and figures are worth little; take {_FEWEST} or more of each class"
+    )
+
+
 def figures(bonafide: ArrayLike, spoof: ArrayLike, eer_method: str = "asvspoof") -> dict[str, float]:
     """Compute the figures that a calibration is judged by.
 
@@ -311,7 +388,7 @@ def _minimise(x: NDArray, num_bonafide: int, prior: float, l2: float) -> tuple[N
     num_spoof = len(x) - num_bonafide
     share = np.repeat((prior / num_bonafide, (1 - prior) / num_spoof), (num_bonafide, num_spoof))
     sign = np.repeat((-1.0, 1.0), (num_bonafide, num_spoof))
-    penalty = np.append(np.full(x.shape[1] - 1, l2), 0.0)
+    penalty = np.append(np.full(x.shape[1] - 1, l2 / len(x)), 0.0)
     log_odds = math.log(prior / (1 - prior))
 
     def loss(p: NDArray) -> tuple[float, NDArray]:
@@ -325,7 +402,7 @@ def _minimise(x: NDArray, num_bonafide: int, prior: float, l2: float) -> tuple[N
 
     start = np.zeros(x.shape[1])
     found = minimize(
-        loss, start, jac=True, hess=curvature, method="trust-exact", options={"gtol": 1e-9, "maxiter": _MOST_STEPS}
+        loss, start, jac=True, hess=curvature, method="trust-exact", options={"gtol": _STEEPEST, "maxiter": _MOST_STEPS}
     )
     # Steps may end at the precision of the numbers, just before the solver's tolerance.
     at_minimum = found.success or np.abs(found.jac).max() <= _FLAT

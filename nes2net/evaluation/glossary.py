@@ -73,8 +73,9 @@ GLOSSARY = (
     Term(
         "95 % interval",
         "If trials or speakers were drawn anew, 95 of 100 such intervals would hold the figure of the whole "
-        "population. It comes from a bootstrap, which draws them with replacement.",
-        f"{_BOOTSTRAP}; over speakers: Ferrer and Riera, 2023",
+        "population. It comes from a bootstrap, which draws them with replacement. That of an error rate is Wilson’s, of as "
+        "many trials as the draws vary like, so that it holds for few errors too.",
+        f"{_BOOTSTRAP}; over speakers: Ferrer and Riera, 2023; error rates: Franco et al., JSSAM 7, 2019",
     ),
     Term(
         "p-value",
@@ -110,7 +111,7 @@ GLOSSARY = (
     Term(
         "HTER",
         "Half total error rate: the mean of the shares of bona fide trials rejected and of spoofed trials accepted, at "
-        "a threshold that was chosen on other trials. Guessing has 50 %. One minus it is the balanced accuracy.",
+        "one threshold; the report says on which trials it was chosen. Guessing has 50 %. One minus it is the balanced accuracy.",
         "Bengio and Mariéthoz, Odyssey 2004",
     ),
     Term(

@@ -17,7 +17,7 @@ from nes2net.corpora.trial import BONAFIDE, SPOOF, Trial
 from nes2net.decisions.decision import Decider
 from nes2net.evaluation.breakdown import is_kept, sorting_fields
 from nes2net.evaluation.matching import Matched
-from nes2net.evaluation.reliability import wilson
+from nes2net.metrics import wilson_interval
 
 #: Label of the trials → what they are called, and what the share of wrong decisions on them is called.
 WORDS = {SPOOF: "spoofed", BONAFIDE: "bona fide"}
@@ -39,8 +39,7 @@ class Errors(NamedTuple):
     @property
     def interval(self) -> tuple[float, float]:
         """Wilson's 95 % interval of the rate, which takes trials as independent of each other."""
-        _, low, high = wilson(self.wrong, self.number)
-        return low, high
+        return wilson_interval(self.rate, self.number)
 
     def to_dict(self) -> dict[str, Any]:
         """Convert to plain data for JSON."""

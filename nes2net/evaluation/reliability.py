@@ -9,9 +9,9 @@ import numpy as np
 from scipy.special import expit
 
 from nes2net.decisions.calibration import Llrs
+from nes2net.metrics import wilson_interval
 
 _MOST_BINS, _FEWEST_IN_BIN = 10, 20
-_Z = 1.959963984540054  # of a 95 % interval
 
 
 class Bin(NamedTuple):
@@ -32,8 +32,7 @@ def reliability(llrs: Llrs) -> list[Bin]:
 
     Ten bins, or as many as have 20 trials each, at least one. Trials of equal ratios share a bin, so
     there are fewer bins if many ratios are equal. The prior is the share of bona fide
-    trials of the set, so that for good ratios ``predicted`` and ``share`` agree. Interval by Wilson,
-    "Probable inference, the law of succession, and statistical inference", JASA 22, 1927.
+    trials of the set, so that for good ratios ``predicted`` and ``share`` agree.
 
     >>> [one] = reliability(Llrs(np.zeros(3), np.zeros(1)))
     >>> one.predicted, one.share, round(one.low, 3), round(one.high, 3)
@@ -47,15 +46,8 @@ def reliability(llrs: Llrs) -> list[Bin]:
     ordered = values[order]
     last = np.cumsum([part.size for part in np.array_split(order, num_bins)]) - 1
     ends = np.unique(np.searchsorted(ordered, ordered[last], side="right"))
-    return [
-        Bin(float(predicted[part].mean()), *wilson(int(is_bonafide[part].sum()), part.size), part.size)
-        for part in np.split(order, ends[:-1])
-    ]
-
-
-def wilson(hits: int, number: int) -> tuple[float, float, float]:
-    """Compute the share of ``hits`` and Wilson's 95 % interval of it: share, low, high."""
-    share, squared = hits / number, _Z**2
-    centre = (share + squared / (2 * number)) / (1 + squared / number)
-    half = _Z / (1 + squared / number) * math.sqrt(share * (1 - share) / number + squared / (4 * number**2))
-    return share, max(0.0, min(share, centre - half)), min(1.0, max(share, centre + half))  # without rounding beyond
+    bins = []
+    for part in np.split(order, ends[:-1]):
+        share = float(is_bonafide[part].mean())
+        bins.append(Bin(float(predicted[part].mean()), share, *wilson_interval(share, part.size), part.size))
+    return bins

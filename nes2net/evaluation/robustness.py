@@ -27,7 +27,7 @@ from nes2net.evaluation.origin import Origin, read_origin
 from nes2net.machine.files import sha256_of
 from nes2net.machine.progress import ProgressDisplay
 from nes2net.machine.terminal import markdown_table, text_table
-from nes2net.metrics.intervals import percentiles, two_sided_p
+from nes2net.metrics.intervals import percentiles, rate_interval, trials_behind, two_sided_p
 from nes2net.registry import conditions, corpora
 from nes2net.scoring.score_file import read_scores
 
@@ -126,15 +126,21 @@ class Robustness:
             families.setdefault(one.family, []).append(one)
         return families
 
+    @property
+    def certain(self) -> list[Figures]:
+        """Those of :attr:`by_damage` whose EER differs from the clean one with p below 0.05."""
+        return [one for one in self.by_damage if one.p_value < 0.05]
+
     def words(self) -> list[str]:
         """Say in sentences what stands out."""
-        found = [one for one in self.by_damage if one.difference > 0]
-        lines = []
-        if found:
-            worst = ", ".join(f"{one.condition} ({100 * one.difference:+.1f} points)" for one in found[:3])
-            lines.append(f"Most damaging to the EER: {worst}.")
-        else:
-            lines.append("No condition raises the EER.")
+        worse = [one for one in self.certain if one.difference > 0]
+        better = [one.condition for one in self.certain if one.difference < 0]
+        lines = ["No condition differs for certain: all p-values of the EER are 0.05 or more."]
+        if worse:
+            worst = ", ".join(f"{one.condition} ({100 * one.difference:+.1f} points)" for one in worse[:3])
+            lines = [f"Most damaging to the EER: {worst}."]
+        elif better:
+            lines = ["No condition raises the EER for certain."]
         if self.results:
             worst_at = max(self.results, key=lambda one: (one.hter, one.condition))
             side = "bona fide trials are rejected" if worst_at.miss > worst_at.false_alarm else "spoofed ones pass"
@@ -143,10 +149,8 @@ class Robustness:
                 f"(clean: {percent(self.clean.hter, 1)} %); {percent(worst_at.miss, 1)} % of bona fide trials are missed and "
                 f"{percent(worst_at.false_alarm, 1)} % of spoofed ones accepted, so above all {side}."
             )
-            better = [one.condition for one in self.results if one.p_value < 0.05 and one.difference < 0]
-            worse = sum(one.p_value < 0.05 and one.difference > 0 for one in self.results)
             lines.append(
-                f"Of {len(self.results)} conditions, {worse} raise the EER more than chance would (p < 0.05), and "
+                f"Of {len(self.results)} conditions, {len(worse)} raise the EER more than chance would (p < 0.05), and "
                 f"{len(better)} lower it{f' ({listed(better)})' if better else ''}."
             )
         return lines
@@ -274,6 +278,7 @@ def evaluate_robustness(
     accepted, clean_eer = np.concatenate(clean) >= threshold, eer(*clean)[0]
 
     rates_at = functools.partial(metrics.compute_rates, threshold=threshold)
+    number = trials_behind(*map(len, clean))["eer"]
 
     @functools.cache
     def draws(condition: str) -> NDArray:
@@ -289,9 +294,9 @@ def evaluate_robustness(
         return Figures(
             condition=condition,
             eer=(value := eer(*own)[0]),
-            eer_interval=percentiles(of_eer, _CONFIDENCE),
+            eer_interval=rate_interval(value, of_eer, number, _CONFIDENCE),
             hter=rates.hter,
-            hter_interval=percentiles(of_hter, _CONFIDENCE),
+            hter_interval=rate_interval(rates.hter, of_hter, number, _CONFIDENCE),
             miss=rates.miss,
             false_alarm=rates.false_alarm,
             difference=value - clean_eer,

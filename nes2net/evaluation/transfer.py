@@ -21,7 +21,7 @@ import numpy as np
 from nes2net import metrics
 from nes2net.audio.waveform import SAMPLE_RATE
 from nes2net.corpora.protocol import WHOLE, canonical_phase
-from nes2net.decisions.calibration import LinearCalibration, Llrs, ScoredBy, fit, load
+from nes2net.decisions.calibration import LinearCalibration, Llrs, ScoredBy, few_trials, fit, load
 from nes2net.decisions.decision import INVERTED, Decider
 from nes2net.decisions.operating_point import OperatingPoint
 from nes2net.errors import InputError
@@ -34,6 +34,7 @@ from nes2net.evaluation.origin import read_scored_by
 from nes2net.evaluation.reliability import reliability
 from nes2net.machine.files import sha256_of
 from nes2net.machine.text_files import recorded_digests
+from nes2net.metrics.intervals import trials_behind
 from nes2net.registry import corpora
 
 # Lengths of recordings that count as the same: corpora say 64,000 or 64,600 samples for four seconds.
@@ -401,7 +402,16 @@ def _transfer(
     value = dict(zip(names, values.tolist()))
     for name, of, less in (("calibration_loss", "cllr", "min_cllr"), ("hter_lost", "hter", "eer")):
         column[name], value[name] = column[of] - column[less], value[of] - value[less]
-    figures: dict[str, Any] = {name: Figure(value[name], metrics.percentiles(column[name], 0.95)) for name in value}
+    numbers = trials_behind(llrs.bonafide.size, llrs.spoof.size)
+    figures: dict[str, Any] = {
+        name: Figure(
+            value[name],
+            metrics.rate_interval(value[name], column[name], numbers[name])
+            if name in numbers
+            else metrics.percentiles(column[name], 0.95),
+        )
+        for name in value
+    }
     return Transfer(
         **about,
         **{"own_cost": None} | figures,
@@ -458,8 +468,12 @@ def _warnings(
 ) -> list[str]:
     """What makes the figures of test sets doubtful, one line each. The row of a set of one class is None."""
     lines = [INVERTED] if calibration.weights[0] < 0 else []
-    if development is not None and (left_out := _left_out(development.matched)):
-        lines.append(f"the threshold rests on a part of {development.name}: {left_out}")
+    if development is not None:
+        matched = development.matched
+        if few := few_trials(matched.bonafide.size, matched.spoof.size):
+            lines.append(f"the threshold rests on few trials of {development.name}: {few}")
+        if left_out := _left_out(matched):
+            lines.append(f"the threshold rests on a part of {development.name}: {left_out}")
     for scored, row in zip(sets, rows):
         if seen := _seen(calibration, development, scored):
             lines.append(seen)

@@ -14,6 +14,8 @@ from nes2net.metrics.intervals import (
     bootstrap_values,
     compare_systems,
     percentiles,
+    rate_interval,
+    wilson_interval,
 )
 from nes2net.metrics.rates import RateIntervals, Rates, compute_rates
 from nes2net.metrics.sasv import compute_a_dcf, compute_t_eer
@@ -62,7 +64,9 @@ __all__ = [
     "ctrsvdd_rows",
     "det_curve",
     "percentiles",
+    "rate_interval",
     "roc_points",
     "tandem_weights",
     "tdcf_curve",
+    "wilson_interval",
 ]

@@ -1,6 +1,6 @@
-"""Equal error rate by the three rules that published figures were computed with, and the DET curve.
+"""Equal error rate by the four rules that published figures were computed with, and the DET curve.
 
-On continuous scores the three agree to about one trial. With tied scores they differ, so only the
+On continuous scores the four agree to about one trial. With tied scores they differ, so only the
 rule that a published figure was computed with reproduces it.
 """
 
@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from nes2net.errors import InputError
 
-METHODS = ("asvspoof", "interpolated", "sklearn")
+METHODS = ("asvspoof", "interpolated", "arena", "sklearn")
 
 
 def compute_eer(
@@ -24,11 +24,17 @@ def compute_eer(
     - ``"asvspoof"``, the evaluation packages of ASVspoof 2019, 2021 and 5: every trial is a step,
       bona fide first among equal scores. The EER is (FRR + FAR) / 2 at the first step where
       |FRR − FAR| is smallest.
-    - ``"interpolated"``, the published figures on In-the-Wild and of the Speech Anti-Spoofing Arena:
-      every trial is a step, in file order among equal scores. FRR is interpolated linearly where
-      FAR − FRR first changes its sign.
+    - ``"interpolated"``, the published figures on In-the-Wild: every trial is a step, in file order
+      among equal scores. FRR is interpolated linearly where FAR − FRR first changes its sign.
+    - ``"arena"``, the Speech Anti-Spoofing Arena: equal scores are one step. Both rates and the
+      threshold are interpolated linearly where FAR − FRR first changes its sign. If it stays
+      positive, because the highest score is tied, the EER is (FRR + FAR) / 2 at that score.
     - ``"sklearn"``, the published figures on CtrSVDD: (FRR + FAR) / 2 at the first corner of the
       ROC curve (see :func:`roc_points`) where |FRR − FAR| is smallest.
+
+    If all scores are equal, the EER is 0.5 by ``"arena"`` and ``"sklearn"``, and 1 by
+    ``"asvspoof"``, as those programs give it. By ``"interpolated"`` it lies between 0 and 1 and
+    depends on ``order`` alone; the published program sorts unstably there.
 
     Args:
         bonafide, spoof: Scores of the two classes, shapes (B,) and (S,); higher is more bona fide.
@@ -39,7 +45,7 @@ def compute_eer(
     Returns:
         ``(eer, threshold)``: The EER, a fraction in [0, 1], and the score where it was read off.
         Under ``"asvspoof"`` that is the highest score rejected, as the evaluation packages report
-        it; under the other rules it is the lowest score accepted.
+        it, under ``"arena"`` a place between two scores, and otherwise the lowest score accepted.
 
     Raises:
         InputError: if a class has no scores, a score is NaN, or the method is unknown.
@@ -47,10 +53,10 @@ def compute_eer(
     >>> compute_eer([2.0, 3.0, 4.0, 1.0], [0.0, 1.5, -1.0, -2.0])
     (0.25, 1.0)
     """
-    if method == "interpolated":
-        return _eer_interpolated(bonafide, spoof, order)
     if method not in METHODS:
         raise InputError(f"unknown EER method '{method}'; known: {', '.join(METHODS)}")
+    if method in ("interpolated", "arena"):
+        return _eer_interpolated(bonafide, spoof, method, order)
     frr, far, thresholds = (det_curve if method == "asvspoof" else roc_points)(bonafide, spoof)
     nearest = np.argmin(np.abs(frr - far))
     return float((frr[nearest] + far[nearest]) / 2), float(thresholds[nearest])
@@ -164,14 +170,44 @@ def walk_index(bonafide: NDArray, spoof: NDArray, order: ArrayLike | None = None
     return np.lexsort((order, scores))
 
 
-def _eer_interpolated(bonafide: ArrayLike, spoof: ArrayLike, order: ArrayLike | None) -> tuple[float, float]:
+def _eer_interpolated(
+    bonafide: ArrayLike, spoof: ArrayLike, method: str, order: ArrayLike | None
+) -> tuple[float, float]:
     bonafide, spoof = checked_classes(bonafide, spoof)
-    scores, is_bonafide = walk(bonafide, spoof, order)
-    rejected_bonafide = np.cumsum(is_bonafide) - is_bonafide  # without the trial: at the threshold it is accepted
-    accepted_spoof = spoof.size - np.arange(scores.size) + rejected_bonafide
-    frr, far = rejected_bonafide / bonafide.size, accepted_spoof / spoof.size
-    # FAR − FRR starts at 1 and falls with every step; in integers, so that equality is exact.
-    after = int(np.argmax(accepted_spoof * bonafide.size <= rejected_bonafide * spoof.size))
+    scores, is_bonafide = walk(bonafide, spoof, order if method == "interpolated" else None)
+    # Without the trials at the threshold, which are accepted.
+    rejected_bonafide = np.cumsum(is_bonafide) - is_bonafide
+    rejected_spoof = np.arange(scores.size) - rejected_bonafide
+    if method == "interpolated":
+        eer, after, _ = interpolated_crossing(rejected_bonafide, rejected_spoof, bonafide.size, spoof.size)
+        return eer, float(scores[after])
+    starts = np.append(0, last_of_ties(scores)[:-1] + 1)
+    eer, after, share = interpolated_crossing(
+        rejected_bonafide[starts], rejected_spoof[starts], bonafide.size, spoof.size
+    )
+    before, at = scores[starts[max(after - 1, 0)]], scores[starts[after]]
+    return eer, float(at if share == 1 else before + share * (at - before))
+
+
+def interpolated_crossing(
+    rejected_bonafide: NDArray, rejected_spoof: NDArray, num_bonafide: int, num_spoof: int
+) -> tuple[float, int, float]:
+    """Interpolate the EER between the steps where FAR − FRR first is 0 or negative.
+
+    Args:
+        rejected_bonafide, rejected_spoof: Numbers of trials below each step, shape (N,), ascending
+            from 0.
+
+    Returns:
+        ``(eer, after, share)``: The later of the two steps, and how far from the earlier one to it
+        the rates are equal, in [0, 1]. If FAR − FRR stays positive, the last step and 1.
+    """
+    frr, far = rejected_bonafide / num_bonafide, (num_spoof - rejected_spoof) / num_spoof
+    # In integers, so that equality is exact.
+    crossed = (num_spoof - rejected_spoof) * num_bonafide <= rejected_bonafide * num_spoof
+    if not crossed[-1]:
+        return float((frr[-1] + far[-1]) / 2), crossed.size - 1, 1.0
+    after = int(np.argmax(crossed))
     before = after - 1
     share = (far[before] - frr[before]) / ((far[before] - frr[before]) - (far[after] - frr[after]))
-    return float(frr[before] + share * (frr[after] - frr[before])), float(scores[after])
+    return float(frr[before] + share * (frr[after] - frr[before])), after, float(share)

@@ -2,12 +2,14 @@
 
 The bootstrap draws trials or whole speakers. Trials of one speaker are not independent, and an
 interval over trials is then too narrow: Ferrer and Riera, "Confidence Intervals for Evaluation in
-Machine Learning" (2023). The interval is the percentile interval of Efron.
+Machine Learning" (2023). The interval of an error rate is :func:`rate_interval`, which holds for
+few errors too; that of anything else is the percentile interval of Efron.
 """
 
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -15,18 +17,20 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.special import ndtri
 
 from nes2net.errors import InputError
 from nes2net.machine.launch import is_first
 from nes2net.machine.processors import usable_processors
 from nes2net.machine.progress import ProgressDisplay
-from nes2net.metrics.eer import checked_classes
-from nes2net.metrics.rates import RateIntervals, compute_rates
+from nes2net.metrics.eer import checked_classes, compute_eer
+from nes2net.metrics.rates import RateIntervals, Rates, compute_rates
 from nes2net.metrics.resampling import any_metric, quick_metric
 
 # With fewer trials a resample is done before a thread has started.
 _FEWEST_TRIALS_FOR_THREADS = 20_000
 _SHORT = 3.0  # seconds; a shorter bootstrap shows no progress
+_ERRORS = 10  # by which the variance that a rate of independent trials has is weighted against that of the draws
 
 Draw = Callable[[np.random.Generator], NDArray]
 
@@ -53,10 +57,11 @@ def bootstrap_interval(
     spoof_groups: Sequence | None = None,
     num_threads: int | None = None,
 ) -> tuple[float, float]:
-    """Compute the percentile bootstrap interval ``(low, high)`` of ``metric(bonafide, spoof)``.
+    """Compute the bootstrap interval ``(low, high)`` of ``metric(bonafide, spoof)``.
 
-    A bootstrap cannot see errors that are not in the sample: an EER of 0 gets the interval (0, 0),
-    and few speakers, or few trials of a class, give an interval that is too narrow.
+    For ``compute_eer`` it is :func:`rate_interval`, for any other metric the percentile interval.
+    A bootstrap cannot see errors that are not in the sample, so a percentile interval is too narrow
+    if few trials are errors, and every interval is if few speakers are drawn.
 
     Args:
         metric: A function of two score vectors that returns a number, or a tuple with the number
@@ -95,7 +100,11 @@ def bootstrap_interval(
         spoof_groups=spoof_groups,
         num_threads=num_threads,
     )
-    return percentiles(values[:, 0], confidence)
+    of_eer = (metric.func if isinstance(metric, functools.partial) else metric) is compute_eer
+    if not of_eer:
+        return percentiles(values[:, 0], confidence)
+    number = trials_behind(np.size(bonafide), np.size(spoof))["eer"]
+    return rate_interval(metric(bonafide, spoof)[0], values[:, 0], number, confidence)
 
 
 def bootstrap_rates(
@@ -111,8 +120,55 @@ def bootstrap_rates(
     [0.13, 0.17]
     """
     metric = functools.partial(compute_rates, threshold=threshold)
-    values = bootstrap_values([metric], bonafide, spoof, **options)
-    return RateIntervals(*(percentiles(column, confidence) for column in values.T))
+    draws = bootstrap_values([metric], bonafide, spoof, **options)
+    numbers = trials_behind(np.size(bonafide), np.size(spoof))
+    found = zip(Rates._fields, metric(bonafide, spoof), draws.T)
+    return RateIntervals(*(rate_interval(rate, column, numbers[name], confidence) for name, rate, column in found))
+
+
+def rate_interval(rate: float, draws: ArrayLike, num_trials: float, confidence: float = 0.95) -> tuple[float, float]:
+    """Compute the interval ``(low, high)`` of an error rate from its bootstrap draws.
+
+    It is Wilson's interval for an effective number of trials: as many independent trials as have a
+    share of errors with the variance of the draws. So it is done for rates in surveys of clusters:
+    Franco, Little, Louis and Slud, "Comparative study of confidence intervals for proportions in
+    complex sample surveys", Journal of Survey Statistics and Methodology 7, 2019. With many errors
+    it is as wide as the percentile interval. With few errors the draws vary too little, most of all
+    if there are none. So the variance that ``num_trials`` independent trials would have counts as
+    much as ten errors do, unless that of the draws is larger. In simulations with 40 bona fide and
+    400 spoofed trials and an EER of 2.3 %, an interval of 95 % holds the EER 97 times of 100, the
+    percentile interval 80 times (``scripts/bench coverage``).
+
+    Args:
+        rate: In [0, 1].
+        draws: Rates of the resamples, shape (R,).
+        num_trials: Independent trials whose share of errors would vary as the rate does; see
+            :func:`trials_behind`.
+        confidence: Between 0 and 1.
+
+    Raises:
+        InputError: if ``confidence`` is out of range.
+
+    >>> [round(bound, 3) for bound in rate_interval(0.0, np.zeros(1000), 100)]
+    [0.0, 0.037]
+    """
+    _check_confidence(confidence)
+    values, least = np.asarray(draws, dtype=np.float64), 1 / num_trials
+    mean, variance = float(values.mean()), float(values.var())
+    own = variance / (mean * (1 - mean)) if variance else least  # the inverse of the draws' number of trials
+    errors = min(rate, 1 - rate) * num_trials
+    return wilson_interval(rate, 1 / max(own, (errors * own + _ERRORS * least) / (errors + _ERRORS)), confidence)
+
+
+def trials_behind(num_bonafide: int, num_spoof: int) -> dict[str, float]:
+    """How many trials each of :class:`~nes2net.metrics.Rates` and the EER rest on, for :func:`rate_interval`.
+
+    A mean of the rates of two classes varies as the share of errors among 4 / (1/B + 1/S) trials:
+    Bengio and Mariéthoz, "A statistical significance test for person authentication", Odyssey 2004.
+    """
+    of_both = 4 / (1 / num_bonafide + 1 / num_spoof)
+    one_class = {"miss": num_bonafide, "false_alarm": num_spoof}
+    return {**one_class, "hter": of_both, "eer": of_both, "accuracy": num_bonafide + num_spoof, "f1": 2 * num_spoof}
 
 
 def bootstrap_values(
@@ -163,9 +219,9 @@ def compare_systems(
         bonafide_groups, spoof_groups, num_threads: As in :func:`bootstrap_interval`.
 
     Returns:
-        A :class:`Comparison`. With R resamples, of which k lie at or beyond zero on the rarer side,
-        ``p_value`` is min(1, 2 · (k + 1) / (R + 1)), two-sided. But for the rounding of one
-        resample it is below 1 − confidence if the interval leaves out zero.
+        A :class:`Comparison`. With R resamples, of which k lie beyond zero on the rarer side,
+        ``p_value`` is min(1, 2 · (k + 1) / (R + 1)), two-sided. Resamples without any difference
+        count half on each side.
 
     Raises:
         InputError: as in :func:`bootstrap_interval`, or if the systems have different numbers of
@@ -197,8 +253,28 @@ def compare_systems(
 
 def two_sided_p(differences: NDArray) -> float:
     """The p-value of :func:`compare_systems`, from the differences (R,) of R resamples."""
-    beyond = min((differences <= 0).sum(), (differences >= 0).sum())
-    return min(1.0, 2 * (int(beyond) + 1) / (differences.size + 1))
+    below, above = (differences < 0).sum(), (differences > 0).sum()
+    beyond = min(below, above) + (differences.size - below - above) / 2
+    return min(1.0, 2 * (float(beyond) + 1) / (differences.size + 1))
+
+
+def wilson_interval(share: float, number: float, confidence: float = 0.95) -> tuple[float, float]:
+    """Compute Wilson's interval ``(low, high)`` of a share of ``number`` independent trials.
+
+    Wilson, "Probable inference, the law of succession, and statistical inference", JASA 22, 1927.
+
+    >>> [round(bound, 3) for bound in wilson_interval(0.75, 4)]
+    [0.301, 0.954]
+    """
+    squared = float(ndtri((1 + confidence) / 2)) ** 2
+    centre = (share + squared / (2 * number)) / (1 + squared / number)
+    half = math.sqrt(squared * (share * (1 - share) / number + squared / (4 * number**2))) / (1 + squared / number)
+    return max(0.0, min(share, centre - half)), min(1.0, max(share, centre + half))  # without rounding beyond
+
+
+def _check_confidence(confidence: float) -> None:
+    if not 0 < confidence < 1:
+        raise InputError(f"confidence must lie between 0 and 1, got {confidence}")
 
 
 def percentiles(values: NDArray, confidence: float) -> tuple[float, float]:
@@ -207,8 +283,7 @@ def percentiles(values: NDArray, confidence: float) -> tuple[float, float]:
     Raises:
         InputError: if ``confidence`` does not lie between 0 and 1.
     """
-    if not 0 < confidence < 1:
-        raise InputError(f"confidence must lie between 0 and 1, got {confidence}")
+    _check_confidence(confidence)
     low, high = np.quantile(values, [(1 - confidence) / 2, (1 + confidence) / 2])
     return float(low), float(high)
 

@@ -26,7 +26,7 @@ from nes2net.metrics.dcf import (
     dcf,
     min_cllr_of_counts,
 )
-from nes2net.metrics.eer import compute_eer, last_of_ties, roc_corners, walk_index
+from nes2net.metrics.eer import compute_eer, interpolated_crossing, last_of_ties, roc_corners, walk_index
 from nes2net.metrics.rates import Rates, compute_rates, rates_of_counts
 from nes2net.metrics.tdcf import asv_error_rates, compute_min_tdcf, tandem_weights, tdcf
 
@@ -61,8 +61,8 @@ def any_metric(metric: Callable[..., Any], bonafide: NDArray, spoof: NDArray) ->
 
 
 def _eer(bonafide: NDArray, spoof: NDArray, method: str, order: Any) -> Resampled:
-    if method == "sklearn":
-        return _eer_of_corners(bonafide, spoof)
+    if method in ("arena", "sklearn"):
+        return _eer_of_ties(bonafide, spoof, method)
     index = walk_index(bonafide, spoof, order if method == "interpolated" else None)
     is_bonafide = index < bonafide.size
     ones = is_bonafide.astype(np.int64)
@@ -93,7 +93,8 @@ def _eer(bonafide: NDArray, spoof: NDArray, method: str, order: Any) -> Resample
     return evaluate
 
 
-def _eer_of_corners(bonafide: NDArray, spoof: NDArray) -> Resampled:
+def _eer_of_ties(bonafide: NDArray, spoof: NDArray, method: str) -> Resampled:
+    """Make the EER by a rule for which equal scores are one step."""
     index = walk_index(bonafide, spoof)[::-1]
     is_bonafide = index < bonafide.size
     ends = last_of_ties(np.concatenate((bonafide, spoof))[index])
@@ -105,6 +106,9 @@ def _eer_of_corners(bonafide: NDArray, spoof: NDArray) -> Resampled:
         drawn = np.diff(accepted, prepend=0) > 0
         accepted_bonafide = np.cumsum(counts * is_bonafide)[ends][drawn]
         accepted_spoof = accepted[drawn] - accepted_bonafide
+        if method == "arena":
+            rejected = num_bonafide - accepted_bonafide[::-1], num_spoof - accepted_spoof[::-1]
+            return interpolated_crossing(*rejected, num_bonafide, num_spoof)[0]
         corner = roc_corners(accepted_bonafide, accepted_spoof)
         frr = 1 - np.append(0, accepted_bonafide[corner]) / num_bonafide
         far = np.append(0, accepted_spoof[corner]) / num_spoof

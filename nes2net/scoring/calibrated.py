@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 import torch
 
 from nes2net.audio.waveform import SAMPLE_RATE
-from nes2net.decisions.calibration import LinearCalibration
+from nes2net.decisions.calibration import LinearCalibration, ScoredBy
 from nes2net.decisions.decision import Decider, Decision
 from nes2net.errors import InputError
 from nes2net.published_models import samples_to_score
@@ -19,8 +18,6 @@ from nes2net.scoring.kernel import score_or_raise
 from nes2net.scoring.scorer import Scorer, check_takes_audio_alone
 from nes2net.scoring.traits import Measurer
 from nes2net.scoring.waveforms import WaveformReader
-
-_UNKNOWN = "the calibration does not say which detector's scores it was made of, so this one cannot be checked"
 
 
 def as_decider(calibration: LinearCalibration | Decider) -> Decider:
@@ -31,44 +28,16 @@ def as_decider(calibration: LinearCalibration | Decider) -> Decider:
 def check_belongs(scorer: Scorer, calibration: LinearCalibration, resolution_ms: float | None = None) -> list[str]:
     """Check that ``calibration`` is one of the scores of ``scorer``.
 
+    It returns and raises what :meth:`nes2net.decisions.LinearCalibration.check_made_of` does.
+
     Args:
         resolution_ms: length of the frames that are scored; None for scores of recordings.
-
-    Returns:
-        What to tell of what could not be checked; empty if there is nothing.
-
-    Raises:
-        InputError: if it is of another detector, or of scores of recordings and not of frames, or
-            the other way round. Frames need a calibration that says that it is of frames.
     """
-    scored_by, own = calibration.scored_by, calibration.resolution_ms
-    if resolution_ms is None and own is not None:
-        raise InputError(
-            f"the calibration is of scores of frames of {own:g} ms, not of recordings: make one of a score file of "
-            "recordings, or look for fake stretches with `segments`"
-        )
-    if resolution_ms is not None and own is None:
-        raise InputError(
-            "the calibration is of scores of recordings, not of their frames: make one of a score file that `nes2net "
-            "score … --segments` wrote"
-        )
-    if resolution_ms is not None and own is not None and not math.isclose(resolution_ms, own):
-        raise InputError(
-            f"the calibration is of scores of frames of {own:g} ms, not of {resolution_ms:g} ms: leave out `resolution_ms`"
-        )
-    if scored_by is None:
-        return [_UNKNOWN]
-    fingerprint, precision = scorer.fingerprint(), scorer.precision
-    if scored_by.fingerprint != fingerprint:
-        raise InputError(
-            f"the calibration is not of this detector: it was made of scores of {scored_by.fingerprint[:12]} in "
-            f"{scored_by.precision}, and this is {fingerprint[:12]} in {precision}. Either it is another detector, or the "
-            f"same in another precision: name the detector of the calibration, set `dtype={scored_by.precision}`, or "
-            "calibrate the scores of this one"
-        )
-    if scored_by.precision != precision:
-        return [f"the calibration was made of scores in {scored_by.precision}; those in {precision} differ a little"]
-    return []
+    own = calibration.scored_by
+    return calibration.check_made_of(
+        ScoredBy(scorer.fingerprint(), scorer.precision, None, resolution_ms),
+        f"name the detector of the calibration, set `dtype={own.precision if own else scorer.precision}`",
+    )
 
 
 def calibrated_samples(decider: Decider | None, record: Mapping[str, Any]) -> int | None:
@@ -93,7 +62,7 @@ def notes_on(
     """
     notes = check_belongs(scorer, decider.calibration, resolution_ms)
     if resolution_ms is None:
-        if unlike := scored_unlike(decider, num_samples):
+        if unlike := decider.calibration.unlike(num_samples):
             notes.append(unlike)
         if decider.note:
             notes.append(decider.note)
@@ -140,22 +109,3 @@ def frame_threshold(
             f"the operating point {decider.point.name} is at no score of this calibration: take another `operating_point`"
         )
     return decider.threshold, resolution_ms
-
-
-def scored_unlike(decider: Decider, num_samples: int | None) -> str:
-    """Say that the calibration was made of another part of recordings than is scored; empty if not.
-
-    Args:
-        num_samples: leading samples that are scored, None for all; 0 for windows along a recording.
-    """
-    scored_by = decider.calibration.scored_by
-    if scored_by is None or scored_by.num_samples == num_samples:
-        return ""
-    asked = {None: "whole recordings", 0: "windows along a recording"}
-    scored = asked.get(num_samples) or f"the first {num_samples / SAMPLE_RATE:.4g} s"  # type: ignore[operator]
-    own = (
-        "whole recordings"
-        if scored_by.num_samples is None
-        else f"the first {scored_by.num_samples / SAMPLE_RATE:.4g} s"
-    )
-    return f"the calibration was made of scores of {own}, not of {scored}: what it says of these is less certain"

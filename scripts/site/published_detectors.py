@@ -41,6 +41,9 @@ nes2net score in_the_wild DIR --model swa.pth --architecture spoof_superb_xlsr_3
     --base xlsr2_300m.pt --out scores.txt
 ```
 
+The last column names the file of the authors' code, or the card, that the statement was read in. A row
+for which nothing public says it is marked as an assumption.
+
 What is written here is the default of `nes2net score`, `nes2net predict`, `Detector.score` and
 `score_files`; `--protocol`, `--samples` and `--whole` override it. Most of these detectors hear four
 seconds: of a longer recording, `nes2net predict` scores the beginning alone, and says so; with `--track` it
@@ -72,6 +75,8 @@ of the published model and what its training started from, not its recipe.
 - **Spoof-SUPERB's other encoders**, which no front-end of this toolkit reads (APC, TERA, NPC, SSAST,
   Data2Vec and more), its AASIST on the waveform, and its LFCC-GMM. Those that are built differ in
   nothing but the encoder.
+- **XLSR-MamBo's mixers GDN** (Gated DeltaNet) **and Bi_add** (two of Mamba, one of them backwards), and
+  its WavLM-Large and wav2vec 2.0 Large in place of XLS-R: its best configuration has none of them.
 - **DF Arena 100M**: its code was not found.
 
 This page is made from the table in the code:
@@ -82,7 +87,8 @@ This page is made from the table in the code:
 def page() -> str:
     """The page as Markdown."""
     architectures = [
-        (f"`{name}`", f"`{architecture(PUBLISHED_MODELS[name])}`", row.scored) for name, row in PUBLISHED.items()
+        (f"`{name}`", f"`{architecture(PUBLISHED_MODELS[name])}`", row.scored, row.scored_in or "nothing public")
+        for name, row in PUBLISHED.items()
     ]
     licences = [
         (
@@ -101,7 +107,9 @@ def page() -> str:
             by_note.setdefault(note, []).append(f"`{name}`")
     notes = [f"- {', '.join(names)}: {note}." for note, names in by_note.items()]
     return PAGE.format(
-        architectures=table(("detector", "front-end + aggregation + back-end", "scored as published"), architectures),
+        architectures=table(
+            ("detector", "front-end + aggregation + back-end", "scored as published", "as stated in"), architectures
+        ),
         licences=table(
             ("detector", "licence of the weights", "of the code", "trained on", "epoch selected on", "source"), licences
         ),

@@ -5,6 +5,7 @@ import json
 import lzma
 import os
 import shutil
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import numpy as np
@@ -121,6 +122,26 @@ def test_notes_on_negative_weights_and_separated_classes(folder, capsys):
     write("A.dev.txt", {f"dev{i}": float(i < 60) + i / 1000 for i in range(200)})
     assert main("calibrate asvspoof2019_la A.dev.txt".split()) == 0
     assert "note: the classes are separated without error here" in capsys.readouterr().out
+
+
+def test_a_weight_below_0_is_refused_unless_asked_for(folder, capsys):
+    write("A.dev.txt", {id: -score for id, score in read("A.dev.txt").items()})
+    command = "calibrate asvspoof2019_la A.dev.txt --save c.json".split()
+    assert main(command) == 2
+    error = capsys.readouterr().err
+    assert "the weight of A.dev is -" in error and "pass --allow-inverted" in error
+    assert not (folder / "c.json").exists()
+    assert main([*command, "--allow-inverted"]) == 0
+    assert "note: the weight of A.dev is negative" in capsys.readouterr().out
+    assert calibration.load("c.json").weights[0] < 0
+
+
+@pytest.mark.parametrize("number, warned", [(2, True), (19, True), (20, False)])
+def test_what_few_trials_are_worth_is_said(folder, capsys, number, warned):
+    scores = read("A.dev.txt")
+    write("A.dev.txt", {id: score for id, score in scores.items() if id not in {f"dev{i}" for i in range(number, 60)}})
+    assert main("calibrate asvspoof2019_la A.dev.txt --allow-partial --allow-inverted".split()) == 0
+    assert (f"warning: there are only {number} bona fide trials" in capsys.readouterr().err) is warned
 
 
 def test_partial_scores(folder, capsys):
@@ -281,7 +302,7 @@ def recordings(scored, tmp_path, monkeypatch, capsys):
     return folder
 
 
-LEARN = "calibrate generic s.txt --root list.csv --phase all --workers 0 --save c.json".split()
+LEARN = "calibrate generic s.txt --root list.csv --phase all --workers 0 --save c.json --allow-inverted".split()
 
 
 def test_a_calibration_holds_detector_recordings_and_date(recordings, capsys):
@@ -375,7 +396,7 @@ def test_what_cannot_be_measured(recordings, capsys, changes, message):
 
 def test_without_a_record_or_with_that_of_other_scores_the_detector_is_unknown(recordings, capsys):
     (recordings / "s.txt").write_text((recordings / "s.txt").read_text() + "\n")
-    command = "calibrate generic s.txt --keys list.csv --phase all --save c.json".split()
+    command = "calibrate generic s.txt --keys list.csv --phase all --save c.json --allow-inverted".split()
     assert main(command) == 0
     printed = capsys.readouterr().out
     assert "note: no record of these scores is beside s.txt, so predict cannot check" in printed
@@ -383,6 +404,39 @@ def test_without_a_record_or_with_that_of_other_scores_the_detector_is_unknown(r
     assert calibration.load("c.json").scored_by is None
     assert main(["info", "c.json"]) == 0
     assert "nothing tells whether it is the same one" in capsys.readouterr().out
+
+
+def test_scores_of_another_detector_are_not_calibrated(recordings, capsys):
+    """As `predict` refuses it: a calibration says nothing about the scores of another detector."""
+    assert main(LEARN) == 0
+    record = json.loads((recordings / "s.txt.json").read_text())
+    shutil.copy("s.txt", "again.txt")
+    apply = "apply-calibration c.json again.txt --out x.txt".split()
+    learn = "calibrate generic s.txt --keys list.csv --phase all --allow-inverted --apply again.txt --out x.txt".split()
+    for run, said in (
+        ({"model": "0f" * 32}, "again.txt: the calibration is not of this detector: it was made of scores of"),
+        ({"dtype": "bfloat16"}, "the calibration was made of scores in float32; those in bfloat16 differ a little"),
+        ({"num_samples": None}, "made of scores of the first 0.5 s, not of whole recordings"),
+        ({}, ""),
+    ):
+        (recordings / "again.txt.json").write_text(json.dumps(record | {"run": record["run"] | run}))
+        for command in (apply, learn):
+            (recordings / "x.txt").unlink(missing_ok=True)
+            capsys.readouterr()
+            refused = "model" in run
+            assert main(command) == (2 if refused else 0)
+            printed = capsys.readouterr()
+            assert said in (printed.err if refused else printed.out)
+            assert ("note: the calibration" in printed.out) is bool(said and not refused)
+            assert (recordings / "x.txt").exists() is not refused
+    (recordings / "again.txt.json").unlink()
+    assert main(apply) == 0
+    assert "note: no record of these scores is beside again.txt" in capsys.readouterr().out
+    own = calibration.load("c.json")
+    replace(own, scored_by=replace(own.scored_by, resolution_ms=20.0)).save("c.json")
+    (recordings / "again.txt.json").write_text(json.dumps(record))
+    assert main(apply) == 2
+    assert "the calibration is of scores of frames of 20 ms, not of recordings" in capsys.readouterr().err
 
 
 def test_frames(tmp_path, monkeypatch, capsys):

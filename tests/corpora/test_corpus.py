@@ -22,6 +22,7 @@ from nes2net.corpora.corpus import Corpus, count
 from nes2net.corpora.protocol import NotFound
 from nes2net.errors import InputError
 from nes2net.evaluation.evaluate import evaluate
+from nes2net.metrics.eer import METHODS
 from nes2net.registry import corpora
 from nes2net.scoring.corpus import score_trials
 
@@ -33,7 +34,7 @@ def test_every_corpus_keeps_the_contract(name):
     evaluations = {"eval", "track1", "track3_r1", "track3_r2", "round1", "round2"}
     assert set(corpus.splits) <= {"train", "dev", *evaluations} and corpus.title
     assert corpus.test_samples in (64000, 64600)
-    assert corpus.eer_method in ("asvspoof", "interpolated", "sklearn")
+    assert corpus.eer_method in METHODS
     assert bool(corpus.find_key) == bool(corpus.key_counts) == bool(corpus.phases)
     assert set(corpus.counts) <= set(corpus.splits) and not (corpus.user_defined and corpus.counts)
     assert all(set(counts) <= set(corpus.splits) for counts in corpus.editions.values())

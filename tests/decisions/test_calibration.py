@@ -51,7 +51,16 @@ def test_the_minimum_is_that_of_scikit_learn(two_systems, prior):
     other.fit(np.concatenate((bonafide, spoof)), label, sample_weight=weight)
     assert found.weights == pytest.approx(other.coef_[0], rel=1e-5)
     assert found.offset == pytest.approx(other.intercept_[0] - np.log(prior / (1 - prior)), rel=1e-5)
-    assert calibration.fit(bonafide, spoof, prior=prior).weights == pytest.approx(found.weights, rel=1e-3)
+    assert calibration.fit(bonafide, spoof, prior=prior).weights == pytest.approx(found.weights, rel=1e-4)
+
+
+def test_the_default_penalty_is_harmless_where_few_trials_are_errors():
+    """The flatter the loss, the more a penalty moves its minimum."""
+    rng = np.random.default_rng(0)
+    bonafide, spoof = rng.normal(5.25, 1, 2500), rng.normal(0, 1, 22000)
+    assert 0.003 < metrics.compute_eer(bonafide, spoof)[0] < 0.006
+    weights, free = (calibration.fit(bonafide, spoof, **l2).weights for l2 in ({}, {"l2": 0}))
+    assert weights == pytest.approx(free, rel=1e-4)
 
 
 @settings(max_examples=50)

@@ -174,7 +174,7 @@ def test_the_text_of_a_result(tmp_path):
     assert "PARTIAL" not in table
     lines = [line.split() for line in table.splitlines()]
     assert ["attack", "EER", "%", "95", "%", "interval", "bona", "fide", "spoof"] in lines
-    assert ["A08", "0.000", "0.00–0.00", "2", "2"] in lines
+    assert ["A08", "0.000", "0.00–48.99", "2", "2"] in lines
     assert ["opus", "–", "0", "1"] in lines
     assert ["A08", "none", "0.000", "1", "1"] in lines
     plain = result.to_dict()
@@ -251,7 +251,7 @@ def test_further_columns_are_tabulated_unless_they_have_a_single_value():
     assert [table.fields for table in found] == [("room",)]
     assert [(r.group["room"], r.eer, r.interval) for r in found[0].rows] == [
         ("hall", None, None),
-        ("kitchen", 0, (0, 0)),
+        ("kitchen", 0, metrics.wilson_interval(0, 2)),
     ]
 
 
@@ -401,6 +401,14 @@ def test_interval_is_over_speakers_if_there_are_enough(tmp_path, num_speakers, o
     file = write(tmp_path / "trial_metadata.txt", "".join(key))
     result = evaluate("asvspoof2021_la", write(tmp_path / "scores.txt", "".join(scores)), file, num_resamples=50)
     assert f"bootstrap over {over}" in result.table()
+
+
+@pytest.mark.parametrize(("asked", "drawn"), [(60, 60), (201, 200)])
+def test_rows_have_the_draws_that_were_asked_for_up_to_200(case, asked, drawn, monkeypatch):
+    seen = []
+    monkeypatch.setattr(metrics, "bootstrap_interval", lambda *_, num_resamples, **__: seen.append(num_resamples))
+    result = evaluate("asvspoof2021_la", case.folder / "scores_LA.txt", case.folder / "keys", num_resamples=asked)
+    assert result.num_row_resamples == drawn and seen[0] == asked and set(seen[1:]) == {drawn}
 
 
 def test_constant_scores_are_noted(tmp_path):

@@ -85,7 +85,7 @@ def test_the_page_of_one_system_has_the_figures_of_its_result(single):
     assert f"95 % interval {100 * result.interval[0]:.2f}–{100 * result.interval[1]:.2f} %" in page.text
     assert (
         "80 bona fide and 160 spoofed trials" in page.text
-        and "50 bootstrap draws of speakers (in the breakdowns 11)" in page.text
+        and "50 bootstrap draws of speakers (in the breakdowns 50)" in page.text
     )
     assert page.attributes.count(("svg", "role", "img")) == 2
     for row in result.rows("attack"):

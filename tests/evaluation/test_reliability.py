@@ -1,19 +1,12 @@
-"""Bins of reliability against a plain loop, and Wilson's interval against SciPy's."""
+"""Bins of reliability against a plain loop."""
 
 import math
 
 import numpy as np
 import pytest
-from scipy.stats import binomtest
 
 from nes2net.decisions import Llrs
-from nes2net.evaluation.reliability import reliability, wilson
-
-
-@pytest.mark.parametrize("hits, number", [(0, 1), (1, 1), (0, 37), (37, 37), (5, 37), (400, 1001)])
-def test_wilson_is_that_of_scipy(hits, number):
-    expected = binomtest(hits, number).proportion_ci(method="wilson")
-    assert wilson(hits, number) == pytest.approx((hits / number, expected.low, expected.high), abs=1e-12)
+from nes2net.evaluation.reliability import reliability
 
 
 def test_bins_are_those_of_a_plain_loop():

@@ -118,6 +118,22 @@ def test_words_tables_and_json(case, tmp_path):
     assert found["clean"]["eer"] == result.clean.eer and found["failed"] == {"noise": "needs musan"}
 
 
+def test_without_a_certain_difference_no_condition_is_called_damaging(case, tmp_path):
+    trials, paths, scores = case
+    raised = scores[CLEAN] + 0.3 * np.random.default_rng(0).normal(size=150)
+    write_scores(paths["mp3:8"], [trial.id for trial in trials], raised)
+    result = evaluated(trials, paths)
+    assert result.by_damage[0].difference > 0 and not result.certain
+    assert result.words()[0] == "No condition differs for certain: all p-values of the EER are 0.05 or more."
+    page = robustness_page(result)
+    assert "most damaging" not in page
+    assert "the report says on which trials it was chosen" in page and "operating point eer of the clean trials" in page
+    better = dict(zip((trial.id for trial in trials), scores[CLEAN] + [3 * (t.label == BONAFIDE) for t in trials]))
+    write_scores(paths["mp3:8"], list(better), list(better.values()))
+    first, *_, last = evaluated(trials, paths).words()
+    assert first == "No condition raises the EER for certain." and last.endswith("1 lower it (mp3:8).")
+
+
 def test_the_page(case):
     trials, paths, _ = case
     page = robustness_page(evaluated(trials, paths, failed={"noise": "<b>no</b>"}))

@@ -1,14 +1,17 @@
 """Bootstrap intervals and comparisons: quick metrics, draws, coverage, and bad input."""
 
 import functools
+from statistics import NormalDist
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import binomtest
 
 from nes2net import metrics
 from nes2net.errors import InputError
+from nes2net.metrics.intervals import two_sided_p
 
 scores = st.lists(st.integers(-4, 4).map(float), min_size=1, max_size=25)
 
@@ -17,6 +20,7 @@ ASV = {"asv_target": [2.0, 3.0, 4.0, 0.5], "asv_nontarget": [0.0, 1.0, -1.0, 2.5
 QUICK = {
     "eer": metrics.compute_eer,
     "eer interpolated": functools.partial(metrics.compute_eer, method="interpolated"),
+    "eer arena": functools.partial(metrics.compute_eer, method="arena"),
     "eer sklearn": functools.partial(metrics.compute_eer, method="sklearn"),
     "min_dcf": functools.partial(metrics.compute_min_dcf, p_spoof=0.3),
     "min_dcf sklearn": functools.partial(metrics.compute_min_dcf, p_spoof=0.5, method="sklearn", normalize=False),
@@ -47,20 +51,30 @@ def test_quick_metric_is_the_metric_of_the_resample(name, bonafide, spoof, clust
     groups = (
         {"bonafide_groups": speakers[: len(bonafide)], "spoof_groups": speakers[len(bonafide) :]} if clustered else {}
     )
-    quick = metrics.bootstrap_interval(QUICK[name], bonafide, spoof, num_resamples=15, seed=seed, **groups)
-    slow = metrics.bootstrap_interval(plain(QUICK[name]), bonafide, spoof, num_resamples=15, seed=seed, **groups)
-    assert quick == pytest.approx(slow, rel=0, abs=1e-13)
+    options = {"num_resamples": 15, "seed": seed, **groups}
+    quick, slow = (metrics.bootstrap_values([m], bonafide, spoof, **options) for m in (QUICK[name], plain(QUICK[name])))
+    assert quick[:, 0] == pytest.approx(slow[:, 0], rel=0, abs=1e-13)
+
+
+@pytest.mark.parametrize("hits, number", [(0, 1), (1, 1), (0, 37), (37, 37), (5, 37), (400, 1001)])
+@pytest.mark.parametrize("confidence", [0.95, 0.5])
+def test_wilson_is_that_of_scipy(hits, number, confidence):
+    expected = binomtest(hits, number).proportion_ci(confidence, "wilson")
+    found = metrics.wilson_interval(hits / number, number, confidence)
+    assert found == pytest.approx((expected.low, expected.high), abs=1e-12)
 
 
 @pytest.mark.parametrize("name", QUICK)
 def test_quick_metric_on_many_trials(name):
     rng = np.random.default_rng(0)
     bonafide, spoof = np.round(rng.normal(1, 1, 300), 1), np.round(rng.normal(-1, 1, 400), 1)
-    quick = metrics.bootstrap_interval(QUICK[name], bonafide, spoof, num_resamples=30)
-    assert quick == pytest.approx(
-        metrics.bootstrap_interval(plain(QUICK[name]), bonafide, spoof, num_resamples=30), abs=1e-13
+    quick, slow = (
+        metrics.bootstrap_values([metric], bonafide, spoof, num_resamples=30)
+        for metric in (QUICK[name], plain(QUICK[name]))
     )
-    assert quick[0] < plain(QUICK[name])(bonafide, spoof) < quick[1]
+    assert quick[:, 0] == pytest.approx(slow[:, 0], abs=1e-13)
+    low, high = metrics.bootstrap_interval(QUICK[name], bonafide, spoof, num_resamples=30)
+    assert low < plain(QUICK[name])(bonafide, spoof) < high
 
 
 @pytest.mark.parametrize("clustered", [False, True])
@@ -75,9 +89,9 @@ def test_threads_change_nothing(clustered):
         for n in (1, 2, 5, None)
     ]
     assert len(set(results)) == 1
-    assert results[0] == metrics.bootstrap_interval(
-        plain(metrics.compute_eer), bonafide, spoof, num_resamples=25, **groups
-    )
+    draws = metrics.bootstrap_values([plain(metrics.compute_eer)], bonafide, spoof, num_resamples=25, **groups)[:, 0]
+    eer, number = metrics.compute_eer(bonafide, spoof)[0], 4 / (1 / 5000 + 1 / 30000)
+    assert results[0] == pytest.approx(metrics.rate_interval(eer, draws, number), abs=1e-13)
 
 
 @pytest.mark.parametrize("metric", [metrics.compute_min_dcf, metrics.compute_cllr])
@@ -107,15 +121,32 @@ def test_interval_widens_with_confidence():
     assert low < narrow_low < narrow_high < high
 
 
-def test_interval_covers_the_true_eer_about_as_often_as_it_says():
-    true_eer = 0.15865525393145707  # of two unit normals two apart
+@pytest.mark.parametrize(("distance", "num_bonafide", "num_spoof"), [(2, 300, 300), (4, 40, 400)])
+def test_interval_covers_the_true_eer_as_often_as_it_says(distance, num_bonafide, num_spoof):
+    """With one or two errors too; `scripts/bench coverage` has more settings and repeats."""
+    true_eer = NormalDist().cdf(-distance / 2)
     rng = np.random.default_rng(0)
     covered = 0
-    for seed in range(100):
-        bonafide, spoof = rng.normal(2, 1, 300), rng.normal(0, 1, 300)
-        low, high = metrics.bootstrap_interval(metrics.compute_eer, bonafide, spoof, num_resamples=200, seed=seed)
+    for seed in range(200):
+        bonafide, spoof = rng.normal(distance, 1, num_bonafide), rng.normal(0, 1, num_spoof)
+        low, high = metrics.bootstrap_interval(metrics.compute_eer, bonafide, spoof, num_resamples=100, seed=seed)
         covered += low <= true_eer <= high
-    assert 87 <= covered <= 100
+    assert 184 <= covered < 200
+
+
+def test_intervals_of_rates():
+    """Of many errors they are as wide as the draws, of few at least as wide as those of so many trials."""
+    rng = np.random.default_rng(0)
+    many = rng.binomial(4000, 0.2, 20000) / 4000
+    low, high = metrics.rate_interval(0.2, many, 4000)
+    assert (low, high) == pytest.approx(metrics.percentiles(many, 0.95), abs=1e-3)
+    assert metrics.rate_interval(0.2, many, 1000) == pytest.approx((low, high), rel=0.01)  # draws tell more
+    clustered = rng.binomial(400, 0.2, 20000) / 400
+    assert metrics.rate_interval(0.2, clustered, 4000) == pytest.approx(metrics.wilson_interval(0.2, 400), rel=0.01)
+    for rate in (0.0, 1.0, 0.01):
+        assert metrics.rate_interval(rate, np.full(50, rate), 100) == metrics.wilson_interval(rate, 100)
+    with pytest.raises(InputError, match="confidence must lie between 0 and 1"):
+        metrics.rate_interval(0.2, many, 4000, 1.0)
 
 
 def test_whole_speakers_are_drawn():
@@ -135,7 +166,7 @@ def test_a_draw_that_lacks_a_class_is_repeated():
     low, high = metrics.bootstrap_interval(
         metrics.compute_eer, [1.0, 2.0], [0.0], num_resamples=50, bonafide_groups=["a", "a"], spoof_groups=["b"]
     )
-    assert (low, high) == (0, 0)
+    assert (low, high) == metrics.wilson_interval(0, 4 / (1 / 2 + 1 / 1))
 
 
 @pytest.mark.parametrize(
@@ -205,6 +236,12 @@ def test_p_value_is_never_zero():
     )
     assert result.p_value == pytest.approx(2 / 100)
     assert result.first < 0.01 and result.second == pytest.approx(1)
+
+
+def test_resamples_without_a_difference_count_half_on_each_side():
+    assert two_sided_p(np.array([0.0] * 90 + [0.1] * 10)) == pytest.approx(2 * 46 / 101)
+    assert two_sided_p(np.array([0.0, 0.1, 0.1, -0.1])) == pytest.approx(1.0)
+    assert two_sided_p(np.zeros(9)) == 1
 
 
 def test_two_sided_test_rejects_about_as_often_as_it_says():

@@ -104,7 +104,8 @@ def test_negated_scores_have_the_complementary_eer(scores):
 def test_rules_agree_within_a_step_without_ties(scores):
     bonafide, spoof = scores
     smallest = min(bonafide.size, spoof.size)
-    asvspoof, interpolated, sklearn = (metrics.compute_eer(bonafide, spoof, method)[0] for method in METHODS)
+    asvspoof, interpolated, arena, sklearn = (metrics.compute_eer(bonafide, spoof, method)[0] for method in METHODS)
+    assert arena == pytest.approx(interpolated, abs=1e-12)
     assert asvspoof == pytest.approx(interpolated, abs=0.5 / smallest + 1e-12)
     # scikit-learn drops the points within a straight piece of the ROC: up to half of it is lost.
     frr, far, _ = metrics.roc_points(bonafide, spoof)
@@ -126,6 +127,7 @@ def test_rules_agree_within_a_trial_on_alternating_scores(seed, shift):
 
 @given(tied)
 def test_uninformative_scores(scores):
-    assert metrics.compute_eer(scores, scores, "sklearn")[0] == pytest.approx(0.5)
+    for method in ("arena", "sklearn"):
+        assert metrics.compute_eer(scores, scores, method)[0] == pytest.approx(0.5)
     assert metrics.compute_min_cllr(scores, scores) == pytest.approx(1)
     assert metrics.compute_min_dcf(scores, scores, method="sklearn") == pytest.approx(1)

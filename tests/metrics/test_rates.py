@@ -41,10 +41,12 @@ def test_intervals_are_those_of_plain_resampling(clustered):
             trials = [*generator.integers(40, size=40), *(40 + generator.integers(60, size=60))]
         of = [bonafide[t] for t in trials if t < 40], [spoof[t - 40] for t in trials if t >= 40]
         drawn.append(metrics.compute_rates(*of, 0.1))
+    rates = metrics.compute_rates(bonafide, spoof, 0.1)
+    numbers = {"miss": 40, "false_alarm": 60, "hter": 96, "accuracy": 100, "f1": 120}
     for name, low_high in found._asdict().items():
-        values = [getattr(rates, name) for rates in drawn]
-        assert low_high == pytest.approx(np.quantile(values, [0.025, 0.975]), abs=1e-12)
-        assert low_high[0] < low_high[1]
+        expected = metrics.rate_interval(getattr(rates, name), [getattr(one, name) for one in drawn], numbers[name])
+        assert low_high == pytest.approx(expected, abs=1e-12)
+        assert low_high[0] < getattr(rates, name) < low_high[1]
 
 
 @settings(max_examples=40)
@@ -63,7 +65,9 @@ def test_several_metrics_share_their_draws(bonafide, spoof, seed):
     np.testing.assert_allclose(together[:, [0]], alone[0], atol=1e-13)
     np.testing.assert_allclose(together[:, [6]], alone[1], atol=1e-13)
     intervals = metrics.bootstrap_rates(bonafide, spoof, 1.0, num_resamples=7, seed=seed)
-    assert intervals.hter == metrics.percentiles(together[:, 3], 0.95)
+    hter = metrics.compute_rates(bonafide, spoof, 1.0).hter
+    number = 4 / (1 / len(bonafide) + 1 / len(spoof))
+    assert intervals.hter == metrics.rate_interval(hter, together[:, 3], number)
 
 
 def test_comparing_two_systems_by_rates_compares_the_first_rate():

@@ -1,7 +1,9 @@
-"""`scripts/bench metrics`: plain transcriptions agree with the metrics; what is left out."""
+"""`scripts/bench metrics`: plain transcriptions agree with the metrics; what is left out. `scripts/bench coverage`."""
 
 import importlib.util
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -31,3 +33,13 @@ def test_table(benchmark, capsys):
         assert sum(bool(re.search(row, line)) for line in lines) == num_metrics
     assert "3 resamples of 400 trials" in lines
     assert sum(line.endswith("s on 2") for line in lines) == 6
+
+
+def test_coverage():
+    bench = Path(__file__).resolve().parents[2] / "scripts" / "bench"
+    flags = "--repeats 12 --resamples 20 --settings 1 --workers 1 --rates"
+    done = subprocess.run([sys.executable, bench, "coverage", *flags.split()], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    held = {tuple(line.split()[:2]): float(line.split()[8]) for line in done.stdout.splitlines() if "held" in line}
+    assert len(held) == 12 and held["eer", "percentile"] < held["eer", "used"] <= 100
+    assert done.stdout.splitlines()[-1].startswith("two equal systems: p < 0.05 in ")
