@@ -22,6 +22,7 @@ from pydantic import BaseModel
 from nes2net.corpora.trial import BONAFIDE, SPOOF, Trial
 from nes2net.errors import InputError, MissingLibrary, first_line, shown
 from nes2net.evaluation.plots import SERIES
+from nes2net.machine.installation import how_to_install
 from nes2net.machine.plain_data import read_json_as
 from nes2net.machine.text_files import MOST_LINES, read_text
 
@@ -265,7 +266,7 @@ def _umap(x: NDArray, seed: int) -> NDArray:
     try:
         import umap  # optional dependency
     except ImportError as error:
-        raise MissingLibrary("UMAP needs umap-learn: pip install 'nes2net[maps]', or take `map=tsne`") from error
+        raise MissingLibrary(f"UMAP needs umap-learn: {how_to_install('maps')}, or take `map=tsne`") from error
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return umap.UMAP(n_neighbors=min(15, len(x) - 1), random_state=seed, n_jobs=1).fit_transform(x)
@@ -340,7 +341,7 @@ def _parquet(path: Path) -> Any:
         import pyarrow  # optional dependency
         import pyarrow.parquet  # optional dependency
     except ImportError as error:
-        raise MissingLibrary("a .parquet file needs pyarrow: pip install 'nes2net[parquet]'") from error
+        raise MissingLibrary(f"a .parquet file needs pyarrow: {how_to_install('parquet')}") from error
     try:
         file = pyarrow.parquet.ParquetFile(path)
         columns = {field.name: field.type for field in file.schema_arrow}
