@@ -32,7 +32,12 @@ def missing_for(jobs: Sequence[Job]) -> list[Missing]:
 
 
 def work_table(plan: Plan, left: Sequence[Job]) -> list[str]:
-    """Lay out all jobs with the time that those ``left`` will take, and sum it up."""
+    """Sum up the rows of the result and the work that is ``left``, then lay out all jobs with their times."""
+    columns = plan.experiment.evaluate
+    measured = [["seeds measured of each row on", *(one.title for one in columns)]]
+    for system in plan.systems:
+        of_row = [plan.evaluations(system, one) for one in columns]
+        measured.append([system.title, *(f"{sum(job not in left for job in jobs)} of {len(jobs)}" for jobs in of_row)])
     expected = estimates(plan.jobs, left)
     rows = [["job", "state", "time", "estimated from"]]
     for job in plan.jobs:
@@ -55,7 +60,7 @@ def work_table(plan: Plan, left: Sequence[Job]) -> list[str]:
             if unknown
             else ""
         )
-    return [*text_table(rows, "l"), text]
+    return [*text_table(measured), text, "", *text_table(rows, "l")]
 
 
 def collect(plan: Plan) -> ExperimentResult:

@@ -71,13 +71,17 @@ def missing_for_training(recipe: Recipe, name: str, search: Search | None = None
     search = search or Search()
     missing = [replace(m, spares_some=False) for part in training_parts(recipe) for m in search.part(part)]
     ssl = recipe.ssl_checkpoint
-    if ssl is not None and not Path(ssl).is_file():
+    if ssl is not None and not Path(ssl).exists():
         frontend = recipe.model["frontend"]
         frontend_name = frontend if isinstance(frontend, str) else frontend.get("name")
         problem = f"{ssl} not found; name it with `ssl_checkpoint`"
         missing.append(
             Missing(f"pre-training of {frontend_name}", problem, obtain(frontend_name) or "from its authors")
         )
+    start = recipe.train.init_from
+    if start is not None and not Path(start).exists():
+        problem = f"{start} not found; name it with `train.init_from`"
+        missing.append(Missing("checkpoint to start from", problem, "from whoever trained it"))
     if recipe.train.loss == "distillation" and not (recipe.train.teacher and Path(recipe.train.teacher).is_file()):
         problem = f"{recipe.train.teacher} not found" if recipe.train.teacher else "none named (`train.teacher`)"
         missing.append(Missing("trained teacher", problem, _TEACHER.format(name)))
