@@ -175,6 +175,19 @@ def listed(names: Sequence[str], limit: int = 10) -> str:
     return ", ".join(names) if len(names) <= limit else f"{', '.join(names[:limit])}, … ({len(names)} in all)"
 
 
+def counted(number: int, one: str, many: str | None = None) -> str:
+    """``number`` with what it counts, in the plural unless it is 1.
+
+    Args:
+        one: the noun, with a verb if one follows: ``"file is"``.
+        many: its plural, if that is not ``one`` with an ``s``: ``"files are"``.
+
+    >>> counted(1, "epoch"), counted(2, "epoch"), counted(4000, "process is", "processes are")
+    ('1 epoch', '2 epochs', '4,000 processes are')
+    """
+    return f"{number:,} {one if number == 1 else many or f'{one}s'}"
+
+
 class _Shortened(reprlib.Repr):
     """``repr`` of a few parts of plain values and containers; of other objects, the class alone.
 

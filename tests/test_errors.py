@@ -81,6 +81,13 @@ def test_no_message_says_by_hand_how_an_extra_is_installed():
     assert {place for place, text in found if by_hand.search(text)} == {"machine/installation.py"}
 
 
+def test_one_epoch_is_not_called_1_epochs():
+    """A number before its noun goes through ``counted``, unless a published program prints the line."""
+    by_hand = re.compile(r"\{\} (epochs|jobs|shards|windows|embeddings|conditions)\b")
+    paths = [path for path in PACKAGE.rglob("*.py") if "published" not in path.parts]
+    assert [(path.name, line) for path in paths for line, text in literals(path) if by_hand.search(text)] == []
+
+
 @pytest.mark.parametrize(
     "text, expected",
     [

@@ -7,7 +7,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from nes2net.errors import InputError
+from nes2net.errors import InputError, counted
 from nes2net.evaluation.experiment import ExperimentResult, Measured, ResultCell, ResultRow, comparability
 from nes2net.evaluation.experiment_page import write_experiment
 from nes2net.experiments.durations import estimates, in_words
@@ -52,7 +52,7 @@ def work_table(plan: Plan, left: Sequence[Job]) -> list[str]:
     total = sum(one for one in seconds if one is not None)
     unknown = sum(one is None for one in seconds)
     done = len(plan.jobs) - len(left)
-    text = f"{len(plan.jobs)} jobs, {done} done, {len(left)} to do"
+    text = f"{counted(len(plan.jobs), 'job')}, {done} done, {len(left)} to do"
     if left:
         text += f": about {in_words(total)} one after another" if total else ""
         text += (
@@ -81,7 +81,7 @@ def collect(plan: Plan) -> ExperimentResult:
             cells[one.title] = ResultCell(measured, len(jobs))
         rows.append(ResultRow(system.title, cells))
     lacking = [
-        f"{row.system} on {column}: {len(cell.measured)} of {cell.num_expected} seeds are measured"
+        f"{row.system} on {column}: {len(cell.measured):,} of {counted(cell.num_expected, 'seed is', 'seeds are')} measured"
         for row, column in itertools.product(rows, columns)
         if len((cell := row.cells[column]).measured) < cell.num_expected
     ]

@@ -11,7 +11,7 @@ from nes2net.audio.files import is_recording
 from nes2net.audio.packed import is_there
 from nes2net.corpora.corpus import Corpus
 from nes2net.corpora.protocol import NotFound
-from nes2net.errors import InputError, listed
+from nes2net.errors import InputError, counted, listed
 from nes2net.frontends.sizes import obtain
 from nes2net.recipes.recipe import Recipe
 from nes2net.registry import corpora
@@ -159,7 +159,9 @@ def _missing_files(corpus: Corpus, root: Path, split: str, protocols: Path | Non
     gone = [trial.path.name for trial in trials if trial.path is not None and not is_there(trial.path)]
     if not gone:
         return {}, False
-    return {"audio": f"{len(gone)} of {len(trials)} files are not in {root}: {listed(gone)}"}, len(gone) < len(trials)
+    return {
+        "audio": f"{len(gone):,} of {counted(len(trials), 'file is', 'files are')} not in {root}: {listed(gone)}"
+    }, len(gone) < len(trials)
 
 
 def _obtain(corpus: Corpus, kind: str) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 from nes2net.corpora.corpus import Corpus, Counts
 from nes2net.corpora.layout import Layout
 from nes2net.detector import PUBLISHED_MODELS
-from nes2net.errors import InputError, MissingLibrary, did_you_mean
+from nes2net.errors import InputError, MissingLibrary, counted, did_you_mean
 from nes2net.frontends.sizes import SIZES
 from nes2net.inspect.info import costs, describe, estimates
 from nes2net.inspect.part_options import about, general_rows, option_rows, source, title, variant
@@ -425,7 +425,7 @@ def _count_rows(counts: Mapping[str, Counts]) -> list[dict[str, Any]]:
 
 
 def _by(counts: Counts) -> str:
-    return "; ".join(f"{len(values)} values of {name}" for name, values in counts.by.items())
+    return "; ".join(f"{counted(len(values), 'value')} of {name}" for name, values in counts.by.items())
 
 
 def _layout_rows(corpus: Corpus) -> list[dict[str, Any]]:

@@ -177,7 +177,7 @@ def test_missing_data_is_named_before_anything_begins(corpus, tmp_path, capsys):
     shutil.copytree(corpus, tmp_path / "partly", ignore=shutil.ignore_patterns("release_in_the_wild"))
     assert run(path, "--set", f"data={tmp_path / 'partly'}", "--allow-missing") == 1
     table = json.loads((tmp_path / "out/table.json").read_text())
-    assert table["notes"] == ["single on wild: 0 of 1 seeds are measured"]
+    assert table["notes"] == ["single on wild: 0 of 1 seed is measured"]
 
 
 def test_a_recording_that_cannot_be_read_leaves_a_partial_result_if_it_is_allowed(corpus, tmp_path, capsys):
@@ -185,7 +185,7 @@ def test_a_recording_that_cannot_be_read_leaves_a_partial_result_if_it_is_allowe
     next((tmp_path / "data/ASVspoof2021_LA_eval/flac").glob("*.flac")).write_bytes(b"no audio")
     changes = {"seeds": [1], "averages": [1], "places": {"data": str(tmp_path / "data")}}
     assert run(experiment_file(tmp_path, corpus, evaluate=[LA], **changes)) == 1
-    assert "1 of 12 recordings of LA have no score" in capsys.readouterr().err
+    assert "1 of 12 recordings of LA without a score" in capsys.readouterr().err
     assert run(experiment_file(tmp_path, corpus, evaluate=[{**LA, "allow_partial": True}], **changes)) == 0
     assert "note: LA: a partial result, because scores are missing: seed1" in capsys.readouterr().out
 

@@ -68,7 +68,7 @@ def test_results_of_removed_and_replaced_shards_do_not_get_into_the_scores(tmp_p
     for shard in shards:
         write_results(tmp_path, shard, [TABLE])
     _check_source(tmp_path, shards, overwrite=False)
-    with pytest.raises(InputError, match=r"results of 1 shards that the source does not have: /b.tar: pass `overwrite"):
+    with pytest.raises(InputError, match=r"results of 1 shard that the source does not have: /b.tar: pass `overwrite"):
         _check_source(tmp_path, shards[::2], overwrite=False)
     _check_source(tmp_path, shards[::2], overwrite=True)
     changed = Shard("/a.tar", "2", "a.tar")
@@ -174,7 +174,7 @@ def test_a_collection_is_killed_and_goes_on_to_the_scores_of_nes2net_score(
         assert main([*command, "--scores", "s.txt"]) == 1
         told = capsys.readouterr()
         assert f"239 of 240 recordings have scores, in {out}; 30 of 31 shards, {len(written)} of them by" in told.out
-        assert f"1 shards could not be read: {cut}" in told.err
+        assert f"1 shard could not be read: {cut}" in told.err
         assert all(path.stat().st_mtime_ns == when for path, when in written.items())
         mine = scale.score(scale.read(source / "test-00007.parquet"), tmp_path / "model", batch_size=4, num_actors=1)
         rows = {row["id"]: row for row in mine.take_all()}
