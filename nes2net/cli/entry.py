@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from nes2net.errors import InputError, Unfinished, did_you_mean, first_line, nearest, one_line, settings_called, worded
+from nes2net.machine.files import no_empty_folders
 from nes2net.machine.memory import is_out_of_memory
 
 if TYPE_CHECKING:
@@ -154,14 +155,16 @@ def run(
 ) -> int:
     """Parse the arguments, run ``command`` and return the exit status.
 
-    An :class:`InputError` becomes one line on standard error unless ``--debug`` is given.
+    An :class:`InputError` becomes one line on standard error unless ``--debug`` is given. A folder that an
+    argument names, and that was made for results which never came, is removed.
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             # A terminal without UTF-8 cannot show '–' nor every file name.
             stream.reconfigure(errors="backslashreplace")
     args = parser.parse_args(argv)
-    with settings_called(args.parser.flags()):
+    places = [value for value in vars(args).values() if isinstance(value, str)]
+    with settings_called(args.parser.flags()), no_empty_folders(*places):
         try:
             return command(args) or 0
         except InputError as error:
